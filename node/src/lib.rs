@@ -1,0 +1,1 @@
+//! A Pentora node: joins scanner, raft and p2p; API, workers, results, command line.

@@ -1,0 +1,1 @@
+//! Carries bytes between nodes: identities, the libp2p mesh, streams, frames.

@@ -1,0 +1,1 @@
+//! How to look at a network: targets, ports, probes, states, findings, reports.

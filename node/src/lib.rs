@@ -1,1 +1,3 @@
 //! A Pentora node: joins scanner, raft and p2p; API, workers, results, command line.
+
+pub mod document;

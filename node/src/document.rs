@@ -1,0 +1,23 @@
+//! The documents of the HTTP API: what a client sends and what a node answers, as JSON.
+//!
+//! The server and the typed client share these types, so the two cannot drift apart. Field names are a promise to
+//! scripts: fields may be added, none is renamed or removed within `/api/v1`. Requests refuse unknown fields, so that a
+//! misspelt option is an error instead of a silently different scan; answers tolerate them, so that an older client
+//! can talk to a newer node.
+//!
+//! Not in here: how a document is shown to a person (`cli`), and the lines of a result stream, which are the host
+//! records of the scanner's `jsonl` report.
+
+mod cluster;
+mod job;
+mod problem;
+mod scan;
+mod token;
+
+pub use cluster::{
+    ClusterDocument, NodeDocument, Quorum, TransferRequest, VersionDocument, WorkerDocument, WorkerLoad,
+};
+pub use job::{JobDocument, JobEvent, JobResults, WorkerStat};
+pub use problem::Problem;
+pub use scan::{Priority, ScanAccepted, ScanRequest};
+pub use token::{TokenCreated, TokenDocument, TokenRequest};

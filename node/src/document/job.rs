@@ -1,0 +1,131 @@
+//! What a node tells about a job: its state and counters, and its history of events.
+
+use serde::{Deserialize, Serialize};
+
+use super::Priority;
+
+/// A job and its counters. The fields of the original description's result document keep their names and order;
+/// the others were added.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobDocument {
+    /// `job-...`.
+    pub job_id: String,
+    /// `queued`, `running`, `completed`, `partial`, `failed` or `cancelled`.
+    pub status: String,
+    /// How many workers had an accepted or running share.
+    pub workers: u32,
+    /// Targets whose results are accepted.
+    pub targets_scanned: u64,
+    /// From the first grant to the end (or to now) as `45m 12s`.
+    pub duration: String,
+    /// Totals over accepted results.
+    pub results: JobResults,
+    /// One row per worker, largest share first.
+    pub worker_stats: Vec<WorkerStat>,
+    /// Targets in scope.
+    #[serde(default)]
+    pub targets_total: u64,
+    /// Priority class.
+    #[serde(default)]
+    pub priority: Priority,
+    /// RFC 3339.
+    #[serde(default)]
+    pub submitted_at: String,
+    /// RFC 3339; absent before the first grant.
+    #[serde(default)]
+    pub started_at: Option<String>,
+    /// RFC 3339; absent until the job ended.
+    #[serde(default)]
+    pub finished_at: Option<String>,
+    /// Seconds from the first grant to the end, or to now.
+    #[serde(default)]
+    pub elapsed_seconds: f64,
+    /// Seconds left at the present rate; absent before there is a rate.
+    #[serde(default)]
+    pub eta_seconds: Option<f64>,
+    /// Workers holding a lease of the job now.
+    #[serde(default)]
+    pub active_workers: u32,
+    /// Probes sent for accepted results.
+    #[serde(default)]
+    pub probes_sent: u64,
+    /// Why the job is queued, partial or failed, as a sentence.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+impl JobDocument {
+    /// Whether the job will not change any more.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        matches!(self.status.as_str(), "completed" | "partial" | "failed" | "cancelled")
+    }
+}
+
+/// Totals of a job, from accepted results only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct JobResults {
+    /// Hosts that answered.
+    pub hosts_up: u64,
+    /// Open ports over all hosts.
+    pub open_ports: u64,
+    /// Open ports whose service was recognised.
+    pub services_detected: u64,
+    /// Weaknesses reported.
+    pub vulnerabilities: u64,
+}
+
+/// One worker's share of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerStat {
+    /// `wrk_...`.
+    pub worker_id: String,
+    /// Targets this worker scanned.
+    pub targets: u64,
+    /// Time it worked on the job, as `40m 5s`.
+    pub duration: String,
+    /// `Running`, `Done`, `Failed`, ... as shown in the worker breakdown.
+    #[serde(default)]
+    pub state: String,
+}
+
+/// One line of a job's history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobEvent {
+    /// Log index of the entry that caused it; also the cursor for `?after=`.
+    pub index: u64,
+    /// RFC 3339 with milliseconds.
+    pub at: String,
+    /// `submitted`, `granted`, `completed`, `worker_failed`, ...
+    pub kind: String,
+    /// What happened, as a sentence.
+    pub message: String,
+    /// The worker concerned.
+    #[serde(default)]
+    pub worker: Option<String>,
+    /// The unit concerned, as `partition:start-end`.
+    #[serde(default)]
+    pub unit: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The document printed in the original description.
+    const ORIGINAL: &str = r#"{
+        "job_id": "job-abc123", "status": "completed", "workers": 3, "targets_scanned": 10000,
+        "duration": "45m 12s",
+        "results": {"hosts_up": 7234, "open_ports": 12456, "services_detected": 8901, "vulnerabilities": 234},
+        "worker_stats": [{"worker_id": "wrk_us_east_1", "targets": 3500, "duration": "40m 5s"}]
+    }"#;
+
+    #[test]
+    fn the_original_result_document_is_read_and_its_fields_are_written_back_first_and_unchanged() {
+        let document: JobDocument = serde_json::from_str(ORIGINAL).unwrap();
+        assert!(document.has_ended());
+        let written = serde_json::to_string(&document).unwrap();
+        let start = r#"{"job_id":"job-abc123","status":"completed","workers":3,"targets_scanned":10000,"duration":"45m 12s","results":{"hosts_up":7234,"open_ports":12456,"services_detected":8901,"vulnerabilities":234},"worker_stats":[{"worker_id":"wrk_us_east_1","targets":3500,"duration":"40m 5s""#;
+        assert!(written.starts_with(start), "{written}");
+    }
+}

@@ -1,0 +1,161 @@
+//! `POST /api/v1/scans`: what to scan and how, and the answer that it was accepted.
+//!
+//! Targets and ports travel as the user's own text: the node that takes the request parses it with the same parser
+//! as the command line, so both name the same position in an error.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// How urgent a job is; a higher class is granted first (original description, "Priority Queues").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Priority {
+    /// P3: routine work.
+    Low,
+    /// P2: the default.
+    #[default]
+    Normal,
+    /// P1: a production incident.
+    High,
+    /// P0: before everything else.
+    Critical,
+}
+
+impl Priority {
+    /// The word used in documents, on the command line and in tables.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Normal => "normal",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+impl fmt::Display for Priority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Priority {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::Critical, Self::High, Self::Normal, Self::Low]
+            .into_iter()
+            .find(|priority| priority.as_str() == text)
+            .ok_or_else(|| format!("`{text}` is not a priority: critical, high, normal or low"))
+    }
+}
+
+/// A request for a scan. Every field may be left out, but there must be targets in `targets` or `target_text`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScanRequest {
+    /// Addresses, prefixes, ranges and host names, each as typed by the user.
+    pub targets: Vec<String>,
+    /// The text of a target file: one target per line or several with blanks or commas, `#` starts a comment.
+    pub target_text: Option<String>,
+    /// Targets to leave out, in the syntax of `targets`.
+    pub exclude: Vec<String>,
+    /// Ports such as `22,80,8000-8100,U:53`; none means the node's default ports.
+    pub ports: Option<String>,
+    /// The N most common TCP ports instead of `ports`.
+    pub top_ports: Option<u32>,
+    /// The priority class.
+    pub priority: Priority,
+    /// Prefer nodes with these tags.
+    pub worker_tags: Vec<String>,
+    /// Use only nodes with all of these tags.
+    pub require_worker_tags: Vec<String>,
+    /// Use only nodes of this region.
+    pub region: Option<String>,
+    /// Upper bound on the nodes that work on the job at once.
+    pub workers: Option<u32>,
+    /// Packet budget of the whole job, in probes per second over all nodes together.
+    pub rate: Option<u64>,
+    /// `polite`, `normal` or `fast`.
+    pub timing: Option<String>,
+    /// Look first which hosts are up, and probe all ports only there.
+    pub discovery: bool,
+    /// `auto`, `connect` or `raw`.
+    pub engine: Option<String>,
+    /// `default` or `ot-safe`.
+    pub profile: Option<String>,
+    /// Read what an open port says first.
+    pub banners: bool,
+    /// Retransmissions of an unanswered probe; none lets the engine decide from `confidence`.
+    pub retries: Option<u8>,
+    /// Wanted probability, between 0 and 1, that an open port is found in spite of loss.
+    pub confidence: Option<f64>,
+}
+
+impl Default for ScanRequest {
+    fn default() -> Self {
+        Self {
+            targets: Vec::new(),
+            target_text: None,
+            exclude: Vec::new(),
+            ports: None,
+            top_ports: None,
+            priority: Priority::Normal,
+            worker_tags: Vec::new(),
+            require_worker_tags: Vec::new(),
+            region: None,
+            workers: None,
+            rate: None,
+            timing: None,
+            discovery: true,
+            engine: None,
+            profile: None,
+            banners: true,
+            retries: None,
+            confidence: None,
+        }
+    }
+}
+
+/// The answer 202 to a scan request: the job is in the replicated log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScanAccepted {
+    /// The job's id, `job-...`.
+    pub job_id: String,
+    /// Targets in scope after exclusions.
+    pub targets: u64,
+    /// Parts with different placement needs.
+    pub partitions: u32,
+    /// Log index of the entry that created the job.
+    pub index: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_with_only_targets_gets_every_default() {
+        let request: ScanRequest = serde_json::from_str(r#"{"targets":["10.0.0.0/24"]}"#).unwrap();
+        assert_eq!(request, ScanRequest { targets: vec!["10.0.0.0/24".into()], ..ScanRequest::default() });
+        assert!(request.discovery && request.banners);
+    }
+
+    #[test]
+    fn a_misspelt_field_of_a_request_is_refused_by_name() {
+        let error = serde_json::from_str::<ScanRequest>(r#"{"target":["10.0.0.1"]}"#).unwrap_err();
+        assert!(error.to_string().contains("`target`"), "{error}");
+    }
+
+    #[test]
+    fn priorities_read_back_what_they_print_and_critical_is_the_highest() {
+        for priority in [Priority::Low, Priority::Normal, Priority::High, Priority::Critical] {
+            assert_eq!(priority.to_string().parse::<Priority>(), Ok(priority));
+            assert_eq!(serde_json::to_string(&priority).unwrap(), format!("\"{priority}\""));
+            assert!(priority <= Priority::Critical);
+        }
+    }
+}

@@ -1,0 +1,56 @@
+# make demo    three nodes on this machine, a scan, the leader killed in the middle of it
+# make test    every test, in network namespaces of their own
+# make bench   the measurements of docs/BENCHMARKS.md
+# make chaos   kills, cuts and pauses against a running scan, for CHAOS_SECONDS (default 120)
+# make lint, fmt, docs
+#
+# One profile (--release) and one target folder for everything, so that RocksDB and the dependencies compile once
+# per machine: docs/decisions/0002-one-build-profile.md. The first build takes about ten minutes on two cores.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+
+export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/sbin:/sbin
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/pentora/target
+export CARGO_BUILD_JOBS ?= $(shell nproc)
+
+# Cargo compiles RocksDB again whenever these change, so they are the same two strings on every machine with ccache.
+ifneq ($(shell command -v ccache),)
+ifeq ($(origin CC),default)
+export CC := ccache gcc
+endif
+ifeq ($(origin CXX),default)
+export CXX := ccache g++
+endif
+endif
+
+.PHONY: build prepare demo test bench chaos fmt lint docs
+
+build: prepare
+	cargo build --release --workspace --bins
+
+prepare:
+	@deploy/prepare.sh
+
+demo: build
+	@deploy/demo.sh
+
+test: prepare
+	@tests/run.sh
+
+bench: build
+	@deploy/prepare.sh bench
+	@tests/with-namespaces "$$CARGO_TARGET_DIR/release/pentora-bench" $(BENCH)
+
+chaos: build
+	@tests/with-namespaces "$$CARGO_TARGET_DIR/release/pentora-bench" chaos
+
+fmt:
+	cargo fmt --all
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --release --workspace --all-targets -- -D warnings
+
+docs:
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps

@@ -1,0 +1,97 @@
+//! One host of a lab: its address, the programs run on it, and the faults set at it.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use nix::sched::{CloneFlags, setns};
+
+use super::Namespace;
+use crate::http::{self, Answer, Request};
+
+/// The table of the faults, and what is never part of one: a host always hears itself.
+const NO_FAULT: &str = "table inet fault
+delete table inet fault
+table inet fault {
+  chain in { type filter hook input priority 0; policy accept; iif lo accept; }
+  chain out { type filter hook output priority 0; policy accept; oif lo accept; }
+}
+";
+
+/// A namespace with an address on the lab's bridge.
+#[derive(Debug)]
+pub struct Host {
+    namespace: Namespace,
+    address: Ipv4Addr,
+}
+
+impl Host {
+    pub(super) fn new(namespace: Namespace, address: Ipv4Addr) -> anyhow::Result<Self> {
+        let host = Self { namespace, address };
+        host.heal()?;
+        Ok(host)
+    }
+
+    /// Its address on the bridge.
+    #[must_use]
+    pub fn address(&self) -> Ipv4Addr {
+        self.address
+    }
+
+    /// Its namespace.
+    #[must_use]
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// A command that runs `program` on the host.
+    #[must_use]
+    pub fn command(&self, program: &Path) -> Command {
+        self.namespace.command(program)
+    }
+
+    /// Calls `work` from within the host's network: sockets it opens are the host's. Files and processes are this
+    /// machine's, as everywhere.
+    ///
+    /// # Errors
+    /// Where the namespace cannot be entered, `work` fails, or it panics.
+    pub fn within<T: Send>(&self, work: impl FnOnce() -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
+        let path = Path::new("/run/netns").join(self.namespace.name());
+        let namespace = std::fs::File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+        // A thread of its own: the network is a thread's property, and this one ends with the call.
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                setns(&namespace, CloneFlags::CLONE_NEWNET).context("entering the host's network")?;
+                work()
+            });
+            thread.join().unwrap_or_else(|_| Err(anyhow!("the work on host {} panicked", self.address)))
+        })
+    }
+
+    /// Sends an HTTP request from the host to a server that the host reaches, its own loopback included.
+    ///
+    /// # Errors
+    /// Where there is no whole answer within `limit` for each step.
+    pub fn request(&self, server: SocketAddr, request: &Request<'_>, limit: Duration) -> anyhow::Result<Answer> {
+        self.within(|| http::send(server, request, limit))
+    }
+
+    /// Drops what comes in and matches.
+    pub(super) fn refuse(&self, what: &str) -> anyhow::Result<()> {
+        self.namespace.nft(&format!("add rule inet fault in {what} drop\n"))
+    }
+
+    pub(super) fn isolate(&self) -> anyhow::Result<()> {
+        self.namespace.nft("add rule inet fault in drop\nadd rule inet fault out drop\n")
+    }
+
+    pub(super) fn outbound_only(&self) -> anyhow::Result<()> {
+        self.namespace.nft("add rule inet fault in ct state established,related accept\nadd rule inet fault in drop\n")
+    }
+
+    pub(super) fn heal(&self) -> anyhow::Result<()> {
+        self.namespace.nft(NO_FAULT)
+    }
+}

@@ -6,6 +6,7 @@
 //! user sees.
 
 pub mod binaries;
+pub mod cluster;
 pub mod http;
 pub mod lab;
 pub mod privileges;

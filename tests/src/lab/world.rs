@@ -100,6 +100,14 @@ impl Truth {
         truth
     }
 
+    /// The truth as a scan of only these ports sees it.
+    #[must_use]
+    pub fn of_ports(&self, ports: &[u16]) -> Self {
+        let only =
+            |from: &BTreeSet<(Ipv4Addr, u16)>| from.iter().filter(|(_, port)| ports.contains(port)).copied().collect();
+        Self { alive: self.alive.clone(), open: only(&self.open), filtered: only(&self.filtered) }
+    }
+
     /// Holds the lines of a scan (`ADDRESS PORT ...`, one open port each) against the truth.
     ///
     /// # Errors

@@ -18,8 +18,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub use self::job::{Job, units_completed};
-pub use self::node::{Node, Ran};
+pub use self::node::Node;
 
+use crate::command_line::{self, Ran};
 use crate::http::{Answer, Request};
 use crate::lab::Lab;
 use crate::wait;
@@ -53,7 +54,7 @@ impl Cluster {
     pub fn of_one(lab: Lab) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("pentora-cluster-").tempdir().context("a folder for the nodes")?;
         let mut cluster = Self { nodes: BTreeMap::new(), lab, folder: Some(folder) };
-        let node = Node::new(1, &cluster.lab, cluster.folder())?;
+        let node = Node::new(1, cluster.lab.host(1), cluster.folder());
         cluster.nodes.insert(1, node);
         let listen = cluster.listen_options(1);
         cluster.node_mut(1)?.run("start", &[&["--init"], as_strs(&listen).as_slice()].concat())?;
@@ -147,7 +148,7 @@ impl Cluster {
     pub fn join_through(&mut self, number: usize, peer: &str, token: &str) -> anyhow::Result<()> {
         let token_file = self.folder().join(format!("n{number}.token"));
         fs::write(&token_file, token).context("the token's file")?;
-        let node = Node::new(number, &self.lab, self.folder())?;
+        let node = Node::new(number, self.lab.host(number), self.folder());
         self.nodes.insert(number, node);
         let token_file = token_file.display().to_string();
         let listen = self.listen_options(number);
@@ -169,7 +170,10 @@ impl Cluster {
     /// # Errors
     /// Where it does not start. That it fails is in the result.
     pub fn pentora(&self, number: usize, words: &[&str]) -> anyhow::Result<Ran> {
-        self.node(number)?.pentora(&self.data_dir(1).join("admin.token"), words)
+        let api = format!("http://{API}");
+        let token_file = self.data_dir(1).join("admin.token").display().to_string();
+        let settings = [("PENTORA_API", api.as_str()), ("PENTORA_TOKEN_FILE", &token_file)];
+        command_line::pentora(self.lab.host(number), self.folder(), &settings, words)
     }
 
     /// Sends a request with the admin's token to a node's API, from its own host.

@@ -7,6 +7,7 @@
 
 pub mod binaries;
 pub mod cluster;
+pub mod command_line;
 pub mod http;
 pub mod lab;
 pub mod privileges;

@@ -1,20 +1,16 @@
-//! One node of a cluster under test: its process, and commands given on its host.
+//! One node of a cluster under test: its process, through its starts, ends and pauses.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use nix::sys::signal::Signal;
-use serde_json::Value;
 
 use crate::binaries::binary;
-use crate::lab::Lab;
-use crate::process::{DIES_WITH_PARENT, Process};
-
-/// No command line may take longer than this, whatever it waits for: a hanging one is killed and has failed.
-const COMMAND_MAX: &str = "120";
+use crate::command_line::clean_command;
+use crate::lab::Host;
+use crate::process::Process;
 
 /// A node's process and its host.
 #[derive(Debug)]
@@ -26,91 +22,20 @@ pub struct Node {
     process: Mutex<Option<Process>>,
 }
 
-/// What a command line did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ran {
-    /// The words after the program's name, for messages.
-    pub command: String,
-    /// The exit code; 124 where it took too long, -1 where a signal ended it.
-    pub code: i32,
-    /// What it printed as data.
-    pub stdout: String,
-    /// What it printed for people.
-    pub stderr: String,
-}
-
-impl Ran {
-    /// Runs a prepared command to its end.
-    ///
-    /// # Errors
-    /// Where it does not start.
-    pub fn of(command: &mut Command, words: &[&str]) -> anyhow::Result<Self> {
-        let output = command.args(words).output().with_context(|| format!("starting {command:?}"))?;
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ok(Self {
-            command: words.join(" "),
-            code: output.status.code().unwrap_or(-1),
-            stdout: text(&output.stdout),
-            stderr: text(&output.stderr),
-        })
-    }
-
-    /// What it printed as data, of a command that succeeded.
-    ///
-    /// # Errors
-    /// Where it failed, with everything it said.
-    pub fn ok(self) -> anyhow::Result<String> {
-        if self.code != 0 {
-            let Self { command, code, stdout, stderr } = &self;
-            bail!("`{command}` exits {code}\nstdout: {stdout}\nstderr: {stderr}");
-        }
-        Ok(self.stdout)
-    }
-
-    /// What it printed as data, read as one JSON document.
-    ///
-    /// # Errors
-    /// Where it failed or printed something else.
-    pub fn json(self) -> anyhow::Result<Value> {
-        let command = self.command.clone();
-        let text = self.ok()?;
-        serde_json::from_str(&text).with_context(|| format!("`{command}` printed no JSON document: {text:?}"))
-    }
-}
-
-/// A command that runs `program` in `namespace` with nothing of the tester's environment but the path, so that no
-/// configuration of theirs is found, and no longer than [`COMMAND_MAX`] seconds.
-pub(crate) fn clean_command(namespace: &str, program: &Path, home: &Path) -> Command {
-    let mut command = Command::new("ip");
-    command.args(["netns", "exec", namespace]).args(DIES_WITH_PARENT).args(["timeout", "-k", "1", COMMAND_MAX]);
-    command.arg(program).env_clear().env("HOME", home);
-    command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    command
-}
-
 impl Node {
-    pub(super) fn new(number: usize, lab: &Lab, folder: &Path) -> anyhow::Result<Self> {
-        let namespace = lab.host(number).namespace().name().to_owned();
-        Ok(Self { number, namespace, folder: folder.to_path_buf(), process: Mutex::new(None) })
+    pub(super) fn new(number: usize, host: &Host, folder: &Path) -> Self {
+        let namespace = host.namespace().name().to_owned();
+        Self { number, namespace, folder: folder.to_path_buf(), process: Mutex::new(None) }
     }
 
     /// Starts the node's process: `pentora-node VERB OPTIONS...`. One that runs is killed first.
     pub(super) fn run(&mut self, verb: &str, options: &[&str]) -> anyhow::Result<()> {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.namespace]).args(DIES_WITH_PARENT);
+        let mut command = clean_command(&self.namespace, &self.folder);
         command.arg(binary("pentora-node")?).arg(verb).args(options);
-        command.env_clear().env("HOME", &self.folder).env("PATH", std::env::var_os("PATH").unwrap_or_default());
         self.kill()?;
         let log = self.folder.join(format!("n{}.log", self.number));
         *self.slot()? = Some(Process::start(&mut command, &log)?);
         Ok(())
-    }
-
-    /// Runs `pentora` with `words` on the node's host, with the admin's token.
-    pub(super) fn pentora(&self, token_file: &Path, words: &[&str]) -> anyhow::Result<Ran> {
-        let mut command = clean_command(&self.namespace, &binary("pentora")?, &self.folder);
-        command.env("PENTORA_API", format!("http://{}", super::API)).env("PENTORA_TOKEN_FILE", token_file);
-        Ran::of(&mut command, words)
     }
 
     /// Ends the process at once, as a power cut does.

@@ -1,0 +1,211 @@
+//! Whole configurations: the original description's files, relations between keys, warnings and notes.
+
+use std::time::Duration;
+
+use super::*;
+
+fn sources(text: &str, env: &[(&str, &str)]) -> Sources {
+    Sources {
+        file: Some(ConfigText { name: "p.yaml".into(), text: text.into() }),
+        env: env.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+        flags: Vec::new(),
+        host: Host { name: "box 1!".into(), home: Some("/home/u".into()), is_root: false },
+    }
+}
+
+fn good(text: &str, env: &[(&str, &str)]) -> Loaded {
+    load(&sources(text, env)).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn bad(text: &str, env: &[(&str, &str)]) -> Vec<String> {
+    load(&sources(text, env)).expect_err("must be refused").issues.iter().map(ToString::to_string).collect()
+}
+
+/// The worker file of the original description, to the letter.
+const WORKER: &str = "
+worker:
+  name: aws-us-east-1
+  coordinator: https://pentora-coordinator.example.com
+  token: ${WORKER_TOKEN}
+
+  region: us-east-1
+  tags:
+    - aws
+    - production
+    - us-east-1
+
+  capacity:
+    max_concurrent_scans: 10
+    max_targets_per_scan: 1000
+";
+
+#[test]
+fn the_original_worker_file_is_understood() {
+    let config = good(WORKER, &[("WORKER_TOKEN", "pnj_abc")]).config;
+    assert_eq!(config.name, "aws-us-east-1");
+    assert_eq!(config.mesh.peers, ["pentora-coordinator.example.com:7400"]);
+    assert_eq!(config.worker.token.as_ref().map(Secret::expose), Some("pnj_abc"));
+    assert_eq!(config.worker.region.as_deref(), Some("us-east-1"));
+    assert_eq!(config.worker.tags, ["aws", "production", "us-east-1"]);
+    assert_eq!((config.worker.max_concurrent_scans, config.worker.max_targets_per_scan), (10, 1000));
+}
+
+#[test]
+fn the_original_coordinator_file_is_understood_but_for_its_broker() {
+    let text = "
+server:
+  mode: coordinator
+  api:
+    listen: 0.0.0.0:8080
+    auth: jwt
+
+workers:
+  auto_register: true
+  heartbeat_interval: 30s
+
+coordinator:
+  load_balancing:
+    strategy: least_loaded  # Options: round_robin, least_loaded, tag_affinity
+
+    thresholds:
+      max_queue_depth: 100
+      worker_max_load: 0.8
+  job_retry:
+    max_attempts: 3
+    backoff: exponential
+    timeout: 30m
+
+  worker_failure:
+    action: reassign
+    grace_period: 2m
+";
+    let loaded = good(text, &[]);
+    let config = &loaded.config;
+    assert_eq!(config.api.listen.to_string(), "0.0.0.0:8080");
+    assert_eq!(config.workers.heartbeat_interval, Duration::from_secs(30));
+    assert_eq!(config.coordinator.grace_period, Duration::from_secs(120));
+    assert_eq!(config.coordinator.attempt_timeout, Duration::from_secs(1800));
+    assert_eq!((config.coordinator.max_attempts, config.coordinator.strategy), (3, Strategy::LeastLoaded));
+    assert!(loaded.warnings.iter().any(|warning| warning.contains("plain HTTP")), "{:?}", loaded.warnings);
+
+    let broker = format!("{text}\nqueue:\n  backend: redis\n  url: redis://redis-cluster:6379\n");
+    let issues = bad(&broker, &[]);
+    assert_eq!(issues.len(), 2, "{issues:?}");
+    assert!(issues[0].contains("queue.backend") && issues[0].contains("the replicated log"), "{issues:?}");
+    assert!(issues[1].contains("queue.url"), "{issues:?}");
+}
+
+#[test]
+fn the_original_air_gapped_file_is_accepted_with_a_note_for_each_key_that_does_nothing_yet() {
+    let text = "
+worker:
+  mode: standalone
+  offline: true
+
+  local_queue: /var/pentora/queue
+  local_results: /var/pentora/results
+
+sync:
+  export_interval: 1h
+  export_path: /mnt/usb/pentora-exports
+";
+    let loaded = good(text, &[]);
+    assert!(loaded.config.worker.offline && loaded.config.worker.standalone);
+    assert_eq!(loaded.notes.len(), 6, "{:?}", loaded.notes);
+    assert_eq!(loaded.notes[0], "p.yaml:3:9: worker.mode is accepted and not used yet");
+}
+
+#[test]
+fn an_empty_configuration_is_complete() {
+    let loaded = good("", &[]);
+    let config = loaded.config;
+    assert_eq!((config.name.as_str(), config.mode), ("box1", NodeMode::Coordinator));
+    assert_eq!(config.data_dir.to_str(), Some("/home/u/.local/share/pentora"));
+    assert_eq!(config.mesh.listen.to_string(), "0.0.0.0:7400");
+    assert_eq!(config.api.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.worker.network_access, NetworkAccess::Auto);
+    assert!(loaded.warnings.is_empty() && loaded.notes.is_empty());
+    assert_eq!(load(&Sources::default()).expect("even without a host").config.name, "node");
+}
+
+#[test]
+fn every_key_can_be_set_by_its_environment_variable() {
+    for key in KEYS.iter().filter(|key| matches!(key.effect, Effect::Now | Effect::Later)) {
+        let value = match (key.default, key.path) {
+            ("", "node.data_dir") => "/d",
+            ("", "mesh.advertise" | "mesh.peers" | "worker.coordinator") => "10.0.0.1:7400",
+            ("", "client.api") => "http://127.0.0.1:1",
+            ("", _) => "x",
+            (default, _) => default,
+        };
+        let loaded = good("", &[(&env_name(key.path), value)]);
+        let expected = Origin::Environment(env_name(key.path));
+        assert_eq!(loaded.origin(key.path), Some(&expected), "{}", key.path);
+    }
+}
+
+#[test]
+fn broken_relations_between_keys_are_reported_at_the_key_that_was_written() {
+    for (text, env, place, part) in [
+        (
+            "server: {api: {auth: none, listen: '0.0.0.0:8080'}}",
+            &[][..],
+            "p.yaml:1:22: server.api.auth",
+            "loopback only",
+        ),
+        ("mesh: {listen: '0.0.0.0:8080'}", &[], "p.yaml:1:16: mesh.listen", "same port"),
+        ("workers: {heartbeat_interval: 10s}", &[], "p.yaml:1:31: workers.heartbeat_interval", "two heartbeats"),
+        ("coordinator: {worker_failure: {grace_period: 1h}}", &[], "p.yaml:1:46", "less than the grace period"),
+        ("worker: {offline: true, coordinator: 'n1:7400'}", &[], "p.yaml:1:19: worker.offline", "no other node"),
+        (
+            "node: {init: true}",
+            &[("PENTORA_MESH_PEERS", "n1")],
+            "environment PENTORA_MESH_PEERS: mesh.peers",
+            "joins one",
+        ),
+        ("worker: {token: a, token_file: b}", &[], "p.yaml:1:17: worker.token", "keep one"),
+        ("node: {name: a}\nworker: {name: b}", &[], "p.yaml:2:16: worker.name", "one name"),
+    ] {
+        let issues = bad(text, env);
+        assert!(issues.len() == 1 && issues[0].starts_with(place) && issues[0].contains(part), "{text}: {issues:?}");
+    }
+    assert!(good("server: {api: {auth: none}}", &[]).config.api.auth == ApiAuth::None, "loopback may go without");
+}
+
+#[test]
+fn a_stronger_layer_ends_a_contradiction() {
+    let loaded = good("worker: {token_file: /t, name: a}", &[("WORKER_TOKEN", "pnj_1"), ("PENTORA_NODE_NAME", "b")]);
+    assert_eq!(loaded.config.worker.token.as_ref().map(Secret::expose), Some("pnj_1"));
+    assert_eq!((loaded.config.worker.token_file, loaded.config.name.as_str()), (None, "b"));
+}
+
+#[test]
+fn all_errors_come_at_once_in_the_order_of_the_file() {
+    let issues = bad(
+        "mesh: {profile: slow}\nnode: {init: yes}\nnod: 1\nworker: {token: '${NOPE:?ask the operator}'}",
+        &[("PENTORA_SERVER_API_LISTEN", "everywhere")],
+    );
+    let places: Vec<&str> = issues.iter().filter_map(|issue| issue.split(": ").next()).collect();
+    let expected = ["p.yaml:1:17", "p.yaml:2:14", "p.yaml:3:1", "p.yaml:4:17", "environment PENTORA_SERVER_API_LISTEN"];
+    assert_eq!(places, expected, "{issues:?}");
+    assert!(issues[3].ends_with("ask the operator"));
+}
+
+#[test]
+fn a_licence_key_and_a_misspelt_variable_get_a_warning_and_foreign_variables_none() {
+    let env = [("LICENSE_KEY", "k"), ("PENTORA_NODE_NAMEE", "x"), ("PENTORA_SERVICE_HOST", "10.0.0.1")];
+    let warnings = good("", &env).warnings;
+    assert_eq!(
+        warnings,
+        [
+            "LICENSE_KEY is ignored: Pentora needs no licence key",
+            "environment PENTORA_NODE_NAMEE is not a setting: did you mean PENTORA_NODE_NAME?",
+        ]
+    );
+}
+
+#[test]
+fn a_broken_file_still_reports_what_is_wrong_elsewhere() {
+    let issues = bad("a: [", &[("PENTORA_MESH_PROFILE", "slow")]);
+    assert!(issues.len() == 2 && issues[0].contains("not valid YAML"), "{issues:?}");
+}

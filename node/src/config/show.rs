@@ -1,0 +1,164 @@
+//! A configuration as text: the effective values with their origins, and a JSON Schema for editors.
+
+use serde_json::{Map, Value, json};
+
+use super::build::Loaded;
+use super::issue::Origin;
+use super::keys::{Effect, KEYS, Key, Kind};
+use super::layers::{Raw, Setting};
+
+/// The effective configuration as YAML, in the order of the key table; with `origins`, each line says where its value
+/// came from. Secrets show as `***`.
+#[must_use]
+pub fn show(loaded: &Loaded, origins: bool) -> String {
+    let mut lines: Vec<(String, Option<&Origin>)> = Vec::new();
+    let mut open: Vec<&str> = Vec::new();
+    for key in KEYS {
+        let Some(setting) = loaded.settings.get(key.path) else { continue };
+        let parts: Vec<&str> = key.path.split('.').collect();
+        let (leaf, groups) = parts.split_last().expect("a path has a part");
+        let common = open.iter().zip(groups).take_while(|(a, b)| a == b).count();
+        open.truncate(common);
+        for group in groups.iter().skip(common) {
+            lines.push((format!("{}{group}:", "  ".repeat(open.len())), None));
+            open.push(group);
+        }
+        let value = written(key, setting);
+        lines.push((format!("{}{leaf}: {value}", "  ".repeat(open.len())), Some(&setting.origin)));
+    }
+    let width = lines.iter().filter(|(_, origin)| origin.is_some()).map(|(text, _)| text.chars().count()).max();
+    let width = width.unwrap_or_default().min(60);
+    let mut out = String::new();
+    for (text, origin) in lines {
+        match origin.filter(|_| origins) {
+            Some(origin) => out.push_str(&format!("{text:<width$}  # {origin}\n")),
+            None => out.push_str(&format!("{text}\n")),
+        }
+    }
+    out
+}
+
+/// A value in YAML's flow style, quoted as JSON where needed, which every YAML reader takes.
+fn written(key: &Key, setting: &Setting) -> String {
+    if key.kind == Kind::Secret {
+        return "\"***\"".to_owned();
+    }
+    let many = matches!(key.kind, Kind::Labels | Kind::Peers | Kind::Networks);
+    match &setting.raw {
+        Raw::Text(text) if !many || text == "auto" => scalar(text),
+        raw => format!("[{}]", raw.items().map(|item| scalar(item.trim())).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// Plain where YAML cannot misread it; a `$` would be expanded again, so it is doubled.
+fn scalar(text: &str) -> String {
+    let text = text.replace('$', "$$");
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._/-".contains(c);
+    let starts_well = text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '/');
+    if starts_well && text.chars().all(plain) { text } else { Value::String(text).to_string() }
+}
+
+/// JSON Schema (draft 2020-12) of the file, from the key table.
+#[must_use]
+pub fn schema() -> Value {
+    let mut root = json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "pentora.yaml",
+    });
+    for key in KEYS.iter().filter(|key| !matches!(key.effect, Effect::Refused(_))) {
+        let mut place = &mut root;
+        for group in key.path.split('.') {
+            place = place
+                .as_object_mut()
+                .expect("every group is an object")
+                .entry("properties")
+                .or_insert_with(|| json!({}))
+                .as_object_mut()
+                .expect("properties is an object")
+                .entry(group)
+                .or_insert_with(|| json!({}));
+        }
+        *place = leaf_schema(key);
+    }
+    close(&mut root);
+    root
+}
+
+/// What one key takes. Every scalar may also be a text with `${VAR}`.
+fn leaf_schema(key: &Key) -> Value {
+    let list = json!({"type": ["string", "array"], "items": {"type": "string"}});
+    let mut schema = match key.kind {
+        Kind::Switch => json!({"anyOf": [{"type": "boolean"}, {"type": "string", "pattern": "[$][{]"}]}),
+        Kind::Count(low, high) => {
+            json!({"anyOf": [{"type": "integer", "minimum": low, "maximum": high}, {"type": "string"}]})
+        }
+        Kind::Share => json!({"anyOf": [{"type": "number", "exclusiveMinimum": 0, "maximum": 1}, {"type": "string"}]}),
+        Kind::Word(words) => json!({"anyOf": [{"enum": words}, {"type": "string", "pattern": "[$][{]"}]}),
+        Kind::Labels | Kind::Peers | Kind::Networks | Kind::Urls => list,
+        Kind::Time(..) => json!({"type": "string", "examples": ["30s", "2m", "1h30m"]}),
+        Kind::Label | Kind::Path | Kind::Socket | Kind::Secret | Kind::Anything => {
+            json!({"type": ["string", "number"]})
+        }
+    };
+    if let Some(object) = schema.as_object_mut() {
+        object.insert("description".to_owned(), json!(key.about));
+        if !key.default.is_empty() {
+            object.insert("default".to_owned(), json!(key.default));
+        }
+    }
+    schema
+}
+
+/// Groups are objects that allow nothing else; an absent value counts as not written.
+fn close(schema: &mut Value) {
+    let Some(object) = schema.as_object_mut() else { return };
+    if let Some(properties) = object.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.values_mut().for_each(close);
+        let rest = Map::from_iter([
+            ("type".to_owned(), json!(["object", "null"])),
+            ("additionalProperties".to_owned(), json!(false)),
+        ]);
+        object.extend(rest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ConfigText, Host, Sources, load};
+    use super::*;
+
+    fn sources(text: &str) -> Sources {
+        Sources {
+            file: Some(ConfigText { name: "p.yaml".into(), text: text.into() }),
+            host: Host { name: "box".into(), ..Host::default() },
+            ..Sources::default()
+        }
+    }
+
+    #[test]
+    fn what_is_shown_reads_back_as_the_same_configuration() {
+        let text = "worker:\n  tags: [a, 'b:c']\n  region: eu\nmesh: {advertise: ['[fd00::1]:7400']}\nnode: {data_dir: '/d $$ x'}\n";
+        let first = load(&sources(text)).unwrap();
+        let shown = show(&first, true);
+        let again = load(&sources(&shown)).unwrap();
+        assert_eq!(format!("{:?}", first.config), format!("{:?}", again.config), "{shown}");
+        assert!(shown.contains("    listen: \"127.0.0.1:8080\""), "{shown}");
+        assert!(shown.contains("# p.yaml:3:11") && shown.contains("# default"), "{shown}");
+    }
+
+    #[test]
+    fn a_secret_is_shown_as_stars() {
+        let shown = show(&load(&sources("worker: {token: pnj_hidden}")).unwrap(), true);
+        assert!(shown.contains("token: \"***\"") && !shown.contains("hidden"), "{shown}");
+    }
+
+    #[test]
+    fn the_schema_knows_every_key_and_closes_every_group() {
+        let schema = schema();
+        for key in KEYS.iter().filter(|key| !matches!(key.effect, Effect::Refused(_))) {
+            let pointer = format!("/properties/{}", key.path.replace('.', "/properties/"));
+            assert_eq!(schema.pointer(&format!("{pointer}/description")), Some(&json!(key.about)), "{}", key.path);
+        }
+        assert_eq!(schema["properties"]["server"]["additionalProperties"], false);
+    }
+}

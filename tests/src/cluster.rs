@@ -44,6 +44,8 @@ pub struct Cluster {
     nodes: BTreeMap<usize, Node>,
     lab: Lab,
     folder: Option<TempDir>,
+    /// Given to every node at every start.
+    options: Vec<String>,
 }
 
 impl Cluster {
@@ -52,8 +54,13 @@ impl Cluster {
     /// # Errors
     /// Where it is not ready within [`START_MAX`].
     pub fn of_one(lab: Lab) -> anyhow::Result<Self> {
+        Self::first(lab, &[])
+    }
+
+    fn first(lab: Lab, options: &[&str]) -> anyhow::Result<Self> {
+        let options = options.iter().map(|word| (*word).to_owned()).collect();
         let folder = tempfile::Builder::new().prefix("pentora-cluster-").tempdir().context("a folder for the nodes")?;
-        let mut cluster = Self { nodes: BTreeMap::new(), lab, folder: Some(folder) };
+        let mut cluster = Self { nodes: BTreeMap::new(), lab, folder: Some(folder), options };
         let node = Node::new(1, cluster.lab.host(1), cluster.folder());
         cluster.nodes.insert(1, node);
         let listen = cluster.listen_options(1);
@@ -71,7 +78,15 @@ impl Cluster {
     /// # Errors
     /// Where that does not come about in [`START_MAX`] and [`VOTERS_MAX`].
     pub fn of(lab: Lab, size: usize) -> anyhow::Result<Self> {
-        let mut cluster = Self::of_one(lab)?;
+        Self::with_options(lab, size, &[])
+    }
+
+    /// As [`Cluster::of`], with further options given to every node at every start.
+    ///
+    /// # Errors
+    /// As [`Cluster::of`].
+    pub fn with_options(lab: Lab, size: usize, options: &[&str]) -> anyhow::Result<Self> {
+        let mut cluster = Self::first(lab, options)?;
         for number in 2..=size {
             let token = cluster.token(&format!("n{number}"), &[])?;
             cluster.join(number, &token)?;
@@ -114,12 +129,12 @@ impl Cluster {
         self.nodes.get_mut(&number).with_context(|| format!("there is no node {number}"))
     }
 
-    fn listen_options(&self, number: usize) -> [String; 8] {
+    fn listen_options(&self, number: usize) -> Vec<String> {
         let data = self.data_dir(number).display().to_string();
         let mesh = format!("{}:7400", self.lab.host(number).address());
         let [name, data_flag, mesh_flag, api_flag] = ["--name", "--data-dir", "--mesh-listen", "--api-listen"];
         let words = [name, &format!("n{number}"), data_flag, &data, mesh_flag, &mesh, api_flag, &API.to_string()];
-        words.map(str::to_owned)
+        words.map(str::to_owned).into_iter().chain(self.options.iter().cloned()).collect()
     }
 
     /// Has the first running node make a join token.
@@ -156,13 +171,15 @@ impl Cluster {
         self.node_mut(number)?.run("join", &options)
     }
 
-    /// Starts a node that has been part of the cluster again, by nothing but its data directory.
+    /// Starts a node that has been part of the cluster again, by its data directory (and the options of
+    /// [`Cluster::with_options`]) alone.
     ///
     /// # Errors
     /// Where the process does not start.
     pub fn restart(&mut self, number: usize) -> anyhow::Result<()> {
         let data = self.data_dir(number).display().to_string();
-        self.node_mut(number)?.run("start", &["--data-dir", &data])
+        let options = self.options.clone();
+        self.node_mut(number)?.run("start", &[&["--data-dir", &data], as_strs(&options).as_slice()].concat())
     }
 
     /// Runs `pentora` with `words` on the host of a node.

@@ -25,6 +25,18 @@ pub struct Process {
 /// The words to put before a command so that it dies with the thread that starts it. It keeps its process id.
 pub(crate) const DIES_WITH_PARENT: [&str; 4] = ["setpriv", "--pdeathsig", "KILL", "--"];
 
+/// What a process has used.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Usage {
+    /// Processor time of all its threads since its start.
+    pub processor_seconds: f64,
+    /// Memory that is in use now, in millions of bytes.
+    pub resident_mb: f64,
+}
+
+/// Kernel ticks per second in `/proc/PID/stat`: 100 on every Linux that user space sees (`USER_HZ`).
+const TICKS_PER_SECOND: f64 = 100.0;
+
 impl Process {
     /// Starts `command`, appending what it prints (both streams) to the file `log`.
     ///
@@ -97,6 +109,25 @@ impl Process {
         Ok(self.child.try_wait()?.is_none())
     }
 
+    /// What the process has used so far.
+    ///
+    /// # Errors
+    /// Where it is gone.
+    pub fn usage(&self) -> anyhow::Result<Usage> {
+        let read = |file: &str| fs::read_to_string(format!("/proc/{}/{file}", self.id())).context("a running process");
+        let stat = read("stat")?;
+        // The name, in brackets, may hold anything; user and system time are the 12th and 13th field after it (proc(5)).
+        let fields = stat.rsplit_once(") ").context("the name's bracket")?.1.split(' ').skip(11).take(2);
+        let ticks = fields.map(str::parse::<u32>).sum::<Result<u32, _>>().context("processor time")?;
+        let status = read("status")?;
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+        let kibibytes = resident.context("the resident size")?.parse::<u32>().context("the resident size")?;
+        Ok(Usage {
+            processor_seconds: f64::from(ticks) / TICKS_PER_SECOND,
+            resident_mb: f64::from(kibibytes) * 1024.0 / 1e6,
+        })
+    }
+
     /// What the process has printed so far.
     #[must_use]
     pub fn log(&self) -> String {
@@ -134,6 +165,18 @@ mod tests {
         assert!(process.ended(Duration::from_secs(10)).unwrap().success());
         assert_eq!(process.log(), "one\ntwo\nthree\n");
         assert_eq!(process.log_tail(2), "two\nthree");
+    }
+
+    #[test]
+    fn what_a_process_uses_is_read_while_it_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut process = shell("while :; do :; done", &folder.path().join("log"));
+        let busy = wait::until("processor time", Duration::from_secs(10), || {
+            Ok(Some(process.usage()?).filter(|usage| usage.processor_seconds > 0.05))
+        });
+        assert!(busy.unwrap().resident_mb > 0.1);
+        process.kill().unwrap();
+        process.usage().unwrap_err();
     }
 
     #[test]

@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use crate::binaries::binary;
 use crate::command_line::clean_command;
 use crate::lab::Host;
-use crate::process::Process;
+use crate::process::{Process, Usage};
 
 /// A node's process and its host.
 #[derive(Debug)]
@@ -93,12 +93,12 @@ impl Node {
         self.slot().is_ok_and(|slot| slot.is_some())
     }
 
-    /// The id of its process.
+    /// What its process has used.
     ///
     /// # Errors
-    /// Where there is none.
-    pub fn id(&self) -> anyhow::Result<u32> {
-        Ok(self.slot()?.as_ref().with_context(|| format!("node {} was never started", self.number))?.id())
+    /// Where it does not run.
+    pub fn usage(&self) -> anyhow::Result<Usage> {
+        self.slot()?.as_ref().with_context(|| format!("node {} was never started", self.number))?.usage()
     }
 
     /// Everything it has logged, over all its processes.

@@ -14,6 +14,7 @@ use anyhow::{Context, ensure};
 
 use super::Host;
 use crate::binaries::binary;
+use crate::dice::Dice;
 
 /// The ports that can be open in a world.
 pub const WORLD_PORTS: [u16; 20] =
@@ -81,7 +82,7 @@ impl Truth {
     /// The truth that `options` make.
     #[must_use]
     pub fn of(options: &WorldOptions) -> Self {
-        let mut dice = Dice(options.seed);
+        let mut dice = Dice::new(options.seed);
         let mut truth = Self::default();
         for number in 0..options.addresses.min(1 << 16) {
             if dice.below(100) >= u64::from(options.alive_percent) {
@@ -130,20 +131,6 @@ impl Truth {
         }
         score.missed = self.open.difference(&seen).copied().collect();
         Ok(score)
-    }
-}
-
-/// SplitMix64: a truth must stay the same for its seed whatever a crate of random numbers changes.
-#[derive(Debug)]
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % limit
     }
 }
 

@@ -1,0 +1,80 @@
+//! The measurements of docs/BENCHMARKS.md: `make bench`, or `make bench BENCH=NAME` for one.
+//!
+//! Everything runs on the programs that ship, in namespaces of this process's own, and prints tables for that page. A
+//! measurement that cannot be made here says why instead of printing a figure. `chaos` is not a measurement but the same
+//! scans under random faults for a while; it fails if a result is wrong.
+
+mod chaos;
+mod failover;
+mod figures;
+mod idle;
+mod machine;
+mod ports;
+mod start;
+mod submit;
+mod wan;
+mod worker;
+
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, bail};
+use pentora_tests::lab::Lab;
+
+/// A measurement: its name, what it measures, and how.
+type Measurement = (&'static str, &'static str, fn() -> anyhow::Result<()>);
+
+const MEASUREMENTS: [Measurement; 9] = [
+    ("machine", "what this is measured on", machine::print),
+    ("start", "one command, from start to exit", start::measure),
+    ("ports", "a connect scan of 65,535 ports, beside other scanners", ports::measure),
+    ("idle", "nodes left alone", idle::measure),
+    ("submit", "submission through a follower", submit::measure),
+    ("transfer", "planned transfer of leadership", failover::measure_transfer),
+    ("failover", "the leader killed", failover::measure_kill),
+    ("worker", "a worker killed in the middle of a scan", worker::measure),
+    ("wan", "40 ms between hosts and back", wan::measure),
+];
+
+fn main() -> ExitCode {
+    let names: Vec<String> = std::env::args().skip(1).collect();
+    let done = match names.as_slice() {
+        [] => all(),
+        [name] if name == "chaos" => chaos::run(),
+        names => names.iter().try_for_each(|name| one(name)),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("pentora-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn one(name: &str) -> anyhow::Result<()> {
+    let found = MEASUREMENTS.iter().find(|(is, _, _)| *is == name);
+    let names = || MEASUREMENTS.map(|(name, _, _)| name).join(", ");
+    let (_, what, measure) = found.with_context(|| format!("no measurement {name}: {}, or chaos", names()))?;
+    println!("\n### {name}: {what}\n");
+    measure().with_context(|| name.to_owned())
+}
+
+/// Runs each in a process of its own: what one leaves in memory or in the kernel's counters is not the next one's.
+fn all() -> anyhow::Result<()> {
+    let own = std::env::current_exe().context("the path of this program")?;
+    let mut failed = Vec::new();
+    for (name, _, _) in MEASUREMENTS {
+        if !Command::new(&own).arg(name).status().context("starting a measurement")?.success() {
+            failed.push(name);
+        }
+    }
+    if !failed.is_empty() {
+        bail!("not measured: {}", failed.join(", "));
+    }
+    Ok(())
+}
+
+/// A lab, which a measurement cannot do without.
+fn lab(hosts: u8) -> anyhow::Result<Lab> {
+    Lab::start(hosts)?.context("a measurement needs a lab: unset PENTORA_SKIP_LAB")
+}

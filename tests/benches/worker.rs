@@ -1,0 +1,55 @@
+//! A worker, not the leader, killed in the middle of a scan, again and again: is the result the truth each time?
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use pentora_tests::cluster::{Cluster, Job, units_completed};
+use pentora_tests::lab::WorldOptions;
+use pentora_tests::wait;
+
+use crate::figures::{Sample, summary};
+
+const ROUNDS: u64 = 20;
+const SCAN_MAX: Duration = Duration::from_secs(180);
+
+pub(crate) fn measure() -> anyhow::Result<()> {
+    let mut lab = crate::lab(3)?;
+    lab.add_world(&WorldOptions { addresses: 1024, alive_percent: 100, ..WorldOptions::default() })?;
+    let mut cluster = Cluster::of(lab, 3)?;
+    let (mut times, mut right, mut once) = (Sample::default(), 0, 0);
+    for round in 0..ROUNDS {
+        let leader = cluster.leader()?;
+        let worker = *cluster.followers()?.first().context("a follower")?;
+        let began = Instant::now();
+        let job = submit(&cluster, leader)?;
+        // From early to late in a scan that takes some seven seconds.
+        wait::pause(Duration::from_millis(500 + 250 * round));
+        cluster.node_mut(worker)?.kill()?;
+        job.wait(&cluster, leader, SCAN_MAX)?;
+        times.add_s(began.elapsed());
+        let (exact, counted_once) = check(&cluster, &job, leader)?;
+        right += u32::from(exact);
+        once += u32::from(counted_once);
+        cluster.restart(worker)?;
+        wait::until("the restarted worker", Duration::from_secs(30), || Ok(cluster.status(worker).ok()))?;
+        wait::pause(Duration::from_secs(2));
+    }
+    println!("{right} of {ROUNDS} results equal the truth; in {once} of {ROUNDS} every unit was counted once.\n");
+    summary("the scan, from submission to its end", "s", &times, "none");
+    Ok(())
+}
+
+/// A scan of 1,024 addresses, some seven seconds long.
+pub(crate) fn submit(cluster: &Cluster, number: usize) -> anyhow::Result<Job> {
+    Job::submit(cluster, number, &["10.77.0.0/22", "--ports", "80,81", "--rate", "300", "--no-discovery"])
+}
+
+/// Whether a job's result is the truth, and whether every unit was counted once and every address scanned.
+pub(crate) fn check(cluster: &Cluster, job: &Job, number: usize) -> anyhow::Result<(bool, bool)> {
+    let score = job.score(cluster, number, &cluster.lab().world().truth().of_ports(&[80, 81]))?;
+    let document = job.document(cluster, number)?;
+    let units = units_completed(&job.events(cluster, number)?);
+    let scanned = document.get("targets_scanned").and_then(serde_json::Value::as_u64) == Some(1024);
+    let completed = document.get("status").is_some_and(|status| status == "completed");
+    Ok((score.is_exact() && completed, scanned && !units.is_empty() && units.values().all(|times| *times == 1)))
+}

@@ -39,7 +39,6 @@ test: prepare
 	@tests/run.sh
 
 bench: build
-	@deploy/prepare.sh bench
 	@tests/with-namespaces "$$CARGO_TARGET_DIR/release/pentora-bench" $(BENCH)
 
 chaos: build

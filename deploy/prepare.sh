@@ -2,7 +2,7 @@
 # Makes a Debian or Ubuntu machine able to build and test Pentora. Installs only what is missing, says what and why
 # before it does, and prints nothing when nothing is.
 #
-# usage: deploy/prepare.sh [bench]     "bench" adds what only `make bench` uses
+# usage: deploy/prepare.sh
 #
 # Rust is not installed here: which toolchain a machine uses is its owner's choice.
 set -euo pipefail
@@ -28,9 +28,7 @@ need pkg-config "finds system libraries" has pkg-config
 need iproute2 "makes the network namespaces that the tests scan in" has ip
 need nftables "drops packets in those namespaces, to test cuts and firewalls" has nft
 need util-linux "runs the tests in namespaces of their own (unshare, setpriv)" has setpriv
-if [ "${1:-}" = bench ]; then
-  need ethtool "turns off offloads on the long cable of the wan measurements" has ethtool
-fi
+need ethtool "turns off offloads in those namespaces where a cable has a length" has ethtool
 
 if [ ${#missing[@]} -gt 0 ]; then
   if ! command -v apt-get >/dev/null; then

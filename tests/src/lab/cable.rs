@@ -33,9 +33,9 @@ impl Cable {
                 .command(Path::new("ethtool"))
                 .args(["-K", interface, "tx", "off", "tso", "off", "gso", "off", "gro", "off"])
                 .output()
-                .context("starting ethtool (deploy/prepare.sh bench installs it)")?;
+                .context("starting ethtool (deploy/prepare.sh installs it)")?;
             let said = String::from_utf8_lossy(&output.stderr);
-            ensure!(output.status.success(), "ethtool -K {interface}: {said} (deploy/prepare.sh bench installs it)");
+            ensure!(output.status.success(), "ethtool -K {interface}: {said} (deploy/prepare.sh installs it)");
         }
         let mut wire = bridge
             .command(&binary("lab-wire")?)

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
+use std::time::Instant;
 
 use super::*;
 
@@ -104,6 +105,33 @@ fn the_world_behaves_as_its_truth_says() {
     let dark =
         (0..=255).map(|last| Ipv4Addr::new(10, 77, 0, last)).find(|address| !truth.alive.contains(address)).unwrap();
     assert_eq!(connect(dark, 80), Err(std::io::ErrorKind::TimedOut));
+}
+
+#[test]
+fn a_longer_cable_delays_every_packet_and_breaks_none() {
+    let Some(mut lab) = Lab::start(2).unwrap() else { return };
+    lab.lengthen_cables(Duration::from_millis(10)).unwrap();
+    let [one, two] = [lab.host(1), lab.host(2)];
+    let listener = two.within(|| Ok(TcpListener::bind((two.address(), 7000))?)).unwrap();
+    let server = listener.local_addr().unwrap();
+    // The first connection also asks who has the address.
+    drop(one.within(|| Ok(TcpStream::connect(server)?)).unwrap());
+    let began = Instant::now();
+    let mut stream = one.within(|| Ok(TcpStream::connect(server)?)).unwrap();
+    assert!(began.elapsed() >= Duration::from_millis(40), "there and back in {:?}", began.elapsed());
+
+    let sent: Vec<u8> = (0..1_000_000_u32).map(|number| number.to_le_bytes()[0]).collect();
+    drop(listener.accept().unwrap());
+    let (mut incoming, _) = listener.accept().unwrap();
+    let received = std::thread::spawn(move || {
+        let mut all = Vec::new();
+        incoming.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        incoming.read_to_end(&mut all).unwrap();
+        all
+    });
+    stream.write_all(&sent).unwrap();
+    drop(stream);
+    assert!(received.join().unwrap() == sent, "a megabyte arrives as it was sent");
 }
 
 #[test]

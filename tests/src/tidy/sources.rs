@@ -23,7 +23,7 @@ pub fn files_open_with_their_purpose(tree: &Tree) -> Vec<Problem> {
     silent.map(|(path, _)| Problem::of_file(path, "does not open with `//! ` and what the file is for")).collect()
 }
 
-/// Without their tests, files stay within [`LINES_MAX`], but for the named exceptions.
+/// Without their tests, files stay within 500 lines, but for the named exceptions.
 #[must_use]
 pub fn files_are_short(tree: &Tree) -> Vec<Problem> {
     long_files(tree, LONG_FILES)

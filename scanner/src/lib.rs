@@ -1,1 +1,24 @@
 //! How to look at a network: targets, ports, probes, states, findings, reports.
+//!
+//! The way through: [`target::parse_targets`] and [`port::PortSet`] make a [`spec::ScanSpec`]; [`plan::Plan`] turns an
+//! index of one of its partitions into a target; [`engine::Engine::scan`] takes a range of indexes and streams
+//! [`finding::Finding`]s; [`report::Fold`] makes [`finding::HostRecord`]s of them, and a [`report::Writer`] renders those.
+//!
+//! Decisions are made in pure code: [`session`] is a scan without sockets or clock. Only `io` touches the network.
+//! Nothing here knows of jobs, leases or nodes.
+
+pub mod arena;
+pub mod engine;
+pub mod finding;
+pub mod io;
+pub mod loss;
+pub mod pace;
+pub mod permute;
+pub mod plan;
+pub mod port;
+pub mod report;
+pub mod rtt;
+pub mod scope;
+pub mod session;
+pub mod spec;
+pub mod target;

@@ -1,0 +1,66 @@
+//! A reader's first scan: `cargo run --release --example scan -- 127.0.0.1 22,80,8000-8100`.
+//!
+//! Targets and ports become a spec, the spec one unit, the unit's findings host records, and those a table.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use pentora_scanner::engine::{Engine, EngineConfig, UnitTask};
+use pentora_scanner::pace::RateCap;
+use pentora_scanner::report::{Fold, Format, Summary};
+use pentora_scanner::scope::Scope;
+use pentora_scanner::spec::ScanSpec;
+use pentora_scanner::target::parse_targets;
+use tokio_util::sync::CancellationToken;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [targets, ports, format @ ..] = arguments.as_slice() else {
+        return Err("usage: scan TARGETS PORTS [table|json|jsonl|list]".into());
+    };
+    let targets = parse_targets(targets, "targets")?;
+    let count = targets.count();
+    let spec = ScanSpec { partitions: vec![targets], ports: ports.parse()?, seed: 1, ..ScanSpec::default() };
+
+    let engine = Engine::start(EngineConfig::default())?;
+    let begun = Instant::now();
+    let mut unit = engine.scan(UnitTask {
+        spec: Arc::new(spec),
+        partition: 0,
+        range: 0..count,
+        scope: Arc::new(Scope::default()),
+        pace: Arc::new(RateCap::new(None)),
+        cancel: CancellationToken::new(),
+    })?;
+
+    let mut fold = Fold::new();
+    while let Some(findings) = unit.findings.blocking_recv() {
+        findings.into_iter().for_each(|finding| fold.add(finding));
+    }
+    let outcome = unit.outcome.blocking_recv()??;
+
+    let format: Format = format.first().map_or(Ok(Format::Table), |name| name.parse())?;
+    let mut writer = format.writer(std::io::stdout().lock(), false);
+    let mut summary = Summary {
+        targets_scanned: outcome.progress.targets_done,
+        targets_total: count,
+        probes_sent: outcome.progress.probes_sent,
+        duration: begun.elapsed(),
+        notes: outcome.unresolved.iter().map(|(name, why)| format!("{name}: {why}")).collect(),
+        ..Summary::default()
+    };
+    // A real caller passes the wall time at which it began.
+    for host in fold.finish(0, "wrk_example") {
+        summary.count(&host);
+        writer.host(&host)?;
+    }
+    writer.finish(&summary)?;
+    eprintln!(
+        "{} probes, {} again, loss {:.2} %, {:.0} targets/s",
+        outcome.progress.probes_sent,
+        outcome.progress.retransmitted,
+        outcome.progress.loss_estimate * 100.0,
+        outcome.targets_per_second
+    );
+    Ok(())
+}

@@ -1,0 +1,110 @@
+//! Slots that are used again, found by keys that are not.
+//!
+//! Hosts, probes in flight and sockets come and go a hundred thousand times a second and are named by events that
+//! may arrive after they have gone. A key holds its slot's generation, so a late event finds nothing instead of
+//! whoever lives there now.
+
+/// Names one value of an [`Arena`], ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    index: u32,
+    generation: u32,
+}
+
+impl Key {
+    /// Number of the slot: below the most values ever held at once.
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.index as usize
+    }
+
+    /// The key as one number, for the kernel to keep.
+    #[must_use]
+    pub fn to_bits(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    /// The key that [`Self::to_bits`] made a number of.
+    #[must_use]
+    pub fn from_bits(bits: u64) -> Self {
+        let half = |half: u64| u32::try_from(half & u64::from(u32::MAX)).expect("masked to 32 bits");
+        Self { index: half(bits), generation: half(bits >> 32) }
+    }
+}
+
+/// A slot: its generation, and its value or nothing.
+type Slot<T> = (u32, Option<T>);
+
+/// Values in slots that are used again.
+#[derive(Debug)]
+pub(crate) struct Arena<T> {
+    slots: Vec<Slot<T>>,
+    free: Vec<u32>,
+}
+
+impl<T> Default for Arena<T> {
+    fn default() -> Self {
+        Self { slots: Vec::new(), free: Vec::new() }
+    }
+}
+
+impl<T> Arena<T> {
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) fn insert(&mut self, value: T) -> Key {
+        if let Some(index) = self.free.pop() {
+            let slot = self.slots.get_mut(index as usize).expect("a free slot was in use once");
+            slot.1 = Some(value);
+            return Key { index, generation: slot.0 };
+        }
+        let index = u32::try_from(self.slots.len()).expect("fewer values than a u32 counts are ever in memory");
+        self.slots.push((0, Some(value)));
+        Key { index, generation: 0 }
+    }
+
+    pub(crate) fn get(&self, key: Key) -> Option<&T> {
+        self.slots.get(key.index()).filter(|slot| slot.0 == key.generation)?.1.as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+        self.slots.get_mut(key.index()).filter(|slot| slot.0 == key.generation)?.1.as_mut()
+    }
+
+    pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
+        let slot = self.slots.get_mut(key.index()).filter(|slot| slot.0 == key.generation)?;
+        let value = slot.1.take()?;
+        slot.0 = slot.0.wrapping_add(1);
+        self.free.push(key.index);
+        Some(value)
+    }
+
+    /// Every value with its key.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
+        let slots = (0_u32..).zip(&self.slots);
+        slots.filter_map(|(index, (generation, value))| Some((Key { index, generation: *generation }, value.as_ref()?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_of_a_value_that_has_gone_finds_nothing() {
+        let mut arena = Arena::default();
+        let a = arena.insert("a");
+        assert_eq!(arena.remove(a), Some("a"));
+        let b = arena.insert("b");
+        assert_eq!(a.index(), b.index(), "the slot is used again");
+        assert_eq!((arena.get(a), arena.get(b), arena.remove(a)), (None, Some(&"b"), None));
+        assert_eq!(Key::from_bits(b.to_bits()), b);
+        assert_eq!(arena.iter().collect::<Vec<_>>(), [(b, &"b")]);
+        assert_eq!((arena.len(), arena.is_empty()), (1, false));
+    }
+}

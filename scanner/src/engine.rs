@@ -1,0 +1,249 @@
+//! One engine per node: units of any number of jobs stream through it at once.
+//!
+//! [`Engine::scan`] takes a unit and gives back three channels: findings as they are known, running figures, and the
+//! outcome. A unit that only waits for late answers leaves the engine to the others. The engine runs on threads of its
+//! own and needs no async runtime; its channels can be read from one or by blocking.
+//!
+//! Today there is one kind, the connect engine (`io/connect.rs`). A raw engine takes its place behind [`EngineKind`]
+//! and the same `UnitTask`, nothing above has to know.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::finding::Finding;
+use crate::io::connect;
+use crate::pace::RateCap;
+use crate::plan::Plan;
+use crate::scope::{Scope, ScopeError};
+use crate::spec::{EngineChoice, ScanSpec, SpecError};
+
+/// Batches of findings a reader may be behind before the unit stops sending: a few hundred kilobytes.
+pub const FINDINGS_QUEUE: usize = 64;
+/// Units one engine holds at once; a node that keeps its engine busy needs a handful.
+pub const UNITS_MAX: usize = 256;
+
+/// How an engine asks ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EngineKind {
+    /// Ordinary TCP connections: needs no privilege, asks TCP ports only.
+    Connect,
+}
+
+/// What an engine is started with.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// Which kind to start.
+    pub choice: EngineChoice,
+    /// Most sockets open at once; `None` for what the file-descriptor limit leaves after a reserve.
+    pub sockets_max: Option<usize>,
+    /// Longest wait for the addresses of a host name.
+    pub resolve_timeout: Duration,
+}
+
+impl Default for EngineConfig {
+    /// The best kind that this machine allows, as many sockets as it allows, five seconds for a name.
+    fn default() -> Self {
+        Self { choice: EngineChoice::Auto, sockets_max: None, resolve_timeout: Duration::from_secs(5) }
+    }
+}
+
+/// Why no engine was started.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// A raw engine was asked for and there is none.
+    #[error("no raw engine on this node: use engine auto or connect")]
+    RawUnavailable,
+    /// The kernel refused what an engine needs.
+    #[error("the engine cannot start: {what}: {source}")]
+    System {
+        /// What was asked of the kernel.
+        what: &'static str,
+        /// Its answer.
+        source: std::io::Error,
+    },
+}
+
+/// A unit of work: which part of which spec, and under which limits.
+#[derive(Debug, Clone)]
+pub struct UnitTask {
+    /// The job's spec.
+    pub spec: Arc<ScanSpec>,
+    /// Which of its partitions.
+    pub partition: u32,
+    /// Which indexes of the partition.
+    pub range: Range<u64>,
+    /// Where packets may go; checked for the whole partition at once and before each send.
+    pub scope: Arc<Scope>,
+    /// The budget that this unit shares with others of its job on this node, changed live by its owner. The spec's
+    /// own `rate_pps` holds beside it.
+    pub pace: Arc<RateCap>,
+    /// Ends the unit: sending stops within 100 ms.
+    pub cancel: CancellationToken,
+}
+
+/// A unit in work.
+#[derive(Debug)]
+pub struct UnitScan {
+    /// Findings as they are known, in batches; closed before the outcome is told. The unit stops sending while
+    /// nobody reads, and ends as cancelled when the receiver is dropped.
+    pub findings: mpsc::Receiver<Vec<Finding>>,
+    /// Running figures, at most ten times a second.
+    pub progress: watch::Receiver<UnitProgress>,
+    /// How it ended.
+    pub outcome: oneshot::Receiver<Result<UnitOutcome, ScanError>>,
+}
+
+/// Running figures of a unit.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct UnitProgress {
+    /// Targets that are settled.
+    pub targets_done: u64,
+    /// Hosts that answered.
+    pub hosts_up: u64,
+    /// Open ports found.
+    pub open_ports: u64,
+    /// Probes sent, retransmissions included.
+    pub probes_sent: u64,
+    /// Answers of hosts.
+    pub replies: u64,
+    /// Probes that were sent again.
+    pub retransmitted: u64,
+    /// Share of round trips that are lost, as far as answers have shown.
+    pub loss_estimate: f64,
+}
+
+/// Final figures of a unit that was done to its end.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UnitOutcome {
+    /// The running figures at the end; `targets_done` is the whole range.
+    pub progress: UnitProgress,
+    /// From the first look at the unit to its last answer or time-out.
+    pub duration: Duration,
+    /// How much of `duration` went into sending, the rest being the wait for late answers.
+    pub sending: Duration,
+    /// Targets per second of sending: what a next unit of this job can be sized by, since its sending overlaps this
+    /// one's waiting.
+    pub targets_per_second: f64,
+    /// Targets that the last check before sending refused.
+    pub refused: u64,
+    /// Host names without a usable address, with the reason; the first hundred.
+    pub unresolved: Vec<(Arc<str>, String)>,
+    /// How many host names that were.
+    pub unresolved_count: u64,
+}
+
+/// Why a unit was not done to its end. Findings up to then were delivered and are true.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum ScanError {
+    /// The spec contradicts itself; nothing was sent.
+    #[error("the scan cannot be carried out: {0}")]
+    Spec(#[from] SpecError),
+    /// The unit is no part of the spec; nothing was sent.
+    #[error("unit {start}..{end} is not in partition {partition} of {targets} targets")]
+    NoSuchUnit {
+        /// The partition asked for.
+        partition: u32,
+        /// First index of the unit.
+        start: u64,
+        /// Index after its last.
+        end: u64,
+        /// How many indexes there are, 0 when there is no such partition.
+        targets: u64,
+    },
+    /// The unit's partition reaches outside the scope; nothing was sent.
+    #[error(transparent)]
+    Scope(#[from] ScopeError),
+    /// This node's engine cannot do what the spec asks; another node's may. Nothing was sent.
+    #[error("this node's engine cannot scan {what}")]
+    Unsupported {
+        /// What it cannot do.
+        what: &'static str,
+    },
+    /// The engine has as many units as it takes; try again when one is done. Nothing was sent.
+    #[error("the engine is busy with {UNITS_MAX} units")]
+    Busy,
+    /// It was cancelled, or nobody reads its findings any more.
+    #[error("the unit was cancelled")]
+    Cancelled,
+    /// This machine had no socket or local port left for half a minute.
+    #[error("no local resources for connections: {why}")]
+    Starved {
+        /// What the kernel said last.
+        why: String,
+    },
+    /// The engine has ended.
+    #[error("the engine has stopped")]
+    Stopped,
+}
+
+impl ScanError {
+    /// Whether the same unit may succeed on this node later.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::Busy | Self::Starved { .. })
+    }
+}
+
+/// A handle to the node's engine; the engine ends when the last one is dropped.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    connect: Arc<connect::Handle>,
+}
+
+impl Engine {
+    /// Starts an engine on threads of its own. Raises this process's soft file-descriptor limit to its hard one.
+    ///
+    /// # Errors
+    /// A kind that is not available, or a kernel that refuses epoll or a thread.
+    pub fn start(config: EngineConfig) -> Result<Self, EngineError> {
+        match config.choice {
+            EngineChoice::Raw => Err(EngineError::RawUnavailable),
+            EngineChoice::Auto | EngineChoice::Connect => Ok(Self { connect: Arc::new(connect::start(&config)?) }),
+        }
+    }
+
+    /// Which kind was started.
+    #[must_use]
+    pub fn kind(&self) -> EngineKind {
+        EngineKind::Connect
+    }
+
+    /// Whether this engine can do a spec at all.
+    ///
+    /// # Errors
+    /// [`ScanError::Unsupported`] with what it cannot do.
+    pub fn supports(&self, spec: &ScanSpec) -> Result<(), ScanError> {
+        if spec.ports.udp_count() > 0 {
+            return Err(ScanError::Unsupported { what: "UDP ports" });
+        }
+        match spec.engine {
+            EngineChoice::Raw => Err(ScanError::Unsupported { what: "with raw packets" }),
+            EngineChoice::Auto | EngineChoice::Connect => Ok(()),
+        }
+    }
+
+    /// Begins a unit and returns at once.
+    ///
+    /// # Errors
+    /// A unit that this engine must not, cannot or can not now do; nothing was sent for it.
+    pub fn scan(&self, task: UnitTask) -> Result<UnitScan, ScanError> {
+        task.spec.validate()?;
+        self.supports(&task.spec)?;
+        let (partition, Range { start, end }) = (task.partition, task.range.clone());
+        let plan = Plan::new(Arc::clone(&task.spec), partition);
+        let targets = plan.as_ref().map_or(0, Plan::target_count);
+        let Some(plan) = plan.filter(|_| start < end && end <= targets) else {
+            return Err(ScanError::NoSuchUnit { partition, start, end, targets });
+        };
+        task.scope.check(plan.target_set())?;
+        self.connect.submit(plan, task)
+    }
+}
+
+#[cfg(test)]
+#[path = "engine/engine_test.rs"]
+mod tests;

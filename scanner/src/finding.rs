@@ -1,0 +1,199 @@
+//! What was observed: states, reasons, and the findings that engines emit as they learn them.
+//!
+//! The words are nmap's, so that its users need no dictionary. Findings are small and come in any order, a host's
+//! first answer before its ports; `report::Fold` makes host records of them. Types here are serialised by position
+//! as well as by name: fields and variants are only ever added at the end.
+
+mod printable;
+mod record;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::printable::{BANNER_BYTES_MAX, Printable, printable_banner};
+pub use self::record::{HostRecord, NotShown, PortRecord};
+use crate::port::{Port, PortSet};
+
+/// One observed fact about one host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// The target's index in its partition, so within the unit's range.
+    pub target_index: u64,
+    /// The address that answered or did not.
+    pub address: IpAddr,
+    /// The host name it was resolved from, if the target was one.
+    pub name: Option<Arc<str>>,
+    /// What was seen.
+    pub observation: Observation,
+}
+
+/// What was seen of a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Observation {
+    /// The host as a whole: emitted once, with its first answer.
+    Host {
+        /// Whether it is there.
+        state: HostState,
+        /// How that is known.
+        reason: Reason,
+    },
+    /// One port, emitted once, as soon as it is known.
+    Port {
+        /// The port.
+        port: Port,
+        /// Its state.
+        state: PortState,
+        /// How that is known.
+        reason: Reason,
+        /// Time to live of the answer's IP packet, where the engine sees packets.
+        ttl: Option<u8>,
+    },
+    /// Many ports of an answering host in one state: those that stayed silent, emitted when the host is done.
+    Ports {
+        /// The ports.
+        ports: PortSet,
+        /// Their state.
+        state: PortState,
+        /// How that is known.
+        reason: Reason,
+    },
+    /// What an open port said first, some time after the port was found open.
+    Banner {
+        /// The port.
+        port: Port,
+        /// Its words, made printable by [`printable_banner`].
+        banner: String,
+    },
+}
+
+/// State of a port, as nmap defines it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PortState {
+    /// Something accepts connections or datagrams there.
+    Open,
+    /// The host answers that nothing listens there.
+    Closed,
+    /// No answer, or one from a device on the way that forbids it.
+    Filtered,
+    /// Silent, which for the probe used means open or filtered.
+    #[serde(rename = "open|filtered")]
+    OpenFiltered,
+    /// Reachable, but whether open or closed is unknown.
+    Unfiltered,
+}
+
+impl fmt::Display for PortState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Open => "open",
+            Self::Closed => "closed",
+            Self::Filtered => "filtered",
+            Self::OpenFiltered => "open|filtered",
+            Self::Unfiltered => "unfiltered",
+        })
+    }
+}
+
+/// State of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HostState {
+    /// It answered, or the user said so.
+    Up,
+    /// It did not answer any probe.
+    Down,
+}
+
+impl fmt::Display for HostState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Up => "up",
+            Self::Down => "down",
+        })
+    }
+}
+
+/// How a state is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// A SYN-ACK, or a connection that was established.
+    SynAck,
+    /// The kernel says that the connection was refused.
+    ConnRefused,
+    /// A reset.
+    Reset,
+    /// Nothing came back, however often it was asked.
+    NoResponse,
+    /// ICMP host unreachable, or the kernel saying so.
+    HostUnreach,
+    /// ICMP network unreachable, or no route.
+    NetUnreach,
+    /// ICMP communication administratively prohibited, or a local rule.
+    AdminProhibited,
+    /// ICMP port unreachable.
+    PortUnreach,
+    /// ICMP protocol unreachable.
+    ProtoUnreach,
+    /// ICMP echo reply.
+    EchoReply,
+    /// ICMP timestamp reply.
+    TimestampReply,
+    /// ARP reply.
+    ArpResponse,
+    /// IPv6 neighbour advertisement.
+    NdResponse,
+    /// A UDP answer.
+    UdpResponse,
+    /// ICMP time exceeded.
+    TimeExceeded,
+    /// The user said so.
+    UserSet,
+    /// An answer over this machine's own loopback.
+    LocalhostResponse,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::SynAck => "syn-ack",
+            Self::ConnRefused => "conn-refused",
+            Self::Reset => "reset",
+            Self::NoResponse => "no-response",
+            Self::HostUnreach => "host-unreach",
+            Self::NetUnreach => "net-unreach",
+            Self::AdminProhibited => "admin-prohibited",
+            Self::PortUnreach => "port-unreach",
+            Self::ProtoUnreach => "proto-unreach",
+            Self::EchoReply => "echo-reply",
+            Self::TimestampReply => "timestamp-reply",
+            Self::ArpResponse => "arp-response",
+            Self::NdResponse => "nd-response",
+            Self::UdpResponse => "udp-response",
+            Self::TimeExceeded => "time-exceeded",
+            Self::UserSet => "user-set",
+            Self::LocalhostResponse => "localhost-response",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_serialised_as_they_are_printed() {
+        for reason in [Reason::SynAck, Reason::AdminProhibited, Reason::NdResponse, Reason::LocalhostResponse] {
+            assert_eq!(serde_json::to_string(&reason).unwrap(), format!("\"{reason}\""));
+        }
+        for state in [PortState::Open, PortState::OpenFiltered, PortState::Unfiltered] {
+            assert_eq!(serde_json::to_string(&state).unwrap(), format!("\"{state}\""));
+        }
+        assert_eq!(serde_json::to_string(&HostState::Up).unwrap(), "\"up\"");
+        assert_eq!(serde_json::to_string(&Port::udp(53).protocol).unwrap(), "\"udp\"");
+    }
+}

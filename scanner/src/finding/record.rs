@@ -1,0 +1,66 @@
+//! What is known of one host when its unit is done: the row of every report.
+//!
+//! Serialised by position in chunks and by name in documents; fields are only ever added at the end.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::{HostState, PortState, Reason};
+use crate::port::Protocol;
+
+/// A host that answered, with its ports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostRecord {
+    /// Its address.
+    pub address: IpAddr,
+    /// The host name that was given as the target, if it was one.
+    pub name: Option<String>,
+    /// Whether it is up.
+    pub state: HostState,
+    /// How that is known.
+    pub reason: Reason,
+    /// Its ports by protocol and number: all open ones, and those of any other state with few of them.
+    pub ports: Vec<PortRecord>,
+    /// The ports that are not in `ports`, as counts.
+    pub not_shown: Vec<NotShown>,
+    /// When its unit was begun: milliseconds since 1970-01-01T00:00:00Z, by the scanning node's clock.
+    pub started_at_ms: u64,
+    /// Id of the worker that scanned it.
+    pub worker: String,
+}
+
+impl HostRecord {
+    /// The open ports.
+    pub fn open_ports(&self) -> impl Iterator<Item = &PortRecord> {
+        self.ports.iter().filter(|port| port.state == PortState::Open)
+    }
+}
+
+/// One port of a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortRecord {
+    /// The number.
+    pub port: u16,
+    /// The transport protocol.
+    pub protocol: Protocol,
+    /// Its state.
+    pub state: PortState,
+    /// How that is known.
+    pub reason: Reason,
+    /// What it said first, printable.
+    pub banner: Option<String>,
+    /// The service that usually listens there, a guess from the number.
+    pub service: Option<String>,
+}
+
+/// Ports of one host that are counted instead of listed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotShown {
+    /// Their state.
+    pub state: PortState,
+    /// How that is known.
+    pub reason: Reason,
+    /// How many.
+    pub count: u32,
+}

@@ -1,0 +1,10 @@
+//! The edges: everything that touches sockets, names or the clock.
+//!
+//! `connect` drives sessions over ordinary sockets, `resolve` looks up host names, `limits` knows how many sockets this
+//! process may open, `fake` is a network in virtual time for tests of the session.
+
+pub(crate) mod clock;
+pub(crate) mod connect;
+pub mod fake;
+mod limits;
+mod resolve;

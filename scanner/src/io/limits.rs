@@ -1,0 +1,46 @@
+//! How many sockets this process may hold open.
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// Most sockets used whatever the limit: beyond this, more of them only add kernel memory.
+const SOCKETS_MAX: u64 = 65_536;
+/// Descriptors left to the rest of the process: logs, stores, peers, clients.
+const RESERVE: u64 = 512;
+/// With a small limit, at least this part of it is used.
+const SHARE_MIN: u64 = 2;
+
+/// Raises the soft limit of file descriptors to the hard one and says how many sockets that leaves for scanning.
+pub(crate) fn sockets() -> usize {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        // Unreadable limits have not been seen; 256 sockets fit the smallest default in use.
+        return 256;
+    };
+    let raised = soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
+    share(if raised { hard } else { soft })
+}
+
+fn share(limit: u64) -> usize {
+    let sockets = limit.saturating_sub(RESERVE).max(limit / SHARE_MIN).clamp(1, SOCKETS_MAX);
+    usize::try_from(sockets).expect("clamped to 65,536")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reserve_is_left_and_something_always_used() {
+        assert_eq!(share(20_000), 19_488);
+        assert_eq!(share(1024), 512);
+        assert_eq!(share(256), 128);
+        assert_eq!(share(0), 1);
+        assert_eq!(share(u64::MAX), 65_536);
+    }
+
+    #[test]
+    fn the_soft_limit_is_raised() {
+        assert!(sockets() >= 1);
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        assert_eq!(soft, hard);
+    }
+}

@@ -1,0 +1,191 @@
+//! How fast probes may go: a virtual schedule with one slot per probe.
+//!
+//! A rate of R probes per second is a schedule with a slot every 1/R seconds (the "generic cell rate algorithm" of
+//! ITU-T I.371, as a virtual schedule). A probe that comes late takes its own slot as long as it is no more than
+//! [`SLACK`] late; slots missed by more are gone, so that a pause is never followed by a burst. In any 100 ms that
+//! lets through at most 4 % and one probe more than the rate.
+//!
+//! [`RateCap`] is the part that units of a job share and that the job's owner turns live.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// How late a probe may still take its slot: 4 % of the 100 ms over which a burst is judged, and more than timers of
+/// an ordinary kernel are late.
+pub const SLACK: Duration = Duration::from_millis(4);
+
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
+
+/// The schedule itself: pure, told the time and the rate at every call.
+#[derive(Debug, Clone, Default)]
+pub struct Pacer {
+    /// When the next slot is; a slot in the past may still be taken while it is at most [`SLACK`] old.
+    next: Duration,
+}
+
+impl Pacer {
+    /// Takes up to `wanted` slots at a rate of `pps` probes per second and returns how many it got.
+    ///
+    /// `now` is any clock that never runs backwards. With no slot left, the error is the time of the next one. A rate
+    /// changed between calls takes effect at once.
+    ///
+    /// # Errors
+    /// The moment before which nothing may be sent.
+    pub fn admit(&mut self, now: Duration, pps: u64, wanted: u32) -> Result<u32, Duration> {
+        let interval = Duration::from_nanos((NANOS_PER_SECOND / pps.max(1)).max(1));
+        // Slots of a slower rate that was turned up lie too far ahead.
+        let mut next = self.next.min(now + interval);
+        if now < next {
+            return Err(next);
+        }
+        // With slots further apart than the slack, lateness would put two probes closer than the rate says.
+        let slack = if interval <= SLACK { SLACK } else { Duration::ZERO };
+        next = next.max(now.saturating_sub(slack));
+        let free = (now - next).as_nanos() / interval.as_nanos() + 1;
+        let granted = u32::try_from(free).unwrap_or(u32::MAX).min(wanted);
+        self.next = next + interval * granted;
+        Ok(granted)
+    }
+}
+
+/// A cap on probes per second, shared by every unit that draws on the same budget and changed while they run.
+#[derive(Debug)]
+pub struct RateCap {
+    /// Probes per second; [`UNLIMITED`] for no cap.
+    pps: AtomicU64,
+    pacer: Mutex<Pacer>,
+}
+
+const UNLIMITED: u64 = u64::MAX;
+
+impl RateCap {
+    /// A cap of `pps` probes per second, or none. A cap of 0 stops all sending until it is changed.
+    #[must_use]
+    pub fn new(pps: Option<u64>) -> Self {
+        Self { pps: AtomicU64::new(pps.unwrap_or(UNLIMITED)), pacer: Mutex::default() }
+    }
+
+    /// Changes the cap; the next probe already obeys it.
+    pub fn set(&self, pps: Option<u64>) {
+        self.pps.store(pps.unwrap_or(UNLIMITED), Ordering::Relaxed);
+    }
+
+    /// The cap in probes per second, or `None` when there is none.
+    #[must_use]
+    pub fn get(&self) -> Option<u64> {
+        Some(self.pps.load(Ordering::Relaxed)).filter(|pps| *pps != UNLIMITED)
+    }
+
+    /// Takes up to `wanted` slots at the lower of the cap and `also`, another limit of the one who asks.
+    ///
+    /// # Errors
+    /// The moment before which nothing may be sent; while the cap is 0, a moment at which to look again.
+    pub fn admit(&self, now: Duration, also: Option<u64>, wanted: u32) -> Result<u32, Duration> {
+        let pps = self.pps.load(Ordering::Relaxed).min(also.unwrap_or(UNLIMITED));
+        match pps {
+            UNLIMITED => Ok(wanted),
+            0 => Err(now + Duration::from_millis(20)),
+            // A poisoned lock means that a thread died between two additions; the schedule is still one.
+            _ => self.pacer.lock().unwrap_or_else(std::sync::PoisonError::into_inner).admit(now, pps, wanted),
+        }
+    }
+}
+
+impl Default for RateCap {
+    fn default() -> Self {
+        Self::new(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const WINDOW: Duration = Duration::from_millis(100);
+
+    /// The times at which a sender that asks for `batch` and oversleeps by up to `late` gets to send.
+    fn send(cap: &RateCap, seconds: u64, batch: u32, late: &[u64]) -> Vec<Duration> {
+        let (mut now, mut sent, mut turn) = (Duration::from_secs(1), Vec::new(), 0);
+        let end = now + Duration::from_secs(seconds);
+        while now < end {
+            match cap.admit(now, None, batch) {
+                Ok(granted) => {
+                    sent.extend(std::iter::repeat_n(now, granted as usize));
+                    now += Duration::from_micros(1);
+                }
+                Err(next) => {
+                    assert!(next > now);
+                    now = next + Duration::from_micros(late[turn % late.len()]);
+                    turn += 1;
+                }
+            }
+        }
+        sent
+    }
+
+    fn most_in(window: Duration, sent: &[Duration]) -> usize {
+        let mut from = 0;
+        let counts = sent.iter().enumerate().map(|(at, time)| {
+            while sent[from] + window <= *time {
+                from += 1;
+            }
+            at - from + 1
+        });
+        counts.max().unwrap_or(0)
+    }
+
+    proptest! {
+        #[test]
+        fn no_burst_is_above_five_percent_over_the_cap(
+            pps in 1_u64..2_000_000, batch in 1_u32..64, late in proptest::collection::vec(0_u64..20_000, 1..20)
+        ) {
+            let sent = send(&RateCap::new(Some(pps.min(200_000))), 1, batch, &late);
+            let allowed = (pps.min(200_000) as f64 * 0.1 * 1.05).ceil() as usize;
+            prop_assert!(most_in(WINDOW, &sent) <= allowed.max(1), "{} > {allowed}", most_in(WINDOW, &sent));
+        }
+
+        #[test]
+        fn a_punctual_sender_gets_the_rate(pps in 1_u64..100_000, batch in 1_u32..64) {
+            let sent = send(&RateCap::new(Some(pps)), 2, batch, &[100]).len() as f64;
+            prop_assert!(sent >= 1.9 * pps as f64, "{sent} in 2 s at {pps}");
+            prop_assert!(sent <= 2.01 * pps as f64 + 1.0, "{sent} in 2 s at {pps}");
+        }
+    }
+
+    #[test]
+    fn a_pause_is_not_made_up_for() {
+        let cap = RateCap::new(Some(1000));
+        assert_eq!(cap.admit(Duration::from_secs(1), None, 1), Ok(1));
+        let after = Duration::from_secs(60);
+        let burst = cap.admit(after, None, u32::MAX).unwrap();
+        assert_eq!(burst, 5, "the slots of the last 4 ms and the present one");
+        assert!(cap.admit(after, None, 1).is_err());
+    }
+
+    #[test]
+    fn a_cap_is_turned_live_in_both_directions() {
+        let cap = RateCap::new(Some(1));
+        let mut now = Duration::from_secs(1);
+        assert_eq!(cap.admit(now, None, 9), Ok(1));
+        assert_eq!(cap.admit(now, None, 9), Err(now + Duration::from_secs(1)));
+        cap.set(Some(1000));
+        assert_eq!(cap.admit(now, None, 9), Err(now + Duration::from_millis(1)), "no wait for the slow slot");
+        cap.set(Some(0));
+        now += Duration::from_secs(5);
+        assert!(cap.admit(now, None, 1).is_err());
+        cap.set(None);
+        assert_eq!(cap.admit(now, None, 7), Ok(7));
+        assert_eq!(cap.get(), None);
+    }
+
+    #[test]
+    fn the_lower_of_two_limits_holds() {
+        let cap = RateCap::new(Some(1000));
+        let now = Duration::from_secs(1);
+        assert_eq!(cap.admit(now, Some(10), 99), Ok(1));
+        assert_eq!(cap.admit(now, Some(10), 99), Err(now + Duration::from_millis(100)));
+    }
+}

@@ -1,0 +1,226 @@
+//! Folds the findings of a unit into host records.
+//!
+//! Only hosts that answered become records. Open ports are always listed; ports of any other state are listed while
+//! a host has few of them in that state, and counted by reason otherwise, as nmap does: a host with 65,000 closed
+//! ports costs a few numbers.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::finding::{Finding, HostRecord, HostState, NotShown, Observation, PortRecord, PortState, Reason};
+use crate::port::{Port, service_name};
+
+/// Most ports of one host in one state other than open that are listed one by one: what fits a screen, nmap's number.
+const LISTED_MAX: usize = 25;
+
+/// Gathers findings, in any order within a host, and gives the records of the hosts that answered.
+#[derive(Debug, Default)]
+pub struct Fold {
+    hosts: BTreeMap<(IpAddr, Option<Arc<str>>), Host>,
+}
+
+/// What is known of a host so far.
+#[derive(Debug, Default)]
+struct Host {
+    up: Option<(HostState, Reason)>,
+    ports: BTreeMap<Port, (PortState, Reason)>,
+    banners: BTreeMap<Port, String>,
+    counted: BTreeMap<(PortState, Reason), u32>,
+}
+
+impl Fold {
+    /// A fold that has seen nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes in one finding.
+    pub fn add(&mut self, finding: Finding) {
+        let host = self.hosts.entry((finding.address, finding.name)).or_default();
+        match finding.observation {
+            Observation::Host { state, reason } => host.up = Some((state, reason)),
+            Observation::Port { port, state, reason, .. } => host.port(port, state, reason),
+            Observation::Ports { ports, state, reason } => host.many(ports.iter(), ports.count(), state, reason),
+            Observation::Banner { port, banner } => {
+                host.banners.insert(port, banner);
+            }
+        }
+    }
+
+    /// How many hosts answered so far.
+    #[must_use]
+    pub fn hosts_up(&self) -> usize {
+        self.hosts.values().filter(|host| host.state().is_some()).count()
+    }
+
+    /// The records of the hosts that answered, by address.
+    ///
+    /// `started_at_ms` is when the unit was begun (Unix time), `worker` the id of the worker that did it.
+    pub fn finish(self, started_at_ms: u64, worker: &str) -> impl Iterator<Item = HostRecord> {
+        self.hosts.into_iter().filter_map(move |((address, name), host)| {
+            let (state, reason) = host.state()?;
+            let name = name.map(|name| name.to_string());
+            let (ports, not_shown) = host.into_ports();
+            Some(HostRecord {
+                address,
+                name,
+                state,
+                reason,
+                ports,
+                not_shown,
+                started_at_ms,
+                worker: worker.to_owned(),
+            })
+        })
+    }
+}
+
+impl Host {
+    fn port(&mut self, port: Port, state: PortState, reason: Reason) {
+        if state == PortState::Open || !self.is_counted(state) {
+            self.ports.insert(port, (state, reason));
+            self.count_if_many(state);
+        } else {
+            *self.counted.entry((state, reason)).or_default() += 1;
+        }
+    }
+
+    fn many(&mut self, ports: impl Iterator<Item = Port>, count: u32, state: PortState, reason: Reason) {
+        if state != PortState::Open && (self.is_counted(state) || count as usize > LISTED_MAX) {
+            *self.counted.entry((state, reason)).or_default() += count;
+            self.count_if_many(state);
+        } else {
+            ports.for_each(|port| self.port(port, state, reason));
+        }
+    }
+
+    fn is_counted(&self, state: PortState) -> bool {
+        self.counted.keys().any(|(counted, _)| *counted == state)
+    }
+
+    /// Turns the listed ports of a state into counts once there are too many of them, or some are counted already.
+    fn count_if_many(&mut self, state: PortState) {
+        let listed = self.ports.values().filter(|(listed, _)| *listed == state).count();
+        if state == PortState::Open || (listed <= LISTED_MAX && !self.is_counted(state)) {
+            return;
+        }
+        self.ports.retain(|_, (listed, reason)| {
+            if *listed == state {
+                *self.counted.entry((state, *reason)).or_default() += 1;
+            }
+            *listed != state
+        });
+    }
+
+    /// Up when the host was said to be, or when a port of it can only have been answered by the host itself.
+    fn state(&self) -> Option<(HostState, Reason)> {
+        let states = self.ports.values().copied().chain(self.counted.keys().copied());
+        let answered = states.filter(|(state, _)| matches!(state, PortState::Open | PortState::Closed));
+        self.up.or_else(|| answered.map(|(_, reason)| (HostState::Up, reason)).next())
+    }
+
+    fn into_ports(mut self) -> (Vec<PortRecord>, Vec<NotShown>) {
+        let ports = self.ports.into_iter().map(|(port, (state, reason))| PortRecord {
+            port: port.number,
+            protocol: port.protocol,
+            state,
+            reason,
+            banner: self.banners.remove(&port),
+            service: service_name(port.number, port.protocol).map(str::to_owned),
+        });
+        let counted = self.counted.into_iter().map(|((state, reason), count)| NotShown { state, reason, count });
+        (ports.collect(), counted.collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::port::PortSet;
+
+    fn finding(address: &str, observation: Observation) -> Finding {
+        Finding { target_index: 0, address: address.parse().unwrap(), name: None, observation }
+    }
+
+    fn port(number: u16, state: PortState, reason: Reason) -> Observation {
+        Observation::Port { port: Port::tcp(number), state, reason, ttl: None }
+    }
+
+    fn fold(observations: impl IntoIterator<Item = Observation>) -> Vec<HostRecord> {
+        let mut fold = Fold::new();
+        for observation in observations {
+            fold.add(finding("10.0.0.1", observation));
+        }
+        fold.finish(7, "wrk_a").collect()
+    }
+
+    #[test]
+    fn a_host_that_never_answered_is_no_record() {
+        assert!(fold([port(80, PortState::Filtered, Reason::HostUnreach)]).is_empty());
+        assert!(
+            fold([Observation::Ports {
+                ports: "1-100".parse().unwrap(),
+                state: PortState::Filtered,
+                reason: Reason::NoResponse
+            }])
+            .is_empty()
+        );
+    }
+
+    #[test]
+    fn open_ports_are_listed_with_banner_and_usual_service() {
+        let records = fold([
+            Observation::Banner { port: Port::tcp(22), banner: "SSH-2.0-x".to_owned() },
+            port(443, PortState::Open, Reason::SynAck),
+            port(22, PortState::Open, Reason::SynAck),
+        ]);
+        assert_eq!(records.len(), 1);
+        assert_eq!((records[0].state, records[0].reason), (HostState::Up, Reason::SynAck));
+        assert_eq!((records[0].started_at_ms, records[0].worker.as_str()), (7, "wrk_a"));
+        assert_eq!(records[0].ports.iter().map(|port| port.port).collect::<Vec<_>>(), [22, 443]);
+        assert_eq!(records[0].ports[0].banner.as_deref(), Some("SSH-2.0-x"));
+        assert_eq!(records[0].ports[0].service.as_deref(), Some("ssh"));
+    }
+
+    #[test]
+    fn few_ports_of_a_state_are_listed_and_many_are_counted() {
+        let few = fold((1..=25).map(|number| port(number, PortState::Closed, Reason::ConnRefused)));
+        assert_eq!((few[0].ports.len(), few[0].not_shown.len()), (25, 0));
+        let many = fold((1..=40).map(|number| port(number, PortState::Closed, Reason::ConnRefused)));
+        assert_eq!(many[0].ports.len(), 0);
+        assert_eq!(many[0].not_shown, [NotShown { state: PortState::Closed, reason: Reason::ConnRefused, count: 40 }]);
+    }
+
+    #[test]
+    fn one_state_is_listed_or_counted_as_a_whole_and_apart_from_others() {
+        let silent = Observation::Ports {
+            ports: "1000-1100".parse::<PortSet>().unwrap(),
+            state: PortState::Filtered,
+            reason: Reason::NoResponse,
+        };
+        let records = fold([
+            port(1, PortState::Filtered, Reason::AdminProhibited),
+            port(2, PortState::Closed, Reason::ConnRefused),
+            silent,
+            port(3, PortState::Filtered, Reason::AdminProhibited),
+        ]);
+        assert_eq!(records[0].ports.iter().map(|port| port.port).collect::<Vec<_>>(), [2]);
+        let counts: Vec<_> = records[0].not_shown.iter().map(|group| (group.reason, group.count)).collect();
+        assert_eq!(counts, [(Reason::NoResponse, 101), (Reason::AdminProhibited, 2)]);
+    }
+
+    #[test]
+    fn records_come_by_address_and_keep_names_apart() {
+        let mut fold = Fold::new();
+        for (address, name) in [("10.0.0.9", None), ("10.0.0.1", Some("b")), ("10.0.0.1", Some("a"))] {
+            let observation = Observation::Host { state: HostState::Up, reason: Reason::ConnRefused };
+            fold.add(Finding { name: name.map(Arc::from), ..finding(address, observation) });
+        }
+        assert_eq!(fold.hosts_up(), 3);
+        let rows: Vec<_> = fold.finish(0, "w").map(|host| (host.address.to_string(), host.name)).collect();
+        let row = |address: &str, name: Option<&str>| (address.to_owned(), name.map(str::to_owned));
+        assert_eq!(rows, [row("10.0.0.1", Some("a")), row("10.0.0.1", Some("b")), row("10.0.0.9", None)]);
+    }
+}

@@ -1,0 +1,44 @@
+//! One line per open port, `ADDRESS PORT PROTOCOL`: for `grep`, `cut` and other programs.
+
+use std::io;
+
+use super::{Summary, Writer};
+use crate::finding::HostRecord;
+
+/// Writes open ports, one per line, and nothing else.
+#[derive(Debug)]
+pub struct List<W> {
+    out: W,
+}
+
+impl<W: io::Write> List<W> {
+    /// A list on `out`.
+    pub fn new(out: W) -> Self {
+        Self { out }
+    }
+}
+
+impl<W: io::Write> Writer for List<W> {
+    fn host(&mut self, host: &HostRecord) -> io::Result<()> {
+        host.open_ports().try_for_each(|port| writeln!(self.out, "{} {} {}", host.address, port.port, port.protocol))
+    }
+
+    fn finish(&mut self, _summary: &Summary) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    #[test]
+    fn open_ports_come_one_per_line() {
+        let mut out = Vec::new();
+        let mut list = List::new(&mut out);
+        list.host(&sample::host()).unwrap();
+        list.finish(&Summary::default()).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "10.0.0.1 22 tcp\n10.0.0.1 40000 tcp\n");
+    }
+}

@@ -1,0 +1,124 @@
+//! One host being scanned: where it stands and which of its ports are settled.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::finding::Reason;
+
+/// A host from its first probe to its last.
+#[derive(Debug)]
+pub(super) struct Host {
+    /// The target's index in its partition.
+    pub(super) target_index: u64,
+    pub(super) address: IpAddr,
+    /// The name that the address was resolved from.
+    pub(super) name: Option<Arc<str>>,
+    pub(super) stage: Stage,
+    /// The next step of its walk through the ports.
+    pub(super) step: u32,
+    /// How many of the discovery probes were sent.
+    pub(super) discovery_sent: usize,
+    /// Probes in flight or waiting to be sent again, and banners being read.
+    pub(super) pending: u32,
+    /// Whether it waits in line for its next probe.
+    pub(super) queued: bool,
+    /// How it is known to be up, once it is.
+    pub(super) up: Option<Reason>,
+    /// Ports that answered for themselves.
+    pub(super) answered: Bits,
+    /// Ports about which something on the way said that they cannot be reached.
+    pub(super) unreachable: Vec<(Reason, Bits)>,
+}
+
+/// How far a host has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Its name is being resolved; it has no address yet.
+    Resolving,
+    /// A few probes ask whether it is there at all.
+    Discovery,
+    /// All its ports are asked.
+    Ports,
+}
+
+impl Host {
+    pub(super) fn new(target_index: u64, address: IpAddr, stage: Stage) -> Self {
+        Self {
+            target_index,
+            address,
+            name: None,
+            stage,
+            step: 0,
+            discovery_sent: 0,
+            pending: 0,
+            queued: false,
+            up: None,
+            answered: Bits::default(),
+            unreachable: Vec::new(),
+        }
+    }
+
+    /// Notes that something on the way answered for a port.
+    pub(super) fn mark_unreachable(&mut self, position: u32, reason: Reason) {
+        if let Some((_, ports)) = self.unreachable.iter_mut().find(|(known, _)| *known == reason) {
+            ports.set(position);
+            return;
+        }
+        let mut ports = Bits::default();
+        ports.set(position);
+        self.unreachable.push((reason, ports));
+    }
+
+    /// Whether anything at all has been heard about a port.
+    pub(super) fn has_heard_of(&self, position: u32) -> bool {
+        self.answered.has(position) || self.unreachable.iter().any(|(_, ports)| ports.has(position))
+    }
+}
+
+/// A set of small numbers that costs nothing while it is empty: one bit per port of the set, once one is in.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Bits {
+    words: Vec<u64>,
+}
+
+impl Bits {
+    pub(super) fn set(&mut self, number: u32) {
+        let word = number as usize / 64;
+        if word >= self.words.len() {
+            self.words.resize(word + 1, 0);
+        }
+        if let Some(bits) = self.words.get_mut(word) {
+            *bits |= 1 << (number % 64);
+        }
+    }
+
+    pub(super) fn has(&self, number: u32) -> bool {
+        self.words.get(number as usize / 64).is_some_and(|bits| bits >> (number % 64) & 1 == 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_hold_what_was_set_and_nothing_else() {
+        let mut bits = Bits::default();
+        assert!(!bits.has(0) && !bits.has(70_000));
+        for number in [0, 63, 64, 65_534] {
+            bits.set(number);
+        }
+        let set: Vec<u32> = (0..70_000).filter(|number| bits.has(*number)).collect();
+        assert_eq!(set, [0, 63, 64, 65_534]);
+    }
+
+    #[test]
+    fn unreachable_ports_are_kept_by_reason() {
+        let mut host = Host::new(0, "10.0.0.1".parse().unwrap(), Stage::Ports);
+        host.mark_unreachable(3, Reason::HostUnreach);
+        host.mark_unreachable(4, Reason::AdminProhibited);
+        host.mark_unreachable(5, Reason::HostUnreach);
+        assert_eq!(host.unreachable.len(), 2);
+        assert!(host.has_heard_of(5) && !host.has_heard_of(6));
+    }
+}

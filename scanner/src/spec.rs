@@ -1,0 +1,248 @@
+//! What a job asks for, in full: the bytes that travel in the log and that a scanning node works from.
+//!
+//! A [`ScanSpec`] holds no addresses one by one and no state. It is serialised by position as well as by name, so
+//! fields are never skipped, reordered or inserted; its version is the business of whoever encodes it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::port::PortSet;
+use crate::target::TargetSet;
+
+/// Most partitions of one job: each is a set of targets with the same placement, and sites are few.
+pub const PARTITIONS_MAX: usize = 4096;
+/// Most retransmissions that may be asked for; at 30 % loss each way, ten leave one probe in a thousand unanswered.
+pub const RETRIES_MAX: u8 = 10;
+
+/// What to scan and how.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScanSpec {
+    /// Targets by placement; each partition is an index space of its own, exclusions already taken out.
+    pub partitions: Vec<TargetSet>,
+    /// Ports asked of every target.
+    pub ports: PortSet,
+    /// What was excluded, kept for the check before each send and for the addresses of host names.
+    pub exclude: TargetSet,
+    /// Whether hosts are looked for with a few probes before all their ports are asked.
+    pub discovery: bool,
+    /// Most probes per second of the whole job, over all nodes; `None` for as many as the networks take.
+    pub rate_pps: Option<u64>,
+    /// How hard to push where no rate is given.
+    pub timing: Timing,
+    /// Share of the answering ports that the scan aims to find, from 0.5 up to less than 1.
+    pub confidence: f64,
+    /// Retransmissions of an unanswered probe; `None` for as many as the measured loss asks for.
+    pub retries: Option<u8>,
+    /// Whether to read what an open port says first.
+    pub banners: bool,
+    /// Which engine must do it.
+    pub engine: EngineChoice,
+    /// Chooses the order of targets and ports; any number, but the same for the whole job.
+    pub seed: u64,
+    /// A named set of restrictions.
+    pub profile: Profile,
+}
+
+impl Default for ScanSpec {
+    /// The most popular ports of nothing, with discovery and banners.
+    fn default() -> Self {
+        Self {
+            partitions: Vec::new(),
+            ports: PortSet::top_ports(crate::port::DEFAULT_TOP_PORTS),
+            exclude: TargetSet::default(),
+            discovery: true,
+            rate_pps: None,
+            timing: Timing::Normal,
+            confidence: 0.999,
+            retries: None,
+            banners: true,
+            engine: EngineChoice::Auto,
+            seed: 0,
+            profile: Profile::Default,
+        }
+    }
+}
+
+impl ScanSpec {
+    /// Holds the fields against each other.
+    ///
+    /// # Errors
+    /// The first relation that does not hold, in a sentence for the person who asked for the scan.
+    pub fn validate(&self) -> Result<(), SpecError> {
+        if self.partitions.iter().all(TargetSet::is_empty) {
+            return Err(SpecError::NoTargets);
+        }
+        if self.partitions.len() > PARTITIONS_MAX {
+            return Err(SpecError::TooManyPartitions { partitions: self.partitions.len() });
+        }
+        if self.ports.is_empty() {
+            return Err(SpecError::NoPorts);
+        }
+        if self.rate_pps == Some(0) {
+            return Err(SpecError::NoRate);
+        }
+        if !(0.5..1.0).contains(&self.confidence) {
+            return Err(SpecError::Confidence { confidence: self.confidence });
+        }
+        match self.retries {
+            Some(retries) if retries > RETRIES_MAX => Err(SpecError::Retries { retries }),
+            _ => Ok(()),
+        }
+    }
+
+    /// How many targets all partitions have together, `u64::MAX` when there are more.
+    #[must_use]
+    pub fn target_count(&self) -> u64 {
+        self.partitions.iter().fold(0, |sum, targets| sum.saturating_add(targets.count()))
+    }
+}
+
+/// Why a spec cannot be carried out; nothing was sent.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum SpecError {
+    /// No target at all, perhaps because all were excluded.
+    #[error("no target left to scan: give at least one that is not excluded")]
+    NoTargets,
+    /// More partitions than any mesh has placements.
+    #[error("{partitions} partitions, at most {PARTITIONS_MAX} fit in one job")]
+    TooManyPartitions {
+        /// How many there are.
+        partitions: usize,
+    },
+    /// No port at all.
+    #[error("no port to ask: give at least one")]
+    NoPorts,
+    /// A rate at which nothing would ever be sent.
+    #[error("a rate of 0 probes per second sends nothing: give at least 1, or no rate")]
+    NoRate,
+    /// A confidence that cannot be aimed at.
+    #[error("confidence {confidence} is not from 0.5 up to less than 1")]
+    Confidence {
+        /// The number given.
+        confidence: f64,
+    },
+    /// More retransmissions than ever help.
+    #[error("{retries} retries, at most {RETRIES_MAX} are of use")]
+    Retries {
+        /// The number given.
+        retries: u8,
+    },
+}
+
+macro_rules! choices {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $($(#[$choice_doc:meta])* $choice:ident = $text:literal),+) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub enum $name {
+            $($(#[$choice_doc])* #[serde(rename = $text)] $choice),+
+        }
+
+        impl $name {
+            /// Every choice, by the name that is typed for it.
+            pub const NAMES: &'static [&'static str] = &[$($text),+];
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $(Self::$choice => $text),+ })
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = UnknownChoice;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                match text.to_ascii_lowercase().as_str() {
+                    $($text => Ok(Self::$choice),)+
+                    _ => Err(UnknownChoice { what: $what, given: text.to_owned(), known: Self::NAMES }),
+                }
+            }
+        }
+    };
+}
+
+choices! {
+    /// How hard to push where no rate is given. The numbers behind it are in `session/limits.rs`.
+    Timing, "timing",
+    /// For links and devices that are in use: slow growth, at most 500 probes per second.
+    Polite = "polite",
+    /// Grows as far as answers allow.
+    Normal = "normal",
+    /// Begins wide and waits less for slow answers.
+    Fast = "fast"
+}
+
+choices! {
+    /// Which engine does the scan.
+    EngineChoice, "engine",
+    /// Raw packets where the node may send them, connections otherwise.
+    Auto = "auto",
+    /// Ordinary connections, which any user may open.
+    Connect = "connect",
+    /// Raw packets; refused where the node may not send them.
+    Raw = "raw"
+}
+
+choices! {
+    /// A named set of restrictions.
+    Profile, "profile",
+    /// No restriction beside the scope.
+    Default = "default",
+    /// For industrial and other fragile devices: one probe at a time per unit, at most 20 per second, no
+    /// retransmission, no discovery, no banner.
+    OtSafe = "ot-safe"
+}
+
+/// A word that is none of the choices.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown {what} {given:?}: it is one of {}", known.join(", "))]
+pub struct UnknownChoice {
+    /// What was to be chosen.
+    pub what: &'static str,
+    /// The word given.
+    pub given: String,
+    /// The words that would do.
+    pub known: &'static [&'static str],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn valid() -> ScanSpec {
+        ScanSpec { partitions: vec!["10.0.0.0/24".parse().unwrap()], ..ScanSpec::default() }
+    }
+
+    #[test]
+    fn each_relation_between_fields_is_held() {
+        assert_eq!(valid().validate(), Ok(()));
+        assert_eq!(ScanSpec::default().validate(), Err(SpecError::NoTargets));
+        assert_eq!(ScanSpec { ports: PortSet::default(), ..valid() }.validate(), Err(SpecError::NoPorts));
+        assert_eq!(ScanSpec { rate_pps: Some(0), ..valid() }.validate(), Err(SpecError::NoRate));
+        assert_eq!(ScanSpec { retries: Some(11), ..valid() }.validate(), Err(SpecError::Retries { retries: 11 }));
+        for confidence in [0.0, 1.0, f64::NAN, -1.0, f64::INFINITY] {
+            assert!(ScanSpec { confidence, ..valid() }.validate().is_err(), "{confidence}");
+        }
+        let many = vec![valid().partitions.remove(0); PARTITIONS_MAX + 1];
+        assert!(ScanSpec { partitions: many, ..valid() }.validate().is_err());
+    }
+
+    #[test]
+    fn a_spec_survives_its_encoding() {
+        let spec = ScanSpec { rate_pps: Some(100), retries: Some(2), timing: Timing::Polite, ..valid() };
+        let json = serde_json::to_string(&spec).unwrap();
+        assert_eq!(serde_json::from_str::<ScanSpec>(&json).unwrap(), spec);
+    }
+
+    #[test]
+    fn choices_are_read_by_the_names_they_print() {
+        assert_eq!("OT-safe".parse::<Profile>().unwrap().to_string(), "ot-safe");
+        assert_eq!("fast".parse(), Ok(Timing::Fast));
+        assert_eq!(
+            "insane".parse::<Timing>().unwrap_err().to_string(),
+            "unknown timing \"insane\": it is one of polite, normal, fast"
+        );
+    }
+}

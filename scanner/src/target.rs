@@ -1,0 +1,288 @@
+//! What is scanned: sorted, merged address ranges and host names, as one index space.
+//!
+//! A [`TargetSet`] answers `get(i)` for every `i` below `count()` by binary search over its ranges, so that
+//! `10.0.0.0/8` costs as much as one address and a unit of work is two numbers. Exclusions are subtracted before
+//! anything is indexed. IPv4 addresses come first, then IPv6 addresses, then host names, each in ascending order.
+//!
+//! Names are only kept here; the scanning node resolves them (`io::resolve`) and holds every address against the
+//! scope and the exclusions again.
+
+pub(crate) mod address_set;
+mod parse;
+pub(crate) mod range;
+mod wire;
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+pub use self::address_set::AddressRange;
+use self::address_set::AddressSet;
+pub use self::parse::{TargetError, TargetProblem};
+use self::range::{Indexed, Span};
+
+/// Most ranges a set may hold after merging: a file of two million scattered addresses, in 32 MiB.
+pub const RANGES_MAX: usize = 2 << 20;
+/// Most host names a set may hold: each has to be resolved, which no node does for more in reasonable time.
+pub const NAMES_MAX: usize = 1 << 20;
+
+/// One target of a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target<'a> {
+    /// An address, never an IPv4-mapped IPv6 one.
+    Address(IpAddr),
+    /// A host name in lower case, to be resolved by the node that scans it.
+    Name(&'a str),
+}
+
+/// Addresses and host names, each counted once, found by index.
+///
+/// Memory is proportional to the number of ranges and names. The serialised form is compact (gaps and lengths)
+/// and is checked when read, so a set from a peer keeps every property of one parsed here.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "wire::Wire", into = "wire::Wire")]
+pub struct TargetSet {
+    v4: Indexed<u32>,
+    v6: Indexed<u128>,
+    names: Vec<String>,
+}
+
+/// Parses targets separated by white space, commas or line ends; `#` starts a comment that ends with its line.
+///
+/// A target is an address, a network (`10.0.0.0/8`, `2001:db8::/64`), a range (`10.0.0.1-10.0.0.20`,
+/// `10.0.0.1-20`), octet ranges (`10.0-3.1-254.*`) or a host name. `origin` names the text in errors: a file
+/// name, or what the user would call it.
+///
+/// # Errors
+/// The first token that is no target, with its line and column, or a set beyond this module's limits.
+pub fn parse_targets(text: &str, origin: &str) -> Result<TargetSet, TargetError> {
+    let mut builder = TargetSetBuilder::default();
+    builder.add_text(text, origin)?;
+    builder.build()
+}
+
+impl TargetSet {
+    /// Starts a set that is made from several texts, networks and sets.
+    #[must_use]
+    pub fn builder() -> TargetSetBuilder {
+        TargetSetBuilder::default()
+    }
+
+    /// How many targets there are.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.address_count() + self.name_count()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count() == 0
+    }
+
+    /// How many of the targets are addresses; they have the indexes below this number.
+    #[must_use]
+    pub fn address_count(&self) -> u64 {
+        self.v4.count() + self.v6.count()
+    }
+
+    /// How many of the targets are names; they have the indexes from [`Self::address_count`] on.
+    #[must_use]
+    pub fn name_count(&self) -> u64 {
+        self.names.len() as u64
+    }
+
+    /// The target at an index, or `None` from [`Self::count`] on. Logarithmic in the number of ranges.
+    #[must_use]
+    pub fn get(&self, index: u64) -> Option<Target<'_>> {
+        if let Some(bits) = self.v4.get(index) {
+            return Some(Target::Address(Ipv4Addr::from_bits(bits).into()));
+        }
+        let index = index - self.v4.count();
+        if let Some(bits) = self.v6.get(index) {
+            return Some(Target::Address(Ipv6Addr::from_bits(bits).into()));
+        }
+        let index = usize::try_from(index - self.v6.count()).ok()?;
+        self.names.get(index).map(|name| Target::Name(name))
+    }
+
+    /// The index of an address, if it is in the set.
+    #[must_use]
+    pub fn position(&self, address: IpAddr) -> Option<u64> {
+        match address.to_canonical() {
+            IpAddr::V4(address) => self.v4.position(address.to_bits()),
+            IpAddr::V6(address) => Some(self.v4.count() + self.v6.position(address.to_bits())?),
+        }
+    }
+
+    /// Whether an address is in the set, alone or in a range. Names are not resolved for the answer.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.position(address).is_some()
+    }
+
+    /// Whether a host name was given as a target, in any case of letters.
+    #[must_use]
+    pub fn contains_name(&self, name: &str) -> bool {
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        self.names.binary_search(&name).is_ok()
+    }
+
+    /// The set without the addresses and names of another.
+    #[must_use]
+    pub fn exclude(&self, excluded: &Self) -> Self {
+        let names = self.names.iter().filter(|name| excluded.names.binary_search(name).is_err());
+        Self::from_subset(self.addresses().subtract(&excluded.addresses()), names.cloned().collect())
+    }
+
+    /// The addresses of the set that lie in any of these networks. Names have no address yet, so none is kept.
+    #[must_use]
+    pub fn intersect_nets(&self, nets: &[IpNet]) -> Self {
+        Self::from_subset(self.addresses().intersect(&AddressSet::from_nets(nets)), Vec::new())
+    }
+
+    /// The set without the addresses in these networks. Names are kept.
+    #[must_use]
+    pub fn subtract_nets(&self, nets: &[IpNet]) -> Self {
+        Self::from_subset(self.addresses().subtract(&AddressSet::from_nets(nets)), self.names.clone())
+    }
+
+    /// The address ranges, merged and ascending, IPv4 before IPv6.
+    pub fn ranges(&self) -> impl Iterator<Item = AddressRange> + '_ {
+        address_set::ranges(self.v4.set(), self.v6.set())
+    }
+
+    /// How many ranges [`Self::ranges`] gives: what the set costs in memory, beside its names.
+    #[must_use]
+    pub fn range_count(&self) -> usize {
+        self.v4.set().spans().len() + self.v6.set().spans().len()
+    }
+
+    /// The host names, ascending.
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &str> + '_ {
+        self.names.iter().map(String::as_str)
+    }
+
+    pub(crate) fn addresses(&self) -> AddressSet {
+        AddressSet { v4: self.v4.set().clone(), v6: self.v6.set().clone() }
+    }
+
+    fn from_subset(addresses: AddressSet, names: Vec<String>) -> Self {
+        Self { v4: Indexed::subset(addresses.v4), v6: Indexed::subset(addresses.v6), names }
+    }
+}
+
+impl fmt::Display for TargetSet {
+    /// Ranges and names separated by commas, in a form that [`parse_targets`] reads back.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for range in self.ranges() {
+            write!(f, "{separator}{range}")?;
+            separator = ",";
+        }
+        for name in &self.names {
+            write!(f, "{separator}{name}")?;
+            separator = ",";
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for TargetSet {
+    type Err = TargetError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        parse_targets(text, "targets")
+    }
+}
+
+/// Gathers targets from several sources; duplicates and overlaps are counted once.
+#[derive(Debug, Clone, Default)]
+pub struct TargetSetBuilder {
+    v4: Vec<Span<u32>>,
+    v6: Vec<Span<u128>>,
+    names: Vec<String>,
+}
+
+impl TargetSetBuilder {
+    /// Adds every target of a text, as [`parse_targets`] reads it.
+    ///
+    /// # Errors
+    /// The first token that is no target, or more ranges or names than a set may hold. What was added before the
+    /// bad token stays added.
+    pub fn add_text(&mut self, text: &str, origin: &str) -> Result<(), TargetError> {
+        parse::parse_text(text, origin, self)
+    }
+
+    /// Adds one address.
+    pub fn add_address(&mut self, address: IpAddr) {
+        match address {
+            IpAddr::V4(address) => self.v4.push(Span::single(address.to_bits())),
+            IpAddr::V6(address) => self.v6.push(Span::single(address.to_bits())),
+        }
+    }
+
+    /// Adds every address of a network, its first and last included.
+    pub fn add_net(&mut self, net: IpNet) {
+        let addresses = AddressSet::from_nets(&[net]);
+        self.v4.extend(addresses.v4.spans());
+        self.v6.extend(addresses.v6.spans());
+    }
+
+    /// Adds every target of a set.
+    pub fn add_set(&mut self, set: &TargetSet) {
+        self.v4.extend(set.v4.set().spans());
+        self.v6.extend(set.v6.set().spans());
+        self.names.extend(set.names.iter().cloned());
+    }
+
+    /// Sorts, merges and counts what was added.
+    ///
+    /// # Errors
+    /// More than `u64::MAX` targets, or more ranges or names than a set may hold.
+    pub fn build(mut self) -> Result<TargetSet, TargetError> {
+        let addresses = AddressSet::from_spans(self.v4, self.v6);
+        self.names.sort_unstable();
+        self.names.dedup();
+        let ranges = addresses.v4.spans().len() + addresses.v6.spans().len();
+        if ranges > RANGES_MAX {
+            return Err(TargetError::set(TargetProblem::TooManyRanges { ranges: ranges as u64 }));
+        }
+        if self.names.len() > NAMES_MAX {
+            return Err(TargetError::set(TargetProblem::TooManyNames));
+        }
+        let counted = Indexed::new(addresses.v4).zip(Indexed::new(addresses.v6));
+        let (v4, v6) = counted.ok_or_else(|| TargetError::set(TargetProblem::TooManyTargets))?;
+        let count = v4.count().checked_add(v6.count()).and_then(|count| count.checked_add(self.names.len() as u64));
+        count.ok_or_else(|| TargetError::set(TargetProblem::TooManyTargets))?;
+        Ok(TargetSet { v4, v6, names: self.names })
+    }
+
+    /// Merges what was gathered when it has grown past the limit, and says whether it still is beyond it.
+    fn compact(&mut self) -> Result<(), TargetProblem> {
+        if self.v4.len() + self.v6.len() > 2 * RANGES_MAX {
+            let merged = AddressSet::from_spans(std::mem::take(&mut self.v4), std::mem::take(&mut self.v6));
+            self.v4 = merged.v4.spans().to_vec();
+            self.v6 = merged.v6.spans().to_vec();
+            let ranges = self.v4.len() + self.v6.len();
+            if ranges > RANGES_MAX {
+                return Err(TargetProblem::TooManyRanges { ranges: ranges as u64 });
+            }
+        }
+        if self.names.len() > 2 * NAMES_MAX {
+            self.names.sort_unstable();
+            self.names.dedup();
+            if self.names.len() > NAMES_MAX {
+                return Err(TargetProblem::TooManyNames);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "target/target_test.rs"]
+mod tests;

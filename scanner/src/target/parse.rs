@@ -1,0 +1,315 @@
+//! Reads targets from text: arguments, files, standard input.
+//!
+//! A token that looks like an address (digits, dots, stars) is read as one and never taken for a name, so that a
+//! slip such as `10.0.0.256` is an error here and not a lookup at some name server.
+
+use std::net::Ipv6Addr;
+
+use super::range::Span;
+use super::{NAMES_MAX, RANGES_MAX, TargetSetBuilder};
+
+/// Longest token looked at: the longest host name is 253 characters, the longest range of addresses 91.
+const TOKEN_CHARS_MAX: usize = 255;
+
+/// Why targets were refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TargetError {
+    /// One token is no target; nothing of its text should be scanned.
+    #[error("{origin}:{line}:{column}: {token:?}: {problem}")]
+    Token {
+        /// Where the text came from, as given by the caller.
+        origin: String,
+        /// Line of the token, from 1.
+        line: usize,
+        /// Column of its first character, from 1, counted in characters.
+        column: usize,
+        /// The token, cut to 255 characters.
+        token: String,
+        /// What is wrong with it.
+        problem: TargetProblem,
+    },
+    /// The targets as a whole cannot be one set.
+    #[error("targets refused: {problem}")]
+    Set {
+        /// What is wrong with them.
+        problem: TargetProblem,
+    },
+}
+
+impl TargetError {
+    pub(super) fn set(problem: TargetProblem) -> Self {
+        Self::Set { problem }
+    }
+}
+
+/// What is wrong with a target.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TargetProblem {
+    /// An IPv4 octet or octet range that is no number up to 255.
+    #[error("{part:?} is not a number from 0 to 255 or a range of them")]
+    Octet {
+        /// The octet as written.
+        part: String,
+    },
+    /// Octal in some programs, decimal in others.
+    #[error("{part:?} begins with a zero, which some programs read as octal: write it without")]
+    LeadingZero {
+        /// The octet as written.
+        part: String,
+    },
+    /// Not four octets.
+    #[error("an IPv4 address has four parts, this has {parts}")]
+    Parts {
+        /// How many there are.
+        parts: usize,
+    },
+    /// A prefix length that is no number or too long.
+    #[error("prefix length {length:?} is not a number from 0 to {max}")]
+    Prefix {
+        /// The length as written.
+        length: String,
+        /// The longest of the family.
+        max: u8,
+    },
+    /// A range that ends before it begins.
+    #[error("the range ends before it begins")]
+    Backwards,
+    /// A network written with octet ranges.
+    #[error("a prefix length needs a plain address before the slash")]
+    PrefixOfRange,
+    /// Something with a colon that is no IPv6 address.
+    #[error("{part:?} is not an IPv6 address")]
+    V6 {
+        /// The address as written.
+        part: String,
+    },
+    /// `fe80::1%eth0`: an interface of one node means nothing on another.
+    #[error("zones (%...) belong to one machine and cannot be scanned by another: give the address alone")]
+    Zone,
+    /// `http://...`, `host:80`, `host/path`.
+    #[error("give the host name or address alone, without scheme, port or path")]
+    NotAlone,
+    /// No host name either.
+    #[error("not an address, a range or a host name: {why}")]
+    Name {
+        /// The rule that it breaks.
+        why: &'static str,
+    },
+    /// Longer than any target.
+    #[error("longer than any address or host name (255 characters)")]
+    TooLong,
+    /// More ranges than a set may hold.
+    #[error("{ranges} separate ranges, at most {RANGES_MAX} fit in one job: split the targets")]
+    TooManyRanges {
+        /// How many there would be.
+        ranges: u64,
+    },
+    /// More names than a set may hold.
+    #[error("more than {NAMES_MAX} host names: split the targets")]
+    TooManyNames,
+    /// More targets than an index can count.
+    #[error(
+        "more than {} targets in one job: give smaller IPv6 networks, no scan of this size would ever end",
+        u64::MAX
+    )]
+    TooManyTargets,
+    /// A serialised set that no program wrote.
+    #[error("the encoded target set is damaged")]
+    BadEncoding,
+}
+
+/// Adds every token of `text` to `builder`.
+pub(super) fn parse_text(text: &str, origin: &str, builder: &mut TargetSetBuilder) -> Result<(), TargetError> {
+    for (row, line) in text.lines().enumerate() {
+        let line_text = line.split('#').next().unwrap_or_default();
+        for token in line_text.split(|c: char| c.is_whitespace() || c == ',' || c == '\u{feff}') {
+            if token.is_empty() {
+                continue;
+            }
+            parse_token(token, builder).and_then(|()| builder.compact()).map_err(|problem| TargetError::Token {
+                origin: origin.to_owned(),
+                line: row + 1,
+                column: column_of(line, token),
+                token: token.chars().take(TOKEN_CHARS_MAX).collect(),
+                problem,
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// Column (from 1, in characters) of a token that was cut out of `line`.
+fn column_of(line: &str, token: &str) -> usize {
+    let bytes_before = token.as_ptr() as usize - line.as_ptr() as usize;
+    line.get(..bytes_before).map_or(1, |before| before.chars().count() + 1)
+}
+
+fn parse_token(token: &str, builder: &mut TargetSetBuilder) -> Result<(), TargetProblem> {
+    if token.len() > TOKEN_CHARS_MAX {
+        return Err(TargetProblem::TooLong);
+    }
+    if token.contains("://") {
+        return Err(TargetProblem::NotAlone);
+    }
+    if token.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | '*' | '-' | '/')) {
+        return parse_v4(token, builder);
+    }
+    if token.contains(':') {
+        builder.v6.push(parse_v6(token)?);
+        return Ok(());
+    }
+    if token.contains('/') {
+        return Err(TargetProblem::NotAlone);
+    }
+    builder.names.push(valid_name(token)?);
+    Ok(())
+}
+
+fn parse_v4(token: &str, builder: &mut TargetSetBuilder) -> Result<(), TargetProblem> {
+    if let Some((address, length)) = token.split_once('/') {
+        let [a, b, c, d] = octets(address)?.map(|(low, high)| (low == high).then_some(low));
+        let (Some(a), Some(b), Some(c), Some(d)) = (a, b, c, d) else { return Err(TargetProblem::PrefixOfRange) };
+        let bits = u32::from_be_bytes([a, b, c, d]);
+        let host_bits = u32::MAX.checked_shr(prefix(length, 32)?).unwrap_or(0);
+        builder.v4.push(Span { first: bits & !host_bits, last: bits | host_bits });
+        return Ok(());
+    }
+    // Two whole addresses: both sides of one dash have all their dots.
+    if let Some((first, last)) = token.split_once('-').filter(|(first, last)| is_dotted(first) && is_dotted(last)) {
+        let (first, last) = (single(first)?, single(last)?);
+        builder.v4.push(Span::new(first, last).ok_or(TargetProblem::Backwards)?);
+        return Ok(());
+    }
+    let [a, b, c, d] = octets(token)?;
+    let spans = octet_spans([a, b, c, d]);
+    if spans.count > RANGES_MAX as u64 {
+        return Err(TargetProblem::TooManyRanges { ranges: spans.count });
+    }
+    builder.v4.extend(spans.iter());
+    Ok(())
+}
+
+/// Whether this has the dots of an address and no dash.
+fn is_dotted(part: &str) -> bool {
+    part.matches('.').count() == 3 && !part.contains('-')
+}
+
+fn single(address: &str) -> Result<u32, TargetProblem> {
+    let octets = octets(address)?;
+    if let Some((low, high)) = octets.iter().find(|(low, high)| low != high) {
+        return Err(TargetProblem::Octet { part: format!("{low}-{high}") });
+    }
+    Ok(u32::from_be_bytes(octets.map(|(low, _)| low)))
+}
+
+/// The four octets of an address as inclusive ranges: `7` is 7-7, `1-9` is itself, `*` is 0-255.
+fn octets(address: &str) -> Result<[(u8, u8); 4], TargetProblem> {
+    let parts: Vec<&str> = address.split('.').collect();
+    let &[a, b, c, d] = parts.as_slice() else { return Err(TargetProblem::Parts { parts: parts.len() }) };
+    Ok([octet_range(a)?, octet_range(b)?, octet_range(c)?, octet_range(d)?])
+}
+
+fn octet_range(part: &str) -> Result<(u8, u8), TargetProblem> {
+    if part == "*" {
+        return Ok((0, 255));
+    }
+    let (low, high) = match part.split_once('-') {
+        Some((low, high)) => (octet(low, part)?, octet(high, part)?),
+        None => (octet(part, part)?, octet(part, part)?),
+    };
+    if low > high { Err(TargetProblem::Backwards) } else { Ok((low, high)) }
+}
+
+fn octet(digits: &str, part: &str) -> Result<u8, TargetProblem> {
+    if digits.len() > 1 && digits.starts_with('0') {
+        return Err(TargetProblem::LeadingZero { part: part.to_owned() });
+    }
+    digits.parse().map_err(|_not_a_number| TargetProblem::Octet { part: part.to_owned() })
+}
+
+fn prefix(length: &str, max: u8) -> Result<u32, TargetProblem> {
+    let parsed = length.parse::<u8>().ok().filter(|parsed| *parsed <= max && !length.starts_with('+'));
+    parsed.map(u32::from).ok_or_else(|| TargetProblem::Prefix { length: length.to_owned(), max })
+}
+
+/// The spans that octet ranges stand for: one per choice of the octets before the last one that varies freely.
+struct OctetSpans {
+    octets: [(u8, u8); 4],
+    /// How many trailing octets one span covers: the whole-range ones at the end, and the one before them.
+    tail: usize,
+    count: u64,
+}
+
+fn octet_spans(octets: [(u8, u8); 4]) -> OctetSpans {
+    let whole = octets.iter().rev().take_while(|range| **range == (0, 255)).count();
+    let tail = (whole + 1).min(4);
+    let count = octets.iter().take(4 - tail).map(|(low, high)| u64::from(high - low) + 1).product();
+    OctetSpans { octets, tail, count }
+}
+
+impl OctetSpans {
+    fn iter(&self) -> impl Iterator<Item = Span<u32>> + '_ {
+        (0..self.count).map(|choice| {
+            let (mut rest, mut first, mut last) = (choice, 0_u32, 0_u32);
+            for (position, (low, high)) in self.octets.iter().enumerate().rev() {
+                let shift = 8 * (3 - position);
+                let (mut from, mut to) = (*low, *high);
+                if position < 4 - self.tail {
+                    let width = u64::from(high - low) + 1;
+                    let step = u8::try_from(rest % width).expect("below a width of at most 256");
+                    rest /= width;
+                    (from, to) = (low + step, low + step);
+                }
+                first |= u32::from(from) << shift;
+                last |= u32::from(to) << shift;
+            }
+            Span { first, last }
+        })
+    }
+}
+
+fn parse_v6(token: &str) -> Result<Span<u128>, TargetProblem> {
+    if token.contains('%') {
+        return Err(TargetProblem::Zone);
+    }
+    let address = |part: &str| match part.parse::<Ipv6Addr>() {
+        Ok(address) => Ok(address.to_bits()),
+        Err(_) if part.starts_with('[') || part.matches(':').count() == 1 => Err(TargetProblem::NotAlone),
+        Err(_) => Err(TargetProblem::V6 { part: part.to_owned() }),
+    };
+    if let Some((start, length)) = token.split_once('/') {
+        let bits = address(start)?;
+        let host_bits = u128::MAX.checked_shr(prefix(length, 128)?).unwrap_or(0);
+        return Ok(Span { first: bits & !host_bits, last: bits | host_bits });
+    }
+    match token.split_once('-') {
+        Some((first, last)) => Span::new(address(first)?, address(last)?).ok_or(TargetProblem::Backwards),
+        None => address(token).map(Span::single),
+    }
+}
+
+/// A host name in lower case without its final dot, if it is one (RFC 1123 section 2.1; underscores are let
+/// through because they are in use).
+pub(super) fn valid_name(name: &str) -> Result<String, TargetProblem> {
+    let problem = |why| Err(TargetProblem::Name { why });
+    let name = name.strip_suffix('.').unwrap_or(name);
+    if name.len() > 253 {
+        return problem("a name has at most 253 characters");
+    }
+    for label in name.split('.') {
+        if label.is_empty() || label.len() > 63 {
+            return problem("each part between dots has 1 to 63 characters");
+        }
+        if label.starts_with('-') || label.ends_with('-') {
+            return problem("no part begins or ends with a dash");
+        }
+        if !label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
+            return problem("only letters, digits, dashes and dots may be in a name");
+        }
+    }
+    // RFC 3696 section 2: the last part is never all digits, so that no name can be taken for an address.
+    if name.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit())) {
+        return problem("the last part of a name is never a number");
+    }
+    Ok(name.to_ascii_lowercase())
+}

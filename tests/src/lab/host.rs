@@ -5,9 +5,6 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
-use nix::sched::{CloneFlags, setns};
-
 use super::Namespace;
 use crate::http::{self, Answer, Request};
 
@@ -52,22 +49,12 @@ impl Host {
         self.namespace.command(program)
     }
 
-    /// Calls `work` from within the host's network: sockets it opens are the host's. Files and processes are this
-    /// machine's, as everywhere.
+    /// Calls `work` from within the host's network, as [`Namespace::within`].
     ///
     /// # Errors
-    /// Where the namespace cannot be entered, `work` fails, or it panics.
+    /// Where the network cannot be entered, `work` fails, or it panics.
     pub fn within<T: Send>(&self, work: impl FnOnce() -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
-        let path = Path::new("/run/netns").join(self.namespace.name());
-        let namespace = std::fs::File::open(&path).with_context(|| format!("opening {}", path.display()))?;
-        // A thread of its own: the network is a thread's property, and this one ends with the call.
-        std::thread::scope(|scope| {
-            let thread = scope.spawn(|| {
-                setns(&namespace, CloneFlags::CLONE_NEWNET).context("entering the host's network")?;
-                work()
-            });
-            thread.join().unwrap_or_else(|_| Err(anyhow!("the work on host {} panicked", self.address)))
-        })
+        self.namespace.within(work)
     }
 
     /// Sends an HTTP request from the host to a server that the host reaches, its own loopback included.

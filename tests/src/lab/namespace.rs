@@ -1,12 +1,16 @@
 //! One network namespace: made, configured through `ip` and `nft`, and removed.
 //!
-//! Everything goes through the two commands instead of netlink: a failed step can be repeated by hand from its message.
+//! Interfaces and rules go through the two commands instead of netlink: a failed step can be repeated by hand from its
+//! message.
 
+use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::thread;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
+use nix::sched::{CloneFlags, setns};
 
 /// A named network namespace, removed on drop.
 #[derive(Debug)]
@@ -48,12 +52,32 @@ impl Namespace {
         run(self.command(Path::new("nft")).args(["-f", "-"]), rules).map(drop)
     }
 
-    /// Sets kernel parameters of the namespace.
+    /// Calls `work` from within the namespace: sockets it opens are in it. Files and processes are this machine's, as
+    /// everywhere.
     ///
     /// # Errors
-    /// Where one is refused.
-    pub fn sysctl(&self, parameters: &[&str]) -> anyhow::Result<()> {
-        run(self.command(Path::new("sysctl")).arg("-qw").args(parameters), "").map(drop)
+    /// Where the namespace cannot be entered, `work` fails, or it panics.
+    pub fn within<T: Send>(&self, work: impl FnOnce() -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
+        let path = Path::new("/run/netns").join(&self.name);
+        let namespace = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+        // A thread of its own: the network is a thread's property, and this one ends with the call.
+        thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                setns(&namespace, CloneFlags::CLONE_NEWNET).context("entering the namespace")?;
+                work()
+            });
+            thread.join().unwrap_or_else(|_| Err(anyhow!("the work in {} panicked", self.name)))
+        })
+    }
+
+    /// Sets a kernel parameter of the namespace: its path below `/proc/sys/net`, and its value.
+    ///
+    /// # Errors
+    /// Where it is refused.
+    pub fn set(&self, parameter: &str, value: u32) -> anyhow::Result<()> {
+        let path = Path::new("/proc/sys/net").join(parameter);
+        // Which namespace's parameter a path below it means depends on the thread that opens it.
+        self.within(|| fs::write(&path, value.to_string()).with_context(|| format!("setting {}", path.display())))
     }
 
     /// A command that runs `program` in the namespace.

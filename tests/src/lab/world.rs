@@ -150,12 +150,10 @@ impl World {
     pub(super) fn start(host: Host, options: &WorldOptions) -> anyhow::Result<Self> {
         let truth = Truth::of(options);
         host.namespace().ip(&format!("route add local {} dev lo", Self::NETWORK))?;
-        host.namespace().sysctl(&[
-            "net.ipv4.tcp_max_syn_backlog=65535",
-            "net.core.somaxconn=65535",
-            // A lost SYN-ACK is repeated once: connections that a scanner gave up on do not fill the backlog.
-            "net.ipv4.tcp_synack_retries=1",
-        ])?;
+        host.namespace().set("ipv4/tcp_max_syn_backlog", 65_535)?;
+        host.namespace().set("core/somaxconn", 65_535)?;
+        // A lost SYN-ACK is repeated once: connections that a scanner gave up on do not fill the backlog.
+        host.namespace().set("ipv4/tcp_synack_retries", 1)?;
         host.namespace().nft(&rules(&truth, options))?;
         let ports = WORLD_PORTS.map(|port| port.to_string()).join(",");
         let mut farm = host

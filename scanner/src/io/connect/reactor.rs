@@ -19,7 +19,7 @@ use super::unit::Unit;
 use super::{Bell, Shared};
 use crate::arena::{Arena, Key};
 use crate::engine::{EngineConfig, ScanError};
-use crate::finding::{BANNER_BYTES_MAX, PortState, printable_banner};
+use crate::finding::{BANNER_BYTES_MAX, printable_banner};
 use crate::io::resolve::Resolver;
 use crate::io::{clock, limits};
 use crate::session::{Listen, Step};
@@ -33,6 +33,8 @@ const EVENTS_AT_ONCE: usize = 1024;
 const TURN_MAX: Duration = Duration::from_millis(20);
 /// Below this, sleeping costs more than looking again.
 const SLEEP_MIN: Duration = Duration::from_micros(20);
+/// Sockets kept between probes; at the rate of one machine, more are never free at once for long.
+const IDLE_MAX: usize = 256;
 /// Event data of the bell; no key has this value, since no arena has 2^32 slots.
 const BELL: u64 = u64::MAX;
 
@@ -53,6 +55,8 @@ struct Sockets {
     open: Arena<Watched>,
     /// Open ports being listened to, with the time at which that ends; the oldest first.
     listening: VecDeque<(Duration, Key)>,
+    /// Sockets between two probes, IPv4 and IPv6.
+    idle: [Vec<Key>; 2],
     max: usize,
 }
 
@@ -66,6 +70,8 @@ struct Watched {
 
 #[derive(Debug)]
 enum Purpose {
+    /// None at the moment.
+    Idle,
     /// Being connected.
     Probe { probe: Key, to: SocketAddr },
     /// Connected; its first words are awaited.
@@ -78,7 +84,7 @@ impl Reactor {
         epoll.add(&shared.bell, EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
         let max = config.sockets_max.unwrap_or(usize::MAX).min(limits::sockets()).max(1);
         let resolver = Resolver::new(config.resolve_timeout, Box::new(Bell(Arc::clone(&shared))));
-        let sockets = Sockets { epoll, open: Arena::default(), listening: VecDeque::new(), max };
+        let sockets = Sockets { epoll, open: Arena::default(), listening: VecDeque::new(), idle: [Vec::new(), Vec::new()], max };
         Ok(Self { shared, inbox, resolver, units: Arena::default(), sockets })
     }
 
@@ -151,6 +157,9 @@ impl Reactor {
             self.resolver.forget(key);
             if self.units.get(key).is_some_and(Unit::is_over) {
                 self.units.remove(key)?.finish();
+                if self.units.is_empty() {
+                    self.sockets.close_idle();
+                }
                 self.shared.units.fetch_sub(1, Ordering::AcqRel);
             }
         }
@@ -198,8 +207,15 @@ impl Reactor {
         let key = Key::from_bits(data);
         let sockets_open = self.sockets.open.len();
         let Some(watched) = self.sockets.open.get(key) else { return };
-        let Purpose::Probe { probe, to } = watched.purpose else { return self.hear(key) };
+        let (probe, to) = match watched.purpose {
+            Purpose::Probe { probe, to } => (probe, to),
+            Purpose::Listen { .. } => return self.hear(key),
+            Purpose::Idle => return,
+        };
         let verdict = socket::verdict(&watched.socket, to, sockets_open);
+        if verdict == Verdict::Pending {
+            return;
+        }
         let unit = self.units.get_mut(watched.unit);
         let listen = unit.and_then(|unit| {
             unit.take_socket(probe);
@@ -207,7 +223,8 @@ impl Reactor {
         });
         match listen {
             Some(listen) => self.listen(now, key, listen),
-            None => self.sockets.close(key, is_connected(&verdict)),
+            None if socket::is_connected(&verdict) => self.sockets.close(key),
+            None => self.sockets.put_by(key, to),
         }
     }
 
@@ -272,50 +289,85 @@ fn on_verdict(unit: &mut Unit, now: Duration, probe: Key, verdict: &Verdict) -> 
         Verdict::Answer(answer) => return unit.session.on_answer(now, probe, *answer),
         Verdict::SelfConnected => unit.session.on_misfire(probe),
         Verdict::Exhausted => unit.session.on_exhausted(now, probe),
-        Verdict::Nothing => {}
+        Verdict::Nothing | Verdict::Pending => {}
     }
     None
 }
 
-fn is_connected(verdict: &Verdict) -> bool {
-    match verdict {
-        Verdict::Answer(answer) => answer.state == PortState::Open,
-        Verdict::SelfConnected => true,
-        Verdict::Exhausted | Verdict::Nothing => false,
-    }
-}
-
 impl Sockets {
+    /// How many more sockets may be used.
     fn room(&self) -> usize {
-        self.max.saturating_sub(self.open.len())
+        (self.max + self.idle_count()).saturating_sub(self.open.len())
     }
 
+    fn idle_count(&self) -> usize {
+        self.idle.iter().map(Vec::len).sum()
+    }
+
+    /// Begins a probe with a socket that was put by, or a new one.
     fn connect(&mut self, unit: Key, probe: Key, to: SocketAddr) -> io::Result<Key> {
-        let socket = socket::connect(to)?;
-        let key = self.open.insert(Watched { socket, unit, purpose: Purpose::Probe { probe, to } });
-        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
-        let added = match self.open.get(key) {
-            Some(watched) => self.epoll.add(&watched.socket, EpollEvent::new(flags, key.to_bits())),
-            None => Ok(()),
+        let key = match self.idle_of(to).pop() {
+            Some(key) => key,
+            None => self.open(to)?,
         };
-        added.map_err(|errno| {
+        let watched = self.open.get_mut(key).expect("an idle socket is open");
+        watched.unit = unit;
+        watched.purpose = Purpose::Probe { probe, to };
+        let begun = socket::begin(&watched.socket, to);
+        if begun.is_err() {
+            self.put_by(key, to);
+        }
+        begun.map(|()| key)
+    }
+
+    /// A new socket, watched for everything that can happen to it.
+    fn open(&mut self, to: SocketAddr) -> io::Result<Key> {
+        let socket = socket::open(to)?;
+        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
+        let key = self.open.insert(Watched { socket, unit: Key::from_bits(BELL), purpose: Purpose::Idle });
+        let watched = self.open.get(key).expect("just put in");
+        if let Err(errno) = self.epoll.add(&watched.socket, EpollEvent::new(flags, key.to_bits())) {
             self.open.remove(key);
-            io::Error::from(errno)
-        })?;
+            return Err(errno.into());
+        }
         Ok(key)
     }
 
-    fn close(&mut self, key: Key, is_connected: bool) {
-        let Some(watched) = self.open.remove(key) else { return };
-        // A socket that is not connected leaves nothing behind: dropping it is enough, and one system call less.
-        if is_connected {
+    fn idle_of(&mut self, to: SocketAddr) -> &mut Vec<Key> {
+        let [v4, v6] = &mut self.idle;
+        if to.is_ipv4() { v4 } else { v6 }
+    }
+
+    /// Keeps a socket whose attempt has failed for the next probe.
+    fn put_by(&mut self, key: Key, to: SocketAddr) {
+        if self.idle_count() >= IDLE_MAX {
+            self.open.remove(key);
+            return;
+        }
+        if let Some(watched) = self.open.get_mut(key) {
+            watched.purpose = Purpose::Idle;
+            self.idle_of(to).push(key);
+        }
+    }
+
+    /// Closes a socket that is, or may be, connected.
+    fn close(&mut self, key: Key) {
+        if let Some(watched) = self.open.remove(key) {
             socket::reset(watched.socket);
         }
     }
 
     fn close_all_of(&mut self, unit: Key) {
-        let keys: Vec<Key> = self.open.iter().filter(|(_, watched)| watched.unit == unit).map(|(key, _)| key).collect();
-        keys.into_iter().for_each(|key| self.close(key, true));
+        let used = self.open.iter().filter(|(_, watched)| watched.unit == unit && !matches!(watched.purpose, Purpose::Idle));
+        let keys: Vec<Key> = used.map(|(key, _)| key).collect();
+        keys.into_iter().for_each(|key| self.close(key));
+    }
+
+    /// Closes the sockets that were put by: nobody is scanning.
+    fn close_idle(&mut self) {
+        for key in self.idle.iter_mut().flat_map(std::mem::take) {
+            self.open.remove(key);
+        }
     }
 
     /// Sleeps until an event or `wake_at`, to the accuracy of the kernel's timers (epoll's own is a millisecond).

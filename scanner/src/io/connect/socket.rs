@@ -1,4 +1,8 @@
 //! One connection attempt: how it is begun, and what its end says about the port.
+//!
+//! Most ports are closed, so what a refused connection costs is what a scan costs. Linux lets a socket be used again
+//! once its attempt has failed: the second `connect` with the same socket returns the first one's error and leaves the
+//! socket as new. A closed port then takes two system calls, and no socket is made, watched or closed for it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,7 +14,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::finding::{PortState, Reason};
 use crate::session::Answer;
 
-/// What the end of a connection attempt means.
+/// What a connection attempt says.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// The port, or something on the way to it, answered.
@@ -19,41 +23,71 @@ pub(super) enum Verdict {
     SelfConnected,
     /// This machine has no descriptor, memory or local port left.
     Exhausted,
-    /// Nothing is known; the session's own time-out decides.
+    /// The attempt is still going on.
+    Pending,
+    /// It has ended and nothing is known; the session's own time-out decides.
     Nothing,
 }
 
-/// Begins to connect. The socket is to be watched until it is writable, also when it is connected at once.
-pub(super) fn connect(to: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(to), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+/// A socket that can [`begin`] to connect to addresses of the family of `to`.
+pub(super) fn open(to: SocketAddr) -> io::Result<Socket> {
+    Socket::new(Domain::for_address(to), Type::STREAM.nonblocking(), Some(Protocol::TCP))
+}
+
+/// Begins to connect. An error is the whole answer; otherwise [`verdict`] tells, once the socket is writable.
+pub(super) fn begin(socket: &Socket, to: SocketAddr) -> io::Result<()> {
     match socket.connect(&to.into()) {
-        Err(error) if error.raw_os_error() != Some(Errno::EINPROGRESS as i32) => Err(error),
-        _ => Ok(socket),
+        Err(error) if errno(&error) != Errno::EINPROGRESS => Err(error),
+        _ => Ok(()),
     }
 }
 
-/// What a socket that has become writable, or has failed, says about `to`.
+/// What an attempt begun with [`begin`] says. Once that is anything but [`Verdict::Pending`], the attempt is over: a
+/// socket that is not connected is as new, and asking again would begin another attempt.
 pub(super) fn verdict(socket: &Socket, to: SocketAddr, sockets_open: usize) -> Verdict {
-    match socket.take_error() {
-        Ok(Some(error)) | Err(error) => verdict_of(&error, sockets_open),
-        // The kernel chose the port asked as the local one, and the SYN met its own socket (RFC 9293 section 3.5,
-        // simultaneous open). Somebody listening there would have kept the port from being chosen.
-        Ok(None) if socket.local_addr().is_ok_and(|local| local.as_socket() == Some(to)) => Verdict::SelfConnected,
-        Ok(None) if socket.peer_addr().is_ok() => {
-            Verdict::Answer(Answer { state: PortState::Open, reason: Reason::SynAck })
-        }
-        // Connected and reset again before anybody looked.
-        Ok(None) => Verdict::Answer(Answer { state: PortState::Open, reason: Reason::SynAck }),
+    match socket.connect(&to.into()) {
+        Err(error) => match errno(&error) {
+            Errno::EALREADY | Errno::EINPROGRESS | Errno::EINTR => Verdict::Pending,
+            Errno::EISCONN => connected(socket, to),
+            _ => verdict_of(&error, sockets_open),
+        },
+        Ok(()) => connected(socket, to),
     }
+}
+
+/// What an established connection says.
+fn connected(socket: &Socket, to: SocketAddr) -> Verdict {
+    // The kernel chose the port asked as the local one, and the SYN met its own socket (RFC 9293 section 3.5,
+    // simultaneous open). Somebody listening there would have kept the port from being chosen.
+    if socket.local_addr().is_ok_and(|local| local.as_socket() == Some(to)) {
+        return Verdict::SelfConnected;
+    }
+    Verdict::Answer(Answer { state: PortState::Open, reason: Reason::SynAck })
+}
+
+/// Whether a socket with this verdict has to be closed instead of being used again.
+pub(super) fn is_connected(verdict: &Verdict) -> bool {
+    match verdict {
+        Verdict::Answer(answer) => answer.state == PortState::Open,
+        Verdict::SelfConnected | Verdict::Nothing | Verdict::Pending => true,
+        Verdict::Exhausted => false,
+    }
+}
+
+fn errno(error: &io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(0))
 }
 
 /// What an error of `connect` says about the port, while `sockets_open` sockets are in use.
 pub(super) fn verdict_of(error: &io::Error, sockets_open: usize) -> Verdict {
     let filtered = |reason| Verdict::Answer(Answer { state: PortState::Filtered, reason });
-    let closed = |reason| Verdict::Answer(Answer { state: PortState::Closed, reason });
-    match Errno::from_raw(error.raw_os_error().unwrap_or(0)) {
-        Errno::ECONNREFUSED => closed(Reason::ConnRefused),
-        Errno::ECONNRESET => closed(Reason::Reset),
+    match errno(error) {
+        Errno::ECONNREFUSED => Verdict::Answer(Answer { state: PortState::Closed, reason: Reason::ConnRefused }),
+        // A reset before the handshake is a refusal to the kernel; any other reset came after it, from a service that
+        // accepted and hung up at once.
+        Errno::ECONNRESET | Errno::EPIPE | Errno::ECONNABORTED => {
+            Verdict::Answer(Answer { state: PortState::Open, reason: Reason::SynAck })
+        }
         Errno::EHOSTUNREACH | Errno::EHOSTDOWN => filtered(Reason::HostUnreach),
         Errno::ENETUNREACH | Errno::ENETDOWN | Errno::EAFNOSUPPORT | Errno::EINVAL => filtered(Reason::NetUnreach),
         // With few sockets open no local port is missing: it is the local address, as for IPv6 where there is none.
@@ -77,6 +111,9 @@ pub(super) fn reset(socket: Socket) {
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
+    use std::os::fd::AsFd;
+
+    use nix::poll::{PollFd, PollFlags, poll};
 
     use super::*;
 
@@ -100,25 +137,66 @@ mod tests {
         assert_eq!(verdict_of(&error(Errno::EADDRNOTAVAIL), 30_000), Verdict::Exhausted);
     }
 
+    /// Waits until an attempt is over.
+    fn wait(socket: &Socket, to: SocketAddr) -> Verdict {
+        let mut polled = [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)];
+        assert_eq!(poll(&mut polled, 5000_u16), Ok(1));
+        verdict(socket, to, 1)
+    }
+
     #[test]
     fn a_connection_to_oneself_is_no_open_port() {
         // Bound to a port and connected to it: what the kernel does by chance is done on purpose.
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
+        let socket = open("127.0.0.1:0".parse().unwrap()).unwrap();
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
         socket.bind(&any.into()).unwrap();
-        let own = socket.local_addr().unwrap();
-        socket.connect(&own).unwrap();
-        assert_eq!(verdict(&socket, own.as_socket().unwrap(), 1), Verdict::SelfConnected);
+        let own = socket.local_addr().unwrap().as_socket().unwrap();
+        begin(&socket, own).unwrap();
+        assert_eq!(wait(&socket, own), Verdict::SelfConnected);
         reset(socket);
     }
 
     #[test]
-    fn a_listener_is_open() {
+    fn one_socket_asks_many_closed_ports_and_then_an_open_one() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let open_port = listener.local_addr().unwrap();
+        let socket = open(open_port).unwrap();
+        let closed: Vec<SocketAddr> = (0..20)
+            .map(|_| TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap())
+            .collect();
+        for to in closed {
+            begin(&socket, to).unwrap();
+            assert_eq!(wait(&socket, to), answer(PortState::Closed, Reason::ConnRefused));
+        }
+        begin(&socket, open_port).unwrap();
+        assert_eq!(wait(&socket, open_port), answer(PortState::Open, Reason::SynAck));
+        let (_accepted, from) = listener.accept().unwrap();
+        assert_eq!(socket.local_addr().unwrap().as_socket(), Some(from));
+    }
+
+    #[test]
+    fn a_service_that_hangs_up_at_once_is_open() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let to = listener.local_addr().unwrap();
-        let socket = connect(to).unwrap();
-        let (_accepted, from) = listener.accept().unwrap();
-        assert_eq!(verdict(&socket, to, 1), answer(PortState::Open, Reason::SynAck));
-        assert_eq!(socket.local_addr().unwrap().as_socket(), Some(from));
+        let socket = open(to).unwrap();
+        begin(&socket, to).unwrap();
+        reset(Socket::from(listener.accept().unwrap().0));
+        assert_eq!(wait(&socket, to), answer(PortState::Open, Reason::SynAck));
+    }
+
+    #[test]
+    fn an_attempt_that_goes_on_is_pending() {
+        // A listener whose queue is full drops further SYNs.
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        listener.bind(&any.into()).unwrap();
+        listener.listen(0).unwrap();
+        let to = listener.local_addr().unwrap().as_socket().unwrap();
+        let sockets: Vec<Socket> = (0..8).map(|_| open(to).unwrap()).collect();
+        for socket in &sockets {
+            begin(socket, to).unwrap();
+        }
+        assert_eq!(verdict(&sockets[7], to, 8), Verdict::Pending);
+        assert_eq!(verdict(&sockets[7], to, 8), Verdict::Pending);
     }
 }

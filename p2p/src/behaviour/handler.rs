@@ -1,0 +1,134 @@
+//! One connection's part of [`super::Streams`]: it asks libp2p for outbound streams and offers our protocols inbound.
+//!
+//! It lives in the connection's own task. Who may open what is asked of the [`Gate`] at the moment a stream arrives.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use libp2p::swarm::handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedOutbound};
+use libp2p::swarm::{ConnectionHandler, ConnectionHandlerEvent, StreamUpgradeError, SubstreamProtocol};
+use tokio_util::sync::CancellationToken;
+
+use super::opening::{InboundOpening, NotOpened, OutboundOpening};
+use crate::gate::{Gate, Refusal};
+use crate::handle::OpenRequest;
+use crate::protocol::ProtocolNames;
+use crate::{OpenError, PeerId};
+
+/// What a connection is told.
+#[derive(Debug)]
+pub(crate) enum ToHandler {
+    /// Open a stream for somebody.
+    Open(OpenRequest),
+    /// Hold the connection open while nothing happens on it, or stop doing so.
+    Keep(bool),
+}
+
+/// See the module's description.
+pub(crate) struct Handler {
+    peer: PeerId,
+    gate: Gate,
+    names: ProtocolNames,
+    /// Ends when the connection is given up.
+    life: CancellationToken,
+    open_timeout: Duration,
+    keep: bool,
+    requests: VecDeque<OpenRequest>,
+    waker: Option<Waker>,
+}
+
+impl Handler {
+    pub(crate) fn new(
+        peer: PeerId,
+        gate: Gate,
+        names: ProtocolNames,
+        life: CancellationToken,
+        open_timeout: Duration,
+    ) -> Self {
+        Self { peer, gate, names, life, open_timeout, keep: false, requests: VecDeque::new(), waker: None }
+    }
+
+    fn answer_failure(&self, request: OpenRequest, error: StreamUpgradeError<NotOpened>) {
+        let (peer, class) = (self.peer, request.class);
+        let answer = match error {
+            StreamUpgradeError::Timeout => OpenError::TimedOut { peer, class, after: self.open_timeout },
+            StreamUpgradeError::NegotiationFailed => {
+                OpenError::Unsupported { peer, class, protocol: self.names.of(class).as_ref().to_owned() }
+            }
+            StreamUpgradeError::Apply(NotOpened::Refused(Refusal::NotMember)) => {
+                OpenError::NotAllowed { peer, class, refused_by: peer }
+            }
+            StreamUpgradeError::Apply(NotOpened::Refused(Refusal::TooMany | Refusal::Busy)) => {
+                OpenError::Busy { peer, class }
+            }
+            StreamUpgradeError::Apply(NotOpened::Failed(error)) => {
+                OpenError::Unreachable { peer, reason: error.to_string() }
+            }
+            StreamUpgradeError::Io(error) => OpenError::Unreachable { peer, reason: error.to_string() },
+        };
+        let _ = request.reply.send(Err(answer));
+    }
+}
+
+impl ConnectionHandler for Handler {
+    type FromBehaviour = ToHandler;
+    type ToBehaviour = Infallible;
+    type InboundProtocol = InboundOpening;
+    type OutboundProtocol = OutboundOpening;
+    type InboundOpenInfo = ();
+    type OutboundOpenInfo = OpenRequest;
+
+    fn listen_protocol(&self) -> SubstreamProtocol<InboundOpening> {
+        let opening = InboundOpening {
+            peer: self.peer,
+            gate: self.gate.clone(),
+            names: self.names.clone(),
+            life: self.life.clone(),
+        };
+        SubstreamProtocol::new(opening, ()).with_timeout(self.open_timeout)
+    }
+
+    fn connection_keep_alive(&self) -> bool {
+        self.keep
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionHandlerEvent<OutboundOpening, OpenRequest, Infallible>> {
+        while let Some(request) = self.requests.pop_front() {
+            if request.reply.is_closed() {
+                continue;
+            }
+            let opening =
+                OutboundOpening { peer: self.peer, name: self.names.of(request.class), life: self.life.clone() };
+            let protocol = SubstreamProtocol::new(opening, request).with_timeout(self.open_timeout);
+            return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
+        }
+        self.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn on_behaviour_event(&mut self, order: ToHandler) {
+        match order {
+            ToHandler::Open(request) => self.requests.push_back(request),
+            ToHandler::Keep(keep) => self.keep = keep,
+        }
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn on_connection_event(&mut self, event: ConnectionEvent<'_, InboundOpening, OutboundOpening, (), OpenRequest>) {
+        match event {
+            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol: stream, info: request }) => {
+                // A caller that gave up drops the stream with the answer, and the peer sees it end.
+                let _ = request.reply.send(Ok(stream));
+            }
+            ConnectionEvent::DialUpgradeError(DialUpgradeError { info: request, error }) => {
+                self.answer_failure(request, error);
+            }
+            // An admitted inbound stream is with the application already; a refused one has had its answer.
+            _ => {}
+        }
+    }
+}

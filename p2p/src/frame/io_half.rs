@@ -1,0 +1,267 @@
+//! Frames over any byte stream: the reading and the writing half, each with its own buffer.
+//!
+//! Both also watch the life of the connection they run on: when it is given up, because its peer is silent or was
+//! removed, a half that waits learns it at once instead of when the operating system does.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures::{AsyncRead, AsyncReadExt, AsyncWrite, Sink, Stream};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use crate::frame::codec::{self, Decoder, Kind};
+use crate::frame::{FrameError, FrameSink, FrameSource, FrameStream};
+use crate::slots::Slot;
+use crate::{Class, PeerId};
+
+/// `feed` writes on its own above this many collected bytes; as large as a frame of a chunk usefully gets.
+const WRITE_BUFFER_BYTES: usize = 64 * 1024;
+/// One read of small frames; it lives on the stack, so a waiting stream holds no buffer.
+const SMALL_READ_BYTES: usize = 4 * 1024;
+/// One read within a large frame: what yamux hands over at most. Memory grows by this much, as bytes arrive.
+const LARGE_READ_BYTES: usize = 16 * 1024;
+
+/// Makes a frame stream of a byte stream whose opening is done. `read_ahead` is what was read behind the opening,
+/// `slot` the counted place of an inbound stream, and `life` ends with the connection.
+pub(crate) fn frame_stream<S>(
+    peer: PeerId,
+    class: Class,
+    io: S,
+    read_ahead: Decoder,
+    slot: Option<Slot>,
+    life: &CancellationToken,
+) -> FrameStream
+where
+    S: AsyncRead + AsyncWrite + Send + 'static,
+{
+    let (reader, writer) = io.split();
+    let sink = IoSink {
+        io: Box::pin(writer),
+        class,
+        buffer: BytesMut::new(),
+        state: State::Open,
+        life: Box::pin(life.clone().cancelled_owned()),
+    };
+    // The place is held by the source: a peer that has been heard to the end may open the next stream.
+    let source = IoSource {
+        io: Box::pin(reader),
+        decoder: read_ahead,
+        over: false,
+        life: Box::pin(life.clone().cancelled_owned()),
+        slot,
+    };
+    FrameStream { peer, class, sink: FrameSink::new(sink), source: FrameSource::new(source) }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    /// The end frame is in the buffer; nothing more may be added.
+    Ending,
+    /// Closed, or broken.
+    Over,
+}
+
+struct IoSink<W: AsyncWrite> {
+    io: Pin<Box<W>>,
+    class: Class,
+    buffer: BytesMut,
+    state: State,
+    life: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl<W: AsyncWrite> IoSink<W> {
+    /// Writes until at most `keep` bytes are left in the buffer.
+    fn poll_write_down(&mut self, cx: &mut Context<'_>, keep: usize) -> Poll<Result<(), FrameError>> {
+        while self.buffer.len() > keep {
+            match self.io.as_mut().poll_write(cx, &self.buffer) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(self.broken(&io::ErrorKind::WriteZero.into()))),
+                Poll::Ready(Ok(written)) => self.buffer.advance(written),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(self.broken(&error))),
+                Poll::Pending => {
+                    ready!(self.life.as_mut().poll(cx));
+                    return Poll::Ready(Err(self.given_up()));
+                }
+            }
+        }
+        if self.buffer.is_empty() && self.buffer.capacity() > WRITE_BUFFER_BYTES {
+            self.buffer = BytesMut::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_flush_all(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), FrameError>> {
+        ready!(self.poll_write_down(cx, 0))?;
+        match self.io.as_mut().poll_flush(cx) {
+            Poll::Ready(result) => Poll::Ready(result.map_err(|error| self.broken(&error))),
+            Poll::Pending => {
+                ready!(self.life.as_mut().poll(cx));
+                Poll::Ready(Err(self.given_up()))
+            }
+        }
+    }
+
+    fn broken(&mut self, error: &io::Error) -> FrameError {
+        self.state = State::Over;
+        self.buffer = BytesMut::new();
+        FrameError::lost(error)
+    }
+
+    fn given_up(&mut self) -> FrameError {
+        self.broken(&io::Error::other("the connection was given up"))
+    }
+}
+
+impl<W> Drop for IoSink<W>
+where
+    W: AsyncWrite,
+{
+    /// Ends the byte stream without an end frame, so that the peer sees a loss even while our reading half lives on.
+    /// One attempt without waiting is all that a drop can make; if it does not go through, the peer learns it when the
+    /// other half is dropped as well.
+    fn drop(&mut self) {
+        if self.state != State::Over {
+            let _ = self.io.as_mut().poll_close(&mut Context::from_waker(futures::task::noop_waker_ref()));
+        }
+    }
+}
+
+impl<W: AsyncWrite> Sink<Bytes> for IoSink<W> {
+    type Error = FrameError;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), FrameError>> {
+        if self.state != State::Open {
+            return Poll::Ready(Err(FrameError::Closed));
+        }
+        if self.buffer.len() < WRITE_BUFFER_BYTES {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_write_down(cx, 0)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, frame: Bytes) -> Result<(), FrameError> {
+        if self.state != State::Open {
+            return Err(FrameError::Closed);
+        }
+        let class = self.class;
+        codec::encode(class, Kind::Data, &frame, &mut self.buffer)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), FrameError>> {
+        match self.state {
+            State::Over => Poll::Ready(Err(FrameError::Closed)),
+            State::Open | State::Ending => self.poll_flush_all(cx),
+        }
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), FrameError>> {
+        if self.state == State::Over {
+            return Poll::Ready(Ok(()));
+        }
+        if self.state == State::Open {
+            let class = self.class;
+            codec::encode(class, Kind::End, &[], &mut self.buffer)?;
+            self.state = State::Ending;
+        }
+        ready!(self.poll_flush_all(cx))?;
+        let result = ready!(self.io.as_mut().poll_close(cx));
+        self.state = State::Over;
+        // The peer may have dropped the stream right after our end frame; it has what it needs.
+        Poll::Ready(result.or(Ok(())))
+    }
+}
+
+struct IoSource<R> {
+    io: Pin<Box<R>>,
+    decoder: Decoder,
+    over: bool,
+    life: Pin<Box<WaitForCancellationFutureOwned>>,
+    slot: Option<Slot>,
+}
+
+impl<R: AsyncRead> IoSource<R> {
+    fn finish(&mut self, error: Option<FrameError>) -> Poll<Option<Result<Bytes, FrameError>>> {
+        self.over = true;
+        self.slot = None;
+        *self.decoder.buffer_mut() = BytesMut::new();
+        Poll::Ready(error.map(Err))
+    }
+
+    /// The stream stopped without an end frame.
+    fn finish_lost(&mut self, reason: &io::Error) -> Poll<Option<Result<Bytes, FrameError>>> {
+        match self.decoder.buffered() {
+            0 => self.finish(Some(FrameError::lost(reason))),
+            got => self.finish(Some(FrameError::CutShort { got })),
+        }
+    }
+}
+
+impl<R: AsyncRead> Stream for IoSource<R> {
+    type Item = Result<Bytes, FrameError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        if this.over {
+            return Poll::Ready(None);
+        }
+        loop {
+            match this.decoder.next() {
+                Ok(Some(frame)) if frame.kind == Kind::Data => return Poll::Ready(Some(Ok(frame.payload))),
+                Ok(Some(frame)) if frame.kind == Kind::End => return this.finish(None),
+                Ok(Some(_)) => {
+                    return this.finish(Some(FrameError::Malformed { reason: "an opening frame came again" }));
+                }
+                Ok(None) => {}
+                Err(error) => return this.finish(Some(error)),
+            }
+            match poll_fill(&mut this.decoder, this.io.as_mut(), cx) {
+                Poll::Ready(Ok(0)) => return this.finish_lost(&io::Error::other("it ended without being closed")),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return this.finish_lost(&error),
+                Poll::Pending => {
+                    ready!(this.life.as_mut().poll(cx));
+                    return this.finish_lost(&io::Error::other("the connection was given up"));
+                }
+            }
+        }
+    }
+}
+
+/// Reads once into the decoder and gives the number of bytes; 0 is the end of the byte stream.
+fn poll_fill<R: AsyncRead>(decoder: &mut Decoder, io: Pin<&mut R>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    let missing = decoder.missing().unwrap_or(0);
+    if missing <= SMALL_READ_BYTES {
+        let mut bytes = [0_u8; SMALL_READ_BYTES];
+        let read = ready!(io.poll_read(cx, &mut bytes))?;
+        decoder.extend(bytes.get(..read).unwrap_or_default());
+        return Poll::Ready(Ok(read));
+    }
+    let before = decoder.buffered();
+    let buffer = decoder.buffer_mut();
+    buffer.resize(before + missing.min(LARGE_READ_BYTES), 0);
+    let result = io.poll_read(cx, buffer.get_mut(before..).unwrap_or_default());
+    let read = if let Poll::Ready(Ok(read)) = &result { *read } else { 0 };
+    buffer.truncate(before + read);
+    result
+}
+
+/// Reads bytes into the decoder until it has a whole frame: the opening of a stream.
+///
+/// # Errors
+/// As the stream of a [`FrameSource`].
+pub(crate) async fn read_frame<R: AsyncRead + Unpin>(
+    io: &mut R,
+    decoder: &mut Decoder,
+) -> Result<codec::Frame, FrameError> {
+    loop {
+        if let Some(frame) = decoder.next()? {
+            return Ok(frame);
+        }
+        let read = std::future::poll_fn(|cx| poll_fill(decoder, Pin::new(io), cx)).await;
+        if read.map_err(|error| FrameError::lost(&error))? == 0 {
+            return Err(FrameError::Lost { reason: "it ended before it was accepted".to_owned() });
+        }
+    }
+}

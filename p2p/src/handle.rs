@@ -1,0 +1,200 @@
+//! [`Mesh`]: what the rest of a node holds of the mesh, and [`Incoming`]: the streams that peers open.
+//!
+//! A handle is cheap to clone and asks the one task that owns the network; dropping the last handle ends that task.
+//! The same handle drives the real network and the one in [`crate::memory`].
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::Stream;
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::gate::Peers;
+use crate::{Class, FrameStream, Member, PeerAddress, PeerEvent, PeerId, PeerInfo, Timings};
+
+mod error;
+pub use error::{DialError, MeshError, OpenError};
+
+/// Calls that wait for the event loop. It answers each within microseconds, so this is only ever full in a burst.
+pub(crate) const COMMANDS_MAX: usize = 256;
+/// Events a slow listener may fall behind by before it is told that it missed some.
+const EVENTS_MAX: usize = 1024;
+
+/// A call on its way to the event loop.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Open { peer: PeerId, request: OpenRequest },
+    Dial { address: PeerAddress, expected: Option<PeerId>, reply: oneshot::Sender<Result<PeerId, DialError>> },
+}
+
+/// A stream that somebody waits for. When nobody waits any more it is dropped at whatever stage it has reached.
+#[derive(Debug)]
+pub(crate) struct OpenRequest {
+    pub(crate) class: Class,
+    pub(crate) reply: oneshot::Sender<Result<FrameStream, OpenError>>,
+}
+
+/// The handle's and the loop's common parts.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) peer_id: PeerId,
+    pub(crate) listen_addrs: Vec<SocketAddr>,
+    pub(crate) timings: Timings,
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) events: broadcast::Sender<PeerEvent>,
+    /// Asks the loop to end.
+    pub(crate) stop: CancellationToken,
+    /// Ends what has not ended by itself after the shutdown's deadline.
+    pub(crate) kill: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+pub(crate) fn events_channel() -> broadcast::Sender<PeerEvent> {
+    broadcast::Sender::new(EVENTS_MAX)
+}
+
+/// A handle to the mesh.
+#[derive(Debug, Clone)]
+pub struct Mesh {
+    shared: Arc<Shared>,
+}
+
+impl Mesh {
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// This node's name.
+    #[must_use]
+    pub fn peer_id(&self) -> PeerId {
+        self.shared.peer_id
+    }
+
+    /// The addresses this node listens on, with the ports it really has.
+    #[must_use]
+    pub fn listen_addrs(&self) -> Vec<SocketAddr> {
+        self.shared.listen_addrs.clone()
+    }
+
+    /// Replaces the list of members: who may open streams, where they are, and whom to stay connected to. Takes effect
+    /// for the next stream before the call returns; connections follow. An entry for this node itself is ignored, and
+    /// the first of two entries with the same name counts.
+    pub fn set_members(&self, members: Vec<Member>) {
+        self.shared.peers.lock().set_members(Instant::now(), members);
+        self.shared.peers.changed.notify_one();
+    }
+
+    /// Opens a stream, dialing the peer first when it is a member with an address and not connected. Waits at most
+    /// [`Timings::open_timeout`]. Cancel-safe: a cancelled call leaves no stream behind.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing is open then.
+    pub async fn open(&self, peer: PeerId, class: Class) -> Result<FrameStream, OpenError> {
+        if class != Class::Join && !self.shared.peers.lock().is_member(peer) {
+            return Err(OpenError::NotAllowed { peer, class, refused_by: self.shared.peer_id });
+        }
+        let after = self.shared.timings.open_timeout;
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Open { peer, request: OpenRequest { class, reply } };
+        let opening = async {
+            self.shared.commands.send(command).await.map_err(|_loop_ended| OpenError::Closed)?;
+            answer.await.unwrap_or_else(|_request_dropped| Err(self.dropped(peer)))
+        };
+        tokio::time::timeout(after, opening).await.unwrap_or(Err(OpenError::TimedOut { peer, class, after }))
+    }
+
+    /// A request went away unanswered: either everything did, or the connection it was handed to.
+    fn dropped(&self, peer: PeerId) -> OpenError {
+        if self.shared.stop.is_cancelled() {
+            return OpenError::Closed;
+        }
+        OpenError::Unreachable { peer, reason: "the connection closed before the stream was open".to_owned() }
+    }
+
+    /// Connects to an address, whether or not a member lives there: the first step of joining. The connection is closed
+    /// again after [`Timings::pending_member_ttl`] unless its peer becomes a member. With `expected` already connected,
+    /// returns at once. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`DialError`]; no connection was made then.
+    pub async fn dial(&self, address: PeerAddress, expected: Option<PeerId>) -> Result<PeerId, DialError> {
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Dial { address, expected, reply };
+        self.shared.commands.send(command).await.map_err(|_loop_ended| DialError::Closed)?;
+        answer.await.unwrap_or(Err(DialError::Closed))
+    }
+
+    /// Members going up and down, from now on. A listener that falls more than 1,024 events behind gets `Lagged` and
+    /// should look at [`Mesh::peers`].
+    #[must_use]
+    pub fn events(&self) -> broadcast::Receiver<PeerEvent> {
+        self.shared.events.subscribe()
+    }
+
+    /// Every member and every connected stranger, as known now.
+    #[must_use]
+    pub fn peers(&self) -> Vec<PeerInfo> {
+        self.shared.peers.lock().snapshot(Instant::now())
+    }
+
+    /// Whether there is a connection to the peer now.
+    #[must_use]
+    pub fn is_connected(&self, peer: PeerId) -> bool {
+        self.shared.peers.lock().is_connected(peer)
+    }
+
+    /// Closes every connection and ends all tasks of the mesh, within [`Timings::shutdown_timeout`] or by force after
+    /// it. Open streams are lost; close them before. All handles answer `Closed` from then on.
+    pub async fn shutdown(&self) {
+        self.shared.stop.cancel();
+        self.shared.tasks.close();
+        let deadline = self.shared.timings.shutdown_timeout;
+        if tokio::time::timeout(deadline, self.shared.tasks.wait()).await.is_err() {
+            tracing::warn!(?deadline, "mesh connections did not close in time and are cut");
+            self.shared.kill.cancel();
+            // What is left stops at its next await; a moment is enough and nothing depends on it.
+            let _ = tokio::time::timeout(Duration::from_millis(500), self.shared.tasks.wait()).await;
+        }
+    }
+}
+
+/// The streams that peers open to this node, in the order they came.
+///
+/// Read it in a loop that only hands each stream to a task of its own: the queue is bounded, and when it is full
+/// further streams are refused with [`OpenError::Busy`].
+#[derive(Debug)]
+pub struct Incoming {
+    receiver: mpsc::Receiver<FrameStream>,
+}
+
+impl Incoming {
+    pub(crate) fn new(receiver: mpsc::Receiver<FrameStream>) -> Self {
+        Self { receiver }
+    }
+
+    /// The next stream, or `None` once the mesh has shut down. Cancel-safe.
+    pub async fn next(&mut self) -> Option<FrameStream> {
+        self.receiver.recv().await
+    }
+}
+
+impl Stream for Incoming {
+    type Item = FrameStream;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<FrameStream>> {
+        self.receiver.poll_recv(cx)
+    }
+}

@@ -1,0 +1,355 @@
+//! Who a node is: an ed25519 key pair in a file, and the [`PeerId`] that names its public half.
+//!
+//! The key is a node's only proof of identity inside the mesh, so the file is written once, readable by its owner
+//! alone, and never overwritten; a file in any other shape is refused instead of being replaced by a fresh identity,
+//! which the rest of the cluster would take for a stranger. What a peer may do is not decided here but by membership.
+
+use std::fmt;
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use libp2p::identity::{Keypair, PublicKey};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// First line of an identity file. A later shape gets a new word, and this one keeps its reader.
+const FILE_HEADER: &str = "pentora-identity-v1";
+/// An identity file has two short lines; anything longer is some other file and is not read into memory.
+const FILE_BYTES_MAX: u64 = 4096;
+/// Bytes of an ed25519 secret seed (RFC 8032 section 5.1.5).
+const SECRET_BYTES: usize = 32;
+
+/// A node's key pair. Cloning shares nothing but costs little; `Debug` prints the public name only.
+#[derive(Clone)]
+pub struct Identity {
+    keypair: Keypair,
+    secret: [u8; SECRET_BYTES],
+}
+
+impl Identity {
+    /// A new key pair from the operating system's randomness.
+    #[must_use]
+    pub fn generate() -> Self {
+        let mut secret = [0_u8; SECRET_BYTES];
+        rand::fill(&mut secret);
+        Self::from_secret(secret)
+    }
+
+    /// The key pair that belongs to a 32-byte secret seed (RFC 8032); every seed is valid.
+    #[must_use]
+    #[expect(
+        clippy::missing_panics_doc,
+        reason = "only the length of the seed could be refused, and the type fixes it"
+    )]
+    pub fn from_secret(secret: [u8; SECRET_BYTES]) -> Self {
+        let keypair = Keypair::ed25519_from_bytes(secret).expect("every 32-byte string is an ed25519 seed");
+        Self { keypair, secret }
+    }
+
+    /// The name of this identity's public key.
+    #[must_use]
+    pub fn peer_id(&self) -> PeerId {
+        PeerId(self.keypair.public().to_peer_id())
+    }
+
+    /// An ed25519 signature (64 bytes) over `message`, checked by [`PeerId::verify`].
+    #[must_use]
+    #[expect(clippy::missing_panics_doc, reason = "ed25519 signing has no failing path")]
+    pub fn sign(&self, message: &[u8]) -> Vec<u8> {
+        self.keypair.sign(message).expect("ed25519 signing cannot fail")
+    }
+
+    /// Reads the identity kept at `path`.
+    ///
+    /// # Errors
+    /// [`IdentityError::Io`] when the file cannot be read, [`IdentityError::Exposed`] when everyone on the host may
+    /// read it, and [`IdentityError::Format`] when it is not a version 1 identity. The file is never changed.
+    pub fn load(path: &Path) -> Result<Self, IdentityError> {
+        let failed = |source| IdentityError::Io { path: path.to_owned(), source };
+        let metadata = fs::metadata(path).map_err(failed)?;
+        let mode = metadata.permissions().mode() & 0o777;
+        if mode & 0o007 != 0 {
+            return Err(IdentityError::Exposed { path: path.to_owned(), mode });
+        }
+        if mode & 0o070 != 0 {
+            // Volume managers set group bits on everything they mount, so this is worth a word but not a refusal.
+            tracing::warn!(path = %path.display(), mode = format!("{mode:o}"), "identity file is readable by its group");
+        }
+        if metadata.len() > FILE_BYTES_MAX {
+            return Err(IdentityError::Format { path: path.to_owned(), reason: "it is too long for an identity file" });
+        }
+        let text = fs::read_to_string(path).map_err(failed)?;
+        parse(&text).map_err(|reason| IdentityError::Format { path: path.to_owned(), reason })
+    }
+
+    /// Writes the identity to a new file at `path` with mode 0600 and makes it durable.
+    ///
+    /// # Errors
+    /// [`IdentityError::Io`], also when a file is already there: an identity is never overwritten.
+    pub fn save(&self, path: &Path) -> Result<(), IdentityError> {
+        self.write_new(path).map_err(|source| IdentityError::Io { path: path.to_owned(), source })
+    }
+
+    /// Loads the identity at `path`, or makes one and saves it there when no file exists.
+    ///
+    /// # Errors
+    /// As [`Identity::load`] and [`Identity::save`]; only a missing file leads to a new identity.
+    pub fn load_or_generate(path: &Path) -> Result<Self, IdentityError> {
+        match Self::load(path) {
+            Err(IdentityError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                let identity = Self::generate();
+                identity.save(path)?;
+                Ok(identity)
+            }
+            other => other,
+        }
+    }
+
+    /// Writes beside the target and links into place, so that a crash leaves either no file or a whole one.
+    fn write_new(&self, path: &Path) -> io::Result<()> {
+        let mut staging = path.as_os_str().to_owned();
+        staging.push(format!(".{:016x}.tmp", rand::random::<u64>()));
+        let staging = PathBuf::from(staging);
+        let written = (|| {
+            let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&staging)?;
+            writeln!(file, "{FILE_HEADER}\n{}", hex::encode(self.secret))?;
+            file.sync_all()?;
+            fs::hard_link(&staging, path)
+        })();
+        let removed = fs::remove_file(&staging);
+        written?;
+        removed?;
+        match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => fs::File::open(folder)?.sync_all(),
+            _ => fs::File::open(".")?.sync_all(),
+        }
+    }
+
+    pub(crate) fn keypair(&self) -> &Keypair {
+        &self.keypair
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Identity").field(&self.peer_id()).finish()
+    }
+}
+
+/// Reads the two lines of an identity file; the reason names what is wrong, never what was found.
+fn parse(text: &str) -> Result<Identity, &'static str> {
+    let mut lines = text.lines();
+    match lines.next() {
+        Some(FILE_HEADER) => {}
+        Some(other) if other.starts_with("pentora-identity-") => {
+            return Err("it was written by another version of this program");
+        }
+        _ => return Err("its first line is not \"pentora-identity-v1\""),
+    }
+    let secret = lines.next().ok_or("the line with the key is missing")?;
+    if lines.any(|line| !line.trim().is_empty()) {
+        return Err("there is text after the key");
+    }
+    let mut bytes = [0_u8; SECRET_BYTES];
+    hex::decode_to_slice(secret.trim_end(), &mut bytes).map_err(|_hides_the_key| "the key is not 64 hex digits")?;
+    Ok(Identity::from_secret(bytes))
+}
+
+/// Why an identity could not be read or written. The file is as it was before the call.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// The file system said no.
+    #[error("identity file {path}: {source}", path = path.display())]
+    Io {
+        /// The identity file.
+        path: PathBuf,
+        /// What the file system said.
+        source: io::Error,
+    },
+    /// Everyone on this host may read or write the secret key.
+    #[error("identity file {path} is open to everyone (mode {mode:o}): chmod 600 it, and replace the key if it may have been read", path = path.display())]
+    Exposed {
+        /// The identity file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The file is not an identity of a version we know.
+    #[error("identity file {path} is not usable: {reason}", path = path.display())]
+    Format {
+        /// The identity file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+}
+
+/// The name of a node in the mesh: the hash form of its public key (libp2p peer id specification).
+///
+/// `Display` and `FromStr` use base58 (`12D3KooW...`). Serde writes that text in human-readable formats and the
+/// 38 raw bytes elsewhere.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerId(pub(crate) libp2p::PeerId);
+
+impl PeerId {
+    /// The raw bytes, a multihash.
+    #[must_use]
+    pub fn to_bytes(self) -> Vec<u8> {
+        self.0.to_bytes()
+    }
+
+    /// Reads the bytes that [`PeerId::to_bytes`] gives.
+    ///
+    /// # Errors
+    /// [`PeerIdError`] when they are not a peer id.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, PeerIdError> {
+        libp2p::PeerId::from_bytes(bytes).map(Self).map_err(|source| PeerIdError { reason: source.to_string() })
+    }
+
+    /// Whether `signature` over `message` was made by the identity with this name. False for a name that does not
+    /// carry its key, which an ed25519 name always does.
+    #[must_use]
+    pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+        // Multihash code 0 is the identity hash: the digest is the encoded key itself.
+        let hash = self.0.as_ref();
+        hash.code() == 0
+            && PublicKey::try_decode_protobuf(hash.digest()).is_ok_and(|key| key.verify(message, signature))
+    }
+}
+
+impl fmt::Display for PeerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for PeerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl FromStr for PeerId {
+    type Err = PeerIdError;
+
+    fn from_str(text: &str) -> Result<Self, PeerIdError> {
+        libp2p::PeerId::from_str(text).map(Self).map_err(|source| PeerIdError { reason: source.to_string() })
+    }
+}
+
+impl Serialize for PeerId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.collect_str(self)
+        } else {
+            serializer.serialize_bytes(&self.to_bytes())
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for PeerId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            deserializer.deserialize_str(PeerIdVisitor)
+        } else {
+            deserializer.deserialize_bytes(PeerIdVisitor)
+        }
+    }
+}
+
+struct PeerIdVisitor;
+
+impl de::Visitor<'_> for PeerIdVisitor {
+    type Value = PeerId;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a peer id")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<PeerId, E> {
+        text.parse().map_err(E::custom)
+    }
+
+    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<PeerId, E> {
+        PeerId::from_bytes(bytes).map_err(E::custom)
+    }
+}
+
+/// Text or bytes that do not name a peer.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("not a peer id: {reason}")]
+pub struct PeerIdError {
+    reason: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_saved_identity_loads_as_the_same_peer_and_is_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.key");
+        let identity = Identity::generate();
+        identity.save(&path).unwrap();
+        assert_eq!(Identity::load(&path).unwrap().peer_id(), identity.peer_id());
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no staging file stays behind");
+    }
+
+    #[test]
+    fn an_identity_is_never_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.key");
+        let first = Identity::load_or_generate(&path).unwrap();
+        assert!(matches!(Identity::generate().save(&path), Err(IdentityError::Io { .. })));
+        assert_eq!(Identity::load_or_generate(&path).unwrap().peer_id(), first.peer_id());
+    }
+
+    #[test]
+    fn files_in_another_shape_are_refused_and_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.key");
+        let long = format!("{FILE_HEADER}\n{}\nmore\n", "00".repeat(32));
+        for text in
+            ["", "-----BEGIN PRIVATE KEY-----\n", "pentora-identity-v9\n00\n", "pentora-identity-v1\n00ff\n", &long]
+        {
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            let error = Identity::load_or_generate(&path).unwrap_err();
+            assert!(matches!(error, IdentityError::Format { .. }), "{text:?}: {error}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a_key_that_everyone_may_read_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.key");
+        Identity::generate().save(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(matches!(Identity::load(&path), Err(IdentityError::Exposed { mode: 0o644, .. })));
+    }
+
+    #[test]
+    fn a_peer_id_survives_text_and_bytes_and_checks_signatures() {
+        let identity = Identity::from_secret([7; 32]);
+        let peer = identity.peer_id();
+        assert_eq!(peer.to_string().parse::<PeerId>().unwrap(), peer);
+        assert_eq!(PeerId::from_bytes(&peer.to_bytes()).unwrap(), peer);
+        assert_eq!(peer.to_bytes().len(), 38);
+        assert!(PeerId::from_bytes(&[1, 2, 3]).is_err());
+        let signature = identity.sign(b"words");
+        assert!(peer.verify(b"words", &signature));
+        assert!(!peer.verify(b"swords", &signature));
+        assert!(!Identity::generate().peer_id().verify(b"words", &signature));
+    }
+
+    #[test]
+    fn the_secret_never_shows_in_debug_output() {
+        let identity = Identity::from_secret([7; 32]);
+        assert_eq!(format!("{identity:?}"), format!("Identity({})", identity.peer_id()));
+    }
+}

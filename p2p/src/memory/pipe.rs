@@ -1,0 +1,198 @@
+//! The two ends of a stream in memory.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures::{Sink, StreamExt};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, PollSender, WaitForCancellationFutureOwned};
+
+use super::wire::wait_until_passable;
+use super::{World, lock};
+use crate::slots::Slot;
+use crate::{Class, FrameError, FrameSink, FrameSource, FrameStream, PeerId};
+
+/// Frames under way in one direction. Like the window of a real stream it is small, so that code which writes without
+/// reading stops here as it would there.
+const FRAMES_UNDER_WAY_MAX: usize = 32;
+
+/// A frame, or the end, and when it may arrive.
+#[derive(Debug)]
+struct Parcel {
+    arrives: Instant,
+    content: Option<Bytes>,
+}
+
+/// A stream between two nodes, each given with the life of its end of the connection: the first one's end, then the
+/// other's, which holds the opener's place.
+pub(super) fn stream_pair(
+    world: &Arc<Mutex<World>>,
+    class: Class,
+    (one, one_life): (PeerId, &CancellationToken),
+    (other, other_life): (PeerId, &CancellationToken),
+    slot: Slot,
+) -> (FrameStream, FrameStream) {
+    let lives = [one_life.child_token(), other_life.child_token()];
+    let (there, arriving_there) = direction(world, class, one, other, &lives, [0, 1], Some(slot));
+    let (back, arriving_back) = direction(world, class, other, one, &lives, [1, 0], None);
+    (
+        FrameStream { peer: other, class, sink: there, source: arriving_back },
+        FrameStream { peer: one, class, sink: back, source: arriving_there },
+    )
+}
+
+fn direction(
+    world: &Arc<Mutex<World>>,
+    class: Class,
+    from: PeerId,
+    to: PeerId,
+    lives: &[CancellationToken; 2],
+    [writer, reader]: [usize; 2],
+    slot: Option<Slot>,
+) -> (FrameSink, FrameSource) {
+    let (sender, receiver) = mpsc::channel(FRAMES_UNDER_WAY_MAX);
+    let [mine, theirs] = [&lives[writer], &lives[reader]];
+    let sink = PipeSink {
+        world: Arc::clone(world),
+        class,
+        sender: PollSender::new(sender),
+        last_arrival: Instant::now(),
+        closed: false,
+        lives: lives.clone(),
+        life: Box::pin(mine.clone().cancelled_owned()),
+    };
+    let source = PipeSource { world: Arc::clone(world), from, to, receiver, life: theirs.clone(), over: false, slot };
+    let frames =
+        futures::stream::unfold(source, |mut source| async move { source.next().await.map(|item| (item, source)) });
+    (FrameSink::new(sink), FrameSource::new(frames.fuse()))
+}
+
+struct PipeSink {
+    world: Arc<Mutex<World>>,
+    class: Class,
+    sender: PollSender<Parcel>,
+    /// Nothing overtakes.
+    last_arrival: Instant,
+    closed: bool,
+    /// Both ends of the stream, for a loss.
+    lives: [CancellationToken; 2],
+    life: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl PipeSink {
+    fn post(&mut self, content: Option<Bytes>) -> Result<(), FrameError> {
+        let (delay, lost) = {
+            let mut world = lock(&self.world);
+            (world.draw_delay(), world.draw_loss())
+        };
+        if lost {
+            for life in &self.lives {
+                life.cancel();
+            }
+            self.closed = true;
+            return Err(FrameError::Lost { reason: "a frame was lost on purpose".to_owned() });
+        }
+        self.last_arrival = self.last_arrival.max(Instant::now() + delay);
+        self.sender.send_item(Parcel { arrives: self.last_arrival, content }).map_err(|_no_reader| gone())
+    }
+
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), FrameError>> {
+        if self.life.as_mut().poll(cx).is_ready() {
+            self.closed = true;
+            return Poll::Ready(Err(given_up()));
+        }
+        Poll::Ready(ready!(self.sender.poll_reserve(cx)).map_err(|_no_reader| gone()))
+    }
+}
+
+impl Sink<Bytes> for PipeSink {
+    type Error = FrameError;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), FrameError>> {
+        if self.closed { Poll::Ready(Err(FrameError::Closed)) } else { self.poll_room(cx) }
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, frame: Bytes) -> Result<(), FrameError> {
+        let (class, max) = (self.class, self.class.frame_bytes_max());
+        if self.closed {
+            return Err(FrameError::Closed);
+        }
+        if frame.len() > max {
+            return Err(FrameError::TooLarge { class, bytes: frame.len(), max });
+        }
+        self.post(Some(frame))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), FrameError>> {
+        Poll::Ready(if self.closed { Err(FrameError::Closed) } else { Ok(()) })
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), FrameError>> {
+        if !self.closed {
+            ready!(self.poll_room(cx))?;
+            self.post(None)?;
+            self.closed = true;
+            self.sender.close();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+struct PipeSource {
+    world: Arc<Mutex<World>>,
+    from: PeerId,
+    to: PeerId,
+    receiver: mpsc::Receiver<Parcel>,
+    life: CancellationToken,
+    over: bool,
+    slot: Option<Slot>,
+}
+
+impl PipeSource {
+    async fn next(&mut self) -> Option<Result<Bytes, FrameError>> {
+        if self.over {
+            return None;
+        }
+        let life = self.life.clone();
+        let arrived = tokio::select! {
+            biased;
+            () = life.cancelled() => Err(given_up()),
+            parcel = self.arrive() => parcel.ok_or_else(gone),
+        };
+        match arrived {
+            Ok(Parcel { content: Some(frame), .. }) => Some(Ok(frame)),
+            Ok(Parcel { content: None, .. }) => self.finish(None),
+            Err(error) => self.finish(Some(error)),
+        }
+    }
+
+    async fn arrive(&mut self) -> Option<Parcel> {
+        let parcel = self.receiver.recv().await;
+        if let Some(parcel) = &parcel
+            && parcel.arrives > Instant::now()
+        {
+            tokio::time::sleep_until(parcel.arrives).await;
+        }
+        wait_until_passable(&self.world, self.from, self.to).await;
+        parcel
+    }
+
+    fn finish(&mut self, error: Option<FrameError>) -> Option<Result<Bytes, FrameError>> {
+        self.over = true;
+        self.slot = None;
+        self.receiver.close();
+        error.map(Err)
+    }
+}
+
+fn gone() -> FrameError {
+    FrameError::Lost { reason: "it ended without being closed".to_owned() }
+}
+
+fn given_up() -> FrameError {
+    FrameError::Lost { reason: "the connection was given up".to_owned() }
+}

@@ -1,0 +1,93 @@
+//! How a node's consensus is timed and bounded.
+
+use std::time::Duration;
+
+/// Timings for a kind of network. Failover takes about `election_max + U(election_min, election_max)`, because a
+/// follower waits out the leader's lease before it stands; measured in `docs/BENCHMARKS.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Profile {
+    /// One site: heartbeat 150 ms, election 500-800 ms.
+    #[default]
+    Lan,
+    /// Several sites, round trips to about 200 ms: 500 ms, 1500-2500 ms.
+    Wan,
+    /// One rack with fast disks: 50 ms, 150-300 ms.
+    Fast,
+}
+
+impl Profile {
+    /// The word in configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lan => "lan",
+            Self::Wan => "wan",
+            Self::Fast => "fast",
+        }
+    }
+
+    /// Heartbeat, shortest and longest election time-out, in milliseconds.
+    #[must_use]
+    pub fn timings_ms(self) -> (u64, u64, u64) {
+        match self {
+            Self::Lan => (150, 500, 800),
+            Self::Wan => (500, 1500, 2500),
+            Self::Fast => (50, 150, 300),
+        }
+    }
+}
+
+/// What [`crate::Raft::start`] needs to know beside its store and transport.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Timings.
+    pub profile: Profile,
+    /// A snapshot is made after this many entries. Ours: replaying so many takes well under a second.
+    pub snapshot_after_entries: u64,
+    /// How many entries are kept below a snapshot, so that a follower that was away for a while needs no snapshot and a
+    /// purge stays far behind the applied index (openraft#2116, #1706).
+    pub entries_kept: u64,
+    /// How far a follower may trail, in entries, before it is sent a snapshot instead.
+    pub lag_before_snapshot: u64,
+    /// How long a proposal may take before its caller hears that there is no quorum. The contract is an answer within
+    /// 2 s; the rest is for the way back.
+    pub propose_timeout: Duration,
+    /// How long sending one snapshot may take.
+    pub snapshot_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            profile: Profile::Lan,
+            snapshot_after_entries: 20_000,
+            entries_kept: 50_000,
+            lag_before_snapshot: 20_000,
+            propose_timeout: Duration::from_millis(1_800),
+            snapshot_timeout: Duration::from_secs(600),
+        }
+    }
+}
+
+impl Config {
+    /// The consensus library's configuration.
+    pub(crate) fn to_openraft(&self) -> Result<openraft::Config, String> {
+        let (heartbeat_interval, election_timeout_min, election_timeout_max) = self.profile.timings_ms();
+        let snapshot_ms = u64::try_from(self.snapshot_timeout.as_millis()).unwrap_or(u64::MAX);
+        openraft::Config {
+            cluster_name: "pentora".into(),
+            heartbeat_interval,
+            election_timeout_min,
+            election_timeout_max,
+            install_snapshot_timeout: snapshot_ms,
+            snapshot_policy: openraft::SnapshotPolicy::LogsSinceLast(self.snapshot_after_entries),
+            max_in_snapshot_log_to_keep: self.entries_kept,
+            replication_lag_threshold: self.lag_before_snapshot,
+            purge_batch_size: self.snapshot_after_entries,
+            enable_pre_vote: Some(true),
+            ..openraft::Config::default()
+        }
+        .validate()
+        .map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,118 @@
+//! What a job's history says: one line per thing that happened to it, with the log's time.
+
+use std::fmt;
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::NodeId;
+
+/// One line of a job's history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Unix milliseconds of the log's clock.
+    pub at_ms: u64,
+    /// What happened.
+    pub what: EventKind,
+    /// The worker it happened to, and its name at that time.
+    pub worker: Option<(NodeId, String)>,
+    /// The unit it happened to.
+    pub unit: Option<(u32, Range<u64>)>,
+}
+
+/// What can happen to a job. Append only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EventKind {
+    /// It was accepted.
+    Submitted {
+        /// How many targets it has.
+        targets: u64,
+    },
+    /// A worker got its first unit of this job.
+    Assigned,
+    /// A unit that was taken back went to another worker.
+    Reassigned {
+        /// How often it was tried before.
+        attempts: u32,
+    },
+    /// A unit was counted.
+    UnitDone {
+        /// How many targets of it.
+        targets: u64,
+        /// How many hosts answered.
+        hosts_up: u64,
+    },
+    /// A worker missed its heartbeats.
+    HeartbeatMissed,
+    /// A worker was marked as failed.
+    WorkerFailed,
+    /// A worker was heard again.
+    WorkerBack,
+    /// A unit was taken back.
+    Expired {
+        /// Why.
+        reason: String,
+    },
+    /// A worker handed a unit back.
+    Released,
+    /// A unit was given up after too many tries.
+    GivenUp {
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// It ended.
+    Finished {
+        /// How.
+        status: String,
+    },
+    /// It was cancelled.
+    Cancelled {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl EventKind {
+    /// A stable word for programs.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Submitted { .. } => "submitted",
+            Self::Assigned => "assigned",
+            Self::Reassigned { .. } => "reassigned",
+            Self::UnitDone { .. } => "unit_done",
+            Self::HeartbeatMissed => "heartbeat_missed",
+            Self::WorkerFailed => "worker_failed",
+            Self::WorkerBack => "worker_back",
+            Self::Expired { .. } => "expired",
+            Self::Released => "released",
+            Self::GivenUp { .. } => "given_up",
+            Self::Finished { .. } => "finished",
+            Self::Cancelled { .. } => "cancelled",
+        }
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let worker = self.worker.as_ref().map_or("?", |(_, name)| name.as_str());
+        let (partition, range) = self.unit.clone().unwrap_or_default();
+        let unit = format_args!("unit {partition}:{}-{}", range.start, range.end);
+        match &self.what {
+            EventKind::Submitted { targets } => write!(f, "accepted with {targets} targets"),
+            EventKind::Assigned => write!(f, "worker {worker} assigned"),
+            EventKind::Reassigned { attempts } => write!(f, "reassigning {unit} to {worker} (try {})", attempts + 1),
+            EventKind::UnitDone { targets, hosts_up } => {
+                write!(f, "{unit} done by {worker}: {targets} targets, {hosts_up} hosts up")
+            }
+            EventKind::HeartbeatMissed => write!(f, "worker {worker} heartbeat missed"),
+            EventKind::WorkerFailed => write!(f, "worker {worker} marked as failed"),
+            EventKind::WorkerBack => write!(f, "worker {worker} is back"),
+            EventKind::Expired { reason } => write!(f, "{unit} taken back from {worker}: {reason}"),
+            EventKind::Released => write!(f, "{unit} handed back by {worker}"),
+            EventKind::GivenUp { attempts } => write!(f, "{unit} given up after {attempts} tries"),
+            EventKind::Finished { status } => write!(f, "{status}"),
+            EventKind::Cancelled { reason } => write!(f, "cancelled: {reason}"),
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! Calling another node: openraft's network traits over a [`Transport`].
+//!
+//! `stream_append` keeps one stream and many appends in flight; a writer task of its own feeds it, because a reader
+//! that waits for a write can deadlock two busy peers on flow control. Pre-vote and leader transfer are implemented:
+//! their defaults would silently grant, or silently do nothing.
+
+use std::future::Future;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::{SinkExt, Stream, StreamExt};
+use openraft::base::{BoxFuture, BoxStream};
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::v2::RaftNetworkV2;
+use openraft::network::{RPCOption, RaftNetworkFactory};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError, StreamAppendResult,
+    TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use openraft::{OptionalSend, alias::SnapshotOf};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::wire::{Answer, Hello, Request, frame, read};
+use super::{Class, Duplex, Transport};
+use crate::id::NodeId;
+use crate::raft_types::{LogId, Member, TypeConfig, Vote};
+use crate::store::record::{LogIdRecord, MetaRecord};
+use crate::store::snapshot::SnapshotData;
+
+/// How many bytes of a snapshot one frame carries.
+const SNAPSHOT_PART_BYTES: usize = 192 << 10;
+
+/// How many parts of a snapshot wait between the disk and the stream.
+const SNAPSHOT_PARTS_QUEUED: usize = 4;
+
+/// Makes a [`Peer`] for each target.
+pub(crate) struct Factory {
+    pub(crate) own: NodeId,
+    pub(crate) transport: Arc<dyn Transport>,
+}
+
+impl RaftNetworkFactory<TypeConfig> for Factory {
+    type Network = Peer;
+
+    async fn new_client(&mut self, target: u64, node: &Member) -> Peer {
+        Peer {
+            own: self.own,
+            target,
+            peer: node.peer.clone(),
+            transport: Arc::clone(&self.transport),
+            control: Mutex::new(None),
+        }
+    }
+}
+
+/// Calls to one target. Streams are opened when first needed and again after they break.
+pub(crate) struct Peer {
+    own: NodeId,
+    target: NodeId,
+    peer: String,
+    transport: Arc<dyn Transport>,
+    /// In a mutex only to be `Sync`; every use has the whole peer to itself.
+    control: Mutex<Option<Duplex>>,
+}
+
+type Rpc<T> = Result<T, RPCError<TypeConfig>>;
+
+impl Peer {
+    fn control_mut(&mut self) -> &mut Option<Duplex> {
+        self.control.get_mut().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn open(&self, class: Class, limit: Duration) -> Rpc<Duplex> {
+        let opening = self.transport.open(self.target, &self.peer, class);
+        let mut duplex = tokio::time::timeout(limit, opening)
+            .await
+            .map_err(|_elapsed| unreachable_error(&io::Error::from(io::ErrorKind::TimedOut)))?
+            .map_err(|error| unreachable_error(&error))?;
+        let hello = frame(&Hello { from: self.own, to: self.target });
+        duplex.sink.send(hello).await.map_err(|error| network_error(&error))?;
+        Ok(duplex)
+    }
+
+    /// One call on the control stream, which is dropped where it does not answer in time: a late answer must not be
+    /// taken for that of the next call.
+    async fn call(&mut self, request: &Request, option: &RPCOption) -> Rpc<Answer> {
+        let limit = option.soft_ttl();
+        let mut duplex = match self.control_mut().take() {
+            Some(duplex) => duplex,
+            None => self.open(Class::Control, limit).await?,
+        };
+        let exchange = async {
+            duplex.sink.send(frame(request)).await?;
+            let answer = duplex.source.next().await.unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()))?;
+            read::<Answer>(&answer)
+        };
+        let answer = tokio::time::timeout(limit, exchange)
+            .await
+            .map_err(|_elapsed| network_error(&io::Error::from(io::ErrorKind::TimedOut)))?
+            .map_err(|error| network_error(&error))?;
+        if let Answer::Failed(reason) = answer {
+            return Err(network_error(&io::Error::other(reason)));
+        }
+        *self.control_mut() = Some(duplex);
+        Ok(answer)
+    }
+
+    async fn ask_for_vote(&mut self, request: &Request, option: &RPCOption) -> Rpc<VoteResponse<TypeConfig>> {
+        match self.call(request, option).await? {
+            Answer::Voted { vote, granted, last } => {
+                Ok(VoteResponse::new(Vote::from(vote), last.map(LogId::from), granted))
+            }
+            _ => Err(unexpected_answer()),
+        }
+    }
+
+    async fn send_snapshot(
+        &self,
+        vote: Vote,
+        snapshot: SnapshotOf<TypeConfig, SnapshotData>,
+        option: &RPCOption,
+    ) -> Rpc<SnapshotResponse<TypeConfig>> {
+        let mut duplex = self.open(Class::Snapshot, option.soft_ttl().min(Duration::from_secs(10))).await?;
+        let begin = Request::Snapshot { vote: (&vote).into(), meta: MetaRecord::from(&snapshot.meta) };
+        let transfer = async {
+            duplex.sink.send(frame(&begin)).await?;
+            let mut parts = read_parts(&snapshot.snapshot)?;
+            while let Some(part) = parts.recv().await {
+                duplex.sink.send(frame(&Request::SnapshotPart(part?))).await?;
+            }
+            duplex.sink.send(frame(&Request::SnapshotEnd)).await?;
+            let answer = duplex.source.next().await.unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()))?;
+            read::<Answer>(&answer)
+        };
+        let answer = tokio::time::timeout(option.hard_ttl(), transfer)
+            .await
+            .map_err(|_elapsed| network_error(&io::Error::from(io::ErrorKind::TimedOut)))?
+            .map_err(|error| network_error(&error))?;
+        match answer {
+            Answer::Installed { vote } => Ok(SnapshotResponse::new(Vote::from(vote))),
+            Answer::Failed(reason) => Err(network_error(&io::Error::other(reason))),
+            _ => Err(unexpected_answer()),
+        }
+    }
+}
+
+impl RaftNetworkV2<TypeConfig> for Peer {
+    type SnapshotData = SnapshotData;
+
+    async fn append_entries(
+        &mut self,
+        request: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Rpc<AppendEntriesResponse<TypeConfig>> {
+        let answer = self.call(&Request::append(&request), &option).await?;
+        match answer.into_append().map_err(|error| network_error(&error))? {
+            Ok(id) => Ok(AppendEntriesResponse::PartialSuccess(id)),
+            Err(StreamAppendError::Conflict(_)) => Ok(AppendEntriesResponse::Conflict),
+            Err(StreamAppendError::HigherVote(vote)) => Ok(AppendEntriesResponse::HigherVote(vote)),
+        }
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        option: RPCOption,
+    ) -> BoxFuture<'s, Rpc<BoxStream<'s, Rpc<StreamAppendResult<TypeConfig>>>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
+    {
+        Box::pin(async move {
+            let Duplex { mut sink, source } = self.open(Class::Append, option.soft_ttl()).await?;
+            let mut input = input;
+            let writer = AbortOnDropHandle::new(spawn_owned(async move {
+                while let Some(request) = input.next().await {
+                    if sink.send(frame(&Request::append(&request))).await.is_err() {
+                        return;
+                    }
+                }
+                // Nothing more will come: tell the other side, so that it answers what it has and ends.
+                if let Err(error) = sink.close().await {
+                    tracing::trace!(%error, "append stream was gone at its end");
+                }
+            }));
+            let answers = source.map(move |frame| {
+                let _owned_until_the_stream_goes = &writer;
+                frame.and_then(|bytes| read::<Answer>(&bytes)?.into_append()).map_err(|error| network_error(&error))
+            });
+            Ok(Box::pin(answers) as BoxStream<'s, _>)
+        })
+    }
+
+    async fn vote(&mut self, request: VoteRequest<TypeConfig>, option: RPCOption) -> Rpc<VoteResponse<TypeConfig>> {
+        let last = request.last_log_id.as_ref().map(LogIdRecord::from);
+        let request = Request::Vote { vote: (&request.vote).into(), last, transfer: request.leadership_transfer };
+        self.ask_for_vote(&request, &option).await
+    }
+
+    async fn pre_vote(&mut self, request: VoteRequest<TypeConfig>, option: RPCOption) -> Rpc<VoteResponse<TypeConfig>> {
+        let last = request.last_log_id.as_ref().map(LogIdRecord::from);
+        let request = Request::PreVote { vote: (&request.vote).into(), last, transfer: request.leadership_transfer };
+        self.ask_for_vote(&request, &option).await
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: SnapshotOf<TypeConfig, SnapshotData>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        option: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        tokio::select! {
+            biased;
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            sent = self.send_snapshot(vote, snapshot, &option) => sent.map_err(StreamingError::from),
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Rpc<TransferLeaderResponse<TypeConfig>> {
+        let wire = Request::Transfer {
+            from: request.from_leader().into(),
+            to: *request.to_node_id(),
+            last: request.last_log_id().map(LogIdRecord::from),
+        };
+        match self.call(&wire, &option).await? {
+            Answer::Transferred(Ok(())) => Ok(Ok(())),
+            Answer::Transferred(Err(reason)) => Err(network_error(&io::Error::other(reason))),
+            _ => Err(unexpected_answer()),
+        }
+    }
+}
+
+/// Reads a snapshot on a blocking thread, a bounded number of parts ahead of the stream.
+fn read_parts(data: &SnapshotData) -> io::Result<tokio::sync::mpsc::Receiver<io::Result<Vec<u8>>>> {
+    let mut reader = data.reader()?;
+    let (sender, receiver) = tokio::sync::mpsc::channel(SNAPSHOT_PARTS_QUEUED);
+    tokio::task::spawn_blocking(move || {
+        loop {
+            let mut part = Vec::new();
+            let read = io::Read::take(&mut reader, SNAPSHOT_PART_BYTES as u64);
+            let result = {
+                let mut read = read;
+                io::Read::read_to_end(&mut read, &mut part)
+            };
+            let end = matches!(result, Ok(0));
+            if end || sender.blocking_send(result.map(|_| part)).is_err() {
+                return;
+            }
+        }
+    });
+    Ok(receiver)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one spawn of this crate: every task is owned by an abort-on-drop handle"
+)]
+pub(super) fn spawn_owned<F>(future: F) -> tokio::task::JoinHandle<F::Output>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    tokio::spawn(future)
+}
+
+fn unreachable_error<E: std::error::Error + 'static>(error: &E) -> RPCError<TypeConfig> {
+    RPCError::Unreachable(Unreachable::new(error))
+}
+
+fn network_error(error: &io::Error) -> RPCError<TypeConfig> {
+    RPCError::Network(NetworkError::new(error))
+}
+
+fn unexpected_answer() -> RPCError<TypeConfig> {
+    network_error(&io::Error::new(io::ErrorKind::InvalidData, "an answer of another kind"))
+}

@@ -1,0 +1,98 @@
+//! The frames between two Raft peers.
+
+use std::io;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::codec::{self, Kind};
+use crate::id::NodeId;
+use crate::raft_types::{Entry, LogId, TypeConfig, Vote};
+use crate::store::record::{EntryRecord, LogIdRecord, MetaRecord, VoteRecord};
+
+/// The first frame of every stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Hello {
+    pub(super) from: NodeId,
+    pub(super) to: NodeId,
+}
+
+/// A call, or a part of a snapshot. Append only.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Request {
+    Append { vote: VoteRecord, prev: Option<LogIdRecord>, entries: Vec<EntryRecord>, commit: Option<LogIdRecord> },
+    Vote { vote: VoteRecord, last: Option<LogIdRecord>, transfer: bool },
+    PreVote { vote: VoteRecord, last: Option<LogIdRecord>, transfer: bool },
+    Transfer { from: VoteRecord, to: NodeId, last: Option<LogIdRecord> },
+    Snapshot { vote: VoteRecord, meta: MetaRecord },
+    SnapshotPart(Vec<u8>),
+    SnapshotEnd,
+}
+
+/// An answer. Append only.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Answer {
+    Appended(Option<LogIdRecord>),
+    Conflict(LogIdRecord),
+    HigherVote(VoteRecord),
+    Voted { vote: VoteRecord, granted: bool, last: Option<LogIdRecord> },
+    Transferred(Result<(), String>),
+    Installed { vote: VoteRecord },
+    Failed(String),
+}
+
+pub(super) type AppendRequest = openraft::raft::AppendEntriesRequest<TypeConfig>;
+pub(super) type AppendResult = openraft::raft::StreamAppendResult<TypeConfig>;
+
+impl Request {
+    pub(super) fn append(request: &AppendRequest) -> Self {
+        Self::Append {
+            vote: (&request.vote).into(),
+            prev: request.prev_log_id.as_ref().map(LogIdRecord::from),
+            entries: request.entries.iter().map(EntryRecord::from).collect(),
+            commit: request.leader_commit.as_ref().map(LogIdRecord::from),
+        }
+    }
+
+    /// The append in it.
+    pub(super) fn into_append(self) -> io::Result<AppendRequest> {
+        let Self::Append { vote, prev, entries, commit } = self else {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "expected an append"));
+        };
+        Ok(AppendRequest {
+            vote: vote.into(),
+            prev_log_id: prev.map(LogId::from),
+            entries: entries.into_iter().map(EntryRecord::into_entry).collect::<io::Result<Vec<Entry>>>()?,
+            leader_commit: commit.map(LogId::from),
+        })
+    }
+}
+
+impl Answer {
+    pub(super) fn of_append(result: &AppendResult) -> Self {
+        match result {
+            Ok(id) => Self::Appended(id.as_ref().map(LogIdRecord::from)),
+            Err(openraft::raft::StreamAppendError::Conflict(id)) => Self::Conflict(id.into()),
+            Err(openraft::raft::StreamAppendError::HigherVote(vote)) => Self::HigherVote(vote.into()),
+        }
+    }
+
+    /// The outcome of an append in it.
+    pub(super) fn into_append(self) -> io::Result<AppendResult> {
+        match self {
+            Self::Appended(id) => Ok(Ok(id.map(LogId::from))),
+            Self::Conflict(id) => Ok(Err(openraft::raft::StreamAppendError::Conflict(id.into()))),
+            Self::HigherVote(vote) => Ok(Err(openraft::raft::StreamAppendError::HigherVote(Vote::from(vote)))),
+            Self::Failed(reason) => Err(io::Error::other(reason)),
+            _ => Err(io::Error::new(io::ErrorKind::InvalidData, "expected the outcome of an append")),
+        }
+    }
+}
+
+pub(super) fn frame<T: Serialize>(value: &T) -> Bytes {
+    codec::encode(Kind::RaftFrame, value).into()
+}
+
+pub(super) fn read<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
+    codec::decode_stored(Kind::RaftFrame, bytes)
+}

@@ -1,0 +1,24 @@
+//! The consensus library's type parameters, named once. Nothing outside this crate sees them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::command::{Proposal, Response};
+
+/// What membership says of a node: how the transport finds it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Member {
+    /// Its mesh identity, as text.
+    pub peer: String,
+}
+
+openraft::declare_raft_types!(
+    /// Proposals in, responses out, node ids from the log.
+    pub TypeConfig: D = Proposal, R = Response, NodeId = u64, Node = Member
+);
+
+pub(crate) type Openraft = openraft::Raft<TypeConfig, crate::store::machine::StateMachine>;
+pub(crate) type LogId = openraft::alias::LogIdOf<TypeConfig>;
+pub(crate) type Vote = openraft::alias::VoteOf<TypeConfig>;
+pub(crate) type Entry = openraft::alias::EntryOf<TypeConfig>;
+pub(crate) type StoredMembership = openraft::alias::StoredMembershipOf<TypeConfig>;
+pub(crate) type SnapshotMeta = openraft::alias::SnapshotMetaOf<TypeConfig>;

@@ -1,0 +1,316 @@
+//! Jobs as the log knows them: how much work, where it may run, how far it is. What is scanned is not here.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::State;
+use crate::command::{Refusal, Response};
+use crate::event::EventKind;
+use crate::id::{Digest, Epoch, JobId, NodeId};
+use crate::interval::IntervalSet;
+
+/// A job's row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// One line for lists.
+    pub title: String,
+    /// Before which others it is served.
+    pub priority: Priority,
+    /// Where it stands.
+    pub status: JobStatus,
+    /// How much work, and where it may run.
+    pub partitions: Vec<Partition>,
+    /// Packets per second over all workers together.
+    pub budget_pps: Option<u64>,
+    /// How many workers may hold leases on it at once.
+    pub max_workers: Option<u32>,
+    /// How often a unit is tried.
+    pub max_attempts: u32,
+    /// The node that took the request.
+    pub via: NodeId,
+    /// When it was accepted, unix milliseconds of the log's clock.
+    pub submitted_at_ms: u64,
+    /// When its first unit was granted.
+    pub started_at_ms: Option<u64>,
+    /// When it ended.
+    pub finished_at_ms: Option<u64>,
+    /// Targets in accepted units.
+    pub done: u64,
+    /// Targets that were given up.
+    pub dead: u64,
+    /// Sums over accepted units.
+    pub counts: Counts,
+    /// What each worker did for it.
+    pub workers: BTreeMap<NodeId, WorkerStat>,
+    /// Why it ended, where that needs words.
+    pub reason: Option<String>,
+    /// How many lines its history has.
+    pub events: u32,
+}
+
+impl Job {
+    /// How many targets it has in all.
+    #[must_use]
+    pub fn targets(&self) -> u64 {
+        self.partitions.iter().fold(0u64, |sum, partition| sum.saturating_add(partition.target_count))
+    }
+
+    /// Whether it still wants work done.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(self.status, JobStatus::Queued | JobStatus::Running)
+    }
+}
+
+/// Where a job stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum JobStatus {
+    /// Accepted; no unit granted yet.
+    Queued,
+    /// Units are out or were.
+    Running,
+    /// Every target is in an accepted unit.
+    Completed,
+    /// Some units were given up.
+    Partial,
+    /// All units were given up.
+    Failed,
+    /// Ended by a user; what was found stays.
+    Cancelled,
+}
+
+impl JobStatus {
+    /// The word in documents.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Partial => "partial",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// Before which other jobs a job is served. Ordered: critical first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+pub enum Priority {
+    /// Before all others (P0).
+    Critical,
+    /// P1.
+    High,
+    /// P2.
+    #[default]
+    Normal,
+    /// After all others (P3).
+    Low,
+}
+
+/// The part of a job's targets that needs the same placement.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Partition {
+    /// How many targets; its index space is `[0, target_count)`.
+    pub target_count: u64,
+    /// Where it may run.
+    pub needs: Needs,
+}
+
+/// Where a partition may run.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Needs {
+    /// Networks that a worker must reach; empty for no such need.
+    pub networks: Vec<IpNet>,
+    /// The region a worker must be in.
+    pub region: Option<String>,
+    /// Tags that a worker must have.
+    pub required_tags: Vec<String>,
+    /// Tags that make a worker preferred.
+    pub preferred_tags: Vec<String>,
+}
+
+/// How far one partition is. `next`, `free`, the leases, `done` and `dead` part its index space between them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The first index that was never granted.
+    pub next: u64,
+    /// Ranges that came back, by first index.
+    pub free: BTreeMap<u64, FreeRange>,
+    /// Ranges in accepted units.
+    pub done: IntervalSet,
+    /// Ranges that were given up.
+    pub dead: IntervalSet,
+}
+
+impl Progress {
+    /// Takes `range` out of what is free and answers how often it was tried, or `None` where not all of it is free.
+    pub(super) fn take(&mut self, range: Range<u64>, target_count: u64) -> Option<u32> {
+        if range.start >= range.end || range.end > target_count {
+            return None;
+        }
+        if range.start == self.next {
+            self.next = range.end;
+            return Some(0);
+        }
+        let (&from, free) = self.free.range(..=range.start).next_back()?;
+        let FreeRange { end: until, attempts } = free.clone();
+        if until < range.end {
+            return None;
+        }
+        self.free.remove(&from);
+        self.put_back(from..range.start, attempts);
+        self.put_back(range.end..until, attempts);
+        Some(attempts)
+    }
+
+    /// Makes `range` free again, tried `attempts` times, joined with equal neighbours.
+    pub(super) fn put_back(&mut self, range: Range<u64>, attempts: u32) {
+        let Range { mut start, mut end } = range;
+        if start >= end {
+            return;
+        }
+        if let Some((&before, free)) = self.free.range(..start).next_back()
+            && free.end == start
+            && free.attempts == attempts
+        {
+            start = before;
+        }
+        if let Some(after) = self.free.get(&end)
+            && after.attempts == attempts
+        {
+            let until = after.end;
+            self.free.remove(&end);
+            end = until;
+        }
+        self.free.insert(start, FreeRange { end, attempts });
+    }
+}
+
+/// A range that came back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FreeRange {
+    /// The index after its last.
+    pub end: u64,
+    /// How often it was tried.
+    pub attempts: u32,
+}
+
+/// What accepted units count. Sums never count a unit twice, because a unit is accepted once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Counts {
+    /// Hosts that answered.
+    pub hosts_up: u64,
+    /// Open ports.
+    pub open_ports: u64,
+    /// Services recognised.
+    pub services_detected: u64,
+    /// Weaknesses found.
+    pub vulnerabilities: u64,
+    /// Probes sent.
+    pub probes_sent: u64,
+    /// Probes sent again.
+    pub retransmitted: u64,
+    /// Answers that came.
+    pub replies: u64,
+}
+
+impl Counts {
+    /// Adds `other`.
+    pub fn add(&mut self, other: &Self) {
+        let Self { hosts_up, open_ports, services_detected, vulnerabilities, probes_sent, retransmitted, replies } =
+            other;
+        self.hosts_up = self.hosts_up.saturating_add(*hosts_up);
+        self.open_ports = self.open_ports.saturating_add(*open_ports);
+        self.services_detected = self.services_detected.saturating_add(*services_detected);
+        self.vulnerabilities = self.vulnerabilities.saturating_add(*vulnerabilities);
+        self.probes_sent = self.probes_sent.saturating_add(*probes_sent);
+        self.retransmitted = self.retransmitted.saturating_add(*retransmitted);
+        self.replies = self.replies.saturating_add(*replies);
+    }
+}
+
+/// What one worker did for a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct WorkerStat {
+    /// Targets in its accepted units.
+    pub targets: u64,
+    /// Its accepted units.
+    pub units: u64,
+    /// When it got its first unit, unix milliseconds of the log's clock.
+    pub first_at_ms: u64,
+    /// When its last unit was accepted.
+    pub last_at_ms: u64,
+}
+
+/// An accepted unit's chunk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChunkRef {
+    /// The index after the unit's last.
+    pub end: u64,
+    /// The chunk's name.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Who holds it.
+    pub holders: Vec<NodeId>,
+    /// Who scanned it.
+    pub node: NodeId,
+    /// Under which epoch.
+    pub epoch: Epoch,
+    /// What it counts.
+    pub counts: Counts,
+}
+
+impl State {
+    pub(super) fn cancel(&mut self, index: u64, job: JobId, reason: &str) -> Result<Response, Refusal> {
+        let now_ms = self.now_ms();
+        let record = self.jobs.get(&job).ok_or(Refusal::JobUnknown { job })?;
+        if record.status == JobStatus::Cancelled {
+            return Ok(Response::Done);
+        }
+        if !record.is_open() {
+            return Err(Refusal::JobEnded { job });
+        }
+        if let Some(record) = self.jobs.get_mut(&job) {
+            record.status = JobStatus::Cancelled;
+            record.finished_at_ms = Some(now_ms);
+            record.reason = Some(reason.to_owned());
+        }
+        let units: Vec<_> = self.job_leases(job).map(|(unit, lease)| (unit, lease.end, lease.attempts)).collect();
+        for (unit, end, attempts) in units {
+            self.leases.remove(&unit);
+            if let Some(progress) = self.progress.get_mut(&(job, unit.partition)) {
+                progress.put_back(unit.start..end, attempts);
+            }
+        }
+        self.record(job, index, EventKind::Cancelled { reason: reason.to_owned() }, None, None);
+        Ok(Response::Done)
+    }
+
+    /// Ends a job whose every target is counted or given up.
+    pub(super) fn finish_if_over(&mut self, index: u64, job: JobId) {
+        let now_ms = self.now_ms();
+        let Some(record) = self.jobs.get(&job) else { return };
+        if !record.is_open() || record.done.saturating_add(record.dead) < record.targets() {
+            return;
+        }
+        let (status, dead, targets) = match (record.done, record.dead) {
+            (_, 0) => (JobStatus::Completed, 0, record.targets()),
+            (0, dead) => (JobStatus::Failed, dead, record.targets()),
+            (_, dead) => (JobStatus::Partial, dead, record.targets()),
+        };
+        if let Some(record) = self.jobs.get_mut(&job) {
+            record.status = status;
+            record.finished_at_ms = Some(now_ms);
+            if dead > 0 {
+                record.reason =
+                    Some(format!("{dead} of {targets} targets were given up after {} tries", record.max_attempts));
+            }
+        }
+        self.record(job, index, EventKind::Finished { status: status.name().into() }, None, None);
+    }
+}

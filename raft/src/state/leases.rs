@@ -1,0 +1,237 @@
+//! Leases: units given to workers, counted once, taken back when their worker is gone.
+//!
+//! A unit is fenced by its epoch, the log index of its grant: only a completion with the lease's own epoch is
+//! counted, whatever a late or cut-off worker sends. `invariant::check` states what must hold afterwards.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::State;
+use super::jobs::{ChunkRef, JobStatus};
+use crate::command::{Completion, LeaseRef, NewLease, Response, UnitKey};
+use crate::event::EventKind;
+use crate::id::{Epoch, JobId, NodeId};
+
+/// A unit that a worker has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// The index after its last.
+    pub end: u64,
+    /// Who has it.
+    pub node: NodeId,
+    /// The log index of its grant.
+    pub epoch: Epoch,
+    /// How often it was tried before.
+    pub attempts: u32,
+    /// The worker's share of the job's budget, in packets per second.
+    pub rate_pps: Option<u64>,
+    /// When it was granted, unix milliseconds of the log's clock.
+    pub granted_at_ms: u64,
+}
+
+/// How many leases one worker may hold. Ours: far above what keeps an engine busy; bounds the state.
+const LEASES_PER_NODE_MAX: usize = 1_000;
+
+impl State {
+    /// Makes those of the leases that may be made.
+    pub(super) fn grant(&mut self, index: u64, grants: &[NewLease]) -> Response {
+        let made = grants.iter().filter_map(|grant| self.grant_one(index, grant)).collect();
+        Response::Granted { leases: made }
+    }
+
+    fn grant_one(&mut self, index: u64, grant: &NewLease) -> Option<(UnitKey, Lease)> {
+        let UnitKey { job, partition, start } = grant.unit;
+        let now_ms = self.now_ms();
+        if !self.nodes.get(&grant.node)?.takes_leases() || !self.within_limits(grant) {
+            return None;
+        }
+        let target_count = self.jobs.get(&job)?.partitions.get(usize::try_from(partition).ok()?)?.target_count;
+        let attempts = self.progress.get_mut(&(job, partition))?.take(start..grant.end, target_count)?;
+        let lease = Lease {
+            end: grant.end,
+            node: grant.node,
+            epoch: index,
+            attempts,
+            rate_pps: grant.rate_pps,
+            granted_at_ms: now_ms,
+        };
+        self.leases.insert(grant.unit, lease.clone());
+        let record = self.jobs.get_mut(&job)?;
+        record.status = JobStatus::Running;
+        record.started_at_ms.get_or_insert(now_ms);
+        let first = !record.workers.contains_key(&grant.node);
+        record.workers.entry(grant.node).or_default();
+        if first && let Some(stat) = record.workers.get_mut(&grant.node) {
+            stat.first_at_ms = now_ms;
+            stat.last_at_ms = now_ms;
+            self.record(job, index, EventKind::Assigned, Some(grant.node), Some((grant.unit, grant.end)));
+        }
+        if attempts > 0 {
+            let what = EventKind::Reassigned { attempts };
+            self.record(job, index, what, Some(grant.node), Some((grant.unit, grant.end)));
+        }
+        Some((grant.unit, lease))
+    }
+
+    /// Whether the job is open and neither its budget, its number of workers nor the worker's leases are exceeded.
+    fn within_limits(&self, grant: &NewLease) -> bool {
+        let job = grant.unit.job;
+        let Some(record) = self.jobs.get(&job).filter(|record| record.is_open()) else { return false };
+        if self.leases.iter().filter(|(_, lease)| lease.node == grant.node).count() >= LEASES_PER_NODE_MAX {
+            return false;
+        }
+        let mut shares = shares_of(self.job_leases(job).map(|(_, lease)| (lease.node, lease.rate_pps)));
+        let others = shares.keys().filter(|node| **node != grant.node).count();
+        if record.max_workers.is_some_and(|limit| others >= limit as usize) {
+            return false;
+        }
+        let Some(budget_pps) = record.budget_pps else { return true };
+        let Some(rate_pps) = grant.rate_pps.filter(|rate| *rate > 0) else { return false };
+        let own = shares.entry(grant.node).or_default();
+        *own = (*own).max(rate_pps);
+        shares.values().fold(0u64, |sum, share| sum.saturating_add(*share)) <= budget_pps
+    }
+
+    /// Counts those of the completions whose lease stands.
+    pub(super) fn complete(&mut self, index: u64, completions: &[Completion]) -> Response {
+        let accepted = completions.iter().map(|completion| self.complete_one(index, completion)).collect();
+        Response::Completed { accepted }
+    }
+
+    fn complete_one(&mut self, index: u64, completion: &Completion) -> bool {
+        let LeaseRef { unit, epoch } = completion.lease;
+        let now_ms = self.now_ms();
+        if self.chunks.get(&unit).is_some_and(|chunk| chunk.epoch == epoch && chunk.digest == completion.digest) {
+            return true;
+        }
+        let Some(lease) = self.leases.get(&unit) else { return false };
+        let stands = lease.epoch == epoch && lease.node == completion.node;
+        if !stands || completion.end <= unit.start || completion.end > lease.end || completion.holders.is_empty() {
+            return false;
+        }
+        let (lease_end, attempts) = (lease.end, lease.attempts);
+        self.leases.remove(&unit);
+        if let Some(progress) = self.progress.get_mut(&(unit.job, unit.partition)) {
+            progress.done.insert(unit.start..completion.end);
+            progress.put_back(completion.end..lease_end, attempts);
+        }
+        let targets = completion.end - unit.start;
+        self.chunks.insert(
+            unit,
+            ChunkRef {
+                end: completion.end,
+                digest: completion.digest,
+                bytes: completion.bytes,
+                holders: completion.holders.clone(),
+                node: completion.node,
+                epoch,
+                counts: completion.counts,
+            },
+        );
+        if let Some(job) = self.jobs.get_mut(&unit.job) {
+            job.done = job.done.saturating_add(targets);
+            job.counts.add(&completion.counts);
+            let stat = job.workers.entry(completion.node).or_default();
+            stat.targets = stat.targets.saturating_add(targets);
+            stat.units += 1;
+            stat.last_at_ms = now_ms;
+        }
+        let what = EventKind::UnitDone { targets, hosts_up: completion.counts.hosts_up };
+        self.record(unit.job, index, what, Some(completion.node), Some((unit, completion.end)));
+        self.finish_if_over(index, unit.job);
+        true
+    }
+
+    /// Frees leases without blame.
+    pub(super) fn release(&mut self, index: u64, leases: &[LeaseRef]) -> Response {
+        for lease in leases {
+            if let Some((node, end, attempts)) = self.drop_lease(lease) {
+                self.free(lease.unit, end, attempts);
+                self.record(lease.unit.job, index, EventKind::Released, Some(node), Some((lease.unit, end)));
+            }
+        }
+        Response::Done
+    }
+
+    /// Takes leases back and counts the try against their units.
+    pub(super) fn expire(&mut self, index: u64, leases: &[LeaseRef], reason: &str) -> Response {
+        for lease in leases {
+            if let Some((node, end, attempts)) = self.drop_lease(lease) {
+                let what = EventKind::Expired { reason: reason.to_owned() };
+                self.record(lease.unit.job, index, what, Some(node), Some((lease.unit, end)));
+                self.free_or_give_up(index, lease.unit, end, attempts + 1);
+            }
+        }
+        Response::Done
+    }
+
+    /// Takes back all leases of a node that is gone.
+    pub(super) fn take_back_all(&mut self, index: u64, node: NodeId) {
+        let units: Vec<_> = self
+            .leases
+            .iter()
+            .filter(|(_, lease)| lease.node == node)
+            .map(|(unit, lease)| (LeaseRef { unit: *unit, epoch: lease.epoch }, lease.end, lease.attempts))
+            .collect();
+        for (lease, end, attempts) in units {
+            self.leases.remove(&lease.unit);
+            self.free_or_give_up(index, lease.unit, end, attempts + 1);
+        }
+    }
+
+    pub(super) fn set_holders(&mut self, updates: &[(UnitKey, Vec<NodeId>)]) -> Response {
+        for (unit, holders) in updates.iter().filter(|(_, holders)| !holders.is_empty()) {
+            if let Some(chunk) = self.chunks.get_mut(unit) {
+                chunk.holders.clone_from(holders);
+            }
+        }
+        Response::Done
+    }
+
+    /// Removes a lease that stands under this epoch: its worker, its end, its tries before.
+    fn drop_lease(&mut self, lease: &LeaseRef) -> Option<(NodeId, u64, u32)> {
+        self.leases.get(&lease.unit).filter(|standing| standing.epoch == lease.epoch)?;
+        self.leases.remove(&lease.unit).map(|standing| (standing.node, standing.end, standing.attempts))
+    }
+
+    fn free(&mut self, unit: UnitKey, end: u64, attempts: u32) {
+        if let Some(progress) = self.progress.get_mut(&(unit.job, unit.partition)) {
+            progress.put_back(unit.start..end, attempts);
+        }
+    }
+
+    fn free_or_give_up(&mut self, index: u64, unit: UnitKey, end: u64, attempts: u32) {
+        let limit = self.jobs.get(&unit.job).map_or(1, |job| job.max_attempts);
+        if attempts < limit {
+            self.free(unit, end, attempts);
+            return;
+        }
+        if let Some(progress) = self.progress.get_mut(&(unit.job, unit.partition)) {
+            progress.dead.insert(unit.start..end);
+        }
+        if let Some(job) = self.jobs.get_mut(&unit.job) {
+            job.dead = job.dead.saturating_add(end - unit.start);
+        }
+        self.record(unit.job, index, EventKind::GivenUp { attempts }, None, Some((unit, end)));
+        self.finish_if_over(index, unit.job);
+    }
+}
+
+/// Each worker's share of a job's budget: the largest that any of its leases carries.
+pub(crate) fn shares_of(leases: impl Iterator<Item = (NodeId, Option<u64>)>) -> BTreeMap<NodeId, u64> {
+    let mut shares = BTreeMap::new();
+    for (node, rate_pps) in leases {
+        let share: &mut u64 = shares.entry(node).or_default();
+        *share = (*share).max(rate_pps.unwrap_or(0));
+    }
+    shares
+}
+
+impl State {
+    /// The workers that hold leases on `job`.
+    #[must_use]
+    pub fn workers_on(&self, job: JobId) -> BTreeSet<NodeId> {
+        self.job_leases(job).map(|(_, lease)| lease.node).collect()
+    }
+}

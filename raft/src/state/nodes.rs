@@ -1,0 +1,151 @@
+//! The nodes of the cluster: who was admitted, and what the leader last found of each.
+//!
+//! Liveness is not measured here: the leader proposes what it saw (`WorkerSuspect`, `WorkerFailed`, `WorkerBack`) and
+//! these rows keep it, so that every node gives the same answer about a peer.
+
+use serde::{Deserialize, Serialize};
+
+use super::State;
+use crate::command::{NodeFacts, NodeRole, Refusal, Response};
+use crate::event::EventKind;
+use crate::id::{JobId, NodeId, worker_id};
+
+/// A node's row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRecord {
+    /// What it says of itself.
+    pub facts: NodeFacts,
+    /// What the leader last found.
+    pub status: NodeStatus,
+    /// When it was admitted, unix milliseconds of the log's clock.
+    pub joined_at_ms: u64,
+    /// When it last started.
+    pub started_at_ms: u64,
+    /// When its status last changed.
+    pub changed_at_ms: u64,
+}
+
+/// What the leader last found of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NodeStatus {
+    /// Admitted, not heard from yet.
+    Joining,
+    /// Heard in time.
+    Active,
+    /// Missed its heartbeats; keeps its leases for the grace period.
+    Stale,
+    /// Its grace period is over.
+    Failed,
+    /// Finishes what it has and gets nothing new.
+    Draining,
+}
+
+impl NodeRecord {
+    /// A row for a node admitted at `now_ms`.
+    pub(super) fn new(facts: NodeFacts, now_ms: u64) -> Self {
+        Self { facts, status: NodeStatus::Joining, joined_at_ms: now_ms, started_at_ms: now_ms, changed_at_ms: now_ms }
+    }
+
+    /// The id under which it scans.
+    #[must_use]
+    pub fn worker_id(&self) -> String {
+        worker_id(&self.facts.name)
+    }
+
+    /// Whether it may be given leases.
+    #[must_use]
+    pub fn takes_leases(&self) -> bool {
+        self.status == NodeStatus::Active
+    }
+
+    /// Whether it may vote.
+    #[must_use]
+    pub fn may_vote(&self) -> bool {
+        self.facts.role == NodeRole::Auto
+    }
+}
+
+impl State {
+    /// Admits a node under `index`, or answers the id that the same peer got before.
+    pub(super) fn admit(&mut self, index: u64, facts: &NodeFacts) -> Result<NodeId, Refusal> {
+        if let Some((&id, _)) = self.nodes.iter().find(|(_, node)| node.facts.peer == facts.peer) {
+            return Ok(id);
+        }
+        let wanted = worker_id(&facts.name);
+        if facts.name.is_empty() || self.nodes.iter().any(|(_, node)| node.worker_id() == wanted) {
+            return Err(Refusal::NameTaken { name: facts.name.clone() });
+        }
+        self.nodes.insert(index, NodeRecord::new(facts.clone(), self.now_ms()));
+        Ok(index)
+    }
+
+    pub(super) fn update_node(&mut self, node: NodeId, facts: &NodeFacts) -> Result<Response, Refusal> {
+        let now_ms = self.now_ms();
+        let record = self.nodes.get_mut(&node).ok_or(Refusal::NodeUnknown { node })?;
+        // Name and peer are what the node was admitted as; a restart cannot change them.
+        record.facts = NodeFacts { name: record.facts.name.clone(), peer: record.facts.peer.clone(), ..facts.clone() };
+        record.started_at_ms = now_ms;
+        Ok(Response::Done)
+    }
+
+    pub(super) fn worker_suspect(&mut self, index: u64, node: NodeId) -> Result<Response, Refusal> {
+        if self.change_status(node, NodeStatus::Stale)? {
+            self.record_for_jobs_of(index, node, &EventKind::HeartbeatMissed);
+        }
+        Ok(Response::Done)
+    }
+
+    pub(super) fn worker_failed(&mut self, index: u64, node: NodeId) -> Result<Response, Refusal> {
+        if self.change_status(node, NodeStatus::Failed)? {
+            self.record_for_jobs_of(index, node, &EventKind::WorkerFailed);
+        }
+        self.take_back_all(index, node);
+        Ok(Response::Done)
+    }
+
+    pub(super) fn worker_back(&mut self, index: u64, node: NodeId) -> Result<Response, Refusal> {
+        let before = self.nodes.get(&node).map(|record| record.status);
+        if self.change_status(node, NodeStatus::Active)? && before != Some(NodeStatus::Joining) {
+            self.record_for_jobs_of(index, node, &EventKind::WorkerBack);
+        }
+        Ok(Response::Done)
+    }
+
+    pub(super) fn drain_node(&mut self, node: NodeId, draining: bool) -> Result<Response, Refusal> {
+        self.change_status(node, if draining { NodeStatus::Draining } else { NodeStatus::Active })?;
+        Ok(Response::Done)
+    }
+
+    pub(super) fn remove_node(&mut self, index: u64, node: NodeId) -> Result<Response, Refusal> {
+        if self.nodes.get(&node).is_none() {
+            return Err(Refusal::NodeUnknown { node });
+        }
+        self.take_back_all(index, node);
+        self.nodes.remove(&node);
+        Ok(Response::Done)
+    }
+
+    /// Whether the status changed.
+    fn change_status(&mut self, node: NodeId, status: NodeStatus) -> Result<bool, Refusal> {
+        let now_ms = self.now_ms();
+        let before = self.nodes.get(&node).ok_or(Refusal::NodeUnknown { node })?.status;
+        if before == status {
+            return Ok(false);
+        }
+        if let Some(record) = self.nodes.get_mut(&node) {
+            record.status = status;
+            record.changed_at_ms = now_ms;
+        }
+        Ok(true)
+    }
+
+    /// Adds a line to the history of each job that `node` holds leases of.
+    fn record_for_jobs_of(&mut self, index: u64, node: NodeId, what: &EventKind) {
+        let mut jobs: Vec<JobId> =
+            self.leases.iter().filter(|(_, lease)| lease.node == node).map(|(unit, _)| unit.job).collect();
+        jobs.dedup();
+        for job in jobs {
+            self.record(job, index, what.clone(), Some(node), None);
+        }
+    }
+}

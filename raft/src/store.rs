@@ -1,0 +1,45 @@
+//! Where the log and the state are kept: on disk in RocksDB, or in memory for an embedded node and for tests.
+//!
+//! Both sit behind the same two types, [`LogStore`] and [`StateMachine`], over a small trait each, so that the node
+//! inside `pentora scan` runs the same code as one in a mesh.
+
+pub(crate) mod disk;
+mod log;
+pub(crate) mod machine;
+mod memory;
+pub(crate) mod record;
+pub(crate) mod snapshot;
+
+use std::path::PathBuf;
+
+pub(crate) use log::LogStore;
+
+/// Which store a node uses.
+#[derive(Debug, Clone)]
+pub enum Storage {
+    /// RocksDB in this directory.
+    Disk(PathBuf),
+    /// Nothing outlives the process.
+    Memory,
+}
+
+/// Why a store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it, or the disk refuses.
+    #[error("cannot open the store in {path}: {source}")]
+    Io {
+        /// The store's directory.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Its contents do not decode.
+    #[error("the store in {path} cannot be read: {reason}")]
+    Damaged {
+        /// The store's directory.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+}

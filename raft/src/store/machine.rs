@@ -1,0 +1,290 @@
+//! The state machine as the consensus library sees it: applies entries to [`State`], keeps it, snapshots it.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use futures::{Stream, StreamExt};
+use openraft::storage::{EntryResponder, RaftStateMachine};
+use openraft::{OptionalSend, RaftSnapshotBuilder};
+use tokio::sync::watch;
+
+use super::disk::DiskDb;
+use super::memory::MemoryLog;
+use super::record::MetaRecord;
+use super::snapshot::{self, FileWriter, SnapshotData, Writer};
+use super::{LogStore, OpenError, Storage};
+use crate::codec::{self, Kind};
+use crate::command::Response;
+use crate::raft_types::{Entry, LogId, SnapshotMeta, StoredMembership, TypeConfig};
+use crate::state::State;
+
+/// How many entries are applied before their rows are written and their proposers answered. Ours: bounds the batch.
+const APPLY_BATCH_MAX: usize = 256;
+
+/// The key of the row that holds the applied log id and membership; tables are numbered from 1.
+const KEY_APPLIED: &[u8] = &[0];
+
+type Snapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotData>;
+
+/// The state and how far it is, shared with readers.
+pub(crate) struct Shared {
+    state: RwLock<State>,
+    applied: watch::Sender<u64>,
+}
+
+impl Shared {
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn watch_applied(&self) -> watch::Receiver<u64> {
+        self.applied.subscribe()
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where the state is kept beside memory.
+#[derive(Clone)]
+enum Keep {
+    Disk(Arc<DiskDb>),
+    Memory(Arc<Mutex<Option<(MetaRecord, SnapshotData)>>>),
+}
+
+/// The state machine handed to the consensus library.
+#[derive(Clone)]
+pub(crate) struct StateMachine {
+    shared: Arc<Shared>,
+    keep: Keep,
+    last: Option<LogId>,
+    membership: StoredMembership,
+}
+
+/// Opens a store: its log and its state machine.
+pub(crate) fn open(storage: &Storage) -> Result<(LogStore, StateMachine), OpenError> {
+    let (log, keep) = match storage {
+        Storage::Memory => (LogStore(Arc::new(MemoryLog::default())), Keep::Memory(Arc::default())),
+        Storage::Disk(path) => {
+            let db = DiskDb::open(path)?;
+            (LogStore(Arc::clone(&db) as Arc<_>), Keep::Disk(db))
+        }
+    };
+    let mut state = State::default();
+    let mut meta = None;
+    if let Keep::Disk(db) = &keep {
+        db.for_each_state_row(|key, value| load_row(&mut state, &mut meta, key, value)).map_err(|error| {
+            let Storage::Disk(path) = storage else { unreachable!("only a disk store has rows to read") };
+            OpenError::Damaged { path: path.clone(), reason: error.to_string() }
+        })?;
+    }
+    let (last, membership) = match &meta {
+        None => (None, StoredMembership::default()),
+        Some(meta) => (meta.last(), meta.membership().unwrap_or_default()),
+    };
+    let (applied, _) = watch::channel(last.as_ref().map_or(0, |id| id.index));
+    let shared = Arc::new(Shared { state: RwLock::new(state), applied });
+    Ok((log, StateMachine { shared, keep, last, membership }))
+}
+
+impl StateMachine {
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
+    /// Where a snapshot that is being received may be staged; `None` for memory.
+    pub(crate) fn staging_dir(&self) -> Option<std::path::PathBuf> {
+        match &self.keep {
+            Keep::Disk(db) => Some(db.snapshot_dir()),
+            Keep::Memory(_) => None,
+        }
+    }
+
+    fn meta(&self) -> MetaRecord {
+        MetaRecord::new(self.last.as_ref(), &self.membership)
+    }
+
+    /// Applies a batch, makes its rows one atomic write, then answers the proposers.
+    fn apply_batch(&mut self, batch: Vec<EntryResponder<TypeConfig>>) -> io::Result<()> {
+        let mut answers = Vec::with_capacity(batch.len());
+        let changes = {
+            let mut state = self.shared.write();
+            for (entry, responder) in batch {
+                let response = apply_entry(&mut state, &mut self.membership, &entry);
+                self.last = Some(entry.log_id);
+                answers.extend(responder.map(|responder| (responder, response)));
+            }
+            state.drain_changes()
+        };
+        if let Keep::Disk(db) = &self.keep {
+            let applied = (KEY_APPLIED.to_vec(), Some(codec::encode(Kind::Row, &self.meta())));
+            db.write_state(changes.into_iter().chain([applied]))?;
+        }
+        if let Some(last) = &self.last {
+            self.shared.applied.send_replace(last.index);
+        }
+        for (responder, response) in answers {
+            responder.send(response);
+        }
+        Ok(())
+    }
+
+    fn build(&self) -> io::Result<(MetaRecord, SnapshotData)> {
+        match &self.keep {
+            Keep::Memory(current) => {
+                let meta = self.meta();
+                let mut writer = Writer::begin(Vec::new(), &meta)?;
+                let mut result = Ok(());
+                self.shared.read().for_each_row(|key, value| {
+                    if result.is_ok() {
+                        result = writer.row(&key, &value);
+                    }
+                });
+                result?;
+                let data = SnapshotData::Memory(Arc::new(writer.finish()?));
+                *current.lock().unwrap_or_else(PoisonError::into_inner) = Some((meta.clone(), data.clone()));
+                Ok((meta, data))
+            }
+            Keep::Disk(db) => build_on_disk(db),
+        }
+    }
+}
+
+fn apply_entry(state: &mut State, membership: &mut StoredMembership, entry: &Entry) -> Response {
+    match &entry.payload {
+        openraft::EntryPayload::Blank => Response::Done,
+        openraft::EntryPayload::Normal(proposal) => state.apply(entry.log_id.index, proposal),
+        openraft::EntryPayload::Membership(config) => {
+            *membership = StoredMembership::new(Some(entry.log_id.clone()), config.clone());
+            Response::Done
+        }
+    }
+}
+
+fn load_row(state: &mut State, meta: &mut Option<MetaRecord>, key: &[u8], value: &[u8]) -> io::Result<()> {
+    if key == KEY_APPLIED {
+        *meta = Some(codec::decode_stored(Kind::Row, value)?);
+        return Ok(());
+    }
+    state.load_row(key, value)
+}
+
+/// Streams a consistent view of the rows into a file. The applied row, whose key sorts first, says how far it is.
+fn build_on_disk(db: &DiskDb) -> io::Result<(MetaRecord, SnapshotData)> {
+    let _publishing = db.publish_snapshot();
+    let dir = db.snapshot_dir();
+    let mut file = None;
+    db.for_each_state_row(|key, value| match &mut file {
+        None if key == KEY_APPLIED => {
+            file = Some(FileWriter::create(&dir, codec::decode_stored(Kind::Row, value)?)?);
+            Ok(())
+        }
+        None => Err(io::Error::new(io::ErrorKind::InvalidData, "the state does not say how far it is")),
+        Some(file) => file.row(key, value),
+    })?;
+    let file = match file {
+        Some(file) => file,
+        None => FileWriter::create(&dir, MetaRecord::new(None, &StoredMembership::default()))?,
+    };
+    let (meta, path) = file.finish()?;
+    remove_other_snapshots(&dir, &path)?;
+    Ok((meta, SnapshotData::kept_file(path)))
+}
+
+fn remove_other_snapshots(dir: &std::path::Path, keep: &std::path::Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(dir)?.flatten() {
+        let path = entry.path();
+        if path.extension().is_some_and(|extension| extension == "snap") && path != keep {
+            std::fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for StateMachine {
+    type SnapshotData = SnapshotData;
+
+    async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
+        let machine = self.clone();
+        let (meta, snapshot) =
+            tokio::task::spawn_blocking(move || machine.build()).await.map_err(io::Error::other)??;
+        Ok(Snapshot { meta: meta.to_meta()?, snapshot })
+    }
+}
+
+impl RaftStateMachine<TypeConfig> for StateMachine {
+    type SnapshotData = SnapshotData;
+    type SnapshotBuilder = Self;
+
+    async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
+        Ok((self.last.clone(), self.membership.clone()))
+    }
+
+    async fn apply<Strm>(&mut self, entries: Strm) -> io::Result<()>
+    where
+        Strm: Stream<Item = io::Result<EntryResponder<TypeConfig>>> + Unpin + OptionalSend,
+    {
+        let mut batches = entries.ready_chunks(APPLY_BATCH_MAX);
+        while let Some(batch) = batches.next().await {
+            self.apply_batch(batch.into_iter().collect::<io::Result<Vec<_>>>()?)?;
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, data: SnapshotData) -> io::Result<()> {
+        let mut state = State::default();
+        let record = MetaRecord::from(meta);
+        match &self.keep {
+            Keep::Memory(current) => {
+                snapshot::read(&data, |key, value| state.load_row(&key, &value))?;
+                *current.lock().unwrap_or_else(PoisonError::into_inner) = Some((record.clone(), data));
+            }
+            Keep::Disk(db) => install_on_disk(db, &record, &data, &mut state)?,
+        }
+        self.last = record.last();
+        self.membership = record.membership()?;
+        *self.shared.write() = state;
+        if let Some(last) = &self.last {
+            self.shared.applied.send_replace(last.index);
+        }
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
+        let current = match &self.keep {
+            Keep::Memory(current) => current.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            Keep::Disk(db) => newest_snapshot(db)?,
+        };
+        current.map(|(meta, snapshot)| Ok(Snapshot { meta: meta.to_meta()?, snapshot })).transpose()
+    }
+}
+
+/// Verifies the snapshot, makes its rows the state, and keeps its file as the current snapshot.
+fn install_on_disk(db: &DiskDb, meta: &MetaRecord, data: &SnapshotData, state: &mut State) -> io::Result<()> {
+    let _publishing = db.publish_snapshot();
+    snapshot::read(data, |key, value| state.load_row(&key, &value))?;
+    let path = snapshot::keep(data, &db.snapshot_dir(), meta)?;
+    let kept = SnapshotData::kept_file(path.clone());
+    db.replace_state(|put| {
+        put(KEY_APPLIED.to_vec(), codec::encode(Kind::Row, meta))?;
+        snapshot::read(&kept, |key, value| put(key, value)).map(drop)
+    })?;
+    remove_other_snapshots(&db.snapshot_dir(), &path)
+}
+
+fn newest_snapshot(db: &DiskDb) -> io::Result<Option<(MetaRecord, SnapshotData)>> {
+    let mut names: Vec<_> = std::fs::read_dir(db.snapshot_dir())?
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "snap"))
+        .collect();
+    names.sort();
+    let Some(path) = names.pop() else { return Ok(None) };
+    let data = SnapshotData::kept_file(path);
+    Ok(Some((snapshot::read_header(&data)?, data)))
+}

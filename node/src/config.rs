@@ -29,7 +29,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 pub use address::{DEFAULT_MESH_PORT, peer_address};
-pub use build::{Loaded, Sources, load};
+pub use build::{Loaded, Purpose, Sources, load};
 pub use duration::parse_duration;
 pub use file::{ConfigText, Host, find_file};
 pub use issue::{ConfigError, ConfigIssue, Origin, Position};

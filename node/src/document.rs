@@ -10,14 +10,18 @@
 
 mod cluster;
 mod job;
+mod page;
 mod problem;
 mod scan;
+mod text;
 mod token;
 
 pub use cluster::{
     ClusterDocument, NodeDocument, Quorum, TransferRequest, VersionDocument, WorkerDocument, WorkerLoad,
 };
 pub use job::{JobDocument, JobEvent, JobResults, WorkerStat};
+pub use page::Page;
 pub use problem::Problem;
 pub use scan::{Priority, ScanAccepted, ScanRequest};
+pub use text::duration_words;
 pub use token::{TokenCreated, TokenDocument, TokenRequest};

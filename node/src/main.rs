@@ -1,2 +1,5 @@
-//! x
-fn main(){}
+//! The program as `pentora-node`, the name under which it runs as a service.
+
+fn main() -> std::process::ExitCode {
+    pentora_node::cli::main("pentora-node")
+}

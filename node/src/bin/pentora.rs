@@ -1,2 +1,5 @@
-//! x
-fn main(){}
+//! The program as `pentora`, the name people type.
+
+fn main() -> std::process::ExitCode {
+    pentora_node::cli::main("pentora")
+}

@@ -26,6 +26,27 @@ pub struct Sources {
     pub flags: Vec<FlagValue>,
     /// What the machine contributes.
     pub host: Host,
+    /// Whose configuration it is.
+    pub purpose: Purpose,
+}
+
+/// Whose configuration is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Purpose {
+    /// A node's: every key counts.
+    #[default]
+    Node,
+    /// The command line's: only the keys that say where a node is. A file written for a service may name variables
+    /// that the person at the terminal does not have.
+    Client,
+}
+
+impl Purpose {
+    /// Whether the key `path` is read.
+    pub(super) fn reads(self, path: &str) -> bool {
+        const CLIENT_KEYS: [&str; 4] = ["client.api", "client.token_file", "node.data_dir", "server.api.listen"];
+        self == Self::Node || CLIENT_KEYS.contains(&path)
+    }
 }
 
 /// A checked configuration, with its story.
@@ -62,12 +83,14 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
             None
         }
     };
-    let mut settings = stack(root.as_ref(), &sources.env, &sources.flags, &mut issues);
+    let mut settings = stack(root.as_ref(), &sources.env, &sources.flags, sources.purpose, &mut issues);
     host_defaults(&mut settings, sources);
     merge_names(&mut settings, &mut issues);
     one_token(&mut settings, &mut issues);
     let config = Values(&settings).config();
-    relations(&config, &settings, &mut issues);
+    if sources.purpose == Purpose::Node {
+        relations(&config, &settings, &mut issues);
+    }
     if !issues.is_empty() {
         return Err(ConfigError::new(issues));
     }

@@ -10,6 +10,7 @@ fn sources(text: &str, env: &[(&str, &str)]) -> Sources {
         env: env.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
         flags: Vec::new(),
         host: Host { name: "box 1!".into(), home: Some("/home/u".into()), is_root: false },
+        purpose: Purpose::Node,
     }
 }
 
@@ -208,4 +209,14 @@ fn a_licence_key_and_a_misspelt_variable_get_a_warning_and_foreign_variables_non
 fn a_broken_file_still_reports_what_is_wrong_elsewhere() {
     let issues = bad("a: [", &[("PENTORA_MESH_PROFILE", "slow")]);
     assert!(issues.len() == 2 && issues[0].contains("not valid YAML"), "{issues:?}");
+}
+
+#[test]
+fn the_command_line_reads_only_where_a_node_is_and_minds_nothing_else_in_a_services_file() {
+    let text =
+        "worker: {token: '${SECRET}'}\nzzz: 1\nserver: {api: {listen: '127.0.0.1:9'}}\nmesh: {listen: '0.0.0.0:9'}";
+    let loaded = load(&Sources { purpose: Purpose::Client, ..sources(text, &[]) }).expect("nothing of a node matters");
+    assert_eq!(loaded.config.api.listen.port(), 9);
+    let wrong = Sources { purpose: Purpose::Client, ..sources("client: {api: nowhere}", &[]) };
+    assert!(load(&wrong).expect_err("its own keys do").to_string().contains("client.api"));
 }

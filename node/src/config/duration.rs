@@ -24,7 +24,9 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         let (number, tail) = rest.split_at(digits);
         let letters = tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(letters);
-        let number: u64 = number.parse().map_err(|_| format!("`{text}` is not a duration: write 30s, 2m or 1h30m"))?;
+        let Ok(number) = number.parse::<u64>() else {
+            return Err(format!("`{text}` is not a duration: write 30s, 2m or 1h30m"));
+        };
         if unit.is_empty() {
             return Err(format!("`{text}` lacks a unit: write {number}s, {number}m or {number}h"));
         }

@@ -249,10 +249,10 @@ impl Kind {
                 }
                 Ok(Checked::Time(time))
             }
-            Self::Socket => text
-                .parse()
-                .map(Checked::Socket)
-                .map_err(|_| format!("`{text}` is not an address with port, such as 127.0.0.1:8080 or [::1]:8080")),
+            Self::Socket => match text.parse() {
+                Ok(socket) => Ok(Checked::Socket(socket)),
+                Err(_) => Err(format!("`{text}` is not an address with port, such as 127.0.0.1:8080 or [::1]:8080")),
+            },
             Self::Word(words) if words.contains(&text) => Ok(Checked::Text(text.to_owned())),
             Self::Word(_) if matches!(text, "redis" | "kafka") => Err(format!(
                 "`{text}` is not used: jobs are kept in the replicated log, which replaces the broker. Write raft or \

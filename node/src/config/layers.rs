@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::build::Purpose;
 use super::expand::expand;
 use super::issue::{ConfigIssue, Origin};
 use super::keys::{Effect, KEYS, Key, env_name, find, is_group};
@@ -54,6 +55,7 @@ pub(super) fn stack(
     root: Option<&Node>,
     env: &BTreeMap<String, String>,
     flags: &[FlagValue],
+    purpose: Purpose,
     issues: &mut Vec<ConfigIssue>,
 ) -> Settings {
     let mut settings = Settings::new();
@@ -61,10 +63,10 @@ pub(super) fn stack(
         settings.insert(key.path, Setting { raw: Raw::Text(key.default.to_owned()), origin: Origin::Default });
     }
     if let Some(root) = root {
-        let mut file = FileLayer { env, settings: &mut settings, issues };
+        let mut file = FileLayer { env, settings: &mut settings, purpose, issues };
         file.group("", root);
     }
-    for key in KEYS {
+    for key in KEYS.iter().filter(|key| purpose.reads(key.path)) {
         if let Some((name, text)) = from_env(key, env) {
             let setting = Setting { raw: Raw::Text(text), origin: Origin::Environment(name) };
             put(&mut settings, issues, key, setting);
@@ -104,6 +106,7 @@ fn put(settings: &mut Settings, issues: &mut Vec<ConfigIssue>, key: &'static Key
 struct FileLayer<'a> {
     env: &'a BTreeMap<String, String>,
     settings: &'a mut Settings,
+    purpose: Purpose,
     issues: &'a mut Vec<ConfigIssue>,
 }
 
@@ -121,6 +124,9 @@ impl FileLayer<'_> {
         };
         for (name, position, value) in entries {
             let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+            if !self.purpose.reads(&path) && !is_group(&path) {
+                continue;
+            }
             if let Some(key) = find(&path) {
                 self.leaf(key, Origin::File(position.clone()), value);
             } else if is_group(&path) {
@@ -226,7 +232,7 @@ mod tests {
     fn run(text: &str, variables: &[(&str, &str)], flags: &[FlagValue]) -> (Settings, Vec<String>) {
         let mut issues = Vec::new();
         let root = parse("p.yaml", text).unwrap();
-        let settings = stack(Some(&root), &env(variables), flags, &mut issues);
+        let settings = stack(Some(&root), &env(variables), flags, Purpose::Node, &mut issues);
         (settings, issues.iter().map(ToString::to_string).collect())
     }
 

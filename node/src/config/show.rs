@@ -16,7 +16,7 @@ pub fn show(loaded: &Loaded, origins: bool) -> String {
     for key in KEYS {
         let Some(setting) = loaded.settings.get(key.path) else { continue };
         let parts: Vec<&str> = key.path.split('.').collect();
-        let (leaf, groups) = parts.split_last().expect("a path has a part");
+        let Some((leaf, groups)) = parts.split_last() else { continue };
         let common = open.iter().zip(groups).take_while(|(a, b)| a == b).count();
         open.truncate(common);
         for group in groups.iter().skip(common) {
@@ -61,27 +61,37 @@ fn scalar(text: &str) -> String {
 /// JSON Schema (draft 2020-12) of the file, from the key table.
 #[must_use]
 pub fn schema() -> Value {
-    let mut root = json!({
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "pentora.yaml",
-    });
+    let mut properties = Map::new();
     for key in KEYS.iter().filter(|key| !matches!(key.effect, Effect::Refused(_))) {
-        let mut place = &mut root;
-        for group in key.path.split('.') {
-            place = place
-                .as_object_mut()
-                .expect("every group is an object")
-                .entry("properties")
-                .or_insert_with(|| json!({}))
-                .as_object_mut()
-                .expect("properties is an object")
-                .entry(group)
-                .or_insert_with(|| json!({}));
-        }
-        *place = leaf_schema(key);
+        let path: Vec<&str> = key.path.split('.').collect();
+        insert(&mut properties, &path, leaf_schema(key));
     }
-    close(&mut root);
+    let mut root = json!({"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "pentora.yaml"});
+    if let (Some(root), Value::Object(group)) = (root.as_object_mut(), group(properties)) {
+        root.extend(group);
+    }
     root
+}
+
+/// Puts `leaf` below `path`, opening groups on the way.
+fn insert(properties: &mut Map<String, Value>, path: &[&str], leaf: Value) {
+    match path {
+        [] => {}
+        [name] => {
+            properties.insert((*name).to_owned(), leaf);
+        }
+        [name, rest @ ..] => {
+            let opened = properties.entry(*name).or_insert_with(|| group(Map::new()));
+            if let Some(inner) = opened.get_mut("properties").and_then(Value::as_object_mut) {
+                insert(inner, rest, leaf);
+            }
+        }
+    }
+}
+
+/// A group allows no key but its own; one without any is the same as none.
+fn group(properties: Map<String, Value>) -> Value {
+    json!({"type": ["object", "null"], "additionalProperties": false, "properties": properties})
 }
 
 /// What one key takes. Every scalar may also be a text with `${VAR}`.
@@ -107,19 +117,6 @@ fn leaf_schema(key: &Key) -> Value {
         }
     }
     schema
-}
-
-/// Groups are objects that allow nothing else; an absent value counts as not written.
-fn close(schema: &mut Value) {
-    let Some(object) = schema.as_object_mut() else { return };
-    if let Some(properties) = object.get_mut("properties").and_then(Value::as_object_mut) {
-        properties.values_mut().for_each(close);
-        let rest = Map::from_iter([
-            ("type".to_owned(), json!(["object", "null"])),
-            ("additionalProperties".to_owned(), json!(false)),
-        ]);
-        object.extend(rest);
-    }
 }
 
 #[cfg(test)]

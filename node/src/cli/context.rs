@@ -1,0 +1,113 @@
+//! What every command has: the environment, where data goes, how much to say, and the configuration.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::failure::Failure;
+use super::output::Output;
+use crate::config::{ConfigText, FlagValue, Host, Loaded, Purpose, Sources, find_file, load};
+
+/// Options that every command takes.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct Global {
+    /// Say more on standard error (-vv and -vvv for even more).
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, display_order = 900)]
+    pub(super) verbose: u8,
+    /// Print data only: no progress, no hints.
+    #[arg(short, long, global = true, conflicts_with = "verbose", display_order = 901)]
+    pub(super) quiet: bool,
+    /// Configuration file [default: ~/.config/pentora/pentora.yaml or /etc/pentora/pentora.yaml].
+    #[arg(long, global = true, value_name = "FILE", display_order = 902)]
+    pub(super) config: Option<PathBuf>,
+    /// Form of log lines on standard error.
+    #[arg(long, global = true, value_name = "FORM", value_enum, default_value_t, env = "PENTORA_LOG_FORMAT")]
+    #[arg(hide_env = true, display_order = 903)]
+    pub(super) log_format: LogFormat,
+}
+
+/// `--log-format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(super) enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// A command's surroundings.
+pub(super) struct Context {
+    pub(super) global: Global,
+    pub(super) env: BTreeMap<String, String>,
+    pub(super) host: Host,
+    pub(super) output: Output,
+    /// Whether a person sees standard error.
+    pub(super) stderr_terminal: bool,
+}
+
+impl Context {
+    /// The surroundings of this process. Variables that are not UTF-8 are none of ours and are left out.
+    pub(super) fn of_process(global: Global) -> Self {
+        let env: BTreeMap<String, String> = std::env::vars_os()
+            .filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()))
+            .collect();
+        let host = Host {
+            name: std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned(),
+            home: env.get("HOME").map(PathBuf::from).filter(|home| home.is_absolute()),
+            is_root: nix::unistd::geteuid().is_root(),
+        };
+        Self { output: Output::stdout(&env), global, env, host, stderr_terminal: std::io::stderr().is_terminal() }
+    }
+
+    /// Reads and checks the configuration for `purpose`, with `flags` on top; `named` is a file given to the command
+    /// itself.
+    ///
+    /// # Errors
+    /// Exit 8 with everything that is wrong.
+    pub(super) fn load(&self, purpose: Purpose, flags: Vec<FlagValue>) -> Result<Loaded, Failure> {
+        Ok(load(&Sources { file: self.config_text(purpose)?, ..self.sources(purpose, flags) })?)
+    }
+
+    /// Everything but the file.
+    pub(super) fn sources(&self, purpose: Purpose, flags: Vec<FlagValue>) -> Sources {
+        Sources { file: None, env: self.env.clone(), flags, host: self.host.clone(), purpose }
+    }
+
+    /// The file's text. One that nobody named and that this user may not read is the service's: the command line does
+    /// without it.
+    pub(super) fn config_text(&self, purpose: Purpose) -> Result<Option<ConfigText>, Failure> {
+        let named = self.global.config.is_some() || self.env.get("PENTORA_CONFIG").is_some_and(|path| !path.is_empty());
+        let path = find_file(self.global.config.as_deref(), &self.env, &self.host, |path| path.exists());
+        match path.map(|path| ConfigText::read(&path)) {
+            None => Ok(None),
+            Some(Ok(text)) => Ok(Some(text)),
+            Some(Err(_)) if purpose == Purpose::Client && !named => Ok(None),
+            Some(Err(error)) => Err(error.into()),
+        }
+    }
+
+    /// A message for the person at the terminal.
+    pub(super) fn say(&self, message: impl std::fmt::Display) {
+        if !self.global.quiet {
+            // A closed standard error must not stop the work.
+            drop(writeln!(std::io::stderr(), "{message}"));
+        }
+    }
+}
+
+#[cfg(test)]
+impl Context {
+    /// Surroundings with an empty environment and output into `writer`.
+    pub(super) fn for_test(writer: impl Write + Send + 'static) -> Self {
+        Self {
+            global: Global { quiet: true, ..Global::default() },
+            env: BTreeMap::new(),
+            host: Host { name: "box".into(), home: None, is_root: false },
+            output: Output::to(writer),
+            stderr_terminal: false,
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! `pentora job list|status|watch|results|events|cancel`.
+
+use clap::{Args, Subcommand};
+
+use super::context::Context;
+use super::failure::Failure;
+use super::follow::{Ended, follow, verdict};
+use super::interrupt::Interrupts;
+use super::output::grouped;
+use super::progress::Progress;
+use super::results::{self, FormatArgs};
+use super::session::{NodeArgs, Session, id};
+use super::watch::{View, json, show};
+use super::{status, table};
+
+/// What can be done with jobs.
+#[derive(Debug, Subcommand)]
+pub(super) enum JobCommand {
+    /// Print every job, newest first.
+    List(ListArgs),
+    /// Print a job's progress, workers and expected end.
+    #[command(before_help = "Example:\n  pentora job status job-abc123")]
+    Status(ViewArgs),
+    /// Follow a job to its end; the exit code tells how it ended.
+    Watch(JobArgs),
+    /// Print what a job found, also while it runs.
+    #[command(before_help = "Example:\n  pentora job results job-abc123 -o jsonl > hosts.jsonl")]
+    Results(ResultsArgs),
+    /// Print a job's history: grants, failures, hand-overs, each with its time.
+    Events(ViewArgs),
+    /// Stop a job; what it found stays.
+    Cancel(JobArgs),
+}
+
+/// How the list is printed.
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    /// Print again each second.
+    #[arg(long)]
+    watch: bool,
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+/// Which job.
+#[derive(Debug, Args)]
+pub(super) struct JobArgs {
+    /// The job's id.
+    #[arg(value_name = "JOB", value_parser = id)]
+    job_id: String,
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+/// Which job, and how it is printed.
+#[derive(Debug, Args)]
+pub(super) struct ViewArgs {
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    /// Print again each second until the job has ended.
+    #[arg(long)]
+    watch: bool,
+    #[command(flatten)]
+    job: JobArgs,
+}
+
+/// Which job's results, and in which form.
+#[derive(Debug, Args)]
+pub(super) struct ResultsArgs {
+    #[command(flatten)]
+    format: FormatArgs,
+    #[command(flatten)]
+    job: JobArgs,
+}
+
+/// Carries the command out.
+///
+/// # Errors
+/// No node answers, or it refuses; for `watch` also how the job ended.
+pub(super) async fn run(command: JobCommand, context: &mut Context) -> Result<(), Failure> {
+    match command {
+        JobCommand::List(args) => {
+            let session = Session::open(&args.node, context)?;
+            let unicode = context.output.unicode;
+            show(context, args.watch, async || {
+                let jobs = session.client.jobs().await.map_err(|error| session.failure(&error))?;
+                Ok(View { text: if args.json { json(&jobs) } else { table::jobs(unicode, &jobs) }, last: false })
+            })
+            .await
+        }
+        JobCommand::Status(args) => {
+            let session = Session::open(&args.job.node, context)?;
+            show(context, args.watch, async || {
+                let job = session.client.job(&args.job.job_id).await.map_err(|error| session.failure(&error))?;
+                let text = if args.json { json(&job) } else { status::job_status(&job) };
+                Ok(View { text, last: job.has_ended() })
+            })
+            .await
+        }
+        JobCommand::Watch(args) => watch(args, context).await,
+        JobCommand::Results(args) => print_results(args, context).await,
+        JobCommand::Events(args) => events(args, context).await,
+        JobCommand::Cancel(args) => {
+            let session = Session::open(&args.node, context)?;
+            session.client.cancel(&args.job_id).await.map_err(|error| session.failure(&error))?;
+            context.say(format_args!("{} is cancelled; `pentora job results {0}` prints what it found", args.job_id));
+            Ok(())
+        }
+    }
+}
+
+async fn watch(args: JobArgs, context: &mut Context) -> Result<(), Failure> {
+    let session = Session::open(&args.node, context)?;
+    let mut interrupts = Interrupts::listen()?;
+    let progress = Progress::new(context);
+    let ended = follow(&session, &args.job_id, &progress, &mut interrupts).await;
+    progress.finish();
+    match ended? {
+        Ended::Job(job) => {
+            context.output.print(&status::job_status(&job))?;
+            verdict(&job)
+        }
+        Ended::Interrupted => Ok(()),
+    }
+}
+
+async fn print_results(args: ResultsArgs, context: &mut Context) -> Result<(), Failure> {
+    let session = Session::open(&args.job.node, context)?;
+    let job = session.client.job(&args.job.job_id).await.map_err(|error| session.failure(&error))?;
+    results::print(&session, &job, args.format.format(), context).await?;
+    if job.status != "completed" {
+        context.say(format_args!(
+            "{} is {}: these are the results of {} of {} targets",
+            job.job_id,
+            super::output::clean(&job.status),
+            grouped(job.targets_scanned),
+            grouped(job.targets_total)
+        ));
+    }
+    Ok(())
+}
+
+/// Prints the history; while watching, only what is new since the last look.
+async fn events(args: ViewArgs, context: &mut Context) -> Result<(), Failure> {
+    let session = Session::open(&args.job.node, context)?;
+    let zone = jiff::tz::TimeZone::system();
+    let job_id = &args.job.job_id;
+    let mut after = None;
+    let mut seen = Vec::new();
+    let redraw = context.output.terminal;
+    show(context, args.watch, async || {
+        // The job first: when it has ended by then, its last event is among those that follow.
+        let last = session.client.job(job_id).await.map_err(|error| session.failure(&error))?.has_ended();
+        let new = session.client.events(job_id, after).await.map_err(|error| session.failure(&error))?;
+        after = new.last().map(|event| event.index).or(after);
+        let text = if args.json {
+            new.iter().map(json).collect()
+        } else if args.watch && !redraw {
+            status::events(&new, &zone)
+        } else {
+            seen.extend(new);
+            status::events(&seen, &zone)
+        };
+        Ok(View { text, last })
+    })
+    .await
+}

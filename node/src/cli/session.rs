@@ -1,0 +1,79 @@
+//! A connection to a node, for commands that ask one.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::context::Context;
+use super::failure::{ExitCode, Failure, from_client};
+use crate::client::locate::{Location, locate};
+use crate::client::{Client, ClientError};
+use crate::config::{FlagValue, Purpose, Raw};
+
+/// Which node to ask.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct NodeArgs {
+    /// API address of any node, several with commas [env: PENTORA_API] [default: a node on this host].
+    #[arg(long, value_name = "URL", help_heading = "Node")]
+    pub(super) api: Option<String>,
+    /// File with the API token [env: PENTORA_TOKEN_FILE] [default: admin.token in the data directory].
+    #[arg(long, value_name = "FILE", help_heading = "Node")]
+    pub(super) token_file: Option<PathBuf>,
+}
+
+/// A client, and where its token was looked for.
+pub(super) struct Session {
+    pub(super) client: Client,
+    pub(super) searched: String,
+}
+
+impl Session {
+    /// Finds a node as `args`, environment and configuration say. Dials nothing yet.
+    ///
+    /// # Errors
+    /// Exit 8 for a wrong configuration, 1 for an unusable token file.
+    pub(super) fn open(args: &NodeArgs, context: &Context) -> Result<Self, Failure> {
+        Self::at(find(args, context)?)
+    }
+
+    /// A client of `location`.
+    ///
+    /// # Errors
+    /// The HTTP client cannot be set up.
+    pub(super) fn at(location: Location) -> Result<Self, Failure> {
+        let searched = location.searched;
+        let client =
+            Client::http(location.endpoints, location.token).map_err(|error| from_client(&error, &searched))?;
+        Ok(Self { client, searched })
+    }
+
+    /// What an error of the client means for the command.
+    pub(super) fn failure(&self, error: &ClientError) -> Failure {
+        from_client(error, &self.searched)
+    }
+}
+
+/// Where a node is expected.
+///
+/// # Errors
+/// As [`Session::open`].
+pub(super) fn find(args: &NodeArgs, context: &Context) -> Result<Location, Failure> {
+    let text = |key, flag, value: &str| FlagValue { key, flag, value: Raw::Text(value.to_owned()) };
+    let api = args.api.as_deref().map(|api| text("client.api", "--api", api));
+    let token_file =
+        args.token_file.as_ref().map(|path| text("client.token_file", "--token-file", &path.display().to_string()));
+    let loaded = context.load(Purpose::Client, api.into_iter().chain(token_file).collect())?;
+    locate(&loaded).map_err(|error| Failure::new(ExitCode::Failure, error.to_string()))
+}
+
+/// A job's or token's id as it may stand in a path.
+///
+/// # Errors
+/// A sentence for the usage message.
+pub(super) fn id(text: &str) -> Result<String, String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if (1..=80).contains(&text.len()) && text.chars().all(good) {
+        return Ok(text.to_owned());
+    }
+    Err("an id holds letters, digits, - and _ only, such as job-abc123".to_owned())
+}

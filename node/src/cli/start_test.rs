@@ -1,0 +1,124 @@
+//! Which command line leads to which plan.
+
+use std::collections::BTreeMap;
+
+use super::*;
+
+/// A context whose home is an empty directory.
+fn context(directory: &Path, env: &[(&str, &str)]) -> Context {
+    let mut context = Context::for_test(std::io::sink());
+    context.env = env.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect::<BTreeMap<_, _>>();
+    context.env.insert("PENTORA_DATA_DIR".to_owned(), directory.display().to_string());
+    context
+}
+
+fn text(value: &str) -> Option<String> {
+    Some(value.to_owned())
+}
+
+#[test]
+fn the_flags_of_the_first_node_reach_its_configuration() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("n1").display().to_string();
+    let args = StartArgs {
+        init: true,
+        node: NodeFlags {
+            name: text("n1"),
+            data_dir: text(&data),
+            mesh_listen: text("10.88.0.1:7400"),
+            mesh_advertise: vec!["n1.example:7400".into(), "10.88.0.1:7401".into()],
+            api_listen: text("127.0.0.1:8081"),
+            profile: text("wan"),
+            region: text("eu"),
+            tag: vec!["a".into(), "b".into()],
+            network_access: vec!["10.0.0.0/8".into(), "192.168.0.0/16".into()],
+            ..NodeFlags::default()
+        },
+    };
+    let plan = start(args, &context(directory.path(), &[])).unwrap();
+    assert!(matches!(plan.action, StartAction::Init));
+    let config = plan.config;
+    assert_eq!((config.name.as_str(), config.data_dir.to_str()), ("n1", Some(data.as_str())));
+    assert_eq!(config.mesh.listen.to_string(), "10.88.0.1:7400");
+    assert_eq!(config.mesh.advertise, ["n1.example:7400", "10.88.0.1:7401"]);
+    assert_eq!(config.mesh.profile, crate::config::TimingProfile::Wan);
+    assert_eq!((config.api.listen.port(), config.worker.tags.len()), (8081, 2));
+    let networks = ["10.0.0.0/8", "192.168.0.0/16"].map(|network| network.parse().unwrap()).to_vec();
+    assert_eq!(config.worker.network_access, crate::config::NetworkAccess::Networks(networks));
+}
+
+#[test]
+fn a_token_comes_from_flag_file_or_environment_in_this_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("t");
+    std::fs::write(&file, "pnj_file\n").unwrap();
+    let peer = vec!["10.88.0.1:7400".to_owned()];
+    let by_flag = NodeFlags { peer: peer.clone(), token: text("pnj_flag"), ..NodeFlags::default() };
+    let by_file =
+        NodeFlags { peer: peer.clone(), token_file: text(&file.display().to_string()), ..NodeFlags::default() };
+    let by_env = NodeFlags { peer, ..NodeFlags::default() };
+    let context = context(directory.path(), &[("WORKER_TOKEN", "pnj_env")]);
+    for (node, expected) in [(by_flag, "pnj_flag"), (by_file, "pnj_file"), (by_env, "pnj_env")] {
+        let plan = join(JoinArgs { node }, &context).unwrap();
+        let StartAction::Join { peers, token } = plan.action else { panic!("a join") };
+        assert_eq!((peers, token.expose()), (vec!["10.88.0.1:7400".to_owned()], expected));
+    }
+}
+
+#[test]
+fn the_original_commands_start_nodes_from_their_environment_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("none");
+    let env = [("COORDINATOR_URL", "https://pentora-coordinator:8080"), ("WORKER_TOKEN", "pnj_1")];
+    let plan = worker(WorkerCommand::Start(Box::default()), &context(&data, &env)).unwrap();
+    assert_eq!(plan.config.mode, crate::config::NodeMode::Worker);
+    let StartAction::Join { peers, .. } = plan.action else { panic!("a join") };
+    assert_eq!(peers, ["pentora-coordinator:7400"]);
+
+    let args = ServerStartArgs { mode: "coordinator".into(), start: StartArgs::default() };
+    let plan = server(ServerCommand::Start(Box::new(args)), &context(&data, &[])).unwrap();
+    assert!(matches!(plan.action, StartAction::Init) && plan.config.mode == crate::config::NodeMode::Coordinator);
+}
+
+#[test]
+fn what_is_missing_the_first_time_is_named_before_anything_is_bound() {
+    let directory = tempfile::tempdir().unwrap();
+    let empty = directory.path().join("none");
+    let peer = || NodeFlags { peer: vec!["n1".into()], ..NodeFlags::default() };
+    let token = || NodeFlags { token: text("pnj_1"), ..NodeFlags::default() };
+    let start_with = |node| StartArgs { init: false, node };
+    let context = context(&empty, &[]);
+    for (outcome, part) in [
+        (start(StartArgs::default(), &context), "holds no node yet"),
+        (start(start_with(peer()), &context), "no join token"),
+        (start(start_with(token()), &context), "no node to join through"),
+        (join(JoinArgs { node: peer() }, &context), "no join token"),
+        (join(JoinArgs { node: token() }, &context), "no node to join through"),
+    ] {
+        let failure = outcome.unwrap_err();
+        assert!(failure.exit == ExitCode::Usage && failure.what.contains(part) && failure.next.is_some(), "{failure}");
+    }
+    let both = StartArgs { init: true, node: peer() };
+    assert_eq!(start(both, &context).unwrap_err().exit, ExitCode::Config, "create or join, not both");
+}
+
+#[test]
+fn a_data_directory_in_use_is_resumed_without_a_word_about_joining() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("identity"), "x").unwrap();
+    let context = context(directory.path(), &[]);
+    assert!(matches!(start(StartArgs::default(), &context).unwrap().action, StartAction::Resume));
+    let worker = worker(WorkerCommand::Start(Box::default()), &context).unwrap();
+    assert!(matches!(worker.action, StartAction::Resume));
+}
+
+#[test]
+fn an_unusable_token_names_its_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let node = NodeFlags { peer: vec!["n1".into()], token_file: text("/nonexistent/t"), ..NodeFlags::default() };
+    let failure = join(JoinArgs { node }, &context(directory.path(), &[])).unwrap_err();
+    assert!(failure.exit == ExitCode::Config && failure.what.contains("/nonexistent/t"), "{failure}");
+    let node = NodeFlags { peer: vec!["n1".into()], token: text("two words"), ..NodeFlags::default() };
+    let failure = join(JoinArgs { node }, &context(directory.path(), &[])).unwrap_err();
+    assert!(failure.what.contains("flag --token") && !failure.to_string().contains("two words"), "{failure}");
+}

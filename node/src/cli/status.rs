@@ -1,0 +1,198 @@
+//! `pentora job status` and `job events` as text, as in the original description.
+
+use super::output::{clean, grouped, percent};
+use crate::document::{JobDocument, JobEvent, duration_words};
+
+/// The status of a job.
+pub(super) fn job_status(job: &JobDocument) -> String {
+    let mut text = format!(
+        "Job ID: {}\nStatus: {}\nProgress: {} / {} targets ({:.2}%)\n",
+        clean(&job.job_id),
+        title_case(&job.status),
+        grouped(job.targets_scanned),
+        grouped(job.targets_total),
+        percent(job.targets_scanned, job.targets_total),
+    );
+    text.push_str(&match job.has_ended() {
+        false => format!("Workers: {} active\n", job.active_workers),
+        true => format!("Workers: {} active ({} took part)\n", job.active_workers, job.workers),
+    });
+    if let Some(reason) = &job.reason {
+        text.push_str(&format!("Reason: {}\n", clean(reason)));
+    }
+    if !job.worker_stats.is_empty() {
+        text.push_str("\nWorker Breakdown:\n");
+        for stat in &job.worker_stats {
+            text.push_str(&format!(
+                "- {}: {} targets ({:.2}%) - {}\n",
+                clean(&stat.worker_id),
+                grouped(stat.targets),
+                percent(stat.targets, job.targets_total),
+                clean(&stat.state),
+            ));
+        }
+    }
+    text.push_str(&format!("\nElapsed: {}\n", duration_words(whole(job.elapsed_seconds))));
+    if job.has_ended() {
+        text.push_str(&format!(
+            "Results: {} hosts up, {} open ports, {} services detected, {} vulnerabilities\n",
+            grouped(job.results.hosts_up),
+            grouped(job.results.open_ports),
+            grouped(job.results.services_detected),
+            grouped(job.results.vulnerabilities),
+        ));
+    } else {
+        text.push_str(&format!("ETA: {}\n", eta(job.eta_seconds)));
+    }
+    text
+}
+
+/// Time left, or `unknown` before there is a rate.
+pub(super) fn eta(seconds: Option<f64>) -> String {
+    seconds.map_or_else(|| "unknown".to_owned(), |seconds| duration_words(whole(seconds)))
+}
+
+/// `running` as `Running`.
+pub(super) fn title_case(word: &str) -> String {
+    let word = clean(word);
+    let mut chars = word.chars();
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}
+
+/// A job's history, one line per event: `[12:07:30.123] Worker wrk_1 marked as failed`. Times are those of `zone`; a
+/// line with the date stands before the first event of each day.
+pub(super) fn events(events: &[JobEvent], zone: &jiff::tz::TimeZone) -> String {
+    let mut text = String::new();
+    let mut day = None;
+    for event in events {
+        let time = event.at.parse::<jiff::Timestamp>().map(|at| at.to_zoned(zone.clone()));
+        let clock = match &time {
+            Ok(time) => time.strftime("%H:%M:%S%.3f").to_string(),
+            Err(_) => clean(&event.at),
+        };
+        if let Ok(time) = time
+            && day != Some(time.date())
+        {
+            day = Some(time.date());
+            text.push_str(&format!("{}\n", time.strftime("%Y-%m-%d %Z")));
+        }
+        text.push_str(&format!("[{clock}] {}\n", clean(&event.message)));
+    }
+    text
+}
+
+/// Seconds for display: rounded, never negative, never endless.
+fn whole(seconds: f64) -> u64 {
+    std::time::Duration::try_from_secs_f64(seconds.round()).map_or(0, |duration| duration.as_secs())
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::document::{JobResults, Priority, WorkerStat};
+
+    /// The running job of the original description.
+    pub(in crate::cli) fn original() -> JobDocument {
+        let stat = |id: &str, targets| WorkerStat {
+            worker_id: id.into(),
+            targets,
+            duration: "12m 34s".into(),
+            state: "Running".into(),
+        };
+        JobDocument {
+            job_id: "job-abc123".into(),
+            status: "running".into(),
+            workers: 3,
+            targets_scanned: 2456,
+            duration: "12m 34s".into(),
+            results: JobResults { hosts_up: 1234, open_ports: 2, services_detected: 1, vulnerabilities: 0 },
+            worker_stats: vec![stat("wrk_us_east_1", 856), stat("wrk_us_east_2", 800), stat("wrk_us_west_1", 800)],
+            targets_total: 10_000,
+            priority: Priority::Normal,
+            submitted_at: "2025-07-10T12:00:00Z".into(),
+            started_at: None,
+            finished_at: None,
+            elapsed_seconds: 754.0,
+            eta_seconds: Some(2296.0),
+            active_workers: 3,
+            probes_sent: 0,
+            reason: None,
+        }
+    }
+
+    #[test]
+    fn a_running_job_reads_as_in_the_original_description_to_the_letter() {
+        let expected = "\
+Job ID: job-abc123
+Status: Running
+Progress: 2,456 / 10,000 targets (24.56%)
+Workers: 3 active
+
+Worker Breakdown:
+- wrk_us_east_1: 856 targets (8.56%) - Running
+- wrk_us_east_2: 800 targets (8.00%) - Running
+- wrk_us_west_1: 800 targets (8.00%) - Running
+
+Elapsed: 12m 34s
+ETA: 38m 16s
+";
+        assert_eq!(job_status(&original()), expected);
+    }
+
+    #[test]
+    fn an_ended_job_has_results_instead_of_an_eta_and_says_why_it_is_partial() {
+        let ended = JobDocument {
+            status: "partial".into(),
+            active_workers: 0,
+            reason: Some("2 units failed".into()),
+            worker_stats: Vec::new(),
+            ..original()
+        };
+        let expected = "\
+Job ID: job-abc123
+Status: Partial
+Progress: 2,456 / 10,000 targets (24.56%)
+Workers: 0 active (3 took part)
+Reason: 2 units failed
+
+Elapsed: 12m 34s
+Results: 1,234 hosts up, 2 open ports, 1 services detected, 0 vulnerabilities
+";
+        assert_eq!(job_status(&ended), expected);
+    }
+
+    #[test]
+    fn before_there_is_a_rate_the_eta_is_unknown_and_odd_numbers_do_no_harm() {
+        assert_eq!(eta(None), "unknown");
+        for seconds in [-5.0, f64::NAN, f64::INFINITY] {
+            assert_eq!(eta(Some(seconds)), "0s");
+        }
+    }
+
+    #[test]
+    fn events_carry_their_time_and_each_day_its_date() {
+        let event = |at: &str, message: &str| JobEvent {
+            index: 1,
+            at: at.into(),
+            kind: "k".into(),
+            message: message.into(),
+            worker: None,
+            unit: None,
+        };
+        let list = [
+            event("2025-07-10T12:05:30.5Z", "Worker wrk_1 heartbeat missed"),
+            event("2025-07-10T12:07:30.123Z", "Worker wrk_1 marked as failed"),
+            event("2025-07-11T00:00:00Z", "done"),
+            event("soon\u{1b}", "odd"),
+        ];
+        let expected = "\
+2025-07-10 UTC
+[12:05:30.500] Worker wrk_1 heartbeat missed
+[12:07:30.123] Worker wrk_1 marked as failed
+2025-07-11 UTC
+[00:00:00.000] done
+[soon\\x1b] odd
+";
+        assert_eq!(events(&list, &jiff::tz::TimeZone::UTC), expected);
+    }
+}

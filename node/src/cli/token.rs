@@ -1,0 +1,118 @@
+//! `pentora coordinator worker-token create|list|revoke`.
+
+use clap::{Args, Subcommand};
+
+use super::context::Context;
+use super::failure::Failure;
+use super::output::clean;
+use super::session::{NodeArgs, Session, id};
+use super::table;
+use super::watch::json;
+use crate::config::parse_duration;
+use crate::document::TokenRequest;
+
+/// What can be done with join tokens.
+#[derive(Debug, Subcommand)]
+pub(super) enum TokenCommand {
+    /// Make a token with which a node can join; it is printed alone, so that TOKEN=$(...) works.
+    #[command(before_help = "Example:\n  TOKEN=$(pentora coordinator worker-token create --name us-east-worker)")]
+    Create(CreateArgs),
+    /// Print tokens without their secrets.
+    List(ListArgs),
+    /// Make a token useless. Nodes that joined with it stay.
+    Revoke(RevokeArgs),
+}
+
+/// What a token allows.
+#[derive(Debug, Args)]
+pub(super) struct CreateArgs {
+    /// What it is called in lists.
+    #[arg(long)]
+    name: String,
+    /// How long it is valid [default: 24h].
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    ttl: Option<std::time::Duration>,
+    /// How often it may be used [default: 1].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    uses: Option<u32>,
+    /// What a node that joins with it may become [default: voter where one is needed].
+    #[arg(long, value_parser = ["scanner"])]
+    role: Option<String>,
+    /// Region of the node that joins with it.
+    #[arg(long)]
+    region: Option<String>,
+    /// Networks that node may scan, as prefixes.
+    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    networks: Vec<ipnet::IpNet>,
+    /// Print JSON: token, name and expiry.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+/// How the list is printed.
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+/// Which token.
+#[derive(Debug, Args)]
+pub(super) struct RevokeArgs {
+    /// Its id, from `list`.
+    #[arg(value_parser = id)]
+    token_id: String,
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+/// Carries the command out.
+///
+/// # Errors
+/// No node answers, or it refuses.
+pub(super) async fn run(command: TokenCommand, context: &mut Context) -> Result<(), Failure> {
+    match command {
+        TokenCommand::Create(args) => create(args, context).await,
+        TokenCommand::List(args) => {
+            let session = Session::open(&args.node, context)?;
+            let tokens = session.client.tokens().await.map_err(|error| session.failure(&error))?;
+            let text = if args.json { json(&tokens) } else { table::tokens(context.output.unicode, &tokens) };
+            context.output.print(&text)
+        }
+        TokenCommand::Revoke(args) => {
+            let session = Session::open(&args.node, context)?;
+            session.client.revoke_token(&args.token_id).await.map_err(|error| session.failure(&error))?;
+            context.say(format_args!("{} is revoked", args.token_id));
+            Ok(())
+        }
+    }
+}
+
+async fn create(args: CreateArgs, context: &mut Context) -> Result<(), Failure> {
+    let session = Session::open(&args.node, context)?;
+    let request = TokenRequest {
+        name: args.name,
+        ttl_seconds: args.ttl.map(|ttl| ttl.as_secs().max(1)),
+        uses: args.uses,
+        role: args.role,
+        region: args.region,
+        networks: args.networks.iter().map(ToString::to_string).collect(),
+    };
+    let created = session.client.create_token(&request).await.map_err(|error| session.failure(&error))?;
+    if args.json {
+        return context.output.print(&json(&created));
+    }
+    context.output.print(&format!("{}\n", clean(&created.token)))?;
+    context.say(format_args!(
+        "valid until {}; whoever holds it can join: hand it over in a file, then on the new node\n  \
+         pentora-node join --peer HOST:7400 --token-file FILE --name {}",
+        clean(&created.expires_at),
+        clean(&created.name)
+    ));
+    Ok(())
+}

@@ -1,0 +1,301 @@
+//! A typed client of the HTTP API: over a socket to a node elsewhere, or straight into the router of a node inside
+//! this process.
+//!
+//! The command line reaches a node only through this module, the embedded one included, so an embedded scan runs the
+//! same code as one on a mesh. A `POST` carries a random `Idempotency-Key`, which makes it safe to send again when a
+//! connection breaks or a leader is being elected. Not in here: what a person sees (`cli`), and which node to ask
+//! (`client::locate` finds addresses and token from settings given to it).
+
+mod backend;
+mod error;
+mod host_line;
+mod lines;
+pub mod locate;
+mod retry;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::http::{Method, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use self::backend::{Attempt, Backend, Call, Reply};
+pub use self::error::ClientError;
+pub use self::host_line::parse_host_line;
+pub use self::lines::ResultLines;
+use crate::config::Secret;
+use crate::document::{
+    ClusterDocument, JobDocument, JobEvent, Page, Problem, ScanAccepted, ScanRequest, TokenCreated, TokenDocument,
+    TokenRequest, TransferRequest, VersionDocument, WorkerDocument,
+};
+
+/// Longest answer read into memory: a page of jobs or events is far below it.
+const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Talks to a node. Methods are cancel-safe: dropping one gives up the answer, not what the node already did.
+#[derive(Debug)]
+pub struct Client {
+    backend: Backend,
+    token: Option<Secret>,
+    /// Log index of the last accepted submission, so that a question to another node waits until it knows the job.
+    submitted_index: AtomicU64,
+}
+
+impl Client {
+    /// A client of the nodes at `endpoints` (`http://host:port`), tried in order.
+    ///
+    /// # Errors
+    /// No endpoint, or the HTTP client cannot be set up.
+    pub fn http(endpoints: Vec<String>, token: Option<Secret>) -> Result<Self, ClientError> {
+        Ok(Self::new(Backend::http(endpoints)?, token))
+    }
+
+    /// A client of the node whose API is `router`, in this process.
+    #[must_use]
+    pub fn in_process(router: Router, token: Option<Secret>) -> Self {
+        Self::new(Backend::in_process(router), token)
+    }
+
+    fn new(backend: Backend, token: Option<Secret>) -> Self {
+        Self { backend, token, submitted_index: AtomicU64::new(0) }
+    }
+
+    /// Submits a scan (`POST /scans`).
+    ///
+    /// # Errors
+    /// See [`ClientError`]; after `Interrupted` or `Unreachable` the job may exist.
+    pub async fn scan(&self, request: &ScanRequest) -> Result<ScanAccepted, ClientError> {
+        let accepted: ScanAccepted = self.post("/api/v1/scans", request).await?;
+        self.submitted_index.fetch_max(accepted.index, Ordering::Relaxed);
+        Ok(accepted)
+    }
+
+    /// Every job, newest first (`GET /jobs`).
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn jobs(&self) -> Result<Vec<JobDocument>, ClientError> {
+        self.pages("/api/v1/jobs", None).await
+    }
+
+    /// One job (`GET /jobs/{id}`).
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn job(&self, id: &str) -> Result<JobDocument, ClientError> {
+        self.get(&self.fresh(&format!("/api/v1/jobs/{id}"))).await
+    }
+
+    /// A job's accepted results so far, as one JSON line per host (`GET /jobs/{id}/results`).
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn results(&self, id: &str) -> Result<ResultLines, ClientError> {
+        let path = self.fresh(&format!("/api/v1/jobs/{id}/results"));
+        let reply = self.send(&self.call(Method::GET, &path, None)).await?;
+        Ok(ResultLines::new(self.good(reply).await?.body))
+    }
+
+    /// A job's history after the log index `after` (`GET /jobs/{id}/events`).
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn events(&self, id: &str, after: Option<u64>) -> Result<Vec<JobEvent>, ClientError> {
+        let after = after.map(|index| index.to_string());
+        self.pages(&self.fresh(&format!("/api/v1/jobs/{id}/events")), after).await
+    }
+
+    /// Stops a job; what was found stays (`POST /jobs/{id}/cancel`).
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn cancel(&self, id: &str) -> Result<(), ClientError> {
+        self.command(Method::POST, &format!("/api/v1/jobs/{id}/cancel"), Some(b"{}".to_vec())).await
+    }
+
+    /// Every worker (`GET /workers`).
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn workers(&self) -> Result<Vec<WorkerDocument>, ClientError> {
+        self.pages("/api/v1/workers", None).await
+    }
+
+    /// Makes a join token (`POST /worker-tokens`).
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn create_token(&self, request: &TokenRequest) -> Result<TokenCreated, ClientError> {
+        self.post("/api/v1/worker-tokens", request).await
+    }
+
+    /// Join tokens without their secrets (`GET /worker-tokens`).
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn tokens(&self) -> Result<Vec<TokenDocument>, ClientError> {
+        self.pages("/api/v1/worker-tokens", None).await
+    }
+
+    /// Makes a join token useless (`DELETE /worker-tokens/{id}`).
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn revoke_token(&self, id: &str) -> Result<(), ClientError> {
+        self.command(Method::DELETE, &format!("/api/v1/worker-tokens/{id}"), None).await
+    }
+
+    /// The cluster (`GET /cluster`).
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn cluster(&self) -> Result<ClusterDocument, ClientError> {
+        self.get("/api/v1/cluster").await
+    }
+
+    /// Hands leadership to the voter named `to`, or to the most caught-up one (`POST /cluster/transfer-leadership`).
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn transfer_leadership(&self, to: Option<String>) -> Result<(), ClientError> {
+        let body = encode(&TransferRequest { to });
+        self.command(Method::POST, "/api/v1/cluster/transfer-leadership", Some(body)).await
+    }
+
+    /// Whether a node's process answers (`GET /healthz`). Asked once, without retries.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn healthz(&self) -> Result<(), ClientError> {
+        let reply = self.once(&self.call(Method::GET, "/healthz", None)).await?;
+        self.good(reply).await.map(|_| ())
+    }
+
+    /// Whether a node can take requests (`GET /readyz`). Asked once, without retries.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; a node that is not ready answers 503.
+    pub async fn readyz(&self) -> Result<(), ClientError> {
+        let reply = self.once(&self.call(Method::GET, "/readyz", None)).await?;
+        self.good(reply).await.map(|_| ())
+    }
+
+    /// What the node runs (`GET /version`).
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn version(&self) -> Result<VersionDocument, ClientError> {
+        self.get("/version").await
+    }
+
+    /// Adds `min_index` after a submission, so that a node behind the one that took it waits instead of saying 404.
+    fn fresh(&self, path: &str) -> String {
+        match self.submitted_index.load(Ordering::Relaxed) {
+            0 => path.to_owned(),
+            index => format!("{path}?min_index={index}"),
+        }
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        let reply = self.send(&self.call(Method::GET, path, None)).await?;
+        self.decode(reply).await
+    }
+
+    async fn post<T: DeserializeOwned>(&self, path: &str, body: &(impl Serialize + Sync)) -> Result<T, ClientError> {
+        let reply = self.send(&self.call(Method::POST, path, Some(encode(body)))).await?;
+        self.decode(reply).await
+    }
+
+    /// A call whose answer says nothing beyond that it was done.
+    async fn command(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Result<(), ClientError> {
+        let reply = self.send(&self.call(method, path, body)).await?;
+        self.good(reply).await.map(|_| ())
+    }
+
+    /// Every page of a list, following its cursors from `after` on.
+    async fn pages<T: DeserializeOwned>(&self, path: &str, mut after: Option<String>) -> Result<Vec<T>, ClientError> {
+        let mut items = Vec::new();
+        loop {
+            let joint = if path.contains('?') { '&' } else { '?' };
+            let page_path = match &after {
+                Some(cursor) => format!("{path}{joint}after={}", url_safe(cursor)?),
+                None => path.to_owned(),
+            };
+            let page: Page<T> = self.get(&page_path).await?;
+            items.extend(page.items);
+            match page.next {
+                Some(next) if after.as_ref() != Some(&next) => after = Some(next),
+                _ => return Ok(items),
+            }
+        }
+    }
+
+    fn call(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Call {
+        let idempotency_key = (method == Method::POST).then(|| format!("{:032x}", rand::random::<u128>()));
+        Call { method, path: path.to_owned(), body, idempotency_key, token: self.token.clone() }
+    }
+
+    async fn once(&self, call: &Call) -> Result<Reply, ClientError> {
+        self.backend.attempt(call).await.map_err(Attempt::into_error)
+    }
+
+    /// Sends a call, and again where that is safe and sensible, until [`retry`] says stop.
+    async fn send(&self, call: &Call) -> Result<Reply, ClientError> {
+        let started = Instant::now();
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let outcome = self.backend.attempt(call).await;
+            let verdict = match &outcome {
+                Ok(reply) if reply.status == StatusCode::SERVICE_UNAVAILABLE => retry::Outcome::Busy(reply.retry_after),
+                Ok(_) => retry::Outcome::Answered,
+                Err(Attempt::Connect { .. } | Attempt::Setup { .. }) => retry::Outcome::Refused,
+                Err(Attempt::Broken { .. }) => retry::Outcome::Broken,
+            };
+            match retry::wait(verdict, tries, started.elapsed()) {
+                None => return outcome.map_err(Attempt::into_error),
+                Some(pause) => self.pause(pause).await,
+            }
+        }
+    }
+
+    async fn pause(&self, pause: Duration) {
+        tokio::time::sleep(pause).await;
+    }
+
+    /// Turns an answer that is not 2xx into its error.
+    async fn good(&self, reply: Reply) -> Result<Reply, ClientError> {
+        if reply.status.is_success() {
+            return Ok(reply);
+        }
+        let status = reply.status;
+        let body = reply.whole(ANSWER_BYTES_MAX).await.unwrap_or_default();
+        match serde_json::from_slice::<Problem>(&body) {
+            Ok(problem) if !problem.detail.is_empty() || !problem.code.is_empty() => {
+                Err(ClientError::Refused { status: status.as_u16(), problem: Box::new(problem) })
+            }
+            _ => Err(ClientError::Unexpected { status: status.as_u16() }),
+        }
+    }
+
+    async fn decode<T: DeserializeOwned>(&self, reply: Reply) -> Result<T, ClientError> {
+        let body = self.good(reply).await?.whole(ANSWER_BYTES_MAX).await?;
+        serde_json::from_slice(&body).map_err(|source| ClientError::NotUnderstood { what: "answer", source })
+    }
+}
+
+fn encode(document: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(document).expect("documents have only strings, numbers and lists")
+}
+
+/// Cursors are opaque but must fit a query as they are.
+fn url_safe(cursor: &str) -> Result<&str, ClientError> {
+    let good = cursor.len() <= 512 && cursor.chars().all(|c| c.is_ascii_alphanumeric() || "-_.~".contains(c));
+    if good { Ok(cursor) } else { Err(ClientError::BadCursor) }
+}
+
+#[cfg(test)]
+#[path = "client/client_test.rs"]
+mod tests;

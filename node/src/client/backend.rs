@@ -1,0 +1,191 @@
+//! One try of one call: over HTTP, or into a router in this process.
+
+use std::fmt;
+use std::pin::Pin;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+use tower::ServiceExt;
+
+use super::ClientError;
+use crate::config::Secret;
+
+/// A node on the same network accepts within milliseconds; across the world within a second.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Longest silence in an answer: a node that waits for a leader says so within seconds.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// An answer's bytes as they come; an error is what the connection failed with.
+pub(super) type BodyStream = Pin<Box<dyn Stream<Item = Result<Bytes, String>> + Send>>;
+
+/// A request, ready to be sent any number of times.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) method: Method,
+    pub(super) path: String,
+    pub(super) body: Option<Vec<u8>>,
+    pub(super) idempotency_key: Option<String>,
+    pub(super) token: Option<Secret>,
+}
+
+/// An answer, its body still to come.
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    pub(super) retry_after: Option<Duration>,
+    pub(super) body: BodyStream,
+}
+
+/// How a try failed.
+#[derive(Debug)]
+pub(super) enum Attempt {
+    /// Nobody took the connection.
+    Connect { endpoints: String, reason: String },
+    /// It broke later.
+    Broken { reason: String },
+    /// The request could not even be built.
+    Setup { reason: String },
+}
+
+impl Attempt {
+    pub(super) fn into_error(self) -> ClientError {
+        match self {
+            Self::Connect { endpoints, reason } => ClientError::Unreachable { endpoints, reason },
+            Self::Broken { reason } => ClientError::Interrupted { reason },
+            Self::Setup { reason } => ClientError::Setup { reason },
+        }
+    }
+}
+
+impl Reply {
+    fn new(status: StatusCode, headers: &HeaderMap, body: BodyStream) -> Self {
+        let retry_after = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let retry_after = retry_after.and_then(|seconds| seconds.trim().parse().ok()).map(Duration::from_secs);
+        Self { status, retry_after, body }
+    }
+
+    /// The whole body, up to `limit_bytes`.
+    pub(super) async fn whole(mut self, limit_bytes: usize) -> Result<Vec<u8>, ClientError> {
+        let mut whole = Vec::new();
+        while let Some(part) = self.body.next().await {
+            let part = part.map_err(|reason| ClientError::Interrupted { reason })?;
+            if whole.len() + part.len() > limit_bytes {
+                return Err(ClientError::TooLarge { limit_bytes });
+            }
+            whole.extend_from_slice(&part);
+        }
+        Ok(whole)
+    }
+}
+
+/// Where calls go.
+pub(super) enum Backend {
+    Http { http: reqwest::Client, endpoints: Vec<String> },
+    InProcess { router: Router },
+}
+
+impl fmt::Debug for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http { endpoints, .. } => f.debug_struct("Http").field("endpoints", endpoints).finish(),
+            Self::InProcess { .. } => f.write_str("InProcess"),
+        }
+    }
+}
+
+impl Backend {
+    /// Redirects are not followed and no proxy of the environment is used: the token goes to the named node only.
+    pub(super) fn http(endpoints: Vec<String>) -> Result<Self, ClientError> {
+        let setup = |reason: String| ClientError::Setup { reason };
+        if endpoints.is_empty() {
+            return Err(setup("no API address".to_owned()));
+        }
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(READ_TIMEOUT)
+            .user_agent(concat!("pentora/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| setup(innermost(&error)))?;
+        Ok(Self::Http { http, endpoints })
+    }
+
+    pub(super) fn in_process(router: Router) -> Self {
+        Self::InProcess { router }
+    }
+
+    /// Sends `call` once; over HTTP, to the first endpoint that takes the connection.
+    pub(super) async fn attempt(&self, call: &Call) -> Result<Reply, Attempt> {
+        match self {
+            Self::InProcess { router } => in_process(router, call).await,
+            Self::Http { http, endpoints } => {
+                let mut reasons = String::new();
+                for endpoint in endpoints {
+                    match over_http(http, endpoint, call).await {
+                        Err(Attempt::Connect { reason, .. }) => reasons = reason,
+                        outcome => return outcome,
+                    }
+                }
+                Err(Attempt::Connect { endpoints: endpoints.join(", "), reason: reasons })
+            }
+        }
+    }
+}
+
+/// The header lines of a call.
+fn headers(call: &Call) -> impl Iterator<Item = (header::HeaderName, String)> {
+    let body = call.body.as_ref().map(|_| (header::CONTENT_TYPE, "application/json".to_owned()));
+    let token = call.token.as_ref().map(|token| (header::AUTHORIZATION, format!("Bearer {}", token.expose())));
+    let key = call.idempotency_key.clone().map(|key| (header::HeaderName::from_static("idempotency-key"), key));
+    body.into_iter().chain(token).chain(key)
+}
+
+async fn over_http(http: &reqwest::Client, endpoint: &str, call: &Call) -> Result<Reply, Attempt> {
+    let mut request = http.request(call.method.clone(), format!("{endpoint}{}", call.path));
+    for (name, value) in headers(call) {
+        request = request.header(name, value);
+    }
+    if let Some(body) = &call.body {
+        request = request.body(body.clone());
+    }
+    let response = request.send().await.map_err(|error| {
+        let reason = innermost(&error);
+        match () {
+            () if error.is_connect() => Attempt::Connect { endpoints: endpoint.to_owned(), reason },
+            () if error.is_builder() => Attempt::Setup { reason },
+            () => Attempt::Broken { reason },
+        }
+    })?;
+    let (status, headers) = (response.status(), response.headers().clone());
+    let body = response.bytes_stream().map(|part| part.map_err(|error| innermost(&error))).boxed();
+    Ok(Reply::new(status, &headers, body))
+}
+
+async fn in_process(router: &Router, call: &Call) -> Result<Reply, Attempt> {
+    let mut request = Request::builder().method(call.method.clone()).uri(&call.path);
+    for (name, value) in headers(call) {
+        request = request.header(name, value);
+    }
+    let body = call.body.clone().map_or_else(Body::empty, Body::from);
+    let request = request.body(body).map_err(|error| Attempt::Setup { reason: error.to_string() })?;
+    let response = match router.clone().oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    };
+    let (parts, body) = response.into_parts();
+    let body = body.into_data_stream().map(|part| part.map_err(|error| innermost(&error))).boxed();
+    Ok(Reply::new(parts.status, &parts.headers, body))
+}
+
+/// The last of a chain of causes, which is the one that names the fault ("connection refused").
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut last = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    last.to_string()
+}

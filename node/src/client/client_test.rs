@@ -1,0 +1,190 @@
+//! The client against small routers, in process and over a real socket on loopback.
+
+use std::sync::{Arc, Mutex};
+
+use axum::extract::{Path, Query, Request};
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::json;
+
+use super::*;
+use crate::document::JobResults;
+
+/// What a test node saw.
+type Seen = Arc<Mutex<Vec<(String, HeaderMap)>>>;
+
+fn record(seen: &Seen, request: &Request) {
+    seen.lock().unwrap().push((request.uri().to_string(), request.headers().clone()));
+}
+
+fn job() -> JobDocument {
+    JobDocument {
+        job_id: "job-1".into(),
+        status: "running".into(),
+        workers: 1,
+        targets_scanned: 1,
+        duration: "1s".into(),
+        results: JobResults::default(),
+        worker_stats: Vec::new(),
+        targets_total: 2,
+        priority: crate::document::Priority::Normal,
+        submitted_at: String::new(),
+        started_at: None,
+        finished_at: None,
+        elapsed_seconds: 1.0,
+        eta_seconds: None,
+        active_workers: 1,
+        probes_sent: 0,
+        reason: None,
+    }
+}
+
+fn problem(status: u16, code: &str, retry_after: Option<&str>) -> Response {
+    let mut response =
+        (StatusCode::from_u16(status).unwrap(), Json(Problem::new(status, code, "t", "d"))).into_response();
+    if let Some(seconds) = retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.parse().unwrap());
+    }
+    response
+}
+
+/// Serves `router` on a free port of loopback for as long as the guard lives.
+async fn serve(router: Router) -> (String, tokio::task::JoinSet<()>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(async move { axum::serve(listener, router).await.unwrap() });
+    (endpoint, tasks)
+}
+
+#[tokio::test]
+async fn a_submission_is_repeated_with_the_same_key_until_a_leader_takes_it() {
+    let seen = Seen::default();
+    let router = {
+        let seen = seen.clone();
+        Router::new()
+            .route(
+                "/api/v1/scans",
+                post(move |request: Request| async move {
+                    record(&seen, &request);
+                    let tries = seen.lock().unwrap().len();
+                    match tries {
+                        1 | 2 => problem(503, "quorum_lost", Some("0")),
+                        _ => {
+                            Json(json!({"job_id": "job-1", "targets": 2, "partitions": 1, "index": 7})).into_response()
+                        }
+                    }
+                }),
+            )
+            .route(
+                "/api/v1/jobs/{id}",
+                get(|request: Request| async move { request.uri().query().unwrap().to_owned() }),
+            )
+    };
+    let client = Client::in_process(router, Some(Secret::new("pna_1")));
+    let accepted = client.scan(&ScanRequest::default()).await.unwrap();
+    assert_eq!((accepted.job_id.as_str(), accepted.index), ("job-1", 7));
+    let seen = seen.lock().unwrap();
+    let keys: Vec<_> = seen.iter().map(|(_, headers)| headers["idempotency-key"].clone()).collect();
+    assert!(keys.len() == 3 && keys.iter().all(|key| *key == keys[0] && key.len() == 32), "{keys:?}");
+    assert_eq!(seen[0].1[header::AUTHORIZATION], "Bearer pna_1");
+    assert_eq!(client.fresh("/x"), "/x?min_index=7", "later questions wait for the entry");
+}
+
+#[tokio::test]
+async fn a_problem_keeps_its_code_and_is_not_repeated() {
+    let seen = Seen::default();
+    let router = {
+        let seen = seen.clone();
+        Router::new().route(
+            "/api/v1/scans",
+            post(move |request: Request| async move {
+                record(&seen, &request);
+                problem(403, "scope_denied", None)
+            }),
+        )
+    };
+    let error = Client::in_process(router, None).scan(&ScanRequest::default()).await.unwrap_err();
+    assert_eq!((error.code(), error.to_string().as_str(), error.is_passing()), ("scope_denied", "d", false));
+    assert_eq!(seen.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn lists_follow_their_cursors_to_the_end() {
+    let page = |Query(query): Query<std::collections::HashMap<String, String>>| async move {
+        match query.get("after").map(String::as_str) {
+            None => Json(json!({"items": [job()], "next": "c1"})),
+            Some("c1") => Json(json!({"items": [job(), job()]})),
+            Some(_) => Json(json!({"items": []})),
+        }
+    };
+    let client = Client::in_process(Router::new().route("/api/v1/jobs", get(page)), None);
+    assert_eq!(client.jobs().await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_cursor_that_would_change_the_request_is_refused() {
+    let page = || async { Json(json!({"items": [job()], "next": "x&min_index=0"})) };
+    let client = Client::in_process(Router::new().route("/api/v1/jobs", get(page)), None);
+    assert!(matches!(client.jobs().await, Err(ClientError::BadCursor)));
+}
+
+#[tokio::test]
+async fn over_a_socket_the_same_calls_give_the_same_answers() {
+    let router = Router::new()
+        .route(
+            "/api/v1/jobs/{id}",
+            get(|Path(id): Path<String>| async move { Json(JobDocument { job_id: id, ..job() }) }),
+        )
+        .route("/api/v1/jobs/{id}/results", get(|| async { "one\ntwo\n" }))
+        .route("/api/v1/worker-tokens/{id}", axum::routing::delete(|| async { StatusCode::NO_CONTENT }))
+        .route("/healthz", get(|| async { "ok" }));
+    let (endpoint, _tasks) = serve(router).await;
+    let client = Client::http(vec![endpoint], None).unwrap();
+    assert_eq!(client.job("job-9").await.unwrap().job_id, "job-9");
+    client.healthz().await.unwrap();
+    client.revoke_token("t").await.unwrap();
+    let mut lines = client.results("job-9").await.unwrap();
+    assert_eq!(lines.next().await.unwrap().as_deref(), Some(&b"one"[..]));
+    assert_eq!(lines.next().await.unwrap().as_deref(), Some(&b"two"[..]));
+    assert_eq!(lines.next().await.unwrap(), None);
+    let error = client.cluster().await.unwrap_err();
+    assert!(matches!(error, ClientError::Unexpected { status: 404 }), "{error}");
+}
+
+#[tokio::test]
+async fn the_second_address_is_asked_when_the_first_refuses_and_nobody_means_unreachable() {
+    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nobody = format!("http://{}", closed.local_addr().unwrap());
+    drop(closed);
+    let (endpoint, _tasks) = serve(Router::new().route("/healthz", get(|| async { "ok" }))).await;
+    Client::http(vec![nobody.clone(), endpoint], None).unwrap().healthz().await.unwrap();
+
+    let started = Instant::now();
+    let error = Client::http(vec![nobody], None).unwrap().cluster().await.unwrap_err();
+    assert!(matches!(&error, ClientError::Unreachable { reason, .. } if reason.contains("refused")), "{error}");
+    assert!(error.is_passing() && started.elapsed() < Duration::from_secs(2), "a refused connection is told at once");
+}
+
+#[tokio::test]
+async fn a_connection_cut_in_mid_answer_is_tried_again() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(async move {
+        let (first, _) = listener.accept().await.unwrap();
+        drop(first);
+        let (mut second, _) = listener.accept().await.unwrap();
+        let mut request = [0; 4096];
+        let read = second.read(&mut request).await.unwrap();
+        assert!(read > 0);
+        let body = r#"{"name":"pentora","version":"0","api":"v1"}"#;
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        second.write_all(answer.as_bytes()).await.unwrap();
+    });
+    let version = Client::http(vec![endpoint], None).unwrap().version().await.unwrap();
+    assert_eq!(version.api, "v1");
+}

@@ -1,0 +1,159 @@
+//! Which node to ask, and with which token.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use crate::config::{Loaded, Origin, Secret};
+
+/// Largest token file: a token is a line.
+const TOKEN_FILE_BYTES_MAX: u64 = 64 * 1024;
+
+/// Where a node is expected, and the proof of who is asking.
+#[derive(Debug, Clone)]
+pub struct Location {
+    /// `http://host:port`, in order of preference.
+    pub endpoints: Vec<String>,
+    /// The API token, if one was found.
+    pub token: Option<Secret>,
+    /// Whether somebody named a cluster, rather than us hoping for one on this host.
+    pub chosen: bool,
+    /// Where a token was looked for, as a sentence fragment.
+    pub searched: String,
+}
+
+/// A token file that was named and cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("the token file {} ({origin}) cannot be used: {reason}", path.display())]
+pub struct TokenFileError {
+    /// The file.
+    pub path: PathBuf,
+    /// Who named it.
+    pub origin: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// Finds addresses and token in `loaded`.
+///
+/// Addresses: `--api`, `PENTORA_API`, `client.api`, else the API of a node on this host. Token: the file of
+/// `--token-file`, `PENTORA_TOKEN_FILE` or `client.token_file`, else `admin.token` in the data directory, which the
+/// first node of a cluster writes.
+///
+/// # Errors
+/// A token file was named and cannot be read. A missing `admin.token` is no error.
+pub fn locate(loaded: &Loaded) -> Result<Location, TokenFileError> {
+    let client = &loaded.config.client;
+    let endpoints = match &client.api {
+        Some(api) => api.split(',').map(str::to_owned).collect(),
+        None => vec![format!("http://{}", reachable(loaded.config.api.listen))],
+    };
+    let chosen = client.api.is_some();
+    if let Some(path) = &client.token_file {
+        let origin = loaded.origin("client.token_file").map_or_else(String::new, Origin::to_string);
+        return match read_token(path) {
+            Ok(token) => Ok(Location {
+                endpoints,
+                token: Some(token),
+                chosen,
+                searched: format!("{} ({origin})", path.display()),
+            }),
+            Err(reason) => Err(TokenFileError { path: path.clone(), origin, reason }),
+        };
+    }
+    let path = loaded.config.data_dir.join("admin.token");
+    let (token, found) = match read_token(&path) {
+        Ok(token) => (Some(token), "was used".to_owned()),
+        Err(reason) => (None, reason),
+    };
+    let searched =
+        format!("no --token-file, PENTORA_TOKEN_FILE or client.token_file was given; {}: {found}", path.display());
+    Ok(Location { endpoints, token, chosen, searched })
+}
+
+/// The address under which a listener on this host is reached.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+/// The one line of a token file.
+///
+/// # Errors
+/// A sentence fragment: missing, unreadable, empty, or not a token.
+pub fn read_token(path: &Path) -> Result<Secret, String> {
+    use std::io::Read;
+    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    let mut text = String::new();
+    file.take(TOKEN_FILE_BYTES_MAX).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    checked_token(&text)
+}
+
+/// A token as a header can carry it.
+///
+/// # Errors
+/// A sentence fragment: empty, or with characters that no token has.
+pub fn checked_token(text: &str) -> Result<Secret, String> {
+    let token = Secret::new(text);
+    match token.expose() {
+        "" => Err("it is empty".to_owned()),
+        text if !text.chars().all(|c| c.is_ascii_graphic()) => Err("it holds more than one token".to_owned()),
+        _ => Ok(token),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{FlagValue, Raw, Sources, load};
+
+    fn located(directory: &Path, flags: &[(&'static str, &str)]) -> Result<Location, TokenFileError> {
+        let flag =
+            |(key, value): &(&'static str, &str)| FlagValue { key, flag: "--x", value: Raw::Text((*value).to_owned()) };
+        let mut sources = Sources { flags: flags.iter().map(flag).collect(), ..Sources::default() };
+        sources.env.insert("PENTORA_DATA_DIR".to_owned(), directory.display().to_string());
+        locate(&load(&sources).unwrap())
+    }
+
+    #[test]
+    fn without_settings_a_node_on_this_host_is_hoped_for_with_the_token_of_its_data_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let location = located(directory.path(), &[]).unwrap();
+        assert_eq!(location.endpoints, ["http://127.0.0.1:8080"]);
+        assert!(!location.chosen && location.token.is_none());
+        assert!(location.searched.contains("admin.token: No such file"), "{}", location.searched);
+
+        std::fs::write(directory.path().join("admin.token"), "pna_1\n").unwrap();
+        let location = located(directory.path(), &[("server.api.listen", "[::]:81")]).unwrap();
+        assert_eq!(location.endpoints, ["http://[::1]:81"]);
+        assert_eq!(location.token.as_ref().map(Secret::expose), Some("pna_1"));
+    }
+
+    #[test]
+    fn a_named_cluster_is_chosen_with_every_address() {
+        let directory = tempfile::tempdir().unwrap();
+        let location = located(directory.path(), &[("client.api", "http://n1:8080,http://n2:8080/")]).unwrap();
+        assert!(location.chosen);
+        assert_eq!(location.endpoints, ["http://n1:8080", "http://n2:8080"]);
+    }
+
+    #[test]
+    fn a_named_token_file_must_hold_one_token() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("t");
+        let named = |text: Option<&str>| {
+            if let Some(text) = text {
+                std::fs::write(&path, text).unwrap();
+            }
+            located(directory.path(), &[("client.token_file", path.to_str().unwrap())])
+                .map_err(|error| error.to_string())
+        };
+        assert!(named(None).unwrap_err().contains("(flag --x) cannot be used: No such file"));
+        assert!(named(Some(" \n")).unwrap_err().contains("it is empty"));
+        assert!(named(Some("a b")).unwrap_err().contains("more than one"));
+        assert_eq!(named(Some("pna_2\n")).unwrap().token.as_ref().map(Secret::expose), Some("pna_2"));
+    }
+}

@@ -11,8 +11,9 @@ const MARGIN: f64 = 20.0;
 const TRIES_MIN: u8 = 2;
 /// Most tries; enough for 20 % loss each way at the usual confidence.
 const TRIES_MAX: u8 = 10;
-/// After this many tries the counts are halved, so that the estimate follows a network that changes.
-const MEMORY_TRIES: u64 = 32_768;
+/// After this many tries the counts are halved, so that the estimate follows a network that changes. It is more than a
+/// unit has answers: answers to retransmissions come late, and a short memory would hold too many of them.
+const MEMORY_TRIES: u64 = 1 << 20;
 
 /// Running estimate of the loss of a round trip.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -37,7 +38,7 @@ impl LossEstimate {
 
     /// Share of round trips lost, 0 while nothing has answered.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "the counts stay below 2^16")]
+    #[expect(clippy::cast_precision_loss, reason = "the counts stay below 2^21")]
     pub fn rate(&self) -> f64 {
         if self.answers == 0 { 0.0 } else { (self.tries - self.answers) as f64 / self.tries as f64 }
     }
@@ -88,7 +89,7 @@ mod tests {
     fn the_estimate_follows_a_network_that_changes() {
         let mut loss = after(1, 20_000);
         assert!(loss.rate() > 0.4);
-        (0..200_000).for_each(|_| loss.answered(1));
+        (0..5_000_000).for_each(|_| loss.answered(1));
         assert!(loss.rate() < 0.01, "{}", loss.rate());
     }
 }

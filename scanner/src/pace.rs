@@ -143,8 +143,8 @@ mod tests {
             pps in 1_u64..2_000_000, batch in 1_u32..64, late in proptest::collection::vec(0_u64..20_000, 1..20)
         ) {
             let sent = send(&RateCap::new(Some(pps.min(200_000))), 1, batch, &late);
-            let allowed = (pps.min(200_000) as f64 * 0.1 * 1.05).ceil() as usize;
-            prop_assert!(most_in(WINDOW, &sent) <= allowed.max(1), "{} > {allowed}", most_in(WINDOW, &sent));
+            let allowed = (pps.min(200_000) * 105).div_ceil(1000).max(1);
+            prop_assert!(most_in(WINDOW, &sent) as u64 <= allowed, "{} > {allowed}", most_in(WINDOW, &sent));
         }
 
         #[test]

@@ -82,7 +82,11 @@ impl Plan {
     /// All targets of the partition.
     #[must_use]
     pub fn target_set(&self) -> &TargetSet {
-        self.spec.partitions.get(self.partition).expect("checked when the plan was made")
+        self.in_spec()
+    }
+
+    fn in_spec(&self) -> &TargetSet {
+        self.spec.partitions.get(self.partition).expect("a plan is only made of a partition that is there")
     }
 }
 

@@ -245,7 +245,7 @@ mod tests {
         assert_eq!(ports("u:161").to_string(), "U:161");
         assert_eq!(ports("tcp:1,udp:2").to_string(), "T:1,U:2");
         assert_eq!(ports("oracle").to_string(), "1521,1525-1526");
-        assert_eq!(ports("http-alt").contains(Port::tcp(8080)), true);
+        assert!(ports("http-alt").contains(Port::tcp(8080)));
     }
 
     #[test]

@@ -2,11 +2,11 @@
 //! may open, it says what to send, what to give up and what was found.
 //!
 //! Hosts of the unit enter as there is room and stand in line; each in turn is sent its next probe, so a host's ports
-//! are spread over the time that all hosts take. A probe that is not answered in time goes to the end of the scan's
-//! own line and is sent again as often as the measured loss asks for ([`LossEstimate`]); the wait follows the measured
-//! round trips ([`RttTable`]) and doubles with each try. How many probes are in flight is the [`window`]'s decision, how
-//! many per second the job's [`RateCap`]'s. Each send is checked against scope and exclusions here, last thing before
-//! the packet.
+//! are spread over the time that all hosts take. A probe that is not answered in time is sent again before any new one,
+//! so that loss shows early, and as often as the measured loss asks for ([`LossEstimate`]); the wait follows the measured
+//! round trips ([`RttTable`]). How many probes are in flight is the [`window`]'s decision; how many per second that of the
+//! job's [`RateCap`], and of the [`throttle`] where the network loses them. Each send is checked against scope and
+//! exclusions here, last thing before the packet.
 //!
 //! Hosts that never answer leave no finding. A session holds at most [`ACTIVE_PORTS_MAX`] bits of port state, whatever
 //! the unit's size.
@@ -14,6 +14,7 @@
 mod discovery;
 mod host;
 mod limits;
+mod throttle;
 mod window;
 
 use std::cmp::Reverse;
@@ -26,6 +27,7 @@ use std::time::Duration;
 use self::discovery::DiscoveryPort;
 use self::host::{Host, Stage};
 use self::limits::Limits;
+use self::throttle::{History, Throttle};
 use self::window::Window;
 use crate::arena::{Arena, Key};
 use crate::finding::{Finding, HostState, Observation, PortState, Reason};
@@ -43,9 +45,6 @@ const ACTIVE_PORTS_MAX: u32 = 1 << 22;
 const ACTIVE_HOSTS_MAX: u32 = 16_384;
 /// Hosts entered per call, so that the first probe does not wait for all of them.
 const ENTER_AT_ONCE: u32 = 256;
-/// One send in this many is a retransmission while there is anything else to send: loss is noticed early, and hosts
-/// do not wait for the end of the unit.
-const RETRY_SHARE: u64 = 4;
 /// How long to leave this machine alone when it has no socket or port left.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(10);
 /// A machine that has had no room for a single probe for so long will not have any.
@@ -146,6 +145,7 @@ struct Flight {
     sent_at: Duration,
     /// How long the try before this one was waited for.
     waited_before: Duration,
+    history: History,
 }
 
 /// The scan of one unit.
@@ -170,9 +170,9 @@ pub struct Session {
     rtt: RttTable,
     loss: LossEstimate,
     window: Window,
+    throttle: Throttle,
     findings: Vec<Finding>,
     counts: Counts,
-    sends: u64,
     paused_until: Duration,
     starved_since: Option<Duration>,
 }
@@ -198,9 +198,9 @@ impl Session {
             rtt: RttTable::new(limits.timeout_min),
             loss: LossEstimate::default(),
             window: Window::new(limits.window_start, limits.window_max),
+            throttle: Throttle::new(),
             findings: Vec::new(),
             counts: Counts::default(),
-            sends: 0,
             paused_until: Duration::ZERO,
             starved_since: None,
             plan,
@@ -233,7 +233,8 @@ impl Session {
             if !has_room || (self.line.is_empty() && self.bench.is_empty()) {
                 return Step::Wait { until };
             }
-            if let Err(next) = self.pace.admit(now, self.limits.rate_max_pps, 1) {
+            let admitted = self.throttle.admit(now).and_then(|()| self.pace.admit(now, self.limits.rate_max_pps, 1));
+            if let Err(next) = admitted {
                 return Step::Wait { until: until.min(next) };
             }
             // What was chosen may turn out to be nothing to send; then there is less to choose from the next time.
@@ -264,7 +265,8 @@ impl Session {
         let address = host.address;
         self.rtt.sample(address, rtt);
         self.loss.answered(if was_lost { flight.attempt } else { 1 });
-        self.window.answered(now, was_lost, self.flights.len() + 1);
+        self.throttle.answered(flight.attempt, was_lost, &flight.history);
+        self.window.answered();
         self.counts.replies += 1;
         self.note_up(flight.host, answer.reason);
         let listen = flight.position.and_then(|position| self.note_port(&flight, position, answer));
@@ -403,8 +405,7 @@ impl Session {
 
     /// The next probe that is worth sending: a new one, or one to send again.
     fn choose(&mut self, now: Duration) -> Option<Flight> {
-        let turn_for_retry = self.sends.is_multiple_of(RETRY_SHARE) || self.line.is_empty();
-        if turn_for_retry && let Some(flight) = self.bench.pop_front() {
+        if let Some(flight) = self.bench.pop_front() {
             return Some(Flight { sent_at: now, ..flight });
         }
         while let Some(key) = self.line.pop_front() {
@@ -426,13 +427,22 @@ impl Session {
             host.queued = true;
             host.pending += 1;
             self.line.push_back(key);
-            return Some(Flight { host: key, port, position, attempt: 1, sent_at: now, waited_before: Duration::ZERO });
+            let history = History::default();
+            return Some(Flight {
+                host: key,
+                port,
+                position,
+                attempt: 1,
+                sent_at: now,
+                waited_before: Duration::ZERO,
+                history,
+            });
         }
         None
     }
 
     /// Sends a probe, unless its address turns out not to be allowed or its answer not to matter any more.
-    fn launch(&mut self, flight: Flight, now: Duration) -> Option<Step> {
+    fn launch(&mut self, mut flight: Flight, now: Duration) -> Option<Step> {
         let host = self.hosts.get_mut(flight.host)?;
         let address = host.address;
         let is_moot = flight.attempt > 1 && flight.position.is_none() && host.up.is_some();
@@ -440,7 +450,7 @@ impl Session {
             self.forgo(flight.host, is_moot);
             return None;
         }
-        self.sends += 1;
+        self.throttle.sent(now, self.rtt.timeout(address), flight.attempt, &mut flight.history);
         self.counts.probes_sent += 1;
         self.counts.retransmitted += u64::from(flight.attempt > 1);
         let to = SocketAddr::new(address, flight.port);
@@ -482,17 +492,23 @@ impl Session {
                 continue;
             }
             self.flights.remove(probe);
-            if flight.attempt < self.tries_wanted() {
-                self.bench.push_back(Flight { attempt: flight.attempt + 1, waited_before: wait, ..flight });
+            let is_settled = flight.attempt >= self.tries_wanted();
+            self.window.silent(is_settled);
+            if is_settled {
+                self.give_up(flight.host);
             } else {
-                self.window.silent();
-                if let Some(host) = self.hosts.get_mut(flight.host) {
-                    host.pending -= 1;
-                }
-                self.settle(flight.host);
+                self.bench.push_back(Flight { attempt: flight.attempt + 1, waited_before: wait, ..flight });
             }
             return Some(probe);
         }
+    }
+
+    /// A probe has ended without an answer.
+    fn give_up(&mut self, key: Key) {
+        if let Some(host) = self.hosts.get_mut(key) {
+            host.pending -= 1;
+        }
+        self.settle(key);
     }
 
     fn next_timer(&self) -> Option<Duration> {
@@ -503,12 +519,13 @@ impl Session {
         self.limits.tries.unwrap_or_else(|| self.loss.tries_wanted(self.plan.spec().confidence))
     }
 
-    /// How long this try is waited for: the measured time-out, doubled with each try before (RFC 6298 section 5.5),
-    /// and longer for the last one, after which the host would be missed for good.
+    /// How long this try is waited for: the measured time-out, doubled with each try (RFC 6298 section 5.5) but only
+    /// twice, since the window answers for congestion, and the longest for the last one, after which the port would be
+    /// missed for good.
     fn wait_of(&self, flight: &Flight, address: IpAddr) -> Duration {
         let timeout = self.rtt.timeout(address);
         let longest = self.limits.wait_max.max(timeout.min(self.limits.wait_max * 3));
-        let doubled = timeout * (1 << (flight.attempt - 1).min(8));
+        let doubled = timeout * (1 << (flight.attempt - 1).min(2));
         let is_last = flight.attempt >= self.tries_wanted();
         let wait = if is_last { doubled.max(4 * timeout).max(self.limits.last_wait_min) } else { doubled };
         // Before anything has answered, the time-out is RFC 6298's whole second: as good as the longest wait.

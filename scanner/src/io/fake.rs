@@ -1,1 +1,234 @@
-//! A network in virtual time, for tests.
+//! A network in virtual time, for tests of the session: hosts with known ports, a path with delay, loss and policing.
+//!
+//! It does to a [`Session`] what the connect engine does, but the clock is a number that jumps from event to event and
+//! all chance comes from a seed, so a scan of minutes is over in milliseconds and the same every time.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use crate::arena::Key;
+use crate::finding::{Finding, PortState, Reason};
+use crate::permute::mix;
+use crate::session::{Answer, Counts, Listen, Session, Step};
+
+/// A network to scan; fields are set directly.
+#[derive(Debug, Clone)]
+pub struct FakeNetwork {
+    /// Chooses which packets are lost and how long each takes.
+    pub seed: u64,
+    /// The hosts that are there; every other address is silent.
+    pub hosts: BTreeMap<IpAddr, FakeHost>,
+    /// What names resolve to; any other has no address.
+    pub names: BTreeMap<String, Vec<IpAddr>>,
+    /// Share of packets lost each way.
+    pub loss: f64,
+    /// Round-trip time of hosts that have none of their own.
+    pub rtt: Duration,
+    /// What a round trip may take longer.
+    pub jitter: Duration,
+    /// Packets per second that a firewall lets in; it drops the rest.
+    pub police_pps: Option<u64>,
+    /// What sending one probe costs this machine.
+    pub send_cost: Duration,
+    /// Sockets of this machine; a send beyond them is refused.
+    pub sockets_max: usize,
+    /// Sockets that the session is told of.
+    pub sockets_told: usize,
+}
+
+/// A host of the network.
+#[derive(Debug, Clone, Default)]
+pub struct FakeHost {
+    /// Ports that accept.
+    pub open: BTreeSet<u16>,
+    /// Ports that drop.
+    pub filtered: BTreeSet<u16>,
+    /// Whether ports that are neither drop as well, instead of refusing.
+    pub drops_rest: bool,
+    /// Its own round-trip time.
+    pub rtt: Option<Duration>,
+}
+
+/// What happened.
+#[derive(Debug, Clone)]
+pub struct FakeRun {
+    /// Everything found.
+    pub findings: Vec<Finding>,
+    /// When the session was done.
+    pub elapsed: Duration,
+    /// Its own figures.
+    pub counts: Counts,
+    /// Its estimate of loss.
+    pub loss_rate: f64,
+    /// Every probe with its time.
+    pub sends: Vec<(Duration, SocketAddr)>,
+    /// Most probes out at once.
+    pub in_flight_max: usize,
+    /// Whether it ended with [`Step::Done`].
+    pub is_done: bool,
+}
+
+/// Something that will reach the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    Answer(Key, bool),
+    Silence { host: Key, port: u16 },
+}
+
+impl Default for FakeNetwork {
+    /// Nobody there, nothing lost, a millisecond there and back.
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            hosts: BTreeMap::new(),
+            names: BTreeMap::new(),
+            loss: 0.0,
+            rtt: Duration::from_millis(1),
+            jitter: Duration::ZERO,
+            police_pps: None,
+            send_cost: Duration::from_micros(10),
+            sockets_max: usize::MAX,
+            sockets_told: 20_000,
+        }
+    }
+}
+
+impl FakeNetwork {
+    /// Drives a session to its end.
+    ///
+    /// # Panics
+    /// When the session asks to wait for a time that has passed and changes nothing: it would spin for ever.
+    #[must_use]
+    pub fn run(&self, session: &mut Session) -> FakeRun {
+        let mut state = Running::new(self);
+        let mut idle_turns = 0;
+        loop {
+            state.deliver(session);
+            let room = self.sockets_told.saturating_sub(session.in_flight());
+            let step = session.poll(state.now, room);
+            state.run.findings.append(&mut session.take_findings());
+            idle_turns = if matches!(step, Step::Wait { .. }) { idle_turns + 1 } else { 0 };
+            assert!(idle_turns < 1000, "the session spins at {:?}", state.now);
+            match step {
+                Step::Send { probe, to } => state.send(session, probe, to),
+                Step::Close { .. } => {}
+                Step::Resolve { host, name } => {
+                    let found = self.names.get(&*name).cloned().ok_or_else(|| "no such name".to_owned());
+                    session.on_resolved(host, found);
+                }
+                Step::Wait { until } => {
+                    let event = state.events.peek().map(|Reverse((at, ..))| *at);
+                    let next = event.map_or(until, |event| event.min(until));
+                    if next > state.now {
+                        state.now = next;
+                        idle_turns = 0;
+                    }
+                }
+                Step::Done | Step::Starved => {
+                    state.run.is_done = step == Step::Done;
+                    break;
+                }
+            }
+        }
+        state.run.elapsed = state.now;
+        state.run.counts = session.counts().clone();
+        state.run.loss_rate = session.loss_rate();
+        state.run
+    }
+
+    fn answer(&self, to: SocketAddr) -> Option<(bool, Duration)> {
+        let host = self.hosts.get(&to.ip())?;
+        let is_open = host.open.contains(&to.port());
+        let is_silent = host.filtered.contains(&to.port()) || (host.drops_rest && !is_open);
+        (!is_silent).then_some((is_open, host.rtt.unwrap_or(self.rtt)))
+    }
+}
+
+/// A run in progress.
+struct Running<'a> {
+    network: &'a FakeNetwork,
+    now: Duration,
+    events: BinaryHeap<Reverse<(Duration, u64, Event)>>,
+    drawn: u64,
+    /// When the firewall's bucket is empty again.
+    bucket: Duration,
+    run: FakeRun,
+}
+
+impl<'a> Running<'a> {
+    fn new(network: &'a FakeNetwork) -> Self {
+        let run = FakeRun {
+            findings: Vec::new(),
+            elapsed: Duration::ZERO,
+            counts: Counts::default(),
+            loss_rate: 0.0,
+            sends: Vec::new(),
+            in_flight_max: 0,
+            is_done: false,
+        };
+        let now = Duration::from_secs(1);
+        Self { network, now, events: BinaryHeap::new(), drawn: 0, bucket: Duration::ZERO, run }
+    }
+
+    /// A number from 0 up to less than 1.
+    fn chance(&mut self) -> f64 {
+        self.drawn += 1;
+        let bits = mix(self.network.seed.wrapping_mul(0x2545_f491_4f6c_dd1d).wrapping_add(mix(self.drawn))) >> 11;
+        #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
+        let chance = bits as f64 / (1_u64 << 53) as f64;
+        chance
+    }
+
+    fn send(&mut self, session: &mut Session, probe: Key, to: SocketAddr) {
+        self.run.in_flight_max = self.run.in_flight_max.max(session.in_flight());
+        if session.in_flight() > self.network.sockets_max {
+            return session.on_exhausted(self.now, probe);
+        }
+        self.run.sends.push((self.now, to));
+        self.now += self.network.send_cost;
+        let is_lost = self.is_policed() | (self.chance() < self.network.loss) | (self.chance() < self.network.loss);
+        let (Some((is_open, rtt)), false) = (self.network.answer(to), is_lost) else { return };
+        let at = self.now + rtt + self.network.jitter.mul_f64(self.chance());
+        self.later(at, Event::Answer(probe, is_open));
+    }
+
+    fn is_policed(&mut self) -> bool {
+        let Some(pps) = self.network.police_pps else { return false };
+        let burst = Duration::from_millis(10);
+        self.bucket = self.bucket.max(self.now.saturating_sub(burst));
+        let is_full = self.bucket > self.now;
+        if !is_full {
+            self.bucket += Duration::from_secs(1) / u32::try_from(pps).unwrap_or(u32::MAX);
+        }
+        is_full
+    }
+
+    fn later(&mut self, at: Duration, event: Event) {
+        self.drawn += 1;
+        self.events.push(Reverse((at, self.drawn, event)));
+    }
+
+    fn deliver(&mut self, session: &mut Session) {
+        while let Some(Reverse((at, _, event))) = self.events.peek().copied() {
+            if at > self.now {
+                return;
+            }
+            self.events.pop();
+            match event {
+                Event::Silence { host, port } => session.on_banner(&Listen { host, port, wait: Duration::ZERO }, None),
+                Event::Answer(probe, is_open) => {
+                    let answer = match is_open {
+                        true => Answer { state: PortState::Open, reason: Reason::SynAck },
+                        false => Answer { state: PortState::Closed, reason: Reason::ConnRefused },
+                    };
+                    if let Some(listen) = session.on_answer(self.now, probe, answer) {
+                        let silence = Event::Silence { host: listen.host, port: listen.port };
+                        self.later(self.now + listen.wait, silence);
+                    }
+                }
+            }
+        }
+    }
+}

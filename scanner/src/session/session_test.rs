@@ -1,1 +1,352 @@
-//! tests
+//! Scans of fake networks in virtual time: what is found, how long it takes, what is sent where.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::io::fake::{FakeHost, FakeNetwork, FakeRun};
+use crate::spec::{Profile, ScanSpec, Timing};
+use crate::target::parse_targets;
+
+fn spec(targets: &str, ports: &str) -> ScanSpec {
+    ScanSpec {
+        partitions: vec![parse_targets(targets, "test").unwrap()],
+        ports: ports.parse().unwrap(),
+        seed: 42,
+        ..ScanSpec::default()
+    }
+}
+
+fn session_with(spec: ScanSpec, pace: RateCap, scope: Scope) -> Session {
+    let plan = Plan::new(Arc::new(spec), 0).unwrap();
+    let count = plan.target_count();
+    Session::new(plan, 0..count, Arc::new(scope), Arc::new(pace))
+}
+
+fn session(spec: ScanSpec) -> Session {
+    session_with(spec, RateCap::new(None), Scope::default())
+}
+
+/// Ports are open, filtered or closed by chance; `alive` of every ten addresses are there.
+fn world(targets: &str, ports: &str, alive: u64, seed: u64) -> FakeNetwork {
+    let targets = parse_targets(targets, "test").unwrap();
+    let ports: PortSet = ports.parse().unwrap();
+    let mut hosts = BTreeMap::new();
+    for index in 0..targets.count() {
+        let Some(Target::Address(address)) = targets.get(index) else { continue };
+        let roll = |what: u64| crate::permute::mix(seed ^ crate::permute::mix(index << 20 ^ what)) % 10;
+        if roll(0) < alive {
+            let pick = |from: u64, to: u64| {
+                ports
+                    .iter()
+                    .map(|port| port.number)
+                    .filter(|port| (from..to).contains(&roll(1 + u64::from(*port))))
+                    .collect()
+            };
+            hosts.insert(address, FakeHost { open: pick(0, 2), filtered: pick(2, 3), ..FakeHost::default() });
+        }
+    }
+    FakeNetwork { seed, hosts, ..FakeNetwork::default() }
+}
+
+fn found(run: &FakeRun) -> BTreeSet<(IpAddr, u16)> {
+    let open = run.findings.iter().filter_map(|finding| match finding.observation {
+        Observation::Port { port, state: PortState::Open, .. } => Some((finding.address, port.number)),
+        _ => None,
+    });
+    open.collect()
+}
+
+fn truth(network: &FakeNetwork) -> BTreeSet<(IpAddr, u16)> {
+    let hosts = network.hosts.iter();
+    hosts.flat_map(|(address, host)| host.open.iter().map(move |port| (*address, *port))).collect()
+}
+
+fn recall(network: &FakeNetwork, run: &FakeRun) -> f64 {
+    let (truth, found) = (truth(network), found(run));
+    assert!(found.is_subset(&truth), "phantoms: {:?}", found.difference(&truth).collect::<Vec<_>>());
+    found.len() as f64 / truth.len() as f64
+}
+
+/// Everything that is open was found, and nothing else.
+fn assert_exact(network: &FakeNetwork, run: &FakeRun) {
+    let (truth, found) = (truth(network), found(run));
+    let missed: Vec<_> = truth.difference(&found).take(5).collect();
+    assert!(missed.is_empty(), "found {} of {}, not {missed:?}", found.len(), truth.len());
+    assert_eq!(found.len(), truth.len(), "phantoms");
+}
+
+/// Every host that is up has each of its ports settled exactly once.
+fn assert_settled_once(run: &FakeRun, ports: u32) {
+    let mut settled: BTreeMap<IpAddr, Vec<u16>> = BTreeMap::new();
+    for finding in &run.findings {
+        let of_host = settled.entry(finding.address).or_default();
+        match &finding.observation {
+            Observation::Port { port, .. } => of_host.push(port.number),
+            Observation::Ports { ports, .. } => of_host.extend(ports.iter().map(|port| port.number)),
+            Observation::Host { .. } | Observation::Banner { .. } => {}
+        }
+    }
+    for (address, mut of_host) in settled {
+        let total = of_host.len();
+        of_host.sort_unstable();
+        of_host.dedup();
+        assert_eq!((of_host.len(), total), (ports as usize, ports as usize), "{address}");
+    }
+}
+
+#[test]
+fn a_clean_network_is_scanned_exactly_and_nothing_that_answered_is_asked_twice() {
+    let network = world("10.0.0.0/22", "1-20", 5, 3);
+    let mut session = session(spec("10.0.0.0/22", "1-20"));
+    let run = network.run(&mut session);
+    assert!(run.is_done);
+    assert_exact(&network, &run);
+    assert_settled_once(&run, 20);
+    assert_eq!(run.counts.targets_done, 1024);
+    assert_eq!(run.counts.hosts_up, network.hosts.len() as u64);
+    assert_eq!(run.loss_rate, 0.0);
+    let mut asked: BTreeMap<SocketAddr, u32> = BTreeMap::new();
+    run.sends.iter().for_each(|(_, to)| *asked.entry(*to).or_default() += 1);
+    for (to, times) in asked {
+        let silent = network.hosts.get(&to.ip()).is_none_or(|host| host.filtered.contains(&to.port()));
+        assert_eq!(times, if silent { 2 } else { 1 }, "{to}");
+    }
+}
+
+#[test]
+fn loss_is_made_up_for_by_as_many_tries_as_it_takes() {
+    for (loss, least, most) in [(0.05, 0.9999, 30), (0.2, 0.999, 60)] {
+        let network = FakeNetwork { loss, ..world("10.0.0.0/21", "1-30", 9, 11) };
+        let run = network.run(&mut session(spec("10.0.0.0/21", "1-30")));
+        let recall = recall(&network, &run);
+        assert!(recall >= least, "{recall} at {loss}");
+        assert_settled_once(&run, 30);
+        let truth = 1.0 - (1.0 - loss) * (1.0 - loss);
+        assert!((run.loss_rate - truth).abs() < 0.02, "estimated {} of {truth}", run.loss_rate);
+        assert!(run.elapsed < Duration::from_secs(most), "{:?} at {loss}", run.elapsed);
+    }
+}
+
+#[test]
+fn a_host_that_drops_everything_is_done_within_twenty_seconds() {
+    let run = FakeNetwork::default().run(&mut session(spec("10.0.0.1", "1-65535")));
+    assert_eq!((run.counts.probes_sent, run.counts.hosts_up), (2 * 65_535, 0));
+    assert!(run.findings.is_empty(), "a host that never answered leaves nothing");
+    assert!(run.elapsed < Duration::from_secs(20), "{:?}", run.elapsed);
+}
+
+#[test]
+fn a_host_that_drops_all_but_its_open_ports_is_exact_within_twenty_seconds() {
+    let open: BTreeSet<u16> = (0..200).map(|n| n * 327 + 5).collect();
+    let host = FakeHost { open, drops_rest: true, ..FakeHost::default() };
+    let network =
+        FakeNetwork { hosts: BTreeMap::from([("10.0.0.1".parse().unwrap(), host)]), ..FakeNetwork::default() };
+    let run = network.run(&mut session(spec("10.0.0.1", "1-65535")));
+    assert_exact(&network, &run);
+    assert_settled_once(&run, 65_535);
+    assert!(run.elapsed < Duration::from_secs(20), "{:?}", run.elapsed);
+}
+
+#[test]
+fn waits_of_many_hosts_overlap() {
+    let rtt = Duration::from_millis(50);
+    let network = FakeNetwork { rtt, ..world("10.0.0.0/20", "22,80,443", 3, 5) };
+    let run = network.run(&mut session(spec("10.0.0.0/20", "22,80,443")));
+    assert_exact(&network, &run);
+    assert!(run.elapsed < Duration::from_secs(6), "{:?}", run.elapsed);
+}
+
+#[test]
+fn a_slow_host_among_fast_ones_is_not_missed() {
+    let mut network = world("10.0.0.0/22", "1-20", 10, 7);
+    let slow = network.hosts.get_mut(&"10.0.2.9".parse::<IpAddr>().unwrap()).unwrap();
+    slow.rtt = Some(Duration::from_millis(350));
+    (slow.open, slow.filtered) = ((1..=20).collect(), BTreeSet::new());
+    let run = network.run(&mut session(spec("10.0.0.0/22", "1-20")));
+    assert_exact(&network, &run);
+    assert_eq!(run.loss_rate, 0.0, "slowness is not taken for loss");
+}
+
+#[test]
+fn a_firewall_that_polices_costs_tries_but_no_ports() {
+    let network = FakeNetwork { police_pps: Some(20_000), ..world("10.0.0.0/21", "1-20", 9, 13) };
+    let run = network.run(&mut session(spec("10.0.0.0/21", "1-20")));
+    let recall = recall(&network, &run);
+    assert!(recall >= 0.9995, "{recall}");
+    println!("policed at 20,000/s: {} probes in {:?}", run.sends.len(), run.elapsed);
+}
+
+#[test]
+fn dark_hosts_cost_discovery_and_hosts_that_are_up_get_every_port_once() {
+    let network = world("10.0.0.0/24", "1-100", 2, 17);
+    let run = network.run(&mut session(spec("10.0.0.0/24", "1-100")));
+    assert_exact(&network, &run);
+    assert_settled_once(&run, 100);
+    let mut asked: BTreeMap<IpAddr, u32> = BTreeMap::new();
+    run.sends.iter().for_each(|(_, to)| *asked.entry(to.ip()).or_default() += 1);
+    for (address, probes) in asked.iter().filter(|(address, _)| !network.hosts.contains_key(address)) {
+        assert!(*probes <= 2 * 5, "{address}: {probes}");
+    }
+    let everything = network.run(&mut session(ScanSpec { discovery: false, ..spec("10.0.0.0/24", "1-100") }));
+    assert_exact(&network, &everything);
+    assert!(everything.sends.len() > 3 * run.sends.len());
+}
+
+#[test]
+fn no_host_is_sent_a_burst_while_others_wait() {
+    let network = world("10.0.0.0/25", "1-100", 10, 19);
+    let run = network.run(&mut session(ScanSpec { discovery: false, ..spec("10.0.0.0/25", "1-100") }));
+    for round in run.sends.windows(64) {
+        let hosts: BTreeSet<IpAddr> = round.iter().map(|(_, to)| to.ip()).collect();
+        assert!(hosts.len() >= 40, "{} hosts in 64 probes", hosts.len());
+    }
+}
+
+#[test]
+fn the_rate_is_kept_and_used() {
+    let network = world("10.0.0.0/24", "1-20", 5, 23);
+    let mut session = session_with(spec("10.0.0.0/24", "1-20"), RateCap::new(Some(1000)), Scope::default());
+    let run = network.run(&mut session);
+    assert_exact(&network, &run);
+    for (at, (begin, _)) in run.sends.iter().enumerate() {
+        let burst = run.sends[at..].iter().take_while(|(time, _)| *time < *begin + Duration::from_millis(100)).count();
+        assert!(burst <= 105, "{burst} within 100 ms");
+    }
+    let half = run.sends[run.sends.len() / 2].0 - run.sends[0].0;
+    let rate = (run.sends.len() / 2) as f64 / half.as_secs_f64();
+    assert!(rate >= 950.0, "{rate}");
+}
+
+#[test]
+fn an_excluded_or_foreign_address_gets_no_packet_even_through_a_name() {
+    let mut network = world("10.0.0.0/28", "1-5", 10, 29);
+    network.names = BTreeMap::from([
+        ("excluded.example".to_owned(), vec!["10.0.0.3".parse().unwrap()]),
+        ("foreign.example".to_owned(), vec!["8.8.8.8".parse().unwrap()]),
+        ("second.example".to_owned(), vec!["8.8.8.8".parse().unwrap(), "10.0.0.4".parse().unwrap()]),
+    ]);
+    let names = "excluded.example,foreign.example,second.example,nowhere.example,10.0.0.0/29";
+    let mut spec = spec(names, "1-5");
+    spec.exclude = "10.0.0.3".parse().unwrap();
+    // As a careless caller would leave it: the exclusion is not subtracted from the partition.
+    let run = network.run(&mut session(spec));
+    assert!(run.is_done);
+    let asked: BTreeSet<IpAddr> = run.sends.iter().map(|(_, to)| to.ip()).collect();
+    assert!(!asked.contains(&"10.0.0.3".parse().unwrap()) && !asked.contains(&"8.8.8.8".parse().unwrap()));
+    assert_eq!(asked.len(), 7);
+    assert_eq!((run.counts.targets_done, run.counts.unresolved_count), (12, 3));
+    assert_eq!(run.counts.refused, 3, "the excluded address and the two names that lead out");
+    let named: BTreeSet<_> = run.findings.iter().filter_map(|finding| finding.name.clone()).collect();
+    assert_eq!(named, BTreeSet::from([Arc::from("second.example")]));
+}
+
+#[test]
+fn a_machine_without_sockets_is_waited_for_and_then_said_so() {
+    let network = FakeNetwork { sockets_max: 40, ..world("10.0.0.0/25", "1-20", 5, 31) };
+    let run = network.run(&mut session(spec("10.0.0.0/25", "1-20")));
+    assert!(run.is_done);
+    assert_exact(&network, &run);
+    assert_eq!(run.counts.probes_sent, run.sends.len() as u64, "probes that were not sent are not counted");
+    let starved = FakeNetwork { sockets_max: 0, ..network }.run(&mut session(spec("10.0.0.0/25", "1-20")));
+    assert!(!starved.is_done && starved.sends.is_empty());
+}
+
+#[test]
+fn no_more_sockets_are_used_than_there_are() {
+    let network = FakeNetwork { sockets_told: 100, ..world("10.0.0.0/24", "1-20", 5, 37) };
+    let run = network.run(&mut session(spec("10.0.0.0/24", "1-20")));
+    assert_exact(&network, &run);
+    assert_eq!(run.in_flight_max, 100);
+}
+
+#[test]
+fn a_fragile_device_is_asked_one_thing_at_a_time_and_never_twice() {
+    let network = world("10.0.0.0/29", "1-10", 5, 41);
+    let spec = ScanSpec { profile: Profile::OtSafe, timing: Timing::Fast, ..spec("10.0.0.0/29", "1-10") };
+    let run = network.run(&mut session(spec));
+    assert_exact(&network, &run);
+    assert_eq!((run.in_flight_max, run.sends.len()), (1, 80));
+    for pair in run.sends.windows(2) {
+        assert!(pair[1].0 - pair[0].0 >= Duration::from_millis(50), "20 per second at most");
+    }
+}
+
+#[test]
+fn a_fixed_number_of_retries_is_kept_whatever_the_loss() {
+    let network = FakeNetwork { loss: 0.2, ..world("10.0.0.0/24", "1-20", 5, 43) };
+    let spec = ScanSpec { retries: Some(0), discovery: false, ..spec("10.0.0.0/24", "1-20") };
+    let run = network.run(&mut session(spec));
+    assert_eq!((run.sends.len(), run.counts.retransmitted), (256 * 20, 0));
+}
+
+#[test]
+fn a_probe_that_met_itself_is_sent_again_without_being_counted_as_lost() {
+    let mut session = session(spec("10.0.0.1", "80"));
+    let now = Duration::from_secs(1);
+    let Step::Send { probe, .. } = session.poll(now, 9) else { panic!() };
+    session.on_misfire(probe);
+    let Step::Send { probe: again, .. } = session.poll(now, 9) else { panic!() };
+    assert_ne!(probe, again);
+    let refused = Answer { state: PortState::Closed, reason: Reason::ConnRefused };
+    assert_eq!(session.on_answer(now, probe, refused), None, "the first one is gone");
+    assert_eq!(session.take_findings(), []);
+    session.on_answer(now + Duration::from_millis(1), again, refused);
+    assert_eq!(session.poll(now, 9), Step::Done);
+    assert_eq!(session.loss_rate(), 0.0);
+}
+
+#[test]
+fn what_the_way_says_is_told_with_the_host_or_not_at_all() {
+    let unreachable = Answer { state: PortState::Filtered, reason: Reason::HostUnreach };
+    let refused = Answer { state: PortState::Closed, reason: Reason::ConnRefused };
+    let scan = |answers: [Answer; 3]| {
+        let mut session = session(spec("10.0.0.1", "1-3"));
+        let now = Duration::from_secs(1);
+        for answer in answers {
+            let Step::Send { probe, .. } = session.poll(now, 9) else { panic!() };
+            session.on_answer(now, probe, answer);
+        }
+        assert_eq!(session.poll(now, 9), Step::Done);
+        session.take_findings()
+    };
+    assert_eq!(scan([unreachable; 3]), []);
+    let findings = scan([unreachable, refused, unreachable]);
+    assert!(matches!(findings[0].observation, Observation::Host { state: HostState::Up, reason: Reason::ConnRefused }));
+    let Observation::Ports { ports, state: PortState::Filtered, reason: Reason::HostUnreach } =
+        &findings[2].observation
+    else {
+        panic!("{findings:?}")
+    };
+    assert_eq!(ports.count(), 2);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn any_network_is_scanned_to_its_end_with_each_port_settled_once(
+        seed: u64, alive in 0_u64..=10, loss in 0.0..0.3, rtt in 0_u64..300, jitter in 0_u64..100,
+        sockets in 1_usize..3000, discovery: bool, ports in 1_u16..40, timing in 0_usize..3
+    ) {
+        let ports = format!("1-{ports}");
+        let network = FakeNetwork {
+            loss,
+            rtt: Duration::from_millis(rtt),
+            jitter: Duration::from_millis(jitter),
+            sockets_told: sockets,
+            ..world("10.0.0.0/26", &ports, alive, seed)
+        };
+        let timing = [Timing::Polite, Timing::Normal, Timing::Fast][timing];
+        let spec = ScanSpec { discovery, timing, seed, ..spec("10.0.0.0/26", &ports) };
+        let count = spec.ports.count();
+        let run = network.run(&mut session(spec));
+        prop_assert!(run.is_done);
+        prop_assert_eq!(run.counts.targets_done, 64);
+        prop_assert_eq!(run.counts.probes_sent, run.sends.len() as u64);
+        prop_assert!(found(&run).is_subset(&truth(&network)));
+        prop_assert!(run.in_flight_max <= sockets);
+        assert_settled_once(&run, count);
+    }
+}

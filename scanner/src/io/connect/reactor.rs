@@ -84,7 +84,8 @@ impl Reactor {
         epoll.add(&shared.bell, EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
         let max = config.sockets_max.unwrap_or(usize::MAX).min(limits::sockets()).max(1);
         let resolver = Resolver::new(config.resolve_timeout, Box::new(Bell(Arc::clone(&shared))));
-        let sockets = Sockets { epoll, open: Arena::default(), listening: VecDeque::new(), idle: [Vec::new(), Vec::new()], max };
+        let sockets =
+            Sockets { epoll, open: Arena::default(), listening: VecDeque::new(), idle: [Vec::new(), Vec::new()], max };
         Ok(Self { shared, inbox, resolver, units: Arena::default(), sockets })
     }
 
@@ -102,8 +103,11 @@ impl Reactor {
             self.end_listening(now);
             wake_at = self.turn(count == EVENTS_AT_ONCE);
         }
+        self.take_in(clock::now());
         let keys: Vec<Key> = self.units.iter().map(|(key, _)| key).collect();
-        for unit in keys.into_iter().filter_map(|key| self.units.remove(key)) {
+        for mut unit in keys.into_iter().filter_map(|key| self.units.remove(key)) {
+            unit.end(Err(ScanError::Stopped));
+            unit.end_turn(clock::now());
             unit.finish();
         }
     }
@@ -358,7 +362,8 @@ impl Sockets {
     }
 
     fn close_all_of(&mut self, unit: Key) {
-        let used = self.open.iter().filter(|(_, watched)| watched.unit == unit && !matches!(watched.purpose, Purpose::Idle));
+        let used =
+            self.open.iter().filter(|(_, watched)| watched.unit == unit && !matches!(watched.purpose, Purpose::Idle));
         let keys: Vec<Key> = used.map(|(key, _)| key).collect();
         keys.into_iter().for_each(|key| self.close(key));
     }

@@ -1,0 +1,271 @@
+//! Slows down when the network loses more because of us, and only then.
+//!
+//! Time is cut into epochs. Each try is noted in the epoch in which it was sent: carried, if it was answered, or lost,
+//! if a later try of the same probe was answered. (A probe that is never answered says nothing.) An epoch is judged
+//! when the answers to its retransmissions have had time to come. If it lost more than is usual here, what it carried
+//! per second is what the path can carry, and becomes the limit. Then either the loss must be gone, or as much must be
+//! carried as before. If neither is so, the loss was not ours (a bad link loses the same share at any speed): the limit
+//! is taken back, and that loss is what is usual here.
+//! A limit that helped is raised a little with every clean epoch, and set anew when loss comes back: additive increase,
+//! multiplicative decrease, on the rate instead of the window, since a window is full of probes that wait in silence.
+
+use std::time::Duration;
+
+use crate::pace::Pacer;
+
+/// An epoch is at least this long: two of the shortest waits, so that it holds whole exchanges.
+const EPOCH_MIN: Duration = Duration::from_millis(200);
+/// An epoch is judged this many epochs after it has ended.
+const LAG: u32 = 2;
+/// Epochs remembered; tries older than that are not noted any more. A power of two, so that numbers may wrap.
+const EPOCHS: usize = 64;
+/// Tries of one probe that are noted.
+const TRIES: usize = 10;
+/// An epoch with fewer noted tries is not judged: three lost of a hundred could be chance.
+const NOTED_MIN: u32 = 100;
+/// Loss above the usual that counts as ours.
+const EXCESS: f64 = 0.03;
+/// The same as a share of `usual * (1 - usual)`: the more is usual, the more it varies.
+const SPREAD: f64 = 0.5;
+/// After slowing down, ours is a loss that fell below this part of what it was.
+const OURS: f64 = 0.5;
+/// Only a slow-down to less than this shows in what is carried; smaller ones drown in the chance of who answers.
+const SHOWS: f64 = 0.8;
+/// Growth of the limit per clean epoch.
+const GROWTH: f64 = 1.04;
+/// No limit is below this many probes per second.
+const RATE_MIN: f64 = 50.0;
+
+/// When the tries of a probe were sent.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct History {
+    epochs: [u16; TRIES],
+}
+
+/// What became of the tries of an epoch.
+#[derive(Debug, Clone, Copy, Default)]
+struct Epoch {
+    sent: u32,
+    carried: u32,
+    lost: u32,
+    length: Duration,
+}
+
+/// A limit that has yet to prove itself.
+#[derive(Debug, Clone, Copy)]
+struct Trial {
+    /// Loss before it.
+    loss: f64,
+    /// Tries carried per second before it.
+    carried: f64,
+    /// What it left of the rate.
+    factor: f64,
+    /// The limit before it.
+    limit: Option<f64>,
+    /// The first epoch that is sent under it from begin to end.
+    from: u32,
+}
+
+/// The limit of one session on its own sending rate.
+#[derive(Debug, Clone)]
+pub(super) struct Throttle {
+    pacer: Pacer,
+    /// Probes per second, while there is a limit.
+    limit: Option<f64>,
+    usual_loss: f64,
+    trial: Option<Trial>,
+    epochs: [Epoch; EPOCHS],
+    /// Number of the running epoch.
+    now: u32,
+    began: Option<Duration>,
+}
+
+impl Throttle {
+    pub(super) fn new() -> Self {
+        Self {
+            pacer: Pacer::default(),
+            limit: None,
+            usual_loss: 0.0,
+            trial: None,
+            epochs: [Epoch::default(); EPOCHS],
+            now: 0,
+            began: None,
+        }
+    }
+
+    /// Takes a slot for one probe.
+    ///
+    /// # Errors
+    /// The moment before which nothing may be sent.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a positive rate far below 2^63")]
+    pub(super) fn admit(&mut self, now: Duration) -> Result<(), Duration> {
+        match self.limit {
+            None => Ok(()),
+            Some(limit) => self.pacer.admit(now, limit.ceil() as u64, 1).map(|_| ()),
+        }
+    }
+
+    /// A try was sent, number `attempt` of its probe, from 1; `wait` is how long answers take at most.
+    pub(super) fn sent(&mut self, now: Duration, wait: Duration, attempt: u8, history: &mut History) {
+        let began = *self.began.get_or_insert(now);
+        if now >= began + EPOCH_MIN.max(2 * wait) {
+            self.epoch_mut(self.now).length = now - began;
+            self.began = Some(now);
+            self.now = self.now.wrapping_add(1);
+            *self.epoch_mut(self.now) = Epoch::default();
+            self.judge(self.now.wrapping_sub(LAG + 1));
+        }
+        self.epoch_mut(self.now).sent += 1;
+        if let Some(epoch) = history.epochs.get_mut(usize::from(attempt) - 1) {
+            *epoch = short(self.now);
+        }
+    }
+
+    /// A probe was answered on the try `attempt`; each try before it was lost if `were_lost`, or else only given up
+    /// too early.
+    pub(super) fn answered(&mut self, attempt: u8, were_lost: bool, history: &History) {
+        let tries = history.epochs.get(..usize::from(attempt)).unwrap_or(&history.epochs);
+        let Some((last, before)) = tries.split_last() else { return };
+        if let Some(epoch) = self.recent(*last) {
+            epoch.carried += 1;
+        }
+        for earlier in before.iter().filter(|_| were_lost) {
+            if let Some(epoch) = self.recent(*earlier) {
+                epoch.lost += 1;
+            }
+        }
+    }
+
+    /// The limit in probes per second, while there is one.
+    #[cfg(test)]
+    pub(super) fn limit(&self) -> Option<f64> {
+        self.limit
+    }
+
+    fn judge(&mut self, number: u32) {
+        let Epoch { sent, carried, lost, length } = *self.epoch_mut(number);
+        if carried + lost < NOTED_MIN || length.is_zero() {
+            return;
+        }
+        let loss = f64::from(lost) / f64::from(carried + lost);
+        let seconds = length.as_secs_f64();
+        let carried = f64::from(carried) / seconds;
+        match self.trial {
+            // Sent before the limit was there.
+            Some(trial) if number.wrapping_sub(trial.from) > u32::MAX / 2 => {}
+            Some(trial) => {
+                self.trial = None;
+                // Between what is carried if the loss was ours (as much) and if it was not (the limit's share).
+                let is_carried = trial.factor < SHOWS && carried > trial.carried * trial.factor.sqrt();
+                if loss > OURS * trial.loss && !is_carried {
+                    self.usual_loss = loss;
+                    self.limit = trial.limit;
+                }
+            }
+            None if loss > self.usual_loss + EXCESS.max(SPREAD * self.usual_loss * (1.0 - self.usual_loss)) => {
+                let rate = f64::from(sent) / seconds;
+                let factor = (1.0 - loss) / (1.0 - self.usual_loss.min(loss));
+                self.trial = Some(Trial { loss, carried, factor, limit: self.limit, from: self.now.wrapping_add(1) });
+                self.limit = Some((self.limit.map_or(rate, |limit| limit.min(rate)) * factor).max(RATE_MIN));
+            }
+            None => {
+                self.usual_loss = self.usual_loss.min(0.9 * self.usual_loss + 0.1 * loss);
+                self.limit = self.limit.map(|limit| limit * GROWTH);
+            }
+        }
+    }
+
+    fn epoch_mut(&mut self, number: u32) -> &mut Epoch {
+        self.epochs.get_mut(number as usize % EPOCHS).expect("a remainder is below its divisor")
+    }
+
+    /// The epoch with this short number, while it is remembered.
+    fn recent(&mut self, number: u16) -> Option<&mut Epoch> {
+        let age = short(self.now).wrapping_sub(number);
+        (usize::from(age) < EPOCHS - 1).then(|| self.epoch_mut(self.now.wrapping_sub(age.into())))
+    }
+}
+
+/// The low half of an epoch's number.
+fn short(number: u32) -> u16 {
+    u16::try_from(number & 0xffff).expect("masked to 16 bits")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WAIT: Duration = Duration::from_millis(100);
+
+    /// Sends as fast as it may, at most `fastest` per second, over a path that loses a try with the chance that
+    /// `loss` gives for the present rate; lost tries are repeated after `WAIT`. Returns sent and carried per second.
+    fn drive(throttle: &mut Throttle, seconds: u64, fastest: u64, loss: impl Fn(f64) -> f64) -> (f64, f64) {
+        let start = throttle.began.unwrap_or(Duration::from_secs(1));
+        let (mut now, mut sent, mut carried, mut drawn) = (start, 0.0, 0.0, 0_u64);
+        let end = now + Duration::from_secs(seconds);
+        let mut repeats: std::collections::VecDeque<(Duration, u8, History)> = std::collections::VecDeque::new();
+        let mut recent: std::collections::VecDeque<Duration> = std::collections::VecDeque::new();
+        while now < end {
+            now += Duration::from_secs(1) / u32::try_from(fastest).unwrap();
+            if throttle.admit(now).is_err() {
+                continue;
+            }
+            let (attempt, mut history) = match repeats.front() {
+                Some((due, ..)) if *due <= now => {
+                    repeats.pop_front().map(|(_, attempt, history)| (attempt, history)).unwrap()
+                }
+                _ => (1, History::default()),
+            };
+            throttle.sent(now, WAIT, attempt, &mut history);
+            sent += 1.0;
+            recent.push_back(now);
+            while recent.front().is_some_and(|time| *time + Duration::from_millis(50) < now) {
+                recent.pop_front();
+            }
+            drawn += 1;
+            let chance = (crate::permute::mix(drawn) >> 11) as f64 / (1_u64 << 53) as f64;
+            if chance < loss(recent.len() as f64 * 20.0) {
+                if attempt < 10 {
+                    repeats.push_back((now + WAIT, attempt + 1, history));
+                }
+            } else {
+                carried += 1.0;
+                throttle.answered(attempt, true, &history);
+            }
+        }
+        (sent / seconds as f64, carried / seconds as f64)
+    }
+
+    #[test]
+    fn a_path_that_polices_is_found_and_used() {
+        let mut throttle = Throttle::new();
+        let (sent, carried) = drive(&mut throttle, 20, 100_000, |rate| 1.0 - (20_000.0 / rate).min(1.0));
+        assert!(carried >= 0.8 * 20_000.0, "{carried} per second carried");
+        assert!(sent <= 1.5 * 20_000.0, "{sent} per second sent, the first second included");
+    }
+
+    #[test]
+    fn a_path_that_loses_the_same_at_any_speed_is_not_slowed() {
+        for loss in [0.1, 0.36] {
+            let mut throttle = Throttle::new();
+            let (sent, _) = drive(&mut throttle, 20, 20_000, |_| loss);
+            assert!(sent >= 0.85 * 20_000.0, "{sent} per second at {loss}");
+        }
+    }
+
+    #[test]
+    fn a_clean_path_is_never_limited() {
+        let mut throttle = Throttle::new();
+        drive(&mut throttle, 5, 50_000, |_| 0.0);
+        assert_eq!(throttle.limit(), None);
+    }
+
+    #[test]
+    fn a_path_that_gets_better_is_used_again() {
+        let mut throttle = Throttle::new();
+        drive(&mut throttle, 10, 50_000, |rate| 1.0 - (5000.0 / rate).min(1.0));
+        assert!(throttle.limit().unwrap() < 8000.0);
+        let (sent, _) = drive(&mut throttle, 30, 50_000, |_| 0.0);
+        assert!(sent > 25_000.0, "{sent}");
+    }
+}

@@ -2,7 +2,8 @@
 //!
 //! The way through: `yaml` reads the file into a tree that remembers positions, `layers` puts flags over environment
 //! over file over defaults and knows where each value came from, `build` turns texts into types and checks relations
-//! between keys. Everything wrong is reported at once, each with its place. The whole module is pure: the file's text,
+//! between keys. Everything wrong is reported at once, each with its place. What flags and environment said is written
+//! down in the data directory (`remember`), so that a node starts again by its data directory alone. The whole module is pure: the file's text,
 //! the environment and the host's facts are arguments, so `config check` can never bind or dial anything.
 //!
 //! A node's file holds what concerns that node. Policy of the whole cluster (scopes, exclusions, windows, budgets) is
@@ -16,6 +17,7 @@ mod file;
 mod issue;
 mod keys;
 mod layers;
+mod remember;
 mod secret;
 mod show;
 mod start;
@@ -35,6 +37,7 @@ pub use file::{ConfigText, Host, find_file};
 pub use issue::{ConfigError, ConfigIssue, Origin, Position};
 pub use keys::{Effect, KEYS, Key, Kind, env_name};
 pub use layers::{FlagValue, Raw};
+pub use remember::{REMEMBERED_FILE, remembered};
 pub use secret::Secret;
 pub use show::{schema, show};
 pub use start::{StartAction, StartPlan};

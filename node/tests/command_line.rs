@@ -171,7 +171,7 @@ fn tables_follow_the_locale_and_views_have_json() {
         ("nodes list --json", "/0/worker_id", json!("wrk_a")),
         ("cluster status --json", "/leader", json!("n1")),
         ("job status job-1 --json", "/targets_scanned", json!(2)),
-        ("job events job-1 --json", "/index", json!(9)),
+        ("job events job-1 --json", "/0/index", json!(9)),
     ] {
         let done = desk.run(&format!("{line} --api {}", api.endpoint));
         let document: Value = serde_json::from_str(&done.stdout).unwrap();

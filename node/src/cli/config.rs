@@ -59,7 +59,7 @@ pub(super) fn run(command: ConfigCommand, context: &mut Context) -> Result<(), F
         }
         ConfigCommand::Show(args) => {
             context.global.config = args.file.file.or(context.global.config.take());
-            let loaded = context.load(Purpose::Node, Vec::new())?;
+            let loaded = context.load_with_memory(Purpose::Node, Vec::new())?;
             context.output.print(&show(&loaded, args.origin))
         }
         ConfigCommand::Schema => {

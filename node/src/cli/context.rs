@@ -2,29 +2,29 @@
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
 use super::failure::Failure;
 use super::output::Output;
-use crate::config::{ConfigText, FlagValue, Host, Loaded, Purpose, Sources, find_file, load};
+use crate::config::{ConfigText, FlagValue, Host, Loaded, Purpose, REMEMBERED_FILE, Sources, find_file, load};
 
 /// Options that every command takes.
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct Global {
     /// Say more on standard error (-vv and -vvv for even more).
-    #[arg(short, long, global = true, action = clap::ArgAction::Count, display_order = 900)]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "General", display_order = 900)]
     pub(super) verbose: u8,
     /// Print data only: no progress, no hints.
-    #[arg(short, long, global = true, conflicts_with = "verbose", display_order = 901)]
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "General", display_order = 901)]
     pub(super) quiet: bool,
     /// Configuration file [default: ~/.config/pentora/pentora.yaml or /etc/pentora/pentora.yaml].
-    #[arg(long, global = true, value_name = "FILE", display_order = 902)]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "General", display_order = 902)]
     pub(super) config: Option<PathBuf>,
     /// Form of log lines on standard error.
     #[arg(long, global = true, value_name = "FORM", value_enum, default_value_t, env = "PENTORA_LOG_FORMAT")]
-    #[arg(hide_env = true, display_order = 903)]
+    #[arg(hide_env = true, help_heading = "General", display_order = 903)]
     pub(super) log_format: LogFormat,
 }
 
@@ -62,18 +62,30 @@ impl Context {
         Self { output: Output::stdout(&env), global, env, host, stderr_terminal: std::io::stderr().is_terminal() }
     }
 
-    /// Reads and checks the configuration for `purpose`, with `flags` on top; `named` is a file given to the command
-    /// itself.
+    /// Reads and checks the configuration for `purpose`, with `flags` on top.
     ///
     /// # Errors
     /// Exit 8 with everything that is wrong.
     pub(super) fn load(&self, purpose: Purpose, flags: Vec<FlagValue>) -> Result<Loaded, Failure> {
-        Ok(load(&Sources { file: self.config_text(purpose)?, ..self.sources(purpose, flags) })?)
+        let (env, host) = (self.env.clone(), self.host.clone());
+        Ok(load(&Sources { remembered: None, file: self.config_text(purpose)?, env, flags, host, purpose })?)
     }
 
-    /// Everything but the file.
-    pub(super) fn sources(&self, purpose: Purpose, flags: Vec<FlagValue>) -> Sources {
-        Sources { file: None, env: self.env.clone(), flags, host: self.host.clone(), purpose }
+    /// The same, with what the node of the data directory remembers below file, environment and flags. The directory
+    /// itself is named by these.
+    ///
+    /// # Errors
+    /// As [`Self::load`]; what is remembered and cannot be read is left out for the command line, and is an error for a
+    /// node.
+    pub(super) fn load_with_memory(&self, purpose: Purpose, flags: Vec<FlagValue>) -> Result<Loaded, Failure> {
+        let remembered = match self.load(Purpose::Client, flags.clone()) {
+            Ok(loaded) => memory(&loaded.config.data_dir.join(REMEMBERED_FILE), purpose)?,
+            // Reading everything for a node tells this and all else that is wrong.
+            Err(_) if purpose == Purpose::Node => None,
+            Err(failure) => return Err(failure),
+        };
+        let (file, env, host) = (self.config_text(purpose)?, self.env.clone(), self.host.clone());
+        Ok(load(&Sources { remembered, file, env, flags, host, purpose })?)
     }
 
     /// The file's text. One that nobody named and that this user may not read is the service's: the command line does
@@ -95,6 +107,15 @@ impl Context {
             // A closed standard error must not stop the work.
             drop(writeln!(std::io::stderr(), "{message}"));
         }
+    }
+}
+
+/// The text of what a node remembers, if it is there.
+fn memory(path: &Path, purpose: Purpose) -> Result<Option<ConfigText>, Failure> {
+    match ConfigText::read(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if purpose == Purpose::Node && path.exists() => Err(error.into()),
+        Err(_) => Ok(None),
     }
 }
 

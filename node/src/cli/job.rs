@@ -157,8 +157,10 @@ async fn events(args: ViewArgs, context: &mut Context) -> Result<(), Failure> {
         let last = session.client.job(job_id).await.map_err(|error| session.failure(&error))?.has_ended();
         let new = session.client.events(job_id, after).await.map_err(|error| session.failure(&error))?;
         after = new.last().map(|event| event.index).or(after);
-        let text = if args.json {
+        let text = if args.json && args.watch {
             new.iter().map(json).collect()
+        } else if args.json {
+            json(&new)
         } else if args.watch && !redraw {
             status::events(&new, &zone)
         } else {

@@ -26,7 +26,7 @@ impl Progress {
             ProgressDrawTarget::hidden()
         };
         let bar = ProgressBar::with_draw_target(Some(0), target);
-        let template = ProgressStyle::with_template("[{bar:24}] {msg}").expect("the template is well-formed");
+        let template = ProgressStyle::with_template("[{bar:24}] {wide_msg}").expect("the template is well-formed");
         bar.set_style(template.progress_chars("=> "));
         Self { bar }
     }

@@ -62,7 +62,7 @@ pub(super) fn find(args: &NodeArgs, context: &Context) -> Result<Location, Failu
     let api = args.api.as_deref().map(|api| text("client.api", "--api", api));
     let token_file =
         args.token_file.as_ref().map(|path| text("client.token_file", "--token-file", &path.display().to_string()));
-    let loaded = context.load(Purpose::Client, api.into_iter().chain(token_file).collect())?;
+    let loaded = context.load_with_memory(Purpose::Client, api.into_iter().chain(token_file).collect())?;
     locate(&loaded).map_err(|error| Failure::new(ExitCode::Failure, error.to_string()))
 }
 

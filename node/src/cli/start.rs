@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use super::context::Context;
 use super::failure::{ExitCode, Failure};
 use crate::client::locate::{checked_token, read_token};
-use crate::config::{FlagValue, Loaded, NodeConfig, Origin, Purpose, Raw, Secret, StartAction, StartPlan};
+use crate::config::{FlagValue, Loaded, NodeConfig, Origin, Purpose, Raw, Secret, StartAction, StartPlan, remembered};
 
 /// Longest token taken from standard input.
 const TOKEN_BYTES_MAX: u64 = 64 * 1024;
@@ -194,14 +194,23 @@ fn init_flag(init: bool) -> Option<FlagValue> {
 
 /// Loads the configuration, tells what is worth telling, fetches the token and decides.
 fn prepared(verb: Verb, flags: &NodeFlags, more: Vec<FlagValue>, context: &Context) -> Result<StartPlan, Failure> {
-    let loaded = context.load(Purpose::Node, flags.values().into_iter().chain(more).collect())?;
+    let loaded = context.load_with_memory(Purpose::Node, flags.values().into_iter().chain(more).collect())?;
     for message in loaded.warnings.iter().chain(&loaded.notes) {
         tracing::warn!("{message}");
     }
-    let token = token(&loaded, context)?;
     let fresh = is_empty(&loaded.config.data_dir);
+    let token = match token(&loaded, context) {
+        Ok(token) => token,
+        Err(failure) if fresh => return Err(failure),
+        // A token is used once; its file may well be gone when the node starts again.
+        Err(failure) => {
+            tracing::warn!("{}", failure.what);
+            None
+        }
+    };
     let action = action(verb, &loaded.config, token, fresh)?;
-    Ok(StartPlan { config: loaded.config, action })
+    let remembered = remembered(&loaded);
+    Ok(StartPlan { config: loaded.config, action, remembered })
 }
 
 /// Whether nothing is kept in `directory` yet. One that cannot be read counts as in use: opening it says why.

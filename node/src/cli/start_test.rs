@@ -108,17 +108,59 @@ fn a_data_directory_in_use_is_resumed_without_a_word_about_joining() {
     std::fs::write(directory.path().join("identity"), "x").unwrap();
     let context = context(directory.path(), &[]);
     assert!(matches!(start(StartArgs::default(), &context).unwrap().action, StartAction::Resume));
-    let worker = worker(WorkerCommand::Start(Box::default()), &context).unwrap();
-    assert!(matches!(worker.action, StartAction::Resume));
+    let scanner = worker(WorkerCommand::Start(Box::default()), &context).unwrap();
+    assert!(matches!(scanner.action, StartAction::Resume));
+    let node = || NodeFlags { peer: vec!["n1".into()], token_file: text("/gone"), ..NodeFlags::default() };
+    let again = start(StartArgs { init: false, node: node() }, &context).unwrap();
+    assert!(matches!(again.action, StartAction::Resume), "the token of the first start may be gone");
+    assert_eq!(join(JoinArgs { node: node() }, &context).unwrap_err().exit, ExitCode::Usage, "but joining needs one");
+}
+
+#[test]
+fn a_node_starts_again_by_its_data_directory_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = StartArgs {
+        init: true,
+        node: NodeFlags { name: text("n1"), mesh_listen: text("10.88.0.1:7499"), ..NodeFlags::default() },
+    };
+    let env = [("PENTORA_SERVER_API_LISTEN", "127.0.0.1:8099"), ("WORKER_TOKEN", "pnj_secret")];
+    let plan = start(first, &context(directory.path(), &env)).unwrap();
+    plan.remember().unwrap();
+
+    let again = start(StartArgs::default(), &context(directory.path(), &[])).unwrap();
+    assert!(matches!(again.action, StartAction::Resume), "what to do the first time is not remembered");
+    assert_eq!((again.config.name.as_str(), again.config.mesh.listen.port()), ("n1", 7499));
+    assert_eq!((again.config.api.listen.port(), again.config.worker.token.is_none()), (8099, true));
+    assert_eq!(again.remembered, plan.remembered, "and it stays remembered");
+
+    let moved =
+        StartArgs { init: false, node: NodeFlags { mesh_listen: text("10.88.0.1:7500"), ..NodeFlags::default() } };
+    let moved = start(moved, &context(directory.path(), &[])).unwrap();
+    assert_eq!((moved.config.mesh.listen.port(), moved.config.api.listen.port()), (7500, 8099));
+    moved.remember().unwrap();
+    assert_eq!(start(StartArgs::default(), &context(directory.path(), &[])).unwrap().config.mesh.listen.port(), 7500);
+
+    let location =
+        crate::cli::session::find(&crate::cli::session::NodeArgs::default(), &context(directory.path(), &[]));
+    assert_eq!(location.unwrap().endpoints, ["http://127.0.0.1:8099"], "the command line finds it as well");
+}
+
+#[test]
+fn a_damaged_memory_is_named_and_not_passed_over() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join(crate::config::REMEMBERED_FILE), "mesh: {listen: here}").unwrap();
+    let failure = start(StartArgs::default(), &context(directory.path(), &[])).unwrap_err();
+    assert!(failure.exit == ExitCode::Config && failure.to_string().contains("node.yaml:1:16"), "{failure}");
 }
 
 #[test]
 fn an_unusable_token_names_its_place() {
     let directory = tempfile::tempdir().unwrap();
     let node = NodeFlags { peer: vec!["n1".into()], token_file: text("/nonexistent/t"), ..NodeFlags::default() };
-    let failure = join(JoinArgs { node }, &context(directory.path(), &[])).unwrap_err();
+    let data = directory.path().join("none");
+    let failure = join(JoinArgs { node }, &context(&data, &[])).unwrap_err();
     assert!(failure.exit == ExitCode::Config && failure.what.contains("/nonexistent/t"), "{failure}");
     let node = NodeFlags { peer: vec!["n1".into()], token: text("two words"), ..NodeFlags::default() };
-    let failure = join(JoinArgs { node }, &context(directory.path(), &[])).unwrap_err();
+    let failure = join(JoinArgs { node }, &context(&data, &[])).unwrap_err();
     assert!(failure.what.contains("flag --token") && !failure.to_string().contains("two words"), "{failure}");
 }

@@ -7,13 +7,14 @@
 use std::time::Duration;
 
 /// Tries of one call.
-const TRIES_MAX: u32 = 8;
+const TRIES_MAX: u32 = 20;
 /// Time for all tries of one call.
 const BUDGET: Duration = Duration::from_secs(6);
 /// First pause after a broken connection; doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// Longest pause, also where the node asks for a longer one: an election may be over sooner than it fears.
-const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// Longest pause, also where the node asks for a longer one (`Retry-After` knows whole seconds only): an election may be
+/// over sooner than it fears.
+const PAUSE_MAX: Duration = Duration::from_millis(300);
 
 /// How a try ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::file::{ConfigText, Host};
 use super::issue::{ConfigError, ConfigIssue, Origin};
 use super::keys::{Checked, Effect, KEYS, env_name, find};
-use super::layers::{FlagValue, Raw, Setting, Settings, stack};
+use super::layers::{FlagValue, Raw, Roots, Setting, Settings, stack};
 use super::suggest::nearest;
 use super::{
     ApiAuth, ApiSettings, Backoff, ClientSettings, CoordinatorSettings, FailureAction, MeshSettings, NetworkAccess,
@@ -18,6 +18,8 @@ use super::{
 /// Everything a configuration is made of.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
+    /// What the node wrote down at an earlier start ([`super::REMEMBERED_FILE`]), if it did.
+    pub remembered: Option<ConfigText>,
     /// The file, if there is one.
     pub file: Option<ConfigText>,
     /// The process environment.
@@ -75,15 +77,15 @@ impl Loaded {
 /// Everything that is wrong, each with its place.
 pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     let mut issues = Vec::new();
-    let root = match sources.file.as_ref().map(|file| yaml::parse(&file.name, &file.text)) {
-        None => None,
-        Some(Ok(root)) => Some(root),
-        Some(Err(issue)) => {
+    let mut tree = |text: &Option<ConfigText>| match text.as_ref().map(|file| yaml::parse(&file.name, &file.text))? {
+        Ok(root) => Some(root),
+        Err(issue) => {
             issues.push(issue);
             None
         }
     };
-    let mut settings = stack(root.as_ref(), &sources.env, &sources.flags, sources.purpose, &mut issues);
+    let roots = Roots { remembered: tree(&sources.remembered), file: tree(&sources.file) };
+    let mut settings = stack(&roots, &sources.env, &sources.flags, sources.purpose, &mut issues);
     host_defaults(&mut settings, sources);
     merge_names(&mut settings, &mut issues);
     one_token(&mut settings, &mut issues);

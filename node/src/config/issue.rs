@@ -24,6 +24,8 @@ impl fmt::Display for Position {
 pub enum Origin {
     /// Nobody set it.
     Default,
+    /// The node was told so at an earlier start, and wrote it down in its data directory.
+    Remembered(Position),
     /// The configuration file.
     File(Position),
     /// The environment variable of this name.
@@ -33,14 +35,15 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// 0 for defaults up to 3 for flags.
+    /// 0 for defaults up to 4 for flags.
     #[must_use]
     pub fn rank(&self) -> u8 {
         match self {
             Self::Default => 0,
-            Self::File(_) => 1,
-            Self::Environment(_) => 2,
-            Self::Flag(_) => 3,
+            Self::Remembered(_) => 1,
+            Self::File(_) => 2,
+            Self::Environment(_) => 3,
+            Self::Flag(_) => 4,
         }
     }
 }
@@ -49,6 +52,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
+            Self::Remembered(position) => write!(f, "remembered {position}"),
             Self::File(position) => position.fmt(f),
             Self::Environment(name) => write!(f, "environment {name}"),
             Self::Flag(name) => write!(f, "flag {name}"),

@@ -1,10 +1,11 @@
-//! Flags over environment over file over defaults: which text each key gets, and where it came from.
+//! Flags over environment over file over what the node remembers over defaults: which text each key gets, and where it
+//! came from.
 
 use std::collections::BTreeMap;
 
 use super::build::Purpose;
 use super::expand::expand;
-use super::issue::{ConfigIssue, Origin};
+use super::issue::{ConfigIssue, Origin, Position};
 use super::keys::{Effect, KEYS, Key, env_name, find, is_group};
 use super::suggest::nearest;
 use super::yaml::{Node, Value};
@@ -50,9 +51,18 @@ pub(super) struct Setting {
 /// The winning layer of every key that has a value.
 pub(super) type Settings = BTreeMap<&'static str, Setting>;
 
+/// The files that give values, the weaker first.
+#[derive(Debug, Default)]
+pub(super) struct Roots {
+    /// What the node wrote down at an earlier start.
+    pub(super) remembered: Option<Node>,
+    /// The operator's file.
+    pub(super) file: Option<Node>,
+}
+
 /// Puts the layers over each other. Problems are added to `issues`; a key with a problem keeps the layer below.
 pub(super) fn stack(
-    root: Option<&Node>,
+    roots: &Roots,
     env: &BTreeMap<String, String>,
     flags: &[FlagValue],
     purpose: Purpose,
@@ -62,9 +72,11 @@ pub(super) fn stack(
     for key in KEYS.iter().filter(|key| !key.default.is_empty()) {
         settings.insert(key.path, Setting { raw: Raw::Text(key.default.to_owned()), origin: Origin::Default });
     }
-    if let Some(root) = root {
-        let mut file = FileLayer { env, settings: &mut settings, purpose, issues };
-        file.group("", root);
+    let remembered = (&roots.remembered, Origin::Remembered as fn(Position) -> Origin);
+    for (root, origin) in [remembered, (&roots.file, Origin::File)] {
+        if let Some(root) = root {
+            FileLayer { origin, env, settings: &mut settings, purpose, issues }.group("", root);
+        }
     }
     for key in KEYS.iter().filter(|key| purpose.reads(key.path)) {
         if let Some((name, text)) = from_env(key, env) {
@@ -104,6 +116,7 @@ fn put(settings: &mut Settings, issues: &mut Vec<ConfigIssue>, key: &'static Key
 
 /// Walks the file's tree along the key table.
 struct FileLayer<'a> {
+    origin: fn(Position) -> Origin,
     env: &'a BTreeMap<String, String>,
     settings: &'a mut Settings,
     purpose: Purpose,
@@ -119,7 +132,7 @@ impl FileLayer<'_> {
             Value::Scalar(_) | Value::List(_) => {
                 let name = if prefix.is_empty() { "the file" } else { prefix };
                 let message = format!("{name} must be a mapping of keys, such as `{}:`", example_below(prefix));
-                return self.issue(Origin::File(node.position.clone()), None, message);
+                return self.issue((self.origin)(node.position.clone()), None, message);
             }
         };
         for (name, position, value) in entries {
@@ -128,18 +141,18 @@ impl FileLayer<'_> {
                 continue;
             }
             if let Some(key) = find(&path) {
-                self.leaf(key, Origin::File(position.clone()), value);
+                self.leaf(key, (self.origin)(position.clone()), value);
             } else if is_group(&path) {
                 self.group(&path, value);
             } else {
-                self.unknown(&path, Origin::File(position.clone()));
+                self.unknown(&path, (self.origin)(position.clone()));
             }
         }
     }
 
     /// The value of a known key.
     fn leaf(&mut self, key: &'static Key, at_key: Origin, node: &Node) {
-        let origin = Origin::File(node.position.clone());
+        let origin = (self.origin)(node.position.clone());
         if self.settings.get(key.path).is_some_and(|setting| setting.origin.rank() == at_key.rank()) {
             return self.issue(at_key, Some(key.path), "is set twice in this file: keep one".to_owned());
         }
@@ -167,7 +180,7 @@ impl FileLayer<'_> {
                     None => good = false,
                 },
                 Value::Null | Value::List(_) | Value::Map(_) => {
-                    let origin = Origin::File(item.position.clone());
+                    let origin = (self.origin)(item.position.clone());
                     self.issue(origin, Some(key.path), "takes a list of plain values".to_owned());
                     good = false;
                 }
@@ -180,7 +193,7 @@ impl FileLayer<'_> {
         match expand(text, |name| self.env.get(name).cloned()) {
             Ok(text) => Some(text),
             Err(message) => {
-                self.issue(Origin::File(node.position.clone()), Some(key.path), message);
+                self.issue((self.origin)(node.position.clone()), Some(key.path), message);
                 None
             }
         }
@@ -231,8 +244,8 @@ mod tests {
 
     fn run(text: &str, variables: &[(&str, &str)], flags: &[FlagValue]) -> (Settings, Vec<String>) {
         let mut issues = Vec::new();
-        let root = parse("p.yaml", text).unwrap();
-        let settings = stack(Some(&root), &env(variables), flags, Purpose::Node, &mut issues);
+        let roots = Roots { remembered: None, file: Some(parse("p.yaml", text).unwrap()) };
+        let settings = stack(&roots, &env(variables), flags, Purpose::Node, &mut issues);
         (settings, issues.iter().map(ToString::to_string).collect())
     }
 

@@ -11,10 +11,16 @@ use super::layers::{Raw, Setting};
 /// came from. Secrets show as `***`.
 #[must_use]
 pub fn show(loaded: &Loaded, origins: bool) -> String {
+    render(loaded, origins, |_, _| true)
+}
+
+/// The keys that `wanted` keeps, as YAML.
+pub(super) fn render(loaded: &Loaded, origins: bool, wanted: impl Fn(&str, &Origin) -> bool) -> String {
     let mut lines: Vec<(String, Option<&Origin>)> = Vec::new();
     let mut open: Vec<&str> = Vec::new();
     for key in KEYS {
-        let Some(setting) = loaded.settings.get(key.path) else { continue };
+        let setting = loaded.settings.get(key.path).filter(|setting| wanted(key.path, &setting.origin));
+        let Some(setting) = setting else { continue };
         let parts: Vec<&str> = key.path.split('.').collect();
         let Some((leaf, groups)) = parts.split_last() else { continue };
         let common = open.iter().zip(groups).take_while(|(a, b)| a == b).count();

@@ -1,6 +1,8 @@
 //! What a node is asked to do when its process starts.
 
-use super::{NodeConfig, Secret};
+use std::io::Write;
+
+use super::{NodeConfig, REMEMBERED_FILE, Secret};
 
 /// A checked configuration and what to do with it.
 #[derive(Debug, Clone)]
@@ -9,6 +11,25 @@ pub struct StartPlan {
     pub config: NodeConfig,
     /// What to do when the data directory holds no node yet.
     pub action: StartAction,
+    /// What [`StartPlan::remember`] writes down.
+    pub remembered: String,
+}
+
+impl StartPlan {
+    /// Writes down what this start was told by flags and environment, in [`REMEMBERED_FILE`] of the data directory, so
+    /// that the next start needs only that directory. To be called once the directory is this process's own.
+    ///
+    /// # Errors
+    /// The file cannot be written; an older one is then still whole.
+    pub fn remember(&self) -> std::io::Result<()> {
+        let path = self.config.data_dir.join(REMEMBERED_FILE);
+        let temporary = path.with_extension("yaml.new");
+        let mut file = std::fs::File::create(&temporary)?;
+        file.write_all(self.remembered.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, &path)?;
+        std::fs::File::open(&self.config.data_dir)?.sync_all()
+    }
 }
 
 /// What to do when the data directory holds no node yet.

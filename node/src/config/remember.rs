@@ -1,0 +1,68 @@
+//! What a node writes down about how it was started, so that it starts again by its data directory alone.
+//!
+//! Only what flags and environment said is kept: what stands in the operator's file is read there each time, and a value
+//! deleted there must not live on here. Secrets and one-time wishes (create, join) are never kept.
+
+use super::build::Loaded;
+use super::issue::Origin;
+use super::show::render;
+
+/// The file's name in the data directory.
+pub const REMEMBERED_FILE: &str = "node.yaml";
+
+/// Keys that say what to do once, or where things are for others than the node.
+const NEVER: [&str; 10] = [
+    "node.data_dir",
+    "node.init",
+    "mesh.peers",
+    "mesh.psk_file",
+    "worker.name",
+    "worker.coordinator",
+    "worker.token",
+    "worker.token_file",
+    "client.api",
+    "client.token_file",
+];
+
+/// The text of [`REMEMBERED_FILE`] for a node that was started as `loaded` says. The node's name is always in it: it must
+/// not change with the machine's.
+#[must_use]
+pub fn remembered(loaded: &Loaded) -> String {
+    let wanted = |path: &str, origin: &Origin| {
+        let told = matches!(origin, Origin::Remembered(_) | Origin::Environment(_) | Origin::Flag(_));
+        (told && !NEVER.contains(&path)) || path == "node.name"
+    };
+    format!(
+        "# Written by this node at its start: what it was told by flags and environment. The configuration file, \
+         the\n# environment and flags are stronger; what they say at the next start is written down here in turn.\n{}",
+        render(loaded, false, wanted)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ConfigText, FlagValue, Raw, Sources, load};
+    use super::*;
+
+    #[test]
+    fn flags_and_environment_are_kept_but_neither_the_files_values_nor_secrets() {
+        let mut sources = Sources {
+            file: Some(ConfigText { name: "p.yaml".into(), text: "worker: {region: eu}".into() }),
+            flags: vec![FlagValue { key: "mesh.listen", flag: "--mesh-listen", value: Raw::Text("10.0.0.1:1".into()) }],
+            ..Sources::default()
+        };
+        for (name, value) in
+            [("WORKER_TOKEN", "pnj_secret"), ("PENTORA_WORKER_TAGS", "a,b"), ("PENTORA_NODE_INIT", "true")]
+        {
+            sources.env.insert(name.to_owned(), value.to_owned());
+        }
+        let text = remembered(&load(&sources).unwrap());
+        let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        let expected = ["node:", "  name: node", "mesh:", "  listen: \"10.0.0.1:1\"", "worker:", "  tags: [a, b]"];
+        assert_eq!(lines, expected);
+        let again = Sources { remembered: Some(ConfigText { name: "node.yaml".into(), text }), ..Sources::default() };
+        let again = load(&again).unwrap();
+        assert_eq!((again.config.mesh.listen.port(), again.config.worker.tags.len()), (1, 2));
+        assert_eq!(again.origin("mesh.listen").map(ToString::to_string).as_deref(), Some("remembered node.yaml:6:11"));
+    }
+}

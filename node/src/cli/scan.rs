@@ -199,3 +199,7 @@ fn size(accepted: &ScanAccepted) -> String {
         partitions => format!("{targets} target{plural} in {partitions} partitions"),
     }
 }
+
+#[cfg(test)]
+#[path = "scan_test.rs"]
+mod tests;

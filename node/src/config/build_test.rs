@@ -221,3 +221,29 @@ fn the_command_line_reads_only_where_a_node_is_and_minds_nothing_else_in_a_servi
     let wrong = Sources { purpose: Purpose::Client, ..sources("client: {api: nowhere}", &[]) };
     assert!(load(&wrong).expect_err("its own keys do").to_string().contains("client.api"));
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_the_configuration_panic(text in "\\PC{0,80}|[a-z:{}\\[\\],\"'#&*!|>%@$\\-\\n ]{0,80}") {
+        if let Err(error) = load(&sources(&text, &[])) {
+            proptest::prop_assert!(!error.issues.is_empty());
+        }
+    }
+
+    #[test]
+    fn no_value_makes_a_key_panic_and_what_is_taken_is_shown_and_taken_again(
+        index in 0..KEYS.len(),
+        value in "\\PC{0,40}|[0-9a-z.:/,\\[\\]$\\- ]{0,40}"
+    ) {
+        let key = KEYS[index];
+        let sources = Sources { file: None, ..sources("", &[(&env_name(key.path), &value)]) };
+        if let Ok(loaded) = load(&sources) {
+            let shown = super::super::show(&loaded, false);
+            let again = Sources { file: Some(ConfigText { name: "s".into(), text: shown.clone() }), env: BTreeMap::new(), ..sources };
+            if key.path != "worker.token" {
+                let again = load(&again).map_err(|error| proptest::test_runner::TestCaseError::fail(format!("{error}\n{shown}")))?;
+                proptest::prop_assert_eq!(format!("{:?}", loaded.config), format!("{:?}", again.config), "{}", shown);
+            }
+        }
+    }
+}

@@ -21,9 +21,9 @@ use crate::plan::Plan;
 use crate::scope::{Scope, ScopeError};
 use crate::spec::{EngineChoice, ScanSpec, SpecError};
 
-/// Batches of findings a reader may be behind before the unit stops sending: a few hundred kilobytes.
+/// Batches of findings a reader may be behind before the unit stops sending: a few megabytes.
 pub const FINDINGS_QUEUE: usize = 64;
-/// Units one engine holds at once; a node that keeps its engine busy needs a handful.
+/// Units one thread of an engine holds at once; a node that keeps its engine busy needs a handful.
 pub const UNITS_MAX: usize = 256;
 
 /// How an engine asks ports.
@@ -40,6 +40,8 @@ pub struct EngineConfig {
     pub choice: EngineChoice,
     /// Most sockets open at once; `None` for what the file-descriptor limit leaves after a reserve.
     pub sockets_max: Option<usize>,
+    /// Threads that scan; `None` for one per core, four at most. A unit is done by one of them.
+    pub threads: Option<usize>,
     /// Longest wait for the addresses of a host name.
     pub resolve_timeout: Duration,
 }
@@ -47,7 +49,7 @@ pub struct EngineConfig {
 impl Default for EngineConfig {
     /// The best kind that this machine allows, as many sockets as it allows, five seconds for a name.
     fn default() -> Self {
-        Self { choice: EngineChoice::Auto, sockets_max: None, resolve_timeout: Duration::from_secs(5) }
+        Self { choice: EngineChoice::Auto, sockets_max: None, threads: None, resolve_timeout: Duration::from_secs(5) }
     }
 }
 
@@ -164,7 +166,7 @@ pub enum ScanError {
         what: &'static str,
     },
     /// The engine has as many units as it takes; try again when one is done. Nothing was sent.
-    #[error("the engine is busy with {UNITS_MAX} units")]
+    #[error("the engine is busy with {UNITS_MAX} units per thread")]
     Busy,
     /// It was cancelled, or nobody reads its findings any more.
     #[error("the unit was cancelled")]

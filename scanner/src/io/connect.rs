@@ -1,4 +1,5 @@
-//! The connect engine: sessions driven over ordinary non-blocking TCP sockets by one thread with epoll.
+//! The connect engine: sessions driven over ordinary non-blocking TCP sockets with epoll, by a few threads with
+//! units of their own.
 //!
 //! A port is asked by connecting to it. An established connection is closed with a reset (`SO_LINGER` 0), so that no
 //! local port is kept in TIME_WAIT; an open port may be listened to first, but is never sent anything. One turn of the
@@ -9,6 +10,7 @@
 
 mod reactor;
 mod socket;
+mod sockets;
 mod unit;
 
 use std::sync::Arc;
@@ -20,18 +22,35 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use self::reactor::Reactor;
 use self::unit::Unit;
+use super::limits;
 use super::resolve::WakeUp;
 use crate::engine::{EngineConfig, EngineError, ScanError, UNITS_MAX, UnitScan, UnitTask};
 use crate::plan::Plan;
 
-/// The engine's thread, from outside.
+/// Threads when nobody says: more than the connections of one machine's network card need.
+const THREADS_MAX: usize = 4;
+
+/// The engine's threads, from outside.
 #[derive(Debug)]
 pub(crate) struct Handle {
+    threads: Vec<Thread>,
+}
+
+/// One thread and the way to it.
+#[derive(Debug)]
+struct Thread {
     inbox: SyncSender<Unit>,
     shared: Arc<Shared>,
 }
 
-/// What the engine's thread shares with its handle.
+/// How many sockets all threads may hold together.
+#[derive(Debug)]
+struct Budget {
+    max: usize,
+    used: AtomicUsize,
+}
+
+/// What a thread shares with its handle.
 #[derive(Debug)]
 struct Shared {
     /// Readable when there is something to look at.
@@ -58,22 +77,40 @@ impl WakeUp for Bell {
     }
 }
 
-/// Starts the engine's thread.
+/// Starts the engine's threads.
 pub(crate) fn start(config: &EngineConfig) -> Result<Handle, EngineError> {
+    let max = config.sockets_max.unwrap_or(usize::MAX).min(limits::sockets()).max(1);
+    let budget = Arc::new(Budget { max, used: AtomicUsize::new(0) });
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let threads = config.threads.unwrap_or_else(|| cores.min(THREADS_MAX)).max(1);
+    let threads = (0..threads).map(|_| start_thread(config, Arc::clone(&budget))).collect::<Result<_, _>>()?;
+    Ok(Handle { threads })
+}
+
+fn start_thread(config: &EngineConfig, budget: Arc<Budget>) -> Result<Thread, EngineError> {
     let system = |what| move |source: std::io::Error| EngineError::System { what, source };
     let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
     let bell = EventFd::from_value_and_flags(0, flags).map_err(|errno| system("eventfd")(errno.into()))?;
     let shared = Arc::new(Shared { bell, stopped: AtomicBool::new(false), units: AtomicUsize::new(0) });
     let (inbox, units) = sync_channel(UNITS_MAX);
-    let reactor = Reactor::new(config, Arc::clone(&shared), units).map_err(system("epoll"))?;
+    let reactor = Reactor::new(config, Arc::clone(&shared), units, budget).map_err(system("epoll"))?;
+    // Owned before the thread runs, so that a thread that cannot be made is stopped with the others.
+    let handle = Thread { inbox, shared };
     let thread = thread::Builder::new().name("pentora-scan".to_owned());
     thread.spawn(move || reactor.run()).map_err(system("a thread"))?;
-    Ok(Handle { inbox, shared })
+    Ok(handle)
 }
 
 impl Handle {
-    /// Hands a unit to the engine's thread.
+    /// Hands a unit to the thread that has the fewest.
     pub(crate) fn submit(&self, plan: Plan, task: UnitTask) -> Result<UnitScan, ScanError> {
+        let least = self.threads.iter().min_by_key(|thread| thread.shared.units.load(Ordering::Acquire));
+        least.ok_or(ScanError::Stopped)?.submit(plan, task)
+    }
+}
+
+impl Thread {
+    fn submit(&self, plan: Plan, task: UnitTask) -> Result<UnitScan, ScanError> {
         if self.shared.units.fetch_add(1, Ordering::AcqRel) >= UNITS_MAX {
             self.shared.units.fetch_sub(1, Ordering::AcqRel);
             return Err(ScanError::Busy);
@@ -92,7 +129,7 @@ impl Handle {
     }
 }
 
-impl Drop for Handle {
+impl Drop for Thread {
     fn drop(&mut self) {
         self.shared.stopped.store(true, Ordering::Release);
         self.shared.ring();

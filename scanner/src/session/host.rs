@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::finding::Reason;
+use crate::finding::{Finding, Observation, Reason};
 
 /// A host from its first probe to its last.
 #[derive(Debug)]
@@ -56,6 +56,12 @@ impl Host {
             answered: Bits::default(),
             unreachable: Vec::new(),
         }
+    }
+
+    /// Something seen of this host.
+    pub(super) fn finding(&self, observation: Observation) -> Finding {
+        let Self { target_index, address, ref name, .. } = *self;
+        Finding { target_index, address, name: name.clone(), observation }
     }
 
     /// Notes that something on the way answered for a port.

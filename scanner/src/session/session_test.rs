@@ -4,9 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
+use std::net::SocketAddr;
+
 use super::*;
+use crate::finding::{HostState, Reason};
 use crate::io::fake::{FakeHost, FakeNetwork, FakeRun};
+use crate::port::PortSet;
 use crate::spec::{Profile, ScanSpec, Timing};
+use crate::target::Target;
 use crate::target::parse_targets;
 
 fn spec(targets: &str, ports: &str) -> ScanSpec {

@@ -1,27 +1,22 @@
-//! The engine's thread: takes in events, lets each unit take its steps, sleeps until there is something to do.
+//! A thread of the engine: takes in events, lets each unit take its steps, sleeps until there is something to do.
 
-use std::collections::VecDeque;
 use std::io::{self, Read};
-use std::net::SocketAddr;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::time::TimeSpec;
-use socket2::Socket;
 
 use super::socket::{self, Verdict};
+use super::sockets::{Purpose, Sockets, Watched};
 use super::unit::Unit;
-use super::{Bell, Shared};
+use super::{Bell, Budget, Shared};
 use crate::arena::{Arena, Key};
 use crate::engine::{EngineConfig, ScanError};
 use crate::finding::{BANNER_BYTES_MAX, printable_banner};
+use crate::io::clock;
 use crate::io::resolve::Resolver;
-use crate::io::{clock, limits};
 use crate::session::{Listen, Step};
 
 /// Steps a unit takes before the next one has its turn and events are looked at: few enough that no answer waits
@@ -31,12 +26,8 @@ const STEPS_PER_TURN: usize = 64;
 const EVENTS_AT_ONCE: usize = 1024;
 /// While there are units, the loop turns at least this often: it notices a cancelled one well within 100 ms.
 const TURN_MAX: Duration = Duration::from_millis(20);
-/// Below this, sleeping costs more than looking again.
-const SLEEP_MIN: Duration = Duration::from_micros(20);
-/// Sockets kept between probes; at the rate of one machine, more are never free at once for long.
-const IDLE_MAX: usize = 256;
 /// Event data of the bell; no key has this value, since no arena has 2^32 slots.
-const BELL: u64 = u64::MAX;
+pub(super) const BELL: u64 = u64::MAX;
 
 /// The engine's thread.
 #[derive(Debug)]
@@ -48,45 +39,17 @@ pub(super) struct Reactor {
     sockets: Sockets,
 }
 
-/// Every socket of every unit.
-#[derive(Debug)]
-struct Sockets {
-    epoll: Epoll,
-    open: Arena<Watched>,
-    /// Open ports being listened to, with the time at which that ends; the oldest first.
-    listening: VecDeque<(Duration, Key)>,
-    /// Sockets between two probes, IPv4 and IPv6.
-    idle: [Vec<Key>; 2],
-    max: usize,
-}
-
-/// A socket and what it is for.
-#[derive(Debug)]
-struct Watched {
-    socket: Socket,
-    unit: Key,
-    purpose: Purpose,
-}
-
-#[derive(Debug)]
-enum Purpose {
-    /// None at the moment.
-    Idle,
-    /// Being connected.
-    Probe { probe: Key, to: SocketAddr },
-    /// Connected; its first words are awaited.
-    Listen { listen: Listen, heard: Vec<u8> },
-}
-
 impl Reactor {
-    pub(super) fn new(config: &EngineConfig, shared: Arc<Shared>, inbox: Receiver<Unit>) -> io::Result<Self> {
+    pub(super) fn new(
+        config: &EngineConfig,
+        shared: Arc<Shared>,
+        inbox: Receiver<Unit>,
+        budget: Arc<Budget>,
+    ) -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&shared.bell, EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
-        let max = config.sockets_max.unwrap_or(usize::MAX).min(limits::sockets()).max(1);
         let resolver = Resolver::new(config.resolve_timeout, Box::new(Bell(Arc::clone(&shared))));
-        let sockets =
-            Sockets { epoll, open: Arena::default(), listening: VecDeque::new(), idle: [Vec::new(), Vec::new()], max };
-        Ok(Self { shared, inbox, resolver, units: Arena::default(), sockets })
+        Ok(Self { shared, inbox, resolver, units: Arena::default(), sockets: Sockets::new(epoll, budget) })
     }
 
     pub(super) fn run(mut self) {
@@ -184,7 +147,7 @@ impl Reactor {
             },
             Step::Close { probe } => {
                 if let Some(socket) = unit.take_socket(probe) {
-                    self.sockets.open.remove(socket);
+                    self.sockets.remove(socket);
                 }
             }
             Step::Resolve { host, name } => self.resolver.ask((key, host), name),
@@ -194,7 +157,7 @@ impl Reactor {
                 return Some(Some(Duration::ZERO));
             }
             Step::Starved => {
-                let why = format!("{} sockets open of at most {}", self.sockets.open.len(), self.sockets.max);
+                let why = format!("{} sockets open of at most {}", self.sockets.open.len(), self.sockets.budget.max);
                 unit.end(Err(ScanError::Starved { why }));
                 return Some(Some(Duration::ZERO));
             }
@@ -241,7 +204,7 @@ impl Reactor {
         self.hear(key);
         // Listening never takes more than half of the sockets from the scan: the one that has been silent longest
         // has had its time.
-        if self.sockets.listening.len() > self.sockets.max / 2
+        if self.sockets.listening.len() > self.sockets.budget.max / 2
             && let Some((_, oldest)) = self.sockets.listening.pop_front()
         {
             self.end_of_words(oldest);
@@ -279,7 +242,7 @@ impl Reactor {
     }
 
     fn end_of_words(&mut self, key: Key) {
-        let Some(Watched { socket, unit, purpose }) = self.sockets.open.remove(key) else { return };
+        let Some(Watched { socket, unit, purpose }) = self.sockets.remove(key) else { return };
         socket::reset(socket);
         if let (Purpose::Listen { listen, heard }, Some(unit)) = (purpose, self.units.get_mut(unit)) {
             unit.session.on_banner(&listen, printable_banner(&heard));
@@ -296,93 +259,4 @@ fn on_verdict(unit: &mut Unit, now: Duration, probe: Key, verdict: &Verdict) -> 
         Verdict::Nothing | Verdict::Pending => {}
     }
     None
-}
-
-impl Sockets {
-    /// How many more sockets may be used.
-    fn room(&self) -> usize {
-        (self.max + self.idle_count()).saturating_sub(self.open.len())
-    }
-
-    fn idle_count(&self) -> usize {
-        self.idle.iter().map(Vec::len).sum()
-    }
-
-    /// Begins a probe with a socket that was put by, or a new one.
-    fn connect(&mut self, unit: Key, probe: Key, to: SocketAddr) -> io::Result<Key> {
-        let key = match self.idle_of(to).pop() {
-            Some(key) => key,
-            None => self.open(to)?,
-        };
-        let watched = self.open.get_mut(key).expect("an idle socket is open");
-        watched.unit = unit;
-        watched.purpose = Purpose::Probe { probe, to };
-        let begun = socket::begin(&watched.socket, to);
-        if begun.is_err() {
-            self.put_by(key, to);
-        }
-        begun.map(|()| key)
-    }
-
-    /// A new socket, watched for everything that can happen to it.
-    fn open(&mut self, to: SocketAddr) -> io::Result<Key> {
-        let socket = socket::open(to)?;
-        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
-        let key = self.open.insert(Watched { socket, unit: Key::from_bits(BELL), purpose: Purpose::Idle });
-        let watched = self.open.get(key).expect("just put in");
-        if let Err(errno) = self.epoll.add(&watched.socket, EpollEvent::new(flags, key.to_bits())) {
-            self.open.remove(key);
-            return Err(errno.into());
-        }
-        Ok(key)
-    }
-
-    fn idle_of(&mut self, to: SocketAddr) -> &mut Vec<Key> {
-        let [v4, v6] = &mut self.idle;
-        if to.is_ipv4() { v4 } else { v6 }
-    }
-
-    /// Keeps a socket whose attempt has failed for the next probe.
-    fn put_by(&mut self, key: Key, to: SocketAddr) {
-        if self.idle_count() >= IDLE_MAX {
-            self.open.remove(key);
-            return;
-        }
-        if let Some(watched) = self.open.get_mut(key) {
-            watched.purpose = Purpose::Idle;
-            self.idle_of(to).push(key);
-        }
-    }
-
-    /// Closes a socket that is, or may be, connected.
-    fn close(&mut self, key: Key) {
-        if let Some(watched) = self.open.remove(key) {
-            socket::reset(watched.socket);
-        }
-    }
-
-    fn close_all_of(&mut self, unit: Key) {
-        let used =
-            self.open.iter().filter(|(_, watched)| watched.unit == unit && !matches!(watched.purpose, Purpose::Idle));
-        let keys: Vec<Key> = used.map(|(key, _)| key).collect();
-        keys.into_iter().for_each(|key| self.close(key));
-    }
-
-    /// Closes the sockets that were put by: nobody is scanning.
-    fn close_idle(&mut self) {
-        for key in self.idle.iter_mut().flat_map(std::mem::take) {
-            self.open.remove(key);
-        }
-    }
-
-    /// Sleeps until an event or `wake_at`, to the accuracy of the kernel's timers (epoll's own is a millisecond).
-    fn sleep(&self, wake_at: Option<Duration>) {
-        let wait = wake_at.map(|at| at.saturating_sub(clock::now()));
-        if wait.is_some_and(|wait| wait < SLEEP_MIN) {
-            return;
-        }
-        let mut polled = [PollFd::new(self.epoll.0.as_fd(), PollFlags::POLLIN)];
-        // An interrupted sleep is as good as one that has ended.
-        let _ = ppoll(&mut polled, wait.map(TimeSpec::from_duration), None);
-    }
 }

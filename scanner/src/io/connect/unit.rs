@@ -69,9 +69,8 @@ impl Unit {
         if self.ending.is_none() && self.cancel.is_cancelled() {
             self.end(Err(ScanError::Cancelled));
         }
-        if self.sent_until.is_none() && self.session.is_cooling_down() && self.session.counts().probes_sent > 0 {
-            self.sent_until = Some(now);
-        }
+        // A discovery that turns hosts up ends a pause that looked like the end.
+        self.sent_until = self.session.is_cooling_down().then(|| self.sent_until.unwrap_or(now));
         self.ending.is_some()
     }
 

@@ -1,0 +1,194 @@
+//! What is sent next, to whom, and how long its answer is waited for.
+
+use std::cmp::Reverse;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::discovery::DiscoveryPort;
+use super::host::{Host, Stage};
+use super::throttle::History;
+use super::{Flight, Session, Step};
+use crate::arena::Key;
+use crate::plan::Plan;
+use crate::target::Target;
+
+/// Hosts entered per call, so that the first probe does not wait for all of them.
+const ENTER_AT_ONCE: u32 = 256;
+
+impl Session {
+    /// Lets hosts in while there is room for them.
+    pub(super) fn enter(&mut self) {
+        for _ in 0..ENTER_AT_ONCE {
+            if self.hosts.len() >= self.active_max || self.waiting.is_empty() {
+                return;
+            }
+            let index = self.waiting.start;
+            self.waiting.start += 1;
+            match self.plan.target(index) {
+                Some(Target::Address(address)) => {
+                    let host = self.hosts.insert(Host::new(index, address, Stage::Resolving));
+                    self.begin(host, address);
+                }
+                Some(Target::Name(name)) => {
+                    let name: Arc<str> = Arc::from(name);
+                    let mut host = Host::new(index, Ipv4Addr::UNSPECIFIED.into(), Stage::Resolving);
+                    host.name = Some(Arc::clone(&name));
+                    self.lookups.push_back((self.hosts.insert(host), name));
+                }
+                None => self.counts.targets_done += 1,
+            }
+        }
+    }
+
+    /// Puts a host with a known address into the line.
+    pub(super) fn begin(&mut self, key: Key, address: IpAddr) {
+        let Some(host) = self.hosts.get_mut(key) else { return };
+        host.address = address;
+        // Over loopback an answer costs nothing and is never lost.
+        host.stage = if self.discovery.is_empty() || address.is_loopback() { Stage::Ports } else { Stage::Discovery };
+        host.queued = true;
+        self.line.push_back(key);
+    }
+
+    /// The next probe that is worth sending: a new one, or one to send again.
+    pub(super) fn choose(&mut self, now: Duration) -> Option<Flight> {
+        if let Some(flight) = self.bench.pop_front() {
+            return Some(Flight { sent_at: now, ..flight });
+        }
+        while let Some(key) = self.line.pop_front() {
+            let Some(host) = self.hosts.get_mut(key) else { continue };
+            host.queued = false;
+            let next = match host.stage {
+                Stage::Resolving => None,
+                Stage::Discovery => {
+                    let probe = self.discovery.get(host.discovery_sent).copied();
+                    host.discovery_sent += usize::from(probe.is_some());
+                    probe
+                }
+                Stage::Ports => next_port(&self.plan, host, &self.discovery),
+            };
+            let Some(DiscoveryPort { port, position }) = next else {
+                self.settle(key);
+                continue;
+            };
+            host.queued = true;
+            host.pending += 1;
+            self.line.push_back(key);
+            let history = History::default();
+            return Some(Flight {
+                host: key,
+                port,
+                position,
+                attempt: 1,
+                sent_at: now,
+                waited_before: Duration::ZERO,
+                history,
+            });
+        }
+        None
+    }
+
+    /// Sends a probe, unless its address turns out not to be allowed or its answer not to matter any more.
+    pub(super) fn launch(&mut self, mut flight: Flight, now: Duration) -> Option<Step> {
+        let host = self.hosts.get_mut(flight.host)?;
+        let address = host.address;
+        let is_moot = flight.attempt > 1 && flight.position.is_none() && host.up.is_some();
+        if is_moot || !self.permits(address) {
+            self.forgo(flight.host, is_moot);
+            return None;
+        }
+        self.throttle.sent(now, self.rtt.timeout(address), flight.attempt, &mut flight.history);
+        self.counts.probes_sent += 1;
+        self.counts.retransmitted += u64::from(flight.attempt > 1);
+        let to = SocketAddr::new(address, flight.port);
+        let deadline = now + self.wait_of(&flight, address);
+        let probe = self.flights.insert(flight);
+        self.timers.push(Reverse((deadline, probe)));
+        Some(Step::Send { probe, to })
+    }
+
+    /// Drops a probe before it is sent, and its whole host when the address must not be sent to.
+    fn forgo(&mut self, key: Key, is_moot: bool) {
+        let Some(host) = self.hosts.get_mut(key) else { return };
+        host.pending -= 1;
+        if !is_moot && host.step != u32::MAX {
+            host.stage = Stage::Ports;
+            host.step = u32::MAX;
+            self.counts.refused += 1;
+        }
+        self.settle(key);
+    }
+
+    /// Gives up the first probe whose time is over; its port is asked again or believed to be silent.
+    pub(super) fn expire(&mut self, now: Duration) -> Option<Key> {
+        loop {
+            let Reverse((deadline, probe)) = *self.timers.peek()?;
+            let Some(flight) = self.flights.get(probe).copied() else {
+                self.timers.pop();
+                continue;
+            };
+            if deadline > now {
+                return None;
+            }
+            self.timers.pop();
+            let address = self.hosts.get(flight.host).map_or(Ipv4Addr::UNSPECIFIED.into(), |host| host.address);
+            let wait = self.wait_of(&flight, address);
+            if flight.sent_at + wait > now {
+                // The path has turned out slower since this was sent.
+                self.timers.push(Reverse((flight.sent_at + wait, probe)));
+                continue;
+            }
+            self.flights.remove(probe);
+            let is_settled = flight.attempt >= self.tries_wanted();
+            self.window.silent(is_settled);
+            if is_settled {
+                self.give_up(flight.host);
+            } else {
+                self.bench.push_back(Flight { attempt: flight.attempt + 1, waited_before: wait, ..flight });
+            }
+            return Some(probe);
+        }
+    }
+
+    /// A probe has ended without an answer.
+    fn give_up(&mut self, key: Key) {
+        if let Some(host) = self.hosts.get_mut(key) {
+            host.pending -= 1;
+        }
+        self.settle(key);
+    }
+
+    pub(super) fn next_timer(&self) -> Option<Duration> {
+        self.timers.peek().map(|Reverse((deadline, _))| *deadline)
+    }
+
+    fn tries_wanted(&self) -> u8 {
+        self.limits.tries.unwrap_or_else(|| self.loss.tries_wanted(self.plan.spec().confidence))
+    }
+
+    /// How long this try is waited for: the measured time-out, doubled with each try (RFC 6298 section 5.5) but only
+    /// twice, since the window answers for congestion, and the longest for the last one, after which the port would be
+    /// missed for good.
+    fn wait_of(&self, flight: &Flight, address: IpAddr) -> Duration {
+        let timeout = self.rtt.timeout(address);
+        let longest = self.limits.wait_max.max(timeout.min(self.limits.wait_max * 3));
+        let doubled = timeout * (1 << (flight.attempt - 1).min(2));
+        let is_last = flight.attempt >= self.tries_wanted();
+        let wait = if is_last { doubled.max(4 * timeout).max(self.limits.last_wait_min) } else { doubled };
+        // Before anything has answered, the time-out is RFC 6298's whole second: as good as the longest wait.
+        if self.rtt.smoothed().is_none() { self.limits.wait_max } else { wait.min(longest) }
+    }
+}
+
+/// The next port of a host that discovery has not asked already.
+fn next_port(plan: &Plan, host: &mut Host, discovery: &[DiscoveryPort]) -> Option<DiscoveryPort> {
+    let asked = discovery.get(..host.discovery_sent).unwrap_or_default();
+    loop {
+        let position = plan.port_position(host.target_index, host.step)?;
+        host.step += 1;
+        if !asked.iter().any(|probe| probe.position == Some(position)) {
+            return Some(DiscoveryPort { port: plan.port(position)?.number, position: Some(position) });
+        }
+    }
+}

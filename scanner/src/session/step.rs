@@ -1,0 +1,84 @@
+//! What a session says and is told: steps, answers, figures.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::arena::Key;
+use crate::finding::{PortState, Reason};
+
+/// What to do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Open a connection; its end is told with [`super::Session::on_answer`] or [`super::Session::on_exhausted`].
+    Send {
+        /// Names the probe in later calls.
+        probe: Key,
+        /// Where to.
+        to: SocketAddr,
+    },
+    /// Give a probe up: nothing that comes for it is of use any more.
+    Close {
+        /// The probe.
+        probe: Key,
+    },
+    /// Look up a host name and tell [`super::Session::on_resolved`].
+    Resolve {
+        /// Names the lookup in the later call.
+        host: Key,
+        /// The name.
+        name: Arc<str>,
+    },
+    /// Nothing to do before this time, or an answer, or room for more sockets.
+    Wait {
+        /// The time.
+        until: Duration,
+    },
+    /// Everything is settled; no probe is out.
+    Done,
+    /// This machine had no room for a probe for half a minute; the unit is not done.
+    Starved,
+}
+
+/// What came back for a probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer {
+    /// The port's state.
+    pub state: PortState,
+    /// How that is known.
+    pub reason: Reason,
+}
+
+/// An open port to listen to; [`super::Session::on_banner`] ends it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listen {
+    /// Names the host in the later call.
+    pub host: Key,
+    /// The port.
+    pub port: u16,
+    /// How long to listen.
+    pub wait: Duration,
+}
+
+/// Running figures of a session.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Counts {
+    /// Targets that are settled.
+    pub targets_done: u64,
+    /// Hosts that answered.
+    pub hosts_up: u64,
+    /// Open ports found.
+    pub open_ports: u64,
+    /// Probes sent, retransmissions included.
+    pub probes_sent: u64,
+    /// Probes that were sent again.
+    pub retransmitted: u64,
+    /// Answers of hosts.
+    pub replies: u64,
+    /// Targets that scope or exclusions forbid, found out at the last check.
+    pub refused: u64,
+    /// Names that have no address, with the reason; the first hundred.
+    pub unresolved: Vec<(Arc<str>, String)>,
+    /// How many names have no address.
+    pub unresolved_count: u64,
+}

@@ -2,11 +2,8 @@
 
 use std::fmt;
 
-use serde_json::Value;
-
 use super::output::clean;
 use crate::client::ClientError;
-use crate::document::Problem;
 
 /// Exit codes, documented and stable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +102,7 @@ impl From<crate::config::ConfigError> for Failure {
 
 /// What an answer of the API means for a command, with the way on. `searched` says where a token was looked for.
 pub(super) fn from_client(error: &ClientError, searched: &str) -> Failure {
-    let what = error.to_string();
+    let what = clean(&error.to_string());
     match error {
         ClientError::Unreachable { .. } => Failure::new(ExitCode::Unreachable, what)
             .next("start a node (`pentora-node start --init`), or name one: --api http://HOST:PORT or PENTORA_API"),
@@ -115,12 +112,7 @@ pub(super) fn from_client(error: &ClientError, searched: &str) -> Failure {
             .because(format!("{what}\ntoken: {searched}"))
             .next("give the file with the admin token: --token-file F or PENTORA_TOKEN_FILE"),
         ClientError::Refused { status, problem } => {
-            let failure = Failure::new(exit_of(*status, &problem.code), what);
-            match reasons(problem) {
-                Some(reasons) => failure.because(reasons),
-                None => failure,
-            }
-            .advised(&problem.code)
+            Failure::new(exit_of(*status, &problem.code), what).advised(&problem.code)
         }
         ClientError::Unexpected { status: 502..=504 } => Failure::new(ExitCode::Unreachable, what),
         _ => Failure::new(ExitCode::Failure, what),
@@ -131,22 +123,11 @@ pub(super) fn from_client(error: &ClientError, searched: &str) -> Failure {
 fn exit_of(status: u16, code: &str) -> ExitCode {
     match (code, status) {
         ("scope_denied" | "no_eligible_node" | "outside_window", _) => ExitCode::Refused,
-        ("quorum_lost" | "no_leader", _) | (_, 502..=504) => ExitCode::Unreachable,
+        ("transfer_failed", _) => ExitCode::Failure,
+        ("quorum_lost", _) | (_, 502..=504) => ExitCode::Unreachable,
         (_, 400 | 413 | 422) => ExitCode::Usage,
         _ => ExitCode::Failure,
     }
-}
-
-/// The reason per node or per range that some problems carry.
-fn reasons(problem: &Problem) -> Option<String> {
-    let value = problem.extra.get("reasons").or_else(|| problem.extra.get("why"))?;
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let lines: Vec<String> = match value {
-        Value::Object(map) => map.iter().map(|(name, reason)| format!("{name}: {}", text(reason))).collect(),
-        Value::Array(list) => list.iter().map(text).collect(),
-        other => vec![text(other)],
-    };
-    (!lines.is_empty()).then(|| lines.iter().map(|line| clean(line)).collect::<Vec<_>>().join("\n"))
 }
 
 impl Failure {
@@ -161,7 +142,7 @@ impl Failure {
                 self.next("bring voters back; `pentora cluster status` shows who is missing")
             }
             "queue_full" => self.next("wait for jobs to end (`pentora job list`), or raise the priority"),
-            "job_not_found" => self.next("`pentora job list` shows the jobs"),
+            "job_unknown" => self.next("`pentora job list` shows the jobs"),
             _ => self,
         }
     }
@@ -170,6 +151,7 @@ impl Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::document::Problem;
 
     #[test]
     fn every_answer_of_the_api_has_its_exit_code() {
@@ -184,7 +166,7 @@ mod tests {
             (refused(503, "starting"), ExitCode::Unreachable),
             (refused(400, "bad_targets"), ExitCode::Usage),
             (refused(422, "bad_request"), ExitCode::Usage),
-            (refused(404, "job_not_found"), ExitCode::Failure),
+            (refused(404, "job_unknown"), ExitCode::Failure),
             (refused(401, "unauthorized"), ExitCode::Failure),
             (unreachable, ExitCode::Unreachable),
             (ClientError::Interrupted { reason: "r".into() }, ExitCode::Unreachable),
@@ -200,14 +182,6 @@ mod tests {
         let problem = Box::new(Problem::new(401, "unauthorized", "t", "no bearer token"));
         let failure = from_client(&ClientError::Refused { status: 401, problem }, "/d/admin.token: No such file");
         assert!(failure.to_string().contains("no bearer token") && failure.to_string().contains("/d/admin.token"));
-    }
-
-    #[test]
-    fn the_reason_of_each_node_is_shown() {
-        let mut problem = Problem::new(409, "no_eligible_node", "t", "nobody can");
-        problem.extra.insert("reasons".into(), serde_json::json!({"n1": "lacks tag gpu", "n2": "drains\u{1b}[2J"}));
-        let failure = from_client(&ClientError::Refused { status: 409, problem: Box::new(problem) }, "");
-        assert_eq!(failure.why.as_deref(), Some("n1: lacks tag gpu\nn2: drains\\x1b[2J"));
     }
 
     #[test]

@@ -34,7 +34,7 @@ impl Progress {
     /// Shows the job as it is now.
     pub(super) fn update(&self, job: &JobDocument) {
         self.bar.set_length(job.targets_total);
-        self.bar.set_position(job.targets_scanned);
+        self.bar.set_position(done(job));
         self.bar.set_message(line(job));
     }
 
@@ -49,6 +49,11 @@ impl Progress {
     }
 }
 
+/// Targets done, those of units that are still out included: a bar that waits for whole units would jump.
+fn done(job: &JobDocument) -> u64 {
+    job.targets_scanned.saturating_add(job.targets_in_progress).min(job.targets_total)
+}
+
 /// `24.56% of 10,000 targets, 195 probes/s, ETA 38m 16s, 12 open ports on 5 hosts`.
 fn line(job: &JobDocument) -> String {
     let elapsed = Duration::try_from_secs_f64(job.elapsed_seconds).unwrap_or_default().max(Duration::from_millis(1));
@@ -57,7 +62,7 @@ fn line(job: &JobDocument) -> String {
     let rate = if job.probes_sent == 0 { String::new() } else { format!("{rate:.0} probes/s, ") };
     format!(
         "{:.2}% of {} targets, {rate}ETA {}, {} open ports on {} hosts",
-        percent(job.targets_scanned, job.targets_total),
+        percent(done(job), job.targets_total),
         grouped(job.targets_total),
         eta(job.eta_seconds),
         grouped(job.results.open_ports),
@@ -74,6 +79,8 @@ mod tests {
     fn the_line_tells_share_rate_eta_and_what_was_found() {
         let job = JobDocument { probes_sent: 754_000, ..original() };
         assert_eq!(line(&job), "24.56% of 10,000 targets, 1000 probes/s, ETA 38m 16s, 2 open ports on 1,234 hosts");
+        let ahead = JobDocument { targets_in_progress: u64::MAX, ..original() };
+        assert!(line(&ahead).starts_with("100.00% of 10,000 targets"), "never more than all");
         let early = JobDocument { elapsed_seconds: f64::NAN, eta_seconds: None, ..original() };
         assert_eq!(line(&early), "24.56% of 10,000 targets, ETA unknown, 2 open ports on 1,234 hosts");
     }

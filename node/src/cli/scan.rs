@@ -163,7 +163,10 @@ async fn on_embedded(
 
 /// Cancels a job and waits until it has ended.
 async fn cancelled(session: &Session, job_id: &str) -> Result<JobDocument, Failure> {
-    session.client.cancel(job_id).await.map_err(|error| session.failure(&error))?;
+    match session.client.cancel(job_id).await {
+        Err(error) if error.code() != "job_ended" => return Err(session.failure(&error)),
+        _ => {}
+    }
     let ended = async {
         loop {
             let job = session.client.job(job_id).await.map_err(|error| session.failure(&error))?;

@@ -108,6 +108,7 @@ pub(super) mod tests {
             results: JobResults { hosts_up: 1234, open_ports: 2, services_detected: 1, vulnerabilities: 0 },
             worker_stats: vec![stat("wrk_us_east_1", 856), stat("wrk_us_east_2", 800), stat("wrk_us_west_1", 800)],
             targets_total: 10_000,
+            targets_in_progress: 0,
             priority: Priority::Normal,
             submitted_at: "2025-07-10T12:00:00Z".into(),
             started_at: None,

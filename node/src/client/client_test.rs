@@ -29,6 +29,7 @@ fn job() -> JobDocument {
         results: JobResults::default(),
         worker_stats: Vec::new(),
         targets_total: 2,
+        targets_in_progress: 0,
         priority: crate::document::Priority::Normal,
         submitted_at: String::new(),
         started_at: None,

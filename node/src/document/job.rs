@@ -25,6 +25,9 @@ pub struct JobDocument {
     /// Targets in scope.
     #[serde(default)]
     pub targets_total: u64,
+    /// Targets done in units that are still out; not counted in `targets_scanned` before their unit is accepted.
+    #[serde(default)]
+    pub targets_in_progress: u64,
     /// Priority class.
     #[serde(default)]
     pub priority: Priority,

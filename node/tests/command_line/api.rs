@@ -8,13 +8,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use pentora_node::document::{
-    ClusterDocument, JobDocument, JobEvent, JobResults, Page, Priority, Problem, Quorum, ScanRequest, TokenCreated,
-    WorkerDocument,
+    ClusterDocument, JobEvent, Page, Problem, Quorum, ScanRequest, TokenCreated, WorkerDocument,
 };
 use pentora_scanner::finding::{HostRecord, HostState, PortRecord, PortState, Reason};
 use pentora_scanner::port::Protocol;
 use pentora_scanner::report::json_line;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// An API on loopback that answers from a script.
 pub(crate) struct Api {
@@ -87,26 +86,14 @@ async fn accept(Json(request): Json<ScanRequest>) -> Response {
     (StatusCode::ACCEPTED, Json(accepted)).into_response()
 }
 
-fn job(status: &str) -> JobDocument {
-    JobDocument {
-        job_id: "job-1".into(),
-        status: status.into(),
-        workers: 1,
-        targets_scanned: if status == "completed" { 2 } else { 1 },
-        duration: "3s".into(),
-        results: JobResults { hosts_up: 2, open_ports: 2, services_detected: 2, vulnerabilities: 0 },
-        worker_stats: Vec::new(),
-        targets_total: 2,
-        priority: Priority::Normal,
-        submitted_at: "2025-07-10T12:00:00Z".into(),
-        started_at: None,
-        finished_at: None,
-        elapsed_seconds: 3.0,
-        eta_seconds: None,
-        active_workers: 0,
-        probes_sent: 9,
-        reason: (status == "partial").then(|| "unit 0:1-2 failed 3 times".into()),
-    }
+fn job(status: &str) -> Value {
+    json!({
+        "job_id": "job-1", "status": status, "workers": 1, "duration": "3s", "worker_stats": [], "elapsed_seconds": 3.0,
+        "targets_scanned": if status == "completed" { 2 } else { 1 }, "targets_total": 2, "probes_sent": 9,
+        "results": {"hosts_up": 2, "open_ports": 2, "services_detected": 2, "vulnerabilities": 0},
+        "submitted_at": "2025-07-10T12:00:00Z",
+        "reason": if status == "partial" { Some("unit 0:1-2 failed 3 times") } else { None },
+    })
 }
 
 pub(crate) fn results() -> String {

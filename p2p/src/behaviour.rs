@@ -68,6 +68,11 @@ pub(crate) struct TooManyHandshakes {
     count: usize,
 }
 
+/// The handshake takes no other keys, so this is never met.
+#[derive(Debug, thiserror::Error)]
+#[error("the peer's key is not an ed25519 key")]
+struct NotEd25519;
+
 impl Streams {
     fn new(gate: Gate, names: ProtocolNames, limits: Limits, timings: Timings) -> Self {
         Self {
@@ -115,7 +120,7 @@ impl Streams {
     }
 
     fn take_up(&mut self, link: LinkId, peer: libp2p::PeerId, inbound: bool) -> Result<Handler, ConnectionDenied> {
-        let peer = PeerId(peer);
+        let Some(peer) = PeerId::from_libp2p(&peer) else { return Err(ConnectionDenied::new(NotEd25519)) };
         self.gate.peers.lock().connected(Instant::now(), peer, link, inbound).map_err(|reason| {
             tracing::info!(%peer, %reason, "connection refused");
             ConnectionDenied::new(reason)
@@ -207,9 +212,11 @@ impl NetworkBehaviour for Streams {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
         match self.orders.pop_front() {
-            Some((peer, link, event)) => {
-                Poll::Ready(ToSwarm::NotifyHandler { peer_id: peer.0, handler: NotifyHandler::One(link), event })
-            }
+            Some((peer, link, event)) => Poll::Ready(ToSwarm::NotifyHandler {
+                peer_id: peer.to_libp2p(),
+                handler: NotifyHandler::One(link),
+                event,
+            }),
             None => {
                 self.waker = Some(cx.waker().clone());
                 Poll::Pending

@@ -1,4 +1,4 @@
-//! Who a node is: an ed25519 key pair in a file, and the [`PeerId`] that names its public half.
+//! Who a node is: an ed25519 key pair in a file. Its public half is the node's name, [`PeerId`].
 //!
 //! The key is a node's only proof of identity inside the mesh, so the file is written once, readable by its owner
 //! alone, and never overwritten; a file in any other shape is refused instead of being replaced by a fresh identity,
@@ -9,10 +9,11 @@ use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
-use libp2p::identity::{Keypair, PublicKey};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use libp2p::identity::Keypair;
+use libp2p::identity::ed25519::{self, SecretKey};
+
+use crate::PeerId;
 
 /// First line of an identity file. A later shape gets a new word, and this one keeps its reader.
 const FILE_HEADER: &str = "pentora-identity-v1";
@@ -24,7 +25,7 @@ const SECRET_BYTES: usize = 32;
 /// A node's key pair. Cloning shares nothing but costs little; `Debug` prints the public name only.
 #[derive(Clone)]
 pub struct Identity {
-    keypair: Keypair,
+    keypair: ed25519::Keypair,
     secret: [u8; SECRET_BYTES],
 }
 
@@ -44,21 +45,20 @@ impl Identity {
         reason = "only the length of the seed could be refused, and the type fixes it"
     )]
     pub fn from_secret(secret: [u8; SECRET_BYTES]) -> Self {
-        let keypair = Keypair::ed25519_from_bytes(secret).expect("every 32-byte string is an ed25519 seed");
-        Self { keypair, secret }
+        let key = SecretKey::try_from_bytes(secret).expect("every 32-byte string is an ed25519 seed");
+        Self { keypair: key.into(), secret }
     }
 
     /// The name of this identity's public key.
     #[must_use]
     pub fn peer_id(&self) -> PeerId {
-        PeerId(self.keypair.public().to_peer_id())
+        PeerId::from_bytes(self.keypair.public().to_bytes())
     }
 
     /// An ed25519 signature (64 bytes) over `message`, checked by [`PeerId::verify`].
     #[must_use]
-    #[expect(clippy::missing_panics_doc, reason = "ed25519 signing has no failing path")]
     pub fn sign(&self, message: &[u8]) -> Vec<u8> {
-        self.keypair.sign(message).expect("ed25519 signing cannot fail")
+        self.keypair.sign(message)
     }
 
     /// Reads the identity kept at `path`.
@@ -127,8 +127,9 @@ impl Identity {
         }
     }
 
-    pub(crate) fn keypair(&self) -> &Keypair {
-        &self.keypair
+    /// The key pair in the form that libp2p's handshake takes.
+    pub(crate) fn keypair(&self) -> Keypair {
+        self.keypair.clone().into()
     }
 }
 
@@ -186,104 +187,6 @@ pub enum IdentityError {
     },
 }
 
-/// The name of a node in the mesh: the hash form of its public key (libp2p peer id specification).
-///
-/// `Display` and `FromStr` use base58 (`12D3KooW...`). Serde writes that text in human-readable formats and the
-/// 38 raw bytes elsewhere.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PeerId(pub(crate) libp2p::PeerId);
-
-impl PeerId {
-    /// The raw bytes, a multihash.
-    #[must_use]
-    pub fn to_bytes(self) -> Vec<u8> {
-        self.0.to_bytes()
-    }
-
-    /// Reads the bytes that [`PeerId::to_bytes`] gives.
-    ///
-    /// # Errors
-    /// [`PeerIdError`] when they are not a peer id.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, PeerIdError> {
-        libp2p::PeerId::from_bytes(bytes).map(Self).map_err(|source| PeerIdError { reason: source.to_string() })
-    }
-
-    /// Whether `signature` over `message` was made by the identity with this name. False for a name that does not
-    /// carry its key, which an ed25519 name always does.
-    #[must_use]
-    pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
-        // Multihash code 0 is the identity hash: the digest is the encoded key itself.
-        let hash = self.0.as_ref();
-        hash.code() == 0
-            && PublicKey::try_decode_protobuf(hash.digest()).is_ok_and(|key| key.verify(message, signature))
-    }
-}
-
-impl fmt::Display for PeerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
-
-impl fmt::Debug for PeerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
-
-impl FromStr for PeerId {
-    type Err = PeerIdError;
-
-    fn from_str(text: &str) -> Result<Self, PeerIdError> {
-        libp2p::PeerId::from_str(text).map(Self).map_err(|source| PeerIdError { reason: source.to_string() })
-    }
-}
-
-impl Serialize for PeerId {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() {
-            serializer.collect_str(self)
-        } else {
-            serializer.serialize_bytes(&self.to_bytes())
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for PeerId {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        if deserializer.is_human_readable() {
-            deserializer.deserialize_str(PeerIdVisitor)
-        } else {
-            deserializer.deserialize_bytes(PeerIdVisitor)
-        }
-    }
-}
-
-struct PeerIdVisitor;
-
-impl de::Visitor<'_> for PeerIdVisitor {
-    type Value = PeerId;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a peer id")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<PeerId, E> {
-        text.parse().map_err(E::custom)
-    }
-
-    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<PeerId, E> {
-        PeerId::from_bytes(bytes).map_err(E::custom)
-    }
-}
-
-/// Text or bytes that do not name a peer.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("not a peer id: {reason}")]
-pub struct PeerIdError {
-    reason: String,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -331,20 +234,6 @@ mod tests {
         Identity::generate().save(&path).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         assert!(matches!(Identity::load(&path), Err(IdentityError::Exposed { mode: 0o644, .. })));
-    }
-
-    #[test]
-    fn a_peer_id_survives_text_and_bytes_and_checks_signatures() {
-        let identity = Identity::from_secret([7; 32]);
-        let peer = identity.peer_id();
-        assert_eq!(peer.to_string().parse::<PeerId>().unwrap(), peer);
-        assert_eq!(PeerId::from_bytes(&peer.to_bytes()).unwrap(), peer);
-        assert_eq!(peer.to_bytes().len(), 38);
-        assert!(PeerId::from_bytes(&[1, 2, 3]).is_err());
-        let signature = identity.sign(b"words");
-        assert!(peer.verify(b"words", &signature));
-        assert!(!peer.verify(b"swords", &signature));
-        assert!(!Identity::generate().peer_id().verify(b"words", &signature));
     }
 
     #[test]

@@ -8,30 +8,25 @@
 //! Delays, losses and back-off come from one seed. On Tokio's current-thread runtime with paused time, one seed gives
 //! one run, as long as the code above is deterministic too.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::io;
-use std::net::SocketAddr;
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, watch};
-use tokio::time::Instant;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::event_loop::EventLoop;
 use crate::gate::{Gate, Peers};
 use crate::handle::{COMMANDS_MAX, Shared, events_channel};
-use crate::peers::{LinkId, PeerTable, next_random};
-use crate::wire::{DialId, WireEvent};
-use crate::{ClusterId, Incoming, Mesh, MeshConfig, MeshError, PeerId, PreSharedKey};
+use crate::peers::{LinkId, PeerTable};
+use crate::{Incoming, Mesh, MeshConfig, MeshError, PeerId};
 
 mod pipe;
 mod wire;
+mod world;
 use wire::MemoryWire;
-
-/// First port given to a node that listens on port 0.
-const FIRST_PORT: u16 = 40_000;
+use world::{Link, Seat, World};
 
 /// A network that exists in memory. Clones are the same network.
 #[derive(Debug, Clone)]
@@ -149,216 +144,4 @@ impl Network {
 /// Locks the world. Order of locks: the world, then a node's peer table.
 fn lock(world: &Mutex<World>) -> MutexGuard<'_, World> {
     world.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Everything there is.
-#[derive(Debug)]
-struct World {
-    seats: BTreeMap<PeerId, Seat>,
-    addresses: BTreeMap<SocketAddr, PeerId>,
-    links: BTreeMap<LinkId, Link>,
-    blocked: BTreeSet<(PeerId, PeerId)>,
-    delay: (Duration, Duration),
-    loss: f64,
-    random: u64,
-    next_link: usize,
-    next_port: u16,
-    generations: u64,
-    /// Changes with the faults, so that what waits looks again.
-    faults: watch::Sender<u64>,
-}
-
-/// A running node.
-#[derive(Debug)]
-struct Seat {
-    psk: PreSharedKey,
-    cluster: ClusterId,
-    peers: Arc<Peers>,
-    gate: Gate,
-    /// For its event loop; one per connection made or ended, or ping.
-    events: VecDeque<WireEvent>,
-    wake: Arc<Notify>,
-    /// Tells a restarted node from the one before it.
-    generation: u64,
-}
-
-/// A connection: the dialer's end first.
-#[derive(Debug)]
-struct Link {
-    ends: [End; 2],
-}
-
-/// One side's view of a connection. The sides differ while a cut keeps one from learning that the other hung up.
-#[derive(Debug)]
-struct End {
-    peer: PeerId,
-    life: CancellationToken,
-    open: bool,
-}
-
-impl Link {
-    fn end(&mut self, peer: PeerId) -> Option<&mut End> {
-        self.ends.iter_mut().find(|end| end.peer == peer)
-    }
-
-    fn is_open(&self, peer: PeerId) -> bool {
-        self.ends.iter().any(|end| end.peer == peer && end.open)
-    }
-}
-
-impl World {
-    fn new(seed: u64) -> Self {
-        Self {
-            seats: BTreeMap::new(),
-            addresses: BTreeMap::new(),
-            links: BTreeMap::new(),
-            blocked: BTreeSet::new(),
-            delay: (Duration::ZERO, Duration::ZERO),
-            loss: 0.0,
-            random: seed,
-            next_link: 1,
-            next_port: FIRST_PORT,
-            generations: 0,
-            faults: watch::Sender::new(0),
-        }
-    }
-
-    fn random(&mut self) -> u64 {
-        next_random(&mut self.random)
-    }
-
-    fn sit_down(
-        &mut self,
-        peer: PeerId,
-        listen: &[SocketAddr],
-        mut seat: Seat,
-    ) -> Result<(Vec<SocketAddr>, u64), MeshError> {
-        self.leave(peer, None);
-        let mut real = Vec::with_capacity(listen.len());
-        for mut address in listen.iter().copied() {
-            while address.port() == 0 || (self.addresses.contains_key(&address) && self.next_port > address.port()) {
-                address.set_port(self.next_port);
-                self.next_port = self.next_port.checked_add(1).unwrap_or(FIRST_PORT);
-            }
-            if self.addresses.contains_key(&address) {
-                return Err(MeshError::Listen { address, source: io::ErrorKind::AddrInUse.into() });
-            }
-            real.push(address);
-        }
-        for address in &real {
-            self.addresses.insert(*address, peer);
-        }
-        self.generations += 1;
-        seat.generation = self.generations;
-        self.seats.insert(peer, seat);
-        Ok((real, self.generations))
-    }
-
-    /// Takes a node and its connections out; with a generation, only if that one still sits there.
-    fn leave(&mut self, peer: PeerId, generation: Option<u64>) {
-        let there = self.seats.get(&peer).map(|seat| seat.generation);
-        if there.is_none() || generation.is_some_and(|generation| Some(generation) != there) {
-            return;
-        }
-        let links: Vec<LinkId> = self.links.iter().filter(|(_, link)| link.is_open(peer)).map(|(id, _)| *id).collect();
-        for link in links {
-            self.close_end(peer, link);
-        }
-        self.seats.remove(&peer);
-        self.addresses.retain(|_, owner| *owner != peer);
-    }
-
-    fn is_blocked(&self, from: PeerId, to: PeerId) -> bool {
-        self.blocked.contains(&(from, to))
-    }
-
-    /// How long the next thing is under way.
-    fn draw_delay(&mut self) -> Duration {
-        let (least, most) = self.delay;
-        let spread = u64::try_from((most - least).as_nanos()).unwrap_or(u64::MAX);
-        if spread == 0 { least } else { least + Duration::from_nanos(self.random() % spread) }
-    }
-
-    /// Whether the next frame is lost.
-    fn draw_loss(&mut self) -> bool {
-        // 53 bits fill the fraction of an f64 exactly.
-        #[expect(clippy::cast_precision_loss, reason = "both numbers have at most 53 bits")]
-        let unit = (self.random() >> 11) as f64 / (1_u64 << 53) as f64;
-        unit < self.loss
-    }
-
-    fn tell(&mut self, peer: PeerId, event: WireEvent) {
-        if let Some(seat) = self.seats.get_mut(&peer) {
-            seat.events.push_back(event);
-            seat.wake.notify_one();
-        }
-    }
-
-    /// Makes a connection; both peer tables have their say.
-    fn connect(&mut self, from: PeerId, to: PeerId, dial: DialId) {
-        let now = Instant::now();
-        let link = LinkId::new_unchecked(self.next_link);
-        self.next_link += 1;
-        let end = |peer| End { peer, life: CancellationToken::new(), open: true };
-        self.links.insert(link, Link { ends: [end(from), end(to)] });
-        let take_up = |seat: Option<&Seat>, other, inbound| {
-            seat.is_some_and(|seat| seat.peers.lock().connected(now, other, link, inbound).is_ok())
-        };
-        let dialer_agrees = take_up(self.seats.get(&from), to, false);
-        let listener_agrees = take_up(self.seats.get(&to), from, true);
-        self.tell(from, WireEvent::Connected { peer: to, dial: Some(dial) });
-        if dialer_agrees && listener_agrees {
-            self.tell(to, WireEvent::Connected { peer: from, dial: None });
-        } else {
-            self.break_link(link);
-        }
-    }
-
-    /// One side hangs up. The other learns it if anything gets through to it.
-    fn close_end(&mut self, peer: PeerId, id: LinkId) {
-        let Some(link) = self.links.get_mut(&id) else { return };
-        if let Some(end) = link.end(peer) {
-            end.open = false;
-            end.life.cancel();
-        }
-        let other = link.ends.iter().find(|end| end.peer != peer && end.open).map(|end| end.peer);
-        match other {
-            Some(other) if self.is_blocked(peer, other) => {}
-            _ => self.break_link(id),
-        }
-    }
-
-    /// Ends a connection for whoever still has it.
-    fn break_link(&mut self, id: LinkId) {
-        let Some(link) = self.links.remove(&id) else { return };
-        let [one, other] = link.ends;
-        for (end, peer) in [(&one, other.peer), (&other, one.peer)] {
-            end.life.cancel();
-            if end.open {
-                self.tell(end.peer, WireEvent::Disconnected { peer, link: id });
-            }
-        }
-    }
-
-    /// One round of pings from a node on all its connections.
-    fn ping(&mut self, me: PeerId) {
-        let mine: Vec<(LinkId, PeerId, bool)> = self
-            .links
-            .iter()
-            .filter(|(_, link)| link.is_open(me))
-            .filter_map(|(id, link)| link.ends.iter().find(|end| end.peer != me).map(|end| (*id, end.peer, end.open)))
-            .collect();
-        for (link, peer, open) in mine {
-            if self.is_blocked(me, peer) || self.is_blocked(peer, me) {
-                continue;
-            }
-            if open {
-                let rtt = self.draw_delay() + self.draw_delay();
-                self.tell(me, WireEvent::Heard { peer, link, rtt });
-            } else {
-                // The other side hung up during a cut; now its reset comes through.
-                self.break_link(link);
-            }
-        }
-    }
 }

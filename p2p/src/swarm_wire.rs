@@ -48,7 +48,7 @@ impl Mesh {
         let swarm_config = swarm::Config::with_executor(Tracked { tasks: tasks.clone(), kill: kill.clone() })
             .with_idle_connection_timeout(timings.idle_timeout)
             .with_max_negotiating_inbound_streams(NEGOTIATING_STREAMS_MAX);
-        let mut swarm = Swarm::new(transport, behaviour, peer_id.0, swarm_config);
+        let mut swarm = Swarm::new(transport, behaviour, peer_id.to_libp2p(), swarm_config);
         let listen_addrs = listen(&mut swarm, &config.listen)?;
 
         let (command_sender, command_receiver) = mpsc::channel(COMMANDS_MAX);
@@ -121,11 +121,12 @@ impl SwarmWire {
     fn translate(&mut self, event: SwarmEvent<MeshBehaviourEvent>) -> Option<WireEvent> {
         match event {
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, .. } => {
-                Some(WireEvent::Connected { peer: PeerId(peer_id), dial: self.dials.remove(&connection_id) })
+                let dial = self.dials.remove(&connection_id);
+                Some(WireEvent::Connected { peer: PeerId::from_libp2p(&peer_id)?, dial })
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
                 tracing::debug!(peer = %peer_id, ?cause, "connection ended");
-                Some(WireEvent::Disconnected { peer: PeerId(peer_id), link: connection_id })
+                Some(WireEvent::Disconnected { peer: PeerId::from_libp2p(&peer_id)?, link: connection_id })
             }
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
                 let dial = self.dials.remove(&connection_id)?;
@@ -141,7 +142,7 @@ impl SwarmWire {
                 None
             }
             SwarmEvent::Behaviour(MeshBehaviourEvent::Ping(ping::Event { peer, connection, result: Ok(rtt) })) => {
-                Some(WireEvent::Heard { peer: PeerId(peer), link: connection, rtt })
+                Some(WireEvent::Heard { peer: PeerId::from_libp2p(&peer)?, link: connection, rtt })
             }
             _ => None,
         }
@@ -157,7 +158,7 @@ impl Wire for SwarmWire {
                 let failure = DialFailure::Unreachable("no address is known".to_owned());
                 return self.failed.push_back(WireEvent::DialFailed { dial, failure });
             }
-            (Some(peer), all) => DialOpts::peer_id(peer.0)
+            (Some(peer), all) => DialOpts::peer_id(peer.to_libp2p())
                 .condition(PeerCondition::Always)
                 .addresses(all.iter().copied().map(multiaddr).collect())
                 .allocate_new_port()
@@ -201,11 +202,15 @@ impl Wire for SwarmWire {
 
 fn dial_failure(error: DialError) -> DialFailure {
     match error {
-        DialError::LocalPeerId { .. } => DialFailure::Oneself,
-        DialError::WrongPeerId { obtained, .. } => DialFailure::WrongPeer(PeerId(obtained)),
+        // libp2p strikes our own listen addresses from a dial; we never pass it an empty list.
+        DialError::LocalPeerId { .. } | DialError::NoAddresses => DialFailure::Oneself,
+        DialError::WrongPeerId { obtained, .. } => match PeerId::from_libp2p(&obtained) {
+            Some(found) => DialFailure::WrongPeer(found),
+            None => DialFailure::Handshake("the peer's key is not an ed25519 key".to_owned()),
+        },
         DialError::Denied { cause } => DialFailure::Denied(chain(&cause)),
         DialError::Transport(failures) => transport_failure(failures),
-        error @ (DialError::NoAddresses | DialError::DialPeerConditionFalse(_) | DialError::Aborted) => {
+        error @ (DialError::DialPeerConditionFalse(_) | DialError::Aborted) => {
             DialFailure::Unreachable(error.to_string())
         }
     }

@@ -70,7 +70,7 @@ pub(crate) fn build(
     timings: Timings,
 ) -> Result<Boxed<(libp2p::PeerId, StreamMuxerBox)>, MeshError> {
     let noise =
-        noise::Config::new(identity.keypair()).map_err(|error| MeshError::Encryption { reason: error.to_string() })?;
+        noise::Config::new(&identity.keypair()).map_err(|error| MeshError::Encryption { reason: error.to_string() })?;
     let mut yamux = yamux::Config::default();
     yamux.set_max_num_streams(STREAMS_MAX);
     let handshake = Handshake { psk: PreSharedKey::new(*psk.as_bytes()), noise, yamux, timings };

@@ -265,3 +265,123 @@ pub(crate) async fn read_frame<R: AsyncRead + Unpin>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures::{FutureExt, SinkExt, StreamExt};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio_util::compat::TokioAsyncReadCompatExt;
+
+    use super::*;
+    use crate::Identity;
+
+    /// A frame stream whose other end is bare bytes, through a pipe that holds `room` of them.
+    fn stream_over_bytes(room: usize) -> (FrameStream, DuplexStream, CancellationToken) {
+        let (here, there) = duplex(room);
+        let life = CancellationToken::new();
+        let peer = Identity::from_secret([1; 32]).peer_id();
+        (frame_stream(peer, Class::Work, here.compat(), Decoder::new(Class::Work), None, &life), there, life)
+    }
+
+    async fn first_error(bytes: &[u8]) -> FrameError {
+        let (mut stream, mut raw, _life) = stream_over_bytes(1 << 20);
+        raw.write_all(bytes).await.unwrap();
+        drop(raw);
+        let error = stream.receive().await.unwrap_err();
+        assert!(stream.receive().await.unwrap().is_none(), "an error is the last item");
+        error
+    }
+
+    #[tokio::test]
+    async fn a_frame_that_is_cut_short_is_never_handed_over() {
+        for cut in 1..10 {
+            let whole = [1, 0, 0, 0, 0, 4, b'a', b'b', b'c', b'd'];
+            let error = first_error(&whole[..cut]).await;
+            assert!(matches!(error, FrameError::CutShort { got } if got == cut), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_byte_stream_that_just_stops_is_lost() {
+        assert!(matches!(first_error(&[]).await, FrameError::Lost { .. }));
+    }
+
+    #[tokio::test]
+    async fn bad_headers_are_typed_errors() {
+        assert!(matches!(first_error(&[9, 0, 0, 0, 0, 0]).await, FrameError::Version { found: 9, known: 1 }));
+        assert!(matches!(first_error(&[1, 9, 0, 0, 0, 0]).await, FrameError::Malformed { .. }));
+        assert!(matches!(first_error(&[1, 2, 0, 0, 0, 0]).await, FrameError::Malformed { .. }));
+        let error = first_error(&[1, 0, 0x7f, 0xff, 0xff, 0xff]).await;
+        assert!(matches!(error, FrameError::TooLarge { bytes: 0x7fff_ffff, max: 262_144, .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn feed_collects_and_flush_sends() {
+        let (mut stream, mut raw, _life) = stream_over_bytes(1 << 20);
+        for _ in 0..100 {
+            stream.sink.feed(Bytes::from_static(b"x")).await.unwrap();
+        }
+        let mut bytes = vec![0; 1000];
+        assert!(raw.read(&mut bytes).now_or_never().is_none(), "nothing is written before the flush");
+        stream.sink.flush().await.unwrap();
+        assert_eq!(raw.read(&mut bytes).await.unwrap(), 700);
+        stream.sink.feed(Bytes::from(vec![0; WRITE_BUFFER_BYTES])).await.unwrap();
+        stream.sink.feed(Bytes::from_static(b"y")).await.unwrap();
+        assert!(raw.read(&mut bytes).await.unwrap() > 0, "a full buffer is written");
+    }
+
+    #[tokio::test]
+    async fn a_half_that_waits_learns_at_once_that_the_connection_is_given_up() {
+        let (stream, raw, life) = stream_over_bytes(16);
+        let (mut sink, mut source) = stream.split();
+        let giving_up = async {
+            tokio::task::yield_now().await;
+            life.cancel();
+        };
+        let all = async { tokio::join!(source.next(), sink.send(Bytes::from(vec![0; 100])), giving_up) };
+        let (read, written, ()) = tokio::time::timeout(Duration::from_secs(10), all).await.unwrap();
+        assert!(matches!(read, Some(Err(FrameError::Lost { .. }))), "{read:?}");
+        assert!(matches!(written, Err(FrameError::Lost { .. })), "{written:?}");
+        drop(raw);
+    }
+
+    #[tokio::test]
+    async fn large_frames_arrive_whole_through_a_narrow_pipe() {
+        let (here, there) = duplex(777);
+        let (life, peer) = (CancellationToken::new(), Identity::from_secret([1; 32]).peer_id());
+        let ends = [here, there]
+            .map(|io| frame_stream(peer, Class::Chunk, io.compat(), Decoder::new(Class::Chunk), None, &life));
+        let [mut writer, mut reader] = ends;
+        let frames = [1, 4095, 4096, 4097, 16_384, 100_000, 262_144].map(|size| Bytes::from(vec![7; size]));
+        let expected = frames.clone();
+        let writing = async {
+            for frame in frames {
+                writer.send(frame).await.unwrap();
+            }
+            writer.sink.close().await.unwrap();
+        };
+        let reading = async {
+            for frame in expected {
+                assert!(reader.receive().await.unwrap().unwrap() == frame);
+            }
+            assert!(reader.receive().await.unwrap().is_none());
+        };
+        tokio::join!(writing, reading);
+    }
+
+    #[tokio::test]
+    async fn an_idle_stream_holds_no_buffer() {
+        let mut decoder = Decoder::new(Class::Chunk);
+        let (mut near, mut far) = {
+            let (near, far) = duplex(1 << 20);
+            (near.compat(), far)
+        };
+        let mut wire = BytesMut::new();
+        codec::encode(Class::Chunk, Kind::Data, &vec![1; 200_000], &mut wire).unwrap();
+        far.write_all(&wire).await.unwrap();
+        assert_eq!(read_frame(&mut near, &mut decoder).await.unwrap().payload.len(), 200_000);
+        assert_eq!(decoder.buffer_mut().capacity(), 0);
+    }
+}

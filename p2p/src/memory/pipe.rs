@@ -37,8 +37,9 @@ pub(super) fn stream_pair(
     slot: Slot,
 ) -> (FrameStream, FrameStream) {
     let lives = [one_life.child_token(), other_life.child_token()];
-    let (there, arriving_there) = direction(world, class, one, other, &lives, [0, 1], Some(slot));
-    let (back, arriving_back) = direction(world, class, other, one, &lives, [1, 0], None);
+    let [here, far] = lives.clone();
+    let (there, arriving_there) = direction(world, class, (one, &here), (other, &far), &lives, Some(slot));
+    let (back, arriving_back) = direction(world, class, (other, &far), (one, &here), &lives, None);
     (
         FrameStream { peer: other, class, sink: there, source: arriving_back },
         FrameStream { peer: one, class, sink: back, source: arriving_there },
@@ -48,14 +49,12 @@ pub(super) fn stream_pair(
 fn direction(
     world: &Arc<Mutex<World>>,
     class: Class,
-    from: PeerId,
-    to: PeerId,
+    (from, writer): (PeerId, &CancellationToken),
+    (to, reader): (PeerId, &CancellationToken),
     lives: &[CancellationToken; 2],
-    [writer, reader]: [usize; 2],
     slot: Option<Slot>,
 ) -> (FrameSink, FrameSource) {
     let (sender, receiver) = mpsc::channel(FRAMES_UNDER_WAY_MAX);
-    let [mine, theirs] = [&lives[writer], &lives[reader]];
     let sink = PipeSink {
         world: Arc::clone(world),
         class,
@@ -63,9 +62,9 @@ fn direction(
         last_arrival: Instant::now(),
         closed: false,
         lives: lives.clone(),
-        life: Box::pin(mine.clone().cancelled_owned()),
+        life: Box::pin(writer.clone().cancelled_owned()),
     };
-    let source = PipeSource { world: Arc::clone(world), from, to, receiver, life: theirs.clone(), over: false, slot };
+    let source = PipeSource { world: Arc::clone(world), from, to, receiver, life: reader.clone(), over: false, slot };
     let frames =
         futures::stream::unfold(source, |mut source| async move { source.next().await.map(|item| (item, source)) });
     (FrameSink::new(sink), FrameSource::new(frames.fuse()))

@@ -1,32 +1,95 @@
-//! Starts and stops a node: joins its parts by their handles.
+//! Starts and stops a node: joins its rooms by their handles.
+//!
+//! Order of starting: the data directory, then both listeners (so that a port in use is told before anything runs), then
+//! the cluster (begin, join or resume), then consensus, and last the tasks that use it. Order of stopping: the worker
+//! hands back what is unfinished, a leader hands over, then the API, consensus and the mesh end.
 
+mod begin;
+mod embedded;
+mod facts;
+mod serve;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pentora_p2p::{Incoming, Mesh, MeshConfig};
+use pentora_raft::command::Command;
+use pentora_raft::store::Storage;
+use pentora_raft::{Profile, Raft, Role, worker_id};
+use pentora_scanner::engine::{Engine, EngineConfig};
+use pentora_scanner::scope::Scope;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use embedded::{Embedded, EmbeddedOptions, StopHandle, embedded};
+
+use crate::api::{self, Gate, Served};
 use crate::cli::{ExitCode, Failure};
-use crate::client::Client;
-use crate::config::StartPlan;
+use crate::config::{ApiAuth, NodeConfig, StartPlan, Strategy, TimingProfile};
+use crate::coordinator::plan::Preference;
+use crate::coordinator::{Coordinator, CoordinatorConfig, PlanConfig, Sessions};
+use crate::glue::MeshTransport;
+use crate::glue::calls::Calls;
+use crate::glue::proposer::Proposer;
+use crate::home::{Home, NodeIdentity};
+use crate::results::{ChunkStore, Exchange};
+use crate::worker::{Context, Fence, Units, Worker};
 
-/// How an embedded node differs from its defaults.
-#[derive(Debug, Clone)]
-pub struct EmbeddedOptions {
-    /// The host's name, which becomes the node's.
-    pub name: String,
+/// How long requests in flight may take to end when the node stops.
+const API_STOP_WITHIN: Duration = Duration::from_secs(3);
+/// How long a leader that stops waits for another to take over.
+const HAND_OVER_WITHIN: Duration = Duration::from_secs(2);
+
+/// The rooms of a running node.
+#[derive(Debug)]
+pub(crate) struct Rooms {
+    pub(crate) proposer: Proposer,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) exchange: Exchange,
+    pub(crate) worker: Worker,
+    pub(crate) coordinator: Coordinator,
+    pub(crate) scope: Arc<Scope>,
 }
 
-/// A node inside this process.
+/// What the rooms are made with.
 #[derive(Debug)]
-pub struct Embedded {
-    /// Asks it.
-    pub client: Client,
-    /// Ends it.
-    pub stop: StopHandle,
+pub(crate) struct Making<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) raft: Raft,
+    pub(crate) mesh: Option<Mesh>,
+    pub(crate) store: ChunkStore,
+    pub(crate) coordinator: CoordinatorConfig,
 }
 
-/// Ends an embedded node.
-#[derive(Debug)]
-pub struct StopHandle {}
-
-impl StopHandle {
-    /// Stops the node and removes what it kept.
-    pub async fn stop(self) {}
+impl Rooms {
+    /// Joins the rooms of a node; nothing runs yet.
+    pub(crate) fn make(making: Making<'_>) -> Result<Self, Failure> {
+        let Making { name, raft, mesh, store, coordinator } = making;
+        let calls = mesh.map(Calls::new);
+        let has_mesh = calls.is_some();
+        let proposer = Proposer::new(raft.clone(), calls.clone());
+        let exchange = Exchange::new(raft.clone(), store, calls);
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let sessions = Arc::new(Sessions::new(millis(coordinator.heartbeat), millis(coordinator.grace)));
+        let scope = Arc::new(Scope::default());
+        let engine = Engine::start(EngineConfig::default()).map_err(|error| {
+            Failure::new(ExitCode::Failure, "the scan engine did not start").because(error.to_string())
+        })?;
+        let worker = Worker::new(Context {
+            node: raft.node(),
+            worker_id: worker_id(name),
+            raft: raft.clone(),
+            proposer: proposer.clone(),
+            engine,
+            exchange: exchange.clone(),
+            scope: Arc::clone(&scope),
+            fence: Fence::new(coordinator.grace),
+            units: Units::default(),
+        });
+        let coordinator = Coordinator::new(raft.clone(), Arc::clone(&sessions), coordinator, has_mesh);
+        Ok(Self { proposer, sessions, exchange, worker, coordinator, scope })
+    }
 }
 
 /// Runs a node until a signal ends it.
@@ -34,13 +97,261 @@ impl StopHandle {
 /// # Errors
 /// Why it could not start, or what ended it.
 pub async fn run(plan: StartPlan) -> Result<(), Failure> {
-    Err(Failure::new(ExitCode::Failure, format!("node {} cannot run yet", plan.config.name)))
+    let home = Home::open(&plan.config.data_dir).map_err(|error| {
+        Failure::new(ExitCode::Failure, error.to_string()).next("stop the other process, or name another --data-dir")
+    })?;
+    let config = plan.config.clone();
+    let resumed = begin::existing(&home, &plan)?;
+    let api = TcpListener::bind(config.api.listen).await.map_err(|error| {
+        Failure::new(ExitCode::Failure, format!("the API cannot listen on {}", config.api.listen))
+            .because(error.to_string())
+            .next("name another address: --api-listen ADDRESS, or end what uses this one")
+    })?;
+    let (mesh, incoming, identity, admitted_at) = begin::enter(&home, &plan, &config, resumed).await?;
+    let raft = start_raft(&home, &config, &identity, &mesh).await?;
+    begin::ensure_begun(&home, &config, &identity, &mesh, &raft).await?;
+    plan.remember().map_err(|error| {
+        Failure::new(ExitCode::Failure, "the data directory does not take this node's settings")
+            .because(error.to_string())
+    })?;
+    let node = Node { home: Arc::new(home), config, identity, mesh, raft, api };
+    node.run(incoming, admitted_at).await
 }
 
-/// Starts a node inside this process, without sockets.
-///
-/// # Errors
-/// Why it could not start.
-pub async fn embedded(options: EmbeddedOptions) -> Result<Embedded, Failure> {
-    Err(Failure::new(ExitCode::Failure, format!("node {} cannot run yet", options.name)))
+async fn start_raft(home: &Home, config: &NodeConfig, identity: &NodeIdentity, mesh: &Mesh) -> Result<Raft, Failure> {
+    let failed = |why: String| Failure::new(ExitCode::Failure, "consensus did not start").because(why);
+    let raft_config = pentora_raft::Config { profile: profile(config.mesh.profile), ..pentora_raft::Config::default() };
+    let storage = Storage::Disk(home.store_dir());
+    let raft = Raft::start(identity.node, raft_config, &storage, MeshTransport::new(mesh.clone()))
+        .await
+        .map_err(|error| failed(error.to_string()))?;
+    let begun = raft.is_initialized().await.map_err(|error| failed(error.to_string()))?;
+    if identity.store_begun && !begun {
+        return Err(Failure::new(ExitCode::Failure, format!("node {} has lost its store", identity.name))
+            .because(format!(
+                "{} says that node {} lives here, but its log is empty; a node that forgot its votes could vote twice",
+                home.path().join("node.id").display(),
+                identity.node
+            ))
+            .next("move this data directory away and join again with a new token, under a new node id"));
+    }
+    Ok(raft)
+}
+
+/// A node that is in its cluster and about to run.
+struct Node {
+    home: Arc<Home>,
+    config: NodeConfig,
+    identity: NodeIdentity,
+    mesh: Mesh,
+    raft: Raft,
+    api: TcpListener,
+}
+
+impl Node {
+    async fn run(self, incoming: Incoming, admitted_at: Option<u64>) -> Result<(), Failure> {
+        let store = ChunkStore::open(&self.home.chunk_dir()).map_err(|error| {
+            Failure::new(ExitCode::Failure, "the chunk directory cannot be used").because(error.to_string())
+        })?;
+        let coordinator = coordinator_config(&self.config);
+        let making = Making {
+            name: &self.identity.name,
+            raft: self.raft.clone(),
+            mesh: Some(self.mesh.clone()),
+            store,
+            coordinator,
+        };
+        let rooms = Rooms::make(making)?;
+        let tasks = TaskTracker::new();
+        let (leaving, stop) = (CancellationToken::new(), CancellationToken::new());
+        let served = self.served(&rooms, &tasks)?;
+        self.announce();
+        let worker =
+            tasks.spawn(rooms.worker.run(Arc::clone(&rooms.sessions), Some(self.mesh.clone()), leaving.clone()));
+        tasks.spawn(rooms.coordinator.run(stop.clone()));
+        let doors = serve::Doors {
+            raft: self.raft.clone(),
+            proposer: rooms.proposer.clone(),
+            exchange: rooms.exchange.clone(),
+            sessions: rooms.sessions,
+        };
+        tasks.spawn(serve::streams(incoming, doors, tasks.clone(), stop.clone()));
+        tasks.spawn(facts::keep_members(
+            self.raft.clone(),
+            self.mesh.clone(),
+            self.identity.members.clone(),
+            stop.clone(),
+        ));
+        let own = facts::of(&self.config, &self.mesh, &self.identity.name);
+        tasks.spawn(facts::keep_own(
+            self.raft.clone(),
+            rooms.proposer.clone(),
+            own,
+            Arc::clone(&self.home),
+            self.identity.clone(),
+            stop.clone(),
+        ));
+        tasks.spawn(serve::tend_chunks(self.raft.clone(), rooms.exchange, rooms.proposer.clone(), stop.clone()));
+        let api_stop = stop.clone();
+        let api = axum::serve(self.api, api::router(served)).with_graceful_shutdown(api_stop.cancelled_owned());
+        tasks.spawn(async move {
+            if let Err(error) = api.await {
+                tracing::error!(%error, "the API ended");
+            }
+        });
+        if let Some(index) = admitted_at {
+            tracing::info!(index, "admitted; following the log from the leader");
+        }
+        let ended = until_end(&self.raft).await;
+        leaving.cancel();
+        if let Err(error) = worker.await {
+            tracing::warn!(%error, "the worker ended badly");
+        }
+        hand_over(&self.raft).await;
+        stop.cancel();
+        tasks.close();
+        if tokio::time::timeout(API_STOP_WITHIN, tasks.wait()).await.is_err() {
+            tracing::warn!("some tasks did not end in time");
+        }
+        self.raft.shutdown().await;
+        self.mesh.shutdown().await;
+        ended
+    }
+
+    fn served(&self, rooms: &Rooms, tasks: &TaskTracker) -> Result<Arc<Served>, Failure> {
+        let psk = self.home.pre_shared_key().map_err(|error| Failure::new(ExitCode::Failure, error.to_string()))?;
+        Ok(Arc::new(Served {
+            name: self.identity.name.clone(),
+            cluster: self.identity.cluster,
+            psk,
+            raft: self.raft.clone(),
+            proposer: rooms.proposer.clone(),
+            exchange: rooms.exchange.clone(),
+            sessions: Arc::clone(&rooms.sessions),
+            scope: Arc::clone(&rooms.scope),
+            max_attempts: self.config.coordinator.max_attempts,
+            gate: if self.config.api.auth == ApiAuth::None { Gate::Open } else { Gate::Token },
+            started: Instant::now(),
+            tasks: tasks.clone(),
+        }))
+    }
+
+    fn announce(&self) {
+        let api =
+            self.api.local_addr().map_or_else(|_| self.config.api.listen.to_string(), |address| address.to_string());
+        let mesh: Vec<String> = self.mesh.listen_addrs().iter().map(ToString::to_string).collect();
+        tracing::info!(
+            node = self.identity.node,
+            name = self.identity.name,
+            cluster = %self.identity.cluster,
+            peer = %self.mesh.peer_id(),
+            mesh = mesh.join(","),
+            api = format!("http://{api}"),
+            profile = profile(self.config.mesh.profile).name(),
+            "node runs"
+        );
+    }
+}
+
+/// Waits for a signal, or for consensus to stop, which only a restart heals.
+async fn until_end(raft: &Raft) -> Result<(), Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let failed = |error: std::io::Error| {
+        Failure::new(ExitCode::Failure, "signals cannot be received").because(error.to_string())
+    };
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => {
+                tracing::info!("asked to stop");
+                return Ok(());
+            }
+            _ = interrupt.recv() => {
+                tracing::info!("interrupted");
+                return Ok(());
+            }
+            () = raft.status_changed(Duration::from_secs(1)) => {
+                if let Some(reason) = raft.status().stopped {
+                    return Err(Failure::new(ExitCode::Failure, "consensus has stopped on this node")
+                        .because(reason)
+                        .next("look at the disk, then start the node again; a supervisor does that by itself"));
+                }
+            }
+        }
+    }
+}
+
+/// A leader that stops hands over first, which is a thousand times quicker than an election after silence.
+async fn hand_over(raft: &Raft) {
+    let status = raft.status();
+    if status.role != Role::Leader {
+        return;
+    }
+    let Some(to) = status
+        .voters
+        .iter()
+        .copied()
+        .filter(|voter| *voter != status.node)
+        .max_by_key(|voter| status.matched.get(voter))
+    else {
+        return;
+    };
+    if let Err(error) = raft.transfer_leader(to).await {
+        tracing::warn!(to, %error, "leadership was not handed over");
+        return;
+    }
+    let end = Instant::now() + HAND_OVER_WITHIN;
+    while raft.status().leader != Some(to) && Instant::now() < end {
+        raft.status_changed(Duration::from_millis(20)).await;
+    }
+    tracing::info!(to, done = raft.status().leader == Some(to), "leadership handed over");
+}
+
+fn profile(profile: TimingProfile) -> Profile {
+    match profile {
+        TimingProfile::Lan => Profile::Lan,
+        TimingProfile::Wan => Profile::Wan,
+        TimingProfile::Fast => Profile::Fast,
+    }
+}
+
+fn coordinator_config(config: &NodeConfig) -> CoordinatorConfig {
+    let preference = match config.coordinator.strategy {
+        Strategy::RoundRobin => Preference::RoundRobin,
+        Strategy::LeastLoaded => Preference::LeastLoaded,
+        Strategy::TagAffinity => Preference::TagAffinity,
+    };
+    CoordinatorConfig {
+        heartbeat: config.workers.heartbeat_interval,
+        grace: config.coordinator.grace_period,
+        plan: PlanConfig { preference },
+    }
+}
+
+/// Starts the mesh on the configured address.
+pub(crate) fn mesh_config(
+    home: &Home,
+    config: &NodeConfig,
+    psk: pentora_p2p::PreSharedKey,
+    cluster: pentora_raft::ClusterId,
+) -> Result<MeshConfig, Failure> {
+    let key = home.key().map_err(|error| Failure::new(ExitCode::Failure, error.to_string()))?;
+    let mut mesh = MeshConfig::new(key, psk, pentora_p2p::ClusterId::from_bytes(cluster.0));
+    mesh.listen = vec![config.mesh.listen];
+    Ok(mesh)
+}
+
+/// Puts this node's first entry into a new cluster.
+pub(crate) async fn begin_cluster(
+    raft: &Raft,
+    cluster: pentora_raft::ClusterId,
+    facts: pentora_raft::command::NodeFacts,
+    admin_token: pentora_raft::Digest,
+) -> Result<(), Failure> {
+    let proposer = Proposer::new(raft.clone(), None);
+    match proposer.propose(Command::Begin { cluster, facts, admin_token }).await {
+        Ok(_) | Err(crate::glue::proposer::Unavailable::Refused(pentora_raft::Refusal::BegunAlready)) => Ok(()),
+        Err(error) => Err(Failure::new(ExitCode::Failure, "the new cluster did not begin").because(error.to_string())),
+    }
 }

@@ -1,7 +1,16 @@
 //! A Pentora node: joins scanner, raft and p2p; API, workers, results, command line.
 
+pub mod api;
 pub mod app;
 pub mod cli;
 pub mod client;
+pub mod clock;
 pub mod config;
+pub mod coordinator;
 pub mod document;
+pub mod glue;
+pub mod home;
+pub mod jobs;
+pub mod join;
+pub mod results;
+pub mod worker;

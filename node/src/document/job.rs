@@ -99,7 +99,7 @@ pub struct JobEvent {
     pub index: u64,
     /// RFC 3339 with milliseconds.
     pub at: String,
-    /// `submitted`, `granted`, `completed`, `worker_failed`, ...
+    /// `submitted`, `assigned`, `unit_done`, `worker_failed`, ...
     pub kind: String,
     /// What happened, as a sentence.
     pub message: String,

@@ -1,0 +1,40 @@
+//! `POST /scans`.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::{ApiError, Node};
+use crate::document::{ScanAccepted, ScanRequest};
+use crate::jobs;
+
+/// The longest `Idempotency-Key`, in bytes: a UUID with room to spare.
+const KEY_BYTES_MAX: usize = 256;
+
+/// Accepts a scan: 202 and where its job is.
+pub(super) async fn submit(State(node): State<Node>, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
+    let request: ScanRequest = read_json(&body)?;
+    let key = headers.get("idempotency-key").map(|key| key.to_str()).transpose();
+    let key = key.map_err(|_not_text| ApiError::bad_request("the Idempotency-Key is not printable ASCII"))?;
+    if key.is_some_and(|key| key.is_empty() || key.len() > KEY_BYTES_MAX) {
+        return Err(ApiError::bad_request("the Idempotency-Key has no or more than 256 characters"));
+    }
+    let prepared = jobs::prepare(request, &node.scope, &node.raft)?;
+    let own = node.raft.node();
+    let accepted = jobs::submit(prepared, key, &node.proposer, &node.exchange, own, node.max_attempts).await?;
+    let document = ScanAccepted {
+        job_id: accepted.job.to_string(),
+        targets: accepted.targets,
+        partitions: accepted.partitions,
+        index: accepted.index,
+    };
+    let location = format!("/api/v1/jobs/{}", accepted.job);
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(document)).into_response())
+}
+
+/// Reads a JSON body; the error names line and column.
+pub(super) fn read_json<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(body).map_err(|error| ApiError::bad_request(format!("the request's JSON: {error}")))
+}

@@ -1,0 +1,119 @@
+//! The node inside `pentora scan`: the same rooms in memory, alone, without sockets but those that scan.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pentora_raft::command::{NodeFacts, NodeRole};
+use pentora_raft::network::memory::Network;
+use pentora_raft::state::FIRST_NODE;
+use pentora_raft::store::Storage;
+use pentora_raft::{ClusterId, Config, Digest, Profile, Raft};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{Making, Rooms, begin_cluster};
+use crate::api::{self, Gate, Served};
+use crate::cli::{ExitCode, Failure};
+use crate::client::Client;
+use crate::coordinator::{CoordinatorConfig, PlanConfig};
+use crate::results::ChunkStore;
+
+/// How often the embedded worker beats: it is what a progress bar follows, and costs microseconds here.
+const HEARTBEAT: Duration = Duration::from_millis(100);
+/// Nobody else could take its units over, so its lease need not end soon.
+const GRACE: Duration = Duration::from_secs(3600);
+/// How often a unit is tried; here a try fails only for a reason that stays.
+const ATTEMPTS_MAX: u32 = 3;
+/// How long its tasks may take to end.
+const STOP_WITHIN: Duration = Duration::from_secs(2);
+
+/// How an embedded node differs from its defaults.
+#[derive(Debug, Clone)]
+pub struct EmbeddedOptions {
+    /// The host's name, which becomes the node's.
+    pub name: String,
+}
+
+/// A node inside this process.
+#[derive(Debug)]
+pub struct Embedded {
+    /// Asks it.
+    pub client: Client,
+    /// Ends it.
+    pub stop: StopHandle,
+}
+
+/// Ends an embedded node.
+#[derive(Debug)]
+pub struct StopHandle {
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    raft: Raft,
+}
+
+impl StopHandle {
+    /// Stops the node and removes what it kept.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(STOP_WITHIN, self.tasks.wait()).await.is_err() {
+            tracing::debug!("some tasks of the embedded node did not end in time");
+        }
+        self.raft.shutdown().await;
+    }
+}
+
+/// Starts a node inside this process, without sockets.
+///
+/// # Errors
+/// Why it could not start.
+pub async fn embedded(options: EmbeddedOptions) -> Result<Embedded, Failure> {
+    let failed = |why: String| Failure::new(ExitCode::Failure, "the embedded node did not start").because(why);
+    let network = Network::default();
+    let (transport, _no_peers) = network.join(FIRST_NODE);
+    let config = Config { profile: Profile::Fast, ..Config::default() };
+    let raft = Raft::start(FIRST_NODE, config, &Storage::Memory, transport)
+        .await
+        .map_err(|error| failed(error.to_string()))?;
+    raft.initialize("embedded").await.map_err(|error| failed(error.to_string()))?;
+    let cluster = ClusterId::default();
+    begin_cluster(&raft, cluster, facts(&options.name), Digest::of(&[])).await?;
+    let coordinator = CoordinatorConfig { heartbeat: HEARTBEAT, grace: GRACE, plan: PlanConfig::default() };
+    let making =
+        Making { name: &options.name, raft: raft.clone(), mesh: None, store: ChunkStore::memory(), coordinator };
+    let rooms = Rooms::make(making)?;
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let served = Arc::new(Served {
+        name: options.name,
+        cluster,
+        psk: None,
+        raft: raft.clone(),
+        proposer: rooms.proposer,
+        exchange: rooms.exchange,
+        sessions: Arc::clone(&rooms.sessions),
+        scope: rooms.scope,
+        max_attempts: ATTEMPTS_MAX,
+        gate: Gate::Open,
+        started: Instant::now(),
+        tasks: tasks.clone(),
+    });
+    tasks.spawn(rooms.worker.run(rooms.sessions, None, stop.clone()));
+    tasks.spawn(rooms.coordinator.run(stop.clone()));
+    let client = Client::in_process(api::router(served), None);
+    Ok(Embedded { client, stop: StopHandle { stop, tasks, raft } })
+}
+
+fn facts(name: &str) -> NodeFacts {
+    NodeFacts {
+        name: name.to_owned(),
+        peer: "embedded".into(),
+        addresses: Vec::new(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        region: None,
+        tags: Vec::new(),
+        networks: None,
+        max_concurrent_scans: 10,
+        max_targets_per_scan: 65_536,
+        role: NodeRole::Auto,
+    }
+}

@@ -1,0 +1,211 @@
+//! The streams that other nodes open, each served by a task of its own, and the care of this node's chunks.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pentora_p2p::{Class, FrameStream, Incoming};
+use pentora_raft::command::{Command, SpecRef, UnitKey};
+use pentora_raft::state::ChunkRef;
+use pentora_raft::{Digest, NodeId, ProposeError, Raft, Role};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::coordinator::{Sessions, soft_state};
+use crate::glue::calls::{self, Answer, CallError, Request};
+use crate::glue::proposer::Proposer;
+use crate::glue::{raft_class, raft_duplex};
+use crate::join;
+use crate::results::Exchange;
+use crate::worker;
+
+/// How often the chunks' holders are looked at, and chunks nobody needs are removed.
+const TEND: Duration = Duration::from_secs(10);
+/// Garbage is looked for at every so many looks.
+const GARBAGE_EVERY: u32 = 60;
+/// Chunks repaired in one look; more come at the next.
+const REPAIRS_MAX: usize = 32;
+
+/// What streams are served from.
+#[derive(Debug, Clone)]
+pub(super) struct Doors {
+    pub(super) raft: Raft,
+    pub(super) proposer: Proposer,
+    pub(super) exchange: Exchange,
+    pub(super) sessions: Arc<Sessions>,
+}
+
+/// Hands each inbound stream to a task of its own until `stop`.
+pub(super) async fn streams(mut incoming: Incoming, doors: Doors, tasks: TaskTracker, stop: CancellationToken) {
+    loop {
+        let stream = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            stream = incoming.next() => match stream {
+                Some(stream) => stream,
+                None => return,
+            },
+        };
+        let serving = serve(stream, doors.clone(), tasks.clone());
+        let stop = stop.clone();
+        tasks.spawn(async move {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                () = serving => {}
+            }
+        });
+    }
+}
+
+async fn serve(mut stream: FrameStream, doors: Doors, tasks: TaskTracker) {
+    let (peer, class) = (stream.peer, stream.class);
+    let ended = if let Some(raft_class) = raft_class(class) {
+        doors.raft.serve(raft_class, raft_duplex(stream)).await.map_err(|error| error.to_string())
+    } else {
+        match class {
+            Class::Work => serve_worker(stream, &doors, &tasks).await,
+            Class::Join => join::answer(&mut stream, &doors.proposer, &doors.raft).await,
+            _ => serve_calls(&mut stream, &doors).await.map_err(|error| error.to_string()),
+        }
+    };
+    if let Err(reason) = ended {
+        tracing::debug!(%peer, %class, %reason, "stream ended");
+    }
+}
+
+async fn serve_worker(stream: FrameStream, doors: &Doors, tasks: &TaskTracker) -> Result<(), String> {
+    let peer = stream.peer.to_string();
+    let node = doors.raft.read(|state| state.nodes().find(|(_, node)| node.facts.peer == peer).map(|(id, _)| id));
+    let node = node.ok_or("a work session of a node that is not in the cluster")?;
+    let granted = worker::granted(&doors.raft, node);
+    if doors.sessions.serve(node, worker::over(stream, tasks), granted).await {
+        Ok(())
+    } else {
+        Err("this node does not lead".into())
+    }
+}
+
+async fn serve_calls(stream: &mut FrameStream, doors: &Doors) -> Result<(), CallError> {
+    while let Some(request) = calls::next_request(stream).await? {
+        match request {
+            Request::GetChunk(digest) => send_chunk(stream, doors, digest).await?,
+            Request::PutChunk { digest, bytes } => {
+                let bytes = calls::receive_parts(stream, bytes).await?;
+                let answer = match doors.exchange.store().put(digest, bytes).await {
+                    Ok(()) => Answer::Done,
+                    Err(error) => Answer::Unavailable(error.to_string()),
+                };
+                calls::send_answer(stream, &answer).await?;
+            }
+            other => {
+                let answer = answer(other, doors).await;
+                calls::send_answer(stream, &answer).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn send_chunk(stream: &mut FrameStream, doors: &Doors, digest: Digest) -> Result<(), CallError> {
+    match doors.exchange.store().get(digest).await {
+        Ok(Some(bytes)) => {
+            calls::send_answer(stream, &Answer::Chunk { bytes: bytes.len() as u64 }).await?;
+            calls::send_parts(stream, &bytes).await
+        }
+        Ok(None) => calls::send_answer(stream, &Answer::NotFound).await,
+        Err(error) => {
+            tracing::warn!(%error, "a chunk asked for is not given");
+            calls::send_answer(stream, &Answer::NotFound).await
+        }
+    }
+}
+
+async fn answer(request: Request, doors: &Doors) -> Answer {
+    match request {
+        Request::Propose(command) => match doors.raft.propose(command).await {
+            Ok(applied) => Answer::Applied { index: applied.index, response: applied.response },
+            Err(ProposeError::NotLeader { leader }) => Answer::NotLeader { leader },
+            Err(error) => Answer::Unavailable(error.to_string()),
+        },
+        Request::Soft => Answer::Soft(soft_state(&doors.raft, &doors.sessions)),
+        Request::GetSpec(job) => match doors.raft.read(|state| state.spec(job).cloned()) {
+            Some(SpecRef::Inline(bytes)) => Answer::Spec(bytes),
+            _ => Answer::NotFound,
+        },
+        Request::TransferLeader(to) => match doors.raft.transfer_leader(to).await {
+            Ok(()) => Answer::Done,
+            Err(error) => Answer::Unavailable(error.to_string()),
+        },
+        Request::GetChunk(_) | Request::PutChunk { .. } => Answer::NotFound,
+    }
+}
+
+/// Brings chunks whose holders failed back to two, and removes chunks that nothing names, until `stop`.
+pub(super) async fn tend_chunks(raft: Raft, exchange: Exchange, proposer: Proposer, stop: CancellationToken) {
+    let mut look = 0u32;
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(TEND) => {}
+        }
+        look = look.wrapping_add(1);
+        repair(&raft, &exchange, &proposer).await;
+        if look.is_multiple_of(GARBAGE_EVERY) {
+            let wanted = wanted(&raft);
+            match exchange.store().collect_garbage(wanted).await {
+                Ok(removed) if removed > 0 => tracing::info!(removed, "chunks that nothing names were removed"),
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, "garbage was not collected"),
+            }
+        }
+    }
+}
+
+/// Every chunk's first live holder looks after it; the leader's log learns of new holders.
+async fn repair(raft: &Raft, exchange: &Exchange, proposer: &Proposer) {
+    if raft.status().role == Role::Outside {
+        return;
+    }
+    let own = raft.node();
+    let mine: Vec<(UnitKey, ChunkRef)> = raft.read(|state| {
+        let held = state.chunks().filter(|(_, chunk)| chunk.holders.contains(&own));
+        held.filter(|(_, chunk)| lacks_holder(state, own, chunk))
+            .take(REPAIRS_MAX)
+            .map(|(unit, chunk)| (unit, chunk.clone()))
+            .collect()
+    });
+    let mut updates: Vec<(UnitKey, Vec<NodeId>)> = Vec::new();
+    for (unit, chunk) in mine {
+        if let Some(holders) = exchange.repair(chunk.digest, &chunk.holders).await {
+            updates.push((unit, holders));
+        }
+    }
+    if updates.is_empty() {
+        return;
+    }
+    let count = updates.len();
+    match proposer.propose(Command::SetHolders { updates }).await {
+        Ok(_) => tracing::info!(count, "chunks have a second holder again"),
+        Err(error) => tracing::debug!(%error, "repaired holders are not in the log yet"),
+    }
+}
+
+/// Whether a chunk has lost a holder for good and this node is the first that is left.
+fn lacks_holder(state: &pentora_raft::State, own: NodeId, chunk: &ChunkRef) -> bool {
+    let alive = |node: &NodeId| {
+        state.node(*node).is_some_and(|record| record.status != pentora_raft::state::NodeStatus::Failed)
+    };
+    chunk.holders.iter().any(|holder| !alive(holder)) && chunk.holders.iter().find(|holder| alive(holder)) == Some(&own)
+}
+
+fn wanted(raft: &Raft) -> BTreeSet<Digest> {
+    raft.read(|state| {
+        let specs = state.jobs().filter_map(|(id, _)| match state.spec(id) {
+            Some(SpecRef::Chunk { digest, .. }) => Some(*digest),
+            _ => None,
+        });
+        state.chunks().map(|(_, chunk)| chunk.digest).chain(specs).collect()
+    })
+}

@@ -1,0 +1,233 @@
+//! Which units go to whom next: a pure look at the state and at what each worker is good for.
+//!
+//! Jobs are served by priority, then by age. Each worker holds at most two units of a job, one running and one behind
+//! it, sized to take about ten seconds of that worker's own measured rate; near a job's end what is left is shared, so
+//! that no worker is waited for. A unit that failed before is halved for each try, so that a poisonous target is left
+//! alone with few neighbours.
+
+use std::collections::BTreeMap;
+
+use pentora_raft::command::{NewLease, UnitKey};
+use pentora_raft::state::{Job, NodeRecord, Partition, Progress};
+use pentora_raft::{JobId, NodeId, State};
+
+use super::placement;
+use super::sessions::Rates;
+
+/// How long a unit should take, in seconds. The design asks for 5 to 30.
+const UNIT_SECONDS: f64 = 10.0;
+/// Units of one job that a worker holds: one running, one behind it.
+const UNITS_PER_JOB: u32 = 2;
+/// Grants in one entry; keeps an entry far below a frame.
+const GRANTS_MAX: usize = 256;
+/// Ports per target of a job whose spec is not at hand.
+pub const PORTS_UNKNOWN: u64 = 100;
+
+/// Whom to prefer among workers that may take a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Preference {
+    /// In turn.
+    RoundRobin,
+    /// The one with the most room.
+    #[default]
+    LeastLoaded,
+    /// The one with most of the job's preferred tags.
+    TagAffinity,
+}
+
+/// How units are shared out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PlanConfig {
+    /// Whom to prefer.
+    pub preference: Preference,
+}
+
+/// A worker as the planner sees it.
+struct Worker<'a> {
+    id: NodeId,
+    record: &'a NodeRecord,
+    rates: &'a Rates,
+    leases: u32,
+    by_job: BTreeMap<JobId, u32>,
+}
+
+/// What of a partition can be granted.
+struct Cursor {
+    free: Vec<(u64, u64, u32)>,
+    next: u64,
+    end: u64,
+}
+
+/// The grants to propose now. `rates` are the workers with a session; `ports` how many ports a job asks of a target.
+#[must_use]
+pub fn plan(
+    state: &State,
+    rates: &BTreeMap<NodeId, Rates>,
+    ports: &BTreeMap<JobId, u64>,
+    config: &PlanConfig,
+) -> Vec<NewLease> {
+    let mut jobs: Vec<(JobId, &Job)> = state.jobs().filter(|(_, job)| job.is_open()).collect();
+    if jobs.is_empty() {
+        return Vec::new();
+    }
+    let mut workers = workers(state, rates);
+    jobs.sort_by_key(|(id, job)| (job.priority, *id));
+    let mut grants = Vec::new();
+    for (id, job) in jobs {
+        let ports = ports.get(&id).copied().unwrap_or(PORTS_UNKNOWN);
+        for (index, partition) in (0u32..).zip(&job.partitions) {
+            if let Some(progress) = state.progress(id, index) {
+                let part = Part { job: id, record: job, index, partition, ports };
+                part.share_out(progress, &mut workers, config, &mut grants);
+            }
+        }
+        if grants.len() >= GRANTS_MAX {
+            break;
+        }
+    }
+    grants
+}
+
+fn workers<'a>(state: &'a State, rates: &'a BTreeMap<NodeId, Rates>) -> Vec<Worker<'a>> {
+    let mut workers: Vec<Worker<'_>> = state
+        .nodes()
+        .filter(|(_, record)| record.takes_leases())
+        .filter_map(|(id, record)| {
+            let rates = rates.get(&id)?;
+            Some(Worker { id, record, rates, leases: 0, by_job: BTreeMap::new() })
+        })
+        .collect();
+    for (unit, lease) in state.leases() {
+        if let Some(worker) = workers.iter_mut().find(|worker| worker.id == lease.node) {
+            worker.leases += 1;
+            *worker.by_job.entry(unit.job).or_default() += 1;
+        }
+    }
+    workers
+}
+
+/// One partition of one job, while it is shared out.
+struct Part<'a> {
+    job: JobId,
+    record: &'a Job,
+    index: u32,
+    partition: &'a Partition,
+    ports: u64,
+}
+
+impl Part<'_> {
+    fn share_out(
+        &self,
+        progress: &Progress,
+        workers: &mut [Worker<'_>],
+        config: &PlanConfig,
+        grants: &mut Vec<NewLease>,
+    ) {
+        let mut cursor = Cursor {
+            free: progress.free.iter().map(|(start, free)| (*start, free.end, free.attempts)).collect(),
+            next: progress.next,
+            end: self.partition.target_count,
+        };
+        let eligible: Vec<usize> = (0..workers.len())
+            .filter(|at| {
+                workers
+                    .get(*at)
+                    .is_some_and(|worker| placement::mismatch(worker.record, &self.partition.needs).is_none())
+            })
+            .collect();
+        let limit = self.record.max_workers.map_or(eligible.len(), |limit| eligible.len().min(limit as usize)).max(1);
+        let share_pps = self.record.budget_pps.map(|budget| (budget / limit as u64).max(1));
+        while grants.len() < GRANTS_MAX && cursor.left() > 0 {
+            let Some(worker) = self.choose(workers, &eligible, limit, config) else { return };
+            let wanted = self.unit_targets(worker, cursor.left(), limit as u64, share_pps);
+            let Some((start, end)) = cursor.take(wanted) else { return };
+            worker.leases += 1;
+            *worker.by_job.entry(self.job).or_default() += 1;
+            let unit = UnitKey { job: self.job, partition: self.index, start };
+            grants.push(NewLease { unit, end, node: worker.id, rate_pps: share_pps });
+        }
+    }
+
+    /// The worker that gets the next unit.
+    fn choose<'w, 'r>(
+        &self,
+        workers: &'w mut [Worker<'r>],
+        eligible: &[usize],
+        limit: usize,
+        config: &PlanConfig,
+    ) -> Option<&'w mut Worker<'r>> {
+        let busy = workers.iter().filter(|worker| worker.by_job.contains_key(&self.job)).count();
+        let fits = |worker: &Worker<'_>| {
+            let own = worker.by_job.get(&self.job).copied().unwrap_or(0);
+            own < UNITS_PER_JOB && worker.leases < worker.record.facts.max_concurrent_scans && (own > 0 || busy < limit)
+        };
+        let tags = &self.partition.needs.preferred_tags;
+        let rank = |worker: &Worker<'_>| {
+            let own = worker.by_job.get(&self.job).copied().unwrap_or(0);
+            let affinity = tags.iter().filter(|tag| worker.record.facts.tags.contains(tag)).count();
+            let affinity = usize::MAX - affinity;
+            match config.preference {
+                Preference::TagAffinity => (affinity, own, worker.leases),
+                Preference::LeastLoaded => {
+                    (usize::from(own > 0), worker.leases, u32::try_from(affinity).unwrap_or(u32::MAX))
+                }
+                Preference::RoundRobin => (0, own, worker.leases),
+            }
+        };
+        let best = eligible
+            .iter()
+            .copied()
+            .filter(|at| workers.get(*at).is_some_and(fits))
+            .min_by_key(|at| workers.get(*at).map(rank))?;
+        workers.get_mut(best)
+    }
+
+    /// How many targets a unit for `worker` should have.
+    fn unit_targets(&self, worker: &Worker<'_>, left: u64, workers: u64, share_pps: Option<u64>) -> u64 {
+        let ports = self.ports as f64;
+        let guess = worker.rates.engine_pps / ports;
+        let mut per_second = worker.rates.targets_per_second.get(&self.job).copied().unwrap_or(guess);
+        if let Some(share) = share_pps {
+            per_second = per_second.min(share as f64 / ports);
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "clamped to the worker's limit next"
+        )]
+        let wanted = (per_second * UNIT_SECONDS).clamp(1.0, 1e15) as u64;
+        // Guided sharing: with others at work, a unit is at most half of a fair share of what is left.
+        let fair = if workers > 1 { left.div_ceil(2 * workers) } else { left };
+        wanted.min(fair).clamp(1, worker.record.facts.max_targets_per_scan.max(1))
+    }
+}
+
+impl Cursor {
+    fn left(&self) -> u64 {
+        self.end.saturating_sub(self.next) + self.free.iter().map(|(start, end, _)| end - start).sum::<u64>()
+    }
+
+    /// Takes up to `wanted` targets, what came back first.
+    fn take(&mut self, wanted: u64) -> Option<(u64, u64)> {
+        if let Some((start, end, attempts)) = self.free.first_mut() {
+            let halved = (wanted >> (*attempts).min(63)).max(1);
+            let from = *start;
+            let until = from.saturating_add(halved).min(*end);
+            *start = until;
+            if until >= *end {
+                self.free.remove(0);
+            }
+            return Some((from, until));
+        }
+        if self.next >= self.end {
+            return None;
+        }
+        let from = self.next;
+        self.next = from.saturating_add(wanted).min(self.end);
+        Some((from, self.next))
+    }
+}
+
+#[cfg(test)]
+#[path = "plan/plan_test.rs"]
+mod tests;

@@ -1,0 +1,240 @@
+//! The leader's ends of the work sessions: who was heard when, what each works on, and the way back to it.
+//!
+//! A worker holds one session with the leader. Beats stay out of the log: they are folded here, and only what they mean
+//! (a worker back, suspected, failed) is proposed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use pentora_raft::command::{LeaseRef, UnitKey};
+use pentora_raft::state::Lease;
+use pentora_raft::{JobId, NodeId};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, watch};
+
+/// What a worker tells the leader. Append only.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum WorkerFrame {
+    /// It is there, and works on these leases.
+    Beat {
+        /// Each lease with how many of its targets are done.
+        leases: Vec<(LeaseRef, u64)>,
+        /// Targets per second of its latest units, by job.
+        rates: Vec<(JobId, f64)>,
+        /// Probes per second that its engine is good for, before a job was measured.
+        engine_pps: f64,
+    },
+}
+
+/// What the leader tells a worker. Append only.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum LeaderFrame {
+    /// The session stands.
+    Welcome {
+        /// How often to beat, in milliseconds.
+        heartbeat_ms: u64,
+        /// How long a lease holds without word from a leader, in milliseconds.
+        lease_term_ms: u64,
+    },
+    /// A beat was heard.
+    Heard,
+    /// These units are yours; again after a reconnection, which changes nothing for those already running.
+    Grant(Vec<(UnitKey, Lease)>),
+    /// These are yours no longer.
+    Revoke(Vec<LeaseRef>),
+}
+
+/// One side of a session: frames out, frames in. The session ends when either side drops it.
+#[derive(Debug)]
+pub struct Link<Out, In> {
+    /// To the other side.
+    pub out: mpsc::Sender<Out>,
+    /// From the other side.
+    pub from: mpsc::Receiver<In>,
+}
+
+/// Frames that wait in one direction of a session; a beat every second or two and a few grants.
+pub const LINK_FRAMES_MAX: usize = 64;
+
+/// What one worker said last.
+#[derive(Debug)]
+struct Session {
+    out: mpsc::Sender<LeaderFrame>,
+    number: u64,
+    leases: BTreeMap<LeaseRef, u64>,
+}
+
+/// What a worker is good for, as it said last.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Rates {
+    /// Probes per second before a job was measured.
+    pub engine_pps: f64,
+    /// Targets per second by job.
+    pub targets_per_second: BTreeMap<JobId, f64>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    open: bool,
+    sessions: BTreeMap<NodeId, Session>,
+    heard: BTreeMap<NodeId, Instant>,
+    rates: BTreeMap<NodeId, Rates>,
+    numbers: u64,
+}
+
+/// All sessions of this node as the leader.
+#[derive(Debug)]
+pub struct Sessions {
+    inner: Mutex<Inner>,
+    woken: watch::Sender<u64>,
+    heartbeat_ms: u64,
+    lease_term_ms: u64,
+}
+
+impl Sessions {
+    /// None yet; workers are told to beat every `heartbeat_ms` and that leases hold for `lease_term_ms`.
+    #[must_use]
+    pub fn new(heartbeat_ms: u64, lease_term_ms: u64) -> Self {
+        Self { inner: Mutex::default(), woken: watch::Sender::new(0), heartbeat_ms, lease_term_ms }
+    }
+
+    /// Changes whenever a worker said something that may matter for planning.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.woken.subscribe()
+    }
+
+    /// Takes part in leading: sessions may be made.
+    pub fn open(&self) {
+        let mut inner = self.lock();
+        *inner = Inner { open: true, numbers: inner.numbers, ..Inner::default() };
+    }
+
+    /// Leads no longer: every session ends, and its worker looks for the new leader.
+    pub fn close(&self) {
+        let mut inner = self.lock();
+        *inner = Inner { open: false, numbers: inner.numbers, ..Inner::default() };
+    }
+
+    /// Serves one session of `node` until it ends. `granted` are the leases it holds by the log. Answers whether this
+    /// node leads at all. Cancel-safe: a cancelled session is one that broke.
+    pub async fn serve(
+        &self,
+        node: NodeId,
+        mut link: Link<LeaderFrame, WorkerFrame>,
+        granted: Vec<(UnitKey, Lease)>,
+    ) -> bool {
+        let Some(number) = self.begin(node, &link.out) else { return false };
+        let welcome = LeaderFrame::Welcome { heartbeat_ms: self.heartbeat_ms, lease_term_ms: self.lease_term_ms };
+        let mut greeted = link.out.send(welcome).await.is_ok();
+        if greeted && !granted.is_empty() {
+            greeted = link.out.send(LeaderFrame::Grant(granted)).await.is_ok();
+        }
+        while greeted && let Some(frame) = link.from.recv().await {
+            if !self.take(node, number, frame) || link.out.send(LeaderFrame::Heard).await.is_err() {
+                break;
+            }
+        }
+        let mut inner = self.lock();
+        if inner.sessions.get(&node).is_some_and(|session| session.number == number) {
+            inner.sessions.remove(&node);
+        }
+        true
+    }
+
+    /// When each worker was last heard.
+    #[must_use]
+    pub fn heard(&self) -> BTreeMap<NodeId, Instant> {
+        self.lock().heard.clone()
+    }
+
+    /// What each worker with a session is good for.
+    #[must_use]
+    pub fn rates(&self) -> BTreeMap<NodeId, Rates> {
+        let inner = self.lock();
+        let with_session = inner.rates.iter().filter(|(node, _)| inner.sessions.contains_key(node));
+        with_session.map(|(node, rates)| (*node, rates.clone())).collect()
+    }
+
+    /// Targets done in units that are still out, by job.
+    #[must_use]
+    pub fn in_progress(&self) -> BTreeMap<JobId, u64> {
+        let mut done = BTreeMap::new();
+        for session in self.lock().sessions.values() {
+            for (lease, targets) in &session.leases {
+                *done.entry(lease.unit.job).or_default() += targets;
+            }
+        }
+        done
+    }
+
+    /// Sends leases to the workers that got them. One that is not connected gets them when it is again.
+    pub fn hand_out(&self, leases: Vec<(UnitKey, Lease)>) {
+        let mut by_node: BTreeMap<NodeId, Vec<(UnitKey, Lease)>> = BTreeMap::new();
+        for (unit, lease) in leases {
+            by_node.entry(lease.node).or_default().push((unit, lease));
+        }
+        let mut inner = self.lock();
+        for (node, leases) in by_node {
+            inner.send(node, LeaderFrame::Grant(leases));
+        }
+    }
+
+    /// Tells every worker which of its leases are not in `standing` any more.
+    pub fn revoke_all_but(&self, standing: &BTreeSet<LeaseRef>) {
+        let mut inner = self.lock();
+        let gone: Vec<(NodeId, Vec<LeaseRef>)> = inner
+            .sessions
+            .iter()
+            .map(|(node, session)| {
+                (*node, session.leases.keys().filter(|lease| !standing.contains(lease)).copied().collect::<Vec<_>>())
+            })
+            .filter(|(_, leases)| !leases.is_empty())
+            .collect();
+        for (node, leases) in gone {
+            if let Some(session) = inner.sessions.get_mut(&node) {
+                session.leases.retain(|lease, _| !leases.contains(lease));
+            }
+            inner.send(node, LeaderFrame::Revoke(leases));
+        }
+    }
+
+    fn begin(&self, node: NodeId, out: &mpsc::Sender<LeaderFrame>) -> Option<u64> {
+        let mut inner = self.lock();
+        if !inner.open {
+            return None;
+        }
+        inner.numbers += 1;
+        let number = inner.numbers;
+        inner.sessions.insert(node, Session { out: out.clone(), number, leases: BTreeMap::new() });
+        Some(number)
+    }
+
+    fn take(&self, node: NodeId, number: u64, frame: WorkerFrame) -> bool {
+        let WorkerFrame::Beat { leases, rates, engine_pps } = frame;
+        let mut inner = self.lock();
+        let Some(session) = inner.sessions.get_mut(&node).filter(|session| session.number == number) else {
+            return false;
+        };
+        session.leases = leases.into_iter().collect();
+        inner.heard.insert(node, Instant::now());
+        inner.rates.insert(node, Rates { engine_pps, targets_per_second: rates.into_iter().collect() });
+        drop(inner);
+        self.woken.send_modify(|count| *count = count.wrapping_add(1));
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Sends without waiting; a worker too slow for its queue loses its session and starts a new one.
+    fn send(&mut self, node: NodeId, frame: LeaderFrame) {
+        if self.sessions.get(&node).is_some_and(|session| session.out.try_send(frame).is_err()) {
+            self.sessions.remove(&node);
+        }
+    }
+}

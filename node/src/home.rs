@@ -1,0 +1,220 @@
+//! A node's data directory: who it is, its keys, its store and its chunks, held by one process at a time.
+//!
+//! `node.id` says which node of which cluster lives here. A directory with an identity and an emptied store is refused,
+//! because a node that forgot its votes could vote twice; it has to join again as another node.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use fs4::FileExt;
+use pentora_p2p::{Identity, PreSharedKey};
+use pentora_raft::codec::{self, Kind};
+use pentora_raft::{ClusterId, NodeId};
+use serde::{Deserialize, Serialize};
+
+/// Who lives in a data directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeIdentity {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The node's id in it.
+    pub node: NodeId,
+    /// The node's name in it.
+    pub name: String,
+    /// Members known when it joined, as peer and addresses, to find the cluster again before the store knows more.
+    pub members: Vec<(String, Vec<String>)>,
+    /// Whether the store has held entries; from then on an empty one is a loss.
+    pub store_begun: bool,
+}
+
+/// Why a data directory cannot be used. Nothing in it changed.
+#[derive(Debug, thiserror::Error)]
+pub enum HomeError {
+    /// The system refuses.
+    #[error("the data directory {path} cannot be used: {source}", path = path.display())]
+    Io {
+        /// Which file or directory.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Another process has it.
+    #[error("the data directory {path} is in use by another pentora process", path = path.display())]
+    InUse {
+        /// Which.
+        path: PathBuf,
+    },
+    /// A file in it does not read.
+    #[error("{path} cannot be read: {reason}", path = path.display())]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// An open data directory.
+#[derive(Debug)]
+pub struct Home {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Home {
+    /// Opens or makes the directory (mode 0700) and locks it for this process.
+    ///
+    /// # Errors
+    /// [`HomeError`].
+    pub fn open(path: &Path) -> Result<Self, HomeError> {
+        let failed = |source| HomeError::Io { path: path.to_owned(), source };
+        std::fs::create_dir_all(path).map_err(failed)?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(path.join("lock"))
+            .map_err(failed)?;
+        match FileExt::try_lock(&lock) {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(_held) => Err(HomeError::InUse { path: path.to_owned() }),
+        }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the log and the state are.
+    #[must_use]
+    pub fn store_dir(&self) -> PathBuf {
+        self.path.join("raft")
+    }
+
+    /// Where chunks are.
+    #[must_use]
+    pub fn chunk_dir(&self) -> PathBuf {
+        self.path.join("chunks")
+    }
+
+    /// Who lives here, if anybody.
+    ///
+    /// # Errors
+    /// [`HomeError`] where the file is there and does not read.
+    pub fn identity(&self) -> Result<Option<NodeIdentity>, HomeError> {
+        let path = self.path.join("node.id");
+        match std::fs::read(&path) {
+            Ok(bytes) => codec::decode(Kind::Identity, &bytes)
+                .map(Some)
+                .map_err(|error| HomeError::Damaged { path, reason: error.to_string() }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(HomeError::Io { path, source }),
+        }
+    }
+
+    /// Writes who lives here, whole or not at all.
+    ///
+    /// # Errors
+    /// [`HomeError`].
+    pub fn save_identity(&self, identity: &NodeIdentity) -> Result<(), HomeError> {
+        self.write("node.id", &codec::encode(Kind::Identity, identity))
+    }
+
+    /// The node's key, made at the first call.
+    ///
+    /// # Errors
+    /// [`HomeError`].
+    pub fn key(&self) -> Result<Identity, HomeError> {
+        let path = self.path.join("mesh.key");
+        Identity::load_or_generate(&path).map_err(|error| HomeError::Damaged { path, reason: error.to_string() })
+    }
+
+    /// The mesh's pre-shared key, if it is known here.
+    ///
+    /// # Errors
+    /// [`HomeError`].
+    pub fn pre_shared_key(&self) -> Result<Option<PreSharedKey>, HomeError> {
+        let path = self.path.join("mesh.psk");
+        match std::fs::read_to_string(&path) {
+            Ok(text) => PreSharedKey::from_hex(text.trim())
+                .map(Some)
+                .map_err(|error| HomeError::Damaged { path, reason: error.to_string() }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(HomeError::Io { path, source }),
+        }
+    }
+
+    /// Keeps the mesh's pre-shared key.
+    ///
+    /// # Errors
+    /// [`HomeError`].
+    pub fn save_pre_shared_key(&self, key: &PreSharedKey) -> Result<(), HomeError> {
+        self.write("mesh.psk", format!("{}\n", key.to_hex()).as_bytes())
+    }
+
+    /// Writes the first administrator token and answers where.
+    ///
+    /// # Errors
+    /// [`HomeError`].
+    pub fn save_admin_token(&self, token: &str) -> Result<PathBuf, HomeError> {
+        self.write("admin.token", format!("{token}\n").as_bytes())?;
+        Ok(self.path.join("admin.token"))
+    }
+
+    /// Writes a file of mode 0600 under its name only once it is whole and on disk.
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), HomeError> {
+        let path = self.path.join(name);
+        let temporary = self.path.join(format!("{name}.tmp"));
+        let written = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&temporary)
+            .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+            .and_then(|()| std::fs::rename(&temporary, &path))
+            .and_then(|()| File::open(&self.path)?.sync_all());
+        written.map_err(|source| HomeError::Io { path, source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn identity() -> NodeIdentity {
+        NodeIdentity {
+            cluster: ClusterId([3; 16]),
+            node: 7,
+            name: "n2".into(),
+            members: vec![("peer".into(), vec!["10.0.0.1:7400".into()])],
+            store_begun: false,
+        }
+    }
+
+    #[test]
+    fn an_identity_reads_back_and_secrets_are_for_the_owner_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::open(dir.path()).unwrap();
+        assert_eq!(home.identity().unwrap(), None);
+        home.save_identity(&identity()).unwrap();
+        assert_eq!(home.identity().unwrap(), Some(identity()));
+        let token = home.save_admin_token("secret").unwrap();
+        assert_eq!(std::fs::metadata(token).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_second_process_is_refused_and_a_damaged_identity_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::open(dir.path()).unwrap();
+        assert!(matches!(Home::open(dir.path()), Err(HomeError::InUse { .. })));
+        std::fs::write(dir.path().join("node.id"), b"half").unwrap();
+        assert!(home.identity().unwrap_err().to_string().contains("node.id"));
+    }
+}

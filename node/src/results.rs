@@ -1,0 +1,10 @@
+//! Results outside the log: chunks named by their digest, kept by their holders, folded into reports where asked.
+
+mod chunk;
+mod exchange;
+pub mod report;
+mod store;
+
+pub use chunk::{Chunk, ChunkError};
+pub use exchange::Exchange;
+pub use store::{ChunkStore, StoreError};

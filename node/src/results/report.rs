@@ -1,0 +1,96 @@
+//! A job's report: its accepted chunks, folded on whichever node is asked, one host per line.
+//!
+//! Only one chunk and the counters are in memory, whatever the job's size. Units are walks through a permutation, so
+//! neighbours are far apart; a small report is sorted by address because people read it, a large one streams.
+
+use bytes::Bytes;
+use futures::Stream;
+use pentora_raft::command::UnitKey;
+use pentora_raft::state::ChunkRef;
+use pentora_raft::{JobId, Raft};
+use pentora_scanner::finding::HostRecord;
+use pentora_scanner::report::json_line;
+use tokio::sync::mpsc;
+
+use super::{Chunk, Exchange};
+
+/// Reports of up to so many hosts are sorted by address. Ours: a few tens of megabytes at most.
+const SORTED_HOSTS_MAX: u64 = 20_000;
+/// Lines are sent in pieces of about this size, in bytes.
+const PIECE_BYTES: usize = 64 << 10;
+/// Pieces that wait for a slow reader.
+const PIECES_QUEUED: usize = 4;
+
+/// Streams a job's hosts as JSON lines, as accepted up to now. An error ends the stream.
+pub fn lines(
+    raft: &Raft,
+    exchange: Exchange,
+    job: JobId,
+    tasks: &tokio_util::task::TaskTracker,
+) -> impl Stream<Item = Result<Bytes, std::io::Error>> + Send + use<> {
+    let chunks: Vec<(UnitKey, ChunkRef)> =
+        raft.read(|state| state.job_chunks(job).map(|(unit, chunk)| (unit, chunk.clone())).collect());
+    let hosts: u64 = chunks.iter().map(|(_, chunk)| chunk.counts.hosts_up).sum();
+    let (sender, receiver) = mpsc::channel(PIECES_QUEUED);
+    tasks.spawn(async move {
+        let folded = if hosts <= SORTED_HOSTS_MAX {
+            sorted(&exchange, chunks, &sender).await
+        } else {
+            streamed(&exchange, chunks, &sender).await
+        };
+        if let Err(reason) = folded {
+            // A reader that is gone needs no error.
+            drop(sender.send(Err(std::io::Error::other(reason))).await);
+        }
+    });
+    tokio_stream::wrappers::ReceiverStream::new(receiver)
+}
+
+type Pieces = mpsc::Sender<Result<Bytes, std::io::Error>>;
+
+async fn sorted(exchange: &Exchange, chunks: Vec<(UnitKey, ChunkRef)>, out: &Pieces) -> Result<(), String> {
+    let mut records = Vec::new();
+    for (unit, chunk) in chunks {
+        records.extend(read(exchange, unit, &chunk).await?);
+    }
+    records.sort_by(|a, b| (a.address, &a.name).cmp(&(b.address, &b.name)));
+    write(&records, out).await;
+    Ok(())
+}
+
+async fn streamed(exchange: &Exchange, chunks: Vec<(UnitKey, ChunkRef)>, out: &Pieces) -> Result<(), String> {
+    for (unit, chunk) in chunks {
+        if !write(&read(exchange, unit, &chunk).await?, out).await {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Reads a unit's records and holds them against the log: another unit's chunk is refused.
+async fn read(exchange: &Exchange, unit: UnitKey, chunk: &ChunkRef) -> Result<Vec<HostRecord>, String> {
+    let bytes = exchange.fetch(chunk.digest, &chunk.holders).await?;
+    let unpacked =
+        tokio::task::spawn_blocking(move || Chunk::decode(&bytes)).await.map_err(|error| error.to_string())?;
+    let unpacked = unpacked.map_err(|error| error.to_string())?;
+    if unpacked.unit == unit && unpacked.end == chunk.end {
+        Ok(unpacked.records)
+    } else {
+        Err(format!("chunk {} holds another unit", chunk.digest))
+    }
+}
+
+/// Writes records as lines; `false` where the reader is gone.
+async fn write(records: &[HostRecord], out: &Pieces) -> bool {
+    let mut piece = String::new();
+    for record in records {
+        piece.push_str(&json_line(record));
+        if !piece.ends_with('\n') {
+            piece.push('\n');
+        }
+        if piece.len() >= PIECE_BYTES && out.send(Ok(std::mem::take(&mut piece).into())).await.is_err() {
+            return false;
+        }
+    }
+    piece.is_empty() || out.send(Ok(piece.into())).await.is_ok()
+}

@@ -1,0 +1,99 @@
+//! From lease to accepted chunk: the part of a node that scans.
+//!
+//! `session` keeps one work session with whoever leads, wherever that is. Leases that come over it become units in
+//! `units`; each runs on its own: scan, fold, write the chunk, copy it to holders, and put its completion into the log.
+//! A session that breaks stops nothing: units go on until their lease's term is over without word from a leader, and
+//! then pause, because by then another may have been given them.
+
+mod fence;
+mod session;
+mod unit;
+mod units;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pentora_raft::{NodeId, Raft};
+use pentora_scanner::engine::Engine;
+use pentora_scanner::scope::Scope;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use fence::Fence;
+pub(crate) use session::{granted, over};
+pub use units::Units;
+
+use crate::coordinator::Sessions;
+use crate::glue::proposer::Proposer;
+use crate::results::Exchange;
+use pentora_p2p::Mesh;
+use pentora_raft::command::{Command, LeaseRef};
+
+/// Everything a unit needs, shared by all of them.
+#[derive(Debug)]
+pub struct Context {
+    /// This node.
+    pub node: NodeId,
+    /// The id under which its findings stand.
+    pub worker_id: String,
+    /// Consensus.
+    pub raft: Raft,
+    /// The way into the log.
+    pub proposer: Proposer,
+    /// The engine that sends probes.
+    pub engine: Engine,
+    /// Where chunks are kept and copied.
+    pub exchange: Exchange,
+    /// Where packets may go.
+    pub scope: Arc<Scope>,
+    /// The lease's term without word from a leader.
+    pub fence: Fence,
+    /// What it works on.
+    pub units: Units,
+}
+
+/// The node's worker.
+#[derive(Debug, Clone)]
+pub struct Worker {
+    context: Arc<Context>,
+    tasks: TaskTracker,
+}
+
+impl Worker {
+    /// A worker with nothing to do yet.
+    #[must_use]
+    pub fn new(context: Context) -> Self {
+        Self { context: Arc::new(context), tasks: TaskTracker::new() }
+    }
+
+    /// Works until `stop`, then hands back what is unfinished. `local` are this node's own sessions, for when it leads
+    /// itself; `mesh` reaches other leaders.
+    pub async fn run(self, local: Arc<Sessions>, mesh: Option<Mesh>, stop: CancellationToken) {
+        let fencing = self.tasks.spawn(fence::keep(Arc::clone(&self.context), stop.clone()));
+        session::keep(&self.context, &self.tasks, &local, mesh.as_ref(), &stop).await;
+        self.hand_back().await;
+        if let Err(error) = fencing.await {
+            tracing::warn!(%error, "the fence ended badly");
+        }
+        self.tasks.close();
+        if tokio::time::timeout(UNITS_STOP_WITHIN, self.tasks.wait()).await.is_err() {
+            tracing::warn!("units did not stop in time");
+        }
+    }
+
+    /// Stops every unit and gives its lease back, so that others need not wait for its term.
+    async fn hand_back(&self) {
+        let leases: Vec<LeaseRef> = self.context.units.stop_all();
+        if leases.is_empty() {
+            return;
+        }
+        let count = leases.len();
+        match self.context.proposer.propose(Command::Release { leases }).await {
+            Ok(_) => tracing::info!(count, "unfinished units handed back"),
+            Err(error) => tracing::warn!(count, %error, "unfinished units not handed back; their leases will expire"),
+        }
+    }
+}
+
+/// How long units may take to notice that they are stopped.
+const UNITS_STOP_WITHIN: Duration = Duration::from_secs(3);

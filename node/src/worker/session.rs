@@ -1,0 +1,181 @@
+//! The work session with whoever leads: beats out, grants and revocations in. Reconnects for ever.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::{SinkExt, StreamExt};
+use pentora_p2p::{Class, FrameStream, Mesh, PeerId};
+use pentora_raft::NodeId;
+use pentora_raft::codec::{self, Kind};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{Context, unit};
+use crate::coordinator::{LINK_FRAMES_MAX, LeaderFrame, Link, Sessions, WorkerFrame};
+
+/// How long to wait before trying a session again; jitter is not needed, because leaders answer one session per node.
+const RETRY: Duration = Duration::from_millis(150);
+/// How long a new leader gets to greet.
+const WELCOME_WITHIN: Duration = Duration::from_secs(5);
+/// Probes per second that a connect engine is taken to be good for before a job was measured.
+const CONNECT_PPS: f64 = 5_000.0;
+/// Beats that may wait for their answer; more means that the leader does not answer at all.
+const BEATS_UNANSWERED_MAX: usize = 64;
+
+/// Keeps a session until `stop`.
+pub(super) async fn keep(
+    context: &Arc<Context>,
+    tasks: &TaskTracker,
+    local: &Arc<Sessions>,
+    mesh: Option<&Mesh>,
+    stop: &CancellationToken,
+) {
+    while !stop.is_cancelled() {
+        let once = async {
+            match context.raft.status().leader {
+                Some(leader) if leader == context.node => {
+                    hold(context, tasks, connect_local(context, local, tasks)).await
+                }
+                Some(leader) => match connect(context, tasks, leader, mesh).await {
+                    Ok(link) => hold(context, tasks, link).await,
+                    Err(reason) => tracing::debug!(leader, %reason, "no work session"),
+                },
+                None => {}
+            }
+            context.raft.status_changed(RETRY).await;
+        };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = once => {}
+        }
+    }
+}
+
+/// One session from its greeting to its end.
+async fn hold(context: &Arc<Context>, tasks: &TaskTracker, mut link: Link<WorkerFrame, LeaderFrame>) {
+    let greeted = tokio::time::timeout(WELCOME_WITHIN, link.from.recv()).await;
+    let Ok(Some(LeaderFrame::Welcome { heartbeat_ms, lease_term_ms })) = greeted else { return };
+    context.fence.set_term(Duration::from_millis(lease_term_ms));
+    let mut beat = tokio::time::interval(Duration::from_millis(heartbeat_ms.max(1)));
+    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let (ended, mut units_ended) = mpsc::channel(LINK_FRAMES_MAX);
+    let mut unanswered = VecDeque::new();
+    loop {
+        tokio::select! {
+            biased;
+            frame = link.from.recv() => match frame {
+                None => return,
+                Some(LeaderFrame::Heard) => {
+                    if let Some(sent) = unanswered.pop_front() {
+                        context.fence.heard(sent);
+                    }
+                }
+                Some(LeaderFrame::Grant(leases)) => {
+                    for (key, lease) in leases {
+                        if let Some(begun) = context.units.begin(key, lease) {
+                            tasks.spawn(unit::run(Arc::clone(context), begun, ended.clone()));
+                        }
+                    }
+                }
+                Some(LeaderFrame::Revoke(leases)) => context.units.revoke(&leases),
+                Some(LeaderFrame::Welcome { .. }) => {}
+            },
+            Some(()) = units_ended.recv() => beat.reset_immediately(),
+            _ = beat.tick() => {
+                if unanswered.len() >= BEATS_UNANSWERED_MAX || link.out.send(say(context)).await.is_err() {
+                    return;
+                }
+                unanswered.push_back(Instant::now());
+            }
+        }
+    }
+}
+
+fn say(context: &Context) -> WorkerFrame {
+    let (leases, rates) = context.units.beat();
+    WorkerFrame::Beat { leases, rates, engine_pps: CONNECT_PPS }
+}
+
+/// A session with this very node, which leads.
+fn connect_local(
+    context: &Arc<Context>,
+    sessions: &Arc<Sessions>,
+    tasks: &TaskTracker,
+) -> Link<WorkerFrame, LeaderFrame> {
+    let (near, far) = pair();
+    let (context, sessions) = (Arc::clone(context), Arc::clone(sessions));
+    tasks.spawn(async move { sessions.serve(context.node, far, granted(&context.raft, context.node)).await });
+    near
+}
+
+/// The leases that a node holds by the log.
+pub(crate) fn granted(
+    raft: &pentora_raft::Raft,
+    node: NodeId,
+) -> Vec<(pentora_raft::command::UnitKey, pentora_raft::state::Lease)> {
+    raft.read(|state| {
+        let held = state.leases().filter(|(_, lease)| lease.node == node);
+        held.map(|(unit, lease)| (unit, lease.clone())).collect()
+    })
+}
+
+/// A session with another node.
+async fn connect(
+    context: &Context,
+    tasks: &TaskTracker,
+    leader: NodeId,
+    mesh: Option<&Mesh>,
+) -> Result<Link<WorkerFrame, LeaderFrame>, String> {
+    let mesh = mesh.ok_or("this node has no mesh")?;
+    let peer = context.raft.read(|state| state.node(leader).map(|node| node.facts.peer.clone()));
+    let peer: PeerId = peer.ok_or("the leader is not known here yet")?.parse().map_err(|error| format!("{error}"))?;
+    let stream = mesh.open(peer, Class::Work).await.map_err(|error| error.to_string())?;
+    Ok(over(stream, tasks))
+}
+
+/// A session link over a mesh stream; both ends use it. Reading never waits for writing.
+pub(crate) fn over<Out, In>(stream: FrameStream, tasks: &TaskTracker) -> Link<Out, In>
+where
+    Out: Serialize + Send + 'static,
+    In: DeserializeOwned + Send + 'static,
+{
+    let (mut sink, mut source) = stream.split();
+    let (out, mut to_send) = mpsc::channel::<Out>(LINK_FRAMES_MAX);
+    let (received, from) = mpsc::channel::<In>(LINK_FRAMES_MAX);
+    tasks.spawn(async move {
+        while let Some(frame) = to_send.recv().await {
+            let frame = codec::encode(Kind::WorkFrame, &frame).into();
+            if sink.send(frame).await.is_err() {
+                return;
+            }
+        }
+        // The other side learns of the end either way; closing only tells it sooner.
+        drop(sink.close().await);
+    });
+    tasks.spawn(async move {
+        while let Some(Ok(frame)) = source.next().await {
+            let frame = match codec::decode(Kind::WorkFrame, &frame) {
+                Ok(frame) => frame,
+                Err(error) => {
+                    tracing::warn!(%error, "work session ended: a frame does not decode");
+                    return;
+                }
+            };
+            if received.send(frame).await.is_err() {
+                return;
+            }
+        }
+    });
+    Link { out, from }
+}
+
+fn pair() -> (Link<WorkerFrame, LeaderFrame>, Link<LeaderFrame, WorkerFrame>) {
+    let (to_leader, from_worker) = mpsc::channel(LINK_FRAMES_MAX);
+    let (to_worker, from_leader) = mpsc::channel(LINK_FRAMES_MAX);
+    (Link { out: to_leader, from: from_leader }, Link { out: to_worker, from: from_worker })
+}

@@ -1,0 +1,178 @@
+//! The units this node works on, and the pace they share by job.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use pentora_raft::JobId;
+use pentora_raft::command::{LeaseRef, UnitKey};
+use pentora_raft::state::Lease;
+use pentora_scanner::pace::RateCap;
+use tokio_util::sync::CancellationToken;
+
+/// How much a new measurement of a worker's rate counts against the earlier ones.
+const RATE_WEIGHT: f64 = 0.5;
+/// Rates are kept of so many jobs; the lowest id goes first.
+const RATES_KEPT_MAX: usize = 256;
+
+#[derive(Debug)]
+struct Running {
+    lease: Lease,
+    cancel: CancellationToken,
+    targets_done: u64,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    running: BTreeMap<LeaseRef, Running>,
+    paces: BTreeMap<JobId, Arc<RateCap>>,
+    rates: BTreeMap<JobId, f64>,
+    paused: bool,
+}
+
+/// What this node works on. One owner; shared by reference.
+#[derive(Debug, Default)]
+pub struct Units(Mutex<Inner>);
+
+/// A unit that was begun.
+#[derive(Debug, Clone)]
+pub(super) struct Begun {
+    pub(super) reference: LeaseRef,
+    pub(super) lease: Lease,
+    pub(super) pace: Arc<RateCap>,
+    pub(super) cancel: CancellationToken,
+}
+
+impl Units {
+    /// Takes a lease on, unless it is known already.
+    pub(super) fn begin(&self, unit: UnitKey, lease: Lease) -> Option<Begun> {
+        let reference = LeaseRef { unit, epoch: lease.epoch };
+        let mut inner = self.lock();
+        if inner.running.contains_key(&reference) {
+            return None;
+        }
+        let cancel = CancellationToken::new();
+        inner.running.insert(reference, Running { lease: lease.clone(), cancel: cancel.clone(), targets_done: 0 });
+        let pace = Arc::clone(inner.paces.entry(unit.job).or_insert_with(|| Arc::new(RateCap::new(Some(0)))));
+        inner.set_pace(unit.job);
+        Some(Begun { reference, lease, pace, cancel })
+    }
+
+    /// A unit is over, one way or another.
+    pub(super) fn end(&self, reference: &LeaseRef) {
+        let mut inner = self.lock();
+        inner.running.remove(reference);
+        inner.set_pace(reference.unit.job);
+    }
+
+    /// Notes how far a unit is.
+    pub(super) fn progress(&self, reference: &LeaseRef, targets_done: u64) {
+        if let Some(running) = self.lock().running.get_mut(reference) {
+            running.targets_done = targets_done;
+        }
+    }
+
+    /// Notes how fast a unit of `job` was.
+    pub(super) fn measured(&self, job: JobId, targets_per_second: f64) {
+        if !targets_per_second.is_finite() || targets_per_second <= 0.0 {
+            return;
+        }
+        let mut inner = self.lock();
+        let rate = inner.rates.entry(job).or_insert(targets_per_second);
+        *rate += (targets_per_second - *rate) * RATE_WEIGHT;
+        while inner.rates.len() > RATES_KEPT_MAX {
+            inner.rates.pop_first();
+        }
+    }
+
+    /// What a beat says: each lease with its progress, and the rates.
+    pub(super) fn beat(&self) -> (Vec<(LeaseRef, u64)>, Vec<(JobId, f64)>) {
+        let inner = self.lock();
+        let leases = inner.running.iter().map(|(reference, running)| (*reference, running.targets_done)).collect();
+        (leases, inner.rates.iter().map(|(job, rate)| (*job, *rate)).collect())
+    }
+
+    /// Stops units whose lease is gone.
+    pub(super) fn revoke(&self, leases: &[LeaseRef]) {
+        let inner = self.lock();
+        for running in leases.iter().filter_map(|reference| inner.running.get(reference)) {
+            running.cancel.cancel();
+        }
+    }
+
+    /// Stops everything and answers what was running.
+    pub(super) fn stop_all(&self) -> Vec<LeaseRef> {
+        let inner = self.lock();
+        inner.running.values().for_each(|running| running.cancel.cancel());
+        inner.running.keys().copied().collect()
+    }
+
+    /// Holds all sending, or lets it go on.
+    pub(super) fn pause(&self, paused: bool) {
+        let mut inner = self.lock();
+        inner.paused = paused;
+        let jobs: Vec<JobId> = inner.paces.keys().copied().collect();
+        jobs.into_iter().for_each(|job| inner.set_pace(job));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// A job's pace here is the largest share that any of its leases carries: the state machine counts the same.
+    fn set_pace(&mut self, job: JobId) {
+        let shares = self.running.iter().filter(|(reference, _)| reference.unit.job == job);
+        let mut shares = shares.map(|(_, running)| running.lease.rate_pps).peekable();
+        let Some(pace) = self.paces.get(&job) else { return };
+        if shares.peek().is_none() {
+            self.paces.remove(&job);
+            return;
+        }
+        let share = shares.try_fold(0u64, |most, share| share.map(|share| most.max(share)));
+        pace.set(if self.paused { Some(0) } else { share });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unit(start: u64) -> UnitKey {
+        UnitKey { job: JobId(1), partition: 0, start }
+    }
+
+    fn lease(epoch: u64, rate_pps: Option<u64>) -> Lease {
+        Lease { end: 10, node: 1, epoch, attempts: 0, rate_pps, granted_at_ms: 0 }
+    }
+
+    #[test]
+    fn a_lease_that_comes_again_is_begun_once_and_a_new_epoch_is_another_unit() {
+        let units = Units::default();
+        assert!(units.begin(unit(0), lease(5, None)).is_some());
+        assert!(units.begin(unit(0), lease(5, None)).is_none());
+        assert!(units.begin(unit(0), lease(9, None)).is_some());
+    }
+
+    #[test]
+    fn a_jobs_pace_is_its_largest_share_and_nothing_while_paused() {
+        let units = Units::default();
+        let begun = units.begin(unit(0), lease(5, Some(100))).unwrap();
+        assert_eq!(begun.pace.get(), Some(100));
+        units.begin(unit(10), lease(6, Some(150))).unwrap();
+        assert_eq!(begun.pace.get(), Some(150));
+        units.pause(true);
+        assert_eq!(begun.pace.get(), Some(0));
+        units.pause(false);
+        units.end(&LeaseRef { unit: unit(10), epoch: 6 });
+        assert_eq!(begun.pace.get(), Some(100));
+    }
+
+    #[test]
+    fn stopping_cancels_every_unit_and_names_it() {
+        let units = Units::default();
+        let begun = units.begin(unit(0), lease(5, None)).unwrap();
+        assert_eq!(units.stop_all(), [begun.reference]);
+        assert!(begun.cancel.is_cancelled());
+    }
+}

@@ -86,6 +86,7 @@ pub fn next_step(view: &View, aim: &Aim) -> Option<Step> {
     let newcomer = view
         .eligible
         .iter()
+        .chain(&view.followers)
         .find(|id| !view.voters.contains(id) && !view.learners.contains(id) && !view.failed.contains(id));
     newcomer.filter(|_| room).map(|id| Step::AddLearner(*id))
 }

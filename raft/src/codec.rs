@@ -121,6 +121,28 @@ pub fn encode<T: Serialize>(kind: Kind, value: &T) -> Vec<u8> {
     out
 }
 
+/// How many bytes `value` takes behind the version byte and the kind.
+///
+/// # Panics
+/// As [`encode`].
+#[must_use]
+pub fn encoded_len<T: Serialize>(value: &T) -> usize {
+    struct Count(usize);
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    bincode::serde::encode_into_std_write(value, &mut count, bincode::config::standard())
+        .expect("a plain data type has an encoding");
+    count.0
+}
+
 /// Decodes a value of `kind` from `bytes`.
 ///
 /// # Errors
@@ -176,6 +198,7 @@ mod tests {
         #[test]
         fn every_command_reads_back_in_both_formats(command in any_command()) {
             prop_assert_eq!(&round_trip::<Bincode>(&command), &command);
+            prop_assert_eq!(encoded_len(&command) + 2, encode(Kind::Entry, &command).len());
             prop_assert_eq!(&round_trip::<Postcard>(&command), &command);
         }
 

@@ -250,6 +250,10 @@ pub enum SpecRef {
 /// peers is at most 256 KiB and should hold an entry with room to spare.
 pub const SPEC_INLINE_BYTES_MAX: usize = 64 << 10;
 
+/// The largest command that the log takes, encoded, in bytes. Ours: with its heading it must fit into one frame between
+/// peers, of 256 KiB; a submission with an inline spec and the needs of 256 partitions does.
+pub const ENTRY_BYTES_MAX: usize = 192 << 10;
+
 /// Names a unit: the part of a partition that begins at `start`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct UnitKey {

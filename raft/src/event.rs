@@ -99,20 +99,28 @@ impl fmt::Display for Event {
         let (partition, range) = self.unit.clone().unwrap_or_default();
         let unit = format_args!("unit {partition}:{}-{}", range.start, range.end);
         match &self.what {
-            EventKind::Submitted { targets } => write!(f, "accepted with {targets} targets"),
+            EventKind::Submitted { targets } => write!(f, "accepted with {}", counted(*targets, "target")),
             EventKind::Assigned => write!(f, "worker {worker} assigned"),
             EventKind::Reassigned { attempts } => write!(f, "reassigning {unit} to {worker} (try {})", attempts + 1),
             EventKind::UnitDone { targets, hosts_up } => {
-                write!(f, "{unit} done by {worker}: {targets} targets, {hosts_up} hosts up")
+                let (targets, hosts) = (counted(*targets, "target"), counted(*hosts_up, "host"));
+                write!(f, "{unit} done by {worker}: {targets}, {hosts} up")
             }
             EventKind::HeartbeatMissed => write!(f, "worker {worker} heartbeat missed"),
             EventKind::WorkerFailed => write!(f, "worker {worker} marked as failed"),
             EventKind::WorkerBack => write!(f, "worker {worker} is back"),
             EventKind::Expired { reason } => write!(f, "{unit} taken back from {worker}: {reason}"),
             EventKind::Released => write!(f, "{unit} handed back by {worker}"),
-            EventKind::GivenUp { attempts } => write!(f, "{unit} given up after {attempts} tries"),
+            EventKind::GivenUp { attempts } => {
+                let tries = if *attempts == 1 { "try" } else { "tries" };
+                write!(f, "{unit} given up after {attempts} {tries}")
+            }
             EventKind::Finished { status } => write!(f, "{status}"),
             EventKind::Cancelled { reason } => write!(f, "cancelled: {reason}"),
         }
     }
+}
+
+fn counted(number: u64, one: &str) -> String {
+    format!("{number} {one}{}", if number == 1 { "" } else { "s" })
 }

@@ -13,11 +13,14 @@ use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
 use openraft::{ChangeMembers, Instant};
 use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
+use tokio_util::sync::CancellationToken;
 
-use crate::command::{Command, Proposal, Response};
+use crate::codec;
+use crate::command::{Command, ENTRY_BYTES_MAX, Proposal, Refusal, Response};
 use crate::config::Config;
 use crate::id::NodeId;
-use crate::network::{Class, Duplex, Factory, Transport, serve};
+use crate::network::{Class, Duplex, Factory, Transport, serve, spawn_owned};
 use crate::raft_types::{Member, Openraft};
 use crate::state::State;
 use crate::store::machine::{self, Shared};
@@ -31,6 +34,11 @@ pub struct Raft {
     node: NodeId,
     config: Arc<Config>,
     staging: Option<PathBuf>,
+    /// Cancelled when the store on disk is closed.
+    closed: Option<CancellationToken>,
+    /// Counts changes of role, leader, term and membership.
+    changes: watch::Receiver<u64>,
+    _watching: Arc<AbortOnDropHandle<()>>,
 }
 
 impl std::fmt::Debug for Raft {
@@ -151,11 +159,13 @@ impl Raft {
             .map_err(|error| StartError::Core(error.to_string()))??;
         let shared = machine.shared();
         let staging = machine.staging_dir();
+        let closed = machine.closed();
         let factory = Factory { own: node, transport };
         let raft = Openraft::new(node, openraft_config, factory, log, machine)
             .await
             .map_err(|error| StartError::Core(error.to_string()))?;
-        Ok(Self { raft, shared, node, config: Arc::new(config), staging })
+        let (changes, watching) = watch_changes(&raft);
+        Ok(Self { raft, shared, node, config: Arc::new(config), staging, closed, changes, _watching: watching })
     }
 
     /// Whether this store has ever been part of a cluster.
@@ -175,13 +185,20 @@ impl Raft {
         self.raft.initialize(members).await.map_err(|error| MembershipError(error.to_string()))
     }
 
-    /// Puts a command into the log and waits until it is applied here. Only the leader can.
+    /// Puts a command into the log and waits until it is applied here. Only the leader can. One that is larger than
+    /// [`ENTRY_BYTES_MAX`] is refused without an entry, under the index of the last one applied here.
     ///
     /// # Errors
     /// [`ProposeError`]; after `TimedOut` the command may still be applied later.
     pub async fn propose(&self, command: Command) -> Result<Applied, ProposeError> {
         let after = self.config.propose_timeout;
         let proposal = Proposal { at_ms: wall_ms(), command };
+        let bytes = codec::encoded_len(&proposal);
+        if bytes > ENTRY_BYTES_MAX {
+            let what = format!("it takes {bytes} bytes, an entry of the log at most {ENTRY_BYTES_MAX}");
+            let index = *self.watch_applied().borrow();
+            return Ok(Applied { index, response: Response::Refused(Refusal::Malformed { what }) });
+        }
         match tokio::time::timeout(after, self.raft.client_write(proposal)).await {
             Err(_elapsed) => Err(ProposeError::TimedOut { after }),
             Ok(Ok(written)) => Ok(Applied { index: written.log_id.index, response: written.data }),
@@ -237,11 +254,12 @@ impl Raft {
         status_of(self.node, &metrics)
     }
 
-    /// Waits for the next change of what [`Raft::status`] tells, or for `limit`.
+    /// Waits for the next change of role, leader, term or membership, or for `limit`.
     pub async fn status_changed(&self, limit: Duration) {
-        let mut metrics = self.raft.metrics();
-        // Both outcomes mean the same to the caller: look again.
-        drop(tokio::time::timeout(limit, metrics.changed()).await);
+        let mut changes = self.changes.clone();
+        changes.mark_unchanged();
+        // Whatever the outcome, the caller looks again.
+        drop(tokio::time::timeout(limit, changes.changed()).await);
     }
 
     /// Lets `node` follow the log without voting. Answers once it is in the membership.
@@ -293,12 +311,35 @@ impl Raft {
         serve(&self.raft, self.node, self.staging.clone(), class, duplex).await
     }
 
-    /// Stops the core. What was acknowledged is on disk.
+    /// Stops the core and waits until its store is closed, so that it can be opened again. What was acknowledged is on
+    /// disk.
     pub async fn shutdown(&self) {
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(%error, "consensus did not stop cleanly");
         }
+        if let Some(closed) = &self.closed
+            && tokio::time::timeout(CLOSE_TIMEOUT, closed.cancelled()).await.is_err()
+        {
+            tracing::warn!("the store is still open; something holds on to it");
+        }
     }
+}
+
+/// How long the store may take to close after the core has stopped: a snapshot that is being built goes on to its end.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Follows the core's rarely changing figures. A receiver handed out by the core begins as changed, so one is kept.
+fn watch_changes(raft: &Openraft) -> (watch::Receiver<u64>, Arc<AbortOnDropHandle<()>>) {
+    let (count, changes) = watch::channel(0u64);
+    let mut server = raft.server_metrics();
+    let watching = spawn_owned(async move {
+        while server.changed().await.is_ok() {
+            count.send_modify(|count| *count = count.wrapping_add(1));
+        }
+        // The core has ended: whoever waits should look now.
+        count.send_modify(|count| *count = count.wrapping_add(1));
+    });
+    (changes, Arc::new(AbortOnDropHandle::new(watching)))
 }
 
 /// How long a membership change may take: two commits, and the learner's first contact.

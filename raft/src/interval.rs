@@ -39,6 +39,13 @@ impl IntervalSet {
         range.start < range.end && self.ranges.range(..range.end).next_back().is_some_and(|(_, &end)| end > range.start)
     }
 
+    /// Whether all of `range` is in the set.
+    #[must_use]
+    pub fn covers(&self, range: &Range<u64>) -> bool {
+        range.start >= range.end
+            || self.ranges.range(..=range.start).next_back().is_some_and(|(_, &end)| end >= range.end)
+    }
+
     /// How many indexes are in the set.
     #[must_use]
     pub fn total(&self) -> u64 {
@@ -85,6 +92,7 @@ mod tests {
             prop_assert_eq!(intervals.iter().flatten().collect::<Vec<_>>(), numbers.iter().copied().collect::<Vec<_>>());
             let (start, length) = probe;
             prop_assert_eq!(intervals.overlaps(&(start..start + length)), (start..start + length).any(|n| numbers.contains(&n)));
+            prop_assert_eq!(intervals.covers(&(start..start + length)), (start..start + length).all(|n| numbers.contains(&n)));
             let merged = intervals.iter().collect::<Vec<_>>();
             prop_assert!(merged.windows(2).all(|pair| pair[0].end < pair[1].start));
         }

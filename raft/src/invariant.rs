@@ -2,12 +2,18 @@
 //!
 //! The central law: for each partition, what is done, given up, free again or out under a lease parts `[0, next)` into
 //! disjoint ranges, and nothing else is in it. From it follows that every target is counted exactly once when a job
-//! completes.
+//! completes. The other laws tie the sums of a job to its chunks, hold budgets and limits, and see that no row outlives
+//! what it belongs to.
+
+#[cfg(test)]
+mod invariant_test;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use crate::command::UnitKey;
 use crate::id::JobId;
-use crate::state::{Job, State};
-use std::ops::Range;
+use crate::state::{Counts, Job, JobStatus, LEASES_PER_NODE_MAX, NodeStatus, State, shares_of};
 
 /// Checks every law on `state`, whose last applied entry is `applied`.
 ///
@@ -15,45 +21,50 @@ use std::ops::Range;
 /// One sentence naming the first law that does not hold and where.
 pub fn check(state: &State, applied: u64) -> Result<(), String> {
     for (id, job) in state.jobs() {
-        let mut done = 0u64;
-        let mut dead = 0u64;
-        for (partition, part) in (0u32..).zip(&job.partitions) {
-            partition_is_parted(state, id, partition, part.target_count)?;
-            let progress = state.progress(id, partition).ok_or_else(|| format!("{id}:{partition} has no progress"))?;
-            done += progress.done.total();
-            dead += progress.dead.total();
+        if id.0 > applied {
+            return Err(format!("{id} is above the log, which ends at {applied}"));
         }
-        if (done, dead) != (job.done, job.dead) {
-            return Err(format!("{id} counts {}+{} but its ranges hold {done}+{dead}", job.done, job.dead));
-        }
-        chunks_cover_what_is_done(state, id, job)?;
-        budget_holds(state, id, job)?;
-        if !job.is_open() && state.job_leases(id).next().is_some() {
-            return Err(format!("{id} has ended and still has leases"));
-        }
-        let over = done + dead == job.targets();
-        if over && job.is_open() {
-            return Err(format!("every target of {id} is counted but it is open"));
+        ranges_are_counted(state, id, job)?;
+        chunks_cover_what_is_done(state, id, job, applied)?;
+        status_says_what_is_counted(state, id, job)?;
+        limits_hold(state, id, job)?;
+        history_is_in_order(state, id, job, applied)?;
+    }
+    leases_stand(state, applied)?;
+    no_row_outlives_its_job(state)?;
+    nodes_are_told_apart(state, applied)
+}
+
+/// What is done and given up, by ranges, is what the job's row counts.
+fn ranges_are_counted(state: &State, id: JobId, job: &Job) -> Result<(), String> {
+    let (mut done, mut dead) = (0u64, 0u64);
+    for (partition, part) in (0u32..).zip(&job.partitions) {
+        partition_is_parted(state, id, partition, part.target_count)?;
+        let progress = state.progress(id, partition).ok_or_else(|| format!("{id}:{partition} has no progress"))?;
+        done += progress.done.total();
+        dead += progress.dead.total();
+        let tried = progress.free.values().map(|free| free.attempts);
+        let tried = tried.chain(leases_of(state, id, partition).map(|(_, _, attempts)| attempts)).max().unwrap_or(0);
+        if tried >= job.max_attempts {
+            return Err(format!("{id}:{partition} goes on after {tried} tries, {} are allowed", job.max_attempts));
         }
     }
-    for (unit, lease) in state.leases() {
-        if state.job(unit.job).is_none() {
-            return Err(format!("a lease of {} outlives its job", unit.job));
-        }
-        if lease.epoch > applied {
-            return Err(format!("a lease of {} has an epoch above the log", unit.job));
-        }
-        if state.node(lease.node).is_none() {
-            return Err(format!("a lease of {} is held by node {}, who is not there", unit.job, lease.node));
-        }
+    if (done, dead) == (job.done, job.dead) {
+        Ok(())
+    } else {
+        Err(format!("{id} counts {}+{} but its ranges hold {done}+{dead}", job.done, job.dead))
     }
-    Ok(())
+}
+
+fn leases_of(state: &State, id: JobId, partition: u32) -> impl Iterator<Item = (UnitKey, u64, u32)> + '_ {
+    let leased = state.job_leases(id).filter(move |(unit, _)| unit.partition == partition);
+    leased.map(|(unit, lease)| (unit, lease.end, lease.attempts))
 }
 
 fn partition_is_parted(state: &State, job: JobId, partition: u32, target_count: u64) -> Result<(), String> {
     let progress = state.progress(job, partition).ok_or_else(|| format!("{job}:{partition} has no progress"))?;
-    let leased = state.job_leases(job).filter(|(unit, _)| unit.partition == partition);
-    let mut ranges: Vec<(Range<u64>, &str)> = leased.map(|(unit, lease)| (unit.start..lease.end, "leased")).collect();
+    let leased = leases_of(state, job, partition);
+    let mut ranges: Vec<(Range<u64>, &str)> = leased.map(|(unit, end, _)| (unit.start..end, "leased")).collect();
     ranges.extend(progress.done.iter().map(|range| (range, "done")));
     ranges.extend(progress.dead.iter().map(|range| (range, "dead")));
     ranges.extend(progress.free.iter().map(|(start, free)| (*start..free.end, "free")));
@@ -71,28 +82,149 @@ fn partition_is_parted(state: &State, job: JobId, partition: u32, target_count: 
     Ok(())
 }
 
-fn chunks_cover_what_is_done(state: &State, id: JobId, job: &Job) -> Result<(), String> {
-    let mut reached: Option<(UnitKey, u64)> = None;
-    let mut total = 0u64;
+/// Chunks are disjoint, lie in what is done, have holders, and add up to the job's sums.
+fn chunks_cover_what_is_done(state: &State, id: JobId, job: &Job, applied: u64) -> Result<(), String> {
+    let mut reached: Option<(u32, u64)> = None;
+    let (mut total, mut units) = (0u64, 0u64);
+    let mut counts = Counts::default();
     for (unit, chunk) in state.job_chunks(id) {
-        if let Some((last, end)) = reached
-            && last.partition == unit.partition
-            && end > unit.start
-        {
-            return Err(format!("{id}: two chunks hold target {}:{}", unit.partition, unit.start));
+        let place = format!("{id}: the chunk of {}:{}", unit.partition, unit.start);
+        if reached.is_some_and(|(partition, end)| partition == unit.partition && end > unit.start) {
+            return Err(format!("{place} holds what another holds"));
+        }
+        let done = state.progress(id, unit.partition).is_some_and(|part| part.done.covers(&(unit.start..chunk.end)));
+        if !done || chunk.end <= unit.start {
+            return Err(format!("{place} is of a range that is not done"));
         }
         if chunk.holders.is_empty() {
-            return Err(format!("{id}: the chunk of {}:{} has no holder", unit.partition, unit.start));
+            return Err(format!("{place} has no holder"));
+        }
+        if chunk.epoch > applied {
+            return Err(format!("{place} has an epoch above the log"));
         }
         total += chunk.end - unit.start;
-        reached = Some((unit, chunk.end));
+        units += 1;
+        counts.add(&chunk.counts);
+        reached = Some((unit.partition, chunk.end));
     }
-    if total == job.done { Ok(()) } else { Err(format!("{id}: chunks hold {total} targets, {} are done", job.done)) }
+    let by_worker = job.workers.values().fold((0u64, 0u64), |sum, stat| (sum.0 + stat.targets, sum.1 + stat.units));
+    if (total, units) != (job.done, units) || by_worker != (total, units) {
+        let (targets, theirs) = by_worker;
+        return Err(format!(
+            "{id}: {units} chunks hold {total} targets, {} are done, by {targets} targets in {theirs} units of workers",
+            job.done
+        ));
+    }
+    if counts == job.counts { Ok(()) } else { Err(format!("{id}: its counts are not the sums over its chunks")) }
 }
 
-fn budget_holds(state: &State, id: JobId, job: &Job) -> Result<(), String> {
+fn status_says_what_is_counted(state: &State, id: JobId, job: &Job) -> Result<(), String> {
+    let over = job.done + job.dead == job.targets();
+    let right = match job.status {
+        JobStatus::Queued => job.started_at_ms.is_none() && job.done + job.dead == 0,
+        JobStatus::Running => job.started_at_ms.is_some() && !over,
+        JobStatus::Completed => over && job.dead == 0,
+        JobStatus::Partial => over && job.dead > 0 && job.done > 0,
+        JobStatus::Failed => over && job.done == 0,
+        JobStatus::Cancelled => !over,
+    };
+    if !right {
+        let status = job.status.name();
+        return Err(format!("{id} is {status} with {}+{} of {} targets", job.done, job.dead, job.targets()));
+    }
+    if job.is_open() == job.finished_at_ms.is_some() {
+        return Err(format!("{id} is {} but its time of ending is {:?}", job.status.name(), job.finished_at_ms));
+    }
+    if !job.is_open() && state.job_leases(id).next().is_some() {
+        return Err(format!("{id} has ended and still has leases"));
+    }
+    if state.spec(id).is_none() {
+        return Err(format!("{id} has no spec"));
+    }
+    Ok(())
+}
+
+/// The budget, the number of workers.
+fn limits_hold(state: &State, id: JobId, job: &Job) -> Result<(), String> {
+    let shares = shares_of(state.job_leases(id).map(|(_, lease)| (lease.node, lease.rate_pps)));
+    if let Some(limit) = job.max_workers
+        && shares.len() > limit as usize
+    {
+        return Err(format!("{id}: {} workers are on it, {limit} may be", shares.len()));
+    }
     let Some(budget_pps) = job.budget_pps else { return Ok(()) };
-    let shares = crate::state::shares_of(state.job_leases(id).map(|(_, lease)| (lease.node, lease.rate_pps)));
-    let sum: u64 = shares.values().sum();
-    if sum <= budget_pps { Ok(()) } else { Err(format!("{id}: shares of {sum} pps exceed {budget_pps}")) }
+    let sum: u128 = shares.values().map(|share| u128::from(*share)).sum();
+    if shares.values().any(|share| *share == 0) {
+        return Err(format!("{id}: a lease without a share of its budget of {budget_pps} pps"));
+    }
+    let held = sum <= u128::from(budget_pps);
+    if held { Ok(()) } else { Err(format!("{id}: shares of {sum} pps exceed {budget_pps}")) }
+}
+
+/// Events come in the order of the log, and their times never run backwards or ahead of the log's clock.
+fn history_is_in_order(state: &State, id: JobId, job: &Job, applied: u64) -> Result<(), String> {
+    let mut before = job.submitted_at_ms;
+    let mut lines = 0;
+    for (index, event) in state.job_events(id, 0) {
+        lines += 1;
+        if index > applied || event.at_ms < before || event.at_ms > state.now_ms() {
+            return Err(format!("{id}: the event at {index} has time {} after {before}", event.at_ms));
+        }
+        before = event.at_ms;
+    }
+    if lines == job.events { Ok(()) } else { Err(format!("{id}: {lines} events, its row counts {}", job.events)) }
+}
+
+fn leases_stand(state: &State, applied: u64) -> Result<(), String> {
+    let mut held: BTreeMap<u64, usize> = BTreeMap::new();
+    for (unit, lease) in state.leases() {
+        if lease.epoch > applied {
+            return Err(format!("a lease of {} has an epoch above the log", unit.job));
+        }
+        if state.node(lease.node).is_none() {
+            return Err(format!("a lease of {} is held by node {}, who is not there", unit.job, lease.node));
+        }
+        if state.node(lease.node).is_some_and(|node| node.status == NodeStatus::Failed) {
+            return Err(format!("a lease of {} is held by node {}, who has failed", unit.job, lease.node));
+        }
+        *held.entry(lease.node).or_default() += 1;
+    }
+    match held.iter().find(|(_, count)| **count > LEASES_PER_NODE_MAX) {
+        Some((node, count)) => Err(format!("node {node} holds {count} leases, {LEASES_PER_NODE_MAX} are allowed")),
+        None => Ok(()),
+    }
+}
+
+fn no_row_outlives_its_job(state: &State) -> Result<(), String> {
+    let part_is_there = |job: JobId, partition: u32| {
+        state.job(job).is_some_and(|record| usize::try_from(partition).is_ok_and(|at| at < record.partitions.len()))
+    };
+    let leases = state.leases().map(|(unit, _)| ("lease", unit.job, unit.partition));
+    let chunks = state.chunks().map(|(unit, _)| ("chunk", unit.job, unit.partition));
+    let progress = state.progress.iter().map(|((job, partition), _)| ("progress", *job, *partition));
+    let specs = state.specs.iter().map(|(job, _)| ("spec", *job, 0));
+    let events = state.events.iter().map(|((job, ..), _)| ("event", *job, 0));
+    let mut rows = leases.chain(chunks).chain(progress).chain(specs).chain(events);
+    match rows.find(|(_, job, partition)| !part_is_there(*job, *partition)) {
+        Some((what, job, partition)) => Err(format!("a {what} of {job}:{partition} outlives its job")),
+        None => Ok(()),
+    }
+}
+
+fn nodes_are_told_apart(state: &State, applied: u64) -> Result<(), String> {
+    let (mut peers, mut workers) = (BTreeSet::new(), BTreeSet::new());
+    for (id, node) in state.nodes() {
+        if id > applied {
+            return Err(format!("node {id} is above the log, which ends at {applied}"));
+        }
+        if !peers.insert(node.facts.peer.as_str()) || !workers.insert(node.worker_id()) {
+            return Err(format!("node {id} has the peer or the worker id of another"));
+        }
+        if node.draining != (node.status == NodeStatus::Draining)
+            && !(node.draining && matches!(node.status, NodeStatus::Stale | NodeStatus::Failed))
+        {
+            return Err(format!("node {id} is {:?} while draining is {}", node.status, node.draining));
+        }
+    }
+    Ok(())
 }

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{Sink, Stream};
 
-pub(crate) use client::Factory;
+pub(crate) use client::{Factory, spawn_owned};
 pub(crate) use server::serve;
 
 use crate::id::NodeId;

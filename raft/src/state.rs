@@ -11,13 +11,22 @@ mod submit;
 pub mod table;
 mod tokens;
 
+#[cfg(test)]
+mod cases_test;
+#[cfg(test)]
+mod large_test;
+#[cfg(test)]
+mod laws_test;
+#[cfg(test)]
+mod ops_test;
+
 use std::io;
 
 use serde::{Deserialize, Serialize};
 
 pub use jobs::{ChunkRef, Counts, FreeRange, Job, JobStatus, Needs, Partition, Priority, Progress, WorkerStat};
 pub use leases::Lease;
-pub(crate) use leases::shares_of;
+pub(crate) use leases::{LEASES_PER_NODE_MAX, shares_of};
 pub use nodes::{NodeRecord, NodeStatus};
 pub use submit::{EVENTS_PER_JOB_MAX, JOBS_ENDED_KEPT_MAX, JOBS_OPEN_MAX};
 pub use tokens::JoinToken;
@@ -255,7 +264,7 @@ impl State {
         Ok(Response::Joined { node: FIRST_NODE })
     }
 
-    /// Adds a line to a job's history, unless it is full and the line is of the kind that repeats per unit.
+    /// Adds a line to a job's history, unless it has as many as its kind may bring.
     pub(crate) fn record(
         &mut self,
         job: JobId,
@@ -265,10 +274,13 @@ impl State {
         unit: Option<(UnitKey, u64)>,
     ) {
         let Some(record) = self.jobs.get_mut(&job) else { return };
-        let repeats =
-            matches!(what, EventKind::UnitDone { .. } | EventKind::Reassigned { .. } | EventKind::Expired { .. });
-        if record.events as usize >= EVENTS_PER_JOB_MAX * 2 || (repeats && record.events as usize >= EVENTS_PER_JOB_MAX)
-        {
+        let limit = match what {
+            // Whoever follows a job waits for one of these; each comes once.
+            EventKind::Finished { .. } | EventKind::Cancelled { .. } => usize::MAX,
+            EventKind::UnitDone { .. } | EventKind::Reassigned { .. } | EventKind::Expired { .. } => EVENTS_PER_JOB_MAX,
+            _ => EVENTS_PER_JOB_MAX * 2,
+        };
+        if record.events as usize >= limit {
             return;
         }
         record.events += 1;

@@ -10,6 +10,13 @@ mod memory;
 pub(crate) mod record;
 pub(crate) mod snapshot;
 
+#[cfg(test)]
+mod crash_test;
+#[cfg(test)]
+mod engine_test;
+#[cfg(test)]
+mod machine_test;
+
 use std::path::PathBuf;
 
 pub(crate) use log::LogStore;

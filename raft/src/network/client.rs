@@ -260,7 +260,7 @@ fn read_parts(data: &SnapshotData) -> io::Result<tokio::sync::mpsc::Receiver<io:
     clippy::disallowed_methods,
     reason = "the one spawn of this crate: every task is owned by an abort-on-drop handle"
 )]
-pub(super) fn spawn_owned<F>(future: F) -> tokio::task::JoinHandle<F::Output>
+pub(crate) fn spawn_owned<F>(future: F) -> tokio::task::JoinHandle<F::Output>
 where
     F: Future<Output: Send> + Send + 'static,
 {

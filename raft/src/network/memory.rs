@@ -12,7 +12,7 @@ use futures::{SinkExt, StreamExt};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{Class, Duplex, Transport, TransportError};
+use super::{Class, Duplex, FRAME_BYTES_MAX, Transport, TransportError};
 use crate::id::NodeId;
 
 /// How many frames wait in one direction of a stream.
@@ -115,6 +115,10 @@ fn half(sender: mpsc::Sender<Bytes>, receiver: mpsc::Receiver<Bytes>, broken: Ca
     let sink = futures::sink::unfold(sender, move |sender, bytes: Bytes| {
         let stop = stop.clone();
         async move {
+            if bytes.len() > FRAME_BYTES_MAX {
+                let text = format!("a frame of {} bytes, at most {FRAME_BYTES_MAX} are sent", bytes.len());
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+            }
             if stop.is_cancelled() || sender.send(bytes).await.is_err() {
                 return Err(io::Error::from(io::ErrorKind::BrokenPipe));
             }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use futures::{SinkExt, StreamExt};
 use tokio::io::AsyncWriteExt;
 
-use super::wire::{Answer, Hello, Request, frame, read};
+use super::wire::{Answer, Hello, Request, check_under_vote, frame, read};
 use super::{Class, Duplex};
 use crate::id::NodeId;
 use crate::raft_types::{Openraft, Vote};
@@ -78,8 +78,8 @@ async fn answer(raft: &Openraft, request: Request) -> io::Result<Answer> {
     match request {
         Request::Append { .. } => {
             let request = request.into_append()?;
-            let (prev, last) = (request.prev_log_id.clone(), request.entries.last().map(|entry| entry.log_id.clone()));
-            let last = last.or_else(|| prev.clone());
+            let (prev, last) = (request.prev_log_id, request.entries.last().map(|entry| entry.log_id));
+            let last = last.or(prev);
             let response = raft.append_entries(request).await.map_err(io::Error::other)?;
             if response.is_conflict() && prev.is_none() {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "a conflict before the first entry"));
@@ -127,6 +127,7 @@ async fn serve_snapshot(raft: &Openraft, staging: Option<PathBuf>, duplex: Duple
     let Request::Snapshot { vote, meta } = read(&first)? else {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "expected the beginning of a snapshot"));
     };
+    check_under_vote(meta.last(), &Vote::from(vote))?;
     let answer = match take_snapshot(&mut source, staging, &meta).await {
         Ok(data) => install(raft, vote, &meta, data).await,
         Err(error) => Err(error),

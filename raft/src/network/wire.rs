@@ -5,6 +5,7 @@ use std::io;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::FRAME_BYTES_MAX;
 use crate::codec::{self, Kind};
 use crate::id::NodeId;
 use crate::raft_types::{Entry, LogId, TypeConfig, Vote};
@@ -59,13 +60,40 @@ impl Request {
         let Self::Append { vote, prev, entries, commit } = self else {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "expected an append"));
         };
-        Ok(AppendRequest {
+        let request = AppendRequest {
             vote: vote.into(),
             prev_log_id: prev.map(LogId::from),
             entries: entries.into_iter().map(EntryRecord::into_entry).collect::<io::Result<Vec<Entry>>>()?,
             leader_commit: commit.map(LogId::from),
-        })
+        };
+        check_append(&request)?;
+        Ok(request)
     }
+}
+
+/// Refuses what no leader sends and what would stop the core that takes it: entries that do not follow each other, or
+/// that are newer than the vote they come under.
+fn check_append(request: &AppendRequest) -> io::Result<()> {
+    let refused = |what: &str| Err(io::Error::new(io::ErrorKind::InvalidData, format!("an append {what}")));
+    let mut before = request.prev_log_id;
+    for entry in &request.entries {
+        if entry.log_id.index != before.map_or(0, |id| id.index.saturating_add(1)) {
+            return refused("with a gap");
+        }
+        if before.is_some_and(|before| before >= entry.log_id) {
+            return refused("whose terms run backwards");
+        }
+        before = Some(entry.log_id);
+    }
+    check_under_vote(before, &request.vote)
+}
+
+/// Refuses a log id that is newer than the vote it comes under.
+pub(super) fn check_under_vote(last: Option<LogId>, vote: &Vote) -> io::Result<()> {
+    if last.is_some_and(|last| last.leader_id > vote.leader_id) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "entries of a leader that is newer than the sender"));
+    }
+    Ok(())
 }
 
 impl Answer {
@@ -94,5 +122,9 @@ pub(super) fn frame<T: Serialize>(value: &T) -> Bytes {
 }
 
 pub(super) fn read<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
+    if bytes.len() > FRAME_BYTES_MAX {
+        let text = format!("a frame of {} bytes, at most {FRAME_BYTES_MAX} are taken", bytes.len());
+        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    }
     codec::decode_stored(Kind::RaftFrame, bytes)
 }

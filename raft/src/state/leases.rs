@@ -31,19 +31,20 @@ pub struct Lease {
 }
 
 /// How many leases one worker may hold. Ours: far above what keeps an engine busy; bounds the state.
-const LEASES_PER_NODE_MAX: usize = 1_000;
+pub(crate) const LEASES_PER_NODE_MAX: usize = 1_000;
 
 impl State {
     /// Makes those of the leases that may be made.
     pub(super) fn grant(&mut self, index: u64, grants: &[NewLease]) -> Response {
-        let made = grants.iter().filter_map(|grant| self.grant_one(index, grant)).collect();
+        let mut held = Held::of(self);
+        let made = grants.iter().filter_map(|grant| self.grant_one(index, grant, &mut held)).collect();
         Response::Granted { leases: made }
     }
 
-    fn grant_one(&mut self, index: u64, grant: &NewLease) -> Option<(UnitKey, Lease)> {
+    fn grant_one(&mut self, index: u64, grant: &NewLease, held: &mut Held) -> Option<(UnitKey, Lease)> {
         let UnitKey { job, partition, start } = grant.unit;
         let now_ms = self.now_ms();
-        if !self.nodes.get(&grant.node)?.takes_leases() || !self.within_limits(grant) {
+        if !self.nodes.get(&grant.node)?.takes_leases() || !held.has_room(self, grant) {
             return None;
         }
         let target_count = self.jobs.get(&job)?.partitions.get(usize::try_from(partition).ok()?)?.target_count;
@@ -57,6 +58,7 @@ impl State {
             granted_at_ms: now_ms,
         };
         self.leases.insert(grant.unit, lease.clone());
+        held.add(grant);
         let record = self.jobs.get_mut(&job)?;
         record.status = JobStatus::Running;
         record.started_at_ms.get_or_insert(now_ms);
@@ -72,25 +74,6 @@ impl State {
             self.record(job, index, what, Some(grant.node), Some((grant.unit, grant.end)));
         }
         Some((grant.unit, lease))
-    }
-
-    /// Whether the job is open and neither its budget, its number of workers nor the worker's leases are exceeded.
-    fn within_limits(&self, grant: &NewLease) -> bool {
-        let job = grant.unit.job;
-        let Some(record) = self.jobs.get(&job).filter(|record| record.is_open()) else { return false };
-        if self.leases.iter().filter(|(_, lease)| lease.node == grant.node).count() >= LEASES_PER_NODE_MAX {
-            return false;
-        }
-        let mut shares = shares_of(self.job_leases(job).map(|(_, lease)| (lease.node, lease.rate_pps)));
-        let others = shares.keys().filter(|node| **node != grant.node).count();
-        if record.max_workers.is_some_and(|limit| others >= limit as usize) {
-            return false;
-        }
-        let Some(budget_pps) = record.budget_pps else { return true };
-        let Some(rate_pps) = grant.rate_pps.filter(|rate| *rate > 0) else { return false };
-        let own = shares.entry(grant.node).or_default();
-        *own = (*own).max(rate_pps);
-        shares.values().fold(0u64, |sum, share| sum.saturating_add(*share)) <= budget_pps
     }
 
     /// Counts those of the completions whose lease stands.
@@ -166,18 +149,19 @@ impl State {
         Response::Done
     }
 
-    /// Takes back all leases of a node that is gone.
+    /// Takes back all leases of a node that failed and counts the try against their units.
     pub(super) fn take_back_all(&mut self, index: u64, node: NodeId) {
-        let units: Vec<_> = self
-            .leases
-            .iter()
-            .filter(|(_, lease)| lease.node == node)
-            .map(|(unit, lease)| (LeaseRef { unit: *unit, epoch: lease.epoch }, lease.end, lease.attempts))
-            .collect();
-        for (lease, end, attempts) in units {
-            self.leases.remove(&lease.unit);
-            self.free_or_give_up(index, lease.unit, end, attempts + 1);
+        for lease in self.leases_of(node) {
+            if let Some((_, end, attempts)) = self.drop_lease(&lease) {
+                self.free_or_give_up(index, lease.unit, end, attempts + 1);
+            }
         }
+    }
+
+    /// All leases of a node, by unit.
+    pub(super) fn leases_of(&self, node: NodeId) -> Vec<LeaseRef> {
+        let held = self.leases.iter().filter(|(_, lease)| lease.node == node);
+        held.map(|(unit, lease)| LeaseRef { unit: *unit, epoch: lease.epoch }).collect()
     }
 
     pub(super) fn set_holders(&mut self, updates: &[(UnitKey, Vec<NodeId>)]) -> Response {
@@ -215,6 +199,58 @@ impl State {
         }
         self.record(unit.job, index, EventKind::GivenUp { attempts }, None, Some((unit, end)));
         self.finish_if_over(index, unit.job);
+    }
+}
+
+/// What is out while one command grants: counted once for the command, then kept up with each lease it makes, so that
+/// a batch of grants costs one look at the leases and not one per grant.
+struct Held {
+    /// How many leases each node has.
+    leases: BTreeMap<NodeId, usize>,
+    /// Each worker's share, and their sum, of each job that was asked for.
+    shares: BTreeMap<JobId, (BTreeMap<NodeId, u64>, u64)>,
+}
+
+impl Held {
+    fn of(state: &State) -> Self {
+        let mut leases = BTreeMap::new();
+        for (_, lease) in state.leases.iter() {
+            *leases.entry(lease.node).or_default() += 1;
+        }
+        Self { leases, shares: BTreeMap::new() }
+    }
+
+    /// Whether the job is open and neither its budget, its number of workers nor the worker's leases are exceeded.
+    fn has_room(&mut self, state: &State, grant: &NewLease) -> bool {
+        let job = grant.unit.job;
+        let Some(record) = state.jobs.get(&job).filter(|record| record.is_open()) else { return false };
+        if self.leases.get(&grant.node).is_some_and(|count| *count >= LEASES_PER_NODE_MAX) {
+            return false;
+        }
+        let (shares, sum) = self.shares.entry(job).or_insert_with(|| {
+            let shares = shares_of(state.job_leases(job).map(|(_, lease)| (lease.node, lease.rate_pps)));
+            let sum = shares.values().fold(0u64, |sum, share| sum.saturating_add(*share));
+            (shares, sum)
+        });
+        let own = shares.get(&grant.node).copied();
+        let others = shares.len() - usize::from(own.is_some());
+        if record.max_workers.is_some_and(|limit| others >= limit as usize) {
+            return false;
+        }
+        let Some(budget_pps) = record.budget_pps else { return true };
+        let Some(rate_pps) = grant.rate_pps.filter(|rate| *rate > 0) else { return false };
+        let more = rate_pps.saturating_sub(own.unwrap_or(0));
+        sum.checked_add(more).is_some_and(|sum| sum <= budget_pps)
+    }
+
+    fn add(&mut self, grant: &NewLease) {
+        *self.leases.entry(grant.node).or_default() += 1;
+        if let Some((shares, sum)) = self.shares.get_mut(&grant.unit.job) {
+            let own = shares.entry(grant.node).or_default();
+            let rate_pps = grant.rate_pps.unwrap_or(0);
+            *sum = sum.saturating_add(rate_pps.saturating_sub(*own));
+            *own = (*own).max(rate_pps);
+        }
     }
 }
 

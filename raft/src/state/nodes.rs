@@ -17,6 +17,9 @@ pub struct NodeRecord {
     pub facts: NodeFacts,
     /// What the leader last found.
     pub status: NodeStatus,
+    /// Whether it was asked to drain: it stays so when it is suspected, fails and is heard again, until it is asked to
+    /// work again or starts again.
+    pub draining: bool,
     /// When it was admitted, unix milliseconds of the log's clock.
     pub joined_at_ms: u64,
     /// When it last started.
@@ -43,7 +46,14 @@ pub enum NodeStatus {
 impl NodeRecord {
     /// A row for a node admitted at `now_ms`.
     pub(super) fn new(facts: NodeFacts, now_ms: u64) -> Self {
-        Self { facts, status: NodeStatus::Joining, joined_at_ms: now_ms, started_at_ms: now_ms, changed_at_ms: now_ms }
+        Self {
+            facts,
+            status: NodeStatus::Joining,
+            draining: false,
+            joined_at_ms: now_ms,
+            started_at_ms: now_ms,
+            changed_at_ms: now_ms,
+        }
     }
 
     /// The id under which it scans.
@@ -85,11 +95,18 @@ impl State {
         // Name and peer are what the node was admitted as; a restart cannot change them.
         record.facts = NodeFacts { name: record.facts.name.clone(), peer: record.facts.peer.clone(), ..facts.clone() };
         record.started_at_ms = now_ms;
+        record.draining = false;
+        if record.status == NodeStatus::Draining {
+            record.status = NodeStatus::Joining;
+            record.changed_at_ms = now_ms;
+        }
         Ok(Response::Done)
     }
 
     pub(super) fn worker_suspect(&mut self, index: u64, node: NodeId) -> Result<Response, Refusal> {
-        if self.change_status(node, NodeStatus::Stale)? {
+        // A suspicion that was overtaken by the failure it led to must not undo it.
+        let failed = self.nodes.get(&node).is_some_and(|record| record.status == NodeStatus::Failed);
+        if !failed && self.change_status(node, NodeStatus::Stale)? {
             self.record_for_jobs_of(index, node, &EventKind::HeartbeatMissed);
         }
         Ok(Response::Done)
@@ -104,15 +121,24 @@ impl State {
     }
 
     pub(super) fn worker_back(&mut self, index: u64, node: NodeId) -> Result<Response, Refusal> {
-        let before = self.nodes.get(&node).map(|record| record.status);
-        if self.change_status(node, NodeStatus::Active)? && before != Some(NodeStatus::Joining) {
+        let record = self.nodes.get(&node).ok_or(Refusal::NodeUnknown { node })?;
+        let was_lost = matches!(record.status, NodeStatus::Stale | NodeStatus::Failed);
+        let status = if record.draining { NodeStatus::Draining } else { NodeStatus::Active };
+        if self.change_status(node, status)? && was_lost {
             self.record_for_jobs_of(index, node, &EventKind::WorkerBack);
         }
         Ok(Response::Done)
     }
 
     pub(super) fn drain_node(&mut self, node: NodeId, draining: bool) -> Result<Response, Refusal> {
-        self.change_status(node, if draining { NodeStatus::Draining } else { NodeStatus::Active })?;
+        let record = self.nodes.get_mut(&node).ok_or(Refusal::NodeUnknown { node })?;
+        record.draining = draining;
+        // A node that is not heard from keeps that status; it drains or works once it is heard again.
+        match (record.status, draining) {
+            (NodeStatus::Active | NodeStatus::Joining, true) => self.change_status(node, NodeStatus::Draining)?,
+            (NodeStatus::Draining, false) => self.change_status(node, NodeStatus::Active)?,
+            _ => false,
+        };
         Ok(Response::Done)
     }
 
@@ -120,7 +146,8 @@ impl State {
         if self.nodes.get(&node).is_none() {
             return Err(Refusal::NodeUnknown { node });
         }
-        self.take_back_all(index, node);
+        // An operator's decision says nothing about the units, so they are handed back without blame.
+        self.release(index, &self.leases_of(node));
         self.nodes.remove(&node);
         Ok(Response::Done)
     }

@@ -6,7 +6,7 @@ use super::jobs::{Counts, Job, JobStatus, Progress};
 use super::{State, unit_range};
 use crate::command::{Refusal, Response, SPEC_INLINE_BYTES_MAX, SpecRef, Submission};
 use crate::event::EventKind;
-use crate::id::JobId;
+use crate::id::{Digest, JobId};
 
 /// How many jobs may wait or run at once. Ours: each costs the planner a look per round.
 pub const JOBS_OPEN_MAX: usize = 1_000;
@@ -14,7 +14,7 @@ pub const JOBS_OPEN_MAX: usize = 1_000;
 /// How many ended jobs are kept with their results; the oldest goes when another ends up over it. Ours.
 pub const JOBS_ENDED_KEPT_MAX: usize = 1_000;
 
-/// How many lines a job's history takes before it keeps only what is rare; at twice that it is full. Ours.
+/// How many lines a job's history takes before it keeps only what is rare; at twice that it takes its end alone. Ours.
 pub const EVENTS_PER_JOB_MAX: usize = 1_000;
 
 /// How many partitions a job may have. Ours: one for each distinct set of reachable networks.
@@ -24,25 +24,29 @@ const PARTITIONS_MAX: usize = 256;
 /// an application to keep the answers of at-least-once writes.
 const IDEMPOTENCY_MS: u64 = 24 * 3600 * 1000;
 
+/// How many keys of submissions are kept; when there are more, the oldest tenth goes even within its day. Ours: a
+/// submission each second of a day, in about 10 MB.
+pub(super) const IDEMPOTENCY_KEYS_MAX: usize = 86_400;
+
+/// How much of a job's title is kept, in characters. Ours: a line of a wide terminal, twice.
+pub(super) const TITLE_CHARS_MAX: usize = 400;
+
 impl State {
     pub(super) fn submit(&mut self, index: u64, submission: &Submission) -> Result<Response, Refusal> {
         let now_ms = self.now_ms();
-        self.forget_old_keys(now_ms);
         if let Some(key) = &submission.idempotency_key
-            && let Some((job, _)) = self.idempotency.get(key)
+            && let Some((job, at_ms)) = self.idempotency.get(key)
+            && !is_old(*at_ms, now_ms)
         {
             return Ok(Response::Submitted { job: *job, existing: true });
         }
         check(submission)?;
-        if self.jobs.iter().filter(|(_, job)| job.is_open()).count() >= JOBS_OPEN_MAX {
-            return Err(Refusal::QueueFull { limit: JOBS_OPEN_MAX });
-        }
-        self.forget_ended_jobs();
+        self.make_room_for_a_job()?;
         let job = JobId(index);
         self.jobs.insert(
             job,
             Job {
-                title: submission.title.clone(),
+                title: submission.title.chars().take(TITLE_CHARS_MAX).collect(),
                 priority: submission.priority,
                 status: JobStatus::Queued,
                 partitions: submission.partitions.clone(),
@@ -66,6 +70,7 @@ impl State {
             self.progress.insert((job, partition), Progress::default());
         }
         if let Some(key) = submission.idempotency_key {
+            self.forget_old_keys(now_ms);
             self.idempotency.insert(key, (job, now_ms));
         }
         let targets = self.jobs.get(&job).map_or(0, Job::targets);
@@ -73,24 +78,36 @@ impl State {
         Ok(Response::Submitted { job, existing: false })
     }
 
+    /// Forgets keys only when there are as many as are kept, so that a submission does not look at all of them.
     fn forget_old_keys(&mut self, now_ms: u64) {
-        let old: Vec<_> = self
-            .idempotency
-            .iter()
-            .filter(|(_, (_, at_ms))| at_ms.saturating_add(IDEMPOTENCY_MS) < now_ms)
-            .map(|(key, _)| *key)
-            .collect();
-        for key in old {
-            self.idempotency.remove(&key);
+        if self.idempotency.len() < IDEMPOTENCY_KEYS_MAX {
+            return;
+        }
+        let mut by_age: Vec<(u64, JobId, Digest)> =
+            self.idempotency.iter().map(|(key, (job, at_ms))| (*at_ms, *job, *key)).collect();
+        by_age.sort_unstable();
+        let tenth = IDEMPOTENCY_KEYS_MAX / 10;
+        let old = by_age.iter().enumerate().take_while(|(place, (at_ms, ..))| *place < tenth || is_old(*at_ms, now_ms));
+        for (_, (_, _, key)) in old {
+            self.idempotency.remove(key);
         }
     }
 
-    fn forget_ended_jobs(&mut self) {
-        let ended: Vec<JobId> = self.jobs.iter().filter(|(_, job)| !job.is_open()).map(|(id, _)| *id).collect();
-        let over = ended.len().saturating_sub(JOBS_ENDED_KEPT_MAX);
-        for job in ended.into_iter().take(over) {
-            self.forget_job(job);
+    /// Refuses where too many jobs are open, and forgets those that ended first where too many have ended.
+    fn make_room_for_a_job(&mut self) -> Result<(), Refusal> {
+        let mut ended: Vec<(Option<u64>, JobId)> = Vec::new();
+        for (id, job) in self.jobs.iter().filter(|(_, job)| !job.is_open()) {
+            ended.push((job.finished_at_ms, *id));
         }
+        if self.jobs.len() - ended.len() >= JOBS_OPEN_MAX {
+            return Err(Refusal::QueueFull { limit: JOBS_OPEN_MAX });
+        }
+        let over = ended.len().saturating_sub(JOBS_ENDED_KEPT_MAX);
+        if over > 0 {
+            ended.sort_unstable();
+            ended.into_iter().take(over).for_each(|(_, job)| self.forget_job(job));
+        }
+        Ok(())
     }
 
     fn forget_job(&mut self, job: JobId) {
@@ -103,6 +120,10 @@ impl State {
         let events: Vec<_> = self.events.range((job, 0, 0)..=(job, u64::MAX, u32::MAX)).map(|(key, _)| *key).collect();
         events.iter().for_each(|key| drop(self.events.remove(key)));
     }
+}
+
+fn is_old(at_ms: u64, now_ms: u64) -> bool {
+    at_ms.saturating_add(IDEMPOTENCY_MS) < now_ms
 }
 
 fn check(submission: &Submission) -> Result<(), Refusal> {

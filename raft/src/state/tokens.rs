@@ -36,10 +36,21 @@ impl State {
         if new.uses == 0 || new.ttl_ms == 0 {
             return Err(Refusal::Malformed { what: "a join token needs at least one use and some time".into() });
         }
+        if self.cluster().id.is_none() {
+            return Err(Refusal::Malformed { what: "the cluster has not begun".into() });
+        }
+        // Asked again because the first answer was lost: what was used up meanwhile stays used up.
+        if let Some(token) = self.tokens.get(&new.token) {
+            return if token.secret == new.secret {
+                Ok(Response::Done)
+            } else {
+                Err(Refusal::Malformed { what: "another join token has this id".into() })
+            };
+        }
         let now_ms = self.now_ms();
-        let over: Vec<TokenId> =
-            self.tokens.iter().filter(|(_, token)| token.expires_at_ms <= now_ms).map(|(id, _)| *id).collect();
         if self.tokens.len() >= TOKENS_MAX {
+            let over: Vec<TokenId> =
+                self.tokens.iter().filter(|(_, token)| token.expires_at_ms <= now_ms).map(|(id, _)| *id).collect();
             for id in over {
                 self.tokens.remove(&id);
             }

@@ -11,14 +11,16 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 
 use rocksdb::{
     BlockBasedOptions, BoundColumnFamily, Cache, ColumnFamilyDescriptor, DB, Direction, IteratorMode, Options,
     ReadOptions, WriteBatch, WriteOptions,
 };
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::OpenError;
-use super::log::{Ends, Flushed, LogEngine};
+use super::log::{Ends, Flushed, LogEngine, Reading};
 use super::record::{self, LogIdRecord, VoteRecord};
 use crate::codec::{self, Kind};
 use crate::raft_types::{Entry, LogId, Vote};
@@ -45,12 +47,29 @@ const WAL_BYTES_MAX: u64 = 64 << 20;
 pub(crate) struct DiskDb {
     db: Arc<DB>,
     path: PathBuf,
+    /// For families that are made later; all share one cache.
+    family: Options,
     ends: Mutex<Ends>,
-    flusher: SyncSender<Flushed>,
+    /// `None` only while this is dropped.
+    flusher: Option<(SyncSender<Flushed>, JoinHandle<()>)>,
     /// The state's current generation.
     generation: Mutex<u64>,
     /// Held while a snapshot is built or installed, so that a stale one never replaces a newer one.
     publishing: Mutex<()>,
+    /// Says that the database is closed: the last field, so that it goes after the database.
+    closed: DropGuard,
+}
+
+impl Drop for DiskDb {
+    /// Waits for the flusher, which has the database open as well: whoever sees `closed` may open it again.
+    fn drop(&mut self) {
+        if let Some((queue, thread)) = self.flusher.take() {
+            drop(queue);
+            if thread.join().is_err() {
+                tracing::error!("the thread that syncs the log had panicked");
+            }
+        }
+    }
 }
 
 impl DiskDb {
@@ -66,22 +85,25 @@ impl DiskDb {
             }
         }
         let options = database_options();
-        let descriptors = families.iter().map(|name| ColumnFamilyDescriptor::new(name, family_options()));
+        let family = family_options();
+        let descriptors = families.iter().map(|name| ColumnFamilyDescriptor::new(name, family.clone()));
         let db = DB::open_cf_descriptors(&options, &database, descriptors).map_err(|error| failed(to_io(error)))?;
         let db = Arc::new(db);
         let (flusher, requests) = sync_channel(FLUSH_QUEUE);
         let flushing = Arc::clone(&db);
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("pentora-wal".into())
             .spawn(move || flush_loop(&flushing, &requests))
             .map_err(failed)?;
         let store = Self {
             db,
             path: path.to_owned(),
+            family,
             ends: Mutex::default(),
-            flusher,
+            flusher: Some((flusher, thread)),
             generation: Mutex::new(0),
             publishing: Mutex::new(()),
+            closed: CancellationToken::new().drop_guard(),
         };
         store
             .recover(&families)
@@ -104,7 +126,7 @@ impl DiskDb {
             self.db.drop_cf(stale).map_err(to_io)?;
         }
         if self.db.cf_handle(&state_name(generation)).is_none() {
-            self.db.create_cf(state_name(generation), &family_options()).map_err(to_io)?;
+            self.db.create_cf(state_name(generation), &self.family).map_err(to_io)?;
         }
         for leftover in std::fs::read_dir(self.snapshot_dir())?.flatten() {
             if leftover.path().extension().is_some_and(|extension| extension == "tmp") {
@@ -117,6 +139,17 @@ impl DiskDb {
     /// Keeps every other snapshot from being built or installed until the guard goes.
     pub(crate) fn publish_snapshot(&self) -> MutexGuard<'_, ()> {
         self.publishing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Syncs everything that was written. A snapshot must not outlive a crash that takes the truncation or the vote
+    /// before it: then log and state would contradict each other for good.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.db.flush_wal(true).map_err(to_io)
+    }
+
+    /// Cancelled when the database is closed and may be opened again.
+    pub(crate) fn closed(&self) -> CancellationToken {
+        self.closed.token().clone()
     }
 
     /// Where snapshots are kept.
@@ -159,7 +192,7 @@ impl DiskDb {
         if self.db.cf_handle(&new).is_some() {
             self.db.drop_cf(&new).map_err(to_io)?;
         }
-        self.db.create_cf(&new, &family_options()).map_err(to_io)?;
+        self.db.create_cf(&new, &self.family).map_err(to_io)?;
         let family = self.family(&new)?;
         let mut batch = WriteBatch::default();
         fill(&mut |key, value| {
@@ -176,6 +209,12 @@ impl DiskDb {
         self.db.write_opt(batch, &synced).map_err(to_io)?;
         *generation = next;
         self.db.drop_cf(&old).map_err(to_io)
+    }
+
+    /// Makes a hole in the log, as no writer does.
+    #[cfg(test)]
+    pub(crate) fn forget_entry(&self, index: u64) {
+        self.db.delete_cf(&self.family(CF_LOG).unwrap(), index.to_be_bytes()).unwrap();
     }
 
     fn family(&self, name: &str) -> io::Result<Arc<BoundColumnFamily<'_>>> {
@@ -207,22 +246,19 @@ impl LogEngine for DiskDb {
         // Begins at the first key that can be there, never at tombstones of purged ones (rocksdb#10300).
         let start = range.start.to_be_bytes();
         let rows = self.db.iterator_cf_opt(&family, options, IteratorMode::From(&start, Direction::Forward));
-        let mut entries = Vec::new();
-        let mut bytes = 0;
+        let mut reading = Reading::new(bytes_max);
         for row in rows {
-            if bytes >= bytes_max {
+            let (_, value) = row.map_err(to_io)?;
+            if !reading.take(record::decode_entry(&value)?, value.len())? {
                 break;
             }
-            let (_, value) = row.map_err(to_io)?;
-            bytes += value.len();
-            entries.push(record::decode_entry(&value)?);
         }
-        Ok(entries)
+        Ok(reading.into_entries())
     }
 
     fn ends(&self) -> (Option<LogId>, Option<LogId>) {
         let ends = self.ends_lock();
-        (ends.purged.clone(), ends.last.clone())
+        (ends.purged, ends.last)
     }
 
     fn vote(&self) -> io::Result<Option<Vote>> {
@@ -259,7 +295,7 @@ impl LogEngine for DiskDb {
         }
         self.db.write(batch).map_err(to_io)?;
         if let Some(entry) = entries.last() {
-            ends.last = Some(entry.log_id.clone());
+            ends.last = Some(entry.log_id);
         }
         Ok(())
     }
@@ -280,13 +316,16 @@ impl LogEngine for DiskDb {
 
     fn purge(&self, upto: &LogId) -> io::Result<()> {
         let mut ends = self.ends_lock();
+        if ends.purged.is_some_and(|purged| purged.index >= upto.index) {
+            return Ok(());
+        }
         let family = self.family(CF_LOG)?;
         let mut batch = WriteBatch::default();
         batch.put_cf(&self.family(CF_META)?, KEY_PURGED, codec::encode(Kind::LogId, &LogIdRecord::from(upto)));
         let first = ends.purged.as_ref().map_or(0, |id| id.index);
         batch.delete_range_cf(&family, first.to_be_bytes(), (upto.index + 1).to_be_bytes());
         self.db.write(batch).map_err(to_io)?;
-        ends.purged = Some(upto.clone());
+        ends.purged = Some(*upto);
         if ends.last.as_ref().is_some_and(|last| last.index <= upto.index) {
             ends.last = None;
         }
@@ -294,9 +333,13 @@ impl LogEngine for DiskDb {
     }
 
     fn flush(&self, done: Flushed) {
-        if let Err(TrySendError::Full(done) | TrySendError::Disconnected(done)) = self.flusher.try_send(done) {
+        let queued = match &self.flusher {
+            Some((queue, _)) => queue.try_send(done),
+            None => Err(TrySendError::Disconnected(done)),
+        };
+        if let Err(TrySendError::Full(done) | TrySendError::Disconnected(done)) = queued {
             // Slower, never lost: this caller syncs for itself.
-            done(self.db.flush_wal(true).map_err(to_io));
+            done(self.sync());
         }
     }
 }

@@ -10,8 +10,8 @@ use openraft::{LogState, OptionalSend, RaftLogReader};
 
 use crate::raft_types::{Entry, LogId, TypeConfig, Vote};
 
-/// How many bytes of entries one append to a follower carries, so that its frame stays below 256 KiB. One entry that
-/// is larger goes alone; the largest (a spec of 64 KiB and its partitions) fits.
+/// How many bytes of entries one append to a follower carries, so that its frame stays below 256 KiB. An entry that is
+/// larger goes alone; [`ENTRY_BYTES_MAX`](crate::command::ENTRY_BYTES_MAX) keeps it below a frame too.
 pub(crate) const APPEND_BYTES_MAX: usize = 128 << 10;
 
 /// Called once when what was written before it is on disk.
@@ -19,7 +19,7 @@ pub(crate) type Flushed = Box<dyn FnOnce(io::Result<()>) + Send>;
 
 /// What keeps a log.
 pub(crate) trait LogEngine: Send + Sync + 'static {
-    /// Entries of `range` in order, ending early (after at least one) when they pass `bytes_max`.
+    /// Entries of `range` in order; where they would pass `bytes_max` the rest is left out, but never the first.
     fn read(&self, range: Range<u64>, bytes_max: usize) -> io::Result<Vec<Entry>>;
     /// The last purged and the last present log id.
     fn ends(&self) -> (Option<LogId>, Option<LogId>);
@@ -53,7 +53,12 @@ impl RaftLogReader<TypeConfig> for LogStore {
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
-        self.0.read(start..end, APPEND_BYTES_MAX)
+        let entries = self.0.read(start..end, APPEND_BYTES_MAX)?;
+        // What goes to a follower must begin where its log ends: a later entry in its place would corrupt that log
+        // (openraft#1795). A leader that was just deposed may ask for what is purged or cut off by now; it takes nothing
+        // for a heartbeat and then sees that it is deposed, while an error would stop the node.
+        let begins_right = entries.first().is_none_or(|entry| entry.log_id.index == start);
+        Ok(if begins_right { entries } else { Vec::new() })
     }
 }
 
@@ -62,7 +67,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig>> {
         let (last_purged_log_id, last) = self.0.ends();
-        Ok(LogState { last_log_id: last.or_else(|| last_purged_log_id.clone()), last_purged_log_id })
+        Ok(LogState { last_log_id: last.or(last_purged_log_id), last_purged_log_id })
     }
 
     async fn get_log_reader(&mut self) -> Self {
@@ -100,6 +105,38 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn purge(&mut self, log_id: LogId) -> io::Result<()> {
         self.0.purge(&log_id)
+    }
+}
+
+/// Collects entries in order until they would pass a number of bytes, and refuses a hole between them.
+pub(crate) struct Reading {
+    entries: Vec<Entry>,
+    bytes_left: usize,
+}
+
+impl Reading {
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self { entries: Vec::new(), bytes_left: bytes_max }
+    }
+
+    /// Takes an entry that is `bytes` long; `false` where it would be too much.
+    pub(crate) fn take(&mut self, entry: Entry, bytes: usize) -> io::Result<bool> {
+        if let Some(before) = self.entries.last() {
+            if before.log_id.index + 1 != entry.log_id.index {
+                let text = format!("the log has a hole between {} and {}", before.log_id.index, entry.log_id.index);
+                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+            }
+            if bytes > self.bytes_left {
+                return Ok(false);
+            }
+        }
+        self.bytes_left = self.bytes_left.saturating_sub(bytes);
+        self.entries.push(entry);
+        Ok(true)
+    }
+
+    pub(crate) fn into_entries(self) -> Vec<Entry> {
+        self.entries
     }
 }
 

@@ -7,6 +7,7 @@ use futures::{Stream, StreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{OptionalSend, RaftSnapshotBuilder};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::disk::DiskDb;
 use super::memory::MemoryLog;
@@ -54,7 +55,6 @@ enum Keep {
 }
 
 /// The state machine handed to the consensus library.
-#[derive(Clone)]
 pub(crate) struct StateMachine {
     shared: Arc<Shared>,
     keep: Keep,
@@ -71,17 +71,18 @@ pub(crate) fn open(storage: &Storage) -> Result<(LogStore, StateMachine), OpenEr
             (LogStore(Arc::clone(&db) as Arc<_>), Keep::Disk(db))
         }
     };
+    let damaged = |error: io::Error| {
+        let path = if let Storage::Disk(path) = storage { path.clone() } else { std::path::PathBuf::new() };
+        OpenError::Damaged { path, reason: error.to_string() }
+    };
     let mut state = State::default();
     let mut meta = None;
     if let Keep::Disk(db) = &keep {
-        db.for_each_state_row(|key, value| load_row(&mut state, &mut meta, key, value)).map_err(|error| {
-            let Storage::Disk(path) = storage else { unreachable!("only a disk store has rows to read") };
-            OpenError::Damaged { path: path.clone(), reason: error.to_string() }
-        })?;
+        db.for_each_state_row(|key, value| load_row(&mut state, &mut meta, key, value)).map_err(damaged)?;
     }
     let (last, membership) = match &meta {
         None => (None, StoredMembership::default()),
-        Some(meta) => (meta.last(), meta.membership().unwrap_or_default()),
+        Some(meta) => (meta.last(), meta.membership().map_err(damaged)?),
     };
     let (applied, _) = watch::channel(last.as_ref().map_or(0, |id| id.index));
     let shared = Arc::new(Shared { state: RwLock::new(state), applied });
@@ -93,10 +94,26 @@ impl StateMachine {
         Arc::clone(&self.shared)
     }
 
+    /// Cancelled when the store on disk is closed and may be opened again; `None` for memory.
+    pub(crate) fn closed(&self) -> Option<CancellationToken> {
+        match &self.keep {
+            Keep::Disk(db) => Some(db.closed()),
+            Keep::Memory(_) => None,
+        }
+    }
+
     /// Where a snapshot that is being received may be staged; `None` for memory.
     pub(crate) fn staging_dir(&self) -> Option<std::path::PathBuf> {
         match &self.keep {
             Keep::Disk(db) => Some(db.snapshot_dir()),
+            Keep::Memory(_) => None,
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn disk(&self) -> Option<Arc<DiskDb>> {
+        match &self.keep {
+            Keep::Disk(db) => Some(Arc::clone(db)),
             Keep::Memory(_) => None,
         }
     }
@@ -130,24 +147,47 @@ impl StateMachine {
         Ok(())
     }
 
-    fn build(&self) -> io::Result<(MetaRecord, SnapshotData)> {
+    /// What a snapshot is made from: on disk the rows as they are when it is built, in memory a copy made now, because
+    /// building goes on beside applying.
+    fn builder(&self) -> SnapshotBuilder {
         match &self.keep {
-            Keep::Memory(current) => {
-                let meta = self.meta();
-                let mut writer = Writer::begin(Vec::new(), &meta)?;
-                let mut result = Ok(());
-                self.shared.read().for_each_row(|key, value| {
-                    if result.is_ok() {
-                        result = writer.row(&key, &value);
-                    }
-                });
-                result?;
-                let data = SnapshotData::Memory(Arc::new(writer.finish()?));
-                *current.lock().unwrap_or_else(PoisonError::into_inner) = Some((meta.clone(), data.clone()));
-                Ok((meta, data))
-            }
-            Keep::Disk(db) => build_on_disk(db),
+            Keep::Disk(db) => SnapshotBuilder::Disk(Arc::clone(db)),
+            Keep::Memory(kept) => SnapshotBuilder::Memory {
+                state: Box::new(self.shared.read().clone()),
+                meta: self.meta(),
+                kept: Arc::clone(kept),
+            },
         }
+    }
+}
+
+/// Makes one snapshot.
+pub(crate) enum SnapshotBuilder {
+    Disk(Arc<DiskDb>),
+    Memory { state: Box<State>, meta: MetaRecord, kept: Arc<Mutex<Option<(MetaRecord, SnapshotData)>>> },
+}
+
+impl SnapshotBuilder {
+    fn build(&self) -> io::Result<(MetaRecord, SnapshotData)> {
+        let (state, meta, kept) = match self {
+            Self::Disk(db) => return build_on_disk(db),
+            Self::Memory { state, meta, kept } => (state, meta, kept),
+        };
+        let mut writer = Writer::begin(Vec::new(), meta)?;
+        let mut result = Ok(());
+        state.for_each_row(|key, value| {
+            if result.is_ok() {
+                result = writer.row(&key, &value);
+            }
+        });
+        result?;
+        let data = SnapshotData::Memory(Arc::new(writer.finish()?));
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that was installed meanwhile is newer and stays.
+        if kept.as_ref().is_none_or(|(newest, _)| newest.last() <= meta.last()) {
+            *kept = Some((meta.clone(), data.clone()));
+        }
+        Ok((meta.clone(), data))
     }
 }
 
@@ -156,7 +196,7 @@ fn apply_entry(state: &mut State, membership: &mut StoredMembership, entry: &Ent
         openraft::EntryPayload::Blank => Response::Done,
         openraft::EntryPayload::Normal(proposal) => state.apply(entry.log_id.index, proposal),
         openraft::EntryPayload::Membership(config) => {
-            *membership = StoredMembership::new(Some(entry.log_id.clone()), config.clone());
+            *membership = StoredMembership::new(Some(entry.log_id), config.clone());
             Response::Done
         }
     }
@@ -187,6 +227,7 @@ fn build_on_disk(db: &DiskDb) -> io::Result<(MetaRecord, SnapshotData)> {
         Some(file) => file,
         None => FileWriter::create(&dir, MetaRecord::new(None, &StoredMembership::default()))?,
     };
+    db.sync()?;
     let (meta, path) = file.finish()?;
     remove_other_snapshots(&dir, &path)?;
     Ok((meta, SnapshotData::kept_file(path)))
@@ -202,23 +243,23 @@ fn remove_other_snapshots(dir: &std::path::Path, keep: &std::path::Path) -> io::
     Ok(())
 }
 
-impl RaftSnapshotBuilder<TypeConfig> for StateMachine {
+impl RaftSnapshotBuilder<TypeConfig> for Arc<SnapshotBuilder> {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
-        let machine = self.clone();
+        let builder = Arc::clone(self);
         let (meta, snapshot) =
-            tokio::task::spawn_blocking(move || machine.build()).await.map_err(io::Error::other)??;
+            tokio::task::spawn_blocking(move || builder.build()).await.map_err(io::Error::other)??;
         Ok(Snapshot { meta: meta.to_meta()?, snapshot })
     }
 }
 
 impl RaftStateMachine<TypeConfig> for StateMachine {
     type SnapshotData = SnapshotData;
-    type SnapshotBuilder = Self;
+    type SnapshotBuilder = Arc<SnapshotBuilder>;
 
     async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
-        Ok((self.last.clone(), self.membership.clone()))
+        Ok((self.last, self.membership.clone()))
     }
 
     async fn apply<Strm>(&mut self, entries: Strm) -> io::Result<()>
@@ -232,8 +273,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         Ok(())
     }
 
-    async fn get_snapshot_builder(&mut self) -> Self {
-        self.clone()
+    async fn get_snapshot_builder(&mut self) -> Arc<SnapshotBuilder> {
+        Arc::new(self.builder())
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, data: SnapshotData) -> io::Result<()> {
@@ -268,11 +309,12 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 fn install_on_disk(db: &DiskDb, meta: &MetaRecord, data: &SnapshotData, state: &mut State) -> io::Result<()> {
     let _publishing = db.publish_snapshot();
     snapshot::read(data, |key, value| state.load_row(&key, &value))?;
+    db.sync()?;
     let path = snapshot::keep(data, &db.snapshot_dir(), meta)?;
     let kept = SnapshotData::kept_file(path.clone());
     db.replace_state(|put| {
         put(KEY_APPLIED.to_vec(), codec::encode(Kind::Row, meta))?;
-        snapshot::read(&kept, |key, value| put(key, value)).map(drop)
+        snapshot::read(&kept, put).map(drop)
     })?;
     remove_other_snapshots(&db.snapshot_dir(), &path)
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::log::{Ends, Flushed, LogEngine};
+use super::log::{Ends, Flushed, LogEngine, Reading};
 use crate::raft_types::{Entry, LogId, Vote};
 
 #[derive(Default)]
@@ -28,22 +28,19 @@ impl MemoryLog {
 impl LogEngine for MemoryLog {
     fn read(&self, range: Range<u64>, bytes_max: usize) -> io::Result<Vec<Entry>> {
         let inner = self.lock();
-        let entries = inner.entries.range(range.start..range.end.max(range.start)).map(|(_, entry)| entry.clone());
-        if bytes_max == usize::MAX {
-            return Ok(entries.collect());
+        let mut reading = Reading::new(bytes_max);
+        for (_, entry) in inner.entries.range(range.start..range.end.max(range.start)) {
+            let bytes = if bytes_max == usize::MAX { 0 } else { super::record::encode_entry(entry).len() };
+            if !reading.take(entry.clone(), bytes)? {
+                break;
+            }
         }
-        let mut bytes = 0;
-        let limited = entries.take_while(|entry| {
-            let fits = bytes < bytes_max;
-            bytes += super::record::encode_entry(entry).len();
-            fits
-        });
-        Ok(limited.collect())
+        Ok(reading.into_entries())
     }
 
     fn ends(&self) -> (Option<LogId>, Option<LogId>) {
         let inner = self.lock();
-        (inner.ends.purged.clone(), inner.ends.last.clone())
+        (inner.ends.purged, inner.ends.last)
     }
 
     fn vote(&self) -> io::Result<Option<Vote>> {
@@ -56,7 +53,7 @@ impl LogEngine for MemoryLog {
     }
 
     fn committed(&self) -> io::Result<Option<LogId>> {
-        Ok(self.lock().committed.clone())
+        Ok(self.lock().committed)
     }
 
     fn write_committed(&self, committed: Option<&LogId>) -> io::Result<()> {
@@ -68,7 +65,7 @@ impl LogEngine for MemoryLog {
         let mut inner = self.lock();
         inner.ends.check_append(&entries)?;
         for entry in entries {
-            inner.ends.last = Some(entry.log_id.clone());
+            inner.ends.last = Some(entry.log_id);
             inner.entries.insert(entry.log_id.index, entry);
         }
         Ok(())
@@ -77,15 +74,18 @@ impl LogEngine for MemoryLog {
     fn truncate_after(&self, last: Option<&LogId>) -> io::Result<()> {
         let mut inner = self.lock();
         inner.entries.split_off(&last.map_or(0, |id| id.index + 1));
-        inner.ends.last = inner.entries.values().next_back().map(|entry| entry.log_id.clone());
+        inner.ends.last = inner.entries.values().next_back().map(|entry| entry.log_id);
         Ok(())
     }
 
     fn purge(&self, upto: &LogId) -> io::Result<()> {
         let mut inner = self.lock();
+        if inner.ends.purged.is_some_and(|purged| purged.index >= upto.index) {
+            return Ok(());
+        }
         inner.entries = inner.entries.split_off(&(upto.index + 1));
-        inner.ends.purged = Some(upto.clone());
-        inner.ends.last = inner.entries.values().next_back().map(|entry| entry.log_id.clone());
+        inner.ends.purged = Some(*upto);
+        inner.ends.last = inner.entries.values().next_back().map(|entry| entry.log_id);
         Ok(())
     }
 

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use super::record::MetaRecord;
 use crate::codec::{self, Kind};
 
-/// The largest key or value that a snapshot may carry, in bytes: a row is at most an inline spec with its partitions.
-const CELL_BYTES_MAX: usize = 16 << 20;
+/// The largest key or value that a snapshot may carry, in bytes: no larger row decodes.
+const CELL_BYTES_MAX: usize = codec::DECODE_BYTES_MAX;
 
 /// A whole snapshot, ready to be sent or installed.
 #[derive(Debug, Clone)]

@@ -1,0 +1,217 @@
+//! Each checker bites: a sound state is broken in one place, and the checker names that place.
+
+use super::check;
+use crate::command::tests::facts;
+use crate::command::{Command, Completion, LeaseRef, NewLease, Proposal, Response, SpecRef, Submission, UnitKey};
+use crate::event::{Event, EventKind};
+use crate::id::{ClusterId, Digest, JobId};
+use crate::state::{ChunkRef, Counts, JobStatus, LEASES_PER_NODE_MAX, Lease, NodeStatus, Partition, Priority, State};
+
+/// The job of the sound state: `[0, 10)` done, `[10, 20)` leased, `[20, 30)` free again, `[30, 100)` new.
+const JOB: JobId = JobId(4);
+/// The log's last index.
+const APPLIED: u64 = 7;
+
+fn unit(start: u64) -> UnitKey {
+    UnitKey { job: JOB, partition: 0, start }
+}
+
+fn sound() -> State {
+    let mut state = State::default();
+    let lease = |start| LeaseRef { unit: unit(start), epoch: 5 };
+    let grant = |start| NewLease { unit: unit(start), end: start + 10, node: 1, rate_pps: Some(50) };
+    let counts = Counts { hosts_up: 3, ..Counts::default() };
+    let done =
+        Completion { lease: lease(0), end: 10, node: 1, digest: Digest::of(b"c"), bytes: 9, holders: vec![1], counts };
+    let job = Submission {
+        spec: SpecRef::Inline(vec![1]),
+        partitions: vec![Partition { target_count: 100, ..Partition::default() }],
+        priority: Priority::Normal,
+        budget_pps: Some(60),
+        max_workers: Some(1),
+        max_attempts: 2,
+        via: 1,
+        idempotency_key: None,
+        title: "sound".into(),
+    };
+    let commands = [
+        Command::Begin { cluster: ClusterId([1; 16]), facts: facts("n0"), admin_token: Digest::of(b"a") },
+        Command::WorkerBack { node: 1 },
+        Command::SubmitJob(Box::new(job)),
+        Command::Grant { grants: vec![grant(0), grant(10), grant(20)] },
+        Command::Complete { completions: vec![done] },
+        Command::Expire { leases: vec![lease(20)], reason: "late".into() },
+    ];
+    for (index, command) in (2..).zip(commands) {
+        let response = state.apply(index, &Proposal { at_ms: index * 1_000, command });
+        assert!(!matches!(response, Response::Refused(_)), "{response:?}");
+    }
+    state
+}
+
+/// Breaks a sound state and expects the checker to say so in these words.
+#[track_caller]
+fn bites(words: &str, break_it: impl FnOnce(&mut State)) {
+    let mut state = sound();
+    check(&state, APPLIED).unwrap();
+    break_it(&mut state);
+    let said = check(&state, APPLIED).expect_err("a broken state passed");
+    assert!(said.contains(words), "said: {said}");
+}
+
+fn job(state: &mut State) -> &mut crate::state::Job {
+    state.jobs.get_mut(&JOB).unwrap()
+}
+
+fn progress(state: &mut State) -> &mut crate::state::Progress {
+    state.progress.get_mut(&(JOB, 0)).unwrap()
+}
+
+#[test]
+fn a_hole_or_an_overlap_between_ranges_is_named() {
+    bites("the free range 20..30 follows 10", |state| {
+        state.leases.remove(&unit(10));
+    });
+    bites("the free range 20..30 follows 25", |state| state.leases.get_mut(&unit(10)).unwrap().end = 25);
+    bites("the dead range 5..12 follows 10", |state| progress(state).dead.insert(5..12));
+    bites("ranges reach 30, next is 31", |state| progress(state).next = 31);
+    bites("ranges reach 200, next is 200, of 100", |state| {
+        progress(state).free.get_mut(&20).unwrap().end = 200;
+        progress(state).next = 200;
+    });
+    bites("has no progress", |state| drop(state.progress.remove(&(JOB, 0))));
+}
+
+#[test]
+fn sums_that_differ_from_ranges_or_chunks_are_named() {
+    bites("counts 11+0 but its ranges hold 10+0", |state| job(state).done = 11);
+    bites("counts 10+1 but its ranges hold 10+0", |state| job(state).dead = 1);
+    bites("its counts are not the sums over its chunks", |state| job(state).counts.hosts_up = 4);
+    bites("by 9 targets in 1 units", |state| job(state).workers.get_mut(&1).unwrap().targets = 9);
+    bites("by 10 targets in 2 units", |state| job(state).workers.get_mut(&1).unwrap().units = 2);
+    bites("0 chunks hold 0 targets", |state| drop(state.chunks.remove(&unit(0))));
+}
+
+#[test]
+fn a_chunk_in_the_wrong_place_is_named() {
+    let chunk = |end, epoch| ChunkRef {
+        end,
+        digest: Digest::of(b"d"),
+        bytes: 1,
+        holders: vec![1],
+        node: 1,
+        epoch,
+        counts: Counts::default(),
+    };
+    bites("holds what another holds", |state| state.chunks.insert(unit(5), chunk(10, 5)));
+    bites("is of a range that is not done", |state| state.chunks.insert(unit(10), chunk(15, 5)));
+    bites("is of a range that is not done", |state| state.chunks.insert(unit(0), chunk(11, 5)));
+    bites("is of a range that is not done", |state| state.chunks.insert(unit(0), chunk(0, 5)));
+    bites("has an epoch above the log", |state| state.chunks.insert(unit(0), chunk(10, 8)));
+    bites("has no holder", |state| state.chunks.get_mut(&unit(0)).unwrap().holders.clear());
+}
+
+#[test]
+fn a_status_that_does_not_fit_is_named() {
+    for status in [JobStatus::Queued, JobStatus::Completed, JobStatus::Partial, JobStatus::Failed] {
+        bites(&format!("is {} with 10+0 of 100 targets", status.name()), |state| job(state).status = status);
+    }
+    bites("is running with 10+90 of 100 targets", |state| {
+        state.leases.remove(&unit(10));
+        progress(state).free.clear();
+        progress(state).dead.insert(10..100);
+        progress(state).next = 100;
+        job(state).dead = 90;
+    });
+    bites("its time of ending is None", |state| {
+        job(state).status = JobStatus::Cancelled;
+    });
+    bites("its time of ending is Some(1)", |state| job(state).finished_at_ms = Some(1));
+    bites("has ended and still has leases", |state| {
+        job(state).status = JobStatus::Cancelled;
+        job(state).finished_at_ms = Some(7_000);
+    });
+    bites("has no spec", |state| drop(state.specs.remove(&JOB)));
+    bites("is above the log", |state| {
+        let copy = job(state).clone();
+        state.jobs.insert(JobId(APPLIED + 1), copy);
+    });
+}
+
+#[test]
+fn a_limit_that_is_passed_is_named() {
+    bites("shares of 61 pps exceed 60", |state| state.leases.get_mut(&unit(10)).unwrap().rate_pps = Some(61));
+    bites("a lease without a share", |state| state.leases.get_mut(&unit(10)).unwrap().rate_pps = None);
+    bites("goes on after 2 tries, 2 are allowed", |state| progress(state).free.get_mut(&20).unwrap().attempts = 2);
+    bites("goes on after 3 tries, 2 are allowed", |state| state.leases.get_mut(&unit(10)).unwrap().attempts = 3);
+    bites("2 workers are on it, 1 may be", |state| {
+        let lease = Lease { node: 2, end: 31, ..state.leases.get(&unit(10)).unwrap().clone() };
+        state.leases.insert(unit(30), lease);
+        progress(state).next = 31;
+    });
+    bites("node 1 holds 1001 leases", |state| {
+        let one = state.leases.get(&unit(10)).unwrap().clone();
+        for start in (30..).take(LEASES_PER_NODE_MAX) {
+            state.leases.insert(unit(start), Lease { end: start + 1, ..one.clone() });
+        }
+        job(state).partitions[0].target_count = 10_000;
+        progress(state).next = 30 + LEASES_PER_NODE_MAX as u64;
+    });
+}
+
+#[test]
+fn a_lease_of_nobody_or_of_the_future_is_named() {
+    bites("has an epoch above the log", |state| state.leases.get_mut(&unit(10)).unwrap().epoch = 8);
+    bites("held by node 9, who is not there", |state| state.leases.get_mut(&unit(10)).unwrap().node = 9);
+    bites("held by node 1, who has failed", |state| {
+        state.nodes.get_mut(&1).unwrap().status = NodeStatus::Failed;
+    });
+}
+
+#[test]
+fn a_history_out_of_order_is_named() {
+    let event = |at_ms| Event { at_ms, what: EventKind::Released, worker: None, unit: None };
+    bites("has time 1 after", |state| state.events.insert((JOB, 7, 5), event(1)));
+    bites("has time 99999 after", |state| state.events.insert((JOB, 7, 5), event(99_999)));
+    bites("the event at 8 has", |state| state.events.insert((JOB, 8, 5), event(7_000)));
+    bites("5 events, its row counts 4", |state| state.events.insert((JOB, 7, 5), event(7_000)));
+}
+
+#[test]
+fn a_row_that_outlives_its_job_is_named() {
+    let gone = JobId(3);
+    let of_gone = UnitKey { job: gone, partition: 0, start: 0 };
+    bites("a lease of job-000003:0 outlives its job", |state| {
+        let lease = state.leases.get(&unit(10)).unwrap().clone();
+        state.leases.insert(of_gone, lease);
+    });
+    bites("a chunk of job-000003:0 outlives its job", |state| {
+        let chunk = state.chunks.get(&unit(0)).unwrap().clone();
+        state.chunks.insert(of_gone, chunk);
+    });
+    bites("a progress of job-000004:1 outlives its job", |state| {
+        let copy = progress(state).clone();
+        state.progress.insert((JOB, 1), copy);
+    });
+    bites("a spec of job-000003:0 outlives its job", |state| state.specs.insert(gone, SpecRef::Inline(vec![])));
+    bites("a event of job-000003:0 outlives its job", |state| {
+        let event = state.job_events(JOB, 0).next().unwrap().1.clone();
+        state.events.insert((gone, 5, 1), event);
+    });
+}
+
+#[test]
+fn two_nodes_alike_or_a_drain_half_done_are_named() {
+    bites("node 2 has the peer or the worker id of another", |state| {
+        let copy = state.node(1).unwrap().clone();
+        state.nodes.insert(2, copy);
+    });
+    bites("node 8 is above the log", |state| {
+        let copy = state.node(1).unwrap().clone();
+        state.nodes.insert(8, copy);
+    });
+    bites("node 1 is Active while draining is true", |state| state.nodes.get_mut(&1).unwrap().draining = true);
+    bites("node 1 is Draining while draining is false", |state| {
+        state.nodes.get_mut(&1).unwrap().status = NodeStatus::Draining;
+    });
+}

@@ -1,0 +1,396 @@
+//! The state's edges, one by one: what random sequences meet seldom or never.
+
+use super::ops_test::{new_token, submission, two_nodes};
+use super::submit::{IDEMPOTENCY_KEYS_MAX, TITLE_CHARS_MAX};
+use super::{
+    EVENTS_PER_JOB_MAX, JOBS_ENDED_KEPT_MAX, JOBS_OPEN_MAX, JobStatus, LEASES_PER_NODE_MAX, NodeStatus, State,
+};
+use crate::command::tests::facts;
+use crate::command::{
+    Command, Completion, LeaseRef, NewLease, NewToken, Proposal, Refusal, Response, SPEC_INLINE_BYTES_MAX, SpecRef,
+    Submission, UnitKey,
+};
+use crate::event::EventKind;
+use crate::id::{Digest, JobId, NodeId, TokenId};
+use crate::invariant;
+use crate::state::Counts;
+
+/// A state and its log index and clock.
+struct Log {
+    state: State,
+    index: u64,
+    at_ms: u64,
+}
+
+impl Log {
+    /// Two working nodes, 1 and 5.
+    fn begun() -> Self {
+        let mut log = Self { state: State::default(), index: 1, at_ms: 1_000 };
+        two_nodes().into_iter().for_each(|command| drop(log.apply(command)));
+        log
+    }
+
+    fn apply(&mut self, command: Command) -> Response {
+        self.index += 1;
+        self.state.apply(self.index, &Proposal { at_ms: self.at_ms, command })
+    }
+
+    /// Applies, and checks every law; too slow for the cases with thousands of jobs.
+    fn checked(&mut self, command: Command) -> Response {
+        let response = self.apply(command);
+        invariant::check(&self.state, self.index).unwrap();
+        response
+    }
+
+    fn submit(&mut self, submission: Submission) -> JobId {
+        match self.apply(Command::SubmitJob(Box::new(submission))) {
+            Response::Submitted { job, .. } => job,
+            other => panic!("not submitted: {other:?}"),
+        }
+    }
+
+    /// The lease that a grant makes, if it makes one.
+    fn grant(
+        &mut self,
+        job: JobId,
+        range: std::ops::Range<u64>,
+        node: NodeId,
+        rate_pps: Option<u64>,
+    ) -> Option<LeaseRef> {
+        let unit = UnitKey { job, partition: 0, start: range.start };
+        match self.checked(Command::Grant { grants: vec![NewLease { unit, end: range.end, node, rate_pps }] }) {
+            Response::Granted { leases } => {
+                leases.first().map(|(unit, lease)| LeaseRef { unit: *unit, epoch: lease.epoch })
+            }
+            other => panic!("not an answer to a grant: {other:?}"),
+        }
+    }
+
+    fn complete(&mut self, lease: LeaseRef, end: u64, node: NodeId) -> bool {
+        match self.checked(Command::Complete { completions: vec![completion(lease, end, node)] }) {
+            Response::Completed { accepted } => accepted == [true],
+            other => panic!("not an answer to a completion: {other:?}"),
+        }
+    }
+
+    fn free(&self, job: JobId) -> Vec<(u64, u64, u32)> {
+        let free = &self.state.progress(job, 0).unwrap().free;
+        free.iter().map(|(start, range)| (*start, range.end, range.attempts)).collect()
+    }
+
+    fn event_names(&self, job: JobId) -> Vec<&'static str> {
+        self.state.job_events(job, 0).map(|(_, event)| event.what.name()).collect()
+    }
+}
+
+fn completion(lease: LeaseRef, end: u64, node: NodeId) -> Completion {
+    let counts = Counts { hosts_up: 1, ..Counts::default() };
+    Completion { lease, end, node, digest: Digest::of(b"c"), bytes: 9, holders: vec![1, 5], counts }
+}
+
+fn job_of(targets: u64) -> Submission {
+    submission(&[targets], None, None, 3, None)
+}
+
+#[test]
+fn a_removed_node_hands_its_units_back_without_blame_and_its_chunks_stay() {
+    let mut log = Log::begun();
+    let job = log.submit(submission(&[20], None, None, 1, None));
+    let first = log.grant(job, 0..10, 5, None).unwrap();
+    assert!(log.complete(first, 10, 5));
+    let second = log.grant(job, 10..20, 5, None).unwrap();
+    assert_eq!(log.checked(Command::RemoveNode { node: 5 }), Response::Done);
+    assert_eq!(log.free(job), [(10, 20, 0)], "one try is allowed, and removing a node takes none");
+    assert_eq!(log.state.job_chunks(job).count(), 1);
+    assert!(!log.complete(second, 20, 5), "a removed node's completion is not counted");
+    assert_eq!(log.event_names(job).last(), Some(&"released"));
+    let again = log.grant(job, 10..20, 1, None).unwrap();
+    assert!(log.complete(again, 20, 1));
+    assert_eq!(log.state.job(job).unwrap().status, JobStatus::Completed);
+}
+
+#[test]
+fn after_a_cancel_nothing_is_granted_or_counted() {
+    let mut log = Log::begun();
+    let job = log.submit(job_of(10));
+    let lease = log.grant(job, 0..5, 1, None).unwrap();
+    assert_eq!(log.checked(Command::Cancel { job, reason: "asked".into() }), Response::Done);
+    assert_eq!(log.checked(Command::Cancel { job, reason: "again".into() }), Response::Done);
+    assert_eq!(log.grant(job, 0..5, 1, None), None);
+    assert!(!log.complete(lease, 5, 1));
+    log.checked(Command::Expire { leases: vec![lease], reason: "late".into() });
+    log.checked(Command::Release { leases: vec![lease] });
+    assert_eq!(log.state.job(job).unwrap().reason.as_deref(), Some("asked"));
+    assert_eq!(log.event_names(job), ["submitted", "assigned", "cancelled"]);
+}
+
+#[test]
+fn neighbours_that_came_back_merge_only_when_tried_equally_often() {
+    let mut log = Log::begun();
+    let job = log.submit(job_of(30));
+    let leases: Vec<_> = (0..3).map(|n| log.grant(job, n * 10..(n + 1) * 10, 1, None).unwrap()).collect();
+    log.checked(Command::Release { leases: vec![leases[0], leases[2]] });
+    assert_eq!(log.free(job), [(0, 10, 0), (20, 30, 0)]);
+    log.checked(Command::Expire { leases: vec![leases[1]], reason: "late".into() });
+    assert_eq!(log.free(job), [(0, 10, 0), (10, 20, 1), (20, 30, 0)]);
+    let middle = log.grant(job, 12..18, 5, None).unwrap();
+    assert_eq!(log.free(job), [(0, 10, 0), (10, 12, 1), (18, 20, 1), (20, 30, 0)]);
+    log.checked(Command::Release { leases: vec![middle] });
+    assert_eq!(log.free(job), [(0, 10, 0), (10, 20, 1), (20, 30, 0)]);
+}
+
+#[test]
+fn a_range_that_is_partly_taken_is_not_granted_at_all() {
+    let mut log = Log::begun();
+    let job = log.submit(job_of(30));
+    let lease = log.grant(job, 0..10, 1, None).unwrap();
+    for (range, why) in [
+        (5..15, "half leased, half new"),
+        (0..10, "leased"),
+        (11..20, "leaves a hole before it"),
+        (10..31, "ends behind the last target"),
+        (10..10, "empty"),
+        (u64::MAX..u64::MAX, "empty and far away"),
+        (0..u64::MAX, "everything"),
+    ] {
+        assert_eq!(log.grant(job, range, 5, None), None, "{why}");
+    }
+    log.checked(Command::Release { leases: vec![lease] });
+    assert_eq!(log.grant(job, 0..12, 5, None), None, "half free, half new");
+    assert_eq!(log.grant(JobId(999), 0..1, 5, None), None);
+}
+
+#[test]
+fn a_unit_that_failed_as_often_as_allowed_is_given_up_and_the_job_ends() {
+    let mut log = Log::begun();
+    let job = log.submit(submission(&[10], None, None, 2, None));
+    let done = log.grant(job, 0..4, 1, None).unwrap();
+    assert!(log.complete(done, 4, 1));
+    for _ in 0..2 {
+        log.grant(job, 4..10, 5, None).unwrap();
+        log.checked(Command::WorkerFailed { node: 5 });
+        log.checked(Command::WorkerBack { node: 5 });
+    }
+    let record = log.state.job(job).unwrap();
+    assert_eq!((record.status, record.done, record.dead), (JobStatus::Partial, 4, 6));
+    assert_eq!(log.event_names(job).last(), Some(&"finished"));
+}
+
+#[test]
+fn a_job_of_all_numbers_can_be_submitted_granted_and_finished() {
+    let mut log = Log::begun();
+    let job = log.submit(job_of(u64::MAX));
+    let most = log.grant(job, 0..u64::MAX - 1, 1, None).unwrap();
+    let last = log.grant(job, u64::MAX - 1..u64::MAX, 5, None).unwrap();
+    assert!(log.complete(most, u64::MAX - 1, 1));
+    assert!(log.complete(last, u64::MAX, 5));
+    let record = log.state.job(job).unwrap();
+    assert_eq!((record.status, record.done), (JobStatus::Completed, u64::MAX));
+}
+
+#[test]
+fn a_budget_of_all_numbers_is_still_a_budget() {
+    let mut log = Log::begun();
+    let job = log.submit(submission(&[10], Some(u64::MAX), None, 3, None));
+    log.grant(job, 0..1, 1, Some(u64::MAX)).unwrap();
+    assert_eq!(log.grant(job, 1..2, 5, Some(1)), None);
+    assert!(log.grant(job, 1..2, 1, Some(7)).is_some(), "a share that is held already costs nothing more");
+}
+
+#[test]
+fn grants_of_one_command_share_the_budget_and_the_limit_of_workers() {
+    let mut log = Log::begun();
+    let job = log.submit(submission(&[10], Some(10), Some(1), 3, None));
+    let lease = |start, node, rate| NewLease {
+        unit: UnitKey { job, partition: 0, start },
+        end: start + 1,
+        node,
+        rate_pps: Some(rate),
+    };
+    let grants = vec![lease(0, 1, 6), lease(1, 1, 11), lease(1, 5, 4), lease(1, 1, 10)];
+    let Response::Granted { leases } = log.checked(Command::Grant { grants }) else { panic!("not granted") };
+    let made: Vec<_> = leases.iter().map(|(unit, lease)| (unit.start, lease.node, lease.rate_pps)).collect();
+    assert_eq!(made, [(0, 1, Some(6)), (1, 1, Some(10))]);
+}
+
+#[test]
+fn a_node_holds_so_many_leases_and_no_more() {
+    let mut log = Log::begun();
+    let job = log.submit(job_of(5_000));
+    let grants = (0..5_000)
+        .map(|start| NewLease { unit: UnitKey { job, partition: 0, start }, end: start + 1, node: 1, rate_pps: None })
+        .collect();
+    let Response::Granted { leases } = log.checked(Command::Grant { grants }) else { panic!("not granted") };
+    assert_eq!(leases.len(), LEASES_PER_NODE_MAX);
+    assert_eq!(log.grant(job, LEASES_PER_NODE_MAX as u64..LEASES_PER_NODE_MAX as u64 + 1, 1, None), None);
+    assert!(log.grant(job, LEASES_PER_NODE_MAX as u64..LEASES_PER_NODE_MAX as u64 + 1, 5, None).is_some());
+}
+
+#[test]
+fn draining_outlives_silence_and_ends_by_word_or_by_a_new_start() {
+    let mut log = Log::begun();
+    let status = |log: &Log| log.state.node(5).unwrap().status;
+    log.checked(Command::DrainNode { node: 5, draining: true });
+    for lost in [Command::WorkerSuspect { node: 5 }, Command::WorkerFailed { node: 5 }] {
+        log.checked(lost);
+        log.checked(Command::WorkerBack { node: 5 });
+        assert_eq!(status(&log), NodeStatus::Draining);
+    }
+    log.checked(Command::DrainNode { node: 5, draining: false });
+    assert_eq!(status(&log), NodeStatus::Active);
+    log.checked(Command::WorkerFailed { node: 5 });
+    log.checked(Command::DrainNode { node: 5, draining: true });
+    assert_eq!(status(&log), NodeStatus::Failed, "asking a silent node to drain does not make it heard");
+    log.checked(Command::UpdateNode { node: 5, facts: facts("n1") });
+    log.checked(Command::WorkerBack { node: 5 });
+    assert_eq!(status(&log), NodeStatus::Active);
+}
+
+#[test]
+fn a_suspicion_that_comes_after_the_failure_does_not_undo_it() {
+    let mut log = Log::begun();
+    log.checked(Command::WorkerFailed { node: 5 });
+    log.checked(Command::WorkerSuspect { node: 5 });
+    assert_eq!(log.state.node(5).unwrap().status, NodeStatus::Failed);
+}
+
+#[test]
+fn a_full_history_still_takes_the_end_of_its_job() {
+    let mut log = Log::begun();
+    let job = log.submit(job_of(10));
+    for _ in 0..EVENTS_PER_JOB_MAX * 4 {
+        let lease = log.state.job_leases(job).next().map(|(unit, lease)| LeaseRef { unit, epoch: lease.epoch });
+        let unit = UnitKey { job, partition: 0, start: 0 };
+        match lease {
+            Some(lease) => log.apply(Command::Release { leases: vec![lease] }),
+            None => log.apply(Command::Grant { grants: vec![NewLease { unit, end: 10, node: 1, rate_pps: None }] }),
+        };
+    }
+    assert_eq!(log.event_names(job).len(), EVENTS_PER_JOB_MAX * 2);
+    log.checked(Command::Cancel { job, reason: "asked".into() });
+    assert_eq!(log.event_names(job).last(), Some(&"cancelled"));
+}
+
+#[test]
+fn the_job_that_ended_first_is_forgotten_first_whenever_it_was_submitted() {
+    let mut log = Log::begun();
+    let slow = log.submit(job_of(1));
+    let mut ended = Vec::new();
+    for _ in 0..JOBS_ENDED_KEPT_MAX + 1 {
+        log.at_ms += 1;
+        let job = log.submit(job_of(1));
+        log.apply(Command::Cancel { job, reason: "asked".into() });
+        ended.push(job);
+    }
+    log.at_ms += 1;
+    log.apply(Command::Cancel { job: slow, reason: "asked".into() });
+    log.checked(Command::SubmitJob(Box::new(job_of(1))));
+    assert!(log.state.job(slow).is_some(), "it ended last, though it was the first");
+    assert!(log.state.job(ended[0]).is_none() && log.state.job(ended[1]).is_none());
+    assert!(log.state.job(ended[2]).is_some());
+    assert_eq!(log.state.jobs().filter(|(_, job)| !job.is_open()).count(), JOBS_ENDED_KEPT_MAX);
+}
+
+#[test]
+fn more_open_jobs_than_the_cluster_keeps_are_refused_until_one_ends() {
+    let mut log = Log::begun();
+    let jobs: Vec<JobId> = (0..JOBS_OPEN_MAX).map(|_| log.submit(job_of(1))).collect();
+    let refused = Response::Refused(Refusal::QueueFull { limit: JOBS_OPEN_MAX });
+    assert_eq!(log.apply(Command::SubmitJob(Box::new(job_of(1)))), refused);
+    log.apply(Command::Cancel { job: jobs[0], reason: "asked".into() });
+    log.submit(job_of(1));
+}
+
+#[test]
+fn keys_of_submissions_are_kept_for_a_day_and_bounded_in_number() {
+    let mut log = Log::begun();
+    let keyed = |n: u64| Submission { idempotency_key: Some(Digest::of(&n.to_le_bytes())), ..job_of(1) };
+    let first = log.submit(keyed(0));
+    log.at_ms += 24 * 3600 * 1000;
+    assert_eq!(log.submit(keyed(0)), first, "a day later it is still the same");
+    log.at_ms += 1;
+    let renewed = log.submit(keyed(0));
+    assert_ne!(renewed, first);
+    for n in 1..IDEMPOTENCY_KEYS_MAX as u64 + 10 {
+        let job = log.submit(keyed(n));
+        log.apply(Command::Cancel { job, reason: "asked".into() });
+    }
+    assert!(log.state.idempotency.len() <= IDEMPOTENCY_KEYS_MAX);
+    assert!(log.state.idempotency.get(&Digest::of(&0u64.to_le_bytes())).is_none(), "the oldest went first");
+    let newest = IDEMPOTENCY_KEYS_MAX as u64 + 9;
+    assert!(log.state.idempotency.get(&Digest::of(&newest.to_le_bytes())).is_some());
+}
+
+#[test]
+fn a_malformed_submission_is_refused_with_its_reason() {
+    let mut log = Log::begun();
+    let mut refused = |submission: Submission| {
+        let before = log.state.clone();
+        let response = log.apply(Command::SubmitJob(Box::new(submission)));
+        assert!(matches!(response, Response::Refused(Refusal::Malformed { .. })), "{response:?}");
+        assert_eq!(log.state, before);
+    };
+    refused(submission(&[], None, None, 3, None));
+    refused(submission(&[5, 0], None, None, 3, None));
+    refused(submission(&[u64::MAX, 1], None, None, 3, None));
+    refused(submission(&[1; 257], None, None, 3, None));
+    refused(submission(&[1], Some(0), None, 3, None));
+    refused(submission(&[1], None, Some(0), 3, None));
+    refused(Submission { spec: SpecRef::Inline(vec![0; SPEC_INLINE_BYTES_MAX + 1]), ..job_of(1) });
+}
+
+#[test]
+fn a_title_is_cut_between_characters() {
+    let mut log = Log::begun();
+    let job = log.submit(Submission { title: "é".repeat(10_000), ..job_of(1) });
+    assert_eq!(log.state.job(job).unwrap().title, "é".repeat(TITLE_CHARS_MAX));
+}
+
+#[test]
+fn a_token_made_again_keeps_what_was_used_up_and_another_secret_is_refused() {
+    let mut log = Log::begun();
+    let uses_left = |log: &Log| log.state.tokens().next().unwrap().1.uses_left;
+    assert_eq!(uses_left(&log), 1, "one of two was used by the second node");
+    assert_eq!(log.checked(Command::CreateToken(new_token(0))), Response::Done);
+    assert_eq!(uses_left(&log), 1);
+    let other = NewToken { secret: Digest::of(b"other"), ..new_token(0) };
+    assert!(matches!(log.checked(Command::CreateToken(other)), Response::Refused(Refusal::Malformed { .. })));
+}
+
+#[test]
+fn a_token_is_held_to_its_uses_its_time_and_its_secret() {
+    let mut log = Log::begun();
+    let token = TokenId([0; 8]);
+    let join = |name: &str, secret: &[u8]| Command::Join { token, secret: Digest::of(secret), facts: facts(name) };
+    assert_eq!(log.checked(join("n2", b"guess")), Response::Refused(Refusal::TokenSecretWrong));
+    let taken = Response::Refused(Refusal::NameTaken { name: "N0".into() });
+    assert_eq!(log.checked(join("N0", b"secret")), taken, "a name that makes the same worker id");
+    let id = log.index + 1;
+    assert_eq!(log.checked(join("n2", b"secret")), Response::Joined { node: id });
+    assert_eq!(log.checked(join("n3", b"secret")), Response::Refused(Refusal::TokenUsed));
+    assert_eq!(log.checked(join("n1", b"secret")), Response::Joined { node: 5 }, "the same peer asks again");
+    log.checked(Command::CreateToken(new_token(1)));
+    log.at_ms += 5_000;
+    let late = Command::Join { token: TokenId([1; 8]), secret: Digest::of(b"secret"), facts: facts("n4") };
+    assert_eq!(log.checked(late), Response::Refused(Refusal::TokenExpired));
+}
+
+#[test]
+fn no_token_is_made_before_the_cluster_begins() {
+    let mut state = State::default();
+    let response = state.apply(2, &Proposal { at_ms: 1, command: Command::CreateToken(new_token(0)) });
+    assert!(matches!(response, Response::Refused(Refusal::Malformed { .. })));
+}
+
+#[test]
+fn the_clock_stands_still_while_the_leaders_clock_is_behind() {
+    let mut log = Log::begun();
+    log.at_ms = u64::MAX;
+    let job = log.submit(job_of(5));
+    log.at_ms = 7;
+    let lease = log.grant(job, 0..5, 1, None).unwrap();
+    assert!(log.complete(lease, 5, 1));
+    let times: Vec<u64> = log.state.job_events(job, 0).map(|(_, event)| event.at_ms).collect();
+    assert_eq!(times, [u64::MAX; 4]);
+    assert!(matches!(log.state.job_events(job, 0).last().unwrap().1.what, EventKind::Finished { .. }));
+}

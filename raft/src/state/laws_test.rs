@@ -1,0 +1,247 @@
+//! Laws of the state under random command sequences: the invariants after every step, replicas equal, rows and
+//! snapshots equal to the tables, and a ledger kept beside that counts for itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+
+use super::ops_test::{OPENING, Op, Past, any_op, resolve, two_nodes};
+use crate::command::{Command, Completion, LeaseRef, Proposal, Response};
+use crate::id::{Digest, JobId, NodeId};
+use crate::invariant;
+use crate::state::State;
+
+/// The first index: what consensus itself writes comes before.
+const FIRST_INDEX: u64 = 2;
+
+/// A sequence of moves with the leader's clock at each, which now and then jumps back or a day ahead.
+fn any_run(steps: usize) -> impl Strategy<Value = Vec<(Op, i64)>> {
+    let tick = prop_oneof![12 => 0i64..50, 2 => -2_000i64..0, 1 => Just(25 * 3600 * 1000)];
+    prop::collection::vec((any_op(), tick), 1..steps)
+}
+
+/// Plays a run on a cluster of two working nodes; `see` gets each index, proposal, response and the state after it.
+fn play(run: &[(Op, i64)], mut see: impl FnMut(u64, &Proposal, &Response, &State)) -> State {
+    let mut state = State::default();
+    let (mut past, mut clock_ms) = (Past::default(), 1_000_000i64);
+    let opening = two_nodes();
+    let moves = opening.iter().map(|command| (Err(command), &0)).chain(run.iter().map(|(op, tick)| (Ok(op), tick)));
+    for (index, (step, tick)) in (FIRST_INDEX..).zip(moves) {
+        clock_ms = clock_ms.saturating_add(*tick).max(0);
+        let command = step.map_or_else(Command::clone, |op| resolve(op, &state, &past));
+        let proposal = Proposal { at_ms: clock_ms.unsigned_abs(), command };
+        let response = state.apply(index, &proposal);
+        if let Response::Granted { leases } = &response {
+            past.0.extend(leases.iter().map(|(unit, lease)| (*unit, lease.epoch, lease.node, lease.end)));
+        }
+        see(index, &proposal, &response, &state);
+    }
+    state
+}
+
+/// The store's rows as they would be on disk.
+type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+
+fn load(rows: &Rows) -> State {
+    let mut state = State::default();
+    rows.iter().for_each(|(key, value)| state.load_row(key, value).unwrap());
+    state
+}
+
+fn snapshot(state: &State) -> Rows {
+    let mut rows = Rows::new();
+    state.for_each_row(|key, value| assert!(rows.insert(key, value).is_none(), "a key twice"));
+    rows
+}
+
+/// Counts for itself what the state should count, from commands and responses alone.
+#[derive(Default)]
+struct Ledger {
+    standing: BTreeMap<LeaseRef, (NodeId, u64)>,
+    accepted: BTreeMap<LeaseRef, Digest>,
+    counted: BTreeMap<JobId, BTreeSet<(u32, u64)>>,
+    hosts_up: BTreeMap<JobId, u64>,
+    keys: BTreeMap<Digest, (JobId, u64)>,
+    now_ms: u64,
+}
+
+impl Ledger {
+    fn see(&mut self, index: u64, proposal: &Proposal, response: &Response) {
+        self.now_ms = self.now_ms.max(proposal.at_ms);
+        match (&proposal.command, response) {
+            (Command::SubmitJob(submission), Response::Submitted { job, existing }) => {
+                let key = submission.idempotency_key;
+                let before = key.and_then(|key| self.keys.get(&key)).copied();
+                let before = before.filter(|(_, at_ms)| at_ms + 24 * 3600 * 1000 >= self.now_ms);
+                assert_eq!((*job, *existing), before.map_or((JobId(index), false), |(job, _)| (job, true)));
+                if let Some(key) = key.filter(|_| !*existing) {
+                    self.keys.insert(key, (*job, self.now_ms));
+                }
+            }
+            (Command::Grant { .. }, Response::Granted { leases }) => {
+                for (unit, lease) in leases {
+                    assert_eq!(lease.epoch, index, "a lease's epoch is the index of its grant");
+                    let named = LeaseRef { unit: *unit, epoch: index };
+                    let twice = self.standing.insert(named, (lease.node, lease.end));
+                    assert!(twice.is_none(), "one lease twice in one command");
+                }
+            }
+            (Command::Complete { completions }, Response::Completed { accepted }) => {
+                assert_eq!(completions.len(), accepted.len());
+                for (completion, accepted) in completions.iter().zip(accepted) {
+                    assert_eq!(*accepted, self.count(completion), "{completion:?}");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a completion should be accepted; counts it where it is new.
+    fn count(&mut self, completion: &Completion) -> bool {
+        let lease = completion.lease;
+        if self.accepted.get(&lease) == Some(&completion.digest) {
+            return true;
+        }
+        let start = lease.unit.start;
+        let stands = self.standing.get(&lease).is_some_and(|(node, end)| {
+            *node == completion.node
+                && start < completion.end
+                && completion.end <= *end
+                && !completion.holders.is_empty()
+        });
+        if stands {
+            self.standing.remove(&lease);
+            self.accepted.insert(lease, completion.digest);
+            let counted = self.counted.entry(lease.unit.job).or_default();
+            for target in start..completion.end {
+                assert!(counted.insert((lease.unit.partition, target)), "target {target} is counted twice");
+            }
+            *self.hosts_up.entry(lease.unit.job).or_default() += completion.counts.hosts_up;
+        }
+        stands
+    }
+
+    /// Forgets the leases that the command took back, as the state has it, and compares what both count.
+    fn compare(&mut self, state: &State) {
+        let standing: BTreeMap<_, _> = state
+            .leases()
+            .map(|(unit, lease)| (LeaseRef { unit, epoch: lease.epoch }, (lease.node, lease.end)))
+            .collect();
+        assert!(standing.iter().all(|(lease, held)| self.standing.get(lease) == Some(held)), "a lease from nowhere");
+        self.standing = standing;
+        assert_eq!(state.now_ms(), self.now_ms);
+        for (id, job) in state.jobs() {
+            assert_eq!(job.done, self.counted.get(&id).map_or(0, |counted| counted.len() as u64));
+            assert_eq!(job.counts.hosts_up, self.hosts_up.get(&id).copied().unwrap_or(0));
+        }
+    }
+}
+
+#[test]
+fn the_random_runs_reach_every_ending_and_every_refusal() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut seen: BTreeSet<String> = BTreeSet::new();
+    for _ in 0..400 {
+        let run = any_run(90).new_tree(&mut runner).unwrap().current();
+        play(&run, |_, proposal, response, state| {
+            let outcome = match response {
+                Response::Refused(refusal) => refusal.code().to_owned(),
+                Response::Granted { leases } => format!("granted {}", leases.len().min(3)),
+                Response::Completed { accepted } => format!("accepted {}", accepted.contains(&true)),
+                Response::Submitted { existing, .. } => format!("existing {existing}"),
+                Response::Done | Response::Joined { .. } => proposal.command.name().to_owned(),
+            };
+            seen.insert(outcome);
+            seen.extend(state.jobs().map(|(_, job)| job.status.name().to_owned()));
+            seen.extend(state.events.iter().map(|(_, event)| event.what.name().to_owned()));
+        });
+    }
+    let expected = "granted 0,granted 3,accepted true,accepted false,existing true,existing false,begin,create-token,\
+                    revoke-token,join,update-node,release,expire,worker-suspect,cancel,worker-failed,worker-back,\
+                    set-holders,remove-node,drain-node,already_begun,token_unknown,token_expired,token_used,\
+                    token_wrong,name_taken,node_unknown,job_unknown,job_ended,queued,running,completed,partial,failed,\
+                    cancelled,assigned,reassigned,unit_done,heartbeat_missed,worker_failed,worker_back,expired,\
+                    released,given_up,finished";
+    let missing: Vec<&str> = expected.split(',').filter(|name| !seen.contains(*name)).collect();
+    assert!(missing.is_empty(), "never seen: {missing:?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_state_that_commands_lead_to_keeps_every_law(run in any_run(90)) {
+        play(&run, |index, proposal, _, state| {
+            if let Err(broken) = invariant::check(state, index) {
+                panic!("after {index} {:?}: {broken}", proposal.command);
+            }
+        });
+    }
+
+    #[test]
+    fn late_repeated_and_foreign_completions_count_once_and_keys_make_one_job(run in any_run(90)) {
+        let mut ledger = Ledger::default();
+        play(&run, |index, proposal, response, state| {
+            ledger.see(index, proposal, response);
+            ledger.compare(state);
+        });
+    }
+
+    #[test]
+    fn a_refused_command_changes_nothing_but_the_clock(run in any_run(60)) {
+        let mut before = State::default();
+        play(&run, |_, proposal, response, state| {
+            if matches!(response, Response::Refused(_)) {
+                let mut same = before.clone();
+                same.cluster = state.cluster.clone();
+                assert_eq!(&same, state, "{:?}", proposal.command);
+                assert_eq!(before.cluster().id, state.cluster().id);
+            }
+            before = state.clone();
+        });
+    }
+
+    #[test]
+    fn replicas_rows_and_snapshots_all_hold_the_same_state(run in any_run(60), cut in any::<prop::sample::Index>()) {
+        let (mut replica, mut rows) = (State::default(), Rows::new());
+        let mut restored: Option<State> = None;
+        let cut = FIRST_INDEX + cut.index(run.len() + OPENING) as u64;
+        let last = play(&run, |index, proposal, response, state| {
+            assert_eq!(&replica.apply(index, proposal), response);
+            assert_eq!(&replica, state);
+            for (key, value) in replica.drain_changes() {
+                match value {
+                    Some(value) => drop(rows.insert(key, value)),
+                    None => drop(rows.remove(&key)),
+                }
+            }
+            if let Some(restored) = &mut restored {
+                assert_eq!(&restored.apply(index, proposal), response);
+            }
+            if index == cut {
+                restored = Some(load(&snapshot(state)));
+            }
+        });
+        prop_assert_eq!(&load(&rows), &last);
+        prop_assert_eq!(&rows, &snapshot(&last));
+        prop_assert_eq!(restored, Some(last));
+    }
+
+    #[test]
+    fn asking_again_changes_nothing_more(run in any_run(40)) {
+        play(&run, |index, proposal, _, state| {
+            let mut again = state.clone();
+            // Not idempotent by design: a grant takes the next free part, a submission without a key is another job.
+            let another = match &proposal.command {
+                Command::Grant { .. } => true,
+                Command::SubmitJob(submission) => submission.idempotency_key.is_none(),
+                _ => false,
+            };
+            if !another {
+                again.apply(index + 1, proposal);
+                assert_eq!(&again, state, "{:?}", proposal.command);
+            }
+        });
+    }
+}

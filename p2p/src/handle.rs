@@ -23,6 +23,11 @@ pub use error::{DialError, MeshError, OpenError};
 
 /// Calls that wait for the event loop. It answers each within microseconds, so this is only ever full in a burst.
 pub(crate) const COMMANDS_MAX: usize = 256;
+/// Attempts of one `open` whose connection closes under it. When two nodes dial each other, or one restarts, the
+/// connection that was there a moment ago may be a stillborn one with a good one behind it.
+const OPEN_ATTEMPTS: u32 = 3;
+/// Pause before the second attempt, twice that before the third.
+const OPEN_PAUSE: Duration = Duration::from_millis(20);
 /// Events a slow listener may fall behind by before it is told that it missed some.
 const EVENTS_MAX: usize = 1024;
 
@@ -107,21 +112,30 @@ impl Mesh {
             return Err(OpenError::NotAllowed { peer, class, refused_by: self.shared.peer_id });
         }
         let after = self.shared.timings.open_timeout;
-        let (reply, answer) = oneshot::channel();
-        let command = Command::Open { peer, request: OpenRequest { class, reply } };
         let opening = async {
-            self.shared.commands.send(command).await.map_err(|_loop_ended| OpenError::Closed)?;
-            answer.await.unwrap_or_else(|_request_dropped| Err(self.dropped(peer)))
+            for attempt in 1..=OPEN_ATTEMPTS {
+                if let Some(answer) = self.ask_to_open(peer, class).await {
+                    return answer;
+                }
+                tokio::time::sleep(OPEN_PAUSE * attempt).await;
+            }
+            Err(OpenError::Unreachable { peer, reason: "its connections close before a stream is open".to_owned() })
         };
         tokio::time::timeout(after, opening).await.unwrap_or(Err(OpenError::TimedOut { peer, class, after }))
     }
 
-    /// A request went away unanswered: either everything did, or the connection it was handed to.
-    fn dropped(&self, peer: PeerId) -> OpenError {
-        if self.shared.stop.is_cancelled() {
-            return OpenError::Closed;
+    /// One attempt; `None` when the connection that the request was handed to went away with it.
+    async fn ask_to_open(&self, peer: PeerId, class: Class) -> Option<Result<FrameStream, OpenError>> {
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Open { peer, request: OpenRequest { class, reply } };
+        if self.shared.commands.send(command).await.is_err() {
+            return Some(Err(OpenError::Closed));
         }
-        OpenError::Unreachable { peer, reason: "the connection closed before the stream was open".to_owned() }
+        match answer.await {
+            Ok(answer) => Some(answer),
+            Err(_dropped) if self.shared.stop.is_cancelled() => Some(Err(OpenError::Closed)),
+            Err(_dropped) => None,
+        }
     }
 
     /// Connects to an address, whether or not a member lives there: the first step of joining. The connection is closed

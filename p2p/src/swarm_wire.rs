@@ -1,7 +1,8 @@
 //! The real [`Wire`]: a libp2p swarm over TCP, and the start of a mesh on it.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{SocketAddr, TcpListener};
+use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use libp2p::multiaddr::{Multiaddr, Protocol};
 use libp2p::ping;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{self, DialError, Executor, Swarm, SwarmEvent};
+use socket2::{Domain, Socket, Type};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -66,27 +68,34 @@ impl Mesh {
 /// Listens on each address and gives the addresses with their real ports.
 ///
 /// libp2p sets `SO_REUSEPORT`, with which a second process of the same user shares a busy port without an error, and
-/// half of the peers reach the wrong one. So each address is first bound without it, which fails as it should, finds
-/// the port when 0 was asked for, and is let go again.
+/// half of the peers reach the wrong one. So each address is first bound without it, which fails as it should and finds
+/// the port when 0 was asked for, and is let go again. It does not listen, so nobody connects to it meanwhile.
 fn listen(swarm: &mut Swarm<MeshBehaviour>, addresses: &[SocketAddr]) -> Result<Vec<SocketAddr>, MeshError> {
     let failed = |address: SocketAddr| move |source| MeshError::Listen { address, source };
     let mut bound = Vec::with_capacity(addresses.len());
     for address in addresses.iter().copied() {
-        let probe = TcpListener::bind(address).map_err(failed(address))?;
-        let real = probe.local_addr().map_err(failed(address))?;
-        drop(probe);
+        let real = free_address(address).map_err(failed(address))?;
         swarm.listen_on(multiaddr(real)).map_err(|error| failed(real)(into_io(error)))?;
         bound.push(real);
     }
     Ok(bound)
 }
 
-fn into_io(error: TransportError<std::io::Error>) -> std::io::Error {
+/// The address with a real port, or the error that somebody else has it.
+fn free_address(address: SocketAddr) -> io::Result<SocketAddr> {
+    let probe = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    if address.is_ipv6() {
+        probe.set_only_v6(true)?;
+    }
+    probe.set_reuse_address(true)?;
+    probe.bind(&address.into())?;
+    probe.local_addr()?.as_socket().ok_or_else(|| io::Error::other("the socket has no IP address"))
+}
+
+fn into_io(error: TransportError<io::Error>) -> io::Error {
     match error {
         TransportError::Other(error) => error,
-        TransportError::MultiaddrNotSupported(address) => {
-            std::io::Error::other(format!("{address} is not a TCP address"))
-        }
+        TransportError::MultiaddrNotSupported(address) => io::Error::other(format!("{address} is not a TCP address")),
     }
 }
 
@@ -217,7 +226,7 @@ fn dial_failure(error: DialError) -> DialFailure {
 }
 
 /// One verdict for all addresses: a failed handshake tells more than an address that does not answer.
-fn transport_failure(failures: Vec<(Multiaddr, TransportError<std::io::Error>)>) -> DialFailure {
+fn transport_failure(failures: Vec<(Multiaddr, TransportError<io::Error>)>) -> DialFailure {
     let mut reasons = Vec::with_capacity(failures.len());
     for (address, failure) in failures {
         match &failure {

@@ -17,6 +17,12 @@ use crate::handle::OpenRequest;
 use crate::protocol::ProtocolNames;
 use crate::{OpenError, PeerId};
 
+/// Streams of ours in their opening at a time. yamux ends the whole connection when it runs out of streams, so a burst
+/// of calls must not take them all; the rest wait for a few milliseconds.
+const OPENING_MAX: usize = 32;
+/// Calls that wait for their opening; more than there are streams to be had on the other side.
+const REQUESTS_MAX: usize = 512;
+
 /// What a connection is told.
 #[derive(Debug)]
 pub(crate) enum ToHandler {
@@ -36,6 +42,7 @@ pub(crate) struct Handler {
     open_timeout: Duration,
     keep: bool,
     requests: VecDeque<OpenRequest>,
+    opening: usize,
     waker: Option<Waker>,
 }
 
@@ -47,7 +54,7 @@ impl Handler {
         life: CancellationToken,
         open_timeout: Duration,
     ) -> Self {
-        Self { peer, gate, names, life, open_timeout, keep: false, requests: VecDeque::new(), waker: None }
+        Self { peer, gate, names, life, open_timeout, keep: false, requests: VecDeque::new(), opening: 0, waker: None }
     }
 
     fn answer_failure(&self, request: OpenRequest, error: StreamUpgradeError<NotOpened>) {
@@ -95,10 +102,13 @@ impl ConnectionHandler for Handler {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionHandlerEvent<OutboundOpening, OpenRequest, Infallible>> {
-        while let Some(request) = self.requests.pop_front() {
+        while self.opening < OPENING_MAX
+            && let Some(request) = self.requests.pop_front()
+        {
             if request.reply.is_closed() {
                 continue;
             }
+            self.opening += 1;
             let opening =
                 OutboundOpening { peer: self.peer, name: self.names.of(request.class), life: self.life.clone() };
             let protocol = SubstreamProtocol::new(opening, request).with_timeout(self.open_timeout);
@@ -110,7 +120,11 @@ impl ConnectionHandler for Handler {
 
     fn on_behaviour_event(&mut self, order: ToHandler) {
         match order {
-            ToHandler::Open(request) => self.requests.push_back(request),
+            ToHandler::Open(request) if self.requests.len() < REQUESTS_MAX => self.requests.push_back(request),
+            ToHandler::Open(request) => {
+                let busy = OpenError::Busy { peer: self.peer, class: request.class };
+                let _ = request.reply.send(Err(busy));
+            }
             ToHandler::Keep(keep) => self.keep = keep,
         }
         if let Some(waker) = self.waker.take() {
@@ -121,10 +135,12 @@ impl ConnectionHandler for Handler {
     fn on_connection_event(&mut self, event: ConnectionEvent<'_, InboundOpening, OutboundOpening, (), OpenRequest>) {
         match event {
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol: stream, info: request }) => {
+                self.opening = self.opening.saturating_sub(1);
                 // A caller that gave up drops the stream with the answer, and the peer sees it end.
                 let _ = request.reply.send(Ok(stream));
             }
             ConnectionEvent::DialUpgradeError(DialUpgradeError { info: request, error }) => {
+                self.opening = self.opening.saturating_sub(1);
                 self.answer_failure(request, error);
             }
             // An admitted inbound stream is with the application already; a refused one has had its answer.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pentora_raft::command::{Command, LeaseRef, SpecRef};
-use pentora_raft::state::NodeStatus;
+use pentora_raft::state::{Lease, NodeStatus};
 use pentora_raft::{JobId, NodeId, Raft, Response, Role};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
@@ -28,6 +28,9 @@ use crate::jobs;
 const ROUND: Duration = Duration::from_millis(100);
 /// How often the voters are looked at.
 const MEMBERS_ROUND: Duration = Duration::from_millis(300);
+/// How long no grant is proposed after one that the state machine refused as a whole: every proposal is an entry of the
+/// log, and without this a disagreement between plan and state would fill it.
+const REFUSED_PAUSE: Duration = Duration::from_millis(500);
 /// A worker is suspected after so many of its beats are missing.
 const BEATS_MISSED: u32 = 2;
 
@@ -62,6 +65,7 @@ pub struct Coordinator {
     ports: BTreeMap<JobId, u64>,
     leading_since: Option<Instant>,
     members_looked: Option<Instant>,
+    refused_at: Option<Instant>,
     has_mesh: bool,
 }
 
@@ -69,7 +73,16 @@ impl Coordinator {
     /// A coordinator that hears workers through `sessions`. Without a mesh there are no voters to choose.
     #[must_use]
     pub fn new(raft: Raft, sessions: Arc<Sessions>, config: CoordinatorConfig, has_mesh: bool) -> Self {
-        Self { raft, sessions, config, ports: BTreeMap::new(), leading_since: None, members_looked: None, has_mesh }
+        Self {
+            raft,
+            sessions,
+            config,
+            ports: BTreeMap::new(),
+            leading_since: None,
+            members_looked: None,
+            refused_at: None,
+            has_mesh,
+        }
     }
 
     /// Runs until `stop`.
@@ -107,8 +120,8 @@ impl Coordinator {
             (true, Some(_)) => {}
         }
         self.hear(now).await;
-        self.revoke();
-        self.grant().await;
+        self.reconcile();
+        self.grant(now).await;
         if self.has_mesh && self.members_looked.is_none_or(|at| now.duration_since(at) >= MEMBERS_ROUND) {
             self.members_looked = Some(now);
             members::step(&self.raft).await;
@@ -141,14 +154,20 @@ impl Coordinator {
         }
     }
 
-    /// Tells workers to stop units whose lease is gone.
-    fn revoke(&self) {
-        let standing: BTreeSet<LeaseRef> =
-            self.raft.read(|state| state.leases().map(|(unit, lease)| LeaseRef { unit, epoch: lease.epoch }).collect());
+    /// Tells workers to stop units whose lease is gone, and to work on those that stand.
+    fn reconcile(&self) {
+        let standing: BTreeMap<LeaseRef, Lease> = self.raft.read(|state| {
+            let leases = state.leases();
+            leases.map(|(unit, lease)| (LeaseRef { unit, epoch: lease.epoch }, lease.clone())).collect()
+        });
         self.sessions.revoke_all_but(&standing);
+        self.sessions.remind(&standing);
     }
 
-    async fn grant(&mut self) {
+    async fn grant(&mut self, now: Instant) {
+        if self.refused_at.is_some_and(|at| now.duration_since(at) < REFUSED_PAUSE) {
+            return;
+        }
         self.learn_ports();
         let rates = self.sessions.rates();
         let ports = &self.ports;
@@ -157,6 +176,7 @@ impl Coordinator {
             return;
         }
         if let Some(Response::Granted { leases }) = self.propose(Command::Grant { grants }).await {
+            self.refused_at = leases.is_empty().then_some(now);
             self.sessions.hand_out(leases);
         }
     }

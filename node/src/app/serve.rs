@@ -78,7 +78,7 @@ async fn serve_worker(stream: FrameStream, doors: &Doors, tasks: &TaskTracker) -
     let peer = stream.peer.to_string();
     let node = doors.raft.read(|state| state.nodes().find(|(_, node)| node.facts.peer == peer).map(|(id, _)| id));
     let node = node.ok_or("a work session of a node that is not in the cluster")?;
-    let granted = worker::granted(&doors.raft, node);
+    let granted = || worker::granted(&doors.raft, node);
     if doors.sessions.serve(node, worker::over(stream, tasks), granted).await {
         Ok(())
     } else {

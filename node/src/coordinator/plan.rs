@@ -18,6 +18,8 @@ use super::sessions::Rates;
 const UNIT_SECONDS: f64 = 10.0;
 /// Units of one job that a worker holds: one running, one behind it.
 const UNITS_PER_JOB: u32 = 2;
+/// A worker begins with this part of its fair share of a budget at least: less would be a unit of hardly any target.
+const SHARE_PARTS_MIN: u64 = 4;
 /// Grants in one entry; keeps an entry far below a frame.
 const GRANTS_MAX: usize = 256;
 /// Ports per target of a job whose spec is not at hand.
@@ -51,6 +53,9 @@ struct Worker<'a> {
     by_job: BTreeMap<JobId, u32>,
 }
 
+/// Packets per second of one job, by the node that may send them.
+type Shares = BTreeMap<NodeId, u64>;
+
 /// What of a partition can be granted.
 struct Cursor {
     free: Vec<(u64, u64, u32)>,
@@ -71,14 +76,16 @@ pub fn plan(
         return Vec::new();
     }
     let mut workers = workers(state, rates);
+    let mut shares = shares(state);
     jobs.sort_by_key(|(id, job)| (job.priority, *id));
     let mut grants = Vec::new();
     for (id, job) in jobs {
         let ports = ports.get(&id).copied().unwrap_or(PORTS_UNKNOWN);
+        let shares = shares.entry(id).or_default();
         for (index, partition) in (0u32..).zip(&job.partitions) {
             if let Some(progress) = state.progress(id, index) {
                 let part = Part { job: id, record: job, index, partition, ports };
-                part.share_out(progress, &mut workers, config, &mut grants);
+                part.share_out(progress, &mut workers, shares, config, &mut grants);
             }
         }
         if grants.len() >= GRANTS_MAX {
@@ -106,6 +113,17 @@ fn workers<'a>(state: &'a State, rates: &'a BTreeMap<NodeId, Rates>) -> Vec<Work
     workers
 }
 
+/// Who holds leases of each job, and each one's share of its budget: the largest of its leases, as the state machine
+/// counts. Workers that are silent count until they are failed, because they may still be sending.
+fn shares(state: &State) -> BTreeMap<JobId, Shares> {
+    let mut shares: BTreeMap<JobId, Shares> = BTreeMap::new();
+    for (unit, lease) in state.leases() {
+        let share = shares.entry(unit.job).or_default().entry(lease.node).or_default();
+        *share = (*share).max(lease.rate_pps.unwrap_or(0));
+    }
+    shares
+}
+
 /// One partition of one job, while it is shared out.
 struct Part<'a> {
     job: JobId,
@@ -120,6 +138,7 @@ impl Part<'_> {
         &self,
         progress: &Progress,
         workers: &mut [Worker<'_>],
+        shares: &mut Shares,
         config: &PlanConfig,
         grants: &mut Vec<NewLease>,
     ) {
@@ -136,16 +155,28 @@ impl Part<'_> {
             })
             .collect();
         let limit = self.record.max_workers.map_or(eligible.len(), |limit| eligible.len().min(limit as usize)).max(1);
-        let share_pps = self.record.budget_pps.map(|budget| (budget / limit as u64).max(1));
         while grants.len() < GRANTS_MAX && cursor.left() > 0 {
-            let Some(worker) = self.choose(workers, &eligible, limit, config) else { return };
-            let wanted = self.unit_targets(worker, cursor.left(), limit as u64, share_pps);
+            let Some(worker) = self.choose(workers, &eligible, limit, shares, config) else { return };
+            let Some(rate_pps) = self.rate(worker.id, limit, shares) else { return };
+            let wanted = self.unit_targets(worker, cursor.left(), limit as u64, rate_pps);
             let Some((start, end)) = cursor.take(wanted) else { return };
             worker.leases += 1;
             *worker.by_job.entry(self.job).or_default() += 1;
+            let share = shares.entry(worker.id).or_default();
+            *share = (*share).max(rate_pps.unwrap_or(0));
             let unit = UnitKey { job: self.job, partition: self.index, start };
-            grants.push(NewLease { unit, end, node: worker.id, rate_pps: share_pps });
+            grants.push(NewLease { unit, end, node: worker.id, rate_pps });
         }
+    }
+
+    /// What a lease of `node` may send, in packets per second: a fair share of the job's budget, or what the others
+    /// leave of it. `Some(None)` where the job has no budget, `None` where too little is left to begin with.
+    fn rate(&self, node: NodeId, limit: usize, shares: &Shares) -> Option<Option<u64>> {
+        let Some(budget) = self.record.budget_pps else { return Some(None) };
+        let fair = (budget / limit as u64).max(1);
+        let others: u64 = shares.iter().filter(|(holder, _)| **holder != node).map(|(_, share)| share).sum();
+        let left = budget.saturating_sub(others);
+        (left >= fair.div_ceil(SHARE_PARTS_MIN)).then(|| Some(fair.min(left)))
     }
 
     /// The worker that gets the next unit.
@@ -154,12 +185,15 @@ impl Part<'_> {
         workers: &'w mut [Worker<'r>],
         eligible: &[usize],
         limit: usize,
+        shares: &Shares,
         config: &PlanConfig,
     ) -> Option<&'w mut Worker<'r>> {
-        let busy = workers.iter().filter(|worker| worker.by_job.contains_key(&self.job)).count();
         let fits = |worker: &Worker<'_>| {
             let own = worker.by_job.get(&self.job).copied().unwrap_or(0);
-            own < UNITS_PER_JOB && worker.leases < worker.record.facts.max_concurrent_scans && (own > 0 || busy < limit)
+            own < UNITS_PER_JOB
+                && worker.leases < worker.record.facts.max_concurrent_scans
+                && (own > 0 || shares.len() < limit)
+                && self.rate(worker.id, limit, shares).is_some()
         };
         let tags = &self.partition.needs.preferred_tags;
         let rank = |worker: &Worker<'_>| {

@@ -57,12 +57,21 @@ pub struct Link<Out, In> {
 /// Frames that wait in one direction of a session; a beat every second or two and a few grants.
 pub const LINK_FRAMES_MAX: usize = 64;
 
+/// A lease that a worker leaves out of so many beats is sent to it again: the grant was lost, or the worker could not
+/// hand it back. One beat may have crossed the grant on its way.
+const BEATS_WITHOUT: u64 = 2;
+
 /// What one worker said last.
 #[derive(Debug)]
 struct Session {
     out: mpsc::Sender<LeaderFrame>,
     number: u64,
     leases: BTreeMap<LeaseRef, u64>,
+    beats: u64,
+    /// Leases that were sent to it; they may be revoked before a beat names them.
+    sent: BTreeSet<LeaseRef>,
+    /// Leases that it holds by the log and does not name, with the beat since which.
+    unnamed: BTreeMap<LeaseRef, u64>,
 }
 
 /// What a worker is good for, as it said last.
@@ -117,17 +126,19 @@ impl Sessions {
         *inner = Inner { open: false, numbers: inner.numbers, ..Inner::default() };
     }
 
-    /// Serves one session of `node` until it ends. `granted` are the leases it holds by the log. Answers whether this
-    /// node leads at all. Cancel-safe: a cancelled session is one that broke.
+    /// Serves one session of `node` until it ends. `granted` reads the leases it holds by the log; it is asked once the
+    /// session stands, so that a grant of this moment is either read or handed out. Answers whether this node leads at all. Cancel-safe: a cancelled session is one that broke.
     pub async fn serve(
         &self,
         node: NodeId,
         mut link: Link<LeaderFrame, WorkerFrame>,
-        granted: Vec<(UnitKey, Lease)>,
+        granted: impl FnOnce() -> Vec<(UnitKey, Lease)> + Send,
     ) -> bool {
         let Some(number) = self.begin(node, &link.out) else { return false };
+        let granted = granted();
         let welcome = LeaderFrame::Welcome { heartbeat_ms: self.heartbeat_ms, lease_term_ms: self.lease_term_ms };
         let mut greeted = link.out.send(welcome).await.is_ok();
+        self.note_sent(node, &granted);
         if greeted && !granted.is_empty() {
             greeted = link.out.send(LeaderFrame::Grant(granted)).await.is_ok();
         }
@@ -175,26 +186,52 @@ impl Sessions {
         for (unit, lease) in leases {
             by_node.entry(lease.node).or_default().push((unit, lease));
         }
+        by_node.iter().for_each(|(node, leases)| self.note_sent(*node, leases));
         let mut inner = self.lock();
         for (node, leases) in by_node {
             inner.send(node, LeaderFrame::Grant(leases));
         }
     }
 
+    /// Sends a worker those of the `standing` leases again that it holds and does not work on.
+    pub fn remind(&self, standing: &BTreeMap<LeaseRef, Lease>) {
+        let mut inner = self.lock();
+        let mut again: BTreeMap<NodeId, Vec<(UnitKey, Lease)>> = BTreeMap::new();
+        for (node, session) in &mut inner.sessions {
+            let beats = session.beats;
+            session.unnamed.retain(|lease, _| standing.contains_key(lease) && !session.leases.contains_key(lease));
+            let held = standing.iter().filter(|(_, lease)| lease.node == *node);
+            for (reference, lease) in held.filter(|(reference, _)| !session.leases.contains_key(reference)) {
+                let since = session.unnamed.entry(*reference).or_insert(beats);
+                if beats >= *since + BEATS_WITHOUT {
+                    *since = beats;
+                    session.sent.insert(*reference);
+                    again.entry(*node).or_default().push((reference.unit, lease.clone()));
+                }
+            }
+        }
+        for (node, leases) in again {
+            tracing::info!(node, count = leases.len(), "leases that the worker does not work on are sent again");
+            inner.send(node, LeaderFrame::Grant(leases));
+        }
+    }
+
     /// Tells every worker which of its leases are not in `standing` any more.
-    pub fn revoke_all_but(&self, standing: &BTreeSet<LeaseRef>) {
+    pub fn revoke_all_but(&self, standing: &BTreeMap<LeaseRef, Lease>) {
         let mut inner = self.lock();
         let gone: Vec<(NodeId, Vec<LeaseRef>)> = inner
             .sessions
             .iter()
             .map(|(node, session)| {
-                (*node, session.leases.keys().filter(|lease| !standing.contains(lease)).copied().collect::<Vec<_>>())
+                let known: BTreeSet<LeaseRef> = session.sent.iter().chain(session.leases.keys()).copied().collect();
+                (*node, known.into_iter().filter(|lease| !standing.contains_key(lease)).collect::<Vec<_>>())
             })
             .filter(|(_, leases)| !leases.is_empty())
             .collect();
         for (node, leases) in gone {
             if let Some(session) = inner.sessions.get_mut(&node) {
                 session.leases.retain(|lease, _| !leases.contains(lease));
+                session.sent.retain(|lease| !leases.contains(lease));
             }
             inner.send(node, LeaderFrame::Revoke(leases));
         }
@@ -207,8 +244,23 @@ impl Sessions {
         }
         inner.numbers += 1;
         let number = inner.numbers;
-        inner.sessions.insert(node, Session { out: out.clone(), number, leases: BTreeMap::new() });
+        let session = Session {
+            out: out.clone(),
+            number,
+            leases: BTreeMap::new(),
+            beats: 0,
+            sent: BTreeSet::new(),
+            unnamed: BTreeMap::new(),
+        };
+        inner.sessions.insert(node, session);
         Some(number)
+    }
+
+    /// Remembers leases that go to a worker.
+    fn note_sent(&self, node: NodeId, leases: &[(UnitKey, Lease)]) {
+        if let Some(session) = self.lock().sessions.get_mut(&node) {
+            session.sent.extend(leases.iter().map(|(unit, lease)| LeaseRef { unit: *unit, epoch: lease.epoch }));
+        }
     }
 
     fn take(&self, node: NodeId, number: u64, frame: WorkerFrame) -> bool {
@@ -218,6 +270,7 @@ impl Sessions {
             return false;
         };
         session.leases = leases.into_iter().collect();
+        session.beats += 1;
         inner.heard.insert(node, Instant::now());
         inner.rates.insert(node, Rates { engine_pps, targets_per_second: rates.into_iter().collect() });
         drop(inner);

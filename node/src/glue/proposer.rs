@@ -84,12 +84,26 @@ impl Proposer {
 
     async fn propose_through(&self, leader: NodeId, command: &Command, left: Duration) -> Result<Applied, String> {
         let (calls, peer) = self.reach(leader)?;
-        match calls.ask(peer, &Request::Propose(command.clone()), left).await {
+        let request = Request::Propose(command.clone());
+        let answer = tokio::select! {
+            biased;
+            answer = calls.ask(peer, &request, left) => answer,
+            // A leader that is frozen or cut off does not hang up; its successor is asked as soon as there is one.
+            () = self.succeeded(leader) => return Err(format!("node {leader} leads no longer")),
+        };
+        match answer {
             Ok(Answer::Applied { index, response }) => Ok(Applied { index, response }),
             Ok(Answer::NotLeader { .. }) => Err(format!("node {leader} leads no longer")),
             Ok(Answer::Unavailable(reason)) => Err(reason),
             Ok(_) => Err(format!("node {leader} gave an answer that does not fit")),
             Err(error) => Err(format!("the leader, node {leader}, cannot be reached: {error}")),
+        }
+    }
+
+    /// Waits until another node than `leader` is known to lead. Cancel-safe.
+    async fn succeeded(&self, leader: NodeId) {
+        while self.raft.status().leader.is_none_or(|now| now == leader) {
+            self.raft.status_changed(LOOK_AGAIN).await;
         }
     }
 

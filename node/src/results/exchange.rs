@@ -80,7 +80,7 @@ impl Exchange {
             Err(error) => error.to_string(),
         };
         let Some(calls) = &self.calls else { return Err(reason) };
-        for holder in holders.iter().filter(|holder| **holder != self.raft.node()) {
+        for holder in &self.by_health(holders) {
             let Some(peer) = self.peer_of(*holder) else { continue };
             match calls.get_chunk(peer, digest, COPY_WITHIN).await {
                 Ok(Some(bytes)) if Digest::of(&bytes) == digest => return Ok(bytes),
@@ -135,6 +135,16 @@ impl Exchange {
         });
         nodes.sort();
         nodes.into_iter().map(|(_, node, peer)| (node, peer)).collect()
+    }
+
+    /// The other holders, those that should be up first: one that is cut off is waited for long before it is given up.
+    fn by_health(&self, holders: &[NodeId]) -> Vec<NodeId> {
+        let own = self.raft.node();
+        let mut others: Vec<NodeId> = holders.iter().copied().filter(|holder| *holder != own).collect();
+        self.raft.read(|state| {
+            others.sort_by_key(|holder| state.node(*holder).map(|node| node.status != NodeStatus::Active));
+        });
+        others
     }
 
     fn peer_of(&self, node: NodeId) -> Option<PeerId> {

@@ -19,6 +19,8 @@ use crate::coordinator::{LINK_FRAMES_MAX, LeaderFrame, Link, Sessions, WorkerFra
 
 /// How long to wait before trying a session again; jitter is not needed, because leaders answer one session per node.
 const RETRY: Duration = Duration::from_millis(150);
+/// How often a session looks whether its leader still leads; short against an election.
+const LEADER_LOOK: Duration = Duration::from_millis(100);
 /// How long a new leader gets to greet.
 const WELCOME_WITHIN: Duration = Duration::from_secs(5);
 /// Probes per second that a connect engine is taken to be good for before a job was measured.
@@ -38,10 +40,10 @@ pub(super) async fn keep(
         let once = async {
             match context.raft.status().leader {
                 Some(leader) if leader == context.node => {
-                    hold(context, tasks, connect_local(context, local, tasks)).await
+                    hold(context, tasks, leader, connect_local(context, local, tasks)).await
                 }
                 Some(leader) => match connect(context, tasks, leader, mesh).await {
-                    Ok(link) => hold(context, tasks, link).await,
+                    Ok(link) => hold(context, tasks, leader, link).await,
                     Err(reason) => tracing::debug!(leader, %reason, "no work session"),
                 },
                 None => {}
@@ -56,8 +58,9 @@ pub(super) async fn keep(
     }
 }
 
-/// One session from its greeting to its end.
-async fn hold(context: &Arc<Context>, tasks: &TaskTracker, mut link: Link<WorkerFrame, LeaderFrame>) {
+/// One session with `leader` from its greeting to its end, or to the moment at which another leads: a leader that is
+/// frozen or cut off does not hang up.
+async fn hold(context: &Arc<Context>, tasks: &TaskTracker, leader: NodeId, mut link: Link<WorkerFrame, LeaderFrame>) {
     let greeted = tokio::time::timeout(WELCOME_WITHIN, link.from.recv()).await;
     let Ok(Some(LeaderFrame::Welcome { heartbeat_ms, lease_term_ms })) = greeted else { return };
     context.fence.set_term(Duration::from_millis(lease_term_ms));
@@ -65,9 +68,15 @@ async fn hold(context: &Arc<Context>, tasks: &TaskTracker, mut link: Link<Worker
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (ended, mut units_ended) = mpsc::channel(LINK_FRAMES_MAX);
     let mut unanswered = VecDeque::new();
+    let mut changes = tokio::time::interval(LEADER_LOOK);
     loop {
         tokio::select! {
             biased;
+            _ = changes.tick() => {
+                if context.raft.status().leader.is_some_and(|now| now != leader) {
+                    return;
+                }
+            }
             frame = link.from.recv() => match frame {
                 None => return,
                 Some(LeaderFrame::Heard) => {
@@ -109,7 +118,10 @@ fn connect_local(
 ) -> Link<WorkerFrame, LeaderFrame> {
     let (near, far) = pair();
     let (context, sessions) = (Arc::clone(context), Arc::clone(sessions));
-    tasks.spawn(async move { sessions.serve(context.node, far, granted(&context.raft, context.node)).await });
+    tasks.spawn(async move {
+        let granted = || granted(&context.raft, context.node);
+        sessions.serve(context.node, far, granted).await
+    });
     near
 }
 

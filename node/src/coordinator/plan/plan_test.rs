@@ -174,3 +174,30 @@ fn a_unit_that_failed_is_granted_again_in_halves() {
     let grants = plan(&world.state, &rates, &ports, &PlanConfig::default());
     assert_eq!(grants.iter().map(|grant| grant.end - grant.unit.start).collect::<Vec<_>>(), [4, 2]);
 }
+
+#[test]
+fn a_silent_worker_keeps_its_share_and_its_place_until_it_is_failed() {
+    let mut world = World::new(&["a", "b", "c"]);
+    world.submit(100_000, |submission| submission.budget_pps = Some(300));
+    let one = world.submit(100_000, |submission| submission.max_workers = Some(1));
+    let grants = world.plan(1_000.0);
+    let leases = world.grant(grants);
+    // Workers a and b are heard; the first lease of each job is completed, so that there is room for another.
+    let alone = leases.iter().find(|lease| lease.unit.job == one).unwrap();
+    let silent = world.state.leases().find(|(unit, _)| *unit == alone.unit).unwrap().1.node;
+    let rates: BTreeMap<NodeId, Rates> = world.state.nodes().map(|(id, _)| (id, Rates::default())).collect();
+    let heard = rates.into_iter().filter(|(node, _)| *node != silent).collect();
+    let returned: Vec<LeaseRef> = leases.iter().filter(|lease| lease.unit.job != one).copied().collect();
+    let returned = returned.into_iter().filter(|lease| {
+        let mut standing = world.state.leases();
+        standing.any(|(unit, standing)| unit == lease.unit && standing.node != silent)
+    });
+    let leases = returned.collect();
+    world.apply(Command::Release { leases });
+    let ports = world.state.jobs().map(|(id, _)| (id, 10)).collect();
+    let grants = plan(&world.state, &heard, &ports, &PlanConfig::default());
+    assert!(!grants.is_empty() && grants.iter().all(|grant| grant.unit.job != one), "{grants:?}");
+    let sum: u64 = shares(&world.state).values().flat_map(BTreeMap::values).sum();
+    assert_eq!(sum, 100, "the silent worker's share of the budget stays its own");
+    world.grant(grants);
+}

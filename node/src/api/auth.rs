@@ -13,6 +13,11 @@ pub(super) async fn check(State(node): State<Node>, request: Request, next: Next
     if node.gate == Gate::Open || bearer(&request).is_some_and(|token| known(&node, token)) {
         return next.run(request).await;
     }
+    if node.raft.read(|state| state.cluster().id.is_none()) {
+        // It has just joined or starts: no token is known yet, so none may be called wrong.
+        let detail = "this node has not caught up with its cluster yet, and knows no token before it has";
+        return ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "starting", detail).retry_after(1).into_response();
+    }
     let detail = "a valid bearer token is needed; the first one is in admin.token in the data directory of the node \
                   that began the cluster";
     let mut response = ApiError::new(StatusCode::UNAUTHORIZED, "unauthorized", detail).into_response();

@@ -81,6 +81,11 @@ pub(super) fn grouped(number: u64) -> String {
     out
 }
 
+/// A number with what it counts: `1 open port`, `2,456 open ports`.
+pub(super) fn counted(number: u64, one: &str) -> String {
+    format!("{} {one}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
 /// `part` of `whole` in percent, with two digits: `24.56`. Nothing of nothing is all of it.
 pub(super) fn percent(part: u64, whole: u64) -> f64 {
     if whole == 0 { 100.0 } else { part as f64 * 100.0 / whole as f64 }

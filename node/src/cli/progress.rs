@@ -5,7 +5,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::context::Context;
-use super::output::{grouped, percent};
+use super::output::{counted, percent};
 use super::status::eta;
 use crate::document::JobDocument;
 
@@ -61,12 +61,12 @@ fn line(job: &JobDocument) -> String {
     let rate = job.probes_sent as f64 / elapsed.as_secs_f64();
     let rate = if job.probes_sent == 0 { String::new() } else { format!("{rate:.0} probes/s, ") };
     format!(
-        "{:.2}% of {} targets, {rate}ETA {}, {} open ports on {} hosts",
+        "{:.2}% of {}, {rate}ETA {}, {} on {}",
         percent(done(job), job.targets_total),
-        grouped(job.targets_total),
+        counted(job.targets_total, "target"),
         eta(job.eta_seconds),
-        grouped(job.results.open_ports),
-        grouped(job.results.hosts_up),
+        counted(job.results.open_ports, "open port"),
+        counted(job.results.hosts_up, "host"),
     )
 }
 

@@ -1,6 +1,6 @@
 //! `pentora job status` and `job events` as text, as in the original description.
 
-use super::output::{clean, grouped, percent};
+use super::output::{clean, counted, grouped, percent};
 use crate::document::{JobDocument, JobEvent, duration_words};
 
 /// The status of a job.
@@ -35,11 +35,14 @@ pub(super) fn job_status(job: &JobDocument) -> String {
     text.push_str(&format!("\nElapsed: {}\n", duration_words(whole(job.elapsed_seconds))));
     if job.has_ended() {
         text.push_str(&format!(
-            "Results: {} hosts up, {} open ports, {} services detected, {} vulnerabilities\n",
-            grouped(job.results.hosts_up),
-            grouped(job.results.open_ports),
-            grouped(job.results.services_detected),
-            grouped(job.results.vulnerabilities),
+            "Results: {} up, {}, {} detected, {}\n",
+            counted(job.results.hosts_up, "host"),
+            counted(job.results.open_ports, "open port"),
+            counted(job.results.services_detected, "service"),
+            match job.results.vulnerabilities {
+                1 => "1 vulnerability".to_owned(),
+                number => format!("{} vulnerabilities", grouped(number)),
+            },
         ));
     } else {
         text.push_str(&format!("ETA: {}\n", eta(job.eta_seconds)));
@@ -157,7 +160,7 @@ Workers: 0 active (3 took part)
 Reason: 2 units failed
 
 Elapsed: 12m 34s
-Results: 1,234 hosts up, 2 open ports, 1 services detected, 0 vulnerabilities
+Results: 1,234 hosts up, 2 open ports, 1 service detected, 0 vulnerabilities
 ";
         assert_eq!(job_status(&ended), expected);
     }

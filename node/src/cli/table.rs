@@ -125,7 +125,7 @@ pub(super) fn cluster(unicode: bool, cluster: &ClusterDocument) -> String {
     };
     let count = |number: usize, one: &str, many: &str| format!("{number} {}", if number == 1 { one } else { many });
     let mut text = format!(
-        "Cluster: {}\nLeader: {leader} (term {})\nCommit index: {} (applied {})\nQuorum: {} of {} voters, {margin}\n\
+        "Cluster: {}\nLeader: {leader} (term {})\nCommit index: {} (applied {})\nQuorum: {} of {} {}, {margin}\n\
          Nodes: {}, {}, {}\nAnswered by: {}\n\n",
         clean(&cluster.cluster_id),
         cluster.term,
@@ -133,6 +133,7 @@ pub(super) fn cluster(unicode: bool, cluster: &ClusterDocument) -> String {
         grouped(cluster.applied_index),
         quorum.needed,
         quorum.voters,
+        if quorum.voters == 1 { "voter" } else { "voters" },
         count(of_role("voter"), "voter", "voters"),
         count(of_role("learner"), "learner", "learners"),
         count(of_role("scanner"), "scan-only node", "scan-only nodes"),

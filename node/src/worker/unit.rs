@@ -6,7 +6,7 @@ use std::time::Duration;
 use pentora_raft::command::{Command, Completion};
 use pentora_raft::state::Counts;
 use pentora_raft::{Digest, Response};
-use pentora_scanner::engine::{ScanError, UnitOutcome, UnitTask};
+use pentora_scanner::engine::{ScanError, UnitOutcome, UnitProgress, UnitTask};
 use pentora_scanner::finding::HostRecord;
 use pentora_scanner::report::{Fold, Summary};
 use tokio::sync::mpsc;
@@ -92,12 +92,31 @@ async fn scan(context: &Context, begun: &Begun) -> Result<(Fold, UnitOutcome), S
         }
     };
     let mut fold = Fold::new();
-    while let Some(findings) = scan.findings.recv().await {
-        findings.into_iter().for_each(|finding| fold.add(finding));
-        context.units.progress(&begun.reference, scan.progress.borrow().targets_done);
+    let (targets, ports) = (begun.lease.end - unit.start, u64::from(spec.ports.count()));
+    loop {
+        tokio::select! {
+            biased;
+            findings = scan.findings.recv() => match findings {
+                Some(findings) => findings.into_iter().for_each(|finding| fold.add(finding)),
+                None => break,
+            },
+            Ok(()) = scan.progress.changed() => {}
+        }
+        let done = done_about(&scan.progress.borrow(), targets, ports);
+        context.units.progress(&begun.reference, done);
     }
     let outcome = scan.outcome.await.unwrap_or(Err(ScanError::Stopped))?;
     Ok((fold, outcome))
+}
+
+/// How far a unit is, in targets, for people. Its targets advance side by side, so hardly any is settled before the end;
+/// the share of its probes that are out says more.
+fn done_about(progress: &UnitProgress, targets: u64, ports: u64) -> u64 {
+    let expected = u128::from(targets) * u128::from(ports);
+    let sent = u128::from(progress.probes_sent.saturating_sub(progress.retransmitted));
+    let by_probes = (u128::from(targets) * sent).checked_div(expected).unwrap_or(0);
+    let by_probes = u64::try_from(by_probes).unwrap_or(u64::MAX).min(targets.saturating_sub(1));
+    progress.targets_done.max(by_probes)
 }
 
 /// Puts the completion into the log, through elections and lost quorums; the chunk is durable already.
@@ -143,5 +162,21 @@ fn count(records: &[HostRecord], outcome: &UnitOutcome) -> Counts {
         probes_sent: outcome.progress.probes_sent,
         retransmitted: outcome.progress.retransmitted,
         replies: outcome.progress.replies,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unit_is_as_far_as_its_probes_and_whole_only_when_its_targets_are_settled() {
+        let at = |targets_done, probes_sent, retransmitted| {
+            let progress = UnitProgress { targets_done, probes_sent, retransmitted, ..UnitProgress::default() };
+            done_about(&progress, 50, 20)
+        };
+        assert_eq!([at(0, 0, 0), at(0, 500, 0), at(0, 600, 100), at(30, 500, 0)], [0, 25, 25, 30]);
+        assert_eq!([at(0, 1_000, 0), at(0, u64::MAX, 0), at(50, 1_000, 0)], [49, 49, 50]);
+        assert_eq!(done_about(&UnitProgress::default(), 5, 0), 0, "a unit without ports");
     }
 }

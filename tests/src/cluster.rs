@@ -152,8 +152,16 @@ impl Cluster {
     /// # Errors
     /// Where the process does not start.
     pub fn join(&mut self, number: usize, token: &str) -> anyhow::Result<()> {
+        self.join_with(number, token, &[])
+    }
+
+    /// As [`Cluster::join`], with further options for this start of this node.
+    ///
+    /// # Errors
+    /// Where the process does not start.
+    pub fn join_with(&mut self, number: usize, token: &str, options: &[&str]) -> anyhow::Result<()> {
         let peer = format!("{}:7400", self.lab.host(self.any_running()?).address());
-        self.join_through(number, &peer, token)
+        self.join_by(number, &peer, token, options)
     }
 
     /// As [`Cluster::join`], through the peer given.
@@ -161,13 +169,17 @@ impl Cluster {
     /// # Errors
     /// Where the process does not start.
     pub fn join_through(&mut self, number: usize, peer: &str, token: &str) -> anyhow::Result<()> {
+        self.join_by(number, peer, token, &[])
+    }
+
+    fn join_by(&mut self, number: usize, peer: &str, token: &str, options: &[&str]) -> anyhow::Result<()> {
         let token_file = self.folder().join(format!("n{number}.token"));
         fs::write(&token_file, token).context("the token's file")?;
         let node = Node::new(number, self.lab.host(number), self.folder());
         self.nodes.insert(number, node);
         let token_file = token_file.display().to_string();
         let listen = self.listen_options(number);
-        let options = [&["--peer", peer, "--token-file", &token_file], as_strs(&listen).as_slice()].concat();
+        let options = [&["--peer", peer, "--token-file", &token_file], as_strs(&listen).as_slice(), options].concat();
         self.node_mut(number)?.run("join", &options)
     }
 

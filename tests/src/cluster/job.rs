@@ -94,7 +94,7 @@ fn has_ended(document: &Value) -> bool {
 #[must_use]
 pub fn units_completed(events: &[Value]) -> BTreeMap<String, usize> {
     let mut units = BTreeMap::new();
-    for event in events.iter().filter(|event| event["kind"] == "completed") {
+    for event in events.iter().filter(|event| event["kind"] == "unit_done") {
         if let Some(unit) = event["unit"].as_str() {
             *units.entry(unit.to_owned()).or_insert(0) += 1;
         }
@@ -110,11 +110,11 @@ mod tests {
     #[test]
     fn a_unit_counted_twice_shows() {
         let events = [
-            json!({"kind": "granted", "unit": "0:0-9"}),
-            json!({"kind": "completed", "unit": "0:0-9"}),
-            json!({"kind": "completed", "unit": "0:9-20"}),
-            json!({"kind": "completed", "unit": "0:0-9"}),
-            json!({"kind": "completed"}),
+            json!({"kind": "assigned", "unit": "0:0-9"}),
+            json!({"kind": "unit_done", "unit": "0:0-9"}),
+            json!({"kind": "unit_done", "unit": "0:9-20"}),
+            json!({"kind": "unit_done", "unit": "0:0-9"}),
+            json!({"kind": "unit_done"}),
         ];
         assert_eq!(units_completed(&events), BTreeMap::from([("0:0-9".to_owned(), 2), ("0:9-20".to_owned(), 1)]));
     }

@@ -1,0 +1,113 @@
+//! `pentora scan` with no cluster: one command, no root, server or configuration, and the same results as a cluster's.
+
+use std::fs;
+
+use pentora_tests::command_line::{Ran, pentora};
+use pentora_tests::lab::{Lab, WorldOptions};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const PORTS: &str = "21,22,23,25,53,80,110,143,443,445,1883,3306,3389,5432,6379,8080,8443,9200,11211,27017";
+
+/// A host beside a world, and a home folder without any configuration.
+fn lab(options: &WorldOptions) -> anyhow::Result<Option<(Lab, TempDir)>> {
+    let Some(mut lab) = Lab::start(1)? else { return Ok(None) };
+    lab.add_world(options)?;
+    Ok(Some((lab, tempfile::tempdir()?)))
+}
+
+fn scan(lab: &Lab, home: &TempDir, words: &[&str]) -> anyhow::Result<Ran> {
+    pentora(lab.host(1), home.path(), &[], &[&["scan"], words].concat())
+}
+
+#[test]
+fn a_scan_of_a_world_finds_exactly_its_open_ports() -> anyhow::Result<()> {
+    let Some((lab, home)) = lab(&WorldOptions::default())? else { return Ok(()) };
+    let open = scan(&lab, &home, &["10.77.0.0/23", "--ports", PORTS, "-o", "list"])?.ok()?;
+    let score = lab.world().truth().score(&open)?;
+    assert!(score.is_exact(), "{score}");
+    Ok(())
+}
+
+#[test]
+fn a_scan_without_discovery_finds_exactly_its_open_ports() -> anyhow::Result<()> {
+    let options = WorldOptions { addresses: 128, seed: 8, ..WorldOptions::default() };
+    let Some((lab, home)) = lab(&options)? else { return Ok(()) };
+    let open = scan(&lab, &home, &["10.77.0.0/25", "--ports", "22,80,443", "--no-discovery", "-o", "list"])?.ok()?;
+    let score = lab.world().truth().of_ports(&[22, 80, 443]).score(&open)?;
+    assert!(score.is_exact(), "{score}");
+    Ok(())
+}
+
+#[test]
+fn a_scan_through_loss_finds_exactly_the_open_ports() -> anyhow::Result<()> {
+    let options = WorldOptions { addresses: 128, seed: 9, loss_percent: 5, ..WorldOptions::default() };
+    let Some((lab, home)) = lab(&options)? else { return Ok(()) };
+    let open = scan(&lab, &home, &["10.77.0.0/25", "--ports", PORTS, "-o", "list"])?.ok()?;
+    let score = lab.world().truth().score(&open)?;
+    assert!(score.phantom.is_empty() && score.repeated.is_empty(), "{score}");
+    assert!(score.missed.len() <= 1, "one packet in twenty is lost: {score}");
+    Ok(())
+}
+
+#[test]
+fn every_line_of_jsonl_is_a_host_with_the_promised_fields() -> anyhow::Result<()> {
+    let options = WorldOptions { addresses: 64, ..WorldOptions::default() };
+    let Some((lab, home)) = lab(&options)? else { return Ok(()) };
+    let lines = scan(&lab, &home, &["10.77.0.0/26", "--ports", PORTS, "-o", "jsonl"])?.ok()?;
+    let hosts = lines.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
+    assert_eq!(hosts.len(), lab.world().truth().alive.len());
+    for host in &hosts {
+        for field in ["address", "state", "reason", "ports", "started_at", "worker"] {
+            assert!(host.get(field).is_some(), "{field} is missing: {host}");
+        }
+        for port in host["ports"].as_array().into_iter().flatten() {
+            for field in ["port", "protocol", "state", "reason", "banner", "service"] {
+                assert!(port.get(field).is_some(), "{field} is missing: {port}");
+            }
+        }
+    }
+    let open = hosts.iter().flat_map(|host| host["ports"].as_array().into_iter().flatten());
+    let open = open.filter(|port| port["state"] == "open");
+    assert!(open.clone().all(|port| port["reason"] == "syn-ack"));
+    assert_eq!(open.count(), lab.world().truth().open.len());
+    Ok(())
+}
+
+#[test]
+fn targets_come_from_a_file_with_comments_as_well() -> anyhow::Result<()> {
+    let Some((lab, home)) = lab(&WorldOptions::default())? else { return Ok(()) };
+    let alive = &lab.world().truth().alive;
+    let list: Vec<String> = alive.iter().map(ToString::to_string).collect();
+    let file = home.path().join("targets");
+    fs::write(&file, format!("# those that answer\n{}\n", list.join("\n")))?;
+    let open = scan(&lab, &home, &["--file", &file.display().to_string(), "--ports", PORTS, "-o", "list"])?.ok()?;
+    let score = lab.world().truth().score(&open)?;
+    assert!(score.is_exact(), "{score}");
+    Ok(())
+}
+
+#[test]
+fn the_table_names_every_open_port_and_leaves_data_alone_on_stdout() -> anyhow::Result<()> {
+    let options = WorldOptions { addresses: 16, ..WorldOptions::default() };
+    let Some((lab, home)) = lab(&options)? else { return Ok(()) };
+    let ran = scan(&lab, &home, &["10.77.0.0/28", "--ports", PORTS])?;
+    let table = ran.clone().ok()?;
+    for (address, port) in &lab.world().truth().open {
+        assert!(
+            table.contains(&address.to_string()) && table.contains(&port.to_string()),
+            "{address} {port}:\n{table}"
+        );
+    }
+    assert!(!ran.stdout.contains('\u{1b}'), "no colours outside a terminal");
+    Ok(())
+}
+
+#[test]
+fn one_command_needs_no_configuration_and_leaves_none() -> anyhow::Result<()> {
+    let Some((lab, home)) = lab(&WorldOptions { addresses: 1, ..WorldOptions::default() })? else { return Ok(()) };
+    scan(&lab, &home, &["127.0.0.1", "--ports", "1", "-o", "list"])?.ok()?;
+    let left: Vec<_> = fs::read_dir(home.path())?.filter_map(Result::ok).map(|entry| entry.file_name()).collect();
+    assert!(left.is_empty(), "an embedded scan left {left:?} in the home folder");
+    Ok(())
+}

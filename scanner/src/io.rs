@@ -1,10 +1,11 @@
 //! The edges: everything that touches sockets, names or the clock.
 //!
 //! `connect` drives sessions over ordinary sockets, `resolve` looks up host names, `limits` knows how many sockets this
-//! process may open, `fake` is a network in virtual time for tests of the session.
+//! process may open, `links` which hosts are neighbours, `fake` is a network in virtual time for tests of the session.
 
 pub(crate) mod clock;
 pub(crate) mod connect;
 pub mod fake;
 mod limits;
+mod links;
 mod resolve;

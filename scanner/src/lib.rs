@@ -12,6 +12,7 @@ pub mod engine;
 pub mod finding;
 pub mod io;
 pub mod loss;
+pub mod neighbours;
 pub mod pace;
 pub mod permute;
 pub mod plan;

@@ -36,6 +36,7 @@ use self::window::Window;
 use crate::arena::{Arena, Key};
 use crate::finding::{Finding, Observation, PortState};
 use crate::loss::LossEstimate;
+use crate::neighbours::Neighbours;
 use crate::pace::RateCap;
 use crate::plan::Plan;
 use crate::port::Port;
@@ -46,6 +47,11 @@ use crate::scope::Scope;
 const ACTIVE_PORTS_MAX: u32 = 1 << 22;
 /// Hosts active together at most: beyond this, more of them add memory and no speed.
 const ACTIVE_HOSTS_MAX: u32 = 16_384;
+/// Until something has answered, no more probes are out than this: addresses of the link are being looked up, and the
+/// kernel keeps about a hundred packets meanwhile and drops the rest.
+const KNOCK: usize = 64;
+/// After this long without an answer, nothing is being looked up any more.
+const KNOCK_WAIT: Duration = Duration::from_millis(150);
 /// How long to leave this machine alone when it has no socket or port left.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(10);
 /// A machine that has had no room for a single probe for so long will not have any.
@@ -74,10 +80,13 @@ pub struct Session {
     plan: Plan,
     scope: Arc<Scope>,
     pace: Arc<RateCap>,
+    neighbours: Arc<Neighbours>,
     limits: Limits,
     discovery: Vec<DiscoveryPort>,
     /// Indexes that have not entered yet.
     waiting: Range<u64>,
+    /// Before this, the next of them has no room in the kernel's table of neighbours.
+    crowded_until: Duration,
     hosts: Arena<Host>,
     active_max: usize,
     /// Hosts with something to send, in turn.
@@ -93,6 +102,7 @@ pub struct Session {
     throttle: Throttle,
     findings: Vec<Finding>,
     counts: Counts,
+    first_sent_at: Option<Duration>,
     paused_until: Duration,
     starved_since: Option<Duration>,
 }
@@ -106,6 +116,8 @@ impl Session {
         Self {
             discovery: discovery::probes(&plan, limits.discovery),
             waiting: range.start..range.end.min(plan.target_count()),
+            crowded_until: Duration::ZERO,
+            neighbours: Arc::default(),
             scope,
             pace,
             hosts: Arena::default(),
@@ -121,11 +133,18 @@ impl Session {
             throttle: Throttle::new(),
             findings: Vec::new(),
             counts: Counts::default(),
+            first_sent_at: None,
             paused_until: Duration::ZERO,
             starved_since: None,
             plan,
             limits,
         }
+    }
+
+    /// Holds hosts on this machine's own links back as far as the kernel's tables ask for.
+    #[must_use]
+    pub fn with_neighbours(self, neighbours: Arc<Neighbours>) -> Self {
+        Self { neighbours, ..self }
     }
 
     /// The next thing to do at `now`, with room for `room` more sockets. Call it again after each step but
@@ -135,7 +154,7 @@ impl Session {
             if let Some(probe) = self.expire(now) {
                 return Step::Close { probe };
             }
-            self.enter();
+            self.enter(now);
             if let Some((host, name)) = self.lookups.pop_front() {
                 return Step::Resolve { host, name };
             }
@@ -145,11 +164,14 @@ impl Session {
             if self.starved_since.is_some_and(|since| now > since + STARVED_MAX) {
                 return Step::Starved;
             }
-            let until = self.next_timer().unwrap_or(now + Duration::from_secs(1));
+            let timer = self.next_timer().unwrap_or(now + Duration::from_secs(1));
+            let until = if self.crowded_until > now { timer.min(self.crowded_until) } else { timer };
             if now < self.paused_until {
                 return Step::Wait { until: until.min(self.paused_until) };
             }
-            let has_room = room > 0 && self.flights.len() < self.window.limit();
+            let (limit, knock_ends) = self.limit(now);
+            let until = knock_ends.map_or(until, |ends| until.min(ends));
+            let has_room = room > 0 && self.flights.len() < limit;
             if !has_room || (self.line.is_empty() && self.bench.is_empty()) {
                 return Step::Wait { until };
             }
@@ -183,12 +205,16 @@ impl Session {
         // path is slow, nothing was lost.
         let was_lost = flight.attempt > 1 && rtt <= flight.waited_before;
         let address = host.address;
+        let is_first = self.rtt.smoothed().is_none();
         self.rtt.sample(address, rtt);
+        if is_first {
+            self.wait_anew();
+        }
         self.loss.answered(if was_lost { flight.attempt } else { 1 });
         self.throttle.answered(flight.attempt, was_lost, &flight.history);
         self.window.answered();
         self.counts.replies += 1;
-        self.note_up(flight.host, answer.reason);
+        self.note_up(now, flight.host, answer.reason);
         let listen = flight.position.and_then(|position| self.note_port(&flight, position, answer));
         self.settle(flight.host);
         listen
@@ -283,6 +309,14 @@ impl Session {
     #[must_use]
     pub fn is_cooling_down(&self) -> bool {
         self.waiting.is_empty() && self.line.is_empty() && self.lookups.is_empty()
+    }
+
+    /// Most probes that may be out now, and when that will change by itself.
+    fn limit(&self, now: Duration) -> (usize, Option<Duration>) {
+        let window = self.window.limit();
+        let knock_ends = self.first_sent_at.map_or(now + KNOCK_WAIT, |first| first + KNOCK_WAIT);
+        let is_knocking = self.rtt.smoothed().is_none() && now < knock_ends;
+        if is_knocking { (window.min(KNOCK), Some(knock_ends)) } else { (window, None) }
     }
 
     fn permits(&self, address: IpAddr) -> bool {

@@ -234,6 +234,11 @@ mod tests {
         let spec = ScanSpec { rate_pps: Some(100), retries: Some(2), timing: Timing::Polite, ..valid() };
         let json = serde_json::to_string(&spec).unwrap();
         assert_eq!(serde_json::from_str::<ScanSpec>(&json).unwrap(), spec);
+        let names = "10.0.0.0/8,2001:db8::/65,a.example".parse().unwrap();
+        let spec = ScanSpec { partitions: vec![names, "10.0.0.1".parse().unwrap()], ..spec };
+        let bytes = postcard::to_stdvec(&spec).unwrap();
+        assert_eq!(postcard::from_bytes::<ScanSpec>(&bytes).unwrap(), spec, "by position as well");
+        assert!(bytes.len() < 4096, "{} bytes for 2^63 targets and the thousand most popular ports", bytes.len());
     }
 
     #[test]

@@ -64,3 +64,41 @@ pub struct NotShown {
     /// How many.
     pub count: u32,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The form of a record in chunks that are on disks: this test fails when it changes.
+    #[test]
+    fn a_record_keeps_its_form_by_position() {
+        let record = HostRecord {
+            address: "10.0.0.1".parse().unwrap(),
+            name: Some("a.b".to_owned()),
+            state: HostState::Up,
+            reason: Reason::ConnRefused,
+            ports: vec![PortRecord {
+                port: 22,
+                protocol: Protocol::Tcp,
+                state: PortState::Open,
+                reason: Reason::SynAck,
+                banner: None,
+                service: Some("ssh".to_owned()),
+            }],
+            not_shown: vec![NotShown { state: PortState::Filtered, reason: Reason::NoResponse, count: 300 }],
+            started_at_ms: 1,
+            worker: "w".to_owned(),
+        };
+        #[rustfmt::skip]
+        let bytes = [
+            0, 10, 0, 0, 1, // IPv4 address
+            1, 3, b'a', b'.', b'b', // name
+            0, 1, // up, conn-refused
+            1, 22, 0, 0, 0, 0, 1, 3, b's', b's', b'h', // one port
+            1, 2, 3, 0xac, 2, // one group of 300 that is not shown
+            1, 1, b'w',
+        ];
+        assert_eq!(postcard::to_stdvec(&record).unwrap(), bytes);
+        assert_eq!(postcard::from_bytes::<HostRecord>(&bytes).unwrap(), record);
+    }
+}

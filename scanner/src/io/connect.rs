@@ -13,20 +13,26 @@ mod socket;
 mod sockets;
 mod unit;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use self::reactor::Reactor;
 use self::unit::Unit;
+use super::clock;
 use super::limits;
+use super::links;
 use super::resolve::WakeUp;
 use crate::engine::{EngineConfig, EngineError, ScanError, UNITS_MAX, UnitScan, UnitTask};
+use crate::neighbours::Neighbours;
 use crate::plan::Plan;
 
+/// How old the view of the routes may be when a unit begins.
+const ROUTES_EVERY: Duration = Duration::from_secs(10);
 /// Threads when nobody says: more than the connections of one machine's network card need.
 const THREADS_MAX: usize = 4;
 
@@ -34,6 +40,9 @@ const THREADS_MAX: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Handle {
     threads: Vec<Thread>,
+    neighbours: Arc<Neighbours>,
+    /// When the routes were last looked at.
+    looked_at: Mutex<Duration>,
 }
 
 /// One thread and the way to it.
@@ -84,7 +93,8 @@ pub(crate) fn start(config: &EngineConfig) -> Result<Handle, EngineError> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let threads = config.threads.unwrap_or_else(|| cores.min(THREADS_MAX)).max(1);
     let threads = (0..threads).map(|_| start_thread(config, Arc::clone(&budget))).collect::<Result<_, _>>()?;
-    Ok(Handle { threads })
+    let neighbours = Arc::new(Neighbours::new(&links::on_links(), links::entries_max()));
+    Ok(Handle { threads, neighbours, looked_at: Mutex::new(clock::now()) })
 }
 
 fn start_thread(config: &EngineConfig, budget: Arc<Budget>) -> Result<Thread, EngineError> {
@@ -104,18 +114,31 @@ fn start_thread(config: &EngineConfig, budget: Arc<Budget>) -> Result<Thread, En
 impl Handle {
     /// Hands a unit to the thread that has the fewest.
     pub(crate) fn submit(&self, plan: Plan, task: UnitTask) -> Result<UnitScan, ScanError> {
+        self.look_at_routes();
         let least = self.threads.iter().min_by_key(|thread| thread.shared.units.load(Ordering::Acquire));
-        least.ok_or(ScanError::Stopped)?.submit(plan, task)
+        least.ok_or(ScanError::Stopped)?.submit(plan, task, Arc::clone(&self.neighbours))
+    }
+}
+
+impl Handle {
+    /// Follows the routes, which change under a long-lived node.
+    fn look_at_routes(&self) {
+        let now = clock::now();
+        let mut looked_at = self.looked_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if now > *looked_at + ROUTES_EVERY {
+            *looked_at = now;
+            self.neighbours.set_links(&links::on_links());
+        }
     }
 }
 
 impl Thread {
-    fn submit(&self, plan: Plan, task: UnitTask) -> Result<UnitScan, ScanError> {
+    fn submit(&self, plan: Plan, task: UnitTask, neighbours: Arc<Neighbours>) -> Result<UnitScan, ScanError> {
         if self.shared.units.fetch_add(1, Ordering::AcqRel) >= UNITS_MAX {
             self.shared.units.fetch_sub(1, Ordering::AcqRel);
             return Err(ScanError::Busy);
         }
-        let (unit, scan) = Unit::new(plan, task);
+        let (unit, scan) = Unit::new(plan, task, neighbours);
         let sent = self.inbox.try_send(unit).map_err(|error| match error {
             TrySendError::Full(_) => ScanError::Busy,
             TrySendError::Disconnected(_) => ScanError::Stopped,

@@ -16,9 +16,10 @@ const BANNER_WAIT_MAX: Duration = Duration::from_secs(1);
 
 impl Session {
     /// A host has answered.
-    pub(super) fn note_up(&mut self, key: Key, reason: Reason) {
+    pub(super) fn note_up(&mut self, now: Duration, key: Key, reason: Reason) {
         let Some(host) = self.hosts.get_mut(key).filter(|host| host.up.is_none()) else { return };
         host.up = Some(reason);
+        self.neighbours.answered(now, host.address);
         self.counts.hosts_up += 1;
         self.findings.push(host.finding(Observation::Host { state: HostState::Up, reason }));
         if host.stage == Stage::Discovery {

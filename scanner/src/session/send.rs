@@ -18,15 +18,21 @@ const ENTER_AT_ONCE: u32 = 256;
 
 impl Session {
     /// Lets hosts in while there is room for them.
-    pub(super) fn enter(&mut self) {
+    pub(super) fn enter(&mut self, now: Duration) {
+        if now < self.crowded_until {
+            return;
+        }
         for _ in 0..ENTER_AT_ONCE {
             if self.hosts.len() >= self.active_max || self.waiting.is_empty() {
                 return;
             }
             let index = self.waiting.start;
-            self.waiting.start += 1;
             match self.plan.target(index) {
                 Some(Target::Address(address)) => {
+                    if let Err(until) = self.neighbours.begin(now, address) {
+                        self.crowded_until = until;
+                        return;
+                    }
                     let host = self.hosts.insert(Host::new(index, address, Stage::Resolving));
                     self.begin(host, address);
                 }
@@ -38,6 +44,7 @@ impl Session {
                 }
                 None => self.counts.targets_done += 1,
             }
+            self.waiting.start += 1;
         }
     }
 
@@ -98,6 +105,7 @@ impl Session {
             self.forgo(flight.host, is_moot);
             return None;
         }
+        self.first_sent_at.get_or_insert(now);
         self.throttle.sent(now, self.rtt.timeout(address), flight.attempt, &mut flight.history);
         self.counts.probes_sent += 1;
         self.counts.retransmitted += u64::from(flight.attempt > 1);
@@ -149,6 +157,16 @@ impl Session {
             }
             return Some(probe);
         }
+    }
+
+    /// Sets the timers of all probes anew, once the first answer has shown how long answers take: what was sent
+    /// before would be waited for as long as a network that nobody knows.
+    pub(super) fn wait_anew(&mut self) {
+        let timers = self.flights.iter().filter_map(|(probe, flight)| {
+            let address = self.hosts.get(flight.host)?.address;
+            Some(Reverse((flight.sent_at + self.wait_of(flight, address), probe)))
+        });
+        self.timers = timers.collect();
     }
 
     /// A probe has ended without an answer.

@@ -164,6 +164,41 @@ fn waits_of_many_hosts_overlap() {
 }
 
 #[test]
+fn until_something_has_answered_few_probes_are_out() {
+    let network = FakeNetwork { rtt: Duration::from_millis(80), ..world("10.0.0.0/20", "22,80,443", 3, 5) };
+    let run = network.run(&mut session(spec("10.0.0.0/20", "22,80,443")));
+    let first_answer = run.sends[0].0 + Duration::from_millis(80);
+    assert_eq!(run.sends.iter().filter(|(at, _)| *at < first_answer).count(), 64);
+    let dark = FakeNetwork::default().run(&mut session(spec("10.0.0.0/20", "22,80,443")));
+    let later = dark.sends[0].0 + Duration::from_millis(200);
+    assert_eq!(dark.sends.iter().filter(|(at, _)| *at < later).count(), 512, "and where nothing answers, not for long");
+}
+
+#[test]
+fn hosts_of_a_link_are_begun_as_fast_as_the_kernel_can_look_them_up() {
+    let network = world("10.0.0.0/22", "22,80,443", 3, 5);
+    let neighbours = Arc::new(Neighbours::new(&["10.0.0.0/23".parse().unwrap()], 100));
+    let run = network.run(&mut session(spec("10.0.0.0/22", "22,80,443")).with_neighbours(neighbours));
+    assert_exact(&network, &run);
+    let mut begun: BTreeMap<IpAddr, Duration> = BTreeMap::new();
+    for (at, to) in &run.sends {
+        begun.entry(to.ip()).or_insert(*at);
+    }
+    let mut on_link: Vec<Duration> =
+        begun.iter().filter(|(ip, _)| ip.to_string().as_str() < "10.0.2").map(|(_, at)| *at).collect();
+    on_link.sort_unstable();
+    assert_eq!(on_link.len(), 512);
+    for window in on_link.windows(101) {
+        assert!(
+            window[100] - window[0] > Duration::from_secs(3),
+            "101 neighbours within {:?}",
+            window[100] - window[0]
+        );
+    }
+    assert!(run.elapsed < Duration::from_secs(25), "{:?}", run.elapsed);
+}
+
+#[test]
 fn a_slow_host_among_fast_ones_is_not_missed() {
     let mut network = world("10.0.0.0/22", "1-20", 10, 7);
     let slow = network.hosts.get_mut(&"10.0.2.9".parse::<IpAddr>().unwrap()).unwrap();

@@ -3,11 +3,11 @@
 //! Time is cut into epochs. Each try is noted in the epoch in which it was sent: carried, if it was answered, or lost,
 //! if a later try of the same probe was answered. (A probe that is never answered says nothing.) An epoch is judged
 //! when the answers to its retransmissions have had time to come. If it lost more than is usual here, what it carried
-//! per second is what the path can carry, and becomes the limit. Then either the loss must be gone, or as much must be
-//! carried as before. If neither is so, the loss was not ours (a bad link loses the same share at any speed): the limit
-//! is taken back, and that loss is what is usual here.
-//! A limit that helped is raised a little with every clean epoch, and set anew when loss comes back: additive increase,
-//! multiplicative decrease, on the rate instead of the window, since a window is full of probes that wait in silence.
+//! per second of sending is what the path can carry, and becomes the limit. Then either the loss must be gone, or as
+//! much must be carried as before. If neither is so, the loss was not ours (a bad link loses the same share at any
+//! speed): the limit is taken back, and that loss is what is usual here. A limit that helped is raised with every clean
+//! epoch, faster and faster, and set anew when loss comes back: multiplicative decrease, on the rate instead of the
+//! window, since a window is full of probes that wait in silence.
 
 use std::time::Duration;
 
@@ -21,20 +21,29 @@ const LAG: u32 = 2;
 const EPOCHS: usize = 64;
 /// Tries of one probe that are noted.
 const TRIES: usize = 10;
-/// An epoch with fewer noted tries is not judged: three lost of a hundred could be chance.
+/// Epochs are put together until this many tries are noted: ten lost of a hundred are no chance.
 const NOTED_MIN: u32 = 100;
-/// Loss above the usual that counts as ours.
-const EXCESS: f64 = 0.03;
+/// But no more epochs than this: where hardly anything answers, a limit must not stay for want of proof.
+const TOGETHER_MAX: u32 = 4;
+/// Loss above the usual that counts as ours. Less than this costs fewer repeated probes than slowing down would gain.
+const EXCESS: f64 = 0.1;
 /// The same as a share of `usual * (1 - usual)`: the more is usual, the more it varies.
 const SPREAD: f64 = 0.5;
 /// After slowing down, ours is a loss that fell below this part of what it was.
 const OURS: f64 = 0.5;
 /// Only a slow-down to less than this shows in what is carried; smaller ones drown in the chance of who answers.
 const SHOWS: f64 = 0.8;
-/// Growth of the limit per clean epoch.
-const GROWTH: f64 = 1.04;
+/// Growth of the limit after the first clean epoch: slow, since a limit that was just set is what the path carries.
+const GROWTH: f64 = 0.02;
+/// Each further clean epoch in a row grows by so much more, up to the most: a limit that is far too low does not last.
+const GROWTH_GROWTH: f64 = 1.2;
+const GROWTH_MAX: f64 = 0.16;
 /// No limit is below this many probes per second.
-const RATE_MIN: f64 = 50.0;
+const RATE_MIN: f64 = 200.0;
+/// A limit above this many probes per second is none.
+const RATE_NO_LIMIT: f64 = 1e7;
+/// Longer gaps between two probes are rest, not sending: a burst's speed is that of the burst.
+const REST: Duration = Duration::from_millis(10);
 
 /// When the tries of a probe were sent.
 #[derive(Debug, Clone, Copy, Default)]
@@ -48,7 +57,10 @@ struct Epoch {
     sent: u32,
     carried: u32,
     lost: u32,
-    length: Duration,
+    /// Time spent sending.
+    sending: Duration,
+    /// Epochs put together.
+    count: u32,
 }
 
 /// A limit that has yet to prove itself.
@@ -74,10 +86,14 @@ pub(super) struct Throttle {
     limit: Option<f64>,
     usual_loss: f64,
     trial: Option<Trial>,
+    growth: f64,
+    /// What is being put together until it can be judged.
+    pool: Epoch,
     epochs: [Epoch; EPOCHS],
     /// Number of the running epoch.
     now: u32,
     began: Option<Duration>,
+    sent_at: Duration,
 }
 
 impl Throttle {
@@ -87,9 +103,12 @@ impl Throttle {
             limit: None,
             usual_loss: 0.0,
             trial: None,
+            growth: GROWTH,
+            pool: Epoch::default(),
             epochs: [Epoch::default(); EPOCHS],
             now: 0,
             began: None,
+            sent_at: Duration::ZERO,
         }
     }
 
@@ -109,13 +128,16 @@ impl Throttle {
     pub(super) fn sent(&mut self, now: Duration, wait: Duration, attempt: u8, history: &mut History) {
         let began = *self.began.get_or_insert(now);
         if now >= began + EPOCH_MIN.max(2 * wait) {
-            self.epoch_mut(self.now).length = now - began;
             self.began = Some(now);
             self.now = self.now.wrapping_add(1);
             *self.epoch_mut(self.now) = Epoch::default();
             self.judge(self.now.wrapping_sub(LAG + 1));
         }
-        self.epoch_mut(self.now).sent += 1;
+        let since_last = now.saturating_sub(self.sent_at).min(REST);
+        self.sent_at = now;
+        let epoch = self.epoch_mut(self.now);
+        epoch.sent += 1;
+        epoch.sending += since_last;
         if let Some(epoch) = history.epochs.get_mut(usize::from(attempt) - 1) {
             *epoch = short(self.now);
         }
@@ -142,19 +164,38 @@ impl Throttle {
         self.limit
     }
 
+    /// Takes in an epoch whose answers are in, and judges it as soon as enough is known.
     fn judge(&mut self, number: u32) {
-        let Epoch { sent, carried, lost, length } = *self.epoch_mut(number);
-        if carried + lost < NOTED_MIN || length.is_zero() {
+        let is_before_trial = self.trial.is_some_and(|trial| number.wrapping_sub(trial.from) > u32::MAX / 2);
+        if is_before_trial {
             return;
         }
-        let loss = f64::from(lost) / f64::from(carried + lost);
-        let seconds = length.as_secs_f64();
-        let carried = f64::from(carried) / seconds;
-        match self.trial {
-            // Sent before the limit was there.
-            Some(trial) if number.wrapping_sub(trial.from) > u32::MAX / 2 => {}
+        let Epoch { sent, carried, lost, sending, .. } = *self.epoch_mut(number);
+        let pool = &mut self.pool;
+        pool.sent += sent;
+        pool.carried += carried;
+        pool.lost += lost;
+        pool.sending += sending;
+        pool.count += 1;
+        let noted = pool.carried + pool.lost;
+        if noted >= NOTED_MIN {
+            let pool = std::mem::take(&mut self.pool);
+            self.decide(pool);
+        } else if pool.count >= TOGETHER_MAX {
+            let is_clean = f64::from(pool.lost) <= EXCESS * f64::from(noted);
+            self.pool = Epoch::default();
+            self.trial = None;
+            self.grow(is_clean);
+        }
+    }
+
+    fn decide(&mut self, pool: Epoch) {
+        let loss = f64::from(pool.lost) / f64::from(pool.carried + pool.lost);
+        let seconds = pool.sending.as_secs_f64().max(1e-6);
+        let (rate, carried) = (f64::from(pool.sent) / seconds, f64::from(pool.carried) / seconds);
+        let excess = EXCESS.max(SPREAD * self.usual_loss * (1.0 - self.usual_loss));
+        match self.trial.take() {
             Some(trial) => {
-                self.trial = None;
                 // Between what is carried if the loss was ours (as much) and if it was not (the limit's share).
                 let is_carried = trial.factor < SHOWS && carried > trial.carried * trial.factor.sqrt();
                 if loss > OURS * trial.loss && !is_carried {
@@ -162,17 +203,23 @@ impl Throttle {
                     self.limit = trial.limit;
                 }
             }
-            None if loss > self.usual_loss + EXCESS.max(SPREAD * self.usual_loss * (1.0 - self.usual_loss)) => {
-                let rate = f64::from(sent) / seconds;
+            None if loss > self.usual_loss + excess => {
                 let factor = (1.0 - loss) / (1.0 - self.usual_loss.min(loss));
                 self.trial = Some(Trial { loss, carried, factor, limit: self.limit, from: self.now.wrapping_add(1) });
                 self.limit = Some((self.limit.map_or(rate, |limit| limit.min(rate)) * factor).max(RATE_MIN));
+                self.growth = GROWTH;
             }
             None => {
                 self.usual_loss = self.usual_loss.min(0.9 * self.usual_loss + 0.1 * loss);
-                self.limit = self.limit.map(|limit| limit * GROWTH);
+                self.grow(true);
             }
         }
+    }
+
+    fn grow(&mut self, is_clean: bool) {
+        let growth = if is_clean { self.growth } else { 0.0 };
+        self.growth = if is_clean { (GROWTH_GROWTH * growth).min(GROWTH_MAX) } else { GROWTH };
+        self.limit = self.limit.map(|limit| limit * (1.0 + growth)).filter(|limit| *limit < RATE_NO_LIMIT);
     }
 
     fn epoch_mut(&mut self, number: u32) -> &mut Epoch {
@@ -264,7 +311,7 @@ mod tests {
     fn a_path_that_gets_better_is_used_again() {
         let mut throttle = Throttle::new();
         drive(&mut throttle, 10, 50_000, |rate| 1.0 - (5000.0 / rate).min(1.0));
-        assert!(throttle.limit().unwrap() < 8000.0);
+        assert!(throttle.limit().unwrap() < 10_000.0);
         let (sent, _) = drive(&mut throttle, 30, 50_000, |_| 0.0);
         assert!(sent > 25_000.0, "{sent}");
     }

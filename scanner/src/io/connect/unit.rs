@@ -1,6 +1,7 @@
 //! A unit in the engine: its session, and the channels to whoever asked for it.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -9,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::arena::Key;
 use crate::engine::{FINDINGS_QUEUE, ScanError, UnitOutcome, UnitProgress, UnitScan, UnitTask};
 use crate::finding::Finding;
+use crate::neighbours::Neighbours;
 use crate::plan::Plan;
 use crate::session::Session;
 
@@ -41,12 +43,12 @@ pub(super) struct Unit {
 }
 
 impl Unit {
-    pub(super) fn new(plan: Plan, task: UnitTask) -> (Self, UnitScan) {
+    pub(super) fn new(plan: Plan, task: UnitTask, neighbours: Arc<Neighbours>) -> (Self, UnitScan) {
         let (findings, findings_out) = mpsc::channel(FINDINGS_QUEUE);
         let (progress, progress_out) = watch::channel(UnitProgress::default());
         let (outcome, outcome_out) = oneshot::channel();
         let unit = Self {
-            session: Session::new(plan, task.range.clone(), task.scope, task.pace),
+            session: Session::new(plan, task.range.clone(), task.scope, task.pace).with_neighbours(neighbours),
             sockets: Vec::new(),
             range: task.range,
             cancel: task.cancel,

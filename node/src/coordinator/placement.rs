@@ -40,7 +40,14 @@ mod tests {
     use pentora_raft::command::NodeFacts;
 
     fn node(facts: NodeFacts) -> NodeRecord {
-        NodeRecord { facts, status: NodeStatus::Active, joined_at_ms: 0, started_at_ms: 0, changed_at_ms: 0 }
+        NodeRecord {
+            facts,
+            status: NodeStatus::Active,
+            draining: false,
+            joined_at_ms: 0,
+            started_at_ms: 0,
+            changed_at_ms: 0,
+        }
     }
 
     #[test]

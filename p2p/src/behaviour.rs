@@ -6,7 +6,8 @@
 //! a connection after it has closed.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use libp2p::core::transport::PortUse;
@@ -21,13 +22,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::gate::Gate;
 use crate::handle::OpenRequest;
-use crate::peers::LinkId;
+use crate::peers::{LinkId, NewLink};
 use crate::protocol::ProtocolNames;
 use crate::{Limits, PeerId, Timings};
 
 mod handler;
 mod opening;
 use handler::{Handler, ToHandler};
+use opening::Door;
 
 /// All behaviours of a mesh.
 #[derive(NetworkBehaviour)]
@@ -119,15 +121,16 @@ impl Streams {
         }
     }
 
-    fn take_up(&mut self, link: LinkId, peer: libp2p::PeerId, inbound: bool) -> Result<Handler, ConnectionDenied> {
+    fn take_up(&mut self, peer: libp2p::PeerId, new: NewLink) -> Result<Handler, ConnectionDenied> {
         let Some(peer) = PeerId::from_libp2p(&peer) else { return Err(ConnectionDenied::new(NotEd25519)) };
-        self.gate.peers.lock().connected(Instant::now(), peer, link, inbound).map_err(|reason| {
+        self.gate.peers.lock().connected(Instant::now(), peer, new).map_err(|reason| {
             tracing::info!(%peer, %reason, "connection refused");
             ConnectionDenied::new(reason)
         })?;
         let life = CancellationToken::new();
-        self.lives.insert(link, life.clone());
-        Ok(Handler::new(peer, self.gate.clone(), self.names.clone(), life, self.timings.open_timeout))
+        self.lives.insert(new.id, life.clone());
+        let door = Door { peer, gate: self.gate.clone(), names: self.names.clone(), life };
+        Ok(Handler::new(Arc::new(door), self.timings.open_timeout))
     }
 }
 
@@ -161,10 +164,10 @@ impl NetworkBehaviour for Streams {
         link: LinkId,
         peer: libp2p::PeerId,
         _: &Multiaddr,
-        _: &Multiaddr,
+        remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
         self.handshakes_in.remove(&link);
-        self.take_up(link, peer, true)
+        self.take_up(peer, NewLink { id: link, inbound: true, remote: socket_of(remote) })
     }
 
     fn handle_pending_outbound_connection(
@@ -185,12 +188,12 @@ impl NetworkBehaviour for Streams {
         &mut self,
         link: LinkId,
         peer: libp2p::PeerId,
-        _: &Multiaddr,
+        remote: &Multiaddr,
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
         self.handshakes_out.remove(&link);
-        self.take_up(link, peer, false)
+        self.take_up(peer, NewLink { id: link, inbound: false, remote: socket_of(remote) })
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
@@ -223,6 +226,11 @@ impl NetworkBehaviour for Streams {
             }
         }
     }
+}
+
+fn socket_of(address: &Multiaddr) -> Option<SocketAddr> {
+    let port = address.iter().find_map(|part| if let Protocol::Tcp(port) = part { Some(port) } else { None })?;
+    Some(SocketAddr::new(ip_of(address)?, port))
 }
 
 fn ip_of(address: &Multiaddr) -> Option<IpAddr> {

@@ -88,7 +88,7 @@ pub struct Timings {
     pub connect_timeout: Duration,
     /// Pre-shared key, noise and yamux together, on either side.
     pub handshake_timeout: Duration,
-    /// A whole [`crate::Mesh::open`], a dial included, and a whole [`crate::Mesh::dial`] per address.
+    /// A whole [`crate::Mesh::open`], a dial included.
     pub open_timeout: Duration,
     /// Looking up a host name.
     pub resolve_timeout: Duration,

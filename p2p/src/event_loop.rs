@@ -83,6 +83,10 @@ impl<W: Wire> EventLoop<W> {
                 event = self.wire.next_event() => self.on_wire_event(event),
             }
         }
+        // Half of the time that a shutdown takes at most, so that its end is still an orderly one.
+        if tokio::time::timeout(self.timings.shutdown_timeout / 2, self.wire.finish()).await.is_err() {
+            tracing::debug!("not every connection closed in time");
+        }
         tracing::debug!("mesh event loop ended");
     }
 

@@ -28,6 +28,9 @@ pub(crate) const COMMANDS_MAX: usize = 256;
 const OPEN_ATTEMPTS: u32 = 3;
 /// Pause before the second attempt, twice that before the third.
 const OPEN_PAUSE: Duration = Duration::from_millis(20);
+/// A failure that may be retried takes at least this long. A peer in back-off is known to be unreachable in
+/// microseconds, and a caller that tries again at once would keep a core busy with finding that out.
+const RETRYABLE_AFTER: Duration = Duration::from_millis(50);
 /// Events a slow listener may fall behind by before it is told that it missed some.
 const EVENTS_MAX: usize = 1024;
 
@@ -103,7 +106,8 @@ impl Mesh {
     }
 
     /// Opens a stream, dialing the peer first when it is a member with an address and not connected. Waits at most
-    /// [`Timings::open_timeout`]. Cancel-safe: a cancelled call leaves no stream behind.
+    /// [`Timings::open_timeout`]; a failure that may be retried takes 50 ms at least, so that a loop around this call does
+    /// not spin. Cancel-safe: a cancelled call leaves no stream behind.
     ///
     /// # Errors
     /// [`OpenError`]; nothing is open then.
@@ -111,7 +115,7 @@ impl Mesh {
         if class != Class::Join && !self.shared.peers.lock().is_member(peer) {
             return Err(OpenError::NotAllowed { peer, class, refused_by: self.shared.peer_id });
         }
-        let after = self.shared.timings.open_timeout;
+        let (started, after) = (Instant::now(), self.shared.timings.open_timeout);
         let opening = async {
             for attempt in 1..=OPEN_ATTEMPTS {
                 if let Some(answer) = self.ask_to_open(peer, class).await {
@@ -121,7 +125,12 @@ impl Mesh {
             }
             Err(OpenError::Unreachable { peer, reason: "its connections close before a stream is open".to_owned() })
         };
-        tokio::time::timeout(after, opening).await.unwrap_or(Err(OpenError::TimedOut { peer, class, after }))
+        let opened = tokio::time::timeout(after, opening).await;
+        let opened = opened.unwrap_or(Err(OpenError::TimedOut { peer, class, after }));
+        if opened.as_ref().is_err_and(OpenError::is_retryable) {
+            tokio::time::sleep_until(started + RETRYABLE_AFTER).await;
+        }
+        opened
     }
 
     /// One attempt; `None` when the connection that the request was handed to went away with it.
@@ -140,15 +149,21 @@ impl Mesh {
 
     /// Connects to an address, whether or not a member lives there: the first step of joining. The connection is closed
     /// again after [`Timings::pending_member_ttl`] unless its peer becomes a member. With `expected` already connected,
-    /// returns at once. Cancel-safe.
+    /// returns at once; a name with several addresses has them tried in turn, within the time for one. Cancel-safe.
     ///
     /// # Errors
     /// [`DialError`]; no connection was made then.
     pub async fn dial(&self, address: PeerAddress, expected: Option<PeerId>) -> Result<PeerId, DialError> {
+        let timings = &self.shared.timings;
+        let limit = timings.resolve_timeout + timings.connect_timeout + timings.handshake_timeout;
         let (reply, answer) = oneshot::channel();
-        let command = Command::Dial { address, expected, reply };
-        self.shared.commands.send(command).await.map_err(|_loop_ended| DialError::Closed)?;
-        answer.await.unwrap_or(Err(DialError::Closed))
+        let command = Command::Dial { address: address.clone(), expected, reply };
+        let dialing = async {
+            self.shared.commands.send(command).await.map_err(|_loop_ended| DialError::Closed)?;
+            answer.await.unwrap_or(Err(DialError::Closed))
+        };
+        let late = |_elapsed| Err(DialError::Unreachable { address, reason: format!("no answer within {limit:?}") });
+        tokio::time::timeout(limit, dialing).await.unwrap_or_else(late)
     }
 
     /// Members going up and down, from now on. A listener that falls more than 1,024 events behind gets `Lagged` and
@@ -170,8 +185,9 @@ impl Mesh {
         self.shared.peers.lock().is_connected(peer)
     }
 
-    /// Closes every connection and ends all tasks of the mesh, within [`Timings::shutdown_timeout`] or by force after
-    /// it. Open streams are lost; close them before. All handles answer `Closed` from then on.
+    /// Sends what closed and flushed streams still have on the way, closes every connection and ends all tasks of the
+    /// mesh, within [`Timings::shutdown_timeout`] or by force after it. Streams that are open then are lost. All handles
+    /// answer `Closed` from then on.
     pub async fn shutdown(&self) {
         self.shared.stop.cancel();
         self.shared.tasks.close();

@@ -3,13 +3,14 @@
 //! Membership comes from the replicated log through [`crate::Mesh::set_members`]; nothing a peer says changes it. What
 //! follows from it is decided in [`table`], which is pure.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::{PeerAddress, PeerId};
 
 mod table;
 pub(crate) use libp2p::swarm::ConnectionId as LinkId;
-pub(crate) use table::{Effect, PeerTable, Route, next_random};
+pub(crate) use table::{Effect, NewLink, PeerTable, Route, next_random};
 
 /// A member of the cluster as the replicated state describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +55,8 @@ pub struct PeerInfo {
     pub rtt: Option<Duration>,
     /// Its addresses from the member list.
     pub addresses: Vec<PeerAddress>,
+    /// The other end of its newest connection, as seen from here; the port is its listening one only if we dialed.
+    pub remote: Option<SocketAddr>,
     /// Time since the peer was last heard on any connection; `None` when it never was.
     pub last_contact: Option<Duration>,
     /// Why the last attempt to dial it failed, until one succeeds.

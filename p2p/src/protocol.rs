@@ -179,9 +179,25 @@ impl ProtocolNames {
         self.0.get(class.index()).expect("a name is made for every class").clone()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = ProtocolName> + use<> {
-        let names = Arc::clone(&self.0);
-        (0..names.len()).filter_map(move |index| names.get(index).cloned())
+    pub(crate) fn iter(&self) -> NamesIter {
+        NamesIter { names: self.clone(), next: 0 }
+    }
+}
+
+/// The names one by one.
+#[derive(Debug)]
+pub(crate) struct NamesIter {
+    names: ProtocolNames,
+    next: usize,
+}
+
+impl Iterator for NamesIter {
+    type Item = ProtocolName;
+
+    fn next(&mut self) -> Option<ProtocolName> {
+        let name = self.names.0.get(self.next)?;
+        self.next += 1;
+        Some(name.clone())
     }
 }
 

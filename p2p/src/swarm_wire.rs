@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures::StreamExt;
-use libp2p::core::transport::TransportError;
+use libp2p::core::transport::{ListenerId, TransportError};
 use libp2p::multiaddr::{Multiaddr, Protocol};
 use libp2p::ping;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
@@ -51,11 +51,11 @@ impl Mesh {
             .with_idle_connection_timeout(timings.idle_timeout)
             .with_max_negotiating_inbound_streams(NEGOTIATING_STREAMS_MAX);
         let mut swarm = Swarm::new(transport, behaviour, peer_id.to_libp2p(), swarm_config);
-        let listen_addrs = listen(&mut swarm, &config.listen)?;
+        let (listen_addrs, listeners) = listen(&mut swarm, &config.listen)?;
 
         let (command_sender, command_receiver) = mpsc::channel(COMMANDS_MAX);
         let events = events_channel();
-        let wire = SwarmWire { swarm, dials: HashMap::new(), failed: VecDeque::new() };
+        let wire = SwarmWire { swarm, listeners, dials: HashMap::new(), failed: VecDeque::new() };
         let event_loop =
             EventLoop::new(wire, timings, Arc::clone(&peers), command_receiver, events.clone(), stop.clone());
         tasks.spawn(event_loop.run());
@@ -70,15 +70,18 @@ impl Mesh {
 /// libp2p sets `SO_REUSEPORT`, with which a second process of the same user shares a busy port without an error, and
 /// half of the peers reach the wrong one. So each address is first bound without it, which fails as it should and finds
 /// the port when 0 was asked for, and is let go again. It does not listen, so nobody connects to it meanwhile.
-fn listen(swarm: &mut Swarm<MeshBehaviour>, addresses: &[SocketAddr]) -> Result<Vec<SocketAddr>, MeshError> {
+fn listen(
+    swarm: &mut Swarm<MeshBehaviour>,
+    addresses: &[SocketAddr],
+) -> Result<(Vec<SocketAddr>, Vec<ListenerId>), MeshError> {
     let failed = |address: SocketAddr| move |source| MeshError::Listen { address, source };
-    let mut bound = Vec::with_capacity(addresses.len());
+    let (mut bound, mut listeners) = (Vec::with_capacity(addresses.len()), Vec::with_capacity(addresses.len()));
     for address in addresses.iter().copied() {
         let real = free_address(address).map_err(failed(address))?;
-        swarm.listen_on(multiaddr(real)).map_err(|error| failed(real)(into_io(error)))?;
+        listeners.push(swarm.listen_on(multiaddr(real)).map_err(|error| failed(real)(into_io(error)))?);
         bound.push(real);
     }
-    Ok(bound)
+    Ok((bound, listeners))
 }
 
 /// The address with a real port, or the error that somebody else has it.
@@ -121,6 +124,7 @@ impl Executor for Tracked {
 /// See the module's description.
 struct SwarmWire {
     swarm: Swarm<MeshBehaviour>,
+    listeners: Vec<ListenerId>,
     dials: HashMap<LinkId, DialId>,
     /// Dials that failed before they began, to be told like the others.
     failed: VecDeque<WireEvent>,
@@ -194,6 +198,19 @@ impl Wire for SwarmWire {
     fn close(&mut self, _: PeerId, link: LinkId) {
         self.swarm.behaviour_mut().streams.give_up(link);
         self.swarm.close_connection(link);
+    }
+
+    async fn finish(&mut self) {
+        for listener in std::mem::take(&mut self.listeners) {
+            self.swarm.remove_listener(listener);
+        }
+        // Closing a connection first writes what its streams have in their queues; dropping it would not.
+        for peer in self.swarm.connected_peers().copied().collect::<Vec<_>>() {
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
+        while self.swarm.connected_peers().next().is_some() {
+            self.swarm.select_next_some().await;
+        }
     }
 
     async fn next_event(&mut self) -> WireEvent {

@@ -23,6 +23,9 @@ use tokio::time::timeout;
 
 use crate::{Identity, MeshError, Timings};
 
+mod linger;
+use linger::Lingering;
+
 /// What both sides say right after the pre-shared key. Sixteen fixed bytes of known plaintext give nothing away that
 /// the negotiation text after them would not.
 const GREETING: [u8; 16] = *b"pentora mesh/1\r\n";
@@ -98,7 +101,7 @@ impl Handshake {
         endpoint: ConnectedPoint,
     ) -> Result<(libp2p::PeerId, StreamMuxerBox), LinkError> {
         limit_unanswered(&socket, self.timings.silence_max);
-        let keyed = PnetConfig::new(self.psk).handshake(socket).await;
+        let keyed = PnetConfig::new(self.psk).handshake(Lingering::new(socket)).await;
         let mut keyed = keyed.map_err(|error| LinkError::handshake("nonces", error))?;
         let greeted = greet(&mut keyed).await;
         greeted.map_err(|error| LinkError::handshake("greeting", error))?;

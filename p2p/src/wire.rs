@@ -57,6 +57,9 @@ pub(crate) trait Wire: Send + 'static {
     /// Ends a connection and, at once, all streams on it.
     fn close(&mut self, peer: PeerId, link: LinkId);
 
+    /// Sends what the streams have been given, closes every connection and stops listening.
+    fn finish(&mut self) -> impl Future<Output = ()> + Send;
+
     /// The next event. Cancel-safe.
     fn next_event(&mut self) -> impl Future<Output = WireEvent> + Send;
 }

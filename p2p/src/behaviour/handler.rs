@@ -4,18 +4,17 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use libp2p::swarm::handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedOutbound};
 use libp2p::swarm::{ConnectionHandler, ConnectionHandlerEvent, StreamUpgradeError, SubstreamProtocol};
-use tokio_util::sync::CancellationToken;
 
-use super::opening::{InboundOpening, NotOpened, OutboundOpening};
-use crate::gate::{Gate, Refusal};
+use super::opening::{Door, InboundOpening, NotOpened, OutboundOpening};
+use crate::OpenError;
+use crate::gate::Refusal;
 use crate::handle::OpenRequest;
-use crate::protocol::ProtocolNames;
-use crate::{OpenError, PeerId};
 
 /// Streams of ours in their opening at a time. yamux ends the whole connection when it runs out of streams, so a burst
 /// of calls must not take them all; the rest wait for a few milliseconds.
@@ -34,11 +33,7 @@ pub(crate) enum ToHandler {
 
 /// See the module's description.
 pub(crate) struct Handler {
-    peer: PeerId,
-    gate: Gate,
-    names: ProtocolNames,
-    /// Ends when the connection is given up.
-    life: CancellationToken,
+    door: Arc<Door>,
     open_timeout: Duration,
     keep: bool,
     requests: VecDeque<OpenRequest>,
@@ -47,22 +42,16 @@ pub(crate) struct Handler {
 }
 
 impl Handler {
-    pub(crate) fn new(
-        peer: PeerId,
-        gate: Gate,
-        names: ProtocolNames,
-        life: CancellationToken,
-        open_timeout: Duration,
-    ) -> Self {
-        Self { peer, gate, names, life, open_timeout, keep: false, requests: VecDeque::new(), opening: 0, waker: None }
+    pub(crate) fn new(door: Arc<Door>, open_timeout: Duration) -> Self {
+        Self { door, open_timeout, keep: false, requests: VecDeque::new(), opening: 0, waker: None }
     }
 
     fn answer_failure(&self, request: OpenRequest, error: StreamUpgradeError<NotOpened>) {
-        let (peer, class) = (self.peer, request.class);
+        let (peer, class) = (self.door.peer, request.class);
         let answer = match error {
             StreamUpgradeError::Timeout => OpenError::TimedOut { peer, class, after: self.open_timeout },
             StreamUpgradeError::NegotiationFailed => {
-                OpenError::Unsupported { peer, class, protocol: self.names.of(class).as_ref().to_owned() }
+                OpenError::Unsupported { peer, class, protocol: self.door.names.of(class).as_ref().to_owned() }
             }
             StreamUpgradeError::Apply(NotOpened::Refused(Refusal::NotMember)) => {
                 OpenError::NotAllowed { peer, class, refused_by: peer }
@@ -88,13 +77,7 @@ impl ConnectionHandler for Handler {
     type OutboundOpenInfo = OpenRequest;
 
     fn listen_protocol(&self) -> SubstreamProtocol<InboundOpening> {
-        let opening = InboundOpening {
-            peer: self.peer,
-            gate: self.gate.clone(),
-            names: self.names.clone(),
-            life: self.life.clone(),
-        };
-        SubstreamProtocol::new(opening, ()).with_timeout(self.open_timeout)
+        SubstreamProtocol::new(InboundOpening(Arc::clone(&self.door)), ()).with_timeout(self.open_timeout)
     }
 
     fn connection_keep_alive(&self) -> bool {
@@ -109,8 +92,7 @@ impl ConnectionHandler for Handler {
                 continue;
             }
             self.opening += 1;
-            let opening =
-                OutboundOpening { peer: self.peer, name: self.names.of(request.class), life: self.life.clone() };
+            let opening = OutboundOpening { door: Arc::clone(&self.door), name: self.door.names.of(request.class) };
             let protocol = SubstreamProtocol::new(opening, request).with_timeout(self.open_timeout);
             return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
         }
@@ -122,7 +104,7 @@ impl ConnectionHandler for Handler {
         match order {
             ToHandler::Open(request) if self.requests.len() < REQUESTS_MAX => self.requests.push_back(request),
             ToHandler::Open(request) => {
-                let busy = OpenError::Busy { peer: self.peer, class: request.class };
+                let busy = OpenError::Busy { peer: self.door.peer, class: request.class };
                 let _ = request.reply.send(Err(busy));
             }
             ToHandler::Keep(keep) => self.keep = keep,

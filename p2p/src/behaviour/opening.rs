@@ -5,6 +5,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use futures::AsyncWriteExt;
@@ -16,26 +17,34 @@ use tokio_util::sync::CancellationToken;
 use crate::frame::codec::{self, Decoder, Kind};
 use crate::frame::io_half::{frame_stream, read_frame};
 use crate::gate::{Gate, Refusal};
-use crate::protocol::{ProtocolName, ProtocolNames};
+use crate::protocol::{NamesIter, ProtocolName, ProtocolNames};
 use crate::{FrameError, FrameStream, PeerId};
 
 type Opening<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
 
-/// Decides over a stream that the peer opens.
+/// What a connection's streams have in common; shared, since libp2p asks for a copy at every turn.
 #[derive(Debug)]
-pub(crate) struct InboundOpening {
+pub(crate) struct Door {
+    /// Who is at the other end.
     pub(super) peer: PeerId,
+    /// Who decides.
     pub(super) gate: Gate,
+    /// What can be asked for.
     pub(super) names: ProtocolNames,
+    /// Ends when the connection is given up.
     pub(super) life: CancellationToken,
 }
 
+/// Decides over a stream that the peer opens.
+#[derive(Debug)]
+pub(crate) struct InboundOpening(pub(super) Arc<Door>);
+
 impl UpgradeInfo for InboundOpening {
     type Info = ProtocolName;
-    type InfoIter = Box<dyn Iterator<Item = ProtocolName> + Send>;
+    type InfoIter = NamesIter;
 
-    fn protocol_info(&self) -> Self::InfoIter {
-        Box::new(self.names.iter())
+    fn protocol_info(&self) -> NamesIter {
+        self.0.names.iter()
     }
 }
 
@@ -46,15 +55,15 @@ impl InboundUpgrade<Stream> for InboundOpening {
 
     fn upgrade_inbound(self, stream: Stream, name: ProtocolName) -> Self::Future {
         Box::pin(async move {
-            if let Err(error) = self.answer(stream, name).await {
-                tracing::debug!(peer = %self.peer, %error, "an opening stream broke");
+            if let Err(error) = self.0.answer(stream, name).await {
+                tracing::debug!(peer = %self.0.peer, %error, "an opening stream broke");
             }
             Ok(())
         })
     }
 }
 
-impl InboundOpening {
+impl Door {
     async fn answer(&self, mut stream: Stream, name: ProtocolName) -> Result<(), FrameError> {
         let class = name.class;
         let admission = self.gate.admit(self.peer, class);
@@ -92,9 +101,8 @@ pub(crate) enum NotOpened {
 /// Waits for the peer's decision over a stream that we open.
 #[derive(Debug)]
 pub(crate) struct OutboundOpening {
-    pub(super) peer: PeerId,
+    pub(super) door: Arc<Door>,
     pub(super) name: ProtocolName,
-    pub(super) life: CancellationToken,
 }
 
 impl UpgradeInfo for OutboundOpening {
@@ -118,7 +126,7 @@ impl OutboundUpgrade<Stream> for OutboundOpening {
             let first = read_frame(&mut stream, &mut decoder).await.map_err(NotOpened::Failed)?;
             match first.kind {
                 // Frames that the peer sent right behind its answer stay in the decoder.
-                Kind::Accept => Ok(frame_stream(self.peer, class, stream, decoder, None, &self.life)),
+                Kind::Accept => Ok(frame_stream(self.door.peer, class, stream, decoder, None, &self.door.life)),
                 Kind::Refuse => {
                     let reason = first.payload.first().copied().unwrap_or_default();
                     Err(NotOpened::Refused(Refusal::from_byte(reason)))

@@ -157,10 +157,11 @@ impl PipeSource {
             return None;
         }
         let life = self.life.clone();
+        // What has arrived is handed over even if the connection has ended since, as it would be on a real one.
         let arrived = tokio::select! {
             biased;
-            () = life.cancelled() => Err(given_up()),
             parcel = self.arrive() => parcel.ok_or_else(gone),
+            () = life.cancelled() => Err(given_up()),
         };
         match arrived {
             Ok(Parcel { content: Some(frame), .. }) => Some(Ok(frame)),

@@ -104,6 +104,10 @@ impl Wire for MemoryWire {
         lock(&self.world).close_end(self.me, link);
     }
 
+    async fn finish(&mut self) {
+        lock(&self.world).leave(self.me, Some(self.generation));
+    }
+
     async fn next_event(&mut self) -> WireEvent {
         loop {
             let event = lock(&self.world).seats.get_mut(&self.me).and_then(|seat| seat.events.pop_front());

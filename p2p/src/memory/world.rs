@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::gate::{Gate, Peers};
-use crate::peers::{LinkId, next_random};
+use crate::peers::{LinkId, NewLink, next_random};
 use crate::wire::{DialId, WireEvent};
 use crate::{ClusterId, MeshError, PeerId, PreSharedKey};
 
@@ -182,11 +182,14 @@ impl World {
         self.next_link += 1;
         let end = |peer| End { peer, life: CancellationToken::new(), open: true };
         self.links.insert(link, Link { ends: [end(from), end(to)] });
-        let take_up = |seat: Option<&Seat>, other, inbound| {
-            seat.is_some_and(|seat| seat.peers.lock().connected(now, other, link, inbound).is_ok())
+        let [dialer, listener] = [from, to]
+            .map(|peer| self.addresses.iter().find(|(_, owner)| **owner == peer).map(|(address, _)| *address));
+        let take_up = |seat: Option<&Seat>, other, inbound, remote| {
+            let new = NewLink { id: link, inbound, remote };
+            seat.is_some_and(|seat| seat.peers.lock().connected(now, other, new).is_ok())
         };
-        let dialer_agrees = take_up(self.seats.get(&from), to, false);
-        let listener_agrees = take_up(self.seats.get(&to), from, true);
+        let dialer_agrees = take_up(self.seats.get(&from), to, false, listener);
+        let listener_agrees = take_up(self.seats.get(&to), from, true, dialer);
         self.tell(from, WireEvent::Connected { peer: to, dial: Some(dial) });
         if dialer_agrees && listener_agrees {
             self.tell(to, WireEvent::Connected { peer: from, dial: None });

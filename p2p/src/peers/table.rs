@@ -7,6 +7,7 @@
 //! and those that we are dialing ourselves.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,6 +58,14 @@ pub(crate) enum Route {
     None(String),
 }
 
+/// A connection whose handshake is done.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NewLink {
+    pub(crate) id: LinkId,
+    pub(crate) inbound: bool,
+    pub(crate) remote: Option<SocketAddr>,
+}
+
 #[derive(Debug)]
 struct Membership {
     addresses: Vec<PeerAddress>,
@@ -67,6 +76,7 @@ struct Membership {
 struct Link {
     id: LinkId,
     inbound: bool,
+    remote: Option<SocketAddr>,
     since: Instant,
     heard: Instant,
 }
@@ -193,20 +203,15 @@ impl PeerTable {
     }
 
     /// Takes up a connection whose handshake is done, or refuses it.
-    pub(crate) fn connected(
-        &mut self,
-        now: Instant,
-        peer: PeerId,
-        link: LinkId,
-        inbound: bool,
-    ) -> Result<(), NotAdmitted> {
+    pub(crate) fn connected(&mut self, now: Instant, peer: PeerId, new: NewLink) -> Result<(), NotAdmitted> {
+        let NewLink { id: link, inbound, remote } = new;
         let member = self.is_member(peer);
         if !member && inbound {
             self.admit_stranger(peer)?;
         }
         let entry = self.entries.entry(peer).or_default();
         let first = entry.links.is_empty();
-        entry.links.push(Link { id: link, inbound, since: now, heard: now });
+        entry.links.push(Link { id: link, inbound, remote, since: now, heard: now });
         entry.heard = Some(now);
         entry.last_error = None;
         let deadline = now
@@ -402,6 +407,7 @@ impl Entry {
             keep_connected: self.membership.as_ref().is_some_and(|membership| membership.keep),
             rtt: self.rtt,
             addresses: self.membership.as_ref().map(|membership| membership.addresses.clone()).unwrap_or_default(),
+            remote: self.links.last().and_then(|link| link.remote),
             last_contact: self.heard.map(|heard| now.duration_since(heard)),
             last_error: self.last_error.clone(),
         }

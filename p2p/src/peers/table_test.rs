@@ -13,6 +13,14 @@ fn link(number: usize) -> LinkId {
     LinkId::new_unchecked(number)
 }
 
+fn inbound(number: usize) -> NewLink {
+    NewLink { id: link(number), inbound: true, remote: None }
+}
+
+fn outbound(number: usize) -> NewLink {
+    NewLink { inbound: false, ..inbound(number) }
+}
+
 fn address(port: u16) -> PeerAddress {
     PeerAddress::Socket(([127, 0, 0, 1], port).into())
 }
@@ -76,7 +84,7 @@ fn a_connection_that_did_not_last_counts_as_a_failure_and_one_that_did_starts_an
     table.dial_succeeded(peer(1));
     let mut now = start;
     for number in 1..=6 {
-        table.connected(now, peer(1), link(number), false).unwrap();
+        table.connected(now, peer(1), outbound(number)).unwrap();
         now += Duration::from_millis(10);
         table.disconnected(now, peer(1), link(number));
     }
@@ -86,7 +94,7 @@ fn a_connection_that_did_not_last_counts_as_a_failure_and_one_that_did_starts_an
     assert_eq!(dials(&mut table), [peer(1)]);
     table.dial_succeeded(peer(1));
 
-    table.connected(now, peer(1), link(7), false).unwrap();
+    table.connected(now, peer(1), outbound(7)).unwrap();
     table.heard(now + seconds(10), peer(1), link(7), Duration::from_millis(1));
     now += seconds(11);
     table.disconnected(now, peer(1), link(7));
@@ -98,8 +106,8 @@ fn a_connection_that_did_not_last_counts_as_a_failure_and_one_that_did_starts_an
 fn a_member_goes_up_with_its_first_connection_and_down_with_its_last() {
     let (mut table, now) = (table(), Instant::now());
     table.set_members(now, vec![member(1, false)]);
-    table.connected(now, peer(1), link(1), true).unwrap();
-    table.connected(now, peer(1), link(2), false).unwrap();
+    table.connected(now, peer(1), inbound(1)).unwrap();
+    table.connected(now, peer(1), outbound(2)).unwrap();
     table.disconnected(now, peer(1), link(1));
     table.disconnected(now, peer(1), link(2));
     table.disconnected(now, peer(1), link(2));
@@ -119,7 +127,7 @@ fn a_third_connection_replaces_the_oldest() {
     let (mut table, now) = (table(), Instant::now());
     table.set_members(now, vec![member(1, false)]);
     for number in 1..=3 {
-        table.connected(now, peer(1), link(number), true).unwrap();
+        table.connected(now, peer(1), inbound(number)).unwrap();
     }
     let closed = table.take_effects().into_iter().find(|effect| matches!(effect, Effect::Close { .. }));
     assert!(matches!(closed, Some(Effect::Close { link: old, .. }) if old == link(1)), "{closed:?}");
@@ -130,9 +138,9 @@ fn a_third_connection_replaces_the_oldest() {
 fn who_dials_decides_whether_an_idle_connection_is_kept() {
     let (mut table, now) = (table(), Instant::now());
     table.set_members(now, vec![member(1, false), member(2, true)]);
-    table.connected(now, peer(1), link(1), true).unwrap();
-    table.connected(now, peer(1), link(2), false).unwrap();
-    table.connected(now, peer(2), link(3), false).unwrap();
+    table.connected(now, peer(1), inbound(1)).unwrap();
+    table.connected(now, peer(1), outbound(2)).unwrap();
+    table.connected(now, peer(2), outbound(3)).unwrap();
     table.set_members(now, vec![member(1, false), member(2, false)]);
     let kept = |effect| if let Effect::Keep { link, keep, .. } = effect { Some((link, keep)) } else { None };
     let kept: Vec<_> = table.take_effects().into_iter().filter_map(kept).collect();
@@ -145,28 +153,28 @@ fn strangers_have_few_places_and_members_take_none_of_them() {
     table.set_members(now, vec![member(100, false)]);
     let places = Limits::default().pending_members_max;
     for number in 0..places {
-        table.connected(now, peer(u8::try_from(number).unwrap() + 1), link(number), true).unwrap();
+        table.connected(now, peer(u8::try_from(number).unwrap() + 1), inbound(number)).unwrap();
     }
-    assert_eq!(table.connected(now, peer(50), link(50), true), Err(NotAdmitted::PendingFull));
-    table.connected(now, peer(100), link(51), true).unwrap();
-    table.connected(now, peer(51), link(52), false).expect("a connection that we made ourselves is not counted");
+    assert_eq!(table.connected(now, peer(50), inbound(50)), Err(NotAdmitted::PendingFull));
+    table.connected(now, peer(100), inbound(51)).unwrap();
+    table.connected(now, peer(51), outbound(52)).expect("a connection that we made ourselves is not counted");
     table.disconnected(now, peer(1), link(0));
-    table.connected(now, peer(50), link(53), true).unwrap();
+    table.connected(now, peer(50), inbound(53)).unwrap();
 }
 
 #[test]
 fn one_stranger_does_not_take_all_places() {
     let (mut table, now) = (table(), Instant::now());
-    table.connected(now, peer(1), link(1), true).unwrap();
-    table.connected(now, peer(1), link(2), true).unwrap();
-    assert_eq!(table.connected(now, peer(1), link(3), true), Err(NotAdmitted::PeerFull));
+    table.connected(now, peer(1), inbound(1)).unwrap();
+    table.connected(now, peer(1), inbound(2)).unwrap();
+    assert_eq!(table.connected(now, peer(1), inbound(3)), Err(NotAdmitted::PeerFull));
 }
 
 #[test]
 fn a_stranger_is_sent_away_after_its_time_unless_it_became_a_member() {
     let (mut table, now) = (table(), Instant::now());
-    table.connected(now, peer(1), link(1), true).unwrap();
-    table.connected(now, peer(2), link(2), true).unwrap();
+    table.connected(now, peer(1), inbound(1)).unwrap();
+    table.connected(now, peer(2), inbound(2)).unwrap();
     for second in 1..=30 {
         if second == 5 {
             table.set_members(now + seconds(5), vec![member(2, false)]);
@@ -188,7 +196,7 @@ fn a_stranger_is_sent_away_after_its_time_unless_it_became_a_member() {
 fn a_peer_that_answers_no_ping_is_down_and_dialed_again() {
     let (mut table, now) = (table(), Instant::now());
     table.set_members(now, vec![member(1, true)]);
-    table.connected(now, peer(1), link(1), false).unwrap();
+    table.connected(now, peer(1), outbound(1)).unwrap();
     table.heard(now + seconds(5), peer(1), link(1), Duration::from_millis(1));
     let silence = Timings::default().silence_max;
     table.tick(now + seconds(5) + silence - Duration::from_millis(1));
@@ -205,7 +213,7 @@ fn a_peer_that_answers_no_ping_is_down_and_dialed_again() {
 fn a_removed_member_is_disconnected_and_forgotten() {
     let (mut table, now) = (table(), Instant::now());
     table.set_members(now, vec![member(1, true)]);
-    table.connected(now, peer(1), link(1), true).unwrap();
+    table.connected(now, peer(1), inbound(1)).unwrap();
     table.take_effects();
     table.set_members(now, vec![]);
     let effects = table.take_effects();
@@ -245,7 +253,7 @@ fn a_peer_without_an_address_is_reached_only_over_its_own_connection() {
     assert_eq!(dials(&mut table), []);
     assert!(matches!(table.route(now, peer(1)), Route::None(_)));
     assert!(matches!(table.route(now, peer(2)), Route::None(_)));
-    table.connected(now, peer(1), link(1), true).unwrap();
+    table.connected(now, peer(1), inbound(1)).unwrap();
     assert_eq!(table.route(now, peer(1)), Route::Link(link(1)));
 }
 
@@ -269,7 +277,7 @@ fn the_same_list_again_changes_nothing() {
     let list = vec![member(1, true), member(2, false)];
     table.set_members(now, list.clone());
     table.tick(now);
-    table.connected(now, peer(1), link(1), false).unwrap();
+    table.connected(now, peer(1), outbound(1)).unwrap();
     table.take_effects();
     table.set_members(now, list);
     table.tick(now);

@@ -181,6 +181,32 @@ async fn shutdown_and_restart_under_the_same_name() {
     stream_between(&one, &mut other, Class::Work).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_was_sent_and_closed_before_a_shutdown_arrives() {
+    let (one, mut other) = connected(&Network::new(10)).await;
+    let (mut here, mut there) = stream_between(&one, &mut other, Class::Chunk).await;
+    here.send(frame("last words")).await.unwrap();
+    futures::SinkExt::close(&mut here.sink).await.unwrap();
+    one.mesh.shutdown().await;
+    assert_eq!(within(there.receive()).await.unwrap(), Some(frame("last words")));
+    assert_eq!(within(there.receive()).await.unwrap(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loop_around_a_failing_open_does_not_spin() {
+    let network = Network::new(12);
+    let (one, other) = connected(&network).await;
+    other.mesh.shutdown().await;
+    let started = Instant::now();
+    let mut attempts = 0;
+    while started.elapsed() < Duration::from_secs(10) {
+        let error = one.mesh.open(other.id(), Class::RaftAppend).await.unwrap_err();
+        assert!(matches!(error, OpenError::Unreachable { .. }), "{error}");
+        attempts += 1;
+    }
+    assert!(attempts <= 200, "{attempts}");
+}
+
 /// What a node saw, with the times, during a run full of faults.
 fn troubled_run(seed: u64) -> Vec<(Duration, PeerEvent)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();

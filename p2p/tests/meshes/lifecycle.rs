@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use futures::FutureExt;
+use bytes::Bytes;
+use futures::{FutureExt, SinkExt};
 use pentora_p2p::{Class, DialError, FrameError, FrameStream, Member, OpenError, PeerEvent};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
@@ -27,6 +28,7 @@ async fn members_to_keep_connect_by_themselves_and_their_round_trip_is_measured(
     assert!(known.connected && known.member && known.keep_connected, "{known:?}");
     assert!(known.rtt.unwrap() < Duration::from_secs(1) && known.last_contact.unwrap() < Duration::from_secs(5));
     assert_eq!(known.addresses, [other.mesh.listen_addrs()[0].into()]);
+    assert!(known.remote.unwrap().ip().is_loopback());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -184,6 +186,23 @@ async fn shutdown_ends_everything_and_frees_the_port() {
     assert_eq!(one.mesh.dial(address, None).await.unwrap_err(), DialError::Closed);
     one.mesh.shutdown().await;
     Node::start(settings);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sent_and_closed_before_a_shutdown_arrives() {
+    for _ in 0..20 {
+        let (one, mut other) = acquainted();
+        let (mut here, mut there) = stream_between(&one, &mut other, Class::Chunk).await;
+        for number in 0..20_u8 {
+            here.sink.feed(Bytes::from(vec![number; 10_000])).await.unwrap();
+        }
+        here.sink.close().await.unwrap();
+        one.mesh.shutdown().await;
+        for number in 0..20_u8 {
+            assert_eq!(within(there.receive()).await.unwrap(), Some(Bytes::from(vec![number; 10_000])));
+        }
+        assert_eq!(within(there.receive()).await.unwrap(), None);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,8 +1,10 @@
 //! The HTTP API of every node. It holds no decision of its own: it checks who asks, translates, and calls a room.
 
 mod auth;
+mod body;
 mod cluster;
 mod jobs;
+mod listen;
 mod metrics;
 mod problem;
 mod scans;
@@ -20,8 +22,10 @@ use axum::routing::{delete, get, post};
 use pentora_p2p::PreSharedKey;
 use pentora_raft::{ClusterId, Raft};
 use pentora_scanner::scope::Scope;
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+pub use listen::{Bounds, serve};
 pub use problem::ApiError;
 
 use crate::coordinator::{Sessions, SoftState, soft_state};
@@ -29,8 +33,6 @@ use crate::glue::calls::{Answer, Request as Ask};
 use crate::glue::proposer::Proposer;
 use crate::results::Exchange;
 
-/// The largest request body, in bytes: a target file with a million lines.
-const BODY_BYTES_MAX: usize = 64 << 20;
 /// How long a read waits for the index that the caller names.
 const MIN_INDEX_WITHIN: Duration = Duration::from_secs(5);
 /// How long another node's soft state is waited for; documents do without it after that.
@@ -77,7 +79,6 @@ pub struct Served {
 type Node = Arc<Served>;
 
 /// All routes.
-#[must_use]
 pub fn router(served: Node) -> Router {
     let api = Router::new()
         .route("/scans", post(scans::submit))
@@ -91,6 +92,7 @@ pub fn router(served: Node) -> Router {
         .route("/worker-tokens/{id}", delete(tokens::revoke))
         .route("/cluster", get(cluster::cluster))
         .route("/cluster/transfer-leadership", post(cluster::transfer))
+        .route_layer(from_fn_with_state(Arc::new(Semaphore::new(body::LARGE_AT_ONCE)), body::read))
         .route_layer(from_fn_with_state(Arc::clone(&served), wait_for_index))
         .route_layer(from_fn_with_state(Arc::clone(&served), auth::check));
     Router::new()
@@ -103,9 +105,10 @@ pub fn router(served: Node) -> Router {
         .method_not_allowed_fallback(|| async {
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path does not take this method")
         })
-        .layer(from_fn_with_state(Arc::clone(&served), stamp))
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        // Bodies are bounded where they are read.
+        .layer(DefaultBodyLimit::disable())
         .layer(tower_http::catch_panic::CatchPanicLayer::new())
+        .layer(from_fn_with_state(Arc::clone(&served), stamp))
         .with_state(served)
 }
 
@@ -126,9 +129,9 @@ async fn wait_for_index(State(node): State<Node>, request: Request, next: Next) 
     next.run(request).await
 }
 
-/// Every answer says which node gave it and how far that node is.
+/// Every answer says which node gave it and how far that node is, and every error is a problem document.
 async fn stamp(State(node): State<Node>, request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
+    let mut response = problem::of_rejection(next.run(request).await).await;
     let applied = *node.raft.watch_applied().borrow();
     let headers = response.headers_mut();
     headers.insert(HeaderName::from_static("pentora-index"), HeaderValue::from(applied));
@@ -154,3 +157,7 @@ impl Served {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "api/api_test.rs"]
+mod tests;

@@ -22,6 +22,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+#[cfg(test)]
+pub(crate) use embedded::start as start_embedded;
 pub use embedded::{Embedded, EmbeddedOptions, StopHandle, embedded};
 
 use crate::api::{self, Gate, Served};
@@ -192,13 +194,7 @@ impl Node {
             stop.clone(),
         ));
         tasks.spawn(serve::tend_chunks(self.raft.clone(), rooms.exchange, rooms.proposer.clone(), stop.clone()));
-        let api_stop = stop.clone();
-        let api = axum::serve(self.api, api::router(served)).with_graceful_shutdown(api_stop.cancelled_owned());
-        tasks.spawn(async move {
-            if let Err(error) = api.await {
-                tracing::error!(%error, "the API ended");
-            }
-        });
+        tasks.spawn(api::serve(self.api, api::router(served), api::Bounds::default(), stop.clone()));
         if let Some(index) = admitted_at {
             tracing::info!(index, "admitted; following the log from the leader");
         }

@@ -3,9 +3,9 @@
 //! `node.id` says which node of which cluster lives here. A directory with an identity and an emptied store is refused,
 //! because a node that forgot its votes could vote twice; it has to join again as another node.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use fs4::FileExt;
@@ -70,7 +70,7 @@ impl Home {
     /// [`HomeError`].
     pub fn open(path: &Path) -> Result<Self, HomeError> {
         let failed = |source| HomeError::Io { path: path.to_owned(), source };
-        std::fs::create_dir_all(path).map_err(failed)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -79,7 +79,10 @@ impl Home {
             .open(path.join("lock"))
             .map_err(failed)?;
         match FileExt::try_lock(&lock) {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Ok(()) => {
+                remove_half_written(path).map_err(failed)?;
+                Ok(Self { path: path.to_owned(), _lock: lock })
+            }
             Err(_held) => Err(HomeError::InUse { path: path.to_owned() }),
         }
     }
@@ -123,6 +126,12 @@ impl Home {
     /// [`HomeError`].
     pub fn save_identity(&self, identity: &NodeIdentity) -> Result<(), HomeError> {
         self.write("node.id", &codec::encode(Kind::Identity, identity))
+    }
+
+    /// Whether the node's key is there. Where a node has an identity and no key, it is another peer than was admitted.
+    #[must_use]
+    pub fn has_key(&self) -> bool {
+        self.path.join("mesh.key").exists()
     }
 
     /// The node's key, made at the first call.
@@ -183,6 +192,17 @@ impl Home {
     }
 }
 
+/// Removes what a crash left under a temporary name, before its mode or contents can be mistaken for anything.
+fn remove_half_written(path: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(path)?.flatten() {
+        let entry = entry.path();
+        if entry.extension().is_some_and(|extension| extension == "tmp") {
+            std::fs::remove_file(entry)?;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -216,5 +236,20 @@ mod tests {
         assert!(matches!(Home::open(dir.path()), Err(HomeError::InUse { .. })));
         std::fs::write(dir.path().join("node.id"), b"half").unwrap();
         assert!(home.identity().unwrap_err().to_string().contains("node.id"));
+    }
+
+    #[test]
+    fn the_directory_is_the_owners_and_what_a_crash_left_half_written_is_gone_at_the_next_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("n1");
+        drop(Home::open(&path).unwrap());
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+        std::fs::write(path.join("node.id.tmp"), b"half").unwrap();
+        std::fs::write(path.join("admin.token.tmp"), b"half").unwrap();
+        let home = Home::open(&path).unwrap();
+        assert_eq!(home.identity().unwrap(), None);
+        assert!(std::fs::read_dir(&path).unwrap().all(|entry| entry.unwrap().file_name() == "lock"));
+        home.save_admin_token("secret").unwrap();
+        assert_eq!(std::fs::metadata(path.join("admin.token")).unwrap().permissions().mode() & 0o777, 0o600);
     }
 }

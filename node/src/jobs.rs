@@ -14,7 +14,7 @@ use pentora_raft::state::{Needs, Partition, Priority};
 use pentora_raft::{Digest, JobId, NodeId, Raft, Response};
 use pentora_scanner::port::{PortError, PortSet};
 use pentora_scanner::scope::{Scope, ScopeError};
-use pentora_scanner::spec::{ScanSpec, SpecError, UnknownChoice};
+use pentora_scanner::spec::{EngineChoice, ScanSpec, SpecError, UnknownChoice};
 use pentora_scanner::target::{TargetError, TargetSet};
 
 use crate::coordinator::placement;
@@ -24,6 +24,8 @@ use crate::results::Exchange;
 
 /// How long a worker waits for the entry that granted its unit before it asks another node for the spec.
 const SPEC_WAIT: Duration = Duration::from_secs(5);
+/// How long a large spec may take to be on two nodes' disks before the submission is refused.
+const SPEC_KEPT_WITHIN: Duration = Duration::from_secs(10);
 /// Networks that a job is split by, at most; a cluster with more is served by its most specific ones.
 const NETWORKS_MAX: usize = 128;
 /// Longest title of a job, in characters.
@@ -65,6 +67,12 @@ pub enum RefusedRequest {
         part: String,
         /// Each node's reason.
         reasons: Vec<(String, String)>,
+    },
+    /// Its spec is too large for the log and could not be kept by two nodes.
+    #[error("the targets could not be kept on two nodes within {} s: the disk is full or other nodes do not answer", within.as_secs())]
+    NotDurable {
+        /// How long it was tried.
+        within: Duration,
     },
     /// It was not put into the log.
     #[error(transparent)]
@@ -113,6 +121,7 @@ pub fn prepare(request: ScanRequest, scope: &Scope, raft: &Raft) -> Result<Prepa
         profile: choice(request.profile.as_deref(), ScanSpec::default().profile)?,
     };
     spec.validate()?;
+    can_be_done(&spec)?;
     let partitions =
         parts.into_iter().map(|(targets, needs)| Partition { target_count: targets.count(), needs }).collect();
     Ok(Prepared { spec, partitions, request })
@@ -121,7 +130,7 @@ pub fn prepare(request: ScanRequest, scope: &Scope, raft: &Raft) -> Result<Prepa
 /// Puts a prepared request into the log. `key` makes a repeated request the same job.
 ///
 /// # Errors
-/// [`RefusedRequest::Unavailable`].
+/// [`RefusedRequest::Unavailable`] and [`RefusedRequest::NotDurable`].
 pub async fn submit(
     prepared: Prepared,
     key: Option<&str>,
@@ -136,7 +145,10 @@ pub async fn submit(
         SpecRef::Inline(bytes)
     } else {
         let digest = Digest::of(&bytes);
-        SpecRef::Chunk { digest, holders: exchange.make_durable(digest, bytes.into()).await }
+        proposer.leader().await?;
+        let kept = tokio::time::timeout(SPEC_KEPT_WITHIN, exchange.make_durable(digest, bytes.into())).await;
+        let holders = kept.map_err(|_elapsed| RefusedRequest::NotDurable { within: SPEC_KEPT_WITHIN })?;
+        SpecRef::Chunk { digest, holders }
     };
     let targets = partitions.iter().map(|part| part.target_count).sum();
     let count = u32::try_from(partitions.len()).unwrap_or(u32::MAX);
@@ -182,6 +194,17 @@ pub async fn spec_of(raft: &Raft, exchange: &Exchange, lease: LeaseRef) -> Resul
         SpecRef::Chunk { digest, holders } => exchange.fetch(digest, &holders).await?.to_vec(),
     };
     decode_spec(&bytes).map(Arc::new).map_err(|error| error.to_string())
+}
+
+/// Refuses what no engine of this release can do, before a job is made that could only fail.
+fn can_be_done(spec: &ScanSpec) -> Result<(), RefusedRequest> {
+    if spec.ports.udp_count() > 0 {
+        return Err(RefusedRequest::Field("UDP ports cannot be scanned by this release; name TCP ports only"));
+    }
+    if spec.engine == EngineChoice::Raw {
+        return Err(RefusedRequest::Field("there is no raw engine in this release; leave --engine out"));
+    }
+    Ok(())
 }
 
 fn targets_of(request: &ScanRequest) -> Result<TargetSet, TargetError> {
@@ -288,3 +311,7 @@ fn check_eligible(part: &TargetSet, needs: &Needs, raft: &Raft) -> Result<(), Re
     let reasons = reasons.into_iter().map(|(name, reason)| (name, reason.unwrap_or_default())).collect();
     Err(RefusedRequest::NoEligibleNode { part, reasons })
 }
+
+#[cfg(test)]
+#[path = "jobs/jobs_test.rs"]
+mod tests;

@@ -9,6 +9,10 @@ use crate::document::Problem;
 use crate::glue::proposer::Unavailable;
 use crate::jobs::RefusedRequest;
 
+const PROBLEM_JSON: &str = "application/problem+json";
+/// The longest plain-text error that is taken over, in bytes.
+const REJECTION_BYTES_MAX: usize = 4096;
+
 /// An error of the API.
 #[derive(Debug)]
 pub struct ApiError {
@@ -47,12 +51,34 @@ impl IntoResponse for ApiError {
         let body = serde_json::to_vec(&self.problem).unwrap_or_default();
         let mut response = (self.status, body).into_response();
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }
+}
+
+/// Makes a problem document of an error that a layer below the handlers answered in plain text.
+pub(super) async fn of_rejection(response: Response) -> Response {
+    let status = response.status();
+    let is_error = status.is_client_error() || status.is_server_error();
+    let is_problem = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == PROBLEM_JSON);
+    if !is_error || is_problem {
+        return response;
+    }
+    let code = match status {
+        StatusCode::NOT_FOUND => "not_found",
+        StatusCode::PAYLOAD_TOO_LARGE => "too_large",
+        status if status.is_server_error() => "internal",
+        _ => "bad_request",
+    };
+    let text = axum::body::to_bytes(response.into_body(), REJECTION_BYTES_MAX).await.unwrap_or_default();
+    let detail = match String::from_utf8_lossy(&text).trim() {
+        "" => "the request was not understood".to_owned(),
+        text => text.to_owned(),
+    };
+    ApiError::new(status, code, detail).into_response()
 }
 
 impl From<Refusal> for ApiError {
@@ -96,6 +122,9 @@ impl From<RefusedRequest> for ApiError {
                 let detail = format!("{detail}: {}", listed.join("; "));
                 let reasons = reasons.into_iter().map(|(node, reason)| (node, Value::from(reason))).collect();
                 Self::new(StatusCode::CONFLICT, "no_eligible_node", detail).with("nodes", Value::Object(reasons))
+            }
+            RefusedRequest::NotDurable { .. } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_durable", detail).retry_after(5)
             }
             RefusedRequest::Unavailable(unavailable) => unavailable.into(),
         }

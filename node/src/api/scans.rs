@@ -1,5 +1,7 @@
 //! `POST /scans`.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -21,7 +23,11 @@ pub(super) async fn submit(State(node): State<Node>, headers: HeaderMap, body: B
     if key.is_some_and(|key| key.is_empty() || key.len() > KEY_BYTES_MAX) {
         return Err(ApiError::bad_request("the Idempotency-Key has no or more than 256 characters"));
     }
-    let prepared = jobs::prepare(request, &node.scope, &node.raft)?;
+    // Parsing a target file of a million lines takes long enough to hold up others on this thread.
+    let (scope, raft) = (Arc::clone(&node.scope), node.raft.clone());
+    let prepared = tokio::task::spawn_blocking(move || jobs::prepare(request, &scope, &raft)).await;
+    let prepared =
+        prepared.map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string()))??;
     let own = node.raft.node();
     let accepted = jobs::submit(prepared, key, &node.proposer, &node.exchange, own, node.max_attempts).await?;
     let document = ScanAccepted {

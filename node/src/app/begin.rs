@@ -65,6 +65,12 @@ pub(super) async fn enter(
             Failure::new(ExitCode::Failure, format!("{} has lost its mesh.psk", home.path().display()))
                 .next("copy mesh.psk from another node of the cluster")
         })?;
+        if !home.has_key() {
+            let failure = Failure::new(ExitCode::Failure, format!("{} has lost its mesh.key", home.path().display()));
+            return Err(failure
+                .because(format!("the cluster admitted node {} under that key and knows it by no other", identity.name))
+                .next("restore mesh.key, or join again with a new token, another --name and an empty --data-dir"));
+        }
         let (mesh, incoming) = start_mesh(home, config, psk, identity.cluster)?;
         mesh.set_members(members(&identity.members));
         return Ok((mesh, incoming, identity, None));

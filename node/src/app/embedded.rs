@@ -68,6 +68,13 @@ impl StopHandle {
 /// # Errors
 /// Why it could not start.
 pub async fn embedded(options: EmbeddedOptions) -> Result<Embedded, Failure> {
+    let (served, stop) = start(options.name, Gate::Open, Digest::of(&[])).await?;
+    Ok(Embedded { client: Client::in_process(api::router(served), None), stop })
+}
+
+/// A node in this process and what its API serves from; `admin_token` is the digest of the token that [`Gate::Token`]
+/// lets in.
+pub(crate) async fn start(name: String, gate: Gate, admin_token: Digest) -> Result<(Arc<Served>, StopHandle), Failure> {
     let failed = |why: String| Failure::new(ExitCode::Failure, "the embedded node did not start").because(why);
     let network = Network::default();
     let (transport, _no_peers) = network.join(FIRST_NODE);
@@ -77,14 +84,13 @@ pub async fn embedded(options: EmbeddedOptions) -> Result<Embedded, Failure> {
         .map_err(|error| failed(error.to_string()))?;
     raft.initialize("embedded").await.map_err(|error| failed(error.to_string()))?;
     let cluster = ClusterId::default();
-    begin_cluster(&raft, cluster, facts(&options.name), Digest::of(&[])).await?;
+    begin_cluster(&raft, cluster, facts(&name), admin_token).await?;
     let coordinator = CoordinatorConfig { heartbeat: HEARTBEAT, grace: GRACE, plan: PlanConfig::default() };
-    let making =
-        Making { name: &options.name, raft: raft.clone(), mesh: None, store: ChunkStore::memory(), coordinator };
+    let making = Making { name: &name, raft: raft.clone(), mesh: None, store: ChunkStore::memory(), coordinator };
     let rooms = Rooms::make(making)?;
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let served = Arc::new(Served {
-        name: options.name,
+        name,
         cluster,
         psk: None,
         raft: raft.clone(),
@@ -93,14 +99,13 @@ pub async fn embedded(options: EmbeddedOptions) -> Result<Embedded, Failure> {
         sessions: Arc::clone(&rooms.sessions),
         scope: rooms.scope,
         max_attempts: ATTEMPTS_MAX,
-        gate: Gate::Open,
+        gate,
         started: Instant::now(),
         tasks: tasks.clone(),
     });
     tasks.spawn(rooms.worker.run(rooms.sessions, None, stop.clone()));
     tasks.spawn(rooms.coordinator.run(stop.clone()));
-    let client = Client::in_process(api::router(served), None);
-    Ok(Embedded { client, stop: StopHandle { stop, tasks, raft } })
+    Ok((served, StopHandle { stop, tasks, raft }))
 }
 
 fn facts(name: &str) -> NodeFacts {

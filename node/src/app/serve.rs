@@ -129,10 +129,6 @@ async fn answer(request: Request, doors: &Doors) -> Answer {
             Err(error) => Answer::Unavailable(error.to_string()),
         },
         Request::Soft => Answer::Soft(soft_state(&doors.raft, &doors.sessions)),
-        Request::GetSpec(job) => match doors.raft.read(|state| state.spec(job).cloned()) {
-            Some(SpecRef::Inline(bytes)) => Answer::Spec(bytes),
-            _ => Answer::NotFound,
-        },
         Request::TransferLeader(to) => match doors.raft.transfer_leader(to).await {
             Ok(()) => Answer::Done,
             Err(error) => Answer::Unavailable(error.to_string()),
@@ -150,9 +146,11 @@ pub(super) async fn tend_chunks(raft: Raft, exchange: Exchange, proposer: Propos
             () = stop.cancelled() => return,
             () = tokio::time::sleep(TEND) => {}
         }
-        look = look.wrapping_add(1);
+        // Without a leader a finished unit may wait for long to be counted, and so may what holds it: its chunk. Garbage
+        // is looked for only after a leader was there for the whole time since.
+        look = if raft.status().leader.is_some() { look.wrapping_add(1) } else { 0 };
         repair(&raft, &exchange, &proposer).await;
-        if look.is_multiple_of(GARBAGE_EVERY) {
+        if look > 0 && look.is_multiple_of(GARBAGE_EVERY) {
             let wanted = wanted(&raft);
             match exchange.store().collect_garbage(wanted).await {
                 Ok(removed) if removed > 0 => tracing::info!(removed, "chunks that nothing names were removed"),
@@ -209,3 +207,7 @@ fn wanted(raft: &Raft) -> BTreeSet<Digest> {
         state.chunks().map(|(_, chunk)| chunk.digest).chain(specs).collect()
     })
 }
+
+#[cfg(test)]
+#[path = "serve/serve_test.rs"]
+mod tests;

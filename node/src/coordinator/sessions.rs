@@ -291,3 +291,7 @@ impl Inner {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "sessions/sessions_test.rs"]
+mod tests;

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use pentora_p2p::{Class, FrameError, FrameStream, Mesh, OpenError, PeerId};
 use pentora_raft::codec::{self, CodecError, Kind};
 use pentora_raft::command::Command;
-use pentora_raft::{Digest, JobId, NodeId, Response};
+use pentora_raft::{Digest, NodeId, Response};
 use serde::{Deserialize, Serialize};
 
 use crate::coordinator::SoftState;
@@ -40,8 +40,6 @@ pub enum Request {
     },
     /// Give what only the leader knows: contacts, lags, work in progress.
     Soft,
-    /// Give a job's spec.
-    GetSpec(JobId),
     /// Hand leadership to a node; for the leader.
     TransferLeader(NodeId),
 }
@@ -74,8 +72,6 @@ pub enum Answer {
     Done,
     /// What the leader knows.
     Soft(SoftState),
-    /// A spec's bytes.
-    Spec(Vec<u8>),
 }
 
 /// A call that brought no answer. What it asked for may or may not have happened.
@@ -104,11 +100,14 @@ pub enum CallError {
     Unexpected(&'static str),
 }
 
+/// Streams that no call uses.
+type Idle = HashMap<(PeerId, Class), Vec<FrameStream>>;
+
 /// Calls to other nodes. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Calls {
     mesh: Mesh,
-    idle: Arc<Mutex<HashMap<(PeerId, Class), Vec<FrameStream>>>>,
+    idle: Arc<Mutex<Idle>>,
 }
 
 impl Calls {

@@ -6,7 +6,8 @@
 use std::time::{Duration, Instant};
 
 use pentora_p2p::PeerId;
-use pentora_raft::command::Command;
+use pentora_raft::codec;
+use pentora_raft::command::{Command, ENTRY_BYTES_MAX};
 use pentora_raft::{Applied, NodeId, ProposeError, Raft, Refusal, Response};
 
 use super::calls::{Answer, Calls, Request};
@@ -52,6 +53,12 @@ impl Proposer {
     /// # Errors
     /// [`Unavailable`].
     pub async fn propose(&self, command: Command) -> Result<Applied, Unavailable> {
+        // Also held here, because a call that large would not fit a frame on its way to the leader.
+        let bytes = codec::encoded_len(&command);
+        if bytes > ENTRY_BYTES_MAX {
+            let what = format!("it takes {bytes} bytes, an entry of the log at most {ENTRY_BYTES_MAX}");
+            return Err(Refusal::Malformed { what }.into());
+        }
         let end = Instant::now() + PROPOSE_WITHIN;
         let mut last = String::from("no leader is known");
         loop {
@@ -103,6 +110,23 @@ impl Proposer {
     /// Waits until another node than `leader` is known to lead. Cancel-safe.
     async fn succeeded(&self, leader: NodeId) {
         while self.raft.status().leader.is_none_or(|now| now == leader) {
+            self.raft.status_changed(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Who leads, waiting through an election.
+    ///
+    /// # Errors
+    /// [`Unavailable::QuorumLost`] where nobody does for as long as a proposal would be tried.
+    pub async fn leader(&self) -> Result<NodeId, Unavailable> {
+        let end = Instant::now() + PROPOSE_WITHIN;
+        loop {
+            if let Some(leader) = self.raft.status().leader {
+                return Ok(leader);
+            }
+            if Instant::now() >= end {
+                return Err(Unavailable::QuorumLost { reason: format!("no leader is known; {}", self.who_votes()) });
+            }
             self.raft.status_changed(LOOK_AGAIN).await;
         }
     }

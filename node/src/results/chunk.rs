@@ -80,7 +80,7 @@ mod tests {
     fn chunk(hosts: u8) -> Chunk {
         let record = |host: u8| HostRecord {
             address: [10, 0, 0, host].into(),
-            name: (host % 3 == 0).then(|| "db.example".into()),
+            name: host.is_multiple_of(3).then(|| "db.example".into()),
             state: HostState::Up,
             reason: Reason::SynAck,
             ports: vec![PortRecord {

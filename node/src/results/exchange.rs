@@ -18,6 +18,9 @@ const COPY_WITHIN: Duration = Duration::from_secs(20);
 /// How long to wait before a chunk that could not be made durable is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 
+/// The longest pause between tries to write to a disk that refuses: soon after room was made, without flooding the log.
+const RETRY_MAX: Duration = Duration::from_secs(8);
+
 /// The chunks of all nodes, as this node reaches them. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Exchange {
@@ -42,12 +45,11 @@ impl Exchange {
     /// Keeps a chunk here and on a second node, and answers who holds it. Tries until it is done: a unit whose results
     /// are not durable is not done.
     pub async fn make_durable(&self, digest: Digest, bytes: Bytes) -> Vec<NodeId> {
-        loop {
-            match self.store.put(digest, bytes.clone()).await {
-                Ok(()) => break,
-                Err(error) => tracing::error!(%error, "results cannot be written; trying again"),
-            }
-            tokio::time::sleep(RETRY).await;
+        let mut pause = RETRY;
+        while let Err(error) = self.store.put(digest, bytes.clone()).await {
+            tracing::error!(%error, "results cannot be written; trying again");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RETRY_MAX);
         }
         let own = self.raft.node();
         let mut holders = vec![own];

@@ -33,6 +33,11 @@ struct Inner {
 #[derive(Debug, Default)]
 pub struct Units(Mutex<Inner>);
 
+/// Leases with how many of their targets are done.
+pub(super) type Progress = Vec<(LeaseRef, u64)>;
+/// Targets per second, by job.
+pub(super) type Rates = Vec<(JobId, f64)>;
+
 /// A unit that was begun.
 #[derive(Debug, Clone)]
 pub(super) struct Begun {
@@ -85,7 +90,7 @@ impl Units {
     }
 
     /// What a beat says: each lease with its progress, and the rates.
-    pub(super) fn beat(&self) -> (Vec<(LeaseRef, u64)>, Vec<(JobId, f64)>) {
+    pub(super) fn beat(&self) -> (Progress, Rates) {
         let inner = self.lock();
         let leases = inner.running.iter().map(|(reference, running)| (*reference, running.targets_done)).collect();
         (leases, inner.rates.iter().map(|(job, rate)| (*job, *rate)).collect())

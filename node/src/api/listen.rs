@@ -1,0 +1,142 @@
+//! The API's socket: a bounded number of connections, and a bounded time for each request's head.
+//!
+//! `axum::serve` takes connections without limit and waits for a head for ever, so that one client that opens
+//! thousands of connections and sends a byte now and then would use up memory and file descriptors.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Connections at once; more wait in the kernel. Ours: far more than dashboards and scripts need, and at 30 KiB each
+/// no burden.
+pub(super) const CONNECTIONS_MAX: usize = 512;
+/// How long a client may take for a request's head, and a connection may idle between requests.
+pub(super) const HEAD_WITHIN: Duration = Duration::from_secs(15);
+/// How long to wait where the system has no file descriptor for a connection.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// How much is let in.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Connections at once.
+    pub connections: usize,
+    /// The time for a request's head.
+    pub head_within: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { connections: CONNECTIONS_MAX, head_within: HEAD_WITHIN }
+    }
+}
+
+/// Serves `router` on `listener` until `stop`, then lets requests in flight end.
+pub async fn serve(listener: TcpListener, router: Router, bounds: Bounds, stop: CancellationToken) {
+    let places = Arc::new(Semaphore::new(bounds.connections));
+    let connections = TaskTracker::new();
+    loop {
+        let accepted = async {
+            let place = Arc::clone(&places).acquire_owned().await;
+            (place, listener.accept().await)
+        };
+        let (place, accepted) = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            accepted = accepted => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let serving = one(stream, router.clone(), bounds.head_within, stop.clone());
+                connections.spawn(async move {
+                    serving.await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection to the API was not taken");
+                tokio::time::sleep(ACCEPT_AGAIN).await;
+            }
+        }
+    }
+    connections.close();
+    connections.wait().await;
+}
+
+async fn one(stream: TcpStream, router: Router, head_within: Duration, stop: CancellationToken) {
+    // Answers are small and waited for; where this fails they are only slower.
+    drop(stream.set_nodelay(true));
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(head_within);
+    let connection = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection to the API ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    async fn started(bounds: Bounds) -> (std::net::SocketAddr, CancellationToken, tokio::task::JoinSet<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().route("/", axum::routing::get(|| async { "here" }));
+        let stop = CancellationToken::new();
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(serve(listener, router, bounds, stop.clone()));
+        (address, stop, tasks)
+    }
+
+    async fn ask(stream: &mut TcpStream) -> String {
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        text
+    }
+
+    #[tokio::test]
+    async fn a_head_that_never_ends_costs_its_connection_and_frees_its_place() {
+        let bounds = Bounds { connections: 2, head_within: Duration::from_millis(200) };
+        let (address, stop, mut tasks) = started(bounds).await;
+        let mut slow = Vec::new();
+        for _ in 0..2 {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(b"GET / HTTP/1.1\r\nHo").await.unwrap();
+            slow.push(stream);
+        }
+        // Both places are taken, so this answer is proof that one was freed.
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let answer = tokio::time::timeout(Duration::from_secs(10), ask(&mut stream)).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("here"), "{answer}");
+        stop.cancel();
+        tokio::time::timeout(Duration::from_secs(10), tasks.join_next()).await.unwrap().unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn stopping_ends_idle_connections_at_once() {
+        let (address, stop, mut tasks) = started(Bounds::default()).await;
+        let mut idle = TcpStream::connect(address).await.unwrap();
+        idle.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut first = [0; 12];
+        idle.read_exact(&mut first).await.unwrap();
+        stop.cancel();
+        tokio::time::timeout(Duration::from_secs(5), tasks.join_next()).await.unwrap().unwrap().unwrap();
+    }
+}

@@ -1,0 +1,266 @@
+use bytes::Bytes;
+use pentora_p2p::memory::Network;
+use pentora_p2p::{Identity, Mesh, MeshConfig, PeerAddress, PreSharedKey};
+use pentora_raft::codec::{self, Kind};
+use pentora_raft::command::{NewToken, NodeFacts, NodeRole};
+use pentora_raft::state::FIRST_NODE;
+use pentora_raft::store::Storage;
+use pentora_raft::{ClusterId, Config, Profile, TokenId};
+
+use super::*;
+use crate::app::{Making, Rooms, begin_cluster, facts};
+use crate::coordinator::{CoordinatorConfig, PlanConfig};
+use crate::glue::MeshTransport;
+use crate::glue::proposer::Unavailable;
+use crate::join::JoinError;
+use crate::join::token::JoinToken;
+use crate::results::ChunkStore;
+
+const CLUSTER: ClusterId = ClusterId([9; 16]);
+
+/// Nodes in this process over a mesh in memory.
+struct Town {
+    network: Network,
+    psk: PreSharedKey,
+}
+
+/// One of them.
+struct House {
+    mesh: Mesh,
+    raft: Raft,
+    proposer: Proposer,
+    exchange: Exchange,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Town {
+    fn new() -> Self {
+        Self { network: Network::new(3), psk: PreSharedKey::generate() }
+    }
+
+    fn mesh(&self, host: u8) -> (Mesh, Incoming) {
+        let cluster = pentora_p2p::ClusterId::from_bytes(CLUSTER.0);
+        let mut config = MeshConfig::new(Identity::generate(), self.psk.clone(), cluster);
+        config.listen = vec![([10, 0, 0, host], 7400).into()];
+        self.network.start(config).unwrap()
+    }
+
+    async fn first(&self) -> House {
+        let (mesh, incoming) = self.mesh(1);
+        let house = House::open(FIRST_NODE, mesh, incoming, Vec::new()).await;
+        house.raft.initialize(&house.mesh.peer_id().to_string()).await.unwrap();
+        begin_cluster(&house.raft, CLUSTER, said("first", &house.mesh), Digest::of(b"admin")).await.unwrap();
+        house
+    }
+
+    /// A second node that joined through the first and follows its log.
+    async fn second(&self, first: &House) -> House {
+        let token = self.token(first, 1).await;
+        let (mesh, incoming) = self.mesh(2);
+        let welcome = join::knock(&mesh, first_address(), &token, said("second", &mesh)).await.unwrap();
+        assert_eq!(welcome.cluster, CLUSTER);
+        mesh.set_members(super::super::begin::members(&welcome.members));
+        let house = House::open(welcome.node, mesh, incoming, welcome.members).await;
+        assert!(house.raft.wait_applied(welcome.index, Duration::from_secs(20)).await, "the log did not come");
+        house
+    }
+
+    async fn token(&self, house: &House, uses: u32) -> JoinToken {
+        let token = JoinToken::generate(CLUSTER, &self.psk);
+        let new = NewToken {
+            token: token.id,
+            secret: token.secret_digest(),
+            name: "t".into(),
+            ttl_ms: 60_000,
+            uses,
+            role: NodeRole::Auto,
+            region: None,
+            networks: None,
+        };
+        house.proposer.propose(Command::CreateToken(new)).await.unwrap();
+        token
+    }
+}
+
+impl House {
+    async fn open(node: NodeId, mesh: Mesh, incoming: Incoming, members: Vec<(String, Vec<String>)>) -> Self {
+        let config = Config { profile: Profile::Fast, ..Config::default() };
+        let raft = Raft::start(node, config, &Storage::Memory, MeshTransport::new(mesh.clone())).await.unwrap();
+        let coordinator = CoordinatorConfig {
+            heartbeat: Duration::from_millis(100),
+            grace: Duration::from_secs(60),
+            plan: PlanConfig::default(),
+        };
+        let name = &node.to_string();
+        let making =
+            Making { name, raft: raft.clone(), mesh: Some(mesh.clone()), store: ChunkStore::memory(), coordinator };
+        let rooms = Rooms::make(making).unwrap();
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let (proposer, exchange) = (rooms.proposer.clone(), rooms.exchange.clone());
+        let doors = Doors {
+            raft: raft.clone(),
+            proposer: rooms.proposer,
+            exchange: rooms.exchange,
+            sessions: Arc::clone(&rooms.sessions),
+        };
+        tasks.spawn(streams(incoming, doors, tasks.clone(), stop.clone()));
+        tasks.spawn(rooms.coordinator.run(stop.clone()));
+        tasks.spawn(rooms.worker.run(rooms.sessions, Some(mesh.clone()), stop.clone()));
+        tasks.spawn(facts::keep_members(raft.clone(), mesh.clone(), members, stop.clone()));
+        Self { mesh, raft, proposer, exchange, stop, tasks }
+    }
+
+    async fn close(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        assert!(tokio::time::timeout(Duration::from_secs(10), self.tasks.wait()).await.is_ok(), "tasks do not end");
+        self.raft.shutdown().await;
+        self.mesh.shutdown().await;
+    }
+}
+
+fn first_address() -> PeerAddress {
+    "10.0.0.1:7400".parse().unwrap()
+}
+
+fn said(name: &str, mesh: &Mesh) -> NodeFacts {
+    NodeFacts {
+        name: name.into(),
+        peer: mesh.peer_id().to_string(),
+        addresses: mesh.listen_addrs().iter().map(ToString::to_string).collect(),
+        version: "test".into(),
+        max_concurrent_scans: 1,
+        max_targets_per_scan: 1,
+        ..NodeFacts::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_is_admitted_by_its_token_once_and_told_why_it_is_not() {
+    let town = Town::new();
+    let first = town.first().await;
+    let token = town.token(&first, 1).await;
+    let (mesh, _incoming) = town.mesh(5);
+    let refusal = async |token: &JoinToken, name: &str, mesh: &Mesh| match join::knock(
+        mesh,
+        first_address(),
+        token,
+        said(name, mesh),
+    )
+    .await
+    {
+        Err(JoinError::Refused { code, message }) => (code, message),
+        other => panic!("{other:?}"),
+    };
+    let unknown = JoinToken::generate(CLUSTER, &town.psk);
+    assert_eq!(refusal(&unknown, "x", &mesh).await.0, "token_unknown");
+    assert_eq!(refusal(&token, "first", &mesh).await.0, "name_taken");
+    let welcome = join::knock(&mesh, first_address(), &token, said("x", &mesh)).await.unwrap();
+    let again = join::knock(&mesh, first_address(), &token, said("x", &mesh)).await;
+    assert!(again.is_ok_and(|again| again.node == welcome.node), "a crash before its answer was kept loses no token");
+    let (other, _incoming) = town.mesh(6);
+    let (code, message) = refusal(&token, "y", &other).await;
+    assert!(message.contains("used"), "{code}: {message}");
+    first.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_of_an_unknown_version_cut_short_or_of_another_kind_end_their_stream_and_nothing_else() {
+    let town = Town::new();
+    let first = town.first().await;
+    let token = town.token(&first, 1).await;
+    let (mesh, _incoming) = town.mesh(5);
+    let peer = mesh.dial(first_address(), None).await.unwrap();
+    let good = codec::encode(Kind::WorkFrame, &7u64);
+    for frame in [vec![], vec![1], vec![9, 8, 1, 2, 3], vec![1, 8, 0xff, 0xff, 0xff], good, vec![0; 60_000]] {
+        let mut stream = mesh.open(peer, Class::Join).await.unwrap();
+        stream.send(Bytes::from(frame.clone())).await.unwrap();
+        let answer = tokio::time::timeout(Duration::from_secs(5), stream.receive()).await.expect("an end");
+        assert!(!matches!(answer, Ok(Some(_))), "{:?} was answered", frame.get(..8.min(frame.len())));
+    }
+    for class in [Class::Work, Class::Admin, Class::Chunk, Class::RaftControl] {
+        let refused = match mesh.open(peer, class).await {
+            Err(_refused) => true,
+            Ok(mut stream) => {
+                drop(stream.send(Bytes::from_static(&[1, 8])).await);
+                !matches!(tokio::time::timeout(Duration::from_secs(5), stream.receive()).await, Ok(Ok(Some(_))))
+            }
+        };
+        assert!(refused, "{class} is not for strangers");
+    }
+    assert!(join::knock(&mesh, first_address(), &token, said("x", &mesh)).await.is_ok(), "the node still answers");
+    first.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chunk_is_durable_on_two_nodes_and_read_from_either() {
+    let town = Town::new();
+    let first = town.first().await;
+    let second = town.second(&first).await;
+    // A node holds copies for others once it was heard.
+    let node = second.raft.node();
+    let heard = |raft: &Raft| {
+        raft.read(|state| state.node(node).is_some_and(|node| node.status != pentora_raft::state::NodeStatus::Joining))
+    };
+    for _ in 0..200 {
+        if heard(&first.raft) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let bytes = Bytes::from(vec![5; 600_000]);
+    let digest = Digest::of(&bytes);
+    let mut holders = first.exchange.make_durable(digest, bytes.clone()).await;
+    holders.sort_unstable();
+    assert_eq!(holders, [FIRST_NODE, node]);
+    assert_eq!(second.exchange.store().get(digest).await.unwrap(), Some(bytes.clone()));
+
+    let only_there = Bytes::from_static(b"only with the first");
+    let name = Digest::of(&only_there);
+    first.exchange.store().put(name, only_there.clone()).await.unwrap();
+    assert_eq!(second.exchange.fetch(name, &[FIRST_NODE]).await.unwrap(), only_there);
+    let lost = second.exchange.fetch(Digest::of(b"nobody"), &[FIRST_NODE]).await.unwrap_err();
+    assert!(lost.contains("has lost it"), "{lost}");
+    second.close().await;
+    first.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_proposed_on_a_follower_is_applied_or_refused_as_on_the_leader() {
+    let town = Town::new();
+    let first = town.first().await;
+    let second = town.second(&first).await;
+    let cancel = |reason: String| Command::Cancel { job: pentora_raft::JobId(999), reason };
+    for proposer in [&first.proposer, &second.proposer] {
+        let refused = proposer.propose(cancel("x".into())).await.unwrap_err();
+        assert!(matches!(refused, Unavailable::Refused(pentora_raft::Refusal::JobUnknown { .. })), "{refused:?}");
+        let large = proposer.propose(cancel("x".repeat(400_000))).await.unwrap_err();
+        assert!(matches!(large, Unavailable::Refused(pentora_raft::Refusal::Malformed { .. })), "{large:?}");
+    }
+    let revoked = TokenId([4; 8]);
+    let refused = second.proposer.propose(Command::RevokeToken { token: revoked }).await.unwrap_err();
+    assert!(matches!(refused, Unavailable::Refused(pentora_raft::Refusal::TokenUnknown)), "{refused:?}");
+    second.close().await;
+    first.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_quorum_a_command_is_refused_within_two_seconds() {
+    let town = Town::new();
+    let (mesh, incoming) = town.mesh(1);
+    // A node whose log is empty follows nobody and has nobody to ask.
+    let alone = House::open(5, mesh, incoming, Vec::new()).await;
+    let began = std::time::Instant::now();
+    let lost = alone.proposer.propose(Command::RevokeToken { token: TokenId([4; 8]) }).await.unwrap_err();
+    assert!(matches!(lost, Unavailable::QuorumLost { .. }), "{lost:?}");
+    assert!(matches!(alone.proposer.leader().await, Err(Unavailable::QuorumLost { .. })));
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    alone.close().await;
+}

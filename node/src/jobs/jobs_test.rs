@@ -1,0 +1,140 @@
+use pentora_raft::TokenId;
+use pentora_raft::command::{NewToken, NodeFacts, NodeRole};
+
+use super::*;
+use crate::api::Gate;
+use crate::app::{StopHandle, start_embedded};
+
+/// A raft of one node that knows of the nodes given as well.
+async fn cluster(nodes: &[NodeFacts]) -> (Raft, StopHandle) {
+    let (served, stop) = start_embedded("first".into(), Gate::Open, Digest::of(&[])).await.unwrap();
+    let token = NewToken {
+        token: TokenId([1; 8]),
+        secret: Digest::of(b"s"),
+        name: "t".into(),
+        ttl_ms: 60_000,
+        uses: 100,
+        role: NodeRole::Auto,
+        region: None,
+        networks: None,
+    };
+    served.proposer.propose(Command::CreateToken(token)).await.unwrap();
+    for facts in nodes {
+        let join = Command::Join { token: TokenId([1; 8]), secret: Digest::of(b"s"), facts: facts.clone() };
+        served.proposer.propose(join).await.unwrap();
+    }
+    (served.raft.clone(), stop)
+}
+
+fn node(name: &str, networks: Option<&[&str]>) -> NodeFacts {
+    NodeFacts {
+        name: name.into(),
+        peer: name.into(),
+        networks: networks.map(|nets| nets.iter().map(|net| net.parse().unwrap()).collect()),
+        max_concurrent_scans: 1,
+        max_targets_per_scan: 1,
+        ..NodeFacts::default()
+    }
+}
+
+fn request(targets: &str) -> ScanRequest {
+    ScanRequest { targets: vec![targets.into()], ports: Some("80".into()), ..ScanRequest::default() }
+}
+
+fn shapes(prepared: &Prepared) -> Vec<(u64, Vec<String>)> {
+    let shape = |part: &Partition| (part.target_count, part.needs.networks.iter().map(ToString::to_string).collect());
+    prepared.partitions.iter().map(shape).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn targets_that_every_node_reaches_are_one_partition_without_networks() {
+    let (raft, stop) = cluster(&[]).await;
+    let prepared = prepare(request("10.0.0.0/8"), &Scope::default(), &raft).unwrap();
+    assert_eq!(shapes(&prepared), [(1 << 24, vec![])]);
+    stop.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn targets_are_split_by_the_networks_that_nodes_are_limited_to_and_counted_once() {
+    let (raft, stop) = cluster(&[node("eu", Some(&["10.1.0.0/16"])), node("dmz", Some(&["10.1.2.0/24"]))]).await;
+    let prepared = prepare(request("10.1.0.0/16, 10.2.0.0/24"), &Scope::default(), &raft).unwrap();
+    let whole = |count, net: &str| (count, vec![net.to_owned()]);
+    assert_eq!(
+        shapes(&prepared),
+        [whole(256, "10.1.2.0/24"), whole(65_536 - 256, "10.1.0.0/16"), whole(256, "0.0.0.0/0")]
+    );
+    stop.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exclusions_are_taken_out_before_counting_and_may_leave_nothing() {
+    let (raft, stop) = cluster(&[]).await;
+    let excluding = |exclude: &str| ScanRequest { exclude: vec![exclude.into()], ..request("10.0.0.0/24") };
+    let prepared = prepare(excluding("10.0.0.128/25"), &Scope::default(), &raft).unwrap();
+    assert_eq!(shapes(&prepared), [(128, vec![])]);
+    let refused = prepare(excluding("10.0.0.0/16"), &Scope::default(), &raft).unwrap_err();
+    assert!(!refused.to_string().is_empty() && !matches!(refused, RefusedRequest::Unavailable(_)), "{refused:?}");
+    stop.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_address_outside_the_scope_refuses_the_whole_request_and_is_named() {
+    let (raft, stop) = cluster(&[]).await;
+    let refused = prepare(request("10.0.0.0/24, 192.0.2.5"), &Scope::default(), &raft).unwrap_err();
+    assert!(matches!(refused, RefusedRequest::Scope(_)) && refused.to_string().contains("192.0.2.5"), "{refused}");
+    stop.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn needs_that_no_node_meets_are_refused_with_the_reason_of_each() {
+    let eu = NodeFacts { region: Some("eu".into()), ..node("eu", None) };
+    let (raft, stop) = cluster(&[eu]).await;
+    let wanted =
+        ScanRequest { region: Some("eu".into()), require_worker_tags: vec!["dmz".into()], ..request("10.0.0.1") };
+    let RefusedRequest::NoEligibleNode { reasons, part } = prepare(wanted, &Scope::default(), &raft).unwrap_err()
+    else {
+        panic!("another refusal")
+    };
+    assert_eq!(part, "10.0.0.1");
+    assert_eq!(
+        reasons,
+        [
+            ("first".to_owned(), "it is in region (none), not eu".to_owned()),
+            ("eu".to_owned(), "it has no tag `dmz`".to_owned())
+        ]
+    );
+    stop.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_title_is_cut_between_characters_and_a_file_has_one_too() {
+    let long = ScanRequest { targets: vec!["é".repeat(200)], ..ScanRequest::default() };
+    assert_eq!(title(&long).chars().count(), TITLE_CHARS_MAX + 3);
+    assert_eq!(title(&ScanRequest::default()), "targets from a file");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spec_reads_back_and_one_too_large_for_the_log_is_kept_as_a_chunk() {
+    let (served, stop) = start_embedded("first".into(), Gate::Open, Digest::of(&[])).await.unwrap();
+    // Scattered addresses, so that ranges do not merge.
+    let lines: String =
+        (0..40_000u32).map(|n| format!("127.{}.{}.{}\n", n >> 15, (n >> 7) & 255, (n & 127) * 2)).collect();
+    let large = ScanRequest {
+        target_text: Some(lines),
+        ports: Some("9".into()),
+        rate: Some(1),
+        discovery: false,
+        ..ScanRequest::default()
+    };
+    let prepared = prepare(large, &Scope::default(), &served.raft).unwrap();
+    let spec = prepared.spec.clone();
+    let accepted = submit(prepared, None, &served.proposer, &served.exchange, 1, 1).await.unwrap();
+    served.proposer.propose(Command::Cancel { job: accepted.job, reason: "seen".into() }).await.unwrap();
+    assert_eq!(accepted.targets, 40_000);
+    let kept = served.raft.read(|state| state.spec(accepted.job).cloned()).unwrap();
+    let SpecRef::Chunk { digest, holders } = kept else { panic!("{} bytes in the log", codec::encoded_len(&spec)) };
+    assert_eq!(holders, [1]);
+    let bytes = served.exchange.fetch(digest, &holders).await.unwrap();
+    assert_eq!(decode_spec(&bytes).unwrap(), spec);
+    stop.stop().await;
+}

@@ -29,7 +29,10 @@ fn begin(index: u64) -> Entry {
 
 /// Entries that each change the state: the one node is heard and lost in turn.
 fn turn(index: u64) -> Entry {
-    entry(index, if index % 2 == 0 { Command::WorkerBack { node: 1 } } else { Command::WorkerSuspect { node: 1 } })
+    entry(
+        index,
+        if index.is_multiple_of(2) { Command::WorkerBack { node: 1 } } else { Command::WorkerSuspect { node: 1 } },
+    )
 }
 
 async fn apply(machine: &mut StateMachine, entries: impl IntoIterator<Item = Entry>) {

@@ -81,6 +81,14 @@ impl Node {
         Ok(status.code().unwrap_or(-1))
     }
 
+    /// Its process id.
+    ///
+    /// # Errors
+    /// Where it was never started.
+    pub fn id(&self) -> anyhow::Result<u32> {
+        Ok(self.slot()?.as_ref().with_context(|| format!("node {} was never started", self.number))?.id())
+    }
+
     /// Whether its process runs.
     #[must_use]
     pub fn is_running(&self) -> bool {

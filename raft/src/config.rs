@@ -85,6 +85,9 @@ impl Config {
             replication_lag_threshold: self.lag_before_snapshot,
             purge_batch_size: self.snapshot_after_entries,
             enable_pre_vote: Some(true),
+            // A leader that is heard but hears nobody would otherwise keep its followers from electing another
+            // (openraft#2080): without a quorum it falls silent for as long as an election takes.
+            quorum_loss_probe_interval: Some(2 * election_timeout_max),
             ..openraft::Config::default()
         }
         .validate()

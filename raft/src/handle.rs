@@ -13,8 +13,8 @@ use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
 use openraft::{ChangeMembers, Instant};
 use tokio::sync::watch;
-use tokio_util::task::AbortOnDropHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::codec;
 use crate::command::{Command, ENTRY_BYTES_MAX, Proposal, Refusal, Response};
@@ -98,7 +98,7 @@ pub struct MembershipError(String);
 /// A node's part in elections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// It leads.
+    /// It leads, and a quorum has answered it within its lease (the longest election time-out).
     Leader,
     /// It votes.
     Voter,
@@ -251,7 +251,8 @@ impl Raft {
     #[must_use]
     pub fn status(&self) -> RaftStatus {
         let metrics = self.raft.metrics().borrow_watched().clone();
-        status_of(self.node, &metrics)
+        let (_, _, lease_ms) = self.config.profile.timings_ms();
+        status_of(self.node, lease_ms, &metrics)
     }
 
     /// Waits for the next change of role, leader, term or membership, or for `limit`.
@@ -360,20 +361,26 @@ fn forwarded(error: &openraft::errors::LinearizableReadError<crate::raft_types::
     }
 }
 
-fn status_of(node: NodeId, metrics: &openraft::RaftMetrics<crate::raft_types::TypeConfig>) -> RaftStatus {
+/// A leader that has not heard a quorum for its lease takes no proposals, though consensus keeps it in office until it
+/// hears of another; whoever asks is told that nobody leads.
+fn status_of(
+    node: NodeId,
+    lease_ms: u64,
+    metrics: &openraft::RaftMetrics<crate::raft_types::TypeConfig>,
+) -> RaftStatus {
     let membership = metrics.membership_config.membership();
     let voters: BTreeSet<NodeId> = membership.voter_ids().collect();
     let learners: BTreeSet<NodeId> = membership.learner_ids().collect();
+    let quorum_heard_ms = metrics.last_quorum_acked.as_ref().map(elapsed_ms);
+    let alone = voters.len() == 1 && voters.contains(&node);
+    let in_office = alone || quorum_heard_ms.is_some_and(|heard_ms| heard_ms <= lease_ms);
     let role = match metrics.state {
-        openraft::ServerState::Leader => Role::Leader,
+        openraft::ServerState::Leader if in_office => Role::Leader,
         _ if voters.contains(&node) => Role::Voter,
         _ if learners.contains(&node) => Role::Learner,
         _ => Role::Outside,
     };
     let index = |id: &Option<crate::raft_types::LogId>| id.as_ref().map_or(0, |id| id.index);
-    let elapsed_ms = |at: &openraft::alias::SerdeInstantOf<crate::raft_types::TypeConfig>| {
-        u64::try_from(at.into_inner().elapsed().as_millis()).unwrap_or(u64::MAX)
-    };
     let mut heard_ms = BTreeMap::new();
     for (id, at) in metrics.heartbeat.iter().flatten() {
         if let Some(at) = at {
@@ -383,7 +390,7 @@ fn status_of(node: NodeId, metrics: &openraft::RaftMetrics<crate::raft_types::Ty
     RaftStatus {
         node,
         role,
-        leader: metrics.current_leader,
+        leader: metrics.current_leader.filter(|leader| *leader != node || role == Role::Leader),
         term: metrics.current_term,
         last_index: metrics.last_log_index.unwrap_or(0),
         commit_index: index(&metrics.cluster_committed).max(index(&metrics.local_committed)),
@@ -393,9 +400,13 @@ fn status_of(node: NodeId, metrics: &openraft::RaftMetrics<crate::raft_types::Ty
         learners,
         matched: metrics.replication.iter().flatten().map(|(id, matched)| (*id, index(matched))).collect(),
         heard_ms,
-        quorum_heard_ms: metrics.last_quorum_acked.as_ref().map(elapsed_ms),
+        quorum_heard_ms,
         stopped: metrics.running_state.as_ref().err().map(ToString::to_string),
     }
+}
+
+fn elapsed_ms(at: &openraft::alias::SerdeInstantOf<crate::raft_types::TypeConfig>) -> u64 {
+    u64::try_from(at.into_inner().elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place where wall time enters the log, on the leader")]

@@ -8,6 +8,8 @@
 mod client;
 pub mod memory;
 mod server;
+#[cfg(test)]
+mod server_test;
 mod wire;
 
 use std::fmt;

@@ -24,14 +24,27 @@ const RETRY: Duration = Duration::from_millis(250);
 /// Runs a unit to its end; `ended` is told so that a beat follows at once.
 pub(super) async fn run(context: Arc<Context>, begun: Begun, ended: mpsc::Sender<()>) {
     let cancel = begun.cancel.clone();
+    let _ending = Ending { context: &context, begun: &begun, ended };
     tokio::select! {
         biased;
         () = cancel.cancelled() => {}
         () = work(&context, &begun) => {}
     }
-    context.units.end(&begun.reference);
-    // Where the session is over there is nobody to tell.
-    let _ = ended.try_send(());
+}
+
+/// Takes a unit off the list however its task ends, a panic included, so that the leader sends the lease again.
+struct Ending<'a> {
+    context: &'a Context,
+    begun: &'a Begun,
+    ended: mpsc::Sender<()>,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.context.units.end(&self.begun.reference);
+        // Where the session is over there is nobody to tell.
+        let _ = self.ended.try_send(());
+    }
 }
 
 async fn work(context: &Context, begun: &Begun) {

@@ -6,19 +6,22 @@
 
 use std::future::Future;
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::{SinkExt, Stream, StreamExt};
 use openraft::base::{BoxFuture, BoxStream};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::v2::RaftNetworkV2;
-use openraft::network::{RPCOption, RaftNetworkFactory};
+use openraft::network::{RPCOption, RaftNetworkFactory, stream_append_sequential};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError, StreamAppendResult,
     TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::{OptionalSend, alias::SnapshotOf};
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::wire::{Answer, Hello, Request, frame, read};
@@ -31,8 +34,16 @@ use crate::store::snapshot::SnapshotData;
 /// How many bytes of a snapshot one frame carries.
 const SNAPSHOT_PART_BYTES: usize = 192 << 10;
 
+/// A peer that could not be reached is left alone for so long: below a heartbeat of the `lan` profile, and ten tries a
+/// second cost nothing.
+const REOPEN_AFTER: Duration = Duration::from_millis(100);
+
 /// How many parts of a snapshot wait between the disk and the stream.
 const SNAPSHOT_PARTS_QUEUED: usize = 4;
+
+/// How long appends may go unanswered before their stream counts as broken. Ours: a follower answers after a sync of
+/// its disk; a connection that swallows frames is otherwise found only when the mesh's own keep-alive ends it.
+const APPEND_ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Makes a [`Peer`] for each target.
 pub(crate) struct Factory {
@@ -50,7 +61,13 @@ impl RaftNetworkFactory<TypeConfig> for Factory {
             peer: node.peer.clone(),
             transport: Arc::clone(&self.transport),
             control: Mutex::new(None),
+            refused: Mutex::new(None),
+            beats: false,
         }
+    }
+
+    async fn new_heartbeat_client(&mut self, target: u64, node: &Member) -> Peer {
+        Peer { beats: true, ..self.new_client(target, node).await }
     }
 }
 
@@ -62,6 +79,10 @@ pub(crate) struct Peer {
     transport: Arc<dyn Transport>,
     /// In a mutex only to be `Sync`; every use has the whole peer to itself.
     control: Mutex<Option<Duplex>>,
+    /// When a stream could last not be opened.
+    refused: Mutex<Option<Instant>>,
+    /// Whether only heartbeats go through here: those are single calls, for which a kept stream beats a new one each.
+    beats: bool,
 }
 
 type Rpc<T> = Result<T, RPCError<TypeConfig>>;
@@ -72,11 +93,17 @@ impl Peer {
     }
 
     async fn open(&self, class: Class, limit: Duration) -> Rpc<Duplex> {
-        let opening = self.transport.open(self.target, &self.peer, class);
-        let mut duplex = tokio::time::timeout(limit, opening)
-            .await
-            .map_err(|_elapsed| unreachable_error(&io::Error::from(io::ErrorKind::TimedOut)))?
-            .map_err(|error| unreachable_error(&error))?;
+        let refused = *self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = refused {
+            // The core's replication asks again at once, and a peer that is gone refuses at once.
+            tokio::time::sleep_until(at + REOPEN_AFTER).await;
+        }
+        let opening = tokio::time::timeout(limit, self.transport.open(self.target, &self.peer, class)).await;
+        let opened = opening
+            .map_err(|_elapsed| unreachable_error(&io::Error::from(io::ErrorKind::TimedOut)))
+            .and_then(|opened| opened.map_err(|error| unreachable_error(&error)));
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = opened.is_err().then(Instant::now);
+        let mut duplex = opened?;
         let hello = frame(&Hello { from: self.own, to: self.target });
         duplex.sink.send(hello).await.map_err(|error| network_error(&error))?;
         Ok(duplex)
@@ -169,11 +196,17 @@ impl RaftNetworkV2<TypeConfig> for Peer {
     where
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
     {
+        if self.beats {
+            return stream_append_sequential(self, input, option);
+        }
         Box::pin(async move {
             let Duplex { mut sink, source } = self.open(Class::Append, option.soft_ttl()).await?;
             let mut input = input;
+            let unanswered = Arc::new(AtomicUsize::new(0));
+            let sent = Arc::clone(&unanswered);
             let writer = AbortOnDropHandle::new(spawn_owned(async move {
                 while let Some(request) = input.next().await {
+                    sent.fetch_add(1, Ordering::Relaxed);
                     if sink.send(frame(&Request::append(&request))).await.is_err() {
                         return;
                     }
@@ -183,7 +216,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
                     tracing::trace!(%error, "append stream was gone at its end");
                 }
             }));
-            let answers = source.map(move |frame| {
+            let answers = answers_in_time(source, unanswered).map(move |frame| {
                 let _owned_until_the_stream_goes = &writer;
                 frame.and_then(|bytes| read::<Answer>(&bytes)?.into_append()).map_err(|error| network_error(&error))
             });
@@ -233,6 +266,33 @@ impl RaftNetworkV2<TypeConfig> for Peer {
             _ => Err(unexpected_answer()),
         }
     }
+}
+
+/// Passes frames on, and breaks off when none comes for [`APPEND_ANSWER_TIMEOUT`] though some are `unanswered`.
+fn answers_in_time(
+    source: impl Stream<Item = io::Result<Bytes>> + Send + Unpin,
+    unanswered: Arc<AtomicUsize>,
+) -> impl Stream<Item = io::Result<Bytes>> + Send {
+    futures::stream::unfold(Some(source), move |source| {
+        let unanswered = Arc::clone(&unanswered);
+        async move {
+            let mut source = source?;
+            loop {
+                let waited_for = unanswered.load(Ordering::Relaxed);
+                match tokio::time::timeout(APPEND_ANSWER_TIMEOUT, source.next()).await {
+                    Ok(None) => return None,
+                    Ok(Some(answer)) => {
+                        // Never below zero: a peer may send answers that nothing asked for.
+                        let one_less = |count: usize| count.checked_sub(1);
+                        drop(unanswered.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less));
+                        return Some((answer, Some(source)));
+                    }
+                    Err(_elapsed) if waited_for > 0 => return Some((Err(io::ErrorKind::TimedOut.into()), None)),
+                    Err(_elapsed) => {}
+                }
+            }
+        }
+    })
 }
 
 /// Reads a snapshot on a blocking thread, a bounded number of parts ahead of the stream.

@@ -1,10 +1,12 @@
-//! A transport inside one process, with cuts: for this crate's own cluster tests and for the embedded node, which has
-//! no peers at all.
+//! A transport inside one process, with cuts and losses: for this crate's own cluster tests and for the embedded node,
+//! which has no peers at all.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -21,6 +23,9 @@ const FRAMES_QUEUED: usize = 64;
 /// How many inbound streams wait for their node.
 const STREAMS_QUEUED: usize = 64;
 
+/// How long opening a stream takes to fail where frames are lost: as a dial does that nobody answers.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// An inbound stream: from whom, of what class.
 pub type Inbound = (NodeId, Class, Duplex);
 
@@ -32,7 +37,19 @@ pub struct Network(Arc<Mutex<Inner>>);
 struct Inner {
     nodes: BTreeMap<NodeId, mpsc::Sender<Inbound>>,
     cuts: BTreeSet<(NodeId, NodeId)>,
-    streams: Vec<(NodeId, NodeId, CancellationToken)>,
+    /// From whom to whom frames are lost.
+    losses: BTreeSet<(NodeId, NodeId)>,
+    streams: Vec<Open>,
+}
+
+/// A stream between two nodes.
+#[derive(Clone)]
+struct Open {
+    from: NodeId,
+    to: NodeId,
+    broken: CancellationToken,
+    /// Whether it has lost a frame: it never delivers the next one then.
+    lossy: Arc<AtomicBool>,
 }
 
 impl fmt::Debug for Network {
@@ -58,37 +75,98 @@ impl Network {
             inner.cuts.insert((node, other));
             inner.cuts.insert((other, node));
         }
-        inner.streams.retain(|(from, to, stream)| {
-            let broken = *from == node || *to == node;
-            if broken {
-                stream.cancel();
-            }
-            !broken
-        });
+        inner.close_where(|stream| stream.from == node || stream.to == node);
     }
 
-    /// Everything passes again.
+    /// Frames from `from` to `to` are lost without a word from now on; the other way they pass.
+    pub fn lose(&self, from: NodeId, to: NodeId) {
+        self.lock().losses.insert((from, to));
+    }
+
+    /// Everything passes again. Streams that lost a frame break, since each delivers in order or not at all.
     pub fn heal(&self) {
-        self.lock().cuts.clear();
+        let mut inner = self.lock();
+        inner.cuts.clear();
+        inner.losses.clear();
+        inner.close_where(|stream| stream.lossy.load(Ordering::Relaxed));
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn connect(&self, from: NodeId, to: NodeId, class: Class) -> Result<Duplex, TransportError> {
+    /// `None` where nobody answers because frames are lost on the way.
+    fn connect(&self, from: NodeId, to: NodeId, class: Class) -> Result<Option<Duplex>, TransportError> {
         let mut inner = self.lock();
         let refused = |reason: &str| TransportError { target: to, reason: reason.into() };
         if inner.cuts.contains(&(from, to)) {
             return Err(refused("cut off"));
         }
+        if inner.losses.contains(&(from, to)) || inner.losses.contains(&(to, from)) {
+            return Ok(None);
+        }
         let node = inner.nodes.get(&to).ok_or_else(|| refused("not there"))?.clone();
-        let broken = CancellationToken::new();
-        let (near, far) = pair(&broken);
+        let stream = Open { from, to, broken: CancellationToken::new(), lossy: Arc::default() };
+        let (near, far) = self.pair(&stream);
         node.try_send((from, class, far)).map_err(|_full| refused("not taking streams"))?;
-        inner.streams.retain(|(_, _, stream)| !stream.is_cancelled());
-        inner.streams.push((from, to, broken));
-        Ok(near)
+        inner.streams.retain(|stream| !stream.broken.is_cancelled());
+        inner.streams.push(stream);
+        Ok(Some(near))
+    }
+
+    fn pair(&self, stream: &Open) -> (Duplex, Duplex) {
+        let (to_far, from_near) = mpsc::channel(FRAMES_QUEUED);
+        let (to_near, from_far) = mpsc::channel(FRAMES_QUEUED);
+        let back = Open { from: stream.to, to: stream.from, ..stream.clone() };
+        (self.half(stream.clone(), to_far, from_far), self.half(back, to_near, from_near))
+    }
+
+    /// One side of a stream; `way` is the direction of what it sends.
+    fn half(&self, way: Open, sender: mpsc::Sender<Bytes>, receiver: mpsc::Receiver<Bytes>) -> Duplex {
+        let broken = way.broken.clone();
+        let network = self.clone();
+        let sink = futures::sink::unfold(sender, move |sender, bytes: Bytes| {
+            let (way, network) = (way.clone(), network.clone());
+            async move {
+                if bytes.len() > FRAME_BYTES_MAX {
+                    let text = format!("a frame of {} bytes, at most {FRAME_BYTES_MAX} are sent", bytes.len());
+                    return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+                }
+                if network.loses(&way) {
+                    return Ok(sender);
+                }
+                if way.broken.is_cancelled() || sender.send(bytes).await.is_err() {
+                    return Err(io::Error::from(io::ErrorKind::BrokenPipe));
+                }
+                Ok(sender)
+            }
+        });
+        let source = futures::stream::unfold(receiver, |mut receiver| async {
+            let bytes = receiver.recv().await?;
+            Some((Ok(bytes), receiver))
+        })
+        .take_until(broken.cancelled_owned());
+        Duplex { sink: Box::pin(sink.sink_map_err(|error| error)), source: Box::pin(source) }
+    }
+
+    fn loses(&self, way: &Open) -> bool {
+        let lost = self.lock().losses.contains(&(way.from, way.to)) || way.lossy.load(Ordering::Relaxed);
+        if lost {
+            way.lossy.store(true, Ordering::Relaxed);
+        }
+        lost
+    }
+}
+
+impl Inner {
+    fn close_where(&mut self, broken: impl Fn(&Open) -> bool) {
+        self.streams.retain(|stream| {
+            let broken = broken(stream);
+            if broken {
+                stream.broken.cancel();
+            }
+            !broken
+        });
     }
 }
 
@@ -100,35 +178,12 @@ struct Place {
 impl Transport for Place {
     fn open(&self, target: NodeId, _peer: &str, class: Class) -> BoxFuture<'static, Result<Duplex, TransportError>> {
         let opened = self.network.connect(self.own, target, class);
-        Box::pin(async move { opened })
+        Box::pin(async move {
+            if let Some(duplex) = opened? {
+                return Ok(duplex);
+            }
+            tokio::time::sleep(OPEN_TIMEOUT).await;
+            Err(TransportError { target, reason: "nobody answers".into() })
+        })
     }
-}
-
-fn pair(broken: &CancellationToken) -> (Duplex, Duplex) {
-    let (to_far, from_near) = mpsc::channel(FRAMES_QUEUED);
-    let (to_near, from_far) = mpsc::channel(FRAMES_QUEUED);
-    (half(to_far, from_far, broken.clone()), half(to_near, from_near, broken.clone()))
-}
-
-fn half(sender: mpsc::Sender<Bytes>, receiver: mpsc::Receiver<Bytes>, broken: CancellationToken) -> Duplex {
-    let stop = broken.clone();
-    let sink = futures::sink::unfold(sender, move |sender, bytes: Bytes| {
-        let stop = stop.clone();
-        async move {
-            if bytes.len() > FRAME_BYTES_MAX {
-                let text = format!("a frame of {} bytes, at most {FRAME_BYTES_MAX} are sent", bytes.len());
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-            }
-            if stop.is_cancelled() || sender.send(bytes).await.is_err() {
-                return Err(io::Error::from(io::ErrorKind::BrokenPipe));
-            }
-            Ok(sender)
-        }
-    });
-    let source = futures::stream::unfold(receiver, |mut receiver| async {
-        let bytes = receiver.recv().await?;
-        Some((Ok(bytes), receiver))
-    })
-    .take_until(broken.cancelled_owned());
-    Duplex { sink: Box::pin(sink.sink_map_err(|error| error)), source: Box::pin(source) }
 }

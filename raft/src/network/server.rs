@@ -68,8 +68,13 @@ async fn serve_appends(raft: &Openraft, duplex: Duplex) -> io::Result<()> {
 async fn serve_calls(raft: &Openraft, duplex: Duplex) -> io::Result<()> {
     let Duplex { mut sink, mut source } = duplex;
     while let Some(bytes) = source.next().await {
-        let answer = answer(raft, read(&bytes?)?).await.unwrap_or_else(|error| Answer::Failed(error.to_string()));
-        sink.send(frame(&answer)).await?;
+        match answer(raft, read(&bytes?)?).await {
+            Ok(answer) => sink.send(frame(&answer)).await?,
+            Err(error) => {
+                sink.send(frame(&Answer::Failed(error.to_string()))).await?;
+                return Err(error);
+            }
+        }
     }
     Ok(())
 }

@@ -277,7 +277,9 @@ impl Sweep {
         let wait = self.rtt.smoothed().map_or(self.limits.wait_max, |_| self.timeout());
         let (rate, running) = (&mut self.rate, self.epochs.current());
         self.epochs.advance(now, wait, |number, epoch| rate.judge(number, epoch, running + 1));
-        self.rate.begin(self.epochs.current(), self.counts.replies > 0);
+        let round_trip = self.rtt.smoothed().unwrap_or_default().as_millis() / epochs::EPOCH.as_millis();
+        let per_answer = u32::try_from(round_trip).unwrap_or(u32::MAX).saturating_add(1);
+        self.rate.begin(self.epochs.current(), self.counts.replies > 0, per_answer);
     }
 
     fn timeout(&self) -> Duration {

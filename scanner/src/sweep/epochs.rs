@@ -15,6 +15,8 @@ const REMEMBERED: u32 = 190;
 /// Before any canary, the path is taken to lose one round trip in ten: half of one out of five.
 const PRIOR_LOST: f64 = 0.5;
 const PRIOR_SENT: f64 = 5.0;
+/// Before the first canary, but with some after it: as likely lost as not.
+const UNMEASURED: f64 = 0.5;
 /// A moment with fewer canaries than this leans on the whole.
 const MOMENT_WEIGHT: f64 = 10.0;
 
@@ -38,6 +40,8 @@ pub(super) struct Epochs {
     /// The first epoch whose answers may still come.
     complete: u32,
     total: (u32, u32),
+    /// When the first canary was sent: what came before is only known by the rest.
+    first_canary: Option<u32>,
 }
 
 impl Epochs {
@@ -50,6 +54,7 @@ impl Epochs {
             now,
             complete: now,
             total: (0, 0),
+            first_canary: None,
         }
     }
 
@@ -84,6 +89,9 @@ impl Epochs {
     }
 
     pub(super) fn sent(&mut self, is_canary: bool) {
+        if is_canary {
+            self.first_canary.get_or_insert(self.now);
+        }
         let epoch = self.slot(self.now);
         epoch.probes += 1;
         epoch.canaries += u32::from(is_canary);
@@ -117,7 +125,17 @@ impl Epochs {
     }
 
     /// Share of round trips lost among what was sent in these epochs, the last one included.
+    ///
+    /// Of the time before the first canary it is only known that nobody measured it: a burst of first probes may have
+    /// been lost whole, whatever became of canaries after it.
     pub(super) fn loss_between(&self, from: u32, to: u32) -> f64 {
+        let measured = self.measured_between(from, to);
+        let Some(first) = self.first_canary.filter(|first| from < *first) else { return measured };
+        let unmeasured = f64::from(first.min(to + 1) - from) / f64::from(to.max(from) + 1 - from);
+        unmeasured * measured.max(UNMEASURED) + (1.0 - unmeasured) * measured
+    }
+
+    fn measured_between(&self, from: u32, to: u32) -> f64 {
         let oldest = self.first.max(self.complete.saturating_sub(REMEMBERED));
         let to = to.min(self.complete.saturating_sub(1)).max(oldest);
         let from = from.clamp(oldest, to);
@@ -180,6 +198,18 @@ mod tests {
         assert!((epochs.loss_between(begin, between - 1) - 0.5).abs() < 0.01);
         assert!(epochs.loss_between(between, end - 1) < 0.01);
         assert!((epochs.measured_loss() - 0.25).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_was_sent_before_the_first_canary_is_not_judged_by_later_ones() {
+        let mut now = Duration::from_secs(1);
+        let mut epochs = Epochs::new(now);
+        let begin = epochs.current();
+        run(&mut epochs, &mut now, 4, 0, 0);
+        run(&mut epochs, &mut now, 20, 100, 0);
+        assert!(epochs.loss_between(begin, begin + 3) >= UNMEASURED);
+        assert!((epochs.loss_between(begin, begin + 7) - UNMEASURED / 2.0).abs() < 0.02);
+        assert!(epochs.loss_between(begin + 4, begin + 7) < 0.01);
     }
 
     #[test]

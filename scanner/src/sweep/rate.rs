@@ -14,8 +14,6 @@ use crate::pace::Pacer;
 
 /// Faster than any link that this engine drives; the rate stops being one.
 const RATE_MAX: f64 = 4_000_000.0;
-/// Until something has answered, nothing says how much is too much.
-const BLIND_MAX: f64 = 100_000.0;
 /// No slower: at this rate a unit of one host and all ports still ends.
 const RATE_MIN: f64 = 200.0;
 /// Canaries that a judgement needs: with one lost in ten, three in four of them tell 7 % from 13 %.
@@ -80,12 +78,12 @@ impl Rate {
         if self.pps >= RATE_MAX { Ok(wanted) } else { self.pacer.admit(now, self.pps.ceil() as u64, wanted) }
     }
 
-    /// A new epoch has begun.
-    pub(super) fn begin(&mut self, epoch: u32, has_answers: bool) {
-        if self.is_doubling && epoch > self.doubled_at {
-            let limit = if has_answers { RATE_MAX } else { BLIND_MAX.max(self.pps) };
+    /// An epoch is running; the rate is doubled every so many epochs, which is when the last doubling has had answers.
+    /// Until something has answered, nothing says how much is too much.
+    pub(super) fn begin(&mut self, epoch: u32, has_answers: bool, epochs_per_answer: u32) {
+        if self.is_doubling && has_answers && epoch >= self.doubled_at.saturating_add(epochs_per_answer) {
             self.doubled_at = epoch;
-            self.pps = (2.0 * self.pps).min(limit);
+            self.pps = (2.0 * self.pps).min(RATE_MAX);
         }
     }
 
@@ -148,12 +146,13 @@ mod tests {
         let mut history: Vec<Epoch> = Vec::new();
         let (mut sent, mut carried) = (0.0, 0.0);
         for number in 1..=seconds * 20 {
-            rate.begin(number, true);
+            rate.begin(number, true, 1);
             let probes = rate.pps().min(fastest) / 20.0;
             let share = carries(probes * 20.0);
             sent += probes;
             carried += probes * share;
             let canaries = probes / 16.0;
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small positive numbers")]
             let count = |number: f64| number.round() as u32;
             history.push(Epoch {
                 probes: count(probes),
@@ -199,9 +198,9 @@ mod tests {
     }
 
     #[test]
-    fn without_answers_the_rate_stays_moderate() {
+    fn without_answers_the_rate_stays_where_it_began() {
         let mut rate = Rate::new(50_000.0);
-        (1..100).for_each(|epoch| rate.begin(epoch, false));
-        assert!(rate.pps() <= BLIND_MAX);
+        (1..100).for_each(|epoch| rate.begin(epoch, false, 1));
+        assert!(rate.pps() <= 50_000.0);
     }
 }

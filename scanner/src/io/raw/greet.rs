@@ -165,12 +165,12 @@ impl Greeter {
     }
 
     fn end_overdue(&mut self, now: Duration) {
-        while let Some((_, key)) = self.connecting.pop_front_if(|(due, _)| *due <= now) {
+        while let Some(key) = pop_due(&mut self.connecting, now) {
             if self.talks.get(key).is_some_and(|talk| !talk.is_connected) {
                 self.end(key);
             }
         }
-        while let Some((_, key)) = self.listening.pop_front_if(|(due, _)| *due <= now) {
+        while let Some(key) = pop_due(&mut self.listening, now) {
             self.end(key);
         }
     }
@@ -186,4 +186,10 @@ impl Greeter {
         let _ = self.heard.send(Heard { request, banner });
         self.sender.ring();
     }
+}
+
+/// The first of a queue in order of time, if it is due.
+fn pop_due(queue: &mut VecDeque<(Duration, Key)>, now: Duration) -> Option<Key> {
+    queue.front().filter(|(due, _)| *due <= now)?;
+    queue.pop_front().map(|(_, key)| key)
 }

@@ -4,8 +4,9 @@
 //! outcome. A unit that only waits for late answers leaves the engine to the others. The engine runs on threads of its
 //! own and needs no async runtime; its channels can be read from one or by blocking.
 //!
-//! Today there is one kind, the connect engine (`io/connect.rs`). A raw engine takes its place behind [`EngineKind`]
-//! and the same `UnitTask`, nothing above has to know.
+//! There are two kinds ([`EngineKind`]) behind one `UnitTask`, with the same findings; nothing above has to know. A node
+//! that may send raw packets scans IPv4 units with them; units with host names, IPv6 or this machine's own addresses, and
+//! those of the profile `ot-safe`, go to the connect engine, which runs beside.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::finding::Finding;
 use crate::io::connect;
+#[cfg(target_os = "linux")]
+use crate::io::raw;
 use crate::pace::RateCap;
 use crate::plan::Plan;
 use crate::scope::{Scope, ScopeError};
@@ -31,6 +34,8 @@ pub const UNITS_MAX: usize = 256;
 pub enum EngineKind {
     /// Ordinary TCP connections: needs no privilege, asks TCP ports only.
     Connect,
+    /// Raw SYNs (Linux, `CAP_NET_RAW`), and ordinary connections for what they do not suit.
+    Raw,
 }
 
 /// What an engine is started with.
@@ -57,8 +62,11 @@ impl Default for EngineConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// A raw engine was asked for and there is none.
-    #[error("no raw engine on this node: use engine auto or connect")]
-    RawUnavailable,
+    #[error("no raw engine on this node ({why}): use engine auto or connect")]
+    RawUnavailable {
+        /// What it lacks.
+        why: String,
+    },
     /// The kernel refused what an engine needs.
     #[error("the engine cannot start: {what}: {source}")]
     System {
@@ -165,6 +173,12 @@ pub enum ScanError {
         /// What it cannot do.
         what: &'static str,
     },
+    /// The spec asks for raw packets and this unit cannot be scanned with them. Nothing was sent.
+    #[error("raw packets do not reach {what}: use engine auto")]
+    NotRaw {
+        /// What the unit has that cannot be scanned raw.
+        what: &'static str,
+    },
     /// The engine has as many units as it takes; try again when one is done. Nothing was sent.
     #[error("the engine is busy with {UNITS_MAX} units per thread")]
     Busy,
@@ -194,24 +208,69 @@ impl ScanError {
 #[derive(Debug, Clone)]
 pub struct Engine {
     connect: Arc<connect::Handle>,
+    #[cfg(target_os = "linux")]
+    raw: Option<Arc<raw::Handle>>,
+    note: Option<Arc<str>>,
 }
 
 impl Engine {
     /// Starts an engine on threads of its own. Raises this process's soft file-descriptor limit to its hard one.
     ///
+    /// [`EngineChoice::Auto`] starts a raw engine where this process may, and says once in the log where it may not.
+    ///
     /// # Errors
     /// A kind that is not available, or a kernel that refuses epoll or a thread.
+    #[cfg(target_os = "linux")]
     pub fn start(config: EngineConfig) -> Result<Self, EngineError> {
-        match config.choice {
-            EngineChoice::Raw => Err(EngineError::RawUnavailable),
-            EngineChoice::Auto | EngineChoice::Connect => Ok(Self { connect: Arc::new(connect::start(&config)?) }),
+        let (raw, note) = match config.choice {
+            EngineChoice::Connect => (None, None),
+            choice => match raw::start() {
+                Ok(handle) => (Some(Arc::new(handle)), None),
+                Err(error) if choice == EngineChoice::Raw => {
+                    return Err(EngineError::RawUnavailable { why: error.to_string() });
+                }
+                Err(error) => {
+                    let note = format!("scanning with connections, which is slower than raw packets: {error}");
+                    tracing::warn!("{note}");
+                    (None, Some(Arc::from(note)))
+                }
+            },
+        };
+        Ok(Self { connect: Arc::new(connect::start(&config)?), raw, note })
+    }
+
+    /// Starts an engine on threads of its own. Raises this process's soft file-descriptor limit to its hard one.
+    ///
+    /// # Errors
+    /// A kind that is not available, or a kernel that refuses epoll or a thread.
+    #[cfg(not(target_os = "linux"))]
+    pub fn start(config: EngineConfig) -> Result<Self, EngineError> {
+        if config.choice == EngineChoice::Raw {
+            return Err(EngineError::RawUnavailable { why: "it needs Linux".to_owned() });
         }
+        Ok(Self { connect: Arc::new(connect::start(&config)?), note: None })
     }
 
     /// Which kind was started.
     #[must_use]
     pub fn kind(&self) -> EngineKind {
-        EngineKind::Connect
+        if self.has_raw() { EngineKind::Raw } else { EngineKind::Connect }
+    }
+
+    /// Why [`EngineChoice::Auto`] did not start the faster kind, in a line for the user; `None` where it did.
+    #[must_use]
+    pub fn note(&self) -> Option<&str> {
+        self.note.as_deref()
+    }
+
+    /// A first guess at how many probes per second this engine sends on a fast network, for sizing units before there is
+    /// a measurement: measured on two cores over a virtual link, halved.
+    #[must_use]
+    pub fn pps_guess(&self) -> u64 {
+        match self.kind() {
+            EngineKind::Raw => 100_000,
+            EngineKind::Connect => 20_000,
+        }
     }
 
     /// Whether this engine can do a spec at all.
@@ -223,9 +282,20 @@ impl Engine {
             return Err(ScanError::Unsupported { what: "UDP ports" });
         }
         match spec.engine {
-            EngineChoice::Raw => Err(ScanError::Unsupported { what: "with raw packets" }),
-            EngineChoice::Auto | EngineChoice::Connect => Ok(()),
+            EngineChoice::Raw if !self.has_raw() => Err(ScanError::Unsupported { what: "with raw packets" }),
+            EngineChoice::Raw | EngineChoice::Auto | EngineChoice::Connect => Ok(()),
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn has_raw(&self) -> bool {
+        self.raw.is_some()
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    #[expect(clippy::unused_self, reason = "the same function as on Linux")]
+    fn has_raw(&self) -> bool {
+        false
     }
 
     /// Begins a unit and returns at once.
@@ -242,6 +312,29 @@ impl Engine {
             return Err(ScanError::NoSuchUnit { partition, start, end, targets });
         };
         task.scope.check(plan.target_set())?;
+        self.submit(plan, task)
+    }
+
+    /// Hands a unit to the kind of engine that suits it.
+    #[cfg(target_os = "linux")]
+    fn submit(&self, plan: Plan, task: UnitTask) -> Result<UnitScan, ScanError> {
+        let choice = task.spec.engine;
+        let Some(raw) = self.raw.as_ref().filter(|_| choice != EngineChoice::Connect) else {
+            return self.connect.submit(plan, task);
+        };
+        match raw.submit(plan, task) {
+            Ok(scan) => scan,
+            Err(raw::NotRaw { why, .. }) if choice == EngineChoice::Raw => Err(ScanError::NotRaw { what: why }),
+            Err(raw::NotRaw { why, unit }) => {
+                tracing::debug!(why, "a unit is scanned with connections");
+                let (plan, task) = *unit;
+                self.connect.submit(plan, task)
+            }
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn submit(&self, plan: Plan, task: UnitTask) -> Result<UnitScan, ScanError> {
         self.connect.submit(plan, task)
     }
 }

@@ -1,11 +1,15 @@
 //! The edges: everything that touches sockets, names or the clock.
 //!
-//! `connect` drives sessions over ordinary sockets, `resolve` looks up host names, `limits` knows how many sockets this
-//! process may open, `links` which hosts are neighbours, `fake` is a network in virtual time for tests of the session.
+//! `connect` drives sessions over ordinary sockets, `raw` drives sweeps over packet sockets, `delivery` is how either
+//! hands over what it finds, `resolve` looks up host names, `limits` knows how many sockets this process may open,
+//! `links` which hosts are neighbours, `fake` is a network in virtual time for tests of the session.
 
 pub(crate) mod clock;
 pub(crate) mod connect;
+pub(crate) mod delivery;
 pub mod fake;
 mod limits;
 mod links;
+#[cfg(target_os = "linux")]
+pub(crate) mod raw;
 mod resolve;

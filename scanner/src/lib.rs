@@ -4,7 +4,8 @@
 //! index of one of its partitions into a target; [`engine::Engine::scan`] takes a range of indexes and streams
 //! [`finding::Finding`]s; [`report::Fold`] makes [`finding::HostRecord`]s of them, and a [`report::Writer`] renders those.
 //!
-//! Decisions are made in pure code: [`session`] is a scan without sockets or clock. Only `io` touches the network.
+//! Decisions are made in pure code: [`session`] is a scan without sockets or clock, and so is `sweep`,
+//! its counterpart for the raw engine. Only `io` touches the network.
 //! Nothing here knows of jobs, leases or nodes.
 
 pub mod arena;
@@ -14,6 +15,7 @@ pub mod io;
 pub mod loss;
 pub mod neighbours;
 pub mod pace;
+pub mod packet;
 pub mod permute;
 pub mod plan;
 pub mod port;
@@ -22,4 +24,5 @@ pub mod rtt;
 pub mod scope;
 pub mod session;
 pub mod spec;
+mod sweep;
 pub mod target;

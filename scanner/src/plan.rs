@@ -53,6 +53,12 @@ impl Plan {
         self.target_set().get(self.targets.apply(index)?)
     }
 
+    /// The index of an address, if it is one of the partition's.
+    #[must_use]
+    pub fn index_of(&self, address: std::net::IpAddr) -> Option<u64> {
+        self.targets.invert(self.target_set().position(address)?)
+    }
+
     /// How many ports each target is asked.
     #[must_use]
     pub fn port_count(&self) -> u32 {
@@ -145,6 +151,14 @@ mod tests {
             }
             prop_assert_eq!(seen.len() as u64, targets.count());
             prop_assert!(plan.target(plan.target_count()).is_none());
+        }
+
+        #[test]
+        fn an_address_has_the_index_it_is_at(seed: u64, index in 0_u64..4096) {
+            let plan = plan("10.0.0.0/20,10.9.0.0/24", "80", seed);
+            let Some(Target::Address(address)) = plan.target(index) else { panic!("no address at {index}") };
+            prop_assert_eq!(plan.index_of(address), Some(index));
+            prop_assert_eq!(plan.index_of("10.8.0.1".parse().unwrap()), None);
         }
 
         #[test]

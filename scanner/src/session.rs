@@ -11,10 +11,10 @@
 //! Hosts that never answer leave no finding. A session holds at most four million bits of port state, whatever the
 //! unit's size.
 
-mod discovery;
+pub(crate) mod discovery;
 mod found;
-mod host;
-mod limits;
+pub(crate) mod host;
+pub(crate) mod limits;
 mod send;
 mod step;
 mod throttle;

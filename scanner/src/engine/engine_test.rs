@@ -185,8 +185,28 @@ fn what_must_not_or_cannot_be_scanned_is_refused_before_a_packet() {
     let udp = engine.scan(task("127.0.0.1", "U:53".parse().unwrap())).map(drop);
     assert!(matches!(udp, Err(ScanError::Unsupported { .. })));
     assert!(matches!(engine.scan(task("127.0.0.1", PortSet::default())).map(drop), Err(ScanError::Spec(_))));
-    let raw = EngineConfig { choice: EngineChoice::Raw, ..EngineConfig::default() };
-    assert!(matches!(Engine::start(raw).map(drop), Err(EngineError::RawUnavailable)));
+    let connect = Engine::start(EngineConfig { choice: EngineChoice::Connect, ..EngineConfig::default() }).unwrap();
+    assert_eq!((connect.kind(), connect.note()), (EngineKind::Connect, None));
+    let mut raw = task("127.0.0.1", open());
+    raw.spec = Arc::new(ScanSpec { engine: EngineChoice::Raw, ..(*raw.spec).clone() });
+    assert!(matches!(connect.scan(raw.clone()).map(drop), Err(ScanError::Unsupported { .. })));
+    if engine.kind() == EngineKind::Raw {
+        assert!(matches!(engine.scan(raw).map(drop), Err(ScanError::NotRaw { .. })), "loopback");
+    }
+}
+
+#[test]
+fn what_may_not_send_raw_packets_says_so_once_and_scans_all_the_same() {
+    let engine = engine();
+    assert_eq!(engine.note().is_some(), engine.kind() == EngineKind::Connect);
+    let raw = Engine::start(EngineConfig { choice: EngineChoice::Raw, ..EngineConfig::default() });
+    match raw {
+        Ok(raw) => assert_eq!((raw.kind(), engine.kind()), (EngineKind::Raw, EngineKind::Raw)),
+        Err(error) => {
+            assert!(matches!(error, EngineError::RawUnavailable { .. }));
+            assert_eq!(engine.kind(), EngineKind::Connect);
+        }
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@
 //! Probes are the engine's unit of pace: an open port costs the network three packets more than a closed one.
 
 mod reactor;
-mod socket;
+pub(in crate::io) mod socket;
 mod sockets;
 mod unit;
 

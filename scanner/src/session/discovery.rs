@@ -15,18 +15,18 @@ const EXTRA_PORTS: [u16; 2] = [443, 80];
 const PORTS_MIN: u32 = 3;
 /// A partition of at most this many targets was written by hand, by someone who means these hosts: they are asked
 /// everything, also when they hide from the few probes of a discovery.
-const TARGETS_MIN: u64 = 4;
+pub(crate) const TARGETS_MIN: u64 = 4;
 
 /// One discovery probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct DiscoveryPort {
-    pub(super) port: u16,
+pub(crate) struct DiscoveryPort {
+    pub(crate) port: u16,
     /// Its place in the port set, if the scan asks it anyway.
-    pub(super) position: Option<u32>,
+    pub(crate) position: Option<u32>,
 }
 
 /// The discovery probes of a plan, the likeliest to be answered first; none when discovery gains nothing.
-pub(super) fn probes(plan: &Plan, wanted: bool) -> Vec<DiscoveryPort> {
+pub(crate) fn probes(plan: &Plan, wanted: bool) -> Vec<DiscoveryPort> {
     let ports = &plan.spec().ports;
     if !wanted || ports.tcp_count() <= PORTS_MIN || plan.target_count() <= TARGETS_MIN {
         return Vec::new();

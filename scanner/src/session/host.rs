@@ -83,12 +83,12 @@ impl Host {
 
 /// A set of small numbers that costs nothing while it is empty: one bit per port of the set, once one is in.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Bits {
+pub(crate) struct Bits {
     words: Vec<u64>,
 }
 
 impl Bits {
-    pub(super) fn set(&mut self, number: u32) {
+    pub(crate) fn set(&mut self, number: u32) {
         let word = number as usize / 64;
         if word >= self.words.len() {
             self.words.resize(word + 1, 0);
@@ -98,7 +98,7 @@ impl Bits {
         }
     }
 
-    pub(super) fn has(&self, number: u32) -> bool {
+    pub(crate) fn has(&self, number: u32) -> bool {
         self.words.get(number as usize / 64).is_some_and(|bits| bits >> (number % 64) & 1 == 1)
     }
 }

@@ -16,7 +16,7 @@ use crate::session::Answer;
 
 /// What a connection attempt says.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(in crate::io) enum Verdict {
     /// The port, or something on the way to it, answered.
     Answer(Answer),
     /// The socket is connected to itself: nobody listens, and the probe told nothing.
@@ -30,12 +30,12 @@ pub(super) enum Verdict {
 }
 
 /// A socket that can [`begin`] to connect to addresses of the family of `to`.
-pub(super) fn open(to: SocketAddr) -> io::Result<Socket> {
+pub(in crate::io) fn open(to: SocketAddr) -> io::Result<Socket> {
     Socket::new(Domain::for_address(to), Type::STREAM.nonblocking(), Some(Protocol::TCP))
 }
 
 /// Begins to connect. An error is the whole answer; otherwise [`verdict`] tells, once the socket is writable.
-pub(super) fn begin(socket: &Socket, to: SocketAddr) -> io::Result<()> {
+pub(in crate::io) fn begin(socket: &Socket, to: SocketAddr) -> io::Result<()> {
     match socket.connect(&to.into()) {
         Err(error) if errno(&error) != Errno::EINPROGRESS => Err(error),
         _ => Ok(()),
@@ -44,7 +44,7 @@ pub(super) fn begin(socket: &Socket, to: SocketAddr) -> io::Result<()> {
 
 /// What an attempt begun with [`begin`] says. Once that is anything but [`Verdict::Pending`], the attempt is over: a
 /// socket that is not connected is as new, and asking again would begin another attempt.
-pub(super) fn verdict(socket: &Socket, to: SocketAddr, sockets_open: usize) -> Verdict {
+pub(in crate::io) fn verdict(socket: &Socket, to: SocketAddr, sockets_open: usize) -> Verdict {
     match socket.connect(&to.into()) {
         Err(error) => match errno(&error) {
             Errno::EALREADY | Errno::EINPROGRESS | Errno::EINTR => Verdict::Pending,
@@ -66,7 +66,7 @@ fn connected(socket: &Socket, to: SocketAddr) -> Verdict {
 }
 
 /// Whether a socket with this verdict has to be closed instead of being used again.
-pub(super) fn is_connected(verdict: &Verdict) -> bool {
+pub(in crate::io) fn is_connected(verdict: &Verdict) -> bool {
     match verdict {
         Verdict::Answer(answer) => answer.state == PortState::Open,
         Verdict::SelfConnected | Verdict::Nothing | Verdict::Pending => true,
@@ -79,7 +79,7 @@ fn errno(error: &io::Error) -> Errno {
 }
 
 /// What an error of `connect` says about the port, while `sockets_open` sockets are in use.
-pub(super) fn verdict_of(error: &io::Error, sockets_open: usize) -> Verdict {
+pub(in crate::io) fn verdict_of(error: &io::Error, sockets_open: usize) -> Verdict {
     let filtered = |reason| Verdict::Answer(Answer { state: PortState::Filtered, reason });
     match errno(error) {
         Errno::ECONNREFUSED => Verdict::Answer(Answer { state: PortState::Closed, reason: Reason::ConnRefused }),
@@ -102,7 +102,7 @@ pub(super) fn verdict_of(error: &io::Error, sockets_open: usize) -> Verdict {
 }
 
 /// Closes an established connection with a reset, so that no local port waits in TIME_WAIT.
-pub(super) fn reset(socket: Socket) {
+pub(in crate::io) fn reset(socket: Socket) {
     // If the option is refused, the connection is closed in the ordinary way.
     let _ = socket.set_linger(Some(Duration::ZERO));
     drop(socket);

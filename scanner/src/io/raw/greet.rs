@@ -1,0 +1,195 @@
+//! Listens to open ports: ordinary connections beside the raw scan, on a thread of their own.
+//!
+//! A raw SYN finds a port open and leaves no connection behind, so the kernel makes one in the usual way. Nothing is
+//! sent on it; it is closed with a reset. How many are open at once is bounded, how many begin per second is decided by
+//! the unit that asks.
+
+use std::collections::VecDeque;
+use std::io::{self, Read};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::time::Duration;
+
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use socket2::Socket;
+use tokio_util::sync::CancellationToken;
+
+use super::Bell;
+use crate::arena::{Arena, Key};
+use crate::finding::{BANNER_BYTES_MAX, PortState, printable_banner};
+use crate::io::clock;
+use crate::io::connect::socket::{self, Verdict};
+use crate::session::Answer;
+
+/// Connections open at once: what listens for a third of a second each is then heard at ten thousand per second.
+const SOCKETS_MAX: usize = 4096;
+/// How long a connection may take to come about: the kernel repeats its SYN after one second and after two more.
+const CONNECT_WAIT: Duration = Duration::from_millis(3500);
+/// Requests that wait for the thread.
+pub(super) const QUEUE: usize = 4096;
+const EVENTS_AT_ONCE: usize = 512;
+const BELL: u64 = u64::MAX;
+
+/// An open port to listen to.
+#[derive(Debug)]
+pub(super) struct Request {
+    /// Whose.
+    pub(super) unit: Key,
+    pub(super) index: u64,
+    pub(super) address: u32,
+    pub(super) port: u16,
+    /// How long to listen once connected.
+    pub(super) wait: Duration,
+    pub(super) cancel: CancellationToken,
+}
+
+/// What was heard.
+#[derive(Debug)]
+pub(super) struct Heard {
+    pub(super) request: Request,
+    pub(super) banner: Option<String>,
+}
+
+#[derive(Debug)]
+struct Talk {
+    socket: Socket,
+    request: Request,
+    is_connected: bool,
+    heard: Vec<u8>,
+}
+
+/// The thread.
+#[derive(Debug)]
+pub(super) struct Greeter {
+    epoll: Epoll,
+    bell: Arc<Bell>,
+    requests: Receiver<Request>,
+    heard: SyncSender<Heard>,
+    /// Rung after something was heard.
+    sender: Arc<Bell>,
+    talks: Arena<Talk>,
+    /// When talks end, those that connect and those that listen; each in order.
+    connecting: VecDeque<(Duration, Key)>,
+    listening: VecDeque<(Duration, Key)>,
+    sockets_max: usize,
+}
+
+impl Greeter {
+    pub(super) fn new(
+        bell: Arc<Bell>,
+        requests: Receiver<Request>,
+        heard: SyncSender<Heard>,
+        sender: Arc<Bell>,
+    ) -> io::Result<Self> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        epoll.add(&bell.event, EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
+        let sockets_max = (crate::io::limits::sockets() / 2).clamp(1, SOCKETS_MAX);
+        let (talks, connecting, listening) = (Arena::default(), VecDeque::new(), VecDeque::new());
+        Ok(Self { epoll, bell, requests, heard, sender, talks, connecting, listening, sockets_max })
+    }
+
+    pub(super) fn run(mut self) {
+        let mut events = vec![EpollEvent::empty(); EVENTS_AT_ONCE];
+        loop {
+            let now = clock::now();
+            self.end_overdue(now);
+            while self.talks.len() < self.sockets_max {
+                match self.requests.try_recv() {
+                    Ok(request) => self.begin(request, now),
+                    Err(std::sync::mpsc::TryRecvError::Empty) => break,
+                    Err(std::sync::mpsc::TryRecvError::Disconnected) => return,
+                }
+            }
+            let due =
+                [self.connecting.front(), self.listening.front()].into_iter().flatten().map(|(due, _)| *due).min();
+            let millis = due.map_or(500, |due| due.saturating_sub(now).as_millis().min(500) + 1);
+            let timeout = EpollTimeout::from(u16::try_from(millis).expect("at most 501"));
+            let count = self.epoll.wait(&mut events, timeout).unwrap_or(0);
+            let now = clock::now();
+            for event in events.iter().take(count) {
+                match event.data() {
+                    BELL => self.bell.silence(),
+                    data => self.on_event(Key::from_bits(data), now),
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, request: Request, now: Duration) {
+        let to = SocketAddr::new(Ipv4Addr::from_bits(request.address).into(), request.port);
+        let socket = if request.cancel.is_cancelled() { None } else { socket::open(to).ok() };
+        let Some(socket) = socket.filter(|socket| socket::begin(socket, to).is_ok()) else {
+            return self.tell(request, None);
+        };
+        let key = self.talks.insert(Talk { socket, request, is_connected: false, heard: Vec::new() });
+        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
+        let talk = self.talks.get(key).expect("just put in");
+        match self.epoll.add(&talk.socket, EpollEvent::new(flags, key.to_bits())) {
+            Ok(()) => self.connecting.push_back((now + CONNECT_WAIT, key)),
+            Err(_) => self.end(key),
+        }
+    }
+
+    fn on_event(&mut self, key: Key, now: Duration) {
+        let Some(talk) = self.talks.get_mut(key) else { return };
+        if !talk.is_connected {
+            let to = SocketAddr::new(Ipv4Addr::from_bits(talk.request.address).into(), talk.request.port);
+            match socket::verdict(&talk.socket, to, 0) {
+                Verdict::Pending => return,
+                Verdict::Answer(Answer { state: PortState::Open, .. }) => talk.is_connected = true,
+                _ => return self.end(key),
+            }
+            self.listening.push_back((now + talk.request.wait, key));
+        }
+        self.hear(key);
+    }
+
+    /// Reads what has come; ends with the first line, with enough, or with the connection.
+    fn hear(&mut self, key: Key) {
+        let Some(talk) = self.talks.get_mut(key) else { return };
+        let mut buffer = [0; BANNER_BYTES_MAX];
+        let is_over = loop {
+            let left = BANNER_BYTES_MAX - talk.heard.len();
+            match (&talk.socket).read(buffer.get_mut(..left).unwrap_or_default()) {
+                Ok(0) => break true,
+                Ok(count) => talk.heard.extend(buffer.iter().take(count)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break talk.heard.ends_with(b"\n"),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => break true,
+            }
+        };
+        if is_over {
+            self.end(key);
+        }
+    }
+
+    fn end_overdue(&mut self, now: Duration) {
+        while let Some(key) = pop_due(&mut self.connecting, now) {
+            if self.talks.get(key).is_some_and(|talk| !talk.is_connected) {
+                self.end(key);
+            }
+        }
+        while let Some(key) = pop_due(&mut self.listening, now) {
+            self.end(key);
+        }
+    }
+
+    fn end(&mut self, key: Key) {
+        let Some(Talk { socket, request, heard, .. }) = self.talks.remove(key) else { return };
+        socket::reset(socket);
+        self.tell(request, printable_banner(&heard));
+    }
+
+    fn tell(&self, request: Request, banner: Option<String>) {
+        // An engine that has ended needs no answers.
+        let _ = self.heard.send(Heard { request, banner });
+        self.sender.ring();
+    }
+}
+
+/// The first of a queue in order of time, if it is due.
+fn pop_due(queue: &mut VecDeque<(Duration, Key)>, now: Duration) -> Option<Key> {
+    queue.front().filter(|(due, _)| *due <= now)?;
+    queue.pop_front().map(|(_, key)| key)
+}

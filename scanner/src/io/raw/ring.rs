@@ -1,0 +1,180 @@
+//! The receiving socket: a ring of blocks shared with the kernel (TPACKET_V3), filled behind a filter.
+//!
+//! The kernel fills a block with packets and hands it over as a whole; what is read from it is copied nowhere. The filter
+//! lets through TCP segments to our source ports that acknowledge or reset, and ICMP errors. A socket for IPv4 alone
+//! does not see what is sent, so it costs the sender nothing.
+#![expect(unsafe_code, reason = "the ring is memory shared with the kernel; each block says why it is sound")]
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+
+/// One block: a thousand answers.
+const BLOCK_BYTES: usize = 128 * 1024;
+/// All blocks: 8 MiB, a quarter of a second at 250,000 answers per second.
+const BLOCKS: usize = 64;
+/// The kernel hands over a block that is not full after so many milliseconds.
+const RETIRE_MS: u32 = 2;
+/// Offsets in a block's header (`struct tpacket_block_desc` of linux/if_packet.h).
+const STATUS: usize = 8;
+const PACKETS: usize = 12;
+const FIRST: usize = 16;
+/// Offsets in a packet's header (`struct tpacket3_hdr`), and its length.
+const NEXT: usize = 0;
+const CAPTURED: usize = 12;
+const NETWORK: usize = 26;
+const HEADER_BYTES: usize = 48;
+
+/// The ring and its socket.
+#[derive(Debug)]
+pub(super) struct Ring {
+    socket: Socket,
+    memory: NonNull<u8>,
+    at: usize,
+}
+
+// SAFETY: the mapping belongs to this value alone and is reached through it alone, from whichever thread owns it.
+unsafe impl Send for Ring {}
+
+impl Ring {
+    /// A ring that takes answers to source ports from `first` on, `count` of them.
+    pub(super) fn open(first: u16, count: u16) -> io::Result<Self> {
+        // Protocol 0 receives nothing until the filter is in place.
+        let socket = Socket::new(Domain::PACKET, Type::DGRAM, Some(Protocol::from(0)))?;
+        socket.attach_filter(&filter(first, count))?;
+        let version: libc::c_int = 2; // TPACKET_V3
+        set_option(&socket, libc::PACKET_VERSION, &version)?;
+        let size = |bytes: usize| libc::c_uint::try_from(bytes).expect("the ring is a few megabytes");
+        let request = libc::tpacket_req3 {
+            tp_block_size: size(BLOCK_BYTES),
+            tp_block_nr: size(BLOCKS),
+            tp_frame_size: 2048,
+            tp_frame_nr: size(BLOCK_BYTES / 2048 * BLOCKS),
+            tp_retire_blk_tov: RETIRE_MS,
+            tp_sizeof_priv: 0,
+            tp_feature_req_word: 0,
+        };
+        set_option(&socket, libc::PACKET_RX_RING, &request)?;
+        let (protection, length) = (libc::PROT_READ | libc::PROT_WRITE, BLOCK_BYTES * BLOCKS);
+        // SAFETY: a new mapping of the ring that was just set up, of its exact length, at an address the kernel chooses.
+        let memory =
+            unsafe { libc::mmap(ptr::null_mut(), length, protection, libc::MAP_SHARED, socket.as_raw_fd(), 0) };
+        if memory == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let memory = NonNull::new(memory.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        let ring = Self { socket, memory, at: 0 };
+        ring.bind()?;
+        Ok(ring)
+    }
+
+    /// Begins to receive IPv4 from all interfaces.
+    fn bind(&self) -> io::Result<()> {
+        let protocol = u16::try_from(libc::ETH_P_IP).expect("an EtherType is two bytes").to_be();
+        let address = super::transmit::link_address(protocol, 0, [0; 6]);
+        let length = libc::socklen_t::try_from(size_of_val(&address)).expect("a socket address is small");
+        // SAFETY: the pointer and length are those of a socket address that lives through the call.
+        let result = unsafe { libc::bind(self.socket.as_raw_fd(), ptr::from_ref(&address).cast(), length) };
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    /// Waits until there is a block, or some milliseconds have passed.
+    pub(super) fn wait(&self, millis: u8) {
+        let mut polled = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+        // An interrupted wait is as good as one that has ended.
+        let _ = poll(&mut polled, PollTimeout::from(millis));
+    }
+
+    /// Shows every packet of the next block, from its IP header on; false when no block is ready.
+    pub(super) fn read_block(&mut self, mut each: impl FnMut(&[u8])) -> bool {
+        // SAFETY: `at` is below BLOCKS, so the block lies inside the mapping.
+        let block = unsafe { self.memory.add(self.at * BLOCK_BYTES) };
+        // SAFETY: the status word lies in the block, is aligned to four bytes, and is written by the kernel atomically.
+        let status = unsafe { AtomicU32::from_ptr(block.add(STATUS).cast().as_ptr()) };
+        if status.load(Ordering::Acquire) & 1 == 0 {
+            return false;
+        }
+        // SAFETY: the status says that the block is ours, so the kernel does not write to it before we give it back.
+        let bytes = unsafe { std::slice::from_raw_parts(block.as_ptr(), BLOCK_BYTES) };
+        read_packets(bytes, &mut each);
+        status.store(0, Ordering::Release);
+        self.at = (self.at + 1) % BLOCKS;
+        true
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        // SAFETY: the mapping made in `open`, with its length; nothing borrowed from it outlives this value.
+        unsafe { libc::munmap(self.memory.as_ptr().cast(), BLOCK_BYTES * BLOCKS) };
+    }
+}
+
+/// Shows the packets of a block. Offsets come from the kernel and are checked all the same.
+fn read_packets(block: &[u8], each: &mut impl FnMut(&[u8])) {
+    let number = |at: usize| {
+        let bytes = block.get(at..at + 4)?.try_into().ok()?;
+        usize::try_from(u32::from_ne_bytes(bytes)).ok()
+    };
+    let (Some(count), Some(mut at)) = (number(PACKETS), number(FIRST)) else { return };
+    for _ in 0..count.min(BLOCK_BYTES / HEADER_BYTES) {
+        let packet = || {
+            let network = block.get(at + NETWORK..at + NETWORK + 2)?.try_into().ok()?;
+            let begin = at + usize::from(u16::from_ne_bytes(network));
+            block.get(begin..begin + number(at + CAPTURED)?)
+        };
+        let Some(bytes) = packet() else { return };
+        each(bytes);
+        match number(at + NEXT) {
+            Some(next) if next > 0 => at += next,
+            _ => return,
+        }
+    }
+}
+
+fn set_option<T>(socket: &Socket, name: libc::c_int, value: &T) -> io::Result<()> {
+    let length = libc::socklen_t::try_from(size_of::<T>()).expect("an option is small");
+    // SAFETY: the pointer and length are those of a value that lives through the call; the kernel only reads it.
+    let result =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_PACKET, name, ptr::from_ref(value).cast(), length) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// The filter, in the kernel's classic packet language; offsets count from the IP header.
+fn filter(first: u16, count: u16) -> Vec<SockFilter> {
+    let op = |code: u16, jt, jf, k| SockFilter::new(code, jt, jf, k);
+    const LOAD_BYTE: u16 = 0x30;
+    const LOAD_HALF: u16 = 0x28;
+    const LOAD_HALF_INDEXED: u16 = 0x48;
+    const LOAD_BYTE_INDEXED: u16 = 0x50;
+    const HEADER_LENGTH_TO_X: u16 = 0xb1;
+    const IF_EQUAL: u16 = 0x15;
+    const IF_AT_LEAST: u16 = 0x35;
+    const IF_ABOVE: u16 = 0x25;
+    const IF_ANY_BIT: u16 = 0x45;
+    const RETURN: u16 = 0x06;
+    vec![
+        op(LOAD_HALF, 0, 0, 6),
+        op(IF_ANY_BIT, 12, 0, 0x1fff), // a later fragment
+        op(HEADER_LENGTH_TO_X, 0, 0, 0),
+        op(LOAD_BYTE, 0, 0, 9),
+        op(IF_EQUAL, 0, 5, 6), // TCP
+        op(LOAD_HALF_INDEXED, 0, 0, 2),
+        op(IF_AT_LEAST, 0, 7, u32::from(first)),
+        op(IF_ABOVE, 6, 0, u32::from(first) + u32::from(count) - 1),
+        op(LOAD_BYTE_INDEXED, 0, 0, 13),
+        op(IF_ANY_BIT, 3, 4, 0x14), // acknowledges or resets
+        op(IF_EQUAL, 0, 3, 1),      // ICMP
+        op(LOAD_BYTE_INDEXED, 0, 0, 0),
+        op(IF_EQUAL, 0, 2, 3), // destination unreachable
+        op(RETURN, 0, 0, 256),
+        op(RETURN, 0, 0, 0),
+        op(IF_EQUAL, 0, 1, 11), // time exceeded
+        op(RETURN, 0, 0, 256),
+        op(RETURN, 0, 0, 0),
+    ]
+}

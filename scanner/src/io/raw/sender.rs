@@ -1,0 +1,259 @@
+//! The sending thread: takes in answers, lets each unit say what to send, sends it, sleeps when there is nothing.
+
+use std::collections::VecDeque;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError};
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::time::TimeSpec;
+
+use super::greet::{Heard, Request};
+use super::transmit::{ArpSocket, BATCH, Transmitter};
+use super::unit::{Unit, Waiting};
+use super::{Bell, PORTS_PER_SLOT, Routed, SLOTS, Shared, stamp_at};
+use crate::arena::{Arena, Key as UnitKey};
+use crate::engine::ScanError;
+use crate::io::clock;
+use crate::packet::cookie::Key;
+use crate::packet::syn::Syn;
+use crate::sweep::{Send, Turn};
+
+/// While there are units, the loop turns at least this often: it notices a cancelled one well within 100 ms.
+const TURN_MAX: Duration = Duration::from_millis(20);
+/// Below this, sleeping costs more than looking again.
+const SLEEP_MIN: Duration = Duration::from_micros(20);
+/// Connections to open ports that are asked for at once.
+const GREETS_AT_ONCE: usize = 64;
+
+/// The thread's ends of its channels.
+#[derive(Debug)]
+pub(super) struct Ends {
+    pub(super) units: Receiver<Waiting>,
+    pub(super) replies: Receiver<Vec<Routed>>,
+    pub(super) greet: SyncSender<Request>,
+    pub(super) heard: Receiver<Heard>,
+    pub(super) greeter_bell: Arc<Bell>,
+}
+
+/// The thread.
+#[derive(Debug)]
+pub(super) struct Sender {
+    shared: Arc<Shared>,
+    ends: Ends,
+    transmitter: Transmitter,
+    arp: ArpSocket,
+    key: Key,
+    port_first: u16,
+    waiting: VecDeque<Waiting>,
+    units: Arena<Unit>,
+    slots: [Option<UnitKey>; SLOTS as usize],
+    sends: Vec<Send>,
+    /// Requests that the greeter has had no room for.
+    unasked: VecDeque<Request>,
+}
+
+impl Sender {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        ends: Ends,
+        (transmitter, arp): (Transmitter, ArpSocket),
+        (key, port_first): (Key, u16),
+    ) -> Self {
+        Self {
+            shared,
+            ends,
+            transmitter,
+            arp,
+            key,
+            port_first,
+            waiting: VecDeque::new(),
+            units: Arena::default(),
+            slots: [None; SLOTS as usize],
+            sends: Vec::new(),
+            unasked: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        while !self.shared.is_stopped.load(Ordering::Acquire) {
+            self.take_in();
+            let wake_at = self.turn();
+            self.sleep(wake_at);
+        }
+        self.take_in();
+        self.waiting.drain(..).for_each(|unit| unit.refuse(ScanError::Stopped));
+        let keys: Vec<UnitKey> = self.units.iter().map(|(key, _)| key).collect();
+        for mut unit in keys.into_iter().filter_map(|key| self.units.remove(key)) {
+            unit.delivery.end(Err(ScanError::Stopped));
+            unit.end_turn(clock::now());
+            unit.delivery.finish();
+        }
+    }
+
+    /// New units, answers, hardware addresses and banners.
+    fn take_in(&mut self) {
+        let now = clock::now();
+        while let Ok(batch) = self.ends.replies.try_recv() {
+            for (slot, reply) in batch {
+                let unit = self.slots.get(usize::from(slot)).copied().flatten();
+                if let Some(unit) = unit.and_then(|key| self.units.get_mut(key)) {
+                    unit.sweep.on_reply(now, &reply);
+                }
+            }
+        }
+        while let Some((address, mac)) = self.arp.next() {
+            for key in self.slots.iter().flatten() {
+                if let Some(unit) = self.units.get_mut(*key) {
+                    unit.sweep.on_arp(address, mac);
+                }
+            }
+        }
+        while let Ok(Heard { request, banner }) = self.ends.heard.try_recv() {
+            if let Some(unit) = self.units.get_mut(request.unit) {
+                unit.sweep.on_banner(request.index, request.address, request.port, banner);
+            }
+        }
+        self.waiting.extend(self.ends.units.try_iter());
+        self.begin_units(now);
+    }
+
+    /// Begins units that wait, as far as there are slots.
+    fn begin_units(&mut self, now: Duration) {
+        while let Some(free) = self.slots.iter().position(Option::is_none) {
+            let Some(unit) = self.waiting.pop_front() else { break };
+            if unit.is_cancelled() {
+                unit.refuse(ScanError::Cancelled);
+                self.shared.units.fetch_sub(1, Ordering::AcqRel);
+                continue;
+            }
+            let slot = u8::try_from(free).expect("there are sixteen slots");
+            let key = self.units.insert(unit.begin(now, slot));
+            if let Some(slot) = self.slots.get_mut(free) {
+                *slot = Some(key);
+            }
+        }
+        if self.slots.iter().all(Option::is_some) && self.waiting.iter().any(Waiting::is_cancelled) {
+            let (cancelled, waiting) = self.waiting.drain(..).partition::<Vec<_>, _>(Waiting::is_cancelled);
+            self.shared.units.fetch_sub(cancelled.len(), Ordering::AcqRel);
+            cancelled.into_iter().for_each(|unit| unit.refuse(ScanError::Cancelled));
+            self.waiting.extend(waiting);
+        }
+    }
+
+    /// Lets every unit send a batch; returns when to look again, or `None` to wait for the bell.
+    fn turn(&mut self) -> Option<Duration> {
+        self.ask();
+        let mut wake_at: Option<Duration> = None;
+        for key in self.slots.into_iter().flatten() {
+            let unit_wakes = self.drive(key);
+            wake_at = [wake_at, unit_wakes].into_iter().flatten().min();
+        }
+        let tick = (!self.units.is_empty()).then(|| clock::now() + TURN_MAX);
+        [wake_at, tick].into_iter().flatten().min()
+    }
+
+    /// One unit's turn; returns when it wants to go on.
+    fn drive(&mut self, key: UnitKey) -> Option<Duration> {
+        let now = clock::now();
+        let unit = self.units.get_mut(key)?;
+        let mut wake_at = None;
+        if !unit.begin_turn(now) {
+            let room = if unit.delivery.is_blocked() { 0 } else { BATCH };
+            let greets = GREETS_AT_ONCE.saturating_sub(self.unasked.len());
+            let room = u32::try_from(room).expect("a batch is small");
+            wake_at = match unit.sweep.poll(now, room, greets, &mut self.sends) {
+                Turn::Sent => Some(Duration::ZERO),
+                Turn::Wait { until } => Some(until),
+                Turn::Done => {
+                    unit.done(now);
+                    Some(Duration::ZERO)
+                }
+            };
+            self.carry_out(key, now);
+        }
+        let unit = self.units.get_mut(key)?;
+        if unit.end_turn(now) {
+            let unit = self.units.remove(key)?;
+            if let Some(slot) = self.slots.get_mut(usize::from(unit.slot)) {
+                *slot = None;
+            }
+            unit.delivery.finish();
+            self.shared.units.fetch_sub(1, Ordering::AcqRel);
+        }
+        wake_at
+    }
+
+    /// Sends what a unit gave to send.
+    fn carry_out(&mut self, key: UnitKey, now: Duration) {
+        let Some(unit) = self.units.get(key) else { return };
+        let first_port = self.port_first + u16::from(unit.slot) * PORTS_PER_SLOT;
+        for send in self.sends.drain(..) {
+            match send {
+                Send::Syn { address, port, attempt, link, mac } => {
+                    let Some(link) = unit.links.get(usize::from(link)) else { continue };
+                    let from_port = first_port + u16::from(attempt);
+                    let sequence = self.key.sequence(address, port, from_port, stamp_at(now));
+                    let syn = Syn { to: address, port, from_port, sequence };
+                    if self.transmitter.room() == 0 {
+                        self.transmitter.flush();
+                    }
+                    self.transmitter.push(link.interface, mac, |bytes| link.template.write(&syn, bytes));
+                }
+                Send::Arp { address, link } => {
+                    let Some(link) = unit.links.get(usize::from(link)) else { continue };
+                    if let Err(error) = self.arp.ask(link.interface, link.mac, link.from, address) {
+                        // It counts as lost; the next try may find the interface up again.
+                        tracing::debug!(%error, interface = link.name, "an ARP request was not sent");
+                    }
+                }
+                Send::Greet { index, address, port, wait } => {
+                    let cancel = unit.cancel.clone();
+                    self.unasked.push_back(Request { unit: key, index, address, port, wait, cancel });
+                }
+            }
+        }
+        self.transmitter.flush();
+        self.ask();
+    }
+
+    /// Passes requests on to the greeter.
+    fn ask(&mut self) {
+        let mut is_asked = false;
+        while let Some(request) = self.unasked.pop_front() {
+            match self.ends.greet.try_send(request) {
+                Ok(()) => is_asked = true,
+                Err(TrySendError::Full(request)) => {
+                    self.unasked.push_front(request);
+                    break;
+                }
+                Err(TrySendError::Disconnected(request)) => {
+                    // The thread has died: the port stays found, its words stay unknown.
+                    if let Some(unit) = self.units.get_mut(request.unit) {
+                        unit.sweep.on_banner(request.index, request.address, request.port, None);
+                    }
+                }
+            }
+        }
+        if is_asked {
+            self.ends.greeter_bell.ring();
+        }
+    }
+
+    /// Sleeps until the bell or `wake_at`.
+    fn sleep(&self, wake_at: Option<Duration>) {
+        let wait = wake_at.map(|at| at.saturating_sub(clock::now()));
+        if wait.is_some_and(|wait| wait < SLEEP_MIN) {
+            return;
+        }
+        let polled = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        let mut both = [polled(self.shared.bell.event.as_fd()), polled(self.arp.as_fd())];
+        // An idle engine does not care for other people's ARP.
+        let watched = if self.units.is_empty() { both.get_mut(..1) } else { both.get_mut(..) };
+        // An interrupted sleep is as good as one that has ended.
+        let _ = ppoll(watched.unwrap_or_default(), wait.map(TimeSpec::from_duration), None);
+        self.shared.bell.silence();
+    }
+}

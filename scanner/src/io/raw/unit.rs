@@ -1,0 +1,78 @@
+//! A unit in the raw engine: its sweep, the links its packets leave by, and the channels to whoever asked for it.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::routes::{Link, Network};
+use crate::engine::{UnitScan, UnitTask};
+use crate::io::delivery::{self, Delivery};
+use crate::plan::Plan;
+use crate::sweep::Sweep;
+
+/// A unit that waits to be begun.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    plan: Plan,
+    task: UnitTask,
+    network: Network,
+    delivery: Delivery,
+}
+
+/// A unit in work.
+#[derive(Debug)]
+pub(super) struct Unit {
+    pub(super) sweep: Sweep,
+    pub(super) links: Vec<Link>,
+    pub(super) delivery: Delivery,
+    pub(super) cancel: CancellationToken,
+    /// The part of the source port that is this unit's.
+    pub(super) slot: u8,
+}
+
+impl Waiting {
+    pub(super) fn new(plan: Plan, task: UnitTask, network: Network) -> (Self, UnitScan) {
+        let (delivery, scan) = Delivery::new(task.cancel.clone(), task.range.end - task.range.start);
+        (Self { plan, task, network, delivery }, scan)
+    }
+
+    /// Begins the unit, which gives its memory to it.
+    pub(super) fn begin(self, now: Duration, slot: u8) -> Unit {
+        let Self { plan, task, network, delivery } = self;
+        let routes = (Box::new(network.table) as Box<dyn crate::sweep::Routes>, network.neighbours);
+        let sweep = Sweep::new((plan, task.range), (task.scope, task.pace), routes, now);
+        Unit { sweep, links: network.links, delivery, cancel: task.cancel, slot }
+    }
+
+    /// Ends a unit that was never begun.
+    pub(super) fn refuse(mut self, why: crate::engine::ScanError) {
+        self.delivery.end(Err(why));
+        self.delivery.finish();
+    }
+
+    /// Whether it was cancelled before it began.
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.task.cancel.is_cancelled()
+    }
+}
+
+impl Unit {
+    /// Looks at what comes from outside; true when nothing more is to be sent for the unit.
+    pub(super) fn begin_turn(&mut self, now: Duration) -> bool {
+        self.delivery.begin_turn(now, self.sweep.is_cooling_down())
+    }
+
+    /// Hands over findings and figures that are due; true when the unit is over.
+    pub(super) fn end_turn(&mut self, now: Duration) -> bool {
+        let Self { sweep, delivery, .. } = self;
+        let batch = delivery.wants(now, sweep.findings_waiting()).then(|| sweep.take_findings());
+        delivery.hand_over(now, batch);
+        delivery.tell(now, || delivery::figures(sweep.counts(), sweep.loss_rate()));
+        delivery.is_over(sweep.findings_waiting())
+    }
+
+    /// Everything is settled.
+    pub(super) fn done(&mut self, now: Duration) {
+        self.delivery.done(now, self.sweep.counts(), self.sweep.loss_rate());
+    }
+}

@@ -1,0 +1,302 @@
+//! The core of a raw unit, without sockets, threads or clock: it keeps a little about each host and nothing about a
+//! probe.
+//!
+//! Targets stand in line; each in turn is sent its next probe, so a host's ports are spread over the time that all
+//! hosts take. A host that has been asked all it is to be asked rests until its answers must have come. What is still
+//! silent then may have been lost: the loss of the moment in which it was asked, measured by canaries ([`Epochs`]), says
+//! how likely, and the host is asked again until that is less than the scan's confidence allows. Hosts that have
+//! answered are asked their silent ports again; of silent hosts, as few ports as the loss asks for, since any answer
+//! would do. On a clean path that is one more try for silent ports of answering hosts and none for the dark.
+//!
+//! How fast is the rate's decision ([`Rate`]), under the job's budget. Each send is checked against scope and exclusions
+//! here, last thing before the packet. Memory: 65,536 targets at once, four million bits of port state.
+
+mod epochs;
+mod heard;
+mod rate;
+mod rest;
+mod send;
+mod target;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::epochs::Epochs;
+use self::rate::Rate;
+use self::target::Target;
+use crate::finding::{Finding, PortState, Reason};
+use crate::pace::{Pacer, RateCap};
+use crate::packet::arp::Mac;
+use crate::plan::Plan;
+use crate::rtt::RttTable;
+use crate::scope::Scope;
+use crate::session::Counts;
+use crate::session::discovery::{self, DiscoveryPort};
+use crate::session::limits::Limits;
+use crate::spec::{Profile, Timing};
+
+/// Targets in work at once.
+const TARGETS_MAX: u32 = 65_536;
+/// Targets are in work together as long as their ports are at most this many: half a MiB of bits, were all up.
+const PORTS_MAX: u32 = 1 << 25;
+/// Tries of one port: the number of a try travels in four bits, the last value being a canary's.
+pub(crate) const TRIES: u8 = 15;
+/// What the source port of a canary says instead of a try.
+pub(crate) const CANARY: u8 = 15;
+/// An answer missed this many times more rarely than the confidence allows: losses come in groups.
+const MARGIN: f64 = 20.0;
+
+/// Where packets to a target leave, and through whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Way {
+    /// Number of the interface in the caller's list.
+    pub(crate) link: u16,
+    /// The next hop, or `None` when the target itself is on the link.
+    pub(crate) gateway: Option<u32>,
+    /// Whether the next hop's hardware address has to be known.
+    pub(crate) needs_mac: bool,
+}
+
+/// Which way an address goes.
+pub(crate) trait Routes: std::fmt::Debug + std::marker::Send {
+    /// The way to an address, or `None` when there is none.
+    fn way(&self, address: u32) -> Option<Way>;
+}
+
+/// Something to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Send {
+    /// A SYN.
+    Syn { address: u32, port: u16, attempt: u8, link: u16, mac: Mac },
+    /// An ARP request.
+    Arp { address: u32, link: u16 },
+    /// A connection, to hear what an open port says.
+    Greet { index: u64, address: u32, port: u16, wait: Duration },
+}
+
+/// What to do after a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Something was given to send; come again.
+    Sent,
+    /// Nothing to do before this time or an answer.
+    Wait { until: Duration },
+    /// Everything is settled.
+    Done,
+}
+
+/// An answer whose cookie was right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reply {
+    pub(crate) address: u32,
+    pub(crate) port: u16,
+    /// Which try is answered, or [`CANARY`].
+    pub(crate) attempt: u8,
+    pub(crate) sent_at: Duration,
+    pub(crate) state: PortState,
+    pub(crate) reason: Reason,
+    pub(crate) ttl: u8,
+}
+
+/// A port that is known to answer.
+#[derive(Debug, Clone, Copy)]
+struct Canary {
+    address: u32,
+    port: u16,
+    link: u16,
+    mac: Mac,
+}
+
+/// A next hop that others wait for.
+#[derive(Debug, Clone, Copy)]
+struct Gateway {
+    link: u16,
+    mac: Option<Mac>,
+    asked: u8,
+    next: Duration,
+}
+
+/// The scan of one unit.
+#[derive(Debug)]
+pub(crate) struct Sweep {
+    plan: Plan,
+    scope: Arc<Scope>,
+    pace: Arc<RateCap>,
+    limits: Limits,
+    routes: Box<dyn Routes>,
+    /// Hardware addresses that the kernel knows.
+    neighbours: HashMap<u32, Mac>,
+    gateways: HashMap<u32, Gateway>,
+    discovery: Vec<DiscoveryPort>,
+    /// Whether silent hosts are asked everything as often as others: few were named, by someone who means them.
+    is_thorough: bool,
+    miss_max: f64,
+    waiting: Range<u64>,
+    targets: VecDeque<Target>,
+    /// Index of the first of `targets`.
+    base: u64,
+    targets_max: usize,
+    line: VecDeque<u64>,
+    resting: BinaryHeap<Reverse<(Duration, u64)>>,
+    greets: VecDeque<(u64, u32, u16)>,
+    greets_out: usize,
+    canaries: Vec<Canary>,
+    canaries_seen: u64,
+    /// Canaries wanted beyond the regular ones, for want of figures.
+    canaries_wanted: u32,
+    since_canary: u32,
+    epochs: Epochs,
+    rate: Rate,
+    arp_pacer: Pacer,
+    rtt: RttTable,
+    findings: Vec<Finding>,
+    counts: Counts,
+}
+
+impl Sweep {
+    /// The scan of `range` of the plan's indexes; the plan's targets are IPv4 addresses that `routes` knows.
+    pub(crate) fn new(
+        (plan, range): (Plan, Range<u64>),
+        (scope, pace): (Arc<Scope>, Arc<RateCap>),
+        (routes, neighbours): (Box<dyn Routes>, HashMap<u32, Mac>),
+        now: Duration,
+    ) -> Self {
+        let limits = Limits::of(plan.spec());
+        // What a small office's router carries; doubled every epoch until something is lost.
+        let start_pps = match plan.spec().timing {
+            Timing::Polite => 500.0,
+            Timing::Normal => 50_000.0,
+            Timing::Fast => 200_000.0,
+        };
+        let targets_max = (PORTS_MAX / plan.port_count().max(1)).clamp(1, TARGETS_MAX);
+        Self {
+            discovery: discovery::probes(&plan, limits.discovery),
+            is_thorough: plan.target_count() <= discovery::TARGETS_MIN,
+            miss_max: (1.0 - plan.spec().confidence) / MARGIN,
+            base: range.start,
+            waiting: range.start..range.end.min(plan.target_count()),
+            targets_max: targets_max as usize,
+            rtt: RttTable::new(limits.timeout_min),
+            epochs: Epochs::new(now),
+            rate: Rate::new(start_pps),
+            gateways: HashMap::new(),
+            targets: VecDeque::new(),
+            line: VecDeque::new(),
+            resting: BinaryHeap::new(),
+            greets: VecDeque::new(),
+            greets_out: 0,
+            canaries: Vec::new(),
+            canaries_seen: 0,
+            canaries_wanted: 0,
+            since_canary: 0,
+            arp_pacer: Pacer::default(),
+            findings: Vec::new(),
+            counts: Counts::default(),
+            plan,
+            scope,
+            pace,
+            limits,
+            routes,
+            neighbours,
+        }
+    }
+
+    /// Whether a spec asks for what this engine does: a fragile device gets one ordinary connection at a time instead.
+    pub(crate) fn suits(profile: Profile) -> bool {
+        profile != Profile::OtSafe
+    }
+
+    /// Gives up to `room` things to send at `now`, of which up to `greet_room` are connections. First hand in every
+    /// answer that has arrived: what is overdue is given up here.
+    pub(crate) fn poll(&mut self, now: Duration, room: u32, greet_room: usize, out: &mut Vec<Send>) -> Turn {
+        self.tick(now);
+        self.wake(now);
+        self.enter();
+        let greets = self.greets.len().min(greet_room);
+        if self.is_done() {
+            return Turn::Done;
+        }
+        let gateway_wakes = self.ask_gateways(now, out);
+        let lined = if gateway_wakes.is_some() { 0 } else { self.line.len() };
+        let sendable = u32::try_from(greets + lined + self.canaries_due()).unwrap_or(u32::MAX);
+        let rests = self.resting.peek().map_or(now + Duration::from_millis(100), |Reverse((due, _))| *due);
+        let until = gateway_wakes.map_or(rests, |wakes| wakes.min(rests));
+        if sendable == 0 || room == 0 {
+            return Turn::Wait { until };
+        }
+        let admitted = self.rate.admit(now, room.min(sendable));
+        let admitted = admitted.and_then(|granted| self.pace.admit(now, self.limits.rate_max_pps, granted));
+        let granted = match admitted {
+            Ok(granted) => granted,
+            Err(next) => return Turn::Wait { until: until.min(next) },
+        };
+        let before = out.len();
+        let mut greets_left = greets;
+        for _ in 0..granted {
+            let Some(send) = self.choose(now, &mut greets_left) else { break };
+            out.push(send);
+        }
+        // With nothing sent, what stood in line has gone to rest, or waits for its turn to ask by broadcast.
+        if out.len() > before { Turn::Sent } else { Turn::Wait { until: now + Duration::from_millis(1) } }
+    }
+
+    /// What was found since this was last called.
+    pub(crate) fn take_findings(&mut self) -> Vec<Finding> {
+        std::mem::take(&mut self.findings)
+    }
+
+    /// How many findings wait to be taken.
+    pub(crate) fn findings_waiting(&self) -> usize {
+        self.findings.len()
+    }
+
+    /// The figures so far.
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Share of round trips that are lost, as measured.
+    pub(crate) fn loss_rate(&self) -> f64 {
+        self.epochs.measured_loss()
+    }
+
+    /// Whether every target has been asked at least once: what is left is waiting.
+    pub(crate) fn is_cooling_down(&self) -> bool {
+        self.waiting.is_empty() && self.line.is_empty()
+    }
+
+    fn is_done(&self) -> bool {
+        self.waiting.is_empty() && self.targets.is_empty() && self.greets.is_empty() && self.greets_out == 0
+    }
+
+    /// Moves the epochs on.
+    fn tick(&mut self, now: Duration) {
+        let wait = self.rtt.smoothed().map_or(self.limits.wait_max, |_| self.timeout());
+        let (rate, running) = (&mut self.rate, self.epochs.current());
+        self.epochs.advance(now, wait, |number, epoch| rate.judge(number, epoch, running + 1));
+        let round_trip = self.rtt.smoothed().unwrap_or_default().as_millis() / epochs::EPOCH.as_millis();
+        let per_answer = u32::try_from(round_trip).unwrap_or(u32::MAX).saturating_add(1);
+        self.rate.begin(self.epochs.current(), self.counts.replies > 0, per_answer);
+    }
+
+    fn timeout(&self) -> Duration {
+        self.rtt.timeout(std::net::Ipv4Addr::UNSPECIFIED.into())
+    }
+
+    fn permits(&self, address: u32) -> bool {
+        let address = std::net::Ipv4Addr::from_bits(address).into();
+        self.scope.contains(address) && !self.plan.spec().exclude.contains(address)
+    }
+
+    fn target(&mut self, index: u64) -> Option<&mut Target> {
+        let at = usize::try_from(index.checked_sub(self.base)?).ok()?;
+        self.targets.get_mut(at)
+    }
+}
+
+#[cfg(test)]
+#[path = "sweep/sweep_test.rs"]
+mod tests;

@@ -18,6 +18,7 @@ use pentora_raft::store::Storage;
 use pentora_raft::{Profile, Raft, Role, worker_id};
 use pentora_scanner::engine::{Engine, EngineConfig};
 use pentora_scanner::scope::Scope;
+use pentora_scanner::spec::EngineChoice;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -75,7 +76,9 @@ impl Rooms {
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let sessions = Arc::new(Sessions::new(millis(coordinator.heartbeat), millis(coordinator.grace)));
         let scope = Arc::new(Scope::default());
-        let engine = Engine::start(EngineConfig::default()).map_err(|error| {
+        // The raw engine is proved on its own so far; nodes take it up once system tests run on it (decision 0006).
+        let config = EngineConfig { choice: EngineChoice::Connect, ..EngineConfig::default() };
+        let engine = Engine::start(config).map_err(|error| {
             Failure::new(ExitCode::Failure, "the scan engine did not start").because(error.to_string())
         })?;
         let worker = Worker::new(Context {

@@ -284,7 +284,7 @@ fn answers_in_time(
                     Ok(Some(answer)) => {
                         // Never below zero: a peer may send answers that nothing asked for.
                         let one_less = |count: usize| count.checked_sub(1);
-                        drop(unanswered.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less));
+                        let _ = unanswered.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
                         return Some((answer, Some(source)));
                     }
                     Err(_elapsed) if waited_for > 0 => return Some((Err(io::ErrorKind::TimedOut.into()), None)),

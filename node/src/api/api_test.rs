@@ -1,3 +1,5 @@
+//! The API over an embedded node: every route, who is let in, and what errors look like.
+
 use axum::body::Body;
 use axum::http::{HeaderMap, Method};
 use pentora_raft::Digest;

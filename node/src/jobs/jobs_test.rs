@@ -1,3 +1,5 @@
+//! Requests: scope, exclusions, the split by networks, and refusals with their reasons.
+
 use pentora_raft::TokenId;
 use pentora_raft::command::{NewToken, NodeFacts, NodeRole};
 

@@ -178,7 +178,10 @@ async fn another_cluster_with_the_same_key_is_unsupported() {
     let (one, other) = (Node::start(config()), Node::start(foreign));
     introduce(&one, &other, false);
     let error = within(one.mesh.open(other.id(), Class::Work)).await.unwrap_err();
-    assert!(matches!(&error, OpenError::Unsupported { protocol, .. } if protocol.ends_with("/work/1")), "{error}");
+    assert!(
+        matches!(&error, OpenError::Unsupported { protocol, .. } if protocol.ends_with(&format!("/{}/1", Class::Work))),
+        "{error}"
+    );
     assert!(!error.is_retryable());
 }
 

@@ -1,3 +1,5 @@
+//! Which chunks are wanted, and who repairs them.
+
 use bytes::Bytes;
 use pentora_p2p::memory::Network;
 use pentora_p2p::{Identity, Mesh, MeshConfig, PeerAddress, PreSharedKey};

@@ -1,3 +1,5 @@
+//! Work sessions: replaced, revoked, reminded.
+
 use super::*;
 
 type Worker = Link<WorkerFrame, LeaderFrame>;

@@ -1,6 +1,6 @@
 //! Where the log and the state are kept: on disk in RocksDB, or in memory for an embedded node and for tests.
 //!
-//! Both sit behind the same two types, [`LogStore`] and [`StateMachine`], over a small trait each, so that the node
+//! Both sit behind the same two types, `LogStore` and `StateMachine`, over a small trait each, so that the node
 //! inside `pentora scan` runs the same code as one in a mesh.
 
 pub(crate) mod disk;

@@ -15,8 +15,11 @@ use tokio_util::sync::CancellationToken;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [targets, ports, format @ ..] = arguments.as_slice() else {
-        return Err("usage: scan TARGETS PORTS [table|json|jsonl|list]".into());
+    // usage: scan [TARGETS PORTS [table|json|jsonl|list]]; without any, a look at this machine.
+    let (targets, ports, format) = match arguments.as_slice() {
+        [] => ("127.0.0.1", "22,80", &[][..]),
+        [targets, ports, format @ ..] => (targets.as_str(), ports.as_str(), format),
+        _ => return Err("usage: scan [TARGETS PORTS [table|json|jsonl|list]]".into()),
     };
     let targets = parse_targets(targets, "targets")?;
     let count = targets.count();

@@ -110,7 +110,7 @@ pub fn prepare(request: ScanRequest, scope: &Scope, raft: &Raft) -> Result<Prepa
         partitions: parts.iter().map(|(targets, _)| targets.clone()).collect(),
         ports,
         exclude,
-        discovery: request.discovery,
+        discovery: if request.discovery { ScanSpec::default().discovery } else { Vec::new() },
         rate_pps: request.rate,
         timing: choice(request.timing.as_deref(), ScanSpec::default().timing)?,
         confidence: request.confidence.unwrap_or(ScanSpec::default().confidence),
@@ -119,6 +119,7 @@ pub fn prepare(request: ScanRequest, scope: &Scope, raft: &Raft) -> Result<Prepa
         engine: choice(request.engine.as_deref(), ScanSpec::default().engine)?,
         seed: rand::random(),
         profile: choice(request.profile.as_deref(), ScanSpec::default().profile)?,
+        ..ScanSpec::default()
     };
     spec.validate()?;
     can_be_done(&spec)?;

@@ -6,6 +6,8 @@
 
 mod printable;
 mod record;
+mod service;
+mod weakness;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -15,6 +17,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::printable::{BANNER_BYTES_MAX, Printable, printable_banner};
 pub use self::record::{HostRecord, NotShown, PortRecord};
+pub use self::service::{Certificate, Http, Service, ServiceMethod, Tls};
+pub use self::weakness::{Severity, Weakness};
 use crate::port::{Port, PortSet};
 
 /// One observed fact about one host.
@@ -67,6 +71,22 @@ pub enum Observation {
         /// Its words, made printable by [`printable_banner`].
         banner: String,
     },
+    /// What an open port was found to be, some time after it was found open; a later one replaces an earlier one.
+    Service {
+        /// The port.
+        port: Port,
+        /// What it is.
+        service: Box<Service>,
+    },
+    /// A weakness of a port.
+    Weakness {
+        /// The port.
+        port: Port,
+        /// What is weak.
+        weakness: Box<Weakness>,
+    },
+    /// Something on the way answers for every port, so that its open ports mean nothing.
+    Middlebox,
 }
 
 /// State of a port, as nmap defines it.

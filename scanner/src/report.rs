@@ -17,7 +17,7 @@ pub use self::fold::Fold;
 pub use self::json::{Json, JsonLines, json_line};
 pub use self::list::List;
 pub use self::table::Table;
-use crate::finding::HostRecord;
+use crate::finding::{HostRecord, ServiceMethod};
 
 /// Renders a report to some output, host by host.
 pub trait Writer {
@@ -45,8 +45,10 @@ pub struct Summary {
     pub hosts_up: u64,
     /// Open ports on them.
     pub open_ports: u64,
-    /// Open ports whose service was named.
+    /// Open ports whose service was named by what it answered.
     pub services_detected: u64,
+    /// Weaknesses of those ports.
+    pub vulnerabilities: u64,
     /// Probes sent, retransmissions included.
     pub probes_sent: u64,
     /// From the job's start to its end.
@@ -61,7 +63,9 @@ impl Summary {
         self.hosts_up += 1;
         for port in host.open_ports() {
             self.open_ports += 1;
-            self.services_detected += u64::from(port.service.is_some());
+            let is_named = port.service.as_ref().is_some_and(|service| service.method == ServiceMethod::Probed);
+            self.services_detected += u64::from(is_named);
+            self.vulnerabilities += port.weaknesses.len() as u64;
         }
     }
 }
@@ -131,7 +135,7 @@ pub struct UnknownFormat {
 pub(crate) mod sample {
     //! A host with something of everything, for the writers' tests.
 
-    use crate::finding::{HostRecord, HostState, NotShown, PortRecord, PortState, Reason};
+    use crate::finding::{HostRecord, HostState, NotShown, PortRecord, PortState, Reason, Service, ServiceMethod};
     use crate::port::Protocol;
 
     pub(crate) fn host() -> HostRecord {
@@ -141,7 +145,12 @@ pub(crate) mod sample {
             state,
             reason,
             banner: banner.map(str::to_owned),
-            service: service.map(str::to_owned),
+            service: service.map(|name| Service {
+                name: name.to_owned(),
+                method: ServiceMethod::Probed,
+                ..Service::default()
+            }),
+            weaknesses: Vec::new(),
         };
         HostRecord {
             address: "10.0.0.1".parse().unwrap(),
@@ -156,6 +165,7 @@ pub(crate) mod sample {
             not_shown: vec![NotShown { state: PortState::Filtered, reason: Reason::NoResponse, count: 1200 }],
             started_at_ms: 1_700_000_000_123,
             worker: "wrk_a".to_owned(),
+            is_middlebox: false,
         }
     }
 }

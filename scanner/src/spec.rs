@@ -3,11 +3,14 @@
 //! A [`ScanSpec`] holds no addresses one by one and no state. It is serialised by position as well as by name, so
 //! fields are never skipped, reordered or inserted; its version is the business of whoever encodes it.
 
+mod discovery;
+
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::discovery::{DiscoveryProbe, UnknownProbe};
 use crate::port::PortSet;
 use crate::target::TargetSet;
 
@@ -15,6 +18,8 @@ use crate::target::TargetSet;
 pub const PARTITIONS_MAX: usize = 4096;
 /// Most retransmissions that may be asked for; at 30 % loss each way, ten leave one probe in a thousand unanswered.
 pub const RETRIES_MAX: u8 = 10;
+/// Most discovery probes of one scan.
+pub const DISCOVERY_MAX: usize = 16;
 
 /// What to scan and how.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,9 +30,11 @@ pub struct ScanSpec {
     pub ports: PortSet,
     /// What was excluded, kept for the check before each send and for the addresses of host names.
     pub exclude: TargetSet,
-    /// Whether hosts are looked for with a few probes before all their ports are asked.
-    pub discovery: bool,
-    /// Most probes per second of the whole job, over all nodes; `None` for as many as the networks take.
+    /// The probes by which hosts are looked for before all their ports are asked; none to ask every port of every
+    /// target.
+    pub discovery: Vec<DiscoveryProbe>,
+    /// Probes per second of the whole job, over all nodes: begun with at once and never exceeded; `None` for as many as
+    /// the networks take.
     pub rate_pps: Option<u64>,
     /// How hard to push where no rate is given.
     pub timing: Timing,
@@ -43,6 +50,16 @@ pub struct ScanSpec {
     pub seed: u64,
     /// A named set of restrictions.
     pub profile: Profile,
+    /// Most probes per second of the whole job, over all nodes, whatever the measured loss would allow.
+    pub max_rate_pps: Option<u64>,
+    /// Most probes per second into one destination network (an IPv4 /24, an IPv6 /64), over all nodes.
+    pub network_rate_pps: Option<u64>,
+    /// Most probes per second to one host.
+    pub host_rate_pps: Option<u64>,
+    /// How many probes for the service behind an open port may be tried, 0 to 9; `None` to ask for no service.
+    pub services: Option<u8>,
+    /// Whether weaknesses of what was found are looked for.
+    pub weaknesses: bool,
 }
 
 impl Default for ScanSpec {
@@ -52,7 +69,7 @@ impl Default for ScanSpec {
             partitions: Vec::new(),
             ports: PortSet::top_ports(crate::port::DEFAULT_TOP_PORTS),
             exclude: TargetSet::default(),
-            discovery: true,
+            discovery: DiscoveryProbe::DEFAULT.to_vec(),
             rate_pps: None,
             timing: Timing::Normal,
             confidence: 0.999,
@@ -61,6 +78,11 @@ impl Default for ScanSpec {
             engine: EngineChoice::Auto,
             seed: 0,
             profile: Profile::Default,
+            max_rate_pps: None,
+            network_rate_pps: None,
+            host_rate_pps: None,
+            services: None,
+            weaknesses: false,
         }
     }
 }
@@ -80,8 +102,11 @@ impl ScanSpec {
         if self.ports.is_empty() {
             return Err(SpecError::NoPorts);
         }
-        if self.rate_pps == Some(0) {
+        if [self.rate_pps, self.max_rate_pps, self.network_rate_pps, self.host_rate_pps].contains(&Some(0)) {
             return Err(SpecError::NoRate);
+        }
+        if self.discovery.len() > DISCOVERY_MAX {
+            return Err(SpecError::Discovery { probes: self.discovery.len() });
         }
         if !(0.5..1.0).contains(&self.confidence) {
             return Err(SpecError::Confidence { confidence: self.confidence });
@@ -90,6 +115,12 @@ impl ScanSpec {
             Some(retries) if retries > RETRIES_MAX => Err(SpecError::Retries { retries }),
             _ => Ok(()),
         }
+    }
+
+    /// Most probes per second of the whole job: the lower of `rate_pps` and `max_rate_pps`.
+    #[must_use]
+    pub fn budget_pps(&self) -> Option<u64> {
+        [self.rate_pps, self.max_rate_pps].into_iter().flatten().min()
     }
 
     /// How many targets all partitions have together, `u64::MAX` when there are more.
@@ -122,6 +153,12 @@ pub enum SpecError {
     Confidence {
         /// The number given.
         confidence: f64,
+    },
+    /// More discovery probes than tell anything new.
+    #[error("{probes} discovery probes, at most {DISCOVERY_MAX} are of use")]
+    Discovery {
+        /// How many were given.
+        probes: usize,
     },
     /// More retransmissions than ever help.
     #[error("{retries} retries, at most {RETRIES_MAX} are of use")]

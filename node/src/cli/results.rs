@@ -86,6 +86,7 @@ fn summary(job: &JobDocument) -> Summary {
         hosts_up: job.results.hosts_up,
         open_ports: job.results.open_ports,
         services_detected: job.results.services_detected,
+        vulnerabilities: job.results.vulnerabilities,
         probes_sent: job.probes_sent,
         duration: Duration::try_from_secs_f64(job.elapsed_seconds).unwrap_or_default(),
         notes: job.reason.iter().cloned().collect(),

@@ -19,6 +19,8 @@ struct HostLine {
     not_shown: Vec<NotShown>,
     started_at: String,
     worker: String,
+    #[serde(default)]
+    is_middlebox: bool,
 }
 
 /// Reads one line of a job's results.
@@ -38,6 +40,7 @@ pub fn parse_host_line(line: &[u8]) -> Result<HostRecord, ClientError> {
         not_shown: line.not_shown,
         started_at_ms: u64::try_from(started.as_millisecond()).unwrap_or_default(),
         worker: line.worker,
+        is_middlebox: line.is_middlebox,
     })
 }
 
@@ -49,7 +52,9 @@ mod tests {
 
     const LINE: &str = concat!(
         r#"{"address":"10.0.0.1","name":null,"state":"up","reason":"syn-ack","ports":["#,
-        r#"{"port":22,"protocol":"tcp","state":"open","reason":"syn-ack","banner":"SSH-2.0\\x07","service":"ssh"}],"#,
+        r#"{"port":22,"protocol":"tcp","state":"open","reason":"syn-ack","banner":"SSH-2.0\\x07","service":"#,
+        r#"{"name":"ssh","method":"probed","confidence":90,"product":"x","version":null,"info":null,"hostname":null,"#,
+        r#""os":null,"device":null,"cpes":[],"rule":null,"tls":null,"http":null,"facts":[]}}],"#,
         r#""not_shown":[{"state":"filtered","reason":"no-response","count":1200}],"#,
         r#""started_at":"2023-11-14T22:13:20.123Z","worker":"wrk_a"}"#
     );

@@ -90,10 +90,12 @@ mod tests {
                 reason: Reason::SynAck,
                 banner: Some("SSH-2.0".into()),
                 service: None,
+                weaknesses: Vec::new(),
             }],
             not_shown: vec![NotShown { state: PortState::Closed, reason: Reason::ConnRefused, count: 99 }],
             started_at_ms: 1_700_000_000_000,
             worker: "wrk_n1".into(),
+            is_middlebox: false,
         };
         let unit = UnitKey { job: JobId(9), partition: 0, start: 0 };
         Chunk { unit, end: u64::from(hosts), records: (0..hosts).map(record).collect() }

@@ -171,7 +171,7 @@ fn count(records: &[HostRecord], outcome: &UnitOutcome) -> Counts {
         hosts_up: summary.hosts_up,
         open_ports: summary.open_ports,
         services_detected: summary.services_detected,
-        vulnerabilities: 0,
+        vulnerabilities: summary.vulnerabilities,
         probes_sent: outcome.progress.probes_sent,
         retransmitted: outcome.progress.retransmitted,
         replies: outcome.progress.replies,

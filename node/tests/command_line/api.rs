@@ -10,7 +10,7 @@ use axum::{Json, Router};
 use pentora_node::document::{
     ClusterDocument, JobEvent, Page, Problem, Quorum, ScanRequest, TokenCreated, WorkerDocument,
 };
-use pentora_scanner::finding::{HostRecord, HostState, PortRecord, PortState, Reason};
+use pentora_scanner::finding::{HostRecord, HostState, PortRecord, PortState, Reason, Service, ServiceMethod};
 use pentora_scanner::port::Protocol;
 use pentora_scanner::report::json_line;
 use serde_json::{Value, json};
@@ -108,11 +108,13 @@ pub(crate) fn results() -> String {
             state: PortState::Open,
             reason: Reason::SynAck,
             banner: Some("SSH-2.0-x".into()),
-            service: Some("ssh".into()),
+            service: Some(Service { name: "ssh".into(), method: ServiceMethod::Probed, ..Service::default() }),
+            weaknesses: Vec::new(),
         }],
         not_shown: Vec::new(),
         started_at_ms: 0,
         worker: "wrk_a".into(),
+        is_middlebox: false,
     };
     format!("{}\n{}\n", json_line(&host(1)), json_line(&host(2)))
 }

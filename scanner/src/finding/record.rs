@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{HostState, PortState, Reason};
+use super::{HostState, PortState, Reason, Service, Weakness};
 use crate::port::Protocol;
 
 /// A host that answered, with its ports.
@@ -28,6 +28,8 @@ pub struct HostRecord {
     pub started_at_ms: u64,
     /// Id of the worker that scanned it.
     pub worker: String,
+    /// Something on the way answers for every port of this address: its open ports mean nothing.
+    pub is_middlebox: bool,
 }
 
 impl HostRecord {
@@ -50,8 +52,11 @@ pub struct PortRecord {
     pub reason: Reason,
     /// What it said first, printable.
     pub banner: Option<String>,
-    /// The service that usually listens there, a guess from the number.
-    pub service: Option<String>,
+    /// The service behind it: what it answered, or else a guess from the number.
+    pub service: Option<Service>,
+    /// What is weak about it, the worst first.
+    #[serde(default)]
+    pub weaknesses: Vec<Weakness>,
 }
 
 /// Ports of one host that are counted instead of listed.
@@ -83,20 +88,25 @@ mod tests {
                 state: PortState::Open,
                 reason: Reason::SynAck,
                 banner: None,
-                service: Some("ssh".to_owned()),
+                service: Some(Service { name: "ssh".to_owned(), ..Service::default() }),
+                weaknesses: Vec::new(),
             }],
             not_shown: vec![NotShown { state: PortState::Filtered, reason: Reason::NoResponse, count: 300 }],
             started_at_ms: 1,
             worker: "w".to_owned(),
+            is_middlebox: false,
         };
         #[rustfmt::skip]
         let bytes = [
             0, 10, 0, 0, 1, // IPv4 address
             1, 3, b'a', b'.', b'b', // name
             0, 1, // up, conn-refused
-            1, 22, 0, 0, 0, 0, 1, 3, b's', b's', b'h', // one port
+            1, 22, 0, 0, 0, 0, // one port
+            1, 3, b's', b's', b'h', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // its service
+            0, // no weaknesses
             1, 2, 3, 0xac, 2, // one group of 300 that is not shown
             1, 1, b'w',
+            0, // no middlebox
         ];
         assert_eq!(postcard::to_stdvec(&record).unwrap(), bytes);
         assert_eq!(postcard::from_bytes::<HostRecord>(&bytes).unwrap(), record);

@@ -1,7 +1,8 @@
 //! JSON: one document, or one object per host and line.
 //!
-//! A host has exactly the fields `address, name, state, reason, ports[{port, protocol, state, reason, banner,
-//! service}], not_shown[{state, reason, count}], started_at, worker`; `started_at` is RFC 3339 in UTC. Absent names,
+//! A host has the fields `address, name, state, reason, ports[{port, protocol, state, reason, banner, service}],
+//! not_shown[{state, reason, count}], started_at, worker`, a port with weaknesses `weaknesses`, and an address for which
+//! something on the way answers `is_middlebox`; `service` is [`Service`]; `started_at` is RFC 3339 in UTC. Absent names,
 //! banners and services are `null`.
 
 use std::borrow::Cow;
@@ -11,7 +12,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use super::{Summary, Writer};
-use crate::finding::{HostRecord, HostState, NotShown, PortState, Printable, Reason};
+use crate::finding::{HostRecord, HostState, NotShown, PortState, Printable, Reason, Service, Weakness};
 use crate::port::Protocol;
 
 /// Writes `{"hosts": [...], "summary": {...}}`.
@@ -36,7 +37,7 @@ impl<W: io::Write> Writer for Json<W> {
     fn host(&mut self, host: &HostRecord) -> io::Result<()> {
         self.open()?;
         self.hosts_written += 1;
-        Ok(serde_json::to_writer(&mut self.out, &HostView::of(host))?)
+        write_json(&mut self.out, &HostView::of(host))
     }
 
     fn finish(&mut self, summary: &Summary) -> io::Result<()> {
@@ -44,7 +45,7 @@ impl<W: io::Write> Writer for Json<W> {
             self.open()?;
         }
         self.out.write_all(b"\n],\"summary\":")?;
-        serde_json::to_writer(&mut self.out, &SummaryView::of(summary))?;
+        write_json(&mut self.out, &SummaryView::of(summary))?;
         self.out.write_all(b"}\n")?;
         self.out.flush()
     }
@@ -65,7 +66,7 @@ impl<W: io::Write> JsonLines<W> {
 
 impl<W: io::Write> Writer for JsonLines<W> {
     fn host(&mut self, host: &HostRecord) -> io::Result<()> {
-        serde_json::to_writer(&mut self.out, &HostView::of(host))?;
+        write_json(&mut self.out, &HostView::of(host))?;
         self.out.write_all(b"\n")
     }
 
@@ -77,8 +78,35 @@ impl<W: io::Write> Writer for JsonLines<W> {
 /// A host as one line of JSON, without the line end: what [`JsonLines`] writes.
 #[must_use]
 pub fn json_line(host: &HostRecord) -> String {
+    let mut line = Vec::new();
     // Writing strings and numbers to memory does not fail.
-    serde_json::to_string(&HostView::of(host)).unwrap_or_default()
+    let _ = write_json(&mut line, &HostView::of(host));
+    String::from_utf8(line).unwrap_or_default()
+}
+
+/// Writes a value as JSON in printable ASCII: JSON alone lets C1 controls through to a terminal.
+fn write_json<W: io::Write>(out: W, value: &impl Serialize) -> io::Result<()> {
+    Ok(value.serialize(&mut serde_json::Serializer::with_formatter(out, Ascii))?)
+}
+
+/// Compact JSON whose strings are printable ASCII.
+#[derive(Debug)]
+struct Ascii;
+
+impl serde_json::ser::Formatter for Ascii {
+    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, out: &mut W, fragment: &str) -> io::Result<()> {
+        let mut rest = fragment;
+        while let Some(at) = rest.find(|c: char| !(' '..='~').contains(&c)) {
+            let (plain, odd) = rest.split_at(at);
+            out.write_all(plain.as_bytes())?;
+            let Some(c) = odd.chars().next() else { break };
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                write!(out, "\\u{unit:04x}")?;
+            }
+            rest = odd.get(c.len_utf8()..).unwrap_or_default();
+        }
+        out.write_all(rest.as_bytes())
+    }
 }
 
 #[derive(Serialize)]
@@ -91,6 +119,8 @@ struct HostView<'a> {
     not_shown: &'a [NotShown],
     started_at: String,
     worker: Cow<'a, str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    is_middlebox: bool,
 }
 
 #[derive(Serialize)]
@@ -100,7 +130,9 @@ struct PortView<'a> {
     state: PortState,
     reason: Reason,
     banner: Option<Cow<'a, str>>,
-    service: Option<Cow<'a, str>>,
+    service: Option<&'a Service>,
+    #[serde(skip_serializing_if = "<[Weakness]>::is_empty")]
+    weaknesses: &'a [Weakness],
 }
 
 #[derive(Serialize)]
@@ -110,6 +142,7 @@ struct SummaryView<'a> {
     hosts_up: u64,
     open_ports: u64,
     services_detected: u64,
+    vulnerabilities: u64,
     probes_sent: u64,
     duration_seconds: f64,
     notes: Vec<Cow<'a, str>>,
@@ -123,7 +156,8 @@ impl<'a> HostView<'a> {
             state: port.state,
             reason: port.reason,
             banner: port.banner.as_deref().map(printable),
-            service: port.service.as_deref().map(printable),
+            service: port.service.as_ref(),
+            weaknesses: &port.weaknesses,
         });
         Self {
             address: host.address,
@@ -134,6 +168,7 @@ impl<'a> HostView<'a> {
             not_shown: &host.not_shown,
             started_at: rfc3339(host.started_at_ms),
             worker: printable(&host.worker),
+            is_middlebox: host.is_middlebox,
         }
     }
 }
@@ -146,6 +181,7 @@ impl<'a> SummaryView<'a> {
             hosts_up: summary.hosts_up,
             open_ports: summary.open_ports,
             services_detected: summary.services_detected,
+            vulnerabilities: summary.vulnerabilities,
             probes_sent: summary.probes_sent,
             duration_seconds: summary.duration.as_secs_f64(),
             notes: summary.notes.iter().map(|note| printable(note)).collect(),
@@ -184,14 +220,22 @@ mod tests {
             String::from_utf8(out).unwrap(),
             concat!(
                 r#"{"address":"10.0.0.1","name":"evil\\x1b[2J\\x9b31m.example","state":"up","reason":"syn-ack","ports":["#,
-                r#"{"port":22,"protocol":"tcp","state":"open","reason":"syn-ack","banner":"SSH-2.0-x\\x1b]0;\"\\x07","service":"ssh"},"#,
-                r#"{"port":80,"protocol":"tcp","state":"closed","reason":"conn-refused","banner":null,"service":"http"},"#,
+                r#"{"port":22,"protocol":"tcp","state":"open","reason":"syn-ack","banner":"SSH-2.0-x\\x1b]0;\"\\x07","service":{"name":"ssh","method":"probed","confidence":0,"product":null,"version":null,"info":null,"hostname":null,"os":null,"device":null,"cpes":[],"rule":null,"tls":null,"http":null,"facts":[]}},"#,
+                r#"{"port":80,"protocol":"tcp","state":"closed","reason":"conn-refused","banner":null,"service":{"name":"http","method":"probed","confidence":0,"product":null,"version":null,"info":null,"hostname":null,"os":null,"device":null,"cpes":[],"rule":null,"tls":null,"http":null,"facts":[]}},"#,
                 r#"{"port":40000,"protocol":"tcp","state":"open","reason":"syn-ack","banner":null,"service":null}],"#,
                 r#""not_shown":[{"state":"filtered","reason":"no-response","count":1200}],"#,
                 r#""started_at":"2023-11-14T22:13:20.123Z","worker":"wrk_a"}"#,
                 "\n"
             )
         );
+    }
+
+    #[test]
+    fn words_of_strangers_stay_ascii_wherever_they_are() {
+        let mut host = sample::host();
+        host.ports[0].service =
+            Some(Service { product: Some("a\u{9b}\u{1f600}\u{7f}b".to_owned()), ..Service::default() });
+        assert!(json_line(&host).contains(r#""product":"a\u009b\ud83d\ude00\u007fb""#), "{}", json_line(&host));
     }
 
     #[test]

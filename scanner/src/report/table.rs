@@ -41,7 +41,7 @@ impl<W: io::Write> Table<W> {
             banner.truncate(BANNER_CHARS_MAX - 3);
             banner.push_str(if self.ascii { "..." } else { "…" });
         }
-        let service = Printable(port.service.as_deref().unwrap_or("unknown")).to_string();
+        let service = Printable(port.service.as_ref().map_or("unknown", |service| &service.name)).to_string();
         [format!("{}/{}", port.port, port.protocol), port.state.to_string(), service, port.reason.to_string(), banner]
     }
 }

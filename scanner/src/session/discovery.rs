@@ -1,16 +1,15 @@
 //! Which probes decide whether a host is worth asking all its ports.
 //!
 //! A connection can only be accepted or refused by the host itself, so either answer shows that it is there. Asked
-//! are the most popular ports of the scan's own set and the two that firewalls most often let through. Their answers
-//! count for the scan, so only the two extra ones cost anything where a host is up.
+//! are the most popular ports of the scan's own set and those that the spec names for SYNs. Their answers
+//! count for the scan, so only the extra ones cost anything where a host is up.
 
 use crate::plan::Plan;
 use crate::port::{Port, PortSet};
+use crate::spec::DiscoveryProbe;
 
 /// Ports of the scan that are asked first.
 const OWN_PORTS: usize = 3;
-/// Asked as well when the scan does not ask them anyway: the web ports are the ones most often let through.
-const EXTRA_PORTS: [u16; 2] = [443, 80];
 /// With at most this many ports, asking them all is no dearer than discovery.
 const PORTS_MIN: u32 = 3;
 /// A partition of at most this many targets was written by hand, by someone who means these hosts: they are asked
@@ -32,7 +31,10 @@ pub(crate) fn probes(plan: &Plan, wanted: bool) -> Vec<DiscoveryPort> {
         return Vec::new();
     }
     let popular = PortSet::popular_of(ports, OWN_PORTS);
-    let extra = EXTRA_PORTS.into_iter().filter(|port| !popular.contains(port));
+    let extra = plan.spec().discovery.iter().filter_map(|probe| match probe {
+        DiscoveryProbe::Syn(port) if !popular.contains(port) => Some(*port),
+        _ => None,
+    });
     let all = popular.iter().copied().chain(extra);
     all.map(|port| DiscoveryPort { port, position: ports.position(Port::tcp(port)) }).collect()
 }

@@ -47,9 +47,9 @@ impl Limits {
             timeout_min,
             last_wait_min,
             wait_max: WAIT_MAX,
-            rate_max_pps: [rate, spec.rate_pps].into_iter().flatten().min(),
+            rate_max_pps: [rate, spec.budget_pps()].into_iter().flatten().min(),
             tries: spec.retries.map(|retries| retries.saturating_add(1)),
-            discovery: spec.discovery,
+            discovery: !spec.discovery.is_empty(),
             banners: spec.banners,
         };
         match spec.profile {

@@ -90,7 +90,7 @@ fn assert_settled_once(run: &FakeRun, ports: u32) {
         match &finding.observation {
             Observation::Port { port, .. } => of_host.push(port.number),
             Observation::Ports { ports, .. } => of_host.extend(ports.iter().map(|port| port.number)),
-            Observation::Host { .. } | Observation::Banner { .. } => {}
+            _ => {}
         }
     }
     for (address, mut of_host) in settled {
@@ -229,7 +229,7 @@ fn dark_hosts_cost_discovery_and_hosts_that_are_up_get_every_port_once() {
     for (address, probes) in asked.iter().filter(|(address, _)| !network.hosts.contains_key(address)) {
         assert!(*probes <= 2 * 5, "{address}: {probes}");
     }
-    let everything = network.run(&mut session(ScanSpec { discovery: false, ..spec("10.0.0.0/24", "1-100") }));
+    let everything = network.run(&mut session(ScanSpec { discovery: Vec::new(), ..spec("10.0.0.0/24", "1-100") }));
     assert_exact(&network, &everything);
     assert!(everything.sends.len() > 3 * run.sends.len());
 }
@@ -237,7 +237,7 @@ fn dark_hosts_cost_discovery_and_hosts_that_are_up_get_every_port_once() {
 #[test]
 fn no_host_is_sent_a_burst_while_others_wait() {
     let network = world("10.0.0.0/25", "1-100", 10, 19);
-    let run = network.run(&mut session(ScanSpec { discovery: false, ..spec("10.0.0.0/25", "1-100") }));
+    let run = network.run(&mut session(ScanSpec { discovery: Vec::new(), ..spec("10.0.0.0/25", "1-100") }));
     for round in run.sends.windows(64) {
         let hosts: BTreeSet<IpAddr> = round.iter().map(|(_, to)| to.ip()).collect();
         assert!(hosts.len() >= 40, "{} hosts in 64 probes", hosts.len());
@@ -316,7 +316,7 @@ fn a_fragile_device_is_asked_one_thing_at_a_time_and_never_twice() {
 #[test]
 fn a_fixed_number_of_retries_is_kept_whatever_the_loss() {
     let network = FakeNetwork { loss: 0.2, ..world("10.0.0.0/24", "1-20", 5, 43) };
-    let spec = ScanSpec { retries: Some(0), discovery: false, ..spec("10.0.0.0/24", "1-20") };
+    let spec = ScanSpec { retries: Some(0), discovery: Vec::new(), ..spec("10.0.0.0/24", "1-20") };
     let run = network.run(&mut session(spec));
     assert_eq!((run.sends.len(), run.counts.retransmitted), (256 * 20, 0));
 }
@@ -368,7 +368,7 @@ proptest! {
     #[test]
     fn any_network_is_scanned_to_its_end_with_each_port_settled_once(
         seed: u64, alive in 0_u64..=10, loss in 0.0..0.3, rtt in 0_u64..300, jitter in 0_u64..100,
-        sockets in 1_usize..3000, discovery: bool, ports in 1_u16..40, timing in 0_usize..3
+        sockets in 1_usize..3000, is_discovered: bool, ports in 1_u16..40, timing in 0_usize..3
     ) {
         let ports = format!("1-{ports}");
         let network = FakeNetwork {
@@ -379,6 +379,7 @@ proptest! {
             ..world("10.0.0.0/26", &ports, alive, seed)
         };
         let timing = [Timing::Polite, Timing::Normal, Timing::Fast][timing];
+        let discovery = if is_discovered { ScanSpec::default().discovery } else { Vec::new() };
         let spec = ScanSpec { discovery, timing, seed, ..spec("10.0.0.0/26", &ports) };
         let count = spec.ports.count();
         let run = network.run(&mut session(spec));

@@ -3,6 +3,7 @@
 mod auth;
 mod body;
 mod cluster;
+mod feeds;
 mod jobs;
 mod listen;
 mod metrics;
@@ -18,8 +19,8 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
-use pentora_p2p::PreSharedKey;
+use axum::routing::{delete, get, post, put};
+use pentora_p2p::{Identity, PreSharedKey};
 use pentora_raft::{ClusterId, Raft};
 use pentora_scanner::scope::Scope;
 use tokio::sync::Semaphore;
@@ -29,6 +30,7 @@ pub use listen::{Bounds, serve};
 pub use problem::ApiError;
 
 use crate::coordinator::{Sessions, SoftState, soft_state};
+use crate::feeds::FeedStore;
 use crate::glue::calls::{Answer, Request as Ask};
 use crate::glue::proposer::Proposer;
 use crate::results::Exchange;
@@ -74,6 +76,10 @@ pub struct Served {
     pub started: Instant,
     /// Report tasks, so that stopping can wait for them.
     pub tasks: TaskTracker,
+    /// What services are matched with.
+    pub feeds: Option<FeedStore>,
+    /// Signs feeds that are taken in; `None` for an embedded node, which takes none in.
+    pub signer: Option<Identity>,
 }
 
 type Node = Arc<Served>;
@@ -90,6 +96,8 @@ pub fn router(served: Node) -> Router {
         .route("/workers", get(cluster::workers))
         .route("/worker-tokens", get(tokens::list).post(tokens::create))
         .route("/worker-tokens/{id}", delete(tokens::revoke))
+        .route("/feeds", get(feeds::list))
+        .route("/feeds/{kind}", put(feeds::put).delete(feeds::remove))
         .route("/cluster", get(cluster::cluster))
         .route("/cluster/transfer-leadership", post(cluster::transfer))
         .route_layer(from_fn_with_state(Arc::new(Semaphore::new(body::LARGE_AT_ONCE)), body::read))

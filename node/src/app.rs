@@ -32,10 +32,12 @@ use crate::cli::{ExitCode, Failure};
 use crate::config::{ApiAuth, NodeConfig, StartPlan, Strategy, TimingProfile};
 use crate::coordinator::plan::Preference;
 use crate::coordinator::{Coordinator, CoordinatorConfig, PlanConfig, Sessions};
+use crate::feeds::FeedStore;
+use crate::feeds::follow::follow;
 use crate::glue::MeshTransport;
 use crate::glue::calls::Calls;
 use crate::glue::proposer::Proposer;
-use crate::home::{Home, NodeIdentity};
+use crate::home::{Home, HomeError, NodeIdentity};
 use crate::results::{ChunkStore, Exchange};
 use crate::worker::{Context, Fence, Units, Worker};
 
@@ -169,7 +171,9 @@ impl Node {
         let rooms = Rooms::make(making)?;
         let tasks = TaskTracker::new();
         let (leaving, stop) = (CancellationToken::new(), CancellationToken::new());
-        let served = self.served(&rooms, &tasks)?;
+        let feeds = FeedStore::open(&self.home.feed_dir())
+            .map_err(|error| Failure::new(ExitCode::Failure, error.to_string()))?;
+        let served = self.served(&rooms, feeds.clone(), &tasks)?;
         self.announce();
         let worker =
             tasks.spawn(rooms.worker.run(Arc::clone(&rooms.sessions), Some(self.mesh.clone()), leaving.clone()));
@@ -196,6 +200,7 @@ impl Node {
             self.identity.clone(),
             stop.clone(),
         ));
+        tasks.spawn(follow(self.raft.clone(), rooms.exchange.clone(), feeds, stop.clone()));
         tasks.spawn(serve::tend_chunks(self.raft.clone(), rooms.exchange, rooms.proposer.clone(), stop.clone()));
         tasks.spawn(api::serve(self.api, api::router(served), api::Bounds::default(), stop.clone()));
         if let Some(index) = admitted_at {
@@ -217,8 +222,9 @@ impl Node {
         ended
     }
 
-    fn served(&self, rooms: &Rooms, tasks: &TaskTracker) -> Result<Arc<Served>, Failure> {
-        let psk = self.home.pre_shared_key().map_err(|error| Failure::new(ExitCode::Failure, error.to_string()))?;
+    fn served(&self, rooms: &Rooms, feeds: FeedStore, tasks: &TaskTracker) -> Result<Arc<Served>, Failure> {
+        let failed = |error: HomeError| Failure::new(ExitCode::Failure, error.to_string());
+        let (psk, key) = (self.home.pre_shared_key().map_err(failed)?, self.home.key().map_err(failed)?);
         Ok(Arc::new(Served {
             name: self.identity.name.clone(),
             cluster: self.identity.cluster,
@@ -232,6 +238,8 @@ impl Node {
             gate: if self.config.api.auth == ApiAuth::None { Gate::Open } else { Gate::Token },
             started: Instant::now(),
             tasks: tasks.clone(),
+            feeds: Some(feeds),
+            signer: Some(key),
         }))
     }
 

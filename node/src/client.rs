@@ -26,8 +26,9 @@ pub use self::error::ClientError;
 pub use self::host_line::parse_host_line;
 pub use self::lines::ResultLines;
 use crate::config::Secret;
+use crate::feeds::FeedKind;
 use crate::document::{
-    ClusterDocument, JobDocument, JobEvent, Page, Problem, ScanAccepted, ScanRequest, TokenCreated, TokenDocument,
+    ClusterDocument, FeedDocument, JobDocument, JobEvent, Page, Problem, ScanAccepted, ScanRequest, TokenCreated, TokenDocument,
     TokenRequest, TransferRequest, VersionDocument, WorkerDocument,
 };
 
@@ -145,6 +146,30 @@ impl Client {
     /// See [`ClientError`].
     pub async fn revoke_token(&self, id: &str) -> Result<(), ClientError> {
         self.command(Method::DELETE, &format!("/api/v1/worker-tokens/{id}"), None).await
+    }
+
+    /// The cluster's feeds (`GET /feeds`).
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn feeds(&self) -> Result<Vec<FeedDocument>, ClientError> {
+        self.pages("/api/v1/feeds", None).await
+    }
+
+    /// Makes a bundle the cluster's feed of its kind (`PUT /feeds/{kind}`).
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn put_feed(&self, kind: FeedKind, bundle: Vec<u8>) -> Result<(), ClientError> {
+        self.command(Method::PUT, &format!("/api/v1/feeds/{kind}"), Some(bundle)).await
+    }
+
+    /// Takes a feed away (`DELETE /feeds/{kind}`).
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn remove_feed(&self, kind: FeedKind) -> Result<(), ClientError> {
+        self.command(Method::DELETE, &format!("/api/v1/feeds/{kind}"), None).await
     }
 
     /// The cluster (`GET /cluster`).

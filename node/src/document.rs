@@ -9,6 +9,7 @@
 //! records of the scanner's `jsonl` report.
 
 mod cluster;
+mod feed;
 mod job;
 mod page;
 mod problem;
@@ -19,6 +20,7 @@ mod token;
 pub use cluster::{
     ClusterDocument, NodeDocument, Quorum, TransferRequest, VersionDocument, WorkerDocument, WorkerLoad,
 };
+pub use feed::FeedDocument;
 pub use job::{JobDocument, JobEvent, JobResults, WorkerStat};
 pub use page::Page;
 pub use problem::Problem;

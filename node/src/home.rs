@@ -99,6 +99,12 @@ impl Home {
         self.path.join("raft")
     }
 
+    /// Where feeds are.
+    #[must_use]
+    pub fn feed_dir(&self) -> PathBuf {
+        self.path.join("feeds")
+    }
+
     /// Where chunks are.
     #[must_use]
     pub fn chunk_dir(&self) -> PathBuf {

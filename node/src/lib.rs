@@ -8,6 +8,7 @@ pub mod clock;
 pub mod config;
 pub mod coordinator;
 pub mod document;
+pub mod feeds;
 pub mod glue;
 pub mod home;
 pub mod jobs;

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ClusterId, Digest, Epoch, JobId, NodeId, TokenId};
-use crate::state::{Counts, Lease, Partition, Priority};
+use crate::state::{Counts, FeedRecord, Lease, Partition, Priority};
 
 /// A command with the leader's wall time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,6 +125,25 @@ pub enum Command {
         /// Whether it drains from now on.
         draining: bool,
     },
+    /// Makes a bundle the cluster's feed of a kind, in place of the one before.
+    SetFeed {
+        /// Which kind, such as `cve`.
+        kind: String,
+        /// The bundle.
+        record: Box<FeedRecord>,
+    },
+    /// Takes a feed away.
+    RemoveFeed {
+        /// Which kind.
+        kind: String,
+    },
+    /// A feed's bundle has other holders after a repair.
+    SetFeedHolders {
+        /// Which bundle.
+        digest: Digest,
+        /// Who holds it now.
+        holders: Vec<NodeId>,
+    },
 }
 
 impl Command {
@@ -149,6 +168,9 @@ impl Command {
             Self::SetHolders { .. } => "set-holders",
             Self::RemoveNode { .. } => "remove-node",
             Self::DrainNode { .. } => "drain-node",
+            Self::SetFeed { .. } => "set-feed",
+            Self::RemoveFeed { .. } => "remove-feed",
+            Self::SetFeedHolders { .. } => "set-feed-holders",
         }
     }
 }

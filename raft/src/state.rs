@@ -4,6 +4,7 @@
 //! that every replica comes to the same tables. It never fails; a refused command is a response and changes nothing.
 //! Size is O(jobs + active leases + finished ranges + chunks), never O(targets).
 
+mod feeds;
 mod jobs;
 mod leases;
 mod nodes;
@@ -24,6 +25,7 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
+pub use feeds::FeedRecord;
 pub use jobs::{ChunkRef, Counts, FreeRange, Job, JobStatus, Needs, Partition, Priority, Progress, WorkerStat};
 pub use leases::Lease;
 pub(crate) use leases::{LEASES_PER_NODE_MAX, shares_of};
@@ -61,6 +63,7 @@ pub struct State {
     pub(crate) chunks: Table<UnitKey, ChunkRef>,
     pub(crate) events: Table<(JobId, u64, u32), Event>,
     pub(crate) idempotency: Table<Digest, (JobId, u64)>,
+    pub(crate) feeds: Table<String, FeedRecord>,
 }
 
 impl Default for State {
@@ -77,6 +80,7 @@ impl Default for State {
             chunks: Table::new(9),
             events: Table::new(10),
             idempotency: Table::new(11),
+            feeds: Table::new(12),
         }
     }
 }
@@ -95,6 +99,7 @@ macro_rules! each_table {
         $state.chunks.$method($($argument),*);
         $state.events.$method($($argument),*);
         $state.idempotency.$method($($argument),*);
+        $state.feeds.$method($($argument),*);
     };
 }
 
@@ -127,6 +132,9 @@ impl State {
             Command::SetHolders { updates } => Ok(self.set_holders(updates)),
             Command::RemoveNode { node } => self.remove_node(index, *node),
             Command::DrainNode { node, draining } => self.drain_node(*node, *draining),
+            Command::SetFeed { kind, record } => self.set_feed(kind, record),
+            Command::RemoveFeed { kind } => Ok(self.remove_feed(kind)),
+            Command::SetFeedHolders { digest, holders } => Ok(self.set_feed_holders(*digest, holders)),
         };
         result.unwrap_or_else(Response::Refused)
     }
@@ -240,6 +248,7 @@ impl State {
             9 => self.chunks.load(key, value),
             10 => self.events.load(key, value),
             11 => self.idempotency.load(key, value),
+            12 => self.feeds.load(key, value),
             other => {
                 Err(io::Error::new(io::ErrorKind::InvalidData, format!("table {other} is unknown to this release")))
             }

@@ -102,6 +102,8 @@ pub(crate) async fn start(name: String, gate: Gate, admin_token: Digest) -> Resu
         gate,
         started: Instant::now(),
         tasks: tasks.clone(),
+        feeds: None,
+        signer: None,
     });
     tasks.spawn(rooms.worker.run(rooms.sessions, None, stop.clone()));
     tasks.spawn(rooms.coordinator.run(stop.clone()));

@@ -204,7 +204,8 @@ fn wanted(raft: &Raft) -> BTreeSet<Digest> {
             Some(SpecRef::Chunk { digest, .. }) => Some(*digest),
             _ => None,
         });
-        state.chunks().map(|(_, chunk)| chunk.digest).chain(specs).collect()
+        let feeds = state.feeds().map(|(_, feed)| feed.digest);
+        state.chunks().map(|(_, chunk)| chunk.digest).chain(specs).chain(feeds).collect()
     })
 }
 

@@ -4,7 +4,7 @@ use comfy_table::{ColumnConstraint, ContentLineStyle, LineStyle, Table, TableSty
 
 use super::output::{clean, grouped, percent};
 use crate::document::{
-    ClusterDocument, JobDocument, NodeDocument, TokenDocument, WorkerDocument, WorkerLoad, duration_words,
+    ClusterDocument, FeedDocument, JobDocument, NodeDocument, TokenDocument, WorkerDocument, WorkerLoad, duration_words,
 };
 
 /// Lines between all columns and below the header.
@@ -68,6 +68,16 @@ fn load(load: Option<WorkerLoad>) -> String {
             format!("{}/{} ({share:.0}%)", load.running, load.capacity)
         },
     )
+}
+
+/// `pentora feed list`.
+pub(super) fn feeds(unicode: bool, feeds: &[FeedDocument]) -> String {
+    let rows = feeds.iter().map(|feed| {
+        let in_use = if feed.in_use { "in use" } else { "not here yet" };
+        let at = feed.imported_at.get(..16).unwrap_or(&feed.imported_at).replace('T', " ");
+        vec![feed.kind.clone(), grouped(feed.records), at, feed.signer.clone(), in_use.to_owned(), feed.source.clone()]
+    });
+    draw(unicode, &["Feed", "Records", "Imported (UTC)", "By", "State", "Source"], rows, &[])
 }
 
 /// `pentora job list`.

@@ -1,0 +1,192 @@
+//! `pentora feed import|list|status|remove`: the data that services are matched with.
+//!
+//! Files are read and made into a bundle here, so that a node is never given anything but sorted entries. Where there is
+//! a cluster, the bundle goes to it; otherwise it is kept for scans from this machine.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::context::Context;
+use super::failure::{ExitCode, Failure};
+use super::output::grouped;
+use super::session::{NodeArgs, Session, cluster_here};
+use super::table;
+use super::watch::json;
+use crate::clock::{rfc3339, wall_ms};
+use crate::config::Purpose;
+use crate::document::{FeedDocument, duration_words};
+use crate::feeds::compile::{self, Compiled};
+use crate::feeds::{FeedKind, FeedStore};
+
+/// Exploit scores change daily and the catalogue of exploited weaknesses weekly: older than this, they mislead.
+const STALE_AFTER_S: u64 = 14 * 24 * 3600;
+
+/// What can be done with feeds.
+#[derive(Debug, Subcommand)]
+pub(super) enum FeedCommand {
+    /// Read files and make them the feed of their kind; the one before it stays until the new one is whole.
+    #[command(before_help = "Examples:\n  pentora feed import cve cvelistV5.zip\n  pentora feed import osv osv-debian/\n  \
+                             pentora feed import kev known_exploited_vulnerabilities.json\n  \
+                             pentora feed import recog recog/xml/")]
+    Import(ImportArgs),
+    /// Print the feeds.
+    List(ListArgs),
+    /// Say how old each feed is, and which are missing.
+    Status(ListArgs),
+    /// Take a feed away.
+    Remove(RemoveArgs),
+}
+
+/// What to import.
+#[derive(Debug, Args)]
+pub(super) struct ImportArgs {
+    /// What the files are: cve (CVE records v5), osv, nvd (API 2.0), kev (CISA), epss (FIRST), recog (XML).
+    kind: FeedKind,
+    /// Files or folders of them; .zip and .gz are read as they are.
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Keep the feed for scans from this machine, even where there is a cluster.
+    #[arg(long)]
+    local: bool,
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+/// How the list is printed.
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    /// Show what is kept for scans from this machine, even where there is a cluster.
+    #[arg(long)]
+    local: bool,
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+/// Which feed.
+#[derive(Debug, Args)]
+pub(super) struct RemoveArgs {
+    /// Which kind.
+    kind: FeedKind,
+    /// The one kept for scans from this machine, even where there is a cluster.
+    #[arg(long)]
+    local: bool,
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+/// Carries the command out.
+///
+/// # Errors
+/// Files that are no feed, a node that does not answer or refuses, a store that cannot be written.
+pub(super) async fn run(command: FeedCommand, context: &mut Context) -> Result<(), Failure> {
+    match command {
+        FeedCommand::Import(args) => import(args, context).await,
+        FeedCommand::List(args) => {
+            let feeds = feeds(&args, context).await?;
+            let text = if args.json { json(&feeds) } else { table::feeds(context.output.unicode, &feeds) };
+            context.output.print(&text)
+        }
+        FeedCommand::Status(args) => {
+            let feeds = feeds(&args, context).await?;
+            let text = if args.json { json(&feeds) } else { status(&feeds, wall_ms() / 1000) };
+            context.output.print(&text)
+        }
+        FeedCommand::Remove(args) => {
+            match session(&args.node, args.local, context).await? {
+                Some(session) => {
+                    session.client.remove_feed(args.kind).await.map_err(|error| session.failure(&error))?;
+                }
+                None => store(context)?.remove(args.kind).map_err(failed)?,
+            }
+            context.say(format_args!("feed {} is removed", args.kind));
+            Ok(())
+        }
+    }
+}
+
+async fn import(args: ImportArgs, context: &mut Context) -> Result<(), Failure> {
+    let session = session(&args.node, args.local, context).await?;
+    let (kind, paths) = (args.kind, args.paths);
+    let compiled = tokio::task::spawn_blocking(move || compile::compile(kind, &paths, wall_ms())).await;
+    let Compiled { bundle, records, left_out, notes } = compiled.map_err(failed)?.map_err(failed)?;
+    let bytes = bundle.len() as u64;
+    match session {
+        Some(session) => session.client.put_feed(kind, bundle).await.map_err(|error| session.failure(&error))?,
+        None => {
+            let store = store(context)?;
+            let replaced = tokio::task::spawn_blocking(move || store.replace(kind, &bundle)).await;
+            replaced.map_err(failed)?.map_err(failed)?;
+        }
+    }
+    for note in notes {
+        context.say(format_args!("note: {}", super::output::clean(&note)));
+    }
+    let out = if left_out > 0 { format!(", {} left out", grouped(left_out)) } else { String::new() };
+    context.say(format_args!("feed {kind}: {} records in use{out} ({} KiB)", grouped(records), grouped(bytes / 1024)));
+    Ok(())
+}
+
+async fn feeds(args: &ListArgs, context: &Context) -> Result<Vec<FeedDocument>, Failure> {
+    if let Some(session) = session(&args.node, args.local, context).await? {
+        return session.client.feeds().await.map_err(|error| session.failure(&error));
+    }
+    let Some(store) = FeedStore::open_to_read(&folder(context)?).map_err(failed)? else { return Ok(Vec::new()) };
+    let mut feeds = Vec::new();
+    for kind in FeedKind::ALL {
+        feeds.extend(store.current(kind).map_err(failed)?.map(|current| FeedDocument {
+            kind: kind.to_string(),
+            source: current.heading.source,
+            records: current.heading.records,
+            bytes: 0,
+            digest: current.digest.to_string(),
+            imported_at: rfc3339(current.heading.made_at_ms),
+            signer: "this machine".to_owned(),
+            in_use: true,
+        }));
+    }
+    Ok(feeds)
+}
+
+/// One line per kind: what there is, how old it is, what is missing.
+fn status(feeds: &[FeedDocument], now_s: u64) -> String {
+    let mut text = String::new();
+    for kind in FeedKind::ALL {
+        let line = match feeds.iter().find(|feed| feed.kind == kind.as_str()) {
+            None => format!("{kind:<6} none: pentora feed import {kind} PATH\n"),
+            Some(feed) => {
+                let at: Option<jiff::Timestamp> = feed.imported_at.parse().ok();
+                let age = at.and_then(|at| now_s.checked_sub(u64::try_from(at.as_second()).ok()?)).unwrap_or(0);
+                let use_of = if feed.in_use { "in use" } else { "not on this node yet" };
+                let is_stale = age > STALE_AFTER_S && matches!(kind, FeedKind::Kev | FeedKind::Epss);
+                let stale = if is_stale { "; old: import a newer one" } else { "" };
+                let age = duration_words(age);
+                format!("{kind:<6} {} records, {use_of}, imported {age} ago{stale}\n", grouped(feed.records))
+            }
+        };
+        text.push_str(&line);
+    }
+    text
+}
+
+async fn session(node: &NodeArgs, is_local: bool, context: &Context) -> Result<Option<Session>, Failure> {
+    if is_local { Ok(None) } else { cluster_here(node, false, context).await }
+}
+
+/// Where feeds for scans from this machine are kept.
+pub(super) fn folder(context: &Context) -> Result<PathBuf, Failure> {
+    Ok(context.load(Purpose::Client, Vec::new())?.config.data_dir.join("feeds"))
+}
+
+fn store(context: &Context) -> Result<FeedStore, Failure> {
+    FeedStore::open(&folder(context)?).map_err(|error| {
+        failed(error).next("where a node of this machine has them open, name it: --api, or PENTORA_API")
+    })
+}
+
+fn failed(error: impl std::fmt::Display) -> Failure {
+    Failure::new(ExitCode::Failure, error.to_string())
+}

@@ -1,0 +1,137 @@
+//! Keeps this node's feeds equal to those that the log names.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use pentora_p2p::PeerId;
+use pentora_raft::Raft;
+use pentora_raft::state::FeedRecord;
+use tokio_util::sync::CancellationToken;
+
+use super::store::FeedError;
+use super::{FeedKind, FeedStore, signed_words};
+use crate::results::Exchange;
+
+/// How often the log is looked at; a feed is replaced a few times a day.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long to wait after a bundle could not be had, or was refused.
+const RETRY: Duration = Duration::from_secs(15);
+
+/// Why a bundle was not taken. The feed before it stays.
+#[derive(Debug, thiserror::Error)]
+enum NotTaken {
+    #[error("{0}")]
+    Fetch(String),
+    #[error("its signature is not that of node {signer}")]
+    Signature { signer: String },
+    #[error("it has {found} bytes where the log says {told}")]
+    Size { found: usize, told: u64 },
+    #[error(transparent)]
+    Store(#[from] FeedError),
+    #[error("storing it was interrupted: {0}")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+/// Follows the log until `stop`.
+pub async fn follow(raft: Raft, exchange: Exchange, store: FeedStore, stop: CancellationToken) {
+    let mut pause = LOOK_EVERY;
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+        pause = LOOK_EVERY;
+        for kind in FeedKind::ALL {
+            match catch_up(&raft, &exchange, &store, kind).await {
+                Ok(Some(records)) => tracing::info!(%kind, records, "feed replaced"),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!(%kind, %error, "the cluster's new feed is not taken; the one before it stays");
+                    pause = RETRY;
+                }
+            }
+        }
+    }
+}
+
+/// Takes the feed of a kind that the log names, if this node has another. Answers how many records it has.
+async fn catch_up(
+    raft: &Raft,
+    exchange: &Exchange,
+    store: &FeedStore,
+    kind: FeedKind,
+) -> Result<Option<u64>, NotTaken> {
+    let wanted =
+        raft.read(|state| state.feeds().find(|(name, _)| *name == kind.as_str()).map(|(_, record)| record.clone()));
+    let current = store.current(kind)?;
+    match (wanted, current) {
+        (None, None) => Ok(None),
+        (None, Some(_)) => {
+            // An empty log is one that this node has not read yet.
+            if raft.read(|state| state.cluster().id.is_some()) && raft.status().leader.is_some() {
+                store.remove(kind)?;
+            }
+            Ok(None)
+        }
+        (Some(record), Some(current)) if current.digest == record.digest => Ok(None),
+        (Some(record), _) => take(exchange, store, kind, &record).await.map(Some),
+    }
+}
+
+async fn take(exchange: &Exchange, store: &FeedStore, kind: FeedKind, record: &FeedRecord) -> Result<u64, NotTaken> {
+    let bytes = exchange.fetch(record.digest, &record.holders).await.map_err(NotTaken::Fetch)?;
+    check(kind, record, &bytes)?;
+    let store = store.clone();
+    let current = tokio::task::spawn_blocking(move || store.replace(kind, &bytes)).await??;
+    Ok(current.heading.records)
+}
+
+/// Holds a bundle against what the log says of it; its digest was checked when it was fetched.
+fn check(kind: FeedKind, record: &FeedRecord, bytes: &Bytes) -> Result<(), NotTaken> {
+    if bytes.len() as u64 != record.bytes {
+        return Err(NotTaken::Size { found: bytes.len(), told: record.bytes });
+    }
+    let words = signed_words(kind.as_str(), &record.digest, record.bytes, record.records);
+    let is_signed = record.signer.parse::<PeerId>().is_ok_and(|signer| signer.verify(&words, &record.signature));
+    if is_signed { Ok(()) } else { Err(NotTaken::Signature { signer: record.signer.clone() }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use pentora_p2p::Identity;
+    use pentora_raft::Digest;
+
+    use super::*;
+
+    fn record(identity: &Identity, bytes: &[u8]) -> FeedRecord {
+        let (digest, size) = (Digest::of(bytes), bytes.len() as u64);
+        FeedRecord {
+            digest,
+            bytes: size,
+            records: 1,
+            source: String::new(),
+            holders: vec![1],
+            signer: identity.peer_id().to_string(),
+            signature: identity.sign(&signed_words("cve", &digest, size, 1)),
+            imported_at_ms: 0,
+        }
+    }
+
+    #[test]
+    fn a_bundle_is_taken_only_as_it_was_signed() {
+        let (identity, stranger) = (Identity::generate(), Identity::generate());
+        let bytes = Bytes::from_static(b"bundle");
+        let good = record(&identity, &bytes);
+        assert!(check(FeedKind::Cve, &good, &bytes).is_ok());
+        assert!(check(FeedKind::Osv, &good, &bytes).is_err(), "a feed of another kind");
+        let more = FeedRecord { records: 2, ..good.clone() };
+        assert!(check(FeedKind::Cve, &more, &bytes).is_err(), "another number of records");
+        let other = FeedRecord { signer: stranger.peer_id().to_string(), ..good.clone() };
+        assert!(check(FeedKind::Cve, &other, &bytes).is_err(), "another signer");
+        assert!(matches!(
+            check(FeedKind::Cve, &good, &Bytes::from_static(b"longer bundle")),
+            Err(NotTaken::Size { .. })
+        ));
+    }
+}

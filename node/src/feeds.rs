@@ -3,14 +3,17 @@
 //! A feed is one bundle of sorted entries ([`bundle`]). The node that takes it in signs it, keeps it as a chunk on two
 //! nodes and puts its digest into the log; every node follows the log ([`follow`]), fetches the bundle, checks digest and
 //! signature, and replaces its own copy in one RocksDB ([`store`]) in one step. A bundle that does not hold what it
-//! promises changes nothing. What the entries mean is not known here.
+//! promises changes nothing. What the entries mean is the scanner's business: it makes them ([`compile`]) and reads them.
 
 pub mod bundle;
+pub mod compile;
 pub mod follow;
 pub mod store;
 
 use std::fmt;
 use std::str::FromStr;
+
+use pentora_scanner::vuln::feed;
 
 pub use self::store::FeedStore;
 
@@ -34,6 +37,19 @@ pub enum FeedKind {
 impl FeedKind {
     /// Every kind.
     pub const ALL: [Self; 6] = [Self::Cve, Self::Osv, Self::Nvd, Self::Kev, Self::Epss, Self::Recog];
+
+    /// The scanner's name for it, where it speaks of weaknesses.
+    #[must_use]
+    pub fn of_advisories(self) -> Option<feed::FeedKind> {
+        Some(match self {
+            Self::Cve => feed::FeedKind::Cve,
+            Self::Osv => feed::FeedKind::Osv,
+            Self::Nvd => feed::FeedKind::Nvd,
+            Self::Kev => feed::FeedKind::Kev,
+            Self::Epss => feed::FeedKind::Epss,
+            Self::Recog => return None,
+        })
+    }
 
     /// The word for it on the command line, in documents and in the log.
     #[must_use]

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pentora_raft::Digest;
+use pentora_scanner::vuln::store::{Row, RowSource, StoreError};
 use rocksdb::{DB, Direction, IteratorMode, Options, WriteBatch, WriteOptions};
 
 use super::FeedKind;
@@ -148,6 +149,28 @@ impl FeedStore {
         Ok(())
     }
 
+    /// Up to `rows_max` entries whose keys begin with `prefix`, by ascending key.
+    ///
+    /// # Errors
+    /// [`FeedError::Database`].
+    pub fn entries(
+        &self,
+        kind: FeedKind,
+        prefix: &[u8],
+        rows_max: usize,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, FeedError> {
+        let Some(current) = self.current(kind)? else { return Ok(Vec::new()) };
+        let generation = entry_key(current.generation, &[]);
+        let from = entry_key(current.generation, prefix);
+        let mut entries = Vec::new();
+        for row in self.0.db.iterator(IteratorMode::From(&from, Direction::Forward)).take(rows_max) {
+            let (key, value) = row?;
+            let Some(key) = key.strip_prefix(generation.as_slice()).filter(|key| key.starts_with(prefix)) else { break };
+            entries.push((key.to_vec(), value.into_vec()));
+        }
+        Ok(entries)
+    }
+
     /// Makes a bundle the current feed of its kind; on disk when this returns. With an error the feed before it stays.
     ///
     /// # Errors
@@ -166,7 +189,7 @@ impl FeedStore {
             let current = Current { heading, digest: Digest::of(bytes), generation };
             let mut batch = WriteBatch::default();
             batch.put(current_key(kind), encode_current(&current));
-            self.0.db.write_opt(&batch, &synced())?;
+            self.0.db.write_opt(batch, &synced())?;
             Ok(current)
         });
         // After a success these are the rows of the feed before, after a failure those that were written in vain.
@@ -187,7 +210,7 @@ impl FeedStore {
         let _replacing = self.0.replacing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut batch = WriteBatch::default();
         batch.delete(current_key(kind));
-        self.0.db.write_opt(&batch, &synced())?;
+        self.0.db.write_opt(batch, &synced())?;
         self.drop_unclaimed()
     }
 
@@ -196,11 +219,11 @@ impl FeedStore {
         let heading = bundle::read(bytes, |key, value| {
             batch.put(entry_key(generation, key), value);
             if batch.size_in_bytes() >= BATCH_BYTES {
-                self.0.db.write(&std::mem::take(&mut batch)).map_err(rocksdb::Error::into_string)?;
+                self.0.db.write(std::mem::take(&mut batch)).map_err(rocksdb::Error::into_string)?;
             }
             Ok(())
         })?;
-        self.0.db.write(&batch)?;
+        self.0.db.write(batch)?;
         Ok(heading)
     }
 
@@ -237,11 +260,31 @@ impl FeedStore {
             if !claimed.contains(&generation) {
                 let mut batch = WriteBatch::default();
                 batch.delete_range(entry_key(generation, &[]), entry_key(generation + 1, &[]));
-                self.0.db.write(&batch)?;
+                self.0.db.write(batch)?;
             }
         }
         Ok(())
     }
+}
+
+/// The rows of advisories, each under the byte of its feed.
+impl RowSource for FeedStore {
+    fn rows(&self, prefix: &[u8], rows_max: usize) -> Result<Vec<Row>, StoreError> {
+        let Some(kind) = kind_of(prefix) else { return Ok(Vec::new()) };
+        let entries = self.entries(kind, prefix, rows_max).map_err(|error| StoreError::Read(error.to_string()))?;
+        Ok(entries.into_iter().map(|(key, value)| Row { key, value }).collect())
+    }
+
+    fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(kind) = kind_of(key) else { return Ok(None) };
+        self.get(kind, key).map_err(|error| StoreError::Read(error.to_string()))
+    }
+}
+
+/// The feed that a row of advisories belongs to, by the first byte of its key.
+fn kind_of(key: &[u8]) -> Option<FeedKind> {
+    let byte = *key.first()?;
+    FeedKind::ALL.into_iter().find(|kind| kind.of_advisories().is_some_and(|feed| feed.byte() == byte))
 }
 
 fn options() -> Options {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use pentora_scanner::engine::{Engine, EngineConfig, UnitTask};
 use pentora_scanner::pace::RateCap;
-use pentora_scanner::report::{Fold, Format, Summary};
+use pentora_scanner::report::{Fold, Format, Look, Summary};
 use pentora_scanner::scope::Scope;
 use pentora_scanner::spec::ScanSpec;
 use pentora_scanner::target::parse_targets;
@@ -15,11 +15,11 @@ use tokio_util::sync::CancellationToken;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    // usage: scan [TARGETS PORTS [table|json|jsonl|list]]; without any, a look at this machine.
+    // usage: scan [TARGETS PORTS [FORMAT]]; without any, a look at this machine.
     let (targets, ports, format) = match arguments.as_slice() {
         [] => ("127.0.0.1", "22,80", &[][..]),
         [targets, ports, format @ ..] => (targets.as_str(), ports.as_str(), format),
-        _ => return Err("usage: scan [TARGETS PORTS [table|json|jsonl|list]]".into()),
+        _ => return Err("usage: scan [TARGETS PORTS [FORMAT]]".into()),
     };
     let targets = parse_targets(targets, "targets")?;
     let count = targets.count();
@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let outcome = unit.outcome.blocking_recv()??;
 
     let format: Format = format.first().map_or(Ok(Format::Table), |name| name.parse())?;
-    let mut writer = format.writer(std::io::stdout().lock(), false);
+    let mut writer = format.writer(std::io::stdout().lock(), Look::default());
     let mut summary = Summary {
         targets_scanned: outcome.progress.targets_done,
         targets_total: count,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use pentora_scanner::report::{Format, Summary};
+use pentora_scanner::report::{Format, Look, Summary};
 
 use super::context::Context;
 use super::failure::Failure;
@@ -15,7 +15,8 @@ use crate::document::JobDocument;
 /// In which form results are printed.
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct FormatArgs {
-    /// Form of the results: table, json (one document), jsonl (a host per line), list (ADDRESS PORT PROTOCOL).
+    /// Form of the results: table, json (one document), jsonl (a host per line), list (ADDRESS PORT PROTOCOL), csv,
+    /// xml (nmap's), html (one page), sarif, vex (OpenVEX).
     #[arg(short, long, value_name = "FORMAT", help_heading = "Output", value_parser = format)]
     output: Option<Format>,
     /// The same as -o json.
@@ -52,13 +53,15 @@ pub(super) async fn print(
     if format == Format::JsonLines {
         return pass_through(session, &mut lines, context).await;
     }
-    let ascii = !context.output.unicode;
-    let mut writer = format.writer(context.output.writer(), ascii);
+    let look = Look { ascii: !context.output.unicode, ..Look::default() };
+    let mut writer = format.writer(context.output.writer(), look);
+    let mut counted = Summary::default();
     while let Some(line) = lines.next().await.map_err(|error| session.failure(&error))? {
         let host = parse_host_line(&line).map_err(|error| session.failure(&error))?;
+        counted.count(&host);
         writer.host(&host).map_err(|error| output_failure(&error))?;
     }
-    writer.finish(&summary(job)).map_err(|error| output_failure(&error))
+    writer.finish(&summary(job, &counted)).map_err(|error| output_failure(&error))
 }
 
 /// The node's lines as they are, so that fields of a newer node are kept. A line with a byte that a terminal might
@@ -78,8 +81,8 @@ async fn pass_through(session: &Session, lines: &mut ResultLines, context: &mut 
     context.output.writer().flush().map_err(|error| output_failure(&error))
 }
 
-/// The figures of a report, from the job's accepted counters.
-fn summary(job: &JobDocument) -> Summary {
+/// The figures of a report, from the job's accepted counters; those by severity are `counted` from its hosts.
+fn summary(job: &JobDocument, counted: &Summary) -> Summary {
     Summary {
         targets_scanned: job.targets_scanned,
         targets_total: job.targets_total,
@@ -87,6 +90,8 @@ fn summary(job: &JobDocument) -> Summary {
         open_ports: job.results.open_ports,
         services_detected: job.results.services_detected,
         vulnerabilities: job.results.vulnerabilities,
+        weaknesses: counted.weaknesses,
+        potential: counted.potential,
         probes_sent: job.probes_sent,
         duration: Duration::try_from_secs_f64(job.elapsed_seconds).unwrap_or_default(),
         notes: job.reason.iter().cloned().collect(),

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{HostState, PortState, Reason, Service, Weakness};
+use super::{HostState, PortState, Reason, Service, Severity, Weakness};
 use crate::port::Protocol;
 
 /// A host that answered, with its ports.
@@ -37,6 +37,12 @@ impl HostRecord {
     pub fn open_ports(&self) -> impl Iterator<Item = &PortRecord> {
         self.ports.iter().filter(|port| port.state == PortState::Open)
     }
+
+    /// How bad its worst weakness is that is not merely potential.
+    #[must_use]
+    pub fn worst(&self) -> Option<Severity> {
+        self.ports.iter().filter_map(PortRecord::worst).max()
+    }
 }
 
 /// One port of a host.
@@ -57,6 +63,14 @@ pub struct PortRecord {
     /// What is weak about it, the worst first.
     #[serde(default)]
     pub weaknesses: Vec<Weakness>,
+}
+
+impl PortRecord {
+    /// How bad its worst weakness is that is not merely potential.
+    #[must_use]
+    pub fn worst(&self) -> Option<Severity> {
+        self.weaknesses.iter().filter(|weakness| !weakness.is_potential()).map(|weakness| weakness.severity).max()
+    }
 }
 
 /// Ports of one host that are counted instead of listed.

@@ -28,6 +28,17 @@ pub struct Weakness {
     pub references: Vec<String>,
 }
 
+impl Weakness {
+    /// Below this confidence a weakness is only potential: a version fits, but nothing shows that the fix is missing.
+    pub const POTENTIAL_BELOW: u8 = 50;
+
+    /// Whether this is too unsure to count: shown to people as potential, and in no default count.
+    #[must_use]
+    pub fn is_potential(&self) -> bool {
+        self.confidence < Self::POTENTIAL_BELOW
+    }
+}
+
 /// How bad a weakness is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -1,5 +1,6 @@
 //! JSON: one document, or one object per host and line.
 //!
+//! A document has `scan{version, job, command, started_at, ports}`, `hosts` and `summary`.
 //! A host has the fields `address, name, state, reason, ports[{port, protocol, state, reason, banner, service}],
 //! not_shown[{state, reason, count}], started_at, worker`, a port with weaknesses `weaknesses`, and an address for which
 //! something on the way answers `is_middlebox`; `service` is [`Service`]; `started_at` is RFC 3339 in UTC. Absent names,
@@ -11,39 +12,48 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use super::{Summary, Writer};
-use crate::finding::{HostRecord, HostState, NotShown, PortState, Printable, Reason, Service, Weakness};
+use super::ascii_json::{printable, write_json};
+use super::time::rfc3339;
+use super::{ReportMeta, SeverityCounts, Summary, Writer};
+use crate::finding::{HostRecord, HostState, NotShown, PortState, Reason, Service, Weakness};
 use crate::port::Protocol;
 
-/// Writes `{"hosts": [...], "summary": {...}}`.
+/// Writes `{"scan": {...}, "hosts": [...], "summary": {...}}`.
 #[derive(Debug)]
 pub struct Json<W> {
     out: W,
+    begun: bool,
     hosts_written: u64,
 }
 
 impl<W: io::Write> Json<W> {
     /// A document on `out`.
     pub fn new(out: W) -> Self {
-        Self { out, hosts_written: 0 }
-    }
-
-    fn open(&mut self) -> io::Result<()> {
-        self.out.write_all(if self.hosts_written == 0 { b"{\"hosts\":[\n" } else { b",\n" })
+        Self { out, begun: false, hosts_written: 0 }
     }
 }
 
 impl<W: io::Write> Writer for Json<W> {
+    fn begin(&mut self, meta: &ReportMeta) -> io::Result<()> {
+        if std::mem::replace(&mut self.begun, true) {
+            return Ok(());
+        }
+        self.out.write_all(b"{\"scan\":")?;
+        write_json(&mut self.out, &MetaView::of(meta))?;
+        self.out.write_all(b",\"hosts\":[\n")
+    }
+
     fn host(&mut self, host: &HostRecord) -> io::Result<()> {
-        self.open()?;
+        self.begin(&ReportMeta::default())?;
+        if self.hosts_written > 0 {
+            self.out.write_all(b",\n")?;
+        }
         self.hosts_written += 1;
         write_json(&mut self.out, &HostView::of(host))
     }
 
     fn finish(&mut self, summary: &Summary) -> io::Result<()> {
-        if self.hosts_written == 0 {
-            self.open()?;
-        }
+        self.begin(&ReportMeta::default())?;
         self.out.write_all(b"\n],\"summary\":")?;
         write_json(&mut self.out, &SummaryView::of(summary))?;
         self.out.write_all(b"}\n")?;
@@ -84,31 +94,6 @@ pub fn json_line(host: &HostRecord) -> String {
     String::from_utf8(line).unwrap_or_default()
 }
 
-/// Writes a value as JSON in printable ASCII: JSON alone lets C1 controls through to a terminal.
-fn write_json<W: io::Write>(out: W, value: &impl Serialize) -> io::Result<()> {
-    Ok(value.serialize(&mut serde_json::Serializer::with_formatter(out, Ascii))?)
-}
-
-/// Compact JSON whose strings are printable ASCII.
-#[derive(Debug)]
-struct Ascii;
-
-impl serde_json::ser::Formatter for Ascii {
-    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, out: &mut W, fragment: &str) -> io::Result<()> {
-        let mut rest = fragment;
-        while let Some(at) = rest.find(|c: char| !(' '..='~').contains(&c)) {
-            let (plain, odd) = rest.split_at(at);
-            out.write_all(plain.as_bytes())?;
-            let Some(c) = odd.chars().next() else { break };
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                write!(out, "\\u{unit:04x}")?;
-            }
-            rest = odd.get(c.len_utf8()..).unwrap_or_default();
-        }
-        out.write_all(rest.as_bytes())
-    }
-}
-
 #[derive(Serialize)]
 struct HostView<'a> {
     address: IpAddr,
@@ -135,14 +120,27 @@ struct PortView<'a> {
     weaknesses: &'a [Weakness],
 }
 
+/// The head of a report, as JSON documents and pages show it.
 #[derive(Serialize)]
-struct SummaryView<'a> {
+pub(super) struct MetaView<'a> {
+    version: Cow<'a, str>,
+    job: Option<Cow<'a, str>>,
+    command: Cow<'a, str>,
+    started_at: Option<String>,
+    ports: String,
+}
+
+/// The figures of a report, as JSON documents and pages show them.
+#[derive(Serialize)]
+pub(super) struct SummaryView<'a> {
     targets_scanned: u64,
     targets_total: u64,
     hosts_up: u64,
     open_ports: u64,
     services_detected: u64,
     vulnerabilities: u64,
+    weaknesses: SeverityCounts,
+    potential: SeverityCounts,
     probes_sent: u64,
     duration_seconds: f64,
     notes: Vec<Cow<'a, str>>,
@@ -173,8 +171,20 @@ impl<'a> HostView<'a> {
     }
 }
 
+impl<'a> MetaView<'a> {
+    pub(super) fn of(meta: &'a ReportMeta) -> Self {
+        Self {
+            version: printable(&meta.version),
+            job: meta.job.as_deref().map(printable),
+            command: printable(&meta.command),
+            started_at: meta.started_at_ms.map(rfc3339),
+            ports: meta.ports.to_string(),
+        }
+    }
+}
+
 impl<'a> SummaryView<'a> {
-    fn of(summary: &'a Summary) -> Self {
+    pub(super) fn of(summary: &'a Summary) -> Self {
         Self {
             targets_scanned: summary.targets_scanned,
             targets_total: summary.targets_total,
@@ -182,6 +192,8 @@ impl<'a> SummaryView<'a> {
             open_ports: summary.open_ports,
             services_detected: summary.services_detected,
             vulnerabilities: summary.vulnerabilities,
+            weaknesses: summary.weaknesses,
+            potential: summary.potential,
             probes_sent: summary.probes_sent,
             duration_seconds: summary.duration.as_secs_f64(),
             notes: summary.notes.iter().map(|note| printable(note)).collect(),
@@ -189,22 +201,10 @@ impl<'a> SummaryView<'a> {
     }
 }
 
-/// Printable ASCII as it is, anything else escaped: JSON alone lets C1 controls through to a terminal.
-fn printable(text: &str) -> Cow<'_, str> {
-    match text.bytes().all(|b| (b' '..=b'~').contains(&b)) {
-        true => Cow::Borrowed(text),
-        false => Cow::Owned(Printable(text).to_string()),
-    }
-}
-
-/// Milliseconds since 1970 as RFC 3339 in UTC, with milliseconds; the last moment of year 9999 for any later one.
-fn rfc3339(unix_ms: u64) -> String {
-    let time = i64::try_from(unix_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-    format!("{:.3}", time.unwrap_or(jiff::Timestamp::MAX))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use serde_json::{Value, json};
 
     use super::*;
@@ -251,12 +251,4 @@ mod tests {
             assert_eq!(document["summary"]["duration_seconds"], json!(1.5));
         }
     }
-
-    #[test]
-    fn a_time_beyond_every_calendar_is_still_a_time() {
-        assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
-        assert!(rfc3339(u64::MAX).starts_with("9999-12-"));
-    }
-
-    use std::time::Duration;
 }

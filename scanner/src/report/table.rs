@@ -1,49 +1,149 @@
-//! For people: a block per host, aligned, and one line of figures at the end.
+//! For people: a block per host, aligned to the screen, and the figures at the end.
+//!
+//! One line per port with what answers there; below it what its certificate and its weaknesses are. Lines are cut to the
+//! screen, never wrapped; whatever is cut off is in the JSON reports. Times of certificates are held against the time of
+//! the scan, not of the reading: a kept report reads the same tomorrow.
 
 use std::fmt::Write as _;
 use std::io;
 
-use super::{Summary, Writer};
-use crate::finding::{HostRecord, PortRecord, Printable};
+use super::time::day;
+use super::{Look, SeverityCounts, Summary, Writer};
+use crate::finding::{HostRecord, PortRecord, PortState, Printable, Service, ServiceMethod, Tls};
 
-/// Widest banner shown; the whole one is in the JSON reports.
-const BANNER_CHARS_MAX: usize = 80;
+/// Narrowest last column: below it a line may exceed the screen, as it has to say something.
+const LAST_COLUMN_MIN: usize = 24;
+/// From so many columns on there is room to say how a state is known.
+const WIDE: usize = 120;
+/// A certificate that ends within so many days gets them counted: time enough to replace it, as browsers' vendors warn.
+const ENDS_SOON_DAYS: i64 = 30;
 
 /// Writes blocks of text as nmap's readers know them.
 #[derive(Debug)]
 pub struct Table<W> {
     out: W,
-    ascii: bool,
+    look: Look,
     hosts_written: u64,
 }
 
 impl<W: io::Write> Table<W> {
-    /// A table on `out`; with `ascii`, nothing beyond ASCII is written.
-    pub fn new(out: W, ascii: bool) -> Self {
-        Self { out, ascii, hosts_written: 0 }
+    /// A table on `out` for a screen that can show `look`.
+    pub fn new(out: W, look: Look) -> Self {
+        Self { out, look, hosts_written: 0 }
     }
 
-    fn ports(&mut self, ports: &[PortRecord]) -> io::Result<()> {
-        let header = ["PORT", "STATE", "SERVICE", "REASON", "BANNER"].map(str::to_owned);
-        let rows: Vec<[String; 5]> = std::iter::once(header).chain(ports.iter().map(|port| self.row(port))).collect();
+    fn ports(&mut self, host: &HostRecord) -> io::Result<()> {
+        let reason = if self.look.columns >= WIDE { "REASON" } else { "" };
+        let header = ["PORT", "STATE", "SERVICE", reason, "VERSION"].map(str::to_owned);
+        let rows: Vec<[String; 5]> =
+            std::iter::once(header).chain(host.ports.iter().map(|port| self.row(port))).collect();
         let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or(0);
         let (a, b, c, d) = (width(0), width(1), width(2), width(3));
-        for [port, state, service, reason, banner] in &rows {
-            let line = format!("  {port:<a$}  {state:<b$}  {service:<c$}  {reason:<d$}  {banner}");
-            writeln!(self.out, "{}", line.trim_end())?;
+        // Two spaces before each column.
+        let before = 2 + a + 2 + b + 2 + c + 2 + if d > 0 { d + 2 } else { 0 };
+        let ports = std::iter::once(None).chain(host.ports.iter().map(Some));
+        for ([port, state, service, reason, version], record) in rows.iter().zip(ports) {
+            let reason = if d > 0 { format!("{reason:<d$}  ") } else { String::new() };
+            let start = format!("  {port:<a$}  {state:<b$}  {service:<c$}  {reason}");
+            let room = self.look.columns.saturating_sub(start.len()).max(LAST_COLUMN_MIN);
+            writeln!(self.out, "{}", format!("{start}{}", self.cut(version, room)).trim_end())?;
+            if let Some(record) = record {
+                self.details(record, before, host.started_at_ms)?;
+            }
         }
         Ok(())
     }
 
     fn row(&self, port: &PortRecord) -> [String; 5] {
-        let mut banner = Printable(port.banner.as_deref().unwrap_or_default()).to_string();
-        if banner.len() > BANNER_CHARS_MAX {
-            banner.truncate(BANNER_CHARS_MAX - 3);
-            banner.push_str(if self.ascii { "..." } else { "…" });
-        }
-        let service = Printable(port.service.as_ref().map_or("unknown", |service| &service.name)).to_string();
-        [format!("{}/{}", port.port, port.protocol), port.state.to_string(), service, port.reason.to_string(), banner]
+        let reason = if self.look.columns >= WIDE { port.reason.to_string() } else { String::new() };
+        [format!("{}/{}", port.port, port.protocol), port.state.to_string(), service(port), reason, version(port)]
     }
+
+    /// The lines below a port: its certificate, below its version, and its weaknesses.
+    fn details(&mut self, port: &PortRecord, indent: usize, now_ms: u64) -> io::Result<()> {
+        if let Some(tls) = port.service.as_ref().and_then(|service| service.tls.as_deref()) {
+            let room = self.look.columns.saturating_sub(indent).max(LAST_COLUMN_MIN);
+            writeln!(self.out, "{:indent$}{}", "", self.cut(&certificate(tls, now_ms), room))?;
+        }
+        let width = port.weaknesses.iter().map(|weakness| Printable(&weakness.id).to_string().len()).max().unwrap_or(0);
+        for weakness in &port.weaknesses {
+            let severity = weakness.severity;
+            let id = Printable(&weakness.id).to_string();
+            let mark = if weakness.is_potential() { "?" } else { "!" };
+            let start = format!("    {mark} {severity:<8}  {id:<width$}  ");
+            let mut title = Printable(&weakness.title).to_string();
+            if weakness.is_potential() {
+                title = format!("potential ({} %): {title}", weakness.confidence);
+            }
+            let room = self.look.columns.saturating_sub(start.len()).max(LAST_COLUMN_MIN);
+            writeln!(self.out, "{}", format!("{start}{}", self.cut(&title, room)).trim_end())?;
+        }
+        Ok(())
+    }
+
+    /// `text`, which is ASCII, in at most `room` columns.
+    fn cut(&self, text: &str, room: usize) -> String {
+        if text.len() <= room {
+            return text.to_owned();
+        }
+        let mark = if self.look.ascii { "..." } else { "\u{2026}" };
+        let kept = room.saturating_sub(mark.chars().count());
+        format!("{}{mark}", text.get(..kept).unwrap_or(text).trim_end())
+    }
+}
+
+/// The name of the service: inside TLS `ssl/http` as nmap has it, `http?` where the port's number is all there is.
+fn service(port: &PortRecord) -> String {
+    let Some(service) = &port.service else { return "unknown".to_owned() };
+    let inside = service.tls.as_ref().is_some_and(|tls| tls.starttls.is_none());
+    let tunnel = if inside { "ssl/" } else { "" };
+    let guess = if service.method == ServiceMethod::Table && port.state == PortState::Open { "?" } else { "" };
+    format!("{tunnel}{}{guess}", Printable(&service.name))
+}
+
+/// What answers: `nginx 1.24.0 (Debian), "Title of its page"`, or what it said where that is all there is.
+fn version(port: &PortRecord) -> String {
+    let empty = Service::default();
+    let service = port.service.as_ref().unwrap_or(&empty);
+    let mut text = String::new();
+    for word in [&service.product, &service.version].into_iter().flatten() {
+        let space = if text.is_empty() { "" } else { " " };
+        let _ = write!(text, "{space}{}", Printable(word));
+    }
+    let hints = [&service.info, &service.os, &service.device];
+    let hints: Vec<String> = hints.into_iter().flatten().map(|word| Printable(word).to_string()).collect();
+    if !hints.is_empty() {
+        let space = if text.is_empty() { "" } else { " " };
+        let _ = write!(text, "{space}({})", hints.join("; "));
+    }
+    let title = service.http.as_ref().and_then(|http| http.title.as_deref());
+    // What was said is shown where nothing was made of it.
+    let said = if text.is_empty() { title.or(port.banner.as_deref()) } else { title };
+    if let Some(said) = said {
+        let comma = if text.is_empty() { "" } else { ", " };
+        let _ = write!(text, "{comma}\"{}\"", Printable(said));
+    }
+    text
+}
+
+/// `TLSv1.2 TLSv1.3, CN=www.example, expires 2026-12-01 (in 5 days), self-signed`.
+fn certificate(tls: &Tls, now_ms: u64) -> String {
+    let mut parts = vec![Printable(&tls.versions.join(" ")).to_string()];
+    if let Some(own) = tls.chain.first() {
+        parts.push(Printable(&own.subject).to_string());
+        let now_s = i64::try_from(now_ms / 1000).unwrap_or(i64::MAX);
+        let days = own.not_after_s.saturating_sub(now_s) / 86_400;
+        parts.push(match own.not_after_s {
+            end if end < now_s => format!("expired {}", day(end)),
+            end if days <= ENDS_SOON_DAYS => {
+                format!("expires {} (in {})", day(end), count_of(days.unsigned_abs(), "day"))
+            }
+            end => format!("expires {}", day(end)),
+        });
+    }
+    parts.extend(tls.problems.iter().filter(|word| *word != "expired").map(|word| Printable(word).to_string()));
+    parts.retain(|part| !part.is_empty());
+    parts.join(", ")
 }
 
 impl<W: io::Write> Writer for Table<W> {
@@ -58,12 +158,15 @@ impl<W: io::Write> Writer for Table<W> {
         }
         writeln!(self.out, "{head}  {}, {}", host.state, host.reason)?;
         if !host.ports.is_empty() {
-            self.ports(&host.ports)?;
+            self.ports(host)?;
         }
         if !host.not_shown.is_empty() {
             let groups =
                 host.not_shown.iter().map(|group| format!("{} {} ({})", group.count, group.state, group.reason));
             writeln!(self.out, "  not shown: {}", groups.collect::<Vec<_>>().join(", "))?;
+        }
+        if host.is_middlebox {
+            writeln!(self.out, "  note: something on the way answers for every port here; open ports mean nothing")?;
         }
         Ok(())
     }
@@ -81,18 +184,38 @@ impl<W: io::Write> Writer for Table<W> {
         };
         writeln!(
             self.out,
-            "{targets} {} scanned in {}: {} up, {} open, {} probes",
+            "{targets} {} scanned in {}: {} up, {} open, {}{} probes",
             if summary.targets_total == 1 { "target" } else { "targets" },
             duration(summary.duration.as_secs_f64()),
-            count(summary.hosts_up, "host"),
-            count(summary.open_ports, "port"),
+            count_of(summary.hosts_up, "host"),
+            count_of(summary.open_ports, "port"),
+            match summary.services_detected {
+                0 => String::new(),
+                named => format!("{} named, ", count_of(named, "service")),
+            },
             summary.probes_sent,
         )?;
+        if summary.weaknesses.total() + summary.potential.total() > 0 {
+            writeln!(self.out, "{}", weaknesses(&summary.weaknesses, &summary.potential))?;
+        }
         self.out.flush()
     }
 }
 
-fn count(number: u64, of: &str) -> String {
+/// `3 weaknesses: 1 critical, 2 low; 4 potential`.
+fn weaknesses(counts: &SeverityCounts, potential: &SeverityCounts) -> String {
+    let some = counts.worst_first().filter(|(_, count)| *count > 0);
+    let parts: Vec<String> = some.map(|(severity, count)| format!("{count} {severity}")).collect();
+    let plural = if counts.total() == 1 { "weakness" } else { "weaknesses" };
+    let colon = if parts.is_empty() { "" } else { ": " };
+    let mut line = format!("{} {plural}{colon}{}", counts.total(), parts.join(", "));
+    if potential.total() > 0 {
+        let _ = write!(line, "; {} potential", potential.total());
+    }
+    line
+}
+
+fn count_of(number: u64, of: &str) -> String {
     format!("{number} {of}{}", if number == 1 { "" } else { "s" })
 }
 
@@ -113,10 +236,10 @@ mod tests {
     use super::*;
     use crate::report::sample;
 
-    fn render(hosts: usize, summary: &Summary) -> String {
+    fn render(hosts: &[HostRecord], columns: usize, summary: &Summary) -> String {
         let mut out = Vec::new();
-        let mut table = Table::new(&mut out, true);
-        (0..hosts).for_each(|_| table.host(&sample::host()).unwrap());
+        let mut table = Table::new(&mut out, Look { ascii: true, columns });
+        hosts.iter().for_each(|host| table.host(host).unwrap());
         table.finish(summary).unwrap();
         String::from_utf8(out).unwrap()
     }
@@ -135,16 +258,42 @@ mod tests {
         };
         let expected = "\
 10.0.0.1 (evil\\x1b[2J\\x9b31m.example)  up, syn-ack
-  PORT       STATE   SERVICE  REASON        BANNER
-  22/tcp     open    ssh      syn-ack       SSH-2.0-x\\x1b]0;\"\\x07
-  80/tcp     closed  http     conn-refused
-  40000/tcp  open    unknown  syn-ack
+  PORT       STATE   SERVICE  VERSION
+  22/tcp     open    ssh      \"SSH-2.0-x\\x1b]0;\"\\x07\"
+  80/tcp     closed  http
+  40000/tcp  open    unknown
   not shown: 1200 filtered (no-response)
 
 note: 1 name did not resolve
 1 target scanned in 4.21s: 1 host up, 2 ports open, 1203 probes
 ";
-        assert_eq!(render(1, &summary), expected);
+        assert_eq!(render(&[sample::host()], 80, &summary), expected);
+    }
+
+    #[test]
+    fn what_is_known_of_a_port_is_below_it() {
+        let mut summary = Summary { targets_scanned: 1, targets_total: 1, ..Summary::default() };
+        summary.count(&sample::rich_host());
+        let expected = "\
+10.0.0.2  up, syn-ack
+  PORT      STATE  SERVICE   VERSION
+  22/tcp    open   ssh       OpenSSH 9.2p1 (Debian-2+deb12u3; Linux)
+    ? critical  CVE-2024-6387  potential (30 %): Race in a signal handler
+  443/tcp   open   ssl/http  nginx 1.24.0 (router), \"Gr\\xfc\\xdfe\"
+                             TLSv1.2 TLSv1.3, CN=www.example, expires 2023-12...
+  6379/tcp  open   redis     Redis 7.0.4
+    ! high      PEN-REDIS-NOAUTH  Redis lets anyone in
+    ! low       PEN-REDIS-OLD     Redis is out of support
+  not shown: 900 closed (reset), 90 filtered (no-response), 7 filtered (admin-prohibited)
+  note: something on the way answers for every port here; open ports mean nothing
+
+1 target scanned in 0.00s: 1 host up, 3 ports open, 3 services named, 0 probes
+2 weaknesses: 1 high, 1 low; 1 potential
+";
+        assert_eq!(render(&[sample::rich_host()], 80, &summary), expected);
+        let wide = render(&[sample::rich_host()], 160, &summary);
+        assert!(wide.contains("  syn-ack  TLSv1") || wide.contains("  syn-ack  nginx 1.24.0"), "{wide}");
+        assert!(wide.contains("CN=www.example, expires 2023-12-01 (in 16 days), self-signed\n"), "{wide}");
     }
 
     #[test]
@@ -155,15 +304,21 @@ note: 1 name did not resolve
             duration: Duration::from_secs(7385),
             ..Summary::default()
         };
-        assert_eq!(render(0, &summary), "10 of 20 targets scanned in 2h 03m 05s: 0 hosts up, 0 ports open, 0 probes\n");
+        let expected = "10 of 20 targets scanned in 2h 03m 05s: 0 hosts up, 0 ports open, 0 probes\n";
+        assert_eq!(render(&[], 80, &summary), expected);
     }
 
     #[test]
-    fn a_long_banner_is_cut() {
-        let mut host = sample::host();
+    fn long_lines_are_cut_to_the_screen() {
+        let mut host = sample::rich_host();
         host.ports[0].banner = Some("x".repeat(300));
-        let mut out = Vec::new();
-        Table::new(&mut out, true).host(&host).unwrap();
-        assert!(String::from_utf8(out).unwrap().contains(&format!("{}...\n", "x".repeat(77))));
+        host.ports[0].service = None;
+        host.ports[2].weaknesses[0].title = "y".repeat(300);
+        for columns in [80, 100, 160] {
+            let text = render(&[host.clone()], columns, &Summary::default());
+            let port_lines = text.lines().filter(|line| line.contains("/tcp") || line.contains("yyy"));
+            assert!(port_lines.clone().any(|line| line.ends_with("x...")));
+            assert!(port_lines.clone().all(|line| line.len() <= columns), "{text}");
+        }
     }
 }

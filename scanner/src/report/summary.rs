@@ -1,0 +1,149 @@
+//! The figures of a report, and the counts by severity that a threshold is held against.
+
+use std::time::Duration;
+
+use crate::finding::{HostRecord, ServiceMethod, Severity};
+
+/// The figures of a whole report.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Summary {
+    /// Targets whose unit is done.
+    pub targets_scanned: u64,
+    /// Targets asked for.
+    pub targets_total: u64,
+    /// Hosts that answered.
+    pub hosts_up: u64,
+    /// Open ports on them.
+    pub open_ports: u64,
+    /// Open ports whose service was named by what it answered.
+    pub services_detected: u64,
+    /// Weaknesses of those ports, potential ones left out.
+    pub vulnerabilities: u64,
+    /// The same by severity.
+    pub weaknesses: SeverityCounts,
+    /// Weaknesses that are only potential, by severity: in none of the counts above.
+    pub potential: SeverityCounts,
+    /// Probes sent, retransmissions included.
+    pub probes_sent: u64,
+    /// From the job's start to its end.
+    pub duration: Duration,
+    /// What a reader has to know beside the figures: names that did not resolve, units that failed. One line each.
+    pub notes: Vec<String>,
+}
+
+impl Summary {
+    /// Counts one host in.
+    pub fn count(&mut self, host: &HostRecord) {
+        self.hosts_up += 1;
+        for port in host.open_ports() {
+            self.open_ports += 1;
+            let is_named = port.service.as_ref().is_some_and(|service| service.method == ServiceMethod::Probed);
+            self.services_detected += u64::from(is_named);
+            for weakness in &port.weaknesses {
+                let counts = if weakness.is_potential() { &mut self.potential } else { &mut self.weaknesses };
+                counts.add(weakness.severity);
+                self.vulnerabilities += u64::from(!weakness.is_potential());
+            }
+        }
+    }
+
+    /// Whether a weakness at or above `threshold` was found: what `--fail-on` asks. Potential ones do not count.
+    #[must_use]
+    pub fn reaches(&self, threshold: Severity) -> bool {
+        self.weaknesses.at_least(threshold) > 0
+    }
+}
+
+/// How many of each severity.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SeverityCounts {
+    info: u64,
+    low: u64,
+    medium: u64,
+    high: u64,
+    critical: u64,
+}
+
+impl SeverityCounts {
+    /// Counts one.
+    pub fn add(&mut self, severity: Severity) {
+        match severity {
+            Severity::Info => self.info += 1,
+            Severity::Low => self.low += 1,
+            Severity::Medium => self.medium += 1,
+            Severity::High => self.high += 1,
+            Severity::Critical => self.critical += 1,
+        }
+    }
+
+    /// How many of one severity.
+    #[must_use]
+    pub fn of(&self, severity: Severity) -> u64 {
+        match severity {
+            Severity::Info => self.info,
+            Severity::Low => self.low,
+            Severity::Medium => self.medium,
+            Severity::High => self.high,
+            Severity::Critical => self.critical,
+        }
+    }
+
+    /// How many at `threshold` or above.
+    #[must_use]
+    pub fn at_least(&self, threshold: Severity) -> u64 {
+        Severity::ALL.into_iter().filter(|severity| *severity >= threshold).map(|severity| self.of(severity)).sum()
+    }
+
+    /// How many in all.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.at_least(Severity::Info)
+    }
+
+    /// Every severity with its count, the worst first.
+    pub fn worst_first(&self) -> impl Iterator<Item = (Severity, u64)> + '_ {
+        Severity::ALL.into_iter().rev().map(|severity| (severity, self.of(severity)))
+    }
+}
+
+impl serde::Serialize for SeverityCounts {
+    /// `{"critical": 0, "high": 1, ...}`, the worst first.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.worst_first())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    #[test]
+    fn a_summary_counts_hosts_ports_and_services() {
+        let mut summary = Summary::default();
+        summary.count(&sample::host());
+        assert_eq!((summary.hosts_up, summary.open_ports, summary.services_detected), (1, 2, 1));
+    }
+
+    #[test]
+    fn potential_weaknesses_are_counted_apart_and_reach_no_threshold() {
+        let host = sample::rich_host();
+        let mut summary = Summary::default();
+        summary.count(&host);
+        assert_eq!(summary.vulnerabilities, summary.weaknesses.total());
+        assert_eq!((summary.weaknesses.of(Severity::High), summary.weaknesses.total()), (1, 2));
+        assert_eq!((summary.potential.of(Severity::Critical), summary.potential.total()), (1, 1));
+        assert!(summary.reaches(Severity::High) && summary.reaches(Severity::Info));
+        assert!(!summary.reaches(Severity::Critical), "the critical one is only potential");
+        assert_eq!(host.worst(), Some(Severity::High));
+    }
+
+    #[test]
+    fn counts_come_worst_first() {
+        let mut counts = SeverityCounts::default();
+        counts.add(Severity::Low);
+        counts.add(Severity::Critical);
+        assert_eq!(serde_json::to_string(&counts).unwrap(), r#"{"critical":1,"high":0,"medium":0,"low":1,"info":0}"#);
+        assert_eq!((counts.at_least(Severity::Medium), counts.at_least(Severity::Info)), (1, 2));
+    }
+}

@@ -58,7 +58,17 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 /// An open connection.
 pub(super) struct Connection<'a> {
     pub(super) stream: Box<dyn Stream>,
+    /// About one round trip.
+    pub(super) round_trip: Duration,
     _permit: SemaphorePermit<'a>,
+}
+
+/// An open connection in the clear.
+pub(super) struct Opened<'a> {
+    pub(super) stream: TcpStream,
+    pub(super) round_trip: Duration,
+    /// Held as long as the connection is.
+    pub(super) permit: SemaphorePermit<'a>,
 }
 
 /// How reading came to its end.
@@ -79,12 +89,12 @@ pub(super) enum Ending {
 impl<'a> Endpoint<'a> {
     /// Opens a connection; with TLS, up to the end of its handshake.
     pub(super) async fn connect(&self) -> io::Result<Connection<'a>> {
-        let (stream, permit) = self.open().await?;
+        let Opened { stream, round_trip, permit } = self.open().await?;
         let stream: Box<dyn Stream> = match self.tls {
             None => Box::new(stream),
             Some(connector) => Box::new(self.handshake(connector, stream).await?),
         };
-        Ok(Connection { stream, _permit: permit })
+        Ok(Connection { stream, round_trip, _permit: permit })
     }
 
     /// A handshake over a stream that is ready for it.
@@ -105,7 +115,7 @@ impl<'a> Endpoint<'a> {
     }
 
     /// Opens a connection in the clear, whatever is spoken on it afterwards.
-    pub(super) async fn open(&self) -> io::Result<(TcpStream, SemaphorePermit<'a>)> {
+    pub(super) async fn open(&self) -> io::Result<Opened<'a>> {
         let permit = timeout_at(self.deadline, self.connections.acquire()).await?.map_err(io::Error::other)?;
         if let Some(pace) = self.pace {
             while let Err(next) = pace.admit(clock::now(), None, 1) {
@@ -118,6 +128,7 @@ impl<'a> Endpoint<'a> {
         }
         let until = self.deadline.min(Instant::now() + CONNECT_WAIT);
         loop {
+            let begun = Instant::now();
             match timeout_at(until, TcpStream::connect(self.address)).await? {
                 Ok(stream) => {
                     if stream.local_addr()? == self.address {
@@ -126,7 +137,7 @@ impl<'a> Endpoint<'a> {
                     }
                     stream.set_nodelay(true)?;
                     SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
-                    return Ok((stream, permit));
+                    return Ok(Opened { stream, round_trip: begun.elapsed(), permit });
                 }
                 Err(error) if is_exhausted(&error) && Instant::now() < until => sleep(EXHAUSTED_PAUSE).await,
                 Err(error) => return Err(error),

@@ -18,9 +18,11 @@ use crate::port::Protocol;
 
 /// Connections to one port at once: enough to hide one silence behind another, too few to alarm it.
 const LANES: usize = 4;
-/// How long a connection is given to speak or close before the opening question is sent: what closes at once does not
-/// want a question.
+/// How long a connection is given at least to speak or close before the opening question is sent: what closes at once
+/// does not want a question. The close takes a round trip to arrive, so on long ways that is waited for.
 const GRACE: Duration = Duration::from_millis(5);
+/// How long it is given at most.
+const GRACE_MAX: Duration = Duration::from_millis(300);
 /// How long the opening is alone: a listener on a port of which nothing is known.
 const ALONE: Duration = Duration::from_millis(300);
 /// The same where something is due: an answer to the hinted question, or a greeting.
@@ -99,6 +101,8 @@ struct Learnt {
     wordless: usize,
     is_wordless: bool,
     has_words: bool,
+    /// Whether the listener is still out.
+    is_listening: bool,
 }
 
 impl Detector {
@@ -113,11 +117,13 @@ impl Detector {
         let mut learnt = Learnt::default();
         let mut is_opening = true;
         let mut running = FuturesUnordered::new();
+        learnt.is_listening = opening == Attempt::Listen;
         running.push(self.attempt(endpoint, opening, true, PROBE_WAIT));
         loop {
             let now = Instant::now();
             while now >= next_start && running.len() < LANES {
                 let Some(attempt) = course.next() else { break };
+                learnt.is_listening |= attempt == Attempt::Listen;
                 let wait = if learnt.unanswered < SILENT_AFTER { PROBE_WAIT } else { PROBE_WAIT_SILENT };
                 running.push(self.attempt(endpoint, attempt, false, wait));
             }
@@ -134,7 +140,9 @@ impl Detector {
                 () = sleep_until(endpoint.deadline) => break,
                 () = sleep_until(next_start), if may_start => is_opening = false,
             }
-            if running.is_empty() && course.is_exhausted() || learnt.refused >= REFUSED_MAX {
+            // A port that answers questions has no greeting to wait for.
+            let is_rest_idle = running.len() == usize::from(learnt.is_listening && learnt.has_words);
+            if course.is_exhausted() && is_rest_idle || learnt.refused >= REFUSED_MAX {
                 break;
             }
         }
@@ -157,6 +165,7 @@ impl Detector {
     ) -> Option<Seen> {
         learnt.refused = if said.ending == Ending::Refused { learnt.refused + 1 } else { 0 };
         learnt.unanswered += usize::from(said.bytes.is_empty());
+        learnt.is_listening &= said.attempt != Attempt::Listen;
         if said.is_wordless_close() {
             learnt.wordless += 1;
             learnt.is_wordless |= said.attempt == Attempt::Listen;
@@ -227,7 +236,8 @@ impl Detector {
         };
         let now = Instant::now();
         if is_opening && !payload.is_empty() {
-            let patience = Patience { first: now + GRACE, gap: Duration::ZERO, last: endpoint.deadline };
+            let grace = (connection.round_trip * 5 / 4).clamp(GRACE, GRACE_MAX);
+            let patience = Patience { first: now + grace, gap: Duration::ZERO, last: endpoint.deadline };
             said.ending = connection::read(stream, &mut said.bytes, patience, |_| true).await;
             if said.ending == Ending::Closed {
                 return said;

@@ -22,7 +22,7 @@ use tokio_rustls::TlsConnector;
 pub use self::certificate::{Seen, problems, read_certificate};
 pub use self::flight::{Flight, is_tls, read_flight};
 pub use self::hello::{Version, client_hello};
-use super::connection::{self, Endpoint, Patience};
+use super::connection::{self, Endpoint, Opened, Patience};
 use super::starttls::Upgrade;
 use crate::finding::Tls;
 
@@ -92,7 +92,7 @@ fn newest_certificates(spoken: &[(Version, &Flight)]) -> Vec<Vec<u8>> {
 }
 
 async fn handshake(endpoint: &Endpoint<'_>, connector: &TlsConnector, upgrade: Option<Upgrade>) -> Option<Handshake> {
-    let (mut stream, _permit) = endpoint.open().await.ok()?;
+    let Opened { mut stream, permit: _permit, .. } = endpoint.open().await.ok()?;
     if let Some(upgrade) = upgrade {
         upgrade.carry_out(&mut stream, endpoint.deadline).await.then_some(())?;
     }
@@ -108,7 +108,7 @@ async fn handshake(endpoint: &Endpoint<'_>, connector: &TlsConnector, upgrade: O
 
 /// The first flight in answer to a hello that offers these versions.
 async fn first_flight(endpoint: &Endpoint<'_>, versions: &[Version], upgrade: Option<Upgrade>) -> Option<Flight> {
-    let (mut stream, _permit) = endpoint.open().await.ok()?;
+    let Opened { mut stream, permit: _permit, .. } = endpoint.open().await.ok()?;
     if let Some(upgrade) = upgrade {
         upgrade.carry_out(&mut stream, endpoint.deadline).await.then_some(())?;
     }

@@ -1,0 +1,251 @@
+//! What answers behind an open port: probes, answers, and what rules make of them.
+//!
+//! [`Detector::identify`] opens a few connections to one port and tells what it is. The silent listen and the questions
+//! that the port's number suggests run side by side; the first certain match ends it. Where TLS answers, the look starts
+//! again inside. What is found is then described further: certificates, HTTP pages, the operating system it speaks for.
+//! `attach` (in `stage`) does that for every open port of a running scan.
+//!
+//! The engine knows no product: rules do, behind [`Matcher`]. Everything that a server sends is bounded in bytes and
+//! time, and no server can send the engine to another address. Weaknesses are judged elsewhere, from what is found here.
+
+mod cache;
+mod connection;
+mod course;
+pub mod http;
+mod look;
+mod matcher;
+pub mod os;
+mod plain;
+mod ports;
+pub mod stage;
+pub mod starttls;
+pub mod tls;
+mod udp;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_rustls::TlsConnector;
+
+use self::cache::Cache;
+use self::connection::Endpoint;
+use self::look::{Outcome, Seen};
+pub use self::matcher::{ANSWER_BYTES_MAX, Answer, Match, Matcher, ProbeId, ProbeRef};
+pub use self::plain::Plain;
+pub use self::ports::is_fragile;
+use self::starttls::Upgrade;
+use crate::finding::{Service, ServiceMethod, Tls, printable_banner};
+use crate::pace::RateCap;
+use crate::port::Protocol;
+
+/// How hard to try when nobody says: nmap's default, so that its users find what they know.
+pub const DEFAULT_INTENSITY: u8 = 7;
+/// The highest intensity: every probe there is.
+pub const INTENSITY_MAX: u8 = 9;
+/// How long a silent port is asked when nobody says.
+pub const DEFAULT_BUDGET: Duration = Duration::from_secs(8);
+/// Lists of probes that are remembered, by port: a scan has a few hundred open ports by number.
+const PROBE_LISTS_MAX: usize = 1024;
+/// How sure a name is that rests on a finished TLS handshake alone.
+const TLS_CONFIDENCE: u8 = 50;
+
+/// How a port is to be asked.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// 0 to 9: probes of a rarity up to this are sent, and always those that the port's number suggests.
+    pub intensity: u8,
+    /// How long the look at one port may take. Inside TLS it may take as long again, and so may the description of
+    /// what was found; a silent port takes it once.
+    pub budget: Duration,
+    /// Connections per second, shared with whatever else draws on the same budget; `None` for no limit.
+    pub pace: Option<Arc<RateCap>>,
+}
+
+impl Default for Options {
+    /// Intensity 7, 8 seconds, no limit.
+    fn default() -> Self {
+        Self { intensity: DEFAULT_INTENSITY, budget: DEFAULT_BUDGET, pace: None }
+    }
+}
+
+/// What a port was found to be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Identified {
+    /// What it said first, printable.
+    pub banner: Option<String>,
+    /// What it is; `None` when nothing that it said is known.
+    pub service: Option<Service>,
+}
+
+/// Asks ports what they are. One per process is enough: it holds the cache and bounds the connections.
+#[derive(Debug)]
+pub struct Detector {
+    matcher: Arc<dyn Matcher>,
+    cache: Cache,
+    probe_lists: Mutex<ProbeLists>,
+    connections: Semaphore,
+    connector: Connector,
+}
+
+/// Lists of probes by protocol, port, and whether they are for inside TLS.
+type ProbeLists = HashMap<(Protocol, u16, bool), Arc<[ProbeRef]>>;
+
+/// A connector that can be shown.
+struct Connector(TlsConnector);
+
+impl std::fmt::Debug for Connector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TlsConnector")
+    }
+}
+
+impl Detector {
+    /// A detector with these rules and at most so many connections open at once.
+    #[must_use]
+    pub fn new(matcher: Arc<dyn Matcher>, connections_max: usize) -> Self {
+        Self {
+            matcher,
+            cache: Cache::default(),
+            probe_lists: Mutex::default(),
+            connections: Semaphore::new(connections_max.clamp(1, Semaphore::MAX_PERMITS)),
+            connector: Connector(tls::connector()),
+        }
+    }
+
+    /// Finds out what is behind an open port, within the budget of `options` (see there).
+    ///
+    /// `name` is the host name that the target was given as: it is what TLS and HTTP are asked for. Ports of printers
+    /// ([`is_fragile`]) are not touched. Dropping the future ends it and closes its connections.
+    pub async fn identify(
+        &self,
+        target: SocketAddr,
+        protocol: Protocol,
+        name: Option<&str>,
+        options: &Options,
+    ) -> Identified {
+        if is_fragile(target.port()) {
+            return Identified::default();
+        }
+        let endpoint = Endpoint {
+            address: target,
+            name,
+            tls: None,
+            connections: &self.connections,
+            pace: options.pace.as_ref(),
+            deadline: Instant::now() + options.budget,
+        };
+        let mut identified = match protocol {
+            // Boxed: it is large, and there are thousands of them.
+            Protocol::Tcp => Box::pin(self.identify_tcp(endpoint, options)).await,
+            Protocol::Udp => self.identify_udp(&endpoint, options.intensity).await,
+        };
+        if let Some(service) = &mut identified.service {
+            service.method = ServiceMethod::Probed;
+            os::annotate(service, identified.banner.as_deref(), None);
+        }
+        identified
+    }
+
+    async fn identify_tcp(&self, endpoint: Endpoint<'_>, options: &Options) -> Identified {
+        let seen = self.look(&endpoint, options.intensity).await;
+        let again = Endpoint { deadline: Instant::now() + options.budget, ..endpoint };
+        if matches!(seen.outcome, Outcome::Tls) {
+            return self.identify_inside(again, options).await;
+        }
+        let Some(mut identified) = self.described(&again, seen).await else { return Identified::default() };
+        let upgrade = identified.service.as_ref().and_then(|service| Upgrade::of(&service.name));
+        if let (Some(service), Some(upgrade)) = (&mut identified.service, upgrade) {
+            service.tls = tls::inspect(&again, &self.connector.0, Some(upgrade)).await.map(Box::new);
+        }
+        identified
+    }
+
+    /// The same inside TLS, and what TLS itself tells.
+    async fn identify_inside(&self, endpoint: Endpoint<'_>, options: &Options) -> Identified {
+        let inside = Endpoint { tls: Some(&self.connector.0), ..endpoint };
+        let inspect = tls::inspect(&endpoint, &self.connector.0, None);
+        let (told, seen) = futures::join!(inspect, self.look(&inside, options.intensity));
+        let again = Endpoint { deadline: Instant::now() + options.budget, ..inside };
+        let known = self.described(&again, seen).await.unwrap_or_default();
+        let service =
+            known.service.filter(|service| service.name != WRAPPED).unwrap_or_else(|| tls_only(told.as_ref()));
+        Identified { banner: known.banner, service: Some(Service { tls: told.map(Box::new), ..service }) }
+    }
+
+    /// What a look came to in the words of a finding, with HTTP's own words where it speaks that.
+    async fn described(&self, endpoint: &Endpoint<'_>, seen: Seen) -> Option<Identified> {
+        let banner = seen.greeting.as_deref().and_then(printable_banner);
+        let mut service = match seen.outcome {
+            Outcome::Known(found) => found.service.clone(),
+            Outcome::Wrapped => wrapped(),
+            Outcome::Unknown | Outcome::Tls => return Some(Identified { banner, service: None }),
+        };
+        let is_http = seen.page.is_some() || service.name.starts_with("http");
+        if is_http {
+            // A name selects the site: the probe did not say it.
+            let page = match seen.page.filter(|_| endpoint.name.is_none()) {
+                Some(page) => Some(page),
+                None => http::get(endpoint, "/").await.map(|(page, _)| page),
+            };
+            if let Some(page) = page {
+                service.http = http::describe(endpoint, page).await.map(Box::new);
+            }
+        }
+        Some(Identified { banner, service: Some(service) })
+    }
+
+    /// The probes for a port, remembered.
+    fn probes(&self, protocol: Protocol, port: u16, is_tls: bool) -> Arc<[ProbeRef]> {
+        let key = (protocol, port, is_tls);
+        let lists = || self.probe_lists.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(list) = lists().get(&key) {
+            return Arc::clone(list);
+        }
+        let list: Arc<[ProbeRef]> = self.matcher.probes(protocol, port, is_tls).into();
+        let mut lists = lists();
+        if lists.len() >= PROBE_LISTS_MAX {
+            lists.clear();
+        }
+        lists.insert(key, Arc::clone(&list));
+        list
+    }
+
+    /// What the rules make of an answer: to the probe first, and where that is not certain, to none.
+    fn matched(&self, answer: &Answer<'_>) -> Option<Arc<Match>> {
+        let look = |answer: &Answer<'_>| {
+            let look = || self.matcher.matches(answer).map(Arc::new);
+            self.cache.get(answer, self.matcher.depends_on_port(), look)
+        };
+        let found = look(answer);
+        if answer.probe.is_none() || found.as_ref().is_some_and(|found| !found.is_soft) {
+            return found;
+        }
+        let unasked = look(&Answer { probe: None, ..*answer });
+        match (&found, &unasked) {
+            (Some(_), Some(unasked)) if unasked.is_soft => found,
+            (Some(_), None) => found,
+            _ => unasked,
+        }
+    }
+}
+
+/// The name of a port that accepts connections and closes them without a word: a filter in front of a service.
+const WRAPPED: &str = "tcpwrapped";
+
+fn wrapped() -> Service {
+    Service { name: WRAPPED.to_owned(), confidence: 100, ..Service::default() }
+}
+
+/// A service of which only its TLS is known.
+fn tls_only(told: Option<&Tls>) -> Service {
+    let confidence = if told.is_some() { TLS_CONFIDENCE } else { TLS_CONFIDENCE / 2 };
+    Service { name: "tls".to_owned(), confidence, ..Service::default() }
+}
+
+#[cfg(test)]
+#[path = "detect/detect_test.rs"]
+mod tests;

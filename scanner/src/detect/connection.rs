@@ -1,0 +1,244 @@
+//! Connections of the detection: opened at the job's pace, few at once, read with a bound on bytes and time.
+//!
+//! They are closed with a reset, so that neither side keeps state for a connection that was only a question.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_rustls::TlsConnector;
+
+use super::matcher::ANSWER_BYTES_MAX;
+use crate::io::clock;
+use crate::pace::RateCap;
+
+/// Longest wait for a connection to a port that has just answered a SYN.
+const CONNECT_WAIT: Duration = Duration::from_secs(3);
+/// Longest wait for a TLS handshake.
+const HANDSHAKE_WAIT: Duration = Duration::from_secs(4);
+/// Pause when this machine is out of sockets or local ports.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
+/// Most bytes that one connection takes in below TLS: four answers and the handshake.
+const WIRE_BYTES_MAX: usize = 4 * ANSWER_BYTES_MAX;
+/// Bytes read at a time.
+const CHUNK: usize = 4096;
+/// An answer is looked at after each of its first chunks; from then on only when it has grown by a quarter, so that a
+/// server that sends byte by byte costs no more than one that does not.
+const LOOKS_FREE: u32 = 32;
+
+/// What a connection may use.
+#[derive(Clone, Copy)]
+pub(super) struct Endpoint<'a> {
+    pub(super) address: SocketAddr,
+    /// The host name that the target was given as.
+    pub(super) name: Option<&'a str>,
+    /// Speak inside TLS.
+    pub(super) tls: Option<&'a TlsConnector>,
+    /// Connections that may be open at once, of the whole detector.
+    pub(super) connections: &'a Semaphore,
+    /// Connections per second.
+    pub(super) pace: Option<&'a Arc<RateCap>>,
+    /// When everything at this endpoint ends.
+    pub(super) deadline: Instant,
+}
+
+/// A stream of bytes, in the clear or inside TLS.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// An open connection.
+pub(super) struct Connection<'a> {
+    pub(super) stream: Box<dyn Stream>,
+    /// About one round trip.
+    pub(super) round_trip: Duration,
+    _permit: SemaphorePermit<'a>,
+}
+
+/// An open connection in the clear.
+pub(super) struct Opened<'a> {
+    pub(super) stream: TcpStream,
+    pub(super) round_trip: Duration,
+    /// Held as long as the connection is.
+    pub(super) permit: SemaphorePermit<'a>,
+}
+
+/// How reading came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// The reader has what it wanted.
+    Enough,
+    /// The other side closed, in order or with a reset.
+    Closed,
+    /// Nothing came, or nothing more.
+    Quiet,
+    /// As much came as is read.
+    Full,
+    /// There was no connection.
+    Refused,
+}
+
+impl<'a> Endpoint<'a> {
+    /// Opens a connection; with TLS, up to the end of its handshake.
+    pub(super) async fn connect(&self) -> io::Result<Connection<'a>> {
+        let Opened { stream, round_trip, permit } = self.open().await?;
+        let stream: Box<dyn Stream> = match self.tls {
+            None => Box::new(stream),
+            Some(connector) => Box::new(self.handshake(connector, stream).await?),
+        };
+        Ok(Connection { stream, round_trip, _permit: permit })
+    }
+
+    /// A handshake over a stream that is ready for it.
+    pub(super) async fn handshake<S: Stream>(
+        &self,
+        connector: &TlsConnector,
+        stream: S,
+    ) -> io::Result<tokio_rustls::client::TlsStream<Limited<S>>> {
+        let until = self.deadline.min(Instant::now() + HANDSHAKE_WAIT);
+        let limited = Limited { inner: stream, left: WIRE_BYTES_MAX };
+        timeout_at(until, connector.connect(self.server_name(), limited)).await?
+    }
+
+    /// What the handshake names: the host name where it can be one, otherwise the address, which is not sent.
+    fn server_name(&self) -> ServerName<'static> {
+        let name = self.name.and_then(|name| ServerName::try_from(name.to_owned()).ok());
+        name.unwrap_or_else(|| ServerName::IpAddress(self.address.ip().into()))
+    }
+
+    /// Opens a connection in the clear, whatever is spoken on it afterwards.
+    pub(super) async fn open(&self) -> io::Result<Opened<'a>> {
+        let permit = timeout_at(self.deadline, self.connections.acquire()).await?.map_err(io::Error::other)?;
+        if let Some(pace) = self.pace {
+            while let Err(next) = pace.admit(clock::now(), None, 1) {
+                let wait = next.saturating_sub(clock::now());
+                if Instant::now() + wait >= self.deadline {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+                sleep(wait).await;
+            }
+        }
+        let until = self.deadline.min(Instant::now() + CONNECT_WAIT);
+        loop {
+            let begun = Instant::now();
+            match timeout_at(until, TcpStream::connect(self.address)).await? {
+                Ok(stream) => {
+                    if stream.local_addr()? == self.address {
+                        // Two ends of one socket: nobody listens there.
+                        return Err(io::ErrorKind::ConnectionRefused.into());
+                    }
+                    stream.set_nodelay(true)?;
+                    SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
+                    return Ok(Opened { stream, round_trip: begun.elapsed(), permit });
+                }
+                Err(error) if is_exhausted(&error) && Instant::now() < until => sleep(EXHAUSTED_PAUSE).await,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// Whether this machine, and not the other, has no room for a connection.
+fn is_exhausted(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrNotAvailable
+        || matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::EAGAIN))
+}
+
+/// Sends bytes; false when the other side would not have them by then.
+pub(super) async fn send(stream: &mut (impl AsyncWrite + Unpin + ?Sized), bytes: &[u8], until: Instant) -> bool {
+    let sent = timeout_at(until, async {
+        stream.write_all(bytes).await?;
+        stream.flush().await
+    });
+    matches!(sent.await, Ok(Ok(())))
+}
+
+/// How long to wait while reading.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// Until the first byte.
+    pub(super) first: Instant,
+    /// Between bytes.
+    pub(super) gap: Duration,
+    /// In all.
+    pub(super) last: Instant,
+}
+
+/// Reads into `bytes` until `is_enough` of them, the end, silence, or [`ANSWER_BYTES_MAX`].
+///
+/// Not cancel-safe in that bytes may be lost; nothing reads on after having been cancelled.
+pub(super) async fn read(
+    stream: &mut (impl AsyncRead + Unpin + ?Sized),
+    bytes: &mut Vec<u8>,
+    patience: Patience,
+    mut is_enough: impl FnMut(&[u8]) -> bool,
+) -> Ending {
+    let (mut looks, mut look_at) = (0, 0);
+    let mut chunk = [0; CHUNK];
+    let mut until = patience.first.min(patience.last);
+    loop {
+        let count = match timeout_at(until, stream.read(&mut chunk)).await {
+            Err(_) => return Ending::Quiet,
+            Ok(Ok(0) | Err(_)) => return Ending::Closed,
+            Ok(Ok(count)) => count,
+        };
+        let room = ANSWER_BYTES_MAX - bytes.len();
+        bytes.extend(chunk.iter().take(count.min(room)));
+        if bytes.len() >= look_at {
+            looks += 1;
+            look_at = if looks < LOOKS_FREE { 0 } else { bytes.len() + bytes.len() / 4 };
+            if is_enough(bytes) {
+                return Ending::Enough;
+            }
+        }
+        if bytes.len() >= ANSWER_BYTES_MAX {
+            return Ending::Full;
+        }
+        until = patience.last.min(Instant::now() + patience.gap);
+    }
+}
+
+/// A stream that ends with an error when more was read than any honest server sends.
+#[derive(Debug)]
+pub(super) struct Limited<S> {
+    inner: S,
+    left: usize,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Limited<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.left == 0 {
+            return Poll::Ready(Err(io::Error::other("more bytes than any handshake and answer have")));
+        }
+        let before = buffer.filled().len();
+        let poll = Pin::new(&mut self.inner).poll_read(context, buffer);
+        self.left = self.left.saturating_sub(buffer.filled().len() - before);
+        poll
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Limited<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,169 @@
+//! In which order a port is asked: pure, told what was learnt, telling what to try next.
+//!
+//! The first connection either listens or, where the port's protocol has the client speak first, asks the question that
+//! its number suggests. After that come the other hinted probes, the listener, a ClientHello, and the rest by yield.
+
+use std::collections::VecDeque;
+
+use super::matcher::ProbeRef;
+use super::ports;
+
+/// One thing to try on one connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Attempt {
+    /// Say nothing.
+    Listen,
+    /// Send a probe.
+    Probe(ProbeRef),
+    /// Send a ClientHello.
+    Hello,
+}
+
+/// What is left to try on a port.
+#[derive(Debug)]
+pub(super) struct Course {
+    queue: VecDeque<Attempt>,
+    /// Probes too rare to be sent unasked; a soft match may ask for them.
+    rare: Vec<ProbeRef>,
+    has_said_hello: bool,
+}
+
+impl Course {
+    /// The first attempt, and the course after it.
+    pub(super) fn new(probes: &[ProbeRef], port: u16, intensity: u8, is_inside_tls: bool) -> (Attempt, Self) {
+        let (hinted, others): (Vec<&ProbeRef>, Vec<&ProbeRef>) = probes.iter().partition(|probe| probe.is_hinted);
+        let (common, rare): (Vec<&ProbeRef>, Vec<&ProbeRef>) =
+            others.into_iter().partition(|probe| probe.rarity <= intensity);
+        let mut hinted = hinted.into_iter().cloned().map(Attempt::Probe);
+        let opening = if !is_inside_tls && ports::begins_with_tls(port) {
+            Attempt::Hello
+        } else if ports::is_greeted(port) {
+            Attempt::Listen
+        } else {
+            hinted.next().unwrap_or(Attempt::Listen)
+        };
+        let mut queue: VecDeque<Attempt> = hinted.collect();
+        if opening != Attempt::Listen {
+            queue.push_back(Attempt::Listen);
+        }
+        let mut common = common.into_iter().cloned().map(Attempt::Probe);
+        let has_said_hello = is_inside_tls || opening == Attempt::Hello;
+        if !has_said_hello {
+            // The likeliest probe before it: there is more clear text than TLS on ports that nothing is known of.
+            queue.extend(common.next());
+            queue.push_back(Attempt::Hello);
+        }
+        queue.extend(common);
+        (opening, Self { queue, rare: rare.into_iter().cloned().collect(), has_said_hello })
+    }
+
+    /// What to try next.
+    pub(super) fn next(&mut self) -> Option<Attempt> {
+        let attempt = self.queue.pop_front();
+        self.has_said_hello |= attempt == Some(Attempt::Hello);
+        attempt
+    }
+
+    /// Whether nothing is left.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// The service is known: only probes that its answers can tell more by are left, however rare.
+    pub(super) fn narrow(&mut self, service: &str) {
+        let tells = |probe: &ProbeRef| probe.services.iter().any(|name| &**name == service);
+        self.queue.retain(|attempt| matches!(attempt, Attempt::Probe(probe) if tells(probe)));
+        self.queue.extend(self.rare.drain(..).filter(|probe| tells(probe)).map(Attempt::Probe));
+    }
+
+    /// The port asked for TLS: that comes next, unless it was tried.
+    pub(super) fn ask_tls(&mut self) {
+        if !self.has_said_hello {
+            self.queue.retain(|attempt| *attempt != Attempt::Hello);
+            self.queue.push_front(Attempt::Hello);
+        }
+    }
+
+    /// The opening was closed without a word: whether the port says anything at all is found out next.
+    pub(super) fn listen_first(&mut self) {
+        if let Some(at) = self.queue.iter().position(|attempt| *attempt == Attempt::Listen) {
+            self.queue.swap(0, at);
+        }
+    }
+}
+
+/// Whether an answer in the clear asks for TLS, in the words of the servers that do.
+pub(super) fn asks_for_tls(bytes: &[u8]) -> bool {
+    const WORDS: [&[u8]; 4] = [
+        b"HTTP request was sent to HTTPS port",
+        b"speaking plain HTTP to an SSL-enabled",
+        b"HTTP request to an HTTPS server",
+        b"This combination of host and port requires TLS",
+    ];
+    let beginning = bytes.get(..2048).unwrap_or(bytes);
+    WORDS.iter().any(|words| beginning.windows(words.len()).any(|window| window == *words))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::matcher::ProbeId;
+    use super::*;
+
+    fn probe(id: u32, rarity: u8, is_hinted: bool, services: &[&str]) -> ProbeRef {
+        ProbeRef {
+            id: ProbeId(id),
+            name: Arc::from("p"),
+            payload: Arc::from(&b"p"[..]),
+            rarity,
+            is_hinted,
+            services: services.iter().map(|name| Arc::from(*name)).collect(),
+        }
+    }
+
+    fn rest(mut course: Course) -> Vec<String> {
+        std::iter::from_fn(|| course.next())
+            .map(|attempt| match attempt {
+                Attempt::Probe(probe) => probe.id.0.to_string(),
+                other => format!("{other:?}"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn what_the_number_suggests_comes_first_and_the_rare_not_at_all() {
+        let probes = [probe(1, 1, true, &[]), probe(2, 9, true, &[]), probe(3, 1, false, &[]), probe(4, 8, false, &[])];
+        let (opening, course) = Course::new(&probes, 80, 7, false);
+        assert_eq!(opening, Attempt::Probe(probes[0].clone()));
+        assert_eq!(rest(course), ["2", "Listen", "3", "Hello"]);
+        let (opening, course) = Course::new(&probes, 25, 8, false);
+        assert_eq!(opening, Attempt::Listen, "a mail server speaks first");
+        assert_eq!(rest(course), ["1", "2", "3", "Hello", "4"]);
+        let (opening, course) = Course::new(&probes, 443, 0, false);
+        assert_eq!(opening, Attempt::Hello);
+        assert_eq!(rest(course), ["1", "2", "Listen"]);
+        let (opening, course) = Course::new(&probes[2..], 443, 7, true);
+        assert_eq!(opening, Attempt::Listen, "no TLS inside TLS");
+        assert_eq!(rest(course), ["3"]);
+    }
+
+    #[test]
+    fn a_known_service_is_asked_its_own_questions_only() {
+        let probes = [probe(1, 1, false, &["http"]), probe(2, 1, false, &["ftp"]), probe(3, 9, false, &["ftp", "x"])];
+        let (_, mut course) = Course::new(&probes, 4000, 7, false);
+        course.narrow("ftp");
+        assert_eq!(rest(course), ["2", "3"]);
+    }
+
+    #[test]
+    fn a_port_that_asks_for_tls_gets_it_once() {
+        let (_, mut course) = Course::new(&[probe(1, 1, false, &[]), probe(2, 1, false, &[])], 4000, 7, false);
+        course.ask_tls();
+        assert_eq!(course.next(), Some(Attempt::Hello));
+        course.ask_tls();
+        assert_eq!(rest(course), ["1", "2"]);
+        assert!(asks_for_tls(b"HTTP/1.1 400 Bad Request\r\n\r\n<h1>The plain HTTP request was sent to HTTPS port"));
+        assert!(!asks_for_tls(b"HTTP/1.1 400 Bad Request\r\n\r\n"));
+    }
+}

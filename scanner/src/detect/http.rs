@@ -1,0 +1,147 @@
+//! What an HTTP server tells: status, title, server, redirects on the same host, icon, login pages.
+//!
+//! A minimal client of HTTP/1.1: one request per connection, every answer bounded, no cookie kept, nothing posted.
+
+mod favicon;
+mod location;
+mod page;
+mod response;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+pub use self::favicon::favicon_hash;
+pub use self::location::follow;
+pub use self::page::{Page, read_page};
+pub use self::response::{BODY_BYTES_MAX, Head, body, is_complete, is_http, read_head};
+use super::connection::{self, Ending, Endpoint, Patience};
+use crate::finding::{Http, Printable};
+
+/// Most redirects that are followed.
+const REDIRECTS_MAX: usize = 3;
+/// Longest wait for an answer.
+const ANSWER_WAIT: Duration = Duration::from_secs(3);
+/// Between two parts of an answer.
+pub(super) const ANSWER_GAP: Duration = Duration::from_secs(1);
+/// Longest text of one field that is kept.
+const TEXT_MAX: usize = 512;
+/// Headers worth keeping: what names products, and what guards or fails to guard a page.
+const HEADERS: [&str; 20] = [
+    "server",
+    "via",
+    "x-powered-by",
+    "x-aspnet-version",
+    "x-aspnetmvc-version",
+    "x-generator",
+    "x-drupal-cache",
+    "x-jenkins",
+    "x-application-context",
+    "x-elastic-product",
+    "x-influxdb-version",
+    "docker-experimental",
+    "content-type",
+    "www-authenticate",
+    "strict-transport-security",
+    "content-security-policy",
+    "x-frame-options",
+    "access-control-allow-origin",
+    "location",
+    "set-cookie",
+];
+
+/// Describes a server from its answer to `GET /`, asking for more where that pays: redirects and the icon.
+///
+/// `None` when `first` is no whole answer of HTTP/1.
+pub(super) async fn describe(endpoint: &Endpoint<'_>, first: Vec<u8>) -> Option<Http> {
+    let head = read_head(&first)?;
+    let (host, port, is_tls) = (host(endpoint), endpoint.address.port(), endpoint.tls.is_some());
+    let mut http = Http { status: head.status, ..Http::default() };
+    http.server = head.get("server").map(text);
+    http.location = head.get("location").map(text);
+    http.headers = headers(&head);
+    let (mut head, mut bytes, mut path) = (head, first, "/".to_owned());
+    for _ in 0..REDIRECTS_MAX {
+        let location = head.get("location").filter(|_| (300..400).contains(&head.status));
+        let Some(next) = location.and_then(|location| follow(location, &path, &host, port, is_tls)) else { break };
+        let Some((answer, _)) = get(endpoint, &next).await else { break };
+        let Some(next_head) = read_head(&answer) else { break };
+        (head, bytes, path) = (next_head, answer, next);
+    }
+    let page = read_page(&body(&head, &bytes));
+    http.title = page.title.as_deref().map(text);
+    http.generator = page.generator.as_deref().or(head.get("x-powered-by")).or(head.get("x-generator")).map(text);
+    http.is_login = page.asks_password || head.status == 401;
+    if has_icon(&head) {
+        let icon = page.icon.as_deref().unwrap_or("/favicon.ico");
+        if let Some(icon) = follow(icon, &path, &host, port, is_tls) {
+            http.favicon = favicon(endpoint, &icon).await;
+        }
+    }
+    Some(http)
+}
+
+/// Asks for a page, and how its reading ended; `None` when nothing like an answer comes.
+pub(super) async fn get(endpoint: &Endpoint<'_>, path: &str) -> Option<(Vec<u8>, Ending)> {
+    let mut connection = endpoint.connect().await.ok()?;
+    let until = endpoint.deadline.min(Instant::now() + ANSWER_WAIT);
+    let request = request(endpoint, path);
+    connection::send(&mut connection.stream, request.as_bytes(), until).await.then_some(())?;
+    let mut bytes = Vec::new();
+    let patience = Patience { first: until, gap: ANSWER_GAP, last: until };
+    let ending = connection::read(&mut connection.stream, &mut bytes, patience, |bytes| {
+        is_complete(bytes) || (bytes.len() > 8 && !is_http(bytes))
+    })
+    .await;
+    is_http(&bytes).then_some((bytes, ending))
+}
+
+fn request(endpoint: &Endpoint<'_>, path: &str) -> String {
+    let (host, port) = (host(endpoint), endpoint.address.port());
+    let is_usual = port == if endpoint.tls.is_some() { 443 } else { 80 };
+    let host = if is_usual { host } else { format!("{host}:{port}") };
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: Mozilla/5.0 (compatible; Pentora)\r\n\
+         Accept: */*\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n"
+    )
+}
+
+/// The host as a URL names it.
+fn host(endpoint: &Endpoint<'_>) -> String {
+    // A name that could break a request is not one; it came from the user's list of targets.
+    let name = endpoint.name.filter(|name| name.bytes().all(|byte| byte.is_ascii_graphic()));
+    match (name, endpoint.address.ip()) {
+        (Some(name), _) => name.to_owned(),
+        (None, IpAddr::V4(address)) => address.to_string(),
+        (None, IpAddr::V6(address)) => format!("[{address}]"),
+    }
+}
+
+/// Whether a server that answers so may have an icon: one for people, in good order.
+fn has_icon(head: &Head) -> bool {
+    let is_page = head.get("content-type").is_none_or(|kind| kind.to_ascii_lowercase().starts_with("text/html"));
+    is_page && matches!(head.status, 200..=299 | 401 | 403)
+}
+
+async fn favicon(endpoint: &Endpoint<'_>, path: &str) -> Option<i32> {
+    // Part of an icon has another hash.
+    let (bytes, _) = get(endpoint, path).await.filter(|(_, end)| matches!(end, Ending::Enough | Ending::Closed))?;
+    let head = read_head(&bytes).filter(|head| head.status == 200)?;
+    let icon = body(&head, &bytes);
+    // Many servers answer every path with a page.
+    let is_icon = !icon.is_empty() && !icon.trim_ascii_start().starts_with(b"<!");
+    let is_page = head.get("content-type").is_some_and(|kind| kind.to_ascii_lowercase().starts_with("text/html"));
+    (is_icon && !is_page).then(|| favicon_hash(&icon))
+}
+
+fn headers(head: &Head) -> Vec<(String, String)> {
+    let kept = head.headers.iter().filter(|(name, _)| HEADERS.contains(&name.as_str()));
+    kept.take(HEADERS.len()).map(|(name, value)| (name.clone(), text(value))).collect()
+}
+
+fn text(words: &str) -> String {
+    let mut text = Printable(words).to_string();
+    text.truncate(TEXT_MAX);
+    text
+}

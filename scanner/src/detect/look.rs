@@ -1,0 +1,278 @@
+//! One look at a port: attempts side by side until one answer is certain, all have been made, or time is up.
+//!
+//! The first attempt is alone for a moment, so that a port that answers at once costs one connection. Then a few more
+//! run beside it, the listener included. What they were answered is judged by the rules through the cache.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use tokio::time::{Instant, sleep_until};
+
+use super::connection::{self, Ending, Endpoint, Patience};
+use super::course::{Attempt, Course, asks_for_tls};
+use super::matcher::{Answer, Match, ProbeRef};
+use super::{Detector, http, ports, tls};
+use crate::port::Protocol;
+
+/// Connections to one port at once: enough to hide one silence behind another, too few to alarm it.
+const LANES: usize = 4;
+/// How long a connection is given at least to speak or close before the opening question is sent: what closes at once
+/// does not want a question. The close takes a round trip to arrive, so on long ways that is waited for.
+const GRACE: Duration = Duration::from_millis(5);
+/// How long it is given at most.
+const GRACE_MAX: Duration = Duration::from_millis(300);
+/// How long the opening is alone: a listener on a port of which nothing is known.
+const ALONE: Duration = Duration::from_millis(300);
+/// The same where something is due: an answer to the hinted question, or a greeting.
+const ALONE_EXPECTING: Duration = Duration::from_millis(1200);
+/// How long to wait for a greeting: mail servers look their callers up first.
+const LISTEN_WAIT: Duration = Duration::from_secs(6);
+/// How long to wait for the answer to a probe.
+const PROBE_WAIT: Duration = Duration::from_millis(2000);
+/// The same once several were not answered.
+const PROBE_WAIT_SILENT: Duration = Duration::from_millis(1000);
+/// Unanswered probes after which a port counts as silent.
+const SILENT_AFTER: usize = 4;
+/// Between two parts of an answer that is not HTTP.
+const ANSWER_GAP: Duration = Duration::from_millis(250);
+/// A port that closed its listener and so many connections without a word will not say one.
+const WORDLESS_MAX: usize = 3;
+/// A port that refuses so many connections in a row has had enough.
+const REFUSED_MAX: usize = 3;
+
+/// What a look came to.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub(super) outcome: Outcome,
+    /// What it said without being asked, or first.
+    pub(super) greeting: Option<Vec<u8>>,
+    /// Its answer of HTTP to `GET /`, if that was what decided.
+    pub(super) page: Option<Vec<u8>>,
+}
+
+/// What a port was found to be.
+#[derive(Debug, Default)]
+pub(super) enum Outcome {
+    /// A rule knows it, for certain or (`is_soft`) by its service only.
+    Known(Arc<Match>),
+    /// TLS, so that the look goes on inside.
+    Tls,
+    /// It closes without a word.
+    Wrapped,
+    /// None of it.
+    #[default]
+    Unknown,
+}
+
+/// What became of an attempt.
+struct Said {
+    attempt: Attempt,
+    bytes: Vec<u8>,
+    ending: Ending,
+    /// Whether something was sent before the bytes came.
+    was_asked: bool,
+}
+
+impl Said {
+    fn probe(&self) -> Option<&ProbeRef> {
+        match &self.attempt {
+            Attempt::Probe(probe) if self.was_asked => Some(probe),
+            _ => None,
+        }
+    }
+
+    fn is_wordless_close(&self) -> bool {
+        self.bytes.is_empty() && self.ending == Ending::Closed
+    }
+}
+
+/// Everything learnt so far.
+#[derive(Default)]
+struct Learnt {
+    soft: Option<Arc<Match>>,
+    /// The page that went with `soft`.
+    page: Option<Vec<u8>>,
+    greeting: Option<Vec<u8>>,
+    unanswered: usize,
+    refused: usize,
+    /// Connections that were closed without a word, and whether the listener was one of them.
+    wordless: usize,
+    is_wordless: bool,
+    has_words: bool,
+    /// Whether the listener is still out.
+    is_listening: bool,
+}
+
+impl Detector {
+    /// Looks at a TCP port, in the clear or, as the endpoint says, inside TLS.
+    pub(super) async fn look(&self, endpoint: &Endpoint<'_>, intensity: u8) -> Seen {
+        let is_inside = endpoint.tls.is_some();
+        let port = endpoint.address.port();
+        let probes = self.probes(Protocol::Tcp, port, is_inside);
+        let (opening, mut course) = Course::new(&probes, port, intensity, is_inside);
+        let is_expecting = opening != Attempt::Listen || ports::is_greeted(port);
+        let mut next_start = Instant::now() + if is_expecting { ALONE_EXPECTING } else { ALONE };
+        let mut learnt = Learnt::default();
+        let mut is_opening = true;
+        let mut running = FuturesUnordered::new();
+        learnt.is_listening = opening == Attempt::Listen;
+        running.push(self.attempt(endpoint, opening, true, PROBE_WAIT));
+        loop {
+            let now = Instant::now();
+            while now >= next_start && running.len() < LANES {
+                let Some(attempt) = course.next() else { break };
+                learnt.is_listening |= attempt == Attempt::Listen;
+                let wait = if learnt.unanswered < SILENT_AFTER { PROBE_WAIT } else { PROBE_WAIT_SILENT };
+                running.push(self.attempt(endpoint, attempt, false, wait));
+            }
+            let may_start = !course.is_exhausted() && running.len() < LANES;
+            tokio::select! {
+                biased;
+                Some(said) = running.next() => {
+                    if let Some(seen) = self.learn(endpoint, said, is_opening, &mut learnt, &mut course) {
+                        return seen;
+                    }
+                    is_opening = false;
+                    next_start = Instant::now();
+                }
+                () = sleep_until(endpoint.deadline) => break,
+                () = sleep_until(next_start), if may_start => is_opening = false,
+            }
+            // A port that answers questions has no greeting to wait for.
+            let is_rest_idle = running.len() == usize::from(learnt.is_listening && learnt.has_words);
+            if course.is_exhausted() && is_rest_idle || learnt.refused >= REFUSED_MAX {
+                break;
+            }
+        }
+        let outcome = match learnt.soft {
+            Some(soft) => Outcome::Known(soft),
+            None if learnt.is_wordless && !learnt.has_words => Outcome::Wrapped,
+            None => Outcome::Unknown,
+        };
+        Seen { outcome, greeting: learnt.greeting, page: learnt.page }
+    }
+
+    /// Takes in what became of an attempt; some when that ends the look.
+    fn learn(
+        &self,
+        endpoint: &Endpoint<'_>,
+        said: Said,
+        is_opening: bool,
+        learnt: &mut Learnt,
+        course: &mut Course,
+    ) -> Option<Seen> {
+        learnt.refused = if said.ending == Ending::Refused { learnt.refused + 1 } else { 0 };
+        learnt.unanswered += usize::from(said.bytes.is_empty());
+        learnt.is_listening &= said.attempt != Attempt::Listen;
+        if said.is_wordless_close() {
+            learnt.wordless += 1;
+            learnt.is_wordless |= said.attempt == Attempt::Listen;
+        }
+        if said.is_wordless_close() && is_opening {
+            if !said.was_asked {
+                return Some(Seen { outcome: Outcome::Wrapped, ..Seen::default() });
+            }
+            course.listen_first();
+        }
+        if learnt.is_wordless && !learnt.has_words && learnt.wordless >= WORDLESS_MAX {
+            return Some(Seen { outcome: Outcome::Wrapped, ..Seen::default() });
+        }
+        if said.bytes.is_empty() {
+            return None;
+        }
+        learnt.has_words = true;
+        if tls::is_tls(&said.bytes) && endpoint.tls.is_none() {
+            return Some(Seen { outcome: Outcome::Tls, ..Seen::default() });
+        }
+        if !said.was_asked || learnt.greeting.is_none() && said.attempt != Attempt::Hello {
+            learnt.greeting = Some(said.bytes.clone());
+        }
+        if asks_for_tls(&said.bytes) && endpoint.tls.is_none() {
+            course.ask_tls();
+        }
+        let found = self.judge(endpoint, said.probe(), &said.bytes)?;
+        let is_page = said.probe().is_some_and(|probe| probe.payload.starts_with(b"GET / "));
+        let page = (is_page && http::is_http(&said.bytes)).then_some(said.bytes);
+        if !found.is_soft && !page.as_deref().is_some_and(asks_for_tls) {
+            return Some(Seen { outcome: Outcome::Known(found), greeting: learnt.greeting.take(), page });
+        }
+        let is_better = learnt.soft.as_ref().is_none_or(|soft| soft.service.confidence < found.service.confidence);
+        if is_better {
+            if found.is_soft {
+                course.narrow(&found.service.name);
+            }
+            learnt.soft = Some(found);
+            learnt.page = page;
+        }
+        None
+    }
+
+    /// What the rules make of an answer, to the probe that was sent or else to none.
+    pub(super) fn judge(&self, endpoint: &Endpoint<'_>, probe: Option<&ProbeRef>, bytes: &[u8]) -> Option<Arc<Match>> {
+        let answer = Answer {
+            protocol: Protocol::Tcp,
+            port: endpoint.address.port(),
+            is_tls: endpoint.tls.is_some(),
+            probe: probe.map(|probe| probe.id),
+            bytes,
+        };
+        self.matched(&answer)
+    }
+
+    async fn attempt(&self, endpoint: &Endpoint<'_>, attempt: Attempt, is_opening: bool, wait: Duration) -> Said {
+        let mut said = Said { attempt, bytes: Vec::new(), ending: Ending::Refused, was_asked: false };
+        let Ok(mut connection) = endpoint.connect().await else { return said };
+        let stream = &mut connection.stream;
+        let hello;
+        let payload: &[u8] = match &said.attempt {
+            Attempt::Listen => &[],
+            Attempt::Probe(probe) => &probe.payload,
+            Attempt::Hello => {
+                hello = tls::any_hello(endpoint.name);
+                &hello
+            }
+        };
+        let now = Instant::now();
+        if is_opening && !payload.is_empty() {
+            let grace = (connection.round_trip * 5 / 4).clamp(GRACE, GRACE_MAX);
+            let patience = Patience { first: now + grace, gap: Duration::ZERO, last: endpoint.deadline };
+            said.ending = connection::read(stream, &mut said.bytes, patience, |_| true).await;
+            if said.ending == Ending::Closed {
+                return said;
+            }
+        }
+        if said.bytes.is_empty() && !payload.is_empty() {
+            said.was_asked = connection::send(stream, payload, endpoint.deadline.min(now + wait)).await;
+            if !said.was_asked {
+                // Closed while we spoke.
+                said.ending = Ending::Closed;
+                said.was_asked = true;
+                return said;
+            }
+        }
+        let wait = if payload.is_empty() { LISTEN_WAIT } else { wait };
+        let is_http = said.probe().is_some_and(|probe| probe.payload.starts_with(b"GET "));
+        let gap = if is_http { http::ANSWER_GAP } else { ANSWER_GAP };
+        let patience = Patience { first: now + wait, gap, last: endpoint.deadline.min(now + wait + wait) };
+        let mut bytes = std::mem::take(&mut said.bytes);
+        let is_enough = |bytes: &[u8]| self.is_enough(endpoint, &said, bytes);
+        let ending = connection::read(stream, &mut bytes, patience, is_enough).await;
+        Said { bytes, ending, ..said }
+    }
+
+    /// Whether an answer is whole as far as it matters.
+    fn is_enough(&self, endpoint: &Endpoint<'_>, said: &Said, bytes: &[u8]) -> bool {
+        if http::is_http(bytes) {
+            return http::is_complete(bytes);
+        }
+        if tls::is_tls(bytes) && endpoint.tls.is_none() {
+            return true;
+        }
+        // A line may come in parts; a match on half of it would lack the version.
+        let is_text = bytes.iter().take(64).all(|byte| (b' '..=b'~').contains(byte) || byte.is_ascii_whitespace());
+        let is_settled = !is_text || bytes.ends_with(b"\n");
+        is_settled && self.judge(endpoint, said.probe(), bytes).is_some_and(|found| !found.is_soft)
+    }
+}

@@ -1,0 +1,97 @@
+//! What a port's number says before a word was exchanged: which are left alone, where TLS begins at once, where the
+//! server speaks first.
+//!
+//! These are habits, not facts: they choose what is tried first and never what is believed.
+
+/// Whether the port is never sent a payload: printers print whatever arrives on 515 and 9100-9107.
+#[must_use]
+pub fn is_fragile(port: u16) -> bool {
+    matches!(port, 515 | 9100..=9107)
+}
+
+/// Whether TLS usually begins with the connection (IANA's names ending in `s`, and habit).
+pub(super) fn begins_with_tls(port: u16) -> bool {
+    matches!(
+        port,
+        443 | 465
+            | 563
+            | 636
+            | 832
+            | 853
+            | 989
+            | 990
+            | 992
+            | 993
+            | 994
+            | 995
+            | 2083
+            | 2087
+            | 2096
+            | 2376
+            | 3269
+            | 4443
+            | 5061
+            | 5223
+            | 5349
+            | 5671
+            | 5986
+            | 6443
+            | 6514
+            | 6697
+            | 7443
+            | 8006
+            | 8443
+            | 8444
+            | 8883
+            | 8834
+            | 9443
+            | 10250
+            | 10257
+            | 10259
+            | 10443
+    )
+}
+
+/// Whether the server usually speaks first, so that a client that speaks at once only disturbs.
+pub(super) fn is_greeted(port: u16) -> bool {
+    matches!(
+        port,
+        13 | 17
+            | 19
+            | 21
+            | 22
+            | 23
+            | 25
+            | 37
+            | 110
+            | 119
+            | 143
+            | 465
+            | 587
+            | 873
+            | 990
+            | 992
+            | 993
+            | 995
+            | 2121
+            | 2222
+            | 2323
+            | 2525
+            | 3306
+            | 3310
+            | 3690
+            | 4190
+            | 5900..=5910 | 6600 | 33060
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn printers_are_left_alone() {
+        let fragile: Vec<u16> = (1..=u16::MAX).filter(|port| is_fragile(*port)).collect();
+        assert_eq!(fragile, [515, 9100, 9101, 9102, 9103, 9104, 9105, 9106, 9107]);
+    }
+}

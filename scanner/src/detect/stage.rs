@@ -1,0 +1,183 @@
+//! Detection as a stage behind a scan: findings pass through, and every open port among them is asked what it is.
+//!
+//! Each port flows on its own: a port found open is asked at once, while the scan goes on, and what it is follows as a
+//! finding of its own. The stage ends when the scan has ended and every port has been asked. While its reader is slow, or
+//! more ports wait than it holds, it stops reading from the scan, which then stops sending.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{DEFAULT_BUDGET, Detector, INTENSITY_MAX, Options, os};
+use crate::engine::{FINDINGS_QUEUE, ScanError, UnitOutcome, UnitScan};
+use crate::finding::{Finding, Observation, PortState};
+use crate::pace::RateCap;
+use crate::port::Port;
+use crate::spec::{Profile, ScanSpec};
+
+/// Ports of one unit that are asked at once; most of their time is waiting.
+const ASKED_MAX: usize = 1024;
+/// Ports that may wait beside them before the scan is held up: what a second of scanning finds.
+const WAITING_MAX: usize = 16 * 1024;
+/// Findings of the stage's own that are handed over at once.
+const BATCH: usize = 256;
+/// How long a finding of the stage's own may wait for others: as long as an engine's.
+const FLUSH_AFTER: Duration = Duration::from_millis(50);
+
+/// Asks every open port that a scan finds what it is, as the spec says; a spec that asks for no services, or forbids all
+/// payloads, gives the scan back as it came.
+///
+/// Connections draw on `pace` beside the scan's own probes. The stage runs on `runtime` and ends with the scan, when
+/// `cancel`, which is the scan's own, is cancelled, or when the findings are no longer read.
+#[must_use]
+pub fn attach(
+    scan: UnitScan,
+    spec: &ScanSpec,
+    detector: Arc<Detector>,
+    pace: Arc<RateCap>,
+    runtime: &Handle,
+    cancel: CancellationToken,
+) -> UnitScan {
+    let Some(intensity) = spec.services.filter(|_| spec.profile != Profile::OtSafe) else { return scan };
+    let options = Options { intensity: intensity.min(INTENSITY_MAX), budget: DEFAULT_BUDGET, pace: Some(pace) };
+    let (findings, findings_out) = mpsc::channel(FINDINGS_QUEUE);
+    let (outcome, outcome_out) = oneshot::channel();
+    let stage =
+        Stage { detector, options: Arc::new(options), findings, asked: JoinSet::new(), waiting: VecDeque::new() };
+    let UnitScan { findings: found, progress, outcome: scanned } = scan;
+    runtime.spawn(async move {
+        let ended = stage.run(found, scanned, cancel).await;
+        // Nobody has to wait for it.
+        let _ = outcome.send(ended);
+    });
+    UnitScan { findings: findings_out, progress, outcome: outcome_out }
+}
+
+/// A port to be asked.
+#[derive(Debug)]
+struct Open {
+    finding: Finding,
+    port: Port,
+    ttl: Option<u8>,
+}
+
+#[derive(Debug)]
+struct Stage {
+    detector: Arc<Detector>,
+    options: Arc<Options>,
+    findings: mpsc::Sender<Vec<Finding>>,
+    asked: JoinSet<Vec<Finding>>,
+    waiting: VecDeque<Open>,
+}
+
+impl Stage {
+    async fn run(
+        mut self,
+        mut found: mpsc::Receiver<Vec<Finding>>,
+        scanned: oneshot::Receiver<Result<UnitOutcome, ScanError>>,
+        cancel: CancellationToken,
+    ) -> Result<UnitOutcome, ScanError> {
+        let is_whole = tokio::select! {
+            biased;
+            () = cancel.cancelled() => false,
+            is_whole = self.pass(&mut found) => is_whole,
+        };
+        self.asked.abort_all();
+        if !is_whole {
+            // What the scan found up to here is true; the reader gets it as far as it still reads.
+            while let Some(batch) = found.recv().await {
+                if self.findings.send(batch).await.is_err() {
+                    found.close();
+                }
+            }
+        }
+        let scan_end = Instant::now();
+        drop(self);
+        match scanned.await {
+            Ok(Ok(_)) if !is_whole => Err(ScanError::Cancelled),
+            Ok(Ok(outcome)) => Ok(UnitOutcome { duration: outcome.duration + scan_end.elapsed(), ..outcome }),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(ScanError::Stopped),
+        }
+    }
+
+    /// Passes everything on until the scan has ended and all ports were asked; false when nobody reads any more.
+    async fn pass(&mut self, found: &mut mpsc::Receiver<Vec<Finding>>) -> bool {
+        let (mut is_scanning, mut told, mut flush_at) = (true, Vec::new(), Instant::now());
+        while is_scanning || !self.asked.is_empty() || !told.is_empty() {
+            let has_room = self.waiting.len() < WAITING_MAX;
+            let batch = tokio::select! {
+                Some(done) = self.asked.join_next(), if !self.asked.is_empty() => {
+                    if told.is_empty() {
+                        flush_at = Instant::now() + FLUSH_AFTER;
+                    }
+                    // A task that panicked has found nothing out; its port stays open and unknown.
+                    told.extend(done.unwrap_or_default());
+                    None
+                }
+                batch = found.recv(), if is_scanning && has_room => {
+                    is_scanning = batch.is_some();
+                    batch
+                }
+                () = tokio::time::sleep_until(flush_at), if !told.is_empty() => None,
+            };
+            if let Some(batch) = batch {
+                self.waiting.extend(batch.iter().filter_map(open_port));
+                if self.findings.send(batch).await.is_err() {
+                    return false;
+                }
+            }
+            self.ask();
+            let is_due = told.len() >= BATCH || Instant::now() >= flush_at || (!is_scanning && self.asked.is_empty());
+            if !told.is_empty() && is_due && self.findings.send(std::mem::take(&mut told)).await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Asks as many of the waiting ports as there is room for.
+    fn ask(&mut self) {
+        while self.asked.len() < ASKED_MAX {
+            let Some(open) = self.waiting.pop_front() else { return };
+            let (detector, options) = (Arc::clone(&self.detector), Arc::clone(&self.options));
+            self.asked.spawn(async move { ask(&detector, &options, open).await });
+        }
+    }
+}
+
+/// The open port that a finding tells of.
+fn open_port(finding: &Finding) -> Option<Open> {
+    match finding.observation {
+        Observation::Port { port, state: PortState::Open, ttl, .. } => {
+            Some(Open { finding: finding.clone(), port, ttl })
+        }
+        _ => None,
+    }
+}
+
+/// Asks one port and tells what was learnt, about the same host.
+async fn ask(detector: &Detector, options: &Options, open: Open) -> Vec<Finding> {
+    let Open { finding, port, ttl } = open;
+    let target = SocketAddr::new(finding.address, port.number);
+    let identified = detector.identify(target, port.protocol, finding.name.as_deref(), options).await;
+    let banner = identified.banner;
+    let service = identified.service.map(|mut service| {
+        os::annotate(&mut service, banner.as_deref(), ttl);
+        Observation::Service { port, service: Box::new(service) }
+    });
+    let banner = banner.map(|banner| Observation::Banner { port, banner });
+    let observations = [banner, service].into_iter().flatten();
+    observations.map(|observation| Finding { observation, ..finding.clone() }).collect()
+}
+
+#[cfg(test)]
+#[path = "stage/stage_test.rs"]
+mod tests;

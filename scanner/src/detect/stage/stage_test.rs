@@ -1,0 +1,151 @@
+//! The stage held against a scan whose ends are in the test's hand.
+
+use std::net::IpAddr;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use super::*;
+use crate::detect::Plain;
+use crate::engine::UnitProgress;
+use crate::finding::Reason;
+
+/// The scan's side of a stage.
+struct Scan {
+    findings: mpsc::Sender<Vec<Finding>>,
+    progress: watch::Sender<UnitProgress>,
+    outcome: oneshot::Sender<Result<UnitOutcome, ScanError>>,
+    cancel: CancellationToken,
+}
+
+fn stage(spec: &ScanSpec) -> (Scan, UnitScan) {
+    let (findings, findings_out) = mpsc::channel(1);
+    let (progress, progress_out) = watch::channel(UnitProgress::default());
+    let (outcome, outcome_out) = oneshot::channel();
+    let cancel = CancellationToken::new();
+    let scan = UnitScan { findings: findings_out, progress: progress_out, outcome: outcome_out };
+    let detector = Arc::new(Detector::new(Arc::new(Plain), 16));
+    let pace = Arc::new(RateCap::new(None));
+    let staged = attach(scan, spec, detector, pace, &Handle::current(), cancel.clone());
+    (Scan { findings, progress, outcome, cancel }, staged)
+}
+
+fn spec() -> ScanSpec {
+    ScanSpec { services: Some(7), ..ScanSpec::default() }
+}
+
+fn open(address: IpAddr, port: u16, index: u64) -> Finding {
+    let observation =
+        Observation::Port { port: Port::tcp(port), state: PortState::Open, reason: Reason::SynAck, ttl: Some(64) };
+    Finding { target_index: index, address, name: None, observation }
+}
+
+fn outcome() -> UnitOutcome {
+    UnitOutcome {
+        progress: UnitProgress::default(),
+        duration: Duration::from_secs(1),
+        sending: Duration::from_secs(1),
+        targets_per_second: 1.0,
+        refused: 0,
+        unresolved: Vec::new(),
+        unresolved_count: 0,
+    }
+}
+
+/// A server that greets and holds on to its connections.
+async fn greeting(words: &'static [u8]) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    Handle::current().spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.write_all(words).await;
+            held.push(stream);
+        }
+    });
+    address
+}
+
+async fn all(scan: &mut UnitScan) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    while let Some(batch) = scan.findings.recv().await {
+        findings.extend(batch);
+    }
+    findings
+}
+
+#[tokio::test]
+async fn an_open_port_is_followed_by_what_it_is() {
+    let server = greeting(b"SSH-2.0-dropbear_2022.83\r\n").await;
+    let (scan, mut staged) = stage(&spec());
+    let found = open(server.ip(), server.port(), 7);
+    scan.findings.send(vec![found.clone()]).await.unwrap();
+    scan.progress.send_replace(UnitProgress { targets_done: 9, ..UnitProgress::default() });
+    drop(scan.findings);
+    scan.outcome.send(Ok(outcome())).unwrap();
+    let findings = all(&mut staged).await;
+    assert_eq!((findings.len(), &findings[0]), (3, &found));
+    assert!(findings.iter().all(|finding| finding.target_index == 7 && finding.address == server.ip()));
+    assert!(matches!(&findings[1].observation, Observation::Banner { banner, .. } if banner.starts_with("SSH-2.0")));
+    let Observation::Service { port, service } = &findings[2].observation else { panic!("{:?}", findings[2]) };
+    assert_eq!((port.number, service.product.as_deref()), (server.port(), Some("dropbear")));
+    assert!(service.facts.contains(&("os-hint".to_owned(), "Unix-like".to_owned())), "from the time to live");
+    assert_eq!(staged.progress.borrow().targets_done, 9);
+    assert!(staged.outcome.await.unwrap().unwrap().duration >= Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn a_spec_that_wants_no_payload_leaves_the_scan_as_it_is() {
+    let server = greeting(b"SSH-2.0-x\r\n").await;
+    for spec in [ScanSpec { services: None, ..spec() }, ScanSpec { profile: Profile::OtSafe, ..spec() }] {
+        let (scan, mut staged) = stage(&spec);
+        scan.findings.send(vec![open(server.ip(), server.port(), 0)]).await.unwrap();
+        drop(scan.findings);
+        assert_eq!(all(&mut staged).await.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn cancelling_ends_it_while_a_port_is_silent() {
+    let server = greeting(b"").await;
+    let (scan, mut staged) = stage(&spec());
+    scan.findings.send(vec![open(server.ip(), server.port(), 0)]).await.unwrap();
+    assert_eq!(staged.findings.recv().await.unwrap().len(), 1);
+    scan.cancel.cancel();
+    drop(scan.findings);
+    scan.outcome.send(Ok(outcome())).unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(5), staged.outcome).await.expect("it does not wait");
+    assert_eq!(ended.unwrap(), Err(ScanError::Cancelled), "not all that was asked for was done");
+}
+
+#[tokio::test]
+async fn a_reader_that_is_gone_ends_the_scan() {
+    let (scan, staged) = stage(&spec());
+    drop(staged.findings);
+    let address = IpAddr::from([127, 0, 0, 1]);
+    let ended = async {
+        // A port that nobody listens on costs nothing here; the sender notices that it is not read.
+        while scan.findings.send(vec![open(address, 1, 0)]).await.is_ok() {}
+    };
+    tokio::time::timeout(Duration::from_secs(5), ended).await.expect("the scan is told");
+}
+
+#[tokio::test]
+async fn a_slow_reader_holds_up_the_scan() {
+    let (scan, mut staged) = stage(&spec());
+    let address = IpAddr::from([127, 0, 0, 1]);
+    let mut closed = open(address, 1, 0);
+    closed.observation = Observation::Middlebox;
+    let mut sent = 0;
+    while let Ok(Ok(())) =
+        tokio::time::timeout(Duration::from_millis(300), scan.findings.send(vec![closed.clone()])).await
+    {
+        sent += 1;
+        assert!(sent < 10 * FINDINGS_QUEUE, "nothing holds it up");
+    }
+    assert!(sent >= FINDINGS_QUEUE);
+    drop(scan.findings);
+    scan.outcome.send(Ok(outcome())).unwrap();
+    assert_eq!(all(&mut staged).await.len(), sent, "and nothing is lost");
+}

@@ -1,0 +1,220 @@
+//! What a TLS endpoint tells: the versions it speaks, the cipher it chooses, its certificates.
+//!
+//! Two ways lead there. Hello messages by hand ask for one version each, legacy ones included, and read the first flight.
+//! A handshake by a library, with a verifier that accepts all, gives what TLS 1.3 encrypts, and carries what is spoken
+//! inside. Nothing here trusts a certificate; it is looked at.
+
+mod certificate;
+mod flight;
+mod hello;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{CipherSuite, ClientConfig, DigitallySignedStruct, SignatureScheme};
+use tokio::time::Instant;
+use tokio_rustls::TlsConnector;
+
+pub use self::certificate::{Seen, problems, read_certificate};
+pub use self::flight::{Flight, is_tls, read_flight};
+pub use self::hello::{Version, client_hello};
+use super::connection::{self, Endpoint, Opened, Patience};
+use super::starttls::Upgrade;
+use crate::finding::Tls;
+
+/// Handshakes with one endpoint at once: more would look like an attack to small devices.
+const HANDSHAKES: usize = 3;
+/// Longest wait for the answer to a hello.
+const FLIGHT_WAIT: Duration = Duration::from_secs(3);
+/// Between two parts of a flight.
+const FLIGHT_GAP: Duration = Duration::from_secs(1);
+
+/// Versions of a hello that any TLS server answers.
+const ANY: [Version; 4] = [Version::Tls10, Version::Tls11, Version::Tls12, Version::Tls13];
+
+/// What a library's handshake told.
+#[derive(Debug, Default)]
+struct Handshake {
+    certificates: Vec<Vec<u8>>,
+    cipher: Option<u16>,
+    alpn: Option<String>,
+}
+
+/// Looks at the TLS of an endpoint, after an upgrade where the protocol has one; `None` where it speaks none.
+pub(super) async fn inspect(
+    endpoint: &Endpoint<'_>,
+    connector: &TlsConnector,
+    upgrade: Option<Upgrade>,
+) -> Option<Tls> {
+    // Where the upgrade is refused once, it is not asked for five times more.
+    if upgrade.is_some() {
+        first_flight(endpoint, &ANY, upgrade).await?;
+    }
+    let handshake = handshake(endpoint, connector, upgrade);
+    let flights = stream::iter(Version::ALL)
+        .map(|version| async move { (version, first_flight(endpoint, &[version], upgrade).await) })
+        .buffered(HANDSHAKES - 1)
+        .collect::<Vec<_>>();
+    let (handshake, flights) = futures::join!(handshake, flights);
+    let spoken = flights.iter().filter_map(|(version, flight)| {
+        let flight = flight.as_ref()?;
+        (flight.version == Some(version.wire())).then_some((*version, flight))
+    });
+    let spoken: Vec<(Version, &Flight)> = spoken.collect();
+    if spoken.is_empty() && handshake.is_none() {
+        return None;
+    }
+    let handshake = handshake.unwrap_or_default();
+    let newest = spoken.last().map(|(_, flight)| *flight);
+    let certificates = match handshake.certificates.is_empty() {
+        false => handshake.certificates,
+        true => newest_certificates(&spoken),
+    };
+    let chain: Vec<Seen> = certificates.iter().filter_map(|der| read_certificate(der)).collect();
+    let now_s = jiff::Timestamp::now().as_second();
+    Some(Tls {
+        versions: spoken.iter().map(|(version, _)| version.name().to_owned()).collect(),
+        cipher: handshake.cipher.or(newest.and_then(|flight| flight.cipher)).map(suite_name),
+        alpn: handshake.alpn,
+        starttls: upgrade.map(|upgrade| upgrade.word().to_owned()),
+        problems: problems(&chain, endpoint.name, now_s),
+        chain: chain.into_iter().map(|seen| seen.certificate).collect(),
+    })
+}
+
+fn newest_certificates(spoken: &[(Version, &Flight)]) -> Vec<Vec<u8>> {
+    let with = spoken.iter().rev().find(|(_, flight)| !flight.certificates.is_empty());
+    with.map(|(_, flight)| flight.certificates.clone()).unwrap_or_default()
+}
+
+async fn handshake(endpoint: &Endpoint<'_>, connector: &TlsConnector, upgrade: Option<Upgrade>) -> Option<Handshake> {
+    let Opened { mut stream, permit: _permit, .. } = endpoint.open().await.ok()?;
+    if let Some(upgrade) = upgrade {
+        upgrade.carry_out(&mut stream, endpoint.deadline).await.then_some(())?;
+    }
+    let stream = endpoint.handshake(connector, stream).await.ok()?;
+    let (_, session) = stream.get_ref();
+    let certificates = session.peer_certificates().unwrap_or_default();
+    Some(Handshake {
+        certificates: certificates.iter().take(flight::CERTIFICATES_MAX).map(|der| der.to_vec()).collect(),
+        cipher: session.negotiated_cipher_suite().map(|suite| u16::from(suite.suite())),
+        alpn: session.alpn_protocol().and_then(crate::finding::printable_banner),
+    })
+}
+
+/// The first flight in answer to a hello that offers these versions.
+async fn first_flight(endpoint: &Endpoint<'_>, versions: &[Version], upgrade: Option<Upgrade>) -> Option<Flight> {
+    let Opened { mut stream, permit: _permit, .. } = endpoint.open().await.ok()?;
+    if let Some(upgrade) = upgrade {
+        upgrade.carry_out(&mut stream, endpoint.deadline).await.then_some(())?;
+    }
+    let until = endpoint.deadline.min(Instant::now() + FLIGHT_WAIT);
+    let hello = hello_with(versions, endpoint.name)?;
+    connection::send(&mut stream, &hello, until).await.then_some(())?;
+    let mut bytes = Vec::new();
+    let patience = Patience { first: until, gap: FLIGHT_GAP, last: until };
+    connection::read(&mut stream, &mut bytes, patience, |bytes| match read_flight(bytes) {
+        Some(flight) => flight.is_complete,
+        None => bytes.len() > 5,
+    })
+    .await;
+    read_flight(&bytes)
+}
+
+/// A hello with fresh random bytes; `None` when this machine has none.
+fn hello_with(versions: &[Version], name: Option<&str>) -> Option<Vec<u8>> {
+    let mut random = [0; 32];
+    getrandom::fill(&mut random).ok()?;
+    Some(client_hello(versions, name, random))
+}
+
+/// A hello that any TLS server answers, to find out whether one is there.
+pub(super) fn any_hello(name: Option<&str>) -> Vec<u8> {
+    // Without random bytes a fixed hello is as good a question.
+    hello_with(&ANY, name).unwrap_or_else(|| client_hello(&ANY, name, [0x5a; 32]))
+}
+
+/// IANA's name of a suite, or its number.
+fn suite_name(number: u16) -> String {
+    match CipherSuite::from(number).as_str() {
+        // The library puts the version into the names of TLS 1.3's suites.
+        Some(name) => name.replacen("TLS13_", "TLS_", 1),
+        None => format!("0x{number:04x}"),
+    }
+}
+
+/// A client that accepts every certificate, to be able to look at it.
+///
+/// # Panics
+/// When the library refuses the versions that it was built with.
+pub(super) fn connector() -> TlsConnector {
+    let provider = Arc::new(ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .expect("the provider has suites for both versions")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AcceptAll(provider)))
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // Nothing is resumed: each handshake is to show the certificate.
+    config.resumption = rustls::client::Resumption::disabled();
+    TlsConnector::from(Arc::new(config))
+}
+
+/// Accepts what it is shown: nothing secret is ever sent to it.
+#[derive(Debug)]
+struct AcceptAll(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AcceptAll {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        let mut schemes = self.0.signature_verification_algorithms.supported_schemes();
+        schemes.extend([SignatureScheme::RSA_PKCS1_SHA1, SignatureScheme::ECDSA_SHA1_Legacy]);
+        schemes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suites_have_the_names_that_iana_gave_them() {
+        assert_eq!(suite_name(0x1301), "TLS_AES_128_GCM_SHA256");
+        assert_eq!(suite_name(0xc02f), "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256");
+        assert_eq!(suite_name(0x0005), "TLS_RSA_WITH_RC4_128_SHA");
+        assert_eq!(suite_name(0xdead), "0xdead");
+    }
+}

@@ -1,0 +1,256 @@
+//! What an X.509 certificate says, and what is wrong with it. Pure: the caller says what time it is.
+//!
+//! Nothing is verified against a store of roots: inside a company most certificates come from an issuer that no store
+//! knows, and that is no weakness. What can be told from the chain alone is told.
+
+use std::net::IpAddr;
+
+use sha2::{Digest, Sha256};
+use x509_parser::prelude::*;
+use x509_parser::public_key::PublicKey;
+
+use crate::finding::{Certificate, Printable};
+
+/// Longest certificate that is read; ordinary ones have one to five kilobytes.
+pub(super) const DER_BYTES_MAX: usize = 64 * 1024;
+/// Most names of one certificate that are kept; content networks put a few hundred into one.
+const NAMES_MAX: usize = 256;
+/// Longest text that is kept of any field.
+const TEXT_MAX: usize = 512;
+/// Shortest RSA key that is not called weak (NIST SP 800-131A).
+const RSA_BITS_MIN: usize = 2048;
+/// Shortest elliptic curve that is not called weak (NIST SP 800-131A).
+const EC_BITS_MIN: usize = 224;
+
+/// A certificate with what its judgement needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// What it says.
+    pub certificate: Certificate,
+    is_self_issued: bool,
+    is_weak_key: bool,
+    is_weak_signature: bool,
+    /// It tells where its issuer's certificate is, so its issuer is no root that everybody has.
+    names_issuer_location: bool,
+}
+
+/// Reads a certificate; `None` when it is none or too long.
+#[must_use]
+pub fn read_certificate(der: &[u8]) -> Option<Seen> {
+    let (_, x509) = X509Certificate::from_der(der.get(..).filter(|der| der.len() <= DER_BYTES_MAX)?).ok()?;
+    let signature = name_of(&x509.signature_algorithm.algorithm);
+    let (key, is_weak_key) = key_of(&x509);
+    let is_weak_signature = ["md2", "md4", "md5", "sha1", "sha-1"]
+        .iter()
+        .any(|weak| signature.to_ascii_lowercase().starts_with(weak) || signature.to_ascii_lowercase().ends_with(weak));
+    let names_issuer_location = x509.extensions().iter().any(|extension| match extension.parsed_extension() {
+        ParsedExtension::AuthorityInfoAccess(access) => access
+            .accessdescs
+            .iter()
+            .any(|description| description.access_method.to_id_string() == "1.3.6.1.5.5.7.48.2"),
+        _ => false,
+    });
+    let certificate = Certificate {
+        subject: text(&x509.subject().to_string()),
+        issuer: text(&x509.issuer().to_string()),
+        names: names_of(&x509),
+        not_before_s: x509.validity().not_before.timestamp(),
+        not_after_s: x509.validity().not_after.timestamp(),
+        key,
+        signature,
+        serial: hex::encode(x509.raw_serial().get(..64).unwrap_or(x509.raw_serial())),
+        sha256: hex::encode(Sha256::digest(der)),
+    };
+    let is_self_issued = x509.subject().as_raw() == x509.issuer().as_raw();
+    Some(Seen { certificate, is_self_issued, is_weak_key, is_weak_signature, names_issuer_location })
+}
+
+/// What is wrong with a chain, its own certificate first, in the stable words of [`crate::finding::Tls::problems`].
+///
+/// `name` is the host name that was asked for; without one, names are not held against it, since nobody who scans an
+/// address knows what it is called.
+#[must_use]
+pub fn problems(chain: &[Seen], name: Option<&str>, now_s: i64) -> Vec<String> {
+    let Some(own) = chain.first() else { return Vec::new() };
+    let is_linked = chain.windows(2).all(|pair| match pair {
+        [lower, upper] => lower.is_self_issued || lower.certificate.issuer == upper.certificate.subject,
+        _ => true,
+    });
+    let is_alone = chain.len() == 1 && !own.is_self_issued && own.names_issuer_location;
+    // The signature of a root that others hang from is never looked at by anybody.
+    let is_weakly_signed =
+        own.is_weak_signature || chain.iter().any(|seen| seen.is_weak_signature && !seen.is_self_issued);
+    [
+        ("self-signed", own.is_self_issued),
+        ("expired", own.certificate.not_after_s < now_s),
+        ("not-yet-valid", own.certificate.not_before_s > now_s),
+        ("name-mismatch", name.is_some_and(|name| !own.certificate.is_for(name))),
+        ("weak-key", own.is_weak_key),
+        ("weak-signature", is_weakly_signed),
+        ("incomplete-chain", !is_linked || is_alone),
+    ]
+    .into_iter()
+    .filter(|(_, holds)| *holds)
+    .map(|(word, _)| word.to_owned())
+    .collect()
+}
+
+impl Certificate {
+    /// Whether it is for a host name or address (RFC 6125): its alternative names count, and the subject's common name
+    /// where it has none.
+    #[must_use]
+    pub fn is_for(&self, name: &str) -> bool {
+        if !self.names.is_empty() {
+            return self.names.iter().any(|pattern| is_matched(pattern, name));
+        }
+        let common = self.subject.split(',').filter_map(|part| part.trim().strip_prefix("CN="));
+        common.into_iter().any(|pattern| is_matched(pattern, name))
+    }
+}
+
+/// A wildcard stands for exactly one label, the first.
+fn is_matched(pattern: &str, name: &str) -> bool {
+    let (pattern, name) = (pattern.trim_end_matches('.'), name.trim_end_matches('.'));
+    if pattern.eq_ignore_ascii_case(name) {
+        return true;
+    }
+    match (pattern.strip_prefix("*."), name.split_once('.')) {
+        (Some(pattern), Some((label, rest))) => !label.is_empty() && pattern.eq_ignore_ascii_case(rest),
+        _ => false,
+    }
+}
+
+fn names_of(x509: &X509Certificate<'_>) -> Vec<String> {
+    let Ok(Some(alternative)) = x509.subject_alternative_name() else { return Vec::new() };
+    let names = alternative.value.general_names.iter().filter_map(|name| match name {
+        GeneralName::DNSName(name) => Some(text(name)),
+        GeneralName::RFC822Name(name) | GeneralName::URI(name) => Some(text(name)),
+        GeneralName::IPAddress(bytes) => match bytes.len() {
+            4 => <[u8; 4]>::try_from(*bytes).ok().map(|octets| IpAddr::from(octets).to_string()),
+            16 => <[u8; 16]>::try_from(*bytes).ok().map(|octets| IpAddr::from(octets).to_string()),
+            _ => None,
+        },
+        _ => None,
+    });
+    names.take(NAMES_MAX).collect()
+}
+
+/// The key in words, and whether it is too short.
+fn key_of(x509: &X509Certificate<'_>) -> (String, bool) {
+    let info = x509.public_key();
+    match info.parsed() {
+        Ok(PublicKey::RSA(key)) => (format!("RSA {}", key.key_size()), key.key_size() < RSA_BITS_MIN),
+        Ok(PublicKey::EC(point)) => {
+            let curve = info.algorithm.parameters.as_ref().and_then(|parameters| parameters.as_oid().ok());
+            let name = match curve.map(|oid| oid.to_id_string()).as_deref() {
+                Some("1.2.840.10045.3.1.7") => "P-256".to_owned(),
+                Some("1.3.132.0.34") => "P-384".to_owned(),
+                Some("1.3.132.0.35") => "P-521".to_owned(),
+                Some("1.3.132.0.10") => "secp256k1".to_owned(),
+                _ => point.key_size().to_string(),
+            };
+            (format!("EC {name}"), point.key_size() < EC_BITS_MIN)
+        }
+        Ok(PublicKey::DSA(_)) => ("DSA".to_owned(), true),
+        _ => match info.algorithm.algorithm.to_id_string().as_str() {
+            "1.3.101.112" => ("Ed25519".to_owned(), false),
+            "1.3.101.113" => ("Ed448".to_owned(), false),
+            oid => (text(oid), false),
+        },
+    }
+}
+
+fn name_of(oid: &x509_parser::der_parser::Oid<'_>) -> String {
+    match x509_parser::objects::oid2sn(oid, x509_parser::objects::oid_registry()) {
+        Ok(name) => name.to_owned(),
+        Err(_) => text(&oid.to_id_string()),
+    }
+}
+
+fn text(words: &str) -> String {
+    let mut text = Printable(words).to_string();
+    text.truncate(TEXT_MAX);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rcgen::{CertificateParams, IsCa, KeyPair};
+
+    use super::*;
+
+    const DAY: i64 = 86_400;
+
+    fn now_of(seen: &Seen) -> i64 {
+        seen.certificate.not_before_s + DAY
+    }
+
+    fn self_signed(names: &[&str]) -> Vec<u8> {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        rcgen::generate_simple_self_signed(names).unwrap().cert.der().to_vec()
+    }
+
+    #[test]
+    fn a_certificate_is_read_in_full() {
+        let der = self_signed(&["a.example", "*.b.example", "10.0.0.1"]);
+        let seen = read_certificate(&der).unwrap();
+        let certificate = &seen.certificate;
+        assert_eq!(certificate.names, ["a.example", "*.b.example", "10.0.0.1"]);
+        assert_eq!((certificate.key.as_str(), certificate.sha256.len()), ("EC P-256", 64));
+        assert!(certificate.signature.contains("SHA256"), "{}", certificate.signature);
+        assert_eq!(certificate.subject, certificate.issuer);
+        assert_eq!(problems(std::slice::from_ref(&seen), None, now_of(&seen)), ["self-signed"]);
+    }
+
+    #[test]
+    fn times_and_names_are_held_against_it() {
+        let seen = read_certificate(&self_signed(&["a.example", "*.b.example"])).unwrap();
+        let chain = std::slice::from_ref(&seen);
+        let now = now_of(&seen);
+        assert_eq!(problems(chain, Some("A.example"), now), ["self-signed"]);
+        assert_eq!(problems(chain, Some("x.b.example"), now), ["self-signed"]);
+        assert_eq!(problems(chain, Some("x.y.b.example"), now), ["self-signed", "name-mismatch"]);
+        assert_eq!(problems(chain, Some("b.example"), now), ["self-signed", "name-mismatch"]);
+        assert_eq!(problems(chain, None, seen.certificate.not_after_s + 1), ["self-signed", "expired"]);
+        assert_eq!(problems(chain, None, seen.certificate.not_before_s - 1), ["self-signed", "not-yet-valid"]);
+        assert!(problems(&[], Some("a"), 0).is_empty());
+    }
+
+    #[test]
+    fn a_chain_must_hang_together() {
+        let issue = |name: &str| {
+            let mut params = CertificateParams::new(Vec::new()).unwrap();
+            params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+            params.distinguished_name.push(rcgen::DnType::CommonName, name);
+            let key = KeyPair::generate().unwrap();
+            (params.self_signed(&key).unwrap(), key)
+        };
+        let ((root, root_key), (stranger, _)) = (issue("root"), issue("stranger"));
+        let leaf = CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
+        let leaf = leaf.signed_by(&KeyPair::generate().unwrap(), &root, &root_key).unwrap();
+        let [leaf, root, stranger] = [leaf.der(), root.der(), stranger.der()].map(|der| read_certificate(der).unwrap());
+        let now = now_of(&leaf);
+        assert!(problems(&[leaf.clone(), root], None, now).is_empty());
+        assert!(problems(std::slice::from_ref(&leaf), None, now).is_empty(), "its issuer may be a root that all have");
+        assert_eq!(problems(&[leaf, stranger], None, now), ["incomplete-chain"]);
+    }
+
+    #[test]
+    fn a_certificate_of_ten_megabytes_is_not_read() {
+        assert_eq!(read_certificate(&vec![0x30; 10 << 20]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_broken_certificate_never_panics(at in 0_usize..400, byte in any::<u8>(), cut in 0_usize..500) {
+            let mut der = self_signed(&["a.example"]);
+            let at = at % der.len();
+            der[at] = byte;
+            der.truncate(der.len() - cut % der.len());
+            if let Some(seen) = read_certificate(&der) {
+                prop_assert!(problems(&[seen], Some("a.example"), 0).len() <= 7);
+            }
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! ClientHello messages by hand, so that versions can be asked for that no TLS library speaks any more.
+//!
+//! RFC 6101 (SSL 3.0), 2246, 4346, 5246 and 8446 with their extensions. No handshake is ever finished with one of these:
+//! the server's first flight tells what there is to know.
+
+/// A version of the protocol, oldest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Version {
+    /// RFC 6101.
+    Ssl3,
+    /// RFC 2246.
+    Tls10,
+    /// RFC 4346.
+    Tls11,
+    /// RFC 5246.
+    Tls12,
+    /// RFC 8446.
+    Tls13,
+}
+
+impl Version {
+    /// All of them, oldest first.
+    pub const ALL: [Self; 5] = [Self::Ssl3, Self::Tls10, Self::Tls11, Self::Tls12, Self::Tls13];
+
+    /// Its usual name, such as `TLSv1.2`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ssl3 => "SSLv3",
+            Self::Tls10 => "TLSv1.0",
+            Self::Tls11 => "TLSv1.1",
+            Self::Tls12 => "TLSv1.2",
+            Self::Tls13 => "TLSv1.3",
+        }
+    }
+
+    /// Its number on the wire.
+    #[must_use]
+    pub fn wire(self) -> u16 {
+        match self {
+            Self::Ssl3 => 0x0300,
+            Self::Tls10 => 0x0301,
+            Self::Tls11 => 0x0302,
+            Self::Tls12 => 0x0303,
+            Self::Tls13 => 0x0304,
+        }
+    }
+}
+
+/// Suites of TLS 1.3, which older versions do not know.
+const SUITES_13: [u16; 3] = [0x1302, 0x1303, 0x1301];
+/// Suites up to TLS 1.2, the good ones first: with an old server any that it knows will do, down to RC4 and export.
+const SUITES: [u16; 37] = [
+    0xc02c, 0xc030, 0xc02b, 0xc02f, 0xcca9, 0xcca8, 0x009f, 0x009e, 0xccaa, // forward secret, authenticated
+    0xc024, 0xc028, 0xc023, 0xc027, 0xc00a, 0xc014, 0xc009, 0xc013, 0x006b, 0x0067, 0x0039,
+    0x0033, // forward secret
+    0x009d, 0x009c, 0x003d, 0x003c, 0x0035, 0x002f, 0x0041, 0x0084, // RSA key exchange
+    0xc012, 0x0016, 0x000a, 0x0005, 0x0004, 0x0009, 0x0003,
+    0x00ff, // 3DES, RC4, DES, export; renegotiation is safe
+];
+/// X25519, P-256, P-384, P-521.
+const GROUPS: [u16; 4] = [0x001d, 0x0017, 0x0018, 0x0019];
+/// ECDSA, RSA-PSS, Ed25519 and RSA, down to SHA-1.
+const SIGNATURES: [u16; 12] =
+    [0x0403, 0x0503, 0x0603, 0x0804, 0x0805, 0x0806, 0x0807, 0x0401, 0x0501, 0x0601, 0x0203, 0x0201];
+/// What we would speak inside: the engine's own client knows nothing newer.
+const ALPN: &[u8] = b"\x08http/1.1";
+
+/// A ClientHello, in its record, that offers exactly these versions; `versions` is not empty.
+///
+/// `name` is a host name for the server name indication (RFC 6066), never an address. `random` is for the hello's
+/// random and its key share: any 32 bytes are a point of X25519.
+#[must_use]
+pub fn client_hello(versions: &[Version], name: Option<&str>, random: [u8; 32]) -> Vec<u8> {
+    let newest = versions.iter().copied().max().unwrap_or(Version::Tls12);
+    let is_13 = newest == Version::Tls13;
+    let mut body = newest.min(Version::Tls12).wire().to_be_bytes().to_vec();
+    body.extend(random);
+    // RFC 8446 appendix D.4: a session id makes TLS 1.3 look like a resumption to boxes on the way.
+    prefixed8(&mut body, |body| body.extend(if is_13 { &random[..] } else { &[] }));
+    prefixed16(&mut body, |body| {
+        if is_13 {
+            numbers(body, &SUITES_13);
+        }
+        if versions.iter().any(|version| *version < Version::Tls13) {
+            numbers(body, &SUITES);
+        }
+    });
+    body.extend([1, 0]); // no compression
+    if newest > Version::Ssl3 {
+        prefixed16(&mut body, |body| extensions(body, versions, name, random));
+    }
+    let mut message = vec![1];
+    let length = u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes();
+    message.extend(length.iter().skip(1));
+    message.extend(body);
+    let mut record = vec![22];
+    record.extend(newest.min(Version::Tls10).wire().to_be_bytes());
+    prefixed16(&mut record, |record| record.extend(message));
+    record
+}
+
+fn extensions(out: &mut Vec<u8>, versions: &[Version], name: Option<&str>, random: [u8; 32]) {
+    // A name that cannot be in a hello (RFC 1035: 255 bytes) is left out.
+    if let Some(name) = name.filter(|name| !name.is_empty() && name.len() <= 255) {
+        extension(out, 0, |out| {
+            prefixed16(out, |out| {
+                out.push(0);
+                prefixed16(out, |out| out.extend(name.as_bytes()));
+            });
+        });
+    }
+    extension(out, 10, |out| prefixed16(out, |out| numbers(out, &GROUPS)));
+    extension(out, 11, |out| out.extend([1, 0]));
+    if versions.iter().any(|version| *version >= Version::Tls12) {
+        extension(out, 13, |out| prefixed16(out, |out| numbers(out, &SIGNATURES)));
+    }
+    extension(out, 16, |out| prefixed16(out, |out| out.extend(ALPN)));
+    if versions.contains(&Version::Tls13) {
+        extension(out, 43, |out| {
+            prefixed8(out, |out| versions.iter().rev().for_each(|version| out.extend(version.wire().to_be_bytes())));
+        });
+        extension(out, 51, |out| {
+            prefixed16(out, |out| {
+                out.extend([0x00, 0x1d]);
+                prefixed16(out, |out| out.extend(random));
+            });
+        });
+    }
+}
+
+fn extension(out: &mut Vec<u8>, number: u16, content: impl FnOnce(&mut Vec<u8>)) {
+    out.extend(number.to_be_bytes());
+    prefixed16(out, content);
+}
+
+fn numbers(out: &mut Vec<u8>, numbers: &[u16]) {
+    numbers.iter().for_each(|number| out.extend(number.to_be_bytes()));
+}
+
+fn prefixed8(out: &mut Vec<u8>, content: impl FnOnce(&mut Vec<u8>)) {
+    let mut inner = Vec::new();
+    content(&mut inner);
+    out.push(u8::try_from(inner.len()).expect("a session id or a list of versions"));
+    out.extend(inner);
+}
+
+fn prefixed16(out: &mut Vec<u8>, content: impl FnOnce(&mut Vec<u8>)) {
+    let mut inner = Vec::new();
+    content(&mut inner);
+    out.extend(u16::try_from(inner.len()).expect("a hello of a few hundred bytes").to_be_bytes());
+    out.extend(inner);
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::server::Acceptor;
+
+    use super::*;
+
+    #[test]
+    fn a_tls_library_reads_what_was_meant() {
+        let hello = client_hello(&[Version::Tls12, Version::Tls13], Some("a.example"), [7; 32]);
+        let mut acceptor = Acceptor::default();
+        acceptor.read_tls(&mut &hello[..]).unwrap();
+        let accepted = acceptor.accept().unwrap().unwrap();
+        let read = accepted.client_hello();
+        assert_eq!(read.server_name(), Some("a.example"));
+        assert_eq!(read.alpn().unwrap().collect::<Vec<_>>(), [b"http/1.1"]);
+        assert_eq!(read.cipher_suites().len(), SUITES.len() + SUITES_13.len());
+    }
+
+    #[test]
+    fn lengths_add_up_in_every_version() {
+        for version in Version::ALL {
+            let hello = client_hello(&[version], None, [1; 32]);
+            assert_eq!(usize::from(u16::from_be_bytes([hello[3], hello[4]])), hello.len() - 5);
+            assert_eq!(u32::from_be_bytes([0, hello[6], hello[7], hello[8]]) as usize, hello.len() - 9);
+            assert_eq!(u16::from_be_bytes([hello[9], hello[10]]), version.wire().min(0x0303));
+            assert!(hello.len() < 512, "some servers hang on hellos of 256 to 511 bytes in one record only if padded");
+        }
+    }
+}

@@ -9,6 +9,7 @@
 //! Nothing here knows of jobs, leases or nodes.
 
 pub mod arena;
+pub mod detect;
 pub mod engine;
 pub mod finding;
 pub mod io;

@@ -1,0 +1,251 @@
+//! Reads the lines of a file of service probes. The error is a line's number and what is wrong with it.
+
+use std::sync::Arc;
+
+use super::template::parse;
+use super::{Probe, Rule, ServiceProbes};
+use crate::detect::rules::{Compiled, Dialect, Flags, Pattern, PatternSet};
+use crate::port::Protocol;
+
+/// Most matches of one file; real ones have 12,000.
+const MATCHES_MAX: usize = 200_000;
+/// Most patterns kept compiled, over all probes.
+const COMPILED_MAX: usize = 256;
+/// A probe's rarity where the file does not say.
+const RARITY: u8 = 5;
+
+/// A probe whose lines are being read.
+struct Draft {
+    line: usize,
+    name: Arc<str>,
+    protocol: Protocol,
+    payload: Vec<u8>,
+    ports: Vec<(u16, u16)>,
+    tls_ports: Vec<(u16, u16)>,
+    rarity: u8,
+    fallback: Vec<String>,
+    rules: Vec<Rule>,
+    patterns: Vec<Pattern>,
+}
+
+/// Reads a whole file.
+pub(super) fn read(bytes: &[u8]) -> Result<ServiceProbes, (usize, String)> {
+    let mut drafts: Vec<Draft> = Vec::new();
+    let (mut exclude, mut skipped, mut count) = (Vec::new(), 0, 0usize);
+    for (line, text) in (1..).zip(bytes.split(|b| *b == b'\n')) {
+        let text = text.strip_suffix(b"\r").unwrap_or(text);
+        let (word, rest) = first_word(text);
+        if word.is_empty() || word.starts_with(b"#") {
+            continue;
+        }
+        let at = |problem: String| (line, problem);
+        match (word, drafts.last_mut()) {
+            (b"Probe", _) => drafts.push(probe(rest, line).map_err(at)?),
+            (b"Exclude", _) => exclude.extend(excluded(rest).map_err(at)?),
+            (_, None) => return Err((line, format!("{} before the first Probe", String::from_utf8_lossy(word)))),
+            (b"match" | b"softmatch", Some(draft)) => {
+                count += 1;
+                if count > MATCHES_MAX {
+                    return Err((line, format!("more than {MATCHES_MAX} matches")));
+                }
+                let (rule, pattern) = rule(rest, word == b"softmatch", line).map_err(at)?;
+                match pattern {
+                    Some(pattern) => {
+                        draft.rules.push(rule);
+                        draft.patterns.push(pattern);
+                    }
+                    None => skipped += 1,
+                }
+            }
+            (b"ports", Some(draft)) => draft.ports = ports(rest).map_err(at)?,
+            (b"sslports", Some(draft)) => draft.tls_ports = ports(rest).map_err(at)?,
+            (b"rarity", Some(draft)) => {
+                let rarity = String::from_utf8_lossy(rest).trim().parse().ok().filter(|rarity| (1..=9).contains(rarity));
+                draft.rarity = rarity.ok_or_else(|| at("rarity is a number from 1 to 9".to_owned()))?;
+            }
+            (b"fallback", Some(draft)) => {
+                draft.fallback = String::from_utf8_lossy(rest).split(',').map(|name| name.trim().to_owned()).collect();
+            }
+            // How long nmap waits; the engine has budgets of its own.
+            (b"totalwaitms" | b"tcpwrappedms", Some(_)) => {}
+            (other, Some(_)) => return Err((line, format!("{:?} is no directive", String::from_utf8_lossy(other)))),
+        }
+    }
+    Ok(ServiceProbes { probes: join(drafts)?, exclude, skipped })
+}
+
+fn join(drafts: Vec<Draft>) -> Result<Vec<Probe>, (usize, String)> {
+    let names: Vec<(Arc<str>, Protocol)> = drafts.iter().map(|draft| (draft.name.clone(), draft.protocol)).collect();
+    let compiled = Compiled::new(COMPILED_MAX);
+    let finish = |draft: Draft| {
+        let find = |name: &String| {
+            let found = names.iter().position(|(known, protocol)| **known == **name && *protocol == draft.protocol);
+            found.ok_or_else(|| (draft.line, format!("there is no probe {name:?} to fall back to")))
+        };
+        let fallback = draft.fallback.iter().map(find).collect::<Result<_, _>>()?;
+        let mut services: Vec<Arc<str>> = draft.rules.iter().map(|rule| rule.service.clone()).collect();
+        services.sort_unstable();
+        services.dedup();
+        Ok(Probe {
+            name: draft.name,
+            protocol: draft.protocol,
+            payload: draft.payload.into(),
+            ports: draft.ports,
+            tls_ports: draft.tls_ports,
+            rarity: draft.rarity,
+            fallback,
+            services: services.into(),
+            rules: draft.rules,
+            patterns: PatternSet::new(draft.patterns, &compiled),
+        })
+    };
+    drafts.into_iter().map(finish).collect()
+}
+
+fn first_word(text: &[u8]) -> (&[u8], &[u8]) {
+    let text = text.trim_ascii_start();
+    let end = text.iter().position(u8::is_ascii_whitespace).unwrap_or(text.len());
+    let (word, rest) = text.split_at(end);
+    (word, rest.trim_ascii_start())
+}
+
+fn probe(rest: &[u8], line: usize) -> Result<Draft, String> {
+    let (protocol, rest) = first_word(rest);
+    let protocol = match protocol {
+        b"TCP" => Protocol::Tcp,
+        b"UDP" => Protocol::Udp,
+        other => return Err(format!("{:?} is neither TCP nor UDP", String::from_utf8_lossy(other))),
+    };
+    let (name, rest) = first_word(rest);
+    let rest = rest.strip_prefix(b"q").ok_or("a probe's payload is written q|...|")?;
+    let (payload, _) = delimited(rest).ok_or("the payload has no end")?;
+    Ok(Draft {
+        line,
+        name: String::from_utf8_lossy(name).into(),
+        protocol,
+        payload: unescape(payload)?,
+        ports: Vec::new(),
+        tls_ports: Vec::new(),
+        rarity: RARITY,
+        fallback: Vec::new(),
+        rules: Vec::new(),
+        patterns: Vec::new(),
+    })
+}
+
+/// Text between two of the byte that it begins with, and what follows.
+fn delimited(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (delimiter, rest) = text.split_first()?;
+    let end = rest.iter().position(|b| b == delimiter)?;
+    Some((rest.get(..end)?, rest.get(end + 1..)?))
+}
+
+/// Escapes as C has them, and `\xNN`; any other byte after a backslash stands for itself.
+fn unescape(text: &[u8]) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.iter();
+    while let Some(&byte) = rest.next() {
+        if byte != b'\\' {
+            bytes.push(byte);
+            continue;
+        }
+        bytes.push(match rest.next() {
+            Some(b'0') => 0,
+            Some(b'a') => 7,
+            Some(b'b') => 8,
+            Some(b't') => b'\t',
+            Some(b'n') => b'\n',
+            Some(b'v') => 11,
+            Some(b'f') => 12,
+            Some(b'r') => b'\r',
+            Some(b'x') => {
+                let digits: Vec<u8> = rest.by_ref().take(2).copied().collect();
+                let digits = std::str::from_utf8(&digits).unwrap_or_default();
+                u8::from_str_radix(digits, 16).map_err(|_| format!("\\x{digits} is no byte"))?
+            }
+            Some(other) => *other,
+            None => return Err("a payload ends in a backslash".to_owned()),
+        });
+    }
+    Ok(bytes)
+}
+
+/// A match; no pattern when it needs backtracking.
+fn rule(rest: &[u8], is_soft: bool, line: usize) -> Result<(Rule, Option<Pattern>), String> {
+    let (service, rest) = first_word(rest);
+    let rest = rest.strip_prefix(b"m").ok_or("a match's pattern is written m|...|")?;
+    let (source, rest) = delimited(rest).ok_or("the pattern has no end")?;
+    let (options, mut rest) = if rest.first().is_some_and(u8::is_ascii_whitespace) { (&b""[..], rest) } else { first_word(rest) };
+    if let Some(unknown) = options.iter().find(|option| !b"is".contains(option)) {
+        return Err(format!("{:?} is no option of a pattern: i and s are", char::from(*unknown)));
+    }
+    let flags = Flags {
+        dialect: Dialect::Perl,
+        is_caseless: options.contains(&b'i'),
+        is_dot_newline: options.contains(&b's'),
+        is_multi_line: false,
+    };
+    let service: Arc<str> = String::from_utf8_lossy(service).into();
+    let mut rule = Rule { service, is_soft, line, fields: Vec::new(), cpes: Vec::new() };
+    loop {
+        rest = rest.trim_ascii_start();
+        if rest.is_empty() {
+            return Ok((rule, Pattern::new(source, flags).ok()));
+        }
+        if let Some(cpe) = rest.strip_prefix(b"cpe:") {
+            let (name, after) = delimited(cpe).ok_or("a cpe has no end")?;
+            rule.cpes.push(name.split(|b| *b == b':').map(parse).collect());
+            // Trailing flags say how sure the name is; all are kept alike.
+            rest = without_letters(after);
+            continue;
+        }
+        let (letter, text) = rest.split_first().ok_or("a field without a letter")?;
+        if !b"pvihod".contains(letter) {
+            return Err(format!("{:?} is no field: p, v, i, h, o, d and cpe: are", char::from(*letter)));
+        }
+        let (text, after) = delimited(text).ok_or_else(|| format!("field {:?} has no end", char::from(*letter)))?;
+        rule.fields.push((*letter, parse(text)));
+        rest = after;
+    }
+}
+
+fn without_letters(text: &[u8]) -> &[u8] {
+    let end = text.iter().position(|b| !b.is_ascii_alphabetic()).unwrap_or(text.len());
+    text.get(end..).unwrap_or_default()
+}
+
+fn ports(text: &[u8]) -> Result<Vec<(u16, u16)>, String> {
+    let text = String::from_utf8_lossy(text);
+    let number = |word: &str| word.trim().parse::<u16>().map_err(|_| format!("{:?} is no port", word.trim()));
+    let parts = text.split(',').filter(|part| !part.trim().is_empty());
+    let ranges = parts.map(|part| match part.split_once('-') {
+        Some((first, last)) => Ok((number(first)?, number(last)?)),
+        None => number(part).map(|port| (port, port)),
+    });
+    ranges.collect()
+}
+
+/// `T:9100-9107,U:30000`; a list without a letter is of both protocols.
+fn excluded(text: &[u8]) -> Result<Vec<(Protocol, u16, u16)>, String> {
+    let text = String::from_utf8_lossy(text).into_owned();
+    let mut protocols = vec![Protocol::Tcp, Protocol::Udp];
+    let mut all = Vec::new();
+    for part in text.split(',').map(str::trim) {
+        let list = match part.split_once(':') {
+            Some(("T", list)) => {
+                protocols = vec![Protocol::Tcp];
+                list
+            }
+            Some(("U", list)) => {
+                protocols = vec![Protocol::Udp];
+                list
+            }
+            Some((other, _)) => return Err(format!("{other:?} is neither T nor U")),
+            None => part,
+        };
+        for (first, last) in ports(list.as_bytes())? {
+            all.extend(protocols.iter().map(|protocol| (*protocol, first, last)));
+        }
+    }
+    Ok(all)
+}

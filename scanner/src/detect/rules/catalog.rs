@@ -1,0 +1,25 @@
+//! The rule files that are part of the program.
+
+use std::sync::{Arc, OnceLock};
+
+use super::book::Book;
+
+/// Name and text of each file in `scanner/fingerprints`, in the order in which equal rules are preferred.
+pub(crate) static FILES: &[(&str, &str)] = &[
+    ("ssh.toml", include_str!("../../../fingerprints/ssh.toml")),
+    ("web.toml", include_str!("../../../fingerprints/web.toml")),
+];
+
+/// The program's own rules, read when first asked for.
+///
+/// # Panics
+///
+/// When a rule file has a mistake, which its tests would have found.
+pub(crate) fn builtin() -> Arc<Book> {
+    static BOOK: OnceLock<Arc<Book>> = OnceLock::new();
+    BOOK.get_or_init(|| Arc::new(Book::new(FILES).expect("the files' own test reads them"))).clone()
+}
+
+#[cfg(test)]
+#[path = "catalog/catalog_test.rs"]
+mod tests;

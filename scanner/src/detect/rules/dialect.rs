@@ -1,0 +1,220 @@
+//! Rewrites the regular expressions of other tools into the syntax of the `regex` crate, keeping what they mean.
+//!
+//! Only spelling is translated: octal escapes, bare braces, brackets in classes, Ruby's `(?m)`, the end-of-text anchors.
+//! What needs backtracking (look-around, references, atomic groups) passes through unchanged and is refused when parsed,
+//! since a pattern that could take exponential time never sees a stranger's bytes.
+
+use std::iter::Peekable;
+use std::slice::Iter;
+
+/// Whose syntax a pattern is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// The `regex` crate's own: nothing is rewritten.
+    Native,
+    /// Ruby's (Oniguruma): `^` and `$` are line anchors, `(?m)` lets the dot match newlines, `\h` is a hex digit.
+    Ruby,
+    /// Perl's (PCRE): `$` is the end or before a last newline, `\h` is a horizontal space.
+    Perl,
+}
+
+/// Rewrites a pattern, given as bytes since files of other tools need not be UTF-8; bytes above ASCII become `\xNN`
+/// when the pattern is not text.
+pub(crate) fn rewrite(pattern: &[u8], dialect: Dialect) -> String {
+    let is_text = std::str::from_utf8(pattern).is_ok();
+    if dialect == Dialect::Native && is_text {
+        return String::from_utf8_lossy(pattern).into_owned();
+    }
+    let mut out = Vec::with_capacity(pattern.len() + 16);
+    let mut rest = pattern.iter().peekable();
+    let mut in_class = false;
+    while let Some(&byte) = rest.next() {
+        match byte {
+            b'\\' => escape(&mut rest, &mut out, in_class, dialect),
+            b'[' if !in_class => {
+                in_class = true;
+                out.push(b'[');
+                if rest.next_if_eq(&&b'^').is_some() {
+                    out.push(b'^');
+                }
+                if rest.next_if_eq(&&b']').is_some() {
+                    out.extend(br"\]");
+                }
+            }
+            b'[' if is_posix_class(&rest) => posix_class(&mut rest, &mut out),
+            b'[' => out.extend(br"\["),
+            b']' if in_class => {
+                in_class = false;
+                out.push(b']');
+            }
+            b'&' | b'~' if in_class => out.extend([b'\\', byte]),
+            b'-' if in_class && out.last() == Some(&b'-') => out.extend(br"\-"),
+            b'{' if !in_class => brace(&mut rest, &mut out, dialect),
+            b'(' if !in_class => group(&mut rest, &mut out, dialect),
+            // One character of any length. Before `*` and `+` a byte at a time comes to the same.
+            b'.' if !in_class && dialect == Dialect::Ruby && !matches!(rest.peek(), Some(b'*' | b'+')) => {
+                out.extend(br"(?:(?u:.)|[\x80-\xff])");
+            }
+            b'$' if !in_class && dialect == Dialect::Perl => out.extend(br"(?:\n?\z)"),
+            128.. if !is_text => push_hex(&mut out, byte),
+            _ => out.push(byte),
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+type Rest<'a> = Peekable<Iter<'a, u8>>;
+
+fn push_hex(out: &mut Vec<u8>, byte: u8) {
+    out.extend(format!("\\x{byte:02x}").bytes());
+}
+
+fn escape(rest: &mut Rest<'_>, out: &mut Vec<u8>, in_class: bool, dialect: Dialect) {
+    let Some(&byte) = rest.next() else {
+        out.push(b'\\');
+        return;
+    };
+    match byte {
+        b'0' => push_hex(out, octal(rest, 0, 2)),
+        b'1'..=b'7' if in_class => push_hex(out, octal(rest, byte - b'0', 2)),
+        b'1'..=b'3' if is_octal_triple(rest) => push_hex(out, octal(rest, byte - b'0', 2)),
+        b'x' => hex(rest, out),
+        b'e' => push_hex(out, 0x1b),
+        b'h' => {
+            let set: &[u8] = if dialect == Dialect::Ruby { b"0-9a-fA-F" } else { br" \t" };
+            let (open, close): (&[u8], &[u8]) = if in_class { (b"", b"") } else { (b"[", b"]") };
+            out.extend([open, set, close].concat());
+        }
+        b'b' if in_class => push_hex(out, 0x08),
+        b'Z' if !in_class => out.extend(br"(?:\n?\z)"),
+        b'R' if !in_class => out.extend(br"(?:\r\n|[\n\x0b\x0c\r])"),
+        // Word boundaries in the crate's syntax, plain characters in the others'.
+        b'<' | b'>' => out.push(byte),
+        // Letters without a meaning stand for themselves; those with one that the crate does not know are left to be refused.
+        b'i' | b'j' | b'l' | b'm' | b'o' | b'q' | b'y' | b'F' | b'I' | b'J' | b'L' | b'M' | b'O' | b'T' | b'Y' => out.push(byte),
+        _ => out.extend([b'\\', byte]),
+    }
+}
+
+fn octal(rest: &mut Rest<'_>, first: u8, more_max: usize) -> u8 {
+    let mut value = u32::from(first);
+    for _ in 0..more_max {
+        match rest.next_if(|b| (b'0'..=b'7').contains(*b)) {
+            Some(digit) => value = value * 8 + u32::from(digit - b'0'),
+            None => break,
+        }
+    }
+    u8::try_from(value & 0xff).unwrap_or_default()
+}
+
+fn is_octal_triple(rest: &Rest<'_>) -> bool {
+    let mut ahead = rest.clone();
+    (0..2).all(|_| ahead.next().is_some_and(|b| (b'0'..=b'7').contains(b)))
+}
+
+fn hex(rest: &mut Rest<'_>, out: &mut Vec<u8>) {
+    if rest.peek() == Some(&&b'{') {
+        out.extend(br"\x");
+        return;
+    }
+    let mut value = 0;
+    for _ in 0..2 {
+        match rest.next_if(|b| b.is_ascii_hexdigit()) {
+            Some(digit) => value = value * 16 + u8::try_from(char::from(*digit).to_digit(16).unwrap_or(0)).unwrap_or(0),
+            None => break,
+        }
+    }
+    push_hex(out, value);
+}
+
+fn is_posix_class(rest: &Rest<'_>) -> bool {
+    let mut ahead = rest.clone();
+    if ahead.next() != Some(&b':') {
+        return false;
+    }
+    let name: Vec<u8> = ahead.by_ref().take_while(|b| **b != b':').copied().take(12).collect();
+    name.iter().all(|b| b.is_ascii_lowercase() || *b == b'^') && ahead.next() == Some(&b']')
+}
+
+fn posix_class(rest: &mut Rest<'_>, out: &mut Vec<u8>) {
+    out.push(b'[');
+    for byte in rest.by_ref() {
+        out.push(*byte);
+        if *byte == b']' {
+            break;
+        }
+    }
+}
+
+/// A brace is a counted repetition only where digits say so.
+fn brace(rest: &mut Rest<'_>, out: &mut Vec<u8>, dialect: Dialect) {
+    let inside: Vec<u8> = rest.clone().take_while(|b| **b != b'}').copied().take(12).collect();
+    let is_closed = rest.clone().nth(inside.len()) == Some(&b'}');
+    let is_counts = inside.iter().all(|b| b.is_ascii_digit() || *b == b',');
+    let is_leading = inside.first().is_some_and(u8::is_ascii_digit);
+    if is_closed && is_counts && is_leading {
+        out.push(b'{');
+    } else if is_closed && is_counts && dialect == Dialect::Ruby && inside.len() > 1 {
+        out.extend(b"{0");
+    } else {
+        out.extend(br"\{");
+    }
+}
+
+fn group(rest: &mut Rest<'_>, out: &mut Vec<u8>, dialect: Dialect) {
+    out.push(b'(');
+    if rest.peek() != Some(&&b'?') {
+        return;
+    }
+    rest.next();
+    if rest.peek() == Some(&&b'#') {
+        rest.by_ref().find(|b| **b == b')');
+        out.pop();
+        return;
+    }
+    out.push(b'?');
+    while let Some(flag) = rest.next_if(|b| matches!(**b, b'm' | b'i' | b'x' | b's' | b'-')) {
+        out.push(if *flag == b'm' && dialect == Dialect::Ruby { b's' } else { *flag });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ruby_patterns_keep_their_meaning() {
+        for (from, to) in [
+            (r"(?m)^a.*b$", r"(?s)^a.*b$"),
+            (r"^a.b\.[.]", r"^a(?:(?u:.)|[\x80-\xff])b\.[.]"),
+            (r"(?mi:a)(?i-m:b)", r"(?si:a)(?i-s:b)"),
+            (r"\h{2}[\h_]", r"[0-9a-fA-F]{2}[0-9a-fA-F_]"),
+            (r"a\Z", r"a(?:\n?\z)"),
+            (r"a{,3}b{2,}{c}", r"a{0,3}b{2,}\{c}"),
+            (r"[[:alpha:]_][]a][^]b][a[b]", r"[[:alpha:]_][\]a][^\]b][a\[b]"),
+            (r"\<b\>", "<b>"),
+        ] {
+            assert_eq!(rewrite(from.as_bytes(), Dialect::Ruby), to);
+        }
+    }
+
+    #[test]
+    fn perl_patterns_keep_their_meaning() {
+        for (from, to) in [
+            (r"^\0\x1\012$", r"^\x00\x01\x0a(?:\n?\z)"),
+            (r"[\1\177]", r"[\x01\x7f]"),
+            (r"(?#why)a\h\e", r"a[ \t]\x1b"),
+            (r"{a}", r"\{a}"),
+        ] {
+            assert_eq!(rewrite(from.as_bytes(), Dialect::Perl), to);
+        }
+        assert_eq!(rewrite(b"a\xffb", Dialect::Perl), r"a\xffb");
+    }
+
+    #[test]
+    fn what_needs_backtracking_stays_recognisable_and_is_refused() {
+        for pattern in [r"(?!a)b", r"(a)\1", r"(?>a)b", r"(?<=a)b"] {
+            assert!(regex_syntax::parse(&rewrite(pattern.as_bytes(), Dialect::Perl)).is_err(), "{pattern}");
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What all dissectors have in common: no bytes make them panic, and no value forges a line.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Beginnings that get random bytes past the first checks.
+const HEADS: &[&[u8]] = &[
+    b"",
+    b"HTTP/1.1 200 OK\r\n",
+    b"\x4a\x00\x00\x00\x0a",
+    b"\x30\x82\x01\x00\x02\x01\x07\x64",
+    b"\x01\x00\x00\x00\x00\x00\x00\xff\x00\x0a\x00\x0a",
+    b"\x04\x01\x00\x25",
+    b"\x00\x00\x00\x60\xfeSMB\x40\x00",
+    b"\x00\x00\x00\x60\xffSMB\x72",
+    b"\x03\x00\x00\x13\x0e\xd0\x00\x00",
+    b"\x16\x02\x00\x06",
+    b"\x84\x00\x00\x00\x05",
+    b"\x00\x01\x00\x00\x00\x20\x00\x2b\x0e\x01",
+    b"\x81\x0a\x00\x20\x01\x00\x30\x01\x0c",
+    b"E\x00\x00\x00\x40S",
+    b"\x20\x02\x00\x00\x30",
+    b"\x00\x20\x50\x4e\x84\x00\x00\x01\x00\x01",
+];
+
+proptest! {
+    #[test]
+    fn no_answer_makes_a_dissector_panic(
+        head in 0..HEADS.len(), bytes in proptest::collection::vec(any::<u8>(), 0..300),
+    ) {
+        let answer = [HEADS[head], bytes.as_slice()].concat();
+        for dissector in DISSECTORS {
+            if let Some(text) = dissector.dissect(&answer) {
+                prop_assert!(text.len() <= TEXT_BYTES_MAX && text.ends_with(b"\n"));
+                for line in text.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
+                    prop_assert!(line.contains(&b'='), "{}: {line:?}", dissector.name);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_value_cannot_forge_a_line() {
+    let mut lines = Lines::default();
+    lines.put("a", b"1\nversion=9");
+    assert_eq!(lines.text, b"a=1 version=9\n");
+    assert_eq!(line_value(&lines.text, "version"), None);
+    assert_eq!(line_value(&lines.text, "a"), Some(b"1 version=9".as_slice()));
+}
+
+#[test]
+fn names_are_found_and_unique() {
+    for dissector in DISSECTORS {
+        assert_eq!(Dissector::named(dissector.name), Some(*dissector));
+    }
+    assert_eq!(Dissector::named("no-such"), None);
+}

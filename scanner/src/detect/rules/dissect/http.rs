@@ -1,0 +1,63 @@
+//! HTTP/1 (RFC 9112): `status`, one line per header by lower-case name, `title`, `generator`, and `body`.
+
+use super::Lines;
+
+/// Most bytes of a body that rules see.
+const BODY_BYTES_MAX: usize = 32 * 1024;
+
+pub(super) fn read(bytes: &[u8], lines: &mut Lines) -> Option<()> {
+    let rest = bytes.strip_prefix(b"HTTP/").or_else(|| bytes.strip_prefix(b"ICY "))?;
+    let (head, body) = split_head(rest);
+    let mut rows = head.split(|b| *b == b'\n').map(<[u8]>::trim_ascii);
+    let mut words = rows.next()?.splitn(3, |b| *b == b' ');
+    lines.put("http", words.next()?);
+    lines.put("status", words.next()?);
+    lines.put("reason", words.next().unwrap_or_default());
+    for row in rows {
+        let Some(colon) = row.iter().position(|b| *b == b':') else { continue };
+        let (name, value) = row.split_at(colon);
+        let value = value.get(1..).unwrap_or_default().trim_ascii();
+        lines.put_bytes(&name.trim_ascii().to_ascii_lowercase(), value);
+    }
+    let body = body.get(..BODY_BYTES_MAX).unwrap_or(body);
+    if let Some(title) = between(body, b"<title", b"</title") {
+        let start = title.iter().position(|b| *b == b'>')? + 1;
+        lines.put("title", title.get(start..)?.trim_ascii());
+    }
+    if !body.trim_ascii().is_empty() {
+        lines.put("body", body.trim_ascii());
+    }
+    Some(())
+}
+
+fn split_head(bytes: &[u8]) -> (&[u8], &[u8]) {
+    for (end, skip) in [(b"\r\n\r\n".as_slice(), 4), (b"\n\n", 2)] {
+        if let Some(at) = find(bytes, end) {
+            let (head, body) = bytes.split_at(at);
+            return (head, body.get(skip..).unwrap_or_default());
+        }
+    }
+    (bytes, &[])
+}
+
+fn find(bytes: &[u8], word: &[u8]) -> Option<usize> {
+    bytes.windows(word.len()).position(|window| window.eq_ignore_ascii_case(word))
+}
+
+fn between<'a>(bytes: &'a [u8], open: &[u8], close: &[u8]) -> Option<&'a [u8]> {
+    let rest = bytes.get(find(bytes, open)? + open.len()..)?;
+    rest.get(..find(rest, close)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Dissector;
+
+    #[test]
+    fn head_and_page_become_lines() {
+        let answer = b"HTTP/1.1 404 Not Found\r\nSERVER:  x/1 \r\n\r\n<TITLE a=b>\n Hi </title>";
+        let text = Dissector::named("http").unwrap().dissect(answer).unwrap();
+        let expected = "http=1.1\nstatus=404\nreason=Not Found\nserver=x/1\ntitle=Hi\nbody=<TITLE a b>  Hi </title>\n";
+        assert_eq!(String::from_utf8(text).unwrap(), expected.replace("a b", "a=b"));
+    }
+}

@@ -1,0 +1,146 @@
+//! The one matcher of our own rules, the user's recog directory and the user's service probes.
+
+use std::sync::Arc;
+
+use super::book::{Asked, Book, add};
+use super::{catalog, kinds};
+use crate::detect::nmap_probes::ServiceProbes;
+use crate::detect::recog::{Recog, to_service};
+use crate::detect::{Answer, Match, Matcher, ProbeId, ProbeRef};
+use crate::port::Protocol;
+
+/// Everything that a scan knows answers by.
+///
+/// ```
+/// use pentora_scanner::detect::{Answer, Matcher, RuleSet};
+/// use pentora_scanner::port::Protocol;
+///
+/// let bytes = b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3\r\n";
+/// let answer = Answer { protocol: Protocol::Tcp, port: 22, is_tls: false, probe: None, bytes };
+/// let found = RuleSet::builtin().matches(&answer).unwrap();
+/// assert_eq!(found.service.version.as_deref(), Some("9.2p1"));
+/// ```
+#[derive(Debug, Clone)]
+pub struct RuleSet {
+    own: Arc<Book>,
+    recog: Option<Arc<Recog>>,
+    user: Option<Arc<ServiceProbes>>,
+}
+
+impl RuleSet {
+    /// The program's own rules. They are read once, when first asked for.
+    #[must_use]
+    pub fn builtin() -> Self {
+        Self { own: catalog::builtin(), recog: None, user: None }
+    }
+
+    /// With a directory of recog's fingerprints.
+    #[must_use]
+    pub fn with_recog(self, recog: Arc<Recog>) -> Self {
+        Self { recog: Some(recog), ..self }
+    }
+
+    /// With the user's own service probes.
+    #[must_use]
+    pub fn with_service_probes(self, probes: Arc<ServiceProbes>) -> Self {
+        Self { user: Some(probes), ..self }
+    }
+
+    /// The number of a user's probe in its own file, when it is one.
+    fn user_probe(&self, id: ProbeId) -> Option<u32> {
+        id.0.checked_sub(u32::try_from(self.own.probes.len()).ok()?)
+    }
+
+    /// What recog makes of an answer of that service.
+    fn recog_match(&self, service: &str, bytes: &[u8]) -> Option<Match> {
+        let recog = self.recog.as_ref()?;
+        let mut best: Option<Match> = None;
+        for (kind, text) in kinds::texts(service, bytes) {
+            let Some(params) = recog.matches(kind, &text) else { continue };
+            let found = to_service(kind, service, &params);
+            match &mut best {
+                Some(best) => add(&mut best.service, found),
+                None => best = Some(Match { is_soft: false, service: found }),
+            }
+        }
+        best
+    }
+}
+
+impl Matcher for RuleSet {
+    fn probes(&self, protocol: Protocol, port: u16, is_tls: bool) -> Vec<ProbeRef> {
+        let lists = |ports: &[(u16, u16)]| ports.iter().any(|(first, last)| (*first..=*last).contains(&port));
+        let mut found: Vec<ProbeRef> = Vec::new();
+        for (number, probe) in (0u32..).zip(&self.own.probes) {
+            let is_hinted = lists(if is_tls { &probe.tls_ports } else { &probe.ports });
+            if probe.protocol == protocol && (is_hinted || !probe.is_hinted_only) {
+                found.push(ProbeRef {
+                    id: ProbeId(number),
+                    name: probe.name.clone(),
+                    payload: probe.payload.clone(),
+                    rarity: probe.rarity,
+                    is_hinted,
+                    services: probe.services.clone(),
+                });
+            }
+        }
+        if let Some(user) = &self.user {
+            let first = u32::try_from(self.own.probes.len()).unwrap_or(u32::MAX);
+            found.extend(user.probes(protocol, port, is_tls).into_iter().map(|(number, mut probe)| {
+                probe.id = ProbeId(first.saturating_add(number));
+                probe
+            }));
+        }
+        found.sort_by_key(|probe| (!probe.is_hinted, probe.rarity));
+        found
+    }
+
+    fn matches(&self, from: &Answer<'_>) -> Option<Match> {
+        let user_probe = from.probe.and_then(|id| self.user_probe(id));
+        let asked = match (from.probe, user_probe) {
+            (None, _) => Asked::Nothing,
+            (Some(_), Some(_)) => Asked::Foreign,
+            (Some(id), None) => Asked::Own(id.0),
+        };
+        let own = self.own.matches(asked, from.protocol, from.bytes);
+        let name = own.as_ref().map(|own| own.service.name.clone());
+        let recog = name.and_then(|name| self.recog_match(&name, from.bytes));
+        let own_soft = match own {
+            Some(mut own) if !own.is_soft => {
+                if let Some(recog) = recog {
+                    complete(&mut own, recog);
+                }
+                return Some(own);
+            }
+            own => own,
+        };
+        let user = self.user.as_ref().and_then(|user| user.matches(from.protocol, from.probe.is_none(), user_probe, from.bytes));
+        match user {
+            Some(user) if !user.is_soft => Some(user),
+            user => recog.filter(|recog| recog.service.product.is_some()).or(own_soft).or(user),
+        }
+    }
+}
+
+/// Adds what recog tells to what our own rules are certain of; a version only for the same product, or for none.
+fn complete(own: &mut Match, recog: Match) {
+    let mut recog = recog.service;
+    let same = |a: &str, b: &str| a.to_ascii_lowercase().contains(&b.to_ascii_lowercase());
+    let is_same = match (&own.service.product, &recog.product) {
+        (Some(ours), Some(theirs)) => same(ours, theirs) || same(theirs, ours),
+        (None, _) => true,
+        (Some(_), None) => false,
+    };
+    if is_same && own.service.version.is_none() {
+        own.service.version = recog.version.take();
+    }
+    if own.service.product.is_some() {
+        // Two names of one product, or of two, would both be matched against advisories.
+        recog.cpes.retain(|cpe| !cpe.starts_with("cpe:2.3:a:"));
+    }
+    add(&mut own.service, recog);
+}
+
+#[cfg(test)]
+#[path = "set/set_test.rs"]
+mod tests;

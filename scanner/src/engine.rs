@@ -5,8 +5,8 @@
 //! own and needs no async runtime; its channels can be read from one or by blocking.
 //!
 //! There are two kinds ([`EngineKind`]) behind one `UnitTask`, with the same findings; nothing above has to know. A node
-//! that may send raw packets scans IPv4 units with them; units with host names, IPv6 or this machine's own addresses, and
-//! those of the profile `ot-safe`, go to the connect engine, which runs beside.
+//! that may send raw packets scans units with them; units with host names, and those behind interfaces that carry no IP
+//! packets of ours, go to the connect engine, which runs beside.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -108,7 +108,7 @@ pub struct UnitScan {
 }
 
 /// Running figures of a unit.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct UnitProgress {
     /// Targets that are settled.
     pub targets_done: u64,
@@ -124,6 +124,25 @@ pub struct UnitProgress {
     pub retransmitted: u64,
     /// Share of round trips that are lost, as far as answers have shown.
     pub loss_estimate: f64,
+    /// How likely an open port of the targets settled so far was found, from the loss that each was asked under and how
+    /// often it was asked; 1 while nothing is settled.
+    pub recall_estimate: f64,
+}
+
+impl Default for UnitProgress {
+    /// Nothing done, so nothing missed.
+    fn default() -> Self {
+        Self {
+            targets_done: 0,
+            hosts_up: 0,
+            open_ports: 0,
+            probes_sent: 0,
+            replies: 0,
+            retransmitted: 0,
+            loss_estimate: 0.0,
+            recall_estimate: 1.0,
+        }
+    }
 }
 
 /// Final figures of a unit that was done to its end.

@@ -5,11 +5,17 @@
 //! [`SLACK`] late; slots missed by more are gone, so that a pause is never followed by a burst. In any 100 ms that
 //! lets through at most 4 % and one probe more than the rate.
 //!
-//! [`RateCap`] is the part that units of a job share and that the job's owner turns live.
+//! [`RateCap`] is the part that units of a job share and that the job's owner turns live; it holds the job's caps per
+//! destination network and per host as well ([`shares`]).
 
+pub(crate) mod shares;
+
+use std::net::IpAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+use self::shares::{Network, Shares};
 
 /// How late a probe may still take its slot: 4 % of the 100 ms over which a burst is judged, and more than timers of
 /// an ordinary kernel are late.
@@ -33,9 +39,8 @@ impl Pacer {
     /// # Errors
     /// The moment before which nothing may be sent.
     pub fn admit(&mut self, now: Duration, pps: u64, wanted: u32) -> Result<u32, Duration> {
-        let interval = Duration::from_nanos((NANOS_PER_SECOND / pps.max(1)).max(1));
-        // Slots of a slower rate that was turned up lie too far ahead.
-        let mut next = self.next.min(now + interval);
+        let interval = interval(pps);
+        let mut next = self.next_at(now, pps);
         if now < next {
             return Err(next);
         }
@@ -47,6 +52,18 @@ impl Pacer {
         self.next = next + interval * granted;
         Ok(granted)
     }
+
+    /// When the next slot is, which may have passed.
+    fn next_at(&self, now: Duration, pps: u64) -> Duration {
+        // Slots of a slower rate that was turned up lie too far ahead.
+        self.next.min(now + interval(pps))
+    }
+}
+
+/// The time between two slots.
+fn interval(pps: u64) -> Duration {
+    // Rounded up, so that no rounding adds a probe.
+    Duration::from_nanos(NANOS_PER_SECOND.div_ceil(pps.max(1)))
 }
 
 /// A cap on probes per second, shared by every unit that draws on the same budget and changed while they run.
@@ -55,6 +72,14 @@ pub struct RateCap {
     /// Probes per second; [`UNLIMITED`] for no cap.
     pps: AtomicU64,
     pacer: Mutex<Pacer>,
+    parts: Mutex<Parts>,
+}
+
+/// The schedules of the networks and hosts that are sent to.
+#[derive(Debug, Default)]
+struct Parts {
+    networks: Shares<Network>,
+    hosts: Shares<IpAddr>,
 }
 
 const UNLIMITED: u64 = u64::MAX;
@@ -63,7 +88,7 @@ impl RateCap {
     /// A cap of `pps` probes per second, or none. A cap of 0 stops all sending until it is changed.
     #[must_use]
     pub fn new(pps: Option<u64>) -> Self {
-        Self { pps: AtomicU64::new(pps.unwrap_or(UNLIMITED)), pacer: Mutex::default() }
+        Self { pps: AtomicU64::new(pps.unwrap_or(UNLIMITED)), pacer: Mutex::default(), parts: Mutex::default() }
     }
 
     /// Changes the cap; the next probe already obeys it.
@@ -90,6 +115,49 @@ impl RateCap {
             _ => self.pacer.lock().unwrap_or_else(std::sync::PoisonError::into_inner).admit(now, pps, wanted),
         }
     }
+
+    /// Takes a slot of an address under a cap for its network (an IPv4 /24, an IPv6 /64) and one for itself, for all that
+    /// share this budget; both or none. Take the slot of [`Self::admit`] beside it.
+    ///
+    /// # Errors
+    /// Which of the two has no slot, and until when.
+    pub fn admit_to(
+        &self,
+        now: Duration,
+        address: IpAddr,
+        network_pps: Option<u64>,
+        host_pps: Option<u64>,
+    ) -> Result<(), Denied> {
+        if network_pps.is_none() && host_pps.is_none() {
+            return Ok(());
+        }
+        let mut parts = self.parts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(pps) = host_pps {
+            let next = parts.hosts.next(now, address, pps);
+            if next > now {
+                return Err(Denied::Host { until: next });
+            }
+        }
+        if let Some(pps) = network_pps {
+            parts.networks.admit(now, Network::of(address), pps).map_err(|until| Denied::Network { until })?;
+        }
+        host_pps.map_or(Ok(()), |pps| parts.hosts.admit(now, address, pps)).map_err(|until| Denied::Host { until })
+    }
+}
+
+/// Why an address may not be sent to now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denied {
+    /// Its network has no slot before a moment.
+    Network {
+        /// The moment.
+        until: Duration,
+    },
+    /// It has none itself.
+    Host {
+        /// The moment.
+        until: Duration,
+    },
 }
 
 impl Default for RateCap {

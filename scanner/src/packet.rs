@@ -1,14 +1,17 @@
 //! Packets of the raw engine as bytes: built, answered and checked without a socket.
 //!
-//! A SYN is a template with a few words changed ([`syn`]); what a probe has to remember travels in its sequence number
-//! ([`cookie`]) and comes back with the answer ([`answer`]), so that no probe needs memory here. [`arp`] finds the
-//! link address of the next hop. IPv4 only.
+//! What a probe asks is a [`probe::Probe`]. Its packet is a template with a few words changed ([`template`]); what it has
+//! to remember travels in it ([`cookie`]) and comes back with the answer ([`answer`]), so that no probe needs memory
+//! here. [`arp`] and [`nd`] find the link address of the next hop. IPv4 and IPv6.
 
 pub mod answer;
 pub mod arp;
 pub mod checksum;
 pub mod cookie;
-pub mod syn;
+mod ip;
+pub mod nd;
+pub mod probe;
+pub mod template;
 
 /// Two bytes at an offset, as a number in network order.
 fn read16(bytes: &[u8], at: usize) -> Option<u16> {

@@ -99,7 +99,7 @@ impl ScanSpec {
         if self.partitions.len() > PARTITIONS_MAX {
             return Err(SpecError::TooManyPartitions { partitions: self.partitions.len() });
         }
-        if self.ports.is_empty() {
+        if self.ports.is_empty() && self.discovery.is_empty() {
             return Err(SpecError::NoPorts);
         }
         if [self.rate_pps, self.max_rate_pps, self.network_rate_pps, self.host_rate_pps].contains(&Some(0)) {
@@ -142,8 +142,8 @@ pub enum SpecError {
         /// How many there are.
         partitions: usize,
     },
-    /// No port at all.
-    #[error("no port to ask: give at least one")]
+    /// No port at all, and no discovery either.
+    #[error("no port to ask and no discovery: give at least one")]
     NoPorts,
     /// A rate at which nothing would ever be sent.
     #[error("a rate of 0 probes per second sends nothing: give at least 1, or no rate")]
@@ -256,7 +256,9 @@ mod tests {
     fn each_relation_between_fields_is_held() {
         assert_eq!(valid().validate(), Ok(()));
         assert_eq!(ScanSpec::default().validate(), Err(SpecError::NoTargets));
-        assert_eq!(ScanSpec { ports: PortSet::default(), ..valid() }.validate(), Err(SpecError::NoPorts));
+        let silent = ScanSpec { ports: PortSet::default(), discovery: Vec::new(), ..valid() };
+        assert_eq!(silent.validate(), Err(SpecError::NoPorts));
+        assert_eq!(ScanSpec { ports: PortSet::default(), ..valid() }.validate(), Ok(()), "discovery alone");
         assert_eq!(ScanSpec { rate_pps: Some(0), ..valid() }.validate(), Err(SpecError::NoRate));
         assert_eq!(ScanSpec { retries: Some(11), ..valid() }.validate(), Err(SpecError::Retries { retries: 11 }));
         for confidence in [0.0, 1.0, f64::NAN, -1.0, f64::INFINITY] {

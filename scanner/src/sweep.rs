@@ -2,41 +2,51 @@
 //! probe.
 //!
 //! Targets stand in line; each in turn is sent its next probe, so a host's ports are spread over the time that all
-//! hosts take. A host that has been asked all it is to be asked rests until its answers must have come. What is still
-//! silent then may have been lost: the loss of the moment in which it was asked, measured by canaries ([`Epochs`]), says
-//! how likely, and the host is asked again until that is less than the scan's confidence allows. Hosts that have
-//! answered are asked their silent ports again; of silent hosts, as few ports as the loss asks for, since any answer
-//! would do. On a clean path that is one more try for silent ports of answering hosts and none for the dark.
+//! hosts take. First come knocks ([`Knocks`]) until one is answered, then ports. A host that has been asked all it is to
+//! be asked rests until its answers must have come. What is still silent then may have been lost: the loss of the moment
+//! in which it was asked, measured by canaries ([`Epochs`]), says how likely, and the host is asked again until that is
+//! less than the scan's confidence allows. On a clean path that is one more try for silent ports of answering hosts and
+//! none for the dark. A unit without TCP ports ends where ports would begin: it finds hosts, nothing else.
 //!
-//! How fast is the rate's decision ([`Rate`]), under the job's budget. Each send is checked against scope and exclusions
-//! here, last thing before the packet. Memory: 65,536 targets at once, four million bits of port state.
+//! How fast is the rate's decision ([`Rate`]), under the job's budget and the caps per network and host: a target whose
+//! network has no slot waits in a line of its own ([`Held`]). Each send is checked against scope and exclusions here,
+//! last thing before the packet. Memory: 65,536 targets at once, four million bits of port state.
 
 mod epochs;
 mod heard;
+mod held;
+mod knock;
+mod middlebox;
 mod rate;
+mod recall;
 mod rest;
 mod send;
 mod target;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, VecDeque};
+use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use self::epochs::Epochs;
+use self::held::Held;
+use self::knock::{Knocks, Yield};
 use self::rate::Rate;
+use self::recall::Recall;
 use self::target::Target;
 use crate::finding::{Finding, PortState, Reason};
 use crate::pace::{Pacer, RateCap};
 use crate::packet::arp::Mac;
+use crate::packet::probe::Probe;
 use crate::plan::Plan;
 use crate::rtt::RttTable;
 use crate::scope::Scope;
 use crate::session::Counts;
-use crate::session::discovery::{self, DiscoveryPort};
+use crate::session::discovery;
 use crate::session::limits::Limits;
-use crate::spec::{Profile, Timing};
+use crate::spec::{Profile, ScanSpec, Timing};
 
 /// Targets in work at once.
 const TARGETS_MAX: u32 = 65_536;
@@ -44,7 +54,7 @@ const TARGETS_MAX: u32 = 65_536;
 const PORTS_MAX: u32 = 1 << 25;
 /// Tries of one port: the number of a try travels in four bits, the last value being a canary's.
 pub(crate) const TRIES: u8 = 15;
-/// What the source port of a canary says instead of a try.
+/// What the lane of a canary says instead of a try.
 pub(crate) const CANARY: u8 = 15;
 /// An answer missed this many times more rarely than the confidence allows: losses come in groups.
 const MARGIN: f64 = 20.0;
@@ -55,7 +65,7 @@ pub(crate) struct Way {
     /// Number of the interface in the caller's list.
     pub(crate) link: u16,
     /// The next hop, or `None` when the target itself is on the link.
-    pub(crate) gateway: Option<u32>,
+    pub(crate) gateway: Option<IpAddr>,
     /// Whether the next hop's hardware address has to be known.
     pub(crate) needs_mac: bool,
 }
@@ -63,18 +73,21 @@ pub(crate) struct Way {
 /// Which way an address goes.
 pub(crate) trait Routes: std::fmt::Debug + std::marker::Send {
     /// The way to an address, or `None` when there is none.
-    fn way(&self, address: u32) -> Option<Way>;
+    fn way(&self, address: IpAddr) -> Option<Way>;
+
+    /// The hardware address of a next hop on a link, as far as the kernel knows it.
+    fn mac(&self, link: u16, hop: IpAddr) -> Option<Mac>;
 }
 
 /// Something to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Send {
-    /// A SYN.
-    Syn { address: u32, port: u16, attempt: u8, link: u16, mac: Mac },
-    /// An ARP request.
-    Arp { address: u32, link: u16 },
+    /// A probe.
+    Probe { address: IpAddr, probe: Probe, attempt: u8, link: u16, mac: Mac },
+    /// The question who on the link has an address.
+    Resolve { address: IpAddr, link: u16 },
     /// A connection, to hear what an open port says.
-    Greet { index: u64, address: u32, port: u16, wait: Duration },
+    Greet { index: u64, address: IpAddr, port: u16, link: u16, wait: Duration },
 }
 
 /// What to do after a turn.
@@ -91,21 +104,23 @@ pub(crate) enum Turn {
 /// An answer whose cookie was right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Reply {
-    pub(crate) address: u32,
-    pub(crate) port: u16,
+    pub(crate) address: IpAddr,
+    pub(crate) probe: Probe,
     /// Which try is answered, or [`CANARY`].
     pub(crate) attempt: u8,
     pub(crate) sent_at: Duration,
     pub(crate) state: PortState,
     pub(crate) reason: Reason,
     pub(crate) ttl: u8,
+    /// Whether the address itself says it, not something on the way.
+    pub(crate) is_own_word: bool,
 }
 
-/// A port that is known to answer.
+/// A probe that is known to be answered.
 #[derive(Debug, Clone, Copy)]
 struct Canary {
-    address: u32,
-    port: u16,
+    address: IpAddr,
+    probe: Probe,
     link: u16,
     mac: Mac,
 }
@@ -113,10 +128,20 @@ struct Canary {
 /// A next hop that others wait for.
 #[derive(Debug, Clone, Copy)]
 struct Gateway {
+    address: IpAddr,
     link: u16,
     mac: Option<Mac>,
     asked: u8,
     next: Duration,
+}
+
+/// An open port to listen to.
+#[derive(Debug, Clone, Copy)]
+struct Greeting {
+    index: u64,
+    address: IpAddr,
+    port: u16,
+    link: u16,
 }
 
 /// The scan of one unit.
@@ -127,12 +152,17 @@ pub(crate) struct Sweep {
     pace: Arc<RateCap>,
     limits: Limits,
     routes: Box<dyn Routes>,
-    /// Hardware addresses that the kernel knows.
-    neighbours: HashMap<u32, Mac>,
-    gateways: HashMap<u32, Gateway>,
-    discovery: Vec<DiscoveryPort>,
+    gateways: Vec<Gateway>,
+    knocks: Knocks,
+    yields: Yield,
+    /// TCP ports of each target.
+    ports: u32,
     /// Whether silent hosts are asked everything as often as others: few were named, by someone who means them.
     is_thorough: bool,
+    /// Whether there is one probe at a time, and none twice.
+    is_gentle: bool,
+    /// While gentle, nothing is sent before this or an answer.
+    quiet_until: Duration,
     miss_max: f64,
     waiting: Range<u64>,
     targets: VecDeque<Target>,
@@ -140,8 +170,9 @@ pub(crate) struct Sweep {
     base: u64,
     targets_max: usize,
     line: VecDeque<u64>,
+    held: Held,
     resting: BinaryHeap<Reverse<(Duration, u64)>>,
-    greets: VecDeque<(u64, u32, u16)>,
+    greets: VecDeque<Greeting>,
     greets_out: usize,
     canaries: Vec<Canary>,
     canaries_seen: u64,
@@ -152,39 +183,39 @@ pub(crate) struct Sweep {
     rate: Rate,
     arp_pacer: Pacer,
     rtt: RttTable,
+    recall: Recall,
     findings: Vec<Finding>,
     counts: Counts,
 }
 
 impl Sweep {
-    /// The scan of `range` of the plan's indexes; the plan's targets are IPv4 addresses that `routes` knows.
+    /// The scan of `range` of the plan's indexes; the plan's targets are addresses that `routes` knows.
     pub(crate) fn new(
         (plan, range): (Plan, Range<u64>),
         (scope, pace): (Arc<Scope>, Arc<RateCap>),
-        (routes, neighbours): (Box<dyn Routes>, HashMap<u32, Mac>),
+        routes: Box<dyn Routes>,
         now: Duration,
     ) -> Self {
         let limits = Limits::of(plan.spec());
-        // What a small office's router carries; doubled every epoch until something is lost.
-        let start_pps = match plan.spec().timing {
-            Timing::Polite => 500.0,
-            Timing::Normal => 50_000.0,
-            Timing::Fast => 200_000.0,
-        };
         let targets_max = (PORTS_MAX / plan.port_count().max(1)).clamp(1, TARGETS_MAX);
         Self {
-            discovery: discovery::probes(&plan, limits.discovery),
+            knocks: Knocks::new(&plan, limits.discovery),
+            yields: Yield::default(),
+            ports: plan.spec().ports.tcp_count(),
             is_thorough: plan.target_count() <= discovery::TARGETS_MIN,
+            is_gentle: plan.spec().profile == Profile::OtSafe,
+            quiet_until: Duration::ZERO,
             miss_max: (1.0 - plan.spec().confidence) / MARGIN,
             base: range.start,
             waiting: range.start..range.end.min(plan.target_count()),
             targets_max: targets_max as usize,
             rtt: RttTable::new(limits.timeout_min),
             epochs: Epochs::new(now),
-            rate: Rate::new(start_pps),
-            gateways: HashMap::new(),
+            rate: Rate::new(start_pps(plan.spec())),
+            gateways: Vec::new(),
             targets: VecDeque::new(),
             line: VecDeque::new(),
+            held: Held::default(),
             resting: BinaryHeap::new(),
             greets: VecDeque::new(),
             greets_out: 0,
@@ -193,6 +224,7 @@ impl Sweep {
             canaries_wanted: 0,
             since_canary: 0,
             arp_pacer: Pacer::default(),
+            recall: Recall::default(),
             findings: Vec::new(),
             counts: Counts::default(),
             plan,
@@ -200,13 +232,7 @@ impl Sweep {
             pace,
             limits,
             routes,
-            neighbours,
         }
-    }
-
-    /// Whether a spec asks for what this engine does: a fragile device gets one ordinary connection at a time instead.
-    pub(crate) fn suits(profile: Profile) -> bool {
-        profile != Profile::OtSafe
     }
 
     /// Gives up to `room` things to send at `now`, of which up to `greet_room` are connections. First hand in every
@@ -214,6 +240,7 @@ impl Sweep {
     pub(crate) fn poll(&mut self, now: Duration, room: u32, greet_room: usize, out: &mut Vec<Send>) -> Turn {
         self.tick(now);
         self.wake(now);
+        self.release(now);
         self.enter();
         let greets = self.greets.len().min(greet_room);
         if self.is_done() {
@@ -223,10 +250,14 @@ impl Sweep {
         let lined = if gateway_wakes.is_some() { 0 } else { self.line.len() };
         let sendable = u32::try_from(greets + lined + self.canaries_due()).unwrap_or(u32::MAX);
         let rests = self.resting.peek().map_or(now + Duration::from_millis(100), |Reverse((due, _))| *due);
-        let until = gateway_wakes.map_or(rests, |wakes| wakes.min(rests));
+        let until = [gateway_wakes, self.held.next()].into_iter().flatten().fold(rests, Duration::min);
         if sendable == 0 || room == 0 {
             return Turn::Wait { until };
         }
+        if self.is_gentle && now < self.quiet_until {
+            return Turn::Wait { until: until.min(self.quiet_until) };
+        }
+        let room = if self.is_gentle { 1 } else { room };
         let admitted = self.rate.admit(now, room.min(sendable));
         let admitted = admitted.and_then(|granted| self.pace.admit(now, self.limits.rate_max_pps, granted));
         let granted = match admitted {
@@ -263,9 +294,14 @@ impl Sweep {
         self.epochs.measured_loss()
     }
 
+    /// How likely an open port was found, of the targets that are settled.
+    pub(crate) fn recall(&self) -> f64 {
+        self.recall.estimate()
+    }
+
     /// Whether every target has been asked at least once: what is left is waiting.
     pub(crate) fn is_cooling_down(&self) -> bool {
-        self.waiting.is_empty() && self.line.is_empty()
+        self.waiting.is_empty() && self.line.is_empty() && self.held.is_empty()
     }
 
     fn is_done(&self) -> bool {
@@ -283,17 +319,30 @@ impl Sweep {
     }
 
     fn timeout(&self) -> Duration {
-        self.rtt.timeout(std::net::Ipv4Addr::UNSPECIFIED.into())
+        self.rtt.timeout(IpAddr::from([0; 4]))
     }
 
-    fn permits(&self, address: u32) -> bool {
-        let address = std::net::Ipv4Addr::from_bits(address).into();
+    fn permits(&self, address: IpAddr) -> bool {
         self.scope.contains(address) && !self.plan.spec().exclude.contains(address)
     }
 
     fn target(&mut self, index: u64) -> Option<&mut Target> {
         let at = usize::try_from(index.checked_sub(self.base)?).ok()?;
         self.targets.get_mut(at)
+    }
+}
+
+/// The rate to begin with, in probes per second.
+fn start_pps(spec: &ScanSpec) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a rate needs no more than 52 bits")]
+    let given = spec.rate_pps.map(|pps| pps as f64);
+    match (given, spec.timing) {
+        // The budget holds it exactly; a schedule of its own beside it would only lose slots where the two differ.
+        (Some(pps), _) => 2.0 * pps,
+        (None, Timing::Polite) => 500.0,
+        // What a small office's router carries; doubled every epoch until something is lost.
+        (None, Timing::Normal) => 50_000.0,
+        (None, Timing::Fast) => 200_000.0,
     }
 }
 

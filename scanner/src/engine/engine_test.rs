@@ -13,7 +13,7 @@ use crate::report::Fold;
 use crate::target::TargetSet;
 
 fn engine() -> Engine {
-    Engine::start(EngineConfig::default()).unwrap()
+    Engine::start(EngineConfig { choice: EngineChoice::Connect, ..EngineConfig::default() }).unwrap()
 }
 
 fn task(targets: &str, ports: PortSet) -> UnitTask {
@@ -184,7 +184,9 @@ fn what_must_not_or_cannot_be_scanned_is_refused_before_a_packet() {
     assert!(matches!(engine.scan(nowhere).map(drop), Err(ScanError::NoSuchUnit { targets: 0, .. })));
     let udp = engine.scan(task("127.0.0.1", "U:53".parse().unwrap())).map(drop);
     assert!(matches!(udp, Err(ScanError::Unsupported { .. })));
-    assert!(matches!(engine.scan(task("127.0.0.1", PortSet::default())).map(drop), Err(ScanError::Spec(_))));
+    let mut nothing = task("127.0.0.1", PortSet::default());
+    Arc::make_mut(&mut nothing.spec).discovery.clear();
+    assert!(matches!(engine.scan(nothing).map(drop), Err(ScanError::Spec(_))));
     let connect = Engine::start(EngineConfig { choice: EngineChoice::Connect, ..EngineConfig::default() }).unwrap();
     assert_eq!((connect.kind(), connect.note()), (EngineKind::Connect, None));
     let mut raw = task("127.0.0.1", open());

@@ -100,11 +100,11 @@ impl Delivery {
     }
 
     /// Everything is settled.
-    pub(crate) fn done(&mut self, now: Duration, counts: &Counts, loss: f64) {
+    pub(crate) fn done(&mut self, now: Duration, counts: &Counts, (loss, recall): (f64, f64)) {
         let begun = self.begun.unwrap_or(now);
         let sending = self.sent_until.unwrap_or(now).saturating_sub(begun);
         self.end(Ok(UnitOutcome {
-            progress: figures(counts, loss),
+            progress: figures(counts, (loss, recall)),
             duration: now.saturating_sub(begun),
             sending,
             #[expect(clippy::cast_precision_loss, reason = "a rate needs no more than 52 bits")]
@@ -135,8 +135,8 @@ impl Delivery {
     }
 }
 
-/// A unit's running figures.
-pub(crate) fn figures(counts: &Counts, loss_estimate: f64) -> UnitProgress {
+/// A unit's running figures, with the estimates of loss and recall.
+pub(crate) fn figures(counts: &Counts, (loss_estimate, recall_estimate): (f64, f64)) -> UnitProgress {
     UnitProgress {
         targets_done: counts.targets_done,
         hosts_up: counts.hosts_up,
@@ -145,5 +145,6 @@ pub(crate) fn figures(counts: &Counts, loss_estimate: f64) -> UnitProgress {
         replies: counts.replies,
         retransmitted: counts.retransmitted,
         loss_estimate,
+        recall_estimate,
     }
 }

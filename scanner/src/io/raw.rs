@@ -5,9 +5,14 @@
 //! A third thread listens to open ports over ordinary connections. A reset that the kernel sends for a SYN-ACK it knows
 //! nothing of is welcome: it closes the half-open connection at the target.
 //!
+//! The same for both families, for whatever links [`routes`] understands, and for this machine's own addresses.
+//!
 //! The engine's threads live in the network namespace of whoever starts it.
 
+mod filter;
 mod greet;
+mod neighbour;
+mod netlink;
 mod ring;
 mod routes;
 mod sender;
@@ -24,17 +29,19 @@ use std::time::Duration;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use self::greet::Greeter;
-use self::ring::Ring;
+use self::neighbour::Resolver;
+use self::ring::{Family, Ring};
 use self::routes::Network;
 use self::sender::{Ends, Sender};
-use self::transmit::{ArpSocket, Transmitter};
+use self::transmit::Transmitter;
 use self::unit::Waiting;
 use super::clock;
 use crate::engine::{EngineError, ScanError, UNITS_MAX, UnitScan, UnitTask};
 use crate::packet::answer;
-use crate::packet::cookie::{Key, STAMPS};
+use crate::packet::cookie::STAMPS;
+use crate::packet::probe::Keys;
 use crate::plan::Plan;
-use crate::sweep::{Reply, Sweep, TRIES};
+use crate::sweep::{Reply, TRIES};
 
 /// Units in work at once; more wait for one to end. Each has 16 source ports, one per try.
 pub(super) const SLOTS: u8 = 16;
@@ -99,10 +106,11 @@ pub(crate) fn start() -> Result<Handle, EngineError> {
     getrandom::fill(&mut secret).map_err(|error| system("random bytes")(io::Error::other(error.to_string())))?;
     let [range, key @ ..] = secret;
     let port_first = PORT_FIRST + u16::from(range % PORT_RANGES) * PORTS;
-    let key = Key::new(key);
-    let ring = Ring::open(port_first, PORTS).map_err(system("a packet socket"))?;
+    let keys = Keys::new(key);
+    let open = |family| Ring::open(family, port_first, PORTS).map_err(system("a packet socket"));
+    let rings = vec![open(Family::V4)?, open(Family::V6)?];
     let transmitter = Transmitter::open().map_err(system("a packet socket"))?;
-    let arp = ArpSocket::open().map_err(system("a packet socket"))?;
+    let resolver = Resolver::open().map_err(system("a packet socket"))?;
     let bell = Bell::new().map_err(system("eventfd"))?;
     let greeter_bell = Bell::new().map_err(system("eventfd"))?;
     let shared = Arc::new(Shared { bell, is_stopped: AtomicBool::new(false), units: AtomicUsize::new(0) });
@@ -113,49 +121,58 @@ pub(crate) fn start() -> Result<Handle, EngineError> {
     let greeter = Greeter::new(Arc::clone(&greeter_bell), requests, heard_in, Arc::clone(&shared.bell));
     let greeter = greeter.map_err(system("epoll"))?;
     let ends = Ends { units, replies, greet, heard, greeter_bell };
-    let sender = Sender::new(Arc::clone(&shared), ends, (transmitter, arp), (key.clone(), port_first));
+    let sender = Sender::new(Arc::clone(&shared), ends, (transmitter, resolver), (keys.clone(), port_first));
     // Owned before a thread runs, so that threads are stopped when one of them cannot be made.
     let handle = Handle { inbox, shared: Arc::clone(&shared) };
     let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
         thread::Builder::new().name(name.to_owned()).spawn(body).map(drop).map_err(system("a thread"))
     };
-    spawn("pentora-receive", Box::new(move || receive(ring, &key, port_first, &replies_in, &shared)))?;
+    spawn("pentora-receive", Box::new(move || receive(rings, &keys, port_first, &replies_in, &shared)))?;
     spawn("pentora-greet", Box::new(move || greeter.run()))?;
     spawn("pentora-send", Box::new(move || sender.run()))?;
     Ok(handle)
 }
 
 /// The receiving thread.
-fn receive(mut ring: Ring, key: &Key, port_first: u16, replies: &SyncSender<Vec<Routed>>, shared: &Shared) {
+fn receive(
+    mut rings: Vec<Ring>,
+    keys: &Keys,
+    port_first: u16,
+    replies: &SyncSender<Vec<Routed>>,
+    shared: &Shared,
+) {
     while !shared.is_stopped.load(Ordering::Acquire) {
-        ring.wait(100);
-        let mut batch = Vec::new();
-        while ring.read_block(|packet| batch.extend(read(packet, key, port_first))) {
-            if !batch.is_empty() && replies.send(std::mem::take(&mut batch)).is_err() {
-                return;
+        Ring::wait(&rings, 100);
+        for ring in &mut rings {
+            let mut batch = Vec::new();
+            while ring.read_block(|packet| batch.extend(read(packet, keys, port_first))) {
+                if !batch.is_empty() && replies.send(std::mem::take(&mut batch)).is_err() {
+                    return;
+                }
+                shared.bell.ring();
             }
-            shared.bell.ring();
         }
     }
 }
 
 /// What a packet says, if it answers a probe of ours.
-fn read(packet: &[u8], key: &Key, port_first: u16) -> Option<Routed> {
+fn read(packet: &[u8], keys: &Keys, port_first: u16) -> Option<Routed> {
     let answer = answer::parse(packet)?;
-    let lane = answer.from_port.checked_sub(port_first).filter(|lane| *lane < PORTS)?;
-    let stamp = answer.stamp(key)?;
+    let lane = answer.lane.checked_sub(port_first).filter(|lane| *lane < PORTS)?;
+    let (answer, stamp) = answer.prove(keys)?;
     let now = clock::now();
     let age = stamp_at(now).wrapping_sub(stamp) % STAMPS;
     let slot = u8::try_from(lane / PORTS_PER_SLOT).ok()?;
     let attempt = u8::try_from(lane % PORTS_PER_SLOT).ok()?;
     let reply = Reply {
         address: answer.address,
-        port: answer.port,
+        probe: answer.probe,
         attempt,
         sent_at: now.saturating_sub(Duration::from_millis(age.into())),
         state: answer.state,
         reason: answer.reason,
         ttl: answer.ttl,
+        is_own_word: answer.is_own_word,
     };
     Some((slot, reply))
 }
@@ -165,18 +182,10 @@ fn stamp_at(now: Duration) -> u16 {
     u16::try_from(now.as_millis() % u128::from(STAMPS)).expect("a remainder is below its divisor")
 }
 
-/// Whether a unit can be scanned raw, and what its network looks like.
-fn network_of(plan: &Plan) -> Result<Network, &'static str> {
-    if !Sweep::suits(plan.spec().profile) {
-        return Err("profile ot-safe");
-    }
-    Network::read(plan.target_set())
-}
-
 impl Handle {
     /// Takes a unit, or gives it back with what it has that this engine cannot scan.
     pub(crate) fn submit(&self, plan: Plan, task: UnitTask) -> Result<Result<UnitScan, ScanError>, NotRaw> {
-        match network_of(&plan) {
+        match Network::read(plan.target_set()) {
             Err(why) => Err(NotRaw { why, unit: Box::new((plan, task)) }),
             Ok(network) => Ok(self.queue(plan, task, network)),
         }

@@ -1,15 +1,21 @@
-//! What an IPv4 packet says about a probe: a SYN-ACK, a reset, or an ICMP error that quotes the probe.
+//! What a packet says about a probe: a SYN-ACK, a reset, an echo or timestamp reply, or an ICMP error that quotes the
+//! probe.
 //!
-//! The bytes come from anyone, so nothing is believed here: [`Answer::stamp`] asks the cookie. Fragments, and errors
-//! that quote anything but a TCP segment, say nothing.
+//! The bytes come from anyone, so nothing is believed here: [`Answer::prove`] asks the cookie. Later fragments, and
+//! errors that quote anything but a probe, say nothing.
 
-use super::cookie::Key;
+use std::net::IpAddr;
+
+use super::ip::{self, Ip};
+use super::probe::{Keys, Probe};
 use super::{read16, read32};
 use crate::finding::{PortState, Reason};
 
-/// TCP over IP, ICMP over IP.
-const TCP: u8 = 6;
+/// Protocol numbers.
 const ICMP: u8 = 1;
+const TCP: u8 = 6;
+const ICMPV6: u8 = 58;
+/// Flags of a segment.
 const RST: u8 = 0x04;
 const ACK: u8 = 0x10;
 
@@ -17,66 +23,50 @@ const ACK: u8 = 0x10;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Answer {
     /// The address that was asked.
-    pub address: u32,
-    /// The port that was asked.
-    pub port: u16,
-    /// The source port it was asked from.
-    pub from_port: u16,
-    /// The sequence number that the answer acknowledges or quotes.
-    pub sequence: u32,
-    /// The port's state.
+    pub address: IpAddr,
+    /// What was asked.
+    pub probe: Probe,
+    /// The source port, or identifier, that it was asked from.
+    pub lane: u16,
+    /// The cookie that the answer acknowledges, repeats or quotes.
+    pub cookie: u32,
+    /// The state of the port; [`PortState::Unfiltered`] where only the host has answered.
     pub state: PortState,
     /// How that is known.
     pub reason: Reason,
     /// Time to live of the answer.
     pub ttl: u8,
+    /// Whether the asked address itself says it, not something on the way.
+    pub is_own_word: bool,
+    /// The number of a reset, which is the cookie if it was an ACK that was reset.
+    reset: Option<u32>,
 }
 
 impl Answer {
-    /// When the probe was sent, if it was ours.
+    /// The answer and when its probe was sent, if it was ours.
     #[must_use]
-    pub fn stamp(&self, key: &Key) -> Option<u16> {
-        key.stamp(self.address, self.port, self.from_port, self.sequence)
+    pub fn prove(self, keys: &Keys) -> Option<(Self, u16)> {
+        if let Some(stamp) = keys.stamp(self.probe, self.address, self.lane, self.cookie) {
+            return Some((self, stamp));
+        }
+        let (Probe::Syn(port), Some(cookie)) = (self.probe, self.reset) else { return None };
+        let answer = Self { probe: Probe::Ack(port), cookie, state: PortState::Unfiltered, ..self };
+        keys.stamp(answer.probe, self.address, self.lane, cookie).map(|stamp| (answer, stamp))
     }
 }
 
-/// The header of an IPv4 packet and what follows it.
-struct Ipv4<'a> {
-    protocol: u8,
-    ttl: u8,
-    source: u32,
-    destination: u32,
-    payload: &'a [u8],
-}
-
-/// Reads a packet that begins with its IPv4 header; nothing for what cannot be an answer.
+/// Reads a packet that begins with its IP header; nothing for what cannot be an answer.
 #[must_use]
 pub fn parse(bytes: &[u8]) -> Option<Answer> {
-    let ip = ipv4(bytes)?;
+    let ip = ip::parse(bytes)?;
     match ip.protocol {
         TCP => tcp(&ip),
-        ICMP => icmp(&ip),
+        ICMP | ICMPV6 => icmp(&ip),
         _ => None,
     }
 }
 
-fn ipv4(bytes: &[u8]) -> Option<Ipv4<'_>> {
-    let first = *bytes.first()?;
-    let header = usize::from(first & 0x0f) * 4;
-    let is_first_fragment = read16(bytes, 6)? & 0x1fff == 0;
-    if first >> 4 != 4 || header < 20 || !is_first_fragment {
-        return None;
-    }
-    Some(Ipv4 {
-        protocol: *bytes.get(9)?,
-        ttl: *bytes.get(8)?,
-        source: read32(bytes, 12)?,
-        destination: read32(bytes, 16)?,
-        payload: bytes.get(header..)?,
-    })
-}
-
-fn tcp(ip: &Ipv4<'_>) -> Option<Answer> {
+fn tcp(ip: &Ip<'_>) -> Option<Answer> {
     let flags = *ip.payload.get(13)?;
     let (state, reason) = match flags {
         flags if flags & RST != 0 => (PortState::Closed, Reason::Reset),
@@ -85,32 +75,62 @@ fn tcp(ip: &Ipv4<'_>) -> Option<Answer> {
         flags if flags & ACK != 0 => (PortState::Open, Reason::SynAck),
         _ => return None,
     };
+    let sequence = read32(ip.payload, 4)?;
     Some(Answer {
         address: ip.source,
-        port: read16(ip.payload, 0)?,
-        from_port: read16(ip.payload, 2)?,
-        sequence: read32(ip.payload, 8)?.wrapping_sub(1),
+        probe: Probe::Syn(read16(ip.payload, 0)?),
+        lane: read16(ip.payload, 2)?,
+        cookie: read32(ip.payload, 8)?.wrapping_sub(1),
         state,
         reason,
         ttl: ip.ttl,
+        is_own_word: true,
+        reset: (state == PortState::Closed).then_some(sequence),
     })
 }
 
-fn icmp(ip: &Ipv4<'_>) -> Option<Answer> {
-    let reason = reason(*ip.payload.first()?, *ip.payload.get(1)?)?;
-    let quoted = ipv4(ip.payload.get(8..)?)?;
-    if quoted.protocol != TCP {
-        return None;
+fn icmp(ip: &Ip<'_>) -> Option<Answer> {
+    let (kind, code) = (*ip.payload.first()?, *ip.payload.get(1)?);
+    let reply = match (ip.protocol, kind) {
+        (ICMP, 0) | (ICMPV6, 129) => Some((Probe::Echo, Reason::EchoReply)),
+        (ICMP, 14) => Some((Probe::Timestamp, Reason::TimestampReply)),
+        _ => None,
+    };
+    if let Some((probe, reason)) = reply {
+        let (lane, cookie) = query(ip.payload)?;
+        let state = PortState::Unfiltered;
+        let (address, ttl) = (ip.source, ip.ttl);
+        return Some(Answer { address, probe, lane, cookie, state, reason, ttl, is_own_word: true, reset: None });
     }
+    let reason = if ip.protocol == ICMP { reason(kind, code)? } else { reason_v6(kind, code)? };
+    let quoted = ip::parse(ip.payload.get(8..)?)?;
+    let (probe, lane, cookie) = match (quoted.protocol, quoted.payload.first()?) {
+        (TCP, _) => {
+            let port = read16(quoted.payload, 2)?;
+            (Probe::Syn(port), read16(quoted.payload, 0)?, read32(quoted.payload, 4)?)
+        }
+        (ICMP, 8) | (ICMPV6, 128) => query(quoted.payload).map(|(lane, cookie)| (Probe::Echo, lane, cookie))?,
+        (ICMP, 13) => query(quoted.payload).map(|(lane, cookie)| (Probe::Timestamp, lane, cookie))?,
+        _ => return None,
+    };
     Some(Answer {
         address: quoted.destination,
-        port: read16(quoted.payload, 2)?,
-        from_port: read16(quoted.payload, 0)?,
-        sequence: read32(quoted.payload, 4)?,
+        probe,
+        lane,
+        cookie,
         state: PortState::Filtered,
         reason,
         ttl: ip.ttl,
+        is_own_word: ip.source == quoted.destination,
+        // An ACK carries its cookie as its own number.
+        reset: (quoted.protocol == TCP).then_some(cookie),
     })
+}
+
+/// The identifier and the cookie of an echo or timestamp message, if the two parts of the cookie agree.
+fn query(message: &[u8]) -> Option<(u16, u32)> {
+    let cookie = read32(message, 8)?;
+    (cookie & 0xffff == u32::from(read16(message, 6)?)).then_some((read16(message, 4)?, cookie))
 }
 
 /// What an ICMP error means for a port: RFC 792, RFC 1122 section 3.2.2.1 and RFC 1812 section 5.2.7.1 for the codes.
@@ -122,7 +142,21 @@ fn reason(kind: u8, code: u8) -> Option<Reason> {
         (3, 3) => Some(Reason::PortUnreach),
         (3, 9 | 10 | 13 | 14 | 15) => Some(Reason::AdminProhibited),
         (11, _) => Some(Reason::TimeExceeded),
-        // Too big, which no SYN is, or nothing an error is made of.
+        // Too big, which no probe is, or nothing an error is made of.
+        _ => None,
+    }
+}
+
+/// The same for ICMPv6: RFC 4443 section 3.
+fn reason_v6(kind: u8, code: u8) -> Option<Reason> {
+    match (kind, code) {
+        (1, 0 | 6) => Some(Reason::NetUnreach),
+        (1, 1 | 5) => Some(Reason::AdminProhibited),
+        (1, 2 | 3) => Some(Reason::HostUnreach),
+        (1, 4) => Some(Reason::PortUnreach),
+        (3, _) => Some(Reason::TimeExceeded),
+        // An unknown next header.
+        (4, 1) => Some(Reason::ProtoUnreach),
         _ => None,
     }
 }

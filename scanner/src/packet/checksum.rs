@@ -2,6 +2,8 @@
 //!
 //! That is what makes a template cheap: the sum of all that never changes is taken once (RFC 1624 for the idea).
 
+use std::net::IpAddr;
+
 /// The sum of a piece as 16-bit words in network order; an odd last byte counts as if a zero followed.
 #[must_use]
 pub fn sum(bytes: &[u8]) -> u32 {
@@ -17,6 +19,15 @@ pub fn sum(bytes: &[u8]) -> u32 {
 #[must_use]
 pub fn sum32(number: u32) -> u32 {
     (number >> 16) + (number & 0xffff)
+}
+
+/// The sum of an address as words.
+#[must_use]
+pub fn sum_address(address: IpAddr) -> u32 {
+    match address {
+        IpAddr::V4(address) => sum32(address.to_bits()),
+        IpAddr::V6(address) => address.segments().into_iter().map(u32::from).sum(),
+    }
 }
 
 /// The checksum of a sum: carries brought around, then inverted.
@@ -46,6 +57,15 @@ mod tests {
         fn a_sum_of_parts_is_the_sum_of_the_whole(bytes in proptest::collection::vec(any::<u8>(), 0..1500), at: u16) {
             let at = usize::from(at) % (bytes.len() / 2 + 1) * 2;
             prop_assert_eq!(fold(sum(&bytes)), fold(sum(&bytes[..at]) + sum(&bytes[at..])));
+        }
+
+        #[test]
+        fn an_address_sums_as_its_bytes_do(address: IpAddr) {
+            let bytes = match address {
+                IpAddr::V4(address) => address.octets().to_vec(),
+                IpAddr::V6(address) => address.octets().to_vec(),
+            };
+            prop_assert_eq!(sum_address(address), sum(&bytes));
         }
 
         #[test]

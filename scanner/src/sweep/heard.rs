@@ -1,114 +1,197 @@
 //! What answers become: findings, and figures about the path.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::rest::finding;
 use super::target::Stage;
-use super::{CANARY, Canary, Reply, Sweep};
+use super::{CANARY, Canary, Greeting, Reply, Sweep};
 use crate::finding::{HostState, Observation, PortState, Reason};
 use crate::packet::arp::Mac;
+use crate::packet::probe::Probe;
 use crate::permute::mix;
-use crate::port::Port;
+use crate::port::{Port, is_fragile};
 
 /// Canaries kept: enough that none is asked often.
 const CANARIES_MAX: usize = 512;
+/// Canaries taken from whatever answers, while there are no better ones.
+const CANARIES_ANY: usize = 16;
 
 impl Sweep {
     /// An answer has come.
     pub(crate) fn on_reply(&mut self, now: Duration, reply: &Reply) {
-        let is_own_word = matches!(reply.state, PortState::Open | PortState::Closed);
-        if is_own_word {
-            self.rtt.sample(Ipv4Addr::from_bits(reply.address).into(), now.saturating_sub(reply.sent_at));
+        let is_answer = reply.state != PortState::Filtered;
+        if is_answer {
+            self.rtt.sample(reply.address, now.saturating_sub(reply.sent_at));
         }
+        self.quiet_until = Duration::ZERO;
         if reply.attempt == CANARY {
-            if is_own_word {
+            if is_answer {
                 self.epochs.answered(reply.sent_at);
             }
             return;
         }
-        let Some(index) = self.plan.index_of(Ipv4Addr::from_bits(reply.address).into()) else { return };
-        let position = self.plan.spec().ports.position(Port::tcp(reply.port));
-        let ports = self.plan.port_count();
-        let Some(target) = self.target(index).filter(|target| target.stage != Stage::Done) else { return };
-        let address = target.address;
-        let heard = target.heard_mut(ports);
-        if !is_own_word {
-            if let Some(position) = position {
-                heard.mark_unreachable(position, reply.reason);
-            }
+        let Some(index) = self.plan.index_of(reply.address) else { return };
+        if self.target(index).is_none_or(|target| target.stage == Stage::Done) {
             return;
         }
-        let is_news = position.is_none_or(|position| !heard.answered.has(position));
-        if let Some(position) = position.filter(|_| is_news) {
-            heard.left -= u32::from(!heard.knows(position));
-            heard.answered.set(position);
+        if is_answer {
+            self.on_answer(index, reply);
+        } else {
+            self.on_error(index, reply);
+        }
+        // A resting target that has nothing left to hear is done.
+        let is_over = |target: &mut super::Target| !target.is_lined && !target.is_held && target.is_complete();
+        if self.target(index).is_some_and(|target| is_over(target) && target.stage == Stage::Ports) {
+            self.conclude(index);
+        }
+    }
+
+    /// A host has answered for itself.
+    fn on_answer(&mut self, index: u64, reply: &Reply) {
+        let position = self.position(reply.probe);
+        let (ports, knock) = (self.ports, self.knocks.bit(reply.probe));
+        let Some(target) = self.target(index) else { return };
+        let (is_sample, is_first) = (target.is_sample, !target.is_up());
+        let heard = target.heard_mut(ports);
+        let is_new_knock = knock & !heard.knocks != 0;
+        heard.knocks |= knock;
+        let (is_news, knocked) = match position {
+            Some(position) => (heard.mark_answered(position), heard.knocks.count_ones()),
+            None => (is_new_knock, heard.knocks.count_ones()),
+        };
+        let port = match reply.probe {
+            Probe::Syn(port) => port,
+            _ => 0,
+        };
+        if is_first {
+            self.note_up(index, reply.reason);
+        } else if is_sample && is_new_knock {
+            self.yields.note(knocked);
         }
         if !is_news {
+            if position.is_none() && !is_new_knock {
+                self.on_trial(index, port, reply);
+            }
             return;
         }
         self.counts.replies += 1;
-        self.note_up(index, reply.reason);
         self.note_canary(reply, index);
         if position.is_some() {
-            let Reply { port, state, reason, ttl, .. } = *reply;
-            let observation = Observation::Port { port: Port::tcp(port), state, reason, ttl: Some(ttl) };
-            self.findings.push(finding(index, address, observation));
-            self.counts.open_ports += u64::from(state == PortState::Open);
-            if state == PortState::Open && self.limits.banners {
-                self.greets.push_back((index, address, port));
-            }
+            self.note_port(index, port, reply);
         }
-        // A resting target that has nothing left to hear is done.
-        if self.target(index).is_some_and(|target| !target.is_lined && target.is_complete()) {
-            self.settle(index);
+    }
+
+    /// A port of the scan has answered.
+    fn note_port(&mut self, index: u64, number: u16, reply: &Reply) {
+        let Reply { state, reason, ttl, .. } = *reply;
+        let is_open = state == PortState::Open;
+        let (ports, wants_banner) = (self.ports, is_open && self.limits.banners && !is_fragile(number));
+        let has_knocks = !self.knocks.list.is_empty();
+        let Some(target) = self.target(index) else { return };
+        let (address, link) = (target.address, target.link);
+        let heard = target.heard_mut(ports);
+        heard.opened += u32::from(is_open);
+        heard.closed += u32::from(!is_open);
+        let answers = heard.opened + heard.closed;
+        if wants_banner && heard.holds_greetings() {
+            heard.unheard.push(number);
+        } else if wants_banner {
+            self.greets.push_back(Greeting { index, address, port: number, link });
+        }
+        // Without knocks it is ports that show a host.
+        if !has_knocks {
+            self.yields.note(answers);
+        }
+        self.counts.open_ports += u64::from(is_open);
+        let observation = Observation::Port { port: Port::tcp(number), state, reason, ttl: Some(ttl) };
+        self.findings.push(finding(index, address, observation));
+    }
+
+    /// Something has said that a probe cannot get through.
+    fn on_error(&mut self, index: u64, reply: &Reply) {
+        let (position, ports) = (self.position(reply.probe), self.ports);
+        let Some(target) = self.target(index).filter(|target| target.stage != Stage::Trial) else { return };
+        let heard = target.heard_mut(ports);
+        heard.is_told |= matches!(reply.reason, Reason::HostUnreach | Reason::NetUnreach) && !reply.is_own_word;
+        if let Some(position) = position {
+            heard.mark_unreachable(position, reply.reason);
+        }
+        // A host that refuses for itself is there.
+        if reply.is_own_word {
+            self.note_up(index, reply.reason);
+        }
+    }
+
+    /// The place of a probe's port in the scan's TCP ports.
+    fn position(&self, probe: Probe) -> Option<u32> {
+        match probe {
+            Probe::Syn(port) => self.plan.spec().ports.position(Port::tcp(port)),
+            Probe::Ack(_) | Probe::Echo | Probe::Timestamp => None,
         }
     }
 
     /// A next hop, or a target on the link, has told its hardware address.
-    pub(crate) fn on_arp(&mut self, address: u32, mac: Mac) {
-        if let Some(gateway) = self.gateways.get_mut(&address) {
-            gateway.mac = Some(mac);
-        }
-        let Some(index) = self.plan.index_of(Ipv4Addr::from_bits(address).into()) else { return };
-        let Some(target) = self.target(index).filter(|target| target.stage == Stage::Arp) else { return };
+    pub(crate) fn on_neighbour(&mut self, link: u16, address: IpAddr, mac: Mac) {
+        let of_link = self.gateways.iter_mut().filter(|gateway| gateway.link == link && gateway.address == address);
+        of_link.for_each(|gateway| gateway.mac = Some(mac));
+        let (first, asks_link, current) = (self.first_stage(), self.knocks.asks_link, self.epochs.current());
+        let Some(index) = self.plan.index_of(address) else { return };
+        let Some(target) = self.target(index).filter(|target| target.stage == Stage::Link && target.link == link)
+        else {
+            return;
+        };
         target.mac = mac;
-        self.note_up(index, Reason::ArpResponse);
+        if asks_link {
+            let reason = if address.is_ipv4() { Reason::ArpResponse } else { Reason::NdResponse };
+            return self.note_up(index, reason);
+        }
+        target.stage = first;
+        target.begin_pass(0, current);
+        self.line_up(index);
     }
 
     /// Listening to an open port has ended, with a printable banner or without.
-    pub(crate) fn on_banner(&mut self, index: u64, address: u32, port: u16, banner: Option<String>) {
+    pub(crate) fn on_banner(&mut self, index: u64, from: SocketAddr, banner: Option<String>) {
         self.greets_out = self.greets_out.saturating_sub(1);
         if let Some(banner) = banner {
-            self.findings.push(finding(index, address, Observation::Banner { port: Port::tcp(port), banner }));
+            let port = Port::tcp(from.port());
+            self.findings.push(finding(index, from.ip(), Observation::Banner { port, banner }));
         }
     }
 
     /// A host has answered.
     fn note_up(&mut self, index: u64, reason: Reason) {
-        let (ports, current, has_discovery) =
-            (self.plan.port_count(), self.epochs.current(), !self.discovery.is_empty());
-        let Some(target) = self.target(index) else { return };
+        let (ports, current, has_knocks) = (self.ports, self.epochs.current(), !self.knocks.list.is_empty());
+        let Some(target) = self.target(index).filter(|target| !target.is_up()) else { return };
         let address = target.address;
-        if target.is_up() {
-            return;
+        let heard = target.heard_mut(ports);
+        heard.up = Some(reason);
+        let knocked = heard.knocks.count_ones();
+        let may_sample = target.stage == Stage::Silent && target.pass == 0 && has_knocks;
+        target.begin_ports(has_knocks, current);
+        if may_sample && self.knocks.samples() {
+            self.yields.note(knocked);
+            self.target(index).into_iter().for_each(|target| target.is_sample = true);
         }
-        target.heard_mut(ports).up = Some(reason);
-        target.begin_ports(has_discovery, current);
         self.counts.hosts_up += 1;
         self.findings.push(finding(index, address, Observation::Host { state: HostState::Up, reason }));
         self.line_up(index);
     }
 
-    /// Keeps a port that answers: closed ones by preference, which hold no state for a SYN.
+    /// Keeps a probe that is answered: closed ports by preference, which hold no state for a SYN.
     fn note_canary(&mut self, reply: &Reply, index: u64) {
+        if self.is_gentle {
+            return;
+        }
+        let is_good = reply.state == PortState::Closed || self.ports == 0;
         let Some(target) = self.target(index) else { return };
-        let fresh = Canary { address: target.address, port: reply.port, link: target.link, mac: target.mac };
+        let fresh = Canary { address: target.address, probe: reply.probe, link: target.link, mac: target.mac };
         if self.canaries.len() < CANARIES_MAX {
-            if reply.state == PortState::Closed || self.canaries.len() < 16 {
+            if is_good || self.canaries.len() < CANARIES_ANY {
                 self.canaries.push(fresh);
             }
-        } else if reply.state == PortState::Closed {
+        } else if is_good {
             // A fair sample of all that answer: the n-th replaces one with chance 512/n.
             let drawn = mix(self.counts.replies) % self.counts.replies.max(1);
             let slot = usize::try_from(drawn).ok().and_then(|drawn| self.canaries.get_mut(drawn));

@@ -1,12 +1,13 @@
 //! What becomes of targets that have been asked all there was to ask: rest, another pass, or the end.
 
 use std::cmp::Reverse;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::epochs::EPOCH;
 use super::send::ARP_TRIES;
 use super::target::{Stage, Target};
-use super::{Sweep, TRIES};
+use super::{Greeting, Sweep, TRIES};
 use crate::finding::{Finding, Observation, PortState, Reason};
 use crate::port::PortSet;
 
@@ -29,15 +30,16 @@ impl Sweep {
 
     /// A target has been asked everything of this pass.
     pub(super) fn end_pass(&mut self, index: u64, now: Duration) {
-        let loss = self.epochs.loss();
-        let (tries, miss_max, known) = (self.limits.tries, self.miss_max, self.epochs.known());
+        let (loss, known) = (self.epochs.loss(), self.epochs.known());
+        let (tries, miss_max) = (self.limits.tries, self.miss_max);
         let timeout = if self.rtt.smoothed().is_none() { self.limits.wait_max } else { self.timeout() };
         let Some(target) = self.target(index) else { return };
-        if target.is_complete() {
-            return self.settle(index);
+        if target.is_complete() && target.stage != Stage::Trial {
+            return self.conclude(index);
         }
-        let expected = f64::from(target.miss) * missed(loss, target);
-        let is_last = expected <= miss_max || tries.is_some_and(|tries| target.pass + 1 >= tries);
+        let (pass, exposure) = (target.pass, target.exposure);
+        let expected = self.miss(index, f64::from(exposure) + logarithm(loss));
+        let is_last = expected <= miss_max || tries.is_some_and(|tries| pass + 1 >= tries);
         let wait = if is_last { timeout.max(self.limits.last_wait_min) } else { timeout };
         if known < CANARIES_MIN {
             // Never more than a fraction of what the scan sends anyway.
@@ -54,51 +56,67 @@ impl Sweep {
                 return;
             }
             self.resting.pop();
-            if self
-                .target(index)
-                .is_some_and(|target| !target.is_lined && target.due == due && target.stage != Stage::Done)
-            {
+            let resting = |target: &&mut Target| !target.is_lined && target.due == due && target.stage != Stage::Done;
+            let Some(target) = self.target(index).filter(resting) else { continue };
+            if std::mem::take(&mut target.is_held) {
+                self.line_up(index);
+            } else {
                 self.decide(index);
             }
         }
     }
 
     fn decide(&mut self, index: u64) {
-        let (length, current, miss_max) = (self.list_length(), self.epochs.current(), self.miss_max);
+        let (current, miss_max) = (self.epochs.current(), self.miss_max);
         let tries = self.limits.tries.unwrap_or(PASSES_MAX).min(TRIES);
+        let is_unmeasured = self.epochs.known() == 0;
         let Some(target) = self.target(index) else { return };
-        let (since, until) = (target.since, target.until);
-        if target.stage == Stage::Arp {
+        let (since, until, pass) = (target.since, target.until, target.pass);
+        if target.stage == Stage::Link {
             target.pass += 1;
-            if target.pass >= ARP_TRIES {
-                return self.settle(index);
-            }
-            return self.line_up(index);
+            return if target.pass >= ARP_TRIES { self.settle(index) } else { self.line_up(index) };
         }
         let loss = self.epochs.loss_between(since, until);
-        let now_lost = self.epochs.loss().max(1e-6);
         let Some(target) = self.target(index) else { return };
-        let miss = f64::from(target.miss) * missed(loss, target);
+        let exposure = f64::from(target.exposure) + logarithm(loss);
+        #[expect(clippy::cast_possible_truncation, reason = "a logarithm, for which seven digits are enough")]
+        let kept = exposure as f32;
+        target.exposure = kept;
+        let is_silent = !target.is_up();
         // A router that says that there is nobody has been heard, so nothing was lost.
-        let is_told = target.stage == Stage::Silent && target.heard.is_some();
-        if miss <= miss_max || is_told || target.is_complete() || target.pass + 1 >= tries {
-            return self.settle(index);
+        let is_told = is_silent && target.heard.as_ref().is_some_and(|heard| heard.is_told);
+        // Where nothing answers, nothing says that anything was lost: once more, in case the first pass met a burst.
+        let is_dark = is_silent && is_unmeasured && pass >= 1;
+        let is_complete = target.is_complete() && target.stage != Stage::Trial;
+        if is_told || is_dark || is_complete || pass + 1 >= tries || self.miss(index, exposure) <= miss_max {
+            return self.conclude(index);
         }
-        #[expect(clippy::cast_possible_truncation, reason = "a chance, for which seven digits are enough")]
-        let known_miss = miss as f32;
-        target.miss = known_miss;
-        target.pass += 1;
-        target.since = current;
-        target.sent = 0;
-        if target.stage == Stage::Ports {
-            target.step = 0;
-        } else {
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before")]
-            let wanted =
-                (2.0 * ((miss_max / miss).ln() / now_lost.ln()).ceil() - 1.0).clamp(1.0, f64::from(length)) as u32;
-            target.wanted = wanted;
+        if let Some(target) = self.target(index) {
+            target.begin_pass(pass + 1, current);
         }
         self.line_up(index);
+    }
+
+    /// How likely an answer of a target was missed, when each of its probes was with the chance that `exposure` is the
+    /// logarithm of. Any answer of a silent one would have done, unless each of its ports is meant.
+    fn miss(&mut self, index: u64, exposure: f64) -> f64 {
+        let is_any = self.target(index).is_some_and(|target| target.stage == Stage::Silent);
+        if is_any { self.yields.miss(exposure) } else { exposure.exp() }
+    }
+
+    /// Takes a target that is about to be settled into the estimate of what was found.
+    pub(super) fn account(&mut self, index: u64) {
+        let Some(target) = self.target(index) else { return };
+        let (exposure, is_asked) = (f64::from(target.exposure), target.stage != Stage::Link);
+        let up = target.heard.as_ref().filter(|heard| heard.up.is_some());
+        match up.map(|heard| (heard.opened + heard.closed, heard.left)) {
+            Some((answers, left)) => self.recall.host(answers, left, exposure.exp()),
+            None if is_asked => {
+                let miss = self.miss(index, exposure);
+                self.recall.silent(miss);
+            }
+            None => {}
+        }
     }
 
     /// Puts a target into the line.
@@ -112,12 +130,22 @@ impl Sweep {
     /// Ends a target; its silent ports are believed.
     pub(super) fn settle(&mut self, index: u64) {
         let Some(target) = self.target(index).filter(|target| target.stage != Stage::Done) else { return };
+        // One that was put to the test has been taken into account before.
+        if target.stage != Stage::Trial {
+            self.account(index);
+        }
+        let Some(target) = self.target(index) else { return };
         target.stage = Stage::Done;
         target.is_lined = false;
+        let link = target.link;
         let address = target.address;
         let heard = target.heard.take();
         self.counts.targets_done += 1;
         if let Some(heard) = heard.filter(|heard| heard.up.is_some()) {
+            if heard.trial.is_none_or(|trial| !trial.is_middlebox) {
+                let unheard = heard.unheard.iter().map(|port| Greeting { index, address, port: *port, link });
+                self.greets.extend(unheard);
+            }
             for (reason, bits) in &heard.unreachable {
                 let ports = self.ports_where(|position| bits.has(position) && !heard.answered.has(position));
                 self.note_many(index, address, ports, *reason);
@@ -131,10 +159,10 @@ impl Sweep {
     }
 
     fn ports_where(&self, wanted: impl Fn(u32) -> bool) -> PortSet {
-        (0..self.plan.port_count()).filter(|position| wanted(*position)).filter_map(|at| self.plan.port(at)).collect()
+        (0..self.ports).filter(|position| wanted(*position)).filter_map(|at| self.plan.port(at)).collect()
     }
 
-    fn note_many(&mut self, index: u64, address: u32, ports: PortSet, reason: Reason) {
+    fn note_many(&mut self, index: u64, address: IpAddr, ports: PortSet, reason: Reason) {
         if !ports.is_empty() {
             self.findings.push(finding(
                 index,
@@ -145,34 +173,29 @@ impl Sweep {
     }
 }
 
-/// How likely this pass of a target has missed every answer. What is lost is lost in groups, and towards the end the
-/// probes of one host follow each other closely: all but the first count half.
-fn missed(loss: f64, target: &Target) -> f64 {
-    let tried = if target.stage == Stage::Silent { target.sent.div_ceil(2) } else { 1 };
-    loss.powi(i32::try_from(tried).unwrap_or(i32::MAX))
+/// The logarithm of a chance, which is never none: what was measured as no loss was a little more likely not.
+fn logarithm(loss: f64) -> f64 {
+    loss.clamp(1e-6, 1.0).ln()
 }
 
 /// Something seen of a target.
-pub(super) fn finding(target_index: u64, address: u32, observation: Observation) -> Finding {
-    Finding { target_index, address: std::net::Ipv4Addr::from_bits(address).into(), name: None, observation }
+pub(super) fn finding(target_index: u64, address: IpAddr, observation: Observation) -> Finding {
+    Finding { target_index, address, name: None, observation }
 }
 
 impl Target {
-    /// Makes a target that has answered ask its ports; in discovery it may have got some way.
-    pub(super) fn begin_ports(&mut self, has_discovery: bool, current: u32) {
-        let is_first_pass = self.pass == 0;
+    /// Makes a target that has answered ask its ports; with its knocks, or ports, it may have got some way.
+    pub(super) fn begin_ports(&mut self, has_knocks: bool, current: u32) {
         match self.stage {
-            Stage::Silent if is_first_pass && has_discovery => self.step = 0,
-            // Without discovery its ports are being asked already.
-            Stage::Silent if is_first_pass => self.sent = 0,
-            Stage::Arp => (self.pass, self.sent, self.step, self.since) = (0, 0, 0, current),
-            Stage::Silent => {
-                (self.pass, self.sent, self.step, self.since) =
-                    (self.pass.saturating_add(1).min(TRIES - 1), 0, 0, current);
-            }
-            Stage::Ports | Stage::Done => return,
+            // What was knocked at in this pass is not asked again in it.
+            Stage::Silent if self.pass == 0 && has_knocks => self.step = 0,
+            // Its ports are being asked already.
+            Stage::Silent if self.pass == 0 => self.sent = 0,
+            Stage::Silent => self.begin_pass(self.pass.saturating_add(1).min(TRIES - 1), current),
+            Stage::Link => self.begin_pass(0, current),
+            Stage::Ports | Stage::Trial | Stage::Done => return,
         }
-        self.miss = 1.0;
+        self.exposure = 0.0;
         self.stage = Stage::Ports;
     }
 }

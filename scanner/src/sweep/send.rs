@@ -1,10 +1,14 @@
 //! What a raw unit sends next, and to whom.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::epochs::EPOCH;
-use super::target::{Stage, Target};
-use super::{CANARY, Gateway, Send, Sweep};
+use super::middlebox::TRIALS;
+use super::target::{NO_GATEWAY, Stage, Target};
+use super::{CANARY, Gateway, Send, Sweep, Way};
+use crate::pace::Denied;
+use crate::packet::probe::Probe;
 use crate::permute::mix;
 use crate::target::Target as PlanTarget;
 
@@ -35,38 +39,60 @@ impl Sweep {
             }
             let index = self.waiting.start;
             self.waiting.start += 1;
-            let Some(PlanTarget::Address(std::net::IpAddr::V4(address))) = self.plan.target(index) else {
+            let Some(PlanTarget::Address(address)) = self.plan.target(index) else {
                 self.skip();
                 continue;
             };
-            let address = address.to_bits();
             if !self.permits(address) {
                 self.counts.refused += 1;
                 self.skip();
                 continue;
             }
-            let Some(way) = self.routes.way(address) else {
+            let way = self.routes.way(address);
+            let has_probes = self.ports > 0 || !self.knocks.list.is_empty() || self.knocks.asks_link;
+            let Some(target) = way.filter(|_| has_probes).and_then(|way| self.begin(address, way)) else {
                 self.skip();
                 continue;
             };
-            let hop = way.gateway.unwrap_or(address);
-            let known = self.neighbours.get(&hop).copied();
-            let stage = if self.is_thorough { Stage::Ports } else { Stage::Silent };
-            let mut target = Target::new(address, way.link, stage, self.list_length());
-            target.is_lined = true;
-            target.since = self.epochs.current();
-            match (known, way.gateway) {
-                _ if !way.needs_mac => {}
-                (Some(mac), _) => target.mac = mac,
-                (None, None) => target.stage = Stage::Arp,
-                (None, Some(gateway)) => {
-                    let fresh = Gateway { link: way.link, mac: None, asked: 0, next: Duration::ZERO };
-                    self.gateways.entry(gateway).or_insert(fresh);
-                }
-            }
             self.targets.push_back(target);
             self.line.push_back(index);
         }
+    }
+
+    /// A target with the way that its probes go; `None` when its gateway has not answered.
+    fn begin(&mut self, address: IpAddr, way: Way) -> Option<Target> {
+        let mut target = Target::new(address, way.link, self.first_stage());
+        target.is_lined = true;
+        target.since = self.epochs.current();
+        match way.gateway {
+            _ if !way.needs_mac => {}
+            Some(gateway) => {
+                let at = self.gateway(gateway, way.link)?;
+                target.gateway = at;
+            }
+            None => {
+                let known = self.routes.mac(way.link, address).filter(|_| !self.knocks.asks_link);
+                target.stage = known.map_or(Stage::Link, |_| target.stage);
+                target.mac = known.unwrap_or_default();
+            }
+        }
+        Some(target)
+    }
+
+    /// What a target begins with, once it can be sent to.
+    pub(super) fn first_stage(&self) -> Stage {
+        if self.is_thorough && self.ports > 0 { Stage::Ports } else { Stage::Silent }
+    }
+
+    /// The number of a gateway; `None` for one more than can be told apart.
+    fn gateway(&mut self, address: IpAddr, link: u16) -> Option<u16> {
+        let known = self.gateways.iter().position(|gateway| gateway.address == address && gateway.link == link);
+        let at = u16::try_from(known.unwrap_or(self.gateways.len())).ok().filter(|at| *at < NO_GATEWAY)?;
+        if known.is_none() {
+            let mac = self.routes.mac(link, address);
+            self.gateways.push(Gateway { address, link, mac, asked: 0, next: Duration::ZERO });
+        }
+        Some(at)
     }
 
     /// A target that is not sent anything.
@@ -84,19 +110,10 @@ impl Sweep {
         }
     }
 
-    /// How many probes a silent host is sent in its first pass.
-    pub(super) fn list_length(&self) -> u32 {
-        if self.discovery.is_empty() {
-            self.plan.port_count()
-        } else {
-            u32::try_from(self.discovery.len()).unwrap_or(1)
-        }
-    }
-
     /// Asks for gateways that nobody knows; `Some` while one is still waited for.
     pub(super) fn ask_gateways(&mut self, now: Duration, out: &mut Vec<Send>) -> Option<Duration> {
         let mut wakes = None;
-        for (address, gateway) in &mut self.gateways {
+        for gateway in &mut self.gateways {
             if gateway.mac.is_some() || gateway.asked > ARP_TRIES {
                 continue;
             }
@@ -104,7 +121,7 @@ impl Sweep {
                 gateway.asked += 1;
                 gateway.next = now + ARP_WAIT;
                 if gateway.asked <= ARP_TRIES {
-                    out.push(Send::Arp { address: *address, link: gateway.link });
+                    out.push(Send::Resolve { address: gateway.address, link: gateway.link });
                 }
             }
             let next = gateway.next;
@@ -120,13 +137,11 @@ impl Sweep {
 
     /// The next thing worth sending.
     pub(super) fn choose(&mut self, now: Duration, greets: &mut usize) -> Option<Send> {
-        if *greets > 0
-            && let Some((index, address, port)) = self.greets.pop_front()
-        {
+        while *greets > 0 {
             *greets -= 1;
-            self.greets_out += 1;
-            let wait = (GREET_WAIT + 8 * self.rtt.smoothed().unwrap_or_default()).min(GREET_WAIT_MAX);
-            return Some(Send::Greet { index, address, port, wait });
+            if let Some(send) = self.greet(now) {
+                return Some(send);
+            }
         }
         let regular =
             (self.rate.pps() * EPOCH.as_secs_f64() / CANARIES_PER_EPOCH).clamp(CANARY_EVERY.0, CANARY_EVERY.1);
@@ -135,7 +150,7 @@ impl Sweep {
         let draw = 0.5 + f64::from(u16::try_from(mix(self.counts.probes_sent) & 0xffff).unwrap_or(0)) / 65_536.0;
         if f64::from(self.since_canary) >= every * draw || self.line.is_empty() {
             self.since_canary = 0;
-            if let Some(send) = self.canary() {
+            if let Some(send) = self.canary(now) {
                 return Some(send);
             }
         }
@@ -143,39 +158,51 @@ impl Sweep {
         for _ in 0..VISITS_MAX {
             let index = self.line.pop_front()?;
             if let Some(send) = self.visit(index, now) {
-                self.since_canary += u32::from(matches!(send, Send::Syn { .. }));
+                self.since_canary += u32::from(matches!(send, Send::Probe { .. }));
                 return Some(send);
             }
         }
         None
     }
 
-    fn canary(&mut self) -> Option<Send> {
-        let count = u64::try_from(self.canaries.len()).ok().filter(|count| *count > 0)?;
-        self.canaries_wanted = self.canaries_wanted.saturating_sub(1);
-        self.canaries_seen += 1;
-        let chosen = usize::try_from(self.canaries_seen % count).ok()?;
-        let super::Canary { address, port, link, mac } = *self.canaries.get(chosen)?;
-        if !self.permits(address) {
+    /// The next open port to listen to, unless its network or host has no slot.
+    fn greet(&mut self, now: Duration) -> Option<Send> {
+        let greeting = self.greets.pop_front()?;
+        let super::Greeting { index, address, port, link } = greeting;
+        if self.admit(now, address).is_err() {
+            self.greets.push_back(greeting);
             return None;
         }
+        self.greets_out += 1;
+        let wait = (GREET_WAIT + 8 * self.rtt.smoothed().unwrap_or_default()).min(GREET_WAIT_MAX);
+        Some(Send::Greet { index, address, port, link, wait })
+    }
+
+    fn canary(&mut self, now: Duration) -> Option<Send> {
+        let count = u64::try_from(self.canaries.len()).ok().filter(|count| *count > 0)?;
+        self.canaries_seen += 1;
+        let chosen = usize::try_from(self.canaries_seen % count).ok()?;
+        let super::Canary { address, probe, link, mac } = *self.canaries.get(chosen)?;
+        if !self.permits(address) || self.admit(now, address).is_err() {
+            return None;
+        }
+        self.canaries_wanted = self.canaries_wanted.saturating_sub(1);
         self.epochs.sent(true);
         self.counts.probes_sent += 1;
         self.counts.retransmitted += 1;
-        Some(Send::Syn { address, port, attempt: CANARY, link, mac })
+        Some(Send::Probe { address, probe, attempt: CANARY, link, mac })
     }
 
     /// A target's turn: its next probe, or nothing when its pass is over.
     fn visit(&mut self, index: u64, now: Duration) -> Option<Send> {
-        let stage = self.target(index)?.stage;
-        match stage {
-            Stage::Arp => self.visit_arp(index, now),
-            Stage::Silent | Stage::Ports => self.visit_ports(index, now),
+        match self.target(index)?.stage {
+            Stage::Link => self.visit_link(index, now),
+            Stage::Silent | Stage::Ports | Stage::Trial => self.visit_probes(index, now),
             Stage::Done => None,
         }
     }
 
-    fn visit_arp(&mut self, index: u64, now: Duration) -> Option<Send> {
+    fn visit_link(&mut self, index: u64, now: Duration) -> Option<Send> {
         if self.arp_pacer.admit(now, ARP_PPS, 1).is_err() {
             // Its turn comes again; meanwhile others have theirs.
             self.line.push_back(index);
@@ -184,47 +211,73 @@ impl Sweep {
         let target = self.target(index)?;
         let (address, link) = (target.address, target.link);
         self.rest(index, now + ARP_WAIT);
-        self.permits(address).then_some(Send::Arp { address, link })
+        self.permits(address).then_some(Send::Resolve { address, link })
     }
 
-    fn visit_ports(&mut self, index: u64, now: Duration) -> Option<Send> {
-        let port = match self.target(index)?.stage {
+    fn visit_probes(&mut self, index: u64, now: Duration) -> Option<Send> {
+        let target = self.target(index)?;
+        let (before, stage) = ((target.step, target.sent), target.stage);
+        let probe = match stage {
             Stage::Silent => self.next_of_silent(index),
-            _ => self.next_port(index),
+            Stage::Trial => self.next_trial(index),
+            _ => self.next_of_ports(index),
         };
-        let Some(port) = port else {
+        let Some(probe) = probe else {
             self.end_pass(index, now);
             return None;
         };
-        let current = self.epochs.current();
-        let target = self.target(index)?;
-        target.until = current;
-        let (address, attempt, link, mac) = (target.address, target.pass, target.link, target.mac);
-        self.line.push_back(index);
-        let mac = match self.gateway_mac(address, mac) {
-            Some(mac) if self.permits(address) => mac,
-            _ => {
-                self.drop_target(index);
-                return None;
-            }
-        };
-        if let Some(target) = self.target(index) {
-            target.mac = mac;
+        let (current, gateways) = (self.epochs.current(), &self.gateways);
+        let at = usize::try_from(index.checked_sub(self.base)?).ok()?;
+        let target = self.targets.get_mut(at)?;
+        if let Some(gateway) = gateways.get(usize::from(target.gateway)) {
+            target.mac = gateway.mac.unwrap_or_default();
         }
+        let has_mac = target.gateway == NO_GATEWAY || target.mac != [0; 6];
+        let (address, attempt, link, mac) = (target.address, target.pass, target.link, target.mac);
+        if !has_mac || !self.permits(address) {
+            self.drop_target(index);
+            return None;
+        }
+        if let Err(denied) = self.admit(now, address) {
+            self.hold(index, before, denied);
+            return None;
+        }
+        self.target(index)?.until = current;
+        self.line.push_back(index);
         self.epochs.sent(false);
         self.counts.probes_sent += 1;
         self.counts.retransmitted += u64::from(attempt > 0);
-        Some(Send::Syn { address, port, attempt, link, mac })
+        if self.is_gentle {
+            self.quiet_until = now + self.rtt.smoothed().map_or(self.limits.wait_max, |_| self.timeout());
+        }
+        Some(Send::Probe { address, probe, attempt, link, mac })
     }
 
-    /// The hardware address that a target is sent through; `None` when its gateway does not answer.
-    fn gateway_mac(&self, address: u32, known: [u8; 6]) -> Option<[u8; 6]> {
-        if known != [0; 6] || self.gateways.is_empty() {
-            return Some(known);
+    /// Takes a slot of an address's network and of itself.
+    fn admit(&self, now: Duration, address: IpAddr) -> Result<(), Denied> {
+        let spec = self.plan.spec();
+        self.pace.admit_to(now, address, spec.network_rate_pps, spec.host_rate_pps)
+    }
+
+    /// Takes back the choice of a probe for which there is no slot, and lets the target wait for one.
+    fn hold(&mut self, index: u64, (step, sent): (u32, u32), denied: Denied) {
+        let Some(target) = self.target(index) else { return };
+        (target.step, target.sent) = (step, sent);
+        let address = target.address;
+        match denied {
+            Denied::Network { until } => self.held.hold(address, index, until),
+            Denied::Host { until } => {
+                target.is_held = true;
+                self.rest(index, until);
+            }
         }
-        match self.routes.way(address)?.gateway.and_then(|gateway| self.gateways.get(&gateway)) {
-            Some(gateway) => gateway.mac,
-            None => Some(known),
+    }
+
+    /// Lets targets go on whose network has a slot.
+    pub(super) fn release(&mut self, now: Duration) {
+        let Some(pps) = self.plan.spec().network_rate_pps else { return };
+        while let Some(index) = self.held.release(now, pps) {
+            self.line.push_front(index);
         }
     }
 
@@ -237,32 +290,65 @@ impl Sweep {
         }
     }
 
-    fn next_of_silent(&mut self, index: u64) -> Option<u16> {
-        let length = self.list_length();
-        let target = self.target(index)?;
-        if target.sent >= target.wanted {
-            return None;
+    /// The next probe of a host of which nothing was heard: a knock, or a port where there are no knocks.
+    fn next_of_silent(&mut self, index: u64) -> Option<Probe> {
+        if !self.knocks.list.is_empty() {
+            return self.next_knock(index);
         }
-        target.sent += 1;
-        let step = target.step % length.max(1);
-        target.step += 1;
-        if self.discovery.is_empty() {
-            let position = self.plan.port_position(index, step)?;
-            return self.plan.port(position).map(|port| port.number);
-        }
-        self.discovery.get(step as usize).map(|probe| probe.port)
+        let probe = self.next_port(index)?;
+        self.target(index)?.sent += 1;
+        Some(probe)
     }
 
-    fn next_port(&mut self, index: u64) -> Option<u16> {
+    /// The next knock; over IPv6 there are no timestamps.
+    fn next_knock(&mut self, index: u64) -> Option<Probe> {
+        let at = usize::try_from(index.checked_sub(self.base)?).ok()?;
+        let target = self.targets.get_mut(at)?;
         loop {
-            let at = usize::try_from(index.checked_sub(self.base)?).ok()?;
+            let knock = self.knocks.list.get(target.sent as usize)?;
+            target.sent += 1;
+            if knock.probe != Probe::Timestamp || target.address.is_ipv4() {
+                return Some(knock.probe);
+            }
+        }
+    }
+
+    /// The next probe of a host whose ports are asked; some are asked every knock first.
+    fn next_of_ports(&mut self, index: u64) -> Option<Probe> {
+        let is_thorough = self.is_thorough;
+        let target = self.target(index)?;
+        let knocks = if target.is_up() { target.is_sample && target.pass == 0 } else { is_thorough };
+        let knock = if knocks { self.next_knock(index) } else { None };
+        knock.or_else(|| self.next_port(index))
+    }
+
+    fn next_port(&mut self, index: u64) -> Option<Probe> {
+        let at = usize::try_from(index.checked_sub(self.base)?).ok()?;
+        loop {
             let target = self.targets.get_mut(at)?;
             let position = self.plan.port_position(index, target.step)?;
             target.step += 1;
             // Ports that discovery has asked in this very pass are only asked again in the next one.
-            let asked = self.discovery.get(..target.sent as usize).unwrap_or_default();
-            if !target.knows(position) && !asked.iter().any(|probe| probe.position == Some(position)) {
-                return self.plan.port(position).map(|port| port.number);
+            let asked = self.knocks.list.get(..target.sent as usize).unwrap_or_default();
+            let is_asked = asked.iter().any(|knock| knock.position == Some(position));
+            if position < self.ports && !is_asked && !target.knows(position) {
+                return self.plan.port(position).map(|port| Probe::Syn(port.number));
+            }
+        }
+    }
+
+    /// The next port of a host that is put to the test.
+    fn next_trial(&mut self, index: u64) -> Option<Probe> {
+        loop {
+            let target = self.target(index)?;
+            let number = target.step;
+            target.step += 1;
+            let trial = target.heard.as_ref().and_then(|heard| heard.trial)?;
+            if number >= TRIALS {
+                return None;
+            }
+            if !trial.has_answer(number) {
+                return self.trial_port(index, number).map(Probe::Syn);
             }
         }
     }

@@ -1,34 +1,44 @@
-//! One target of a raw unit: 64 bytes while it is silent, and a box once something was heard.
+//! One target of a raw unit: under a hundred bytes while it is silent, and a box once something was heard.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
+use super::middlebox::Trial;
 use crate::finding::Reason;
 use crate::packet::arp::Mac;
 use crate::session::host::Bits;
 
+/// The number of a gateway that is none.
+pub(super) const NO_GATEWAY: u16 = u16::MAX;
+
 /// A target from its first probe to its last.
 #[derive(Debug)]
 pub(super) struct Target {
-    pub(super) address: u32,
+    pub(super) address: IpAddr,
     pub(super) mac: Mac,
     pub(super) link: u16,
+    /// The gateway whose hardware address is to be used once it is known.
+    pub(super) gateway: u16,
     pub(super) stage: Stage,
     /// Which pass over its probes it is in; the number of the try in them.
     pub(super) pass: u8,
-    /// Whether it stands in line.
+    /// Whether it stands in line, or in the line of its network.
     pub(super) is_lined: bool,
+    /// Whether its rest is only a wait for a slot.
+    pub(super) is_held: bool,
+    /// Whether it is asked every knock, to learn how many a host answers.
+    pub(super) is_sample: bool,
     /// When its rest ends; an earlier rest that was cut short has another end.
     pub(super) due: Duration,
-    /// Steps taken through its list of probes, in this pass or, for a silent host, over all.
+    /// Steps taken through its ports in this pass.
     pub(super) step: u32,
-    /// Probes sent to a silent host in this pass, and how many there are to be.
+    /// Knocks sent in this pass, or ports while it is silent and there are no knocks.
     pub(super) sent: u32,
-    pub(super) wanted: u32,
     /// The epochs in which this pass began and ended.
     pub(super) since: u32,
     pub(super) until: u32,
-    /// How likely an answer has been missed in every pass before.
-    pub(super) miss: f32,
+    /// The logarithm of how likely an answer to one probe has been missed in every pass before.
+    pub(super) exposure: f32,
     pub(super) heard: Option<Box<Heard>>,
 }
 
@@ -36,11 +46,13 @@ pub(super) struct Target {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     /// Its hardware address is being asked for.
-    Arp,
+    Link,
     /// Nothing was heard of it yet.
     Silent,
     /// Each of its ports is asked.
     Ports,
+    /// Ports are asked at which nobody listens, since all that were asked are open.
+    Trial,
     /// All is known.
     Done,
 }
@@ -50,17 +62,47 @@ pub(super) enum Stage {
 pub(super) struct Heard {
     /// How it is known to be up.
     pub(super) up: Option<Reason>,
+    /// Whether something on the way says that there is no way to it, or nobody there.
+    pub(super) is_told: bool,
     /// Ports that answered for themselves.
     pub(super) answered: Bits,
     /// Ports about which something on the way said that they cannot be reached.
     pub(super) unreachable: Vec<(Reason, Bits)>,
     /// Ports of which nothing was heard.
     pub(super) left: u32,
+    /// Knocks that were answered, one bit each.
+    pub(super) knocks: u32,
+    pub(super) opened: u32,
+    pub(super) closed: u32,
+    /// Open ports that are only listened to once it is known that they mean something.
+    pub(super) unheard: Vec<u16>,
+    pub(super) trial: Option<Trial>,
 }
 
 impl Heard {
     fn new(ports: u32) -> Self {
-        Self { up: None, answered: Bits::default(), unreachable: Vec::new(), left: ports }
+        Self {
+            up: None,
+            is_told: false,
+            answered: Bits::default(),
+            unreachable: Vec::new(),
+            left: ports,
+            knocks: 0,
+            opened: 0,
+            closed: 0,
+            unheard: Vec::new(),
+            trial: None,
+        }
+    }
+
+    /// Notes that a port has answered for itself; false when that is known.
+    pub(super) fn mark_answered(&mut self, position: u32) -> bool {
+        if self.answered.has(position) {
+            return false;
+        }
+        self.left -= u32::from(!self.knows(position));
+        self.answered.set(position);
+        true
     }
 
     /// Notes that something on the way answered for a port.
@@ -80,31 +122,33 @@ impl Heard {
 }
 
 impl Target {
-    pub(super) fn new(address: u32, link: u16, stage: Stage, wanted: u32) -> Self {
+    pub(super) fn new(address: IpAddr, link: u16, stage: Stage) -> Self {
         Self {
             address,
             mac: Mac::default(),
             link,
+            gateway: NO_GATEWAY,
             stage,
             pass: 0,
             is_lined: false,
+            is_held: false,
+            is_sample: false,
             due: Duration::ZERO,
             step: 0,
             sent: 0,
-            wanted,
             since: 0,
             until: 0,
-            miss: 1.0,
+            exposure: 0.0,
             heard: None,
         }
     }
 
     /// A target that needs nothing.
     pub(super) fn done() -> Self {
-        Self::new(0, 0, Stage::Done, 0)
+        Self::new(IpAddr::from([0; 4]), 0, Stage::Done)
     }
 
-    /// Where to note what was heard, of a port set of this size.
+    /// Where to note what was heard, of so many TCP ports.
     pub(super) fn heard_mut(&mut self, ports: u32) -> &mut Heard {
         self.heard.get_or_insert_with(|| Box::new(Heard::new(ports)))
     }
@@ -115,10 +159,15 @@ impl Target {
 
     /// Whether nothing is left to hear.
     pub(super) fn is_complete(&self) -> bool {
-        self.heard.as_ref().is_some_and(|heard| heard.left == 0)
+        self.heard.as_ref().is_some_and(|heard| heard.up.is_some() && heard.left == 0)
     }
 
     pub(super) fn knows(&self, position: u32) -> bool {
         self.heard.as_ref().is_some_and(|heard| heard.knows(position))
+    }
+
+    /// Begins a pass: its probes are asked anew.
+    pub(super) fn begin_pass(&mut self, pass: u8, epoch: u32) {
+        (self.pass, self.sent, self.step, self.since) = (pass, 0, 0, epoch);
     }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::Duration;
@@ -26,6 +26,8 @@ use crate::session::Answer;
 const SOCKETS_MAX: usize = 4096;
 /// How long a connection may take to come about: the kernel repeats its SYN after one second and after two more.
 const CONNECT_WAIT: Duration = Duration::from_millis(3500);
+/// A cancelled unit's connections are ended within this time: the kernel would repeat their SYNs.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Requests that wait for the thread.
 pub(super) const QUEUE: usize = 4096;
 const EVENTS_AT_ONCE: usize = 512;
@@ -37,8 +39,7 @@ pub(super) struct Request {
     /// Whose.
     pub(super) unit: Key,
     pub(super) index: u64,
-    pub(super) address: u32,
-    pub(super) port: u16,
+    pub(super) to: SocketAddr,
     /// How long to listen once connected.
     pub(super) wait: Duration,
     pub(super) cancel: CancellationToken,
@@ -73,6 +74,7 @@ pub(super) struct Greeter {
     connecting: VecDeque<(Duration, Key)>,
     listening: VecDeque<(Duration, Key)>,
     sockets_max: usize,
+    looked_at: Duration,
 }
 
 impl Greeter {
@@ -86,7 +88,8 @@ impl Greeter {
         epoll.add(&bell.event, EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
         let sockets_max = (crate::io::limits::sockets() / 2).clamp(1, SOCKETS_MAX);
         let (talks, connecting, listening) = (Arena::default(), VecDeque::new(), VecDeque::new());
-        Ok(Self { epoll, bell, requests, heard, sender, talks, connecting, listening, sockets_max })
+        let looked_at = Duration::ZERO;
+        Ok(Self { epoll, bell, requests, heard, sender, talks, connecting, listening, sockets_max, looked_at })
     }
 
     pub(super) fn run(mut self) {
@@ -94,6 +97,7 @@ impl Greeter {
         loop {
             let now = clock::now();
             self.end_overdue(now);
+            self.end_cancelled(now);
             while self.talks.len() < self.sockets_max {
                 match self.requests.try_recv() {
                     Ok(request) => self.begin(request, now),
@@ -103,7 +107,8 @@ impl Greeter {
             }
             let due =
                 [self.connecting.front(), self.listening.front()].into_iter().flatten().map(|(due, _)| *due).min();
-            let millis = due.map_or(500, |due| due.saturating_sub(now).as_millis().min(500) + 1);
+            let wait = if self.talks.is_empty() { Duration::from_millis(500) } else { LOOK_EVERY };
+            let millis = due.map_or(wait, |due| due.saturating_sub(now).min(wait)).as_millis() + 1;
             let timeout = EpollTimeout::from(u16::try_from(millis).expect("at most 501"));
             let count = self.epoll.wait(&mut events, timeout).unwrap_or(0);
             let now = clock::now();
@@ -117,7 +122,7 @@ impl Greeter {
     }
 
     fn begin(&mut self, request: Request, now: Duration) {
-        let to = SocketAddr::new(Ipv4Addr::from_bits(request.address).into(), request.port);
+        let to = request.to;
         let socket = if request.cancel.is_cancelled() { None } else { socket::open(to).ok() };
         let Some(socket) = socket.filter(|socket| socket::begin(socket, to).is_ok()) else {
             return self.tell(request, None);
@@ -134,8 +139,7 @@ impl Greeter {
     fn on_event(&mut self, key: Key, now: Duration) {
         let Some(talk) = self.talks.get_mut(key) else { return };
         if !talk.is_connected {
-            let to = SocketAddr::new(Ipv4Addr::from_bits(talk.request.address).into(), talk.request.port);
-            match socket::verdict(&talk.socket, to, 0) {
+            match socket::verdict(&talk.socket, talk.request.to, 0) {
                 Verdict::Pending => return,
                 Verdict::Answer(Answer { state: PortState::Open, .. }) => talk.is_connected = true,
                 _ => return self.end(key),
@@ -173,6 +177,17 @@ impl Greeter {
         while let Some(key) = pop_due(&mut self.listening, now) {
             self.end(key);
         }
+    }
+
+    /// Ends what units that were cancelled have begun.
+    fn end_cancelled(&mut self, now: Duration) {
+        if now < self.looked_at + LOOK_EVERY {
+            return;
+        }
+        self.looked_at = now;
+        let cancelled = self.talks.iter().filter(|(_, talk)| talk.request.cancel.is_cancelled());
+        let cancelled: Vec<Key> = cancelled.map(|(key, _)| key).collect();
+        cancelled.into_iter().for_each(|key| self.end(key));
     }
 
     fn end(&mut self, key: Key) {

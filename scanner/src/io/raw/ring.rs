@@ -1,8 +1,8 @@
 //! The receiving socket: a ring of blocks shared with the kernel (TPACKET_V3), filled behind a filter.
 //!
-//! The kernel fills a block with packets and hands it over as a whole; what is read from it is copied nowhere. The filter
-//! lets through TCP segments to our source ports that acknowledge or reset, and ICMP errors. A socket for IPv4 alone
-//! does not see what is sent, so it costs the sender nothing.
+//! The kernel fills a block with packets and hands it over as a whole; what is read from it is copied nowhere. What is
+//! let through is said in [`filter`]. A socket for one protocol alone does not see what is sent, so it costs the sender
+//! nothing: there is a ring for IPv4 and another for IPv6.
 #![expect(unsafe_code, reason = "the ring is memory shared with the kernel; each block says why it is sound")]
 
 use std::io;
@@ -11,12 +11,16 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::filter;
 
 /// One block: a thousand answers.
 const BLOCK_BYTES: usize = 128 * 1024;
-/// All blocks: 8 MiB, a quarter of a second at 250,000 answers per second.
-const BLOCKS: usize = 64;
+/// All blocks of a ring: 8 MiB for IPv4, a quarter of a second at 250,000 answers per second; half of it for IPv6, of
+/// which no scan is as wide.
+const BLOCKS_V4: usize = 64;
+const BLOCKS_V6: usize = 32;
 /// The kernel hands over a block that is not full after so many milliseconds.
 const RETIRE_MS: u32 = 2;
 /// Offsets in a block's header (`struct tpacket_block_desc` of linux/if_packet.h).
@@ -34,7 +38,15 @@ const HEADER_BYTES: usize = 48;
 pub(super) struct Ring {
     socket: Socket,
     memory: NonNull<u8>,
+    blocks: usize,
     at: usize,
+}
+
+/// Which packets a ring is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Family {
+    V4,
+    V6,
 }
 
 // SAFETY: the mapping belongs to this value alone and is reached through it alone, from whichever thread owns it.
@@ -42,24 +54,29 @@ unsafe impl Send for Ring {}
 
 impl Ring {
     /// A ring that takes answers to source ports from `first` on, `count` of them.
-    pub(super) fn open(first: u16, count: u16) -> io::Result<Self> {
+    pub(super) fn open(family: Family, first: u16, count: u16) -> io::Result<Self> {
         // Protocol 0 receives nothing until the filter is in place.
         let socket = Socket::new(Domain::PACKET, Type::DGRAM, Some(Protocol::from(0)))?;
-        socket.attach_filter(&filter(first, count))?;
+        let last = first + (count - 1);
+        let (filter, blocks, protocol) = match family {
+            Family::V4 => (filter::v4(first, last), BLOCKS_V4, libc::ETH_P_IP),
+            Family::V6 => (filter::v6(first, last), BLOCKS_V6, libc::ETH_P_IPV6),
+        };
+        socket.attach_filter(&filter)?;
         let version: libc::c_int = 2; // TPACKET_V3
         set_option(&socket, libc::PACKET_VERSION, &version)?;
         let size = |bytes: usize| libc::c_uint::try_from(bytes).expect("the ring is a few megabytes");
         let request = libc::tpacket_req3 {
             tp_block_size: size(BLOCK_BYTES),
-            tp_block_nr: size(BLOCKS),
+            tp_block_nr: size(blocks),
             tp_frame_size: 2048,
-            tp_frame_nr: size(BLOCK_BYTES / 2048 * BLOCKS),
+            tp_frame_nr: size(BLOCK_BYTES / 2048 * blocks),
             tp_retire_blk_tov: RETIRE_MS,
             tp_sizeof_priv: 0,
             tp_feature_req_word: 0,
         };
         set_option(&socket, libc::PACKET_RX_RING, &request)?;
-        let (protection, length) = (libc::PROT_READ | libc::PROT_WRITE, BLOCK_BYTES * BLOCKS);
+        let (protection, length) = (libc::PROT_READ | libc::PROT_WRITE, BLOCK_BYTES * blocks);
         // SAFETY: a new mapping of the ring that was just set up, of its exact length, at an address the kernel chooses.
         let memory =
             unsafe { libc::mmap(ptr::null_mut(), length, protection, libc::MAP_SHARED, socket.as_raw_fd(), 0) };
@@ -67,14 +84,14 @@ impl Ring {
             return Err(io::Error::last_os_error());
         }
         let memory = NonNull::new(memory.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        let ring = Self { socket, memory, at: 0 };
-        ring.bind()?;
+        let ring = Self { socket, memory, blocks, at: 0 };
+        ring.bind(protocol)?;
         Ok(ring)
     }
 
-    /// Begins to receive IPv4 from all interfaces.
-    fn bind(&self) -> io::Result<()> {
-        let protocol = u16::try_from(libc::ETH_P_IP).expect("an EtherType is two bytes").to_be();
+    /// Begins to receive packets of a protocol from all interfaces.
+    fn bind(&self, protocol: libc::c_int) -> io::Result<()> {
+        let protocol = u16::try_from(protocol).expect("an EtherType is two bytes").to_be();
         let address = super::transmit::link_address(protocol, 0, [0; 6]);
         let length = libc::socklen_t::try_from(size_of_val(&address)).expect("a socket address is small");
         // SAFETY: the pointer and length are those of a socket address that lives through the call.
@@ -82,16 +99,17 @@ impl Ring {
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    /// Waits until there is a block, or some milliseconds have passed.
-    pub(super) fn wait(&self, millis: u8) {
-        let mut polled = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+    /// Waits until there is a block in any of some rings, or some milliseconds have passed.
+    pub(super) fn wait(rings: &[Self], millis: u8) {
+        let polled = rings.iter().map(|ring| PollFd::new(ring.socket.as_fd(), PollFlags::POLLIN));
+        let mut polled: Vec<PollFd<'_>> = polled.collect();
         // An interrupted wait is as good as one that has ended.
         let _ = poll(&mut polled, PollTimeout::from(millis));
     }
 
     /// Shows every packet of the next block, from its IP header on; false when no block is ready.
     pub(super) fn read_block(&mut self, mut each: impl FnMut(&[u8])) -> bool {
-        // SAFETY: `at` is below BLOCKS, so the block lies inside the mapping.
+        // SAFETY: `at` is below the number of blocks, so the block lies inside the mapping.
         let block = unsafe { self.memory.add(self.at * BLOCK_BYTES) };
         // SAFETY: the status word lies in the block, is aligned to four bytes, and is written by the kernel atomically.
         let status = unsafe { AtomicU32::from_ptr(block.add(STATUS).cast().as_ptr()) };
@@ -102,7 +120,7 @@ impl Ring {
         let bytes = unsafe { std::slice::from_raw_parts(block.as_ptr(), BLOCK_BYTES) };
         read_packets(bytes, &mut each);
         status.store(0, Ordering::Release);
-        self.at = (self.at + 1) % BLOCKS;
+        self.at = (self.at + 1) % self.blocks;
         true
     }
 }
@@ -110,7 +128,7 @@ impl Ring {
 impl Drop for Ring {
     fn drop(&mut self) {
         // SAFETY: the mapping made in `open`, with its length; nothing borrowed from it outlives this value.
-        unsafe { libc::munmap(self.memory.as_ptr().cast(), BLOCK_BYTES * BLOCKS) };
+        unsafe { libc::munmap(self.memory.as_ptr().cast(), BLOCK_BYTES * self.blocks) };
     }
 }
 
@@ -142,39 +160,4 @@ fn set_option<T>(socket: &Socket, name: libc::c_int, value: &T) -> io::Result<()
     let result =
         unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_PACKET, name, ptr::from_ref(value).cast(), length) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-}
-
-/// The filter, in the kernel's classic packet language; offsets count from the IP header.
-fn filter(first: u16, count: u16) -> Vec<SockFilter> {
-    let op = |code: u16, jt, jf, k| SockFilter::new(code, jt, jf, k);
-    const LOAD_BYTE: u16 = 0x30;
-    const LOAD_HALF: u16 = 0x28;
-    const LOAD_HALF_INDEXED: u16 = 0x48;
-    const LOAD_BYTE_INDEXED: u16 = 0x50;
-    const HEADER_LENGTH_TO_X: u16 = 0xb1;
-    const IF_EQUAL: u16 = 0x15;
-    const IF_AT_LEAST: u16 = 0x35;
-    const IF_ABOVE: u16 = 0x25;
-    const IF_ANY_BIT: u16 = 0x45;
-    const RETURN: u16 = 0x06;
-    vec![
-        op(LOAD_HALF, 0, 0, 6),
-        op(IF_ANY_BIT, 12, 0, 0x1fff), // a later fragment
-        op(HEADER_LENGTH_TO_X, 0, 0, 0),
-        op(LOAD_BYTE, 0, 0, 9),
-        op(IF_EQUAL, 0, 5, 6), // TCP
-        op(LOAD_HALF_INDEXED, 0, 0, 2),
-        op(IF_AT_LEAST, 0, 7, u32::from(first)),
-        op(IF_ABOVE, 6, 0, u32::from(first) + u32::from(count) - 1),
-        op(LOAD_BYTE_INDEXED, 0, 0, 13),
-        op(IF_ANY_BIT, 3, 4, 0x14), // acknowledges or resets
-        op(IF_EQUAL, 0, 3, 1),      // ICMP
-        op(LOAD_BYTE_INDEXED, 0, 0, 0),
-        op(IF_EQUAL, 0, 2, 3), // destination unreachable
-        op(RETURN, 0, 0, 256),
-        op(RETURN, 0, 0, 0),
-        op(IF_EQUAL, 0, 1, 11), // time exceeded
-        op(RETURN, 0, 0, 256),
-        op(RETURN, 0, 0, 0),
-    ]
 }

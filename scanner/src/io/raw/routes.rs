@@ -1,48 +1,72 @@
 //! Which interface, source address and next hop lead to an address, as the kernel knows it.
 //!
-//! Read once per unit from the kernel's tables: routes and neighbours from `/proc`, interfaces from `getifaddrs`, source
-//! addresses by asking the kernel which it would use. A unit is only scanned raw when every route that its targets may
-//! take is one that this file understands; any other goes to the connect engine, for which the kernel routes itself.
+//! Read once per unit from the kernel's tables ([`netlink`]); source addresses by asking the kernel which it would use. A
+//! unit is only scanned raw when every route that its targets may take is one that this file understands; any other goes
+//! to the connect engine, for which the kernel routes itself. Rules that choose tables by anything but the destination
+//! are not followed.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::fs;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 
-use nix::ifaddrs::getifaddrs;
-use nix::net::if_::InterfaceFlags;
+use ipnet::IpNet;
 
+use super::netlink::{self, LinkEntry, RouteEntry};
 use crate::packet::arp::Mac;
-use crate::packet::syn::Template;
+use crate::packet::template::Template;
 use crate::sweep::{Routes, Way};
 use crate::target::TargetSet;
 
-/// A route's flags in `/proc/net/route` (linux/route.h): usable, through a gateway, refusing.
-const UP: u32 = 1;
-const GATEWAY: u32 = 2;
-const REJECT: u32 = 0x200;
-/// Flags of a neighbour in `/proc/net/arp` (linux/if_arp.h): its hardware address is known.
-const COMPLETE: u32 = 2;
+/// Tables that every packet is looked up in, first to last (linux/rtnetlink.h): local, main, default.
+const TABLES: [u32; 3] = [255, 254, 253];
+/// Kinds of route: to somewhere, to this machine itself.
+const UNICAST: u8 = 1;
+const LOCAL: u8 = 2;
+/// Flags of an interface (linux/if.h): up, without ARP.
+const UP: u32 = 0x1;
+const NO_ARP: u32 = 0x80;
+/// Kinds of interface whose packets begin with the network header: tunnels of every sort, and PPP.
+const BARE: [u16; 7] = [
+    libc::ARPHRD_NONE,
+    libc::ARPHRD_PPP,
+    libc::ARPHRD_TUNNEL,
+    libc::ARPHRD_TUNNEL6,
+    libc::ARPHRD_SIT,
+    libc::ARPHRD_IPGRE,
+    // IPv6 GRE, which has no name in libc.
+    823,
+];
+/// Routes that targets may take: each target looks through them. More have only routers with the internet's table.
+const ROUTES_MAX: usize = 1024;
+/// What a link carries that does not say.
+const MTU_DEFAULT: u32 = 1500;
 
 /// One route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Route {
-    network: u32,
-    mask: u32,
+    to: IpNet,
     way: Option<Way>,
 }
 
-/// The routing table, most particular route first.
-#[derive(Debug, Clone)]
-pub(super) struct Table(Vec<Route>);
+/// The routing table, the first that fits leads, and the neighbours that the kernel knows.
+#[derive(Debug)]
+pub(super) struct Table {
+    routes: Vec<Route>,
+    neighbours: HashMap<(u32, IpAddr), Mac>,
+    /// The interface of each link.
+    interfaces: Vec<u32>,
+}
 
-/// An interface packets leave by.
+/// Where packets leave.
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) name: String,
     pub(super) interface: u32,
     pub(super) mac: Mac,
-    pub(super) from: u32,
+    pub(super) from: IpAddr,
     pub(super) template: Template,
+    /// Whether it leads to this machine itself, so that the kernel has to take the packets in as its own.
+    pub(super) is_local: bool,
 }
 
 /// All a unit has to know of this machine's network.
@@ -50,190 +74,182 @@ pub(super) struct Link {
 pub(super) struct Network {
     pub(super) table: Table,
     pub(super) links: Vec<Link>,
-    pub(super) neighbours: HashMap<u32, Mac>,
 }
 
 impl Routes for Table {
-    fn way(&self, address: u32) -> Option<Way> {
-        self.0.iter().find(|route| address & route.mask == route.network)?.way
+    fn way(&self, address: IpAddr) -> Option<Way> {
+        self.routes.iter().find(|route| route.to.contains(&address))?.way
     }
-}
 
-/// An interface as the kernel lists it.
-#[derive(Debug, Clone, Default)]
-struct Interface {
-    addresses: Vec<u32>,
-    mac: Option<Mac>,
-    index: u32,
-    has_addresses: bool,
-    is_usable: bool,
+    fn mac(&self, link: u16, hop: IpAddr) -> Option<Mac> {
+        self.neighbours.get(&(*self.interfaces.get(usize::from(link))?, hop)).copied()
+    }
 }
 
 impl Network {
     /// Reads the kernel's tables for a unit with these targets; the error says why they cannot be scanned raw.
     pub(super) fn read(targets: &TargetSet) -> Result<Self, &'static str> {
-        if targets.name_count() > 0 || targets.ranges().any(|range| range.first.is_ipv6()) {
-            return Err("host names and IPv6 addresses");
+        if targets.name_count() > 0 {
+            return Err("host names");
         }
-        let interfaces = interfaces().ok_or("interfaces that cannot be listed")?;
-        let own = |address: &u32| targets.contains(Ipv4Addr::from_bits(*address).into());
-        let loopback = ["127.0.0.0/8".parse().expect("a network")];
-        if !targets.intersect_nets(&loopback).is_empty()
-            || interfaces.values().flat_map(|interface| &interface.addresses).any(own)
-        {
-            return Err("addresses of this machine");
-        }
-        let text = fs::read_to_string("/proc/thread-self/net/route").map_err(|_gone| "routes that cannot be read")?;
-        let mut network = Self { table: Table(Vec::new()), links: Vec::new(), neighbours: HashMap::new() };
-        for line in text.lines().skip(1) {
-            if let Some((name, route)) = parse_route(line) {
-                network.add(name, route, &interfaces, targets)?;
+        let links = netlink::links().map_err(|_refused| "interfaces that cannot be listed")?;
+        let routes = netlink::routes().map_err(|_refused| "routes that cannot be read")?;
+        let mut network = Self::build(targets, routes, &links)?;
+        for entry in netlink::neighbours().unwrap_or_default() {
+            if network.table.interfaces.contains(&entry.interface) {
+                network.table.neighbours.insert((entry.interface, entry.address), entry.mac);
             }
         }
-        network.table.0.sort_by_key(|route| std::cmp::Reverse(route.mask));
-        let arp = fs::read_to_string("/proc/thread-self/net/arp").unwrap_or_default();
-        network.neighbours = arp.lines().skip(1).filter_map(parse_neighbour).collect();
         Ok(network)
     }
 
-    /// Adds a route if any target lies in its network.
-    fn add(
-        &mut self,
-        name: &str,
-        (mut route, gateway, flags): (Route, u32, u32),
-        interfaces: &HashMap<String, Interface>,
-        targets: &TargetSet,
-    ) -> Result<(), &'static str> {
-        let end = route.network | !route.mask;
-        let Some(sample) = first_target(targets, route.network, end) else { return Ok(()) };
-        if flags & UP == 0 {
-            return Ok(());
+    fn build(targets: &TargetSet, mut routes: Vec<RouteEntry>, links: &[LinkEntry]) -> Result<Self, &'static str> {
+        let rank = |table: u32| TABLES.iter().position(|known| *known == table);
+        routes.retain(|route| rank(route.table).is_some() && first_target(targets, route.to).is_some());
+        if routes.len() > ROUTES_MAX {
+            return Err("addresses behind more than a thousand routes");
         }
-        if flags & REJECT == 0 {
-            let interface = interfaces.get(name).filter(|interface| interface.is_usable);
-            let interface = interface.ok_or("addresses behind an interface that is not Ethernet or a tunnel")?;
-            let link = self.link(name, interface, sample)?;
-            let gateway = (flags & GATEWAY != 0).then_some(gateway);
-            route.way = Some(Way { link, gateway, needs_mac: interface.has_addresses });
+        routes.sort_by_key(|route| (rank(route.table), Reverse(route.to.prefix_len()), route.metric));
+        let table = Table { routes: Vec::new(), neighbours: HashMap::new(), interfaces: Vec::new() };
+        let mut network = Self { table, links: Vec::new() };
+        let mut left = targets.clone();
+        for route in routes {
+            // What more particular routes leave to this one.
+            let Some(sample) = first_target(&left, route.to) else { continue };
+            left = left.subtract_nets(&[route.to]);
+            let way = network.way(&route, sample, links)?;
+            network.table.routes.push(Route { to: route.to, way });
         }
-        self.table.0.push(route);
-        Ok(())
+        network.table.interfaces = network.links.iter().map(|link| link.interface).collect();
+        Ok(network)
     }
 
-    /// The number of a link, with the source address that the kernel uses towards `sample`.
-    fn link(&mut self, name: &str, interface: &Interface, sample: u32) -> Result<u16, &'static str> {
-        let from = source_of(sample).filter(|from| interface.addresses.contains(from));
-        // Another route or a rule decides for this one: the next hop here may be wrong as well.
-        let from = from.or_else(|| interface.addresses.first().copied()).ok_or("addresses without a source address")?;
-        let same = |link: &Link| link.name == name && link.from == from;
+    /// The way that a route leads, `None` for one that refuses, or that leads to a group.
+    fn way(
+        &mut self,
+        route: &RouteEntry,
+        sample: IpAddr,
+        links: &[LinkEntry],
+    ) -> Result<Option<Way>, &'static str> {
+        if !matches!(route.kind, UNICAST | LOCAL) || sample.is_multicast() {
+            return Ok(None);
+        }
+        let is_local = route.kind == LOCAL;
+        let entry = links.iter().find(|link| link.interface == route.interface && link.flags & UP != 0);
+        let entry = entry.ok_or("addresses behind an interface that is down")?;
+        let is_ethernet = entry.kind == libc::ARPHRD_ETHER;
+        if !is_local && !is_ethernet && !BARE.contains(&entry.kind) {
+            return Err("addresses behind an interface that is not Ethernet or a tunnel");
+        }
+        let from = source_of(sample, route.interface).or(route.source).ok_or("addresses without a source address")?;
+        let link = self.link(entry, from, route.mtu, is_local)?;
+        let needs_mac = !is_local && is_ethernet && entry.flags & NO_ARP == 0;
+        Ok(Some(Way { link, gateway: route.gateway.filter(|_| !is_local), needs_mac }))
+    }
+
+    /// The number of a link with this source address.
+    fn link(
+        &mut self,
+        entry: &LinkEntry,
+        from: IpAddr,
+        mtu: Option<u32>,
+        is_local: bool,
+    ) -> Result<u16, &'static str> {
+        let same = |link: &Link| link.interface == entry.interface && link.from == from && link.is_local == is_local;
         let at = self.links.iter().position(same).unwrap_or(self.links.len());
         if at == self.links.len() {
-            let mac = interface.mac.unwrap_or_default();
-            let template = Template::new(from);
-            self.links.push(Link { name: name.to_owned(), interface: interface.index, mac, from, template });
+            let mtu = mtu.or(Some(entry.mtu)).filter(|mtu| *mtu > 0).unwrap_or(MTU_DEFAULT);
+            self.links.push(Link {
+                name: entry.name.clone(),
+                interface: entry.interface,
+                mac: entry.mac.unwrap_or_default(),
+                from,
+                template: Template::new(from, mtu),
+                is_local,
+            });
         }
         u16::try_from(at).map_err(|_many| "more links than this engine tells apart")
     }
 }
 
-/// The first target between two addresses.
-fn first_target(targets: &TargetSet, first: u32, last: u32) -> Option<u32> {
-    targets.ranges().find_map(|range| match (range.first, range.last) {
-        (std::net::IpAddr::V4(from), std::net::IpAddr::V4(to)) => {
-            let (from, to) = (from.to_bits().max(first), to.to_bits().min(last));
-            (from <= to).then_some(from)
-        }
-        _ => None,
+/// The first target in a network.
+fn first_target(targets: &TargetSet, net: IpNet) -> Option<IpAddr> {
+    let (first, last) = (net.network(), net.broadcast());
+    targets.ranges().find_map(|range| {
+        let is_same = range.first.is_ipv4() == first.is_ipv4();
+        let from = range.first.max(first);
+        (is_same && from <= range.last.min(last)).then_some(from)
     })
 }
 
 /// The source address that the kernel would use; connecting a datagram socket sends nothing.
-fn source_of(address: u32) -> Option<u32> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    socket.connect((Ipv4Addr::from_bits(address), 9)).ok()?;
-    match socket.local_addr().ok()?.ip() {
-        std::net::IpAddr::V4(from) => Some(from.to_bits()),
-        std::net::IpAddr::V6(_) => None,
+fn source_of(address: IpAddr, interface: u32) -> Option<IpAddr> {
+    let to = scoped(address, 9, interface);
+    let any = if address.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect(to).ok()?;
+    socket.local_addr().ok().map(|local| local.ip()).filter(|from| !from.is_unspecified())
+}
+
+/// A socket address; one that is only unique on its link with the link's interface.
+pub(super) fn scoped(address: IpAddr, port: u16, interface: u32) -> SocketAddr {
+    match address {
+        IpAddr::V6(address) if is_link_local(address) => SocketAddrV6::new(address, port, 0, interface).into(),
+        address => SocketAddr::new(address, port),
     }
 }
 
-fn interfaces() -> Option<HashMap<String, Interface>> {
-    let mut all: HashMap<String, Interface> = HashMap::new();
-    for entry in getifaddrs().ok()? {
-        let interface = all.entry(entry.interface_name).or_default();
-        let flags = entry.flags;
-        interface.is_usable |= flags.contains(InterfaceFlags::IFF_UP) && !flags.contains(InterfaceFlags::IFF_LOOPBACK);
-        interface.has_addresses = !flags.intersects(InterfaceFlags::IFF_NOARP | InterfaceFlags::IFF_POINTOPOINT);
-        let Some(address) = entry.address else { continue };
-        if let Some(address) = address.as_sockaddr_in() {
-            interface.addresses.push(address.ip().to_bits());
-        }
-        if let Some(link) = address.as_link_addr() {
-            interface.index = u32::try_from(link.ifindex()).unwrap_or(0);
-            interface.mac = link.addr();
-        }
-    }
-    Some(all)
-}
-
-/// A line of `/proc/net/route`: the interface, the route, its gateway and flags.
-fn parse_route(line: &str) -> Option<(&str, (Route, u32, u32))> {
-    let fields: Vec<&str> = line.split_whitespace().collect();
-    let [name, network, gateway, flags, _, _, _, mask, ..] = fields.as_slice() else { return None };
-    // Addresses are printed as the number that their bytes are in memory.
-    let address = |text: &str| u32::from_str_radix(text, 16).ok().map(u32::from_be);
-    let route = Route { network: address(network)?, mask: address(mask)?, way: None };
-    Some((name, (route, address(gateway)?, u32::from_str_radix(flags, 16).ok()?)))
-}
-
-/// A line of `/proc/net/arp`.
-fn parse_neighbour(line: &str) -> Option<(u32, Mac)> {
-    let fields: Vec<&str> = line.split_whitespace().collect();
-    let [address, _, flags, mac, ..] = fields.as_slice() else { return None };
-    let flags = u32::from_str_radix(flags.trim_start_matches("0x"), 16).ok()?;
-    let mut bytes = Mac::default();
-    let parts = mac.split(':').map(|part| u8::from_str_radix(part, 16).ok());
-    bytes.iter_mut().zip(parts).try_for_each(|(byte, part)| part.map(|part| *byte = part))?;
-    let address: Ipv4Addr = address.parse().ok()?;
-    (flags & COMPLETE != 0 && bytes != Mac::default()).then_some((address.to_bits(), bytes))
+fn is_link_local(address: Ipv6Addr) -> bool {
+    address.segments().first().is_some_and(|first| first & 0xffc0 == 0xfe80)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    #[cfg(target_endian = "little")]
-    fn lines_of_the_kernel_are_read() {
-        let line = "eth0\t00004D0A\t02004C0A\t0003\t0\t0\t0\t0000FFFF\t0\t0\t0";
-        let (name, (route, gateway, flags)) = parse_route(line).unwrap();
-        assert_eq!((name, gateway, flags), ("eth0", 0x0a4c_0002, 3));
-        assert_eq!((route.network, route.mask), (0x0a4d_0000, 0xffff_0000));
-        assert!(parse_route("eth0 00").is_none());
-        let line = "10.76.0.2        0x1         0x2         6a:00:00:00:00:0b     *        eth0";
-        assert_eq!(parse_neighbour(line), Some((0x0a4c_0002, [0x6a, 0, 0, 0, 0, 0x0b])));
-        let unknown = "10.76.0.9        0x1         0x0         00:00:00:00:00:00     *        eth0";
-        assert_eq!(parse_neighbour(unknown), None);
+    fn entry(to: &str, table: u32, kind: u8, interface: u32) -> RouteEntry {
+        let (to, source) = (to.parse().unwrap(), Some("127.0.0.1".parse().unwrap()));
+        RouteEntry { to, table, kind, gateway: None, interface, metric: 0, source, mtu: None }
+    }
+
+    fn link(interface: u32, kind: u16, flags: u32) -> LinkEntry {
+        LinkEntry { interface, kind, flags, name: format!("if{interface}"), mac: None, mtu: 1500 }
     }
 
     #[test]
-    fn the_most_particular_route_leads() {
-        let way = |link| Some(Way { link, gateway: None, needs_mac: true });
-        let route = |network, mask, way| Route { network, mask, way };
-        let table = Table(vec![
-            route(0x0a01_0200, 0xffff_ff00, None),
-            route(0x0a01_0000, 0xffff_0000, way(1)),
-            route(0, 0, way(0)),
-        ]);
-        assert_eq!(table.way(0x0a01_0301), way(1));
-        assert_eq!(table.way(0x0a01_0201), None, "refused");
-        assert_eq!(table.way(0x0b00_0001), way(0));
+    fn the_most_particular_route_of_the_first_table_leads() {
+        let links = [link(1, libc::ARPHRD_LOOPBACK, UP), link(2, libc::ARPHRD_NONE, UP)];
+        let routes = vec![
+            entry("127.0.0.0/16", 254, UNICAST, 2),
+            entry("127.0.2.0/24", 254, 7, 0),
+            entry("127.0.3.4/32", 255, LOCAL, 1),
+            entry("127.0.3.255/32", 255, 3, 1),
+            entry("127.0.3.4/32", 254, UNICAST, 2),
+            entry("127.9.0.0/16", 9, UNICAST, 2),
+        ];
+        let network = Network::build(&"127.0.0.0/16".parse().unwrap(), routes, &links).unwrap();
+        let way = |address: &str| network.table.way(address.parse().unwrap());
+        let name = |address| way(address).map(|way| network.links[usize::from(way.link)].name.clone());
+        assert_eq!(name("127.0.1.1").as_deref(), Some("if2"));
+        assert_eq!(name("127.0.3.4").as_deref(), Some("if1"), "this machine itself");
+        assert_eq!((way("127.0.2.1"), way("127.0.3.255")), (None, None), "refused, and a broadcast");
+        assert_eq!((way("127.9.0.1"), way("::1")), (None, None));
     }
 
     #[test]
-    fn this_machine_and_other_families_are_not_scanned_raw() {
-        for targets in ["127.0.0.1", "::1", "a.example"] {
-            assert!(Network::read(&targets.parse().unwrap()).is_err(), "{targets}");
-        }
+    fn what_cannot_be_sent_raw_says_why() {
+        let targets = "127.0.0.1".parse().unwrap();
+        let built = |links: &[LinkEntry]| Network::build(&targets, vec![entry("127.0.0.0/8", 254, 1, 1)], links).err();
+        assert!(built(&[link(1, libc::ARPHRD_INFINIBAND, UP)]).is_some());
+        assert!(built(&[link(1, libc::ARPHRD_NONE, 0)]).is_some());
+        assert_eq!(built(&[link(1, libc::ARPHRD_NONE, UP)]), None);
+        assert!(Network::read(&"a.example".parse().unwrap()).is_err());
+    }
+
+    #[test]
+    fn this_machine_is_reached_by_its_own_loopback() {
+        let network = Network::read(&"127.0.0.1,::1".parse().unwrap()).unwrap();
+        let way = network.table.way("127.0.0.1".parse().unwrap()).expect("loopback has a route");
+        assert!(network.links[usize::from(way.link)].is_local && !way.needs_mac);
     }
 }

@@ -11,14 +11,16 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
 use super::greet::{Heard, Request};
-use super::transmit::{ArpSocket, BATCH, Transmitter};
+use super::neighbour::Resolver;
+use super::routes::scoped;
+use super::transmit::{BATCH, Transmitter};
 use super::unit::{Unit, Waiting};
 use super::{Bell, PORTS_PER_SLOT, Routed, SLOTS, Shared, stamp_at};
 use crate::arena::{Arena, Key as UnitKey};
 use crate::engine::ScanError;
 use crate::io::clock;
-use crate::packet::cookie::Key;
-use crate::packet::syn::Syn;
+use crate::packet::probe::Keys;
+use crate::packet::template::Particulars;
 use crate::sweep::{Send, Turn};
 
 /// While there are units, the loop turns at least this often: it notices a cancelled one well within 100 ms.
@@ -44,8 +46,8 @@ pub(super) struct Sender {
     shared: Arc<Shared>,
     ends: Ends,
     transmitter: Transmitter,
-    arp: ArpSocket,
-    key: Key,
+    resolver: Resolver,
+    keys: Keys,
     port_first: u16,
     waiting: VecDeque<Waiting>,
     units: Arena<Unit>,
@@ -59,15 +61,15 @@ impl Sender {
     pub(super) fn new(
         shared: Arc<Shared>,
         ends: Ends,
-        (transmitter, arp): (Transmitter, ArpSocket),
-        (key, port_first): (Key, u16),
+        (transmitter, resolver): (Transmitter, Resolver),
+        (keys, port_first): (Keys, u16),
     ) -> Self {
         Self {
             shared,
             ends,
             transmitter,
-            arp,
-            key,
+            resolver,
+            keys,
             port_first,
             waiting: VecDeque::new(),
             units: Arena::default(),
@@ -104,16 +106,16 @@ impl Sender {
                 }
             }
         }
-        while let Some((address, mac)) = self.arp.next() {
+        while let Some((interface, address, mac)) = self.resolver.next() {
             for key in self.slots.iter().flatten() {
-                if let Some(unit) = self.units.get_mut(*key) {
-                    unit.sweep.on_arp(address, mac);
-                }
+                let Some(unit) = self.units.get_mut(*key) else { continue };
+                let links = (0..).zip(&unit.links).filter(|(_, link)| link.interface == interface);
+                links.for_each(|(link, _)| unit.sweep.on_neighbour(link, address, mac));
             }
         }
         while let Ok(Heard { request, banner }) = self.ends.heard.try_recv() {
             if let Some(unit) = self.units.get_mut(request.unit) {
-                unit.sweep.on_banner(request.index, request.address, request.port, banner);
+                unit.sweep.on_banner(request.index, request.to, banner);
             }
         }
         self.waiting.extend(self.ends.units.try_iter());
@@ -190,28 +192,27 @@ impl Sender {
     fn carry_out(&mut self, key: UnitKey, now: Duration) {
         let Some(unit) = self.units.get(key) else { return };
         let first_port = self.port_first + u16::from(unit.slot) * PORTS_PER_SLOT;
+        let stamp = stamp_at(now);
         for send in self.sends.drain(..) {
             match send {
-                Send::Syn { address, port, attempt, link, mac } => {
+                Send::Probe { address, probe, attempt, link, mac } => {
                     let Some(link) = unit.links.get(usize::from(link)) else { continue };
-                    let from_port = first_port + u16::from(attempt);
-                    let sequence = self.key.sequence(address, port, from_port, stamp_at(now));
-                    let syn = Syn { to: address, port, from_port, sequence };
-                    if self.transmitter.room() == 0 {
-                        self.transmitter.flush();
-                    }
-                    self.transmitter.push(link.interface, mac, |bytes| link.template.write(&syn, bytes));
+                    let lane = first_port + u16::from(attempt);
+                    let cookie = self.keys.cookie(probe, address, lane, stamp);
+                    let particulars = Particulars { probe, to: address, lane, cookie };
+                    self.transmitter.push(link, (address, mac), |bytes| link.template.write(&particulars, bytes));
                 }
-                Send::Arp { address, link } => {
+                Send::Resolve { address, link } => {
                     let Some(link) = unit.links.get(usize::from(link)) else { continue };
-                    if let Err(error) = self.arp.ask(link.interface, link.mac, link.from, address) {
+                    if let Err(error) = self.resolver.ask(link, address) {
                         // It counts as lost; the next try may find the interface up again.
-                        tracing::debug!(%error, interface = link.name, "an ARP request was not sent");
+                        tracing::debug!(%error, interface = link.name, "a request for a neighbour was not sent");
                     }
                 }
-                Send::Greet { index, address, port, wait } => {
-                    let cancel = unit.cancel.clone();
-                    self.unasked.push_back(Request { unit: key, index, address, port, wait, cancel });
+                Send::Greet { index, address, port, link, wait } => {
+                    let interface = unit.links.get(usize::from(link)).map_or(0, |link| link.interface);
+                    let (to, cancel) = (scoped(address, port, interface), unit.cancel.clone());
+                    self.unasked.push_back(Request { unit: key, index, to, wait, cancel });
                 }
             }
         }
@@ -232,7 +233,7 @@ impl Sender {
                 Err(TrySendError::Disconnected(request)) => {
                     // The thread has died: the port stays found, its words stay unknown.
                     if let Some(unit) = self.units.get_mut(request.unit) {
-                        unit.sweep.on_banner(request.index, request.address, request.port, None);
+                        unit.sweep.on_banner(request.index, request.to, None);
                     }
                 }
             }
@@ -249,9 +250,10 @@ impl Sender {
             return;
         }
         let polled = |fd| PollFd::new(fd, PollFlags::POLLIN);
-        let mut both = [polled(self.shared.bell.event.as_fd()), polled(self.arp.as_fd())];
+        let [arp, nd] = self.resolver.fds();
+        let mut all = [polled(self.shared.bell.event.as_fd()), polled(arp), polled(nd)];
         // An idle engine does not care for other people's ARP.
-        let watched = if self.units.is_empty() { both.get_mut(..1) } else { both.get_mut(..) };
+        let watched = if self.units.is_empty() { all.get_mut(..1) } else { all.get_mut(..) };
         // An interrupted sleep is as good as one that has ended.
         let _ = ppoll(watched.unwrap_or_default(), wait.map(TimeSpec::from_duration), None);
         self.shared.bell.silence();

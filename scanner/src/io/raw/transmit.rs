@@ -1,58 +1,108 @@
-//! The sending sockets: SYNs in batches, ARP requests one by one.
+//! The sending sockets: probes in batches.
 //!
-//! Both hand the kernel packets without a link header (`SOCK_DGRAM`): it puts the interface's own in front, so one
-//! path serves Ethernet and links that have no addresses.
-#![expect(unsafe_code, reason = "sendmmsg and packet addresses have no safe form; each block says why it is sound")]
+//! Packets for others go to a packet socket without a link header (`SOCK_DGRAM`): the kernel puts the interface's own in
+//! front, so one path serves Ethernet and links that have no addresses. Packets for this machine itself go to raw IP
+//! sockets: what comes in from outside with an address of loopback is not believed by the kernel, whoever injects it.
+#![expect(unsafe_code, reason = "sendmmsg has no safe form; each block says why it is sound")]
 
-use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::io;
+use std::net::{IpAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::AsRawFd;
 use std::ptr;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use crate::packet::arp::{self, Mac};
-use crate::packet::syn::SYN_BYTES;
+use super::routes::Link;
+use crate::packet::arp::Mac;
+use crate::packet::template::PACKET_BYTES;
 
 /// Packets given to the kernel at once: more gain nothing, and answers wait while they are sent.
 pub(super) const BATCH: usize = 64;
 /// How often a full queue of the interface is tried again before the rest of a batch is given up: what is not sent is
 /// lost like any packet, and found missing by the canaries.
 const FULL_TRIES: u32 = 2000;
+/// Room for packets on their way to the interface.
+const SEND_BUFFER_BYTES: usize = 4 << 20;
 
-/// A batch of SYNs.
+/// A batch of probes.
 #[derive(Debug)]
 pub(super) struct Transmitter {
-    socket: Socket,
-    packets: Box<[[u8; SYN_BYTES]; BATCH]>,
-    addresses: Box<[libc::sockaddr_ll; BATCH]>,
+    outward: Socket,
+    /// To this machine itself, over IPv4 and IPv6; a kernel without IPv6 has no socket for it.
+    own_v4: Socket,
+    own_v6: Option<Socket>,
+    packets: Box<[[u8; PACKET_BYTES]; BATCH]>,
+    lengths: [usize; BATCH],
+    addresses: Box<[Destination; BATCH]>,
     count: usize,
+    /// Which socket the batch is for.
+    lane: Lane,
     /// Packets that the kernel refused.
     pub(super) refused: u64,
 }
 
+/// The sockets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lane {
+    Outward,
+    OwnV4,
+    OwnV6,
+}
+
+/// Where a packet goes.
+#[derive(Debug, Clone)]
+enum Destination {
+    Link(libc::sockaddr_ll),
+    Own(SockAddr),
+}
+
 impl Transmitter {
     pub(super) fn open() -> io::Result<Self> {
-        // Protocol 0: it receives nothing.
-        let socket = Socket::new(Domain::PACKET, Type::DGRAM.nonblocking(), Some(Protocol::from(0)))?;
-        socket.set_send_buffer_size(4 << 20)?;
-        let addresses = Box::new([link_address(0, 0, [0; 6]); BATCH]);
-        Ok(Self { socket, packets: Box::new([[0; SYN_BYTES]; BATCH]), addresses, count: 0, refused: 0 })
-    }
-
-    /// How many more packets fit in the batch.
-    pub(super) fn room(&self) -> usize {
-        BATCH - self.count
-    }
-
-    /// Adds a packet that leaves by an interface to a hardware address; a full batch takes none.
-    pub(super) fn push(&mut self, interface: u32, mac: Mac, write: impl FnOnce(&mut [u8; SYN_BYTES])) {
-        let (Some(packet), Some(address)) = (self.packets.get_mut(self.count), self.addresses.get_mut(self.count))
-        else {
-            return;
+        let raw = |domain| {
+            let socket = Socket::new(domain, Type::RAW.nonblocking(), Some(Protocol::from(libc::IPPROTO_RAW)))?;
+            // It receives nothing: of this protocol number there are no packets.
+            socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+            Ok::<Socket, io::Error>(socket)
         };
-        write(packet);
-        *address = link_address(ether_type(libc::ETH_P_IP), interface, mac);
-        self.count += 1;
+        // Protocol 0: it receives nothing.
+        let outward = Socket::new(Domain::PACKET, Type::DGRAM.nonblocking(), Some(Protocol::from(0)))?;
+        outward.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+        Ok(Self {
+            outward,
+            own_v4: raw(Domain::IPV4)?,
+            own_v6: raw(Domain::IPV6).ok(),
+            packets: Box::new([[0; PACKET_BYTES]; BATCH]),
+            lengths: [0; BATCH],
+            addresses: Box::new(std::array::from_fn(|_| Destination::Link(link_address(0, 0, [0; 6])))),
+            count: 0,
+            lane: Lane::Outward,
+            refused: 0,
+        })
+    }
+
+    /// Adds a packet to `to` that leaves by a link to a hardware address; `write` returns its length. What does not fit
+    /// into the batch begins another.
+    pub(super) fn push(
+        &mut self,
+        link: &Link,
+        (to, mac): (IpAddr, Mac),
+        write: impl FnOnce(&mut [u8; PACKET_BYTES]) -> usize,
+    ) {
+        let (lane, address) = destination(link, to, mac);
+        if self.count == BATCH || (lane != self.lane && self.count > 0) {
+            self.flush();
+        }
+        self.lane = lane;
+        let slots = (
+            self.packets.get_mut(self.count),
+            self.lengths.get_mut(self.count),
+            self.addresses.get_mut(self.count),
+        );
+        let (Some(packet), Some(length), Some(slot)) = slots else { return };
+        *length = write(packet);
+        *slot = address;
+        // What is no packet is not sent.
+        self.count += usize::from(*length > 0);
     }
 
     /// Sends the batch.
@@ -80,72 +130,59 @@ impl Transmitter {
 
     /// Hands the kernel the packets from `first` on; returns how many it took.
     fn send_from(&mut self, first: usize) -> io::Result<usize> {
-        let mut parts = [libc::iovec { iov_base: ptr::null_mut(), iov_len: SYN_BYTES }; BATCH];
+        let socket = match self.lane {
+            Lane::Outward => &self.outward,
+            Lane::OwnV4 => &self.own_v4,
+            Lane::OwnV6 => self.own_v6.as_ref().ok_or(io::ErrorKind::Unsupported)?,
+        };
+        let mut parts = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; BATCH];
         // SAFETY: an all-zero message header is a valid one, without name, buffers or control data.
         let mut messages: [libc::mmsghdr; BATCH] = unsafe { std::mem::zeroed() };
-        let pending = self.packets.iter_mut().zip(self.addresses.iter_mut()).take(self.count).skip(first);
+        let packets = self.packets.iter_mut().zip(self.lengths).zip(self.addresses.iter_mut());
+        let pending = packets.take(self.count).skip(first);
         let mut count: libc::c_uint = 0;
-        for ((packet, address), (part, message)) in pending.zip(parts.iter_mut().zip(messages.iter_mut())) {
+        for (((packet, length), address), (part, message)) in pending.zip(parts.iter_mut().zip(messages.iter_mut())) {
             part.iov_base = packet.as_mut_ptr().cast();
+            part.iov_len = length;
             message.msg_hdr.msg_iov = part;
             message.msg_hdr.msg_iovlen = 1;
-            message.msg_hdr.msg_name = ptr::from_mut(address).cast();
-            message.msg_hdr.msg_namelen = ADDRESS_BYTES;
+            let (name, name_length) = match address {
+                Destination::Link(address) => (ptr::from_mut(address).cast(), LINK_ADDRESS_BYTES),
+                Destination::Own(address) => (address.as_ptr().cast_mut().cast(), address.len()),
+            };
+            // The kernel only reads it.
+            message.msg_hdr.msg_name = name;
+            message.msg_hdr.msg_namelen = name_length;
             count += 1;
         }
         // SAFETY: the first `count` messages point to packets, addresses and parts that live through the call, with
         // their true lengths.
-        let sent = unsafe { libc::sendmmsg(self.socket.as_raw_fd(), messages.as_mut_ptr(), count, 0) };
+        let sent = unsafe { libc::sendmmsg(socket.as_raw_fd(), messages.as_mut_ptr(), count, 0) };
         usize::try_from(sent).map_err(|_negative| io::Error::last_os_error())
     }
 }
 
-/// A socket for ARP: requests out, every ARP packet in.
-#[derive(Debug)]
-pub(super) struct ArpSocket {
-    socket: Socket,
-}
-
-impl ArpSocket {
-    pub(super) fn open() -> io::Result<Self> {
-        let protocol = i32::from(ether_type(libc::ETH_P_ARP));
-        let socket = Socket::new(Domain::PACKET, Type::DGRAM.nonblocking(), Some(Protocol::from(protocol)))?;
-        Ok(Self { socket })
-    }
-
-    /// Asks everyone on a link for the hardware address of `wanted`.
-    pub(super) fn ask(&self, interface: u32, own: Mac, from: u32, wanted: u32) -> io::Result<()> {
-        let address = link_address(ether_type(libc::ETH_P_ARP), interface, [0xff; 6]);
-        let bytes = arp::request(own, from, wanted);
-        let (fd, name) = (self.socket.as_raw_fd(), ptr::from_ref(&address).cast());
-        // SAFETY: the pointers and lengths are those of a packet and an address that live through the call.
-        let sent = unsafe { libc::sendto(fd, bytes.as_ptr().cast(), bytes.len(), 0, name, ADDRESS_BYTES) };
-        if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-    }
-
-    /// A reply that has come, if any: who, and their hardware address.
-    pub(super) fn next(&self) -> Option<(u32, Mac)> {
-        let mut bytes = [0; 64];
-        // Other people's ARP is read past.
-        while let Ok(length) = (&self.socket).read(&mut bytes) {
-            if let Some(reply) = bytes.get(..length).and_then(arp::reply) {
-                return Some(reply);
-            }
+fn destination(link: &Link, to: IpAddr, mac: Mac) -> (Lane, Destination) {
+    match to {
+        IpAddr::V4(to) if link.is_local => (Lane::OwnV4, Destination::Own(SocketAddrV4::new(to, 0).into())),
+        IpAddr::V6(to) if link.is_local => {
+            (Lane::OwnV6, Destination::Own(SocketAddrV6::new(to, 0, 0, link.interface).into()))
         }
-        None
-    }
-
-    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        IpAddr::V4(_) => {
+            (Lane::Outward, Destination::Link(link_address(ether_type(libc::ETH_P_IP), link.interface, mac)))
+        }
+        IpAddr::V6(_) => {
+            (Lane::Outward, Destination::Link(link_address(ether_type(libc::ETH_P_IPV6), link.interface, mac)))
+        }
     }
 }
 
 /// Length of a packet socket's address.
 #[expect(clippy::cast_possible_truncation, reason = "twenty bytes")]
-const ADDRESS_BYTES: libc::socklen_t = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+pub(super) const LINK_ADDRESS_BYTES: libc::socklen_t = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
 
 /// An EtherType in network order.
-fn ether_type(number: libc::c_int) -> u16 {
+pub(super) fn ether_type(number: libc::c_int) -> u16 {
     u16::try_from(number).expect("an EtherType is two bytes").to_be()
 }
 

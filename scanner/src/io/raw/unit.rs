@@ -39,8 +39,7 @@ impl Waiting {
     /// Begins the unit, which gives its memory to it.
     pub(super) fn begin(self, now: Duration, slot: u8) -> Unit {
         let Self { plan, task, network, delivery } = self;
-        let routes = (Box::new(network.table) as Box<dyn crate::sweep::Routes>, network.neighbours);
-        let sweep = Sweep::new((plan, task.range), (task.scope, task.pace), routes, now);
+        let sweep = Sweep::new((plan, task.range), (task.scope, task.pace), Box::new(network.table), now);
         Unit { sweep, links: network.links, delivery, cancel: task.cancel, slot }
     }
 
@@ -67,12 +66,13 @@ impl Unit {
         let Self { sweep, delivery, .. } = self;
         let batch = delivery.wants(now, sweep.findings_waiting()).then(|| sweep.take_findings());
         delivery.hand_over(now, batch);
-        delivery.tell(now, || delivery::figures(sweep.counts(), sweep.loss_rate()));
+        delivery.tell(now, || delivery::figures(sweep.counts(), (sweep.loss_rate(), sweep.recall())));
         delivery.is_over(sweep.findings_waiting())
     }
 
     /// Everything is settled.
     pub(super) fn done(&mut self, now: Duration) {
-        self.delivery.done(now, self.sweep.counts(), self.sweep.loss_rate());
+        let Self { sweep, delivery, .. } = self;
+        delivery.done(now, sweep.counts(), (sweep.loss_rate(), sweep.recall()));
     }
 }

@@ -1,0 +1,278 @@
+//! What the kernel's tables hold, asked over netlink: links, routes and neighbours.
+//!
+//! Three kinds of message with a dozen attributes between them, so they are read here and no crate is needed. The
+//! messages are the kernel's own; lengths are checked all the same.
+
+use std::io::{self, Read, Write};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::packet::arp::Mac;
+
+/// Messages (linux/rtnetlink.h): what is asked for, and what comes.
+const GET_LINK: u16 = 18;
+const GET_ROUTE: u16 = 26;
+const GET_NEIGHBOUR: u16 = 30;
+/// An answer has the number of its request, less two.
+const NEW_FROM_GET: u16 = 2;
+const ERROR: u16 = 2;
+const DONE: u16 = 3;
+/// Flags of a request (linux/netlink.h): it is one, for all entries.
+const REQUEST_DUMP: u16 = 0x301;
+const HEADER_BYTES: usize = 16;
+/// The kernel fills at most 32 KiB of a reader's buffer.
+const BUFFER_BYTES: usize = 64 * 1024;
+/// The kernel answers from memory.
+const ANSWER_WAIT: Duration = Duration::from_secs(2);
+/// Flags of a route: dead next hop; a cached copy of another.
+const ROUTE_DEAD: u32 = 1;
+const ROUTE_CLONED: u32 = 0x200;
+/// States of a neighbour (linux/neighbour.h) in which its hardware address is known: reachable, stale, being asked
+/// again, permanent.
+const NEIGHBOUR_KNOWN: u16 = 0x02 | 0x04 | 0x08 | 0x10 | 0x80;
+
+/// An interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LinkEntry {
+    pub(super) interface: u32,
+    /// ARPHRD_ of linux/if_arp.h.
+    pub(super) kind: u16,
+    /// IFF_ of linux/if.h.
+    pub(super) flags: u32,
+    pub(super) name: String,
+    pub(super) mac: Option<Mac>,
+    pub(super) mtu: u32,
+}
+
+/// A route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RouteEntry {
+    pub(super) to: IpNet,
+    pub(super) table: u32,
+    /// RTN_ of linux/rtnetlink.h.
+    pub(super) kind: u8,
+    pub(super) gateway: Option<IpAddr>,
+    pub(super) interface: u32,
+    pub(super) metric: u32,
+    pub(super) source: Option<IpAddr>,
+    pub(super) mtu: Option<u32>,
+}
+
+/// A neighbour whose hardware address is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct NeighbourEntry {
+    pub(super) interface: u32,
+    pub(super) address: IpAddr,
+    pub(super) mac: Mac,
+}
+
+/// All interfaces.
+pub(super) fn links() -> io::Result<Vec<LinkEntry>> {
+    dump(GET_LINK, parse_link)
+}
+
+/// All routes of both families, but for copies and dead ones.
+pub(super) fn routes() -> io::Result<Vec<RouteEntry>> {
+    dump(GET_ROUTE, parse_route)
+}
+
+/// All neighbours whose hardware address is known.
+pub(super) fn neighbours() -> io::Result<Vec<NeighbourEntry>> {
+    dump(GET_NEIGHBOUR, parse_neighbour)
+}
+
+/// Asks for all entries of one kind, and reads those that `parse` understands.
+fn dump<T>(kind: u16, parse: fn(&[u8]) -> Option<T>) -> io::Result<Vec<T>> {
+    let socket = Socket::new(Domain::from(libc::AF_NETLINK), Type::RAW, Some(Protocol::from(libc::NETLINK_ROUTE)))?;
+    socket.set_read_timeout(Some(ANSWER_WAIT))?;
+    // A body of zeros asks for every family.
+    let mut request = Vec::with_capacity(32);
+    request.extend(32_u32.to_ne_bytes());
+    request.extend(kind.to_ne_bytes());
+    request.extend(REQUEST_DUMP.to_ne_bytes());
+    request.resize(32, 0);
+    (&socket).write_all(&request)?;
+    let (mut buffer, mut entries) = (vec![0; BUFFER_BYTES], Vec::new());
+    loop {
+        let length = (&socket).read(&mut buffer)?;
+        let mut rest = buffer.get(..length).unwrap_or_default();
+        while let Some((found, body, next)) = message(rest) {
+            match found {
+                DONE => return Ok(entries),
+                ERROR => return Err(io::Error::other("the kernel refused to list its tables")),
+                _ if found + NEW_FROM_GET == kind => entries.extend(parse(body)),
+                _ => {}
+            }
+            rest = next;
+        }
+    }
+}
+
+/// The first message of some, its kind and body, and the messages after it.
+fn message(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
+    let length = usize::try_from(u32_at(bytes, 0)?).ok()?;
+    let body = bytes.get(HEADER_BYTES..length)?;
+    Some((u16_at(bytes, 4)?, body, bytes.get(length.next_multiple_of(4)..).unwrap_or_default()))
+}
+
+/// The attributes of a message after its fixed part.
+fn attributes(bytes: &[u8], fixed: usize) -> impl Iterator<Item = (u16, &[u8])> {
+    let mut rest = bytes.get(fixed..).unwrap_or_default();
+    std::iter::from_fn(move || {
+        let length = usize::from(u16_at(rest, 0)?);
+        let value = rest.get(4..length)?;
+        // The two upper bits are flags about nesting and byte order.
+        let kind = u16_at(rest, 2)? & 0x3fff;
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((kind, value))
+    })
+}
+
+fn parse_link(body: &[u8]) -> Option<LinkEntry> {
+    let (kind, interface, flags) = (u16_at(body, 2)?, u32_at(body, 4)?, u32_at(body, 8)?);
+    let mut link = LinkEntry { interface, kind, flags, name: String::new(), mac: None, mtu: 0 };
+    for (attribute, value) in attributes(body, 16) {
+        match attribute {
+            1 => link.mac = value.try_into().ok(),
+            3 => link.name = String::from_utf8_lossy(value).trim_end_matches('\0').to_owned(),
+            4 => link.mtu = u32_at(value, 0)?,
+            _ => {}
+        }
+    }
+    Some(link)
+}
+
+fn parse_route(body: &[u8]) -> Option<RouteEntry> {
+    let [family, length, _, _, table, _, _, kind, ..] = *body else { return None };
+    if u32_at(body, 8)? & (ROUTE_CLONED | ROUTE_DEAD) != 0 {
+        return None;
+    }
+    let unspecified = match i32::from(family) {
+        libc::AF_INET => IpAddr::from([0; 4]),
+        libc::AF_INET6 => IpAddr::from([0; 16]),
+        _ => return None,
+    };
+    let to = IpNet::new(unspecified, length).ok()?;
+    let (table, interface) = (table.into(), 0);
+    let mut route = RouteEntry { to, table, kind, gateway: None, interface, metric: 0, source: None, mtu: None };
+    for (attribute, value) in attributes(body, 12) {
+        match attribute {
+            1 => route.to = IpNet::new(address(value)?, length).ok()?,
+            4 | 5 | 18 => next_hop(&mut route, attribute, value),
+            6 => route.metric = u32_at(value, 0)?,
+            7 => route.source = address(value),
+            // Of its metrics, the second is the size of packets.
+            8 => route.mtu = attributes(value, 0).find(|(metric, _)| *metric == 2).and_then(|(_, mtu)| u32_at(mtu, 0)),
+            // Several next hops: the first serves as well as any.
+            9 => {
+                route.interface = u32_at(value, 4)?;
+                let hop = value.get(..usize::from(u16_at(value, 0)?))?;
+                attributes(hop, 8).for_each(|(attribute, value)| next_hop(&mut route, attribute, value));
+            }
+            15 => route.table = u32_at(value, 0)?,
+            _ => {}
+        }
+    }
+    Some(route)
+}
+
+/// Notes where a route leads: interface, gateway, or a gateway of the other family.
+fn next_hop(route: &mut RouteEntry, attribute: u16, value: &[u8]) {
+    match attribute {
+        4 => route.interface = u32_at(value, 0).unwrap_or(0),
+        5 => route.gateway = address(value),
+        18 => route.gateway = value.get(2..).and_then(address),
+        _ => {}
+    }
+}
+
+fn parse_neighbour(body: &[u8]) -> Option<NeighbourEntry> {
+    let (interface, state) = (u32_at(body, 4)?, u16_at(body, 8)?);
+    let (mut of, mut mac) = (None, None);
+    for (attribute, value) in attributes(body, 12) {
+        match attribute {
+            1 => of = address(value),
+            2 => mac = value.try_into().ok(),
+            _ => {}
+        }
+    }
+    let mac = mac.filter(|mac: &Mac| state & NEIGHBOUR_KNOWN != 0 && *mac != Mac::default())?;
+    Some(NeighbourEntry { interface, address: of?, mac })
+}
+
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    match bytes.len() {
+        4 => <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from),
+        16 => <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from),
+        _ => None,
+    }
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+        let mut bytes = u16::try_from(4 + value.len()).unwrap().to_ne_bytes().to_vec();
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend(value);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+
+    #[test]
+    fn a_route_with_a_gateway_and_a_small_path_is_read() {
+        let mut body = vec![2, 16, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0];
+        body.extend(attribute(1, &[10, 77, 0, 0]));
+        body.extend(attribute(8, &attribute(2, &1400_u32.to_ne_bytes())));
+        body.extend(attribute(5, &[10, 76, 0, 2]));
+        body.extend(attribute(4, &7_u32.to_ne_bytes()));
+        let route = parse_route(&body).unwrap();
+        assert_eq!((route.to.to_string().as_str(), route.table, route.kind), ("10.77.0.0/16", 254, 1));
+        assert_eq!((route.gateway, route.interface), (Some("10.76.0.2".parse().unwrap()), 7));
+        assert_eq!(route.mtu, Some(1400));
+    }
+
+    #[test]
+    fn the_first_of_several_next_hops_is_taken() {
+        let mut hop = vec![16, 0, 0, 0];
+        hop.extend(9_u32.to_ne_bytes());
+        hop.extend(attribute(5, &[10, 0, 0, 1]));
+        let mut body = vec![2, 0, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0];
+        body.extend(attribute(9, &[hop.clone(), hop].concat()));
+        let route = parse_route(&body).unwrap();
+        assert_eq!((route.interface, route.gateway), (9, Some("10.0.0.1".parse().unwrap())));
+        assert_eq!(route.to.to_string(), "0.0.0.0/0");
+    }
+
+    #[test]
+    fn this_machine_has_a_loopback_and_ways_to_itself() {
+        let links = links().unwrap();
+        let loopback = links.iter().find(|link| link.flags & 8 != 0).expect("every network has one");
+        assert_eq!((loopback.name.as_str(), loopback.kind), ("lo", libc::ARPHRD_LOOPBACK));
+        assert!(routes().is_ok() && neighbours().is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = (message(&bytes), parse_link(&bytes), parse_route(&bytes), parse_neighbour(&bytes));
+            let mut like = vec![10, 64, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0];
+            like.extend(&bytes);
+            let _ = (parse_route(&like), attributes(&bytes, 0).count());
+        }
+    }
+}

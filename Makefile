@@ -1,6 +1,8 @@
 # make demo    three nodes on this machine, a scan, the leader killed in the middle of it
 # make test    every test, in network namespaces of their own
 # make bench   the measurements of docs/BENCHMARKS.md
+# make fuzz    every fuzz target for SECONDS (default 60), or FUZZ=answers one: docs/FUZZING.md
+# make memcheck  the code with `unsafe` under valgrind: docs/FUZZING.md
 # make chaos   kills, cuts and pauses against a running scan, for CHAOS_SECONDS (default 120)
 # make lint, fmt, docs
 #
@@ -24,7 +26,7 @@ export CXX := ccache g++
 endif
 endif
 
-.PHONY: build prepare demo test bench chaos fmt lint docs
+.PHONY: build prepare demo test bench chaos fuzz memcheck fmt lint docs
 
 build: prepare
 	cargo build --release --workspace --bins
@@ -43,6 +45,23 @@ bench: build
 
 chaos: build
 	@tests/with-namespaces "$$CARGO_TARGET_DIR/release/pentora-bench" chaos
+
+FUZZ ?= $(notdir $(basename $(wildcard scanner/fuzz/fuzz_targets/*.rs)))
+SECONDS ?= 60
+
+# Without a sanitizer, so that the stable toolchain will do; `unsafe` is what memcheck is for.
+fuzz:
+	cargo fuzz --version >/dev/null 2>&1 || CARGO_TARGET_DIR=$$HOME/.cache/pentora/tools cargo install --locked cargo-fuzz
+	cd scanner && for name in $(FUZZ); do \
+	  CARGO_TARGET_DIR=$$CARGO_TARGET_DIR/fuzz cargo fuzz run -s none "$$name" -- \
+	    -max_total_time=$(SECONDS) -max_len=4096 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1; \
+	done
+
+memcheck:
+	command -v valgrind >/dev/null || { echo "missing: valgrind (apt-get install valgrind)" >&2; exit 1; }
+	cargo test --release -p pentora-scanner --lib --no-run
+	tests/with-namespaces env CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="valgrind -q --error-exitcode=9" \
+	  cargo test --release -p pentora-scanner --lib -- --test-threads=1 io::raw packet
 
 fmt:
 	cargo fmt --all

@@ -2,10 +2,12 @@
 //!
 //! What a probe asks is a [`probe::Probe`]. Its packet is a template with a few words changed ([`template`]); what it has
 //! to remember travels in it ([`cookie`]) and comes back with the answer ([`answer`]), so that no probe needs memory
-//! here. [`arp`] and [`nd`] find the link address of the next hop. IPv4 and IPv6.
+//! here. [`arp`] and [`nd`] find the link address of the next hop, [`block`] reads what the receive ring hands over.
+//! IPv4 and IPv6.
 
 pub mod answer;
 pub mod arp;
+pub mod block;
 pub mod checksum;
 pub mod cookie;
 mod ip;

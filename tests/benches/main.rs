@@ -4,16 +4,25 @@
 //! measurement that cannot be made here says why instead of printing a figure. `chaos` is not a measurement but the same
 //! scans under random faults for a while; it fails if a result is wrong.
 
+mod arrivals;
+mod bounded;
 mod chaos;
+mod choices;
+mod contest;
 mod failover;
 mod figures;
 mod idle;
 mod machine;
+mod one_host;
 mod ports;
+mod rate;
+mod scanners;
+mod sink;
 mod start;
 mod submit;
 mod wan;
 mod worker;
+mod worlds;
 
 use std::process::{Command, ExitCode};
 
@@ -23,10 +32,19 @@ use pentora_tests::lab::Lab;
 /// A measurement: its name, what it measures, and how.
 type Measurement = (&'static str, &'static str, fn() -> anyhow::Result<()>);
 
-const MEASUREMENTS: [Measurement; 9] = [
+const MEASUREMENTS: [Measurement; 18] = [
     ("machine", "what this is measured on", machine::print),
     ("start", "one command, from start to exit", start::measure),
     ("ports", "a connect scan of 65,535 ports, beside other scanners", ports::measure),
+    ("world", "65,536 addresses and 20 ports, beside other scanners", worlds::measure_clean),
+    ("connect", "the same over ordinary connections", worlds::measure_connect),
+    ("loss5", "the same with 5 % of the packets lost, each way", worlds::measure_loss_5),
+    ("loss20", "the same with 20 % of the packets lost, each way", worlds::measure_loss_20),
+    ("police", "the same behind a policer of 20,000 packets per second", worlds::measure_police),
+    ("delay", "4,096 addresses and 3 ports, 50 ms there and back", worlds::measure_delay),
+    ("host", "every port of one host", one_host::measure),
+    ("rate", "a given rate, seen from the target", rate::measure),
+    ("sink", "the send loop against a sink", sink::measure),
     ("idle", "nodes left alone", idle::measure),
     ("submit", "submission through a follower", submit::measure),
     ("transfer", "planned transfer of leadership", failover::measure_transfer),

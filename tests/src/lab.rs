@@ -5,9 +5,11 @@
 //! test left behind is removed by the next lab.
 //!
 //! [`Lab`] is the whole, [`Host`] one namespace and what runs in it, [`World`] a host that answers for 65,536 addresses
-//! and knows the truth about them. A wire of some length (for wide-area timing) is [`Cable`].
+//! and knows the truth about them. A wire of some length (for wide-area timing) is [`Cable`]. A scanner is measured on a
+//! [`Course`]: two hosts on one cable, without a bridge.
 
 mod cable;
+mod course;
 mod host;
 mod namespace;
 mod world;
@@ -21,6 +23,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 
 pub use self::cable::Cable;
+pub use self::course::Course;
 pub use self::host::Host;
 pub use self::namespace::Namespace;
 pub use self::world::{Score, Truth, WORLD_PORTS, World, WorldOptions};
@@ -37,6 +40,7 @@ pub struct Lab {
     world: Option<World>,
     cables: Vec<Cable>,
     hosts: Vec<Host>,
+    world_host: Option<Host>,
     bridge: Namespace,
     name: String,
 }
@@ -47,17 +51,12 @@ impl Lab {
     /// # Errors
     /// Where labs cannot be made (see [`privileges`]), or a step of making one fails.
     pub fn start(hosts: u8) -> anyhow::Result<Option<Self>> {
-        static LABS: AtomicU32 = AtomicU32::new(0);
-        if !privileges::labs_can_be_made()? {
-            return Ok(None);
-        }
         ensure!(hosts <= HOSTS_MAX, "{hosts} hosts: a lab has at most {HOSTS_MAX}");
-        namespace::remove_those_of_ended_processes()?;
-        let name = format!("pt{}x{}", std::process::id(), LABS.fetch_add(1, Ordering::Relaxed));
+        let Some(name) = new_name()? else { return Ok(None) };
         let bridge = Namespace::add(&format!("{name}-br"))?;
         bridge.ip("link add br0 type bridge")?;
         bridge.ip("link set br0 up")?;
-        let mut lab = Self { world: None, cables: Vec::new(), hosts: Vec::new(), bridge, name };
+        let mut lab = Self { world: None, cables: Vec::new(), hosts: Vec::new(), world_host: None, bridge, name };
         for number in 1..=hosts {
             let host = lab.join(&number.to_string(), Ipv4Addr::new(10, 88, 0, number))?;
             lab.hosts.push(host);
@@ -83,7 +82,9 @@ impl Lab {
     pub fn add_world(&mut self, options: &WorldOptions) -> anyhow::Result<&World> {
         ensure!(self.world.is_none(), "a lab has one world");
         let address = Ipv4Addr::new(10, 88, 255, 1);
-        let world = World::start(self.join("world", address)?, options)?;
+        let host = self.join("world", address)?;
+        let world = World::start(&host, options)?;
+        self.world_host = Some(host);
         for host in &self.hosts {
             host.namespace().ip(&format!("route add {} via {address}", World::NETWORK))?;
         }
@@ -184,6 +185,16 @@ impl Lab {
     pub fn heal(&self) -> anyhow::Result<()> {
         self.hosts.iter().try_for_each(Host::heal)
     }
+}
+
+/// The name that a new lab's namespaces begin with; nothing where labs cannot be made here and that is to be skipped.
+fn new_name() -> anyhow::Result<Option<String>> {
+    static LABS: AtomicU32 = AtomicU32::new(0);
+    if !privileges::labs_can_be_made()? {
+        return Ok(None);
+    }
+    namespace::remove_those_of_ended_processes()?;
+    Ok(Some(format!("pt{}x{}", std::process::id(), LABS.fetch_add(1, Ordering::Relaxed))))
 }
 
 /// A command that runs `program` in `namespace`, keeps its process id, and dies with the thread that starts it.

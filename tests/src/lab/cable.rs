@@ -27,19 +27,17 @@ impl Cable {
         bridge.ip(&format!("link add {outer} type veth peer name {inner}"))?;
         bridge.ip(&format!("link set {inner} up"))?;
         bridge.ip(&format!("link set {outer} master br0 up"))?;
-        // Sums and segments left to hardware that is not there would be carried unfinished.
         for (namespace, interface) in [(host, "eth0"), (bridge, &near), (bridge, &inner), (bridge, &outer)] {
-            let output = namespace
-                .command(Path::new("ethtool"))
-                .args(["-K", interface, "tx", "off", "tso", "off", "gso", "off", "gro", "off"])
-                .output()
-                .context("starting ethtool (deploy/prepare.sh installs it)")?;
-            let said = String::from_utf8_lossy(&output.stderr);
-            ensure!(output.status.success(), "ethtool -K {interface}: {said} (deploy/prepare.sh installs it)");
+            finish_frames(namespace, interface)?;
         }
-        let mut wire = bridge
+        Self::carry(bridge, [near.as_str(), inner.as_str()], delay)
+    }
+
+    /// Carries frames between two interfaces of a namespace, each way after `delay`.
+    pub(super) fn carry(namespace: &Namespace, [one, other]: [&str; 2], delay: Duration) -> anyhow::Result<Self> {
+        let mut wire = namespace
             .command(&binary("lab-wire")?)
-            .args([&near, &inner, &(delay.as_secs_f64() * 1e3).to_string()])
+            .args([one, other, &(delay.as_secs_f64() * 1e3).to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -51,6 +49,19 @@ impl Cable {
         ensure!(ready.starts_with("carrying"), "the wire did not start: {ready:?}");
         Ok(cable)
     }
+}
+
+/// Makes an interface send finished frames: sums and segments left to hardware that is not there would be carried
+/// unfinished.
+pub(super) fn finish_frames(namespace: &Namespace, interface: &str) -> anyhow::Result<()> {
+    let output = namespace
+        .command(Path::new("ethtool"))
+        .args(["-K", interface, "tx", "off", "tso", "off", "gso", "off", "gro", "off"])
+        .output()
+        .context("starting ethtool (deploy/prepare.sh installs it)")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "ethtool -K {interface}: {said} (deploy/prepare.sh installs it)");
+    Ok(())
 }
 
 impl Drop for Cable {

@@ -31,7 +31,12 @@ impl Host {
         Ok(host)
     }
 
-    /// Its address on the bridge.
+    /// A host that no fault can be set at: every packet filter costs the packets it looks at.
+    pub(super) fn without_faults(namespace: Namespace, address: Ipv4Addr) -> Self {
+        Self { namespace, address }
+    }
+
+    /// Its address on the bridge or the cable.
     #[must_use]
     pub fn address(&self) -> Ipv4Addr {
         self.address

@@ -75,9 +75,17 @@ impl Namespace {
     /// # Errors
     /// Where it is refused.
     pub fn set(&self, parameter: &str, value: u32) -> anyhow::Result<()> {
+        self.set_text(parameter, &value.to_string())
+    }
+
+    /// As [`Namespace::set`], for a parameter that is no single number.
+    ///
+    /// # Errors
+    /// Where it is refused.
+    pub fn set_text(&self, parameter: &str, value: &str) -> anyhow::Result<()> {
         let path = Path::new("/proc/sys/net").join(parameter);
         // Which namespace's parameter a path below it means depends on the thread that opens it.
-        self.within(|| fs::write(&path, value.to_string()).with_context(|| format!("setting {}", path.display())))
+        self.within(|| fs::write(&path, value).with_context(|| format!("setting {}", path.display())))
     }
 
     /// A command that runs `program` in the namespace.

@@ -31,11 +31,13 @@ pub struct WorldOptions {
     pub alive_percent: u8,
     /// How many of a hundred packets are lost, each way.
     pub loss_percent: u8,
+    /// A firewall drops what comes in above so many packets per second; 0 for none.
+    pub police_pps: u32,
 }
 
 impl Default for WorldOptions {
     fn default() -> Self {
-        Self { seed: 7, addresses: 512, alive_percent: 30, loss_percent: 0 }
+        Self { seed: 7, addresses: 512, alive_percent: 30, loss_percent: 0, police_pps: 0 }
     }
 }
 
@@ -134,26 +136,26 @@ impl Truth {
     }
 }
 
-/// The host that plays the world.
+/// What makes a host play the world; it ends with its drop, and before the host does.
 #[derive(Debug)]
 pub struct World {
     farm: Child,
     truth: Truth,
-    // Dropped last: the farm runs in it.
-    _host: Host,
 }
 
 impl World {
     /// What it answers for.
     pub const NETWORK: &str = "10.77.0.0/16";
 
-    pub(super) fn start(host: Host, options: &WorldOptions) -> anyhow::Result<Self> {
+    pub(super) fn start(host: &Host, options: &WorldOptions) -> anyhow::Result<Self> {
         let truth = Truth::of(options);
         host.namespace().ip(&format!("route add local {} dev lo", Self::NETWORK))?;
         host.namespace().set("ipv4/tcp_max_syn_backlog", 65_535)?;
         host.namespace().set("core/somaxconn", 65_535)?;
         // A lost SYN-ACK is repeated once: connections that a scanner gave up on do not fill the backlog.
         host.namespace().set("ipv4/tcp_synack_retries", 1)?;
+        // Every address of the world is a host of its own: no limit of one machine's ICMP holds for all of them.
+        host.namespace().set("ipv4/icmp_ratelimit", 0)?;
         host.namespace().nft(&rules(&truth, options))?;
         let ports = WORLD_PORTS.map(|port| port.to_string()).join(",");
         let mut farm = host
@@ -166,7 +168,7 @@ impl World {
         let mut ready = String::new();
         let output = farm.stdout.take().context("the pipe that was asked for")?;
         BufReader::new(output).read_line(&mut ready).context("waiting for the farm")?;
-        let world = Self { farm, truth, _host: host };
+        let world = Self { farm, truth };
         ensure!(ready.starts_with("listening"), "the world's farm did not start: {ready:?}");
         Ok(world)
     }
@@ -199,8 +201,14 @@ fn rules(truth: &Truth, options: &WorldOptions) -> String {
         0 => String::new(),
         percent => format!("    numgen random mod 100 < {percent} drop\n"),
     };
+    let police = match options.police_pps {
+        0 => String::new(),
+        pps => format!("    limit rate over {pps}/second burst {} packets drop\n    counter name passed\n", burst(pps)),
+    };
+    rules += "  counter passed { }\n";
     // What is not for the world itself (neighbours on the bridge) passes untouched.
     rules += "  chain in { type filter hook input priority 0; policy accept;\n    ip daddr != 10.77.0.0/16 accept\n";
+    rules += &police;
     rules += &loss;
     rules += "    ip daddr != @alive drop\n    ip daddr . tcp dport @filtered drop\n";
     rules += "    tcp flags & (syn|ack) == syn ip daddr . tcp dport @opened accept\n";
@@ -212,6 +220,11 @@ fn rules(truth: &Truth, options: &WorldOptions) -> String {
         rules += "  }\n";
     }
     rules + "}\n"
+}
+
+/// What a policer lets through at once: ten milliseconds of its rate, as small buffers do.
+fn burst(pps: u32) -> u32 {
+    (pps / 100).max(5)
 }
 
 /// Writes one set. An empty list of elements is not nft's grammar, so an empty set has no list.
@@ -257,5 +270,14 @@ mod tests {
     fn a_world_without_a_live_host_still_has_valid_rules() {
         let rules = rules(&Truth::default(), &WorldOptions::default());
         assert!(rules.contains("set alive { type ipv4_addr; }"), "{rules}");
+    }
+
+    #[test]
+    fn a_policer_stands_before_everything_that_tells_addresses_apart() {
+        let options = WorldOptions { police_pps: 20_000, loss_percent: 5, ..WorldOptions::default() };
+        let rules = rules(&Truth::default(), &options);
+        let at = |what: &str| rules.find(what).unwrap();
+        assert!(at("limit rate over 20000/second burst 200 packets drop") < at("numgen"), "{rules}");
+        assert!(at("numgen") < at("ip daddr != @alive drop"), "{rules}");
     }
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use super::{Problem, Tree};
 
-/// The workspace's crates, by folder, and the siblings each may import.
-const MAY_IMPORT: [(&str, &[&str]); 5] = [
+/// The crates, by folder, and the siblings each may import.
+const MAY_IMPORT: [(&str, &[&str]); 6] = [
     ("scanner", &[]),
+    ("scanner/fuzz", &["pentora-scanner"]),
     ("raft", &[]),
     ("p2p", &[]),
     ("node", &["pentora-scanner", "pentora-raft", "pentora-p2p"]),

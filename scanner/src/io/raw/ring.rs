@@ -14,6 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::filter;
+use crate::packet::block;
 
 /// One block: a thousand answers.
 const BLOCK_BYTES: usize = 128 * 1024;
@@ -23,15 +24,8 @@ const BLOCKS_V4: usize = 64;
 const BLOCKS_V6: usize = 32;
 /// The kernel hands over a block that is not full after so many milliseconds.
 const RETIRE_MS: u32 = 2;
-/// Offsets in a block's header (`struct tpacket_block_desc` of linux/if_packet.h).
+/// Where a block's header says whose it is (`struct tpacket_block_desc` of linux/if_packet.h).
 const STATUS: usize = 8;
-const PACKETS: usize = 12;
-const FIRST: usize = 16;
-/// Offsets in a packet's header (`struct tpacket3_hdr`), and its length.
-const NEXT: usize = 0;
-const CAPTURED: usize = 12;
-const NETWORK: usize = 26;
-const HEADER_BYTES: usize = 48;
 
 /// The ring and its socket.
 #[derive(Debug)]
@@ -110,15 +104,15 @@ impl Ring {
     /// Shows every packet of the next block, from its IP header on; false when no block is ready.
     pub(super) fn read_block(&mut self, mut each: impl FnMut(&[u8])) -> bool {
         // SAFETY: `at` is below the number of blocks, so the block lies inside the mapping.
-        let block = unsafe { self.memory.add(self.at * BLOCK_BYTES) };
+        let begin = unsafe { self.memory.add(self.at * BLOCK_BYTES) };
         // SAFETY: the status word lies in the block, is aligned to four bytes, and is written by the kernel atomically.
-        let status = unsafe { AtomicU32::from_ptr(block.add(STATUS).cast().as_ptr()) };
+        let status = unsafe { AtomicU32::from_ptr(begin.add(STATUS).cast().as_ptr()) };
         if status.load(Ordering::Acquire) & 1 == 0 {
             return false;
         }
         // SAFETY: the status says that the block is ours, so the kernel does not write to it before we give it back.
-        let bytes = unsafe { std::slice::from_raw_parts(block.as_ptr(), BLOCK_BYTES) };
-        read_packets(bytes, &mut each);
+        let bytes = unsafe { std::slice::from_raw_parts(begin.as_ptr(), BLOCK_BYTES) };
+        block::each_packet(bytes, &mut each);
         status.store(0, Ordering::Release);
         self.at = (self.at + 1) % self.blocks;
         true
@@ -129,28 +123,6 @@ impl Drop for Ring {
     fn drop(&mut self) {
         // SAFETY: the mapping made in `open`, with its length; nothing borrowed from it outlives this value.
         unsafe { libc::munmap(self.memory.as_ptr().cast(), BLOCK_BYTES * self.blocks) };
-    }
-}
-
-/// Shows the packets of a block. Offsets come from the kernel and are checked all the same.
-fn read_packets(block: &[u8], each: &mut impl FnMut(&[u8])) {
-    let number = |at: usize| {
-        let bytes = block.get(at..at + 4)?.try_into().ok()?;
-        usize::try_from(u32::from_ne_bytes(bytes)).ok()
-    };
-    let (Some(count), Some(mut at)) = (number(PACKETS), number(FIRST)) else { return };
-    for _ in 0..count.min(BLOCK_BYTES / HEADER_BYTES) {
-        let packet = || {
-            let network = block.get(at + NETWORK..at + NETWORK + 2)?.try_into().ok()?;
-            let begin = at + usize::from(u16::from_ne_bytes(network));
-            block.get(begin..begin + number(at + CAPTURED)?)
-        };
-        let Some(bytes) = packet() else { return };
-        each(bytes);
-        match number(at + NEXT) {
-            Some(next) if next > 0 => at += next,
-            _ => return,
-        }
     }
 }
 

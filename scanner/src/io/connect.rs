@@ -88,7 +88,7 @@ impl WakeUp for Bell {
 
 /// Starts the engine's threads.
 pub(crate) fn start(config: &EngineConfig) -> Result<Handle, EngineError> {
-    let max = config.sockets_max.unwrap_or(usize::MAX).min(limits::sockets()).max(1);
+    let max = config.sockets_max.unwrap_or(usize::MAX).min(limits::probe_sockets()).max(1);
     let budget = Arc::new(Budget { max, used: AtomicUsize::new(0) });
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let threads = config.threads.unwrap_or_else(|| cores.min(THREADS_MAX)).max(1);

@@ -86,7 +86,7 @@ impl Greeter {
     ) -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&bell.event, EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
-        let sockets_max = (crate::io::limits::sockets() / 2).clamp(1, SOCKETS_MAX);
+        let sockets_max = (crate::io::limits::probe_sockets() / 2).clamp(1, SOCKETS_MAX);
         let (talks, connecting, listening) = (Arena::default(), VecDeque::new(), VecDeque::new());
         let looked_at = Duration::ZERO;
         Ok(Self { epoll, bell, requests, heard, sender, talks, connecting, listening, sockets_max, looked_at })

@@ -1,0 +1,76 @@
+//! The part of an engine that asks open ports what they are: the detector in force, and the threads it runs on.
+//!
+//! Both are made when a scan first asks for services, so that a scan for ports alone pays for neither. A detector with
+//! other rules takes the place of the one before for units that begin after it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::runtime::{Builder, Handle, Runtime};
+
+use super::{EngineError, UnitScan, UnitTask};
+use crate::detect::{Detector, RuleSet, stage};
+use crate::io::limits;
+use crate::spec::Profile;
+
+/// Threads for detection: parsing answers is little work, and the scan itself needs the other cores.
+const THREADS: usize = 2;
+
+/// What detection needs, shared by the clones of an engine.
+#[derive(Debug, Default)]
+pub(super) struct Services {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    runtime: Option<Runtime>,
+    detector: Option<Arc<Detector>>,
+}
+
+impl Services {
+    /// Makes these rules the ones in force for units that begin from now on.
+    pub(super) fn set_rules(&self, rules: RuleSet) {
+        self.lock().detector = Some(Arc::new(Detector::new(Arc::new(rules), limits::detection_sockets())));
+    }
+
+    /// Lets the open ports that a unit finds be asked what they are, where its spec asks for that.
+    pub(super) fn attach(&self, scan: UnitScan, task: &UnitTask) -> Result<UnitScan, EngineError> {
+        if task.spec.services.is_none() || task.spec.profile == Profile::OtSafe {
+            return Ok(scan);
+        }
+        let (detector, runtime) = self.ready()?;
+        let (pace, cancel) = (Arc::clone(&task.pace), task.cancel.clone());
+        Ok(stage::attach(scan, &task.spec, detector, pace, &runtime, cancel))
+    }
+
+    fn ready(&self) -> Result<(Arc<Detector>, Handle), EngineError> {
+        let mut state = self.lock();
+        let detector = state
+            .detector
+            .get_or_insert_with(|| {
+                Arc::new(Detector::new(Arc::new(RuleSet::builtin()), limits::detection_sockets()))
+            })
+            .clone();
+        if state.runtime.is_none() {
+            let made = Builder::new_multi_thread().worker_threads(THREADS).thread_name("pentora-detect").enable_all().build();
+            let made = made.map_err(|source| EngineError::System { what: "threads for detection", source })?;
+            state.runtime = Some(made);
+        }
+        let runtime = state.runtime.as_ref().expect("it was made above").handle().clone();
+        Ok((detector, runtime))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        // Whoever panicked has changed nothing by halves: each assignment here stands alone.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Services {
+    /// An engine may be dropped on a thread of another runtime, which must not wait for this one.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.lock().runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}

@@ -4,6 +4,7 @@ mod auth;
 mod body;
 mod cluster;
 mod feeds;
+mod findings;
 mod jobs;
 mod listen;
 mod metrics;
@@ -92,6 +93,7 @@ pub fn router(served: Node) -> Router {
         .route("/jobs/{id}", get(jobs::one))
         .route("/jobs/{id}/results", get(jobs::results))
         .route("/jobs/{id}/events", get(jobs::events))
+        .route("/jobs/{id}/findings/{finding}/explain", get(findings::explain))
         .route("/jobs/{id}/cancel", post(jobs::cancel))
         .route("/workers", get(cluster::workers))
         .route("/worker-tokens", get(tokens::list).post(tokens::create))

@@ -10,6 +10,8 @@ mod completions;
 mod config;
 mod context;
 mod failure;
+mod feed;
+mod findings;
 mod follow;
 mod interrupt;
 mod job;
@@ -85,6 +87,12 @@ enum Command {
     /// Start a node that only scans (the same as `start` with `server.mode: worker`).
     #[command(subcommand)]
     Worker(start::WorkerCommand),
+    /// List weaknesses that were found, and say why each is one.
+    #[command(subcommand)]
+    Findings(findings::FindingsCommand),
+    /// Import and list what services are matched with: vulnerabilities and fingerprints.
+    #[command(subcommand)]
+    Feed(feed::FeedCommand),
     /// Check, show and describe the configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -150,6 +158,8 @@ fn run(program: &'static str, command: Command, context: &mut Context) -> Result
         Command::Join(args) => block_on(crate::app::run(start::join(*args, context)?)),
         Command::Server(command) => block_on(crate::app::run(start::server(command, context)?)),
         Command::Worker(command) => block_on(crate::app::run(start::worker(command, context)?)),
+        Command::Findings(command) => block_on(findings::run(command, context)),
+        Command::Feed(command) => block_on(feed::run(command, context)),
         Command::Config(command) => config::run(command, context),
         Command::Completions(args) => completions::run(&args, program, &mut Cli::command(), context),
         Command::Version(args) => version::run(&args, context),

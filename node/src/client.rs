@@ -27,6 +27,7 @@ pub use self::host_line::parse_host_line;
 pub use self::lines::ResultLines;
 use crate::config::Secret;
 use crate::feeds::FeedKind;
+use crate::feeds::explain::{Asked, Explained};
 use crate::document::{
     ClusterDocument, FeedDocument, JobDocument, JobEvent, Page, Problem, ScanAccepted, ScanRequest, TokenCreated, TokenDocument,
     TokenRequest, TransferRequest, VersionDocument, WorkerDocument,
@@ -146,6 +147,21 @@ impl Client {
     /// See [`ClientError`].
     pub async fn revoke_token(&self, id: &str) -> Result<(), ClientError> {
         self.command(Method::DELETE, &format!("/api/v1/worker-tokens/{id}"), None).await
+    }
+
+    /// Why a finding of a job is one (`GET /jobs/{id}/findings/{finding}/explain`).
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn explain(&self, job: &str, asked: &Asked) -> Result<Vec<Explained>, ClientError> {
+        let mut path = format!("/api/v1/jobs/{job}/findings/{}/explain", url_safe(&asked.id)?);
+        let address = asked.address.map(|address| format!("address={address}"));
+        let port = asked.port.map(|port| format!("port={port}"));
+        for (joint, part) in ['?', '&'].into_iter().zip([address, port].into_iter().flatten()) {
+            path.push(joint);
+            path.push_str(&part);
+        }
+        self.pages(&path, None).await
     }
 
     /// The cluster's feeds (`GET /feeds`).

@@ -7,7 +7,9 @@
 
 pub mod bundle;
 pub mod compile;
+pub mod explain;
 pub mod follow;
+pub mod rematch;
 pub mod store;
 
 use std::fmt;

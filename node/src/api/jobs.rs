@@ -14,6 +14,7 @@ use super::{ApiError, Node};
 use crate::clock::{rfc3339, wall_ms};
 use crate::coordinator::SoftState;
 use crate::document::{self, JobDocument, JobEvent, JobResults, Page, WorkerStat, duration_words};
+use crate::feeds::rematch::Rematch;
 use crate::results::report;
 
 /// `?after=`: events behind this log index.
@@ -48,7 +49,8 @@ pub(super) async fn results(State(node): State<Node>, Path(id): Path<String>) ->
     if node.raft.read(|state| state.job(id).is_none()) {
         return Err(Refusal::JobUnknown { job: id }.into());
     }
-    let lines = report::lines(&node.raft, node.exchange.clone(), id, &node.tasks);
+    let rematch = Rematch::new(node.feeds.clone());
+    let lines = report::lines(&node.raft, node.exchange.clone(), id, rematch, &node.tasks);
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
 }
 
@@ -81,7 +83,7 @@ pub(super) async fn cancel(
     one(State(node), Path(id)).await
 }
 
-fn job_id(text: &str) -> Result<JobId, ApiError> {
+pub(super) fn job_id(text: &str) -> Result<JobId, ApiError> {
     text.parse().map_err(|error: pentora_raft::id::IdError| ApiError::bad_request(error.to_string()))
 }
 

@@ -2,6 +2,7 @@
 
 use comfy_table::{ColumnConstraint, ContentLineStyle, LineStyle, Table, TableStyle, Width};
 
+use super::findings::Listed;
 use super::output::{clean, grouped, percent};
 use crate::document::{
     ClusterDocument, FeedDocument, JobDocument, NodeDocument, TokenDocument, WorkerDocument, WorkerLoad, duration_words,
@@ -68,6 +69,20 @@ fn load(load: Option<WorkerLoad>) -> String {
             format!("{}/{} ({share:.0}%)", load.running, load.capacity)
         },
     )
+}
+
+/// `pentora findings list`.
+pub(super) fn findings(unicode: bool, findings: &[Listed]) -> String {
+    let rows = findings.iter().map(|one| {
+        vec![
+            one.weakness.severity.to_string(),
+            one.weakness.id.clone(),
+            format!("{} {}/{}", one.address, one.port, one.protocol),
+            format!("{}%", one.weakness.confidence),
+            one.weakness.title.clone(),
+        ]
+    });
+    draw(unicode, &["Severity", "Finding", "Where", "Sure", "What"], rows, &[])
 }
 
 /// `pentora feed list`.

@@ -1,0 +1,245 @@
+//! `pentora findings list|explain`: weaknesses of a job's results, or of results in a file, and the reasons for each.
+
+use std::io::BufRead;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use pentora_scanner::finding::{HostRecord, Severity, Weakness};
+use pentora_scanner::port::Protocol;
+use pentora_scanner::vuln::matching::CONFIDENCE_COUNTED_MIN;
+use serde::Serialize;
+
+use super::context::Context;
+use super::failure::{ExitCode, Failure};
+use super::feed;
+use super::output::clean;
+use super::session::{NodeArgs, Session, id};
+use super::table;
+use super::watch::json;
+use crate::client::parse_host_line;
+use crate::feeds::FeedStore;
+use crate::feeds::explain::{Asked, EXPLAINED_MAX, Explained, of_record};
+use crate::feeds::rematch::Rematch;
+
+/// The longest line of a results file, in bytes: a host with all its ports open has a few megabytes.
+const LINE_BYTES_MAX: usize = 64 << 20;
+
+/// What can be done with findings.
+#[derive(Debug, Subcommand)]
+pub(super) enum FindingsCommand {
+    /// Print the weaknesses that a scan found, the worst first.
+    #[command(before_help = "Examples:\n  pentora findings list                       of the newest job\n  \
+                             pentora findings list --job job-abc123 --severity high\n  \
+                             pentora findings list --from results.jsonl  held against the feeds of today")]
+    List(ListArgs),
+    /// Say why a finding is one: what was seen, what was looked up, which range decided, how sure it is.
+    #[command(before_help = "Examples:\n  pentora findings explain CVE-2024-6387\n  \
+                             pentora findings explain PEN-REDIS-NOAUTH --address 10.0.0.5 --port 6379")]
+    Explain(ExplainArgs),
+}
+
+/// Whose findings.
+#[derive(Debug, Args)]
+struct FromArgs {
+    /// The job [default: the newest].
+    #[arg(long, value_parser = id, conflicts_with = "from")]
+    job: Option<String>,
+    /// A file of results instead, as `-o jsonl` writes them; - for standard input.
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+/// What is listed.
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    #[command(flatten)]
+    from: FromArgs,
+    /// Leave out what is less severe: info, low, medium, high, critical.
+    #[arg(long, default_value = "info")]
+    severity: Severity,
+    /// List what is only potential as well.
+    #[arg(long)]
+    all: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which finding.
+#[derive(Debug, Args)]
+pub(super) struct ExplainArgs {
+    /// Its id, such as CVE-2024-6387.
+    #[arg(value_parser = id)]
+    finding: String,
+    /// The host that is meant.
+    #[arg(long)]
+    address: Option<IpAddr>,
+    /// The port that is meant.
+    #[arg(long)]
+    port: Option<u16>,
+    #[command(flatten)]
+    from: FromArgs,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// One finding in a list.
+#[derive(Debug, Serialize)]
+pub(super) struct Listed {
+    pub(super) address: IpAddr,
+    pub(super) port: u16,
+    pub(super) protocol: Protocol,
+    #[serde(flatten)]
+    pub(super) weakness: Weakness,
+}
+
+/// Carries the command out.
+///
+/// # Errors
+/// No node answers, a file that holds no results, feeds that cannot be read.
+pub(super) async fn run(command: FindingsCommand, context: &mut Context) -> Result<(), Failure> {
+    match command {
+        FindingsCommand::List(args) => list(args, context).await,
+        FindingsCommand::Explain(args) => explain(args, context).await,
+    }
+}
+
+async fn list(args: ListArgs, context: &mut Context) -> Result<(), Failure> {
+    let (mut listed, mut potential) = (Vec::new(), 0_u64);
+    let mut take = |record: &HostRecord| {
+        for port in &record.ports {
+            for weakness in port.weaknesses.iter().filter(|weakness| weakness.severity >= args.severity) {
+                if !args.all && weakness.confidence < CONFIDENCE_COUNTED_MIN {
+                    potential += 1;
+                    continue;
+                }
+                let (address, protocol) = (record.address, port.protocol);
+                listed.push(Listed { address, port: port.port, protocol, weakness: weakness.clone() });
+            }
+        }
+    };
+    if args.from.from.is_some() {
+        let mut rematch = Rematch::new(local_feeds(context)?);
+        for_each_in_file(&args.from, |mut record| {
+            rematch.record(&mut record);
+            take(&record);
+            Ok(true)
+        })?;
+    } else {
+        let (session, job) = job_of(&args.from, context).await?;
+        let mut lines = session.client.results(&job).await.map_err(|error| session.failure(&error))?;
+        while let Some(line) = lines.next().await.map_err(|error| session.failure(&error))? {
+            take(&parse_host_line(&line).map_err(|error| session.failure(&error))?);
+        }
+    }
+    listed.sort_by(|a, b| {
+        let by_weakness = b.weakness.severity.cmp(&a.weakness.severity).then_with(|| a.weakness.id.cmp(&b.weakness.id));
+        by_weakness.then_with(|| (a.address, a.port).cmp(&(b.address, b.port)))
+    });
+    let text = if args.json { json(&listed) } else { table::findings(context.output.unicode, &listed) };
+    context.output.print(&text)?;
+    if potential > 0 {
+        context.say(format_args!("{potential} more are only potential: --all lists them"));
+    }
+    Ok(())
+}
+
+async fn explain(args: ExplainArgs, context: &mut Context) -> Result<(), Failure> {
+    let asked = Asked { id: args.finding, address: args.address, port: args.port };
+    let explained = if args.from.from.is_some() {
+        let feeds = local_feeds(context)?;
+        let mut rematch = Rematch::new(feeds.clone());
+        let mut explained = Vec::new();
+        for_each_in_file(&args.from, |mut record| {
+            rematch.record(&mut record);
+            let more = of_record(&asked, &record, feeds.as_ref());
+            explained.extend(more.map_err(|error| Failure::new(ExitCode::Failure, error.to_string()))?);
+            Ok(explained.len() < EXPLAINED_MAX)
+        })?;
+        explained
+    } else {
+        let (session, job) = job_of(&args.from, context).await?;
+        session.client.explain(&job, &asked).await.map_err(|error| session.failure(&error))?
+    };
+    if explained.is_empty() {
+        let what = format!("nothing is known of {} on what was scanned", asked.id);
+        return Err(Failure::new(ExitCode::Failure, what)
+            .because("no scanned service is of a product that it speaks of, or its feed is not imported")
+            .next("see `pentora findings list --all` and `pentora feed status`"));
+    }
+    let text = if args.json { json(&explained) } else { told(&explained) };
+    context.output.print(&text)
+}
+
+/// The reasons as a person reads them.
+fn told(explained: &[Explained]) -> String {
+    let mut text = String::new();
+    for one in explained {
+        let verdict = match &one.weakness {
+            Some(weakness) if weakness.confidence < CONFIDENCE_COUNTED_MIN => "potential",
+            Some(_) => "found",
+            None => "not found",
+        };
+        text.push_str(&format!("{} on {} {}/{}: {verdict}\n", clean(&one.id), one.address, one.port, one.protocol));
+        for (number, step) in (1..).zip(&one.steps) {
+            text.push_str(&format!("  {number}. {}: {}\n", clean(&step.about), clean(&step.what)));
+        }
+        if let Some(weakness) = &one.weakness {
+            text.push_str(&format!("  remedy: {}\n", clean(&weakness.remedy)));
+        }
+    }
+    text
+}
+
+async fn job_of(args: &FromArgs, context: &Context) -> Result<(Session, String), Failure> {
+    let session = Session::open(&args.node, context)?;
+    if let Some(job) = &args.job {
+        return Ok((session, job.clone()));
+    }
+    let jobs = session.client.jobs().await.map_err(|error| session.failure(&error))?;
+    match jobs.into_iter().next() {
+        Some(job) => Ok((session, job.job_id)),
+        None => Err(Failure::new(ExitCode::Failure, "no job has been submitted yet").next("pentora scan TARGET")),
+    }
+}
+
+fn local_feeds(context: &Context) -> Result<Option<FeedStore>, Failure> {
+    FeedStore::open_to_read(&feed::folder(context)?).map_err(|error| Failure::new(ExitCode::Failure, error.to_string()))
+}
+
+/// Hands every record of a file of results to `each` until that answers `false`.
+fn for_each_in_file(
+    args: &FromArgs,
+    mut each: impl FnMut(HostRecord) -> Result<bool, Failure>,
+) -> Result<(), Failure> {
+    let Some(path) = &args.from else { return Ok(()) };
+    let failed = |number: u64, why: String| {
+        Failure::new(ExitCode::Failure, format!("{}:{number}: {why}", path.display()))
+            .next("give a file that `pentora scan -o jsonl` or `pentora job results -o jsonl` wrote")
+    };
+    let mut reader: Box<dyn BufRead> = if path.as_os_str() == "-" {
+        Box::new(std::io::stdin().lock())
+    } else {
+        Box::new(std::io::BufReader::new(std::fs::File::open(path).map_err(|error| failed(0, error.to_string()))?))
+    };
+    let mut line = Vec::new();
+    for number in 1.. {
+        line.clear();
+        let limited = &mut std::io::Read::take(&mut reader, LINE_BYTES_MAX as u64);
+        if limited.read_until(b'\n', &mut line).map_err(|error| failed(number, error.to_string()))? == 0 {
+            break;
+        }
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        let record = parse_host_line(&line).map_err(|error| failed(number, error.to_string()))?;
+        if !each(record)? {
+            break;
+        }
+    }
+    Ok(())
+}

@@ -16,13 +16,11 @@ use super::follow::{Ended, follow, verdict};
 use super::interrupt::Interrupts;
 use super::progress::Progress;
 use super::results::{self, FormatArgs};
-use super::session::{NodeArgs, Session, find};
+use super::session::{NodeArgs, Session, cluster_here};
 use super::watch::json;
 use crate::app::{self, EmbeddedOptions};
 use crate::document::{JobDocument, ScanAccepted, ScanRequest};
 
-/// Time for a node on this host to say that it is there; loopback answers in less than a millisecond.
-const PROBE_TIMEOUT: Duration = Duration::from_millis(300);
 /// Time for an interrupted embedded scan to end and hand over what it found.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -81,17 +79,7 @@ async fn cluster(args: &ScanArgs, context: &Context) -> Result<Option<Session>, 
     if args.local {
         return Ok(None);
     }
-    let location = find(&args.node, context)?;
-    let sure = location.chosen || args.distributed;
-    if !sure && location.token.is_none() {
-        return Ok(None);
-    }
-    let session = Session::at(location)?;
-    if sure {
-        return Ok(Some(session));
-    }
-    let alive = tokio::time::timeout(PROBE_TIMEOUT, session.client.healthz()).await;
-    Ok(matches!(alive, Ok(Ok(()))).then_some(session))
+    cluster_here(&args.node, args.distributed, context).await
 }
 
 async fn on_cluster(

@@ -1,6 +1,7 @@
 //! A connection to a node, for commands that ask one.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
@@ -9,6 +10,9 @@ use super::failure::{ExitCode, Failure, from_client};
 use crate::client::locate::{Location, locate};
 use crate::client::{Client, ClientError};
 use crate::config::{FlagValue, Purpose, Raw};
+
+/// Time for a node on this host to say that it is there; loopback answers in less than a millisecond.
+const PROBE_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// Which node to ask.
 #[derive(Debug, Clone, Default, Args)]
@@ -64,6 +68,29 @@ pub(super) fn find(args: &NodeArgs, context: &Context) -> Result<Location, Failu
         args.token_file.as_ref().map(|path| text("client.token_file", "--token-file", &path.display().to_string()));
     let loaded = context.load_with_memory(Purpose::Client, api.into_iter().chain(token_file).collect())?;
     locate(&loaded).map_err(|error| Failure::new(ExitCode::Failure, error.to_string()))
+}
+
+/// The cluster to use, if there is one: one that is named (or must be there), or a node on this host whose token we may
+/// read.
+///
+/// # Errors
+/// As [`Session::open`].
+pub(super) async fn cluster_here(
+    args: &NodeArgs,
+    must_be_there: bool,
+    context: &Context,
+) -> Result<Option<Session>, Failure> {
+    let location = find(args, context)?;
+    let sure = location.chosen || must_be_there;
+    if !sure && location.token.is_none() {
+        return Ok(None);
+    }
+    let session = Session::at(location)?;
+    if sure {
+        return Ok(Some(session));
+    }
+    let alive = tokio::time::timeout(PROBE_TIMEOUT, session.client.healthz()).await;
+    Ok(matches!(alive, Ok(Ok(()))).then_some(session))
 }
 
 /// A job's or token's id as it may stand in a path.

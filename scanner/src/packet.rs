@@ -2,7 +2,7 @@
 //!
 //! A SYN is a template with a few words changed ([`syn`]); what a probe has to remember travels in its sequence number
 //! ([`cookie`]) and comes back with the answer ([`answer`]), so that no probe needs memory here. [`arp`] finds the
-//! link address of the next hop, [`block`] reads what the receive ring hands over. IPv4 only.
+//! link address of the next hop. IPv4 only.
 
 pub mod answer;
 pub mod arp;

@@ -307,6 +307,10 @@ pub(super) fn valid_name(name: &str) -> Result<String, TargetProblem> {
             return problem("only letters, digits, dashes and dots may be in a name");
         }
     }
+    // What is typed so is read as IPv4, so an encoded set must not hold it as a name.
+    if name.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-')) {
+        return problem("digits, dots and dashes alone are an address or a range of them");
+    }
     // RFC 3696 section 2: the last part is never all digits, so that no name can be taken for an address.
     if name.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit())) {
         return problem("the last part of a name is never a number");

@@ -143,6 +143,8 @@ fn a_damaged_encoding_is_refused() {
     assert!(read(r#"{"v4":[[4294967295,1]],"v6":[],"names":[]}"#).is_err(), "past the last address");
     assert!(read(r#"{"v4":[],"v6":[],"names":["Upper.case"]}"#).is_err());
     assert!(read(r#"{"v4":[],"v6":[],"names":["\u001b[2J"]}"#).is_err());
+    // Found by fuzzing: as a name it would be printed, and then read as an address.
+    assert!(read(r#"{"v4":[],"v6":[],"names":["88-99"]}"#).is_err());
 }
 
 fn address() -> impl Strategy<Value = IpAddr> {

@@ -14,7 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::filter;
-use crate::packet::block;
+use crate::packet::block::each_packet;
 
 /// One block: a thousand answers.
 const BLOCK_BYTES: usize = 128 * 1024;
@@ -104,15 +104,15 @@ impl Ring {
     /// Shows every packet of the next block, from its IP header on; false when no block is ready.
     pub(super) fn read_block(&mut self, mut each: impl FnMut(&[u8])) -> bool {
         // SAFETY: `at` is below the number of blocks, so the block lies inside the mapping.
-        let begin = unsafe { self.memory.add(self.at * BLOCK_BYTES) };
+        let block = unsafe { self.memory.add(self.at * BLOCK_BYTES) };
         // SAFETY: the status word lies in the block, is aligned to four bytes, and is written by the kernel atomically.
-        let status = unsafe { AtomicU32::from_ptr(begin.add(STATUS).cast().as_ptr()) };
+        let status = unsafe { AtomicU32::from_ptr(block.add(STATUS).cast().as_ptr()) };
         if status.load(Ordering::Acquire) & 1 == 0 {
             return false;
         }
         // SAFETY: the status says that the block is ours, so the kernel does not write to it before we give it back.
-        let bytes = unsafe { std::slice::from_raw_parts(begin.as_ptr(), BLOCK_BYTES) };
-        block::each_packet(bytes, &mut each);
+        let bytes = unsafe { std::slice::from_raw_parts(block.as_ptr(), BLOCK_BYTES) };
+        each_packet(bytes, &mut each);
         status.store(0, Ordering::Release);
         self.at = (self.at + 1) % self.blocks;
         true

@@ -1,17 +1,29 @@
 //! A reader's first report: `pentora scan ... -o jsonl | cargo run --release --example report -- html > report.html`.
 //!
-//! Reads one host per line on standard input and writes them in any format; only one host is in memory at a time. The
-//! exit code is 3 where a weakness at or above the severity given was found, potential ones not counted. On an input
-//! that is empty it writes a report without hosts.
+//! Reads one host per line on standard input and writes them in any format; only one host is in memory at a time. With a
+//! severity behind the format, the exit code is 3 where a weakness that bad or worse was found, potential ones not
+//! counted. Without arguments it shows a host of its own as a table.
 
-use std::io::{self, BufWriter};
+use std::io::{self, BufRead, BufWriter};
 use std::process::ExitCode;
 
 use pentora_scanner::finding::Severity;
 use pentora_scanner::report::{Format, Look, ReportMeta, Summary, read_json_lines};
 
+const SAMPLE: &str = concat!(
+    r#"{"address":"192.0.2.7","name":"cache.example","state":"up","reason":"syn-ack","ports":["#,
+    r#"{"port":6379,"protocol":"tcp","state":"open","reason":"syn-ack","service":"#,
+    r#"{"name":"redis","method":"probed","confidence":95,"product":"Redis","version":"7.0.4"},"weaknesses":["#,
+    r#"{"id":"PEN-REDIS-NOAUTH","title":"Redis lets anyone in","severity":"critical","confidence":99,"#,
+    r#""method":"exposure","evidence":"+PONG","remedy":"Set a password.","references":[]}]}],"#,
+    r#""not_shown":[{"state":"closed","reason":"reset","count":999}],"#,
+    r#""started_at":"2026-11-26T07:00:00Z","worker":"wrk_example"}"#
+);
+
 fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let input: Box<dyn BufRead> =
+        if arguments.is_empty() { Box::new(SAMPLE.as_bytes()) } else { Box::new(io::stdin().lock()) };
     // usage: report [FORMAT [SEVERITY]], with FORMAT one of Format::NAMES.
     let (format, threshold) = match arguments.as_slice() {
         [] => (Format::Table, None),
@@ -23,7 +35,7 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let mut writer = format.writer(BufWriter::new(io::stdout().lock()), Look::default());
     writer.begin(&ReportMeta { command: "report of kept results".to_owned(), ..ReportMeta::default() })?;
     let mut summary = Summary::default();
-    for host in read_json_lines(io::stdin().lock()) {
+    for host in read_json_lines(input) {
         let host = host?;
         summary.count(&host);
         writer.host(&host)?;

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::io;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::finding::Printable;
 
@@ -26,6 +27,14 @@ pub(super) fn printable(text: &str) -> Cow<'_, str> {
         true => Cow::Borrowed(text),
         false => Cow::Owned(Printable(text).to_string()),
     }
+}
+
+/// `object` with one more field, where there is a value for it: schemas tell an absent field from `null`.
+pub(super) fn with(mut object: Value, field: &str, value: Option<Value>) -> Value {
+    if let (Some(fields), Some(value)) = (object.as_object_mut(), value) {
+        fields.insert(field.to_owned(), value);
+    }
+    object
 }
 
 /// Compact JSON whose strings are printable ASCII.

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
-use super::ascii_json::{printable, write_json};
+use super::ascii_json::{printable, with, write_json};
 use super::time::rfc3339;
 use super::{ReportMeta, Summary, Writer};
 use crate::finding::{HostRecord, PortRecord, Severity, Weakness};
@@ -70,19 +70,17 @@ impl<W: io::Write> Sarif<W> {
     }
 
     fn invocation(&self, summary: &Summary) -> Value {
-        let mut invocation = json!({ "executionSuccessful": summary.targets_scanned >= summary.targets_total });
-        if !self.meta.command.is_empty() {
-            invocation["commandLine"] = json!(printable(&self.meta.command));
-        }
-        if let Some(start) = self.meta.started_at_ms {
-            let elapsed = u64::try_from(summary.duration.as_millis()).unwrap_or(u64::MAX);
-            invocation["startTimeUtc"] = json!(rfc3339(start));
-            invocation["endTimeUtc"] = json!(rfc3339(start.saturating_add(elapsed)));
-        }
-        let notes =
-            summary.notes.iter().map(|note| json!({ "level": "warning", "message": { "text": printable(note) } }));
-        invocation["toolExecutionNotifications"] = notes.collect();
-        invocation
+        let elapsed = u64::try_from(summary.duration.as_millis()).unwrap_or(u64::MAX);
+        let start = self.meta.started_at_ms;
+        let note = |note: &String| json!({ "level": "warning", "message": { "text": printable(note) } });
+        let invocation = json!({
+            "executionSuccessful": summary.targets_scanned >= summary.targets_total,
+            "toolExecutionNotifications": summary.notes.iter().map(note).collect::<Value>(),
+        });
+        let command = Some(&self.meta.command).filter(|command| !command.is_empty());
+        let invocation = with(invocation, "commandLine", command.map(|command| json!(printable(command))));
+        let invocation = with(invocation, "startTimeUtc", start.map(|start| json!(rfc3339(start))));
+        with(invocation, "endTimeUtc", start.map(|start| json!(rfc3339(start.saturating_add(elapsed)))))
     }
 }
 
@@ -124,19 +122,15 @@ const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
 
 impl Rule {
     fn describe(&self, id: &str) -> Value {
-        let mut rule = json!({
+        let rule = json!({
             "id": printable(id),
             "shortDescription": { "text": text(&self.title, id) },
             "defaultConfiguration": { "level": level(self.severity) },
             "properties": { "security-severity": band(self.severity), "tags": ["security"] },
         });
-        if !self.remedy.is_empty() {
-            rule["help"] = json!({ "text": self.remedy });
-        }
-        if let Some(reference) = &self.reference {
-            rule["helpUri"] = json!(reference);
-        }
-        rule
+        let remedy = Some(&self.remedy).filter(|remedy| !remedy.is_empty());
+        let rule = with(rule, "help", remedy.map(|remedy| json!({ "text": remedy })));
+        with(rule, "helpUri", self.reference.as_ref().map(|reference| json!(reference)))
     }
 }
 

@@ -108,20 +108,20 @@ fn version(port: &PortRecord) -> String {
     let mut text = String::new();
     for word in [&service.product, &service.version].into_iter().flatten() {
         let space = if text.is_empty() { "" } else { " " };
-        let _ = write!(text, "{space}{}", Printable(word));
+        write!(text, "{space}{}", Printable(word)).expect("writing to a string cannot fail");
     }
     let hints = [&service.info, &service.os, &service.device];
     let hints: Vec<String> = hints.into_iter().flatten().map(|word| Printable(word).to_string()).collect();
     if !hints.is_empty() {
         let space = if text.is_empty() { "" } else { " " };
-        let _ = write!(text, "{space}({})", hints.join("; "));
+        write!(text, "{space}({})", hints.join("; ")).expect("writing to a string cannot fail");
     }
     let title = service.http.as_ref().and_then(|http| http.title.as_deref());
     // What was said is shown where nothing was made of it.
     let said = if text.is_empty() { title.or(port.banner.as_deref()) } else { title };
     if let Some(said) = said {
         let comma = if text.is_empty() { "" } else { ", " };
-        let _ = write!(text, "{comma}\"{}\"", Printable(said));
+        write!(text, "{comma}\"{}\"", Printable(said)).expect("writing to a string cannot fail");
     }
     text
 }
@@ -210,7 +210,7 @@ fn weaknesses(counts: &SeverityCounts, potential: &SeverityCounts) -> String {
     let colon = if parts.is_empty() { "" } else { ": " };
     let mut line = format!("{} {plural}{colon}{}", counts.total(), parts.join(", "));
     if potential.total() > 0 {
-        let _ = write!(line, "; {} potential", potential.total());
+        write!(line, "; {} potential", potential.total()).expect("writing to a string cannot fail");
     }
     line
 }

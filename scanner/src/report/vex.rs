@@ -11,7 +11,7 @@ use std::io;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::ascii_json::{printable, write_json};
+use super::ascii_json::{printable, with, write_json};
 use super::sarif::endpoint;
 use super::time::rfc3339;
 use super::xml::cpe_uri;
@@ -81,15 +81,13 @@ impl<W: io::Write> Writer for Vex<W> {
 }
 
 fn statement(id: &str, host: &HostRecord, port: &PortRecord, weakness: &Weakness) -> Value {
-    let mut product = json!({ "@id": endpoint(host.address, port) });
     let cpes = port.service.iter().flat_map(|service| &service.cpes).filter_map(|name| cpe_uri(name));
     // A set, because the schema wants each one once.
     let parts: Vec<Value> = cpes.collect::<BTreeSet<_>>().into_iter().map(|uri| json!({ "@id": uri })).collect();
-    if !parts.is_empty() {
-        product["subcomponents"] = Value::Array(parts);
-    }
+    let parts = Some(parts).filter(|parts| !parts.is_empty()).map(Value::Array);
+    let product = with(json!({ "@id": endpoint(host.address, port) }), "subcomponents", parts);
     let name = host.name.as_deref().map(|name| format!(" of {}", printable(name))).unwrap_or_default();
-    let mut statement = json!({
+    let statement = json!({
         "@id": id,
         "vulnerability": { "name": printable(&weakness.id), "description": printable(&weakness.title) },
         "products": [product],
@@ -105,11 +103,10 @@ fn statement(id: &str, host: &HostRecord, port: &PortRecord, weakness: &Weakness
             printable(&weakness.evidence),
         ),
     });
-    if !weakness.is_potential() {
-        let remedy = if weakness.remedy.trim().is_empty() { "No remedy is known." } else { &weakness.remedy };
-        statement["action_statement"] = json!(printable(remedy));
-    }
-    statement
+    // The schema wants an action for what is affected, and only for that.
+    let remedy = if weakness.remedy.trim().is_empty() { "No remedy is known." } else { &weakness.remedy };
+    let action = Some(json!(printable(remedy))).filter(|_| !weakness.is_potential());
+    with(statement, "action_statement", action)
 }
 
 /// A name for the document, the same for the same scan: a UUID of version 8 (RFC 9562) from what is known of it.

@@ -360,7 +360,7 @@
     if (!most) return card("Weaknesses by severity", el("div", { class: "empty" }, "No weakness was found."));
     return card("Weaknesses by severity", counts.map(([severity, sure, maybe]) => line(severity, number(sure) + (maybe ? " +" + compact(maybe) : ""), most,
       [["c-" + severity, sure], ["maybe c-" + severity, maybe]], () => choose("weaknesses", "severity: " + severity, (row) => row.weakness.severity === severity))),
-      counts.some(([, , maybe]) => maybe) ? el("div", { class: "quiet" }, "Lighter, +: potential, in no count.") : "");
+      counts.some(([, , maybe]) => maybe) ? el("div", { class: "quiet" }, "Lighter and +: potential, in no count.") : "");
   }
   function servicesChart() {
     const counts = new Map();
@@ -391,10 +391,10 @@
     byId("figures").replaceChildren(
       figure(number(summary.hosts_up), "hosts up of " + plural(summary.targets_scanned, "target")),
       figure(number(summary.open_ports), "open ports"),
-      figure(number(summary.services_detected), "services named by their answers"),
+      figure(number(summary.services_detected), "services identified"),
       figure(number(summary.vulnerabilities), "weaknesses" + (potential ? ", and " + number(potential) + " potential" : "")),
       figure(number(grave), "of them critical or high", grave ? "bad" : ""),
-      figure(number(rows.certificates.filter((row) => row.days <= 30).length), "certificates expired or within 30 days"));
+      figure(number(rows.certificates.filter((row) => row.days <= 30).length), "certificates that end in 30 days"));
   }
   function head() {
     const parts = [];

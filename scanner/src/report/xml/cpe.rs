@@ -61,8 +61,7 @@ fn bind(value: &str) -> String {
             b'*' if !quoted => bound.push_str("%02"),
             b'_' | b'.' | b'-' => bound.push(char::from(byte)),
             _ if byte.is_ascii_alphanumeric() => bound.push(char::from(byte.to_ascii_lowercase())),
-            // Writing to a string cannot fail.
-            _ => drop(write!(bound, "%{byte:02x}")),
+            _ => write!(bound, "%{byte:02x}").expect("writing to a string cannot fail"),
         }
         quoted = false;
     }

@@ -1,7 +1,9 @@
 //! In which order a port is asked: pure, told what was learnt, telling what to try next.
 //!
-//! The first connection either listens or, where the port's protocol has the client speak first, asks the question that
-//! its number suggests. After that come the other hinted probes, the listener, a ClientHello, and the rest by yield.
+//! The first connection listens, and, unless the port's protocol has the server speak first, asks when nothing is said:
+//! the question that its number suggests after a moment, the likeliest one after a while. That one connection must do
+//! both, since some servers talk to one client at a time and would let the others wait behind a silent one. After it
+//! come the other hinted probes, a listener that keeps silent, a ClientHello, and the rest by yield.
 
 use std::collections::VecDeque;
 
@@ -19,6 +21,22 @@ pub(super) enum Attempt {
     Hello,
 }
 
+/// The first attempt on a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Opening {
+    pub(super) attempt: Attempt,
+    pub(super) patience: OpeningPatience,
+}
+
+/// How long the first connection is listened to before it is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OpeningPatience {
+    /// Long enough for a server that closes at once.
+    Moment,
+    /// Long enough for a server that speaks first.
+    While,
+}
+
 /// What is left to try on a port.
 #[derive(Debug)]
 pub(super) struct Course {
@@ -30,31 +48,38 @@ pub(super) struct Course {
 
 impl Course {
     /// The first attempt, and the course after it.
-    pub(super) fn new(probes: &[ProbeRef], port: u16, intensity: u8, is_inside_tls: bool) -> (Attempt, Self) {
+    pub(super) fn new(probes: &[ProbeRef], port: u16, intensity: u8, is_inside_tls: bool) -> (Opening, Self) {
         let (hinted, others): (Vec<&ProbeRef>, Vec<&ProbeRef>) = probes.iter().partition(|probe| probe.is_hinted);
         let (common, rare): (Vec<&ProbeRef>, Vec<&ProbeRef>) =
             others.into_iter().partition(|probe| probe.rarity <= intensity);
         let mut hinted = hinted.into_iter().cloned().map(Attempt::Probe);
-        let opening = if !is_inside_tls && ports::begins_with_tls(port) {
-            Attempt::Hello
+        let mut common = common.into_iter().cloned().map(Attempt::Probe);
+        let is_unknown = hinted.len() == 0;
+        let (attempt, patience) = if !is_inside_tls && ports::begins_with_tls(port) {
+            (Attempt::Hello, OpeningPatience::Moment)
         } else if ports::is_greeted(port) {
-            Attempt::Listen
+            (Attempt::Listen, OpeningPatience::While)
+        } else if let Some(hinted) = hinted.next() {
+            (hinted, OpeningPatience::Moment)
         } else {
-            hinted.next().unwrap_or(Attempt::Listen)
+            (common.next().unwrap_or(Attempt::Listen), OpeningPatience::While)
         };
         let mut queue: VecDeque<Attempt> = hinted.collect();
-        if opening != Attempt::Listen {
+        let has_said_hello = is_inside_tls || attempt == Attempt::Hello;
+        if !has_said_hello && is_unknown {
+            queue.push_back(Attempt::Hello);
+        }
+        if attempt != Attempt::Listen {
             queue.push_back(Attempt::Listen);
         }
-        let mut common = common.into_iter().cloned().map(Attempt::Probe);
-        let has_said_hello = is_inside_tls || opening == Attempt::Hello;
-        if !has_said_hello {
-            // The likeliest probe before it: there is more clear text than TLS on ports that nothing is known of.
+        if !has_said_hello && !is_unknown {
+            // The likeliest probe before it: the number says that there is no TLS.
             queue.extend(common.next());
             queue.push_back(Attempt::Hello);
         }
         queue.extend(common);
-        (opening, Self { queue, rare: rare.into_iter().cloned().collect(), has_said_hello })
+        let course = Self { queue, rare: rare.into_iter().cloned().collect(), has_said_hello };
+        (Opening { attempt, patience }, course)
     }
 
     /// What to try next.
@@ -135,17 +160,20 @@ mod tests {
     fn what_the_number_suggests_comes_first_and_the_rare_not_at_all() {
         let probes = [probe(1, 1, true, &[]), probe(2, 9, true, &[]), probe(3, 1, false, &[]), probe(4, 8, false, &[])];
         let (opening, course) = Course::new(&probes, 80, 7, false);
-        assert_eq!(opening, Attempt::Probe(probes[0].clone()));
+        assert_eq!(opening, Opening { attempt: Attempt::Probe(probes[0].clone()), patience: OpeningPatience::Moment });
         assert_eq!(rest(course), ["2", "Listen", "3", "Hello"]);
         let (opening, course) = Course::new(&probes, 25, 8, false);
-        assert_eq!(opening, Attempt::Listen, "a mail server speaks first");
+        assert_eq!(opening.attempt, Attempt::Listen, "a mail server speaks first");
         assert_eq!(rest(course), ["1", "2", "3", "Hello", "4"]);
         let (opening, course) = Course::new(&probes, 443, 0, false);
-        assert_eq!(opening, Attempt::Hello);
+        assert_eq!(opening.attempt, Attempt::Hello);
         assert_eq!(rest(course), ["1", "2", "Listen"]);
         let (opening, course) = Course::new(&probes[2..], 443, 7, true);
-        assert_eq!(opening, Attempt::Listen, "no TLS inside TLS");
-        assert_eq!(rest(course), ["3"]);
+        assert_eq!(opening, Opening { attempt: Attempt::Probe(probes[2].clone()), patience: OpeningPatience::While });
+        assert_eq!(rest(course), ["Listen"], "no TLS inside TLS");
+        let (opening, course) = Course::new(&probes[2..], 4000, 8, false);
+        assert_eq!(opening.attempt, Attempt::Probe(probes[2].clone()), "one connection listens and then asks");
+        assert_eq!(rest(course), ["Hello", "Listen", "4"]);
     }
 
     #[test]
@@ -153,7 +181,7 @@ mod tests {
         let probes = [probe(1, 1, false, &["http"]), probe(2, 1, false, &["ftp"]), probe(3, 9, false, &["ftp", "x"])];
         let (_, mut course) = Course::new(&probes, 4000, 7, false);
         course.narrow("ftp");
-        assert_eq!(rest(course), ["2", "3"]);
+        assert_eq!(rest(course), ["2", "3"], "however rare, and no listener or ClientHello");
     }
 
     #[test]
@@ -162,7 +190,7 @@ mod tests {
         course.ask_tls();
         assert_eq!(course.next(), Some(Attempt::Hello));
         course.ask_tls();
-        assert_eq!(rest(course), ["1", "2"]);
+        assert_eq!(rest(course), ["Listen", "2"], "the first probe was the opening");
         assert!(asks_for_tls(b"HTTP/1.1 400 Bad Request\r\n\r\n<h1>The plain HTTP request was sent to HTTPS port"));
         assert!(!asks_for_tls(b"HTTP/1.1 400 Bad Request\r\n\r\n"));
     }

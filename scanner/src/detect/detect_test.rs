@@ -177,6 +177,37 @@ async fn redirects_in_circles_end_and_never_leave_the_host() {
 }
 
 #[tokio::test]
+async fn a_server_that_talks_to_one_client_at_a_time_is_found_out() {
+    let acceptor = acceptor(&["a.example"]);
+    let one = Arc::new(tokio::sync::Semaphore::new(1));
+    let server = Server::start(move |stream| {
+        let (acceptor, one) = (acceptor.clone(), Arc::clone(&one));
+        async move {
+            let _turn = one.acquire().await;
+            let Ok(mut stream) = acceptor.accept(stream).await else { return };
+            request(&mut stream).await;
+            let _ = stream.write_all(page("200 OK\r\nServer: one/1", "").as_bytes()).await;
+            let _ = stream.shutdown().await;
+        }
+    })
+    .await;
+    let found = service(identify(server.address, None).await);
+    assert_eq!(found.product.as_deref(), Some("one"));
+    assert_eq!(found.tls.unwrap().versions, ["TLSv1.2", "TLSv1.3"]);
+}
+
+#[tokio::test]
+async fn a_greeting_ends_the_wait_where_a_question_was_due() {
+    let server = Server::on("127.55.0.6:8095", |mut stream| async move {
+        let _ = stream.write_all(b"SSH-2.0-x\r\n").await;
+        drain(&mut stream).await;
+    })
+    .await;
+    assert_eq!(service(identify(server.address, None).await).name, "ssh");
+    assert_eq!(server.connections(), 1);
+}
+
+#[tokio::test]
 async fn a_line_that_never_ends_is_given_up() {
     let server = Server::start(|mut stream| async move {
         while stream.write_all(b"a").await.is_ok() {

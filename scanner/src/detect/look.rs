@@ -11,9 +11,9 @@ use futures::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep_until};
 
 use super::connection::{self, Ending, Endpoint, Patience};
-use super::course::{Attempt, Course, asks_for_tls};
+use super::course::{Attempt, Course, Opening, OpeningPatience, asks_for_tls};
 use super::matcher::{Answer, Match, ProbeRef};
-use super::{Detector, http, ports, tls};
+use super::{Detector, http, tls};
 use crate::port::Protocol;
 
 /// Connections to one port at once: enough to hide one silence behind another, too few to alarm it.
@@ -23,10 +23,10 @@ const LANES: usize = 4;
 const GRACE: Duration = Duration::from_millis(5);
 /// How long it is given at most.
 const GRACE_MAX: Duration = Duration::from_millis(300);
-/// How long the opening is alone: a listener on a port of which nothing is known.
-const ALONE: Duration = Duration::from_millis(300);
-/// The same where something is due: an answer to the hinted question, or a greeting.
-const ALONE_EXPECTING: Duration = Duration::from_millis(1200);
+/// How long a port of which nothing is known is listened to before it is asked.
+const LISTEN_FIRST: Duration = Duration::from_millis(300);
+/// How long the opening is alone.
+const ALONE: Duration = Duration::from_millis(1200);
 /// How long to wait for a greeting: mail servers look their callers up first.
 const LISTEN_WAIT: Duration = Duration::from_secs(6);
 /// How long to wait for the answer to a probe.
@@ -112,20 +112,20 @@ impl Detector {
         let port = endpoint.address.port();
         let probes = self.probes(Protocol::Tcp, port, is_inside);
         let (opening, mut course) = Course::new(&probes, port, intensity, is_inside);
-        let is_expecting = opening != Attempt::Listen || ports::is_greeted(port);
-        let mut next_start = Instant::now() + if is_expecting { ALONE_EXPECTING } else { ALONE };
+        let mut next_start = Instant::now() + ALONE;
         let mut learnt = Learnt::default();
         let mut is_opening = true;
         let mut running = FuturesUnordered::new();
-        learnt.is_listening = opening == Attempt::Listen;
-        running.push(self.attempt(endpoint, opening, true, PROBE_WAIT));
+        let Opening { attempt, patience } = opening;
+        learnt.is_listening = attempt == Attempt::Listen;
+        running.push(self.attempt(endpoint, attempt, Some(patience), PROBE_WAIT));
         loop {
             let now = Instant::now();
             while now >= next_start && running.len() < LANES {
                 let Some(attempt) = course.next() else { break };
                 learnt.is_listening |= attempt == Attempt::Listen;
                 let wait = if learnt.unanswered < SILENT_AFTER { PROBE_WAIT } else { PROBE_WAIT_SILENT };
-                running.push(self.attempt(endpoint, attempt, false, wait));
+                running.push(self.attempt(endpoint, attempt, None, wait));
             }
             let may_start = !course.is_exhausted() && running.len() < LANES;
             tokio::select! {
@@ -221,7 +221,14 @@ impl Detector {
         self.matched(&answer)
     }
 
-    async fn attempt(&self, endpoint: &Endpoint<'_>, attempt: Attempt, is_opening: bool, wait: Duration) -> Said {
+    /// Makes one attempt on a connection of its own; the opening first listens, for as long as it says.
+    async fn attempt(
+        &self,
+        endpoint: &Endpoint<'_>,
+        attempt: Attempt,
+        opening: Option<OpeningPatience>,
+        wait: Duration,
+    ) -> Said {
         let mut said = Said { attempt, bytes: Vec::new(), ending: Ending::Refused, was_asked: false };
         let Ok(mut connection) = endpoint.connect().await else { return said };
         let stream = &mut connection.stream;
@@ -235,14 +242,16 @@ impl Detector {
             }
         };
         let now = Instant::now();
-        if is_opening && !payload.is_empty() {
-            let grace = (connection.round_trip * 5 / 4).clamp(GRACE, GRACE_MAX);
+        if let Some(patience) = opening.filter(|_| !payload.is_empty()) {
+            let least = if patience == OpeningPatience::Moment { GRACE } else { LISTEN_FIRST };
+            let grace = (connection.round_trip * 5 / 4).clamp(least, GRACE_MAX.max(least));
             let patience = Patience { first: now + grace, gap: Duration::ZERO, last: endpoint.deadline };
             said.ending = connection::read(stream, &mut said.bytes, patience, |_| true).await;
-            if said.ending == Ending::Closed {
+            if said.ending == Ending::Closed || self.is_enough(endpoint, &said, &said.bytes) {
                 return said;
             }
         }
+        let now = Instant::now();
         if said.bytes.is_empty() && !payload.is_empty() {
             said.was_asked = connection::send(stream, payload, endpoint.deadline.min(now + wait)).await;
             if !said.was_asked {
@@ -252,10 +261,15 @@ impl Detector {
                 return said;
             }
         }
-        let wait = if payload.is_empty() { LISTEN_WAIT } else { wait };
+        // A greeting that has begun is only read to its end.
+        let first = match said.bytes.is_empty() {
+            true if payload.is_empty() => LISTEN_WAIT,
+            true => wait,
+            false => ANSWER_GAP,
+        };
         let is_http = said.probe().is_some_and(|probe| probe.payload.starts_with(b"GET "));
         let gap = if is_http { http::ANSWER_GAP } else { ANSWER_GAP };
-        let patience = Patience { first: now + wait, gap, last: endpoint.deadline.min(now + wait + wait) };
+        let patience = Patience { first: now + first, gap, last: endpoint.deadline.min(now + first + wait) };
         let mut bytes = std::mem::take(&mut said.bytes);
         let is_enough = |bytes: &[u8]| self.is_enough(endpoint, &said, bytes);
         let ending = connection::read(stream, &mut bytes, patience, is_enough).await;

@@ -3,4 +3,5 @@
 //! Everything here but the runner of checks is pure: it takes text, bytes and the time, and returns values.
 //! It fetches nothing: feeds of advisories are files that a user brings.
 
+pub mod cpe;
 pub mod version;

@@ -136,6 +136,13 @@ impl Cpe {
         Some(format!("{}:{}", self.vendor().literal()?, self.product().literal()?))
     }
 
+    /// Whether only its maker, product, version and update are anything but any, and those are without wildcards.
+    #[must_use]
+    pub fn says_only_versions(&self) -> bool {
+        let is_open = |value: &Value| matches!(value, Value::Text { .. }) && value.literal().is_none();
+        self.attributes.iter().skip(4).all(|value| *value == Value::Any) && !self.attributes.iter().any(is_open)
+    }
+
     fn attribute(&self, place: usize) -> &Value {
         self.attributes.get(place).unwrap_or(&Value::Any)
     }

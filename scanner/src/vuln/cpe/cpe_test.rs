@@ -26,7 +26,10 @@ fn names_are_read_with_their_escapes_and_written_back() {
         assert_eq!(cpe(text).to_string(), text);
     }
     assert_eq!(cpe(r"cpe:2.3:a:b:c\:d:1:*:*:*:*:*:*:*").product().literal(), Some("c:d"));
-    assert_eq!(cpe("CPE:2.3:A:OpenBSD:OpenSSH:9.2:P1:*:*:*:*:*:*"), cpe("cpe:2.3:a:openbsd:openssh:9.2:p1:*:*:*:*:*:*"));
+    assert_eq!(
+        cpe("CPE:2.3:A:OpenBSD:OpenSSH:9.2:P1:*:*:*:*:*:*"),
+        cpe("cpe:2.3:a:openbsd:openssh:9.2:p1:*:*:*:*:*:*")
+    );
 }
 
 #[test]

@@ -31,11 +31,14 @@ impl Cpe {
 
     fn relation_but(&self, name: &Self, left_out: &[usize]) -> Option<Relation> {
         let attributes = self.attributes.iter().zip(&name.attributes).enumerate();
-        let attributes =
-            attributes.filter(|(place, _)| !left_out.contains(place)).map(|(_, (pattern, value))| of_values(pattern, value));
+        let attributes = attributes
+            .filter(|(place, _)| !left_out.contains(place))
+            .map(|(_, (pattern, value))| of_values(pattern, value));
         let relations: Vec<Option<Relation>> = attributes.chain([Some(of_parts(self.part, name.part))]).collect();
         let all = |wanted: Relation| {
-            relations.iter().all(|relation| matches!(relation, Some(found) if *found == wanted || *found == Relation::Equal))
+            relations
+                .iter()
+                .all(|relation| matches!(relation, Some(found) if *found == wanted || *found == Relation::Equal))
         };
         if relations.contains(&Some(Relation::Disjoint)) {
             Some(Relation::Disjoint)

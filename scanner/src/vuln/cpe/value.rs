@@ -84,7 +84,11 @@ impl Value {
                 _ => text.push(char::from(byte.to_ascii_lowercase())),
             }
         }
-        (bytes.next().is_none() && !(text.is_empty() && after != Open::Closed)).then_some(Self::Text { before, text, after })
+        (bytes.next().is_none() && !(text.is_empty() && after != Open::Closed)).then_some(Self::Text {
+            before,
+            text,
+            after,
+        })
     }
 }
 

@@ -53,11 +53,13 @@ fn compare_part(a: Part<'_>, b: Part<'_>) -> Ordering {
     match (a, b) {
         // A leading zero makes it a fraction, which is compared as text.
         (Part::Number(a), Part::Number(b)) if a.starts_with('0') || b.starts_with('0') => a.cmp(b),
-        (Part::First(a), Part::First(b)) | (Part::Number(a), Part::Number(b)) | (Part::Revision(a), Part::Revision(b)) => {
-            number::compare(a, b)
-        }
+        (Part::First(a), Part::First(b))
+        | (Part::Number(a), Part::Number(b))
+        | (Part::Revision(a), Part::Revision(b)) => number::compare(a, b),
         (Part::Letter(a), Part::Letter(b)) => a.cmp(&b),
-        (Part::Suffix(a, a_number), Part::Suffix(b, b_number)) => a.cmp(&b).then_with(|| number::compare(a_number, b_number)),
+        (Part::Suffix(a, a_number), Part::Suffix(b, b_number)) => {
+            a.cmp(&b).then_with(|| number::compare(a_number, b_number))
+        }
         (Part::Commit(a), Part::Commit(b)) => a.cmp(b),
         (Part::Suffix(suffix, _), _) if suffix < PRE_RELEASES => Ordering::Less,
         (_, Part::Suffix(suffix, _)) if suffix < PRE_RELEASES => Ordering::Greater,

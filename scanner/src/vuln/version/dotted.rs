@@ -25,7 +25,8 @@ const BEFORE: [(&str, i8); 13] = [
     ("ea", -3),
 ];
 /// Words after the release.
-const AFTER: [(&str, i8); 7] = [("p", 1), ("pl", 1), ("patch", 1), ("sp", 1), ("post", 1), ("update", 1), ("hotfix", 1)];
+const AFTER: [(&str, i8); 7] =
+    [("p", 1), ("pl", 1), ("patch", 1), ("sp", 1), ("post", 1), ("update", 1), ("hotfix", 1)];
 /// Words that name the release itself.
 const SAME: [&str; 8] = ["final", "ga", "release", "stable", "lts", "community", "mariadb", "log"];
 

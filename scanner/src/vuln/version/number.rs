@@ -25,10 +25,7 @@ pub(super) fn is_number(text: &str) -> bool {
 }
 
 /// Compares numbers place by place; places that are not there are zero.
-pub(super) fn compare_all<'a>(
-    a: impl IntoIterator<Item = &'a str>,
-    b: impl IntoIterator<Item = &'a str>,
-) -> Ordering {
+pub(super) fn compare_all<'a>(a: impl IntoIterator<Item = &'a str>, b: impl IntoIterator<Item = &'a str>) -> Ordering {
     let (mut a, mut b) = (a.into_iter(), b.into_iter());
     loop {
         let (left, right) = match (a.next(), b.next()) {

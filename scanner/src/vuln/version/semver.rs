@@ -34,7 +34,8 @@ fn parse(text: &str) -> Option<Version<'_>> {
 }
 
 fn is_identifiers(text: &str) -> bool {
-    text.split('.').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'))
+    text.split('.')
+        .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'))
 }
 
 fn has_leading_zero(part: &str) -> bool {

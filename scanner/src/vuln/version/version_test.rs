@@ -211,9 +211,32 @@ fn versions_beyond_the_limit_have_no_order() {
 /// Versions from the pieces that schemes know, so that many are close to each other.
 fn version() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
-        Just("."), Just("-"), Just("~"), Just("^"), Just("+"), Just(":"), Just("_"), Just("0"), Just("1"), Just("2"),
-        Just("10"), Just("01"), Just("a"), Just("z"), Just("p1"), Just("rc"), Just("rc1"), Just("-r1"), Just("_rc"), Just("_p2"),
-        Just("beta"), Just("-beta1"), Just("deb12u1"), Just("foo"), Just("sp"), Just(".0"),
+        Just("."),
+        Just("-"),
+        Just("~"),
+        Just("^"),
+        Just("+"),
+        Just(":"),
+        Just("_"),
+        Just("0"),
+        Just("1"),
+        Just("2"),
+        Just("10"),
+        Just("01"),
+        Just("a"),
+        Just("z"),
+        Just("p1"),
+        Just("rc"),
+        Just("rc1"),
+        Just("-r1"),
+        Just("_rc"),
+        Just("_p2"),
+        Just("beta"),
+        Just("-beta1"),
+        Just("deb12u1"),
+        Just("foo"),
+        Just("sp"),
+        Just(".0"),
     ];
     let core = prop_oneof![Just("1"), Just("1.0"), Just("1.0.0"), Just("1.1"), Just("1:1")];
     (core, proptest::collection::vec(piece, 0..4)).prop_map(|(core, rest)| format!("{core}{}", rest.concat()))

@@ -4,7 +4,9 @@
 //! It fetches nothing: feeds of advisories are files that a user brings.
 
 pub mod advisory;
+pub mod check;
 pub mod cpe;
+pub mod exposure;
 pub mod feed;
 pub mod matching;
 pub mod product;

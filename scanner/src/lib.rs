@@ -27,3 +27,4 @@ pub mod session;
 pub mod spec;
 mod sweep;
 pub mod target;
+pub mod vuln;

@@ -1,0 +1,144 @@
+//! One exchange of a check: bytes to send, and what the answer must and must not be. Pure.
+
+use std::collections::BTreeMap;
+
+use regex::bytes::{Regex, RegexBuilder};
+use serde::Deserialize;
+
+use crate::finding::printable_banner;
+
+/// Most bytes that a regular expression may compile to.
+const REGEX_BYTES_MAX: usize = 1 << 20;
+
+/// What is sent, and what is expected then.
+#[derive(Debug, Clone)]
+pub struct Exchange {
+    send: Vec<u8>,
+    expect: Option<Regex>,
+    reject: Option<Regex>,
+}
+
+/// An exchange as it is written in a file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StepText {
+    #[serde(default)]
+    send: String,
+    /// A path: sends a whole HTTP request for it.
+    get: Option<String>,
+    expect: Option<String>,
+    reject: Option<String>,
+}
+
+impl Exchange {
+    pub(super) fn of(text: StepText) -> Result<Self, String> {
+        let send = match &text.get {
+            Some(_) if !text.send.is_empty() => return Err("`send` and `get` exclude each other".to_owned()),
+            Some(path) => format!("GET {path} HTTP/1.1\r\nHost: {{host}}\r\nUser-Agent: Pentora\r\nAccept: */*\r\nConnection: close\r\n\r\n").into_bytes(),
+            None => unescape(&text.send)?,
+        };
+        if send.is_empty() && text.expect.is_none() {
+            return Err("a step sends or expects something".to_owned());
+        }
+        let regex = |text: Option<String>| {
+            let built = text.map(|text| RegexBuilder::new(&text).unicode(false).size_limit(REGEX_BYTES_MAX).build());
+            built.transpose().map_err(|error| error.to_string())
+        };
+        Ok(Self { send, expect: regex(text.expect)?, reject: regex(text.reject)? })
+    }
+
+    /// The bytes to send to `host`.
+    #[must_use]
+    pub fn request(&self, host: &str) -> Vec<u8> {
+        let mark = b"{host}";
+        match self.send.windows(mark.len()).position(|window| window == mark) {
+            None => self.send.clone(),
+            Some(at) => {
+                let (before, after) = self.send.split_at(at);
+                [before, host.as_bytes(), after.get(mark.len()..).unwrap_or_default()].concat()
+            }
+        }
+    }
+
+    /// Whether an answer is waited for.
+    #[must_use]
+    pub fn is_asking(&self) -> bool {
+        self.expect.is_some()
+    }
+
+    /// Whether `answer` is what is expected; what it captures by name goes into `captures`, printable.
+    pub fn accepts(&self, answer: &[u8], captures: &mut BTreeMap<String, String>) -> bool {
+        let Some(expect) = &self.expect else { return true };
+        let Some(found) = expect.captures(answer) else { return false };
+        if self.reject.as_ref().is_some_and(|reject| reject.is_match(answer)) {
+            return false;
+        }
+        for name in expect.capture_names().flatten() {
+            if let Some(value) = found.name(name).and_then(|value| printable_banner(value.as_bytes())) {
+                captures.insert(name.to_owned(), value);
+            }
+        }
+        true
+    }
+}
+
+/// Bytes from text with `\r`, `\n`, `\t`, `\0`, `\\` and `\xNN`.
+///
+/// # Errors
+/// Says which escape is none.
+pub fn unescape(text: &str) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'\\' {
+            bytes.push(byte);
+            continue;
+        }
+        let escaped = match rest.next() {
+            Some(b'r') => Some(b'\r'),
+            Some(b'n') => Some(b'\n'),
+            Some(b't') => Some(b'\t'),
+            Some(b'0') => Some(0),
+            Some(b'\\') => Some(b'\\'),
+            Some(b'x') => {
+                let digits = [rest.next(), rest.next()].into_iter().flatten().map(char::from).collect::<String>();
+                u8::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 2)
+            }
+            _ => None,
+        };
+        bytes.push(escaped.ok_or_else(|| format!("`{text}` has an escape that is none"))?);
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_are_bytes_and_anything_else_is_refused() {
+        assert_eq!(unescape(r"a\r\n\0\\\xff\t").unwrap(), b"a\r\n\0\\\xff\t");
+        for text in [r"\q", r"\x1", r"\xzz", "\\"] {
+            unescape(text).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_request_names_the_host_and_an_answer_gives_its_captures() {
+        let step = |get: Option<&str>, expect: &str, reject: Option<&str>| {
+            Exchange::of(StepText {
+                send: String::new(),
+                get: get.map(str::to_owned),
+                expect: Some(expect.to_owned()),
+                reject: reject.map(str::to_owned),
+            })
+            .unwrap()
+        };
+        let get = step(Some("/x"), r"version: (?P<version>.+)\r", Some("denied"));
+        assert!(get.request("10.0.0.1").starts_with(b"GET /x HTTP/1.1\r\nHost: 10.0.0.1\r\n"));
+        let mut captures = BTreeMap::new();
+        assert!(get.accepts(b"version: 1\x1b\r", &mut captures));
+        assert_eq!(captures["version"], "1\\x1b");
+        assert!(!get.accepts(b"version: 1\rdenied", &mut captures) && !get.accepts(b"", &mut captures));
+    }
+}

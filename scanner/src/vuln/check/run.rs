@@ -1,0 +1,207 @@
+//! Runs checks against one service. The edge: sockets and timeouts, no decision but when to stop reading.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::{Check, Exchange, FRAGILE_PORTS};
+use crate::finding::{Service, Weakness};
+use crate::port::{Port, Protocol};
+use crate::vuln::exposure::{Answers, Exposures, Seen};
+
+/// What may be asked of one service, and what that may cost.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Whether checks are sent at all; without, rules look at what the service told by itself.
+    pub is_active: bool,
+    /// Whether checks are sent that make a server ask third parties, such as recursion of DNS.
+    pub has_opt_in: bool,
+    /// How long one exchange may take.
+    pub step_timeout: Duration,
+    /// How long all checks of one service may take together.
+    pub total_timeout: Duration,
+    /// Most bytes that are read of one answer.
+    pub answer_bytes_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            is_active: true,
+            has_opt_in: false,
+            step_timeout: Duration::from_secs(2),
+            total_timeout: Duration::from_secs(15),
+            answer_bytes_max: 64 << 10,
+        }
+    }
+}
+
+/// A connection, plain or within TLS.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// A connection that is being made.
+pub type Connecting<'a> = Pin<Box<dyn Future<Output = io::Result<Box<dyn Stream>>> + Send + 'a>>;
+
+/// Makes connections. Whoever can speak TLS brings one that does.
+pub trait Connector: Send + Sync {
+    /// Connects to `target`, within TLS where `is_tls`. Dropping it gives up.
+    fn connect(&self, target: SocketAddr, is_tls: bool) -> Connecting<'_>;
+}
+
+/// Connects in the clear; services within TLS cannot be asked with it, so their checks say nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PlainConnector;
+
+impl Connector for PlainConnector {
+    fn connect(&self, target: SocketAddr, is_tls: bool) -> Connecting<'_> {
+        Box::pin(async move {
+            if is_tls {
+                return Err(io::ErrorKind::Unsupported.into());
+            }
+            let stream = TcpStream::connect(target).await?;
+            Ok(Box::new(stream) as Box<dyn Stream>)
+        })
+    }
+}
+
+/// The weaknesses that the built-in rules find in `service` at `target`, after the checks that they wait for.
+///
+/// `now_s` is the time in seconds since 1970-01-01T00:00:00Z. Cancel-safe: dropping it closes what is open.
+pub async fn run(
+    target: SocketAddr,
+    protocol: Protocol,
+    service: &Service,
+    options: &Options,
+    connector: &dyn Connector,
+    now_s: i64,
+) -> Vec<Weakness> {
+    run_of(Exposures::built_in(), target, protocol, service, options, connector, now_s).await
+}
+
+async fn run_of(
+    exposures: &Exposures,
+    target: SocketAddr,
+    protocol: Protocol,
+    service: &Service,
+    options: &Options,
+    connector: &dyn Connector,
+    now_s: i64,
+) -> Vec<Weakness> {
+    let port = Port { number: target.port(), protocol };
+    let mut answers = Answers::new();
+    let seen = Seen { port, service, answers: &answers, now_s };
+    let may_ask = options.is_active && !FRAGILE_PORTS.contains(&target.port());
+    let wanted = if may_ask { exposures.checks_wanted(&seen) } else { Vec::new() };
+    let applies = |check: &&Check| {
+        check.protocol == protocol && (options.has_opt_in || !check.is_opt_in) && check.applies.to(&seen)
+    };
+    let wanted: Vec<&Check> = wanted.into_iter().filter(applies).collect();
+    let end = Instant::now() + options.total_timeout;
+    for check in wanted {
+        let asked = timeout_at(end, ask(check, target, service, options, connector)).await;
+        if let Ok(Some(captures)) = asked {
+            answers.insert(check.id.clone(), captures);
+        }
+    }
+    exposures.evaluate(&Seen { port, service, answers: &answers, now_s })
+}
+
+/// What the check captured where it says yes; `None` where it says no or cannot be told.
+pub(in crate::vuln) async fn ask(
+    check: &Check,
+    target: SocketAddr,
+    service: &Service,
+    options: &Options,
+    connector: &dyn Connector,
+) -> Option<BTreeMap<String, String>> {
+    match check.protocol {
+        Protocol::Udp => ask_udp(check, target, options).await,
+        Protocol::Tcp => {
+            let is_tls = service.tls.as_ref().is_some_and(|tls| tls.starttls.is_none());
+            let connected = timeout(options.step_timeout, connector.connect(target, is_tls)).await.ok()?;
+            ask_stream(check, &mut *connected.ok()?, &host_of(target), options).await
+        }
+    }
+}
+
+fn host_of(target: SocketAddr) -> String {
+    match target.ip() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    }
+}
+
+async fn ask_stream(
+    check: &Check,
+    stream: &mut dyn Stream,
+    host: &str,
+    options: &Options,
+) -> Option<BTreeMap<String, String>> {
+    let mut captures = BTreeMap::new();
+    for step in &check.steps {
+        let is_accepted = timeout(options.step_timeout, exchange(step, stream, host, options, &mut captures)).await;
+        // A server that is silent has not said what was expected.
+        if !is_accepted.is_ok_and(|result| result.unwrap_or(false)) {
+            return None;
+        }
+    }
+    Some(captures)
+}
+
+async fn exchange(
+    step: &Exchange,
+    stream: &mut dyn Stream,
+    host: &str,
+    options: &Options,
+    captures: &mut BTreeMap<String, String>,
+) -> io::Result<bool> {
+    stream.write_all(&step.request(host)).await?;
+    stream.flush().await?;
+    if !step.is_asking() {
+        return Ok(true);
+    }
+    let mut answer = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        // A server that resets after its answer has still given it.
+        let count = stream.read(&mut buffer).await.unwrap_or(0);
+        answer.extend_from_slice(buffer.get(..count).unwrap_or_default());
+        if step.accepts(&answer, captures) {
+            return Ok(true);
+        }
+        if count == 0 || answer.len() >= options.answer_bytes_max {
+            return Ok(false);
+        }
+    }
+}
+
+async fn ask_udp(check: &Check, target: SocketAddr, options: &Options) -> Option<BTreeMap<String, String>> {
+    let any = if target.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
+    let socket = UdpSocket::bind((any, 0)).await.ok()?;
+    socket.connect(target).await.ok()?;
+    let mut captures = BTreeMap::new();
+    let mut buffer = vec![0; options.answer_bytes_max];
+    for step in &check.steps {
+        socket.send(&step.request(&host_of(target))).await.ok()?;
+        if step.is_asking() {
+            let count = timeout(options.step_timeout, socket.recv(&mut buffer)).await.ok()?.ok()?;
+            if !step.accepts(buffer.get(..count).unwrap_or_default(), &mut captures) {
+                return None;
+            }
+        }
+    }
+    Some(captures)
+}
+
+#[cfg(test)]
+#[path = "run/run_test.rs"]
+mod tests;

@@ -1,0 +1,191 @@
+//! Each check against servers on this machine's loopback that answer as the protocol has it, and the runner's bounds.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::finding::{ServiceMethod, Tls};
+
+const QUICK: Options = Options {
+    is_active: true,
+    has_opt_in: true,
+    step_timeout: Duration::from_millis(400),
+    total_timeout: Duration::from_secs(2),
+    answer_bytes_max: 64 << 10,
+};
+
+fn service(name: &str) -> Service {
+    Service { name: name.to_owned(), method: ServiceMethod::Probed, confidence: 100, ..Service::default() }
+}
+
+/// Serves connections that each get `answers`, one for each exchange, once its request is there whole.
+async fn serve(listener: &TcpListener, check: &Check, answers: &[Vec<u8>]) {
+    loop {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        for (step, answer) in check.steps.iter().zip(answers) {
+            let mut request = vec![0; step.request("127.0.0.1").len()];
+            if stream.read_exact(&mut request).await.is_err() || stream.write_all(answer).await.is_err() {
+                break;
+            }
+        }
+        let _gone = stream.shutdown().await;
+    }
+}
+
+async fn serve_udp(socket: &UdpSocket, answers: &[Vec<u8>]) {
+    let mut buffer = [0; 2048];
+    for answer in answers {
+        let (_, peer) = socket.recv_from(&mut buffer).await.unwrap();
+        socket.send_to(answer, peer).await.unwrap();
+    }
+    std::future::pending::<()>().await;
+}
+
+async fn says_yes(check: &Check, answers: &[Vec<u8>]) -> bool {
+    let service = service("any");
+    if check.protocol == Protocol::Udp {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let target = socket.local_addr().unwrap();
+        return tokio::select! {
+            found = ask(check, target, &service, &QUICK, &PlainConnector) => found.is_some(),
+            () = serve_udp(&socket, answers) => false,
+        };
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = listener.local_addr().unwrap();
+    tokio::select! {
+        found = ask(check, target, &service, &QUICK, &PlainConnector) => found.is_some(),
+        () = serve(&listener, check, answers) => false,
+    }
+}
+
+#[tokio::test]
+async fn every_check_says_yes_to_an_open_server_and_no_to_a_closed_one() {
+    for check in Exposures::built_in().checks() {
+        for answers in &check.yes {
+            assert!(
+                says_yes(check, answers).await,
+                "{} does not see {}",
+                check.id,
+                answers.iter().map(|answer| answer.escape_ascii().to_string()).collect::<Vec<_>>().join(" | ")
+            );
+        }
+        for answers in &check.no {
+            assert!(
+                !says_yes(check, answers).await,
+                "{} is fooled by {}",
+                check.id,
+                answers.iter().map(|answer| answer.escape_ascii().to_string()).collect::<Vec<_>>().join(" | ")
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_check_writes_or_tries_a_password() {
+    for check in Exposures::built_in().checks() {
+        for step in &check.steps {
+            let request = String::from_utf8_lossy(&step.request("host")).to_uppercase();
+            for word in ["DATA\r\n", "SET ", "DELETE", "PUT /", "FLUSH", "STOR ", "AUTH ", "LOGIN ", "INSERT"] {
+                assert!(!request.contains(word), "{} sends {word}", check.id);
+            }
+            let is_password = request.starts_with("PASS ") && !request.starts_with("PASS SCANNER@EXAMPLE.ORG");
+            assert!(!is_password, "{} tries a password", check.id);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_weakness_that_a_check_confirmed_comes_with_its_evidence() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = listener.local_addr().unwrap();
+    let check = Exposures::built_in().check("redis-info").unwrap();
+    let redis = service("redis");
+    let found = tokio::select! {
+        found = run(target, Protocol::Tcp, &redis, &QUICK, &PlainConnector, 0) => found,
+        () = serve(&listener, check, &check.yes[0]) => Vec::new(),
+    };
+    let found = found.iter().find(|weakness| weakness.id == "PEN-REDIS-NOAUTH").unwrap();
+    assert_eq!((found.method.as_str(), found.confidence), ("exposure-checked", 99));
+    assert_eq!(found.evidence, "INFO was answered without a password, version 7.0.15.");
+}
+
+/// Counts connections and makes none.
+#[derive(Default)]
+struct Counting(AtomicUsize);
+
+impl Connector for Counting {
+    fn connect(&self, _: SocketAddr, _: bool) -> Connecting<'_> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Box::pin(async { Err(io::ErrorKind::ConnectionRefused.into()) })
+    }
+}
+
+async fn connections(target: &str, service: &Service, options: &Options) -> usize {
+    let counting = Counting::default();
+    run(target.parse().unwrap(), Protocol::Tcp, service, options, &counting, 0).await;
+    counting.0.into_inner()
+}
+
+#[tokio::test]
+async fn nothing_is_sent_to_fragile_ports_nor_where_checks_are_off() {
+    let web = service("http");
+    assert!(connections("127.0.0.1:8080", &web, &QUICK).await > 0);
+    assert_eq!(connections("127.0.0.1:9100", &web, &QUICK).await, 0);
+    assert_eq!(connections("127.0.0.1:502", &web, &QUICK).await, 0);
+    assert_eq!(connections("127.0.0.1:8080", &web, &Options { is_active: false, ..QUICK }).await, 0);
+    let tls = Service { tls: Some(Box::new(Tls::default())), ..web };
+    let found = run("127.0.0.1:1".parse().unwrap(), Protocol::Tcp, &tls, &QUICK, &PlainConnector, 0).await;
+    assert!(found.iter().all(|weakness| weakness.method != "exposure-checked"), "not in the clear what is within TLS");
+}
+
+#[tokio::test]
+async fn what_asks_third_parties_is_sent_only_where_a_user_wants_it() {
+    let names = service("domain");
+    for (has_opt_in, expected) in [(true, 1), (false, 0)] {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let target = socket.local_addr().unwrap();
+        let check = Exposures::built_in().check("dns-recursion").unwrap();
+        let options = Options { has_opt_in, ..QUICK };
+        let found = tokio::select! {
+            found = run(target, Protocol::Udp, &names, &options, &PlainConnector, 0) => found.len(),
+            () = serve_udp(&socket, &check.yes[0]) => 0,
+        };
+        assert_eq!(found, expected);
+    }
+}
+
+#[tokio::test]
+async fn servers_that_are_silent_or_never_end_cost_no_more_than_the_limits() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = listener.local_addr().unwrap();
+    let web = service("http");
+    let silent = async {
+        let mut held = Vec::new();
+        loop {
+            held.push(listener.accept().await.unwrap());
+        }
+    };
+    let begun = Instant::now();
+    let options = Options { total_timeout: Duration::from_secs(1), ..QUICK };
+    tokio::select! {
+        found = run(target, Protocol::Tcp, &web, &options, &PlainConnector, 0) => assert!(found.is_empty()),
+        () = silent => {}
+    }
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+
+    let endless = async {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            while stream.write_all(&[b'x'; 4096]).await.is_ok() {}
+        }
+    };
+    let check = Exposures::built_in().check("redis-info").unwrap();
+    let patient = Options { step_timeout: Duration::from_secs(60), ..QUICK };
+    tokio::select! {
+        found = ask(check, target, &web, &patient, &PlainConnector) => assert!(found.is_none()),
+        () = endless => {}
+        () = tokio::time::sleep(Duration::from_secs(30)) => panic!("it reads for ever"),
+    }
+}

@@ -1,0 +1,176 @@
+//! Each rule against the services that its file says it must find and must not.
+
+use super::*;
+use crate::finding::{Certificate, Service, ServiceMethod, Severity, Tls};
+use crate::port::Port;
+
+/// 2026-01-01T00:00:00Z.
+const NOW_S: i64 = 1_767_225_600;
+
+fn ids(exposures: &Exposures, service: &Service, port: u16, answers: &Answers) -> Vec<String> {
+    let seen = Seen { port: Port::tcp(port), service, answers, now_s: NOW_S };
+    exposures.evaluate(&seen).into_iter().map(|weakness| weakness.id).collect()
+}
+
+fn probed(name: &str, product: &str, version: &str) -> Service {
+    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    Service {
+        name: name.to_owned(),
+        method: ServiceMethod::Probed,
+        product: some(product),
+        version: some(version),
+        ..Service::default()
+    }
+}
+
+#[test]
+fn there_are_rules_for_what_scans_find_and_each_has_its_tests() {
+    let exposures = Exposures::built_in();
+    assert!(exposures.rules().len() >= 60, "{}", exposures.rules().len());
+    for rule in exposures.rules() {
+        let has = |is_found| rule.examples.iter().any(|example| example.is_found == is_found);
+        assert!(
+            rule.check.is_some() || (has(true) && has(false)),
+            "{} has no example for found and for not found",
+            rule.id
+        );
+        assert!(!rule.title.is_empty() && !rule.remedy.is_empty(), "{}", rule.id);
+        assert!(rule.references.iter().all(|url| url.starts_with("https://")), "{}", rule.id);
+    }
+    for check in exposures.checks() {
+        assert!(
+            exposures.rules().iter().any(|rule| rule.check.as_deref() == Some(&*check.id)),
+            "{} serves no rule",
+            check.id
+        );
+    }
+}
+
+#[test]
+fn every_rule_finds_what_it_must_and_nothing_else() {
+    let exposures = Exposures::built_in();
+    for rule in exposures.rules() {
+        for example in &rule.examples {
+            let mut service = example.service.clone();
+            if let (Some(days), Some(tls)) = (example.days_left, &mut service.tls) {
+                tls.chain = vec![Certificate { not_after_s: NOW_S + days * 86_400, ..Certificate::default() }];
+            }
+            let found = ids(exposures, &service, example.port.max(1), &Answers::new());
+            assert_eq!(found.contains(&rule.id), example.is_found, "{}: {service:?}", rule.id);
+        }
+    }
+}
+
+#[test]
+fn a_rule_with_a_check_holds_once_the_check_says_yes() {
+    let exposures = Exposures::built_in();
+    for rule in exposures.rules() {
+        let Some(check) = &rule.check else { continue };
+        let name = rule.applies.services.first().map_or("http", String::as_str);
+        let product = rule.applies.products.first().map_or("", String::as_str);
+        let service = probed(name, product, "");
+        let port = rule.applies.ports.first().copied().unwrap_or(80);
+        let answers: Answers = [(check.clone(), BTreeMap::from([("version".to_owned(), "1.0".to_owned())]))].into();
+        assert!(!ids(exposures, &service, port, &Answers::new()).contains(&rule.id), "{} before", rule.id);
+        assert!(ids(exposures, &service, port, &answers).contains(&rule.id), "{} after", rule.id);
+    }
+}
+
+#[test]
+fn what_detection_found_out_need_not_be_asked_again() {
+    let exposures = Exposures::built_in();
+    let mut redis = probed("redis", "Redis key-value store", "7.0.15");
+    let wanted = |service: &Service| {
+        let answers = Answers::new();
+        let seen = Seen { port: Port::tcp(6379), service, answers: &answers, now_s: NOW_S };
+        exposures.checks_wanted(&seen).iter().map(|check| check.id.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(wanted(&redis), ["redis-info"]);
+    redis.facts.push(("auth".to_owned(), "none".to_owned()));
+    assert_eq!(ids(exposures, &redis, 6379, &Answers::new()), ["PEN-REDIS-NOAUTH"]);
+    assert!(wanted(&redis).is_empty());
+}
+
+#[test]
+fn the_number_of_a_port_proves_nothing_but_is_worth_a_check() {
+    let exposures = Exposures::built_in();
+    let guess = Service { name: "telnet".to_owned(), ..Service::default() };
+    assert!(ids(exposures, &guess, 23, &Answers::new()).is_empty());
+    let unknown = Service { name: "unknown".to_owned(), ..Service::default() };
+    let answers = Answers::new();
+    let seen = Seen { port: Port::tcp(6379), service: &unknown, answers: &answers, now_s: NOW_S };
+    assert_eq!(
+        exposures.checks_wanted(&seen).iter().map(|check| check.id.as_str()).collect::<Vec<_>>(),
+        ["redis-info"]
+    );
+}
+
+#[test]
+fn products_that_have_ended_are_told_with_their_day() {
+    let exposures = Exposures::built_in();
+    assert!(exposures.end_of_life().len() >= 10);
+    let found = |product: &str, version: &str| {
+        let (service, answers) = (probed("any", product, version), Answers::new());
+        let seen = Seen { port: Port::tcp(1), service: &service, answers: &answers, now_s: NOW_S };
+        exposures.evaluate(&seen).into_iter().find(|weakness| weakness.id == "PEN-EOL")
+    };
+    let old = found("Apache httpd", "2.2.34").unwrap();
+    assert_eq!((old.severity, old.confidence), (Severity::High, 80));
+    assert!(old.evidence.contains("ended on 2018-01-01"), "{}", old.evidence);
+    assert!(found("Apache httpd", "2.4.62").is_none());
+    assert!(
+        found("OpenSSL", "1.0.2zf").is_some()
+            && found("OpenSSL", "1.1.1w").is_some()
+            && found("OpenSSL", "3.0.15").is_none()
+    );
+    assert!(found("PostgreSQL", "13.14").is_some() && found("PostgreSQL", "14.1").is_none(), "14 ends on 2026-11-12");
+    assert!(found("PHP", "").is_none() && found("PHP", "unknown").is_none() && found("Frob", "1").is_none());
+    let shipped = found("nginx", "1.22.1 (Debian)").unwrap();
+    assert_eq!((shipped.severity, shipped.confidence), (Severity::Low, 30), "distributions go on correcting");
+}
+
+#[test]
+fn evidence_repeats_what_was_seen_and_nothing_reaches_a_terminal() {
+    let exposures = Exposures::built_in();
+    let mut service = probed("http", "", "");
+    let chain = vec![Certificate {
+        subject: format!("CN=\u{1b}[2J{}", "x".repeat(5_000)),
+        not_after_s: NOW_S - 86_400,
+        ..Certificate::default()
+    }];
+    service.tls = Some(Box::new(Tls { problems: vec!["expired".to_owned()], chain, ..Tls::default() }));
+    let answers = Answers::new();
+    let seen = Seen { port: Port::tcp(443), service: &service, answers: &answers, now_s: NOW_S };
+    let found = exposures.evaluate(&seen).into_iter().find(|weakness| weakness.id == "PEN-TLS-EXPIRED").unwrap();
+    assert!(
+        found.evidence.contains("-1 days left") && !found.evidence.contains('\u{1b}') && found.evidence.len() < 1_000,
+        "{}",
+        found.evidence
+    );
+}
+
+#[test]
+fn a_file_that_does_not_hold_together_is_refused_with_the_reason() {
+    let parse = |text: &str| Exposures::parse(&[("mine.toml", text)], "").map(|_| ()).unwrap_err().to_string();
+    let rule = |more: &str| {
+        format!(
+            "[[rule]]\nid = \"PEN-X\"\ntitle = \"t\"\nseverity = \"low\"\nevidence = \"e\"\nremedy = \"r\"\nreferences = [\"https://x\"]\n{more}\n"
+        )
+    };
+    for (text, words) in [
+        ("[[rule]]\nid = 1".to_owned(), "mine.toml"),
+        (rule(""), "holds for everything"),
+        (rule("when = [\"nonsense is x\"]"), "`nonsense` is no field"),
+        (rule("when = [\"product like x\"]"), "after the field comes"),
+        (rule("when = [\"product matches (\"]"), "("),
+        (rule("check = \"none\""), "needs the check `none`"),
+        (rule("services = [\"a\"]\nsurprise = 1"), "surprise"),
+        (rule("services = [\"a\"]").repeat(2), "is there twice"),
+        (rule("services = [\"a\"]").replace("PEN-X", "x"), "an id is"),
+        ("[[check]]\nid = \"c\"\nstep = []\nyes = []\nno = []".to_owned(), "has 0 steps"),
+        ("[[check]]\nid = \"c\"\nstep = [{ send = '\\q' }]\nyes = [['']]\nno = [['']]".to_owned(), "escape"),
+    ] {
+        let found = parse(&text);
+        assert!(found.contains(words), "{found} does not say {words}");
+    }
+}

@@ -1,0 +1,33 @@
+//! CISA's catalog of known exploited vulnerabilities: that and since when, none of its prose.
+
+use serde::Deserialize;
+
+use super::records::Records;
+use super::{Entry, FeedKind, Problem, of_cve};
+use crate::vuln::advisory::{Kev, bounded, is_cve_id};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Element {
+    #[serde(rename = "cveID")]
+    cve_id: Option<String>,
+    date_added: Option<String>,
+    due_date: Option<String>,
+    known_ransomware_campaign_use: Option<String>,
+}
+
+pub(super) fn read(records: &mut Records<'_>) -> Result<(), Problem> {
+    records.elements("vulnerabilities", entry)
+}
+
+fn entry(element: Element) -> Result<Entry, String> {
+    let (Some(id), Some(added)) = (element.cve_id, element.date_added) else {
+        return Err("a record has no `cveID` or no `dateAdded`".to_owned());
+    };
+    if !is_cve_id(&id) {
+        return Err(format!("`{}` is no CVE id", bounded(&id)));
+    }
+    let is_ransomware = element.known_ransomware_campaign_use.is_some_and(|word| word.eq_ignore_ascii_case("Known"));
+    let kev = Kev { added: bounded(&added), due: element.due_date.as_deref().map(bounded), is_ransomware };
+    Ok(of_cve(FeedKind::Kev, &id, &kev, Some(kev.added.clone())))
+}

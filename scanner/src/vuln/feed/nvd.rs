@@ -1,0 +1,180 @@
+//! Feeds of the National Vulnerability Database, version 2.0: CPE patterns with ranges, in configurations.
+
+use serde::Deserialize;
+
+use super::cve::severity_of;
+use super::records::Records;
+use super::{Entry, Problem};
+use crate::vuln::advisory::{Advisory, Affected, Cvss, RANGES_MAX, REFERENCES_MAX, Source, bounded, is_cve_id};
+use crate::vuln::cpe::{Cpe, Value};
+use crate::vuln::product;
+use crate::vuln::version::Range;
+
+#[derive(Deserialize)]
+struct Element {
+    cve: Option<Cve>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Cve {
+    id: String,
+    published: Option<String>,
+    vuln_status: Option<String>,
+    #[serde(default)]
+    metrics: Metrics,
+    #[serde(default)]
+    configurations: Vec<Configuration>,
+    #[serde(default)]
+    references: Vec<Reference>,
+}
+
+#[derive(Deserialize)]
+struct Reference {
+    #[serde(default)]
+    url: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Metrics {
+    #[serde(rename = "cvssMetricV40")]
+    v4_0: Vec<Metric>,
+    #[serde(rename = "cvssMetricV31")]
+    v3_1: Vec<Metric>,
+    #[serde(rename = "cvssMetricV30")]
+    v3_0: Vec<Metric>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metric {
+    cvss_data: Option<Score>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Score {
+    #[serde(default)]
+    vector_string: String,
+    base_severity: Option<String>,
+}
+
+/// Which products together are affected. CVE records of format 5.1 have the same under `cpeApplicability`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Configuration {
+    #[serde(default)]
+    operator: Option<String>,
+    #[serde(default)]
+    negate: bool,
+    #[serde(default)]
+    nodes: Vec<Node>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Node {
+    #[serde(default)]
+    negate: bool,
+    #[serde(default)]
+    cpe_match: Vec<CpeMatch>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CpeMatch {
+    #[serde(default)]
+    vulnerable: bool,
+    #[serde(default)]
+    criteria: String,
+    version_start_including: Option<String>,
+    version_start_excluding: Option<String>,
+    version_end_including: Option<String>,
+    version_end_excluding: Option<String>,
+}
+
+pub(super) fn read(records: &mut Records<'_>) -> Result<(), Problem> {
+    records.elements("vulnerabilities", entry)
+}
+
+fn entry(element: Element) -> Result<Entry, String> {
+    let cve = element.cve.ok_or("a record has no `cve`")?;
+    if !is_cve_id(&cve.id) {
+        return Err(format!("`{}` is no CVE id", bounded(&cve.id)));
+    }
+    if cve.vuln_status.as_deref().is_some_and(|status| status.eq_ignore_ascii_case("Rejected")) {
+        return Ok(Entry::Withdrawn);
+    }
+    let metrics = [&cve.metrics.v4_0, &cve.metrics.v3_1, &cve.metrics.v3_0];
+    let scores = || metrics.iter().flat_map(|metrics| metrics.iter()).filter_map(|metric| metric.cvss_data.as_ref());
+    let cvss = scores().find_map(|score| Cvss::of_vector(&score.vector_string));
+    let severity = cvss
+        .as_ref()
+        .map(Cvss::severity)
+        .or_else(|| scores().find_map(|score| severity_of(score.base_severity.as_deref()?)));
+    let references = cve.references.iter().map(|reference| bounded(&reference.url)).filter(|url| !url.is_empty());
+    Ok(Entry::Advisory(Box::new(Advisory {
+        id: cve.id,
+        aliases: Vec::new(),
+        source: Source::Nvd,
+        provider: "nvd".to_owned(),
+        published: cve.published.and_then(|date| date.get(..10).map(str::to_owned)),
+        title: None,
+        severity,
+        cvss,
+        references: references.take(REFERENCES_MAX).collect(),
+        affected: affected_of(&cve.configurations),
+        kev: None,
+        epss: None,
+    })))
+}
+
+/// The products that configurations call vulnerable, those of one pattern and platform together.
+pub(super) fn affected_of(configurations: &[Configuration]) -> Vec<Affected> {
+    let mut all: Vec<Affected> = Vec::new();
+    for configuration in configurations.iter().filter(|configuration| !configuration.negate) {
+        let is_and = configuration.operator.as_deref().is_some_and(|operator| operator.eq_ignore_ascii_case("AND"));
+        let matches = || configuration.nodes.iter().filter(|node| !node.negate).flat_map(|node| &node.cpe_match);
+        let platforms: Vec<String> = if is_and {
+            matches().filter(|found| !found.vulnerable).map(|found| bounded(&found.criteria)).collect()
+        } else {
+            Vec::new()
+        };
+        for affected in matches().filter(|found| found.vulnerable).filter_map(|found| of_match(found, &platforms)) {
+            let same = |known: &&mut Affected| {
+                known.key == affected.key && known.cpe == affected.cpe && known.platforms == affected.platforms
+            };
+            match all.iter_mut().find(same) {
+                Some(known) if known.affected.len() < RANGES_MAX => known.affected.extend(affected.affected),
+                Some(_) => {}
+                None => all.push(affected),
+            }
+        }
+    }
+    all
+}
+
+fn of_match(found: &CpeMatch, platforms: &[String]) -> Option<Affected> {
+    let pattern: Cpe = found.criteria.parse().ok()?;
+    let key = pattern.product_key()?;
+    let scheme = product::scheme_of(&key);
+    let range = match pattern.version() {
+        Value::Any => Range::all(scheme),
+        // `-` means a product without versions, which no version is.
+        Value::NotApplicable => return None,
+        // A version with a wildcard is matched by its name, not by a range.
+        Value::Text { .. } => {
+            pattern.full_version().map_or(Range::all(scheme), |version| Range::exactly(scheme, version))
+        }
+    };
+    let range = [
+        (&found.version_start_including, Range::since as fn(Range, String) -> Range),
+        (&found.version_start_excluding, Range::after),
+        (&found.version_end_including, Range::through),
+        (&found.version_end_excluding, Range::before),
+    ]
+    .into_iter()
+    .fold(range, |range, (bound, limit)| bound.as_deref().map_or(range.clone(), |bound| limit(range, bounded(bound))));
+    let cpe = (!pattern.says_only_versions()).then(|| bounded(&found.criteria));
+    Some(Affected { key, cpe, affected: vec![range], platforms: platforms.to_vec(), ..Affected::default() })
+}

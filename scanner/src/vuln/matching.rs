@@ -1,0 +1,226 @@
+//! From a service to the advisories that hold for it, each with how sure that is and why.
+//!
+//! A banner is weak evidence: distributions correct programs without changing the version that they print. So a
+//! version in a range is a finding only where nothing speaks for a distribution, or where the distribution's own data
+//! and the package's revision are there; otherwise it is *potential*, with a confidence below what is counted. Where
+//! a scheme does not order two versions, the answer is kept apart as indeterminate and is never a finding.
+//!
+//! | confidence | method | what is known |
+//! |---|---|---|
+//! | 95 | `package-range` | the package's revision, in a range of its distribution |
+//! | 80 | `version-range` | the version, in a range of the CVE record |
+//! | 70 | `cpe-range` | the version, in a range of NVD |
+//! | 50 | `version-range-platform` | as before, but whether the platform or edition is the one meant is not known |
+//! | 50 | `version-range-guess` | as before, but the product was looked up by its bare name |
+//! | 30 | `version-range-distro` | the version, of a program that a distribution ships |
+//! | 20 | `product-only` | the product, all of whose versions are affected |
+
+mod distribution;
+mod explain;
+mod judge;
+mod subject;
+mod wording;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::Arc;
+
+pub use self::distribution::Distribution;
+pub use self::explain::{Step, explain};
+use self::judge::{Judgement, judge};
+pub use self::subject::Subject;
+use super::advisory::Advisory;
+use super::store::{AdvisoryStore, StoreError};
+use super::version::Verdict;
+use crate::finding::{Service, Weakness};
+
+/// Confidence from which on a finding is counted and reported by default; below, it is potential.
+pub const CONFIDENCE_COUNTED_MIN: u8 = 70;
+/// Most weaknesses that one service is given.
+pub const MATCHES_MAX: usize = 2_000;
+/// How many advisories are kept decoded between services; all of a usual job's products fit.
+const CACHED_ADVISORIES_MAX: usize = 100_000;
+/// How many kinds of services are kept with their answer: a job's services are mostly alike.
+const CACHED_ANSWERS_MAX: usize = 100_000;
+/// How many matches those answers may hold together.
+const CACHED_MATCHES_MAX: usize = 1_000_000;
+
+/// How a match was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Method {
+    /// All versions of the product are affected, and its version is not known.
+    ProductOnly,
+    /// The version is in a range, and a distribution ships the program.
+    VersionRangeDistro,
+    /// The version is in a range of a product that was looked up by its bare name.
+    VersionRangeGuess,
+    /// The version is in a range for a platform or edition that may be another.
+    VersionRangePlatform,
+    /// The version is in a range of NVD.
+    CpeRange,
+    /// The version is in a range of the CVE record.
+    VersionRange,
+    /// The package's revision is in a range of its distribution.
+    PackageRange,
+}
+
+impl Method {
+    /// The stable word in documents.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ProductOnly => "product-only",
+            Self::VersionRangeDistro => "version-range-distro",
+            Self::VersionRangeGuess => "version-range-guess",
+            Self::VersionRangePlatform => "version-range-platform",
+            Self::CpeRange => "cpe-range",
+            Self::VersionRange => "version-range",
+            Self::PackageRange => "package-range",
+        }
+    }
+
+    /// How sure a match by it is, 0 to 100.
+    #[must_use]
+    pub fn confidence(self) -> u8 {
+        match self {
+            Self::ProductOnly => 20,
+            Self::VersionRangeDistro => 30,
+            Self::VersionRangeGuess | Self::VersionRangePlatform => 50,
+            Self::CpeRange => 70,
+            Self::VersionRange => 80,
+            Self::PackageRange => 95,
+        }
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// One weakness that holds for a service, or may.
+#[derive(Debug, Clone)]
+pub struct Match {
+    /// The CVE id, or the advisory's own where it names none.
+    pub id: String,
+    /// The advisory that decided.
+    pub advisory: Arc<Advisory>,
+    /// How sure it is, 0 to 100; never surer than the service itself.
+    pub confidence: u8,
+    /// How it was made.
+    pub method: Method,
+    /// The version that was compared.
+    pub version: String,
+}
+
+/// What is known of one service.
+#[derive(Debug, Clone, Default)]
+pub struct Matches {
+    /// What holds, by id.
+    pub affected: Vec<Match>,
+    /// What cannot be told, by id: findings of nobody.
+    pub indeterminate: Vec<Match>,
+}
+
+/// Matches services against a store, and remembers what it has looked up.
+#[derive(Debug)]
+pub struct Matcher<S> {
+    store: S,
+    advisories: HashMap<String, Arc<[Arc<Advisory>]>>,
+    advisories_cached: usize,
+    answers: HashMap<Subject, Arc<Matches>>,
+    matches_cached: usize,
+}
+
+impl<S: AdvisoryStore> Matcher<S> {
+    /// A matcher over `store`, which must not change meanwhile: after an import, make a new one.
+    #[must_use]
+    pub fn new(store: S) -> Self {
+        Self { store, advisories: HashMap::new(), advisories_cached: 0, answers: HashMap::new(), matches_cached: 0 }
+    }
+
+    /// What holds for `service` and what cannot be told.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub fn matches(&mut self, service: &Service) -> Result<Arc<Matches>, StoreError> {
+        let Some(subject) = Subject::of(service) else { return Ok(Arc::default()) };
+        if let Some(answer) = self.answers.get(&subject) {
+            return Ok(Arc::clone(answer));
+        }
+        let mut judgements = Vec::new();
+        for key in subject.keys() {
+            for advisory in self.advisories_of(key)?.iter() {
+                judgements.extend(judge(&subject, advisory).map(|judgement| (Arc::clone(advisory), judgement)));
+            }
+        }
+        let answer = Arc::new(decide(&subject, judgements));
+        self.remember(subject, &answer);
+        Ok(answer)
+    }
+
+    /// The weaknesses of `service`, in the order of their ids; those below [`CONFIDENCE_COUNTED_MIN`] are potential.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub fn weaknesses(&mut self, service: &Service) -> Result<Vec<Weakness>, StoreError> {
+        let matches = self.matches(service)?;
+        Ok(matches.affected.iter().map(|found| found.weakness(service)).collect())
+    }
+
+    fn advisories_of(&mut self, key: &str) -> Result<Arc<[Arc<Advisory>]>, StoreError> {
+        if let Some(found) = self.advisories.get(key) {
+            return Ok(Arc::clone(found));
+        }
+        let found: Arc<[Arc<Advisory>]> = self.store.by_product(key)?.into_iter().map(Arc::new).collect();
+        if self.advisories_cached + found.len() > CACHED_ADVISORIES_MAX || self.advisories.len() >= CACHED_ANSWERS_MAX {
+            self.advisories.clear();
+            self.advisories_cached = 0;
+        }
+        self.advisories_cached += found.len();
+        self.advisories.insert(key.to_owned(), Arc::clone(&found));
+        Ok(found)
+    }
+
+    fn remember(&mut self, subject: Subject, answer: &Arc<Matches>) {
+        let count = answer.affected.len() + answer.indeterminate.len();
+        if self.answers.len() >= CACHED_ANSWERS_MAX || self.matches_cached + count > CACHED_MATCHES_MAX {
+            self.answers.clear();
+            self.matches_cached = 0;
+        }
+        self.matches_cached += count;
+        self.answers.insert(subject, Arc::clone(answer));
+    }
+}
+
+/// Brings together what several sources say of one weakness: the best one that can tell decides, and of those that
+/// agree the surest is kept.
+fn decide(subject: &Subject, judgements: Vec<(Arc<Advisory>, Judgement)>) -> Matches {
+    let mut by_name: BTreeMap<String, (Arc<Advisory>, Judgement)> = BTreeMap::new();
+    for (advisory, judgement) in judgements {
+        for name in advisory.names() {
+            let is_better = by_name.get(name).is_none_or(|(_, known)| judgement.weight() > known.weight());
+            if is_better {
+                by_name.insert(name.to_owned(), (Arc::clone(&advisory), judgement.clone()));
+            }
+        }
+    }
+    let mut matches = Matches::default();
+    for (id, (advisory, judgement)) in by_name {
+        let list = match judgement.verdict {
+            Verdict::Inside => &mut matches.affected,
+            Verdict::Indeterminate => &mut matches.indeterminate,
+            Verdict::Outside => continue,
+        };
+        if list.len() < MATCHES_MAX {
+            let confidence = judgement.method.confidence().min(subject.confidence());
+            list.push(Match { id, advisory, confidence, method: judgement.method, version: judgement.version });
+        }
+    }
+    matches
+}
+
+#[cfg(test)]
+#[path = "matching/matching_test.rs"]
+mod tests;

@@ -1,0 +1,197 @@
+//! Which distribution ships a program, from the marks that it leaves in banners.
+//!
+//! `OpenSSH_9.2p1 Debian-2+deb12u3`, `nginx/1.18.0 (Ubuntu)`, `8.0.32-0ubuntu0.22.04.2`, `9.11.4-26.P2.el7_9.16`.
+
+/// A distribution, as far as a banner shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Distribution {
+    /// Its name as ecosystems are called, in lower case: `debian`, `ubuntu`, `alpine`, `red hat`.
+    pub name: &'static str,
+    /// Its release, such as `12` or `22.04`.
+    pub release: Option<String>,
+    /// The whole version of the package, without an epoch, where the banner shows its revision.
+    pub package_version: Option<String>,
+}
+
+/// Words in banners and what they stand for. Longer ones first.
+const NAMES: [(&str, &str); 17] = [
+    ("raspbian", "raspbian"),
+    ("ubuntu", "ubuntu"),
+    ("debian", "debian"),
+    ("alpine", "alpine"),
+    ("rocky", "rocky linux"),
+    ("almalinux", "almalinux"),
+    ("centos", "centos"),
+    ("red hat", "red hat"),
+    ("redhat", "red hat"),
+    ("rhel", "red hat"),
+    ("fedora", "fedora"),
+    ("amazon linux", "amazon"),
+    ("amzn", "amazon"),
+    ("oracle linux", "oracle"),
+    ("opensuse", "opensuse"),
+    ("suse", "suse"),
+    ("gentoo", "gentoo"),
+];
+
+impl Distribution {
+    /// Reads the marks in `version`, the version that a service gave, and in `rest`, whatever else it told.
+    #[must_use]
+    pub fn of(version: &str, rest: &[&str]) -> Option<Self> {
+        let text = std::iter::once(version).chain(rest.iter().copied()).collect::<Vec<_>>().join(" ").to_lowercase();
+        let tokens = || {
+            text.split(|c: char| c.is_whitespace() || "(),;/_".contains(c) && c != '_')
+                .filter(|token| !token.is_empty())
+        };
+        let (mark, kind) = tokens().find_map(|token| Some((token, revision_kind(token)?))).unzip();
+        let named = || NAMES.iter().find(|(word, _)| text.contains(word)).map(|(_, name)| *name);
+        let name = match kind {
+            Some(Kind::Deb) if named() != Some("raspbian") => "debian",
+            Some(Kind::Ubuntu) => "ubuntu",
+            Some(Kind::El) => named().unwrap_or("red hat"),
+            Some(Kind::Deb) | None => named()?,
+        };
+        let upstream = version.split_whitespace().next().unwrap_or_default().to_lowercase();
+        let package_version = match kind {
+            Some(Kind::El) => mark.and_then(rpm_version),
+            Some(Kind::Deb | Kind::Ubuntu) => mark.and_then(|mark| deb_version(&upstream, mark)),
+            // A revision without a mark of its release: `Debian-5`.
+            None => tokens().find_map(|token| {
+                let revision = token.strip_prefix("debian-").or_else(|| token.strip_prefix("ubuntu-"))?;
+                revision.starts_with(|c: char| c.is_ascii_digit()).then(|| format!("{upstream}-{revision}"))
+            }),
+        };
+        Some(Self { name, release: mark.and_then(release), package_version })
+    }
+
+    /// Whether packages are told apart by `ecosystem`, such as `Debian:12`: `None` where the release is not known.
+    #[must_use]
+    pub fn is_of(&self, ecosystem: &str) -> Option<bool> {
+        let release = ecosystem.split(':').nth(1);
+        match (&self.release, release) {
+            (_, None) => Some(true),
+            (None, Some(_)) => None,
+            (Some(own), Some(release)) => {
+                let major = |release: &str| release.trim_start_matches('v').split('.').next().map(str::to_owned);
+                let is_rolling = self.name == "red hat" || self.name.contains("linux");
+                Some(own == release || (is_rolling && major(own) == major(release)))
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Deb,
+    Ubuntu,
+    El,
+}
+
+/// What the marks in a revision speak for: `+deb12u3`, `~bpo12+1`, `3ubuntu0.10`, `.el8_9`.
+fn revision_kind(token: &str) -> Option<Kind> {
+    let digit_after = |mark: &str| {
+        token.match_indices(mark).any(|(at, _)| {
+            token.get(at + mark.len()..).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+        })
+    };
+    if token.strip_prefix(|c: char| !c.is_ascii_digit()).is_none() || token.contains('-') {
+        if digit_after("ubuntu") && !token.starts_with("ubuntu") {
+            return Some(Kind::Ubuntu);
+        }
+        if digit_after("+deb") || digit_after("~deb") || digit_after("~bpo") || digit_after("-deb") {
+            return Some(Kind::Deb);
+        }
+    }
+    digit_after(".el").then_some(Kind::El)
+}
+
+/// The package's version: upstream's and the revision in `mark`.
+fn deb_version(upstream: &str, mark: &str) -> Option<String> {
+    let mark = mark.strip_suffix("-debian").or_else(|| mark.strip_suffix("-ubuntu")).unwrap_or(mark);
+    let (front, revision) = mark.rsplit_once('-').unwrap_or(("", mark));
+    // The mark may hold the upstream version too, and then knows it better: `8.0.32-0ubuntu0.22.04.2`.
+    let own = front.split('-').next().filter(|own| own.starts_with(|c: char| c.is_ascii_digit()));
+    let upstream = own.unwrap_or(upstream).split('-').next()?;
+    (!upstream.is_empty() && revision.starts_with(|c: char| c.is_ascii_digit()))
+        .then(|| format!("{upstream}-{revision}"))
+}
+
+/// Version and release of an rpm: the last two parts.
+fn rpm_version(mark: &str) -> Option<String> {
+    let mut parts = mark.rsplit('-');
+    let (release, version) = (parts.next()?, parts.next()?);
+    version.starts_with(|c: char| c.is_ascii_digit()).then(|| format!("{version}-{release}"))
+}
+
+/// The release that a revision names: `deb12u3` is 12, `0ubuntu0.22.04.2` is 22.04, `.el8_9` is 8.
+fn release(mark: &str) -> Option<String> {
+    let digits = |marker: &str| {
+        let rest = mark.split(marker).nth(1)?;
+        let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        rest.get(..end).filter(|digits| !digits.is_empty()).map(str::to_owned)
+    };
+    if let Some((_, rest)) = mark.split_once("ubuntu") {
+        // The release stands behind the first number where the package is one for several releases.
+        let parts: Vec<&str> = rest.split('.').collect();
+        let is_release = |year: &str, month: &str| year.len() == 2 && month.len() == 2 && year.starts_with(['1', '2']);
+        return parts.windows(2).find_map(|pair| match pair {
+            [year, month] if is_release(year, month) => Some(format!("{year}.{month}")),
+            _ => None,
+        });
+    }
+    ["+deb", "~deb", "-deb", "~bpo", ".el"].into_iter().find_map(digits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn banners_show_their_distribution_release_and_revision() {
+        for (version, rest, name, release, package) in [
+            ("9.2p1", "Debian-2+deb12u3", "debian", Some("12"), Some("9.2p1-2+deb12u3")),
+            ("9.2p1 Debian 2+deb12u3", "protocol 2.0", "debian", Some("12"), Some("9.2p1-2+deb12u3")),
+            ("8.9p1", "Ubuntu-3ubuntu0.10", "ubuntu", None, Some("8.9p1-3ubuntu0.10")),
+            ("8.9p1 Ubuntu 3ubuntu0.10", "Ubuntu Linux; protocol 2.0", "ubuntu", None, Some("8.9p1-3ubuntu0.10")),
+            ("8.0.32-0ubuntu0.22.04.2", "", "ubuntu", Some("22.04"), Some("8.0.32-0ubuntu0.22.04.2")),
+            ("10.11.6-MariaDB-0+deb12u1", "", "debian", Some("12"), Some("10.11.6-0+deb12u1")),
+            ("15.5", "(Debian 15.5-0+deb12u1)", "debian", Some("12"), Some("15.5-0+deb12u1")),
+            ("9.18.28-1~deb12u2-Debian", "", "debian", Some("12"), Some("9.18.28-1~deb12u2")),
+            ("8.4p1", "Debian-5", "debian", None, Some("8.4p1-5")),
+            ("1.18.0", "(Ubuntu)", "ubuntu", None, None),
+            ("2.4.57", "(Debian)", "debian", None, None),
+            ("9.11.4", "9.11.4-P2-RedHat-9.11.4-26.P2.el7_9.16", "red hat", Some("7"), Some("9.11.4-26.P2.el7_9.16")),
+            ("2.4.37", "(Red Hat Enterprise Linux)", "red hat", None, None),
+            ("2.4.6", "(CentOS)", "centos", None, None),
+            ("9.2p1", "Raspbian-2+deb12u2", "raspbian", Some("12"), Some("9.2p1-2+deb12u2")),
+        ] {
+            let found = Distribution::of(version, &[rest]).unwrap();
+            let expected = package.map(str::to_lowercase);
+            assert_eq!(
+                (found.name, found.release.as_deref(), found.package_version),
+                (name, release, expected),
+                "{version} {rest}"
+            );
+        }
+    }
+
+    #[test]
+    fn banners_without_marks_show_none() {
+        for (version, rest) in
+            [("9.3p1", "protocol 2.0"), ("1.25.3", ""), ("2.4.58", "(Unix)"), ("10.0", "Windows"), ("", "")]
+        {
+            assert_eq!(Distribution::of(version, &[rest]), None, "{version} {rest}");
+        }
+    }
+
+    #[test]
+    fn releases_are_compared_as_ecosystems_write_them() {
+        let debian = Distribution::of("9.2p1", &["Debian-2+deb12u3"]).unwrap();
+        assert_eq!(
+            (debian.is_of("Debian:12"), debian.is_of("Debian:11"), debian.is_of("Debian")),
+            (Some(true), Some(false), Some(true))
+        );
+        let ubuntu = Distribution::of("8.9p1", &["Ubuntu-3ubuntu0.10"]).unwrap();
+        assert_eq!(ubuntu.is_of("Ubuntu:22.04:LTS"), None);
+    }
+}

@@ -1,0 +1,159 @@
+//! Whether one advisory holds for one subject, and by which method.
+
+use super::{Method, Subject};
+use crate::vuln::advisory::{Advisory, Affected, Source};
+use crate::vuln::cpe::{Cpe, Relation};
+use crate::vuln::version::{Range, Verdict};
+
+/// What one source says of one subject.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Judgement {
+    /// Whether it is affected.
+    pub verdict: Verdict,
+    /// How that was found.
+    pub method: Method,
+    /// The version that was compared.
+    pub version: String,
+    rank: u8,
+}
+
+impl Judgement {
+    /// What decides between two: being able to tell, then the better source, then being affected, then the method.
+    pub(super) fn weight(&self) -> (bool, u8, bool, Method) {
+        (self.verdict != Verdict::Indeterminate, self.rank, self.verdict == Verdict::Inside, self.method)
+    }
+}
+
+/// What `advisory` says of `subject`; `None` where it says nothing of it.
+pub(super) fn judge(subject: &Subject, advisory: &Advisory) -> Option<Judgement> {
+    let keys = subject.keys();
+    let mut judgements: Vec<Judgement> = Vec::new();
+    if advisory.source == Source::Osv {
+        judgements.extend(judge_package(subject, advisory));
+    } else {
+        let affected = advisory.affected.iter().filter(|affected| keys.contains(&affected.key));
+        judgements.extend(affected.filter_map(|affected| judge_product(subject, advisory.source, affected)));
+    }
+    judgements.into_iter().max_by_key(Judgement::weight)
+}
+
+/// A package of a distribution: its revision decides, in the ranges of its release.
+fn judge_package(subject: &Subject, advisory: &Advisory) -> Option<Judgement> {
+    let distribution = subject.distribution()?;
+    let version = distribution.package_version.as_deref()?;
+    let keys = subject.keys();
+    let known = advisory.affected.iter().filter(|affected| keys.contains(&affected.key));
+    let (mut of_release, mut of_any) = (Vec::new(), Vec::new());
+    for affected in known {
+        match distribution.is_of(affected.ecosystem.as_deref().unwrap_or_default()) {
+            Some(true) => of_release.push(affected),
+            Some(false) => {}
+            None => of_any.push(affected),
+        }
+    }
+    let verdict = if of_release.is_empty() {
+        of_unknown_release(&of_any, version)?
+    } else {
+        any(of_release.into_iter().map(|affected| holds(affected, version)))
+    };
+    Some(Judgement { verdict, method: Method::PackageRange, version: version.to_owned(), rank: advisory.source.rank() })
+}
+
+/// Without a release, the one is taken whose correction is of the same upstream version; failing that, what all agree
+/// on.
+fn of_unknown_release(candidates: &[&Affected], version: &str) -> Option<Verdict> {
+    let upstream = |version: &str| {
+        let version = version.split_once(':').map_or(version, |(_, rest)| rest);
+        version.rsplit_once('-').map_or(version, |(upstream, _)| upstream).to_owned()
+    };
+    let own = upstream(version);
+    let same = candidates.iter().filter(|affected| affected.fixed().iter().any(|fixed| upstream(fixed) == own));
+    let same: Vec<Verdict> = same.map(|affected| holds(affected, version)).collect();
+    let verdicts =
+        if same.is_empty() { candidates.iter().map(|affected| holds(affected, version)).collect() } else { same };
+    let (first, rest) = verdicts.split_first()?;
+    Some(if rest.iter().all(|verdict| verdict == first) { *first } else { Verdict::Indeterminate })
+}
+
+/// A product by the version of its makers.
+fn judge_product(subject: &Subject, source: Source, affected: &Affected) -> Option<Judgement> {
+    let rank = source.rank();
+    let judgement =
+        |verdict, method, version: &str| Some(Judgement { verdict, method, version: version.to_owned(), rank });
+    let platform = platform_of(subject, affected);
+    let Some(version) = subject.version() else {
+        let is_all = affected.affected.iter().any(Range::is_all)
+            || (affected.is_default_affected && affected.affected.is_empty());
+        let is_whole = is_all && affected.unaffected.is_empty() && affected.cpe.is_none() && platform == Some(true);
+        return if is_whole { judgement(Verdict::Inside, Method::ProductOnly, "") } else { None };
+    };
+    if platform == Some(false) {
+        return judgement(Verdict::Outside, Method::VersionRangePlatform, version);
+    }
+    let method = match source {
+        _ if subject.distribution().is_some() => Method::VersionRangeDistro,
+        _ if subject.is_guess() => Method::VersionRangeGuess,
+        _ if platform.is_none() => Method::VersionRangePlatform,
+        Source::Nvd => Method::CpeRange,
+        Source::Cve | Source::Osv => Method::VersionRange,
+    };
+    judgement(holds(affected, version), method, version)
+}
+
+/// Whether the subject is the edition, and on a platform, that is meant; `None` where that is not known.
+fn platform_of(subject: &Subject, affected: &Affected) -> Option<bool> {
+    let edition = affected.cpe.as_ref().map_or(Some(true), |pattern| {
+        let pattern: Cpe = pattern.parse().ok()?;
+        let name = subject.cpe(&affected.key)?;
+        // A wildcard in the version is matched here, since no range can say it.
+        let has_version = pattern.version().literal().is_some() || *pattern.version() == crate::vuln::cpe::Value::Any;
+        let relation = if has_version { pattern.product_relation(&name) } else { pattern.relation(&name) };
+        match relation {
+            Some(Relation::Equal | Relation::Superset) => Some(true),
+            Some(Relation::Disjoint) => Some(false),
+            Some(Relation::Subset) | None => None,
+        }
+    });
+    let mut is_known = false;
+    let runs_on = affected.platforms.is_empty()
+        || affected.platforms.iter().filter_map(|pattern| pattern.parse::<Cpe>().ok()).any(|pattern| {
+            subject.platforms().any(|name| {
+                is_known = true;
+                // The version of a system is rarely known, so only its name is compared.
+                matches!(pattern.product_relation(name), Some(Relation::Equal | Relation::Superset))
+            })
+        });
+    match (edition, runs_on) {
+        (Some(false), _) => Some(false),
+        (_, false) if is_known => Some(false),
+        (Some(true), true) => Some(true),
+        _ => None,
+    }
+}
+
+/// Whether `version` is affected by what is said of the product.
+pub(super) fn holds(affected: &Affected, version: &str) -> Verdict {
+    let in_any = |ranges: &[Range]| any(ranges.iter().map(|range| range.holds(version)));
+    let is_affected = match in_any(&affected.affected) {
+        Verdict::Outside if affected.is_default_affected => Verdict::Inside,
+        verdict => verdict,
+    };
+    match (is_affected, in_any(&affected.unaffected)) {
+        (Verdict::Outside, _) | (_, Verdict::Inside) => Verdict::Outside,
+        (_, Verdict::Indeterminate) | (Verdict::Indeterminate, _) => Verdict::Indeterminate,
+        (Verdict::Inside, Verdict::Outside) => Verdict::Inside,
+    }
+}
+
+/// In one of them is in; otherwise what cannot be told stays so.
+fn any(verdicts: impl Iterator<Item = Verdict>) -> Verdict {
+    let mut found = Verdict::Outside;
+    for verdict in verdicts {
+        match verdict {
+            Verdict::Inside => return Verdict::Inside,
+            Verdict::Indeterminate => found = Verdict::Indeterminate,
+            Verdict::Outside => {}
+        }
+    }
+    found
+}

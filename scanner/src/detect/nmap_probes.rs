@@ -145,8 +145,16 @@ impl ServiceProbes {
     }
 
     /// What an answer tells: to one of this file's probes, to nothing, or (`probe` is `None`) to somebody else's probe.
-    pub(crate) fn matches(&self, protocol: Protocol, is_unasked: bool, probe: Option<u32>, bytes: &[u8]) -> Option<Match> {
-        let listening = || self.probes.iter().enumerate().filter(|(_, probe)| probe.payload.is_empty() && probe.protocol == protocol);
+    pub(crate) fn matches(
+        &self,
+        protocol: Protocol,
+        is_unasked: bool,
+        probe: Option<u32>,
+        bytes: &[u8],
+    ) -> Option<Match> {
+        let listening = || {
+            self.probes.iter().enumerate().filter(|(_, probe)| probe.payload.is_empty() && probe.protocol == protocol)
+        };
         let mut order = Vec::new();
         if let (false, Some(number)) = (is_unasked, probe) {
             let number = usize::try_from(number).ok()?;
@@ -172,7 +180,9 @@ impl Probe {
     fn first(&self, bytes: &[u8]) -> Option<Match> {
         let mut soft = None;
         for number in self.patterns.candidates(bytes) {
-            let Some(rule) = self.rules.get(number as usize).filter(|rule| soft.is_none() || !rule.is_soft) else { continue };
+            let Some(rule) = self.rules.get(number as usize).filter(|rule| soft.is_none() || !rule.is_soft) else {
+                continue;
+            };
             let Some(regex) = self.patterns.regex(number) else { continue };
             let Some(captures) = regex.captures(bytes) else { continue };
             let found = rule.found(&captures);

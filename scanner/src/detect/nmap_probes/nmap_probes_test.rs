@@ -37,10 +37,16 @@ fn probes_and_their_ports_are_read() {
     let probes = probes();
     assert_eq!((probes.len(), probes.skipped()), (5, 1));
     let sent = probes.probes(Protocol::Tcp, 7101, false);
-    assert_eq!(sent.iter().map(|(_, probe)| (&*probe.name, probe.is_hinted, probe.rarity)).collect::<Vec<_>>(), [("Hello", true, 3), ("Help", false, 5)]);
+    assert_eq!(
+        sent.iter().map(|(_, probe)| (&*probe.name, probe.is_hinted, probe.rarity)).collect::<Vec<_>>(),
+        [("Hello", true, 3), ("Help", false, 5)]
+    );
     assert_eq!(&*sent[0].1.payload, b"HELLO\r\n\0\0");
     assert_eq!(sent[0].1.services.iter().map(|name| &**name).collect::<Vec<_>>(), ["acme"]);
-    assert!(probes.probes(Protocol::Tcp, 7443, true)[0].1.is_hinted && !probes.probes(Protocol::Tcp, 7443, false)[0].1.is_hinted);
+    assert!(
+        probes.probes(Protocol::Tcp, 7443, true)[0].1.is_hinted
+            && !probes.probes(Protocol::Tcp, 7443, false)[0].1.is_hinted
+    );
     assert!(probes.probes(Protocol::Udp, 7, false)[0].1.is_hinted);
     assert!(probes.probes(Protocol::Tcp, 9100, false).is_empty(), "an excluded port is not asked");
     assert!(!probes.probes(Protocol::Udp, 9100, false).is_empty());
@@ -63,13 +69,21 @@ fn fields_are_filled_by_their_templates() {
 #[test]
 fn an_answer_is_looked_up_in_its_probe_its_fallbacks_and_the_greetings() {
     let probes = probes();
-    let product = |probe, bytes: &[u8]| probes.matches(Protocol::Tcp, false, probe, bytes).map(|found| found.service.name);
-    assert_eq!(product(Some(1), b"I can help\n").as_deref(), Some("helper"), "by fallback, and $ allows a last newline");
+    let product =
+        |probe, bytes: &[u8]| probes.matches(Protocol::Tcp, false, probe, bytes).map(|found| found.service.name);
+    assert_eq!(
+        product(Some(1), b"I can help\n").as_deref(),
+        Some("helper"),
+        "by fallback, and $ allows a last newline"
+    );
     assert_eq!(product(Some(2), b"I can help").as_deref(), Some("helper"));
     assert_eq!(product(Some(1), b"220-hi").as_deref(), Some("chat"));
     assert_eq!(product(None, b"I can help"), None);
     assert!(probes.matches(Protocol::Tcp, true, None, b"220 hi").unwrap().is_soft);
-    assert_eq!(probes.matches(Protocol::Udp, false, Some(3), b"ping").unwrap().service.product.as_deref(), Some("Echo"));
+    assert_eq!(
+        probes.matches(Protocol::Udp, false, Some(3), b"ping").unwrap().service.product.as_deref(),
+        Some("Echo")
+    );
     assert_eq!(probes.matches(Protocol::Udp, false, Some(3), b"220 hi"), None);
 }
 

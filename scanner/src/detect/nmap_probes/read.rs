@@ -60,7 +60,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<ServiceProbes, (usize, String)> {
             (b"ports", Some(draft)) => draft.ports = ports(rest).map_err(at)?,
             (b"sslports", Some(draft)) => draft.tls_ports = ports(rest).map_err(at)?,
             (b"rarity", Some(draft)) => {
-                let rarity = String::from_utf8_lossy(rest).trim().parse().ok().filter(|rarity| (1..=9).contains(rarity));
+                let rarity =
+                    String::from_utf8_lossy(rest).trim().parse().ok().filter(|rarity| (1..=9).contains(rarity));
                 draft.rarity = rarity.ok_or_else(|| at("rarity is a number from 1 to 9".to_owned()))?;
             }
             (b"fallback", Some(draft)) => {
@@ -175,7 +176,8 @@ fn rule(rest: &[u8], is_soft: bool, line: usize) -> Result<(Rule, Option<Pattern
     let (service, rest) = first_word(rest);
     let rest = rest.strip_prefix(b"m").ok_or("a match's pattern is written m|...|")?;
     let (source, rest) = delimited(rest).ok_or("the pattern has no end")?;
-    let (options, mut rest) = if rest.first().is_some_and(u8::is_ascii_whitespace) { (&b""[..], rest) } else { first_word(rest) };
+    let (options, mut rest) =
+        if rest.first().is_some_and(u8::is_ascii_whitespace) { (&b""[..], rest) } else { first_word(rest) };
     if let Some(unknown) = options.iter().find(|option| !b"is".contains(option)) {
         return Err(format!("{:?} is no option of a pattern: i and s are", char::from(*unknown)));
     }

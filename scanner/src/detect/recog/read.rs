@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use quick_xml::XmlVersion;
 use quick_xml::events::{BytesRef, BytesStart, Event};
 use quick_xml::reader::Reader;
-use quick_xml::XmlVersion;
 
 use super::RecogError;
 use super::fingerprint::{Fingerprint, Param};
@@ -53,7 +53,8 @@ pub(super) struct Example {
 /// Reads a file's text; `None` when it is XML of another kind.
 pub(super) fn read(path: &Path, text: &str, with_examples: bool) -> Result<Option<Fingerprints>, RecogError> {
     let reader = Reader::from_str(text.strip_prefix('\u{feff}').unwrap_or(text));
-    let mut state = State { path, text, reader, with_examples, names: HashSet::new(), file: None, open: None, depth: 0 };
+    let mut state =
+        State { path, text, reader, with_examples, names: HashSet::new(), file: None, open: None, depth: 0 };
     state.run()?;
     Ok(state.file.map(|(file, _)| file))
 }
@@ -122,7 +123,8 @@ impl State<'_> {
         match element.name().as_ref() {
             "fingerprints" if self.file.is_none() => {
                 let stem = self.path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-                let preference = of("preference").and_then(|text| text.trim().parse().ok()).filter(|p: &f64| p.is_finite());
+                let preference =
+                    of("preference").and_then(|text| text.trim().parse().ok()).filter(|p: &f64| p.is_finite());
                 let protocol = of("protocol").map(|name| self.keep(name));
                 let file = Fingerprints {
                     name: self.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
@@ -189,7 +191,12 @@ impl State<'_> {
         }
     }
 
-    fn param(&mut self, pos: Option<&str>, name: Option<&str>, value: Option<&str>) -> Result<Option<Param>, RecogError> {
+    fn param(
+        &mut self,
+        pos: Option<&str>,
+        name: Option<&str>,
+        value: Option<&str>,
+    ) -> Result<Option<Param>, RecogError> {
         let Some(name) = name else {
             return Err(self.malformed("a <param> without a name"));
         };
@@ -217,7 +224,9 @@ impl State<'_> {
         let mut all = Vec::new();
         for attribute in element.attributes() {
             let attribute = attribute.map_err(|error| self.malformed(error.to_string()))?;
-            let value = attribute.normalized_value(XmlVersion::Implicit1_0).map_err(|error| self.malformed(error.to_string()))?;
+            let value = attribute
+                .normalized_value(XmlVersion::Implicit1_0)
+                .map_err(|error| self.malformed(error.to_string()))?;
             all.push((attribute.key.as_ref().to_owned(), value.into_owned()));
         }
         Ok(all)

@@ -43,7 +43,8 @@ fn directory(files: &[(&str, &str)]) -> tempfile::TempDir {
 
 #[test]
 fn every_feature_of_the_format_is_read() {
-    let files = [("ssh.xml", SSH), ("ssh/banner.txt", "acme_sshd_4.0"), ("page_title.xml", TITLES), ("notes.txt", "no")];
+    let files =
+        [("ssh.xml", SSH), ("ssh/banner.txt", "acme_sshd_4.0"), ("page_title.xml", TITLES), ("notes.txt", "no")];
     let directory = directory(&files);
     let checked = check_examples(directory.path()).unwrap();
     assert_eq!(checked.problems, Vec::<String>::new());
@@ -64,18 +65,24 @@ fn every_feature_of_the_format_is_read() {
 
 #[test]
 fn an_example_that_does_not_match_is_named_with_its_line() {
-    let wrong = SSH.replace("service.version=\"1.2\"", "service.version=\"9\"").replace("acme_sshd_1.2", "\nacme_sshd_1.2");
+    let wrong =
+        SSH.replace("service.version=\"1.2\"", "service.version=\"9\"").replace("acme_sshd_1.2", "\nacme_sshd_1.2");
     let directory = directory(&[("ssh.xml", &wrong)]);
     let checked = check_examples(directory.path()).unwrap();
     assert_eq!(checked.examples_right, 1);
-    assert!(checked.problems[0].starts_with("ssh.xml:6: service.version is Some(\"1.2\"), the example says \"9\""), "{checked:?}");
+    assert!(
+        checked.problems[0].starts_with("ssh.xml:6: service.version is Some(\"1.2\"), the example says \"9\""),
+        "{checked:?}"
+    );
     assert!(checked.problems[1].starts_with("ssh.xml:10: cannot read"), "{checked:?}");
 }
 
 #[test]
 fn the_preferred_file_of_a_kind_is_asked_first() {
     let file = |preference: &str, product: &str| {
-        format!("<fingerprints matches='k' preference='{preference}'><fingerprint pattern='^x'><param pos='0' name='p' value='{product}'/></fingerprint></fingerprints>")
+        format!(
+            "<fingerprints matches='k' preference='{preference}'><fingerprint pattern='^x'><param pos='0' name='p' value='{product}'/></fingerprint></fingerprints>"
+        )
     };
     let directory = directory(&[("a.xml", &file(".2", "low")), ("b.xml", &file("0.90", "high"))]);
     assert_eq!(Recog::load(directory.path()).unwrap().matches("k", b"xy").unwrap()["p"], "high");
@@ -86,10 +93,18 @@ fn what_is_wrong_is_said_with_file_and_line() {
     for (text, line, words) in [
         ("<fingerprints>\n<fingerprint>\n</fingerprint></fingerprints>", 2, "without a pattern"),
         ("<fingerprints>\n<fingerprint pattern='a'>\n<param pos='x' name='n'/></fingerprint></fingerprints>", 3, "pos"),
-        ("<fingerprints>\n<fingerprint pattern='a'>\n<param pos='1'/></fingerprint></fingerprints>", 3, "without a name"),
+        (
+            "<fingerprints>\n<fingerprint pattern='a'>\n<param pos='1'/></fingerprint></fingerprints>",
+            3,
+            "without a name",
+        ),
         ("<fingerprints>\n<fingerprint pattern='a'>", 2, "inside an element"),
         ("<fingerprints>\n\n</fingerprint>", 3, "fingerprint"),
-        ("<!DOCTYPE a [<!ENTITY b 'c'>]>\n<fingerprints><fingerprint pattern='a'>\n<example>&b;</example></fingerprint></fingerprints>", 3, "&b;"),
+        (
+            "<!DOCTYPE a [<!ENTITY b 'c'>]>\n<fingerprints><fingerprint pattern='a'>\n<example>&b;</example></fingerprint></fingerprints>",
+            3,
+            "&b;",
+        ),
         ("<fingerprints>\n<fingerprint pattern='a' pattern='b'/></fingerprints>", 2, "duplicate"),
     ] {
         let directory = directory(&[("bad.xml", text)]);

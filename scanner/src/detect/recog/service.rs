@@ -18,7 +18,9 @@ const FACTS: &[&str] = &[
 
 /// A service's record of what a fingerprint said; the kind of text goes into its rule.
 pub(crate) fn to_service(kind: &str, name: &str, params: &BTreeMap<String, String>) -> Service {
-    let of = |key: &str| params.get(key).map(|value| printable(value.as_bytes())).filter(|value| !value.is_empty() && value != "-");
+    let of = |key: &str| {
+        params.get(key).map(|value| printable(value.as_bytes())).filter(|value| !value.is_empty() && value != "-")
+    };
     let joined = |keys: &[&str]| {
         let words: Vec<String> = keys.iter().filter_map(|key| of(key)).collect();
         (!words.is_empty()).then(|| words.join(" "))
@@ -76,7 +78,10 @@ mod tests {
         .into();
         let service = to_service("ssh.banner", "ssh", &params);
         assert_eq!((service.product.as_deref(), service.version.as_deref()), (Some("OpenSSH"), Some("9.2")));
-        assert_eq!((service.os.as_deref(), service.device.as_deref()), (Some("Linux 12"), Some("Switch (Acme S\\x1b1)")));
+        assert_eq!(
+            (service.os.as_deref(), service.device.as_deref()),
+            (Some("Linux 12"), Some("Switch (Acme S\\x1b1)"))
+        );
         assert_eq!(service.confidence, 29);
         let expected = ["cpe:2.3:a:openbsd:openssh:9.2:*:*:*:*:*:*:*", "cpe:2.3:o:debian:debian_linux:-:*:*:*:*:*:*:*"];
         assert_eq!(service.cpes, expected);

@@ -21,7 +21,7 @@ use crate::port::Protocol;
 /// Largest payload of a probe.
 const PAYLOAD_BYTES_MAX: usize = 4096;
 /// Most patterns kept compiled: all that one network's products need.
-const COMPILED_MAX: usize = 512;
+const COMPILED_MAX: usize = 1024;
 /// What `from` calls an answer to no probe.
 const BANNER: &str = "banner";
 /// What `from` calls an answer to any probe.
@@ -109,7 +109,8 @@ impl Book {
             texts.push((place, parse(place)?));
         }
         let mut probes = read_probes(&texts)?;
-        let numbers: HashMap<Arc<str>, u32> = (0u32..).zip(&probes).map(|(number, probe)| (probe.name.clone(), number)).collect();
+        let numbers: HashMap<Arc<str>, u32> =
+            (0u32..).zip(&probes).map(|(number, probe)| (probe.name.clone(), number)).collect();
         link_fallbacks(&texts, &numbers, &mut probes)?;
         let mut drafts: Vec<(Option<Dissector>, Vec<Rule>, Vec<Pattern>)> = Vec::new();
         let mut ids = HashMap::new();
@@ -134,7 +135,8 @@ impl Book {
         }
         name_services(&mut probes, &drafts);
         let compiled = Compiled::new(COMPILED_MAX);
-        let shelf = |(dissector, rules, patterns)| Shelf { dissector, rules, patterns: PatternSet::new(patterns, &compiled) };
+        let shelf =
+            |(dissector, rules, patterns)| Shelf { dissector, rules, patterns: PatternSet::new(patterns, &compiled) };
         Ok(Self { probes, shelves: drafts.into_iter().map(shelf).collect() })
     }
 
@@ -289,7 +291,11 @@ fn read_probe(probe: &ProbeText, number: u32, place: Place<'_>, at: usize) -> Re
     })
 }
 
-fn link_fallbacks(texts: &Texts<'_>, numbers: &HashMap<Arc<str>, u32>, probes: &mut [Probe]) -> Result<(), RuleFileError> {
+fn link_fallbacks(
+    texts: &Texts<'_>,
+    numbers: &HashMap<Arc<str>, u32>,
+    probes: &mut [Probe],
+) -> Result<(), RuleFileError> {
     let written = texts.iter().flat_map(|(place, text)| text.probe.iter().map(move |probe| (place, probe)));
     for ((place, spanned), probe) in written.zip(probes) {
         for name in &spanned.get_ref().fallback {
@@ -313,7 +319,8 @@ fn read_rule(
     let dissector = match &rule.dissect {
         None => None,
         Some(name) => Some(
-            Dissector::named(name).ok_or_else(|| fail(format!("no dissector {name:?}, there are {}", Dissector::names())))?,
+            Dissector::named(name)
+                .ok_or_else(|| fail(format!("no dissector {name:?}, there are {}", Dissector::names())))?,
         ),
     };
     if rule.confidence > 100 {
@@ -369,7 +376,9 @@ fn read_from(names: &[String], numbers: &HashMap<Arc<str>, u32>) -> Result<From,
 fn name_services(probes: &mut [Probe], drafts: &[(Option<Dissector>, Vec<Rule>, Vec<Pattern>)]) {
     for probe in probes {
         let rules = drafts.iter().flat_map(|(_, rules, _)| rules);
-        let own = rules.filter(|rule| !rule.is_addition && rule.from.probes.iter().any(|known| probe.answers_like.contains(known)));
+        let own = rules.filter(|rule| {
+            !rule.is_addition && rule.from.probes.iter().any(|known| probe.answers_like.contains(known))
+        });
         let mut names: Vec<Arc<str>> = own.map(|rule| rule.service.clone()).collect();
         names.sort_unstable();
         names.dedup();

@@ -7,7 +7,13 @@ use super::book::Book;
 /// Name and text of each file in `scanner/fingerprints`, in the order in which equal rules are preferred.
 pub(crate) static FILES: &[(&str, &str)] = &[
     ("ssh.toml", include_str!("../../../fingerprints/ssh.toml")),
+    ("greetings.toml", include_str!("../../../fingerprints/greetings.toml")),
+    ("apps.toml", include_str!("../../../fingerprints/apps.toml")),
     ("web.toml", include_str!("../../../fingerprints/web.toml")),
+    ("databases.toml", include_str!("../../../fingerprints/databases.toml")),
+    ("messaging.toml", include_str!("../../../fingerprints/messaging.toml")),
+    ("infrastructure.toml", include_str!("../../../fingerprints/infrastructure.toml")),
+    ("industrial.toml", include_str!("../../../fingerprints/industrial.toml")),
 ];
 
 /// The program's own rules, read when first asked for.

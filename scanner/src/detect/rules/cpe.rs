@@ -67,7 +67,8 @@ fn uri_part(part: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = part.bytes();
     while let Some(byte) = rest.next() {
-        let pair: Option<[u8; 2]> = (byte == b'%').then(|| [rest.clone().next().unwrap_or(0), rest.clone().nth(1).unwrap_or(0)]);
+        let pair: Option<[u8; 2]> =
+            (byte == b'%').then(|| [rest.clone().next().unwrap_or(0), rest.clone().nth(1).unwrap_or(0)]);
         let decoded = pair.and_then(|pair| u8::from_str_radix(std::str::from_utf8(&pair).ok()?, 16).ok());
         if decoded.is_some() {
             rest.nth(1);

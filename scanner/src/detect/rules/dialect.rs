@@ -91,7 +91,9 @@ fn escape(rest: &mut Rest<'_>, out: &mut Vec<u8>, in_class: bool, dialect: Diale
         // Word boundaries in the crate's syntax, plain characters in the others'.
         b'<' | b'>' => out.push(byte),
         // Letters without a meaning stand for themselves; those with one that the crate does not know are left to be refused.
-        b'i' | b'j' | b'l' | b'm' | b'o' | b'q' | b'y' | b'F' | b'I' | b'J' | b'L' | b'M' | b'O' | b'T' | b'Y' => out.push(byte),
+        b'i' | b'j' | b'l' | b'm' | b'o' | b'q' | b'y' | b'F' | b'I' | b'J' | b'L' | b'M' | b'O' | b'T' | b'Y' => {
+            out.push(byte)
+        }
         _ => out.extend([b'\\', byte]),
     }
 }

@@ -55,6 +55,8 @@ mod tests {
     fn escapes_are_bytes_and_wrapped_lines_are_one() {
         assert_eq!(unescape(r"a\r\n\x00\xff\\").unwrap(), b"a\r\n\x00\xff\\");
         assert_eq!(unescape("\\x01\n    \\x02").unwrap(), b"\x01\x02");
-        assert!(unescape(r"\q").is_err() && unescape(r"\x1").is_err() && unescape("ä").is_err() && unescape("\\").is_err());
+        assert!(
+            unescape(r"\q").is_err() && unescape(r"\x1").is_err() && unescape("ä").is_err() && unescape("\\").is_err()
+        );
     }
 }

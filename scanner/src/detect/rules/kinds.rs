@@ -21,8 +21,13 @@ pub(crate) fn texts(service: &str, bytes: &[u8]) -> Vec<(&'static str, Vec<u8>)>
         "telnet" => put("telnet.banner", dissected("telnet", bytes, &["text"]).first().map(Vec::as_slice)),
         "http" => {
             let names = ["server", "x-powered-by", "set-cookie", "www-authenticate", "title"];
-            let kinds =
-                ["http_header.server", "http_header.x-powered-by", "http_header.cookie", "http_header.wwwauth", "html_title"];
+            let kinds = [
+                "http_header.server",
+                "http_header.x-powered-by",
+                "http_header.cookie",
+                "http_header.wwwauth",
+                "html_title",
+            ];
             for (kind, text) in kinds.into_iter().zip(dissected("http", bytes, &names)) {
                 put(kind, Some(&text));
             }
@@ -106,7 +111,10 @@ mod tests {
         assert_eq!(one("imap", b"* OK ready\r\n"), ("imap4.banner", b"ready".to_vec()));
         assert_eq!(one("sip", b"SIP/2.0 200 OK\r\nuser-agent: A\r\n\r\n"), ("sip_header.user_agent", b"A".to_vec()));
         let page = texts("http", b"HTTP/1.0 200 OK\r\nServer: s\r\nSet-Cookie: c=1\r\n\r\n<title>t</title>");
-        assert_eq!(page.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(), ["http_header.server", "http_header.cookie", "html_title"]);
+        assert_eq!(
+            page.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(),
+            ["http_header.server", "http_header.cookie", "html_title"]
+        );
         assert_eq!(texts("nothing", b"x"), []);
         assert_eq!(texts("ftp", b"22"), []);
     }

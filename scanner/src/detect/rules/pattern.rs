@@ -236,7 +236,10 @@ impl PatternSet {
 
 impl fmt::Debug for PatternSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PatternSet").field("patterns", &self.len()).field("always", &self.always.len()).finish_non_exhaustive()
+        f.debug_struct("PatternSet")
+            .field("patterns", &self.len())
+            .field("always", &self.always.len())
+            .finish_non_exhaustive()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::book::{Asked, Book, add};
+use super::text::RuleFileError;
 use super::{catalog, kinds};
 use crate::detect::nmap_probes::ServiceProbes;
 use crate::detect::recog::{Recog, to_service};
@@ -32,6 +33,16 @@ impl RuleSet {
     #[must_use]
     pub fn builtin() -> Self {
         Self { own: catalog::builtin(), recog: None, user: None }
+    }
+
+    /// Rules from files of the format that `scanner/fingerprints/FORMAT.md` describes, each a name and its text, in
+    /// place of the program's own.
+    ///
+    /// # Errors
+    ///
+    /// The first mistake, with its file and line.
+    pub fn from_rules(files: &[(&str, &str)]) -> Result<Self, RuleFileError> {
+        Ok(Self { own: Arc::new(Book::new(files)?), recog: None, user: None })
     }
 
     /// With a directory of recog's fingerprints.
@@ -70,29 +81,29 @@ impl RuleSet {
 impl Matcher for RuleSet {
     fn probes(&self, protocol: Protocol, port: u16, is_tls: bool) -> Vec<ProbeRef> {
         let lists = |ports: &[(u16, u16)]| ports.iter().any(|(first, last)| (*first..=*last).contains(&port));
-        let mut found: Vec<ProbeRef> = Vec::new();
+        let count = |ports: &[(u16, u16)]| {
+            ports.iter().map(|(first, last)| 1 + u32::from(last.saturating_sub(*first))).sum::<u32>()
+        };
+        let mut found: Vec<(u32, ProbeRef)> = Vec::new();
         for (number, probe) in (0u32..).zip(&self.own.probes) {
-            let is_hinted = lists(if is_tls { &probe.tls_ports } else { &probe.ports });
+            let ports = if is_tls { &probe.tls_ports } else { &probe.ports };
+            let is_hinted = lists(ports);
             if probe.protocol == protocol && (is_hinted || !probe.is_hinted_only) {
-                found.push(ProbeRef {
-                    id: ProbeId(number),
-                    name: probe.name.clone(),
-                    payload: probe.payload.clone(),
-                    rarity: probe.rarity,
-                    is_hinted,
-                    services: probe.services.clone(),
-                });
+                let (name, payload, services) = (probe.name.clone(), probe.payload.clone(), probe.services.clone());
+                let probe = ProbeRef { id: ProbeId(number), name, payload, rarity: probe.rarity, is_hinted, services };
+                found.push((count(ports), probe));
             }
         }
         if let Some(user) = &self.user {
             let first = u32::try_from(self.own.probes.len()).unwrap_or(u32::MAX);
             found.extend(user.probes(protocol, port, is_tls).into_iter().map(|(number, mut probe)| {
                 probe.id = ProbeId(first.saturating_add(number));
-                probe
+                (u32::MAX, probe)
             }));
         }
-        found.sort_by_key(|probe| (!probe.is_hinted, probe.rarity));
-        found
+        // A probe that is for few ports tells more of them than one that is for many.
+        found.sort_by_key(|(ports, probe)| (!probe.is_hinted, if probe.is_hinted { *ports } else { 0 }, probe.rarity));
+        found.into_iter().map(|(_, probe)| probe).collect()
     }
 
     fn matches(&self, from: &Answer<'_>) -> Option<Match> {
@@ -114,7 +125,10 @@ impl Matcher for RuleSet {
             }
             own => own,
         };
-        let user = self.user.as_ref().and_then(|user| user.matches(from.protocol, from.probe.is_none(), user_probe, from.bytes));
+        let user = self
+            .user
+            .as_ref()
+            .and_then(|user| user.matches(from.protocol, from.probe.is_none(), user_probe, from.bytes));
         match user {
             Some(user) if !user.is_soft => Some(user),
             user => recog.filter(|recog| recog.service.product.is_some()).or(own_soft).or(user),

@@ -32,13 +32,15 @@ fn wrong(service: &Service, expected: &super::super::text::ExampleText) -> Vec<S
         ("device", &expected.device, &service.device),
     ];
     let differing = pairs.into_iter().filter(|(_, expected, got)| expected.is_some() && expected != got);
-    let mut wrong: Vec<String> = differing.map(|(name, expected, got)| format!("{name} is {got:?}, not {expected:?}")).collect();
+    let mut wrong: Vec<String> =
+        differing.map(|(name, expected, got)| format!("{name} is {got:?}, not {expected:?}")).collect();
     for cpe in expected.cpe.iter().flatten() {
         if !service.cpes.iter().any(|known| known.starts_with(&format!("cpe:2.3:{cpe}:"))) {
             wrong.push(format!("{cpe} is not among {:?}", service.cpes));
         }
     }
-    let facts: BTreeMap<&str, &str> = service.facts.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let facts: BTreeMap<&str, &str> =
+        service.facts.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     for (name, value) in &expected.facts {
         if facts.get(name.as_str()) != Some(&value.as_str()) {
             wrong.push(format!("fact {name} is {:?}, not {value:?}", facts.get(name.as_str())));
@@ -61,7 +63,8 @@ fn every_rule_knows_its_examples() {
                 let example = example.get_ref();
                 let first = rule.from.first().map_or("banner", |from| if from == "any" { "http-get" } else { from });
                 let (asked, protocol) = asked(&book, example.from.as_deref().unwrap_or(first));
-                let bytes = unescape(&example.bytes).unwrap_or_else(|error| panic!("{file}: rule {}: {error}", rule.id));
+                let bytes =
+                    unescape(&example.bytes).unwrap_or_else(|error| panic!("{file}: rule {}: {error}", rule.id));
                 let Some(found) = book.matches(asked, protocol, &bytes) else {
                     problems.push(format!("{file}: rule {} does not match its example {}", rule.id, example.bytes));
                     continue;
@@ -87,7 +90,8 @@ fn no_rule_of_a_file_claims_what_the_file_says_is_none_of_its() {
         for none in &text.none {
             let none = none.get_ref();
             let (asked, protocol) = asked(&book, none.from.as_deref().unwrap_or("banner"));
-            let by = book.matches(asked, protocol, &unescape(&none.bytes).unwrap()).and_then(|found| found.service.rule);
+            let by =
+                book.matches(asked, protocol, &unescape(&none.bytes).unwrap()).and_then(|found| found.service.rule);
             assert!(!by.as_deref().is_some_and(|by| own.contains(&by)), "{file}: {by:?} claims {}", none.bytes);
         }
     }
@@ -98,7 +102,8 @@ fn every_probe_has_a_rule_and_no_printer_is_asked() {
     let book = Book::new(FILES).unwrap();
     for probe in &book.probes {
         assert!(!probe.services.is_empty(), "nobody knows an answer to {}", probe.name);
-        let touches = |first: u16, last: u16| probe.ports.iter().chain(&probe.tls_ports).any(|(a, b)| *a <= last && first <= *b);
+        let touches =
+            |first: u16, last: u16| probe.ports.iter().chain(&probe.tls_ports).any(|(a, b)| *a <= last && first <= *b);
         assert!(!touches(515, 515) && !touches(9100, 9107), "{} is for a printer's port", probe.name);
     }
 }

@@ -10,7 +10,11 @@ pub(super) fn read(bytes: &[u8], lines: &mut Lines) -> Option<()> {
     }
     cursor.u8()?;
     // Stream numbers are one byte before version 3.
-    if version & 0x7f < 3 { cursor.take(1)? } else { cursor.take(2)? };
+    if version & 0x7f < 3 {
+        cursor.take(1)?
+    } else {
+        cursor.take(2)?
+    };
     let opcode = cursor.u8()?;
     let length = cursor.u32()?;
     if length > 0x10000 {

@@ -3,7 +3,8 @@
 use super::{Cursor, Lines};
 
 /// Names of the target information's pairs.
-const PAIRS: &[(u16, &str)] = &[(1, "netbios-name"), (2, "netbios-domain"), (3, "dns-name"), (4, "dns-domain"), (5, "dns-tree")];
+const PAIRS: &[(u16, &str)] =
+    &[(1, "netbios-name"), (2, "netbios-domain"), (3, "dns-name"), (4, "dns-domain"), (5, "dns-tree")];
 
 /// Looks for a challenge and adds what it tells.
 pub(super) fn read(bytes: &[u8], lines: &mut Lines) -> Option<()> {
@@ -36,6 +37,8 @@ pub(super) fn read(bytes: &[u8], lines: &mut Lines) -> Option<()> {
 
 /// UTF-16LE as text.
 pub(super) fn wide(bytes: &[u8]) -> String {
-    let units = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair.first().copied().unwrap_or(0), pair.last().copied().unwrap_or(0)]));
+    let units = bytes
+        .chunks_exact(2)
+        .map(|pair| u16::from_le_bytes([pair.first().copied().unwrap_or(0), pair.last().copied().unwrap_or(0)]));
     char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
 }

@@ -59,10 +59,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     writer.finish(&summary)?;
     eprintln!(
-        "{} probes, {} again, loss {:.2} %, {:.0} targets/s",
+        "{} probes, {} again, loss {:.2} %, recall {:.5} estimated, {:.0} targets/s",
         outcome.progress.probes_sent,
         outcome.progress.retransmitted,
         outcome.progress.loss_estimate * 100.0,
+        outcome.progress.recall_estimate,
         outcome.targets_per_second
     );
     Ok(())

@@ -134,13 +134,7 @@ pub(crate) fn start() -> Result<Handle, EngineError> {
 }
 
 /// The receiving thread.
-fn receive(
-    mut rings: Vec<Ring>,
-    keys: &Keys,
-    port_first: u16,
-    replies: &SyncSender<Vec<Routed>>,
-    shared: &Shared,
-) {
+fn receive(mut rings: Vec<Ring>, keys: &Keys, port_first: u16, replies: &SyncSender<Vec<Routed>>, shared: &Shared) {
     while !shared.is_stopped.load(Ordering::Acquire) {
         Ring::wait(&rings, 100);
         for ring in &mut rings {

@@ -128,7 +128,7 @@ mod tests {
                 while *time - sent[from] >= Duration::from_millis(100) {
                     from += 1;
                 }
-                let most = (pps as f64 / 10.0 * 1.05).ceil() as usize + 1;
+                let most = usize::try_from((pps * 105).div_ceil(1000)).unwrap() + 1;
                 assert!(at - from < most, "{} in 100 ms at {pps} per second", at - from + 1);
             }
         }

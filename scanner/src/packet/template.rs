@@ -55,9 +55,10 @@ impl Template {
     /// Probes from a source address, over a path that takes packets of `mtu` bytes.
     #[must_use]
     pub fn new(from: IpAddr, mtu: u32) -> Self {
-        let headers = if from.is_ipv4() { IPV4_BYTES + TCP_BYTES } else { IPV6_BYTES + TCP_BYTES };
-        let segment = mtu.clamp(MTU_MIN, 65_535) as usize - headers;
-        let [high, low] = u16::try_from(segment).expect("clamped to two bytes before").to_be_bytes();
+        // Without options.
+        let headers = if from.is_ipv4() { 40 } else { 60 };
+        let segment = u16::try_from(mtu.clamp(MTU_MIN, 65_535)).unwrap_or(u16::MAX) - headers;
+        let [high, low] = segment.to_be_bytes();
         // SYN, the window of a Linux client; then a segment size (RFC 9293 section 3.7.1), without which some firewalls
         // take a SYN for a forged one.
         let syn = Tcp::new(from, &[0x60, 0x02, 0xfa, 0xf0, 0, 0, 0, 0, 2, 4, high, low]);
@@ -158,8 +159,7 @@ fn ip_header(from: IpAddr, protocol: u8, length: usize) -> [u8; PACKET_BYTES] {
     let all = u8::try_from(length).expect("a probe is short");
     match from {
         IpAddr::V4(from) => {
-            #[expect(clippy::cast_possible_truncation, reason = "twenty")]
-            let total = all + IPV4_BYTES as u8;
+            let total = u8::try_from(IPV4_BYTES + length).expect("a probe is short");
             put(&mut bytes, 0, &[0x45, 0, 0, total, 0, 0, 0x40, 0, 64, protocol, 0, 0]);
             put(&mut bytes, 12, &from.octets());
         }

@@ -34,6 +34,7 @@ impl Sweep {
         let (tries, miss_max) = (self.limits.tries, self.miss_max);
         let timeout = if self.rtt.smoothed().is_none() { self.limits.wait_max } else { self.timeout() };
         let Some(target) = self.target(index) else { return };
+        target.is_lined = false;
         if target.is_complete() && target.stage != Stage::Trial {
             return self.conclude(index);
         }
@@ -123,6 +124,7 @@ impl Sweep {
     pub(super) fn line_up(&mut self, index: u64) {
         if let Some(target) = self.target(index).filter(|target| !target.is_lined) {
             target.is_lined = true;
+            target.is_held = false;
             self.line.push_back(index);
         }
     }

@@ -211,9 +211,10 @@ fn this_machines_own_addresses_are_scanned_as_well() {
     with_a_cable(|| {
         let _open = TcpListener::bind("[::]:2022").unwrap();
         let engine = engine();
-        for (targets, up) in
-            [("10.9.0.0/29", &["10.9.0.1", "10.9.0.2"][..]), ("127.0.0.1-127.0.0.3,::1", &["::1", "127.0.0.1", "127.0.0.2", "127.0.0.3"])]
-        {
+        for (targets, up) in [
+            ("10.9.0.0/29", &["10.9.0.1", "10.9.0.2"][..]),
+            ("127.0.0.1-127.0.0.3,::1", &["::1", "127.0.0.1", "127.0.0.2", "127.0.0.3"]),
+        ] {
             let (records, _) = finish(engine.scan(task(targets, "2022,2023", EngineChoice::Raw)).unwrap());
             let found: BTreeSet<String> = records.iter().map(|host| host.address.to_string()).collect();
             assert_eq!(found, up.iter().map(|address| (*address).to_owned()).collect());

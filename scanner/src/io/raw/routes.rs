@@ -125,12 +125,7 @@ impl Network {
     }
 
     /// The way that a route leads, `None` for one that refuses, or that leads to a group.
-    fn way(
-        &mut self,
-        route: &RouteEntry,
-        sample: IpAddr,
-        links: &[LinkEntry],
-    ) -> Result<Option<Way>, &'static str> {
+    fn way(&mut self, route: &RouteEntry, sample: IpAddr, links: &[LinkEntry]) -> Result<Option<Way>, &'static str> {
         if !matches!(route.kind, UNICAST | LOCAL) || sample.is_multicast() {
             return Ok(None);
         }
@@ -148,13 +143,7 @@ impl Network {
     }
 
     /// The number of a link with this source address.
-    fn link(
-        &mut self,
-        entry: &LinkEntry,
-        from: IpAddr,
-        mtu: Option<u32>,
-        is_local: bool,
-    ) -> Result<u16, &'static str> {
+    fn link(&mut self, entry: &LinkEntry, from: IpAddr, mtu: Option<u32>, is_local: bool) -> Result<u16, &'static str> {
         let same = |link: &Link| link.interface == entry.interface && link.from == from && link.is_local == is_local;
         let at = self.links.iter().position(same).unwrap_or(self.links.len());
         if at == self.links.len() {

@@ -93,11 +93,8 @@ impl Transmitter {
             self.flush();
         }
         self.lane = lane;
-        let slots = (
-            self.packets.get_mut(self.count),
-            self.lengths.get_mut(self.count),
-            self.addresses.get_mut(self.count),
-        );
+        let slots =
+            (self.packets.get_mut(self.count), self.lengths.get_mut(self.count), self.addresses.get_mut(self.count));
         let (Some(packet), Some(length), Some(slot)) = slots else { return };
         *length = write(packet);
         *slot = address;

@@ -108,7 +108,7 @@ pub struct UnitScan {
 }
 
 /// Running figures of a unit.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct UnitProgress {
     /// Targets that are settled.
     pub targets_done: u64,
@@ -124,6 +124,29 @@ pub struct UnitProgress {
     pub retransmitted: u64,
     /// Share of round trips that are lost, as far as answers have shown.
     pub loss_estimate: f64,
+    /// How likely an open port of the targets settled so far was found, from the loss that each was asked under and how
+    /// often it was asked; 1 while nothing is settled.
+    pub recall_estimate: f64,
+    /// Every target of the unit below this index is settled, and its findings are in the channel: whoever has read this
+    /// and then everything that the channel holds has all of them.
+    pub settled_until: u64,
+}
+
+impl Default for UnitProgress {
+    /// Nothing done, so nothing missed.
+    fn default() -> Self {
+        Self {
+            targets_done: 0,
+            hosts_up: 0,
+            open_ports: 0,
+            probes_sent: 0,
+            replies: 0,
+            retransmitted: 0,
+            loss_estimate: 0.0,
+            recall_estimate: 1.0,
+            settled_until: 0,
+        }
+    }
 }
 
 /// Final figures of a unit that was done to its end.
@@ -216,7 +239,7 @@ pub struct Engine {
 impl Engine {
     /// Starts an engine on threads of its own. Raises this process's soft file-descriptor limit to its hard one.
     ///
-    /// [`EngineChoice::Auto`] starts a raw engine where this process may, and says once in the log where it may not.
+    /// [`EngineChoice::Auto`] starts a raw engine where this process may; where it may not, [`Self::note`] says why.
     ///
     /// # Errors
     /// A kind that is not available, or a kernel that refuses epoll or a thread.
@@ -231,7 +254,6 @@ impl Engine {
                 }
                 Err(error) => {
                     let note = format!("scanning with connections, which is slower than raw packets: {error}");
-                    tracing::warn!("{note}");
                     (None, Some(Arc::from(note)))
                 }
             },

@@ -299,6 +299,19 @@ impl Session {
         self.loss.rate()
     }
 
+    /// How likely an open port was found: a silent one was asked as often as the loss asks for.
+    #[must_use]
+    pub fn recall(&self) -> f64 {
+        let tries = self.limits.tries.unwrap_or_else(|| self.loss.tries_wanted(self.plan.spec().confidence));
+        1.0 - self.loss.rate().powi(tries.into())
+    }
+
+    /// Every target below this index is settled.
+    #[must_use]
+    pub fn settled_until(&self) -> u64 {
+        self.hosts.values().map(|host| host.target_index).min().unwrap_or(self.waiting.start)
+    }
+
     /// How many probes are out.
     #[must_use]
     pub fn in_flight(&self) -> usize {

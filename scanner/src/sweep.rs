@@ -263,6 +263,17 @@ impl Sweep {
         self.epochs.measured_loss()
     }
 
+    /// How likely an open port was found: a silent one is asked until a missed answer is rarer than this.
+    pub(crate) fn recall(&self) -> f64 {
+        1.0 - self.miss_max
+    }
+
+    /// Every target below this index is settled; `None` while open ports are listened to, whoever they belong to.
+    pub(crate) fn settled_until(&self) -> Option<u64> {
+        let is_listening = !self.greets.is_empty() || self.greets_out > 0;
+        (!is_listening).then(|| if self.targets.is_empty() { self.waiting.start } else { self.base })
+    }
+
     /// Whether every target has been asked at least once: what is left is waiting.
     pub(crate) fn is_cooling_down(&self) -> bool {
         self.waiting.is_empty() && self.line.is_empty()

@@ -41,12 +41,19 @@ impl Unit {
         let Self { session, delivery, .. } = self;
         let batch = delivery.wants(now, session.findings_waiting()).then(|| session.take_findings());
         delivery.hand_over(now, batch);
-        delivery.tell(now, || delivery::figures(session.counts(), session.loss_rate()));
+        let waiting = session.findings_waiting();
+        delivery.tell(
+            now,
+            waiting,
+            || Some(session.settled_until()),
+            || delivery::figures(session.counts(), (session.loss_rate(), session.recall())),
+        );
     }
 
     /// Everything is settled.
     pub(super) fn done(&mut self, now: Duration) {
-        self.delivery.done(now, self.session.counts(), self.session.loss_rate());
+        let Self { session, delivery, .. } = self;
+        delivery.done(now, session.counts(), (session.loss_rate(), session.recall()));
     }
 
     /// Nothing more is to be sent; the first reason stays.

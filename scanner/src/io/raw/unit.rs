@@ -67,12 +67,19 @@ impl Unit {
         let Self { sweep, delivery, .. } = self;
         let batch = delivery.wants(now, sweep.findings_waiting()).then(|| sweep.take_findings());
         delivery.hand_over(now, batch);
-        delivery.tell(now, || delivery::figures(sweep.counts(), sweep.loss_rate()));
+        let waiting = sweep.findings_waiting();
+        delivery.tell(
+            now,
+            waiting,
+            || sweep.settled_until(),
+            || delivery::figures(sweep.counts(), (sweep.loss_rate(), sweep.recall())),
+        );
         delivery.is_over(sweep.findings_waiting())
     }
 
     /// Everything is settled.
     pub(super) fn done(&mut self, now: Duration) {
-        self.delivery.done(now, self.sweep.counts(), self.sweep.loss_rate());
+        let Self { sweep, delivery, .. } = self;
+        delivery.done(now, sweep.counts(), (sweep.loss_rate(), sweep.recall()));
     }
 }

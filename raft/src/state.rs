@@ -4,6 +4,7 @@
 //! that every replica comes to the same tables. It never fails; a refused command is a response and changes nothing.
 //! Size is O(jobs + active leases + finished ranges + chunks), never O(targets).
 
+mod counts;
 mod jobs;
 mod leases;
 mod nodes;
@@ -24,7 +25,8 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
-pub use jobs::{ChunkRef, Counts, FreeRange, Job, JobStatus, Needs, Partition, Priority, Progress, WorkerStat};
+pub use counts::Counts;
+pub use jobs::{ChunkRef, FreeRange, Job, JobStatus, Needs, Partition, Priority, Progress, WorkerStat};
 pub use leases::Lease;
 pub(crate) use leases::{LEASES_PER_NODE_MAX, shares_of};
 pub use nodes::{NodeRecord, NodeStatus};
@@ -61,6 +63,8 @@ pub struct State {
     pub(crate) chunks: Table<UnitKey, ChunkRef>,
     pub(crate) events: Table<(JobId, u64, u32), Event>,
     pub(crate) idempotency: Table<Digest, (JobId, u64)>,
+    /// What each worker did for each job; rows of their own, so that a completion rewrites one of them and not all.
+    pub(crate) stats: Table<(JobId, NodeId), WorkerStat>,
 }
 
 impl Default for State {
@@ -77,6 +81,7 @@ impl Default for State {
             chunks: Table::new(9),
             events: Table::new(10),
             idempotency: Table::new(11),
+            stats: Table::new(12),
         }
     }
 }
@@ -95,6 +100,7 @@ macro_rules! each_table {
         $state.chunks.$method($($argument),*);
         $state.events.$method($($argument),*);
         $state.idempotency.$method($($argument),*);
+        $state.stats.$method($($argument),*);
     };
 }
 
@@ -127,6 +133,7 @@ impl State {
             Command::SetHolders { updates } => Ok(self.set_holders(updates)),
             Command::RemoveNode { node } => self.remove_node(index, *node),
             Command::DrainNode { node, draining } => self.drain_node(*node, *draining),
+            Command::SetSpecHolders { updates } => Ok(self.set_spec_holders(updates)),
         };
         result.unwrap_or_else(Response::Refused)
     }
@@ -174,6 +181,11 @@ impl State {
     #[must_use]
     pub fn spec(&self, job: JobId) -> Option<&SpecRef> {
         self.specs.get(&job)
+    }
+
+    /// What each worker did for a job, by node.
+    pub fn job_workers(&self, job: JobId) -> impl Iterator<Item = (NodeId, &WorkerStat)> {
+        self.stats.range((job, 0)..=(job, NodeId::MAX)).map(|((_, node), stat)| (*node, stat))
     }
 
     /// How far one partition is.
@@ -240,6 +252,7 @@ impl State {
             9 => self.chunks.load(key, value),
             10 => self.events.load(key, value),
             11 => self.idempotency.load(key, value),
+            12 => self.stats.load(key, value),
             other => {
                 Err(io::Error::new(io::ErrorKind::InvalidData, format!("table {other} is unknown to this release")))
             }

@@ -12,7 +12,7 @@ use pentora_scanner::finding::HostRecord;
 use pentora_scanner::report::json_line;
 use tokio::sync::mpsc;
 
-use super::{Chunk, Exchange};
+use super::{Chunk, EARLIER_RUN, Exchange};
 
 /// Reports of up to so many hosts are sorted by address. Ours: a few tens of megabytes at most.
 const SORTED_HOSTS_MAX: u64 = 20_000;
@@ -73,7 +73,9 @@ async fn read(exchange: &Exchange, unit: UnitKey, chunk: &ChunkRef) -> Result<Ve
     let unpacked =
         tokio::task::spawn_blocking(move || Chunk::decode(&bytes)).await.map_err(|error| error.to_string())?;
     let unpacked = unpacked.map_err(|error| error.to_string())?;
-    if unpacked.unit == unit && unpacked.end == chunk.end {
+    let of_job = [unit.job, EARLIER_RUN].contains(&unpacked.unit.job);
+    let names_it = of_job && (UnitKey { job: unit.job, ..unpacked.unit }) == unit;
+    if names_it && unpacked.end == chunk.end {
         Ok(unpacked.records)
     } else {
         Err(format!("chunk {} holds another unit", chunk.digest))

@@ -144,6 +144,8 @@ struct SummaryView<'a> {
     services_detected: u64,
     vulnerabilities: u64,
     probes_sent: u64,
+    loss_estimate: f64,
+    recall_estimate: Option<f64>,
     duration_seconds: f64,
     notes: Vec<Cow<'a, str>>,
 }
@@ -183,6 +185,8 @@ impl<'a> SummaryView<'a> {
             services_detected: summary.services_detected,
             vulnerabilities: summary.vulnerabilities,
             probes_sent: summary.probes_sent,
+            loss_estimate: summary.loss_estimate,
+            recall_estimate: summary.recall_estimate,
             duration_seconds: summary.duration.as_secs_f64(),
             notes: summary.notes.iter().map(|note| printable(note)).collect(),
         }

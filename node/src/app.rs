@@ -7,16 +7,17 @@
 mod begin;
 mod embedded;
 mod facts;
+mod halt;
 mod serve;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pentora_p2p::{Incoming, Mesh, MeshConfig};
-use pentora_raft::command::Command;
+use pentora_raft::command::{Command, NodeFacts};
 use pentora_raft::store::Storage;
 use pentora_raft::{Profile, Raft, Role, worker_id};
-use pentora_scanner::engine::{Engine, EngineConfig};
+use pentora_scanner::engine::{Engine, EngineConfig, EngineKind};
 use pentora_scanner::scope::Scope;
 use pentora_scanner::spec::EngineChoice;
 use tokio::net::TcpListener;
@@ -26,6 +27,7 @@ use tokio_util::task::TaskTracker;
 #[cfg(test)]
 pub(crate) use embedded::start as start_embedded;
 pub use embedded::{Embedded, EmbeddedOptions, StopHandle, embedded};
+pub use halt::{Halted, SavedUnit};
 
 use crate::api::{self, Gate, Served};
 use crate::cli::{ExitCode, Failure};
@@ -64,13 +66,14 @@ pub(crate) struct Making<'a> {
     pub(crate) raft: Raft,
     pub(crate) mesh: Option<Mesh>,
     pub(crate) store: ChunkStore,
+    pub(crate) engine: Engine,
     pub(crate) coordinator: CoordinatorConfig,
 }
 
 impl Rooms {
     /// Joins the rooms of a node; nothing runs yet.
-    pub(crate) fn make(making: Making<'_>) -> Result<Self, Failure> {
-        let Making { name, raft, mesh, store, coordinator } = making;
+    pub(crate) fn make(making: Making<'_>) -> Self {
+        let Making { name, raft, mesh, store, engine, coordinator } = making;
         let calls = mesh.map(Calls::new);
         let has_mesh = calls.is_some();
         let proposer = Proposer::new(raft.clone(), calls.clone());
@@ -78,11 +81,6 @@ impl Rooms {
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let sessions = Arc::new(Sessions::new(millis(coordinator.heartbeat), millis(coordinator.grace)));
         let scope = Arc::new(Scope::default());
-        // The raw engine is proved on its own so far; nodes take it up once system tests run on it (decision 0006).
-        let config = EngineConfig { choice: EngineChoice::Connect, ..EngineConfig::default() };
-        let engine = Engine::start(config).map_err(|error| {
-            Failure::new(ExitCode::Failure, "the scan engine did not start").because(error.to_string())
-        })?;
         let worker = Worker::new(Context {
             node: raft.node(),
             worker_id: worker_id(name),
@@ -95,8 +93,20 @@ impl Rooms {
             units: Units::default(),
         });
         let coordinator = Coordinator::new(raft.clone(), Arc::clone(&sessions), coordinator, has_mesh);
-        Ok(Self { proposer, sessions, exchange, worker, coordinator, scope })
+        Self { proposer, sessions, exchange, worker, coordinator, scope }
     }
+}
+
+/// Starts the best engine that this machine allows.
+pub(crate) fn start_engine() -> Result<Engine, Failure> {
+    Engine::start(EngineConfig::default())
+        .map_err(|error| Failure::new(ExitCode::Failure, "the scan engine did not start").because(error.to_string()))
+}
+
+/// The kinds of engine that a node with `engine` says it has, in the words of `--engine`.
+pub(crate) fn engines_of(engine: &Engine) -> Vec<String> {
+    let raw = (engine.kind() == EngineKind::Raw).then_some(EngineChoice::Raw);
+    [Some(EngineChoice::Connect), raw].into_iter().flatten().map(|kind| kind.to_string()).collect()
 }
 
 /// Runs a node until a signal ends it.
@@ -161,14 +171,21 @@ impl Node {
             Failure::new(ExitCode::Failure, "the chunk directory cannot be used").because(error.to_string())
         })?;
         let coordinator = coordinator_config(&self.config);
+        let engine = start_engine()?;
+        match engine.note() {
+            Some(note) => tracing::warn!("{note}"),
+            None => tracing::info!("scanning with raw packets"),
+        }
+        let engines = engines_of(&engine);
         let making = Making {
             name: &self.identity.name,
             raft: self.raft.clone(),
             mesh: Some(self.mesh.clone()),
             store,
+            engine,
             coordinator,
         };
-        let rooms = Rooms::make(making)?;
+        let rooms = Rooms::make(making);
         let tasks = TaskTracker::new();
         let (leaving, stop) = (CancellationToken::new(), CancellationToken::new());
         let feeds = FeedStore::open(&self.home.feed_dir())
@@ -191,7 +208,7 @@ impl Node {
             self.identity.members.clone(),
             stop.clone(),
         ));
-        let own = facts::of(&self.config, &self.mesh, &self.identity.name);
+        let own = NodeFacts { engines, ..facts::of(&self.config, &self.mesh, &self.identity.name) };
         tasks.spawn(facts::keep_own(
             self.raft.clone(),
             rooms.proposer.clone(),
@@ -332,7 +349,7 @@ fn coordinator_config(config: &NodeConfig) -> CoordinatorConfig {
     CoordinatorConfig {
         heartbeat: config.workers.heartbeat_interval,
         grace: config.coordinator.grace_period,
-        plan: PlanConfig { preference },
+        plan: PlanConfig { preference, ..PlanConfig::default() },
     }
 }
 

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 pub use plan::PlanConfig;
-pub use sessions::{LINK_FRAMES_MAX, LeaderFrame, Link, Sessions, WorkerFrame};
+pub use sessions::{Figures, LINK_FRAMES_MAX, LeaderFrame, Link, Sessions, WorkerFrame};
 
 use crate::jobs;
 
@@ -52,8 +52,8 @@ pub struct SoftState {
     pub heard_ms: BTreeMap<NodeId, u64>,
     /// How many entries each member trails by.
     pub lag: BTreeMap<NodeId, u64>,
-    /// Targets done in units that are still out, by job.
-    pub in_progress: BTreeMap<JobId, u64>,
+    /// How far the units are that are still out, by job.
+    pub in_progress: BTreeMap<JobId, Figures>,
 }
 
 /// The leader's part of a node. Runs on every node and rests while another leads.

@@ -21,7 +21,7 @@ pub use cluster::{
     ClusterDocument, NodeDocument, Quorum, TransferRequest, VersionDocument, WorkerDocument, WorkerLoad,
 };
 pub use feed::FeedDocument;
-pub use job::{JobDocument, JobEvent, JobResults, WorkerStat};
+pub use job::{JobDocument, JobEvent, JobProgress, JobResults, WorkerStat};
 pub use page::Page;
 pub use problem::Problem;
 pub use scan::{Priority, ScanAccepted, ScanRequest};

@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use pentora_raft::codec::{self, Kind};
-use pentora_raft::command::{Command, LeaseRef, SPEC_INLINE_BYTES_MAX, SpecRef, Submission};
+use pentora_raft::command::{Command, Finished, LeaseRef, SPEC_INLINE_BYTES_MAX, SpecRef, Submission};
 use pentora_raft::state::{Needs, Partition, Priority};
 use pentora_raft::{Digest, JobId, NodeId, Raft, Response};
 use pentora_scanner::port::{PortError, PortSet};
 use pentora_scanner::scope::{Scope, ScopeError};
-use pentora_scanner::spec::{EngineChoice, ScanSpec, SpecError, UnknownChoice};
+use pentora_scanner::spec::{
+    DiscoveryError, DiscoveryProbe, EngineChoice, ScanSpec, SpecError, UnknownChoice, parse_discovery,
+};
 use pentora_scanner::target::{TargetError, TargetSet};
 
 use crate::coordinator::placement;
@@ -37,6 +39,21 @@ pub struct Prepared {
     spec: ScanSpec,
     partitions: Vec<Partition>,
     request: ScanRequest,
+    finished: Vec<Finished>,
+}
+
+impl Prepared {
+    /// The name of what is scanned and in which order: an earlier run of the same spec has the same.
+    #[must_use]
+    pub fn spec_digest(&self) -> Digest {
+        Digest::of(&codec::encode(Kind::Spec, &self.spec))
+    }
+
+    /// The same, with units that an earlier run of the same spec has finished.
+    #[must_use]
+    pub fn with_finished(self, finished: Vec<Finished>) -> Self {
+        Self { finished, ..self }
+    }
 }
 
 /// Why a request was refused. Nothing was written.
@@ -48,6 +65,9 @@ pub enum RefusedRequest {
     /// Ports that do not parse.
     #[error(transparent)]
     Ports(#[from] PortError),
+    /// Discovery probes that do not parse.
+    #[error(transparent)]
+    Discovery(#[from] DiscoveryError),
     /// A word that is none of those known.
     #[error(transparent)]
     Choice(#[from] UnknownChoice),
@@ -98,26 +118,30 @@ pub struct Accepted {
 /// [`RefusedRequest`].
 pub fn prepare(request: ScanRequest, scope: &Scope, raft: &Raft) -> Result<Prepared, RefusedRequest> {
     let targets = targets_of(&request)?;
-    let exclude = set_of(&request.exclude, None, "exclude")?;
+    let exclude = set_of(&request.exclude, request.exclude_text.as_deref(), ("exclude", "exclude file"))?;
     let targets = targets.exclude(&exclude);
     scope.check(&targets)?;
     let ports = ports_of(&request)?;
     if request.workers == Some(0) {
         return Err(RefusedRequest::Field("workers must be at least 1"));
     }
-    let parts = split(&targets, &request, raft)?;
+    let engine = choice(request.engine.as_deref(), ScanSpec::default().engine)?;
+    let parts = split(&targets, &request, engine, raft)?;
     let spec = ScanSpec {
         partitions: parts.iter().map(|(targets, _)| targets.clone()).collect(),
         ports,
         exclude,
-        discovery: if request.discovery { ScanSpec::default().discovery } else { Vec::new() },
+        discovery: discovery_of(&request)?,
         rate_pps: request.rate,
+        max_rate_pps: request.max_rate,
+        network_rate_pps: request.network_rate,
+        host_rate_pps: request.host_rate,
         timing: choice(request.timing.as_deref(), ScanSpec::default().timing)?,
         confidence: request.confidence.unwrap_or(ScanSpec::default().confidence),
         retries: request.retries,
         banners: request.banners,
-        engine: choice(request.engine.as_deref(), ScanSpec::default().engine)?,
-        seed: rand::random(),
+        engine,
+        seed: request.seed.unwrap_or_else(rand::random),
         profile: choice(request.profile.as_deref(), ScanSpec::default().profile)?,
         ..ScanSpec::default()
     };
@@ -125,7 +149,7 @@ pub fn prepare(request: ScanRequest, scope: &Scope, raft: &Raft) -> Result<Prepa
     can_be_done(&spec)?;
     let partitions =
         parts.into_iter().map(|(targets, needs)| Partition { target_count: targets.count(), needs }).collect();
-    Ok(Prepared { spec, partitions, request })
+    Ok(Prepared { spec, partitions, request, finished: Vec::new() })
 }
 
 /// Puts a prepared request into the log. `key` makes a repeated request the same job.
@@ -140,7 +164,8 @@ pub async fn submit(
     via: NodeId,
     max_attempts: u32,
 ) -> Result<Accepted, RefusedRequest> {
-    let Prepared { spec, partitions, request } = prepared;
+    let Prepared { spec, partitions, request, finished } = prepared;
+    let (budget_pps, network_pps) = (spec.budget_pps(), spec.network_rate_pps);
     let bytes = codec::encode(Kind::Spec, &spec);
     let spec = if bytes.len() <= SPEC_INLINE_BYTES_MAX {
         SpecRef::Inline(bytes)
@@ -159,12 +184,14 @@ pub async fn submit(
         spec,
         partitions,
         priority: priority(request.priority),
-        budget_pps: request.rate,
+        budget_pps,
+        network_pps,
         max_workers: request.workers,
         max_attempts,
         via,
         idempotency_key: Some(key),
         title: title(&request),
+        finished,
     };
     let applied = proposer.propose(Command::SubmitJob(Box::new(submission))).await?;
     match applied.response {
@@ -202,23 +229,30 @@ fn can_be_done(spec: &ScanSpec) -> Result<(), RefusedRequest> {
     if spec.ports.udp_count() > 0 {
         return Err(RefusedRequest::Field("UDP ports cannot be scanned by this release; name TCP ports only"));
     }
-    if spec.engine == EngineChoice::Raw {
-        return Err(RefusedRequest::Field("there is no raw engine in this release; leave --engine out"));
-    }
     Ok(())
 }
 
-fn targets_of(request: &ScanRequest) -> Result<TargetSet, TargetError> {
-    set_of(&request.targets, request.target_text.as_deref(), "targets")
+fn discovery_of(request: &ScanRequest) -> Result<Vec<DiscoveryProbe>, RefusedRequest> {
+    match (request.discovery, &request.discovery_probes) {
+        (false, Some(_)) => Err(RefusedRequest::Field("discovery is turned off and has probes")),
+        (false, None) => Ok(Vec::new()),
+        (true, Some(probes)) => Ok(parse_discovery(probes)?),
+        (true, None) => Ok(ScanSpec::default().discovery),
+    }
 }
 
-fn set_of(items: &[String], text: Option<&str>, origin: &str) -> Result<TargetSet, TargetError> {
+fn targets_of(request: &ScanRequest) -> Result<TargetSet, TargetError> {
+    set_of(&request.targets, request.target_text.as_deref(), ("targets", "file"))
+}
+
+/// Parses targets; an error names the first of `origins` for an item, the second for the text of files.
+fn set_of(items: &[String], text: Option<&str>, (origin, of_text): (&str, &str)) -> Result<TargetSet, TargetError> {
     let mut builder = TargetSet::builder();
     for item in items {
         builder.add_text(item, origin)?;
     }
     if let Some(text) = text {
-        builder.add_text(text, "file")?;
+        builder.add_text(text, of_text)?;
     }
     builder.build()
 }
@@ -256,12 +290,18 @@ fn title(request: &ScanRequest) -> String {
 }
 
 /// Splits targets by the networks that nodes are limited to, and holds each part against the nodes there are.
-fn split(targets: &TargetSet, request: &ScanRequest, raft: &Raft) -> Result<Vec<(TargetSet, Needs)>, RefusedRequest> {
+fn split(
+    targets: &TargetSet,
+    request: &ScanRequest,
+    engine: EngineChoice,
+    raft: &Raft,
+) -> Result<Vec<(TargetSet, Needs)>, RefusedRequest> {
     let needs = |networks: Vec<IpNet>| Needs {
         networks,
         region: request.region.clone(),
         required_tags: request.require_worker_tags.clone(),
         preferred_tags: request.worker_tags.clone(),
+        engine: (engine == EngineChoice::Raw).then(|| engine.to_string()),
     };
     let mut parts = Vec::new();
     let mut rest = targets.clone();

@@ -6,6 +6,7 @@
 //! then pause, because by then another may have been given them.
 
 mod fence;
+mod harvest;
 mod session;
 mod unit;
 mod units;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use pentora_raft::{NodeId, Raft};
 use pentora_scanner::engine::Engine;
+use pentora_scanner::finding::HostRecord;
 use pentora_scanner::scope::Scope;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -79,6 +81,12 @@ impl Worker {
         if tokio::time::timeout(UNITS_STOP_WITHIN, self.tasks.wait()).await.is_err() {
             tracing::warn!("units did not stop in time");
         }
+    }
+
+    /// Ends every unit early, with what is settled of it counted, and answers what else they had found. The worker takes
+    /// no more units.
+    pub async fn wind_up(&self) -> Vec<HostRecord> {
+        self.context.units.wind_up().await
     }
 
     /// Stops every unit and gives its lease back, so that others need not wait for its term.

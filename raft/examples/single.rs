@@ -33,11 +33,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         partitions: vec![Partition { target_count: 512, ..Partition::default() }],
         priority: Priority::Normal,
         budget_pps: None,
+        network_pps: None,
         max_workers: None,
         max_attempts: 3,
         via: NODE,
         idempotency_key: Some(Digest::of(b"the same request is one job")),
         title: "10.0.0.0/23".into(),
+        finished: Vec::new(),
     };
     let Response::Submitted { job, .. } = raft.propose(Command::SubmitJob(Box::new(submission))).await?.response else {
         return Err("the job was refused".into());
@@ -46,14 +48,16 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Two units of 256 targets each are granted, scanned elsewhere, and counted once.
     for start in [0, 256] {
         let unit = UnitKey { job, partition: 0, start };
-        let grant = NewLease { unit, end: start + 256, node: NODE, rate_pps: None };
+        let grant = NewLease { unit, end: start + 256, node: NODE, rate_pps: None, network_pps: None };
         let Response::Granted { leases } = raft.propose(Command::Grant { grants: vec![grant] }).await?.response else {
             return Err("the unit was not granted".into());
         };
         let epoch = leases.first().ok_or("the unit was taken")?.1.epoch;
         let completion = Completion {
             lease: LeaseRef { unit, epoch },
+            start,
             end: start + 256,
+            goes_on: false,
             node: NODE,
             digest: Digest::of(b"the results of this unit"),
             bytes: 24,

@@ -68,8 +68,8 @@ pub enum Step {
 #[must_use]
 pub fn next_step(view: &View, aim: &Aim) -> Option<Step> {
     if view.joint {
-        return Some(Step::SetVoters(view.voters.iter().copied().filter(|id| view.eligible.contains(id)).collect()))
-            .filter(|step| !matches!(step, Step::SetVoters(voters) if voters.is_empty()));
+        let known: BTreeSet<NodeId> = view.voters.iter().copied().filter(|id| view.eligible.contains(id)).collect();
+        return (!known.is_empty()).then_some(Step::SetVoters(known));
     }
     let known = |id: &NodeId| view.eligible.contains(id) || view.followers.contains(id);
     if let Some(gone) = view.learners.iter().find(|id| !known(id)) {
@@ -77,6 +77,9 @@ pub fn next_step(view: &View, aim: &Aim) -> Option<Step> {
     }
     if let Some(gone) = view.voters.iter().find(|id| !known(id) && **id != view.leader) {
         return Some(Step::SetVoters(without(&view.voters, *gone)));
+    }
+    if let Some(surplus) = surplus(view, aim) {
+        return Some(Step::SetVoters(without(&view.voters, surplus)));
     }
     if let Some(step) = promote_or_replace(view, aim) {
         return Some(step);
@@ -89,6 +92,17 @@ pub fn next_step(view: &View, aim: &Aim) -> Option<Step> {
         .chain(&view.followers)
         .find(|id| !view.voters.contains(id) && !view.learners.contains(id) && !view.failed.contains(id));
     newcomer.filter(|_| room).map(|id| Step::AddLearner(*id))
+}
+
+/// The voter to do without where there are more than aimed at: a replacement whose leader died in the middle of it ends
+/// with the lost voter and its successor both voting. One that failed goes first, then one that is not healthy, then
+/// the youngest; the leader never.
+fn surplus(view: &View, aim: &Aim) -> Option<NodeId> {
+    if view.voters.len() <= aim.voters {
+        return None;
+    }
+    let others = view.voters.iter().copied().filter(|id| *id != view.leader);
+    others.max_by_key(|id| (view.failed.contains(id), !healthy(view, aim, *id), *id))
 }
 
 fn promote_or_replace(view: &View, aim: &Aim) -> Option<Step> {
@@ -169,6 +183,21 @@ mod tests {
         let mut lost = view(&[1, 2, 3], &[4], &[1, 2, 3, 4]);
         lost.failed = BTreeSet::from([1, 3]);
         assert_eq!(next_step(&lost, &aim), Some(voters(&[1, 2, 4])));
+    }
+
+    #[test]
+    fn a_replacement_that_was_interrupted_ends_with_as_many_voters_as_aimed_at() {
+        let aim = Aim::default();
+        let mut four = view(&[1, 2, 3, 4], &[5], &[1, 2, 3, 4, 5]);
+        four.failed = BTreeSet::from([2]);
+        assert_eq!(next_step(&four, &aim), Some(voters(&[1, 3, 4])), "the lost one goes");
+        four.failed.clear();
+        four.heard_ms.insert(3, 60_000);
+        assert_eq!(next_step(&four, &aim), Some(voters(&[1, 2, 4])), "one that is silent goes");
+        four.heard_ms.insert(3, 10);
+        assert_eq!(next_step(&four, &aim), Some(voters(&[1, 2, 3])), "the youngest goes");
+        let leader_is_youngest = View { leader: 4, ..four };
+        assert_eq!(next_step(&leader_is_youngest, &aim), Some(voters(&[1, 2, 4])), "the leader stays");
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub enum Kind {
     Identity = 11,
     /// A set of membership rows.
     Membership = 12,
+    /// An interrupted scan that can be taken up again.
+    Resume = 13,
 }
 
 /// Why bytes could not be turned into a value; the value is dropped and nothing else changes.

@@ -3,13 +3,16 @@
 //! A command holds decisions, digests and counts, never findings; what is scanned is opaque bytes. The enums are
 //! append only, because old logs are replayed by new releases.
 
+mod answer;
+
 use std::fmt;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+pub use self::answer::{Refusal, Response};
 use crate::id::{ClusterId, Digest, Epoch, JobId, NodeId, TokenId};
-use crate::state::{Counts, FeedRecord, Lease, Partition, Priority};
+use crate::state::{Counts, FeedRecord, Partition, Priority};
 
 /// A command with the leader's wall time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,6 +147,11 @@ pub enum Command {
         /// Who holds it now.
         holders: Vec<NodeId>,
     },
+    /// Specs that are chunks have other holders after a repair.
+    SetSpecHolders {
+        /// Job, and who holds its spec now.
+        updates: Vec<(JobId, Vec<NodeId>)>,
+    },
 }
 
 impl Command {
@@ -171,6 +179,7 @@ impl Command {
             Self::SetFeed { .. } => "set-feed",
             Self::RemoveFeed { .. } => "remove-feed",
             Self::SetFeedHolders { .. } => "set-feed-holders",
+            Self::SetSpecHolders { .. } => "set-spec-holders",
         }
     }
 }
@@ -198,6 +207,8 @@ pub struct NodeFacts {
     pub max_targets_per_scan: u64,
     /// Whether it may vote.
     pub role: NodeRole,
+    /// The kinds of engine it has, as words that a partition's needs may name.
+    pub engines: Vec<String>,
 }
 
 /// What a node may become.
@@ -242,6 +253,8 @@ pub struct Submission {
     pub priority: Priority,
     /// Packets per second over all workers together; `None` for as fast as they can.
     pub budget_pps: Option<u64>,
+    /// Packets per second into any one destination network, over all workers together.
+    pub network_pps: Option<u64>,
     /// How many workers may hold leases on it at once.
     pub max_workers: Option<u32>,
     /// How often a unit is tried before it is given up.
@@ -252,6 +265,27 @@ pub struct Submission {
     pub idempotency_key: Option<Digest>,
     /// One line for lists: what the user asked for, cut to a length that suits one.
     pub title: String,
+    /// Units that an earlier run of the same spec has finished: counted from the start, and not granted again.
+    pub finished: Vec<Finished>,
+}
+
+/// A unit that an earlier run of a job has finished. Its chunk is durable on its holders.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finished {
+    /// Of which partition.
+    pub partition: u32,
+    /// Its first index.
+    pub start: u64,
+    /// The index after its last.
+    pub end: u64,
+    /// The chunk's name.
+    pub digest: Digest,
+    /// The chunk's size in bytes.
+    pub bytes: u64,
+    /// Who holds it.
+    pub holders: Vec<NodeId>,
+    /// What it counts.
+    pub counts: Counts,
 }
 
 /// A scan spec, or where to find it.
@@ -298,6 +332,8 @@ pub struct NewLease {
     pub node: NodeId,
     /// That worker's share of the job's budget, in packets per second.
     pub rate_pps: Option<u64>,
+    /// This lease's share of what the job may send into one network, in packets per second.
+    pub network_pps: Option<u64>,
 }
 
 /// Names a lease: a unit under one epoch.
@@ -309,13 +345,17 @@ pub struct LeaseRef {
     pub epoch: Epoch,
 }
 
-/// A unit whose chunk is durable on its holders.
+/// A unit, or the first part of what is left of one, whose chunk is durable on its holders.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Completion {
     /// Which lease.
     pub lease: LeaseRef,
-    /// The index after the last one scanned; what lies behind it is handed back.
+    /// The first index scanned: where the lease's uncounted part begins.
+    pub start: u64,
+    /// The index after the last one scanned.
     pub end: u64,
+    /// Whether the worker goes on with what lies behind `end`; otherwise that is handed back.
+    pub goes_on: bool,
     /// Who scanned it.
     pub node: NodeId,
     /// The chunk's name.
@@ -326,113 +366,6 @@ pub struct Completion {
     pub holders: Vec<NodeId>,
     /// What it counts.
     pub counts: Counts,
-}
-
-/// What applying a command answers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Response {
-    /// Done, with nothing to say.
-    Done,
-    /// The node is in, under this id.
-    Joined {
-        /// Its id.
-        node: NodeId,
-    },
-    /// The job is accepted, or was before under the same key.
-    Submitted {
-        /// Its id.
-        job: JobId,
-        /// Whether an earlier submission made it.
-        existing: bool,
-    },
-    /// These leases were made.
-    Granted {
-        /// In the order of the grants that stood.
-        leases: Vec<(UnitKey, Lease)>,
-    },
-    /// For each completion, whether it was counted (now, or before under the same epoch).
-    Completed {
-        /// In the order asked.
-        accepted: Vec<bool>,
-    },
-    /// Not done; nothing changed.
-    Refused(Refusal),
-}
-
-/// Why a command was refused. Nothing changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-pub enum Refusal {
-    /// The cluster began before.
-    #[error("the cluster has begun already")]
-    BegunAlready,
-    /// No such token.
-    #[error("the join token is not known to this cluster (revoked, or made by another one)")]
-    TokenUnknown,
-    /// The token's time is over.
-    #[error("the join token expired; make a new one with `pentora coordinator worker-token create`")]
-    TokenExpired,
-    /// The token was used as often as it allows.
-    #[error("the join token has been used already; make a new one with `pentora coordinator worker-token create`")]
-    TokenUsed,
-    /// The secret half is another.
-    #[error("the join token's secret is wrong")]
-    TokenSecretWrong,
-    /// Another node has this name.
-    #[error("a node named `{name}` (or with the same worker id) is in the cluster already")]
-    NameTaken {
-        /// The name.
-        name: String,
-    },
-    /// No such node.
-    #[error("node {node} is not in the cluster")]
-    NodeUnknown {
-        /// Which.
-        node: NodeId,
-    },
-    /// No such job.
-    #[error("there is no {job}")]
-    JobUnknown {
-        /// Which.
-        job: JobId,
-    },
-    /// The job has ended.
-    #[error("{job} has ended already")]
-    JobEnded {
-        /// Which.
-        job: JobId,
-    },
-    /// As many jobs wait as the cluster keeps.
-    #[error("{limit} jobs wait or run already; wait for one to end, or cancel one")]
-    QueueFull {
-        /// The limit.
-        limit: usize,
-    },
-    /// The command itself makes no sense; a bug of the proposer.
-    #[error("the command is malformed: {what}")]
-    Malformed {
-        /// What is wrong with it.
-        what: String,
-    },
-}
-
-impl Refusal {
-    /// A stable word for programs.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::BegunAlready => "already_begun",
-            Self::TokenUnknown => "token_unknown",
-            Self::TokenExpired => "token_expired",
-            Self::TokenUsed => "token_used",
-            Self::TokenSecretWrong => "token_wrong",
-            Self::NameTaken { .. } => "name_taken",
-            Self::NodeUnknown { .. } => "node_unknown",
-            Self::JobUnknown { .. } => "job_unknown",
-            Self::JobEnded { .. } => "job_ended",
-            Self::QueueFull { .. } => "queue_full",
-            Self::Malformed { .. } => "malformed",
-        }
-    }
 }
 
 #[cfg(test)]
@@ -453,6 +386,7 @@ pub(crate) mod tests {
             max_concurrent_scans: 10,
             max_targets_per_scan: 65_536,
             role: NodeRole::Auto,
+            engines: vec!["connect".into(), "raw".into()],
         }
     }
 
@@ -472,21 +406,33 @@ pub(crate) mod tests {
                     partitions: vec![Partition { target_count, needs: Needs::default() }],
                     priority: Priority::Normal,
                     budget_pps,
+                    network_pps: Some(7),
                     max_workers: Some(3),
                     max_attempts: 3,
                     via: 1,
                     idempotency_key: Some(Digest::of(b"key")),
                     title: "10.0.0.0/8".into(),
+                    finished: vec![Finished {
+                        partition: 0,
+                        start: 3,
+                        end: 9,
+                        digest: Digest::of(b"chunk"),
+                        bytes: 5,
+                        holders: vec![1],
+                        counts: Counts::default(),
+                    }],
                 }))
             },
         );
         let grant = (any_unit(), any::<u64>(), any::<Option<u64>>()).prop_map(|(unit, end, rate_pps)| Command::Grant {
-            grants: vec![NewLease { unit, end, node: 2, rate_pps }],
+            grants: vec![NewLease { unit, end, node: 2, rate_pps, network_pps: rate_pps }],
         });
         let complete = (any_lease(), any::<u64>(), any::<u64>()).prop_map(|(lease, end, hosts_up)| Command::Complete {
             completions: vec![Completion {
                 lease,
+                start: lease.unit.start,
                 end,
+                goes_on: hosts_up % 2 == 1,
                 node: 2,
                 digest: Digest::of(b"chunk"),
                 bytes: 5,
@@ -507,6 +453,8 @@ pub(crate) mod tests {
             (any::<u64>(), ".{0,20}").prop_map(|(job, reason)| Command::Cancel { job: JobId(job), reason }),
             (any_unit(), proptest::collection::vec(any::<u64>(), 0..4))
                 .prop_map(|update| Command::SetHolders { updates: vec![update] }),
+            (any::<u64>(), proptest::collection::vec(any::<u64>(), 0..4))
+                .prop_map(|(job, holders)| Command::SetSpecHolders { updates: vec![(JobId(job), holders)] }),
             any::<u64>().prop_map(|node| Command::WorkerFailed { node }),
             (any::<u64>(), any::<bool>()).prop_map(|(node, draining)| Command::DrainNode { node, draining }),
         ]

@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use crate::command::UnitKey;
 use crate::id::JobId;
-use crate::state::{Counts, Job, JobStatus, LEASES_PER_NODE_MAX, NodeStatus, State, shares_of};
+use crate::state::{Counts, Job, JobStatus, LEASES_PER_NODE_MAX, Lease, NodeStatus, State, shares_of};
 
 /// Checks every law on `state`, whose last applied entry is `applied`.
 ///
@@ -44,7 +44,7 @@ fn ranges_are_counted(state: &State, id: JobId, job: &Job) -> Result<(), String>
         done += progress.done.total();
         dead += progress.dead.total();
         let tried = progress.free.values().map(|free| free.attempts);
-        let tried = tried.chain(leases_of(state, id, partition).map(|(_, _, attempts)| attempts)).max().unwrap_or(0);
+        let tried = tried.chain(leases_of(state, id, partition).map(|lease| lease.attempts)).max().unwrap_or(0);
         if tried >= job.max_attempts {
             return Err(format!("{id}:{partition} goes on after {tried} tries, {} are allowed", job.max_attempts));
         }
@@ -56,15 +56,14 @@ fn ranges_are_counted(state: &State, id: JobId, job: &Job) -> Result<(), String>
     }
 }
 
-fn leases_of(state: &State, id: JobId, partition: u32) -> impl Iterator<Item = (UnitKey, u64, u32)> + '_ {
-    let leased = state.job_leases(id).filter(move |(unit, _)| unit.partition == partition);
-    leased.map(|(unit, lease)| (unit, lease.end, lease.attempts))
+fn leases_of(state: &State, id: JobId, partition: u32) -> impl Iterator<Item = &Lease> + '_ {
+    state.job_leases(id).filter(move |(unit, _)| unit.partition == partition).map(|(_, lease)| lease)
 }
 
 fn partition_is_parted(state: &State, job: JobId, partition: u32, target_count: u64) -> Result<(), String> {
     let progress = state.progress(job, partition).ok_or_else(|| format!("{job}:{partition} has no progress"))?;
     let leased = leases_of(state, job, partition);
-    let mut ranges: Vec<(Range<u64>, &str)> = leased.map(|(unit, end, _)| (unit.start..end, "leased")).collect();
+    let mut ranges: Vec<(Range<u64>, &str)> = leased.map(|lease| (lease.start..lease.end, "leased")).collect();
     ranges.extend(progress.done.iter().map(|range| (range, "done")));
     ranges.extend(progress.dead.iter().map(|range| (range, "dead")));
     ranges.extend(progress.free.iter().map(|(start, free)| (*start..free.end, "free")));
@@ -107,7 +106,8 @@ fn chunks_cover_what_is_done(state: &State, id: JobId, job: &Job, applied: u64) 
         counts.add(&chunk.counts);
         reached = Some((unit.partition, chunk.end));
     }
-    let by_worker = job.workers.values().fold((0u64, 0u64), |sum, stat| (sum.0 + stat.targets, sum.1 + stat.units));
+    let by_worker =
+        state.job_workers(id).fold((0u64, 0u64), |sum, (_, stat)| (sum.0 + stat.targets, sum.1 + stat.units));
     if (total, units) != (job.done, units) || by_worker != (total, units) {
         let (targets, theirs) = by_worker;
         return Err(format!(
@@ -152,6 +152,7 @@ fn limits_hold(state: &State, id: JobId, job: &Job) -> Result<(), String> {
     {
         return Err(format!("{id}: {} workers are on it, {limit} may be", shares.len()));
     }
+    network_budget_holds(state, id, job)?;
     let Some(budget_pps) = job.budget_pps else { return Ok(()) };
     let sum: u128 = shares.values().map(|share| u128::from(*share)).sum();
     if shares.values().any(|share| *share == 0) {
@@ -159,6 +160,18 @@ fn limits_hold(state: &State, id: JobId, job: &Job) -> Result<(), String> {
     }
     let held = sum <= u128::from(budget_pps);
     if held { Ok(()) } else { Err(format!("{id}: shares of {sum} pps exceed {budget_pps}")) }
+}
+
+/// What all leases together may send into one network.
+fn network_budget_holds(state: &State, id: JobId, job: &Job) -> Result<(), String> {
+    let Some(network_pps) = job.network_pps else { return Ok(()) };
+    let shares = || state.job_leases(id).map(|(_, lease)| lease.network_pps.unwrap_or(0));
+    if shares().any(|share| share == 0) {
+        return Err(format!("{id}: a lease without a share of its {network_pps} pps per network"));
+    }
+    let sum: u128 = shares().map(u128::from).sum();
+    let held = sum <= u128::from(network_pps);
+    if held { Ok(()) } else { Err(format!("{id}: shares of {sum} pps per network exceed {network_pps}")) }
 }
 
 /// Events come in the order of the log, and their times never run backwards or ahead of the log's clock.
@@ -181,6 +194,9 @@ fn leases_stand(state: &State, applied: u64) -> Result<(), String> {
         if lease.epoch > applied {
             return Err(format!("a lease of {} has an epoch above the log", unit.job));
         }
+        if lease.start < unit.start || (lease.start > unit.start && !counted_up_to(state, unit, lease)) {
+            return Err(format!("a lease of {} goes on at {} behind what is not counted", unit.job, lease.start));
+        }
         if state.node(lease.node).is_none() {
             return Err(format!("a lease of {} is held by node {}, who is not there", unit.job, lease.node));
         }
@@ -195,6 +211,11 @@ fn leases_stand(state: &State, applied: u64) -> Result<(), String> {
     }
 }
 
+/// Whether what a lease has left behind is done.
+fn counted_up_to(state: &State, unit: UnitKey, lease: &Lease) -> bool {
+    state.progress(unit.job, unit.partition).is_some_and(|part| part.done.covers(&(unit.start..lease.start)))
+}
+
 fn no_row_outlives_its_job(state: &State) -> Result<(), String> {
     let part_is_there = |job: JobId, partition: u32| {
         state.job(job).is_some_and(|record| usize::try_from(partition).is_ok_and(|at| at < record.partitions.len()))
@@ -204,7 +225,8 @@ fn no_row_outlives_its_job(state: &State) -> Result<(), String> {
     let progress = state.progress.iter().map(|((job, partition), _)| ("progress", *job, *partition));
     let specs = state.specs.iter().map(|(job, _)| ("spec", *job, 0));
     let events = state.events.iter().map(|((job, ..), _)| ("event", *job, 0));
-    let mut rows = leases.chain(chunks).chain(progress).chain(specs).chain(events);
+    let stats = state.stats.iter().map(|((job, _), _)| ("stat", *job, 0));
+    let mut rows = leases.chain(chunks).chain(progress).chain(specs).chain(events).chain(stats);
     match rows.find(|(_, job, partition)| !part_is_there(*job, *partition)) {
         Some((what, job, partition)) => Err(format!("a {what} of {job}:{partition} outlives its job")),
         None => Ok(()),

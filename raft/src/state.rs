@@ -4,6 +4,7 @@
 //! that every replica comes to the same tables. It never fails; a refused command is a response and changes nothing.
 //! Size is O(jobs + active leases + finished ranges + chunks), never O(targets).
 
+mod counts;
 mod feeds;
 mod jobs;
 mod leases;
@@ -25,8 +26,9 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
+pub use counts::Counts;
 pub use feeds::FeedRecord;
-pub use jobs::{ChunkRef, Counts, FreeRange, Job, JobStatus, Needs, Partition, Priority, Progress, WorkerStat};
+pub use jobs::{ChunkRef, FreeRange, Job, JobStatus, Needs, Partition, Priority, Progress, WorkerStat};
 pub use leases::Lease;
 pub(crate) use leases::{LEASES_PER_NODE_MAX, shares_of};
 pub use nodes::{NodeRecord, NodeStatus};
@@ -63,6 +65,8 @@ pub struct State {
     pub(crate) chunks: Table<UnitKey, ChunkRef>,
     pub(crate) events: Table<(JobId, u64, u32), Event>,
     pub(crate) idempotency: Table<Digest, (JobId, u64)>,
+    /// What each worker did for each job; rows of their own, so that a completion rewrites one of them and not all.
+    pub(crate) stats: Table<(JobId, NodeId), WorkerStat>,
     pub(crate) feeds: Table<String, FeedRecord>,
 }
 
@@ -80,7 +84,8 @@ impl Default for State {
             chunks: Table::new(9),
             events: Table::new(10),
             idempotency: Table::new(11),
-            feeds: Table::new(12),
+            stats: Table::new(12),
+            feeds: Table::new(13),
         }
     }
 }
@@ -99,6 +104,7 @@ macro_rules! each_table {
         $state.chunks.$method($($argument),*);
         $state.events.$method($($argument),*);
         $state.idempotency.$method($($argument),*);
+        $state.stats.$method($($argument),*);
         $state.feeds.$method($($argument),*);
     };
 }
@@ -132,6 +138,7 @@ impl State {
             Command::SetHolders { updates } => Ok(self.set_holders(updates)),
             Command::RemoveNode { node } => self.remove_node(index, *node),
             Command::DrainNode { node, draining } => self.drain_node(*node, *draining),
+            Command::SetSpecHolders { updates } => Ok(self.set_spec_holders(updates)),
             Command::SetFeed { kind, record } => self.set_feed(kind, record),
             Command::RemoveFeed { kind } => Ok(self.remove_feed(kind)),
             Command::SetFeedHolders { digest, holders } => Ok(self.set_feed_holders(*digest, holders)),
@@ -182,6 +189,11 @@ impl State {
     #[must_use]
     pub fn spec(&self, job: JobId) -> Option<&SpecRef> {
         self.specs.get(&job)
+    }
+
+    /// What each worker did for a job, by node.
+    pub fn job_workers(&self, job: JobId) -> impl Iterator<Item = (NodeId, &WorkerStat)> {
+        self.stats.range((job, 0)..=(job, NodeId::MAX)).map(|((_, node), stat)| (*node, stat))
     }
 
     /// How far one partition is.
@@ -248,7 +260,8 @@ impl State {
             9 => self.chunks.load(key, value),
             10 => self.events.load(key, value),
             11 => self.idempotency.load(key, value),
-            12 => self.feeds.load(key, value),
+            12 => self.stats.load(key, value),
+            13 => self.feeds.load(key, value),
             other => {
                 Err(io::Error::new(io::ErrorKind::InvalidData, format!("table {other} is unknown to this release")))
             }

@@ -69,6 +69,11 @@ impl<T> Arena<T> {
         Key { index, generation: 0 }
     }
 
+    /// Every value, in no order that means anything.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
+        self.slots.iter().filter_map(|slot| slot.1.as_ref())
+    }
+
     pub(crate) fn get(&self, key: Key) -> Option<&T> {
         self.slots.get(key.index()).filter(|slot| slot.0 == key.generation)?.1.as_ref()
     }

@@ -127,6 +127,9 @@ pub struct UnitProgress {
     /// How likely an open port of the targets settled so far was found, from the loss that each was asked under and how
     /// often it was asked; 1 while nothing is settled.
     pub recall_estimate: f64,
+    /// Every target of the unit below this index is settled, and its findings are in the channel: whoever has read this
+    /// and then everything that the channel holds has all of them.
+    pub settled_until: u64,
 }
 
 impl Default for UnitProgress {
@@ -141,6 +144,7 @@ impl Default for UnitProgress {
             retransmitted: 0,
             loss_estimate: 0.0,
             recall_estimate: 1.0,
+            settled_until: 0,
         }
     }
 }
@@ -235,7 +239,7 @@ pub struct Engine {
 impl Engine {
     /// Starts an engine on threads of its own. Raises this process's soft file-descriptor limit to its hard one.
     ///
-    /// [`EngineChoice::Auto`] starts a raw engine where this process may, and says once in the log where it may not.
+    /// [`EngineChoice::Auto`] starts a raw engine where this process may; where it may not, [`Self::note`] says why.
     ///
     /// # Errors
     /// A kind that is not available, or a kernel that refuses epoll or a thread.
@@ -250,7 +254,6 @@ impl Engine {
                 }
                 Err(error) => {
                     let note = format!("scanning with connections, which is slower than raw packets: {error}");
-                    tracing::warn!("{note}");
                     (None, Some(Arc::from(note)))
                 }
             },

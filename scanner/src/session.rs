@@ -306,6 +306,12 @@ impl Session {
         1.0 - self.loss.rate().powi(tries.into())
     }
 
+    /// Every target below this index is settled.
+    #[must_use]
+    pub fn settled_until(&self) -> u64 {
+        self.hosts.values().map(|host| host.target_index).min().unwrap_or(self.waiting.start)
+    }
+
     /// How many probes are out.
     #[must_use]
     pub fn in_flight(&self) -> usize {

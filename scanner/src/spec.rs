@@ -10,7 +10,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::discovery::{DiscoveryProbe, UnknownProbe};
+pub use self::discovery::{DiscoveryError, DiscoveryProbe, UnknownProbe, parse_discovery};
 use crate::port::PortSet;
 use crate::target::TargetSet;
 

@@ -299,6 +299,12 @@ impl Sweep {
         self.recall.estimate()
     }
 
+    /// Every target below this index is settled; `None` while open ports are listened to, whoever they belong to.
+    pub(crate) fn settled_until(&self) -> Option<u64> {
+        let is_listening = !self.greets.is_empty() || self.greets_out > 0;
+        (!is_listening).then(|| if self.targets.is_empty() { self.waiting.start } else { self.base })
+    }
+
     /// Whether every target has been asked at least once: what is left is waiting.
     pub(crate) fn is_cooling_down(&self) -> bool {
         self.waiting.is_empty() && self.line.is_empty() && self.held.is_empty()

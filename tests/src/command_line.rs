@@ -42,25 +42,60 @@ pub fn run(host: &Host, program: &str, home: &Path, settings: &[(&str, &str)], w
     let mut command = clean_command(host.namespace().name(), home);
     command.args(["timeout", "-k", "1", COMMAND_MAX_SECONDS]).arg(binary(program)?).args(words);
     let output = command.envs(settings.iter().copied()).output().with_context(|| format!("starting {command:?}"))?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Ok(Ran {
-        command: format!("{program} {}", words.join(" ")),
-        code: output.status.code().unwrap_or(-1),
-        stdout: text(&output.stdout),
-        stderr: text(&output.stderr),
-    })
+    Ok(Ran::of(program, words, &output))
 }
+
+/// As [`pentora`] with `home` as the present folder too, and Ctrl-C after so many seconds.
+///
+/// # Errors
+/// Where it does not start.
+pub fn interrupted(host: &Host, home: &Path, seconds: u32, words: &[&str]) -> anyhow::Result<Ran> {
+    let mut command = clean_command(host.namespace().name(), home);
+    command.current_dir(home);
+    command.args(["timeout", "--preserve-status", "-s", "INT", "-k", "20", &seconds.to_string()]);
+    let output =
+        command.arg(binary("pentora")?).args(words).output().with_context(|| format!("starting {command:?}"))?;
+    Ok(Ran::of("pentora", words, &output))
+}
+
+/// As [`pentora`], by a process that may not send raw packets.
+///
+/// # Errors
+/// Where it does not start.
+pub fn without_raw_packets(host: &Host, home: &Path, words: &[&str]) -> anyhow::Result<Ran> {
+    let mut command = clean_command(host.namespace().name(), home);
+    command.args(NO_RAW_PACKETS).args(["timeout", "-k", "1", COMMAND_MAX_SECONDS]).arg(binary("pentora")?).args(words);
+    let output = command.output().with_context(|| format!("starting {command:?}"))?;
+    Ok(Ran::of("pentora", words, &output))
+}
+
+/// Takes the right to raw packets from what follows.
+const NO_RAW_PACKETS: [&str; 3] = ["setpriv", "--bounding-set", "-net_raw"];
 
 /// The start of a command in `namespace`, with nothing of the tester's environment but the path, so that no
 /// configuration of theirs is found. It dies with the thread that starts it.
 pub(crate) fn clean_command(namespace: &str, home: &Path) -> Command {
     let mut command = Command::new("ip");
     command.args(["netns", "exec", namespace]).args(DIES_WITH_PARENT);
+    // The whole suite once more on the other engine: the programs scan with connections where they may not else.
+    if std::env::var("PENTORA_TEST_ENGINE").is_ok_and(|engine| engine == "connect") {
+        command.args(NO_RAW_PACKETS);
+    }
     command.env_clear().env("HOME", home).env("PATH", std::env::var_os("PATH").unwrap_or_default());
     command
 }
 
 impl Ran {
+    fn of(program: &str, words: &[&str], output: &std::process::Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self {
+            command: format!("{program} {}", words.join(" ")),
+            code: output.status.code().unwrap_or(-1),
+            stdout: text(&output.stdout),
+            stderr: text(&output.stderr),
+        }
+    }
+
     /// What it printed as data, of a command that succeeded.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use pentora_tests::command_line::{Ran, pentora};
+use pentora_tests::command_line::{Ran, interrupted, pentora};
 use pentora_tests::lab::{Lab, WorldOptions};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -100,6 +100,37 @@ fn the_table_names_every_open_port_and_leaves_data_alone_on_stdout() -> anyhow::
         );
     }
     assert!(!ran.stdout.contains('\u{1b}'), "no colours outside a terminal");
+    Ok(())
+}
+
+#[test]
+fn an_interrupted_scan_keeps_what_it_found_and_goes_on_from_its_file_to_the_whole_truth() -> anyhow::Result<()> {
+    let options = WorldOptions { addresses: 1024, alive_percent: 100, ..WorldOptions::default() };
+    let Some((lab, home)) = lab(&options)? else { return Ok(()) };
+    let truth = lab.world().truth().of_ports(&[80, 81]);
+    let words = ["scan", "10.77.0.0/22", "--ports", "80,81", "--rate", "200", "--no-discovery", "-o", "list"];
+    let ran = interrupted(lab.host(1), home.path(), 8, &words)?;
+    assert_eq!(ran.code, 7, "{ran:?}");
+    let score = truth.score(&ran.stdout)?;
+    assert!(score.phantom.is_empty() && score.found > 0 && !score.missed.is_empty(), "{score}");
+    let file = ran.stderr.split("--resume ").nth(1).and_then(|rest| rest.split('`').next());
+    let file = home.path().join(file.unwrap_or_else(|| panic!("no file is named: {}", ran.stderr)));
+
+    let resumed = scan(&lab, &home, &["--resume", &file.display().to_string(), "--json"])?.json()?;
+    let summary = &resumed["summary"];
+    assert_eq!((&summary["targets_scanned"], &summary["targets_total"]), (&1024.into(), &1024.into()), "{summary}");
+    assert!(summary["recall_estimate"].as_f64().is_some_and(|recall| recall > 0.99), "{summary}");
+    let all = scan(&lab, &home, &["--resume", &file.display().to_string(), "-o", "list"])?.ok()?;
+    let score = truth.score(&all)?;
+    assert!(score.is_exact(), "{score}");
+
+    let mut bytes = fs::read(&file)?;
+    bytes.truncate(bytes.len() - 9);
+    fs::write(&file, bytes)?;
+    let said = scan(&lab, &home, &["--resume", &file.display().to_string()])?.refused(2)?;
+    assert!(said.contains("cut short or changed"), "{said}");
+    let said = scan(&lab, &home, &["10.77.0.1", "--resume", &file.display().to_string()])?.refused(2)?;
+    assert!(said.contains("--resume"), "{said}");
     Ok(())
 }
 

@@ -45,6 +45,7 @@ pub(super) async fn workers(State(node): State<Node>) -> Json<Page<WorkerDocumen
                     .networks
                     .as_ref()
                     .map_or_else(|| vec!["auto".into()], |nets| nets.iter().map(ToString::to_string).collect()),
+                engines: record.facts.engines.clone(),
                 last_seen: heard,
             }
         };

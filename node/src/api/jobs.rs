@@ -6,14 +6,14 @@ use axum::extract::{Path, Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use pentora_raft::command::Command;
-use pentora_raft::state::{Job, JobStatus, Priority};
+use pentora_raft::state::{Counts, Job, JobStatus, Priority};
 use pentora_raft::{JobId, NodeId, Refusal, state};
 use serde::Deserialize;
 
 use super::{ApiError, Node};
 use crate::clock::{rfc3339, wall_ms};
-use crate::coordinator::SoftState;
-use crate::document::{self, JobDocument, JobEvent, JobResults, Page, WorkerStat, duration_words};
+use crate::coordinator::{Figures, SoftState};
+use crate::document::{self, JobDocument, JobEvent, JobProgress, JobResults, Page, WorkerStat, duration_words};
 use crate::feeds::rematch::Rematch;
 use crate::results::report;
 
@@ -93,14 +93,16 @@ fn document_of(state: &pentora_raft::State, id: JobId, job: &Job, soft: &SoftSta
     let elapsed_ms = job.started_at_ms.map_or(0, |started| end_ms.saturating_sub(started));
     let elapsed_seconds = elapsed_ms as f64 / 1000.0;
     let total = job.targets();
-    let in_progress = if job.is_open() { soft.in_progress.get(&id).copied().unwrap_or(0) } else { 0 };
+    let running = soft.in_progress.get(&id).filter(|_| job.is_open()).copied().unwrap_or_default();
     let active = state.workers_on(id);
+    let worker_stats: Vec<WorkerStat> =
+        state.job_workers(id).map(|(node, stat)| stat_of(state, job, node, stat, active.contains(&node))).collect();
     JobDocument {
         job_id: id.to_string(),
         status: job.status.name().into(),
-        workers: u32::try_from(job.workers.len()).unwrap_or(u32::MAX),
+        workers: u32::try_from(worker_stats.len()).unwrap_or(u32::MAX),
         targets_scanned: job.done,
-        targets_in_progress: in_progress,
+        targets_in_progress: running.targets,
         duration: duration_words(elapsed_ms / 1000),
         results: JobResults {
             hosts_up: job.counts.hosts_up,
@@ -108,21 +110,33 @@ fn document_of(state: &pentora_raft::State, id: JobId, job: &Job, soft: &SoftSta
             services_detected: job.counts.services_detected,
             vulnerabilities: job.counts.vulnerabilities,
         },
-        worker_stats: job
-            .workers
-            .iter()
-            .map(|(node, stat)| stat_of(state, job, *node, stat, active.contains(node)))
-            .collect(),
+        worker_stats,
         targets_total: total,
         priority: priority_of(job.priority),
         submitted_at: rfc3339(job.submitted_at_ms),
         started_at: job.started_at_ms.map(rfc3339),
         finished_at: job.finished_at_ms.map(rfc3339),
         elapsed_seconds,
-        eta_seconds: eta(job, job.done.saturating_add(in_progress), elapsed_seconds),
+        eta_seconds: eta(job, job.done.saturating_add(running.targets), elapsed_seconds),
         active_workers: u32::try_from(active.len()).unwrap_or(u32::MAX),
         probes_sent: job.counts.probes_sent,
+        loss_estimate: job.counts.loss_estimate(),
+        recall_estimate: job.counts.recall_estimate(),
+        in_progress: progress_of(&running),
         reason: job.reason.clone(),
+    }
+}
+
+/// What units that are out have done so far, for people who follow the job.
+fn progress_of(running: &Figures) -> JobProgress {
+    let counts =
+        Counts { probes_sent: running.probes_sent, lost_millionths: running.lost_millionths, ..Counts::default() };
+    JobProgress {
+        targets: running.targets,
+        hosts_up: running.hosts_up,
+        open_ports: running.open_ports,
+        probes_sent: running.probes_sent,
+        loss_estimate: counts.loss_estimate(),
     }
 }
 

@@ -39,8 +39,8 @@ fn render(node: &Node) -> String {
         (waiting, state.leases().count(), own_leases, workers)
     });
     let (units, probes, retransmitted) = node.raft.read(|state| {
-        state.jobs().fold((0u64, 0u64, 0u64), |(units, probes, again), (_, job)| {
-            let done: u64 = job.workers.values().map(|stat| stat.units).sum();
+        state.jobs().fold((0u64, 0u64, 0u64), |(units, probes, again), (id, job)| {
+            let done: u64 = state.job_workers(id).map(|(_, stat)| stat.units).sum();
             (units + done, probes + job.counts.probes_sent, again + job.counts.retransmitted)
         })
     });

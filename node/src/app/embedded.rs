@@ -8,15 +8,17 @@ use pentora_raft::network::memory::Network;
 use pentora_raft::state::FIRST_NODE;
 use pentora_raft::store::Storage;
 use pentora_raft::{ClusterId, Config, Digest, Profile, Raft};
+use pentora_scanner::engine::Engine;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Making, Rooms, begin_cluster};
+use super::{Making, Rooms, begin_cluster, engines_of, start_engine};
 use crate::api::{self, Gate, Served};
 use crate::cli::{ExitCode, Failure};
 use crate::client::Client;
 use crate::coordinator::{CoordinatorConfig, PlanConfig};
 use crate::results::ChunkStore;
+use crate::worker::Worker;
 
 /// How often the embedded worker beats: it is what a progress bar follows, and costs microseconds here.
 const HEARTBEAT: Duration = Duration::from_millis(100);
@@ -24,6 +26,8 @@ const HEARTBEAT: Duration = Duration::from_millis(100);
 const GRACE: Duration = Duration::from_secs(3600);
 /// How often a unit is tried; here a try fails only for a reason that stays.
 const ATTEMPTS_MAX: u32 = 3;
+/// How long a unit of a scan with a rate takes: what Ctrl-C loses of a scan that is taken up again later.
+const PACED_UNIT_SECONDS: f64 = 3.0;
 /// How long its tasks may take to end.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
 
@@ -41,6 +45,10 @@ pub struct Embedded {
     pub client: Client,
     /// Ends it.
     pub stop: StopHandle,
+    /// Why it does not scan with raw packets, in a line for the user; `None` where it does.
+    pub note: Option<String>,
+    pub(super) served: Arc<Served>,
+    pub(super) worker: Worker,
 }
 
 /// Ends an embedded node.
@@ -68,13 +76,27 @@ impl StopHandle {
 /// # Errors
 /// Why it could not start.
 pub async fn embedded(options: EmbeddedOptions) -> Result<Embedded, Failure> {
-    let (served, stop) = start(options.name, Gate::Open, Digest::of(&[])).await?;
-    Ok(Embedded { client: Client::in_process(api::router(served), None), stop })
+    let engine = start_engine()?;
+    let note = engine.note().map(str::to_owned);
+    let (served, worker, stop) = start_with(options.name, engine, Gate::Open, Digest::of(&[])).await?;
+    let client = Client::in_process(api::router(Arc::clone(&served)), None);
+    Ok(Embedded { client, stop, note, served, worker })
 }
 
-/// A node in this process and what its API serves from; `admin_token` is the digest of the token that [`Gate::Token`]
-/// lets in.
+/// A node in this process and what its API serves from, for tests; `admin_token` is the digest of the token that
+/// [`Gate::Token`] lets in.
+#[cfg(test)]
 pub(crate) async fn start(name: String, gate: Gate, admin_token: Digest) -> Result<(Arc<Served>, StopHandle), Failure> {
+    let (served, _, stop) = start_with(name, start_engine()?, gate, admin_token).await?;
+    Ok((served, stop))
+}
+
+async fn start_with(
+    name: String,
+    engine: Engine,
+    gate: Gate,
+    admin_token: Digest,
+) -> Result<(Arc<Served>, Worker, StopHandle), Failure> {
     let failed = |why: String| Failure::new(ExitCode::Failure, "the embedded node did not start").because(why);
     let network = Network::default();
     let (transport, _no_peers) = network.join(FIRST_NODE);
@@ -84,10 +106,12 @@ pub(crate) async fn start(name: String, gate: Gate, admin_token: Digest) -> Resu
         .map_err(|error| failed(error.to_string()))?;
     raft.initialize("embedded").await.map_err(|error| failed(error.to_string()))?;
     let cluster = ClusterId::default();
-    begin_cluster(&raft, cluster, facts(&name), admin_token).await?;
-    let coordinator = CoordinatorConfig { heartbeat: HEARTBEAT, grace: GRACE, plan: PlanConfig::default() };
-    let making = Making { name: &name, raft: raft.clone(), mesh: None, store: ChunkStore::memory(), coordinator };
-    let rooms = Rooms::make(making)?;
+    begin_cluster(&raft, cluster, facts(&name, &engine), admin_token).await?;
+    let plan = PlanConfig { paced_unit_seconds: PACED_UNIT_SECONDS, ..PlanConfig::default() };
+    let coordinator = CoordinatorConfig { heartbeat: HEARTBEAT, grace: GRACE, plan };
+    let (raft_of_rooms, store) = (raft.clone(), ChunkStore::memory());
+    let making = Making { name: &name, raft: raft_of_rooms, mesh: None, store, engine, coordinator };
+    let rooms = Rooms::make(making);
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let served = Arc::new(Served {
         name,
@@ -105,12 +129,12 @@ pub(crate) async fn start(name: String, gate: Gate, admin_token: Digest) -> Resu
         feeds: None,
         signer: None,
     });
-    tasks.spawn(rooms.worker.run(rooms.sessions, None, stop.clone()));
+    tasks.spawn(rooms.worker.clone().run(rooms.sessions, None, stop.clone()));
     tasks.spawn(rooms.coordinator.run(stop.clone()));
-    Ok((served, StopHandle { stop, tasks, raft }))
+    Ok((served, rooms.worker, StopHandle { stop, tasks, raft }))
 }
 
-fn facts(name: &str) -> NodeFacts {
+fn facts(name: &str, engine: &Engine) -> NodeFacts {
     NodeFacts {
         name: name.to_owned(),
         peer: "embedded".into(),
@@ -122,5 +146,6 @@ fn facts(name: &str) -> NodeFacts {
         max_concurrent_scans: 10,
         max_targets_per_scan: 65_536,
         role: NodeRole::Auto,
+        engines: engines_of(engine),
     }
 }

@@ -55,6 +55,8 @@ fn with_addresses(config: &NodeConfig, mesh: &Mesh, name: &str, own: Vec<IpAddr>
         max_concurrent_scans: config.worker.max_concurrent_scans,
         max_targets_per_scan: config.worker.max_targets_per_scan,
         role: if config.mode == NodeMode::Worker { NodeRole::Scanner } else { NodeRole::Auto },
+        // Told once the engine runs.
+        engines: Vec::new(),
     }
 }
 

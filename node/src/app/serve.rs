@@ -7,7 +7,7 @@ use std::time::Duration;
 use pentora_p2p::{Class, FrameStream, Incoming};
 use pentora_raft::command::{Command, SpecRef, UnitKey};
 use pentora_raft::state::ChunkRef;
-use pentora_raft::{Digest, NodeId, ProposeError, Raft, Role};
+use pentora_raft::{Digest, JobId, NodeId, ProposeError, Raft, Role};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -169,7 +169,7 @@ async fn repair(raft: &Raft, exchange: &Exchange, proposer: &Proposer) {
     let own = raft.node();
     let mine: Vec<(UnitKey, ChunkRef)> = raft.read(|state| {
         let held = state.chunks().filter(|(_, chunk)| chunk.holders.contains(&own));
-        held.filter(|(_, chunk)| lacks_holder(state, own, chunk))
+        held.filter(|(_, chunk)| lacks_holder(state, own, &chunk.holders))
             .take(REPAIRS_MAX)
             .map(|(unit, chunk)| (unit, chunk.clone()))
             .collect()
@@ -180,22 +180,50 @@ async fn repair(raft: &Raft, exchange: &Exchange, proposer: &Proposer) {
             updates.push((unit, holders));
         }
     }
-    if updates.is_empty() {
-        return;
+    let count = updates.len();
+    if count > 0 {
+        match proposer.propose(Command::SetHolders { updates }).await {
+            Ok(_) => tracing::info!(count, "chunks have a second holder again"),
+            Err(error) => tracing::debug!(%error, "repaired holders are not in the log yet"),
+        }
+    }
+    repair_specs(raft, exchange, proposer).await;
+}
+
+/// The same for specs that are chunks, of jobs that still want work done.
+async fn repair_specs(raft: &Raft, exchange: &Exchange, proposer: &Proposer) {
+    let own = raft.node();
+    let mine: Vec<(JobId, Digest, Vec<NodeId>)> = raft.read(|state| {
+        let open = state.jobs().filter(|(_, job)| job.is_open());
+        let specs = open.filter_map(|(job, _)| match state.spec(job) {
+            Some(SpecRef::Chunk { digest, holders }) if lacks_holder(state, own, holders) => {
+                Some((job, *digest, holders.clone()))
+            }
+            _ => None,
+        });
+        specs.take(REPAIRS_MAX).collect()
+    });
+    let mut updates: Vec<(JobId, Vec<NodeId>)> = Vec::new();
+    for (job, digest, holders) in mine {
+        if let Some(holders) = exchange.repair(digest, &holders).await {
+            updates.push((job, holders));
+        }
     }
     let count = updates.len();
-    match proposer.propose(Command::SetHolders { updates }).await {
-        Ok(_) => tracing::info!(count, "chunks have a second holder again"),
-        Err(error) => tracing::debug!(%error, "repaired holders are not in the log yet"),
+    if count > 0 {
+        match proposer.propose(Command::SetSpecHolders { updates }).await {
+            Ok(_) => tracing::info!(count, "specs have a second holder again"),
+            Err(error) => tracing::debug!(%error, "repaired holders of specs are not in the log yet"),
+        }
     }
 }
 
 /// Whether a chunk has lost a holder for good and this node is the first that is left.
-fn lacks_holder(state: &pentora_raft::State, own: NodeId, chunk: &ChunkRef) -> bool {
+fn lacks_holder(state: &pentora_raft::State, own: NodeId, holders: &[NodeId]) -> bool {
     let alive = |node: &NodeId| {
         state.node(*node).is_some_and(|record| record.status != pentora_raft::state::NodeStatus::Failed)
     };
-    chunk.holders.iter().any(|holder| !alive(holder)) && chunk.holders.iter().find(|holder| alive(holder)) == Some(&own)
+    holders.iter().any(|holder| !alive(holder)) && holders.iter().find(|holder| alive(holder)) == Some(&own)
 }
 
 fn wanted(raft: &Raft) -> BTreeSet<Digest> {

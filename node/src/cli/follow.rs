@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::failure::{ExitCode, Failure};
+use super::failure::{ExitCode, Failure, from_client};
 use super::interrupt::Interrupts;
 use super::progress::Progress;
-use super::session::Session;
+use crate::client::Client;
 use crate::document::JobDocument;
 
 /// First pause between two looks: a scan of one host is over in milliseconds.
@@ -23,12 +23,13 @@ pub(super) enum Ended {
     Interrupted,
 }
 
-/// Looks at the job until it has ended or a signal comes, and shows its progress.
+/// Looks at the job until it has ended or a signal comes, and shows its progress. `searched` says where a token of
+/// `client` was looked for.
 ///
 /// # Errors
 /// The node refuses the question, or does not answer for a minute.
 pub(super) async fn follow(
-    session: &Session,
+    (client, searched): (&Client, &str),
     job_id: &str,
     progress: &Progress,
     interrupts: &mut Interrupts,
@@ -39,7 +40,7 @@ pub(super) async fn follow(
         let answer = tokio::select! {
             biased;
             () = interrupts.next() => return Ok(Ended::Interrupted),
-            answer = session.client.job(job_id) => answer,
+            answer = client.job(job_id) => answer,
         };
         match answer {
             Ok(job) if job.has_ended() => return Ok(Ended::Job(Box::new(job))),
@@ -51,7 +52,9 @@ pub(super) async fn follow(
                 progress.note("the node does not answer; the job goes on without us, trying again");
             }
             Err(error) => {
-                return Err(session.failure(&error).next(format!("follow again with `pentora job watch {job_id}`")));
+                return Err(
+                    from_client(&error, searched).next(format!("follow again with `pentora job watch {job_id}`"))
+                );
             }
         }
         tokio::select! {

@@ -117,7 +117,8 @@ async fn watch(args: JobArgs, context: &mut Context) -> Result<(), Failure> {
     let session = Session::open(&args.node, context)?;
     let mut interrupts = Interrupts::listen()?;
     let progress = Progress::new(context);
-    let ended = follow(&session, &args.job_id, &progress, &mut interrupts).await;
+    let asked = (&session.client, session.searched.as_str());
+    let ended = follow(asked, &args.job_id, &progress, &mut interrupts).await;
     progress.finish();
     match ended? {
         Ended::Job(job) => {
@@ -131,7 +132,8 @@ async fn watch(args: JobArgs, context: &mut Context) -> Result<(), Failure> {
 async fn print_results(args: ResultsArgs, context: &mut Context) -> Result<(), Failure> {
     let session = Session::open(&args.job.node, context)?;
     let job = session.client.job(&args.job.job_id).await.map_err(|error| session.failure(&error))?;
-    results::print(&session, &job, args.format.format(), context).await?;
+    let asked = (&session.client, session.searched.as_str());
+    results::print(asked, &job, &[], args.format.format(), context).await?;
     if job.status != "completed" {
         context.say(format_args!(
             "{} is {}: these are the results of {} of {} targets",

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use clap::Args;
+use pentora_scanner::finding::HostRecord;
 use pentora_scanner::report::{Format, Look, Summary};
 
 use super::context::Context;
-use super::failure::Failure;
+use super::failure::{Failure, from_client};
 use super::output::output_failure;
-use super::session::Session;
-use crate::client::{ResultLines, parse_host_line};
+use crate::client::{Client, ClientError, ResultLines, parse_host_line};
 use crate::document::JobDocument;
 
 /// In which form results are printed.
@@ -39,41 +39,57 @@ fn format(text: &str) -> Result<Format, String> {
     text.parse().map_err(|error: pentora_scanner::report::UnknownFormat| error.to_string())
 }
 
-/// Streams the accepted results of `job` to standard output; only one host is in memory at a time.
+/// Streams the accepted results of `job` to standard output, and after them the hosts of `more`, which are in none of its
+/// counters; only one host of the job is in memory at a time.
 ///
 /// # Errors
 /// The node does not answer or the stream breaks: what was printed is then not all. A closed pipe ends quietly.
 pub(super) async fn print(
-    session: &Session,
+    (client, searched): (&Client, &str),
     job: &JobDocument,
+    more: &[HostRecord],
     format: Format,
     context: &mut Context,
 ) -> Result<(), Failure> {
-    let mut lines = session.client.results(&job.job_id).await.map_err(|error| session.failure(&error))?;
+    let failed = |error: ClientError| from_client(&error, searched);
+    let mut lines = client.results(&job.job_id).await.map_err(failed)?;
     if format == Format::JsonLines {
-        return pass_through(session, &mut lines, context).await;
+        pass_through(&mut lines, searched, context).await?;
+        let written = more.iter().try_for_each(|host| {
+            let line = pentora_scanner::report::json_line(host);
+            context.output.writer().write_all(line.as_bytes())?;
+            context.output.writer().write_all(b"\n")
+        });
+        let written = written.and_then(|()| context.output.writer().flush());
+        return written.map_err(|error| output_failure(&error));
     }
     let look = Look { ascii: !context.output.unicode, ..Look::default() };
     let mut writer = format.writer(context.output.writer(), look);
     let mut counted = Summary::default();
-    while let Some(line) = lines.next().await.map_err(|error| session.failure(&error))? {
-        let host = parse_host_line(&line).map_err(|error| session.failure(&error))?;
+    while let Some(line) = lines.next().await.map_err(failed)? {
+        let host = parse_host_line(&line).map_err(failed)?;
         counted.count(&host);
         writer.host(&host).map_err(|error| output_failure(&error))?;
     }
-    writer.finish(&summary(job, &counted)).map_err(|error| output_failure(&error))
+    let mut summary = summary(job, &counted);
+    for host in more {
+        writer.host(host).map_err(|error| output_failure(&error))?;
+        summary.count(host);
+    }
+    writer.finish(&summary).map_err(|error| output_failure(&error))
 }
 
 /// The node's lines as they are, so that fields of a newer node are kept. A line with a byte that a terminal might
 /// obey, which no node writes, is written anew from what is understood of it.
-async fn pass_through(session: &Session, lines: &mut ResultLines, context: &mut Context) -> Result<(), Failure> {
-    while let Some(line) = lines.next().await.map_err(|error| session.failure(&error))? {
+async fn pass_through(lines: &mut ResultLines, searched: &str, context: &mut Context) -> Result<(), Failure> {
+    let failed = |error: ClientError| from_client(&error, searched);
+    while let Some(line) = lines.next().await.map_err(failed)? {
         let out = context.output.writer();
         let harmless = line.iter().all(|byte| (b' '..=b'~').contains(byte));
         let written = if harmless {
             out.write_all(&line)
         } else {
-            let host = parse_host_line(&line).map_err(|error| session.failure(&error))?;
+            let host = parse_host_line(&line).map_err(failed)?;
             out.write_all(pentora_scanner::report::json_line(&host).as_bytes())
         };
         written.and_then(|()| out.write_all(b"\n")).map_err(|error| output_failure(&error))?;
@@ -93,6 +109,8 @@ fn summary(job: &JobDocument, counted: &Summary) -> Summary {
         weaknesses: counted.weaknesses,
         potential: counted.potential,
         probes_sent: job.probes_sent,
+        loss_estimate: job.loss_estimate,
+        recall_estimate: job.recall_estimate,
         duration: Duration::try_from_secs_f64(job.elapsed_seconds).unwrap_or_default(),
         notes: job.reason.iter().cloned().collect(),
     }

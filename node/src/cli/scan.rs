@@ -1,34 +1,47 @@
 //! `pentora scan`: on a cluster where there is one, otherwise on a node inside this process.
 //!
 //! Both ways are the same from the request on: submit, follow, print. They differ in who is asked, and in what Ctrl-C
-//! means: an embedded scan ends with this process and prints what it found, a cluster's goes on without us.
+//! means: an embedded scan ends with this process, prints what it found and leaves a file from which it can be taken up
+//! again; a cluster's goes on without us.
 
 mod request;
+mod resume;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use pentora_raft::Digest;
+use pentora_scanner::finding::HostRecord;
 
 use self::request::RequestArgs;
+use self::resume::Resume;
 use super::context::Context;
 use super::failure::{ExitCode, Failure, from_client};
 use super::follow::{Ended, follow, verdict};
 use super::interrupt::Interrupts;
+use super::output::counted;
 use super::progress::Progress;
 use super::results::{self, FormatArgs};
 use super::session::{NodeArgs, Session, cluster_here};
 use super::watch::json;
-use crate::app::{self, EmbeddedOptions};
+use crate::app::{self, Embedded, EmbeddedOptions};
+use crate::client::Client;
 use crate::document::{JobDocument, ScanAccepted, ScanRequest};
 
 /// Time for an interrupted embedded scan to end and hand over what it found.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Where an embedded node is, for messages.
+const IN_PROCESS: &str = "this process";
+
 const EXAMPLES: &str = "\
 Examples:
   pentora scan 127.0.0.1 --ports 22,80,8000-8100
   pentora scan 192.168.1.0/24 10.0.0.1-20 --top-ports 100 -o json
-  pentora scan --file targets.txt --exclude 10.0.0.5 --rate 1000 -o jsonl
+  pentora scan --file targets.txt --exclude-file never.txt --rate 1000 -o jsonl
+  pentora scan 10.1.0.0/16 --max-rate 20000 --network-rate 200 --discovery echo,syn443
+  pentora scan --resume pentora-20250710-120000.resume
   pentora scan 192.168.1.0/24 --priority high --worker-tag production
   pentora scan prod-network.example.com --require-worker-tag production
   pentora scan 10.0.0.0/8 --distributed --workers 5 --detach
@@ -46,6 +59,9 @@ pub(super) struct ScanArgs {
     /// Scan from this process, even where a cluster is configured.
     #[arg(long, help_heading = "Node")]
     local: bool,
+    /// Go on with a scan that was interrupted in this process, from the file that it left; its options are in the file.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["RequestArgs", "distributed", "detach"], help_heading = "Node")]
+    resume: Option<PathBuf>,
     /// Print the job's id and return at once.
     #[arg(long, conflicts_with = "local", help_heading = "Output")]
     detach: bool,
@@ -60,6 +76,9 @@ pub(super) struct ScanArgs {
 /// # Errors
 /// Every exit code but 0 and 3; see [`ExitCode`].
 pub(super) async fn run(args: ScanArgs, context: &mut Context) -> Result<(), Failure> {
+    if let Some(path) = &args.resume {
+        return embedded(&args, Resume::load(path)?, context).await;
+    }
     let request = args.request.request()?;
     if let Some(session) = cluster(&args, context).await? {
         return on_cluster(&args, &request, &session, context).await;
@@ -71,7 +90,7 @@ pub(super) async fn run(args: ScanArgs, context: &mut Context) -> Result<(), Fai
             )
             .next("name a node with --api, start one with `pentora-node start --init`, or leave --detach out"));
     }
-    embedded(&args, &request, context).await
+    embedded(&args, Resume::new(request, Digest::of(&[]), Vec::new()), context).await
 }
 
 /// The cluster to use, if there is one: named, or a node on this host whose token we may read.
@@ -100,13 +119,15 @@ async fn on_cluster(
     }
     context.say(format_args!("{job_id}: {}", size(&accepted)));
     let progress = Progress::new(context);
-    let ended = follow(session, job_id, &progress, &mut interrupts).await;
+    let asked = (&session.client, session.searched.as_str());
+    let ended = follow(asked, job_id, &progress, &mut interrupts).await;
     progress.finish();
     match ended? {
-        Ended::Job(job) => finish(args, session, &job, context).await,
+        Ended::Job(job) => finish(args, asked, (&job, &[]), context).await,
         Ended::Interrupted => {
             context.say(format_args!(
                 "detached: {job_id} goes on\n  follow it with `pentora job watch {job_id}`\n  \
+                 see what it has found with `pentora job results {job_id}`\n  \
                  stop it with `pentora job cancel {job_id}`"
             ));
             Ok(())
@@ -114,50 +135,90 @@ async fn on_cluster(
     }
 }
 
-async fn embedded(args: &ScanArgs, request: &ScanRequest, context: &mut Context) -> Result<(), Failure> {
+async fn embedded(args: &ScanArgs, work: Resume, context: &mut Context) -> Result<(), Failure> {
     let mut interrupts = Interrupts::listen()?;
     let node = app::embedded(EmbeddedOptions { name: context.host.name.clone() }).await?;
-    let session = Session { client: node.client, searched: "this process".to_owned() };
-    let result = on_embedded(args, request, &session, &mut interrupts, context).await;
+    // Whoever asked for connections needs not be told that there is nothing else.
+    if let Some(note) = node.note.as_ref().filter(|_| work.request.engine.as_deref() != Some("connect")) {
+        context.say(format_args!("pentora: {note}"));
+    }
+    let result = on_embedded(args, work, &node, &mut interrupts, context).await;
     node.stop.stop().await;
     result
 }
 
 async fn on_embedded(
     args: &ScanArgs,
-    request: &ScanRequest,
-    session: &Session,
+    work: Resume,
+    node: &Embedded,
     interrupts: &mut Interrupts,
     context: &mut Context,
 ) -> Result<(), Failure> {
-    let accepted = session.client.scan(request).await.map_err(|error| from_client(&error, &session.searched))?;
+    let client = &node.client;
+    let Resume { mut request, spec, units, .. } = work;
+    let job_id = if units.is_empty() {
+        // Another process has to come to the same order.
+        request.seed.get_or_insert_with(rand::random);
+        client.scan(&request).await.map_err(|error| from_client(&error, IN_PROCESS))?.job_id
+    } else {
+        node.resume(request.clone(), spec, units).await?.job_id
+    };
     let progress = Progress::new(context);
-    let ended = follow(session, &accepted.job_id, &progress, interrupts).await;
+    let ended = follow((client, IN_PROCESS), &job_id, &progress, interrupts).await;
     progress.finish();
     match ended? {
-        Ended::Job(job) => finish(args, session, &job, context).await,
+        Ended::Job(job) => finish(args, (client, IN_PROCESS), (&job, &[]), context).await,
         Ended::Interrupted => {
             context.say("interrupted: printing what was found so far (again to stop at once)");
-            let job = tokio::select! {
+            tokio::select! {
                 biased;
-                () = interrupts.next() => return Err(Failure::quiet(ExitCode::Cancelled)),
-                job = cancelled(session, &accepted.job_id) => job?,
-            };
-            finish(args, session, &job, context).await?;
-            Err(Failure::quiet(ExitCode::Cancelled))
+                () = interrupts.next() => Err(Failure::quiet(ExitCode::Cancelled)),
+                halted = halt(args, request, node, &job_id, context) => halted,
+            }
         }
     }
 }
 
+/// Ends an interrupted scan: prints what it found, and saves what is finished of it.
+async fn halt(
+    args: &ScanArgs,
+    request: ScanRequest,
+    node: &Embedded,
+    job_id: &str,
+    context: &mut Context,
+) -> Result<(), Failure> {
+    let halted = node.halt(job_id).await?;
+    let job = cancelled(&node.client, job_id).await?;
+    let (targets, done) = (job.targets_total, job.targets_scanned);
+    let printed = finish(args, (&node.client, IN_PROCESS), (&job, &halted.unfinished), context).await;
+    let left = counted(targets - done.min(targets), "target");
+    if halted.units.is_empty() {
+        context.say(format_args!("{left} are left; nothing is finished, so the same command begins anew"));
+    } else {
+        let folder = std::env::current_dir().unwrap_or_else(|_| std::env::temp_dir());
+        match Resume::new(request, halted.spec, halted.units).save(&folder, &jiff::Zoned::now()) {
+            Ok(path) => {
+                let path = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                context.say(format_args!("{left} are left: go on with `pentora scan --resume {path}`"));
+            }
+            Err(why) => context.say(format_args!("the scan cannot be taken up again later: {why}")),
+        }
+    }
+    match printed {
+        Err(failure) if failure.exit != ExitCode::Cancelled => Err(failure),
+        _ => Err(Failure::quiet(ExitCode::Cancelled)),
+    }
+}
+
 /// Cancels a job and waits until it has ended.
-async fn cancelled(session: &Session, job_id: &str) -> Result<JobDocument, Failure> {
-    match session.client.cancel(job_id).await {
-        Err(error) if error.code() != "job_ended" => return Err(session.failure(&error)),
+async fn cancelled(client: &Client, job_id: &str) -> Result<JobDocument, Failure> {
+    match client.cancel(job_id).await {
+        Err(error) if error.code() != "job_ended" => return Err(from_client(&error, IN_PROCESS)),
         _ => {}
     }
     let ended = async {
         loop {
-            let job = session.client.job(job_id).await.map_err(|error| session.failure(&error))?;
+            let job = client.job(job_id).await.map_err(|error| from_client(&error, IN_PROCESS))?;
             if job.has_ended() {
                 return Ok(job);
             }
@@ -170,9 +231,14 @@ async fn cancelled(session: &Session, job_id: &str) -> Result<JobDocument, Failu
     }
 }
 
-/// Prints the results of an ended job and turns its status into the command's.
-async fn finish(args: &ScanArgs, session: &Session, job: &JobDocument, context: &mut Context) -> Result<(), Failure> {
-    results::print(session, job, args.format.format(), context).await?;
+/// Prints the results of an ended job, with `more` hosts that it does not count, and turns its status into the command's.
+async fn finish(
+    args: &ScanArgs,
+    asked: (&Client, &str),
+    (job, more): (&JobDocument, &[HostRecord]),
+    context: &mut Context,
+) -> Result<(), Failure> {
+    results::print(asked, job, more, args.format.format(), context).await?;
     verdict(job)
 }
 
@@ -190,7 +256,3 @@ fn size(accepted: &ScanAccepted) -> String {
         partitions => format!("{targets} target{plural} in {partitions} partitions"),
     }
 }
-
-#[cfg(test)]
-#[path = "scan_test.rs"]
-mod tests;

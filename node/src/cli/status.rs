@@ -44,6 +44,14 @@ pub(super) fn job_status(job: &JobDocument) -> String {
                 number => format!("{} vulnerabilities", grouped(number)),
             },
         ));
+        if let Some(recall) = job.recall_estimate {
+            text.push_str(&format!(
+                "Estimates: {:.2}% of round trips lost, {:.2}% of open ports found, by {}\n",
+                100.0 * job.loss_estimate,
+                100.0 * recall,
+                counted(job.probes_sent, "probe"),
+            ));
+        }
     } else {
         text.push_str(&format!("ETA: {}\n", eta(job.eta_seconds)));
     }
@@ -120,6 +128,9 @@ pub(super) mod tests {
             eta_seconds: Some(2296.0),
             active_workers: 3,
             probes_sent: 0,
+            loss_estimate: 0.0,
+            recall_estimate: None,
+            in_progress: crate::document::JobProgress::default(),
             reason: None,
         }
     }

@@ -211,6 +211,7 @@ mod tests {
             uptime_seconds: uptime,
             version: None,
             network_access: Vec::new(),
+            engines: Vec::new(),
             last_seen: None,
         }
     }

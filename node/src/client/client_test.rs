@@ -38,6 +38,9 @@ fn job() -> JobDocument {
         eta_seconds: None,
         active_workers: 1,
         probes_sent: 0,
+        loss_estimate: 0.0,
+        recall_estimate: None,
+        in_progress: crate::document::JobProgress::default(),
         reason: None,
     }
 }

@@ -14,6 +14,11 @@ pub fn mismatch(node: &NodeRecord, needs: &Needs) -> Option<String> {
     if let Some(tag) = needs.required_tags.iter().find(|tag| !node.facts.tags.contains(tag)) {
         return Some(format!("it has no tag `{tag}`"));
     }
+    if let Some(engine) = &needs.engine
+        && !node.facts.engines.contains(engine)
+    {
+        return Some(format!("it has no {engine} engine"));
+    }
     let unreached = needs.networks.iter().find(|net| !reaches(node.facts.networks.as_deref(), net));
     unreached.map(|net| format!("it does not reach {net}"))
 }
@@ -56,6 +61,7 @@ mod tests {
             region: Some("eu".into()),
             tags: vec!["dmz".into()],
             networks: Some(vec!["10.0.0.0/8".parse().unwrap()]),
+            engines: vec!["connect".into()],
             ..NodeFacts::default()
         });
         let needs = |region: Option<&str>, tag: Option<&str>, net: Option<&str>| Needs {
@@ -63,7 +69,10 @@ mod tests {
             required_tags: tag.into_iter().map(Into::into).collect(),
             networks: net.into_iter().map(|net| net.parse().unwrap()).collect(),
             preferred_tags: vec!["never needed".into()],
+            engine: None,
         };
+        let raw = Needs { engine: Some("raw".into()), ..needs(None, None, None) };
+        assert_eq!(mismatch(&eu, &raw).unwrap(), "it has no raw engine");
         assert_eq!(mismatch(&eu, &needs(Some("eu"), Some("dmz"), Some("10.9.0.0/16"))), None);
         assert_eq!(mismatch(&eu, &needs(Some("us"), None, None)).unwrap(), "it is in region eu, not us");
         assert_eq!(mismatch(&eu, &needs(None, Some("prod"), None)).unwrap(), "it has no tag `prod`");

@@ -3,7 +3,8 @@
 //! Jobs are served by priority, then by age. Each worker holds at most two units of a job, one running and one behind
 //! it, sized to take about ten seconds of that worker's own measured rate; near a job's end what is left is shared, so
 //! that no worker is waited for. A unit that failed before is halved for each try, so that a poisonous target is left
-//! alone with few neighbours.
+//! alone with few neighbours. A job with a limit per network is given out one unit at a time and worker: two units of
+//! one worker could be in the same network at once, each with its own share.
 
 use std::collections::BTreeMap;
 
@@ -38,10 +39,18 @@ pub enum Preference {
 }
 
 /// How units are shared out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PlanConfig {
     /// Whom to prefer.
     pub preference: Preference,
+    /// How long a unit of a job with a budget should take, in seconds. What such a unit takes is known beforehand.
+    pub paced_unit_seconds: f64,
+}
+
+impl Default for PlanConfig {
+    fn default() -> Self {
+        Self { preference: Preference::default(), paced_unit_seconds: UNIT_SECONDS }
+    }
 }
 
 /// A worker as the planner sees it.
@@ -53,8 +62,21 @@ struct Worker<'a> {
     by_job: BTreeMap<JobId, u32>,
 }
 
-/// Packets per second of one job, by the node that may send them.
-type Shares = BTreeMap<NodeId, u64>;
+/// What of one job's budgets is out.
+#[derive(Debug, Default)]
+struct Shares {
+    /// Packets per second, by the node that may send them.
+    rate: BTreeMap<NodeId, u64>,
+    /// Packets per second into any one network, over all leases.
+    network: u64,
+}
+
+/// What a new lease may send: of the job's budget, and into any one network.
+#[derive(Debug, Clone, Copy)]
+struct Share {
+    rate_pps: Option<u64>,
+    network_pps: Option<u64>,
+}
 
 /// What of a partition can be granted.
 struct Cursor {
@@ -118,10 +140,27 @@ fn workers<'a>(state: &'a State, rates: &'a BTreeMap<NodeId, Rates>) -> Vec<Work
 fn shares(state: &State) -> BTreeMap<JobId, Shares> {
     let mut shares: BTreeMap<JobId, Shares> = BTreeMap::new();
     for (unit, lease) in state.leases() {
-        let share = shares.entry(unit.job).or_default().entry(lease.node).or_default();
-        *share = (*share).max(lease.rate_pps.unwrap_or(0));
+        let share = Share { rate_pps: lease.rate_pps, network_pps: lease.network_pps };
+        shares.entry(unit.job).or_default().add(lease.node, share);
     }
     shares
+}
+
+impl Shares {
+    fn add(&mut self, node: NodeId, share: Share) {
+        let rate = self.rate.entry(node).or_default();
+        *rate = (*rate).max(share.rate_pps.unwrap_or(0));
+        self.network = self.network.saturating_add(share.network_pps.unwrap_or(0));
+    }
+}
+
+/// A fair part of `budget` among so many workers, or what the others leave of it: `Some(None)` without a budget, `None`
+/// where too little is left to begin with.
+fn fair_share(budget: Option<u64>, workers: usize, others: u64) -> Option<Option<u64>> {
+    let Some(budget) = budget else { return Some(None) };
+    let fair = (budget / workers as u64).max(1);
+    let left = budget.saturating_sub(others);
+    (left >= fair.div_ceil(SHARE_PARTS_MIN)).then(|| Some(fair.min(left)))
 }
 
 /// One partition of one job, while it is shared out.
@@ -157,26 +196,32 @@ impl Part<'_> {
         let limit = self.record.max_workers.map_or(eligible.len(), |limit| eligible.len().min(limit as usize)).max(1);
         while grants.len() < GRANTS_MAX && cursor.left() > 0 {
             let Some(worker) = self.choose(workers, &eligible, limit, shares, config) else { return };
-            let Some(rate_pps) = self.rate(worker.id, limit, shares) else { return };
-            let wanted = self.unit_targets(worker, cursor.left(), limit as u64, rate_pps);
+            let Some(share) = self.share(worker.id, limit, shares) else { return };
+            let seconds = if share.rate_pps.is_some() { config.paced_unit_seconds } else { UNIT_SECONDS };
+            let per_second = self.targets_per_second(worker, share.rate_pps);
+            let wanted = Self::unit_targets(worker, cursor.left(), limit as u64, per_second * seconds);
             let Some((start, end)) = cursor.take(wanted) else { return };
             worker.leases += 1;
             *worker.by_job.entry(self.job).or_default() += 1;
-            let share = shares.entry(worker.id).or_default();
-            *share = (*share).max(rate_pps.unwrap_or(0));
+            shares.add(worker.id, share);
+            let Share { rate_pps, network_pps } = share;
             let unit = UnitKey { job: self.job, partition: self.index, start };
-            grants.push(NewLease { unit, end, node: worker.id, rate_pps });
+            grants.push(NewLease { unit, end, node: worker.id, rate_pps, network_pps });
         }
     }
 
-    /// What a lease of `node` may send, in packets per second: a fair share of the job's budget, or what the others
-    /// leave of it. `Some(None)` where the job has no budget, `None` where too little is left to begin with.
-    fn rate(&self, node: NodeId, limit: usize, shares: &Shares) -> Option<Option<u64>> {
-        let Some(budget) = self.record.budget_pps else { return Some(None) };
-        let fair = (budget / limit as u64).max(1);
-        let others: u64 = shares.iter().filter(|(holder, _)| **holder != node).map(|(_, share)| share).sum();
-        let left = budget.saturating_sub(others);
-        (left >= fair.div_ceil(SHARE_PARTS_MIN)).then(|| Some(fair.min(left)))
+    /// What a lease of `node` may send; `None` where too little of a budget is left to begin with.
+    fn share(&self, node: NodeId, limit: usize, shares: &Shares) -> Option<Share> {
+        let others = shares.rate.iter().filter(|(holder, _)| **holder != node).map(|(_, share)| share).sum();
+        Some(Share {
+            rate_pps: fair_share(self.record.budget_pps, limit, others)?,
+            network_pps: fair_share(self.record.network_pps, limit, shares.network)?,
+        })
+    }
+
+    /// How many units of this job a worker holds at once.
+    fn units_held(&self) -> u32 {
+        if self.record.network_pps.is_some() { 1 } else { UNITS_PER_JOB }
     }
 
     /// The worker that gets the next unit.
@@ -190,10 +235,10 @@ impl Part<'_> {
     ) -> Option<&'w mut Worker<'r>> {
         let fits = |worker: &Worker<'_>| {
             let own = worker.by_job.get(&self.job).copied().unwrap_or(0);
-            own < UNITS_PER_JOB
+            own < self.units_held()
                 && worker.leases < worker.record.facts.max_concurrent_scans
-                && (own > 0 || shares.len() < limit)
-                && self.rate(worker.id, limit, shares).is_some()
+                && (own > 0 || shares.rate.len() < limit)
+                && self.share(worker.id, limit, shares).is_some()
         };
         let tags = &self.partition.needs.preferred_tags;
         let rank = |worker: &Worker<'_>| {
@@ -216,20 +261,22 @@ impl Part<'_> {
         workers.get_mut(best)
     }
 
-    /// How many targets a unit for `worker` should have.
-    fn unit_targets(&self, worker: &Worker<'_>, left: u64, workers: u64, share_pps: Option<u64>) -> u64 {
+    /// How many targets `worker` is expected to do in a second.
+    fn targets_per_second(&self, worker: &Worker<'_>, share_pps: Option<u64>) -> f64 {
         let ports = self.ports as f64;
         let guess = worker.rates.engine_pps / ports;
-        let mut per_second = worker.rates.targets_per_second.get(&self.job).copied().unwrap_or(guess);
-        if let Some(share) = share_pps {
-            per_second = per_second.min(share as f64 / ports);
-        }
+        let per_second = worker.rates.targets_per_second.get(&self.job).copied().unwrap_or(guess);
+        share_pps.map_or(per_second, |share| per_second.min(share as f64 / ports))
+    }
+
+    /// How many targets a unit for `worker` should have, of about `wanted`.
+    fn unit_targets(worker: &Worker<'_>, left: u64, workers: u64, wanted: f64) -> u64 {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "clamped to the worker's limit next"
         )]
-        let wanted = (per_second * UNIT_SECONDS).clamp(1.0, 1e15) as u64;
+        let wanted = wanted.clamp(1.0, 1e15) as u64;
         // Guided sharing: with others at work, a unit is at most half of a fair share of what is left.
         let fair = if workers > 1 { left.div_ceil(2 * workers) } else { left };
         wanted.min(fair).clamp(1, worker.record.facts.max_targets_per_scan.max(1))

@@ -18,13 +18,39 @@ use tokio::sync::{mpsc, watch};
 pub enum WorkerFrame {
     /// It is there, and works on these leases.
     Beat {
-        /// Each lease with how many of its targets are done.
-        leases: Vec<(LeaseRef, u64)>,
+        /// Each lease with how far it is.
+        leases: Vec<(LeaseRef, Figures)>,
         /// Targets per second of its latest units, by job.
         rates: Vec<(JobId, f64)>,
         /// Probes per second that its engine is good for, before a job was measured.
         engine_pps: f64,
     },
+}
+
+/// How far a unit is that is out, by figures that no accepted part of it counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Figures {
+    /// Targets done.
+    pub targets: u64,
+    /// Hosts that answered.
+    pub hosts_up: u64,
+    /// Open ports found.
+    pub open_ports: u64,
+    /// Probes sent.
+    pub probes_sent: u64,
+    /// Round trips lost, in millionths, as the state counts them.
+    pub lost_millionths: u64,
+}
+
+impl Figures {
+    fn add(&mut self, other: &Self) {
+        let Self { targets, hosts_up, open_ports, probes_sent, lost_millionths } = other;
+        self.targets = self.targets.saturating_add(*targets);
+        self.hosts_up = self.hosts_up.saturating_add(*hosts_up);
+        self.open_ports = self.open_ports.saturating_add(*open_ports);
+        self.probes_sent = self.probes_sent.saturating_add(*probes_sent);
+        self.lost_millionths = self.lost_millionths.saturating_add(*lost_millionths);
+    }
 }
 
 /// What the leader tells a worker. Append only.
@@ -66,7 +92,7 @@ const BEATS_WITHOUT: u64 = 2;
 struct Session {
     out: mpsc::Sender<LeaderFrame>,
     number: u64,
-    leases: BTreeMap<LeaseRef, u64>,
+    leases: BTreeMap<LeaseRef, Figures>,
     beats: u64,
     /// Leases that were sent to it; they may be revoked before a beat names them.
     sent: BTreeSet<LeaseRef>,
@@ -168,13 +194,13 @@ impl Sessions {
         with_session.map(|(node, rates)| (*node, rates.clone())).collect()
     }
 
-    /// Targets done in units that are still out, by job.
+    /// How far the units are that are still out, by job.
     #[must_use]
-    pub fn in_progress(&self) -> BTreeMap<JobId, u64> {
-        let mut done = BTreeMap::new();
+    pub fn in_progress(&self) -> BTreeMap<JobId, Figures> {
+        let mut done: BTreeMap<JobId, Figures> = BTreeMap::new();
         for session in self.lock().sessions.values() {
-            for (lease, targets) in &session.leases {
-                *done.entry(lease.unit.job).or_default() += targets;
+            for (lease, figures) in &session.leases {
+                done.entry(lease.unit.job).or_default().add(figures);
             }
         }
         done

@@ -104,6 +104,9 @@ pub struct WorkerDocument {
     /// Networks it says it can reach; empty means every network.
     #[serde(default)]
     pub network_access: Vec<String>,
+    /// The kinds of engine it has: `connect`, `raw`.
+    #[serde(default)]
+    pub engines: Vec<String>,
     /// RFC 3339; absent if never heard from.
     #[serde(default)]
     pub last_seen: Option<String>,

@@ -52,6 +52,16 @@ pub struct JobDocument {
     /// Probes sent for accepted results.
     #[serde(default)]
     pub probes_sent: u64,
+    /// Share of round trips that were lost, over accepted results, each weighted by its probes.
+    #[serde(default)]
+    pub loss_estimate: f64,
+    /// Probability that an open port was found, over accepted results, each weighted by its open ports; absent before
+    /// there are any.
+    #[serde(default)]
+    pub recall_estimate: Option<f64>,
+    /// What units that are still out have done; none of it is in the other figures.
+    #[serde(default)]
+    pub in_progress: JobProgress,
     /// Why the job is queued, partial or failed, as a sentence.
     #[serde(default)]
     pub reason: Option<String>,
@@ -63,6 +73,21 @@ impl JobDocument {
     pub fn has_ended(&self) -> bool {
         matches!(self.status.as_str(), "completed" | "partial" | "failed" | "cancelled")
     }
+}
+
+/// How far the units are that are still out.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct JobProgress {
+    /// Targets done.
+    pub targets: u64,
+    /// Hosts that answered.
+    pub hosts_up: u64,
+    /// Open ports found.
+    pub open_ports: u64,
+    /// Probes sent.
+    pub probes_sent: u64,
+    /// Share of their round trips that were lost.
+    pub loss_estimate: f64,
 }
 
 /// Totals of a job, from accepted results only.

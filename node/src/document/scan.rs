@@ -63,6 +63,8 @@ pub struct ScanRequest {
     pub target_text: Option<String>,
     /// Targets to leave out, in the syntax of `targets`.
     pub exclude: Vec<String>,
+    /// The text of a file of targets to leave out, in the syntax of `target_text`.
+    pub exclude_text: Option<String>,
     /// Ports such as `22,80,8000-8100,U:53`; none means the node's default ports.
     pub ports: Option<String>,
     /// The N most common TCP ports instead of `ports`.
@@ -77,12 +79,20 @@ pub struct ScanRequest {
     pub region: Option<String>,
     /// Upper bound on the nodes that work on the job at once.
     pub workers: Option<u32>,
-    /// Packet budget of the whole job, in probes per second over all nodes together.
+    /// Probes per second of the whole job, over all nodes together: begun with at once and never exceeded.
     pub rate: Option<u64>,
+    /// Most probes per second of the whole job, over all nodes together, however much the networks would take.
+    pub max_rate: Option<u64>,
+    /// Most probes per second into one destination network (an IPv4 /24, an IPv6 /64), over all nodes together.
+    pub network_rate: Option<u64>,
+    /// Most probes per second to one host.
+    pub host_rate: Option<u64>,
     /// `polite`, `normal` or `fast`.
     pub timing: Option<String>,
     /// Look first which hosts are up, and probe all ports only there.
     pub discovery: bool,
+    /// What to look with, such as `arp,echo,timestamp,syn443,ack80`; none means all of these and `syn80`.
+    pub discovery_probes: Option<String>,
     /// `auto`, `connect` or `raw`.
     pub engine: Option<String>,
     /// `default` or `ot-safe`.
@@ -93,6 +103,8 @@ pub struct ScanRequest {
     pub retries: Option<u8>,
     /// Wanted probability, between 0 and 1, that an open port is found in spite of loss.
     pub confidence: Option<f64>,
+    /// Chooses the order of targets and ports; none lets the node choose.
+    pub seed: Option<u64>,
 }
 
 impl Default for ScanRequest {
@@ -101,6 +113,7 @@ impl Default for ScanRequest {
             targets: Vec::new(),
             target_text: None,
             exclude: Vec::new(),
+            exclude_text: None,
             ports: None,
             top_ports: None,
             priority: Priority::Normal,
@@ -109,13 +122,18 @@ impl Default for ScanRequest {
             region: None,
             workers: None,
             rate: None,
+            max_rate: None,
+            network_rate: None,
+            host_rate: None,
             timing: None,
             discovery: true,
+            discovery_probes: None,
             engine: None,
             profile: None,
             banners: true,
             retries: None,
             confidence: None,
+            seed: None,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Layout: version byte, kind byte, then LZ4 of the codec's encoding behind its length (`u32`, little-endian). The
 //! digest that names a chunk is over these bytes, so holders verify without unpacking.
 
+use pentora_raft::JobId;
 use pentora_raft::codec::{self, CodecError, Kind};
 use pentora_raft::command::UnitKey;
 use pentora_scanner::finding::HostRecord;
@@ -13,6 +14,9 @@ const UNPACKED_BYTES_MAX: usize = codec::DECODE_BYTES_MAX;
 
 const LAYOUT_VERSION: u8 = 1;
 const LAYOUT_LZ4: u8 = 1;
+
+/// The job in the heading of a unit that was finished before its job was submitted, and so before that had an id.
+pub const EARLIER_RUN: JobId = JobId(0);
 
 /// The results of one unit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,7 +76,6 @@ impl Chunk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pentora_raft::JobId;
     use pentora_scanner::finding::{HostState, NotShown, PortRecord, PortState, Reason};
     use pentora_scanner::port::Protocol;
     use proptest::prelude::*;

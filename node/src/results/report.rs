@@ -16,7 +16,7 @@ use pentora_scanner::report::json_line;
 use tokio::sync::mpsc;
 
 use super::chunk::ChunkError;
-use super::{Chunk, Exchange};
+use super::{Chunk, EARLIER_RUN, Exchange};
 use crate::feeds::rematch::Rematch;
 
 /// Reports of up to so many hosts are sorted by address. Ours: a few tens of megabytes at most.
@@ -114,7 +114,9 @@ impl Reader {
             Ok::<_, ChunkError>(chunk)
         });
         let unpacked = unpacking.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-        if unpacked.unit == unit && unpacked.end == chunk.end {
+        let of_job = [unit.job, EARLIER_RUN].contains(&unpacked.unit.job);
+        let names_it = of_job && (UnitKey { job: unit.job, ..unpacked.unit }) == unit;
+        if names_it && unpacked.end == chunk.end {
             Ok(unpacked.records)
         } else {
             Err(format!("chunk {} holds another unit", chunk.digest))

@@ -8,6 +8,7 @@ use futures::{SinkExt, StreamExt};
 use pentora_p2p::{Class, FrameStream, Mesh, PeerId};
 use pentora_raft::NodeId;
 use pentora_raft::codec::{self, Kind};
+use pentora_scanner::engine::EngineKind;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
@@ -23,8 +24,11 @@ const RETRY: Duration = Duration::from_millis(150);
 const LEADER_LOOK: Duration = Duration::from_millis(100);
 /// How long a new leader gets to greet.
 const WELCOME_WITHIN: Duration = Duration::from_secs(5);
-/// Probes per second that a connect engine is taken to be good for before a job was measured.
+/// Probes per second that an engine is taken to be good for before a job was measured. The first unit is sized by it: one
+/// that turns out too small costs its wait for late answers, and one too large keeps others waiting.
 const CONNECT_PPS: f64 = 5_000.0;
+/// The same for raw packets; each unit finds its rate anew, which takes a second or two of it.
+const RAW_PPS: f64 = 100_000.0;
 /// Beats that may wait for their answer; more means that the leader does not answer at all.
 const BEATS_UNANSWERED_MAX: usize = 64;
 
@@ -107,7 +111,11 @@ async fn hold(context: &Arc<Context>, tasks: &TaskTracker, leader: NodeId, mut l
 
 fn say(context: &Context) -> WorkerFrame {
     let (leases, rates) = context.units.beat();
-    WorkerFrame::Beat { leases, rates, engine_pps: CONNECT_PPS }
+    let engine_pps = match context.engine.kind() {
+        EngineKind::Raw => RAW_PPS,
+        EngineKind::Connect => CONNECT_PPS,
+    };
+    WorkerFrame::Beat { leases, rates, engine_pps }
 }
 
 /// A session with this very node, which leads.

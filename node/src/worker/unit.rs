@@ -1,17 +1,23 @@
 //! One unit: scan it, fold what was found, make the chunk durable, count it.
+//!
+//! A long unit is counted in parts: a front of it that is settled becomes a chunk of its own while the rest goes on
+//! under the same lease, so that a node that dies loses at most what it did since.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures::future::{BoxFuture, FutureExt, OptionFuture};
 use pentora_raft::command::{Command, Completion};
 use pentora_raft::state::Counts;
 use pentora_raft::{Digest, Response};
-use pentora_scanner::engine::{ScanError, UnitOutcome, UnitProgress, UnitTask};
+use pentora_scanner::engine::{ScanError, UnitOutcome, UnitProgress, UnitScan, UnitTask};
 use pentora_scanner::finding::HostRecord;
-use pentora_scanner::report::{Fold, Summary};
+use pentora_scanner::spec::ScanSpec;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::Context;
+use super::harvest::Harvest;
 use super::units::Begun;
 use crate::clock::wall_ms;
 use crate::glue::proposer::Unavailable;
@@ -48,78 +54,197 @@ impl Drop for Ending<'_> {
 }
 
 async fn work(context: &Context, begun: &Begun) {
-    let started_at_ms = wall_ms();
-    let (records, outcome) = match scan(context, begun).await {
-        Ok(scanned) => scanned,
-        Err(ScanError::Cancelled | ScanError::Stopped) => return,
-        Err(error) => return give_up(context, begun, error.to_string()).await,
-    };
-    let job = begun.reference.unit.job;
-    context.units.measured(job, outcome.targets_per_second);
-    let records: Vec<HostRecord> = records.finish(started_at_ms, &context.worker_id).collect();
-    let counts = count(&records, &outcome);
-    let chunk = Chunk { unit: begun.reference.unit, end: begun.lease.end, records };
+    match Work::new(context, begun).scan().await {
+        Ok(()) | Err(ScanError::Cancelled | ScanError::Stopped) => {}
+        Err(error) => give_up(context, begun, error.to_string()).await,
+    }
+}
+
+/// A unit in work.
+struct Work<'a> {
+    context: &'a Context,
+    begun: &'a Begun,
+    started_at_ms: u64,
+    harvest: Harvest,
+    /// When the unit was begun, or its last front taken.
+    since: Instant,
+    /// A front on its way into the log: whether it was counted.
+    checkpoint: Option<BoxFuture<'a, bool>>,
+}
+
+impl<'a> Work<'a> {
+    fn new(context: &'a Context, begun: &'a Begun) -> Self {
+        Self {
+            context,
+            begun,
+            started_at_ms: wall_ms(),
+            harvest: Harvest::new(begun.lease.start..begun.lease.end),
+            since: Instant::now(),
+            checkpoint: None,
+        }
+    }
+
+    /// Scans the unit and counts it, its last part at the end.
+    async fn scan(mut self) -> Result<(), ScanError> {
+        let halt = self.begun.cancel.child_token();
+        let (spec, mut scan) = begin(self.context, self.begun, &halt).await?;
+        let ports = u64::from(spec.ports.count());
+        loop {
+            tokio::select! {
+                biased;
+                Some(counted) = OptionFuture::from(self.checkpoint.as_mut()) => {
+                    self.checkpoint = None;
+                    if !counted {
+                        // The lease is gone, and with it whatever else this unit would find.
+                        return Err(ScanError::Cancelled);
+                    }
+                }
+                findings = scan.findings.recv() => match findings {
+                    Some(findings) => findings.into_iter().for_each(|finding| self.harvest.add(finding)),
+                    None => break,
+                },
+                Ok(()) = scan.progress.changed() => {}
+                () = self.begun.wind_up.cancelled(), if !halt.is_cancelled() => halt.cancel(),
+            }
+            let progress = *scan.progress.borrow();
+            self.tell(&progress, ports);
+            self.look_at_front(&progress, &mut scan);
+        }
+        let progress = *scan.progress.borrow();
+        let outcome = scan.outcome.await.unwrap_or(Err(ScanError::Stopped));
+        if let Some(checkpoint) = self.checkpoint.take()
+            && !checkpoint.await
+        {
+            return Err(ScanError::Cancelled);
+        }
+        match outcome {
+            Ok(outcome) => self.finish(&outcome).await,
+            Err(ScanError::Cancelled) if self.begun.wind_up.is_cancelled() => self.wind_up(&progress).await,
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Begins a checkpoint where one is worth it.
+    fn look_at_front(&mut self, progress: &UnitProgress, scan: &mut UnitScan) {
+        if self.checkpoint.is_some() || self.harvest.checkpoint(progress.settled_until, self.since.elapsed()).is_none()
+        {
+            return;
+        }
+        // What was settled when the figures were told is in the channel by now.
+        while let Ok(findings) = scan.findings.try_recv() {
+            findings.into_iter().for_each(|finding| self.harvest.add(finding));
+        }
+        self.checkpoint = Some(self.front(progress, true).boxed());
+        self.since = Instant::now();
+    }
+
+    /// Takes the settled front and puts it on its way into the log.
+    fn front(&mut self, progress: &UnitProgress, goes_on: bool) -> impl Future<Output = bool> + Send + use<'a> {
+        self.part(self.harvest.front(progress.settled_until), progress, goes_on)
+    }
+
+    fn part(&mut self, end: u64, figures: &UnitProgress, goes_on: bool) -> impl Future<Output = bool> + Send + use<'a> {
+        let start = self.harvest.taken_until();
+        let (records, counts) = self.harvest.take(end, figures, self.started_at_ms, &self.context.worker_id);
+        let (context, begun) = (self.context, self.begun);
+        commit(context, begun, Part { start, end, goes_on, records, counts })
+    }
+
+    /// The unit was done to its end.
+    async fn finish(&mut self, outcome: &UnitOutcome) {
+        self.context.units.measured(self.begun.reference.unit.job, outcome.targets_per_second);
+        self.part(self.begun.lease.end, &outcome.progress, false).await;
+    }
+
+    /// The unit was asked to end early: its settled front is counted, and what was found behind is left for whoever asked.
+    async fn wind_up(&mut self, progress: &UnitProgress) {
+        if self.harvest.front(progress.settled_until) > self.harvest.taken_until() {
+            self.front(progress, true).await;
+        }
+        let end = self.begun.lease.end;
+        let (records, _) = self.harvest.take(end, progress, self.started_at_ms, &self.context.worker_id);
+        self.context.units.leave(records);
+    }
+
+    /// Tells how far the unit is, without what is counted already.
+    fn tell(&self, progress: &UnitProgress, ports: u64) {
+        let lease = &self.begun.lease;
+        let done = done_about(progress, lease.end - lease.start, ports);
+        let counted = self.harvest.taken_until() - lease.start;
+        let targets = done.saturating_sub(counted);
+        self.context.units.progress(&self.begun.reference, self.harvest.uncounted(progress, targets));
+    }
+}
+
+/// A part of a unit that is to be counted.
+struct Part {
+    start: u64,
+    end: u64,
+    goes_on: bool,
+    records: Vec<HostRecord>,
+    counts: Counts,
+}
+
+/// Makes a part durable and puts it into the log. Answers whether it was counted.
+async fn commit(context: &Context, begun: &Begun, part: Part) -> bool {
+    let Part { start, end, goes_on, records, counts } = part;
+    let unit = pentora_raft::command::UnitKey { start, ..begun.reference.unit };
+    let chunk = Chunk { unit, end, records };
     let bytes = match tokio::task::spawn_blocking(move || chunk.encode()).await {
         Ok(bytes) => bytes,
-        Err(error) => return give_up(context, begun, format!("the results could not be packed: {error}")).await,
+        Err(error) => {
+            give_up(context, begun, format!("the results could not be packed: {error}")).await;
+            return false;
+        }
     };
     let digest = Digest::of(&bytes);
     let size = bytes.len() as u64;
     let holders = context.exchange.make_durable(digest, bytes).await;
-    let completion = Completion {
-        lease: begun.reference,
-        end: begun.lease.end,
-        node: context.node,
-        digest,
-        bytes: size,
-        holders,
-        counts,
-    };
-    count_it(context, completion).await;
+    let (lease, node) = (begun.reference, context.node);
+    count_it(context, Completion { lease, start, end, goes_on, node, digest, bytes: size, holders, counts }).await
 }
 
-/// Scans the unit and folds its findings. Waits where the engine is busy.
-async fn scan(context: &Context, begun: &Begun) -> Result<(Fold, UnitOutcome), ScanError> {
+/// Begins the unit in the engine. Waits where the spec is not here yet or the engine is busy.
+async fn begin(
+    context: &Context,
+    begun: &Begun,
+    halt: &CancellationToken,
+) -> Result<(Arc<ScanSpec>, UnitScan), ScanError> {
     let unit = begun.reference.unit;
     let spec = loop {
         match jobs::spec_of(&context.raft, &context.exchange, begun.reference).await {
-            Ok(spec) => break spec,
+            Ok(spec) => break within_share(spec, begun.lease.network_pps),
             Err(reason) => {
                 tracing::debug!(job = %unit.job, %reason, "the job's spec is not here yet");
                 tokio::time::sleep(RETRY).await;
             }
         }
     };
-    let mut scan = loop {
+    loop {
         let task = UnitTask {
             spec: Arc::clone(&spec),
             partition: unit.partition,
-            range: unit.start..begun.lease.end,
+            range: begun.lease.start..begun.lease.end,
             scope: Arc::clone(&context.scope),
             pace: Arc::clone(&begun.pace),
-            cancel: begun.cancel.clone(),
+            cancel: halt.clone(),
         };
         match context.engine.scan(task) {
             Err(error) if error.is_temporary() => tokio::time::sleep(RETRY).await,
-            other => break other?,
+            other => return other.map(|scan| (spec, scan)),
         }
-    };
-    let mut fold = Fold::new();
-    let (targets, ports) = (begun.lease.end - unit.start, u64::from(spec.ports.count()));
-    loop {
-        tokio::select! {
-            biased;
-            findings = scan.findings.recv() => match findings {
-                Some(findings) => findings.into_iter().for_each(|finding| fold.add(finding)),
-                None => break,
-            },
-            Ok(()) = scan.progress.changed() => {}
-        }
-        let done = done_about(&scan.progress.borrow(), targets, ports);
-        context.units.progress(&begun.reference, done);
     }
-    let outcome = scan.outcome.await.unwrap_or(Err(ScanError::Stopped))?;
-    Ok((fold, outcome))
+}
+
+/// The spec with the lease's own share of what the whole job may send into one network.
+fn within_share(spec: Arc<ScanSpec>, network_pps: Option<u64>) -> Arc<ScanSpec> {
+    match network_pps {
+        Some(share) if spec.network_rate_pps != Some(share) => {
+            Arc::new(ScanSpec { network_rate_pps: Some(share), ..ScanSpec::clone(&spec) })
+        }
+        _ => spec,
+    }
 }
 
 /// How far a unit is, in targets, for people. Its targets advance side by side, so hardly any is settled before the end;
@@ -132,22 +257,24 @@ fn done_about(progress: &UnitProgress, targets: u64, ports: u64) -> u64 {
     progress.targets_done.max(by_probes)
 }
 
-/// Puts the completion into the log, through elections and lost quorums; the chunk is durable already.
-async fn count_it(context: &Context, completion: Completion) {
+/// Puts the completion into the log, through elections and lost quorums; the chunk is durable already. Answers whether it
+/// was counted.
+async fn count_it(context: &Context, completion: Completion) -> bool {
     let unit = completion.lease.unit;
     loop {
         match context.proposer.propose(Command::Complete { completions: vec![completion.clone()] }).await {
             Ok(applied) => {
                 let counted = matches!(&applied.response, Response::Completed { accepted } if accepted == &[true]);
-                tracing::debug!(job = %unit.job, start = unit.start, epoch = completion.lease.epoch, counted, "unit done");
-                return;
+                let (start, end, epoch) = (completion.start, completion.end, completion.lease.epoch);
+                tracing::debug!(job = %unit.job, start, end, epoch, counted, "unit done");
+                return counted;
             }
             Err(Unavailable::QuorumLost { reason }) => {
                 tracing::debug!(job = %unit.job, %reason, "a finished unit waits for a quorum");
             }
             Err(error) => {
                 tracing::warn!(job = %unit.job, %error, "a finished unit was not counted");
-                return;
+                return false;
             }
         }
         tokio::time::sleep(RETRY).await;
@@ -161,20 +288,6 @@ async fn give_up(context: &Context, begun: &Begun, reason: String) {
     let command = Command::Expire { leases: vec![begun.reference], reason };
     if let Err(error) = context.proposer.propose(command).await {
         tracing::warn!(job = %unit.job, %error, "a failed unit was not handed back; its lease will expire");
-    }
-}
-
-fn count(records: &[HostRecord], outcome: &UnitOutcome) -> Counts {
-    let mut summary = Summary::default();
-    records.iter().for_each(|record| summary.count(record));
-    Counts {
-        hosts_up: summary.hosts_up,
-        open_ports: summary.open_ports,
-        services_detected: summary.services_detected,
-        vulnerabilities: summary.vulnerabilities,
-        probes_sent: outcome.progress.probes_sent,
-        retransmitted: outcome.progress.retransmitted,
-        replies: outcome.progress.replies,
     }
 }
 

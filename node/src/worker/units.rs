@@ -6,8 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use pentora_raft::JobId;
 use pentora_raft::command::{LeaseRef, UnitKey};
 use pentora_raft::state::Lease;
+use pentora_scanner::finding::HostRecord;
 use pentora_scanner::pace::RateCap;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+
+use crate::coordinator::Figures;
 
 /// How much a new measurement of a worker's rate counts against the earlier ones.
 const RATE_WEIGHT: f64 = 0.5;
@@ -18,7 +22,7 @@ const RATES_KEPT_MAX: usize = 256;
 struct Running {
     lease: Lease,
     cancel: CancellationToken,
-    targets_done: u64,
+    figures: Figures,
 }
 
 #[derive(Debug, Default)]
@@ -27,14 +31,23 @@ struct Inner {
     paces: BTreeMap<JobId, Arc<RateCap>>,
     rates: BTreeMap<JobId, f64>,
     paused: bool,
+    /// Set once units are to end early; none is begun from then on.
+    is_winding_up: bool,
+    /// What units that ended early had found of targets that are not settled.
+    left: Vec<HostRecord>,
 }
 
 /// What this node works on. One owner; shared by reference.
 #[derive(Debug, Default)]
-pub struct Units(Mutex<Inner>);
+pub struct Units {
+    inner: Mutex<Inner>,
+    wind_up: CancellationToken,
+    /// Told whenever a unit ends.
+    ended: Notify,
+}
 
-/// Leases with how many of their targets are done.
-pub(super) type Progress = Vec<(LeaseRef, u64)>;
+/// Leases with how far they are.
+pub(super) type Progress = Vec<(LeaseRef, Figures)>;
 /// Targets per second, by job.
 pub(super) type Rates = Vec<(JobId, f64)>;
 
@@ -45,6 +58,8 @@ pub(super) struct Begun {
     pub(super) lease: Lease,
     pub(super) pace: Arc<RateCap>,
     pub(super) cancel: CancellationToken,
+    /// Asks the unit to count what is settled and to end.
+    pub(super) wind_up: CancellationToken,
 }
 
 impl Units {
@@ -52,14 +67,16 @@ impl Units {
     pub(super) fn begin(&self, unit: UnitKey, lease: Lease) -> Option<Begun> {
         let reference = LeaseRef { unit, epoch: lease.epoch };
         let mut inner = self.lock();
-        if inner.running.contains_key(&reference) {
+        if inner.is_winding_up || inner.running.contains_key(&reference) {
             return None;
         }
         let cancel = CancellationToken::new();
-        inner.running.insert(reference, Running { lease: lease.clone(), cancel: cancel.clone(), targets_done: 0 });
+        inner
+            .running
+            .insert(reference, Running { lease: lease.clone(), cancel: cancel.clone(), figures: Figures::default() });
         let pace = Arc::clone(inner.paces.entry(unit.job).or_insert_with(|| Arc::new(RateCap::new(Some(0)))));
         inner.set_pace(unit.job);
-        Some(Begun { reference, lease, pace, cancel })
+        Some(Begun { reference, lease, pace, cancel, wind_up: self.wind_up.clone() })
     }
 
     /// A unit is over, one way or another.
@@ -67,12 +84,36 @@ impl Units {
         let mut inner = self.lock();
         inner.running.remove(reference);
         inner.set_pace(reference.unit.job);
+        drop(inner);
+        self.ended.notify_waiters();
     }
 
     /// Notes how far a unit is.
-    pub(super) fn progress(&self, reference: &LeaseRef, targets_done: u64) {
+    pub(super) fn progress(&self, reference: &LeaseRef, figures: Figures) {
         if let Some(running) = self.lock().running.get_mut(reference) {
-            running.targets_done = targets_done;
+            running.figures = figures;
+        }
+    }
+
+    /// Keeps what a unit that ended early had found of targets that are not settled.
+    pub(super) fn leave(&self, records: Vec<HostRecord>) {
+        self.lock().left.extend(records);
+    }
+
+    /// Asks every unit to end early, waits until all have, and answers what they found of targets that are not settled.
+    /// No unit is begun any more.
+    pub(super) async fn wind_up(&self) -> Vec<HostRecord> {
+        self.lock().is_winding_up = true;
+        self.wind_up.cancel();
+        loop {
+            let ended = self.ended.notified();
+            tokio::pin!(ended);
+            // Enabled before the look, so that an end between the two is not missed.
+            ended.as_mut().enable();
+            if self.lock().running.is_empty() {
+                return std::mem::take(&mut self.lock().left);
+            }
+            ended.await;
         }
     }
 
@@ -92,7 +133,7 @@ impl Units {
     /// What a beat says: each lease with its progress, and the rates.
     pub(super) fn beat(&self) -> (Progress, Rates) {
         let inner = self.lock();
-        let leases = inner.running.iter().map(|(reference, running)| (*reference, running.targets_done)).collect();
+        let leases = inner.running.iter().map(|(reference, running)| (*reference, running.figures)).collect();
         (leases, inner.rates.iter().map(|(job, rate)| (*job, *rate)).collect())
     }
 
@@ -120,7 +161,7 @@ impl Units {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -148,7 +189,7 @@ mod tests {
     }
 
     fn lease(epoch: u64, rate_pps: Option<u64>) -> Lease {
-        Lease { end: 10, node: 1, epoch, attempts: 0, rate_pps, granted_at_ms: 0 }
+        Lease { start: 0, end: 10, node: 1, epoch, attempts: 0, rate_pps, network_pps: None, granted_at_ms: 0 }
     }
 
     #[test]
@@ -171,6 +212,21 @@ mod tests {
         units.pause(false);
         units.end(&LeaseRef { unit: unit(10), epoch: 6 });
         assert_eq!(begun.pace.get(), Some(100));
+    }
+
+    #[tokio::test]
+    async fn winding_up_waits_for_every_unit_hands_over_what_they_left_and_begins_none_any_more() {
+        let units = Units::default();
+        let begun = units.begin(unit(0), lease(5, None)).unwrap();
+        let unit_ends = async {
+            begun.wind_up.cancelled().await;
+            tokio::task::yield_now().await;
+            units.leave(Vec::new());
+            units.end(&begun.reference);
+        };
+        let (left, ()) = tokio::join!(units.wind_up(), unit_ends);
+        assert!(left.is_empty() && !begun.cancel.is_cancelled());
+        assert!(units.begin(unit(10), lease(6, None)).is_none());
     }
 
     #[test]

@@ -19,20 +19,32 @@ fn unit(start: u64) -> UnitKey {
 fn sound() -> State {
     let mut state = State::default();
     let lease = |start| LeaseRef { unit: unit(start), epoch: 5 };
-    let grant = |start| NewLease { unit: unit(start), end: start + 10, node: 1, rate_pps: Some(50) };
+    let grant =
+        |start| NewLease { unit: unit(start), end: start + 10, node: 1, rate_pps: Some(50), network_pps: Some(3) };
     let counts = Counts { hosts_up: 3, ..Counts::default() };
-    let done =
-        Completion { lease: lease(0), end: 10, node: 1, digest: Digest::of(b"c"), bytes: 9, holders: vec![1], counts };
+    let done = Completion {
+        lease: lease(0),
+        start: 0,
+        end: 10,
+        goes_on: false,
+        node: 1,
+        digest: Digest::of(b"c"),
+        bytes: 9,
+        holders: vec![1],
+        counts,
+    };
     let job = Submission {
         spec: SpecRef::Inline(vec![1]),
         partitions: vec![Partition { target_count: 100, ..Partition::default() }],
         priority: Priority::Normal,
         budget_pps: Some(60),
+        network_pps: Some(9),
         max_workers: Some(1),
         max_attempts: 2,
         via: 1,
         idempotency_key: None,
         title: "sound".into(),
+        finished: Vec::new(),
     };
     let commands = [
         Command::Begin { cluster: ClusterId([1; 16]), facts: facts("n0"), admin_token: Digest::of(b"a") },
@@ -63,6 +75,10 @@ fn job(state: &mut State) -> &mut crate::state::Job {
     state.jobs.get_mut(&JOB).unwrap()
 }
 
+fn stat(state: &mut State) -> &mut crate::state::WorkerStat {
+    state.stats.get_mut(&(JOB, 1)).unwrap()
+}
+
 fn progress(state: &mut State) -> &mut crate::state::Progress {
     state.progress.get_mut(&(JOB, 0)).unwrap()
 }
@@ -87,8 +103,8 @@ fn sums_that_differ_from_ranges_or_chunks_are_named() {
     bites("counts 11+0 but its ranges hold 10+0", |state| job(state).done = 11);
     bites("counts 10+1 but its ranges hold 10+0", |state| job(state).dead = 1);
     bites("its counts are not the sums over its chunks", |state| job(state).counts.hosts_up = 4);
-    bites("by 9 targets in 1 units", |state| job(state).workers.get_mut(&1).unwrap().targets = 9);
-    bites("by 10 targets in 2 units", |state| job(state).workers.get_mut(&1).unwrap().units = 2);
+    bites("by 9 targets in 1 units", |state| stat(state).targets = 9);
+    bites("by 10 targets in 2 units", |state| stat(state).units = 2);
     bites("0 chunks hold 0 targets", |state| drop(state.chunks.remove(&unit(0))));
 }
 
@@ -142,18 +158,25 @@ fn a_status_that_does_not_fit_is_named() {
 fn a_limit_that_is_passed_is_named() {
     bites("shares of 61 pps exceed 60", |state| state.leases.get_mut(&unit(10)).unwrap().rate_pps = Some(61));
     bites("a lease without a share", |state| state.leases.get_mut(&unit(10)).unwrap().rate_pps = None);
+    bites("shares of 10 pps per network exceed 9", |state| {
+        state.leases.get_mut(&unit(10)).unwrap().network_pps = Some(10);
+    });
+    bites("a lease without a share of its 9 pps per network", |state| {
+        state.leases.get_mut(&unit(10)).unwrap().network_pps = None;
+    });
     bites("goes on after 2 tries, 2 are allowed", |state| progress(state).free.get_mut(&20).unwrap().attempts = 2);
     bites("goes on after 3 tries, 2 are allowed", |state| state.leases.get_mut(&unit(10)).unwrap().attempts = 3);
     bites("2 workers are on it, 1 may be", |state| {
-        let lease = Lease { node: 2, end: 31, ..state.leases.get(&unit(10)).unwrap().clone() };
+        let lease = Lease { node: 2, start: 30, end: 31, ..state.leases.get(&unit(10)).unwrap().clone() };
         state.leases.insert(unit(30), lease);
         progress(state).next = 31;
     });
     bites("node 1 holds 1001 leases", |state| {
         let one = state.leases.get(&unit(10)).unwrap().clone();
         for start in (30..).take(LEASES_PER_NODE_MAX) {
-            state.leases.insert(unit(start), Lease { end: start + 1, ..one.clone() });
+            state.leases.insert(unit(start), Lease { start, end: start + 1, ..one.clone() });
         }
+        job(state).network_pps = None;
         job(state).partitions[0].target_count = 10_000;
         progress(state).next = 30 + LEASES_PER_NODE_MAX as u64;
     });
@@ -162,6 +185,10 @@ fn a_limit_that_is_passed_is_named() {
 #[test]
 fn a_lease_of_nobody_or_of_the_future_is_named() {
     bites("has an epoch above the log", |state| state.leases.get_mut(&unit(10)).unwrap().epoch = 8);
+    bites("goes on at 12 behind what is not counted", |state| {
+        state.leases.get_mut(&unit(10)).unwrap().start = 12;
+        progress(state).free.insert(10, crate::state::FreeRange { end: 12, attempts: 0 });
+    });
     bites("held by node 9, who is not there", |state| state.leases.get_mut(&unit(10)).unwrap().node = 9);
     bites("held by node 1, who has failed", |state| {
         state.nodes.get_mut(&1).unwrap().status = NodeStatus::Failed;
@@ -183,7 +210,7 @@ fn a_row_that_outlives_its_job_is_named() {
     let of_gone = UnitKey { job: gone, partition: 0, start: 0 };
     bites("a lease of job-000003:0 outlives its job", |state| {
         let lease = state.leases.get(&unit(10)).unwrap().clone();
-        state.leases.insert(of_gone, lease);
+        state.leases.insert(of_gone, Lease { start: 0, ..lease });
     });
     bites("a chunk of job-000003:0 outlives its job", |state| {
         let chunk = state.chunks.get(&unit(0)).unwrap().clone();
@@ -192,6 +219,10 @@ fn a_row_that_outlives_its_job_is_named() {
     bites("a progress of job-000004:1 outlives its job", |state| {
         let copy = progress(state).clone();
         state.progress.insert((JOB, 1), copy);
+    });
+    bites("a stat of job-000003:0 outlives its job", |state| {
+        let copy = *stat(state);
+        state.stats.insert((gone, 1), copy);
     });
     bites("a spec of job-000003:0 outlives its job", |state| state.specs.insert(gone, SpecRef::Inline(vec![])));
     bites("a event of job-000003:0 outlives its job", |state| {

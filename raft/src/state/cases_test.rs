@@ -1,6 +1,6 @@
 //! The state's edges, one by one: what random sequences meet seldom or never.
 
-use super::ops_test::{new_token, submission, two_nodes};
+use super::ops_test::{finished, new_token, submission, two_nodes};
 use super::submit::{IDEMPOTENCY_KEYS_MAX, TITLE_CHARS_MAX};
 use super::{
     EVENTS_PER_JOB_MAX, JOBS_ENDED_KEPT_MAX, JOBS_OPEN_MAX, JobStatus, LEASES_PER_NODE_MAX, NodeStatus, State,
@@ -58,7 +58,9 @@ impl Log {
         rate_pps: Option<u64>,
     ) -> Option<LeaseRef> {
         let unit = UnitKey { job, partition: 0, start: range.start };
-        match self.checked(Command::Grant { grants: vec![NewLease { unit, end: range.end, node, rate_pps }] }) {
+        match self.checked(Command::Grant {
+            grants: vec![NewLease { unit, end: range.end, node, rate_pps, network_pps: None }],
+        }) {
             Response::Granted { leases } => {
                 leases.first().map(|(unit, lease)| LeaseRef { unit: *unit, epoch: lease.epoch })
             }
@@ -84,8 +86,14 @@ impl Log {
 }
 
 fn completion(lease: LeaseRef, end: u64, node: NodeId) -> Completion {
+    part(lease, lease.unit.start..end, node)
+}
+
+/// A part of a lease's unit, behind which the worker does not go on.
+fn part(lease: LeaseRef, range: std::ops::Range<u64>, node: NodeId) -> Completion {
     let counts = Counts { hosts_up: 1, ..Counts::default() };
-    Completion { lease, end, node, digest: Digest::of(b"c"), bytes: 9, holders: vec![1, 5], counts }
+    let (start, end, digest) = (range.start, range.end, Digest::of(b"c"));
+    Completion { lease, start, end, goes_on: false, node, digest, bytes: 9, holders: vec![1, 5], counts }
 }
 
 fn job_of(targets: u64) -> Submission {
@@ -107,6 +115,88 @@ fn a_removed_node_hands_its_units_back_without_blame_and_its_chunks_stay() {
     let again = log.grant(job, 10..20, 1, None).unwrap();
     assert!(log.complete(again, 20, 1));
     assert_eq!(log.state.job(job).unwrap().status, JobStatus::Completed);
+}
+
+#[test]
+fn a_unit_that_is_counted_in_parts_goes_on_under_one_lease_and_loses_only_its_last_part() {
+    let mut log = Log::begun();
+    let job = log.submit(job_of(30));
+    let lease = log.grant(job, 0..30, 5, None).unwrap();
+    let first = Completion { goes_on: true, ..part(lease, 0..10, 5) };
+    let accepted = |log: &mut Log, completion: &Completion| {
+        log.checked(Command::Complete { completions: vec![completion.clone()] })
+            == Response::Completed { accepted: vec![true] }
+    };
+    assert!(accepted(&mut log, &first));
+    assert_eq!(log.state.leases().map(|(unit, lease)| (unit.start, lease.start)).collect::<Vec<_>>(), [(0, 10)]);
+    assert!(accepted(&mut log, &first), "a repeated part is counted once");
+    let wrong = Completion { digest: Digest::of(b"d"), ..first };
+    assert!(!accepted(&mut log, &wrong), "the part before is counted already");
+    assert!(accepted(&mut log, &Completion { goes_on: true, ..part(lease, 10..20, 5) }));
+    let stat = log.state.job_workers(job).next().unwrap().1;
+    assert_eq!((log.state.job(job).unwrap().done, stat.units, log.free(job)), (20, 2, vec![]));
+    log.checked(Command::WorkerFailed { node: 5 });
+    assert_eq!(log.free(job), [(20, 30, 1)], "what was counted is not scanned again");
+    assert!(!accepted(&mut log, &part(lease, 20..30, 5)));
+    let again = log.grant(job, 20..30, 1, None).unwrap();
+    assert!(
+        accepted(&mut log, &Completion { goes_on: true, ..part(again, 20..30, 1) }),
+        "there is nothing to go on with"
+    );
+    assert_eq!(log.state.job(job).unwrap().status, JobStatus::Completed);
+    assert_eq!(log.state.leases().count(), 0);
+}
+
+#[test]
+fn what_may_go_into_one_network_is_shared_by_all_leases() {
+    let mut log = Log::begun();
+    let job = log.submit(Submission { network_pps: Some(10), ..job_of(30) });
+    let mut grant = |start, node, network_pps| {
+        let unit = UnitKey { job, partition: 0, start };
+        let grants = vec![NewLease { unit, end: start + 1, node, rate_pps: None, network_pps }];
+        match log.checked(Command::Grant { grants }) {
+            Response::Granted { leases } => leases.len(),
+            other => panic!("not an answer to a grant: {other:?}"),
+        }
+    };
+    assert_eq!([grant(0, 1, None), grant(0, 1, Some(0)), grant(0, 1, Some(11))], [0, 0, 0]);
+    assert_eq!([grant(0, 1, Some(6)), grant(1, 1, Some(5)), grant(1, 1, Some(1)), grant(2, 5, Some(3))], [1, 0, 1, 1]);
+}
+
+#[test]
+fn units_finished_before_a_job_was_submitted_are_counted_and_the_rest_is_granted() {
+    let mut log = Log::begun();
+    let job = log.submit(Submission { finished: vec![finished(20, 25), finished(5, 10)], ..job_of(30) });
+    invariant::check(&log.state, log.index).unwrap();
+    assert_eq!(log.free(job), [(0, 5, 0), (10, 20, 0)]);
+    assert_eq!((log.state.job(job).unwrap().done, log.state.job_chunks(job).count()), (10, 2));
+    for range in [0..5, 10..20, 25..30] {
+        let end = range.end;
+        let lease = log.grant(job, range.clone(), 1, None).unwrap();
+        let done = Command::Complete { completions: vec![part(lease, range, 1)] };
+        assert_eq!(log.checked(done), Response::Completed { accepted: vec![true] }, "{end}");
+    }
+    assert_eq!(log.state.job(job).unwrap().status, JobStatus::Completed);
+    assert_eq!(log.state.job(job).unwrap().counts.hosts_up, 5);
+    let whole = log.submit(Submission { finished: vec![finished(0, 30)], ..job_of(30) });
+    invariant::check(&log.state, log.index).unwrap();
+    assert_eq!(log.state.job(whole).unwrap().status, JobStatus::Completed, "nothing is left to do");
+    for wrong in [vec![finished(0, 31)], vec![finished(3, 3)], vec![finished(0, 5), finished(4, 6)]] {
+        let refused = log.checked(Command::SubmitJob(Box::new(Submission { finished: wrong, ..job_of(30) })));
+        assert!(matches!(refused, Response::Refused(Refusal::Malformed { .. })), "{refused:?}");
+    }
+}
+
+#[test]
+fn a_spec_that_is_a_chunk_has_other_holders_after_a_repair_and_an_inline_one_none() {
+    let mut log = Log::begun();
+    let digest = Digest::of(b"spec");
+    let chunk = log.submit(Submission { spec: SpecRef::Chunk { digest, holders: vec![1, 5] }, ..job_of(3) });
+    let inline = log.submit(job_of(3));
+    let updates = vec![(chunk, vec![1, 7]), (inline, vec![7]), (JobId(999), vec![7]), (chunk, vec![])];
+    assert_eq!(log.checked(Command::SetSpecHolders { updates }), Response::Done);
+    assert_eq!(log.state.spec(chunk), Some(&SpecRef::Chunk { digest, holders: vec![1, 7] }));
+    assert!(matches!(log.state.spec(inline), Some(SpecRef::Inline(_))));
 }
 
 #[test]
@@ -206,6 +296,7 @@ fn grants_of_one_command_share_the_budget_and_the_limit_of_workers() {
         end: start + 1,
         node,
         rate_pps: Some(rate),
+        network_pps: None,
     };
     let grants = vec![lease(0, 1, 6), lease(1, 1, 11), lease(1, 5, 4), lease(1, 1, 10)];
     let Response::Granted { leases } = log.checked(Command::Grant { grants }) else { panic!("not granted") };
@@ -218,7 +309,13 @@ fn a_node_holds_so_many_leases_and_no_more() {
     let mut log = Log::begun();
     let job = log.submit(job_of(5_000));
     let grants = (0..5_000)
-        .map(|start| NewLease { unit: UnitKey { job, partition: 0, start }, end: start + 1, node: 1, rate_pps: None })
+        .map(|start| NewLease {
+            unit: UnitKey { job, partition: 0, start },
+            end: start + 1,
+            node: 1,
+            rate_pps: None,
+            network_pps: None,
+        })
         .collect();
     let Response::Granted { leases } = log.checked(Command::Grant { grants }) else { panic!("not granted") };
     assert_eq!(leases.len(), LEASES_PER_NODE_MAX);
@@ -263,7 +360,9 @@ fn a_full_history_still_takes_the_end_of_its_job() {
         let unit = UnitKey { job, partition: 0, start: 0 };
         match lease {
             Some(lease) => log.apply(Command::Release { leases: vec![lease] }),
-            None => log.apply(Command::Grant { grants: vec![NewLease { unit, end: 10, node: 1, rate_pps: None }] }),
+            None => log.apply(Command::Grant {
+                grants: vec![NewLease { unit, end: 10, node: 1, rate_pps: None, network_pps: None }],
+            }),
         };
     }
     assert_eq!(log.event_names(job).len(), EVENTS_PER_JOB_MAX * 2);

@@ -6,7 +6,7 @@ use std::ops::Range;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::State;
+use super::{Counts, State};
 use crate::command::{Refusal, Response};
 use crate::event::EventKind;
 use crate::id::{Digest, Epoch, JobId, NodeId};
@@ -25,6 +25,8 @@ pub struct Job {
     pub partitions: Vec<Partition>,
     /// Packets per second over all workers together.
     pub budget_pps: Option<u64>,
+    /// Packets per second into any one destination network, over all workers together.
+    pub network_pps: Option<u64>,
     /// How many workers may hold leases on it at once.
     pub max_workers: Option<u32>,
     /// How often a unit is tried.
@@ -43,8 +45,6 @@ pub struct Job {
     pub dead: u64,
     /// Sums over accepted units.
     pub counts: Counts,
-    /// What each worker did for it.
-    pub workers: BTreeMap<NodeId, WorkerStat>,
     /// Why it ended, where that needs words.
     pub reason: Option<String>,
     /// How many lines its history has.
@@ -131,6 +131,8 @@ pub struct Needs {
     pub required_tags: Vec<String>,
     /// Tags that make a worker preferred.
     pub preferred_tags: Vec<String>,
+    /// The kind of engine that a worker must have.
+    pub engine: Option<String>,
 }
 
 /// How far one partition is. `next`, `free`, the leases, `done` and `dead` part its index space between them.
@@ -199,40 +201,6 @@ pub struct FreeRange {
     pub attempts: u32,
 }
 
-/// What accepted units count. Sums never count a unit twice, because a unit is accepted once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Counts {
-    /// Hosts that answered.
-    pub hosts_up: u64,
-    /// Open ports.
-    pub open_ports: u64,
-    /// Services recognised.
-    pub services_detected: u64,
-    /// Weaknesses found.
-    pub vulnerabilities: u64,
-    /// Probes sent.
-    pub probes_sent: u64,
-    /// Probes sent again.
-    pub retransmitted: u64,
-    /// Answers that came.
-    pub replies: u64,
-}
-
-impl Counts {
-    /// Adds `other`.
-    pub fn add(&mut self, other: &Self) {
-        let Self { hosts_up, open_ports, services_detected, vulnerabilities, probes_sent, retransmitted, replies } =
-            other;
-        self.hosts_up = self.hosts_up.saturating_add(*hosts_up);
-        self.open_ports = self.open_ports.saturating_add(*open_ports);
-        self.services_detected = self.services_detected.saturating_add(*services_detected);
-        self.vulnerabilities = self.vulnerabilities.saturating_add(*vulnerabilities);
-        self.probes_sent = self.probes_sent.saturating_add(*probes_sent);
-        self.retransmitted = self.retransmitted.saturating_add(*retransmitted);
-        self.replies = self.replies.saturating_add(*replies);
-    }
-}
-
 /// What one worker did for a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct WorkerStat {
@@ -280,11 +248,11 @@ impl State {
             record.finished_at_ms = Some(now_ms);
             record.reason = Some(reason.to_owned());
         }
-        let units: Vec<_> = self.job_leases(job).map(|(unit, lease)| (unit, lease.end, lease.attempts)).collect();
-        for (unit, end, attempts) in units {
+        let units: Vec<_> = self.job_leases(job).map(|(unit, lease)| (unit, lease.clone())).collect();
+        for (unit, lease) in units {
             self.leases.remove(&unit);
             if let Some(progress) = self.progress.get_mut(&(job, unit.partition)) {
-                progress.put_back(unit.start..end, attempts);
+                progress.put_back(lease.start..lease.end, lease.attempts);
             }
         }
         self.record(job, index, EventKind::Cancelled { reason: reason.to_owned() }, None, None);

@@ -70,6 +70,7 @@ impl Large {
             end: round + 1,
             node: *node,
             rate_pps: Some(100),
+            network_pps: None,
         });
         let grants = grants.collect();
         let (Response::Granted { leases }, took) = self.apply(Command::Grant { grants }) else { panic!("not granted") };
@@ -126,7 +127,9 @@ fn completion(state: &State, lease: LeaseRef) -> Completion {
     let held = state.job_leases(lease.unit.job).find(|(unit, _)| *unit == lease.unit).unwrap().1;
     Completion {
         lease,
+        start: held.start,
         end: held.end,
+        goes_on: false,
         node: held.node,
         digest: Digest::of(b"c"),
         bytes: 9,

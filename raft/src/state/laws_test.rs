@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 
 use super::ops_test::{OPENING, Op, Past, any_op, resolve, two_nodes};
-use crate::command::{Command, Completion, LeaseRef, Proposal, Response};
+use crate::command::{Command, Completion, LeaseRef, Proposal, Response, UnitKey};
 use crate::id::{Digest, JobId, NodeId};
 use crate::invariant;
 use crate::state::State;
@@ -33,7 +33,7 @@ fn play(run: &[(Op, i64)], mut see: impl FnMut(u64, &Proposal, &Response, &State
         let proposal = Proposal { at_ms: clock_ms.unsigned_abs(), command };
         let response = state.apply(index, &proposal);
         if let Response::Granted { leases } = &response {
-            past.0.extend(leases.iter().map(|(unit, lease)| (*unit, lease.epoch, lease.node, lease.end)));
+            past.0.extend(leases.iter().cloned());
         }
         see(index, &proposal, &response, &state);
     }
@@ -58,7 +58,9 @@ fn snapshot(state: &State) -> Rows {
 /// Counts for itself what the state should count, from commands and responses alone.
 #[derive(Default)]
 struct Ledger {
-    standing: BTreeMap<LeaseRef, (NodeId, u64)>,
+    /// Who has it, from where on it is not counted, and its end.
+    standing: BTreeMap<LeaseRef, (NodeId, u64, u64)>,
+    /// By the first index of the part that was counted, under the lease's epoch.
     accepted: BTreeMap<LeaseRef, Digest>,
     counted: BTreeMap<JobId, BTreeSet<(u32, u64)>>,
     hosts_up: BTreeMap<JobId, u64>,
@@ -78,12 +80,17 @@ impl Ledger {
                 if let Some(key) = key.filter(|_| !*existing) {
                     self.keys.insert(key, (*job, self.now_ms));
                 }
+                for unit in submission.finished.iter().filter(|_| !*existing) {
+                    let part = UnitKey { job: *job, partition: unit.partition, start: unit.start };
+                    self.accepted.insert(LeaseRef { unit: part, epoch: index }, unit.digest);
+                    self.add(part, unit.end, unit.counts.hosts_up);
+                }
             }
             (Command::Grant { .. }, Response::Granted { leases }) => {
                 for (unit, lease) in leases {
                     assert_eq!(lease.epoch, index, "a lease's epoch is the index of its grant");
                     let named = LeaseRef { unit: *unit, epoch: index };
-                    let twice = self.standing.insert(named, (lease.node, lease.end));
+                    let twice = self.standing.insert(named, (lease.node, lease.start, lease.end));
                     assert!(twice.is_none(), "one lease twice in one command");
                 }
             }
@@ -100,33 +107,40 @@ impl Ledger {
     /// Whether a completion should be accepted; counts it where it is new.
     fn count(&mut self, completion: &Completion) -> bool {
         let lease = completion.lease;
-        if self.accepted.get(&lease) == Some(&completion.digest) {
+        let part = UnitKey { start: completion.start, ..lease.unit };
+        let named = LeaseRef { unit: part, epoch: lease.epoch };
+        if self.accepted.get(&named) == Some(&completion.digest) {
             return true;
         }
-        let start = lease.unit.start;
-        let stands = self.standing.get(&lease).is_some_and(|(node, end)| {
-            *node == completion.node
-                && start < completion.end
-                && completion.end <= *end
-                && !completion.holders.is_empty()
-        });
+        let Some((node, start, end)) = self.standing.get(&lease).copied() else { return false };
+        let stands = (node, start) == (completion.node, completion.start)
+            && start < completion.end
+            && completion.end <= end
+            && !completion.holders.is_empty();
         if stands {
             self.standing.remove(&lease);
-            self.accepted.insert(lease, completion.digest);
-            let counted = self.counted.entry(lease.unit.job).or_default();
-            for target in start..completion.end {
-                assert!(counted.insert((lease.unit.partition, target)), "target {target} is counted twice");
+            if completion.goes_on && completion.end < end {
+                self.standing.insert(lease, (node, completion.end, end));
             }
-            *self.hosts_up.entry(lease.unit.job).or_default() += completion.counts.hosts_up;
+            self.accepted.insert(named, completion.digest);
+            self.add(part, completion.end, completion.counts.hosts_up);
         }
         stands
+    }
+
+    fn add(&mut self, part: UnitKey, end: u64, hosts_up: u64) {
+        let counted = self.counted.entry(part.job).or_default();
+        for target in part.start..end {
+            assert!(counted.insert((part.partition, target)), "target {target} is counted twice");
+        }
+        *self.hosts_up.entry(part.job).or_default() += hosts_up;
     }
 
     /// Forgets the leases that the command took back, as the state has it, and compares what both count.
     fn compare(&mut self, state: &State) {
         let standing: BTreeMap<_, _> = state
             .leases()
-            .map(|(unit, lease)| (LeaseRef { unit, epoch: lease.epoch }, (lease.node, lease.end)))
+            .map(|(unit, lease)| (LeaseRef { unit, epoch: lease.epoch }, (lease.node, lease.start, lease.end)))
             .collect();
         assert!(standing.iter().all(|(lease, held)| self.standing.get(lease) == Some(held)), "a lease from nowhere");
         self.standing = standing;
@@ -142,7 +156,7 @@ impl Ledger {
 fn the_random_runs_reach_every_ending_and_every_refusal() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut seen: BTreeSet<String> = BTreeSet::new();
-    for _ in 0..400 {
+    for _ in 0..3_000 {
         let run = any_run(90).new_tree(&mut runner).unwrap().current();
         play(&run, |_, proposal, response, state| {
             let outcome = match response {
@@ -159,7 +173,7 @@ fn the_random_runs_reach_every_ending_and_every_refusal() {
     }
     let expected = "granted 0,granted 3,accepted true,accepted false,existing true,existing false,begin,create-token,\
                     revoke-token,join,update-node,release,expire,worker-suspect,cancel,worker-failed,worker-back,\
-                    set-holders,remove-node,drain-node,already_begun,token_unknown,token_expired,token_used,\
+                    set-holders,set-spec-holders,malformed,remove-node,drain-node,already_begun,token_unknown,token_expired,token_used,\
                     token_wrong,name_taken,node_unknown,job_unknown,job_ended,queued,running,completed,partial,failed,\
                     cancelled,assigned,reassigned,unit_done,heartbeat_missed,worker_failed,worker_back,expired,\
                     released,given_up,finished";

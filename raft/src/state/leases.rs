@@ -7,15 +7,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::Counts;
 use super::State;
-use super::jobs::{ChunkRef, JobStatus};
-use crate::command::{Completion, LeaseRef, NewLease, Response, UnitKey};
+use super::jobs::{ChunkRef, Job, JobStatus, WorkerStat};
+use crate::command::{Completion, LeaseRef, NewLease, Response, SpecRef, UnitKey};
 use crate::event::EventKind;
 use crate::id::{Epoch, JobId, NodeId};
 
 /// A unit that a worker has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
+    /// The first index that is not counted yet: the unit's own first, and further after each part that was counted.
+    pub start: u64,
     /// The index after its last.
     pub end: u64,
     /// Who has it.
@@ -26,6 +29,8 @@ pub struct Lease {
     pub attempts: u32,
     /// The worker's share of the job's budget, in packets per second.
     pub rate_pps: Option<u64>,
+    /// The lease's share of what the job may send into one network, in packets per second.
+    pub network_pps: Option<u64>,
     /// When it was granted, unix milliseconds of the log's clock.
     pub granted_at_ms: u64,
 }
@@ -50,11 +55,13 @@ impl State {
         let target_count = self.jobs.get(&job)?.partitions.get(usize::try_from(partition).ok()?)?.target_count;
         let attempts = self.progress.get_mut(&(job, partition))?.take(start..grant.end, target_count)?;
         let lease = Lease {
+            start,
             end: grant.end,
             node: grant.node,
             epoch: index,
             attempts,
             rate_pps: grant.rate_pps,
+            network_pps: grant.network_pps,
             granted_at_ms: now_ms,
         };
         self.leases.insert(grant.unit, lease.clone());
@@ -62,11 +69,9 @@ impl State {
         let record = self.jobs.get_mut(&job)?;
         record.status = JobStatus::Running;
         record.started_at_ms.get_or_insert(now_ms);
-        let first = !record.workers.contains_key(&grant.node);
-        record.workers.entry(grant.node).or_default();
-        if first && let Some(stat) = record.workers.get_mut(&grant.node) {
-            stat.first_at_ms = now_ms;
-            stat.last_at_ms = now_ms;
+        if self.stats.get(&(job, grant.node)).is_none() {
+            let stat = WorkerStat { first_at_ms: now_ms, last_at_ms: now_ms, ..WorkerStat::default() };
+            self.stats.insert((job, grant.node), stat);
             self.record(job, index, EventKind::Assigned, Some(grant.node), Some((grant.unit, grant.end)));
         }
         if attempts > 0 {
@@ -84,24 +89,32 @@ impl State {
 
     fn complete_one(&mut self, index: u64, completion: &Completion) -> bool {
         let LeaseRef { unit, epoch } = completion.lease;
-        let now_ms = self.now_ms();
-        if self.chunks.get(&unit).is_some_and(|chunk| chunk.epoch == epoch && chunk.digest == completion.digest) {
+        let part = UnitKey { start: completion.start, ..unit };
+        if self.chunks.get(&part).is_some_and(|chunk| chunk.epoch == epoch && chunk.digest == completion.digest) {
             return true;
         }
         let Some(lease) = self.leases.get(&unit) else { return false };
-        let stands = lease.epoch == epoch && lease.node == completion.node;
-        if !stands || completion.end <= unit.start || completion.end > lease.end || completion.holders.is_empty() {
+        let stands = lease.epoch == epoch && lease.node == completion.node && lease.start == completion.start;
+        if !stands || completion.end <= completion.start || completion.end > lease.end || completion.holders.is_empty()
+        {
             return false;
         }
         let (lease_end, attempts) = (lease.end, lease.attempts);
-        self.leases.remove(&unit);
-        if let Some(progress) = self.progress.get_mut(&(unit.job, unit.partition)) {
-            progress.done.insert(unit.start..completion.end);
-            progress.put_back(completion.end..lease_end, attempts);
+        let goes_on = completion.goes_on && completion.end < lease_end;
+        if goes_on && let Some(lease) = self.leases.get_mut(&unit) {
+            lease.start = completion.end;
+        } else {
+            self.leases.remove(&unit);
         }
-        let targets = completion.end - unit.start;
+        if let Some(progress) = self.progress.get_mut(&(unit.job, unit.partition)) {
+            progress.done.insert(completion.start..completion.end);
+            if !goes_on {
+                progress.put_back(completion.end..lease_end, attempts);
+            }
+        }
+        let targets = completion.end - completion.start;
         self.chunks.insert(
-            unit,
+            part,
             ChunkRef {
                 end: completion.end,
                 digest: completion.digest,
@@ -112,26 +125,36 @@ impl State {
                 counts: completion.counts,
             },
         );
-        if let Some(job) = self.jobs.get_mut(&unit.job) {
-            job.done = job.done.saturating_add(targets);
-            job.counts.add(&completion.counts);
-            let stat = job.workers.entry(completion.node).or_default();
+        self.count_unit(unit.job, completion.node, targets, &completion.counts);
+        let what = EventKind::UnitDone { targets, hosts_up: completion.counts.hosts_up };
+        self.record(unit.job, index, what, Some(completion.node), Some((part, completion.end)));
+        self.finish_if_over(index, unit.job);
+        true
+    }
+
+    /// Adds an accepted chunk to the sums of its job and of its worker.
+    pub(super) fn count_unit(&mut self, job: JobId, node: NodeId, targets: u64, counts: &Counts) {
+        let now_ms = self.now_ms();
+        if let Some(record) = self.jobs.get_mut(&job) {
+            record.done = record.done.saturating_add(targets);
+            record.counts.add(counts);
+        }
+        if self.stats.get(&(job, node)).is_none() {
+            self.stats.insert((job, node), WorkerStat { first_at_ms: now_ms, ..WorkerStat::default() });
+        }
+        if let Some(stat) = self.stats.get_mut(&(job, node)) {
             stat.targets = stat.targets.saturating_add(targets);
             stat.units += 1;
             stat.last_at_ms = now_ms;
         }
-        let what = EventKind::UnitDone { targets, hosts_up: completion.counts.hosts_up };
-        self.record(unit.job, index, what, Some(completion.node), Some((unit, completion.end)));
-        self.finish_if_over(index, unit.job);
-        true
     }
 
     /// Frees leases without blame.
     pub(super) fn release(&mut self, index: u64, leases: &[LeaseRef]) -> Response {
         for lease in leases {
-            if let Some((node, end, attempts)) = self.drop_lease(lease) {
-                self.free(lease.unit, end, attempts);
-                self.record(lease.unit.job, index, EventKind::Released, Some(node), Some((lease.unit, end)));
+            if let Some((unit, Lease { node, end, attempts, .. })) = self.drop_lease(lease) {
+                self.free(unit, end, attempts);
+                self.record(unit.job, index, EventKind::Released, Some(node), Some((unit, end)));
             }
         }
         Response::Done
@@ -140,10 +163,10 @@ impl State {
     /// Takes leases back and counts the try against their units.
     pub(super) fn expire(&mut self, index: u64, leases: &[LeaseRef], reason: &str) -> Response {
         for lease in leases {
-            if let Some((node, end, attempts)) = self.drop_lease(lease) {
+            if let Some((unit, Lease { node, end, attempts, .. })) = self.drop_lease(lease) {
                 let what = EventKind::Expired { reason: reason.to_owned() };
-                self.record(lease.unit.job, index, what, Some(node), Some((lease.unit, end)));
-                self.free_or_give_up(index, lease.unit, end, attempts + 1);
+                self.record(unit.job, index, what, Some(node), Some((unit, end)));
+                self.free_or_give_up(index, unit, end, attempts + 1);
             }
         }
         Response::Done
@@ -152,8 +175,8 @@ impl State {
     /// Takes back all leases of a node that failed and counts the try against their units.
     pub(super) fn take_back_all(&mut self, index: u64, node: NodeId) {
         for lease in self.leases_of(node) {
-            if let Some((_, end, attempts)) = self.drop_lease(&lease) {
-                self.free_or_give_up(index, lease.unit, end, attempts + 1);
+            if let Some((unit, Lease { end, attempts, .. })) = self.drop_lease(&lease) {
+                self.free_or_give_up(index, unit, end, attempts + 1);
             }
         }
     }
@@ -173,10 +196,20 @@ impl State {
         Response::Done
     }
 
-    /// Removes a lease that stands under this epoch: its worker, its end, its tries before.
-    fn drop_lease(&mut self, lease: &LeaseRef) -> Option<(NodeId, u64, u32)> {
+    pub(super) fn set_spec_holders(&mut self, updates: &[(JobId, Vec<NodeId>)]) -> Response {
+        for (job, now) in updates.iter().filter(|(_, now)| !now.is_empty()) {
+            if let Some(SpecRef::Chunk { holders, .. }) = self.specs.get_mut(job) {
+                holders.clone_from(now);
+            }
+        }
+        Response::Done
+    }
+
+    /// Removes a lease that stands under this epoch. Answers it with the key of what of its unit is not counted.
+    fn drop_lease(&mut self, lease: &LeaseRef) -> Option<(UnitKey, Lease)> {
         self.leases.get(&lease.unit).filter(|standing| standing.epoch == lease.epoch)?;
-        self.leases.remove(&lease.unit).map(|standing| (standing.node, standing.end, standing.attempts))
+        let standing = self.leases.remove(&lease.unit)?;
+        Some((UnitKey { start: standing.start, ..lease.unit }, standing))
     }
 
     fn free(&mut self, unit: UnitKey, end: u64, attempts: u32) {
@@ -207,8 +240,51 @@ impl State {
 struct Held {
     /// How many leases each node has.
     leases: BTreeMap<NodeId, usize>,
-    /// Each worker's share, and their sum, of each job that was asked for.
-    shares: BTreeMap<JobId, (BTreeMap<NodeId, u64>, u64)>,
+    /// What is out of each job that was asked for.
+    shares: BTreeMap<JobId, Shares>,
+}
+
+/// What is out of one job's budgets.
+#[derive(Default)]
+struct Shares {
+    /// Each worker's share of the job's budget, and their sum.
+    rate: BTreeMap<NodeId, u64>,
+    rate_sum: u64,
+    /// The shares of all leases of what may go into one network.
+    network_sum: u64,
+}
+
+impl Shares {
+    fn of(state: &State, job: JobId) -> Self {
+        let rate = shares_of(state.job_leases(job).map(|(_, lease)| (lease.node, lease.rate_pps)));
+        let rate_sum = rate.values().fold(0u64, |sum, share| sum.saturating_add(*share));
+        let network = state.job_leases(job).filter_map(|(_, lease)| lease.network_pps);
+        Self { rate, rate_sum, network_sum: network.fold(0, u64::saturating_add) }
+    }
+
+    /// Whether a lease with these shares exceeds neither the job's budgets nor its number of workers.
+    fn have_room(&self, job: &Job, grant: &NewLease) -> bool {
+        let own = self.rate.get(&grant.node).copied();
+        let others = self.rate.len() - usize::from(own.is_some());
+        if job.max_workers.is_some_and(|limit| others >= limit as usize) {
+            return false;
+        }
+        let fits = |budget: Option<u64>, share: Option<u64>, sum: u64, own: u64| {
+            let Some(budget_pps) = budget else { return true };
+            let Some(share) = share.filter(|share| *share > 0) else { return false };
+            sum.checked_add(share.saturating_sub(own)).is_some_and(|sum| sum <= budget_pps)
+        };
+        fits(job.budget_pps, grant.rate_pps, self.rate_sum, own.unwrap_or(0))
+            && fits(job.network_pps, grant.network_pps, self.network_sum, 0)
+    }
+
+    fn add(&mut self, grant: &NewLease) {
+        let own = self.rate.entry(grant.node).or_default();
+        let rate_pps = grant.rate_pps.unwrap_or(0);
+        self.rate_sum = self.rate_sum.saturating_add(rate_pps.saturating_sub(*own));
+        *own = (*own).max(rate_pps);
+        self.network_sum = self.network_sum.saturating_add(grant.network_pps.unwrap_or(0));
+    }
 }
 
 impl Held {
@@ -220,36 +296,20 @@ impl Held {
         Self { leases, shares: BTreeMap::new() }
     }
 
-    /// Whether the job is open and neither its budget, its number of workers nor the worker's leases are exceeded.
+    /// Whether the job is open and neither its budgets, its number of workers nor the worker's leases are exceeded.
     fn has_room(&mut self, state: &State, grant: &NewLease) -> bool {
         let job = grant.unit.job;
         let Some(record) = state.jobs.get(&job).filter(|record| record.is_open()) else { return false };
         if self.leases.get(&grant.node).is_some_and(|count| *count >= LEASES_PER_NODE_MAX) {
             return false;
         }
-        let (shares, sum) = self.shares.entry(job).or_insert_with(|| {
-            let shares = shares_of(state.job_leases(job).map(|(_, lease)| (lease.node, lease.rate_pps)));
-            let sum = shares.values().fold(0u64, |sum, share| sum.saturating_add(*share));
-            (shares, sum)
-        });
-        let own = shares.get(&grant.node).copied();
-        let others = shares.len() - usize::from(own.is_some());
-        if record.max_workers.is_some_and(|limit| others >= limit as usize) {
-            return false;
-        }
-        let Some(budget_pps) = record.budget_pps else { return true };
-        let Some(rate_pps) = grant.rate_pps.filter(|rate| *rate > 0) else { return false };
-        let more = rate_pps.saturating_sub(own.unwrap_or(0));
-        sum.checked_add(more).is_some_and(|sum| sum <= budget_pps)
+        self.shares.entry(job).or_insert_with(|| Shares::of(state, job)).have_room(record, grant)
     }
 
     fn add(&mut self, grant: &NewLease) {
         *self.leases.entry(grant.node).or_default() += 1;
-        if let Some((shares, sum)) = self.shares.get_mut(&grant.unit.job) {
-            let own = shares.entry(grant.node).or_default();
-            let rate_pps = grant.rate_pps.unwrap_or(0);
-            *sum = sum.saturating_add(rate_pps.saturating_sub(*own));
-            *own = (*own).max(rate_pps);
+        if let Some(shares) = self.shares.get_mut(&grant.unit.job) {
+            shares.add(grant);
         }
     }
 }

@@ -1,12 +1,10 @@
 //! Accepting jobs, and forgetting the oldest ended ones.
 
-use std::collections::BTreeMap;
-
-use super::jobs::{Counts, Job, JobStatus, Progress};
-use super::{State, unit_range};
-use crate::command::{Refusal, Response, SPEC_INLINE_BYTES_MAX, SpecRef, Submission};
+use super::jobs::{ChunkRef, Job, JobStatus, Progress};
+use super::{Counts, State, unit_range};
+use crate::command::{Finished, Refusal, Response, SPEC_INLINE_BYTES_MAX, SpecRef, Submission, UnitKey};
 use crate::event::EventKind;
-use crate::id::{Digest, JobId};
+use crate::id::{Digest, JobId, NodeId};
 
 /// How many jobs may wait or run at once. Ours: each costs the planner a look per round.
 pub const JOBS_OPEN_MAX: usize = 1_000;
@@ -51,6 +49,7 @@ impl State {
                 status: JobStatus::Queued,
                 partitions: submission.partitions.clone(),
                 budget_pps: submission.budget_pps,
+                network_pps: submission.network_pps,
                 max_workers: submission.max_workers,
                 max_attempts: submission.max_attempts.max(1),
                 via: submission.via,
@@ -60,7 +59,6 @@ impl State {
                 done: 0,
                 dead: 0,
                 counts: Counts::default(),
-                workers: BTreeMap::new(),
                 reason: None,
                 events: 0,
             },
@@ -75,7 +73,43 @@ impl State {
         }
         let targets = self.jobs.get(&job).map_or(0, Job::targets);
         self.record(job, index, EventKind::Submitted { targets }, None, None);
+        if !submission.finished.is_empty() {
+            submission.finished.iter().for_each(|unit| self.count_finished(index, submission.via, unit));
+            self.close_gaps(job, submission.partitions.len());
+            self.finish_if_over(index, job);
+        }
         Ok(Response::Submitted { job, existing: false })
+    }
+
+    /// Counts a unit that was finished before the job was submitted, as if its submitter had done it just now.
+    fn count_finished(&mut self, index: u64, via: NodeId, unit: &Finished) {
+        let (job, now_ms) = (JobId(index), self.now_ms());
+        let Finished { partition, start, end, digest, bytes, ref holders, counts } = *unit;
+        if let Some(progress) = self.progress.get_mut(&(job, partition)) {
+            progress.done.insert(start..end);
+            progress.next = progress.next.max(end);
+        }
+        let chunk = ChunkRef { end, digest, bytes, holders: holders.clone(), node: via, epoch: index, counts };
+        self.chunks.insert(UnitKey { job, partition, start }, chunk);
+        self.count_unit(job, via, end - start, &counts);
+        if let Some(record) = self.jobs.get_mut(&job) {
+            record.status = JobStatus::Running;
+            record.started_at_ms = Some(now_ms);
+        }
+    }
+
+    /// Frees what lies between the finished units of a new job.
+    fn close_gaps(&mut self, job: JobId, partitions: usize) {
+        for (partition, _) in (0u32..).zip(0..partitions) {
+            let Some(progress) = self.progress.get_mut(&(job, partition)) else { continue };
+            let mut reached = 0;
+            let mut gaps = Vec::new();
+            for done in progress.done.iter() {
+                gaps.push(reached..done.start);
+                reached = done.end;
+            }
+            gaps.into_iter().for_each(|gap| progress.put_back(gap, 0));
+        }
     }
 
     /// Forgets keys only when there are as many as are kept, so that a submission does not look at all of them.
@@ -119,6 +153,10 @@ impl State {
         chunks.iter().for_each(|key| drop(self.chunks.remove(key)));
         let events: Vec<_> = self.events.range((job, 0, 0)..=(job, u64::MAX, u32::MAX)).map(|(key, _)| *key).collect();
         events.iter().for_each(|key| drop(self.events.remove(key)));
+        let stats: Vec<_> = self.stats.range((job, 0)..=(job, NodeId::MAX)).map(|(key, _)| *key).collect();
+        for key in &stats {
+            self.stats.remove(key);
+        }
     }
 }
 
@@ -141,8 +179,25 @@ fn check(submission: &Submission) -> Result<(), Refusal> {
     if matches!(&submission.spec, SpecRef::Inline(bytes) if bytes.len() > SPEC_INLINE_BYTES_MAX) {
         return malformed("a spec above 64 KiB belongs in a chunk");
     }
-    if submission.budget_pps == Some(0) || submission.max_workers == Some(0) {
+    if [submission.budget_pps, submission.network_pps].contains(&Some(0)) || submission.max_workers == Some(0) {
         return malformed("a budget or a number of workers of 0 would never end");
     }
+    if !finished_units_fit(submission) {
+        return malformed("finished units overlap, have no holder, or are not in the job's partitions");
+    }
     Ok(())
+}
+
+/// Whether the finished units are disjoint parts of the partitions, each with a holder.
+fn finished_units_fit(submission: &Submission) -> bool {
+    let mut units: Vec<(u32, u64, u64)> = Vec::new();
+    for unit in &submission.finished {
+        let part = usize::try_from(unit.partition).ok().and_then(|at| submission.partitions.get(at));
+        if unit.start >= unit.end || unit.holders.is_empty() || part.is_none_or(|part| unit.end > part.target_count) {
+            return false;
+        }
+        units.push((unit.partition, unit.start, unit.end));
+    }
+    units.sort_unstable();
+    units.windows(2).all(|pair| matches!(pair, [(of, _, end), (other, start, _)] if of != other || end <= start))
 }

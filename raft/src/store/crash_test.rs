@@ -72,11 +72,13 @@ fn job(key: Digest) -> Command {
         partitions: vec![Partition { target_count: 10, ..Partition::default() }],
         priority: Priority::Normal,
         budget_pps: None,
+        network_pps: None,
         max_workers: None,
         max_attempts: 3,
         via: 1,
         idempotency_key: Some(key),
         title: "crash".into(),
+        finished: Vec::new(),
     }))
 }
 

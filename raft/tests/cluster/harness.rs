@@ -241,11 +241,13 @@ pub(crate) fn job(number: u64, spec_bytes: usize) -> Command {
         partitions: vec![Partition { target_count: 10, ..Partition::default() }],
         priority: Priority::Normal,
         budget_pps: None,
+        network_pps: None,
         max_workers: None,
         max_attempts: 3,
         via: 1,
         idempotency_key: Some(Digest::of(&number.to_le_bytes())),
         title: format!("job {number}"),
+        finished: Vec::new(),
     }))
 }
 

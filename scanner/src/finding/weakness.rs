@@ -30,7 +30,7 @@ pub struct Weakness {
 
 impl Weakness {
     /// Below this confidence a weakness is only potential: a version fits, but nothing shows that the fix is missing.
-    pub const POTENTIAL_BELOW: u8 = 50;
+    pub const POTENTIAL_BELOW: u8 = 70;
 
     /// Whether this is too unsure to count: shown to people as potential, and in no default count.
     #[must_use]

@@ -26,6 +26,8 @@ pub(crate) struct Delivery {
     progress: watch::Sender<UnitProgress>,
     outcome: oneshot::Sender<Result<UnitOutcome, ScanError>>,
     targets: u64,
+    /// Below this index, every target's findings have been handed over.
+    settled_until: u64,
     /// Findings that the reader has had no room for.
     held: Option<Vec<Finding>>,
     begun: Option<Duration>,
@@ -48,6 +50,7 @@ impl Delivery {
             progress,
             outcome,
             targets,
+            settled_until: 0,
             held: None,
             begun: None,
             sent_until: None,
@@ -76,7 +79,8 @@ impl Delivery {
 
     /// Whether findings, of which so many wait, are to be handed over now.
     pub(crate) fn wants(&self, now: Duration, waiting: usize) -> bool {
-        let is_due = waiting >= BATCH || self.ending.is_some() || now >= self.flushed_at + FLUSH_AFTER;
+        let is_time = now >= self.flushed_at + FLUSH_AFTER || now >= self.told_at + PROGRESS_EVERY;
+        let is_due = waiting >= BATCH || self.ending.is_some() || is_time;
         self.held.is_none() && waiting > 0 && is_due
     }
 
@@ -91,11 +95,24 @@ impl Delivery {
         }
     }
 
-    /// Tells the running figures when they are due.
-    pub(crate) fn tell(&mut self, now: Duration, figures: impl FnOnce() -> UnitProgress) {
+    /// Tells the running figures when they are due, of which `settled` says below which index all targets are settled;
+    /// it is told on only once no finding waits, of which there are `waiting`.
+    pub(crate) fn tell(
+        &mut self,
+        now: Duration,
+        waiting: usize,
+        settled: impl FnOnce() -> Option<u64>,
+        figures: impl FnOnce() -> UnitProgress,
+    ) {
         if now >= self.told_at + PROGRESS_EVERY || self.ending.is_some() {
             self.told_at = now;
-            self.progress.send_replace(figures());
+            if waiting == 0
+                && self.held.is_none()
+                && let Some(until) = settled()
+            {
+                self.settled_until = until;
+            }
+            self.progress.send_replace(UnitProgress { settled_until: self.settled_until, ..figures() });
         }
     }
 
@@ -104,7 +121,7 @@ impl Delivery {
         let begun = self.begun.unwrap_or(now);
         let sending = self.sent_until.unwrap_or(now).saturating_sub(begun);
         self.end(Ok(UnitOutcome {
-            progress: figures(counts, (loss, recall)),
+            progress: UnitProgress { settled_until: self.settled_until, ..figures(counts, (loss, recall)) },
             duration: now.saturating_sub(begun),
             sending,
             #[expect(clippy::cast_precision_loss, reason = "a rate needs no more than 52 bits")]
@@ -146,5 +163,6 @@ pub(crate) fn figures(counts: &Counts, (loss_estimate, recall_estimate): (f64, f
         retransmitted: counts.retransmitted,
         loss_estimate,
         recall_estimate,
+        settled_until: 0,
     }
 }

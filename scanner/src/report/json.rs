@@ -142,6 +142,8 @@ pub(super) struct SummaryView<'a> {
     weaknesses: SeverityCounts,
     potential: SeverityCounts,
     probes_sent: u64,
+    loss_estimate: f64,
+    recall_estimate: Option<f64>,
     duration_seconds: f64,
     notes: Vec<Cow<'a, str>>,
 }
@@ -195,6 +197,8 @@ impl<'a> SummaryView<'a> {
             weaknesses: summary.weaknesses,
             potential: summary.potential,
             probes_sent: summary.probes_sent,
+            loss_estimate: summary.loss_estimate,
+            recall_estimate: summary.recall_estimate,
             duration_seconds: summary.duration.as_secs_f64(),
             notes: summary.notes.iter().map(|note| printable(note)).collect(),
         }

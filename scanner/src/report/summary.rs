@@ -25,6 +25,10 @@ pub struct Summary {
     pub potential: SeverityCounts,
     /// Probes sent, retransmissions included.
     pub probes_sent: u64,
+    /// Share of round trips that were lost.
+    pub loss_estimate: f64,
+    /// Probability that an open port was found; `None` where nothing was asked.
+    pub recall_estimate: Option<f64>,
     /// From the job's start to its end.
     pub duration: Duration,
     /// What a reader has to know beside the figures: names that did not resolve, units that failed. One line each.

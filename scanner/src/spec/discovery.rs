@@ -63,6 +63,41 @@ impl FromStr for DiscoveryProbe {
     }
 }
 
+/// Reads discovery probes as a user lists them: `arp,echo,syn443`, each once, in the order in which they go out.
+///
+/// # Errors
+/// The first word that names none, or is there twice, with its column; nothing at all, or more than
+/// [`DISCOVERY_MAX`](super::DISCOVERY_MAX).
+pub fn parse_discovery(text: &str) -> Result<Vec<DiscoveryProbe>, DiscoveryError> {
+    let mut probes: Vec<DiscoveryProbe> = Vec::new();
+    let mut column = 1;
+    for part in text.split(',') {
+        let word = part.trim();
+        let at = column + part.chars().take_while(|c| c.is_whitespace()).count();
+        let failed = |what: String| DiscoveryError { column: at, what };
+        let probe = word.parse().map_err(|error: UnknownProbe| failed(error.to_string()))?;
+        if probes.contains(&probe) {
+            return Err(failed(format!("{word:?} is there twice")));
+        }
+        if probes.len() >= super::DISCOVERY_MAX {
+            return Err(failed(format!("more than {} discovery probes are of no use", super::DISCOVERY_MAX)));
+        }
+        probes.push(probe);
+        column += part.chars().count() + 1;
+    }
+    Ok(probes)
+}
+
+/// A list of discovery probes that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("discovery:{column}: {what}")]
+pub struct DiscoveryError {
+    /// Where, in characters from 1.
+    pub column: usize,
+    /// What is wrong there.
+    pub what: String,
+}
+
 /// A word that names no discovery probe.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown discovery probe {given:?}: write arp, echo, timestamp, syn443 or ack80, with any port")]
@@ -79,6 +114,11 @@ mod tests {
     fn probes_are_read_by_the_names_they_print() {
         for probe in DiscoveryProbe::DEFAULT.into_iter().chain([DiscoveryProbe::Syn(1), DiscoveryProbe::Ack(65_535)]) {
             assert_eq!(probe.to_string().parse(), Ok(probe));
+        }
+        let list = parse_discovery("arp, syn443,ACK80").unwrap();
+        assert_eq!(list, [DiscoveryProbe::Link, DiscoveryProbe::Syn(443), DiscoveryProbe::Ack(80)]);
+        for (text, column) in [("", 1), ("echo,", 6), ("echo, ping", 7), ("arp,echo,arp", 10)] {
+            assert_eq!(parse_discovery(text).unwrap_err().column, column, "{text}");
         }
         for wrong in ["", "syn", "syn0", "ack65536", "syn+80", "ping"] {
             assert!(wrong.parse::<DiscoveryProbe>().is_err(), "{wrong}");

@@ -35,7 +35,7 @@ use super::version::Verdict;
 use crate::finding::{Service, Weakness};
 
 /// Confidence from which on a finding is counted and reported by default; below, it is potential.
-pub const CONFIDENCE_COUNTED_MIN: u8 = 70;
+pub const CONFIDENCE_COUNTED_MIN: u8 = Weakness::POTENTIAL_BELOW;
 /// Most weaknesses that one service is given.
 pub const MATCHES_MAX: usize = 2_000;
 /// How many advisories are kept decoded between services; all of a usual job's products fit.

@@ -4,13 +4,13 @@ use bytes::Bytes;
 use pentora_p2p::memory::Network;
 use pentora_p2p::{Identity, Mesh, MeshConfig, PeerAddress, PreSharedKey};
 use pentora_raft::codec::{self, Kind};
-use pentora_raft::command::{NewToken, NodeFacts, NodeRole};
-use pentora_raft::state::FIRST_NODE;
+use pentora_raft::command::{NewToken, NodeFacts, NodeRole, Submission};
+use pentora_raft::state::{FIRST_NODE, Needs, Partition, Priority};
 use pentora_raft::store::Storage;
 use pentora_raft::{ClusterId, Config, Profile, TokenId};
 
 use super::*;
-use crate::app::{Making, Rooms, begin_cluster, facts};
+use crate::app::{Making, Rooms, begin_cluster, facts, start_engine};
 use crate::coordinator::{CoordinatorConfig, PlanConfig};
 use crate::glue::MeshTransport;
 use crate::glue::proposer::Unavailable;
@@ -101,9 +101,15 @@ impl House {
             plan: PlanConfig::default(),
         };
         let name = &node.to_string();
-        let making =
-            Making { name, raft: raft.clone(), mesh: Some(mesh.clone()), store: ChunkStore::memory(), coordinator };
-        let rooms = Rooms::make(making).unwrap();
+        let making = Making {
+            name,
+            raft: raft.clone(),
+            mesh: Some(mesh.clone()),
+            store: ChunkStore::memory(),
+            engine: start_engine().unwrap(),
+            coordinator,
+        };
+        let rooms = Rooms::make(making);
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let (proposer, exchange) = (rooms.proposer.clone(), rooms.exchange.clone());
         let doors = Doors {
@@ -117,6 +123,20 @@ impl House {
         tasks.spawn(rooms.worker.run(rooms.sessions, Some(mesh.clone()), stop.clone()));
         tasks.spawn(facts::keep_members(raft.clone(), mesh.clone(), members, stop.clone()));
         Self { mesh, raft, proposer, exchange, stop, tasks }
+    }
+
+    /// Waits until this node, which leads, has heard another: from then on that one holds copies for others.
+    async fn until_heard(&self, node: NodeId) {
+        let is_heard = |state: &pentora_raft::State| {
+            state.node(node).is_some_and(|node| node.status != pentora_raft::state::NodeStatus::Joining)
+        };
+        for _ in 0..200 {
+            if self.raft.read(is_heard) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("node {node} is not heard");
     }
 
     async fn close(self) {
@@ -206,17 +226,8 @@ async fn a_chunk_is_durable_on_two_nodes_and_read_from_either() {
     let town = Town::new();
     let first = town.first().await;
     let second = town.second(&first).await;
-    // A node holds copies for others once it was heard.
     let node = second.raft.node();
-    let heard = |raft: &Raft| {
-        raft.read(|state| state.node(node).is_some_and(|node| node.status != pentora_raft::state::NodeStatus::Joining))
-    };
-    for _ in 0..200 {
-        if heard(&first.raft) {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    first.until_heard(node).await;
     let bytes = Bytes::from(vec![5; 600_000]);
     let digest = Digest::of(&bytes);
     let mut holders = first.exchange.make_durable(digest, bytes.clone()).await;
@@ -230,6 +241,41 @@ async fn a_chunk_is_durable_on_two_nodes_and_read_from_either() {
     assert_eq!(second.exchange.fetch(name, &[FIRST_NODE]).await.unwrap(), only_there);
     let lost = second.exchange.fetch(Digest::of(b"nobody"), &[FIRST_NODE]).await.unwrap_err();
     assert!(lost.contains("has lost it"), "{lost}");
+    second.close().await;
+    first.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spec_that_lost_a_holder_is_copied_to_another_and_the_log_is_told() {
+    let town = Town::new();
+    let first = town.first().await;
+    let second = town.second(&first).await;
+    let node = second.raft.node();
+    first.until_heard(node).await;
+    let bytes = Bytes::from_static(b"many targets");
+    let digest = Digest::of(&bytes);
+    first.exchange.store().put(digest, bytes.clone()).await.unwrap();
+    let needs = Needs { region: Some("nowhere".into()), ..Needs::default() };
+    let submission = Submission {
+        spec: SpecRef::Chunk { digest, holders: vec![FIRST_NODE, 999] },
+        partitions: vec![Partition { target_count: 5, needs }],
+        priority: Priority::Normal,
+        budget_pps: None,
+        network_pps: None,
+        max_workers: None,
+        max_attempts: 1,
+        via: FIRST_NODE,
+        idempotency_key: None,
+        title: "many targets".into(),
+        finished: Vec::new(),
+    };
+    let submitted = first.proposer.propose(Command::SubmitJob(Box::new(submission))).await.unwrap().response;
+    let pentora_raft::Response::Submitted { job, .. } = submitted else { panic!("{submitted:?}") };
+    repair_specs(&second.raft, &second.exchange, &second.proposer).await;
+    repair_specs(&first.raft, &first.exchange, &first.proposer).await;
+    let spec = first.raft.read(|state| state.spec(job).cloned());
+    assert_eq!(spec, Some(SpecRef::Chunk { digest, holders: vec![FIRST_NODE, node] }));
+    assert_eq!(second.exchange.store().get(digest).await.unwrap(), Some(bytes));
     second.close().await;
     first.close().await;
 }

@@ -5,13 +5,13 @@ use std::io::Read;
 
 use clap::Args;
 use pentora_scanner::port::PortSet;
-use pentora_scanner::spec::{EngineChoice, Profile, RETRIES_MAX, Timing};
+use pentora_scanner::spec::{EngineChoice, Profile, RETRIES_MAX, Timing, parse_discovery};
 use pentora_scanner::target::TargetSet;
 
 use crate::cli::failure::{ExitCode, Failure};
 use crate::document::{Priority, ScanRequest};
 
-/// Largest target file taken: four million addresses, one per line.
+/// Most bytes of target files taken together: four million addresses, one per line.
 const TARGET_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Flags that make up the request.
@@ -20,42 +20,60 @@ pub(super) struct RequestArgs {
     /// Address, prefix (10.0.0.0/24), range (10.0.0.1-20, 10.0-3.1-254.*) or host name.
     #[arg(value_name = "TARGET")]
     targets: Vec<String>,
-    /// File with targets: one or more per line, # starts a comment; - reads standard input.
-    #[arg(short, long, value_name = "FILE")]
-    file: Option<String>,
-    /// Targets to leave out.
-    #[arg(long, value_name = "TARGET")]
+    /// File with targets (repeatable): one or more per line, # starts a comment; - reads standard input.
+    #[arg(short, long, value_name = "FILE", help_heading = "Targets")]
+    file: Vec<String>,
+    /// Targets to leave out (repeatable).
+    #[arg(long, value_name = "TARGET", help_heading = "Targets")]
     exclude: Vec<String>,
+    /// File with targets to leave out (repeatable), written like a target file.
+    #[arg(long, value_name = "FILE", help_heading = "Targets")]
+    exclude_file: Vec<String>,
     /// Ports: 22,80,8000-8100,U:53,ssh; - for all.
-    #[arg(short, long, value_name = "SPEC", allow_hyphen_values = true)]
+    #[arg(short, long, value_name = "SPEC", allow_hyphen_values = true, help_heading = "Ports")]
     ports: Option<String>,
     /// The N most common TCP ports [default: 1000].
-    #[arg(long, value_name = "N", conflicts_with = "ports", value_parser = clap::value_parser!(u32).range(1..=65535))]
+    #[arg(long, value_name = "N", conflicts_with = "ports", help_heading = "Ports", value_parser = clap::value_parser!(u32).range(1..=65535))]
     top_ports: Option<u32>,
-    /// Most probes per second, over all nodes together.
-    #[arg(long, value_name = "PPS", help_heading = "How", value_parser = clap::value_parser!(u64).range(1..))]
+    /// Probes per second over all nodes together: begun with at once and never exceeded.
+    #[arg(long, value_name = "PPS", help_heading = "Pace", value_parser = clap::value_parser!(u64).range(1..))]
     rate: Option<u64>,
+    /// Most probes per second over all nodes together; below it, the measured loss decides.
+    #[arg(long, value_name = "PPS", help_heading = "Pace", value_parser = clap::value_parser!(u64).range(1..))]
+    max_rate: Option<u64>,
+    /// Most probes per second into one network (an IPv4 /24, an IPv6 /64), over all nodes together.
+    #[arg(long, value_name = "PPS", help_heading = "Pace", value_parser = clap::value_parser!(u64).range(1..))]
+    network_rate: Option<u64>,
+    /// Most probes per second to one host.
+    #[arg(long, value_name = "PPS", help_heading = "Pace", value_parser = clap::value_parser!(u64).range(1..))]
+    host_rate: Option<u64>,
     /// How hard to push where no rate is given: polite, normal, fast.
-    #[arg(long, help_heading = "How", value_parser = word::<Timing>)]
+    #[arg(long, help_heading = "Pace", value_parser = word::<Timing>)]
     timing: Option<Timing>,
-    /// Probe every port without first looking which hosts are up.
-    #[arg(long, help_heading = "How")]
-    no_discovery: bool,
-    /// Do not read what open ports say.
-    #[arg(long, help_heading = "How")]
-    no_banners: bool,
-    /// How packets are sent: auto, connect, raw.
-    #[arg(long, help_heading = "How", value_parser = word::<EngineChoice>)]
-    engine: Option<EngineChoice>,
-    /// Set of restrictions: default, ot-safe.
-    #[arg(long, help_heading = "How", value_parser = word::<Profile>)]
-    profile: Option<Profile>,
     /// Retransmissions of an unanswered probe [default: as many as the measured loss asks for].
-    #[arg(long, value_name = "N", help_heading = "How", value_parser = clap::value_parser!(u8).range(0..=i64::from(RETRIES_MAX)))]
+    #[arg(long, value_name = "N", help_heading = "Pace", value_parser = clap::value_parser!(u8).range(0..=i64::from(RETRIES_MAX)))]
     retries: Option<u8>,
     /// Wanted share of answering ports that are found, 0.5 to less than 1 [default: 0.999].
-    #[arg(long, value_name = "SHARE", help_heading = "How", value_parser = confidence)]
+    #[arg(long, value_name = "SHARE", help_heading = "Pace", value_parser = confidence)]
     confidence: Option<f64>,
+    /// What to look for hosts with [default: arp,echo,syn443,syn80,ack80,timestamp].
+    #[arg(long, value_name = "PROBES", conflicts_with = "no_discovery", help_heading = "Probes")]
+    discovery: Option<String>,
+    /// Probe every port without first looking which hosts are up.
+    #[arg(long, help_heading = "Probes")]
+    no_discovery: bool,
+    /// Do not read what open ports say.
+    #[arg(long, help_heading = "Probes")]
+    no_banners: bool,
+    /// How packets are sent: auto, connect, raw.
+    #[arg(long, help_heading = "Probes", value_parser = word::<EngineChoice>)]
+    engine: Option<EngineChoice>,
+    /// Set of restrictions: default, ot-safe.
+    #[arg(long, help_heading = "Probes", value_parser = word::<Profile>)]
+    profile: Option<Profile>,
+    /// Number that chooses the order of targets and ports [default: another one each time].
+    #[arg(long, value_name = "N", help_heading = "Probes")]
+    seed: Option<u64>,
     /// Who goes first: critical, high, normal, low.
     #[arg(long, default_value_t, help_heading = "Where", value_parser = word::<Priority>)]
     priority: Priority,
@@ -73,19 +91,38 @@ pub(super) struct RequestArgs {
     workers: Option<u32>,
 }
 
+/// The files that a request names, read: each with the name for messages.
+#[derive(Debug, Default)]
+struct Texts {
+    targets: Vec<(String, String)>,
+    exclude: Vec<(String, String)>,
+}
+
 impl RequestArgs {
-    /// Reads the target file and checks everything that can be checked here.
+    /// Reads the files and checks everything that can be checked here.
     ///
     /// # Errors
     /// Exit 2 with the position of the first slip; 1 for an unreadable file.
     pub(super) fn request(&self) -> Result<ScanRequest, Failure> {
-        let text = self.file.as_deref().map(target_file).transpose()?;
-        self.with_text(text)
+        if self.file.iter().chain(&self.exclude_file).filter(|name| *name == "-").count() > 1 {
+            return Err(usage("standard input can be read once: give - to one of --file and --exclude-file"));
+        }
+        let mut left = TARGET_FILE_BYTES_MAX;
+        let mut read = |names: &[String]| {
+            let text = |name: &String| {
+                let text = target_file(name, left)?;
+                left -= text.len() as u64;
+                let shown = if name == "-" { "standard input" } else { name };
+                Ok::<_, Failure>((shown.to_owned(), text))
+            };
+            names.iter().map(text).collect::<Result<Vec<_>, _>>()
+        };
+        self.with_texts(&Texts { targets: read(&self.file)?, exclude: read(&self.exclude_file)? })
     }
 
-    /// The same with the file's text given.
-    fn with_text(&self, target_text: Option<String>) -> Result<ScanRequest, Failure> {
-        let targets = self.parsed(target_text.as_deref())?;
+    /// The same with the files' texts given.
+    fn with_texts(&self, texts: &Texts) -> Result<ScanRequest, Failure> {
+        let targets = self.parsed(texts)?;
         if targets.is_empty() {
             return Err(
                 usage("no targets").next("name some (`pentora scan 192.168.1.0/24`), or a file of them (--file F)")
@@ -94,10 +131,18 @@ impl RequestArgs {
         if let Some(ports) = &self.ports {
             ports.parse::<PortSet>().map_err(|error| usage(error.to_string()).next("write --ports 22,80,8000-8100"))?;
         }
+        if let Some(probes) = &self.discovery {
+            parse_discovery(probes).map_err(|error| usage(error.to_string()).next("write --discovery echo,syn443"))?;
+        }
+        let joined = |texts: &[(String, String)]| {
+            let texts: Vec<&str> = texts.iter().map(|(_, text)| text.as_str()).collect();
+            (!texts.is_empty()).then(|| texts.join("\n"))
+        };
         Ok(ScanRequest {
             targets: self.targets.clone(),
-            target_text,
+            target_text: joined(&texts.targets),
             exclude: self.exclude.clone(),
+            exclude_text: joined(&texts.exclude),
             ports: self.ports.clone(),
             top_ports: self.top_ports,
             priority: self.priority,
@@ -106,18 +151,23 @@ impl RequestArgs {
             region: self.region.clone(),
             workers: self.workers,
             rate: self.rate,
+            max_rate: self.max_rate,
+            network_rate: self.network_rate,
+            host_rate: self.host_rate,
             timing: self.timing.map(|timing| timing.to_string()),
             discovery: !self.no_discovery,
+            discovery_probes: self.discovery.clone(),
             engine: self.engine.map(|engine| engine.to_string()),
             profile: self.profile.map(|profile| profile.to_string()),
             banners: !self.no_banners,
             retries: self.retries,
             confidence: self.confidence,
+            seed: self.seed,
         })
     }
 
     /// Every target less every exclusion, parsed.
-    fn parsed(&self, target_text: Option<&str>) -> Result<TargetSet, Failure> {
+    fn parsed(&self, texts: &Texts) -> Result<TargetSet, Failure> {
         let refused = |error: pentora_scanner::target::TargetError| {
             usage(error.to_string()).next("write an address, 10.0.0.0/24, 10.0.0.1-20 or a host name")
         };
@@ -125,25 +175,27 @@ impl RequestArgs {
         for (number, text) in (1..).zip(&self.targets) {
             targets.add_text(text, &format!("target {number}")).map_err(refused)?;
         }
-        if let Some(text) = target_text {
-            let name = self.file.as_deref().filter(|name| *name != "-").unwrap_or("standard input");
+        for (name, text) in &texts.targets {
             targets.add_text(text, name).map_err(refused)?;
         }
         let mut excluded = TargetSet::builder();
         for text in &self.exclude {
             excluded.add_text(text, "--exclude").map_err(refused)?;
         }
+        for (name, text) in &texts.exclude {
+            excluded.add_text(text, name).map_err(refused)?;
+        }
         let (targets, excluded) = (targets.build().map_err(refused)?, excluded.build().map_err(refused)?);
         let left = targets.exclude(&excluded);
         if left.is_empty() && !targets.is_empty() {
-            return Err(usage("--exclude leaves no target"));
+            return Err(usage("the exclusions leave no target"));
         }
         Ok(left)
     }
 }
 
-/// The text of a target file, or of standard input for `-`.
-fn target_file(name: &str) -> Result<String, Failure> {
+/// The text of a target file of at most `limit_bytes`, or of standard input for `-`.
+fn target_file(name: &str, limit_bytes: u64) -> Result<String, Failure> {
     let failure =
         |reason: String| Failure::new(ExitCode::Failure, format!("the target file {name} cannot be read: {reason}"));
     let source: Box<dyn Read> = if name == "-" {
@@ -152,9 +204,9 @@ fn target_file(name: &str) -> Result<String, Failure> {
         Box::new(std::fs::File::open(name).map_err(|error| failure(error.to_string()))?)
     };
     let mut bytes = Vec::new();
-    source.take(TARGET_FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| failure(error.to_string()))?;
-    if bytes.len() as u64 > TARGET_FILE_BYTES_MAX {
-        return Err(failure("it is larger than 64 MiB: split it into several jobs".to_owned()));
+    source.take(limit_bytes + 1).read_to_end(&mut bytes).map_err(|error| failure(error.to_string()))?;
+    if bytes.len() as u64 > limit_bytes {
+        return Err(failure("with the other files it is larger than 64 MiB: split it into several jobs".to_owned()));
     }
     String::from_utf8(bytes).map_err(|error| failure(format!("it is not UTF-8 text: {}", error.utf8_error())))
 }
@@ -193,33 +245,64 @@ mod tests {
             exclude: vec!["10.0.0.1".into()],
             ..args(&["10.0.0.0/24", "h.example"])
         };
-        let request = request.with_text(None).unwrap();
+        let request = request.with_texts(&Texts::default()).unwrap();
         assert_eq!(request.targets, ["10.0.0.0/24", "h.example"]);
         assert_eq!((request.ports.as_deref(), request.timing.as_deref()), (Some("22,80"), Some("fast")));
         assert!(!request.discovery && request.banners && request.priority == Priority::High);
         assert_eq!(request.exclude, ["10.0.0.1"]);
     }
 
+    fn texts(targets: &[(&str, &str)], exclude: &[(&str, &str)]) -> Texts {
+        let owned =
+            |texts: &[(&str, &str)]| texts.iter().map(|(name, text)| ((*name).into(), (*text).into())).collect();
+        Texts { targets: owned(targets), exclude: owned(exclude) }
+    }
+
     #[test]
     fn a_slip_is_a_usage_error_with_its_position() {
-        for (args, text, expected) in [
-            (args(&["10.0.0.1", "10.0.0.300"]), None, "target 2:1:1: \"10.0.0.300\""),
-            (RequestArgs { file: Some("t.txt".into()), ..args(&[]) }, Some("10.0.0.1\n x 10.0.0.0/99"), "t.txt:2:4"),
-            (RequestArgs { file: Some("-".into()), ..args(&[]) }, Some("10.0.0.1-0"), "standard input:1:1"),
-            (RequestArgs { ports: Some("22,99999".into()), ..args(&["10.0.0.1"]) }, None, "ports:4: \"99999\""),
-            (RequestArgs { exclude: vec!["10.0.0.1/33".into()], ..args(&["10.0.0.1"]) }, None, "--exclude:1:1"),
-            (RequestArgs { exclude: vec!["10.0.0.0/8".into()], ..args(&["10.0.0.1"]) }, None, "leaves no target"),
-            (args(&[]), None, "no targets"),
-            (args(&[]), Some("# nothing\n"), "no targets"),
+        for (args, texts, expected) in [
+            (args(&["10.0.0.1", "10.0.0.300"]), texts(&[], &[]), "target 2:1:1: \"10.0.0.300\""),
+            (args(&[]), texts(&[("s.txt", "::1"), ("t.txt", "10.0.0.1\n x 10.0.0.0/99")], &[]), "t.txt:2:4"),
+            (args(&[]), texts(&[("standard input", "10.0.0.1-0")], &[]), "standard input:1:1"),
+            (args(&["10.0.0.1"]), texts(&[], &[("not.txt", "# none\n10.0.0.1/33")]), "not.txt:2:1"),
+            (
+                RequestArgs { ports: Some("22,99999".into()), ..args(&["10.0.0.1"]) },
+                texts(&[], &[]),
+                "ports:4: \"99999\"",
+            ),
+            (RequestArgs { discovery: Some("echo,ping".into()), ..args(&["::1"]) }, texts(&[], &[]), "discovery:6: "),
+            (
+                RequestArgs { exclude: vec!["10.0.0.1/33".into()], ..args(&["10.0.0.1"]) },
+                texts(&[], &[]),
+                "--exclude:1:1",
+            ),
+            (
+                RequestArgs { exclude: vec!["10.0.0.0/8".into()], ..args(&["10.0.0.1"]) },
+                texts(&[], &[]),
+                "leave no target",
+            ),
+            (args(&["10.0.0.1"]), texts(&[], &[("all.txt", "0.0.0.0/0")]), "leave no target"),
+            (args(&[]), texts(&[], &[]), "no targets"),
+            (args(&[]), texts(&[("t.txt", "# nothing\n")], &[]), "no targets"),
         ] {
-            let failure = args.with_text(text.map(str::to_owned)).unwrap_err();
+            let failure = args.with_texts(&texts).unwrap_err();
             assert!(failure.exit == ExitCode::Usage && failure.what.contains(expected), "{failure}");
         }
     }
 
     #[test]
+    fn several_files_are_one_text_and_standard_input_is_read_once() {
+        let given = texts(&[("a", "10.0.0.1 # first"), ("b", "10.0.0.2")], &[("c", "10.0.0.2"), ("d", "10.0.0.3")]);
+        let request = args(&[]).with_texts(&given).unwrap();
+        assert_eq!(request.target_text.as_deref(), Some("10.0.0.1 # first\n10.0.0.2"));
+        assert_eq!(request.exclude_text.as_deref(), Some("10.0.0.2\n10.0.0.3"));
+        let twice = RequestArgs { file: vec!["-".into()], exclude_file: vec!["-".into()], ..args(&[]) };
+        assert_eq!(twice.request().unwrap_err().exit, ExitCode::Usage);
+    }
+
+    #[test]
     fn a_target_file_that_cannot_be_read_is_named() {
-        let failure = target_file("/nonexistent/targets").unwrap_err();
+        let failure = target_file("/nonexistent/targets", 9).unwrap_err();
         assert!(failure.what.contains("/nonexistent/targets") && failure.exit == ExitCode::Failure);
     }
 }

@@ -58,11 +58,13 @@ impl World {
             partitions: vec![Partition { target_count, needs: Needs::default() }],
             priority: Priority::Normal,
             budget_pps: None,
+            network_pps: None,
             max_workers: None,
             max_attempts: 5,
             via: 1,
             idempotency_key: None,
             title: String::new(),
+            finished: Vec::new(),
         };
         change(&mut submission);
         match self.apply(Command::SubmitJob(Box::new(submission))) {
@@ -105,6 +107,28 @@ fn every_worker_gets_two_units_that_take_about_ten_seconds() {
 }
 
 #[test]
+fn what_may_go_into_one_network_is_shared_among_workers_that_hold_one_unit_each() {
+    let mut world = World::new(&["a", "b", "c"]);
+    world.submit(1_000_000, |submission| submission.network_pps = Some(100));
+    let grants = world.plan(1_000.0);
+    let shares: Vec<_> = grants.iter().map(|grant| (grant.node, grant.network_pps)).collect();
+    assert_eq!(shares.len(), 3, "{shares:?}");
+    assert!(shares.iter().all(|(_, share)| *share == Some(33)), "{shares:?}");
+    let leases = world.grant(grants);
+    assert!(world.plan(1_000.0).is_empty(), "nobody gets a second unit");
+    world.apply(Command::WorkerFailed { node: shares[0].0 });
+    let again = world.plan(1_000.0);
+    assert!(again.iter().all(|grant| grant.node != shares[0].0), "{again:?}");
+    assert!(again.is_empty(), "the others hold their one unit: {again:?}");
+    world.apply(Command::Release { leases });
+    let few = world.submit(10, |submission| submission.network_pps = Some(2));
+    let grants = world.plan(1_000.0);
+    let of_few: u64 = grants.iter().filter(|grant| grant.unit.job == few).filter_map(|grant| grant.network_pps).sum();
+    assert_eq!(of_few, 2, "{grants:?}");
+    world.grant(grants);
+}
+
+#[test]
 fn a_small_job_is_shared_and_ends_in_small_units() {
     let mut world = World::new(&["a", "b"]);
     let job = world.submit(1_000, |_| {});
@@ -117,7 +141,9 @@ fn a_small_job_is_shared_and_ends_in_small_units() {
             counted += standing.end - lease.unit.start;
             Completion {
                 lease: *lease,
+                start: standing.start,
                 end: standing.end,
+                goes_on: false,
                 node: standing.node,
                 digest: Digest::of(b"x"),
                 bytes: 1,
@@ -197,7 +223,7 @@ fn a_silent_worker_keeps_its_share_and_its_place_until_it_is_failed() {
     let ports = world.state.jobs().map(|(id, _)| (id, 10)).collect();
     let grants = plan(&world.state, &heard, &ports, &PlanConfig::default());
     assert!(!grants.is_empty() && grants.iter().all(|grant| grant.unit.job != one), "{grants:?}");
-    let sum: u64 = shares(&world.state).values().flat_map(BTreeMap::values).sum();
+    let sum: u64 = shares(&world.state).values().flat_map(|shares| shares.rate.values()).sum();
     assert_eq!(sum, 100, "the silent worker's share of the budget stays its own");
     world.grant(grants);
 }

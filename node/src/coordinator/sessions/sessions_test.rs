@@ -36,16 +36,21 @@ fn key(start: u64) -> UnitKey {
 }
 
 fn lease(node: NodeId, epoch: u64) -> Lease {
-    Lease { end: 10, node, epoch, attempts: 0, rate_pps: None, granted_at_ms: 0 }
+    Lease { start: 0, end: 10, node, epoch, attempts: 0, rate_pps: None, network_pps: None, granted_at_ms: 0 }
 }
 
 fn reference(start: u64, epoch: u64) -> LeaseRef {
     LeaseRef { unit: key(start), epoch }
 }
 
+fn targets_done(targets: u64) -> Figures {
+    Figures { targets, ..Figures::default() }
+}
+
 /// Beats and waits until it was heard.
 async fn beat(worker: &mut Worker, leases: &[(LeaseRef, u64)]) {
-    let frame = WorkerFrame::Beat { leases: leases.to_vec(), rates: vec![(JobId(1), 2.5)], engine_pps: 100.0 };
+    let leases = leases.iter().map(|(lease, targets)| (*lease, targets_done(*targets))).collect();
+    let frame = WorkerFrame::Beat { leases, rates: vec![(JobId(1), 2.5)], engine_pps: 100.0 };
     worker.out.send(frame).await.unwrap();
     while worker.from.recv().await.expect("an answer") != LeaderFrame::Heard {}
 }
@@ -57,10 +62,10 @@ async fn a_second_session_of_a_worker_replaces_the_first_whose_beats_count_no_mo
     beat(&mut first, &[(reference(0, 1), 4)]).await;
     let mut second = desk.greet(7, vec![]).await;
     beat(&mut second, &[(reference(0, 1), 9)]).await;
-    let late = WorkerFrame::Beat { leases: vec![(reference(0, 1), 5)], rates: vec![], engine_pps: 1.0 };
+    let late = WorkerFrame::Beat { leases: vec![(reference(0, 1), targets_done(5))], rates: vec![], engine_pps: 1.0 };
     first.out.send(late).await.unwrap();
     assert_eq!(first.from.recv().await, None, "its session is over");
-    assert_eq!(desk.sessions.in_progress(), BTreeMap::from([(JobId(1), 9)]));
+    assert_eq!(desk.sessions.in_progress(), BTreeMap::from([(JobId(1), targets_done(9))]));
     beat(&mut second, &[]).await;
     assert_eq!(desk.sessions.rates().len(), 1, "the end of the first took nothing from the second");
 }
@@ -106,7 +111,7 @@ async fn a_unit_whose_lease_is_gone_is_revoked_once_and_counts_no_more() {
     desk.sessions.revoke_all_but(&standing);
     assert_eq!(worker.from.recv().await, Some(LeaderFrame::Revoke(vec![reference(0, 3)])));
     assert!(worker.from.try_recv().is_err(), "once");
-    assert_eq!(desk.sessions.in_progress(), BTreeMap::from([(JobId(1), 5)]));
+    assert_eq!(desk.sessions.in_progress(), BTreeMap::from([(JobId(1), targets_done(5))]));
 }
 
 #[tokio::test]

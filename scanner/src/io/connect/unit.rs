@@ -41,7 +41,13 @@ impl Unit {
         let Self { session, delivery, .. } = self;
         let batch = delivery.wants(now, session.findings_waiting()).then(|| session.take_findings());
         delivery.hand_over(now, batch);
-        delivery.tell(now, || delivery::figures(session.counts(), (session.loss_rate(), session.recall())));
+        let waiting = session.findings_waiting();
+        delivery.tell(
+            now,
+            waiting,
+            || Some(session.settled_until()),
+            || delivery::figures(session.counts(), (session.loss_rate(), session.recall())),
+        );
     }
 
     /// Everything is settled.

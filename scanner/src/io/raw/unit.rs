@@ -66,7 +66,13 @@ impl Unit {
         let Self { sweep, delivery, .. } = self;
         let batch = delivery.wants(now, sweep.findings_waiting()).then(|| sweep.take_findings());
         delivery.hand_over(now, batch);
-        delivery.tell(now, || delivery::figures(sweep.counts(), (sweep.loss_rate(), sweep.recall())));
+        let waiting = sweep.findings_waiting();
+        delivery.tell(
+            now,
+            waiting,
+            || sweep.settled_until(),
+            || delivery::figures(sweep.counts(), (sweep.loss_rate(), sweep.recall())),
+        );
         delivery.is_over(sweep.findings_waiting())
     }
 

@@ -24,6 +24,7 @@ pub mod stage;
 pub mod starttls;
 pub mod tls;
 mod udp;
+mod weak;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

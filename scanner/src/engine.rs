@@ -8,6 +8,8 @@
 //! that may send raw packets scans units with them; units with host names, and those behind interfaces that carry no IP
 //! packets of ours, go to the connect engine, which runs beside.
 
+mod services;
+
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +17,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use self::services::Services;
+use crate::detect::RuleSet;
 use crate::finding::Finding;
 use crate::io::connect;
 #[cfg(target_os = "linux")]
@@ -22,7 +26,7 @@ use crate::io::raw;
 use crate::pace::RateCap;
 use crate::plan::Plan;
 use crate::scope::{Scope, ScopeError};
-use crate::spec::{EngineChoice, ScanSpec, SpecError};
+use crate::spec::{EngineChoice, Profile, ScanSpec, SpecError};
 
 /// Batches of findings a reader may be behind before the unit stops sending: a few megabytes.
 pub const FINDINGS_QUEUE: usize = 64;
@@ -234,6 +238,7 @@ pub struct Engine {
     #[cfg(target_os = "linux")]
     raw: Option<Arc<raw::Handle>>,
     note: Option<Arc<str>>,
+    services: Arc<Services>,
 }
 
 impl Engine {
@@ -258,7 +263,7 @@ impl Engine {
                 }
             },
         };
-        Ok(Self { connect: Arc::new(connect::start(&config)?), raw, note })
+        Ok(Self { connect: Arc::new(connect::start(&config)?), raw, note, services: Arc::default() })
     }
 
     /// Starts an engine on threads of its own. Raises this process's soft file-descriptor limit to its hard one.
@@ -270,7 +275,12 @@ impl Engine {
         if config.choice == EngineChoice::Raw {
             return Err(EngineError::RawUnavailable { why: "it needs Linux".to_owned() });
         }
-        Ok(Self { connect: Arc::new(connect::start(&config)?), note: None })
+        Ok(Self { connect: Arc::new(connect::start(&config)?), note: None, services: Arc::default() })
+    }
+
+    /// Makes these rules the ones by which services are known, for units that begin from now on.
+    pub fn set_rules(&self, rules: RuleSet) {
+        self.services.set_rules(rules);
     }
 
     /// Which kind was started.
@@ -334,7 +344,12 @@ impl Engine {
             return Err(ScanError::NoSuchUnit { partition, start, end, targets });
         };
         task.scope.check(plan.target_set())?;
-        self.submit(plan, task)
+        let services = (task.spec.services.is_some() && task.spec.profile != Profile::OtSafe).then(|| task.clone());
+        let scan = self.submit(plan, task)?;
+        match services {
+            Some(task) => Ok(self.services.attach(scan, &task)),
+            None => Ok(scan),
+        }
     }
 
     /// Hands a unit to the kind of engine that suits it.

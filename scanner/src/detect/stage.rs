@@ -46,11 +46,14 @@ pub fn attach(
     cancel: CancellationToken,
 ) -> UnitScan {
     let Some(intensity) = spec.services.filter(|_| spec.profile != Profile::OtSafe) else { return scan };
-    let options = Options { intensity: intensity.min(INTENSITY_MAX), budget: DEFAULT_BUDGET, pace: Some(pace) };
+    let asking = Asking {
+        options: Options { intensity: intensity.min(INTENSITY_MAX), budget: DEFAULT_BUDGET, pace: Some(pace) },
+        is_weakness_wanted: spec.weaknesses,
+    };
     let (findings, findings_out) = mpsc::channel(FINDINGS_QUEUE);
     let (outcome, outcome_out) = oneshot::channel();
     let stage =
-        Stage { detector, options: Arc::new(options), findings, asked: JoinSet::new(), waiting: VecDeque::new() };
+        Stage { detector, asking: Arc::new(asking), findings, asked: JoinSet::new(), waiting: VecDeque::new() };
     let UnitScan { findings: found, progress, outcome: scanned } = scan;
     runtime.spawn(async move {
         let ended = stage.run(found, scanned, cancel).await;
@@ -71,7 +74,7 @@ struct Open {
 #[derive(Debug)]
 struct Stage {
     detector: Arc<Detector>,
-    options: Arc<Options>,
+    asking: Arc<Asking>,
     findings: mpsc::Sender<Vec<Finding>>,
     asked: JoinSet<Vec<Finding>>,
     waiting: VecDeque<Open>,
@@ -147,8 +150,8 @@ impl Stage {
     fn ask(&mut self) {
         while self.asked.len() < ASKED_MAX {
             let Some(open) = self.waiting.pop_front() else { return };
-            let (detector, options) = (Arc::clone(&self.detector), Arc::clone(&self.options));
-            self.asked.spawn(async move { ask(&detector, &options, open).await });
+            let (detector, asking) = (Arc::clone(&self.detector), Arc::clone(&self.asking));
+            self.asked.spawn(async move { ask(&detector, &asking, open).await });
         }
     }
 }
@@ -163,19 +166,37 @@ fn open_port(finding: &Finding) -> Option<Open> {
     }
 }
 
+/// How ports are asked.
+#[derive(Debug)]
+struct Asking {
+    options: Options,
+    /// Whether what is weak about a service is looked for as well.
+    is_weakness_wanted: bool,
+}
+
 /// Asks one port and tells what was learnt, about the same host.
-async fn ask(detector: &Detector, options: &Options, open: Open) -> Vec<Finding> {
+async fn ask(detector: &Detector, asking: &Asking, open: Open) -> Vec<Finding> {
     let Open { finding, port, ttl } = open;
     let target = SocketAddr::new(finding.address, port.number);
-    let identified = detector.identify(target, port.protocol, finding.name.as_deref(), options).await;
-    let banner = identified.banner;
-    let service = identified.service.map(|mut service| {
-        os::annotate(&mut service, banner.as_deref(), ttl);
-        Observation::Service { port, service: Box::new(service) }
-    });
-    let banner = banner.map(|banner| Observation::Banner { port, banner });
-    let observations = [banner, service].into_iter().flatten();
-    observations.map(|observation| Finding { observation, ..finding.clone() }).collect()
+    let identified = detector.identify(target, port.protocol, finding.name.as_deref(), &asking.options).await;
+    let mut observations = Vec::new();
+    if let Some(mut service) = identified.service {
+        os::annotate(&mut service, identified.banner.as_deref(), ttl);
+        if asking.is_weakness_wanted {
+            let weak = detector.weaknesses(target, port.protocol, &service, &asking.options, now_s()).await;
+            observations.extend(weak.into_iter().map(|weakness| Observation::Weakness { port, weakness: Box::new(weakness) }));
+        }
+        observations.push(Observation::Service { port, service: Box::new(service) });
+    }
+    observations.extend(identified.banner.map(|banner| Observation::Banner { port, banner }));
+    observations.into_iter().map(|observation| Finding { observation, ..finding.clone() }).collect()
+}
+
+/// Seconds since 1970-01-01T00:00:00Z, for what is judged by its date.
+fn now_s() -> i64 {
+    #[expect(clippy::disallowed_methods, reason = "an edge: certificates and products end at dates of the calendar")]
+    let now = std::time::SystemTime::now();
+    now.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]

@@ -7,10 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use super::{EngineError, UnitScan, UnitTask};
+use super::{UnitScan, UnitTask};
 use crate::detect::{Detector, RuleSet, stage};
 use crate::io::limits;
-use crate::spec::Profile;
 
 /// Threads for detection: parsing answers is little work, and the scan itself needs the other cores.
 const THREADS: usize = 2;
@@ -33,17 +32,22 @@ impl Services {
         self.lock().detector = Some(Arc::new(Detector::new(Arc::new(rules), limits::detection_sockets())));
     }
 
-    /// Lets the open ports that a unit finds be asked what they are, where its spec asks for that.
-    pub(super) fn attach(&self, scan: UnitScan, task: &UnitTask) -> Result<UnitScan, EngineError> {
-        if task.spec.services.is_none() || task.spec.profile == Profile::OtSafe {
-            return Ok(scan);
+    /// Lets the open ports that a unit finds be asked what they are. Without threads to do it on, the unit is scanned for
+    /// its ports alone.
+    pub(super) fn attach(&self, scan: UnitScan, task: &UnitTask) -> UnitScan {
+        match self.ready() {
+            Ok((detector, runtime)) => {
+                let (pace, cancel) = (Arc::clone(&task.pace), task.cancel.clone());
+                stage::attach(scan, &task.spec, detector, pace, &runtime, cancel)
+            }
+            Err(error) => {
+                tracing::error!(%error, "services are not looked for");
+                scan
+            }
         }
-        let (detector, runtime) = self.ready()?;
-        let (pace, cancel) = (Arc::clone(&task.pace), task.cancel.clone());
-        Ok(stage::attach(scan, &task.spec, detector, pace, &runtime, cancel))
     }
 
-    fn ready(&self) -> Result<(Arc<Detector>, Handle), EngineError> {
+    fn ready(&self) -> std::io::Result<(Arc<Detector>, Handle)> {
         let mut state = self.lock();
         let detector = state
             .detector
@@ -53,8 +57,7 @@ impl Services {
             .clone();
         if state.runtime.is_none() {
             let made = Builder::new_multi_thread().worker_threads(THREADS).thread_name("pentora-detect").enable_all().build();
-            let made = made.map_err(|source| EngineError::System { what: "threads for detection", source })?;
-            state.runtime = Some(made);
+            state.runtime = Some(made?);
         }
         let runtime = state.runtime.as_ref().expect("it was made above").handle().clone();
         Ok((detector, runtime))

@@ -14,8 +14,9 @@ use pentora_raft::state::{Needs, Partition, Priority};
 use pentora_raft::{Digest, JobId, NodeId, Raft, Response};
 use pentora_scanner::port::{PortError, PortSet};
 use pentora_scanner::scope::{Scope, ScopeError};
+use pentora_scanner::detect::{DEFAULT_INTENSITY, INTENSITY_MAX};
 use pentora_scanner::spec::{
-    DiscoveryError, DiscoveryProbe, EngineChoice, ScanSpec, SpecError, UnknownChoice, parse_discovery,
+    DiscoveryError, DiscoveryProbe, EngineChoice, Profile, ScanSpec, SpecError, UnknownChoice, parse_discovery,
 };
 use pentora_scanner::target::{TargetError, TargetSet};
 
@@ -126,6 +127,8 @@ pub fn prepare(request: ScanRequest, scope: &Scope, raft: &Raft) -> Result<Prepa
         return Err(RefusedRequest::Field("workers must be at least 1"));
     }
     let engine = choice(request.engine.as_deref(), ScanSpec::default().engine)?;
+    let profile = choice(request.profile.as_deref(), ScanSpec::default().profile)?;
+    let services = services_of(&request, profile)?;
     let parts = split(&targets, &request, engine, raft)?;
     let spec = ScanSpec {
         partitions: parts.iter().map(|(targets, _)| targets.clone()).collect(),
@@ -139,17 +142,28 @@ pub fn prepare(request: ScanRequest, scope: &Scope, raft: &Raft) -> Result<Prepa
         timing: choice(request.timing.as_deref(), ScanSpec::default().timing)?,
         confidence: request.confidence.unwrap_or(ScanSpec::default().confidence),
         retries: request.retries,
-        banners: request.banners,
+        banners: request.banners && services.is_none(),
         engine,
         seed: request.seed.unwrap_or_else(rand::random),
-        profile: choice(request.profile.as_deref(), ScanSpec::default().profile)?,
-        ..ScanSpec::default()
+        profile,
+        services,
+        weaknesses: request.weaknesses && services.is_some(),
     };
     spec.validate()?;
     can_be_done(&spec)?;
     let partitions =
         parts.into_iter().map(|(targets, needs)| Partition { target_count: targets.count(), needs }).collect();
     Ok(Prepared { spec, partitions, request, finished: Vec::new() })
+}
+
+/// How hard open ports are to be asked what they are; `None` for not at all. The stage that asks reads what they say
+/// first as well.
+fn services_of(request: &ScanRequest, profile: Profile) -> Result<Option<u8>, RefusedRequest> {
+    if request.intensity.is_some_and(|intensity| intensity > INTENSITY_MAX) {
+        return Err(RefusedRequest::Field("intensity must be from 0 to 9"));
+    }
+    let is_wanted = request.services && request.banners && profile != Profile::OtSafe;
+    Ok(is_wanted.then(|| request.intensity.unwrap_or(DEFAULT_INTENSITY)))
 }
 
 /// Puts a prepared request into the log. `key` makes a repeated request the same job.

@@ -15,6 +15,8 @@ pub enum ExitCode {
     Failure = 1,
     /// The command line, a target or a port is malformed.
     Usage = 2,
+    /// A weakness at or above `--fail-on` was found.
+    Findings = 3,
     /// Refused: outside the scope or window, or no node is eligible.
     Refused = 4,
     /// No node answers, or the cluster has no quorum.

@@ -133,7 +133,7 @@ async fn print_results(args: ResultsArgs, context: &mut Context) -> Result<(), F
     let session = Session::open(&args.job.node, context)?;
     let job = session.client.job(&args.job.job_id).await.map_err(|error| session.failure(&error))?;
     let asked = (&session.client, session.searched.as_str());
-    results::print(asked, &job, &[], args.format.format(), context).await?;
+    let printed = results::print(asked, &job, &[], &args.format, context).await?;
     if job.status != "completed" {
         context.say(format_args!(
             "{} is {}: these are the results of {} of {} targets",
@@ -143,7 +143,7 @@ async fn print_results(args: ResultsArgs, context: &mut Context) -> Result<(), F
             grouped(job.targets_total)
         ));
     }
-    Ok(())
+    args.format.verdict(&printed)
 }
 
 /// Prints the history; while watching, only what is new since the last look.

@@ -41,6 +41,13 @@ impl Output {
             .map_err(|error| output_failure(&error))
     }
 
+    /// How many columns a line may have: the terminal's, or what a pager and a printed page show.
+    pub(super) fn columns(&self) -> u16 {
+        const ELSEWHERE: u16 = 100;
+        let of_terminal = self.terminal.then(terminal_size::terminal_size).flatten();
+        of_terminal.map_or(ELSEWHERE, |(terminal_size::Width(columns), _)| columns)
+    }
+
     /// The writer itself, for report writers.
     pub(super) fn writer(&mut self) -> &mut (dyn Write + Send) {
         &mut self.writer

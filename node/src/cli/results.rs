@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use clap::Args;
-use pentora_scanner::finding::HostRecord;
-use pentora_scanner::report::{Format, Look, Summary};
+use pentora_scanner::finding::{HostRecord, Severity};
+use pentora_scanner::report::{Format, Look, ReportMeta, Summary};
 
 use super::context::Context;
-use super::failure::{Failure, from_client};
+use super::failure::{ExitCode, Failure, from_client};
 use super::output::output_failure;
 use crate::client::{Client, ClientError, ResultLines, parse_host_line};
 use crate::document::JobDocument;
@@ -22,6 +22,9 @@ pub(super) struct FormatArgs {
     /// The same as -o json.
     #[arg(long, conflicts_with = "output", help_heading = "Output")]
     pub(super) json: bool,
+    /// Exit with 3 where a weakness of this severity or above was found: info, low, medium, high, critical.
+    #[arg(long, value_name = "SEVERITY", help_heading = "Output")]
+    fail_on: Option<Severity>,
 }
 
 impl FormatArgs {
@@ -33,6 +36,17 @@ impl FormatArgs {
             None => Format::Table,
         }
     }
+
+    /// Turns what was printed into the command's end.
+    ///
+    /// # Errors
+    /// Exit 3 where a weakness at or above `--fail-on` was found.
+    pub(super) fn verdict(&self, printed: &Summary) -> Result<(), Failure> {
+        match self.fail_on {
+            Some(threshold) if printed.reaches(threshold) => Err(Failure::quiet(ExitCode::Findings)),
+            _ => Ok(()),
+        }
+    }
 }
 
 fn format(text: &str) -> Result<Format, String> {
@@ -40,7 +54,7 @@ fn format(text: &str) -> Result<Format, String> {
 }
 
 /// Streams the accepted results of `job` to standard output, and after them the hosts of `more`, which are in none of its
-/// counters; only one host of the job is in memory at a time.
+/// counters; only one host of the job is in memory at a time. Answers what was printed, counted.
 ///
 /// # Errors
 /// The node does not answer or the stream breaks: what was printed is then not all. A closed pipe ends quietly.
@@ -48,23 +62,29 @@ pub(super) async fn print(
     (client, searched): (&Client, &str),
     job: &JobDocument,
     more: &[HostRecord],
-    format: Format,
+    args: &FormatArgs,
     context: &mut Context,
-) -> Result<(), Failure> {
+) -> Result<Summary, Failure> {
     let failed = |error: ClientError| from_client(&error, searched);
+    let format = args.format();
     let mut lines = client.results(&job.job_id).await.map_err(failed)?;
     if format == Format::JsonLines {
-        pass_through(&mut lines, searched, context).await?;
+        let mut counted = Summary::default();
+        // What nobody asks for is not worth reading each line for.
+        let counting = args.fail_on.is_some().then_some(&mut counted);
+        pass_through(&mut lines, searched, counting, context).await?;
         let written = more.iter().try_for_each(|host| {
             let line = pentora_scanner::report::json_line(host);
             context.output.writer().write_all(line.as_bytes())?;
             context.output.writer().write_all(b"\n")
         });
         let written = written.and_then(|()| context.output.writer().flush());
-        return written.map_err(|error| output_failure(&error));
+        more.iter().for_each(|host| counted.count(host));
+        return written.map(|()| counted).map_err(|error| output_failure(&error));
     }
-    let look = Look { ascii: !context.output.unicode, ..Look::default() };
+    let look = Look { ascii: !context.output.unicode, columns: context.output.columns() };
     let mut writer = format.writer(context.output.writer(), look);
+    writer.begin(&meta(job)).map_err(|error| output_failure(&error))?;
     let mut counted = Summary::default();
     while let Some(line) = lines.next().await.map_err(failed)? {
         let host = parse_host_line(&line).map_err(failed)?;
@@ -76,14 +96,23 @@ pub(super) async fn print(
         writer.host(host).map_err(|error| output_failure(&error))?;
         summary.count(host);
     }
-    writer.finish(&summary).map_err(|error| output_failure(&error))
+    writer.finish(&summary).map_err(|error| output_failure(&error))?;
+    Ok(summary)
 }
 
 /// The node's lines as they are, so that fields of a newer node are kept. A line with a byte that a terminal might
 /// obey, which no node writes, is written anew from what is understood of it.
-async fn pass_through(lines: &mut ResultLines, searched: &str, context: &mut Context) -> Result<(), Failure> {
+async fn pass_through(
+    lines: &mut ResultLines,
+    searched: &str,
+    mut counting: Option<&mut Summary>,
+    context: &mut Context,
+) -> Result<(), Failure> {
     let failed = |error: ClientError| from_client(&error, searched);
     while let Some(line) = lines.next().await.map_err(failed)? {
+        if let Some(counted) = &mut counting {
+            counted.count(&parse_host_line(&line).map_err(failed)?);
+        }
         let out = context.output.writer();
         let harmless = line.iter().all(|byte| (b' '..=b'~').contains(byte));
         let written = if harmless {
@@ -95,6 +124,17 @@ async fn pass_through(lines: &mut ResultLines, searched: &str, context: &mut Con
         written.and_then(|()| out.write_all(b"\n")).map_err(|error| output_failure(&error))?;
     }
     context.output.writer().flush().map_err(|error| output_failure(&error))
+}
+
+/// The head of a report. The command line is the user's own words, for whoever reads the report; secrets are never in it.
+fn meta(job: &JobDocument) -> ReportMeta {
+    let started = job.submitted_at.parse().ok().map(jiff::Timestamp::as_millisecond);
+    ReportMeta {
+        job: Some(job.job_id.clone()),
+        command: std::env::args().collect::<Vec<_>>().join(" "),
+        started_at_ms: started.and_then(|at| u64::try_from(at).ok()),
+        ..ReportMeta::default()
+    }
 }
 
 /// The figures of a report, from the job's accepted counters; those by severity are `counted` from its hosts.

@@ -79,7 +79,7 @@ pub(super) async fn run(args: ScanArgs, context: &mut Context) -> Result<(), Fai
     if let Some(path) = &args.resume {
         return embedded(&args, Resume::load(path)?, context).await;
     }
-    let request = args.request.request()?;
+    let request = args.request.request(args.format.format())?;
     if let Some(session) = cluster(&args, context).await? {
         return on_cluster(&args, &request, &session, context).await;
     }
@@ -238,8 +238,9 @@ async fn finish(
     (job, more): (&JobDocument, &[HostRecord]),
     context: &mut Context,
 ) -> Result<(), Failure> {
-    results::print(asked, job, more, args.format.format(), context).await?;
-    verdict(job)
+    let printed = results::print(asked, job, more, &args.format, context).await?;
+    verdict(job)?;
+    args.format.verdict(&printed)
 }
 
 fn interrupted_submission() -> Failure {

@@ -97,8 +97,14 @@ pub struct ScanRequest {
     pub engine: Option<String>,
     /// `default` or `ot-safe`.
     pub profile: Option<String>,
-    /// Read what an open port says first.
+    /// Read what an open port says first; without it no open port is asked anything.
     pub banners: bool,
+    /// Ask open ports what they are: service, product, version, TLS, HTTP.
+    pub services: bool,
+    /// How many probes for the service may be tried, 0 to 9; none means 7.
+    pub intensity: Option<u8>,
+    /// Look for weaknesses of the services that were found.
+    pub weaknesses: bool,
     /// Retransmissions of an unanswered probe; none lets the engine decide from `confidence`.
     pub retries: Option<u8>,
     /// Wanted probability, between 0 and 1, that an open port is found in spite of loss.
@@ -131,6 +137,9 @@ impl Default for ScanRequest {
             engine: None,
             profile: None,
             banners: true,
+            services: true,
+            intensity: None,
+            weaknesses: true,
             retries: None,
             confidence: None,
             seed: None,

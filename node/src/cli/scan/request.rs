@@ -4,7 +4,9 @@
 use std::io::Read;
 
 use clap::Args;
+use pentora_scanner::detect::INTENSITY_MAX;
 use pentora_scanner::port::PortSet;
+use pentora_scanner::report::Format;
 use pentora_scanner::spec::{EngineChoice, Profile, RETRIES_MAX, Timing, parse_discovery};
 use pentora_scanner::target::TargetSet;
 
@@ -62,9 +64,21 @@ pub(super) struct RequestArgs {
     /// Probe every port without first looking which hosts are up.
     #[arg(long, help_heading = "Probes")]
     no_discovery: bool,
-    /// Do not read what open ports say.
-    #[arg(long, help_heading = "Probes")]
+    /// Do not read what open ports say, and ask them nothing.
+    #[arg(long, help_heading = "Services")]
     no_banners: bool,
+    /// Ask open ports what they are [default: yes, but for -o list, which does not show it].
+    #[arg(long, conflicts_with_all = ["no_services", "no_banners"], help_heading = "Services")]
+    services: bool,
+    /// Do not ask open ports what they are.
+    #[arg(long, help_heading = "Services")]
+    no_services: bool,
+    /// How many probes to try for the service behind a port, 0 to 9 [default: 7].
+    #[arg(long, value_name = "N", help_heading = "Services", value_parser = clap::value_parser!(u8).range(0..=i64::from(INTENSITY_MAX)))]
+    intensity: Option<u8>,
+    /// Do not look for weaknesses of the services that are found.
+    #[arg(long, help_heading = "Services")]
+    no_weaknesses: bool,
     /// How packets are sent: auto, connect, raw.
     #[arg(long, help_heading = "Probes", value_parser = word::<EngineChoice>)]
     engine: Option<EngineChoice>,
@@ -99,11 +113,11 @@ struct Texts {
 }
 
 impl RequestArgs {
-    /// Reads the files and checks everything that can be checked here.
+    /// Reads the files and checks everything that can be checked here. `format` is what the results will be printed in.
     ///
     /// # Errors
     /// Exit 2 with the position of the first slip; 1 for an unreadable file.
-    pub(super) fn request(&self) -> Result<ScanRequest, Failure> {
+    pub(super) fn request(&self, format: Format) -> Result<ScanRequest, Failure> {
         if self.file.iter().chain(&self.exclude_file).filter(|name| *name == "-").count() > 1 {
             return Err(usage("standard input can be read once: give - to one of --file and --exclude-file"));
         }
@@ -117,7 +131,10 @@ impl RequestArgs {
             };
             names.iter().map(text).collect::<Result<Vec<_>, _>>()
         };
-        self.with_texts(&Texts { targets: read(&self.file)?, exclude: read(&self.exclude_file)? })
+        let request = self.with_texts(&Texts { targets: read(&self.file)?, exclude: read(&self.exclude_file)? })?;
+        // A list shows open ports and nothing else: without a word to the contrary they are asked nothing.
+        let is_list = format == Format::List && !self.services;
+        Ok(ScanRequest { services: request.services && !is_list, banners: request.banners && !is_list, ..request })
     }
 
     /// The same with the files' texts given.
@@ -160,6 +177,9 @@ impl RequestArgs {
             engine: self.engine.map(|engine| engine.to_string()),
             profile: self.profile.map(|profile| profile.to_string()),
             banners: !self.no_banners,
+            services: !self.no_services,
+            intensity: self.intensity,
+            weaknesses: !self.no_weaknesses,
             retries: self.retries,
             confidence: self.confidence,
             seed: self.seed,

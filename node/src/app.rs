@@ -67,13 +67,14 @@ pub(crate) struct Making<'a> {
     pub(crate) mesh: Option<Mesh>,
     pub(crate) store: ChunkStore,
     pub(crate) engine: Engine,
+    pub(crate) feeds: Option<FeedStore>,
     pub(crate) coordinator: CoordinatorConfig,
 }
 
 impl Rooms {
     /// Joins the rooms of a node; nothing runs yet.
     pub(crate) fn make(making: Making<'_>) -> Self {
-        let Making { name, raft, mesh, store, engine, coordinator } = making;
+        let Making { name, raft, mesh, store, engine, feeds, coordinator } = making;
         let calls = mesh.map(Calls::new);
         let has_mesh = calls.is_some();
         let proposer = Proposer::new(raft.clone(), calls.clone());
@@ -91,6 +92,7 @@ impl Rooms {
             scope: Arc::clone(&scope),
             fence: Fence::new(coordinator.grace),
             units: Units::default(),
+            feeds,
         });
         let coordinator = Coordinator::new(raft.clone(), Arc::clone(&sessions), coordinator, has_mesh);
         Self { proposer, sessions, exchange, worker, coordinator, scope }
@@ -177,19 +179,20 @@ impl Node {
             None => tracing::info!("scanning with raw packets"),
         }
         let engines = engines_of(&engine);
+        let feeds = FeedStore::open(&self.home.feed_dir())
+            .map_err(|error| Failure::new(ExitCode::Failure, error.to_string()))?;
         let making = Making {
             name: &self.identity.name,
             raft: self.raft.clone(),
             mesh: Some(self.mesh.clone()),
             store,
-            engine,
+            engine: engine.clone(),
+            feeds: Some(feeds.clone()),
             coordinator,
         };
         let rooms = Rooms::make(making);
         let tasks = TaskTracker::new();
         let (leaving, stop) = (CancellationToken::new(), CancellationToken::new());
-        let feeds = FeedStore::open(&self.home.feed_dir())
-            .map_err(|error| Failure::new(ExitCode::Failure, error.to_string()))?;
         let served = self.served(&rooms, feeds.clone(), &tasks)?;
         self.announce();
         let worker =
@@ -217,7 +220,7 @@ impl Node {
             self.identity.clone(),
             stop.clone(),
         ));
-        tasks.spawn(follow(self.raft.clone(), rooms.exchange.clone(), feeds, stop.clone()));
+        tasks.spawn(follow(self.raft.clone(), rooms.exchange.clone(), feeds, engine, stop.clone()));
         tasks.spawn(serve::tend_chunks(self.raft.clone(), rooms.exchange, rooms.proposer.clone(), stop.clone()));
         tasks.spawn(api::serve(self.api, api::router(served), api::Bounds::default(), stop.clone()));
         if let Some(index) = admitted_at {

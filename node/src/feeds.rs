@@ -10,6 +10,7 @@ pub mod compile;
 pub mod explain;
 pub mod follow;
 pub mod rematch;
+pub mod rules;
 pub mod store;
 
 use std::fmt;

@@ -26,6 +26,7 @@ pub(crate) use session::{granted, over};
 pub use units::Units;
 
 use crate::coordinator::Sessions;
+use crate::feeds::FeedStore;
 use crate::glue::proposer::Proposer;
 use crate::results::Exchange;
 use pentora_p2p::Mesh;
@@ -52,6 +53,8 @@ pub struct Context {
     pub fence: Fence,
     /// What it works on.
     pub units: Units,
+    /// What services are matched with.
+    pub feeds: Option<FeedStore>,
 }
 
 /// The node's worker.

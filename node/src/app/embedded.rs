@@ -8,6 +8,7 @@ use pentora_raft::network::memory::Network;
 use pentora_raft::state::FIRST_NODE;
 use pentora_raft::store::Storage;
 use pentora_raft::{ClusterId, Config, Digest, Profile, Raft};
+use pentora_scanner::detect::RuleSet;
 use pentora_scanner::engine::Engine;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -16,6 +17,7 @@ use super::{Making, Rooms, begin_cluster, engines_of, start_engine};
 use crate::api::{self, Gate, Served};
 use crate::cli::{ExitCode, Failure};
 use crate::client::Client;
+use crate::feeds::FeedStore;
 use crate::coordinator::{CoordinatorConfig, PlanConfig};
 use crate::results::ChunkStore;
 use crate::worker::Worker;
@@ -36,6 +38,10 @@ const STOP_WITHIN: Duration = Duration::from_secs(2);
 pub struct EmbeddedOptions {
     /// The host's name, which becomes the node's.
     pub name: String,
+    /// What services are matched with.
+    pub feeds: Option<FeedStore>,
+    /// By what services are known, where it is more than the program's own rules.
+    pub rules: Option<RuleSet>,
 }
 
 /// A node inside this process.
@@ -77,8 +83,11 @@ impl StopHandle {
 /// Why it could not start.
 pub async fn embedded(options: EmbeddedOptions) -> Result<Embedded, Failure> {
     let engine = start_engine()?;
+    if let Some(rules) = options.rules {
+        engine.set_rules(rules);
+    }
     let note = engine.note().map(str::to_owned);
-    let (served, worker, stop) = start_with(options.name, engine, Gate::Open, Digest::of(&[])).await?;
+    let (served, worker, stop) = start_with(options.name, (engine, options.feeds), Gate::Open, Digest::of(&[])).await?;
     let client = Client::in_process(api::router(Arc::clone(&served)), None);
     Ok(Embedded { client, stop, note, served, worker })
 }
@@ -87,13 +96,13 @@ pub async fn embedded(options: EmbeddedOptions) -> Result<Embedded, Failure> {
 /// [`Gate::Token`] lets in.
 #[cfg(test)]
 pub(crate) async fn start(name: String, gate: Gate, admin_token: Digest) -> Result<(Arc<Served>, StopHandle), Failure> {
-    let (served, _, stop) = start_with(name, start_engine()?, gate, admin_token).await?;
+    let (served, _, stop) = start_with(name, (start_engine()?, None), gate, admin_token).await?;
     Ok((served, stop))
 }
 
 async fn start_with(
     name: String,
-    engine: Engine,
+    (engine, feeds): (Engine, Option<FeedStore>),
     gate: Gate,
     admin_token: Digest,
 ) -> Result<(Arc<Served>, Worker, StopHandle), Failure> {
@@ -110,7 +119,7 @@ async fn start_with(
     let plan = PlanConfig { paced_unit_seconds: PACED_UNIT_SECONDS, ..PlanConfig::default() };
     let coordinator = CoordinatorConfig { heartbeat: HEARTBEAT, grace: GRACE, plan };
     let (raft_of_rooms, store) = (raft.clone(), ChunkStore::memory());
-    let making = Making { name: &name, raft: raft_of_rooms, mesh: None, store, engine, coordinator };
+    let making = Making { name: &name, raft: raft_of_rooms, mesh: None, store, engine, feeds: feeds.clone(), coordinator };
     let rooms = Rooms::make(making);
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let served = Arc::new(Served {
@@ -126,7 +135,7 @@ async fn start_with(
         gate,
         started: Instant::now(),
         tasks: tasks.clone(),
-        feeds: None,
+        feeds,
         signer: None,
     });
     tasks.spawn(rooms.worker.clone().run(rooms.sessions, None, stop.clone()));

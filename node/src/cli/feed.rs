@@ -134,7 +134,7 @@ async fn feeds(args: &ListArgs, context: &Context) -> Result<Vec<FeedDocument>, 
     if let Some(session) = session(&args.node, args.local, context).await? {
         return session.client.feeds().await.map_err(|error| session.failure(&error));
     }
-    let Some(store) = FeedStore::open_to_read(&folder(context)?).map_err(failed)? else { return Ok(Vec::new()) };
+    let Some(store) = local(context)? else { return Ok(Vec::new()) };
     let mut feeds = Vec::new();
     for kind in FeedKind::ALL {
         feeds.extend(store.current(kind).map_err(failed)?.map(|current| FeedDocument {
@@ -177,8 +177,13 @@ async fn session(node: &NodeArgs, is_local: bool, context: &Context) -> Result<O
 }
 
 /// Where feeds for scans from this machine are kept.
-pub(super) fn folder(context: &Context) -> Result<PathBuf, Failure> {
+fn folder(context: &Context) -> Result<PathBuf, Failure> {
     Ok(context.load(Purpose::Client, Vec::new())?.config.data_dir.join("feeds"))
+}
+
+/// The feeds for scans from this machine, if there are any.
+pub(super) fn local(context: &Context) -> Result<Option<FeedStore>, Failure> {
+    FeedStore::open_to_read(&folder(context)?).map_err(failed)
 }
 
 fn store(context: &Context) -> Result<FeedStore, Failure> {

@@ -18,7 +18,6 @@ use super::session::{NodeArgs, Session, id};
 use super::table;
 use super::watch::json;
 use crate::client::parse_host_line;
-use crate::feeds::FeedStore;
 use crate::feeds::explain::{Asked, EXPLAINED_MAX, Explained, of_record};
 use crate::feeds::rematch::Rematch;
 
@@ -123,7 +122,7 @@ async fn list(args: ListArgs, context: &mut Context) -> Result<(), Failure> {
         }
     };
     if args.from.from.is_some() {
-        let mut rematch = Rematch::new(local_feeds(context)?);
+        let mut rematch = Rematch::new(feed::local(context)?);
         for_each_in_file(&args.from, |mut record| {
             rematch.record(&mut record);
             take(&record);
@@ -151,7 +150,7 @@ async fn list(args: ListArgs, context: &mut Context) -> Result<(), Failure> {
 async fn explain(args: ExplainArgs, context: &mut Context) -> Result<(), Failure> {
     let asked = Asked { id: args.finding, address: args.address, port: args.port };
     let explained = if args.from.from.is_some() {
-        let feeds = local_feeds(context)?;
+        let feeds = feed::local(context)?;
         let mut rematch = Rematch::new(feeds.clone());
         let mut explained = Vec::new();
         for_each_in_file(&args.from, |mut record| {
@@ -205,10 +204,6 @@ async fn job_of(args: &FromArgs, context: &Context) -> Result<(Session, String),
         Some(job) => Ok((session, job.job_id)),
         None => Err(Failure::new(ExitCode::Failure, "no job has been submitted yet").next("pentora scan TARGET")),
     }
-}
-
-fn local_feeds(context: &Context) -> Result<Option<FeedStore>, Failure> {
-    FeedStore::open_to_read(&feed::folder(context)?).map_err(|error| Failure::new(ExitCode::Failure, error.to_string()))
 }
 
 /// Hands every record of a file of results to `each` until that answers `false`.

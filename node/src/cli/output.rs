@@ -42,10 +42,10 @@ impl Output {
     }
 
     /// How many columns a line may have: the terminal's, or what a pager and a printed page show.
-    pub(super) fn columns(&self) -> u16 {
-        const ELSEWHERE: u16 = 100;
+    pub(super) fn columns(&self) -> usize {
+        const ELSEWHERE: usize = 100;
         let of_terminal = self.terminal.then(terminal_size::terminal_size).flatten();
-        of_terminal.map_or(ELSEWHERE, |(terminal_size::Width(columns), _)| columns)
+        of_terminal.map_or(ELSEWHERE, |(terminal_size::Width(columns), _)| columns.into())
     }
 
     /// The writer itself, for report writers.

@@ -12,12 +12,14 @@ use std::time::Duration;
 
 use clap::Args;
 use pentora_raft::Digest;
+use pentora_scanner::detect::RuleSet;
 use pentora_scanner::finding::HostRecord;
 
 use self::request::RequestArgs;
 use self::resume::Resume;
 use super::context::Context;
 use super::failure::{ExitCode, Failure, from_client};
+use super::feed;
 use super::follow::{Ended, follow, verdict};
 use super::interrupt::Interrupts;
 use super::output::counted;
@@ -28,6 +30,7 @@ use super::watch::json;
 use crate::app::{self, Embedded, EmbeddedOptions};
 use crate::client::Client;
 use crate::document::{JobDocument, ScanAccepted, ScanRequest};
+use crate::feeds::{FeedStore, rules};
 
 /// Time for an interrupted embedded scan to end and hand over what it found.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -65,10 +68,37 @@ pub(super) struct ScanArgs {
     /// Print the job's id and return at once.
     #[arg(long, conflicts_with = "local", help_heading = "Output")]
     detach: bool,
+    /// Folder of recog fingerprints (*.xml) to know services by as well; for scans from this process.
+    #[arg(long, value_name = "DIR", conflicts_with = "distributed", help_heading = "Services")]
+    fingerprints: Option<PathBuf>,
+    /// Your own file of service probes, in the syntax of nmap-service-probes; for scans from this process.
+    #[arg(long, value_name = "FILE", conflicts_with = "distributed", help_heading = "Services")]
+    service_probes: Option<PathBuf>,
     #[command(flatten)]
     format: FormatArgs,
     #[command(flatten)]
     node: NodeArgs,
+}
+
+impl ScanArgs {
+    /// The rules to know services by, where they are more than the program's own.
+    fn rules(&self, feeds: Option<&FeedStore>) -> Result<Option<RuleSet>, Failure> {
+        if feeds.is_none() && self.fingerprints.is_none() && self.service_probes.is_none() {
+            return Ok(None);
+        }
+        let files = (self.fingerprints.as_deref(), self.service_probes.as_deref());
+        let rules = rules::with_feed(feeds).and_then(|own| rules::with_files(own, files.0, files.1));
+        rules.map(Some).map_err(|why| Failure::new(ExitCode::Failure, why))
+    }
+
+    /// Refuses what only a scan from this process can use.
+    fn check_for_cluster(&self) -> Result<(), Failure> {
+        if self.fingerprints.is_none() && self.service_probes.is_none() {
+            return Ok(());
+        }
+        Err(Failure::new(ExitCode::Usage, "--fingerprints and --service-probes are for scans from this process")
+            .next("give fingerprints to the cluster with `pentora feed import recog DIR`, or add --local"))
+    }
 }
 
 /// Carries the command out.
@@ -81,6 +111,7 @@ pub(super) async fn run(args: ScanArgs, context: &mut Context) -> Result<(), Fai
     }
     let request = args.request.request(args.format.format())?;
     if let Some(session) = cluster(&args, context).await? {
+        args.check_for_cluster()?;
         return on_cluster(&args, &request, &session, context).await;
     }
     if args.detach {
@@ -137,7 +168,9 @@ async fn on_cluster(
 
 async fn embedded(args: &ScanArgs, work: Resume, context: &mut Context) -> Result<(), Failure> {
     let mut interrupts = Interrupts::listen()?;
-    let node = app::embedded(EmbeddedOptions { name: context.host.name.clone() }).await?;
+    let feeds = feed::local(context)?;
+    let rules = args.rules(feeds.as_ref())?;
+    let node = app::embedded(EmbeddedOptions { name: context.host.name.clone(), feeds, rules }).await?;
     // Whoever asked for connections needs not be told that there is nothing else.
     if let Some(note) = node.note.as_ref().filter(|_| work.request.engine.as_deref() != Some("connect")) {
         context.say(format_args!("pentora: {note}"));

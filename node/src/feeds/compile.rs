@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
+use pentora_scanner::detect::Recog;
 use pentora_scanner::vuln::feed::{self, Limits};
 use pentora_scanner::vuln::store::Row;
 
@@ -125,7 +126,8 @@ fn fingerprints(path: &Path, rows: &mut Vec<Row>) -> Result<u64, CompileError> {
         }
         let text = std::fs::read_to_string(file).map_err(failed)?;
         let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        records += count_fingerprints(&name, &text).map_err(CompileError::Fingerprints)?;
+        let read = Recog::of_files([(name.as_str(), text.as_str())]);
+        records += read.map_err(|error| CompileError::Fingerprints(error.to_string()))?.len() as u64;
         rows.push(Row { key: name.into_bytes(), value: text.into_bytes() });
     }
     if records == 0 {

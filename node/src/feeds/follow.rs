@@ -6,10 +6,11 @@ use bytes::Bytes;
 use pentora_p2p::PeerId;
 use pentora_raft::Raft;
 use pentora_raft::state::FeedRecord;
+use pentora_scanner::engine::Engine;
 use tokio_util::sync::CancellationToken;
 
 use super::store::FeedError;
-use super::{FeedKind, FeedStore, signed_words};
+use super::{FeedKind, FeedStore, rules, signed_words};
 use crate::results::Exchange;
 
 /// How often the log is looked at; a feed is replaced a few times a day.
@@ -32,8 +33,9 @@ enum NotTaken {
     Task(#[from] tokio::task::JoinError),
 }
 
-/// Follows the log until `stop`.
-pub async fn follow(raft: Raft, exchange: Exchange, store: FeedStore, stop: CancellationToken) {
+/// Follows the log until `stop`, and gives the engine the rules of each new feed of fingerprints.
+pub async fn follow(raft: Raft, exchange: Exchange, store: FeedStore, engine: Engine, stop: CancellationToken) {
+    use_rules(&store, &engine);
     let mut pause = LOOK_EVERY;
     loop {
         tokio::select! {
@@ -44,7 +46,12 @@ pub async fn follow(raft: Raft, exchange: Exchange, store: FeedStore, stop: Canc
         pause = LOOK_EVERY;
         for kind in FeedKind::ALL {
             match catch_up(&raft, &exchange, &store, kind).await {
-                Ok(Some(records)) => tracing::info!(%kind, records, "feed replaced"),
+                Ok(Some(records)) => {
+                    tracing::info!(%kind, records, "feed replaced");
+                    if kind == FeedKind::Recog {
+                        use_rules(&store, &engine);
+                    }
+                }
                 Ok(None) => {}
                 Err(error) => {
                     tracing::warn!(%kind, %error, "the cluster's new feed is not taken; the one before it stays");
@@ -52,6 +59,13 @@ pub async fn follow(raft: Raft, exchange: Exchange, store: FeedStore, stop: Canc
                 }
             }
         }
+    }
+}
+
+fn use_rules(store: &FeedStore, engine: &Engine) {
+    match rules::with_feed(Some(store)) {
+        Ok(rules) => engine.set_rules(rules),
+        Err(why) => tracing::warn!(%why, "the feed of fingerprints is not used"),
     }
 }
 

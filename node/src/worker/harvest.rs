@@ -14,6 +14,7 @@ use pentora_scanner::engine::UnitProgress;
 use pentora_scanner::finding::{Finding, HostRecord};
 use pentora_scanner::report::{Fold, Summary};
 
+use crate::feeds::rematch::Rematch;
 use crate::coordinator::Figures;
 
 /// Parts of a unit: a checkpoint ends at the end of one. More would cost a map each and hardly save a probe.
@@ -94,8 +95,8 @@ impl Harvest {
         &mut self,
         until: u64,
         figures: &UnitProgress,
-        started_at_ms: u64,
-        worker: &str,
+        rematch: &mut Rematch,
+        (started_at_ms, worker): (u64, &str),
     ) -> (Vec<HostRecord>, Counts) {
         let mut records = Vec::new();
         while self.taken_until < until
@@ -106,7 +107,10 @@ impl Harvest {
         }
         records.sort_by(|a: &HostRecord, b| (a.address, &a.name).cmp(&(b.address, &b.name)));
         let mut summary = Summary::default();
-        records.iter().for_each(|record| summary.count(record));
+        for record in &mut records {
+            rematch.record(record);
+            summary.count(record);
+        }
         let before = std::mem::replace(&mut self.counted, *figures);
         let counts = Counts {
             hosts_up: summary.hosts_up,

@@ -20,6 +20,7 @@ use super::Context;
 use super::harvest::Harvest;
 use super::units::Begun;
 use crate::clock::wall_ms;
+use crate::feeds::rematch::Rematch;
 use crate::glue::proposer::Unavailable;
 use crate::jobs;
 use crate::results::Chunk;
@@ -146,9 +147,14 @@ impl<'a> Work<'a> {
 
     fn part(&mut self, end: u64, figures: &UnitProgress, goes_on: bool) -> impl Future<Output = bool> + Send + use<'a> {
         let start = self.harvest.taken_until();
-        let (records, counts) = self.harvest.take(end, figures, self.started_at_ms, &self.context.worker_id);
+        let (records, counts) = self.harvest.take(end, figures, &mut self.rematch(), (self.started_at_ms, &self.context.worker_id));
         let (context, begun) = (self.context, self.begun);
         commit(context, begun, Part { start, end, goes_on, records, counts })
+    }
+
+    /// Over the feeds as they are now.
+    fn rematch(&self) -> Rematch {
+        Rematch::new(self.context.feeds.clone())
     }
 
     /// The unit was done to its end.
@@ -163,7 +169,7 @@ impl<'a> Work<'a> {
             self.front(progress, true).await;
         }
         let end = self.begun.lease.end;
-        let (records, _) = self.harvest.take(end, progress, self.started_at_ms, &self.context.worker_id);
+        let (records, _) = self.harvest.take(end, progress, &mut self.rematch(), (self.started_at_ms, &self.context.worker_id));
         self.context.units.leave(records);
     }
 

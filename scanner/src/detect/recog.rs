@@ -121,6 +121,24 @@ impl Recog {
         Ok(Self::join(files))
     }
 
+    /// The same of files that are in memory, as (name, text) pairs; files that hold no fingerprints are passed over.
+    ///
+    /// # Errors
+    ///
+    /// As [`Recog::load`].
+    pub fn of_files<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, RecogError> {
+        let mut read = Vec::new();
+        for (name, text) in files {
+            read.extend(read::read(Path::new(name), text, false)?);
+        }
+        let count: usize = read.iter().map(|file| file.entries.len()).sum();
+        if count > FINGERPRINTS_MAX {
+            let what = format!("more than {FINGERPRINTS_MAX} fingerprints");
+            return Err(RecogError::TooMuch { path: PathBuf::new(), what, max: FINGERPRINTS_MAX as u64 });
+        }
+        Ok(Self::join(read))
+    }
+
     fn join(mut files: Vec<Fingerprints>) -> Self {
         files.sort_by(|a, b| b.preference.total_cmp(&a.preference));
         let mut drafts: BTreeMap<String, (Vec<Fingerprint>, Vec<Pattern>)> = BTreeMap::new();

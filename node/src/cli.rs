@@ -51,8 +51,10 @@ Examples:
 /// Distributed network scanner: scans from this machine, or as a mesh of nodes that survives the loss of any of them.
 #[derive(Debug, Parser)]
 #[command(name = "pentora", version, before_help = EXAMPLES, arg_required_else_help = true)]
-#[command(after_help = "Exit codes: 0 ok, 1 failure, 2 usage, 3 findings at or above --fail-on, 4 refused, 5 no node or no quorum, \
-                        6 job partial or failed, 7 cancelled, 8 bad configuration.")]
+#[command(
+    after_help = "Exit codes: 0 ok, 1 failure, 2 usage, 3 findings at or above --fail-on, 4 refused, 5 no node or no quorum, \
+                        6 job partial or failed, 7 cancelled, 8 bad configuration."
+)]
 struct Cli {
     #[command(flatten)]
     global: Global,

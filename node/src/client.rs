@@ -26,12 +26,12 @@ pub use self::error::ClientError;
 pub use self::host_line::parse_host_line;
 pub use self::lines::ResultLines;
 use crate::config::Secret;
+use crate::document::{
+    ClusterDocument, FeedDocument, JobDocument, JobEvent, Page, Problem, ScanAccepted, ScanRequest, TokenCreated,
+    TokenDocument, TokenRequest, TransferRequest, VersionDocument, WorkerDocument,
+};
 use crate::feeds::FeedKind;
 use crate::feeds::explain::{Asked, Explained};
-use crate::document::{
-    ClusterDocument, FeedDocument, JobDocument, JobEvent, Page, Problem, ScanAccepted, ScanRequest, TokenCreated, TokenDocument,
-    TokenRequest, TransferRequest, VersionDocument, WorkerDocument,
-};
 
 /// Longest answer read into memory: a page of jobs or events is far below it.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;

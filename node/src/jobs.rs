@@ -12,9 +12,9 @@ use pentora_raft::codec::{self, Kind};
 use pentora_raft::command::{Command, Finished, LeaseRef, SPEC_INLINE_BYTES_MAX, SpecRef, Submission};
 use pentora_raft::state::{Needs, Partition, Priority};
 use pentora_raft::{Digest, JobId, NodeId, Raft, Response};
+use pentora_scanner::detect::{DEFAULT_INTENSITY, INTENSITY_MAX};
 use pentora_scanner::port::{PortError, PortSet};
 use pentora_scanner::scope::{Scope, ScopeError};
-use pentora_scanner::detect::{DEFAULT_INTENSITY, INTENSITY_MAX};
 use pentora_scanner::spec::{
     DiscoveryError, DiscoveryProbe, EngineChoice, Profile, ScanSpec, SpecError, UnknownChoice, parse_discovery,
 };

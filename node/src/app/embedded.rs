@@ -17,8 +17,8 @@ use super::{Making, Rooms, begin_cluster, engines_of, start_engine};
 use crate::api::{self, Gate, Served};
 use crate::cli::{ExitCode, Failure};
 use crate::client::Client;
-use crate::feeds::FeedStore;
 use crate::coordinator::{CoordinatorConfig, PlanConfig};
+use crate::feeds::FeedStore;
 use crate::results::ChunkStore;
 use crate::worker::Worker;
 
@@ -119,7 +119,8 @@ async fn start_with(
     let plan = PlanConfig { paced_unit_seconds: PACED_UNIT_SECONDS, ..PlanConfig::default() };
     let coordinator = CoordinatorConfig { heartbeat: HEARTBEAT, grace: GRACE, plan };
     let (raft_of_rooms, store) = (raft.clone(), ChunkStore::memory());
-    let making = Making { name: &name, raft: raft_of_rooms, mesh: None, store, engine, feeds: feeds.clone(), coordinator };
+    let making =
+        Making { name: &name, raft: raft_of_rooms, mesh: None, store, engine, feeds: feeds.clone(), coordinator };
     let rooms = Rooms::make(making);
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let served = Arc::new(Served {

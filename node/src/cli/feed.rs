@@ -26,9 +26,11 @@ const STALE_AFTER_S: u64 = 14 * 24 * 3600;
 #[derive(Debug, Subcommand)]
 pub(super) enum FeedCommand {
     /// Read files and make them the feed of their kind; the one before it stays until the new one is whole.
-    #[command(before_help = "Examples:\n  pentora feed import cve cvelistV5.zip\n  pentora feed import osv osv-debian/\n  \
+    #[command(
+        before_help = "Examples:\n  pentora feed import cve cvelistV5.zip\n  pentora feed import osv osv-debian/\n  \
                              pentora feed import kev known_exploited_vulnerabilities.json\n  \
-                             pentora feed import recog recog/xml/")]
+                             pentora feed import recog recog/xml/"
+    )]
     Import(ImportArgs),
     /// Print the feeds.
     List(ListArgs),

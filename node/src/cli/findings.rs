@@ -207,10 +207,7 @@ async fn job_of(args: &FromArgs, context: &Context) -> Result<(Session, String),
 }
 
 /// Hands every record of a file of results to `each` until that answers `false`.
-fn for_each_in_file(
-    args: &FromArgs,
-    mut each: impl FnMut(HostRecord) -> Result<bool, Failure>,
-) -> Result<(), Failure> {
+fn for_each_in_file(args: &FromArgs, mut each: impl FnMut(HostRecord) -> Result<bool, Failure>) -> Result<(), Failure> {
     let Some(path) = &args.from else { return Ok(()) };
     let failed = |number: u64, why: String| {
         Failure::new(ExitCode::Failure, format!("{}:{number}: {why}", path.display()))

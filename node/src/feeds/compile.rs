@@ -71,7 +71,8 @@ pub fn compile(kind: FeedKind, paths: &[PathBuf], made_at_ms: u64) -> Result<Com
                 let out = summary.withdrawn + summary.without_products;
                 records += summary.records - out;
                 left_out += out;
-                notes.extend(summary.newest_day.map(|day| format!("{}: the latest record is of {day}", path.display())));
+                notes
+                    .extend(summary.newest_day.map(|day| format!("{}: the latest record is of {day}", path.display())));
             }
         }
         None => {
@@ -102,7 +103,9 @@ fn pack(heading: &Heading, rows: &[Row]) -> Result<Vec<u8>, CompileError> {
 
 /// The names of the files, as a person would tell them.
 fn source_of(paths: &[PathBuf]) -> String {
-    let names = paths.iter().map(|path| path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned()));
+    let names = paths.iter().map(|path| {
+        path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
+    });
     names.collect::<Vec<_>>().join(", ")
 }
 
@@ -111,7 +114,8 @@ fn fingerprints(path: &Path, rows: &mut Vec<Row>) -> Result<u64, CompileError> {
     let failed = |source| CompileError::Read { path: path.to_owned(), source };
     let files: Vec<PathBuf> = if path.is_dir() {
         let entries = std::fs::read_dir(path).map_err(failed)?;
-        let all = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        let all =
+            entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>().map_err(failed)?;
         all.into_iter().filter(|file| file.extension().is_some_and(|extension| extension == "xml")).collect()
     } else {
         vec![path.to_owned()]

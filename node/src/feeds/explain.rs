@@ -55,11 +55,7 @@ pub struct Reason {
 ///
 /// # Errors
 /// Feeds that cannot be read.
-pub fn of_record(
-    asked: &Asked,
-    record: &HostRecord,
-    store: Option<&FeedStore>,
-) -> Result<Vec<Explained>, StoreError> {
+pub fn of_record(asked: &Asked, record: &HostRecord, store: Option<&FeedStore>) -> Result<Vec<Explained>, StoreError> {
     let mut explained = Vec::new();
     if asked.address.is_some_and(|address| address != record.address) {
         return Ok(explained);

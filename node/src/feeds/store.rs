@@ -165,7 +165,9 @@ impl FeedStore {
         let mut entries = Vec::new();
         for row in self.0.db.iterator(IteratorMode::From(&from, Direction::Forward)).take(rows_max) {
             let (key, value) = row?;
-            let Some(key) = key.strip_prefix(generation.as_slice()).filter(|key| key.starts_with(prefix)) else { break };
+            let Some(key) = key.strip_prefix(generation.as_slice()).filter(|key| key.starts_with(prefix)) else {
+                break;
+            };
             entries.push((key.to_vec(), value.into_vec()));
         }
         Ok(entries)

@@ -147,7 +147,8 @@ impl<'a> Work<'a> {
 
     fn part(&mut self, end: u64, figures: &UnitProgress, goes_on: bool) -> impl Future<Output = bool> + Send + use<'a> {
         let start = self.harvest.taken_until();
-        let (records, counts) = self.harvest.take(end, figures, &mut self.rematch(), (self.started_at_ms, &self.context.worker_id));
+        let (records, counts) =
+            self.harvest.take(end, figures, &mut self.rematch(), (self.started_at_ms, &self.context.worker_id));
         let (context, begun) = (self.context, self.begun);
         commit(context, begun, Part { start, end, goes_on, records, counts })
     }
@@ -169,7 +170,8 @@ impl<'a> Work<'a> {
             self.front(progress, true).await;
         }
         let end = self.begun.lease.end;
-        let (records, _) = self.harvest.take(end, progress, &mut self.rematch(), (self.started_at_ms, &self.context.worker_id));
+        let (records, _) =
+            self.harvest.take(end, progress, &mut self.rematch(), (self.started_at_ms, &self.context.worker_id));
         self.context.units.leave(records);
     }
 

@@ -4,19 +4,19 @@
 //! finding of its own. The stage ends when the scan has ended and every port has been asked. While its reader is slow, or
 //! more ports wait than it holds, it stops reading from the scan, which then stops sending.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{DEFAULT_BUDGET, Detector, INTENSITY_MAX, Options, os};
-use crate::engine::{FINDINGS_QUEUE, ScanError, UnitOutcome, UnitScan};
+use crate::engine::{FINDINGS_QUEUE, ScanError, UnitOutcome, UnitProgress, UnitScan};
 use crate::finding::{Finding, Observation, PortState};
 use crate::pace::RateCap;
 use crate::port::Port;
@@ -34,7 +34,7 @@ const FLUSH_AFTER: Duration = Duration::from_millis(50);
 /// Asks every open port that a scan finds what it is, as the spec says; a spec that asks for no services, or forbids all
 /// payloads, gives the scan back as it came.
 ///
-/// Connections draw on `pace` beside the scan's own probes. The stage runs on `runtime` and ends with the scan, when
+/// Figures pass through, but for `settled_until`, which waits for the ports that are still asked. Connections draw on `pace` beside the scan's own probes. The stage runs on `runtime` and ends with the scan, when
 /// `cancel`, which is the scan's own, is cancelled, or when the findings are no longer read.
 #[must_use]
 pub fn attach(
@@ -52,15 +52,22 @@ pub fn attach(
     };
     let (findings, findings_out) = mpsc::channel(FINDINGS_QUEUE);
     let (outcome, outcome_out) = oneshot::channel();
-    let stage =
-        Stage { detector, asking: Arc::new(asking), findings, asked: JoinSet::new(), waiting: VecDeque::new() };
-    let UnitScan { findings: found, progress, outcome: scanned } = scan;
+    let UnitScan { findings: found, progress: scanning, outcome: scanned } = scan;
+    let (progress, progress_out) = watch::channel(*scanning.borrow());
+    let stage = Stage {
+        detector,
+        asking: Arc::new(asking),
+        findings,
+        asked: JoinSet::new(),
+        waiting: VecDeque::new(),
+        front: Front::new(scanning, progress),
+    };
     runtime.spawn(async move {
         let ended = stage.run(found, scanned, cancel).await;
         // Nobody has to wait for it.
         let _ = outcome.send(ended);
     });
-    UnitScan { findings: findings_out, progress, outcome: outcome_out }
+    UnitScan { findings: findings_out, progress: progress_out, outcome: outcome_out }
 }
 
 /// A port to be asked.
@@ -76,8 +83,9 @@ struct Stage {
     detector: Arc<Detector>,
     asking: Arc<Asking>,
     findings: mpsc::Sender<Vec<Finding>>,
-    asked: JoinSet<Vec<Finding>>,
+    asked: JoinSet<(u64, Vec<Finding>)>,
     waiting: VecDeque<Open>,
+    front: Front,
 }
 
 impl Stage {
@@ -114,6 +122,7 @@ impl Stage {
     /// Passes everything on until the scan has ended and all ports were asked; false when nobody reads any more.
     async fn pass(&mut self, found: &mut mpsc::Receiver<Vec<Finding>>) -> bool {
         let (mut is_scanning, mut told, mut flush_at) = (true, Vec::new(), Instant::now());
+        let mut answered = Vec::new();
         while is_scanning || !self.asked.is_empty() || !told.is_empty() {
             let has_room = self.waiting.len() < WAITING_MAX;
             let batch = tokio::select! {
@@ -121,8 +130,11 @@ impl Stage {
                     if told.is_empty() {
                         flush_at = Instant::now() + FLUSH_AFTER;
                     }
-                    // A task that panicked has found nothing out; its port stays open and unknown.
-                    told.extend(done.unwrap_or_default());
+                    // A task that panicked has found nothing out; its port stays open and unknown, and its host unsettled.
+                    if let Ok((index, findings)) = done {
+                        answered.push(index);
+                        told.extend(findings);
+                    }
                     None
                 }
                 batch = found.recv(), if is_scanning && has_room => {
@@ -130,17 +142,26 @@ impl Stage {
                     batch
                 }
                 () = tokio::time::sleep_until(flush_at), if !told.is_empty() => None,
+                Ok(()) = self.front.scanning.changed() => {
+                    self.front.hear(found.len());
+                    None
+                }
             };
             if let Some(batch) = batch {
-                self.waiting.extend(batch.iter().filter_map(open_port));
+                let open = batch.iter().filter_map(open_port);
+                self.waiting.extend(open.inspect(|open| self.front.asked(open.finding.target_index)));
                 if self.findings.send(batch).await.is_err() {
                     return false;
                 }
+                self.front.passed();
             }
             self.ask();
             let is_due = told.len() >= BATCH || Instant::now() >= flush_at || (!is_scanning && self.asked.is_empty());
             if !told.is_empty() && is_due && self.findings.send(std::mem::take(&mut told)).await.is_err() {
                 return false;
+            }
+            if told.is_empty() {
+                self.front.answered(answered.drain(..));
             }
         }
         true
@@ -151,8 +172,70 @@ impl Stage {
         while self.asked.len() < ASKED_MAX {
             let Some(open) = self.waiting.pop_front() else { return };
             let (detector, asking) = (Arc::clone(&self.detector), Arc::clone(&self.asking));
-            self.asked.spawn(async move { ask(&detector, &asking, open).await });
+            let index = open.finding.target_index;
+            self.asked.spawn(async move { (index, ask(&detector, &asking, open).await) });
         }
+    }
+}
+
+/// How far everything is settled: what the scan has settled, as far as its findings were passed on and no port of a host
+/// is still being asked.
+#[derive(Debug)]
+struct Front {
+    scanning: watch::Receiver<UnitProgress>,
+    progress: watch::Sender<UnitProgress>,
+    /// What the scan said last, and how many of its batches have to be passed on before that is so for the reader.
+    said: Option<(u64, usize)>,
+    settled: u64,
+    /// Ports that are asked or wait for it, by target.
+    asking: BTreeMap<u64, u32>,
+}
+
+impl Front {
+    fn new(scanning: watch::Receiver<UnitProgress>, progress: watch::Sender<UnitProgress>) -> Self {
+        Self { scanning, progress, said: None, settled: 0, asking: BTreeMap::new() }
+    }
+
+    /// The scan's figures have changed, with so many batches unread.
+    fn hear(&mut self, unread: usize) {
+        if self.said.is_none() {
+            self.said = Some((self.scanning.borrow_and_update().settled_until, unread));
+        }
+        self.tell();
+    }
+
+    /// A batch of the scan's was passed on.
+    fn passed(&mut self) {
+        if let Some((_, unread)) = &mut self.said {
+            *unread = unread.saturating_sub(1);
+        }
+        self.tell();
+    }
+
+    fn asked(&mut self, index: u64) {
+        *self.asking.entry(index).or_default() += 1;
+    }
+
+    /// What these ports answered was passed on.
+    fn answered(&mut self, indexes: impl Iterator<Item = u64>) {
+        for index in indexes {
+            if let Some(left) = self.asking.get_mut(&index) {
+                *left -= 1;
+                if *left == 0 {
+                    self.asking.remove(&index);
+                }
+            }
+        }
+        self.tell();
+    }
+
+    fn tell(&mut self) {
+        if let Some((settled, 0)) = self.said {
+            (self.settled, self.said) = (settled, None);
+        }
+        let first = self.asking.keys().next().copied().unwrap_or(u64::MAX);
+        let figures = UnitProgress { settled_until: self.settled.min(first), ..*self.scanning.borrow() };
+        self.progress.send_if_modified(|told| std::mem::replace(told, figures) != figures);
     }
 }
 
@@ -184,7 +267,8 @@ async fn ask(detector: &Detector, asking: &Asking, open: Open) -> Vec<Finding> {
         os::annotate(&mut service, identified.banner.as_deref(), ttl);
         if asking.is_weakness_wanted {
             let weak = detector.weaknesses(target, port.protocol, &service, &asking.options, now_s()).await;
-            observations.extend(weak.into_iter().map(|weakness| Observation::Weakness { port, weakness: Box::new(weakness) }));
+            observations
+                .extend(weak.into_iter().map(|weakness| Observation::Weakness { port, weakness: Box::new(weakness) }));
         }
         observations.push(Observation::Service { port, service: Box::new(service) });
     }

@@ -51,12 +51,11 @@ impl Services {
         let mut state = self.lock();
         let detector = state
             .detector
-            .get_or_insert_with(|| {
-                Arc::new(Detector::new(Arc::new(RuleSet::builtin()), limits::detection_sockets()))
-            })
+            .get_or_insert_with(|| Arc::new(Detector::new(Arc::new(RuleSet::builtin()), limits::detection_sockets())))
             .clone();
         if state.runtime.is_none() {
-            let made = Builder::new_multi_thread().worker_threads(THREADS).thread_name("pentora-detect").enable_all().build();
+            let made =
+                Builder::new_multi_thread().worker_threads(THREADS).thread_name("pentora-detect").enable_all().build();
             state.runtime = Some(made?);
         }
         let runtime = state.runtime.as_ref().expect("it was made above").handle().clone();

@@ -129,9 +129,14 @@ impl Scanner {
             Self::Zmap => command
                 .args(["-p", &ports, "-r", &rate, "-i", "eth0", "-S", &from, "-G", &gateway])
                 .args(["-q", "-b", none, "-o", file, targets]),
-            Self::RustScan => {
-                command.args(["-a", targets, "-p", &ports, "-g", "--no-config", "--ulimit", "65000", "-t", "1500"])
-            }
+            Self::RustScan => command.args(rustscan_ports(&task.ports)).args([
+                "-a",
+                targets,
+                "-g",
+                "--no-config",
+                "--ulimit",
+                "65000",
+            ]),
             Self::NmapSyn(timing) => command.arg("-sS").args(timing.split(' ')).args(nmap(targets, &ports, file)),
             Self::NmapConnect(timing) => command.arg("-sT").args(timing.split(' ')).args(nmap(targets, &ports, file)),
         };
@@ -163,6 +168,14 @@ impl Scanner {
 fn nmap<'a>(targets: &'a str, ports: &'a str, file: &'a str) -> [&'a str; 7] {
     // Neither discovery nor names, as for the others.
     ["-n", "-Pn", "-p", ports, "-oG", file, targets]
+}
+
+/// One range, or a list that holds none: it knows no more.
+fn rustscan_ports(ports: &[u16]) -> [String; 2] {
+    match port_list(ports) {
+        range if range.contains('-') && !range.contains(',') => ["-r".to_owned(), range],
+        _ => ["-p".to_owned(), ports.iter().map(u16::to_string).collect::<Vec<_>>().join(",")],
+    }
 }
 
 /// `1-3,80`.
@@ -273,6 +286,8 @@ mod tests {
     fn neighbouring_ports_become_ranges() {
         assert_eq!(port_list(&[22, 80, 81, 82, 443]), "22,80-82,443");
         assert_eq!(port_list(&(1..=u16::MAX).collect::<Vec<_>>()), "1-65535");
+        assert_eq!(rustscan_ports(&[21, 22, 80]), ["-p", "21,22,80"]);
+        assert_eq!(rustscan_ports(&[21, 22, 23]), ["-r", "21-23"]);
     }
 
     #[test]

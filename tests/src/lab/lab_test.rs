@@ -135,6 +135,39 @@ fn a_longer_cable_delays_every_packet_and_breaks_none() {
 }
 
 #[test]
+fn a_course_is_one_cable_of_its_length_with_a_world_at_its_end() {
+    let Some(mut course) = Course::start(Duration::from_millis(10)).unwrap() else { return };
+    let truth = course.become_world(&WorldOptions::default()).unwrap().truth().clone();
+    let server = SocketAddr::from(*truth.open.first().unwrap());
+    let connect = || course.scanner().within(|| Ok(TcpStream::connect_timeout(&server, Duration::from_secs(5))?));
+    // The first connection also asks who has the gateway's address.
+    drop(connect().unwrap());
+    let began = Instant::now();
+    drop(connect().unwrap());
+    let took = began.elapsed();
+    assert!((Duration::from_millis(20)..Duration::from_millis(500)).contains(&took), "there and back in {took:?}");
+}
+
+#[test]
+fn a_policed_world_lets_through_its_rate_and_little_more() {
+    let Some(mut course) = Course::start(Duration::ZERO).unwrap() else { return };
+    course.become_world(&WorldOptions { police_pps: 100, ..WorldOptions::default() }).unwrap();
+    let began = Instant::now();
+    let send = || {
+        let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
+        (0..2000).try_for_each(|_| socket.send_to(b"x", "10.77.0.1:9").map(drop))?;
+        Ok(())
+    };
+    course.scanner().within(send).unwrap();
+    let counter = ["list", "counter", "ip", "world", "passed"];
+    let output = course.far().command(Path::new("nft")).args(counter).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let passed: f64 = text.split_whitespace().skip_while(|word| *word != "packets").nth(1).unwrap().parse().unwrap();
+    let most = 6.0 + 100.0 * began.elapsed().as_secs_f64();
+    assert!(passed >= 5.0 && passed <= most + 5.0, "{passed} of at most {most}");
+}
+
+#[test]
 fn a_lab_has_no_way_out() {
     let Some(lab) = Lab::start(1).unwrap() else { return };
     let routes = lab.host(1).command(Path::new("ip")).args(["route", "show"]).output().unwrap();

@@ -242,3 +242,49 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Limited<S> {
         Pin::new(&mut self.inner).poll_shutdown(context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{duplex, repeat};
+
+    use super::*;
+
+    fn patience() -> Patience {
+        let last = Instant::now() + Duration::from_secs(60);
+        Patience { first: last, gap: Duration::from_secs(1), last }
+    }
+
+    #[tokio::test]
+    async fn no_more_is_read_than_an_answer_may_have() {
+        let mut bytes = Vec::new();
+        assert_eq!(read(&mut repeat(b'x'), &mut bytes, patience(), |_| false).await, Ending::Full);
+        assert_eq!(bytes.len(), ANSWER_BYTES_MAX);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_sends_byte_by_byte_is_not_looked_at_byte_by_byte() {
+        let (mut near, mut far) = duplex(1);
+        let sending = async move {
+            for _ in 0..10_000 {
+                far.write_all(b"x").await.unwrap();
+            }
+        };
+        let (mut bytes, mut looks) = (Vec::new(), 0);
+        let is_enough = |_: &[u8]| {
+            looks += 1;
+            false
+        };
+        let reading = read(&mut near, &mut bytes, patience(), is_enough);
+        let (ending, ()) = futures::join!(reading, sending);
+        assert_eq!((ending, bytes.len()), (Ending::Closed, 10_000));
+        assert!(looks < 100, "{looks}");
+    }
+
+    #[tokio::test]
+    async fn a_stream_below_tls_ends_where_no_honest_one_does() {
+        let mut limited = Limited { inner: repeat(b'x'), left: WIRE_BYTES_MAX };
+        let mut sink = Vec::new();
+        assert!(limited.read_to_end(&mut sink).await.is_err());
+        assert!((WIRE_BYTES_MAX..2 * WIRE_BYTES_MAX).contains(&sink.len()), "{}", sink.len());
+    }
+}

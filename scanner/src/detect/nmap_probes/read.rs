@@ -162,7 +162,7 @@ fn unescape(text: &[u8]) -> Result<Vec<u8>, String> {
             Some(b'x') => {
                 let digits: Vec<u8> = rest.by_ref().take(2).copied().collect();
                 let digits = std::str::from_utf8(&digits).unwrap_or_default();
-                u8::from_str_radix(digits, 16).map_err(|_| format!("\\x{digits} is no byte"))?
+                u8::from_str_radix(digits, 16).map_err(|error| format!("\\x{digits} is no byte: {error}"))?
             }
             Some(other) => *other,
             None => return Err("a payload ends in a backslash".to_owned()),
@@ -218,7 +218,8 @@ fn without_letters(text: &[u8]) -> &[u8] {
 
 fn ports(text: &[u8]) -> Result<Vec<(u16, u16)>, String> {
     let text = String::from_utf8_lossy(text);
-    let number = |word: &str| word.trim().parse::<u16>().map_err(|_| format!("{:?} is no port", word.trim()));
+    let number =
+        |word: &str| word.trim().parse::<u16>().map_err(|error| format!("{:?} is no port: {error}", word.trim()));
     let parts = text.split(',').filter(|part| !part.trim().is_empty());
     let ranges = parts.map(|part| match part.split_once('-') {
         Some((first, last)) => Ok((number(first)?, number(last)?)),

@@ -82,12 +82,13 @@ impl Pattern {
                 .multi_line(flags.is_multi_line)
                 .build()
                 .parse(&source)
+                .map_err(|error| last_line(&error.to_string()))
         };
         let (hir, is_unicode) = match parse(false) {
             Ok(hir) => (hir, false),
             Err(error) => match parse(true) {
                 Ok(hir) => (hir, true),
-                Err(_) => return Err(PatternError::Syntax(last_line(&error.to_string()))),
+                Err(_) => return Err(PatternError::Syntax(error)),
             },
         };
         let groups = hir.properties().explicit_captures_len();

@@ -92,13 +92,13 @@ impl Template {
 
     /// The field's text; `None` when it is empty, or when it names captures and none of them has a word.
     pub(crate) fn expand(&self, captures: &Captures<'_>) -> Option<String> {
-        let text = self.fill(captures, |word| printable(word))?;
+        let text = self.fill(captures, printable)?;
         Some(text.split_ascii_whitespace().collect::<Vec<_>>().join(" ")).filter(|text| !text.is_empty())
     }
 
     /// The CPE 2.3 name; a part that comes out empty is any (`*`).
     pub(crate) fn expand_cpe(&self, captures: &Captures<'_>) -> String {
-        let text = self.fill(captures, |word| cpe_quoted(word)).unwrap_or_default();
+        let text = self.fill(captures, cpe_quoted).unwrap_or_default();
         full_cpe(&text)
     }
 

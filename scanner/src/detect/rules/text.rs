@@ -105,6 +105,7 @@ fn usual_confidence() -> u8 {
 /// `[[rule.example]]`
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[cfg_attr(not(test), expect(dead_code, reason = "run as a test; a running program only checks its shape"))]
 pub(crate) struct ExampleText {
     pub(crate) bytes: String,
     pub(crate) from: Option<String>,
@@ -122,6 +123,7 @@ pub(crate) struct ExampleText {
 /// `[[none]]`
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(not(test), expect(dead_code, reason = "run as a test; a running program only checks its shape"))]
 pub(crate) struct NoneText {
     pub(crate) bytes: String,
     #[serde(default)]

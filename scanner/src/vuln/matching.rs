@@ -21,7 +21,7 @@ mod judge;
 mod subject;
 mod wording;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -41,9 +41,9 @@ pub const MATCHES_MAX: usize = 2_000;
 /// How many advisories are kept decoded between services; all of a usual job's products fit.
 const CACHED_ADVISORIES_MAX: usize = 100_000;
 /// How many kinds of services are kept with their answer: a job's services are mostly alike.
-const CACHED_ANSWERS_MAX: usize = 100_000;
-/// How many matches those answers may hold together.
-const CACHED_MATCHES_MAX: usize = 1_000_000;
+const CACHED_ANSWERS_MAX: usize = 20_000;
+/// How many matches those answers may hold together, about 100 bytes each.
+const CACHED_MATCHES_MAX: usize = 200_000;
 
 /// How a match was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -155,7 +155,7 @@ impl<S: AdvisoryStore> Matcher<S> {
                 judgements.extend(judge(&subject, advisory).map(|judgement| (Arc::clone(advisory), judgement)));
             }
         }
-        let answer = Arc::new(decide(&subject, judgements));
+        let answer = Arc::new(decide(&subject, &judgements));
         self.remember(subject, &answer);
         Ok(answer)
     }
@@ -174,7 +174,9 @@ impl<S: AdvisoryStore> Matcher<S> {
             return Ok(Arc::clone(found));
         }
         let found: Arc<[Arc<Advisory>]> = self.store.by_product(key)?.into_iter().map(Arc::new).collect();
-        if self.advisories_cached + found.len() > CACHED_ADVISORIES_MAX || self.advisories.len() >= CACHED_ANSWERS_MAX {
+        if self.advisories_cached + found.len() > CACHED_ADVISORIES_MAX
+            || self.advisories.len() >= CACHED_ADVISORIES_MAX
+        {
             self.advisories.clear();
             self.advisories_cached = 0;
         }
@@ -196,26 +198,32 @@ impl<S: AdvisoryStore> Matcher<S> {
 
 /// Brings together what several sources say of one weakness: the best one that can tell decides, and of those that
 /// agree the surest is kept.
-fn decide(subject: &Subject, judgements: Vec<(Arc<Advisory>, Judgement)>) -> Matches {
-    let mut by_name: BTreeMap<String, (Arc<Advisory>, Judgement)> = BTreeMap::new();
-    for (advisory, judgement) in judgements {
-        for name in advisory.names() {
-            let is_better = by_name.get(name).is_none_or(|(_, known)| judgement.weight() > known.weight());
-            if is_better {
-                by_name.insert(name.to_owned(), (Arc::clone(&advisory), judgement.clone()));
+fn decide(subject: &Subject, judgements: &[(Arc<Advisory>, Judgement)]) -> Matches {
+    let mut by_name: HashMap<&str, &(Arc<Advisory>, Judgement)> = HashMap::with_capacity(judgements.len());
+    for pair in judgements {
+        let mut consider = |name| {
+            let known = by_name.entry(name).or_insert(pair);
+            if pair.1.weight() > known.1.weight() {
+                *known = pair;
             }
-        }
-    }
-    let mut matches = Matches::default();
-    for (id, (advisory, judgement)) in by_name {
-        let list = match judgement.verdict {
-            Verdict::Inside => &mut matches.affected,
-            Verdict::Indeterminate => &mut matches.indeterminate,
-            Verdict::Outside => continue,
         };
+        // Most advisories have no other name, and looking for some is what costs.
+        if pair.0.aliases.is_empty() { consider(&*pair.0.id) } else { pair.0.names().into_iter().for_each(consider) }
+    }
+    let mut found: Vec<_> = by_name.into_iter().filter(|(_, pair)| pair.1.verdict != Verdict::Outside).collect();
+    found.sort_unstable_by_key(|(name, _)| *name);
+    let mut matches = Matches::default();
+    for (id, (advisory, judgement)) in found {
+        let is_affected = judgement.verdict == Verdict::Inside;
+        let list = if is_affected { &mut matches.affected } else { &mut matches.indeterminate };
         if list.len() < MATCHES_MAX {
-            let confidence = judgement.method.confidence().min(subject.confidence());
-            list.push(Match { id, advisory, confidence, method: judgement.method, version: judgement.version });
+            list.push(Match {
+                id: id.to_owned(),
+                advisory: Arc::clone(advisory),
+                confidence: judgement.method.confidence().min(subject.confidence()),
+                method: judgement.method,
+                version: judgement.version(subject).to_owned(),
+            });
         }
     }
     matches

@@ -14,7 +14,7 @@ pub struct Distribution {
 }
 
 /// Words in banners and what they stand for. Longer ones first.
-const NAMES: [(&str, &str); 17] = [
+const NAMES: [(&str, &str); 19] = [
     ("raspbian", "raspbian"),
     ("ubuntu", "ubuntu"),
     ("debian", "debian"),
@@ -32,36 +32,39 @@ const NAMES: [(&str, &str); 17] = [
     ("opensuse", "opensuse"),
     ("suse", "suse"),
     ("gentoo", "gentoo"),
+    ("freebsd", "freebsd"),
+    ("netbsd", "netbsd"),
 ];
 
 impl Distribution {
     /// Reads the marks in `version`, the version that a service gave, and in `rest`, whatever else it told.
     #[must_use]
     pub fn of(version: &str, rest: &[&str]) -> Option<Self> {
-        let text = std::iter::once(version).chain(rest.iter().copied()).collect::<Vec<_>>().join(" ").to_lowercase();
-        let tokens = || {
-            text.split(|c: char| c.is_whitespace() || "(),;/_".contains(c) && c != '_')
-                .filter(|token| !token.is_empty())
-        };
-        let (mark, kind) = tokens().find_map(|token| Some((token, revision_kind(token)?))).unzip();
-        let named = || NAMES.iter().find(|(word, _)| text.contains(word)).map(|(_, name)| *name);
+        // Words are compared in lower case; versions are kept as they stand, because packages' order is by case too.
+        let text = std::iter::once(version).chain(rest.iter().copied()).collect::<Vec<_>>().join(" ");
+        let words = text.to_ascii_lowercase();
+        let is_between = |c: char| c.is_whitespace() || "(),;/".contains(c);
+        let tokens = || text.split(is_between).filter(|token| !token.is_empty());
+        let (mark, kind) =
+            tokens().find_map(|token| Some((token, revision_kind(&token.to_ascii_lowercase())?))).unzip();
+        let named = || NAMES.iter().find(|(word, _)| words.contains(word)).map(|(_, name)| *name);
         let name = match kind {
             Some(Kind::Deb) if named() != Some("raspbian") => "debian",
             Some(Kind::Ubuntu) => "ubuntu",
             Some(Kind::El) => named().unwrap_or("red hat"),
             Some(Kind::Deb) | None => named()?,
         };
-        let upstream = version.split_whitespace().next().unwrap_or_default().to_lowercase();
+        let upstream = version.split_whitespace().next().unwrap_or_default();
         let package_version = match kind {
             Some(Kind::El) => mark.and_then(rpm_version),
-            Some(Kind::Deb | Kind::Ubuntu) => mark.and_then(|mark| deb_version(&upstream, mark)),
+            Some(Kind::Deb | Kind::Ubuntu) => mark.and_then(|mark| deb_version(upstream, mark)),
             // A revision without a mark of its release: `Debian-5`.
             None => tokens().find_map(|token| {
-                let revision = token.strip_prefix("debian-").or_else(|| token.strip_prefix("ubuntu-"))?;
+                let revision = without_case(token, "debian-").or_else(|| without_case(token, "ubuntu-"))?;
                 revision.starts_with(|c: char| c.is_ascii_digit()).then(|| format!("{upstream}-{revision}"))
             }),
         };
-        Some(Self { name, release: mark.and_then(release), package_version })
+        Some(Self { name, release: mark.and_then(|mark| release(&mark.to_ascii_lowercase())), package_version })
     }
 
     /// Whether packages are told apart by `ecosystem`, such as `Debian:12`: `None` where the release is not known.
@@ -94,26 +97,33 @@ fn revision_kind(token: &str) -> Option<Kind> {
             token.get(at + mark.len()..).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
         })
     };
-    if token.strip_prefix(|c: char| !c.is_ascii_digit()).is_none() || token.contains('-') {
-        if digit_after("ubuntu") && !token.starts_with("ubuntu") {
-            return Some(Kind::Ubuntu);
-        }
-        if digit_after("+deb") || digit_after("~deb") || digit_after("~bpo") || digit_after("-deb") {
-            return Some(Kind::Deb);
-        }
+    // The distribution's name alone is no revision: `ubuntu22` may be a host.
+    let may_be_revision = token.starts_with(|c: char| c.is_ascii_digit()) || token.contains('-');
+    if may_be_revision && digit_after("ubuntu") && !token.starts_with("ubuntu") {
+        return Some(Kind::Ubuntu);
+    }
+    if may_be_revision && ["+deb", "~deb", "-deb", "~bpo"].into_iter().any(digit_after) {
+        return Some(Kind::Deb);
     }
     digit_after(".el").then_some(Kind::El)
 }
 
 /// The package's version: upstream's and the revision in `mark`.
 fn deb_version(upstream: &str, mark: &str) -> Option<String> {
-    let mark = mark.strip_suffix("-debian").or_else(|| mark.strip_suffix("-ubuntu")).unwrap_or(mark);
+    let is_name = |last: &str| last.eq_ignore_ascii_case("debian") || last.eq_ignore_ascii_case("ubuntu");
+    let mark = mark.rsplit_once('-').filter(|(_, last)| is_name(last)).map_or(mark, |(front, _)| front);
     let (front, revision) = mark.rsplit_once('-').unwrap_or(("", mark));
     // The mark may hold the upstream version too, and then knows it better: `8.0.32-0ubuntu0.22.04.2`.
     let own = front.split('-').next().filter(|own| own.starts_with(|c: char| c.is_ascii_digit()));
     let upstream = own.unwrap_or(upstream).split('-').next()?;
     (!upstream.is_empty() && revision.starts_with(|c: char| c.is_ascii_digit()))
         .then(|| format!("{upstream}-{revision}"))
+}
+
+/// What follows `prefix`, whatever its case.
+fn without_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
+    let (front, rest) = text.split_at_checked(prefix.len())?;
+    front.eq_ignore_ascii_case(prefix).then_some(rest)
 }
 
 /// Version and release of an rpm: the last two parts.
@@ -166,7 +176,7 @@ mod tests {
             ("9.2p1", "Raspbian-2+deb12u2", "raspbian", Some("12"), Some("9.2p1-2+deb12u2")),
         ] {
             let found = Distribution::of(version, &[rest]).unwrap();
-            let expected = package.map(str::to_lowercase);
+            let expected = package.map(str::to_owned);
             assert_eq!(
                 (found.name, found.release.as_deref(), found.package_version),
                 (name, release, expected),

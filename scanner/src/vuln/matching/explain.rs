@@ -52,7 +52,7 @@ pub fn explain(service: &Service, advisory: &Advisory) -> Vec<Step> {
                 Verdict::Outside => "Not affected",
                 Verdict::Indeterminate => "Indeterminate, so not a finding",
             };
-            step("verdict", format!("{verdict}, by {} of {}.", judgement.method, judgement.version));
+            step("verdict", format!("{verdict}, by {} of {}.", judgement.method, judgement.version(&subject)));
             let confidence = judgement.method.confidence().min(subject.confidence());
             if judgement.verdict == Verdict::Inside {
                 let counted = if confidence < CONFIDENCE_COUNTED_MIN { "potential, not counted" } else { "counted" };

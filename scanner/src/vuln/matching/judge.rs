@@ -6,35 +6,42 @@ use crate::vuln::cpe::{Cpe, Relation};
 use crate::vuln::version::{Range, Verdict};
 
 /// What one source says of one subject.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Judgement {
     /// Whether it is affected.
     pub verdict: Verdict,
     /// How that was found.
     pub method: Method,
-    /// The version that was compared.
-    pub version: String,
     rank: u8,
 }
 
 impl Judgement {
+    /// The version of `subject` that was compared.
+    pub(super) fn version(self, subject: &Subject) -> &str {
+        let of_package = || subject.distribution().and_then(|distribution| distribution.package_version.as_deref());
+        let version = if self.method == Method::PackageRange { of_package() } else { subject.version() };
+        version.unwrap_or_default()
+    }
+
     /// What decides between two: being able to tell, then the better source, then being affected, then the method.
-    pub(super) fn weight(&self) -> (bool, u8, bool, Method) {
+    pub(super) fn weight(self) -> (bool, u8, bool, Method) {
         (self.verdict != Verdict::Indeterminate, self.rank, self.verdict == Verdict::Inside, self.method)
     }
 }
 
 /// What `advisory` says of `subject`; `None` where it says nothing of it.
 pub(super) fn judge(subject: &Subject, advisory: &Advisory) -> Option<Judgement> {
-    let keys = subject.keys();
-    let mut judgements: Vec<Judgement> = Vec::new();
     if advisory.source == Source::Osv {
-        judgements.extend(judge_package(subject, advisory));
-    } else {
-        let affected = advisory.affected.iter().filter(|affected| keys.contains(&affected.key));
-        judgements.extend(affected.filter_map(|affected| judge_product(subject, advisory.source, affected)));
+        return judge_package(subject, advisory);
     }
-    judgements.into_iter().max_by_key(Judgement::weight)
+    let affected = advisory.affected.iter().filter(|affected| subject.keys().contains(&affected.key));
+    let judgements = affected.filter_map(|affected| judge_product(subject, advisory.source, affected));
+    // Several entries of one source do not contradict each other: in one of them is in, as for ranges.
+    judgements.max_by_key(|judgement| match judgement.verdict {
+        Verdict::Inside => (2, judgement.method),
+        Verdict::Indeterminate => (1, judgement.method),
+        Verdict::Outside => (0, judgement.method),
+    })
 }
 
 /// A package of a distribution: its revision decides, in the ranges of its release.
@@ -56,7 +63,7 @@ fn judge_package(subject: &Subject, advisory: &Advisory) -> Option<Judgement> {
     } else {
         any(of_release.into_iter().map(|affected| holds(affected, version)))
     };
-    Some(Judgement { verdict, method: Method::PackageRange, version: version.to_owned(), rank: advisory.source.rank() })
+    Some(Judgement { verdict, method: Method::PackageRange, rank: advisory.source.rank() })
 }
 
 /// Without a release, the one is taken whose correction is of the same upstream version; failing that, what all agree
@@ -78,17 +85,16 @@ fn of_unknown_release(candidates: &[&Affected], version: &str) -> Option<Verdict
 /// A product by the version of its makers.
 fn judge_product(subject: &Subject, source: Source, affected: &Affected) -> Option<Judgement> {
     let rank = source.rank();
-    let judgement =
-        |verdict, method, version: &str| Some(Judgement { verdict, method, version: version.to_owned(), rank });
+    let judgement = |verdict, method| Some(Judgement { verdict, method, rank });
     let platform = platform_of(subject, affected);
     let Some(version) = subject.version() else {
         let is_all = affected.affected.iter().any(Range::is_all)
             || (affected.is_default_affected && affected.affected.is_empty());
         let is_whole = is_all && affected.unaffected.is_empty() && affected.cpe.is_none() && platform == Some(true);
-        return if is_whole { judgement(Verdict::Inside, Method::ProductOnly, "") } else { None };
+        return if is_whole { judgement(Verdict::Inside, Method::ProductOnly) } else { None };
     };
     if platform == Some(false) {
-        return judgement(Verdict::Outside, Method::VersionRangePlatform, version);
+        return judgement(Verdict::Outside, Method::VersionRangePlatform);
     }
     let method = match source {
         _ if subject.distribution().is_some() => Method::VersionRangeDistro,
@@ -97,7 +103,7 @@ fn judge_product(subject: &Subject, source: Source, affected: &Affected) -> Opti
         Source::Nvd => Method::CpeRange,
         Source::Cve | Source::Osv => Method::VersionRange,
     };
-    judgement(holds(affected, version), method, version)
+    judgement(holds(affected, version), method)
 }
 
 /// Whether the subject is the edition, and on a platform, that is meant; `None` where that is not known.

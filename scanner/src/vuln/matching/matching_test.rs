@@ -156,6 +156,23 @@ fn the_authority_is_believed_before_nvd_and_nvd_before_nobody() {
 }
 
 #[test]
+fn what_one_entry_cannot_tell_is_not_outvoted_by_another_of_the_same_source() {
+    let feed = cve(
+        "CVE-1999-900001",
+        "OpenBSD",
+        "OpenSSH",
+        json!([{"version": "9.2-odd", "status": "affected"}, {"version": "1.0", "lessThan": "2.0", "status": "affected"}]),
+    );
+    let found = answers(store(&[feed]), &service("OpenSSH", "9.2p1", ""));
+    assert_eq!(found, (Vec::new(), vec!["CVE-1999-900001".to_owned()]));
+    let pattern = |version: &str| json!({"vulnerable": true, "criteria": "cpe:2.3:a:openbsd:openssh:*:*:*:*:*:*:*:*", "versionEndExcluding": version});
+    let two =
+        json!([pattern("1.0"), {"vulnerable": true, "criteria": "cpe:2.3:a:openbsd:openssh:9.2-odd:*:*:*:*:*:x64:*"}]);
+    let found = answers(store(&[nvd("CVE-1999-900001", two)]), &service("OpenSSH", "9.2p1", ""));
+    assert_eq!(found, (Vec::new(), vec!["CVE-1999-900001".to_owned()]));
+}
+
+#[test]
 fn patterns_of_nvd_hold_for_versions_editions_and_platforms() {
     let feed = |criteria: &str| store(&[nvd("CVE-1999-900001", json!([{"vulnerable": true, "criteria": criteria}]))]);
     let frob = |cpe: &str| Service { cpes: vec![cpe.to_owned()], ..service("Frob", "1.5", "") };

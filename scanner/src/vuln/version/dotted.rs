@@ -42,10 +42,46 @@ struct Word<'a> {
 }
 
 pub(super) fn compare(a: &str, b: &str) -> Option<Ordering> {
+    if let Some(order) = compare_plain(a, b) {
+        return Some(order);
+    }
     let (a, b) = (parse(a)?, parse(b)?);
     match number::compare_all(a.numbers, b.numbers) {
         Ordering::Equal => compare_words(&a.words, &b.words),
         unequal => Some(unequal),
+    }
+}
+
+/// Compares what is only short numbers and dots, as most versions are, without taking it apart first; `None` for
+/// anything else. A job's matching is made of this.
+fn compare_plain(a: &str, b: &str) -> Option<Ordering> {
+    let (mut a, mut b) = (a.bytes(), b.bytes());
+    let (mut order, mut is_a_over, mut is_b_over) = (Ordering::Equal, false, false);
+    while !(is_a_over && is_b_over) {
+        let left = if is_a_over { 0 } else { next_number(&mut a, &mut is_a_over)? };
+        let right = if is_b_over { 0 } else { next_number(&mut b, &mut is_b_over)? };
+        // To the end even when the order is known: what follows may be no version at all.
+        order = order.then(left.cmp(&right));
+    }
+    Some(order)
+}
+
+/// The number up to the next dot or the end.
+fn next_number(bytes: &mut std::str::Bytes<'_>, is_over: &mut bool) -> Option<u64> {
+    let mut number: Option<u64> = None;
+    loop {
+        match bytes.next() {
+            Some(digit @ b'0'..=b'9') => {
+                let before = number.unwrap_or(0).checked_mul(10)?;
+                number = Some(before.checked_add(u64::from(digit - b'0'))?);
+            }
+            Some(b'.') => return number,
+            None => {
+                *is_over = true;
+                return number;
+            }
+            Some(_) => return None,
+        }
     }
 }
 

@@ -107,8 +107,12 @@ impl Range {
                 Some(_) => Verdict::Outside,
             },
         };
-        match (is_in(&self.from, Ordering::Greater), is_in(&self.to, Ordering::Less)) {
-            (Verdict::Outside, _) | (_, Verdict::Outside) => Verdict::Outside,
+        let from = is_in(&self.from, Ordering::Greater);
+        if from == Verdict::Outside {
+            return from;
+        }
+        match (from, is_in(&self.to, Ordering::Less)) {
+            (_, Verdict::Outside) => Verdict::Outside,
             (Verdict::Inside, Verdict::Inside) => Verdict::Inside,
             _ => Verdict::Indeterminate,
         }

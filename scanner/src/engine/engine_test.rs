@@ -199,7 +199,7 @@ fn what_must_not_or_cannot_be_scanned_is_refused_before_a_packet() {
 
 #[test]
 fn what_may_not_send_raw_packets_says_so_once_and_scans_all_the_same() {
-    let engine = engine();
+    let engine = Engine::start(EngineConfig::default()).unwrap();
     assert_eq!(engine.note().is_some(), engine.kind() == EngineKind::Connect);
     let raw = Engine::start(EngineConfig { choice: EngineChoice::Raw, ..EngineConfig::default() });
     match raw {

@@ -54,6 +54,8 @@ struct Net {
     is_mute: bool,
     /// Answers every SYN with a SYN-ACK, whatever the port.
     middlebox: Option<u32>,
+    /// Refuses every SYN itself, with an ICMP error.
+    refuses: Option<u32>,
     drawn: u64,
     tokens: f64,
     refilled: Duration,
@@ -176,6 +178,7 @@ impl Net {
     fn answer(&self, address: u32, probe: Probe) -> Option<(PortState, Reason)> {
         let is_seen = lives(address) && !self.is_mute;
         match probe {
+            Probe::Syn(_) if self.refuses == Some(address) => Some((PortState::Filtered, Reason::PortUnreach)),
             Probe::Syn(_) if self.middlebox == Some(address) => Some((PortState::Open, Reason::SynAck)),
             Probe::Syn(port) => {
                 let state = state(address, port)?;
@@ -399,6 +402,19 @@ fn hosts_that_answer_one_knock_alone_are_not_missed_for_loss() {
     let seen = (FIRST..FIRST + 4096).filter(seen).count() as u64;
     assert!(sweep.counts().hosts_up >= seen - 1, "{} of {seen}", sweep.counts().hosts_up);
     assert!(!open.is_empty());
+}
+
+#[test]
+fn a_host_that_refuses_everything_itself_is_up_and_its_ports_are_filtered() {
+    let mut net = Net { refuses: Some(FIRST + 1), rtt: Duration::from_millis(2), ..Net::default() };
+    let (sweep, _) = net.scan(spec("10.77.0.0/28", "1-10"), Box::new(OneGateway), RateCap::new(None));
+    assert_eq!(sweep.counts().hosts_up, 5);
+    assert_eq!(net.hosts_up().get(&(FIRST + 1)), Some(&Reason::PortUnreach));
+    let filtered = net.found.iter().filter_map(|finding| match &finding.observation {
+        Observation::Ports { ports, reason: Reason::PortUnreach, .. } => Some((bits(finding.address), ports.count())),
+        _ => None,
+    });
+    assert_eq!(filtered.collect::<Vec<_>>(), [(FIRST + 1, 10)]);
 }
 
 #[test]

@@ -136,6 +136,9 @@ impl Network {
         if !is_local && !is_ethernet && !BARE.contains(&entry.kind) {
             return Err("addresses behind an interface that is not Ethernet or a tunnel");
         }
+        if route.gateway.is_some_and(|gateway| gateway.is_ipv4() != sample.is_ipv4()) {
+            return Err("addresses behind a router of the other family");
+        }
         let from = source_of(sample, route.interface).or(route.source).ok_or("addresses without a source address")?;
         let link = self.link(entry, from, route.mtu, is_local)?;
         let needs_mac = !is_local && is_ethernet && entry.flags & NO_ARP == 0;

@@ -6,11 +6,11 @@
 #![expect(unsafe_code, reason = "sendmmsg has no safe form; each block says why it is sound")]
 
 use std::io;
-use std::net::{IpAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd;
 use std::ptr;
 
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::routes::Link;
 use crate::packet::arp::Mac;
@@ -50,10 +50,11 @@ enum Lane {
 }
 
 /// Where a packet goes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 enum Destination {
     Link(libc::sockaddr_ll),
-    Own(SockAddr),
+    OwnV4(libc::sockaddr_in),
+    OwnV6(libc::sockaddr_in6),
 }
 
 impl Transmitter {
@@ -145,9 +146,9 @@ impl Transmitter {
             message.msg_hdr.msg_iovlen = 1;
             let (name, name_length) = match address {
                 Destination::Link(address) => (ptr::from_mut(address).cast(), LINK_ADDRESS_BYTES),
-                Destination::Own(address) => (address.as_ptr().cast_mut().cast(), address.len()),
+                Destination::OwnV4(address) => (ptr::from_mut(address).cast(), IPV4_ADDRESS_BYTES),
+                Destination::OwnV6(address) => (ptr::from_mut(address).cast(), IPV6_ADDRESS_BYTES),
             };
-            // The kernel only reads it.
             message.msg_hdr.msg_name = name;
             message.msg_hdr.msg_namelen = name_length;
             count += 1;
@@ -160,20 +161,46 @@ impl Transmitter {
 }
 
 fn destination(link: &Link, to: IpAddr, mac: Mac) -> (Lane, Destination) {
+    let outward =
+        |protocol| (Lane::Outward, Destination::Link(link_address(ether_type(protocol), link.interface, mac)));
     match to {
-        IpAddr::V4(to) if link.is_local => (Lane::OwnV4, Destination::Own(SocketAddrV4::new(to, 0).into())),
-        IpAddr::V6(to) if link.is_local => {
-            (Lane::OwnV6, Destination::Own(SocketAddrV6::new(to, 0, 0, link.interface).into()))
-        }
-        IpAddr::V4(_) => {
-            (Lane::Outward, Destination::Link(link_address(ether_type(libc::ETH_P_IP), link.interface, mac)))
-        }
-        IpAddr::V6(_) => {
-            (Lane::Outward, Destination::Link(link_address(ether_type(libc::ETH_P_IPV6), link.interface, mac)))
-        }
+        IpAddr::V4(to) if link.is_local => (Lane::OwnV4, Destination::OwnV4(own_v4(to))),
+        IpAddr::V6(to) if link.is_local => (Lane::OwnV6, Destination::OwnV6(own_v6(to, link.interface))),
+        IpAddr::V4(_) => outward(libc::ETH_P_IP),
+        IpAddr::V6(_) => outward(libc::ETH_P_IPV6),
     }
 }
 
+fn own_v4(to: Ipv4Addr) -> libc::sockaddr_in {
+    libc::sockaddr_in {
+        sin_family: family(libc::AF_INET),
+        sin_port: 0,
+        sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(to.octets()) },
+        sin_zero: [0; 8],
+    }
+}
+
+fn own_v6(to: Ipv6Addr, interface: u32) -> libc::sockaddr_in6 {
+    // An interface is only said where the address means nothing without it; elsewhere the kernel would be held to it.
+    let is_link_local = to.segments().first().is_some_and(|first| first & 0xffc0 == 0xfe80);
+    libc::sockaddr_in6 {
+        sin6_family: family(libc::AF_INET6),
+        sin6_port: 0,
+        sin6_flowinfo: 0,
+        sin6_addr: libc::in6_addr { s6_addr: to.octets() },
+        sin6_scope_id: if is_link_local { interface } else { 0 },
+    }
+}
+
+fn family(number: libc::c_int) -> libc::sa_family_t {
+    libc::sa_family_t::try_from(number).expect("a family is a small number")
+}
+
+/// Lengths of the addresses of IP sockets.
+#[expect(clippy::cast_possible_truncation, reason = "sixteen and twenty-eight bytes")]
+const IPV4_ADDRESS_BYTES: libc::socklen_t = size_of::<libc::sockaddr_in>() as libc::socklen_t;
+#[expect(clippy::cast_possible_truncation, reason = "sixteen and twenty-eight bytes")]
+const IPV6_ADDRESS_BYTES: libc::socklen_t = size_of::<libc::sockaddr_in6>() as libc::socklen_t;
 /// Length of a packet socket's address.
 #[expect(clippy::cast_possible_truncation, reason = "twenty bytes")]
 pub(super) const LINK_ADDRESS_BYTES: libc::socklen_t = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
@@ -188,7 +215,7 @@ pub(super) fn link_address(protocol: u16, interface: u32, mac: Mac) -> libc::soc
     let mut address = [0; 8];
     address.iter_mut().zip(mac).for_each(|(byte, value)| *byte = value);
     libc::sockaddr_ll {
-        sll_family: u16::try_from(libc::AF_PACKET).expect("a family is a small number"),
+        sll_family: family(libc::AF_PACKET),
         sll_protocol: protocol,
         sll_ifindex: i32::try_from(interface).unwrap_or(0),
         sll_hatype: 0,

@@ -8,7 +8,7 @@ pub(crate) mod clock;
 pub(crate) mod connect;
 pub(crate) mod delivery;
 pub mod fake;
-mod limits;
+pub(crate) mod limits;
 mod links;
 #[cfg(target_os = "linux")]
 pub(crate) mod raw;

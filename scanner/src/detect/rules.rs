@@ -1,8 +1,8 @@
 //! Which probes to send and what answers mean: our own rules, the user's recog directory, the user's service probes.
 //!
-//! [`RuleSet`] is the one [`Matcher`] of the three. Our own rules are text files in `scanner/fingerprints`, part of the
-//! program and read when first used. Precedence: what our own rules are certain of, then what the user's service probes
-//! are, then recog, then whatever knows the service's name alone.
+//! [`RuleSet`] is the one [`Matcher`](super::Matcher) of the three. Our own rules are text files in
+//! `scanner/fingerprints`, part of the program and read when first used. Precedence: what our own rules are certain of,
+//! then what the user's service probes are, then recog, then whatever knows the service's name alone.
 
 mod book;
 mod catalog;

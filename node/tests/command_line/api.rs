@@ -108,7 +108,11 @@ pub(crate) fn results() -> String {
             state: PortState::Open,
             reason: Reason::SynAck,
             banner: Some("SSH-2.0-x".into()),
-            service: Some(Service { name: "ssh".into(), method: ServiceMethod::Probed, ..Service::default() }),
+            service: Some(Box::new(Service {
+                name: "ssh".into(),
+                method: ServiceMethod::Probed,
+                ..Service::default()
+            })),
             weaknesses: Vec::new(),
         }],
         not_shown: Vec::new(),

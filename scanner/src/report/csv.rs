@@ -104,7 +104,7 @@ fn port_cells(row: &mut String, port: &PortRecord) {
     cell(row, &port.protocol.to_string());
     cell(row, &port.state.to_string());
     cell(row, &port.reason.to_string());
-    let service = port.service.as_ref();
+    let service = port.service_or_guess();
     cell(row, service.map_or("", |service| &service.name));
     cell(row, service.map_or("", |service| if service.method == ServiceMethod::Probed { "probed" } else { "table" }));
     cell(row, &service.map(|service| service.confidence.to_string()).unwrap_or_default());

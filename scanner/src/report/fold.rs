@@ -11,13 +11,10 @@ use std::sync::Arc;
 use crate::finding::{
     Finding, HostRecord, HostState, NotShown, Observation, PortRecord, PortState, Reason, Service, Weakness,
 };
-use crate::port::{Port, service_name};
+use crate::port::Port;
 
 /// Most ports of one host in one state other than open that are listed one by one: what fits a screen, nmap's number.
 const LISTED_MAX: usize = 25;
-/// How sure a guess from the port's number is: of web servers on the Internet 3 % are on port 80 (the LZR study), but
-/// of what answers on port 80 most are.
-const TABLE_CONFIDENCE: u8 = 30;
 
 /// Gathers findings, in any order within a host, and gives the records of the hosts that answered.
 #[derive(Debug, Default)]
@@ -31,7 +28,7 @@ struct Host {
     up: Option<(HostState, Reason)>,
     ports: BTreeMap<Port, (PortState, Reason)>,
     banners: BTreeMap<Port, String>,
-    services: BTreeMap<Port, Service>,
+    services: BTreeMap<Port, Box<Service>>,
     weaknesses: BTreeMap<Port, Vec<Weakness>>,
     is_middlebox: bool,
     counted: BTreeMap<(PortState, Reason), u32>,
@@ -55,7 +52,7 @@ impl Fold {
                 host.banners.insert(port, banner);
             }
             Observation::Service { port, service } => {
-                host.services.insert(port, *service);
+                host.services.insert(port, service);
             }
             Observation::Weakness { port, weakness } => host.weaknesses.entry(port).or_default().push(*weakness),
             Observation::Middlebox => host.is_middlebox = true,
@@ -146,19 +143,13 @@ impl Host {
                 state,
                 reason,
                 banner: self.banners.remove(&port),
-                service: self.services.remove(&port).or_else(|| usual_service(port)),
+                service: self.services.remove(&port),
                 weaknesses,
             }
         });
         let counted = self.counted.into_iter().map(|((state, reason), count)| NotShown { state, reason, count });
         (ports.collect(), counted.collect())
     }
-}
-
-/// The service that usually listens on a port, a guess from the number.
-fn usual_service(port: Port) -> Option<Service> {
-    let name = service_name(port.number, port.protocol)?.to_owned();
-    Some(Service { name, confidence: TABLE_CONFIDENCE, ..Service::default() })
 }
 
 #[cfg(test)]
@@ -207,7 +198,8 @@ mod tests {
         assert_eq!((records[0].started_at_ms, records[0].worker.as_str()), (7, "wrk_a"));
         assert_eq!(records[0].ports.iter().map(|port| port.port).collect::<Vec<_>>(), [22, 443]);
         assert_eq!(records[0].ports[0].banner.as_deref(), Some("SSH-2.0-x"));
-        assert_eq!(records[0].ports[0].service.as_ref().map(|service| service.name.as_str()), Some("ssh"));
+        assert_eq!(records[0].ports[0].service_or_guess().map(|service| service.name.clone()).as_deref(), Some("ssh"));
+        assert!(records[0].ports[0].service.is_none(), "a guess takes no memory");
     }
 
     #[test]

@@ -76,7 +76,7 @@ fn host(words: Vec<String>, confidence: u8, number: i64, byte: u8) -> HostRecord
     host.worker = word();
     let port = &mut host.ports[0];
     port.banner = Some(word());
-    port.service = Some(Service {
+    port.service = Some(Box::new(Service {
         name: word(),
         confidence: byte,
         product: Some(word()),
@@ -91,7 +91,7 @@ fn host(words: Vec<String>, confidence: u8, number: i64, byte: u8) -> HostRecord
         http: Some(Box::new(http)),
         facts: vec![(word(), word())],
         ..Service::default()
-    });
+    }));
     port.weaknesses = vec![Weakness {
         id: word(),
         title: word(),

@@ -156,7 +156,7 @@ impl<'a> HostView<'a> {
             state: port.state,
             reason: port.reason,
             banner: port.banner.as_deref().map(printable),
-            service: port.service.as_ref(),
+            service: port.service_or_guess(),
             weaknesses: &port.weaknesses,
         });
         Self {
@@ -238,7 +238,7 @@ mod tests {
     fn words_of_strangers_stay_ascii_wherever_they_are() {
         let mut host = sample::host();
         host.ports[0].service =
-            Some(Service { product: Some("a\u{9b}\u{1f600}\u{7f}b".to_owned()), ..Service::default() });
+            Some(Box::new(Service { product: Some("a\u{9b}\u{1f600}\u{7f}b".to_owned()), ..Service::default() }));
         assert!(json_line(&host).contains(r#""product":"a\u009b\ud83d\ude00\u007fb""#), "{}", json_line(&host));
     }
 

@@ -83,7 +83,7 @@ fn tls() -> Tls {
 /// after the scan, Redis with two weaknesses.
 pub(crate) fn rich_host() -> HostRecord {
     let mut ssh = port(22, PortState::Open, Reason::SynAck, Some("SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3"), None);
-    ssh.service = Some(Service {
+    ssh.service = Some(Box::new(Service {
         confidence: 100,
         product: some("OpenSSH"),
         version: some("9.2p1"),
@@ -91,10 +91,10 @@ pub(crate) fn rich_host() -> HostRecord {
         os: some("Linux"),
         cpes: vec!["cpe:2.3:a:openbsd:openssh:9.2:p1:*:*:*:*:*:*".to_owned()],
         ..named("ssh")
-    });
+    }));
     ssh.weaknesses = vec![weakness("CVE-2024-6387", "Race in a signal handler", Severity::Critical, 30)];
     let mut https = port(443, PortState::Open, Reason::SynAck, None, None);
-    https.service = Some(Service {
+    https.service = Some(Box::new(Service {
         confidence: 95,
         product: some("nginx"),
         version: some("1.24.0"),
@@ -109,15 +109,15 @@ pub(crate) fn rich_host() -> HostRecord {
             ..Http::default()
         })),
         ..named("http")
-    });
+    }));
     let mut redis = port(6379, PortState::Open, Reason::SynAck, None, None);
-    redis.service = Some(Service {
+    redis.service = Some(Box::new(Service {
         confidence: 95,
         product: some("Redis"),
         version: some("7.0.4"),
         facts: vec![("auth".to_owned(), "none".to_owned())],
         ..named("redis")
-    });
+    }));
     redis.weaknesses = vec![
         weakness("PEN-REDIS-NOAUTH", "Redis lets anyone in", Severity::High, 99),
         weakness("PEN-REDIS-OLD", "Redis is out of support", Severity::Low, 80),

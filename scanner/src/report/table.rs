@@ -94,7 +94,7 @@ impl<W: io::Write> Table<W> {
 
 /// The name of the service: inside TLS `ssl/http` as nmap has it, `http?` where the port's number is all there is.
 fn service(port: &PortRecord) -> String {
-    let Some(service) = &port.service else { return "unknown".to_owned() };
+    let Some(service) = port.service_or_guess() else { return "unknown".to_owned() };
     let inside = service.tls.as_ref().is_some_and(|tls| tls.starttls.is_none());
     let tunnel = if inside { "ssl/" } else { "" };
     let guess = if service.method == ServiceMethod::Table && port.state == PortState::Open { "?" } else { "" };
@@ -104,7 +104,7 @@ fn service(port: &PortRecord) -> String {
 /// What answers: `nginx 1.24.0 (Debian), "Title of its page"`, or what it said where that is all there is.
 fn version(port: &PortRecord) -> String {
     let empty = Service::default();
-    let service = port.service.as_ref().unwrap_or(&empty);
+    let service = port.service.as_deref().unwrap_or(&empty);
     let mut text = String::new();
     for word in [&service.product, &service.version].into_iter().flatten() {
         let space = if text.is_empty() { "" } else { " " };

@@ -61,7 +61,7 @@ impl<W: io::Write> Xml<W> {
             self.out,
             r#"<port protocol="{protocol}" portid="{number}"><state state="{state}" reason="{reason}" reason_ttl="0"/>"#
         )?;
-        if let Some(service) = &port.service {
+        if let Some(service) = port.service_or_guess() {
             self.service(service)?;
         }
         script::write(&mut self.out, port)?;

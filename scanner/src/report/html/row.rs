@@ -123,7 +123,7 @@ impl<'a> PortRow<'a> {
             s: port.state,
             r: port.reason,
             b: port.banner.as_deref(),
-            v: port.service.as_ref().map(ServiceRow::of),
+            v: port.service_or_guess().map(ServiceRow::of),
             w: port.weaknesses.iter().map(WeaknessRow::of).collect(),
         }
     }

@@ -12,7 +12,7 @@ use crate::finding::{Certificate, Http, PortRecord, PortState, Tls, Weakness};
 
 /// Writes what there is to say of an open port.
 pub(super) fn write<W: io::Write>(out: &mut W, port: &PortRecord) -> io::Result<()> {
-    let service = port.service.as_ref();
+    let service = port.service.as_deref();
     let facts = Facts {
         banner: port.banner.as_deref(),
         http: service.and_then(|service| service.http.as_deref()),

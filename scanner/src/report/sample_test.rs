@@ -13,7 +13,7 @@ fn port(port: u16, state: PortState, reason: Reason, banner: Option<&str>, servi
         state,
         reason,
         banner: banner.map(str::to_owned),
-        service,
+        service: service.map(Box::new),
         weaknesses: Vec::new(),
     }
 }

@@ -109,10 +109,15 @@ impl Course {
         }
     }
 
-    /// The opening was closed without a word: whether the port says anything at all is found out next.
-    pub(super) fn listen_first(&mut self) {
-        if let Some(at) = self.queue.iter().position(|attempt| *attempt == Attempt::Listen) {
-            self.queue.swap(0, at);
+    /// The opening question was closed on without a word: TLS is tried next, since that is how many of its servers take
+    /// clear text, and after it whether the port says anything at all.
+    pub(super) fn try_the_wordless(&mut self) {
+        for wanted in [Attempt::Listen, Attempt::Hello] {
+            if let Some(at) = self.queue.iter().position(|attempt| *attempt == wanted) {
+                let attempt = self.queue.remove(at);
+                self.queue.extend(attempt);
+                self.queue.rotate_right(1);
+            }
         }
     }
 }
@@ -191,6 +196,13 @@ mod tests {
         assert_eq!(course.next(), Some(Attempt::Hello));
         course.ask_tls();
         assert_eq!(rest(course), ["Listen", "2"], "the first probe was the opening");
+        let (_, mut course) = Course::new(&[probe(1, 1, true, &[]), probe(2, 1, false, &[])], 80, 7, false);
+        course.try_the_wordless();
+        assert_eq!(
+            rest(course),
+            ["Hello", "Listen", "2"],
+            "a wordless close may be TLS that was spoken to in the clear"
+        );
         assert!(asks_for_tls(b"HTTP/1.1 400 Bad Request\r\n\r\n<h1>The plain HTTP request was sent to HTTPS port"));
         assert!(!asks_for_tls(b"HTTP/1.1 400 Bad Request\r\n\r\n"));
     }

@@ -174,7 +174,7 @@ impl Detector {
             if !said.was_asked {
                 return Some(Seen { outcome: Outcome::Wrapped, ..Seen::default() });
             }
-            course.listen_first();
+            course.try_the_wordless();
         }
         if learnt.is_wordless && !learnt.has_words && learnt.wordless >= WORDLESS_MAX {
             return Some(Seen { outcome: Outcome::Wrapped, ..Seen::default() });

@@ -7,6 +7,13 @@
 //! There are two kinds ([`EngineKind`]) behind one `UnitTask`, with the same findings; nothing above has to know. A node
 //! that may send raw packets scans IPv4 units with them; units with host names, IPv6 or this machine's own addresses, and
 //! those of the profile `ot-safe`, go to the connect engine, which runs beside.
+//!
+//! UDP ports are asked by an engine of their own, which needs no right beside either kind. A unit with UDP ports is done
+//! in two parts (`split`), of which the reader sees one (`merge`): TCP ports or a discovery first, and UDP for the hosts
+//! that are up; for all of them when the spec has no discovery or the partition no more than four targets.
+
+pub(crate) mod merge;
+mod split;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,10 +22,15 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use self::split::{First, Splits};
 use crate::finding::Finding;
 use crate::io::connect;
 #[cfg(target_os = "linux")]
 use crate::io::raw;
+#[cfg(target_os = "linux")]
+use crate::io::udp;
+#[cfg(target_os = "linux")]
+pub use crate::io::udp::{UdpAnswer, UdpAnswers};
 use crate::pace::RateCap;
 use crate::plan::Plan;
 use crate::scope::{Scope, ScopeError};
@@ -210,6 +222,9 @@ pub struct Engine {
     connect: Arc<connect::Handle>,
     #[cfg(target_os = "linux")]
     raw: Option<Arc<raw::Handle>>,
+    #[cfg(target_os = "linux")]
+    udp: Arc<udp::Handle>,
+    splits: Arc<Splits>,
     note: Option<Arc<str>>,
 }
 
@@ -236,7 +251,9 @@ impl Engine {
                 }
             },
         };
-        Ok(Self { connect: Arc::new(connect::start(&config)?), raw, note })
+        let connect = connect::start(&config)?;
+        let udp = Arc::new(udp::start(&config, connect.neighbours())?);
+        Ok(Self { connect: Arc::new(connect), raw, udp, splits: Arc::default(), note })
     }
 
     /// Starts an engine on threads of its own. Raises this process's soft file-descriptor limit to its hard one.
@@ -248,7 +265,7 @@ impl Engine {
         if config.choice == EngineChoice::Raw {
             return Err(EngineError::RawUnavailable { why: "it needs Linux".to_owned() });
         }
-        Ok(Self { connect: Arc::new(connect::start(&config)?), note: None })
+        Ok(Self { connect: Arc::new(connect::start(&config)?), splits: Arc::default(), note: None })
     }
 
     /// Which kind was started.
@@ -278,7 +295,7 @@ impl Engine {
     /// # Errors
     /// [`ScanError::Unsupported`] with what it cannot do.
     pub fn supports(&self, spec: &ScanSpec) -> Result<(), ScanError> {
-        if spec.ports.udp_count() > 0 {
+        if cfg!(not(target_os = "linux")) && spec.ports.udp_count() > 0 {
             return Err(ScanError::Unsupported { what: "UDP ports" });
         }
         match spec.engine {
@@ -303,6 +320,29 @@ impl Engine {
     /// # Errors
     /// A unit that this engine must not, cannot or can not now do; nothing was sent for it.
     pub fn scan(&self, task: UnitTask) -> Result<UnitScan, ScanError> {
+        let plan = self.plan_of(&task)?;
+        #[cfg(target_os = "linux")]
+        if task.spec.ports.udp_count() > 0 {
+            return self.submit_udp(&plan, task, None);
+        }
+        self.submit(plan, task)
+    }
+
+    /// Begins a unit like [`Self::scan`], and hands the first answer of each open UDP port on as it came, for whoever
+    /// wants to know more than the finding says.
+    ///
+    /// # Errors
+    /// The same.
+    #[cfg(target_os = "linux")]
+    pub fn scan_and_hear(&self, task: UnitTask, answers: UdpAnswers) -> Result<UnitScan, ScanError> {
+        match task.spec.ports.udp_count() {
+            0 => self.scan(task),
+            _ => self.submit_udp(&self.plan_of(&task)?, task, answers),
+        }
+    }
+
+    /// The plan of a unit that may be done.
+    fn plan_of(&self, task: &UnitTask) -> Result<Plan, ScanError> {
         task.spec.validate()?;
         self.supports(&task.spec)?;
         let (partition, Range { start, end }) = (task.partition, task.range.clone());
@@ -312,7 +352,34 @@ impl Engine {
             return Err(ScanError::NoSuchUnit { partition, start, end, targets });
         };
         task.scope.check(plan.target_set())?;
-        self.submit(plan, task)
+        Ok(plan)
+    }
+
+    /// Hands the parts of a unit with UDP ports to the engines that they suit.
+    #[cfg(target_os = "linux")]
+    fn submit_udp(&self, plan: &Plan, task: UnitTask, answers: UdpAnswers) -> Result<UnitScan, ScanError> {
+        if !self.udp.has_room() {
+            return Err(ScanError::Busy);
+        }
+        let split = self.splits.of(&task.spec);
+        let part = |spec: &Arc<ScanSpec>, cancel: CancellationToken| {
+            let plan = Plan::new(Arc::clone(spec), task.partition).expect("every part has the whole's partitions");
+            (plan, UnitTask { spec: Arc::clone(spec), cancel, ..task.clone() })
+        };
+        let (is_fed, cancel) = (split::is_fed(plan), task.cancel.child_token());
+        let first = match &split.first {
+            First::Tcp(spec) => {
+                let (plan, task) = part(spec, cancel.clone());
+                Some((self.submit(plan, task)?, false))
+            }
+            First::Discovery(spec) if is_fed => {
+                let (plan, task) = part(spec, cancel.clone());
+                Some((self.connect.submit(plan, task)?, true))
+            }
+            First::Discovery(_) | First::None => None,
+        };
+        let first = first.map(|(scan, is_discovery)| udp::First { scan, cancel, is_discovery, is_fed });
+        self.udp.submit(part(&split.udp, task.cancel.clone()), first, answers)
     }
 
     /// Hands a unit to the kind of engine that suits it.

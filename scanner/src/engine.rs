@@ -13,6 +13,8 @@
 //! that are up; for all of them when the spec has no discovery or the partition no more than four targets.
 
 pub(crate) mod merge;
+#[cfg(target_os = "linux")]
+mod parts;
 mod split;
 
 use std::ops::Range;
@@ -22,7 +24,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use self::split::{First, Splits};
+use self::split::Splits;
 use crate::finding::Finding;
 use crate::io::connect;
 #[cfg(target_os = "linux")]
@@ -328,19 +330,6 @@ impl Engine {
         self.submit(plan, task)
     }
 
-    /// Begins a unit like [`Self::scan`], and hands the first answer of each open UDP port on as it came, for whoever
-    /// wants to know more than the finding says.
-    ///
-    /// # Errors
-    /// The same.
-    #[cfg(target_os = "linux")]
-    pub fn scan_and_hear(&self, task: UnitTask, answers: UdpAnswers) -> Result<UnitScan, ScanError> {
-        match task.spec.ports.udp_count() {
-            0 => self.scan(task),
-            _ => self.submit_udp(&self.plan_of(&task)?, task, answers),
-        }
-    }
-
     /// The plan of a unit that may be done.
     fn plan_of(&self, task: &UnitTask) -> Result<Plan, ScanError> {
         task.spec.validate()?;
@@ -353,33 +342,6 @@ impl Engine {
         };
         task.scope.check(plan.target_set())?;
         Ok(plan)
-    }
-
-    /// Hands the parts of a unit with UDP ports to the engines that they suit.
-    #[cfg(target_os = "linux")]
-    fn submit_udp(&self, plan: &Plan, task: UnitTask, answers: UdpAnswers) -> Result<UnitScan, ScanError> {
-        if !self.udp.has_room() {
-            return Err(ScanError::Busy);
-        }
-        let split = self.splits.of(&task.spec);
-        let part = |spec: &Arc<ScanSpec>, cancel: CancellationToken| {
-            let plan = Plan::new(Arc::clone(spec), task.partition).expect("every part has the whole's partitions");
-            (plan, UnitTask { spec: Arc::clone(spec), cancel, ..task.clone() })
-        };
-        let (is_fed, cancel) = (split::is_fed(plan), task.cancel.child_token());
-        let first = match &split.first {
-            First::Tcp(spec) => {
-                let (plan, task) = part(spec, cancel.clone());
-                Some((self.submit(plan, task)?, false))
-            }
-            First::Discovery(spec) if is_fed => {
-                let (plan, task) = part(spec, cancel.clone());
-                Some((self.connect.submit(plan, task)?, true))
-            }
-            First::Discovery(_) | First::None => None,
-        };
-        let first = first.map(|(scan, is_discovery)| udp::First { scan, cancel, is_discovery, is_fed });
-        self.udp.submit(part(&split.udp, task.cancel.clone()), first, answers)
     }
 
     /// Hands a unit to the kind of engine that suits it.

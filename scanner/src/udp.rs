@@ -21,6 +21,7 @@ mod limits;
 pub(crate) mod payload;
 mod send;
 mod step;
+mod walk;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
@@ -96,6 +97,8 @@ pub(crate) struct UdpSession {
     hosts: Arena<Host>,
     by_address: HashMap<IpAddr, Key>,
     active_max: usize,
+    /// Active hosts that have not been asked all their ports once.
+    new_hosts: usize,
     /// Hosts with something to send, in turn.
     line: VecDeque<Key>,
     /// Hosts that have something to send or decide at a later time.
@@ -142,13 +145,14 @@ impl UdpSession {
             hosts: Arena::default(),
             by_address: HashMap::new(),
             active_max: active as usize,
+            new_hosts: 0,
             line: VecDeque::new(),
             asleep: BinaryHeap::new(),
             lookups: VecDeque::new(),
             encores: BinaryHeap::new(),
             flights: HashMap::new(),
             timers: BinaryHeap::new(),
-            by_popularity: send::by_popularity(&plan),
+            by_popularity: walk::by_popularity(&plan),
             rtt: RttTable::new(limits.timeout_min),
             loss: LossEstimate::default(),
             window: Window::new(limits.window_start, limits.window_max),
@@ -266,13 +270,9 @@ impl UdpSession {
         self.loss.rate()
     }
 
-    /// Whether every host has entered and nobody is in line: what is left is waiting.
+    /// Whether every host has been asked every port: what is left is waiting, and asking again at the pace of hosts.
     pub(crate) fn is_cooling_down(&self) -> bool {
-        self.waiting.is_empty()
-            && self.fed.len() == 0
-            && !self.is_fed
-            && self.line.is_empty()
-            && self.encores.is_empty()
+        self.waiting.is_empty() && self.fed.len() == 0 && !self.is_fed && self.new_hosts == 0
     }
 
     /// Most probes that may be out now, and when that will change by itself.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use crate::plan::Plan;
 use crate::port::{Port, PortSet};
 use crate::session::discovery::TARGETS_MIN;
-use crate::spec::{DiscoveryProbe, Profile, ScanSpec};
+use crate::spec::{DiscoveryProbe, EngineChoice, Profile, ScanSpec};
 
 /// Split specs that are remembered: those of the jobs that a node works on at once.
 const REMEMBERED: usize = 4;
@@ -41,6 +41,8 @@ impl Split {
             tcp if !tcp.is_empty() => First::Tcp(part(tcp)),
             _ if looks_first(spec) => First::Discovery(Arc::new(ScanSpec {
                 ports: discovery_ports(&spec.discovery),
+                // That raw packets are asked for is about TCP ports.
+                engine: if spec.engine == EngineChoice::Raw { EngineChoice::Auto } else { spec.engine },
                 banners: false,
                 services: None,
                 weaknesses: false,
@@ -63,7 +65,7 @@ pub(super) fn is_fed(plan: &Plan) -> bool {
     looks_first(plan.spec()) && plan.target_count() > TARGETS_MIN
 }
 
-/// The TCP ports that a discovery by connections asks: an answer of any kind shows the host.
+/// The TCP ports that a discovery asks, which is all that connections can do: an answer of any kind shows the host.
 fn discovery_ports(probes: &[DiscoveryProbe]) -> PortSet {
     let named = probes.iter().filter_map(|probe| match probe {
         DiscoveryProbe::Syn(port) | DiscoveryProbe::Ack(port) => Some(Port::tcp(*port)),

@@ -142,5 +142,5 @@ impl Drop for Handle {
 }
 
 #[cfg(test)]
-#[path = "udp/udp_io_test.rs"]
+#[path = "udp/udp_test.rs"]
 mod tests;

@@ -128,6 +128,7 @@ impl UdpSession {
 
     /// Ends a host: what was silent, and what something on the way said, is told with a host that is up.
     pub(super) fn finish(&mut self, key: Key) {
+        self.end_first_walk(key);
         let Some(host) = self.hosts.remove(key) else { return };
         self.by_address.remove(&host.address);
         self.counts.targets_done += 1;

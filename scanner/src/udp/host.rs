@@ -22,6 +22,8 @@ pub(super) struct Host {
     pub(super) step: u32,
     /// By position in the port set.
     pub(super) notes: Box<[Note]>,
+    /// Whether it has not been asked all its ports once.
+    pub(super) is_new: bool,
     /// Probes that are out.
     pub(super) pending: u32,
     /// Whether it is in line or asleep.
@@ -92,6 +94,7 @@ impl Host {
             round: 1,
             step: 0,
             notes: Box::default(),
+            is_new: false,
             pending: 0,
             queued: false,
             up: None,

@@ -7,8 +7,17 @@
 //! There are two kinds ([`EngineKind`]) behind one `UnitTask`, with the same findings; nothing above has to know. A node
 //! that may send raw packets scans units with them; units with host names, and those behind interfaces that carry no IP
 //! packets of ours, go to the connect engine, which runs beside.
+//!
+//! UDP ports are asked by an engine of their own, which needs no right beside either kind. A unit with UDP ports is done
+//! in two parts (`split`), of which the reader sees one (`merge`): TCP ports or a discovery first, and UDP for the hosts
+//! that are up; for all of them when the spec has no discovery or the partition no more than four targets. Open ports of
+//! either kind are asked what they are by a stage behind (`services`).
 
+pub(crate) mod merge;
+#[cfg(target_os = "linux")]
+mod parts;
 mod services;
+mod split;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -18,11 +27,16 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::services::Services;
+use self::split::Splits;
 use crate::detect::RuleSet;
 use crate::finding::Finding;
 use crate::io::connect;
 #[cfg(target_os = "linux")]
 use crate::io::raw;
+#[cfg(target_os = "linux")]
+use crate::io::udp;
+#[cfg(target_os = "linux")]
+pub use crate::io::udp::{UdpAnswer, UdpAnswers};
 use crate::pace::RateCap;
 use crate::plan::Plan;
 use crate::scope::{Scope, ScopeError};
@@ -237,6 +251,9 @@ pub struct Engine {
     connect: Arc<connect::Handle>,
     #[cfg(target_os = "linux")]
     raw: Option<Arc<raw::Handle>>,
+    #[cfg(target_os = "linux")]
+    udp: Arc<udp::Handle>,
+    splits: Arc<Splits>,
     note: Option<Arc<str>>,
     services: Arc<Services>,
 }
@@ -263,7 +280,9 @@ impl Engine {
                 }
             },
         };
-        Ok(Self { connect: Arc::new(connect::start(&config)?), raw, note, services: Arc::default() })
+        let connect = connect::start(&config)?;
+        let udp = Arc::new(udp::start(&config, connect.neighbours())?);
+        Ok(Self { connect: Arc::new(connect), raw, udp, splits: Arc::default(), note, services: Arc::default() })
     }
 
     /// Starts an engine on threads of its own. Raises this process's soft file-descriptor limit to its hard one.
@@ -275,7 +294,12 @@ impl Engine {
         if config.choice == EngineChoice::Raw {
             return Err(EngineError::RawUnavailable { why: "it needs Linux".to_owned() });
         }
-        Ok(Self { connect: Arc::new(connect::start(&config)?), note: None, services: Arc::default() })
+        Ok(Self {
+            connect: Arc::new(connect::start(&config)?),
+            splits: Arc::default(),
+            note: None,
+            services: Arc::default(),
+        })
     }
 
     /// Makes these rules the ones by which services are known, for units that begin from now on.
@@ -310,7 +334,7 @@ impl Engine {
     /// # Errors
     /// [`ScanError::Unsupported`] with what it cannot do.
     pub fn supports(&self, spec: &ScanSpec) -> Result<(), ScanError> {
-        if spec.ports.udp_count() > 0 {
+        if cfg!(not(target_os = "linux")) && spec.ports.udp_count() > 0 {
             return Err(ScanError::Unsupported { what: "UDP ports" });
         }
         match spec.engine {
@@ -335,6 +359,26 @@ impl Engine {
     /// # Errors
     /// A unit that this engine must not, cannot or can not now do; nothing was sent for it.
     pub fn scan(&self, task: UnitTask) -> Result<UnitScan, ScanError> {
+        let plan = self.plan_of(&task)?;
+        let is_asked = task.spec.services.is_some() && task.spec.profile != Profile::OtSafe;
+        let asked = is_asked.then(|| task.clone());
+        let scan = self.submit_parts(plan, task)?;
+        Ok(match asked {
+            Some(task) => self.services.attach(scan, &task),
+            None => scan,
+        })
+    }
+
+    fn submit_parts(&self, plan: Plan, task: UnitTask) -> Result<UnitScan, ScanError> {
+        #[cfg(target_os = "linux")]
+        if task.spec.ports.udp_count() > 0 {
+            return self.submit_udp(&plan, task, None);
+        }
+        self.submit(plan, task)
+    }
+
+    /// The plan of a unit that may be done.
+    fn plan_of(&self, task: &UnitTask) -> Result<Plan, ScanError> {
         task.spec.validate()?;
         self.supports(&task.spec)?;
         let (partition, Range { start, end }) = (task.partition, task.range.clone());
@@ -344,12 +388,7 @@ impl Engine {
             return Err(ScanError::NoSuchUnit { partition, start, end, targets });
         };
         task.scope.check(plan.target_set())?;
-        let services = (task.spec.services.is_some() && task.spec.profile != Profile::OtSafe).then(|| task.clone());
-        let scan = self.submit(plan, task)?;
-        match services {
-            Some(task) => Ok(self.services.attach(scan, &task)),
-            None => Ok(scan),
-        }
+        Ok(plan)
     }
 
     /// Hands a unit to the kind of engine that suits it.

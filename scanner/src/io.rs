@@ -1,6 +1,7 @@
 //! The edges: everything that touches sockets, names or the clock.
 //!
-//! `connect` drives sessions over ordinary sockets, `raw` drives sweeps over packet sockets, `delivery` is how either
+//! `connect` drives sessions over ordinary sockets, `raw` drives sweeps over packet sockets, `udp` drives
+//! UDP sessions over datagram sockets, `delivery` is how either
 //! hands over what it finds, `resolve` looks up host names, `limits` knows how many sockets this process may open,
 //! `links` which hosts are neighbours, `fake` is a network in virtual time for tests of the session.
 
@@ -13,3 +14,5 @@ mod links;
 #[cfg(target_os = "linux")]
 pub(crate) mod raw;
 mod resolve;
+#[cfg(target_os = "linux")]
+pub(crate) mod udp;

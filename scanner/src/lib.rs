@@ -4,8 +4,8 @@
 //! index of one of its partitions into a target; [`engine::Engine::scan`] takes a range of indexes and streams
 //! [`finding::Finding`]s; [`report::Fold`] makes [`finding::HostRecord`]s of them, and a [`report::Writer`] renders those.
 //!
-//! Decisions are made in pure code: [`session`] is a scan without sockets or clock, and so is `sweep`,
-//! its counterpart for the raw engine. Only `io` touches the network.
+//! Decisions are made in pure code: [`session`] is a scan without sockets or clock, and so are `sweep`,
+//! its counterpart for the raw engine, and `udp`. Only `io` touches the network.
 //! Nothing here knows of jobs, leases or nodes.
 
 pub mod arena;
@@ -27,4 +27,5 @@ pub mod session;
 pub mod spec;
 mod sweep;
 pub mod target;
+mod udp;
 pub mod vuln;

@@ -85,6 +85,28 @@ impl PortSet {
         popular::by_popularity().take(usize::try_from(n).unwrap_or(usize::MAX)).map(Port::tcp).collect()
     }
 
+    /// The `n` UDP ports most worth asking, all 65,535 from there on; the first hundred or so are those of services in
+    /// common use. See `port/popular.rs` for the order.
+    #[must_use]
+    pub fn top_udp_ports(n: u32) -> Self {
+        Self::udp_by_popularity().take(usize::try_from(n).unwrap_or(usize::MAX)).collect()
+    }
+
+    /// Every UDP port once, the likeliest open first.
+    pub(crate) fn udp_by_popularity() -> impl Iterator<Item = Port> {
+        popular::udp_by_popularity().map(Port::udp)
+    }
+
+    /// The TCP ports of the set alone.
+    pub(crate) fn only_tcp(&self) -> Self {
+        Self { tcp: self.tcp.clone(), udp: Indexed::default() }
+    }
+
+    /// The UDP ports of the set alone.
+    pub(crate) fn only_udp(&self) -> Self {
+        Self { tcp: Indexed::default(), udp: self.udp.clone() }
+    }
+
     /// The `n` most popular TCP ports that are in `ports`, the likeliest open first.
     pub(crate) fn popular_of(ports: &Self, n: usize) -> Vec<u16> {
         popular::by_popularity().filter(|port| ports.tcp.set().contains(*port)).take(n).collect()
@@ -256,6 +278,18 @@ mod tests {
         assert_eq!(PortSet::top_ports(DEFAULT_TOP_PORTS).count(), 1000);
         assert_eq!(PortSet::top_ports(u32::MAX), ports("-"));
         assert!(PortSet::top_ports(100).contains(Port::tcp(3389)));
+    }
+
+    #[test]
+    fn top_udp_ports_are_those_of_services_in_use() {
+        let top = PortSet::top_udp_ports(100);
+        assert_eq!((top.udp_count(), top.tcp_count()), (100, 0));
+        for port in [53, 123, 137, 161, 500, 1900, 5353, 11_211, 47_808] {
+            assert!(PortSet::top_udp_ports(150).contains(Port::udp(port)), "{port}");
+        }
+        assert_eq!(PortSet::top_udp_ports(u32::MAX), ports("U:-"));
+        assert_eq!(ports("T:22,U:53").only_udp(), ports("U:53"));
+        assert_eq!(ports("T:22,U:53").only_tcp(), ports("22"));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! are spread over the time that all hosts take. A probe that is not answered in time is sent again before any new one,
 //! so that loss shows early, and as often as the measured loss asks for ([`LossEstimate`]); the wait follows the measured
 //! round trips ([`RttTable`]). How many probes are in flight is the window's decision; how many per second that of the
-//! job's [`RateCap`], and of the throttle where the network loses them. Each send is checked against scope and
+//! job's [`RateCap`], of the throttle where the network loses them, and of the quotas of hosts and networks. Each send is checked against scope and
 //! exclusions here, last thing before the packet.
 //!
 //! Hosts that never answer leave no finding. A session holds at most four million bits of port state, whatever the
@@ -15,13 +15,14 @@ pub(crate) mod discovery;
 mod found;
 pub(crate) mod host;
 pub(crate) mod limits;
+pub(crate) mod quota;
 mod send;
 mod step;
-mod throttle;
-mod window;
+pub(crate) mod throttle;
+pub(crate) mod window;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use std::time::Duration;
 use self::discovery::DiscoveryPort;
 use self::host::{Host, Stage};
 use self::limits::Limits;
+use self::quota::Quotas;
 pub use self::step::{Answer, Counts, Listen, Step};
 use self::throttle::{History, Throttle};
 use self::window::Window;
@@ -94,6 +96,12 @@ pub struct Session {
     lookups: VecDeque<(Key, Arc<str>)>,
     /// Probes to be sent again.
     bench: VecDeque<Flight>,
+    quotas: Quotas,
+    /// Hosts whose next probe has to wait for the rate of their host or network.
+    held_hosts: BinaryHeap<Reverse<(Duration, Key)>>,
+    /// Probes to be sent again that have to; by time, and by number for want of another order.
+    held: BTreeMap<(Duration, u64), Flight>,
+    held_count: u64,
     flights: Arena<Flight>,
     timers: BinaryHeap<Reverse<(Duration, Key)>>,
     rtt: RttTable,
@@ -125,6 +133,10 @@ impl Session {
             line: VecDeque::new(),
             lookups: VecDeque::new(),
             bench: VecDeque::new(),
+            quotas: Quotas::of(plan.spec()),
+            held_hosts: BinaryHeap::new(),
+            held: BTreeMap::new(),
+            held_count: 0,
             flights: Arena::default(),
             timers: BinaryHeap::new(),
             rtt: RttTable::new(limits.timeout_min),
@@ -155,6 +167,7 @@ impl Session {
                 return Step::Close { probe };
             }
             self.enter(now);
+            self.release(now);
             if let Some((host, name)) = self.lookups.pop_front() {
                 return Step::Resolve { host, name };
             }
@@ -164,7 +177,8 @@ impl Session {
             if self.starved_since.is_some_and(|since| now > since + STARVED_MAX) {
                 return Step::Starved;
             }
-            let timer = self.next_timer().unwrap_or(now + Duration::from_secs(1));
+            let timers = [self.next_timer(), self.next_release()];
+            let timer = timers.into_iter().flatten().min().unwrap_or(now + Duration::from_secs(1));
             let until = if self.crowded_until > now { timer.min(self.crowded_until) } else { timer };
             if now < self.paused_until {
                 return Step::Wait { until: until.min(self.paused_until) };
@@ -321,14 +335,16 @@ impl Session {
     /// Whether every host has entered and every port has been asked at least once: what is left is waiting.
     #[must_use]
     pub fn is_cooling_down(&self) -> bool {
-        self.waiting.is_empty() && self.line.is_empty() && self.lookups.is_empty()
+        self.waiting.is_empty() && self.line.is_empty() && self.lookups.is_empty() && self.held_hosts.is_empty()
     }
 
     /// Most probes that may be out now, and when that will change by itself.
     fn limit(&self, now: Duration) -> (usize, Option<Duration>) {
         let window = self.window.limit();
         let knock_ends = self.first_sent_at.map_or(now + KNOCK_WAIT, |first| first + KNOCK_WAIT);
-        let is_knocking = self.rtt.smoothed().is_none() && now < knock_ends;
+        // Whoever gave a rate gets it from the first probe on.
+        let is_asked = self.plan.spec().rate_pps.is_some();
+        let is_knocking = self.rtt.smoothed().is_none() && now < knock_ends && !is_asked;
         if is_knocking { (window.min(KNOCK), Some(knock_ends)) } else { (window, None) }
     }
 

@@ -112,6 +112,11 @@ fn start_thread(config: &EngineConfig, budget: Arc<Budget>) -> Result<Thread, En
 }
 
 impl Handle {
+    /// The neighbour tables of this machine, for the engine beside.
+    pub(crate) fn neighbours(&self) -> Arc<Neighbours> {
+        Arc::clone(&self.neighbours)
+    }
+
     /// Hands a unit to the thread that has the fewest.
     pub(crate) fn submit(&self, plan: Plan, task: UnitTask) -> Result<UnitScan, ScanError> {
         self.look_at_routes();

@@ -1,15 +1,23 @@
-//! The order in which TCP ports are worth asking: ours, from what networks commonly run.
+//! The order in which TCP and UDP ports are worth asking: ours, from what networks commonly run.
 //!
 //! First the services that every network has, then those of servers, then those found now and then, then every other
 //! port that has a name (`service`), then the remaining well-known ports (0-1023), then the rest in ascending order.
 //! No measured table of another project is behind it.
 
-use super::service::named_tcp_ports;
+use super::service::{named_tcp_ports, named_udp_ports};
 
 /// Every TCP port from 1 to 65535 once, the likeliest open first.
 pub(super) fn by_popularity() -> impl Iterator<Item = u16> {
+    once_each(POPULAR.iter().copied().chain(named_tcp_ports()).chain(1..=u16::MAX))
+}
+
+/// Every UDP port from 1 to 65535 once, the likeliest open first.
+pub(super) fn udp_by_popularity() -> impl Iterator<Item = u16> {
+    once_each(POPULAR_UDP.iter().copied().chain(named_udp_ports()).chain(1..=u16::MAX))
+}
+
+fn once_each(order: impl Iterator<Item = u16>) -> impl Iterator<Item = u16> {
     let mut seen = vec![false; 1 << 16];
-    let order = POPULAR.iter().copied().chain(named_tcp_ports()).chain(1..=u16::MAX);
     order.filter(move |port| seen.get_mut(usize::from(*port)).is_some_and(|seen| !std::mem::replace(seen, true)))
 }
 
@@ -49,9 +57,32 @@ static POPULAR: &[u16] = &[
     12345, 16080, 31337, 32764, 54321, 20222, 22222, 30718, 32768, 32769, 32770, 32771, 50070, 50075,
 ];
 
+/// Ours as well: services of IANA's registry that hosts and devices offer over UDP, by how common they are.
+#[rustfmt::skip]
+static POPULAR_UDP: &[u16] = &[
+    // Names, management, time, Windows, discovery, keys, printing and files: what nearly every network has.
+    53, 161, 123, 137, 5353, 1900, 67, 138, 500, 4500, 69, 111, 514, 162, 389, 88, 3702, 5355, 631, 68, 445, 2049,
+    // Tunnels, voice, web, databases, management boards.
+    1194, 51820, 5060, 443, 3478, 1701, 1434, 623, 520, 1812, 1813, 3389, 11211, 5683, 464, 135, 139, 5351, 10001, 177,
+    4789, 427, 3391, 1645, 1646, 5061, 5684, 853, 80, 546, 547, 521, 9993, 41641,
+    // Small services, remote procedures, file systems, monitoring, games.
+    7, 9, 13, 17, 19, 37, 49, 113, 497, 513, 517, 518, 593, 1433, 1604, 1718, 1719, 2123, 2152, 2427, 3283, 3544, 4045, 4433,
+    4569, 5004, 5005, 5093, 5246, 5247, 5349, 5632, 6343, 6881, 7001, 8125, 8301, 8443, 8600, 8805, 17185, 17500, 19132, 19302,
+    20048, 25826, 27015, 27960, 30718, 32768, 32769, 33434, 49152, 49153, 49154, 64738,
+    // Buildings and industry.
+    47808, 44818, 3671, 34962, 34964, 20000, 41794, 2222, 1911,
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_udp_port_comes_once_and_the_table_has_each_of_its_own_once() {
+        let order: Vec<u16> = udp_by_popularity().collect();
+        assert_eq!((order.len(), order[0]), (65_535, 53));
+        assert_eq!(order[..POPULAR_UDP.len()], *POPULAR_UDP, "none is written twice");
+    }
 
     #[test]
     fn every_port_comes_once_and_the_well_known_first() {

@@ -41,8 +41,10 @@ impl Limits {
             Timing::Normal => (512, 16_384, millis(100), millis(400), None),
             Timing::Fast => (2048, 32_768, millis(50), millis(250), None),
         };
+        // A rate that was given is begun with, so the first second's probes have to fit.
+        let rated = spec.rate_pps.map(|pps| usize::try_from(pps).unwrap_or(usize::MAX));
         let limits = Self {
-            window_start,
+            window_start: rated.map_or(window_start, |pps| pps.clamp(window_start, window_max)),
             window_max,
             timeout_min,
             last_wait_min,
@@ -78,6 +80,14 @@ mod tests {
         assert_eq!((limits.window_start, limits.window_max, limits.tries), (1, 1, Some(1)));
         assert_eq!(limits.rate_max_pps, Some(20));
         assert!(!limits.discovery && !limits.banners);
+    }
+
+    #[test]
+    fn a_rate_that_is_given_is_begun_with() {
+        let start = |rate_pps| Limits::of(&ScanSpec { rate_pps, ..ScanSpec::default() }).window_start;
+        assert_eq!((start(None), start(Some(9000)), start(Some(10))), (512, 9000, 512));
+        let ceiling = ScanSpec { max_rate_pps: Some(9000), ..ScanSpec::default() };
+        assert_eq!(Limits::of(&ceiling).window_start, 512, "a ceiling is only a ceiling");
     }
 
     #[test]

@@ -58,13 +58,31 @@ impl Session {
         self.line.push_back(key);
     }
 
-    /// The next probe that is worth sending: a new one, or one to send again.
+    /// The next probe that is worth sending: a new one, or one to send again. What the rate of its host or network does
+    /// not allow yet is set aside.
     pub(super) fn choose(&mut self, now: Duration) -> Option<Flight> {
-        if let Some(flight) = self.bench.pop_front() {
-            return Some(Flight { sent_at: now, ..flight });
+        while let Some(flight) = self.bench.pop_front() {
+            let Some(address) = self.hosts.get(flight.host).map(|host| host.address) else { continue };
+            match self.quotas.check(now, address) {
+                Ok(pass) => {
+                    self.quotas.take(pass);
+                    return Some(Flight { sent_at: now, ..flight });
+                }
+                Err(until) => {
+                    self.held_count += 1;
+                    self.held.insert((until, self.held_count), flight);
+                }
+            }
         }
         while let Some(key) = self.line.pop_front() {
             let Some(host) = self.hosts.get_mut(key) else { continue };
+            let pass = match self.quotas.check(now, host.address) {
+                Ok(pass) => pass,
+                Err(until) => {
+                    self.held_hosts.push(Reverse((until, key)));
+                    continue;
+                }
+            };
             host.queued = false;
             let next = match host.stage {
                 Stage::Resolving => None,
@@ -79,21 +97,32 @@ impl Session {
                 self.settle(key);
                 continue;
             };
+            self.quotas.take(pass);
             host.queued = true;
             host.pending += 1;
             self.line.push_back(key);
-            let history = History::default();
-            return Some(Flight {
-                host: key,
-                port,
-                position,
-                attempt: 1,
-                sent_at: now,
-                waited_before: Duration::ZERO,
-                history,
-            });
+            let (history, waited_before) = (History::default(), Duration::ZERO);
+            return Some(Flight { host: key, port, position, attempt: 1, sent_at: now, waited_before, history });
         }
         None
+    }
+
+    /// Puts what the rates of hosts and networks allow by now back in line.
+    pub(super) fn release(&mut self, now: Duration) {
+        while let Some(entry) = self.held.first_entry().filter(|entry| entry.key().0 <= now) {
+            self.bench.push_back(entry.remove());
+        }
+        while let Some(Reverse((_, key))) = self.held_hosts.peek().filter(|Reverse((at, _))| *at <= now).copied() {
+            self.held_hosts.pop();
+            self.line.push_front(key);
+        }
+    }
+
+    /// When the first of what is held back may go.
+    pub(super) fn next_release(&self) -> Option<Duration> {
+        let host = self.held_hosts.peek().map(|Reverse((at, _))| *at);
+        let flight = self.held.first_key_value().map(|((at, _), _)| *at);
+        [host, flight].into_iter().flatten().min()
     }
 
     /// Sends a probe, unless its address turns out not to be allowed or its answer not to matter any more.

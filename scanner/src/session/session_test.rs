@@ -260,6 +260,41 @@ fn the_rate_is_kept_and_used() {
 }
 
 #[test]
+fn the_rates_of_hosts_and_networks_are_kept_and_used() {
+    let network = world("10.0.0.0/23", "1-20", 5, 23);
+    let spec = ScanSpec {
+        discovery: Vec::new(),
+        host_rate_pps: Some(20),
+        network_rate_pps: Some(500),
+        ..spec("10.0.0.0/23", "1-20")
+    };
+    let run = network.run(&mut session(spec));
+    assert_exact(&network, &run);
+    let most = |is_counted: &dyn Fn(IpAddr) -> bool| {
+        let times: Vec<Duration> = run.sends.iter().filter(|(_, to)| is_counted(to.ip())).map(|(at, _)| *at).collect();
+        let within =
+            |from: usize| times[from..].iter().take_while(|at| **at < times[from] + Duration::from_millis(100)).count();
+        (0..times.len()).map(within).max().unwrap()
+    };
+    let second: IpAddr = "10.0.1.0".parse().unwrap();
+    assert!(most(&|to| to < second) <= 53, "{}", most(&|to| to < second));
+    assert!(most(&|to| to == second) <= 3);
+    // Both networks at their rate side by side.
+    let ideal = run.sends.len() as f64 / 1000.0;
+    assert!(run.elapsed.as_secs_f64() < 1.3 * ideal + 3.0, "{:?} for {ideal} s", run.elapsed);
+}
+
+#[test]
+fn a_rate_that_was_given_is_there_from_the_first_moment() {
+    let network = FakeNetwork { rtt: Duration::from_millis(200), ..world("10.0.0.0/22", "1-20", 5, 23) };
+    let spec = ScanSpec { rate_pps: Some(4000), discovery: Vec::new(), ..spec("10.0.0.0/22", "1-20") };
+    let run = network.run(&mut session(spec));
+    let begun = run.sends[0].0;
+    let early = run.sends.iter().filter(|(at, _)| *at < begun + Duration::from_millis(500)).count();
+    assert!((1900..=2050).contains(&early), "{early} in the first half second");
+}
+
+#[test]
 fn an_excluded_or_foreign_address_gets_no_packet_even_through_a_name() {
     let mut network = world("10.0.0.0/28", "1-5", 10, 29);
     network.names = BTreeMap::from([

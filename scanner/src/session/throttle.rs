@@ -47,7 +47,7 @@ const REST: Duration = Duration::from_millis(10);
 
 /// When the tries of a probe were sent.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct History {
+pub(crate) struct History {
     epochs: [u16; TRIES],
 }
 
@@ -80,7 +80,7 @@ struct Trial {
 
 /// The limit of one session on its own sending rate.
 #[derive(Debug, Clone)]
-pub(super) struct Throttle {
+pub(crate) struct Throttle {
     pacer: Pacer,
     /// Probes per second, while there is a limit.
     limit: Option<f64>,
@@ -97,7 +97,7 @@ pub(super) struct Throttle {
 }
 
 impl Throttle {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             pacer: Pacer::default(),
             limit: None,
@@ -117,7 +117,7 @@ impl Throttle {
     /// # Errors
     /// The moment before which nothing may be sent.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a positive rate far below 2^63")]
-    pub(super) fn admit(&mut self, now: Duration) -> Result<(), Duration> {
+    pub(crate) fn admit(&mut self, now: Duration) -> Result<(), Duration> {
         match self.limit {
             None => Ok(()),
             Some(limit) => self.pacer.admit(now, limit.ceil() as u64, 1).map(|_| ()),
@@ -125,7 +125,7 @@ impl Throttle {
     }
 
     /// A try was sent, number `attempt` of its probe, from 1; `wait` is how long answers take at most.
-    pub(super) fn sent(&mut self, now: Duration, wait: Duration, attempt: u8, history: &mut History) {
+    pub(crate) fn sent(&mut self, now: Duration, wait: Duration, attempt: u8, history: &mut History) {
         let began = *self.began.get_or_insert(now);
         if now >= began + EPOCH_MIN.max(2 * wait) {
             self.began = Some(now);
@@ -145,7 +145,7 @@ impl Throttle {
 
     /// A probe was answered on the try `attempt`; each try before it was lost if `were_lost`, or else only given up
     /// too early.
-    pub(super) fn answered(&mut self, attempt: u8, were_lost: bool, history: &History) {
+    pub(crate) fn answered(&mut self, attempt: u8, were_lost: bool, history: &History) {
         let tries = history.epochs.get(..usize::from(attempt)).unwrap_or(&history.epochs);
         let Some((last, before)) = tries.split_last() else { return };
         if let Some(epoch) = self.recent(*last) {
@@ -160,7 +160,7 @@ impl Throttle {
 
     /// The limit in probes per second, while there is one.
     #[cfg(test)]
-    pub(super) fn limit(&self) -> Option<f64> {
+    pub(crate) fn limit(&self) -> Option<f64> {
         self.limit
     }
 

@@ -1,0 +1,261 @@
+//! The UDP engine with real sockets: on loopback, and against a machine in a network namespace of its own whose kernel
+//! limits its ICMP messages as Linux does unless told otherwise.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, UdpSocket};
+use std::process::Command;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::{Duration, Instant};
+
+use nix::sched::{CloneFlags, unshare};
+
+use super::*;
+use crate::engine::{Engine, EngineConfig, UnitOutcome};
+use crate::finding::{HostRecord, PortState, Reason};
+use crate::pace::RateCap;
+use crate::report::Fold;
+use crate::scope::Scope;
+use crate::spec::{EngineChoice, ScanSpec, Timing};
+use tokio_util::sync::CancellationToken;
+
+fn engine() -> Engine {
+    Engine::start(EngineConfig { choice: EngineChoice::Connect, ..EngineConfig::default() }).unwrap()
+}
+
+fn task(spec: ScanSpec) -> UnitTask {
+    UnitTask {
+        range: 0..spec.target_count(),
+        spec: Arc::new(spec),
+        partition: 0,
+        scope: Arc::new(Scope::default()),
+        pace: Arc::new(RateCap::new(None)),
+        cancel: CancellationToken::new(),
+    }
+}
+
+fn spec(targets: &str, ports: &str) -> ScanSpec {
+    ScanSpec {
+        partitions: vec![targets.parse().unwrap()],
+        ports: ports.parse().unwrap(),
+        seed: 5,
+        ..ScanSpec::default()
+    }
+}
+
+fn finish(mut unit: UnitScan) -> (Vec<HostRecord>, Result<UnitOutcome, ScanError>) {
+    let mut fold = Fold::new();
+    while let Some(batch) = unit.findings.blocking_recv() {
+        batch.into_iter().for_each(|finding| fold.add(finding));
+    }
+    (fold.finish(0, "wrk_test").collect(), unit.outcome.blocking_recv().unwrap())
+}
+
+fn states(host: &HostRecord) -> BTreeMap<u16, (PortState, Reason)> {
+    host.ports.iter().map(|port| (port.port, (port.state, port.reason))).collect()
+}
+
+/// Answers every datagram with the same words until the socket's test is over.
+fn serve(socket: UdpSocket, words: &'static [u8]) {
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    thread::spawn(move || {
+        let mut bytes = [0; 2048];
+        while let Ok((_, from)) = socket.recv_from(&mut bytes) {
+            let _ = socket.send_to(words, from);
+        }
+    });
+}
+
+fn bound(address: &str) -> (UdpSocket, u16) {
+    let socket = UdpSocket::bind(SocketAddr::new(address.parse().unwrap(), 0)).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    (socket, port)
+}
+
+#[test]
+fn open_silent_and_closed_ports_are_told_apart_over_both_families() {
+    for address in ["127.0.0.1", "::1"] {
+        if UdpSocket::bind(SocketAddr::new(address.parse().unwrap(), 0)).is_err() {
+            eprintln!("skipped: no {address} here");
+            continue;
+        }
+        let (talking, open) = bound(address);
+        let (_quiet, silent) = bound(address);
+        let closed = bound(address).1;
+        serve(talking, b"220 here\r\n");
+        let (answers_in, mut answers) = mpsc::channel(8);
+        let ports = format!("U:{open},{silent},{closed}");
+        let engine = engine();
+        let (records, outcome) = finish(engine.scan_and_hear(task(spec(address, &ports)), Some(answers_in)).unwrap());
+        assert_eq!(records.len(), 1);
+        let states = states(&records[0]);
+        assert_eq!(states[&open], (PortState::Open, Reason::UdpResponse));
+        assert_eq!(states[&silent], (PortState::OpenFiltered, Reason::NoResponse));
+        assert_eq!(states[&closed], (PortState::Closed, Reason::PortUnreach));
+        let banner = records[0].open_ports().next().unwrap().banner.clone();
+        assert_eq!(banner.as_deref(), Some("220 here"));
+        let answer = answers.try_recv().unwrap();
+        assert_eq!((answer.port, &answer.bytes[..]), (Port::udp(open), &b"220 here\r\n"[..]));
+        let progress = outcome.unwrap().progress;
+        assert_eq!((progress.targets_done, progress.hosts_up, progress.open_ports), (1, 1, 1));
+    }
+}
+
+#[test]
+fn tcp_and_udp_ports_of_a_unit_come_as_one_host() {
+    let (talking, udp) = bound("127.0.0.1");
+    serve(talking, b"hello");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let tcp = listener.local_addr().unwrap().port();
+    // Some of many targets, so that only those which the TCP part finds up are asked over UDP; and a few, all asked.
+    for targets in ["127.0.0.0/28", "127.0.0.1"] {
+        let (records, outcome) = finish(engine().scan(task(spec(targets, &format!("T:{tcp},U:{udp}")))).unwrap());
+        let host = records.iter().find(|host| host.address.to_string() == "127.0.0.1").unwrap();
+        assert_eq!(host.open_ports().count(), 2, "{host:?}");
+        let outcome = outcome.unwrap();
+        let count = spec(targets, "1").target_count();
+        assert_eq!((outcome.progress.targets_done, outcome.progress.open_ports), (count, 2));
+        assert_eq!(outcome.progress.hosts_up, records.len() as u64);
+    }
+}
+
+#[test]
+fn a_unit_of_udp_alone_looks_for_hosts_first_and_tells_nothing_of_the_ports_it_used() {
+    let (talking, udp) = bound("127.0.0.1");
+    serve(talking, b"hello");
+    let (records, outcome) = finish(engine().scan(task(spec("127.0.0.0/28", &format!("U:{udp}")))).unwrap());
+    assert_eq!(records.len(), 16, "loopback answers for all of them");
+    assert!(records.iter().all(|host| host.ports.iter().all(|port| port.port == udp)));
+    let progress = outcome.unwrap().progress;
+    assert_eq!((progress.hosts_up, progress.open_ports, progress.targets_done), (16, 1, 16));
+}
+
+#[test]
+fn a_cancelled_unit_falls_silent_and_so_does_its_first_part() {
+    let mut task = task(ScanSpec { rate_pps: Some(50), ..spec("127.0.0.0/24", "T:40000-40100,U:40000-40100") });
+    task.pace = Arc::new(RateCap::new(Some(50)));
+    let cancel = task.cancel.clone();
+    let engine = engine();
+    let unit = engine.scan(task).unwrap();
+    thread::park_timeout(Duration::from_millis(200));
+    let begun = Instant::now();
+    cancel.cancel();
+    assert_eq!(finish(unit).1.map(drop), Err(ScanError::Cancelled));
+    assert!(begun.elapsed() < Duration::from_millis(1000), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_the_unit() {
+    let engine = engine();
+    let unit = engine.scan(task(ScanSpec { rate_pps: Some(200), ..spec("127.0.0.1", "U:40000-41000") })).unwrap();
+    drop(unit.findings);
+    assert_eq!(unit.outcome.blocking_recv().unwrap().map(drop), Err(ScanError::Cancelled));
+}
+
+fn ip(arguments: &str) {
+    let done = Command::new("ip").args(arguments.split(' ')).status().unwrap();
+    assert!(done.success(), "ip {arguments}");
+}
+
+/// The other machine: 10.9.0.2 with a service on port 5060 and a silent one on 161.
+fn other_machine(cable: &Receiver<()>, ready: &SyncSender<i32>, end: &Receiver<()>) {
+    if unshare(CloneFlags::CLONE_NEWNET).is_err() {
+        return ready.send(0).unwrap();
+    }
+    ready.send(nix::unistd::gettid().as_raw()).unwrap();
+    if cable.recv().is_err() {
+        return;
+    }
+    ip("link set lo up");
+    ip("addr add 10.9.0.2/24 dev cable1");
+    ip("addr add fd99::2/64 dev cable1 nodad");
+    ip("link set cable1 up");
+    let talking = UdpSocket::bind("10.9.0.2:5060").unwrap();
+    serve(talking, b"hello");
+    let _silent = UdpSocket::bind("10.9.0.2:161").unwrap();
+    ready.send(0).unwrap();
+    let _ = end.recv();
+}
+
+/// Runs a test on the one machine while the other is there.
+fn with_a_cable(test: impl FnOnce() + Send) {
+    let ((cable_in, cable_out), (ready_in, ready_out)) = (sync_channel(1), sync_channel(1));
+    let (end_in, end_out) = sync_channel::<()>(1);
+    thread::scope(|scope| {
+        scope.spawn(move || other_machine(&cable_out, &ready_in, &end_out));
+        let tester = scope.spawn(move || {
+            let other = ready_out.recv().unwrap();
+            if other == 0 {
+                eprintln!("skipped: this user may not make network namespaces");
+                return;
+            }
+            unshare(CloneFlags::CLONE_NEWNET).unwrap();
+            ip("link set lo up");
+            ip(&format!("link add cable0 type veth peer name cable1 netns {other}"));
+            cable_in.send(()).unwrap();
+            ip("addr add 10.9.0.1/24 dev cable0");
+            ip("addr add fd99::1/64 dev cable0 nodad");
+            ip("link set cable0 up");
+            ready_out.recv().unwrap();
+            test();
+            drop(end_in);
+        });
+        if let Err(panic) = tester.join() {
+            std::panic::resume_unwind(panic);
+        }
+    });
+}
+
+#[test]
+fn a_host_whose_kernel_says_one_closed_port_per_second_is_waited_for() {
+    with_a_cable(|| {
+        let begun = Instant::now();
+        let (records, outcome) = finish(engine().scan(task(spec("10.9.0.2", "U:161,5060,6001-6018"))).unwrap());
+        assert_eq!(records.len(), 1);
+        let states = states(&records[0]);
+        assert_eq!(states[&5060], (PortState::Open, Reason::UdpResponse));
+        assert_eq!(states[&161], (PortState::OpenFiltered, Reason::NoResponse));
+        let closed = states.values().filter(|state| **state == (PortState::Closed, Reason::PortUnreach)).count();
+        assert_eq!(closed, 18, "{states:?}");
+        assert_eq!(outcome.unwrap().progress.open_ports, 1);
+        assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
+    });
+}
+
+#[test]
+fn a_thousand_closed_ports_of_one_host_are_told_as_far_as_the_wait_allows() {
+    with_a_cable(|| {
+        let begun = Instant::now();
+        let scan = task(ScanSpec { timing: Timing::Fast, ..spec("10.9.0.2", "U:161,5060,10000-10999") });
+        let cancel = scan.cancel.clone();
+        let engine = engine();
+        let mut unit = engine.scan(scan).unwrap();
+        // Long enough for twenty of them at one per second.
+        let (mut closed, mut open) = (0, 0);
+        while let Some(findings) = unit.findings.blocking_recv() {
+            for finding in findings {
+                if let crate::finding::Observation::Port { state, .. } = finding.observation {
+                    closed += u32::from(state == PortState::Closed);
+                    open += u32::from(state == PortState::Open);
+                }
+            }
+            if begun.elapsed() > Duration::from_secs(25) {
+                cancel.cancel();
+            }
+        }
+        assert_eq!(open, 1);
+        assert!(closed >= 18, "{closed} in {:?}", begun.elapsed());
+    });
+}
+
+#[test]
+fn errors_over_ipv6_and_of_the_way_are_read_as_well() {
+    with_a_cable(|| {
+        let (records, _) = finish(engine().scan(task(spec("fd99::2", "U:4001-4004"))).unwrap());
+        assert_eq!(states(&records[0]).values().filter(|state| state.0 == PortState::Closed).count(), 4);
+        ip("route add prohibit 10.78.0.1");
+        let scan = ScanSpec { discovery: Vec::new(), ..spec("10.78.0.1,10.9.0.2", "U:4001,5060") };
+        let (records, outcome) = finish(engine().scan(task(scan)).unwrap());
+        assert_eq!(records.len(), 1, "nothing is known of a host to which there is no way");
+        assert_eq!(outcome.unwrap().progress.targets_done, 2);
+    });
+}

@@ -1,0 +1,222 @@
+//! A unit in the UDP engine: its session and sockets, its first part if it has one, and the channels to whoever asked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::error::TryRecvError;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::sockets::{Incoming, Sockets};
+use super::{UdpAnswer, UdpAnswers};
+use crate::engine::merge::Merge;
+use crate::engine::{ScanError, UnitOutcome, UnitProgress, UnitScan, UnitTask};
+use crate::finding::{Finding, HostState, Observation};
+use crate::io::delivery::{self, Delivery};
+use crate::neighbours::Neighbours;
+use crate::plan::Plan;
+use crate::session::Counts;
+use crate::udp::{Heard, UdpSession};
+
+/// No more of the first part is read while so many findings wait.
+const READY_MAX: usize = 4096;
+
+/// The part of a unit that another engine does.
+#[derive(Debug)]
+pub(crate) struct First {
+    /// The part.
+    pub(crate) scan: UnitScan,
+    /// Ends it.
+    pub(crate) cancel: CancellationToken,
+    /// Whether it only looks for hosts.
+    pub(crate) is_discovery: bool,
+    /// Whether only hosts that it finds up are asked over UDP.
+    pub(crate) is_fed: bool,
+}
+
+/// The first part in work.
+#[derive(Debug)]
+struct FirstPart {
+    scan: UnitScan,
+    cancel: CancellationToken,
+    outcome: Option<UnitOutcome>,
+    is_read: bool,
+}
+
+/// A unit in work.
+#[derive(Debug)]
+pub(super) struct Unit {
+    pub(super) session: UdpSession,
+    pub(super) sockets: Sockets,
+    first: Option<FirstPart>,
+    merge: Merge,
+    /// Whether both parts together would exceed rates that each holds on its own, so that one goes after the other.
+    in_turn: bool,
+    ready: Vec<Finding>,
+    delivery: Delivery,
+    answers: UdpAnswers,
+}
+
+impl Unit {
+    pub(super) fn new(
+        (plan, task): (Plan, UnitTask),
+        first: Option<First>,
+        answers: UdpAnswers,
+        (neighbours, secret): (Arc<Neighbours>, u64),
+    ) -> (Self, UnitScan) {
+        let (delivery, scan) = Delivery::new(task.cancel, task.range.end - task.range.start);
+        let is_fed = first.as_ref().is_some_and(|first| first.is_fed);
+        let is_discovery = first.as_ref().is_some_and(|first| first.is_discovery);
+        let in_turn = plan.spec().network_rate_pps.is_some() || plan.spec().host_rate_pps.is_some();
+        let merge = Merge::new(task.range.start, is_discovery, is_fed);
+        let session = UdpSession::new((plan, task.range), (task.scope, task.pace), is_fed, secret);
+        let first = first.map(|First { scan, cancel, .. }| FirstPart { scan, cancel, outcome: None, is_read: false });
+        let unit = Self {
+            session: session.with_neighbours(neighbours),
+            sockets: Sockets::default(),
+            first,
+            merge,
+            in_turn,
+            ready: Vec::new(),
+            delivery,
+            answers,
+        };
+        (unit, scan)
+    }
+
+    /// Looks at what comes from outside; true when nothing more is to be sent for the unit.
+    pub(super) fn begin_turn(&mut self, now: Duration) -> bool {
+        self.pull();
+        let is_cooling_down = self.session.is_cooling_down() && self.is_first_over();
+        let is_ending = self.delivery.begin_turn(now, is_cooling_down);
+        if is_ending {
+            self.drop_first();
+        }
+        is_ending
+    }
+
+    /// Whether datagrams may be sent now: not while the reader is behind, nor while the first part uses the rates.
+    pub(super) fn may_send(&self) -> bool {
+        !self.delivery.is_blocked() && (!self.in_turn || self.is_first_over())
+    }
+
+    /// Reads what the first part has found and how it has ended.
+    fn pull(&mut self) {
+        let Some(first) = &mut self.first else { return };
+        while !self.delivery.is_blocked() && self.ready.len() < READY_MAX && !first.is_read {
+            match first.scan.findings.try_recv() {
+                Ok(findings) => {
+                    for finding in findings {
+                        if let Observation::Host { state: HostState::Up, .. } = finding.observation {
+                            self.session.feed(finding.target_index, finding.address, finding.name.as_ref());
+                        }
+                        if self.merge.keeps_first(&finding) {
+                            self.ready.push(finding);
+                        }
+                    }
+                }
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => first.is_read = true,
+            }
+        }
+        if !first.is_read || first.outcome.is_some() {
+            return;
+        }
+        match first.scan.outcome.try_recv() {
+            Ok(Ok(outcome)) => {
+                first.outcome = Some(outcome);
+                self.session.end_feeding();
+            }
+            Ok(Err(error)) => self.delivery.end(Err(error)),
+            Err(oneshot::error::TryRecvError::Empty) => {}
+            Err(oneshot::error::TryRecvError::Closed) => self.delivery.end(Err(ScanError::Stopped)),
+        }
+    }
+
+    fn is_first_over(&self) -> bool {
+        self.first.as_ref().is_none_or(|first| first.outcome.is_some())
+    }
+
+    /// Ends the first part with the unit.
+    fn drop_first(&mut self) {
+        if let Some(first) = self.first.take_if(|first| first.outcome.is_none()) {
+            first.cancel.cancel();
+        }
+    }
+
+    /// Hands over findings and figures that are due.
+    pub(super) fn end_turn(&mut self, now: Duration) {
+        self.gather();
+        let Self { ready, delivery, .. } = self;
+        let batch = delivery.wants(now, ready.len()).then(|| std::mem::take(ready));
+        delivery.hand_over(now, batch);
+        let figures = delivery::figures(&self.counts(), self.loss());
+        self.delivery.tell(now, || figures);
+    }
+
+    fn gather(&mut self) {
+        if self.session.findings_waiting() > 0 {
+            let Self { session, merge, ready, .. } = self;
+            ready.extend(session.take_findings().into_iter().filter(|finding| merge.keeps(finding)));
+        }
+    }
+
+    fn first_progress(&self) -> Option<UnitProgress> {
+        let first = self.first.as_ref()?;
+        Some(first.outcome.as_ref().map_or_else(|| *first.scan.progress.borrow(), |outcome| outcome.progress))
+    }
+
+    fn counts(&self) -> Counts {
+        self.merge.counts(self.session.counts(), self.first_progress().as_ref(), self.session.fed_unsettled())
+    }
+
+    fn loss(&self) -> f64 {
+        Merge::loss(self.session.counts(), self.session.loss_rate(), self.first_progress().as_ref())
+    }
+
+    /// The session is done; so is the unit, if its first part is.
+    pub(super) fn done(&mut self, now: Duration) {
+        if !self.is_first_over() {
+            return;
+        }
+        self.gather();
+        let mut counts = self.counts();
+        if let Some(outcome) = self.first.as_ref().and_then(|first| first.outcome.as_ref()) {
+            Merge::finish(&mut counts, outcome);
+        }
+        self.delivery.done(now, &counts, self.loss());
+    }
+
+    /// Nothing more is to be sent; the first reason stays.
+    pub(super) fn end(&mut self, ending: Result<UnitOutcome, ScanError>) {
+        self.delivery.end(ending);
+    }
+
+    /// Whether all findings have been handed over and only the outcome is left to tell.
+    pub(super) fn is_over(&self) -> bool {
+        self.delivery.is_over(self.ready.len() + self.session.findings_waiting())
+    }
+
+    /// Tells the outcome.
+    pub(super) fn finish(mut self) {
+        self.drop_first();
+        self.delivery.finish();
+    }
+
+    /// Something has arrived.
+    pub(super) fn hear(&mut self, now: Duration, lane: u8, incoming: Incoming) {
+        match incoming {
+            Incoming::Datagram { from, bytes } => {
+                let heard = self.session.on_heard(now, lane, Heard::Datagram { from, bytes: &bytes });
+                if let (Some((target_index, port)), Some(answers)) = (heard, &self.answers) {
+                    let address = from.ip().to_canonical();
+                    // Whoever takes them may be behind or gone.
+                    let _ = answers.try_send(UdpAnswer { target_index, address, port, bytes });
+                }
+            }
+            Incoming::Error { to, by, state, reason } => {
+                self.session.on_heard(now, lane, Heard::Error { to, by, state, reason });
+            }
+        }
+    }
+}

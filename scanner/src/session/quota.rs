@@ -1,0 +1,192 @@
+//! Rates that hold for one host and for one destination network, beside that of the whole job.
+//!
+//! Each place has a [`Pacer`] of its own, kept only while it matters: a place that has been quiet for longer than its
+//! interval is as if it had never been, so memory is that of the places asked within the last interval. Whoever is
+//! refused is told a moment that is nobody else's, so that those who wait for one network do not all come back at once.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use crate::pace::{Pacer, SLACK};
+use crate::spec::ScanSpec;
+
+/// Quiet places are forgotten when there are twice as many as were left the last time, and at least so many.
+const FORGET_MIN: usize = 4096;
+
+/// The rates of a spec for hosts and networks.
+#[derive(Debug)]
+pub(crate) struct Quotas {
+    host: Option<Places>,
+    network: Option<Places>,
+}
+
+/// Places that share a rate each.
+#[derive(Debug)]
+struct Places {
+    pps: u64,
+    places: HashMap<IpAddr, Place>,
+    forget_at: usize,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Place {
+    pacer: Pacer,
+    /// The moments up to this one are promised to those who wait.
+    promised: Duration,
+    /// When a slot was taken last.
+    used: Duration,
+}
+
+impl Quotas {
+    pub(crate) fn of(spec: &ScanSpec) -> Self {
+        Self { host: spec.host_rate_pps.map(Places::new), network: spec.network_rate_pps.map(Places::new) }
+    }
+
+    /// Whether a probe may go to an address now.
+    ///
+    /// # Errors
+    /// When to ask again.
+    pub(crate) fn check(&mut self, now: Duration, address: IpAddr) -> Result<Pass, Duration> {
+        let host = self.host.as_mut().map(|host| host.look(now, address)).transpose()?;
+        let network = self.network.as_mut().map(|network| network.look(now, network_of(address))).transpose()?;
+        Ok(Pass { address, host, network })
+    }
+
+    /// A probe goes: what [`Self::check`] allowed is used.
+    pub(crate) fn take(&mut self, pass: Pass) {
+        if let (Some(places), Some(place)) = (&mut self.host, pass.host) {
+            places.places.insert(pass.address, place);
+        }
+        if let (Some(places), Some(place)) = (&mut self.network, pass.network) {
+            places.places.insert(network_of(pass.address), place);
+        }
+    }
+}
+
+/// Leave to send one probe now.
+#[derive(Debug)]
+pub(crate) struct Pass {
+    address: IpAddr,
+    host: Option<Place>,
+    network: Option<Place>,
+}
+
+impl Places {
+    fn new(pps: u64) -> Self {
+        Self { pps: pps.max(1), places: HashMap::new(), forget_at: FORGET_MIN }
+    }
+
+    fn interval(&self) -> Duration {
+        Duration::from_nanos((1_000_000_000 / self.pps).max(1))
+    }
+
+    /// What the place becomes when a slot is taken, or when to ask again.
+    fn look(&mut self, now: Duration, at: IpAddr) -> Result<Place, Duration> {
+        if self.places.len() >= self.forget_at {
+            // A slot may be taken late by the pacer's slack, so the place matters for that much longer.
+            let quiet = self.interval() + SLACK;
+            self.places.retain(|_, place| place.promised.max(place.used) + quiet > now);
+            self.forget_at = FORGET_MIN.max(2 * self.places.len());
+        }
+        let mut place = self.places.get(&at).cloned().unwrap_or_default();
+        match place.pacer.admit(now, self.pps, 1) {
+            Ok(_) => Ok(Place { used: now, ..place }),
+            Err(next) => {
+                let moment = next.max(place.promised);
+                place.promised = moment + self.interval();
+                self.places.insert(at, place);
+                Err(moment)
+            }
+        }
+    }
+}
+
+/// The network that a rate for networks is about: the /24 of an IPv4 address, the /64 of an IPv6 address.
+pub(crate) fn network_of(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(address) => Ipv4Addr::from_bits(address.to_bits() & !0xff).into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn quotas(host: Option<u64>, network: Option<u64>) -> Quotas {
+        Quotas::of(&ScanSpec { host_rate_pps: host, network_rate_pps: network, ..ScanSpec::default() })
+    }
+
+    fn admit(quotas: &mut Quotas, now: Duration, address: IpAddr) -> Result<(), Duration> {
+        quotas.check(now, address).map(|pass| quotas.take(pass))
+    }
+
+    fn address(low: u32) -> IpAddr {
+        Ipv4Addr::from_bits(0x0a00_0000 + low).into()
+    }
+
+    /// Lets askers wait as they are told for `seconds`; returns when each probe went to whom.
+    fn run(quotas: &mut Quotas, hosts: u32, seconds: u64) -> Vec<(Duration, IpAddr)> {
+        let start = Duration::from_secs(1);
+        let mut waiting: std::collections::BTreeSet<(Duration, u32)> = (0..hosts).map(|host| (start, host)).collect();
+        let mut sent = Vec::new();
+        while let Some((now, host)) = waiting.pop_first().filter(|(now, _)| *now < start + Duration::from_secs(seconds))
+        {
+            match admit(quotas, now, address(host)) {
+                Ok(()) => {
+                    sent.push((now, address(host)));
+                    waiting.insert((now + Duration::from_micros(1), host));
+                }
+                Err(until) => {
+                    assert!(until > now);
+                    waiting.insert((until, host));
+                }
+            }
+        }
+        sent
+    }
+
+    fn most_in_100_ms(sent: &[(Duration, IpAddr)], is_counted: impl Fn(IpAddr) -> bool) -> usize {
+        let times: Vec<Duration> = sent.iter().filter(|(_, to)| is_counted(*to)).map(|(at, _)| *at).collect();
+        let end = |from: usize| times[from] + Duration::from_millis(100);
+        let count = |from: usize| times[from..].iter().take_while(|at| **at < end(from)).count();
+        (0..times.len()).map(count).max().unwrap_or(0)
+    }
+
+    #[test]
+    fn each_network_and_each_host_has_its_rate_and_uses_it() {
+        let mut quotas = quotas(Some(50), Some(1000));
+        // Two networks of 256 hosts.
+        let sent = run(&mut quotas, 512, 3);
+        assert!(most_in_100_ms(&sent, |to| network_of(to) == address(0)) <= 105);
+        assert!(most_in_100_ms(&sent, |to| to == address(7)) <= 5);
+        let per_network = sent.iter().filter(|(_, to)| network_of(*to) == address(0)).count();
+        assert!((2850..=3010).contains(&per_network), "{per_network} in 3 s");
+    }
+
+    #[test]
+    fn a_full_network_blocks_no_other() {
+        let mut quotas = quotas(None, Some(1));
+        let now = Duration::from_secs(1);
+        assert_eq!(admit(&mut quotas, now, address(1)), Ok(()));
+        assert_eq!(admit(&mut quotas, now, address(2)), Err(now + Duration::from_secs(1)));
+        assert_eq!(admit(&mut quotas, now, address(3)), Err(now + Duration::from_secs(2)), "a moment of its own");
+        assert_eq!(admit(&mut quotas, now, address(256)), Ok(()));
+    }
+
+    #[test]
+    fn quiet_places_cost_no_memory() {
+        let mut quotas = quotas(Some(100), None);
+        for step in 0..1_000_000_u32 {
+            admit(&mut quotas, Duration::from_micros(1_000_000 + 100 * u64::from(step)), address(step)).unwrap();
+        }
+        assert!(quotas.host.unwrap().places.len() <= 2 * FORGET_MIN);
+    }
+
+    #[test]
+    fn without_rates_nothing_is_kept() {
+        let mut quotas = quotas(None, None);
+        assert_eq!(admit(&mut quotas, Duration::ZERO, address(1)), Ok(()));
+    }
+}

@@ -1,0 +1,130 @@
+//! One host being asked over UDP: where it stands and what is known of each of its ports, a byte per port.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::icmp_limit::IcmpLimit;
+use crate::finding::{Finding, Observation, PortState, Reason};
+
+/// A host from its first probe to its last.
+#[derive(Debug)]
+pub(super) struct Host {
+    /// The target's index in its partition.
+    pub(super) target_index: u64,
+    pub(super) address: IpAddr,
+    /// The name that the address was resolved from.
+    pub(super) name: Option<Arc<str>>,
+    pub(super) stage: Stage,
+    /// How often each silent port will have been asked after this walk through the ports, from 1.
+    pub(super) round: u8,
+    /// The next step of the walk.
+    pub(super) step: u32,
+    /// By position in the port set.
+    pub(super) notes: Box<[Note]>,
+    /// Whether it has not been asked all its ports once.
+    pub(super) is_new: bool,
+    /// Probes that are out.
+    pub(super) pending: u32,
+    /// Whether it is in line or asleep.
+    pub(super) queued: bool,
+    /// How it is known to be up, once it is.
+    pub(super) up: Option<Reason>,
+    /// Ports that it said are closed.
+    pub(super) closed: u32,
+    /// One of them, by position.
+    pub(super) known_closed: Option<u32>,
+    pub(super) limit: IcmpLimit,
+    /// The walk after which that was tested.
+    pub(super) tested_round: u8,
+    /// When its last port must have been asked, once it is paced by its own limit.
+    pub(super) paced_until: Option<Duration>,
+    /// Nothing is sent to it before.
+    pub(super) next_at: Duration,
+}
+
+/// How far a host has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Its name is being resolved; it has no address yet.
+    Resolving,
+    /// Its ports are asked.
+    Asking,
+    /// The last look at it has found that nothing may be sent to it.
+    Refused,
+}
+
+/// What is known of one port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Note {
+    /// Not asked yet.
+    #[default]
+    None,
+    /// Asked so many times without an answer.
+    Silent(u8),
+    Open,
+    Closed,
+    /// Something on the way answered.
+    Filtered(Reason),
+}
+
+impl Note {
+    /// The note for what an answer says.
+    pub(super) fn of(state: PortState, reason: Reason) -> Self {
+        match state {
+            PortState::Open => Self::Open,
+            PortState::Closed => Self::Closed,
+            PortState::Filtered | PortState::OpenFiltered | PortState::Unfiltered => Self::Filtered(reason),
+        }
+    }
+
+    /// Whether the host has answered for the port itself, which nothing that comes later changes.
+    pub(super) fn is_final(self) -> bool {
+        matches!(self, Self::Open | Self::Closed)
+    }
+}
+
+impl Host {
+    pub(super) fn new(target_index: u64, address: IpAddr, stage: Stage) -> Self {
+        Self {
+            target_index,
+            address,
+            name: None,
+            stage,
+            round: 1,
+            step: 0,
+            notes: Box::default(),
+            is_new: false,
+            pending: 0,
+            queued: false,
+            up: None,
+            closed: 0,
+            known_closed: None,
+            limit: IcmpLimit::Unknown,
+            tested_round: 0,
+            paced_until: None,
+            next_at: Duration::ZERO,
+        }
+    }
+
+    pub(super) fn note(&self, position: u32) -> Note {
+        self.notes.get(position as usize).copied().unwrap_or_default()
+    }
+
+    pub(super) fn set_note(&mut self, position: u32, note: Note) {
+        if let Some(known) = self.notes.get_mut(position as usize) {
+            *known = note;
+        }
+    }
+
+    /// Whether any port has been asked and not been answered for.
+    pub(super) fn has_silent(&self) -> bool {
+        self.notes.iter().any(|note| matches!(note, Note::Silent(_)))
+    }
+
+    /// Something seen of this host.
+    pub(super) fn finding(&self, observation: Observation) -> Finding {
+        let Self { target_index, address, ref name, .. } = *self;
+        Finding { target_index, address, name: name.clone(), observation }
+    }
+}

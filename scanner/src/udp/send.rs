@@ -1,0 +1,322 @@
+//! What is asked next, of whom, and how long its answer is waited for.
+
+use std::cmp::Reverse;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::host::{Host, Note, Stage};
+use super::payload::{self, Ask};
+use super::walk::Next;
+use super::{Flight, FlightKey, LANES, Step, UdpSession};
+use crate::arena::Key;
+use crate::finding::Reason;
+use crate::permute::mix;
+use crate::session::throttle::History;
+use crate::target::Target;
+
+/// Hosts entered per call, so that the first probe does not wait for all of them.
+const ENTER_AT_ONCE: u32 = 256;
+/// Over loopback nothing has to be spared.
+const LOOPBACK_GAP: Duration = Duration::from_micros(20);
+/// When an address is being asked for another target already, the next one looks again after this.
+const SAME_ADDRESS_WAIT: Duration = Duration::from_millis(200);
+/// Longest wait for one try, unless the path is known to be slower.
+const WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// The rest of a try of several datagrams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Encore {
+    host: Key,
+    port: u16,
+    lane: u8,
+    variant: usize,
+}
+
+impl UdpSession {
+    /// Lets hosts in while there is room for them.
+    pub(super) fn enter(&mut self, now: Duration) {
+        for _ in 0..ENTER_AT_ONCE {
+            if self.hosts.len() >= self.active_max {
+                return;
+            }
+            if let Some(index) = self.fed.first() {
+                self.enter_fed(now, index);
+            } else if self.waiting.is_empty() || now < self.crowded_until || !self.enter_target(now) {
+                return;
+            }
+        }
+    }
+
+    fn enter_fed(&mut self, now: Duration, index: u64) {
+        self.fed.remove(index);
+        let named = self.fed_names.remove(&index);
+        let address = named.as_ref().map(|(address, _)| *address).or_else(|| match self.plan.target(index)? {
+            Target::Address(address) => Some(address),
+            Target::Name(_) => None,
+        });
+        let Some(address) = address else { return };
+        let mut host = Host::new(index, address, Stage::Resolving);
+        host.name = named.map(|(_, name)| name);
+        // Whoever found it has told so.
+        host.up = Some(Reason::UserSet);
+        let host = self.hosts.insert(host);
+        self.begin(now, host, address);
+    }
+
+    fn enter_target(&mut self, now: Duration) -> bool {
+        let index = self.waiting.start;
+        match self.plan.target(index) {
+            Some(Target::Address(address)) => {
+                if let Err(until) = self.neighbours.begin(now, address) {
+                    self.crowded_until = until;
+                    return false;
+                }
+                let host = self.hosts.insert(Host::new(index, address, Stage::Resolving));
+                self.begin(now, host, address);
+            }
+            Some(Target::Name(name)) => {
+                let name: Arc<str> = Arc::from(name);
+                let mut host = Host::new(index, Ipv4Addr::UNSPECIFIED.into(), Stage::Resolving);
+                host.name = Some(Arc::clone(&name));
+                self.lookups.push_back((self.hosts.insert(host), name));
+            }
+            None => self.counts.targets_done += 1,
+        }
+        self.waiting.start += 1;
+        true
+    }
+
+    /// Puts a host with a known address into the line.
+    pub(super) fn begin(&mut self, now: Duration, key: Key, address: IpAddr) {
+        let Some(host) = self.hosts.get_mut(key) else { return };
+        host.address = address;
+        host.queued = true;
+        if self.by_address.contains_key(&address) {
+            self.asleep.push(Reverse((now + SAME_ADDRESS_WAIT, key)));
+            return;
+        }
+        host.stage = Stage::Asking;
+        host.is_new = true;
+        self.new_hosts += 1;
+        host.notes = vec![Note::None; self.plan.port_count() as usize].into();
+        self.by_address.insert(address, key);
+        self.line.push_back(key);
+    }
+
+    /// Wakes the hosts whose time has come.
+    pub(super) fn wake(&mut self, now: Duration) {
+        while let Some(Reverse((_, key))) = self.asleep.peek().filter(|Reverse((at, _))| *at <= now).copied() {
+            self.asleep.pop();
+            match self.hosts.get(key).map(|host| (host.stage, host.address)) {
+                Some((Stage::Resolving, address)) => self.begin(now, key, address),
+                Some(_) => self.line.push_back(key),
+                None => {}
+            }
+        }
+    }
+
+    /// The next datagram that may go.
+    pub(super) fn send(&mut self, now: Duration) -> Option<Step> {
+        while let Some(Reverse((_, encore))) = self.encores.peek().filter(|Reverse((at, _))| *at <= now).copied() {
+            self.encores.pop();
+            let Some(address) = self.hosts.get(encore.host).map(|host| host.address) else { continue };
+            match self.quotas.check(now, address) {
+                Ok(pass) => {
+                    self.quotas.take(pass);
+                    return self.write(now, encore);
+                }
+                Err(until) => self.encores.push(Reverse((until, encore))),
+            }
+        }
+        while let Some(key) = self.line.pop_front() {
+            let Some(address) = self.hosts.get_mut(key).map(|host| {
+                host.queued = false;
+                host.address
+            }) else {
+                continue;
+            };
+            if !self.permits(address) {
+                self.refuse(key);
+                continue;
+            }
+            let pass = match self.quotas.check(now, address) {
+                Ok(pass) => pass,
+                Err(until) => {
+                    self.sleep(key, until);
+                    continue;
+                }
+            };
+            match self.next_of(now, key) {
+                Next::Sleep(until) => self.sleep(key, until),
+                Next::Idle => {}
+                Next::Finished => self.finish(key),
+                Next::Port(position) => {
+                    self.quotas.take(pass);
+                    return self.launch(now, key, position);
+                }
+                Next::Known(position) => {
+                    self.quotas.take(pass);
+                    return self.ask_known(now, key, position);
+                }
+            }
+        }
+        None
+    }
+
+    /// Asks a port that is known to be closed once more.
+    fn ask_known(&mut self, now: Duration, key: Key, position: u32) -> Option<Step> {
+        self.counts.retransmitted += 1;
+        self.queue_after_send(now, key);
+        let port = self.plan.port(position)?.number;
+        // One datagram of the port's is enough, and the first lane as good as any.
+        let payloads = self.payloads(port);
+        self.write(now, Encore { host: key, port, lane: 0, variant: payloads.len() - 1 })
+    }
+
+    fn payloads(&self, port: u16) -> &'static [&'static payload::Payload] {
+        if self.limits.payloads { payload::of(port) } else { payload::empty() }
+    }
+
+    fn sleep(&mut self, key: Key, until: Duration) {
+        if let Some(host) = self.hosts.get_mut(key).filter(|host| !host.queued) {
+            host.queued = true;
+            self.asleep.push(Reverse((until, key)));
+        }
+    }
+
+    /// Lets a host that has just been sent to come again after its gap.
+    fn queue_after_send(&mut self, now: Duration, key: Key) {
+        let host_gap = self.limits.host_gap;
+        let Some(host) = self.hosts.get_mut(key) else { return };
+        let gap = if host.address.is_loopback() { LOOPBACK_GAP.min(host_gap) } else { host_gap };
+        host.next_at = now + host.limit.gap().unwrap_or(gap);
+        let until = host.next_at;
+        self.sleep(key, until);
+    }
+
+    /// Something has happened to a host that may have been idle: it is looked at again.
+    pub(super) fn rouse(&mut self, key: Key) {
+        if let Some(host) = self.hosts.get_mut(key).filter(|host| !host.queued) {
+            host.queued = true;
+            self.line.push_back(key);
+        }
+    }
+
+    /// The last check before sending says no.
+    fn refuse(&mut self, key: Key) {
+        let Some(host) = self.hosts.get_mut(key) else { return };
+        if host.stage != Stage::Refused {
+            host.stage = Stage::Refused;
+            self.counts.refused += 1;
+        }
+        if host.pending == 0 {
+            self.finish(key);
+        }
+    }
+
+    /// Asks a port.
+    fn launch(&mut self, now: Duration, key: Key, position: u32) -> Option<Step> {
+        let port = self.plan.port(position)?.number;
+        let (tries, timeout) = (self.tries_wanted(), self.rtt.timeout(self.hosts.get(key)?.address));
+        let host = self.hosts.get_mut(key)?;
+        let attempt = host.round;
+        host.set_note(position, Note::Silent(attempt));
+        host.pending += 1;
+        let waited_before = if attempt > 1 { self.wait_of(key, attempt - 1, tries) } else { Duration::ZERO };
+        let mut history = History::default();
+        self.throttle.sent(now, timeout, attempt, &mut history);
+        let flight = Flight { attempt, sent_at: now, waited_before, history };
+        self.counts.retransmitted += u64::from(attempt > 1);
+        self.flights.insert((key, position), flight);
+        let deadline = now + self.wait_of(key, attempt, tries);
+        self.timers.push(Reverse((deadline, (key, position), attempt)));
+        self.queue_after_send(now, key);
+        self.write(now, Encore { host: key, port, lane: (attempt - 1) % LANES, variant: 0 })
+    }
+
+    /// One datagram of a try; the next one of the same try follows.
+    fn write(&mut self, now: Duration, encore: Encore) -> Option<Step> {
+        let address = self.hosts.get(encore.host)?.address;
+        if !self.permits(address) {
+            return None;
+        }
+        let payloads = self.payloads(encore.port);
+        let payload = payloads.get(encore.variant)?;
+        let bytes = payload.write(&self.ask(address, encore.port));
+        if encore.variant + 1 < payloads.len() {
+            self.encores.push(Reverse((now, Encore { variant: encore.variant + 1, ..encore })));
+        }
+        self.first_sent_at.get_or_insert(now);
+        self.counts.probes_sent += 1;
+        Some(Step::Send { to: SocketAddr::new(address, encore.port), lane: encore.lane, bytes })
+    }
+
+    /// What requests to a port are made of, the same for all its tries.
+    pub(super) fn ask(&self, address: IpAddr, port: u16) -> Ask {
+        let folded = match address {
+            IpAddr::V4(address) => u64::from(address.to_bits()),
+            IpAddr::V6(address) => {
+                let [high, low] = [address.to_bits() >> 64, address.to_bits() & u128::from(u64::MAX)];
+                mix(u64::try_from(high).unwrap_or(0)) ^ u64::try_from(low).unwrap_or(0)
+            }
+        };
+        let token = mix(self.secret ^ mix(folded ^ mix(self.secret.rotate_left(17) ^ u64::from(port))));
+        Ask { token: token.to_be_bytes(), to: address }
+    }
+
+    /// Gives up the probes whose time is over.
+    pub(super) fn expire(&mut self, now: Duration) {
+        let tries = self.tries_wanted();
+        while let Some(Reverse((_, name, attempt))) = self.timers.peek().filter(|Reverse((at, ..))| *at <= now).copied()
+        {
+            self.timers.pop();
+            let Some(flight) = self.flights.get(&name).filter(|flight| flight.attempt == attempt).copied() else {
+                continue;
+            };
+            let due = flight.sent_at + self.wait_of(name.0, attempt, tries);
+            if due > now {
+                // The path has turned out slower since this was sent.
+                self.timers.push(Reverse((due, name, attempt)));
+                continue;
+            }
+            self.flights.remove(&name);
+            self.window.silent(attempt >= tries);
+            self.give_up(name);
+        }
+    }
+
+    fn give_up(&mut self, (key, position): FlightKey) {
+        let Some(host) = self.hosts.get_mut(key) else { return };
+        host.pending -= 1;
+        host.limit.silent(position);
+        self.rouse(key);
+    }
+
+    /// Tries per port. A port of a host that says nothing about others is asked as often as loss asks for.
+    pub(super) fn tries_wanted(&self) -> u8 {
+        self.limits.tries.unwrap_or_else(|| self.loss.tries_wanted(self.plan.spec().confidence))
+    }
+
+    /// How long a try is waited for: the measured time-out, doubled with each try (RFC 6298 section 5.5) but only twice;
+    /// the last one longest, after which the port would be missed for good.
+    fn wait_of(&self, key: Key, attempt: u8, tries: u8) -> Duration {
+        let address = self.hosts.get(key).map_or(Ipv4Addr::UNSPECIFIED.into(), |host| host.address);
+        let timeout = self.rtt.timeout(address);
+        let doubled = timeout * (1 << (attempt.saturating_sub(1)).min(2));
+        if self.rtt.smoothed().is_none() {
+            return WAIT_MAX;
+        }
+        let longest = WAIT_MAX.max(timeout.min(WAIT_MAX * 3));
+        match attempt >= tries {
+            true => doubled.max(4 * timeout).max(self.limits.last_wait_min).min(longest.max(self.limits.last_wait_min)),
+            false => doubled.min(longest),
+        }
+    }
+
+    /// How long the answer about a port that is known to be closed is waited for.
+    pub(super) fn wait_for_known(&self, key: Key) -> Duration {
+        let address = self.hosts.get(key).map_or(Ipv4Addr::UNSPECIFIED.into(), |host| host.address);
+        (2 * self.rtt.timeout(address)).min(WAIT_MAX * 3)
+    }
+}

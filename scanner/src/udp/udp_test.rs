@@ -1,0 +1,423 @@
+//! UDP scans of fake networks in virtual time: loss, silence, hosts that limit what they say.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::finding::{HostState, Observation, PortState, Reason};
+use crate::port::PortSet;
+use crate::spec::{Profile, ScanSpec, Timing};
+use crate::target::parse_targets;
+
+/// A host of the fake network; ports that are in no set are closed.
+#[derive(Debug, Clone, Default)]
+struct FakeHost {
+    open: BTreeSet<u16>,
+    silent: BTreeSet<u16>,
+    forbidden: BTreeSet<u16>,
+    /// How many port-unreachables it holds ready, and the time that brings another.
+    limit: Option<(f64, Duration)>,
+}
+
+/// A network in virtual time.
+#[derive(Debug, Clone, Default)]
+struct World {
+    hosts: BTreeMap<IpAddr, FakeHost>,
+    loss: f64,
+    seed: u64,
+}
+
+/// What happened.
+#[derive(Debug)]
+struct Run {
+    findings: Vec<Finding>,
+    sends: Vec<(Duration, SocketAddr, usize)>,
+    counts: Counts,
+    took: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Answer {
+    Words,
+    Closed,
+    Forbidden,
+}
+
+impl World {
+    fn run(&self, session: &mut UdpSession) -> Run {
+        let begun = Duration::from_secs(1);
+        let mut run = Run { findings: Vec::new(), sends: Vec::new(), counts: Counts::default(), took: begun };
+        let (mut now, mut drawn) = (begun, 0_u64);
+        let mut events: BinaryHeap<Reverse<(Duration, u8, SocketAddr, Answer)>> = BinaryHeap::new();
+        let mut buckets: BTreeMap<IpAddr, (f64, Duration)> = BTreeMap::new();
+        let mut turns_without_time = 0;
+        loop {
+            while let Some(Reverse((_, lane, to, answer))) =
+                events.peek().filter(|Reverse((at, ..))| *at <= now).copied()
+            {
+                events.pop();
+                hear(session, now, lane, to, answer);
+            }
+            let step = session.poll(now, true);
+            run.findings.append(&mut session.take_findings());
+            turns_without_time += 1;
+            assert!(turns_without_time < 100_000, "the session spins at {now:?}");
+            match step {
+                Step::Send { to, lane, bytes } => {
+                    run.sends.push((now, to, bytes.len()));
+                    now += Duration::from_micros(10);
+                    turns_without_time = 0;
+                    let mut chance = || {
+                        drawn += 1;
+                        (crate::permute::mix(self.seed ^ crate::permute::mix(drawn)) >> 11) as f64
+                            / (1_u64 << 53) as f64
+                    };
+                    let is_lost = (chance() < self.loss) | (chance() < self.loss);
+                    let Some(host) = self.hosts.get(&to.ip()) else { continue };
+                    let answer = match to.port() {
+                        port if host.open.contains(&port) => Some(Answer::Words),
+                        port if host.silent.contains(&port) => None,
+                        port if host.forbidden.contains(&port) => Some(Answer::Forbidden),
+                        _ => takes_token(host, &mut buckets, to.ip(), now).then_some(Answer::Closed),
+                    };
+                    if let Some(answer) = answer.filter(|_| !is_lost) {
+                        events.push(Reverse((now + Duration::from_millis(2), lane, to, answer)));
+                    }
+                }
+                Step::Wait { until } => {
+                    let event = events.peek().map(|Reverse((at, ..))| *at);
+                    let next = event.map_or(until, |event| event.min(until));
+                    if next > now {
+                        now = next;
+                        turns_without_time = 0;
+                    }
+                }
+                Step::Resolve { host, name } => {
+                    let found = parse_targets(&name.replace(".example", ""), "name").ok();
+                    let found = found.and_then(|set| set.ranges().next()).map(|_| "10.0.0.1".parse().unwrap());
+                    session.on_resolved(now, host, found.map(|address| vec![address]).ok_or("no".to_owned()));
+                }
+                Step::Done => break,
+            }
+        }
+        run.took = now - begun;
+        run.counts = session.counts().clone();
+        run
+    }
+}
+
+fn hear(session: &mut UdpSession, now: Duration, lane: u8, to: SocketAddr, answer: Answer) {
+    let heard = match answer {
+        Answer::Words => Heard::Datagram { from: to, bytes: b"hello\r\n" },
+        Answer::Closed => Heard::Error { to, by: Some(to.ip()), state: PortState::Closed, reason: Reason::PortUnreach },
+        Answer::Forbidden => Heard::Error { to, by: None, state: PortState::Filtered, reason: Reason::AdminProhibited },
+    };
+    session.on_heard(now, lane, heard);
+}
+
+/// Linux's way: a bucket that fills with time.
+fn takes_token(
+    host: &FakeHost,
+    buckets: &mut BTreeMap<IpAddr, (f64, Duration)>,
+    address: IpAddr,
+    now: Duration,
+) -> bool {
+    let Some((holds, every)) = host.limit else { return true };
+    let (tokens, filled) = buckets.entry(address).or_insert((holds, now));
+    *tokens = (*tokens + (now - *filled).as_secs_f64() / every.as_secs_f64()).min(holds);
+    *filled = now;
+    let has_one = *tokens >= 1.0;
+    *tokens -= if has_one { 1.0 } else { 0.0 };
+    has_one
+}
+
+fn spec(targets: &str, ports: &str) -> ScanSpec {
+    ScanSpec {
+        partitions: vec![parse_targets(targets, "test").unwrap()],
+        ports: ports.parse().unwrap(),
+        seed: 42,
+        ..ScanSpec::default()
+    }
+}
+
+fn session(spec: ScanSpec, is_fed: bool) -> UdpSession {
+    let plan = Plan::new(Arc::new(spec), 0).unwrap();
+    let range = 0..plan.target_count();
+    UdpSession::new((plan, range), (Arc::new(Scope::default()), Arc::default()), is_fed, 99)
+}
+
+fn set(ports: &str) -> BTreeSet<u16> {
+    ports.parse::<PortSet>().unwrap().iter().map(|port| port.number).collect()
+}
+
+/// The state and reason of each port that was told, by host.
+fn states(run: &Run) -> BTreeMap<(IpAddr, u16), (PortState, Reason)> {
+    let mut states = BTreeMap::new();
+    for finding in &run.findings {
+        let (ports, state, reason) = match &finding.observation {
+            Observation::Port { port, state, reason, .. } => (vec![*port], *state, *reason),
+            Observation::Ports { ports, state, reason } => (ports.iter().collect(), *state, *reason),
+            _ => continue,
+        };
+        for port in ports {
+            let told = states.insert((finding.address, port.number), (state, reason));
+            assert_eq!(told, None, "{port} is told twice");
+        }
+    }
+    states
+}
+
+fn address(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+#[test]
+fn each_answer_becomes_its_state_and_reason() {
+    let host = FakeHost { open: set("53,9999"), silent: set("161,162"), forbidden: set("123"), ..FakeHost::default() };
+    let world = World { hosts: BTreeMap::from([(address("10.0.0.1"), host)]), ..World::default() };
+    let run = world.run(&mut session(spec("10.0.0.1", "U:53,123,161,162,500,9999"), false));
+    let states = states(&run);
+    let of = |port| states[&(address("10.0.0.1"), port)];
+    assert_eq!(of(53), (PortState::Open, Reason::UdpResponse));
+    assert_eq!(of(500), (PortState::Closed, Reason::PortUnreach));
+    assert_eq!(of(123), (PortState::Filtered, Reason::AdminProhibited));
+    assert_eq!(of(161), (PortState::OpenFiltered, Reason::NoResponse));
+    assert_eq!(states.len(), 6);
+    let banners = run.findings.iter().filter(|finding| matches!(finding.observation, Observation::Banner { .. }));
+    assert_eq!(banners.count(), 2);
+    assert_eq!((run.counts.targets_done, run.counts.hosts_up, run.counts.open_ports), (1, 1, 2));
+    assert!(run.took < Duration::from_secs(6), "{:?}", run.took);
+}
+
+#[test]
+fn a_host_that_says_one_closed_port_per_second_is_waited_for_and_all_its_ports_are_told() {
+    let every = Duration::from_secs(1);
+    let host =
+        FakeHost { open: set("53,200"), silent: set("300-309"), limit: Some((6.0, every)), ..FakeHost::default() };
+    let world = World { hosts: BTreeMap::from([(address("10.0.0.1"), host)]), ..World::default() };
+    let run = world.run(&mut session(spec("10.0.0.1", "U:1-1000"), false));
+    let states = states(&run);
+    let count = |state| states.values().filter(|(known, _)| *known == state).count();
+    assert_eq!((count(PortState::Open), count(PortState::OpenFiltered), count(PortState::Closed)), (2, 10, 987));
+    assert!(run.took < Duration::from_secs(1100), "{:?}", run.took);
+    assert!(run.sends.len() < 2300, "{} datagrams", run.sends.len());
+    println!("1000 ports at one per second: {} datagrams in {:?}", run.sends.len(), run.took);
+}
+
+#[test]
+fn hosts_that_answer_slowly_wait_side_by_side() {
+    let host = FakeHost { limit: Some((6.0, Duration::from_secs(1))), open: set("50"), ..FakeHost::default() };
+    let hosts = (0..=255).map(|low| (address(&format!("10.0.0.{low}")), host.clone())).collect();
+    let run = World { hosts, ..World::default() }.run(&mut session(spec("10.0.0.0/24", "U:1-60"), false));
+    assert!(states(&run).values().all(|(state, _)| matches!(state, PortState::Open | PortState::Closed)));
+    assert_eq!(states(&run).len(), 256 * 60);
+    assert!(run.took < Duration::from_secs(75), "{:?}", run.took);
+}
+
+#[test]
+fn the_wait_for_a_slow_host_has_a_bound_and_the_rest_is_told_as_silent() {
+    let host = FakeHost { limit: Some((6.0, Duration::from_secs(1))), ..FakeHost::default() };
+    let world = World { hosts: BTreeMap::from([(address("10.0.0.1"), host)]), ..World::default() };
+    let spec = ScanSpec { timing: Timing::Fast, ..spec("10.0.0.1", "U:1-1000") };
+    let run = world.run(&mut session(spec, false));
+    let closed = states(&run).values().filter(|(state, _)| *state == PortState::Closed).count();
+    assert!((110..140).contains(&closed), "{closed}");
+    // Nothing is sent to 515.
+    assert_eq!(states(&run).len(), 999);
+    assert!(run.took < Duration::from_secs(140), "{:?}", run.took);
+}
+
+#[test]
+fn a_filter_in_front_of_a_slow_host_is_not_waited_for_port_by_port() {
+    // Two closed ports do not empty its bucket: that the others are silent has another reason.
+    let limit = Some((6.0, Duration::from_secs(1)));
+    let host = FakeHost { silent: set("3-200"), limit, ..FakeHost::default() };
+    let world = World { hosts: BTreeMap::from([(address("10.0.0.1"), host)]), ..World::default() };
+    let run = world.run(&mut session(spec("10.0.0.1", "U:1-200"), false));
+    assert!(run.took < Duration::from_secs(10), "{:?}", run.took);
+    assert_eq!(states(&run).len(), 200);
+}
+
+#[test]
+fn lost_datagrams_are_sent_again_as_often_as_loss_asks() {
+    for loss in [0.05, 0.2] {
+        let host = |n: u16| FakeHost { open: (n % 7..100).step_by(7).collect(), ..FakeHost::default() };
+        let hosts = (0..64).map(|low| (address(&format!("10.0.0.{low}")), host(low))).collect();
+        let world = World { hosts, loss, seed: 3 };
+        let run = world.run(&mut session(ScanSpec { discovery: Vec::new(), ..spec("10.0.0.0/26", "U:10-99") }, false));
+        let states = states(&run);
+        let missed = states.values().filter(|(state, _)| *state == PortState::OpenFiltered).count();
+        assert!(missed as f64 <= 0.003 * 64.0 * 90.0, "{missed} missed at {loss}");
+        assert_eq!(states.len(), 64 * 90);
+        println!("loss {loss}: {missed} of 5760 missed, {} datagrams in {:?}", run.sends.len(), run.took);
+    }
+}
+
+#[test]
+fn without_loss_silence_is_asked_twice_and_answers_once() {
+    let host = FakeHost { open: set("1000"), silent: set("1001-1010"), ..FakeHost::default() };
+    let world = World { hosts: BTreeMap::from([(address("10.0.0.1"), host)]), ..World::default() };
+    let run = world.run(&mut session(spec("10.0.0.1", "U:1000-1010"), false));
+    assert_eq!(run.sends.len(), 1 + 2 * 10);
+}
+
+#[test]
+fn what_is_silent_altogether_leaves_no_finding_unless_it_was_found_up() {
+    let world = World::default();
+    let run = world.run(&mut session(ScanSpec { discovery: Vec::new(), ..spec("10.0.0.0/24", "U:53,123") }, false));
+    assert_eq!((run.findings.len(), run.counts.targets_done), (0, 256));
+    let mut fed = session(spec("10.0.0.0/24", "U:53,123"), true);
+    fed.feed(7, fed_address(&fed, 7), None);
+    fed.feed(7, fed_address(&fed, 7), None);
+    fed.end_feeding();
+    let run = world.run(&mut fed);
+    assert_eq!(states(&run).len(), 2);
+    assert_eq!(run.counts.targets_done, 1);
+    assert!(run.findings.iter().all(|finding| !matches!(finding.observation, Observation::Host { .. })));
+}
+
+fn fed_address(session: &UdpSession, index: u64) -> IpAddr {
+    let Some(crate::target::Target::Address(address)) = session.plan.target(index) else { panic!() };
+    address
+}
+
+#[test]
+fn printers_get_nothing_and_a_fragile_device_no_payload() {
+    let world = World { hosts: BTreeMap::from([(address("10.0.0.1"), FakeHost::default())]), ..World::default() };
+    let run = world.run(&mut session(spec("10.0.0.1", "U:515,9100-9107,9108,53"), false));
+    let asked: BTreeSet<u16> = run.sends.iter().map(|(_, to, _)| to.port()).collect();
+    assert_eq!(asked, set("53,9108"));
+    assert_eq!(states(&run).len(), 2, "what was not asked is not told");
+    let spec = ScanSpec { profile: Profile::OtSafe, ..spec("10.0.0.1", "U:53,161,47808") };
+    let run = world.run(&mut session(spec, false));
+    assert!(run.sends.iter().all(|(_, _, bytes)| *bytes == 0));
+    assert_eq!(run.sends.len(), 3);
+    assert!(run.sends.windows(2).all(|pair| pair[1].0 - pair[0].0 >= Duration::from_millis(50)));
+}
+
+#[test]
+fn answers_count_only_from_whom_and_where_they_were_asked() {
+    let mut session = session(spec("10.0.0.1", "U:53,69"), false);
+    let (mut now, mut asked) = (Duration::from_secs(1), Vec::new());
+    // Two datagrams to port 53 and one to 69.
+    while asked.len() < 3 {
+        match session.poll(now, true) {
+            Step::Send { to, bytes, .. } => asked.push((to, bytes)),
+            Step::Wait { until } => now = until,
+            step => panic!("{step:?}"),
+        }
+    }
+    let datagram = |session: &mut UdpSession, from: &str, bytes: &[u8]| {
+        session.on_heard(now, 0, Heard::Datagram { from: from.parse().unwrap(), bytes }).is_some()
+    };
+    assert!(!datagram(&mut session, "10.0.0.2:53", b"hello"), "another host");
+    assert!(!datagram(&mut session, "10.0.0.1:54", b"hello"), "another port");
+    let mut question = asked.iter().find(|(to, _)| to.port() == 53).unwrap().1.clone();
+    question[2] |= 0x80;
+    question[0] ^= 1;
+    assert!(!datagram(&mut session, "10.0.0.1:53", &question), "another id");
+    question[0] ^= 1;
+    assert!(datagram(&mut session, "10.0.0.1:53", &question));
+    assert!(!datagram(&mut session, "10.0.0.1:53", &question), "told once");
+    let from_firewall = Heard::Error {
+        to: "10.0.0.1:69".parse().unwrap(),
+        by: Some(address("10.0.0.254")),
+        state: PortState::Closed,
+        reason: Reason::PortUnreach,
+    };
+    session.on_heard(now, 0, from_firewall);
+    let run = World::default().run(&mut session);
+    assert_eq!(states(&run)[&(address("10.0.0.1"), 69)], (PortState::Filtered, Reason::PortUnreach));
+}
+
+#[test]
+fn an_excluded_or_foreign_address_gets_no_datagram() {
+    let mut careless = spec("10.0.0.0/29", "U:53,54");
+    careless.exclude = "10.0.0.3".parse().unwrap();
+    let run = World::default().run(&mut session(ScanSpec { discovery: Vec::new(), ..careless }, false));
+    assert!(run.sends.iter().all(|(_, to, _)| to.ip() != address("10.0.0.3")));
+    assert_eq!((run.counts.refused, run.counts.targets_done), (1, 8));
+}
+
+#[test]
+fn the_rates_of_job_host_and_network_are_kept_and_used() {
+    let host = FakeHost { silent: set("1-200"), ..FakeHost::default() };
+    let hosts = (0..=255).map(|low| (address(&format!("10.0.0.{low}")), host.clone())).collect();
+    let world = World { hosts, ..World::default() };
+    let limited = ScanSpec {
+        discovery: Vec::new(),
+        retries: Some(0),
+        rate_pps: Some(2000),
+        network_rate_pps: Some(1000),
+        host_rate_pps: Some(20),
+        ..spec("10.0.0.0/23", "U:1-40")
+    };
+    let run = world.run(&mut session(limited, false));
+    let most = |is_counted: &dyn Fn(IpAddr) -> bool| {
+        let times: Vec<Duration> =
+            run.sends.iter().filter(|(_, to, _)| is_counted(to.ip())).map(|(at, ..)| *at).collect();
+        let within = |from: usize| {
+            let end = times[from] + Duration::from_millis(100);
+            times[from..].iter().take_while(|at| **at < end).count()
+        };
+        (0..times.len()).map(within).max().unwrap()
+    };
+    assert!(most(&|_| true) <= 210);
+    assert!(most(&|to| to < address("10.0.1.0")) <= 105);
+    assert!(most(&|to| to == address("10.0.0.9")) <= 3);
+    // 512 hosts of 40 ports, of several datagrams for some: at 2000 per second.
+    let ideal = run.sends.len() as f64 / 2000.0;
+    assert!(run.took.as_secs_f64() < 1.35 * ideal + 3.0, "{:?} for {ideal} s", run.took);
+}
+
+#[test]
+fn a_name_is_asked_at_the_address_that_it_has() {
+    let host = FakeHost { open: set("1000"), ..FakeHost::default() };
+    let world = World { hosts: BTreeMap::from([(address("10.0.0.1"), host)]), ..World::default() };
+    // The name leads to an address that is a target itself: one after the other.
+    let run = world.run(&mut session(spec("a.example,10.0.0.1", "U:1000"), false));
+    let up: Vec<_> = run
+        .findings
+        .iter()
+        .filter(|finding| matches!(finding.observation, Observation::Host { state: HostState::Up, .. }))
+        .map(|finding| finding.name.clone())
+        .collect();
+    assert!(run.counts.unresolved_count == 1 || up.len() == 2, "{up:?}");
+    assert_eq!(run.counts.targets_done, 2);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn any_network_is_scanned_to_its_end_with_each_port_told_once(
+        seed: u64, loss in 0.0..0.3, limit in 0_u64..3, timing in 0_usize..3, ports in 1_u16..60
+    ) {
+        let pick = |host: u64, port: u16| crate::permute::mix(seed ^ host << 16 ^ u64::from(port)) % 10;
+        let of = |host: u64, kind: std::ops::Range<u64>| {
+            (1000..1000 + ports).filter(|port| kind.contains(&pick(host, *port))).collect::<BTreeSet<u16>>()
+        };
+        let hosts = (0..12).map(|host| {
+            let fake = FakeHost {
+                open: of(host, 0..2),
+                silent: of(host, 2..4),
+                forbidden: of(host, 4..5),
+                limit: (limit > 0).then(|| (6.0, Duration::from_millis(500 * limit))),
+            };
+            (address(&format!("10.0.0.{host}")), fake)
+        });
+        let world = World { hosts: hosts.collect(), loss, seed };
+        let timing = [Timing::Polite, Timing::Normal, Timing::Fast][timing];
+        let spec = ScanSpec { timing, discovery: Vec::new(), ..spec("10.0.0.0/28", &format!("U:1000-{}", 999 + ports)) };
+        let run = world.run(&mut session(spec, false));
+        prop_assert_eq!(run.counts.targets_done, 16);
+        prop_assert_eq!(run.counts.probes_sent, run.sends.len() as u64);
+        for ((address, port), (state, _)) in states(&run) {
+            let host = &world.hosts[&address];
+            prop_assert_eq!(state == PortState::Open, host.open.contains(&port) && state == PortState::Open);
+            prop_assert!(state != PortState::Closed || !(host.open.contains(&port) || host.silent.contains(&port)));
+        }
+    }
+}

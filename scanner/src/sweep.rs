@@ -302,7 +302,8 @@ impl Sweep {
     /// Every target below this index is settled; `None` while open ports are listened to, whoever they belong to.
     pub(crate) fn settled_until(&self) -> Option<u64> {
         let is_listening = !self.greets.is_empty() || self.greets_out > 0;
-        (!is_listening).then(|| if self.targets.is_empty() { self.waiting.start } else { self.base })
+        let settled = if self.targets.is_empty() { self.waiting.start } else { self.base };
+        (!is_listening).then_some(settled)
     }
 
     /// Whether every target has been asked at least once: what is left is waiting.

@@ -20,24 +20,35 @@ fn ports() -> String {
 }
 
 /// What was said of each host: its ports by number with state and reason, and how many were not listed.
-type Said = BTreeMap<String, (BTreeMap<u64, (String, String)>, Vec<(String, String, u64)>)>;
+type Said = BTreeMap<String, (BTreeMap<u64, State>, Vec<(State, u64)>)>;
 
-/// A reason by the one word that both engines mean by it: a reset that the kernel has read for us is a refused connection.
-fn reason(of: &Value) -> String {
-    let word = of["reason"].as_str().unwrap_or_default();
-    if word == "conn-refused" { "reset".to_owned() } else { word.to_owned() }
+/// A state with its reason.
+type State = (String, String);
+
+/// A field that is a word, or nothing.
+fn word(of: &Value, field: &str) -> String {
+    of.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+/// A field that is a number, or 0.
+fn number(of: &Value, field: &str) -> u64 {
+    of.get(field).and_then(Value::as_u64).unwrap_or_default()
+}
+
+/// State and reason. A reset that the kernel has read for us is a refused connection: both engines mean one thing.
+fn state(of: &Value) -> (String, String) {
+    let reason = word(of, "reason");
+    (word(of, "state"), if reason == "conn-refused" { "reset".to_owned() } else { reason })
 }
 
 fn said(lines: &str) -> anyhow::Result<Said> {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let mut said = Said::new();
     for line in lines.lines() {
         let host: Value = serde_json::from_str(line)?;
-        let ports = host["ports"].as_array().context("ports")?.iter();
-        let ports = ports.map(|port| (port["port"].as_u64().unwrap_or(0), (text(&port["state"]), reason(port))));
-        let rest = host["not_shown"].as_array().context("not_shown")?.iter();
-        let rest = rest.map(|group| (text(&group["state"]), reason(group), group["count"].as_u64().unwrap_or(0)));
-        said.insert(text(&host["address"]), (ports.collect(), rest.collect()));
+        let list = |field: &str| host.get(field).and_then(Value::as_array).cloned().context("a list");
+        let ports = list("ports")?.iter().map(|port| (number(port, "port"), state(port))).collect();
+        let rest = list("not_shown")?.iter().map(|group| (state(group), number(group, "count"))).collect();
+        said.insert(word(&host, "address"), (ports, rest));
     }
     Ok(said)
 }

@@ -123,7 +123,7 @@ async fn send_chunk(stream: &mut FrameStream, doors: &Doors, digest: Digest) -> 
 
 async fn answer(request: Request, doors: &Doors) -> Answer {
     match request {
-        Request::Propose(command) => match doors.raft.propose(command).await {
+        Request::Propose(command) => match doors.raft.propose(*command).await {
             Ok(applied) => Answer::Applied { index: applied.index, response: applied.response },
             Err(ProposeError::NotLeader { leader }) => Answer::NotLeader { leader },
             Err(error) => Answer::Unavailable(error.to_string()),

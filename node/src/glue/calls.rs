@@ -28,7 +28,7 @@ pub const CHUNK_BYTES_MAX: usize = 64 << 20;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Request {
     /// Put a command into the log; for the leader.
-    Propose(Command),
+    Propose(Box<Command>),
     /// Give a chunk.
     GetChunk(Digest),
     /// Keep a chunk; its bytes follow in parts.

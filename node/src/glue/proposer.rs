@@ -91,7 +91,7 @@ impl Proposer {
 
     async fn propose_through(&self, leader: NodeId, command: &Command, left: Duration) -> Result<Applied, String> {
         let (calls, peer) = self.reach(leader)?;
-        let request = Request::Propose(command.clone());
+        let request = Request::Propose(Box::new(command.clone()));
         let answer = tokio::select! {
             biased;
             answer = calls.ask(peer, &request, left) => answer,

@@ -148,6 +148,22 @@ fn a_unit_that_is_counted_in_parts_goes_on_under_one_lease_and_loses_only_its_la
 }
 
 #[test]
+fn a_job_says_why_its_units_were_given_up() {
+    let mut log = Log::begun();
+    let job = log.submit(submission(&[10], None, None, 1, None));
+    for (range, reason) in [(0..5, "no route".to_owned()), (5..10, "x".repeat(9_000))] {
+        let lease = log.grant(job, range, 1, None).unwrap();
+        log.checked(Command::Expire { leases: vec![lease], reason });
+        let said = log.state.job(job).unwrap().reason.clone().unwrap();
+        assert!(said.len() < 400, "{said}");
+    }
+    let ended = log.state.job(job).unwrap();
+    let said = ended.reason.clone().unwrap();
+    assert_eq!(ended.status, JobStatus::Failed);
+    assert!(said.starts_with("10 of 10 targets were given up after 1 tries; the last one: xxx"), "{said}");
+}
+
+#[test]
 fn what_may_go_into_one_network_is_shared_by_all_leases() {
     let mut log = Log::begun();
     let job = log.submit(Submission { network_pps: Some(10), ..job_of(30) });

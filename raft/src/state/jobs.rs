@@ -45,7 +45,7 @@ pub struct Job {
     pub dead: u64,
     /// Sums over accepted units.
     pub counts: Counts,
-    /// Why it ended, where that needs words.
+    /// Why it ended, where that needs words; before that, why a unit of it was given up last.
     pub reason: Option<String>,
     /// How many lines its history has.
     pub events: u32,
@@ -275,8 +275,9 @@ impl State {
             record.status = status;
             record.finished_at_ms = Some(now_ms);
             if dead > 0 {
-                record.reason =
-                    Some(format!("{dead} of {targets} targets were given up after {} tries", record.max_attempts));
+                let last = record.reason.take().map_or_else(String::new, |reason| format!("; the last one: {reason}"));
+                let tries = record.max_attempts;
+                record.reason = Some(format!("{dead} of {targets} targets were given up after {tries} tries{last}"));
             }
         }
         self.record(job, index, EventKind::Finished { status: status.name().into() }, None, None);

@@ -35,6 +35,8 @@ pub struct Lease {
     pub granted_at_ms: u64,
 }
 
+/// How much of the reason for which a unit was given up is kept, in characters. Ours: a few lines of a terminal.
+const REASON_CHARS_MAX: usize = 300;
 /// How many leases one worker may hold. Ours: far above what keeps an engine busy; bounds the state.
 pub(crate) const LEASES_PER_NODE_MAX: usize = 1_000;
 
@@ -166,7 +168,7 @@ impl State {
             if let Some((unit, Lease { node, end, attempts, .. })) = self.drop_lease(lease) {
                 let what = EventKind::Expired { reason: reason.to_owned() };
                 self.record(unit.job, index, what, Some(node), Some((unit, end)));
-                self.free_or_give_up(index, unit, end, attempts + 1);
+                self.free_or_give_up(index, unit, (end, attempts + 1), reason);
             }
         }
         Response::Done
@@ -176,7 +178,7 @@ impl State {
     pub(super) fn take_back_all(&mut self, index: u64, node: NodeId) {
         for lease in self.leases_of(node) {
             if let Some((unit, Lease { end, attempts, .. })) = self.drop_lease(&lease) {
-                self.free_or_give_up(index, unit, end, attempts + 1);
+                self.free_or_give_up(index, unit, (end, attempts + 1), "its worker failed");
             }
         }
     }
@@ -218,7 +220,7 @@ impl State {
         }
     }
 
-    fn free_or_give_up(&mut self, index: u64, unit: UnitKey, end: u64, attempts: u32) {
+    fn free_or_give_up(&mut self, index: u64, unit: UnitKey, (end, attempts): (u64, u32), reason: &str) {
         let limit = self.jobs.get(&unit.job).map_or(1, |job| job.max_attempts);
         if attempts < limit {
             self.free(unit, end, attempts);
@@ -229,6 +231,7 @@ impl State {
         }
         if let Some(job) = self.jobs.get_mut(&unit.job) {
             job.dead = job.dead.saturating_add(end - unit.start);
+            job.reason = Some(reason.chars().take(REASON_CHARS_MAX).collect());
         }
         self.record(unit.job, index, EventKind::GivenUp { attempts }, None, Some((unit, end)));
         self.finish_if_over(index, unit.job);

@@ -41,7 +41,8 @@ pub(crate) struct MembershipRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 enum PayloadRecord {
     Blank,
-    Normal(Proposal),
+    /// Boxed, because most records are as small as the others; the bytes are the same.
+    Normal(Box<Proposal>),
     Membership(MembershipRecord),
 }
 
@@ -107,7 +108,7 @@ impl From<&Entry> for EntryRecord {
     fn from(entry: &Entry) -> Self {
         let payload = match &entry.payload {
             openraft::EntryPayload::Blank => PayloadRecord::Blank,
-            openraft::EntryPayload::Normal(proposal) => PayloadRecord::Normal(proposal.clone()),
+            openraft::EntryPayload::Normal(proposal) => PayloadRecord::Normal(Box::new(proposal.clone())),
             openraft::EntryPayload::Membership(membership) => PayloadRecord::Membership(membership.into()),
         };
         Self { id: LogIdRecord::from(&entry.log_id), payload }
@@ -118,7 +119,7 @@ impl EntryRecord {
     pub(crate) fn into_entry(self) -> io::Result<Entry> {
         let payload = match self.payload {
             PayloadRecord::Blank => openraft::EntryPayload::Blank,
-            PayloadRecord::Normal(proposal) => openraft::EntryPayload::Normal(proposal),
+            PayloadRecord::Normal(proposal) => openraft::EntryPayload::Normal(*proposal),
             PayloadRecord::Membership(membership) => openraft::EntryPayload::Membership(membership.into_membership()?),
         };
         Ok(Entry::new(self.id.into(), payload))

@@ -270,6 +270,12 @@ impl UdpSession {
         self.loss.rate()
     }
 
+    /// How likely an open port that answers was heard: a silent one was asked as often as the loss asks for.
+    pub(crate) fn recall(&self) -> f64 {
+        let tries = self.limits.tries.unwrap_or_else(|| self.loss.tries_wanted(self.plan.spec().confidence));
+        1.0 - self.loss.rate().powi(tries.into())
+    }
+
     /// Whether every host has been asked every port: what is left is waiting, and asking again at the pace of hosts.
     pub(crate) fn is_cooling_down(&self) -> bool {
         self.waiting.is_empty() && self.fed.len() == 0 && !self.is_fed && self.new_hosts == 0

@@ -150,8 +150,10 @@ impl Unit {
         let Self { ready, delivery, .. } = self;
         let batch = delivery.wants(now, ready.len()).then(|| std::mem::take(ready));
         delivery.hand_over(now, batch);
-        let figures = delivery::figures(&self.counts(), self.loss());
-        self.delivery.tell(now, || figures);
+        let figures = delivery::figures(&self.counts(), (self.loss(), self.recall()));
+        let waiting = self.ready.len();
+        // Two parts go through the targets in their own ways: there is no front that both have settled.
+        self.delivery.tell(now, waiting, || None, || figures);
     }
 
     fn gather(&mut self) {
@@ -170,6 +172,12 @@ impl Unit {
         self.merge.counts(self.session.counts(), self.first_progress().as_ref(), self.session.fed_unsettled())
     }
 
+    /// How likely an open port was found: of the part that is less sure.
+    fn recall(&self) -> f64 {
+        let first = self.first_progress().map_or(1.0, |first| first.recall_estimate);
+        self.session.recall().min(first)
+    }
+
     fn loss(&self) -> f64 {
         Merge::loss(self.session.counts(), self.session.loss_rate(), self.first_progress().as_ref())
     }
@@ -184,7 +192,8 @@ impl Unit {
         if let Some(outcome) = self.first.as_ref().and_then(|first| first.outcome.as_ref()) {
             Merge::finish(&mut counts, outcome);
         }
-        self.delivery.done(now, &counts, self.loss());
+        let estimates = (self.loss(), self.recall());
+        self.delivery.done(now, &counts, estimates);
     }
 
     /// Nothing more is to be sent; the first reason stays.

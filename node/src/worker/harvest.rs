@@ -150,7 +150,7 @@ mod tests {
         assert_eq!(harvest.checkpoint(1_500, late), Some(1_496), "parts of 16 targets");
         assert_eq!(harvest.checkpoint(1_100, late), None, "a tenth is not worth a chunk");
         assert_eq!(harvest.checkpoint(2_000, late), None, "the unit is about to end");
-        harvest.take(1_496, &figures(1), 0, "w");
+        harvest.take(1_496, &figures(1), &mut Rematch::new(None), (0, "w"));
         assert_eq!(harvest.checkpoint(1_500, late), None);
         assert_eq!(harvest.checkpoint(1_700, late), Some(1_688));
     }
@@ -159,9 +159,9 @@ mod tests {
     fn what_is_counted_with_a_front_is_not_counted_again_with_the_rest() {
         let mut harvest = Harvest::new(0..128);
         (0..128).for_each(|index| harvest.add(up(index)));
-        let (front, first) = harvest.take(64, &figures(1_000), 7, "wrk_a");
+        let (front, first) = harvest.take(64, &figures(1_000), &mut Rematch::new(None), (7, "wrk_a"));
         harvest.add(up(3));
-        let (rest, second) = harvest.take(128, &figures(1_600), 7, "wrk_a");
+        let (rest, second) = harvest.take(128, &figures(1_600), &mut Rematch::new(None), (7, "wrk_a"));
         assert_eq!((front.len(), rest.len()), (64, 64), "a late finding of a counted target is dropped");
         assert_eq!((first.hosts_up, second.hosts_up, first.probes_sent, second.probes_sent), (64, 64, 1_000, 600));
         assert!((second.loss_estimate() - 0.5).abs() < 1e-6);
@@ -180,12 +180,12 @@ mod tests {
                 let front = harvest.front(start + cut);
                 prop_assert!(front >= harvest.taken_until() && front <= (start + cut).max(harvest.taken_until()));
                 let before = harvest.taken_until();
-                let (records, _) = harvest.take(front, &figures(0), 0, "w");
+                let (records, _) = harvest.take(front, &figures(0), &mut Rematch::new(None), (0, "w"));
                 prop_assert_eq!(records.len() as u64, front - before);
                 prop_assert_eq!(harvest.taken_until(), front);
                 hosts += records.len() as u64;
             }
-            hosts += harvest.take(start + length, &figures(0), 0, "w").0.len() as u64;
+            hosts += harvest.take(start + length, &figures(0), &mut Rematch::new(None), (0, "w")).0.len() as u64;
             prop_assert_eq!(hosts, length);
         }
     }

@@ -107,6 +107,7 @@ impl House {
             mesh: Some(mesh.clone()),
             store: ChunkStore::memory(),
             engine: start_engine().unwrap(),
+            feeds: None,
             coordinator,
         };
         let rooms = Rooms::make(making);

@@ -317,7 +317,7 @@ mod tests {
         assert_eq!(request.target_text.as_deref(), Some("10.0.0.1 # first\n10.0.0.2"));
         assert_eq!(request.exclude_text.as_deref(), Some("10.0.0.2\n10.0.0.3"));
         let twice = RequestArgs { file: vec!["-".into()], exclude_file: vec!["-".into()], ..args(&[]) };
-        assert_eq!(twice.request().unwrap_err().exit, ExitCode::Usage);
+        assert_eq!(twice.request(Format::Table).unwrap_err().exit, ExitCode::Usage);
     }
 
     #[test]

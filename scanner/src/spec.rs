@@ -108,6 +108,9 @@ impl ScanSpec {
         if self.discovery.len() > DISCOVERY_MAX {
             return Err(SpecError::Discovery { probes: self.discovery.len() });
         }
+        if self.profile == Profile::OtSafe && self.ports.udp_count() > 0 {
+            return Err(SpecError::FragileUdp);
+        }
         if !(0.5..1.0).contains(&self.confidence) {
             return Err(SpecError::Confidence { confidence: self.confidence });
         }
@@ -154,6 +157,9 @@ pub enum SpecError {
         /// The number given.
         confidence: f64,
     },
+    /// UDP ports of fragile devices, which get nothing but single SYNs.
+    #[error("profile ot-safe sends nothing but single SYNs: leave the UDP ports out")]
+    FragileUdp,
     /// More discovery probes than tell anything new.
     #[error("{probes} discovery probes, at most {DISCOVERY_MAX} are of use")]
     Discovery {
@@ -261,6 +267,8 @@ mod tests {
         assert_eq!(ScanSpec { ports: PortSet::default(), ..valid() }.validate(), Ok(()), "discovery alone");
         assert_eq!(ScanSpec { rate_pps: Some(0), ..valid() }.validate(), Err(SpecError::NoRate));
         assert_eq!(ScanSpec { retries: Some(11), ..valid() }.validate(), Err(SpecError::Retries { retries: 11 }));
+        let fragile = ScanSpec { profile: Profile::OtSafe, ports: "22,U:161".parse().unwrap(), ..valid() };
+        assert_eq!(fragile.validate(), Err(SpecError::FragileUdp));
         for confidence in [0.0, 1.0, f64::NAN, -1.0, f64::INFINITY] {
             assert!(ScanSpec { confidence, ..valid() }.validate().is_err(), "{confidence}");
         }

@@ -150,7 +150,6 @@ pub fn prepare(request: ScanRequest, scope: &Scope, raft: &Raft) -> Result<Prepa
         weaknesses: request.weaknesses && services.is_some(),
     };
     spec.validate()?;
-    can_be_done(&spec)?;
     let partitions =
         parts.into_iter().map(|(targets, needs)| Partition { target_count: targets.count(), needs }).collect();
     Ok(Prepared { spec, partitions, request, finished: Vec::new() })
@@ -236,14 +235,6 @@ pub async fn spec_of(raft: &Raft, exchange: &Exchange, lease: LeaseRef) -> Resul
         SpecRef::Chunk { digest, holders } => exchange.fetch(digest, &holders).await?.to_vec(),
     };
     decode_spec(&bytes).map(Arc::new).map_err(|error| error.to_string())
-}
-
-/// Refuses what no engine of this release can do, before a job is made that could only fail.
-fn can_be_done(spec: &ScanSpec) -> Result<(), RefusedRequest> {
-    if spec.ports.udp_count() > 0 {
-        return Err(RefusedRequest::Field("UDP ports cannot be scanned by this release; name TCP ports only"));
-    }
-    Ok(())
 }
 
 fn discovery_of(request: &ScanRequest) -> Result<Vec<DiscoveryProbe>, RefusedRequest> {

@@ -29,15 +29,10 @@ fn submit(cluster: &Cluster, number: usize) -> anyhow::Result<Job> {
 
 /// The job ends complete, its result is the truth, and every unit was counted once.
 fn assert_nothing_lost_or_doubled(cluster: &Cluster, job: &Job, number: usize) -> anyhow::Result<()> {
-    assert_whole(cluster, job, number, &[80, 81])
-}
-
-/// The same of a job that asks these ports.
-fn assert_whole(cluster: &Cluster, job: &Job, number: usize, ports: &[u16]) -> anyhow::Result<()> {
     let document = job.wait(cluster, number, SCAN_MAX)?;
     let (status, scanned) = (document.get("status"), document.get("targets_scanned"));
     assert_eq!((status, scanned), (Some(&"completed".into()), Some(&TARGETS.into())), "{document}");
-    let score = job.score(cluster, number, &cluster.lab().world().truth().of_ports(ports))?;
+    let score = job.score(cluster, number, &cluster.lab().world().truth().of_ports(&[80, 81]))?;
     assert!(score.is_exact(), "{score}");
     let units = units_completed(&job.events(cluster, number)?);
     assert!(!units.is_empty() && units.values().all(|times| *times == 1), "{units:?}");
@@ -64,29 +59,6 @@ fn a_worker_killed_in_the_middle_of_a_scan_loses_nothing() -> anyhow::Result<()>
     wait::pause(Duration::from_secs(3));
     cluster.node_mut(worker)?.kill()?;
     assert_nothing_lost_or_doubled(&cluster, &job, leader)
-}
-
-#[test]
-fn a_worker_killed_in_a_long_unit_leaves_only_what_lies_behind_the_part_that_was_counted() -> anyhow::Result<()> {
-    let Some(mut cluster) = cluster()? else { return Ok(()) };
-    let leader = cluster.leader()?;
-    let words = [NETWORK, "--ports", "80", "--rate", "60", "--no-discovery", "--workers", "1"];
-    let job = Job::submit(&cluster, leader, &words)?;
-    job.wait_for_progress(&cluster, leader, 1)?;
-    let events = job.events(&cluster, leader)?;
-    let counted = events.iter().find(|event| event["kind"] == "unit_done").context("a part that was counted")?;
-    let (unit, worker) = (counted["unit"].as_str().context("unit")?, counted["worker"].as_str().context("worker")?);
-    let end = unit.rsplit('-').next().context("the part's end")?;
-    let worker: usize = worker.trim_start_matches("wrk_n").parse()?;
-    cluster.node_mut(worker)?.kill()?;
-    let survivor = (1..=3).find(|number| *number != worker).context("a survivor")?;
-    assert_whole(&cluster, &job, survivor, &[80])?;
-    let events = job.events(&cluster, survivor)?;
-    let behind = format!("0:{end}-");
-    let again = events.iter().filter(|event| event["kind"] == "reassigned").filter_map(|event| event["unit"].as_str());
-    let again: Vec<&str> = again.collect();
-    assert!(again.iter().any(|unit| unit.starts_with(&behind)), "{unit} was counted, then {again:?} were given out");
-    Ok(())
 }
 
 #[test]

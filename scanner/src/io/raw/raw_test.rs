@@ -329,22 +329,30 @@ fn packets_sent() -> u64 {
 fn the_rate_holds_outside_and_a_cancelled_unit_falls_silent() {
     with_a_cable(|| {
         let engine = engine();
-        let mut task = task("10.77.0.0/24", "3000-3049", EngineChoice::Raw);
-        task.pace = Arc::new(RateCap::new(Some(1000)));
-        let cancel = task.cancel.clone();
-        let unit = engine.scan(task).unwrap();
-        let pause = |millis| thread::park_timeout(Duration::from_millis(millis));
-        pause(500);
-        let (begun, before) = (Instant::now(), packets_sent());
-        pause(2000);
-        let rate = (packets_sent() - before) as f64 / begun.elapsed().as_secs_f64();
-        assert!((900.0..=1060.0).contains(&rate), "{rate} packets per second");
-        cancel.cancel();
-        pause(100);
-        let silent = packets_sent();
-        pause(300);
-        // The kernel may renew what it knows of its neighbour.
-        assert!(packets_sent() - silent <= 2);
-        assert_eq!(finish(unit).1.map(drop), Err(ScanError::Cancelled));
+        // As a budget, as the spec's rate, and as the share of the one network that is scanned.
+        let ways: [fn(&mut UnitTask); 3] = [
+            |task| task.pace = Arc::new(RateCap::new(Some(1000))),
+            |task| Arc::make_mut(&mut task.spec).rate_pps = Some(1000),
+            |task| Arc::make_mut(&mut task.spec).network_rate_pps = Some(1000),
+        ];
+        for (number, limit) in ways.iter().enumerate() {
+            let mut task = task("10.77.0.0/24", "3000-3049", EngineChoice::Raw);
+            limit(&mut task);
+            let cancel = task.cancel.clone();
+            let unit = engine.scan(task).unwrap();
+            let pause = |millis| thread::park_timeout(Duration::from_millis(millis));
+            pause(500);
+            let (begun, before) = (Instant::now(), packets_sent());
+            pause(1500);
+            let rate = (packets_sent() - before) as f64 / begun.elapsed().as_secs_f64();
+            assert!((900.0..=1060.0).contains(&rate), "{rate} packets per second, way {number}");
+            cancel.cancel();
+            pause(100);
+            let silent = packets_sent();
+            pause(300);
+            // The kernel may renew what it knows of its neighbour.
+            assert!(packets_sent() - silent <= 2);
+            assert_eq!(finish(unit).1.map(drop), Err(ScanError::Cancelled));
+        }
     });
 }

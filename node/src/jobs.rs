@@ -263,12 +263,19 @@ fn set_of(items: &[String], text: Option<&str>, (origin, of_text): (&str, &str))
 }
 
 fn ports_of(request: &ScanRequest) -> Result<PortSet, RefusedRequest> {
-    match (&request.ports, request.top_ports) {
+    let tcp = match (&request.ports, request.top_ports) {
         (Some(_), Some(_)) => Err(RefusedRequest::Field("ports and top_ports exclude each other")),
         (Some(ports), None) => Ok(ports.parse::<PortSet>()?),
         (None, Some(0)) => Err(RefusedRequest::Field("top_ports must be at least 1")),
         (None, Some(count)) => Ok(PortSet::top_ports(count)),
+        // Who asks for UDP ports alone has said what is to be asked.
+        (None, None) if request.top_udp_ports.is_some() => Ok(PortSet::default()),
         (None, None) => Ok(ScanSpec::default().ports),
+    }?;
+    match request.top_udp_ports {
+        None => Ok(tcp),
+        Some(0) => Err(RefusedRequest::Field("top_udp_ports must be at least 1")),
+        Some(count) => Ok(tcp.iter().chain(PortSet::top_udp_ports(count).iter()).collect()),
     }
 }
 

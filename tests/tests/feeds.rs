@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use pentora_tests::cluster::Cluster;
+use pentora_tests::binaries::binary;
+use pentora_tests::cluster::{Cluster, Job};
 use pentora_tests::lab::Lab;
+use pentora_tests::process::Process;
 use pentora_tests::wait;
 use serde_json::{Value, json};
 
@@ -67,6 +69,50 @@ fn a_feed_given_to_one_node_is_used_by_all_also_by_one_that_was_away() -> anyhow
     import(&cluster, asked, &two)?.ok()?;
     cluster.restart(away)?;
     wait_for_use(&cluster, away, 2)
+}
+
+/// A server on a host that greets as an SSH server of a version; it ends with the value.
+fn ssh_server(cluster: &Cluster, host: usize) -> anyhow::Result<Process> {
+    let host = cluster.lab().host(host);
+    let words = ["serve", "--bind", &host.address().to_string(), "--ports", "22", "--banner", "22=SSH-2.0-OpenSSH_8.0"];
+    let log = cluster.folder().join("ssh.log");
+    let server = Process::start(host.command(&binary("lab-farm")?).args(words), &log)?;
+    wait::until("the SSH server", Duration::from_secs(10), || {
+        Ok(fs::read_to_string(&log).ok().filter(|log| log.contains("listening")).map(drop))
+    })?;
+    Ok(server)
+}
+
+#[test]
+fn a_new_feed_changes_the_findings_of_a_scan_that_was_made_before_it() -> anyhow::Result<()> {
+    let Some(lab) = Lab::start(2)? else { return Ok(()) };
+    let cluster = Cluster::of(lab, 2)?;
+    let _server = ssh_server(&cluster, 2)?;
+    let target = cluster.lab().host(2).address().to_string();
+    let job = Job::submit(&cluster, 1, &[&target, "--ports", "22"])?;
+    let document = job.wait(&cluster, 1, Duration::from_secs(60))?;
+    assert_eq!(document["results"]["services_detected"], 1, "{document}");
+
+    let findings = |node: usize| -> anyhow::Result<Vec<String>> {
+        let listed = cluster.pentora(node, &["findings", "list", "--all", "--json"])?.json()?;
+        let ids = listed.as_array().into_iter().flatten().filter_map(|one| one["id"].as_str().map(str::to_owned));
+        Ok(ids.filter(|id| id.starts_with("CVE-")).collect())
+    };
+    assert_eq!(findings(1)?, Vec::<String>::new());
+    let older = write_feed(&cluster, "older.jsonl", &[cve("CVE-1999-900001", "9.0"), cve("CVE-1999-900002", "7.0")])?;
+    import(&cluster, 1, &older)?.ok()?;
+    (1..=2).try_for_each(|node| wait_for_use(&cluster, node, 2))?;
+    for node in 1..=2 {
+        assert_eq!(findings(node)?, ["CVE-1999-900001"], "of node {node}");
+    }
+    let explained = cluster.pentora(2, &["findings", "explain", "CVE-1999-900001"])?.ok()?;
+    assert!(explained.contains("8.0") && explained.contains("9.0"), "{explained}");
+
+    let newer = write_feed(&cluster, "newer.jsonl", &[cve("CVE-1999-900003", "8.5")])?;
+    import(&cluster, 2, &newer)?.ok()?;
+    (1..=2).try_for_each(|node| wait_for_use(&cluster, node, 1))?;
+    assert_eq!(findings(1)?, ["CVE-1999-900003"]);
+    Ok(())
 }
 
 #[test]

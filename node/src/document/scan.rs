@@ -69,6 +69,8 @@ pub struct ScanRequest {
     pub ports: Option<String>,
     /// The N most common TCP ports instead of `ports`.
     pub top_ports: Option<u32>,
+    /// The N most common UDP ports, beside `ports` or `top_ports`; alone where neither is given.
+    pub top_udp_ports: Option<u32>,
     /// The priority class.
     pub priority: Priority,
     /// Prefer nodes with these tags.
@@ -122,6 +124,7 @@ impl Default for ScanRequest {
             exclude_text: None,
             ports: None,
             top_ports: None,
+            top_udp_ports: None,
             priority: Priority::Normal,
             worker_tags: Vec::new(),
             require_worker_tags: Vec::new(),

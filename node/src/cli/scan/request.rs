@@ -37,6 +37,9 @@ pub(super) struct RequestArgs {
     /// The N most common TCP ports [default: 1000].
     #[arg(long, value_name = "N", conflicts_with = "ports", help_heading = "Ports", value_parser = clap::value_parser!(u32).range(1..=65535))]
     top_ports: Option<u32>,
+    /// The N most common UDP ports, beside the TCP ports named; alone where none are.
+    #[arg(long, value_name = "N", help_heading = "Ports", value_parser = clap::value_parser!(u32).range(1..=65535))]
+    top_udp_ports: Option<u32>,
     /// Probes per second over all nodes together: begun with at once and never exceeded.
     #[arg(long, value_name = "PPS", help_heading = "Pace", value_parser = clap::value_parser!(u64).range(1..))]
     rate: Option<u64>,
@@ -162,6 +165,7 @@ impl RequestArgs {
             exclude_text: joined(&texts.exclude),
             ports: self.ports.clone(),
             top_ports: self.top_ports,
+            top_udp_ports: self.top_udp_ports,
             priority: self.priority,
             worker_tags: self.worker_tag.clone(),
             require_worker_tags: self.require_worker_tag.clone(),

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use futures::StreamExt;
-use pentora_scanner::detect::{Detector, Options, Plain};
+use pentora_scanner::detect::{Detector, Options, RuleSet};
 use pentora_scanner::port::Protocol;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -114,7 +114,7 @@ async fn main() -> std::io::Result<()> {
     let ssh = farm(Kind::Ssh, &mut tasks).await?;
     let http = farm(Kind::Http, &mut tasks).await?;
     let closing = farm(Kind::Closing, &mut tasks).await?;
-    let detector = Arc::new(Detector::new(Arc::new(Plain), 4096));
+    let detector = Arc::new(Detector::new(Arc::new(RuleSet::builtin()), 4096));
     let both = ssh.iter().zip(&http).flat_map(|(ssh, http)| [*ssh, *http]).collect();
     measure("ssh and http", &detector, both, services).await;
     measure("ssh", &detector, ssh, services).await;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures::StreamExt;
-use pentora_scanner::detect::{Detector, Options, Plain};
+use pentora_scanner::detect::{Detector, Options, RuleSet};
 use pentora_scanner::port::Protocol;
 
 /// Ports asked at once.
@@ -16,7 +16,7 @@ const ASKED: usize = 32;
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let targets = std::env::args().skip(1).map(|target| target.parse()).collect::<Result<Vec<_>, _>>()?;
     let targets = if targets.is_empty() { vec!["127.0.0.1:22".parse()?] } else { targets };
-    let detector = Detector::new(Arc::new(Plain), 256);
+    let detector = Detector::new(Arc::new(RuleSet::builtin()), 256);
     let (detector, options) = (&detector, &Options::default());
     let begun = Instant::now();
     let asked = futures::stream::iter(targets).map(|target| async move {

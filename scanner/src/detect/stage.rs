@@ -263,16 +263,18 @@ async fn ask(detector: &Detector, asking: &Asking, open: Open) -> Vec<Finding> {
     let target = SocketAddr::new(finding.address, port.number);
     let identified = detector.identify(target, port.protocol, finding.name.as_deref(), &asking.options).await;
     let mut observations = Vec::new();
+    let banner = identified.banner.as_deref();
+    observations.extend(banner.map(|banner| Observation::Banner { port, banner: banner.to_owned() }));
     if let Some(mut service) = identified.service {
-        os::annotate(&mut service, identified.banner.as_deref(), ttl);
-        if asking.is_weakness_wanted {
-            let weak = detector.weaknesses(target, port.protocol, &service, &asking.options, now_s()).await;
-            observations
-                .extend(weak.into_iter().map(|weakness| Observation::Weakness { port, weakness: Box::new(weakness) }));
-        }
+        os::annotate(&mut service, banner, ttl);
+        let weak = match asking.is_weakness_wanted {
+            true => detector.weaknesses(target, port.protocol, &service, &asking.options, now_s()).await,
+            false => Vec::new(),
+        };
         observations.push(Observation::Service { port, service: Box::new(service) });
+        let weak = weak.into_iter().map(|weakness| Observation::Weakness { port, weakness: Box::new(weakness) });
+        observations.extend(weak);
     }
-    observations.extend(identified.banner.map(|banner| Observation::Banner { port, banner }));
     observations.into_iter().map(|observation| Finding { observation, ..finding.clone() }).collect()
 }
 

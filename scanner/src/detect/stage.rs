@@ -164,6 +164,8 @@ impl Stage {
                 self.front.answered(answered.drain(..));
             }
         }
+        // The last figures may have come with the end.
+        self.front.tell();
         true
     }
 

@@ -176,6 +176,15 @@ fn other_machine(cable: &Receiver<()>, ready: &SyncSender<i32>, end: &Receiver<(
     let _ = end.recv();
 }
 
+/// IPv6 has a route over a new link only some time after the link is up.
+fn wait_for_ipv6() {
+    let begun = Instant::now();
+    while UdpSocket::bind("[::]:0").unwrap().connect("[fd99::2]:9").is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(10), "no way to fd99::2");
+        thread::yield_now();
+    }
+}
+
 /// Runs a test on the one machine while the other is there.
 fn with_a_cable(test: impl FnOnce() + Send) {
     let ((cable_in, cable_out), (ready_in, ready_out)) = (sync_channel(1), sync_channel(1));
@@ -196,6 +205,7 @@ fn with_a_cable(test: impl FnOnce() + Send) {
             ip("addr add fd99::1/64 dev cable0 nodad");
             ip("link set cable0 up");
             ready_out.recv().unwrap();
+            wait_for_ipv6();
             test();
             drop(end_in);
         });

@@ -66,7 +66,7 @@ fn malformed_command_lines_are_usage_errors() {
         "pentora scan 10.0.0.1 --retries 11",
         "pentora scan 10.0.0.1 --confidence 1",
         "pentora scan 10.0.0.1 --timing insane",
-        "pentora scan 10.0.0.1 -o xml",
+        "pentora scan 10.0.0.1 -o yaml",
         "pentora scan 10.0.0.1 -o json --json",
         "pentora scan 10.0.0.1 --local --distributed",
         "pentora scan 10.0.0.1 --local --detach",

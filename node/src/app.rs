@@ -169,9 +169,7 @@ struct Node {
 
 impl Node {
     async fn run(self, incoming: Incoming, admitted_at: Option<u64>) -> Result<(), Failure> {
-        let store = ChunkStore::open(&self.home.chunk_dir()).map_err(|error| {
-            Failure::new(ExitCode::Failure, "the chunk directory cannot be used").because(error.to_string())
-        })?;
+        let (store, feeds) = self.stores()?;
         let coordinator = coordinator_config(&self.config);
         let engine = start_engine()?;
         match engine.note() {
@@ -179,8 +177,6 @@ impl Node {
             None => tracing::info!("scanning with raw packets"),
         }
         let engines = engines_of(&engine);
-        let feeds = FeedStore::open(&self.home.feed_dir())
-            .map_err(|error| Failure::new(ExitCode::Failure, error.to_string()))?;
         let making = Making {
             name: &self.identity.name,
             raft: self.raft.clone(),
@@ -240,6 +236,15 @@ impl Node {
         self.raft.shutdown().await;
         self.mesh.shutdown().await;
         ended
+    }
+
+    /// What this node keeps beside the log: chunks, and feeds.
+    fn stores(&self) -> Result<(ChunkStore, FeedStore), Failure> {
+        let chunks = ChunkStore::open(&self.home.chunk_dir()).map_err(|error| {
+            Failure::new(ExitCode::Failure, "the chunk directory cannot be used").because(error.to_string())
+        })?;
+        let feeds = FeedStore::open(&self.home.feed_dir());
+        Ok((chunks, feeds.map_err(|error| Failure::new(ExitCode::Failure, error.to_string()))?))
     }
 
     fn served(&self, rooms: &Rooms, feeds: FeedStore, tasks: &TaskTracker) -> Result<Arc<Served>, Failure> {

@@ -188,6 +188,7 @@ async fn repair(raft: &Raft, exchange: &Exchange, proposer: &Proposer) {
         }
     }
     repair_specs(raft, exchange, proposer).await;
+    repair_feeds(raft, exchange, proposer).await;
 }
 
 /// The same for specs that are chunks, of jobs that still want work done.
@@ -214,6 +215,22 @@ async fn repair_specs(raft: &Raft, exchange: &Exchange, proposer: &Proposer) {
         match proposer.propose(Command::SetSpecHolders { updates }).await {
             Ok(_) => tracing::info!(count, "specs have a second holder again"),
             Err(error) => tracing::debug!(%error, "repaired holders of specs are not in the log yet"),
+        }
+    }
+}
+
+/// The same for the bundles of feeds, which nodes that were away still have to fetch.
+async fn repair_feeds(raft: &Raft, exchange: &Exchange, proposer: &Proposer) {
+    let own = raft.node();
+    let mine: Vec<(Digest, Vec<NodeId>)> = raft.read(|state| {
+        let feeds = state.feeds().filter(|(_, feed)| lacks_holder(state, own, &feed.holders));
+        feeds.map(|(_, feed)| (feed.digest, feed.holders.clone())).collect()
+    });
+    for (digest, holders) in mine {
+        let Some(holders) = exchange.repair(digest, &holders).await else { continue };
+        match proposer.propose(Command::SetFeedHolders { digest, holders }).await {
+            Ok(_) => tracing::info!(%digest, "a feed has a second holder again"),
+            Err(error) => tracing::debug!(%error, "repaired holders of a feed are not in the log yet"),
         }
     }
 }

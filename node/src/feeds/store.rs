@@ -153,12 +153,7 @@ impl FeedStore {
     ///
     /// # Errors
     /// [`FeedError::Database`].
-    pub fn entries(
-        &self,
-        kind: FeedKind,
-        prefix: &[u8],
-        rows_max: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, FeedError> {
+    pub fn entries(&self, kind: FeedKind, prefix: &[u8], rows_max: usize) -> Result<Vec<Row>, FeedError> {
         let Some(current) = self.current(kind)? else { return Ok(Vec::new()) };
         let generation = entry_key(current.generation, &[]);
         let from = entry_key(current.generation, prefix);
@@ -168,7 +163,7 @@ impl FeedStore {
             let Some(key) = key.strip_prefix(generation.as_slice()).filter(|key| key.starts_with(prefix)) else {
                 break;
             };
-            entries.push((key.to_vec(), value.into_vec()));
+            entries.push(Row { key: key.to_vec(), value: value.into_vec() });
         }
         Ok(entries)
     }
@@ -273,8 +268,7 @@ impl FeedStore {
 impl RowSource for FeedStore {
     fn rows(&self, prefix: &[u8], rows_max: usize) -> Result<Vec<Row>, StoreError> {
         let Some(kind) = kind_of(prefix) else { return Ok(Vec::new()) };
-        let entries = self.entries(kind, prefix, rows_max).map_err(|error| StoreError::Read(error.to_string()))?;
-        Ok(entries.into_iter().map(|(key, value)| Row { key, value }).collect())
+        self.entries(kind, prefix, rows_max).map_err(|error| StoreError::Read(error.to_string()))
     }
 
     fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {

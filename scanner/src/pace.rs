@@ -6,7 +6,7 @@
 //! lets through at most 4 % and one probe more than the rate.
 //!
 //! [`RateCap`] is the part that units of a job share and that the job's owner turns live; it holds the job's caps per
-//! destination network and per host as well ([`shares`]).
+//! destination network and per host as well (`pace/shares.rs`).
 
 pub(crate) mod shares;
 

@@ -1,6 +1,6 @@
 //! Feeds of advisories, read from files that a user brings: never from the network.
 //!
-//! A feed may be a directory, an archive, a compressed file, one document or a line per record ([`input`]). It is read
+//! A feed may be a directory, an archive, a compressed file, one document or a line per record (`feed/input.rs`). It is read
 //! record by record, so that memory does not grow with it, and every limit is in [`Limits`]. It is taken as a whole or
 //! not at all: [`import`] hands rows out as it goes, and whoever keeps them puts them in force only after it returned
 //! well. A record that is broken fails the import with the file, the record and the reason, so the feed before stays.

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::fragile::is_fragile;
 pub use self::parse::{PortError, PortProblem};
+pub(crate) use self::service::named_ports;
 pub use self::service::service_name;
 use crate::target::range::{Indexed, RangeSet, Span};
 

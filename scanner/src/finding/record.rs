@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use serde::{Deserialize, Serialize};
 
 use super::{HostState, PortState, Reason, Service, Severity, Weakness};
-use crate::port::{Protocol, service_name};
+use crate::port::{Protocol, named_ports, service_name};
 
 /// How sure a guess from the port's number is: of web servers on the Internet 3 % are on port 80 (the LZR study), but
 /// of what answers on port 80 most are.
@@ -48,14 +48,11 @@ impl PortRecord {
 
 /// The service that usually listens on a port, a guess from the number; a few hundred ports have one.
 static GUESSES: LazyLock<BTreeMap<(Protocol, u16), Service>> = LazyLock::new(|| {
-    let ports = [Protocol::Tcp, Protocol::Udp]
-        .into_iter()
-        .flat_map(|protocol| (0..=u16::MAX).map(move |port| (protocol, port)));
     let guess = |(protocol, port)| {
         let name = service_name(port, protocol)?.to_owned();
         Some(((protocol, port), Service { name, confidence: TABLE_CONFIDENCE, ..Service::default() }))
     };
-    ports.filter_map(guess).collect()
+    named_ports().filter_map(guess).collect()
 });
 
 impl HostRecord {

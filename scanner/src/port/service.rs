@@ -31,6 +31,12 @@ pub(super) fn ports_of(name: &str, protocol: Protocol) -> impl Iterator<Item = u
         .map(|(number, ..)| *number)
 }
 
+/// Every port that has a name.
+pub(crate) fn named_ports() -> impl Iterator<Item = (Protocol, u16)> {
+    let tcp = named_tcp_ports().map(|port| (Protocol::Tcp, port));
+    tcp.chain(named_udp_ports().map(|port| (Protocol::Udp, port)))
+}
+
 /// Every TCP port that has a name, ascending.
 pub(super) fn named_tcp_ports() -> impl Iterator<Item = u16> {
     SERVICES.iter().filter(|(_, protocols, _)| protocols & T != 0).map(|(number, ..)| *number)

@@ -1,6 +1,6 @@
 //! The rule files that are part of the program.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use super::book::Book;
 
@@ -21,9 +21,9 @@ pub(crate) static FILES: &[(&str, &str)] = &[
 /// # Panics
 ///
 /// When a rule file has a mistake, which its tests would have found.
-pub(crate) fn builtin() -> Arc<Book> {
-    static BOOK: OnceLock<Arc<Book>> = OnceLock::new();
-    BOOK.get_or_init(|| Arc::new(Book::new(FILES).expect("the files' own test reads them"))).clone()
+pub(crate) fn builtin() -> &'static Book {
+    static BOOK: OnceLock<Book> = OnceLock::new();
+    BOOK.get_or_init(|| Book::new(FILES).expect("the files' own test reads them"))
 }
 
 #[cfg(test)]

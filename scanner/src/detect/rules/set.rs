@@ -23,16 +23,17 @@ use crate::port::Protocol;
 /// ```
 #[derive(Debug, Clone)]
 pub struct RuleSet {
-    own: Arc<Book>,
+    /// `None` for the program's own rules, which are read when an answer is first to be known.
+    own: Option<Arc<Book>>,
     recog: Option<Arc<Recog>>,
     user: Option<Arc<ServiceProbes>>,
 }
 
 impl RuleSet {
-    /// The program's own rules. They are read once, when first asked for.
+    /// The program's own rules. They are read once, when they are first used.
     #[must_use]
     pub fn builtin() -> Self {
-        Self { own: catalog::builtin(), recog: None, user: None }
+        Self { own: None, recog: None, user: None }
     }
 
     /// Rules from files of the format that `scanner/fingerprints/FORMAT.md` describes, each a name and its text, in
@@ -42,7 +43,7 @@ impl RuleSet {
     ///
     /// The first mistake, with its file and line.
     pub fn from_rules(files: &[(&str, &str)]) -> Result<Self, RuleFileError> {
-        Ok(Self { own: Arc::new(Book::new(files)?), recog: None, user: None })
+        Ok(Self { own: Some(Arc::new(Book::new(files)?)), recog: None, user: None })
     }
 
     /// With a directory of recog's fingerprints.
@@ -57,9 +58,14 @@ impl RuleSet {
         Self { user: Some(probes), ..self }
     }
 
+    /// The rules that are not the user's.
+    fn own(&self) -> &Book {
+        self.own.as_deref().unwrap_or_else(|| catalog::builtin())
+    }
+
     /// The number of a user's probe in its own file, when it is one.
     fn user_probe(&self, id: ProbeId) -> Option<u32> {
-        id.0.checked_sub(u32::try_from(self.own.probes.len()).ok()?)
+        id.0.checked_sub(u32::try_from(self.own().probes.len()).ok()?)
     }
 
     /// What recog makes of an answer of that service.
@@ -85,7 +91,7 @@ impl Matcher for RuleSet {
             ports.iter().map(|(first, last)| 1 + u32::from(last.saturating_sub(*first))).sum::<u32>()
         };
         let mut found: Vec<(u32, ProbeRef)> = Vec::new();
-        for (number, probe) in (0u32..).zip(&self.own.probes) {
+        for (number, probe) in (0u32..).zip(&self.own().probes) {
             let ports = if is_tls { &probe.tls_ports } else { &probe.ports };
             let is_hinted = lists(ports);
             if probe.protocol == protocol && (is_hinted || !probe.is_hinted_only) {
@@ -95,7 +101,7 @@ impl Matcher for RuleSet {
             }
         }
         if let Some(user) = &self.user {
-            let first = u32::try_from(self.own.probes.len()).unwrap_or(u32::MAX);
+            let first = u32::try_from(self.own().probes.len()).unwrap_or(u32::MAX);
             found.extend(user.probes(protocol, port, is_tls).into_iter().map(|(number, mut probe)| {
                 probe.id = ProbeId(first.saturating_add(number));
                 (u32::MAX, probe)
@@ -113,7 +119,7 @@ impl Matcher for RuleSet {
             (Some(_), Some(_)) => Asked::Foreign,
             (Some(id), None) => Asked::Own(id.0),
         };
-        let own = self.own.matches(asked, from.protocol, from.bytes);
+        let own = self.own().matches(asked, from.protocol, from.bytes);
         let name = own.as_ref().map(|own| own.service.name.clone());
         let recog = name.and_then(|name| self.recog_match(&name, from.bytes));
         let own_soft = match own {

@@ -1,47 +1,16 @@
 //! A line of results back into a host record, so that any report writer can print it.
 
-use std::net::IpAddr;
-
-use pentora_scanner::finding::{HostRecord, HostState, NotShown, PortRecord, Reason};
-use serde::Deserialize;
+use pentora_scanner::finding::HostRecord;
+use pentora_scanner::report::read_json_line;
 
 use super::ClientError;
-
-/// What the scanner's `jsonl` report writes; fields of newer versions are passed over.
-#[derive(Deserialize)]
-struct HostLine {
-    address: IpAddr,
-    name: Option<String>,
-    state: HostState,
-    reason: Reason,
-    ports: Vec<PortRecord>,
-    #[serde(default)]
-    not_shown: Vec<NotShown>,
-    started_at: String,
-    worker: String,
-    #[serde(default)]
-    is_middlebox: bool,
-}
 
 /// Reads one line of a job's results.
 ///
 /// # Errors
 /// `NotUnderstood` where the line is no host record.
 pub fn parse_host_line(line: &[u8]) -> Result<HostRecord, ClientError> {
-    let not_understood = |source| ClientError::NotUnderstood { what: "line of results", source };
-    let line: HostLine = serde_json::from_slice(line).map_err(not_understood)?;
-    let started: jiff::Timestamp = line.started_at.parse().map_err(serde::de::Error::custom).map_err(not_understood)?;
-    Ok(HostRecord {
-        address: line.address,
-        name: line.name,
-        state: line.state,
-        reason: line.reason,
-        ports: line.ports,
-        not_shown: line.not_shown,
-        started_at_ms: u64::try_from(started.as_millisecond()).unwrap_or_default(),
-        worker: line.worker,
-        is_middlebox: line.is_middlebox,
-    })
+    read_json_line(line).map_err(|source| ClientError::NotUnderstood { what: "line of results", source })
 }
 
 #[cfg(test)]

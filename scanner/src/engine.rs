@@ -41,11 +41,16 @@ use crate::pace::RateCap;
 use crate::plan::Plan;
 use crate::scope::{Scope, ScopeError};
 use crate::spec::{EngineChoice, Profile, ScanSpec, SpecError};
+#[cfg(target_os = "linux")]
+use crate::target::Target;
 
 /// Batches of findings a reader may be behind before the unit stops sending: a few megabytes.
 pub const FINDINGS_QUEUE: usize = 64;
 /// Units one thread of an engine holds at once; a node that keeps its engine busy needs a handful.
 pub const UNITS_MAX: usize = 256;
+/// Probes to this machine's loopback for which no raw engine is started.
+#[cfg(target_os = "linux")]
+const BRIEF_PROBES: u64 = 4096;
 
 /// How an engine asks ports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -250,7 +255,7 @@ impl ScanError {
 pub struct Engine {
     connect: Arc<connect::Handle>,
     #[cfg(target_os = "linux")]
-    raw: Option<Arc<raw::Handle>>,
+    raw: Option<Arc<raw::Lazy>>,
     #[cfg(target_os = "linux")]
     udp: Arc<udp::Handle>,
     splits: Arc<Splits>,
@@ -261,7 +266,8 @@ pub struct Engine {
 impl Engine {
     /// Starts an engine on threads of its own. Raises this process's soft file-descriptor limit to its hard one.
     ///
-    /// [`EngineChoice::Auto`] starts a raw engine where this process may; where it may not, [`Self::note`] says why.
+    /// [`EngineChoice::Auto`] has a raw engine where this process may, which starts with its first unit; where it may not,
+    /// [`Self::note`] says why. [`EngineChoice::Raw`] starts it now.
     ///
     /// # Errors
     /// A kind that is not available, or a kernel that refuses epoll or a thread.
@@ -269,11 +275,12 @@ impl Engine {
     pub fn start(config: EngineConfig) -> Result<Self, EngineError> {
         let (raw, note) = match config.choice {
             EngineChoice::Connect => (None, None),
-            choice => match raw::start() {
-                Ok(handle) => (Some(Arc::new(handle)), None),
-                Err(error) if choice == EngineChoice::Raw => {
-                    return Err(EngineError::RawUnavailable { why: error.to_string() });
-                }
+            EngineChoice::Raw => match raw::Lazy::started() {
+                Ok(raw) => (Some(Arc::new(raw)), None),
+                Err(error) => return Err(EngineError::RawUnavailable { why: error.to_string() }),
+            },
+            EngineChoice::Auto => match raw::Lazy::new() {
+                Ok(raw) => (Some(Arc::new(raw)), None),
                 Err(error) => {
                     let note = format!("scanning with connections, which is slower than raw packets: {error}");
                     (None, Some(Arc::from(note)))
@@ -395,8 +402,19 @@ impl Engine {
     #[cfg(target_os = "linux")]
     fn submit(&self, plan: Plan, task: UnitTask) -> Result<UnitScan, ScanError> {
         let choice = task.spec.engine;
-        let Some(raw) = self.raw.as_ref().filter(|_| choice != EngineChoice::Connect) else {
+        let Some(raw) = self.raw.as_ref().filter(|raw| match choice {
+            EngineChoice::Connect => false,
+            EngineChoice::Raw => true,
+            EngineChoice::Auto => raw.is_running() || !is_brief(&plan),
+        }) else {
             return self.connect.submit(plan, task);
+        };
+        let raw = match raw.handle() {
+            Ok(raw) => raw,
+            Err(_) if choice == EngineChoice::Raw => {
+                return Err(ScanError::Unsupported { what: "with raw packets" });
+            }
+            Err(_) => return self.connect.submit(plan, task),
         };
         match raw.submit(plan, task) {
             Ok(scan) => scan,
@@ -413,6 +431,17 @@ impl Engine {
     fn submit(&self, plan: Plan, task: UnitTask) -> Result<UnitScan, ScanError> {
         self.connect.submit(plan, task)
     }
+}
+
+/// Whether a unit is a few ports of this machine's loopback: nothing is lost there and the kernel answers at once, so
+/// connections tell the same before the raw engine would have started.
+#[cfg(target_os = "linux")]
+fn is_brief(plan: &Plan) -> bool {
+    plan.target_count().saturating_mul(plan.port_count().into()) <= BRIEF_PROBES
+        && (0..plan.target_count()).all(|index| match plan.target(index) {
+            Some(Target::Address(address)) => address.is_loopback(),
+            _ => false,
+        })
 }
 
 #[cfg(test)]

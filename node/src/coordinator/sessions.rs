@@ -122,6 +122,7 @@ struct Inner {
 #[derive(Debug)]
 pub struct Sessions {
     inner: Mutex<Inner>,
+    opened: watch::Sender<bool>,
     woken: watch::Sender<u64>,
     heartbeat_ms: u64,
     lease_term_ms: u64,
@@ -131,7 +132,8 @@ impl Sessions {
     /// None yet; workers are told to beat every `heartbeat_ms` and that leases hold for `lease_term_ms`.
     #[must_use]
     pub fn new(heartbeat_ms: u64, lease_term_ms: u64) -> Self {
-        Self { inner: Mutex::default(), woken: watch::Sender::new(0), heartbeat_ms, lease_term_ms }
+        let (opened, woken) = (watch::Sender::new(false), watch::Sender::new(0));
+        Self { inner: Mutex::default(), opened, woken, heartbeat_ms, lease_term_ms }
     }
 
     /// Changes whenever a worker said something that may matter for planning.
@@ -144,12 +146,20 @@ impl Sessions {
     pub fn open(&self) {
         let mut inner = self.lock();
         *inner = Inner { open: true, numbers: inner.numbers, ..Inner::default() };
+        self.opened.send_replace(true);
+    }
+
+    /// Waits until sessions may be made: a node learns that it leads a moment before it opens them.
+    pub async fn opened(&self) {
+        // The sender lives in `self`.
+        let _ = self.opened.subscribe().wait_for(|open| *open).await;
     }
 
     /// Leads no longer: every session ends, and its worker looks for the new leader.
     pub fn close(&self) {
         let mut inner = self.lock();
         *inner = Inner { open: false, numbers: inner.numbers, ..Inner::default() };
+        self.opened.send_replace(false);
     }
 
     /// Serves one session of `node` until it ends. `granted` reads the leases it holds by the log; it is asked once the

@@ -44,6 +44,8 @@ pub(super) async fn keep(
         let once = async {
             match context.raft.status().leader {
                 Some(leader) if leader == context.node => {
+                    // In vain when another was elected meanwhile: then the next look finds that one.
+                    let _ = tokio::time::timeout(RETRY, local.opened()).await;
                     hold(context, tasks, leader, connect_local(context, local, tasks)).await
                 }
                 Some(leader) => match connect(context, tasks, leader, mesh).await {

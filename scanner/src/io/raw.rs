@@ -7,10 +7,11 @@
 //!
 //! The same for both families, for whatever links [`routes`] understands, and for this machine's own addresses.
 //!
-//! The engine's threads live in the network namespace of whoever starts it.
+//! The engine's threads start with its first unit ([`lazy`]) and live in the network namespace of whoever brings that.
 
 mod filter;
 mod greet;
+mod lazy;
 mod neighbour;
 mod netlink;
 mod ring;
@@ -29,6 +30,7 @@ use std::time::Duration;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use self::greet::Greeter;
+pub(crate) use self::lazy::Lazy;
 use self::neighbour::Resolver;
 use self::ring::{Family, Ring};
 use self::routes::Network;
@@ -100,7 +102,7 @@ impl Bell {
 type Routed = (u8, Reply);
 
 /// Starts the engine's threads.
-pub(crate) fn start() -> Result<Handle, EngineError> {
+fn start() -> Result<Handle, EngineError> {
     let system = |what| move |source: io::Error| EngineError::System { what, source };
     let mut secret = [0; 17];
     getrandom::fill(&mut secret).map_err(|error| system("random bytes")(io::Error::other(error.to_string())))?;

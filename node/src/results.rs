@@ -5,6 +5,6 @@ mod exchange;
 pub mod report;
 mod store;
 
-pub use chunk::{Chunk, ChunkError, EARLIER_RUN};
+pub use chunk::{ChunkError, ChunkReader, ChunkWriter, EARLIER_RUN, Heading};
 pub use exchange::Exchange;
 pub use store::{ChunkStore, StoreError};

@@ -44,6 +44,8 @@ pub enum Kind {
     Membership = 12,
     /// An interrupted scan that can be taken up again.
     Resume = 13,
+    /// A host in the results of a unit.
+    Host = 14,
 }
 
 /// Why bytes could not be turned into a value; the value is dropped and nothing else changes.

@@ -6,7 +6,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use pentora_raft::command::{Finished, SpecRef, UnitKey};
 use pentora_raft::state::Counts;
 use pentora_raft::{Digest, JobId};
@@ -17,7 +16,7 @@ use super::Embedded;
 use crate::cli::{ExitCode, Failure};
 use crate::document::{ScanAccepted, ScanRequest};
 use crate::jobs::{self, RefusedRequest};
-use crate::results::{Chunk, EARLIER_RUN};
+use crate::results::{ChunkReader, ChunkWriter, EARLIER_RUN, Heading};
 
 /// Longest wait for units to count what is settled of them.
 const WIND_UP_WITHIN: Duration = Duration::from_secs(5);
@@ -74,7 +73,8 @@ impl Embedded {
         let mut units = Vec::new();
         for (unit, chunk) in chunks {
             let bytes = self.served.exchange.fetch(chunk.digest, &chunk.holders).await.map_err(failed)?;
-            let Chunk { records, .. } = Chunk::decode(&bytes).map_err(|error| failed(error.to_string()))?;
+            let records = ChunkReader::open(bytes).and_then(ChunkReader::into_records);
+            let records = records.map_err(|error| failed(error.to_string()))?;
             let (partition, start, end, counts) = (unit.partition, unit.start, chunk.end, chunk.counts);
             units.push(SavedUnit { partition, start, end, counts, records });
         }
@@ -102,7 +102,9 @@ impl Embedded {
         let mut finished = Vec::new();
         for SavedUnit { partition, start, end, counts, records } in units {
             let unit = UnitKey { job: EARLIER_RUN, partition, start };
-            let bytes: Bytes = Chunk { unit, end, records }.encode();
+            let mut chunk = ChunkWriter::new(&Heading { unit, end });
+            records.iter().for_each(|record| chunk.push(record));
+            let bytes = chunk.finish();
             let (digest, size) = (Digest::of(&bytes), bytes.len() as u64);
             let holders = served.exchange.make_durable(digest, bytes).await;
             finished.push(Finished { partition, start, end, digest, bytes: size, holders, counts });

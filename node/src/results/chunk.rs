@@ -1,32 +1,34 @@
 //! A chunk: the records of one unit, encoded and compressed.
 //!
-//! Layout: version byte, kind byte, then LZ4 of the codec's encoding behind its length (`u32`, little-endian). The
-//! digest that names a chunk is over these bytes, so holders verify without unpacking.
+//! Layout: version byte, kind byte, the heading behind its length, then blocks of records to the end. A block is LZ4 of
+//! some 256 KiB behind its length and its unpacked length; in it, each record stands behind its own. Lengths are `u32`,
+//! little-endian. So a chunk is written and read with one block in memory, however many hosts it holds. The digest that
+//! names a chunk is over these bytes, so holders verify without unpacking.
 
+use bytes::{Buf, Bytes};
 use pentora_raft::JobId;
 use pentora_raft::codec::{self, CodecError, Kind};
 use pentora_raft::command::UnitKey;
 use pentora_scanner::finding::HostRecord;
 use serde::{Deserialize, Serialize};
 
-/// The largest chunk that is unpacked, in bytes after unpacking: what the codec decodes at most.
-const UNPACKED_BYTES_MAX: usize = codec::DECODE_BYTES_MAX;
-
-const LAYOUT_VERSION: u8 = 1;
-const LAYOUT_LZ4: u8 = 1;
+const LAYOUT_VERSION: u8 = 2;
+const LAYOUT_LZ4_BLOCKS: u8 = 1;
+/// A block is closed when it holds so many bytes: LZ4 looks back over 64 KiB, so larger ones pack no better.
+const BLOCK_BYTES: usize = 256 << 10;
+/// The largest block that is unpacked, in bytes after unpacking: one record of the largest size that is decoded.
+const BLOCK_UNPACKED_BYTES_MAX: usize = BLOCK_BYTES + codec::DECODE_BYTES_MAX;
 
 /// The job in the heading of a unit that was finished before its job was submitted, and so before that had an id.
 pub const EARLIER_RUN: JobId = JobId(0);
 
-/// The results of one unit.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Chunk {
+/// What a chunk holds the results of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heading {
     /// Which unit.
     pub unit: UnitKey,
     /// The index after its last.
     pub end: u64,
-    /// The hosts that answered, by address.
-    pub records: Vec<HostRecord>,
 }
 
 /// Bytes that are no chunk.
@@ -35,8 +37,11 @@ pub enum ChunkError {
     /// Of another layout, or no chunk at all.
     #[error("these bytes are no chunk that this release knows")]
     Layout,
-    /// Larger than any chunk.
-    #[error("a chunk of {bytes} bytes unpacked is larger than any can be")]
+    /// A length that leads out of the chunk.
+    #[error("the chunk is cut short")]
+    CutShort,
+    /// Larger than any block.
+    #[error("a block of {bytes} bytes unpacked is larger than any can be")]
     TooLarge {
         /// What it claims to unpack to.
         bytes: usize,
@@ -49,28 +54,116 @@ pub enum ChunkError {
     Codec(#[from] CodecError),
 }
 
-impl Chunk {
-    /// Its bytes.
+/// A chunk that is being written, record by record.
+#[derive(Debug)]
+pub struct ChunkWriter {
+    packed: Vec<u8>,
+    block: Vec<u8>,
+}
+
+impl ChunkWriter {
+    /// A chunk without records yet.
     #[must_use]
-    pub fn encode(&self) -> bytes::Bytes {
-        let mut bytes = vec![LAYOUT_VERSION, LAYOUT_LZ4];
-        bytes.extend(lz4_flex::compress_prepend_size(&codec::encode(Kind::Chunk, self)));
-        bytes.into()
+    pub fn new(heading: &Heading) -> Self {
+        let mut packed = vec![LAYOUT_VERSION, LAYOUT_LZ4_BLOCKS];
+        put(&mut packed, &codec::encode(Kind::Chunk, heading));
+        Self { packed, block: Vec::new() }
     }
 
-    /// Reads a chunk back.
+    /// Adds a host.
+    pub fn push(&mut self, record: &HostRecord) {
+        put(&mut self.block, &codec::encode(Kind::Host, record));
+        if self.block.len() >= BLOCK_BYTES {
+            self.close_block();
+        }
+    }
+
+    /// The chunk's bytes.
+    #[must_use]
+    pub fn finish(mut self) -> Bytes {
+        self.close_block();
+        self.packed.into()
+    }
+
+    fn close_block(&mut self) {
+        if !self.block.is_empty() {
+            put(&mut self.packed, &lz4_flex::compress_prepend_size(&self.block));
+            self.block.clear();
+        }
+    }
+}
+
+/// A chunk that is being read, block by block.
+#[derive(Debug)]
+pub struct ChunkReader {
+    rest: Bytes,
+    heading: Heading,
+}
+
+impl ChunkReader {
+    /// Begins to read a chunk.
     ///
     /// # Errors
-    /// [`ChunkError`]; memory is taken only for what a chunk can be.
-    pub fn decode(bytes: &[u8]) -> Result<Self, ChunkError> {
-        let [LAYOUT_VERSION, LAYOUT_LZ4, packed @ ..] = bytes else { return Err(ChunkError::Layout) };
+    /// [`ChunkError`] where it does not begin like one.
+    pub fn open(bytes: Bytes) -> Result<Self, ChunkError> {
+        let [LAYOUT_VERSION, LAYOUT_LZ4_BLOCKS, ..] = bytes[..] else { return Err(ChunkError::Layout) };
+        let mut rest = bytes.slice(2..);
+        let heading = codec::decode(Kind::Chunk, &take(&mut rest)?)?;
+        Ok(Self { rest, heading })
+    }
+
+    /// What it holds the results of.
+    #[must_use]
+    pub fn heading(&self) -> Heading {
+        self.heading
+    }
+
+    /// The next records; `None` after the last.
+    ///
+    /// # Errors
+    /// [`ChunkError`]; memory is taken only for what a block can be. Nothing can be read behind an error.
+    pub fn next_block(&mut self) -> Result<Option<Vec<HostRecord>>, ChunkError> {
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        let packed = take(&mut self.rest)?;
         let claimed = packed.first_chunk::<4>().map(|length| u32::from_le_bytes(*length) as usize);
-        let claimed = claimed.ok_or(ChunkError::Layout)?;
-        if claimed > UNPACKED_BYTES_MAX {
+        let claimed = claimed.ok_or(ChunkError::CutShort)?;
+        if claimed > BLOCK_UNPACKED_BYTES_MAX {
             return Err(ChunkError::TooLarge { bytes: claimed });
         }
-        Ok(codec::decode(Kind::Chunk, &lz4_flex::decompress_size_prepended(packed)?)?)
+        let mut block = Bytes::from(lz4_flex::decompress_size_prepended(&packed)?);
+        let mut records = Vec::new();
+        while !block.is_empty() {
+            records.push(codec::decode(Kind::Host, &take(&mut block)?)?);
+        }
+        Ok(Some(records))
     }
+
+    /// All records that follow, in one piece.
+    ///
+    /// # Errors
+    /// As [`Self::next_block`].
+    pub fn into_records(mut self) -> Result<Vec<HostRecord>, ChunkError> {
+        let mut records = Vec::new();
+        while let Some(block) = self.next_block()? {
+            records.extend(block);
+        }
+        Ok(records)
+    }
+}
+
+/// Writes bytes behind their length.
+fn put(out: &mut Vec<u8>, bytes: &[u8]) {
+    let length = u32::try_from(bytes.len()).expect("blocks and records are far below 4 GiB");
+    out.extend(length.to_le_bytes());
+    out.extend(bytes);
+}
+
+/// Takes bytes from behind their length.
+fn take(from: &mut Bytes) -> Result<Bytes, ChunkError> {
+    let length = from.try_get_u32_le().map_err(|_short| ChunkError::CutShort)? as usize;
+    if length > from.len() { Err(ChunkError::CutShort) } else { Ok(from.split_to(length)) }
 }
 
 #[cfg(test)]
@@ -80,9 +173,11 @@ mod tests {
     use pentora_scanner::port::Protocol;
     use proptest::prelude::*;
 
-    fn chunk(hosts: u8) -> Chunk {
-        let record = |host: u8| HostRecord {
-            address: [10, 0, 0, host].into(),
+    const HEADING: Heading = Heading { unit: UnitKey { job: JobId(9), partition: 0, start: 0 }, end: 200 };
+
+    fn records(hosts: u16) -> Vec<HostRecord> {
+        let record = |host: u16| HostRecord {
+            address: std::net::Ipv4Addr::from_bits(0x0a00_0000 + u32::from(host)).into(),
             name: host.is_multiple_of(3).then(|| "db.example".into()),
             state: HostState::Up,
             reason: Reason::SynAck,
@@ -100,32 +195,59 @@ mod tests {
             worker: "wrk_n1".into(),
             is_middlebox: false,
         };
-        let unit = UnitKey { job: JobId(9), partition: 0, start: 0 };
-        Chunk { unit, end: u64::from(hosts), records: (0..hosts).map(record).collect() }
+        (0..hosts).map(record).collect()
+    }
+
+    fn packed(records: &[HostRecord]) -> Bytes {
+        let mut chunk = ChunkWriter::new(&HEADING);
+        records.iter().for_each(|record| chunk.push(record));
+        chunk.finish()
     }
 
     #[test]
     fn a_chunk_reads_back_and_packs_well() {
-        let chunk = chunk(200);
-        let bytes = chunk.encode();
-        assert_eq!(Chunk::decode(&bytes).unwrap(), chunk);
-        assert!(bytes.len() < 200 * 12, "{}", bytes.len());
+        let records = records(200);
+        let bytes = packed(&records);
+        assert!(bytes.len() < 200 * 16, "{}", bytes.len());
+        let chunk = ChunkReader::open(bytes).unwrap();
+        assert_eq!(chunk.heading(), HEADING);
+        assert_eq!(chunk.into_records().unwrap(), records);
+        assert!(ChunkReader::open(packed(&[])).unwrap().next_block().unwrap().is_none());
     }
 
     #[test]
-    fn a_chunk_that_claims_gigabytes_is_refused_before_memory_is_taken() {
-        let bytes = [LAYOUT_VERSION, LAYOUT_LZ4, 0xff, 0xff, 0xff, 0xff, 0];
-        assert!(matches!(Chunk::decode(&bytes), Err(ChunkError::TooLarge { .. })));
+    fn a_large_chunk_is_read_a_block_at_a_time() {
+        let records = records(20_000);
+        let mut chunk = ChunkReader::open(packed(&records)).unwrap();
+        let (mut read, mut blocks) = (Vec::new(), 0);
+        while let Some(block) = chunk.next_block().unwrap() {
+            assert!(block.len() < 10_000, "{}", block.len());
+            read.extend(block);
+            blocks += 1;
+        }
+        assert!(blocks > 3, "{blocks}");
+        assert_eq!(read, records);
+    }
+
+    #[test]
+    fn a_block_that_claims_gigabytes_is_refused_before_memory_is_taken() {
+        let mut bytes = packed(&[]).to_vec();
+        put(&mut bytes, &[0xff, 0xff, 0xff, 0xff, 0]);
+        let refused = ChunkReader::open(bytes.into()).unwrap().next_block();
+        assert!(matches!(refused, Err(ChunkError::TooLarge { .. })), "{refused:?}");
     }
 
     proptest! {
         #[test]
-        fn no_bytes_make_decoding_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), at in any::<prop::sample::Index>(), flip in 1u8..) {
-            let _ = Chunk::decode(&bytes);
-            let mut damaged = chunk(5).encode().to_vec();
-            let at = at.index(damaged.len());
+        fn no_bytes_make_reading_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), at in any::<prop::sample::Index>(), flip in 1u8..) {
+            let _ = ChunkReader::open(bytes.into()).map(ChunkReader::into_records);
+            let whole = packed(&records(5));
+            let at = at.index(whole.len());
+            prop_assert!(at == 0 || ChunkReader::open(whole.slice(..at)).and_then(ChunkReader::into_records).is_ok_and(|read| read.is_empty())
+                || ChunkReader::open(whole.slice(..at)).and_then(ChunkReader::into_records).is_err());
+            let mut damaged = whole.to_vec();
             damaged[at] ^= flip;
-            let _ = Chunk::decode(&damaged);
+            let _ = ChunkReader::open(damaged.into()).map(ChunkReader::into_records);
         }
     }
 }

@@ -1,13 +1,15 @@
 //! A job's report: its accepted chunks, folded on whichever node is asked, one host per line.
 //!
-//! Only one chunk and the counters are in memory, whatever the job's size. Units are walks through a permutation, so
-//! neighbours are far apart; a small report is sorted by address because people read it, a large one streams. Records are
-//! held against the feeds of the node that is asked as they are read.
+//! Only one packed chunk and a block of it are in memory, whatever the job's size. Units are walks through a permutation,
+//! so neighbours are far apart; a small report is sorted by address because people read it, encoded as it waits for its
+//! turn, and a large one streams. Records are held against the feeds of the node that is asked as they are read.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures::Stream;
+use pentora_raft::codec::{self, Kind};
 use pentora_raft::command::UnitKey;
 use pentora_raft::state::ChunkRef;
 use pentora_raft::{JobId, Raft};
@@ -15,16 +17,17 @@ use pentora_scanner::finding::HostRecord;
 use pentora_scanner::report::json_line;
 use tokio::sync::mpsc;
 
-use super::chunk::ChunkError;
-use super::{Chunk, EARLIER_RUN, Exchange};
+use super::{ChunkError, ChunkReader, EARLIER_RUN, Exchange};
 use crate::feeds::rematch::Rematch;
 
-/// Reports of up to so many hosts are sorted by address. Ours: a few tens of megabytes at most.
+/// Reports of up to so many hosts are sorted by address. Ours: some hundred bytes each without what services say.
 const SORTED_HOSTS_MAX: u64 = 20_000;
 /// Lines are sent in pieces of about this size, in bytes.
 const PIECE_BYTES: usize = 64 << 10;
 /// Pieces that wait for a slow reader.
 const PIECES_QUEUED: usize = 4;
+/// Hosts of a sorted report that are decoded at once.
+const SORTED_AT_ONCE: usize = 256;
 
 /// Streams a job's hosts as JSON lines, as accepted up to now. An error ends the stream.
 pub fn lines(
@@ -76,51 +79,79 @@ pub async fn for_each_record(
         raft.read(|state| state.job_chunks(job).map(|(unit, chunk)| (unit, chunk.clone())).collect());
     let reader = Reader { exchange, rematch: Arc::new(Mutex::new(rematch)) };
     for (unit, chunk) in chunks {
-        if !reader.read(unit, &chunk).await?.iter().all(&mut each) {
-            break;
+        let mut records = reader.open(unit, &chunk).await?;
+        while let Some(block) = reader.next(&mut records).await? {
+            if !block.iter().all(&mut each) {
+                return Ok(());
+            }
         }
     }
     Ok(())
 }
 
 async fn sorted(reader: &Reader, chunks: Vec<(UnitKey, ChunkRef)>, out: &Pieces) -> Result<(), String> {
-    let mut records = Vec::new();
+    let mut hosts: Vec<(IpAddr, Option<String>, Box<[u8]>)> = Vec::new();
     for (unit, chunk) in chunks {
-        records.extend(reader.read(unit, &chunk).await?);
+        let mut records = reader.open(unit, &chunk).await?;
+        while let Some(block) = reader.next(&mut records).await? {
+            hosts.extend(block.into_iter().map(|host| {
+                let encoded = codec::encode(Kind::Host, &host).into();
+                (host.address, host.name, encoded)
+            }));
+        }
     }
-    records.sort_by(|a, b| (a.address, &a.name).cmp(&(b.address, &b.name)));
-    write(&records, out).await;
+    hosts.sort();
+    for some in hosts.chunks(SORTED_AT_ONCE) {
+        let records = some.iter().map(|(_, _, host)| codec::decode(Kind::Host, host));
+        let records = records.collect::<Result<Vec<HostRecord>, _>>().map_err(|error| error.to_string())?;
+        if !write(&records, out).await {
+            break;
+        }
+    }
     Ok(())
 }
 
 async fn streamed(reader: &Reader, chunks: Vec<(UnitKey, ChunkRef)>, out: &Pieces) -> Result<(), String> {
     for (unit, chunk) in chunks {
-        if !write(&reader.read(unit, &chunk).await?, out).await {
-            return Ok(());
+        let mut records = reader.open(unit, &chunk).await?;
+        while let Some(block) = reader.next(&mut records).await? {
+            if !write(&block, out).await {
+                return Ok(());
+            }
         }
     }
     Ok(())
 }
 
 impl Reader {
-    /// Reads a unit's records and holds them against the log: another unit's chunk is refused.
-    async fn read(&self, unit: UnitKey, chunk: &ChunkRef) -> Result<Vec<HostRecord>, String> {
+    /// Fetches a unit's chunk and holds it against the log: another unit's is refused.
+    async fn open(&self, unit: UnitKey, chunk: &ChunkRef) -> Result<Option<ChunkReader>, String> {
         let bytes = self.exchange.fetch(chunk.digest, &chunk.holders).await?;
-        let rematch = Arc::clone(&self.rematch);
-        let unpacking = tokio::task::spawn_blocking(move || {
-            let mut chunk = Chunk::decode(&bytes)?;
-            let mut rematch = rematch.lock().unwrap_or_else(PoisonError::into_inner);
-            chunk.records.iter_mut().for_each(|record| rematch.record(record));
-            Ok::<_, ChunkError>(chunk)
-        });
-        let unpacked = unpacking.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-        let of_job = [unit.job, EARLIER_RUN].contains(&unpacked.unit.job);
-        let names_it = of_job && (UnitKey { job: unit.job, ..unpacked.unit }) == unit;
-        if names_it && unpacked.end == chunk.end {
-            Ok(unpacked.records)
+        let reader = ChunkReader::open(bytes).map_err(|error| error.to_string())?;
+        let heading = reader.heading();
+        let of_job = [unit.job, EARLIER_RUN].contains(&heading.unit.job);
+        let names_it = of_job && (UnitKey { job: unit.job, ..heading.unit }) == unit;
+        if names_it && heading.end == chunk.end {
+            Ok(Some(reader))
         } else {
             Err(format!("chunk {} holds another unit", chunk.digest))
         }
+    }
+
+    /// The next records of an open chunk, which is taken when there are none left.
+    async fn next(&self, open: &mut Option<ChunkReader>) -> Result<Option<Vec<HostRecord>>, String> {
+        let Some(mut reader) = open.take() else { return Ok(None) };
+        let rematch = Arc::clone(&self.rematch);
+        let unpacking = tokio::task::spawn_blocking(move || {
+            let mut block = reader.next_block()?;
+            let mut rematch = rematch.lock().unwrap_or_else(PoisonError::into_inner);
+            block.iter_mut().flatten().for_each(|record| rematch.record(record));
+            Ok::<_, ChunkError>((reader, block))
+        });
+        let unpacked = unpacking.await.map_err(|error| error.to_string())?;
+        let (reader, block) = unpacked.map_err(|error| error.to_string())?;
+        *open = block.is_some().then_some(reader);
+        Ok(block)
     }
 }
 

@@ -89,40 +89,57 @@ impl Harvest {
         (is_worth && (front - self.taken_until).saturating_mul(WORTH) >= targets).then_some(front)
     }
 
-    /// Takes the records of every part below `until` out, by address, with what they count: of the unit's `figures`, what
-    /// has come since the parts taken before.
-    pub(super) fn take(
-        &mut self,
-        until: u64,
-        figures: &UnitProgress,
-        rematch: &mut Rematch,
-        (started_at_ms, worker): (u64, &str),
-    ) -> (Vec<HostRecord>, Counts) {
-        let mut records = Vec::new();
+    /// Takes every part below `until` out, with what was counted of the unit's `figures` since the parts taken before.
+    pub(super) fn take(&mut self, until: u64, figures: &UnitProgress) -> Taken {
+        let mut parts = Vec::new();
         while self.taken_until < until
             && let Some(part) = self.parts.pop_front()
         {
-            records.extend(part.finish(started_at_ms, worker));
+            parts.push(part);
             self.taken_until = (self.taken_until + self.part_targets).min(self.whole.end);
-        }
-        records.sort_by(|a: &HostRecord, b| (a.address, &a.name).cmp(&(b.address, &b.name)));
-        let mut summary = Summary::default();
-        for record in &mut records {
-            rematch.record(record);
-            summary.count(record);
         }
         let before = std::mem::replace(&mut self.counted, *figures);
         let counts = Counts {
-            hosts_up: summary.hosts_up,
-            open_ports: summary.open_ports,
-            services_detected: summary.services_detected,
-            vulnerabilities: summary.vulnerabilities,
             probes_sent: figures.probes_sent.saturating_sub(before.probes_sent),
             retransmitted: figures.retransmitted.saturating_sub(before.retransmitted),
             replies: figures.replies.saturating_sub(before.replies),
             ..Counts::default()
         };
-        (records, counts.with_estimates(figures.loss_estimate, figures.recall_estimate))
+        Taken { parts, counts: counts.with_estimates(figures.loss_estimate, figures.recall_estimate) }
+    }
+}
+
+/// Parts that were taken out of a harvest.
+#[derive(Debug)]
+pub(super) struct Taken {
+    parts: Vec<Fold>,
+    counts: Counts,
+}
+
+impl Taken {
+    /// Hands every record to `each`, those of a part by address, and returns what all of them count. Records are made a
+    /// part at a time: those of a whole unit would take several times what its findings do.
+    pub(super) fn records(
+        self,
+        rematch: &mut Rematch,
+        (started_at_ms, worker): (u64, &str),
+        mut each: impl FnMut(HostRecord),
+    ) -> Counts {
+        let mut summary = Summary::default();
+        for part in self.parts {
+            for mut record in part.finish(started_at_ms, worker) {
+                rematch.record(&mut record);
+                summary.count(&record);
+                each(record);
+            }
+        }
+        Counts {
+            hosts_up: summary.hosts_up,
+            open_ports: summary.open_ports,
+            services_detected: summary.services_detected,
+            vulnerabilities: summary.vulnerabilities,
+            ..self.counts
+        }
     }
 }
 
@@ -138,6 +155,12 @@ mod tests {
         Finding { target_index, address, name: None, observation }
     }
 
+    fn records(taken: Taken) -> (Vec<HostRecord>, Counts) {
+        let mut records = Vec::new();
+        let counts = taken.records(&mut Rematch::new(None), (7, "wrk_a"), |record| records.push(record));
+        (records, counts)
+    }
+
     fn figures(probes_sent: u64) -> UnitProgress {
         UnitProgress { probes_sent, loss_estimate: 0.5, recall_estimate: 0.9, ..UnitProgress::default() }
     }
@@ -150,7 +173,7 @@ mod tests {
         assert_eq!(harvest.checkpoint(1_500, late), Some(1_496), "parts of 16 targets");
         assert_eq!(harvest.checkpoint(1_100, late), None, "a tenth is not worth a chunk");
         assert_eq!(harvest.checkpoint(2_000, late), None, "the unit is about to end");
-        harvest.take(1_496, &figures(1), &mut Rematch::new(None), (0, "w"));
+        harvest.take(1_496, &figures(1));
         assert_eq!(harvest.checkpoint(1_500, late), None);
         assert_eq!(harvest.checkpoint(1_700, late), Some(1_688));
     }
@@ -159,9 +182,9 @@ mod tests {
     fn what_is_counted_with_a_front_is_not_counted_again_with_the_rest() {
         let mut harvest = Harvest::new(0..128);
         (0..128).for_each(|index| harvest.add(up(index)));
-        let (front, first) = harvest.take(64, &figures(1_000), &mut Rematch::new(None), (7, "wrk_a"));
+        let (front, first) = records(harvest.take(64, &figures(1_000)));
         harvest.add(up(3));
-        let (rest, second) = harvest.take(128, &figures(1_600), &mut Rematch::new(None), (7, "wrk_a"));
+        let (rest, second) = records(harvest.take(128, &figures(1_600)));
         assert_eq!((front.len(), rest.len()), (64, 64), "a late finding of a counted target is dropped");
         assert_eq!((first.hosts_up, second.hosts_up, first.probes_sent, second.probes_sent), (64, 64, 1_000, 600));
         assert!((second.loss_estimate() - 0.5).abs() < 1e-6);
@@ -180,12 +203,12 @@ mod tests {
                 let front = harvest.front(start + cut);
                 prop_assert!(front >= harvest.taken_until() && front <= (start + cut).max(harvest.taken_until()));
                 let before = harvest.taken_until();
-                let (records, _) = harvest.take(front, &figures(0), &mut Rematch::new(None), (0, "w"));
+                let (records, _) = records(harvest.take(front, &figures(0)));
                 prop_assert_eq!(records.len() as u64, front - before);
                 prop_assert_eq!(harvest.taken_until(), front);
                 hosts += records.len() as u64;
             }
-            hosts += harvest.take(start + length, &figures(0), &mut Rematch::new(None), (0, "w")).0.len() as u64;
+            hosts += records(harvest.take(start + length, &figures(0))).0.len() as u64;
             prop_assert_eq!(hosts, length);
         }
     }

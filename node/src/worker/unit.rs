@@ -8,22 +8,20 @@ use std::time::{Duration, Instant};
 
 use futures::future::{BoxFuture, FutureExt, OptionFuture};
 use pentora_raft::command::{Command, Completion};
-use pentora_raft::state::Counts;
 use pentora_raft::{Digest, Response};
 use pentora_scanner::engine::{ScanError, UnitOutcome, UnitProgress, UnitScan, UnitTask};
-use pentora_scanner::finding::HostRecord;
 use pentora_scanner::spec::ScanSpec;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::Context;
-use super::harvest::Harvest;
+use super::harvest::{Harvest, Taken};
 use super::units::Begun;
 use crate::clock::wall_ms;
 use crate::feeds::rematch::Rematch;
 use crate::glue::proposer::Unavailable;
 use crate::jobs;
-use crate::results::Chunk;
+use crate::results::{ChunkWriter, Heading};
 
 /// How long to wait before a busy engine, a full disk or a lost quorum is tried again.
 const RETRY: Duration = Duration::from_millis(250);
@@ -147,10 +145,9 @@ impl<'a> Work<'a> {
 
     fn part(&mut self, end: u64, figures: &UnitProgress, goes_on: bool) -> impl Future<Output = bool> + Send + use<'a> {
         let start = self.harvest.taken_until();
-        let (records, counts) =
-            self.harvest.take(end, figures, &mut self.rematch(), (self.started_at_ms, &self.context.worker_id));
-        let (context, begun) = (self.context, self.begun);
-        commit(context, begun, Part { start, end, goes_on, records, counts })
+        let taken = self.harvest.take(end, figures);
+        let (rematch, started_at_ms) = (self.rematch(), self.started_at_ms);
+        commit(self.context, self.begun, Part { start, end, goes_on, taken, rematch, started_at_ms })
     }
 
     /// Over the feeds as they are now.
@@ -170,9 +167,10 @@ impl<'a> Work<'a> {
             self.front(progress, true).await;
         }
         let end = self.begun.lease.end;
-        let (records, _) =
-            self.harvest.take(end, progress, &mut self.rematch(), (self.started_at_ms, &self.context.worker_id));
-        self.context.units.leave(records);
+        let (taken, mut left) = (self.harvest.take(end, progress), Vec::new());
+        let by = (self.started_at_ms, self.context.worker_id.as_str());
+        taken.records(&mut self.rematch(), by, |record| left.push(record));
+        self.context.units.leave(left);
     }
 
     /// Tells how far the unit is, without what is counted already.
@@ -190,17 +188,23 @@ struct Part {
     start: u64,
     end: u64,
     goes_on: bool,
-    records: Vec<HostRecord>,
-    counts: Counts,
+    taken: Taken,
+    rematch: Rematch,
+    started_at_ms: u64,
 }
 
 /// Makes a part durable and puts it into the log. Answers whether it was counted.
 async fn commit(context: &Context, begun: &Begun, part: Part) -> bool {
-    let Part { start, end, goes_on, records, counts } = part;
+    let Part { start, end, goes_on, taken, mut rematch, started_at_ms } = part;
     let unit = pentora_raft::command::UnitKey { start, ..begun.reference.unit };
-    let chunk = Chunk { unit, end, records };
-    let bytes = match tokio::task::spawn_blocking(move || chunk.encode()).await {
-        Ok(bytes) => bytes,
+    let worker = context.worker_id.clone();
+    let packing = tokio::task::spawn_blocking(move || {
+        let mut chunk = ChunkWriter::new(&Heading { unit, end });
+        let counts = taken.records(&mut rematch, (started_at_ms, &worker), |record| chunk.push(&record));
+        (chunk.finish(), counts)
+    });
+    let (bytes, counts) = match packing.await {
+        Ok(packed) => packed,
         Err(error) => {
             give_up(context, begun, format!("the results could not be packed: {error}")).await;
             return false;

@@ -136,7 +136,6 @@ impl AsciiChart {
 
     /// The chart with one histogram more.
     #[must_use]
-    #[expect(clippy::should_implement_trait, reason = "the name that is called")]
     pub fn add(mut self, name: impl Into<String>, histogram: Histogram) -> Self {
         self.series.push((name.into(), histogram));
         self

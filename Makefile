@@ -53,8 +53,11 @@ SECONDS ?= 60
 fuzz:
 	cargo fuzz --version >/dev/null 2>&1 || CARGO_TARGET_DIR=$$HOME/.cache/pentora/tools cargo install --locked cargo-fuzz
 	cd scanner && for name in $(FUZZ); do \
-	  CARGO_TARGET_DIR=$$CARGO_TARGET_DIR/fuzz cargo fuzz run -s none "$$name" -- \
-	    -max_total_time=$(SECONDS) -max_len=4096 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1; \
+	  mkdir -p fuzz/corpus/$$name fuzz/seeds/$$name; \
+	  words=fuzz/dictionaries/$$name.dict; \
+	  CARGO_TARGET_DIR=$$CARGO_TARGET_DIR/fuzz cargo fuzz run -s none "$$name" fuzz/corpus/$$name fuzz/seeds/$$name -- \
+	    -max_total_time=$(SECONDS) -max_len=4096 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
+	    $$(test ! -f $$words || echo -dict=$$words); \
 	done
 
 memcheck:

@@ -43,6 +43,8 @@ pub use self::nmap_probes::{ServiceProbes, ServiceProbesError};
 pub use self::plain::Plain;
 pub use self::ports::is_fragile;
 pub use self::recog::{Checked, Recog, RecogError, Skipped, check_examples};
+#[cfg(fuzzing)]
+pub use self::rules::each_dissected;
 pub use self::rules::{RuleFileError, RuleSet};
 use self::starttls::Upgrade;
 use crate::finding::{Service, ServiceMethod, Tls, printable_banner};

@@ -12,6 +12,9 @@ pub mod arena;
 pub mod detect;
 pub mod engine;
 pub mod finding;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod io;
 pub mod loss;
 pub mod neighbours;

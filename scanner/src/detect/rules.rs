@@ -19,6 +19,8 @@ mod text;
 
 pub(crate) use self::cpe::cpe_2_3;
 pub(crate) use self::dialect::Dialect;
+#[cfg(fuzzing)]
+pub use self::dissect::each_dissected;
 pub(crate) use self::pattern::{Compiled, Flags, Pattern, PatternError, PatternSet};
 pub use self::set::RuleSet;
 pub(crate) use self::template::printable;

@@ -32,6 +32,8 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use self::greet::Greeter;
 pub(crate) use self::lazy::Lazy;
 use self::neighbour::Resolver;
+#[cfg(fuzzing)]
+pub use self::netlink::read_netlink;
 use self::ring::{Family, Ring};
 use self::routes::Network;
 use self::sender::{Ends, Sender};

@@ -171,15 +171,9 @@ impl Advisory {
         if cves.is_empty() { vec![self.id.as_str()] } else { cves }
     }
 
-    /// This advisory with only what it says of the product behind `key`.
+    /// This advisory with these of its products only.
     #[must_use]
-    pub fn narrowed_to(&self, key: &str) -> Self {
-        let mut narrow = Self { affected: Vec::new(), ..self.clone_without_affected() };
-        narrow.affected = self.affected.iter().filter(|affected| affected.key == key).cloned().collect();
-        narrow
-    }
-
-    fn clone_without_affected(&self) -> Self {
+    pub(super) fn narrowed_to(&self, affected: &[&Affected]) -> Self {
         Self {
             id: self.id.clone(),
             aliases: self.aliases.clone(),
@@ -190,19 +184,10 @@ impl Advisory {
             severity: self.severity,
             cvss: self.cvss.clone(),
             references: self.references.clone(),
-            affected: Vec::new(),
+            affected: affected.iter().map(|affected| (*affected).clone()).collect(),
             kev: None,
             epss: None,
         }
-    }
-
-    /// The keys of the products it speaks of, each once.
-    #[must_use]
-    pub fn keys(&self) -> Vec<&str> {
-        let mut keys: Vec<&str> = self.affected.iter().map(|affected| affected.key.as_str()).collect();
-        keys.sort_unstable();
-        keys.dedup();
-        keys
     }
 }
 

@@ -55,7 +55,7 @@ pub enum ParseError {
     /// It does not begin as a formatted string does.
     #[error("does not begin with `cpe:2.3:`")]
     Prefix,
-    /// It is longer than [`CPE_BYTES_MAX`], or not ASCII.
+    /// It is longer than [`CPE_BYTES_MAX`], as it stands or with the escapes that it lacks, or not ASCII.
     #[error("is longer than {CPE_BYTES_MAX} bytes or not ASCII")]
     Text,
     /// It does not have eleven fields.
@@ -172,7 +172,9 @@ impl FromStr for Cpe {
         for (attribute, field) in attributes.iter_mut().zip(rest) {
             *attribute = Value::parse(field).ok_or_else(|| ParseError::Value { field: (*field).to_owned() })?;
         }
-        Ok(Self { part, attributes })
+        let name = Self { part, attributes };
+        // What needs escapes is longer when it is written again, and must be readable then.
+        if name.to_string().len() > CPE_BYTES_MAX { Err(ParseError::Text) } else { Ok(name) }
     }
 }
 

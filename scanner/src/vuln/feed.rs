@@ -11,6 +11,7 @@ mod input;
 mod kev;
 mod nvd;
 mod osv;
+mod products;
 mod records;
 
 use std::fmt;
@@ -194,21 +195,28 @@ pub fn import(
     let mut summary = Summary::default();
     let mut take = |entry: Entry| -> Result<(), Problem> {
         summary.records += 1;
-        let (rows, day) = match entry {
+        let before = summary.rows;
+        let mut keep = |row: Row| {
+            summary.rows += 1;
+            sink(row).map_err(Problem::Sink)
+        };
+        let day = match entry {
             Entry::Withdrawn => {
                 summary.withdrawn += 1;
                 return Ok(());
             }
-            Entry::OfCve(row, day) => (vec![row], day),
-            Entry::Advisory(advisory) => (rows_of(kind, &advisory), advisory.published),
+            Entry::OfCve(row, day) => {
+                keep(row)?;
+                day
+            }
+            Entry::Advisory(advisory) => {
+                rows_of(kind, &advisory).try_for_each(keep)?;
+                advisory.published
+            }
         };
-        summary.without_products += u64::from(rows.is_empty());
+        summary.without_products += u64::from(summary.rows == before);
         if day > summary.newest_day {
             summary.newest_day = day;
-        }
-        for row in rows {
-            summary.rows += 1;
-            sink(row).map_err(Problem::Sink)?;
         }
         Ok(())
     };

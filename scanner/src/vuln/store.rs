@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use super::advisory::{Advisory, Epss, Kev, is_cve_id};
+use super::advisory::{Advisory, Affected, Epss, Kev, is_cve_id};
 use super::feed::FeedKind;
 
 /// Version of the rows, the first byte of each value.
@@ -98,17 +98,20 @@ fn find<T: DeserializeOwned>(
     source.value(&key)?.map(|value| decode(&Row { key, value })).transpose()
 }
 
-/// The rows of one advisory: one for each product that it speaks of.
-#[must_use]
-pub fn rows_of(feed: FeedKind, advisory: &Advisory) -> Vec<Row> {
-    let keys = advisory.keys();
-    let row = |key: &&str| {
+/// The rows of one advisory: one for each product that it speaks of, in the order of their keys. They are made one by
+/// one, because each repeats what the advisory says of all.
+pub fn rows_of(feed: FeedKind, advisory: &Advisory) -> impl Iterator<Item = Row> {
+    let mut products: BTreeMap<&str, Vec<&Affected>> = BTreeMap::new();
+    for affected in &advisory.affected {
+        products.entry(&affected.key).or_default().push(affected);
+    }
+    let is_one = products.len() == 1;
+    products.into_iter().map(move |(key, affected)| {
         let mut bytes = product_prefix(feed, key);
         bytes.extend_from_slice(advisory.id.as_bytes());
-        let value = if keys.len() == 1 { encode(advisory) } else { encode(&advisory.narrowed_to(key)) };
+        let value = if is_one { encode(advisory) } else { encode(&advisory.narrowed_to(&affected)) };
         Row { key: bytes, value }
-    };
-    keys.iter().map(row).collect()
+    })
 }
 
 /// The row that says something of a CVE id.
@@ -191,7 +194,7 @@ impl RowSource for MemoryStore {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vuln::advisory::{Affected, Source};
+    use crate::vuln::advisory::Source;
     use crate::vuln::version::{Range, Scheme};
 
     fn advisory(id: &str, keys: &[&str]) -> Advisory {

@@ -26,7 +26,8 @@ pub fn read_page(body: &[u8]) -> Page {
     let lower = text.to_ascii_lowercase();
     let mut page = Page { title: title(&text, &lower), ..Page::default() };
     for (at, _) in lower.match_indices('<') {
-        let Some(tag) = lower.get(at..).and_then(|rest| rest.get(..rest.find('>')?)) else { break };
+        // A tag ends before the next one begins, so that each byte is looked at in one tag only.
+        let Some(tag) = lower.get(at..).and_then(|rest| rest.get(..=rest.get(1..)?.find(['<', '>'])?)) else { break };
         let original = text.get(at..at + tag.len()).unwrap_or_default();
         if tag.starts_with("<meta") && attribute(tag, tag, "name").as_deref() == Some("generator") {
             page.generator =
@@ -92,6 +93,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::detect::http::BODY_BYTES_MAX;
 
     #[test]
     fn a_page_says_what_it_is() {
@@ -113,6 +115,14 @@ mod tests {
         assert_eq!(read_page(b""), Page::default());
         assert_eq!(read_page("<title>\u{fc}ber".as_bytes()).title.as_deref(), Some("\u{fc}ber"));
         assert!(read_page(&[b"<title>".to_vec(), vec![b'x'; 100_000]].concat()).title.unwrap().len() <= TEXT_MAX);
+    }
+
+    #[test]
+    fn a_page_of_tags_without_ends_takes_no_longer_than_another() {
+        // Each of these tags once reached to the end of the page and was searched as a whole.
+        let tags = "<meta <link <input ".repeat(BODY_BYTES_MAX / 19);
+        let page = read_page(format!("{tags}<input type=password>").as_bytes());
+        assert_eq!(page, Page { asks_password: true, ..Page::default() });
     }
 
     proptest! {

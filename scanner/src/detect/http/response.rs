@@ -109,7 +109,17 @@ pub fn body<'a>(head: &Head, bytes: &'a [u8]) -> Cow<'a, [u8]> {
     match head.get("content-encoding").map(str::to_ascii_lowercase).as_deref() {
         Some("gzip" | "x-gzip") => Cow::Owned(inflate(MultiGzDecoder::new(&raw[..]))),
         Some("deflate") => Cow::Owned(inflate(ZlibDecoder::new(&raw[..]))),
-        _ => raw,
+        _ => cut(raw),
+    }
+}
+
+fn cut(body: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
+    match body {
+        Cow::Borrowed(bytes) => Cow::Borrowed(bytes.get(..BODY_BYTES_MAX).unwrap_or(bytes)),
+        Cow::Owned(mut bytes) => {
+            bytes.truncate(BODY_BYTES_MAX);
+            Cow::Owned(bytes)
+        }
     }
 }
 
@@ -190,6 +200,16 @@ mod tests {
         assert!(zipped.len() < 64 * 1024);
         let head = read_head(&zipped).unwrap();
         assert_eq!(body(&head, &zipped).len(), BODY_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_body_ends_at_its_limit_however_it_is_packed() {
+        let long = vec![b'a'; BODY_BYTES_MAX + 9];
+        let chunked = [format!("{:x}\r\n", long.len()).as_bytes(), &long, b"\r\n0\r\n\r\n"].concat();
+        for (header, content) in [("X: y", &long), ("Transfer-Encoding: chunked", &chunked)] {
+            let answer = [format!("HTTP/1.1 200 OK\r\n{header}\r\n\r\n").as_bytes(), content].concat();
+            assert_eq!(body(&read_head(&answer).unwrap(), &answer).len(), BODY_BYTES_MAX, "{header}");
+        }
     }
 
     proptest! {

@@ -102,11 +102,24 @@ fn a_mistake_is_named_with_its_line() {
         ("Probe TCP a q|\\xzz|", 1, "no byte"),
         ("Probe TCP a q|x|\nnonsense", 2, "no directive"),
         ("Exclude X:1", 1, "T nor U"),
+        (&"Probe TCP a q|x|\n".repeat(10_001), 10_001, "more than"),
+        (&format!("Probe TCP a q|x|\nfallback {}", "a,".repeat(100)), 2, "more than"),
+        (&format!("Probe TCP a q|x|\nmatch a m|b| {}", "p/c/ ".repeat(33)), 2, "more than"),
+        (&format!("Probe TCP a q|x|\nmatch a m|b| cpe:/{}/", ":".repeat(16)), 2, "more than"),
     ] {
         let (at, problem) = read::read(text.as_bytes()).unwrap_err();
         assert_eq!(at, line, "{text}: {problem}");
         assert!(problem.contains(words), "{text}: {problem}");
     }
+}
+
+#[test]
+fn a_substitution_that_multiplies_an_answer_is_cut_off() {
+    let file = format!("Probe TCP NULL q||\nmatch a m|^(.*)$|s i/$SUBST(1,\"x\",\"{}\")$1$1/", "y".repeat(100_000));
+    let probes = read::read(file.as_bytes()).unwrap();
+    // 64 KiB of these would be six gigabytes.
+    let found = probes.matches(Protocol::Tcp, true, None, &[b'x'; 64 * 1024]).unwrap();
+    assert_eq!(found.service.info.unwrap(), "y".repeat(200));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Reads the lines of a file of service probes. The error is a line's number and what is wrong with it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::template::parse;
@@ -9,6 +10,14 @@ use crate::port::Protocol;
 
 /// Most matches of one file; real ones have 12,000.
 const MATCHES_MAX: usize = 200_000;
+/// Most probes of one file; real ones have 190.
+const PROBES_MAX: usize = 10_000;
+/// Most probes that one falls back to; nmap reads 20.
+const FALLBACKS_MAX: usize = 100;
+/// Most fields, and most CPE names, of one match: there are six letters, and few products have more than three names.
+const FIELDS_MAX: usize = 32;
+/// Most parts of a CPE name: a URI has seven.
+const CPE_PARTS_MAX: usize = 16;
 /// Most patterns kept compiled, over all probes.
 const COMPILED_MAX: usize = 256;
 /// A probe's rarity where the file does not say.
@@ -39,7 +48,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<ServiceProbes, (usize, String)> {
             continue;
         }
         let at = |problem: String| (line, problem);
+        let is_full = drafts.len() >= PROBES_MAX;
         match (word, drafts.last_mut()) {
+            (b"Probe", _) if is_full => return Err((line, format!("more than {PROBES_MAX} probes"))),
             (b"Probe", _) => drafts.push(probe(rest, line).map_err(at)?),
             (b"Exclude", _) => exclude.extend(excluded(rest).map_err(at)?),
             (_, None) => return Err((line, format!("{} before the first Probe", String::from_utf8_lossy(word)))),
@@ -65,7 +76,11 @@ pub(super) fn read(bytes: &[u8]) -> Result<ServiceProbes, (usize, String)> {
                 draft.rarity = rarity.ok_or_else(|| at("rarity is a number from 1 to 9".to_owned()))?;
             }
             (b"fallback", Some(draft)) => {
-                draft.fallback = String::from_utf8_lossy(rest).split(',').map(|name| name.trim().to_owned()).collect();
+                let names = String::from_utf8_lossy(rest);
+                if names.split(',').count() > FALLBACKS_MAX {
+                    return Err((line, format!("more than {FALLBACKS_MAX} probes to fall back to")));
+                }
+                draft.fallback = names.split(',').map(|name| name.trim().to_owned()).collect();
             }
             // How long nmap waits; the engine has budgets of its own.
             (b"totalwaitms" | b"tcpwrappedms", Some(_)) => {}
@@ -76,11 +91,14 @@ pub(super) fn read(bytes: &[u8]) -> Result<ServiceProbes, (usize, String)> {
 }
 
 fn join(drafts: Vec<Draft>) -> Result<Vec<Probe>, (usize, String)> {
-    let names: Vec<(Arc<str>, Protocol)> = drafts.iter().map(|draft| (draft.name.clone(), draft.protocol)).collect();
+    let mut names: BTreeMap<(Arc<str>, Protocol), usize> = BTreeMap::new();
+    for (number, draft) in drafts.iter().enumerate() {
+        names.entry((draft.name.clone(), draft.protocol)).or_insert(number);
+    }
     let compiled = Compiled::new(COMPILED_MAX);
     let finish = |draft: Draft| {
         let find = |name: &String| {
-            let found = names.iter().position(|(known, protocol)| **known == **name && *protocol == draft.protocol);
+            let found = names.get(&(name.as_str().into(), draft.protocol)).copied();
             found.ok_or_else(|| (draft.line, format!("there is no probe {name:?} to fall back to")))
         };
         let fallback = draft.fallback.iter().map(find).collect::<Result<_, _>>()?;
@@ -194,8 +212,14 @@ fn rule(rest: &[u8], is_soft: bool, line: usize) -> Result<(Rule, Option<Pattern
         if rest.is_empty() {
             return Ok((rule, Pattern::new(source, flags).ok()));
         }
+        if rule.fields.len() + rule.cpes.len() >= FIELDS_MAX {
+            return Err(format!("more than {FIELDS_MAX} fields"));
+        }
         if let Some(cpe) = rest.strip_prefix(b"cpe:") {
             let (name, after) = delimited(cpe).ok_or("a cpe has no end")?;
+            if name.split(|b| *b == b':').count() > CPE_PARTS_MAX {
+                return Err(format!("a cpe of more than {CPE_PARTS_MAX} parts"));
+            }
             rule.cpes.push(name.split(|b| *b == b':').map(parse).collect());
             // Trailing flags say how sure the name is; all are kept alike.
             rest = without_letters(after);

@@ -78,11 +78,18 @@ fn quoted(text: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((text.get(..end)?, text.get(end + 1..)?))
 }
 
+/// Most bytes of a field that are put together: only its first 200 characters are kept, and a substitution may name a
+/// megabyte for each byte of a capture.
+const TEXT_BYTES_MAX: usize = 4096;
+
 /// The text of a template for a match, printable and bounded.
 pub(super) fn fill(template: &Template, captures: &Captures<'_>) -> String {
     let of = |group: &usize| captures.get(*group).map_or(&[][..], |captured| captured.as_bytes());
     let mut text = Vec::new();
     for piece in template {
+        if text.len() >= TEXT_BYTES_MAX {
+            break;
+        }
         match piece {
             Piece::Text(plain) => text.extend(plain.bytes()),
             Piece::Capture(group) => text.extend(of(group)),
@@ -98,6 +105,9 @@ fn substitute(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((&byte, tail)) = rest.split_first() {
+        if out.len() >= TEXT_BYTES_MAX {
+            break;
+        }
         match rest.strip_prefix(from).filter(|_| !from.is_empty()) {
             Some(after) => {
                 out.extend(to);

@@ -10,6 +10,10 @@ const PROTOCOL: &str = "service.protocol";
 /// Parameters whose names begin so are for interpolation only.
 const TEMPORARY: &str = "_tmp.";
 
+/// Longest value that parameters are put together to; recog's longest has about 100 bytes. Each may name those before it
+/// twice, so that without a bound thirty of them make a gigabyte of one byte.
+const VALUE_BYTES_MAX: usize = 16 * 1024;
+
 /// What a fingerprint says.
 #[derive(Debug, Clone)]
 pub(super) struct Fingerprint {
@@ -31,7 +35,8 @@ impl Fingerprint {
     /// The parameters for a match.
     ///
     /// `{name}` in a fixed value becomes that parameter's value. In a CPE, a parameter that has none becomes `-`: a
-    /// version may be optional in a pattern. Elsewhere a value that cannot be completed is left out.
+    /// version may be optional in a pattern. Elsewhere a value that cannot be completed is left out, and so is one that
+    /// comes out longer than any real one.
     pub(super) fn fill(&self, captures: &Captures<'_>) -> BTreeMap<String, String> {
         let mut filled = BTreeMap::new();
         for param in &self.params {
@@ -68,6 +73,9 @@ fn interpolate(name: &str, value: &str, known: &BTreeMap<String, String>) -> Opt
     let mut out = String::with_capacity(value.len());
     let mut rest = value;
     while let Some((before, from)) = rest.split_once('{') {
+        if out.len() > VALUE_BYTES_MAX {
+            return None;
+        }
         out.push_str(before);
         let Some((inner, after)) = from.split_once('}') else {
             out.push('{');
@@ -87,5 +95,5 @@ fn interpolate(name: &str, value: &str, known: &BTreeMap<String, String>) -> Opt
         rest = after;
     }
     out.push_str(rest);
-    Some(out)
+    (out.len() <= VALUE_BYTES_MAX).then_some(out)
 }

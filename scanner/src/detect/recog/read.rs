@@ -1,5 +1,6 @@
 //! Reads one file of fingerprints. Attributes and elements that are not known are passed over: the format grows.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -53,8 +54,9 @@ pub(super) struct Example {
 /// Reads a file's text; `None` when it is XML of another kind.
 pub(super) fn read(path: &Path, text: &str, with_examples: bool) -> Result<Option<Fingerprints>, RecogError> {
     let reader = Reader::from_str(text.strip_prefix('\u{feff}').unwrap_or(text));
+    let counted = Cell::new((0, 1));
     let mut state =
-        State { path, text, reader, with_examples, names: HashSet::new(), file: None, open: None, depth: 0 };
+        State { path, text, reader, with_examples, names: HashSet::new(), file: None, open: None, depth: 0, counted };
     state.run()?;
     Ok(state.file.map(|(file, _)| file))
 }
@@ -69,6 +71,9 @@ struct State<'a> {
     file: Option<(Fingerprints, Option<Arc<str>>)>,
     open: Option<Open>,
     depth: usize,
+    /// A place in the text and its line: lines are counted on from there, so that a file of many fingerprints is not
+    /// counted through for each of them.
+    counted: Cell<(usize, usize)>,
 }
 
 /// A fingerprint that has begun.
@@ -248,7 +253,11 @@ impl State<'_> {
 
     fn line_at(&self, at: usize) -> usize {
         let bytes = self.text.as_bytes();
-        1 + bytes.get(..at).unwrap_or(bytes).iter().filter(|b| **b == b'\n').count()
+        let at = at.min(bytes.len());
+        let (from, line) = Some(self.counted.get()).filter(|(from, _)| *from <= at).unwrap_or((0, 1));
+        let line = line + bytes.get(from..at).unwrap_or_default().iter().filter(|b| **b == b'\n').count();
+        self.counted.set((at, line));
+        line
     }
 
     fn malformed(&self, problem: impl Into<String>) -> RecogError {

@@ -125,6 +125,33 @@ fn what_is_wrong_is_said_with_file_and_line() {
 }
 
 #[test]
+fn parameters_that_name_each_other_do_not_grow_without_bound() {
+    let doubled: String =
+        (1..40).map(|n| format!("<param pos='0' name='p{n}' value='{{p{}}}{{p{}}}'/>", n - 1, n - 1)).collect();
+    let text = format!(
+        "<fingerprints matches='k'><fingerprint pattern='^(.+)$'><param pos='1' name='p0'/>{doubled}\
+         <param pos='0' name='service.product' value='x {{p1}}'/></fingerprint></fingerprints>"
+    );
+    // Forty doublings of one byte are a terabyte.
+    let told = Recog::of_files([("a.xml", text.as_str())]).unwrap().matches("k", b"y").unwrap();
+    assert_eq!(told.get("service.product").map(String::as_str), Some("x yy"));
+    assert!(told.contains_key("p14") && !told.contains_key("p15"), "left out from 16 KiB on");
+}
+
+#[test]
+fn lines_are_counted_on_where_many_fingerprints_are() {
+    // Each of these once counted all lines before it.
+    let text = format!(
+        "<fingerprints>{}\n<fingerprint/></fingerprints>",
+        "\n\n\n\n<fingerprint pattern='a'/>".repeat(100_000)
+    );
+    match Recog::of_files([("a.xml", text.as_str())]) {
+        Err(RecogError::Malformed { line, .. }) => assert_eq!(line, 400_002),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn a_file_beyond_any_real_size_is_refused() {
     let directory = directory(&[]);
     let file = std::fs::File::create(directory.path().join("big.xml")).unwrap();

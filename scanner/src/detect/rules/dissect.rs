@@ -90,6 +90,16 @@ impl Dissector {
     }
 }
 
+/// Hands what each dissector makes of an answer to `take`, with the dissector's name.
+#[cfg(fuzzing)]
+pub fn each_dissected(bytes: &[u8], mut take: impl FnMut(&'static str, &[u8])) {
+    for dissector in DISSECTORS {
+        if let Some(text) = dissector.dissect(bytes) {
+            take(dissector.name, &text);
+        }
+    }
+}
+
 /// The value of the first line of that name.
 pub(crate) fn line_value<'a>(text: &'a [u8], name: &str) -> Option<&'a [u8]> {
     text.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b"="))

@@ -103,12 +103,26 @@ fn dump<T>(kind: u16, parse: fn(&[u8]) -> Option<T>) -> io::Result<Vec<T>> {
             match found {
                 DONE => return Ok(entries),
                 ERROR => return Err(io::Error::other("the kernel refused to list its tables")),
-                _ if found + NEW_FROM_GET == kind => entries.extend(parse(body)),
+                _ if found == kind - NEW_FROM_GET => entries.extend(parse(body)),
                 _ => {}
             }
             rest = next;
         }
     }
+}
+
+/// Reads messages of any kind as every kind; tells how many there were, and how many said something.
+#[cfg(fuzzing)]
+#[must_use]
+pub fn read_netlink(bytes: &[u8]) -> (usize, usize) {
+    let (mut messages, mut entries, mut rest) = (0, 0, bytes);
+    while let Some((_, body, next)) = message(rest) {
+        let read = [parse_link(body).is_some(), parse_route(body).is_some(), parse_neighbour(body).is_some()];
+        messages += 1;
+        entries += read.iter().filter(|is_read| **is_read).count();
+        rest = next;
+    }
+    (messages, entries)
 }
 
 /// The first message of some, its kind and body, and the messages after it.

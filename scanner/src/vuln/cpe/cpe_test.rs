@@ -92,6 +92,15 @@ fn names_relate_as_their_attributes_do_together() {
 }
 
 #[test]
+fn a_name_that_escapes_make_too_long_is_refused() {
+    let name = |signs: usize| format!("cpe:2.3:a:v:{}:*:*:*:*:*:*:*:*", "@".repeat(signs));
+    assert!(name(990).len() <= CPE_BYTES_MAX);
+    assert_eq!(name(990).parse::<Cpe>(), Err(ParseError::Text));
+    let most = cpe(&name(490));
+    assert_eq!(cpe(&most.to_string()), most);
+}
+
+#[test]
 fn versions_and_updates_join_as_their_makers_write_them() {
     assert_eq!(cpe("cpe:2.3:a:openbsd:openssh:9.2:p1:*:*:*:*:*:*").full_version().as_deref(), Some("9.2p1"));
     assert_eq!(cpe("cpe:2.3:a:v:p:1.2:beta1:*:*:*:*:*:*").full_version().as_deref(), Some("1.2-beta1"));

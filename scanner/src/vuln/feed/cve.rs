@@ -1,8 +1,11 @@
 //! CVE records, format 5: the numbering authority's own container, and what others (ADP) added to it.
 
+use std::collections::{BTreeSet, HashSet};
+
 use serde::Deserialize;
 
 use super::nvd::{Configuration, affected_of};
+use super::products::Products;
 use super::records::Records;
 use super::{Entry, Problem};
 use crate::finding::Severity;
@@ -13,6 +16,8 @@ use crate::vuln::cpe::Cpe;
 use crate::vuln::product;
 use crate::vuln::version::{Range, Scheme};
 
+/// Most names that one product is looked up by: its versions are kept for each of them.
+const NAMES_MAX: usize = 16;
 /// Words that stand where nothing is known.
 const NOTHING: [&str; 8] = ["", "n/a", "-", "unspecified", "unknown", "none", "not specified", "[unknown]"];
 
@@ -128,13 +133,24 @@ fn entry(record: Record) -> Result<Entry, String> {
     }
     let cna = record.containers.cna.unwrap_or_default();
     let all = || std::iter::once(&cna).chain(&record.containers.adp);
-    let mut affected: Vec<Affected> = Vec::new();
+    let mut products = Products::default();
+    let mut known: HashSet<String> = HashSet::new();
     for container in all() {
+        if products.is_full() {
+            break;
+        }
         // What others added speaks only of products that the authority itself left out.
-        let known: Vec<String> = affected.iter().map(|affected| affected.key.clone()).collect();
+        let mut said = Vec::new();
         let more = container.affected.iter().flat_map(of_product).chain(affected_of(&container.cpe_applicability));
-        affected.extend(more.filter(|more| !known.contains(&more.key)));
+        for affected in more.filter(|more| !known.contains(&more.key)) {
+            said.push(affected.key.clone());
+            if products.add(affected).is_none() {
+                break;
+            }
+        }
+        known.extend(said);
     }
+    let affected = products.into_all();
     let (cvss, severity) = score(all().flat_map(|container| &container.metrics));
     let references = cna.references.iter().map(|reference| bounded(&reference.url)).filter(|url| !url.is_empty());
     Ok(Entry::Advisory(Box::new(Advisory {
@@ -184,10 +200,13 @@ fn is_nothing(text: &str) -> bool {
 fn of_product(product: &Product) -> Vec<Affected> {
     let name = product.product.as_deref().or(product.package_name.as_deref()).unwrap_or_default();
     let vendor = product.vendor.as_deref().filter(|vendor| !is_nothing(vendor)).unwrap_or(name);
-    let mut keys: Vec<String> = if is_nothing(name) { Vec::new() } else { vec![product_key(vendor, name)] };
-    keys.extend(product.cpes.iter().filter_map(|cpe| cpe.parse::<Cpe>().ok()?.product_key()));
-    keys.sort_unstable();
-    keys.dedup();
+    let mut keys: BTreeSet<String> =
+        if is_nothing(name) { None } else { Some(product_key(vendor, name)) }.into_iter().collect();
+    for key in product.cpes.iter().filter_map(|cpe| cpe.parse::<Cpe>().ok()?.product_key()) {
+        if keys.len() < NAMES_MAX {
+            keys.insert(key);
+        }
+    }
     let of_key = |key: String| {
         let mut affected = Affected {
             is_default_affected: product.default_status.as_deref() == Some("affected"),
@@ -238,19 +257,20 @@ fn ranges(entry: &Version, scheme: Scheme) -> Vec<(Range, bool)> {
             let ranges = in_words(start, scheme).unwrap_or_default();
             return ranges.into_iter().filter_map(|range| Some((range, is_affected(&entry.status)?))).collect();
         }
-        (Some(end), _) if !is_open(end) => range = range.before(end.trim()),
-        (None, Some(end)) if !is_open(end) => range = range.through(end.trim()),
+        (Some(end), _) if !is_open(end) => range = range.before(bounded(end.trim())),
+        (None, Some(end)) if !is_open(end) => range = range.through(bounded(end.trim())),
         _ => {}
     }
     if !is_open(start) && start != "0" {
-        range = range.since(start);
+        range = range.since(bounded(start));
     }
     // A change of status parts the range.
     let mut parts = Vec::new();
     let mut status = entry.status.as_str();
     for change in entry.changes.iter().take(RANGES_MAX) {
-        let rest = range.clone().since(change.at.trim());
-        parts.push((range.before(change.at.trim()), status));
+        let at = bounded(change.at.trim());
+        let rest = range.clone().since(at.clone());
+        parts.push((range.before(at), status));
         (range, status) = (rest, change.status.as_str());
     }
     parts.push((range, status));

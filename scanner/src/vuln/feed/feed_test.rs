@@ -313,6 +313,61 @@ fn archives_made_to_explode_stop_at_their_limit() {
 }
 
 #[test]
+fn a_record_that_multiplies_itself_is_cut_off() {
+    let folder = Folder::new();
+    // Each of these made gigabytes of rows, or took minutes, from less than a megabyte.
+    let versions: Vec<Value> = (0..4_000).map(|n| json!({"version": n.to_string(), "status": "affected"})).collect();
+    let cpes: Vec<String> = (0..10_000).map(|n| format!("cpe:2.3:a:v:p{n}:*:*:*:*:*:*:*:*")).collect();
+    let mut names = cve("CVE-1999-900001", json!(versions));
+    names["containers"]["cna"]["affected"][0]["cpes"] = json!(cpes);
+    let rows = rows_in(&folder.write("names.json", names.to_string()), FeedKind::Cve);
+    assert_eq!(rows.len(), 16);
+
+    let long = "9".repeat(400_000);
+    let changes: Vec<Value> = (0..4_000).map(|n| json!({"at": n.to_string(), "status": "affected"})).collect();
+    let versions =
+        json!([{"version": "0", "lessThan": long, "status": "affected", "versionType": "custom", "changes": changes}]);
+    let rows = rows_in(&folder.write("long.json", cve("CVE-1999-900001", versions).to_string()), FeedKind::Cve);
+    assert!(rows.iter().all(|row| row.value.len() < 4_000 * 700));
+
+    let matches = |vulnerable: bool, word: &str| -> Vec<Value> {
+        let of =
+            |n: usize| json!({"vulnerable": vulnerable, "criteria": format!("cpe:2.3:a:v:{word}{n}:*:*:*:*:*:*:*:*")});
+        (0..5_000).map(of).collect()
+    };
+    let nodes = json!([{"cpeMatch": matches(true, "p")}, {"cpeMatch": matches(false, "q")}]);
+    let element = json!({"cve": {"id": "CVE-1999-900001", "configurations": [{"operator": "AND", "nodes": nodes}]}});
+    let feed = json!({"format": "NVD_CVE", "vulnerabilities": [element]});
+    let rows = rows_in(&folder.write("nvd.json", feed.to_string()), FeedKind::Nvd);
+    assert_eq!(rows.len(), 5_000);
+    assert!(rows.iter().all(|row| row.value.len() < 1_000), "on any system, as they are too many");
+
+    let packages: Vec<Value> = (0..25_000)
+        .map(|n| json!({"package": {"ecosystem": "npm", "name": n.to_string()}, "versions": ["1.0"]}))
+        .collect();
+    let aliases: Vec<String> = (0..900).map(|n| format!("{n}{}", "a".repeat(60))).collect();
+    let record = json!({"id": "A-1", "modified": "2024-01-01T00:00:00Z", "affected": packages, "aliases": aliases});
+    let mut rows = 0;
+    import(&folder.write("osv.json", record.to_string()), FeedKind::Osv, &Limits::default(), &mut |row| {
+        rows += 1;
+        assert!(row.value.len() < 500 * 70);
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(rows, 20_000);
+}
+
+fn rows_in(path: &std::path::Path, kind: FeedKind) -> Vec<Row> {
+    let mut rows = Vec::new();
+    import(path, kind, &Limits::default(), &mut |row| {
+        rows.push(row);
+        Ok(())
+    })
+    .unwrap();
+    rows
+}
+
+#[test]
 fn a_name_in_an_archive_cannot_reach_the_terminal() {
     let folder = Folder::new();
     let path = folder.write("names.zip", zipped(&[("\u{1b}[31mred.json", b"{}")]));

@@ -1,11 +1,15 @@
 //! Feeds of the National Vulnerability Database, version 2.0: CPE patterns with ranges, in configurations.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
+
 use serde::Deserialize;
 
 use super::cve::severity_of;
+use super::products::{PLATFORMS_MAX, Products};
 use super::records::Records;
 use super::{Entry, Problem};
-use crate::vuln::advisory::{Advisory, Affected, Cvss, RANGES_MAX, REFERENCES_MAX, Source, bounded, is_cve_id};
+use crate::vuln::advisory::{Advisory, Affected, Cvss, REFERENCES_MAX, Source, bounded, is_cve_id};
 use crate::vuln::cpe::{Cpe, Value};
 use crate::vuln::product;
 use crate::vuln::version::Range;
@@ -131,30 +135,51 @@ fn entry(element: Element) -> Result<Entry, String> {
 
 /// The products that configurations call vulnerable, those of one pattern and platform together.
 pub(super) fn affected_of(configurations: &[Configuration]) -> Vec<Affected> {
-    let mut all: Vec<Affected> = Vec::new();
+    let mut products = Products::default();
+    // Lists of platforms by their number, and products by key, pattern and number of their platforms.
+    let mut lists: HashMap<Vec<String>, usize> = HashMap::new();
+    let mut places: HashMap<(String, Option<String>, usize), usize> = HashMap::new();
     for configuration in configurations.iter().filter(|configuration| !configuration.negate) {
-        let is_and = configuration.operator.as_deref().is_some_and(|operator| operator.eq_ignore_ascii_case("AND"));
-        let matches = || configuration.nodes.iter().filter(|node| !node.negate).flat_map(|node| &node.cpe_match);
-        let platforms: Vec<String> = if is_and {
-            matches().filter(|found| !found.vulnerable).map(|found| bounded(&found.criteria)).collect()
-        } else {
-            Vec::new()
-        };
-        for affected in matches().filter(|found| found.vulnerable).filter_map(|found| of_match(found, &platforms)) {
-            let same = |known: &&mut Affected| {
-                known.key == affected.key && known.cpe == affected.cpe && known.platforms == affected.platforms
-            };
-            match all.iter_mut().find(same) {
-                Some(known) if known.affected.len() < RANGES_MAX => known.affected.extend(affected.affected),
-                Some(_) => {}
-                None => all.push(affected),
+        let platforms = platforms_of(configuration);
+        let next = lists.len();
+        let list = *lists.entry(platforms.clone()).or_insert(next);
+        for (key, cpe, range) in matches(configuration).filter(|found| found.vulnerable).filter_map(of_match) {
+            if products.is_full() {
+                return products.into_all();
+            }
+            match places.entry((key.clone(), cpe.clone(), list)) {
+                Slot::Occupied(place) => products.add_range(*place.get(), range),
+                Slot::Vacant(slot) => {
+                    let (affected, platforms) = (vec![range], platforms.clone());
+                    let affected = Affected { key, cpe, affected, platforms, ..Affected::default() };
+                    if let Some(place) = products.add(affected) {
+                        slot.insert(place);
+                    }
+                }
             }
         }
     }
-    all
+    products.into_all()
 }
 
-fn of_match(found: &CpeMatch, platforms: &[String]) -> Option<Affected> {
+fn matches(configuration: &Configuration) -> impl Iterator<Item = &CpeMatch> {
+    configuration.nodes.iter().filter(|node| !node.negate).flat_map(|node| &node.cpe_match)
+}
+
+/// The systems that a configuration is about; none for any, also where they are too many to be kept.
+fn platforms_of(configuration: &Configuration) -> Vec<String> {
+    if !configuration.operator.as_deref().is_some_and(|operator| operator.eq_ignore_ascii_case("AND")) {
+        return Vec::new();
+    }
+    let platforms = || matches(configuration).filter(|found| !found.vulnerable);
+    if platforms().nth(PLATFORMS_MAX).is_some() {
+        return Vec::new();
+    }
+    platforms().map(|found| bounded(&found.criteria)).collect()
+}
+
+/// Key, pattern where it says more than that, and range of a match.
+fn of_match(found: &CpeMatch) -> Option<(String, Option<String>, Range)> {
     let pattern: Cpe = found.criteria.parse().ok()?;
     let key = pattern.product_key()?;
     let scheme = product::scheme_of(&key);
@@ -176,5 +201,5 @@ fn of_match(found: &CpeMatch, platforms: &[String]) -> Option<Affected> {
     .into_iter()
     .fold(range, |range, (bound, limit)| bound.as_deref().map_or(range.clone(), |bound| limit(range, bounded(bound))));
     let cpe = (!pattern.says_only_versions()).then(|| bounded(&found.criteria));
-    Some(Affected { key, cpe, affected: vec![range], platforms: platforms.to_vec(), ..Affected::default() })
+    Some((key, cpe, range))
 }

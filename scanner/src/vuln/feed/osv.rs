@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::cve::severity_of;
+use super::products::Products;
 use super::records::Records;
 use super::{Entry, Problem};
 use crate::vuln::advisory::{Advisory, Affected, Cvss, RANGES_MAX, REFERENCES_MAX, Source, bounded, package_key};
@@ -11,6 +12,8 @@ use crate::vuln::version::{Range, Scheme};
 
 /// Most aliases that are kept: an advisory of a distribution may correct a hundred CVEs at once.
 const ALIASES_MAX: usize = 500;
+/// Longest alias that is kept, in bytes: ids are below 40, and every row of an advisory repeats them.
+const ALIAS_BYTES_MAX: usize = 64;
 
 #[derive(Deserialize)]
 struct Record {
@@ -94,11 +97,18 @@ fn entry(record: Record) -> Result<Entry, String> {
     let word = || scores.clone().find_map(|score| severity_of(&score.score));
     let severity = cvss.as_ref().map(Cvss::severity).or_else(word);
     let severity = severity.or_else(|| severity_of(record.database_specific.get("severity")?.as_str()?));
-    let affected: Vec<Affected> = record.affected.iter().filter_map(of_package).collect();
+    let mut products = Products::default();
+    for affected in record.affected.iter().filter_map(of_package) {
+        if products.add(affected).is_none() {
+            break;
+        }
+    }
+    let affected = products.into_all();
+    let aliases = record.aliases.iter().chain(&record.upstream).filter(|alias| alias.len() <= ALIAS_BYTES_MAX);
     let references = record.references.iter().map(|reference| bounded(&reference.url)).filter(|url| !url.is_empty());
     Ok(Entry::Advisory(Box::new(Advisory {
         id: bounded(&id),
-        aliases: record.aliases.iter().chain(&record.upstream).take(ALIASES_MAX).map(|alias| bounded(alias)).collect(),
+        aliases: aliases.take(ALIASES_MAX).cloned().collect(),
         source: Source::Osv,
         provider: affected.first().and_then(|affected| affected.ecosystem.clone()).unwrap_or_default(),
         published: record.published.or(Some(modified)).and_then(|date| date.get(..10).map(str::to_owned)),

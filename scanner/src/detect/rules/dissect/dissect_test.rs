@@ -42,6 +42,22 @@ proptest! {
 }
 
 #[test]
+fn an_answer_that_repeats_itself_neither_nests_nor_multiplies() {
+    // A version message after a version message was once read one level deeper, five thousand times.
+    let again = b"v\0\0\0\x0c\0\0\0\0\0\0\0\0".repeat(5_000);
+    let read = std::thread::Builder::new()
+        .stack_size(128 * 1024)
+        .spawn(move || Dissector::named("postgresql").unwrap().dissect(&again));
+    assert_eq!(read.unwrap().join().unwrap().unwrap(), b"minor=0\n");
+    // A long name stood before each of fifteen thousand values once.
+    let mut nested = b"\0\0\x0f\0--------\xdd\x07\0\0-----\0\0\0\0\x03".to_vec();
+    nested.extend([b'n'; 30_000]);
+    nested.extend(b"\0\0\0\0\0\x08\0\x01");
+    nested.extend(b"\x0a\0".repeat(15_000));
+    assert_eq!(Dissector::named("mongodb").unwrap().dissect(&nested), None);
+}
+
+#[test]
 fn a_value_cannot_forge_a_line() {
     let mut lines = Lines::default();
     lines.put("a", b"1\nversion=9");

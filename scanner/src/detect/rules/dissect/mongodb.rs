@@ -4,6 +4,8 @@ use super::{Cursor, Lines};
 
 /// How deep documents are followed.
 const DEPTH_MAX: usize = 3;
+/// Longest name that values are told under: names of outer documents stand before those of each inner one.
+const NAME_BYTES_MAX: usize = 256;
 
 pub(super) fn read(bytes: &[u8], lines: &mut Lines) -> Option<()> {
     let mut cursor = Cursor(bytes);
@@ -30,6 +32,9 @@ fn document(cursor: &mut Cursor<'_>, prefix: &str, depth: usize, lines: &mut Lin
             return Some(());
         }
         let name = format!("{prefix}{}", String::from_utf8_lossy(cursor.until_zero()?));
+        if name.len() > NAME_BYTES_MAX {
+            return None;
+        }
         match kind {
             1 => lines.put(&name, f64::from_le_bytes(cursor.array()?).to_string()),
             2 | 13 | 14 => {

@@ -3,6 +3,26 @@
 use super::{Cursor, Lines};
 
 pub(super) fn read(bytes: &[u8], lines: &mut Lines) -> Option<()> {
+    // A server names the newest version that it speaks once, before anything else.
+    let answer = match bytes.strip_prefix(b"v") {
+        Some(rest) => after_version(Cursor(rest), lines)?,
+        None => bytes,
+    };
+    read_answer(answer, lines)
+}
+
+/// Reads NegotiateProtocolVersion, whose first byte is taken; what follows it.
+fn after_version<'a>(mut cursor: Cursor<'a>, lines: &mut Lines) -> Option<&'a [u8]> {
+    cursor.u32()?;
+    lines.put("minor", (cursor.u32()? & 0xffff).to_string());
+    let unknown = cursor.u32()?;
+    for _ in 0..unknown.min(8) {
+        cursor.until_zero()?;
+    }
+    Some(cursor.0)
+}
+
+fn read_answer(bytes: &[u8], lines: &mut Lines) -> Option<()> {
     let mut cursor = Cursor(bytes);
     match cursor.u8()? {
         b'E' => {
@@ -24,15 +44,6 @@ pub(super) fn read(bytes: &[u8], lines: &mut Lines) -> Option<()> {
             }
         }
         b'R' if cursor.u32()? >= 8 => lines.put("auth", cursor.u32()?.to_string()),
-        b'v' => {
-            cursor.u32()?;
-            lines.put("minor", (cursor.u32()? & 0xffff).to_string());
-            let unknown = cursor.u32()?;
-            for _ in 0..unknown.min(8) {
-                cursor.until_zero()?;
-            }
-            return read(cursor.0, lines);
-        }
         _ => {}
     }
     Some(())

@@ -43,7 +43,8 @@ pub enum Preference {
 pub struct PlanConfig {
     /// Whom to prefer.
     pub preference: Preference,
-    /// How long a unit of a job with a budget should take, in seconds. What such a unit takes is known beforehand.
+    /// How long a unit of a job whose budget is below what the worker can do should take, in seconds: that is known
+    /// beforehand.
     pub paced_unit_seconds: f64,
 }
 
@@ -197,9 +198,8 @@ impl Part<'_> {
         while grants.len() < GRANTS_MAX && cursor.left() > 0 {
             let Some(worker) = self.choose(workers, &eligible, limit, shares, config) else { return };
             let Some(share) = self.share(worker.id, limit, shares) else { return };
-            let seconds = if share.rate_pps.is_some() { config.paced_unit_seconds } else { UNIT_SECONDS };
-            let per_second = self.targets_per_second(worker, share.rate_pps);
-            let wanted = Self::unit_targets(worker, cursor.left(), limit as u64, per_second * seconds);
+            let wanted = self.targets_wanted(worker, share.rate_pps, config);
+            let wanted = Self::unit_targets(worker, cursor.left(), limit as u64, wanted);
             let Some((start, end)) = cursor.take(wanted) else { return };
             worker.leases += 1;
             *worker.by_job.entry(self.job).or_default() += 1;
@@ -261,12 +261,16 @@ impl Part<'_> {
         workers.get_mut(best)
     }
 
-    /// How many targets `worker` is expected to do in a second.
-    fn targets_per_second(&self, worker: &Worker<'_>, share_pps: Option<u64>) -> f64 {
+    /// How many targets `worker` is expected to do in the time of a unit. A budget sets that time only where it is what
+    /// the worker waits for.
+    fn targets_wanted(&self, worker: &Worker<'_>, share_pps: Option<u64>, config: &PlanConfig) -> f64 {
         let ports = self.ports as f64;
         let guess = worker.rates.engine_pps / ports;
-        let per_second = worker.rates.targets_per_second.get(&self.job).copied().unwrap_or(guess);
-        share_pps.map_or(per_second, |share| per_second.min(share as f64 / ports))
+        let able = worker.rates.targets_per_second.get(&self.job).copied().unwrap_or(guess);
+        match share_pps.map(|share| share as f64 / ports).filter(|share| *share < able) {
+            Some(share) => share * config.paced_unit_seconds,
+            None => able * UNIT_SECONDS,
+        }
     }
 
     /// How many targets a unit for `worker` should have, of about `wanted`.

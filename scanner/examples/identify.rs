@@ -1,6 +1,6 @@
 //! What answers behind a port: `cargo run --release --example identify -- 127.0.0.1:22 [ADDRESS:PORT...]`.
 //!
-//! Prints one line of JSON per port. Without rules loaded it knows what protocols say of themselves.
+//! Prints one line of JSON per port: what it is, what is weak about it, and how long it took to find out.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,18 +19,27 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let detector = Detector::new(Arc::new(RuleSet::builtin()), 256);
     let (detector, options) = (&detector, &Options::default());
     let begun = Instant::now();
+    let now_s = jiff::Timestamp::now().as_second();
     let asked = futures::stream::iter(targets).map(|target| async move {
         let begun = Instant::now();
         let identified = detector.identify(target, Protocol::Tcp, None, options).await;
-        (target, identified, begun.elapsed())
+        let weaknesses = match &identified.service {
+            Some(service) => {
+                let deadline = (begun + options.budget).into();
+                detector.weaknesses(target, Protocol::Tcp, service, options, deadline, now_s).await
+            }
+            None => Vec::new(),
+        };
+        (target, identified, weaknesses, begun.elapsed())
     });
     let mut told = std::pin::pin!(asked.buffer_unordered(ASKED));
-    while let Some((target, identified, took)) = told.next().await {
+    while let Some((target, identified, weaknesses, took)) = told.next().await {
         let line = serde_json::json!({
             "target": target.to_string(),
             "seconds": took.as_secs_f64(),
             "banner": identified.banner,
             "service": identified.service,
+            "weaknesses": weaknesses,
         });
         println!("{line}");
     }

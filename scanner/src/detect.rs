@@ -57,6 +57,8 @@ pub const DEFAULT_INTENSITY: u8 = 7;
 pub const INTENSITY_MAX: u8 = 9;
 /// How long a silent port is asked when nobody says.
 pub const DEFAULT_BUDGET: Duration = Duration::from_secs(8);
+/// How long a port that has only answered when its time was nearly up may still take to say more.
+const ANSWERED_LEAST: Duration = Duration::from_secs(3);
 /// Lists of probes that are remembered, by port: a scan has a few hundred open ports by number.
 const PROBE_LISTS_MAX: usize = 1024;
 /// How sure a name is that rests on a finished TLS handshake alone.
@@ -67,8 +69,8 @@ const TLS_CONFIDENCE: u8 = 50;
 pub struct Options {
     /// 0 to 9: probes of a rarity up to this are sent, and always those that the port's number suggests.
     pub intensity: u8,
-    /// How long the look at one port may take. Inside TLS it may take as long again, and so may the description of
-    /// what was found; a silent port takes it once.
+    /// How long one port may take in all: the look, the look inside TLS, the description, the checks for weaknesses.
+    /// Only what has just answered is waited for beyond it, and then for seconds.
     pub budget: Duration,
     /// Connections per second, shared with whatever else draws on the same budget; `None` for no limit.
     pub pace: Option<Arc<RateCap>>,
@@ -161,10 +163,10 @@ impl Detector {
 
     async fn identify_tcp(&self, endpoint: Endpoint<'_>, options: &Options) -> Identified {
         let seen = self.look(&endpoint, options.intensity).await;
-        let again = Endpoint { deadline: Instant::now() + options.budget, ..endpoint };
         if matches!(seen.outcome, Outcome::Tls) {
-            return self.identify_inside(again, options).await;
+            return self.identify_inside(endpoint.answered(), options).await;
         }
+        let again = endpoint.answered();
         let Some(mut identified) = self.described(&again, seen).await else { return Identified::default() };
         let upgrade = identified.service.as_ref().and_then(|service| Upgrade::of(&service.name));
         if let (Some(service), Some(upgrade)) = (&mut identified.service, upgrade) {
@@ -175,11 +177,13 @@ impl Detector {
 
     /// The same inside TLS, and what TLS itself tells.
     async fn identify_inside(&self, endpoint: Endpoint<'_>, options: &Options) -> Identified {
+        // One after the other: a server of one client at a time would leave the inspection waiting behind the look.
+        let told = tls::inspect(&endpoint, &self.connector.0, None).await;
         let inside = Endpoint { tls: Some(&self.connector.0), ..endpoint };
-        let inspect = tls::inspect(&endpoint, &self.connector.0, None);
-        let (told, seen) = futures::join!(inspect, self.look(&inside, options.intensity));
-        let again = Endpoint { deadline: Instant::now() + options.budget, ..inside };
-        let known = self.described(&again, seen).await.unwrap_or_default();
+        let inside = if told.is_some() { inside.answered() } else { inside };
+        let seen = self.look(&inside, options.intensity).await;
+        // What says nothing inside is not asked further, so this costs a silent port nothing.
+        let known = self.described(&inside.answered(), seen).await.unwrap_or_default();
         let service =
             known.service.filter(|service| service.name != WRAPPED).unwrap_or_else(|| tls_only(told.as_ref()));
         Identified { banner: known.banner, service: Some(Service { tls: told.map(Box::new), ..service }) }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use pentora_scanner::finding::{HostRecord, Severity, Weakness};
 use pentora_scanner::port::Protocol;
+use pentora_scanner::report::read_json_lines;
 use pentora_scanner::vuln::matching::CONFIDENCE_COUNTED_MIN;
 use serde::Serialize;
 
@@ -20,9 +21,6 @@ use super::watch::json;
 use crate::client::parse_host_line;
 use crate::feeds::explain::{Asked, EXPLAINED_MAX, Explained, of_record};
 use crate::feeds::rematch::Rematch;
-
-/// The longest line of a results file, in bytes: a host with all its ports open has a few megabytes.
-const LINE_BYTES_MAX: usize = 64 << 20;
 
 /// What can be done with findings.
 #[derive(Debug, Subcommand)]
@@ -209,27 +207,17 @@ async fn job_of(args: &FromArgs, context: &Context) -> Result<(Session, String),
 /// Hands every record of a file of results to `each` until that answers `false`.
 fn for_each_in_file(args: &FromArgs, mut each: impl FnMut(HostRecord) -> Result<bool, Failure>) -> Result<(), Failure> {
     let Some(path) = &args.from else { return Ok(()) };
-    let failed = |number: u64, why: String| {
-        Failure::new(ExitCode::Failure, format!("{}:{number}: {why}", path.display()))
+    let failed = |error: std::io::Error| {
+        Failure::new(ExitCode::Failure, format!("{}: {error}", path.display()))
             .next("give a file that `pentora scan -o jsonl` or `pentora job results -o jsonl` wrote")
     };
-    let mut reader: Box<dyn BufRead> = if path.as_os_str() == "-" {
+    let input: Box<dyn BufRead> = if path.as_os_str() == "-" {
         Box::new(std::io::stdin().lock())
     } else {
-        Box::new(std::io::BufReader::new(std::fs::File::open(path).map_err(|error| failed(0, error.to_string()))?))
+        Box::new(std::io::BufReader::new(std::fs::File::open(path).map_err(failed)?))
     };
-    let mut line = Vec::new();
-    for number in 1.. {
-        line.clear();
-        let limited = &mut std::io::Read::take(&mut reader, LINE_BYTES_MAX as u64);
-        if limited.read_until(b'\n', &mut line).map_err(|error| failed(number, error.to_string()))? == 0 {
-            break;
-        }
-        if line.trim_ascii().is_empty() {
-            continue;
-        }
-        let record = parse_host_line(&line).map_err(|error| failed(number, error.to_string()))?;
-        if !each(record)? {
+    for record in read_json_lines(input) {
+        if !each(record.map_err(failed)?)? {
             break;
         }
     }

@@ -17,6 +17,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_rustls::TlsConnector;
 
+use super::ANSWERED_LEAST;
 use super::matcher::ANSWER_BYTES_MAX;
 use crate::io::clock;
 use crate::pace::RateCap;
@@ -87,6 +88,11 @@ pub(super) enum Ending {
 }
 
 impl<'a> Endpoint<'a> {
+    /// The same endpoint, which has just answered: there are some seconds for more, however late it is.
+    pub(super) fn answered(self) -> Self {
+        Self { deadline: self.deadline.max(Instant::now() + ANSWERED_LEAST), ..self }
+    }
+
     /// Opens a connection; with TLS, up to the end of its handshake.
     pub(super) async fn connect(&self) -> io::Result<Connection<'a>> {
         let Opened { stream, round_trip, permit } = self.open().await?;

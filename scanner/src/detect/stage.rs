@@ -263,6 +263,7 @@ struct Asking {
 async fn ask(detector: &Detector, asking: &Asking, open: Open) -> Vec<Finding> {
     let Open { finding, port, ttl } = open;
     let target = SocketAddr::new(finding.address, port.number);
+    let deadline = Instant::now() + asking.options.budget;
     let identified = detector.identify(target, port.protocol, finding.name.as_deref(), &asking.options).await;
     let mut observations = Vec::new();
     let banner = identified.banner.as_deref();
@@ -270,7 +271,7 @@ async fn ask(detector: &Detector, asking: &Asking, open: Open) -> Vec<Finding> {
     if let Some(mut service) = identified.service {
         os::annotate(&mut service, banner, ttl);
         let weak = match asking.is_weakness_wanted {
-            true => detector.weaknesses(target, port.protocol, &service, &asking.options, now_s()).await,
+            true => detector.weaknesses(target, port.protocol, &service, &asking.options, deadline, now_s()).await,
             false => Vec::new(),
         };
         observations.push(Observation::Service { port, service: Box::new(service) });

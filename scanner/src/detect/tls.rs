@@ -19,8 +19,9 @@ use rustls::{CipherSuite, ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
-pub use self::certificate::{Seen, problems, read_certificate};
+pub use self::certificate::{Seen, problems, read_certificate, read_front};
 pub use self::flight::{Flight, is_tls, read_flight};
+use self::hello::{Suites, hello_of};
 pub use self::hello::{Version, client_hello};
 use super::connection::{self, Endpoint, Opened, Patience};
 use super::starttls::Upgrade;
@@ -40,6 +41,7 @@ const ANY: [Version; 4] = [Version::Tls10, Version::Tls11, Version::Tls12, Versi
 #[derive(Debug, Default)]
 struct Handshake {
     certificates: Vec<Vec<u8>>,
+    version: Option<u16>,
     cipher: Option<u16>,
     alpn: Option<String>,
 }
@@ -59,7 +61,10 @@ pub(super) async fn inspect(
         .map(|version| async move { (version, first_flight(endpoint, &[version], upgrade).await) })
         .buffered(HANDSHAKES - 1)
         .collect::<Vec<_>>();
-    let (handshake, flights) = futures::join!(handshake, flights);
+    let (handshake, mut flights) = futures::join!(handshake, flights);
+    if handshake.is_none() && flights.iter().all(|(_, flight)| flight.as_ref().is_none_or(Flight::is_refusal)) {
+        ask_with_rare_suites(endpoint, upgrade, &mut flights).await;
+    }
     let spoken = flights.iter().filter_map(|(version, flight)| {
         let flight = flight.as_ref()?;
         (flight.version == Some(version.wire())).then_some((*version, flight))
@@ -69,21 +74,43 @@ pub(super) async fn inspect(
         return None;
     }
     let handshake = handshake.unwrap_or_default();
+    let is_spoken = |version: Version| {
+        handshake.version == Some(version.wire()) || spoken.iter().any(|(known, _)| *known == version)
+    };
+    let versions: Vec<String> = Version::ALL
+        .into_iter()
+        .filter(|version| is_spoken(*version))
+        .map(|version| version.name().to_owned())
+        .collect();
     let newest = spoken.last().map(|(_, flight)| *flight);
     let certificates = match handshake.certificates.is_empty() {
         false => handshake.certificates,
         true => newest_certificates(&spoken),
     };
-    let chain: Vec<Seen> = certificates.iter().filter_map(|der| read_certificate(der)).collect();
+    let chain: Vec<Seen> =
+        certificates.iter().filter_map(|der| read_certificate(der).or_else(|| read_front(der))).collect();
     let now_s = jiff::Timestamp::now().as_second();
     Some(Tls {
-        versions: spoken.iter().map(|(version, _)| version.name().to_owned()).collect(),
+        versions,
         cipher: handshake.cipher.or(newest.and_then(|flight| flight.cipher)).map(suite_name),
         alpn: handshake.alpn,
         starttls: upgrade.map(|upgrade| upgrade.word().to_owned()),
         problems: problems(&chain, endpoint.name, now_s),
         chain: chain.into_iter().map(|seen| seen.certificate).collect(),
     })
+}
+
+/// Asks once more, with what hardly any server speaks, where all was refused for the suites.
+async fn ask_with_rare_suites(
+    endpoint: &Endpoint<'_>,
+    upgrade: Option<Upgrade>,
+    flights: &mut [(Version, Option<Flight>)],
+) {
+    for (version, flight) in flights {
+        if *version > Version::Ssl3 && flight.as_ref().is_some_and(Flight::is_refusal_of_suites) {
+            *flight = flight_to(endpoint, upgrade, hello_with(Suites::Rare, &[*version], endpoint.name)).await;
+        }
+    }
 }
 
 fn newest_certificates(spoken: &[(Version, &Flight)]) -> Vec<Vec<u8>> {
@@ -101,6 +128,7 @@ async fn handshake(endpoint: &Endpoint<'_>, connector: &TlsConnector, upgrade: O
     let certificates = session.peer_certificates().unwrap_or_default();
     Some(Handshake {
         certificates: certificates.iter().take(flight::CERTIFICATES_MAX).map(|der| der.to_vec()).collect(),
+        version: session.protocol_version().map(u16::from),
         cipher: session.negotiated_cipher_suite().map(|suite| u16::from(suite.suite())),
         alpn: session.alpn_protocol().and_then(crate::finding::printable_banner),
     })
@@ -108,12 +136,17 @@ async fn handshake(endpoint: &Endpoint<'_>, connector: &TlsConnector, upgrade: O
 
 /// The first flight in answer to a hello that offers these versions.
 async fn first_flight(endpoint: &Endpoint<'_>, versions: &[Version], upgrade: Option<Upgrade>) -> Option<Flight> {
+    flight_to(endpoint, upgrade, hello_with(Suites::Usual, versions, endpoint.name)).await
+}
+
+/// The first flight in answer to a hello, if there is one.
+async fn flight_to(endpoint: &Endpoint<'_>, upgrade: Option<Upgrade>, hello: Option<Vec<u8>>) -> Option<Flight> {
+    let hello = hello?;
     let Opened { mut stream, permit: _permit, .. } = endpoint.open().await.ok()?;
     if let Some(upgrade) = upgrade {
         upgrade.carry_out(&mut stream, endpoint.deadline).await.then_some(())?;
     }
     let until = endpoint.deadline.min(Instant::now() + FLIGHT_WAIT);
-    let hello = hello_with(versions, endpoint.name)?;
     connection::send(&mut stream, &hello, until).await.then_some(())?;
     let mut bytes = Vec::new();
     let patience = Patience { first: until, gap: FLIGHT_GAP, last: until };
@@ -126,16 +159,16 @@ async fn first_flight(endpoint: &Endpoint<'_>, versions: &[Version], upgrade: Op
 }
 
 /// A hello with fresh random bytes; `None` when this machine has none.
-fn hello_with(versions: &[Version], name: Option<&str>) -> Option<Vec<u8>> {
+fn hello_with(suites: Suites, versions: &[Version], name: Option<&str>) -> Option<Vec<u8>> {
     let mut random = [0; 32];
     getrandom::fill(&mut random).ok()?;
-    Some(client_hello(versions, name, random))
+    Some(hello_of(suites, versions, name, random))
 }
 
 /// A hello that any TLS server answers, to find out whether one is there.
 pub(super) fn any_hello(name: Option<&str>) -> Vec<u8> {
     // Without random bytes a fixed hello is as good a question.
-    hello_with(&ANY, name).unwrap_or_else(|| client_hello(&ANY, name, [0x5a; 32]))
+    hello_with(Suites::Usual, &ANY, name).unwrap_or_else(|| client_hello(&ANY, name, [0x5a; 32]))
 }
 
 /// IANA's name of a suite, or its number.
@@ -201,7 +234,14 @@ impl ServerCertVerifier for AcceptAll {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         let mut schemes = self.0.signature_verification_algorithms.supported_schemes();
-        schemes.extend([SignatureScheme::RSA_PKCS1_SHA1, SignatureScheme::ECDSA_SHA1_Legacy]);
+        // No signature is verified, so what the library cannot verify may be shown as well.
+        schemes.extend([
+            SignatureScheme::ECDSA_NISTP521_SHA512,
+            SignatureScheme::ED448,
+            SignatureScheme::RSA_PKCS1_SHA1,
+            SignatureScheme::ECDSA_SHA1_Legacy,
+        ]);
+        schemes.dedup();
         schemes
     }
 }

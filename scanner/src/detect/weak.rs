@@ -17,6 +17,7 @@ use crate::vuln::check::{self, Connecting, Connector, Stream};
 impl Detector {
     /// What is weak about a service, the rules' order. `now_s` is the time, seconds since 1970-01-01T00:00:00Z.
     ///
+    /// `deadline` is when the port's time is up: a check that is not answered then is the last one.
     /// Read-only, and bounded by [`check::Options`]. Dropping the future ends it and closes its connections.
     pub async fn weaknesses(
         &self,
@@ -24,12 +25,15 @@ impl Detector {
         protocol: Protocol,
         service: &Service,
         options: &Options,
+        deadline: Instant,
         now_s: i64,
     ) -> Vec<Weakness> {
         // Checks of one service come one after the other: one connection at a time.
         let Ok(_permit) = self.connections.acquire().await else { return Vec::new() };
         let asking = Asking { detector: self, options, connections: Semaphore::new(1) };
-        check::run(target, protocol, service, &check::Options::default(), &asking, now_s).await
+        let patience = deadline.saturating_duration_since(Instant::now());
+        let bounds = check::Options { patience, ..check::Options::default() };
+        check::run(target, protocol, service, &bounds, &asking, now_s).await
     }
 }
 

@@ -65,7 +65,7 @@ pub struct Tls {
     /// The certificates it showed, its own first.
     pub chain: Vec<Certificate>,
     /// What is wrong with its own certificate, in stable words: `self-signed`, `expired`, `not-yet-valid`,
-    /// `name-mismatch`, `weak-key`, `weak-signature`, `incomplete-chain`.
+    /// `name-mismatch`, `weak-key`, `weak-signature`, `incomplete-chain`, `too-long` (only its front was read).
     pub problems: Vec<String>,
 }
 

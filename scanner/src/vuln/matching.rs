@@ -18,6 +18,8 @@
 mod distribution;
 mod explain;
 mod judge;
+mod known;
+mod shelf;
 mod subject;
 mod wording;
 
@@ -27,7 +29,8 @@ use std::sync::Arc;
 
 pub use self::distribution::Distribution;
 pub use self::explain::{Step, explain};
-use self::judge::{Judgement, judge};
+use self::known::Group;
+use self::shelf::Shelf;
 pub use self::subject::Subject;
 use super::advisory::Advisory;
 use super::store::{AdvisoryStore, StoreError};
@@ -38,8 +41,6 @@ use crate::finding::{Service, Weakness};
 pub const CONFIDENCE_COUNTED_MIN: u8 = Weakness::POTENTIAL_BELOW;
 /// Most weaknesses that one service is given.
 pub const MATCHES_MAX: usize = 2_000;
-/// How many advisories are kept decoded between services; all of a usual job's products fit.
-const CACHED_ADVISORIES_MAX: usize = 100_000;
 /// How many kinds of services are kept with their answer: a job's services are mostly alike.
 const CACHED_ANSWERS_MAX: usize = 20_000;
 /// How many matches those answers may hold together, about 100 bytes each.
@@ -126,9 +127,7 @@ pub struct Matches {
 /// Matches services against a store, and remembers what it has looked up.
 #[derive(Debug)]
 pub struct Matcher<S> {
-    store: S,
-    advisories: HashMap<String, Arc<[Arc<Advisory>]>>,
-    advisories_cached: usize,
+    shelf: Shelf<S>,
     answers: HashMap<Subject, Arc<Matches>>,
     matches_cached: usize,
 }
@@ -137,7 +136,7 @@ impl<S: AdvisoryStore> Matcher<S> {
     /// A matcher over `store`, which must not change meanwhile: after an import, make a new one.
     #[must_use]
     pub fn new(store: S) -> Self {
-        Self { store, advisories: HashMap::new(), advisories_cached: 0, answers: HashMap::new(), matches_cached: 0 }
+        Self { shelf: Shelf::new(store), answers: HashMap::new(), matches_cached: 0 }
     }
 
     /// What holds for `service` and what cannot be told.
@@ -149,13 +148,7 @@ impl<S: AdvisoryStore> Matcher<S> {
         if let Some(answer) = self.answers.get(&subject) {
             return Ok(Arc::clone(answer));
         }
-        let mut judgements = Vec::new();
-        for key in subject.keys() {
-            for advisory in self.advisories_of(key)?.iter() {
-                judgements.extend(judge(&subject, advisory).map(|judgement| (Arc::clone(advisory), judgement)));
-            }
-        }
-        let answer = Arc::new(decide(&subject, &judgements));
+        let answer = Arc::new(decide(&subject, &*self.shelf.group(subject.keys())?));
         self.remember(subject, &answer);
         Ok(answer)
     }
@@ -169,22 +162,6 @@ impl<S: AdvisoryStore> Matcher<S> {
         Ok(matches.affected.iter().map(|found| found.weakness(service)).collect())
     }
 
-    fn advisories_of(&mut self, key: &str) -> Result<Arc<[Arc<Advisory>]>, StoreError> {
-        if let Some(found) = self.advisories.get(key) {
-            return Ok(Arc::clone(found));
-        }
-        let found: Arc<[Arc<Advisory>]> = self.store.by_product(key)?.into_iter().map(Arc::new).collect();
-        if self.advisories_cached + found.len() > CACHED_ADVISORIES_MAX
-            || self.advisories.len() >= CACHED_ADVISORIES_MAX
-        {
-            self.advisories.clear();
-            self.advisories_cached = 0;
-        }
-        self.advisories_cached += found.len();
-        self.advisories.insert(key.to_owned(), Arc::clone(&found));
-        Ok(found)
-    }
-
     fn remember(&mut self, subject: Subject, answer: &Arc<Matches>) {
         let count = answer.affected.len() + answer.indeterminate.len();
         if self.answers.len() >= CACHED_ANSWERS_MAX || self.matches_cached + count > CACHED_MATCHES_MAX {
@@ -196,24 +173,10 @@ impl<S: AdvisoryStore> Matcher<S> {
     }
 }
 
-/// Brings together what several sources say of one weakness: the best one that can tell decides, and of those that
-/// agree the surest is kept.
-fn decide(subject: &Subject, judgements: &[(Arc<Advisory>, Judgement)]) -> Matches {
-    let mut by_name: HashMap<&str, &(Arc<Advisory>, Judgement)> = HashMap::with_capacity(judgements.len());
-    for pair in judgements {
-        let mut consider = |name| {
-            let known = by_name.entry(name).or_insert(pair);
-            if pair.1.weight() > known.1.weight() {
-                *known = pair;
-            }
-        };
-        // Most advisories have no other name, and looking for some is what costs.
-        if pair.0.aliases.is_empty() { consider(&*pair.0.id) } else { pair.0.names().into_iter().for_each(consider) }
-    }
-    let mut found: Vec<_> = by_name.into_iter().filter(|(_, pair)| pair.1.verdict != Verdict::Outside).collect();
-    found.sort_unstable_by_key(|(name, _)| *name);
+/// What the advisories in `group` decide of `subject`.
+fn decide(subject: &Subject, group: &Group) -> Matches {
     let mut matches = Matches::default();
-    for (id, (advisory, judgement)) in found {
+    for (id, advisory, judgement) in group.decisions(subject) {
         let is_affected = judgement.verdict == Verdict::Inside;
         let list = if is_affected { &mut matches.affected } else { &mut matches.indeterminate };
         if list.len() < MATCHES_MAX {

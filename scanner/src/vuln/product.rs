@@ -4,6 +4,9 @@
 //! `apache:http_server`, Debian says `apache2`. These are facts about names; a product that is not here is looked up
 //! by its CPE names, and by its own name as a guess.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use super::advisory::product_key;
 use super::version::Scheme;
 
@@ -21,9 +24,22 @@ pub struct Product {
 /// The product that detection calls `name`, or whose CPE name has the key `key`.
 #[must_use]
 pub fn find(name: Option<&str>, key: Option<&str>) -> Option<&'static Product> {
-    let name = name.map(|name| name.trim().to_lowercase());
-    let by_name = name.and_then(|name| PRODUCTS.iter().find(|product| product.names.contains(&name.as_str())));
-    by_name.or_else(|| key.and_then(|key| PRODUCTS.iter().find(|product| product.keys.contains(&key))))
+    let known = &*KNOWN;
+    let by_name = name.and_then(|name| known.by_name.get(name.trim().to_lowercase().as_str()));
+    by_name.or_else(|| known.by_key.get(key?)).copied()
+}
+
+/// The table, to be asked: every service of a job asks it.
+static KNOWN: LazyLock<Known> = LazyLock::new(|| {
+    let by = |words: fn(&Product) -> &'static [&'static str]| {
+        PRODUCTS.iter().flat_map(|product| words(product).iter().map(move |word| (*word, product))).collect()
+    };
+    Known { by_name: by(|product| product.names), by_key: by(|product| product.keys) }
+});
+
+struct Known {
+    by_name: HashMap<&'static str, &'static Product>,
+    by_key: HashMap<&'static str, &'static Product>,
 }
 
 /// The key that a product gets which nobody knows: its own name as its maker's.

@@ -11,6 +11,7 @@ mod dpkg;
 mod number;
 mod openssh;
 mod openssl;
+mod plain;
 mod range;
 mod rpm;
 mod semver;
@@ -20,6 +21,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::plain::{Plain, PlainRange};
 pub use self::range::{Bound, Range, Verdict};
 
 /// Longest version that is looked at, in bytes. The longest of real packages are about 60.

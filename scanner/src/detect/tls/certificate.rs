@@ -3,6 +3,8 @@
 //! Nothing is verified against a store of roots: inside a company most certificates come from an issuer that no store
 //! knows, and that is no weakness. What can be told from the chain alone is told.
 
+mod front;
+
 use std::net::IpAddr;
 
 use sha2::{Digest, Sha256};
@@ -32,6 +34,8 @@ pub struct Seen {
     is_weak_signature: bool,
     /// It tells where its issuer's certificate is, so its issuer is no root that everybody has.
     names_issuer_location: bool,
+    /// Whether only its front was read.
+    is_cut: bool,
 }
 
 /// Reads a certificate; `None` when it is none or too long.
@@ -62,7 +66,17 @@ pub fn read_certificate(der: &[u8]) -> Option<Seen> {
         sha256: hex::encode(Sha256::digest(der)),
     };
     let is_self_issued = x509.subject().as_raw() == x509.issuer().as_raw();
-    Some(Seen { certificate, is_self_issued, is_weak_key, is_weak_signature, names_issuer_location })
+    Some(Seen { certificate, is_self_issued, is_weak_key, is_weak_signature, names_issuer_location, is_cut: false })
+}
+
+/// Reads the front of a certificate that is too long to be read whole: who it is for, who made it, how long it is valid,
+/// its key. What makes it long stands behind that, in its extensions; alternative names are among them, so it has none
+/// here, and no digest. `None` when it is none, or not too long.
+#[must_use]
+pub fn read_front(der: &[u8]) -> Option<Seen> {
+    let seen = read_certificate(&front::without_extensions(der)?)?;
+    let certificate = Certificate { sha256: String::new(), ..seen.certificate };
+    Some(Seen { certificate, is_cut: true, ..seen })
 }
 
 /// What is wrong with a chain, its own certificate first, in the stable words of [`crate::finding::Tls::problems`].
@@ -84,10 +98,11 @@ pub fn problems(chain: &[Seen], name: Option<&str>, now_s: i64) -> Vec<String> {
         ("self-signed", own.is_self_issued),
         ("expired", own.certificate.not_after_s < now_s),
         ("not-yet-valid", own.certificate.not_before_s > now_s),
-        ("name-mismatch", name.is_some_and(|name| !own.certificate.is_for(name))),
+        ("name-mismatch", !own.is_cut && name.is_some_and(|name| !own.certificate.is_for(name))),
         ("weak-key", own.is_weak_key),
         ("weak-signature", is_weakly_signed),
         ("incomplete-chain", !is_linked || is_alone),
+        ("too-long", own.is_cut),
     ]
     .into_iter()
     .filter(|(_, holds)| *holds)

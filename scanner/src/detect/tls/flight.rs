@@ -14,12 +14,26 @@ pub struct Flight {
     pub version: Option<u16>,
     /// The cipher suite that it chose.
     pub cipher: Option<u16>,
-    /// The certificates in DER, its own first.
+    /// The certificates in DER, its own first. Where that one was not read to its end, it is cut.
     pub certificates: Vec<Vec<u8>>,
     /// The alert's description, when it refused.
     pub alert: Option<u8>,
     /// Whether nothing more of interest can follow.
     pub is_complete: bool,
+}
+
+impl Flight {
+    /// Whether it says no and nothing else.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        self.version.is_none() && self.alert.is_some()
+    }
+
+    /// Whether it says no because nothing that was offered suits it (`handshake_failure`, `insufficient_security`).
+    #[must_use]
+    pub fn is_refusal_of_suites(&self) -> bool {
+        self.is_refusal() && matches!(self.alert, Some(40 | 71))
+    }
 }
 
 /// Whether bytes begin as a TLS server's answer does: a handshake or an alert record.
@@ -73,6 +87,10 @@ fn read_messages(mut rest: &[u8], flight: &mut Flight) {
     while let [kind, a, b, c, after @ ..] = rest {
         let length = usize::try_from(u32::from_be_bytes([0, *a, *b, *c])).unwrap_or(usize::MAX);
         let Some(body) = after.get(..length) else {
+            // A chain that is longer than is read still begins with the server's own certificate.
+            if *kind == 11 {
+                read_certificates(after, flight);
+            }
             return;
         };
         match kind {
@@ -110,7 +128,13 @@ fn read_certificates(body: &[u8], flight: &mut Flight) {
     let mut rest = body.get(3..).unwrap_or_default();
     while let [a, b, c, after @ ..] = rest {
         let length = usize::try_from(u32::from_be_bytes([0, *a, *b, *c])).unwrap_or(usize::MAX);
-        let Some(der) = after.get(..length) else { return };
+        let Some(der) = after.get(..length) else {
+            // So does a certificate with what it is for.
+            if flight.certificates.is_empty() && !after.is_empty() {
+                flight.certificates.push(after.to_vec());
+            }
+            return;
+        };
         if flight.certificates.len() == CERTIFICATES_MAX {
             return;
         }

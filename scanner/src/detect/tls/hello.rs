@@ -48,7 +48,7 @@ impl Version {
 }
 
 /// Suites of TLS 1.3, which older versions do not know.
-const SUITES_13: [u16; 3] = [0x1302, 0x1303, 0x1301];
+const SUITES_13: [u16; 5] = [0x1302, 0x1303, 0x1301, 0x1304, 0x1305];
 /// Suites up to TLS 1.2, the good ones first: with an old server any that it knows will do, down to RC4 and export.
 const SUITES: [u16; 37] = [
     0xc02c, 0xc030, 0xc02b, 0xc02f, 0xcca9, 0xcca8, 0x009f, 0x009e, 0xccaa, // forward secret, authenticated
@@ -58,11 +58,25 @@ const SUITES: [u16; 37] = [
     0xc012, 0x0016, 0x000a, 0x0005, 0x0004, 0x0009, 0x0003,
     0x00ff, // 3DES, RC4, DES, export; renegotiation is safe
 ];
-/// X25519, P-256, P-384, P-521.
-const GROUPS: [u16; 4] = [0x001d, 0x0017, 0x0018, 0x0019];
-/// ECDSA, RSA-PSS, Ed25519 and RSA, down to SHA-1.
-const SIGNATURES: [u16; 12] =
-    [0x0403, 0x0503, 0x0603, 0x0804, 0x0805, 0x0806, 0x0807, 0x0401, 0x0501, 0x0601, 0x0203, 0x0201];
+/// Suites up to TLS 1.2 for a server that has none of the others: signed with DSA, CCM, ARIA, without a certificate,
+/// without encryption. They are asked for apart, since a hello with all of them is longer than some old servers take.
+const SUITES_RARE: [u16; 45] = [
+    0x00a3, 0x00a2, 0x006a, 0x0040, 0x0038, 0x0032, 0x0087, 0x0044, 0x0013, 0x0012, 0x0066, // DSA
+    0xc0ad, 0xc0ac, 0xc09f, 0xc09e, 0xc09d, 0xc09c, 0xc0af, 0xc0ae, 0xc0a3, 0xc0a2, // CCM
+    0xc05d, 0xc05c, 0xc061, 0xc060, 0xc053, 0xc052, 0xc051, 0xc050, // ARIA
+    0x00a7, 0x00a6, 0x006d, 0x006c, 0x003a, 0x0034, 0x001b, 0x0018, 0xc019, 0xc018, // anonymous
+    0xc010, 0xc006, 0x003b, 0x0002, 0x0001, // no encryption
+    0x00ff,
+];
+/// X25519, P-256, P-384, P-521, X448.
+const GROUPS: [u16; 5] = [0x001d, 0x0017, 0x0018, 0x0019, 0x001e];
+/// Groups of RFC 7919, which only TLS 1.3 has beside the others: ffdhe2048, ffdhe3072, ffdhe4096.
+const GROUPS_13: [u16; 3] = [0x0100, 0x0101, 0x0102];
+/// ECDSA, RSA-PSS, Ed25519, Ed448, RSA and DSA, down to SHA-1.
+const SIGNATURES: [u16; 15] = [
+    0x0403, 0x0503, 0x0603, 0x0804, 0x0805, 0x0806, 0x0807, 0x0808, 0x0401, 0x0501, 0x0601, 0x0402, 0x0203, 0x0201,
+    0x0202,
+];
 /// What we would speak inside: the engine's own client knows nothing newer.
 const ALPN: &[u8] = b"\x08http/1.1";
 
@@ -72,6 +86,20 @@ const ALPN: &[u8] = b"\x08http/1.1";
 /// random and its key share: any 32 bytes are a point of X25519.
 #[must_use]
 pub fn client_hello(versions: &[Version], name: Option<&str>, random: [u8; 32]) -> Vec<u8> {
+    hello_of(Suites::Usual, versions, name, random)
+}
+
+/// Which suites of versions before TLS 1.3 a hello offers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Suites {
+    /// Those that nearly every server has one of.
+    Usual,
+    /// Those of the few others.
+    Rare,
+}
+
+/// The same, with a choice of suites.
+pub(super) fn hello_of(suites: Suites, versions: &[Version], name: Option<&str>, random: [u8; 32]) -> Vec<u8> {
     let newest = versions.iter().copied().max().unwrap_or(Version::Tls12);
     let is_13 = newest == Version::Tls13;
     let mut body = newest.min(Version::Tls12).wire().to_be_bytes().to_vec();
@@ -83,7 +111,10 @@ pub fn client_hello(versions: &[Version], name: Option<&str>, random: [u8; 32]) 
             numbers(body, &SUITES_13);
         }
         if versions.iter().any(|version| *version < Version::Tls13) {
-            numbers(body, &SUITES);
+            match suites {
+                Suites::Usual => numbers(body, &SUITES),
+                Suites::Rare => numbers(body, &SUITES_RARE),
+            }
         }
     });
     body.extend([1, 0]); // no compression
@@ -113,7 +144,15 @@ fn extensions(out: &mut Vec<u8>, versions: &[Version], name: Option<&str>, rando
             });
         });
     }
-    extension(out, 10, |out| prefixed16(out, |out| numbers(out, &GROUPS)));
+    extension(out, 10, |out| {
+        prefixed16(out, |out| {
+            numbers(out, &GROUPS);
+            // To an older server they would say which of its own groups it may not use.
+            if versions.iter().all(|version| *version == Version::Tls13) {
+                numbers(out, &GROUPS_13);
+            }
+        });
+    });
     extension(out, 11, |out| out.extend([1, 0]));
     if versions.iter().any(|version| *version >= Version::Tls12) {
         extension(out, 13, |out| prefixed16(out, |out| numbers(out, &SIGNATURES)));

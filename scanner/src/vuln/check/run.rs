@@ -25,8 +25,10 @@ pub struct Options {
     pub has_opt_in: bool,
     /// How long one exchange may take.
     pub step_timeout: Duration,
-    /// How long all checks of one service may take together.
+    /// How long all checks of one service may take together, as long as they are answered.
     pub total_timeout: Duration,
+    /// How long they may take together once one of them has waited in vain.
+    pub patience: Duration,
     /// Most bytes that are read of one answer.
     pub answer_bytes_max: usize,
 }
@@ -38,6 +40,7 @@ impl Default for Options {
             has_opt_in: false,
             step_timeout: Duration::from_secs(2),
             total_timeout: Duration::from_secs(15),
+            patience: Duration::from_secs(8),
             answer_bytes_max: 64 << 10,
         }
     }
@@ -105,11 +108,19 @@ async fn run_of(
         check.protocol == protocol && (options.has_opt_in || !check.is_opt_in) && check.applies.to(&seen)
     };
     let wanted: Vec<&Check> = wanted.into_iter().filter(applies).collect();
-    let end = Instant::now() + options.total_timeout;
+    let begun = Instant::now();
+    let (mut end, patience_end) = (begun + options.total_timeout, begun + options.patience);
     for check in wanted {
+        let asked_at = Instant::now();
+        if asked_at >= end {
+            break;
+        }
         let asked = timeout_at(end, ask(check, target, service, options, connector)).await;
         if let Ok(Some(captures)) = asked {
             answers.insert(check.id.clone(), captures);
+        } else if asked_at.elapsed() >= options.step_timeout {
+            // It was silent. It may be to this question only, but it is no longer waited for beyond its time.
+            end = end.min(patience_end);
         }
     }
     exposures.evaluate(&Seen { port, service, answers: &answers, now_s })

@@ -41,6 +41,11 @@ impl Distribution {
     #[must_use]
     pub fn of(version: &str, rest: &[&str]) -> Option<Self> {
         // Words are compared in lower case; versions are kept as they stand, because packages' order is by case too.
+        let has_letter = |text: &str| text.bytes().any(|byte| byte.is_ascii_alphabetic());
+        if !has_letter(version) && !rest.iter().any(|text| has_letter(text)) {
+            // No mark is without one, and most versions are numbers only.
+            return None;
+        }
         let text = std::iter::once(version).chain(rest.iter().copied()).collect::<Vec<_>>().join(" ");
         let words = text.to_ascii_lowercase();
         let is_between = |c: char| c.is_whitespace() || "(),;/".contains(c);

@@ -16,6 +16,11 @@ pub(super) struct Judgement {
 }
 
 impl Judgement {
+    /// What a source that orders the makers' versions says of a subject that is of the edition and platform meant.
+    pub(super) fn of_version(verdict: Verdict, subject: &Subject, source: Source) -> Self {
+        Self { verdict, method: method_of(subject, source, true), rank: source.rank() }
+    }
+
     /// The version of `subject` that was compared.
     pub(super) fn version(self, subject: &Subject) -> &str {
         let of_package = || subject.distribution().and_then(|distribution| distribution.package_version.as_deref());
@@ -96,14 +101,17 @@ fn judge_product(subject: &Subject, source: Source, affected: &Affected) -> Opti
     if platform == Some(false) {
         return judgement(Verdict::Outside, Method::VersionRangePlatform);
     }
-    let method = match source {
+    judgement(holds(affected, version), method_of(subject, source, platform.is_some()))
+}
+
+fn method_of(subject: &Subject, source: Source, is_platform_known: bool) -> Method {
+    match source {
         _ if subject.distribution().is_some() => Method::VersionRangeDistro,
         _ if subject.is_guess() => Method::VersionRangeGuess,
-        _ if platform.is_none() => Method::VersionRangePlatform,
+        _ if !is_platform_known => Method::VersionRangePlatform,
         Source::Nvd => Method::CpeRange,
         Source::Cve | Source::Osv => Method::VersionRange,
-    };
-    judgement(holds(affected, version), method)
+    }
 }
 
 /// Whether the subject is the edition, and on a platform, that is meant; `None` where that is not known.

@@ -12,6 +12,7 @@ const QUICK: Options = Options {
     has_opt_in: true,
     step_timeout: Duration::from_millis(400),
     total_timeout: Duration::from_secs(2),
+    patience: Duration::from_secs(2),
     answer_bytes_max: 64 << 10,
 };
 
@@ -87,12 +88,44 @@ async fn no_check_writes_or_tries_a_password() {
     for check in Exposures::built_in().checks() {
         for step in &check.steps {
             let request = String::from_utf8_lossy(&step.request("host")).to_uppercase();
-            for word in ["DATA\r\n", "SET ", "DELETE", "PUT /", "FLUSH", "STOR ", "AUTH ", "LOGIN ", "INSERT"] {
+            for word in [
+                "DATA\r\n", "BDAT ", "SET ", "DELETE", "PUT /", "FLUSH", "STOR ", "APPE ", "DELE ", "MKD ", "RNFR ",
+                "SITE ", "AUTH ", "LOGIN ", "INSERT", "UPDATE ", "EVAL ", "SHUTDOWN", "SLAVEOF",
+            ] {
                 assert!(!request.contains(word), "{} sends {word}", check.id);
             }
+            // etcd is only read so.
+            let is_post = request.starts_with("POST ") && !request.starts_with("POST /V3/KV/RANGE ");
+            assert!(!is_post, "{} posts", check.id);
             let is_password = request.starts_with("PASS ") && !request.starts_with("PASS SCANNER@EXAMPLE.ORG");
             assert!(!is_password, "{} tries a password", check.id);
         }
+    }
+}
+
+/// Makes connections that never say anything, in memory, so that time is the runtime's own.
+#[derive(Default)]
+struct Silent {
+    held: std::sync::Mutex<Vec<tokio::io::DuplexStream>>,
+}
+
+impl Connector for Silent {
+    fn connect(&self, _: SocketAddr, _: bool) -> Connecting<'_> {
+        let (near, far) = tokio::io::duplex(1024);
+        self.held.lock().unwrap().push(far);
+        Box::pin(async { Ok(Box::new(near) as Box<dyn Stream>) })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_falls_silent_costs_what_is_left_of_its_ports_time_and_at_least_one_question() {
+    let web = service("http");
+    for (patience_s, expected_s) in [(8, 8), (3, 3), (0, 2)] {
+        let options = Options { patience: Duration::from_secs(patience_s), ..Options::default() };
+        let (begun, silent) = (Instant::now(), Silent::default());
+        run("127.0.0.1:8080".parse().unwrap(), Protocol::Tcp, &web, &options, &silent, 0).await;
+        assert_eq!(begun.elapsed().as_secs(), expected_s, "{patience_s}");
+        assert_eq!(silent.held.lock().unwrap().len() as u64, expected_s.div_ceil(2));
     }
 }
 

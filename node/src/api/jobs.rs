@@ -5,7 +5,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use pentora_raft::command::Command;
+use pentora_raft::command::{Command, SpecRef};
 use pentora_raft::state::{Counts, Job, JobStatus, Priority};
 use pentora_raft::{JobId, NodeId, Refusal, state};
 use serde::Deserialize;
@@ -15,6 +15,7 @@ use crate::clock::{rfc3339, wall_ms};
 use crate::coordinator::{Figures, SoftState};
 use crate::document::{self, JobDocument, JobEvent, JobProgress, JobResults, Page, WorkerStat, duration_words};
 use crate::feeds::rematch::Rematch;
+use crate::jobs;
 use crate::results::report;
 
 /// `?after=`: events behind this log index.
@@ -40,8 +41,21 @@ pub(super) async fn list(State(node): State<Node>) -> Json<Page<JobDocument>> {
 pub(super) async fn one(State(node): State<Node>, Path(id): Path<String>) -> Result<Json<JobDocument>, ApiError> {
     let id = job_id(&id)?;
     let soft = node.soft().await;
-    let document = node.raft.read(|state| state.job(id).map(|job| document_of(state, id, job, &soft)));
-    document.map(Json).ok_or_else(|| Refusal::JobUnknown { job: id }.into())
+    let found = node.raft.read(|state| {
+        let document = state.job(id).map(|job| document_of(state, id, job, &soft))?;
+        Some((document, state.spec(id).cloned()))
+    });
+    let Some((mut document, spec)) = found else { return Err(Refusal::JobUnknown { job: id }.into()) };
+    document.ports = match spec {
+        Some(SpecRef::Inline(bytes)) => jobs::decode_spec(&bytes).ok().map(|spec| spec.ports.to_string()),
+        // A large spec is read for a report, not for every look at a job that runs.
+        Some(SpecRef::Chunk { digest, holders }) if document.has_ended() => {
+            let bytes = node.exchange.fetch(digest, &holders).await.ok();
+            bytes.and_then(|bytes| jobs::decode_spec(&bytes).ok()).map(|spec| spec.ports.to_string())
+        }
+        _ => None,
+    };
+    Ok(Json(document))
 }
 
 pub(super) async fn results(State(node): State<Node>, Path(id): Path<String>) -> Result<Response, ApiError> {
@@ -124,6 +138,7 @@ fn document_of(state: &pentora_raft::State, id: JobId, job: &Job, soft: &SoftSta
         recall_estimate: job.counts.recall_estimate(),
         in_progress: progress_of(&running),
         reason: job.reason.clone(),
+        ports: None,
     }
 }
 

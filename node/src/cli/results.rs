@@ -133,6 +133,7 @@ fn meta(job: &JobDocument) -> ReportMeta {
         job: Some(job.job_id.clone()),
         command: std::env::args().collect::<Vec<_>>().join(" "),
         started_at_ms: started.and_then(|at| u64::try_from(at).ok()),
+        ports: job.ports.as_deref().and_then(|ports| ports.parse().ok()).unwrap_or_default(),
         ..ReportMeta::default()
     }
 }

@@ -120,6 +120,7 @@ pub(super) mod tests {
             worker_stats: vec![stat("wrk_us_east_1", 856), stat("wrk_us_east_2", 800), stat("wrk_us_west_1", 800)],
             targets_total: 10_000,
             targets_in_progress: 0,
+            ports: None,
             priority: Priority::Normal,
             submitted_at: "2025-07-10T12:00:00Z".into(),
             started_at: None,

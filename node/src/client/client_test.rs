@@ -30,6 +30,7 @@ fn job() -> JobDocument {
         worker_stats: Vec::new(),
         targets_total: 2,
         targets_in_progress: 0,
+        ports: None,
         priority: crate::document::Priority::Normal,
         submitted_at: String::new(),
         started_at: None,

@@ -65,6 +65,9 @@ pub struct JobDocument {
     /// Why the job is queued, partial or failed, as a sentence.
     #[serde(default)]
     pub reason: Option<String>,
+    /// The ports that are asked, as `22,80-90,U:53`; absent in lists of jobs, and where the spec is not at hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ports: Option<String>,
 }
 
 impl JobDocument {

@@ -100,7 +100,10 @@ fn receive(socket: &Socket) -> Option<(u32, Vec<u8>)> {
     let (length, from) = socket.recv_from(&mut buffer).ok()?;
     // SAFETY: the kernel has filled so many bytes of the buffer.
     let bytes = buffer.iter().take(length).map(|byte| unsafe { byte.assume_init() }).collect();
-    // SAFETY: a packet socket's address is a `sockaddr_ll`, which fits into the storage that `from` is.
+    if i32::from(from.family()) != libc::AF_PACKET {
+        return None;
+    }
+    // SAFETY: an address of this family is a `sockaddr_ll`, which fits into the storage that `from` is.
     let interface = unsafe { (*from.as_ptr().cast::<libc::sockaddr_ll>()).sll_ifindex };
     Some((u32::try_from(interface).ok()?, bytes))
 }

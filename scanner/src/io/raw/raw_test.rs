@@ -249,7 +249,7 @@ fn tunnel(name: &str) -> File {
     // IFF_TUN and IFF_NO_PI of linux/if_tun.h.
     request[16..18].copy_from_slice(&0x1001_u16.to_ne_bytes());
     // SAFETY: the request is as long as an `ifreq`, and lives through the call.
-    let result = unsafe { libc::ioctl(std::os::fd::AsRawFd::as_raw_fd(&file), 0x4004_54ca, request.as_ptr()) };
+    let result = unsafe { libc::ioctl(std::os::fd::AsRawFd::as_raw_fd(&file), 0x4004_54ca, request.as_mut_ptr()) };
     assert_eq!(result, 0, "{}", io::Error::last_os_error());
     file
 }

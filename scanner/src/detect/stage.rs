@@ -24,8 +24,13 @@ use crate::spec::{Profile, ScanSpec};
 
 /// Ports of one unit that are asked at once; most of their time is waiting.
 const ASKED_MAX: usize = 1024;
-/// Ports that may wait beside them before the scan is held up: what a second of scanning finds.
-const WAITING_MAX: usize = 16 * 1024;
+/// The same while the scan sends and loses: what is lost then is mostly what does not fit through the path, and thousands
+/// of connections beside the probes would take it from them and spoil the judgement of how much does.
+const ASKED_MAX_LOSING: usize = 64;
+/// From this share of lost round trips on.
+const LOSING: f64 = 0.02;
+/// Ports that may wait beside them before the scan is held up: some ten megabytes.
+const WAITING_MAX: usize = 64 * 1024;
 /// Findings of the stage's own that are handed over at once.
 const BATCH: usize = 256;
 /// How long a finding of the stage's own may wait for others: as long as an engine's.
@@ -155,7 +160,7 @@ impl Stage {
                 }
                 self.front.passed();
             }
-            self.ask();
+            self.ask(is_scanning);
             let is_due = told.len() >= BATCH || Instant::now() >= flush_at || (!is_scanning && self.asked.is_empty());
             if !told.is_empty() && is_due && self.findings.send(std::mem::take(&mut told)).await.is_err() {
                 return false;
@@ -170,8 +175,11 @@ impl Stage {
     }
 
     /// Asks as many of the waiting ports as there is room for.
-    fn ask(&mut self) {
-        while self.asked.len() < ASKED_MAX {
+    fn ask(&mut self, is_scanning: bool) {
+        let is_losing = self.front.scanning.borrow().loss_estimate > LOSING;
+        let waits = is_scanning && is_losing && self.waiting.len() < WAITING_MAX;
+        let most = if waits { ASKED_MAX_LOSING } else { ASKED_MAX };
+        while self.asked.len() < most {
             let Some(open) = self.waiting.pop_front() else { return };
             let (detector, asking) = (Arc::clone(&self.detector), Arc::clone(&self.asking));
             let index = open.finding.target_index;

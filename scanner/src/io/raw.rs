@@ -21,10 +21,11 @@ mod transmit;
 mod unit;
 
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -66,12 +67,16 @@ const REPLIES_QUEUE: usize = 256;
 pub(crate) struct Handle {
     inbox: SyncSender<Waiting>,
     shared: Arc<Shared>,
+    /// Those that close packet sockets at their end.
+    threads: Vec<JoinHandle<()>>,
 }
 
 /// What the threads share with the handle.
 #[derive(Debug)]
 struct Shared {
     bell: Arc<Bell>,
+    /// Rung once, with `is_stopped`, for the thread that waits for packets.
+    end_bell: Arc<Bell>,
     is_stopped: AtomicBool,
     /// Units that were accepted and have not ended.
     units: AtomicUsize,
@@ -117,7 +122,8 @@ fn start() -> Result<Handle, EngineError> {
     let resolver = Resolver::open().map_err(system("a packet socket"))?;
     let bell = Bell::new().map_err(system("eventfd"))?;
     let greeter_bell = Bell::new().map_err(system("eventfd"))?;
-    let shared = Arc::new(Shared { bell, is_stopped: AtomicBool::new(false), units: AtomicUsize::new(0) });
+    let end_bell = Bell::new().map_err(system("eventfd"))?;
+    let shared = Arc::new(Shared { bell, end_bell, is_stopped: AtomicBool::new(false), units: AtomicUsize::new(0) });
     let (inbox, units) = sync_channel(UNITS_MAX);
     let (replies_in, replies) = sync_channel(REPLIES_QUEUE);
     let (greet, requests) = sync_channel(greet::QUEUE);
@@ -127,30 +133,44 @@ fn start() -> Result<Handle, EngineError> {
     let ends = Ends { units, replies, greet, heard, greeter_bell };
     let sender = Sender::new(Arc::clone(&shared), ends, (transmitter, resolver), (keys.clone(), port_first));
     // Owned before a thread runs, so that threads are stopped when one of them cannot be made.
-    let handle = Handle { inbox, shared: Arc::clone(&shared) };
+    let mut handle = Handle { inbox, shared: Arc::clone(&shared), threads: Vec::new() };
     let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
-        thread::Builder::new().name(name.to_owned()).spawn(body).map(drop).map_err(system("a thread"))
+        thread::Builder::new().name(name.to_owned()).spawn(body).map_err(system("a thread"))
     };
-    spawn("pentora-receive", Box::new(move || receive(rings, &keys, port_first, &replies_in, &shared)))?;
+    handle
+        .threads
+        .push(spawn("pentora-receive", Box::new(move || receive(rings, &keys, port_first, &replies_in, &shared)))?);
     spawn("pentora-greet", Box::new(move || greeter.run()))?;
-    spawn("pentora-send", Box::new(move || sender.run()))?;
+    handle.threads.push(spawn("pentora-send", Box::new(move || sender.run()))?);
     Ok(handle)
 }
 
 /// The receiving thread.
 fn receive(mut rings: Vec<Ring>, keys: &Keys, port_first: u16, replies: &SyncSender<Vec<Routed>>, shared: &Shared) {
     while !shared.is_stopped.load(Ordering::Acquire) {
-        Ring::wait(&rings, 100);
+        Ring::wait(&rings, shared.end_bell.event.as_fd(), 100);
         for ring in &mut rings {
             let mut batch = Vec::new();
             while ring.read_block(|packet| batch.extend(read(packet, keys, port_first))) {
                 if !batch.is_empty() && replies.send(std::mem::take(&mut batch)).is_err() {
-                    return;
+                    return drop_side_by_side(rings);
                 }
                 shared.bell.ring();
             }
         }
     }
+    drop_side_by_side(rings);
+}
+
+/// Drops what holds packet sockets, each on a thread of its own: the kernel waits for all processors before one is closed,
+/// some 20 ms each, and a program's end would wait for one after another.
+fn drop_side_by_side<T: Send>(all: impl IntoIterator<Item = T>) {
+    thread::scope(|scope| {
+        for one in all {
+            // Where there is no thread to be had, it is dropped here.
+            let _ = thread::Builder::new().spawn_scoped(scope, move || drop(one));
+        }
+    });
 }
 
 /// What a packet says, if it answers a probe of ours.
@@ -220,6 +240,9 @@ impl Drop for Handle {
     fn drop(&mut self) {
         self.shared.is_stopped.store(true, Ordering::Release);
         self.shared.bell.ring();
+        self.shared.end_bell.ring();
+        // A thread that has died has closed its sockets.
+        std::mem::take(&mut self.threads).into_iter().for_each(|thread| drop(thread.join()));
     }
 }
 

@@ -82,6 +82,11 @@ impl Resolver {
         None
     }
 
+    /// Its packet sockets, to be closed.
+    pub(super) fn into_sockets(self) -> [Socket; 2] {
+        [self.arp, self.nd]
+    }
+
     pub(super) fn fds(&self) -> [BorrowedFd<'_>; 2] {
         [self.arp.as_fd(), self.nd.as_fd()]
     }

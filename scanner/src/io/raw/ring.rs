@@ -6,7 +6,7 @@
 #![expect(unsafe_code, reason = "the ring is memory shared with the kernel; each block says why it is sound")]
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -93,9 +93,10 @@ impl Ring {
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    /// Waits until there is a block in any of some rings, or some milliseconds have passed.
-    pub(super) fn wait(rings: &[Self], millis: u8) {
-        let polled = rings.iter().map(|ring| PollFd::new(ring.socket.as_fd(), PollFlags::POLLIN));
+    /// Waits until there is a block in any of some rings, `bell` rings, or some milliseconds have passed.
+    pub(super) fn wait(rings: &[Self], bell: BorrowedFd<'_>, millis: u8) {
+        let sockets = rings.iter().map(|ring| ring.socket.as_fd());
+        let polled = sockets.chain([bell]).map(|fd| PollFd::new(fd, PollFlags::POLLIN));
         let mut polled: Vec<PollFd<'_>> = polled.collect();
         // An interrupted wait is as good as one that has ended.
         let _ = poll(&mut polled, PollTimeout::from(millis));

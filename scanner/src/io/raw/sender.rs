@@ -15,7 +15,7 @@ use super::neighbour::Resolver;
 use super::routes::scoped;
 use super::transmit::{BATCH, Transmitter};
 use super::unit::{Unit, Waiting};
-use super::{Bell, PORTS_PER_SLOT, Routed, SLOTS, Shared, stamp_at};
+use super::{Bell, PORTS_PER_SLOT, Routed, SLOTS, Shared, drop_side_by_side, stamp_at};
 use crate::arena::{Arena, Key as UnitKey};
 use crate::engine::ScanError;
 use crate::io::clock;
@@ -93,6 +93,8 @@ impl Sender {
             unit.end_turn(clock::now());
             unit.delivery.finish();
         }
+        let [arp, nd] = self.resolver.into_sockets();
+        drop_side_by_side([self.transmitter.into_outward(), arp, nd]);
     }
 
     /// New units, answers, hardware addresses and banners.

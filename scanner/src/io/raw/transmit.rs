@@ -81,6 +81,11 @@ impl Transmitter {
         })
     }
 
+    /// Its packet socket, to be closed.
+    pub(super) fn into_outward(self) -> Socket {
+        self.outward
+    }
+
     /// Adds a packet to `to` that leaves by a link to a hardware address; `write` returns its length. What does not fit
     /// into the batch begins another.
     pub(super) fn push(

@@ -16,6 +16,9 @@ use crate::finding::{Service, Weakness};
 use crate::port::{Port, Protocol};
 use crate::vuln::exposure::{Answers, Exposures, Seen};
 
+/// Room for the bytes of an answer that are waited for.
+const READ_ROOM: usize = 1024;
+
 /// What may be asked of one service, and what that may cost.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
@@ -181,11 +184,10 @@ async fn exchange(
         return Ok(true);
     }
     let mut answer = Vec::new();
-    let mut buffer = [0; 4096];
     loop {
+        answer.reserve(READ_ROOM);
         // A server that resets after its answer has still given it.
-        let count = stream.read(&mut buffer).await.unwrap_or(0);
-        answer.extend_from_slice(buffer.get(..count).unwrap_or_default());
+        let count = stream.read_buf(&mut answer).await.unwrap_or(0);
         if step.accepts(&answer, captures) {
             return Ok(true);
         }

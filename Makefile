@@ -63,7 +63,7 @@ fuzz:
 memcheck:
 	command -v valgrind >/dev/null || { echo "missing: valgrind (apt-get install valgrind)" >&2; exit 1; }
 	cargo test --release -p pentora-scanner --lib --no-run
-	tests/with-namespaces env CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="valgrind -q --error-exitcode=9" \
+	tests/with-namespaces env CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="valgrind -q --error-exitcode=9 --suppressions=$(CURDIR)/scanner/memcheck.supp" \
 	  cargo test --release -p pentora-scanner --lib -- --test-threads=1 io::raw packet
 
 fmt:

@@ -172,15 +172,16 @@ fn other_machine(cable: &Receiver<()>, ready: &SyncSender<i32>, end: &Receiver<(
     let talking = UdpSocket::bind("10.9.0.2:5060").unwrap();
     serve(talking, b"hello");
     let _silent = UdpSocket::bind("10.9.0.2:161").unwrap();
+    wait_for_ipv6("[fd99::1]:9");
     ready.send(0).unwrap();
     let _ = end.recv();
 }
 
-/// IPv6 has a route over a new link only some time after the link is up.
-fn wait_for_ipv6() {
+/// IPv6 has a route over a new link only some time after the link is up, on either side.
+fn wait_for_ipv6(to: &str) {
     let begun = Instant::now();
-    while UdpSocket::bind("[::]:0").unwrap().connect("[fd99::2]:9").is_err() {
-        assert!(begun.elapsed() < Duration::from_secs(10), "no way to fd99::2");
+    while UdpSocket::bind("[::]:0").unwrap().connect(to).is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(10), "no way to {to}");
         thread::yield_now();
     }
 }
@@ -205,7 +206,7 @@ fn with_a_cable(test: impl FnOnce() + Send) {
             ip("addr add fd99::1/64 dev cable0 nodad");
             ip("link set cable0 up");
             ready_out.recv().unwrap();
-            wait_for_ipv6();
+            wait_for_ipv6("[fd99::2]:9");
             test();
             drop(end_in);
         });

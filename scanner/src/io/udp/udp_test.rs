@@ -186,6 +186,21 @@ fn wait_for_ipv6(to: &str) {
     }
 }
 
+/// A new link carries IPv6 both ways only some time after both ends have a route: until the other kernel refuses a datagram.
+fn wait_until_refused(to: &str) {
+    let begun = Instant::now();
+    let socket = UdpSocket::bind("[::]:0").unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    socket.connect(to).unwrap();
+    let is_refused = || {
+        let heard = socket.send(b"?").and_then(|_| socket.recv(&mut [0; 8]));
+        heard.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
+    };
+    while !is_refused() {
+        assert!(begun.elapsed() < Duration::from_secs(10), "{to} does not refuse");
+    }
+}
+
 /// Runs a test on the one machine while the other is there.
 fn with_a_cable(test: impl FnOnce() + Send) {
     let ((cable_in, cable_out), (ready_in, ready_out)) = (sync_channel(1), sync_channel(1));
@@ -261,6 +276,7 @@ fn a_thousand_closed_ports_of_one_host_are_told_as_far_as_the_wait_allows() {
 #[test]
 fn errors_over_ipv6_and_of_the_way_are_read_as_well() {
     with_a_cable(|| {
+        wait_until_refused("[fd99::2]:9");
         let (records, _) = finish(engine().scan(task(spec("fd99::2", "U:4001-4004"))).unwrap());
         assert_eq!(states(&records[0]).values().filter(|state| state.0 == PortState::Closed).count(), 4);
         ip("route add prohibit 10.78.0.1");

@@ -230,11 +230,20 @@ pub async fn spec_of(raft: &Raft, exchange: &Exchange, lease: LeaseRef) -> Resul
         return Err("this node has not applied the grant yet".into());
     }
     let job = lease.unit.job;
-    let bytes = match raft.read(|state| state.spec(job).cloned()).ok_or_else(|| format!("{job} is gone"))? {
+    let kept = raft.read(|state| state.spec(job).cloned()).ok_or_else(|| format!("{job} is gone"))?;
+    read_spec(exchange, kept).await.map(Arc::new)
+}
+
+/// A spec that the log holds, or names the chunk of.
+///
+/// # Errors
+/// A sentence where it is not to be had now.
+pub async fn read_spec(exchange: &Exchange, kept: SpecRef) -> Result<ScanSpec, String> {
+    let bytes = match kept {
         SpecRef::Inline(bytes) => bytes,
         SpecRef::Chunk { digest, holders } => exchange.fetch(digest, &holders).await?.to_vec(),
     };
-    decode_spec(&bytes).map(Arc::new).map_err(|error| error.to_string())
+    decode_spec(&bytes).map_err(|error| error.to_string())
 }
 
 fn discovery_of(request: &ScanRequest) -> Result<Vec<DiscoveryProbe>, RefusedRequest> {

@@ -46,15 +46,11 @@ pub(super) async fn one(State(node): State<Node>, Path(id): Path<String>) -> Res
         Some((document, state.spec(id).cloned()))
     });
     let Some((mut document, spec)) = found else { return Err(Refusal::JobUnknown { job: id }.into()) };
-    document.ports = match spec {
-        Some(SpecRef::Inline(bytes)) => jobs::decode_spec(&bytes).ok().map(|spec| spec.ports.to_string()),
-        // A large spec is read for a report, not for every look at a job that runs.
-        Some(SpecRef::Chunk { digest, holders }) if document.has_ended() => {
-            let bytes = node.exchange.fetch(digest, &holders).await.ok();
-            bytes.and_then(|bytes| jobs::decode_spec(&bytes).ok()).map(|spec| spec.ports.to_string())
-        }
-        _ => None,
-    };
+    // A large spec is read for a report, not for every look at a job that runs.
+    let is_read = |spec: &SpecRef| matches!(spec, SpecRef::Inline(_)) || document.has_ended();
+    if let Some(spec) = spec.filter(is_read) {
+        document.ports = jobs::read_spec(&node.exchange, spec).await.ok().map(|spec| spec.ports.to_string());
+    }
     Ok(Json(document))
 }
 

@@ -16,6 +16,7 @@ mod look;
 mod matcher;
 mod nmap_probes;
 pub mod os;
+mod pacing;
 mod plain;
 mod ports;
 mod recog;
@@ -40,6 +41,7 @@ use self::connection::Endpoint;
 use self::look::{Outcome, Seen};
 pub use self::matcher::{ANSWER_BYTES_MAX, Answer, Match, Matcher, ProbeId, ProbeRef};
 pub use self::nmap_probes::{ServiceProbes, ServiceProbesError};
+pub use self::pacing::Pacing;
 pub use self::plain::Plain;
 pub use self::ports::is_fragile;
 pub use self::recog::{Checked, Recog, RecogError, Skipped, check_examples};
@@ -48,7 +50,6 @@ pub use self::rules::each_dissected;
 pub use self::rules::{RuleFileError, RuleSet};
 use self::starttls::Upgrade;
 use crate::finding::{Service, ServiceMethod, Tls, printable_banner};
-use crate::pace::RateCap;
 use crate::port::Protocol;
 
 /// How hard to try when nobody says: nmap's default, so that its users find what they know.
@@ -59,6 +60,10 @@ pub const INTENSITY_MAX: u8 = 9;
 pub const DEFAULT_BUDGET: Duration = Duration::from_secs(8);
 /// How long a port that has only answered when its time was nearly up may still take to say more.
 const ANSWERED_LEAST: Duration = Duration::from_secs(3);
+/// Ports that are asked at once by all units together: most of their time is waiting, and each takes some kilobytes.
+const ASKED_MAX: usize = 2048;
+/// Connections that a port may use at once before others wait for theirs: a silent one uses four, most use one.
+const CONNECTIONS_PER_PORT: usize = 2;
 /// Lists of probes that are remembered, by port: a scan has a few hundred open ports by number.
 const PROBE_LISTS_MAX: usize = 1024;
 /// How sure a name is that rests on a finished TLS handshake alone.
@@ -72,14 +77,14 @@ pub struct Options {
     /// How long one port may take in all: the look, the look inside TLS, the description, the checks for weaknesses.
     /// Only what has just answered is waited for beyond it, and then for seconds.
     pub budget: Duration,
-    /// Connections per second, shared with whatever else draws on the same budget; `None` for no limit.
-    pub pace: Option<Arc<RateCap>>,
+    /// How connections begin, shared by all of a unit; `None` for at once.
+    pub pacing: Option<Arc<Pacing>>,
 }
 
 impl Default for Options {
     /// Intensity 7, 8 seconds, no limit.
     fn default() -> Self {
-        Self { intensity: DEFAULT_INTENSITY, budget: DEFAULT_BUDGET, pace: None }
+        Self { intensity: DEFAULT_INTENSITY, budget: DEFAULT_BUDGET, pacing: None }
     }
 }
 
@@ -98,6 +103,8 @@ pub struct Detector {
     matcher: Arc<dyn Matcher>,
     cache: Cache,
     probe_lists: Mutex<ProbeLists>,
+    /// One permit for each port that is asked by a [`stage`].
+    room: Arc<Semaphore>,
     connections: Semaphore,
     connector: Connector,
 }
@@ -122,6 +129,7 @@ impl Detector {
             matcher,
             cache: Cache::default(),
             probe_lists: Mutex::default(),
+            room: Arc::new(Semaphore::new((connections_max / CONNECTIONS_PER_PORT).clamp(1, ASKED_MAX))),
             connections: Semaphore::new(connections_max.clamp(1, Semaphore::MAX_PERMITS)),
             connector: Connector(tls::connector()),
         }
@@ -146,7 +154,7 @@ impl Detector {
             name,
             tls: None,
             connections: &self.connections,
-            pace: options.pace.as_ref(),
+            pacing: options.pacing.as_deref(),
             deadline: Instant::now() + options.budget,
         };
         let mut identified = match protocol {

@@ -57,8 +57,8 @@ pub enum Observation {
     },
     /// Many ports of an answering host in one state: those that stayed silent, emitted when the host is done.
     Ports {
-        /// The ports.
-        ports: PortSet,
+        /// The ports; boxed, since a set is larger than all else that a finding may be.
+        ports: Box<PortSet>,
         /// Their state.
         state: PortState,
         /// How that is known.
@@ -75,15 +75,15 @@ pub enum Observation {
     Service {
         /// The port.
         port: Port,
-        /// What it is.
-        service: Box<Service>,
+        /// What it is. Ports of a fleet that are alike may share it.
+        service: Arc<Service>,
     },
     /// A weakness of a port.
     Weakness {
         /// The port.
         port: Port,
-        /// What is weak.
-        weakness: Box<Weakness>,
+        /// What is weak. Ports of a fleet that are alike may share it.
+        weakness: Arc<Weakness>,
     },
     /// Something on the way answers for every port, so that its open ports mean nothing.
     Middlebox,

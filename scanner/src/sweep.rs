@@ -4,11 +4,11 @@
 //! Targets stand in line; each in turn is sent its next probe, so a host's ports are spread over the time that all
 //! hosts take. First come knocks ([`Knocks`]) until one is answered, then ports. A host that has been asked all it is to
 //! be asked rests until its answers must have come. What is still silent then may have been lost: the loss of the moment
-//! in which it was asked, measured by canaries ([`Epochs`]), says how likely, and the host is asked again until that is
+//! in which it was asked, measured by canaries ([`epochs`]), says how likely, and the host is asked again until that is
 //! less than the scan's confidence allows. On a clean path that is one more try for silent ports of answering hosts and
 //! none for the dark. A unit without TCP ports ends where ports would begin: it finds hosts, nothing else.
 //!
-//! How fast is the rate's decision ([`Rate`]), under the job's budget and the caps per network and host: a target whose
+//! How fast is decided by the way ([`Path`]), which the units of a job share, under the job's budget and the caps per network and host: a target whose
 //! network has no slot waits in a line of its own ([`Held`]). Each send is checked against scope and exclusions here,
 //! last thing before the packet. Memory: 65,536 targets at once, four million bits of port state.
 
@@ -17,6 +17,7 @@ mod heard;
 mod held;
 mod knock;
 mod middlebox;
+mod path;
 mod rate;
 mod recall;
 mod rest;
@@ -30,10 +31,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::epochs::Epochs;
 use self::held::Held;
 use self::knock::{Knocks, Yield};
-use self::rate::Rate;
+pub(crate) use self::path::Path;
+use self::path::{Moment, RoundTrip};
 use self::recall::Recall;
 use self::target::Target;
 use crate::finding::{Finding, PortState, Reason};
@@ -179,8 +180,11 @@ pub(crate) struct Sweep {
     /// Canaries wanted beyond the regular ones, for want of figures.
     canaries_wanted: u32,
     since_canary: u32,
-    epochs: Epochs,
-    rate: Rate,
+    path: Path,
+    /// The way's epoch and rate when it was last looked at.
+    moment: Moment,
+    /// Probes given out since then, and the canaries among them.
+    sent: (u32, u32),
     arp_pacer: Pacer,
     rtt: RttTable,
     recall: Recall,
@@ -189,12 +193,13 @@ pub(crate) struct Sweep {
 }
 
 impl Sweep {
-    /// The scan of `range` of the plan's indexes; the plan's targets are addresses that `routes` knows.
+    /// The scan of `range` of the plan's indexes; the plan's targets are addresses that `routes` knows. Units of a job share
+    /// the `path`.
     pub(crate) fn new(
         (plan, range): (Plan, Range<u64>),
         (scope, pace): (Arc<Scope>, Arc<RateCap>),
         routes: Box<dyn Routes>,
-        now: Duration,
+        path: Path,
     ) -> Self {
         let limits = Limits::of(plan.spec());
         let targets_max = (PORTS_MAX / plan.port_count().max(1)).clamp(1, TARGETS_MAX);
@@ -210,8 +215,9 @@ impl Sweep {
             waiting: range.start..range.end.min(plan.target_count()),
             targets_max: targets_max as usize,
             rtt: RttTable::new(limits.timeout_min),
-            epochs: Epochs::new(now),
-            rate: Rate::new(start_pps(plan.spec())),
+            moment: path.moment(),
+            path,
+            sent: (0, 0),
             gateways: Vec::new(),
             targets: VecDeque::new(),
             line: VecDeque::new(),
@@ -241,7 +247,9 @@ impl Sweep {
         self.tick(now);
         self.wake(now);
         self.release(now);
-        self.enter();
+        if room > 0 {
+            self.enter();
+        }
         let greets = self.greets.len().min(greet_room);
         if self.is_done() {
             return Turn::Done;
@@ -258,7 +266,7 @@ impl Sweep {
             return Turn::Wait { until: until.min(self.quiet_until) };
         }
         let room = if self.is_gentle { 1 } else { room };
-        let admitted = self.rate.admit(now, room.min(sendable));
+        let admitted = self.path.admit(now, room.min(sendable));
         let admitted = admitted.and_then(|granted| self.pace.admit(now, self.limits.rate_max_pps, granted));
         let granted = match admitted {
             Ok(granted) => granted,
@@ -270,6 +278,8 @@ impl Sweep {
             let Some(send) = self.choose(now, &mut greets_left) else { break };
             out.push(send);
         }
+        let (probes, canaries) = std::mem::take(&mut self.sent);
+        self.path.sent(probes, canaries);
         // With nothing sent, what stood in line has gone to rest, or waits for its turn to ask by broadcast.
         if out.len() > before { Turn::Sent } else { Turn::Wait { until: now + Duration::from_millis(1) } }
     }
@@ -291,7 +301,7 @@ impl Sweep {
 
     /// Share of round trips that are lost, as measured.
     pub(crate) fn loss_rate(&self) -> f64 {
-        self.epochs.measured_loss()
+        self.path.measured_loss()
     }
 
     /// How likely an open port was found, of the targets that are settled.
@@ -315,14 +325,11 @@ impl Sweep {
         self.waiting.is_empty() && self.targets.is_empty() && self.greets.is_empty() && self.greets_out == 0
     }
 
-    /// Moves the epochs on.
+    /// Looks at the way as it is now.
     fn tick(&mut self, now: Duration) {
-        let wait = self.rtt.smoothed().map_or(self.limits.wait_max, |_| self.timeout());
-        let (rate, running) = (&mut self.rate, self.epochs.current());
-        self.epochs.advance(now, wait, |number, epoch| rate.judge(number, epoch, running + 1));
-        let round_trip = self.rtt.smoothed().unwrap_or_default().as_millis() / epochs::EPOCH.as_millis();
-        let per_answer = u32::try_from(round_trip).unwrap_or(u32::MAX).saturating_add(1);
-        self.rate.begin(self.epochs.current(), self.counts.replies > 0, per_answer);
+        let smoothed = self.rtt.smoothed();
+        let timeout = smoothed.map_or(self.limits.wait_max, |_| self.timeout());
+        self.moment = self.path.tick(now, RoundTrip { smoothed, timeout }, self.counts.replies > 0);
     }
 
     fn timeout(&self) -> Duration {
@@ -340,7 +347,7 @@ impl Sweep {
 }
 
 /// The rate to begin with, in probes per second.
-fn start_pps(spec: &ScanSpec) -> f64 {
+pub(crate) fn start_pps(spec: &ScanSpec) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "a rate needs no more than 52 bits")]
     let given = spec.rate_pps.map(|pps| pps as f64);
     match (given, spec.timing) {

@@ -5,25 +5,28 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use rustls::pki_types::ServerName;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use super::ANSWERED_LEAST;
 use super::matcher::ANSWER_BYTES_MAX;
-use crate::io::clock;
-use crate::pace::RateCap;
+use super::pacing::{KERNEL_REPEATS, LATE_LEAST, Pacing};
 
 /// Longest wait for a connection to a port that has just answered a SYN.
 const CONNECT_WAIT: Duration = Duration::from_secs(3);
+/// A connection that is late is begun once more beside: the kernel repeats a lost SYN only after a second. Each further wait
+/// is twice as long.
+const AGAIN_MAX: usize = 2;
 /// Longest wait for a TLS handshake.
 const HANDSHAKE_WAIT: Duration = Duration::from_secs(4);
 /// Pause when this machine is out of sockets or local ports.
@@ -47,8 +50,8 @@ pub(super) struct Endpoint<'a> {
     pub(super) tls: Option<&'a TlsConnector>,
     /// Connections that may be open at once, of the whole detector.
     pub(super) connections: &'a Semaphore,
-    /// Connections per second.
-    pub(super) pace: Option<&'a Arc<RateCap>>,
+    /// How connections begin.
+    pub(super) pacing: Option<&'a Pacing>,
     /// When everything at this endpoint ends.
     pub(super) deadline: Instant,
 }
@@ -99,7 +102,8 @@ impl<'a> Endpoint<'a> {
         let Opened { stream, round_trip, permit } = self.open().await?;
         let stream: Box<dyn Stream> = match self.tls {
             None => Box::new(stream),
-            Some(connector) => Box::new(self.handshake(connector, stream).await?),
+            // In a box of its own: it is four times as large as all that a connection in the clear needs.
+            Some(connector) => Box::new(Box::pin(self.handshake(connector, stream)).await?),
         };
         Ok(Connection { stream, round_trip, _permit: permit })
     }
@@ -124,30 +128,71 @@ impl<'a> Endpoint<'a> {
     /// Opens a connection in the clear, whatever is spoken on it afterwards.
     pub(super) async fn open(&self) -> io::Result<Opened<'a>> {
         let permit = timeout_at(self.deadline, self.connections.acquire()).await?.map_err(io::Error::other)?;
-        if let Some(pace) = self.pace {
-            while let Err(next) = pace.admit(clock::now(), None, 1) {
-                let wait = next.saturating_sub(clock::now());
-                if Instant::now() + wait >= self.deadline {
-                    return Err(io::ErrorKind::TimedOut.into());
-                }
-                sleep(wait).await;
-            }
+        if let Some(pacing) = self.pacing
+            && !pacing.probe(self.address.ip(), self.deadline).await
+        {
+            return Err(io::ErrorKind::TimedOut.into());
         }
         let until = self.deadline.min(Instant::now() + CONNECT_WAIT);
         loop {
-            let begun = Instant::now();
-            match timeout_at(until, TcpStream::connect(self.address)).await? {
-                Ok(stream) => {
+            match timeout_at(until, self.race()).await? {
+                Ok((stream, round_trip)) => {
                     if stream.local_addr()? == self.address {
                         // Two ends of one socket: nobody listens there.
                         return Err(io::ErrorKind::ConnectionRefused.into());
                     }
                     stream.set_nodelay(true)?;
                     SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
-                    return Ok(Opened { stream, round_trip: begun.elapsed(), permit });
+                    return Ok(Opened { stream, round_trip, permit });
                 }
                 Err(error) if is_exhausted(&error) && Instant::now() < until => sleep(EXHAUSTED_PAUSE).await,
                 Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl Endpoint<'_> {
+    /// The first connection that comes about, and what it took: where that is long, others are begun beside it, as far as
+    /// pace and sockets allow.
+    async fn race(&self) -> io::Result<(TcpStream, Duration)> {
+        let connect = || async {
+            let begun = Instant::now();
+            Ok((TcpStream::connect(self.address).await?, begun.elapsed()))
+        };
+        let mut first = self.pacing.map(Pacing::begin);
+        let mut running = FuturesUnordered::from_iter([connect()]);
+        let mut wait = self.pacing.map_or(LATE_LEAST, Pacing::late_after);
+        let mut late_at = Instant::now() + wait;
+        let mut permits = Vec::new();
+        loop {
+            let may_begin = permits.len() < AGAIN_MAX && wait < KERNEL_REPEATS;
+            tokio::select! {
+                Some(done) = running.next() => {
+                    if !done.as_ref().is_err_and(is_exhausted) {
+                        first.take().into_iter().for_each(|first| first.tell(false));
+                    }
+                    match done {
+                        Ok((stream, round_trip)) => {
+                            self.pacing.into_iter().for_each(|pacing| pacing.came_about(round_trip));
+                            return Ok((stream, round_trip));
+                        }
+                        // One that this machine has no room for leaves the others as they are.
+                        Err(error) if running.is_empty() || !is_exhausted(&error) => return Err(error),
+                        Err(_) => {}
+                    }
+                }
+                () = sleep_until(late_at), if may_begin => {
+                    first.take().into_iter().for_each(|first| first.tell(true));
+                    wait *= 2;
+                    late_at += wait;
+                    if let Ok(permit) = self.connections.try_acquire()
+                        && self.pacing.is_none_or(|pacing| pacing.spare_probe(self.address.ip()))
+                    {
+                        permits.push(permit);
+                        running.push(connect());
+                    }
+                }
             }
         }
     }

@@ -4,33 +4,36 @@
 //! finding of its own. The stage ends when the scan has ended and every port has been asked. While its reader is slow, or
 //! more ports wait than it holds, it stops reading from the scan, which then stops sending.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::future::poll_fn;
+use std::hash::Hash;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, PollSemaphore};
 
-use super::{DEFAULT_BUDGET, Detector, INTENSITY_MAX, Options, os};
+use super::{DEFAULT_BUDGET, Detector, INTENSITY_MAX, Options, Pacing, os};
 use crate::engine::{FINDINGS_QUEUE, ScanError, UnitOutcome, UnitProgress, UnitScan};
-use crate::finding::{Finding, Observation, PortState};
+use crate::finding::{Finding, Observation, PortState, Service, Weakness};
 use crate::pace::RateCap;
 use crate::port::Port;
 use crate::spec::{Profile, ScanSpec};
 
-/// Ports of one unit that are asked at once; most of their time is waiting.
-const ASKED_MAX: usize = 1024;
-/// The same while the scan sends and loses: what is lost then is mostly what does not fit through the path, and thousands
-/// of connections beside the probes would take it from them and spoil the judgement of how much does.
+/// Ports of one unit that are asked at once while its scan sends and loses: what is lost then is mostly what does not fit
+/// through the path, and thousands of connections beside the probes would take it from them and spoil the judgement of how
+/// much does. Otherwise there are as many as the detector allows.
 const ASKED_MAX_LOSING: usize = 64;
 /// From this share of lost round trips on.
 const LOSING: f64 = 0.02;
-/// Ports that may wait beside them before the scan is held up: some ten megabytes.
+/// Ports that may wait beside them before the scan is held up: some four megabytes.
 const WAITING_MAX: usize = 64 * 1024;
+/// Services and weaknesses that are compared with new ones: more than a fleet has kinds.
+const ALIKE_MAX: usize = 4096;
 /// Findings of the stage's own that are handed over at once.
 const BATCH: usize = 256;
 /// How long a finding of the stage's own may wait for others: as long as an engine's.
@@ -51,8 +54,13 @@ pub fn attach(
     cancel: CancellationToken,
 ) -> UnitScan {
     let Some(intensity) = spec.services.filter(|_| spec.profile != Profile::OtSafe) else { return scan };
+    let pacing = Arc::new(Pacing::new(pace, spec.network_rate_pps, spec.host_rate_pps));
     let asking = Asking {
-        options: Options { intensity: intensity.min(INTENSITY_MAX), budget: DEFAULT_BUDGET, pace: Some(pace) },
+        options: Options {
+            intensity: intensity.min(INTENSITY_MAX),
+            budget: DEFAULT_BUDGET,
+            pacing: Some(Arc::clone(&pacing)),
+        },
         is_weakness_wanted: spec.weaknesses,
     };
     let (findings, findings_out) = mpsc::channel(FINDINGS_QUEUE);
@@ -60,12 +68,15 @@ pub fn attach(
     let UnitScan { findings: found, progress: scanning, outcome: scanned } = scan;
     let (progress, progress_out) = watch::channel(*scanning.borrow());
     let stage = Stage {
+        room: PollSemaphore::new(Arc::clone(&detector.room)),
         detector,
         asking: Arc::new(asking),
+        pacing,
         findings,
         asked: JoinSet::new(),
         waiting: VecDeque::new(),
         front: Front::new(scanning, progress),
+        alike: Alike::default(),
     };
     runtime.spawn(async move {
         let ended = stage.run(found, scanned, cancel).await;
@@ -75,22 +86,46 @@ pub fn attach(
     UnitScan { findings: findings_out, progress: progress_out, outcome: outcome_out }
 }
 
-/// A port to be asked.
+/// A port to be asked: what the finding said that tells of it, without what all of them have in common.
 #[derive(Debug)]
 struct Open {
-    finding: Finding,
+    target_index: u64,
+    address: IpAddr,
+    name: Option<Arc<str>>,
     port: Port,
     ttl: Option<u8>,
+}
+
+impl Open {
+    /// The open port that a finding tells of.
+    fn of(finding: &Finding) -> Option<Self> {
+        let Finding { target_index, address, ref name, ref observation } = *finding;
+        match *observation {
+            Observation::Port { port, state: PortState::Open, ttl, .. } => {
+                Some(Self { target_index, address, name: name.clone(), port, ttl })
+            }
+            _ => None,
+        }
+    }
+
+    /// Something learnt of it.
+    fn finding(&self, observation: Observation) -> Finding {
+        Finding { target_index: self.target_index, address: self.address, name: self.name.clone(), observation }
+    }
 }
 
 #[derive(Debug)]
 struct Stage {
     detector: Arc<Detector>,
+    /// This unit's place in line for the ports that the detector has room for.
+    room: PollSemaphore,
     asking: Arc<Asking>,
+    pacing: Arc<Pacing>,
     findings: mpsc::Sender<Vec<Finding>>,
     asked: JoinSet<(u64, Vec<Finding>)>,
     waiting: VecDeque<Open>,
     front: Front,
+    alike: Alike,
 }
 
 impl Stage {
@@ -128,8 +163,9 @@ impl Stage {
     async fn pass(&mut self, found: &mut mpsc::Receiver<Vec<Finding>>) -> bool {
         let (mut is_scanning, mut told, mut flush_at) = (true, Vec::new(), Instant::now());
         let mut answered = Vec::new();
-        while is_scanning || !self.asked.is_empty() || !told.is_empty() {
+        while is_scanning || !self.asked.is_empty() || !self.waiting.is_empty() || !told.is_empty() {
             let has_room = self.waiting.len() < WAITING_MAX;
+            let may_ask = self.may_ask(is_scanning);
             let batch = tokio::select! {
                 Some(done) = self.asked.join_next(), if !self.asked.is_empty() => {
                     if told.is_empty() {
@@ -138,8 +174,12 @@ impl Stage {
                     // A task that panicked has found nothing out; its port stays open and unknown, and its host unsettled.
                     if let Ok((index, findings)) = done {
                         answered.push(index);
-                        told.extend(findings);
+                        told.extend(findings.into_iter().map(|finding| self.alike.share(finding)));
                     }
+                    None
+                }
+                permit = turn(&mut self.room, &self.pacing), if may_ask => {
+                    permit.into_iter().for_each(|permit| self.ask(permit));
                     None
                 }
                 batch = found.recv(), if is_scanning && has_room => {
@@ -149,19 +189,20 @@ impl Stage {
                 () = tokio::time::sleep_until(flush_at), if !told.is_empty() => None,
                 Ok(()) = self.front.scanning.changed() => {
                     self.front.hear(found.len());
+                    self.pacing.set_path_loss(self.front.scanning.borrow().loss_estimate);
                     None
                 }
             };
             if let Some(batch) = batch {
-                let open = batch.iter().filter_map(open_port);
-                self.waiting.extend(open.inspect(|open| self.front.asked(open.finding.target_index)));
+                let open = batch.iter().filter_map(Open::of);
+                self.waiting.extend(open.inspect(|open| self.front.asked(open.target_index)));
                 if self.findings.send(batch).await.is_err() {
                     return false;
                 }
                 self.front.passed();
             }
-            self.ask(is_scanning);
-            let is_due = told.len() >= BATCH || Instant::now() >= flush_at || (!is_scanning && self.asked.is_empty());
+            let is_last = !is_scanning && self.asked.is_empty() && self.waiting.is_empty();
+            let is_due = told.len() >= BATCH || Instant::now() >= flush_at || is_last;
             if !told.is_empty() && is_due && self.findings.send(std::mem::take(&mut told)).await.is_err() {
                 return false;
             }
@@ -174,17 +215,22 @@ impl Stage {
         true
     }
 
-    /// Asks as many of the waiting ports as there is room for.
-    fn ask(&mut self, is_scanning: bool) {
-        let is_losing = self.front.scanning.borrow().loss_estimate > LOSING;
-        let waits = is_scanning && is_losing && self.waiting.len() < WAITING_MAX;
-        let most = if waits { ASKED_MAX_LOSING } else { ASKED_MAX };
-        while self.asked.len() < most {
-            let Some(open) = self.waiting.pop_front() else { return };
-            let (detector, asking) = (Arc::clone(&self.detector), Arc::clone(&self.asking));
-            let index = open.finding.target_index;
-            self.asked.spawn(async move { (index, ask(&detector, &asking, open).await) });
-        }
+    /// Whether another port is to be asked as soon as the detector has room for it.
+    fn may_ask(&self, is_scanning: bool) -> bool {
+        let is_losing = || self.front.scanning.borrow().loss_estimate > LOSING;
+        let is_full = self.waiting.len() >= WAITING_MAX;
+        let waits = is_scanning && !is_full && self.asked.len() >= ASKED_MAX_LOSING && is_losing();
+        !self.waiting.is_empty() && !waits
+    }
+
+    /// Asks the port that has waited longest.
+    fn ask(&mut self, permit: OwnedSemaphorePermit) {
+        let Some(open) = self.waiting.pop_front() else { return };
+        let (detector, asking) = (Arc::clone(&self.detector), Arc::clone(&self.asking));
+        self.asked.spawn(async move {
+            let _permit = permit;
+            (open.target_index, ask(&detector, &asking, open).await)
+        });
     }
 }
 
@@ -249,14 +295,42 @@ impl Front {
     }
 }
 
-/// The open port that a finding tells of.
-fn open_port(finding: &Finding) -> Option<Open> {
-    match finding.observation {
-        Observation::Port { port, state: PortState::Open, ttl, .. } => {
-            Some(Open { finding: finding.clone(), port, ttl })
+/// Waits until the detector has room for another port and the path is ready for it.
+async fn turn(room: &mut PollSemaphore, pacing: &Pacing) -> Option<OwnedSemaphorePermit> {
+    let permit = poll_fn(|context| room.poll_acquire(context)).await;
+    pacing.port().await;
+    permit
+}
+
+/// Services and weaknesses that were told of lately. A fleet has many that are equal in every word, and a unit's findings
+/// are held until it ends: they share the memory.
+#[derive(Debug, Default)]
+struct Alike {
+    services: HashSet<Arc<Service>>,
+    weaknesses: HashSet<Arc<Weakness>>,
+}
+
+impl Alike {
+    fn share(&mut self, mut finding: Finding) -> Finding {
+        match &mut finding.observation {
+            Observation::Service { service, .. } => share(&mut self.services, service),
+            Observation::Weakness { weakness, .. } => share(&mut self.weaknesses, weakness),
+            _ => {}
         }
-        _ => None,
+        finding
     }
+}
+
+/// Puts an equal one in place of `one`, or keeps it for those that come.
+fn share<T: Hash + Eq>(known: &mut HashSet<Arc<T>>, one: &mut Arc<T>) {
+    if let Some(same) = known.get(&*one) {
+        *one = Arc::clone(same);
+        return;
+    }
+    if known.len() >= ALIKE_MAX {
+        known.clear();
+    }
+    known.insert(Arc::clone(one));
 }
 
 /// How ports are asked.
@@ -269,24 +343,27 @@ struct Asking {
 
 /// Asks one port and tells what was learnt, about the same host.
 async fn ask(detector: &Detector, asking: &Asking, open: Open) -> Vec<Finding> {
-    let Open { finding, port, ttl } = open;
-    let target = SocketAddr::new(finding.address, port.number);
+    let (port, ttl) = (open.port, open.ttl);
+    let target = SocketAddr::new(open.address, port.number);
     let deadline = Instant::now() + asking.options.budget;
-    let identified = detector.identify(target, port.protocol, finding.name.as_deref(), &asking.options).await;
-    let mut observations = Vec::new();
+    let identified = detector.identify(target, port.protocol, open.name.as_deref(), &asking.options).await;
+    let mut findings = Vec::new();
     let banner = identified.banner.as_deref();
-    observations.extend(banner.map(|banner| Observation::Banner { port, banner: banner.to_owned() }));
+    findings.extend(banner.map(|banner| open.finding(Observation::Banner { port, banner: banner.to_owned() })));
     if let Some(mut service) = identified.service {
         os::annotate(&mut service, banner, ttl);
         let weak = match asking.is_weakness_wanted {
-            true => detector.weaknesses(target, port.protocol, &service, &asking.options, deadline, now_s()).await,
+            // Boxed, so that the thousands of ports that never come to it do not keep room for it.
+            true => {
+                Box::pin(detector.weaknesses(target, port.protocol, &service, &asking.options, deadline, now_s())).await
+            }
             false => Vec::new(),
         };
-        observations.push(Observation::Service { port, service: Box::new(service) });
-        let weak = weak.into_iter().map(|weakness| Observation::Weakness { port, weakness: Box::new(weakness) });
-        observations.extend(weak);
+        findings.push(open.finding(Observation::Service { port, service: Arc::new(service) }));
+        let weak = weak.into_iter().map(|weakness| Observation::Weakness { port, weakness: Arc::new(weakness) });
+        findings.extend(weak.map(|observation| open.finding(observation)));
     }
-    observations.into_iter().map(|observation| Finding { observation, ..finding.clone() }).collect()
+    findings
 }
 
 /// Seconds since 1970-01-01T00:00:00Z, for what is judged by its date.

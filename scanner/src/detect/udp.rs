@@ -8,13 +8,12 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream;
 use tokio::net::UdpSocket;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::connection::Endpoint;
 use super::matcher::{Answer, Match, ProbeRef};
 use super::{Detector, Identified};
 use crate::finding::printable_banner;
-use crate::io::clock;
 use crate::port::Protocol;
 
 /// How long to wait for an answer before asking once more, and after that.
@@ -71,12 +70,10 @@ async fn ask(endpoint: &Endpoint<'_>, probe: &ProbeRef) -> Option<Vec<u8>> {
     socket.connect(endpoint.address).await.ok()?;
     let mut datagram = vec![0; DATAGRAM_MAX];
     for _ in 0..TRIES {
-        while let Some(Err(next)) = endpoint.pace.map(|pace| pace.admit(clock::now(), None, 1)) {
-            let wait = next.saturating_sub(clock::now());
-            if Instant::now() + wait >= endpoint.deadline {
-                return None;
-            }
-            sleep(wait).await;
+        if let Some(pacing) = endpoint.pacing
+            && !pacing.probe(endpoint.address.ip(), endpoint.deadline).await
+        {
+            return None;
         }
         socket.send(&probe.payload).await.ok()?;
         let until = endpoint.deadline.min(Instant::now() + ANSWER_WAIT);

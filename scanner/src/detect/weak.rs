@@ -51,7 +51,7 @@ impl Connector for Asking<'_> {
             name: None,
             tls: is_tls.then_some(&self.detector.connector.0),
             connections: &self.connections,
-            pace: self.options.pace.as_ref(),
+            pacing: self.options.pacing.as_deref(),
             deadline: Instant::now() + self.options.budget,
         };
         Box::pin(async move {

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 /// What is known of the service behind a port.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Service {
     /// The service's usual short name, such as `ssh` or `http`.
@@ -40,7 +40,7 @@ pub struct Service {
 }
 
 /// How a service's name is known.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ServiceMethod {
     /// From the port's number alone: a guess.
@@ -51,7 +51,7 @@ pub enum ServiceMethod {
 }
 
 /// What a TLS handshake told.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Tls {
     /// Protocol versions that it accepts, such as `TLSv1.2`, oldest first.
@@ -70,7 +70,7 @@ pub struct Tls {
 }
 
 /// One X.509 certificate.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Certificate {
     /// Distinguished name of its subject.
@@ -94,7 +94,7 @@ pub struct Certificate {
 }
 
 /// What an HTTP server told.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Http {
     /// Status of the first answer.

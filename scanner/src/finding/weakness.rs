@@ -8,7 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 /// One weakness of one port of a host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Weakness {
     /// The rule's id (`PEN-REDIS-NOAUTH`) or the advisory's (`CVE-2024-6387`).
     pub id: String,

@@ -48,7 +48,7 @@ pub(crate) struct Handle {
 /// One thread and the way to it.
 #[derive(Debug)]
 struct Thread {
-    inbox: SyncSender<Unit>,
+    inbox: SyncSender<Box<Unit>>,
     shared: Arc<Shared>,
 }
 
@@ -144,7 +144,7 @@ impl Thread {
             return Err(ScanError::Busy);
         }
         let (unit, scan) = Unit::new(plan, task, neighbours);
-        let sent = self.inbox.try_send(unit).map_err(|error| match error {
+        let sent = self.inbox.try_send(Box::new(unit)).map_err(|error| match error {
             TrySendError::Full(_) => ScanError::Busy,
             TrySendError::Disconnected(_) => ScanError::Stopped,
         });

@@ -8,7 +8,7 @@ const SOCKETS_MAX: u64 = 65_536;
 const RESERVE: u64 = 512;
 /// Of the sockets, this part is for asking open ports what they are, and never more than so many.
 const DETECTION_PART: usize = 4;
-const DETECTION_MAX: usize = 1024;
+const DETECTION_MAX: usize = 4096;
 /// With a small limit, at least this part of it is used.
 const SHARE_MIN: u64 = 2;
 
@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn probes_and_detection_together_stay_within_the_limit() {
         assert!(probe_sockets() + detection_sockets() <= sockets() + 1);
-        assert_eq!((of_detection(512), of_detection(65_536), of_detection(1)), (128, 1024, 1));
+        assert_eq!((of_detection(512), of_detection(65_536), of_detection(1)), (128, 4096, 1));
     }
 
     #[test]

@@ -65,7 +65,7 @@ const REPLIES_QUEUE: usize = 256;
 /// The engine's threads, from outside.
 #[derive(Debug)]
 pub(crate) struct Handle {
-    inbox: SyncSender<Waiting>,
+    inbox: SyncSender<Box<Waiting>>,
     shared: Arc<Shared>,
     /// Those that close packet sockets at their end.
     threads: Vec<JoinHandle<()>>,
@@ -215,7 +215,7 @@ impl Handle {
             return Err(ScanError::Busy);
         }
         let (unit, scan) = Waiting::new(plan, task, network);
-        if let Err(error) = self.inbox.try_send(unit) {
+        if let Err(error) = self.inbox.try_send(Box::new(unit)) {
             self.shared.units.fetch_sub(1, Ordering::AcqRel);
             return Err(match error {
                 TrySendError::Full(_) => ScanError::Busy,

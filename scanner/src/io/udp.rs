@@ -52,7 +52,7 @@ pub type UdpAnswers = Option<mpsc::Sender<UdpAnswer>>;
 /// The engine's thread, from outside.
 #[derive(Debug)]
 pub(crate) struct Handle {
-    inbox: SyncSender<Unit>,
+    inbox: SyncSender<Box<Unit>>,
     shared: Arc<Shared>,
     neighbours: Arc<Neighbours>,
     secret: u64,
@@ -121,7 +121,7 @@ impl Handle {
             return Err(ScanError::Busy);
         }
         let (unit, scan) = Unit::new((plan, task), first, answers, (Arc::clone(&self.neighbours), self.secret));
-        let sent = self.inbox.try_send(unit).map_err(|error| match error {
+        let sent = self.inbox.try_send(Box::new(unit)).map_err(|error| match error {
             TrySendError::Full(_) => ScanError::Busy,
             TrySendError::Disconnected(_) => ScanError::Stopped,
         });

@@ -15,6 +15,8 @@ use crate::port::Port;
 
 /// Most ports of one host in one state other than open that are listed one by one: what fits a screen, nmap's number.
 const LISTED_MAX: usize = 25;
+/// Up to so many ports with details, room is made for one at a time: most hosts have one or two.
+const DETAILED_FEW: usize = 4;
 
 /// Gathers findings, in any order within a host, and gives the records of the hosts that answered.
 #[derive(Debug, Default)]
@@ -22,16 +24,24 @@ pub struct Fold {
     hosts: BTreeMap<(IpAddr, Option<Arc<str>>), Host>,
 }
 
-/// What is known of a host so far.
+/// What is known of a host so far: small, since a unit may hold tens of thousands of them until it ends.
 #[derive(Debug, Default)]
 struct Host {
     up: Option<(HostState, Reason)>,
-    ports: BTreeMap<Port, (PortState, Reason)>,
-    banners: BTreeMap<Port, String>,
-    services: BTreeMap<Port, Box<Service>>,
-    weaknesses: BTreeMap<Port, Vec<Weakness>>,
     is_middlebox: bool,
+    /// The ports that are listed, ascending.
+    ports: Vec<(Port, PortState, Reason)>,
+    /// What more is known of some of them, ascending.
+    details: Vec<(Port, Details)>,
     counted: BTreeMap<(PortState, Reason), u32>,
+}
+
+/// What a port said and is.
+#[derive(Debug, Default)]
+struct Details {
+    banner: Option<Box<str>>,
+    service: Option<Arc<Service>>,
+    weaknesses: Vec<Arc<Weakness>>,
 }
 
 impl Fold {
@@ -48,13 +58,9 @@ impl Fold {
             Observation::Host { state, reason } => host.up = Some((state, reason)),
             Observation::Port { port, state, reason, .. } => host.port(port, state, reason),
             Observation::Ports { ports, state, reason } => host.many(ports.iter(), ports.count(), state, reason),
-            Observation::Banner { port, banner } => {
-                host.banners.insert(port, banner);
-            }
-            Observation::Service { port, service } => {
-                host.services.insert(port, service);
-            }
-            Observation::Weakness { port, weakness } => host.weaknesses.entry(port).or_default().push(*weakness),
+            Observation::Banner { port, banner } => host.details(port).banner = Some(banner.into()),
+            Observation::Service { port, service } => host.details(port).service = Some(service),
+            Observation::Weakness { port, weakness } => host.details(port).weaknesses.push(weakness),
             Observation::Middlebox => host.is_middlebox = true,
         }
     }
@@ -92,7 +98,10 @@ impl Fold {
 impl Host {
     fn port(&mut self, port: Port, state: PortState, reason: Reason) {
         if state == PortState::Open || !self.is_counted(state) {
-            self.ports.insert(port, (state, reason));
+            match self.ports.binary_search_by_key(&port, |(listed, ..)| *listed) {
+                Ok(at) => self.ports.iter_mut().skip(at).take(1).for_each(|known| *known = (port, state, reason)),
+                Err(at) => self.ports.insert(at, (port, state, reason)),
+            }
             self.count_if_many(state);
         } else {
             *self.counted.entry((state, reason)).or_default() += 1;
@@ -108,17 +117,30 @@ impl Host {
         }
     }
 
+    /// Where to note more about a port.
+    fn details(&mut self, port: Port) -> &mut Details {
+        let at = self.details.binary_search_by_key(&port, |(known, _)| *known).unwrap_or_else(|at| {
+            if self.details.len() < DETAILED_FEW {
+                self.details.reserve_exact(1);
+            }
+            self.details.insert(at, (port, Details::default()));
+            at
+        });
+        let (_, details) = self.details.get_mut(at).expect("it was found or put there");
+        details
+    }
+
     fn is_counted(&self, state: PortState) -> bool {
         self.counted.keys().any(|(counted, _)| *counted == state)
     }
 
     /// Turns the listed ports of a state into counts once there are too many of them, or some are counted already.
     fn count_if_many(&mut self, state: PortState) {
-        let listed = self.ports.values().filter(|(listed, _)| *listed == state).count();
-        if state == PortState::Open || (listed <= LISTED_MAX && !self.is_counted(state)) {
+        let is_few = || self.ports.iter().filter(|(_, listed, _)| *listed == state).count() <= LISTED_MAX;
+        if state == PortState::Open || (!self.is_counted(state) && is_few()) {
             return;
         }
-        self.ports.retain(|_, (listed, reason)| {
+        self.ports.retain(|(_, listed, reason)| {
             if *listed == state {
                 *self.counted.entry((state, *reason)).or_default() += 1;
             }
@@ -128,27 +150,33 @@ impl Host {
 
     /// Up when the host was said to be, or when a port of it can only have been answered by the host itself.
     fn state(&self) -> Option<(HostState, Reason)> {
-        let states = self.ports.values().copied().chain(self.counted.keys().copied());
+        let states = self.ports.iter().map(|(_, state, reason)| (*state, *reason)).chain(self.counted.keys().copied());
         let answered = states.filter(|(state, _)| matches!(state, PortState::Open | PortState::Closed));
         self.up.or_else(|| answered.map(|(_, reason)| (HostState::Up, reason)).next())
     }
 
-    fn into_ports(mut self) -> (Vec<PortRecord>, Vec<NotShown>) {
-        let ports = self.ports.into_iter().map(|(port, (state, reason))| {
-            let mut weaknesses = self.weaknesses.remove(&port).unwrap_or_default();
+    fn into_ports(self) -> (Vec<PortRecord>, Vec<NotShown>) {
+        let mut details = self.details.into_iter().peekable();
+        let ports = self.ports.into_iter().map(|(port, state, reason)| {
+            // What is known of ports that are not listed is passed over.
+            while details.next_if(|(known, _)| *known < port).is_some() {}
+            let (_, Details { banner, service, weaknesses }) =
+                details.next_if(|(known, _)| *known == port).unwrap_or((port, Details::default()));
+            let mut weaknesses: Vec<Weakness> = weaknesses.into_iter().map(Arc::unwrap_or_clone).collect();
             weaknesses.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.id.cmp(&b.id)));
             PortRecord {
                 port: port.number,
                 protocol: port.protocol,
                 state,
                 reason,
-                banner: self.banners.remove(&port),
-                service: self.services.remove(&port),
+                banner: banner.map(String::from),
+                service: service.map(|service| Box::new(Arc::unwrap_or_clone(service))),
                 weaknesses,
             }
         });
+        let ports = ports.collect();
         let counted = self.counted.into_iter().map(|((state, reason), count)| NotShown { state, reason, count });
-        (ports.collect(), counted.collect())
+        (ports, counted.collect())
     }
 }
 
@@ -178,7 +206,7 @@ mod tests {
         assert!(fold([port(80, PortState::Filtered, Reason::HostUnreach)]).is_empty());
         assert!(
             fold([Observation::Ports {
-                ports: "1-100".parse().unwrap(),
+                ports: Box::new("1-100".parse().unwrap()),
                 state: PortState::Filtered,
                 reason: Reason::NoResponse
             }])
@@ -214,7 +242,7 @@ mod tests {
     #[test]
     fn one_state_is_listed_or_counted_as_a_whole_and_apart_from_others() {
         let silent = Observation::Ports {
-            ports: "1000-1100".parse::<PortSet>().unwrap(),
+            ports: Box::new("1000-1100".parse::<PortSet>().unwrap()),
             state: PortState::Filtered,
             reason: Reason::NoResponse,
         };

@@ -72,7 +72,11 @@ impl Session {
 
     fn note_many(&mut self, host: &Host, ports: PortSet, reason: Reason) {
         if !ports.is_empty() {
-            self.findings.push(host.finding(Observation::Ports { ports, state: PortState::Filtered, reason }));
+            self.findings.push(host.finding(Observation::Ports {
+                ports: Box::new(ports),
+                state: PortState::Filtered,
+                reason,
+            }));
         }
     }
 }

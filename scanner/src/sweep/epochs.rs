@@ -29,7 +29,7 @@ pub(super) struct Epoch {
     pub(super) answered: u32,
 }
 
-/// The epochs of one unit.
+/// The epochs of one way.
 #[derive(Debug)]
 pub(super) struct Epochs {
     ring: Vec<Epoch>,
@@ -88,13 +88,14 @@ impl Epochs {
         self.now
     }
 
-    pub(super) fn sent(&mut self, is_canary: bool) {
-        if is_canary {
+    /// So many probes were sent, and so many canaries among them.
+    pub(super) fn sent(&mut self, probes: u32, canaries: u32) {
+        if canaries > 0 {
             self.first_canary.get_or_insert(self.now);
         }
         let epoch = self.slot(self.now);
-        epoch.probes += 1;
-        epoch.canaries += u32::from(is_canary);
+        epoch.probes += probes;
+        epoch.canaries += canaries;
     }
 
     /// A canary that was sent at a time has answered.
@@ -174,7 +175,7 @@ mod tests {
     fn run(epochs: &mut Epochs, now: &mut Duration, count: u32, canaries: u32, lost: u32) {
         for _ in 0..count {
             for canary in 0..canaries {
-                epochs.sent(true);
+                epochs.sent(1, 1);
                 if lost == 0 || canary % lost != 0 {
                     epochs.answered(*now);
                 }

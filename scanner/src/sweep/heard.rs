@@ -27,7 +27,7 @@ impl Sweep {
         self.quiet_until = Duration::ZERO;
         if reply.attempt == CANARY {
             if is_answer {
-                self.epochs.answered(reply.sent_at);
+                self.path.answered(reply.sent_at);
             }
             return;
         }
@@ -135,7 +135,7 @@ impl Sweep {
     pub(crate) fn on_neighbour(&mut self, link: u16, address: IpAddr, mac: Mac) {
         let of_link = self.gateways.iter_mut().filter(|gateway| gateway.link == link && gateway.address == address);
         of_link.for_each(|gateway| gateway.mac = Some(mac));
-        let (first, asks_link, current) = (self.first_stage(), self.knocks.asks_link, self.epochs.current());
+        let (first, asks_link, current) = (self.first_stage(), self.knocks.asks_link, self.moment.epoch);
         let Some(index) = self.plan.index_of(address) else { return };
         let Some(target) = self.target(index).filter(|target| target.stage == Stage::Link && target.link == link)
         else {
@@ -162,7 +162,7 @@ impl Sweep {
 
     /// A host has answered.
     fn note_up(&mut self, index: u64, reason: Reason) {
-        let (ports, current, has_knocks) = (self.ports, self.epochs.current(), !self.knocks.list.is_empty());
+        let (ports, current, has_knocks) = (self.ports, self.moment.epoch, !self.knocks.list.is_empty());
         let Some(target) = self.target(index).filter(|target| !target.is_up()) else { return };
         let address = target.address;
         let heard = target.heard_mut(ports);

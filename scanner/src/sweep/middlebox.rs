@@ -57,7 +57,7 @@ impl Heard {
 impl Sweep {
     /// Ends a target that has been asked everything, or puts it to the test first.
     pub(super) fn conclude(&mut self, index: u64) {
-        let current = self.epochs.current();
+        let current = self.moment.epoch;
         let is_drawn = self.trial_port(index, 0).is_some();
         let is_gentle = self.is_gentle;
         let Some(target) = self.target(index) else { return };

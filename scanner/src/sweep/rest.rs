@@ -30,7 +30,7 @@ impl Sweep {
 
     /// A target has been asked everything of this pass.
     pub(super) fn end_pass(&mut self, index: u64, now: Duration) {
-        let (loss, known) = (self.epochs.loss(), self.epochs.known());
+        let (loss, known) = (self.path.loss(), self.path.known());
         let (tries, miss_max) = (self.limits.tries, self.miss_max);
         let timeout = if self.rtt.smoothed().is_none() { self.limits.wait_max } else { self.timeout() };
         let Some(target) = self.target(index) else { return };
@@ -68,16 +68,16 @@ impl Sweep {
     }
 
     fn decide(&mut self, index: u64) {
-        let (current, miss_max) = (self.epochs.current(), self.miss_max);
+        let (current, miss_max) = (self.moment.epoch, self.miss_max);
         let tries = self.limits.tries.unwrap_or(PASSES_MAX).min(TRIES);
-        let is_unmeasured = self.epochs.known() == 0;
+        let is_unmeasured = self.path.known() == 0;
         let Some(target) = self.target(index) else { return };
         let (since, until, pass) = (target.since, target.until, target.pass);
         if target.stage == Stage::Link {
             target.pass += 1;
             return if target.pass >= ARP_TRIES { self.settle(index) } else { self.line_up(index) };
         }
-        let loss = self.epochs.loss_between(since, until);
+        let loss = self.path.loss_between(since, until);
         let Some(target) = self.target(index) else { return };
         let exposure = f64::from(target.exposure) + logarithm(loss);
         #[expect(clippy::cast_possible_truncation, reason = "a logarithm, for which seven digits are enough")]
@@ -169,7 +169,7 @@ impl Sweep {
             self.findings.push(finding(
                 index,
                 address,
-                Observation::Ports { ports, state: PortState::Filtered, reason },
+                Observation::Ports { ports: Box::new(ports), state: PortState::Filtered, reason },
             ));
         }
     }

@@ -63,7 +63,7 @@ impl Sweep {
     fn begin(&mut self, address: IpAddr, way: Way) -> Option<Target> {
         let mut target = Target::new(address, way.link, self.first_stage());
         target.is_lined = true;
-        target.since = self.epochs.current();
+        target.since = self.moment.epoch;
         match way.gateway {
             _ if !way.needs_mac => {}
             Some(gateway) => {
@@ -144,7 +144,7 @@ impl Sweep {
             }
         }
         let regular =
-            (self.rate.pps() * EPOCH.as_secs_f64() / CANARIES_PER_EPOCH).clamp(CANARY_EVERY.0, CANARY_EVERY.1);
+            (self.moment.pps * EPOCH.as_secs_f64() / CANARIES_PER_EPOCH).clamp(CANARY_EVERY.0, CANARY_EVERY.1);
         let every = if self.canaries_due() > 0 { CANARY_WANTED_EVERY } else { regular };
         // Drawn, so that no canary keeps to the place in a batch where a full queue drops, or does not.
         let draw = 0.5 + f64::from(u16::try_from(mix(self.counts.probes_sent) & 0xffff).unwrap_or(0)) / 65_536.0;
@@ -187,7 +187,8 @@ impl Sweep {
             return None;
         }
         self.canaries_wanted = self.canaries_wanted.saturating_sub(1);
-        self.epochs.sent(true);
+        self.sent.0 += 1;
+        self.sent.1 += 1;
         self.counts.probes_sent += 1;
         self.counts.retransmitted += 1;
         Some(Send::Probe { address, probe, attempt: CANARY, link, mac })
@@ -226,7 +227,7 @@ impl Sweep {
             self.end_pass(index, now);
             return None;
         };
-        let (current, gateways) = (self.epochs.current(), &self.gateways);
+        let (current, gateways) = (self.moment.epoch, &self.gateways);
         let at = usize::try_from(index.checked_sub(self.base)?).ok()?;
         let target = self.targets.get_mut(at)?;
         if let Some(gateway) = gateways.get(usize::from(target.gateway)) {
@@ -244,7 +245,7 @@ impl Sweep {
         }
         self.target(index)?.until = current;
         self.line.push_back(index);
-        self.epochs.sent(false);
+        self.sent.0 += 1;
         self.counts.probes_sent += 1;
         self.counts.retransmitted += u64::from(attempt > 0);
         if self.is_gentle {

@@ -107,7 +107,8 @@ impl Net {
         self.now = Duration::from_secs(10);
         self.refilled = self.now;
         let limits = (Arc::new(Scope::default()), Arc::new(pace));
-        let mut sweep = Sweep::new((plan, 0..count), limits, routes, self.now);
+        let path = Path::new(start_pps(plan.spec()), self.now);
+        let mut sweep = Sweep::new((plan, 0..count), limits, routes, path);
         let mut wire: VecDeque<(Duration, Reply)> = VecDeque::new();
         let (mut out, mut open, mut findings) = (Vec::new(), BTreeSet::new(), Vec::new());
         loop {
@@ -335,7 +336,8 @@ fn ports_that_a_router_forbids_are_filtered_for_that_reason() {
     let plan = Plan::new(Arc::new(spec("10.77.0.0", "1-3")), 0).unwrap();
     let limits = (Arc::new(Scope::default()), Arc::new(RateCap::new(None)));
     let mut now = Duration::from_secs(1);
-    let mut sweep = Sweep::new((plan, 0..1), limits, Box::new(OneGateway), now);
+    let path = Path::new(start_pps(plan.spec()), now);
+    let mut sweep = Sweep::new((plan, 0..1), limits, Box::new(OneGateway), path);
     let (mut out, mut found) = (Vec::new(), Vec::new());
     loop {
         let turn = sweep.poll(now, 64, 16, &mut out);

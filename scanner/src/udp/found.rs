@@ -146,7 +146,7 @@ impl UdpSession {
         }
         for ((state, reason), ports) in groups {
             let ports: PortSet = ports.into_iter().collect();
-            self.findings.push(host.finding(Observation::Ports { ports, state, reason }));
+            self.findings.push(host.finding(Observation::Ports { ports: Box::new(ports), state, reason }));
         }
     }
 }

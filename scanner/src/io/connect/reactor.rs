@@ -33,7 +33,7 @@ pub(super) const BELL: u64 = u64::MAX;
 #[derive(Debug)]
 pub(super) struct Reactor {
     shared: Arc<Shared>,
-    inbox: Receiver<Unit>,
+    inbox: Receiver<Box<Unit>>,
     resolver: Resolver,
     units: Arena<Unit>,
     sockets: Sockets,
@@ -43,7 +43,7 @@ impl Reactor {
     pub(super) fn new(
         config: &EngineConfig,
         shared: Arc<Shared>,
-        inbox: Receiver<Unit>,
+        inbox: Receiver<Box<Unit>>,
         budget: Arc<Budget>,
     ) -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
@@ -78,7 +78,7 @@ impl Reactor {
     /// New units and names that were looked up.
     fn take_in(&mut self, now: Duration) {
         while let Ok(unit) = self.inbox.try_recv() {
-            self.units.insert(unit);
+            self.units.insert(*unit);
         }
         for ((unit, host), found) in self.resolver.take(now) {
             if let Some(unit) = self.units.get_mut(unit) {

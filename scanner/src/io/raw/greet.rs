@@ -29,7 +29,7 @@ const CONNECT_WAIT: Duration = Duration::from_millis(3500);
 /// A cancelled unit's connections are ended within this time: the kernel would repeat their SYNs.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Requests that wait for the thread.
-pub(super) const QUEUE: usize = 4096;
+pub(super) const QUEUE: usize = 1024;
 const EVENTS_AT_ONCE: usize = 512;
 const BELL: u64 = u64::MAX;
 

@@ -14,7 +14,7 @@ use super::greet::{Heard, Request};
 use super::neighbour::Resolver;
 use super::routes::scoped;
 use super::transmit::{BATCH, Transmitter};
-use super::unit::{Unit, Waiting};
+use super::unit::{Paths, Unit, Waiting};
 use super::{Bell, PORTS_PER_SLOT, Routed, SLOTS, Shared, drop_side_by_side, stamp_at};
 use crate::arena::{Arena, Key as UnitKey};
 use crate::engine::ScanError;
@@ -33,7 +33,7 @@ const GREETS_AT_ONCE: usize = 64;
 /// The thread's ends of its channels.
 #[derive(Debug)]
 pub(super) struct Ends {
-    pub(super) units: Receiver<Waiting>,
+    pub(super) units: Receiver<Box<Waiting>>,
     pub(super) replies: Receiver<Vec<Routed>>,
     pub(super) greet: SyncSender<Request>,
     pub(super) heard: Receiver<Heard>,
@@ -52,9 +52,14 @@ pub(super) struct Sender {
     waiting: VecDeque<Waiting>,
     units: Arena<Unit>,
     slots: [Option<UnitKey>; SLOTS as usize],
+    /// The units of the slots, the one that began first at the front.
+    order: Vec<UnitKey>,
+    paths: Paths,
     sends: Vec<Send>,
     /// Requests that the greeter has had no room for.
     unasked: VecDeque<Request>,
+    /// The ways that a unit has sent on in this turn; empty between turns.
+    busy: Vec<u64>,
 }
 
 impl Sender {
@@ -74,8 +79,11 @@ impl Sender {
             waiting: VecDeque::new(),
             units: Arena::default(),
             slots: [None; SLOTS as usize],
+            order: Vec::new(),
+            paths: Paths::default(),
             sends: Vec::new(),
             unasked: VecDeque::new(),
+            busy: Vec::new(),
         }
     }
 
@@ -120,7 +128,7 @@ impl Sender {
                 unit.sweep.on_banner(request.index, request.to, banner);
             }
         }
-        self.waiting.extend(self.ends.units.try_iter());
+        self.waiting.extend(self.ends.units.try_iter().map(|unit| *unit));
         self.begin_units(now);
     }
 
@@ -134,7 +142,8 @@ impl Sender {
                 continue;
             }
             let slot = u8::try_from(free).expect("there are sixteen slots");
-            let key = self.units.insert(unit.begin(now, slot));
+            let key = self.units.insert(unit.begin(&mut self.paths, now, slot));
+            self.order.push(key);
             if let Some(slot) = self.slots.get_mut(free) {
                 *slot = Some(key);
             }
@@ -147,29 +156,45 @@ impl Sender {
         }
     }
 
-    /// Lets every unit send a batch; returns when to look again, or `None` to wait for the bell.
+    /// Lets one unit of each way send a batch, the first of those that have something to send; returns when to look again, or
+    /// `None` to wait for the bell.
+    ///
+    /// Of two units of a job, the later one fills the pauses of the earlier, which so ends sooner and makes room for the
+    /// next; side by side they would pause together.
     fn turn(&mut self) -> Option<Duration> {
         self.ask();
         let mut wake_at: Option<Duration> = None;
-        for key in self.slots.into_iter().flatten() {
-            let unit_wakes = self.drive(key);
+        let mut busy = std::mem::take(&mut self.busy);
+        let mut at = 0;
+        while let Some(key) = self.order.get(at).copied() {
+            let path = self.units.get(key).map(|unit| unit.path);
+            let is_busy = path.is_some_and(|path| busy.contains(&path));
+            let (unit_wakes, has_sent) = self.drive(key, !is_busy);
+            busy.extend(path.filter(|_| has_sent));
             wake_at = [wake_at, unit_wakes].into_iter().flatten().min();
+            // A unit that is over has left its place to the next.
+            at += usize::from(self.order.get(at) == Some(&key));
         }
+        busy.clear();
+        self.busy = busy;
         let tick = (!self.units.is_empty()).then(|| clock::now() + TURN_MAX);
         [wake_at, tick].into_iter().flatten().min()
     }
 
-    /// One unit's turn; returns when it wants to go on.
-    fn drive(&mut self, key: UnitKey) -> Option<Duration> {
+    /// One unit's turn; returns when it wants to go on, and whether it has sent.
+    fn drive(&mut self, key: UnitKey, may_send: bool) -> (Option<Duration>, bool) {
         let now = clock::now();
-        let unit = self.units.get_mut(key)?;
-        let mut wake_at = None;
+        let Some(unit) = self.units.get_mut(key) else { return (None, false) };
+        let (mut wake_at, mut has_sent) = (None, false);
         if !unit.begin_turn(now) {
-            let room = if unit.delivery.is_blocked() { 0 } else { BATCH };
+            let room = if unit.delivery.is_blocked() || !may_send { 0 } else { BATCH };
             let greets = GREETS_AT_ONCE.saturating_sub(self.unasked.len());
             let room = u32::try_from(room).expect("a batch is small");
             wake_at = match unit.sweep.poll(now, room, greets, &mut self.sends) {
-                Turn::Sent => Some(Duration::ZERO),
+                Turn::Sent => {
+                    has_sent = true;
+                    Some(Duration::ZERO)
+                }
                 Turn::Wait { until } => Some(until),
                 Turn::Done => {
                     unit.done(now);
@@ -178,16 +203,16 @@ impl Sender {
             };
             self.carry_out(key, now);
         }
-        let unit = self.units.get_mut(key)?;
-        if unit.end_turn(now) {
-            let unit = self.units.remove(key)?;
+        let is_over = self.units.get_mut(key).is_some_and(|unit| unit.end_turn(now));
+        if is_over && let Some(unit) = self.units.remove(key) {
             if let Some(slot) = self.slots.get_mut(usize::from(unit.slot)) {
                 *slot = None;
             }
+            self.order.retain(|other| *other != key);
             unit.delivery.finish();
             self.shared.units.fetch_sub(1, Ordering::AcqRel);
         }
-        wake_at
+        (wake_at, has_sent)
     }
 
     /// Sends what a unit gave to send.

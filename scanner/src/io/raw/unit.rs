@@ -1,5 +1,6 @@
 //! A unit in the raw engine: its sweep, the links its packets leave by, and the channels to whoever asked for it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -7,8 +8,9 @@ use tokio_util::sync::CancellationToken;
 use super::routes::{Link, Network};
 use crate::engine::{UnitScan, UnitTask};
 use crate::io::delivery::{self, Delivery};
+use crate::pace::RateCap;
 use crate::plan::Plan;
-use crate::sweep::Sweep;
+use crate::sweep::{Path, Sweep, start_pps};
 
 /// A unit that waits to be begun.
 #[derive(Debug)]
@@ -28,6 +30,8 @@ pub(super) struct Unit {
     pub(super) cancel: CancellationToken,
     /// The part of the source port that is this unit's.
     pub(super) slot: u8,
+    /// The number of the way that it shares with others of its job.
+    pub(super) path: u64,
 }
 
 impl Waiting {
@@ -37,10 +41,11 @@ impl Waiting {
     }
 
     /// Begins the unit, which gives its memory to it.
-    pub(super) fn begin(self, now: Duration, slot: u8) -> Unit {
+    pub(super) fn begin(self, paths: &mut Paths, now: Duration, slot: u8) -> Unit {
         let Self { plan, task, network, delivery } = self;
-        let sweep = Sweep::new((plan, task.range), (task.scope, task.pace), Box::new(network.table), now);
-        Unit { sweep, links: network.links, delivery, cancel: task.cancel, slot }
+        let (number, path) = paths.of(&task, now);
+        let sweep = Sweep::new((plan, task.range), (task.scope, task.pace), Box::new(network.table), path);
+        Unit { sweep, links: network.links, delivery, cancel: task.cancel, slot, path: number }
     }
 
     /// Ends a unit that was never begun.
@@ -52,6 +57,39 @@ impl Waiting {
     /// Whether it was cancelled before it began.
     pub(super) fn is_cancelled(&self) -> bool {
         self.task.cancel.is_cancelled()
+    }
+}
+
+/// The ways of the jobs that have units here: those of a partition go the same way, as far as anyone knows before.
+#[derive(Debug, Default)]
+pub(super) struct Paths {
+    known: Vec<Known>,
+    numbers: u64,
+}
+
+#[derive(Debug)]
+struct Known {
+    number: u64,
+    /// The job's budget, which is its own.
+    pace: Arc<RateCap>,
+    partition: u32,
+    path: Path,
+}
+
+impl Paths {
+    /// The way of a unit, with its number.
+    fn of(&mut self, task: &UnitTask, now: Duration) -> (u64, Path) {
+        // A job that has left this node takes its budget with it.
+        self.known.retain(|known| !known.path.is_alone() || Arc::strong_count(&known.pace) > 1);
+        let is_same = |known: &&Known| Arc::ptr_eq(&known.pace, &task.pace) && known.partition == task.partition;
+        if let Some(known) = self.known.iter().find(is_same) {
+            return (known.number, known.path.clone());
+        }
+        self.numbers += 1;
+        let (number, pace, partition) = (self.numbers, Arc::clone(&task.pace), task.partition);
+        let path = Path::new(start_pps(&task.spec), now);
+        self.known.push(Known { number, pace, partition, path: path.clone() });
+        (number, path)
     }
 }
 

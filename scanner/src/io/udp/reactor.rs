@@ -38,7 +38,7 @@ const BELL: u64 = u64::MAX;
 #[derive(Debug)]
 pub(super) struct Reactor {
     shared: Arc<Shared>,
-    inbox: Receiver<Unit>,
+    inbox: Receiver<Box<Unit>>,
     resolver: Resolver,
     epoll: Epoll,
     units: Arena<Unit>,
@@ -47,7 +47,7 @@ pub(super) struct Reactor {
 }
 
 impl Reactor {
-    pub(super) fn new(config: &EngineConfig, shared: Arc<Shared>, inbox: Receiver<Unit>) -> io::Result<Self> {
+    pub(super) fn new(config: &EngineConfig, shared: Arc<Shared>, inbox: Receiver<Box<Unit>>) -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&shared.bell, EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
         let resolver = Resolver::new(config.resolve_timeout, Box::new(Bell(Arc::clone(&shared))));
@@ -87,7 +87,7 @@ impl Reactor {
     /// New units and names that were looked up.
     fn take_in(&mut self, now: Duration) {
         while let Ok(unit) = self.inbox.try_recv() {
-            self.units.insert(unit);
+            self.units.insert(*unit);
         }
         for ((unit, host), found) in self.resolver.take(now) {
             if let Some(unit) = self.units.get_mut(unit) {

@@ -1,0 +1,339 @@
+//! How the connections of one unit begin: in order, at the job's pace, and no faster than the path lets them through.
+//!
+//! Behind a firewall under strain, thousands of connections at once mostly lose each other. What the path loses anyhow is
+//! known from the scan; where clearly more first SYNs get lost than that, ports are begun more slowly, and faster again
+//! while all is well: multiplicative in both directions, judged by rounds of a quarter of a second.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::io::clock;
+use crate::pace::{Denied, Pacer, RateCap};
+
+/// A connection that has not come about after so many round trips, or after the least wait, has lost its SYN or the answer:
+/// the port has just answered one.
+const LATE_ROUND_TRIPS: u32 = 4;
+pub(super) const LATE_LEAST: Duration = Duration::from_millis(200);
+/// From here on the kernel repeats a SYN by itself.
+pub(super) const KERNEL_REPEATS: Duration = Duration::from_secs(1);
+/// Ports begun per second: at first, at least, at most.
+const RATE_FIRST: u64 = 2_000;
+const RATE_LEAST: u64 = 100;
+const RATE_MOST: u64 = 50_000;
+/// How long a round of connections is gathered.
+const ROUND: Duration = Duration::from_millis(250);
+/// A round of fewer connections says nothing.
+const ROUND_LEAST: u32 = 16;
+/// Losses that are no sign of strain: so many times those of the path, and a few in a hundred more.
+const LOSS_TIMES: f64 = 2.0;
+const LOSS_FREE: f64 = 0.03;
+
+/// What the connections of one unit share.
+#[derive(Debug)]
+pub struct Pacing {
+    /// Connections per second, shared with whatever else draws on the job's budget.
+    pace: Arc<RateCap>,
+    /// The same into one network and to one host.
+    network_pps: Option<u64>,
+    host_pps: Option<u64>,
+    /// The next slot of `pace` belongs to whoever holds this; the others stand in line, in order.
+    line: tokio::sync::Mutex<()>,
+    /// The round trip of connections that came about at once, smoothed.
+    smoothed_us: AtomicU32,
+    throttle: Mutex<Throttle>,
+}
+
+impl Pacing {
+    /// Connections that draw on `pace`, with at most `network_pps` per second into one network (an IPv4 /24, an IPv6 /64)
+    /// and `host_pps` to one host.
+    #[must_use]
+    pub fn new(pace: Arc<RateCap>, network_pps: Option<u64>, host_pps: Option<u64>) -> Self {
+        Self {
+            pace,
+            network_pps,
+            host_pps,
+            line: tokio::sync::Mutex::default(),
+            smoothed_us: AtomicU32::new(0),
+            throttle: Mutex::default(),
+        }
+    }
+
+    /// Waits until another port may be begun. Only one may wait at a time.
+    pub(super) async fn port(&self) {
+        loop {
+            // Apart from the wait, which must not hold the lock.
+            let slot = self.throttle().admit(clock::now());
+            let Err(next) = slot else { return };
+            sleep(next.saturating_sub(clock::now())).await;
+        }
+    }
+
+    /// The share of round trips that the scan beside has lost.
+    pub(super) fn set_path_loss(&self, share: f64) {
+        self.throttle().path_loss = share;
+    }
+
+    /// Waits for the budgets to allow a connection or a datagram; false when that comes after `deadline`.
+    pub(super) async fn probe(&self, address: IpAddr, deadline: Instant) -> bool {
+        while let Err(denied) = self.pace.admit_to(clock::now(), address, self.network_pps, self.host_pps) {
+            let (Denied::Network { until } | Denied::Host { until }) = denied;
+            let wait = until.saturating_sub(clock::now());
+            if Instant::now() + wait >= deadline {
+                return false;
+            }
+            sleep(wait).await;
+        }
+        let Ok(_first) = timeout_at(deadline, self.line.lock()).await else { return false };
+        while let Err(next) = self.pace.admit(clock::now(), None, 1) {
+            let wait = next.saturating_sub(clock::now());
+            if Instant::now() + wait >= deadline {
+                return false;
+            }
+            sleep(wait).await;
+        }
+        true
+    }
+
+    /// Whether the budgets allow a connection now, and nothing waits for it.
+    pub(super) fn spare_probe(&self, address: IpAddr) -> bool {
+        let Ok(_first) = self.line.try_lock() else { return false };
+        self.pace.admit_to(clock::now(), address, self.network_pps, self.host_pps).is_ok()
+            && self.pace.admit(clock::now(), None, 1).is_ok()
+    }
+
+    /// A connection begins.
+    pub(super) fn begin(&self) -> Begun<'_> {
+        Begun { round: self.throttle().begin(clock::now()), pacing: self, was_lost: None }
+    }
+
+    /// How long a connection may take to come about before it is late.
+    pub(super) fn late_after(&self) -> Duration {
+        let smoothed = Duration::from_micros(self.smoothed_us.load(Ordering::Relaxed).into());
+        (smoothed * LATE_ROUND_TRIPS).max(LATE_LEAST)
+    }
+
+    /// A connection has come about.
+    pub(super) fn came_about(&self, round_trip: Duration) {
+        // A longer one has the kernel's wait for a lost SYN in it.
+        if round_trip < KERNEL_REPEATS {
+            let smoothed = self.smoothed_us.load(Ordering::Relaxed);
+            let sample = u32::try_from(round_trip.as_micros()).expect("it is below a second");
+            // Of two that come at once, one may be passed over.
+            self.smoothed_us.store(smoothed - smoothed / 8 + sample / 8, Ordering::Relaxed);
+        }
+    }
+
+    fn throttle(&self) -> MutexGuard<'_, Throttle> {
+        // Whoever panicked between two additions has left figures that are as good as any.
+        self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection that has begun. Dropped before it is known whether its first SYN was lost, it counts for nothing.
+#[derive(Debug)]
+pub(super) struct Begun<'a> {
+    pacing: &'a Pacing,
+    round: u64,
+    was_lost: Option<bool>,
+}
+
+impl Begun<'_> {
+    /// The first SYN was lost, or was answered.
+    pub(super) fn tell(mut self, was_lost: bool) {
+        self.was_lost = Some(was_lost);
+    }
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        self.pacing.throttle().end(self.round, self.was_lost);
+    }
+}
+
+/// How many ports per second are begun. Pure: told the time.
+#[derive(Debug)]
+struct Throttle {
+    pacer: Pacer,
+    rate: u64,
+    path_loss: f64,
+    /// The rounds of which not all is known, the oldest first; the last one is being gathered.
+    rounds: VecDeque<Round>,
+    /// The number of the first of them.
+    first: u64,
+}
+
+/// The connections of a quarter of a second.
+#[derive(Debug, Default)]
+struct Round {
+    began: Duration,
+    /// Those of which nothing is known yet.
+    open: u32,
+    answered: u32,
+    lost: u32,
+    /// Whether ports had to wait.
+    was_pressed: bool,
+}
+
+impl Default for Throttle {
+    fn default() -> Self {
+        Self { pacer: Pacer::default(), rate: RATE_FIRST, path_loss: 0.0, rounds: VecDeque::new(), first: 0 }
+    }
+}
+
+impl Throttle {
+    /// Takes the slot of one port; the error is when the next one is.
+    fn admit(&mut self, now: Duration) -> Result<(), Duration> {
+        let slot = self.pacer.admit(now, self.rate, 1);
+        if let (Err(_), Some(round)) = (&slot, self.rounds.back_mut()) {
+            round.was_pressed = true;
+        }
+        slot.map(|_one| ())
+    }
+
+    /// A connection begins; answers the number of its round.
+    fn begin(&mut self, now: Duration) -> u64 {
+        let fresh = Round { began: now, open: 1, ..Round::default() };
+        match self.rounds.back_mut() {
+            Some(round) if now < round.began + ROUND => round.open += 1,
+            _ => self.rounds.push_back(fresh),
+        }
+        self.first + self.rounds.len() as u64 - 1
+    }
+
+    /// It is known what became of a connection, or never will be.
+    fn end(&mut self, round: u64, was_lost: Option<bool>) {
+        let at = round.checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
+        // One of a round that was given up counts no more.
+        let Some(round) = at.and_then(|at| self.rounds.get_mut(at)) else { return };
+        round.open -= 1;
+        round.answered += u32::from(was_lost == Some(false));
+        round.lost += u32::from(was_lost == Some(true));
+        self.judge();
+    }
+
+    /// Draws the consequence from every round that is over.
+    fn judge(&mut self) {
+        while self.rounds.len() > 1
+            && self.rounds.front().is_some_and(|round| round.open == 0)
+            && let Some(round) = self.rounds.pop_front()
+        {
+            self.first += 1;
+            let known = round.answered + round.lost;
+            if known < ROUND_LEAST {
+                continue;
+            }
+            let allowed = self.path_loss * LOSS_TIMES + LOSS_FREE;
+            if f64::from(round.lost) > allowed * f64::from(known) {
+                self.rate = (self.rate / 2).max(RATE_LEAST);
+                // Those on their way began at the rate that was too high.
+                self.first += self.rounds.len() as u64;
+                self.rounds.clear();
+            } else if round.was_pressed {
+                self.rate = (self.rate * 3 / 2).min(RATE_MOST);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Connections at the throttle's own rate over a path that takes no more than `limit` per second, and loses the share
+    /// `random_percent` of what it takes: how many ports were begun in each second.
+    #[expect(clippy::cast_precision_loss, reason = "a share in hundredths")]
+    fn drive(limit: u64, random_percent: u64, seconds: u64) -> Vec<u64> {
+        let mut throttle = Throttle { path_loss: random_percent as f64 / 100.0, ..Throttle::default() };
+        let (mut path, mut per_second) = (Pacer::default(), Vec::new());
+        let mut late: VecDeque<(Duration, u64)> = VecDeque::new();
+        let mut dice = 1_u64;
+        for second in 0..seconds {
+            let mut begun = 0;
+            for tick in 0..10_000 {
+                let now = Duration::from_secs(second) + Duration::from_micros(tick * 100);
+                while late.front().is_some_and(|(due, _)| *due <= now) {
+                    let (_, round) = late.pop_front().unwrap();
+                    throttle.end(round, Some(true));
+                }
+                while throttle.admit(now).is_ok() {
+                    begun += 1;
+                    let round = throttle.begin(now);
+                    dice = crate::permute::mix(dice);
+                    let is_lost = path.admit(now, limit, 1).is_err() || dice % 100 < random_percent;
+                    if is_lost {
+                        late.push_back((now + LATE_LEAST, round));
+                    } else {
+                        throttle.end(round, Some(false));
+                    }
+                }
+            }
+            per_second.push(begun);
+        }
+        per_second
+    }
+
+    #[test]
+    fn a_path_that_takes_few_is_asked_about_as_much_as_it_takes() {
+        let begun = drive(3_000, 0, 30);
+        let mean = begun.iter().skip(5).sum::<u64>() / 25;
+        assert!((1_500..4_500).contains(&mean), "{begun:?}");
+    }
+
+    #[test]
+    fn a_path_that_loses_by_chance_alone_slows_nothing_down() {
+        for random in [0, 5, 36] {
+            let begun = drive(1_000_000, random, 6);
+            assert!(begun[5] > 20_000, "{random}: {begun:?}");
+        }
+    }
+
+    #[test]
+    fn connections_that_nobody_waits_for_hold_nothing_up() {
+        let mut throttle = Throttle::default();
+        let first = throttle.begin(Duration::ZERO);
+        for number in 1..100_u32 {
+            let round = throttle.begin(ROUND * number);
+            throttle.end(round, None);
+        }
+        throttle.end(first, None);
+        assert_eq!((throttle.rounds.len(), throttle.rate), (1, RATE_FIRST));
+    }
+
+    #[tokio::test]
+    async fn connections_wait_for_every_budget_and_not_beyond_their_deadline() {
+        let pacing = Pacing::new(Arc::new(RateCap::new(Some(0))), Some(1), None);
+        let [here, there]: [IpAddr; 2] = ["10.0.0.1", "10.0.1.1"].map(|address| address.parse().unwrap());
+        let soon = Instant::now() + Duration::from_millis(100);
+        assert!(!pacing.probe(here, soon).await, "the job may send nothing");
+        pacing.pace.set(None);
+        assert!(!pacing.probe(here, soon).await, "its network has had its slot of this second");
+        assert!(!pacing.spare_probe(here));
+        assert!(pacing.probe(there, soon).await);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_happens_the_rate_stays_within_its_bounds(
+            steps in proptest::collection::vec((0u8..4, 0u64..400), 0..400), path_loss in 0.0f64..1.0,
+        ) {
+            let mut throttle = Throttle { path_loss, ..Throttle::default() };
+            let (mut now, mut open) = (Duration::ZERO, Vec::new());
+            for (step, ms) in steps {
+                now += Duration::from_millis(ms);
+                match step {
+                    0 => open.extend(std::iter::repeat_with(|| throttle.begin(now)).take(20)),
+                    1 => drop(throttle.admit(now)),
+                    _ => open.drain(..).for_each(|round| throttle.end(round, Some(step == 2))),
+                }
+                prop_assert!((RATE_LEAST..=RATE_MOST).contains(&throttle.rate));
+            }
+        }
+    }
+}

@@ -5,6 +5,7 @@
 //! ([`ExitCode`]). No command decides anything about a scan: that is the node's part, in the same code for the
 //! embedded one.
 
+mod arenas;
 mod cluster;
 mod completions;
 mod config;
@@ -121,6 +122,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Runs the program as `program` (`pentora` or `pentora-node`) with the process's arguments.
 #[must_use]
 pub fn main(program: &'static str) -> std::process::ExitCode {
+    arenas::limit();
     let parsed = Cli::command().name(program).try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,

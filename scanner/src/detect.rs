@@ -172,13 +172,14 @@ impl Detector {
     async fn identify_tcp(&self, endpoint: Endpoint<'_>, options: &Options) -> Identified {
         let seen = self.look(&endpoint, options.intensity).await;
         if matches!(seen.outcome, Outcome::Tls) {
-            return self.identify_inside(endpoint.answered(), options).await;
+            // Boxed, as what follows is: most ports never come to it, and thousands wait at once.
+            return Box::pin(self.identify_inside(endpoint.answered(), options)).await;
         }
         let again = endpoint.answered();
         let Some(mut identified) = self.described(&again, seen).await else { return Identified::default() };
         let upgrade = identified.service.as_ref().and_then(|service| Upgrade::of(&service.name));
         if let (Some(service), Some(upgrade)) = (&mut identified.service, upgrade) {
-            service.tls = tls::inspect(&again, &self.connector.0, Some(upgrade)).await.map(Box::new);
+            service.tls = Box::pin(tls::inspect(&again, &self.connector.0, Some(upgrade))).await.map(Box::new);
         }
         identified
     }
@@ -210,10 +211,10 @@ impl Detector {
             // A name selects the site: the probe did not say it.
             let page = match seen.page.filter(|_| endpoint.name.is_none()) {
                 Some(page) => Some(page),
-                None => http::get(endpoint, "/").await.map(|(page, _)| page),
+                None => Box::pin(http::get(endpoint, "/")).await.map(|(page, _)| page),
             };
             if let Some(page) = page {
-                service.http = http::describe(endpoint, page).await.map(Box::new);
+                service.http = Box::pin(http::describe(endpoint, page)).await.map(Box::new);
             }
         }
         Some(Identified { banner, service: Some(service) })

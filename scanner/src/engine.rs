@@ -147,6 +147,8 @@ pub struct UnitProgress {
     pub retransmitted: u64,
     /// Share of round trips that are lost, as far as answers have shown.
     pub loss_estimate: f64,
+    /// The part of it that a slower scan would lose as well, 0 to 1; where that was not found out, all of it.
+    pub chance_loss: f64,
     /// How likely an open port of the targets settled so far was found, from the loss that each was asked under and how
     /// often it was asked; 1 while nothing is settled.
     pub recall_estimate: f64,
@@ -166,6 +168,7 @@ impl Default for UnitProgress {
             replies: 0,
             retransmitted: 0,
             loss_estimate: 0.0,
+            chance_loss: 0.0,
             recall_estimate: 1.0,
             settled_until: 0,
         }

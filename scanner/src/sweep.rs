@@ -304,6 +304,11 @@ impl Sweep {
         self.path.measured_loss()
     }
 
+    /// Share of round trips that are lost at any rate, as far as that was found out.
+    pub(crate) fn chance_loss(&self) -> f64 {
+        self.path.chance_loss()
+    }
+
     /// How likely an open port was found, of the targets that are settled.
     pub(crate) fn recall(&self) -> f64 {
         self.recall.estimate()

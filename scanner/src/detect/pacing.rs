@@ -22,16 +22,25 @@ pub(super) const LATE_LEAST: Duration = Duration::from_millis(200);
 /// From here on the kernel repeats a SYN by itself.
 pub(super) const KERNEL_REPEATS: Duration = Duration::from_secs(1);
 /// Ports begun per second: at first, at least, at most.
-const RATE_FIRST: u64 = 2_000;
-const RATE_LEAST: u64 = 100;
-const RATE_MOST: u64 = 50_000;
+const RATE_FIRST: f64 = 2_000.0;
+const RATE_LEAST: f64 = 10.0;
+const RATE_MOST: f64 = 50_000.0;
 /// How long a round of connections is gathered.
 const ROUND: Duration = Duration::from_millis(250);
-/// A round of fewer connections says nothing.
-const ROUND_LEAST: u32 = 16;
-/// Losses that are no sign of strain: so many times those of the path, and a few in a hundred more.
-const LOSS_TIMES: f64 = 2.0;
-const LOSS_FREE: f64 = 0.03;
+/// Rounds are judged together until they have so many connections.
+const JUDGED_LEAST: u32 = 50;
+/// Losses that are no sign of strain: so many times those by chance, and a few in a hundred more.
+const LOSS_TIMES: f64 = 1.3;
+const LOSS_FREE: f64 = 0.05;
+/// What the rate is multiplied by after a round under strain; after a good one; after one soon after a decrease, when the
+/// limit is near; and after a good one at a rate that any path takes, which was only left to others.
+const DECREASE: f64 = 0.7;
+const GROWTH_FAST: f64 = 1.5;
+const GROWTH_SLOW: f64 = 1.1;
+const GROWTH_LOW: f64 = 2.0;
+const RATE_LOW: f64 = 500.0;
+/// Good judgements after which growth is fast again.
+const GOOD_LONG: u32 = 12;
 
 /// What the connections of one unit share.
 #[derive(Debug)]
@@ -73,9 +82,9 @@ impl Pacing {
         }
     }
 
-    /// The share of round trips that the scan beside has lost.
-    pub(super) fn set_path_loss(&self, share: f64) {
-        self.throttle().path_loss = share;
+    /// The share of round trips that are lost at any rate, as the scan beside has found.
+    pub(super) fn set_chance_loss(&self, share: f64) {
+        self.throttle().chance_loss = share;
     }
 
     /// Waits for the budgets to allow a connection or a datagram; false when that comes after `deadline`.
@@ -159,12 +168,16 @@ impl Drop for Begun<'_> {
 #[derive(Debug)]
 struct Throttle {
     pacer: Pacer,
-    rate: u64,
-    path_loss: f64,
+    rate: f64,
+    chance_loss: f64,
     /// The rounds of which not all is known, the oldest first; the last one is being gathered.
     rounds: VecDeque<Round>,
     /// The number of the first of them.
     first: u64,
+    /// Rounds that are over and not judged yet, as one.
+    sum: Round,
+    /// Good judgements since the last decrease; many, before any.
+    good: u32,
 }
 
 /// The connections of a quarter of a second.
@@ -181,14 +194,23 @@ struct Round {
 
 impl Default for Throttle {
     fn default() -> Self {
-        Self { pacer: Pacer::default(), rate: RATE_FIRST, path_loss: 0.0, rounds: VecDeque::new(), first: 0 }
+        Self {
+            pacer: Pacer::default(),
+            rate: RATE_FIRST,
+            chance_loss: 0.0,
+            rounds: VecDeque::new(),
+            first: 0,
+            sum: Round::default(),
+            good: GOOD_LONG,
+        }
     }
 }
 
 impl Throttle {
     /// Takes the slot of one port; the error is when the next one is.
     fn admit(&mut self, now: Duration) -> Result<(), Duration> {
-        let slot = self.pacer.admit(now, self.rate, 1);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "10 to 50,000")]
+        let slot = self.pacer.admit(now, self.rate as u64, 1);
         if let (Err(_), Some(round)) = (&slot, self.rounds.back_mut()) {
             round.was_pressed = true;
         }
@@ -223,18 +245,29 @@ impl Throttle {
             && let Some(round) = self.rounds.pop_front()
         {
             self.first += 1;
-            let known = round.answered + round.lost;
-            if known < ROUND_LEAST {
+            self.sum.answered += round.answered;
+            self.sum.lost += round.lost;
+            self.sum.was_pressed |= round.was_pressed;
+            let known = self.sum.answered + self.sum.lost;
+            if known < JUDGED_LEAST {
                 continue;
             }
-            let allowed = self.path_loss * LOSS_TIMES + LOSS_FREE;
-            if f64::from(round.lost) > allowed * f64::from(known) {
-                self.rate = (self.rate / 2).max(RATE_LEAST);
+            let sum = std::mem::take(&mut self.sum);
+            let allowed = self.chance_loss * LOSS_TIMES + LOSS_FREE;
+            if f64::from(sum.lost) > allowed * f64::from(known) {
+                self.rate = (self.rate * DECREASE).max(RATE_LEAST);
+                self.good = 0;
                 // Those on their way began at the rate that was too high.
                 self.first += self.rounds.len() as u64;
                 self.rounds.clear();
-            } else if round.was_pressed {
-                self.rate = (self.rate * 3 / 2).min(RATE_MOST);
+            } else {
+                self.good += 1;
+                let growth = match self.rate < RATE_LOW {
+                    true => GROWTH_LOW,
+                    false if self.good > GOOD_LONG => GROWTH_FAST,
+                    false => GROWTH_SLOW,
+                };
+                self.rate = (self.rate * if sum.was_pressed { growth } else { 1.0 }).min(RATE_MOST);
             }
         }
     }
@@ -250,7 +283,7 @@ mod tests {
     /// `random_percent` of what it takes: how many ports were begun in each second.
     #[expect(clippy::cast_precision_loss, reason = "a share in hundredths")]
     fn drive(limit: u64, random_percent: u64, seconds: u64) -> Vec<u64> {
-        let mut throttle = Throttle { path_loss: random_percent as f64 / 100.0, ..Throttle::default() };
+        let mut throttle = Throttle { chance_loss: random_percent as f64 / 100.0, ..Throttle::default() };
         let (mut path, mut per_second) = (Pacer::default(), Vec::new());
         let mut late: VecDeque<(Duration, u64)> = VecDeque::new();
         let mut dice = 1_u64;
@@ -321,9 +354,9 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_happens_the_rate_stays_within_its_bounds(
-            steps in proptest::collection::vec((0u8..4, 0u64..400), 0..400), path_loss in 0.0f64..1.0,
+            steps in proptest::collection::vec((0u8..4, 0u64..400), 0..400), chance_loss in 0.0f64..1.0,
         ) {
-            let mut throttle = Throttle { path_loss, ..Throttle::default() };
+            let mut throttle = Throttle { chance_loss, ..Throttle::default() };
             let (mut now, mut open) = (Duration::ZERO, Vec::new());
             for (step, ms) in steps {
                 now += Duration::from_millis(ms);

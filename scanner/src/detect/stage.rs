@@ -189,7 +189,7 @@ impl Stage {
                 () = tokio::time::sleep_until(flush_at), if !told.is_empty() => None,
                 Ok(()) = self.front.scanning.changed() => {
                     self.front.hear(found.len());
-                    self.pacing.set_path_loss(self.front.scanning.borrow().loss_estimate);
+                    self.pacing.set_chance_loss(self.front.scanning.borrow().chance_loss);
                     None
                 }
             };

@@ -162,6 +162,8 @@ pub(crate) fn figures(counts: &Counts, (loss_estimate, recall_estimate): (f64, f
         replies: counts.replies,
         retransmitted: counts.retransmitted,
         loss_estimate,
+        // Where nobody tells the one from the other, none is known to be our own doing.
+        chance_loss: loss_estimate,
         recall_estimate,
         settled_until: 0,
     }

@@ -109,6 +109,11 @@ impl Path {
         self.lock().epochs.measured_loss()
     }
 
+    /// Share of round trips lost at any rate.
+    pub(super) fn chance_loss(&self) -> f64 {
+        self.lock().rate.usual()
+    }
+
     /// Share of round trips lost among what was sent in these epochs, the last one included.
     pub(super) fn loss_between(&self, from: u32, to: u32) -> f64 {
         self.lock().epochs.loss_between(from, to)

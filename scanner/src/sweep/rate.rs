@@ -87,6 +87,11 @@ impl Rate {
         }
     }
 
+    /// Share of round trips that no slowing down saves.
+    pub(super) fn usual(&self) -> f64 {
+        self.usual
+    }
+
     /// The rate in probes per second.
     pub(super) fn pps(&self) -> f64 {
         self.pps

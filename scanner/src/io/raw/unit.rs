@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::routes::{Link, Network};
-use crate::engine::{UnitScan, UnitTask};
+use crate::engine::{UnitProgress, UnitScan, UnitTask};
 use crate::io::delivery::{self, Delivery};
 use crate::pace::RateCap;
 use crate::plan::Plan;
@@ -109,7 +109,10 @@ impl Unit {
             now,
             waiting,
             || sweep.settled_until(),
-            || delivery::figures(sweep.counts(), (sweep.loss_rate(), sweep.recall())),
+            || {
+                let figures = delivery::figures(sweep.counts(), (sweep.loss_rate(), sweep.recall()));
+                UnitProgress { chance_loss: sweep.chance_loss(), ..figures }
+            },
         );
         delivery.is_over(sweep.findings_waiting())
     }

@@ -35,8 +35,6 @@ use crate::io::connect;
 use crate::io::raw;
 #[cfg(target_os = "linux")]
 use crate::io::udp;
-#[cfg(target_os = "linux")]
-pub use crate::io::udp::{UdpAnswer, UdpAnswers};
 use crate::pace::RateCap;
 use crate::plan::Plan;
 use crate::scope::{Scope, ScopeError};
@@ -382,7 +380,7 @@ impl Engine {
     fn submit_parts(&self, plan: Plan, task: UnitTask) -> Result<UnitScan, ScanError> {
         #[cfg(target_os = "linux")]
         if task.spec.ports.udp_count() > 0 {
-            return self.submit_udp(&plan, task, None);
+            return self.submit_udp(&plan, task);
         }
         self.submit(plan, task)
     }

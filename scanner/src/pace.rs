@@ -6,16 +6,19 @@
 //! lets through at most 4 % and one probe more than the rate.
 //!
 //! [`RateCap`] is the part that units of a job share and that the job's owner turns live; it holds the job's caps per
-//! destination network and per host as well (`pace/shares.rs`).
+//! destination network and per host as well (`pace/shares.rs`), and what its connections and datagrams have found of how
+//! much the network takes (`session/throttle.rs`): units that each judged for themselves would take one's slowing down for
+//! room for the other, and the other's sending for loss that no slowing down can mend.
 
 pub(crate) mod shares;
 
 use std::net::IpAddr;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use self::shares::{Network, Shares};
+use crate::session::throttle::Throttle;
 
 /// How late a probe may still take its slot: 4 % of the 100 ms over which a burst is judged, and more than timers of
 /// an ordinary kernel are late.
@@ -73,6 +76,8 @@ pub struct RateCap {
     pps: AtomicU64,
     pacer: Mutex<Pacer>,
     parts: Mutex<Parts>,
+    connections: Mutex<Throttle>,
+    datagrams: Mutex<Throttle>,
 }
 
 /// The schedules of the networks and hosts that are sent to.
@@ -88,7 +93,13 @@ impl RateCap {
     /// A cap of `pps` probes per second, or none. A cap of 0 stops all sending until it is changed.
     #[must_use]
     pub fn new(pps: Option<u64>) -> Self {
-        Self { pps: AtomicU64::new(pps.unwrap_or(UNLIMITED)), pacer: Mutex::default(), parts: Mutex::default() }
+        Self {
+            pps: AtomicU64::new(pps.unwrap_or(UNLIMITED)),
+            pacer: Mutex::default(),
+            parts: Mutex::default(),
+            connections: Mutex::default(),
+            datagrams: Mutex::default(),
+        }
     }
 
     /// Changes the cap; the next probe already obeys it.
@@ -111,8 +122,7 @@ impl RateCap {
         match pps {
             UNLIMITED => Ok(wanted),
             0 => Err(now + Duration::from_millis(20)),
-            // A poisoned lock means that a thread died between two additions; the schedule is still one.
-            _ => self.pacer.lock().unwrap_or_else(std::sync::PoisonError::into_inner).admit(now, pps, wanted),
+            _ => locked(&self.pacer).admit(now, pps, wanted),
         }
     }
 
@@ -131,7 +141,7 @@ impl RateCap {
         if network_pps.is_none() && host_pps.is_none() {
             return Ok(());
         }
-        let mut parts = self.parts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut parts = locked(&self.parts);
         if let Some(pps) = host_pps {
             let next = parts.hosts.next(now, address, pps);
             if next > now {
@@ -143,6 +153,21 @@ impl RateCap {
         }
         host_pps.map_or(Ok(()), |pps| parts.hosts.admit(now, address, pps)).map_err(|until| Denied::Host { until })
     }
+
+    /// What the job's connections have found of the network.
+    pub(crate) fn connections(&self) -> MutexGuard<'_, Throttle> {
+        locked(&self.connections)
+    }
+
+    /// The same of its datagrams.
+    pub(crate) fn datagrams(&self) -> MutexGuard<'_, Throttle> {
+        locked(&self.datagrams)
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A poisoned lock means that a thread died between two additions; a schedule is still one, and figures are figures.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Why an address may not be sent to now.

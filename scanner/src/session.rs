@@ -33,7 +33,7 @@ use self::host::{Host, Stage};
 use self::limits::Limits;
 use self::quota::Quotas;
 pub use self::step::{Answer, Counts, Listen, Step};
-use self::throttle::{History, Throttle};
+use self::throttle::History;
 use self::window::Window;
 use crate::arena::{Arena, Key};
 use crate::finding::{Finding, Observation, PortState};
@@ -107,7 +107,6 @@ pub struct Session {
     rtt: RttTable,
     loss: LossEstimate,
     window: Window,
-    throttle: Throttle,
     findings: Vec<Finding>,
     counts: Counts,
     first_sent_at: Option<Duration>,
@@ -142,7 +141,6 @@ impl Session {
             rtt: RttTable::new(limits.timeout_min),
             loss: LossEstimate::default(),
             window: Window::new(limits.window_start, limits.window_max),
-            throttle: Throttle::new(),
             findings: Vec::new(),
             counts: Counts::default(),
             first_sent_at: None,
@@ -189,7 +187,8 @@ impl Session {
             if !has_room || (self.line.is_empty() && self.bench.is_empty()) {
                 return Step::Wait { until };
             }
-            let admitted = self.throttle.admit(now).and_then(|()| self.pace.admit(now, self.limits.rate_max_pps, 1));
+            let admitted =
+                self.pace.connections().admit(now).and_then(|()| self.pace.admit(now, self.limits.rate_max_pps, 1));
             if let Err(next) = admitted {
                 return Step::Wait { until: until.min(next) };
             }
@@ -225,7 +224,7 @@ impl Session {
             self.wait_anew();
         }
         self.loss.answered(if was_lost { flight.attempt } else { 1 });
-        self.throttle.answered(flight.attempt, was_lost, &flight.history);
+        self.pace.connections().answered(flight.attempt, was_lost, &flight.history);
         self.window.answered();
         self.counts.replies += 1;
         self.note_up(now, flight.host, answer.reason);

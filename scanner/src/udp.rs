@@ -45,7 +45,7 @@ use crate::rtt::RttTable;
 use crate::scope::Scope;
 use crate::session::Counts;
 use crate::session::quota::Quotas;
-use crate::session::throttle::{History, Throttle};
+use crate::session::throttle::History;
 use crate::session::window::Window;
 
 /// Hosts are active together as long as their ports are at most this many: 8 MiB of notes.
@@ -113,7 +113,6 @@ pub(crate) struct UdpSession {
     rtt: RttTable,
     loss: LossEstimate,
     window: Window,
-    throttle: Throttle,
     findings: Vec<Finding>,
     counts: Counts,
     first_sent_at: Option<Duration>,
@@ -156,7 +155,6 @@ impl UdpSession {
             rtt: RttTable::new(limits.timeout_min),
             loss: LossEstimate::default(),
             window: Window::new(limits.window_start, limits.window_max),
-            throttle: Throttle::new(),
             findings: Vec::new(),
             counts: Counts::default(),
             first_sent_at: None,
@@ -207,7 +205,8 @@ impl UdpSession {
             if !may_send || !(has_room || has_encore) {
                 return Step::Wait { until };
             }
-            let admitted = self.throttle.admit(now).and_then(|()| self.pace.admit(now, self.limits.rate_max_pps, 1));
+            let admitted =
+                self.pace.datagrams().admit(now).and_then(|()| self.pace.admit(now, self.limits.rate_max_pps, 1));
             if let Err(next) = admitted {
                 return Step::Wait { until: until.min(next) };
             }

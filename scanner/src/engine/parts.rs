@@ -5,26 +5,14 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::split::{self, First};
-use super::{Engine, ScanError, UdpAnswers, UnitScan, UnitTask};
+use super::{Engine, ScanError, UnitScan, UnitTask};
 use crate::io::udp;
 use crate::plan::Plan;
 use crate::spec::ScanSpec;
 
 impl Engine {
-    /// Begins a unit like [`Self::scan`], and hands the first answer of each open UDP port on as it came, for whoever
-    /// wants to know more than the finding says.
-    ///
-    /// # Errors
-    /// The same.
-    pub fn scan_and_hear(&self, task: UnitTask, answers: UdpAnswers) -> Result<UnitScan, ScanError> {
-        match task.spec.ports.udp_count() {
-            0 => self.scan(task),
-            _ => self.submit_udp(&self.plan_of(&task)?, task, answers),
-        }
-    }
-
     /// Hands the parts of a unit with UDP ports to the engines that they suit.
-    pub(super) fn submit_udp(&self, plan: &Plan, task: UnitTask, answers: UdpAnswers) -> Result<UnitScan, ScanError> {
+    pub(super) fn submit_udp(&self, plan: &Plan, task: UnitTask) -> Result<UnitScan, ScanError> {
         if !self.udp.has_room() {
             return Err(ScanError::Busy);
         }
@@ -46,6 +34,6 @@ impl Engine {
             First::Discovery(_) | First::None => None,
         };
         let first = first.map(|(scan, is_discovery)| udp::First { scan, cancel, is_discovery, is_fed });
-        self.udp.submit(part(&split.udp, task.cancel.clone()), first, answers)
+        self.udp.submit(part(&split.udp, task.cancel.clone()), first)
     }
 }

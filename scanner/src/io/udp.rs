@@ -12,14 +12,12 @@ mod reactor;
 mod sockets;
 mod unit;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use tokio::sync::mpsc;
 
 use self::reactor::Reactor;
 pub(crate) use self::unit::First;
@@ -28,26 +26,9 @@ use super::resolve::WakeUp;
 use crate::engine::{EngineConfig, EngineError, ScanError, UnitScan, UnitTask};
 use crate::neighbours::Neighbours;
 use crate::plan::Plan;
-use crate::port::Port;
 
 /// Units in work at once: each has up to eight sockets, and one that waits for slow hosts may take minutes.
 const UNITS_MAX: usize = 32;
-
-/// The first answer of an open UDP port, as it came.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UdpAnswer {
-    /// The target's index in its partition.
-    pub target_index: u64,
-    /// Its address.
-    pub address: IpAddr,
-    /// The port.
-    pub port: Port,
-    /// The datagram, up to 4096 bytes.
-    pub bytes: Vec<u8>,
-}
-
-/// Where answers of open UDP ports are handed on, if anywhere; those that find no room are left out.
-pub type UdpAnswers = Option<mpsc::Sender<UdpAnswer>>;
 
 /// The engine's thread, from outside.
 #[derive(Debug)]
@@ -110,17 +91,12 @@ impl Handle {
     }
 
     /// Takes a unit, all of whose plan's ports are UDP ports, with the first part of it that is in work elsewhere.
-    pub(crate) fn submit(
-        &self,
-        (plan, task): (Plan, UnitTask),
-        first: Option<First>,
-        answers: UdpAnswers,
-    ) -> Result<UnitScan, ScanError> {
+    pub(crate) fn submit(&self, (plan, task): (Plan, UnitTask), first: Option<First>) -> Result<UnitScan, ScanError> {
         if self.shared.units.fetch_add(1, Ordering::AcqRel) >= UNITS_MAX {
             self.shared.units.fetch_sub(1, Ordering::AcqRel);
             return Err(ScanError::Busy);
         }
-        let (unit, scan) = Unit::new((plan, task), first, answers, (Arc::clone(&self.neighbours), self.secret));
+        let (unit, scan) = Unit::new((plan, task), first, (Arc::clone(&self.neighbours), self.secret));
         let sent = self.inbox.try_send(Box::new(unit)).map_err(|error| match error {
             TrySendError::Full(_) => ScanError::Busy,
             TrySendError::Disconnected(_) => ScanError::Stopped,

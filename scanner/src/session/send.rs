@@ -135,7 +135,7 @@ impl Session {
             return None;
         }
         self.first_sent_at.get_or_insert(now);
-        self.throttle.sent(now, self.rtt.timeout(address), flight.attempt, &mut flight.history);
+        self.pace.connections().sent(now, self.rtt.timeout(address), flight.attempt, &mut flight.history);
         self.counts.probes_sent += 1;
         self.counts.retransmitted += u64::from(flight.attempt > 1);
         let to = SocketAddr::new(address, flight.port);

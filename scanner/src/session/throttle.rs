@@ -78,7 +78,7 @@ struct Trial {
     from: u32,
 }
 
-/// The limit of one session on its own sending rate.
+/// The limit of a job's sessions on the rate at which they send.
 #[derive(Debug, Clone)]
 pub(crate) struct Throttle {
     pacer: Pacer,
@@ -96,8 +96,8 @@ pub(crate) struct Throttle {
     sent_at: Duration,
 }
 
-impl Throttle {
-    pub(crate) fn new() -> Self {
+impl Default for Throttle {
+    fn default() -> Self {
         Self {
             pacer: Pacer::default(),
             limit: None,
@@ -111,7 +111,9 @@ impl Throttle {
             sent_at: Duration::ZERO,
         }
     }
+}
 
+impl Throttle {
     /// Takes a slot for one probe.
     ///
     /// # Errors
@@ -285,7 +287,7 @@ mod tests {
 
     #[test]
     fn a_path_that_polices_is_found_and_used() {
-        let mut throttle = Throttle::new();
+        let mut throttle = Throttle::default();
         let (sent, carried) = drive(&mut throttle, 20, 100_000, |rate| 1.0 - (20_000.0 / rate).min(1.0));
         assert!(carried >= 0.8 * 20_000.0, "{carried} per second carried");
         assert!(sent <= 1.5 * 20_000.0, "{sent} per second sent, the first second included");
@@ -294,7 +296,7 @@ mod tests {
     #[test]
     fn a_path_that_loses_the_same_at_any_speed_is_not_slowed() {
         for loss in [0.1, 0.36] {
-            let mut throttle = Throttle::new();
+            let mut throttle = Throttle::default();
             let (sent, _) = drive(&mut throttle, 20, 20_000, |_| loss);
             assert!(sent >= 0.85 * 20_000.0, "{sent} per second at {loss}");
         }
@@ -302,14 +304,14 @@ mod tests {
 
     #[test]
     fn a_clean_path_is_never_limited() {
-        let mut throttle = Throttle::new();
+        let mut throttle = Throttle::default();
         drive(&mut throttle, 5, 50_000, |_| 0.0);
         assert_eq!(throttle.limit(), None);
     }
 
     #[test]
     fn a_path_that_gets_better_is_used_again() {
-        let mut throttle = Throttle::new();
+        let mut throttle = Throttle::default();
         drive(&mut throttle, 10, 50_000, |rate| 1.0 - (5000.0 / rate).min(1.0));
         assert!(throttle.limit().unwrap() < 10_000.0);
         let (sent, _) = drive(&mut throttle, 30, 50_000, |_| 0.0);

@@ -8,6 +8,9 @@ use crate::finding::Observation;
 use crate::permute::mix;
 use crate::spec::DiscoveryProbe;
 
+#[path = "sweep_test/path_test.rs"]
+mod path;
+
 /// Everything leaves by one link through one gateway whose address is known, or not.
 #[derive(Debug)]
 struct OneGateway;
@@ -102,32 +105,58 @@ impl Net {
 
     /// Scans to the end, a batch every 200 microseconds at most; returns the sweep and what it found open.
     fn scan(&mut self, spec: ScanSpec, routes: Box<dyn Routes>, pace: RateCap) -> (Sweep, BTreeSet<(u32, u16)>) {
-        let plan = Plan::new(Arc::new(spec), 0).unwrap();
-        let count = plan.target_count();
+        let (mut sweeps, open) = self.scan_in_units(spec, vec![routes], pace);
+        (sweeps.remove(0), open)
+    }
+
+    /// The same in as many units as there are `routes`, side by side, which share what they know of the path.
+    fn scan_in_units(
+        &mut self,
+        spec: ScanSpec,
+        routes: Vec<Box<dyn Routes>>,
+        pace: RateCap,
+    ) -> (Vec<Sweep>, BTreeSet<(u32, u16)>) {
+        let (spec, pace, scope) = (Arc::new(spec), Arc::new(pace), Arc::new(Scope::default()));
         self.now = Duration::from_secs(10);
         self.refilled = self.now;
-        let limits = (Arc::new(Scope::default()), Arc::new(pace));
-        let path = Path::new(start_pps(plan.spec()), self.now);
-        let mut sweep = Sweep::new((plan, 0..count), limits, routes, path);
+        let path = Path::new(start_pps(&spec), self.now);
+        let plan = || Plan::new(Arc::clone(&spec), 0).unwrap();
+        let length = plan().target_count() / routes.len() as u64;
+        let unit = |(start, routes)| {
+            let limits = (Arc::clone(&scope), Arc::clone(&pace));
+            Sweep::new((plan(), start * length..(start + 1) * length), limits, routes, path.clone())
+        };
+        let mut sweeps: Vec<Sweep> = (0..).zip(routes).map(unit).collect();
+        let whole = plan();
+        let unit_of = |address| usize::try_from(whole.index_of(address).unwrap() / length).unwrap();
         let mut wire: VecDeque<(Duration, Reply)> = VecDeque::new();
         let (mut out, mut open, mut findings) = (Vec::new(), BTreeSet::new(), Vec::new());
-        loop {
+        let mut running: Vec<usize> = (0..sweeps.len()).collect();
+        while !running.is_empty() {
             while wire.front().is_some_and(|(due, _)| *due <= self.now) {
-                wire.pop_front().into_iter().for_each(|(_, reply)| sweep.on_reply(self.now, &reply));
-            }
-            let turn = sweep.poll(self.now, 64, 16, &mut out);
-            for send in out.drain(..) {
-                self.carry(&mut sweep, send, &mut wire);
-            }
-            findings.extend(sweep.take_findings());
-            match turn {
-                Turn::Done => break,
-                Turn::Sent => self.now += Duration::from_micros(200),
-                Turn::Wait { until } => {
-                    let next = wire.front().map_or(until, |(due, _)| until.min(*due));
-                    self.now = next.max(self.now + Duration::from_micros(50));
+                if let Some((_, reply)) = wire.pop_front() {
+                    sweeps[unit_of(reply.address)].on_reply(self.now, &reply);
                 }
             }
+            let (mut next, mut has_sent) = (Duration::MAX, false);
+            for unit in running.clone() {
+                let sweep = &mut sweeps[unit];
+                match sweep.poll(self.now, 64, 16, &mut out) {
+                    Turn::Done => running.retain(|other| *other != unit),
+                    Turn::Sent => has_sent = true,
+                    Turn::Wait { until } => next = next.min(until),
+                }
+                for send in out.drain(..) {
+                    self.carry(sweep, send, &mut wire);
+                }
+                findings.extend(sweep.take_findings());
+            }
+            next = wire.front().map_or(next, |(due, _)| next.min(*due));
+            self.now = match has_sent {
+                true => self.now + Duration::from_micros(200),
+                false if running.is_empty() => self.now,
+                false => next.max(self.now + Duration::from_micros(50)),
+            };
             assert!(self.now < Duration::from_secs(4000), "it never ends");
         }
         for finding in &findings {
@@ -141,7 +170,7 @@ impl Net {
             }
         }
         self.found = findings;
-        (sweep, open)
+        (sweeps, open)
     }
 
     fn carry(&mut self, sweep: &mut Sweep, send: Send, wire: &mut VecDeque<(Duration, Reply)>) {
@@ -249,49 +278,6 @@ fn a_clean_network_is_found_whole_and_its_dark_hosts_are_asked_a_few_ports_once(
     };
     assert_eq!(again(|state| state.is_some()), 1, "what answers is not asked again");
     assert!(again(|state| state.is_none()) <= 3, "what is silent is");
-}
-
-#[test]
-fn loss_is_measured_and_made_good() {
-    for (loss, least) in [(98, 0.9999), (360, 0.999)] {
-        let mut net = Net { loss, rtt: Duration::from_millis(3), ..Net::default() };
-        let (sweep, open) = net.scan(spec("10.77.0.0/20", "1-20"), Box::new(OneGateway), RateCap::new(None));
-        let recall = recall(&open, &truth(FIRST, 4096, 1..=20));
-        assert!(recall >= least, "{recall} at {loss} in a thousand");
-        assert!((sweep.loss_rate() - loss as f64 / 1000.0).abs() < 0.03, "{}", sweep.loss_rate());
-        assert!((sweep.recall() - recall).abs() <= 0.002, "{} estimated, {recall} true", sweep.recall());
-    }
-}
-
-#[test]
-fn a_policed_path_is_filled_and_nothing_is_missed() {
-    let mut net = Net { police: 20_000, rtt: Duration::from_millis(2), ..Net::default() };
-    let (sweep, open) = net.scan(spec("10.77.0.0/18", "1-20"), Box::new(OneGateway), RateCap::new(None));
-    let recall = recall(&open, &truth(FIRST, 16_384, 1..=20));
-    assert!(recall >= 0.9995, "{recall}");
-    let seconds = (net.now - Duration::from_secs(10)).as_secs_f64();
-    let needed = f64::from(4096 * 20 + 12_288 * 5) / 20_000.0;
-    let sent = sweep.counts().probes_sent;
-    assert!(seconds < 2.2 * needed, "{seconds} s, {needed} at the full rate, {sent} probes");
-}
-
-#[test]
-fn a_far_network_is_waited_for_all_at_once() {
-    let mut net = Net { rtt: Duration::from_millis(50), ..Net::default() };
-    let (_, open) = net.scan(spec("10.77.0.0/20", "1-3"), Box::new(OneGateway), RateCap::new(None));
-    assert_eq!(open, truth(FIRST, 4096, 1..=3));
-    assert!(net.now - Duration::from_secs(10) < Duration::from_secs(3), "{:?}", net.now);
-}
-
-#[test]
-fn a_budget_holds_to_the_end() {
-    let mut net = Net { rtt: Duration::from_millis(2), ..Net::default() };
-    let (sweep, open) = net.scan(spec("10.77.0.0/24", "1-10"), Box::new(OneGateway), RateCap::new(Some(1000)));
-    assert_eq!(open, truth(FIRST, 256, 1..=10));
-    let seconds = (net.now - Duration::from_secs(10)).as_secs_f64();
-    let most = 1000.0 * seconds * 1.05 + 5.0;
-    let connections = truth(FIRST, 256, 1..=10).len() as f64;
-    assert!(sweep.counts().probes_sent as f64 + connections <= most, "{:?} in {seconds} s", sweep.counts());
 }
 
 #[test]
@@ -483,61 +469,4 @@ fn a_fragile_network_gets_one_slow_syn_at_a_time_and_none_twice() {
     let apart = net.sent.windows(2).map(|pair| pair[1].0 - pair[0].0).min().unwrap();
     assert!(apart >= Duration::from_millis(200), "{apart:?}");
     assert!(net.banners().is_empty());
-}
-
-/// Most packets in any 100 ms.
-fn busiest(times: &[Duration]) -> usize {
-    let mut from = 0;
-    let counts = times.iter().enumerate().map(|(at, time)| {
-        while *time - times[from] >= Duration::from_millis(100) {
-            from += 1;
-        }
-        at - from + 1
-    });
-    counts.max().unwrap_or(0)
-}
-
-#[test]
-fn a_network_gets_no_more_than_its_share_and_holds_nobody_up() {
-    let mut net = Net { rtt: Duration::from_millis(2), ..Net::default() };
-    let spec = ScanSpec { network_rate_pps: Some(200), ..spec("10.77.0.0/22,10.78.0.0/24", "1-10") };
-    let (_, open) = net.scan(spec, Box::new(OneGateway), RateCap::new(None));
-    assert_eq!(open.len(), truth(FIRST, 1024, 1..=10).len() + truth(FIRST + 65_536, 256, 1..=10).len());
-    let mut by_network: BTreeMap<u32, Vec<Duration>> = BTreeMap::new();
-    net.sent.iter().for_each(|(time, network)| by_network.entry(*network).or_default().push(*time));
-    assert_eq!(by_network.len(), 5);
-    let most = by_network.values().map(Vec::len).max().unwrap() as f64;
-    let seconds = (net.now - Duration::from_secs(10)).as_secs_f64();
-    assert!(seconds < most / 200.0 * 1.2 + 2.0, "{seconds} s for {most} packets at most: they waited for each other");
-    assert!(by_network.values().all(|times| busiest(times) <= 21));
-}
-
-#[test]
-fn a_host_gets_no_more_than_its_share() {
-    let mut net = Net { rtt: Duration::from_millis(2), ..Net::default() };
-    let spec = ScanSpec { host_rate_pps: Some(100), banners: false, ..spec("10.77.0.0", "1-300") };
-    let (_, open) = net.scan(spec, Box::new(OneGateway), RateCap::new(None));
-    assert_eq!(open, truth(FIRST, 1, 1..=300));
-    let times: Vec<Duration> = net.sent.iter().map(|(time, _)| *time).collect();
-    assert!(busiest(&times) <= 11, "{}", busiest(&times));
-    let seconds = (net.now - Duration::from_secs(10)).as_secs_f64();
-    assert!(seconds < times.len() as f64 / 100.0 * 1.1 + 2.0, "{seconds} s for {} packets", times.len());
-}
-
-#[test]
-fn a_given_rate_is_begun_with_and_a_ceiling_is_not() {
-    let first_second = |net: &Net| {
-        let begun = net.sent.first().unwrap().0;
-        net.sent.iter().filter(|(time, _)| *time < begun + Duration::from_secs(1)).count()
-    };
-    // Nobody answers, so nothing raises the rate.
-    let dark = || Net { rtt: Duration::from_secs(9), ..Net::default() };
-    let mut net = dark();
-    let rated = ScanSpec { rate_pps: Some(80_000), ..spec("10.77.0.0/17", "1-10") };
-    net.scan(rated, Box::new(OneGateway), RateCap::new(None));
-    assert!((76_000..=84_000).contains(&first_second(&net)), "{}", first_second(&net));
-    let mut net = dark();
-    let capped = ScanSpec { max_rate_pps: Some(80_000), ..spec("10.77.0.0/17", "1-10") };
-    net.scan(capped, Box::new(OneGateway), RateCap::new(None));
-    assert!(first_second(&net) <= 51_000, "{}", first_second(&net));
 }

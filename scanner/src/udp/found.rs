@@ -99,7 +99,7 @@ impl UdpSession {
         self.rtt.sample(address, rtt);
         if says_loss {
             self.loss.answered(if was_lost { flight.attempt } else { 1 });
-            self.throttle.answered(flight.attempt, was_lost, &flight.history);
+            self.pace.datagrams().answered(flight.attempt, was_lost, &flight.history);
         }
     }
 

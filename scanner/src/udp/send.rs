@@ -225,7 +225,7 @@ impl UdpSession {
         host.pending += 1;
         let waited_before = if attempt > 1 { self.wait_of(key, attempt - 1, tries) } else { Duration::ZERO };
         let mut history = History::default();
-        self.throttle.sent(now, timeout, attempt, &mut history);
+        self.pace.datagrams().sent(now, timeout, attempt, &mut history);
         let flight = Flight { attempt, sent_at: now, waited_before, history };
         self.counts.retransmitted += u64::from(attempt > 1);
         self.flights.insert((key, position), flight);

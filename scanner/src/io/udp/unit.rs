@@ -8,7 +8,6 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::sockets::{Incoming, Sockets};
-use super::{UdpAnswer, UdpAnswers};
 use crate::engine::merge::Merge;
 use crate::engine::{ScanError, UnitOutcome, UnitProgress, UnitScan, UnitTask};
 use crate::finding::{Finding, HostState, Observation};
@@ -54,14 +53,12 @@ pub(super) struct Unit {
     in_turn: bool,
     ready: Vec<Finding>,
     delivery: Delivery,
-    answers: UdpAnswers,
 }
 
 impl Unit {
     pub(super) fn new(
         (plan, task): (Plan, UnitTask),
         first: Option<First>,
-        answers: UdpAnswers,
         (neighbours, secret): (Arc<Neighbours>, u64),
     ) -> (Self, UnitScan) {
         let (delivery, scan) = Delivery::new(task.cancel, task.range.end - task.range.start);
@@ -79,7 +76,6 @@ impl Unit {
             in_turn,
             ready: Vec::new(),
             delivery,
-            answers,
         };
         (unit, scan)
     }
@@ -216,12 +212,7 @@ impl Unit {
     pub(super) fn hear(&mut self, now: Duration, lane: u8, incoming: Incoming) {
         match incoming {
             Incoming::Datagram { from, bytes } => {
-                let heard = self.session.on_heard(now, lane, Heard::Datagram { from, bytes: &bytes });
-                if let (Some((target_index, port)), Some(answers)) = (heard, &self.answers) {
-                    let address = from.ip().to_canonical();
-                    // Whoever takes them may be behind or gone.
-                    let _ = answers.try_send(UdpAnswer { target_index, address, port, bytes });
-                }
+                self.session.on_heard(now, lane, Heard::Datagram { from, bytes: &bytes });
             }
             Incoming::Error { to, by, state, reason } => {
                 self.session.on_heard(now, lane, Heard::Error { to, by, state, reason });

@@ -61,7 +61,7 @@ pub const DEFAULT_BUDGET: Duration = Duration::from_secs(8);
 /// How long a port that has only answered when its time was nearly up may still take to say more.
 const ANSWERED_LEAST: Duration = Duration::from_secs(3);
 /// Ports that are asked at once by all units together: most of their time is waiting, and each takes some kilobytes.
-const ASKED_MAX: usize = 2048;
+const ASKED_MAX: usize = 1536;
 /// Connections that a port may use at once before others wait for theirs: a silent one uses four, most use one.
 const CONNECTIONS_PER_PORT: usize = 2;
 /// Lists of probes that are remembered, by port: a scan has a few hundred open ports by number.

@@ -3,7 +3,8 @@
 //! A rate of R probes per second is a schedule with a slot every 1/R seconds (the "generic cell rate algorithm" of
 //! ITU-T I.371, as a virtual schedule). A probe that comes late takes its own slot as long as it is no more than
 //! [`SLACK`] late; slots missed by more are gone, so that a pause is never followed by a burst. In any 100 ms that
-//! lets through at most 4 % and one probe more than the rate.
+//! lets through at most 3 % and one probe more than the rate; what a thread is held up by between its slot and its send
+//! comes on top, and 5 % is the promise.
 //!
 //! [`RateCap`] is the part that units of a job share and that the job's owner turns live; it holds the job's caps per
 //! destination network and per host as well (`pace/shares.rs`), and what its connections and datagrams have found of how
@@ -20,9 +21,9 @@ use std::time::Duration;
 use self::shares::{Network, Shares};
 use crate::session::throttle::Throttle;
 
-/// How late a probe may still take its slot: 4 % of the 100 ms over which a burst is judged, and more than timers of
+/// How late a probe may still take its slot: 3 % of the 100 ms over which a burst is judged, and more than timers of
 /// an ordinary kernel are late.
-pub const SLACK: Duration = Duration::from_millis(4);
+pub const SLACK: Duration = Duration::from_millis(3);
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
@@ -54,6 +55,11 @@ impl Pacer {
         let granted = u32::try_from(free).unwrap_or(u32::MAX).min(wanted);
         self.next = next + interval * granted;
         Ok(granted)
+    }
+
+    /// Takes the next slot ahead of its time, once: the schedule runs no further ahead, so that a rate that is turned up takes effect at once.
+    fn charge(&mut self, now: Duration, pps: u64) {
+        self.next = self.next_at(now, pps) + interval(pps);
     }
 
     /// When the next slot is, which may have passed.
@@ -152,6 +158,20 @@ impl RateCap {
             parts.networks.admit(now, Network::of(address), pps).map_err(|until| Denied::Network { until })?;
         }
         host_pps.map_or(Ok(()), |pps| parts.hosts.admit(now, address, pps)).map_err(|until| Denied::Host { until })
+    }
+
+    /// Takes the slots that [`Self::admit_to`] would give, for a probe that is held to these rates in another way.
+    pub(crate) fn charge_to(&self, now: Duration, address: IpAddr, network_pps: Option<u64>, host_pps: Option<u64>) {
+        if network_pps.is_none() && host_pps.is_none() {
+            return;
+        }
+        let mut parts = locked(&self.parts);
+        if let Some(pps) = network_pps {
+            parts.networks.charge(now, Network::of(address), pps);
+        }
+        if let Some(pps) = host_pps {
+            parts.hosts.charge(now, address, pps);
+        }
     }
 
     /// What the job's connections have found of the network.
@@ -254,7 +274,7 @@ mod tests {
         assert_eq!(cap.admit(Duration::from_secs(1), None, 1), Ok(1));
         let after = Duration::from_secs(60);
         let burst = cap.admit(after, None, u32::MAX).unwrap();
-        assert_eq!(burst, 5, "the slots of the last 4 ms and the present one");
+        assert_eq!(burst, 4, "the slots of the last 3 ms and the present one");
         assert!(cap.admit(after, None, 1).is_err());
     }
 

@@ -217,10 +217,8 @@ impl Stage {
 
     /// Whether another port is to be asked as soon as the detector has room for it.
     fn may_ask(&self, is_scanning: bool) -> bool {
-        let is_losing = || self.front.scanning.borrow().loss_estimate > LOSING;
-        let is_full = self.waiting.len() >= WAITING_MAX;
-        let waits = is_scanning && !is_full && self.asked.len() >= ASKED_MAX_LOSING && is_losing();
-        !self.waiting.is_empty() && !waits
+        let loss = if is_scanning { self.front.scanning.borrow().loss_estimate } else { 0.0 };
+        !self.waiting.is_empty() && (self.asked.len() < asked_max(loss) || self.waiting.len() >= WAITING_MAX)
     }
 
     /// Asks the port that has waited longest.
@@ -293,6 +291,11 @@ impl Front {
         let figures = UnitProgress { settled_until: self.settled.min(first), ..*self.scanning.borrow() };
         self.progress.send_if_modified(|told| std::mem::replace(told, figures) != figures);
     }
+}
+
+/// How many ports of a unit are asked at once while its scan loses this share of round trips.
+fn asked_max(loss: f64) -> usize {
+    if loss > LOSING { ASKED_MAX_LOSING } else { usize::MAX }
 }
 
 /// Waits until the detector has room for another port and the path is ready for it.

@@ -71,6 +71,16 @@ impl<K: Eq + Hash + Copy> Shares<K> {
         }
         self.schedules.entry(key).or_default().admit(now, pps, 1).map(drop)
     }
+
+    /// Takes a slot of `key` whether there is one or not: whoever asks is held to the same rate in another way. Where the
+    /// table has no room, nothing is noted.
+    pub(crate) fn charge(&mut self, now: Duration, key: K, pps: u64) {
+        if self.admit(now, key, pps).is_err()
+            && let Some(schedule) = self.schedules.get_mut(&key)
+        {
+            schedule.charge(now, pps);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -3,12 +3,14 @@
 //! Each place has a [`Pacer`] of its own, kept only while it matters: a place that has been quiet for longer than its
 //! interval is as if it had never been, so memory is that of the places asked within the last interval. Whoever is
 //! refused is told a moment that is nobody else's, so that those who wait for one network do not all come back at once.
+//!
+//! What is sent is charged to the job's [`RateCap`] as well, on which the detection beside draws: it gets what is left.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use crate::pace::{Pacer, SLACK};
+use crate::pace::{Pacer, RateCap, SLACK};
 use crate::spec::ScanSpec;
 
 /// Quiet places are forgotten when there are twice as many as were left the last time, and at least so many.
@@ -53,8 +55,11 @@ impl Quotas {
         Ok(Pass { address, host, network })
     }
 
-    /// A probe goes: what [`Self::check`] allowed is used.
-    pub(crate) fn take(&mut self, pass: Pass) {
+    /// A probe goes at `now`: what [`Self::check`] allowed is used, and charged to `pace`.
+    pub(crate) fn take(&mut self, now: Duration, pass: Pass, pace: &RateCap) {
+        let [network_pps, host_pps] =
+            [&self.network, &self.host].map(|places| places.as_ref().map(|places| places.pps));
+        pace.charge_to(now, pass.address, network_pps, host_pps);
         if let (Some(places), Some(place)) = (&mut self.host, pass.host) {
             places.places.insert(pass.address, place);
         }
@@ -119,7 +124,7 @@ mod tests {
     }
 
     fn admit(quotas: &mut Quotas, now: Duration, address: IpAddr) -> Result<(), Duration> {
-        quotas.check(now, address).map(|pass| quotas.take(pass))
+        quotas.check(now, address).map(|pass| quotas.take(now, pass, &RateCap::default()))
     }
 
     fn address(low: u32) -> IpAddr {
@@ -163,6 +168,25 @@ mod tests {
         assert!(most_in_100_ms(&sent, |to| to == address(7)) <= 5);
         let per_network = sent.iter().filter(|(_, to)| network_of(*to) == address(0)).count();
         assert!((2850..=3010).contains(&per_network), "{per_network} in 3 s");
+    }
+
+    #[test]
+    fn who_draws_on_the_same_budget_gets_what_is_left() {
+        let (mut quotas, pace) = (quotas(None, Some(100)), RateCap::default());
+        let (mut now, mut sent, mut beside) = (Duration::from_secs(1), 0, 0);
+        while now < Duration::from_secs(5) {
+            // For two seconds the network is filled, and then left alone.
+            if now < Duration::from_secs(3)
+                && let Ok(pass) = quotas.check(now, address(1))
+            {
+                quotas.take(now, pass, &pace);
+                sent += 1;
+            }
+            beside += i32::from(pace.admit_to(now, address(2), Some(100), None).is_ok());
+            now += Duration::from_micros(500);
+        }
+        assert!((190..=210).contains(&sent), "{sent}");
+        assert!((190..=220).contains(&beside), "{beside} beside {sent}");
     }
 
     #[test]

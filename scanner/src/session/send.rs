@@ -65,7 +65,7 @@ impl Session {
             let Some(address) = self.hosts.get(flight.host).map(|host| host.address) else { continue };
             match self.quotas.check(now, address) {
                 Ok(pass) => {
-                    self.quotas.take(pass);
+                    self.quotas.take(now, pass, &self.pace);
                     return Some(Flight { sent_at: now, ..flight });
                 }
                 Err(until) => {
@@ -97,7 +97,7 @@ impl Session {
                 self.settle(key);
                 continue;
             };
-            self.quotas.take(pass);
+            self.quotas.take(now, pass, &self.pace);
             host.queued = true;
             host.pending += 1;
             self.line.push_back(key);

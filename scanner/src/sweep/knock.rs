@@ -19,7 +19,7 @@ const OWN_PORTS_MAX: u32 = 3;
 /// Hosts that are asked every knock to learn how many they answer: one in two hundred that answers to one alone shows.
 const SAMPLES_MAX: u32 = 256;
 /// Answers told apart; more of them are as good as these.
-const COUNTS: usize = 8;
+const COUNTS: usize = 32;
 /// What is assumed before anything is known: of two hosts' worth, half a host gives one answer, the rest three.
 const PRIOR: [(usize, f64); 2] = [(1, 0.5), (3, 1.5)];
 

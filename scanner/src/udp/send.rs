@@ -123,7 +123,7 @@ impl UdpSession {
             let Some(address) = self.hosts.get(encore.host).map(|host| host.address) else { continue };
             match self.quotas.check(now, address) {
                 Ok(pass) => {
-                    self.quotas.take(pass);
+                    self.quotas.take(now, pass, &self.pace);
                     return self.write(now, encore);
                 }
                 Err(until) => self.encores.push(Reverse((until, encore))),
@@ -152,11 +152,11 @@ impl UdpSession {
                 Next::Idle => {}
                 Next::Finished => self.finish(key),
                 Next::Port(position) => {
-                    self.quotas.take(pass);
+                    self.quotas.take(now, pass, &self.pace);
                     return self.launch(now, key, position);
                 }
                 Next::Known(position) => {
-                    self.quotas.take(pass);
+                    self.quotas.take(now, pass, &self.pace);
                     return self.ask_known(now, key, position);
                 }
             }

@@ -149,3 +149,43 @@ async fn a_slow_reader_holds_up_the_scan() {
     scan.outcome.send(Ok(outcome())).unwrap();
     assert_eq!(all(&mut staged).await.len(), sent, "and nothing is lost");
 }
+
+#[tokio::test]
+async fn ports_of_a_unit_wait_while_its_scan_loses_and_are_all_asked_when_it_has_ended() {
+    let server = greeting(b"SSH-2.0-dropbear_2022.83\r\n").await;
+    let (scan, mut staged) = stage(&spec());
+    scan.progress.send_replace(UnitProgress { loss_estimate: 2.0 * LOSING, ..UnitProgress::default() });
+    assert_eq!((asked_max(2.0 * LOSING), asked_max(LOSING / 2.0)), (ASKED_MAX_LOSING, usize::MAX));
+    let ports = 3 * ASKED_MAX_LOSING as u64;
+    scan.findings.send((0..ports).map(|index| open(server.ip(), server.port(), index)).collect()).await.unwrap();
+    drop(scan.findings);
+    scan.outcome.send(Ok(outcome())).unwrap();
+    let findings = all(&mut staged).await;
+    let services = findings.iter().filter_map(|finding| match &finding.observation {
+        Observation::Service { service, .. } => Some(Arc::clone(service)),
+        _ => None,
+    });
+    let services: Vec<_> = services.collect();
+    assert_eq!(services.len() as u64, ports);
+    assert!(services.iter().all(|service| Arc::ptr_eq(service, &services[0])), "what is alike is held once");
+}
+
+#[test]
+fn what_was_told_of_before_is_shared_and_no_more_than_so_much_is_remembered() {
+    let mut alike = Alike::default();
+    let told = |alike: &mut Alike, name: &str| {
+        let service = Arc::new(Service { name: name.to_owned(), ..Service::default() });
+        let observation = Observation::Service { port: Port::tcp(1), service };
+        let finding = Finding { target_index: 0, address: [10, 0, 0, 1].into(), name: None, observation };
+        match alike.share(finding).observation {
+            Observation::Service { service, .. } => service,
+            other => panic!("{other:?}"),
+        }
+    };
+    let (first, again, other) = (told(&mut alike, "a"), told(&mut alike, "a"), told(&mut alike, "b"));
+    assert!(Arc::ptr_eq(&first, &again) && !Arc::ptr_eq(&first, &other));
+    for number in 0..2 * ALIKE_MAX {
+        told(&mut alike, &number.to_string());
+        assert!(alike.services.len() <= ALIKE_MAX);
+    }
+}

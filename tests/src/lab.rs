@@ -12,6 +12,7 @@ mod cable;
 mod course;
 mod host;
 mod namespace;
+mod probes;
 mod world;
 
 use std::net::Ipv4Addr;
@@ -26,6 +27,7 @@ pub use self::cable::Cable;
 pub use self::course::Course;
 pub use self::host::Host;
 pub use self::namespace::Namespace;
+pub use self::probes::{Probe, most_within, probes_during};
 pub use self::world::{Score, Truth, WORLD_PORTS, World, WorldOptions};
 
 use crate::privileges;
@@ -128,6 +130,15 @@ impl Lab {
     #[must_use]
     pub fn world(&self) -> &World {
         self.world.as_ref().expect("the test asks for a world that it added")
+    }
+
+    /// The host that is the world.
+    ///
+    /// # Panics
+    /// Where none was added: a mistake in the test.
+    #[must_use]
+    pub fn world_host(&self) -> &Host {
+        self.world_host.as_ref().expect("the test asks for a world that it added")
     }
 
     /// How many hosts there are, the world not counted.

@@ -1,12 +1,13 @@
 //! Nodes die, freeze and lose each other in the middle of a scan: nothing is lost, nothing is counted twice.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use nix::sys::signal::Signal;
 use pentora_tests::cluster::{Cluster, Job, units_completed};
 use pentora_tests::http::Request;
-use pentora_tests::lab::{Lab, WorldOptions};
+use pentora_tests::lab::{Lab, WorldOptions, most_within, probes_during};
 use pentora_tests::wait;
 
 const TARGETS: u64 = 1024;
@@ -48,6 +49,31 @@ fn the_leader_killed_in_the_middle_of_a_scan_loses_nothing() -> anyhow::Result<(
     wait::pause(Duration::from_secs(3));
     cluster.node_mut(leader)?.kill()?;
     assert_nothing_lost_or_doubled(&cluster, &job, follower)
+}
+
+#[test]
+fn the_cap_of_a_network_holds_over_all_nodes_and_through_a_change_of_leader() -> anyhow::Result<()> {
+    const CAP: usize = 60;
+    let Some(cluster) = cluster()? else { return Ok(()) };
+    let leader = cluster.leader()?;
+    let follower = *cluster.followers()?.first().context("a follower")?;
+    let words = [NETWORK, "--ports", "80,81", "--network-rate", &CAP.to_string(), "--no-discovery"];
+    let job = Job::submit(&cluster, follower, &words)?;
+    wait::pause(Duration::from_secs(3));
+    // What the world sees of the nodes that are left, their questions for services included.
+    let (_ended, probes) = probes_during(cluster.lab().world_host(), || {
+        cluster.node(leader)?.signal(Signal::SIGKILL)?;
+        job.wait(&cluster, follower, SCAN_MAX)
+    })?;
+    assert_nothing_lost_or_doubled(&cluster, &job, follower)?;
+    let mut networks: BTreeMap<[u8; 3], Vec<Duration>> = BTreeMap::new();
+    for (time, address) in &probes {
+        let [a, b, c, _] = address.octets();
+        networks.entry([a, b, c]).or_default().push(*time);
+    }
+    let most: Vec<usize> = networks.values().map(|times| most_within(times, Duration::from_secs(1))).collect();
+    assert!(most.len() == 4 && most.iter().all(|most| *most <= CAP + CAP / 20 + 1), "{most:?} in a second");
+    Ok(())
 }
 
 #[test]

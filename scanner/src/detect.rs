@@ -77,7 +77,7 @@ pub struct Options {
     /// How long one port may take in all: the look, the look inside TLS, the description, the checks for weaknesses.
     /// Only what has just answered is waited for beyond it, and then for seconds.
     pub budget: Duration,
-    /// How connections begin, shared by all of a unit; `None` for at once.
+    /// How connections begin, shared by all of a job; `None` for at once.
     pub pacing: Option<Arc<Pacing>>,
 }
 

@@ -1,4 +1,4 @@
-//! How the connections of one unit begin: in order, at the job's pace, and no faster than the path lets them through.
+//! How the connections of a job begin, whichever of its units they are for: in order, at the job's pace, and no faster than the path lets them through.
 //!
 //! Behind a firewall under strain, thousands of connections at once mostly lose each other. What the path loses anyhow is
 //! known from the scan; where clearly more first SYNs get lost than that, ports are begun more slowly, and faster again
@@ -42,7 +42,7 @@ const RATE_LOW: f64 = 500.0;
 /// Good judgements after which growth is fast again.
 const GOOD_LONG: u32 = 12;
 
-/// What the connections of one unit share.
+/// What the connections of a job share.
 #[derive(Debug)]
 pub struct Pacing {
     /// Connections per second, shared with whatever else draws on the job's budget.
@@ -72,7 +72,12 @@ impl Pacing {
         }
     }
 
-    /// Waits until another port may be begun. Only one may wait at a time.
+    /// Whether it is for units under these limits that draw on this budget, which is a job's own.
+    pub(crate) fn is_of(&self, pace: &Arc<RateCap>, network_pps: Option<u64>, host_pps: Option<u64>) -> bool {
+        Arc::ptr_eq(&self.pace, pace) && (self.network_pps, self.host_pps) == (network_pps, host_pps)
+    }
+
+    /// Waits until another port may be begun.
     pub(super) async fn port(&self) {
         loop {
             // Apart from the wait, which must not hold the lock.
@@ -80,6 +85,11 @@ impl Pacing {
             let Err(next) = slot else { return };
             sleep(next.saturating_sub(clock::now())).await;
         }
+    }
+
+    /// A scan beside has ended, which may have been what the path was full of.
+    pub(super) fn scan_ended(&self) {
+        self.throttle().begin_anew();
     }
 
     /// The share of round trips that are lost at any rate, as the scan beside has found.
@@ -217,6 +227,20 @@ impl Throttle {
         slot.map(|_one| ())
     }
 
+    /// Forgets how full the path was.
+    fn begin_anew(&mut self) {
+        self.rate = self.rate.max(RATE_LOW);
+        self.good = GOOD_LONG;
+        self.void();
+    }
+
+    /// Connections on their way are not judged.
+    fn void(&mut self) {
+        self.sum = Round::default();
+        self.first += self.rounds.len() as u64;
+        self.rounds.clear();
+    }
+
     /// A connection begins; answers the number of its round.
     fn begin(&mut self, now: Duration) -> u64 {
         let fresh = Round { began: now, open: 1, ..Round::default() };
@@ -258,8 +282,7 @@ impl Throttle {
                 self.rate = (self.rate * DECREASE).max(RATE_LEAST);
                 self.good = 0;
                 // Those on their way began at the rate that was too high.
-                self.first += self.rounds.len() as u64;
-                self.rounds.clear();
+                self.void();
             } else {
                 self.good += 1;
                 let growth = match self.rate < RATE_LOW {
@@ -337,6 +360,17 @@ mod tests {
         }
         throttle.end(first, None);
         assert_eq!((throttle.rounds.len(), throttle.rate), (1, RATE_FIRST));
+    }
+
+    #[test]
+    fn when_a_scan_has_ended_the_path_is_tried_again() {
+        let mut throttle = Throttle { rate: RATE_LEAST, good: 0, ..Throttle::default() };
+        let before = throttle.begin(Duration::ZERO);
+        throttle.begin_anew();
+        assert_eq!((throttle.rate, throttle.rounds.len()), (RATE_LOW, 0));
+        let after = throttle.begin(Duration::ZERO);
+        throttle.end(before, Some(true));
+        assert!(after > before && throttle.rounds[0].open == 1, "what was under way counts no more");
     }
 
     #[tokio::test]

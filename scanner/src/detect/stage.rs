@@ -20,7 +20,6 @@ use tokio_util::sync::{CancellationToken, PollSemaphore};
 use super::{DEFAULT_BUDGET, Detector, INTENSITY_MAX, Options, Pacing, os};
 use crate::engine::{FINDINGS_QUEUE, ScanError, UnitOutcome, UnitProgress, UnitScan};
 use crate::finding::{Finding, Observation, PortState, Service, Weakness};
-use crate::pace::RateCap;
 use crate::port::Port;
 use crate::spec::{Profile, ScanSpec};
 
@@ -42,19 +41,18 @@ const FLUSH_AFTER: Duration = Duration::from_millis(50);
 /// Asks every open port that a scan finds what it is, as the spec says; a spec that asks for no services, or forbids all
 /// payloads, gives the scan back as it came.
 ///
-/// Figures pass through, but for `settled_until`, which waits for the ports that are still asked. Connections draw on `pace` beside the scan's own probes. The stage runs on `runtime` and ends with the scan, when
+/// Figures pass through, but for `settled_until`, which waits for the ports that are still asked. Connections draw on the budget of `pacing` beside the scan's own probes. The stage runs on `runtime` and ends with the scan, when
 /// `cancel`, which is the scan's own, is cancelled, or when the findings are no longer read.
 #[must_use]
 pub fn attach(
     scan: UnitScan,
     spec: &ScanSpec,
     detector: Arc<Detector>,
-    pace: Arc<RateCap>,
+    pacing: Arc<Pacing>,
     runtime: &Handle,
     cancel: CancellationToken,
 ) -> UnitScan {
     let Some(intensity) = spec.services.filter(|_| spec.profile != Profile::OtSafe) else { return scan };
-    let pacing = Arc::new(Pacing::new(pace, spec.network_rate_pps, spec.host_rate_pps));
     let asking = Asking {
         options: Options {
             intensity: intensity.min(INTENSITY_MAX),
@@ -184,6 +182,9 @@ impl Stage {
                 }
                 batch = found.recv(), if is_scanning && has_room => {
                     is_scanning = batch.is_some();
+                    if !is_scanning {
+                        self.pacing.scan_ended();
+                    }
                     batch
                 }
                 () = tokio::time::sleep_until(flush_at), if !told.is_empty() => None,

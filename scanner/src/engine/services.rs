@@ -3,12 +3,12 @@
 //! Both are made when a scan first asks for services, so that a scan for ports alone pays for neither. A detector with
 //! other rules takes the place of the one before for units that begin after it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use super::{UnitScan, UnitTask};
-use crate::detect::{Detector, RuleSet, stage};
+use crate::detect::{Detector, Pacing, RuleSet, stage};
 use crate::io::limits;
 
 /// Threads for detection: parsing answers is little work, and the scan itself needs the other cores.
@@ -24,6 +24,8 @@ pub(super) struct Services {
 struct State {
     runtime: Option<Runtime>,
     detector: Option<Arc<Detector>>,
+    /// Of the jobs that have units in work.
+    pacings: Vec<Weak<Pacing>>,
 }
 
 impl Services {
@@ -37,14 +39,27 @@ impl Services {
     pub(super) fn attach(&self, scan: UnitScan, task: &UnitTask) -> UnitScan {
         match self.ready() {
             Ok((detector, runtime)) => {
-                let (pace, cancel) = (Arc::clone(&task.pace), task.cancel.clone());
-                stage::attach(scan, &task.spec, detector, pace, &runtime, cancel)
+                stage::attach(scan, &task.spec, detector, self.pacing(task), &runtime, task.cancel.clone())
             }
             Err(error) => {
                 tracing::error!(%error, "services are not looked for");
                 scan
             }
         }
+    }
+
+    /// How connections begin for a unit: as for the others of its job that are in work here.
+    fn pacing(&self, task: &UnitTask) -> Arc<Pacing> {
+        let (network_pps, host_pps) = (task.spec.network_rate_pps, task.spec.host_rate_pps);
+        let pacings = &mut self.lock().pacings;
+        pacings.retain(|pacing| pacing.strong_count() > 0);
+        let is_same = |pacing: &Arc<Pacing>| pacing.is_of(&task.pace, network_pps, host_pps);
+        if let Some(pacing) = pacings.iter().filter_map(Weak::upgrade).find(is_same) {
+            return pacing;
+        }
+        let pacing = Arc::new(Pacing::new(Arc::clone(&task.pace), network_pps, host_pps));
+        pacings.push(Arc::downgrade(&pacing));
+        pacing
     }
 
     fn ready(&self) -> std::io::Result<(Arc<Detector>, Handle)> {

@@ -10,6 +10,7 @@ use super::*;
 use crate::detect::Plain;
 use crate::engine::UnitProgress;
 use crate::finding::Reason;
+use crate::pace::RateCap;
 
 /// The scan's side of a stage.
 struct Scan {
@@ -26,8 +27,8 @@ fn stage(spec: &ScanSpec) -> (Scan, UnitScan) {
     let cancel = CancellationToken::new();
     let scan = UnitScan { findings: findings_out, progress: progress_out, outcome: outcome_out };
     let detector = Arc::new(Detector::new(Arc::new(Plain), 16));
-    let pace = Arc::new(RateCap::new(None));
-    let staged = attach(scan, spec, detector, pace, &Handle::current(), cancel.clone());
+    let pacing = Arc::new(Pacing::new(Arc::new(RateCap::new(None)), None, None));
+    let staged = attach(scan, spec, detector, pacing, &Handle::current(), cancel.clone());
     (Scan { findings, progress, outcome, cancel }, staged)
 }
 

@@ -8,9 +8,9 @@
 //! less than the scan's confidence allows. On a clean path that is one more try for silent ports of answering hosts and
 //! none for the dark. A unit without TCP ports ends where ports would begin: it finds hosts, nothing else.
 //!
-//! How fast is decided by the way ([`Path`]), which the units of a job share, under the job's budget and the caps per network and host: a target whose
-//! network has no slot waits in a line of its own ([`Held`]). Each send is checked against scope and exclusions here,
-//! last thing before the packet. Memory: 65,536 targets at once, four million bits of port state.
+//! How fast is decided by the path ([`Path`]), which the units of a job share, under the job's budget and the caps per network
+//! and host: a target whose network has no slot waits in a line of its own ([`Held`]). Each send is checked against scope
+//! and exclusions here, last thing before the packet. Memory: 65,536 targets at once, four million bits of port state.
 
 mod epochs;
 mod heard;
@@ -181,7 +181,7 @@ pub(crate) struct Sweep {
     canaries_wanted: u32,
     since_canary: u32,
     path: Path,
-    /// The way's epoch and rate when it was last looked at.
+    /// The path's epoch and rate when it was last looked at.
     moment: Moment,
     /// Probes given out since then, and the canaries among them.
     sent: (u32, u32),
@@ -330,7 +330,7 @@ impl Sweep {
         self.waiting.is_empty() && self.targets.is_empty() && self.greets.is_empty() && self.greets_out == 0
     }
 
-    /// Looks at the way as it is now.
+    /// Looks at the path as it is now.
     fn tick(&mut self, now: Duration) {
         let smoothed = self.rtt.smoothed();
         let timeout = smoothed.map_or(self.limits.wait_max, |_| self.timeout());

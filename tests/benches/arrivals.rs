@@ -1,10 +1,9 @@
 //! What arrives at a host while something runs, counted there: a scanner's own figures are not asked.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use pentora_tests::lab::Host;
 use pentora_tests::wait;
 
@@ -21,14 +20,7 @@ pub(crate) struct Arrivals {
 
 /// Runs `work` and counts what arrives at a host until it has ended.
 pub(crate) fn during<T>(host: &Host, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<(T, Arrivals)> {
-    let is_over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let counting = scope.spawn(|| host.within(|| count_until(&is_over)));
-        let done = work();
-        is_over.store(true, Ordering::Relaxed);
-        let arrivals = counting.join().unwrap_or_else(|_| Err(anyhow!("counting packets panicked")))?;
-        Ok((done?, arrivals))
-    })
+    host.watched(count_until, work)
 }
 
 fn count_until(is_over: &AtomicBool) -> anyhow::Result<Arrivals> {

@@ -101,19 +101,15 @@ impl Pacing {
     pub(super) async fn probe(&self, address: IpAddr, deadline: Instant) -> bool {
         while let Err(denied) = self.pace.admit_to(clock::now(), address, self.network_pps, self.host_pps) {
             let (Denied::Network { until } | Denied::Host { until }) = denied;
-            let wait = until.saturating_sub(clock::now());
-            if Instant::now() + wait >= deadline {
+            if !slept(until, deadline).await {
                 return false;
             }
-            sleep(wait).await;
         }
         let Ok(_first) = timeout_at(deadline, self.line.lock()).await else { return false };
         while let Err(next) = self.pace.admit(clock::now(), None, 1) {
-            let wait = next.saturating_sub(clock::now());
-            if Instant::now() + wait >= deadline {
+            if !slept(next, deadline).await {
                 return false;
             }
-            sleep(wait).await;
         }
         true
     }
@@ -151,6 +147,16 @@ impl Pacing {
         // Whoever panicked between two additions has left figures that are as good as any.
         self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Sleeps until a slot; false at once where that comes after `deadline`.
+async fn slept(until: Duration, deadline: Instant) -> bool {
+    let wait = until.saturating_sub(clock::now());
+    let is_in_time = Instant::now() + wait < deadline;
+    if is_in_time {
+        sleep(wait).await;
+    }
+    is_in_time
 }
 
 /// A connection that has begun. Dropped before it is known whether its first SYN was lost, it counts for nothing.

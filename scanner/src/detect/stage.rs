@@ -41,8 +41,9 @@ const FLUSH_AFTER: Duration = Duration::from_millis(50);
 /// Asks every open port that a scan finds what it is, as the spec says; a spec that asks for no services, or forbids all
 /// payloads, gives the scan back as it came.
 ///
-/// Figures pass through, but for `settled_until`, which waits for the ports that are still asked. Connections draw on the budget of `pacing` beside the scan's own probes. The stage runs on `runtime` and ends with the scan, when
-/// `cancel`, which is the scan's own, is cancelled, or when the findings are no longer read.
+/// Figures pass through, but for `settled_until`, which waits for the ports that are still asked. Connections draw on the
+/// budget of `pacing` beside the scan's own probes. The stage runs on `runtime` and ends with the scan, when `cancel`, which is
+/// the scan's own, is cancelled, or when the findings are no longer read.
 #[must_use]
 pub fn attach(
     scan: UnitScan,

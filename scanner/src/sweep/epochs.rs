@@ -29,7 +29,7 @@ pub(super) struct Epoch {
     pub(super) answered: u32,
 }
 
-/// The epochs of one way.
+/// The epochs of one path.
 #[derive(Debug)]
 pub(super) struct Epochs {
     ring: Vec<Epoch>,

@@ -1,4 +1,4 @@
-//! What the units of a job know together of the way that their probes go: how much it loses, by when, and the rate that it
+//! What the units of a job know together of the path that their probes go: how much it loses, by when, and the rate that it
 //! takes. Units that each judged for themselves would take one's slowing down for room for the other, and the other's sending
 //! for loss that no slowing down can mend.
 
@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::epochs::Epochs;
 use super::rate::Rate;
 
-/// A way, shared by its clones.
+/// A path, shared by its clones.
 #[derive(Debug, Clone)]
 pub(crate) struct Path {
     state: Arc<Mutex<State>>,
@@ -38,7 +38,7 @@ pub(super) struct RoundTrip {
     pub(super) timeout: Duration,
 }
 
-/// The moment as the way knows it.
+/// The path at the moment.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Moment {
     /// The epoch that is running.
@@ -48,7 +48,7 @@ pub(super) struct Moment {
 }
 
 impl Path {
-    /// A way of which nothing is known, asked at `start_pps` at first.
+    /// A path of which nothing is known, asked at `start_pps` at first.
     pub(crate) fn new(start_pps: f64, now: Duration) -> Self {
         let state = State { epochs: Epochs::new(now), rate: Rate::new(start_pps), wait: None, has_answers: false };
         Self { state: Arc::new(Mutex::new(state)) }

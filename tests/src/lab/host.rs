@@ -3,7 +3,11 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
+
+use anyhow::anyhow;
 
 use super::Namespace;
 use crate::http::{self, Answer, Request};
@@ -60,6 +64,25 @@ impl Host {
     /// Where the network cannot be entered, `work` fails, or it panics.
     pub fn within<T: Send>(&self, work: impl FnOnce() -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
         self.namespace.within(work)
+    }
+
+    /// Runs `work`, and `watch` from within the host's network until `work` has ended, which the flag then says.
+    ///
+    /// # Errors
+    /// Where either fails, or `watch` panics.
+    pub fn watched<T, W: Send>(
+        &self,
+        watch: impl FnOnce(&AtomicBool) -> anyhow::Result<W> + Send,
+        work: impl FnOnce() -> anyhow::Result<T>,
+    ) -> anyhow::Result<(T, W)> {
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let watching = scope.spawn(|| self.within(|| watch(&is_over)));
+            let done = work();
+            is_over.store(true, Ordering::Relaxed);
+            let seen = watching.join().unwrap_or_else(|_| Err(anyhow!("watching a host panicked")))?;
+            Ok((done?, seen))
+        })
     }
 
     /// Sends an HTTP request from the host to a server that the host reaches, its own loopback included.

@@ -5,10 +5,9 @@ use std::io::IoSliceMut;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockProtocol, SockType, recvmsg, setsockopt, socket,
     sockopt,
@@ -25,14 +24,7 @@ pub type Probe = (Duration, Ipv4Addr);
 /// # Errors
 /// Where `work` fails, or there can be no packet socket.
 pub fn probes_during<T>(host: &Host, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<(T, Vec<Probe>)> {
-    let is_over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let listening = scope.spawn(|| host.within(|| probes_until(&is_over)));
-        let done = work();
-        is_over.store(true, Ordering::Relaxed);
-        let probes = listening.join().unwrap_or_else(|_| Err(anyhow!("listening panicked")))?;
-        Ok((done?, probes))
-    })
+    host.watched(probes_until, work)
 }
 
 fn probes_until(is_over: &AtomicBool) -> anyhow::Result<Vec<Probe>> {

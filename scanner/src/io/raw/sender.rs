@@ -58,8 +58,6 @@ pub(super) struct Sender {
     sends: Vec<Send>,
     /// Requests that the greeter has had no room for.
     unasked: VecDeque<Request>,
-    /// The ways that a unit has sent on in this turn; empty between turns.
-    busy: Vec<u64>,
 }
 
 impl Sender {
@@ -83,7 +81,6 @@ impl Sender {
             paths: Paths::default(),
             sends: Vec::new(),
             unasked: VecDeque::new(),
-            busy: Vec::new(),
         }
     }
 
@@ -156,7 +153,7 @@ impl Sender {
         }
     }
 
-    /// Lets one unit of each way send a batch, the first of those that have something to send; returns when to look again, or
+    /// Lets one unit of each path send a batch, the first of those that have something to send; returns when to look again, or
     /// `None` to wait for the bell.
     ///
     /// Of two units of a job, the later one fills the pauses of the earlier, which so ends sooner and makes room for the
@@ -164,7 +161,7 @@ impl Sender {
     fn turn(&mut self) -> Option<Duration> {
         self.ask();
         let mut wake_at: Option<Duration> = None;
-        let mut busy = std::mem::take(&mut self.busy);
+        let mut busy = Vec::new();
         let mut at = 0;
         while let Some(key) = self.order.get(at).copied() {
             let path = self.units.get(key).map(|unit| unit.path);
@@ -175,8 +172,6 @@ impl Sender {
             // A unit that is over has left its place to the next.
             at += usize::from(self.order.get(at) == Some(&key));
         }
-        busy.clear();
-        self.busy = busy;
         let tick = (!self.units.is_empty()).then(|| clock::now() + TURN_MAX);
         [wake_at, tick].into_iter().flatten().min()
     }

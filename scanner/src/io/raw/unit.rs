@@ -30,7 +30,7 @@ pub(super) struct Unit {
     pub(super) cancel: CancellationToken,
     /// The part of the source port that is this unit's.
     pub(super) slot: u8,
-    /// The number of the way that it shares with others of its job.
+    /// The number of the path that it shares with others of its job.
     pub(super) path: u64,
 }
 
@@ -60,7 +60,7 @@ impl Waiting {
     }
 }
 
-/// The ways of the jobs that have units here: those of a partition go the same way, as far as anyone knows before.
+/// The paths of the jobs that have units here: those of a partition go the same one, as far as anyone knows before.
 #[derive(Debug, Default)]
 pub(super) struct Paths {
     known: Vec<Known>,
@@ -77,7 +77,7 @@ struct Known {
 }
 
 impl Paths {
-    /// The way of a unit, with its number.
+    /// The path of a unit, with its number.
     fn of(&mut self, task: &UnitTask, now: Duration) -> (u64, Path) {
         // A job that has left this node takes its budget with it.
         self.known.retain(|known| !known.path.is_alone() || Arc::strong_count(&known.pace) > 1);

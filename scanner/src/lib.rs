@@ -8,7 +8,6 @@
 //! its counterpart for the raw engine, and `udp`. Only `io` touches the network.
 //! Nothing here knows of jobs, leases or nodes.
 
-pub mod arena;
 pub mod detect;
 pub mod engine;
 pub mod finding;
@@ -27,6 +26,7 @@ pub mod report;
 pub mod rtt;
 pub mod scope;
 pub mod session;
+pub mod slot_map;
 pub mod spec;
 mod sweep;
 pub mod target;

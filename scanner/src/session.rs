@@ -35,7 +35,6 @@ use self::quota::Quotas;
 pub use self::step::{Answer, Counts, Listen, Step};
 use self::throttle::History;
 use self::window::Window;
-use crate::arena::{Arena, Key};
 use crate::finding::{Finding, Observation, PortState};
 use crate::loss::LossEstimate;
 use crate::neighbours::Neighbours;
@@ -44,6 +43,7 @@ use crate::plan::Plan;
 use crate::port::Port;
 use crate::rtt::RttTable;
 use crate::scope::Scope;
+use crate::slot_map::{Key, SlotMap};
 
 /// Hosts are active together as long as their ports are at most this many: 512 KiB of settled-port bits.
 const ACTIVE_PORTS_MAX: u32 = 1 << 22;
@@ -89,7 +89,7 @@ pub struct Session {
     waiting: Range<u64>,
     /// Before this, the next of them has no room in the kernel's table of neighbours.
     crowded_until: Duration,
-    hosts: Arena<Host>,
+    hosts: SlotMap<Host>,
     active_max: usize,
     /// Hosts with something to send, in turn.
     line: VecDeque<Key>,
@@ -102,7 +102,7 @@ pub struct Session {
     /// Probes to be sent again that have to; by time, and by number for want of another order.
     held: BTreeMap<(Duration, u64), Flight>,
     held_count: u64,
-    flights: Arena<Flight>,
+    flights: SlotMap<Flight>,
     timers: BinaryHeap<Reverse<(Duration, Key)>>,
     rtt: RttTable,
     loss: LossEstimate,
@@ -127,7 +127,7 @@ impl Session {
             neighbours: Arc::default(),
             scope,
             pace,
-            hosts: Arena::default(),
+            hosts: SlotMap::default(),
             active_max: active as usize,
             line: VecDeque::new(),
             lookups: VecDeque::new(),
@@ -136,7 +136,7 @@ impl Session {
             held_hosts: BinaryHeap::new(),
             held: BTreeMap::new(),
             held_count: 0,
-            flights: Arena::default(),
+            flights: SlotMap::default(),
             timers: BinaryHeap::new(),
             rtt: RttTable::new(limits.timeout_min),
             loss: LossEstimate::default(),

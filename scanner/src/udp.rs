@@ -35,7 +35,6 @@ use self::index_set::IndexSet;
 use self::limits::Limits;
 use self::send::Encore;
 pub(crate) use self::step::{Heard, LANES, Step};
-use crate::arena::{Arena, Key};
 use crate::finding::Finding;
 use crate::loss::LossEstimate;
 use crate::neighbours::Neighbours;
@@ -47,6 +46,7 @@ use crate::session::Counts;
 use crate::session::quota::Quotas;
 use crate::session::throttle::History;
 use crate::session::window::Window;
+use crate::slot_map::{Key, SlotMap};
 
 /// Hosts are active together as long as their ports are at most this many: 8 MiB of notes.
 const ACTIVE_PORTS_MAX: u32 = 1 << 22;
@@ -94,7 +94,7 @@ pub(crate) struct UdpSession {
     fed_names: BTreeMap<u64, (IpAddr, Arc<str>)>,
     /// Whether more hosts may be fed.
     is_fed: bool,
-    hosts: Arena<Host>,
+    hosts: SlotMap<Host>,
     by_address: HashMap<IpAddr, Key>,
     active_max: usize,
     /// Active hosts that have not been asked all their ports once.
@@ -141,7 +141,7 @@ impl UdpSession {
             fed: IndexSet::default(),
             fed_names: BTreeMap::new(),
             is_fed,
-            hosts: Arena::default(),
+            hosts: SlotMap::default(),
             by_address: HashMap::new(),
             active_max: active as usize,
             new_hosts: 0,

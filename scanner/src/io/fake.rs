@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::arena::Key;
 use crate::finding::{Finding, PortState, Reason};
 use crate::permute::mix;
 use crate::session::{Answer, Counts, Listen, Session, Step};
+use crate::slot_map::Key;
 
 /// A network to scan; fields are set directly.
 #[derive(Debug, Clone)]

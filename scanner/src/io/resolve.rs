@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::clock;
-use crate::arena::Key;
+use crate::slot_map::Key;
 
 /// Lookups at once: what a name server takes from one client without complaint.
 const THREADS: usize = 16;
@@ -175,7 +175,7 @@ mod tests {
     use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
     use super::*;
-    use crate::arena::Arena;
+    use crate::slot_map::SlotMap;
 
     #[derive(Debug)]
     struct Bell(SyncSender<()>);
@@ -187,9 +187,9 @@ mod tests {
     }
 
     fn askers(count: usize) -> Vec<Asker> {
-        let mut arena = Arena::default();
-        let unit = arena.insert(());
-        (0..count).map(|_| (unit, arena.insert(()))).collect()
+        let mut slot_map = SlotMap::default();
+        let unit = slot_map.insert(());
+        (0..count).map(|_| (unit, slot_map.insert(()))).collect()
     }
 
     fn resolver(timeout: Duration, lookup: Lookup) -> (Resolver, Receiver<()>) {

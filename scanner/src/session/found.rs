@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::host::{Host, Stage};
 use super::{Answer, Flight, Listen, Session};
-use crate::arena::Key;
 use crate::finding::{HostState, Observation, PortState, Reason};
 use crate::port::{Port, PortSet};
+use crate::slot_map::Key;
 
 /// An open port is listened to for this long, and eight round trips more, up to the longest wait: services that
 /// speak first do so at once.

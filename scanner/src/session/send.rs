@@ -9,8 +9,8 @@ use super::discovery::DiscoveryPort;
 use super::host::{Host, Stage};
 use super::throttle::History;
 use super::{Flight, Session, Step};
-use crate::arena::Key;
 use crate::plan::Plan;
+use crate::slot_map::Key;
 use crate::target::Target;
 
 /// Hosts entered per call, so that the first probe does not wait for all of them.

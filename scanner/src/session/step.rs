@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::arena::Key;
 use crate::finding::{PortState, Reason};
+use crate::slot_map::Key;
 
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::host::Note;
 use super::{Flight, Heard, UdpSession, payload};
-use crate::arena::Key;
 use crate::finding::{HostState, Observation, PortState, Reason, printable_banner};
 use crate::port::{Port, PortSet};
+use crate::slot_map::Key;
 
 impl UdpSession {
     /// Something has arrived at a lane. Returns the target's index and the port if it is an answer of an open port.

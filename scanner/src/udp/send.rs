@@ -9,10 +9,10 @@ use super::host::{Host, Note, Stage};
 use super::payload::{self, Ask};
 use super::walk::Next;
 use super::{Flight, FlightKey, LANES, Step, UdpSession};
-use crate::arena::Key;
 use crate::finding::Reason;
 use crate::permute::mix;
 use crate::session::throttle::History;
+use crate::slot_map::Key;
 use crate::target::Target;
 
 /// Hosts entered per call, so that the first probe does not wait for all of them.

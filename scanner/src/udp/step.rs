@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::arena::Key;
 use crate::finding::{PortState, Reason};
+use crate::slot_map::Key;
 
 /// Local ports that the tries of a unit come from in turn, so that an answer shows which try it is for.
 pub(crate) const LANES: u8 = 4;

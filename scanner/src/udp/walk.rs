@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::host::{Host, Note};
 use super::icmp_limit::{Act, IcmpLimit};
 use super::{UdpSession, payload};
-use crate::arena::Key;
 use crate::plan::Plan;
 use crate::port::PortSet;
+use crate::slot_map::Key;
 
 /// What a host wants.
 pub(super) enum Next {

@@ -12,12 +12,12 @@ use super::socket::{self, Verdict};
 use super::sockets::{Purpose, Sockets, Watched};
 use super::unit::Unit;
 use super::{Bell, Budget, Shared};
-use crate::arena::{Arena, Key};
 use crate::engine::{EngineConfig, ScanError};
 use crate::finding::{BANNER_BYTES_MAX, printable_banner};
 use crate::io::clock;
 use crate::io::resolve::Resolver;
 use crate::session::{Listen, Step};
+use crate::slot_map::{Key, SlotMap};
 
 /// Steps a unit takes before the next one has its turn and events are looked at: few enough that no answer waits
 /// for a millisecond.
@@ -26,7 +26,7 @@ const STEPS_PER_TURN: usize = 64;
 const EVENTS_AT_ONCE: usize = 1024;
 /// While there are units, the loop turns at least this often: it notices a cancelled one well within 100 ms.
 const TURN_MAX: Duration = Duration::from_millis(20);
-/// Event data of the bell; no key has this value, since no arena has 2^32 slots.
+/// Event data of the bell; no key has this value, since no slot_map has 2^32 slots.
 pub(super) const BELL: u64 = u64::MAX;
 
 /// The engine's thread.
@@ -35,7 +35,7 @@ pub(super) struct Reactor {
     shared: Arc<Shared>,
     inbox: Receiver<Box<Unit>>,
     resolver: Resolver,
-    units: Arena<Unit>,
+    units: SlotMap<Unit>,
     sockets: Sockets,
 }
 
@@ -49,7 +49,7 @@ impl Reactor {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&shared.bell, EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
         let resolver = Resolver::new(config.resolve_timeout, Box::new(Bell(Arc::clone(&shared))));
-        Ok(Self { shared, inbox, resolver, units: Arena::default(), sockets: Sockets::new(epoll, budget) })
+        Ok(Self { shared, inbox, resolver, units: SlotMap::default(), sockets: Sockets::new(epoll, budget) })
     }
 
     pub(super) fn run(mut self) {

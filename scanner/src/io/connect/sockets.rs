@@ -16,9 +16,9 @@ use socket2::Socket;
 use super::Budget;
 use super::reactor::BELL;
 use super::socket;
-use crate::arena::{Arena, Key};
 use crate::io::clock;
 use crate::session::Listen;
+use crate::slot_map::{Key, SlotMap};
 
 /// Below this, sleeping costs more than looking again.
 const SLEEP_MIN: Duration = Duration::from_micros(20);
@@ -29,7 +29,7 @@ const IDLE_MAX: usize = 256;
 #[derive(Debug)]
 pub(super) struct Sockets {
     pub(super) epoll: Epoll,
-    pub(super) open: Arena<Watched>,
+    pub(super) open: SlotMap<Watched>,
     /// Open ports being listened to, with the time at which that ends; the oldest first.
     pub(super) listening: VecDeque<(Duration, Key)>,
     /// Sockets between two probes, IPv4 and IPv6.
@@ -57,7 +57,7 @@ pub(super) enum Purpose {
 
 impl Sockets {
     pub(super) fn new(epoll: Epoll, budget: Arc<Budget>) -> Self {
-        Self { epoll, open: Arena::default(), listening: VecDeque::new(), idle: [Vec::new(), Vec::new()], budget }
+        Self { epoll, open: SlotMap::default(), listening: VecDeque::new(), idle: [Vec::new(), Vec::new()], budget }
     }
 
     /// How many more sockets may be used.

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::arena::Key;
 use crate::engine::{ScanError, UnitOutcome, UnitScan, UnitTask};
 use crate::io::delivery::{self, Delivery};
 use crate::neighbours::Neighbours;
 use crate::plan::Plan;
 use crate::session::Session;
+use crate::slot_map::Key;
 
 /// A unit in work.
 #[derive(Debug)]

@@ -16,11 +16,11 @@ use socket2::Socket;
 use tokio_util::sync::CancellationToken;
 
 use super::Bell;
-use crate::arena::{Arena, Key};
 use crate::finding::{BANNER_BYTES_MAX, PortState, printable_banner};
 use crate::io::clock;
 use crate::io::connect::socket::{self, Verdict};
 use crate::session::Answer;
+use crate::slot_map::{Key, SlotMap};
 
 /// Connections open at once: what listens for a third of a second each is then heard at ten thousand per second.
 const SOCKETS_MAX: usize = 4096;
@@ -69,7 +69,7 @@ pub(super) struct Greeter {
     heard: SyncSender<Heard>,
     /// Rung after something was heard.
     sender: Arc<Bell>,
-    talks: Arena<Talk>,
+    talks: SlotMap<Talk>,
     /// When talks end, those that connect and those that listen; each in order.
     connecting: VecDeque<(Duration, Key)>,
     listening: VecDeque<(Duration, Key)>,
@@ -87,7 +87,7 @@ impl Greeter {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&bell.event, EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
         let sockets_max = (crate::io::limits::probe_sockets() / 2).clamp(1, SOCKETS_MAX);
-        let (talks, connecting, listening) = (Arena::default(), VecDeque::new(), VecDeque::new());
+        let (talks, connecting, listening) = (SlotMap::default(), VecDeque::new(), VecDeque::new());
         let looked_at = Duration::ZERO;
         Ok(Self { epoll, bell, requests, heard, sender, talks, connecting, listening, sockets_max, looked_at })
     }

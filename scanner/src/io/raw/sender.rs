@@ -16,11 +16,11 @@ use super::routes::scoped;
 use super::transmit::{BATCH, Transmitter};
 use super::unit::{Paths, Unit, Waiting};
 use super::{Bell, PORTS_PER_SLOT, Routed, SLOTS, Shared, drop_side_by_side, stamp_at};
-use crate::arena::{Arena, Key as UnitKey};
 use crate::engine::ScanError;
 use crate::io::clock;
 use crate::packet::probe::Keys;
 use crate::packet::template::Particulars;
+use crate::slot_map::{Key as UnitKey, SlotMap};
 use crate::sweep::{Send, Turn};
 
 /// While there are units, the loop turns at least this often: it notices a cancelled one well within 100 ms.
@@ -50,7 +50,7 @@ pub(super) struct Sender {
     keys: Keys,
     port_first: u16,
     waiting: VecDeque<Waiting>,
-    units: Arena<Unit>,
+    units: SlotMap<Unit>,
     slots: [Option<UnitKey>; SLOTS as usize],
     /// The units of the slots, the one that began first at the front.
     order: Vec<UnitKey>,
@@ -75,7 +75,7 @@ impl Sender {
             keys,
             port_first,
             waiting: VecDeque::new(),
-            units: Arena::default(),
+            units: SlotMap::default(),
             slots: [None; SLOTS as usize],
             order: Vec::new(),
             paths: Paths::default(),

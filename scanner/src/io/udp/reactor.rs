@@ -15,11 +15,11 @@ use nix::sys::time::TimeSpec;
 use super::sockets::{BATCH, Buffers, Incoming, Outgoing};
 use super::unit::Unit;
 use super::{Bell, Shared};
-use crate::arena::{Arena, Key};
 use crate::engine::{EngineConfig, ScanError};
 use crate::finding::{PortState, Reason};
 use crate::io::clock;
 use crate::io::resolve::Resolver;
+use crate::slot_map::{Key, SlotMap};
 use crate::udp::Step;
 
 /// Batches a unit sends before the next one has its turn and arrivals are looked at.
@@ -31,7 +31,7 @@ const EVENTS_AT_ONCE: usize = 512;
 const TURN_MAX: Duration = Duration::from_millis(20);
 /// Below this, sleeping costs more than looking again.
 const SLEEP_MIN: Duration = Duration::from_micros(20);
-/// Event data of the bell; no key has this value, since no arena has 2^32 slots.
+/// Event data of the bell; no key has this value, since no slot_map has 2^32 slots.
 const BELL: u64 = u64::MAX;
 
 /// The engine's thread.
@@ -41,7 +41,7 @@ pub(super) struct Reactor {
     inbox: Receiver<Box<Unit>>,
     resolver: Resolver,
     epoll: Epoll,
-    units: Arena<Unit>,
+    units: SlotMap<Unit>,
     buffers: Buffers,
     outbox: Vec<Outgoing>,
 }
@@ -51,7 +51,7 @@ impl Reactor {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&shared.bell, EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
         let resolver = Resolver::new(config.resolve_timeout, Box::new(Bell(Arc::clone(&shared))));
-        let (units, buffers, outbox) = (Arena::default(), Buffers::new(), Vec::with_capacity(BATCH));
+        let (units, buffers, outbox) = (SlotMap::default(), Buffers::new(), Vec::with_capacity(BATCH));
         Ok(Self { shared, inbox, resolver, epoll, units, buffers, outbox })
     }
 

@@ -4,7 +4,7 @@
 //! may arrive after they have gone. A key holds its slot's generation, so a late event finds nothing instead of
 //! whoever lives there now.
 
-/// Names one value of an arena, ever.
+/// Names one value of an slot_map, ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     index: u32,
@@ -38,18 +38,18 @@ type Slot<T> = (u32, Option<T>);
 
 /// Values in slots that are used again.
 #[derive(Debug)]
-pub(crate) struct Arena<T> {
+pub(crate) struct SlotMap<T> {
     slots: Vec<Slot<T>>,
     free: Vec<u32>,
 }
 
-impl<T> Default for Arena<T> {
+impl<T> Default for SlotMap<T> {
     fn default() -> Self {
         Self { slots: Vec::new(), free: Vec::new() }
     }
 }
 
-impl<T> Arena<T> {
+impl<T> SlotMap<T> {
     pub(crate) fn len(&self) -> usize {
         self.slots.len() - self.free.len()
     }
@@ -103,15 +103,15 @@ mod tests {
 
     #[test]
     fn a_key_of_a_value_that_has_gone_finds_nothing() {
-        let mut arena = Arena::default();
-        let a = arena.insert("a");
-        assert_eq!(arena.remove(a), Some("a"));
-        let b = arena.insert("b");
+        let mut slot_map = SlotMap::default();
+        let a = slot_map.insert("a");
+        assert_eq!(slot_map.remove(a), Some("a"));
+        let b = slot_map.insert("b");
         assert_eq!(a.index(), b.index(), "the slot is used again");
-        assert_eq!(arena.remove(a), None);
-        assert_eq!((arena.get(a), arena.get(b)), (None, Some(&"b")));
+        assert_eq!(slot_map.remove(a), None);
+        assert_eq!((slot_map.get(a), slot_map.get(b)), (None, Some(&"b")));
         assert_eq!(Key::from_bits(b.to_bits()), b);
-        assert_eq!(arena.iter().collect::<Vec<_>>(), [(b, &"b")]);
-        assert_eq!((arena.len(), arena.is_empty()), (1, false));
+        assert_eq!(slot_map.iter().collect::<Vec<_>>(), [(b, &"b")]);
+        assert_eq!((slot_map.len(), slot_map.is_empty()), (1, false));
     }
 }

@@ -72,7 +72,7 @@ pub(crate) struct Way {
 }
 
 /// Which way an address goes.
-pub(crate) trait Routes: std::fmt::Debug + std::marker::Send {
+pub(crate) trait Routes: std::fmt::Debug + Send {
     /// The way to an address, or `None` when there is none.
     fn way(&self, address: IpAddr) -> Option<Way>;
 
@@ -82,7 +82,7 @@ pub(crate) trait Routes: std::fmt::Debug + std::marker::Send {
 
 /// Something to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Send {
+pub(crate) enum Transmit {
     /// A probe.
     Probe { address: IpAddr, probe: Probe, attempt: u8, link: u16, mac: Mac },
     /// The question who on the link has an address.
@@ -243,7 +243,7 @@ impl Sweep {
 
     /// Gives up to `room` things to send at `now`, of which up to `greet_room` are connections. First hand in every
     /// answer that has arrived: what is overdue is given up here.
-    pub(crate) fn poll(&mut self, now: Duration, room: u32, greet_room: usize, out: &mut Vec<Send>) -> Turn {
+    pub(crate) fn poll(&mut self, now: Duration, room: u32, greet_room: usize, out: &mut Vec<Transmit>) -> Turn {
         self.tick(now);
         self.wake(now);
         self.release(now);

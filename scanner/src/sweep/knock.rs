@@ -27,7 +27,7 @@ const PRIOR: [(usize, f64); 2] = [(1, 0.5), (3, 1.5)];
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Knock {
     pub(super) probe: Probe,
-    /// The place of its port in the port set, if it is a SYN that the scan sends anyway.
+    /// The place of its port in the port set, if it is a SYN that the scan transmits anyway.
     pub(super) position: Option<u32>,
 }
 

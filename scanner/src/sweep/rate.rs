@@ -1,4 +1,4 @@
-//! How fast a unit sends: doubled until the network loses more because of it, then additive increase and
+//! How fast a unit transmits: doubled until the network loses more because of it, then additive increase and
 //! multiplicative decrease around what the network carries.
 //!
 //! Judged are epochs whose canaries have had time to answer, several together where one has too few. If they lost more

@@ -43,7 +43,7 @@ impl Sweep {
         let is_last = expected <= miss_max || tries.is_some_and(|tries| pass + 1 >= tries);
         let wait = if is_last { timeout.max(self.limits.last_wait_min) } else { timeout };
         if known < CANARIES_MIN {
-            // Never more than a fraction of what the scan sends anyway.
+            // Never more than a fraction of what the scan transmits anyway.
             let fair = u32::try_from(self.counts.probes_sent / 4).unwrap_or(u32::MAX).max(8);
             self.canaries_wanted = self.canaries_wanted.max(CANARIES_MIN.saturating_sub(known).min(fair));
         }

@@ -1,4 +1,4 @@
-//! What a raw unit sends next, and to whom.
+//! What a raw unit transmits next, and to whom.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::epochs::EPOCH;
 use super::middlebox::TRIALS;
 use super::target::{NO_GATEWAY, Stage, Target};
-use super::{CANARY, Gateway, Send, Sweep, Way};
+use super::{CANARY, Gateway, Sweep, Transmit, Way};
 use crate::pace::Denied;
 use crate::packet::probe::Probe;
 use crate::permute::mix;
@@ -111,7 +111,7 @@ impl Sweep {
     }
 
     /// Asks for gateways that nobody knows; `Some` while one is still waited for.
-    pub(super) fn ask_gateways(&mut self, now: Duration, out: &mut Vec<Send>) -> Option<Duration> {
+    pub(super) fn ask_gateways(&mut self, now: Duration, out: &mut Vec<Transmit>) -> Option<Duration> {
         let mut wakes = None;
         for gateway in &mut self.gateways {
             if gateway.mac.is_some() || gateway.asked > ARP_TRIES {
@@ -121,7 +121,7 @@ impl Sweep {
                 gateway.asked += 1;
                 gateway.next = now + ARP_WAIT;
                 if gateway.asked <= ARP_TRIES {
-                    out.push(Send::Resolve { address: gateway.address, link: gateway.link });
+                    out.push(Transmit::Resolve { address: gateway.address, link: gateway.link });
                 }
             }
             let next = gateway.next;
@@ -136,7 +136,7 @@ impl Sweep {
     }
 
     /// The next thing worth sending.
-    pub(super) fn choose(&mut self, now: Duration, greets: &mut usize) -> Option<Send> {
+    pub(super) fn choose(&mut self, now: Duration, greets: &mut usize) -> Option<Transmit> {
         while *greets > 0 {
             *greets -= 1;
             if let Some(send) = self.greet(now) {
@@ -158,7 +158,7 @@ impl Sweep {
         for _ in 0..VISITS_MAX {
             let index = self.line.pop_front()?;
             if let Some(send) = self.visit(index, now) {
-                self.since_canary += u32::from(matches!(send, Send::Probe { .. }));
+                self.since_canary += u32::from(matches!(send, Transmit::Probe { .. }));
                 return Some(send);
             }
         }
@@ -166,7 +166,7 @@ impl Sweep {
     }
 
     /// The next open port to listen to, unless its network or host has no slot.
-    fn greet(&mut self, now: Duration) -> Option<Send> {
+    fn greet(&mut self, now: Duration) -> Option<Transmit> {
         let greeting = self.greets.pop_front()?;
         let super::Greeting { index, address, port, link } = greeting;
         if self.admit(now, address).is_err() {
@@ -175,10 +175,10 @@ impl Sweep {
         }
         self.greets_out += 1;
         let wait = (GREET_WAIT + 8 * self.rtt.smoothed().unwrap_or_default()).min(GREET_WAIT_MAX);
-        Some(Send::Greet { index, address, port, link, wait })
+        Some(Transmit::Greet { index, address, port, link, wait })
     }
 
-    fn canary(&mut self, now: Duration) -> Option<Send> {
+    fn canary(&mut self, now: Duration) -> Option<Transmit> {
         let count = u64::try_from(self.canaries.len()).ok().filter(|count| *count > 0)?;
         self.canaries_seen += 1;
         let chosen = usize::try_from(self.canaries_seen % count).ok()?;
@@ -191,11 +191,11 @@ impl Sweep {
         self.sent.1 += 1;
         self.counts.probes_sent += 1;
         self.counts.retransmitted += 1;
-        Some(Send::Probe { address, probe, attempt: CANARY, link, mac })
+        Some(Transmit::Probe { address, probe, attempt: CANARY, link, mac })
     }
 
     /// A target's turn: its next probe, or nothing when its pass is over.
-    fn visit(&mut self, index: u64, now: Duration) -> Option<Send> {
+    fn visit(&mut self, index: u64, now: Duration) -> Option<Transmit> {
         match self.target(index)?.stage {
             Stage::Link => self.visit_link(index, now),
             Stage::Silent | Stage::Ports | Stage::Trial => self.visit_probes(index, now),
@@ -203,7 +203,7 @@ impl Sweep {
         }
     }
 
-    fn visit_link(&mut self, index: u64, now: Duration) -> Option<Send> {
+    fn visit_link(&mut self, index: u64, now: Duration) -> Option<Transmit> {
         if self.arp_pacer.admit(now, ARP_PPS, 1).is_err() {
             // Its turn comes again; meanwhile others have theirs.
             self.line.push_back(index);
@@ -212,10 +212,10 @@ impl Sweep {
         let target = self.target(index)?;
         let (address, link) = (target.address, target.link);
         self.rest(index, now + ARP_WAIT);
-        self.permits(address).then_some(Send::Resolve { address, link })
+        self.permits(address).then_some(Transmit::Resolve { address, link })
     }
 
-    fn visit_probes(&mut self, index: u64, now: Duration) -> Option<Send> {
+    fn visit_probes(&mut self, index: u64, now: Duration) -> Option<Transmit> {
         let target = self.target(index)?;
         let (before, stage) = ((target.step, target.sent), target.stage);
         let probe = match stage {
@@ -251,7 +251,7 @@ impl Sweep {
         if self.is_gentle {
             self.quiet_until = now + self.rtt.smoothed().map_or(self.limits.wait_max, |_| self.timeout());
         }
-        Some(Send::Probe { address, probe, attempt, link, mac })
+        Some(Transmit::Probe { address, probe, attempt, link, mac })
     }
 
     /// Takes a slot of an address's network and of itself.

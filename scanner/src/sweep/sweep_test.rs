@@ -173,9 +173,9 @@ impl Net {
         (sweeps, open)
     }
 
-    fn carry(&mut self, sweep: &mut Sweep, send: Send, wire: &mut VecDeque<(Duration, Reply)>) {
+    fn carry(&mut self, sweep: &mut Sweep, send: Transmit, wire: &mut VecDeque<(Duration, Reply)>) {
         match send {
-            Send::Probe { address, probe, attempt, mac, .. } => {
+            Transmit::Probe { address, probe, attempt, mac, .. } => {
                 self.macs.insert(mac);
                 let bits = bits(address);
                 self.sent.push((self.now, bits >> 8));
@@ -194,11 +194,13 @@ impl Net {
                     ));
                 }
             }
-            Send::Resolve { address, .. } if !self.is_arp_silent && (address == GATEWAY || lives(bits(address))) => {
+            Transmit::Resolve { address, .. }
+                if !self.is_arp_silent && (address == GATEWAY || lives(bits(address))) =>
+            {
                 sweep.on_neighbour(0, address, MAC);
             }
-            Send::Resolve { .. } => {}
-            Send::Greet { index, address, port, .. } => {
+            Transmit::Resolve { .. } => {}
+            Transmit::Greet { index, address, port, .. } => {
                 self.sent.push((self.now, bits(address) >> 8));
                 sweep.on_banner(index, SocketAddr::new(address, port), Some(format!("hello from {port}")));
             }
@@ -328,10 +330,10 @@ fn ports_that_a_router_forbids_are_filtered_for_that_reason() {
     loop {
         let turn = sweep.poll(now, 64, 16, &mut out);
         for send in out.drain(..) {
-            if let Send::Resolve { address, .. } = send {
+            if let Transmit::Resolve { address, .. } = send {
                 sweep.on_neighbour(0, address, MAC);
             }
-            let Send::Probe { address, probe, attempt, .. } = send else { continue };
+            let Transmit::Probe { address, probe, attempt, .. } = send else { continue };
             let (state, reason) = match probe {
                 Probe::Syn(1) => (PortState::Closed, Reason::Reset),
                 Probe::Syn(2) => (PortState::Filtered, Reason::AdminProhibited),

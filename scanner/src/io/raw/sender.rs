@@ -1,4 +1,4 @@
-//! The sending thread: takes in answers, lets each unit say what to send, sends it, sleeps when there is nothing.
+//! The sending thread: takes in answers, lets each unit say what to send, transmits it, sleeps when there is nothing.
 
 use std::collections::VecDeque;
 use std::os::fd::AsFd;
@@ -21,7 +21,7 @@ use crate::io::clock;
 use crate::packet::probe::Keys;
 use crate::packet::template::Particulars;
 use crate::slot_map::{Key as UnitKey, SlotMap};
-use crate::sweep::{Send, Turn};
+use crate::sweep::{Transmit, Turn};
 
 /// While there are units, the loop turns at least this often: it notices a cancelled one well within 100 ms.
 const TURN_MAX: Duration = Duration::from_millis(20);
@@ -55,7 +55,7 @@ pub(super) struct Sender {
     /// The units of the slots, the one that began first at the front.
     order: Vec<UnitKey>,
     paths: Paths,
-    sends: Vec<Send>,
+    transmits: Vec<Transmit>,
     /// Requests that the greeter has had no room for.
     unasked: VecDeque<Request>,
 }
@@ -79,7 +79,7 @@ impl Sender {
             slots: [None; SLOTS as usize],
             order: Vec::new(),
             paths: Paths::default(),
-            sends: Vec::new(),
+            transmits: Vec::new(),
             unasked: VecDeque::new(),
         }
     }
@@ -185,7 +185,7 @@ impl Sender {
             let room = if unit.delivery.is_blocked() || !may_send { 0 } else { BATCH };
             let greets = GREETS_AT_ONCE.saturating_sub(self.unasked.len());
             let room = u32::try_from(room).expect("a batch is small");
-            wake_at = match unit.sweep.poll(now, room, greets, &mut self.sends) {
+            wake_at = match unit.sweep.poll(now, room, greets, &mut self.transmits) {
                 Turn::Sent => {
                     has_sent = true;
                     Some(Duration::ZERO)
@@ -215,23 +215,23 @@ impl Sender {
         let Some(unit) = self.units.get(key) else { return };
         let first_port = self.port_first + u16::from(unit.slot) * PORTS_PER_SLOT;
         let stamp = stamp_at(now);
-        for send in self.sends.drain(..) {
+        for send in self.transmits.drain(..) {
             match send {
-                Send::Probe { address, probe, attempt, link, mac } => {
+                Transmit::Probe { address, probe, attempt, link, mac } => {
                     let Some(link) = unit.links.get(usize::from(link)) else { continue };
                     let lane = first_port + u16::from(attempt);
                     let cookie = self.keys.cookie(probe, address, lane, stamp);
                     let particulars = Particulars { probe, to: address, lane, cookie };
                     self.transmitter.push(link, (address, mac), |bytes| link.template.write(&particulars, bytes));
                 }
-                Send::Resolve { address, link } => {
+                Transmit::Resolve { address, link } => {
                     let Some(link) = unit.links.get(usize::from(link)) else { continue };
                     if let Err(error) = self.resolver.ask(link, address) {
                         // It counts as lost; the next try may find the interface up again.
                         tracing::debug!(%error, interface = link.name, "a request for a neighbour was not sent");
                     }
                 }
-                Send::Greet { index, address, port, link, wait } => {
+                Transmit::Greet { index, address, port, link, wait } => {
                     let interface = unit.links.get(usize::from(link)).map_or(0, |link| link.interface);
                     let (to, cancel) = (scoped(address, port, interface), unit.cancel.clone());
                     self.unasked.push_back(Request { unit: key, index, to, wait, cancel });

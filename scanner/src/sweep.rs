@@ -88,7 +88,7 @@ pub(crate) enum Transmit {
     /// The question who on the link has an address.
     Resolve { address: IpAddr, link: u16 },
     /// A connection, to hear what an open port says.
-    Greet { index: u64, address: IpAddr, port: u16, link: u16, wait: Duration },
+    BannerGrab { index: u64, address: IpAddr, port: u16, link: u16, wait: Duration },
 }
 
 /// What to do after a turn.
@@ -138,7 +138,7 @@ struct Gateway {
 
 /// An open port to listen to.
 #[derive(Debug, Clone, Copy)]
-struct Greeting {
+struct BannerGrab {
     index: u64,
     address: IpAddr,
     port: u16,
@@ -173,8 +173,8 @@ pub(crate) struct Sweep {
     line: VecDeque<u64>,
     held: Held,
     resting: BinaryHeap<Reverse<(Duration, u64)>>,
-    greets: VecDeque<Greeting>,
-    greets_out: usize,
+    banner_grabs: VecDeque<BannerGrab>,
+    grabs_out: usize,
     canaries: Vec<Canary>,
     canaries_seen: u64,
     /// Canaries wanted beyond the regular ones, for want of figures.
@@ -223,8 +223,8 @@ impl Sweep {
             line: VecDeque::new(),
             held: Held::default(),
             resting: BinaryHeap::new(),
-            greets: VecDeque::new(),
-            greets_out: 0,
+            banner_grabs: VecDeque::new(),
+            grabs_out: 0,
             canaries: Vec::new(),
             canaries_seen: 0,
             canaries_wanted: 0,
@@ -241,22 +241,22 @@ impl Sweep {
         }
     }
 
-    /// Gives up to `room` things to send at `now`, of which up to `greet_room` are connections. First hand in every
+    /// Gives up to `room` things to send at `now`, of which up to `grab_room` are connections. First hand in every
     /// answer that has arrived: what is overdue is given up here.
-    pub(crate) fn poll(&mut self, now: Duration, room: u32, greet_room: usize, out: &mut Vec<Transmit>) -> Turn {
+    pub(crate) fn poll(&mut self, now: Duration, room: u32, grab_room: usize, out: &mut Vec<Transmit>) -> Turn {
         self.tick(now);
         self.wake(now);
         self.release(now);
         if room > 0 {
             self.enter();
         }
-        let greets = self.greets.len().min(greet_room);
+        let banner_grabs = self.banner_grabs.len().min(grab_room);
         if self.is_done() {
             return Turn::Done;
         }
         let gateway_wakes = self.ask_gateways(now, out);
         let lined = if gateway_wakes.is_some() { 0 } else { self.line.len() };
-        let sendable = u32::try_from(greets + lined + self.canaries_due()).unwrap_or(u32::MAX);
+        let sendable = u32::try_from(banner_grabs + lined + self.canaries_due()).unwrap_or(u32::MAX);
         let rests = self.resting.peek().map_or(now + Duration::from_millis(100), |Reverse((due, _))| *due);
         let until = [gateway_wakes, self.held.next()].into_iter().flatten().fold(rests, Duration::min);
         if sendable == 0 || room == 0 {
@@ -273,9 +273,9 @@ impl Sweep {
             Err(next) => return Turn::Wait { until: until.min(next) },
         };
         let before = out.len();
-        let mut greets_left = greets;
+        let mut grabs_left = banner_grabs;
         for _ in 0..granted {
-            let Some(send) = self.choose(now, &mut greets_left) else { break };
+            let Some(send) = self.choose(now, &mut grabs_left) else { break };
             out.push(send);
         }
         let (probes, canaries) = std::mem::take(&mut self.sent);
@@ -316,7 +316,7 @@ impl Sweep {
 
     /// Every target below this index is settled; `None` while open ports are listened to, whoever they belong to.
     pub(crate) fn settled_until(&self) -> Option<u64> {
-        let is_listening = !self.greets.is_empty() || self.greets_out > 0;
+        let is_listening = !self.banner_grabs.is_empty() || self.grabs_out > 0;
         let settled = if self.targets.is_empty() { self.waiting.start } else { self.base };
         (!is_listening).then_some(settled)
     }
@@ -327,7 +327,7 @@ impl Sweep {
     }
 
     fn is_done(&self) -> bool {
-        self.waiting.is_empty() && self.targets.is_empty() && self.greets.is_empty() && self.greets_out == 0
+        self.waiting.is_empty() && self.targets.is_empty() && self.banner_grabs.is_empty() && self.grabs_out == 0
     }
 
     /// Looks at the path as it is now.

@@ -9,8 +9,8 @@
 //!
 //! The engine's threads start with its first unit ([`lazy`]) and live in the network namespace of whoever brings that.
 
+mod banner_grab;
 mod filter;
-mod greet;
 mod lazy;
 mod neighbour;
 mod netlink;
@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use self::greet::Greeter;
+use self::banner_grab::BannerGrabber;
 pub(crate) use self::lazy::Lazy;
 use self::neighbour::Resolver;
 #[cfg(fuzzing)]
@@ -121,16 +121,16 @@ fn start() -> Result<Handle, EngineError> {
     let transmitter = Transmitter::open().map_err(system("a packet socket"))?;
     let resolver = Resolver::open().map_err(system("a packet socket"))?;
     let bell = Bell::new().map_err(system("eventfd"))?;
-    let greeter_bell = Bell::new().map_err(system("eventfd"))?;
+    let grabber_bell = Bell::new().map_err(system("eventfd"))?;
     let end_bell = Bell::new().map_err(system("eventfd"))?;
     let shared = Arc::new(Shared { bell, end_bell, is_stopped: AtomicBool::new(false), units: AtomicUsize::new(0) });
     let (inbox, units) = sync_channel(UNITS_MAX);
     let (replies_in, replies) = sync_channel(REPLIES_QUEUE);
-    let (greet, requests) = sync_channel(greet::QUEUE);
-    let (heard_in, heard) = sync_channel(greet::QUEUE);
-    let greeter = Greeter::new(Arc::clone(&greeter_bell), requests, heard_in, Arc::clone(&shared.bell));
-    let greeter = greeter.map_err(system("epoll"))?;
-    let ends = Ends { units, replies, greet, heard, greeter_bell };
+    let (banner_grab, requests) = sync_channel(banner_grab::QUEUE);
+    let (heard_in, heard) = sync_channel(banner_grab::QUEUE);
+    let grabber = BannerGrabber::new(Arc::clone(&grabber_bell), requests, heard_in, Arc::clone(&shared.bell));
+    let grabber = grabber.map_err(system("epoll"))?;
+    let ends = Ends { units, replies, banner_grab, heard, grabber_bell };
     let sender = Sender::new(Arc::clone(&shared), ends, (transmitter, resolver), (keys.clone(), port_first));
     // Owned before a thread runs, so that threads are stopped when one of them cannot be made.
     let mut handle = Handle { inbox, shared: Arc::clone(&shared), threads: Vec::new() };
@@ -140,7 +140,7 @@ fn start() -> Result<Handle, EngineError> {
     handle
         .threads
         .push(spawn("pentora-receive", Box::new(move || receive(rings, &keys, port_first, &replies_in, &shared)))?);
-    spawn("pentora-greet", Box::new(move || greeter.run()))?;
+    spawn("pentora-banners", Box::new(move || grabber.run()))?;
     handle.threads.push(spawn("pentora-send", Box::new(move || sender.run()))?);
     Ok(handle)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::rest::finding;
 use super::target::Stage;
-use super::{CANARY, Canary, Greeting, Reply, Sweep};
+use super::{BannerGrab, CANARY, Canary, Reply, Sweep};
 use crate::finding::{HostState, Observation, PortState, Reason};
 use crate::packet::arp::Mac;
 use crate::packet::probe::Probe;
@@ -94,10 +94,10 @@ impl Sweep {
         heard.opened += u32::from(is_open);
         heard.closed += u32::from(!is_open);
         let answers = heard.opened + heard.closed;
-        if wants_banner && heard.holds_greetings() {
+        if wants_banner && heard.holds_banner_grabs() {
             heard.unheard.push(number);
         } else if wants_banner {
-            self.greets.push_back(Greeting { index, address, port: number, link });
+            self.banner_grabs.push_back(BannerGrab { index, address, port: number, link });
         }
         // Without knocks it is ports that show a host.
         if !has_knocks {
@@ -153,7 +153,7 @@ impl Sweep {
 
     /// Listening to an open port has ended, with a printable banner or without.
     pub(crate) fn on_banner(&mut self, index: u64, from: SocketAddr, banner: Option<String>) {
-        self.greets_out = self.greets_out.saturating_sub(1);
+        self.grabs_out = self.grabs_out.saturating_sub(1);
         if let Some(banner) = banner {
             let port = Port::tcp(from.port());
             self.findings.push(finding(index, from.ip(), Observation::Banner { port, banner }));

@@ -19,7 +19,7 @@ const OPEN_MIN: u32 = 3;
 /// Where the scan leaves no port to draw, so many open ports without a closed one are everything.
 const OPEN_EVERYTHING: u32 = 1024;
 /// A host with more open ports and no closed one is listened to when it has passed.
-const GREETED_MAX: u32 = 64;
+const GRABBED_MAX: u32 = 64;
 /// The ports to draw from: few services have a place there.
 const FIRST: u16 = 20_000;
 const COUNT: u64 = 40_000;
@@ -49,8 +49,8 @@ impl Heard {
     }
 
     /// Whether listening to its open ports waits for the test.
-    pub(super) fn holds_greetings(&self) -> bool {
-        self.closed == 0 && self.opened > GREETED_MAX && self.trial.is_none_or(|trial| trial.is_middlebox)
+    pub(super) fn holds_banner_grabs(&self) -> bool {
+        self.closed == 0 && self.opened > GRABBED_MAX && self.trial.is_none_or(|trial| trial.is_middlebox)
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::epochs::EPOCH;
 use super::send::ARP_TRIES;
 use super::target::{Stage, Target};
-use super::{Greeting, Sweep, TRIES};
+use super::{BannerGrab, Sweep, TRIES};
 use crate::finding::{Finding, Observation, PortState, Reason};
 use crate::port::PortSet;
 
@@ -145,8 +145,8 @@ impl Sweep {
         self.counts.targets_done += 1;
         if let Some(heard) = heard.filter(|heard| heard.up.is_some()) {
             if heard.trial.is_none_or(|trial| !trial.is_middlebox) {
-                let unheard = heard.unheard.iter().map(|port| Greeting { index, address, port: *port, link });
-                self.greets.extend(unheard);
+                let unheard = heard.unheard.iter().map(|port| BannerGrab { index, address, port: *port, link });
+                self.banner_grabs.extend(unheard);
             }
             for (reason, bits) in &heard.unreachable {
                 let ports = self.ports_where(|position| bits.has(position) && !heard.answered.has(position));

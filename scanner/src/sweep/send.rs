@@ -27,8 +27,8 @@ const CANARY_EVERY: (f64, f64) = (16.0, 256.0);
 /// The same while figures are wanted.
 const CANARY_WANTED_EVERY: f64 = 2.0;
 /// An open port is listened to as the connect engine does.
-const GREET_WAIT: Duration = Duration::from_millis(350);
-const GREET_WAIT_MAX: Duration = Duration::from_secs(1);
+const BANNER_WAIT: Duration = Duration::from_millis(350);
+const BANNER_WAIT_MAX: Duration = Duration::from_secs(1);
 
 impl Sweep {
     /// Lets targets in while there is room for them.
@@ -136,10 +136,10 @@ impl Sweep {
     }
 
     /// The next thing worth sending.
-    pub(super) fn choose(&mut self, now: Duration, greets: &mut usize) -> Option<Transmit> {
-        while *greets > 0 {
-            *greets -= 1;
-            if let Some(send) = self.greet(now) {
+    pub(super) fn choose(&mut self, now: Duration, banner_grabs: &mut usize) -> Option<Transmit> {
+        while *banner_grabs > 0 {
+            *banner_grabs -= 1;
+            if let Some(send) = self.banner_grab(now) {
                 return Some(send);
             }
         }
@@ -166,16 +166,16 @@ impl Sweep {
     }
 
     /// The next open port to listen to, unless its network or host has no slot.
-    fn greet(&mut self, now: Duration) -> Option<Transmit> {
-        let greeting = self.greets.pop_front()?;
-        let super::Greeting { index, address, port, link } = greeting;
+    fn banner_grab(&mut self, now: Duration) -> Option<Transmit> {
+        let grab = self.banner_grabs.pop_front()?;
+        let super::BannerGrab { index, address, port, link } = grab;
         if self.admit(now, address).is_err() {
-            self.greets.push_back(greeting);
+            self.banner_grabs.push_back(grab);
             return None;
         }
-        self.greets_out += 1;
-        let wait = (GREET_WAIT + 8 * self.rtt.smoothed().unwrap_or_default()).min(GREET_WAIT_MAX);
-        Some(Transmit::Greet { index, address, port, link, wait })
+        self.grabs_out += 1;
+        let wait = (BANNER_WAIT + 8 * self.rtt.smoothed().unwrap_or_default()).min(BANNER_WAIT_MAX);
+        Some(Transmit::BannerGrab { index, address, port, link, wait })
     }
 
     fn canary(&mut self, now: Duration) -> Option<Transmit> {

@@ -200,7 +200,7 @@ impl Net {
                 sweep.on_neighbour(0, address, MAC);
             }
             Transmit::Resolve { .. } => {}
-            Transmit::Greet { index, address, port, .. } => {
+            Transmit::BannerGrab { index, address, port, .. } => {
                 self.sent.push((self.now, bits(address) >> 8));
                 sweep.on_banner(index, SocketAddr::new(address, port), Some(format!("hello from {port}")));
             }

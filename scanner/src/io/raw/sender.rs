@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
-use super::greet::{Heard, Request};
+use super::banner_grab::{Heard, Request};
 use super::neighbour::Resolver;
 use super::routes::scoped;
 use super::transmit::{BATCH, Transmitter};
@@ -28,16 +28,16 @@ const TURN_MAX: Duration = Duration::from_millis(20);
 /// Below this, sleeping costs more than looking again.
 const SLEEP_MIN: Duration = Duration::from_micros(20);
 /// Connections to open ports that are asked for at once.
-const GREETS_AT_ONCE: usize = 64;
+const BANNER_GRABS_AT_ONCE: usize = 64;
 
 /// The thread's ends of its channels.
 #[derive(Debug)]
 pub(super) struct Ends {
     pub(super) units: Receiver<Box<Waiting>>,
     pub(super) replies: Receiver<Vec<Routed>>,
-    pub(super) greet: SyncSender<Request>,
+    pub(super) banner_grab: SyncSender<Request>,
     pub(super) heard: Receiver<Heard>,
-    pub(super) greeter_bell: Arc<Bell>,
+    pub(super) grabber_bell: Arc<Bell>,
 }
 
 /// The thread.
@@ -56,7 +56,7 @@ pub(super) struct Sender {
     order: Vec<UnitKey>,
     paths: Paths,
     transmits: Vec<Transmit>,
-    /// Requests that the greeter has had no room for.
+    /// Requests that the grabber has had no room for.
     unasked: VecDeque<Request>,
 }
 
@@ -183,9 +183,9 @@ impl Sender {
         let (mut wake_at, mut has_sent) = (None, false);
         if !unit.begin_turn(now) {
             let room = if unit.delivery.is_blocked() || !may_send { 0 } else { BATCH };
-            let greets = GREETS_AT_ONCE.saturating_sub(self.unasked.len());
+            let banner_grabs = BANNER_GRABS_AT_ONCE.saturating_sub(self.unasked.len());
             let room = u32::try_from(room).expect("a batch is small");
-            wake_at = match unit.sweep.poll(now, room, greets, &mut self.transmits) {
+            wake_at = match unit.sweep.poll(now, room, banner_grabs, &mut self.transmits) {
                 Turn::Sent => {
                     has_sent = true;
                     Some(Duration::ZERO)
@@ -231,7 +231,7 @@ impl Sender {
                         tracing::debug!(%error, interface = link.name, "a request for a neighbour was not sent");
                     }
                 }
-                Transmit::Greet { index, address, port, link, wait } => {
+                Transmit::BannerGrab { index, address, port, link, wait } => {
                     let interface = unit.links.get(usize::from(link)).map_or(0, |link| link.interface);
                     let (to, cancel) = (scoped(address, port, interface), unit.cancel.clone());
                     self.unasked.push_back(Request { unit: key, index, to, wait, cancel });
@@ -242,11 +242,11 @@ impl Sender {
         self.ask();
     }
 
-    /// Passes requests on to the greeter.
+    /// Passes requests on to the grabber.
     fn ask(&mut self) {
         let mut is_asked = false;
         while let Some(request) = self.unasked.pop_front() {
-            match self.ends.greet.try_send(request) {
+            match self.ends.banner_grab.try_send(request) {
                 Ok(()) => is_asked = true,
                 Err(TrySendError::Full(request)) => {
                     self.unasked.push_front(request);
@@ -261,7 +261,7 @@ impl Sender {
             }
         }
         if is_asked {
-            self.ends.greeter_bell.ring();
+            self.ends.grabber_bell.ring();
         }
     }
 

@@ -62,7 +62,7 @@ struct Talk {
 
 /// The thread.
 #[derive(Debug)]
-pub(super) struct Greeter {
+pub(super) struct BannerGrabber {
     epoll: Epoll,
     bell: Arc<Bell>,
     requests: Receiver<Request>,
@@ -77,7 +77,7 @@ pub(super) struct Greeter {
     looked_at: Duration,
 }
 
-impl Greeter {
+impl BannerGrabber {
     pub(super) fn new(
         bell: Arc<Bell>,
         requests: Receiver<Request>,

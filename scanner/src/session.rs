@@ -51,9 +51,9 @@ const ACTIVE_PORTS_MAX: u32 = 1 << 22;
 const ACTIVE_HOSTS_MAX: u32 = 16_384;
 /// Until something has answered, no more probes are out than this: addresses of the link are being looked up, and the
 /// kernel keeps about a hundred packets meanwhile and drops the rest.
-const KNOCK: usize = 64;
+const UNPROVED_MAX: usize = 64;
 /// After this long without an answer, nothing is being looked up any more.
-const KNOCK_WAIT: Duration = Duration::from_millis(150);
+const UNPROVED_WAIT: Duration = Duration::from_millis(150);
 /// How long to leave this machine alone when it has no socket or port left.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(10);
 /// A machine that has had no room for a single probe for so long will not have any.
@@ -181,8 +181,8 @@ impl Session {
             if now < self.paused_until {
                 return Step::Wait { until: until.min(self.paused_until) };
             }
-            let (limit, knock_ends) = self.limit(now);
-            let until = knock_ends.map_or(until, |ends| until.min(ends));
+            let (limit, unproved_until) = self.limit(now);
+            let until = unproved_until.map_or(until, |ends| until.min(ends));
             let has_room = room > 0 && self.flights.len() < limit;
             if !has_room || (self.line.is_empty() && self.bench.is_empty()) {
                 return Step::Wait { until };
@@ -340,11 +340,11 @@ impl Session {
     /// Most probes that may be out now, and when that will change by itself.
     fn limit(&self, now: Duration) -> (usize, Option<Duration>) {
         let window = self.window.limit();
-        let knock_ends = self.first_sent_at.map_or(now + KNOCK_WAIT, |first| first + KNOCK_WAIT);
+        let unproved_until = self.first_sent_at.map_or(now + UNPROVED_WAIT, |first| first + UNPROVED_WAIT);
         // Whoever gave a rate gets it from the first probe on.
         let is_asked = self.plan.spec().rate_pps.is_some();
-        let is_knocking = self.rtt.smoothed().is_none() && now < knock_ends && !is_asked;
-        if is_knocking { (window.min(KNOCK), Some(knock_ends)) } else { (window, None) }
+        let is_unproved = self.rtt.smoothed().is_none() && now < unproved_until && !is_asked;
+        if is_unproved { (window.min(UNPROVED_MAX), Some(unproved_until)) } else { (window, None) }
     }
 
     fn permits(&self, address: IpAddr) -> bool {

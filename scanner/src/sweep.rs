@@ -2,7 +2,7 @@
 //! probe.
 //!
 //! Targets stand in line; each in turn is sent its next probe, so a host's ports are spread over the time that all
-//! hosts take. First come knocks ([`Knocks`]) until one is answered, then ports. A host that has been asked all it is to
+//! hosts take. First come host probes ([`HostProbes`]) until one is answered, then ports. A host that has been asked all it is to
 //! be asked rests until its answers must have come. What is still silent then may have been lost: the loss of the moment
 //! in which it was asked, measured by canaries ([`epochs`]), says how likely, and the host is asked again until that is
 //! less than the scan's confidence allows. On a clean path that is one more try for silent ports of answering hosts and
@@ -15,7 +15,7 @@
 mod epochs;
 mod heard;
 mod held;
-mod knock;
+mod host_probe;
 mod middlebox;
 mod path;
 mod rate;
@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::held::Held;
-use self::knock::{Knocks, Yield};
+use self::host_probe::{DiscoveryYield, HostProbes};
 pub(crate) use self::path::Path;
 use self::path::{Moment, RoundTrip};
 use self::recall::Recall;
@@ -154,8 +154,8 @@ pub(crate) struct Sweep {
     limits: Limits,
     routes: Box<dyn Routes>,
     gateways: Vec<Gateway>,
-    knocks: Knocks,
-    yields: Yield,
+    host_probes: HostProbes,
+    yields: DiscoveryYield,
     /// TCP ports of each target.
     ports: u32,
     /// Whether silent hosts are asked everything as often as others: few were named, by someone who means them.
@@ -204,8 +204,8 @@ impl Sweep {
         let limits = Limits::of(plan.spec());
         let targets_max = (PORTS_MAX / plan.port_count().max(1)).clamp(1, TARGETS_MAX);
         Self {
-            knocks: Knocks::new(&plan, limits.discovery),
-            yields: Yield::default(),
+            host_probes: HostProbes::new(&plan, limits.discovery),
+            yields: DiscoveryYield::default(),
             ports: plan.spec().ports.tcp_count(),
             is_thorough: plan.target_count() <= discovery::TARGETS_MIN,
             is_gentle: plan.spec().profile == Profile::OtSafe,

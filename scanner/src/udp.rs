@@ -54,9 +54,9 @@ const ACTIVE_PORTS_MAX: u32 = 1 << 22;
 const ACTIVE_HOSTS_MAX: u32 = 65_536;
 /// Until something has answered, no more probes are out than this: addresses of the link are being looked up, and the
 /// kernel keeps about a hundred packets meanwhile and drops the rest.
-const KNOCK: usize = 64;
+const UNPROVED_MAX: usize = 64;
 /// After this long without an answer, nothing is being looked up any more.
-const KNOCK_WAIT: Duration = Duration::from_millis(150);
+const UNPROVED_WAIT: Duration = Duration::from_millis(150);
 /// Most names that are reported as not resolved, one by one.
 const UNRESOLVED_MAX: usize = 100;
 
@@ -197,8 +197,8 @@ impl UdpSession {
             if self.hosts.is_empty() && self.waiting.is_empty() && self.fed.len() == 0 && !self.is_fed {
                 return Step::Done;
             }
-            let (limit, knock_ends) = self.limit(now);
-            let until = [self.next_event(now), knock_ends].into_iter().flatten().min();
+            let (limit, unproved_until) = self.limit(now);
+            let until = [self.next_event(now), unproved_until].into_iter().flatten().min();
             let until = until.unwrap_or(now + Duration::from_secs(1));
             let has_encore = self.encores.peek().is_some_and(|Reverse((at, _))| *at <= now);
             let has_room = self.flights.len() < limit && !self.line.is_empty();
@@ -283,9 +283,9 @@ impl UdpSession {
     /// Most probes that may be out now, and when that will change by itself.
     fn limit(&self, now: Duration) -> (usize, Option<Duration>) {
         let window = self.window.limit();
-        let knock_ends = self.first_sent_at.map_or(now + KNOCK_WAIT, |first| first + KNOCK_WAIT);
-        let is_knocking = self.rtt.smoothed().is_none() && now < knock_ends;
-        if is_knocking { (window.min(KNOCK), Some(knock_ends)) } else { (window, None) }
+        let unproved_until = self.first_sent_at.map_or(now + UNPROVED_WAIT, |first| first + UNPROVED_WAIT);
+        let is_unproved = self.rtt.smoothed().is_none() && now < unproved_until;
+        if is_unproved { (window.min(UNPROVED_MAX), Some(unproved_until)) } else { (window, None) }
     }
 
     fn next_event(&self, now: Duration) -> Option<Duration> {

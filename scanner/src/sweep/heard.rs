@@ -50,15 +50,15 @@ impl Sweep {
     /// A host has answered for itself.
     fn on_answer(&mut self, index: u64, reply: &Reply) {
         let position = self.position(reply.probe);
-        let (ports, knock) = (self.ports, self.knocks.bit(reply.probe));
+        let (ports, host_probe) = (self.ports, self.host_probes.bit(reply.probe));
         let Some(target) = self.target(index) else { return };
         let (is_sample, is_first) = (target.is_sample, !target.is_up());
         let heard = target.heard_mut(ports);
-        let is_new_knock = knock & !heard.knocks != 0;
-        heard.knocks |= knock;
-        let (is_news, knocked) = match position {
-            Some(position) => (heard.mark_answered(position), heard.knocks.count_ones()),
-            None => (is_new_knock, heard.knocks.count_ones()),
+        let is_new_host_probe = host_probe & !heard.host_probes != 0;
+        heard.host_probes |= host_probe;
+        let (is_news, answered_count) = match position {
+            Some(position) => (heard.mark_answered(position), heard.host_probes.count_ones()),
+            None => (is_new_host_probe, heard.host_probes.count_ones()),
         };
         let port = match reply.probe {
             Probe::Syn(port) => port,
@@ -66,11 +66,11 @@ impl Sweep {
         };
         if is_first {
             self.note_up(index, reply.reason);
-        } else if is_sample && is_new_knock {
-            self.yields.note(knocked);
+        } else if is_sample && is_new_host_probe {
+            self.yields.note(answered_count);
         }
         if !is_news {
-            if position.is_none() && !is_new_knock {
+            if position.is_none() && !is_new_host_probe {
                 self.on_trial(index, port, reply);
             }
             return;
@@ -87,7 +87,7 @@ impl Sweep {
         let Reply { state, reason, ttl, .. } = *reply;
         let is_open = state == PortState::Open;
         let (ports, wants_banner) = (self.ports, is_open && self.limits.banners && !is_fragile(number));
-        let has_knocks = !self.knocks.list.is_empty();
+        let has_host_probes = !self.host_probes.list.is_empty();
         let Some(target) = self.target(index) else { return };
         let (address, link) = (target.address, target.link);
         let heard = target.heard_mut(ports);
@@ -99,8 +99,8 @@ impl Sweep {
         } else if wants_banner {
             self.banner_grabs.push_back(BannerGrab { index, address, port: number, link });
         }
-        // Without knocks it is ports that show a host.
-        if !has_knocks {
+        // Without host probes it is ports that show a host.
+        if !has_host_probes {
             self.yields.note(answers);
         }
         self.counts.open_ports += u64::from(is_open);
@@ -135,7 +135,7 @@ impl Sweep {
     pub(crate) fn on_neighbour(&mut self, link: u16, address: IpAddr, mac: Mac) {
         let of_link = self.gateways.iter_mut().filter(|gateway| gateway.link == link && gateway.address == address);
         of_link.for_each(|gateway| gateway.mac = Some(mac));
-        let (first, asks_link, current) = (self.first_stage(), self.knocks.asks_link, self.moment.epoch);
+        let (first, asks_link, current) = (self.first_stage(), self.host_probes.asks_link, self.moment.epoch);
         let Some(index) = self.plan.index_of(address) else { return };
         let Some(target) = self.target(index).filter(|target| target.stage == Stage::Link && target.link == link)
         else {
@@ -162,16 +162,16 @@ impl Sweep {
 
     /// A host has answered.
     fn note_up(&mut self, index: u64, reason: Reason) {
-        let (ports, current, has_knocks) = (self.ports, self.moment.epoch, !self.knocks.list.is_empty());
+        let (ports, current, has_host_probes) = (self.ports, self.moment.epoch, !self.host_probes.list.is_empty());
         let Some(target) = self.target(index).filter(|target| !target.is_up()) else { return };
         let address = target.address;
         let heard = target.heard_mut(ports);
         heard.up = Some(reason);
-        let knocked = heard.knocks.count_ones();
-        let may_sample = target.stage == Stage::Silent && target.pass == 0 && has_knocks;
-        target.begin_ports(has_knocks, current);
-        if may_sample && self.knocks.samples() {
-            self.yields.note(knocked);
+        let answered_count = heard.host_probes.count_ones();
+        let may_sample = target.stage == Stage::Silent && target.pass == 0 && has_host_probes;
+        target.begin_ports(has_host_probes, current);
+        if may_sample && self.host_probes.samples() {
+            self.yields.note(answered_count);
             self.target(index).into_iter().for_each(|target| target.is_sample = true);
         }
         self.counts.hosts_up += 1;

@@ -186,11 +186,11 @@ pub(super) fn finding(target_index: u64, address: IpAddr, observation: Observati
 }
 
 impl Target {
-    /// Makes a target that has answered ask its ports; with its knocks, or ports, it may have got some way.
-    pub(super) fn begin_ports(&mut self, has_knocks: bool, current: u32) {
+    /// Makes a target that has answered ask its ports; with its host probes, or ports, it may have got some way.
+    pub(super) fn begin_ports(&mut self, has_host_probes: bool, current: u32) {
         match self.stage {
-            // What was knocked at in this pass is not asked again in it.
-            Stage::Silent if self.pass == 0 && has_knocks => self.step = 0,
+            // What was asked as a host probe in this pass is not asked again in it.
+            Stage::Silent if self.pass == 0 && has_host_probes => self.step = 0,
             // Its ports are being asked already.
             Stage::Silent if self.pass == 0 => self.sent = 0,
             Stage::Silent => self.begin_pass(self.pass.saturating_add(1).min(TRIES - 1), current),

@@ -49,7 +49,7 @@ impl Sweep {
                 continue;
             }
             let way = self.routes.way(address);
-            let has_probes = self.ports > 0 || !self.knocks.list.is_empty() || self.knocks.asks_link;
+            let has_probes = self.ports > 0 || !self.host_probes.list.is_empty() || self.host_probes.asks_link;
             let Some(target) = way.filter(|_| has_probes).and_then(|way| self.begin(address, way)) else {
                 self.skip();
                 continue;
@@ -71,7 +71,7 @@ impl Sweep {
                 target.gateway = at;
             }
             None => {
-                let known = self.routes.mac(way.link, address).filter(|_| !self.knocks.asks_link);
+                let known = self.routes.mac(way.link, address).filter(|_| !self.host_probes.asks_link);
                 target.stage = known.map_or(Stage::Link, |_| target.stage);
                 target.mac = known.unwrap_or_default();
             }
@@ -291,36 +291,36 @@ impl Sweep {
         }
     }
 
-    /// The next probe of a host of which nothing was heard: a knock, or a port where there are no knocks.
+    /// The next probe of a host of which nothing was heard: a host probe, or a port where there are no host probes.
     fn next_of_silent(&mut self, index: u64) -> Option<Probe> {
-        if !self.knocks.list.is_empty() {
-            return self.next_knock(index);
+        if !self.host_probes.list.is_empty() {
+            return self.next_host_probe(index);
         }
         let probe = self.next_port(index)?;
         self.target(index)?.sent += 1;
         Some(probe)
     }
 
-    /// The next knock; over IPv6 there are no timestamps.
-    fn next_knock(&mut self, index: u64) -> Option<Probe> {
+    /// The next host probe; over IPv6 there are no timestamps.
+    fn next_host_probe(&mut self, index: u64) -> Option<Probe> {
         let at = usize::try_from(index.checked_sub(self.base)?).ok()?;
         let target = self.targets.get_mut(at)?;
         loop {
-            let knock = self.knocks.list.get(target.sent as usize)?;
+            let host_probe = self.host_probes.list.get(target.sent as usize)?;
             target.sent += 1;
-            if knock.probe != Probe::Timestamp || target.address.is_ipv4() {
-                return Some(knock.probe);
+            if host_probe.probe != Probe::Timestamp || target.address.is_ipv4() {
+                return Some(host_probe.probe);
             }
         }
     }
 
-    /// The next probe of a host whose ports are asked; some are asked every knock first.
+    /// The next probe of a host whose ports are asked; some are asked every host probe first.
     fn next_of_ports(&mut self, index: u64) -> Option<Probe> {
         let is_thorough = self.is_thorough;
         let target = self.target(index)?;
-        let knocks = if target.is_up() { target.is_sample && target.pass == 0 } else { is_thorough };
-        let knock = if knocks { self.next_knock(index) } else { None };
-        knock.or_else(|| self.next_port(index))
+        let host_probes = if target.is_up() { target.is_sample && target.pass == 0 } else { is_thorough };
+        let host_probe = if host_probes { self.next_host_probe(index) } else { None };
+        host_probe.or_else(|| self.next_port(index))
     }
 
     fn next_port(&mut self, index: u64) -> Option<Probe> {
@@ -330,8 +330,8 @@ impl Sweep {
             let position = self.plan.port_position(index, target.step)?;
             target.step += 1;
             // Ports that discovery has asked in this very pass are only asked again in the next one.
-            let asked = self.knocks.list.get(..target.sent as usize).unwrap_or_default();
-            let is_asked = asked.iter().any(|knock| knock.position == Some(position));
+            let asked = self.host_probes.list.get(..target.sent as usize).unwrap_or_default();
+            let is_asked = asked.iter().any(|host_probe| host_probe.position == Some(position));
             if position < self.ports && !is_asked && !target.knows(position) {
                 return self.plan.port(position).map(|port| Probe::Syn(port.number));
             }

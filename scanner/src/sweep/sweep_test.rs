@@ -384,7 +384,7 @@ fn hosts_are_found_by_whatever_they_answer_and_for_that_reason() {
 }
 
 #[test]
-fn hosts_that_answer_one_knock_alone_are_not_missed_for_loss() {
+fn hosts_that_answer_one_host_probe_alone_are_not_missed_for_loss() {
     let mut net = Net { is_mute: true, loss: 98, rtt: Duration::from_millis(2), ..Net::default() };
     let (sweep, open) = net.scan(spec("10.77.0.0/20", "80,101-120"), Box::new(OneGateway), RateCap::new(None));
     // Of live hosts, those count whose port 80 or 443 is not silent.

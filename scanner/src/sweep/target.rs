@@ -26,13 +26,13 @@ pub(super) struct Target {
     pub(super) is_lined: bool,
     /// Whether its rest is only a wait for a slot.
     pub(super) is_held: bool,
-    /// Whether it is asked every knock, to learn how many a host answers.
+    /// Whether it is asked every host probe, to learn how many a host answers.
     pub(super) is_sample: bool,
     /// When its rest ends; an earlier rest that was cut short has another end.
     pub(super) due: Duration,
     /// Steps taken through its ports in this pass.
     pub(super) step: u32,
-    /// Knocks sent in this pass, or ports while it is silent and there are no knocks.
+    /// Host probes sent in this pass, or ports while it is silent and there are no host probes.
     pub(super) sent: u32,
     /// The epochs in which this pass began and ended.
     pub(super) since: u32,
@@ -70,8 +70,8 @@ pub(super) struct Heard {
     pub(super) unreachable: Vec<(Reason, Bits)>,
     /// Ports of which nothing was heard.
     pub(super) left: u32,
-    /// Knocks that were answered, one bit each.
-    pub(super) knocks: u32,
+    /// Host probes that were answered, one bit each.
+    pub(super) host_probes: u32,
     pub(super) opened: u32,
     pub(super) closed: u32,
     /// Open ports that are only listened to once it is known that they mean something.
@@ -87,7 +87,7 @@ impl Heard {
             answered: Bits::default(),
             unreachable: Vec::new(),
             left: ports,
-            knocks: 0,
+            host_probes: 0,
             opened: 0,
             closed: 0,
             unheard: Vec::new(),

@@ -3,7 +3,7 @@
 //! [`Detector::identify`] opens a few connections to one port and tells what it is. The silent listen and the questions
 //! that the port's number suggests run side by side; the first certain match ends it. Where TLS answers, the look starts
 //! again inside. What is found is then described further: certificates, HTTP pages, the operating system it speaks for.
-//! `attach` (in `stage`) does that for every open port of a running scan.
+//! `attach` (in `service_scan`) does that for every open port of a running scan.
 //!
 //! The engine knows no product: rules do, behind [`Matcher`]. Everything that a server sends is bounded in bytes and
 //! time, and no server can send the engine to another address. Weaknesses are judged elsewhere, from what is found here.
@@ -21,7 +21,7 @@ mod plain;
 mod ports;
 mod recog;
 mod rules;
-pub mod stage;
+pub mod service_scan;
 pub mod starttls;
 pub mod tls;
 mod udp;
@@ -103,7 +103,7 @@ pub struct Detector {
     matcher: Arc<dyn Matcher>,
     cache: Cache,
     probe_lists: Mutex<ProbeLists>,
-    /// One permit for each port that is asked by a [`stage`].
+    /// One permit for each port that is asked by a [`service_scan`].
     room: Arc<Semaphore>,
     connections: Semaphore,
     connector: Connector,

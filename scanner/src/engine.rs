@@ -11,7 +11,7 @@
 //! UDP ports are asked by an engine of their own, which needs no right beside either kind. A unit with UDP ports is done
 //! in two parts (`split`), of which the reader sees one (`merge`): TCP ports or a discovery first, and UDP for the hosts
 //! that are up; for all of them when the spec has no discovery or the partition no more than four targets. Open ports of
-//! either kind are asked what they are by a stage behind (`services`).
+//! either kind are asked what they are by a service scan behind (`services`).
 
 pub(crate) mod merge;
 #[cfg(target_os = "linux")]

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use super::{UnitScan, UnitTask};
-use crate::detect::{Detector, Pacing, RuleSet, stage};
+use crate::detect::{Detector, Pacing, RuleSet, service_scan};
 use crate::io::limits;
 
 /// Threads for detection: parsing answers is little work, and the scan itself needs the other cores.
@@ -39,7 +39,7 @@ impl Services {
     pub(super) fn attach(&self, scan: UnitScan, task: &UnitTask) -> UnitScan {
         match self.ready() {
             Ok((detector, runtime)) => {
-                stage::attach(scan, &task.spec, detector, self.pacing(task), &runtime, task.cancel.clone())
+                service_scan::attach(scan, &task.spec, detector, self.pacing(task), &runtime, task.cancel.clone())
             }
             Err(error) => {
                 tracing::error!(%error, "services are not looked for");

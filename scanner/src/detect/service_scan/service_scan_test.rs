@@ -1,4 +1,4 @@
-//! The stage held against a scan whose ends are in the test's hand.
+//! The service scan held against a scan whose ends are in the test's hand.
 
 use std::net::IpAddr;
 
@@ -12,7 +12,7 @@ use crate::engine::UnitProgress;
 use crate::finding::Reason;
 use crate::pace::RateCap;
 
-/// The scan's side of a stage.
+/// The scan's side of it.
 struct Scan {
     findings: mpsc::Sender<Vec<Finding>>,
     progress: watch::Sender<UnitProgress>,
@@ -20,7 +20,7 @@ struct Scan {
     cancel: CancellationToken,
 }
 
-fn stage(spec: &ScanSpec) -> (Scan, UnitScan) {
+fn attached(spec: &ScanSpec) -> (Scan, UnitScan) {
     let (findings, findings_out) = mpsc::channel(1);
     let (progress, progress_out) = watch::channel(UnitProgress::default());
     let (outcome, outcome_out) = oneshot::channel();
@@ -79,7 +79,7 @@ async fn all(scan: &mut UnitScan) -> Vec<Finding> {
 #[tokio::test]
 async fn an_open_port_is_followed_by_what_it_is() {
     let server = greeting(b"SSH-2.0-dropbear_2022.83\r\n").await;
-    let (scan, mut staged) = stage(&spec());
+    let (scan, mut staged) = attached(&spec());
     let found = open(server.ip(), server.port(), 7);
     scan.findings.send(vec![found.clone()]).await.unwrap();
     scan.progress.send_replace(UnitProgress { targets_done: 9, ..UnitProgress::default() });
@@ -100,7 +100,7 @@ async fn an_open_port_is_followed_by_what_it_is() {
 async fn a_spec_that_wants_no_payload_leaves_the_scan_as_it_is() {
     let server = greeting(b"SSH-2.0-x\r\n").await;
     for spec in [ScanSpec { services: None, ..spec() }, ScanSpec { profile: Profile::OtSafe, ..spec() }] {
-        let (scan, mut staged) = stage(&spec);
+        let (scan, mut staged) = attached(&spec);
         scan.findings.send(vec![open(server.ip(), server.port(), 0)]).await.unwrap();
         drop(scan.findings);
         assert_eq!(all(&mut staged).await.len(), 1);
@@ -110,7 +110,7 @@ async fn a_spec_that_wants_no_payload_leaves_the_scan_as_it_is() {
 #[tokio::test]
 async fn cancelling_ends_it_while_a_port_is_silent() {
     let server = greeting(b"").await;
-    let (scan, mut staged) = stage(&spec());
+    let (scan, mut staged) = attached(&spec());
     scan.findings.send(vec![open(server.ip(), server.port(), 0)]).await.unwrap();
     assert_eq!(staged.findings.recv().await.unwrap().len(), 1);
     scan.cancel.cancel();
@@ -122,7 +122,7 @@ async fn cancelling_ends_it_while_a_port_is_silent() {
 
 #[tokio::test]
 async fn a_reader_that_is_gone_ends_the_scan() {
-    let (scan, staged) = stage(&spec());
+    let (scan, staged) = attached(&spec());
     drop(staged.findings);
     let address = IpAddr::from([127, 0, 0, 1]);
     let ended = async {
@@ -134,7 +134,7 @@ async fn a_reader_that_is_gone_ends_the_scan() {
 
 #[tokio::test]
 async fn a_slow_reader_holds_up_the_scan() {
-    let (scan, mut staged) = stage(&spec());
+    let (scan, mut staged) = attached(&spec());
     let address = IpAddr::from([127, 0, 0, 1]);
     let mut closed = open(address, 1, 0);
     closed.observation = Observation::Middlebox;
@@ -154,7 +154,7 @@ async fn a_slow_reader_holds_up_the_scan() {
 #[tokio::test]
 async fn ports_of_a_unit_wait_while_its_scan_loses_and_are_all_asked_when_it_has_ended() {
     let server = greeting(b"SSH-2.0-dropbear_2022.83\r\n").await;
-    let (scan, mut staged) = stage(&spec());
+    let (scan, mut staged) = attached(&spec());
     scan.progress.send_replace(UnitProgress { loss_estimate: 2.0 * LOSING, ..UnitProgress::default() });
     assert_eq!((asked_max(2.0 * LOSING), asked_max(LOSING / 2.0)), (ASKED_MAX_LOSING, usize::MAX));
     let ports = 3 * ASKED_MAX_LOSING as u64;
@@ -168,25 +168,25 @@ async fn ports_of_a_unit_wait_while_its_scan_loses_and_are_all_asked_when_it_has
     });
     let services: Vec<_> = services.collect();
     assert_eq!(services.len() as u64, ports);
-    assert!(services.iter().all(|service| Arc::ptr_eq(service, &services[0])), "what is alike is held once");
+    assert!(services.iter().all(|service| Arc::ptr_eq(service, &services[0])), "what is interner is held once");
 }
 
 #[test]
 fn what_was_told_of_before_is_shared_and_no_more_than_so_much_is_remembered() {
-    let mut alike = Alike::default();
-    let told = |alike: &mut Alike, name: &str| {
+    let mut interner = Interner::default();
+    let told = |interner: &mut Interner, name: &str| {
         let service = Arc::new(Service { name: name.to_owned(), ..Service::default() });
         let observation = Observation::Service { port: Port::tcp(1), service };
         let finding = Finding { target_index: 0, address: [10, 0, 0, 1].into(), name: None, observation };
-        match alike.share(finding).observation {
+        match interner.share(finding).observation {
             Observation::Service { service, .. } => service,
             other => panic!("{other:?}"),
         }
     };
-    let (first, again, other) = (told(&mut alike, "a"), told(&mut alike, "a"), told(&mut alike, "b"));
+    let (first, again, other) = (told(&mut interner, "a"), told(&mut interner, "a"), told(&mut interner, "b"));
     assert!(Arc::ptr_eq(&first, &again) && !Arc::ptr_eq(&first, &other));
-    for number in 0..2 * ALIKE_MAX {
-        told(&mut alike, &number.to_string());
-        assert!(alike.services.len() <= ALIKE_MAX);
+    for number in 0..2 * INTERNED_MAX {
+        told(&mut interner, &number.to_string());
+        assert!(interner.services.len() <= INTERNED_MAX);
     }
 }

@@ -1,7 +1,7 @@
-//! Detection as a stage behind a scan: findings pass through, and every open port among them is asked what it is.
+//! The service scan, behind a port scan: findings pass through, and every open port among them is asked what it is.
 //!
 //! Each port flows on its own: a port found open is asked at once, while the scan goes on, and what it is follows as a
-//! finding of its own. The stage ends when the scan has ended and every port has been asked. While its reader is slow, or
+//! finding of its own. It ends when the scan has ended and every port has been asked. While its reader is slow, or
 //! more ports wait than it holds, it stops reading from the scan, which then stops sending.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -32,17 +32,17 @@ const LOSING: f64 = 0.02;
 /// Ports that may wait beside them before the scan is held up: some four megabytes.
 const WAITING_MAX: usize = 64 * 1024;
 /// Services and weaknesses that are compared with new ones: more than a fleet has kinds.
-const ALIKE_MAX: usize = 4096;
-/// Findings of the stage's own that are handed over at once.
+const INTERNED_MAX: usize = 4096;
+/// Findings of its own that are handed over at once.
 const BATCH: usize = 256;
-/// How long a finding of the stage's own may wait for others: as long as an engine's.
+/// How long a finding of its own may wait for others: as long as an engine's.
 const FLUSH_AFTER: Duration = Duration::from_millis(50);
 
 /// Asks every open port that a scan finds what it is, as the spec says; a spec that asks for no services, or forbids all
 /// payloads, gives the scan back as it came.
 ///
 /// Figures pass through, but for `settled_until`, which waits for the ports that are still asked. Connections draw on the
-/// budget of `pacing` beside the scan's own probes. The stage runs on `runtime` and ends with the scan, when `cancel`, which is
+/// budget of `pacing` beside the scan's own probes. It runs on `runtime` and ends with the scan, when `cancel`, which is
 /// the scan's own, is cancelled, or when the findings are no longer read.
 #[must_use]
 pub fn attach(
@@ -66,7 +66,7 @@ pub fn attach(
     let (outcome, outcome_out) = oneshot::channel();
     let UnitScan { findings: found, progress: scanning, outcome: scanned } = scan;
     let (progress, progress_out) = watch::channel(*scanning.borrow());
-    let stage = Stage {
+    let service_scan = ServiceScan {
         room: PollSemaphore::new(Arc::clone(&detector.room)),
         detector,
         asking: Arc::new(asking),
@@ -74,11 +74,11 @@ pub fn attach(
         findings,
         asked: JoinSet::new(),
         waiting: VecDeque::new(),
-        front: Front::new(scanning, progress),
-        alike: Alike::default(),
+        watermark: Watermark::new(scanning, progress),
+        interner: Interner::default(),
     };
     runtime.spawn(async move {
-        let ended = stage.run(found, scanned, cancel).await;
+        let ended = service_scan.run(found, scanned, cancel).await;
         // Nobody has to wait for it.
         let _ = outcome.send(ended);
     });
@@ -114,7 +114,7 @@ impl Open {
 }
 
 #[derive(Debug)]
-struct Stage {
+struct ServiceScan {
     detector: Arc<Detector>,
     /// This unit's place in line for the ports that the detector has room for.
     room: PollSemaphore,
@@ -123,11 +123,11 @@ struct Stage {
     findings: mpsc::Sender<Vec<Finding>>,
     asked: JoinSet<(u64, Vec<Finding>)>,
     waiting: VecDeque<Open>,
-    front: Front,
-    alike: Alike,
+    watermark: Watermark,
+    interner: Interner,
 }
 
-impl Stage {
+impl ServiceScan {
     async fn run(
         mut self,
         mut found: mpsc::Receiver<Vec<Finding>>,
@@ -173,7 +173,7 @@ impl Stage {
                     // A task that panicked has found nothing out; its port stays open and unknown, and its host unsettled.
                     if let Ok((index, findings)) = done {
                         answered.push(index);
-                        told.extend(findings.into_iter().map(|finding| self.alike.share(finding)));
+                        told.extend(findings.into_iter().map(|finding| self.interner.share(finding)));
                     }
                     None
                 }
@@ -189,19 +189,19 @@ impl Stage {
                     batch
                 }
                 () = tokio::time::sleep_until(flush_at), if !told.is_empty() => None,
-                Ok(()) = self.front.scanning.changed() => {
-                    self.front.hear(found.len());
-                    self.pacing.set_chance_loss(self.front.scanning.borrow().chance_loss);
+                Ok(()) = self.watermark.scanning.changed() => {
+                    self.watermark.hear(found.len());
+                    self.pacing.set_chance_loss(self.watermark.scanning.borrow().chance_loss);
                     None
                 }
             };
             if let Some(batch) = batch {
                 let open = batch.iter().filter_map(Open::of);
-                self.waiting.extend(open.inspect(|open| self.front.asked(open.target_index)));
+                self.waiting.extend(open.inspect(|open| self.watermark.asked(open.target_index)));
                 if self.findings.send(batch).await.is_err() {
                     return false;
                 }
-                self.front.passed();
+                self.watermark.passed();
             }
             let is_last = !is_scanning && self.asked.is_empty() && self.waiting.is_empty();
             let is_due = told.len() >= BATCH || Instant::now() >= flush_at || is_last;
@@ -209,17 +209,17 @@ impl Stage {
                 return false;
             }
             if told.is_empty() {
-                self.front.answered(answered.drain(..));
+                self.watermark.answered(answered.drain(..));
             }
         }
         // The last figures may have come with the end.
-        self.front.tell();
+        self.watermark.tell();
         true
     }
 
     /// Whether another port is to be asked as soon as the detector has room for it.
     fn may_ask(&self, is_scanning: bool) -> bool {
-        let loss = if is_scanning { self.front.scanning.borrow().loss_estimate } else { 0.0 };
+        let loss = if is_scanning { self.watermark.scanning.borrow().loss_estimate } else { 0.0 };
         !self.waiting.is_empty() && (self.asked.len() < asked_max(loss) || self.waiting.len() >= WAITING_MAX)
     }
 
@@ -237,7 +237,7 @@ impl Stage {
 /// How far everything is settled: what the scan has settled, as far as its findings were passed on and no port of a host
 /// is still being asked.
 #[derive(Debug)]
-struct Front {
+struct Watermark {
     scanning: watch::Receiver<UnitProgress>,
     progress: watch::Sender<UnitProgress>,
     /// What the scan said last, and how many of its batches have to be passed on before that is so for the reader.
@@ -247,7 +247,7 @@ struct Front {
     asking: BTreeMap<u64, u32>,
 }
 
-impl Front {
+impl Watermark {
     fn new(scanning: watch::Receiver<UnitProgress>, progress: watch::Sender<UnitProgress>) -> Self {
         Self { scanning, progress, said: None, settled: 0, asking: BTreeMap::new() }
     }
@@ -310,12 +310,12 @@ async fn turn(room: &mut PollSemaphore, pacing: &Pacing) -> Option<OwnedSemaphor
 /// Services and weaknesses that were told of lately. A fleet has many that are equal in every word, and a unit's findings
 /// are held until it ends: they share the memory.
 #[derive(Debug, Default)]
-struct Alike {
+struct Interner {
     services: HashSet<Arc<Service>>,
     weaknesses: HashSet<Arc<Weakness>>,
 }
 
-impl Alike {
+impl Interner {
     fn share(&mut self, mut finding: Finding) -> Finding {
         match &mut finding.observation {
             Observation::Service { service, .. } => share(&mut self.services, service),
@@ -332,7 +332,7 @@ fn share<T: Hash + Eq>(known: &mut HashSet<Arc<T>>, one: &mut Arc<T>) {
         *one = Arc::clone(same);
         return;
     }
-    if known.len() >= ALIKE_MAX {
+    if known.len() >= INTERNED_MAX {
         known.clear();
     }
     known.insert(Arc::clone(one));
@@ -379,5 +379,5 @@ fn now_s() -> i64 {
 }
 
 #[cfg(test)]
-#[path = "stage/stage_test.rs"]
+#[path = "service_scan/service_scan_test.rs"]
 mod tests;

@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::discovery::DiscoveryPort;
-use self::host::{Host, Stage};
+use self::host::{Host, HostPhase};
 use self::limits::Limits;
 use self::quota::Quotas;
 pub use self::step::{Answer, Counts, Listen, Step};
@@ -255,7 +255,7 @@ impl Session {
     /// The answer to a lookup: addresses in order of preference, or why there is none. The first address that scope
     /// and exclusions allow is the target.
     pub fn on_resolved(&mut self, host: Key, found: Result<Vec<IpAddr>, String>) {
-        let Some(known) = self.hosts.get(host).filter(|known| known.stage == Stage::Resolving) else { return };
+        let Some(known) = self.hosts.get(host).filter(|known| known.phase == HostPhase::Resolving) else { return };
         let name = known.name.clone().unwrap_or_else(|| Arc::from(""));
         let refusal = match found {
             Ok(addresses) => {

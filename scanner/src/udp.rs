@@ -30,7 +30,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::host::{Host, Stage};
+use self::host::{Host, HostPhase};
 use self::index_set::IndexSet;
 use self::limits::Limits;
 use self::send::Encore;
@@ -220,7 +220,7 @@ impl UdpSession {
     /// The answer to a lookup: addresses in order of preference, or why there is none. The first address that scope and
     /// exclusions allow is the target.
     pub(crate) fn on_resolved(&mut self, now: Duration, host: Key, found: Result<Vec<IpAddr>, String>) {
-        let Some(known) = self.hosts.get(host).filter(|known| known.stage == Stage::Resolving) else { return };
+        let Some(known) = self.hosts.get(host).filter(|known| known.phase == HostPhase::Resolving) else { return };
         let name = known.name.clone().unwrap_or_else(|| Arc::from(""));
         let refusal = match found {
             Ok(addresses) => {

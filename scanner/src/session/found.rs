@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::host::{Host, Stage};
+use super::host::{Host, HostPhase};
 use super::{Answer, Flight, Listen, Session};
 use crate::finding::{HostState, Observation, PortState, Reason};
 use crate::port::{Port, PortSet};
@@ -22,8 +22,8 @@ impl Session {
         self.neighbours.answered(now, host.address);
         self.counts.hosts_up += 1;
         self.findings.push(host.finding(Observation::Host { state: HostState::Up, reason }));
-        if host.stage == Stage::Discovery {
-            host.stage = Stage::Ports;
+        if host.phase == HostPhase::Discovery {
+            host.phase = HostPhase::Ports;
             if !host.queued {
                 host.queued = true;
                 self.line.push_back(key);

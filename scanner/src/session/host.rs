@@ -13,7 +13,7 @@ pub(super) struct Host {
     pub(super) address: IpAddr,
     /// The name that the address was resolved from.
     pub(super) name: Option<Arc<str>>,
-    pub(super) stage: Stage,
+    pub(super) phase: HostPhase,
     /// The next step of its walk through the ports.
     pub(super) step: u32,
     /// How many of the discovery probes were sent.
@@ -32,7 +32,7 @@ pub(super) struct Host {
 
 /// How far a host has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(super) enum HostPhase {
     /// Its name is being resolved; it has no address yet.
     Resolving,
     /// A few probes ask whether it is there at all.
@@ -42,12 +42,12 @@ pub(super) enum Stage {
 }
 
 impl Host {
-    pub(super) fn new(target_index: u64, address: IpAddr, stage: Stage) -> Self {
+    pub(super) fn new(target_index: u64, address: IpAddr, phase: HostPhase) -> Self {
         Self {
             target_index,
             address,
             name: None,
-            stage,
+            phase,
             step: 0,
             discovery_sent: 0,
             pending: 0,
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn unreachable_ports_are_kept_by_reason() {
-        let mut host = Host::new(0, "10.0.0.1".parse().unwrap(), Stage::Ports);
+        let mut host = Host::new(0, "10.0.0.1".parse().unwrap(), HostPhase::Ports);
         host.mark_unreachable(3, Reason::HostUnreach);
         host.mark_unreachable(4, Reason::AdminProhibited);
         host.mark_unreachable(5, Reason::HostUnreach);

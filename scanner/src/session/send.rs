@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::discovery::DiscoveryPort;
-use super::host::{Host, Stage};
+use super::host::{Host, HostPhase};
 use super::throttle::History;
 use super::{Flight, Session, Step};
 use crate::plan::Plan;
@@ -33,12 +33,12 @@ impl Session {
                         self.crowded_until = until;
                         return;
                     }
-                    let host = self.hosts.insert(Host::new(index, address, Stage::Resolving));
+                    let host = self.hosts.insert(Host::new(index, address, HostPhase::Resolving));
                     self.begin(host, address);
                 }
                 Some(Target::Name(name)) => {
                     let name: Arc<str> = Arc::from(name);
-                    let mut host = Host::new(index, Ipv4Addr::UNSPECIFIED.into(), Stage::Resolving);
+                    let mut host = Host::new(index, Ipv4Addr::UNSPECIFIED.into(), HostPhase::Resolving);
                     host.name = Some(Arc::clone(&name));
                     self.lookups.push_back((self.hosts.insert(host), name));
                 }
@@ -53,7 +53,8 @@ impl Session {
         let Some(host) = self.hosts.get_mut(key) else { return };
         host.address = address;
         // Over loopback an answer costs nothing and is never lost.
-        host.stage = if self.discovery.is_empty() || address.is_loopback() { Stage::Ports } else { Stage::Discovery };
+        host.phase =
+            if self.discovery.is_empty() || address.is_loopback() { HostPhase::Ports } else { HostPhase::Discovery };
         host.queued = true;
         self.line.push_back(key);
     }
@@ -84,14 +85,14 @@ impl Session {
                 }
             };
             host.queued = false;
-            let next = match host.stage {
-                Stage::Resolving => None,
-                Stage::Discovery => {
+            let next = match host.phase {
+                HostPhase::Resolving => None,
+                HostPhase::Discovery => {
                     let probe = self.discovery.get(host.discovery_sent).copied();
                     host.discovery_sent += usize::from(probe.is_some());
                     probe
                 }
-                Stage::Ports => next_port(&self.plan, host, &self.discovery),
+                HostPhase::Ports => next_port(&self.plan, host, &self.discovery),
             };
             let Some(DiscoveryPort { port, position }) = next else {
                 self.settle(key);
@@ -150,7 +151,7 @@ impl Session {
         let Some(host) = self.hosts.get_mut(key) else { return };
         host.pending -= 1;
         if !is_moot && host.step != u32::MAX {
-            host.stage = Stage::Ports;
+            host.phase = HostPhase::Ports;
             host.step = u32::MAX;
             self.counts.refused += 1;
         }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::rest::finding;
-use super::target::Stage;
+use super::target::HostPhase;
 use super::{BannerGrab, CANARY, Canary, Reply, Sweep};
 use crate::finding::{HostState, Observation, PortState, Reason};
 use crate::packet::arp::Mac;
@@ -32,7 +32,7 @@ impl Sweep {
             return;
         }
         let Some(index) = self.plan.index_of(reply.address) else { return };
-        if self.target(index).is_none_or(|target| target.stage == Stage::Done) {
+        if self.target(index).is_none_or(|target| target.phase == HostPhase::Done) {
             return;
         }
         if is_answer {
@@ -42,7 +42,7 @@ impl Sweep {
         }
         // A resting target that has nothing left to hear is done.
         let is_over = |target: &mut super::Target| !target.is_lined && !target.is_held && target.is_complete();
-        if self.target(index).is_some_and(|target| is_over(target) && target.stage == Stage::Ports) {
+        if self.target(index).is_some_and(|target| is_over(target) && target.phase == HostPhase::Ports) {
             self.conclude(index);
         }
     }
@@ -111,7 +111,7 @@ impl Sweep {
     /// Something has said that a probe cannot get through.
     fn on_error(&mut self, index: u64, reply: &Reply) {
         let (position, ports) = (self.position(reply.probe), self.ports);
-        let Some(target) = self.target(index).filter(|target| target.stage != Stage::Trial) else { return };
+        let Some(target) = self.target(index).filter(|target| target.phase != HostPhase::Trial) else { return };
         let heard = target.heard_mut(ports);
         heard.is_told |= matches!(reply.reason, Reason::HostUnreach | Reason::NetUnreach) && !reply.is_own_word;
         if let Some(position) = position {
@@ -135,9 +135,9 @@ impl Sweep {
     pub(crate) fn on_neighbour(&mut self, link: u16, address: IpAddr, mac: Mac) {
         let of_link = self.gateways.iter_mut().filter(|gateway| gateway.link == link && gateway.address == address);
         of_link.for_each(|gateway| gateway.mac = Some(mac));
-        let (first, asks_link, current) = (self.first_stage(), self.host_probes.asks_link, self.moment.epoch);
+        let (first, asks_link, current) = (self.first_phase(), self.host_probes.asks_link, self.moment.epoch);
         let Some(index) = self.plan.index_of(address) else { return };
-        let Some(target) = self.target(index).filter(|target| target.stage == Stage::Link && target.link == link)
+        let Some(target) = self.target(index).filter(|target| target.phase == HostPhase::Link && target.link == link)
         else {
             return;
         };
@@ -146,7 +146,7 @@ impl Sweep {
             let reason = if address.is_ipv4() { Reason::ArpResponse } else { Reason::NdResponse };
             return self.note_up(index, reason);
         }
-        target.stage = first;
+        target.phase = first;
         target.begin_pass(0, current);
         self.line_up(index);
     }
@@ -168,7 +168,7 @@ impl Sweep {
         let heard = target.heard_mut(ports);
         heard.up = Some(reason);
         let answered_count = heard.host_probes.count_ones();
-        let may_sample = target.stage == Stage::Silent && target.pass == 0 && has_host_probes;
+        let may_sample = target.phase == HostPhase::Silent && target.pass == 0 && has_host_probes;
         target.begin_ports(has_host_probes, current);
         if may_sample && self.host_probes.samples() {
             self.yields.note(answered_count);

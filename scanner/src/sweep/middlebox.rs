@@ -5,7 +5,7 @@
 //! machine on which all three are in use by chance does not exist; one closed port among them clears it.
 
 use super::rest::finding;
-use super::target::{Heard, Stage};
+use super::target::{Heard, HostPhase};
 use super::{Reply, Sweep};
 use crate::finding::{Observation, PortState};
 use crate::permute::mix;
@@ -74,7 +74,7 @@ impl Sweep {
         heard.trial = Some(Trial::default());
         self.account(index);
         let Some(target) = self.target(index) else { return };
-        target.stage = Stage::Trial;
+        target.phase = HostPhase::Trial;
         target.exposure = 0.0;
         target.begin_pass(0, current);
         self.line_up(index);
@@ -83,7 +83,7 @@ impl Sweep {
     /// A port of the test has answered for itself.
     pub(super) fn on_trial(&mut self, index: u64, port: u16, reply: &Reply) {
         let Some(number) = (0..TRIALS).find(|number| self.trial_port(index, *number) == Some(port)) else { return };
-        let Some(target) = self.target(index).filter(|target| target.stage == Stage::Trial) else { return };
+        let Some(target) = self.target(index).filter(|target| target.phase == HostPhase::Trial) else { return };
         let Some(trial) = target.heard.as_mut().and_then(|heard| heard.trial.as_mut()) else { return };
         trial.answered |= 1 << number;
         trial.open |= u8::from(reply.state == PortState::Open) << number;

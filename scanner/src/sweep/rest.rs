@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use super::epochs::EPOCH;
 use super::send::ARP_TRIES;
-use super::target::{Stage, Target};
+use super::target::{HostPhase, Target};
 use super::{BannerGrab, Sweep, TRIES};
 use crate::finding::{Finding, Observation, PortState, Reason};
 use crate::port::PortSet;
 
-/// Passes in one stage at most: at 36 % loss ten miss one answer in 25,000.
+/// Passes in one phase at most: at 36 % loss ten miss one answer in 25,000.
 const PASSES_MAX: u8 = 10;
 /// With fewer canaries known, the loss is not: more are sent before a host is asked again on its account.
 const CANARIES_MIN: u32 = 100;
@@ -35,7 +35,7 @@ impl Sweep {
         let timeout = if self.rtt.smoothed().is_none() { self.limits.wait_max } else { self.timeout() };
         let Some(target) = self.target(index) else { return };
         target.is_lined = false;
-        if target.is_complete() && target.stage != Stage::Trial {
+        if target.is_complete() && target.phase != HostPhase::Trial {
             return self.conclude(index);
         }
         let (pass, exposure) = (target.pass, target.exposure);
@@ -57,7 +57,8 @@ impl Sweep {
                 return;
             }
             self.resting.pop();
-            let resting = |target: &&mut Target| !target.is_lined && target.due == due && target.stage != Stage::Done;
+            let resting =
+                |target: &&mut Target| !target.is_lined && target.due == due && target.phase != HostPhase::Done;
             let Some(target) = self.target(index).filter(resting) else { continue };
             if std::mem::take(&mut target.is_held) {
                 self.line_up(index);
@@ -73,7 +74,7 @@ impl Sweep {
         let is_unmeasured = self.path.known() == 0;
         let Some(target) = self.target(index) else { return };
         let (since, until, pass) = (target.since, target.until, target.pass);
-        if target.stage == Stage::Link {
+        if target.phase == HostPhase::Link {
             target.pass += 1;
             return if target.pass >= ARP_TRIES { self.settle(index) } else { self.line_up(index) };
         }
@@ -88,7 +89,7 @@ impl Sweep {
         let is_told = is_silent && target.heard.as_ref().is_some_and(|heard| heard.is_told);
         // Where nothing answers, nothing says that anything was lost: once more, in case the first pass met a burst.
         let is_dark = is_silent && is_unmeasured && pass >= 1;
-        let is_complete = target.is_complete() && target.stage != Stage::Trial;
+        let is_complete = target.is_complete() && target.phase != HostPhase::Trial;
         if is_told || is_dark || is_complete || pass + 1 >= tries || self.miss(index, exposure) <= miss_max {
             return self.conclude(index);
         }
@@ -101,14 +102,14 @@ impl Sweep {
     /// How likely an answer of a target was missed, when each of its probes was with the chance that `exposure` is the
     /// logarithm of. Any answer of a silent one would have done, unless each of its ports is meant.
     fn miss(&mut self, index: u64, exposure: f64) -> f64 {
-        let is_any = self.target(index).is_some_and(|target| target.stage == Stage::Silent);
+        let is_any = self.target(index).is_some_and(|target| target.phase == HostPhase::Silent);
         if is_any { self.yields.miss(exposure) } else { exposure.exp() }
     }
 
     /// Takes a target that is about to be settled into the estimate of what was found.
     pub(super) fn account(&mut self, index: u64) {
         let Some(target) = self.target(index) else { return };
-        let (exposure, is_asked) = (f64::from(target.exposure), target.stage != Stage::Link);
+        let (exposure, is_asked) = (f64::from(target.exposure), target.phase != HostPhase::Link);
         let up = target.heard.as_ref().filter(|heard| heard.up.is_some());
         match up.map(|heard| (heard.opened + heard.closed, heard.left)) {
             Some((answers, left)) => self.recall.host(answers, left, exposure.exp()),
@@ -131,13 +132,13 @@ impl Sweep {
 
     /// Ends a target; its silent ports are believed.
     pub(super) fn settle(&mut self, index: u64) {
-        let Some(target) = self.target(index).filter(|target| target.stage != Stage::Done) else { return };
+        let Some(target) = self.target(index).filter(|target| target.phase != HostPhase::Done) else { return };
         // One that was put to the test has been taken into account before.
-        if target.stage != Stage::Trial {
+        if target.phase != HostPhase::Trial {
             self.account(index);
         }
         let Some(target) = self.target(index) else { return };
-        target.stage = Stage::Done;
+        target.phase = HostPhase::Done;
         target.is_lined = false;
         let link = target.link;
         let address = target.address;
@@ -188,16 +189,16 @@ pub(super) fn finding(target_index: u64, address: IpAddr, observation: Observati
 impl Target {
     /// Makes a target that has answered ask its ports; with its host probes, or ports, it may have got some way.
     pub(super) fn begin_ports(&mut self, has_host_probes: bool, current: u32) {
-        match self.stage {
+        match self.phase {
             // What was asked as a host probe in this pass is not asked again in it.
-            Stage::Silent if self.pass == 0 && has_host_probes => self.step = 0,
+            HostPhase::Silent if self.pass == 0 && has_host_probes => self.step = 0,
             // Its ports are being asked already.
-            Stage::Silent if self.pass == 0 => self.sent = 0,
-            Stage::Silent => self.begin_pass(self.pass.saturating_add(1).min(TRIES - 1), current),
-            Stage::Link => self.begin_pass(0, current),
-            Stage::Ports | Stage::Trial | Stage::Done => return,
+            HostPhase::Silent if self.pass == 0 => self.sent = 0,
+            HostPhase::Silent => self.begin_pass(self.pass.saturating_add(1).min(TRIES - 1), current),
+            HostPhase::Link => self.begin_pass(0, current),
+            HostPhase::Ports | HostPhase::Trial | HostPhase::Done => return,
         }
         self.exposure = 0.0;
-        self.stage = Stage::Ports;
+        self.phase = HostPhase::Ports;
     }
 }

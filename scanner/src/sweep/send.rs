@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::epochs::EPOCH;
 use super::middlebox::TRIALS;
-use super::target::{NO_GATEWAY, Stage, Target};
+use super::target::{HostPhase, NO_GATEWAY, Target};
 use super::{CANARY, Gateway, Sweep, Transmit, Way};
 use crate::pace::Denied;
 use crate::packet::probe::Probe;
@@ -61,7 +61,7 @@ impl Sweep {
 
     /// A target with the way that its probes go; `None` when its gateway has not answered.
     fn begin(&mut self, address: IpAddr, way: Way) -> Option<Target> {
-        let mut target = Target::new(address, way.link, self.first_stage());
+        let mut target = Target::new(address, way.link, self.first_phase());
         target.is_lined = true;
         target.since = self.moment.epoch;
         match way.gateway {
@@ -72,7 +72,7 @@ impl Sweep {
             }
             None => {
                 let known = self.routes.mac(way.link, address).filter(|_| !self.host_probes.asks_link);
-                target.stage = known.map_or(Stage::Link, |_| target.stage);
+                target.phase = known.map_or(HostPhase::Link, |_| target.phase);
                 target.mac = known.unwrap_or_default();
             }
         }
@@ -80,8 +80,8 @@ impl Sweep {
     }
 
     /// What a target begins with, once it can be sent to.
-    pub(super) fn first_stage(&self) -> Stage {
-        if self.is_thorough && self.ports > 0 { Stage::Ports } else { Stage::Silent }
+    pub(super) fn first_phase(&self) -> HostPhase {
+        if self.is_thorough && self.ports > 0 { HostPhase::Ports } else { HostPhase::Silent }
     }
 
     /// The number of a gateway; `None` for one more than can be told apart.
@@ -104,7 +104,7 @@ impl Sweep {
 
     /// Lets settled targets at the front go.
     pub(super) fn slide(&mut self) {
-        while self.targets.front().is_some_and(|target| target.stage == Stage::Done) {
+        while self.targets.front().is_some_and(|target| target.phase == HostPhase::Done) {
             self.targets.pop_front();
             self.base += 1;
         }
@@ -196,10 +196,10 @@ impl Sweep {
 
     /// A target's turn: its next probe, or nothing when its pass is over.
     fn visit(&mut self, index: u64, now: Duration) -> Option<Transmit> {
-        match self.target(index)?.stage {
-            Stage::Link => self.visit_link(index, now),
-            Stage::Silent | Stage::Ports | Stage::Trial => self.visit_probes(index, now),
-            Stage::Done => None,
+        match self.target(index)?.phase {
+            HostPhase::Link => self.visit_link(index, now),
+            HostPhase::Silent | HostPhase::Ports | HostPhase::Trial => self.visit_probes(index, now),
+            HostPhase::Done => None,
         }
     }
 
@@ -217,10 +217,10 @@ impl Sweep {
 
     fn visit_probes(&mut self, index: u64, now: Duration) -> Option<Transmit> {
         let target = self.target(index)?;
-        let (before, stage) = ((target.step, target.sent), target.stage);
-        let probe = match stage {
-            Stage::Silent => self.next_of_silent(index),
-            Stage::Trial => self.next_trial(index),
+        let (before, phase) = ((target.step, target.sent), target.phase);
+        let probe = match phase {
+            HostPhase::Silent => self.next_of_silent(index),
+            HostPhase::Trial => self.next_trial(index),
             _ => self.next_of_ports(index),
         };
         let Some(probe) = probe else {
@@ -285,7 +285,7 @@ impl Sweep {
     /// Ends a target that must not, or cannot, be sent to.
     fn drop_target(&mut self, index: u64) {
         if let Some(target) = self.target(index) {
-            target.stage = Stage::Done;
+            target.phase = HostPhase::Done;
             self.counts.targets_done += 1;
             self.slide();
         }

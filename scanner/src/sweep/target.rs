@@ -19,7 +19,7 @@ pub(super) struct Target {
     pub(super) link: u16,
     /// The gateway whose hardware address is to be used once it is known.
     pub(super) gateway: u16,
-    pub(super) stage: Stage,
+    pub(super) phase: HostPhase,
     /// Which pass over its probes it is in; the number of the try in them.
     pub(super) pass: u8,
     /// Whether it stands in line, or in the line of its network.
@@ -44,7 +44,7 @@ pub(super) struct Target {
 
 /// How far a target has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(super) enum HostPhase {
     /// Its hardware address is being asked for.
     Link,
     /// Nothing was heard of it yet.
@@ -122,13 +122,13 @@ impl Heard {
 }
 
 impl Target {
-    pub(super) fn new(address: IpAddr, link: u16, stage: Stage) -> Self {
+    pub(super) fn new(address: IpAddr, link: u16, phase: HostPhase) -> Self {
         Self {
             address,
             mac: Mac::default(),
             link,
             gateway: NO_GATEWAY,
-            stage,
+            phase,
             pass: 0,
             is_lined: false,
             is_held: false,
@@ -145,7 +145,7 @@ impl Target {
 
     /// A target that needs nothing.
     pub(super) fn done() -> Self {
-        Self::new(IpAddr::from([0; 4]), 0, Stage::Done)
+        Self::new(IpAddr::from([0; 4]), 0, HostPhase::Done)
     }
 
     /// Where to note what was heard, of so many TCP ports.

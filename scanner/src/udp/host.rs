@@ -15,7 +15,7 @@ pub(super) struct Host {
     pub(super) address: IpAddr,
     /// The name that the address was resolved from.
     pub(super) name: Option<Arc<str>>,
-    pub(super) stage: Stage,
+    pub(super) phase: HostPhase,
     /// How often each silent port will have been asked after this walk through the ports, from 1.
     pub(super) round: u8,
     /// The next step of the walk.
@@ -45,7 +45,7 @@ pub(super) struct Host {
 
 /// How far a host has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(super) enum HostPhase {
     /// Its name is being resolved; it has no address yet.
     Resolving,
     /// Its ports are asked.
@@ -85,12 +85,12 @@ impl Note {
 }
 
 impl Host {
-    pub(super) fn new(target_index: u64, address: IpAddr, stage: Stage) -> Self {
+    pub(super) fn new(target_index: u64, address: IpAddr, phase: HostPhase) -> Self {
         Self {
             target_index,
             address,
             name: None,
-            stage,
+            phase,
             round: 1,
             step: 0,
             notes: Box::default(),

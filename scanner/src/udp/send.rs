@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::host::{Host, Note, Stage};
+use super::host::{Host, HostPhase, Note};
 use super::payload::{self, Ask};
 use super::walk::Next;
 use super::{Flight, FlightKey, LANES, Step, UdpSession};
@@ -56,7 +56,7 @@ impl UdpSession {
             Target::Name(_) => None,
         });
         let Some(address) = address else { return };
-        let mut host = Host::new(index, address, Stage::Resolving);
+        let mut host = Host::new(index, address, HostPhase::Resolving);
         host.name = named.map(|(_, name)| name);
         // Whoever found it has told so.
         host.up = Some(Reason::UserSet);
@@ -72,12 +72,12 @@ impl UdpSession {
                     self.crowded_until = until;
                     return false;
                 }
-                let host = self.hosts.insert(Host::new(index, address, Stage::Resolving));
+                let host = self.hosts.insert(Host::new(index, address, HostPhase::Resolving));
                 self.begin(now, host, address);
             }
             Some(Target::Name(name)) => {
                 let name: Arc<str> = Arc::from(name);
-                let mut host = Host::new(index, Ipv4Addr::UNSPECIFIED.into(), Stage::Resolving);
+                let mut host = Host::new(index, Ipv4Addr::UNSPECIFIED.into(), HostPhase::Resolving);
                 host.name = Some(Arc::clone(&name));
                 self.lookups.push_back((self.hosts.insert(host), name));
             }
@@ -96,7 +96,7 @@ impl UdpSession {
             self.asleep.push(Reverse((now + SAME_ADDRESS_WAIT, key)));
             return;
         }
-        host.stage = Stage::Asking;
+        host.phase = HostPhase::Asking;
         host.is_new = true;
         self.new_hosts += 1;
         host.notes = vec![Note::None; self.plan.port_count() as usize].into();
@@ -108,8 +108,8 @@ impl UdpSession {
     pub(super) fn wake(&mut self, now: Duration) {
         while let Some(Reverse((_, key))) = self.asleep.peek().filter(|Reverse((at, _))| *at <= now).copied() {
             self.asleep.pop();
-            match self.hosts.get(key).map(|host| (host.stage, host.address)) {
-                Some((Stage::Resolving, address)) => self.begin(now, key, address),
+            match self.hosts.get(key).map(|host| (host.phase, host.address)) {
+                Some((HostPhase::Resolving, address)) => self.begin(now, key, address),
                 Some(_) => self.line.push_back(key),
                 None => {}
             }
@@ -206,8 +206,8 @@ impl UdpSession {
     /// The last check before sending says no.
     fn refuse(&mut self, key: Key) {
         let Some(host) = self.hosts.get_mut(key) else { return };
-        if host.stage != Stage::Refused {
-            host.stage = Stage::Refused;
+        if host.phase != HostPhase::Refused {
+            host.phase = HostPhase::Refused;
             self.counts.refused += 1;
         }
         if host.pending == 0 {

@@ -10,7 +10,6 @@
 
 mod cache;
 mod connection;
-mod course;
 pub mod http;
 mod look;
 mod matcher;
@@ -19,6 +18,7 @@ pub mod os;
 mod pacing;
 mod plain;
 mod ports;
+mod probe_order;
 mod recog;
 mod rules;
 pub mod service_scan;

@@ -11,8 +11,8 @@ use futures::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep_until};
 
 use super::connection::{self, Ending, Endpoint, Patience};
-use super::course::{Attempt, Course, Opening, OpeningPatience, asks_for_tls};
 use super::matcher::{Answer, Match, ProbeRef};
+use super::probe_order::{Attempt, Opening, OpeningPatience, ProbeOrder, asks_for_tls};
 use super::{Detector, http, tls};
 use crate::port::Protocol;
 
@@ -111,7 +111,7 @@ impl Detector {
         let is_inside = endpoint.tls.is_some();
         let port = endpoint.address.port();
         let probes = self.probes(Protocol::Tcp, port, is_inside);
-        let (opening, mut course) = Course::new(&probes, port, intensity, is_inside);
+        let (opening, mut probe_order) = ProbeOrder::new(&probes, port, intensity, is_inside);
         let mut next_start = Instant::now() + ALONE;
         let mut learnt = Learnt::default();
         let mut is_opening = true;
@@ -122,16 +122,16 @@ impl Detector {
         loop {
             let now = Instant::now();
             while now >= next_start && running.len() < LANES {
-                let Some(attempt) = course.next() else { break };
+                let Some(attempt) = probe_order.next() else { break };
                 learnt.is_listening |= attempt == Attempt::Listen;
                 let wait = if learnt.unanswered < SILENT_AFTER { PROBE_WAIT } else { PROBE_WAIT_SILENT };
                 running.push(self.attempt(endpoint, attempt, None, wait));
             }
-            let may_start = !course.is_exhausted() && running.len() < LANES;
+            let may_start = !probe_order.is_exhausted() && running.len() < LANES;
             tokio::select! {
                 biased;
                 Some(said) = running.next() => {
-                    if let Some(seen) = self.learn(endpoint, said, is_opening, &mut learnt, &mut course) {
+                    if let Some(seen) = self.learn(endpoint, said, is_opening, &mut learnt, &mut probe_order) {
                         return seen;
                     }
                     is_opening = false;
@@ -142,7 +142,7 @@ impl Detector {
             }
             // A port that answers questions has no greeting to wait for.
             let is_rest_idle = running.len() == usize::from(learnt.is_listening && learnt.has_words);
-            if course.is_exhausted() && is_rest_idle || learnt.refused >= REFUSED_MAX {
+            if probe_order.is_exhausted() && is_rest_idle || learnt.refused >= REFUSED_MAX {
                 break;
             }
         }
@@ -161,7 +161,7 @@ impl Detector {
         said: Said,
         is_opening: bool,
         learnt: &mut Learnt,
-        course: &mut Course,
+        probe_order: &mut ProbeOrder,
     ) -> Option<Seen> {
         learnt.refused = if said.ending == Ending::Refused { learnt.refused + 1 } else { 0 };
         learnt.unanswered += usize::from(said.bytes.is_empty());
@@ -174,7 +174,7 @@ impl Detector {
             if !said.was_asked {
                 return Some(Seen { outcome: Outcome::Wrapped, ..Seen::default() });
             }
-            course.try_the_wordless();
+            probe_order.try_the_wordless();
         }
         if learnt.is_wordless && !learnt.has_words && learnt.wordless >= WORDLESS_MAX {
             return Some(Seen { outcome: Outcome::Wrapped, ..Seen::default() });
@@ -190,7 +190,7 @@ impl Detector {
             learnt.greeting = Some(said.bytes.clone());
         }
         if asks_for_tls(&said.bytes) && endpoint.tls.is_none() {
-            course.ask_tls();
+            probe_order.ask_tls();
         }
         let found = self.judge(endpoint, said.probe(), &said.bytes)?;
         let is_page = said.probe().is_some_and(|probe| probe.payload.starts_with(b"GET / "));
@@ -201,7 +201,7 @@ impl Detector {
         let is_better = learnt.soft.as_ref().is_none_or(|soft| soft.service.confidence < found.service.confidence);
         if is_better {
             if found.is_soft {
-                course.narrow(&found.service.name);
+                probe_order.narrow(&found.service.name);
             }
             learnt.soft = Some(found);
             learnt.page = page;

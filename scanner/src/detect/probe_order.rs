@@ -39,15 +39,15 @@ pub(super) enum OpeningPatience {
 
 /// What is left to try on a port.
 #[derive(Debug)]
-pub(super) struct Course {
+pub(super) struct ProbeOrder {
     queue: VecDeque<Attempt>,
     /// Probes too rare to be sent unasked; a soft match may ask for them.
     rare: Vec<ProbeRef>,
     has_said_hello: bool,
 }
 
-impl Course {
-    /// The first attempt, and the course after it.
+impl ProbeOrder {
+    /// The first attempt, and the order after it.
     pub(super) fn new(probes: &[ProbeRef], port: u16, intensity: u8, is_inside_tls: bool) -> (Opening, Self) {
         let (hinted, others): (Vec<&ProbeRef>, Vec<&ProbeRef>) = probes.iter().partition(|probe| probe.is_hinted);
         let (common, rare): (Vec<&ProbeRef>, Vec<&ProbeRef>) =
@@ -78,8 +78,8 @@ impl Course {
             queue.push_back(Attempt::Hello);
         }
         queue.extend(common);
-        let course = Self { queue, rare: rare.into_iter().cloned().collect(), has_said_hello };
-        (Opening { attempt, patience }, course)
+        let probe_order = Self { queue, rare: rare.into_iter().cloned().collect(), has_said_hello };
+        (Opening { attempt, patience }, probe_order)
     }
 
     /// What to try next.
@@ -152,8 +152,8 @@ mod tests {
         }
     }
 
-    fn rest(mut course: Course) -> Vec<String> {
-        std::iter::from_fn(|| course.next())
+    fn rest(mut probe_order: ProbeOrder) -> Vec<String> {
+        std::iter::from_fn(|| probe_order.next())
             .map(|attempt| match attempt {
                 Attempt::Probe(probe) => probe.id.0.to_string(),
                 other => format!("{other:?}"),
@@ -164,42 +164,42 @@ mod tests {
     #[test]
     fn what_the_number_suggests_comes_first_and_the_rare_not_at_all() {
         let probes = [probe(1, 1, true, &[]), probe(2, 9, true, &[]), probe(3, 1, false, &[]), probe(4, 8, false, &[])];
-        let (opening, course) = Course::new(&probes, 80, 7, false);
+        let (opening, probe_order) = ProbeOrder::new(&probes, 80, 7, false);
         assert_eq!(opening, Opening { attempt: Attempt::Probe(probes[0].clone()), patience: OpeningPatience::Moment });
-        assert_eq!(rest(course), ["2", "Listen", "3", "Hello"]);
-        let (opening, course) = Course::new(&probes, 25, 8, false);
+        assert_eq!(rest(probe_order), ["2", "Listen", "3", "Hello"]);
+        let (opening, probe_order) = ProbeOrder::new(&probes, 25, 8, false);
         assert_eq!(opening.attempt, Attempt::Listen, "a mail server speaks first");
-        assert_eq!(rest(course), ["1", "2", "3", "Hello", "4"]);
-        let (opening, course) = Course::new(&probes, 443, 0, false);
+        assert_eq!(rest(probe_order), ["1", "2", "3", "Hello", "4"]);
+        let (opening, probe_order) = ProbeOrder::new(&probes, 443, 0, false);
         assert_eq!(opening.attempt, Attempt::Hello);
-        assert_eq!(rest(course), ["1", "2", "Listen"]);
-        let (opening, course) = Course::new(&probes[2..], 443, 7, true);
+        assert_eq!(rest(probe_order), ["1", "2", "Listen"]);
+        let (opening, probe_order) = ProbeOrder::new(&probes[2..], 443, 7, true);
         assert_eq!(opening, Opening { attempt: Attempt::Probe(probes[2].clone()), patience: OpeningPatience::While });
-        assert_eq!(rest(course), ["Listen"], "no TLS inside TLS");
-        let (opening, course) = Course::new(&probes[2..], 4000, 8, false);
+        assert_eq!(rest(probe_order), ["Listen"], "no TLS inside TLS");
+        let (opening, probe_order) = ProbeOrder::new(&probes[2..], 4000, 8, false);
         assert_eq!(opening.attempt, Attempt::Probe(probes[2].clone()), "one connection listens and then asks");
-        assert_eq!(rest(course), ["Hello", "Listen", "4"]);
+        assert_eq!(rest(probe_order), ["Hello", "Listen", "4"]);
     }
 
     #[test]
     fn a_known_service_is_asked_its_own_questions_only() {
         let probes = [probe(1, 1, false, &["http"]), probe(2, 1, false, &["ftp"]), probe(3, 9, false, &["ftp", "x"])];
-        let (_, mut course) = Course::new(&probes, 4000, 7, false);
-        course.narrow("ftp");
-        assert_eq!(rest(course), ["2", "3"], "however rare, and no listener or ClientHello");
+        let (_, mut probe_order) = ProbeOrder::new(&probes, 4000, 7, false);
+        probe_order.narrow("ftp");
+        assert_eq!(rest(probe_order), ["2", "3"], "however rare, and no listener or ClientHello");
     }
 
     #[test]
     fn a_port_that_asks_for_tls_gets_it_once() {
-        let (_, mut course) = Course::new(&[probe(1, 1, false, &[]), probe(2, 1, false, &[])], 4000, 7, false);
-        course.ask_tls();
-        assert_eq!(course.next(), Some(Attempt::Hello));
-        course.ask_tls();
-        assert_eq!(rest(course), ["Listen", "2"], "the first probe was the opening");
-        let (_, mut course) = Course::new(&[probe(1, 1, true, &[]), probe(2, 1, false, &[])], 80, 7, false);
-        course.try_the_wordless();
+        let (_, mut probe_order) = ProbeOrder::new(&[probe(1, 1, false, &[]), probe(2, 1, false, &[])], 4000, 7, false);
+        probe_order.ask_tls();
+        assert_eq!(probe_order.next(), Some(Attempt::Hello));
+        probe_order.ask_tls();
+        assert_eq!(rest(probe_order), ["Listen", "2"], "the first probe was the opening");
+        let (_, mut probe_order) = ProbeOrder::new(&[probe(1, 1, true, &[]), probe(2, 1, false, &[])], 80, 7, false);
+        probe_order.try_the_wordless();
         assert_eq!(
-            rest(course),
+            rest(probe_order),
             ["Hello", "Listen", "2"],
             "a wordless close may be TLS that was spoken to in the clear"
         );

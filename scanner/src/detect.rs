@@ -11,7 +11,7 @@
 mod cache;
 mod connection;
 pub mod http;
-mod look;
+mod interrogation;
 mod matcher;
 mod nmap_probes;
 pub mod os;
@@ -38,7 +38,7 @@ use tokio_rustls::TlsConnector;
 
 use self::cache::Cache;
 use self::connection::Endpoint;
-use self::look::{Outcome, Seen};
+use self::interrogation::{Outcome, Seen};
 pub use self::matcher::{ANSWER_BYTES_MAX, Answer, Match, Matcher, ProbeId, ProbeRef};
 pub use self::nmap_probes::{ServiceProbes, ServiceProbesError};
 pub use self::pacing::Pacing;
@@ -170,7 +170,7 @@ impl Detector {
     }
 
     async fn identify_tcp(&self, endpoint: Endpoint<'_>, options: &Options) -> Identified {
-        let seen = self.look(&endpoint, options.intensity).await;
+        let seen = self.interrogate(&endpoint, options.intensity).await;
         if matches!(seen.outcome, Outcome::Tls) {
             // Boxed, as what follows is: most ports never come to it, and thousands wait at once.
             return Box::pin(self.identify_inside(endpoint.answered(), options)).await;
@@ -190,7 +190,7 @@ impl Detector {
         let told = tls::inspect(&endpoint, &self.connector.0, None).await;
         let inside = Endpoint { tls: Some(&self.connector.0), ..endpoint };
         let inside = if told.is_some() { inside.answered() } else { inside };
-        let seen = self.look(&inside, options.intensity).await;
+        let seen = self.interrogate(&inside, options.intensity).await;
         // What says nothing inside is not asked further, so this costs a silent port nothing.
         let known = self.described(&inside.answered(), seen).await.unwrap_or_default();
         let service =
@@ -198,7 +198,7 @@ impl Detector {
         Identified { banner: known.banner, service: Some(Service { tls: told.map(Box::new), ..service }) }
     }
 
-    /// What a look came to in the words of a finding, with HTTP's own words where it speaks that.
+    /// What an interrogation came to in the words of a finding, with HTTP's own words where it speaks that.
     async fn described(&self, endpoint: &Endpoint<'_>, seen: Seen) -> Option<Identified> {
         let banner = seen.greeting.as_deref().and_then(printable_banner);
         let mut service = match seen.outcome {

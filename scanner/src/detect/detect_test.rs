@@ -85,7 +85,7 @@ async fn identify(target: SocketAddr, name: Option<&str>) -> Identified {
     let options = Options { budget: Duration::from_secs(2), ..Options::default() };
     let detector = detector();
     let identified = detector.identify(target, Protocol::Tcp, name, &options);
-    tokio::time::timeout(Duration::from_secs(20), identified).await.expect("every look is bounded")
+    tokio::time::timeout(Duration::from_secs(20), identified).await.expect("every interrogation is bounded")
 }
 
 fn service(identified: Identified) -> Service {

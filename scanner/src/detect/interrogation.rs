@@ -1,4 +1,4 @@
-//! One look at a port: attempts side by side until one answer is certain, all have been made, or time is up.
+//! The interrogation of one TCP port: attempts side by side until one answer is certain, all have been made, or time is up.
 //!
 //! The first attempt is alone for a moment, so that a port that answers at once costs one connection. Then a few more
 //! run beside it, the listener included. What they were answered is judged by the rules through the cache.
@@ -42,7 +42,7 @@ const WORDLESS_MAX: usize = 3;
 /// A port that refuses so many connections in a row has had enough.
 const REFUSED_MAX: usize = 3;
 
-/// What a look came to.
+/// What an interrogation came to.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub(super) outcome: Outcome,
@@ -57,7 +57,7 @@ pub(super) struct Seen {
 pub(super) enum Outcome {
     /// A rule knows it, for certain or (`is_soft`) by its service only.
     Known(Arc<Match>),
-    /// TLS, so that the look goes on inside.
+    /// TLS, so that it goes on inside.
     Tls,
     /// It closes without a word.
     Wrapped,
@@ -106,8 +106,8 @@ struct Learnt {
 }
 
 impl Detector {
-    /// Looks at a TCP port, in the clear or, as the endpoint says, inside TLS.
-    pub(super) async fn look(&self, endpoint: &Endpoint<'_>, intensity: u8) -> Seen {
+    /// Asks a TCP port what it is, in the clear or, as the endpoint says, inside TLS.
+    pub(super) async fn interrogate(&self, endpoint: &Endpoint<'_>, intensity: u8) -> Seen {
         let is_inside = endpoint.tls.is_some();
         let port = endpoint.address.port();
         let probes = self.probes(Protocol::Tcp, port, is_inside);

@@ -1,7 +1,7 @@
 //! What answers behind an open port: probes, answers, and what rules make of them.
 //!
 //! [`Detector::identify`] opens a few connections to one port and tells what it is. The silent listen and the questions
-//! that the port's number suggests run side by side; the first certain match ends it. Where TLS answers, the look starts
+//! that the port's number suggests run side by side; the first certain match ends it. Where TLS answers, the interrogation starts
 //! again inside. What is found is then described further: certificates, HTTP pages, the operating system it speaks for.
 //! `attach` (in `service_scan`) does that for every open port of a running scan.
 //!
@@ -74,7 +74,7 @@ const TLS_CONFIDENCE: u8 = 50;
 pub struct Options {
     /// 0 to 9: probes of a rarity up to this are sent, and always those that the port's number suggests.
     pub intensity: u8,
-    /// How long one port may take in all: the look, the look inside TLS, the description, the checks for weaknesses.
+    /// How long one port may take in all: the interrogation, the one inside TLS, the description, the checks for weaknesses.
     /// Only what has just answered is waited for beyond it, and then for seconds.
     pub budget: Duration,
     /// How connections begin, shared by all of a job; `None` for at once.
@@ -186,7 +186,7 @@ impl Detector {
 
     /// The same inside TLS, and what TLS itself tells.
     async fn identify_inside(&self, endpoint: Endpoint<'_>, options: &Options) -> Identified {
-        // One after the other: a server of one client at a time would leave the inspection waiting behind the look.
+        // One after the other: a server of one client at a time would leave the inspection waiting behind the interrogation.
         let told = tls::inspect(&endpoint, &self.connector.0, None).await;
         let inside = Endpoint { tls: Some(&self.connector.0), ..endpoint };
         let inside = if told.is_some() { inside.answered() } else { inside };
@@ -238,15 +238,15 @@ impl Detector {
 
     /// What the rules make of an answer: to the probe first, and where that is not certain, to none.
     fn matched(&self, answer: &Answer<'_>) -> Option<Arc<Match>> {
-        let look = |answer: &Answer<'_>| {
-            let look = || self.matcher.matches(answer).map(Arc::new);
-            self.cache.get(answer, self.matcher.depends_on_port(), look)
+        let judge = |answer: &Answer<'_>| {
+            let matched = || self.matcher.matches(answer).map(Arc::new);
+            self.cache.get(answer, self.matcher.depends_on_port(), matched)
         };
-        let found = look(answer);
+        let found = judge(answer);
         if answer.probe.is_none() || found.as_ref().is_some_and(|found| !found.is_soft) {
             return found;
         }
-        let unasked = look(&Answer { probe: None, ..*answer });
+        let unasked = judge(&Answer { probe: None, ..*answer });
         match (&found, &unasked) {
             (Some(_), Some(unasked)) if unasked.is_soft => found,
             (Some(_), None) => found,

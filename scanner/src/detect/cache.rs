@@ -30,12 +30,12 @@ struct Generations {
 
 impl Cache {
     /// What was made of an answer, now or earlier. Two callers with one new answer may both look at it.
-    pub(super) fn get(&self, answer: &Answer<'_>, is_port_key: bool, look: impl FnOnce() -> Verdict) -> Verdict {
+    pub(super) fn get(&self, answer: &Answer<'_>, is_port_key: bool, judge: impl FnOnce() -> Verdict) -> Verdict {
         let key = self.key(answer, is_port_key);
         if let Some(verdict) = self.with(|generations| generations.find(key)) {
             return verdict;
         }
-        let verdict = look();
+        let verdict = judge();
         self.with(|generations| generations.insert(key, verdict.clone()));
         verdict
     }
@@ -83,32 +83,32 @@ mod tests {
 
     #[test]
     fn equal_answers_are_looked_at_once_on_whatever_port() {
-        let (cache, looks) = (Cache::default(), Cell::new(0));
-        let look = || {
-            looks.set(looks.get() + 1);
+        let (cache, judged) = (Cache::default(), Cell::new(0));
+        let judge = || {
+            judged.set(judged.get() + 1);
             None
         };
         for port in 1..100 {
-            cache.get(&answer(b"hello", port), false, look);
+            cache.get(&answer(b"hello", port), false, judge);
         }
-        assert_eq!(looks.get(), 1);
-        cache.get(&answer(b"hello", 1), true, look);
-        cache.get(&answer(b"hello", 2), true, look);
-        assert_eq!(looks.get(), 3, "rules that look at the port are asked for each port");
+        assert_eq!(judged.get(), 1);
+        cache.get(&answer(b"hello", 1), true, judge);
+        cache.get(&answer(b"hello", 2), true, judge);
+        assert_eq!(judged.get(), 3, "rules that look at the port are asked for each port");
     }
 
     #[test]
     fn it_stays_bounded_and_keeps_what_is_in_use() {
         let cache = Cache::default();
-        let mut looks = 0;
+        let mut judged = 0;
         for n in 0..5 * GENERATION {
             cache.get(&answer(b"in use", 1), false, || {
-                looks += 1;
+                judged += 1;
                 None
             });
             cache.get(&answer(&n.to_be_bytes(), 1), false, || None);
         }
-        assert_eq!(looks, 1);
+        assert_eq!(judged, 1);
         let held = cache.with(|generations| generations.young.len() + generations.old.len());
         assert!(held <= 2 * GENERATION, "{held}");
     }

@@ -154,7 +154,7 @@ impl Detector {
         Seen { outcome, greeting: learnt.greeting, page: learnt.page }
     }
 
-    /// Takes in what became of an attempt; some when that ends the look.
+    /// Takes in what became of an attempt; some when that ends the interrogation.
     fn learn(
         &self,
         endpoint: &Endpoint<'_>,

@@ -4,12 +4,12 @@
 //! `scanner/fingerprints`, part of the program and read when first used. Precedence: what our own rules are certain of,
 //! then what the user's service probes are, then recog, then whatever knows the service's name alone.
 
-mod book;
 mod catalog;
 mod cpe;
 mod dialect;
 mod dissect;
 mod escape;
+mod index;
 mod kinds;
 mod literal;
 mod pattern;

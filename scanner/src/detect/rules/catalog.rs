@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use super::book::Book;
+use super::index::RuleIndex;
 
 /// Name and text of each file in `scanner/fingerprints`, in the order in which equal rules are preferred.
 pub(crate) static FILES: &[(&str, &str)] = &[
@@ -21,9 +21,9 @@ pub(crate) static FILES: &[(&str, &str)] = &[
 /// # Panics
 ///
 /// When a rule file has a mistake, which its tests would have found.
-pub(crate) fn builtin() -> &'static Book {
-    static BOOK: OnceLock<Book> = OnceLock::new();
-    BOOK.get_or_init(|| Book::new(FILES).expect("the files' own test reads them"))
+pub(crate) fn builtin() -> &'static RuleIndex {
+    static INDEX: OnceLock<RuleIndex> = OnceLock::new();
+    INDEX.get_or_init(|| RuleIndex::new(FILES).expect("the files' own test reads them"))
 }
 
 #[cfg(test)]

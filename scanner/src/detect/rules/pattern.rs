@@ -138,12 +138,12 @@ pub(crate) struct PatternSet {
 pub(crate) struct Compiled {
     kept_max: usize,
     sets: AtomicU32,
-    shelf: Mutex<Shelf>,
+    recent: Mutex<Recent>,
 }
 
 /// What is compiled, by set and pattern, and when it was last used.
 #[derive(Debug, Default)]
-struct Shelf {
+struct Recent {
     kept: HashMap<(u32, u32), Kept>,
     uses: u64,
 }
@@ -151,12 +151,12 @@ struct Shelf {
 impl Compiled {
     /// Room for so many compiled patterns: 50 to 100 KiB each once they have been used.
     pub(crate) fn new(kept_max: usize) -> Arc<Self> {
-        Arc::new(Self { kept_max, sets: AtomicU32::new(0), shelf: Mutex::default() })
+        Arc::new(Self { kept_max, sets: AtomicU32::new(0), recent: Mutex::default() })
     }
 
     fn get(&self, key: (u32, u32), compile: impl FnOnce() -> Option<Regex>) -> Option<Arc<Regex>> {
-        let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
-        let Shelf { kept, uses } = &mut *shelf;
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let Recent { kept, uses } = &mut *recent;
         *uses += 1;
         if let Some(known) = kept.get_mut(&key) {
             known.used = *uses;
@@ -268,7 +268,7 @@ mod tests {
             for set in &sets {
                 for number in 0..3 {
                     assert!(set.regex(number).is_some());
-                    assert!(compiled.shelf.lock().unwrap().kept.len() <= 4);
+                    assert!(compiled.recent.lock().unwrap().kept.len() <= 4);
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::book::{Asked, Book, add};
+use super::index::{Asked, RuleIndex, add};
 use super::text::RuleFileError;
 use super::{catalog, kinds};
 use crate::detect::nmap_probes::ServiceProbes;
@@ -24,7 +24,7 @@ use crate::port::Protocol;
 #[derive(Debug, Clone)]
 pub struct RuleSet {
     /// `None` for the program's own rules, which are read when an answer is first to be known.
-    own: Option<Arc<Book>>,
+    own: Option<Arc<RuleIndex>>,
     recog: Option<Arc<Recog>>,
     user: Option<Arc<ServiceProbes>>,
 }
@@ -43,7 +43,7 @@ impl RuleSet {
     ///
     /// The first mistake, with its file and line.
     pub fn from_rules(files: &[(&str, &str)]) -> Result<Self, RuleFileError> {
-        Ok(Self { own: Some(Arc::new(Book::new(files)?)), recog: None, user: None })
+        Ok(Self { own: Some(Arc::new(RuleIndex::new(files)?)), recog: None, user: None })
     }
 
     /// With a directory of recog's fingerprints.
@@ -59,7 +59,7 @@ impl RuleSet {
     }
 
     /// The rules that are not the user's.
-    fn own(&self) -> &Book {
+    fn own(&self) -> &RuleIndex {
         self.own.as_deref().unwrap_or_else(|| catalog::builtin())
     }
 

@@ -1,7 +1,7 @@
 //! The text of a rule file, as `scanner/fingerprints/FORMAT.md` describes it, and what is wrong with one.
 //!
 //! Examples are run as tests; a running program only checks their shape.
-//! Only the shape is checked here; what names mean across files is settled in `book`.
+//! Only the shape is checked here; what names mean across files is settled in `index`.
 
 use std::collections::BTreeMap;
 

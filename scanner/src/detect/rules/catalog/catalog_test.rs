@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::super::book::Asked;
 use super::super::escape::unescape;
+use super::super::index::Asked;
 use super::super::text::{FileText, Place, parse};
 use super::*;
 use crate::finding::Service;
@@ -14,12 +14,13 @@ fn files() -> Vec<(&'static str, FileText)> {
 }
 
 /// What an answer answers, and over which protocol, by the name of a probe.
-fn asked(book: &Book, from: &str) -> (Asked, Protocol) {
+fn asked(index: &RuleIndex, from: &str) -> (Asked, Protocol) {
     if from == "banner" {
         return (Asked::Nothing, Protocol::Tcp);
     }
-    let number = book.probes.iter().position(|probe| *probe.name == *from).unwrap_or_else(|| panic!("no probe {from}"));
-    (Asked::Own(u32::try_from(number).unwrap()), book.probes[number].protocol)
+    let number =
+        index.probes.iter().position(|probe| *probe.name == *from).unwrap_or_else(|| panic!("no probe {from}"));
+    (Asked::Own(u32::try_from(number).unwrap()), index.probes[number].protocol)
 }
 
 fn wrong(service: &Service, expected: &super::super::text::ExampleText) -> Vec<String> {
@@ -51,7 +52,7 @@ fn wrong(service: &Service, expected: &super::super::text::ExampleText) -> Vec<S
 
 #[test]
 fn every_rule_knows_its_examples() {
-    let book = Book::new(FILES).unwrap_or_else(|error| panic!("{error}"));
+    let index = RuleIndex::new(FILES).unwrap_or_else(|error| panic!("{error}"));
     let mut problems = Vec::new();
     for (file, text) in files() {
         for rule in &text.rule {
@@ -62,10 +63,10 @@ fn every_rule_knows_its_examples() {
             for example in &rule.example {
                 let example = example.get_ref();
                 let first = rule.from.first().map_or("banner", |from| if from == "any" { "http-get" } else { from });
-                let (asked, protocol) = asked(&book, example.from.as_deref().unwrap_or(first));
+                let (asked, protocol) = asked(&index, example.from.as_deref().unwrap_or(first));
                 let bytes =
                     unescape(&example.bytes).unwrap_or_else(|error| panic!("{file}: rule {}: {error}", rule.id));
-                let Some(found) = book.matches(asked, protocol, &bytes) else {
+                let Some(found) = index.matches(asked, protocol, &bytes) else {
                     problems.push(format!("{file}: rule {} does not match its example {}", rule.id, example.bytes));
                     continue;
                 };
@@ -83,15 +84,15 @@ fn every_rule_knows_its_examples() {
 
 #[test]
 fn no_rule_of_a_file_claims_what_the_file_says_is_none_of_its() {
-    let book = Book::new(FILES).unwrap();
+    let index = RuleIndex::new(FILES).unwrap();
     for (file, text) in files() {
         assert!(!text.none.is_empty(), "{file} has no [[none]]");
         let own: Vec<&str> = text.rule.iter().map(|rule| rule.get_ref().id.as_str()).collect();
         for none in &text.none {
             let none = none.get_ref();
-            let (asked, protocol) = asked(&book, none.from.as_deref().unwrap_or("banner"));
+            let (asked, protocol) = asked(&index, none.from.as_deref().unwrap_or("banner"));
             let by =
-                book.matches(asked, protocol, &unescape(&none.bytes).unwrap()).and_then(|found| found.service.rule);
+                index.matches(asked, protocol, &unescape(&none.bytes).unwrap()).and_then(|found| found.service.rule);
             assert!(!by.as_deref().is_some_and(|by| own.contains(&by)), "{file}: {by:?} claims {}", none.bytes);
         }
     }
@@ -99,8 +100,8 @@ fn no_rule_of_a_file_claims_what_the_file_says_is_none_of_its() {
 
 #[test]
 fn every_probe_has_a_rule_and_no_printer_is_asked() {
-    let book = Book::new(FILES).unwrap();
-    for probe in &book.probes {
+    let index = RuleIndex::new(FILES).unwrap();
+    for probe in &index.probes {
         assert!(!probe.services.is_empty(), "nobody knows an answer to {}", probe.name);
         let touches =
             |first: u16, last: u16| probe.ports.iter().chain(&probe.tls_ports).any(|(a, b)| *a <= last && first <= *b);
@@ -110,14 +111,14 @@ fn every_probe_has_a_rule_and_no_printer_is_asked() {
 
 #[test]
 fn cpes_are_whole_names() {
-    let book = Book::new(FILES).unwrap();
+    let index = RuleIndex::new(FILES).unwrap();
     for (file, text) in files() {
         for rule in text.rule.iter().map(|rule| rule.get_ref()) {
             for example in &rule.example {
                 let example = example.get_ref();
                 let first = rule.from.first().map_or("banner", |from| if from == "any" { "http-get" } else { from });
-                let (asked, protocol) = asked(&book, example.from.as_deref().unwrap_or(first));
-                let Some(found) = book.matches(asked, protocol, &unescape(&example.bytes).unwrap()) else { continue };
+                let (asked, protocol) = asked(&index, example.from.as_deref().unwrap_or(first));
+                let Some(found) = index.matches(asked, protocol, &unescape(&example.bytes).unwrap()) else { continue };
                 for cpe in found.service.cpes {
                     let parts = cpe.replace("\\:", "").split(':').count();
                     assert_eq!(parts, 13, "{file}: {}: {cpe}", rule.id);

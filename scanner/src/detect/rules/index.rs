@@ -44,7 +44,7 @@ pub(crate) struct Probe {
 
 /// Where the answers come from that a rule looks at.
 #[derive(Debug, Default)]
-struct From {
+struct AnswerSource {
     is_banner: bool,
     is_any: bool,
     probes: Vec<u32>,
@@ -55,7 +55,7 @@ struct From {
 struct Rule {
     id: Arc<str>,
     service: Arc<str>,
-    from: From,
+    source: AnswerSource,
     is_soft: bool,
     is_addition: bool,
     confidence: u8,
@@ -76,10 +76,24 @@ enum Field {
 
 /// Rules over one kind of text: the answer itself, or what one dissector makes of it.
 #[derive(Debug)]
-struct Shelf {
+struct RuleGroup {
     dissector: Option<Dissector>,
     rules: Vec<Rule>,
     patterns: PatternSet,
+}
+
+/// A group before its patterns are joined.
+struct Draft {
+    dissector: Option<Dissector>,
+    rules: Vec<Rule>,
+    patterns: Vec<Pattern>,
+}
+
+impl Draft {
+    fn compile(self, compiled: &Arc<Compiled>) -> RuleGroup {
+        let Self { dissector, rules, patterns } = self;
+        RuleGroup { dissector, rules, patterns: PatternSet::new(patterns, compiled) }
+    }
 }
 
 /// What an answer answers.
@@ -87,7 +101,7 @@ struct Shelf {
 pub(crate) enum Asked {
     /// Nothing: a greeting.
     Nothing,
-    /// A probe of this book, by its number.
+    /// A probe of this index, by its number.
     Own(u32),
     /// A probe of somebody else's file.
     Foreign,
@@ -95,12 +109,12 @@ pub(crate) enum Asked {
 
 /// Probes and rules, ready to be asked.
 #[derive(Debug)]
-pub(crate) struct Book {
+pub(crate) struct RuleIndex {
     pub(crate) probes: Vec<Probe>,
-    shelves: Vec<Shelf>,
+    groups: Vec<RuleGroup>,
 }
 
-impl Book {
+impl RuleIndex {
     /// Joins files, each a name and its text.
     pub(crate) fn new(files: &[(&str, &str)]) -> Result<Self, RuleFileError> {
         let mut texts = Vec::new();
@@ -112,7 +126,7 @@ impl Book {
         let numbers: HashMap<Arc<str>, u32> =
             (0u32..).zip(&probes).map(|(number, probe)| (probe.name.clone(), number)).collect();
         link_fallbacks(&texts, &numbers, &mut probes)?;
-        let mut drafts: Vec<(Option<Dissector>, Vec<Rule>, Vec<Pattern>)> = Vec::new();
+        let mut drafts: Vec<Draft> = Vec::new();
         let mut ids = HashMap::new();
         for (place, text) in &texts {
             for rule in &text.rule {
@@ -122,45 +136,43 @@ impl Book {
                     return Err(place.error(at, format!("rule {:?} is there twice", rule.id)));
                 }
                 let (dissector, rule, pattern) = read_rule(rule, &numbers, *place, at)?;
-                let shelf = match drafts.iter_mut().find(|(known, ..)| *known == dissector) {
-                    Some(shelf) => shelf,
+                let draft = match drafts.iter_mut().find(|draft| draft.dissector == dissector) {
+                    Some(draft) => draft,
                     None => {
-                        drafts.push((dissector, Vec::new(), Vec::new()));
+                        drafts.push(Draft { dissector, rules: Vec::new(), patterns: Vec::new() });
                         drafts.last_mut().expect("just pushed")
                     }
                 };
-                shelf.1.push(rule);
-                shelf.2.push(pattern);
+                draft.rules.push(rule);
+                draft.patterns.push(pattern);
             }
         }
         name_services(&mut probes, &drafts);
         let compiled = Compiled::new(COMPILED_MAX);
-        let shelf =
-            |(dissector, rules, patterns)| Shelf { dissector, rules, patterns: PatternSet::new(patterns, &compiled) };
-        Ok(Self { probes, shelves: drafts.into_iter().map(shelf).collect() })
+        Ok(Self { probes, groups: drafts.into_iter().map(|draft| draft.compile(&compiled)).collect() })
     }
 
     /// What an answer tells.
     pub(crate) fn matches(&self, asked: Asked, protocol: Protocol, bytes: &[u8]) -> Option<Match> {
         let mut best: Option<Match> = None;
         let mut additions = Vec::new();
-        for shelf in &self.shelves {
-            if !shelf.rules.iter().any(|rule| self.applies(rule, asked, protocol)) {
+        for group in &self.groups {
+            if !group.rules.iter().any(|rule| self.applies(rule, asked, protocol)) {
                 continue;
             }
-            let text = match shelf.dissector {
+            let text = match group.dissector {
                 Some(dissector) => match dissector.dissect(bytes) {
                     Some(text) => Cow::Owned(text),
                     None => continue,
                 },
                 None => Cow::Borrowed(bytes),
             };
-            for number in shelf.patterns.candidates(&text) {
-                let Some(rule) = shelf.rules.get(number as usize) else { continue };
+            for number in group.patterns.candidates(&text) {
+                let Some(rule) = group.rules.get(number as usize) else { continue };
                 if !self.applies(rule, asked, protocol) || best.as_ref().is_some_and(|best| !rule.is_better(best)) {
                     continue;
                 }
-                let Some(regex) = shelf.patterns.regex(number) else { continue };
+                let Some(regex) = group.patterns.regex(number) else { continue };
                 let Some(captures) = regex.captures(&text) else { continue };
                 let found = rule.fill(&captures);
                 if rule.is_addition { additions.push(found) } else { best = Some(found) }
@@ -176,11 +188,11 @@ impl Book {
     fn applies(&self, rule: &Rule, asked: Asked, protocol: Protocol) -> bool {
         let is_tcp = protocol == Protocol::Tcp;
         match asked {
-            Asked::Nothing => rule.from.is_banner && is_tcp,
-            Asked::Foreign => (rule.from.is_banner || rule.from.is_any) && is_tcp,
+            Asked::Nothing => rule.source.is_banner && is_tcp,
+            Asked::Foreign => (rule.source.is_banner || rule.source.is_any) && is_tcp,
             Asked::Own(number) => {
                 let like = self.probes.get(number as usize).map_or(&[][..], |probe| &probe.answers_like);
-                rule.from.is_any && is_tcp || rule.from.probes.iter().any(|known| like.contains(known))
+                rule.source.is_any && is_tcp || rule.source.probes.iter().any(|known| like.contains(known))
             }
         }
     }
@@ -347,7 +359,7 @@ fn read_rule(
     let read = Rule {
         id: rule.id.as_str().into(),
         service: rule.service.as_str().into(),
-        from: read_from(&rule.from, numbers).map_err(|name| fail(format!("there is no probe {name:?}")))?,
+        source: read_source(&rule.from, numbers).map_err(|name| fail(format!("there is no probe {name:?}")))?,
         is_soft: rule.soft,
         is_addition: rule.adds,
         confidence: rule.confidence,
@@ -359,25 +371,25 @@ fn read_rule(
 }
 
 /// Where a rule's answers come from; the error is a name that no probe has.
-fn read_from(names: &[String], numbers: &HashMap<Arc<str>, u32>) -> Result<From, String> {
-    let mut from = From { is_banner: names.is_empty(), ..From::default() };
+fn read_source(names: &[String], numbers: &HashMap<Arc<str>, u32>) -> Result<AnswerSource, String> {
+    let mut source = AnswerSource { is_banner: names.is_empty(), ..AnswerSource::default() };
     for name in names {
         match name.as_str() {
-            BANNER => from.is_banner = true,
-            ANY => from.is_any = true,
-            _ => from.probes.push(*numbers.get(name.as_str()).ok_or_else(|| name.clone())?),
+            BANNER => source.is_banner = true,
+            ANY => source.is_any = true,
+            _ => source.probes.push(*numbers.get(name.as_str()).ok_or_else(|| name.clone())?),
         }
     }
-    Ok(from)
+    Ok(source)
 }
 
 /// Tells each probe which services its answers can be of; none, for any, where a rule of any probe's answers exists
 /// for it only.
-fn name_services(probes: &mut [Probe], drafts: &[(Option<Dissector>, Vec<Rule>, Vec<Pattern>)]) {
+fn name_services(probes: &mut [Probe], drafts: &[Draft]) {
     for probe in probes {
-        let rules = drafts.iter().flat_map(|(_, rules, _)| rules);
+        let rules = drafts.iter().flat_map(|draft| &draft.rules);
         let own = rules.filter(|rule| {
-            !rule.is_addition && rule.from.probes.iter().any(|known| probe.answers_like.contains(known))
+            !rule.is_addition && rule.source.probes.iter().any(|known| probe.answers_like.contains(known))
         });
         let mut names: Vec<Arc<str>> = own.map(|rule| rule.service.clone()).collect();
         names.sort_unstable();

@@ -15,11 +15,11 @@
 //! | 30 | `version-range-distro` | the version, of a program that a distribution ships |
 //! | 20 | `product-only` | the product, all of whose versions are affected |
 
+mod advisory_cache;
 mod distribution;
 mod explain;
 mod judge;
 mod known;
-mod shelf;
 mod subject;
 mod wording;
 
@@ -27,10 +27,10 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use self::advisory_cache::AdvisoryCache;
 pub use self::distribution::Distribution;
 pub use self::explain::{Step, explain};
 use self::known::Group;
-use self::shelf::Shelf;
 pub use self::subject::Subject;
 use super::advisory::Advisory;
 use super::store::{AdvisoryStore, StoreError};
@@ -127,7 +127,7 @@ pub struct Matches {
 /// Matches services against a store, and remembers what it has looked up.
 #[derive(Debug)]
 pub struct Matcher<S> {
-    shelf: Shelf<S>,
+    cache: AdvisoryCache<S>,
     answers: HashMap<Subject, Arc<Matches>>,
     matches_cached: usize,
 }
@@ -136,7 +136,7 @@ impl<S: AdvisoryStore> Matcher<S> {
     /// A matcher over `store`, which must not change meanwhile: after an import, make a new one.
     #[must_use]
     pub fn new(store: S) -> Self {
-        Self { shelf: Shelf::new(store), answers: HashMap::new(), matches_cached: 0 }
+        Self { cache: AdvisoryCache::new(store), answers: HashMap::new(), matches_cached: 0 }
     }
 
     /// What holds for `service` and what cannot be told.
@@ -148,7 +148,7 @@ impl<S: AdvisoryStore> Matcher<S> {
         if let Some(answer) = self.answers.get(&subject) {
             return Ok(Arc::clone(answer));
         }
-        let answer = Arc::new(decide(&subject, &*self.shelf.group(subject.keys())?));
+        let answer = Arc::new(decide(&subject, &*self.cache.group(subject.keys())?));
         self.remember(subject, &answer);
         Ok(answer)
     }

@@ -13,7 +13,7 @@ const GROUPED_MAX: usize = 2 * ADVISORIES_MAX;
 
 /// Advisories by key, and groups of them by the keys of a subject.
 #[derive(Debug)]
-pub(super) struct Shelf<S> {
+pub(super) struct AdvisoryCache<S> {
     store: S,
     advisories: HashMap<String, Arc<[Arc<Known>]>>,
     advisory_count: usize,
@@ -21,7 +21,7 @@ pub(super) struct Shelf<S> {
     grouped_count: usize,
 }
 
-impl<S: AdvisoryStore> Shelf<S> {
+impl<S: AdvisoryStore> AdvisoryCache<S> {
     pub(super) fn new(store: S) -> Self {
         Self { store, advisories: HashMap::new(), advisory_count: 0, groups: HashMap::new(), grouped_count: 0 }
     }

@@ -8,7 +8,7 @@ use std::io::{self, BufRead, BufWriter};
 use std::process::ExitCode;
 
 use pentora_scanner::finding::Severity;
-use pentora_scanner::report::{Format, Look, ReportMeta, Summary, read_json_lines};
+use pentora_scanner::report::{Format, ReportMeta, Screen, Summary, read_json_lines};
 
 const SAMPLE: &str = concat!(
     r#"{"address":"192.0.2.7","name":"cache.example","state":"up","reason":"syn-ack","ports":["#,
@@ -32,7 +32,7 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
         _ => return Err(format!("usage: report [{} [SEVERITY]]", Format::NAMES.join("|")).into()),
     };
 
-    let mut writer = format.writer(BufWriter::new(io::stdout().lock()), Look::default());
+    let mut writer = format.writer(BufWriter::new(io::stdout().lock()), Screen::default());
     writer.begin(&ReportMeta { command: "report of kept results".to_owned(), ..ReportMeta::default() })?;
     let mut summary = Summary::default();
     for host in read_json_lines(input) {

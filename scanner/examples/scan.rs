@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use pentora_scanner::engine::{Engine, EngineConfig, UnitTask};
 use pentora_scanner::pace::RateCap;
-use pentora_scanner::report::{Fold, Format, Look, Summary};
+use pentora_scanner::report::{Fold, Format, Screen, Summary};
 use pentora_scanner::scope::Scope;
 use pentora_scanner::spec::ScanSpec;
 use pentora_scanner::target::parse_targets;
@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let outcome = unit.outcome.blocking_recv()??;
 
     let format: Format = format.first().map_or(Ok(Format::Table), |name| name.parse())?;
-    let mut writer = format.writer(std::io::stdout().lock(), Look::default());
+    let mut writer = format.writer(std::io::stdout().lock(), Screen::default());
     let mut summary = Summary {
         targets_scanned: outcome.progress.targets_done,
         targets_total: count,

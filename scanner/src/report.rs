@@ -24,7 +24,7 @@ use std::io;
 
 pub use self::csv::Csv;
 pub use self::fold::Fold;
-pub use self::format::{Format, Look, UnknownFormat};
+pub use self::format::{Format, Screen, UnknownFormat};
 pub use self::html::Html;
 pub use self::json::{Json, JsonLines, json_line};
 pub use self::list::List;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use pentora_scanner::finding::{HostRecord, Severity};
-use pentora_scanner::report::{Format, Look, ReportMeta, Summary};
+use pentora_scanner::report::{Format, ReportMeta, Screen, Summary};
 
 use super::context::Context;
 use super::failure::{ExitCode, Failure, from_client};
@@ -82,8 +82,8 @@ pub(super) async fn print(
         more.iter().for_each(|host| counted.count(host));
         return written.map(|()| counted).map_err(|error| output_failure(&error));
     }
-    let look = Look { ascii: !context.output.unicode, columns: context.output.columns() };
-    let mut writer = format.writer(context.output.writer(), look);
+    let screen = Screen { ascii: !context.output.unicode, columns: context.output.columns() };
+    let mut writer = format.writer(context.output.writer(), screen);
     writer.begin(&meta(job)).map_err(|error| output_failure(&error))?;
     let mut counted = Summary::default();
     while let Some(line) = lines.next().await.map_err(failed)? {

@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use pentora_scanner::finding::HostRecord;
-use pentora_scanner::report::{Format, Look, Summary, json_line, read_json_line, read_json_lines};
+use pentora_scanner::report::{Format, Screen, Summary, json_line, read_json_line, read_json_lines};
 
 fuzz_target!(|data: &[u8]| {
     let _ = read_json_lines(data).count();
@@ -24,7 +24,7 @@ fn check(host: &HostRecord) {
     summary.count(host);
     for format in Format::ALL {
         let mut out = Vec::new();
-        let mut writer = format.writer(&mut out, Look { ascii: true, columns: 80 });
+        let mut writer = format.writer(&mut out, Screen { ascii: true, columns: 80 });
         writer.host(host).expect("in memory");
         writer.finish(&summary).expect("in memory");
         drop(writer);

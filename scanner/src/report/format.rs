@@ -31,14 +31,14 @@ pub enum Format {
 
 /// What the reader's screen can show; only tables look at it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Look {
+pub struct Screen {
     /// Nothing beyond ASCII.
     pub ascii: bool,
     /// Columns of the screen. Addresses and ids are never cut, so a very narrow one is exceeded.
     pub columns: usize,
 }
 
-impl Default for Look {
+impl Default for Screen {
     /// 100 columns: what a page of paper and half a screen hold.
     fn default() -> Self {
         Self { ascii: false, columns: 100 }
@@ -79,9 +79,9 @@ impl Format {
     }
 
     /// A writer of this format. Give it something buffered: it writes in small pieces.
-    pub fn writer<'w, W: io::Write + 'w>(self, out: W, look: Look) -> Box<dyn Writer + 'w> {
+    pub fn writer<'w, W: io::Write + 'w>(self, out: W, screen: Screen) -> Box<dyn Writer + 'w> {
         match self {
-            Self::Table => Box::new(Table::new(out, look)),
+            Self::Table => Box::new(Table::new(out, screen)),
             Self::Json => Box::new(Json::new(out)),
             Self::JsonLines => Box::new(JsonLines::new(out)),
             Self::List => Box::new(List::new(out)),
@@ -137,7 +137,7 @@ mod tests {
     fn every_format_escapes_what_a_terminal_would_obey() {
         for format in Format::ALL {
             let mut out = Vec::new();
-            let mut writer = format.writer(&mut out, Look { ascii: true, ..Look::default() });
+            let mut writer = format.writer(&mut out, Screen { ascii: true, ..Screen::default() });
             writer.host(&sample::host()).unwrap();
             writer.finish(&Summary { notes: vec!["x\u{1b}y".to_owned()], ..Summary::default() }).unwrap();
             drop(writer);
@@ -151,7 +151,7 @@ mod tests {
     fn a_head_that_is_left_out_is_a_head_of_defaults() {
         let render = |format: Format, begun: bool| {
             let mut out = Vec::new();
-            let mut writer = format.writer(&mut out, Look::default());
+            let mut writer = format.writer(&mut out, Screen::default());
             if begun {
                 writer.begin(&ReportMeta::default()).unwrap();
                 writer.begin(&ReportMeta { command: "again".to_owned(), ..ReportMeta::default() }).unwrap();

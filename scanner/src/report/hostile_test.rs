@@ -5,7 +5,7 @@
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::{Format, Look, ReportMeta, Summary, sample};
+use super::{Format, ReportMeta, Screen, Summary, sample};
 use crate::finding::{Certificate, HostRecord, Http, Printable, Service, Tls, Weakness};
 
 /// Any text, and texts that some reader would obey.
@@ -107,7 +107,7 @@ fn host(words: Vec<String>, confidence: u8, number: i64, byte: u8) -> HostRecord
 
 fn render(format: Format, host: &HostRecord, note: &str) -> String {
     let mut out = Vec::new();
-    let mut writer = format.writer(&mut out, Look { ascii: true, ..Look::default() });
+    let mut writer = format.writer(&mut out, Screen { ascii: true, ..Screen::default() });
     let meta = ReportMeta {
         version: note.to_owned(),
         job: Some(note.to_owned()),

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::io;
 
 use super::time::day;
-use super::{Look, SeverityCounts, Summary, Writer};
+use super::{Screen, SeverityCounts, Summary, Writer};
 use crate::finding::{HostRecord, PortRecord, PortState, Printable, Service, ServiceMethod, Tls};
 
 /// Narrowest last column: below it a line may exceed the screen, as it has to say something.
@@ -22,18 +22,18 @@ const ENDS_SOON_DAYS: i64 = 30;
 #[derive(Debug)]
 pub struct Table<W> {
     out: W,
-    look: Look,
+    screen: Screen,
     hosts_written: u64,
 }
 
 impl<W: io::Write> Table<W> {
-    /// A table on `out` for a screen that can show `look`.
-    pub fn new(out: W, look: Look) -> Self {
-        Self { out, look, hosts_written: 0 }
+    /// A table on `out` for a screen that is `screen`.
+    pub fn new(out: W, screen: Screen) -> Self {
+        Self { out, screen, hosts_written: 0 }
     }
 
     fn ports(&mut self, host: &HostRecord) -> io::Result<()> {
-        let reason = if self.look.columns >= WIDE { "REASON" } else { "" };
+        let reason = if self.screen.columns >= WIDE { "REASON" } else { "" };
         let header = ["PORT", "STATE", "SERVICE", reason, "VERSION"].map(str::to_owned);
         let rows: Vec<[String; 5]> =
             std::iter::once(header).chain(host.ports.iter().map(|port| self.row(port))).collect();
@@ -45,7 +45,7 @@ impl<W: io::Write> Table<W> {
         for ([port, state, service, reason, version], record) in rows.iter().zip(ports) {
             let reason = if d > 0 { format!("{reason:<d$}  ") } else { String::new() };
             let start = format!("  {port:<a$}  {state:<b$}  {service:<c$}  {reason}");
-            let room = self.look.columns.saturating_sub(start.len()).max(LAST_COLUMN_MIN);
+            let room = self.screen.columns.saturating_sub(start.len()).max(LAST_COLUMN_MIN);
             writeln!(self.out, "{}", format!("{start}{}", self.cut(version, room)).trim_end())?;
             if let Some(record) = record {
                 self.details(record, before, host.started_at_ms)?;
@@ -55,14 +55,14 @@ impl<W: io::Write> Table<W> {
     }
 
     fn row(&self, port: &PortRecord) -> [String; 5] {
-        let reason = if self.look.columns >= WIDE { port.reason.to_string() } else { String::new() };
+        let reason = if self.screen.columns >= WIDE { port.reason.to_string() } else { String::new() };
         [format!("{}/{}", port.port, port.protocol), port.state.to_string(), service(port), reason, version(port)]
     }
 
     /// The lines below a port: its certificate, below its version, and its weaknesses.
     fn details(&mut self, port: &PortRecord, indent: usize, now_ms: u64) -> io::Result<()> {
         if let Some(tls) = port.service.as_ref().and_then(|service| service.tls.as_deref()) {
-            let room = self.look.columns.saturating_sub(indent).max(LAST_COLUMN_MIN);
+            let room = self.screen.columns.saturating_sub(indent).max(LAST_COLUMN_MIN);
             writeln!(self.out, "{:indent$}{}", "", self.cut(&certificate(tls, now_ms), room))?;
         }
         let width = port.weaknesses.iter().map(|weakness| Printable(&weakness.id).to_string().len()).max().unwrap_or(0);
@@ -75,7 +75,7 @@ impl<W: io::Write> Table<W> {
             if weakness.is_potential() {
                 title = format!("potential ({} %): {title}", weakness.confidence);
             }
-            let room = self.look.columns.saturating_sub(start.len()).max(LAST_COLUMN_MIN);
+            let room = self.screen.columns.saturating_sub(start.len()).max(LAST_COLUMN_MIN);
             writeln!(self.out, "{}", format!("{start}{}", self.cut(&title, room)).trim_end())?;
         }
         Ok(())
@@ -86,7 +86,7 @@ impl<W: io::Write> Table<W> {
         if text.len() <= room {
             return text.to_owned();
         }
-        let mark = if self.look.ascii { "..." } else { "\u{2026}" };
+        let mark = if self.screen.ascii { "..." } else { "\u{2026}" };
         let kept = room.saturating_sub(mark.chars().count());
         format!("{}{mark}", text.get(..kept).unwrap_or(text).trim_end())
     }
@@ -238,7 +238,7 @@ mod tests {
 
     fn render(hosts: &[HostRecord], columns: usize, summary: &Summary) -> String {
         let mut out = Vec::new();
-        let mut table = Table::new(&mut out, Look { ascii: true, columns });
+        let mut table = Table::new(&mut out, Screen { ascii: true, columns });
         hosts.iter().for_each(|host| table.host(host).unwrap());
         table.finish(summary).unwrap();
         String::from_utf8(out).unwrap()

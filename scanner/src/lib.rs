@@ -4,8 +4,8 @@
 //! index of one of its partitions into a target; [`engine::Engine::scan`] takes a range of indexes and streams
 //! [`finding::Finding`]s; [`report::Fold`] makes [`finding::HostRecord`]s of them, and a [`report::Writer`] renders those.
 //!
-//! Decisions are made in pure code: [`session`] is a scan without sockets or clock, and so are `sweep`,
-//! its counterpart for the raw engine, and `udp`. Only `io` touches the network.
+//! Decisions are made in pure code: [`connect_scan`] is a scan without sockets or clock, and so are `syn_scan`,
+//! its counterpart for the raw engine, and `udp_scan`. Only `io` touches the network.
 //! Nothing here knows of jobs, leases or nodes.
 
 pub mod detect;
@@ -28,7 +28,7 @@ pub mod scope;
 pub mod session;
 pub mod slot_map;
 pub mod spec;
-mod sweep;
+mod syn_scan;
 pub mod target;
 mod udp;
 pub mod vuln;

@@ -1,4 +1,4 @@
-//! The raw engine: sweeps driven over packet sockets (Linux, `CAP_NET_RAW`).
+//! The raw engine: SYN scans driven over packet sockets (Linux, `CAP_NET_RAW`).
 //!
 //! One thread sends and decides, one receives. The receiver reads answers from a ring shared with the kernel, keeps
 //! those whose cookie is right, and passes them on through a bounded channel; neither ever waits for a lock of the other.
@@ -46,7 +46,7 @@ use crate::packet::answer;
 use crate::packet::cookie::STAMPS;
 use crate::packet::probe::Keys;
 use crate::plan::Plan;
-use crate::sweep::{Reply, TRIES};
+use crate::syn_scan::{Reply, TRIES};
 
 /// Units in work at once; more wait for one to end. Each has 16 source ports, one per try.
 pub(super) const SLOTS: u8 = 16;

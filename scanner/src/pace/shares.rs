@@ -35,14 +35,14 @@ impl Network {
 pub(crate) struct Shares<K> {
     schedules: HashMap<K, Pacer>,
     /// The table is swept when it has this many.
-    sweep_at: usize,
+    clean_at: usize,
     /// Before this no newcomer has room.
     full_until: Duration,
 }
 
 impl<K> Default for Shares<K> {
     fn default() -> Self {
-        Self { schedules: HashMap::new(), sweep_at: 1024, full_until: Duration::ZERO }
+        Self { schedules: HashMap::new(), clean_at: 1024, full_until: Duration::ZERO }
     }
 }
 
@@ -57,13 +57,13 @@ impl<K: Eq + Hash + Copy> Shares<K> {
     /// # Errors
     /// The moment before which nothing may be sent to it.
     pub(crate) fn admit(&mut self, now: Duration, key: K, pps: u64) -> Result<(), Duration> {
-        if self.schedules.len() >= self.sweep_at && !self.schedules.contains_key(&key) {
+        if self.schedules.len() >= self.clean_at && !self.schedules.contains_key(&key) {
             if now < self.full_until {
                 return Err(self.full_until);
             }
             // Below the slack a schedule still holds back a burst.
             self.schedules.retain(|_, schedule| schedule.next + SLACK > now);
-            self.sweep_at = (2 * self.schedules.len()).clamp(1024, SCHEDULES_MAX);
+            self.clean_at = (2 * self.schedules.len()).clamp(1024, SCHEDULES_MAX);
             if self.schedules.len() >= SCHEDULES_MAX {
                 self.full_until = now + FULL_WAIT;
                 return Err(self.full_until);

@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use super::netlink::{self, LinkEntry, RouteEntry};
 use crate::packet::arp::Mac;
 use crate::packet::template::Template;
-use crate::sweep::{Routes, Way};
+use crate::syn_scan::{Routes, Way};
 use crate::target::TargetSet;
 
 /// Tables that every packet is looked up in, first to last (linux/rtnetlink.h): local, main, default.

@@ -21,7 +21,7 @@ use crate::io::clock;
 use crate::packet::probe::Keys;
 use crate::packet::template::Particulars;
 use crate::slot_map::{Key as UnitKey, SlotMap};
-use crate::sweep::{Transmit, Turn};
+use crate::syn_scan::{Transmit, Turn};
 
 /// While there are units, the loop turns at least this often: it notices a cancelled one well within 100 ms.
 const TURN_MAX: Duration = Duration::from_millis(20);
@@ -109,7 +109,7 @@ impl Sender {
             for (slot, reply) in batch {
                 let unit = self.slots.get(usize::from(slot)).copied().flatten();
                 if let Some(unit) = unit.and_then(|key| self.units.get_mut(key)) {
-                    unit.sweep.on_reply(now, &reply);
+                    unit.scan.on_reply(now, &reply);
                 }
             }
         }
@@ -117,12 +117,12 @@ impl Sender {
             for key in self.slots.iter().flatten() {
                 let Some(unit) = self.units.get_mut(*key) else { continue };
                 let links = (0..).zip(&unit.links).filter(|(_, link)| link.interface == interface);
-                links.for_each(|(link, _)| unit.sweep.on_neighbour(link, address, mac));
+                links.for_each(|(link, _)| unit.scan.on_neighbour(link, address, mac));
             }
         }
         while let Ok(Heard { request, banner }) = self.ends.heard.try_recv() {
             if let Some(unit) = self.units.get_mut(request.unit) {
-                unit.sweep.on_banner(request.index, request.to, banner);
+                unit.scan.on_banner(request.index, request.to, banner);
             }
         }
         self.waiting.extend(self.ends.units.try_iter().map(|unit| *unit));
@@ -185,7 +185,7 @@ impl Sender {
             let room = if unit.delivery.is_blocked() || !may_send { 0 } else { BATCH };
             let banner_grabs = BANNER_GRABS_AT_ONCE.saturating_sub(self.unasked.len());
             let room = u32::try_from(room).expect("a batch is small");
-            wake_at = match unit.sweep.poll(now, room, banner_grabs, &mut self.transmits) {
+            wake_at = match unit.scan.poll(now, room, banner_grabs, &mut self.transmits) {
                 Turn::Sent => {
                     has_sent = true;
                     Some(Duration::ZERO)
@@ -255,7 +255,7 @@ impl Sender {
                 Err(TrySendError::Disconnected(request)) => {
                     // The thread has died: the port stays found, its words stay unknown.
                     if let Some(unit) = self.units.get_mut(request.unit) {
-                        unit.sweep.on_banner(request.index, request.to, None);
+                        unit.scan.on_banner(request.index, request.to, None);
                     }
                 }
             }

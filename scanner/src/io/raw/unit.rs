@@ -1,4 +1,4 @@
-//! A unit in the raw engine: its sweep, the links its packets leave by, and the channels to whoever asked for it.
+//! A unit in the raw engine: its scan, the links its packets leave by, and the channels to whoever asked for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::engine::{UnitProgress, UnitScan, UnitTask};
 use crate::io::delivery::{self, Delivery};
 use crate::pace::RateCap;
 use crate::plan::Plan;
-use crate::sweep::{Path, Sweep, start_pps};
+use crate::syn_scan::{Path, SynScan, start_pps};
 
 /// A unit that waits to be begun.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(super) struct Waiting {
 /// A unit in work.
 #[derive(Debug)]
 pub(super) struct Unit {
-    pub(super) sweep: Sweep,
+    pub(super) scan: SynScan,
     pub(super) links: Vec<Link>,
     pub(super) delivery: Delivery,
     pub(super) cancel: CancellationToken,
@@ -44,8 +44,8 @@ impl Waiting {
     pub(super) fn begin(self, paths: &mut Paths, now: Duration, slot: u8) -> Unit {
         let Self { plan, task, network, delivery } = self;
         let (number, path) = paths.of(&task, now);
-        let sweep = Sweep::new((plan, task.range), (task.scope, task.pace), Box::new(network.table), path);
-        Unit { sweep, links: network.links, delivery, cancel: task.cancel, slot, path: number }
+        let scan = SynScan::new((plan, task.range), (task.scope, task.pace), Box::new(network.table), path);
+        Unit { scan, links: network.links, delivery, cancel: task.cancel, slot, path: number }
     }
 
     /// Ends a unit that was never begun.
@@ -96,30 +96,30 @@ impl Paths {
 impl Unit {
     /// Looks at what comes from outside; true when nothing more is to be sent for the unit.
     pub(super) fn begin_turn(&mut self, now: Duration) -> bool {
-        self.delivery.begin_turn(now, self.sweep.is_cooling_down())
+        self.delivery.begin_turn(now, self.scan.is_cooling_down())
     }
 
     /// Hands over findings and figures that are due; true when the unit is over.
     pub(super) fn end_turn(&mut self, now: Duration) -> bool {
-        let Self { sweep, delivery, .. } = self;
-        let batch = delivery.wants(now, sweep.findings_waiting()).then(|| sweep.take_findings());
+        let Self { scan, delivery, .. } = self;
+        let batch = delivery.wants(now, scan.findings_waiting()).then(|| scan.take_findings());
         delivery.hand_over(now, batch);
-        let waiting = sweep.findings_waiting();
+        let waiting = scan.findings_waiting();
         delivery.tell(
             now,
             waiting,
-            || sweep.settled_until(),
+            || scan.settled_until(),
             || {
-                let figures = delivery::figures(sweep.counts(), (sweep.loss_rate(), sweep.recall()));
-                UnitProgress { chance_loss: sweep.chance_loss(), ..figures }
+                let figures = delivery::figures(scan.counts(), (scan.loss_rate(), scan.recall()));
+                UnitProgress { chance_loss: scan.chance_loss(), ..figures }
             },
         );
-        delivery.is_over(sweep.findings_waiting())
+        delivery.is_over(scan.findings_waiting())
     }
 
     /// Everything is settled.
     pub(super) fn done(&mut self, now: Duration) {
-        let Self { sweep, delivery, .. } = self;
-        delivery.done(now, sweep.counts(), (sweep.loss_rate(), sweep.recall()));
+        let Self { scan, delivery, .. } = self;
+        delivery.done(now, scan.counts(), (scan.loss_rate(), scan.recall()));
     }
 }

@@ -6,7 +6,7 @@
 
 use super::rest::finding;
 use super::target::{Heard, HostPhase};
-use super::{Reply, Sweep};
+use super::{Reply, SynScan};
 use crate::finding::{Observation, PortState};
 use crate::permute::mix;
 use crate::port::Port;
@@ -54,7 +54,7 @@ impl Heard {
     }
 }
 
-impl Sweep {
+impl SynScan {
     /// Ends a target that has been asked everything, or puts it to the test first.
     pub(super) fn conclude(&mut self, index: u64) {
         let current = self.moment.epoch;

@@ -147,7 +147,7 @@ struct BannerGrab {
 
 /// The scan of one unit.
 #[derive(Debug)]
-pub(crate) struct Sweep {
+pub(crate) struct SynScan {
     plan: Plan,
     scope: Arc<Scope>,
     pace: Arc<RateCap>,
@@ -192,7 +192,7 @@ pub(crate) struct Sweep {
     counts: Counts,
 }
 
-impl Sweep {
+impl SynScan {
     /// The scan of `range` of the plan's indexes; the plan's targets are addresses that `routes` knows. Units of a job share
     /// the `path`.
     pub(crate) fn new(
@@ -366,5 +366,5 @@ pub(crate) fn start_pps(spec: &ScanSpec) -> f64 {
 }
 
 #[cfg(test)]
-#[path = "sweep/sweep_test.rs"]
+#[path = "syn_scan/syn_scan_test.rs"]
 mod tests;

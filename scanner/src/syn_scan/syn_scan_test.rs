@@ -1,4 +1,4 @@
-//! Sweeps over a network in virtual time: hosts with open, closed and silent ports, loss, delay and a policer.
+//! SYN scans over a network in virtual time: hosts with open, closed and silent ports, loss, delay and a policer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -8,7 +8,7 @@ use crate::finding::Observation;
 use crate::permute::mix;
 use crate::spec::DiscoveryProbe;
 
-#[path = "sweep_test/path_test.rs"]
+#[path = "syn_scan_test/path_test.rs"]
 mod path;
 
 /// Everything leaves by one link through one gateway whose address is known, or not.
@@ -103,10 +103,10 @@ impl Net {
         mix(self.drawn) % 1000 >= self.loss
     }
 
-    /// Scans to the end, a batch every 200 microseconds at most; returns the sweep and what it found open.
-    fn scan(&mut self, spec: ScanSpec, routes: Box<dyn Routes>, pace: RateCap) -> (Sweep, BTreeSet<(u32, u16)>) {
-        let (mut sweeps, open) = self.scan_in_units(spec, vec![routes], pace);
-        (sweeps.remove(0), open)
+    /// Scans to the end, a batch every 200 microseconds at most; returns the scan and what it found open.
+    fn scan(&mut self, spec: ScanSpec, routes: Box<dyn Routes>, pace: RateCap) -> (SynScan, BTreeSet<(u32, u16)>) {
+        let (mut scans, open) = self.scan_in_units(spec, vec![routes], pace);
+        (scans.remove(0), open)
     }
 
     /// The same in as many units as there are `routes`, side by side, which share what they know of the path.
@@ -115,7 +115,7 @@ impl Net {
         spec: ScanSpec,
         routes: Vec<Box<dyn Routes>>,
         pace: RateCap,
-    ) -> (Vec<Sweep>, BTreeSet<(u32, u16)>) {
+    ) -> (Vec<SynScan>, BTreeSet<(u32, u16)>) {
         let (spec, pace, scope) = (Arc::new(spec), Arc::new(pace), Arc::new(Scope::default()));
         self.now = Duration::from_secs(10);
         self.refilled = self.now;
@@ -124,32 +124,32 @@ impl Net {
         let length = plan().target_count() / routes.len() as u64;
         let unit = |(start, routes)| {
             let limits = (Arc::clone(&scope), Arc::clone(&pace));
-            Sweep::new((plan(), start * length..(start + 1) * length), limits, routes, path.clone())
+            SynScan::new((plan(), start * length..(start + 1) * length), limits, routes, path.clone())
         };
-        let mut sweeps: Vec<Sweep> = (0..).zip(routes).map(unit).collect();
+        let mut scans: Vec<SynScan> = (0..).zip(routes).map(unit).collect();
         let whole = plan();
         let unit_of = |address| usize::try_from(whole.index_of(address).unwrap() / length).unwrap();
         let mut wire: VecDeque<(Duration, Reply)> = VecDeque::new();
         let (mut out, mut open, mut findings) = (Vec::new(), BTreeSet::new(), Vec::new());
-        let mut running: Vec<usize> = (0..sweeps.len()).collect();
+        let mut running: Vec<usize> = (0..scans.len()).collect();
         while !running.is_empty() {
             while wire.front().is_some_and(|(due, _)| *due <= self.now) {
                 if let Some((_, reply)) = wire.pop_front() {
-                    sweeps[unit_of(reply.address)].on_reply(self.now, &reply);
+                    scans[unit_of(reply.address)].on_reply(self.now, &reply);
                 }
             }
             let (mut next, mut has_sent) = (Duration::MAX, false);
             for unit in running.clone() {
-                let sweep = &mut sweeps[unit];
-                match sweep.poll(self.now, 64, 16, &mut out) {
+                let scan = &mut scans[unit];
+                match scan.poll(self.now, 64, 16, &mut out) {
                     Turn::Done => running.retain(|other| *other != unit),
                     Turn::Sent => has_sent = true,
                     Turn::Wait { until } => next = next.min(until),
                 }
                 for send in out.drain(..) {
-                    self.carry(sweep, send, &mut wire);
+                    self.carry(scan, send, &mut wire);
                 }
-                findings.extend(sweep.take_findings());
+                findings.extend(scan.take_findings());
             }
             next = wire.front().map_or(next, |(due, _)| next.min(*due));
             self.now = match has_sent {
@@ -170,10 +170,10 @@ impl Net {
             }
         }
         self.found = findings;
-        (sweeps, open)
+        (scans, open)
     }
 
-    fn carry(&mut self, sweep: &mut Sweep, send: Transmit, wire: &mut VecDeque<(Duration, Reply)>) {
+    fn carry(&mut self, scan: &mut SynScan, send: Transmit, wire: &mut VecDeque<(Duration, Reply)>) {
         match send {
             Transmit::Probe { address, probe, attempt, mac, .. } => {
                 self.macs.insert(mac);
@@ -197,12 +197,12 @@ impl Net {
             Transmit::Resolve { address, .. }
                 if !self.is_arp_silent && (address == GATEWAY || lives(bits(address))) =>
             {
-                sweep.on_neighbour(0, address, MAC);
+                scan.on_neighbour(0, address, MAC);
             }
             Transmit::Resolve { .. } => {}
             Transmit::BannerGrab { index, address, port, .. } => {
                 self.sent.push((self.now, bits(address) >> 8));
-                sweep.on_banner(index, SocketAddr::new(address, port), Some(format!("hello from {port}")));
+                scan.on_banner(index, SocketAddr::new(address, port), Some(format!("hello from {port}")));
             }
         }
     }
@@ -264,11 +264,11 @@ fn recall(found: &BTreeSet<(u32, u16)>, truth: &BTreeSet<(u32, u16)>) -> f64 {
 #[test]
 fn a_clean_network_is_found_whole_and_its_dark_hosts_are_asked_a_few_ports_once() {
     let mut net = Net { rtt: Duration::from_millis(3), ..Net::default() };
-    let (sweep, open) = net.scan(spec("10.77.0.0/20", "1-20"), Box::new(OneGateway), RateCap::new(None));
+    let (scan, open) = net.scan(spec("10.77.0.0/20", "1-20"), Box::new(OneGateway), RateCap::new(None));
     assert_eq!(open, truth(FIRST, 4096, 1..=20));
-    let counts = sweep.counts();
+    let counts = scan.counts();
     assert_eq!((counts.targets_done, counts.hosts_up), (4096, 1024));
-    assert!(sweep.loss_rate() < 1e-9);
+    assert!(scan.loss_rate() < 1e-9);
     assert_eq!(net.macs, BTreeSet::from([MAC]));
     let dark: Vec<u32> = net.probes.iter().filter(|(address, _)| !lives(**address)).map(|(_, asked)| *asked).collect();
     let probes = f64::from(dark.iter().sum::<u32>()) / 3072.0;
@@ -288,24 +288,24 @@ fn a_host_that_is_named_is_asked_everything_although_it_is_silent_at_first() {
     let (_, open) = net.scan(spec("10.77.0.0", "1-2000"), Box::new(OneGateway), RateCap::new(None));
     assert_eq!(open, truth(FIRST, 1, 1..=2000));
     let mut net = Net { rtt: Duration::from_millis(1), ..Net::default() };
-    let (sweep, open) = net.scan(spec("10.77.0.1", "1-50"), Box::new(OneGateway), RateCap::new(None));
-    assert!(open.is_empty() && sweep.counts().hosts_up == 0);
+    let (scan, open) = net.scan(spec("10.77.0.1", "1-50"), Box::new(OneGateway), RateCap::new(None));
+    assert!(open.is_empty() && scan.counts().hosts_up == 0);
     assert!((0..50).all(|port| net.asked[&(FIRST + 1, 1 + port)] == 2), "nothing is known of the loss: asked again");
 }
 
 #[test]
 fn a_gateway_that_does_not_answer_ends_the_unit() {
     let mut net = Net { is_arp_silent: true, ..Net::default() };
-    let (sweep, _) = net.scan(spec("10.77.0.0/24", "1-10"), Box::new(OneGateway), RateCap::new(None));
-    assert_eq!((sweep.counts().targets_done, sweep.counts().probes_sent), (256, 0));
+    let (scan, _) = net.scan(spec("10.77.0.0/24", "1-10"), Box::new(OneGateway), RateCap::new(None));
+    assert_eq!((scan.counts().targets_done, scan.counts().probes_sent), (256, 0));
 }
 
 #[test]
 fn on_the_link_only_who_answers_arp_is_sent_anything() {
     let mut net = Net { rtt: Duration::from_millis(1), ..Net::default() };
-    let (sweep, open) = net.scan(spec("10.77.0.0/24", "1-10"), Box::new(OnLink), RateCap::new(None));
+    let (scan, open) = net.scan(spec("10.77.0.0/24", "1-10"), Box::new(OnLink), RateCap::new(None));
     assert_eq!(open, truth(FIRST, 256, 1..=10));
-    assert_eq!((sweep.counts().hosts_up, sweep.counts().targets_done), (64, 256));
+    assert_eq!((scan.counts().hosts_up, scan.counts().targets_done), (64, 256));
     assert!(net.asked.keys().all(|(address, _)| lives(*address)));
 }
 
@@ -314,8 +314,8 @@ fn what_is_excluded_or_out_of_scope_is_never_sent() {
     let mut net = Net { rtt: Duration::from_millis(1), ..Net::default() };
     let exclude = "10.77.0.8".parse().unwrap();
     let spec = ScanSpec { exclude, ..spec("10.77.0.0/27,11.0.0.0/28", "1-10") };
-    let (sweep, _) = net.scan(spec, Box::new(OneGateway), RateCap::new(None));
-    assert_eq!(sweep.counts().refused, 17);
+    let (scan, _) = net.scan(spec, Box::new(OneGateway), RateCap::new(None));
+    assert_eq!(scan.counts().refused, 17);
     assert!(net.asked.keys().all(|(address, _)| *address != FIRST + 8 && address >> 24 == 10));
 }
 
@@ -325,13 +325,13 @@ fn ports_that_a_router_forbids_are_filtered_for_that_reason() {
     let limits = (Arc::new(Scope::default()), Arc::new(RateCap::new(None)));
     let mut now = Duration::from_secs(1);
     let path = Path::new(start_pps(plan.spec()), now);
-    let mut sweep = Sweep::new((plan, 0..1), limits, Box::new(OneGateway), path);
+    let mut scan = SynScan::new((plan, 0..1), limits, Box::new(OneGateway), path);
     let (mut out, mut found) = (Vec::new(), Vec::new());
     loop {
-        let turn = sweep.poll(now, 64, 16, &mut out);
+        let turn = scan.poll(now, 64, 16, &mut out);
         for send in out.drain(..) {
             if let Transmit::Resolve { address, .. } = send {
-                sweep.on_neighbour(0, address, MAC);
+                scan.on_neighbour(0, address, MAC);
             }
             let Transmit::Probe { address, probe, attempt, .. } = send else { continue };
             let (state, reason) = match probe {
@@ -341,10 +341,10 @@ fn ports_that_a_router_forbids_are_filtered_for_that_reason() {
             };
             let is_own_word = state == PortState::Closed;
             let reply = Reply { address, probe, attempt, sent_at: now, state, reason, ttl: 60, is_own_word };
-            sweep.on_reply(now, &reply);
-            sweep.on_reply(now, &reply);
+            scan.on_reply(now, &reply);
+            scan.on_reply(now, &reply);
         }
-        found.extend(sweep.take_findings());
+        found.extend(scan.take_findings());
         match turn {
             Turn::Done => break,
             Turn::Sent => now += Duration::from_millis(1),
@@ -373,9 +373,9 @@ fn hosts_are_found_by_whatever_they_answer_and_for_that_reason() {
     ] {
         let mut net = Net { rtt: Duration::from_millis(2), loss: 98, ..Net::default() };
         let spec = ScanSpec { discovery: vec![wanted], ..spec("10.77.0.0/22", "1-20") };
-        let (sweep, open) = net.scan(spec, Box::new(OneGateway), RateCap::new(None));
+        let (scan, open) = net.scan(spec, Box::new(OneGateway), RateCap::new(None));
         assert!(recall(&open, &truth(FIRST, 1024, 1..=20)) > 0.999);
-        assert_eq!(sweep.counts().hosts_up, 256);
+        assert_eq!(scan.counts().hosts_up, 256);
         assert!(net.hosts_up().values().all(|known| *known == reason), "{wanted}");
         // One probe each, again as far as loss asks: a host that is dark is sent nothing else.
         let dark: u32 = net.probes.iter().filter(|(address, _)| !lives(**address)).map(|(_, asked)| *asked).sum();
@@ -386,19 +386,19 @@ fn hosts_are_found_by_whatever_they_answer_and_for_that_reason() {
 #[test]
 fn hosts_that_answer_one_host_probe_alone_are_not_missed_for_loss() {
     let mut net = Net { is_mute: true, loss: 98, rtt: Duration::from_millis(2), ..Net::default() };
-    let (sweep, open) = net.scan(spec("10.77.0.0/20", "80,101-120"), Box::new(OneGateway), RateCap::new(None));
+    let (scan, open) = net.scan(spec("10.77.0.0/20", "80,101-120"), Box::new(OneGateway), RateCap::new(None));
     // Of live hosts, those count whose port 80 or 443 is not silent.
     let seen = |address: &u32| lives(*address) && [80, 443].iter().any(|port| state(*address, *port).is_some());
     let seen = (FIRST..FIRST + 4096).filter(seen).count() as u64;
-    assert!(sweep.counts().hosts_up >= seen - 1, "{} of {seen}", sweep.counts().hosts_up);
+    assert!(scan.counts().hosts_up >= seen - 1, "{} of {seen}", scan.counts().hosts_up);
     assert!(!open.is_empty());
 }
 
 #[test]
 fn a_host_that_refuses_everything_itself_is_up_and_its_ports_are_filtered() {
     let mut net = Net { refuses: Some(FIRST + 1), rtt: Duration::from_millis(2), ..Net::default() };
-    let (sweep, _) = net.scan(spec("10.77.0.0/28", "1-10"), Box::new(OneGateway), RateCap::new(None));
-    assert_eq!(sweep.counts().hosts_up, 5);
+    let (scan, _) = net.scan(spec("10.77.0.0/28", "1-10"), Box::new(OneGateway), RateCap::new(None));
+    assert_eq!(scan.counts().hosts_up, 5);
     assert_eq!(net.hosts_up().get(&(FIRST + 1)), Some(&Reason::PortUnreach));
     let filtered = net.found.iter().filter_map(|finding| match &finding.observation {
         Observation::Ports { ports, reason: Reason::PortUnreach, .. } => Some((bits(finding.address), ports.count())),
@@ -411,18 +411,18 @@ fn a_host_that_refuses_everything_itself_is_up_and_its_ports_are_filtered() {
 fn a_unit_without_tcp_ports_finds_hosts_and_nothing_else() {
     for (ports, targets, up) in [("U:53,U:161", "10.77.0.0/22", 256), ("U:53", "10.77.0.0/31", 1)] {
         let mut net = Net { rtt: Duration::from_millis(2), ..Net::default() };
-        let (sweep, open) = net.scan(spec(targets, ports), Box::new(OneGateway), RateCap::new(None));
+        let (scan, open) = net.scan(spec(targets, ports), Box::new(OneGateway), RateCap::new(None));
         assert!(open.is_empty());
-        assert_eq!(sweep.counts().hosts_up, up);
+        assert_eq!(scan.counts().hosts_up, up);
         assert!(net.found.iter().all(|finding| matches!(finding.observation, Observation::Host { .. })));
         let mut net = Net { rtt: Duration::from_millis(2), ..Net::default() };
-        let (sweep, _) = net.scan(spec(targets, ports), Box::new(OnLink), RateCap::new(None));
-        assert_eq!((sweep.counts().hosts_up, sweep.counts().probes_sent), (up, 0), "on the link ARP is enough");
+        let (scan, _) = net.scan(spec(targets, ports), Box::new(OnLink), RateCap::new(None));
+        assert_eq!((scan.counts().hosts_up, scan.counts().probes_sent), (up, 0), "on the link ARP is enough");
     }
     let mut net = Net::default();
     let nothing = ScanSpec { discovery: Vec::new(), ..spec("10.77.0.0/24", "U:53") };
-    let (sweep, _) = net.scan(nothing, Box::new(OneGateway), RateCap::new(None));
-    assert_eq!((sweep.counts().targets_done, sweep.counts().probes_sent), (256, 0));
+    let (scan, _) = net.scan(nothing, Box::new(OneGateway), RateCap::new(None));
+    assert_eq!((scan.counts().targets_done, scan.counts().probes_sent), (256, 0));
 }
 
 #[test]

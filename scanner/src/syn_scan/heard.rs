@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::rest::finding;
 use super::target::HostPhase;
-use super::{BannerGrab, CANARY, Canary, Reply, Sweep};
+use super::{BannerGrab, CANARY, Canary, Reply, SynScan};
 use crate::finding::{HostState, Observation, PortState, Reason};
 use crate::packet::arp::Mac;
 use crate::packet::probe::Probe;
@@ -17,7 +17,7 @@ const CANARIES_MAX: usize = 512;
 /// Canaries taken from whatever answers, while there are no better ones.
 const CANARIES_ANY: usize = 16;
 
-impl Sweep {
+impl SynScan {
     /// An answer has come.
     pub(crate) fn on_reply(&mut self, now: Duration, reply: &Reply) {
         let is_answer = reply.state != PortState::Filtered;

@@ -1,4 +1,4 @@
-//! How fast a sweep goes: over paths that lose, police or are long, and under budgets.
+//! How fast a scan goes: over paths that lose, police or are long, and under budgets.
 
 use super::*;
 
@@ -6,23 +6,23 @@ use super::*;
 fn loss_is_measured_and_made_good() {
     for (loss, least) in [(98, 0.9999), (360, 0.999)] {
         let mut net = Net { loss, rtt: Duration::from_millis(3), ..Net::default() };
-        let (sweep, open) = net.scan(spec("10.77.0.0/20", "1-20"), Box::new(OneGateway), RateCap::new(None));
+        let (scan, open) = net.scan(spec("10.77.0.0/20", "1-20"), Box::new(OneGateway), RateCap::new(None));
         let recall = recall(&open, &truth(FIRST, 4096, 1..=20));
         assert!(recall >= least, "{recall} at {loss} in a thousand");
-        assert!((sweep.loss_rate() - loss as f64 / 1000.0).abs() < 0.03, "{}", sweep.loss_rate());
-        assert!((sweep.recall() - recall).abs() <= 0.002, "{} estimated, {recall} true", sweep.recall());
+        assert!((scan.loss_rate() - loss as f64 / 1000.0).abs() < 0.03, "{}", scan.loss_rate());
+        assert!((scan.recall() - recall).abs() <= 0.002, "{} estimated, {recall} true", scan.recall());
     }
 }
 
 #[test]
 fn a_policed_path_is_filled_and_nothing_is_missed() {
     let mut net = Net { police: 20_000, rtt: Duration::from_millis(2), ..Net::default() };
-    let (sweep, open) = net.scan(spec("10.77.0.0/18", "1-20"), Box::new(OneGateway), RateCap::new(None));
+    let (scan, open) = net.scan(spec("10.77.0.0/18", "1-20"), Box::new(OneGateway), RateCap::new(None));
     let recall = recall(&open, &truth(FIRST, 16_384, 1..=20));
     assert!(recall >= 0.9995, "{recall}");
     let seconds = (net.now - Duration::from_secs(10)).as_secs_f64();
     let needed = f64::from(4096 * 20 + 12_288 * 5) / 20_000.0;
-    let sent = sweep.counts().probes_sent;
+    let sent = scan.counts().probes_sent;
     assert!(seconds < 2.2 * needed, "{seconds} s, {needed} at the full rate, {sent} probes");
 }
 
@@ -30,13 +30,13 @@ fn a_policed_path_is_filled_and_nothing_is_missed() {
 fn units_side_by_side_find_together_what_a_policed_path_takes() {
     let mut net = Net { police: 20_000, rtt: Duration::from_millis(2), ..Net::default() };
     let routes: Vec<Box<dyn Routes>> = vec![Box::new(OneGateway), Box::new(OneGateway), Box::new(OneGateway)];
-    let (sweeps, open) = net.scan_in_units(spec("10.77.0.0/18", "1-20"), routes, RateCap::new(None));
+    let (scans, open) = net.scan_in_units(spec("10.77.0.0/18", "1-20"), routes, RateCap::new(None));
     let recall = recall(&open, &truth(FIRST, 16_380, 1..=20));
     assert!(recall >= 0.9995, "{recall}");
     let seconds = (net.now - Duration::from_secs(10)).as_secs_f64();
     let needed = f64::from(4096 * 20 + 12_288 * 5) / 20_000.0;
     assert!(seconds < 2.2 * needed, "{seconds} s, {needed} at the full rate");
-    let sent: u64 = sweeps.iter().map(|sweep| sweep.counts().probes_sent).sum();
+    let sent: u64 = scans.iter().map(|scan| scan.counts().probes_sent).sum();
     assert!(sent as f64 <= 2.5 * seconds * 20_000.0, "{sent} probes in {seconds} s");
 }
 
@@ -51,12 +51,12 @@ fn a_far_network_is_waited_for_all_at_once() {
 #[test]
 fn a_budget_holds_to_the_end() {
     let mut net = Net { rtt: Duration::from_millis(2), ..Net::default() };
-    let (sweep, open) = net.scan(spec("10.77.0.0/24", "1-10"), Box::new(OneGateway), RateCap::new(Some(1000)));
+    let (scan, open) = net.scan(spec("10.77.0.0/24", "1-10"), Box::new(OneGateway), RateCap::new(Some(1000)));
     assert_eq!(open, truth(FIRST, 256, 1..=10));
     let seconds = (net.now - Duration::from_secs(10)).as_secs_f64();
     let most = 1000.0 * seconds * 1.05 + 5.0;
     let connections = truth(FIRST, 256, 1..=10).len() as f64;
-    assert!(sweep.counts().probes_sent as f64 + connections <= most, "{:?} in {seconds} s", sweep.counts());
+    assert!(scan.counts().probes_sent as f64 + connections <= most, "{:?} in {seconds} s", scan.counts());
 }
 
 /// Most packets in any 100 ms.

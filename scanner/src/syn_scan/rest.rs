@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::epochs::EPOCH;
 use super::send::ARP_TRIES;
 use super::target::{HostPhase, Target};
-use super::{BannerGrab, Sweep, TRIES};
+use super::{BannerGrab, SynScan, TRIES};
 use crate::finding::{Finding, Observation, PortState, Reason};
 use crate::port::PortSet;
 
@@ -18,7 +18,7 @@ const CANARIES_MIN: u32 = 100;
 /// Answers reach this engine up to so much after the network has delivered them.
 const RING_DELAY: Duration = Duration::from_millis(5);
 
-impl Sweep {
+impl SynScan {
     /// Lets a target rest until a time.
     pub(super) fn rest(&mut self, index: u64, due: Duration) {
         if let Some(target) = self.target(index) {

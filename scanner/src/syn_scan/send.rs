@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::epochs::EPOCH;
 use super::middlebox::TRIALS;
 use super::target::{HostPhase, NO_GATEWAY, Target};
-use super::{CANARY, Gateway, Sweep, Transmit, Way};
+use super::{CANARY, Gateway, SynScan, Transmit, Way};
 use crate::pace::Denied;
 use crate::packet::probe::Probe;
 use crate::permute::mix;
@@ -30,7 +30,7 @@ const CANARY_WANTED_EVERY: f64 = 2.0;
 const BANNER_WAIT: Duration = Duration::from_millis(350);
 const BANNER_WAIT_MAX: Duration = Duration::from_secs(1);
 
-impl Sweep {
+impl SynScan {
     /// Lets targets in while there is room for them.
     pub(super) fn enter(&mut self) {
         for _ in 0..ENTER_AT_ONCE {

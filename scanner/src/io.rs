@@ -1,9 +1,9 @@
 //! The edges: everything that touches sockets, names or the clock.
 //!
 //! `connect` drives connect scans over ordinary sockets, `raw` drives SYN scans over packet sockets, `udp` drives
-//! UDP sessions over datagram sockets, `delivery` is how either
+//! UDP scans over datagram sockets, `delivery` is how either
 //! hands over what it finds, `resolve` looks up host names, `limits` knows how many sockets this process may open,
-//! `links` which hosts are neighbours, `fake` is a network in virtual time for tests of the session.
+//! `links` which hosts are neighbours, `fake` is a network in virtual time for tests of the scan.
 
 pub(crate) mod clock;
 pub(crate) mod connect;

@@ -8,6 +8,7 @@
 //! its counterpart for the raw engine, and `udp_scan`. Only `io` touches the network.
 //! Nothing here knows of jobs, leases or nodes.
 
+pub mod connect_scan;
 pub mod detect;
 pub mod engine;
 pub mod finding;
@@ -24,8 +25,8 @@ pub mod plan;
 pub mod port;
 pub mod report;
 pub mod rtt;
+pub mod scan;
 pub mod scope;
-pub mod session;
 pub mod slot_map;
 pub mod spec;
 mod syn_scan;

@@ -8,10 +8,13 @@
 //!
 //! [`RateCap`] is the part that units of a job share and that the job's owner turns live; it holds the job's caps per
 //! destination network and per host as well (`pace/shares.rs`), and what its connections and datagrams have found of how
-//! much the network takes (`session/throttle.rs`): units that each judged for themselves would take one's slowing down for
+//! much the network takes (`pace/throttle.rs`): units that each judged for themselves would take one's slowing down for
 //! room for the other, and the other's sending for loss that no slowing down can mend.
 
+pub(crate) mod quota;
 pub(crate) mod shares;
+pub(crate) mod throttle;
+pub(crate) mod window;
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +22,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use self::shares::{Network, Shares};
-use crate::session::throttle::Throttle;
+use self::throttle::Throttle;
 
 /// How late a probe may still take its slot: 3 % of the 100 ms over which a burst is judged, and more than timers of
 /// an ordinary kernel are late.

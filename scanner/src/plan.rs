@@ -2,7 +2,7 @@
 //!
 //! Everything here is a pure function of the spec, so that any node can do any unit and two nodes that do the same
 //! unit ask the same. A unit is `[start, end)` of a partition's index space; the permutation puts its neighbours on
-//! far-apart hosts. The ports of one host come in an order of their own, and the session gives each active host one
+//! far-apart hosts. The ports of one host come in an order of their own, and the scan gives each active host one
 //! probe in turn, so that no host is met by a burst of all its ports while others wait.
 
 use std::sync::Arc;

@@ -207,7 +207,7 @@ macro_rules! choices {
 }
 
 choices! {
-    /// How hard to push where no rate is given. The numbers behind it are in `session/limits.rs`.
+    /// How hard to push where no rate is given. The numbers behind it are in `scan/limits.rs`.
     Timing, "timing",
     /// For links and devices that are in use: slow growth, at most 500 probes per second.
     Polite = "polite",

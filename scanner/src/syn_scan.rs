@@ -43,10 +43,10 @@ use crate::packet::arp::Mac;
 use crate::packet::probe::Probe;
 use crate::plan::Plan;
 use crate::rtt::RttTable;
+use crate::scan::Counts;
+use crate::scan::discovery;
+use crate::scan::limits::Limits;
 use crate::scope::Scope;
-use crate::session::Counts;
-use crate::session::discovery;
-use crate::session::limits::Limits;
 use crate::spec::{Profile, ScanSpec, Timing};
 
 /// Targets in work at once.

@@ -39,13 +39,13 @@ use crate::finding::Finding;
 use crate::loss::LossEstimate;
 use crate::neighbours::Neighbours;
 use crate::pace::RateCap;
+use crate::pace::quota::Quotas;
+use crate::pace::throttle::History;
+use crate::pace::window::Window;
 use crate::plan::Plan;
 use crate::rtt::RttTable;
+use crate::scan::Counts;
 use crate::scope::Scope;
-use crate::session::Counts;
-use crate::session::quota::Quotas;
-use crate::session::throttle::History;
-use crate::session::window::Window;
 use crate::slot_map::{Key, SlotMap};
 
 /// Hosts are active together as long as their ports are at most this many: 8 MiB of notes.

@@ -4,7 +4,7 @@
 
 use crate::engine::{UnitOutcome, UnitProgress};
 use crate::finding::{Finding, Observation};
-use crate::session::Counts;
+use crate::scan::Counts;
 use crate::udp::index_set::IndexSet;
 
 /// What has been told of a unit so far.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::plan::Plan;
 use crate::port::{Port, PortSet};
-use crate::session::discovery::TARGETS_MIN;
+use crate::scan::discovery::TARGETS_MIN;
 use crate::spec::{DiscoveryProbe, EngineChoice, Profile, ScanSpec};
 
 /// Split specs that are remembered: those of the jobs that a node works on at once.

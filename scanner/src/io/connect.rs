@@ -1,4 +1,4 @@
-//! The connect engine: sessions driven over ordinary non-blocking TCP sockets with epoll, by a few threads with
+//! The connect engine: connect scans driven over ordinary non-blocking TCP sockets with epoll, by a few threads with
 //! units of their own.
 //!
 //! A port is asked by connecting to it. An established connection is closed with a reset (`SO_LINGER` 0), so that no

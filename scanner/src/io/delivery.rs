@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::{FINDINGS_QUEUE, ScanError, UnitOutcome, UnitProgress, UnitScan};
 use crate::finding::Finding;
-use crate::session::Counts;
+use crate::scan::Counts;
 
 /// Findings are handed over when there are this many, or after [`FLUSH_AFTER`].
 const BATCH: usize = 256;

@@ -1,6 +1,6 @@
-//! A network in virtual time, for tests of the session: hosts with known ports, a path with delay, loss and policing.
+//! A network in virtual time, for tests of the scan: hosts with known ports, a path with delay, loss and policing.
 //!
-//! It does to a [`Session`] what the connect engine does, but the clock is a number that jumps from event to event and
+//! It does to a [`ConnectScan`] what the connect engine does, but the clock is a number that jumps from event to event and
 //! all chance comes from a seed, so a scan of minutes is over in milliseconds and the same every time.
 
 use std::cmp::Reverse;
@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use crate::connect_scan::{Answer, ConnectScan, Counts, Listen, Step};
 use crate::finding::{Finding, PortState, Reason};
 use crate::permute::mix;
-use crate::session::{Answer, Counts, Listen, Session, Step};
 use crate::slot_map::Key;
 
 /// A network to scan; fields are set directly.
@@ -34,7 +34,7 @@ pub struct FakeNetwork {
     pub send_cost: Duration,
     /// Sockets of this machine; a send beyond them is refused.
     pub sockets_max: usize,
-    /// Sockets that the session is told of.
+    /// Sockets that the scan is told of.
     pub sockets_told: usize,
 }
 
@@ -56,7 +56,7 @@ pub struct FakeHost {
 pub struct FakeRun {
     /// Everything found.
     pub findings: Vec<Finding>,
-    /// When the session was done.
+    /// When the scan was done.
     pub elapsed: Duration,
     /// Its own figures.
     pub counts: Counts,
@@ -70,7 +70,7 @@ pub struct FakeRun {
     pub is_done: bool,
 }
 
-/// Something that will reach the session.
+/// Something that will reach the scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     Answer(Key, bool),
@@ -96,27 +96,27 @@ impl Default for FakeNetwork {
 }
 
 impl FakeNetwork {
-    /// Drives a session to its end.
+    /// Drives a scan to its end.
     ///
     /// # Panics
-    /// When the session asks to wait for a time that has passed and changes nothing: it would spin for ever.
+    /// When the scan asks to wait for a time that has passed and changes nothing: it would spin for ever.
     #[must_use]
-    pub fn run(&self, session: &mut Session) -> FakeRun {
+    pub fn run(&self, scan: &mut ConnectScan) -> FakeRun {
         let mut state = Running::new(self);
         let mut idle_turns = 0;
         loop {
-            state.deliver(session);
-            let room = self.sockets_told.saturating_sub(session.in_flight());
-            let step = session.poll(state.now, room);
-            state.run.findings.append(&mut session.take_findings());
+            state.deliver(scan);
+            let room = self.sockets_told.saturating_sub(scan.in_flight());
+            let step = scan.poll(state.now, room);
+            state.run.findings.append(&mut scan.take_findings());
             idle_turns = if matches!(step, Step::Wait { .. }) { idle_turns + 1 } else { 0 };
-            assert!(idle_turns < 1000, "the session spins at {:?}", state.now);
+            assert!(idle_turns < 1000, "the scan spins at {:?}", state.now);
             match step {
-                Step::Send { probe, to } => state.send(session, probe, to),
+                Step::Send { probe, to } => state.send(scan, probe, to),
                 Step::Close { .. } => {}
                 Step::Resolve { host, name } => {
                     let found = self.names.get(&*name).cloned().ok_or_else(|| "no such name".to_owned());
-                    session.on_resolved(host, found);
+                    scan.on_resolved(host, found);
                 }
                 Step::Wait { until } => {
                     let event = state.events.peek().map(|Reverse((at, ..))| *at);
@@ -133,8 +133,8 @@ impl FakeNetwork {
             }
         }
         state.run.elapsed = state.now;
-        state.run.counts = session.counts().clone();
-        state.run.loss_rate = session.loss_rate();
+        state.run.counts = scan.counts().clone();
+        state.run.loss_rate = scan.loss_rate();
         state.run
     }
 
@@ -181,10 +181,10 @@ impl<'a> Running<'a> {
         chance
     }
 
-    fn send(&mut self, session: &mut Session, probe: Key, to: SocketAddr) {
-        self.run.in_flight_max = self.run.in_flight_max.max(session.in_flight());
-        if session.in_flight() > self.network.sockets_max {
-            return session.on_exhausted(self.now, probe);
+    fn send(&mut self, scan: &mut ConnectScan, probe: Key, to: SocketAddr) {
+        self.run.in_flight_max = self.run.in_flight_max.max(scan.in_flight());
+        if scan.in_flight() > self.network.sockets_max {
+            return scan.on_exhausted(self.now, probe);
         }
         self.run.sends.push((self.now, to));
         self.now += self.network.send_cost;
@@ -210,20 +210,20 @@ impl<'a> Running<'a> {
         self.events.push(Reverse((at, self.drawn, event)));
     }
 
-    fn deliver(&mut self, session: &mut Session) {
+    fn deliver(&mut self, scan: &mut ConnectScan) {
         while let Some(Reverse((at, _, event))) = self.events.peek().copied() {
             if at > self.now {
                 return;
             }
             self.events.pop();
             match event {
-                Event::Silence { host, port } => session.on_banner(&Listen { host, port, wait: Duration::ZERO }, None),
+                Event::Silence { host, port } => scan.on_banner(&Listen { host, port, wait: Duration::ZERO }, None),
                 Event::Answer(probe, is_open) => {
                     let answer = match is_open {
                         true => Answer { state: PortState::Open, reason: Reason::SynAck },
                         false => Answer { state: PortState::Closed, reason: Reason::ConnRefused },
                     };
-                    if let Some(listen) = session.on_answer(self.now, probe, answer) {
+                    if let Some(listen) = scan.on_answer(self.now, probe, answer) {
                         let silence = Event::Silence { host: listen.host, port: listen.port };
                         self.later(self.now + listen.wait, silence);
                     }

@@ -4,7 +4,7 @@
 //! Judged are epochs whose canaries have had time to answer, several together where one has too few. If they lost more
 //! than is usual here, what was carried becomes the rate, on trial. Then either the loss must shrink, or as much must be
 //! carried as before; if neither is so the loss was not ours (a bad link loses the same share at any speed), the rate
-//! is given back, and that loss is what is usual here. `session/throttle.rs` is the same thought for an engine that
+//! is given back, and that loss is what is usual here. `pace/throttle.rs` is the same thought for an engine that
 //! knows each of its probes.
 
 use std::time::Duration;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::middlebox::Trial;
 use crate::finding::Reason;
 use crate::packet::arp::Mac;
-use crate::session::host::Bits;
+use crate::scan::PortBits;
 
 /// The number of a gateway that is none.
 pub(super) const NO_GATEWAY: u16 = u16::MAX;
@@ -65,9 +65,9 @@ pub(super) struct Heard {
     /// Whether something on the way says that there is no way to it, or nobody there.
     pub(super) is_told: bool,
     /// Ports that answered for themselves.
-    pub(super) answered: Bits,
+    pub(super) answered: PortBits,
     /// Ports about which something on the way said that they cannot be reached.
-    pub(super) unreachable: Vec<(Reason, Bits)>,
+    pub(super) unreachable: Vec<(Reason, PortBits)>,
     /// Ports of which nothing was heard.
     pub(super) left: u32,
     /// Host probes that were answered, one bit each.
@@ -84,7 +84,7 @@ impl Heard {
         Self {
             up: None,
             is_told: false,
-            answered: Bits::default(),
+            answered: PortBits::default(),
             unreachable: Vec::new(),
             left: ports,
             host_probes: 0,
@@ -109,7 +109,7 @@ impl Heard {
     pub(super) fn mark_unreachable(&mut self, position: u32, reason: Reason) {
         self.left -= u32::from(!self.knows(position));
         if !self.unreachable.iter().any(|(known, _)| *known == reason) {
-            self.unreachable.push((reason, Bits::default()));
+            self.unreachable.push((reason, PortBits::default()));
         }
         let of_reason = self.unreachable.iter_mut().find(|(known, _)| *known == reason);
         of_reason.into_iter().for_each(|(_, ports)| ports.set(position));

@@ -10,8 +10,8 @@ use super::payload::{self, Ask};
 use super::walk::Next;
 use super::{Flight, FlightKey, LANES, Step, UdpSession};
 use crate::finding::Reason;
+use crate::pace::throttle::History;
 use crate::permute::mix;
-use crate::session::throttle::History;
 use crate::slot_map::Key;
 use crate::target::Target;
 

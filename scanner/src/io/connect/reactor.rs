@@ -12,11 +12,11 @@ use super::socket::{self, Verdict};
 use super::sockets::{Purpose, Sockets, Watched};
 use super::unit::Unit;
 use super::{Bell, Budget, Shared};
+use crate::connect_scan::{Listen, Step};
 use crate::engine::{EngineConfig, ScanError};
 use crate::finding::{BANNER_BYTES_MAX, printable_banner};
 use crate::io::clock;
 use crate::io::resolve::Resolver;
-use crate::session::{Listen, Step};
 use crate::slot_map::{Key, SlotMap};
 
 /// Steps a unit takes before the next one has its turn and events are looked at: few enough that no answer waits
@@ -82,7 +82,7 @@ impl Reactor {
         }
         for ((unit, host), found) in self.resolver.take(now) {
             if let Some(unit) = self.units.get_mut(unit) {
-                unit.session.on_resolved(host, found);
+                unit.scan.on_resolved(host, found);
             }
         }
     }
@@ -137,7 +137,7 @@ impl Reactor {
     fn step(&mut self, key: Key, now: Duration) -> Option<Option<Duration>> {
         let unit = self.units.get_mut(key)?;
         let room = if unit.is_blocked() { 0 } else { self.sockets.room() };
-        match unit.session.poll(now, room) {
+        match unit.scan.poll(now, room) {
             Step::Send { probe, to } => match self.sockets.connect(key, probe, to) {
                 Ok(socket) => unit.set_socket(probe, socket),
                 Err(error) => {
@@ -245,17 +245,17 @@ impl Reactor {
         let Some(Watched { socket, unit, purpose }) = self.sockets.remove(key) else { return };
         socket::reset(socket);
         if let (Purpose::Listen { listen, heard }, Some(unit)) = (purpose, self.units.get_mut(unit)) {
-            unit.session.on_banner(&listen, printable_banner(&heard));
+            unit.scan.on_banner(&listen, printable_banner(&heard));
         }
     }
 }
 
-/// Tells a session how a probe ended; returns what to listen to.
+/// Tells a scan how a probe ended; returns what to listen to.
 fn on_verdict(unit: &mut Unit, now: Duration, probe: Key, verdict: &Verdict) -> Option<Listen> {
     match verdict {
-        Verdict::Answer(answer) => return unit.session.on_answer(now, probe, *answer),
-        Verdict::SelfConnected => unit.session.on_misfire(probe),
-        Verdict::Exhausted => unit.session.on_exhausted(now, probe),
+        Verdict::Answer(answer) => return unit.scan.on_answer(now, probe, *answer),
+        Verdict::SelfConnected => unit.scan.on_misfire(probe),
+        Verdict::Exhausted => unit.scan.on_exhausted(now, probe),
         Verdict::Nothing | Verdict::Pending => {}
     }
     None

@@ -11,8 +11,8 @@ use std::time::Duration;
 use nix::errno::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::connect_scan::Answer;
 use crate::finding::{PortState, Reason};
-use crate::session::Answer;
 
 /// What a connection attempt says.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub(in crate::io) enum Verdict {
     Exhausted,
     /// The attempt is still going on.
     Pending,
-    /// It has ended and nothing is known; the session's own time-out decides.
+    /// It has ended and nothing is known; the scan's own time-out decides.
     Nothing,
 }
 

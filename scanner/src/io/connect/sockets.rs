@@ -16,8 +16,8 @@ use socket2::Socket;
 use super::Budget;
 use super::reactor::BELL;
 use super::socket;
+use crate::connect_scan::Listen;
 use crate::io::clock;
-use crate::session::Listen;
 use crate::slot_map::{Key, SlotMap};
 
 /// Below this, sleeping costs more than looking again.

@@ -1,19 +1,19 @@
-//! A unit in the engine: its session, its sockets, and the channels to whoever asked for it.
+//! A unit in the engine: its scan, its sockets, and the channels to whoever asked for it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::connect_scan::ConnectScan;
 use crate::engine::{ScanError, UnitOutcome, UnitScan, UnitTask};
 use crate::io::delivery::{self, Delivery};
 use crate::neighbours::Neighbours;
 use crate::plan::Plan;
-use crate::session::Session;
 use crate::slot_map::Key;
 
 /// A unit in work.
 #[derive(Debug)]
 pub(super) struct Unit {
-    pub(super) session: Session,
+    pub(super) scan: ConnectScan,
     /// The socket of each probe that is out, by the slot of the probe's key.
     sockets: Vec<Option<Key>>,
     delivery: Delivery,
@@ -21,14 +21,14 @@ pub(super) struct Unit {
 
 impl Unit {
     pub(super) fn new(plan: Plan, task: UnitTask, neighbours: Arc<Neighbours>) -> (Self, UnitScan) {
-        let (delivery, scan) = Delivery::new(task.cancel, task.range.end - task.range.start);
-        let session = Session::new(plan, task.range, task.scope, task.pace).with_neighbours(neighbours);
-        (Self { session, sockets: Vec::new(), delivery }, scan)
+        let (delivery, handle) = Delivery::new(task.cancel, task.range.end - task.range.start);
+        let scan = ConnectScan::new(plan, task.range, task.scope, task.pace).with_neighbours(neighbours);
+        (Self { scan, sockets: Vec::new(), delivery }, handle)
     }
 
     /// Looks at what comes from outside; true when the unit is over and its sockets are to be closed.
     pub(super) fn begin_turn(&mut self, now: Duration) -> bool {
-        self.delivery.begin_turn(now, self.session.is_cooling_down())
+        self.delivery.begin_turn(now, self.scan.is_cooling_down())
     }
 
     /// Whether the reader is so far behind that nothing should be sent.
@@ -38,22 +38,22 @@ impl Unit {
 
     /// Hands over findings and figures that are due.
     pub(super) fn end_turn(&mut self, now: Duration) {
-        let Self { session, delivery, .. } = self;
-        let batch = delivery.wants(now, session.findings_waiting()).then(|| session.take_findings());
+        let Self { scan, delivery, .. } = self;
+        let batch = delivery.wants(now, scan.findings_waiting()).then(|| scan.take_findings());
         delivery.hand_over(now, batch);
-        let waiting = session.findings_waiting();
+        let waiting = scan.findings_waiting();
         delivery.tell(
             now,
             waiting,
-            || Some(session.settled_until()),
-            || delivery::figures(session.counts(), (session.loss_rate(), session.recall())),
+            || Some(scan.settled_until()),
+            || delivery::figures(scan.counts(), (scan.loss_rate(), scan.recall())),
         );
     }
 
     /// Everything is settled.
     pub(super) fn done(&mut self, now: Duration) {
-        let Self { session, delivery, .. } = self;
-        delivery.done(now, session.counts(), (session.loss_rate(), session.recall()));
+        let Self { scan, delivery, .. } = self;
+        delivery.done(now, scan.counts(), (scan.loss_rate(), scan.recall()));
     }
 
     /// Nothing more is to be sent; the first reason stays.
@@ -63,7 +63,7 @@ impl Unit {
 
     /// Whether all findings have been handed over and only the outcome is left to tell.
     pub(super) fn is_over(&self) -> bool {
-        self.delivery.is_over(self.session.findings_waiting())
+        self.delivery.is_over(self.scan.findings_waiting())
     }
 
     /// Tells the outcome.

@@ -16,10 +16,10 @@ use socket2::Socket;
 use tokio_util::sync::CancellationToken;
 
 use super::Bell;
+use crate::connect_scan::Answer;
 use crate::finding::{BANNER_BYTES_MAX, PortState, printable_banner};
 use crate::io::clock;
 use crate::io::connect::socket::{self, Verdict};
-use crate::session::Answer;
 use crate::slot_map::{Key, SlotMap};
 
 /// Connections open at once: what listens for a third of a second each is then heard at ten thousand per second.

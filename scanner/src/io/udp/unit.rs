@@ -14,7 +14,7 @@ use crate::finding::{Finding, HostState, Observation};
 use crate::io::delivery::{self, Delivery};
 use crate::neighbours::Neighbours;
 use crate::plan::Plan;
-use crate::session::Counts;
+use crate::scan::Counts;
 use crate::udp::{Heard, UdpSession};
 
 /// No more of the first part is read while so many findings wait.
@@ -61,7 +61,7 @@ impl Unit {
         first: Option<First>,
         (neighbours, secret): (Arc<Neighbours>, u64),
     ) -> (Self, UnitScan) {
-        let (delivery, scan) = Delivery::new(task.cancel, task.range.end - task.range.start);
+        let (delivery, handle) = Delivery::new(task.cancel, task.range.end - task.range.start);
         let is_fed = first.as_ref().is_some_and(|first| first.is_fed);
         let is_discovery = first.as_ref().is_some_and(|first| first.is_discovery);
         let in_turn = plan.spec().network_rate_pps.is_some() || plan.spec().host_rate_pps.is_some();
@@ -77,7 +77,7 @@ impl Unit {
             ready: Vec::new(),
             delivery,
         };
-        (unit, scan)
+        (unit, handle)
     }
 
     /// Looks at what comes from outside; true when nothing more is to be sent for the unit.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::host::{Host, HostPhase};
-use super::{Answer, Flight, Listen, Session};
+use super::{Answer, ConnectScan, Flight, Listen};
 use crate::finding::{HostState, Observation, PortState, Reason};
 use crate::port::{Port, PortSet};
 use crate::slot_map::Key;
@@ -14,7 +14,7 @@ const BANNER_WAIT: Duration = Duration::from_millis(350);
 /// No open port is listened to for longer.
 const BANNER_WAIT_MAX: Duration = Duration::from_secs(1);
 
-impl Session {
+impl ConnectScan {
     /// A host has answered.
     pub(super) fn note_up(&mut self, now: Duration, key: Key, reason: Reason) {
         let Some(host) = self.hosts.get_mut(key).filter(|host| host.up.is_none()) else { return };

@@ -8,18 +8,13 @@
 //! job's [`RateCap`], of the throttle where the network loses them, and of the quotas of hosts and networks. Each send is checked against scope and
 //! exclusions here, last thing before the packet.
 //!
-//! Hosts that never answer leave no finding. A session holds at most four million bits of port state, whatever the
+//! Hosts that never answer leave no finding. A scan holds at most four million bits of port state, whatever the
 //! unit's size.
 
-pub(crate) mod discovery;
 mod found;
-pub(crate) mod host;
-pub(crate) mod limits;
-pub(crate) mod quota;
+mod host;
 mod send;
 mod step;
-pub(crate) mod throttle;
-pub(crate) mod window;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -28,20 +23,21 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::discovery::DiscoveryPort;
 use self::host::{Host, HostPhase};
-use self::limits::Limits;
-use self::quota::Quotas;
-pub use self::step::{Answer, Counts, Listen, Step};
-use self::throttle::History;
-use self::window::Window;
+pub use self::step::{Answer, Listen, Step};
 use crate::finding::{Finding, Observation, PortState};
 use crate::loss::LossEstimate;
 use crate::neighbours::Neighbours;
 use crate::pace::RateCap;
+use crate::pace::quota::Quotas;
+use crate::pace::throttle::History;
+use crate::pace::window::Window;
 use crate::plan::Plan;
 use crate::port::Port;
 use crate::rtt::RttTable;
+use crate::scan::Counts;
+use crate::scan::discovery::{self, DiscoveryPort};
+use crate::scan::limits::Limits;
 use crate::scope::Scope;
 use crate::slot_map::{Key, SlotMap};
 
@@ -78,7 +74,7 @@ struct Flight {
 
 /// The scan of one unit.
 #[derive(Debug)]
-pub struct Session {
+pub struct ConnectScan {
     plan: Plan,
     scope: Arc<Scope>,
     pace: Arc<RateCap>,
@@ -114,7 +110,7 @@ pub struct Session {
     starved_since: Option<Duration>,
 }
 
-impl Session {
+impl ConnectScan {
     /// The scan of `range` of the plan's indexes; indexes past the end are not there.
     #[must_use]
     pub fn new(plan: Plan, range: Range<u64>, scope: Arc<Scope>, pace: Arc<RateCap>) -> Self {
@@ -353,5 +349,5 @@ impl Session {
 }
 
 #[cfg(test)]
-#[path = "session/session_test.rs"]
+#[path = "connect_scan/connect_scan_test.rs"]
 mod tests;

@@ -8,7 +8,7 @@ use crate::spec::{Profile, ScanSpec, Timing};
 /// which the kernel would repeat a connection's SYN by itself, uncounted and unpaced.
 const WAIT_MAX: Duration = Duration::from_millis(950);
 
-/// How hard a session may push.
+/// How hard a scan may push.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Limits {
     /// Probes in flight before anything is known of the network.

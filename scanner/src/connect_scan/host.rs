@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::finding::{Finding, Observation, Reason};
+use crate::scan::PortBits;
 
 /// A host from its first probe to its last.
 #[derive(Debug)]
@@ -25,9 +26,9 @@ pub(super) struct Host {
     /// How it is known to be up, once it is.
     pub(super) up: Option<Reason>,
     /// Ports that answered for themselves.
-    pub(super) answered: Bits,
+    pub(super) answered: PortBits,
     /// Ports about which something on the way said that they cannot be reached.
-    pub(super) unreachable: Vec<(Reason, Bits)>,
+    pub(super) unreachable: Vec<(Reason, PortBits)>,
 }
 
 /// How far a host has come.
@@ -53,7 +54,7 @@ impl Host {
             pending: 0,
             queued: false,
             up: None,
-            answered: Bits::default(),
+            answered: PortBits::default(),
             unreachable: Vec::new(),
         }
     }
@@ -70,7 +71,7 @@ impl Host {
             ports.set(position);
             return;
         }
-        let mut ports = Bits::default();
+        let mut ports = PortBits::default();
         ports.set(position);
         self.unreachable.push((reason, ports));
     }
@@ -81,42 +82,9 @@ impl Host {
     }
 }
 
-/// A set of small numbers that costs nothing while it is empty: one bit per port of the set, once one is in.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Bits {
-    words: Vec<u64>,
-}
-
-impl Bits {
-    pub(crate) fn set(&mut self, number: u32) {
-        let word = number as usize / 64;
-        if word >= self.words.len() {
-            self.words.resize(word + 1, 0);
-        }
-        if let Some(bits) = self.words.get_mut(word) {
-            *bits |= 1 << (number % 64);
-        }
-    }
-
-    pub(crate) fn has(&self, number: u32) -> bool {
-        self.words.get(number as usize / 64).is_some_and(|bits| bits >> (number % 64) & 1 == 1)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn bits_hold_what_was_set_and_nothing_else() {
-        let mut bits = Bits::default();
-        assert!(!bits.has(0) && !bits.has(70_000));
-        for number in [0, 63, 64, 65_534] {
-            bits.set(number);
-        }
-        let set: Vec<u32> = (0..70_000).filter(|number| bits.has(*number)).collect();
-        assert_eq!(set, [0, 63, 64, 65_534]);
-    }
 
     #[test]
     fn unreachable_ports_are_kept_by_reason() {

@@ -1,4 +1,4 @@
-//! What a session says and is told: steps, answers, figures.
+//! What a connect scan says and is told: steps and answers.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::slot_map::Key;
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Open a connection; its end is told with [`super::Session::on_answer`] or [`super::Session::on_exhausted`].
+    /// Open a connection; its end is told with [`super::ConnectScan::on_answer`] or [`super::ConnectScan::on_exhausted`].
     Send {
         /// Names the probe in later calls.
         probe: Key,
@@ -22,7 +22,7 @@ pub enum Step {
         /// The probe.
         probe: Key,
     },
-    /// Look up a host name and tell [`super::Session::on_resolved`].
+    /// Look up a host name and tell [`super::ConnectScan::on_resolved`].
     Resolve {
         /// Names the lookup in the later call.
         host: Key,
@@ -49,7 +49,7 @@ pub struct Answer {
     pub reason: Reason,
 }
 
-/// An open port to listen to; [`super::Session::on_banner`] ends it.
+/// An open port to listen to; [`super::ConnectScan::on_banner`] ends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listen {
     /// Names the host in the later call.
@@ -58,27 +58,4 @@ pub struct Listen {
     pub port: u16,
     /// How long to listen.
     pub wait: Duration,
-}
-
-/// Running figures of a session.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Counts {
-    /// Targets that are settled.
-    pub targets_done: u64,
-    /// Hosts that answered.
-    pub hosts_up: u64,
-    /// Open ports found.
-    pub open_ports: u64,
-    /// Probes sent, retransmissions included.
-    pub probes_sent: u64,
-    /// Probes that were sent again.
-    pub retransmitted: u64,
-    /// Answers of hosts.
-    pub replies: u64,
-    /// Targets that scope or exclusions forbid, found out at the last check.
-    pub refused: u64,
-    /// Names that have no address, with the reason; the first hundred.
-    pub unresolved: Vec<(Arc<str>, String)>,
-    /// How many names have no address.
-    pub unresolved_count: u64,
 }

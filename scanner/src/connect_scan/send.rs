@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::discovery::DiscoveryPort;
 use super::host::{Host, HostPhase};
 use super::throttle::History;
-use super::{Flight, Session, Step};
+use super::{ConnectScan, Flight, Step};
 use crate::plan::Plan;
 use crate::slot_map::Key;
 use crate::target::Target;
@@ -16,7 +16,7 @@ use crate::target::Target;
 /// Hosts entered per call, so that the first probe does not wait for all of them.
 const ENTER_AT_ONCE: u32 = 256;
 
-impl Session {
+impl ConnectScan {
     /// Lets hosts in while there is room for them.
     pub(super) fn enter(&mut self, now: Duration) {
         if now < self.crowded_until {

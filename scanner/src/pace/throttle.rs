@@ -11,7 +11,7 @@
 
 use std::time::Duration;
 
-use crate::pace::Pacer;
+use super::Pacer;
 
 /// An epoch is at least this long: two of the shortest waits, so that it holds whole exchanges.
 const EPOCH_MIN: Duration = Duration::from_millis(200);
@@ -78,7 +78,7 @@ struct Trial {
     from: u32,
 }
 
-/// The limit of a job's sessions on the rate at which they send.
+/// The limit of a job's scans on the rate at which they send.
 #[derive(Debug, Clone)]
 pub(crate) struct Throttle {
     pacer: Pacer,

@@ -15,7 +15,7 @@ const EXHAUSTED_MARGIN: f64 = 1.2;
 /// And never less than this.
 const EXHAUSTED_MIN: f64 = 8.0;
 
-/// The window of one session.
+/// The window of one scan.
 #[derive(Debug, Clone)]
 pub(crate) struct Window {
     size: f64,

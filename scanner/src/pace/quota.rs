@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use crate::pace::{Pacer, RateCap, SLACK};
+use super::{Pacer, RateCap, SLACK};
 use crate::spec::ScanSpec;
 
 /// Quiet places are forgotten when there are twice as many as were left the last time, and at least so many.

@@ -23,14 +23,14 @@ fn spec(targets: &str, ports: &str) -> ScanSpec {
     }
 }
 
-fn session_with(spec: ScanSpec, pace: RateCap, scope: Scope) -> Session {
+fn scan_with(spec: ScanSpec, pace: RateCap, scope: Scope) -> ConnectScan {
     let plan = Plan::new(Arc::new(spec), 0).unwrap();
     let count = plan.target_count();
-    Session::new(plan, 0..count, Arc::new(scope), Arc::new(pace))
+    ConnectScan::new(plan, 0..count, Arc::new(scope), Arc::new(pace))
 }
 
-fn session(spec: ScanSpec) -> Session {
-    session_with(spec, RateCap::new(None), Scope::default())
+fn scan(spec: ScanSpec) -> ConnectScan {
+    scan_with(spec, RateCap::new(None), Scope::default())
 }
 
 /// Ports are open, filtered or closed by chance; `alive` of every ten addresses are there.
@@ -104,8 +104,8 @@ fn assert_settled_once(run: &FakeRun, ports: u32) {
 #[test]
 fn a_clean_network_is_scanned_exactly_and_nothing_that_answered_is_asked_twice() {
     let network = world("10.0.0.0/22", "1-20", 5, 3);
-    let mut session = session(spec("10.0.0.0/22", "1-20"));
-    let run = network.run(&mut session);
+    let mut scan = scan(spec("10.0.0.0/22", "1-20"));
+    let run = network.run(&mut scan);
     assert!(run.is_done);
     assert_exact(&network, &run);
     assert_settled_once(&run, 20);
@@ -124,7 +124,7 @@ fn a_clean_network_is_scanned_exactly_and_nothing_that_answered_is_asked_twice()
 fn loss_is_made_up_for_by_as_many_tries_as_it_takes() {
     for (loss, least, most) in [(0.05, 0.9999, 30), (0.2, 0.999, 60)] {
         let network = FakeNetwork { loss, ..world("10.0.0.0/21", "1-30", 9, 11) };
-        let run = network.run(&mut session(spec("10.0.0.0/21", "1-30")));
+        let run = network.run(&mut scan(spec("10.0.0.0/21", "1-30")));
         let recall = recall(&network, &run);
         assert!(recall >= least, "{recall} at {loss}");
         assert_settled_once(&run, 30);
@@ -136,7 +136,7 @@ fn loss_is_made_up_for_by_as_many_tries_as_it_takes() {
 
 #[test]
 fn a_host_that_drops_everything_is_done_within_twenty_seconds() {
-    let run = FakeNetwork::default().run(&mut session(spec("10.0.0.1", "1-65535")));
+    let run = FakeNetwork::default().run(&mut scan(spec("10.0.0.1", "1-65535")));
     assert_eq!((run.counts.probes_sent, run.counts.hosts_up), (2 * 65_535, 0));
     assert!(run.findings.is_empty(), "a host that never answered leaves nothing");
     assert!(run.elapsed < Duration::from_secs(20), "{:?}", run.elapsed);
@@ -148,7 +148,7 @@ fn a_host_that_drops_all_but_its_open_ports_is_exact_within_twenty_seconds() {
     let host = FakeHost { open, drops_rest: true, ..FakeHost::default() };
     let network =
         FakeNetwork { hosts: BTreeMap::from([("10.0.0.1".parse().unwrap(), host)]), ..FakeNetwork::default() };
-    let run = network.run(&mut session(spec("10.0.0.1", "1-65535")));
+    let run = network.run(&mut scan(spec("10.0.0.1", "1-65535")));
     assert_exact(&network, &run);
     assert_settled_once(&run, 65_535);
     assert!(run.elapsed < Duration::from_secs(20), "{:?}", run.elapsed);
@@ -158,7 +158,7 @@ fn a_host_that_drops_all_but_its_open_ports_is_exact_within_twenty_seconds() {
 fn waits_of_many_hosts_overlap() {
     let rtt = Duration::from_millis(50);
     let network = FakeNetwork { rtt, ..world("10.0.0.0/20", "22,80,443", 3, 5) };
-    let run = network.run(&mut session(spec("10.0.0.0/20", "22,80,443")));
+    let run = network.run(&mut scan(spec("10.0.0.0/20", "22,80,443")));
     assert_exact(&network, &run);
     assert!(run.elapsed < Duration::from_secs(6), "{:?}", run.elapsed);
 }
@@ -166,10 +166,10 @@ fn waits_of_many_hosts_overlap() {
 #[test]
 fn until_something_has_answered_few_probes_are_out() {
     let network = FakeNetwork { rtt: Duration::from_millis(80), ..world("10.0.0.0/20", "22,80,443", 3, 5) };
-    let run = network.run(&mut session(spec("10.0.0.0/20", "22,80,443")));
+    let run = network.run(&mut scan(spec("10.0.0.0/20", "22,80,443")));
     let first_answer = run.sends[0].0 + Duration::from_millis(80);
     assert_eq!(run.sends.iter().filter(|(at, _)| *at < first_answer).count(), 64);
-    let dark = FakeNetwork::default().run(&mut session(spec("10.0.0.0/20", "22,80,443")));
+    let dark = FakeNetwork::default().run(&mut scan(spec("10.0.0.0/20", "22,80,443")));
     let later = dark.sends[0].0 + Duration::from_millis(200);
     assert_eq!(dark.sends.iter().filter(|(at, _)| *at < later).count(), 512, "and where nothing answers, not for long");
 }
@@ -178,7 +178,7 @@ fn until_something_has_answered_few_probes_are_out() {
 fn hosts_of_a_link_are_begun_as_fast_as_the_kernel_can_look_them_up() {
     let network = world("10.0.0.0/22", "22,80,443", 3, 5);
     let neighbours = Arc::new(Neighbours::new(&["10.0.0.0/23".parse().unwrap()], 100));
-    let run = network.run(&mut session(spec("10.0.0.0/22", "22,80,443")).with_neighbours(neighbours));
+    let run = network.run(&mut scan(spec("10.0.0.0/22", "22,80,443")).with_neighbours(neighbours));
     assert_exact(&network, &run);
     let mut begun: BTreeMap<IpAddr, Duration> = BTreeMap::new();
     for (at, to) in &run.sends {
@@ -204,7 +204,7 @@ fn a_slow_host_among_fast_ones_is_not_missed() {
     let slow = network.hosts.get_mut(&"10.0.2.9".parse::<IpAddr>().unwrap()).unwrap();
     slow.rtt = Some(Duration::from_millis(350));
     (slow.open, slow.filtered) = ((1..=20).collect(), BTreeSet::new());
-    let run = network.run(&mut session(spec("10.0.0.0/22", "1-20")));
+    let run = network.run(&mut scan(spec("10.0.0.0/22", "1-20")));
     assert_exact(&network, &run);
     assert_eq!(run.loss_rate, 0.0, "slowness is not taken for loss");
 }
@@ -212,7 +212,7 @@ fn a_slow_host_among_fast_ones_is_not_missed() {
 #[test]
 fn a_firewall_that_polices_costs_tries_but_no_ports() {
     let network = FakeNetwork { police_pps: Some(20_000), ..world("10.0.0.0/21", "1-20", 9, 13) };
-    let run = network.run(&mut session(spec("10.0.0.0/21", "1-20")));
+    let run = network.run(&mut scan(spec("10.0.0.0/21", "1-20")));
     let recall = recall(&network, &run);
     assert!(recall >= 0.9995, "{recall}");
     println!("policed at 20,000/s: {} probes in {:?}", run.sends.len(), run.elapsed);
@@ -221,7 +221,7 @@ fn a_firewall_that_polices_costs_tries_but_no_ports() {
 #[test]
 fn dark_hosts_cost_discovery_and_hosts_that_are_up_get_every_port_once() {
     let network = world("10.0.0.0/24", "1-100", 2, 17);
-    let run = network.run(&mut session(spec("10.0.0.0/24", "1-100")));
+    let run = network.run(&mut scan(spec("10.0.0.0/24", "1-100")));
     assert_exact(&network, &run);
     assert_settled_once(&run, 100);
     let mut asked: BTreeMap<IpAddr, u32> = BTreeMap::new();
@@ -229,7 +229,7 @@ fn dark_hosts_cost_discovery_and_hosts_that_are_up_get_every_port_once() {
     for (address, probes) in asked.iter().filter(|(address, _)| !network.hosts.contains_key(address)) {
         assert!(*probes <= 2 * 5, "{address}: {probes}");
     }
-    let everything = network.run(&mut session(ScanSpec { discovery: Vec::new(), ..spec("10.0.0.0/24", "1-100") }));
+    let everything = network.run(&mut scan(ScanSpec { discovery: Vec::new(), ..spec("10.0.0.0/24", "1-100") }));
     assert_exact(&network, &everything);
     assert!(everything.sends.len() > 3 * run.sends.len());
 }
@@ -237,7 +237,7 @@ fn dark_hosts_cost_discovery_and_hosts_that_are_up_get_every_port_once() {
 #[test]
 fn no_host_is_sent_a_burst_while_others_wait() {
     let network = world("10.0.0.0/25", "1-100", 10, 19);
-    let run = network.run(&mut session(ScanSpec { discovery: Vec::new(), ..spec("10.0.0.0/25", "1-100") }));
+    let run = network.run(&mut scan(ScanSpec { discovery: Vec::new(), ..spec("10.0.0.0/25", "1-100") }));
     for round in run.sends.windows(64) {
         let hosts: BTreeSet<IpAddr> = round.iter().map(|(_, to)| to.ip()).collect();
         assert!(hosts.len() >= 40, "{} hosts in 64 probes", hosts.len());
@@ -247,8 +247,8 @@ fn no_host_is_sent_a_burst_while_others_wait() {
 #[test]
 fn the_rate_is_kept_and_used() {
     let network = world("10.0.0.0/24", "1-20", 5, 23);
-    let mut session = session_with(spec("10.0.0.0/24", "1-20"), RateCap::new(Some(1000)), Scope::default());
-    let run = network.run(&mut session);
+    let mut scan = scan_with(spec("10.0.0.0/24", "1-20"), RateCap::new(Some(1000)), Scope::default());
+    let run = network.run(&mut scan);
     assert_exact(&network, &run);
     for (at, (begin, _)) in run.sends.iter().enumerate() {
         let burst = run.sends[at..].iter().take_while(|(time, _)| *time < *begin + Duration::from_millis(100)).count();
@@ -268,7 +268,7 @@ fn the_rates_of_hosts_and_networks_are_kept_and_used() {
         network_rate_pps: Some(500),
         ..spec("10.0.0.0/23", "1-20")
     };
-    let run = network.run(&mut session(spec));
+    let run = network.run(&mut scan(spec));
     assert_exact(&network, &run);
     let most = |is_counted: &dyn Fn(IpAddr) -> bool| {
         let times: Vec<Duration> = run.sends.iter().filter(|(_, to)| is_counted(to.ip())).map(|(at, _)| *at).collect();
@@ -288,7 +288,7 @@ fn the_rates_of_hosts_and_networks_are_kept_and_used() {
 fn a_rate_that_was_given_is_there_from_the_first_moment() {
     let network = FakeNetwork { rtt: Duration::from_millis(200), ..world("10.0.0.0/22", "1-20", 5, 23) };
     let spec = ScanSpec { rate_pps: Some(4000), discovery: Vec::new(), ..spec("10.0.0.0/22", "1-20") };
-    let run = network.run(&mut session(spec));
+    let run = network.run(&mut scan(spec));
     let begun = run.sends[0].0;
     let early = run.sends.iter().filter(|(at, _)| *at < begun + Duration::from_millis(500)).count();
     assert!((1900..=2050).contains(&early), "{early} in the first half second");
@@ -306,7 +306,7 @@ fn an_excluded_or_foreign_address_gets_no_packet_even_through_a_name() {
     let mut spec = spec(names, "1-5");
     spec.exclude = "10.0.0.3".parse().unwrap();
     // As a careless caller would leave it: the exclusion is not subtracted from the partition.
-    let run = network.run(&mut session(spec));
+    let run = network.run(&mut scan(spec));
     assert!(run.is_done);
     let asked: BTreeSet<IpAddr> = run.sends.iter().map(|(_, to)| to.ip()).collect();
     assert!(!asked.contains(&"10.0.0.3".parse().unwrap()) && !asked.contains(&"8.8.8.8".parse().unwrap()));
@@ -320,18 +320,18 @@ fn an_excluded_or_foreign_address_gets_no_packet_even_through_a_name() {
 #[test]
 fn a_machine_without_sockets_is_waited_for_and_then_said_so() {
     let network = FakeNetwork { sockets_max: 40, ..world("10.0.0.0/25", "1-20", 5, 31) };
-    let run = network.run(&mut session(spec("10.0.0.0/25", "1-20")));
+    let run = network.run(&mut scan(spec("10.0.0.0/25", "1-20")));
     assert!(run.is_done);
     assert_exact(&network, &run);
     assert_eq!(run.counts.probes_sent, run.sends.len() as u64, "probes that were not sent are not counted");
-    let starved = FakeNetwork { sockets_max: 0, ..network }.run(&mut session(spec("10.0.0.0/25", "1-20")));
+    let starved = FakeNetwork { sockets_max: 0, ..network }.run(&mut scan(spec("10.0.0.0/25", "1-20")));
     assert!(!starved.is_done && starved.sends.is_empty());
 }
 
 #[test]
 fn no_more_sockets_are_used_than_there_are() {
     let network = FakeNetwork { sockets_told: 100, ..world("10.0.0.0/24", "1-20", 5, 37) };
-    let run = network.run(&mut session(spec("10.0.0.0/24", "1-20")));
+    let run = network.run(&mut scan(spec("10.0.0.0/24", "1-20")));
     assert_exact(&network, &run);
     assert_eq!(run.in_flight_max, 100);
 }
@@ -340,7 +340,7 @@ fn no_more_sockets_are_used_than_there_are() {
 fn a_fragile_device_is_asked_one_thing_at_a_time_and_never_twice() {
     let network = world("10.0.0.0/29", "1-10", 5, 41);
     let spec = ScanSpec { profile: Profile::OtSafe, timing: Timing::Fast, ..spec("10.0.0.0/29", "1-10") };
-    let run = network.run(&mut session(spec));
+    let run = network.run(&mut scan(spec));
     assert_exact(&network, &run);
     assert_eq!((run.in_flight_max, run.sends.len()), (1, 80));
     for pair in run.sends.windows(2) {
@@ -352,42 +352,42 @@ fn a_fragile_device_is_asked_one_thing_at_a_time_and_never_twice() {
 fn a_fixed_number_of_retries_is_kept_whatever_the_loss() {
     let network = FakeNetwork { loss: 0.2, ..world("10.0.0.0/24", "1-20", 5, 43) };
     let spec = ScanSpec { retries: Some(0), discovery: Vec::new(), ..spec("10.0.0.0/24", "1-20") };
-    let run = network.run(&mut session(spec));
+    let run = network.run(&mut scan(spec));
     assert_eq!((run.sends.len(), run.counts.retransmitted), (256 * 20, 0));
 }
 
 #[test]
 fn a_probe_that_met_itself_is_sent_again_without_being_counted_as_lost() {
-    let mut session = session(spec("10.0.0.1", "80"));
+    let mut scan = scan(spec("10.0.0.1", "80"));
     let now = Duration::from_secs(1);
-    let Step::Send { probe, .. } = session.poll(now, 9) else { panic!() };
-    session.on_misfire(probe);
-    let Step::Send { probe: again, .. } = session.poll(now, 9) else { panic!() };
+    let Step::Send { probe, .. } = scan.poll(now, 9) else { panic!() };
+    scan.on_misfire(probe);
+    let Step::Send { probe: again, .. } = scan.poll(now, 9) else { panic!() };
     assert_ne!(probe, again);
     let refused = Answer { state: PortState::Closed, reason: Reason::ConnRefused };
-    assert_eq!(session.on_answer(now, probe, refused), None, "the first one is gone");
-    assert_eq!(session.take_findings(), []);
-    session.on_answer(now + Duration::from_millis(1), again, refused);
-    assert_eq!(session.poll(now, 9), Step::Done);
-    assert_eq!(session.loss_rate(), 0.0);
+    assert_eq!(scan.on_answer(now, probe, refused), None, "the first one is gone");
+    assert_eq!(scan.take_findings(), []);
+    scan.on_answer(now + Duration::from_millis(1), again, refused);
+    assert_eq!(scan.poll(now, 9), Step::Done);
+    assert_eq!(scan.loss_rate(), 0.0);
 }
 
 #[test]
 fn what_the_way_says_is_told_with_the_host_or_not_at_all() {
     let unreachable = Answer { state: PortState::Filtered, reason: Reason::HostUnreach };
     let refused = Answer { state: PortState::Closed, reason: Reason::ConnRefused };
-    let scan = |answers: [Answer; 3]| {
-        let mut session = session(spec("10.0.0.1", "1-3"));
+    let findings_of = |answers: [Answer; 3]| {
+        let mut scan = scan(spec("10.0.0.1", "1-3"));
         let now = Duration::from_secs(1);
         for answer in answers {
-            let Step::Send { probe, .. } = session.poll(now, 9) else { panic!() };
-            session.on_answer(now, probe, answer);
+            let Step::Send { probe, .. } = scan.poll(now, 9) else { panic!() };
+            scan.on_answer(now, probe, answer);
         }
-        assert_eq!(session.poll(now, 9), Step::Done);
-        session.take_findings()
+        assert_eq!(scan.poll(now, 9), Step::Done);
+        scan.take_findings()
     };
-    assert_eq!(scan([unreachable; 3]), []);
-    let findings = scan([unreachable, refused, unreachable]);
+    assert_eq!(findings_of([unreachable; 3]), []);
+    let findings = findings_of([unreachable, refused, unreachable]);
     assert!(matches!(findings[0].observation, Observation::Host { state: HostState::Up, reason: Reason::ConnRefused }));
     let Observation::Ports { ports, state: PortState::Filtered, reason: Reason::HostUnreach } =
         &findings[2].observation
@@ -417,7 +417,7 @@ proptest! {
         let discovery = if is_discovered { ScanSpec::default().discovery } else { Vec::new() };
         let spec = ScanSpec { discovery, timing, seed, ..spec("10.0.0.0/26", &ports) };
         let count = spec.ports.count();
-        let run = network.run(&mut session(spec));
+        let run = network.run(&mut scan(spec));
         prop_assert!(run.is_done);
         prop_assert_eq!(run.counts.targets_done, 64);
         prop_assert_eq!(run.counts.probes_sent, run.sends.len() as u64);

@@ -31,5 +31,5 @@ pub mod slot_map;
 pub mod spec;
 mod syn_scan;
 pub mod target;
-mod udp;
+mod udp_scan;
 pub mod vuln;

@@ -5,7 +5,7 @@
 use crate::engine::{UnitOutcome, UnitProgress};
 use crate::finding::{Finding, Observation};
 use crate::scan::Counts;
-use crate::udp::index_set::IndexSet;
+use crate::udp_scan::index_set::IndexSet;
 
 /// What has been told of a unit so far.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! The UDP engine: sessions driven over ordinary datagram sockets, which any user may open (Linux).
+//! The UDP engine: UDP scans driven over ordinary datagram sockets, which any user may open (Linux).
 //!
 //! Sockets are not connected and read their error queues (`IP_RECVERR`), so a few of them serve any number of hosts:
 //! each try of a unit leaves by a socket of its own, which tells what an answer is for, and an ICMP error comes with the

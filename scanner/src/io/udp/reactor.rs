@@ -20,7 +20,7 @@ use crate::finding::{PortState, Reason};
 use crate::io::clock;
 use crate::io::resolve::Resolver;
 use crate::slot_map::{Key, SlotMap};
-use crate::udp::Step;
+use crate::udp_scan::Step;
 
 /// Batches a unit sends before the next one has its turn and arrivals are looked at.
 const BATCHES_PER_TURN: usize = 4;
@@ -91,7 +91,7 @@ impl Reactor {
         }
         for ((unit, host), found) in self.resolver.take(now) {
             if let Some(unit) = self.units.get_mut(unit) {
-                unit.session.on_resolved(now, host, found);
+                unit.scan.on_resolved(now, host, found);
             }
         }
     }
@@ -156,7 +156,7 @@ impl Reactor {
         let unit = self.units.get_mut(key)?;
         let may_send = unit.may_send();
         while self.outbox.len() < BATCH {
-            match unit.session.poll(now, may_send) {
+            match unit.scan.poll(now, may_send) {
                 Step::Send { to, lane, bytes } => self.outbox.push(Outgoing { to, lane, bytes }),
                 Step::Resolve { host, name } => self.resolver.ask((key, host), name),
                 Step::Wait { until } => return Some(Some(until)),

@@ -12,7 +12,7 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrStor
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::finding::{PortState, Reason};
-use crate::udp::LANES;
+use crate::udp_scan::LANES;
 
 /// Datagrams given to the kernel or taken from it at once.
 pub(super) const BATCH: usize = 64;

@@ -1,4 +1,4 @@
-//! A unit in the UDP engine: its session and sockets, its first part if it has one, and the channels to whoever asked.
+//! A unit in the UDP engine: its scan and sockets, its first part if it has one, and the channels to whoever asked.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::io::delivery::{self, Delivery};
 use crate::neighbours::Neighbours;
 use crate::plan::Plan;
 use crate::scan::Counts;
-use crate::udp::{Heard, UdpSession};
+use crate::udp_scan::{Heard, UdpScan};
 
 /// No more of the first part is read while so many findings wait.
 const READY_MAX: usize = 4096;
@@ -45,7 +45,7 @@ struct FirstPart {
 /// A unit in work.
 #[derive(Debug)]
 pub(super) struct Unit {
-    pub(super) session: UdpSession,
+    pub(super) scan: UdpScan,
     pub(super) sockets: Sockets,
     first: Option<FirstPart>,
     merge: Merge,
@@ -66,10 +66,10 @@ impl Unit {
         let is_discovery = first.as_ref().is_some_and(|first| first.is_discovery);
         let in_turn = plan.spec().network_rate_pps.is_some() || plan.spec().host_rate_pps.is_some();
         let merge = Merge::new(task.range.start, is_discovery, is_fed);
-        let session = UdpSession::new((plan, task.range), (task.scope, task.pace), is_fed, secret);
+        let scan = UdpScan::new((plan, task.range), (task.scope, task.pace), is_fed, secret);
         let first = first.map(|First { scan, cancel, .. }| FirstPart { scan, cancel, outcome: None, is_read: false });
         let unit = Self {
-            session: session.with_neighbours(neighbours),
+            scan: scan.with_neighbours(neighbours),
             sockets: Sockets::default(),
             first,
             merge,
@@ -83,7 +83,7 @@ impl Unit {
     /// Looks at what comes from outside; true when nothing more is to be sent for the unit.
     pub(super) fn begin_turn(&mut self, now: Duration) -> bool {
         self.pull();
-        let is_cooling_down = self.session.is_cooling_down() && self.is_first_over();
+        let is_cooling_down = self.scan.is_cooling_down() && self.is_first_over();
         let is_ending = self.delivery.begin_turn(now, is_cooling_down);
         if is_ending {
             self.drop_first();
@@ -104,7 +104,7 @@ impl Unit {
                 Ok(findings) => {
                     for finding in findings {
                         if let Observation::Host { state: HostState::Up, .. } = finding.observation {
-                            self.session.feed(finding.target_index, finding.address, finding.name.as_ref());
+                            self.scan.feed(finding.target_index, finding.address, finding.name.as_ref());
                         }
                         if self.merge.keeps_first(&finding) {
                             self.ready.push(finding);
@@ -121,7 +121,7 @@ impl Unit {
         match first.scan.outcome.try_recv() {
             Ok(Ok(outcome)) => {
                 first.outcome = Some(outcome);
-                self.session.end_feeding();
+                self.scan.end_feeding();
             }
             Ok(Err(error)) => self.delivery.end(Err(error)),
             Err(oneshot::error::TryRecvError::Empty) => {}
@@ -153,9 +153,9 @@ impl Unit {
     }
 
     fn gather(&mut self) {
-        if self.session.findings_waiting() > 0 {
-            let Self { session, merge, ready, .. } = self;
-            ready.extend(session.take_findings().into_iter().filter(|finding| merge.keeps(finding)));
+        if self.scan.findings_waiting() > 0 {
+            let Self { scan, merge, ready, .. } = self;
+            ready.extend(scan.take_findings().into_iter().filter(|finding| merge.keeps(finding)));
         }
     }
 
@@ -165,20 +165,20 @@ impl Unit {
     }
 
     fn counts(&self) -> Counts {
-        self.merge.counts(self.session.counts(), self.first_progress().as_ref(), self.session.fed_unsettled())
+        self.merge.counts(self.scan.counts(), self.first_progress().as_ref(), self.scan.fed_unsettled())
     }
 
     /// How likely an open port was found: of the part that is less sure.
     fn recall(&self) -> f64 {
         let first = self.first_progress().map_or(1.0, |first| first.recall_estimate);
-        self.session.recall().min(first)
+        self.scan.recall().min(first)
     }
 
     fn loss(&self) -> f64 {
-        Merge::loss(self.session.counts(), self.session.loss_rate(), self.first_progress().as_ref())
+        Merge::loss(self.scan.counts(), self.scan.loss_rate(), self.first_progress().as_ref())
     }
 
-    /// The session is done; so is the unit, if its first part is.
+    /// The scan is done; so is the unit, if its first part is.
     pub(super) fn done(&mut self, now: Duration) {
         if !self.is_first_over() {
             return;
@@ -199,7 +199,7 @@ impl Unit {
 
     /// Whether all findings have been handed over and only the outcome is left to tell.
     pub(super) fn is_over(&self) -> bool {
-        self.delivery.is_over(self.ready.len() + self.session.findings_waiting())
+        self.delivery.is_over(self.ready.len() + self.scan.findings_waiting())
     }
 
     /// Tells the outcome.
@@ -212,10 +212,10 @@ impl Unit {
     pub(super) fn hear(&mut self, now: Duration, lane: u8, incoming: Incoming) {
         match incoming {
             Incoming::Datagram { from, bytes } => {
-                self.session.on_heard(now, lane, Heard::Datagram { from, bytes: &bytes });
+                self.scan.on_heard(now, lane, Heard::Datagram { from, bytes: &bytes });
             }
             Incoming::Error { to, by, state, reason } => {
-                self.session.on_heard(now, lane, Heard::Error { to, by, state, reason });
+                self.scan.on_heard(now, lane, Heard::Error { to, by, state, reason });
             }
         }
     }

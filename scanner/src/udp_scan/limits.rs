@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::spec::{Profile, ScanSpec, Timing};
 
-/// How hard a UDP session may push.
+/// How hard a UDP scan may push.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Limits {
     /// Probes in flight before anything is known of the network.

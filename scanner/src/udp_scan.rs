@@ -6,11 +6,11 @@
 //! port is closed is recognised and asked at its own pace ([`icmp_limit`]), while all others go on. What a port is asked
 //! is in [`payload`]; answers count when they come from the port that was asked and repeat what its protocol repeats.
 //!
-//! Hosts come from two sides: the unit's own targets, or those that a discovery has found up ([`UdpSession::feed`]).
+//! Hosts come from two sides: the unit's own targets, or those that a discovery has found up ([`UdpScan::feed`]).
 //! Rates are those of the job's [`RateCap`], the throttle where the network loses probes, and the quotas of hosts and
 //! networks. Each datagram is checked against scope and exclusions here, last thing before it is sent.
 //!
-//! A host that never answers leaves no finding unless it was fed. A session holds the notes of at most four million
+//! A host that never answers leaves no finding unless it was fed. A scan holds the notes of at most four million
 //! ports, whatever the unit's size.
 
 mod found;
@@ -76,7 +76,7 @@ type FlightKey = (Key, u32);
 
 /// The UDP scan of one unit.
 #[derive(Debug)]
-pub(crate) struct UdpSession {
+pub(crate) struct UdpScan {
     plan: Plan,
     scope: Arc<Scope>,
     pace: Arc<RateCap>,
@@ -118,7 +118,7 @@ pub(crate) struct UdpSession {
     first_sent_at: Option<Duration>,
 }
 
-impl UdpSession {
+impl UdpScan {
     /// The scan of `range` of the plan's indexes, all of whose ports are UDP ports; of none of them but those that are
     /// fed if `is_fed`. `secret` is any number that nobody can guess.
     pub(crate) fn new(
@@ -302,5 +302,5 @@ impl UdpSession {
 }
 
 #[cfg(test)]
-#[path = "udp/udp_test.rs"]
+#[path = "udp_scan/udp_scan_test.rs"]
 mod tests;

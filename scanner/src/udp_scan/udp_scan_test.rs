@@ -46,7 +46,7 @@ enum Answer {
 }
 
 impl World {
-    fn run(&self, session: &mut UdpSession) -> Run {
+    fn run(&self, scan: &mut UdpScan) -> Run {
         let begun = Duration::from_secs(1);
         let mut run = Run { findings: Vec::new(), sends: Vec::new(), counts: Counts::default(), took: begun };
         let (mut now, mut drawn) = (begun, 0_u64);
@@ -58,12 +58,12 @@ impl World {
                 events.peek().filter(|Reverse((at, ..))| *at <= now).copied()
             {
                 events.pop();
-                hear(session, now, lane, to, answer);
+                hear(scan, now, lane, to, answer);
             }
-            let step = session.poll(now, true);
-            run.findings.append(&mut session.take_findings());
+            let step = scan.poll(now, true);
+            run.findings.append(&mut scan.take_findings());
             turns_without_time += 1;
-            assert!(turns_without_time < 100_000, "the session spins at {now:?}");
+            assert!(turns_without_time < 100_000, "the scan spins at {now:?}");
             match step {
                 Step::Send { to, lane, bytes } => {
                     run.sends.push((now, to, bytes.len()));
@@ -97,24 +97,24 @@ impl World {
                 Step::Resolve { host, name } => {
                     let found = parse_targets(&name.replace(".example", ""), "name").ok();
                     let found = found.and_then(|set| set.ranges().next()).map(|_| "10.0.0.1".parse().unwrap());
-                    session.on_resolved(now, host, found.map(|address| vec![address]).ok_or("no".to_owned()));
+                    scan.on_resolved(now, host, found.map(|address| vec![address]).ok_or("no".to_owned()));
                 }
                 Step::Done => break,
             }
         }
         run.took = now - begun;
-        run.counts = session.counts().clone();
+        run.counts = scan.counts().clone();
         run
     }
 }
 
-fn hear(session: &mut UdpSession, now: Duration, lane: u8, to: SocketAddr, answer: Answer) {
+fn hear(scan: &mut UdpScan, now: Duration, lane: u8, to: SocketAddr, answer: Answer) {
     let heard = match answer {
         Answer::Words => Heard::Datagram { from: to, bytes: b"hello\r\n" },
         Answer::Closed => Heard::Error { to, by: Some(to.ip()), state: PortState::Closed, reason: Reason::PortUnreach },
         Answer::Forbidden => Heard::Error { to, by: None, state: PortState::Filtered, reason: Reason::AdminProhibited },
     };
-    session.on_heard(now, lane, heard);
+    scan.on_heard(now, lane, heard);
 }
 
 /// Linux's way: a bucket that fills with time.
@@ -142,10 +142,10 @@ fn spec(targets: &str, ports: &str) -> ScanSpec {
     }
 }
 
-fn session(spec: ScanSpec, is_fed: bool) -> UdpSession {
+fn scan(spec: ScanSpec, is_fed: bool) -> UdpScan {
     let plan = Plan::new(Arc::new(spec), 0).unwrap();
     let range = 0..plan.target_count();
-    UdpSession::new((plan, range), (Arc::new(Scope::default()), Arc::default()), is_fed, 99)
+    UdpScan::new((plan, range), (Arc::new(Scope::default()), Arc::default()), is_fed, 99)
 }
 
 fn set(ports: &str) -> BTreeSet<u16> {
@@ -177,7 +177,7 @@ fn address(text: &str) -> IpAddr {
 fn each_answer_becomes_its_state_and_reason() {
     let host = FakeHost { open: set("53,9999"), silent: set("161,162"), forbidden: set("123"), ..FakeHost::default() };
     let world = World { hosts: BTreeMap::from([(address("10.0.0.1"), host)]), ..World::default() };
-    let run = world.run(&mut session(spec("10.0.0.1", "U:53,123,161,162,500,9999"), false));
+    let run = world.run(&mut scan(spec("10.0.0.1", "U:53,123,161,162,500,9999"), false));
     let states = states(&run);
     let of = |port| states[&(address("10.0.0.1"), port)];
     assert_eq!(of(53), (PortState::Open, Reason::UdpResponse));
@@ -197,7 +197,7 @@ fn a_host_that_says_one_closed_port_per_second_is_waited_for_and_all_its_ports_a
     let host =
         FakeHost { open: set("53,200"), silent: set("300-309"), limit: Some((6.0, every)), ..FakeHost::default() };
     let world = World { hosts: BTreeMap::from([(address("10.0.0.1"), host)]), ..World::default() };
-    let run = world.run(&mut session(spec("10.0.0.1", "U:1-1000"), false));
+    let run = world.run(&mut scan(spec("10.0.0.1", "U:1-1000"), false));
     let states = states(&run);
     let count = |state| states.values().filter(|(known, _)| *known == state).count();
     assert_eq!((count(PortState::Open), count(PortState::OpenFiltered), count(PortState::Closed)), (2, 10, 987));
@@ -210,7 +210,7 @@ fn a_host_that_says_one_closed_port_per_second_is_waited_for_and_all_its_ports_a
 fn hosts_that_answer_slowly_wait_side_by_side() {
     let host = FakeHost { limit: Some((6.0, Duration::from_secs(1))), open: set("50"), ..FakeHost::default() };
     let hosts = (0..=255).map(|low| (address(&format!("10.0.0.{low}")), host.clone())).collect();
-    let run = World { hosts, ..World::default() }.run(&mut session(spec("10.0.0.0/24", "U:1-60"), false));
+    let run = World { hosts, ..World::default() }.run(&mut scan(spec("10.0.0.0/24", "U:1-60"), false));
     assert!(states(&run).values().all(|(state, _)| matches!(state, PortState::Open | PortState::Closed)));
     assert_eq!(states(&run).len(), 256 * 60);
     assert!(run.took < Duration::from_secs(75), "{:?}", run.took);
@@ -221,7 +221,7 @@ fn the_wait_for_a_slow_host_has_a_bound_and_the_rest_is_told_as_silent() {
     let host = FakeHost { limit: Some((6.0, Duration::from_secs(1))), ..FakeHost::default() };
     let world = World { hosts: BTreeMap::from([(address("10.0.0.1"), host)]), ..World::default() };
     let spec = ScanSpec { timing: Timing::Fast, ..spec("10.0.0.1", "U:1-1000") };
-    let run = world.run(&mut session(spec, false));
+    let run = world.run(&mut scan(spec, false));
     let closed = states(&run).values().filter(|(state, _)| *state == PortState::Closed).count();
     assert!((110..140).contains(&closed), "{closed}");
     // Nothing is sent to 515.
@@ -235,7 +235,7 @@ fn a_filter_in_front_of_a_slow_host_is_not_waited_for_port_by_port() {
     let limit = Some((6.0, Duration::from_secs(1)));
     let host = FakeHost { silent: set("3-200"), limit, ..FakeHost::default() };
     let world = World { hosts: BTreeMap::from([(address("10.0.0.1"), host)]), ..World::default() };
-    let run = world.run(&mut session(spec("10.0.0.1", "U:1-200"), false));
+    let run = world.run(&mut scan(spec("10.0.0.1", "U:1-200"), false));
     assert!(run.took < Duration::from_secs(10), "{:?}", run.took);
     assert_eq!(states(&run).len(), 200);
 }
@@ -246,7 +246,7 @@ fn lost_datagrams_are_sent_again_as_often_as_loss_asks() {
         let host = |n: u16| FakeHost { open: (n % 7..100).step_by(7).collect(), ..FakeHost::default() };
         let hosts = (0..64).map(|low| (address(&format!("10.0.0.{low}")), host(low))).collect();
         let world = World { hosts, loss, seed: 3 };
-        let run = world.run(&mut session(ScanSpec { discovery: Vec::new(), ..spec("10.0.0.0/26", "U:10-99") }, false));
+        let run = world.run(&mut scan(ScanSpec { discovery: Vec::new(), ..spec("10.0.0.0/26", "U:10-99") }, false));
         let states = states(&run);
         let missed = states.values().filter(|(state, _)| *state == PortState::OpenFiltered).count();
         assert!(missed as f64 <= 0.003 * 64.0 * 90.0, "{missed} missed at {loss}");
@@ -259,16 +259,16 @@ fn lost_datagrams_are_sent_again_as_often_as_loss_asks() {
 fn without_loss_silence_is_asked_twice_and_answers_once() {
     let host = FakeHost { open: set("1000"), silent: set("1001-1010"), ..FakeHost::default() };
     let world = World { hosts: BTreeMap::from([(address("10.0.0.1"), host)]), ..World::default() };
-    let run = world.run(&mut session(spec("10.0.0.1", "U:1000-1010"), false));
+    let run = world.run(&mut scan(spec("10.0.0.1", "U:1000-1010"), false));
     assert_eq!(run.sends.len(), 1 + 2 * 10);
 }
 
 #[test]
 fn what_is_silent_altogether_leaves_no_finding_unless_it_was_found_up() {
     let world = World::default();
-    let run = world.run(&mut session(ScanSpec { discovery: Vec::new(), ..spec("10.0.0.0/24", "U:53,123") }, false));
+    let run = world.run(&mut scan(ScanSpec { discovery: Vec::new(), ..spec("10.0.0.0/24", "U:53,123") }, false));
     assert_eq!((run.findings.len(), run.counts.targets_done), (0, 256));
-    let mut fed = session(spec("10.0.0.0/24", "U:53,123"), true);
+    let mut fed = scan(spec("10.0.0.0/24", "U:53,123"), true);
     fed.feed(7, fed_address(&fed, 7), None);
     fed.feed(7, fed_address(&fed, 7), None);
     fed.end_feeding();
@@ -278,20 +278,20 @@ fn what_is_silent_altogether_leaves_no_finding_unless_it_was_found_up() {
     assert!(run.findings.iter().all(|finding| !matches!(finding.observation, Observation::Host { .. })));
 }
 
-fn fed_address(session: &UdpSession, index: u64) -> IpAddr {
-    let Some(crate::target::Target::Address(address)) = session.plan.target(index) else { panic!() };
+fn fed_address(scan: &UdpScan, index: u64) -> IpAddr {
+    let Some(crate::target::Target::Address(address)) = scan.plan.target(index) else { panic!() };
     address
 }
 
 #[test]
 fn printers_get_nothing_and_a_fragile_device_no_payload() {
     let world = World { hosts: BTreeMap::from([(address("10.0.0.1"), FakeHost::default())]), ..World::default() };
-    let run = world.run(&mut session(spec("10.0.0.1", "U:515,9100-9107,9108,53"), false));
+    let run = world.run(&mut scan(spec("10.0.0.1", "U:515,9100-9107,9108,53"), false));
     let asked: BTreeSet<u16> = run.sends.iter().map(|(_, to, _)| to.port()).collect();
     assert_eq!(asked, set("53,9108"));
     assert_eq!(states(&run).len(), 2, "what was not asked is not told");
     let spec = ScanSpec { profile: Profile::OtSafe, ..spec("10.0.0.1", "U:53,161,47808") };
-    let run = world.run(&mut session(spec, false));
+    let run = world.run(&mut scan(spec, false));
     assert!(run.sends.iter().all(|(_, _, bytes)| *bytes == 0));
     assert_eq!(run.sends.len(), 3);
     assert!(run.sends.windows(2).all(|pair| pair[1].0 - pair[0].0 >= Duration::from_millis(50)));
@@ -299,36 +299,36 @@ fn printers_get_nothing_and_a_fragile_device_no_payload() {
 
 #[test]
 fn answers_count_only_from_whom_and_where_they_were_asked() {
-    let mut session = session(spec("10.0.0.1", "U:53,69"), false);
+    let mut scan = scan(spec("10.0.0.1", "U:53,69"), false);
     let (mut now, mut asked) = (Duration::from_secs(1), Vec::new());
     // Two datagrams to port 53 and one to 69.
     while asked.len() < 3 {
-        match session.poll(now, true) {
+        match scan.poll(now, true) {
             Step::Send { to, bytes, .. } => asked.push((to, bytes)),
             Step::Wait { until } => now = until,
             step => panic!("{step:?}"),
         }
     }
-    let datagram = |session: &mut UdpSession, from: &str, bytes: &[u8]| {
-        session.on_heard(now, 0, Heard::Datagram { from: from.parse().unwrap(), bytes }).is_some()
+    let datagram = |scan: &mut UdpScan, from: &str, bytes: &[u8]| {
+        scan.on_heard(now, 0, Heard::Datagram { from: from.parse().unwrap(), bytes }).is_some()
     };
-    assert!(!datagram(&mut session, "10.0.0.2:53", b"hello"), "another host");
-    assert!(!datagram(&mut session, "10.0.0.1:54", b"hello"), "another port");
+    assert!(!datagram(&mut scan, "10.0.0.2:53", b"hello"), "another host");
+    assert!(!datagram(&mut scan, "10.0.0.1:54", b"hello"), "another port");
     let mut question = asked.iter().find(|(to, _)| to.port() == 53).unwrap().1.clone();
     question[2] |= 0x80;
     question[0] ^= 1;
-    assert!(!datagram(&mut session, "10.0.0.1:53", &question), "another id");
+    assert!(!datagram(&mut scan, "10.0.0.1:53", &question), "another id");
     question[0] ^= 1;
-    assert!(datagram(&mut session, "10.0.0.1:53", &question));
-    assert!(!datagram(&mut session, "10.0.0.1:53", &question), "told once");
+    assert!(datagram(&mut scan, "10.0.0.1:53", &question));
+    assert!(!datagram(&mut scan, "10.0.0.1:53", &question), "told once");
     let from_firewall = Heard::Error {
         to: "10.0.0.1:69".parse().unwrap(),
         by: Some(address("10.0.0.254")),
         state: PortState::Closed,
         reason: Reason::PortUnreach,
     };
-    session.on_heard(now, 0, from_firewall);
-    let run = World::default().run(&mut session);
+    scan.on_heard(now, 0, from_firewall);
+    let run = World::default().run(&mut scan);
     assert_eq!(states(&run)[&(address("10.0.0.1"), 69)], (PortState::Filtered, Reason::PortUnreach));
 }
 
@@ -336,7 +336,7 @@ fn answers_count_only_from_whom_and_where_they_were_asked() {
 fn an_excluded_or_foreign_address_gets_no_datagram() {
     let mut careless = spec("10.0.0.0/29", "U:53,54");
     careless.exclude = "10.0.0.3".parse().unwrap();
-    let run = World::default().run(&mut session(ScanSpec { discovery: Vec::new(), ..careless }, false));
+    let run = World::default().run(&mut scan(ScanSpec { discovery: Vec::new(), ..careless }, false));
     assert!(run.sends.iter().all(|(_, to, _)| to.ip() != address("10.0.0.3")));
     assert_eq!((run.counts.refused, run.counts.targets_done), (1, 8));
 }
@@ -354,7 +354,7 @@ fn the_rates_of_job_host_and_network_are_kept_and_used() {
         host_rate_pps: Some(20),
         ..spec("10.0.0.0/23", "U:1-40")
     };
-    let run = world.run(&mut session(limited, false));
+    let run = world.run(&mut scan(limited, false));
     let most = |is_counted: &dyn Fn(IpAddr) -> bool| {
         let times: Vec<Duration> =
             run.sends.iter().filter(|(_, to, _)| is_counted(to.ip())).map(|(at, ..)| *at).collect();
@@ -377,7 +377,7 @@ fn a_name_is_asked_at_the_address_that_it_has() {
     let host = FakeHost { open: set("1000"), ..FakeHost::default() };
     let world = World { hosts: BTreeMap::from([(address("10.0.0.1"), host)]), ..World::default() };
     // The name leads to an address that is a target itself: one after the other.
-    let run = world.run(&mut session(spec("a.example,10.0.0.1", "U:1000"), false));
+    let run = world.run(&mut scan(spec("a.example,10.0.0.1", "U:1000"), false));
     let up: Vec<_> = run
         .findings
         .iter()
@@ -411,7 +411,7 @@ proptest! {
         let world = World { hosts: hosts.collect(), loss, seed };
         let timing = [Timing::Polite, Timing::Normal, Timing::Fast][timing];
         let spec = ScanSpec { timing, discovery: Vec::new(), ..spec("10.0.0.0/28", &format!("U:1000-{}", 999 + ports)) };
-        let run = world.run(&mut session(spec, false));
+        let run = world.run(&mut scan(spec, false));
         prop_assert_eq!(run.counts.targets_done, 16);
         prop_assert_eq!(run.counts.probes_sent, run.sends.len() as u64);
         for ((address, port), (state, _)) in states(&run) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::host::{Host, Note};
 use super::icmp_limit::{Act, IcmpLimit};
-use super::{UdpSession, payload};
+use super::{UdpScan, payload};
 use crate::plan::Plan;
 use crate::port::PortSet;
 use crate::slot_map::Key;
@@ -24,7 +24,7 @@ pub(super) enum Next {
     Finished,
 }
 
-impl UdpSession {
+impl UdpScan {
     /// What a host wants now.
     pub(super) fn next_of(&mut self, now: Duration, key: Key) -> Next {
         let (wait, tries) = (self.wait_for_known(key), self.tries_wanted());

@@ -5,12 +5,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::host::Note;
-use super::{Flight, Heard, UdpSession, payload};
+use super::{Flight, Heard, UdpScan, payload};
 use crate::finding::{HostState, Observation, PortState, Reason, printable_banner};
 use crate::port::{Port, PortSet};
 use crate::slot_map::Key;
 
-impl UdpSession {
+impl UdpScan {
     /// Something has arrived at a lane. Returns the target's index and the port if it is an answer of an open port.
     pub(crate) fn on_heard(&mut self, now: Duration, lane: u8, heard: Heard<'_>) -> Option<(u64, Port)> {
         match heard {

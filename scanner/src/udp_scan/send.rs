@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::host::{Host, HostPhase, Note};
 use super::payload::{self, Ask};
 use super::walk::Next;
-use super::{Flight, FlightKey, LANES, Step, UdpSession};
+use super::{Flight, FlightKey, LANES, Step, UdpScan};
 use crate::finding::Reason;
 use crate::pace::throttle::History;
 use crate::permute::mix;
@@ -33,7 +33,7 @@ pub(super) struct Encore {
     variant: usize,
 }
 
-impl UdpSession {
+impl UdpScan {
     /// Lets hosts in while there is room for them.
     pub(super) fn enter(&mut self, now: Duration) {
         for _ in 0..ENTER_AT_ONCE {

@@ -1,4 +1,4 @@
-//! What a UDP session says and is told.
+//! What a UDP scan says and is told.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub(crate) enum Step {
         /// What.
         bytes: Vec<u8>,
     },
-    /// Look up a host name and tell [`super::UdpSession::on_resolved`].
+    /// Look up a host name and tell [`super::UdpScan::on_resolved`].
     Resolve {
         /// Names the lookup in the later call.
         host: Key,

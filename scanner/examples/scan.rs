@@ -5,12 +5,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use pentora_scanner::engine::{Engine, EngineConfig, UnitTask};
+use pentora_scanner::engine::{Engine, EngineConfig};
 use pentora_scanner::pace::RateCap;
 use pentora_scanner::report::{Fold, Format, Screen, Summary};
 use pentora_scanner::scope::Scope;
 use pentora_scanner::spec::ScanSpec;
 use pentora_scanner::target::parse_targets;
+use pentora_scanner::unit::UnitTask;
 use tokio_util::sync::CancellationToken;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

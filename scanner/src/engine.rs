@@ -9,43 +9,32 @@
 //! packets of ours, go to the connect engine, which runs beside.
 //!
 //! UDP ports are asked by an engine of their own, which needs no right beside either kind. A unit with UDP ports is done
-//! in two parts (`split`), of which the reader sees one (`merge`): TCP ports or a discovery first, and UDP for the hosts
+//! in two parts (`split`), of which the reader sees one (`io/udp`): TCP ports or a discovery first, and UDP for the hosts
 //! that are up; for all of them when the spec has no discovery or the partition no more than four targets. Open ports of
 //! either kind are asked what they are by a service scan behind (`services`).
 
-pub(crate) mod merge;
 #[cfg(target_os = "linux")]
 mod parts;
 mod services;
 mod split;
 
-use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
-
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio_util::sync::CancellationToken;
 
 use self::services::Services;
 use self::split::Splits;
 use crate::detect::RuleSet;
-use crate::finding::Finding;
 use crate::io::connect;
 #[cfg(target_os = "linux")]
 use crate::io::raw;
 #[cfg(target_os = "linux")]
 use crate::io::udp;
-use crate::pace::RateCap;
+pub use crate::io::{EngineConfig, EngineError};
 use crate::plan::Plan;
-use crate::scope::{Scope, ScopeError};
-use crate::spec::{EngineChoice, Profile, ScanSpec, SpecError};
+use crate::spec::{EngineChoice, Profile, ScanSpec};
 #[cfg(target_os = "linux")]
 use crate::target::Target;
+use crate::unit::{ScanError, UnitScan, UnitTask};
 
-/// Batches of findings a reader may be behind before the unit stops sending: a few megabytes.
-pub const FINDINGS_QUEUE: usize = 64;
-/// Units one thread of an engine holds at once; a node that keeps its engine busy needs a handful.
-pub const UNITS_MAX: usize = 256;
 /// Probes to this machine's loopback for which no raw engine is started.
 #[cfg(target_os = "linux")]
 const BRIEF_PROBES: u64 = 4096;
@@ -57,198 +46,6 @@ pub enum EngineKind {
     Connect,
     /// Raw SYNs (Linux, `CAP_NET_RAW`), and ordinary connections for what they do not suit.
     Raw,
-}
-
-/// What an engine is started with.
-#[derive(Debug, Clone)]
-pub struct EngineConfig {
-    /// Which kind to start.
-    pub choice: EngineChoice,
-    /// Most sockets open at once; `None` for what the file-descriptor limit leaves after a reserve.
-    pub sockets_max: Option<usize>,
-    /// Threads that scan; `None` for one per core, four at most. A unit is done by one of them.
-    pub threads: Option<usize>,
-    /// Longest wait for the addresses of a host name.
-    pub resolve_timeout: Duration,
-}
-
-impl Default for EngineConfig {
-    /// The best kind that this machine allows, as many sockets as it allows, five seconds for a name.
-    fn default() -> Self {
-        Self { choice: EngineChoice::Auto, sockets_max: None, threads: None, resolve_timeout: Duration::from_secs(5) }
-    }
-}
-
-/// Why no engine was started.
-#[derive(Debug, thiserror::Error)]
-pub enum EngineError {
-    /// A raw engine was asked for and there is none.
-    #[error("no raw engine on this node ({why}): use engine auto or connect")]
-    RawUnavailable {
-        /// What it lacks.
-        why: String,
-    },
-    /// The kernel refused what an engine needs.
-    #[error("the engine cannot start: {what}: {source}")]
-    System {
-        /// What was asked of the kernel.
-        what: &'static str,
-        /// Its answer.
-        source: std::io::Error,
-    },
-}
-
-/// A unit of work: which part of which spec, and under which limits.
-#[derive(Debug, Clone)]
-pub struct UnitTask {
-    /// The job's spec.
-    pub spec: Arc<ScanSpec>,
-    /// Which of its partitions.
-    pub partition: u32,
-    /// Which indexes of the partition.
-    pub range: Range<u64>,
-    /// Where packets may go; checked for the whole partition at once and before each send.
-    pub scope: Arc<Scope>,
-    /// The budget that this unit shares with others of its job on this node, changed live by its owner. The spec's
-    /// own `rate_pps` holds beside it.
-    pub pace: Arc<RateCap>,
-    /// Ends the unit: sending stops within 100 ms.
-    pub cancel: CancellationToken,
-}
-
-/// A unit in work.
-#[derive(Debug)]
-pub struct UnitScan {
-    /// Findings as they are known, in batches; closed before the outcome is told. The unit stops sending while
-    /// nobody reads, and ends as cancelled when the receiver is dropped.
-    pub findings: mpsc::Receiver<Vec<Finding>>,
-    /// Running figures, at most ten times a second.
-    pub progress: watch::Receiver<UnitProgress>,
-    /// How it ended.
-    pub outcome: oneshot::Receiver<Result<UnitOutcome, ScanError>>,
-}
-
-/// Running figures of a unit.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct UnitProgress {
-    /// Targets that are settled.
-    pub targets_done: u64,
-    /// Hosts that answered.
-    pub hosts_up: u64,
-    /// Open ports found.
-    pub open_ports: u64,
-    /// Probes sent, retransmissions included.
-    pub probes_sent: u64,
-    /// Answers of hosts.
-    pub replies: u64,
-    /// Probes that were sent again.
-    pub retransmitted: u64,
-    /// Share of round trips that are lost, as far as answers have shown.
-    pub loss_estimate: f64,
-    /// The part of it that a slower scan would lose as well, 0 to 1; where that was not found out, all of it.
-    pub chance_loss: f64,
-    /// How likely an open port of the targets settled so far was found, from the loss that each was asked under and how
-    /// often it was asked; 1 while nothing is settled.
-    pub recall_estimate: f64,
-    /// Every target of the unit below this index is settled, and its findings are in the channel: whoever has read this
-    /// and then everything that the channel holds has all of them.
-    pub settled_until: u64,
-}
-
-impl Default for UnitProgress {
-    /// Nothing done, so nothing missed.
-    fn default() -> Self {
-        Self {
-            targets_done: 0,
-            hosts_up: 0,
-            open_ports: 0,
-            probes_sent: 0,
-            replies: 0,
-            retransmitted: 0,
-            loss_estimate: 0.0,
-            chance_loss: 0.0,
-            recall_estimate: 1.0,
-            settled_until: 0,
-        }
-    }
-}
-
-/// Final figures of a unit that was done to its end.
-#[derive(Debug, Clone, PartialEq)]
-pub struct UnitOutcome {
-    /// The running figures at the end; `targets_done` is the whole range.
-    pub progress: UnitProgress,
-    /// From the first look at the unit to its last answer or time-out.
-    pub duration: Duration,
-    /// How much of `duration` went into sending, the rest being the wait for late answers.
-    pub sending: Duration,
-    /// Targets per second of sending: what a next unit of this job can be sized by, since its sending overlaps this
-    /// one's waiting.
-    pub targets_per_second: f64,
-    /// Targets that the last check before sending refused.
-    pub refused: u64,
-    /// Host names without a usable address, with the reason; the first hundred.
-    pub unresolved: Vec<(Arc<str>, String)>,
-    /// How many host names that were.
-    pub unresolved_count: u64,
-}
-
-/// Why a unit was not done to its end. Findings up to then were delivered and are true.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum ScanError {
-    /// The spec contradicts itself; nothing was sent.
-    #[error("the scan cannot be carried out: {0}")]
-    Spec(#[from] SpecError),
-    /// The unit is no part of the spec; nothing was sent.
-    #[error("unit {start}..{end} is not in partition {partition} of {targets} targets")]
-    NoSuchUnit {
-        /// The partition asked for.
-        partition: u32,
-        /// First index of the unit.
-        start: u64,
-        /// Index after its last.
-        end: u64,
-        /// How many indexes there are, 0 when there is no such partition.
-        targets: u64,
-    },
-    /// The unit's partition reaches outside the scope; nothing was sent.
-    #[error(transparent)]
-    Scope(#[from] ScopeError),
-    /// This node's engine cannot do what the spec asks; another node's may. Nothing was sent.
-    #[error("this node's engine cannot scan {what}")]
-    Unsupported {
-        /// What it cannot do.
-        what: &'static str,
-    },
-    /// The spec asks for raw packets and this unit cannot be scanned with them. Nothing was sent.
-    #[error("raw packets do not reach {what}: use engine auto")]
-    NotRaw {
-        /// What the unit has that cannot be scanned raw.
-        what: &'static str,
-    },
-    /// The engine has as many units as it takes; try again when one is done. Nothing was sent.
-    #[error("the engine is busy with {UNITS_MAX} units per thread")]
-    Busy,
-    /// It was cancelled, or nobody reads its findings any more.
-    #[error("the unit was cancelled")]
-    Cancelled,
-    /// This machine had no socket or local port left for half a minute.
-    #[error("no local resources for connections: {why}")]
-    Starved {
-        /// What the kernel said last.
-        why: String,
-    },
-    /// The engine has ended.
-    #[error("the engine has stopped")]
-    Stopped,
-}
-
-impl ScanError {
-    /// Whether the same unit may succeed on this node later.
-    #[must_use]
-    pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::Busy | Self::Starved { .. })
-    }
 }
 
 /// A handle to the node's engine; the engine ends when the last one is dropped.
@@ -325,16 +122,6 @@ impl Engine {
     #[must_use]
     pub fn note(&self) -> Option<&str> {
         self.note.as_deref()
-    }
-
-    /// A first guess at how many probes per second this engine sends on a fast network, for sizing units before there is
-    /// a measurement: measured on two cores over a virtual link, halved.
-    #[must_use]
-    pub fn pps_guess(&self) -> u64 {
-        match self.kind() {
-            EngineKind::Raw => 100_000,
-            EngineKind::Connect => 20_000,
-        }
     }
 
     /// Whether this engine can do a spec at all.

@@ -1,9 +1,9 @@
 //! The edges: everything that touches sockets, names or the clock.
 //!
-//! `connect` drives connect scans over ordinary sockets, `raw` drives SYN scans over packet sockets, `udp` drives
-//! UDP scans over datagram sockets, `delivery` is how either
-//! hands over what it finds, `resolve` looks up host names, `limits` knows how many sockets this process may open,
-//! `links` which hosts are neighbours, `fake` is a network in virtual time for tests of the scan.
+//! `connect` drives connect scans over ordinary sockets, `raw` drives SYN scans over packet sockets, `udp` drives UDP
+//! scans over datagram sockets. `start` is what they are started with, `delivery` how each hands over what it finds,
+//! `resolve` looks up host names, `limits` knows how many sockets this process may open, `links` which hosts are
+//! neighbours, `fake` is a network in virtual time for tests of the connect scan.
 
 pub(crate) mod clock;
 pub(crate) mod connect;
@@ -14,5 +14,8 @@ mod links;
 #[cfg(target_os = "linux")]
 pub(crate) mod raw;
 mod resolve;
+mod start;
 #[cfg(target_os = "linux")]
 pub(crate) mod udp;
+
+pub use self::start::{EngineConfig, EngineError};

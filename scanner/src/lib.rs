@@ -32,4 +32,5 @@ pub mod spec;
 mod syn_scan;
 pub mod target;
 mod udp_scan;
+pub mod unit;
 pub mod vuln;

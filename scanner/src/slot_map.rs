@@ -4,7 +4,7 @@
 //! may arrive after they have gone. A key holds its slot's generation, so a late event finds nothing instead of
 //! whoever lives there now.
 
-/// Names one value of an slot_map, ever.
+/// Names one value of a slot map, ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     index: u32,

@@ -10,9 +10,9 @@ use std::ops::Range;
 use std::time::Duration;
 
 use pentora_raft::state::Counts;
-use pentora_scanner::engine::UnitProgress;
 use pentora_scanner::finding::{Finding, HostRecord};
 use pentora_scanner::report::{Fold, Summary};
+use pentora_scanner::unit::UnitProgress;
 
 use crate::coordinator::Figures;
 use crate::feeds::rematch::Rematch;

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use futures::future::{BoxFuture, FutureExt, OptionFuture};
 use pentora_raft::command::{Command, Completion};
 use pentora_raft::{Digest, Response};
-use pentora_scanner::engine::{ScanError, UnitOutcome, UnitProgress, UnitScan, UnitTask};
 use pentora_scanner::spec::ScanSpec;
+use pentora_scanner::unit::{ScanError, UnitOutcome, UnitProgress, UnitScan, UnitTask};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 

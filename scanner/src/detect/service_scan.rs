@@ -18,10 +18,10 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, PollSemaphore};
 
 use super::{DEFAULT_BUDGET, Detector, INTENSITY_MAX, Options, Pacing, os};
-use crate::engine::{FINDINGS_QUEUE, ScanError, UnitOutcome, UnitProgress, UnitScan};
 use crate::finding::{Finding, Observation, PortState, Service, Weakness};
 use crate::port::Port;
 use crate::spec::{Profile, ScanSpec};
+use crate::unit::{FINDINGS_QUEUE, ScanError, UnitOutcome, UnitProgress, UnitScan};
 
 /// Ports of one unit that are asked at once while its scan sends and loses: what is lost then is mostly what does not fit
 /// through the path, and thousands of connections beside the probes would take it from them and spoil the judgement of how

@@ -4,13 +4,18 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{IpAddr, TcpListener};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::finding::{HostRecord, PortState, Reason};
+use crate::pace::RateCap;
 use crate::port::{Port, PortSet};
 use crate::report::Fold;
+use crate::scope::Scope;
 use crate::target::TargetSet;
+use crate::unit::UnitOutcome;
 
 fn engine() -> Engine {
     Engine::start(EngineConfig { choice: EngineChoice::Connect, ..EngineConfig::default() }).unwrap()

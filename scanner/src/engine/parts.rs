@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::Engine;
 use super::split::{self, First};
-use super::{Engine, ScanError, UnitScan, UnitTask};
 use crate::io::udp;
 use crate::plan::Plan;
 use crate::spec::ScanSpec;
+use crate::unit::{ScanError, UnitScan, UnitTask};
 
 impl Engine {
     /// Hands the parts of a unit with UDP ports to the engines that they suit.

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use super::{UnitScan, UnitTask};
 use crate::detect::{Detector, Pacing, RuleSet, service_scan};
 use crate::io::limits;
+use crate::unit::{UnitScan, UnitTask};
 
 /// Threads for detection: parsing answers is little work, and the scan itself needs the other cores.
 const THREADS: usize = 2;

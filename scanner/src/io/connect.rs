@@ -27,9 +27,10 @@ use super::clock;
 use super::limits;
 use super::links;
 use super::resolve::WakeUp;
-use crate::engine::{EngineConfig, EngineError, ScanError, UNITS_MAX, UnitScan, UnitTask};
+use crate::io::{EngineConfig, EngineError};
 use crate::neighbours::Neighbours;
 use crate::plan::Plan;
+use crate::unit::{ScanError, UNITS_MAX, UnitScan, UnitTask};
 
 /// How old the view of the routes may be when a unit begins.
 const ROUTES_EVERY: Duration = Duration::from_secs(10);

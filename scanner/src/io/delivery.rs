@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::{FINDINGS_QUEUE, ScanError, UnitOutcome, UnitProgress, UnitScan};
 use crate::finding::Finding;
 use crate::scan::Counts;
+use crate::unit::{FINDINGS_QUEUE, ScanError, UnitOutcome, UnitProgress, UnitScan};
 
 /// Findings are handed over when there are this many, or after [`FLUSH_AFTER`].
 const BATCH: usize = 256;

@@ -41,12 +41,13 @@ use self::sender::{Ends, Sender};
 use self::transmit::Transmitter;
 use self::unit::Waiting;
 use super::clock;
-use crate::engine::{EngineError, ScanError, UNITS_MAX, UnitScan, UnitTask};
+use crate::io::EngineError;
 use crate::packet::answer;
 use crate::packet::cookie::STAMPS;
 use crate::packet::probe::Keys;
 use crate::plan::Plan;
 use crate::syn_scan::{Reply, TRIES};
+use crate::unit::{ScanError, UNITS_MAX, UnitScan, UnitTask};
 
 /// Units in work at once; more wait for one to end. Each has 16 source ports, one per try.
 pub(super) const SLOTS: u8 = 16;

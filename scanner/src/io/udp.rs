@@ -8,6 +8,7 @@
 //! A unit may have a first part that another engine does (TCP ports, or a discovery alone): its findings pass through
 //! here and tell which hosts to ask, so that whoever reads sees one unit.
 
+mod merge;
 mod reactor;
 mod sockets;
 mod unit;
@@ -23,9 +24,10 @@ use self::reactor::Reactor;
 pub(crate) use self::unit::First;
 use self::unit::Unit;
 use super::resolve::WakeUp;
-use crate::engine::{EngineConfig, EngineError, ScanError, UnitScan, UnitTask};
+use crate::io::{EngineConfig, EngineError};
 use crate::neighbours::Neighbours;
 use crate::plan::Plan;
+use crate::unit::{ScanError, UnitScan, UnitTask};
 
 /// Units in work at once: each has up to eight sockets, and one that waits for slow hosts may take minutes.
 const UNITS_MAX: usize = 32;

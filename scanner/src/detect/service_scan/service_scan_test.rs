@@ -8,9 +8,9 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::detect::Plain;
-use crate::engine::UnitProgress;
 use crate::finding::Reason;
 use crate::pace::RateCap;
+use crate::unit::UnitProgress;
 
 /// The scan's side of it.
 struct Scan {

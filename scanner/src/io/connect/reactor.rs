@@ -13,11 +13,12 @@ use super::sockets::{Purpose, Sockets, Watched};
 use super::unit::Unit;
 use super::{Bell, Budget, Shared};
 use crate::connect_scan::{Listen, Step};
-use crate::engine::{EngineConfig, ScanError};
 use crate::finding::{BANNER_BYTES_MAX, printable_banner};
+use crate::io::EngineConfig;
 use crate::io::clock;
 use crate::io::resolve::Resolver;
 use crate::slot_map::{Key, SlotMap};
+use crate::unit::ScanError;
 
 /// Steps a unit takes before the next one has its turn and events are looked at: few enough that no answer waits
 /// for a millisecond.
@@ -26,7 +27,7 @@ const STEPS_PER_TURN: usize = 64;
 const EVENTS_AT_ONCE: usize = 1024;
 /// While there are units, the loop turns at least this often: it notices a cancelled one well within 100 ms.
 const TURN_MAX: Duration = Duration::from_millis(20);
-/// Event data of the bell; no key has this value, since no slot_map has 2^32 slots.
+/// Event data of the bell; no key has this value, since no slot map has 2^32 slots.
 pub(super) const BELL: u64 = u64::MAX;
 
 /// The engine's thread.

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::connect_scan::ConnectScan;
-use crate::engine::{ScanError, UnitOutcome, UnitScan, UnitTask};
 use crate::io::delivery::{self, Delivery};
 use crate::neighbours::Neighbours;
 use crate::plan::Plan;
 use crate::slot_map::Key;
+use crate::unit::{ScanError, UnitOutcome, UnitScan, UnitTask};
 
 /// A unit in work.
 #[derive(Debug)]

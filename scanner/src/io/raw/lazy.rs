@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::Handle;
-use crate::engine::EngineError;
+use crate::io::EngineError;
 
 /// A raw engine, running or not yet.
 #[derive(Debug)]

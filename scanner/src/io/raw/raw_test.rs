@@ -15,12 +15,14 @@ use nix::sched::{CloneFlags, unshare};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::engine::{Engine, EngineConfig, EngineKind, UnitOutcome};
+use crate::engine::{Engine, EngineKind};
 use crate::finding::{HostRecord, PortState, Reason};
+use crate::io::EngineConfig;
 use crate::pace::RateCap;
 use crate::report::Fold;
 use crate::scope::Scope;
 use crate::spec::{DiscoveryProbe, EngineChoice, Profile, ScanSpec};
+use crate::unit::UnitOutcome;
 
 fn ip(arguments: &str) {
     let done = Command::new("ip").args(arguments.split(' ')).status().unwrap();

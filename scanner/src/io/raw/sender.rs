@@ -16,12 +16,12 @@ use super::routes::scoped;
 use super::transmit::{BATCH, Transmitter};
 use super::unit::{Paths, Unit, Waiting};
 use super::{Bell, PORTS_PER_SLOT, Routed, SLOTS, Shared, drop_side_by_side, stamp_at};
-use crate::engine::ScanError;
 use crate::io::clock;
 use crate::packet::probe::Keys;
 use crate::packet::template::Particulars;
 use crate::slot_map::{Key as UnitKey, SlotMap};
 use crate::syn_scan::{Transmit, Turn};
+use crate::unit::ScanError;
 
 /// While there are units, the loop turns at least this often: it notices a cancelled one well within 100 ms.
 const TURN_MAX: Duration = Duration::from_millis(20);

@@ -6,11 +6,11 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::routes::{Link, Network};
-use crate::engine::{UnitProgress, UnitScan, UnitTask};
 use crate::io::delivery::{self, Delivery};
 use crate::pace::RateCap;
 use crate::plan::Plan;
 use crate::syn_scan::{Path, SynScan, start_pps};
+use crate::unit::{UnitProgress, UnitScan, UnitTask};
 
 /// A unit that waits to be begun.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl Waiting {
     }
 
     /// Ends a unit that was never begun.
-    pub(super) fn refuse(mut self, why: crate::engine::ScanError) {
+    pub(super) fn refuse(mut self, why: crate::unit::ScanError) {
         self.delivery.end(Err(why));
         self.delivery.finish();
     }

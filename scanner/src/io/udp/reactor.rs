@@ -15,12 +15,13 @@ use nix::sys::time::TimeSpec;
 use super::sockets::{BATCH, Buffers, Incoming, Outgoing};
 use super::unit::Unit;
 use super::{Bell, Shared};
-use crate::engine::{EngineConfig, ScanError};
 use crate::finding::{PortState, Reason};
+use crate::io::EngineConfig;
 use crate::io::clock;
 use crate::io::resolve::Resolver;
 use crate::slot_map::{Key, SlotMap};
 use crate::udp_scan::Step;
+use crate::unit::ScanError;
 
 /// Batches a unit sends before the next one has its turn and arrivals are looked at.
 const BATCHES_PER_TURN: usize = 4;
@@ -31,7 +32,7 @@ const EVENTS_AT_ONCE: usize = 512;
 const TURN_MAX: Duration = Duration::from_millis(20);
 /// Below this, sleeping costs more than looking again.
 const SLEEP_MIN: Duration = Duration::from_micros(20);
-/// Event data of the bell; no key has this value, since no slot_map has 2^32 slots.
+/// Event data of the bell; no key has this value, since no slot map has 2^32 slots.
 const BELL: u64 = u64::MAX;
 
 /// The engine's thread.

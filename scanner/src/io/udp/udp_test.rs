@@ -10,12 +10,14 @@ use std::time::{Duration, Instant};
 use nix::sched::{CloneFlags, unshare};
 
 use super::*;
-use crate::engine::{Engine, EngineConfig, UnitOutcome};
+use crate::engine::Engine;
 use crate::finding::{HostRecord, PortState, Reason};
+use crate::io::EngineConfig;
 use crate::pace::RateCap;
 use crate::report::Fold;
 use crate::scope::Scope;
 use crate::spec::{EngineChoice, ScanSpec, Timing};
+use crate::unit::UnitOutcome;
 use tokio_util::sync::CancellationToken;
 
 fn engine() -> Engine {

@@ -7,15 +7,15 @@ use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use super::merge::Merge;
 use super::sockets::{Incoming, Sockets};
-use crate::engine::merge::Merge;
-use crate::engine::{ScanError, UnitOutcome, UnitProgress, UnitScan, UnitTask};
 use crate::finding::{Finding, HostState, Observation};
 use crate::io::delivery::{self, Delivery};
 use crate::neighbours::Neighbours;
 use crate::plan::Plan;
 use crate::scan::Counts;
 use crate::udp_scan::{Heard, UdpScan};
+use crate::unit::{ScanError, UnitOutcome, UnitProgress, UnitScan, UnitTask};
 
 /// No more of the first part is read while so many findings wait.
 const READY_MAX: usize = 4096;

@@ -1,15 +1,15 @@
 //! Two parts of a unit as one: each host is told once, figures are summed.
 //!
-//! Pure; `io/udp/unit.rs` reads the channels.
+//! Pure; `unit` reads the channels.
 
-use crate::engine::{UnitOutcome, UnitProgress};
 use crate::finding::{Finding, Observation};
 use crate::scan::Counts;
 use crate::udp_scan::index_set::IndexSet;
+use crate::unit::{UnitOutcome, UnitProgress};
 
 /// What has been told of a unit so far.
 #[derive(Debug)]
-pub(crate) struct Merge {
+pub(super) struct Merge {
     /// First index of the unit.
     start: u64,
     /// Hosts that were told to be up, by their place in the unit.
@@ -21,12 +21,12 @@ pub(crate) struct Merge {
 }
 
 impl Merge {
-    pub(crate) fn new(start: u64, is_discovery: bool, is_fed: bool) -> Self {
+    pub(super) fn new(start: u64, is_discovery: bool, is_fed: bool) -> Self {
         Self { start, up: IndexSet::default(), is_discovery, is_fed }
     }
 
     /// Whether a finding of the first part is handed on.
-    pub(crate) fn keeps_first(&mut self, finding: &Finding) -> bool {
+    pub(super) fn keeps_first(&mut self, finding: &Finding) -> bool {
         match finding.observation {
             Observation::Host { .. } => self.keeps(finding),
             _ => !self.is_discovery,
@@ -34,7 +34,7 @@ impl Merge {
     }
 
     /// Whether a finding of the UDP part is handed on: all but a host that was told already.
-    pub(crate) fn keeps(&mut self, finding: &Finding) -> bool {
+    pub(super) fn keeps(&mut self, finding: &Finding) -> bool {
         match finding.observation {
             Observation::Host { .. } => self.up.insert(finding.target_index.saturating_sub(self.start)),
             _ => true,
@@ -42,7 +42,7 @@ impl Merge {
     }
 
     /// The figures of both parts. `unsettled` is how many hosts the UDP part still has to do of those that it was fed.
-    pub(crate) fn counts(&self, udp: &Counts, first: Option<&UnitProgress>, unsettled: u64) -> Counts {
+    pub(super) fn counts(&self, udp: &Counts, first: Option<&UnitProgress>, unsettled: u64) -> Counts {
         let mut counts = Counts { hosts_up: self.up.len(), ..udp.clone() };
         if let Some(first) = first {
             counts.targets_done = match self.is_fed {
@@ -58,7 +58,7 @@ impl Merge {
     }
 
     /// Adds what only the end of the first part tells. A target that one part refused the other refused as well.
-    pub(crate) fn finish(counts: &mut Counts, first: &UnitOutcome) {
+    pub(super) fn finish(counts: &mut Counts, first: &UnitOutcome) {
         counts.refused = counts.refused.max(first.refused);
         if first.unresolved_count > counts.unresolved_count {
             counts.unresolved_count = first.unresolved_count;
@@ -68,7 +68,7 @@ impl Merge {
 
     /// The loss of both parts, each weighted by its answers.
     #[expect(clippy::cast_precision_loss, reason = "a weight needs no more than 52 bits")]
-    pub(crate) fn loss(udp: &Counts, udp_loss: f64, first: Option<&UnitProgress>) -> f64 {
+    pub(super) fn loss(udp: &Counts, udp_loss: f64, first: Option<&UnitProgress>) -> f64 {
         let Some(first) = first else { return udp_loss };
         let (here, there) = (udp.replies as f64, first.replies as f64);
         if here + there == 0.0 { 0.0 } else { (udp_loss * here + first.loss_estimate * there) / (here + there) }

@@ -18,6 +18,7 @@ mod parts;
 mod services;
 mod split;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use self::services::Services;

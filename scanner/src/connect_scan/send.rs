@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::discovery::DiscoveryPort;
 use super::host::{Host, HostPhase};
-use super::throttle::History;
 use super::{ConnectScan, Flight, Step};
+use crate::pace::throttle::History;
 use crate::plan::Plan;
 use crate::slot_map::Key;
 use crate::target::Target;

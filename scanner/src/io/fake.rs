@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::connect_scan::{Answer, ConnectScan, Counts, Listen, Step};
+use crate::connect_scan::{Answer, ConnectScan, Listen, Step};
 use crate::finding::{Finding, PortState, Reason};
 use crate::permute::mix;
+use crate::scan::Counts;
 use crate::slot_map::Key;
 
 /// A network to scan; fields are set directly.

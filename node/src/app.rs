@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pentora_p2p::{Incoming, Mesh, MeshConfig};
-use pentora_raft::command::{Command, NodeFacts};
+use pentora_raft::command::{Command, NodeInfo};
 use pentora_raft::store::Storage;
 use pentora_raft::{Profile, Raft, Role, worker_id};
 use pentora_scanner::engine::{Engine, EngineConfig, EngineKind};
@@ -207,7 +207,7 @@ impl Node {
             self.identity.members.clone(),
             stop.clone(),
         ));
-        let own = NodeFacts { engines, ..facts::of(&self.config, &self.mesh, &self.identity.name) };
+        let own = NodeInfo { engines, ..facts::of(&self.config, &self.mesh, &self.identity.name) };
         tasks.spawn(facts::keep_own(
             self.raft.clone(),
             rooms.proposer.clone(),
@@ -378,11 +378,11 @@ pub(crate) fn mesh_config(
 pub(crate) async fn begin_cluster(
     raft: &Raft,
     cluster: pentora_raft::ClusterId,
-    facts: pentora_raft::command::NodeFacts,
+    info: pentora_raft::command::NodeInfo,
     admin_token: pentora_raft::Digest,
 ) -> Result<(), Failure> {
     let proposer = Proposer::new(raft.clone(), None);
-    match proposer.propose(Command::Begin { cluster, facts, admin_token }).await {
+    match proposer.propose(Command::Begin { cluster, info, admin_token }).await {
         Ok(_) | Err(crate::glue::proposer::Unavailable::Refused(pentora_raft::Refusal::BegunAlready)) => Ok(()),
         Err(error) => Err(Failure::new(ExitCode::Failure, "the new cluster did not begin").because(error.to_string())),
     }

@@ -337,7 +337,7 @@ fn split(
         let v4 = rest.ranges().any(|range| range.first.is_ipv4());
         let v6 = rest.ranges().any(|range| range.first.is_ipv6());
         let everything = [(v4, "0.0.0.0/0"), (v6, "::/0")];
-        let limited = raft.read(|state| state.nodes().any(|(_, node)| node.facts.networks.is_some()));
+        let limited = raft.read(|state| state.nodes().any(|(_, node)| node.info.networks.is_some()));
         let networks = everything.iter().filter(|(there, _)| *there && limited);
         let networks = networks.filter_map(|(_, net)| net.parse().ok()).collect();
         parts.push((rest, needs(networks)));
@@ -351,7 +351,7 @@ fn split(
 /// The networks that nodes are limited to, most specific first.
 fn limits(raft: &Raft) -> Vec<IpNet> {
     let nets: BTreeSet<IpNet> =
-        raft.read(|state| state.nodes().filter_map(|(_, node)| node.facts.networks.clone()).flatten().collect());
+        raft.read(|state| state.nodes().filter_map(|(_, node)| node.info.networks.clone()).flatten().collect());
     let mut nets: Vec<IpNet> = nets.into_iter().collect();
     nets.sort_by_key(|net| std::cmp::Reverse(net.prefix_len()));
     nets.truncate(NETWORKS_MAX);
@@ -364,7 +364,7 @@ fn check_eligible(part: &TargetSet, needs: &Needs, raft: &Raft) -> Result<(), Re
             let unavailable = placement::unavailable(node).map(str::to_owned);
             unavailable.or_else(|| placement::mismatch(node, needs))
         };
-        state.nodes().map(|(_, node)| (node.facts.name.clone(), reason(node))).collect()
+        state.nodes().map(|(_, node)| (node.info.name.clone(), reason(node))).collect()
     });
     if reasons.iter().any(|(_, reason)| reason.is_none()) {
         return Ok(());

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use pentora_p2p::{Class, FrameStream, Mesh, PeerAddress};
 use pentora_raft::codec::{self, Kind};
-use pentora_raft::command::{Command, NodeFacts};
+use pentora_raft::command::{Command, NodeInfo};
 use pentora_raft::{ClusterId, Digest, NodeId, Response, TokenId};
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +24,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 struct Knock {
     token: TokenId,
     secret: Digest,
-    facts: NodeFacts,
+    info: NodeInfo,
 }
 
 /// What a member answers.
@@ -80,13 +80,13 @@ pub async fn knock(
     mesh: &Mesh,
     address: PeerAddress,
     token: &token::JoinToken,
-    facts: NodeFacts,
+    info: NodeInfo,
 ) -> Result<Welcome, JoinError> {
     let text = address.to_string();
     let unreachable = |reason: String| JoinError::Unreachable { address: text.clone(), reason };
     let peer = mesh.dial(address, None).await.map_err(|error| unreachable(error.to_string()))?;
     let mut stream = mesh.open(peer, Class::Join).await.map_err(|error| unreachable(error.to_string()))?;
-    let knock = Knock { token: token.id, secret: token.secret_digest(), facts };
+    let knock = Knock { token: token.id, secret: token.secret_digest(), info };
     let asked = async {
         stream.send(codec::encode(Kind::CallFrame, &knock).into()).await.map_err(|error| error.to_string())?;
         let frame = stream.receive().await.map_err(|error| error.to_string())?.ok_or("it hung up")?;
@@ -107,9 +107,9 @@ pub async fn knock(
 pub async fn answer(stream: &mut FrameStream, proposer: &Proposer, raft: &pentora_raft::Raft) -> Result<(), String> {
     let frame = stream.receive().await.map_err(|error| error.to_string())?.ok_or("it hung up")?;
     let knock: Knock = codec::decode(Kind::CallFrame, &frame).map_err(|error| error.to_string())?;
-    let facts = NodeFacts { peer: stream.peer.to_string(), ..knock.facts };
-    let name = facts.name.clone();
-    let command = Command::Join { token: knock.token, secret: knock.secret, facts };
+    let info = NodeInfo { peer: stream.peer.to_string(), ..knock.info };
+    let name = info.name.clone();
+    let command = Command::Join { token: knock.token, secret: knock.secret, info };
     let reply = match proposer.propose(command).await {
         Ok(applied) => match applied.response {
             Response::Joined { node } => {
@@ -135,7 +135,7 @@ fn welcome(node: NodeId, index: u64, raft: &pentora_raft::Raft) -> Welcome {
         members: state
             .nodes()
             .filter(|(id, _)| *id != node)
-            .map(|(_, record)| (record.facts.peer.clone(), record.facts.addresses.clone()))
+            .map(|(_, record)| (record.info.peer.clone(), record.info.addresses.clone()))
             .collect(),
         index,
     })

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pentora_raft::command::{NodeFacts, NodeRole};
+use pentora_raft::command::{NodeInfo, NodeRole};
 use pentora_raft::network::memory::Network;
 use pentora_raft::state::FIRST_NODE;
 use pentora_raft::store::Storage;
@@ -115,7 +115,7 @@ async fn start_with(
         .map_err(|error| failed(error.to_string()))?;
     raft.initialize("embedded").await.map_err(|error| failed(error.to_string()))?;
     let cluster = ClusterId::default();
-    begin_cluster(&raft, cluster, facts(&name, &engine), admin_token).await?;
+    begin_cluster(&raft, cluster, node_info(&name, &engine), admin_token).await?;
     let plan = PlanConfig { paced_unit_seconds: PACED_UNIT_SECONDS, ..PlanConfig::default() };
     let coordinator = CoordinatorConfig { heartbeat: HEARTBEAT, grace: GRACE, plan };
     let (raft_of_rooms, store) = (raft.clone(), ChunkStore::memory());
@@ -144,8 +144,8 @@ async fn start_with(
     Ok((served, rooms.worker, StopHandle { stop, tasks, raft }))
 }
 
-fn facts(name: &str, engine: &Engine) -> NodeFacts {
-    NodeFacts {
+fn node_info(name: &str, engine: &Engine) -> NodeInfo {
+    NodeInfo {
         name: name.to_owned(),
         peer: "embedded".into(),
         addresses: Vec::new(),

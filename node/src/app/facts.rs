@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pentora_p2p::{Mesh, PeerAddress};
-use pentora_raft::command::{Command, NodeFacts, NodeRole};
+use pentora_raft::command::{Command, NodeInfo, NodeRole};
 use pentora_raft::{Raft, Role};
 use tokio_util::sync::CancellationToken;
 
@@ -14,16 +14,16 @@ use crate::config::{NetworkAccess, NodeConfig, NodeMode};
 use crate::glue::proposer::Proposer;
 use crate::home::{Home, NodeIdentity};
 
-/// How long to wait before this node's own facts are proposed again.
+/// How long to wait before this node's own info is proposed again.
 const RETRY: Duration = Duration::from_millis(500);
 
 /// What this node says of itself.
-pub(super) fn of(config: &NodeConfig, mesh: &Mesh, name: &str) -> NodeFacts {
+pub(super) fn of(config: &NodeConfig, mesh: &Mesh, name: &str) -> NodeInfo {
     with_addresses(config, mesh, name, interface_addresses())
 }
 
 /// What a node says that joins through `peer`: where it listens on every address, the one that faces that peer is told.
-pub(super) fn of_joiner(config: &NodeConfig, mesh: &Mesh, peer: &PeerAddress) -> NodeFacts {
+pub(super) fn of_joiner(config: &NodeConfig, mesh: &Mesh, peer: &PeerAddress) -> NodeInfo {
     let facing = match peer {
         PeerAddress::Socket(address) => facing(*address),
         PeerAddress::Name { .. } => None,
@@ -32,7 +32,7 @@ pub(super) fn of_joiner(config: &NodeConfig, mesh: &Mesh, peer: &PeerAddress) ->
     with_addresses(config, mesh, &config.name, own)
 }
 
-fn with_addresses(config: &NodeConfig, mesh: &Mesh, name: &str, own: Vec<IpAddr>) -> NodeFacts {
+fn with_addresses(config: &NodeConfig, mesh: &Mesh, name: &str, own: Vec<IpAddr>) -> NodeInfo {
     let listening = mesh.listen_addrs().into_iter().flat_map(|address| {
         if address.ip().is_unspecified() {
             own.iter().map(|ip| SocketAddr::new(*ip, address.port()).to_string()).collect()
@@ -41,7 +41,7 @@ fn with_addresses(config: &NodeConfig, mesh: &Mesh, name: &str, own: Vec<IpAddr>
         }
     });
     let addresses = if config.mesh.advertise.is_empty() { listening.collect() } else { config.mesh.advertise.clone() };
-    NodeFacts {
+    NodeInfo {
         name: name.to_owned(),
         peer: mesh.peer_id().to_string(),
         addresses,
@@ -97,8 +97,8 @@ pub(super) async fn keep_members(raft: Raft, mesh: Mesh, first: Vec<(String, Vec
     let mut set: Vec<(String, Vec<String>)> = Vec::new();
     loop {
         let mut now: Vec<(String, Vec<String>)> = raft.read(|state| {
-            let others = state.nodes().filter(|(_, node)| node.facts.peer != own);
-            others.map(|(_, node)| (node.facts.peer.clone(), node.facts.addresses.clone())).collect()
+            let others = state.nodes().filter(|(_, node)| node.info.peer != own);
+            others.map(|(_, node)| (node.info.peer.clone(), node.info.addresses.clone())).collect()
         });
         // Until this node is itself in the state it has, that state is older than its admission.
         if raft.read(|state| state.node(raft.node()).is_none()) {
@@ -122,7 +122,7 @@ pub(super) async fn keep_members(raft: Raft, mesh: Mesh, first: Vec<(String, Vec
 pub(super) async fn keep_own(
     raft: Raft,
     proposer: Proposer,
-    facts: NodeFacts,
+    info: NodeInfo,
     home: Arc<Home>,
     identity: NodeIdentity,
     stop: CancellationToken,
@@ -135,8 +135,8 @@ pub(super) async fn keep_own(
         if let Err(error) = home.save_identity(&NodeIdentity { store_begun: true, ..identity }) {
             tracing::warn!(%error, "the data directory does not note that its store has begun");
         }
-        while let Err(error) = proposer.propose(Command::UpdateNode { node, facts: facts.clone() }).await {
-            tracing::debug!(%error, "this node's facts are not in the log yet");
+        while let Err(error) = proposer.propose(Command::UpdateNode { node, info: info.clone() }).await {
+            tracing::debug!(%error, "this node's info is not in the log yet");
             tokio::time::sleep(RETRY).await;
         }
     };

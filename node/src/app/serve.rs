@@ -76,7 +76,7 @@ async fn serve(mut stream: FrameStream, doors: Doors, tasks: TaskTracker) {
 
 async fn serve_worker(stream: FrameStream, doors: &Doors, tasks: &TaskTracker) -> Result<(), String> {
     let peer = stream.peer.to_string();
-    let node = doors.raft.read(|state| state.nodes().find(|(_, node)| node.facts.peer == peer).map(|(id, _)| id));
+    let node = doors.raft.read(|state| state.nodes().find(|(_, node)| node.info.peer == peer).map(|(id, _)| id));
     let node = node.ok_or("a work session of a node that is not in the cluster")?;
     let granted = || worker::granted(&doors.raft, node);
     if doors.sessions.serve(node, worker::over(stream, tasks), granted).await {

@@ -1,14 +1,14 @@
 //! Requests: scope, exclusions, the split by networks, and refusals with their reasons.
 
 use pentora_raft::TokenId;
-use pentora_raft::command::{NewToken, NodeFacts, NodeRole};
+use pentora_raft::command::{NewToken, NodeInfo, NodeRole};
 
 use super::*;
 use crate::api::Gate;
 use crate::app::{StopHandle, start_embedded};
 
 /// A raft of one node that knows of the nodes given as well.
-async fn cluster(nodes: &[NodeFacts]) -> (Raft, StopHandle) {
+async fn cluster(nodes: &[NodeInfo]) -> (Raft, StopHandle) {
     let (served, stop) = start_embedded("first".into(), Gate::Open, Digest::of(&[])).await.unwrap();
     let token = NewToken {
         token: TokenId([1; 8]),
@@ -21,21 +21,21 @@ async fn cluster(nodes: &[NodeFacts]) -> (Raft, StopHandle) {
         networks: None,
     };
     served.proposer.propose(Command::CreateToken(token)).await.unwrap();
-    for facts in nodes {
-        let join = Command::Join { token: TokenId([1; 8]), secret: Digest::of(b"s"), facts: facts.clone() };
+    for info in nodes {
+        let join = Command::Join { token: TokenId([1; 8]), secret: Digest::of(b"s"), info: info.clone() };
         served.proposer.propose(join).await.unwrap();
     }
     (served.raft.clone(), stop)
 }
 
-fn node(name: &str, networks: Option<&[&str]>) -> NodeFacts {
-    NodeFacts {
+fn node(name: &str, networks: Option<&[&str]>) -> NodeInfo {
+    NodeInfo {
         name: name.into(),
         peer: name.into(),
         networks: networks.map(|nets| nets.iter().map(|net| net.parse().unwrap()).collect()),
         max_concurrent_scans: 1,
         max_targets_per_scan: 1,
-        ..NodeFacts::default()
+        ..NodeInfo::default()
     }
 }
 
@@ -89,7 +89,7 @@ async fn one_address_outside_the_scope_refuses_the_whole_request_and_is_named() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn needs_that_no_node_meets_are_refused_with_the_reason_of_each() {
-    let eu = NodeFacts { region: Some("eu".into()), ..node("eu", None) };
+    let eu = NodeInfo { region: Some("eu".into()), ..node("eu", None) };
     let (raft, stop) = cluster(&[eu]).await;
     let wanted =
         ScanRequest { region: Some("eu".into()), require_worker_tags: vec!["dmz".into()], ..request("10.0.0.1") };

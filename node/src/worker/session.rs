@@ -154,7 +154,7 @@ async fn connect(
     mesh: Option<&Mesh>,
 ) -> Result<Link<WorkerFrame, LeaderFrame>, String> {
     let mesh = mesh.ok_or("this node has no mesh")?;
-    let peer = context.raft.read(|state| state.node(leader).map(|node| node.facts.peer.clone()));
+    let peer = context.raft.read(|state| state.node(leader).map(|node| node.info.peer.clone()));
     let peer: PeerId = peer.ok_or("the leader is not known here yet")?.parse().map_err(|error| format!("{error}"))?;
     let stream = mesh.open(peer, Class::Work).await.map_err(|error| error.to_string())?;
     Ok(over(stream, tasks))

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use pentora_p2p::memory::Network;
 use pentora_p2p::{Identity, Mesh, MeshConfig, PeerAddress, PreSharedKey};
 use pentora_raft::codec::{self, Kind};
-use pentora_raft::command::{NewToken, NodeFacts, NodeRole, Submission};
+use pentora_raft::command::{NewToken, NodeInfo, NodeRole, Submission};
 use pentora_raft::state::{FIRST_NODE, Needs, Partition, Priority};
 use pentora_raft::store::Storage;
 use pentora_raft::{ClusterId, Config, Profile, TokenId};
@@ -153,15 +153,15 @@ fn first_address() -> PeerAddress {
     "10.0.0.1:7400".parse().unwrap()
 }
 
-fn said(name: &str, mesh: &Mesh) -> NodeFacts {
-    NodeFacts {
+fn said(name: &str, mesh: &Mesh) -> NodeInfo {
+    NodeInfo {
         name: name.into(),
         peer: mesh.peer_id().to_string(),
         addresses: mesh.listen_addrs().iter().map(ToString::to_string).collect(),
         version: "test".into(),
         max_concurrent_scans: 1,
         max_targets_per_scan: 1,
-        ..NodeFacts::default()
+        ..NodeInfo::default()
     }
 }
 

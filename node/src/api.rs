@@ -30,7 +30,7 @@ use tokio_util::task::TaskTracker;
 pub use listen::{Bounds, serve};
 pub use problem::ApiError;
 
-use crate::coordinator::{Sessions, SoftState, soft_state};
+use crate::coordinator::{SoftState, WorkSessions, soft_state};
 use crate::feeds::FeedStore;
 use crate::glue::calls::{Answer, Request as Ask};
 use crate::glue::proposer::Proposer;
@@ -66,7 +66,7 @@ pub struct Served {
     /// Chunks.
     pub exchange: Exchange,
     /// This node's sessions as the leader.
-    pub sessions: Arc<Sessions>,
+    pub sessions: Arc<WorkSessions>,
     /// Where packets may go.
     pub scope: Arc<Scope>,
     /// How often a unit is tried.

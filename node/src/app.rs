@@ -33,7 +33,7 @@ use crate::api::{self, Gate, Served};
 use crate::cli::{ExitCode, Failure};
 use crate::config::{ApiAuth, NodeConfig, StartPlan, Strategy, TimingProfile};
 use crate::coordinator::plan::Preference;
-use crate::coordinator::{Coordinator, CoordinatorConfig, PlanConfig, Sessions};
+use crate::coordinator::{Coordinator, CoordinatorConfig, PlanConfig, WorkSessions};
 use crate::feeds::FeedStore;
 use crate::feeds::follow::follow;
 use crate::glue::MeshTransport;
@@ -52,7 +52,7 @@ const HAND_OVER_WITHIN: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Rooms {
     pub(crate) proposer: Proposer,
-    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) sessions: Arc<WorkSessions>,
     pub(crate) exchange: Exchange,
     pub(crate) worker: Worker,
     pub(crate) coordinator: Coordinator,
@@ -80,7 +80,7 @@ impl Rooms {
         let proposer = Proposer::new(raft.clone(), calls.clone());
         let exchange = Exchange::new(raft.clone(), store, calls);
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        let sessions = Arc::new(Sessions::new(millis(coordinator.heartbeat), millis(coordinator.grace)));
+        let sessions = Arc::new(WorkSessions::new(millis(coordinator.heartbeat), millis(coordinator.grace)));
         let scope = Arc::new(Scope::default());
         let worker = Worker::new(Context {
             node: raft.node(),

@@ -5,6 +5,7 @@
 //! ([`ExitCode`]). No command decides anything about a scan: that is the node's part, in the same code for the
 //! embedded one.
 
+mod api_session;
 mod arenas;
 mod cluster;
 mod completions;
@@ -21,7 +22,6 @@ mod output;
 mod progress;
 mod results;
 mod scan;
-mod session;
 mod start;
 mod status;
 mod table;

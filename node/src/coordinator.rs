@@ -7,7 +7,7 @@
 mod members;
 pub mod placement;
 pub mod plan;
-mod sessions;
+mod work_sessions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 pub use plan::PlanConfig;
-pub use sessions::{Figures, LINK_FRAMES_MAX, LeaderFrame, Link, Sessions, WorkerFrame};
+pub use work_sessions::{Figures, LINK_FRAMES_MAX, LeaderFrame, Link, WorkSessions, WorkerFrame};
 
 use crate::jobs;
 
@@ -60,7 +60,7 @@ pub struct SoftState {
 #[derive(Debug)]
 pub struct Coordinator {
     raft: Raft,
-    sessions: Arc<Sessions>,
+    sessions: Arc<WorkSessions>,
     config: CoordinatorConfig,
     ports: BTreeMap<JobId, u64>,
     leading_since: Option<Instant>,
@@ -72,7 +72,7 @@ pub struct Coordinator {
 impl Coordinator {
     /// A coordinator that hears workers through `sessions`. Without a mesh there are no voters to choose.
     #[must_use]
-    pub fn new(raft: Raft, sessions: Arc<Sessions>, config: CoordinatorConfig, has_mesh: bool) -> Self {
+    pub fn new(raft: Raft, sessions: Arc<WorkSessions>, config: CoordinatorConfig, has_mesh: bool) -> Self {
         Self {
             raft,
             sessions,
@@ -216,7 +216,7 @@ impl Coordinator {
 
 /// What this node knows as the leader; empty where it does not lead.
 #[must_use]
-pub fn soft_state(raft: &Raft, sessions: &Sessions) -> SoftState {
+pub fn soft_state(raft: &Raft, sessions: &WorkSessions) -> SoftState {
     let status = raft.status();
     if status.role != Role::Leader {
         return SoftState::default();

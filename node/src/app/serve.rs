@@ -11,7 +11,7 @@ use pentora_raft::{Digest, JobId, NodeId, ProposeError, Raft, Role};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::coordinator::{Sessions, soft_state};
+use crate::coordinator::{WorkSessions, soft_state};
 use crate::glue::calls::{self, Answer, CallError, Request};
 use crate::glue::proposer::Proposer;
 use crate::glue::{raft_class, raft_duplex};
@@ -32,7 +32,7 @@ pub(super) struct Doors {
     pub(super) raft: Raft,
     pub(super) proposer: Proposer,
     pub(super) exchange: Exchange,
-    pub(super) sessions: Arc<Sessions>,
+    pub(super) sessions: Arc<WorkSessions>,
 }
 
 /// Hands each inbound stream to a task of its own until `stop`.

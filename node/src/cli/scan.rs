@@ -17,6 +17,7 @@ use pentora_scanner::finding::HostRecord;
 
 use self::request::RequestArgs;
 use self::resume::Resume;
+use super::api_session::{ApiSession, NodeArgs, cluster_here};
 use super::context::Context;
 use super::failure::{ExitCode, Failure, from_client};
 use super::feed;
@@ -25,7 +26,6 @@ use super::interrupt::Interrupts;
 use super::output::counted;
 use super::progress::Progress;
 use super::results::{self, FormatArgs};
-use super::session::{NodeArgs, Session, cluster_here};
 use super::watch::json;
 use crate::app::{self, Embedded, EmbeddedOptions};
 use crate::client::Client;
@@ -125,7 +125,7 @@ pub(super) async fn run(args: ScanArgs, context: &mut Context) -> Result<(), Fai
 }
 
 /// The cluster to use, if there is one: named, or a node on this host whose token we may read.
-async fn cluster(args: &ScanArgs, context: &Context) -> Result<Option<Session>, Failure> {
+async fn cluster(args: &ScanArgs, context: &Context) -> Result<Option<ApiSession>, Failure> {
     if args.local {
         return Ok(None);
     }
@@ -135,7 +135,7 @@ async fn cluster(args: &ScanArgs, context: &Context) -> Result<Option<Session>, 
 async fn on_cluster(
     args: &ScanArgs,
     request: &ScanRequest,
-    session: &Session,
+    session: &ApiSession,
     context: &mut Context,
 ) -> Result<(), Failure> {
     let mut interrupts = Interrupts::listen()?;

@@ -13,7 +13,7 @@ use pentora_raft::state::{Job, NodeRecord, Partition, Progress};
 use pentora_raft::{JobId, NodeId, State};
 
 use super::placement;
-use super::sessions::Rates;
+use super::work_sessions::Rates;
 
 /// How long a unit should take, in seconds. The design asks for 5 to 30.
 const UNIT_SECONDS: f64 = 10.0;

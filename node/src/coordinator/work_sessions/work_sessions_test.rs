@@ -6,13 +6,13 @@ type Worker = Link<WorkerFrame, LeaderFrame>;
 
 /// A leader whose sessions are open, and a task set that serves them.
 struct Desk {
-    sessions: std::sync::Arc<Sessions>,
+    sessions: std::sync::Arc<WorkSessions>,
     serving: tokio::task::JoinSet<bool>,
 }
 
 impl Desk {
     fn open() -> Self {
-        let sessions = std::sync::Arc::new(Sessions::new(50, 1_000));
+        let sessions = std::sync::Arc::new(WorkSessions::new(50, 1_000));
         sessions.open();
         Self { sessions, serving: tokio::task::JoinSet::new() }
     }

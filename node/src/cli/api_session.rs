@@ -26,12 +26,12 @@ pub(super) struct NodeArgs {
 }
 
 /// A client, and where its token was looked for.
-pub(super) struct Session {
+pub(super) struct ApiSession {
     pub(super) client: Client,
     pub(super) searched: String,
 }
 
-impl Session {
+impl ApiSession {
     /// Finds a node as `args`, environment and configuration say. Dials nothing yet.
     ///
     /// # Errors
@@ -60,7 +60,7 @@ impl Session {
 /// Where a node is expected.
 ///
 /// # Errors
-/// As [`Session::open`].
+/// As [`ApiSession::open`].
 pub(super) fn find(args: &NodeArgs, context: &Context) -> Result<Location, Failure> {
     let text = |key, flag, value: &str| FlagValue { key, flag, value: Raw::Text(value.to_owned()) };
     let api = args.api.as_deref().map(|api| text("client.api", "--api", api));
@@ -74,18 +74,18 @@ pub(super) fn find(args: &NodeArgs, context: &Context) -> Result<Location, Failu
 /// read.
 ///
 /// # Errors
-/// As [`Session::open`].
+/// As [`ApiSession::open`].
 pub(super) async fn cluster_here(
     args: &NodeArgs,
     must_be_there: bool,
     context: &Context,
-) -> Result<Option<Session>, Failure> {
+) -> Result<Option<ApiSession>, Failure> {
     let location = find(args, context)?;
     let sure = location.chosen || must_be_there;
     if !sure && location.token.is_none() {
         return Ok(None);
     }
-    let session = Session::at(location)?;
+    let session = ApiSession::at(location)?;
     if sure {
         return Ok(Some(session));
     }

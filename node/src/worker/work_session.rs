@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{Context, unit};
-use crate::coordinator::{LINK_FRAMES_MAX, LeaderFrame, Link, Sessions, WorkerFrame};
+use crate::coordinator::{LINK_FRAMES_MAX, LeaderFrame, Link, WorkSessions, WorkerFrame};
 
 /// How long to wait before trying a session again; jitter is not needed, because leaders answer one session per node.
 const RETRY: Duration = Duration::from_millis(150);
@@ -36,7 +36,7 @@ const BEATS_UNANSWERED_MAX: usize = 64;
 pub(super) async fn keep(
     context: &Arc<Context>,
     tasks: &TaskTracker,
-    local: &Arc<Sessions>,
+    local: &Arc<WorkSessions>,
     mesh: Option<&Mesh>,
     stop: &CancellationToken,
 ) {
@@ -123,7 +123,7 @@ fn say(context: &Context) -> WorkerFrame {
 /// A session with this very node, which leads.
 fn connect_local(
     context: &Arc<Context>,
-    sessions: &Arc<Sessions>,
+    sessions: &Arc<WorkSessions>,
     tasks: &TaskTracker,
 ) -> Link<WorkerFrame, LeaderFrame> {
     let (near, far) = pair();

@@ -89,7 +89,7 @@ const BEATS_WITHOUT: u64 = 2;
 
 /// What one worker said last.
 #[derive(Debug)]
-struct Session {
+struct WorkSession {
     out: mpsc::Sender<LeaderFrame>,
     number: u64,
     leases: BTreeMap<LeaseRef, Figures>,
@@ -112,7 +112,7 @@ pub struct Rates {
 #[derive(Debug, Default)]
 struct Inner {
     open: bool,
-    sessions: BTreeMap<NodeId, Session>,
+    sessions: BTreeMap<NodeId, WorkSession>,
     heard: BTreeMap<NodeId, Instant>,
     rates: BTreeMap<NodeId, Rates>,
     numbers: u64,
@@ -120,7 +120,7 @@ struct Inner {
 
 /// All sessions of this node as the leader.
 #[derive(Debug)]
-pub struct Sessions {
+pub struct WorkSessions {
     inner: Mutex<Inner>,
     opened: watch::Sender<bool>,
     woken: watch::Sender<u64>,
@@ -128,7 +128,7 @@ pub struct Sessions {
     lease_term_ms: u64,
 }
 
-impl Sessions {
+impl WorkSessions {
     /// None yet; workers are told to beat every `heartbeat_ms` and that leases hold for `lease_term_ms`.
     #[must_use]
     pub fn new(heartbeat_ms: u64, lease_term_ms: u64) -> Self {
@@ -280,7 +280,7 @@ impl Sessions {
         }
         inner.numbers += 1;
         let number = inner.numbers;
-        let session = Session {
+        let session = WorkSession {
             out: out.clone(),
             number,
             leases: BTreeMap::new(),
@@ -329,5 +329,5 @@ impl Inner {
 }
 
 #[cfg(test)]
-#[path = "sessions/sessions_test.rs"]
+#[path = "work_sessions/work_sessions_test.rs"]
 mod tests;

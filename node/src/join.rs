@@ -21,7 +21,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// What a new node says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Knock {
+struct AdmissionRequest {
     token: TokenId,
     secret: Digest,
     info: NodeInfo,
@@ -76,7 +76,7 @@ pub enum JoinError {
 ///
 /// # Errors
 /// [`JoinError`].
-pub async fn knock(
+pub async fn request_admission(
     mesh: &Mesh,
     address: PeerAddress,
     token: &token::JoinToken,
@@ -86,9 +86,9 @@ pub async fn knock(
     let unreachable = |reason: String| JoinError::Unreachable { address: text.clone(), reason };
     let peer = mesh.dial(address, None).await.map_err(|error| unreachable(error.to_string()))?;
     let mut stream = mesh.open(peer, Class::Join).await.map_err(|error| unreachable(error.to_string()))?;
-    let knock = Knock { token: token.id, secret: token.secret_digest(), info };
+    let request = AdmissionRequest { token: token.id, secret: token.secret_digest(), info };
     let asked = async {
-        stream.send(codec::encode(Kind::CallFrame, &knock).into()).await.map_err(|error| error.to_string())?;
+        stream.send(codec::encode(Kind::CallFrame, &request).into()).await.map_err(|error| error.to_string())?;
         let frame = stream.receive().await.map_err(|error| error.to_string())?.ok_or("it hung up")?;
         codec::decode::<Reply>(Kind::CallFrame, &frame).map_err(|error| error.to_string())
     };
@@ -106,10 +106,10 @@ pub async fn knock(
 /// Where the stream breaks or carries something else; nothing was decided then.
 pub async fn answer(stream: &mut FrameStream, proposer: &Proposer, raft: &pentora_raft::Raft) -> Result<(), String> {
     let frame = stream.receive().await.map_err(|error| error.to_string())?.ok_or("it hung up")?;
-    let knock: Knock = codec::decode(Kind::CallFrame, &frame).map_err(|error| error.to_string())?;
-    let info = NodeInfo { peer: stream.peer.to_string(), ..knock.info };
+    let request: AdmissionRequest = codec::decode(Kind::CallFrame, &frame).map_err(|error| error.to_string())?;
+    let info = NodeInfo { peer: stream.peer.to_string(), ..request.info };
     let name = info.name.clone();
-    let command = Command::Join { token: knock.token, secret: knock.secret, info };
+    let command = Command::Join { token: request.token, secret: request.secret, info };
     let reply = match proposer.propose(command).await {
         Ok(applied) => match applied.response {
             Response::Joined { node } => {

@@ -115,7 +115,7 @@ async fn join(
     for peer in peers {
         let address: PeerAddress = peer.parse().map_err(|error| Failure::new(ExitCode::Usage, format!("{error}")))?;
         let own = facts::of_joiner(config, &mesh, &address);
-        match join::knock(&mesh, address, &token, own).await {
+        match join::request_admission(&mesh, address, &token, own).await {
             Ok(welcome) => {
                 home.save_pre_shared_key(&psk)?;
                 let identity = NodeIdentity {

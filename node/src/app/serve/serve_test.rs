@@ -66,7 +66,7 @@ impl Town {
     async fn second(&self, first: &House) -> House {
         let token = self.token(first, 1).await;
         let (mesh, incoming) = self.mesh(2);
-        let welcome = join::knock(&mesh, first_address(), &token, said("second", &mesh)).await.unwrap();
+        let welcome = join::request_admission(&mesh, first_address(), &token, said("second", &mesh)).await.unwrap();
         assert_eq!(welcome.cluster, CLUSTER);
         mesh.set_members(super::super::begin::members(&welcome.members));
         let house = House::open(welcome.node, mesh, incoming, welcome.members).await;
@@ -171,7 +171,7 @@ async fn a_stranger_is_admitted_by_its_token_once_and_told_why_it_is_not() {
     let first = town.first().await;
     let token = town.token(&first, 1).await;
     let (mesh, _incoming) = town.mesh(5);
-    let refusal = async |token: &JoinToken, name: &str, mesh: &Mesh| match join::knock(
+    let refusal = async |token: &JoinToken, name: &str, mesh: &Mesh| match join::request_admission(
         mesh,
         first_address(),
         token,
@@ -185,8 +185,8 @@ async fn a_stranger_is_admitted_by_its_token_once_and_told_why_it_is_not() {
     let unknown = JoinToken::generate(CLUSTER, &town.psk);
     assert_eq!(refusal(&unknown, "x", &mesh).await.0, "token_unknown");
     assert_eq!(refusal(&token, "first", &mesh).await.0, "name_taken");
-    let welcome = join::knock(&mesh, first_address(), &token, said("x", &mesh)).await.unwrap();
-    let again = join::knock(&mesh, first_address(), &token, said("x", &mesh)).await;
+    let welcome = join::request_admission(&mesh, first_address(), &token, said("x", &mesh)).await.unwrap();
+    let again = join::request_admission(&mesh, first_address(), &token, said("x", &mesh)).await;
     assert!(again.is_ok_and(|again| again.node == welcome.node), "a crash before its answer was kept loses no token");
     let (other, _incoming) = town.mesh(6);
     let (code, message) = refusal(&token, "y", &other).await;
@@ -218,7 +218,10 @@ async fn frames_of_an_unknown_version_cut_short_or_of_another_kind_end_their_str
         };
         assert!(refused, "{class} is not for strangers");
     }
-    assert!(join::knock(&mesh, first_address(), &token, said("x", &mesh)).await.is_ok(), "the node still answers");
+    assert!(
+        join::request_admission(&mesh, first_address(), &token, said("x", &mesh)).await.is_ok(),
+        "the node still answers"
+    );
     first.close().await;
 }
 

@@ -6,8 +6,8 @@
 //! then pause, because by then another may have been given them.
 
 mod fence;
-mod harvest;
 mod unit;
+mod unit_findings;
 mod units;
 mod work_session;
 

@@ -32,9 +32,9 @@ pub use problem::ApiError;
 
 use crate::coordinator::{SoftState, WorkSessions, soft_state};
 use crate::feeds::FeedStore;
-use crate::glue::calls::{Answer, Request as Ask};
-use crate::glue::proposer::Proposer;
 use crate::results::Exchange;
+use crate::rpc::calls::{Answer, Request as Ask};
+use crate::rpc::proposer::Proposer;
 
 /// How long a read waits for the index that the caller names.
 const MIN_INDEX_WITHIN: Duration = Duration::from_secs(5);

@@ -36,11 +36,11 @@ use crate::coordinator::plan::Preference;
 use crate::coordinator::{Coordinator, CoordinatorConfig, PlanConfig, WorkSessions};
 use crate::feeds::FeedStore;
 use crate::feeds::follow::follow;
-use crate::glue::MeshTransport;
-use crate::glue::calls::Calls;
-use crate::glue::proposer::Proposer;
 use crate::home::{Home, HomeError, NodeIdentity};
+use crate::raft_transport::MeshTransport;
 use crate::results::{ChunkStore, Exchange};
+use crate::rpc::calls::Calls;
+use crate::rpc::proposer::Proposer;
 use crate::worker::{Context, Fence, Units, Worker};
 
 /// How long requests in flight may take to end when the node stops.
@@ -383,7 +383,7 @@ pub(crate) async fn begin_cluster(
 ) -> Result<(), Failure> {
     let proposer = Proposer::new(raft.clone(), None);
     match proposer.propose(Command::Begin { cluster, info, admin_token }).await {
-        Ok(_) | Err(crate::glue::proposer::Unavailable::Refused(pentora_raft::Refusal::BegunAlready)) => Ok(()),
+        Ok(_) | Err(crate::rpc::proposer::Unavailable::Refused(pentora_raft::Refusal::BegunAlready)) => Ok(()),
         Err(error) => Err(Failure::new(ExitCode::Failure, "the new cluster did not begin").because(error.to_string())),
     }
 }

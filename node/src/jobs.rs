@@ -22,8 +22,8 @@ use pentora_scanner::target::{TargetError, TargetSet};
 
 use crate::coordinator::placement;
 use crate::document::{self, ScanRequest};
-use crate::glue::proposer::{Proposer, Unavailable};
 use crate::results::Exchange;
+use crate::rpc::proposer::{Proposer, Unavailable};
 
 /// How long a worker waits for the entry that granted its unit before it asks another node for the spec.
 const SPEC_WAIT: Duration = Duration::from_secs(5);

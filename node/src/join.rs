@@ -14,7 +14,7 @@ use pentora_raft::command::{Command, NodeInfo};
 use pentora_raft::{ClusterId, Digest, NodeId, Response, TokenId};
 use serde::{Deserialize, Serialize};
 
-use crate::glue::proposer::{Proposer, Unavailable};
+use crate::rpc::proposer::{Proposer, Unavailable};
 
 /// How long a member gets to answer: an election and a commit.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);

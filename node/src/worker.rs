@@ -27,8 +27,8 @@ pub(crate) use work_session::{granted, over};
 
 use crate::coordinator::WorkSessions;
 use crate::feeds::FeedStore;
-use crate::glue::proposer::Proposer;
 use crate::results::Exchange;
+use crate::rpc::proposer::Proposer;
 use pentora_p2p::Mesh;
 use pentora_raft::command::{Command, LeaseRef};
 

@@ -14,7 +14,7 @@ use crate::coordinator::SoftState;
 use crate::document::{
     ClusterDocument, NodeDocument, Page, Quorum, TransferRequest, VersionDocument, WorkerDocument, WorkerLoad,
 };
-use crate::glue::calls::{Answer, Request as Ask};
+use crate::rpc::calls::{Answer, Request as Ask};
 
 /// How long a hand-over of leadership is waited for.
 const TRANSFER_WITHIN: Duration = Duration::from_secs(5);

@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::begin;
 use crate::config::{NetworkAccess, NodeConfig, NodeMode};
-use crate::glue::proposer::Proposer;
 use crate::home::{Home, NodeIdentity};
+use crate::rpc::proposer::Proposer;
 
 /// How long to wait before this node's own info is proposed again.
 const RETRY: Duration = Duration::from_millis(500);

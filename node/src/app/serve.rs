@@ -12,11 +12,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::coordinator::{WorkSessions, soft_state};
-use crate::glue::calls::{self, Answer, CallError, Request};
-use crate::glue::proposer::Proposer;
-use crate::glue::{raft_class, raft_duplex};
 use crate::join;
+use crate::raft_transport::{raft_class, raft_duplex};
 use crate::results::Exchange;
+use crate::rpc::calls::{self, Answer, CallError, Request};
+use crate::rpc::proposer::Proposer;
 use crate::worker;
 
 /// How often the chunks' holders are looked at, and chunks nobody needs are removed.

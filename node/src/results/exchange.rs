@@ -9,7 +9,7 @@ use pentora_raft::state::NodeStatus;
 use pentora_raft::{Digest, NodeId, Raft};
 
 use super::ChunkStore;
-use crate::glue::calls::Calls;
+use crate::rpc::calls::Calls;
 
 /// How many nodes hold a chunk before it is counted, as far as there are nodes.
 const HOLDERS: usize = 2;

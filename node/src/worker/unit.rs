@@ -19,9 +19,9 @@ use super::unit_findings::{Taken, UnitFindings};
 use super::units::Begun;
 use crate::clock::wall_ms;
 use crate::feeds::rematch::Rematch;
-use crate::glue::proposer::Unavailable;
 use crate::jobs;
 use crate::results::{ChunkWriter, Heading};
+use crate::rpc::proposer::Unavailable;
 
 /// How long to wait before a busy engine, a full disk or a lost quorum is tried again.
 const RETRY: Duration = Duration::from_millis(250);

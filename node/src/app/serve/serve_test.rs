@@ -12,11 +12,11 @@ use pentora_raft::{ClusterId, Config, Profile, TokenId};
 use super::*;
 use crate::app::{Making, Rooms, begin_cluster, facts, start_engine};
 use crate::coordinator::{CoordinatorConfig, PlanConfig};
-use crate::glue::MeshTransport;
-use crate::glue::proposer::Unavailable;
 use crate::join::JoinError;
 use crate::join::token::JoinToken;
+use crate::raft_transport::MeshTransport;
 use crate::results::ChunkStore;
+use crate::rpc::proposer::Unavailable;
 
 const CLUSTER: ClusterId = ClusterId([9; 16]);
 

@@ -34,9 +34,9 @@ use crate::cli::{ExitCode, Failure};
 use crate::config::{ApiAuth, NodeConfig, StartPlan, Strategy, TimingProfile};
 use crate::coordinator::plan::Preference;
 use crate::coordinator::{Coordinator, CoordinatorConfig, PlanConfig, WorkSessions};
+use crate::data_dir::{DataDir, DataDirError, NodeIdentity};
 use crate::feeds::FeedStore;
 use crate::feeds::follow::follow;
-use crate::home::{Home, HomeError, NodeIdentity};
 use crate::raft_transport::MeshTransport;
 use crate::results::{ChunkStore, Exchange};
 use crate::rpc::calls::Calls;
@@ -116,31 +116,36 @@ pub(crate) fn engines_of(engine: &Engine) -> Vec<String> {
 /// # Errors
 /// Why it could not start, or what ended it.
 pub async fn run(plan: StartPlan) -> Result<(), Failure> {
-    let home = Home::open(&plan.config.data_dir).map_err(|error| {
+    let data_dir = DataDir::open(&plan.config.data_dir).map_err(|error| {
         Failure::new(ExitCode::Failure, error.to_string()).next("stop the other process, or name another --data-dir")
     })?;
     let config = plan.config.clone();
-    let resumed = begin::existing(&home, &plan)?;
+    let resumed = begin::existing(&data_dir, &plan)?;
     let api = TcpListener::bind(config.api.listen).await.map_err(|error| {
         Failure::new(ExitCode::Failure, format!("the API cannot listen on {}", config.api.listen))
             .because(error.to_string())
             .next("name another address: --api-listen ADDRESS, or end what uses this one")
     })?;
-    let (mesh, incoming, identity, admitted_at) = begin::enter(&home, &plan, &config, resumed).await?;
-    let raft = start_raft(&home, &config, &identity, &mesh).await?;
-    begin::ensure_begun(&home, &config, &identity, &mesh, &raft).await?;
+    let (mesh, incoming, identity, admitted_at) = begin::enter(&data_dir, &plan, &config, resumed).await?;
+    let raft = start_raft(&data_dir, &config, &identity, &mesh).await?;
+    begin::ensure_begun(&data_dir, &config, &identity, &mesh, &raft).await?;
     plan.remember().map_err(|error| {
         Failure::new(ExitCode::Failure, "the data directory does not take this node's settings")
             .because(error.to_string())
     })?;
-    let node = Node { home: Arc::new(home), config, identity, mesh, raft, api };
+    let node = Node { data_dir: Arc::new(data_dir), config, identity, mesh, raft, api };
     node.run(incoming, admitted_at).await
 }
 
-async fn start_raft(home: &Home, config: &NodeConfig, identity: &NodeIdentity, mesh: &Mesh) -> Result<Raft, Failure> {
+async fn start_raft(
+    data_dir: &DataDir,
+    config: &NodeConfig,
+    identity: &NodeIdentity,
+    mesh: &Mesh,
+) -> Result<Raft, Failure> {
     let failed = |why: String| Failure::new(ExitCode::Failure, "consensus did not start").because(why);
     let raft_config = pentora_raft::Config { profile: profile(config.mesh.profile), ..pentora_raft::Config::default() };
-    let storage = Storage::Disk(home.store_dir());
+    let storage = Storage::Disk(data_dir.store_dir());
     let raft = Raft::start(identity.node, raft_config, &storage, MeshTransport::new(mesh.clone()))
         .await
         .map_err(|error| failed(error.to_string()))?;
@@ -149,7 +154,7 @@ async fn start_raft(home: &Home, config: &NodeConfig, identity: &NodeIdentity, m
         return Err(Failure::new(ExitCode::Failure, format!("node {} has lost its store", identity.name))
             .because(format!(
                 "{} says that node {} lives here, but its log is empty; a node that forgot its votes could vote twice",
-                home.path().join("node.id").display(),
+                data_dir.path().join("node.id").display(),
                 identity.node
             ))
             .next("move this data directory away and join again with a new token, under a new node id"));
@@ -159,7 +164,7 @@ async fn start_raft(home: &Home, config: &NodeConfig, identity: &NodeIdentity, m
 
 /// A node that is in its cluster and about to run.
 struct Node {
-    home: Arc<Home>,
+    data_dir: Arc<DataDir>,
     config: NodeConfig,
     identity: NodeIdentity,
     mesh: Mesh,
@@ -212,7 +217,7 @@ impl Node {
             self.raft.clone(),
             rooms.proposer.clone(),
             own,
-            Arc::clone(&self.home),
+            Arc::clone(&self.data_dir),
             self.identity.clone(),
             stop.clone(),
         ));
@@ -240,16 +245,16 @@ impl Node {
 
     /// What this node keeps beside the log: chunks, and feeds.
     fn stores(&self) -> Result<(ChunkStore, FeedStore), Failure> {
-        let chunks = ChunkStore::open(&self.home.chunk_dir()).map_err(|error| {
+        let chunks = ChunkStore::open(&self.data_dir.chunk_dir()).map_err(|error| {
             Failure::new(ExitCode::Failure, "the chunk directory cannot be used").because(error.to_string())
         })?;
-        let feeds = FeedStore::open(&self.home.feed_dir());
+        let feeds = FeedStore::open(&self.data_dir.feed_dir());
         Ok((chunks, feeds.map_err(|error| Failure::new(ExitCode::Failure, error.to_string()))?))
     }
 
     fn served(&self, rooms: &Rooms, feeds: FeedStore, tasks: &TaskTracker) -> Result<Arc<Served>, Failure> {
-        let failed = |error: HomeError| Failure::new(ExitCode::Failure, error.to_string());
-        let (psk, key) = (self.home.pre_shared_key().map_err(failed)?, self.home.key().map_err(failed)?);
+        let failed = |error: DataDirError| Failure::new(ExitCode::Failure, error.to_string());
+        let (psk, key) = (self.data_dir.pre_shared_key().map_err(failed)?, self.data_dir.key().map_err(failed)?);
         Ok(Arc::new(Served {
             name: self.identity.name.clone(),
             cluster: self.identity.cluster,
@@ -363,12 +368,12 @@ fn coordinator_config(config: &NodeConfig) -> CoordinatorConfig {
 
 /// Starts the mesh on the configured address.
 pub(crate) fn mesh_config(
-    home: &Home,
+    data_dir: &DataDir,
     config: &NodeConfig,
     psk: pentora_p2p::PreSharedKey,
     cluster: pentora_raft::ClusterId,
 ) -> Result<MeshConfig, Failure> {
-    let key = home.key().map_err(|error| Failure::new(ExitCode::Failure, error.to_string()))?;
+    let key = data_dir.key().map_err(|error| Failure::new(ExitCode::Failure, error.to_string()))?;
     let mut mesh = MeshConfig::new(key, psk, pentora_p2p::ClusterId::from_bytes(cluster.0));
     mesh.listen = vec![config.mesh.listen];
     Ok(mesh)

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::begin;
 use crate::config::{NetworkAccess, NodeConfig, NodeMode};
-use crate::home::{Home, NodeIdentity};
+use crate::data_dir::{DataDir, NodeIdentity};
 use crate::rpc::proposer::Proposer;
 
 /// How long to wait before this node's own info is proposed again.
@@ -123,7 +123,7 @@ pub(super) async fn keep_own(
     raft: Raft,
     proposer: Proposer,
     info: NodeInfo,
-    home: Arc<Home>,
+    data_dir: Arc<DataDir>,
     identity: NodeIdentity,
     stop: CancellationToken,
 ) {
@@ -132,7 +132,7 @@ pub(super) async fn keep_own(
         while raft.status().role == Role::Outside || raft.status().leader.is_none() {
             raft.status_changed(RETRY).await;
         }
-        if let Err(error) = home.save_identity(&NodeIdentity { store_begun: true, ..identity }) {
+        if let Err(error) = data_dir.save_identity(&NodeIdentity { store_begun: true, ..identity }) {
             tracing::warn!(%error, "the data directory does not note that its store has begun");
         }
         while let Err(error) = proposer.propose(Command::UpdateNode { node, info: info.clone() }).await {

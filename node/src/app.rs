@@ -6,8 +6,8 @@
 
 mod begin;
 mod embedded;
-mod facts;
 mod halt;
+mod membership_sync;
 mod serve;
 
 use std::sync::Arc;
@@ -206,14 +206,14 @@ impl Node {
             sessions: rooms.sessions,
         };
         tasks.spawn(serve::streams(incoming, doors, tasks.clone(), stop.clone()));
-        tasks.spawn(facts::keep_members(
+        tasks.spawn(membership_sync::keep_members(
             self.raft.clone(),
             self.mesh.clone(),
             self.identity.members.clone(),
             stop.clone(),
         ));
-        let own = NodeInfo { engines, ..facts::of(&self.config, &self.mesh, &self.identity.name) };
-        tasks.spawn(facts::keep_own(
+        let own = NodeInfo { engines, ..membership_sync::node_info(&self.config, &self.mesh, &self.identity.name) };
+        tasks.spawn(membership_sync::keep_own(
             self.raft.clone(),
             rooms.proposer.clone(),
             own,

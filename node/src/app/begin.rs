@@ -4,7 +4,7 @@ use pentora_p2p::{Incoming, Member, Mesh, PeerAddress, PreSharedKey};
 use pentora_raft::state::FIRST_NODE;
 use pentora_raft::{ClusterId, Digest, Raft};
 
-use super::{begin_cluster, facts, mesh_config};
+use super::{begin_cluster, membership_sync, mesh_config};
 use crate::cli::{ExitCode, Failure};
 use crate::config::{NodeConfig, StartAction, StartPlan};
 use crate::data_dir::{DataDir, DataDirError, NodeIdentity};
@@ -115,7 +115,7 @@ async fn join(
     let mut last = None;
     for peer in peers {
         let address: PeerAddress = peer.parse().map_err(|error| Failure::new(ExitCode::Usage, format!("{error}")))?;
-        let own = facts::of_joiner(config, &mesh, &address);
+        let own = membership_sync::joiner_info(config, &mesh, &address);
         match join::request_admission(&mesh, address, &token, own).await {
             Ok(welcome) => {
                 data_dir.save_pre_shared_key(&psk)?;
@@ -167,7 +167,7 @@ pub(super) async fn ensure_begun(
     }
     let path = data_dir.path().join("admin.token");
     let token = std::fs::read_to_string(&path).map_err(|error| failed(format!("{}: {error}", path.display())))?;
-    let own = facts::of(config, mesh, &identity.name);
+    let own = membership_sync::node_info(config, mesh, &identity.name);
     begin_cluster(raft, identity.cluster, own, Digest::of(token.trim().as_bytes())).await?;
     data_dir.save_identity(&NodeIdentity { store_begun: true, ..identity.clone() })?;
     Ok(())

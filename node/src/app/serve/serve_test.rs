@@ -10,7 +10,7 @@ use pentora_raft::store::Storage;
 use pentora_raft::{ClusterId, Config, Profile, TokenId};
 
 use super::*;
-use crate::app::{Making, Rooms, begin_cluster, facts, start_engine};
+use crate::app::{Making, Rooms, begin_cluster, membership_sync, start_engine};
 use crate::coordinator::{CoordinatorConfig, PlanConfig};
 use crate::join::JoinError;
 use crate::join::token::JoinToken;
@@ -122,7 +122,7 @@ impl House {
         tasks.spawn(streams(incoming, doors, tasks.clone(), stop.clone()));
         tasks.spawn(rooms.coordinator.run(stop.clone()));
         tasks.spawn(rooms.worker.run(rooms.sessions, Some(mesh.clone()), stop.clone()));
-        tasks.spawn(facts::keep_members(raft.clone(), mesh.clone(), members, stop.clone()));
+        tasks.spawn(membership_sync::keep_members(raft.clone(), mesh.clone(), members, stop.clone()));
         Self { mesh, raft, proposer, exchange, stop, tasks }
     }
 

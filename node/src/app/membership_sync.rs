@@ -1,4 +1,4 @@
-//! What a node says of itself, and what it keeps of the others: the mesh's members follow the replicated state.
+//! Membership sync: what this node says of itself goes into the log, and the mesh's members follow what the log says of all.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -14,16 +14,16 @@ use crate::config::{NetworkAccess, NodeConfig, NodeMode};
 use crate::data_dir::{DataDir, NodeIdentity};
 use crate::rpc::proposer::Proposer;
 
-/// How long to wait before this node's own info is proposed again.
+/// How long to wait before this node's own node info is proposed again.
 const RETRY: Duration = Duration::from_millis(500);
 
 /// What this node says of itself.
-pub(super) fn of(config: &NodeConfig, mesh: &Mesh, name: &str) -> NodeInfo {
+pub(super) fn node_info(config: &NodeConfig, mesh: &Mesh, name: &str) -> NodeInfo {
     with_addresses(config, mesh, name, interface_addresses())
 }
 
 /// What a node says that joins through `peer`: where it listens on every address, the one that faces that peer is told.
-pub(super) fn of_joiner(config: &NodeConfig, mesh: &Mesh, peer: &PeerAddress) -> NodeInfo {
+pub(super) fn joiner_info(config: &NodeConfig, mesh: &Mesh, peer: &PeerAddress) -> NodeInfo {
     let facing = match peer {
         PeerAddress::Socket(address) => facing(*address),
         PeerAddress::Name { .. } => None,

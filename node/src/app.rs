@@ -6,9 +6,9 @@
 
 mod begin;
 mod embedded;
-mod halt;
 mod membership_sync;
 mod serve;
+mod suspend;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ use tokio_util::task::TaskTracker;
 #[cfg(test)]
 pub(crate) use embedded::start as start_embedded;
 pub use embedded::{Embedded, EmbeddedOptions, StopHandle, embedded};
-pub use halt::{Halted, SavedUnit};
+pub use suspend::{SavedUnit, Suspended};
 
 use crate::api::{self, Gate, Served};
 use crate::cli::{ExitCode, Failure};

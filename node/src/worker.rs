@@ -88,8 +88,8 @@ impl Worker {
 
     /// Ends every unit early, with what is settled of it counted, and answers what else they had found. The worker takes
     /// no more units.
-    pub async fn wind_up(&self) -> Vec<HostRecord> {
-        self.context.units.wind_up().await
+    pub async fn suspend(&self) -> Vec<HostRecord> {
+        self.context.units.suspend().await
     }
 
     /// Stops every unit and gives its lease back, so that others need not wait for its term.

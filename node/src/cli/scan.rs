@@ -206,30 +206,30 @@ async fn on_embedded(
             tokio::select! {
                 biased;
                 () = interrupts.next() => Err(Failure::quiet(ExitCode::Cancelled)),
-                halted = halt(args, request, node, &job_id, context) => halted,
+                suspended = suspend(args, request, node, &job_id, context) => suspended,
             }
         }
     }
 }
 
 /// Ends an interrupted scan: prints what it found, and saves what is finished of it.
-async fn halt(
+async fn suspend(
     args: &ScanArgs,
     request: ScanRequest,
     node: &Embedded,
     job_id: &str,
     context: &mut Context,
 ) -> Result<(), Failure> {
-    let halted = node.halt(job_id).await?;
+    let suspended = node.suspend(job_id).await?;
     let job = cancelled(&node.client, job_id).await?;
     let (targets, done) = (job.targets_total, job.targets_scanned);
-    let printed = finish(args, (&node.client, IN_PROCESS), (&job, &halted.unfinished), context).await;
+    let printed = finish(args, (&node.client, IN_PROCESS), (&job, &suspended.unfinished), context).await;
     let left = counted(targets - done.min(targets), "target");
-    if halted.units.is_empty() {
+    if suspended.units.is_empty() {
         context.say(format_args!("{left} are left; nothing is finished, so the same command begins anew"));
     } else {
         let folder = std::env::current_dir().unwrap_or_else(|_| std::env::temp_dir());
-        match Resume::new(request, halted.spec, halted.units).save(&folder, &jiff::Zoned::now()) {
+        match Resume::new(request, suspended.spec, suspended.units).save(&folder, &jiff::Zoned::now()) {
             Ok(path) => {
                 let path = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 context.say(format_args!("{left} are left: go on with `pentora scan --resume {path}`"));

@@ -85,8 +85,8 @@ impl<'a> Work<'a> {
 
     /// Scans the unit and counts it, at the end what no checkpoint has.
     async fn scan(mut self) -> Result<(), ScanError> {
-        let halt = self.begun.cancel.child_token();
-        let (spec, mut scan) = begin(self.context, self.begun, &halt).await?;
+        let end_early = self.begun.cancel.child_token();
+        let (spec, mut scan) = begin(self.context, self.begun, &end_early).await?;
         let ports = u64::from(spec.ports.count());
         loop {
             tokio::select! {
@@ -103,7 +103,7 @@ impl<'a> Work<'a> {
                     None => break,
                 },
                 Ok(()) = scan.progress.changed() => {}
-                () = self.begun.wind_up.cancelled(), if !halt.is_cancelled() => halt.cancel(),
+                () = self.begun.suspend.cancelled(), if !end_early.is_cancelled() => end_early.cancel(),
             }
             let progress = *scan.progress.borrow();
             self.tell(&progress, ports);
@@ -118,7 +118,7 @@ impl<'a> Work<'a> {
         }
         match outcome {
             Ok(outcome) => self.finish(&outcome).await,
-            Err(ScanError::Cancelled) if self.begun.wind_up.is_cancelled() => self.wind_up(&progress).await,
+            Err(ScanError::Cancelled) if self.begun.suspend.is_cancelled() => self.suspend(&progress).await,
             Err(error) => return Err(error),
         }
         Ok(())
@@ -168,7 +168,7 @@ impl<'a> Work<'a> {
 
     /// The unit was asked to end early: what is below its watermark is counted, and what was found behind is left for
     /// whoever asked.
-    async fn wind_up(&mut self, progress: &UnitProgress) {
+    async fn suspend(&mut self, progress: &UnitProgress) {
         if self.findings.watermark(progress.settled_until) > self.findings.taken_until() {
             self.count_settled(progress).await;
         }
@@ -227,7 +227,7 @@ async fn commit(context: &Context, begun: &Begun, settled: Settled) -> bool {
 async fn begin(
     context: &Context,
     begun: &Begun,
-    halt: &CancellationToken,
+    end_early: &CancellationToken,
 ) -> Result<(Arc<ScanSpec>, UnitScan), ScanError> {
     let unit = begun.reference.unit;
     let spec = loop {
@@ -246,7 +246,7 @@ async fn begin(
             range: begun.lease.start..begun.lease.end,
             scope: Arc::clone(&context.scope),
             pace: Arc::clone(&begun.pace),
-            cancel: halt.clone(),
+            cancel: end_early.clone(),
         };
         match context.engine.scan(task) {
             Err(error) if error.is_temporary() => tokio::time::sleep(RETRY).await,

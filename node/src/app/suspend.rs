@@ -1,6 +1,6 @@
-//! An embedded scan that is interrupted, and one that is taken up again.
+//! An embedded scan that is suspended, and one that is taken up again.
 //!
-//! Halting counts what is settled of each unit in work, and takes every finished unit out of the node with its chunk, so
+//! Suspending counts what is settled of each unit in work, and takes every finished unit out of the node with its chunk, so
 //! that another process can begin the same job with them. Only the embedded node can: a mesh needs no such thing, its jobs
 //! go on without whoever asked for them.
 
@@ -19,7 +19,7 @@ use crate::jobs::{self, RefusedRequest};
 use crate::results::{ChunkReader, ChunkWriter, EARLIER_RUN, Heading};
 
 /// Longest wait for units to count what is settled of them.
-const WIND_UP_WITHIN: Duration = Duration::from_secs(5);
+const SUSPEND_WITHIN: Duration = Duration::from_secs(5);
 /// Neighbouring units are joined up to so many hosts, because one entry of the log names them all; a chunk of as many
 /// hosts is a few megabytes.
 const JOINED_HOSTS_MAX: u64 = 20_000;
@@ -39,9 +39,9 @@ pub struct SavedUnit {
     pub records: Vec<HostRecord>,
 }
 
-/// What an interrupted scan has.
+/// What a suspended scan has.
 #[derive(Debug)]
-pub struct Halted {
+pub struct Suspended {
     /// What is scanned and in which order; see [`jobs::Prepared::spec_digest`].
     pub spec: Digest,
     /// What is finished.
@@ -55,10 +55,10 @@ impl Embedded {
     ///
     /// # Errors
     /// The job is not there, or its chunks cannot be read: bugs, told in words.
-    pub async fn halt(&self, job_id: &str) -> Result<Halted, Failure> {
-        let failed = |why: String| Failure::new(ExitCode::Failure, "the scan cannot be halted").because(why);
+    pub async fn suspend(&self, job_id: &str) -> Result<Suspended, Failure> {
+        let failed = |why: String| Failure::new(ExitCode::Failure, "the scan cannot be suspended").because(why);
         let job: JobId = job_id.parse().map_err(|error: pentora_raft::id::IdError| failed(error.to_string()))?;
-        let unfinished = match tokio::time::timeout(WIND_UP_WITHIN, self.worker.wind_up()).await {
+        let unfinished = match tokio::time::timeout(SUSPEND_WITHIN, self.worker.suspend()).await {
             Ok(records) => records,
             Err(_) => return Err(failed("a unit did not end in time".into())),
         };
@@ -78,7 +78,7 @@ impl Embedded {
             let (partition, start, end, counts) = (unit.partition, unit.start, chunk.end, chunk.counts);
             units.push(SavedUnit { partition, start, end, counts, records });
         }
-        Ok(Halted { spec, units: joined(units), unfinished })
+        Ok(Suspended { spec, units: joined(units), unfinished })
     }
 
     /// Submits a scan of which `units` are finished; `spec` is that of the scan they were taken from.

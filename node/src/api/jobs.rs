@@ -198,7 +198,7 @@ fn event_of(index: u64, event: &pentora_raft::event::Event) -> JobEvent {
     }
 }
 
-/// Whether a job is over, for metrics.
+/// Whether nothing of a job was granted yet, for metrics.
 pub(super) fn is_waiting(job: &Job) -> bool {
     job.status == JobStatus::Queued
 }

@@ -6,7 +6,6 @@
 //! embedded one.
 
 mod api_session;
-mod arenas;
 mod cluster;
 mod completions;
 mod config;
@@ -122,7 +121,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Runs the program as `program` (`pentora` or `pentora-node`) with the process's arguments.
 #[must_use]
 pub fn main(program: &'static str) -> std::process::ExitCode {
-    arenas::limit();
+    crate::malloc::limit_arenas();
     let parsed = Cli::command().name(program).try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,

@@ -12,6 +12,7 @@ pub mod document;
 pub mod feeds;
 pub mod jobs;
 pub mod join;
+mod malloc;
 pub mod raft_transport;
 pub mod results;
 pub mod rpc;

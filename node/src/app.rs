@@ -48,9 +48,9 @@ const API_STOP_WITHIN: Duration = Duration::from_secs(3);
 /// How long a leader that stops waits for another to take over.
 const HAND_OVER_WITHIN: Duration = Duration::from_secs(2);
 
-/// The rooms of a running node.
+/// What a running node consists of, by its handles.
 #[derive(Debug)]
-pub(crate) struct Rooms {
+pub(crate) struct Services {
     pub(crate) proposer: Proposer,
     pub(crate) sessions: Arc<WorkSessions>,
     pub(crate) exchange: Exchange,
@@ -59,9 +59,9 @@ pub(crate) struct Rooms {
     pub(crate) scope: Arc<Scope>,
 }
 
-/// What the rooms are made with.
+/// What they are made of.
 #[derive(Debug)]
-pub(crate) struct Making<'a> {
+pub(crate) struct Parts<'a> {
     pub(crate) name: &'a str,
     pub(crate) raft: Raft,
     pub(crate) mesh: Option<Mesh>,
@@ -71,10 +71,10 @@ pub(crate) struct Making<'a> {
     pub(crate) coordinator: CoordinatorConfig,
 }
 
-impl Rooms {
-    /// Joins the rooms of a node; nothing runs yet.
-    pub(crate) fn make(making: Making<'_>) -> Self {
-        let Making { name, raft, mesh, store, engine, feeds, coordinator } = making;
+impl Services {
+    /// Joins the services of a node; nothing runs yet.
+    pub(crate) fn make(parts: Parts<'_>) -> Self {
+        let Parts { name, raft, mesh, store, engine, feeds, coordinator } = parts;
         let calls = mesh.map(Calls::new);
         let has_mesh = calls.is_some();
         let proposer = Proposer::new(raft.clone(), calls.clone());
@@ -182,7 +182,7 @@ impl Node {
             None => tracing::info!("scanning with raw packets"),
         }
         let engines = engines_of(&engine);
-        let making = Making {
+        let parts = Parts {
             name: &self.identity.name,
             raft: self.raft.clone(),
             mesh: Some(self.mesh.clone()),
@@ -191,21 +191,21 @@ impl Node {
             feeds: Some(feeds.clone()),
             coordinator,
         };
-        let rooms = Rooms::make(making);
+        let services = Services::make(parts);
         let tasks = TaskTracker::new();
         let (leaving, stop) = (CancellationToken::new(), CancellationToken::new());
-        let served = self.served(&rooms, feeds.clone(), &tasks)?;
+        let served = self.served(&services, feeds.clone(), &tasks)?;
         self.announce();
         let worker =
-            tasks.spawn(rooms.worker.run(Arc::clone(&rooms.sessions), Some(self.mesh.clone()), leaving.clone()));
-        tasks.spawn(rooms.coordinator.run(stop.clone()));
-        let doors = serve::Doors {
+            tasks.spawn(services.worker.run(Arc::clone(&services.sessions), Some(self.mesh.clone()), leaving.clone()));
+        tasks.spawn(services.coordinator.run(stop.clone()));
+        let for_streams = serve::StreamServices {
             raft: self.raft.clone(),
-            proposer: rooms.proposer.clone(),
-            exchange: rooms.exchange.clone(),
-            sessions: rooms.sessions,
+            proposer: services.proposer.clone(),
+            exchange: services.exchange.clone(),
+            sessions: services.sessions,
         };
-        tasks.spawn(serve::streams(incoming, doors, tasks.clone(), stop.clone()));
+        tasks.spawn(serve::streams(incoming, for_streams, tasks.clone(), stop.clone()));
         tasks.spawn(membership_sync::keep_members(
             self.raft.clone(),
             self.mesh.clone(),
@@ -215,14 +215,14 @@ impl Node {
         let own = NodeInfo { engines, ..membership_sync::node_info(&self.config, &self.mesh, &self.identity.name) };
         tasks.spawn(membership_sync::keep_own(
             self.raft.clone(),
-            rooms.proposer.clone(),
+            services.proposer.clone(),
             own,
             Arc::clone(&self.data_dir),
             self.identity.clone(),
             stop.clone(),
         ));
-        tasks.spawn(follow(self.raft.clone(), rooms.exchange.clone(), feeds, engine, stop.clone()));
-        tasks.spawn(serve::tend_chunks(self.raft.clone(), rooms.exchange, rooms.proposer.clone(), stop.clone()));
+        tasks.spawn(follow(self.raft.clone(), services.exchange.clone(), feeds, engine, stop.clone()));
+        tasks.spawn(serve::tend_chunks(self.raft.clone(), services.exchange, services.proposer.clone(), stop.clone()));
         tasks.spawn(api::serve(self.api, api::router(served), api::Bounds::default(), stop.clone()));
         if let Some(index) = admitted_at {
             tracing::info!(index, "admitted; following the log from the leader");
@@ -252,7 +252,7 @@ impl Node {
         Ok((chunks, feeds.map_err(|error| Failure::new(ExitCode::Failure, error.to_string()))?))
     }
 
-    fn served(&self, rooms: &Rooms, feeds: FeedStore, tasks: &TaskTracker) -> Result<Arc<Served>, Failure> {
+    fn served(&self, services: &Services, feeds: FeedStore, tasks: &TaskTracker) -> Result<Arc<Served>, Failure> {
         let failed = |error: DataDirError| Failure::new(ExitCode::Failure, error.to_string());
         let (psk, key) = (self.data_dir.pre_shared_key().map_err(failed)?, self.data_dir.key().map_err(failed)?);
         Ok(Arc::new(Served {
@@ -260,10 +260,10 @@ impl Node {
             cluster: self.identity.cluster,
             psk,
             raft: self.raft.clone(),
-            proposer: rooms.proposer.clone(),
-            exchange: rooms.exchange.clone(),
-            sessions: Arc::clone(&rooms.sessions),
-            scope: Arc::clone(&rooms.scope),
+            proposer: services.proposer.clone(),
+            exchange: services.exchange.clone(),
+            sessions: Arc::clone(&services.sessions),
+            scope: Arc::clone(&services.scope),
             max_attempts: self.config.coordinator.max_attempts,
             gate: if self.config.api.auth == ApiAuth::None { Gate::Open } else { Gate::Token },
             started: Instant::now(),

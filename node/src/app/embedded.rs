@@ -13,7 +13,7 @@ use pentora_scanner::engine::Engine;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Making, Rooms, begin_cluster, engines_of, start_engine};
+use super::{Parts, Services, begin_cluster, engines_of, start_engine};
 use crate::api::{self, Gate, Served};
 use crate::cli::{ExitCode, Failure};
 use crate::client::Client;
@@ -118,20 +118,20 @@ async fn start_with(
     begin_cluster(&raft, cluster, node_info(&name, &engine), admin_token).await?;
     let plan = PlanConfig { paced_unit_seconds: PACED_UNIT_SECONDS, ..PlanConfig::default() };
     let coordinator = CoordinatorConfig { heartbeat: HEARTBEAT, grace: GRACE, plan };
-    let (raft_of_rooms, store) = (raft.clone(), ChunkStore::memory());
-    let making =
-        Making { name: &name, raft: raft_of_rooms, mesh: None, store, engine, feeds: feeds.clone(), coordinator };
-    let rooms = Rooms::make(making);
+    let (raft_of_services, store) = (raft.clone(), ChunkStore::memory());
+    let parts =
+        Parts { name: &name, raft: raft_of_services, mesh: None, store, engine, feeds: feeds.clone(), coordinator };
+    let services = Services::make(parts);
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let served = Arc::new(Served {
         name,
         cluster,
         psk: None,
         raft: raft.clone(),
-        proposer: rooms.proposer,
-        exchange: rooms.exchange,
-        sessions: Arc::clone(&rooms.sessions),
-        scope: rooms.scope,
+        proposer: services.proposer,
+        exchange: services.exchange,
+        sessions: Arc::clone(&services.sessions),
+        scope: services.scope,
         max_attempts: ATTEMPTS_MAX,
         gate,
         started: Instant::now(),
@@ -139,9 +139,9 @@ async fn start_with(
         feeds,
         signer: None,
     });
-    tasks.spawn(rooms.worker.clone().run(rooms.sessions, None, stop.clone()));
-    tasks.spawn(rooms.coordinator.run(stop.clone()));
-    Ok((served, rooms.worker, StopHandle { stop, tasks, raft }))
+    tasks.spawn(services.worker.clone().run(services.sessions, None, stop.clone()));
+    tasks.spawn(services.coordinator.run(stop.clone()));
+    Ok((served, services.worker, StopHandle { stop, tasks, raft }))
 }
 
 fn node_info(name: &str, engine: &Engine) -> NodeInfo {

@@ -28,7 +28,7 @@ const REPAIRS_MAX: usize = 32;
 
 /// What streams are served from.
 #[derive(Debug, Clone)]
-pub(super) struct Doors {
+pub(super) struct StreamServices {
     pub(super) raft: Raft,
     pub(super) proposer: Proposer,
     pub(super) exchange: Exchange,
@@ -36,7 +36,12 @@ pub(super) struct Doors {
 }
 
 /// Hands each inbound stream to a task of its own until `stop`.
-pub(super) async fn streams(mut incoming: Incoming, doors: Doors, tasks: TaskTracker, stop: CancellationToken) {
+pub(super) async fn streams(
+    mut incoming: Incoming,
+    services: StreamServices,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+) {
     loop {
         let stream = tokio::select! {
             biased;
@@ -46,7 +51,7 @@ pub(super) async fn streams(mut incoming: Incoming, doors: Doors, tasks: TaskTra
                 None => return,
             },
         };
-        let serving = serve(stream, doors.clone(), tasks.clone());
+        let serving = serve(stream, services.clone(), tasks.clone());
         let stop = stop.clone();
         tasks.spawn(async move {
             tokio::select! {
@@ -58,15 +63,15 @@ pub(super) async fn streams(mut incoming: Incoming, doors: Doors, tasks: TaskTra
     }
 }
 
-async fn serve(mut stream: FrameStream, doors: Doors, tasks: TaskTracker) {
+async fn serve(mut stream: FrameStream, services: StreamServices, tasks: TaskTracker) {
     let (peer, class) = (stream.peer, stream.class);
     let ended = if let Some(raft_class) = raft_class(class) {
-        doors.raft.serve(raft_class, raft_duplex(stream)).await.map_err(|error| error.to_string())
+        services.raft.serve(raft_class, raft_duplex(stream)).await.map_err(|error| error.to_string())
     } else {
         match class {
-            Class::Work => serve_worker(stream, &doors, &tasks).await,
-            Class::Join => join::answer(&mut stream, &doors.proposer, &doors.raft).await,
-            _ => serve_calls(&mut stream, &doors).await.map_err(|error| error.to_string()),
+            Class::Work => serve_worker(stream, &services, &tasks).await,
+            Class::Join => join::answer(&mut stream, &services.proposer, &services.raft).await,
+            _ => serve_calls(&mut stream, &services).await.map_err(|error| error.to_string()),
         }
     };
     if let Err(reason) = ended {
@@ -74,32 +79,32 @@ async fn serve(mut stream: FrameStream, doors: Doors, tasks: TaskTracker) {
     }
 }
 
-async fn serve_worker(stream: FrameStream, doors: &Doors, tasks: &TaskTracker) -> Result<(), String> {
+async fn serve_worker(stream: FrameStream, services: &StreamServices, tasks: &TaskTracker) -> Result<(), String> {
     let peer = stream.peer.to_string();
-    let node = doors.raft.read(|state| state.nodes().find(|(_, node)| node.info.peer == peer).map(|(id, _)| id));
+    let node = services.raft.read(|state| state.nodes().find(|(_, node)| node.info.peer == peer).map(|(id, _)| id));
     let node = node.ok_or("a work session of a node that is not in the cluster")?;
-    let granted = || worker::granted(&doors.raft, node);
-    if doors.sessions.serve(node, worker::over(stream, tasks), granted).await {
+    let granted = || worker::granted(&services.raft, node);
+    if services.sessions.serve(node, worker::over(stream, tasks), granted).await {
         Ok(())
     } else {
         Err("this node does not lead".into())
     }
 }
 
-async fn serve_calls(stream: &mut FrameStream, doors: &Doors) -> Result<(), CallError> {
+async fn serve_calls(stream: &mut FrameStream, services: &StreamServices) -> Result<(), CallError> {
     while let Some(request) = calls::next_request(stream).await? {
         match request {
-            Request::GetChunk(digest) => send_chunk(stream, doors, digest).await?,
+            Request::GetChunk(digest) => send_chunk(stream, services, digest).await?,
             Request::PutChunk { digest, bytes } => {
                 let bytes = calls::receive_parts(stream, bytes).await?;
-                let answer = match doors.exchange.store().put(digest, bytes).await {
+                let answer = match services.exchange.store().put(digest, bytes).await {
                     Ok(()) => Answer::Done,
                     Err(error) => Answer::Unavailable(error.to_string()),
                 };
                 calls::send_answer(stream, &answer).await?;
             }
             other => {
-                let answer = answer(other, doors).await;
+                let answer = answer(other, services).await;
                 calls::send_answer(stream, &answer).await?;
             }
         }
@@ -107,8 +112,8 @@ async fn serve_calls(stream: &mut FrameStream, doors: &Doors) -> Result<(), Call
     Ok(())
 }
 
-async fn send_chunk(stream: &mut FrameStream, doors: &Doors, digest: Digest) -> Result<(), CallError> {
-    match doors.exchange.store().get(digest).await {
+async fn send_chunk(stream: &mut FrameStream, services: &StreamServices, digest: Digest) -> Result<(), CallError> {
+    match services.exchange.store().get(digest).await {
         Ok(Some(bytes)) => {
             calls::send_answer(stream, &Answer::Chunk { bytes: bytes.len() as u64 }).await?;
             calls::send_parts(stream, &bytes).await
@@ -121,15 +126,15 @@ async fn send_chunk(stream: &mut FrameStream, doors: &Doors, digest: Digest) -> 
     }
 }
 
-async fn answer(request: Request, doors: &Doors) -> Answer {
+async fn answer(request: Request, services: &StreamServices) -> Answer {
     match request {
-        Request::Propose(command) => match doors.raft.propose(*command).await {
+        Request::Propose(command) => match services.raft.propose(*command).await {
             Ok(applied) => Answer::Applied { index: applied.index, response: applied.response },
             Err(ProposeError::NotLeader { leader }) => Answer::NotLeader { leader },
             Err(error) => Answer::Unavailable(error.to_string()),
         },
-        Request::Soft => Answer::Soft(soft_state(&doors.raft, &doors.sessions)),
-        Request::TransferLeader(to) => match doors.raft.transfer_leader(to).await {
+        Request::Soft => Answer::Soft(soft_state(&services.raft, &services.sessions)),
+        Request::TransferLeader(to) => match services.raft.transfer_leader(to).await {
             Ok(()) => Answer::Done,
             Err(error) => Answer::Unavailable(error.to_string()),
         },

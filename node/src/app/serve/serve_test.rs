@@ -10,7 +10,7 @@ use pentora_raft::store::Storage;
 use pentora_raft::{ClusterId, Config, Profile, TokenId};
 
 use super::*;
-use crate::app::{Making, Rooms, begin_cluster, membership_sync, start_engine};
+use crate::app::{Parts, Services, begin_cluster, membership_sync, start_engine};
 use crate::coordinator::{CoordinatorConfig, PlanConfig};
 use crate::join::JoinError;
 use crate::join::token::JoinToken;
@@ -101,7 +101,7 @@ impl House {
             plan: PlanConfig::default(),
         };
         let name = &node.to_string();
-        let making = Making {
+        let parts = Parts {
             name,
             raft: raft.clone(),
             mesh: Some(mesh.clone()),
@@ -110,18 +110,18 @@ impl House {
             feeds: None,
             coordinator,
         };
-        let rooms = Rooms::make(making);
+        let services = Services::make(parts);
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let (proposer, exchange) = (rooms.proposer.clone(), rooms.exchange.clone());
-        let doors = Doors {
+        let (proposer, exchange) = (services.proposer.clone(), services.exchange.clone());
+        let for_streams = StreamServices {
             raft: raft.clone(),
-            proposer: rooms.proposer,
-            exchange: rooms.exchange,
-            sessions: Arc::clone(&rooms.sessions),
+            proposer: services.proposer,
+            exchange: services.exchange,
+            sessions: Arc::clone(&services.sessions),
         };
-        tasks.spawn(streams(incoming, doors, tasks.clone(), stop.clone()));
-        tasks.spawn(rooms.coordinator.run(stop.clone()));
-        tasks.spawn(rooms.worker.run(rooms.sessions, Some(mesh.clone()), stop.clone()));
+        tasks.spawn(streams(incoming, for_streams, tasks.clone(), stop.clone()));
+        tasks.spawn(services.coordinator.run(stop.clone()));
+        tasks.spawn(services.worker.run(services.sessions, Some(mesh.clone()), stop.clone()));
         tasks.spawn(membership_sync::keep_members(raft.clone(), mesh.clone(), members, stop.clone()));
         Self { mesh, raft, proposer, exchange, stop, tasks }
     }

@@ -30,11 +30,11 @@ pub use embedded::{Embedded, EmbeddedOptions, StopHandle, embedded};
 pub use suspend::{SavedUnit, Suspended};
 
 use crate::api::{self, Gate, Served};
-use crate::cli::{ExitCode, Failure};
 use crate::config::{ApiAuth, NodeConfig, StartPlan, Strategy, TimingProfile};
 use crate::coordinator::plan::Preference;
 use crate::coordinator::{Coordinator, CoordinatorConfig, PlanConfig, WorkSessions};
 use crate::data_dir::{DataDir, DataDirError, NodeIdentity};
+use crate::failure::{ExitCode, Failure};
 use crate::feeds::FeedStore;
 use crate::feeds::follow::follow;
 use crate::raft_transport::MeshTransport;

@@ -6,11 +6,11 @@
 //! embedded one.
 
 mod api_session;
+mod client_failure;
 mod cluster;
 mod completions;
 mod config;
 mod context;
-mod failure;
 mod feed;
 mod findings;
 mod follow;
@@ -35,7 +35,7 @@ use std::time::Duration;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::context::{Context, Global};
-pub use self::failure::{ExitCode, Failure};
+use crate::failure::{ExitCode, Failure};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -9,6 +9,7 @@ pub mod config;
 pub mod coordinator;
 pub mod data_dir;
 pub mod document;
+pub mod failure;
 pub mod feeds;
 pub mod jobs;
 pub mod join;

@@ -5,9 +5,9 @@ use pentora_raft::state::FIRST_NODE;
 use pentora_raft::{ClusterId, Digest, Raft};
 
 use super::{begin_cluster, membership_sync, mesh_config};
-use crate::cli::{ExitCode, Failure};
 use crate::config::{NodeConfig, StartAction, StartPlan};
 use crate::data_dir::{DataDir, DataDirError, NodeIdentity};
+use crate::failure::{ExitCode, Failure};
 use crate::join::token::JoinToken;
 use crate::join::{self, JoinError};
 

@@ -15,9 +15,9 @@ use tokio_util::task::TaskTracker;
 
 use super::{Parts, Services, begin_cluster, engines_of, start_engine};
 use crate::api::{self, Gate, Served};
-use crate::cli::{ExitCode, Failure};
 use crate::client::Client;
 use crate::coordinator::{CoordinatorConfig, PlanConfig};
+use crate::failure::{ExitCode, Failure};
 use crate::feeds::FeedStore;
 use crate::results::ChunkStore;
 use crate::worker::Worker;

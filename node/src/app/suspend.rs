@@ -13,8 +13,8 @@ use pentora_scanner::finding::HostRecord;
 use serde::{Deserialize, Serialize};
 
 use super::Embedded;
-use crate::cli::{ExitCode, Failure};
 use crate::document::{ScanAccepted, ScanRequest};
+use crate::failure::{ExitCode, Failure};
 use crate::jobs::{self, RefusedRequest};
 use crate::results::{ChunkReader, ChunkWriter, EARLIER_RUN, Heading};
 

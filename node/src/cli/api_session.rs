@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::client_failure::from_client;
 use super::context::Context;
-use super::failure::{ExitCode, Failure, from_client};
 use crate::client::locate::{Location, locate};
 use crate::client::{Client, ClientError};
 use crate::config::{FlagValue, Purpose, Raw};
+use crate::failure::{ExitCode, Failure};
 
 /// Time for a node on this host to say that it is there; loopback answers in less than a millisecond.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(300);

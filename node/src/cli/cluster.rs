@@ -6,9 +6,9 @@ use clap::{Args, Subcommand};
 
 use super::api_session::{ApiSession, NodeArgs};
 use super::context::Context;
-use super::failure::{ExitCode, Failure};
 use super::table;
 use super::watch::{View, json, show};
+use crate::failure::{ExitCode, Failure};
 
 /// Longest wait for the new leader to show; a planned transfer takes milliseconds, an election about a second.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(5);

@@ -9,13 +9,13 @@ use clap::{Args, Subcommand};
 
 use super::api_session::{ApiSession, NodeArgs, cluster_here};
 use super::context::Context;
-use super::failure::{ExitCode, Failure};
 use super::output::grouped;
 use super::table;
 use super::watch::json;
 use crate::clock::{rfc3339, wall_ms};
 use crate::config::Purpose;
 use crate::document::{FeedDocument, duration_words};
+use crate::failure::{ExitCode, Failure};
 use crate::feeds::compile::{self, Compiled};
 use crate::feeds::{FeedKind, FeedStore};
 

@@ -13,12 +13,12 @@ use serde::Serialize;
 
 use super::api_session::{ApiSession, NodeArgs, id};
 use super::context::Context;
-use super::failure::{ExitCode, Failure};
 use super::feed;
 use super::output::clean;
 use super::table;
 use super::watch::json;
 use crate::client::parse_host_line;
+use crate::failure::{ExitCode, Failure};
 use crate::feeds::explain::{Asked, EXPLAINED_MAX, Explained, of_record};
 use crate::feeds::rematch::Rematch;
 

@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::failure::{ExitCode, Failure, from_client};
+use super::client_failure::from_client;
 use super::interrupt::Interrupts;
 use super::progress::Progress;
 use crate::client::Client;
 use crate::document::JobDocument;
+use crate::failure::{ExitCode, Failure};
 
 /// First pause between two looks: a scan of one host is over in milliseconds.
 const POLL_FIRST: Duration = Duration::from_millis(5);

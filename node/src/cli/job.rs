@@ -4,7 +4,6 @@ use clap::{Args, Subcommand};
 
 use super::api_session::{ApiSession, NodeArgs, id};
 use super::context::Context;
-use super::failure::Failure;
 use super::follow::{Ended, follow, verdict};
 use super::interrupt::Interrupts;
 use super::output::grouped;
@@ -12,6 +11,7 @@ use super::progress::Progress;
 use super::results::{self, FormatArgs};
 use super::watch::{View, json, show};
 use super::{status, table};
+use crate::failure::Failure;
 
 /// What can be done with jobs.
 #[derive(Debug, Subcommand)]

@@ -6,11 +6,12 @@ use clap::Args;
 use pentora_scanner::finding::{HostRecord, Severity};
 use pentora_scanner::report::{Format, Look, ReportMeta, Summary};
 
+use super::client_failure::from_client;
 use super::context::Context;
-use super::failure::{ExitCode, Failure, from_client};
 use super::output::output_failure;
 use crate::client::{Client, ClientError, ResultLines, parse_host_line};
 use crate::document::JobDocument;
+use crate::failure::{ExitCode, Failure};
 
 /// In which form results are printed.
 #[derive(Debug, Clone, Default, Args)]

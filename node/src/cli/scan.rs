@@ -18,8 +18,8 @@ use pentora_scanner::finding::HostRecord;
 use self::request::RequestArgs;
 use self::resume::Resume;
 use super::api_session::{ApiSession, NodeArgs, cluster_here};
+use super::client_failure::from_client;
 use super::context::Context;
-use super::failure::{ExitCode, Failure, from_client};
 use super::feed;
 use super::follow::{Ended, follow, verdict};
 use super::interrupt::Interrupts;
@@ -30,6 +30,7 @@ use super::watch::json;
 use crate::app::{self, Embedded, EmbeddedOptions};
 use crate::client::Client;
 use crate::document::{JobDocument, ScanAccepted, ScanRequest};
+use crate::failure::{ExitCode, Failure};
 use crate::feeds::{FeedStore, rules};
 
 /// Time for an interrupted embedded scan to end and hand over what it found.

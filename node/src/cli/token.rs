@@ -4,12 +4,12 @@ use clap::{Args, Subcommand};
 
 use super::api_session::{ApiSession, NodeArgs, id};
 use super::context::Context;
-use super::failure::Failure;
 use super::output::clean;
 use super::table;
 use super::watch::json;
 use crate::config::parse_duration;
 use crate::document::TokenRequest;
+use crate::failure::Failure;
 
 /// What can be done with join tokens.
 #[derive(Debug, Subcommand)]

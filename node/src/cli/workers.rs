@@ -4,9 +4,9 @@ use clap::{Args, Subcommand};
 
 use super::api_session::{ApiSession, NodeArgs};
 use super::context::Context;
-use super::failure::Failure;
 use super::table;
 use super::watch::{View, json, show};
+use crate::failure::Failure;
 
 /// What can be done with workers.
 #[derive(Debug, Subcommand)]

@@ -26,8 +26,7 @@ use tokio_util::task::TaskTracker;
 
 #[cfg(test)]
 pub(crate) use embedded::start as start_embedded;
-pub use embedded::{Embedded, EmbeddedOptions, StopHandle, embedded};
-pub use suspend::{SavedUnit, Suspended};
+pub use embedded::{Embedded, StopHandle, embedded};
 
 use crate::api::{self, Gate, Served};
 use crate::config::{ApiAuth, NodeConfig, StartPlan, Strategy, TimingProfile};

@@ -21,7 +21,7 @@ use pentora_scanner::spec::{
 use pentora_scanner::target::{TargetError, TargetSet};
 
 use crate::coordinator::placement;
-use crate::document::{self, ScanRequest};
+use crate::document::{self, ScanAccepted, ScanRequest};
 use crate::results::Exchange;
 use crate::rpc::proposer::{Proposer, Unavailable};
 
@@ -111,6 +111,13 @@ pub struct Accepted {
     pub partitions: u32,
     /// The log index at which it stands.
     pub index: u64,
+}
+
+impl From<Accepted> for ScanAccepted {
+    fn from(accepted: Accepted) -> Self {
+        let Accepted { job, targets, partitions, index } = accepted;
+        Self { job_id: job.to_string(), targets, partitions, index }
+    }
 }
 
 /// Checks a request and splits it. Pure but for `raft`, whose nodes decide where parts may run.

@@ -7,16 +7,15 @@
 use std::time::Duration;
 
 use pentora_raft::command::{Finished, SpecRef, UnitKey};
-use pentora_raft::state::Counts;
 use pentora_raft::{Digest, JobId};
-use pentora_scanner::finding::HostRecord;
-use serde::{Deserialize, Serialize};
 
-use super::Embedded;
+use crate::api::Served;
 use crate::document::{ScanAccepted, ScanRequest};
+use crate::embedded::{SavedUnit, Suspended};
 use crate::failure::{ExitCode, Failure};
 use crate::jobs::{self, RefusedRequest};
 use crate::results::{ChunkReader, ChunkWriter, EARLIER_RUN, Heading};
+use crate::worker::Worker;
 
 /// Longest wait for units to count what is settled of them.
 const SUSPEND_WITHIN: Duration = Duration::from_secs(5);
@@ -24,102 +23,68 @@ const SUSPEND_WITHIN: Duration = Duration::from_secs(5);
 /// hosts is a few megabytes.
 const JOINED_HOSTS_MAX: u64 = 20_000;
 
-/// A finished unit and its results.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SavedUnit {
-    /// Of which partition.
-    pub partition: u32,
-    /// Its first index.
-    pub start: u64,
-    /// The index after its last.
-    pub end: u64,
-    /// What it counts.
-    pub counts: Counts,
-    /// Its hosts.
-    pub records: Vec<HostRecord>,
+/// Ends the scan early and takes out what it has.
+///
+/// # Errors
+/// The job is not there, or its chunks cannot be read: bugs, told in words.
+pub(super) async fn suspend(served: &Served, worker: &Worker, job_id: &str) -> Result<Suspended, Failure> {
+    let failed = |why: String| Failure::new(ExitCode::Failure, "the scan cannot be suspended").because(why);
+    let job: JobId = job_id.parse().map_err(|error: pentora_raft::id::IdError| failed(error.to_string()))?;
+    let unfinished = match tokio::time::timeout(SUSPEND_WITHIN, worker.suspend()).await {
+        Ok(records) => records,
+        Err(_) => return Err(failed("a unit did not end in time".into())),
+    };
+    let (spec, chunks) = served.raft.read(|state| {
+        let chunks: Vec<_> = state.job_chunks(job).map(|(unit, chunk)| (unit, chunk.clone())).collect();
+        (state.spec(job).cloned(), chunks)
+    });
+    let spec = match spec.ok_or_else(|| failed(format!("{job} is gone")))? {
+        SpecRef::Inline(bytes) => Digest::of(&bytes),
+        SpecRef::Chunk { digest, .. } => digest,
+    };
+    let mut units = Vec::new();
+    for (unit, chunk) in chunks {
+        let bytes = served.exchange.fetch(chunk.digest, &chunk.holders).await.map_err(failed)?;
+        let records = ChunkReader::open(bytes).and_then(ChunkReader::into_records);
+        let records = records.map_err(|error| failed(error.to_string()))?;
+        let (partition, start, end, counts) = (unit.partition, unit.start, chunk.end, chunk.counts);
+        units.push(SavedUnit { partition, start, end, counts, records });
+    }
+    Ok(Suspended { spec, units: joined(units), unfinished })
 }
 
-/// What a suspended scan has.
-#[derive(Debug)]
-pub struct Suspended {
-    /// What is scanned and in which order; see [`jobs::Prepared::spec_digest`].
-    pub spec: Digest,
-    /// What is finished.
-    pub units: Vec<SavedUnit>,
-    /// Hosts that answered among the targets that are not finished; they will be asked again.
-    pub unfinished: Vec<HostRecord>,
-}
-
-impl Embedded {
-    /// Ends the scan early and takes out what it has.
-    ///
-    /// # Errors
-    /// The job is not there, or its chunks cannot be read: bugs, told in words.
-    pub async fn suspend(&self, job_id: &str) -> Result<Suspended, Failure> {
-        let failed = |why: String| Failure::new(ExitCode::Failure, "the scan cannot be suspended").because(why);
-        let job: JobId = job_id.parse().map_err(|error: pentora_raft::id::IdError| failed(error.to_string()))?;
-        let unfinished = match tokio::time::timeout(SUSPEND_WITHIN, self.worker.suspend()).await {
-            Ok(records) => records,
-            Err(_) => return Err(failed("a unit did not end in time".into())),
-        };
-        let (spec, chunks) = self.served.raft.read(|state| {
-            let chunks: Vec<_> = state.job_chunks(job).map(|(unit, chunk)| (unit, chunk.clone())).collect();
-            (state.spec(job).cloned(), chunks)
-        });
-        let spec = match spec.ok_or_else(|| failed(format!("{job} is gone")))? {
-            SpecRef::Inline(bytes) => Digest::of(&bytes),
-            SpecRef::Chunk { digest, .. } => digest,
-        };
-        let mut units = Vec::new();
-        for (unit, chunk) in chunks {
-            let bytes = self.served.exchange.fetch(chunk.digest, &chunk.holders).await.map_err(failed)?;
-            let records = ChunkReader::open(bytes).and_then(ChunkReader::into_records);
-            let records = records.map_err(|error| failed(error.to_string()))?;
-            let (partition, start, end, counts) = (unit.partition, unit.start, chunk.end, chunk.counts);
-            units.push(SavedUnit { partition, start, end, counts, records });
-        }
-        Ok(Suspended { spec, units: joined(units), unfinished })
+/// Submits a scan of which `units` are finished; `spec` is that of the scan they were taken from.
+///
+/// # Errors
+/// The request is refused, or is not the one that the units belong to.
+pub(super) async fn resume(
+    served: &Served,
+    request: ScanRequest,
+    spec: Digest,
+    units: Vec<SavedUnit>,
+) -> Result<ScanAccepted, Failure> {
+    let refused = |error: RefusedRequest| Failure::new(ExitCode::Usage, error.to_string());
+    let prepared = jobs::prepare(request, &served.scope, &served.raft).map_err(refused)?;
+    if prepared.spec_digest() != spec {
+        return Err(Failure::new(ExitCode::Usage, "the saved results are not of this scan")
+            .because("its targets or options come out otherwise than when it was interrupted"));
     }
-
-    /// Submits a scan of which `units` are finished; `spec` is that of the scan they were taken from.
-    ///
-    /// # Errors
-    /// The request is refused, or is not the one that the units belong to.
-    pub async fn resume(
-        &self,
-        request: ScanRequest,
-        spec: Digest,
-        units: Vec<SavedUnit>,
-    ) -> Result<ScanAccepted, Failure> {
-        let refused = |error: RefusedRequest| Failure::new(ExitCode::Usage, error.to_string());
-        let served = &self.served;
-        let prepared = jobs::prepare(request, &served.scope, &served.raft).map_err(refused)?;
-        if prepared.spec_digest() != spec {
-            return Err(Failure::new(ExitCode::Usage, "the saved results are not of this scan")
-                .because("its targets or options come out otherwise than when it was interrupted"));
-        }
-        let node = served.raft.node();
-        let mut finished = Vec::new();
-        for SavedUnit { partition, start, end, counts, records } in units {
-            let unit = UnitKey { job: EARLIER_RUN, partition, start };
-            let mut chunk = ChunkWriter::new(&Heading { unit, end });
-            records.iter().for_each(|record| chunk.push(record));
-            let bytes = chunk.finish();
-            let (digest, size) = (Digest::of(&bytes), bytes.len() as u64);
-            let holders = served.exchange.make_durable(digest, bytes).await;
-            finished.push(Finished { partition, start, end, digest, bytes: size, holders, counts });
-        }
-        let prepared = prepared.with_finished(finished);
-        let accepted = jobs::submit(prepared, None, &served.proposer, &served.exchange, node, served.max_attempts)
-            .await
-            .map_err(refused)?;
-        Ok(ScanAccepted {
-            job_id: accepted.job.to_string(),
-            targets: accepted.targets,
-            partitions: accepted.partitions,
-            index: accepted.index,
-        })
+    let node = served.raft.node();
+    let mut finished = Vec::new();
+    for SavedUnit { partition, start, end, counts, records } in units {
+        let unit = UnitKey { job: EARLIER_RUN, partition, start };
+        let mut chunk = ChunkWriter::new(&Heading { unit, end });
+        records.iter().for_each(|record| chunk.push(record));
+        let bytes = chunk.finish();
+        let (digest, size) = (Digest::of(&bytes), bytes.len() as u64);
+        let holders = served.exchange.make_durable(digest, bytes).await;
+        finished.push(Finished { partition, start, end, digest, bytes: size, holders, counts });
     }
+    let prepared = prepared.with_finished(finished);
+    let accepted = jobs::submit(prepared, None, &served.proposer, &served.exchange, node, served.max_attempts)
+        .await
+        .map_err(refused)?;
+    Ok(accepted.into())
 }
 
 /// Neighbouring units as one each, as far as they have few hosts.
@@ -143,6 +108,8 @@ fn joined(units: Vec<SavedUnit>) -> Vec<SavedUnit> {
 
 #[cfg(test)]
 mod tests {
+    use pentora_raft::state::Counts;
+
     use super::*;
 
     #[test]

@@ -29,7 +29,7 @@ pub(super) struct NodeArgs {
 /// A client, and where its token was looked for.
 pub(super) struct ApiSession {
     pub(super) client: Client,
-    pub(super) searched: String,
+    searched: String,
 }
 
 impl ApiSession {
@@ -50,6 +50,11 @@ impl ApiSession {
         let client =
             Client::http(location.endpoints, location.token).map_err(|error| from_client(&error, &searched))?;
         Ok(Self { client, searched })
+    }
+
+    /// A client of the node inside this process, which asks for no token.
+    pub(super) fn in_process(client: Client) -> Self {
+        Self { client, searched: "this process".to_owned() }
     }
 
     /// What an error of the client means for the command.

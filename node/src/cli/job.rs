@@ -117,8 +117,7 @@ async fn watch(args: JobArgs, context: &mut Context) -> Result<(), Failure> {
     let session = ApiSession::open(&args.node, context)?;
     let mut interrupts = Interrupts::listen()?;
     let progress = Progress::new(context);
-    let asked = (&session.client, session.searched.as_str());
-    let ended = follow(asked, &args.job_id, &progress, &mut interrupts).await;
+    let ended = follow(&session, &args.job_id, &progress, &mut interrupts).await;
     progress.finish();
     match ended? {
         Ended::Job(job) => {
@@ -132,8 +131,7 @@ async fn watch(args: JobArgs, context: &mut Context) -> Result<(), Failure> {
 async fn print_results(args: ResultsArgs, context: &mut Context) -> Result<(), Failure> {
     let session = ApiSession::open(&args.job.node, context)?;
     let job = session.client.job(&args.job.job_id).await.map_err(|error| session.failure(&error))?;
-    let asked = (&session.client, session.searched.as_str());
-    let printed = results::print(asked, &job, &[], &args.format, context).await?;
+    let printed = results::print(&session, &job, &[], &args.format, context).await?;
     if job.status != "completed" {
         context.say(format_args!(
             "{} is {}: these are the results of {} of {} targets",

@@ -13,8 +13,8 @@ use pentora_raft::Digest;
 use pentora_raft::codec::{self, Kind};
 use serde::{Deserialize, Serialize};
 
-use crate::app::SavedUnit;
 use crate::document::ScanRequest;
+use crate::embedded::SavedUnit;
 use crate::failure::{ExitCode, Failure};
 
 /// The first line, up to the number of the form.

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 pub use plan::PlanConfig;
 pub use work_sessions::{Figures, LINK_FRAMES_MAX, LeaderFrame, Link, WorkSessions, WorkerFrame};
 
-use crate::jobs;
+use crate::spec;
 
 /// How often the leader looks at everything even where nothing seems to have happened.
 const ROUND: Duration = Duration::from_millis(100);
@@ -189,9 +189,7 @@ impl Coordinator {
         });
         for (job, spec) in unknown {
             let ports = match spec {
-                Some(SpecRef::Inline(bytes)) => {
-                    jobs::decode_spec(&bytes).map_or(1, |spec| u64::from(spec.ports.count()))
-                }
+                Some(SpecRef::Inline(bytes)) => spec::decode(&bytes).map_or(1, |spec| u64::from(spec.ports.count())),
                 // A spec in a chunk lists many targets; its ports are learnt from the first unit's rate.
                 _ => plan::PORTS_UNKNOWN,
             };

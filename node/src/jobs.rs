@@ -4,12 +4,10 @@
 //! position, addresses outside the scope, needs that no node meets with the reason of each.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use pentora_raft::codec::{self, Kind};
-use pentora_raft::command::{Command, Finished, LeaseRef, SPEC_INLINE_BYTES_MAX, SpecRef, Submission};
+use pentora_raft::command::{Command, Finished, SPEC_INLINE_BYTES_MAX, SpecRef, Submission};
 use pentora_raft::state::{Needs, Partition, Priority};
 use pentora_raft::{Digest, JobId, NodeId, Raft, Response};
 use pentora_scanner::detect::{DEFAULT_INTENSITY, INTENSITY_MAX};
@@ -24,9 +22,8 @@ use crate::coordinator::placement;
 use crate::document::{self, ScanAccepted, ScanRequest};
 use crate::results::Exchange;
 use crate::rpc::proposer::{Proposer, Unavailable};
+use crate::spec;
 
-/// How long a worker waits for the entry that granted its unit before it asks another node for the spec.
-const SPEC_WAIT: Duration = Duration::from_secs(5);
 /// How long a large spec may take to be on two nodes' disks before the submission is refused.
 const SPEC_KEPT_WITHIN: Duration = Duration::from_secs(10);
 /// Networks that a job is split by, at most; a cluster with more is served by its most specific ones.
@@ -47,7 +44,7 @@ impl Prepared {
     /// The name of what is scanned and in which order: an earlier run of the same spec has the same.
     #[must_use]
     pub fn spec_digest(&self) -> Digest {
-        Digest::of(&codec::encode(Kind::Spec, &self.spec))
+        Digest::of(&spec::encode(&self.spec))
     }
 
     /// The same, with units that an earlier run of the same spec has finished.
@@ -186,7 +183,7 @@ pub async fn submit(
 ) -> Result<Accepted, RefusedRequest> {
     let Prepared { spec, partitions, request, finished } = prepared;
     let (budget_pps, network_pps) = (spec.budget_pps(), spec.network_rate_pps);
-    let bytes = codec::encode(Kind::Spec, &spec);
+    let bytes = spec::encode(&spec);
     let spec = if bytes.len() <= SPEC_INLINE_BYTES_MAX {
         SpecRef::Inline(bytes)
     } else {
@@ -218,39 +215,6 @@ pub async fn submit(
         Response::Submitted { job, .. } => Ok(Accepted { job, targets, partitions: count, index: applied.index }),
         _ => Err(Unavailable::Stopped("the log answered a submission with something else".into()).into()),
     }
-}
-
-/// Reads a spec back.
-///
-/// # Errors
-/// Where the bytes are no spec of this release.
-pub fn decode_spec(bytes: &[u8]) -> Result<ScanSpec, codec::CodecError> {
-    codec::decode(Kind::Spec, bytes)
-}
-
-/// The spec of a leased unit, from the log or from the chunk that holds it.
-///
-/// # Errors
-/// A sentence where it is not to be had now.
-pub async fn spec_of(raft: &Raft, exchange: &Exchange, lease: LeaseRef) -> Result<Arc<ScanSpec>, String> {
-    if !raft.wait_applied(lease.epoch, SPEC_WAIT).await {
-        return Err("this node has not applied the grant yet".into());
-    }
-    let job = lease.unit.job;
-    let kept = raft.read(|state| state.spec(job).cloned()).ok_or_else(|| format!("{job} is gone"))?;
-    read_spec(exchange, kept).await.map(Arc::new)
-}
-
-/// A spec that the log holds, or names the chunk of.
-///
-/// # Errors
-/// A sentence where it is not to be had now.
-pub async fn read_spec(exchange: &Exchange, kept: SpecRef) -> Result<ScanSpec, String> {
-    let bytes = match kept {
-        SpecRef::Inline(bytes) => bytes,
-        SpecRef::Chunk { digest, holders } => exchange.fetch(digest, &holders).await?.to_vec(),
-    };
-    decode_spec(&bytes).map_err(|error| error.to_string())
 }
 
 fn discovery_of(request: &ScanRequest) -> Result<Vec<DiscoveryProbe>, RefusedRequest> {

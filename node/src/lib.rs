@@ -19,4 +19,5 @@ mod malloc;
 pub mod raft_transport;
 pub mod results;
 pub mod rpc;
+pub mod spec;
 pub mod worker;

@@ -15,8 +15,8 @@ use crate::clock::{rfc3339, wall_ms};
 use crate::coordinator::{Figures, SoftState};
 use crate::document::{self, JobDocument, JobEvent, JobProgress, JobResults, Page, WorkerStat, duration_words};
 use crate::feeds::rematch::Rematch;
-use crate::jobs;
 use crate::results::report;
+use crate::spec;
 
 /// `?after=`: events behind this log index.
 #[derive(Debug, Default, Deserialize)]
@@ -49,7 +49,7 @@ pub(super) async fn one(State(node): State<Node>, Path(id): Path<String>) -> Res
     // A large spec is read for a report, not for every look at a job that runs.
     let is_read = |spec: &SpecRef| matches!(spec, SpecRef::Inline(_)) || document.has_ended();
     if let Some(spec) = spec.filter(is_read) {
-        document.ports = jobs::read_spec(&node.exchange, spec).await.ok().map(|spec| spec.ports.to_string());
+        document.ports = spec::read(&node.exchange, spec).await.ok().map(|spec| spec.ports.to_string());
     }
     Ok(Json(document))
 }

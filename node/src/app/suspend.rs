@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use pentora_raft::command::{Finished, SpecRef, UnitKey};
+use pentora_raft::command::{Finished, UnitKey};
 use pentora_raft::{Digest, JobId};
 
 use crate::api::Served;
@@ -15,6 +15,7 @@ use crate::embedded::{SavedUnit, Suspended};
 use crate::failure::{ExitCode, Failure};
 use crate::jobs::{self, RefusedRequest};
 use crate::results::{ChunkReader, ChunkWriter, EARLIER_RUN, Heading};
+use crate::spec;
 use crate::worker::Worker;
 
 /// Longest wait for units to count what is settled of them.
@@ -34,14 +35,11 @@ pub(super) async fn suspend(served: &Served, worker: &Worker, job_id: &str) -> R
         Ok(records) => records,
         Err(_) => return Err(failed("a unit did not end in time".into())),
     };
-    let (spec, chunks) = served.raft.read(|state| {
+    let (kept, chunks) = served.raft.read(|state| {
         let chunks: Vec<_> = state.job_chunks(job).map(|(unit, chunk)| (unit, chunk.clone())).collect();
         (state.spec(job).cloned(), chunks)
     });
-    let spec = match spec.ok_or_else(|| failed(format!("{job} is gone")))? {
-        SpecRef::Inline(bytes) => Digest::of(&bytes),
-        SpecRef::Chunk { digest, .. } => digest,
-    };
+    let spec = spec::digest(&kept.ok_or_else(|| failed(format!("{job} is gone")))?);
     let mut units = Vec::new();
     for (unit, chunk) in chunks {
         let bytes = served.exchange.fetch(chunk.digest, &chunk.holders).await.map_err(failed)?;

@@ -134,9 +134,9 @@ async fn a_spec_reads_back_and_one_too_large_for_the_log_is_kept_as_a_chunk() {
     served.proposer.propose(Command::Cancel { job: accepted.job, reason: "seen".into() }).await.unwrap();
     assert_eq!(accepted.targets, 40_000);
     let kept = served.raft.read(|state| state.spec(accepted.job).cloned()).unwrap();
-    let SpecRef::Chunk { digest, holders } = kept else { panic!("{} bytes in the log", codec::encoded_len(&spec)) };
+    let SpecRef::Chunk { digest, holders } = kept else { panic!("{} bytes in the log", spec::encode(&spec).len()) };
     assert_eq!(holders, [1]);
     let bytes = served.exchange.fetch(digest, &holders).await.unwrap();
-    assert_eq!(decode_spec(&bytes).unwrap(), spec);
+    assert_eq!(spec::decode(&bytes).unwrap(), spec);
     stop.stop().await;
 }

@@ -19,9 +19,9 @@ use super::unit_findings::{Taken, UnitFindings};
 use super::units::Begun;
 use crate::clock::wall_ms;
 use crate::feeds::rematch::Rematch;
-use crate::jobs;
 use crate::results::{ChunkWriter, Heading};
 use crate::rpc::proposer::Unavailable;
+use crate::spec;
 
 /// How long to wait before a busy engine, a full disk or a lost quorum is tried again.
 const RETRY: Duration = Duration::from_millis(250);
@@ -231,7 +231,7 @@ async fn begin(
 ) -> Result<(Arc<ScanSpec>, UnitScan), ScanError> {
     let unit = begun.reference.unit;
     let spec = loop {
-        match jobs::spec_of(&context.raft, &context.exchange, begun.reference).await {
+        match spec::of_lease(&context.raft, &context.exchange, begun.reference).await {
             Ok(spec) => break within_share(spec, begun.lease.network_pps),
             Err(reason) => {
                 tracing::debug!(job = %unit.job, %reason, "the job's spec is not here yet");

@@ -30,9 +30,10 @@ use tokio_util::task::TaskTracker;
 pub use listen::{Bounds, serve};
 pub use problem::ApiError;
 
-use crate::coordinator::{SoftState, WorkSessions, soft_state};
+use crate::coordinator::{WorkSessions, soft_state};
 use crate::feeds::FeedStore;
 use crate::results::Exchange;
+use crate::rpc::SoftState;
 use crate::rpc::calls::{Answer, Request as Ask};
 use crate::rpc::proposer::Proposer;
 

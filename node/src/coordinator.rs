@@ -16,12 +16,12 @@ use std::time::{Duration, Instant};
 use pentora_raft::command::{Command, LeaseRef, SpecRef};
 use pentora_raft::state::{Lease, NodeStatus};
 use pentora_raft::{JobId, NodeId, Raft, Response, Role};
-use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 pub use plan::PlanConfig;
-pub use work_sessions::{Figures, LINK_FRAMES_MAX, LeaderFrame, Link, WorkSessions, WorkerFrame};
+pub use work_sessions::{WorkSessions, granted};
 
+use crate::rpc::SoftState;
 use crate::spec;
 
 /// How often the leader looks at everything even where nothing seems to have happened.
@@ -43,17 +43,6 @@ pub struct CoordinatorConfig {
     pub grace: Duration,
     /// Whom to prefer, and how large units are.
     pub plan: PlanConfig,
-}
-
-/// What only the leader knows, for the documents of any node.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct SoftState {
-    /// Milliseconds since each worker was heard.
-    pub heard_ms: BTreeMap<NodeId, u64>,
-    /// How many entries each member trails by.
-    pub lag: BTreeMap<NodeId, u64>,
-    /// How far the units are that are still out, by job.
-    pub in_progress: BTreeMap<JobId, Figures>,
 }
 
 /// The leader's part of a node. Runs on every node and rests while another leads.

@@ -20,4 +20,5 @@ pub mod raft_transport;
 pub mod results;
 pub mod rpc;
 pub mod spec;
+pub mod work_protocol;
 pub mod worker;

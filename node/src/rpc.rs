@@ -3,3 +3,6 @@
 
 pub mod calls;
 pub mod proposer;
+mod soft_state;
+
+pub use soft_state::SoftState;

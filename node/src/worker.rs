@@ -23,7 +23,6 @@ use tokio_util::task::TaskTracker;
 
 pub use fence::Fence;
 pub use units::Units;
-pub(crate) use work_session::{granted, over};
 
 use crate::coordinator::WorkSessions;
 use crate::feeds::FeedStore;

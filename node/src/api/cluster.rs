@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use super::{ApiError, Node};
 use crate::clock::{rfc3339, wall_ms};
-use crate::coordinator::SoftState;
 use crate::document::{
     ClusterDocument, NodeDocument, Page, Quorum, TransferRequest, VersionDocument, WorkerDocument, WorkerLoad,
 };
+use crate::rpc::SoftState;
 use crate::rpc::calls::{Answer, Request as Ask};
 
 /// How long a hand-over of leadership is waited for.

@@ -12,11 +12,12 @@ use serde::Deserialize;
 
 use super::{ApiError, Node};
 use crate::clock::{rfc3339, wall_ms};
-use crate::coordinator::{Figures, SoftState};
 use crate::document::{self, JobDocument, JobEvent, JobProgress, JobResults, Page, WorkerStat, duration_words};
 use crate::feeds::rematch::Rematch;
 use crate::results::report;
+use crate::rpc::SoftState;
 use crate::spec;
+use crate::work_protocol::Figures;
 
 /// `?after=`: events behind this log index.
 #[derive(Debug, Default, Deserialize)]

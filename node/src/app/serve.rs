@@ -11,13 +11,13 @@ use pentora_raft::{Digest, JobId, NodeId, ProposeError, Raft, Role};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::coordinator::{WorkSessions, soft_state};
+use crate::coordinator::{WorkSessions, granted, soft_state};
 use crate::join;
 use crate::raft_transport::{raft_class, raft_duplex};
 use crate::results::Exchange;
 use crate::rpc::calls::{self, Answer, CallError, Request};
 use crate::rpc::proposer::Proposer;
-use crate::worker;
+use crate::work_protocol;
 
 /// How often the chunks' holders are looked at, and chunks nobody needs are removed.
 const TEND: Duration = Duration::from_secs(10);
@@ -83,8 +83,8 @@ async fn serve_worker(stream: FrameStream, services: &StreamServices, tasks: &Ta
     let peer = stream.peer.to_string();
     let node = services.raft.read(|state| state.nodes().find(|(_, node)| node.info.peer == peer).map(|(id, _)| id));
     let node = node.ok_or("a work session of a node that is not in the cluster")?;
-    let granted = || worker::granted(&services.raft, node);
-    if services.sessions.serve(node, worker::over(stream, tasks), granted).await {
+    let held = || granted(&services.raft, node);
+    if services.sessions.serve(node, work_protocol::over(stream, tasks), held).await {
         Ok(())
     } else {
         Err("this node does not lead".into())

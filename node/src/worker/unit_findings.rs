@@ -14,8 +14,8 @@ use pentora_scanner::engine::UnitProgress;
 use pentora_scanner::finding::{Finding, HostRecord};
 use pentora_scanner::report::{Fold, Summary};
 
-use crate::coordinator::Figures;
 use crate::feeds::rematch::Rematch;
+use crate::work_protocol::Figures;
 
 /// Slices of a unit: a checkpoint ends at the end of one. More would cost a map each and hardly save a probe.
 const SLICES: u64 = 64;

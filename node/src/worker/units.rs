@@ -11,7 +11,7 @@ use pentora_scanner::pace::RateCap;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::coordinator::Figures;
+use crate::work_protocol::Figures;
 
 /// How much a new measurement of a worker's rate counts against the earlier ones.
 const RATE_WEIGHT: f64 = 0.5;

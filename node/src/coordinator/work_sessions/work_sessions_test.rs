@@ -1,6 +1,7 @@
 //! Work sessions: replaced, revoked, reminded.
 
 use super::*;
+use crate::work_protocol::{LINK_FRAMES_MAX, pair};
 
 type Worker = Link<WorkerFrame, LeaderFrame>;
 
@@ -19,12 +20,9 @@ impl Desk {
 
     /// A session of `node`, greeted.
     async fn greet(&mut self, node: NodeId, granted: Vec<(UnitKey, Lease)>) -> Worker {
-        let (to_leader, from_worker) = mpsc::channel(LINK_FRAMES_MAX);
-        let (to_worker, from_leader) = mpsc::channel(LINK_FRAMES_MAX);
+        let (mut worker, link) = pair();
         let sessions = std::sync::Arc::clone(&self.sessions);
-        let link = Link { out: to_worker, from: from_worker };
         self.serving.spawn(async move { sessions.serve(node, link, || granted).await });
-        let mut worker = Link { out: to_leader, from: from_leader };
         let welcome = LeaderFrame::Welcome { heartbeat_ms: 50, lease_term_ms: 1_000 };
         assert_eq!(worker.from.recv().await, Some(welcome));
         worker

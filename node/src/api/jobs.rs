@@ -60,7 +60,7 @@ pub(super) async fn results(State(node): State<Node>, Path(id): Path<String>) ->
     if node.raft.read(|state| state.job(id).is_none()) {
         return Err(Refusal::JobUnknown { job: id }.into());
     }
-    let rematch = Rematch::new(node.feeds.clone());
+    let rematch = Rematch::new(node.feeds.clone()).into_revise();
     let lines = report::lines(&node.raft, node.exchange.clone(), id, rematch, &node.tasks);
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
 }

@@ -4,7 +4,7 @@
 //! because a node that forgot its votes could vote twice; it has to join again as another node.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,8 @@ use pentora_p2p::{Identity, PreSharedKey};
 use pentora_raft::codec::{self, Kind};
 use pentora_raft::{ClusterId, NodeId};
 use serde::{Deserialize, Serialize};
+
+use crate::durable_file::{self, Readers};
 
 /// Who lives in a data directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,7 +82,7 @@ impl DataDir {
             .map_err(failed)?;
         match FileExt::try_lock(&lock) {
             Ok(()) => {
-                remove_half_written(path).map_err(failed)?;
+                durable_file::remove_half_written(path).map_err(failed)?;
                 Ok(Self { path: path.to_owned(), _lock: lock })
             }
             Err(_held) => Err(DataDirError::InUse { path: path.to_owned() }),
@@ -181,32 +183,10 @@ impl DataDir {
         Ok(self.path.join("admin.token"))
     }
 
-    /// Writes a file of mode 0600 under its name only once it is whole and on disk.
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), DataDirError> {
         let path = self.path.join(name);
-        let temporary = self.path.join(format!("{name}.tmp"));
-        let written = OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(0o600)
-            .open(&temporary)
-            .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-            .and_then(|()| std::fs::rename(&temporary, &path))
-            .and_then(|()| File::open(&self.path)?.sync_all());
-        written.map_err(|source| DataDirError::Io { path, source })
+        durable_file::write(&path, bytes, Readers::Owner).map_err(|source| DataDirError::Io { path, source })
     }
-}
-
-/// Removes what a crash left under a temporary name, before its mode or contents can be mistaken for anything.
-fn remove_half_written(path: &Path) -> io::Result<()> {
-    for entry in std::fs::read_dir(path)?.flatten() {
-        let entry = entry.path();
-        if entry.extension().is_some_and(|extension| extension == "tmp") {
-            std::fs::remove_file(entry)?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

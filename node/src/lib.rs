@@ -10,6 +10,7 @@ pub mod coordinator;
 pub mod data_dir;
 pub mod dispatch;
 pub mod document;
+pub mod durable_file;
 pub mod embedded;
 pub mod failure;
 pub mod feeds;

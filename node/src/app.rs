@@ -6,6 +6,7 @@
 
 mod begin;
 mod embedded;
+mod holders;
 mod membership_sync;
 mod serve;
 mod suspend;
@@ -27,6 +28,7 @@ use tokio_util::task::TaskTracker;
 #[cfg(test)]
 pub(crate) use embedded::start as start_embedded;
 pub use embedded::{Embedded, StopHandle, embedded};
+use holders::Holders;
 
 use crate::api::{self, Gate, Served};
 use crate::config::{ApiAuth, NodeConfig, StartPlan, Strategy, TimingProfile};
@@ -221,7 +223,9 @@ impl Node {
             stop.clone(),
         ));
         tasks.spawn(follow(self.raft.clone(), services.exchange.clone(), feeds, engine, stop.clone()));
-        tasks.spawn(serve::tend_chunks(self.raft.clone(), services.exchange, services.proposer.clone(), stop.clone()));
+        let holders =
+            Holders { raft: self.raft.clone(), exchange: services.exchange, proposer: services.proposer.clone() };
+        tasks.spawn(holders.keep(stop.clone()));
         tasks.spawn(api::serve(self.api, api::router(served), api::Bounds::default(), stop.clone()));
         if let Some(index) = admitted_at {
             tracing::info!(index, "admitted; following the log from the leader");

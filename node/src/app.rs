@@ -25,6 +25,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use begin::Entered;
 #[cfg(test)]
 pub(crate) use embedded::start as start_embedded;
 pub use embedded::{Embedded, StopHandle, embedded};
@@ -127,7 +128,7 @@ pub async fn run(plan: StartPlan) -> Result<(), Failure> {
             .because(error.to_string())
             .next("name another address: --api-listen ADDRESS, or end what uses this one")
     })?;
-    let (mesh, incoming, identity, admitted_at) = begin::enter(&data_dir, &plan, &config, resumed).await?;
+    let Entered { mesh, incoming, identity, admitted_at } = begin::enter(&data_dir, &plan, &config, resumed).await?;
     let raft = start_raft(&data_dir, &config, &identity, &mesh).await?;
     begin::ensure_begun(&data_dir, &config, &identity, &mesh, &raft).await?;
     plan.remember().map_err(|error| {

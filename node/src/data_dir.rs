@@ -15,6 +15,7 @@ use pentora_raft::{ClusterId, NodeId};
 use serde::{Deserialize, Serialize};
 
 use crate::durable_file::{self, Readers};
+use crate::member_address::MemberAddress;
 
 /// Who lives in a data directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,8 +26,8 @@ pub struct NodeIdentity {
     pub node: NodeId,
     /// The node's name in it.
     pub name: String,
-    /// Members known when it joined, as peer and addresses, to find the cluster again before the store knows more.
-    pub members: Vec<(String, Vec<String>)>,
+    /// Members known when it joined, to find the cluster again before the store knows more.
+    pub members: Vec<MemberAddress>,
     /// Whether the store has held entries; from then on an empty one is a loss.
     pub store_begun: bool,
 }
@@ -199,7 +200,7 @@ mod tests {
             cluster: ClusterId([3; 16]),
             node: 7,
             name: "n2".into(),
-            members: vec![("peer".into(), vec!["10.0.0.1:7400".into()])],
+            members: vec![MemberAddress { peer: "peer".into(), addresses: vec!["10.0.0.1:7400".into()] }],
             store_begun: false,
         }
     }

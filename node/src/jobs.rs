@@ -123,7 +123,7 @@ impl From<Accepted> for ScanAccepted {
 /// [`RefusedRequest`].
 pub fn prepare(request: ScanRequest, scope: &Scope, raft: &Raft) -> Result<Prepared, RefusedRequest> {
     let targets = targets_of(&request)?;
-    let exclude = set_of(&request.exclude, request.exclude_text.as_deref(), ("exclude", "exclude file"))?;
+    let exclude = set_of(&request.exclude, request.exclude_text.as_deref(), "exclude", "exclude file")?;
     let targets = targets.exclude(&exclude);
     scope.check(&targets)?;
     let ports = ports_of(&request)?;
@@ -227,17 +227,17 @@ fn discovery_of(request: &ScanRequest) -> Result<Vec<DiscoveryProbe>, RefusedReq
 }
 
 fn targets_of(request: &ScanRequest) -> Result<TargetSet, TargetError> {
-    set_of(&request.targets, request.target_text.as_deref(), ("targets", "file"))
+    set_of(&request.targets, request.target_text.as_deref(), "targets", "file")
 }
 
-/// Parses targets; an error names the first of `origins` for an item, the second for the text of files.
-fn set_of(items: &[String], text: Option<&str>, (origin, of_text): (&str, &str)) -> Result<TargetSet, TargetError> {
+/// Parses targets; an error names `origin` for an item, `origin_of_text` for the text of files.
+fn set_of(items: &[String], text: Option<&str>, origin: &str, origin_of_text: &str) -> Result<TargetSet, TargetError> {
     let mut builder = TargetSet::builder();
     for item in items {
         builder.add_text(item, origin)?;
     }
     if let Some(text) = text {
-        builder.add_text(text, of_text)?;
+        builder.add_text(text, origin_of_text)?;
     }
     builder.build()
 }

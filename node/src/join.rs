@@ -14,6 +14,7 @@ use pentora_raft::command::{Command, NodeInfo};
 use pentora_raft::{ClusterId, Digest, NodeId, Response, TokenId};
 use serde::{Deserialize, Serialize};
 
+use crate::member_address::MemberAddress;
 use crate::rpc::proposer::{Proposer, Unavailable};
 
 /// How long a member gets to answer: an election and a commit.
@@ -42,8 +43,8 @@ pub struct Welcome {
     pub node: NodeId,
     /// The cluster.
     pub cluster: ClusterId,
-    /// The members: peer and addresses.
-    pub members: Vec<(String, Vec<String>)>,
+    /// The other members.
+    pub members: Vec<MemberAddress>,
     /// The log index at which it was admitted.
     pub index: u64,
 }
@@ -132,11 +133,7 @@ fn welcome(node: NodeId, index: u64, raft: &pentora_raft::Raft) -> Welcome {
     raft.read(|state| Welcome {
         node,
         cluster: state.cluster().id.unwrap_or_default(),
-        members: state
-            .nodes()
-            .filter(|(id, _)| *id != node)
-            .map(|(_, record)| (record.info.peer.clone(), record.info.addresses.clone()))
-            .collect(),
+        members: state.nodes().filter(|(id, _)| *id != node).map(|(_, record)| MemberAddress::of(record)).collect(),
         index,
     })
 }

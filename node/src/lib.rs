@@ -17,6 +17,7 @@ pub mod feeds;
 pub mod jobs;
 pub mod join;
 mod malloc;
+pub mod member_address;
 pub mod raft_transport;
 pub mod results;
 pub mod rpc;

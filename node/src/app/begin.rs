@@ -10,6 +10,7 @@ use crate::data_dir::{DataDir, DataDirError, NodeIdentity};
 use crate::failure::{ExitCode, Failure};
 use crate::join::token::JoinToken;
 use crate::join::{self, JoinError};
+use crate::member_address::MemberAddress;
 
 impl From<DataDirError> for Failure {
     fn from(error: DataDirError) -> Self {
@@ -53,13 +54,22 @@ pub(super) fn existing(data_dir: &DataDir, plan: &StartPlan) -> Result<Option<No
     Ok(Some(identity))
 }
 
-/// Starts the mesh; joins first where there is no node yet. Answers the log index of the admission, if it was now.
+/// A node that is in its cluster, or will be with its first entry.
+pub(super) struct Entered {
+    pub(super) mesh: Mesh,
+    pub(super) incoming: Incoming,
+    pub(super) identity: NodeIdentity,
+    /// The log index of its admission, if it was now.
+    pub(super) admitted_at: Option<u64>,
+}
+
+/// Starts the mesh; joins first where there is no node yet.
 pub(super) async fn enter(
     data_dir: &DataDir,
     plan: &StartPlan,
     config: &NodeConfig,
     resumed: Option<NodeIdentity>,
-) -> Result<(Mesh, Incoming, NodeIdentity, Option<u64>), Failure> {
+) -> Result<Entered, Failure> {
     if let Some(identity) = resumed {
         let psk = data_dir.pre_shared_key()?.ok_or_else(|| {
             Failure::new(ExitCode::Failure, format!("{} has lost its mesh.psk", data_dir.path().display()))
@@ -74,7 +84,7 @@ pub(super) async fn enter(
         }
         let (mesh, incoming) = start_mesh(data_dir, config, psk, identity.cluster)?;
         mesh.set_members(members(&identity.members));
-        return Ok((mesh, incoming, identity, None));
+        return Ok(Entered { mesh, incoming, identity, admitted_at: None });
     }
     match &plan.action {
         StartAction::Join { peers, token } => join(data_dir, config, peers, token.expose()).await,
@@ -82,7 +92,7 @@ pub(super) async fn enter(
     }
 }
 
-fn init(data_dir: &DataDir, config: &NodeConfig) -> Result<(Mesh, Incoming, NodeIdentity, Option<u64>), Failure> {
+fn init(data_dir: &DataDir, config: &NodeConfig) -> Result<Entered, Failure> {
     let cluster = ClusterId(rand::random());
     let psk = match &config.mesh.psk_file {
         Some(path) => read_psk(path)?,
@@ -97,15 +107,10 @@ fn init(data_dir: &DataDir, config: &NodeConfig) -> Result<(Mesh, Incoming, Node
     let identity =
         NodeIdentity { cluster, node: FIRST_NODE, name: config.name.clone(), members: Vec::new(), store_begun: false };
     data_dir.save_identity(&identity)?;
-    Ok((mesh, incoming, identity, None))
+    Ok(Entered { mesh, incoming, identity, admitted_at: None })
 }
 
-async fn join(
-    data_dir: &DataDir,
-    config: &NodeConfig,
-    peers: &[String],
-    token: &str,
-) -> Result<(Mesh, Incoming, NodeIdentity, Option<u64>), Failure> {
+async fn join(data_dir: &DataDir, config: &NodeConfig, peers: &[String], token: &str) -> Result<Entered, Failure> {
     let token = parse_token(token)?;
     let psk = PreSharedKey::from_bytes(token.psk);
     let (mesh, incoming) = start_mesh(data_dir, config, psk.clone(), token.cluster)?;
@@ -128,7 +133,7 @@ async fn join(
                 };
                 data_dir.save_identity(&identity)?;
                 mesh.set_members(members(&identity.members));
-                return Ok((mesh, incoming, identity, Some(welcome.index)));
+                return Ok(Entered { mesh, incoming, identity, admitted_at: Some(welcome.index) });
             }
             Err(error @ JoinError::Refused { .. }) => return Err(refused(&error)),
             Err(error) => last = Some(error),
@@ -202,9 +207,9 @@ fn read_psk(path: &std::path::Path) -> Result<PreSharedKey, Failure> {
 }
 
 /// Members as the mesh wants them; an address that does not parse is left out.
-pub(super) fn members(list: &[(String, Vec<String>)]) -> Vec<Member> {
+pub(super) fn members(list: &[MemberAddress]) -> Vec<Member> {
     list.iter()
-        .filter_map(|(peer, addresses)| {
+        .filter_map(|MemberAddress { peer, addresses }| {
             Some(Member {
                 peer_id: peer.parse().ok()?,
                 addresses: addresses.iter().filter_map(|address| address.parse().ok()).collect(),

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::begin;
 use crate::config::{NetworkAccess, NodeConfig, NodeMode};
 use crate::data_dir::{DataDir, NodeIdentity};
+use crate::member_address::MemberAddress;
 use crate::rpc::proposer::Proposer;
 
 /// How long to wait before this node's own node info is proposed again.
@@ -91,18 +92,18 @@ fn is_link_local(ip: &IpAddr) -> bool {
 }
 
 /// Keeps the mesh's members equal to the nodes of the replicated state, beginning with those known when joining.
-pub(super) async fn keep_members(raft: Raft, mesh: Mesh, first: Vec<(String, Vec<String>)>, stop: CancellationToken) {
+pub(super) async fn keep_members(raft: Raft, mesh: Mesh, first: Vec<MemberAddress>, stop: CancellationToken) {
     let mut applied = raft.watch_applied();
     let own = mesh.peer_id().to_string();
-    let mut set: Vec<(String, Vec<String>)> = Vec::new();
+    let mut set: Vec<MemberAddress> = Vec::new();
     loop {
-        let mut now: Vec<(String, Vec<String>)> = raft.read(|state| {
+        let mut now: Vec<MemberAddress> = raft.read(|state| {
             let others = state.nodes().filter(|(_, node)| node.info.peer != own);
-            others.map(|(_, node)| (node.info.peer.clone(), node.info.addresses.clone())).collect()
+            others.map(|(_, node)| MemberAddress::of(node)).collect()
         });
         // Until this node is itself in the state it has, that state is older than its admission.
         if raft.read(|state| state.node(raft.node()).is_none()) {
-            let missing = first.iter().filter(|(peer, _)| !now.iter().any(|(known, _)| known == peer));
+            let missing = first.iter().filter(|member| !now.iter().any(|known| known.peer == member.peer));
             let missing: Vec<_> = missing.cloned().collect();
             now.extend(missing);
         }

@@ -17,6 +17,7 @@ use crate::app::{Parts, Services, begin_cluster, membership_sync, start_engine};
 use crate::coordinator::{CoordinatorConfig, PlanConfig};
 use crate::join::JoinError;
 use crate::join::token::JoinToken;
+use crate::member_address::MemberAddress;
 use crate::raft_transport::MeshTransport;
 use crate::results::ChunkStore;
 use crate::rpc::proposer::Unavailable;
@@ -95,7 +96,7 @@ impl TestCluster {
 }
 
 impl TestNode {
-    async fn open(node: NodeId, mesh: Mesh, incoming: Incoming, members: Vec<(String, Vec<String>)>) -> Self {
+    async fn open(node: NodeId, mesh: Mesh, incoming: Incoming, members: Vec<MemberAddress>) -> Self {
         let config = Config { profile: Profile::Fast, ..Config::default() };
         let raft = Raft::start(node, config, &Storage::Memory, MeshTransport::new(mesh.clone())).await.unwrap();
         let coordinator = CoordinatorConfig {

@@ -8,6 +8,7 @@ mod begin;
 mod embedded;
 mod holders;
 mod membership_sync;
+mod node_info;
 mod serve;
 mod suspend;
 
@@ -18,9 +19,8 @@ use pentora_p2p::{Incoming, Mesh, MeshConfig};
 use pentora_raft::command::{Command, NodeInfo};
 use pentora_raft::store::Storage;
 use pentora_raft::{Profile, Raft, Role, worker_id};
-use pentora_scanner::engine::{Engine, EngineConfig, EngineKind};
+use pentora_scanner::engine::{Engine, EngineConfig};
 use pentora_scanner::scope::Scope;
-use pentora_scanner::spec::EngineChoice;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -107,12 +107,6 @@ pub(crate) fn start_engine() -> Result<Engine, Failure> {
         .map_err(|error| Failure::new(ExitCode::Failure, "the scan engine did not start").because(error.to_string()))
 }
 
-/// The kinds of engine that a node with `engine` says it has, in the words of `--engine`.
-pub(crate) fn engines_of(engine: &Engine) -> Vec<String> {
-    let raw = (engine.kind() == EngineKind::Raw).then_some(EngineChoice::Raw);
-    [Some(EngineChoice::Connect), raw].into_iter().flatten().map(|kind| kind.to_string()).collect()
-}
-
 /// Runs a node until a signal ends it.
 ///
 /// # Errors
@@ -183,7 +177,7 @@ impl Node {
             Some(note) => tracing::warn!("{note}"),
             None => tracing::info!("scanning with raw packets"),
         }
-        let engines = engines_of(&engine);
+        let engines = node_info::engines_of(&engine);
         let parts = Parts {
             name: &self.identity.name,
             raft: self.raft.clone(),
@@ -214,7 +208,7 @@ impl Node {
             self.identity.members.clone(),
             stop.clone(),
         ));
-        let own = NodeInfo { engines, ..membership_sync::node_info(&self.config, &self.mesh, &self.identity.name) };
+        let own = NodeInfo { engines, ..node_info::of(&self.config, &self.mesh, &self.identity.name) };
         tasks.spawn(membership_sync::keep_own(
             self.raft.clone(),
             services.proposer.clone(),

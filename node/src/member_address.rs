@@ -16,7 +16,7 @@ impl MemberAddress {
     /// That of a node in the log.
     #[must_use]
     pub fn of(record: &NodeRecord) -> Self {
-        Self { peer: record.facts.peer.clone(), addresses: record.facts.addresses.clone() }
+        Self { peer: record.info.peer.clone(), addresses: record.info.addresses.clone() }
     }
 }
 

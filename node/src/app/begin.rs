@@ -1,16 +1,16 @@
 //! How a node comes into its cluster: it begins one, joins one, or was there before.
 
-use pentora_p2p::{Incoming, Member, Mesh, PeerAddress, PreSharedKey};
+use pentora_p2p::{Incoming, Mesh, PeerAddress, PreSharedKey};
 use pentora_raft::state::FIRST_NODE;
 use pentora_raft::{ClusterId, Digest, Raft};
 
-use super::{begin_cluster, membership_sync, mesh_config};
+use super::membership_sync::members;
+use super::{begin_cluster, mesh_config, node_info};
 use crate::config::{NodeConfig, StartAction, StartPlan};
 use crate::data_dir::{DataDir, DataDirError, NodeIdentity};
 use crate::failure::{ExitCode, Failure};
 use crate::join::token::JoinToken;
 use crate::join::{self, JoinError};
-use crate::member_address::MemberAddress;
 
 impl From<DataDirError> for Failure {
     fn from(error: DataDirError) -> Self {
@@ -120,7 +120,7 @@ async fn join(data_dir: &DataDir, config: &NodeConfig, peers: &[String], token: 
     let mut last = None;
     for peer in peers {
         let address: PeerAddress = peer.parse().map_err(|error| Failure::new(ExitCode::Usage, format!("{error}")))?;
-        let own = membership_sync::joiner_info(config, &mesh, &address);
+        let own = node_info::of_joiner(config, &mesh, &address);
         match join::request_admission(&mesh, address, &token, own).await {
             Ok(welcome) => {
                 data_dir.save_pre_shared_key(&psk)?;
@@ -172,7 +172,7 @@ pub(super) async fn ensure_begun(
     }
     let path = data_dir.path().join("admin.token");
     let token = std::fs::read_to_string(&path).map_err(|error| failed(format!("{}: {error}", path.display())))?;
-    let own = membership_sync::node_info(config, mesh, &identity.name);
+    let own = node_info::of(config, mesh, &identity.name);
     begin_cluster(raft, identity.cluster, own, Digest::of(token.trim().as_bytes())).await?;
     data_dir.save_identity(&NodeIdentity { store_begun: true, ..identity.clone() })?;
     Ok(())
@@ -204,17 +204,4 @@ fn read_psk(path: &std::path::Path) -> Result<PreSharedKey, Failure> {
         |why: String| Failure::new(ExitCode::Config, format!("mesh.psk_file: {}", path.display())).because(why);
     let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
     PreSharedKey::from_hex(text.trim()).map_err(|error| failed(error.to_string()))
-}
-
-/// Members as the mesh wants them; an address that does not parse is left out.
-pub(super) fn members(list: &[MemberAddress]) -> Vec<Member> {
-    list.iter()
-        .filter_map(|MemberAddress { peer, addresses }| {
-            Some(Member {
-                peer_id: peer.parse().ok()?,
-                addresses: addresses.iter().filter_map(|address| address.parse().ok()).collect(),
-                keep_connected: true,
-            })
-        })
-        .collect()
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pentora_raft::command::{NodeInfo, NodeRole};
 use pentora_raft::network::memory::Network;
 use pentora_raft::state::FIRST_NODE;
 use pentora_raft::store::Storage;
@@ -12,7 +11,7 @@ use pentora_scanner::engine::Engine;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Parts, Services, begin_cluster, engines_of, start_engine, suspend};
+use super::{Parts, Services, begin_cluster, node_info, start_engine, suspend};
 use crate::api::{self, Gate, Served};
 use crate::client::Client;
 use crate::coordinator::{CoordinatorConfig, PlanConfig};
@@ -125,7 +124,7 @@ async fn start_with(
         .map_err(|error| failed(error.to_string()))?;
     raft.initialize("embedded").await.map_err(|error| failed(error.to_string()))?;
     let cluster = ClusterId::default();
-    begin_cluster(&raft, cluster, node_info(&name, &engine), admin_token).await?;
+    begin_cluster(&raft, cluster, node_info::of_embedded(&name, &engine), admin_token).await?;
     let plan = PlanConfig { paced_unit_seconds: PACED_UNIT_SECONDS, ..PlanConfig::default() };
     let coordinator = CoordinatorConfig { heartbeat: HEARTBEAT, grace: GRACE, plan };
     let note = engine.note().map(str::to_owned);
@@ -159,20 +158,4 @@ async fn start_with(
     tasks.spawn(services.worker.clone().run(services.sessions, None, stop.clone()));
     tasks.spawn(services.coordinator.run(stop.clone()));
     Ok(Embedded { note, served, worker: services.worker, stop: StopHandle { stop, tasks, raft } })
-}
-
-fn node_info(name: &str, engine: &Engine) -> NodeInfo {
-    NodeInfo {
-        name: name.to_owned(),
-        peer: "embedded".into(),
-        addresses: Vec::new(),
-        version: env!("CARGO_PKG_VERSION").into(),
-        region: None,
-        tags: Vec::new(),
-        networks: None,
-        max_concurrent_scans: 10,
-        max_targets_per_scan: 65_536,
-        role: NodeRole::Auto,
-        engines: engines_of(engine),
-    }
 }

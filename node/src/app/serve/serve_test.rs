@@ -72,7 +72,7 @@ impl TestCluster {
         let (mesh, incoming) = self.mesh(2);
         let welcome = join::request_admission(&mesh, first_address(), &token, said("second", &mesh)).await.unwrap();
         assert_eq!(welcome.cluster, CLUSTER);
-        mesh.set_members(super::super::begin::members(&welcome.members));
+        mesh.set_members(membership_sync::members(&welcome.members));
         let node = TestNode::open(welcome.node, mesh, incoming, welcome.members).await;
         assert!(node.raft.wait_applied(welcome.index, Duration::from_secs(20)).await, "the log did not come");
         node

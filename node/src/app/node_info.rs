@@ -1,0 +1,106 @@
+//! What a node says of itself: its name, where it is reached, and what work it takes.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+
+use pentora_p2p::{Mesh, PeerAddress};
+use pentora_raft::command::{NodeInfo, NodeRole};
+use pentora_scanner::engine::{Engine, EngineKind};
+use pentora_scanner::spec::EngineChoice;
+
+use crate::config::{NetworkAccess, NodeConfig, NodeMode};
+
+/// What this node says of itself.
+pub(super) fn of(config: &NodeConfig, mesh: &Mesh, name: &str) -> NodeInfo {
+    with_addresses(config, mesh, name, interface_addresses())
+}
+
+/// What a node says that joins through `peer`: where it listens on every address, the one that faces that peer is told.
+pub(super) fn of_joiner(config: &NodeConfig, mesh: &Mesh, peer: &PeerAddress) -> NodeInfo {
+    let facing = match peer {
+        PeerAddress::Socket(address) => facing(*address),
+        PeerAddress::Name { .. } => None,
+    };
+    let own = facing.map_or_else(interface_addresses, |address| vec![address]);
+    with_addresses(config, mesh, &config.name, own)
+}
+
+/// What an embedded node says.
+pub(super) fn of_embedded(name: &str, engine: &Engine) -> NodeInfo {
+    NodeInfo {
+        name: name.to_owned(),
+        peer: "embedded".into(),
+        addresses: Vec::new(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        region: None,
+        tags: Vec::new(),
+        networks: None,
+        max_concurrent_scans: 10,
+        max_targets_per_scan: 65_536,
+        role: NodeRole::Auto,
+        engines: engines_of(engine),
+    }
+}
+
+/// The kinds of engine that a node with `engine` says it has, in the words of `--engine`.
+pub(super) fn engines_of(engine: &Engine) -> Vec<String> {
+    let raw = (engine.kind() == EngineKind::Raw).then_some(EngineChoice::Raw);
+    [Some(EngineChoice::Connect), raw].into_iter().flatten().map(|kind| kind.to_string()).collect()
+}
+
+fn with_addresses(config: &NodeConfig, mesh: &Mesh, name: &str, own: Vec<IpAddr>) -> NodeInfo {
+    let listening = mesh.listen_addrs().into_iter().flat_map(|address| {
+        if address.ip().is_unspecified() {
+            own.iter().map(|ip| SocketAddr::new(*ip, address.port()).to_string()).collect()
+        } else {
+            vec![address.to_string()]
+        }
+    });
+    let addresses = if config.mesh.advertise.is_empty() { listening.collect() } else { config.mesh.advertise.clone() };
+    NodeInfo {
+        name: name.to_owned(),
+        peer: mesh.peer_id().to_string(),
+        addresses,
+        version: env!("CARGO_PKG_VERSION").into(),
+        region: config.worker.region.clone(),
+        tags: config.worker.tags.clone(),
+        networks: match &config.worker.network_access {
+            NetworkAccess::Auto => None,
+            NetworkAccess::Networks(nets) => Some(nets.clone()),
+        },
+        max_concurrent_scans: config.worker.max_concurrent_scans,
+        max_targets_per_scan: config.worker.max_targets_per_scan,
+        role: if config.mode == NodeMode::Worker { NodeRole::Scanner } else { NodeRole::Auto },
+        // Told once the engine runs.
+        engines: Vec::new(),
+    }
+}
+
+/// This machine's address on the way to `peer`. Connecting a datagram socket sends nothing.
+fn facing(peer: SocketAddr) -> Option<IpAddr> {
+    let any: SocketAddr = if peer.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
+    let socket = UdpSocket::bind(any).ok()?;
+    socket.connect(peer).ok()?;
+    socket.local_addr().ok().map(|address| address.ip())
+}
+
+/// The addresses of this machine's interfaces, loopback only where there is no other.
+fn interface_addresses() -> Vec<IpAddr> {
+    let all: Vec<IpAddr> = nix::ifaddrs::getifaddrs()
+        .map(|interfaces| interfaces.filter_map(|interface| interface.address.as_ref().and_then(ip_of)).collect())
+        .unwrap_or_default();
+    let outside: Vec<IpAddr> = all.iter().copied().filter(|ip| !ip.is_loopback() && !is_link_local(ip)).collect();
+    if outside.is_empty() { vec![IpAddr::from([127, 0, 0, 1])] } else { outside }
+}
+
+fn ip_of(address: &nix::sys::socket::SockaddrStorage) -> Option<IpAddr> {
+    let v4 = address.as_sockaddr_in().map(|address| IpAddr::from(address.ip()));
+    v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::from(address.ip())))
+}
+
+/// An address that means nothing on another machine without its interface.
+fn is_link_local(ip: &IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    }
+}

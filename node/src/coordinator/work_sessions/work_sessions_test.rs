@@ -6,20 +6,20 @@ use crate::work_protocol::{LINK_FRAMES_MAX, pair};
 type Worker = Link<WorkerFrame, LeaderFrame>;
 
 /// A leader whose sessions are open, and a task set that serves them.
-struct Leader {
+struct TestLeader {
     sessions: std::sync::Arc<WorkSessions>,
     serving: tokio::task::JoinSet<bool>,
 }
 
-impl Leader {
+impl TestLeader {
     fn open() -> Self {
         let sessions = std::sync::Arc::new(WorkSessions::new(50, 1_000));
         sessions.open();
         Self { sessions, serving: tokio::task::JoinSet::new() }
     }
 
-    /// A session of `node`, greeted.
-    async fn greet(&mut self, node: NodeId, granted: Vec<(UnitKey, Lease)>) -> Worker {
+    /// A session of `node`, welcomed.
+    async fn welcome(&mut self, node: NodeId, granted: Vec<(UnitKey, Lease)>) -> Worker {
         let (mut worker, link) = pair();
         let sessions = std::sync::Arc::clone(&self.sessions);
         self.serving.spawn(async move { sessions.serve(node, link, || granted).await });
@@ -55,10 +55,10 @@ async fn beat(worker: &mut Worker, leases: &[(LeaseRef, u64)]) {
 
 #[tokio::test]
 async fn a_second_session_of_a_worker_replaces_the_first_whose_beats_count_no_more() {
-    let mut leader = Leader::open();
-    let mut first = leader.greet(7, vec![]).await;
+    let mut leader = TestLeader::open();
+    let mut first = leader.welcome(7, vec![]).await;
     beat(&mut first, &[(reference(0, 1), 4)]).await;
-    let mut second = leader.greet(7, vec![]).await;
+    let mut second = leader.welcome(7, vec![]).await;
     beat(&mut second, &[(reference(0, 1), 9)]).await;
     let late = WorkerFrame::Beat { leases: vec![(reference(0, 1), targets_done(5))], rates: vec![], engine_pps: 1.0 };
     first.out.send(late).await.unwrap();
@@ -70,8 +70,8 @@ async fn a_second_session_of_a_worker_replaces_the_first_whose_beats_count_no_mo
 
 #[tokio::test]
 async fn a_node_that_does_not_lead_serves_nobody_and_one_that_stops_leading_ends_its_sessions() {
-    let mut leader = Leader::open();
-    let mut worker = leader.greet(7, vec![]).await;
+    let mut leader = TestLeader::open();
+    let mut worker = leader.welcome(7, vec![]).await;
     beat(&mut worker, &[]).await;
     leader.sessions.close();
     assert!(leader.sessions.heard().is_empty());
@@ -84,16 +84,16 @@ async fn a_node_that_does_not_lead_serves_nobody_and_one_that_stops_leading_ends
 
 #[tokio::test]
 async fn leases_held_by_the_log_are_handed_out_again_at_the_greeting() {
-    let mut leader = Leader::open();
+    let mut leader = TestLeader::open();
     let held = vec![(key(0), lease(7, 3))];
-    let mut worker = leader.greet(7, held.clone()).await;
+    let mut worker = leader.welcome(7, held.clone()).await;
     assert_eq!(worker.from.recv().await, Some(LeaderFrame::Grant(held)));
 }
 
 #[tokio::test]
 async fn grants_go_to_the_worker_they_are_for_and_to_nobody_else() {
-    let mut leader = Leader::open();
-    let (mut seven, mut eight) = (leader.greet(7, vec![]).await, leader.greet(8, vec![]).await);
+    let mut leader = TestLeader::open();
+    let (mut seven, mut eight) = (leader.welcome(7, vec![]).await, leader.welcome(8, vec![]).await);
     leader.sessions.hand_out(vec![(key(0), lease(7, 3)), (key(10), lease(8, 3)), (key(20), lease(9, 3))]);
     assert_eq!(seven.from.recv().await, Some(LeaderFrame::Grant(vec![(key(0), lease(7, 3))])));
     assert_eq!(eight.from.recv().await, Some(LeaderFrame::Grant(vec![(key(10), lease(8, 3))])));
@@ -101,8 +101,8 @@ async fn grants_go_to_the_worker_they_are_for_and_to_nobody_else() {
 
 #[tokio::test]
 async fn a_unit_whose_lease_is_gone_is_revoked_once_and_counts_no_more() {
-    let mut leader = Leader::open();
-    let mut worker = leader.greet(7, vec![]).await;
+    let mut leader = TestLeader::open();
+    let mut worker = leader.welcome(7, vec![]).await;
     beat(&mut worker, &[(reference(0, 3), 4), (reference(10, 3), 5)]).await;
     let standing = BTreeMap::from([(reference(10, 3), lease(7, 3))]);
     leader.sessions.revoke_all_but(&standing);
@@ -114,8 +114,8 @@ async fn a_unit_whose_lease_is_gone_is_revoked_once_and_counts_no_more() {
 
 #[tokio::test]
 async fn rates_are_those_of_workers_with_a_session() {
-    let mut leader = Leader::open();
-    let mut worker = leader.greet(7, vec![]).await;
+    let mut leader = TestLeader::open();
+    let mut worker = leader.welcome(7, vec![]).await;
     beat(&mut worker, &[]).await;
     let rates = leader.sessions.rates();
     assert_eq!(rates[&7], Rates { engine_pps: 100.0, targets_per_second: BTreeMap::from([(JobId(1), 2.5)]) });
@@ -127,8 +127,8 @@ async fn rates_are_those_of_workers_with_a_session() {
 
 #[tokio::test]
 async fn a_worker_that_does_not_read_loses_its_session_instead_of_holding_up_the_leader() {
-    let mut leader = Leader::open();
-    let mut worker = leader.greet(7, vec![]).await;
+    let mut leader = TestLeader::open();
+    let mut worker = leader.welcome(7, vec![]).await;
     beat(&mut worker, &[]).await;
     for number in 0..=LINK_FRAMES_MAX as u64 {
         leader.sessions.hand_out(vec![(key(number), lease(7, 3))]);

@@ -10,6 +10,7 @@ mod holders;
 mod membership_sync;
 mod node_info;
 mod serve;
+mod services;
 mod suspend;
 
 use std::sync::Arc;
@@ -18,9 +19,7 @@ use std::time::{Duration, Instant};
 use pentora_p2p::{Incoming, Mesh, MeshConfig};
 use pentora_raft::command::{Command, NodeInfo};
 use pentora_raft::store::Storage;
-use pentora_raft::{Profile, Raft, Role, worker_id};
-use pentora_scanner::engine::{Engine, EngineConfig};
-use pentora_scanner::scope::Scope;
+use pentora_raft::{Profile, Raft, Role};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -30,82 +29,24 @@ use begin::Entered;
 pub(crate) use embedded::start as start_embedded;
 pub use embedded::{Embedded, StopHandle, embedded};
 use holders::Holders;
+use services::{Parts, Services, start_engine};
 
 use crate::api::{self, Gate, Served};
 use crate::config::{ApiAuth, NodeConfig, StartPlan, Strategy, TimingProfile};
 use crate::coordinator::plan::Preference;
-use crate::coordinator::{Coordinator, CoordinatorConfig, PlanConfig, WorkSessions};
+use crate::coordinator::{CoordinatorConfig, PlanConfig};
 use crate::data_dir::{DataDir, DataDirError, NodeIdentity};
 use crate::failure::{ExitCode, Failure};
 use crate::feeds::FeedStore;
 use crate::feeds::follow::follow;
 use crate::raft_transport::MeshTransport;
-use crate::results::{ChunkStore, Exchange};
-use crate::rpc::calls::Calls;
+use crate::results::ChunkStore;
 use crate::rpc::proposer::Proposer;
-use crate::worker::{Context, Fence, Units, Worker};
 
 /// How long requests in flight may take to end when the node stops.
 const API_STOP_WITHIN: Duration = Duration::from_secs(3);
 /// How long a leader that stops waits for another to take over.
 const HAND_OVER_WITHIN: Duration = Duration::from_secs(2);
-
-/// What a running node consists of, by its handles.
-#[derive(Debug)]
-pub(crate) struct Services {
-    pub(crate) proposer: Proposer,
-    pub(crate) sessions: Arc<WorkSessions>,
-    pub(crate) exchange: Exchange,
-    pub(crate) worker: Worker,
-    pub(crate) coordinator: Coordinator,
-    pub(crate) scope: Arc<Scope>,
-}
-
-/// What they are made of.
-#[derive(Debug)]
-pub(crate) struct Parts<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) raft: Raft,
-    pub(crate) mesh: Option<Mesh>,
-    pub(crate) store: ChunkStore,
-    pub(crate) engine: Engine,
-    pub(crate) feeds: Option<FeedStore>,
-    pub(crate) coordinator: CoordinatorConfig,
-}
-
-impl Services {
-    /// Joins the services of a node; nothing runs yet.
-    pub(crate) fn make(parts: Parts<'_>) -> Self {
-        let Parts { name, raft, mesh, store, engine, feeds, coordinator } = parts;
-        let calls = mesh.map(Calls::new);
-        let has_mesh = calls.is_some();
-        let proposer = Proposer::new(raft.clone(), calls.clone());
-        let exchange = Exchange::new(raft.clone(), store, calls);
-        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        let sessions = Arc::new(WorkSessions::new(millis(coordinator.heartbeat), millis(coordinator.grace)));
-        let scope = Arc::new(Scope::default());
-        let worker = Worker::new(Context {
-            node: raft.node(),
-            worker_id: worker_id(name),
-            raft: raft.clone(),
-            proposer: proposer.clone(),
-            engine,
-            exchange: exchange.clone(),
-            scope: Arc::clone(&scope),
-            fence: Fence::new(coordinator.grace),
-            units: Units::default(),
-            feeds,
-        });
-        let coordinator = Coordinator::new(raft.clone(), Arc::clone(&sessions), coordinator, has_mesh);
-        Self { proposer, sessions, exchange, worker, coordinator, scope }
-    }
-}
-
-/// Starts the best engine that this machine allows.
-pub(crate) fn start_engine() -> Result<Engine, Failure> {
-    Engine::start(EngineConfig::default())
-        .map_err(|error| Failure::new(ExitCode::Failure, "the scan engine did not start").because(error.to_string()))
-}
 
 /// Runs a node until a signal ends it.
 ///
@@ -192,15 +133,9 @@ impl Node {
         let (leaving, stop) = (CancellationToken::new(), CancellationToken::new());
         let served = self.served(&services, feeds.clone(), &tasks)?;
         self.announce();
-        let worker =
-            tasks.spawn(services.worker.run(Arc::clone(&services.sessions), Some(self.mesh.clone()), leaving.clone()));
+        let for_streams = services.for_streams(&self.raft);
+        let worker = tasks.spawn(services.worker.run(services.sessions, Some(self.mesh.clone()), leaving.clone()));
         tasks.spawn(services.coordinator.run(stop.clone()));
-        let for_streams = serve::StreamServices {
-            raft: self.raft.clone(),
-            proposer: services.proposer.clone(),
-            exchange: services.exchange.clone(),
-            sessions: services.sessions,
-        };
         tasks.spawn(serve::streams(incoming, for_streams, tasks.clone(), stop.clone()));
         tasks.spawn(membership_sync::keep_members(
             self.raft.clone(),

@@ -11,7 +11,8 @@ use pentora_scanner::engine::Engine;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Parts, Services, begin_cluster, node_info, start_engine, suspend};
+use super::services::{Parts, Services, start_engine};
+use super::{begin_cluster, node_info, suspend};
 use crate::api::{self, Gate, Served};
 use crate::client::Client;
 use crate::coordinator::{CoordinatorConfig, PlanConfig};

@@ -13,7 +13,8 @@ use pentora_raft::{ClusterId, Config, NodeId, Profile, TokenId};
 
 use super::*;
 use crate::app::holders::Holders;
-use crate::app::{Parts, Services, begin_cluster, membership_sync, start_engine};
+use crate::app::services::{Parts, Services, start_engine};
+use crate::app::{begin_cluster, membership_sync};
 use crate::coordinator::{CoordinatorConfig, PlanConfig};
 use crate::join::JoinError;
 use crate::join::token::JoinToken;
@@ -117,12 +118,7 @@ impl TestNode {
         let services = Services::make(parts);
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let (proposer, exchange) = (services.proposer.clone(), services.exchange.clone());
-        let for_streams = StreamServices {
-            raft: raft.clone(),
-            proposer: services.proposer,
-            exchange: services.exchange,
-            sessions: Arc::clone(&services.sessions),
-        };
+        let for_streams = services.for_streams(&raft);
         tasks.spawn(streams(incoming, for_streams, tasks.clone(), stop.clone()));
         tasks.spawn(services.coordinator.run(stop.clone()));
         tasks.spawn(services.worker.run(services.sessions, Some(mesh.clone()), stop.clone()));

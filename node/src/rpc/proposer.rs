@@ -142,12 +142,6 @@ impl Proposer {
         Ok((calls, peer.parse().map_err(|error| format!("node {node}: {error}"))?))
     }
 
-    /// Calls to other nodes, where there is a mesh.
-    #[must_use]
-    pub fn calls(&self) -> Option<&Calls> {
-        self.calls.as_ref()
-    }
-
     fn who_votes(&self) -> String {
         let status = self.raft.status();
         let needed = status.voters.len() / 2 + 1;

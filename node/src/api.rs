@@ -30,11 +30,12 @@ use tokio_util::task::TaskTracker;
 pub use listen::{Bounds, serve};
 pub use problem::ApiError;
 
-use crate::coordinator::{Sessions, SoftState, soft_state};
+use crate::coordinator::{WorkSessions, soft_state};
 use crate::feeds::FeedStore;
-use crate::glue::calls::{Answer, Request as Ask};
-use crate::glue::proposer::Proposer;
 use crate::results::Exchange;
+use crate::rpc::SoftState;
+use crate::rpc::calls::{Answer, Request as Ask};
+use crate::rpc::proposer::Proposer;
 
 /// How long a read waits for the index that the caller names.
 const MIN_INDEX_WITHIN: Duration = Duration::from_secs(5);
@@ -66,7 +67,7 @@ pub struct Served {
     /// Chunks.
     pub exchange: Exchange,
     /// This node's sessions as the leader.
-    pub sessions: Arc<Sessions>,
+    pub sessions: Arc<WorkSessions>,
     /// Where packets may go.
     pub scope: Arc<Scope>,
     /// How often a unit is tried.

@@ -6,141 +6,83 @@
 
 mod begin;
 mod embedded;
-mod facts;
-mod halt;
+mod holders;
+mod membership_sync;
+mod node_info;
 mod serve;
+mod services;
+mod suspend;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pentora_p2p::{Incoming, Mesh, MeshConfig};
-use pentora_raft::command::{Command, NodeFacts};
+use pentora_raft::command::{Command, NodeInfo};
 use pentora_raft::store::Storage;
-use pentora_raft::{Profile, Raft, Role, worker_id};
-use pentora_scanner::engine::{Engine, EngineConfig, EngineKind};
-use pentora_scanner::scope::Scope;
-use pentora_scanner::spec::EngineChoice;
+use pentora_raft::{Profile, Raft, Role};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use begin::Entered;
 #[cfg(test)]
 pub(crate) use embedded::start as start_embedded;
-pub use embedded::{Embedded, EmbeddedOptions, StopHandle, embedded};
-pub use halt::{Halted, SavedUnit};
+pub use embedded::{Embedded, StopHandle, embedded};
+use holders::Holders;
+use services::{Parts, Services, start_engine};
 
 use crate::api::{self, Gate, Served};
-use crate::cli::{ExitCode, Failure};
 use crate::config::{ApiAuth, NodeConfig, StartPlan, Strategy, TimingProfile};
 use crate::coordinator::plan::Preference;
-use crate::coordinator::{Coordinator, CoordinatorConfig, PlanConfig, Sessions};
+use crate::coordinator::{CoordinatorConfig, PlanConfig};
+use crate::data_dir::{DataDir, DataDirError, NodeIdentity};
+use crate::failure::{ExitCode, Failure};
 use crate::feeds::FeedStore;
 use crate::feeds::follow::follow;
-use crate::glue::MeshTransport;
-use crate::glue::calls::Calls;
-use crate::glue::proposer::Proposer;
-use crate::home::{Home, HomeError, NodeIdentity};
-use crate::results::{ChunkStore, Exchange};
-use crate::worker::{Context, Fence, Units, Worker};
+use crate::raft_transport::MeshTransport;
+use crate::results::ChunkStore;
+use crate::rpc::proposer::Proposer;
 
 /// How long requests in flight may take to end when the node stops.
 const API_STOP_WITHIN: Duration = Duration::from_secs(3);
 /// How long a leader that stops waits for another to take over.
 const HAND_OVER_WITHIN: Duration = Duration::from_secs(2);
 
-/// The rooms of a running node.
-#[derive(Debug)]
-pub(crate) struct Rooms {
-    pub(crate) proposer: Proposer,
-    pub(crate) sessions: Arc<Sessions>,
-    pub(crate) exchange: Exchange,
-    pub(crate) worker: Worker,
-    pub(crate) coordinator: Coordinator,
-    pub(crate) scope: Arc<Scope>,
-}
-
-/// What the rooms are made with.
-#[derive(Debug)]
-pub(crate) struct Making<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) raft: Raft,
-    pub(crate) mesh: Option<Mesh>,
-    pub(crate) store: ChunkStore,
-    pub(crate) engine: Engine,
-    pub(crate) feeds: Option<FeedStore>,
-    pub(crate) coordinator: CoordinatorConfig,
-}
-
-impl Rooms {
-    /// Joins the rooms of a node; nothing runs yet.
-    pub(crate) fn make(making: Making<'_>) -> Self {
-        let Making { name, raft, mesh, store, engine, feeds, coordinator } = making;
-        let calls = mesh.map(Calls::new);
-        let has_mesh = calls.is_some();
-        let proposer = Proposer::new(raft.clone(), calls.clone());
-        let exchange = Exchange::new(raft.clone(), store, calls);
-        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        let sessions = Arc::new(Sessions::new(millis(coordinator.heartbeat), millis(coordinator.grace)));
-        let scope = Arc::new(Scope::default());
-        let worker = Worker::new(Context {
-            node: raft.node(),
-            worker_id: worker_id(name),
-            raft: raft.clone(),
-            proposer: proposer.clone(),
-            engine,
-            exchange: exchange.clone(),
-            scope: Arc::clone(&scope),
-            fence: Fence::new(coordinator.grace),
-            units: Units::default(),
-            feeds,
-        });
-        let coordinator = Coordinator::new(raft.clone(), Arc::clone(&sessions), coordinator, has_mesh);
-        Self { proposer, sessions, exchange, worker, coordinator, scope }
-    }
-}
-
-/// Starts the best engine that this machine allows.
-pub(crate) fn start_engine() -> Result<Engine, Failure> {
-    Engine::start(EngineConfig::default())
-        .map_err(|error| Failure::new(ExitCode::Failure, "the scan engine did not start").because(error.to_string()))
-}
-
-/// The kinds of engine that a node with `engine` says it has, in the words of `--engine`.
-pub(crate) fn engines_of(engine: &Engine) -> Vec<String> {
-    let raw = (engine.kind() == EngineKind::Raw).then_some(EngineChoice::Raw);
-    [Some(EngineChoice::Connect), raw].into_iter().flatten().map(|kind| kind.to_string()).collect()
-}
-
 /// Runs a node until a signal ends it.
 ///
 /// # Errors
 /// Why it could not start, or what ended it.
 pub async fn run(plan: StartPlan) -> Result<(), Failure> {
-    let home = Home::open(&plan.config.data_dir).map_err(|error| {
+    let data_dir = DataDir::open(&plan.config.data_dir).map_err(|error| {
         Failure::new(ExitCode::Failure, error.to_string()).next("stop the other process, or name another --data-dir")
     })?;
     let config = plan.config.clone();
-    let resumed = begin::existing(&home, &plan)?;
+    let resumed = begin::existing(&data_dir, &plan)?;
     let api = TcpListener::bind(config.api.listen).await.map_err(|error| {
         Failure::new(ExitCode::Failure, format!("the API cannot listen on {}", config.api.listen))
             .because(error.to_string())
             .next("name another address: --api-listen ADDRESS, or end what uses this one")
     })?;
-    let (mesh, incoming, identity, admitted_at) = begin::enter(&home, &plan, &config, resumed).await?;
-    let raft = start_raft(&home, &config, &identity, &mesh).await?;
-    begin::ensure_begun(&home, &config, &identity, &mesh, &raft).await?;
+    let Entered { mesh, incoming, identity, admitted_at } = begin::enter(&data_dir, &plan, &config, resumed).await?;
+    let raft = start_raft(&data_dir, &config, &identity, &mesh).await?;
+    begin::ensure_begun(&data_dir, &config, &identity, &mesh, &raft).await?;
     plan.remember().map_err(|error| {
         Failure::new(ExitCode::Failure, "the data directory does not take this node's settings")
             .because(error.to_string())
     })?;
-    let node = Node { home: Arc::new(home), config, identity, mesh, raft, api };
+    let node = Node { data_dir: Arc::new(data_dir), config, identity, mesh, raft, api };
     node.run(incoming, admitted_at).await
 }
 
-async fn start_raft(home: &Home, config: &NodeConfig, identity: &NodeIdentity, mesh: &Mesh) -> Result<Raft, Failure> {
+async fn start_raft(
+    data_dir: &DataDir,
+    config: &NodeConfig,
+    identity: &NodeIdentity,
+    mesh: &Mesh,
+) -> Result<Raft, Failure> {
     let failed = |why: String| Failure::new(ExitCode::Failure, "consensus did not start").because(why);
     let raft_config = pentora_raft::Config { profile: profile(config.mesh.profile), ..pentora_raft::Config::default() };
-    let storage = Storage::Disk(home.store_dir());
+    let storage = Storage::Disk(data_dir.store_dir());
     let raft = Raft::start(identity.node, raft_config, &storage, MeshTransport::new(mesh.clone()))
         .await
         .map_err(|error| failed(error.to_string()))?;
@@ -149,7 +91,7 @@ async fn start_raft(home: &Home, config: &NodeConfig, identity: &NodeIdentity, m
         return Err(Failure::new(ExitCode::Failure, format!("node {} has lost its store", identity.name))
             .because(format!(
                 "{} says that node {} lives here, but its log is empty; a node that forgot its votes could vote twice",
-                home.path().join("node.id").display(),
+                data_dir.path().join("node.id").display(),
                 identity.node
             ))
             .next("move this data directory away and join again with a new token, under a new node id"));
@@ -159,7 +101,7 @@ async fn start_raft(home: &Home, config: &NodeConfig, identity: &NodeIdentity, m
 
 /// A node that is in its cluster and about to run.
 struct Node {
-    home: Arc<Home>,
+    data_dir: Arc<DataDir>,
     config: NodeConfig,
     identity: NodeIdentity,
     mesh: Mesh,
@@ -176,8 +118,8 @@ impl Node {
             Some(note) => tracing::warn!("{note}"),
             None => tracing::info!("scanning with raw packets"),
         }
-        let engines = engines_of(&engine);
-        let making = Making {
+        let engines = node_info::engines_of(&engine);
+        let parts = Parts {
             name: &self.identity.name,
             raft: self.raft.clone(),
             mesh: Some(self.mesh.clone()),
@@ -186,38 +128,34 @@ impl Node {
             feeds: Some(feeds.clone()),
             coordinator,
         };
-        let rooms = Rooms::make(making);
+        let services = Services::make(parts);
         let tasks = TaskTracker::new();
         let (leaving, stop) = (CancellationToken::new(), CancellationToken::new());
-        let served = self.served(&rooms, feeds.clone(), &tasks)?;
+        let served = self.served(&services, feeds.clone(), &tasks)?;
         self.announce();
-        let worker =
-            tasks.spawn(rooms.worker.run(Arc::clone(&rooms.sessions), Some(self.mesh.clone()), leaving.clone()));
-        tasks.spawn(rooms.coordinator.run(stop.clone()));
-        let doors = serve::Doors {
-            raft: self.raft.clone(),
-            proposer: rooms.proposer.clone(),
-            exchange: rooms.exchange.clone(),
-            sessions: rooms.sessions,
-        };
-        tasks.spawn(serve::streams(incoming, doors, tasks.clone(), stop.clone()));
-        tasks.spawn(facts::keep_members(
+        let for_streams = services.for_streams(&self.raft);
+        let worker = tasks.spawn(services.worker.run(services.sessions, Some(self.mesh.clone()), leaving.clone()));
+        tasks.spawn(services.coordinator.run(stop.clone()));
+        tasks.spawn(serve::streams(incoming, for_streams, tasks.clone(), stop.clone()));
+        tasks.spawn(membership_sync::keep_members(
             self.raft.clone(),
             self.mesh.clone(),
             self.identity.members.clone(),
             stop.clone(),
         ));
-        let own = NodeFacts { engines, ..facts::of(&self.config, &self.mesh, &self.identity.name) };
-        tasks.spawn(facts::keep_own(
+        let own = NodeInfo { engines, ..node_info::of(&self.config, &self.mesh, &self.identity.name) };
+        tasks.spawn(membership_sync::keep_own(
             self.raft.clone(),
-            rooms.proposer.clone(),
+            services.proposer.clone(),
             own,
-            Arc::clone(&self.home),
+            Arc::clone(&self.data_dir),
             self.identity.clone(),
             stop.clone(),
         ));
-        tasks.spawn(follow(self.raft.clone(), rooms.exchange.clone(), feeds, engine, stop.clone()));
-        tasks.spawn(serve::tend_chunks(self.raft.clone(), rooms.exchange, rooms.proposer.clone(), stop.clone()));
+        tasks.spawn(follow(self.raft.clone(), services.exchange.clone(), feeds, engine, stop.clone()));
+        let holders =
+            Holders { raft: self.raft.clone(), exchange: services.exchange, proposer: services.proposer.clone() };
+        tasks.spawn(holders.keep(stop.clone()));
         tasks.spawn(api::serve(self.api, api::router(served), api::Bounds::default(), stop.clone()));
         if let Some(index) = admitted_at {
             tracing::info!(index, "admitted; following the log from the leader");
@@ -240,25 +178,25 @@ impl Node {
 
     /// What this node keeps beside the log: chunks, and feeds.
     fn stores(&self) -> Result<(ChunkStore, FeedStore), Failure> {
-        let chunks = ChunkStore::open(&self.home.chunk_dir()).map_err(|error| {
+        let chunks = ChunkStore::open(&self.data_dir.chunk_dir()).map_err(|error| {
             Failure::new(ExitCode::Failure, "the chunk directory cannot be used").because(error.to_string())
         })?;
-        let feeds = FeedStore::open(&self.home.feed_dir());
+        let feeds = FeedStore::open(&self.data_dir.feed_dir());
         Ok((chunks, feeds.map_err(|error| Failure::new(ExitCode::Failure, error.to_string()))?))
     }
 
-    fn served(&self, rooms: &Rooms, feeds: FeedStore, tasks: &TaskTracker) -> Result<Arc<Served>, Failure> {
-        let failed = |error: HomeError| Failure::new(ExitCode::Failure, error.to_string());
-        let (psk, key) = (self.home.pre_shared_key().map_err(failed)?, self.home.key().map_err(failed)?);
+    fn served(&self, services: &Services, feeds: FeedStore, tasks: &TaskTracker) -> Result<Arc<Served>, Failure> {
+        let failed = |error: DataDirError| Failure::new(ExitCode::Failure, error.to_string());
+        let (psk, key) = (self.data_dir.pre_shared_key().map_err(failed)?, self.data_dir.key().map_err(failed)?);
         Ok(Arc::new(Served {
             name: self.identity.name.clone(),
             cluster: self.identity.cluster,
             psk,
             raft: self.raft.clone(),
-            proposer: rooms.proposer.clone(),
-            exchange: rooms.exchange.clone(),
-            sessions: Arc::clone(&rooms.sessions),
-            scope: Arc::clone(&rooms.scope),
+            proposer: services.proposer.clone(),
+            exchange: services.exchange.clone(),
+            sessions: Arc::clone(&services.sessions),
+            scope: Arc::clone(&services.scope),
             max_attempts: self.config.coordinator.max_attempts,
             gate: if self.config.api.auth == ApiAuth::None { Gate::Open } else { Gate::Token },
             started: Instant::now(),
@@ -363,12 +301,12 @@ fn coordinator_config(config: &NodeConfig) -> CoordinatorConfig {
 
 /// Starts the mesh on the configured address.
 pub(crate) fn mesh_config(
-    home: &Home,
+    data_dir: &DataDir,
     config: &NodeConfig,
     psk: pentora_p2p::PreSharedKey,
     cluster: pentora_raft::ClusterId,
 ) -> Result<MeshConfig, Failure> {
-    let key = home.key().map_err(|error| Failure::new(ExitCode::Failure, error.to_string()))?;
+    let key = data_dir.key().map_err(|error| Failure::new(ExitCode::Failure, error.to_string()))?;
     let mut mesh = MeshConfig::new(key, psk, pentora_p2p::ClusterId::from_bytes(cluster.0));
     mesh.listen = vec![config.mesh.listen];
     Ok(mesh)
@@ -378,12 +316,12 @@ pub(crate) fn mesh_config(
 pub(crate) async fn begin_cluster(
     raft: &Raft,
     cluster: pentora_raft::ClusterId,
-    facts: pentora_raft::command::NodeFacts,
+    info: pentora_raft::command::NodeInfo,
     admin_token: pentora_raft::Digest,
 ) -> Result<(), Failure> {
     let proposer = Proposer::new(raft.clone(), None);
-    match proposer.propose(Command::Begin { cluster, facts, admin_token }).await {
-        Ok(_) | Err(crate::glue::proposer::Unavailable::Refused(pentora_raft::Refusal::BegunAlready)) => Ok(()),
+    match proposer.propose(Command::Begin { cluster, info, admin_token }).await {
+        Ok(_) | Err(crate::rpc::proposer::Unavailable::Refused(pentora_raft::Refusal::BegunAlready)) => Ok(()),
         Err(error) => Err(Failure::new(ExitCode::Failure, "the new cluster did not begin").because(error.to_string())),
     }
 }

@@ -1,16 +1,16 @@
 //! The command line: one program under two names, `pentora` and `pentora-node`.
 //!
-//! A command parses what it was given, finds a node (or starts one inside this process), asks it through `client`,
-//! and prints. Data goes to standard output, everything else to standard error, and the exit code says how it ended
-//! ([`ExitCode`]). No command decides anything about a scan: that is the node's part, in the same code for the
-//! embedded one.
+//! A command parses what it was given, finds a node, asks it through `client`, and prints; what wants a node of this
+//! process says so ([`Next`]), and `dispatch` starts it. Data goes to standard output, everything else to standard error,
+//! and the exit code says how it ended ([`ExitCode`]). No command decides anything about a scan: that is the node's part,
+//! in the same code for the embedded one.
 
-mod arenas;
+mod api_session;
+mod client_failure;
 mod cluster;
 mod completions;
 mod config;
 mod context;
-mod failure;
 mod feed;
 mod findings;
 mod follow;
@@ -21,7 +21,6 @@ mod output;
 mod progress;
 mod results;
 mod scan;
-mod session;
 mod start;
 mod status;
 mod table;
@@ -30,13 +29,13 @@ mod version;
 mod watch;
 mod workers;
 
-use std::io::Write;
-use std::time::Duration;
-
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::context::{Context, Global};
-pub use self::failure::{ExitCode, Failure};
+pub(crate) use self::scan::LocalScan;
+use crate::config::StartPlan;
+use crate::embedded::EmbeddedOptions;
+use crate::failure::{ExitCode, Failure};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -116,69 +115,76 @@ enum CoordinatorCommand {
     WorkerToken(token::TokenCommand),
 }
 
-/// Time for tasks to end after a command is done; what is durable is so before its answer.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+/// A command line that was understood.
+pub(crate) struct Invocation {
+    program: &'static str,
+    command: Command,
+    context: Context,
+}
 
-/// Runs the program as `program` (`pentora` or `pentora-node`) with the process's arguments.
-#[must_use]
-pub fn main(program: &'static str) -> std::process::ExitCode {
-    arenas::limit();
-    let parsed = Cli::command().name(program).try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
-    let cli = match parsed {
-        Ok(cli) => cli,
-        Err(error) => {
-            // Help to a closed pipe is no failure either.
-            drop(error.print());
-            return std::process::ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(ExitCode::Usage as u8));
-        }
-    };
-    let mut context = Context::of_process(cli.global);
-    match run(program, cli.command, &mut context) {
-        Ok(()) => ExitCode::Ok.into(),
-        Err(failure) => {
-            if !failure.is_quiet() {
-                // With standard error gone there is nobody left to tell.
-                drop(writeln!(std::io::stderr(), "error: {failure}"));
+/// What a command leaves to be done by whoever starts nodes.
+pub(crate) enum Next {
+    /// Nothing: it is carried out.
+    Done,
+    /// Start a node and run it until a signal ends it.
+    RunNode(Box<StartPlan>),
+    /// Start a node inside this process, and scan with it.
+    ScanHere {
+        /// How to start it.
+        options: EmbeddedOptions,
+        /// The scan.
+        scan: Box<LocalScan>,
+    },
+}
+
+impl Invocation {
+    /// Reads the process's arguments as those of `program` (`pentora` or `pentora-node`).
+    ///
+    /// # Errors
+    /// The exit code, where they are wrong or only ask for help; what there is to say has been said.
+    pub(crate) fn parse(program: &'static str) -> Result<Self, std::process::ExitCode> {
+        let parsed = Cli::command().name(program).try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+        match parsed {
+            Ok(Cli { global, command }) => Ok(Self { program, command, context: Context::of_process(global) }),
+            Err(error) => {
+                // Help to a closed pipe is no failure either.
+                drop(error.print());
+                Err(std::process::ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(ExitCode::Usage as u8)))
             }
-            failure.exit.into()
         }
     }
-}
 
-fn run(program: &'static str, command: Command, context: &mut Context) -> Result<(), Failure> {
-    logging::init(
-        context,
-        matches!(command, Command::Start(_) | Command::Join(_) | Command::Server(_) | Command::Worker(_)),
-    );
-    match command {
-        Command::Scan(args) => block_on(scan::run(*args, context)),
-        Command::Job(command) => block_on(job::run(command, context)),
-        Command::Nodes(command) | Command::Coordinator(CoordinatorCommand::Workers(command)) => {
-            block_on(workers::run(command, context))
+    /// Carries the command out, but for what needs a node of this process.
+    ///
+    /// # Errors
+    /// Every exit code but 0; see [`ExitCode`].
+    pub(crate) async fn run(self) -> Result<Next, Failure> {
+        let Self { program, command, mut context } = self;
+        let is_node = matches!(command, Command::Start(_) | Command::Join(_) | Command::Server(_) | Command::Worker(_));
+        logging::init(&context, is_node);
+        let run_node = |plan| Next::RunNode(Box::new(plan));
+        let done = |()| Next::Done;
+        match command {
+            Command::Scan(args) => scan::run(*args, context).await,
+            Command::Job(command) => job::run(command, &mut context).await.map(done),
+            Command::Nodes(command) | Command::Coordinator(CoordinatorCommand::Workers(command)) => {
+                workers::run(command, &mut context).await.map(done)
+            }
+            Command::Coordinator(CoordinatorCommand::WorkerToken(command)) => {
+                token::run(command, &mut context).await.map(done)
+            }
+            Command::Cluster(command) => cluster::run(command, &mut context).await.map(done),
+            Command::Start(args) => start::start(*args, &context).map(run_node),
+            Command::Join(args) => start::join(*args, &context).map(run_node),
+            Command::Server(command) => start::server(command, &context).map(run_node),
+            Command::Worker(command) => start::worker(command, &context).map(run_node),
+            Command::Findings(command) => findings::run(command, &mut context).await.map(done),
+            Command::Feed(command) => feed::run(command, &mut context).await.map(done),
+            Command::Config(command) => config::run(command, &mut context).map(done),
+            Command::Completions(args) => completions::run(&args, program, &mut Cli::command(), &mut context).map(done),
+            Command::Version(args) => version::run(&args, &mut context).map(done),
         }
-        Command::Coordinator(CoordinatorCommand::WorkerToken(command)) => block_on(token::run(command, context)),
-        Command::Cluster(command) => block_on(cluster::run(command, context)),
-        Command::Start(args) => block_on(crate::app::run(start::start(*args, context)?)),
-        Command::Join(args) => block_on(crate::app::run(start::join(*args, context)?)),
-        Command::Server(command) => block_on(crate::app::run(start::server(command, context)?)),
-        Command::Worker(command) => block_on(crate::app::run(start::worker(command, context)?)),
-        Command::Findings(command) => block_on(findings::run(command, context)),
-        Command::Feed(command) => block_on(feed::run(command, context)),
-        Command::Config(command) => config::run(command, context),
-        Command::Completions(args) => completions::run(&args, program, &mut Cli::command(), context),
-        Command::Version(args) => version::run(&args, context),
     }
-}
-
-/// Runs one future on a runtime of its own, and does not wait for tasks that hang.
-fn block_on(future: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(ExitCode::Failure, format!("the runtime cannot be started: {error}")))?;
-    let result = runtime.block_on(future);
-    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
-    result
 }
 
 #[cfg(test)]

@@ -214,15 +214,6 @@ impl Client {
         self.good(reply).await.map(|_| ())
     }
 
-    /// Whether a node can take requests (`GET /readyz`). Asked once, without retries.
-    ///
-    /// # Errors
-    /// See [`ClientError`]; a node that is not ready answers 503.
-    pub async fn readyz(&self) -> Result<(), ClientError> {
-        let reply = self.once(&self.call(Method::GET, "/readyz", None)).await?;
-        self.good(reply).await.map(|_| ())
-    }
-
     /// What the node runs (`GET /version`).
     ///
     /// # Errors

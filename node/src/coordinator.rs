@@ -7,7 +7,7 @@
 mod members;
 pub mod placement;
 pub mod plan;
-mod sessions;
+mod work_sessions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,13 +16,13 @@ use std::time::{Duration, Instant};
 use pentora_raft::command::{Command, LeaseRef, SpecRef};
 use pentora_raft::state::{Lease, NodeStatus};
 use pentora_raft::{JobId, NodeId, Raft, Response, Role};
-use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 pub use plan::PlanConfig;
-pub use sessions::{Figures, LINK_FRAMES_MAX, LeaderFrame, Link, Sessions, WorkerFrame};
+pub use work_sessions::{WorkSessions, granted};
 
-use crate::jobs;
+use crate::rpc::SoftState;
+use crate::spec;
 
 /// How often the leader looks at everything even where nothing seems to have happened.
 const ROUND: Duration = Duration::from_millis(100);
@@ -45,22 +45,11 @@ pub struct CoordinatorConfig {
     pub plan: PlanConfig,
 }
 
-/// What only the leader knows, for the documents of any node.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct SoftState {
-    /// Milliseconds since each worker was heard.
-    pub heard_ms: BTreeMap<NodeId, u64>,
-    /// How many entries each member trails by.
-    pub lag: BTreeMap<NodeId, u64>,
-    /// How far the units are that are still out, by job.
-    pub in_progress: BTreeMap<JobId, Figures>,
-}
-
 /// The leader's part of a node. Runs on every node and rests while another leads.
 #[derive(Debug)]
 pub struct Coordinator {
     raft: Raft,
-    sessions: Arc<Sessions>,
+    sessions: Arc<WorkSessions>,
     config: CoordinatorConfig,
     ports: BTreeMap<JobId, u64>,
     leading_since: Option<Instant>,
@@ -72,7 +61,7 @@ pub struct Coordinator {
 impl Coordinator {
     /// A coordinator that hears workers through `sessions`. Without a mesh there are no voters to choose.
     #[must_use]
-    pub fn new(raft: Raft, sessions: Arc<Sessions>, config: CoordinatorConfig, has_mesh: bool) -> Self {
+    pub fn new(raft: Raft, sessions: Arc<WorkSessions>, config: CoordinatorConfig, has_mesh: bool) -> Self {
         Self {
             raft,
             sessions,
@@ -189,9 +178,7 @@ impl Coordinator {
         });
         for (job, spec) in unknown {
             let ports = match spec {
-                Some(SpecRef::Inline(bytes)) => {
-                    jobs::decode_spec(&bytes).map_or(1, |spec| u64::from(spec.ports.count()))
-                }
+                Some(SpecRef::Inline(bytes)) => spec::decode(&bytes).map_or(1, |spec| u64::from(spec.ports.count())),
                 // A spec in a chunk lists many targets; its ports are learnt from the first unit's rate.
                 _ => plan::PORTS_UNKNOWN,
             };
@@ -216,7 +203,7 @@ impl Coordinator {
 
 /// What this node knows as the leader; empty where it does not lead.
 #[must_use]
-pub fn soft_state(raft: &Raft, sessions: &Sessions) -> SoftState {
+pub fn soft_state(raft: &Raft, sessions: &WorkSessions) -> SoftState {
     let status = raft.status();
     if status.role != Role::Leader {
         return SoftState::default();

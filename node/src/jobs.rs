@@ -4,12 +4,10 @@
 //! position, addresses outside the scope, needs that no node meets with the reason of each.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use pentora_raft::codec::{self, Kind};
-use pentora_raft::command::{Command, Finished, LeaseRef, SPEC_INLINE_BYTES_MAX, SpecRef, Submission};
+use pentora_raft::command::{Command, Finished, SPEC_INLINE_BYTES_MAX, SpecRef, Submission};
 use pentora_raft::state::{Needs, Partition, Priority};
 use pentora_raft::{Digest, JobId, NodeId, Raft, Response};
 use pentora_scanner::detect::{DEFAULT_INTENSITY, INTENSITY_MAX};
@@ -21,12 +19,11 @@ use pentora_scanner::spec::{
 use pentora_scanner::target::{TargetError, TargetSet};
 
 use crate::coordinator::placement;
-use crate::document::{self, ScanRequest};
-use crate::glue::proposer::{Proposer, Unavailable};
+use crate::document::{self, ScanAccepted, ScanRequest};
 use crate::results::Exchange;
+use crate::rpc::proposer::{Proposer, Unavailable};
+use crate::spec;
 
-/// How long a worker waits for the entry that granted its unit before it asks another node for the spec.
-const SPEC_WAIT: Duration = Duration::from_secs(5);
 /// How long a large spec may take to be on two nodes' disks before the submission is refused.
 const SPEC_KEPT_WITHIN: Duration = Duration::from_secs(10);
 /// Networks that a job is split by, at most; a cluster with more is served by its most specific ones.
@@ -47,7 +44,7 @@ impl Prepared {
     /// The name of what is scanned and in which order: an earlier run of the same spec has the same.
     #[must_use]
     pub fn spec_digest(&self) -> Digest {
-        Digest::of(&codec::encode(Kind::Spec, &self.spec))
+        Digest::of(&spec::encode(&self.spec))
     }
 
     /// The same, with units that an earlier run of the same spec has finished.
@@ -113,13 +110,20 @@ pub struct Accepted {
     pub index: u64,
 }
 
+impl From<Accepted> for ScanAccepted {
+    fn from(accepted: Accepted) -> Self {
+        let Accepted { job, targets, partitions, index } = accepted;
+        Self { job_id: job.to_string(), targets, partitions, index }
+    }
+}
+
 /// Checks a request and splits it. Pure but for `raft`, whose nodes decide where parts may run.
 ///
 /// # Errors
 /// [`RefusedRequest`].
 pub fn prepare(request: ScanRequest, scope: &Scope, raft: &Raft) -> Result<Prepared, RefusedRequest> {
     let targets = targets_of(&request)?;
-    let exclude = set_of(&request.exclude, request.exclude_text.as_deref(), ("exclude", "exclude file"))?;
+    let exclude = set_of(&request.exclude, request.exclude_text.as_deref(), "exclude", "exclude file")?;
     let targets = targets.exclude(&exclude);
     scope.check(&targets)?;
     let ports = ports_of(&request)?;
@@ -179,7 +183,7 @@ pub async fn submit(
 ) -> Result<Accepted, RefusedRequest> {
     let Prepared { spec, partitions, request, finished } = prepared;
     let (budget_pps, network_pps) = (spec.budget_pps(), spec.network_rate_pps);
-    let bytes = codec::encode(Kind::Spec, &spec);
+    let bytes = spec::encode(&spec);
     let spec = if bytes.len() <= SPEC_INLINE_BYTES_MAX {
         SpecRef::Inline(bytes)
     } else {
@@ -213,39 +217,6 @@ pub async fn submit(
     }
 }
 
-/// Reads a spec back.
-///
-/// # Errors
-/// Where the bytes are no spec of this release.
-pub fn decode_spec(bytes: &[u8]) -> Result<ScanSpec, codec::CodecError> {
-    codec::decode(Kind::Spec, bytes)
-}
-
-/// The spec of a leased unit, from the log or from the chunk that holds it.
-///
-/// # Errors
-/// A sentence where it is not to be had now.
-pub async fn spec_of(raft: &Raft, exchange: &Exchange, lease: LeaseRef) -> Result<Arc<ScanSpec>, String> {
-    if !raft.wait_applied(lease.epoch, SPEC_WAIT).await {
-        return Err("this node has not applied the grant yet".into());
-    }
-    let job = lease.unit.job;
-    let kept = raft.read(|state| state.spec(job).cloned()).ok_or_else(|| format!("{job} is gone"))?;
-    read_spec(exchange, kept).await.map(Arc::new)
-}
-
-/// A spec that the log holds, or names the chunk of.
-///
-/// # Errors
-/// A sentence where it is not to be had now.
-pub async fn read_spec(exchange: &Exchange, kept: SpecRef) -> Result<ScanSpec, String> {
-    let bytes = match kept {
-        SpecRef::Inline(bytes) => bytes,
-        SpecRef::Chunk { digest, holders } => exchange.fetch(digest, &holders).await?.to_vec(),
-    };
-    decode_spec(&bytes).map_err(|error| error.to_string())
-}
-
 fn discovery_of(request: &ScanRequest) -> Result<Vec<DiscoveryProbe>, RefusedRequest> {
     match (request.discovery, &request.discovery_probes) {
         (false, Some(_)) => Err(RefusedRequest::Field("discovery is turned off and has probes")),
@@ -256,17 +227,17 @@ fn discovery_of(request: &ScanRequest) -> Result<Vec<DiscoveryProbe>, RefusedReq
 }
 
 fn targets_of(request: &ScanRequest) -> Result<TargetSet, TargetError> {
-    set_of(&request.targets, request.target_text.as_deref(), ("targets", "file"))
+    set_of(&request.targets, request.target_text.as_deref(), "targets", "file")
 }
 
-/// Parses targets; an error names the first of `origins` for an item, the second for the text of files.
-fn set_of(items: &[String], text: Option<&str>, (origin, of_text): (&str, &str)) -> Result<TargetSet, TargetError> {
+/// Parses targets; an error names `origin` for an item, `origin_of_text` for the text of files.
+fn set_of(items: &[String], text: Option<&str>, origin: &str, origin_of_text: &str) -> Result<TargetSet, TargetError> {
     let mut builder = TargetSet::builder();
     for item in items {
         builder.add_text(item, origin)?;
     }
     if let Some(text) = text {
-        builder.add_text(text, of_text)?;
+        builder.add_text(text, origin_of_text)?;
     }
     builder.build()
 }
@@ -337,7 +308,7 @@ fn split(
         let v4 = rest.ranges().any(|range| range.first.is_ipv4());
         let v6 = rest.ranges().any(|range| range.first.is_ipv6());
         let everything = [(v4, "0.0.0.0/0"), (v6, "::/0")];
-        let limited = raft.read(|state| state.nodes().any(|(_, node)| node.facts.networks.is_some()));
+        let limited = raft.read(|state| state.nodes().any(|(_, node)| node.info.networks.is_some()));
         let networks = everything.iter().filter(|(there, _)| *there && limited);
         let networks = networks.filter_map(|(_, net)| net.parse().ok()).collect();
         parts.push((rest, needs(networks)));
@@ -351,7 +322,7 @@ fn split(
 /// The networks that nodes are limited to, most specific first.
 fn limits(raft: &Raft) -> Vec<IpNet> {
     let nets: BTreeSet<IpNet> =
-        raft.read(|state| state.nodes().filter_map(|(_, node)| node.facts.networks.clone()).flatten().collect());
+        raft.read(|state| state.nodes().filter_map(|(_, node)| node.info.networks.clone()).flatten().collect());
     let mut nets: Vec<IpNet> = nets.into_iter().collect();
     nets.sort_by_key(|net| std::cmp::Reverse(net.prefix_len()));
     nets.truncate(NETWORKS_MAX);
@@ -364,7 +335,7 @@ fn check_eligible(part: &TargetSet, needs: &Needs, raft: &Raft) -> Result<(), Re
             let unavailable = placement::unavailable(node).map(str::to_owned);
             unavailable.or_else(|| placement::mismatch(node, needs))
         };
-        state.nodes().map(|(_, node)| (node.facts.name.clone(), reason(node))).collect()
+        state.nodes().map(|(_, node)| (node.info.name.clone(), reason(node))).collect()
     });
     if reasons.iter().any(|(_, reason)| reason.is_none()) {
         return Ok(());

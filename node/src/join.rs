@@ -10,21 +10,22 @@ use std::time::Duration;
 
 use pentora_p2p::{Class, FrameStream, Mesh, PeerAddress};
 use pentora_raft::codec::{self, Kind};
-use pentora_raft::command::{Command, NodeFacts};
+use pentora_raft::command::{Command, NodeInfo};
 use pentora_raft::{ClusterId, Digest, NodeId, Response, TokenId};
 use serde::{Deserialize, Serialize};
 
-use crate::glue::proposer::{Proposer, Unavailable};
+use crate::member_address::MemberAddress;
+use crate::rpc::proposer::{Proposer, Unavailable};
 
 /// How long a member gets to answer: an election and a commit.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// What a new node says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Knock {
+struct AdmissionRequest {
     token: TokenId,
     secret: Digest,
-    facts: NodeFacts,
+    info: NodeInfo,
 }
 
 /// What a member answers.
@@ -42,8 +43,8 @@ pub struct Welcome {
     pub node: NodeId,
     /// The cluster.
     pub cluster: ClusterId,
-    /// The members: peer and addresses.
-    pub members: Vec<(String, Vec<String>)>,
+    /// The other members.
+    pub members: Vec<MemberAddress>,
     /// The log index at which it was admitted.
     pub index: u64,
 }
@@ -76,19 +77,19 @@ pub enum JoinError {
 ///
 /// # Errors
 /// [`JoinError`].
-pub async fn knock(
+pub async fn request_admission(
     mesh: &Mesh,
     address: PeerAddress,
     token: &token::JoinToken,
-    facts: NodeFacts,
+    info: NodeInfo,
 ) -> Result<Welcome, JoinError> {
     let text = address.to_string();
     let unreachable = |reason: String| JoinError::Unreachable { address: text.clone(), reason };
     let peer = mesh.dial(address, None).await.map_err(|error| unreachable(error.to_string()))?;
     let mut stream = mesh.open(peer, Class::Join).await.map_err(|error| unreachable(error.to_string()))?;
-    let knock = Knock { token: token.id, secret: token.secret_digest(), facts };
+    let request = AdmissionRequest { token: token.id, secret: token.secret_digest(), info };
     let asked = async {
-        stream.send(codec::encode(Kind::CallFrame, &knock).into()).await.map_err(|error| error.to_string())?;
+        stream.send(codec::encode(Kind::CallFrame, &request).into()).await.map_err(|error| error.to_string())?;
         let frame = stream.receive().await.map_err(|error| error.to_string())?.ok_or("it hung up")?;
         codec::decode::<Reply>(Kind::CallFrame, &frame).map_err(|error| error.to_string())
     };
@@ -106,10 +107,10 @@ pub async fn knock(
 /// Where the stream breaks or carries something else; nothing was decided then.
 pub async fn answer(stream: &mut FrameStream, proposer: &Proposer, raft: &pentora_raft::Raft) -> Result<(), String> {
     let frame = stream.receive().await.map_err(|error| error.to_string())?.ok_or("it hung up")?;
-    let knock: Knock = codec::decode(Kind::CallFrame, &frame).map_err(|error| error.to_string())?;
-    let facts = NodeFacts { peer: stream.peer.to_string(), ..knock.facts };
-    let name = facts.name.clone();
-    let command = Command::Join { token: knock.token, secret: knock.secret, facts };
+    let request: AdmissionRequest = codec::decode(Kind::CallFrame, &frame).map_err(|error| error.to_string())?;
+    let info = NodeInfo { peer: stream.peer.to_string(), ..request.info };
+    let name = info.name.clone();
+    let command = Command::Join { token: request.token, secret: request.secret, info };
     let reply = match proposer.propose(command).await {
         Ok(applied) => match applied.response {
             Response::Joined { node } => {
@@ -132,11 +133,7 @@ fn welcome(node: NodeId, index: u64, raft: &pentora_raft::Raft) -> Welcome {
     raft.read(|state| Welcome {
         node,
         cluster: state.cluster().id.unwrap_or_default(),
-        members: state
-            .nodes()
-            .filter(|(id, _)| *id != node)
-            .map(|(_, record)| (record.facts.peer.clone(), record.facts.addresses.clone()))
-            .collect(),
+        members: state.nodes().filter(|(id, _)| *id != node).map(|(_, record)| MemberAddress::of(record)).collect(),
         index,
     })
 }

@@ -1,15 +1,15 @@
 //! From lease to accepted chunk: the part of a node that scans.
 //!
-//! `session` keeps one work session with whoever leads, wherever that is. Leases that come over it become units in
+//! `work_session` keeps one work session with whoever leads, wherever that is. Leases that come over it become units in
 //! `units`; each runs on its own: scan, fold, write the chunk, copy it to holders, and put its completion into the log.
 //! A session that breaks stops nothing: units go on until their lease's term is over without word from a leader, and
 //! then pause, because by then another may have been given them.
 
 mod fence;
-mod harvest;
-mod session;
 mod unit;
+mod unit_findings;
 mod units;
+mod work_session;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,13 +22,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use fence::Fence;
-pub(crate) use session::{granted, over};
 pub use units::Units;
 
-use crate::coordinator::Sessions;
+use crate::coordinator::WorkSessions;
 use crate::feeds::FeedStore;
-use crate::glue::proposer::Proposer;
 use crate::results::Exchange;
+use crate::rpc::proposer::Proposer;
 use pentora_p2p::Mesh;
 use pentora_raft::command::{Command, LeaseRef};
 
@@ -73,9 +72,9 @@ impl Worker {
 
     /// Works until `stop`, then hands back what is unfinished. `local` are this node's own sessions, for when it leads
     /// itself; `mesh` reaches other leaders.
-    pub async fn run(self, local: Arc<Sessions>, mesh: Option<Mesh>, stop: CancellationToken) {
+    pub async fn run(self, local: Arc<WorkSessions>, mesh: Option<Mesh>, stop: CancellationToken) {
         let fencing = self.tasks.spawn(fence::keep(Arc::clone(&self.context), stop.clone()));
-        session::keep(&self.context, &self.tasks, &local, mesh.as_ref(), &stop).await;
+        work_session::keep(&self.context, &self.tasks, &local, mesh.as_ref(), &stop).await;
         self.hand_back().await;
         if let Err(error) = fencing.await {
             tracing::warn!(%error, "the fence ended badly");
@@ -88,8 +87,8 @@ impl Worker {
 
     /// Ends every unit early, with what is settled of it counted, and answers what else they had found. The worker takes
     /// no more units.
-    pub async fn wind_up(&self) -> Vec<HostRecord> {
-        self.context.units.wind_up().await
+    pub async fn suspend(&self) -> Vec<HostRecord> {
+        self.context.units.suspend().await
     }
 
     /// Stops every unit and gives its lease back, so that others need not wait for its term.

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use pentora_raft::command::{Completion, LeaseRef, NewLease, NodeFacts, SpecRef, Submission, UnitKey};
+use pentora_raft::command::{Completion, LeaseRef, NewLease, NodeInfo, SpecRef, Submission, UnitKey};
 use pentora_raft::network::memory::Network;
 use pentora_raft::state::{Counts, Partition, Priority};
 use pentora_raft::store::Storage;
@@ -23,8 +23,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 
     // The cluster begins with this node, which is heard and may work from now on.
-    let facts = NodeFacts { name: "n1".into(), peer: "peer-1".into(), ..NodeFacts::default() };
-    raft.propose(Command::Begin { cluster: ClusterId([1; 16]), facts, admin_token: Digest::of(b"admin") }).await?;
+    let info = NodeInfo { name: "n1".into(), peer: "peer-1".into(), ..NodeInfo::default() };
+    raft.propose(Command::Begin { cluster: ClusterId([1; 16]), info, admin_token: Digest::of(b"admin") }).await?;
     raft.propose(Command::WorkerBack { node: NODE }).await?;
 
     // A job is opaque bytes and a number of targets; its id is the index of its entry.

@@ -38,7 +38,7 @@ pub enum Command {
         /// The cluster's id, made at random by the node that begins it.
         cluster: ClusterId,
         /// That node.
-        facts: NodeFacts,
+        info: NodeInfo,
         /// Digest of the first administrator token.
         admin_token: Digest,
     },
@@ -56,14 +56,14 @@ pub enum Command {
         /// Digest of the secret half.
         secret: Digest,
         /// Who joins.
-        facts: NodeFacts,
+        info: NodeInfo,
     },
     /// A node started again, perhaps with another address, version or capacity.
     UpdateNode {
         /// Which.
         node: NodeId,
         /// What it says of itself now.
-        facts: NodeFacts,
+        info: NodeInfo,
     },
     /// Accepts a job; its id is this entry's log index.
     SubmitJob(Box<Submission>),
@@ -186,7 +186,7 @@ impl Command {
 
 /// What a node says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct NodeFacts {
+pub struct NodeInfo {
     /// Unique in the cluster.
     pub name: String,
     /// Its mesh identity, as text.
@@ -374,8 +374,8 @@ pub(crate) mod tests {
     use crate::state::Needs;
     use proptest::prelude::*;
 
-    pub(crate) fn facts(name: &str) -> NodeFacts {
-        NodeFacts {
+    pub(crate) fn node_info(name: &str) -> NodeInfo {
+        NodeInfo {
             name: name.into(),
             peer: format!("peer-{name}"),
             addresses: vec!["127.0.0.1:7400".into()],
@@ -441,9 +441,9 @@ pub(crate) mod tests {
             }],
         });
         prop_oneof![
-            Just(Command::Begin { cluster: ClusterId([7; 16]), facts: facts("n1"), admin_token: Digest::of(b"a") }),
-            Just(Command::Join { token: TokenId([1; 8]), secret: Digest::of(b"s"), facts: facts("n2") }),
-            any::<u64>().prop_map(|node| Command::UpdateNode { node, facts: facts("n2") }),
+            Just(Command::Begin { cluster: ClusterId([7; 16]), info: node_info("n1"), admin_token: Digest::of(b"a") }),
+            Just(Command::Join { token: TokenId([1; 8]), secret: Digest::of(b"s"), info: node_info("n2") }),
+            any::<u64>().prop_map(|node| Command::UpdateNode { node, info: node_info("n2") }),
             submission,
             grant,
             complete,

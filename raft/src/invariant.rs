@@ -239,7 +239,7 @@ fn nodes_are_told_apart(state: &State, applied: u64) -> Result<(), String> {
         if id > applied {
             return Err(format!("node {id} is above the log, which ends at {applied}"));
         }
-        if !peers.insert(node.facts.peer.as_str()) || !workers.insert(node.worker_id()) {
+        if !peers.insert(node.info.peer.as_str()) || !workers.insert(node.worker_id()) {
             return Err(format!("node {id} has the peer or the worker id of another"));
         }
         if node.draining != (node.status == NodeStatus::Draining)

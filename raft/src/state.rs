@@ -121,11 +121,11 @@ impl State {
             self.cluster.insert(CLUSTER, cluster);
         }
         let result = match &proposal.command {
-            Command::Begin { cluster, facts, admin_token } => self.begin(*cluster, facts, *admin_token),
+            Command::Begin { cluster, info, admin_token } => self.begin(*cluster, info, *admin_token),
             Command::CreateToken(token) => self.create_token(token),
             Command::RevokeToken { token } => self.revoke_token(*token),
-            Command::Join { token, secret, facts } => self.join(index, *token, *secret, facts),
-            Command::UpdateNode { node, facts } => self.update_node(*node, facts),
+            Command::Join { token, secret, info } => self.join(index, *token, *secret, info),
+            Command::UpdateNode { node, info } => self.update_node(*node, info),
             Command::SubmitJob(submission) => self.submit(index, submission),
             Command::Grant { grants } => Ok(self.grant(index, grants)),
             Command::Complete { completions } => Ok(self.complete(index, completions)),
@@ -273,7 +273,7 @@ impl State {
         self.cluster.get(&CLUSTER).map_or(0, |cluster| cluster.now_ms)
     }
 
-    fn begin(&mut self, id: ClusterId, facts: &crate::command::NodeFacts, admin: Digest) -> Result<Response, Refusal> {
+    fn begin(&mut self, id: ClusterId, info: &crate::command::NodeInfo, admin: Digest) -> Result<Response, Refusal> {
         let mut cluster = self.cluster();
         if cluster.id.is_some() {
             return Err(Refusal::BegunAlready);
@@ -282,7 +282,7 @@ impl State {
         cluster.began_at_ms = cluster.now_ms;
         self.cluster.insert(CLUSTER, cluster);
         self.admin_tokens.insert(admin, "admin".into());
-        self.nodes.insert(FIRST_NODE, NodeRecord::new(facts.clone(), self.now_ms()));
+        self.nodes.insert(FIRST_NODE, NodeRecord::new(info.clone(), self.now_ms()));
         Ok(Response::Joined { node: FIRST_NODE })
     }
 

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use super::{ApiError, Node};
 use crate::clock::{rfc3339, wall_ms};
-use crate::coordinator::SoftState;
 use crate::document::{
     ClusterDocument, NodeDocument, Page, Quorum, TransferRequest, VersionDocument, WorkerDocument, WorkerLoad,
 };
-use crate::glue::calls::{Answer, Request as Ask};
+use crate::rpc::SoftState;
+use crate::rpc::calls::{Answer, Request as Ask};
 
 /// How long a hand-over of leadership is waited for.
 const TRANSFER_WITHIN: Duration = Duration::from_secs(5);
@@ -33,19 +33,19 @@ pub(super) async fn workers(State(node): State<Node>) -> Json<Page<WorkerDocumen
             let heard = soft.heard_ms.get(&id).map(|ms| rfc3339(now_ms.saturating_sub(*ms)));
             WorkerDocument {
                 worker_id: record.worker_id(),
-                name: record.facts.name.clone(),
+                name: record.info.name.clone(),
                 status: worker_word(record, load),
-                region: record.facts.region.clone(),
-                tags: record.facts.tags.clone(),
+                region: record.info.region.clone(),
+                tags: record.info.tags.clone(),
                 load: is_heard(record).then_some(load),
                 uptime_seconds: is_heard(record).then(|| now_ms.saturating_sub(record.started_at_ms) / 1000),
-                version: Some(record.facts.version.clone()),
+                version: Some(record.info.version.clone()),
                 network_access: record
-                    .facts
+                    .info
                     .networks
                     .as_ref()
                     .map_or_else(|| vec!["auto".into()], |nets| nets.iter().map(ToString::to_string).collect()),
-                engines: record.facts.engines.clone(),
+                engines: record.info.engines.clone(),
                 last_seen: heard,
             }
         };
@@ -102,7 +102,7 @@ async fn ask_to_transfer(node: &Node, leader: NodeId, to: NodeId) -> Result<(), 
 }
 
 fn named(node: &Node, name: &str) -> Result<NodeId, ApiError> {
-    let found = node.raft.read(|state| state.nodes().find(|(_, record)| record.facts.name == name).map(|(id, _)| id));
+    let found = node.raft.read(|state| state.nodes().find(|(_, record)| record.info.name == name).map(|(id, _)| id));
     found.ok_or_else(|| ApiError::new(StatusCode::NOT_FOUND, "node_unknown", format!("there is no node `{name}`")))
 }
 
@@ -118,7 +118,7 @@ fn document_of(node: &Node, status: &RaftStatus, soft: &SoftState) -> ClusterDoc
             cluster_id: node.cluster.to_string(),
             leader: status
                 .leader
-                .map(|id| state.node(id).map_or_else(|| format!("node {id}"), |record| record.facts.name.clone())),
+                .map(|id| state.node(id).map_or_else(|| format!("node {id}"), |record| record.info.name.clone())),
             term: status.term,
             commit_index: status.commit_index,
             applied_index: status.applied_index,
@@ -147,13 +147,13 @@ fn node_of(
         () => "scanner",
     };
     NodeDocument {
-        name: record.facts.name.clone(),
+        name: record.info.name.clone(),
         node_id: id,
         role: role.into(),
         status: word(record.status).into(),
-        region: record.facts.region.clone(),
-        address: record.facts.addresses.first().cloned(),
-        version: Some(record.facts.version.clone()),
+        region: record.info.region.clone(),
+        address: record.info.addresses.first().cloned(),
+        version: Some(record.info.version.clone()),
         last_contact_ms: soft.heard_ms.get(&id).copied(),
         lag: soft.lag.get(&id).copied(),
         load: Some(load_of(state, id, record)),
@@ -162,7 +162,7 @@ fn node_of(
 
 fn load_of(state: &pentora_raft::State, id: NodeId, record: &NodeRecord) -> WorkerLoad {
     let running = state.leases().filter(|(_, lease)| lease.node == id).count();
-    WorkerLoad { running: u32::try_from(running).unwrap_or(u32::MAX), capacity: record.facts.max_concurrent_scans }
+    WorkerLoad { running: u32::try_from(running).unwrap_or(u32::MAX), capacity: record.info.max_concurrent_scans }
 }
 
 fn is_heard(record: &NodeRecord) -> bool {

@@ -72,8 +72,8 @@ fn documents(node: &Node) -> Vec<FeedDocument> {
             imported_at: rfc3339(feed.imported_at_ms),
             signer: state
                 .nodes()
-                .find(|(_, record)| record.facts.peer == feed.signer)
-                .map_or_else(|| feed.signer.clone(), |(_, record)| record.facts.name.clone()),
+                .find(|(_, record)| record.info.peer == feed.signer)
+                .map_or_else(|| feed.signer.clone(), |(_, record)| record.info.name.clone()),
             in_use: in_use(kind, &feed.digest),
         };
         state.feeds().map(document).collect()

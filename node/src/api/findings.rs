@@ -37,7 +37,7 @@ pub(super) async fn explain(
     let Where { address, port, min_index: _ } = place;
     let asked = Asked { id: finding, address, port };
     let (mut explained, mut failed) = (Vec::new(), None);
-    let rematch = Rematch::new(node.feeds.clone());
+    let rematch = Rematch::new(node.feeds.clone()).into_revise();
     let read = report::for_each_record(&node.raft, node.exchange.clone(), job, rematch, |record| {
         match of_record(&asked, record, node.feeds.as_ref()) {
             Ok(more) => explained.extend(more),

@@ -12,11 +12,12 @@ use serde::Deserialize;
 
 use super::{ApiError, Node};
 use crate::clock::{rfc3339, wall_ms};
-use crate::coordinator::{Figures, SoftState};
 use crate::document::{self, JobDocument, JobEvent, JobProgress, JobResults, Page, WorkerStat, duration_words};
 use crate::feeds::rematch::Rematch;
-use crate::jobs;
 use crate::results::report;
+use crate::rpc::SoftState;
+use crate::spec;
+use crate::work_protocol::Figures;
 
 /// `?after=`: events behind this log index.
 #[derive(Debug, Default, Deserialize)]
@@ -49,7 +50,7 @@ pub(super) async fn one(State(node): State<Node>, Path(id): Path<String>) -> Res
     // A large spec is read for a report, not for every look at a job that runs.
     let is_read = |spec: &SpecRef| matches!(spec, SpecRef::Inline(_)) || document.has_ended();
     if let Some(spec) = spec.filter(is_read) {
-        document.ports = jobs::read_spec(&node.exchange, spec).await.ok().map(|spec| spec.ports.to_string());
+        document.ports = spec::read(&node.exchange, spec).await.ok().map(|spec| spec.ports.to_string());
     }
     Ok(Json(document))
 }
@@ -59,7 +60,7 @@ pub(super) async fn results(State(node): State<Node>, Path(id): Path<String>) ->
     if node.raft.read(|state| state.job(id).is_none()) {
         return Err(Refusal::JobUnknown { job: id }.into());
     }
-    let rematch = Rematch::new(node.feeds.clone());
+    let rematch = Rematch::new(node.feeds.clone()).into_revise();
     let lines = report::lines(&node.raft, node.exchange.clone(), id, rematch, &node.tasks);
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
 }
@@ -198,7 +199,7 @@ fn event_of(index: u64, event: &pentora_raft::event::Event) -> JobEvent {
     }
 }
 
-/// Whether a job is over, for metrics.
+/// Whether nothing of a job was granted yet, for metrics.
 pub(super) fn is_waiting(job: &Job) -> bool {
     job.status == JobStatus::Queued
 }

@@ -6,8 +6,8 @@ use pentora_raft::Refusal;
 use serde_json::Value;
 
 use crate::document::Problem;
-use crate::glue::proposer::Unavailable;
 use crate::jobs::RefusedRequest;
+use crate::rpc::proposer::Unavailable;
 
 const PROBLEM_JSON: &str = "application/problem+json";
 /// The longest plain-text error that is taken over, in bytes.

@@ -30,14 +30,8 @@ pub(super) async fn submit(State(node): State<Node>, headers: HeaderMap, body: B
         prepared.map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string()))??;
     let own = node.raft.node();
     let accepted = jobs::submit(prepared, key, &node.proposer, &node.exchange, own, node.max_attempts).await?;
-    let document = ScanAccepted {
-        job_id: accepted.job.to_string(),
-        targets: accepted.targets,
-        partitions: accepted.partitions,
-        index: accepted.index,
-    };
     let location = format!("/api/v1/jobs/{}", accepted.job);
-    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(document)).into_response())
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(ScanAccepted::from(accepted))).into_response())
 }
 
 /// Reads a JSON body; the error names line and column.

@@ -3,21 +3,22 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pentora_raft::command::{NodeFacts, NodeRole};
 use pentora_raft::network::memory::Network;
 use pentora_raft::state::FIRST_NODE;
 use pentora_raft::store::Storage;
 use pentora_raft::{ClusterId, Config, Digest, Profile, Raft};
-use pentora_scanner::detect::RuleSet;
 use pentora_scanner::engine::Engine;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Making, Rooms, begin_cluster, engines_of, start_engine};
+use super::services::{Parts, Services, start_engine};
+use super::{begin_cluster, node_info, suspend};
 use crate::api::{self, Gate, Served};
-use crate::cli::{ExitCode, Failure};
 use crate::client::Client;
 use crate::coordinator::{CoordinatorConfig, PlanConfig};
+use crate::document::{ScanAccepted, ScanRequest};
+use crate::embedded::{EmbeddedNode, EmbeddedOptions, SavedUnit, Suspended};
+use crate::failure::{ExitCode, Failure};
 use crate::feeds::FeedStore;
 use crate::results::ChunkStore;
 use crate::worker::Worker;
@@ -33,28 +34,38 @@ const PACED_UNIT_SECONDS: f64 = 3.0;
 /// How long its tasks may take to end.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
 
-/// How an embedded node differs from its defaults.
-#[derive(Debug, Clone)]
-pub struct EmbeddedOptions {
-    /// The host's name, which becomes the node's.
-    pub name: String,
-    /// What services are matched with.
-    pub feeds: Option<FeedStore>,
-    /// By what services are known, where it is more than the program's own rules.
-    pub rules: Option<RuleSet>,
-}
-
 /// A node inside this process.
 #[derive(Debug)]
 pub struct Embedded {
-    /// Asks it.
-    pub client: Client,
-    /// Ends it.
-    pub stop: StopHandle,
-    /// Why it does not scan with raw packets, in a line for the user; `None` where it does.
-    pub note: Option<String>,
-    pub(super) served: Arc<Served>,
-    pub(super) worker: Worker,
+    note: Option<String>,
+    served: Arc<Served>,
+    worker: Worker,
+    stop: StopHandle,
+}
+
+impl Embedded {
+    /// Stops the node and removes what it kept.
+    pub async fn stop(self) {
+        self.stop.stop().await;
+    }
+}
+
+impl EmbeddedNode for Embedded {
+    fn client(&self) -> Client {
+        Client::in_process(api::router(Arc::clone(&self.served)), None)
+    }
+
+    fn note(&self) -> Option<&str> {
+        self.note.as_deref()
+    }
+
+    async fn suspend(&self, job_id: &str) -> Result<Suspended, Failure> {
+        suspend::suspend(&self.served, &self.worker, job_id).await
+    }
+
+    async fn resume(&self, request: ScanRequest, spec: Digest, units: Vec<SavedUnit>) -> Result<ScanAccepted, Failure> {
+        suspend::resume(&self.served, request, spec, units).await
+    }
 }
 
 /// Ends an embedded node.
@@ -82,30 +93,29 @@ impl StopHandle {
 /// # Errors
 /// Why it could not start.
 pub async fn embedded(options: EmbeddedOptions) -> Result<Embedded, Failure> {
+    let EmbeddedOptions { name, feeds, rules } = options;
     let engine = start_engine()?;
-    if let Some(rules) = options.rules {
+    if let Some(rules) = rules {
         engine.set_rules(rules);
     }
-    let note = engine.note().map(str::to_owned);
-    let (served, worker, stop) = start_with(options.name, (engine, options.feeds), Gate::Open, Digest::of(&[])).await?;
-    let client = Client::in_process(api::router(Arc::clone(&served)), None);
-    Ok(Embedded { client, stop, note, served, worker })
+    start_with(name, engine, feeds, Gate::Open, Digest::of(&[])).await
 }
 
 /// A node in this process and what its API serves from, for tests; `admin_token` is the digest of the token that
 /// [`Gate::Token`] lets in.
 #[cfg(test)]
 pub(crate) async fn start(name: String, gate: Gate, admin_token: Digest) -> Result<(Arc<Served>, StopHandle), Failure> {
-    let (served, _, stop) = start_with(name, (start_engine()?, None), gate, admin_token).await?;
-    Ok((served, stop))
+    let node = start_with(name, start_engine()?, None, gate, admin_token).await?;
+    Ok((node.served, node.stop))
 }
 
 async fn start_with(
     name: String,
-    (engine, feeds): (Engine, Option<FeedStore>),
+    engine: Engine,
+    feeds: Option<FeedStore>,
     gate: Gate,
     admin_token: Digest,
-) -> Result<(Arc<Served>, Worker, StopHandle), Failure> {
+) -> Result<Embedded, Failure> {
     let failed = |why: String| Failure::new(ExitCode::Failure, "the embedded node did not start").because(why);
     let network = Network::default();
     let (transport, _no_peers) = network.join(FIRST_NODE);
@@ -115,23 +125,30 @@ async fn start_with(
         .map_err(|error| failed(error.to_string()))?;
     raft.initialize("embedded").await.map_err(|error| failed(error.to_string()))?;
     let cluster = ClusterId::default();
-    begin_cluster(&raft, cluster, facts(&name, &engine), admin_token).await?;
+    begin_cluster(&raft, cluster, node_info::of_embedded(&name, &engine), admin_token).await?;
     let plan = PlanConfig { paced_unit_seconds: PACED_UNIT_SECONDS, ..PlanConfig::default() };
     let coordinator = CoordinatorConfig { heartbeat: HEARTBEAT, grace: GRACE, plan };
-    let (raft_of_rooms, store) = (raft.clone(), ChunkStore::memory());
-    let making =
-        Making { name: &name, raft: raft_of_rooms, mesh: None, store, engine, feeds: feeds.clone(), coordinator };
-    let rooms = Rooms::make(making);
+    let note = engine.note().map(str::to_owned);
+    let parts = Parts {
+        name: &name,
+        raft: raft.clone(),
+        mesh: None,
+        store: ChunkStore::memory(),
+        engine,
+        feeds: feeds.clone(),
+        coordinator,
+    };
+    let services = Services::make(parts);
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let served = Arc::new(Served {
         name,
         cluster,
         psk: None,
         raft: raft.clone(),
-        proposer: rooms.proposer,
-        exchange: rooms.exchange,
-        sessions: Arc::clone(&rooms.sessions),
-        scope: rooms.scope,
+        proposer: services.proposer,
+        exchange: services.exchange,
+        sessions: Arc::clone(&services.sessions),
+        scope: services.scope,
         max_attempts: ATTEMPTS_MAX,
         gate,
         started: Instant::now(),
@@ -139,23 +156,7 @@ async fn start_with(
         feeds,
         signer: None,
     });
-    tasks.spawn(rooms.worker.clone().run(rooms.sessions, None, stop.clone()));
-    tasks.spawn(rooms.coordinator.run(stop.clone()));
-    Ok((served, rooms.worker, StopHandle { stop, tasks, raft }))
-}
-
-fn facts(name: &str, engine: &Engine) -> NodeFacts {
-    NodeFacts {
-        name: name.to_owned(),
-        peer: "embedded".into(),
-        addresses: Vec::new(),
-        version: env!("CARGO_PKG_VERSION").into(),
-        region: None,
-        tags: Vec::new(),
-        networks: None,
-        max_concurrent_scans: 10,
-        max_targets_per_scan: 65_536,
-        role: NodeRole::Auto,
-        engines: engines_of(engine),
-    }
+    tasks.spawn(services.worker.clone().run(services.sessions, None, stop.clone()));
+    tasks.spawn(services.coordinator.run(stop.clone()));
+    Ok(Embedded { note, served, worker: services.worker, stop: StopHandle { stop, tasks, raft } })
 }

@@ -1,5 +1,5 @@
 //! The program as `pentora`, the name people type.
 
 fn main() -> std::process::ExitCode {
-    pentora_node::cli::main("pentora")
+    pentora_node::dispatch::main("pentora")
 }

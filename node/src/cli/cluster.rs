@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 
+use super::api_session::{ApiSession, NodeArgs};
 use super::context::Context;
-use super::failure::{ExitCode, Failure};
-use super::session::{NodeArgs, Session};
 use super::table;
 use super::watch::{View, json, show};
+use crate::failure::{ExitCode, Failure};
 
 /// Longest wait for the new leader to show; a planned transfer takes milliseconds, an election about a second.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -57,7 +57,7 @@ pub(super) struct TransferArgs {
 pub(super) async fn run(command: ClusterCommand, context: &mut Context) -> Result<(), Failure> {
     match command {
         ClusterCommand::Status(args) => {
-            let session = Session::open(&args.node, context)?;
+            let session = ApiSession::open(&args.node, context)?;
             let unicode = context.output.unicode;
             show(context, args.watch, async || {
                 let cluster = session.client.cluster().await.map_err(|error| session.failure(&error))?;
@@ -71,7 +71,7 @@ pub(super) async fn run(command: ClusterCommand, context: &mut Context) -> Resul
 }
 
 async fn transfer(args: TransferArgs, context: &mut Context) -> Result<(), Failure> {
-    let session = Session::open(&args.node, context)?;
+    let session = ApiSession::open(&args.node, context)?;
     let before = session.client.cluster().await.map_err(|error| session.failure(&error))?;
     let started = Instant::now();
     session.client.transfer_leadership(args.to.clone()).await.map_err(|error| session.failure(&error))?;

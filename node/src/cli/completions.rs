@@ -4,7 +4,7 @@ use clap::Args;
 use clap_complete::Shell;
 
 use super::context::Context;
-use super::failure::Failure;
+use crate::failure::Failure;
 
 /// For which shell.
 #[derive(Debug, Args)]

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::context::Context;
-use super::failure::Failure;
 use crate::config::{Purpose, schema, show};
+use crate::failure::Failure;
 
 /// What can be done with a configuration.
 #[derive(Debug, Subcommand)]

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use super::failure::Failure;
 use super::output::Output;
-use crate::config::{ConfigText, FlagValue, Host, Loaded, Purpose, REMEMBERED_FILE, Sources, find_file, load};
+use crate::config::{
+    ConfigError, ConfigText, FlagValue, Host, Loaded, Purpose, REMEMBERED_FILE, Sources, find_file, load,
+};
+use crate::failure::{ExitCode, Failure};
 
 /// Options that every command takes.
 #[derive(Debug, Clone, Default, Args)]
@@ -107,6 +109,15 @@ impl Context {
             // A closed standard error must not stop the work.
             drop(writeln!(std::io::stderr(), "{message}"));
         }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        let problems = if error.issues.len() == 1 { "1 problem" } else { &format!("{} problems", error.issues.len()) };
+        Self::new(ExitCode::Config, format!("the configuration has {problems}; nothing was started"))
+            .because(error.to_string())
+            .next("correct it, then run `pentora config check`")
     }
 }
 

@@ -7,15 +7,15 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::api_session::{ApiSession, NodeArgs, cluster_here};
 use super::context::Context;
-use super::failure::{ExitCode, Failure};
 use super::output::grouped;
-use super::session::{NodeArgs, Session, cluster_here};
 use super::table;
 use super::watch::json;
 use crate::clock::{rfc3339, wall_ms};
 use crate::config::Purpose;
 use crate::document::{FeedDocument, duration_words};
+use crate::failure::{ExitCode, Failure};
 use crate::feeds::compile::{self, Compiled};
 use crate::feeds::{FeedKind, FeedStore};
 
@@ -174,7 +174,7 @@ fn status(feeds: &[FeedDocument], now_s: u64) -> String {
     text
 }
 
-async fn session(node: &NodeArgs, is_local: bool, context: &Context) -> Result<Option<Session>, Failure> {
+async fn session(node: &NodeArgs, is_local: bool, context: &Context) -> Result<Option<ApiSession>, Failure> {
     if is_local { Ok(None) } else { cluster_here(node, false, context).await }
 }
 

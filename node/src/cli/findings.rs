@@ -11,14 +11,14 @@ use pentora_scanner::report::read_json_lines;
 use pentora_scanner::vuln::matching::CONFIDENCE_COUNTED_MIN;
 use serde::Serialize;
 
+use super::api_session::{ApiSession, NodeArgs, id};
 use super::context::Context;
-use super::failure::{ExitCode, Failure};
 use super::feed;
 use super::output::clean;
-use super::session::{NodeArgs, Session, id};
 use super::table;
 use super::watch::json;
 use crate::client::parse_host_line;
+use crate::failure::{ExitCode, Failure};
 use crate::feeds::explain::{Asked, EXPLAINED_MAX, Explained, of_record};
 use crate::feeds::rematch::Rematch;
 
@@ -192,8 +192,8 @@ fn told(explained: &[Explained]) -> String {
     text
 }
 
-async fn job_of(args: &FromArgs, context: &Context) -> Result<(Session, String), Failure> {
-    let session = Session::open(&args.node, context)?;
+async fn job_of(args: &FromArgs, context: &Context) -> Result<(ApiSession, String), Failure> {
+    let session = ApiSession::open(&args.node, context)?;
     if let Some(job) = &args.job {
         return Ok((session, job.clone()));
     }

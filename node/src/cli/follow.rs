@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::failure::{ExitCode, Failure, from_client};
+use super::api_session::ApiSession;
 use super::interrupt::Interrupts;
 use super::progress::Progress;
-use crate::client::Client;
 use crate::document::JobDocument;
+use crate::failure::{ExitCode, Failure};
 
 /// First pause between two looks: a scan of one host is over in milliseconds.
 const POLL_FIRST: Duration = Duration::from_millis(5);
@@ -23,13 +23,12 @@ pub(super) enum Ended {
     Interrupted,
 }
 
-/// Looks at the job until it has ended or a signal comes, and shows its progress. `searched` says where a token of
-/// `client` was looked for.
+/// Looks at the job until it has ended or a signal comes, and shows its progress.
 ///
 /// # Errors
 /// The node refuses the question, or does not answer for a minute.
 pub(super) async fn follow(
-    (client, searched): (&Client, &str),
+    session: &ApiSession,
     job_id: &str,
     progress: &Progress,
     interrupts: &mut Interrupts,
@@ -40,7 +39,7 @@ pub(super) async fn follow(
         let answer = tokio::select! {
             biased;
             () = interrupts.next() => return Ok(Ended::Interrupted),
-            answer = client.job(job_id) => answer,
+            answer = session.client.job(job_id) => answer,
         };
         match answer {
             Ok(job) if job.has_ended() => return Ok(Ended::Job(Box::new(job))),
@@ -52,9 +51,7 @@ pub(super) async fn follow(
                 progress.note("the node does not answer; the job goes on without us, trying again");
             }
             Err(error) => {
-                return Err(
-                    from_client(&error, searched).next(format!("follow again with `pentora job watch {job_id}`"))
-                );
+                return Err(session.failure(&error).next(format!("follow again with `pentora job watch {job_id}`")));
             }
         }
         tokio::select! {

@@ -2,7 +2,7 @@
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::failure::{ExitCode, Failure};
+use crate::failure::{ExitCode, Failure};
 
 /// Listens for both signals from its creation on.
 pub(super) struct Interrupts {

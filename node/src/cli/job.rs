@@ -2,16 +2,16 @@
 
 use clap::{Args, Subcommand};
 
+use super::api_session::{ApiSession, NodeArgs, id};
 use super::context::Context;
-use super::failure::Failure;
 use super::follow::{Ended, follow, verdict};
 use super::interrupt::Interrupts;
 use super::output::grouped;
 use super::progress::Progress;
 use super::results::{self, FormatArgs};
-use super::session::{NodeArgs, Session, id};
 use super::watch::{View, json, show};
 use super::{status, table};
+use crate::failure::Failure;
 
 /// What can be done with jobs.
 #[derive(Debug, Subcommand)]
@@ -84,7 +84,7 @@ pub(super) struct ResultsArgs {
 pub(super) async fn run(command: JobCommand, context: &mut Context) -> Result<(), Failure> {
     match command {
         JobCommand::List(args) => {
-            let session = Session::open(&args.node, context)?;
+            let session = ApiSession::open(&args.node, context)?;
             let unicode = context.output.unicode;
             show(context, args.watch, async || {
                 let jobs = session.client.jobs().await.map_err(|error| session.failure(&error))?;
@@ -93,7 +93,7 @@ pub(super) async fn run(command: JobCommand, context: &mut Context) -> Result<()
             .await
         }
         JobCommand::Status(args) => {
-            let session = Session::open(&args.job.node, context)?;
+            let session = ApiSession::open(&args.job.node, context)?;
             show(context, args.watch, async || {
                 let job = session.client.job(&args.job.job_id).await.map_err(|error| session.failure(&error))?;
                 let text = if args.json { json(&job) } else { status::job_status(&job) };
@@ -105,7 +105,7 @@ pub(super) async fn run(command: JobCommand, context: &mut Context) -> Result<()
         JobCommand::Results(args) => print_results(args, context).await,
         JobCommand::Events(args) => events(args, context).await,
         JobCommand::Cancel(args) => {
-            let session = Session::open(&args.node, context)?;
+            let session = ApiSession::open(&args.node, context)?;
             session.client.cancel(&args.job_id).await.map_err(|error| session.failure(&error))?;
             context.say(format_args!("{} is cancelled; `pentora job results {0}` prints what it found", args.job_id));
             Ok(())
@@ -114,11 +114,10 @@ pub(super) async fn run(command: JobCommand, context: &mut Context) -> Result<()
 }
 
 async fn watch(args: JobArgs, context: &mut Context) -> Result<(), Failure> {
-    let session = Session::open(&args.node, context)?;
+    let session = ApiSession::open(&args.node, context)?;
     let mut interrupts = Interrupts::listen()?;
     let progress = Progress::new(context);
-    let asked = (&session.client, session.searched.as_str());
-    let ended = follow(asked, &args.job_id, &progress, &mut interrupts).await;
+    let ended = follow(&session, &args.job_id, &progress, &mut interrupts).await;
     progress.finish();
     match ended? {
         Ended::Job(job) => {
@@ -130,10 +129,9 @@ async fn watch(args: JobArgs, context: &mut Context) -> Result<(), Failure> {
 }
 
 async fn print_results(args: ResultsArgs, context: &mut Context) -> Result<(), Failure> {
-    let session = Session::open(&args.job.node, context)?;
+    let session = ApiSession::open(&args.job.node, context)?;
     let job = session.client.job(&args.job.job_id).await.map_err(|error| session.failure(&error))?;
-    let asked = (&session.client, session.searched.as_str());
-    let printed = results::print(asked, &job, &[], &args.format, context).await?;
+    let printed = results::print(&session, &job, &[], &args.format, context).await?;
     if job.status != "completed" {
         context.say(format_args!(
             "{} is {}: these are the results of {} of {} targets",
@@ -148,7 +146,7 @@ async fn print_results(args: ResultsArgs, context: &mut Context) -> Result<(), F
 
 /// Prints the history; while watching, only what is new since the last look.
 async fn events(args: ViewArgs, context: &mut Context) -> Result<(), Failure> {
-    let session = Session::open(&args.job.node, context)?;
+    let session = ApiSession::open(&args.job.node, context)?;
     let zone = jiff::tz::TimeZone::system();
     let job_id = &args.job.job_id;
     let mut after = None;

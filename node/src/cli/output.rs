@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 
 use pentora_scanner::finding::Printable;
 
-use super::failure::{ExitCode, Failure};
+use crate::failure::{ExitCode, Failure};
 
 /// Where data goes, and what its terminal can show.
 pub(super) struct Output {

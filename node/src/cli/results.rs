@@ -6,11 +6,12 @@ use clap::Args;
 use pentora_scanner::finding::{HostRecord, Severity};
 use pentora_scanner::report::{Format, ReportMeta, Screen, Summary};
 
+use super::api_session::ApiSession;
 use super::context::Context;
-use super::failure::{ExitCode, Failure, from_client};
 use super::output::output_failure;
-use crate::client::{Client, ClientError, ResultLines, parse_host_line};
+use crate::client::{ClientError, ResultLines, parse_host_line};
 use crate::document::JobDocument;
+use crate::failure::{ExitCode, Failure};
 
 /// In which form results are printed.
 #[derive(Debug, Clone, Default, Args)]
@@ -59,20 +60,20 @@ fn format(text: &str) -> Result<Format, String> {
 /// # Errors
 /// The node does not answer or the stream breaks: what was printed is then not all. A closed pipe ends quietly.
 pub(super) async fn print(
-    (client, searched): (&Client, &str),
+    session: &ApiSession,
     job: &JobDocument,
     more: &[HostRecord],
     args: &FormatArgs,
     context: &mut Context,
 ) -> Result<Summary, Failure> {
-    let failed = |error: ClientError| from_client(&error, searched);
+    let failed = |error: ClientError| session.failure(&error);
     let format = args.format();
-    let mut lines = client.results(&job.job_id).await.map_err(failed)?;
+    let mut lines = session.client.results(&job.job_id).await.map_err(failed)?;
     if format == Format::JsonLines {
         let mut counted = Summary::default();
         // What nobody asks for is not worth reading each line for.
         let counting = args.fail_on.is_some().then_some(&mut counted);
-        pass_through(&mut lines, searched, counting, context).await?;
+        pass_through(&mut lines, session, counting, context).await?;
         let written = more.iter().try_for_each(|host| {
             let line = pentora_scanner::report::json_line(host);
             context.output.writer().write_all(line.as_bytes())?;
@@ -104,11 +105,11 @@ pub(super) async fn print(
 /// obey, which no node writes, is written anew from what is understood of it.
 async fn pass_through(
     lines: &mut ResultLines,
-    searched: &str,
+    session: &ApiSession,
     mut counting: Option<&mut Summary>,
     context: &mut Context,
 ) -> Result<(), Failure> {
-    let failed = |error: ClientError| from_client(&error, searched);
+    let failed = |error: ClientError| session.failure(&error);
     while let Some(line) = lines.next().await.map_err(failed)? {
         if let Some(counted) = &mut counting {
             counted.count(&parse_host_line(&line).map_err(failed)?);

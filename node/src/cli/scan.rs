@@ -1,42 +1,32 @@
 //! `pentora scan`: on a cluster where there is one, otherwise on a node inside this process.
 //!
 //! Both ways are the same from the request on: submit, follow, print. They differ in who is asked, and in what Ctrl-C
-//! means: an embedded scan ends with this process, prints what it found and leaves a file from which it can be taken up
-//! again; a cluster's goes on without us.
+//! means: an embedded scan ([`local`]) ends with this process, prints what it found and leaves a file from which it can be
+//! taken up again; a cluster's goes on without us.
 
+mod local;
 mod request;
 mod resume;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::Args;
 use pentora_raft::Digest;
-use pentora_scanner::detect::RuleSet;
 use pentora_scanner::finding::HostRecord;
 
+pub(crate) use self::local::LocalScan;
 use self::request::RequestArgs;
 use self::resume::Resume;
+use super::Next;
+use super::api_session::{ApiSession, NodeArgs, cluster_here};
 use super::context::Context;
-use super::failure::{ExitCode, Failure, from_client};
-use super::feed;
 use super::follow::{Ended, follow, verdict};
 use super::interrupt::Interrupts;
-use super::output::counted;
 use super::progress::Progress;
 use super::results::{self, FormatArgs};
-use super::session::{NodeArgs, Session, cluster_here};
 use super::watch::json;
-use crate::app::{self, Embedded, EmbeddedOptions};
-use crate::client::Client;
 use crate::document::{JobDocument, ScanAccepted, ScanRequest};
-use crate::feeds::{FeedStore, rules};
-
-/// Time for an interrupted embedded scan to end and hand over what it found.
-const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Where an embedded node is, for messages.
-const IN_PROCESS: &str = "this process";
+use crate::failure::{ExitCode, Failure};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -81,16 +71,6 @@ pub(super) struct ScanArgs {
 }
 
 impl ScanArgs {
-    /// The rules to know services by, where they are more than the program's own.
-    fn rules(&self, feeds: Option<&FeedStore>) -> Result<Option<RuleSet>, Failure> {
-        if feeds.is_none() && self.fingerprints.is_none() && self.service_probes.is_none() {
-            return Ok(None);
-        }
-        let files = (self.fingerprints.as_deref(), self.service_probes.as_deref());
-        let rules = rules::with_feed(feeds).and_then(|own| rules::with_files(own, files.0, files.1));
-        rules.map(Some).map_err(|why| Failure::new(ExitCode::Failure, why))
-    }
-
     /// Refuses what only a scan from this process can use.
     fn check_for_cluster(&self) -> Result<(), Failure> {
         if self.fingerprints.is_none() && self.service_probes.is_none() {
@@ -101,18 +81,19 @@ impl ScanArgs {
     }
 }
 
-/// Carries the command out.
+/// Carries the command out on a cluster, or answers that it wants a node in this process.
 ///
 /// # Errors
 /// Every exit code but 0 and 3; see [`ExitCode`].
-pub(super) async fn run(args: ScanArgs, context: &mut Context) -> Result<(), Failure> {
+pub(super) async fn run(args: ScanArgs, mut context: Context) -> Result<Next, Failure> {
     if let Some(path) = &args.resume {
-        return embedded(&args, Resume::load(path)?, context).await;
+        let work = Resume::load(path)?;
+        return local::begin(args, work, context);
     }
     let request = args.request.request(args.format.format())?;
-    if let Some(session) = cluster(&args, context).await? {
+    if let Some(session) = cluster(&args, &context).await? {
         args.check_for_cluster()?;
-        return on_cluster(&args, &request, &session, context).await;
+        return on_cluster(&args, &request, &session, &mut context).await.map(|()| Next::Done);
     }
     if args.detach {
         return Err(Failure::new(ExitCode::Unreachable, "there is no cluster to leave the scan to")
@@ -121,11 +102,11 @@ pub(super) async fn run(args: ScanArgs, context: &mut Context) -> Result<(), Fai
             )
             .next("name a node with --api, start one with `pentora-node start --init`, or leave --detach out"));
     }
-    embedded(&args, Resume::new(request, Digest::of(&[]), Vec::new()), context).await
+    local::begin(args, Resume::new(request, Digest::of(&[]), Vec::new()), context)
 }
 
 /// The cluster to use, if there is one: named, or a node on this host whose token we may read.
-async fn cluster(args: &ScanArgs, context: &Context) -> Result<Option<Session>, Failure> {
+async fn cluster(args: &ScanArgs, context: &Context) -> Result<Option<ApiSession>, Failure> {
     if args.local {
         return Ok(None);
     }
@@ -135,7 +116,7 @@ async fn cluster(args: &ScanArgs, context: &Context) -> Result<Option<Session>, 
 async fn on_cluster(
     args: &ScanArgs,
     request: &ScanRequest,
-    session: &Session,
+    session: &ApiSession,
     context: &mut Context,
 ) -> Result<(), Failure> {
     let mut interrupts = Interrupts::listen()?;
@@ -150,11 +131,10 @@ async fn on_cluster(
     }
     context.say(format_args!("{job_id}: {}", size(&accepted)));
     let progress = Progress::new(context);
-    let asked = (&session.client, session.searched.as_str());
-    let ended = follow(asked, job_id, &progress, &mut interrupts).await;
+    let ended = follow(session, job_id, &progress, &mut interrupts).await;
     progress.finish();
     match ended? {
-        Ended::Job(job) => finish(args, asked, (&job, &[]), context).await,
+        Ended::Job(job) => finish(&args.format, session, &job, &[], context).await,
         Ended::Interrupted => {
             context.say(format_args!(
                 "detached: {job_id} goes on\n  follow it with `pentora job watch {job_id}`\n  \
@@ -166,114 +146,17 @@ async fn on_cluster(
     }
 }
 
-async fn embedded(args: &ScanArgs, work: Resume, context: &mut Context) -> Result<(), Failure> {
-    let mut interrupts = Interrupts::listen()?;
-    let feeds = feed::local(context)?;
-    let rules = args.rules(feeds.as_ref())?;
-    let node = app::embedded(EmbeddedOptions { name: context.host.name.clone(), feeds, rules }).await?;
-    // Whoever asked for connections needs not be told that there is nothing else.
-    if let Some(note) = node.note.as_ref().filter(|_| work.request.engine.as_deref() != Some("connect")) {
-        context.say(format_args!("pentora: {note}"));
-    }
-    let result = on_embedded(args, work, &node, &mut interrupts, context).await;
-    node.stop.stop().await;
-    result
-}
-
-async fn on_embedded(
-    args: &ScanArgs,
-    work: Resume,
-    node: &Embedded,
-    interrupts: &mut Interrupts,
-    context: &mut Context,
-) -> Result<(), Failure> {
-    let client = &node.client;
-    let Resume { mut request, spec, units, .. } = work;
-    let job_id = if units.is_empty() {
-        // Another process has to come to the same order.
-        request.seed.get_or_insert_with(rand::random);
-        client.scan(&request).await.map_err(|error| from_client(&error, IN_PROCESS))?.job_id
-    } else {
-        node.resume(request.clone(), spec, units).await?.job_id
-    };
-    let progress = Progress::new(context);
-    let ended = follow((client, IN_PROCESS), &job_id, &progress, interrupts).await;
-    progress.finish();
-    match ended? {
-        Ended::Job(job) => finish(args, (client, IN_PROCESS), (&job, &[]), context).await,
-        Ended::Interrupted => {
-            context.say("interrupted: printing what was found so far (again to stop at once)");
-            tokio::select! {
-                biased;
-                () = interrupts.next() => Err(Failure::quiet(ExitCode::Cancelled)),
-                halted = halt(args, request, node, &job_id, context) => halted,
-            }
-        }
-    }
-}
-
-/// Ends an interrupted scan: prints what it found, and saves what is finished of it.
-async fn halt(
-    args: &ScanArgs,
-    request: ScanRequest,
-    node: &Embedded,
-    job_id: &str,
-    context: &mut Context,
-) -> Result<(), Failure> {
-    let halted = node.halt(job_id).await?;
-    let job = cancelled(&node.client, job_id).await?;
-    let (targets, done) = (job.targets_total, job.targets_scanned);
-    let printed = finish(args, (&node.client, IN_PROCESS), (&job, &halted.unfinished), context).await;
-    let left = counted(targets - done.min(targets), "target");
-    if halted.units.is_empty() {
-        context.say(format_args!("{left} are left; nothing is finished, so the same command begins anew"));
-    } else {
-        let folder = std::env::current_dir().unwrap_or_else(|_| std::env::temp_dir());
-        match Resume::new(request, halted.spec, halted.units).save(&folder, &jiff::Zoned::now()) {
-            Ok(path) => {
-                let path = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                context.say(format_args!("{left} are left: go on with `pentora scan --resume {path}`"));
-            }
-            Err(why) => context.say(format_args!("the scan cannot be taken up again later: {why}")),
-        }
-    }
-    match printed {
-        Err(failure) if failure.exit != ExitCode::Cancelled => Err(failure),
-        _ => Err(Failure::quiet(ExitCode::Cancelled)),
-    }
-}
-
-/// Cancels a job and waits until it has ended.
-async fn cancelled(client: &Client, job_id: &str) -> Result<JobDocument, Failure> {
-    match client.cancel(job_id).await {
-        Err(error) if error.code() != "job_ended" => return Err(from_client(&error, IN_PROCESS)),
-        _ => {}
-    }
-    let ended = async {
-        loop {
-            let job = client.job(job_id).await.map_err(|error| from_client(&error, IN_PROCESS))?;
-            if job.has_ended() {
-                return Ok(job);
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    match tokio::time::timeout(CANCEL_TIMEOUT, ended).await {
-        Ok(job) => job,
-        Err(_) => Err(Failure::new(ExitCode::Cancelled, "the scan did not stop in time: nothing is printed")),
-    }
-}
-
 /// Prints the results of an ended job, with `more` hosts that it does not count, and turns its status into the command's.
 async fn finish(
-    args: &ScanArgs,
-    asked: (&Client, &str),
-    (job, more): (&JobDocument, &[HostRecord]),
+    format: &FormatArgs,
+    session: &ApiSession,
+    job: &JobDocument,
+    more: &[HostRecord],
     context: &mut Context,
 ) -> Result<(), Failure> {
-    let printed = results::print(asked, job, more, &args.format, context).await?;
+    let printed = results::print(session, job, more, format, context).await?;
     verdict(job)?;
-    args.format.verdict(&printed)
+    format.verdict(&printed)
 }
 
 fn interrupted_submission() -> Failure {

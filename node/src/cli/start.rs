@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 
 use super::context::Context;
-use super::failure::{ExitCode, Failure};
 use crate::client::locate::{checked_token, read_token};
 use crate::config::{FlagValue, Loaded, NodeConfig, Origin, Purpose, Raw, Secret, StartAction, StartPlan, remembered};
+use crate::failure::{ExitCode, Failure};
 
 /// Longest token taken from standard input.
 const TOKEN_BYTES_MAX: u64 = 64 * 1024;

@@ -141,7 +141,7 @@ fn a_node_starts_again_by_its_data_directory_alone() {
     assert_eq!(start(StartArgs::default(), &context(directory.path(), &[])).unwrap().config.mesh.listen.port(), 7500);
 
     let location =
-        crate::cli::session::find(&crate::cli::session::NodeArgs::default(), &context(directory.path(), &[]));
+        crate::cli::api_session::find(&crate::cli::api_session::NodeArgs::default(), &context(directory.path(), &[]));
     assert_eq!(location.unwrap().endpoints, ["http://127.0.0.1:8099"], "the command line finds it as well");
 }
 

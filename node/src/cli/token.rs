@@ -2,14 +2,14 @@
 
 use clap::{Args, Subcommand};
 
+use super::api_session::{ApiSession, NodeArgs, id};
 use super::context::Context;
-use super::failure::Failure;
 use super::output::clean;
-use super::session::{NodeArgs, Session, id};
 use super::table;
 use super::watch::json;
 use crate::config::parse_duration;
 use crate::document::TokenRequest;
+use crate::failure::Failure;
 
 /// What can be done with join tokens.
 #[derive(Debug, Subcommand)]
@@ -79,13 +79,13 @@ pub(super) async fn run(command: TokenCommand, context: &mut Context) -> Result<
     match command {
         TokenCommand::Create(args) => create(args, context).await,
         TokenCommand::List(args) => {
-            let session = Session::open(&args.node, context)?;
+            let session = ApiSession::open(&args.node, context)?;
             let tokens = session.client.tokens().await.map_err(|error| session.failure(&error))?;
             let text = if args.json { json(&tokens) } else { table::tokens(context.output.unicode, &tokens) };
             context.output.print(&text)
         }
         TokenCommand::Revoke(args) => {
-            let session = Session::open(&args.node, context)?;
+            let session = ApiSession::open(&args.node, context)?;
             session.client.revoke_token(&args.token_id).await.map_err(|error| session.failure(&error))?;
             context.say(format_args!("{} is revoked", args.token_id));
             Ok(())
@@ -94,7 +94,7 @@ pub(super) async fn run(command: TokenCommand, context: &mut Context) -> Result<
 }
 
 async fn create(args: CreateArgs, context: &mut Context) -> Result<(), Failure> {
-    let session = Session::open(&args.node, context)?;
+    let session = ApiSession::open(&args.node, context)?;
     let request = TokenRequest {
         name: args.name,
         ttl_seconds: args.ttl.map(|ttl| ttl.as_secs().max(1)),

@@ -3,8 +3,8 @@
 use clap::Args;
 
 use super::context::Context;
-use super::failure::Failure;
 use super::watch::json;
+use crate::failure::Failure;
 
 /// How it is printed.
 #[derive(Debug, Args)]

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::context::Context;
-use super::failure::{ExitCode, Failure};
 use super::interrupt::Interrupts;
+use crate::failure::{ExitCode, Failure};
 
 /// Pause between two looks.
 const EVERY: Duration = Duration::from_secs(1);

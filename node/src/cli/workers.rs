@@ -2,11 +2,11 @@
 
 use clap::{Args, Subcommand};
 
+use super::api_session::{ApiSession, NodeArgs};
 use super::context::Context;
-use super::failure::Failure;
-use super::session::{NodeArgs, Session};
 use super::table;
 use super::watch::{View, json, show};
+use crate::failure::Failure;
 
 /// What can be done with workers.
 #[derive(Debug, Subcommand)]
@@ -34,7 +34,7 @@ pub(super) struct ListArgs {
 /// No node answers, or it refuses.
 pub(super) async fn run(command: ListCommand, context: &mut Context) -> Result<(), Failure> {
     let ListCommand::List(args) = command;
-    let session = Session::open(&args.node, context)?;
+    let session = ApiSession::open(&args.node, context)?;
     let unicode = context.output.unicode;
     show(context, args.watch, async || {
         let workers = session.client.workers().await.map_err(|error| session.failure(&error))?;

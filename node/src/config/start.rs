@@ -1,8 +1,7 @@
 //! What a node is asked to do when its process starts.
 
-use std::io::Write;
-
 use super::{NodeConfig, REMEMBERED_FILE, Secret};
+use crate::durable_file::{self, Readers};
 
 /// A checked configuration and what to do with it.
 #[derive(Debug, Clone)]
@@ -23,12 +22,7 @@ impl StartPlan {
     /// The file cannot be written; an older one is then still whole.
     pub fn remember(&self) -> std::io::Result<()> {
         let path = self.config.data_dir.join(REMEMBERED_FILE);
-        let temporary = path.with_extension("yaml.new");
-        let mut file = std::fs::File::create(&temporary)?;
-        file.write_all(self.remembered.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, &path)?;
-        std::fs::File::open(&self.config.data_dir)?.sync_all()
+        durable_file::write(&path, self.remembered.as_bytes(), Readers::Everybody)
     }
 }
 

@@ -54,5 +54,5 @@ fn view_of(raft: &Raft) -> View {
 }
 
 fn peer_of(raft: &Raft, node: NodeId) -> Option<String> {
-    raft.read(|state| state.node(node).map(|record| record.facts.peer.clone()))
+    raft.read(|state| state.node(node).map(|record| record.info.peer.clone()))
 }

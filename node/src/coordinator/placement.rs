@@ -7,19 +7,19 @@ use pentora_raft::state::{Needs, NodeRecord, NodeStatus};
 #[must_use]
 pub fn mismatch(node: &NodeRecord, needs: &Needs) -> Option<String> {
     if let Some(region) = &needs.region
-        && node.facts.region.as_ref() != Some(region)
+        && node.info.region.as_ref() != Some(region)
     {
-        return Some(format!("it is in region {}, not {region}", node.facts.region.as_deref().unwrap_or("(none)")));
+        return Some(format!("it is in region {}, not {region}", node.info.region.as_deref().unwrap_or("(none)")));
     }
-    if let Some(tag) = needs.required_tags.iter().find(|tag| !node.facts.tags.contains(tag)) {
+    if let Some(tag) = needs.required_tags.iter().find(|tag| !node.info.tags.contains(tag)) {
         return Some(format!("it has no tag `{tag}`"));
     }
     if let Some(engine) = &needs.engine
-        && !node.facts.engines.contains(engine)
+        && !node.info.engines.contains(engine)
     {
         return Some(format!("it has no {engine} engine"));
     }
-    let unreached = needs.networks.iter().find(|net| !reaches(node.facts.networks.as_deref(), net));
+    let unreached = needs.networks.iter().find(|net| !reaches(node.info.networks.as_deref(), net));
     unreached.map(|net| format!("it does not reach {net}"))
 }
 
@@ -42,11 +42,11 @@ pub fn reaches(access: Option<&[IpNet]>, net: &IpNet) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pentora_raft::command::NodeFacts;
+    use pentora_raft::command::NodeInfo;
 
-    fn node(facts: NodeFacts) -> NodeRecord {
+    fn node(info: NodeInfo) -> NodeRecord {
         NodeRecord {
-            facts,
+            info,
             status: NodeStatus::Active,
             draining: false,
             joined_at_ms: 0,
@@ -57,12 +57,12 @@ mod tests {
 
     #[test]
     fn a_node_is_refused_for_its_region_its_tags_or_its_networks_and_told_which() {
-        let eu = node(NodeFacts {
+        let eu = node(NodeInfo {
             region: Some("eu".into()),
             tags: vec!["dmz".into()],
             networks: Some(vec!["10.0.0.0/8".parse().unwrap()]),
             engines: vec!["connect".into()],
-            ..NodeFacts::default()
+            ..NodeInfo::default()
         });
         let needs = |region: Option<&str>, tag: Option<&str>, net: Option<&str>| Needs {
             region: region.map(Into::into),
@@ -80,6 +80,6 @@ mod tests {
             mismatch(&eu, &needs(None, None, Some("192.168.0.0/16"))).unwrap(),
             "it does not reach 192.168.0.0/16"
         );
-        assert_eq!(mismatch(&node(NodeFacts::default()), &needs(None, None, Some("::/0"))), None);
+        assert_eq!(mismatch(&node(NodeInfo::default()), &needs(None, None, Some("::/0"))), None);
     }
 }

@@ -13,7 +13,7 @@ use pentora_raft::state::{Job, NodeRecord, Partition, Progress};
 use pentora_raft::{JobId, NodeId, State};
 
 use super::placement;
-use super::sessions::Rates;
+use super::work_sessions::Rates;
 
 /// How long a unit should take, in seconds. The design asks for 5 to 30.
 const UNIT_SECONDS: f64 = 10.0;
@@ -236,14 +236,14 @@ impl Part<'_> {
         let fits = |worker: &Worker<'_>| {
             let own = worker.by_job.get(&self.job).copied().unwrap_or(0);
             own < self.units_held()
-                && worker.leases < worker.record.facts.max_concurrent_scans
+                && worker.leases < worker.record.info.max_concurrent_scans
                 && (own > 0 || shares.rate.len() < limit)
                 && self.share(worker.id, limit, shares).is_some()
         };
         let tags = &self.partition.needs.preferred_tags;
         let rank = |worker: &Worker<'_>| {
             let own = worker.by_job.get(&self.job).copied().unwrap_or(0);
-            let affinity = tags.iter().filter(|tag| worker.record.facts.tags.contains(tag)).count();
+            let affinity = tags.iter().filter(|tag| worker.record.info.tags.contains(tag)).count();
             let affinity = usize::MAX - affinity;
             match config.preference {
                 Preference::TagAffinity => (affinity, own, worker.leases),
@@ -283,7 +283,7 @@ impl Part<'_> {
         let wanted = wanted.clamp(1.0, 1e15) as u64;
         // Guided sharing: with others at work, a unit is at most half of a fair share of what is left.
         let fair = if workers > 1 { left.div_ceil(2 * workers) } else { left };
-        wanted.min(fair).clamp(1, worker.record.facts.max_targets_per_scan.max(1))
+        wanted.min(fair).clamp(1, worker.record.info.max_targets_per_scan.max(1))
     }
 }
 

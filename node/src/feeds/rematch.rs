@@ -8,6 +8,7 @@ use pentora_scanner::vuln::exposure::{METHOD_CHECKED, METHOD_ENDED, METHOD_SEEN}
 use pentora_scanner::vuln::matching::Matcher;
 
 use super::FeedStore;
+use crate::results::report::Revise;
 
 /// Matches records against the feeds of this node, as they are when it is made.
 #[derive(Debug)]
@@ -42,6 +43,12 @@ impl Rematch {
                 }
             }
         }
+    }
+
+    /// The same, to hand on to whoever reads records.
+    #[must_use]
+    pub fn into_revise(mut self) -> Revise {
+        Box::new(move |record| self.record(record))
     }
 }
 

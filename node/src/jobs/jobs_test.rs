@@ -1,41 +1,64 @@
 //! Requests: scope, exclusions, the split by networks, and refusals with their reasons.
 
-use pentora_raft::TokenId;
-use pentora_raft::command::{NewToken, NodeFacts, NodeRole};
+use pentora_raft::command::{NewToken, NodeInfo, NodeRole};
+use pentora_raft::network::memory::Network;
+use pentora_raft::state::FIRST_NODE;
+use pentora_raft::store::Storage;
+use pentora_raft::{ClusterId, Config, Profile, TokenId};
 
 use super::*;
-use crate::api::Gate;
-use crate::app::{StopHandle, start_embedded};
+use crate::results::ChunkStore;
 
-/// A raft of one node that knows of the nodes given as well.
-async fn cluster(nodes: &[NodeFacts]) -> (Raft, StopHandle) {
-    let (served, stop) = start_embedded("first".into(), Gate::Open, Digest::of(&[])).await.unwrap();
-    let token = NewToken {
-        token: TokenId([1; 8]),
-        secret: Digest::of(b"s"),
-        name: "t".into(),
-        ttl_ms: 60_000,
-        uses: 100,
-        role: NodeRole::Auto,
-        region: None,
-        networks: None,
-    };
-    served.proposer.propose(Command::CreateToken(token)).await.unwrap();
-    for facts in nodes {
-        let join = Command::Join { token: TokenId([1; 8]), secret: Digest::of(b"s"), facts: facts.clone() };
-        served.proposer.propose(join).await.unwrap();
-    }
-    (served.raft.clone(), stop)
+/// A log of one voter, and what a submission needs beside it.
+struct Log {
+    raft: Raft,
+    proposer: Proposer,
+    exchange: Exchange,
 }
 
-fn node(name: &str, networks: Option<&[&str]>) -> NodeFacts {
-    NodeFacts {
+impl Log {
+    async fn start() -> Self {
+        let (transport, _no_peers) = Network::default().join(FIRST_NODE);
+        let config = Config { profile: Profile::Fast, ..Config::default() };
+        let raft = Raft::start(FIRST_NODE, config, &Storage::Memory, transport).await.unwrap();
+        raft.initialize("first").await.unwrap();
+        let proposer = Proposer::new(raft.clone(), None);
+        let (cluster, info, admin_token) = (ClusterId::default(), node("first", None), Digest::of(&[]));
+        proposer.propose(Command::Begin { cluster, info, admin_token }).await.unwrap();
+        let exchange = Exchange::new(raft.clone(), ChunkStore::memory(), None);
+        Self { raft, proposer, exchange }
+    }
+
+    /// With the nodes given in it as well.
+    async fn with(nodes: &[NodeInfo]) -> Self {
+        let log = Self::start().await;
+        let token = NewToken {
+            token: TokenId([1; 8]),
+            secret: Digest::of(b"s"),
+            name: "t".into(),
+            ttl_ms: 60_000,
+            uses: 100,
+            role: NodeRole::Auto,
+            region: None,
+            networks: None,
+        };
+        log.proposer.propose(Command::CreateToken(token)).await.unwrap();
+        for info in nodes {
+            let join = Command::Join { token: TokenId([1; 8]), secret: Digest::of(b"s"), info: info.clone() };
+            log.proposer.propose(join).await.unwrap();
+        }
+        log
+    }
+}
+
+fn node(name: &str, networks: Option<&[&str]>) -> NodeInfo {
+    NodeInfo {
         name: name.into(),
         peer: name.into(),
         networks: networks.map(|nets| nets.iter().map(|net| net.parse().unwrap()).collect()),
         max_concurrent_scans: 1,
         max_targets_per_scan: 1,
-        ..NodeFacts::default()
+        ..NodeInfo::default()
     }
 }
 
@@ -50,50 +73,50 @@ fn shapes(prepared: &Prepared) -> Vec<(u64, Vec<String>)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn targets_that_every_node_reaches_are_one_partition_without_networks() {
-    let (raft, stop) = cluster(&[]).await;
-    let prepared = prepare(request("10.0.0.0/8"), &Scope::default(), &raft).unwrap();
+    let log = Log::start().await;
+    let prepared = prepare(request("10.0.0.0/8"), &Scope::default(), &log.raft).unwrap();
     assert_eq!(shapes(&prepared), [(1 << 24, vec![])]);
-    stop.stop().await;
+    log.raft.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn targets_are_split_by_the_networks_that_nodes_are_limited_to_and_counted_once() {
-    let (raft, stop) = cluster(&[node("eu", Some(&["10.1.0.0/16"])), node("dmz", Some(&["10.1.2.0/24"]))]).await;
-    let prepared = prepare(request("10.1.0.0/16, 10.2.0.0/24"), &Scope::default(), &raft).unwrap();
+    let log = Log::with(&[node("eu", Some(&["10.1.0.0/16"])), node("dmz", Some(&["10.1.2.0/24"]))]).await;
+    let prepared = prepare(request("10.1.0.0/16, 10.2.0.0/24"), &Scope::default(), &log.raft).unwrap();
     let whole = |count, net: &str| (count, vec![net.to_owned()]);
     assert_eq!(
         shapes(&prepared),
         [whole(256, "10.1.2.0/24"), whole(65_536 - 256, "10.1.0.0/16"), whole(256, "0.0.0.0/0")]
     );
-    stop.stop().await;
+    log.raft.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn exclusions_are_taken_out_before_counting_and_may_leave_nothing() {
-    let (raft, stop) = cluster(&[]).await;
+    let log = Log::start().await;
     let excluding = |exclude: &str| ScanRequest { exclude: vec![exclude.into()], ..request("10.0.0.0/24") };
-    let prepared = prepare(excluding("10.0.0.128/25"), &Scope::default(), &raft).unwrap();
+    let prepared = prepare(excluding("10.0.0.128/25"), &Scope::default(), &log.raft).unwrap();
     assert_eq!(shapes(&prepared), [(128, vec![])]);
-    let refused = prepare(excluding("10.0.0.0/16"), &Scope::default(), &raft).unwrap_err();
+    let refused = prepare(excluding("10.0.0.0/16"), &Scope::default(), &log.raft).unwrap_err();
     assert!(!refused.to_string().is_empty() && !matches!(refused, RefusedRequest::Unavailable(_)), "{refused:?}");
-    stop.stop().await;
+    log.raft.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_address_outside_the_scope_refuses_the_whole_request_and_is_named() {
-    let (raft, stop) = cluster(&[]).await;
-    let refused = prepare(request("10.0.0.0/24, 192.0.2.5"), &Scope::default(), &raft).unwrap_err();
+    let log = Log::start().await;
+    let refused = prepare(request("10.0.0.0/24, 192.0.2.5"), &Scope::default(), &log.raft).unwrap_err();
     assert!(matches!(refused, RefusedRequest::Scope(_)) && refused.to_string().contains("192.0.2.5"), "{refused}");
-    stop.stop().await;
+    log.raft.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn needs_that_no_node_meets_are_refused_with_the_reason_of_each() {
-    let eu = NodeFacts { region: Some("eu".into()), ..node("eu", None) };
-    let (raft, stop) = cluster(&[eu]).await;
+    let eu = NodeInfo { region: Some("eu".into()), ..node("eu", None) };
+    let log = Log::with(&[eu]).await;
     let wanted =
         ScanRequest { region: Some("eu".into()), require_worker_tags: vec!["dmz".into()], ..request("10.0.0.1") };
-    let RefusedRequest::NoEligibleNode { reasons, part } = prepare(wanted, &Scope::default(), &raft).unwrap_err()
+    let RefusedRequest::NoEligibleNode { reasons, part } = prepare(wanted, &Scope::default(), &log.raft).unwrap_err()
     else {
         panic!("another refusal")
     };
@@ -105,7 +128,7 @@ async fn needs_that_no_node_meets_are_refused_with_the_reason_of_each() {
             ("eu".to_owned(), "it has no tag `dmz`".to_owned())
         ]
     );
-    stop.stop().await;
+    log.raft.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -117,7 +140,7 @@ async fn a_title_is_cut_between_characters_and_a_file_has_one_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_spec_reads_back_and_one_too_large_for_the_log_is_kept_as_a_chunk() {
-    let (served, stop) = start_embedded("first".into(), Gate::Open, Digest::of(&[])).await.unwrap();
+    let log = Log::start().await;
     // Scattered addresses, so that ranges do not merge.
     let lines: String =
         (0..40_000u32).map(|n| format!("127.{}.{}.{}\n", n >> 15, (n >> 7) & 255, (n & 127) * 2)).collect();
@@ -128,15 +151,15 @@ async fn a_spec_reads_back_and_one_too_large_for_the_log_is_kept_as_a_chunk() {
         discovery: false,
         ..ScanRequest::default()
     };
-    let prepared = prepare(large, &Scope::default(), &served.raft).unwrap();
+    let prepared = prepare(large, &Scope::default(), &log.raft).unwrap();
     let spec = prepared.spec.clone();
-    let accepted = submit(prepared, None, &served.proposer, &served.exchange, 1, 1).await.unwrap();
-    served.proposer.propose(Command::Cancel { job: accepted.job, reason: "seen".into() }).await.unwrap();
+    let accepted = submit(prepared, None, &log.proposer, &log.exchange, 1, 1).await.unwrap();
+    log.proposer.propose(Command::Cancel { job: accepted.job, reason: "seen".into() }).await.unwrap();
     assert_eq!(accepted.targets, 40_000);
-    let kept = served.raft.read(|state| state.spec(accepted.job).cloned()).unwrap();
-    let SpecRef::Chunk { digest, holders } = kept else { panic!("{} bytes in the log", codec::encoded_len(&spec)) };
+    let kept = log.raft.read(|state| state.spec(accepted.job).cloned()).unwrap();
+    let SpecRef::Chunk { digest, holders } = kept else { panic!("{} bytes in the log", spec::encode(&spec).len()) };
     assert_eq!(holders, [1]);
-    let bytes = served.exchange.fetch(digest, &holders).await.unwrap();
-    assert_eq!(decode_spec(&bytes).unwrap(), spec);
-    stop.stop().await;
+    let bytes = log.exchange.fetch(digest, &holders).await.unwrap();
+    assert_eq!(spec::decode(&bytes).unwrap(), spec);
+    log.raft.shutdown().await;
 }

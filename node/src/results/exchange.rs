@@ -9,7 +9,7 @@ use pentora_raft::state::NodeStatus;
 use pentora_raft::{Digest, NodeId, Raft};
 
 use super::ChunkStore;
-use crate::glue::calls::Calls;
+use crate::rpc::calls::Calls;
 
 /// How many nodes hold a chunk before it is counted, as far as there are nodes.
 const HOLDERS: usize = 2;
@@ -133,7 +133,7 @@ impl Exchange {
             let up = state.nodes().filter(|(id, node)| {
                 *id != own && matches!(node.status, NodeStatus::Active | NodeStatus::Draining | NodeStatus::Stale)
             });
-            up.filter_map(|(id, node)| Some((rendezvous(digest, id), id, node.facts.peer.parse().ok()?))).collect()
+            up.filter_map(|(id, node)| Some((rendezvous(digest, id), id, node.info.peer.parse().ok()?))).collect()
         });
         nodes.sort();
         nodes.into_iter().map(|(_, node, peer)| (node, peer)).collect()
@@ -150,7 +150,7 @@ impl Exchange {
     }
 
     fn peer_of(&self, node: NodeId) -> Option<PeerId> {
-        self.raft.read(|state| state.node(node).and_then(|record| record.facts.peer.parse().ok()))
+        self.raft.read(|state| state.node(node).and_then(|record| record.info.peer.parse().ok()))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Only one packed chunk and a block of it are in memory, whatever the job's size. Units are walks through a permutation,
 //! so neighbours are far apart; a small report is sorted by address because people read it, encoded as it waits for its
-//! turn, and a large one streams. Records are held against the feeds of the node that is asked as they are read.
+//! turn, and a large one streams. Whoever asks may revise each record as it is read, such as by the feeds that are in use.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +18,6 @@ use pentora_scanner::report::json_line;
 use tokio::sync::mpsc;
 
 use super::{ChunkError, ChunkReader, EARLIER_RUN, Exchange};
-use crate::feeds::rematch::Rematch;
 
 /// Reports of up to so many hosts are sorted by address. Ours: some hundred bytes each without what services say.
 const SORTED_HOSTS_MAX: u64 = 20_000;
@@ -29,19 +28,22 @@ const PIECES_QUEUED: usize = 4;
 /// Hosts of a sorted report that are decoded at once.
 const SORTED_AT_ONCE: usize = 256;
 
+/// Changes a record to what is known of its host now.
+pub type Revise = Box<dyn FnMut(&mut HostRecord) + Send>;
+
 /// Streams a job's hosts as JSON lines, as accepted up to now. An error ends the stream.
 pub fn lines(
     raft: &Raft,
     exchange: Exchange,
     job: JobId,
-    rematch: Rematch,
+    revise: Revise,
     tasks: &tokio_util::task::TaskTracker,
 ) -> impl Stream<Item = Result<Bytes, std::io::Error>> + Send + use<> {
     let chunks: Vec<(UnitKey, ChunkRef)> =
         raft.read(|state| state.job_chunks(job).map(|(unit, chunk)| (unit, chunk.clone())).collect());
     let hosts: u64 = chunks.iter().map(|(_, chunk)| chunk.counts.hosts_up).sum();
     let (sender, receiver) = mpsc::channel(PIECES_QUEUED);
-    let reader = Reader { exchange, rematch: Arc::new(Mutex::new(rematch)) };
+    let reader = Reader { exchange, revise: Arc::new(Mutex::new(revise)) };
     tasks.spawn(async move {
         let folded = if hosts <= SORTED_HOSTS_MAX {
             sorted(&reader, chunks, &sender).await
@@ -61,7 +63,7 @@ type Pieces = mpsc::Sender<Result<Bytes, std::io::Error>>;
 /// Reads the records of units.
 struct Reader {
     exchange: Exchange,
-    rematch: Arc<Mutex<Rematch>>,
+    revise: Arc<Mutex<Revise>>,
 }
 
 /// Hands every record of a job, as accepted up to now, to `each` until that answers `false`.
@@ -72,12 +74,12 @@ pub async fn for_each_record(
     raft: &Raft,
     exchange: Exchange,
     job: JobId,
-    rematch: Rematch,
+    revise: Revise,
     mut each: impl FnMut(&HostRecord) -> bool,
 ) -> Result<(), String> {
     let chunks: Vec<(UnitKey, ChunkRef)> =
         raft.read(|state| state.job_chunks(job).map(|(unit, chunk)| (unit, chunk.clone())).collect());
-    let reader = Reader { exchange, rematch: Arc::new(Mutex::new(rematch)) };
+    let reader = Reader { exchange, revise: Arc::new(Mutex::new(revise)) };
     for (unit, chunk) in chunks {
         let mut records = reader.open(unit, &chunk).await?;
         while let Some(block) = reader.next(&mut records).await? {
@@ -141,11 +143,11 @@ impl Reader {
     /// The next records of an open chunk, which is taken when there are none left.
     async fn next(&self, open: &mut Option<ChunkReader>) -> Result<Option<Vec<HostRecord>>, String> {
         let Some(mut reader) = open.take() else { return Ok(None) };
-        let rematch = Arc::clone(&self.rematch);
+        let revise = Arc::clone(&self.revise);
         let unpacking = tokio::task::spawn_blocking(move || {
             let mut block = reader.next_block()?;
-            let mut rematch = rematch.lock().unwrap_or_else(PoisonError::into_inner);
-            block.iter_mut().flatten().for_each(|record| rematch.record(record));
+            let mut revise = revise.lock().unwrap_or_else(PoisonError::into_inner);
+            block.iter_mut().flatten().for_each(&mut *revise);
             Ok::<_, ChunkError>((reader, block))
         });
         let unpacked = unpacking.await.map_err(|error| error.to_string())?;

@@ -5,14 +5,15 @@
 //! RocksDB: see `docs/decisions/0005`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use pentora_raft::Digest;
+
+use crate::durable_file::{self, Readers};
 
 /// Chunks that nothing in the log names are kept for so long, because a completion may be on its way.
 const GARBAGE_GRACE: Duration = Duration::from_secs(3600);
@@ -53,11 +54,7 @@ impl ChunkStore {
     /// Where the directory cannot be made or read.
     pub fn open(directory: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(directory)?;
-        for entry in std::fs::read_dir(directory)?.flatten() {
-            if entry.path().extension().is_some_and(|extension| extension == "tmp") {
-                std::fs::remove_file(entry.path())?;
-            }
-        }
+        durable_file::remove_half_written(directory)?;
         Ok(Self(Arc::new(Place::Directory(directory.to_owned()))))
     }
 
@@ -148,20 +145,13 @@ fn write_whole(directory: &Path, digest: Digest, bytes: &[u8]) -> io::Result<()>
     if path.exists() {
         return Ok(());
     }
-    let temporary = directory.join(format!("{digest}.{:08x}.tmp", rand::random::<u32>()));
-    let written = File::create(&temporary)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| std::fs::rename(&temporary, &path))
-        .and_then(|()| File::open(directory)?.sync_all());
-    if written.is_err() {
-        // A full disk should not be filled further; what is left over goes at the next start.
-        drop(std::fs::remove_file(&temporary));
-    }
-    written
+    durable_file::write(&path, bytes, Readers::Everybody)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
     #[tokio::test]

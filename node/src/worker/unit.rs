@@ -1,6 +1,6 @@
 //! One unit: scan it, fold what was found, make the chunk durable, count it.
 //!
-//! A long unit is counted in parts: a front of it that is settled becomes a chunk of its own while the rest goes on
+//! A long unit is counted by checkpoints: what is below its watermark becomes a chunk of its own while the rest goes on
 //! under the same lease, so that a node that dies loses at most what it did since.
 
 use std::sync::Arc;
@@ -15,13 +15,13 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::Context;
-use super::harvest::{Harvest, Taken};
+use super::unit_findings::{Taken, UnitFindings};
 use super::units::Begun;
 use crate::clock::wall_ms;
 use crate::feeds::rematch::Rematch;
-use crate::glue::proposer::Unavailable;
-use crate::jobs;
 use crate::results::{ChunkWriter, Heading};
+use crate::rpc::proposer::Unavailable;
+use crate::spec;
 
 /// How long to wait before a busy engine, a full disk or a lost quorum is tried again.
 const RETRY: Duration = Duration::from_millis(250);
@@ -64,10 +64,10 @@ struct Work<'a> {
     context: &'a Context,
     begun: &'a Begun,
     started_at_ms: u64,
-    harvest: Harvest,
-    /// When the unit was begun, or its last front taken.
+    findings: UnitFindings,
+    /// When the unit was begun, or its last checkpoint.
     since: Instant,
-    /// A front on its way into the log: whether it was counted.
+    /// A checkpoint on its way into the log: whether it was counted.
     checkpoint: Option<BoxFuture<'a, bool>>,
 }
 
@@ -77,16 +77,16 @@ impl<'a> Work<'a> {
             context,
             begun,
             started_at_ms: wall_ms(),
-            harvest: Harvest::new(begun.lease.start..begun.lease.end),
+            findings: UnitFindings::new(begun.lease.start..begun.lease.end),
             since: Instant::now(),
             checkpoint: None,
         }
     }
 
-    /// Scans the unit and counts it, its last part at the end.
+    /// Scans the unit and counts it, at the end what no checkpoint has.
     async fn scan(mut self) -> Result<(), ScanError> {
-        let halt = self.begun.cancel.child_token();
-        let (spec, mut scan) = begin(self.context, self.begun, &halt).await?;
+        let end_early = self.begun.cancel.child_token();
+        let (spec, mut scan) = begin(self.context, self.begun, &end_early).await?;
         let ports = u64::from(spec.ports.count());
         loop {
             tokio::select! {
@@ -99,15 +99,15 @@ impl<'a> Work<'a> {
                     }
                 }
                 findings = scan.findings.recv() => match findings {
-                    Some(findings) => findings.into_iter().for_each(|finding| self.harvest.add(finding)),
+                    Some(findings) => findings.into_iter().for_each(|finding| self.findings.add(finding)),
                     None => break,
                 },
                 Ok(()) = scan.progress.changed() => {}
-                () = self.begun.wind_up.cancelled(), if !halt.is_cancelled() => halt.cancel(),
+                () = self.begun.suspend.cancelled(), if !end_early.is_cancelled() => end_early.cancel(),
             }
             let progress = *scan.progress.borrow();
             self.tell(&progress, ports);
-            self.look_at_front(&progress, &mut scan);
+            self.make_checkpoint(&progress, &mut scan);
         }
         let progress = *scan.progress.borrow();
         let outcome = scan.outcome.await.unwrap_or(Err(ScanError::Stopped));
@@ -118,36 +118,41 @@ impl<'a> Work<'a> {
         }
         match outcome {
             Ok(outcome) => self.finish(&outcome).await,
-            Err(ScanError::Cancelled) if self.begun.wind_up.is_cancelled() => self.wind_up(&progress).await,
+            Err(ScanError::Cancelled) if self.begun.suspend.is_cancelled() => self.suspend(&progress).await,
             Err(error) => return Err(error),
         }
         Ok(())
     }
 
     /// Begins a checkpoint where one is worth it.
-    fn look_at_front(&mut self, progress: &UnitProgress, scan: &mut UnitScan) {
-        if self.checkpoint.is_some() || self.harvest.checkpoint(progress.settled_until, self.since.elapsed()).is_none()
+    fn make_checkpoint(&mut self, progress: &UnitProgress, scan: &mut UnitScan) {
+        if self.checkpoint.is_some() || self.findings.checkpoint(progress.settled_until, self.since.elapsed()).is_none()
         {
             return;
         }
         // What was settled when the figures were told is in the channel by now.
         while let Ok(findings) = scan.findings.try_recv() {
-            findings.into_iter().for_each(|finding| self.harvest.add(finding));
+            findings.into_iter().for_each(|finding| self.findings.add(finding));
         }
-        self.checkpoint = Some(self.front(progress, true).boxed());
+        self.checkpoint = Some(self.count_settled(progress).boxed());
         self.since = Instant::now();
     }
 
-    /// Takes the settled front and puts it on its way into the log.
-    fn front(&mut self, progress: &UnitProgress, goes_on: bool) -> impl Future<Output = bool> + Send + use<'a> {
-        self.part(self.harvest.front(progress.settled_until), progress, goes_on)
+    /// Takes what is below the watermark and puts it on its way into the log.
+    fn count_settled(&mut self, progress: &UnitProgress) -> impl Future<Output = bool> + Send + use<'a> {
+        self.count(self.findings.watermark(progress.settled_until), progress, true)
     }
 
-    fn part(&mut self, end: u64, figures: &UnitProgress, goes_on: bool) -> impl Future<Output = bool> + Send + use<'a> {
-        let start = self.harvest.taken_until();
-        let taken = self.harvest.take(end, figures);
+    fn count(
+        &mut self,
+        end: u64,
+        figures: &UnitProgress,
+        goes_on: bool,
+    ) -> impl Future<Output = bool> + Send + use<'a> {
+        let start = self.findings.taken_until();
+        let taken = self.findings.take(end, figures);
         let (rematch, started_at_ms) = (self.rematch(), self.started_at_ms);
-        commit(self.context, self.begun, Part { start, end, goes_on, taken, rematch, started_at_ms })
+        commit(self.context, self.begun, Settled { start, end, goes_on, taken, rematch, started_at_ms })
     }
 
     /// Over the feeds as they are now.
@@ -158,18 +163,19 @@ impl<'a> Work<'a> {
     /// The unit was done to its end.
     async fn finish(&mut self, outcome: &UnitOutcome) {
         self.context.units.measured(self.begun.reference.unit.job, outcome.targets_per_second);
-        self.part(self.begun.lease.end, &outcome.progress, false).await;
+        self.count(self.begun.lease.end, &outcome.progress, false).await;
     }
 
-    /// The unit was asked to end early: its settled front is counted, and what was found behind is left for whoever asked.
-    async fn wind_up(&mut self, progress: &UnitProgress) {
-        if self.harvest.front(progress.settled_until) > self.harvest.taken_until() {
-            self.front(progress, true).await;
+    /// The unit was asked to end early: what is below its watermark is counted, and what was found behind is left for
+    /// whoever asked.
+    async fn suspend(&mut self, progress: &UnitProgress) {
+        if self.findings.watermark(progress.settled_until) > self.findings.taken_until() {
+            self.count_settled(progress).await;
         }
         let end = self.begun.lease.end;
-        let (taken, mut left) = (self.harvest.take(end, progress), Vec::new());
-        let by = (self.started_at_ms, self.context.worker_id.as_str());
-        taken.records(&mut self.rematch(), by, |record| left.push(record));
+        let (taken, mut left) = (self.findings.take(end, progress), Vec::new());
+        let worker = self.context.worker_id.as_str();
+        taken.records(self.started_at_ms, worker, &mut self.rematch(), |record| left.push(record));
         self.context.units.leave(left);
     }
 
@@ -177,14 +183,14 @@ impl<'a> Work<'a> {
     fn tell(&self, progress: &UnitProgress, ports: u64) {
         let lease = &self.begun.lease;
         let done = done_about(progress, lease.end - lease.start, ports);
-        let counted = self.harvest.taken_until() - lease.start;
+        let counted = self.findings.taken_until() - lease.start;
         let targets = done.saturating_sub(counted);
-        self.context.units.progress(&self.begun.reference, self.harvest.uncounted(progress, targets));
+        self.context.units.progress(&self.begun.reference, self.findings.uncounted(progress, targets));
     }
 }
 
-/// A part of a unit that is to be counted.
-struct Part {
+/// What of a unit is settled and to be counted: a checkpoint, or all that is left at its end.
+struct Settled {
     start: u64,
     end: u64,
     goes_on: bool,
@@ -193,14 +199,14 @@ struct Part {
     started_at_ms: u64,
 }
 
-/// Makes a part durable and puts it into the log. Answers whether it was counted.
-async fn commit(context: &Context, begun: &Begun, part: Part) -> bool {
-    let Part { start, end, goes_on, taken, mut rematch, started_at_ms } = part;
+/// Makes it durable and puts it into the log. Answers whether it was counted.
+async fn commit(context: &Context, begun: &Begun, settled: Settled) -> bool {
+    let Settled { start, end, goes_on, taken, mut rematch, started_at_ms } = settled;
     let unit = pentora_raft::command::UnitKey { start, ..begun.reference.unit };
     let worker = context.worker_id.clone();
     let packing = tokio::task::spawn_blocking(move || {
         let mut chunk = ChunkWriter::new(&Heading { unit, end });
-        let counts = taken.records(&mut rematch, (started_at_ms, &worker), |record| chunk.push(&record));
+        let counts = taken.records(started_at_ms, &worker, &mut rematch, |record| chunk.push(&record));
         (chunk.finish(), counts)
     });
     let (bytes, counts) = match packing.await {
@@ -221,11 +227,11 @@ async fn commit(context: &Context, begun: &Begun, part: Part) -> bool {
 async fn begin(
     context: &Context,
     begun: &Begun,
-    halt: &CancellationToken,
+    end_early: &CancellationToken,
 ) -> Result<(Arc<ScanSpec>, UnitScan), ScanError> {
     let unit = begun.reference.unit;
     let spec = loop {
-        match jobs::spec_of(&context.raft, &context.exchange, begun.reference).await {
+        match spec::of_lease(&context.raft, &context.exchange, begun.reference).await {
             Ok(spec) => break within_share(spec, begun.lease.network_pps),
             Err(reason) => {
                 tracing::debug!(job = %unit.job, %reason, "the job's spec is not here yet");
@@ -240,7 +246,7 @@ async fn begin(
             range: begun.lease.start..begun.lease.end,
             scope: Arc::clone(&context.scope),
             pace: Arc::clone(&begun.pace),
-            cancel: halt.clone(),
+            cancel: end_early.clone(),
         };
         match context.engine.scan(task) {
             Err(error) if error.is_temporary() => tokio::time::sleep(RETRY).await,

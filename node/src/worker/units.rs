@@ -11,7 +11,7 @@ use pentora_scanner::pace::RateCap;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::coordinator::Figures;
+use crate::work_protocol::Figures;
 
 /// How much a new measurement of a worker's rate counts against the earlier ones.
 const RATE_WEIGHT: f64 = 0.5;
@@ -32,7 +32,7 @@ struct Inner {
     rates: BTreeMap<JobId, f64>,
     paused: bool,
     /// Set once units are to end early; none is begun from then on.
-    is_winding_up: bool,
+    is_suspended: bool,
     /// What units that ended early had found of targets that are not settled.
     left: Vec<HostRecord>,
 }
@@ -41,7 +41,7 @@ struct Inner {
 #[derive(Debug, Default)]
 pub struct Units {
     inner: Mutex<Inner>,
-    wind_up: CancellationToken,
+    suspend: CancellationToken,
     /// Told whenever a unit ends.
     ended: Notify,
 }
@@ -59,7 +59,7 @@ pub(super) struct Begun {
     pub(super) pace: Arc<RateCap>,
     pub(super) cancel: CancellationToken,
     /// Asks the unit to count what is settled and to end.
-    pub(super) wind_up: CancellationToken,
+    pub(super) suspend: CancellationToken,
 }
 
 impl Units {
@@ -67,7 +67,7 @@ impl Units {
     pub(super) fn begin(&self, unit: UnitKey, lease: Lease) -> Option<Begun> {
         let reference = LeaseRef { unit, epoch: lease.epoch };
         let mut inner = self.lock();
-        if inner.is_winding_up || inner.running.contains_key(&reference) {
+        if inner.is_suspended || inner.running.contains_key(&reference) {
             return None;
         }
         let cancel = CancellationToken::new();
@@ -76,7 +76,7 @@ impl Units {
             .insert(reference, Running { lease: lease.clone(), cancel: cancel.clone(), figures: Figures::default() });
         let pace = Arc::clone(inner.paces.entry(unit.job).or_insert_with(|| Arc::new(RateCap::new(Some(0)))));
         inner.set_pace(unit.job);
-        Some(Begun { reference, lease, pace, cancel, wind_up: self.wind_up.clone() })
+        Some(Begun { reference, lease, pace, cancel, suspend: self.suspend.clone() })
     }
 
     /// A unit is over, one way or another.
@@ -102,9 +102,9 @@ impl Units {
 
     /// Asks every unit to end early, waits until all have, and answers what they found of targets that are not settled.
     /// No unit is begun any more.
-    pub(super) async fn wind_up(&self) -> Vec<HostRecord> {
-        self.lock().is_winding_up = true;
-        self.wind_up.cancel();
+    pub(super) async fn suspend(&self) -> Vec<HostRecord> {
+        self.lock().is_suspended = true;
+        self.suspend.cancel();
         loop {
             let ended = self.ended.notified();
             tokio::pin!(ended);
@@ -215,16 +215,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn winding_up_waits_for_every_unit_hands_over_what_they_left_and_begins_none_any_more() {
+    async fn suspending_waits_for_every_unit_hands_over_what_they_left_and_begins_none_any_more() {
         let units = Units::default();
         let begun = units.begin(unit(0), lease(5, None)).unwrap();
         let unit_ends = async {
-            begun.wind_up.cancelled().await;
+            begun.suspend.cancelled().await;
             tokio::task::yield_now().await;
             units.leave(Vec::new());
             units.end(&begun.reference);
         };
-        let (left, ()) = tokio::join!(units.wind_up(), unit_ends);
+        let (left, ()) = tokio::join!(units.suspend(), unit_ends);
         assert!(left.is_empty() && !begun.cancel.is_cancelled());
         assert!(units.begin(unit(10), lease(6, None)).is_none());
     }

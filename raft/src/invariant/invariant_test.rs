@@ -1,7 +1,7 @@
 //! Each checker bites: a sound state is broken in one place, and the checker names that place.
 
 use super::check;
-use crate::command::tests::facts;
+use crate::command::tests::node_info;
 use crate::command::{Command, Completion, LeaseRef, NewLease, Proposal, Response, SpecRef, Submission, UnitKey};
 use crate::event::{Event, EventKind};
 use crate::id::{ClusterId, Digest, JobId};
@@ -47,7 +47,7 @@ fn sound() -> State {
         finished: Vec::new(),
     };
     let commands = [
-        Command::Begin { cluster: ClusterId([1; 16]), facts: facts("n0"), admin_token: Digest::of(b"a") },
+        Command::Begin { cluster: ClusterId([1; 16]), info: node_info("n0"), admin_token: Digest::of(b"a") },
         Command::WorkerBack { node: 1 },
         Command::SubmitJob(Box::new(job)),
         Command::Grant { grants: vec![grant(0), grant(10), grant(20)] },

@@ -5,7 +5,7 @@ use super::submit::{IDEMPOTENCY_KEYS_MAX, TITLE_CHARS_MAX};
 use super::{
     EVENTS_PER_JOB_MAX, JOBS_ENDED_KEPT_MAX, JOBS_OPEN_MAX, JobStatus, LEASES_PER_NODE_MAX, NodeStatus, State,
 };
-use crate::command::tests::facts;
+use crate::command::tests::node_info;
 use crate::command::{
     Command, Completion, LeaseRef, NewLease, NewToken, Proposal, Refusal, Response, SPEC_INLINE_BYTES_MAX, SpecRef,
     Submission, UnitKey,
@@ -354,7 +354,7 @@ fn draining_outlives_silence_and_ends_by_word_or_by_a_new_start() {
     log.checked(Command::WorkerFailed { node: 5 });
     log.checked(Command::DrainNode { node: 5, draining: true });
     assert_eq!(status(&log), NodeStatus::Failed, "asking a silent node to drain does not make it heard");
-    log.checked(Command::UpdateNode { node: 5, facts: facts("n1") });
+    log.checked(Command::UpdateNode { node: 5, info: node_info("n1") });
     log.checked(Command::WorkerBack { node: 5 });
     assert_eq!(status(&log), NodeStatus::Active);
 }
@@ -476,7 +476,7 @@ fn a_token_made_again_keeps_what_was_used_up_and_another_secret_is_refused() {
 fn a_token_is_held_to_its_uses_its_time_and_its_secret() {
     let mut log = Log::begun();
     let token = TokenId([0; 8]);
-    let join = |name: &str, secret: &[u8]| Command::Join { token, secret: Digest::of(secret), facts: facts(name) };
+    let join = |name: &str, secret: &[u8]| Command::Join { token, secret: Digest::of(secret), info: node_info(name) };
     assert_eq!(log.checked(join("n2", b"guess")), Response::Refused(Refusal::TokenSecretWrong));
     let taken = Response::Refused(Refusal::NameTaken { name: "N0".into() });
     assert_eq!(log.checked(join("N0", b"secret")), taken, "a name that makes the same worker id");
@@ -486,7 +486,7 @@ fn a_token_is_held_to_its_uses_its_time_and_its_secret() {
     assert_eq!(log.checked(join("n1", b"secret")), Response::Joined { node: 5 }, "the same peer asks again");
     log.checked(Command::CreateToken(new_token(1)));
     log.at_ms += 5_000;
-    let late = Command::Join { token: TokenId([1; 8]), secret: Digest::of(b"secret"), facts: facts("n4") };
+    let late = Command::Join { token: TokenId([1; 8]), secret: Digest::of(b"secret"), info: node_info("n4") };
     assert_eq!(log.checked(late), Response::Refused(Refusal::TokenExpired));
 }
 

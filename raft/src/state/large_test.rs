@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::ops_test::submission;
 use super::{JOBS_OPEN_MAX, JobStatus, State};
-use crate::command::tests::facts;
+use crate::command::tests::node_info;
 use crate::command::{Command, Completion, LeaseRef, NewLease, Proposal, Refusal, Response, UnitKey};
 use crate::id::{ClusterId, Digest, JobId, NodeId, TokenId};
 use crate::invariant;
@@ -39,15 +39,18 @@ impl Large {
         let mut large = Self { state: State::default(), index: 1, nodes: vec![1], jobs: Vec::new() };
         large.apply(Command::Begin {
             cluster: ClusterId([1; 16]),
-            facts: facts("n1"),
+            info: node_info("n1"),
             admin_token: Digest::of(b"admin"),
         });
         for n in 2..=NODES {
             let mut token = super::ops_test::new_token(n);
             token.ttl_ms = 1_000_000;
             large.apply(Command::CreateToken(token));
-            let join =
-                Command::Join { token: TokenId([n; 8]), secret: Digest::of(b"secret"), facts: facts(&format!("n{n}")) };
+            let join = Command::Join {
+                token: TokenId([n; 8]),
+                secret: Digest::of(b"secret"),
+                info: node_info(&format!("n{n}")),
+            };
             let (Response::Joined { node }, _) = large.apply(join) else { panic!("not joined") };
             large.nodes.push(node);
         }

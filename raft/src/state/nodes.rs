@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::State;
-use crate::command::{NodeFacts, NodeRole, Refusal, Response};
+use crate::command::{NodeInfo, NodeRole, Refusal, Response};
 use crate::event::EventKind;
 use crate::id::{JobId, NodeId, worker_id};
 
@@ -14,7 +14,7 @@ use crate::id::{JobId, NodeId, worker_id};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeRecord {
     /// What it says of itself.
-    pub facts: NodeFacts,
+    pub info: NodeInfo,
     /// What the leader last found.
     pub status: NodeStatus,
     /// Whether it was asked to drain: it stays so when it is suspected, fails and is heard again, until it is asked to
@@ -45,9 +45,9 @@ pub enum NodeStatus {
 
 impl NodeRecord {
     /// A row for a node admitted at `now_ms`.
-    pub(super) fn new(facts: NodeFacts, now_ms: u64) -> Self {
+    pub(super) fn new(info: NodeInfo, now_ms: u64) -> Self {
         Self {
-            facts,
+            info,
             status: NodeStatus::Joining,
             draining: false,
             joined_at_ms: now_ms,
@@ -59,7 +59,7 @@ impl NodeRecord {
     /// The id under which it scans.
     #[must_use]
     pub fn worker_id(&self) -> String {
-        worker_id(&self.facts.name)
+        worker_id(&self.info.name)
     }
 
     /// Whether it may be given leases.
@@ -71,29 +71,29 @@ impl NodeRecord {
     /// Whether it may vote.
     #[must_use]
     pub fn may_vote(&self) -> bool {
-        self.facts.role == NodeRole::Auto
+        self.info.role == NodeRole::Auto
     }
 }
 
 impl State {
     /// Admits a node under `index`, or answers the id that the same peer got before.
-    pub(super) fn admit(&mut self, index: u64, facts: &NodeFacts) -> Result<NodeId, Refusal> {
-        if let Some((&id, _)) = self.nodes.iter().find(|(_, node)| node.facts.peer == facts.peer) {
+    pub(super) fn admit(&mut self, index: u64, info: &NodeInfo) -> Result<NodeId, Refusal> {
+        if let Some((&id, _)) = self.nodes.iter().find(|(_, node)| node.info.peer == info.peer) {
             return Ok(id);
         }
-        let wanted = worker_id(&facts.name);
-        if facts.name.is_empty() || self.nodes.iter().any(|(_, node)| node.worker_id() == wanted) {
-            return Err(Refusal::NameTaken { name: facts.name.clone() });
+        let wanted = worker_id(&info.name);
+        if info.name.is_empty() || self.nodes.iter().any(|(_, node)| node.worker_id() == wanted) {
+            return Err(Refusal::NameTaken { name: info.name.clone() });
         }
-        self.nodes.insert(index, NodeRecord::new(facts.clone(), self.now_ms()));
+        self.nodes.insert(index, NodeRecord::new(info.clone(), self.now_ms()));
         Ok(index)
     }
 
-    pub(super) fn update_node(&mut self, node: NodeId, facts: &NodeFacts) -> Result<Response, Refusal> {
+    pub(super) fn update_node(&mut self, node: NodeId, info: &NodeInfo) -> Result<Response, Refusal> {
         let now_ms = self.now_ms();
         let record = self.nodes.get_mut(&node).ok_or(Refusal::NodeUnknown { node })?;
         // Name and peer are what the node was admitted as; a restart cannot change them.
-        record.facts = NodeFacts { name: record.facts.name.clone(), peer: record.facts.peer.clone(), ..facts.clone() };
+        record.info = NodeInfo { name: record.info.name.clone(), peer: record.info.peer.clone(), ..info.clone() };
         record.started_at_ms = now_ms;
         record.draining = false;
         if record.status == NodeStatus::Draining {

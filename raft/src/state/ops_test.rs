@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use crate::command::tests::facts;
+use crate::command::tests::node_info;
 use crate::command::{
     Command, Completion, Finished, LeaseRef, NewLease, NewToken, NodeRole, SpecRef, Submission, UnitKey,
 };
@@ -179,10 +179,10 @@ pub(super) const OPENING: usize = 5;
 /// Begins a cluster at index 2 and admits a second node, id 5; both work.
 pub(super) fn two_nodes() -> [Command; OPENING] {
     [
-        Command::Begin { cluster: ClusterId([7; 16]), facts: facts("n0"), admin_token: Digest::of(b"admin") },
+        Command::Begin { cluster: ClusterId([7; 16]), info: node_info("n0"), admin_token: Digest::of(b"admin") },
         Command::WorkerBack { node: 1 },
         Command::CreateToken(new_token(0)),
-        Command::Join { token: TokenId([0; 8]), secret: Digest::of(b"secret"), facts: facts("n1") },
+        Command::Join { token: TokenId([0; 8]), secret: Digest::of(b"secret"), info: node_info("n1") },
         Command::WorkerBack { node: 5 },
     ]
 }
@@ -238,10 +238,10 @@ pub(super) fn resolve(op: &Op, state: &State, past: &Past) -> Command {
             token: TokenId([*token; 8]),
             secret: Digest::of(if *right_secret { b"secret" } else { b"guess" }),
             // The last is another peer whose name makes the worker id of the first.
-            facts: facts(&if *name < 5 { format!("n{name}") } else { "N0".into() }),
+            info: node_info(&if *name < 5 { format!("n{name}") } else { "N0".into() }),
         },
         Op::Begin => {
-            Command::Begin { cluster: ClusterId([7; 16]), facts: facts("n0"), admin_token: Digest::of(b"admin") }
+            Command::Begin { cluster: ClusterId([7; 16]), info: node_info("n0"), admin_token: Digest::of(b"admin") }
         }
     }
 }
@@ -340,7 +340,7 @@ fn node_command(what: NodeOp, node: NodeId) -> Command {
         NodeOp::Failed => Command::WorkerFailed { node },
         NodeOp::Back => Command::WorkerBack { node },
         NodeOp::Drain(draining) => Command::DrainNode { node, draining },
-        NodeOp::Update => Command::UpdateNode { node, facts: facts("another name") },
+        NodeOp::Update => Command::UpdateNode { node, info: node_info("another name") },
         NodeOp::Remove => Command::RemoveNode { node },
     }
 }

@@ -4,7 +4,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::State;
-use crate::command::{NewToken, NodeFacts, NodeRole, Refusal, Response};
+use crate::command::{NewToken, NodeInfo, NodeRole, Refusal, Response};
 use crate::id::{Digest, TokenId};
 
 /// A join token's row.
@@ -81,14 +81,14 @@ impl State {
         index: u64,
         token: TokenId,
         secret: Digest,
-        facts: &NodeFacts,
+        info: &NodeInfo,
     ) -> Result<Response, Refusal> {
         let row = self.tokens.get(&token).ok_or(Refusal::TokenUnknown)?.clone();
         if row.secret != secret {
             return Err(Refusal::TokenSecretWrong);
         }
         // The same peer asking again (its first answer was lost) gets the same id and uses nothing up.
-        if let Some((&node, _)) = self.nodes.iter().find(|(_, node)| node.facts.peer == facts.peer) {
+        if let Some((&node, _)) = self.nodes.iter().find(|(_, node)| node.info.peer == info.peer) {
             return Ok(Response::Joined { node });
         }
         if row.expires_at_ms <= self.now_ms() {
@@ -97,11 +97,11 @@ impl State {
         if row.uses_left == 0 {
             return Err(Refusal::TokenUsed);
         }
-        let mut facts = facts.clone();
-        facts.role = if row.role == NodeRole::Scanner { NodeRole::Scanner } else { facts.role };
-        facts.region = row.region.or(facts.region);
-        facts.networks = row.networks.or(facts.networks);
-        let node = self.admit(index, &facts)?;
+        let mut info = info.clone();
+        info.role = if row.role == NodeRole::Scanner { NodeRole::Scanner } else { info.role };
+        info.region = row.region.or(info.region);
+        info.networks = row.networks.or(info.networks);
+        let node = self.admit(index, &info)?;
         if let Some(row) = self.tokens.get_mut(&token) {
             row.uses_left -= 1;
         }

@@ -21,7 +21,7 @@ use super::Storage;
 use super::log::LogStore;
 use super::machine::{StateMachine, open};
 use super::snapshot;
-use crate::command::tests::facts;
+use crate::command::tests::node_info;
 use crate::command::{Command, Response, SpecRef, Submission};
 use crate::config::{Config, Profile};
 use crate::handle::Raft;
@@ -100,8 +100,8 @@ fn the_child_proposes_until_it_is_killed() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let raft = start(Path::new(&dir), life).await;
-        let facts = facts("n1");
-        raft.propose(Command::Begin { cluster: ClusterId([1; 16]), facts, admin_token: Digest::of(b"a") })
+        let info = node_info("n1");
+        raft.propose(Command::Begin { cluster: ClusterId([1; 16]), info, admin_token: Digest::of(b"a") })
             .await
             .unwrap();
         let mut proposers = tokio::task::JoinSet::new();

@@ -13,7 +13,7 @@ use super::Storage;
 use super::engine_test::{blank, id};
 use super::machine::{StateMachine, open};
 use super::snapshot::{self, SnapshotData};
-use crate::command::tests::facts;
+use crate::command::tests::node_info;
 use crate::command::{Command, Proposal};
 use crate::id::{ClusterId, Digest};
 use crate::raft_types::Entry;
@@ -24,7 +24,7 @@ fn entry(index: u64, command: Command) -> Entry {
 }
 
 fn begin(index: u64) -> Entry {
-    entry(index, Command::Begin { cluster: ClusterId([1; 16]), facts: facts("n1"), admin_token: Digest::of(b"a") })
+    entry(index, Command::Begin { cluster: ClusterId([1; 16]), info: node_info("n1"), admin_token: Digest::of(b"a") })
 }
 
 /// Entries that each change the state: the one node is heard and lost in turn.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures::SinkExt;
 use futures::future::BoxFuture;
-use pentora_raft::command::{Command, NewToken, NodeFacts, NodeRole, SpecRef, Submission};
+use pentora_raft::command::{Command, NewToken, NodeInfo, NodeRole, SpecRef, Submission};
 use pentora_raft::config::{Config, Profile};
 use pentora_raft::network::memory::{Inbound, Network};
 use pentora_raft::network::{Class, Duplex, Transport, TransportError};
@@ -109,7 +109,8 @@ impl Cluster {
         if voters > 1 {
             first.change_voters((1..=voters).collect()).await.unwrap();
         }
-        let begin = Command::Begin { cluster: ClusterId([1; 16]), facts: facts("n1"), admin_token: Digest::of(b"a") };
+        let begin =
+            Command::Begin { cluster: ClusterId([1; 16]), info: node_info("n1"), admin_token: Digest::of(b"a") };
         first.propose(begin).await.unwrap();
     }
 
@@ -212,8 +213,8 @@ pub(crate) fn lan() -> Config {
     Config { profile: Profile::Lan, ..Config::default() }
 }
 
-pub(crate) fn facts(name: &str) -> NodeFacts {
-    NodeFacts { name: name.into(), peer: format!("peer-{name}"), ..NodeFacts::default() }
+pub(crate) fn node_info(name: &str) -> NodeInfo {
+    NodeInfo { name: name.into(), peer: format!("peer-{name}"), ..NodeInfo::default() }
 }
 
 /// A write that is known by its number.

@@ -1,33 +1,38 @@
-//! Which chunks are wanted, and who repairs them.
+//! Two nodes over a mesh in memory: admission, malformed frames, chunks and who repairs them, proposals.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use pentora_p2p::memory::Network;
 use pentora_p2p::{Identity, Mesh, MeshConfig, PeerAddress, PreSharedKey};
 use pentora_raft::codec::{self, Kind};
-use pentora_raft::command::{NewToken, NodeFacts, NodeRole, Submission};
+use pentora_raft::command::{Command, NewToken, NodeInfo, NodeRole, SpecRef, Submission};
 use pentora_raft::state::{FIRST_NODE, Needs, Partition, Priority};
 use pentora_raft::store::Storage;
-use pentora_raft::{ClusterId, Config, Profile, TokenId};
+use pentora_raft::{ClusterId, Config, NodeId, Profile, TokenId};
 
 use super::*;
-use crate::app::{Making, Rooms, begin_cluster, facts, start_engine};
+use crate::app::holders::Holders;
+use crate::app::services::{Parts, Services, start_engine};
+use crate::app::{begin_cluster, membership_sync};
 use crate::coordinator::{CoordinatorConfig, PlanConfig};
-use crate::glue::MeshTransport;
-use crate::glue::proposer::Unavailable;
 use crate::join::JoinError;
 use crate::join::token::JoinToken;
+use crate::member_address::MemberAddress;
+use crate::raft_transport::MeshTransport;
 use crate::results::ChunkStore;
+use crate::rpc::proposer::Unavailable;
 
 const CLUSTER: ClusterId = ClusterId([9; 16]);
 
 /// Nodes in this process over a mesh in memory.
-struct Town {
+struct TestCluster {
     network: Network,
     psk: PreSharedKey,
 }
 
 /// One of them.
-struct House {
+struct TestNode {
     mesh: Mesh,
     raft: Raft,
     proposer: Proposer,
@@ -36,13 +41,13 @@ struct House {
     tasks: TaskTracker,
 }
 
-impl Drop for House {
+impl Drop for TestNode {
     fn drop(&mut self) {
         self.stop.cancel();
     }
 }
 
-impl Town {
+impl TestCluster {
     fn new() -> Self {
         Self { network: Network::new(3), psk: PreSharedKey::generate() }
     }
@@ -54,27 +59,27 @@ impl Town {
         self.network.start(config).unwrap()
     }
 
-    async fn first(&self) -> House {
+    async fn first(&self) -> TestNode {
         let (mesh, incoming) = self.mesh(1);
-        let house = House::open(FIRST_NODE, mesh, incoming, Vec::new()).await;
-        house.raft.initialize(&house.mesh.peer_id().to_string()).await.unwrap();
-        begin_cluster(&house.raft, CLUSTER, said("first", &house.mesh), Digest::of(b"admin")).await.unwrap();
-        house
+        let node = TestNode::open(FIRST_NODE, mesh, incoming, Vec::new()).await;
+        node.raft.initialize(&node.mesh.peer_id().to_string()).await.unwrap();
+        begin_cluster(&node.raft, CLUSTER, said("first", &node.mesh), Digest::of(b"admin")).await.unwrap();
+        node
     }
 
     /// A second node that joined through the first and follows its log.
-    async fn second(&self, first: &House) -> House {
+    async fn second(&self, first: &TestNode) -> TestNode {
         let token = self.token(first, 1).await;
         let (mesh, incoming) = self.mesh(2);
-        let welcome = join::knock(&mesh, first_address(), &token, said("second", &mesh)).await.unwrap();
+        let welcome = join::request_admission(&mesh, first_address(), &token, said("second", &mesh)).await.unwrap();
         assert_eq!(welcome.cluster, CLUSTER);
-        mesh.set_members(super::super::begin::members(&welcome.members));
-        let house = House::open(welcome.node, mesh, incoming, welcome.members).await;
-        assert!(house.raft.wait_applied(welcome.index, Duration::from_secs(20)).await, "the log did not come");
-        house
+        mesh.set_members(membership_sync::members(&welcome.members));
+        let node = TestNode::open(welcome.node, mesh, incoming, welcome.members).await;
+        assert!(node.raft.wait_applied(welcome.index, Duration::from_secs(20)).await, "the log did not come");
+        node
     }
 
-    async fn token(&self, house: &House, uses: u32) -> JoinToken {
+    async fn token(&self, node: &TestNode, uses: u32) -> JoinToken {
         let token = JoinToken::generate(CLUSTER, &self.psk);
         let new = NewToken {
             token: token.id,
@@ -86,13 +91,13 @@ impl Town {
             region: None,
             networks: None,
         };
-        house.proposer.propose(Command::CreateToken(new)).await.unwrap();
+        node.proposer.propose(Command::CreateToken(new)).await.unwrap();
         token
     }
 }
 
-impl House {
-    async fn open(node: NodeId, mesh: Mesh, incoming: Incoming, members: Vec<(String, Vec<String>)>) -> Self {
+impl TestNode {
+    async fn open(node: NodeId, mesh: Mesh, incoming: Incoming, members: Vec<MemberAddress>) -> Self {
         let config = Config { profile: Profile::Fast, ..Config::default() };
         let raft = Raft::start(node, config, &Storage::Memory, MeshTransport::new(mesh.clone())).await.unwrap();
         let coordinator = CoordinatorConfig {
@@ -101,7 +106,7 @@ impl House {
             plan: PlanConfig::default(),
         };
         let name = &node.to_string();
-        let making = Making {
+        let parts = Parts {
             name,
             raft: raft.clone(),
             mesh: Some(mesh.clone()),
@@ -110,19 +115,14 @@ impl House {
             feeds: None,
             coordinator,
         };
-        let rooms = Rooms::make(making);
+        let services = Services::make(parts);
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let (proposer, exchange) = (rooms.proposer.clone(), rooms.exchange.clone());
-        let doors = Doors {
-            raft: raft.clone(),
-            proposer: rooms.proposer,
-            exchange: rooms.exchange,
-            sessions: Arc::clone(&rooms.sessions),
-        };
-        tasks.spawn(streams(incoming, doors, tasks.clone(), stop.clone()));
-        tasks.spawn(rooms.coordinator.run(stop.clone()));
-        tasks.spawn(rooms.worker.run(rooms.sessions, Some(mesh.clone()), stop.clone()));
-        tasks.spawn(facts::keep_members(raft.clone(), mesh.clone(), members, stop.clone()));
+        let (proposer, exchange) = (services.proposer.clone(), services.exchange.clone());
+        let for_streams = services.for_streams(&raft);
+        tasks.spawn(streams(incoming, for_streams, tasks.clone(), stop.clone()));
+        tasks.spawn(services.coordinator.run(stop.clone()));
+        tasks.spawn(services.worker.run(services.sessions, Some(mesh.clone()), stop.clone()));
+        tasks.spawn(membership_sync::keep_members(raft.clone(), mesh.clone(), members, stop.clone()));
         Self { mesh, raft, proposer, exchange, stop, tasks }
     }
 
@@ -153,25 +153,25 @@ fn first_address() -> PeerAddress {
     "10.0.0.1:7400".parse().unwrap()
 }
 
-fn said(name: &str, mesh: &Mesh) -> NodeFacts {
-    NodeFacts {
+fn said(name: &str, mesh: &Mesh) -> NodeInfo {
+    NodeInfo {
         name: name.into(),
         peer: mesh.peer_id().to_string(),
         addresses: mesh.listen_addrs().iter().map(ToString::to_string).collect(),
         version: "test".into(),
         max_concurrent_scans: 1,
         max_targets_per_scan: 1,
-        ..NodeFacts::default()
+        ..NodeInfo::default()
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stranger_is_admitted_by_its_token_once_and_told_why_it_is_not() {
-    let town = Town::new();
-    let first = town.first().await;
-    let token = town.token(&first, 1).await;
-    let (mesh, _incoming) = town.mesh(5);
-    let refusal = async |token: &JoinToken, name: &str, mesh: &Mesh| match join::knock(
+    let cluster = TestCluster::new();
+    let first = cluster.first().await;
+    let token = cluster.token(&first, 1).await;
+    let (mesh, _incoming) = cluster.mesh(5);
+    let refusal = async |token: &JoinToken, name: &str, mesh: &Mesh| match join::request_admission(
         mesh,
         first_address(),
         token,
@@ -182,13 +182,13 @@ async fn a_stranger_is_admitted_by_its_token_once_and_told_why_it_is_not() {
         Err(JoinError::Refused { code, message }) => (code, message),
         other => panic!("{other:?}"),
     };
-    let unknown = JoinToken::generate(CLUSTER, &town.psk);
+    let unknown = JoinToken::generate(CLUSTER, &cluster.psk);
     assert_eq!(refusal(&unknown, "x", &mesh).await.0, "token_unknown");
     assert_eq!(refusal(&token, "first", &mesh).await.0, "name_taken");
-    let welcome = join::knock(&mesh, first_address(), &token, said("x", &mesh)).await.unwrap();
-    let again = join::knock(&mesh, first_address(), &token, said("x", &mesh)).await;
+    let welcome = join::request_admission(&mesh, first_address(), &token, said("x", &mesh)).await.unwrap();
+    let again = join::request_admission(&mesh, first_address(), &token, said("x", &mesh)).await;
     assert!(again.is_ok_and(|again| again.node == welcome.node), "a crash before its answer was kept loses no token");
-    let (other, _incoming) = town.mesh(6);
+    let (other, _incoming) = cluster.mesh(6);
     let (code, message) = refusal(&token, "y", &other).await;
     assert!(message.contains("used"), "{code}: {message}");
     first.close().await;
@@ -196,10 +196,10 @@ async fn a_stranger_is_admitted_by_its_token_once_and_told_why_it_is_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn frames_of_an_unknown_version_cut_short_or_of_another_kind_end_their_stream_and_nothing_else() {
-    let town = Town::new();
-    let first = town.first().await;
-    let token = town.token(&first, 1).await;
-    let (mesh, _incoming) = town.mesh(5);
+    let cluster = TestCluster::new();
+    let first = cluster.first().await;
+    let token = cluster.token(&first, 1).await;
+    let (mesh, _incoming) = cluster.mesh(5);
     let peer = mesh.dial(first_address(), None).await.unwrap();
     let good = codec::encode(Kind::WorkFrame, &7u64);
     for frame in [vec![], vec![1], vec![9, 8, 1, 2, 3], vec![1, 8, 0xff, 0xff, 0xff], good, vec![0; 60_000]] {
@@ -218,15 +218,18 @@ async fn frames_of_an_unknown_version_cut_short_or_of_another_kind_end_their_str
         };
         assert!(refused, "{class} is not for strangers");
     }
-    assert!(join::knock(&mesh, first_address(), &token, said("x", &mesh)).await.is_ok(), "the node still answers");
+    assert!(
+        join::request_admission(&mesh, first_address(), &token, said("x", &mesh)).await.is_ok(),
+        "the node still answers"
+    );
     first.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chunk_is_durable_on_two_nodes_and_read_from_either() {
-    let town = Town::new();
-    let first = town.first().await;
-    let second = town.second(&first).await;
+    let cluster = TestCluster::new();
+    let first = cluster.first().await;
+    let second = cluster.second(&first).await;
     let node = second.raft.node();
     first.until_heard(node).await;
     let bytes = Bytes::from(vec![5; 600_000]);
@@ -248,9 +251,9 @@ async fn a_chunk_is_durable_on_two_nodes_and_read_from_either() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_spec_that_lost_a_holder_is_copied_to_another_and_the_log_is_told() {
-    let town = Town::new();
-    let first = town.first().await;
-    let second = town.second(&first).await;
+    let cluster = TestCluster::new();
+    let first = cluster.first().await;
+    let second = cluster.second(&first).await;
     let node = second.raft.node();
     first.until_heard(node).await;
     let bytes = Bytes::from_static(b"many targets");
@@ -272,8 +275,10 @@ async fn a_spec_that_lost_a_holder_is_copied_to_another_and_the_log_is_told() {
     };
     let submitted = first.proposer.propose(Command::SubmitJob(Box::new(submission))).await.unwrap().response;
     let pentora_raft::Response::Submitted { job, .. } = submitted else { panic!("{submitted:?}") };
-    repair_specs(&second.raft, &second.exchange, &second.proposer).await;
-    repair_specs(&first.raft, &first.exchange, &first.proposer).await;
+    for node in [&second, &first] {
+        let (raft, exchange, proposer) = (node.raft.clone(), node.exchange.clone(), node.proposer.clone());
+        Holders { raft, exchange, proposer }.repair().await;
+    }
     let spec = first.raft.read(|state| state.spec(job).cloned());
     assert_eq!(spec, Some(SpecRef::Chunk { digest, holders: vec![FIRST_NODE, node] }));
     assert_eq!(second.exchange.store().get(digest).await.unwrap(), Some(bytes));
@@ -283,9 +288,9 @@ async fn a_spec_that_lost_a_holder_is_copied_to_another_and_the_log_is_told() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_proposed_on_a_follower_is_applied_or_refused_as_on_the_leader() {
-    let town = Town::new();
-    let first = town.first().await;
-    let second = town.second(&first).await;
+    let cluster = TestCluster::new();
+    let first = cluster.first().await;
+    let second = cluster.second(&first).await;
     let cancel = |reason: String| Command::Cancel { job: pentora_raft::JobId(999), reason };
     for proposer in [&first.proposer, &second.proposer] {
         let refused = proposer.propose(cancel("x".into())).await.unwrap_err();
@@ -302,10 +307,10 @@ async fn a_command_proposed_on_a_follower_is_applied_or_refused_as_on_the_leader
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_quorum_a_command_is_refused_within_two_seconds() {
-    let town = Town::new();
-    let (mesh, incoming) = town.mesh(1);
+    let cluster = TestCluster::new();
+    let (mesh, incoming) = cluster.mesh(1);
     // A node whose log is empty follows nobody and has nobody to ask.
-    let alone = House::open(5, mesh, incoming, Vec::new()).await;
+    let alone = TestNode::open(5, mesh, incoming, Vec::new()).await;
     let began = std::time::Instant::now();
     let lost = alone.proposer.propose(Command::RevokeToken { token: TokenId([4; 8]) }).await.unwrap_err();
     assert!(matches!(lost, Unavailable::QuorumLost { .. }), "{lost:?}");

@@ -10,8 +10,8 @@ use pentora_scanner::report::Format;
 use pentora_scanner::spec::{EngineChoice, Profile, RETRIES_MAX, Timing, parse_discovery};
 use pentora_scanner::target::TargetSet;
 
-use crate::cli::failure::{ExitCode, Failure};
 use crate::document::{Priority, ScanRequest};
+use crate::failure::{ExitCode, Failure};
 
 /// Most bytes of target files taken together: four million addresses, one per line.
 const TARGET_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;

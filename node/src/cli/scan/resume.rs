@@ -13,9 +13,9 @@ use pentora_raft::Digest;
 use pentora_raft::codec::{self, Kind};
 use serde::{Deserialize, Serialize};
 
-use crate::app::SavedUnit;
-use crate::cli::failure::{ExitCode, Failure};
 use crate::document::ScanRequest;
+use crate::embedded::SavedUnit;
+use crate::failure::{ExitCode, Failure};
 
 /// The first line, up to the number of the form.
 const HEADING: &str = "pentora interrupted scan, form ";

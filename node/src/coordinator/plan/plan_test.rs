@@ -1,7 +1,7 @@
 //! Holds the planner to its promises over a state built by commands alone.
 
 use super::*;
-use pentora_raft::command::{Command, Completion, LeaseRef, NodeFacts, Proposal, SpecRef, Submission};
+use pentora_raft::command::{Command, Completion, LeaseRef, NodeInfo, Proposal, SpecRef, Submission};
 use pentora_raft::state::{Counts, Needs, Priority};
 use pentora_raft::{ClusterId, Digest, Refusal, Response, TokenId};
 
@@ -13,16 +13,16 @@ struct World {
 impl World {
     fn new(workers: &[&str]) -> Self {
         let mut world = Self { state: State::default(), index: 0 };
-        let facts = |name: &str| NodeFacts {
+        let node_info = |name: &str| NodeInfo {
             name: name.into(),
             peer: name.into(),
             tags: vec![name.into()],
             max_concurrent_scans: 10,
             max_targets_per_scan: 65_536,
-            ..NodeFacts::default()
+            ..NodeInfo::default()
         };
         let admin_token = Digest::of(b"admin");
-        world.apply(Command::Begin { cluster: ClusterId([1; 16]), facts: facts(workers[0]), admin_token });
+        world.apply(Command::Begin { cluster: ClusterId([1; 16]), info: node_info(workers[0]), admin_token });
         let (token, secret) = (TokenId([1; 8]), Digest::of(b"secret"));
         world.apply(Command::CreateToken(pentora_raft::command::NewToken {
             token,
@@ -35,7 +35,7 @@ impl World {
             networks: None,
         }));
         for name in &workers[1..] {
-            world.apply(Command::Join { token, secret, facts: facts(name) });
+            world.apply(Command::Join { token, secret, info: node_info(name) });
         }
         let nodes: Vec<NodeId> = world.state.nodes().map(|(id, _)| id).collect();
         for node in nodes {
@@ -184,7 +184,7 @@ fn urgent_jobs_come_first_and_required_tags_choose_the_worker() {
     });
     let grants = world.plan(1.0);
     assert_eq!(grants[0].unit.job, urgent);
-    let b = world.state.nodes().find(|(_, node)| node.facts.name == "b").unwrap().0;
+    let b = world.state.nodes().find(|(_, node)| node.info.name == "b").unwrap().0;
     assert!(grants.iter().filter(|grant| grant.unit.job == urgent).all(|grant| grant.node == b));
 }
 

@@ -15,7 +15,7 @@ use pentora_raft::command::Command;
 use pentora_raft::{Digest, NodeId, Response};
 use serde::{Deserialize, Serialize};
 
-use crate::coordinator::SoftState;
+use super::SoftState;
 
 /// Idle streams kept per peer and class.
 const IDLE_STREAMS_MAX: usize = 4;

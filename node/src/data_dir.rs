@@ -4,7 +4,7 @@
 //! because a node that forgot its votes could vote twice; it has to join again as another node.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,9 @@ use pentora_p2p::{Identity, PreSharedKey};
 use pentora_raft::codec::{self, Kind};
 use pentora_raft::{ClusterId, NodeId};
 use serde::{Deserialize, Serialize};
+
+use crate::durable_file::{self, Readers};
+use crate::member_address::MemberAddress;
 
 /// Who lives in a data directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,15 +26,15 @@ pub struct NodeIdentity {
     pub node: NodeId,
     /// The node's name in it.
     pub name: String,
-    /// Members known when it joined, as peer and addresses, to find the cluster again before the store knows more.
-    pub members: Vec<(String, Vec<String>)>,
+    /// Members known when it joined, to find the cluster again before the store knows more.
+    pub members: Vec<MemberAddress>,
     /// Whether the store has held entries; from then on an empty one is a loss.
     pub store_begun: bool,
 }
 
 /// Why a data directory cannot be used. Nothing in it changed.
 #[derive(Debug, thiserror::Error)]
-pub enum HomeError {
+pub enum DataDirError {
     /// The system refuses.
     #[error("the data directory {path} cannot be used: {source}", path = path.display())]
     Io {
@@ -58,18 +61,18 @@ pub enum HomeError {
 
 /// An open data directory.
 #[derive(Debug)]
-pub struct Home {
+pub struct DataDir {
     path: PathBuf,
     _lock: File,
 }
 
-impl Home {
+impl DataDir {
     /// Opens or makes the directory (mode 0700) and locks it for this process.
     ///
     /// # Errors
-    /// [`HomeError`].
-    pub fn open(path: &Path) -> Result<Self, HomeError> {
-        let failed = |source| HomeError::Io { path: path.to_owned(), source };
+    /// [`DataDirError`].
+    pub fn open(path: &Path) -> Result<Self, DataDirError> {
+        let failed = |source| DataDirError::Io { path: path.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
         let lock = OpenOptions::new()
             .create(true)
@@ -80,10 +83,10 @@ impl Home {
             .map_err(failed)?;
         match FileExt::try_lock(&lock) {
             Ok(()) => {
-                remove_half_written(path).map_err(failed)?;
+                durable_file::remove_half_written(path).map_err(failed)?;
                 Ok(Self { path: path.to_owned(), _lock: lock })
             }
-            Err(_held) => Err(HomeError::InUse { path: path.to_owned() }),
+            Err(_held) => Err(DataDirError::InUse { path: path.to_owned() }),
         }
     }
 
@@ -114,23 +117,23 @@ impl Home {
     /// Who lives here, if anybody.
     ///
     /// # Errors
-    /// [`HomeError`] where the file is there and does not read.
-    pub fn identity(&self) -> Result<Option<NodeIdentity>, HomeError> {
+    /// [`DataDirError`] where the file is there and does not read.
+    pub fn identity(&self) -> Result<Option<NodeIdentity>, DataDirError> {
         let path = self.path.join("node.id");
         match std::fs::read(&path) {
             Ok(bytes) => codec::decode(Kind::Identity, &bytes)
                 .map(Some)
-                .map_err(|error| HomeError::Damaged { path, reason: error.to_string() }),
+                .map_err(|error| DataDirError::Damaged { path, reason: error.to_string() }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(HomeError::Io { path, source }),
+            Err(source) => Err(DataDirError::Io { path, source }),
         }
     }
 
     /// Writes who lives here, whole or not at all.
     ///
     /// # Errors
-    /// [`HomeError`].
-    pub fn save_identity(&self, identity: &NodeIdentity) -> Result<(), HomeError> {
+    /// [`DataDirError`].
+    pub fn save_identity(&self, identity: &NodeIdentity) -> Result<(), DataDirError> {
         self.write("node.id", &codec::encode(Kind::Identity, identity))
     }
 
@@ -143,70 +146,48 @@ impl Home {
     /// The node's key, made at the first call.
     ///
     /// # Errors
-    /// [`HomeError`].
-    pub fn key(&self) -> Result<Identity, HomeError> {
+    /// [`DataDirError`].
+    pub fn key(&self) -> Result<Identity, DataDirError> {
         let path = self.path.join("mesh.key");
-        Identity::load_or_generate(&path).map_err(|error| HomeError::Damaged { path, reason: error.to_string() })
+        Identity::load_or_generate(&path).map_err(|error| DataDirError::Damaged { path, reason: error.to_string() })
     }
 
     /// The mesh's pre-shared key, if it is known here.
     ///
     /// # Errors
-    /// [`HomeError`].
-    pub fn pre_shared_key(&self) -> Result<Option<PreSharedKey>, HomeError> {
+    /// [`DataDirError`].
+    pub fn pre_shared_key(&self) -> Result<Option<PreSharedKey>, DataDirError> {
         let path = self.path.join("mesh.psk");
         match std::fs::read_to_string(&path) {
             Ok(text) => PreSharedKey::from_hex(text.trim())
                 .map(Some)
-                .map_err(|error| HomeError::Damaged { path, reason: error.to_string() }),
+                .map_err(|error| DataDirError::Damaged { path, reason: error.to_string() }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(HomeError::Io { path, source }),
+            Err(source) => Err(DataDirError::Io { path, source }),
         }
     }
 
     /// Keeps the mesh's pre-shared key.
     ///
     /// # Errors
-    /// [`HomeError`].
-    pub fn save_pre_shared_key(&self, key: &PreSharedKey) -> Result<(), HomeError> {
+    /// [`DataDirError`].
+    pub fn save_pre_shared_key(&self, key: &PreSharedKey) -> Result<(), DataDirError> {
         self.write("mesh.psk", format!("{}\n", key.to_hex()).as_bytes())
     }
 
     /// Writes the first administrator token and answers where.
     ///
     /// # Errors
-    /// [`HomeError`].
-    pub fn save_admin_token(&self, token: &str) -> Result<PathBuf, HomeError> {
+    /// [`DataDirError`].
+    pub fn save_admin_token(&self, token: &str) -> Result<PathBuf, DataDirError> {
         self.write("admin.token", format!("{token}\n").as_bytes())?;
         Ok(self.path.join("admin.token"))
     }
 
-    /// Writes a file of mode 0600 under its name only once it is whole and on disk.
-    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), HomeError> {
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), DataDirError> {
         let path = self.path.join(name);
-        let temporary = self.path.join(format!("{name}.tmp"));
-        let written = OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(0o600)
-            .open(&temporary)
-            .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-            .and_then(|()| std::fs::rename(&temporary, &path))
-            .and_then(|()| File::open(&self.path)?.sync_all());
-        written.map_err(|source| HomeError::Io { path, source })
+        durable_file::write(&path, bytes, Readers::Owner).map_err(|source| DataDirError::Io { path, source })
     }
-}
-
-/// Removes what a crash left under a temporary name, before its mode or contents can be mistaken for anything.
-fn remove_half_written(path: &Path) -> io::Result<()> {
-    for entry in std::fs::read_dir(path)?.flatten() {
-        let entry = entry.path();
-        if entry.extension().is_some_and(|extension| extension == "tmp") {
-            std::fs::remove_file(entry)?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -219,7 +200,7 @@ mod tests {
             cluster: ClusterId([3; 16]),
             node: 7,
             name: "n2".into(),
-            members: vec![("peer".into(), vec!["10.0.0.1:7400".into()])],
+            members: vec![MemberAddress { peer: "peer".into(), addresses: vec!["10.0.0.1:7400".into()] }],
             store_begun: false,
         }
     }
@@ -227,35 +208,35 @@ mod tests {
     #[test]
     fn an_identity_reads_back_and_secrets_are_for_the_owner_only() {
         let dir = tempfile::tempdir().unwrap();
-        let home = Home::open(dir.path()).unwrap();
-        assert_eq!(home.identity().unwrap(), None);
-        home.save_identity(&identity()).unwrap();
-        assert_eq!(home.identity().unwrap(), Some(identity()));
-        let token = home.save_admin_token("secret").unwrap();
+        let data_dir = DataDir::open(dir.path()).unwrap();
+        assert_eq!(data_dir.identity().unwrap(), None);
+        data_dir.save_identity(&identity()).unwrap();
+        assert_eq!(data_dir.identity().unwrap(), Some(identity()));
+        let token = data_dir.save_admin_token("secret").unwrap();
         assert_eq!(std::fs::metadata(token).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]
     fn a_second_process_is_refused_and_a_damaged_identity_is_named() {
         let dir = tempfile::tempdir().unwrap();
-        let home = Home::open(dir.path()).unwrap();
-        assert!(matches!(Home::open(dir.path()), Err(HomeError::InUse { .. })));
+        let data_dir = DataDir::open(dir.path()).unwrap();
+        assert!(matches!(DataDir::open(dir.path()), Err(DataDirError::InUse { .. })));
         std::fs::write(dir.path().join("node.id"), b"half").unwrap();
-        assert!(home.identity().unwrap_err().to_string().contains("node.id"));
+        assert!(data_dir.identity().unwrap_err().to_string().contains("node.id"));
     }
 
     #[test]
     fn the_directory_is_the_owners_and_what_a_crash_left_half_written_is_gone_at_the_next_start() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("n1");
-        drop(Home::open(&path).unwrap());
+        drop(DataDir::open(&path).unwrap());
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
         std::fs::write(path.join("node.id.tmp"), b"half").unwrap();
         std::fs::write(path.join("admin.token.tmp"), b"half").unwrap();
-        let home = Home::open(&path).unwrap();
-        assert_eq!(home.identity().unwrap(), None);
+        let data_dir = DataDir::open(&path).unwrap();
+        assert_eq!(data_dir.identity().unwrap(), None);
         assert!(std::fs::read_dir(&path).unwrap().all(|entry| entry.unwrap().file_name() == "lock"));
-        home.save_admin_token("secret").unwrap();
+        data_dir.save_admin_token("secret").unwrap();
         assert_eq!(std::fs::metadata(path.join("admin.token")).unwrap().permissions().mode() & 0o777, 0o600);
     }
 }

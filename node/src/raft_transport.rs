@@ -1,7 +1,4 @@
-//! Joins consensus and the mesh: Raft's streams over mesh streams, and calls between nodes.
-
-pub mod calls;
-pub mod proposer;
+//! Raft's transport over the mesh: each stream that consensus opens is a mesh stream of its own class.
 
 use std::io;
 use std::sync::Arc;

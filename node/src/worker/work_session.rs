@@ -4,19 +4,16 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::{SinkExt, StreamExt};
-use pentora_p2p::{Class, FrameStream, Mesh, PeerId};
+use pentora_p2p::{Class, Mesh, PeerId};
 use pentora_raft::NodeId;
-use pentora_raft::codec::{self, Kind};
 use pentora_scanner::engine::EngineKind;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{Context, unit};
-use crate::coordinator::{LINK_FRAMES_MAX, LeaderFrame, Link, Sessions, WorkerFrame};
+use crate::coordinator::{WorkSessions, granted};
+use crate::work_protocol::{LINK_FRAMES_MAX, LeaderFrame, Link, WorkerFrame, over, pair};
 
 /// How long to wait before trying a session again; jitter is not needed, because leaders answer one session per node.
 const RETRY: Duration = Duration::from_millis(150);
@@ -36,7 +33,7 @@ const BEATS_UNANSWERED_MAX: usize = 64;
 pub(super) async fn keep(
     context: &Arc<Context>,
     tasks: &TaskTracker,
-    local: &Arc<Sessions>,
+    local: &Arc<WorkSessions>,
     mesh: Option<&Mesh>,
     stop: &CancellationToken,
 ) {
@@ -123,27 +120,16 @@ fn say(context: &Context) -> WorkerFrame {
 /// A session with this very node, which leads.
 fn connect_local(
     context: &Arc<Context>,
-    sessions: &Arc<Sessions>,
+    sessions: &Arc<WorkSessions>,
     tasks: &TaskTracker,
 ) -> Link<WorkerFrame, LeaderFrame> {
     let (near, far) = pair();
     let (context, sessions) = (Arc::clone(context), Arc::clone(sessions));
     tasks.spawn(async move {
-        let granted = || granted(&context.raft, context.node);
-        sessions.serve(context.node, far, granted).await
+        let held = || granted(&context.raft, context.node);
+        sessions.serve(context.node, far, held).await
     });
     near
-}
-
-/// The leases that a node holds by the log.
-pub(crate) fn granted(
-    raft: &pentora_raft::Raft,
-    node: NodeId,
-) -> Vec<(pentora_raft::command::UnitKey, pentora_raft::state::Lease)> {
-    raft.read(|state| {
-        let held = state.leases().filter(|(_, lease)| lease.node == node);
-        held.map(|(unit, lease)| (unit, lease.clone())).collect()
-    })
 }
 
 /// A session with another node.
@@ -154,50 +140,8 @@ async fn connect(
     mesh: Option<&Mesh>,
 ) -> Result<Link<WorkerFrame, LeaderFrame>, String> {
     let mesh = mesh.ok_or("this node has no mesh")?;
-    let peer = context.raft.read(|state| state.node(leader).map(|node| node.facts.peer.clone()));
+    let peer = context.raft.read(|state| state.node(leader).map(|node| node.info.peer.clone()));
     let peer: PeerId = peer.ok_or("the leader is not known here yet")?.parse().map_err(|error| format!("{error}"))?;
     let stream = mesh.open(peer, Class::Work).await.map_err(|error| error.to_string())?;
     Ok(over(stream, tasks))
-}
-
-/// A session link over a mesh stream; both ends use it. Reading never waits for writing.
-pub(crate) fn over<Out, In>(stream: FrameStream, tasks: &TaskTracker) -> Link<Out, In>
-where
-    Out: Serialize + Send + 'static,
-    In: DeserializeOwned + Send + 'static,
-{
-    let (mut sink, mut source) = stream.split();
-    let (out, mut to_send) = mpsc::channel::<Out>(LINK_FRAMES_MAX);
-    let (received, from) = mpsc::channel::<In>(LINK_FRAMES_MAX);
-    tasks.spawn(async move {
-        while let Some(frame) = to_send.recv().await {
-            let frame = codec::encode(Kind::WorkFrame, &frame).into();
-            if sink.send(frame).await.is_err() {
-                return;
-            }
-        }
-        // The other side learns of the end either way; closing only tells it sooner.
-        drop(sink.close().await);
-    });
-    tasks.spawn(async move {
-        while let Some(Ok(frame)) = source.next().await {
-            let frame = match codec::decode(Kind::WorkFrame, &frame) {
-                Ok(frame) => frame,
-                Err(error) => {
-                    tracing::warn!(%error, "work session ended: a frame does not decode");
-                    return;
-                }
-            };
-            if received.send(frame).await.is_err() {
-                return;
-            }
-        }
-    });
-    Link { out, from }
-}
-
-fn pair() -> (Link<WorkerFrame, LeaderFrame>, Link<LeaderFrame, WorkerFrame>) {
-    let (to_leader, from_worker) = mpsc::channel(LINK_FRAMES_MAX);
-    let (to_worker, from_leader) = mpsc::channel(LINK_FRAMES_MAX);
-    (Link { out: to_leader, from: from_leader }, Link { out: to_worker, from: from_worker })
 }

@@ -137,15 +137,9 @@ impl Proposer {
     /// A sentence where it is not known.
     pub fn reach(&self, node: NodeId) -> Result<(&Calls, PeerId), String> {
         let calls = self.calls.as_ref().ok_or("this node has no mesh")?;
-        let peer = self.raft.read(|state| state.node(node).map(|record| record.facts.peer.clone()));
+        let peer = self.raft.read(|state| state.node(node).map(|record| record.info.peer.clone()));
         let peer = peer.ok_or_else(|| format!("node {node} is not known here"))?;
         Ok((calls, peer.parse().map_err(|error| format!("node {node}: {error}"))?))
-    }
-
-    /// Calls to other nodes, where there is a mesh.
-    #[must_use]
-    pub fn calls(&self) -> Option<&Calls> {
-        self.calls.as_ref()
     }
 
     fn who_votes(&self) -> String {

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::client_failure::from_client;
 use super::context::Context;
-use super::failure::{ExitCode, Failure, from_client};
 use crate::client::locate::{Location, locate};
 use crate::client::{Client, ClientError};
 use crate::config::{FlagValue, Purpose, Raw};
+use crate::failure::{ExitCode, Failure};
 
 /// Time for a node on this host to say that it is there; loopback answers in less than a millisecond.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(300);
@@ -26,12 +27,12 @@ pub(super) struct NodeArgs {
 }
 
 /// A client, and where its token was looked for.
-pub(super) struct Session {
+pub(super) struct ApiSession {
     pub(super) client: Client,
-    pub(super) searched: String,
+    searched: String,
 }
 
-impl Session {
+impl ApiSession {
     /// Finds a node as `args`, environment and configuration say. Dials nothing yet.
     ///
     /// # Errors
@@ -51,6 +52,11 @@ impl Session {
         Ok(Self { client, searched })
     }
 
+    /// A client of the node inside this process, which asks for no token.
+    pub(super) fn in_process(client: Client) -> Self {
+        Self { client, searched: "this process".to_owned() }
+    }
+
     /// What an error of the client means for the command.
     pub(super) fn failure(&self, error: &ClientError) -> Failure {
         from_client(error, &self.searched)
@@ -60,7 +66,7 @@ impl Session {
 /// Where a node is expected.
 ///
 /// # Errors
-/// As [`Session::open`].
+/// As [`ApiSession::open`].
 pub(super) fn find(args: &NodeArgs, context: &Context) -> Result<Location, Failure> {
     let text = |key, flag, value: &str| FlagValue { key, flag, value: Raw::Text(value.to_owned()) };
     let api = args.api.as_deref().map(|api| text("client.api", "--api", api));
@@ -74,18 +80,18 @@ pub(super) fn find(args: &NodeArgs, context: &Context) -> Result<Location, Failu
 /// read.
 ///
 /// # Errors
-/// As [`Session::open`].
+/// As [`ApiSession::open`].
 pub(super) async fn cluster_here(
     args: &NodeArgs,
     must_be_there: bool,
     context: &Context,
-) -> Result<Option<Session>, Failure> {
+) -> Result<Option<ApiSession>, Failure> {
     let location = find(args, context)?;
     let sure = location.chosen || must_be_there;
     if !sure && location.token.is_none() {
         return Ok(None);
     }
-    let session = Session::at(location)?;
+    let session = ApiSession::at(location)?;
     if sure {
         return Ok(Some(session));
     }

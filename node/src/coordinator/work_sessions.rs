@@ -9,79 +9,10 @@ use std::time::Instant;
 
 use pentora_raft::command::{LeaseRef, UnitKey};
 use pentora_raft::state::Lease;
-use pentora_raft::{JobId, NodeId};
-use serde::{Deserialize, Serialize};
+use pentora_raft::{JobId, NodeId, Raft};
 use tokio::sync::{mpsc, watch};
 
-/// What a worker tells the leader. Append only.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum WorkerFrame {
-    /// It is there, and works on these leases.
-    Beat {
-        /// Each lease with how far it is.
-        leases: Vec<(LeaseRef, Figures)>,
-        /// Targets per second of its latest units, by job.
-        rates: Vec<(JobId, f64)>,
-        /// Probes per second that its engine is good for, before a job was measured.
-        engine_pps: f64,
-    },
-}
-
-/// How far a unit is that is out, by figures that no accepted part of it counts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Figures {
-    /// Targets done.
-    pub targets: u64,
-    /// Hosts that answered.
-    pub hosts_up: u64,
-    /// Open ports found.
-    pub open_ports: u64,
-    /// Probes sent.
-    pub probes_sent: u64,
-    /// Round trips lost, in millionths, as the state counts them.
-    pub lost_millionths: u64,
-}
-
-impl Figures {
-    fn add(&mut self, other: &Self) {
-        let Self { targets, hosts_up, open_ports, probes_sent, lost_millionths } = other;
-        self.targets = self.targets.saturating_add(*targets);
-        self.hosts_up = self.hosts_up.saturating_add(*hosts_up);
-        self.open_ports = self.open_ports.saturating_add(*open_ports);
-        self.probes_sent = self.probes_sent.saturating_add(*probes_sent);
-        self.lost_millionths = self.lost_millionths.saturating_add(*lost_millionths);
-    }
-}
-
-/// What the leader tells a worker. Append only.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum LeaderFrame {
-    /// The session stands.
-    Welcome {
-        /// How often to beat, in milliseconds.
-        heartbeat_ms: u64,
-        /// How long a lease holds without word from a leader, in milliseconds.
-        lease_term_ms: u64,
-    },
-    /// A beat was heard.
-    Heard,
-    /// These units are yours; again after a reconnection, which changes nothing for those already running.
-    Grant(Vec<(UnitKey, Lease)>),
-    /// These are yours no longer.
-    Revoke(Vec<LeaseRef>),
-}
-
-/// One side of a session: frames out, frames in. The session ends when either side drops it.
-#[derive(Debug)]
-pub struct Link<Out, In> {
-    /// To the other side.
-    pub out: mpsc::Sender<Out>,
-    /// From the other side.
-    pub from: mpsc::Receiver<In>,
-}
-
-/// Frames that wait in one direction of a session; a beat every second or two and a few grants.
-pub const LINK_FRAMES_MAX: usize = 64;
+use crate::work_protocol::{Figures, LeaderFrame, Link, WorkerFrame};
 
 /// A lease that a worker leaves out of so many beats is sent to it again: the grant was lost, or the worker could not
 /// hand it back. One beat may have crossed the grant on its way.
@@ -89,7 +20,7 @@ const BEATS_WITHOUT: u64 = 2;
 
 /// What one worker said last.
 #[derive(Debug)]
-struct Session {
+struct WorkSession {
     out: mpsc::Sender<LeaderFrame>,
     number: u64,
     leases: BTreeMap<LeaseRef, Figures>,
@@ -112,7 +43,7 @@ pub struct Rates {
 #[derive(Debug, Default)]
 struct Inner {
     open: bool,
-    sessions: BTreeMap<NodeId, Session>,
+    sessions: BTreeMap<NodeId, WorkSession>,
     heard: BTreeMap<NodeId, Instant>,
     rates: BTreeMap<NodeId, Rates>,
     numbers: u64,
@@ -120,7 +51,7 @@ struct Inner {
 
 /// All sessions of this node as the leader.
 #[derive(Debug)]
-pub struct Sessions {
+pub struct WorkSessions {
     inner: Mutex<Inner>,
     opened: watch::Sender<bool>,
     woken: watch::Sender<u64>,
@@ -128,7 +59,7 @@ pub struct Sessions {
     lease_term_ms: u64,
 }
 
-impl Sessions {
+impl WorkSessions {
     /// None yet; workers are told to beat every `heartbeat_ms` and that leases hold for `lease_term_ms`.
     #[must_use]
     pub fn new(heartbeat_ms: u64, lease_term_ms: u64) -> Self {
@@ -280,7 +211,7 @@ impl Sessions {
         }
         inner.numbers += 1;
         let number = inner.numbers;
-        let session = Session {
+        let session = WorkSession {
             out: out.clone(),
             number,
             leases: BTreeMap::new(),
@@ -328,6 +259,15 @@ impl Inner {
     }
 }
 
+/// The leases that a node holds by the log.
+#[must_use]
+pub fn granted(raft: &Raft, node: NodeId) -> Vec<(UnitKey, Lease)> {
+    raft.read(|state| {
+        let held = state.leases().filter(|(_, lease)| lease.node == node);
+        held.map(|(unit, lease)| (unit, lease.clone())).collect()
+    })
+}
+
 #[cfg(test)]
-#[path = "sessions/sessions_test.rs"]
+#[path = "work_sessions/work_sessions_test.rs"]
 mod tests;

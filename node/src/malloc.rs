@@ -9,7 +9,7 @@
 const ARENAS_MAX: usize = 4;
 
 /// Lets threads share a few heaps instead of having up to eight per processor. Called before there is a second thread.
-pub(super) fn limit() {
+pub(crate) fn limit_arenas() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);

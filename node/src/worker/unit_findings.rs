@@ -1,8 +1,8 @@
-//! What a unit has found so far, kept by parts of its index range, so that a finished front of it can be counted while the
-//! rest is still being scanned.
+//! What a unit has found so far, kept by slices of its index range, so that what is below its watermark can be counted, as
+//! a checkpoint, while the rest is still being scanned.
 //!
 //! A checkpoint costs a chunk on two disks and an entry of the log, and saves its targets from being probed again should
-//! this node die. So it is made only after a while, and only where the front is a fair part of the unit. Pure: told the
+//! this node die. So it is made only after a while, and only where it is a fair part of the unit. Pure: told the
 //! findings, the figures and the time.
 
 use std::collections::VecDeque;
@@ -14,42 +14,42 @@ use pentora_scanner::finding::{Finding, HostRecord};
 use pentora_scanner::report::{Fold, Summary};
 use pentora_scanner::unit::UnitProgress;
 
-use crate::coordinator::Figures;
 use crate::feeds::rematch::Rematch;
+use crate::work_protocol::Figures;
 
-/// Parts of a unit: a checkpoint ends at the end of one. More would cost a map each and hardly save a probe.
-const PARTS: u64 = 64;
-/// A front smaller than this part of the unit is not worth a chunk of its own.
+/// Slices of a unit: a checkpoint ends at the end of one. More would cost a map each and hardly save a probe.
+const SLICES: u64 = 64;
+/// A checkpoint of less than this part of the unit is not worth a chunk of its own.
 const WORTH: u64 = 8;
 /// No checkpoint comes sooner after the unit's begin or the checkpoint before.
 pub(super) const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
 
 /// A unit's findings, and which of its figures are counted already.
 #[derive(Debug)]
-pub(super) struct Harvest {
+pub(super) struct UnitFindings {
     whole: Range<u64>,
-    part_targets: u64,
-    /// Where the parts begin that are not taken yet.
+    slice_targets: u64,
+    /// Where the slices begin that are not taken yet.
     taken_until: u64,
-    parts: VecDeque<Fold>,
+    slices: VecDeque<Fold>,
     counted: UnitProgress,
 }
 
-impl Harvest {
+impl UnitFindings {
     /// Nothing found yet of `range`.
     pub(super) fn new(range: Range<u64>) -> Self {
         let targets = range.end.saturating_sub(range.start);
-        let part_targets = targets.div_ceil(PARTS).max(1);
-        let parts = (0..targets.div_ceil(part_targets)).map(|_| Fold::new()).collect();
-        Self { taken_until: range.start, whole: range, part_targets, parts, counted: UnitProgress::default() }
+        let slice_targets = targets.div_ceil(SLICES).max(1);
+        let slices = (0..targets.div_ceil(slice_targets)).map(|_| Fold::new()).collect();
+        Self { taken_until: range.start, whole: range, slice_targets, slices, counted: UnitProgress::default() }
     }
 
-    /// Takes a finding in. One of a part that was taken already would be counted twice, and is dropped.
+    /// Takes a finding in. One of a slice that was taken already would be counted twice, and is dropped.
     pub(super) fn add(&mut self, finding: Finding) {
         let behind = finding.target_index.checked_sub(self.taken_until);
-        let at = behind.and_then(|behind| usize::try_from(behind / self.part_targets).ok());
-        if let Some(part) = at.and_then(|at| self.parts.get_mut(at)) {
-            part.add(finding);
+        let at = behind.and_then(|behind| usize::try_from(behind / self.slice_targets).ok());
+        if let Some(slice) = at.and_then(|at| self.slices.get_mut(at)) {
+            slice.add(finding);
         }
     }
 
@@ -72,31 +72,32 @@ impl Harvest {
         }
     }
 
-    /// The end of the last part that is wholly below `settled`, or where the untaken parts begin.
-    pub(super) fn front(&self, settled: u64) -> u64 {
+    /// The watermark in whole slices: the end of the last one that is wholly below `settled`, or where the untaken ones
+    /// begin.
+    pub(super) fn watermark(&self, settled: u64) -> u64 {
         if settled >= self.whole.end {
             return self.whole.end;
         }
-        let whole_parts = settled.saturating_sub(self.whole.start) / self.part_targets;
-        (self.whole.start + whole_parts * self.part_targets).max(self.taken_until)
+        let whole_slices = settled.saturating_sub(self.whole.start) / self.slice_targets;
+        (self.whole.start + whole_slices * self.slice_targets).max(self.taken_until)
     }
 
     /// Where a checkpoint that is made now would end, if it is worth one; `since` the unit's begin or the one before.
     pub(super) fn checkpoint(&self, settled: u64, since: Duration) -> Option<u64> {
-        let front = self.front(settled);
+        let watermark = self.watermark(settled);
         let targets = self.whole.end - self.whole.start;
-        let is_worth = since >= CHECKPOINT_EVERY && front < self.whole.end;
-        (is_worth && (front - self.taken_until).saturating_mul(WORTH) >= targets).then_some(front)
+        let is_worth = since >= CHECKPOINT_EVERY && watermark < self.whole.end;
+        (is_worth && (watermark - self.taken_until).saturating_mul(WORTH) >= targets).then_some(watermark)
     }
 
-    /// Takes every part below `until` out, with what was counted of the unit's `figures` since the parts taken before.
+    /// Takes every slice below `until` out, with what was counted of the unit's `figures` since the slices taken before.
     pub(super) fn take(&mut self, until: u64, figures: &UnitProgress) -> Taken {
-        let mut parts = Vec::new();
+        let mut slices = Vec::new();
         while self.taken_until < until
-            && let Some(part) = self.parts.pop_front()
+            && let Some(slice) = self.slices.pop_front()
         {
-            parts.push(part);
-            self.taken_until = (self.taken_until + self.part_targets).min(self.whole.end);
+            slices.push(slice);
+            self.taken_until = (self.taken_until + self.slice_targets).min(self.whole.end);
         }
         let before = std::mem::replace(&mut self.counted, *figures);
         let counts = Counts {
@@ -105,29 +106,30 @@ impl Harvest {
             replies: figures.replies.saturating_sub(before.replies),
             ..Counts::default()
         };
-        Taken { parts, counts: counts.with_estimates(figures.loss_estimate, figures.recall_estimate) }
+        Taken { slices, counts: counts.with_estimates(figures.loss_estimate, figures.recall_estimate) }
     }
 }
 
-/// Parts that were taken out of a harvest.
+/// Slices that were taken out.
 #[derive(Debug)]
 pub(super) struct Taken {
-    parts: Vec<Fold>,
+    slices: Vec<Fold>,
     counts: Counts,
 }
 
 impl Taken {
-    /// Hands every record to `each`, those of a part by address, and returns what all of them count. Records are made a
-    /// part at a time: those of a whole unit would take several times what its findings do.
+    /// Hands every record to `each`, those of a slice by address, and returns what all of them count. Records are made a
+    /// slice at a time: those of a whole unit would take several times what its findings do.
     pub(super) fn records(
         self,
+        started_at_ms: u64,
+        worker: &str,
         rematch: &mut Rematch,
-        (started_at_ms, worker): (u64, &str),
         mut each: impl FnMut(HostRecord),
     ) -> Counts {
         let mut summary = Summary::default();
-        for part in self.parts {
-            for mut record in part.finish(started_at_ms, worker) {
+        for slice in self.slices {
+            for mut record in slice.finish(started_at_ms, worker) {
                 rematch.record(&mut record);
                 summary.count(&record);
                 each(record);
@@ -157,7 +159,7 @@ mod tests {
 
     fn records(taken: Taken) -> (Vec<HostRecord>, Counts) {
         let mut records = Vec::new();
-        let counts = taken.records(&mut Rematch::new(None), (7, "wrk_a"), |record| records.push(record));
+        let counts = taken.records(7, "wrk_a", &mut Rematch::new(None), |record| records.push(record));
         (records, counts)
     }
 
@@ -166,49 +168,50 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_is_made_after_a_while_of_a_fair_front_and_never_of_the_whole() {
-        let mut harvest = Harvest::new(1_000..2_000);
+    fn a_checkpoint_is_made_after_a_while_of_a_fair_part_and_never_of_the_whole() {
+        let mut findings = UnitFindings::new(1_000..2_000);
         let (soon, late) = (CHECKPOINT_EVERY - Duration::from_millis(1), CHECKPOINT_EVERY);
-        assert_eq!(harvest.checkpoint(1_500, soon), None);
-        assert_eq!(harvest.checkpoint(1_500, late), Some(1_496), "parts of 16 targets");
-        assert_eq!(harvest.checkpoint(1_100, late), None, "a tenth is not worth a chunk");
-        assert_eq!(harvest.checkpoint(2_000, late), None, "the unit is about to end");
-        harvest.take(1_496, &figures(1));
-        assert_eq!(harvest.checkpoint(1_500, late), None);
-        assert_eq!(harvest.checkpoint(1_700, late), Some(1_688));
+        assert_eq!(findings.checkpoint(1_500, soon), None);
+        assert_eq!(findings.checkpoint(1_500, late), Some(1_496), "slices of 16 targets");
+        assert_eq!(findings.checkpoint(1_100, late), None, "a tenth is not worth a chunk");
+        assert_eq!(findings.checkpoint(2_000, late), None, "the unit is about to end");
+        findings.take(1_496, &figures(1));
+        assert_eq!(findings.checkpoint(1_500, late), None);
+        assert_eq!(findings.checkpoint(1_700, late), Some(1_688));
     }
 
     #[test]
-    fn what_is_counted_with_a_front_is_not_counted_again_with_the_rest() {
-        let mut harvest = Harvest::new(0..128);
-        (0..128).for_each(|index| harvest.add(up(index)));
-        let (front, first) = records(harvest.take(64, &figures(1_000)));
-        harvest.add(up(3));
-        let (rest, second) = records(harvest.take(128, &figures(1_600)));
-        assert_eq!((front.len(), rest.len()), (64, 64), "a late finding of a counted target is dropped");
+    fn what_is_counted_with_a_checkpoint_is_not_counted_again_with_the_rest() {
+        let mut findings = UnitFindings::new(0..128);
+        (0..128).for_each(|index| findings.add(up(index)));
+        let (early, first) = records(findings.take(64, &figures(1_000)));
+        findings.add(up(3));
+        let (rest, second) = records(findings.take(128, &figures(1_600)));
+        assert_eq!((early.len(), rest.len()), (64, 64), "a late finding of a counted target is dropped");
         assert_eq!((first.hosts_up, second.hosts_up, first.probes_sent, second.probes_sent), (64, 64, 1_000, 600));
         assert!((second.loss_estimate() - 0.5).abs() < 1e-6);
-        assert_eq!((front[0].started_at_ms, front[0].worker.as_str()), (7, "wrk_a"));
+        assert_eq!((early[0].started_at_ms, early[0].worker.as_str()), (7, "wrk_a"));
     }
 
     proptest! {
         #[test]
-        fn fronts_and_rest_hold_every_host_once(
+        fn checkpoints_and_rest_hold_every_host_once(
             start in 0u64..1_000, length in 1u64..3_000, cuts in proptest::collection::vec(0u64..4_000, 0..6),
         ) {
-            let mut harvest = Harvest::new(start..start + length);
-            (start..start + length).for_each(|index| harvest.add(up(index)));
+            let mut findings = UnitFindings::new(start..start + length);
+            (start..start + length).for_each(|index| findings.add(up(index)));
             let mut hosts = 0;
             for cut in cuts {
-                let front = harvest.front(start + cut);
-                prop_assert!(front >= harvest.taken_until() && front <= (start + cut).max(harvest.taken_until()));
-                let before = harvest.taken_until();
-                let (records, _) = records(harvest.take(front, &figures(0)));
-                prop_assert_eq!(records.len() as u64, front - before);
-                prop_assert_eq!(harvest.taken_until(), front);
+                let watermark = findings.watermark(start + cut);
+                prop_assert!(watermark >= findings.taken_until());
+                prop_assert!(watermark <= (start + cut).max(findings.taken_until()));
+                let before = findings.taken_until();
+                let (records, _) = records(findings.take(watermark, &figures(0)));
+                prop_assert_eq!(records.len() as u64, watermark - before);
+                prop_assert_eq!(findings.taken_until(), watermark);
                 hosts += records.len() as u64;
             }
-            hosts += records(harvest.take(start + length, &figures(0))).0.len() as u64;
+            hosts += records(findings.take(start + length, &figures(0))).0.len() as u64;
             prop_assert_eq!(hosts, length);
         }
     }

@@ -1,29 +1,21 @@
-//! What a node says of itself, and what it keeps of the others: the mesh's members follow the replicated state.
+//! What a node says of itself: its name, where it is reached, and what work it takes.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::sync::Arc;
-use std::time::Duration;
 
 use pentora_p2p::{Mesh, PeerAddress};
-use pentora_raft::command::{Command, NodeFacts, NodeRole};
-use pentora_raft::{Raft, Role};
-use tokio_util::sync::CancellationToken;
+use pentora_raft::command::{NodeInfo, NodeRole};
+use pentora_scanner::engine::{Engine, EngineKind};
+use pentora_scanner::spec::EngineChoice;
 
-use super::begin;
 use crate::config::{NetworkAccess, NodeConfig, NodeMode};
-use crate::glue::proposer::Proposer;
-use crate::home::{Home, NodeIdentity};
-
-/// How long to wait before this node's own facts are proposed again.
-const RETRY: Duration = Duration::from_millis(500);
 
 /// What this node says of itself.
-pub(super) fn of(config: &NodeConfig, mesh: &Mesh, name: &str) -> NodeFacts {
+pub(super) fn of(config: &NodeConfig, mesh: &Mesh, name: &str) -> NodeInfo {
     with_addresses(config, mesh, name, interface_addresses())
 }
 
 /// What a node says that joins through `peer`: where it listens on every address, the one that faces that peer is told.
-pub(super) fn of_joiner(config: &NodeConfig, mesh: &Mesh, peer: &PeerAddress) -> NodeFacts {
+pub(super) fn of_joiner(config: &NodeConfig, mesh: &Mesh, peer: &PeerAddress) -> NodeInfo {
     let facing = match peer {
         PeerAddress::Socket(address) => facing(*address),
         PeerAddress::Name { .. } => None,
@@ -32,7 +24,30 @@ pub(super) fn of_joiner(config: &NodeConfig, mesh: &Mesh, peer: &PeerAddress) ->
     with_addresses(config, mesh, &config.name, own)
 }
 
-fn with_addresses(config: &NodeConfig, mesh: &Mesh, name: &str, own: Vec<IpAddr>) -> NodeFacts {
+/// What an embedded node says.
+pub(super) fn of_embedded(name: &str, engine: &Engine) -> NodeInfo {
+    NodeInfo {
+        name: name.to_owned(),
+        peer: "embedded".into(),
+        addresses: Vec::new(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        region: None,
+        tags: Vec::new(),
+        networks: None,
+        max_concurrent_scans: 10,
+        max_targets_per_scan: 65_536,
+        role: NodeRole::Auto,
+        engines: engines_of(engine),
+    }
+}
+
+/// The kinds of engine that a node with `engine` says it has, in the words of `--engine`.
+pub(super) fn engines_of(engine: &Engine) -> Vec<String> {
+    let raw = (engine.kind() == EngineKind::Raw).then_some(EngineChoice::Raw);
+    [Some(EngineChoice::Connect), raw].into_iter().flatten().map(|kind| kind.to_string()).collect()
+}
+
+fn with_addresses(config: &NodeConfig, mesh: &Mesh, name: &str, own: Vec<IpAddr>) -> NodeInfo {
     let listening = mesh.listen_addrs().into_iter().flat_map(|address| {
         if address.ip().is_unspecified() {
             own.iter().map(|ip| SocketAddr::new(*ip, address.port()).to_string()).collect()
@@ -41,7 +56,7 @@ fn with_addresses(config: &NodeConfig, mesh: &Mesh, name: &str, own: Vec<IpAddr>
         }
     });
     let addresses = if config.mesh.advertise.is_empty() { listening.collect() } else { config.mesh.advertise.clone() };
-    NodeFacts {
+    NodeInfo {
         name: name.to_owned(),
         peer: mesh.peer_id().to_string(),
         addresses,
@@ -87,62 +102,5 @@ fn is_link_local(ip: &IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => ip.is_link_local(),
         IpAddr::V6(ip) => ip.is_unicast_link_local(),
-    }
-}
-
-/// Keeps the mesh's members equal to the nodes of the replicated state, beginning with those known when joining.
-pub(super) async fn keep_members(raft: Raft, mesh: Mesh, first: Vec<(String, Vec<String>)>, stop: CancellationToken) {
-    let mut applied = raft.watch_applied();
-    let own = mesh.peer_id().to_string();
-    let mut set: Vec<(String, Vec<String>)> = Vec::new();
-    loop {
-        let mut now: Vec<(String, Vec<String>)> = raft.read(|state| {
-            let others = state.nodes().filter(|(_, node)| node.facts.peer != own);
-            others.map(|(_, node)| (node.facts.peer.clone(), node.facts.addresses.clone())).collect()
-        });
-        // Until this node is itself in the state it has, that state is older than its admission.
-        if raft.read(|state| state.node(raft.node()).is_none()) {
-            let missing = first.iter().filter(|(peer, _)| !now.iter().any(|(known, _)| known == peer));
-            let missing: Vec<_> = missing.cloned().collect();
-            now.extend(missing);
-        }
-        if now != set {
-            mesh.set_members(begin::members(&now));
-            set = now;
-        }
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            _ = applied.changed() => {}
-        }
-    }
-}
-
-/// Tells the cluster what changed about this node since it was last started, and notes that its store has begun.
-pub(super) async fn keep_own(
-    raft: Raft,
-    proposer: Proposer,
-    facts: NodeFacts,
-    home: Arc<Home>,
-    identity: NodeIdentity,
-    stop: CancellationToken,
-) {
-    let node = raft.node();
-    let tell = async {
-        while raft.status().role == Role::Outside || raft.status().leader.is_none() {
-            raft.status_changed(RETRY).await;
-        }
-        if let Err(error) = home.save_identity(&NodeIdentity { store_begun: true, ..identity }) {
-            tracing::warn!(%error, "the data directory does not note that its store has begun");
-        }
-        while let Err(error) = proposer.propose(Command::UpdateNode { node, facts: facts.clone() }).await {
-            tracing::debug!(%error, "this node's facts are not in the log yet");
-            tokio::time::sleep(RETRY).await;
-        }
-    };
-    tokio::select! {
-        biased;
-        () = stop.cancelled() => {}
-        () = tell => {}
     }
 }

@@ -1,0 +1,132 @@
+//! An embedded scan that is suspended, and one that is taken up again.
+//!
+//! Suspending counts what is settled of each unit in work, and takes every finished unit out of the node with its chunk, so
+//! that another process can begin the same job with them. Only the embedded node can: a mesh needs no such thing, its jobs
+//! go on without whoever asked for them.
+
+use std::time::Duration;
+
+use pentora_raft::command::{Finished, UnitKey};
+use pentora_raft::{Digest, JobId};
+
+use crate::api::Served;
+use crate::document::{ScanAccepted, ScanRequest};
+use crate::embedded::{SavedUnit, Suspended};
+use crate::failure::{ExitCode, Failure};
+use crate::jobs::{self, RefusedRequest};
+use crate::results::{ChunkReader, ChunkWriter, EARLIER_RUN, Heading};
+use crate::spec;
+use crate::worker::Worker;
+
+/// Longest wait for units to count what is settled of them.
+const SUSPEND_WITHIN: Duration = Duration::from_secs(5);
+/// Neighbouring units are joined up to so many hosts, because one entry of the log names them all; a chunk of as many
+/// hosts is a few megabytes.
+const JOINED_HOSTS_MAX: u64 = 20_000;
+
+/// Ends the scan early and takes out what it has.
+///
+/// # Errors
+/// The job is not there, or its chunks cannot be read: bugs, told in words.
+pub(super) async fn suspend(served: &Served, worker: &Worker, job_id: &str) -> Result<Suspended, Failure> {
+    let failed = |why: String| Failure::new(ExitCode::Failure, "the scan cannot be suspended").because(why);
+    let job: JobId = job_id.parse().map_err(|error: pentora_raft::id::IdError| failed(error.to_string()))?;
+    let unfinished = match tokio::time::timeout(SUSPEND_WITHIN, worker.suspend()).await {
+        Ok(records) => records,
+        Err(_) => return Err(failed("a unit did not end in time".into())),
+    };
+    let (kept, chunks) = served.raft.read(|state| {
+        let chunks: Vec<_> = state.job_chunks(job).map(|(unit, chunk)| (unit, chunk.clone())).collect();
+        (state.spec(job).cloned(), chunks)
+    });
+    let spec = spec::digest(&kept.ok_or_else(|| failed(format!("{job} is gone")))?);
+    let mut units = Vec::new();
+    for (unit, chunk) in chunks {
+        let bytes = served.exchange.fetch(chunk.digest, &chunk.holders).await.map_err(failed)?;
+        let records = ChunkReader::open(bytes).and_then(ChunkReader::into_records);
+        let records = records.map_err(|error| failed(error.to_string()))?;
+        let (partition, start, end, counts) = (unit.partition, unit.start, chunk.end, chunk.counts);
+        units.push(SavedUnit { partition, start, end, counts, records });
+    }
+    Ok(Suspended { spec, units: joined(units), unfinished })
+}
+
+/// Submits a scan of which `units` are finished; `spec` is that of the scan they were taken from.
+///
+/// # Errors
+/// The request is refused, or is not the one that the units belong to.
+pub(super) async fn resume(
+    served: &Served,
+    request: ScanRequest,
+    spec: Digest,
+    units: Vec<SavedUnit>,
+) -> Result<ScanAccepted, Failure> {
+    let refused = |error: RefusedRequest| Failure::new(ExitCode::Usage, error.to_string());
+    let prepared = jobs::prepare(request, &served.scope, &served.raft).map_err(refused)?;
+    if prepared.spec_digest() != spec {
+        return Err(Failure::new(ExitCode::Usage, "the saved results are not of this scan")
+            .because("its targets or options come out otherwise than when it was interrupted"));
+    }
+    let node = served.raft.node();
+    let mut finished = Vec::new();
+    for SavedUnit { partition, start, end, counts, records } in units {
+        let unit = UnitKey { job: EARLIER_RUN, partition, start };
+        let mut chunk = ChunkWriter::new(&Heading { unit, end });
+        records.iter().for_each(|record| chunk.push(record));
+        let bytes = chunk.finish();
+        let (digest, size) = (Digest::of(&bytes), bytes.len() as u64);
+        let holders = served.exchange.make_durable(digest, bytes).await;
+        finished.push(Finished { partition, start, end, digest, bytes: size, holders, counts });
+    }
+    let prepared = prepared.with_finished(finished);
+    let accepted = jobs::submit(prepared, None, &served.proposer, &served.exchange, node, served.max_attempts)
+        .await
+        .map_err(refused)?;
+    Ok(accepted.into())
+}
+
+/// Neighbouring units as one each, as far as they have few hosts.
+fn joined(units: Vec<SavedUnit>) -> Vec<SavedUnit> {
+    let mut joined: Vec<SavedUnit> = Vec::new();
+    for unit in units {
+        match joined.last_mut() {
+            Some(last)
+                if (last.partition, last.end) == (unit.partition, unit.start)
+                    && last.counts.hosts_up + unit.counts.hosts_up <= JOINED_HOSTS_MAX =>
+            {
+                last.end = unit.end;
+                last.counts.add(&unit.counts);
+                last.records.extend(unit.records);
+            }
+            _ => joined.push(unit),
+        }
+    }
+    joined
+}
+
+#[cfg(test)]
+mod tests {
+    use pentora_raft::state::Counts;
+
+    use super::*;
+
+    #[test]
+    fn neighbours_are_joined_and_counted_together_up_to_a_size() {
+        let unit = |partition, start, end, hosts_up| SavedUnit {
+            partition,
+            start,
+            end,
+            counts: Counts { hosts_up, ..Counts::default() },
+            records: Vec::new(),
+        };
+        let units = vec![
+            unit(0, 0, 10, 5),
+            unit(0, 10, 20, 6),
+            unit(0, 30, 40, 1),
+            unit(0, 40, 50, JOINED_HOSTS_MAX),
+            unit(1, 50, 60, 1),
+        ];
+        let shapes: Vec<_> = joined(units).iter().map(|unit| (unit.start, unit.end, unit.counts.hosts_up)).collect();
+        assert_eq!(shapes, [(0, 20, 11), (30, 40, 1), (40, 50, JOINED_HOSTS_MAX), (50, 60, 1)]);
+    }
+}

@@ -1,0 +1,57 @@
+//! The program: `cli` understands the command line and `app` starts what nodes it needs.
+//!
+//! Only this file knows both. It owns the runtime, and turns how a command ended into the process's exit code.
+
+use std::io::Write;
+use std::time::Duration;
+
+use crate::cli::{Invocation, Next};
+use crate::failure::{ExitCode, Failure};
+use crate::{app, malloc};
+
+/// Time for tasks to end after a command is done; what is durable is so before its answer.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Runs the program as `program` (`pentora` or `pentora-node`) with the process's arguments.
+#[must_use]
+pub fn main(program: &'static str) -> std::process::ExitCode {
+    malloc::limit_arenas();
+    let invocation = match Invocation::parse(program) {
+        Ok(invocation) => invocation,
+        Err(exit) => return exit,
+    };
+    match block_on(run(invocation)) {
+        Ok(()) => ExitCode::Ok.into(),
+        Err(failure) => {
+            if !failure.is_quiet() {
+                // With standard error gone there is nobody left to tell.
+                drop(writeln!(std::io::stderr(), "error: {failure}"));
+            }
+            failure.exit.into()
+        }
+    }
+}
+
+async fn run(invocation: Invocation) -> Result<(), Failure> {
+    match invocation.run().await? {
+        Next::Done => Ok(()),
+        Next::RunNode(plan) => app::run(*plan).await,
+        Next::ScanHere { options, scan } => {
+            let node = app::embedded(options).await?;
+            let scanned = scan.run(&node).await;
+            node.stop().await;
+            scanned
+        }
+    }
+}
+
+/// Runs one future on a runtime of its own, and does not wait for tasks that hang.
+fn block_on(future: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(ExitCode::Failure, format!("the runtime cannot be started: {error}")))?;
+    let result = runtime.block_on(future);
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
+    result
+}

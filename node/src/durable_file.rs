@@ -1,0 +1,108 @@
+//! Files that appear under their name whole and on disk, or not at all.
+//!
+//! A file is written under a temporary name, synced, renamed, and its directory synced. What a crash leaves behind has
+//! the temporary name and is removed at the next start.
+
+use std::ffi::OsStr;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// What the name of a file that is not whole yet ends with.
+const TEMPORARY: &str = "tmp";
+
+/// Who may read a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readers {
+    /// The user alone, because it holds a secret.
+    Owner,
+    /// Whoever the directory and the umask let in.
+    Everybody,
+}
+
+impl Readers {
+    fn mode(self) -> u32 {
+        match self {
+            Self::Owner => 0o600,
+            Self::Everybody => 0o666,
+        }
+    }
+}
+
+/// Writes a file, or replaces it; on disk when this returns.
+///
+/// # Errors
+/// What the system refuses; an older file of that name is then still whole.
+pub fn write(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(OsStr::to_str)) else {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a file needs a directory and a name"));
+    };
+    let temporary = directory.join(format!("{name}.{:08x}.{TEMPORARY}", rand::random::<u32>()));
+    let written = OpenOptions::new()
+        .create_new(true)
+        .write(true)
+        .mode(readers.mode())
+        .open(&temporary)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .and_then(|()| std::fs::rename(&temporary, path))
+        .and_then(|()| File::open(directory)?.sync_all());
+    if written.is_err() {
+        // A full disk should not be filled further; what is left over goes at the next start.
+        drop(std::fs::remove_file(&temporary));
+    }
+    written
+}
+
+/// Removes what a crash left half-written in `directory`, before its mode or contents can be mistaken for anything.
+///
+/// # Errors
+/// Where the directory cannot be read or changed.
+pub fn remove_half_written(directory: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(directory)?.flatten() {
+        let path = entry.path();
+        if path.extension().is_some_and(|extension| extension == TEMPORARY) {
+            std::fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_a_secret_is_for_the_owner_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("f");
+        write(&path, b"longer than the second", Readers::Owner).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        write(&path, b"second", Readers::Owner).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"second");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "nothing else is left");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_renamed_leaves_nothing_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let taken = directory.path().join("taken");
+        std::fs::create_dir(&taken).unwrap();
+        assert!(write(&taken, b"x", Readers::Everybody).is_err());
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_crash_left_half_written_is_removed_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("f.0badcafe.tmp"), b"half").unwrap();
+        std::fs::write(directory.path().join("g.tmp"), b"half, by an earlier release").unwrap();
+        std::fs::write(directory.path().join("whole"), b"whole").unwrap();
+        remove_half_written(directory.path()).unwrap();
+        let left: Vec<_> =
+            std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["whole"]);
+    }
+}

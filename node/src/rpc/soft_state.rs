@@ -1,0 +1,19 @@
+//! What only the leader knows, as any node asks it for documents: soft, because a new leader begins without it.
+
+use std::collections::BTreeMap;
+
+use pentora_raft::{JobId, NodeId};
+use serde::{Deserialize, Serialize};
+
+use crate::work_protocol::Figures;
+
+/// What only the leader knows, for the documents of any node.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SoftState {
+    /// Milliseconds since each worker was heard.
+    pub heard_ms: BTreeMap<NodeId, u64>,
+    /// How many entries each member trails by.
+    pub lag: BTreeMap<NodeId, u64>,
+    /// How far the units are that are still out, by job.
+    pub in_progress: BTreeMap<JobId, Figures>,
+}

@@ -1,0 +1,131 @@
+//! What the two ends of a work session say to each other, and over what: the worker's is `worker`, the leader's
+//! `coordinator`.
+//!
+//! A session is two bounded queues of frames, over a mesh stream where the leader is another node, and within the process
+//! where it is this one.
+
+use futures::{SinkExt, StreamExt};
+use pentora_p2p::FrameStream;
+use pentora_raft::JobId;
+use pentora_raft::codec::{self, Kind};
+use pentora_raft::command::{LeaseRef, UnitKey};
+use pentora_raft::state::Lease;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+
+/// Frames that wait in one direction of a session; a beat every second or two and a few grants.
+pub const LINK_FRAMES_MAX: usize = 64;
+
+/// What a worker tells the leader. Append only.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum WorkerFrame {
+    /// It is there, and works on these leases.
+    Beat {
+        /// Each lease with how far it is.
+        leases: Vec<(LeaseRef, Figures)>,
+        /// Targets per second of its latest units, by job.
+        rates: Vec<(JobId, f64)>,
+        /// Probes per second that its engine is good for, before a job was measured.
+        engine_pps: f64,
+    },
+}
+
+/// How far a unit is that is out, by figures that no accepted part of it counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Figures {
+    /// Targets done.
+    pub targets: u64,
+    /// Hosts that answered.
+    pub hosts_up: u64,
+    /// Open ports found.
+    pub open_ports: u64,
+    /// Probes sent.
+    pub probes_sent: u64,
+    /// Round trips lost, in millionths, as the state counts them.
+    pub lost_millionths: u64,
+}
+
+impl Figures {
+    /// Adds what another unit has done.
+    pub fn add(&mut self, other: &Self) {
+        let Self { targets, hosts_up, open_ports, probes_sent, lost_millionths } = other;
+        self.targets = self.targets.saturating_add(*targets);
+        self.hosts_up = self.hosts_up.saturating_add(*hosts_up);
+        self.open_ports = self.open_ports.saturating_add(*open_ports);
+        self.probes_sent = self.probes_sent.saturating_add(*probes_sent);
+        self.lost_millionths = self.lost_millionths.saturating_add(*lost_millionths);
+    }
+}
+
+/// What the leader tells a worker. Append only.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum LeaderFrame {
+    /// The session stands.
+    Welcome {
+        /// How often to beat, in milliseconds.
+        heartbeat_ms: u64,
+        /// How long a lease holds without word from a leader, in milliseconds.
+        lease_term_ms: u64,
+    },
+    /// A beat was heard.
+    Heard,
+    /// These units are yours; again after a reconnection, which changes nothing for those already running.
+    Grant(Vec<(UnitKey, Lease)>),
+    /// These are yours no longer.
+    Revoke(Vec<LeaseRef>),
+}
+
+/// One side of a session: frames out, frames in. The session ends when either side drops it.
+#[derive(Debug)]
+pub struct Link<Out, In> {
+    /// To the other side.
+    pub out: mpsc::Sender<Out>,
+    /// From the other side.
+    pub from: mpsc::Receiver<In>,
+}
+
+/// A session's link over a mesh stream, for either end. Reading never waits for writing.
+pub fn over<Out, In>(stream: FrameStream, tasks: &TaskTracker) -> Link<Out, In>
+where
+    Out: Serialize + Send + 'static,
+    In: DeserializeOwned + Send + 'static,
+{
+    let (mut sink, mut source) = stream.split();
+    let (out, mut to_send) = mpsc::channel::<Out>(LINK_FRAMES_MAX);
+    let (received, from) = mpsc::channel::<In>(LINK_FRAMES_MAX);
+    tasks.spawn(async move {
+        while let Some(frame) = to_send.recv().await {
+            let frame = codec::encode(Kind::WorkFrame, &frame).into();
+            if sink.send(frame).await.is_err() {
+                return;
+            }
+        }
+        // The other side learns of the end either way; closing only tells it sooner.
+        drop(sink.close().await);
+    });
+    tasks.spawn(async move {
+        while let Some(Ok(frame)) = source.next().await {
+            let frame = match codec::decode(Kind::WorkFrame, &frame) {
+                Ok(frame) => frame,
+                Err(error) => {
+                    tracing::warn!(%error, "work session ended: a frame does not decode");
+                    return;
+                }
+            };
+            if received.send(frame).await.is_err() {
+                return;
+            }
+        }
+    });
+    Link { out, from }
+}
+
+/// The two ends of a session within one process.
+#[must_use]
+pub fn pair() -> (Link<WorkerFrame, LeaderFrame>, Link<LeaderFrame, WorkerFrame>) {
+    let (to_leader, from_worker) = mpsc::channel(LINK_FRAMES_MAX);
+    let (to_worker, from_leader) = mpsc::channel(LINK_FRAMES_MAX);
+    (Link { out: to_leader, from: from_leader }, Link { out: to_worker, from: from_worker })
+}

@@ -15,6 +15,11 @@ fn crates_import_only_what_they_may() {
 }
 
 #[test]
+fn rooms_import_only_rooms_below() {
+    assert_tidy(tidy::rooms_import_only_rooms_below);
+}
+
+#[test]
 fn packages_stay_in_their_crate() {
     assert_tidy(tidy::packages_stay_in_their_crate);
 }

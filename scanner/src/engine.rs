@@ -327,16 +327,6 @@ impl Engine {
         self.note.as_deref()
     }
 
-    /// A first guess at how many probes per second this engine sends on a fast network, for sizing units before there is
-    /// a measurement: measured on two cores over a virtual link, halved.
-    #[must_use]
-    pub fn pps_guess(&self) -> u64 {
-        match self.kind() {
-            EngineKind::Raw => 100_000,
-            EngineKind::Connect => 20_000,
-        }
-    }
-
     /// Whether this engine can do a spec at all.
     ///
     /// # Errors

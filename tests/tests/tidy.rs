@@ -53,3 +53,13 @@ fn tests_are_named_as_sentences_and_all_run() {
 fn unsafe_stays_in_the_packet_rings() {
     assert_tidy(tidy::unsafe_stays_in_the_packet_rings);
 }
+
+#[test]
+fn paths_in_the_architecture_exist() {
+    assert_tidy(tidy::paths_in_the_architecture_exist);
+}
+
+#[test]
+fn what_there_is_more_of_takes_few_files() {
+    assert_tidy(tidy::what_there_is_more_of_takes_few_files);
+}

@@ -21,10 +21,10 @@ use crate::command::{Command, ENTRY_BYTES_MAX, Proposal, Refusal, Response};
 use crate::config::Config;
 use crate::id::NodeId;
 use crate::network::{Class, Duplex, Factory, Transport, serve, spawn_owned};
-use crate::raft_types::{Member, Openraft};
+use crate::raft_types::Member;
 use crate::state::State;
 use crate::store::machine::{self, Shared};
-use crate::store::{OpenError, Storage};
+use crate::store::{OpenError, Openraft, Storage};
 
 /// A node's part in consensus.
 #[derive(Clone)]

@@ -16,7 +16,6 @@ openraft::declare_raft_types!(
     pub TypeConfig: D = Proposal, R = Response, NodeId = u64, Node = Member
 );
 
-pub(crate) type Openraft = openraft::Raft<TypeConfig, crate::store::machine::StateMachine>;
 pub(crate) type LogId = openraft::alias::LogIdOf<TypeConfig>;
 pub(crate) type Vote = openraft::alias::VoteOf<TypeConfig>;
 pub(crate) type Entry = openraft::alias::EntryOf<TypeConfig>;

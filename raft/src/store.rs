@@ -21,6 +21,11 @@ use std::path::PathBuf;
 
 pub(crate) use log::LogStore;
 
+use crate::raft_types::TypeConfig;
+
+/// The library's node over this crate's state machine, whichever store is below that.
+pub(crate) type Openraft = openraft::Raft<TypeConfig, machine::StateMachine>;
+
 /// Which store a node uses.
 #[derive(Debug, Clone)]
 pub enum Storage {

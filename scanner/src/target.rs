@@ -155,12 +155,6 @@ impl TargetSet {
         address_set::ranges(self.v4.set(), self.v6.set())
     }
 
-    /// How many ranges [`Self::ranges`] gives: what the set costs in memory, beside its names.
-    #[must_use]
-    pub fn range_count(&self) -> usize {
-        self.v4.set().spans().len() + self.v6.set().spans().len()
-    }
-
     /// The host names, ascending.
     pub fn names(&self) -> impl ExactSizeIterator<Item = &str> + '_ {
         self.names.iter().map(String::as_str)
@@ -215,28 +209,6 @@ impl TargetSetBuilder {
     /// bad token stays added.
     pub fn add_text(&mut self, text: &str, origin: &str) -> Result<(), TargetError> {
         parse::parse_text(text, origin, self)
-    }
-
-    /// Adds one address.
-    pub fn add_address(&mut self, address: IpAddr) {
-        match address {
-            IpAddr::V4(address) => self.v4.push(Span::single(address.to_bits())),
-            IpAddr::V6(address) => self.v6.push(Span::single(address.to_bits())),
-        }
-    }
-
-    /// Adds every address of a network, its first and last included.
-    pub fn add_net(&mut self, net: IpNet) {
-        let addresses = AddressSet::from_nets(&[net]);
-        self.v4.extend(addresses.v4.spans());
-        self.v6.extend(addresses.v6.spans());
-    }
-
-    /// Adds every target of a set.
-    pub fn add_set(&mut self, set: &TargetSet) {
-        self.v4.extend(set.v4.set().spans());
-        self.v6.extend(set.v6.set().spans());
-        self.names.extend(set.names.iter().cloned());
     }
 
     /// Sorts, merges and counts what was added.

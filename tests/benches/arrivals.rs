@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use pentora_tests::lab::Host;
-use pentora_tests::wait;
+
+use crate::pause;
 
 /// Between two looks at the counter: a hundredth of the second that rates are taken over.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -28,7 +29,7 @@ fn count_until(is_over: &AtomicBool) -> anyhow::Result<Arrivals> {
     let mut looks = Vec::new();
     while !is_over.load(Ordering::Relaxed) {
         looks.push((began.elapsed(), received()?));
-        wait::pause(LOOK_EVERY);
+        pause(LOOK_EVERY);
     }
     looks.push((began.elapsed(), received()?));
     Ok(Arrivals { looks })

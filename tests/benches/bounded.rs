@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use pentora_tests::wait;
+
+use crate::pause;
 
 /// Between two looks at a running program: small against any scan, and a look costs a few microseconds.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -47,7 +48,7 @@ pub(crate) fn run(command: &mut Command, folder: &Path, limit: Duration) -> anyh
         }
         // What a program had at most before its end is known up to the last look.
         peak_mb = peak_mb.max(fs::read_to_string(&status).ok().and_then(|text| peak_of(&text)).unwrap_or_default());
-        wait::pause(LOOK_EVERY);
+        pause(LOOK_EVERY);
     };
     let said = fs::read(&stderr).with_context(|| format!("reading {}", stderr.display()))?;
     let tail = said.get(said.len().saturating_sub(2000)..).unwrap_or_default();

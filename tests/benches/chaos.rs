@@ -13,6 +13,7 @@ use pentora_tests::dice::Dice;
 use pentora_tests::lab::WorldOptions;
 use pentora_tests::wait;
 
+use crate::pause;
 use crate::worker::{check, submit};
 
 const SCAN_MAX: Duration = Duration::from_secs(180);
@@ -68,7 +69,7 @@ fn round(cluster: &mut Cluster, dice: &mut Dice) -> anyhow::Result<()> {
     let early = Duration::from_millis(dice.below(5000));
     let long = Duration::from_millis(500 + dice.below(20_000));
     let job = submit(cluster, asked)?;
-    wait::pause(early);
+    pause(early);
     let leads = cluster.leader()? == victim;
     println!("{}: n{victim}{} {fault} after {early:?}, for {long:?}", job.0, if leads { " (leads)" } else { "" });
     match fault {
@@ -80,7 +81,7 @@ fn round(cluster: &mut Cluster, dice: &mut Dice) -> anyhow::Result<()> {
             (1..=3).filter(|other| *other != victim).try_for_each(|other| cluster.lab().oneway(other, victim))?
         }
     }
-    wait::pause(long);
+    pause(long);
     match fault {
         Fault::Kill | Fault::Stop => cluster.restart(victim)?,
         Fault::Freeze => cluster.node(victim)?.signal(Signal::SIGCONT)?,

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use pentora_tests::lab::{Course, Truth};
-use pentora_tests::wait;
 
 use crate::figures::{Sample, head, row};
+use crate::pause;
 use crate::scanners::{Scanner, Task, check};
 use crate::{arrivals, bounded, choices};
 
@@ -63,7 +63,7 @@ impl Contest<'_> {
                 let Some((who, tally)) = entries.get_mut((number + turn) % count) else { continue };
                 if tally.stopped == 0 && tally.refused.is_none() {
                     self.run(*who, tally, &course, &truth, limit).with_context(|| who.name())?;
-                    wait::pause(SETTLE);
+                    pause(SETTLE);
                 }
             }
         }

@@ -8,6 +8,7 @@ use pentora_tests::http::Request;
 use pentora_tests::wait;
 
 use crate::figures::{Sample, summary};
+use crate::pause;
 
 const ROUNDS: usize = 20;
 
@@ -80,6 +81,6 @@ fn settled(cluster: &Cluster, restarted: usize) -> anyhow::Result<()> {
         Ok((applied(&there) >= applied(&here) && leader(&there) == leader(&here)).then_some(()))
     })?;
     // The other nodes reconnect to it with a back-off of their own.
-    wait::pause(Duration::from_secs(2));
+    pause(Duration::from_secs(2));
     Ok(())
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use pentora_tests::cluster::Cluster;
-use pentora_tests::wait;
 
 use crate::figures::{head, row};
+use crate::pause;
 
 /// Membership changes and first snapshots are over by then.
 const SETTLE: Duration = Duration::from_secs(15);
@@ -13,9 +13,9 @@ const WATCHED: Duration = Duration::from_secs(60);
 
 pub(crate) fn measure() -> anyhow::Result<()> {
     let cluster = Cluster::of(crate::lab(3)?, 3)?;
-    wait::pause(SETTLE);
+    pause(SETTLE);
     let before = (1..=3).map(|number| cluster.node(number)?.usage()).collect::<anyhow::Result<Vec<_>>>()?;
-    wait::pause(WATCHED);
+    pause(WATCHED);
     let leader = cluster.leader()?;
     head(&["node", "processor, of one core", "resident", "goal"]);
     for (number, before) in (1..=3).zip(before) {

@@ -25,6 +25,7 @@ mod worker;
 mod worlds;
 
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use pentora_tests::lab::Lab;
@@ -90,6 +91,12 @@ fn all() -> anyhow::Result<()> {
         bail!("not measured: {}", failed.join(", "));
     }
     Ok(())
+}
+
+/// Lets `time` pass. Only here: time is part of a measurement, and a test waits for facts.
+fn pause(time: Duration) {
+    #[expect(clippy::disallowed_methods, reason = "a measurement runs plain threads, and watches for so long")]
+    std::thread::sleep(time);
 }
 
 /// A lab, which a measurement cannot do without.

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use pentora_tests::cluster::Cluster;
 use pentora_tests::http::Request;
-use pentora_tests::wait;
 
 use crate::figures::{Sample, head, row, summary};
+use crate::pause;
 
 const SUBMISSIONS: usize = 500;
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -29,10 +29,10 @@ pub(crate) fn measure() -> anyhow::Result<()> {
 
 /// A job of sixteen million targets costs what a small one does. Nothing is scanned outside the lab: it has no way out.
 fn measure_large(cluster: &Cluster, follower: usize) -> anyhow::Result<()> {
-    wait::pause(Duration::from_secs(5));
+    pause(Duration::from_secs(5));
     let before = (1..=3).map(|number| cluster.node(number)?.usage()).collect::<anyhow::Result<Vec<_>>>()?;
     let (took, job) = submit(cluster, follower, r#"{"targets": ["10.0.0.0/8"], "ports": "1", "rate": 1}"#)?;
-    wait::pause(Duration::from_secs(2));
+    pause(Duration::from_secs(2));
     head(&["10.0.0.0/8", "value", "goal"]);
     row(&["accepted in".into(), format!("{:.1} ms", took.as_secs_f64() * 1e3), "50 ms".into()]);
     for (number, before) in (1..=3).zip(before) {

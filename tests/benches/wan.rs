@@ -5,10 +5,10 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use pentora_tests::cluster::{Cluster, Job};
 use pentora_tests::lab::WorldOptions;
-use pentora_tests::wait;
 
 use crate::failover::kills;
 use crate::figures::summary;
+use crate::pause;
 
 const CABLE: Duration = Duration::from_millis(10);
 const ROUNDS: usize = 20;
@@ -27,7 +27,7 @@ pub(crate) fn measure() -> anyhow::Result<()> {
     let job = Job::submit(&cluster, 2, &["10.77.0.0/16", "--ports", "80", "--rate", "100", "--no-discovery"])?;
     let term = |cluster: &Cluster| cluster.status(1)?.get("term").cloned().context("a term");
     let before = term(&cluster)?;
-    wait::pause(Duration::from_secs(quiet));
+    pause(Duration::from_secs(quiet));
     let after = term(&cluster)?;
     let running = job.document(&cluster, 1)?.get("status").is_some_and(|status| status == "running");
     ensure!(running, "the scan ended within the {quiet} s");

@@ -8,6 +8,7 @@ use pentora_tests::lab::WorldOptions;
 use pentora_tests::wait;
 
 use crate::figures::{Sample, summary};
+use crate::pause;
 
 const ROUNDS: u64 = 20;
 const SCAN_MAX: Duration = Duration::from_secs(180);
@@ -23,7 +24,7 @@ pub(crate) fn measure() -> anyhow::Result<()> {
         let began = Instant::now();
         let job = submit(&cluster, leader)?;
         // From early to late in a scan that takes some seven seconds.
-        wait::pause(Duration::from_millis(500 + 250 * round));
+        pause(Duration::from_millis(500 + 250 * round));
         cluster.node_mut(worker)?.kill()?;
         job.wait(&cluster, leader, SCAN_MAX)?;
         times.add_s(began.elapsed());
@@ -32,7 +33,7 @@ pub(crate) fn measure() -> anyhow::Result<()> {
         once += u32::from(counted_once);
         cluster.restart(worker)?;
         wait::until("the restarted worker", Duration::from_secs(30), || Ok(cluster.status(worker).ok()))?;
-        wait::pause(Duration::from_secs(2));
+        pause(Duration::from_secs(2));
     }
     println!("{right} of {ROUNDS} results equal the truth; in {once} of {ROUNDS} every unit was counted once.\n");
     summary("the scan, from submission to its end", "s", &times, "none");

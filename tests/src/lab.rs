@@ -27,13 +27,16 @@ pub use self::cable::Cable;
 pub use self::course::Course;
 pub use self::host::Host;
 pub use self::namespace::Namespace;
-pub use self::probes::{Probe, most_within, probes_during};
+pub use self::probes::{Probe, most_within, probes_during, probes_within};
 pub use self::world::{Score, Truth, WORLD_PORTS, World, WorldOptions};
 
 use crate::privileges;
 
 /// Hosts have the addresses 10.88.0.1 up to this one's last octet; 10.88.255.1 is the world's.
 const HOSTS_MAX: u8 = 200;
+
+/// A node that is given work sends its first probes within this: a grant, a word over the session, a rate that grows.
+const PROBES_MAX: Duration = Duration::from_secs(30);
 
 /// Hosts on a bridge, at 10.88.0.1, 10.88.0.2, ...
 #[derive(Debug)]
@@ -139,6 +142,15 @@ impl Lab {
     #[must_use]
     pub fn world_host(&self) -> &Host {
         self.world_host.as_ref().expect("the test asks for a world that it added")
+    }
+
+    /// Waits until the world has heard `count` more probes from the host at 10.88.0.`number`, so that what is done next
+    /// comes in the middle of its scan.
+    ///
+    /// # Errors
+    /// Where that does not come about: the host has nothing to scan, or not as much.
+    pub fn wait_for_probes(&self, number: usize, count: usize) -> anyhow::Result<()> {
+        probes::probes_from(self.world_host(), self.host_numbered(number)?.address(), count, PROBES_MAX)
     }
 
     /// How many hosts there are, the world not counted.

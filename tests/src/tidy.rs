@@ -1,10 +1,14 @@
-//! Checks on the source tree itself: who imports whom, and how files look.
+//! Checks on the source tree itself: who imports whom, of crates and within each, how files look, and what documents say of
+//! them.
 //!
 //! Each check is a function from a [`Tree`] to the [`Problem`]s in it, so its own tests show on made-up trees that it
 //! bites. `tests/tests/tidy.rs` runs them all on this repository. What the compiler, clippy or cargo-deny can see is
 //! left to them.
 
+mod code;
+mod documents;
 mod imports;
+mod rooms;
 mod sources;
 
 use std::collections::BTreeMap;
@@ -15,7 +19,9 @@ use std::process::Command;
 
 use anyhow::{Context, ensure};
 
+pub use self::documents::{paths_in_the_architecture_exist, what_there_is_more_of_takes_few_files};
 pub use self::imports::{crates_import_only_what_they_may, packages_stay_in_their_crate};
+pub use self::rooms::rooms_import_only_rooms_below;
 pub use self::sources::{
     files_are_named_after_what_they_hold, files_are_short, files_open_with_their_purpose, no_path_of_one_machine,
     tests_are_named_as_sentences_and_all_run, unsafe_stays_in_the_packet_rings,

@@ -1,6 +1,7 @@
 //! Waiting for something to become true, with a limit and a sentence for when it does not.
 //!
-//! The one place of the harness that sleeps: a test says what it waits for instead of how long it hopes that takes.
+//! The one place of the harness that sleeps: a test says what it waits for instead of how long it hopes that takes. Where
+//! nothing may happen for a while, a test watches for what must not, as `lab::probes_within` does.
 
 use std::time::{Duration, Instant};
 
@@ -22,14 +23,12 @@ pub fn until<T>(what: &str, limit: Duration, mut look: impl FnMut() -> anyhow::R
         if began.elapsed() >= limit {
             bail!("{what}: not within {:.1} s", limit.as_secs_f64());
         }
-        pause(PAUSE);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the harness runs plain threads, and this is its one place to wait"
+        )]
+        std::thread::sleep(PAUSE);
     }
-}
-
-/// Lets `time` pass, for what has no event to wait for: a scan that should be in its middle, a sampling interval.
-pub fn pause(time: Duration) {
-    #[expect(clippy::disallowed_methods, reason = "the harness runs plain threads, and this is its one place to wait")]
-    std::thread::sleep(time);
 }
 
 #[cfg(test)]

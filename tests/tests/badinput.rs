@@ -9,6 +9,7 @@ use pentora_tests::command_line::{Ran, pentora, run};
 use pentora_tests::http::Request;
 use pentora_tests::lab::Lab;
 use pentora_tests::wait;
+use serde_json::Value;
 
 /// A node that will not start says so within this.
 const REFUSAL_MAX: Duration = Duration::from_secs(20);
@@ -88,7 +89,11 @@ fn a_used_an_expired_and_an_invented_token_are_refused_with_the_reason() -> anyh
     let mut forged = once.clone();
     let last = forged.pop().context("a token has letters")?;
     forged.push(if last == 'A' { 'B' } else { 'A' });
-    wait::pause(Duration::from_secs(2));
+    wait::until("the end of the brief token", Duration::from_secs(10), || {
+        let list = cluster.pentora(1, &["coordinator", "worker-token", "list", "--json"])?.json()?;
+        let is_over = |token: &Value| token["name"] == "brief" && token["status"] == "expired";
+        Ok(list.as_array().context("a list")?.iter().any(is_over).then_some(()))
+    })?;
     for (number, token, word) in [(3, &once, "used"), (4, &brief, "expired"), (5, &forged, "token")] {
         cluster.join(number, token)?;
         let code = cluster.node_mut(number)?.exit_code(REFUSAL_MAX)?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use nix::sys::signal::Signal;
 use pentora_tests::cluster::{Cluster, Job, units_completed};
 use pentora_tests::http::Request;
@@ -15,6 +15,9 @@ const NETWORK: &str = "10.77.0.0/22";
 
 /// The scan takes about ten seconds undisturbed, and must end in the end.
 const SCAN_MAX: Duration = Duration::from_secs(120);
+
+/// Probes after which a node is in the middle of its share of a scan, which is some 700 of 2,048.
+const IN_THE_MIDDLE: usize = 100;
 
 /// Three nodes, and a world in which every address answers.
 fn cluster() -> anyhow::Result<Option<Cluster>> {
@@ -46,7 +49,7 @@ fn the_leader_killed_in_the_middle_of_a_scan_loses_nothing() -> anyhow::Result<(
     let leader = cluster.leader()?;
     let follower = *cluster.followers()?.first().context("a follower")?;
     let job = submit(&cluster, follower)?;
-    wait::pause(Duration::from_secs(3));
+    cluster.lab().wait_for_probes(leader, IN_THE_MIDDLE)?;
     cluster.node_mut(leader)?.kill()?;
     assert_nothing_lost_or_doubled(&cluster, &job, follower)
 }
@@ -59,7 +62,7 @@ fn the_cap_of_a_network_holds_over_all_nodes_and_through_a_change_of_leader() ->
     let follower = *cluster.followers()?.first().context("a follower")?;
     let words = [NETWORK, "--ports", "80,81", "--network-rate", &CAP.to_string(), "--no-discovery"];
     let job = Job::submit(&cluster, follower, &words)?;
-    wait::pause(Duration::from_secs(3));
+    cluster.lab().wait_for_probes(leader, IN_THE_MIDDLE)?;
     // What the world sees of the nodes that are left, their questions for services included.
     let (_ended, probes) = probes_during(cluster.lab().world_host(), || {
         cluster.node(leader)?.signal(Signal::SIGKILL)?;
@@ -82,7 +85,7 @@ fn a_worker_killed_in_the_middle_of_a_scan_loses_nothing() -> anyhow::Result<()>
     let leader = cluster.leader()?;
     let worker = *cluster.followers()?.first().context("a follower")?;
     let job = submit(&cluster, leader)?;
-    wait::pause(Duration::from_secs(3));
+    cluster.lab().wait_for_probes(worker, IN_THE_MIDDLE)?;
     cluster.node_mut(worker)?.kill()?;
     assert_nothing_lost_or_doubled(&cluster, &job, leader)
 }
@@ -93,7 +96,7 @@ fn a_worker_frozen_past_its_lease_is_fenced_off_and_counts_nothing_twice() -> an
     let leader = cluster.leader()?;
     let worker = *cluster.followers()?.first().context("a follower")?;
     let job = submit(&cluster, leader)?;
-    wait::pause(Duration::from_secs(2));
+    cluster.lab().wait_for_probes(worker, IN_THE_MIDDLE)?;
     cluster.node(worker)?.signal(Signal::SIGSTOP)?;
     let ended = job.wait(&cluster, leader, SCAN_MAX);
     cluster.node(worker)?.signal(Signal::SIGCONT)?;
@@ -107,7 +110,7 @@ fn a_leader_cut_off_in_the_middle_of_a_scan_is_replaced_and_follows_when_it_is_b
     let old = cluster.leader()?;
     let follower = *cluster.followers()?.first().context("a follower")?;
     let job = submit(&cluster, follower)?;
-    wait::pause(Duration::from_secs(2));
+    cluster.lab().wait_for_probes(old, IN_THE_MIDDLE)?;
     for other in (1..=3).filter(|other| *other != old) {
         cluster.lab().cut(old, other)?;
     }
@@ -135,10 +138,14 @@ fn without_a_quorum_writes_say_so_at_once_and_with_one_they_go_on() -> anyhow::R
     for number in &others {
         cluster.node_mut(*number)?.kill()?;
     }
-    // What it answers while it still believes in the dead leader is a refusal as well, but may have another word.
-    wait::pause(Duration::from_secs(3));
     let body = r#"{"targets": ["10.88.0.1"], "ports": "1"}"#;
     let request = Request { method: "POST", path: "/api/v1/scans", body: Some(body), ..Request::default() };
+    // What it answers while it still believes in the dead leader is a refusal as well, but may have another word.
+    wait::until("the survivor to miss its quorum", Duration::from_secs(10), || {
+        let answer = cluster.api(survivor, &request, Duration::from_secs(10))?;
+        ensure!(answer.status != 202, "one of three accepts: {answer:?}");
+        Ok((answer.json()?["code"] == "quorum_lost").then_some(()))
+    })?;
     let asked = Instant::now();
     let answer = cluster.api(survivor, &request, Duration::from_secs(10))?;
     let took = asked.elapsed();
@@ -162,7 +169,7 @@ fn a_leader_asked_to_end_hands_over_and_gives_its_units_back_at_once() -> anyhow
     let leader = cluster.leader()?;
     let follower = *cluster.followers()?.first().context("a follower")?;
     let job = submit(&cluster, follower)?;
-    wait::pause(Duration::from_secs(2));
+    cluster.lab().wait_for_probes(leader, IN_THE_MIDDLE)?;
     let took = cluster.node_mut(leader)?.stop(Duration::from_secs(25))?;
     assert!(took < Duration::from_secs(10), "it took {took:?} to end");
     let log = cluster.node(leader)?.log();

@@ -1,18 +1,20 @@
 //! Three commands make a mesh, and any node of it takes a request and has the answer.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::time::Duration;
 
 use anyhow::Context;
 use pentora_tests::cluster::{Cluster, Job, units_completed};
 use pentora_tests::http::Request;
-use pentora_tests::lab::{Lab, WORLD_PORTS, WorldOptions};
+use pentora_tests::lab::{Lab, WORLD_PORTS, WorldOptions, probes_within};
 use pentora_tests::wait;
 use serde_json::Value;
 
 /// A scan of some seconds ends within this, whatever else the machine does.
 const SCAN_MAX: Duration = Duration::from_secs(90);
+
+/// A job of 50 probes per second leaves out five in this time.
+const PROBES_MISSED: Duration = Duration::from_millis(100);
 
 fn cluster_beside_a_world(nodes: u8, options: &WorldOptions) -> anyhow::Result<Option<Cluster>> {
     let Some(mut lab) = Lab::start(nodes)? else { return Ok(None) };
@@ -170,26 +172,18 @@ fn a_cancelled_job_ends_as_cancelled_and_stops_scanning() -> anyhow::Result<()> 
     let options = WorldOptions { addresses: 1024, alive_percent: 100, ..WorldOptions::default() };
     let Some(cluster) = cluster_beside_a_world(1, &options)? else { return Ok(()) };
     let job = Job::submit(&cluster, 1, &["10.77.0.0/22", "--ports", "80,81", "--rate", "50", "--no-discovery"])?;
-    wait::until("the job's start", Duration::from_secs(10), || {
-        Ok((job.document(&cluster, 1)?["status"] == "running").then_some(()))
-    })?;
+    cluster.lab().wait_for_probes(1, 10)?;
     cluster.pentora(1, &["job", "cancel", &job.0])?.ok()?;
     let document = job.wait(&cluster, 1, Duration::from_secs(10))?;
     assert_eq!(document["status"], "cancelled", "{document}");
-    wait::pause(Duration::from_secs(1));
-    let before = connections_opened(&cluster, 1)?;
-    wait::pause(Duration::from_secs(2));
-    assert_eq!(connections_opened(&cluster, 1)?, before, "a second after the cancellation nothing is sent any more");
+    let world = cluster.lab().world_host();
+    // The worker is told over its session; from then on no probe comes.
+    wait::until("a time without a probe", Duration::from_secs(2), || {
+        Ok(probes_within(world, PROBES_MISSED)?.is_empty().then_some(()))
+    })?;
+    let probes = probes_within(world, Duration::from_secs(2))?;
+    assert!(probes.is_empty(), "the cancelled job sends on: {probes:?}");
     Ok(())
-}
-
-/// How many TCP connections a node's host has begun so far, by the kernel's own count (RFC 4022, tcpActiveOpens).
-fn connections_opened(cluster: &Cluster, number: usize) -> anyhow::Result<u64> {
-    let snmp = cluster.lab().host(number).within(|| Ok(fs::read_to_string("/proc/thread-self/net/snmp")?))?;
-    let mut lines = snmp.lines().filter_map(|line| line.strip_prefix("Tcp: "));
-    let (names, values) = lines.next().zip(lines.next()).context("the kernel's lines about TCP")?;
-    let value = names.split(' ').zip(values.split(' ')).find(|(name, _)| *name == "ActiveOpens");
-    value.context("ActiveOpens")?.1.parse().context("a number")
 }
 
 #[test]
@@ -199,7 +193,7 @@ fn a_node_asked_to_end_does_so_in_order_and_hands_its_work_back() -> anyhow::Res
     let follower = *cluster.followers()?.first().context("a follower")?;
     let leader = cluster.leader()?;
     let job = Job::submit(&cluster, leader, &["10.77.0.0/22", "--ports", "80,81", "--rate", "300", "--no-discovery"])?;
-    wait::pause(Duration::from_secs(1));
+    cluster.lab().wait_for_probes(follower, 50)?;
     cluster.node_mut(follower)?.stop(Duration::from_secs(30))?;
     let document: Value = job.wait(&cluster, leader, SCAN_MAX)?;
     assert_eq!((&document["status"], &document["targets_scanned"]), (&"completed".into(), &1024.into()), "{document}");

@@ -15,6 +15,11 @@ fn crates_import_only_what_they_may() {
 }
 
 #[test]
+fn rooms_import_only_rooms_below() {
+    assert_tidy(tidy::rooms_import_only_rooms_below);
+}
+
+#[test]
 fn packages_stay_in_their_crate() {
     assert_tidy(tidy::packages_stay_in_their_crate);
 }
@@ -47,4 +52,14 @@ fn tests_are_named_as_sentences_and_all_run() {
 #[test]
 fn unsafe_stays_in_the_packet_rings() {
     assert_tidy(tidy::unsafe_stays_in_the_packet_rings);
+}
+
+#[test]
+fn paths_in_the_architecture_exist() {
+    assert_tidy(tidy::paths_in_the_architecture_exist);
+}
+
+#[test]
+fn what_there_is_more_of_takes_few_files() {
+    assert_tidy(tidy::what_there_is_more_of_takes_few_files);
 }

@@ -9,7 +9,8 @@ use tokio::io::AsyncWriteExt;
 use super::wire::{Answer, Hello, Request, check_under_vote, frame, read};
 use super::{Class, Duplex};
 use crate::id::NodeId;
-use crate::raft_types::{Openraft, Vote};
+use crate::raft_types::Vote;
+use crate::store::Openraft;
 use crate::store::record::{LogIdRecord, MetaRecord, VoteRecord};
 use crate::store::snapshot::{self, SnapshotData};
 

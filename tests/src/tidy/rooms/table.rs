@@ -4,44 +4,63 @@ use super::House;
 
 pub(super) fn houses() -> [House; 5] {
     [
-        House::new("scanner/src", SCANNER, SCANNER_LOOPS),
+        House::new("scanner/src", SCANNER, &[]),
         House::new("raft/src", RAFT, RAFT_LOOPS),
         House::new("p2p/src", P2P, &[]),
-        House::new("node/src", NODE, NODE_LOOPS),
+        House::new("node/src", NODE, &[]),
         House::new("tests/src", TESTS, &[]),
     ]
 }
 
 const SCANNER: &str = "
-    report: finding port
-    fuzzing: detect io
-    engine: detect finding io pace plan port scope session spec target udp
-    detect: finding io pace port spec vuln
-    io: arena finding neighbours pace packet permute plan session sweep target udp
-    vuln: finding port
-    udp: arena finding loss neighbours pace permute plan port rtt scope session spec target
-    sweep: finding pace packet permute plan port rtt scope session spec target
-    session: arena finding loss neighbours pace plan port rtt scope spec target
-    pace:
-    packet: finding
-    plan: permute port spec target
-    scope: target
-    spec: port target
-    neighbours: target
-    finding: port
-    port: target
+    vuln:
+    unit:
+    udp_scan:
     target:
+    syn_scan:
+    slot_map:
+    scope:
+    scan:
     rtt:
-    loss:
+    report:
+    port:
+    plan:
     permute:
-    arena:
+    packet:
+    pace:
+    neighbours:
+    loss:
+    io:
+    fuzzing:
+    finding:
+    engine:
+    detect:
+    connect_scan:
+    dispatch: app cli failure malloc
+    malloc:
+    cli: client clock config document embedded failure feeds
+    app: api client config coordinator data_dir document embedded failure feeds jobs join member_address raft_transport results rpc spec work_protocol worker
+    worker: clock coordinator feeds results rpc spec work_protocol
+    raft_transport:
+    embedded: client document failure feeds
+    failure:
+    data_dir: durable_file member_address
+    client: config document feeds
+    config: durable_file
+    api: clock coordinator document feeds jobs join results rpc spec work_protocol
+    join: member_address rpc
+    member_address:
+    jobs: coordinator document results rpc spec
+    feeds: results
+    document:
+    coordinator: rpc spec work_protocol
+    spec: results
+    results: durable_file rpc
+    durable_file:
+    rpc: work_protocol
+    work_protocol:
+    clock:
 ";
-
-const SCANNER_LOOPS: &[(&str, &str, &str)] = &[
-    ("detect", "engine", "the service stage takes a unit's progress and ends it, in the engine's types"),
-    ("io", "engine", "what carries out a unit takes and ends it in the engine's types"),
-    ("pace", "session", "the throttle of the connect scan is kept for all units of a job"),
-];
 
 const RAFT: &str = "
     handle: codec command config id network raft_types state store
@@ -87,28 +106,31 @@ const P2P: &str = "
 ";
 
 const NODE: &str = "
-    cli: app client clock config document feeds
-    app: api client config coordinator document feeds glue home jobs join results worker
-    api: clock coordinator document feeds glue jobs join results
-    worker: clock coordinator feeds glue jobs results
+    dispatch: app cli failure malloc
+    malloc:
+    cli: client clock config document embedded failure feeds
+    app: api client config coordinator data_dir document embedded failure feeds jobs join member_address raft_transport results rpc spec work_protocol worker
+    worker: clock coordinator feeds results rpc spec work_protocol
+    raft_transport:
+    embedded: client document failure feeds
+    failure:
+    data_dir: durable_file member_address
     client: config document feeds
-    join: glue
-    jobs: coordinator document glue results
+    config: durable_file
+    api: clock coordinator document feeds jobs join results rpc spec work_protocol
+    join: member_address rpc
+    member_address:
+    jobs: coordinator document results rpc spec
     feeds: results
-    results: glue
-    glue: coordinator
-    coordinator:
     document:
-    config:
-    home:
+    coordinator: rpc spec work_protocol
+    spec: results
+    results: durable_file rpc
+    durable_file:
+    rpc: work_protocol
+    work_protocol:
     clock:
 ";
-
-const NODE_LOOPS: &[(&str, &str, &str)] = &[
-    ("app", "cli", "a node that ends says why in the command line's words, its failure and exit code"),
-    ("results", "feeds", "a report is matched again with the feeds in use when it is read"),
-    ("coordinator", "jobs", "a unit's spec is read by the same function for the leader and the worker"),
-];
 
 const TESTS: &str = "
     tidy:

@@ -6,14 +6,14 @@ use axum::extract::{Path, Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use pentora_raft::command::{Command, SpecRef};
-use pentora_raft::state::{Counts, Job, JobStatus, Priority};
+use pentora_raft::state::{Counts, Job, JobStatus};
 use pentora_raft::{JobId, NodeId, Refusal, state};
 use serde::Deserialize;
 
 use super::{ApiError, Node};
 use crate::clock::{rfc3339, wall_ms};
 use crate::coordinator::{Figures, SoftState};
-use crate::document::{self, JobDocument, JobEvent, JobProgress, JobResults, Page, WorkerStat, duration_words};
+use crate::document::{JobDocument, JobEvent, JobProgress, JobResults, Page, WorkerStat, duration_words};
 use crate::feeds::rematch::Rematch;
 use crate::jobs;
 use crate::results::report;
@@ -122,7 +122,7 @@ fn document_of(state: &pentora_raft::State, id: JobId, job: &Job, soft: &SoftSta
         },
         worker_stats,
         targets_total: total,
-        priority: priority_of(job.priority),
+        priority: job.priority,
         submitted_at: rfc3339(job.submitted_at_ms),
         started_at: job.started_at_ms.map(rfc3339),
         finished_at: job.finished_at_ms.map(rfc3339),
@@ -175,15 +175,6 @@ fn stat_of(state: &pentora_raft::State, job: &Job, node: NodeId, stat: &state::W
         targets: stat.targets,
         duration: duration_words(stat.last_at_ms.saturating_sub(stat.first_at_ms) / 1000),
         state: word.into(),
-    }
-}
-
-fn priority_of(priority: Priority) -> document::Priority {
-    match priority {
-        Priority::Critical => document::Priority::Critical,
-        Priority::High => document::Priority::High,
-        Priority::Normal => document::Priority::Normal,
-        Priority::Low => document::Priority::Low,
     }
 }
 

@@ -14,6 +14,7 @@ use clap::Args;
 use pentora_raft::Digest;
 use pentora_scanner::detect::RuleSet;
 use pentora_scanner::finding::HostRecord;
+use pentora_scanner::spec::EngineChoice;
 
 use self::request::RequestArgs;
 use self::resume::Resume;
@@ -172,7 +173,7 @@ async fn embedded(args: &ScanArgs, work: Resume, context: &mut Context) -> Resul
     let rules = args.rules(feeds.as_ref())?;
     let node = app::embedded(EmbeddedOptions { name: context.host.name.clone(), feeds, rules }).await?;
     // Whoever asked for connections needs not be told that there is nothing else.
-    if let Some(note) = node.note.as_ref().filter(|_| work.request.engine.as_deref() != Some("connect")) {
+    if let Some(note) = node.note.as_ref().filter(|_| work.request.engine != Some(EngineChoice::Connect)) {
         context.say(format_args!("pentora: {note}"));
     }
     let result = on_embedded(args, work, &node, &mut interrupts, context).await;

@@ -31,7 +31,7 @@ fn job() -> JobDocument {
         targets_total: 2,
         targets_in_progress: 0,
         ports: None,
-        priority: crate::document::Priority::Normal,
+        priority: pentora_raft::state::Priority::Normal,
         submitted_at: String::new(),
         started_at: None,
         finished_at: None,

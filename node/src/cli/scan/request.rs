@@ -4,6 +4,7 @@
 use std::io::Read;
 
 use clap::Args;
+use pentora_raft::state::Priority;
 use pentora_scanner::detect::INTENSITY_MAX;
 use pentora_scanner::port::PortSet;
 use pentora_scanner::report::Format;
@@ -11,7 +12,7 @@ use pentora_scanner::spec::{EngineChoice, Profile, RETRIES_MAX, Timing, parse_di
 use pentora_scanner::target::TargetSet;
 
 use crate::cli::failure::{ExitCode, Failure};
-use crate::document::{Priority, ScanRequest};
+use crate::document::ScanRequest;
 
 /// Most bytes of target files taken together: four million addresses, one per line.
 const TARGET_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -175,11 +176,11 @@ impl RequestArgs {
             max_rate: self.max_rate,
             network_rate: self.network_rate,
             host_rate: self.host_rate,
-            timing: self.timing.map(|timing| timing.to_string()),
+            timing: self.timing,
             discovery: !self.no_discovery,
             discovery_probes: self.discovery.clone(),
-            engine: self.engine.map(|engine| engine.to_string()),
-            profile: self.profile.map(|profile| profile.to_string()),
+            engine: self.engine,
+            profile: self.profile,
             banners: !self.no_banners,
             services: !self.no_services,
             intensity: self.intensity,
@@ -271,7 +272,7 @@ mod tests {
         };
         let request = request.with_texts(&Texts::default()).unwrap();
         assert_eq!(request.targets, ["10.0.0.0/24", "h.example"]);
-        assert_eq!((request.ports.as_deref(), request.timing.as_deref()), (Some("22,80"), Some("fast")));
+        assert_eq!((request.ports.as_deref(), request.timing), (Some("22,80"), Some(Timing::Fast)));
         assert!(!request.discovery && request.banners && request.priority == Priority::High);
         assert_eq!(request.exclude, ["10.0.0.1"]);
     }

@@ -5,20 +5,20 @@ use super::*;
 type Worker = Link<WorkerFrame, LeaderFrame>;
 
 /// A leader whose sessions are open, and a task set that serves them.
-struct Desk {
+struct TestLeader {
     sessions: std::sync::Arc<Sessions>,
     serving: tokio::task::JoinSet<bool>,
 }
 
-impl Desk {
+impl TestLeader {
     fn open() -> Self {
         let sessions = std::sync::Arc::new(Sessions::new(50, 1_000));
         sessions.open();
         Self { sessions, serving: tokio::task::JoinSet::new() }
     }
 
-    /// A session of `node`, greeted.
-    async fn greet(&mut self, node: NodeId, granted: Vec<(UnitKey, Lease)>) -> Worker {
+    /// A session of `node`, welcomed.
+    async fn welcome(&mut self, node: NodeId, granted: Vec<(UnitKey, Lease)>) -> Worker {
         let (to_leader, from_worker) = mpsc::channel(LINK_FRAMES_MAX);
         let (to_worker, from_leader) = mpsc::channel(LINK_FRAMES_MAX);
         let sessions = std::sync::Arc::clone(&self.sessions);
@@ -57,83 +57,83 @@ async fn beat(worker: &mut Worker, leases: &[(LeaseRef, u64)]) {
 
 #[tokio::test]
 async fn a_second_session_of_a_worker_replaces_the_first_whose_beats_count_no_more() {
-    let mut desk = Desk::open();
-    let mut first = desk.greet(7, vec![]).await;
+    let mut leader = TestLeader::open();
+    let mut first = leader.welcome(7, vec![]).await;
     beat(&mut first, &[(reference(0, 1), 4)]).await;
-    let mut second = desk.greet(7, vec![]).await;
+    let mut second = leader.welcome(7, vec![]).await;
     beat(&mut second, &[(reference(0, 1), 9)]).await;
     let late = WorkerFrame::Beat { leases: vec![(reference(0, 1), targets_done(5))], rates: vec![], engine_pps: 1.0 };
     first.out.send(late).await.unwrap();
     assert_eq!(first.from.recv().await, None, "its session is over");
-    assert_eq!(desk.sessions.in_progress(), BTreeMap::from([(JobId(1), targets_done(9))]));
+    assert_eq!(leader.sessions.in_progress(), BTreeMap::from([(JobId(1), targets_done(9))]));
     beat(&mut second, &[]).await;
-    assert_eq!(desk.sessions.rates().len(), 1, "the end of the first took nothing from the second");
+    assert_eq!(leader.sessions.rates().len(), 1, "the end of the first took nothing from the second");
 }
 
 #[tokio::test]
 async fn a_node_that_does_not_lead_serves_nobody_and_one_that_stops_leading_ends_its_sessions() {
-    let mut desk = Desk::open();
-    let mut worker = desk.greet(7, vec![]).await;
+    let mut leader = TestLeader::open();
+    let mut worker = leader.welcome(7, vec![]).await;
     beat(&mut worker, &[]).await;
-    desk.sessions.close();
-    assert!(desk.sessions.heard().is_empty());
+    leader.sessions.close();
+    assert!(leader.sessions.heard().is_empty());
     worker.out.send(WorkerFrame::Beat { leases: vec![], rates: vec![], engine_pps: 1.0 }).await.unwrap();
     assert_eq!(worker.from.recv().await, None);
     let (out, _from_leader) = mpsc::channel(1);
     let (_to_leader, from) = mpsc::channel(1);
-    assert!(!desk.sessions.serve(8, Link { out, from }, Vec::new).await);
+    assert!(!leader.sessions.serve(8, Link { out, from }, Vec::new).await);
 }
 
 #[tokio::test]
 async fn leases_held_by_the_log_are_handed_out_again_at_the_greeting() {
-    let mut desk = Desk::open();
+    let mut leader = TestLeader::open();
     let held = vec![(key(0), lease(7, 3))];
-    let mut worker = desk.greet(7, held.clone()).await;
+    let mut worker = leader.welcome(7, held.clone()).await;
     assert_eq!(worker.from.recv().await, Some(LeaderFrame::Grant(held)));
 }
 
 #[tokio::test]
 async fn grants_go_to_the_worker_they_are_for_and_to_nobody_else() {
-    let mut desk = Desk::open();
-    let (mut seven, mut eight) = (desk.greet(7, vec![]).await, desk.greet(8, vec![]).await);
-    desk.sessions.hand_out(vec![(key(0), lease(7, 3)), (key(10), lease(8, 3)), (key(20), lease(9, 3))]);
+    let mut leader = TestLeader::open();
+    let (mut seven, mut eight) = (leader.welcome(7, vec![]).await, leader.welcome(8, vec![]).await);
+    leader.sessions.hand_out(vec![(key(0), lease(7, 3)), (key(10), lease(8, 3)), (key(20), lease(9, 3))]);
     assert_eq!(seven.from.recv().await, Some(LeaderFrame::Grant(vec![(key(0), lease(7, 3))])));
     assert_eq!(eight.from.recv().await, Some(LeaderFrame::Grant(vec![(key(10), lease(8, 3))])));
 }
 
 #[tokio::test]
 async fn a_unit_whose_lease_is_gone_is_revoked_once_and_counts_no_more() {
-    let mut desk = Desk::open();
-    let mut worker = desk.greet(7, vec![]).await;
+    let mut leader = TestLeader::open();
+    let mut worker = leader.welcome(7, vec![]).await;
     beat(&mut worker, &[(reference(0, 3), 4), (reference(10, 3), 5)]).await;
     let standing = BTreeMap::from([(reference(10, 3), lease(7, 3))]);
-    desk.sessions.revoke_all_but(&standing);
-    desk.sessions.revoke_all_but(&standing);
+    leader.sessions.revoke_all_but(&standing);
+    leader.sessions.revoke_all_but(&standing);
     assert_eq!(worker.from.recv().await, Some(LeaderFrame::Revoke(vec![reference(0, 3)])));
     assert!(worker.from.try_recv().is_err(), "once");
-    assert_eq!(desk.sessions.in_progress(), BTreeMap::from([(JobId(1), targets_done(5))]));
+    assert_eq!(leader.sessions.in_progress(), BTreeMap::from([(JobId(1), targets_done(5))]));
 }
 
 #[tokio::test]
 async fn rates_are_those_of_workers_with_a_session() {
-    let mut desk = Desk::open();
-    let mut worker = desk.greet(7, vec![]).await;
+    let mut leader = TestLeader::open();
+    let mut worker = leader.welcome(7, vec![]).await;
     beat(&mut worker, &[]).await;
-    let rates = desk.sessions.rates();
+    let rates = leader.sessions.rates();
     assert_eq!(rates[&7], Rates { engine_pps: 100.0, targets_per_second: BTreeMap::from([(JobId(1), 2.5)]) });
     drop(worker);
-    assert_eq!(desk.serving.join_next().await.unwrap().ok(), Some(true));
-    assert!(desk.sessions.rates().is_empty());
-    assert!(desk.sessions.heard().contains_key(&7), "when it was last heard is still known");
+    assert_eq!(leader.serving.join_next().await.unwrap().ok(), Some(true));
+    assert!(leader.sessions.rates().is_empty());
+    assert!(leader.sessions.heard().contains_key(&7), "when it was last heard is still known");
 }
 
 #[tokio::test]
 async fn a_worker_that_does_not_read_loses_its_session_instead_of_holding_up_the_leader() {
-    let mut desk = Desk::open();
-    let mut worker = desk.greet(7, vec![]).await;
+    let mut leader = TestLeader::open();
+    let mut worker = leader.welcome(7, vec![]).await;
     beat(&mut worker, &[]).await;
     for number in 0..=LINK_FRAMES_MAX as u64 {
-        desk.sessions.hand_out(vec![(key(number), lease(7, 3))]);
+        leader.sessions.hand_out(vec![(key(number), lease(7, 3))]);
     }
-    assert!(desk.sessions.rates().is_empty(), "its session is over, so nothing more is planned for it");
+    assert!(leader.sessions.rates().is_empty(), "its session is over, so nothing more is planned for it");
 }

@@ -17,10 +17,11 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::handler::Handler;
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post, put};
+use axum::routing::{MethodFilter, MethodRouter, on};
 use pentora_p2p::{Identity, PreSharedKey};
 use pentora_raft::{ClusterId, Raft};
 use pentora_scanner::scope::Scope;
@@ -86,32 +87,76 @@ pub struct Served {
 
 type Node = Arc<Served>;
 
-/// All routes.
+/// Who may use a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    /// Bearers of a token, unless the node's gate is open.
+    Token,
+    /// Everybody: supervisors and collectors of metrics have no token.
+    Open,
+}
+
+/// A row of the table of routes.
+struct Route {
+    access: Access,
+    method: Method,
+    path: &'static str,
+    /// Puts the handler behind the method.
+    handler: Box<dyn FnOnce(MethodFilter) -> MethodRouter<Node>>,
+}
+
+impl Route {
+    fn new<H: Handler<T, Node>, T: 'static>(access: Access, method: Method, path: &'static str, handler: H) -> Self {
+        Self { access, method, path, handler: Box::new(|method| on(method, handler)) }
+    }
+
+    fn add_to(self, router: Router<Node>) -> Router<Node> {
+        let method = MethodFilter::try_from(self.method).expect("the table has HTTP's own methods only");
+        router.route(self.path, (self.handler)(method))
+    }
+}
+
+/// Every route there is: the router is made of these rows, and of nothing else.
+fn routes() -> Vec<Route> {
+    use Access::{Open, Token};
+    vec![
+        Route::new(Token, Method::POST, "/api/v1/scans", scans::submit),
+        Route::new(Token, Method::GET, "/api/v1/jobs", jobs::list),
+        Route::new(Token, Method::GET, "/api/v1/jobs/{id}", jobs::one),
+        Route::new(Token, Method::GET, "/api/v1/jobs/{id}/results", jobs::results),
+        Route::new(Token, Method::GET, "/api/v1/jobs/{id}/events", jobs::events),
+        Route::new(Token, Method::GET, "/api/v1/jobs/{id}/findings/{finding}/explain", findings::explain),
+        Route::new(Token, Method::POST, "/api/v1/jobs/{id}/cancel", jobs::cancel),
+        Route::new(Token, Method::GET, "/api/v1/workers", cluster::workers),
+        Route::new(Token, Method::GET, "/api/v1/worker-tokens", tokens::list),
+        Route::new(Token, Method::POST, "/api/v1/worker-tokens", tokens::create),
+        Route::new(Token, Method::DELETE, "/api/v1/worker-tokens/{id}", tokens::revoke),
+        Route::new(Token, Method::GET, "/api/v1/feeds", feeds::list),
+        Route::new(Token, Method::PUT, "/api/v1/feeds/{kind}", feeds::put),
+        Route::new(Token, Method::DELETE, "/api/v1/feeds/{kind}", feeds::remove),
+        Route::new(Token, Method::GET, "/api/v1/cluster", cluster::cluster),
+        Route::new(Token, Method::POST, "/api/v1/cluster/transfer-leadership", cluster::transfer),
+        Route::new(Open, Method::GET, "/healthz", cluster::health),
+        Route::new(Open, Method::GET, "/readyz", cluster::ready),
+        Route::new(Open, Method::GET, "/metrics", metrics::metrics),
+        Route::new(Open, Method::GET, "/version", cluster::version),
+    ]
+}
+
+/// The API: [`routes`], each behind what its access asks for.
 pub fn router(served: Node) -> Router {
-    let api = Router::new()
-        .route("/scans", post(scans::submit))
-        .route("/jobs", get(jobs::list))
-        .route("/jobs/{id}", get(jobs::one))
-        .route("/jobs/{id}/results", get(jobs::results))
-        .route("/jobs/{id}/events", get(jobs::events))
-        .route("/jobs/{id}/findings/{finding}/explain", get(findings::explain))
-        .route("/jobs/{id}/cancel", post(jobs::cancel))
-        .route("/workers", get(cluster::workers))
-        .route("/worker-tokens", get(tokens::list).post(tokens::create))
-        .route("/worker-tokens/{id}", delete(tokens::revoke))
-        .route("/feeds", get(feeds::list))
-        .route("/feeds/{kind}", put(feeds::put).delete(feeds::remove))
-        .route("/cluster", get(cluster::cluster))
-        .route("/cluster/transfer-leadership", post(cluster::transfer))
+    let (mut guarded, mut open) = (Router::new(), Router::new());
+    for route in routes() {
+        match route.access {
+            Access::Token => guarded = route.add_to(guarded),
+            Access::Open => open = route.add_to(open),
+        }
+    }
+    guarded
         .route_layer(from_fn_with_state(Arc::new(Semaphore::new(body::LARGE_AT_ONCE)), body::read))
         .route_layer(from_fn_with_state(Arc::clone(&served), wait_for_index))
-        .route_layer(from_fn_with_state(Arc::clone(&served), auth::check));
-    Router::new()
-        .nest("/api/v1", api)
-        .route("/healthz", get(cluster::health))
-        .route("/readyz", get(cluster::ready))
-        .route("/metrics", get(metrics::metrics))
-        .route("/version", get(cluster::version))
+        .route_layer(from_fn_with_state(Arc::clone(&served), auth::check))
+        .merge(open)
         .fallback(|| async { ApiError::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path") })
         .method_not_allowed_fallback(|| async {
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path does not take this method")

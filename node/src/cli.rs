@@ -16,6 +16,7 @@ mod findings;
 mod follow;
 mod interrupt;
 mod job;
+mod list;
 mod logging;
 mod output;
 mod progress;

@@ -6,6 +6,10 @@
 //! down in the data directory (`remember`), so that a node starts again by its data directory alone. The whole module is pure: the file's text,
 //! the environment and the host's facts are arguments, so `config check` can never bind or dial anything.
 //!
+//! A new key is a row in `keys`, a field here with the line that fills it, and whoever reads the field. The compiler holds
+//! the three together: a row without a field and a field without a reader are errors. For that, fields are `pub(crate)`,
+//! and the settings derive nothing that reads all of them, such as `PartialEq`.
+//!
 //! A node's file holds what concerns that node. Policy of the whole cluster (scopes, exclusions, windows, budgets) is
 //! not in here: it lives in the replicated log.
 
@@ -16,12 +20,14 @@ mod expand;
 mod file;
 mod issue;
 mod keys;
+mod kind;
 mod layers;
 mod remember;
 mod secret;
 mod show;
 mod start;
 mod suggest;
+mod words;
 mod yaml;
 
 use std::net::SocketAddr;
@@ -30,12 +36,16 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use self::build::Values;
+use self::words::words;
+
 pub use address::{DEFAULT_MESH_PORT, peer_address};
 pub use build::{Loaded, Purpose, Sources, load};
 pub use duration::parse_duration;
 pub use file::{ConfigText, Host, find_file};
 pub use issue::{ConfigError, ConfigIssue, Origin, Position};
-pub use keys::{Effect, KEYS, Key, Kind, env_name};
+pub use keys::{Effect, KEYS, Key, env_name};
+pub use kind::Kind;
 pub use layers::{FlagValue, Raw};
 pub use remember::{REMEMBERED_FILE, remembered};
 pub use secret::Secret;
@@ -46,107 +56,146 @@ pub use start::{StartAction, StartPlan};
 #[derive(Debug, Clone)]
 pub struct NodeConfig {
     /// What people call this node; unique in the cluster.
-    pub name: String,
+    pub(crate) name: String,
     /// Where identity, log, state and chunks are kept.
-    pub data_dir: PathBuf,
+    pub(crate) data_dir: PathBuf,
     /// Create a new cluster when `data_dir` holds no node yet.
-    pub init: bool,
+    pub(crate) init: bool,
     /// Whether this node may become a voter.
-    pub mode: NodeMode,
+    pub(crate) mode: NodeMode,
     /// The peer-to-peer side.
-    pub mesh: MeshSettings,
+    pub(crate) mesh: MeshSettings,
     /// The HTTP side.
-    pub api: ApiSettings,
+    pub(crate) api: ApiSettings,
     /// This node as a scanner.
-    pub worker: WorkerSettings,
+    pub(crate) worker: WorkerSettings,
     /// What this node asks of workers while it leads.
-    pub workers: WorkersSettings,
-    /// Bundles over removable media.
-    pub sync: SyncSettings,
+    pub(crate) workers: WorkersSettings,
     /// What this node does while it leads.
-    pub coordinator: CoordinatorSettings,
+    pub(crate) coordinator: CoordinatorSettings,
     /// Where the command line on this machine finds a cluster.
-    pub client: ClientSettings,
+    pub(crate) client: ClientSettings,
 }
 
-/// `server.mode`: what a node may become.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NodeMode {
+impl NodeConfig {
+    fn read(values: &Values<'_>) -> Self {
+        Self {
+            name: values.get(keys::NODE_NAME),
+            data_dir: values.get(keys::NODE_DATA_DIR),
+            init: values.get(keys::NODE_INIT),
+            mode: values.get(keys::SERVER_MODE),
+            mesh: MeshSettings::read(values),
+            api: ApiSettings::read(values),
+            worker: WorkerSettings::read(values),
+            workers: WorkersSettings::read(values),
+            coordinator: CoordinatorSettings::read(values),
+            client: ClientSettings::read(values),
+        }
+    }
+}
+
+words! {
+    /// `server.mode`: what a node may become.
+    NodeMode,
     /// Scans, and may be made a voter.
-    Coordinator,
+    Coordinator = "coordinator",
     /// Scans only; never votes.
-    Worker,
+    Worker = "worker",
 }
 
 /// `mesh.*`.
 #[derive(Debug, Clone)]
 pub struct MeshSettings {
     /// Address the mesh listens on; port 0 takes a free one.
-    pub listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
     /// `host:port` under which other nodes reach this one; empty means the listening addresses.
-    pub advertise: Vec<String>,
+    pub(crate) advertise: Vec<String>,
     /// Raft's timers.
-    pub profile: TimingProfile,
-    /// `host:port` of nodes to join through, in order of preference.
-    pub peers: Vec<String>,
+    pub(crate) profile: TimingProfile,
+    /// `host:port` of nodes to join through, in order of preference: `mesh.peers`, then `worker.coordinator`.
+    pub(crate) peers: Vec<String>,
     /// File with the mesh's pre-shared key, instead of one generated at `--init` or carried by the join token.
-    pub psk_file: Option<PathBuf>,
+    pub(crate) psk_file: Option<PathBuf>,
 }
 
-/// `mesh.profile`: how quickly a silent leader is replaced, against how much delay is tolerated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TimingProfile {
+impl MeshSettings {
+    fn read(values: &Values<'_>) -> Self {
+        Self {
+            listen: values.get(keys::MESH_LISTEN),
+            advertise: values.get(keys::MESH_ADVERTISE),
+            profile: values.get(keys::MESH_PROFILE),
+            peers: [values.get(keys::MESH_PEERS), values.get(keys::WORKER_COORDINATOR)].concat(),
+            psk_file: values.get(keys::MESH_PSK_FILE),
+        }
+    }
+}
+
+words! {
+    /// `mesh.profile`: how quickly a silent leader is replaced, against how much delay is tolerated.
+    TimingProfile,
     /// One site: heartbeat 150 ms.
-    Lan,
+    Lan = "lan",
     /// Several sites: heartbeat 500 ms.
-    Wan,
+    Wan = "wan",
     /// One rack or one machine: heartbeat 50 ms.
-    Fast,
+    Fast = "fast",
 }
 
 /// `server.api.*`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ApiSettings {
     /// Address the HTTP API listens on.
-    pub listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
     /// How callers prove who they are.
-    pub auth: ApiAuth,
+    pub(crate) auth: ApiAuth,
 }
 
-/// `server.api.auth`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ApiAuth {
+impl ApiSettings {
+    fn read(values: &Values<'_>) -> Self {
+        Self { listen: values.get(keys::API_LISTEN), auth: values.get(keys::API_AUTH) }
+    }
+}
+
+words! {
+    /// `server.api.auth`.
+    ApiAuth,
     /// A bearer token is needed.
-    Jwt,
+    Jwt = "jwt",
     /// No proof asked; accepted on loopback addresses only.
-    None,
+    None = "none",
 }
 
 /// `worker.*`.
 #[derive(Debug, Clone)]
 pub struct WorkerSettings {
     /// Join token, from `worker.token` or the environment.
-    pub token: Option<Secret>,
+    pub(crate) token: Option<Secret>,
     /// File holding the join token.
-    pub token_file: Option<PathBuf>,
+    pub(crate) token_file: Option<PathBuf>,
     /// Region label.
-    pub region: Option<String>,
+    pub(crate) region: Option<String>,
     /// Tags that jobs may prefer or require.
-    pub tags: Vec<String>,
+    pub(crate) tags: Vec<String>,
     /// Which networks this node can reach.
-    pub network_access: NetworkAccess,
+    pub(crate) network_access: NetworkAccess,
     /// Leases it holds at once at most.
-    pub max_concurrent_scans: u32,
+    pub(crate) max_concurrent_scans: u32,
     /// Targets in one unit at most.
-    pub max_targets_per_scan: u64,
-    /// Works alone from bundles (`worker.mode: standalone`).
-    pub standalone: bool,
-    /// Makes no outbound connection but scans.
-    pub offline: bool,
-    /// Directory of work orders for an offline worker.
-    pub local_queue: Option<PathBuf>,
-    /// Directory of results of an offline worker.
-    pub local_results: Option<PathBuf>,
+    pub(crate) max_targets_per_scan: u64,
+}
+
+impl WorkerSettings {
+    fn read(values: &Values<'_>) -> Self {
+        Self {
+            token: values.get(keys::WORKER_TOKEN),
+            token_file: values.get(keys::WORKER_TOKEN_FILE),
+            region: values.get(keys::WORKER_REGION),
+            tags: values.get(keys::WORKER_TAGS),
+            network_access: values.get(keys::NETWORK_ACCESS),
+            max_concurrent_scans: values.get(keys::MAX_CONCURRENT_SCANS),
+            max_targets_per_scan: values.get(keys::MAX_TARGETS_PER_SCAN),
+        }
+    }
 }
 
 /// `worker.network_access`.
@@ -159,84 +208,61 @@ pub enum NetworkAccess {
 }
 
 /// `workers.*`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct WorkersSettings {
-    /// A node with a valid token becomes a worker without a further step.
-    pub auto_register: bool,
     /// How often a worker reports.
-    pub heartbeat_interval: Duration,
+    pub(crate) heartbeat_interval: Duration,
 }
 
-/// `sync.*`.
-#[derive(Debug, Clone)]
-pub struct SyncSettings {
-    /// How often a bundle is written when there is news.
-    pub export_interval: Duration,
-    /// Where bundles are written.
-    pub export_path: Option<PathBuf>,
-    /// Refuse to write where nothing is mounted.
-    pub require_mount: bool,
+impl WorkersSettings {
+    fn read(values: &Values<'_>) -> Self {
+        Self { heartbeat_interval: values.get(keys::HEARTBEAT_INTERVAL) }
+    }
 }
 
 /// `coordinator.*`.
 #[derive(Debug, Clone)]
 pub struct CoordinatorSettings {
     /// Which of several eligible workers is preferred.
-    pub strategy: Strategy,
-    /// Jobs waiting at most before low priorities are turned away.
-    pub max_queue_depth: u32,
-    /// Load above which a worker gets no more work of normal and low priority, 0 to 1.
-    pub worker_max_load: f64,
+    pub(crate) strategy: Strategy,
     /// How often a unit is tried before it is given up.
-    pub max_attempts: u32,
-    /// Waiting time between tries of a unit.
-    pub backoff: Backoff,
-    /// How long one try may take.
-    pub attempt_timeout: Duration,
-    /// What happens to the leases of a failed worker.
-    pub on_worker_failure: FailureAction,
+    pub(crate) max_attempts: u32,
     /// Silence after which a worker counts as failed.
-    pub grace_period: Duration,
+    pub(crate) grace_period: Duration,
 }
 
-/// `coordinator.load_balancing.strategy`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Strategy {
+impl CoordinatorSettings {
+    fn read(values: &Values<'_>) -> Self {
+        Self {
+            strategy: values.get(keys::STRATEGY),
+            max_attempts: values.get(keys::MAX_ATTEMPTS),
+            grace_period: values.get(keys::GRACE_PERIOD),
+        }
+    }
+}
+
+words! {
+    /// `coordinator.load_balancing.strategy`.
+    Strategy,
     /// One after the other.
-    RoundRobin,
+    RoundRobin = "round_robin",
     /// The one with the most room.
-    LeastLoaded,
+    LeastLoaded = "least_loaded",
     /// The one with most of the job's preferred tags.
-    TagAffinity,
-}
-
-/// `coordinator.job_retry.backoff`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Backoff {
-    /// Try again at once.
-    None,
-    /// The same pause each time.
-    Fixed,
-    /// Doubling pauses.
-    Exponential,
-}
-
-/// `coordinator.worker_failure.action`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FailureAction {
-    /// Grant its units to others.
-    Reassign,
-    /// Wait for it to come back.
-    Wait,
-    /// Count its units as failed.
-    Fail,
+    TagAffinity = "tag_affinity",
 }
 
 /// `client.*`: read by the command line, not by a node.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ClientSettings {
     /// API addresses, separated by commas, tried in order.
-    pub api: Option<String>,
+    pub(crate) api: Option<String>,
     /// File with the API token.
-    pub token_file: Option<PathBuf>,
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+impl ClientSettings {
+    fn read(values: &Values<'_>) -> Self {
+        Self { api: values.get(keys::CLIENT_API), token_file: values.get(keys::CLIENT_TOKEN_FILE) }
+    }
 }

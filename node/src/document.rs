@@ -16,14 +16,13 @@ mod problem;
 mod scan;
 mod text;
 mod token;
+mod words;
 
-pub use cluster::{
-    ClusterDocument, NodeDocument, Quorum, TransferRequest, VersionDocument, WorkerDocument, WorkerLoad,
-};
-pub use feed::FeedDocument;
-pub use job::{JobDocument, JobEvent, JobProgress, JobResults, WorkerStat};
-pub use page::Page;
-pub use problem::Problem;
-pub use scan::{Priority, ScanAccepted, ScanRequest};
-pub use text::duration_words;
-pub use token::{TokenCreated, TokenDocument, TokenRequest};
+pub use cluster::*;
+pub use feed::*;
+pub use job::*;
+pub use page::*;
+pub use problem::*;
+pub use scan::*;
+pub use text::*;
+pub use token::*;

@@ -8,18 +8,18 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use pentora_raft::command::{Command, Finished, SPEC_INLINE_BYTES_MAX, SpecRef, Submission};
-use pentora_raft::state::{Needs, Partition, Priority};
+use pentora_raft::state::{Needs, Partition};
 use pentora_raft::{Digest, JobId, NodeId, Raft, Response};
 use pentora_scanner::detect::{DEFAULT_INTENSITY, INTENSITY_MAX};
 use pentora_scanner::port::{PortError, PortSet};
 use pentora_scanner::scope::{Scope, ScopeError};
 use pentora_scanner::spec::{
-    DiscoveryError, DiscoveryProbe, EngineChoice, Profile, ScanSpec, SpecError, UnknownChoice, parse_discovery,
+    DiscoveryError, DiscoveryProbe, EngineChoice, Profile, ScanSpec, SpecError, parse_discovery,
 };
 use pentora_scanner::target::{TargetError, TargetSet};
 
 use crate::coordinator::placement;
-use crate::document::{self, ScanAccepted, ScanRequest};
+use crate::document::{ScanAccepted, ScanRequest};
 use crate::results::Exchange;
 use crate::rpc::proposer::{Proposer, Unavailable};
 use crate::spec;
@@ -66,9 +66,6 @@ pub enum RefusedRequest {
     /// Discovery probes that do not parse.
     #[error(transparent)]
     Discovery(#[from] DiscoveryError),
-    /// A word that is none of those known.
-    #[error(transparent)]
-    Choice(#[from] UnknownChoice),
     /// Fields that do not go together.
     #[error(transparent)]
     Spec(#[from] SpecError),
@@ -130,8 +127,8 @@ pub fn prepare(request: ScanRequest, scope: &Scope, raft: &Raft) -> Result<Prepa
     if request.workers == Some(0) {
         return Err(RefusedRequest::Field("workers must be at least 1"));
     }
-    let engine = choice(request.engine.as_deref(), ScanSpec::default().engine)?;
-    let profile = choice(request.profile.as_deref(), ScanSpec::default().profile)?;
+    let engine = request.engine.unwrap_or(ScanSpec::default().engine);
+    let profile = request.profile.unwrap_or(ScanSpec::default().profile);
     let services = services_of(&request, profile)?;
     let parts = split(&targets, &request, engine, raft)?;
     let spec = ScanSpec {
@@ -143,7 +140,7 @@ pub fn prepare(request: ScanRequest, scope: &Scope, raft: &Raft) -> Result<Prepa
         max_rate_pps: request.max_rate,
         network_rate_pps: request.network_rate,
         host_rate_pps: request.host_rate,
-        timing: choice(request.timing.as_deref(), ScanSpec::default().timing)?,
+        timing: request.timing.unwrap_or(ScanSpec::default().timing),
         confidence: request.confidence.unwrap_or(ScanSpec::default().confidence),
         retries: request.retries,
         banners: request.banners && services.is_none(),
@@ -200,7 +197,7 @@ pub async fn submit(
     let submission = Submission {
         spec,
         partitions,
-        priority: priority(request.priority),
+        priority: request.priority,
         budget_pps,
         network_pps,
         max_workers: request.workers,
@@ -256,19 +253,6 @@ fn ports_of(request: &ScanRequest) -> Result<PortSet, RefusedRequest> {
         None => Ok(tcp),
         Some(0) => Err(RefusedRequest::Field("top_udp_ports must be at least 1")),
         Some(count) => Ok(tcp.iter().chain(PortSet::top_udp_ports(count).iter()).collect()),
-    }
-}
-
-fn choice<T: std::str::FromStr<Err = UnknownChoice>>(word: Option<&str>, default: T) -> Result<T, UnknownChoice> {
-    word.map_or(Ok(default), str::parse)
-}
-
-fn priority(priority: document::Priority) -> Priority {
-    match priority {
-        document::Priority::Critical => Priority::Critical,
-        document::Priority::High => Priority::High,
-        document::Priority::Normal => Priority::Normal,
-        document::Priority::Low => Priority::Low,
     }
 }
 

@@ -9,6 +9,7 @@ mod feeds;
 mod jobs;
 mod leases;
 mod nodes;
+mod priority;
 mod submit;
 pub mod table;
 mod tokens;
@@ -28,10 +29,11 @@ use serde::{Deserialize, Serialize};
 
 pub use counts::Counts;
 pub use feeds::FeedRecord;
-pub use jobs::{ChunkRef, FreeRange, Job, JobStatus, Needs, Partition, Priority, Progress, WorkerStat};
+pub use jobs::{ChunkRef, FreeRange, Job, JobStatus, Needs, Partition, Progress, WorkerStat};
 pub use leases::Lease;
 pub(crate) use leases::{LEASES_PER_NODE_MAX, shares_of};
 pub use nodes::{NodeRecord, NodeStatus};
+pub use priority::{Priority, PriorityError};
 pub use submit::{EVENTS_PER_JOB_MAX, JOBS_ENDED_KEPT_MAX, JOBS_OPEN_MAX};
 pub use tokens::JoinToken;
 

@@ -6,13 +6,13 @@ use axum::extract::{Path, Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use pentora_raft::command::{Command, SpecRef};
-use pentora_raft::state::{Counts, Job, JobStatus, Priority};
+use pentora_raft::state::{Counts, Job, JobStatus};
 use pentora_raft::{JobId, NodeId, Refusal, state};
 use serde::Deserialize;
 
 use super::{ApiError, Node};
 use crate::clock::{rfc3339, wall_ms};
-use crate::document::{self, JobDocument, JobEvent, JobProgress, JobResults, Page, WorkerStat, duration_words};
+use crate::document::{JobDocument, JobEvent, JobProgress, JobResults, Page, WorkerStat, duration_words};
 use crate::feeds::rematch::Rematch;
 use crate::results::report;
 use crate::rpc::SoftState;
@@ -106,8 +106,9 @@ fn document_of(state: &pentora_raft::State, id: JobId, job: &Job, soft: &SoftSta
     let total = job.targets();
     let running = soft.in_progress.get(&id).filter(|_| job.is_open()).copied().unwrap_or_default();
     let active = state.workers_on(id);
-    let worker_stats: Vec<WorkerStat> =
-        state.job_workers(id).map(|(node, stat)| stat_of(state, job, node, stat, active.contains(&node))).collect();
+    let worker_stats =
+        state.job_workers(id).map(|(node, stat)| stat_of(state, job, node, stat, active.contains(&node)));
+    let worker_stats = largest_first(worker_stats.collect());
     JobDocument {
         job_id: id.to_string(),
         status: job.status.name().into(),
@@ -123,7 +124,7 @@ fn document_of(state: &pentora_raft::State, id: JobId, job: &Job, soft: &SoftSta
         },
         worker_stats,
         targets_total: total,
-        priority: priority_of(job.priority),
+        priority: job.priority,
         submitted_at: rfc3339(job.submitted_at_ms),
         started_at: job.started_at_ms.map(rfc3339),
         finished_at: job.finished_at_ms.map(rfc3339),
@@ -179,13 +180,10 @@ fn stat_of(state: &pentora_raft::State, job: &Job, node: NodeId, stat: &state::W
     }
 }
 
-fn priority_of(priority: Priority) -> document::Priority {
-    match priority {
-        Priority::Critical => document::Priority::Critical,
-        Priority::High => document::Priority::High,
-        Priority::Normal => document::Priority::Normal,
-        Priority::Low => document::Priority::Low,
-    }
+/// Whoever did most stands first; equals stay in the order of their nodes.
+fn largest_first(mut stats: Vec<WorkerStat>) -> Vec<WorkerStat> {
+    stats.sort_by_key(|stat| std::cmp::Reverse(stat.targets));
+    stats
 }
 
 fn event_of(index: u64, event: &pentora_raft::event::Event) -> JobEvent {
@@ -202,4 +200,22 @@ fn event_of(index: u64, event: &pentora_raft::event::Event) -> JobEvent {
 /// Whether nothing of a job was granted yet, for metrics.
 pub(super) fn is_waiting(job: &Job) -> bool {
     job.status == JobStatus::Queued
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_workers_of_a_job_are_listed_by_their_share() {
+        let stat = |(id, targets): (&str, u64)| WorkerStat {
+            worker_id: id.into(),
+            targets,
+            duration: String::new(),
+            state: String::new(),
+        };
+        let sorted = largest_first([("wrk_a", 3), ("wrk_b", 9), ("wrk_c", 3)].map(stat).into());
+        let ids: Vec<&str> = sorted.iter().map(|stat| stat.worker_id.as_str()).collect();
+        assert_eq!(ids, ["wrk_b", "wrk_a", "wrk_c"]);
+    }
 }

@@ -94,14 +94,21 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    async fn started(bounds: Bounds) -> (std::net::SocketAddr, CancellationToken, tokio::task::JoinSet<()>) {
+    /// A listener with one page.
+    struct Listening {
+        address: std::net::SocketAddr,
+        stop: CancellationToken,
+        tasks: tokio::task::JoinSet<()>,
+    }
+
+    async fn started(bounds: Bounds) -> Listening {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = Router::new().route("/", axum::routing::get(|| async { "here" }));
         let stop = CancellationToken::new();
         let mut tasks = tokio::task::JoinSet::new();
         tasks.spawn(serve(listener, router, bounds, stop.clone()));
-        (address, stop, tasks)
+        Listening { address, stop, tasks }
     }
 
     async fn ask(stream: &mut TcpStream) -> String {
@@ -114,7 +121,7 @@ mod tests {
     #[tokio::test]
     async fn a_head_that_never_ends_costs_its_connection_and_frees_its_place() {
         let bounds = Bounds { connections: 2, head_within: Duration::from_millis(200) };
-        let (address, stop, mut tasks) = started(bounds).await;
+        let Listening { address, stop, mut tasks } = started(bounds).await;
         let mut slow = Vec::new();
         for _ in 0..2 {
             let mut stream = TcpStream::connect(address).await.unwrap();
@@ -131,7 +138,7 @@ mod tests {
 
     #[tokio::test]
     async fn stopping_ends_idle_connections_at_once() {
-        let (address, stop, mut tasks) = started(Bounds::default()).await;
+        let Listening { address, stop, mut tasks } = started(Bounds::default()).await;
         let mut idle = TcpStream::connect(address).await.unwrap();
         idle.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
         let mut first = [0; 12];

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use pentora_raft::Role;
+use pentora_raft::{NodeId, Role};
 
 use super::Node;
 
@@ -23,37 +23,60 @@ impl Text {
     }
 }
 
+/// What the metrics tell of the replicated state.
+#[derive(Debug, Default)]
+struct StateFigures {
+    targets_waiting: u64,
+    jobs_waiting: usize,
+    leases: usize,
+    leases_own: usize,
+    workers: usize,
+    units_done: u64,
+    probes_sent: u64,
+    probes_retransmitted: u64,
+}
+
+impl StateFigures {
+    fn of(state: &pentora_raft::State, own: NodeId) -> Self {
+        let mut figures = Self {
+            leases: state.leases().count(),
+            leases_own: state.leases().filter(|(_, lease)| lease.node == own).count(),
+            workers: state.nodes().filter(|(_, record)| record.takes_leases()).count(),
+            ..Self::default()
+        };
+        for (id, job) in state.jobs() {
+            if job.is_open() {
+                let left = job.targets().saturating_sub(job.done).saturating_sub(job.dead);
+                figures.targets_waiting = figures.targets_waiting.saturating_add(left);
+            }
+            figures.jobs_waiting += usize::from(super::jobs::is_waiting(job));
+            figures.units_done += state.job_workers(id).map(|(_, stat)| stat.units).sum::<u64>();
+            figures.probes_sent += job.counts.probes_sent;
+            figures.probes_retransmitted += job.counts.retransmitted;
+        }
+        figures
+    }
+}
+
 fn render(node: &Node) -> String {
     let status = node.raft.status();
-    let own = status.node;
     let mut text = Text(String::new());
-    let backlog = node.raft.read(|state| {
-        let open = state.jobs().filter(|(_, job)| job.is_open());
-        open.map(|(_, job)| job.targets().saturating_sub(job.done).saturating_sub(job.dead))
-            .fold(0u64, u64::saturating_add)
-    });
-    let (waiting, leases, own_leases, workers) = node.raft.read(|state| {
-        let waiting = state.jobs().filter(|(_, job)| super::jobs::is_waiting(job)).count();
-        let own_leases = state.leases().filter(|(_, lease)| lease.node == own).count();
-        let workers = state.nodes().filter(|(_, record)| record.takes_leases()).count();
-        (waiting, state.leases().count(), own_leases, workers)
-    });
-    let (units, probes, retransmitted) = node.raft.read(|state| {
-        state.jobs().fold((0u64, 0u64, 0u64), |(units, probes, again), (id, job)| {
-            let done: u64 = state.job_workers(id).map(|(_, stat)| stat.units).sum();
-            (units + done, probes + job.counts.probes_sent, again + job.counts.retransmitted)
-        })
-    });
+    let figures = node.raft.read(|state| StateFigures::of(state, status.node));
     let gauge = "gauge";
-    let share = backlog as f64 / workers.max(1) as f64;
+    let share = figures.targets_waiting as f64 / figures.workers.max(1) as f64;
     text.put("pentora_queue_depth", gauge, "This node's share of the targets that wait.", share);
-    text.put("pentora_cluster_queue_depth", gauge, "Targets that wait in the whole cluster.", backlog);
-    text.put("pentora_jobs_queued", gauge, "Jobs without a granted unit.", waiting);
-    text.put("pentora_leases", gauge, "Leases that are out.", leases);
-    text.put("pentora_leases_own", gauge, "Leases of this node.", own_leases);
-    text.put("pentora_units_done", gauge, "Accepted units of the jobs that are kept.", units);
-    text.put("pentora_probes_sent", gauge, "Probes of accepted units of the jobs that are kept.", probes);
-    text.put("pentora_probes_retransmitted", gauge, "Probes of those that were sent again.", retransmitted);
+    text.put("pentora_cluster_queue_depth", gauge, "Targets that wait in the whole cluster.", figures.targets_waiting);
+    text.put("pentora_jobs_queued", gauge, "Jobs without a granted unit.", figures.jobs_waiting);
+    text.put("pentora_leases", gauge, "Leases that are out.", figures.leases);
+    text.put("pentora_leases_own", gauge, "Leases of this node.", figures.leases_own);
+    text.put("pentora_units_done", gauge, "Accepted units of the jobs that are kept.", figures.units_done);
+    text.put("pentora_probes_sent", gauge, "Probes of accepted units of the jobs that are kept.", figures.probes_sent);
+    text.put(
+        "pentora_probes_retransmitted",
+        gauge,
+        "Probes of those that were sent again.",
+        figures.probes_retransmitted,
+    );
     text.put("pentora_raft_leader", gauge, "1 where this node leads.", u8::from(status.role == Role::Leader));
     text.put("pentora_raft_term", gauge, "The current term.", status.term);
     text.put("pentora_raft_commit_index", gauge, "The last committed log index known here.", status.commit_index);

@@ -113,10 +113,9 @@ impl From<RefusedRequest> for ApiError {
         match error {
             RefusedRequest::Targets(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_targets", detail),
             RefusedRequest::Ports(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_ports", detail),
-            RefusedRequest::Discovery(_)
-            | RefusedRequest::Choice(_)
-            | RefusedRequest::Spec(_)
-            | RefusedRequest::Field(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_request", detail),
+            RefusedRequest::Discovery(_) | RefusedRequest::Spec(_) | RefusedRequest::Field(_) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_request", detail)
+            }
             RefusedRequest::Scope(_) => Self::new(StatusCode::FORBIDDEN, "scope_denied", detail),
             RefusedRequest::NoEligibleNode { reasons, .. } => {
                 let listed: Vec<String> = reasons.iter().map(|(node, reason)| format!("{node}: {reason}")).collect();

@@ -33,7 +33,7 @@ fn the_commands_of_the_original_description_and_the_contract_parse() {
         "pentora coordinator workers list --watch",
         "pentora nodes list --json",
         "pentora coordinator worker-token create --name us-east-worker --ttl 24h --uses 1 --role scanner --region R --networks 10.0.0.0/8",
-        "pentora coordinator worker-token list",
+        "pentora coordinator worker-token list --watch",
         "pentora coordinator worker-token revoke tok-1",
         "pentora cluster status --json",
         "pentora-node cluster status --watch",

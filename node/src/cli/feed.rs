@@ -9,8 +9,9 @@ use clap::{Args, Subcommand};
 
 use super::api_session::{ApiSession, NodeArgs, cluster_here};
 use super::context::Context;
+use super::list::{self, Form};
 use super::output::grouped;
-use super::table;
+use super::table::{Column, Tabular};
 use super::watch::json;
 use crate::clock::{rfc3339, wall_ms};
 use crate::config::Purpose;
@@ -80,6 +81,21 @@ pub(super) struct RemoveArgs {
     node: NodeArgs,
 }
 
+impl Tabular for FeedDocument {
+    fn columns() -> Vec<Column<Self>> {
+        vec![
+            Column::new("Feed", |feed| feed.kind.clone()),
+            Column::new("Records", |feed| grouped(feed.records)),
+            Column::new("Imported (UTC)", |feed| {
+                feed.imported_at.get(..16).unwrap_or(&feed.imported_at).replace('T', " ")
+            }),
+            Column::new("By", |feed| feed.signer.clone()),
+            Column::new("State", |feed| if feed.in_use { "in use" } else { "not here yet" }.to_owned()),
+            Column::new("Source", |feed| feed.source.clone()),
+        ]
+    }
+}
+
 /// Carries the command out.
 ///
 /// # Errors
@@ -89,8 +105,7 @@ pub(super) async fn run(command: FeedCommand, context: &mut Context) -> Result<(
         FeedCommand::Import(args) => import(args, context).await,
         FeedCommand::List(args) => {
             let feeds = feeds(&args, context).await?;
-            let text = if args.json { json(&feeds) } else { table::feeds(context.output.unicode, &feeds) };
-            context.output.print(&text)
+            context.output.print(&list::text(&feeds, Form::of(args.json, &context.output)))
         }
         FeedCommand::Status(args) => {
             let feeds = feeds(&args, context).await?;
@@ -196,4 +211,29 @@ fn store(context: &Context) -> Result<FeedStore, Failure> {
 
 fn failed(error: impl std::fmt::Display) -> Failure {
     Failure::new(ExitCode::Failure, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::table::cells;
+    use super::*;
+
+    #[test]
+    fn a_feed_is_listed_with_its_age_to_the_minute_and_whether_it_is_here() {
+        let feed = FeedDocument {
+            kind: "kev".into(),
+            source: "CISA 2025.07.10".into(),
+            records: 1_234,
+            bytes: 9,
+            digest: "d".into(),
+            imported_at: "2025-07-10T12:34:56Z".into(),
+            signer: "n1".into(),
+            in_use: true,
+        };
+        let elsewhere = FeedDocument { imported_at: "unknown".into(), in_use: false, ..feed.clone() };
+        let heads = ["Feed", "Records", "Imported (UTC)", "By", "State", "Source"];
+        let row = |at, state| ["kev", "1,234", at, "n1", state, "CISA 2025.07.10"];
+        let expected = [heads, row("2025-07-10 12:34", "in use"), row("unknown", "not here yet")];
+        assert_eq!(cells(&[feed, elsewhere]), expected);
+    }
 }

@@ -14,8 +14,9 @@ use serde::Serialize;
 use super::api_session::{ApiSession, NodeArgs, id};
 use super::context::Context;
 use super::feed;
+use super::list::{self, Form};
 use super::output::clean;
-use super::table;
+use super::table::{Column, Tabular};
 use super::watch::json;
 use crate::client::parse_host_line;
 use crate::failure::{ExitCode, Failure};
@@ -86,12 +87,24 @@ pub(super) struct ExplainArgs {
 
 /// One finding in a list.
 #[derive(Debug, Serialize)]
-pub(super) struct Listed {
-    pub(super) address: IpAddr,
-    pub(super) port: u16,
-    pub(super) protocol: Protocol,
+struct Listed {
+    address: IpAddr,
+    port: u16,
+    protocol: Protocol,
     #[serde(flatten)]
-    pub(super) weakness: Weakness,
+    weakness: Weakness,
+}
+
+impl Tabular for Listed {
+    fn columns() -> Vec<Column<Self>> {
+        vec![
+            Column::new("Severity", |one| one.weakness.severity.to_string()),
+            Column::new("Finding", |one| one.weakness.id.clone()),
+            Column::new("Where", |one| format!("{} {}/{}", one.address, one.port, one.protocol)),
+            Column::new("Sure", |one| format!("{}%", one.weakness.confidence)),
+            Column::new("What", |one| one.weakness.title.clone()),
+        ]
+    }
 }
 
 /// Carries the command out.
@@ -100,12 +113,12 @@ pub(super) struct Listed {
 /// No node answers, a file that holds no results, feeds that cannot be read.
 pub(super) async fn run(command: FindingsCommand, context: &mut Context) -> Result<(), Failure> {
     match command {
-        FindingsCommand::List(args) => list(args, context).await,
+        FindingsCommand::List(args) => print_list(args, context).await,
         FindingsCommand::Explain(args) => explain(args, context).await,
     }
 }
 
-async fn list(args: ListArgs, context: &mut Context) -> Result<(), Failure> {
+async fn print_list(args: ListArgs, context: &mut Context) -> Result<(), Failure> {
     let (mut listed, mut potential) = (Vec::new(), 0_u64);
     let mut take = |record: &HostRecord| {
         for port in &record.ports {
@@ -127,8 +140,8 @@ async fn list(args: ListArgs, context: &mut Context) -> Result<(), Failure> {
             Ok(true)
         })?;
     } else {
-        let (session, job) = job_of(&args.from, context).await?;
-        let mut lines = session.client.results(&job).await.map_err(|error| session.failure(&error))?;
+        let AskedJob { session, job_id } = job_of(&args.from, context).await?;
+        let mut lines = session.client.results(&job_id).await.map_err(|error| session.failure(&error))?;
         while let Some(line) = lines.next().await.map_err(|error| session.failure(&error))? {
             take(&parse_host_line(&line).map_err(|error| session.failure(&error))?);
         }
@@ -137,8 +150,7 @@ async fn list(args: ListArgs, context: &mut Context) -> Result<(), Failure> {
         let by_weakness = b.weakness.severity.cmp(&a.weakness.severity).then_with(|| a.weakness.id.cmp(&b.weakness.id));
         by_weakness.then_with(|| (a.address, a.port).cmp(&(b.address, b.port)))
     });
-    let text = if args.json { json(&listed) } else { table::findings(context.output.unicode, &listed) };
-    context.output.print(&text)?;
+    context.output.print(&list::text(&listed, Form::of(args.json, &context.output)))?;
     if potential > 0 {
         context.say(format_args!("{potential} more are only potential: --all lists them"));
     }
@@ -159,8 +171,8 @@ async fn explain(args: ExplainArgs, context: &mut Context) -> Result<(), Failure
         })?;
         explained
     } else {
-        let (session, job) = job_of(&args.from, context).await?;
-        session.client.explain(&job, &asked).await.map_err(|error| session.failure(&error))?
+        let AskedJob { session, job_id } = job_of(&args.from, context).await?;
+        session.client.explain(&job_id, &asked).await.map_err(|error| session.failure(&error))?
     };
     if explained.is_empty() {
         let what = format!("nothing is known of {} on what was scanned", asked.id);
@@ -192,14 +204,20 @@ fn told(explained: &[Explained]) -> String {
     text
 }
 
-async fn job_of(args: &FromArgs, context: &Context) -> Result<(ApiSession, String), Failure> {
+/// The job whose results are meant, and the node that knows it.
+struct AskedJob {
+    session: ApiSession,
+    job_id: String,
+}
+
+async fn job_of(args: &FromArgs, context: &Context) -> Result<AskedJob, Failure> {
     let session = ApiSession::open(&args.node, context)?;
     if let Some(job) = &args.job {
-        return Ok((session, job.clone()));
+        return Ok(AskedJob { session, job_id: job.clone() });
     }
     let jobs = session.client.jobs().await.map_err(|error| session.failure(&error))?;
     match jobs.into_iter().next() {
-        Some(job) => Ok((session, job.job_id)),
+        Some(job) => Ok(AskedJob { session, job_id: job.job_id }),
         None => Err(Failure::new(ExitCode::Failure, "no job has been submitted yet").next("pentora scan TARGET")),
     }
 }

@@ -6,11 +6,15 @@ use super::api_session::{ApiSession, NodeArgs, id};
 use super::context::Context;
 use super::follow::{Ended, follow, verdict};
 use super::interrupt::Interrupts;
-use super::output::grouped;
+use super::list::{ListArgs, list};
+use super::output::{grouped, percent};
 use super::progress::Progress;
 use super::results::{self, FormatArgs};
+use super::status;
+use super::table::{Column, Tabular};
 use super::watch::{View, json, show};
-use super::{status, table};
+use crate::client::Client;
+use crate::document::JobDocument;
 use crate::failure::Failure;
 
 /// What can be done with jobs.
@@ -30,19 +34,6 @@ pub(super) enum JobCommand {
     Events(ViewArgs),
     /// Stop a job; what it found stays.
     Cancel(JobArgs),
-}
-
-/// How the list is printed.
-#[derive(Debug, Args)]
-pub(super) struct ListArgs {
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
-    /// Print again each second.
-    #[arg(long)]
-    watch: bool,
-    #[command(flatten)]
-    node: NodeArgs,
 }
 
 /// Which job.
@@ -77,21 +68,35 @@ pub(super) struct ResultsArgs {
     job: JobArgs,
 }
 
+impl Tabular for JobDocument {
+    fn columns() -> Vec<Column<Self>> {
+        vec![
+            Column::new("Job ID", |job| job.job_id.clone()),
+            Column::new("Status", |job| status::title_case(&job.status)),
+            Column::new("Priority", |job| job.priority.to_string()),
+            Column::new("Progress", |job| {
+                format!(
+                    "{} / {} ({:.0}%)",
+                    grouped(job.targets_scanned),
+                    grouped(job.targets_total),
+                    percent(job.targets_scanned, job.targets_total).floor()
+                )
+            }),
+            Column::new("Hosts up", |job| grouped(job.results.hosts_up)),
+            Column::new("Open ports", |job| grouped(job.results.open_ports)),
+            Column::new("Duration", |job| job.duration.clone()),
+            Column::new("Submitted", |job| job.submitted_at.clone()),
+        ]
+    }
+}
+
 /// Carries the command out.
 ///
 /// # Errors
 /// No node answers, or it refuses; for `watch` also how the job ended.
 pub(super) async fn run(command: JobCommand, context: &mut Context) -> Result<(), Failure> {
     match command {
-        JobCommand::List(args) => {
-            let session = ApiSession::open(&args.node, context)?;
-            let unicode = context.output.unicode;
-            show(context, args.watch, async || {
-                let jobs = session.client.jobs().await.map_err(|error| session.failure(&error))?;
-                Ok(View { text: if args.json { json(&jobs) } else { table::jobs(unicode, &jobs) }, last: false })
-            })
-            .await
-        }
+        JobCommand::List(args) => list(&args, context, Client::jobs).await,
         JobCommand::Status(args) => {
             let session = ApiSession::open(&args.job.node, context)?;
             show(context, args.watch, async || {
@@ -170,4 +175,26 @@ async fn events(args: ViewArgs, context: &mut Context) -> Result<(), Failure> {
         Ok(View { text, last })
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::status::tests::original;
+    use super::super::table::cells;
+
+    #[test]
+    fn a_job_is_listed_with_its_progress_rounded_down() {
+        let heads = ["Job ID", "Status", "Priority", "Progress", "Hosts up", "Open ports", "Duration", "Submitted"];
+        let row = [
+            "job-abc123",
+            "Running",
+            "normal",
+            "2,456 / 10,000 (24%)",
+            "1,234",
+            "2",
+            "12m 34s",
+            "2025-07-10T12:00:00Z",
+        ];
+        assert_eq!(cells(&[original()]), [heads, row]);
+    }
 }

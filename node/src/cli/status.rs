@@ -100,7 +100,8 @@ fn whole(seconds: f64) -> u64 {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::document::{JobResults, Priority, WorkerStat};
+    use crate::document::{JobResults, WorkerStat};
+    use pentora_raft::state::Priority;
 
     /// The running job of the original description.
     pub(in crate::cli) fn original() -> JobDocument {

@@ -4,11 +4,13 @@ use clap::{Args, Subcommand};
 
 use super::api_session::{ApiSession, NodeArgs, id};
 use super::context::Context;
+use super::list::{ListArgs, list};
 use super::output::clean;
-use super::table;
+use super::table::{Column, Tabular, or_nothing};
 use super::watch::json;
+use crate::client::Client;
 use crate::config::parse_duration;
-use crate::document::TokenRequest;
+use crate::document::{TokenDocument, TokenRequest};
 use crate::failure::Failure;
 
 /// What can be done with join tokens.
@@ -51,16 +53,6 @@ pub(super) struct CreateArgs {
     node: NodeArgs,
 }
 
-/// How the list is printed.
-#[derive(Debug, Args)]
-pub(super) struct ListArgs {
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    node: NodeArgs,
-}
-
 /// Which token.
 #[derive(Debug, Args)]
 pub(super) struct RevokeArgs {
@@ -71,6 +63,23 @@ pub(super) struct RevokeArgs {
     node: NodeArgs,
 }
 
+impl Tabular for TokenDocument {
+    fn columns() -> Vec<Column<Self>> {
+        vec![
+            Column::new("Token ID", |token| token.token_id.clone()),
+            Column::new("Name", |token| token.name.clone()),
+            Column::new("Status", |token| token.status.clone()),
+            Column::new("Uses left", |token| token.uses_left.to_string()),
+            Column::new("Expires", |token| token.expires_at.clone()),
+            Column::new("Role", |token| or_nothing(token.role.as_ref())),
+            Column::new("Region", |token| or_nothing(token.region.as_ref())),
+            Column::new("Networks", |token| {
+                if token.networks.is_empty() { "any".to_owned() } else { token.networks.join(", ") }
+            }),
+        ]
+    }
+}
+
 /// Carries the command out.
 ///
 /// # Errors
@@ -78,12 +87,7 @@ pub(super) struct RevokeArgs {
 pub(super) async fn run(command: TokenCommand, context: &mut Context) -> Result<(), Failure> {
     match command {
         TokenCommand::Create(args) => create(args, context).await,
-        TokenCommand::List(args) => {
-            let session = ApiSession::open(&args.node, context)?;
-            let tokens = session.client.tokens().await.map_err(|error| session.failure(&error))?;
-            let text = if args.json { json(&tokens) } else { table::tokens(context.output.unicode, &tokens) };
-            context.output.print(&text)
-        }
+        TokenCommand::List(args) => list(&args, context, Client::tokens).await,
         TokenCommand::Revoke(args) => {
             let session = ApiSession::open(&args.node, context)?;
             session.client.revoke_token(&args.token_id).await.map_err(|error| session.failure(&error))?;
@@ -115,4 +119,29 @@ async fn create(args: CreateArgs, context: &mut Context) -> Result<(), Failure> 
         clean(&created.name)
     ));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::table::cells;
+    use super::*;
+
+    #[test]
+    fn a_token_is_listed_with_what_it_allows() {
+        let token = TokenDocument {
+            token_id: "tok1".into(),
+            name: "n2".into(),
+            created_at: "2025-07-10T12:00:00Z".into(),
+            expires_at: "2025-07-11T12:00:00Z".into(),
+            uses_left: 1,
+            status: "valid".into(),
+            role: Some("auto".into()),
+            region: None,
+            networks: Vec::new(),
+        };
+        let limited = TokenDocument { networks: vec!["10.0.0.0/8".into(), "fd00::/8".into()], ..token.clone() };
+        let heads = ["Token ID", "Name", "Status", "Uses left", "Expires", "Role", "Region", "Networks"];
+        let row = |networks| ["tok1", "n2", "valid", "1", "2025-07-11T12:00:00Z", "auto", "-", networks];
+        assert_eq!(cells(&[token, limited]), [heads, row("any"), row("10.0.0.0/8, fd00::/8")]);
+    }
 }

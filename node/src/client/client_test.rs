@@ -31,7 +31,7 @@ fn job() -> JobDocument {
         targets_total: 2,
         targets_in_progress: 0,
         ports: None,
-        priority: crate::document::Priority::Normal,
+        priority: pentora_raft::state::Priority::Normal,
         submitted_at: String::new(),
         started_at: None,
         finished_at: None,
@@ -55,13 +55,18 @@ fn problem(status: u16, code: &str, retry_after: Option<&str>) -> Response {
     response
 }
 
-/// Serves `router` on a free port of loopback for as long as the guard lives.
-async fn serve(router: Router) -> (String, tokio::task::JoinSet<()>) {
+/// A router on a free port of loopback, for as long as this lives.
+struct Listening {
+    endpoint: String,
+    _tasks: tokio::task::JoinSet<()>,
+}
+
+async fn serve(router: Router) -> Listening {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(async move { axum::serve(listener, router).await.unwrap() });
-    (endpoint, tasks)
+    Listening { endpoint, _tasks: tasks }
 }
 
 #[tokio::test]
@@ -146,8 +151,8 @@ async fn over_a_socket_the_same_calls_give_the_same_answers() {
         .route("/api/v1/jobs/{id}/results", get(|| async { "one\ntwo\n" }))
         .route("/api/v1/worker-tokens/{id}", axum::routing::delete(|| async { StatusCode::NO_CONTENT }))
         .route("/healthz", get(|| async { "ok" }));
-    let (endpoint, _tasks) = serve(router).await;
-    let client = Client::http(vec![endpoint], None).unwrap();
+    let node = serve(router).await;
+    let client = Client::http(vec![node.endpoint.clone()], None).unwrap();
     assert_eq!(client.job("job-9").await.unwrap().job_id, "job-9");
     client.healthz().await.unwrap();
     client.revoke_token("t").await.unwrap();
@@ -164,8 +169,8 @@ async fn the_second_address_is_asked_when_the_first_refuses_and_nobody_means_unr
     let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let nobody = format!("http://{}", closed.local_addr().unwrap());
     drop(closed);
-    let (endpoint, _tasks) = serve(Router::new().route("/healthz", get(|| async { "ok" }))).await;
-    Client::http(vec![nobody.clone(), endpoint], None).unwrap().healthz().await.unwrap();
+    let node = serve(Router::new().route("/healthz", get(|| async { "ok" }))).await;
+    Client::http(vec![nobody.clone(), node.endpoint.clone()], None).unwrap().healthz().await.unwrap();
 
     let started = Instant::now();
     let error = Client::http(vec![nobody], None).unwrap().cluster().await.unwrap_err();

@@ -15,20 +15,26 @@ pub fn peer_address(text: &str) -> Result<String, String> {
     let text = text.trim();
     if let Some(rest) = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) {
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        let (host, _) = split_port(authority)?;
+        let host = split_port(authority)?.host;
         return Ok(join(&checked_host(host)?, DEFAULT_MESH_PORT));
     }
     if let Some((scheme, _)) = text.split_once("://") {
         return Err(format!("`{scheme}://` is not an address of a node: write host:port, or https://host"));
     }
-    let (host, port) = split_port(text)?;
+    let HostPort { host, port } = split_port(text)?;
     Ok(join(&checked_host(host)?, port.unwrap_or(DEFAULT_MESH_PORT)))
 }
 
+/// A host as written, and its port where there is one.
+struct HostPort<'a> {
+    host: &'a str,
+    port: Option<u16>,
+}
+
 /// Parts `host:port`; an IPv6 address needs brackets only where a port follows.
-fn split_port(text: &str) -> Result<(&str, Option<u16>), String> {
+fn split_port(text: &str) -> Result<HostPort<'_>, String> {
     if text.parse::<std::net::Ipv6Addr>().is_ok() {
-        return Ok((text, None));
+        return Ok(HostPort { host: text, port: None });
     }
     let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((host, "")) => (host, None),
@@ -45,7 +51,7 @@ fn split_port(text: &str) -> Result<(&str, Option<u16>), String> {
             _ => return Err(format!("`{digits}` is not a port: 1 to 65535")),
         },
     };
-    Ok((host, port))
+    Ok(HostPort { host, port })
 }
 
 /// An address that names a machine, or a DNS name (RFC 1123 section 2.1: letters, digits, hyphens, up to 253 long).

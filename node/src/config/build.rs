@@ -1,19 +1,15 @@
 //! From settings to a typed [`NodeConfig`], with the relations between keys.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
-use std::time::Duration;
+use std::net::IpAddr;
 
 use super::file::{ConfigText, Host};
 use super::issue::{ConfigError, ConfigIssue, Origin};
-use super::keys::{Checked, Effect, KEYS, env_name, find};
+use super::keys::{ATTEMPT_TIMEOUT, Effect, KEYS, Typed, WORKER_OFFLINE, env_name};
+use super::kind::Value;
 use super::layers::{FlagValue, Raw, Roots, Setting, Settings, stack};
 use super::suggest::nearest;
-use super::{
-    ApiAuth, ApiSettings, Backoff, ClientSettings, CoordinatorSettings, FailureAction, MeshSettings, NetworkAccess,
-    NodeConfig, NodeMode, Secret, Strategy, SyncSettings, TimingProfile, WorkerSettings, WorkersSettings, yaml,
-};
+use super::{ApiAuth, NodeConfig, yaml};
 
 /// Everything a configuration is made of.
 #[derive(Debug, Clone, Default)]
@@ -77,6 +73,20 @@ impl Loaded {
 /// Everything that is wrong, each with its place.
 pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     let mut issues = Vec::new();
+    let settings = settled(sources, &mut issues);
+    let values = Values(&settings);
+    let config = NodeConfig::read(&values);
+    if sources.purpose == Purpose::Node {
+        relations(&config, &values, &mut issues);
+    }
+    if !issues.is_empty() {
+        return Err(ConfigError::new(issues));
+    }
+    Ok(Loaded { warnings: warnings(&config, &sources.env), notes: notes(&settings), config, settings })
+}
+
+/// The value that each key ends up with, as text. What is wrong is added to `issues`.
+fn settled(sources: &Sources, issues: &mut Vec<ConfigIssue>) -> Settings {
     let mut tree = |text: &Option<ConfigText>| match text.as_ref().map(|file| yaml::parse(&file.name, &file.text))? {
         Ok(root) => Some(root),
         Err(issue) => {
@@ -85,18 +95,11 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
         }
     };
     let roots = Roots { remembered: tree(&sources.remembered), file: tree(&sources.file) };
-    let mut settings = stack(&roots, &sources.env, &sources.flags, sources.purpose, &mut issues);
+    let mut settings = stack(&roots, &sources.env, &sources.flags, sources.purpose, issues);
     host_defaults(&mut settings, sources);
-    merge_names(&mut settings, &mut issues);
-    one_token(&mut settings, &mut issues);
-    let config = Values(&settings).config();
-    if sources.purpose == Purpose::Node {
-        relations(&config, &settings, &mut issues);
-    }
-    if !issues.is_empty() {
-        return Err(ConfigError::new(issues));
-    }
-    Ok(Loaded { warnings: warnings(&config, &sources.env), notes: notes(&settings), config, settings })
+    merge_names(&mut settings, issues);
+    one_token(&mut settings, issues);
+    settings
 }
 
 /// Defaults that depend on the machine.
@@ -146,169 +149,24 @@ fn one_token(settings: &mut Settings, issues: &mut Vec<ConfigIssue>) {
     settings.remove(weaker);
 }
 
-/// Typed access to checked settings. `put` let only values of the right kind in, so a wrong kind is a slip between
-/// the key table and this file, which the tests would show.
-struct Values<'a>(&'a Settings);
+/// Typed access to checked settings: `put` let only values of the right kind in.
+pub(super) struct Values<'a>(&'a Settings);
 
 impl Values<'_> {
-    fn checked(&self, path: &str) -> Option<Checked> {
-        let kind = find(path).expect("only paths of the key table are asked for").kind;
-        self.0.get(path).and_then(|setting| kind.check(&setting.raw).ok())
+    /// The value of a key.
+    pub(super) fn get<T: Value>(&self, Typed { key, .. }: Typed<T>) -> T {
+        let value = match self.0.get(key.path) {
+            Some(setting) => key.kind.check(&setting.raw).ok().and_then(T::of),
+            None => T::absent(),
+        };
+        value.unwrap_or_else(|| unreachable!("{} has a value of its type, as a test of every key holds", key.path))
     }
-
-    fn text(&self, path: &str) -> Option<String> {
-        match self.checked(path)? {
-            Checked::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-
-    fn list(&self, path: &str) -> Vec<String> {
-        match self.checked(path) {
-            Some(Checked::List(list)) => list,
-            _ => Vec::new(),
-        }
-    }
-
-    fn path(&self, path: &str) -> Option<PathBuf> {
-        match self.checked(path)? {
-            Checked::Path(path) => Some(path),
-            _ => None,
-        }
-    }
-
-    fn switch(&self, path: &str) -> bool {
-        self.checked(path) == Some(Checked::Switch(true))
-    }
-
-    fn is(&self, path: &str, word: &str) -> bool {
-        self.text(path).as_deref() == Some(word)
-    }
-
-    fn count(&self, path: &str) -> u64 {
-        match self.checked(path) {
-            Some(Checked::Count(count)) => count,
-            _ => unreachable_default(path),
-        }
-    }
-
-    fn count32(&self, path: &str) -> u32 {
-        u32::try_from(self.count(path)).unwrap_or(u32::MAX)
-    }
-
-    fn share(&self, path: &str) -> f64 {
-        match self.checked(path) {
-            Some(Checked::Share(share)) => share,
-            _ => unreachable_default(path),
-        }
-    }
-
-    fn time(&self, path: &str) -> Duration {
-        match self.checked(path) {
-            Some(Checked::Time(time)) => time,
-            _ => unreachable_default(path),
-        }
-    }
-
-    fn socket(&self, path: &str) -> SocketAddr {
-        match self.checked(path) {
-            Some(Checked::Socket(socket)) => socket,
-            _ => unreachable_default(path),
-        }
-    }
-
-    fn config(&self) -> NodeConfig {
-        let mut peers = self.list("mesh.peers");
-        peers.extend(self.list("worker.coordinator"));
-        NodeConfig {
-            name: self.text("node.name").unwrap_or_default(),
-            data_dir: self.path("node.data_dir").unwrap_or_default(),
-            init: self.switch("node.init"),
-            mode: if self.is("server.mode", "worker") { NodeMode::Worker } else { NodeMode::Coordinator },
-            mesh: MeshSettings {
-                listen: self.socket("mesh.listen"),
-                advertise: self.list("mesh.advertise"),
-                profile: match self.text("mesh.profile").as_deref() {
-                    Some("wan") => TimingProfile::Wan,
-                    Some("fast") => TimingProfile::Fast,
-                    _ => TimingProfile::Lan,
-                },
-                peers,
-                psk_file: self.path("mesh.psk_file"),
-            },
-            api: ApiSettings {
-                listen: self.socket("server.api.listen"),
-                auth: if self.is("server.api.auth", "none") { ApiAuth::None } else { ApiAuth::Jwt },
-            },
-            worker: self.worker(),
-            workers: WorkersSettings {
-                auto_register: self.switch("workers.auto_register"),
-                heartbeat_interval: self.time("workers.heartbeat_interval"),
-            },
-            sync: SyncSettings {
-                export_interval: self.time("sync.export_interval"),
-                export_path: self.path("sync.export_path"),
-                require_mount: self.switch("sync.require_mount"),
-            },
-            coordinator: self.coordinator(),
-            client: ClientSettings { api: self.text("client.api"), token_file: self.path("client.token_file") },
-        }
-    }
-
-    fn worker(&self) -> WorkerSettings {
-        WorkerSettings {
-            token: self.text("worker.token").map(|token| Secret::new(&token)),
-            token_file: self.path("worker.token_file"),
-            region: self.text("worker.region"),
-            tags: self.list("worker.tags"),
-            network_access: match self.checked("worker.network_access") {
-                Some(Checked::Networks(Some(networks))) => NetworkAccess::Networks(networks),
-                _ => NetworkAccess::Auto,
-            },
-            max_concurrent_scans: self.count32("worker.capacity.max_concurrent_scans"),
-            max_targets_per_scan: self.count("worker.capacity.max_targets_per_scan"),
-            standalone: self.is("worker.mode", "standalone"),
-            offline: self.switch("worker.offline"),
-            local_queue: self.path("worker.local_queue"),
-            local_results: self.path("worker.local_results"),
-        }
-    }
-
-    fn coordinator(&self) -> CoordinatorSettings {
-        CoordinatorSettings {
-            strategy: match self.text("coordinator.load_balancing.strategy").as_deref() {
-                Some("round_robin") => Strategy::RoundRobin,
-                Some("tag_affinity") => Strategy::TagAffinity,
-                _ => Strategy::LeastLoaded,
-            },
-            max_queue_depth: self.count32("coordinator.load_balancing.thresholds.max_queue_depth"),
-            worker_max_load: self.share("coordinator.load_balancing.thresholds.worker_max_load"),
-            max_attempts: self.count32("coordinator.job_retry.max_attempts"),
-            backoff: match self.text("coordinator.job_retry.backoff").as_deref() {
-                Some("none") => Backoff::None,
-                Some("fixed") => Backoff::Fixed,
-                _ => Backoff::Exponential,
-            },
-            attempt_timeout: self.time("coordinator.job_retry.timeout"),
-            on_worker_failure: match self.text("coordinator.worker_failure.action").as_deref() {
-                Some("wait") => FailureAction::Wait,
-                Some("fail") => FailureAction::Fail,
-                _ => FailureAction::Reassign,
-            },
-            grace_period: self.time("coordinator.worker_failure.grace_period"),
-        }
-    }
-}
-
-/// Keys with these kinds have a default, and a test checks each default against its kind.
-fn unreachable_default<T>(path: &str) -> T {
-    unreachable!("{path} has a default of its kind")
 }
 
 /// What must hold between keys. A relation is reported at the key that was set by the stronger layer.
-fn relations(config: &NodeConfig, settings: &Settings, issues: &mut Vec<ConfigIssue>) {
+fn relations(config: &NodeConfig, values: &Values<'_>, issues: &mut Vec<ConfigIssue>) {
     let mut broken = |key: &'static str, other: &'static str, message: String| {
-        let origin = |path| settings.get(path).map_or(Origin::Default, |setting: &Setting| setting.origin.clone());
+        let origin = |path| values.0.get(path).map_or(Origin::Default, |setting: &Setting| setting.origin.clone());
         let (key, origin) =
             if origin(other).rank() > origin(key).rank() { (other, origin(other)) } else { (key, origin(key)) };
         issues.push(ConfigIssue { origin, key: Some(key.to_owned()), message });
@@ -335,12 +193,13 @@ fn relations(config: &NodeConfig, settings: &Settings, issues: &mut Vec<ConfigIs
         );
         broken("coordinator.worker_failure.grace_period", "workers.heartbeat_interval", message);
     }
-    if config.coordinator.attempt_timeout < grace {
-        let message =
-            format!("a try may take {:?}, less than the grace period of {grace:?}", config.coordinator.attempt_timeout);
+    // A key that is not used yet is held against the others all the same, so that its day breaks no configuration.
+    let attempt_timeout = values.get(ATTEMPT_TIMEOUT);
+    if attempt_timeout < grace {
+        let message = format!("a try may take {attempt_timeout:?}, less than the grace period of {grace:?}");
         broken("coordinator.job_retry.timeout", "coordinator.worker_failure.grace_period", message);
     }
-    if config.worker.offline && !config.mesh.peers.is_empty() {
+    if values.get(WORKER_OFFLINE) && !config.mesh.peers.is_empty() {
         let message = "an offline worker reaches no other node: remove the address, or set worker.offline: false";
         broken("worker.offline", "worker.coordinator", message.to_owned());
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::super::{Key, Kind, NetworkAccess, NodeMode, Secret, Strategy};
 use super::*;
 
 fn sources(text: &str, env: &[(&str, &str)]) -> Sources {
@@ -86,9 +87,13 @@ coordinator:
     assert_eq!(config.api.listen.to_string(), "0.0.0.0:8080");
     assert_eq!(config.workers.heartbeat_interval, Duration::from_secs(30));
     assert_eq!(config.coordinator.grace_period, Duration::from_secs(120));
-    assert_eq!(config.coordinator.attempt_timeout, Duration::from_secs(1800));
     assert_eq!((config.coordinator.max_attempts, config.coordinator.strategy), (3, Strategy::LeastLoaded));
     assert!(loaded.warnings.iter().any(|warning| warning.contains("plain HTTP")), "{:?}", loaded.warnings);
+    let unused = ["auto_register", "max_queue_depth", "worker_max_load", "backoff", "timeout", "action"];
+    assert_eq!(loaded.notes.len(), unused.len(), "{:?}", loaded.notes);
+    for (note, key) in loaded.notes.iter().zip(unused) {
+        assert!(note.ends_with(&format!("{key} is accepted and not used yet")), "{note}");
+    }
 
     let broker = format!("{text}\nqueue:\n  backend: redis\n  url: redis://redis-cluster:6379\n");
     let issues = bad(&broker, &[]);
@@ -112,7 +117,6 @@ sync:
   export_path: /mnt/usb/pentora-exports
 ";
     let loaded = good(text, &[]);
-    assert!(loaded.config.worker.offline && loaded.config.worker.standalone);
     assert_eq!(loaded.notes.len(), 6, "{:?}", loaded.notes);
     assert_eq!(loaded.notes[0], "p.yaml:3:9: worker.mode is accepted and not used yet");
 }
@@ -132,7 +136,7 @@ fn an_empty_configuration_is_complete() {
 
 #[test]
 fn every_key_can_be_set_by_its_environment_variable() {
-    for key in KEYS.iter().filter(|key| matches!(key.effect, Effect::Now | Effect::Later)) {
+    for key in KEYS.iter().filter(|key| !matches!(key.effect, Effect::Refused(_))) {
         let value = match (key.default, key.path) {
             ("", "node.data_dir") => "/d",
             ("", "mesh.advertise" | "mesh.peers" | "worker.coordinator") => "10.0.0.1:7400",
@@ -144,6 +148,61 @@ fn every_key_can_be_set_by_its_environment_variable() {
         let expected = Origin::Environment(env_name(key.path));
         assert_eq!(loaded.origin(key.path), Some(&expected), "{}", key.path);
     }
+}
+
+/// A value for `key` that is not its default; `None` where it can have no other.
+fn another_value(key: &Key) -> Option<String> {
+    let text = match key.kind {
+        Kind::Label | Kind::Labels | Kind::Secret | Kind::Anything => "another",
+        Kind::Path => "/another",
+        Kind::Switch if key.default == "true" => "false",
+        Kind::Switch => "true",
+        Kind::Count(low, high) => return Some(if key.default == low.to_string() { high } else { low }.to_string()),
+        Kind::Share => "0.125",
+        Kind::Time(low_ms, _) => return Some(format!("{}ms", low_ms + 1)),
+        Kind::Socket | Kind::Peers => "127.0.0.9:9",
+        Kind::Word(words) => words.iter().copied().find(|word| *word != key.default)?,
+        Kind::Networks => "10.9.0.0/16",
+        Kind::Urls => "http://127.0.0.9:9",
+    };
+    Some(text.to_owned())
+}
+
+#[test]
+fn every_key_changes_the_configuration_or_says_that_it_does_nothing() {
+    // What the keys say of each other is left out, so that each can be set alone.
+    let settings = |env: &[(&str, &str)]| settled(&sources("", env), &mut Vec::new());
+    let shown = |settings: &Settings| format!("{:?}", NodeConfig::read(&Values(settings)));
+    let default = shown(&settings(&[]));
+    for key in KEYS {
+        let Some(value) = another_value(key) else {
+            assert_eq!(key.effect, Effect::Fixed, "{}", key.path);
+            continue;
+        };
+        let set = settings(&[(&env_name(key.path), &value)]);
+        let is_changed = shown(&set) != default;
+        let said = notes(&set).iter().filter(|note| note.contains(key.path)).count();
+        let expected = match key.effect {
+            Effect::Now | Effect::SpellingOf(_) => (true, 0),
+            Effect::Later => (false, 1),
+            Effect::Fixed | Effect::Refused(_) => (false, 0),
+        };
+        assert_eq!((is_changed, said), expected, "{}: {value}", key.path);
+    }
+}
+
+#[test]
+fn nothing_hides_a_setting_that_nobody_reads_from_the_compiler() {
+    let source = include_str!("../config.rs");
+    let settings = source.split("\n#[derive(").skip(1).filter(|item| item.contains("\npub struct "));
+    let mut count = 0;
+    for item in settings {
+        count += 1;
+        let fields = item.split("\n}").next().unwrap();
+        assert!(fields.starts_with("Debug, Clone)]\n"), "other derives read every field: {fields}");
+        assert!(!fields.contains("    pub "), "a public field counts as read: {fields}");
+    }
+    assert_eq!(count, 7, "every struct of settings is looked at");
 }
 
 #[test]

@@ -1,15 +1,16 @@
-//! The table of every key of `pentora.yaml`: its type, its default, its environment variables, and whether this
+//! The table of every key of `pentora.yaml`: its kind, its default, its environment variables, and whether this
 //! version acts on it. Parsing, environment, defaults, help and schema all read this one table.
+//!
+//! A key that works has a constant with the type of its value. The compiler refuses a constant that no field is filled
+//! from, and a field that nothing reads; so a key that does nothing says so in its row.
 
+use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ipnet::IpNet;
-
-use super::duration::parse_duration;
-use super::layers::Raw;
-use super::peer_address;
+use super::kind::Kind;
+use super::{ApiAuth, NetworkAccess, NodeMode, Secret, Strategy, TimingProfile};
 
 /// One key.
 #[derive(Debug, Clone, Copy)]
@@ -35,56 +36,24 @@ pub enum Effect {
     Now,
     /// It is checked and kept, but nothing reads it yet.
     Later,
+    /// It has one value only, which holds whether it is written or not.
+    Fixed,
+    /// It is another spelling of the key of this path.
+    SpellingOf(&'static str),
     /// It belonged to something that Pentora does not have; the text says what took its place.
     Refused(&'static str),
 }
 
-/// What a value must be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A label: letters, digits, and `._:/@+=-`, up to 63.
-    Label,
-    /// Several labels.
-    Labels,
-    /// A file or directory.
-    Path,
-    /// `true` or `false`.
-    Switch,
-    /// A whole number within these bounds.
-    Count(u64, u64),
-    /// A number above 0 and up to 1.
-    Share,
-    /// A duration within these bounds, in milliseconds.
-    Time(u64, u64),
-    /// An IP address with port to listen on.
-    Socket,
-    /// Addresses of nodes.
-    Peers,
-    /// One of these words.
-    Word(&'static [&'static str]),
-    /// `auto` or a list of prefixes.
-    Networks,
-    /// A token: never shown.
-    Secret,
-    /// HTTP addresses.
-    Urls,
-    /// Anything: the key is refused, whatever its value.
-    Anything,
+/// A key, and the type of its value.
+pub(super) struct Typed<T> {
+    pub(super) key: Key,
+    value: PhantomData<fn() -> T>,
 }
 
-/// A value after its [`Kind`] was checked.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Checked {
-    Text(String),
-    List(Vec<String>),
-    Path(PathBuf),
-    Switch(bool),
-    Count(u64),
-    Share(f64),
-    Time(Duration),
-    Socket(SocketAddr),
-    /// `None` is `auto`.
-    Networks(Option<Vec<IpNet>>),
+impl<T> Typed<T> {
+    const fn of(key: Key) -> Self {
+        Self { key, value: PhantomData }
+    }
 }
 
 const MS: u64 = 1;
@@ -92,94 +61,113 @@ const SECOND: u64 = 1000 * MS;
 const HOUR: u64 = 3600 * SECOND;
 const DAY: u64 = 24 * HOUR;
 
-/// Every key, in the order in which `config show` prints them.
-pub const KEYS: &[Key] = &[
-    key("node.name", Kind::Label, "", "what people call this node; unique in the cluster (default: the host name)"),
-    Key { also_env: &["PENTORA_DATA_DIR"], ..key("node.data_dir", Kind::Path, "", "identity, log, state and results") },
-    key("node.init", Kind::Switch, "false", "create a new cluster when the data directory holds no node yet"),
-    key("mesh.listen", Kind::Socket, "0.0.0.0:7400", "address of the mesh; port 0 takes a free one"),
-    key("mesh.advertise", Kind::Peers, "", "addresses under which other nodes reach this one"),
-    key("mesh.profile", Kind::Word(&["lan", "wan", "fast"]), "lan", "timers of the leader election"),
-    key("mesh.peers", Kind::Peers, "", "nodes to join through"),
-    key("mesh.psk_file", Kind::Path, "", "file with the mesh's pre-shared key, 64 hexadecimal digits"),
-    key(
-        "server.mode",
-        Kind::Word(&["coordinator", "worker"]),
-        "coordinator",
-        "coordinator may vote, worker only scans",
-    ),
-    key("server.api.listen", Kind::Socket, "127.0.0.1:8080", "address of the HTTP API"),
-    key("server.api.auth", Kind::Word(&["jwt", "none"]), "jwt", "bearer tokens, or none on loopback only"),
-    later("workers.auto_register", Kind::Switch, "true", "a valid token is enough to become a worker"),
-    key("workers.heartbeat_interval", Kind::Time(100 * MS, HOUR), "5s", "how often a worker reports"),
-    Key {
-        effect: Effect::Refused("the replicated log replaces the broker"),
-        ..key("queue.url", Kind::Anything, "", "not used: there is no broker")
-    },
-    key("queue.backend", Kind::Word(&["raft"]), "raft", "the replicated log; redis and kafka are refused"),
-    key("worker.name", Kind::Label, "", "the same as node.name"),
-    Key {
-        also_env: &["COORDINATOR_URL"],
-        ..key("worker.coordinator", Kind::Peers, "", "node to join through: a mesh address or an API address")
-    },
-    Key { also_env: &["WORKER_TOKEN"], ..key("worker.token", Kind::Secret, "", "join token") },
-    key("worker.token_file", Kind::Path, "", "file with the join token"),
-    key("worker.region", Kind::Label, "", "region label"),
-    key("worker.tags", Kind::Labels, "", "labels that jobs may prefer or require"),
-    key("worker.network_access", Kind::Networks, "auto", "prefixes this node can reach, or auto"),
-    key("worker.capacity.max_concurrent_scans", Kind::Count(1, 1024), "10", "leases held at once"),
-    key("worker.capacity.max_targets_per_scan", Kind::Count(1, 1 << 32), "65536", "targets in one unit"),
-    later("worker.mode", Kind::Word(&["cluster", "standalone"]), "cluster", "standalone works from signed bundles"),
-    later("worker.offline", Kind::Switch, "false", "no outbound connection but scans"),
-    later("worker.local_queue", Kind::Path, "", "work orders of an offline worker"),
-    later("worker.local_results", Kind::Path, "", "results of an offline worker"),
-    later("sync.export_interval", Kind::Time(SECOND, 365 * DAY), "1h", "how often a bundle is written"),
-    later("sync.export_path", Kind::Path, "", "where bundles are written"),
-    later("sync.require_mount", Kind::Switch, "false", "refuse to write where nothing is mounted"),
-    later(
+/// Writes the table out: [`KEYS`], and the constants of the rows that have one.
+macro_rules! keys {
+    (@row ; $key:expr) => { without_reader($key) };
+    (@row $type:ty ; $key:expr) => { $key };
+    ($($name:tt $(: $type:ty)? => $key:expr),+ $(,)?) => {
+        /// Every key, in the order in which `config show` prints them.
+        pub const KEYS: &[Key] = &[$(keys!(@row $($type)? ; $key)),+];
+
+        $($(pub(super) const $name: Typed<$type> = Typed::of($key);)?)+
+    };
+}
+
+keys! {
+    NODE_NAME: String =>
+        key("node.name", Kind::Label, "", "what people call this node; unique in the cluster (default: the host name)"),
+    NODE_DATA_DIR: PathBuf =>
+        key("node.data_dir", Kind::Path, "", "identity, log, state and results").also_env(&["PENTORA_DATA_DIR"]),
+    NODE_INIT: bool =>
+        key("node.init", Kind::Switch, "false", "create a new cluster when the data directory holds no node yet"),
+    MESH_LISTEN: SocketAddr =>
+        key("mesh.listen", Kind::Socket, "0.0.0.0:7400", "address of the mesh; port 0 takes a free one"),
+    MESH_ADVERTISE: Vec<String> =>
+        key("mesh.advertise", Kind::Peers, "", "addresses under which other nodes reach this one"),
+    MESH_PROFILE: TimingProfile =>
+        key("mesh.profile", Kind::Word(TimingProfile::WORDS), "lan", "timers of the leader election"),
+    MESH_PEERS: Vec<String> => key("mesh.peers", Kind::Peers, "", "nodes to join through"),
+    MESH_PSK_FILE: Option<PathBuf> =>
+        key("mesh.psk_file", Kind::Path, "", "file with the mesh's pre-shared key, 64 hexadecimal digits"),
+    SERVER_MODE: NodeMode =>
+        key("server.mode", Kind::Word(NodeMode::WORDS), "coordinator", "coordinator may vote, worker only scans"),
+    API_LISTEN: SocketAddr => key("server.api.listen", Kind::Socket, "127.0.0.1:8080", "address of the HTTP API"),
+    API_AUTH: ApiAuth =>
+        key("server.api.auth", Kind::Word(ApiAuth::WORDS), "jwt", "bearer tokens, or none on loopback only"),
+    _ => later("workers.auto_register", Kind::Switch, "true", "a valid token is enough to become a worker"),
+    HEARTBEAT_INTERVAL: Duration =>
+        key("workers.heartbeat_interval", Kind::Time(100 * MS, HOUR), "5s", "how often a worker reports"),
+    _ => key("queue.url", Kind::Anything, "", "not used: there is no broker")
+        .that(Effect::Refused("the replicated log replaces the broker")),
+    _ => key("queue.backend", Kind::Word(&["raft"]), "raft", "the replicated log; redis and kafka are refused")
+        .that(Effect::Fixed),
+    _ => key("worker.name", Kind::Label, "", "the same as node.name").that(Effect::SpellingOf("node.name")),
+    WORKER_COORDINATOR: Vec<String> =>
+        key("worker.coordinator", Kind::Peers, "", "node to join through: a mesh address or an API address")
+            .also_env(&["COORDINATOR_URL"]),
+    WORKER_TOKEN: Option<Secret> => key("worker.token", Kind::Secret, "", "join token").also_env(&["WORKER_TOKEN"]),
+    WORKER_TOKEN_FILE: Option<PathBuf> => key("worker.token_file", Kind::Path, "", "file with the join token"),
+    WORKER_REGION: Option<String> => key("worker.region", Kind::Label, "", "region label"),
+    WORKER_TAGS: Vec<String> => key("worker.tags", Kind::Labels, "", "labels that jobs may prefer or require"),
+    NETWORK_ACCESS: NetworkAccess =>
+        key("worker.network_access", Kind::Networks, "auto", "prefixes this node can reach, or auto"),
+    MAX_CONCURRENT_SCANS: u32 =>
+        key("worker.capacity.max_concurrent_scans", Kind::Count(1, 1024), "10", "leases held at once"),
+    MAX_TARGETS_PER_SCAN: u64 =>
+        key("worker.capacity.max_targets_per_scan", Kind::Count(1, 1 << 32), "65536", "targets in one unit"),
+    _ => later("worker.mode", Kind::Word(&["cluster", "standalone"]), "cluster", "standalone works from signed bundles"),
+    WORKER_OFFLINE: bool => later("worker.offline", Kind::Switch, "false", "no outbound connection but scans"),
+    _ => later("worker.local_queue", Kind::Path, "", "work orders of an offline worker"),
+    _ => later("worker.local_results", Kind::Path, "", "results of an offline worker"),
+    _ => later("sync.export_interval", Kind::Time(SECOND, 365 * DAY), "1h", "how often a bundle is written"),
+    _ => later("sync.export_path", Kind::Path, "", "where bundles are written"),
+    _ => later("sync.require_mount", Kind::Switch, "false", "refuse to write where nothing is mounted"),
+    STRATEGY: Strategy => key(
         "coordinator.load_balancing.strategy",
-        Kind::Word(&["round_robin", "least_loaded", "tag_affinity"]),
+        Kind::Word(Strategy::WORDS),
         "least_loaded",
         "which of several eligible workers is preferred",
     ),
-    later(
+    _ => later(
         "coordinator.load_balancing.thresholds.max_queue_depth",
         Kind::Count(1, 1_000_000),
         "100",
         "waiting jobs before normal and low priority are turned away",
     ),
-    later(
+    _ => later(
         "coordinator.load_balancing.thresholds.worker_max_load",
         Kind::Share,
         "0.8",
         "load above which a worker gets only urgent work",
     ),
-    key("coordinator.job_retry.max_attempts", Kind::Count(1, 100), "3", "tries of a unit before it is given up"),
-    later(
+    MAX_ATTEMPTS: u32 =>
+        key("coordinator.job_retry.max_attempts", Kind::Count(1, 100), "3", "tries of a unit before it is given up"),
+    _ => later(
         "coordinator.job_retry.backoff",
         Kind::Word(&["none", "fixed", "exponential"]),
         "exponential",
         "pause between tries",
     ),
-    key("coordinator.job_retry.timeout", Kind::Time(10 * SECOND, 7 * DAY), "30m", "time for one try of a unit"),
-    later(
+    ATTEMPT_TIMEOUT: Duration =>
+        later("coordinator.job_retry.timeout", Kind::Time(10 * SECOND, 7 * DAY), "30m", "time for one try of a unit"),
+    _ => later(
         "coordinator.worker_failure.action",
         Kind::Word(&["reassign", "wait", "fail"]),
         "reassign",
         "what happens to the units of a failed worker",
     ),
-    key(
+    GRACE_PERIOD: Duration => key(
         "coordinator.worker_failure.grace_period",
         Kind::Time(SECOND, DAY),
         "15s",
         "silence after which a worker counts as failed",
     ),
-    Key { also_env: &["PENTORA_API"], ..key("client.api", Kind::Urls, "", "API addresses for the command line") },
-    Key {
-        also_env: &["PENTORA_TOKEN_FILE"],
-        ..key("client.token_file", Kind::Path, "", "file with the API token for the command line")
-    },
-];
+    CLIENT_API: Option<String> =>
+        key("client.api", Kind::Urls, "", "API addresses for the command line").also_env(&["PENTORA_API"]),
+    CLIENT_TOKEN_FILE: Option<PathBuf> =>
+        key("client.token_file", Kind::Path, "", "file with the API token for the command line")
+            .also_env(&["PENTORA_TOKEN_FILE"]),
+}
 
 /// A key that works.
 const fn key(path: &'static str, kind: Kind, default: &'static str, about: &'static str) -> Key {
@@ -188,7 +176,23 @@ const fn key(path: &'static str, kind: Kind, default: &'static str, about: &'sta
 
 /// A key that is accepted and not used yet.
 const fn later(path: &'static str, kind: Kind, default: &'static str, about: &'static str) -> Key {
-    Key { effect: Effect::Later, ..key(path, kind, default, about) }
+    key(path, kind, default, about).that(Effect::Later)
+}
+
+/// A row without a constant, so without a field: its key must not be one that is said to work.
+const fn without_reader(key: Key) -> Key {
+    assert!(!matches!(key.effect, Effect::Now), "a key that works has a constant with the type of its value");
+    key
+}
+
+impl Key {
+    const fn that(self, effect: Effect) -> Self {
+        Self { effect, ..self }
+    }
+
+    const fn also_env(self, also_env: &'static [&'static str]) -> Self {
+        Self { also_env, ..self }
+    }
 }
 
 /// The environment variable of a key: `server.api.listen` is `PENTORA_SERVER_API_LISTEN`.
@@ -207,115 +211,10 @@ pub(super) fn is_group(path: &str) -> bool {
     KEYS.iter().any(|key| key.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
 }
 
-impl Kind {
-    /// Turns the written value into a checked one.
-    pub(super) fn check(self, raw: &Raw) -> Result<Checked, String> {
-        match self {
-            Self::Labels => each(raw, label).map(Checked::List),
-            Self::Peers => each(raw, peer_address).map(Checked::List),
-            Self::Urls => each(raw, http_url).map(|urls| Checked::Text(urls.join(","))),
-            Self::Networks => networks(raw),
-            _ => match raw {
-                Raw::Text(text) => self.check_text(text.trim()),
-                Raw::List(_) => Err("takes one value, not a list".to_owned()),
-            },
-        }
-    }
-
-    /// Kinds that take a single scalar.
-    fn check_text(self, text: &str) -> Result<Checked, String> {
-        match self {
-            Self::Label => label(text).map(Checked::Text),
-            Self::Path if text.contains('\0') || text.is_empty() => Err("is not a path".to_owned()),
-            Self::Path => Ok(Checked::Path(PathBuf::from(text))),
-            Self::Switch => match text {
-                "true" => Ok(Checked::Switch(true)),
-                "false" => Ok(Checked::Switch(false)),
-                _ => Err(format!("`{text}` is neither true nor false")),
-            },
-            Self::Count(low, high) => match text.parse::<u64>() {
-                Ok(count) if (low..=high).contains(&count) => Ok(Checked::Count(count)),
-                _ => Err(format!("`{text}` is not a whole number from {low} to {high}")),
-            },
-            Self::Share => match text.parse::<f64>() {
-                Ok(share) if share > 0.0 && share <= 1.0 => Ok(Checked::Share(share)),
-                _ => Err(format!("`{text}` is not a number above 0 and up to 1")),
-            },
-            Self::Time(low, high) => {
-                let time = parse_duration(text)?;
-                let (low, high) = (Duration::from_millis(low), Duration::from_millis(high));
-                if time < low || time > high {
-                    return Err(format!("`{text}` is not between {low:?} and {high:?}"));
-                }
-                Ok(Checked::Time(time))
-            }
-            Self::Socket => match text.parse() {
-                Ok(socket) => Ok(Checked::Socket(socket)),
-                Err(_) => Err(format!("`{text}` is not an address with port, such as 127.0.0.1:8080 or [::1]:8080")),
-            },
-            Self::Word(words) if words.contains(&text) => Ok(Checked::Text(text.to_owned())),
-            Self::Word(_) if matches!(text, "redis" | "kafka") => Err(format!(
-                "`{text}` is not used: jobs are kept in the replicated log, which replaces the broker. Write raft or \
-                 remove the key"
-            )),
-            Self::Word(words) => Err(format!("`{text}` is not one of {}", words.join(", "))),
-            Self::Secret if text.is_empty() => Err("is empty".to_owned()),
-            _ => Ok(Checked::Text(text.to_owned())),
-        }
-    }
-}
-
-/// Checks every item of a list; a scalar is a list with commas, so that a variable can hold one.
-fn each(raw: &Raw, check: impl Fn(&str) -> Result<String, String>) -> Result<Vec<String>, String> {
-    raw.items().map(|item| check(item.trim())).collect()
-}
-
-/// Names, regions and tags: what is safe in a table, a metric label and a file name.
-fn label(text: &str) -> Result<String, String> {
-    let good = |c: char| c.is_ascii_alphanumeric() || "._:/@+=-".contains(c);
-    if text.is_empty() || text.len() > 63 || !text.chars().all(good) || text.starts_with('-') {
-        return Err(format!("`{}` is not a label: 1 to 63 letters, digits or ._:/@+=-", text.escape_debug()));
-    }
-    Ok(text.to_owned())
-}
-
-fn networks(raw: &Raw) -> Result<Checked, String> {
-    if let Raw::Text(text) = raw
-        && text.trim() == "auto"
-    {
-        return Ok(Checked::Networks(None));
-    }
-    let mut networks: Vec<IpNet> = Vec::new();
-    for item in raw.items() {
-        let item = item.trim();
-        let prefix: Result<IpNet, _> = item.parse().or_else(|_| item.parse::<std::net::IpAddr>().map(IpNet::from));
-        match prefix {
-            Ok(network) => networks.push(network.trunc()),
-            Err(_) => return Err(format!("`{item}` is not a prefix such as 10.0.0.0/16 (or the word auto)")),
-        }
-    }
-    if networks.is_empty() {
-        return Err("names no network: write prefixes, or the word auto".to_owned());
-    }
-    Ok(Checked::Networks(Some(networks)))
-}
-
-/// An API address; the client speaks plain HTTP, which is meant for loopback or a proxy that adds TLS.
-fn http_url(text: &str) -> Result<String, String> {
-    let authority = text.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
-    match authority {
-        Some(authority) if !authority.is_empty() && authority.chars().all(|c| c.is_ascii_graphic() && c != '@') => {
-            Ok(format!("http://{authority}"))
-        }
-        None if text.starts_with("https://") => {
-            Err(format!("`{text}`: this version's client speaks http:// only; use a local node or a tunnel"))
-        }
-        _ => Err(format!("`{text}` is not an API address such as http://127.0.0.1:8080")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::kind::Checked;
+    use super::super::layers::Raw;
     use super::*;
 
     #[test]

@@ -8,7 +8,7 @@ use super::expand::expand;
 use super::issue::{ConfigIssue, Origin, Position};
 use super::keys::{Effect, KEYS, Key, env_name, find, is_group};
 use super::suggest::nearest;
-use super::yaml::{Node, Value};
+use super::yaml::{Entry, Node, Value};
 
 /// A value as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,8 +79,7 @@ pub(super) fn stack(
         }
     }
     for key in KEYS.iter().filter(|key| purpose.reads(key.path)) {
-        if let Some((name, text)) = from_env(key, env) {
-            let setting = Setting { raw: Raw::Text(text), origin: Origin::Environment(name) };
+        if let Some(setting) = from_env(key, env) {
             put(&mut settings, issues, key, setting);
         }
     }
@@ -94,17 +93,20 @@ pub(super) fn stack(
 }
 
 /// The strongest environment variable of a key. One set to nothing counts as not set: containers pass those on.
-fn from_env(key: &Key, env: &BTreeMap<String, String>) -> Option<(String, String)> {
-    std::iter::once(env_name(key.path))
-        .chain(key.also_env.iter().map(ToString::to_string))
-        .find_map(|name| env.get(&name).filter(|text| !text.is_empty()).map(|text| (name.clone(), text.clone())))
+fn from_env(key: &Key, env: &BTreeMap<String, String>) -> Option<Setting> {
+    let mut names = std::iter::once(env_name(key.path)).chain(key.also_env.iter().map(ToString::to_string));
+    let set = |name: String| {
+        let text = env.get(&name).filter(|text| !text.is_empty())?;
+        Some(Setting { raw: Raw::Text(text.clone()), origin: Origin::Environment(name) })
+    };
+    names.find_map(set)
 }
 
 /// Stores a setting unless its key is refused or its value is of the wrong kind.
 fn put(settings: &mut Settings, issues: &mut Vec<ConfigIssue>, key: &'static Key, setting: Setting) {
     let checked = match key.effect {
         Effect::Refused(why) => Err(format!("is not used: {why}. Remove the key")),
-        Effect::Now | Effect::Later => key.kind.check(&setting.raw).map(|_| ()),
+        _ => key.kind.check(&setting.raw).map(|_| ()),
     };
     match checked {
         Ok(()) => {
@@ -135,15 +137,15 @@ impl FileLayer<'_> {
                 return self.issue((self.origin)(node.position.clone()), None, message);
             }
         };
-        for (name, position, value) in entries {
+        for Entry { name, position, node } in entries {
             let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
             if !self.purpose.reads(&path) && !is_group(&path) {
                 continue;
             }
             if let Some(key) = find(&path) {
-                self.leaf(key, (self.origin)(position.clone()), value);
+                self.leaf(key, (self.origin)(position.clone()), node);
             } else if is_group(&path) {
-                self.group(&path, value);
+                self.group(&path, node);
             } else {
                 self.unknown(&path, (self.origin)(position.clone()));
             }

@@ -4,7 +4,8 @@ use serde_json::{Map, Value, json};
 
 use super::build::Loaded;
 use super::issue::Origin;
-use super::keys::{Effect, KEYS, Key, Kind};
+use super::keys::{Effect, KEYS, Key};
+use super::kind::Kind;
 use super::layers::{Raw, Setting};
 
 /// The effective configuration as YAML, in the order of the key table; with `origins`, each line says where its value

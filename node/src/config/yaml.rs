@@ -31,7 +31,15 @@ pub(super) enum Value {
     /// A sequence.
     List(Vec<Node>),
     /// A mapping in the file's order.
-    Map(Vec<(String, Position, Node)>),
+    Map(Vec<Entry>),
+}
+
+/// A key of a mapping, where it stands, and what it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) name: String,
+    pub(super) position: Position,
+    pub(super) node: Node,
 }
 
 /// Reads one document; an empty text is an empty mapping.
@@ -130,10 +138,11 @@ impl<'a> Reader<'a> {
             let (event, span) = self.next()?;
             match event {
                 Event::MappingEnd => return Ok(Value::Map(entries)),
-                Event::Scalar(key, .., None) => {
+                Event::Scalar(name, .., None) => {
                     let position = self.at(&span);
                     let (event, span) = self.next()?;
-                    entries.push((key.into_owned(), position, self.node(event, &span, depth + 1)?));
+                    let node = self.node(event, &span, depth + 1)?;
+                    entries.push(Entry { name: name.into_owned(), position, node });
                 }
                 _ => return Err(self.issue(&span, "a key must be a plain word")),
             }
@@ -167,15 +176,15 @@ mod tests {
     fn scalars_keep_their_spelling_and_every_node_its_place() {
         let root = parse("f.yaml", "# head\na:\n  b: 1.10\n  c: [x, \"no\"]\nd:\n").unwrap();
         let Value::Map(entries) = root.value else { panic!("a mapping") };
-        let (key, at, node) = &entries[0];
-        assert_eq!((key.as_str(), at.to_string().as_str()), ("a", "f.yaml:2:1"));
+        let Entry { name, position, node } = &entries[0];
+        assert_eq!((name.as_str(), position.to_string().as_str()), ("a", "f.yaml:2:1"));
         let Value::Map(inner) = &node.value else { panic!("a mapping") };
-        assert_eq!(inner[0].2.value, Value::Scalar("1.10".into()));
-        assert_eq!(inner[0].2.position.to_string(), "f.yaml:3:6");
-        let Value::List(items) = &inner[1].2.value else { panic!("a list") };
+        assert_eq!(inner[0].node.value, Value::Scalar("1.10".into()));
+        assert_eq!(inner[0].node.position.to_string(), "f.yaml:3:6");
+        let Value::List(items) = &inner[1].node.value else { panic!("a list") };
         assert_eq!(items[1].value, Value::Scalar("no".into()));
         assert_eq!(items[1].position.to_string(), "f.yaml:4:10");
-        assert_eq!(entries[1].2.value, Value::Null);
+        assert_eq!(entries[1].node.value, Value::Null);
     }
 
     #[test]

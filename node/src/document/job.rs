@@ -1,8 +1,7 @@
 //! What a node tells about a job: its state and counters, and its history of events.
 
+use pentora_raft::state::Priority;
 use serde::{Deserialize, Serialize};
-
-use super::Priority;
 
 /// A job and its counters. The fields of the original description's result document keep their names and order;
 /// the others were added.

@@ -3,55 +3,11 @@
 //! Targets and ports travel as the user's own text: the node that takes the request parses it with the same parser
 //! as the command line, so both name the same position in an error.
 
-use std::fmt;
-use std::str::FromStr;
-
+use pentora_raft::state::Priority;
+use pentora_scanner::spec::{EngineChoice, Profile, Timing};
 use serde::{Deserialize, Serialize};
 
-/// How urgent a job is; a higher class is granted first (original description, "Priority Queues").
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Priority {
-    /// P3: routine work.
-    Low,
-    /// P2: the default.
-    #[default]
-    Normal,
-    /// P1: a production incident.
-    High,
-    /// P0: before everything else.
-    Critical,
-}
-
-impl Priority {
-    /// The word used in documents, on the command line and in tables.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Low => "low",
-            Self::Normal => "normal",
-            Self::High => "high",
-            Self::Critical => "critical",
-        }
-    }
-}
-
-impl fmt::Display for Priority {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for Priority {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        [Self::Critical, Self::High, Self::Normal, Self::Low]
-            .into_iter()
-            .find(|priority| priority.as_str() == text)
-            .ok_or_else(|| format!("`{text}` is not a priority: critical, high, normal or low"))
-    }
-}
+use super::words::{self, PriorityWord};
 
 /// A request for a scan. Every field may be left out, but there must be targets in `targets` or `target_text`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -72,6 +28,7 @@ pub struct ScanRequest {
     /// The N most common UDP ports, beside `ports` or `top_ports`; alone where neither is given.
     pub top_udp_ports: Option<u32>,
     /// The priority class.
+    #[serde(with = "PriorityWord")]
     pub priority: Priority,
     /// Prefer nodes with these tags.
     pub worker_tags: Vec<String>,
@@ -90,15 +47,18 @@ pub struct ScanRequest {
     /// Most probes per second to one host.
     pub host_rate: Option<u64>,
     /// `polite`, `normal` or `fast`.
-    pub timing: Option<String>,
+    #[serde(with = "words")]
+    pub timing: Option<Timing>,
     /// Look first which hosts are up, and probe all ports only there.
     pub discovery: bool,
     /// What to look with, such as `arp,echo,timestamp,syn443,ack80`; none means all of these and `syn80`.
     pub discovery_probes: Option<String>,
     /// `auto`, `connect` or `raw`.
-    pub engine: Option<String>,
+    #[serde(with = "words")]
+    pub engine: Option<EngineChoice>,
     /// `default` or `ot-safe`.
-    pub profile: Option<String>,
+    #[serde(with = "words")]
+    pub profile: Option<Profile>,
     /// Read what an open port says first; without it no open port is asked anything.
     pub banners: bool,
     /// Ask open ports what they are: service, product, version, TLS, HTTP.
@@ -181,11 +141,28 @@ mod tests {
     }
 
     #[test]
-    fn priorities_read_back_what_they_print_and_critical_is_the_highest() {
-        for priority in [Priority::Low, Priority::Normal, Priority::High, Priority::Critical] {
-            assert_eq!(priority.to_string().parse::<Priority>(), Ok(priority));
-            assert_eq!(serde_json::to_string(&priority).unwrap(), format!("\"{priority}\""));
-            assert!(priority <= Priority::Critical);
+    fn words_are_written_as_ever_and_taken_in_any_case_and_a_wrong_one_is_named() {
+        let request = ScanRequest {
+            priority: Priority::High,
+            timing: Some(Timing::Fast),
+            engine: Some(EngineChoice::Raw),
+            profile: Some(Profile::OtSafe),
+            ..ScanRequest::default()
+        };
+        let json = serde_json::to_value(&request).unwrap();
+        let words = [&json["priority"], &json["timing"], &json["engine"], &json["profile"]];
+        assert_eq!(words, ["high", "fast", "raw", "ot-safe"]);
+        assert_eq!(serde_json::from_value::<ScanRequest>(json).unwrap(), request);
+        let read = |json: &str| serde_json::from_str::<ScanRequest>(json);
+        assert_eq!(read(r#"{"timing":"FAST","engine":null}"#).unwrap().timing, Some(Timing::Fast));
+        for (json, part) in [
+            (r#"{"timing":"insane"}"#, "unknown timing \"insane\": it is one of polite, normal, fast"),
+            (r#"{"engine":"warp"}"#, "unknown engine \"warp\": it is one of auto, connect, raw"),
+            (r#"{"profile":"x"}"#, "unknown profile \"x\": it is one of default, ot-safe"),
+            (r#"{"priority":"urgent"}"#, "`urgent`, expected one of `low`, `normal`, `high`, `critical`"),
+        ] {
+            let error = read(json).unwrap_err().to_string();
+            assert!(error.contains(part), "{json}: {error}");
         }
     }
 }

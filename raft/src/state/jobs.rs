@@ -6,7 +6,7 @@ use std::ops::Range;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{Counts, State};
+use super::{Counts, Priority, State};
 use crate::command::{Refusal, Response};
 use crate::event::EventKind;
 use crate::id::{Digest, Epoch, JobId, NodeId};
@@ -95,20 +95,6 @@ impl JobStatus {
             Self::Cancelled => "cancelled",
         }
     }
-}
-
-/// Before which other jobs a job is served. Ordered: critical first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
-pub enum Priority {
-    /// Before all others (P0).
-    Critical,
-    /// P1.
-    High,
-    /// P2.
-    #[default]
-    Normal,
-    /// After all others (P3).
-    Low,
 }
 
 /// The part of a job's targets that needs the same placement.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use pentora_raft::Digest;
 use pentora_scanner::detect::RuleSet;
+use pentora_scanner::spec::EngineChoice;
 
 use super::resume::Resume;
 use super::{ScanArgs, finish};
@@ -68,7 +69,7 @@ impl LocalScan {
         let Self { args, mut request, spec, finished, mut interrupts, mut context } = self;
         let context = &mut context;
         // Whoever asked for connections needs not be told that there is nothing else.
-        if let Some(note) = node.note().filter(|_| request.engine.as_deref() != Some("connect")) {
+        if let Some(note) = node.note().filter(|_| request.engine != Some(EngineChoice::Connect)) {
             context.say(format_args!("pentora: {note}"));
         }
         let session = ApiSession::in_process(node.client());

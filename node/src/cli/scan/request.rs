@@ -4,13 +4,14 @@
 use std::io::Read;
 
 use clap::Args;
+use pentora_raft::state::Priority;
 use pentora_scanner::detect::INTENSITY_MAX;
 use pentora_scanner::port::PortSet;
 use pentora_scanner::report::Format;
 use pentora_scanner::spec::{EngineChoice, Profile, RETRIES_MAX, Timing, parse_discovery};
 use pentora_scanner::target::TargetSet;
 
-use crate::document::{Priority, ScanRequest};
+use crate::document::ScanRequest;
 use crate::failure::{ExitCode, Failure};
 
 /// Most bytes of target files taken together: four million addresses, one per line.
@@ -108,11 +109,19 @@ pub(super) struct RequestArgs {
     workers: Option<u32>,
 }
 
-/// The files that a request names, read: each with the name for messages.
+/// The files that a request names, read.
 #[derive(Debug, Default)]
 struct Texts {
-    targets: Vec<(String, String)>,
-    exclude: Vec<(String, String)>,
+    targets: Vec<TargetFile>,
+    exclude: Vec<TargetFile>,
+}
+
+/// A target file.
+#[derive(Debug)]
+struct TargetFile {
+    /// Its name for messages.
+    name: String,
+    text: String,
 }
 
 impl RequestArgs {
@@ -129,8 +138,8 @@ impl RequestArgs {
             let text = |name: &String| {
                 let text = target_file(name, left)?;
                 left -= text.len() as u64;
-                let shown = if name == "-" { "standard input" } else { name };
-                Ok::<_, Failure>((shown.to_owned(), text))
+                let name = if name == "-" { "standard input" } else { name }.to_owned();
+                Ok::<_, Failure>(TargetFile { name, text })
             };
             names.iter().map(text).collect::<Result<Vec<_>, _>>()
         };
@@ -154,8 +163,8 @@ impl RequestArgs {
         if let Some(probes) = &self.discovery {
             parse_discovery(probes).map_err(|error| usage(error.to_string()).next("write --discovery echo,syn443"))?;
         }
-        let joined = |texts: &[(String, String)]| {
-            let texts: Vec<&str> = texts.iter().map(|(_, text)| text.as_str()).collect();
+        let joined = |files: &[TargetFile]| {
+            let texts: Vec<&str> = files.iter().map(|file| file.text.as_str()).collect();
             (!texts.is_empty()).then(|| texts.join("\n"))
         };
         Ok(ScanRequest {
@@ -175,11 +184,11 @@ impl RequestArgs {
             max_rate: self.max_rate,
             network_rate: self.network_rate,
             host_rate: self.host_rate,
-            timing: self.timing.map(|timing| timing.to_string()),
+            timing: self.timing,
             discovery: !self.no_discovery,
             discovery_probes: self.discovery.clone(),
-            engine: self.engine.map(|engine| engine.to_string()),
-            profile: self.profile.map(|profile| profile.to_string()),
+            engine: self.engine,
+            profile: self.profile,
             banners: !self.no_banners,
             services: !self.no_services,
             intensity: self.intensity,
@@ -199,14 +208,14 @@ impl RequestArgs {
         for (number, text) in (1..).zip(&self.targets) {
             targets.add_text(text, &format!("target {number}")).map_err(refused)?;
         }
-        for (name, text) in &texts.targets {
+        for TargetFile { name, text } in &texts.targets {
             targets.add_text(text, name).map_err(refused)?;
         }
         let mut excluded = TargetSet::builder();
         for text in &self.exclude {
             excluded.add_text(text, "--exclude").map_err(refused)?;
         }
-        for (name, text) in &texts.exclude {
+        for TargetFile { name, text } in &texts.exclude {
             excluded.add_text(text, name).map_err(refused)?;
         }
         let (targets, excluded) = (targets.build().map_err(refused)?, excluded.build().map_err(refused)?);
@@ -271,14 +280,14 @@ mod tests {
         };
         let request = request.with_texts(&Texts::default()).unwrap();
         assert_eq!(request.targets, ["10.0.0.0/24", "h.example"]);
-        assert_eq!((request.ports.as_deref(), request.timing.as_deref()), (Some("22,80"), Some("fast")));
+        assert_eq!((request.ports.as_deref(), request.timing), (Some("22,80"), Some(Timing::Fast)));
         assert!(!request.discovery && request.banners && request.priority == Priority::High);
         assert_eq!(request.exclude, ["10.0.0.1"]);
     }
 
     fn texts(targets: &[(&str, &str)], exclude: &[(&str, &str)]) -> Texts {
-        let owned =
-            |texts: &[(&str, &str)]| texts.iter().map(|(name, text)| ((*name).into(), (*text).into())).collect();
+        let file = |(name, text): &(&str, &str)| TargetFile { name: (*name).into(), text: (*text).into() };
+        let owned = |texts: &[(&str, &str)]| texts.iter().map(file).collect();
         Texts { targets: owned(targets), exclude: owned(exclude) }
     }
 

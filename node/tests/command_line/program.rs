@@ -10,11 +10,11 @@ pub(crate) struct Done {
 }
 
 /// A home with nothing in it, and the program to run there.
-pub(crate) struct Desk {
+pub(crate) struct Program {
     pub(crate) home: tempfile::TempDir,
 }
 
-impl Desk {
+impl Program {
     pub(crate) fn new() -> Self {
         Self { home: tempfile::tempdir().unwrap() }
     }

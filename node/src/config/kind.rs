@@ -1,0 +1,225 @@
+//! What the value of a key may be: the check of a written value, and the types that come out of it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::duration::parse_duration;
+use super::layers::Raw;
+use super::{NetworkAccess, Secret, peer_address};
+
+/// What a value must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A label: letters, digits, and `._:/@+=-`, up to 63.
+    Label,
+    /// Several labels.
+    Labels,
+    /// A file or directory.
+    Path,
+    /// `true` or `false`.
+    Switch,
+    /// A whole number within these bounds.
+    Count(u64, u64),
+    /// A number above 0 and up to 1.
+    Share,
+    /// A duration within these bounds, in milliseconds.
+    Time(u64, u64),
+    /// An IP address with port to listen on.
+    Socket,
+    /// Addresses of nodes.
+    Peers,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// `auto` or a list of prefixes.
+    Networks,
+    /// A token: never shown.
+    Secret,
+    /// HTTP addresses.
+    Urls,
+    /// Anything: the key is refused, whatever its value.
+    Anything,
+}
+
+/// A value after its [`Kind`] was checked.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Checked {
+    Text(String),
+    List(Vec<String>),
+    Path(PathBuf),
+    Switch(bool),
+    Count(u64),
+    Share(f64),
+    Time(Duration),
+    Socket(SocketAddr),
+    Networks(NetworkAccess),
+}
+
+/// What a checked value becomes in a field.
+pub(super) trait Value: Sized {
+    /// The value; `None` where the key's kind is of another type, which is a slip in the table.
+    fn of(checked: Checked) -> Option<Self>;
+
+    /// What stands for a key that nobody set and that has no default; `None` where the type has nothing to stand for it.
+    fn absent() -> Option<Self> {
+        None
+    }
+}
+
+macro_rules! values {
+    ($($type:ty = $pattern:pat => $value:expr),+ $(,)?) => {
+        $(impl Value for $type {
+            fn of(checked: Checked) -> Option<Self> {
+                match checked {
+                    $pattern => Some($value),
+                    _ => None,
+                }
+            }
+        })+
+    };
+}
+
+values! {
+    String = Checked::Text(text) => text,
+    Secret = Checked::Text(text) => Self::new(&text),
+    PathBuf = Checked::Path(path) => path,
+    bool = Checked::Switch(is_on) => is_on,
+    u64 = Checked::Count(count) => count,
+    // The kinds of these keys end far below.
+    u32 = Checked::Count(count) => Self::try_from(count).unwrap_or(Self::MAX),
+    Duration = Checked::Time(time) => time,
+    SocketAddr = Checked::Socket(socket) => socket,
+    NetworkAccess = Checked::Networks(networks) => networks,
+}
+
+impl Value for Vec<String> {
+    fn of(checked: Checked) -> Option<Self> {
+        match checked {
+            Checked::List(list) => Some(list),
+            _ => None,
+        }
+    }
+
+    fn absent() -> Option<Self> {
+        Some(Self::new())
+    }
+}
+
+impl<T: Value> Value for Option<T> {
+    fn of(checked: Checked) -> Option<Self> {
+        T::of(checked).map(Some)
+    }
+
+    fn absent() -> Option<Self> {
+        Some(None)
+    }
+}
+
+impl Kind {
+    /// Turns the written value into a checked one.
+    pub(super) fn check(self, raw: &Raw) -> Result<Checked, String> {
+        match self {
+            Self::Labels => each(raw, label).map(Checked::List),
+            Self::Peers => each(raw, peer_address).map(Checked::List),
+            Self::Urls => each(raw, http_url).map(|urls| Checked::Text(urls.join(","))),
+            Self::Networks => networks(raw),
+            _ => match raw {
+                Raw::Text(text) => self.check_text(text.trim()),
+                Raw::List(_) => Err("takes one value, not a list".to_owned()),
+            },
+        }
+    }
+
+    /// Kinds that take a single scalar.
+    fn check_text(self, text: &str) -> Result<Checked, String> {
+        match self {
+            Self::Label => label(text).map(Checked::Text),
+            Self::Path if text.contains('\0') || text.is_empty() => Err("is not a path".to_owned()),
+            Self::Path => Ok(Checked::Path(PathBuf::from(text))),
+            Self::Switch => match text {
+                "true" => Ok(Checked::Switch(true)),
+                "false" => Ok(Checked::Switch(false)),
+                _ => Err(format!("`{text}` is neither true nor false")),
+            },
+            Self::Count(low, high) => match text.parse::<u64>() {
+                Ok(count) if (low..=high).contains(&count) => Ok(Checked::Count(count)),
+                _ => Err(format!("`{text}` is not a whole number from {low} to {high}")),
+            },
+            Self::Share => match text.parse::<f64>() {
+                Ok(share) if share > 0.0 && share <= 1.0 => Ok(Checked::Share(share)),
+                _ => Err(format!("`{text}` is not a number above 0 and up to 1")),
+            },
+            Self::Time(low, high) => {
+                let time = parse_duration(text)?;
+                let (low, high) = (Duration::from_millis(low), Duration::from_millis(high));
+                if time < low || time > high {
+                    return Err(format!("`{text}` is not between {low:?} and {high:?}"));
+                }
+                Ok(Checked::Time(time))
+            }
+            Self::Socket => match text.parse() {
+                Ok(socket) => Ok(Checked::Socket(socket)),
+                Err(_) => Err(format!("`{text}` is not an address with port, such as 127.0.0.1:8080 or [::1]:8080")),
+            },
+            Self::Word(words) if words.contains(&text) => Ok(Checked::Text(text.to_owned())),
+            Self::Word(_) if matches!(text, "redis" | "kafka") => Err(format!(
+                "`{text}` is not used: jobs are kept in the replicated log, which replaces the broker. Write raft or \
+                 remove the key"
+            )),
+            Self::Word(words) => Err(format!("`{text}` is not one of {}", words.join(", "))),
+            Self::Secret if text.is_empty() => Err("is empty".to_owned()),
+            _ => Ok(Checked::Text(text.to_owned())),
+        }
+    }
+}
+
+/// Checks every item of a list; a scalar is a list with commas, so that a variable can hold one.
+fn each(raw: &Raw, check: impl Fn(&str) -> Result<String, String>) -> Result<Vec<String>, String> {
+    raw.items().map(|item| check(item.trim())).collect()
+}
+
+/// Names, regions and tags: what is safe in a table, a metric label and a file name.
+fn label(text: &str) -> Result<String, String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || "._:/@+=-".contains(c);
+    if text.is_empty() || text.len() > 63 || !text.chars().all(good) || text.starts_with('-') {
+        return Err(format!("`{}` is not a label: 1 to 63 letters, digits or ._:/@+=-", text.escape_debug()));
+    }
+    Ok(text.to_owned())
+}
+
+fn networks(raw: &Raw) -> Result<Checked, String> {
+    if let Raw::Text(text) = raw
+        && text.trim() == "auto"
+    {
+        return Ok(Checked::Networks(NetworkAccess::Auto));
+    }
+    let mut networks: Vec<IpNet> = Vec::new();
+    for item in raw.items() {
+        let item = item.trim();
+        let prefix: Result<IpNet, _> = item.parse().or_else(|_| item.parse::<std::net::IpAddr>().map(IpNet::from));
+        match prefix {
+            Ok(network) => networks.push(network.trunc()),
+            Err(_) => return Err(format!("`{item}` is not a prefix such as 10.0.0.0/16 (or the word auto)")),
+        }
+    }
+    if networks.is_empty() {
+        return Err("names no network: write prefixes, or the word auto".to_owned());
+    }
+    Ok(Checked::Networks(NetworkAccess::Networks(networks)))
+}
+
+/// An API address; the client speaks plain HTTP, which is meant for loopback or a proxy that adds TLS.
+fn http_url(text: &str) -> Result<String, String> {
+    let authority = text.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
+    match authority {
+        Some(authority) if !authority.is_empty() && authority.chars().all(|c| c.is_ascii_graphic() && c != '@') => {
+            Ok(format!("http://{authority}"))
+        }
+        None if text.starts_with("https://") => {
+            Err(format!("`{text}`: this version's client speaks http:// only; use a local node or a tunnel"))
+        }
+        _ => Err(format!("`{text}` is not an API address such as http://127.0.0.1:8080")),
+    }
+}

@@ -18,6 +18,7 @@ pub mod fuzzing;
 pub mod io;
 pub mod loss;
 pub mod neighbours;
+mod network;
 pub mod pace;
 pub mod packet;
 pub mod permute;

@@ -5,6 +5,10 @@
 //! `resolve` looks up host names, `limits` knows how many sockets this process may open, `links` which hosts are
 //! neighbours, `fake` is a network in virtual time for tests of the connect scan.
 
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+#[path = "io/cable_test.rs"]
+mod cable;
 pub(crate) mod clock;
 pub(crate) mod connect;
 pub(crate) mod delivery;

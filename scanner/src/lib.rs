@@ -26,6 +26,9 @@ pub mod plan;
 pub mod port;
 pub mod report;
 pub mod rtt;
+#[cfg(test)]
+#[path = "sample_test.rs"]
+mod sample;
 pub mod scan;
 pub mod scope;
 pub mod slot_map;

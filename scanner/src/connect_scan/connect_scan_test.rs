@@ -10,17 +10,13 @@ use super::*;
 use crate::finding::{HostState, Reason};
 use crate::io::fake::{FakeHost, FakeNetwork, FakeRun};
 use crate::port::PortSet;
+use crate::sample;
 use crate::spec::{Profile, ScanSpec, Timing};
 use crate::target::Target;
 use crate::target::parse_targets;
 
 fn spec(targets: &str, ports: &str) -> ScanSpec {
-    ScanSpec {
-        partitions: vec![parse_targets(targets, "test").unwrap()],
-        ports: ports.parse().unwrap(),
-        seed: 42,
-        ..ScanSpec::default()
-    }
+    sample::spec(targets, ports, 42)
 }
 
 fn scan_with(spec: ScanSpec, pace: RateCap, scope: Scope) -> ConnectScan {

@@ -6,40 +6,19 @@ use std::net::{IpAddr, TcpListener};
 use std::thread;
 use std::time::Instant;
 
-use tokio_util::sync::CancellationToken;
-
 use super::*;
-use crate::finding::{HostRecord, PortState, Reason};
+use crate::finding::{PortState, Reason};
 use crate::pace::RateCap;
 use crate::port::{Port, PortSet};
-use crate::report::Fold;
+use crate::sample::{self, finish};
 use crate::scope::Scope;
-use crate::target::TargetSet;
-use crate::unit::UnitOutcome;
 
 fn engine() -> Engine {
     Engine::start(EngineConfig { choice: EngineChoice::Connect, ..EngineConfig::default() }).unwrap()
 }
 
 fn task(targets: &str, ports: PortSet) -> UnitTask {
-    let targets: TargetSet = targets.parse().unwrap();
-    let range = 0..targets.count();
-    UnitTask {
-        spec: Arc::new(ScanSpec { partitions: vec![targets], ports, seed: 7, ..ScanSpec::default() }),
-        partition: 0,
-        range,
-        scope: Arc::new(Scope::default()),
-        pace: Arc::new(RateCap::new(None)),
-        cancel: CancellationToken::new(),
-    }
-}
-
-fn finish(mut unit: UnitScan) -> (Vec<HostRecord>, Result<UnitOutcome, ScanError>) {
-    let mut fold = Fold::new();
-    while let Some(batch) = unit.findings.blocking_recv() {
-        batch.into_iter().for_each(|finding| fold.add(finding));
-    }
-    (fold.finish(0, "wrk_test").collect(), unit.outcome.blocking_recv().unwrap())
+    sample::task(ScanSpec { ports, ..sample::spec(targets, "1", 7) })
 }
 
 /// A listener and its port.

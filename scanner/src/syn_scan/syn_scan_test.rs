@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use super::*;
 use crate::finding::Observation;
 use crate::permute::mix;
+use crate::sample;
 use crate::spec::DiscoveryProbe;
 
 #[path = "syn_scan_test/path_test.rs"]
@@ -245,8 +246,7 @@ fn bits(address: IpAddr) -> u32 {
 }
 
 fn spec(targets: &str, ports: &str) -> ScanSpec {
-    let partitions = vec![targets.parse().unwrap()];
-    ScanSpec { partitions, ports: ports.parse().unwrap(), seed: 3, ..ScanSpec::default() }
+    sample::spec(targets, ports, 3)
 }
 
 /// Open ports that are there.

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::finding::{HostState, Observation, PortState, Reason};
 use crate::port::PortSet;
+use crate::sample;
 use crate::spec::{Profile, ScanSpec, Timing};
 use crate::target::parse_targets;
 
@@ -134,12 +135,7 @@ fn takes_token(
 }
 
 fn spec(targets: &str, ports: &str) -> ScanSpec {
-    ScanSpec {
-        partitions: vec![parse_targets(targets, "test").unwrap()],
-        ports: ports.parse().unwrap(),
-        seed: 42,
-        ..ScanSpec::default()
-    }
+    sample::spec(targets, ports, 42)
 }
 
 fn scan(spec: ScanSpec, is_fed: bool) -> UdpScan {

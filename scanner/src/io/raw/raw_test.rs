@@ -1,89 +1,45 @@
 //! The raw engine against a machine in a network namespace of its own, at the other end of a cable.
-//!
-//! Each test makes two namespaces by unsharing two threads, and they end with them. Where that is not allowed the tests
-//! say so.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::net::{IpAddr, TcpListener};
-use std::process::Command;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Instant;
 
 use nix::sched::{CloneFlags, unshare};
-use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::engine::{Engine, EngineKind};
-use crate::finding::{HostRecord, PortState, Reason};
+use crate::finding::{PortState, Reason};
 use crate::io::EngineConfig;
+use crate::io::cable::{self, ip};
 use crate::pace::RateCap;
-use crate::report::Fold;
-use crate::scope::Scope;
+use crate::sample::{self, finish};
 use crate::spec::{DiscoveryProbe, EngineChoice, Profile, ScanSpec};
-use crate::unit::UnitOutcome;
 
-fn ip(arguments: &str) {
-    let done = Command::new("ip").args(arguments.split(' ')).status().unwrap();
-    assert!(done.success(), "ip {arguments}");
-}
-
-/// The other machine: answers for 10.77.0.0/24 and fd77::/64, and as 10.9.0.2 and fd09::2, with a greeting on 2022 and
-/// silence on 2080.
-fn other_machine(thread: &SyncSender<Option<i32>>, cable: &Receiver<()>, ready: &SyncSender<()>, end: &Receiver<()>) {
-    if unshare(CloneFlags::CLONE_NEWNET).is_err() {
-        return thread.send(None).unwrap();
-    }
-    thread.send(Some(nix::unistd::gettid().as_raw())).unwrap();
-    if cable.recv().is_err() {
-        return;
-    }
-    ip("link set lo up");
-    ip("addr add 10.9.0.2/24 dev cable1");
-    ip("link set cable1 up");
+/// The other machine answers for 10.77.0.0/24 and fd77::/64 as well, and is fd09::2, with a greeting on 2022 and silence on
+/// 2080.
+fn other_machine() -> TcpListener {
     ip("route add local 10.77.0.0/24 dev lo");
     ip("addr add fd09::2/64 dev cable1 nodad");
     ip("-6 route add local fd77::/64 dev lo");
     let greeting = TcpListener::bind("[::]:2022").unwrap();
-    let _silent = TcpListener::bind("[::]:2080").unwrap();
     thread::spawn(move || {
         for connection in greeting.incoming() {
             let _ = connection.and_then(|mut socket| socket.write_all(b"220 here\r\n"));
         }
     });
-    ready.send(()).unwrap();
-    let _ = end.recv();
+    TcpListener::bind("[::]:2080").unwrap()
 }
 
-/// Runs a test on the one machine while the other is there.
+/// Runs a test while the other machine is there.
 fn with_a_cable(test: impl FnOnce() + Send) {
-    let ((thread_in, thread_out), (cable_in, cable_out)) = (sync_channel(1), sync_channel(1));
-    let ((ready_in, ready_out), (end_in, end_out)) = (sync_channel(1), sync_channel(1));
-    thread::scope(|scope| {
-        scope.spawn(move || other_machine(&thread_in, &cable_out, &ready_in, &end_out));
-        let tester = scope.spawn(move || {
-            let Some(other) = thread_out.recv().unwrap() else {
-                eprintln!("skipped: this user may not make network namespaces");
-                return;
-            };
-            unshare(CloneFlags::CLONE_NEWNET).unwrap();
-            ip("link set lo up");
-            ip(&format!("link add cable0 type veth peer name cable1 netns {other}"));
-            cable_in.send(()).unwrap();
-            ip("addr add 10.9.0.1/24 dev cable0");
-            ip("link set cable0 up");
-            ip("route add 10.77.0.0/24 via 10.9.0.2");
-            ip("addr add fd09::1/64 dev cable0 nodad");
-            ip("route add fd77::/64 via fd09::2");
-            ready_out.recv().unwrap();
-            test();
-            drop(end_in);
-        });
-        if let Err(panic) = tester.join() {
-            std::panic::resume_unwind(panic);
-        }
-    });
+    let near = || {
+        ip("route add 10.77.0.0/24 via 10.9.0.2");
+        ip("addr add fd09::1/64 dev cable0 nodad");
+        ip("route add fd77::/64 via fd09::2");
+    };
+    cable::with_a_cable(other_machine, near, test);
 }
 
 fn engine() -> Engine {
@@ -93,24 +49,7 @@ fn engine() -> Engine {
 }
 
 fn task(targets: &str, ports: &str, choice: EngineChoice) -> UnitTask {
-    let partitions = vec![targets.parse().unwrap()];
-    let spec = ScanSpec { partitions, ports: ports.parse().unwrap(), seed: 5, engine: choice, ..ScanSpec::default() };
-    UnitTask {
-        range: 0..spec.target_count(),
-        spec: Arc::new(spec),
-        partition: 0,
-        scope: Arc::new(Scope::default()),
-        pace: Arc::new(RateCap::new(None)),
-        cancel: CancellationToken::new(),
-    }
-}
-
-fn finish(mut unit: UnitScan) -> (Vec<HostRecord>, Result<UnitOutcome, ScanError>) {
-    let mut fold = Fold::new();
-    while let Some(batch) = unit.findings.blocking_recv() {
-        batch.into_iter().for_each(|finding| fold.add(finding));
-    }
-    (fold.finish(0, "wrk_test").collect(), unit.outcome.blocking_recv().unwrap())
+    sample::task(ScanSpec { engine: choice, ..sample::spec(targets, ports, 5) })
 }
 
 #[test]

@@ -34,6 +34,7 @@ pub mod scope;
 pub mod slot_map;
 pub mod spec;
 mod syn_scan;
+pub mod tally;
 pub mod target;
 mod udp_scan;
 pub mod unit;

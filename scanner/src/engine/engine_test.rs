@@ -41,7 +41,8 @@ fn open_and_closed_ports_of_loopback_are_told_apart() {
     assert_eq!(states[&open], (PortState::Open, Reason::SynAck));
     assert_eq!(states[&closed], (PortState::Closed, Reason::ConnRefused));
     let outcome = outcome.unwrap();
-    assert_eq!((outcome.progress.targets_done, outcome.progress.probes_sent, outcome.progress.open_ports), (1, 2, 1));
+    let tally = outcome.progress.tally;
+    assert_eq!((tally.targets_done, tally.probes_sent, tally.open_ports), (1, 2, 1));
     assert!(outcome.targets_per_second > 0.0);
 }
 
@@ -96,7 +97,7 @@ fn a_name_is_scanned_at_its_address_and_keeps_its_name() {
     let mut task = task("localhost", ports(&[port]));
     task.scope = Arc::new(Scope::new(&["127.0.0.0/8".parse().unwrap()]));
     let (records, outcome) = finish(engine().scan(task).unwrap());
-    assert_eq!(outcome.unwrap().unresolved_count, 0);
+    assert_eq!(outcome.unwrap().left_out.unresolved_count, 0);
     assert_eq!(
         (records[0].name.as_deref(), records[0].address.to_string()),
         (Some("localhost"), "127.0.0.1".to_owned())
@@ -141,7 +142,7 @@ fn a_unit_whose_findings_nobody_reads_stops_sending_and_ends_when_they_are_dropp
     let mut last = u64::MAX;
     loop {
         thread::park_timeout(std::time::Duration::from_millis(250));
-        let sent = unit.progress.borrow().probes_sent;
+        let sent = unit.progress.borrow().tally.probes_sent;
         if sent == last {
             break;
         }

@@ -98,7 +98,7 @@ impl Handle {
             self.shared.units.fetch_sub(1, Ordering::AcqRel);
             return Err(ScanError::Busy);
         }
-        let (unit, scan) = Unit::new((plan, task), first, (Arc::clone(&self.neighbours), self.secret));
+        let (unit, scan) = Unit::new(plan, task, first, Arc::clone(&self.neighbours), self.secret);
         let sent = self.inbox.try_send(Box::new(unit)).map_err(|error| match error {
             TrySendError::Full(_) => ScanError::Busy,
             TrySendError::Disconnected(_) => ScanError::Stopped,

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::connect_scan::ConnectScan;
-use crate::io::delivery::{self, Delivery};
+use crate::io::delivery::Delivery;
 use crate::neighbours::Neighbours;
 use crate::plan::Plan;
+use crate::scan::Scan;
 use crate::slot_map::Key;
 use crate::unit::{ScanError, UnitOutcome, UnitScan, UnitTask};
 
@@ -38,22 +39,13 @@ impl Unit {
 
     /// Hands over findings and figures that are due.
     pub(super) fn end_turn(&mut self, now: Duration) {
-        let Self { scan, delivery, .. } = self;
-        let batch = delivery.wants(now, scan.findings_waiting()).then(|| scan.take_findings());
-        delivery.hand_over(now, batch);
-        let waiting = scan.findings_waiting();
-        delivery.tell(
-            now,
-            waiting,
-            || Some(scan.settled_until()),
-            || delivery::figures(scan.counts(), (scan.loss_rate(), scan.recall())),
-        );
+        self.delivery.deliver(now, &mut self.scan);
     }
 
     /// Everything is settled.
     pub(super) fn done(&mut self, now: Duration) {
-        let Self { scan, delivery, .. } = self;
-        delivery.done(now, scan.counts(), (scan.loss_rate(), scan.recall()));
+        let results = self.scan.results();
+        self.delivery.done(now, results.tally(), self.scan.estimates(), results.left_out().clone());
     }
 
     /// Nothing more is to be sent; the first reason stays.
@@ -63,7 +55,7 @@ impl Unit {
 
     /// Whether all findings have been handed over and only the outcome is left to tell.
     pub(super) fn is_over(&self) -> bool {
-        self.delivery.is_over(self.scan.findings_waiting())
+        self.delivery.is_over(self.scan.results().findings.len())
     }
 
     /// Tells the outcome.

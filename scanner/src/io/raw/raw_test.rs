@@ -10,7 +10,7 @@ use nix::sched::{CloneFlags, unshare};
 
 use super::*;
 use crate::engine::{Engine, EngineKind};
-use crate::finding::{PortState, Reason};
+use crate::finding::{HostRecord, PortState, Reason};
 use crate::io::EngineConfig;
 use crate::io::cable::{self, ip};
 use crate::pace::RateCap;
@@ -52,24 +52,28 @@ fn task(targets: &str, ports: &str, choice: EngineChoice) -> UnitTask {
     sample::task(ScanSpec { engine: choice, ..sample::spec(targets, ports, 5) })
 }
 
+/// Of the ports 2022, 2080 and 2081 of the other machine.
+fn assert_told_apart(host: &HostRecord) {
+    let ports: BTreeMap<u16, _> = host.ports.iter().map(|port| (port.port, port)).collect();
+    let known = |port: u16| (ports[&port].state, ports[&port].reason);
+    assert_eq!(known(2022), (PortState::Open, Reason::SynAck));
+    assert_eq!(ports[&2022].banner.as_deref(), Some("220 here"));
+    assert_eq!(known(2080), (PortState::Open, Reason::SynAck));
+    assert_eq!(ports[&2080].banner, None);
+    assert_eq!(known(2081), (PortState::Closed, Reason::Reset));
+}
+
 #[test]
 fn open_and_closed_ports_behind_a_gateway_are_told_apart_and_greetings_heard() {
     with_a_cable(|| {
         let (records, outcome) =
             finish(engine().scan(task("10.77.0.0/27", "2022,2080,2081", EngineChoice::Raw)).unwrap());
         assert_eq!(records.len(), 32);
-        for host in &records {
-            let ports: BTreeMap<u16, _> = host.ports.iter().map(|port| (port.port, port)).collect();
-            let known = |port: u16| (ports[&port].state, ports[&port].reason);
-            assert_eq!(known(2022), (PortState::Open, Reason::SynAck));
-            assert_eq!(ports[&2022].banner.as_deref(), Some("220 here"));
-            assert_eq!(known(2080), (PortState::Open, Reason::SynAck));
-            assert_eq!(ports[&2080].banner, None);
-            assert_eq!(known(2081), (PortState::Closed, Reason::Reset));
-        }
+        records.iter().for_each(assert_told_apart);
         let progress = outcome.unwrap().progress;
-        assert_eq!((progress.targets_done, progress.hosts_up, progress.open_ports), (32, 32, 64));
-        assert!(progress.loss_estimate < 1e-9);
+        let tally = progress.tally;
+        assert_eq!((tally.targets_done, tally.hosts_up, tally.open_ports), (32, 32, 64));
+        assert!(progress.estimates.loss < 1e-9);
     });
 }
 
@@ -80,7 +84,7 @@ fn on_the_link_a_host_is_up_when_it_answers_arp() {
             finish(engine().scan(task("10.9.0.2-10.9.0.20", "2022,2081-2090", EngineChoice::Raw)).unwrap());
         assert_eq!(records.len(), 1);
         assert_eq!((records[0].address, records[0].open_ports().count()), ("10.9.0.2".parse::<IpAddr>().unwrap(), 1));
-        assert_eq!(outcome.unwrap().progress.targets_done, 19);
+        assert_eq!(outcome.unwrap().progress.tally.targets_done, 19);
     });
 }
 
@@ -90,20 +94,14 @@ fn over_ipv6_ports_are_told_apart_and_greetings_heard() {
         let (records, outcome) =
             finish(engine().scan(task("fd77::/123", "2022,2080,2081", EngineChoice::Raw)).unwrap());
         assert_eq!(records.len(), 32);
-        for host in &records {
-            let ports: BTreeMap<u16, _> = host.ports.iter().map(|port| (port.port, port)).collect();
-            let known = |port: u16| (ports[&port].state, ports[&port].reason);
-            assert_eq!(known(2022), (PortState::Open, Reason::SynAck));
-            assert_eq!(ports[&2022].banner.as_deref(), Some("220 here"));
-            assert_eq!((known(2080).0, known(2081)), (PortState::Open, (PortState::Closed, Reason::Reset)));
-        }
-        assert_eq!(outcome.unwrap().progress.open_ports, 64);
+        records.iter().for_each(assert_told_apart);
+        assert_eq!(outcome.unwrap().progress.tally.open_ports, 64);
         // Neighbours on the link: who advertises is up, nobody else is sent anything.
         let (records, outcome) =
             finish(engine().scan(task("fd09::2-fd09::20", "2022,2081-2090", EngineChoice::Raw)).unwrap());
         assert_eq!(records.len(), 1);
         assert_eq!((records[0].reason, records[0].open_ports().count()), (Reason::NdResponse, 1));
-        assert_eq!(outcome.unwrap().progress.targets_done, 31);
+        assert_eq!(outcome.unwrap().progress.tally.targets_done, 31);
     });
 }
 
@@ -113,7 +111,7 @@ fn reasons(targets: &str, discovery: Vec<DiscoveryProbe>) -> BTreeMap<Reason, us
     let ports = crate::port::PortSet::default();
     task.spec = Arc::new(ScanSpec { discovery, ports, ..(*task.spec).clone() });
     let (records, outcome) = finish(engine().scan(task).unwrap());
-    assert_eq!(outcome.unwrap().progress.open_ports, 0);
+    assert_eq!(outcome.unwrap().progress.tally.open_ports, 0);
     let mut reasons = BTreeMap::new();
     records.iter().for_each(|host| *reasons.entry(host.reason).or_default() += 1);
     reasons
@@ -175,7 +173,7 @@ fn a_fragile_network_is_scanned_raw_by_slow_single_syns() {
         let begun = Instant::now();
         let (records, outcome) = finish(engine().scan(task).unwrap());
         let progress = outcome.unwrap().progress;
-        assert_eq!((progress.open_ports, progress.probes_sent), (4, 8));
+        assert_eq!((progress.tally.open_ports, progress.tally.probes_sent), (4, 8));
         assert!(begun.elapsed() >= Duration::from_millis(7 * 50), "twenty per second at most");
         assert!(records.iter().flat_map(|host| &host.ports).all(|port| port.banner.is_none()));
     });
@@ -233,7 +231,7 @@ fn links_without_hardware_addresses_are_scanned() {
         let mut task = task("10.88.0.2-10.88.0.33", "20-29", EngineChoice::Raw);
         task.spec = Arc::new(ScanSpec { banners: false, ..(*task.spec).clone() });
         let (records, outcome) = finish(engine().scan(task).unwrap());
-        assert_eq!((records.len(), outcome.unwrap().progress.open_ports), (32, 32));
+        assert_eq!((records.len(), outcome.unwrap().progress.tally.open_ports), (32, 32));
     })
     .join()
     .unwrap();
@@ -252,7 +250,7 @@ fn units_side_by_side_do_not_take_each_others_answers() {
             .collect();
         for (unit, port) in units.into_iter().zip(2070..) {
             let (records, outcome) = finish(unit);
-            assert_eq!(outcome.unwrap().progress.open_ports, if port == 2080 { 64 } else { 0 });
+            assert_eq!(outcome.unwrap().progress.tally.open_ports, if port == 2080 { 64 } else { 0 });
             assert_eq!(records.len(), 64);
             assert!(records.iter().all(|host| host.ports.iter().all(|known| [port, 3000].contains(&known.port))));
         }

@@ -65,8 +65,8 @@ fn open_silent_and_closed_ports_are_told_apart_over_both_families() {
         assert_eq!(states[&closed], (PortState::Closed, Reason::PortUnreach));
         let banner = records[0].open_ports().next().unwrap().banner.clone();
         assert_eq!(banner.as_deref(), Some("220 here"));
-        let progress = outcome.unwrap().progress;
-        assert_eq!((progress.targets_done, progress.hosts_up, progress.open_ports), (1, 1, 1));
+        let tally = outcome.unwrap().progress.tally;
+        assert_eq!((tally.targets_done, tally.hosts_up, tally.open_ports), (1, 1, 1));
     }
 }
 
@@ -83,8 +83,8 @@ fn tcp_and_udp_ports_of_a_unit_come_as_one_host() {
         assert_eq!(host.open_ports().count(), 2, "{host:?}");
         let outcome = outcome.unwrap();
         let count = spec(targets, "1").target_count();
-        assert_eq!((outcome.progress.targets_done, outcome.progress.open_ports), (count, 2));
-        assert_eq!(outcome.progress.hosts_up, records.len() as u64);
+        assert_eq!((outcome.progress.tally.targets_done, outcome.progress.tally.open_ports), (count, 2));
+        assert_eq!(outcome.progress.tally.hosts_up, records.len() as u64);
     }
 }
 
@@ -95,8 +95,8 @@ fn a_unit_of_udp_alone_looks_for_hosts_first_and_tells_nothing_of_the_ports_it_u
     let (records, outcome) = finish(engine().scan(task(spec("127.0.0.0/28", &format!("U:{udp}")))).unwrap());
     assert_eq!(records.len(), 16, "loopback answers for all of them");
     assert!(records.iter().all(|host| host.ports.iter().all(|port| port.port == udp)));
-    let progress = outcome.unwrap().progress;
-    assert_eq!((progress.hosts_up, progress.open_ports, progress.targets_done), (16, 1, 16));
+    let tally = outcome.unwrap().progress.tally;
+    assert_eq!((tally.hosts_up, tally.open_ports, tally.targets_done), (16, 1, 16));
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn a_host_whose_kernel_says_one_closed_port_per_second_is_waited_for() {
         assert_eq!(states[&161], (PortState::OpenFiltered, Reason::NoResponse));
         let closed = states.values().filter(|state| **state == (PortState::Closed, Reason::PortUnreach)).count();
         assert_eq!(closed, 18, "{states:?}");
-        assert_eq!(outcome.unwrap().progress.open_ports, 1);
+        assert_eq!(outcome.unwrap().progress.tally.open_ports, 1);
         assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
     });
 }
@@ -214,6 +214,6 @@ fn errors_over_ipv6_and_of_the_way_are_read_as_well() {
         let scan = ScanSpec { discovery: Vec::new(), ..spec("10.78.0.1,10.9.0.2", "U:4001,5060") };
         let (records, outcome) = finish(engine().scan(task(scan)).unwrap());
         assert_eq!(records.len(), 1, "nothing is known of a host to which there is no way");
-        assert_eq!(outcome.unwrap().progress.targets_done, 2);
+        assert_eq!(outcome.unwrap().progress.tally.targets_done, 2);
     });
 }

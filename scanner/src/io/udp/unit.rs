@@ -11,9 +11,12 @@ use super::merge::Merge;
 use super::sockets::{Incoming, Sockets};
 use crate::finding::{Finding, HostState, Observation};
 use crate::io::delivery::Delivery;
+use crate::io::reactor::Driven;
+use crate::io::resolve::Found;
 use crate::neighbours::Neighbours;
 use crate::plan::Plan;
 use crate::scan::Scan;
+use crate::slot_map::Key;
 use crate::udp_scan::{Heard, UdpScan};
 use crate::unit::{ScanError, UnitOutcome, UnitProgress, UnitScan, UnitTask};
 
@@ -83,17 +86,6 @@ impl Unit {
         (unit, handle)
     }
 
-    /// Looks at what comes from outside; true when nothing more is to be sent for the unit.
-    pub(super) fn begin_turn(&mut self, now: Duration) -> bool {
-        self.pull();
-        let is_cooling_down = self.scan.is_cooling_down() && self.is_first_over();
-        let is_ending = self.delivery.begin_turn(now, is_cooling_down);
-        if is_ending {
-            self.drop_first();
-        }
-        is_ending
-    }
-
     /// Whether datagrams may be sent now: not while the reader is behind, nor while the first part uses the rates.
     pub(super) fn may_send(&self) -> bool {
         !self.delivery.is_blocked() && (!self.in_turn || self.is_first_over())
@@ -143,16 +135,6 @@ impl Unit {
         }
     }
 
-    /// Hands over findings and figures that are due.
-    pub(super) fn end_turn(&mut self, now: Duration) {
-        self.gather();
-        self.delivery.hand_over(now, &mut self.ready);
-        let (waiting, both) = (self.ready.len(), self.progress());
-        // Two parts go through the targets in their own ways: there is no front that both have settled.
-        let settled = || None;
-        self.delivery.tell(now, waiting, settled, |settled_until| UnitProgress { settled_until, ..both });
-    }
-
     fn gather(&mut self) {
         let Self { scan, merge, ready, .. } = self;
         ready.extend(scan.results_mut().take_findings().into_iter().filter(|finding| merge.keeps(finding)));
@@ -189,22 +171,6 @@ impl Unit {
         self.delivery.done(now, tally, estimates, left_out);
     }
 
-    /// Nothing more is to be sent; the first reason stays.
-    pub(super) fn end(&mut self, ending: Result<UnitOutcome, ScanError>) {
-        self.delivery.end(ending);
-    }
-
-    /// Whether all findings have been handed over and only the outcome is left to tell.
-    pub(super) fn is_over(&self) -> bool {
-        self.delivery.is_over(self.ready.len() + self.scan.results().findings.len())
-    }
-
-    /// Tells the outcome.
-    pub(super) fn finish(mut self) {
-        self.drop_first();
-        self.delivery.finish();
-    }
-
     /// Something has arrived.
     pub(super) fn hear(&mut self, now: Duration, lane: u8, incoming: Incoming) {
         match incoming {
@@ -215,5 +181,43 @@ impl Unit {
                 self.scan.on_heard(now, lane, Heard::Error { to, by, state, reason });
             }
         }
+    }
+}
+
+impl Driven for Unit {
+    fn on_resolved(&mut self, now: Duration, host: Key, found: Found) {
+        self.scan.on_resolved(now, host, found);
+    }
+
+    fn begin_turn(&mut self, now: Duration) -> bool {
+        self.pull();
+        let is_cooling_down = self.scan.is_cooling_down() && self.is_first_over();
+        let is_ending = self.delivery.begin_turn(now, is_cooling_down);
+        if is_ending {
+            self.drop_first();
+        }
+        is_ending
+    }
+
+    fn end_turn(&mut self, now: Duration) {
+        self.gather();
+        self.delivery.hand_over(now, &mut self.ready);
+        let (waiting, both) = (self.ready.len(), self.progress());
+        // Two parts go through the targets in their own ways: there is no front that both have settled.
+        let settled = || None;
+        self.delivery.tell(now, waiting, settled, |settled_until| UnitProgress { settled_until, ..both });
+    }
+
+    fn end(&mut self, ending: Result<UnitOutcome, ScanError>) {
+        self.delivery.end(ending);
+    }
+
+    fn is_over(&self) -> bool {
+        self.delivery.is_over(self.ready.len() + self.scan.results().findings.len())
+    }
+
+    fn finish(mut self) {
+        self.drop_first();
+        self.delivery.finish();
     }
 }

@@ -4,7 +4,7 @@
 //! Hosts of the unit enter as there is room and stand in line; each in turn is sent its next probe, so a host's ports
 //! are spread over the time that all hosts take. A probe that is not answered in time is sent again before any new one,
 //! so that loss shows early, and as often as the measured loss asks for; the wait follows the measured round trips
-//! ([`Measures`]). How many probes are in flight is the window's decision; how many per second that of the job's
+//! (`scan::Measures`). How many probes are in flight is the window's decision; how many per second that of the job's
 //! [`RateCap`], of the throttle where the network loses them, and of the quotas of hosts and networks. Each send is checked
 //! against scope and exclusions here, last thing before the packet.
 //!

@@ -2,7 +2,7 @@
 //! datagrams to send and what was found.
 //!
 //! Each active host walks through its ports, one probe in turn with the other hosts. What is silent is asked again in
-//! further walks, as often as the measured loss asks for ([`Measures`]). A host that limits how often it says that a
+//! further walks, as often as the measured loss asks for (`scan::Measures`). A host that limits how often it says that a
 //! port is closed is recognised and asked at its own pace ([`icmp_limit`]), while all others go on. What a port is asked
 //! is in [`payload`]; answers count when they come from the port that was asked and repeat what its protocol repeats.
 //!

@@ -11,7 +11,7 @@ use pentora_scanner::report::{Fold, Format, Screen, Summary};
 use pentora_scanner::scope::Scope;
 use pentora_scanner::spec::ScanSpec;
 use pentora_scanner::target::parse_targets;
-use pentora_scanner::unit::UnitTask;
+use pentora_scanner::unit::{UnitProgress, UnitTask};
 use tokio_util::sync::CancellationToken;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -42,15 +42,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         findings.into_iter().for_each(|finding| fold.add(finding));
     }
     let outcome = unit.outcome.blocking_recv()??;
+    let UnitProgress { tally, estimates, .. } = outcome.progress;
 
     let format: Format = format.first().map_or(Ok(Format::Table), |name| name.parse())?;
     let mut writer = format.writer(std::io::stdout().lock(), Screen::default());
     let mut summary = Summary {
-        targets_scanned: outcome.progress.targets_done,
+        targets_scanned: tally.targets_done,
         targets_total: count,
-        probes_sent: outcome.progress.probes_sent,
+        probes_sent: tally.probes_sent,
         duration: begun.elapsed(),
-        notes: outcome.unresolved.iter().map(|(name, why)| format!("{name}: {why}")).collect(),
+        notes: outcome.left_out.unresolved.iter().map(|left| format!("{}: {}", left.name, left.why)).collect(),
         ..Summary::default()
     };
     // A real caller passes the wall time at which it began.
@@ -61,10 +62,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     writer.finish(&summary)?;
     eprintln!(
         "{} probes, {} again, loss {:.2} %, recall {:.5} estimated, {:.0} targets/s",
-        outcome.progress.probes_sent,
-        outcome.progress.retransmitted,
-        outcome.progress.loss_estimate * 100.0,
-        outcome.progress.recall_estimate,
+        tally.probes_sent,
+        tally.retransmitted,
+        estimates.loss * 100.0,
+        estimates.recall,
         outcome.targets_per_second
     );
     Ok(())

@@ -3,10 +3,10 @@
 //!
 //! Hosts of the unit enter as there is room and stand in line; each in turn is sent its next probe, so a host's ports
 //! are spread over the time that all hosts take. A probe that is not answered in time is sent again before any new one,
-//! so that loss shows early, and as often as the measured loss asks for ([`LossEstimate`]); the wait follows the measured
-//! round trips ([`RttTable`]). How many probes are in flight is the window's decision; how many per second that of the
-//! job's [`RateCap`], of the throttle where the network loses them, and of the quotas of hosts and networks. Each send is checked against scope and
-//! exclusions here, last thing before the packet.
+//! so that loss shows early, and as often as the measured loss asks for; the wait follows the measured round trips
+//! (`scan::Measures`). How many probes are in flight is the window's decision; how many per second that of the job's
+//! [`RateCap`], of the throttle where the network loses them, and of the quotas of hosts and networks. Each send is checked
+//! against scope and exclusions here, last thing before the packet.
 //!
 //! Hosts that never answer leave no finding. A scan holds at most four million bits of port state, whatever the
 //! unit's size.
@@ -25,37 +25,27 @@ use std::time::Duration;
 
 use self::host::{Host, HostPhase};
 pub use self::step::{Answer, Listen, Step};
-use crate::finding::{Finding, Observation, PortState};
-use crate::loss::LossEstimate;
+use crate::finding::PortState;
 use crate::neighbours::Neighbours;
 use crate::pace::RateCap;
 use crate::pace::quota::Quotas;
-use crate::pace::throttle::History;
-use crate::pace::window::Window;
 use crate::plan::Plan;
 use crate::port::Port;
-use crate::rtt::RttTable;
-use crate::scan::Counts;
 use crate::scan::discovery::{self, DiscoveryPort};
 use crate::scan::limits::Limits;
+use crate::scan::{Attempt, Measures, Results, Scan, Waiting};
 use crate::scope::Scope;
 use crate::slot_map::{Key, SlotMap};
+use crate::tally::Estimates;
 
 /// Hosts are active together as long as their ports are at most this many: 512 KiB of settled-port bits.
 const ACTIVE_PORTS_MAX: u32 = 1 << 22;
 /// Hosts active together at most: beyond this, more of them add memory and no speed.
 const ACTIVE_HOSTS_MAX: u32 = 16_384;
-/// Until something has answered, no more probes are out than this: addresses of the link are being looked up, and the
-/// kernel keeps about a hundred packets meanwhile and drops the rest.
-const UNPROVED_MAX: usize = 64;
-/// After this long without an answer, nothing is being looked up any more.
-const UNPROVED_WAIT: Duration = Duration::from_millis(150);
 /// How long to leave this machine alone when it has no socket or port left.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(10);
 /// A machine that has had no room for a single probe for so long will not have any.
 const STARVED_MAX: Duration = Duration::from_secs(30);
-/// Most names that are reported as not resolved, one by one.
-const UNRESOLVED_MAX: usize = 100;
 
 /// A probe that is out.
 #[derive(Debug, Clone, Copy)]
@@ -64,12 +54,7 @@ struct Flight {
     port: u16,
     /// Its place in the port set; `None` for a discovery probe of a port that the scan does not ask.
     position: Option<u32>,
-    /// From 1.
-    attempt: u8,
-    sent_at: Duration,
-    /// How long the try before this one was waited for.
-    waited_before: Duration,
-    history: History,
+    attempt: Attempt,
 }
 
 /// The scan of one unit.
@@ -81,10 +66,8 @@ pub struct ConnectScan {
     neighbours: Arc<Neighbours>,
     limits: Limits,
     discovery: Vec<DiscoveryPort>,
-    /// Indexes that have not entered yet.
-    waiting: Range<u64>,
-    /// Before this, the next of them has no room in the kernel's table of neighbours.
-    crowded_until: Duration,
+    /// Targets that have not entered yet.
+    waiting: Waiting,
     hosts: SlotMap<Host>,
     active_max: usize,
     /// Hosts with something to send, in turn.
@@ -100,12 +83,8 @@ pub struct ConnectScan {
     held_count: u64,
     flights: SlotMap<Flight>,
     timers: BinaryHeap<Reverse<(Duration, Key)>>,
-    rtt: RttTable,
-    loss: LossEstimate,
-    window: Window,
-    findings: Vec<Finding>,
-    counts: Counts,
-    first_sent_at: Option<Duration>,
+    measures: Measures,
+    results: Results,
     paused_until: Duration,
     starved_since: Option<Duration>,
 }
@@ -118,8 +97,7 @@ impl ConnectScan {
         let active = (ACTIVE_PORTS_MAX / plan.port_count().max(1)).clamp(1, ACTIVE_HOSTS_MAX);
         Self {
             discovery: discovery::probes(&plan, limits.discovery),
-            waiting: range.start..range.end.min(plan.target_count()),
-            crowded_until: Duration::ZERO,
+            waiting: Waiting::new(range, &plan),
             neighbours: Arc::default(),
             scope,
             pace,
@@ -134,12 +112,8 @@ impl ConnectScan {
             held_count: 0,
             flights: SlotMap::default(),
             timers: BinaryHeap::new(),
-            rtt: RttTable::new(limits.timeout_min),
-            loss: LossEstimate::default(),
-            window: Window::new(limits.window_start, limits.window_max),
-            findings: Vec::new(),
-            counts: Counts::default(),
-            first_sent_at: None,
+            measures: Measures::new(&limits, plan.spec().confidence),
+            results: Results::default(),
             paused_until: Duration::ZERO,
             starved_since: None,
             plan,
@@ -173,13 +147,15 @@ impl ConnectScan {
             }
             let timers = [self.next_timer(), self.next_release()];
             let timer = timers.into_iter().flatten().min().unwrap_or(now + Duration::from_secs(1));
-            let until = if self.crowded_until > now { timer.min(self.crowded_until) } else { timer };
+            let until = self.waiting.crowded_until(now).map_or(timer, |crowded| timer.min(crowded));
             if now < self.paused_until {
                 return Step::Wait { until: until.min(self.paused_until) };
             }
-            let (limit, unproved_until) = self.limit(now);
-            let until = unproved_until.map_or(until, |ends| until.min(ends));
-            let has_room = room > 0 && self.flights.len() < limit;
+            // Whoever gave a rate gets it from the first probe on.
+            let is_proved = self.measures.has_answer() || self.plan.spec().rate_pps.is_some();
+            let opening = self.measures.window.opening(now, is_proved);
+            let until = opening.until.map_or(until, |ends| until.min(ends));
+            let has_room = room > 0 && self.flights.len() < opening.probes;
             if !has_room || (self.line.is_empty() && self.bench.is_empty()) {
                 return Step::Wait { until };
             }
@@ -204,25 +180,21 @@ impl ConnectScan {
         host.pending -= 1;
         if !matches!(answer.state, PortState::Open | PortState::Closed) {
             if let Some(position) = flight.position {
-                host.mark_unreachable(position, answer.reason);
+                host.heard.mark_unreachable(position, answer.reason);
             }
             self.settle(flight.host);
             return None;
         }
-        let rtt = now.saturating_sub(flight.sent_at);
-        // An answer that took longer than the try before was waited for would have come to that one as well: the
-        // path is slow, nothing was lost.
-        let was_lost = flight.attempt > 1 && rtt <= flight.waited_before;
-        let address = host.address;
-        let is_first = self.rtt.smoothed().is_none();
-        self.rtt.sample(address, rtt);
+        let round_trip = now.saturating_sub(flight.attempt.sent_at);
+        let were_lost = flight.attempt.lost_others(round_trip);
+        let is_first = !self.measures.has_answer();
+        self.measures.rtt.sample(host.scanned.address, round_trip);
         if is_first {
             self.wait_anew();
         }
-        self.loss.answered(if was_lost { flight.attempt } else { 1 });
-        self.pace.connections().answered(flight.attempt, was_lost, &flight.history);
-        self.window.answered();
-        self.counts.replies += 1;
+        self.measures.note_loss(&flight.attempt, were_lost, &mut self.pace.connections());
+        self.measures.window.answered();
+        self.results.tally.replies += 1;
         self.note_up(now, flight.host, answer.reason);
         let listen = flight.position.and_then(|position| self.note_port(&flight, position, answer));
         self.settle(flight.host);
@@ -238,10 +210,10 @@ impl ConnectScan {
     /// This machine had no room to send a probe: it is taken back, and less is sent for a moment.
     pub fn on_exhausted(&mut self, now: Duration, probe: Key) {
         let Some(flight) = self.flights.remove(probe) else { return };
-        self.counts.probes_sent -= 1;
-        self.counts.retransmitted -= u64::from(flight.attempt > 1);
+        self.results.tally.probes_sent -= 1;
+        self.results.tally.retransmitted -= u64::from(flight.attempt.is_repeated());
         self.bench.push_front(flight);
-        self.window.exhausted(self.flights.len());
+        self.measures.window.exhausted(self.flights.len());
         self.paused_until = now + EXHAUSTED_PAUSE;
         if self.flights.is_empty() {
             self.starved_since.get_or_insert(now);
@@ -252,73 +224,19 @@ impl ConnectScan {
     /// and exclusions allow is the target.
     pub fn on_resolved(&mut self, host: Key, found: Result<Vec<IpAddr>, String>) {
         let Some(known) = self.hosts.get(host).filter(|known| known.phase == HostPhase::Resolving) else { return };
-        let name = known.name.clone().unwrap_or_else(|| Arc::from(""));
-        let refusal = match found {
-            Ok(addresses) => {
-                let mut allowed = addresses.iter().map(IpAddr::to_canonical).filter(|address| self.permits(*address));
-                if let Some(address) = allowed.next() {
-                    return self.begin(host, address);
-                }
-                self.counts.refused += u64::from(!addresses.is_empty());
-                match addresses.first() {
-                    Some(first) => format!("{first} is outside the authorised scope or excluded"),
-                    None => "it has no address".to_owned(),
-                }
-            }
-            Err(why) => why,
-        };
-        self.counts.unresolved_count += 1;
-        if self.counts.unresolved.len() < UNRESOLVED_MAX {
-            self.counts.unresolved.push((name, refusal));
+        let allowed = |address| self.plan.permits(&self.scope, address);
+        match self.results.resolve(known.scanned.name.as_ref(), found, allowed) {
+            Some(address) => self.begin(host, address),
+            None => drop(self.hosts.remove(host)),
         }
-        self.hosts.remove(host);
-        self.counts.targets_done += 1;
     }
 
     /// Listening to an open port has ended, with a printable banner or without.
     pub fn on_banner(&mut self, listen: &Listen, banner: Option<String>) {
         let Some(host) = self.hosts.get_mut(listen.host) else { return };
         host.pending -= 1;
-        if let Some(banner) = banner {
-            self.findings.push(host.finding(Observation::Banner { port: Port::tcp(listen.port), banner }));
-        }
+        self.results.note_banner(&host.scanned, Port::tcp(listen.port), banner);
         self.settle(listen.host);
-    }
-
-    /// What was found since this was last called.
-    pub fn take_findings(&mut self) -> Vec<Finding> {
-        std::mem::take(&mut self.findings)
-    }
-
-    /// How many findings wait to be taken.
-    #[must_use]
-    pub fn findings_waiting(&self) -> usize {
-        self.findings.len()
-    }
-
-    /// The figures so far.
-    #[must_use]
-    pub fn counts(&self) -> &Counts {
-        &self.counts
-    }
-
-    /// Share of round trips that are lost, as far as answers have shown.
-    #[must_use]
-    pub fn loss_rate(&self) -> f64 {
-        self.loss.rate()
-    }
-
-    /// How likely an open port was found: a silent one was asked as often as the loss asks for.
-    #[must_use]
-    pub fn recall(&self) -> f64 {
-        let tries = self.limits.tries.unwrap_or_else(|| self.loss.tries_wanted(self.plan.spec().confidence));
-        1.0 - self.loss.rate().powi(tries.into())
-    }
-
-    /// Every target below this index is settled.
-    #[must_use]
-    pub fn settled_until(&self) -> u64 {
-        self.hosts.values().map(|host| host.target_index).min().unwrap_or(self.waiting.start)
     }
 
     /// How many probes are out.
@@ -326,25 +244,28 @@ impl ConnectScan {
     pub fn in_flight(&self) -> usize {
         self.flights.len()
     }
+}
 
-    /// Whether every host has entered and every port has been asked at least once: what is left is waiting.
-    #[must_use]
-    pub fn is_cooling_down(&self) -> bool {
+impl Scan for ConnectScan {
+    fn results(&self) -> &Results {
+        &self.results
+    }
+
+    fn results_mut(&mut self) -> &mut Results {
+        &mut self.results
+    }
+
+    fn estimates(&self) -> Estimates {
+        self.measures.estimates()
+    }
+
+    fn settled_until(&self) -> Option<u64> {
+        let active = self.hosts.values().map(|host| host.scanned.target_index);
+        Some(active.min().unwrap_or(self.waiting.next_index()))
+    }
+
+    fn is_cooling_down(&self) -> bool {
         self.waiting.is_empty() && self.line.is_empty() && self.lookups.is_empty() && self.held_hosts.is_empty()
-    }
-
-    /// Most probes that may be out now, and when that will change by itself.
-    fn limit(&self, now: Duration) -> (usize, Option<Duration>) {
-        let window = self.window.limit();
-        let unproved_until = self.first_sent_at.map_or(now + UNPROVED_WAIT, |first| first + UNPROVED_WAIT);
-        // Whoever gave a rate gets it from the first probe on.
-        let is_asked = self.plan.spec().rate_pps.is_some();
-        let is_unproved = self.rtt.smoothed().is_none() && now < unproved_until && !is_asked;
-        if is_unproved { (window.min(UNPROVED_MAX), Some(unproved_until)) } else { (window, None) }
-    }
-
-    fn permits(&self, address: IpAddr) -> bool {
-        self.scope.contains(address) && !self.plan.spec().exclude.contains(address)
     }
 }
 

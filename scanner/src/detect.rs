@@ -211,7 +211,7 @@ impl Detector {
             // A name selects the site: the probe did not say it.
             let page = match seen.page.filter(|_| endpoint.name.is_none()) {
                 Some(page) => Some(page),
-                None => Box::pin(http::get(endpoint, "/")).await.map(|(page, _)| page),
+                None => Box::pin(http::get(endpoint, "/")).await.map(|page| page.bytes),
             };
             if let Some(page) = page {
                 service.http = Box::pin(http::describe(endpoint, page)).await.map(Box::new);

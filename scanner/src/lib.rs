@@ -18,6 +18,7 @@ pub mod fuzzing;
 pub mod io;
 pub mod loss;
 pub mod neighbours;
+mod network;
 pub mod pace;
 pub mod packet;
 pub mod permute;
@@ -25,11 +26,15 @@ pub mod plan;
 pub mod port;
 pub mod report;
 pub mod rtt;
+#[cfg(test)]
+#[path = "sample_test.rs"]
+mod sample;
 pub mod scan;
 pub mod scope;
 pub mod slot_map;
 pub mod spec;
 mod syn_scan;
+pub mod tally;
 pub mod target;
 mod udp_scan;
 pub mod unit;

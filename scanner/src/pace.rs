@@ -21,8 +21,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use self::shares::{Network, Shares};
+use self::shares::Shares;
 use self::throttle::Throttle;
+use crate::network::Network;
 
 /// How late a probe may still take its slot: 3 % of the 100 ms over which a burst is judged, and more than timers of
 /// an ordinary kernel are late.

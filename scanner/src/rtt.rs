@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::network::Network;
+
 /// The wait before anything has answered: RFC 6298 section 2.1.
 pub const INITIAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Samples beyond this are answers to something else, or a machine that slept.
@@ -56,7 +58,7 @@ impl Rtt {
 pub struct RttTable {
     floor: Duration,
     all: Rtt,
-    slow: HashMap<IpAddr, Rtt>,
+    slow: HashMap<Network, Rtt>,
 }
 
 impl RttTable {
@@ -68,7 +70,7 @@ impl RttTable {
 
     /// Takes in a sample of a host.
     pub fn sample(&mut self, address: IpAddr, rtt: Duration) {
-        let network = network(address);
+        let network = Network::of(address);
         if let Some(slow) = self.slow.get_mut(&network) {
             slow.sample(rtt);
         } else if self.all.smoothed().is_some()
@@ -88,7 +90,7 @@ impl RttTable {
         let all = self.timeout_of_all();
         match self.slow.is_empty() {
             true => all,
-            false => self.slow.get(&network(address)).map_or(all, |slow| slow.timeout(self.floor).max(all)),
+            false => self.slow.get(&Network::of(address)).map_or(all, |slow| slow.timeout(self.floor).max(all)),
         }
     }
 
@@ -100,14 +102,6 @@ impl RttTable {
 
     fn timeout_of_all(&self) -> Duration {
         self.all.timeout(self.floor)
-    }
-}
-
-/// The network that a host shares its path with: its /24, or its /64.
-fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(address) => std::net::Ipv4Addr::from_bits(address.to_bits() & !0xff).into(),
-        IpAddr::V6(address) => std::net::Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
     }
 }
 

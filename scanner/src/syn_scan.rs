@@ -37,17 +37,18 @@ pub(crate) use self::path::Path;
 use self::path::{Moment, RoundTrip};
 use self::recall::Recall;
 use self::target::Target;
-use crate::finding::{Finding, PortState, Reason};
+use crate::finding::{PortState, Reason};
 use crate::pace::{Pacer, RateCap};
 use crate::packet::arp::Mac;
 use crate::packet::probe::Probe;
 use crate::plan::Plan;
 use crate::rtt::RttTable;
-use crate::scan::Counts;
 use crate::scan::discovery;
 use crate::scan::limits::Limits;
+use crate::scan::{Results, Scan};
 use crate::scope::Scope;
 use crate::spec::{Profile, ScanSpec, Timing};
+use crate::tally::Estimates;
 
 /// Targets in work at once.
 const TARGETS_MAX: u32 = 65_536;
@@ -188,16 +189,17 @@ pub(crate) struct SynScan {
     arp_pacer: Pacer,
     rtt: RttTable,
     recall: Recall,
-    findings: Vec<Finding>,
-    counts: Counts,
+    results: Results,
 }
 
 impl SynScan {
     /// The scan of `range` of the plan's indexes; the plan's targets are addresses that `routes` knows. Units of a job share
     /// the `path`.
     pub(crate) fn new(
-        (plan, range): (Plan, Range<u64>),
-        (scope, pace): (Arc<Scope>, Arc<RateCap>),
+        plan: Plan,
+        range: Range<u64>,
+        scope: Arc<Scope>,
+        pace: Arc<RateCap>,
         routes: Box<dyn Routes>,
         path: Path,
     ) -> Self {
@@ -231,8 +233,7 @@ impl SynScan {
             since_canary: 0,
             arp_pacer: Pacer::default(),
             recall: Recall::default(),
-            findings: Vec::new(),
-            counts: Counts::default(),
+            results: Results::default(),
             plan,
             scope,
             pace,
@@ -284,48 +285,6 @@ impl SynScan {
         if out.len() > before { Turn::Sent } else { Turn::Wait { until: now + Duration::from_millis(1) } }
     }
 
-    /// What was found since this was last called.
-    pub(crate) fn take_findings(&mut self) -> Vec<Finding> {
-        std::mem::take(&mut self.findings)
-    }
-
-    /// How many findings wait to be taken.
-    pub(crate) fn findings_waiting(&self) -> usize {
-        self.findings.len()
-    }
-
-    /// The figures so far.
-    pub(crate) fn counts(&self) -> &Counts {
-        &self.counts
-    }
-
-    /// Share of round trips that are lost, as measured.
-    pub(crate) fn loss_rate(&self) -> f64 {
-        self.path.measured_loss()
-    }
-
-    /// Share of round trips that are lost at any rate, as far as that was found out.
-    pub(crate) fn chance_loss(&self) -> f64 {
-        self.path.chance_loss()
-    }
-
-    /// How likely an open port was found, of the targets that are settled.
-    pub(crate) fn recall(&self) -> f64 {
-        self.recall.estimate()
-    }
-
-    /// Every target below this index is settled; `None` while open ports are listened to, whoever they belong to.
-    pub(crate) fn settled_until(&self) -> Option<u64> {
-        let is_listening = !self.banner_grabs.is_empty() || self.grabs_out > 0;
-        let settled = if self.targets.is_empty() { self.waiting.start } else { self.base };
-        (!is_listening).then_some(settled)
-    }
-
-    /// Whether every target has been asked at least once: what is left is waiting.
-    pub(crate) fn is_cooling_down(&self) -> bool {
-        self.waiting.is_empty() && self.line.is_empty() && self.held.is_empty()
-    }
-
     fn is_done(&self) -> bool {
         self.waiting.is_empty() && self.targets.is_empty() && self.banner_grabs.is_empty() && self.grabs_out == 0
     }
@@ -334,20 +293,43 @@ impl SynScan {
     fn tick(&mut self, now: Duration) {
         let smoothed = self.rtt.smoothed();
         let timeout = smoothed.map_or(self.limits.wait_max, |_| self.timeout());
-        self.moment = self.path.tick(now, RoundTrip { smoothed, timeout }, self.counts.replies > 0);
+        self.moment = self.path.tick(now, RoundTrip { smoothed, timeout }, self.results.tally.replies > 0);
     }
 
     fn timeout(&self) -> Duration {
         self.rtt.timeout(IpAddr::from([0; 4]))
     }
 
-    fn permits(&self, address: IpAddr) -> bool {
-        self.scope.contains(address) && !self.plan.spec().exclude.contains(address)
-    }
-
     fn target(&mut self, index: u64) -> Option<&mut Target> {
         let at = usize::try_from(index.checked_sub(self.base)?).ok()?;
         self.targets.get_mut(at)
+    }
+}
+
+impl Scan for SynScan {
+    fn results(&self) -> &Results {
+        &self.results
+    }
+
+    fn results_mut(&mut self) -> &mut Results {
+        &mut self.results
+    }
+
+    /// The loss as canaries have measured it, and the part of it at any rate as far as that was found out.
+    fn estimates(&self) -> Estimates {
+        let (loss, chance_loss) = (self.path.measured_loss(), self.path.chance_loss());
+        Estimates { loss, chance_loss, recall: self.recall.estimate() }
+    }
+
+    /// Not while open ports are listened to, whoever they belong to.
+    fn settled_until(&self) -> Option<u64> {
+        let is_listening = !self.banner_grabs.is_empty() || self.grabs_out > 0;
+        let settled = if self.targets.is_empty() { self.waiting.start } else { self.base };
+        (!is_listening).then_some(settled)
+    }
+
+    fn is_cooling_down(&self) -> bool {
+        self.waiting.is_empty() && self.line.is_empty() && self.held.is_empty()
     }
 }
 

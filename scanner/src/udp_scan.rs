@@ -2,7 +2,7 @@
 //! datagrams to send and what was found.
 //!
 //! Each active host walks through its ports, one probe in turn with the other hosts. What is silent is asked again in
-//! further walks, as often as the measured loss asks for ([`LossEstimate`]). A host that limits how often it says that a
+//! further walks, as often as the measured loss asks for (`scan::Measures`). A host that limits how often it says that a
 //! port is closed is recognised and asked at its own pace ([`icmp_limit`]), while all others go on. What a port is asked
 //! is in [`payload`]; answers count when they come from the port that was asked and repeat what its protocol repeats.
 //!
@@ -32,47 +32,29 @@ use std::time::Duration;
 
 use self::host::{Host, HostPhase};
 use self::index_set::IndexSet;
-use self::limits::Limits;
+use self::limits::UdpLimits;
 use self::send::Encore;
 pub(crate) use self::step::{Heard, LANES, Step};
-use crate::finding::Finding;
-use crate::loss::LossEstimate;
 use crate::neighbours::Neighbours;
 use crate::pace::RateCap;
 use crate::pace::quota::Quotas;
-use crate::pace::throttle::History;
-use crate::pace::window::Window;
 use crate::plan::Plan;
-use crate::rtt::RttTable;
-use crate::scan::Counts;
+use crate::scan::{Attempt, Measures, Results, Scan, Waiting};
 use crate::scope::Scope;
 use crate::slot_map::{Key, SlotMap};
+use crate::tally::Estimates;
 
 /// Hosts are active together as long as their ports are at most this many: 8 MiB of notes.
 const ACTIVE_PORTS_MAX: u32 = 1 << 22;
 /// Hosts active together at most: those that answer slowly wait side by side, so there are many; 20 MiB.
 const ACTIVE_HOSTS_MAX: u32 = 65_536;
-/// Until something has answered, no more probes are out than this: addresses of the link are being looked up, and the
-/// kernel keeps about a hundred packets meanwhile and drops the rest.
-const UNPROVED_MAX: usize = 64;
-/// After this long without an answer, nothing is being looked up any more.
-const UNPROVED_WAIT: Duration = Duration::from_millis(150);
-/// Most names that are reported as not resolved, one by one.
-const UNRESOLVED_MAX: usize = 100;
-
-/// A probe that is out.
-#[derive(Debug, Clone, Copy)]
-struct Flight {
-    /// From 1.
-    attempt: u8,
-    sent_at: Duration,
-    /// How long the try before this one was waited for.
-    waited_before: Duration,
-    history: History,
+/// Names a probe that is out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct FlightKey {
+    host: Key,
+    /// Its port's.
+    position: u32,
 }
-
-/// Names a probe that is out: its host, and its port's position.
-type FlightKey = (Key, u32);
 
 /// The UDP scan of one unit.
 #[derive(Debug)]
@@ -81,14 +63,12 @@ pub(crate) struct UdpScan {
     scope: Arc<Scope>,
     pace: Arc<RateCap>,
     neighbours: Arc<Neighbours>,
-    limits: Limits,
+    limits: UdpLimits,
     /// What tokens are made of.
     secret: u64,
     quotas: Quotas,
-    /// Indexes of targets that have not entered yet.
-    waiting: Range<u64>,
-    /// Before this, the next of them has no room in the kernel's table of neighbours.
-    crowded_until: Duration,
+    /// Targets that have not entered yet.
+    waiting: Waiting,
     /// Hosts found up that have not entered yet, and the names and addresses of those that are named.
     fed: IndexSet,
     fed_names: BTreeMap<u64, (IpAddr, Arc<str>)>,
@@ -106,38 +86,34 @@ pub(crate) struct UdpScan {
     lookups: VecDeque<(Key, Arc<str>)>,
     /// What is left of tries of several datagrams, by when it may go.
     encores: BinaryHeap<Reverse<(Duration, Encore)>>,
-    flights: HashMap<FlightKey, Flight>,
+    flights: HashMap<FlightKey, Attempt>,
     timers: BinaryHeap<Reverse<(Duration, FlightKey, u8)>>,
     /// Positions by how common the ports are, for hosts that are asked slowly.
     by_popularity: Arc<[u32]>,
-    rtt: RttTable,
-    loss: LossEstimate,
-    window: Window,
-    findings: Vec<Finding>,
-    counts: Counts,
-    first_sent_at: Option<Duration>,
+    measures: Measures,
+    results: Results,
 }
 
 impl UdpScan {
     /// The scan of `range` of the plan's indexes, all of whose ports are UDP ports; of none of them but those that are
     /// fed if `is_fed`. `secret` is any number that nobody can guess.
     pub(crate) fn new(
-        (plan, range): (Plan, Range<u64>),
-        (scope, pace): (Arc<Scope>, Arc<RateCap>),
+        plan: Plan,
+        range: Range<u64>,
+        scope: Arc<Scope>,
+        pace: Arc<RateCap>,
         is_fed: bool,
         secret: u64,
     ) -> Self {
-        let limits = Limits::of(plan.spec());
+        let limits = UdpLimits::of(plan.spec());
         let active = (ACTIVE_PORTS_MAX / plan.port_count().max(1)).clamp(1, ACTIVE_HOSTS_MAX);
-        let range = range.start..range.end.min(plan.target_count());
         Self {
-            waiting: if is_fed { range.end..range.end } else { range },
+            waiting: Waiting::new(if is_fed { range.end..range.end } else { range }, &plan),
             scope,
             pace,
             neighbours: Arc::default(),
             secret,
             quotas: Quotas::of(plan.spec()),
-            crowded_until: Duration::ZERO,
             fed: IndexSet::default(),
             fed_names: BTreeMap::new(),
             is_fed,
@@ -152,12 +128,8 @@ impl UdpScan {
             flights: HashMap::new(),
             timers: BinaryHeap::new(),
             by_popularity: walk::by_popularity(&plan),
-            rtt: RttTable::new(limits.timeout_min),
-            loss: LossEstimate::default(),
-            window: Window::new(limits.window_start, limits.window_max),
-            findings: Vec::new(),
-            counts: Counts::default(),
-            first_sent_at: None,
+            measures: Measures::new(&limits.common, plan.spec().confidence),
+            results: Results::default(),
             plan,
             limits,
         }
@@ -197,16 +169,19 @@ impl UdpScan {
             if self.hosts.is_empty() && self.waiting.is_empty() && self.fed.len() == 0 && !self.is_fed {
                 return Step::Done;
             }
-            let (limit, unproved_until) = self.limit(now);
-            let until = [self.next_event(now), unproved_until].into_iter().flatten().min();
+            let opening = self.measures.window.opening(now, self.measures.has_answer());
+            let until = [self.next_event(now), opening.until].into_iter().flatten().min();
             let until = until.unwrap_or(now + Duration::from_secs(1));
             let has_encore = self.encores.peek().is_some_and(|Reverse((at, _))| *at <= now);
-            let has_room = self.flights.len() < limit && !self.line.is_empty();
+            let has_room = self.flights.len() < opening.probes && !self.line.is_empty();
             if !may_send || !(has_room || has_encore) {
                 return Step::Wait { until };
             }
-            let admitted =
-                self.pace.datagrams().admit(now).and_then(|()| self.pace.admit(now, self.limits.rate_max_pps, 1));
+            let admitted = self
+                .pace
+                .datagrams()
+                .admit(now)
+                .and_then(|()| self.pace.admit(now, self.limits.common.rate_max_pps, 1));
             if let Err(next) = admitted {
                 return Step::Wait { until: until.min(next) };
             }
@@ -221,42 +196,11 @@ impl UdpScan {
     /// exclusions allow is the target.
     pub(crate) fn on_resolved(&mut self, now: Duration, host: Key, found: Result<Vec<IpAddr>, String>) {
         let Some(known) = self.hosts.get(host).filter(|known| known.phase == HostPhase::Resolving) else { return };
-        let name = known.name.clone().unwrap_or_else(|| Arc::from(""));
-        let refusal = match found {
-            Ok(addresses) => {
-                let mut allowed = addresses.iter().map(IpAddr::to_canonical).filter(|address| self.permits(*address));
-                if let Some(address) = allowed.next() {
-                    return self.begin(now, host, address);
-                }
-                self.counts.refused += u64::from(!addresses.is_empty());
-                match addresses.first() {
-                    Some(first) => format!("{first} is outside the authorised scope or excluded"),
-                    None => "it has no address".to_owned(),
-                }
-            }
-            Err(why) => why,
-        };
-        self.counts.unresolved_count += 1;
-        if self.counts.unresolved.len() < UNRESOLVED_MAX {
-            self.counts.unresolved.push((name, refusal));
+        let allowed = |address| self.plan.permits(&self.scope, address);
+        match self.results.resolve(known.scanned.name.as_ref(), found, allowed) {
+            Some(address) => self.begin(now, host, address),
+            None => drop(self.hosts.remove(host)),
         }
-        self.hosts.remove(host);
-        self.counts.targets_done += 1;
-    }
-
-    /// What was found since this was last called.
-    pub(crate) fn take_findings(&mut self) -> Vec<Finding> {
-        std::mem::take(&mut self.findings)
-    }
-
-    /// How many findings wait to be taken.
-    pub(crate) fn findings_waiting(&self) -> usize {
-        self.findings.len()
-    }
-
-    /// The figures so far; fed hosts count as targets when they are settled.
-    pub(crate) fn counts(&self) -> &Counts {
-        &self.counts
     }
 
     /// Hosts that were fed and are not settled.
@@ -264,40 +208,36 @@ impl UdpScan {
         self.fed.len() + self.hosts.len() as u64
     }
 
-    /// Share of round trips that are lost, as far as answers have shown.
-    pub(crate) fn loss_rate(&self) -> f64 {
-        self.loss.rate()
-    }
-
-    /// How likely an open port that answers was heard: a silent one was asked as often as the loss asks for.
-    pub(crate) fn recall(&self) -> f64 {
-        let tries = self.limits.tries.unwrap_or_else(|| self.loss.tries_wanted(self.plan.spec().confidence));
-        1.0 - self.loss.rate().powi(tries.into())
-    }
-
-    /// Whether every host has been asked every port: what is left is waiting, and asking again at the pace of hosts.
-    pub(crate) fn is_cooling_down(&self) -> bool {
-        self.waiting.is_empty() && self.fed.len() == 0 && !self.is_fed && self.new_hosts == 0
-    }
-
-    /// Most probes that may be out now, and when that will change by itself.
-    fn limit(&self, now: Duration) -> (usize, Option<Duration>) {
-        let window = self.window.limit();
-        let unproved_until = self.first_sent_at.map_or(now + UNPROVED_WAIT, |first| first + UNPROVED_WAIT);
-        let is_unproved = self.rtt.smoothed().is_none() && now < unproved_until;
-        if is_unproved { (window.min(UNPROVED_MAX), Some(unproved_until)) } else { (window, None) }
-    }
-
     fn next_event(&self, now: Duration) -> Option<Duration> {
         let timer = self.timers.peek().map(|Reverse((at, ..))| *at);
         let wakes = self.asleep.peek().map(|Reverse((at, _))| *at);
-        let crowded = (self.crowded_until > now).then_some(self.crowded_until);
+        let crowded = self.waiting.crowded_until(now);
         let encore = self.encores.peek().map(|Reverse((at, _))| *at).filter(|at| *at > now);
         [timer, wakes, crowded, encore].into_iter().flatten().min()
     }
+}
 
-    fn permits(&self, address: IpAddr) -> bool {
-        self.scope.contains(address) && !self.plan.spec().exclude.contains(address)
+impl Scan for UdpScan {
+    fn results(&self) -> &Results {
+        &self.results
+    }
+
+    fn results_mut(&mut self) -> &mut Results {
+        &mut self.results
+    }
+
+    fn estimates(&self) -> Estimates {
+        self.measures.estimates()
+    }
+
+    /// Hosts are fed in any order.
+    fn settled_until(&self) -> Option<u64> {
+        None
+    }
+
+    /// What is left may be asking again, at the pace of hosts.
+    fn is_cooling_down(&self) -> bool {
+        self.waiting.is_empty() && self.fed.len() == 0 && !self.is_fed && self.new_hosts == 0
     }
 }
 

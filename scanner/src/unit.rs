@@ -18,6 +18,7 @@ use crate::finding::Finding;
 use crate::pace::RateCap;
 use crate::scope::Scope;
 use crate::spec::ScanSpec;
+use crate::tally::{Estimates, LeftOut, Tally};
 
 /// Batches of findings a reader may be behind before the unit stops sending: a few megabytes.
 pub const FINDINGS_QUEUE: usize = 64;
@@ -54,54 +55,21 @@ pub struct UnitScan {
 }
 
 /// Running figures of a unit.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct UnitProgress {
-    /// Targets that are settled.
-    pub targets_done: u64,
-    /// Hosts that answered.
-    pub hosts_up: u64,
-    /// Open ports found.
-    pub open_ports: u64,
-    /// Probes sent, retransmissions included.
-    pub probes_sent: u64,
-    /// Answers of hosts.
-    pub replies: u64,
-    /// Probes that were sent again.
-    pub retransmitted: u64,
-    /// Share of round trips that are lost, as far as answers have shown.
-    pub loss_estimate: f64,
-    /// The part of it that a slower scan would lose as well, 0 to 1; where that was not found out, all of it.
-    pub chance_loss: f64,
-    /// How likely an open port of the targets settled so far was found, from the loss that each was asked under and how
-    /// often it was asked; 1 while nothing is settled.
-    pub recall_estimate: f64,
+    /// What was counted.
+    pub tally: Tally,
+    /// What is estimated.
+    pub estimates: Estimates,
     /// Every target of the unit below this index is settled, and its findings are in the channel: whoever has read this
     /// and then everything that the channel holds has all of them.
     pub settled_until: u64,
 }
 
-impl Default for UnitProgress {
-    /// Nothing done, so nothing missed.
-    fn default() -> Self {
-        Self {
-            targets_done: 0,
-            hosts_up: 0,
-            open_ports: 0,
-            probes_sent: 0,
-            replies: 0,
-            retransmitted: 0,
-            loss_estimate: 0.0,
-            chance_loss: 0.0,
-            recall_estimate: 1.0,
-            settled_until: 0,
-        }
-    }
-}
-
 /// Final figures of a unit that was done to its end.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UnitOutcome {
-    /// The running figures at the end; `targets_done` is the whole range.
+    /// The running figures at the end; `tally.targets_done` is the whole range.
     pub progress: UnitProgress,
     /// From the first look at the unit to its last answer or time-out.
     pub duration: Duration,
@@ -110,10 +78,6 @@ pub struct UnitOutcome {
     /// Targets per second of sending: what a next unit of this job can be sized by, since its sending overlaps this
     /// one's waiting.
     pub targets_per_second: f64,
-    /// Targets that the last check before sending refused.
-    pub refused: u64,
-    /// Host names without a usable address, with the reason; the first hundred.
-    pub unresolved: Vec<(Arc<str>, String)>,
-    /// How many host names that were.
-    pub unresolved_count: u64,
+    /// Targets that could not be asked.
+    pub left_out: LeftOut,
 }

@@ -269,10 +269,10 @@ fn within_share(spec: Arc<ScanSpec>, network_pps: Option<u64>) -> Arc<ScanSpec> 
 /// the share of its probes that are out says more.
 fn done_about(progress: &UnitProgress, targets: u64, ports: u64) -> u64 {
     let expected = u128::from(targets) * u128::from(ports);
-    let sent = u128::from(progress.probes_sent.saturating_sub(progress.retransmitted));
+    let sent = u128::from(progress.tally.probes_sent.saturating_sub(progress.tally.retransmitted));
     let by_probes = (u128::from(targets) * sent).checked_div(expected).unwrap_or(0);
     let by_probes = u64::try_from(by_probes).unwrap_or(u64::MAX).min(targets.saturating_sub(1));
-    progress.targets_done.max(by_probes)
+    progress.tally.targets_done.max(by_probes)
 }
 
 /// Puts the completion into the log, through elections and lost quorums; the chunk is durable already. Answers whether it
@@ -311,12 +311,15 @@ async fn give_up(context: &Context, begun: &Begun, reason: String) {
 
 #[cfg(test)]
 mod tests {
+    use pentora_scanner::tally::Tally;
+
     use super::*;
 
     #[test]
     fn a_unit_is_as_far_as_its_probes_and_whole_only_when_its_targets_are_settled() {
         let at = |targets_done, probes_sent, retransmitted| {
-            let progress = UnitProgress { targets_done, probes_sent, retransmitted, ..UnitProgress::default() };
+            let tally = Tally { targets_done, probes_sent, retransmitted, ..Tally::default() };
+            let progress = UnitProgress { tally, ..UnitProgress::default() };
             done_about(&progress, 50, 20)
         };
         assert_eq!([at(0, 0, 0), at(0, 500, 0), at(0, 600, 100), at(30, 500, 0)], [0, 25, 25, 30]);

@@ -12,6 +12,7 @@ use std::time::Duration;
 use pentora_raft::state::Counts;
 use pentora_scanner::finding::{Finding, HostRecord};
 use pentora_scanner::report::{Fold, Summary};
+use pentora_scanner::tally::Tally;
 use pentora_scanner::unit::UnitProgress;
 
 use crate::feeds::rematch::Rematch;
@@ -32,7 +33,7 @@ pub(super) struct UnitFindings {
     /// Where the slices begin that are not taken yet.
     taken_until: u64,
     slices: VecDeque<Fold>,
-    counted: UnitProgress,
+    counted: Tally,
 }
 
 impl UnitFindings {
@@ -41,7 +42,7 @@ impl UnitFindings {
         let targets = range.end.saturating_sub(range.start);
         let slice_targets = targets.div_ceil(SLICES).max(1);
         let slices = (0..targets.div_ceil(slice_targets)).map(|_| Fold::new()).collect();
-        Self { taken_until: range.start, whole: range, slice_targets, slices, counted: UnitProgress::default() }
+        Self { taken_until: range.start, whole: range, slice_targets, slices, counted: Tally::default() }
     }
 
     /// Takes a finding in. One of a slice that was taken already would be counted twice, and is dropped.
@@ -60,14 +61,14 @@ impl UnitFindings {
 
     /// The running figures without what is counted already, for people; `targets` are those done and not counted.
     pub(super) fn uncounted(&self, figures: &UnitProgress, targets: u64) -> Figures {
-        let probes_sent = figures.probes_sent.saturating_sub(self.counted.probes_sent);
+        let Tally { hosts_up, open_ports, probes_sent, .. } = figures.tally.since(self.counted);
         Figures {
             targets,
-            hosts_up: figures.hosts_up.saturating_sub(self.counted.hosts_up),
-            open_ports: figures.open_ports.saturating_sub(self.counted.open_ports),
+            hosts_up,
+            open_ports,
             probes_sent,
             lost_millionths: Counts { probes_sent, ..Counts::default() }
-                .with_estimates(figures.loss_estimate, 1.0)
+                .with_estimates(figures.estimates.loss, 1.0)
                 .lost_millionths,
         }
     }
@@ -99,14 +100,10 @@ impl UnitFindings {
             slices.push(slice);
             self.taken_until = (self.taken_until + self.slice_targets).min(self.whole.end);
         }
-        let before = std::mem::replace(&mut self.counted, *figures);
-        let counts = Counts {
-            probes_sent: figures.probes_sent.saturating_sub(before.probes_sent),
-            retransmitted: figures.retransmitted.saturating_sub(before.retransmitted),
-            replies: figures.replies.saturating_sub(before.replies),
-            ..Counts::default()
-        };
-        Taken { slices, counts: counts.with_estimates(figures.loss_estimate, figures.recall_estimate) }
+        let before = std::mem::replace(&mut self.counted, figures.tally);
+        let Tally { probes_sent, retransmitted, replies, .. } = figures.tally.since(before);
+        let counts = Counts { probes_sent, retransmitted, replies, ..Counts::default() };
+        Taken { slices, counts: counts.with_estimates(figures.estimates.loss, figures.estimates.recall) }
     }
 }
 
@@ -149,6 +146,7 @@ impl Taken {
 mod tests {
     use super::*;
     use pentora_scanner::finding::{HostState, Observation, Reason};
+    use pentora_scanner::tally::Estimates;
     use proptest::prelude::*;
 
     fn up(target_index: u64) -> Finding {
@@ -164,7 +162,8 @@ mod tests {
     }
 
     fn figures(probes_sent: u64) -> UnitProgress {
-        UnitProgress { probes_sent, loss_estimate: 0.5, recall_estimate: 0.9, ..UnitProgress::default() }
+        let estimates = Estimates { loss: 0.5, recall: 0.9, ..Estimates::default() };
+        UnitProgress { tally: Tally { probes_sent, ..Tally::default() }, estimates, settled_until: 0 }
     }
 
     #[test]

@@ -7,20 +7,16 @@ use proptest::prelude::*;
 use std::net::SocketAddr;
 
 use super::*;
-use crate::finding::{HostState, Reason};
+use crate::finding::{HostState, Observation, Reason};
 use crate::io::fake::{FakeHost, FakeNetwork, FakeRun};
 use crate::port::PortSet;
+use crate::sample;
 use crate::spec::{Profile, ScanSpec, Timing};
 use crate::target::Target;
 use crate::target::parse_targets;
 
 fn spec(targets: &str, ports: &str) -> ScanSpec {
-    ScanSpec {
-        partitions: vec![parse_targets(targets, "test").unwrap()],
-        ports: ports.parse().unwrap(),
-        seed: 42,
-        ..ScanSpec::default()
-    }
+    sample::spec(targets, ports, 42)
 }
 
 fn scan_with(spec: ScanSpec, pace: RateCap, scope: Scope) -> ConnectScan {
@@ -109,8 +105,8 @@ fn a_clean_network_is_scanned_exactly_and_nothing_that_answered_is_asked_twice()
     assert!(run.is_done);
     assert_exact(&network, &run);
     assert_settled_once(&run, 20);
-    assert_eq!(run.counts.targets_done, 1024);
-    assert_eq!(run.counts.hosts_up, network.hosts.len() as u64);
+    assert_eq!(run.tally.targets_done, 1024);
+    assert_eq!(run.tally.hosts_up, network.hosts.len() as u64);
     assert_eq!(run.loss_rate, 0.0);
     let mut asked: BTreeMap<SocketAddr, u32> = BTreeMap::new();
     run.sends.iter().for_each(|(_, to)| *asked.entry(*to).or_default() += 1);
@@ -137,7 +133,7 @@ fn loss_is_made_up_for_by_as_many_tries_as_it_takes() {
 #[test]
 fn a_host_that_drops_everything_is_done_within_twenty_seconds() {
     let run = FakeNetwork::default().run(&mut scan(spec("10.0.0.1", "1-65535")));
-    assert_eq!((run.counts.probes_sent, run.counts.hosts_up), (2 * 65_535, 0));
+    assert_eq!((run.tally.probes_sent, run.tally.hosts_up), (2 * 65_535, 0));
     assert!(run.findings.is_empty(), "a host that never answered leaves nothing");
     assert!(run.elapsed < Duration::from_secs(20), "{:?}", run.elapsed);
 }
@@ -311,8 +307,8 @@ fn an_excluded_or_foreign_address_gets_no_packet_even_through_a_name() {
     let asked: BTreeSet<IpAddr> = run.sends.iter().map(|(_, to)| to.ip()).collect();
     assert!(!asked.contains(&"10.0.0.3".parse().unwrap()) && !asked.contains(&"8.8.8.8".parse().unwrap()));
     assert_eq!(asked.len(), 7);
-    assert_eq!((run.counts.targets_done, run.counts.unresolved_count), (12, 3));
-    assert_eq!(run.counts.refused, 3, "the excluded address and the two names that lead out");
+    assert_eq!((run.tally.targets_done, run.left_out.unresolved_count), (12, 3));
+    assert_eq!(run.left_out.refused, 3, "the excluded address and the two names that lead out");
     let named: BTreeSet<_> = run.findings.iter().filter_map(|finding| finding.name.clone()).collect();
     assert_eq!(named, BTreeSet::from([Arc::from("second.example")]));
 }
@@ -323,7 +319,7 @@ fn a_machine_without_sockets_is_waited_for_and_then_said_so() {
     let run = network.run(&mut scan(spec("10.0.0.0/25", "1-20")));
     assert!(run.is_done);
     assert_exact(&network, &run);
-    assert_eq!(run.counts.probes_sent, run.sends.len() as u64, "probes that were not sent are not counted");
+    assert_eq!(run.tally.probes_sent, run.sends.len() as u64, "probes that were not sent are not counted");
     let starved = FakeNetwork { sockets_max: 0, ..network }.run(&mut scan(spec("10.0.0.0/25", "1-20")));
     assert!(!starved.is_done && starved.sends.is_empty());
 }
@@ -353,7 +349,7 @@ fn a_fixed_number_of_retries_is_kept_whatever_the_loss() {
     let network = FakeNetwork { loss: 0.2, ..world("10.0.0.0/24", "1-20", 5, 43) };
     let spec = ScanSpec { retries: Some(0), discovery: Vec::new(), ..spec("10.0.0.0/24", "1-20") };
     let run = network.run(&mut scan(spec));
-    assert_eq!((run.sends.len(), run.counts.retransmitted), (256 * 20, 0));
+    assert_eq!((run.sends.len(), run.tally.retransmitted), (256 * 20, 0));
 }
 
 #[test]
@@ -366,10 +362,10 @@ fn a_probe_that_met_itself_is_sent_again_without_being_counted_as_lost() {
     assert_ne!(probe, again);
     let refused = Answer { state: PortState::Closed, reason: Reason::ConnRefused };
     assert_eq!(scan.on_answer(now, probe, refused), None, "the first one is gone");
-    assert_eq!(scan.take_findings(), []);
+    assert_eq!(scan.results_mut().take_findings(), []);
     scan.on_answer(now + Duration::from_millis(1), again, refused);
     assert_eq!(scan.poll(now, 9), Step::Done);
-    assert_eq!(scan.loss_rate(), 0.0);
+    assert_eq!(scan.estimates().loss, 0.0);
 }
 
 #[test]
@@ -384,7 +380,7 @@ fn what_the_way_says_is_told_with_the_host_or_not_at_all() {
             scan.on_answer(now, probe, answer);
         }
         assert_eq!(scan.poll(now, 9), Step::Done);
-        scan.take_findings()
+        scan.results_mut().take_findings()
     };
     assert_eq!(findings_of([unreachable; 3]), []);
     let findings = findings_of([unreachable, refused, unreachable]);
@@ -419,8 +415,8 @@ proptest! {
         let count = spec.ports.count();
         let run = network.run(&mut scan(spec));
         prop_assert!(run.is_done);
-        prop_assert_eq!(run.counts.targets_done, 64);
-        prop_assert_eq!(run.counts.probes_sent, run.sends.len() as u64);
+        prop_assert_eq!(run.tally.targets_done, 64);
+        prop_assert_eq!(run.tally.probes_sent, run.sends.len() as u64);
         prop_assert!(found(&run).is_subset(&truth(&network)));
         prop_assert!(run.in_flight_max <= sockets);
         assert_settled_once(&run, count);

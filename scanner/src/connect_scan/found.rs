@@ -2,26 +2,20 @@
 
 use std::time::Duration;
 
-use super::host::{Host, HostPhase};
+use super::host::HostPhase;
 use super::{Answer, ConnectScan, Flight, Listen};
-use crate::finding::{HostState, Observation, PortState, Reason};
-use crate::port::{Port, PortSet};
+use crate::finding::{PortState, Reason};
+use crate::port::Port;
+use crate::scan::banner_wait;
 use crate::slot_map::Key;
-
-/// An open port is listened to for this long, and eight round trips more, up to the longest wait: services that
-/// speak first do so at once.
-const BANNER_WAIT: Duration = Duration::from_millis(350);
-/// No open port is listened to for longer.
-const BANNER_WAIT_MAX: Duration = Duration::from_secs(1);
 
 impl ConnectScan {
     /// A host has answered.
     pub(super) fn note_up(&mut self, now: Duration, key: Key, reason: Reason) {
         let Some(host) = self.hosts.get_mut(key).filter(|host| host.up.is_none()) else { return };
         host.up = Some(reason);
-        self.neighbours.answered(now, host.address);
-        self.counts.hosts_up += 1;
-        self.findings.push(host.finding(Observation::Host { state: HostState::Up, reason }));
+        self.neighbours.answered(now, host.scanned.address);
+        self.results.note_up(&host.scanned, reason);
         if host.phase == HostPhase::Discovery {
             host.phase = HostPhase::Ports;
             if !host.queued {
@@ -35,17 +29,16 @@ impl ConnectScan {
     pub(super) fn note_port(&mut self, flight: &Flight, position: u32, answer: Answer) -> Option<Listen> {
         let listens = answer.state == PortState::Open && self.limits.banners;
         let host = self.hosts.get_mut(flight.host)?;
-        host.answered.set(position);
+        host.heard.mark_answered(position);
         let port = Port::tcp(flight.port);
         let Answer { state, reason } = answer;
-        self.findings.push(host.finding(Observation::Port { port, state, reason, ttl: None }));
-        self.counts.open_ports += u64::from(state == PortState::Open);
+        self.results.note_port(&host.scanned, port, state, reason, None);
         if !listens {
             return None;
         }
         host.pending += 1;
-        let round_trips = 8 * self.rtt.smoothed().unwrap_or_default();
-        Some(Listen { host: flight.host, port: flight.port, wait: (BANNER_WAIT + round_trips).min(BANNER_WAIT_MAX) })
+        let wait = banner_wait(self.measures.rtt.smoothed());
+        Some(Listen { host: flight.host, port: flight.port, wait })
     }
 
     /// Ends a host that has nothing left to send or wait for.
@@ -54,29 +47,15 @@ impl ConnectScan {
             return;
         }
         let Some(host) = self.hosts.remove(key) else { return };
-        self.counts.targets_done += 1;
+        self.results.tally.targets_done += 1;
         if host.up.is_none() {
             return;
         }
-        for (reason, bits) in &host.unreachable {
-            let ports = self.ports_where(|position| bits.has(position) && !host.answered.has(position));
-            self.note_many(&host, ports, *reason);
+        let count = self.plan.port_count();
+        for unreachable in host.heard.unreachable(&self.plan, count) {
+            self.results.note_unanswered(&host.scanned, unreachable, PortState::Filtered);
         }
-        let silent = self.ports_where(|position| !host.has_heard_of(position));
-        self.note_many(&host, silent, Reason::NoResponse);
-    }
-
-    fn ports_where(&self, wanted: impl Fn(u32) -> bool) -> PortSet {
-        (0..self.plan.port_count()).filter(|position| wanted(*position)).filter_map(|at| self.plan.port(at)).collect()
-    }
-
-    fn note_many(&mut self, host: &Host, ports: PortSet, reason: Reason) {
-        if !ports.is_empty() {
-            self.findings.push(host.finding(Observation::Ports {
-                ports: Box::new(ports),
-                state: PortState::Filtered,
-                reason,
-            }));
-        }
+        let silent = host.heard.silent(&self.plan, count);
+        self.results.note_unanswered(&host.scanned, silent, PortState::Filtered);
     }
 }

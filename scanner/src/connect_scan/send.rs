@@ -2,16 +2,14 @@
 
 use std::cmp::Reverse;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::discovery::DiscoveryPort;
 use super::host::{Host, HostPhase};
 use super::{ConnectScan, Flight, Step};
-use crate::pace::throttle::History;
 use crate::plan::Plan;
+use crate::scan::Attempt;
+use crate::scan::discovery::DiscoveryPort;
 use crate::slot_map::Key;
-use crate::target::Target;
 
 /// Hosts entered per call, so that the first probe does not wait for all of them.
 const ENTER_AT_ONCE: u32 = 256;
@@ -19,39 +17,24 @@ const ENTER_AT_ONCE: u32 = 256;
 impl ConnectScan {
     /// Lets hosts in while there is room for them.
     pub(super) fn enter(&mut self, now: Duration) {
-        if now < self.crowded_until {
-            return;
-        }
         for _ in 0..ENTER_AT_ONCE {
-            if self.hosts.len() >= self.active_max || self.waiting.is_empty() {
+            if self.hosts.len() >= self.active_max {
                 return;
             }
-            let index = self.waiting.start;
-            match self.plan.target(index) {
-                Some(Target::Address(address)) => {
-                    if let Err(until) = self.neighbours.begin(now, address) {
-                        self.crowded_until = until;
-                        return;
-                    }
-                    let host = self.hosts.insert(Host::new(index, address, HostPhase::Resolving));
-                    self.begin(host, address);
-                }
-                Some(Target::Name(name)) => {
-                    let name: Arc<str> = Arc::from(name);
-                    let mut host = Host::new(index, Ipv4Addr::UNSPECIFIED.into(), HostPhase::Resolving);
-                    host.name = Some(Arc::clone(&name));
-                    self.lookups.push_back((self.hosts.insert(host), name));
-                }
-                None => self.counts.targets_done += 1,
+            let Some(scanned) = self.waiting.next(now, &self.plan, &self.neighbours) else { return };
+            let (address, name) = (scanned.address, scanned.name.clone());
+            let host = self.hosts.insert(Host::new(scanned));
+            match name {
+                Some(name) => self.lookups.push_back((host, name)),
+                None => self.begin(host, address),
             }
-            self.waiting.start += 1;
         }
     }
 
     /// Puts a host with a known address into the line.
     pub(super) fn begin(&mut self, key: Key, address: IpAddr) {
         let Some(host) = self.hosts.get_mut(key) else { return };
-        host.address = address;
+        host.scanned.address = address;
         // Over loopback an answer costs nothing and is never lost.
         host.phase =
             if self.discovery.is_empty() || address.is_loopback() { HostPhase::Ports } else { HostPhase::Discovery };
@@ -63,11 +46,11 @@ impl ConnectScan {
     /// not allow yet is set aside.
     pub(super) fn choose(&mut self, now: Duration) -> Option<Flight> {
         while let Some(flight) = self.bench.pop_front() {
-            let Some(address) = self.hosts.get(flight.host).map(|host| host.address) else { continue };
+            let Some(address) = self.hosts.get(flight.host).map(|host| host.scanned.address) else { continue };
             match self.quotas.check(now, address) {
                 Ok(pass) => {
                     self.quotas.take(now, pass, &self.pace);
-                    return Some(Flight { sent_at: now, ..flight });
+                    return Some(Flight { attempt: Attempt { sent_at: now, ..flight.attempt }, ..flight });
                 }
                 Err(until) => {
                     self.held_count += 1;
@@ -77,7 +60,7 @@ impl ConnectScan {
         }
         while let Some(key) = self.line.pop_front() {
             let Some(host) = self.hosts.get_mut(key) else { continue };
-            let pass = match self.quotas.check(now, host.address) {
+            let pass = match self.quotas.check(now, host.scanned.address) {
                 Ok(pass) => pass,
                 Err(until) => {
                     self.held_hosts.push(Reverse((until, key)));
@@ -102,8 +85,7 @@ impl ConnectScan {
             host.queued = true;
             host.pending += 1;
             self.line.push_back(key);
-            let (history, waited_before) = (History::default(), Duration::ZERO);
-            return Some(Flight { host: key, port, position, attempt: 1, sent_at: now, waited_before, history });
+            return Some(Flight { host: key, port, position, attempt: Attempt::first(now) });
         }
         None
     }
@@ -129,16 +111,17 @@ impl ConnectScan {
     /// Sends a probe, unless its address turns out not to be allowed or its answer not to matter any more.
     pub(super) fn launch(&mut self, mut flight: Flight, now: Duration) -> Option<Step> {
         let host = self.hosts.get_mut(flight.host)?;
-        let address = host.address;
-        let is_moot = flight.attempt > 1 && flight.position.is_none() && host.up.is_some();
-        if is_moot || !self.permits(address) {
+        let address = host.scanned.address;
+        let is_moot = flight.attempt.is_repeated() && flight.position.is_none() && host.up.is_some();
+        if is_moot || !self.plan.permits(&self.scope, address) {
             self.forgo(flight.host, is_moot);
             return None;
         }
-        self.first_sent_at.get_or_insert(now);
-        self.pace.connections().sent(now, self.rtt.timeout(address), flight.attempt, &mut flight.history);
-        self.counts.probes_sent += 1;
-        self.counts.retransmitted += u64::from(flight.attempt > 1);
+        self.measures.window.sent(now);
+        let (timeout, attempt) = (self.measures.rtt.timeout(address), &mut flight.attempt);
+        self.pace.connections().sent(now, timeout, attempt.number, &mut attempt.history);
+        self.results.tally.probes_sent += 1;
+        self.results.tally.retransmitted += u64::from(attempt.is_repeated());
         let to = SocketAddr::new(address, flight.port);
         let deadline = now + self.wait_of(&flight, address);
         let probe = self.flights.insert(flight);
@@ -153,7 +136,7 @@ impl ConnectScan {
         if !is_moot && host.step != u32::MAX {
             host.phase = HostPhase::Ports;
             host.step = u32::MAX;
-            self.counts.refused += 1;
+            self.results.left_out.refused += 1;
         }
         self.settle(key);
     }
@@ -170,20 +153,21 @@ impl ConnectScan {
                 return None;
             }
             self.timers.pop();
-            let address = self.hosts.get(flight.host).map_or(Ipv4Addr::UNSPECIFIED.into(), |host| host.address);
+            let address = self.hosts.get(flight.host).map_or(Ipv4Addr::UNSPECIFIED.into(), |host| host.scanned.address);
             let wait = self.wait_of(&flight, address);
-            if flight.sent_at + wait > now {
+            let due = flight.attempt.sent_at + wait;
+            if due > now {
                 // The path has turned out slower since this was sent.
-                self.timers.push(Reverse((flight.sent_at + wait, probe)));
+                self.timers.push(Reverse((due, probe)));
                 continue;
             }
             self.flights.remove(probe);
-            let is_settled = flight.attempt >= self.tries_wanted();
-            self.window.silent(is_settled);
+            let is_settled = flight.attempt.number >= self.measures.tries_wanted();
+            self.measures.window.silent(is_settled);
             if is_settled {
                 self.give_up(flight.host);
             } else {
-                self.bench.push_back(Flight { attempt: flight.attempt + 1, waited_before: wait, ..flight });
+                self.bench.push_back(Flight { attempt: flight.attempt.next(wait), ..flight });
             }
             return Some(probe);
         }
@@ -193,8 +177,8 @@ impl ConnectScan {
     /// before would be waited for as long as a network that nobody knows.
     pub(super) fn wait_anew(&mut self) {
         let timers = self.flights.iter().filter_map(|(probe, flight)| {
-            let address = self.hosts.get(flight.host)?.address;
-            Some(Reverse((flight.sent_at + self.wait_of(flight, address), probe)))
+            let address = self.hosts.get(flight.host)?.scanned.address;
+            Some(Reverse((flight.attempt.sent_at + self.wait_of(flight, address), probe)))
         });
         self.timers = timers.collect();
     }
@@ -211,21 +195,8 @@ impl ConnectScan {
         self.timers.peek().map(|Reverse((deadline, _))| *deadline)
     }
 
-    fn tries_wanted(&self) -> u8 {
-        self.limits.tries.unwrap_or_else(|| self.loss.tries_wanted(self.plan.spec().confidence))
-    }
-
-    /// How long this try is waited for: the measured time-out, doubled with each try (RFC 6298 section 5.5) but only
-    /// twice, since the window answers for congestion, and the longest for the last one, after which the port would be
-    /// missed for good.
     fn wait_of(&self, flight: &Flight, address: IpAddr) -> Duration {
-        let timeout = self.rtt.timeout(address);
-        let longest = self.limits.wait_max.max(timeout.min(self.limits.wait_max * 3));
-        let doubled = timeout * (1 << (flight.attempt - 1).min(2));
-        let is_last = flight.attempt >= self.tries_wanted();
-        let wait = if is_last { doubled.max(4 * timeout).max(self.limits.last_wait_min) } else { doubled };
-        // Before anything has answered, the time-out is RFC 6298's whole second: as good as the longest wait.
-        if self.rtt.smoothed().is_none() { self.limits.wait_max } else { wait.min(longest) }
+        self.measures.wait_of(address, flight.attempt.number, self.measures.tries_wanted())
     }
 }
 
@@ -233,7 +204,7 @@ impl ConnectScan {
 fn next_port(plan: &Plan, host: &mut Host, discovery: &[DiscoveryPort]) -> Option<DiscoveryPort> {
     let asked = discovery.get(..host.discovery_sent).unwrap_or_default();
     loop {
-        let position = plan.port_position(host.target_index, host.step)?;
+        let position = plan.port_position(host.scanned.target_index, host.step)?;
         host.step += 1;
         if !asked.iter().any(|probe| probe.position == Some(position)) {
             return Some(DiscoveryPort { port: plan.port(position)?.number, position: Some(position) });

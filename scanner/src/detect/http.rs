@@ -65,9 +65,9 @@ pub(super) async fn describe(endpoint: &Endpoint<'_>, first: Vec<u8>) -> Option<
     for _ in 0..REDIRECTS_MAX {
         let location = head.get("location").filter(|_| (300..400).contains(&head.status));
         let Some(next) = location.and_then(|location| follow(location, &path, &host, port, is_tls)) else { break };
-        let Some((answer, _)) = get(endpoint, &next).await else { break };
-        let Some(next_head) = read_head(&answer) else { break };
-        (head, bytes, path) = (next_head, answer, next);
+        let Some(answer) = get(endpoint, &next).await else { break };
+        let Some(next_head) = read_head(&answer.bytes) else { break };
+        (head, bytes, path) = (next_head, answer.bytes, next);
     }
     let page = read_page(&body(&head, &bytes));
     http.title = page.title.as_deref().map(text);
@@ -82,8 +82,14 @@ pub(super) async fn describe(endpoint: &Endpoint<'_>, first: Vec<u8>) -> Option<
     Some(http)
 }
 
-/// Asks for a page, and how its reading ended; `None` when nothing like an answer comes.
-pub(super) async fn get(endpoint: &Endpoint<'_>, path: &str) -> Option<(Vec<u8>, Ending)> {
+/// What came when a page was asked for, and how its reading ended.
+pub(super) struct Answer {
+    pub(super) bytes: Vec<u8>,
+    ending: Ending,
+}
+
+/// Asks for a page; `None` when nothing like an answer comes.
+pub(super) async fn get(endpoint: &Endpoint<'_>, path: &str) -> Option<Answer> {
     let mut connection = endpoint.connect().await.ok()?;
     let until = endpoint.deadline.min(Instant::now() + ANSWER_WAIT);
     let request = request(endpoint, path);
@@ -94,7 +100,7 @@ pub(super) async fn get(endpoint: &Endpoint<'_>, path: &str) -> Option<(Vec<u8>,
         is_complete(bytes) || (bytes.len() > 8 && !is_http(bytes))
     })
     .await;
-    is_http(&bytes).then_some((bytes, ending))
+    is_http(&bytes).then_some(Answer { bytes, ending })
 }
 
 fn request(endpoint: &Endpoint<'_>, path: &str) -> String {
@@ -126,7 +132,8 @@ fn has_icon(head: &Head) -> bool {
 
 async fn favicon(endpoint: &Endpoint<'_>, path: &str) -> Option<i32> {
     // Part of an icon has another hash.
-    let (bytes, _) = get(endpoint, path).await.filter(|(_, end)| matches!(end, Ending::Enough | Ending::Closed))?;
+    let whole = |answer: &Answer| matches!(answer.ending, Ending::Enough | Ending::Closed);
+    let bytes = get(endpoint, path).await.filter(whole)?.bytes;
     let head = read_head(&bytes).filter(|head| head.status == 200)?;
     let icon = body(&head, &bytes);
     // Many servers answer every path with a page.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use self::read::BadLine;
 use self::template::{Template, fill};
 use super::rules::{PatternSet, cpe_2_3};
 use super::{Match, ProbeId, ProbeRef};
@@ -107,7 +108,11 @@ impl ServiceProbes {
         if bytes.len() as u64 > FILE_BYTES_MAX {
             return Err(ServiceProbesError::TooLarge(path.into()));
         }
-        read::read(&bytes).map_err(|(line, problem)| ServiceProbesError::Malformed { path: path.into(), line, problem })
+        read::read(&bytes).map_err(|BadLine { line, problem }| ServiceProbesError::Malformed {
+            path: path.into(),
+            line,
+            problem,
+        })
     }
 
     /// How many matches are in use.

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::future::poll_fn;
 use std::hash::Hash;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, PollSemaphore};
 
 use super::{DEFAULT_BUDGET, Detector, INTENSITY_MAX, Options, Pacing, os};
-use crate::finding::{Finding, Observation, PortState, Service, Weakness};
+use crate::finding::{Finding, Observation, PortState, ScannedHost, Service, Weakness};
 use crate::port::Port;
 use crate::spec::{Profile, ScanSpec};
 use crate::unit::{FINDINGS_QUEUE, ScanError, UnitOutcome, UnitProgress, UnitScan};
@@ -88,9 +88,7 @@ pub fn attach(
 /// A port to be asked: what the finding said that tells of it, without what all of them have in common.
 #[derive(Debug)]
 struct Open {
-    target_index: u64,
-    address: IpAddr,
-    name: Option<Arc<str>>,
+    host: ScannedHost,
     port: Port,
     ttl: Option<u8>,
 }
@@ -101,15 +99,11 @@ impl Open {
         let Finding { target_index, address, ref name, ref observation } = *finding;
         match *observation {
             Observation::Port { port, state: PortState::Open, ttl, .. } => {
-                Some(Self { target_index, address, name: name.clone(), port, ttl })
+                let host = ScannedHost { target_index, address, name: name.clone() };
+                Some(Self { host, port, ttl })
             }
             _ => None,
         }
-    }
-
-    /// Something learnt of it.
-    fn finding(&self, observation: Observation) -> Finding {
-        Finding { target_index: self.target_index, address: self.address, name: self.name.clone(), observation }
     }
 }
 
@@ -191,13 +185,13 @@ impl ServiceScan {
                 () = tokio::time::sleep_until(flush_at), if !told.is_empty() => None,
                 Ok(()) = self.watermark.scanning.changed() => {
                     self.watermark.hear(found.len());
-                    self.pacing.set_chance_loss(self.watermark.scanning.borrow().chance_loss);
+                    self.pacing.set_chance_loss(self.watermark.scanning.borrow().estimates.chance_loss);
                     None
                 }
             };
             if let Some(batch) = batch {
                 let open = batch.iter().filter_map(Open::of);
-                self.waiting.extend(open.inspect(|open| self.watermark.asked(open.target_index)));
+                self.waiting.extend(open.inspect(|open| self.watermark.asked(open.host.target_index)));
                 if self.findings.send(batch).await.is_err() {
                     return false;
                 }
@@ -219,7 +213,7 @@ impl ServiceScan {
 
     /// Whether another port is to be asked as soon as the detector has room for it.
     fn may_ask(&self, is_scanning: bool) -> bool {
-        let loss = if is_scanning { self.watermark.scanning.borrow().loss_estimate } else { 0.0 };
+        let loss = if is_scanning { self.watermark.scanning.borrow().estimates.loss } else { 0.0 };
         !self.waiting.is_empty() && (self.asked.len() < asked_max(loss) || self.waiting.len() >= WAITING_MAX)
     }
 
@@ -229,7 +223,7 @@ impl ServiceScan {
         let (detector, asking) = (Arc::clone(&self.detector), Arc::clone(&self.asking));
         self.asked.spawn(async move {
             let _permit = permit;
-            (open.target_index, ask(&detector, &asking, open).await)
+            (open.host.target_index, ask(&detector, &asking, open).await)
         });
     }
 }
@@ -349,12 +343,12 @@ struct Asking {
 /// Asks one port and tells what was learnt, about the same host.
 async fn ask(detector: &Detector, asking: &Asking, open: Open) -> Vec<Finding> {
     let (port, ttl) = (open.port, open.ttl);
-    let target = SocketAddr::new(open.address, port.number);
+    let target = SocketAddr::new(open.host.address, port.number);
     let deadline = Instant::now() + asking.options.budget;
-    let identified = detector.identify(target, port.protocol, open.name.as_deref(), &asking.options).await;
+    let identified = detector.identify(target, port.protocol, open.host.name.as_deref(), &asking.options).await;
     let mut findings = Vec::new();
     let banner = identified.banner.as_deref();
-    findings.extend(banner.map(|banner| open.finding(Observation::Banner { port, banner: banner.to_owned() })));
+    findings.extend(banner.map(|banner| open.host.finding(Observation::Banner { port, banner: banner.to_owned() })));
     if let Some(mut service) = identified.service {
         os::annotate(&mut service, banner, ttl);
         let weak = match asking.is_weakness_wanted {
@@ -364,9 +358,9 @@ async fn ask(detector: &Detector, asking: &Asking, open: Open) -> Vec<Finding> {
             }
             false => Vec::new(),
         };
-        findings.push(open.finding(Observation::Service { port, service: Arc::new(service) }));
+        findings.push(open.host.finding(Observation::Service { port, service: Arc::new(service) }));
         let weak = weak.into_iter().map(|weakness| Observation::Weakness { port, weakness: Arc::new(weakness) });
-        findings.extend(weak.map(|observation| open.finding(observation)));
+        findings.extend(weak.map(|observation| open.host.finding(observation)));
     }
     findings
 }

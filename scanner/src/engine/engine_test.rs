@@ -6,40 +6,19 @@ use std::net::{IpAddr, TcpListener};
 use std::thread;
 use std::time::Instant;
 
-use tokio_util::sync::CancellationToken;
-
 use super::*;
-use crate::finding::{HostRecord, PortState, Reason};
+use crate::finding::{PortState, Reason};
 use crate::pace::RateCap;
 use crate::port::{Port, PortSet};
-use crate::report::Fold;
+use crate::sample::{self, finish};
 use crate::scope::Scope;
-use crate::target::TargetSet;
-use crate::unit::UnitOutcome;
 
 fn engine() -> Engine {
     Engine::start(EngineConfig { choice: EngineChoice::Connect, ..EngineConfig::default() }).unwrap()
 }
 
 fn task(targets: &str, ports: PortSet) -> UnitTask {
-    let targets: TargetSet = targets.parse().unwrap();
-    let range = 0..targets.count();
-    UnitTask {
-        spec: Arc::new(ScanSpec { partitions: vec![targets], ports, seed: 7, ..ScanSpec::default() }),
-        partition: 0,
-        range,
-        scope: Arc::new(Scope::default()),
-        pace: Arc::new(RateCap::new(None)),
-        cancel: CancellationToken::new(),
-    }
-}
-
-fn finish(mut unit: UnitScan) -> (Vec<HostRecord>, Result<UnitOutcome, ScanError>) {
-    let mut fold = Fold::new();
-    while let Some(batch) = unit.findings.blocking_recv() {
-        batch.into_iter().for_each(|finding| fold.add(finding));
-    }
-    (fold.finish(0, "wrk_test").collect(), unit.outcome.blocking_recv().unwrap())
+    sample::task(ScanSpec { ports, ..sample::spec(targets, "1", 7) })
 }
 
 /// A listener and its port.
@@ -62,7 +41,8 @@ fn open_and_closed_ports_of_loopback_are_told_apart() {
     assert_eq!(states[&open], (PortState::Open, Reason::SynAck));
     assert_eq!(states[&closed], (PortState::Closed, Reason::ConnRefused));
     let outcome = outcome.unwrap();
-    assert_eq!((outcome.progress.targets_done, outcome.progress.probes_sent, outcome.progress.open_ports), (1, 2, 1));
+    let tally = outcome.progress.tally;
+    assert_eq!((tally.targets_done, tally.probes_sent, tally.open_ports), (1, 2, 1));
     assert!(outcome.targets_per_second > 0.0);
 }
 
@@ -117,7 +97,7 @@ fn a_name_is_scanned_at_its_address_and_keeps_its_name() {
     let mut task = task("localhost", ports(&[port]));
     task.scope = Arc::new(Scope::new(&["127.0.0.0/8".parse().unwrap()]));
     let (records, outcome) = finish(engine().scan(task).unwrap());
-    assert_eq!(outcome.unwrap().unresolved_count, 0);
+    assert_eq!(outcome.unwrap().left_out.unresolved_count, 0);
     assert_eq!(
         (records[0].name.as_deref(), records[0].address.to_string()),
         (Some("localhost"), "127.0.0.1".to_owned())
@@ -162,7 +142,7 @@ fn a_unit_whose_findings_nobody_reads_stops_sending_and_ends_when_they_are_dropp
     let mut last = u64::MAX;
     loop {
         thread::park_timeout(std::time::Duration::from_millis(250));
-        let sent = unit.progress.borrow().probes_sent;
+        let sent = unit.progress.borrow().tally.probes_sent;
         if sent == last {
             break;
         }

@@ -35,6 +35,7 @@ impl Engine {
             First::Discovery(_) | First::None => None,
         };
         let first = first.map(|(scan, is_discovery)| udp::First { scan, cancel, is_discovery, is_fed });
-        self.udp.submit(part(&split.udp, task.cancel.clone()), first)
+        let (plan, task) = part(&split.udp, task.cancel.clone());
+        self.udp.submit(plan, task, first)
     }
 }

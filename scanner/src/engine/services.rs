@@ -28,6 +28,12 @@ struct State {
     pacings: Vec<Weak<Pacing>>,
 }
 
+/// What a unit's open ports are asked with.
+struct Ready {
+    detector: Arc<Detector>,
+    runtime: Handle,
+}
+
 impl Services {
     /// Makes these rules the ones in force for units that begin from now on.
     pub(super) fn set_rules(&self, rules: RuleSet) {
@@ -38,7 +44,7 @@ impl Services {
     /// its ports alone.
     pub(super) fn attach(&self, scan: UnitScan, task: &UnitTask) -> UnitScan {
         match self.ready() {
-            Ok((detector, runtime)) => {
+            Ok(Ready { detector, runtime }) => {
                 service_scan::attach(scan, &task.spec, detector, self.pacing(task), &runtime, task.cancel.clone())
             }
             Err(error) => {
@@ -62,7 +68,7 @@ impl Services {
         pacing
     }
 
-    fn ready(&self) -> std::io::Result<(Arc<Detector>, Handle)> {
+    fn ready(&self) -> std::io::Result<Ready> {
         let mut state = self.lock();
         let detector = state
             .detector
@@ -74,7 +80,7 @@ impl Services {
             state.runtime = Some(made?);
         }
         let runtime = state.runtime.as_ref().expect("it was made above").handle().clone();
-        Ok((detector, runtime))
+        Ok(Ready { detector, runtime })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {

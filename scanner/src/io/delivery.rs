@@ -1,6 +1,6 @@
 //! What a unit hands to whoever asked for it: findings in batches, running figures, and the outcome at the end.
 //!
-//! Both engines use it, so that a unit is read, held up, cancelled and ended in one way whatever scans it.
+//! All engines use it, so that a unit is read, held up, cancelled and ended in one way whatever scans it.
 
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::finding::Finding;
-use crate::scan::Counts;
+use crate::scan::Scan;
+use crate::tally::{Estimates, LeftOut, Tally};
 use crate::unit::{FINDINGS_QUEUE, ScanError, UnitOutcome, UnitProgress, UnitScan};
 
 /// Findings are handed over when there are this many, or after [`FLUSH_AFTER`].
@@ -77,15 +78,21 @@ impl Delivery {
         self.held.is_some()
     }
 
-    /// Whether findings, of which so many wait, are to be handed over now.
-    pub(crate) fn wants(&self, now: Duration, waiting: usize) -> bool {
-        let is_time = now >= self.flushed_at + FLUSH_AFTER || now >= self.told_at + PROGRESS_EVERY;
-        let is_due = waiting >= BATCH || self.ending.is_some() || is_time;
-        self.held.is_none() && waiting > 0 && is_due
+    /// Hands over what a scan has found and its running figures, as far as they are due.
+    pub(crate) fn deliver(&mut self, now: Duration, scan: &mut impl Scan) {
+        let findings = &mut scan.results_mut().findings;
+        self.hand_over(now, findings);
+        let waiting = findings.len();
+        let settled = || scan.settled_until();
+        self.tell(now, waiting, settled, |settled_until| {
+            let (tally, estimates) = (scan.results().tally(), scan.estimates());
+            UnitProgress { tally, estimates, settled_until }
+        });
     }
 
-    /// Hands over a batch; one that the reader has no room for is held until the next turn.
-    pub(crate) fn hand_over(&mut self, now: Duration, batch: Option<Vec<Finding>>) {
+    /// Hands over the findings that wait, if it is time; what the reader has no room for is held until the next turn.
+    pub(crate) fn hand_over(&mut self, now: Duration, waiting: &mut Vec<Finding>) {
+        let batch = self.wants(now, waiting.len()).then(|| std::mem::take(waiting));
         if let Some(batch) = self.held.take().or(batch) {
             match self.findings.try_send(batch) {
                 Ok(()) => self.flushed_at = now,
@@ -95,14 +102,21 @@ impl Delivery {
         }
     }
 
-    /// Tells the running figures when they are due, of which `settled` says below which index all targets are settled;
-    /// it is told on only once no finding waits, of which there are `waiting`.
+    /// Whether findings, of which so many wait, are to be handed over now.
+    fn wants(&self, now: Duration, waiting: usize) -> bool {
+        let is_time = now >= self.flushed_at + FLUSH_AFTER || now >= self.told_at + PROGRESS_EVERY;
+        let is_due = waiting >= BATCH || self.ending.is_some() || is_time;
+        self.held.is_none() && waiting > 0 && is_due
+    }
+
+    /// Tells the running `figures` when they are due. `settled` says below which index all targets are settled, which is
+    /// told on only once no finding waits, of which there are `waiting`.
     pub(crate) fn tell(
         &mut self,
         now: Duration,
         waiting: usize,
         settled: impl FnOnce() -> Option<u64>,
-        figures: impl FnOnce() -> UnitProgress,
+        figures: impl FnOnce(u64) -> UnitProgress,
     ) {
         if now >= self.told_at + PROGRESS_EVERY || self.ending.is_some() {
             self.told_at = now;
@@ -112,23 +126,21 @@ impl Delivery {
             {
                 self.settled_until = until;
             }
-            self.progress.send_replace(UnitProgress { settled_until: self.settled_until, ..figures() });
+            self.progress.send_replace(figures(self.settled_until));
         }
     }
 
     /// Everything is settled.
-    pub(crate) fn done(&mut self, now: Duration, counts: &Counts, (loss, recall): (f64, f64)) {
+    pub(crate) fn done(&mut self, now: Duration, tally: Tally, estimates: Estimates, left_out: LeftOut) {
         let begun = self.begun.unwrap_or(now);
         let sending = self.sent_until.unwrap_or(now).saturating_sub(begun);
         self.end(Ok(UnitOutcome {
-            progress: UnitProgress { settled_until: self.settled_until, ..figures(counts, (loss, recall)) },
+            progress: UnitProgress { tally, estimates, settled_until: self.settled_until },
             duration: now.saturating_sub(begun),
             sending,
             #[expect(clippy::cast_precision_loss, reason = "a rate needs no more than 52 bits")]
             targets_per_second: self.targets as f64 / sending.as_secs_f64().max(1e-3),
-            refused: counts.refused,
-            unresolved: counts.unresolved.clone(),
-            unresolved_count: counts.unresolved_count,
+            left_out,
         }));
     }
 
@@ -149,22 +161,5 @@ impl Delivery {
         drop((findings, progress));
         // Nobody may be left to hear it.
         let _ = outcome.send(ending.unwrap_or(Err(ScanError::Stopped)));
-    }
-}
-
-/// A unit's running figures, with the estimates of loss and recall.
-pub(crate) fn figures(counts: &Counts, (loss_estimate, recall_estimate): (f64, f64)) -> UnitProgress {
-    UnitProgress {
-        targets_done: counts.targets_done,
-        hosts_up: counts.hosts_up,
-        open_ports: counts.open_ports,
-        probes_sent: counts.probes_sent,
-        replies: counts.replies,
-        retransmitted: counts.retransmitted,
-        loss_estimate,
-        // Where nobody tells the one from the other, none is known to be our own doing.
-        chance_loss: loss_estimate,
-        recall_estimate,
-        settled_until: 0,
     }
 }

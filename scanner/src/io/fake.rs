@@ -11,8 +11,9 @@ use std::time::Duration;
 use crate::connect_scan::{Answer, ConnectScan, Listen, Step};
 use crate::finding::{Finding, PortState, Reason};
 use crate::permute::mix;
-use crate::scan::Counts;
+use crate::scan::Scan;
 use crate::slot_map::Key;
+use crate::tally::{LeftOut, Tally};
 
 /// A network to scan; fields are set directly.
 #[derive(Debug, Clone)]
@@ -59,8 +60,10 @@ pub struct FakeRun {
     pub findings: Vec<Finding>,
     /// When the scan was done.
     pub elapsed: Duration,
-    /// Its own figures.
-    pub counts: Counts,
+    /// What it counted.
+    pub tally: Tally,
+    /// What it left out.
+    pub left_out: LeftOut,
     /// Its estimate of loss.
     pub loss_rate: f64,
     /// Every probe with its time.
@@ -109,7 +112,7 @@ impl FakeNetwork {
             state.deliver(scan);
             let room = self.sockets_told.saturating_sub(scan.in_flight());
             let step = scan.poll(state.now, room);
-            state.run.findings.append(&mut scan.take_findings());
+            state.run.findings.append(&mut scan.results_mut().take_findings());
             idle_turns = if matches!(step, Step::Wait { .. }) { idle_turns + 1 } else { 0 };
             assert!(idle_turns < 1000, "the scan spins at {:?}", state.now);
             match step {
@@ -134,8 +137,9 @@ impl FakeNetwork {
             }
         }
         state.run.elapsed = state.now;
-        state.run.counts = scan.counts().clone();
-        state.run.loss_rate = scan.loss_rate();
+        state.run.tally = scan.results().tally();
+        state.run.left_out = scan.results().left_out().clone();
+        state.run.loss_rate = scan.estimates().loss;
         state.run
     }
 
@@ -163,7 +167,8 @@ impl<'a> Running<'a> {
         let run = FakeRun {
             findings: Vec::new(),
             elapsed: Duration::ZERO,
-            counts: Counts::default(),
+            tally: Tally::default(),
+            left_out: LeftOut::default(),
             loss_rate: 0.0,
             sends: Vec::new(),
             in_flight_max: 0,

@@ -14,6 +14,7 @@ mod filter;
 mod lazy;
 mod neighbour;
 mod netlink;
+mod receiver;
 mod ring;
 mod routes;
 mod sender;
@@ -21,32 +22,29 @@ mod transmit;
 mod unit;
 
 use std::io;
-use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::sync_channel;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-
-use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use self::banner_grab::BannerGrabber;
 pub(crate) use self::lazy::Lazy;
 use self::neighbour::Resolver;
 #[cfg(fuzzing)]
 pub use self::netlink::read_netlink;
+use self::receiver::Receiver;
 use self::ring::{Family, Ring};
 use self::routes::Network;
 use self::sender::{Ends, Sender};
 use self::transmit::Transmitter;
 use self::unit::Waiting;
-use super::clock;
+use super::bell::Bell;
+use super::engine_thread::{self, ThreadHandle};
 use crate::io::EngineError;
-use crate::packet::answer;
 use crate::packet::cookie::STAMPS;
 use crate::packet::probe::Keys;
 use crate::plan::Plan;
-use crate::syn_scan::{Reply, TRIES};
+use crate::syn_scan::TRIES;
 use crate::unit::{ScanError, UNITS_MAX, UnitScan, UnitTask};
 
 /// Units in work at once; more wait for one to end. Each has 16 source ports, one per try.
@@ -66,52 +64,16 @@ const REPLIES_QUEUE: usize = 256;
 /// The engine's threads, from outside.
 #[derive(Debug)]
 pub(crate) struct Handle {
-    inbox: SyncSender<Box<Waiting>>,
-    shared: Arc<Shared>,
+    sender: ThreadHandle<Waiting>,
+    /// Rung once, at the end, for the thread that waits for packets.
+    end_bell: Arc<Bell>,
     /// Those that close packet sockets at their end.
     threads: Vec<JoinHandle<()>>,
 }
 
-/// What the threads share with the handle.
-#[derive(Debug)]
-struct Shared {
-    bell: Arc<Bell>,
-    /// Rung once, with `is_stopped`, for the thread that waits for packets.
-    end_bell: Arc<Bell>,
-    is_stopped: AtomicBool,
-    /// Units that were accepted and have not ended.
-    units: AtomicUsize,
-}
-
-/// Wakes a thread.
-#[derive(Debug)]
-pub(super) struct Bell {
-    event: EventFd,
-}
-
-impl Bell {
-    fn new() -> io::Result<Arc<Self>> {
-        let event = EventFd::from_value_and_flags(0, EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
-        Ok(Arc::new(Self { event }))
-    }
-
-    fn ring(&self) {
-        // A full counter is a bell that rings already; nothing else can fail on an open descriptor.
-        let _ = self.event.write(1);
-    }
-
-    fn silence(&self) {
-        // Nothing to read is a silent bell.
-        let _ = self.event.read();
-    }
-}
-
-/// An answer, and the unit that it is for.
-type Routed = (u8, Reply);
-
 /// Starts the engine's threads.
 fn start() -> Result<Handle, EngineError> {
-    let system = |what| move |source: io::Error| EngineError::System { what, source };
+    let system = EngineError::system;
     let mut secret = [0; 17];
     getrandom::fill(&mut secret).map_err(|error| system("random bytes")(io::Error::other(error.to_string())))?;
     let [range, key @ ..] = secret;
@@ -121,46 +83,34 @@ fn start() -> Result<Handle, EngineError> {
     let rings = vec![open(Family::V4)?, open(Family::V6)?];
     let transmitter = Transmitter::open().map_err(system("a packet socket"))?;
     let resolver = Resolver::open().map_err(system("a packet socket"))?;
-    let bell = Bell::new().map_err(system("eventfd"))?;
     let grabber_bell = Bell::new().map_err(system("eventfd"))?;
     let end_bell = Bell::new().map_err(system("eventfd"))?;
-    let shared = Arc::new(Shared { bell, end_bell, is_stopped: AtomicBool::new(false), units: AtomicUsize::new(0) });
-    let (inbox, units) = sync_channel(UNITS_MAX);
+    let (handle, units) = engine_thread::new(UNITS_MAX).map_err(system("eventfd"))?;
+    let state = Arc::clone(units.state());
     let (replies_in, replies) = sync_channel(REPLIES_QUEUE);
     let (banner_grab, requests) = sync_channel(banner_grab::QUEUE);
     let (heard_in, heard) = sync_channel(banner_grab::QUEUE);
-    let grabber = BannerGrabber::new(Arc::clone(&grabber_bell), requests, heard_in, Arc::clone(&shared.bell));
+    let grabber = BannerGrabber::new(Arc::clone(&grabber_bell), requests, heard_in, Arc::clone(state.bell()));
     let grabber = grabber.map_err(system("epoll"))?;
+    let receiver = Receiver {
+        rings,
+        keys: keys.clone(),
+        port_first,
+        replies: replies_in,
+        sender: state,
+        end_bell: Arc::clone(&end_bell),
+    };
     let ends = Ends { units, replies, banner_grab, heard, grabber_bell };
-    let sender = Sender::new(Arc::clone(&shared), ends, (transmitter, resolver), (keys.clone(), port_first));
+    let sender = Sender::new(ends, transmitter, resolver, keys, port_first);
     // Owned before a thread runs, so that threads are stopped when one of them cannot be made.
-    let mut handle = Handle { inbox, shared: Arc::clone(&shared), threads: Vec::new() };
+    let mut handle = Handle { sender: handle, end_bell, threads: Vec::new() };
     let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
         thread::Builder::new().name(name.to_owned()).spawn(body).map_err(system("a thread"))
     };
-    handle
-        .threads
-        .push(spawn("pentora-receive", Box::new(move || receive(rings, &keys, port_first, &replies_in, &shared)))?);
+    handle.threads.push(spawn("pentora-receive", Box::new(move || receiver.run()))?);
     spawn("pentora-banners", Box::new(move || grabber.run()))?;
     handle.threads.push(spawn("pentora-send", Box::new(move || sender.run()))?);
     Ok(handle)
-}
-
-/// The receiving thread.
-fn receive(mut rings: Vec<Ring>, keys: &Keys, port_first: u16, replies: &SyncSender<Vec<Routed>>, shared: &Shared) {
-    while !shared.is_stopped.load(Ordering::Acquire) {
-        Ring::wait(&rings, shared.end_bell.event.as_fd(), 100);
-        for ring in &mut rings {
-            let mut batch = Vec::new();
-            while ring.read_block(|packet| batch.extend(read(packet, keys, port_first))) {
-                if !batch.is_empty() && replies.send(std::mem::take(&mut batch)).is_err() {
-                    return drop_side_by_side(rings);
-                }
-                shared.bell.ring();
-            }
-        }
-    }
-    drop_side_by_side(rings);
 }
 
 /// Drops what holds packet sockets, each on a thread of its own: the kernel waits for all processors before one is closed,
@@ -174,28 +124,6 @@ fn drop_side_by_side<T: Send>(all: impl IntoIterator<Item = T>) {
     });
 }
 
-/// What a packet says, if it answers a probe of ours.
-fn read(packet: &[u8], keys: &Keys, port_first: u16) -> Option<Routed> {
-    let answer = answer::parse(packet)?;
-    let lane = answer.lane.checked_sub(port_first).filter(|lane| *lane < PORTS)?;
-    let (answer, stamp) = answer.prove(keys)?;
-    let now = clock::now();
-    let age = stamp_at(now).wrapping_sub(stamp) % STAMPS;
-    let slot = u8::try_from(lane / PORTS_PER_SLOT).ok()?;
-    let attempt = u8::try_from(lane % PORTS_PER_SLOT).ok()?;
-    let reply = Reply {
-        address: answer.address,
-        probe: answer.probe,
-        attempt,
-        sent_at: now.saturating_sub(Duration::from_millis(age.into())),
-        state: answer.state,
-        reason: answer.reason,
-        ttl: answer.ttl,
-        is_own_word: answer.is_own_word,
-    };
-    Some((slot, reply))
-}
-
 /// The stamp of a moment: its milliseconds, as many as fit.
 fn stamp_at(now: Duration) -> u16 {
     u16::try_from(now.as_millis() % u128::from(STAMPS)).expect("a remainder is below its divisor")
@@ -206,25 +134,8 @@ impl Handle {
     pub(crate) fn submit(&self, plan: Plan, task: UnitTask) -> Result<Result<UnitScan, ScanError>, NotRaw> {
         match Network::read(plan.target_set()) {
             Err(why) => Err(NotRaw { why, unit: Box::new((plan, task)) }),
-            Ok(network) => Ok(self.queue(plan, task, network)),
+            Ok(network) => Ok(self.sender.submit(|| Waiting::new(plan, task, network))),
         }
-    }
-
-    fn queue(&self, plan: Plan, task: UnitTask, network: Network) -> Result<UnitScan, ScanError> {
-        if self.shared.units.fetch_add(1, Ordering::AcqRel) >= UNITS_MAX {
-            self.shared.units.fetch_sub(1, Ordering::AcqRel);
-            return Err(ScanError::Busy);
-        }
-        let (unit, scan) = Waiting::new(plan, task, network);
-        if let Err(error) = self.inbox.try_send(Box::new(unit)) {
-            self.shared.units.fetch_sub(1, Ordering::AcqRel);
-            return Err(match error {
-                TrySendError::Full(_) => ScanError::Busy,
-                TrySendError::Disconnected(_) => ScanError::Stopped,
-            });
-        }
-        self.shared.bell.ring();
-        Ok(scan)
     }
 }
 
@@ -239,9 +150,8 @@ pub(crate) struct NotRaw {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.shared.is_stopped.store(true, Ordering::Release);
-        self.shared.bell.ring();
-        self.shared.end_bell.ring();
+        self.sender.stop();
+        self.end_bell.ring();
         // A thread that has died has closed its sockets.
         std::mem::take(&mut self.threads).into_iter().for_each(|thread| drop(thread.join()));
     }

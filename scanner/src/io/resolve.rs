@@ -42,7 +42,7 @@ struct Shared {
     work: Condvar,
     lookup: Lookup,
     /// Called after each answer.
-    wake: Box<dyn WakeUp>,
+    wake: Arc<dyn WakeUp>,
 }
 
 /// Tells the engine's thread that there is something to take.
@@ -61,11 +61,12 @@ struct State {
 }
 
 impl Resolver {
-    pub(crate) fn new(timeout: Duration, wake: Box<dyn WakeUp>) -> Self {
+    /// Lookups that take no longer than `timeout` each, and wake whoever waits for one.
+    pub(crate) fn new(timeout: Duration, wake: Arc<dyn WakeUp>) -> Self {
         Self::with_lookup(timeout, wake, system_lookup)
     }
 
-    fn with_lookup(timeout: Duration, wake: Box<dyn WakeUp>, lookup: Lookup) -> Self {
+    fn with_lookup(timeout: Duration, wake: Arc<dyn WakeUp>, lookup: Lookup) -> Self {
         let shared = Shared { state: Mutex::default(), work: Condvar::new(), lookup, wake };
         Self { shared: Arc::new(shared), timeout, threads: 0, stuck: 0 }
     }
@@ -194,7 +195,7 @@ mod tests {
 
     fn resolver(timeout: Duration, lookup: Lookup) -> (Resolver, Receiver<()>) {
         let (bell, rung) = sync_channel(64);
-        (Resolver::with_lookup(timeout, Box::new(Bell(bell)), lookup), rung)
+        (Resolver::with_lookup(timeout, Arc::new(Bell(bell)), lookup), rung)
     }
 
     #[test]

@@ -7,10 +7,12 @@
 //! What is sent is charged to the job's [`RateCap`] as well, on which the detection beside draws: it gets what is left.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::hash::Hash;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Pacer, RateCap, SLACK};
+use crate::network::Network;
 use crate::spec::ScanSpec;
 
 /// Quiet places are forgotten when there are twice as many as were left the last time, and at least so many.
@@ -19,15 +21,15 @@ const FORGET_MIN: usize = 4096;
 /// The rates of a spec for hosts and networks.
 #[derive(Debug)]
 pub(crate) struct Quotas {
-    host: Option<Places>,
-    network: Option<Places>,
+    host: Option<Places<IpAddr>>,
+    network: Option<Places<Network>>,
 }
 
 /// Places that share a rate each.
 #[derive(Debug)]
-struct Places {
+struct Places<K> {
     pps: u64,
-    places: HashMap<IpAddr, Place>,
+    places: HashMap<K, Place>,
     forget_at: usize,
 }
 
@@ -51,20 +53,20 @@ impl Quotas {
     /// When to ask again.
     pub(crate) fn check(&mut self, now: Duration, address: IpAddr) -> Result<Pass, Duration> {
         let host = self.host.as_mut().map(|host| host.look(now, address)).transpose()?;
-        let network = self.network.as_mut().map(|network| network.look(now, network_of(address))).transpose()?;
+        let network = self.network.as_mut().map(|network| network.look(now, Network::of(address))).transpose()?;
         Ok(Pass { address, host, network })
     }
 
     /// A probe goes at `now`: what [`Self::check`] allowed is used, and charged to `pace`.
     pub(crate) fn take(&mut self, now: Duration, pass: Pass, pace: &RateCap) {
-        let [network_pps, host_pps] =
-            [&self.network, &self.host].map(|places| places.as_ref().map(|places| places.pps));
+        let network_pps = self.network.as_ref().map(|places| places.pps);
+        let host_pps = self.host.as_ref().map(|places| places.pps);
         pace.charge_to(now, pass.address, network_pps, host_pps);
         if let (Some(places), Some(place)) = (&mut self.host, pass.host) {
             places.places.insert(pass.address, place);
         }
         if let (Some(places), Some(place)) = (&mut self.network, pass.network) {
-            places.places.insert(network_of(pass.address), place);
+            places.places.insert(Network::of(pass.address), place);
         }
     }
 }
@@ -77,7 +79,7 @@ pub(crate) struct Pass {
     network: Option<Place>,
 }
 
-impl Places {
+impl<K: Eq + Hash + Copy> Places<K> {
     fn new(pps: u64) -> Self {
         Self { pps: pps.max(1), places: HashMap::new(), forget_at: FORGET_MIN }
     }
@@ -87,7 +89,7 @@ impl Places {
     }
 
     /// What the place becomes when a slot is taken, or when to ask again.
-    fn look(&mut self, now: Duration, at: IpAddr) -> Result<Place, Duration> {
+    fn look(&mut self, now: Duration, at: K) -> Result<Place, Duration> {
         if self.places.len() >= self.forget_at {
             // A slot may be taken late by the pacer's slack, so the place matters for that much longer.
             let quiet = self.interval() + SLACK;
@@ -107,16 +109,10 @@ impl Places {
     }
 }
 
-/// The network that a rate for networks is about: the /24 of an IPv4 address, the /64 of an IPv6 address.
-pub(crate) fn network_of(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(address) => Ipv4Addr::from_bits(address.to_bits() & !0xff).into(),
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     fn quotas(host: Option<u64>, network: Option<u64>) -> Quotas {
@@ -164,9 +160,9 @@ mod tests {
         let mut quotas = quotas(Some(50), Some(1000));
         // Two networks of 256 hosts.
         let sent = run(&mut quotas, 512, 3);
-        assert!(most_in_100_ms(&sent, |to| network_of(to) == address(0)) <= 105);
+        assert!(most_in_100_ms(&sent, |to| Network::of(to) == Network::of(address(0))) <= 105);
         assert!(most_in_100_ms(&sent, |to| to == address(7)) <= 5);
-        let per_network = sent.iter().filter(|(_, to)| network_of(*to) == address(0)).count();
+        let per_network = sent.iter().filter(|(_, to)| Network::of(*to) == Network::of(address(0))).count();
         assert!((2850..=3010).contains(&per_network), "{per_network} in 3 s");
     }
 

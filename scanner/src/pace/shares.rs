@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Pacer, SLACK};
@@ -15,20 +14,6 @@ use super::{Pacer, SLACK};
 const SCHEDULES_MAX: usize = 1 << 17;
 /// How soon a newcomer may look again whether there is room.
 const FULL_WAIT: Duration = Duration::from_millis(20);
-
-/// A destination network: an IPv4 /24 or an IPv6 /64.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Network(IpAddr);
-
-impl Network {
-    /// The network of an address.
-    pub(crate) fn of(address: IpAddr) -> Self {
-        Self(match address {
-            IpAddr::V4(address) => std::net::Ipv4Addr::from_bits(address.to_bits() & !0xff).into(),
-            IpAddr::V6(address) => std::net::Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
-        })
-    }
-}
 
 /// The schedules of all that have one.
 #[derive(Debug)]
@@ -86,6 +71,7 @@ impl<K: Eq + Hash + Copy> Shares<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::Network;
 
     #[test]
     fn each_network_has_its_own_share_and_none_waits_for_another() {

@@ -6,6 +6,13 @@
 //! would be scanned at the pace of the first second for ever. Loss is the [`super::throttle`]'s business: it limits
 //! probes per second, which a window full of silent probes would not.
 
+use std::time::Duration;
+
+/// Until something has answered, no more probes are out than this: addresses of the link are being looked up, and the
+/// kernel keeps about a hundred packets meanwhile and drops the rest.
+const UNPROVED_MAX: usize = 64;
+/// After this long without an answer, nothing is being looked up any more.
+const UNPROVED_WAIT: Duration = Duration::from_millis(150);
 /// Growth for a try met with silence: the window becomes 1.5 times as wide per wait, half of what answers give.
 const SILENT_GROWTH: f64 = 0.5;
 /// Most growth for one answer, where nearly all targets are silent (nmap's cap).
@@ -22,17 +29,40 @@ pub(crate) struct Window {
     max: f64,
     settled: f64,
     answered: f64,
+    first_sent_at: Option<Duration>,
+}
+
+/// How far a window is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Opening {
+    /// Most probes that may be in flight.
+    pub(crate) probes: usize,
+    /// When that changes by itself.
+    pub(crate) until: Option<Duration>,
 }
 
 impl Window {
     pub(crate) fn new(start: usize, max: usize) -> Self {
-        Self { size: float(start.min(max)), max: float(max), settled: 0.0, answered: 0.0 }
+        Self { size: float(start.min(max)), max: float(max), settled: 0.0, answered: 0.0, first_sent_at: None }
     }
 
-    /// Most probes that may be in flight now.
+    /// How far it is open at `now`, which is less at first, until that the network carries anything `is_proved`.
+    pub(crate) fn opening(&self, now: Duration, is_proved: bool) -> Opening {
+        let unproved_until = self.first_sent_at.unwrap_or(now) + UNPROVED_WAIT;
+        if is_proved || now >= unproved_until {
+            return Opening { probes: self.limit(), until: None };
+        }
+        Opening { probes: self.limit().min(UNPROVED_MAX), until: Some(unproved_until) }
+    }
+
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and the maximum given")]
-    pub(crate) fn limit(&self) -> usize {
+    fn limit(&self) -> usize {
         self.size as usize
+    }
+
+    /// A probe was sent.
+    pub(crate) fn sent(&mut self, now: Duration) {
+        self.first_sent_at.get_or_insert(now);
     }
 
     /// A probe was answered.
@@ -89,6 +119,19 @@ mod tests {
         }
         assert_eq!(dense.limit(), 110);
         assert!(sparse.limit() > 800, "{}", sparse.limit());
+    }
+
+    #[test]
+    fn little_is_sent_until_something_has_answered_or_long_enough_has_not() {
+        let (mut window, begun) = (Window::new(512, 16_384), Duration::from_secs(1));
+        let unproved = |until| Opening { probes: 64, until: Some(until) };
+        assert_eq!(window.opening(begun, false), unproved(begun + UNPROVED_WAIT), "from the first probe on");
+        window.sent(begun);
+        window.sent(begun + Duration::from_millis(50));
+        let now = begun + Duration::from_millis(100);
+        assert_eq!(window.opening(now, false), unproved(begun + UNPROVED_WAIT));
+        let wide = Opening { probes: 512, until: None };
+        assert_eq!((window.opening(now, true), window.opening(begun + UNPROVED_WAIT, false)), (wide, wide));
     }
 
     #[test]

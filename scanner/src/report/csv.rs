@@ -161,14 +161,11 @@ fn cell(row: &mut String, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::sample;
+    use crate::report::{Format, sample};
 
     fn rows(hosts: &[HostRecord]) -> Vec<Vec<String>> {
-        let mut out = Vec::new();
-        let mut csv = Csv::new(&mut out);
-        hosts.iter().for_each(|host| csv.host(host).unwrap());
-        csv.finish(&Summary::default()).unwrap();
-        let mut reader = ::csv::ReaderBuilder::new().has_headers(false).from_reader(out.as_slice());
+        let csv = sample::report(Format::Csv, hosts, &Summary::default());
+        let mut reader = ::csv::ReaderBuilder::new().has_headers(false).from_reader(csv.as_bytes());
         reader.records().map(|row| row.unwrap().iter().map(str::to_owned).collect()).collect()
     }
 

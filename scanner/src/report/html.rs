@@ -91,14 +91,10 @@ fn source(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::sample;
+    use crate::report::{Format, sample};
 
     fn render(hosts: &[HostRecord]) -> String {
-        let mut out = Vec::new();
-        let mut html = Html::new(&mut out);
-        hosts.iter().for_each(|host| html.host(host).unwrap());
-        html.finish(&Summary::default()).unwrap();
-        String::from_utf8(out).unwrap()
+        sample::report(Format::Html, hosts, &Summary::default())
     }
 
     #[test]

@@ -212,16 +212,12 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::report::sample;
+    use crate::report::{Format, sample};
 
     #[test]
     fn a_line_has_exactly_the_promised_fields() {
-        let mut out = Vec::new();
-        let mut lines = JsonLines::new(&mut out);
-        lines.host(&sample::host()).unwrap();
-        lines.finish(&Summary::default()).unwrap();
         assert_eq!(
-            String::from_utf8(out).unwrap(),
+            sample::report(Format::JsonLines, &[sample::host()], &Summary::default()),
             concat!(
                 r#"{"address":"10.0.0.1","name":"evil\\x1b[2J\\x9b31m.example","state":"up","reason":"syn-ack","ports":["#,
                 r#"{"port":22,"protocol":"tcp","state":"open","reason":"syn-ack","banner":"SSH-2.0-x\\x1b]0;\"\\x07","service":{"name":"ssh","method":"probed","confidence":0,"product":null,"version":null,"info":null,"hostname":null,"os":null,"device":null,"cpes":[],"rule":null,"tls":null,"http":null,"facts":[]}},"#,
@@ -245,11 +241,9 @@ mod tests {
     #[test]
     fn a_document_is_whole_with_any_number_of_hosts() {
         for hosts in 0..3 {
-            let mut out = Vec::new();
-            let mut json = Json::new(&mut out);
-            (0..hosts).for_each(|_| json.host(&sample::host()).unwrap());
-            json.finish(&Summary { hosts_up: 3, duration: Duration::from_millis(1500), ..Summary::default() }).unwrap();
-            let document: Value = serde_json::from_slice(&out).unwrap();
+            let summary = Summary { hosts_up: 3, duration: Duration::from_millis(1500), ..Summary::default() };
+            let json = sample::report(Format::Json, &vec![sample::host(); hosts], &summary);
+            let document: Value = serde_json::from_str(&json).unwrap();
             assert_eq!(document["hosts"].as_array().unwrap().len(), hosts);
             assert_eq!(document["summary"]["hosts_up"], json!(3));
             assert_eq!(document["summary"]["duration_seconds"], json!(1.5));

@@ -31,14 +31,11 @@ impl<W: io::Write> Writer for List<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::sample;
+    use crate::report::{Format, sample};
 
     #[test]
     fn open_ports_come_one_per_line() {
-        let mut out = Vec::new();
-        let mut list = List::new(&mut out);
-        list.host(&sample::host()).unwrap();
-        list.finish(&Summary::default()).unwrap();
-        assert_eq!(String::from_utf8(out).unwrap(), "10.0.0.1 22 tcp\n10.0.0.1 40000 tcp\n");
+        let list = sample::report(Format::List, &[sample::host()], &Summary::default());
+        assert_eq!(list, "10.0.0.1 22 tcp\n10.0.0.1 40000 tcp\n");
     }
 }

@@ -5,6 +5,17 @@ use crate::finding::{
     Severity, Tls, Weakness,
 };
 use crate::port::Protocol;
+use crate::report::{Format, Screen, Summary};
+
+/// A report of these hosts without what comes before the first one.
+pub(crate) fn report(format: Format, hosts: &[HostRecord], summary: &Summary) -> String {
+    let mut out = Vec::new();
+    let mut writer = format.writer(&mut out, Screen { ascii: true, columns: 80 });
+    hosts.iter().for_each(|host| writer.host(host).unwrap());
+    writer.finish(summary).unwrap();
+    drop(writer);
+    String::from_utf8(out).unwrap()
+}
 
 fn port(port: u16, state: PortState, reason: Reason, banner: Option<&str>, service: Option<Service>) -> PortRecord {
     PortRecord {

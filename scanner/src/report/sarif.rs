@@ -211,14 +211,10 @@ fn band(severity: Severity) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::sample;
+    use crate::report::{Format, sample};
 
     fn render(hosts: &[HostRecord], summary: &Summary) -> Value {
-        let mut out = Vec::new();
-        let mut sarif = Sarif::new(&mut out);
-        hosts.iter().for_each(|host| sarif.host(host).unwrap());
-        sarif.finish(summary).unwrap();
-        serde_json::from_slice(&out).unwrap()
+        serde_json::from_str(&sample::report(Format::Sarif, hosts, summary)).unwrap()
     }
 
     #[test]

@@ -125,14 +125,10 @@ fn document_id(meta: &ReportMeta) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::sample;
+    use crate::report::{Format, sample};
 
     fn render(hosts: &[HostRecord]) -> Value {
-        let mut out = Vec::new();
-        let mut vex = Vex::new(&mut out);
-        hosts.iter().for_each(|host| vex.host(host).unwrap());
-        vex.finish(&Summary::default()).unwrap();
-        serde_json::from_slice(&out).unwrap()
+        serde_json::from_str(&sample::report(Format::Vex, hosts, &Summary::default())).unwrap()
     }
 
     #[test]

@@ -3,10 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::rest::finding;
+use super::rest::scanned;
 use super::target::HostPhase;
 use super::{BannerGrab, CANARY, Canary, Reply, SynScan};
-use crate::finding::{HostState, Observation, PortState, Reason};
+use crate::finding::{PortState, Reason};
 use crate::packet::arp::Mac;
 use crate::packet::probe::Probe;
 use crate::permute::mix;
@@ -75,7 +75,7 @@ impl SynScan {
             }
             return;
         }
-        self.counts.replies += 1;
+        self.results.tally.replies += 1;
         self.note_canary(reply, index);
         if position.is_some() {
             self.note_port(index, port, reply);
@@ -103,9 +103,7 @@ impl SynScan {
         if !has_host_probes {
             self.yields.note(answers);
         }
-        self.counts.open_ports += u64::from(is_open);
-        let observation = Observation::Port { port: Port::tcp(number), state, reason, ttl: Some(ttl) };
-        self.findings.push(finding(index, address, observation));
+        self.results.note_port(&scanned(index, address), Port::tcp(number), state, reason, Some(ttl));
     }
 
     /// Something has said that a probe cannot get through.
@@ -154,10 +152,7 @@ impl SynScan {
     /// Listening to an open port has ended, with a printable banner or without.
     pub(crate) fn on_banner(&mut self, index: u64, from: SocketAddr, banner: Option<String>) {
         self.grabs_out = self.grabs_out.saturating_sub(1);
-        if let Some(banner) = banner {
-            let port = Port::tcp(from.port());
-            self.findings.push(finding(index, from.ip(), Observation::Banner { port, banner }));
-        }
+        self.results.note_banner(&scanned(index, from.ip()), Port::tcp(from.port()), banner);
     }
 
     /// A host has answered.
@@ -174,8 +169,7 @@ impl SynScan {
             self.yields.note(answered_count);
             self.target(index).into_iter().for_each(|target| target.is_sample = true);
         }
-        self.counts.hosts_up += 1;
-        self.findings.push(finding(index, address, Observation::Host { state: HostState::Up, reason }));
+        self.results.note_up(&scanned(index, address), reason);
         self.line_up(index);
     }
 
@@ -193,7 +187,7 @@ impl SynScan {
             }
         } else if is_good {
             // A fair sample of all that answer: the n-th replaces one with chance 512/n.
-            let drawn = mix(self.counts.replies) % self.counts.replies.max(1);
+            let drawn = mix(self.results.tally.replies) % self.results.tally.replies.max(1);
             let slot = usize::try_from(drawn).ok().and_then(|drawn| self.canaries.get_mut(drawn));
             slot.into_iter().for_each(|slot| *slot = fresh);
         }

@@ -5,8 +5,8 @@ use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::network::Network;
 use crate::pace::SLACK;
-use crate::pace::shares::Network;
 
 /// The lines, and when the first of each may go on.
 #[derive(Debug, Default)]

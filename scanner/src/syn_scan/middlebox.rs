@@ -4,7 +4,7 @@
 //! and none has ever been closed is put to the test: three ports drawn from tens of thousands, outside the scan's own. A
 //! machine on which all three are in use by chance does not exist; one closed port among them clears it.
 
-use super::rest::finding;
+use super::rest::scanned;
 use super::target::{Heard, HostPhase};
 use super::{Reply, SynScan};
 use crate::finding::{Observation, PortState};
@@ -98,7 +98,7 @@ impl SynScan {
         let Some(target) = self.target(index) else { return };
         let address = target.address;
         if target.heard.as_ref().and_then(|heard| heard.trial).is_some_and(|trial| trial.is_middlebox) {
-            self.findings.push(finding(index, address, Observation::Middlebox));
+            self.results.findings.push(scanned(index, address).finding(Observation::Middlebox));
         }
         self.settle(index);
     }

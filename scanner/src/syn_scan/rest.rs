@@ -8,8 +8,7 @@ use super::epochs::EPOCH;
 use super::send::ARP_TRIES;
 use super::target::{HostPhase, Target};
 use super::{BannerGrab, SynScan, TRIES};
-use crate::finding::{Finding, Observation, PortState, Reason};
-use crate::port::PortSet;
+use crate::finding::{PortState, ScannedHost};
 
 /// Passes in one phase at most: at 36 % loss ten miss one answer in 25,000.
 const PASSES_MAX: u8 = 10;
@@ -44,7 +43,7 @@ impl SynScan {
         let wait = if is_last { timeout.max(self.limits.last_wait_min) } else { timeout };
         if known < CANARIES_MIN {
             // Never more than a fraction of what the scan transmits anyway.
-            let fair = u32::try_from(self.counts.probes_sent / 4).unwrap_or(u32::MAX).max(8);
+            let fair = u32::try_from(self.results.tally.probes_sent / 4).unwrap_or(u32::MAX).max(8);
             self.canaries_wanted = self.canaries_wanted.max(CANARIES_MIN.saturating_sub(known).min(fair));
         }
         self.rest(index, now + wait + EPOCH + RING_DELAY);
@@ -143,36 +142,22 @@ impl SynScan {
         let link = target.link;
         let address = target.address;
         let heard = target.heard.take();
-        self.counts.targets_done += 1;
+        self.results.tally.targets_done += 1;
         if let Some(heard) = heard.filter(|heard| heard.up.is_some()) {
             if heard.trial.is_none_or(|trial| !trial.is_middlebox) {
                 let unheard = heard.unheard.iter().map(|port| BannerGrab { index, address, port: *port, link });
                 self.banner_grabs.extend(unheard);
             }
-            for (reason, bits) in &heard.unreachable {
-                let ports = self.ports_where(|position| bits.has(position) && !heard.answered.has(position));
-                self.note_many(index, address, ports, *reason);
+            let scanned = scanned(index, address);
+            for unreachable in heard.ports.unreachable(&self.plan, self.ports) {
+                self.results.note_unanswered(&scanned, unreachable, PortState::Filtered);
             }
             if heard.left > 0 {
-                let silent = self.ports_where(|position| !heard.knows(position));
-                self.note_many(index, address, silent, Reason::NoResponse);
+                let silent = heard.ports.silent(&self.plan, self.ports);
+                self.results.note_unanswered(&scanned, silent, PortState::Filtered);
             }
         }
         self.slide();
-    }
-
-    fn ports_where(&self, wanted: impl Fn(u32) -> bool) -> PortSet {
-        (0..self.ports).filter(|position| wanted(*position)).filter_map(|at| self.plan.port(at)).collect()
-    }
-
-    fn note_many(&mut self, index: u64, address: IpAddr, ports: PortSet, reason: Reason) {
-        if !ports.is_empty() {
-            self.findings.push(finding(
-                index,
-                address,
-                Observation::Ports { ports: Box::new(ports), state: PortState::Filtered, reason },
-            ));
-        }
     }
 }
 
@@ -181,9 +166,9 @@ fn logarithm(loss: f64) -> f64 {
     loss.clamp(1e-6, 1.0).ln()
 }
 
-/// Something seen of a target.
-pub(super) fn finding(target_index: u64, address: IpAddr, observation: Observation) -> Finding {
-    Finding { target_index, address, name: None, observation }
+/// A target as findings name it.
+pub(super) fn scanned(target_index: u64, address: IpAddr) -> ScannedHost {
+    ScannedHost { target_index, address, name: None }
 }
 
 impl Target {

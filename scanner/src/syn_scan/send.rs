@@ -10,6 +10,7 @@ use super::{CANARY, Gateway, SynScan, Transmit, Way};
 use crate::pace::Denied;
 use crate::packet::probe::Probe;
 use crate::permute::mix;
+use crate::scan::banner_wait;
 use crate::target::Target as PlanTarget;
 
 /// Targets entered per turn, so that the first probe does not wait for all of them.
@@ -26,9 +27,13 @@ const CANARIES_PER_EPOCH: f64 = 64.0;
 const CANARY_EVERY: (f64, f64) = (16.0, 256.0);
 /// The same while figures are wanted.
 const CANARY_WANTED_EVERY: f64 = 2.0;
-/// An open port is listened to as the connect engine does.
-const BANNER_WAIT: Duration = Duration::from_millis(350);
-const BANNER_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// How far a target is in its pass.
+#[derive(Debug, Clone, Copy)]
+struct Progress {
+    step: u32,
+    sent: u32,
+}
 
 impl SynScan {
     /// Lets targets in while there is room for them.
@@ -43,8 +48,8 @@ impl SynScan {
                 self.skip();
                 continue;
             };
-            if !self.permits(address) {
-                self.counts.refused += 1;
+            if !self.plan.permits(&self.scope, address) {
+                self.results.left_out.refused += 1;
                 self.skip();
                 continue;
             }
@@ -98,7 +103,7 @@ impl SynScan {
     /// A target that is not sent anything.
     fn skip(&mut self) {
         self.targets.push_back(Target::done());
-        self.counts.targets_done += 1;
+        self.results.tally.targets_done += 1;
         self.slide();
     }
 
@@ -147,7 +152,7 @@ impl SynScan {
             (self.moment.pps * EPOCH.as_secs_f64() / CANARIES_PER_EPOCH).clamp(CANARY_EVERY.0, CANARY_EVERY.1);
         let every = if self.canaries_due() > 0 { CANARY_WANTED_EVERY } else { regular };
         // Drawn, so that no canary keeps to the place in a batch where a full queue drops, or does not.
-        let draw = 0.5 + f64::from(u16::try_from(mix(self.counts.probes_sent) & 0xffff).unwrap_or(0)) / 65_536.0;
+        let draw = 0.5 + f64::from(u16::try_from(mix(self.results.tally.probes_sent) & 0xffff).unwrap_or(0)) / 65_536.0;
         if f64::from(self.since_canary) >= every * draw || self.line.is_empty() {
             self.since_canary = 0;
             if let Some(send) = self.canary(now) {
@@ -174,7 +179,7 @@ impl SynScan {
             return None;
         }
         self.grabs_out += 1;
-        let wait = (BANNER_WAIT + 8 * self.rtt.smoothed().unwrap_or_default()).min(BANNER_WAIT_MAX);
+        let wait = banner_wait(self.rtt.smoothed());
         Some(Transmit::BannerGrab { index, address, port, link, wait })
     }
 
@@ -183,14 +188,14 @@ impl SynScan {
         self.canaries_seen += 1;
         let chosen = usize::try_from(self.canaries_seen % count).ok()?;
         let super::Canary { address, probe, link, mac } = *self.canaries.get(chosen)?;
-        if !self.permits(address) || self.admit(now, address).is_err() {
+        if !self.plan.permits(&self.scope, address) || self.admit(now, address).is_err() {
             return None;
         }
         self.canaries_wanted = self.canaries_wanted.saturating_sub(1);
         self.sent.0 += 1;
         self.sent.1 += 1;
-        self.counts.probes_sent += 1;
-        self.counts.retransmitted += 1;
+        self.results.tally.probes_sent += 1;
+        self.results.tally.retransmitted += 1;
         Some(Transmit::Probe { address, probe, attempt: CANARY, link, mac })
     }
 
@@ -212,12 +217,12 @@ impl SynScan {
         let target = self.target(index)?;
         let (address, link) = (target.address, target.link);
         self.rest(index, now + ARP_WAIT);
-        self.permits(address).then_some(Transmit::Resolve { address, link })
+        self.plan.permits(&self.scope, address).then_some(Transmit::Resolve { address, link })
     }
 
     fn visit_probes(&mut self, index: u64, now: Duration) -> Option<Transmit> {
         let target = self.target(index)?;
-        let (before, phase) = ((target.step, target.sent), target.phase);
+        let (before, phase) = (Progress { step: target.step, sent: target.sent }, target.phase);
         let probe = match phase {
             HostPhase::Silent => self.next_of_silent(index),
             HostPhase::Trial => self.next_trial(index),
@@ -235,7 +240,7 @@ impl SynScan {
         }
         let has_mac = target.gateway == NO_GATEWAY || target.mac != [0; 6];
         let (address, attempt, link, mac) = (target.address, target.pass, target.link, target.mac);
-        if !has_mac || !self.permits(address) {
+        if !has_mac || !self.plan.permits(&self.scope, address) {
             self.drop_target(index);
             return None;
         }
@@ -246,8 +251,8 @@ impl SynScan {
         self.target(index)?.until = current;
         self.line.push_back(index);
         self.sent.0 += 1;
-        self.counts.probes_sent += 1;
-        self.counts.retransmitted += u64::from(attempt > 0);
+        self.results.tally.probes_sent += 1;
+        self.results.tally.retransmitted += u64::from(attempt > 0);
         if self.is_gentle {
             self.quiet_until = now + self.rtt.smoothed().map_or(self.limits.wait_max, |_| self.timeout());
         }
@@ -260,10 +265,11 @@ impl SynScan {
         self.pace.admit_to(now, address, spec.network_rate_pps, spec.host_rate_pps)
     }
 
-    /// Takes back the choice of a probe for which there is no slot, and lets the target wait for one.
-    fn hold(&mut self, index: u64, (step, sent): (u32, u32), denied: Denied) {
+    /// Takes back the choice of a probe for which there is no slot, to where the target was `before`, and lets it wait for
+    /// one.
+    fn hold(&mut self, index: u64, before: Progress, denied: Denied) {
         let Some(target) = self.target(index) else { return };
-        (target.step, target.sent) = (step, sent);
+        (target.step, target.sent) = (before.step, before.sent);
         let address = target.address;
         match denied {
             Denied::Network { until } => self.held.hold(address, index, until),
@@ -286,7 +292,7 @@ impl SynScan {
     fn drop_target(&mut self, index: u64) {
         if let Some(target) = self.target(index) {
             target.phase = HostPhase::Done;
-            self.counts.targets_done += 1;
+            self.results.tally.targets_done += 1;
             self.slide();
         }
     }

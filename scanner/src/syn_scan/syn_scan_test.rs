@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 
 use super::*;
-use crate::finding::Observation;
+use crate::finding::{Finding, Observation};
 use crate::permute::mix;
+use crate::sample;
 use crate::spec::DiscoveryProbe;
 
 #[path = "syn_scan_test/path_test.rs"]
@@ -123,8 +124,8 @@ impl Net {
         let plan = || Plan::new(Arc::clone(&spec), 0).unwrap();
         let length = plan().target_count() / routes.len() as u64;
         let unit = |(start, routes)| {
-            let limits = (Arc::clone(&scope), Arc::clone(&pace));
-            SynScan::new((plan(), start * length..(start + 1) * length), limits, routes, path.clone())
+            let (range, scope, pace) = (start * length..(start + 1) * length, Arc::clone(&scope), Arc::clone(&pace));
+            SynScan::new(plan(), range, scope, pace, routes, path.clone())
         };
         let mut scans: Vec<SynScan> = (0..).zip(routes).map(unit).collect();
         let whole = plan();
@@ -149,7 +150,7 @@ impl Net {
                 for send in out.drain(..) {
                     self.carry(scan, send, &mut wire);
                 }
-                findings.extend(scan.take_findings());
+                findings.extend(scan.results_mut().take_findings());
             }
             next = wire.front().map_or(next, |(due, _)| next.min(*due));
             self.now = match has_sent {
@@ -245,8 +246,7 @@ fn bits(address: IpAddr) -> u32 {
 }
 
 fn spec(targets: &str, ports: &str) -> ScanSpec {
-    let partitions = vec![targets.parse().unwrap()];
-    ScanSpec { partitions, ports: ports.parse().unwrap(), seed: 3, ..ScanSpec::default() }
+    sample::spec(targets, ports, 3)
 }
 
 /// Open ports that are there.
@@ -266,9 +266,9 @@ fn a_clean_network_is_found_whole_and_its_dark_hosts_are_asked_a_few_ports_once(
     let mut net = Net { rtt: Duration::from_millis(3), ..Net::default() };
     let (scan, open) = net.scan(spec("10.77.0.0/20", "1-20"), Box::new(OneGateway), RateCap::new(None));
     assert_eq!(open, truth(FIRST, 4096, 1..=20));
-    let counts = scan.counts();
-    assert_eq!((counts.targets_done, counts.hosts_up), (4096, 1024));
-    assert!(scan.loss_rate() < 1e-9);
+    let tally = scan.results().tally();
+    assert_eq!((tally.targets_done, tally.hosts_up), (4096, 1024));
+    assert!(scan.estimates().loss < 1e-9);
     assert_eq!(net.macs, BTreeSet::from([MAC]));
     let dark: Vec<u32> = net.probes.iter().filter(|(address, _)| !lives(**address)).map(|(_, asked)| *asked).collect();
     let probes = f64::from(dark.iter().sum::<u32>()) / 3072.0;
@@ -289,7 +289,7 @@ fn a_host_that_is_named_is_asked_everything_although_it_is_silent_at_first() {
     assert_eq!(open, truth(FIRST, 1, 1..=2000));
     let mut net = Net { rtt: Duration::from_millis(1), ..Net::default() };
     let (scan, open) = net.scan(spec("10.77.0.1", "1-50"), Box::new(OneGateway), RateCap::new(None));
-    assert!(open.is_empty() && scan.counts().hosts_up == 0);
+    assert!(open.is_empty() && scan.results().tally().hosts_up == 0);
     assert!((0..50).all(|port| net.asked[&(FIRST + 1, 1 + port)] == 2), "nothing is known of the loss: asked again");
 }
 
@@ -297,7 +297,7 @@ fn a_host_that_is_named_is_asked_everything_although_it_is_silent_at_first() {
 fn a_gateway_that_does_not_answer_ends_the_unit() {
     let mut net = Net { is_arp_silent: true, ..Net::default() };
     let (scan, _) = net.scan(spec("10.77.0.0/24", "1-10"), Box::new(OneGateway), RateCap::new(None));
-    assert_eq!((scan.counts().targets_done, scan.counts().probes_sent), (256, 0));
+    assert_eq!((scan.results().tally().targets_done, scan.results().tally().probes_sent), (256, 0));
 }
 
 #[test]
@@ -305,7 +305,7 @@ fn on_the_link_only_who_answers_arp_is_sent_anything() {
     let mut net = Net { rtt: Duration::from_millis(1), ..Net::default() };
     let (scan, open) = net.scan(spec("10.77.0.0/24", "1-10"), Box::new(OnLink), RateCap::new(None));
     assert_eq!(open, truth(FIRST, 256, 1..=10));
-    assert_eq!((scan.counts().hosts_up, scan.counts().targets_done), (64, 256));
+    assert_eq!((scan.results().tally().hosts_up, scan.results().tally().targets_done), (64, 256));
     assert!(net.asked.keys().all(|(address, _)| lives(*address)));
 }
 
@@ -315,17 +315,17 @@ fn what_is_excluded_or_out_of_scope_is_never_sent() {
     let exclude = "10.77.0.8".parse().unwrap();
     let spec = ScanSpec { exclude, ..spec("10.77.0.0/27,11.0.0.0/28", "1-10") };
     let (scan, _) = net.scan(spec, Box::new(OneGateway), RateCap::new(None));
-    assert_eq!(scan.counts().refused, 17);
+    assert_eq!(scan.results().left_out().refused, 17);
     assert!(net.asked.keys().all(|(address, _)| *address != FIRST + 8 && address >> 24 == 10));
 }
 
 #[test]
 fn ports_that_a_router_forbids_are_filtered_for_that_reason() {
     let plan = Plan::new(Arc::new(spec("10.77.0.0", "1-3")), 0).unwrap();
-    let limits = (Arc::new(Scope::default()), Arc::new(RateCap::new(None)));
+    let (scope, pace) = (Arc::new(Scope::default()), Arc::new(RateCap::new(None)));
     let mut now = Duration::from_secs(1);
     let path = Path::new(start_pps(plan.spec()), now);
-    let mut scan = SynScan::new((plan, 0..1), limits, Box::new(OneGateway), path);
+    let mut scan = SynScan::new(plan, 0..1, scope, pace, Box::new(OneGateway), path);
     let (mut out, mut found) = (Vec::new(), Vec::new());
     loop {
         let turn = scan.poll(now, 64, 16, &mut out);
@@ -344,7 +344,7 @@ fn ports_that_a_router_forbids_are_filtered_for_that_reason() {
             scan.on_reply(now, &reply);
             scan.on_reply(now, &reply);
         }
-        found.extend(scan.take_findings());
+        found.extend(scan.results_mut().take_findings());
         match turn {
             Turn::Done => break,
             Turn::Sent => now += Duration::from_millis(1),
@@ -375,7 +375,7 @@ fn hosts_are_found_by_whatever_they_answer_and_for_that_reason() {
         let spec = ScanSpec { discovery: vec![wanted], ..spec("10.77.0.0/22", "1-20") };
         let (scan, open) = net.scan(spec, Box::new(OneGateway), RateCap::new(None));
         assert!(recall(&open, &truth(FIRST, 1024, 1..=20)) > 0.999);
-        assert_eq!(scan.counts().hosts_up, 256);
+        assert_eq!(scan.results().tally().hosts_up, 256);
         assert!(net.hosts_up().values().all(|known| *known == reason), "{wanted}");
         // One probe each, again as far as loss asks: a host that is dark is sent nothing else.
         let dark: u32 = net.probes.iter().filter(|(address, _)| !lives(**address)).map(|(_, asked)| *asked).sum();
@@ -390,7 +390,7 @@ fn hosts_that_answer_one_host_probe_alone_are_not_missed_for_loss() {
     // Of live hosts, those count whose port 80 or 443 is not silent.
     let seen = |address: &u32| lives(*address) && [80, 443].iter().any(|port| state(*address, *port).is_some());
     let seen = (FIRST..FIRST + 4096).filter(seen).count() as u64;
-    assert!(scan.counts().hosts_up >= seen - 1, "{} of {seen}", scan.counts().hosts_up);
+    assert!(scan.results().tally().hosts_up >= seen - 1, "{} of {seen}", scan.results().tally().hosts_up);
     assert!(!open.is_empty());
 }
 
@@ -398,7 +398,7 @@ fn hosts_that_answer_one_host_probe_alone_are_not_missed_for_loss() {
 fn a_host_that_refuses_everything_itself_is_up_and_its_ports_are_filtered() {
     let mut net = Net { refuses: Some(FIRST + 1), rtt: Duration::from_millis(2), ..Net::default() };
     let (scan, _) = net.scan(spec("10.77.0.0/28", "1-10"), Box::new(OneGateway), RateCap::new(None));
-    assert_eq!(scan.counts().hosts_up, 5);
+    assert_eq!(scan.results().tally().hosts_up, 5);
     assert_eq!(net.hosts_up().get(&(FIRST + 1)), Some(&Reason::PortUnreach));
     let filtered = net.found.iter().filter_map(|finding| match &finding.observation {
         Observation::Ports { ports, reason: Reason::PortUnreach, .. } => Some((bits(finding.address), ports.count())),
@@ -413,16 +413,20 @@ fn a_unit_without_tcp_ports_finds_hosts_and_nothing_else() {
         let mut net = Net { rtt: Duration::from_millis(2), ..Net::default() };
         let (scan, open) = net.scan(spec(targets, ports), Box::new(OneGateway), RateCap::new(None));
         assert!(open.is_empty());
-        assert_eq!(scan.counts().hosts_up, up);
+        assert_eq!(scan.results().tally().hosts_up, up);
         assert!(net.found.iter().all(|finding| matches!(finding.observation, Observation::Host { .. })));
         let mut net = Net { rtt: Duration::from_millis(2), ..Net::default() };
         let (scan, _) = net.scan(spec(targets, ports), Box::new(OnLink), RateCap::new(None));
-        assert_eq!((scan.counts().hosts_up, scan.counts().probes_sent), (up, 0), "on the link ARP is enough");
+        assert_eq!(
+            (scan.results().tally().hosts_up, scan.results().tally().probes_sent),
+            (up, 0),
+            "on the link ARP is enough"
+        );
     }
     let mut net = Net::default();
     let nothing = ScanSpec { discovery: Vec::new(), ..spec("10.77.0.0/24", "U:53") };
     let (scan, _) = net.scan(nothing, Box::new(OneGateway), RateCap::new(None));
-    assert_eq!((scan.counts().targets_done, scan.counts().probes_sent), (256, 0));
+    assert_eq!((scan.results().tally().targets_done, scan.results().tally().probes_sent), (256, 0));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::middlebox::Trial;
 use crate::finding::Reason;
 use crate::packet::arp::Mac;
-use crate::scan::PortBits;
+use crate::scan::HeardPorts;
 
 /// The number of a gateway that is none.
 pub(super) const NO_GATEWAY: u16 = u16::MAX;
@@ -64,10 +64,7 @@ pub(super) struct Heard {
     pub(super) up: Option<Reason>,
     /// Whether something on the way says that there is no way to it, or nobody there.
     pub(super) is_told: bool,
-    /// Ports that answered for themselves.
-    pub(super) answered: PortBits,
-    /// Ports about which something on the way said that they cannot be reached.
-    pub(super) unreachable: Vec<(Reason, PortBits)>,
+    pub(super) ports: HeardPorts,
     /// Ports of which nothing was heard.
     pub(super) left: u32,
     /// Host probes that were answered, one bit each.
@@ -84,8 +81,7 @@ impl Heard {
         Self {
             up: None,
             is_told: false,
-            answered: PortBits::default(),
-            unreachable: Vec::new(),
+            ports: HeardPorts::default(),
             left: ports,
             host_probes: 0,
             opened: 0,
@@ -97,27 +93,18 @@ impl Heard {
 
     /// Notes that a port has answered for itself; false when that is known.
     pub(super) fn mark_answered(&mut self, position: u32) -> bool {
-        if self.answered.has(position) {
+        if self.ports.has_answered(position) {
             return false;
         }
-        self.left -= u32::from(!self.knows(position));
-        self.answered.set(position);
+        self.left -= u32::from(!self.ports.knows(position));
+        self.ports.mark_answered(position);
         true
     }
 
     /// Notes that something on the way answered for a port.
     pub(super) fn mark_unreachable(&mut self, position: u32, reason: Reason) {
-        self.left -= u32::from(!self.knows(position));
-        if !self.unreachable.iter().any(|(known, _)| *known == reason) {
-            self.unreachable.push((reason, PortBits::default()));
-        }
-        let of_reason = self.unreachable.iter_mut().find(|(known, _)| *known == reason);
-        of_reason.into_iter().for_each(|(_, ports)| ports.set(position));
-    }
-
-    /// Whether anything was heard of a port.
-    pub(super) fn knows(&self, position: u32) -> bool {
-        self.answered.has(position) || self.unreachable.iter().any(|(_, ports)| ports.has(position))
+        self.left -= u32::from(!self.ports.knows(position));
+        self.ports.mark_unreachable(position, reason);
     }
 }
 
@@ -163,7 +150,7 @@ impl Target {
     }
 
     pub(super) fn knows(&self, position: u32) -> bool {
-        self.heard.as_ref().is_some_and(|heard| heard.knows(position))
+        self.heard.as_ref().is_some_and(|heard| heard.ports.knows(position))
     }
 
     /// Begins a pass: its probes are asked anew.

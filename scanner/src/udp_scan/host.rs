@@ -1,20 +1,14 @@
 //! One host being asked over UDP: where it stands and what is known of each of its ports, a byte per port.
 
-use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::icmp_limit::IcmpLimit;
-use crate::finding::{Finding, Observation, PortState, Reason};
+use crate::finding::{PortState, Reason, ScannedHost};
 
 /// A host from its first probe to its last.
 #[derive(Debug)]
 pub(super) struct Host {
-    /// The target's index in its partition.
-    pub(super) target_index: u64,
-    pub(super) address: IpAddr,
-    /// The name that the address was resolved from.
-    pub(super) name: Option<Arc<str>>,
+    pub(super) scanned: ScannedHost,
     pub(super) phase: HostPhase,
     /// How often each silent port will have been asked after this walk through the ports, from 1.
     pub(super) round: u8,
@@ -85,12 +79,11 @@ impl Note {
 }
 
 impl Host {
-    pub(super) fn new(target_index: u64, address: IpAddr, phase: HostPhase) -> Self {
+    /// A host whose address is not being asked yet, or not known.
+    pub(super) fn new(scanned: ScannedHost) -> Self {
         Self {
-            target_index,
-            address,
-            name: None,
-            phase,
+            scanned,
+            phase: HostPhase::Resolving,
             round: 1,
             step: 0,
             notes: Box::default(),
@@ -120,11 +113,5 @@ impl Host {
     /// Whether any port has been asked and not been answered for.
     pub(super) fn has_silent(&self) -> bool {
         self.notes.iter().any(|note| matches!(note, Note::Silent(_)))
-    }
-
-    /// Something seen of this host.
-    pub(super) fn finding(&self, observation: Observation) -> Finding {
-        let Self { target_index, address, ref name, .. } = *self;
-        Finding { target_index, address, name: name.clone(), observation }
     }
 }

@@ -2,16 +2,15 @@
 
 use std::cmp::Reverse;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::host::{Host, HostPhase, Note};
 use super::payload::{self, Ask};
 use super::walk::Next;
-use super::{Flight, FlightKey, LANES, Step, UdpScan};
-use crate::finding::Reason;
-use crate::pace::throttle::History;
+use super::{FlightKey, LANES, Step, UdpScan};
+use crate::finding::{Reason, ScannedHost};
 use crate::permute::mix;
+use crate::scan::Attempt;
 use crate::slot_map::Key;
 use crate::target::Target;
 
@@ -21,8 +20,6 @@ const ENTER_AT_ONCE: u32 = 256;
 const LOOPBACK_GAP: Duration = Duration::from_micros(20);
 /// When an address is being asked for another target already, the next one looks again after this.
 const SAME_ADDRESS_WAIT: Duration = Duration::from_millis(200);
-/// Longest wait for one try, unless the path is known to be slower.
-const WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// The rest of a try of several datagrams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,7 +39,7 @@ impl UdpScan {
             }
             if let Some(index) = self.fed.first() {
                 self.enter_fed(now, index);
-            } else if self.waiting.is_empty() || now < self.crowded_until || !self.enter_target(now) {
+            } else if !self.enter_target(now) {
                 return;
             }
         }
@@ -56,41 +53,30 @@ impl UdpScan {
             Target::Name(_) => None,
         });
         let Some(address) = address else { return };
-        let mut host = Host::new(index, address, HostPhase::Resolving);
-        host.name = named.map(|(_, name)| name);
+        let name = named.map(|(_, name)| name);
+        let mut host = Host::new(ScannedHost { target_index: index, address, name });
         // Whoever found it has told so.
         host.up = Some(Reason::UserSet);
         let host = self.hosts.insert(host);
         self.begin(now, host, address);
     }
 
+    /// Lets the next target in; false where none may come now.
     fn enter_target(&mut self, now: Duration) -> bool {
-        let index = self.waiting.start;
-        match self.plan.target(index) {
-            Some(Target::Address(address)) => {
-                if let Err(until) = self.neighbours.begin(now, address) {
-                    self.crowded_until = until;
-                    return false;
-                }
-                let host = self.hosts.insert(Host::new(index, address, HostPhase::Resolving));
-                self.begin(now, host, address);
-            }
-            Some(Target::Name(name)) => {
-                let name: Arc<str> = Arc::from(name);
-                let mut host = Host::new(index, Ipv4Addr::UNSPECIFIED.into(), HostPhase::Resolving);
-                host.name = Some(Arc::clone(&name));
-                self.lookups.push_back((self.hosts.insert(host), name));
-            }
-            None => self.counts.targets_done += 1,
+        let Some(scanned) = self.waiting.next(now, &self.plan, &self.neighbours) else { return false };
+        let (address, name) = (scanned.address, scanned.name.clone());
+        let host = self.hosts.insert(Host::new(scanned));
+        match name {
+            Some(name) => self.lookups.push_back((host, name)),
+            None => self.begin(now, host, address),
         }
-        self.waiting.start += 1;
         true
     }
 
     /// Puts a host with a known address into the line.
     pub(super) fn begin(&mut self, now: Duration, key: Key, address: IpAddr) {
         let Some(host) = self.hosts.get_mut(key) else { return };
-        host.address = address;
+        host.scanned.address = address;
         host.queued = true;
         if self.by_address.contains_key(&address) {
             self.asleep.push(Reverse((now + SAME_ADDRESS_WAIT, key)));
@@ -108,7 +94,7 @@ impl UdpScan {
     pub(super) fn wake(&mut self, now: Duration) {
         while let Some(Reverse((_, key))) = self.asleep.peek().filter(|Reverse((at, _))| *at <= now).copied() {
             self.asleep.pop();
-            match self.hosts.get(key).map(|host| (host.phase, host.address)) {
+            match self.hosts.get(key).map(|host| (host.phase, host.scanned.address)) {
                 Some((HostPhase::Resolving, address)) => self.begin(now, key, address),
                 Some(_) => self.line.push_back(key),
                 None => {}
@@ -120,7 +106,7 @@ impl UdpScan {
     pub(super) fn send(&mut self, now: Duration) -> Option<Step> {
         while let Some(Reverse((_, encore))) = self.encores.peek().filter(|Reverse((at, _))| *at <= now).copied() {
             self.encores.pop();
-            let Some(address) = self.hosts.get(encore.host).map(|host| host.address) else { continue };
+            let Some(address) = self.hosts.get(encore.host).map(|host| host.scanned.address) else { continue };
             match self.quotas.check(now, address) {
                 Ok(pass) => {
                     self.quotas.take(now, pass, &self.pace);
@@ -132,11 +118,11 @@ impl UdpScan {
         while let Some(key) = self.line.pop_front() {
             let Some(address) = self.hosts.get_mut(key).map(|host| {
                 host.queued = false;
-                host.address
+                host.scanned.address
             }) else {
                 continue;
             };
-            if !self.permits(address) {
+            if !self.plan.permits(&self.scope, address) {
                 self.refuse(key);
                 continue;
             }
@@ -166,7 +152,7 @@ impl UdpScan {
 
     /// Asks a port that is known to be closed once more.
     fn ask_known(&mut self, now: Duration, key: Key, position: u32) -> Option<Step> {
-        self.counts.retransmitted += 1;
+        self.results.tally.retransmitted += 1;
         self.queue_after_send(now, key);
         let port = self.plan.port(position)?.number;
         // One datagram of the port's is enough, and the first lane as good as any.
@@ -189,7 +175,7 @@ impl UdpScan {
     fn queue_after_send(&mut self, now: Duration, key: Key) {
         let host_gap = self.limits.host_gap;
         let Some(host) = self.hosts.get_mut(key) else { return };
-        let gap = if host.address.is_loopback() { LOOPBACK_GAP.min(host_gap) } else { host_gap };
+        let gap = if host.scanned.address.is_loopback() { LOOPBACK_GAP.min(host_gap) } else { host_gap };
         host.next_at = now + host.limit.gap().unwrap_or(gap);
         let until = host.next_at;
         self.sleep(key, until);
@@ -208,7 +194,7 @@ impl UdpScan {
         let Some(host) = self.hosts.get_mut(key) else { return };
         if host.phase != HostPhase::Refused {
             host.phase = HostPhase::Refused;
-            self.counts.refused += 1;
+            self.results.left_out.refused += 1;
         }
         if host.pending == 0 {
             self.finish(key);
@@ -218,27 +204,30 @@ impl UdpScan {
     /// Asks a port.
     fn launch(&mut self, now: Duration, key: Key, position: u32) -> Option<Step> {
         let port = self.plan.port(position)?.number;
-        let (tries, timeout) = (self.tries_wanted(), self.rtt.timeout(self.hosts.get(key)?.address));
+        let tries = self.measures.tries_wanted();
         let host = self.hosts.get_mut(key)?;
-        let attempt = host.round;
-        host.set_note(position, Note::Silent(attempt));
+        let (address, number) = (host.scanned.address, host.round);
+        host.set_note(position, Note::Silent(number));
         host.pending += 1;
-        let waited_before = if attempt > 1 { self.wait_of(key, attempt - 1, tries) } else { Duration::ZERO };
-        let mut history = History::default();
-        self.pace.datagrams().sent(now, timeout, attempt, &mut history);
-        let flight = Flight { attempt, sent_at: now, waited_before, history };
-        self.counts.retransmitted += u64::from(attempt > 1);
-        self.flights.insert((key, position), flight);
-        let deadline = now + self.wait_of(key, attempt, tries);
-        self.timers.push(Reverse((deadline, (key, position), attempt)));
+        let mut attempt = Attempt { number, ..Attempt::first(now) };
+        if attempt.is_repeated() {
+            attempt.waited_before = self.measures.wait_of(address, number - 1, tries);
+        }
+        let timeout = self.measures.rtt.timeout(address);
+        self.pace.datagrams().sent(now, timeout, number, &mut attempt.history);
+        self.results.tally.retransmitted += u64::from(attempt.is_repeated());
+        let flight = FlightKey { host: key, position };
+        self.flights.insert(flight, attempt);
+        let deadline = now + self.measures.wait_of(address, number, tries);
+        self.timers.push(Reverse((deadline, flight, number)));
         self.queue_after_send(now, key);
-        self.write(now, Encore { host: key, port, lane: (attempt - 1) % LANES, variant: 0 })
+        self.write(now, Encore { host: key, port, lane: (number - 1) % LANES, variant: 0 })
     }
 
     /// One datagram of a try; the next one of the same try follows.
     fn write(&mut self, now: Duration, encore: Encore) -> Option<Step> {
-        let address = self.hosts.get(encore.host)?.address;
-        if !self.permits(address) {
+        let address = self.hosts.get(encore.host)?.scanned.address;
+        if !self.plan.permits(&self.scope, address) {
             return None;
         }
         let payloads = self.payloads(encore.port);
@@ -247,8 +236,8 @@ impl UdpScan {
         if encore.variant + 1 < payloads.len() {
             self.encores.push(Reverse((now, Encore { variant: encore.variant + 1, ..encore })));
         }
-        self.first_sent_at.get_or_insert(now);
-        self.counts.probes_sent += 1;
+        self.measures.window.sent(now);
+        self.results.tally.probes_sent += 1;
         Some(Step::Send { to: SocketAddr::new(address, encore.port), lane: encore.lane, bytes })
     }
 
@@ -267,56 +256,36 @@ impl UdpScan {
 
     /// Gives up the probes whose time is over.
     pub(super) fn expire(&mut self, now: Duration) {
-        let tries = self.tries_wanted();
-        while let Some(Reverse((_, name, attempt))) = self.timers.peek().filter(|Reverse((at, ..))| *at <= now).copied()
+        let tries = self.measures.tries_wanted();
+        while let Some(Reverse((_, name, number))) = self.timers.peek().filter(|Reverse((at, ..))| *at <= now).copied()
         {
             self.timers.pop();
-            let Some(flight) = self.flights.get(&name).filter(|flight| flight.attempt == attempt).copied() else {
-                continue;
-            };
-            let due = flight.sent_at + self.wait_of(name.0, attempt, tries);
+            let Some(attempt) = self.flights.get(&name).filter(|attempt| attempt.number == number) else { continue };
+            let due = attempt.sent_at + self.measures.wait_of(self.address_of(name.host), number, tries);
             if due > now {
                 // The path has turned out slower since this was sent.
-                self.timers.push(Reverse((due, name, attempt)));
+                self.timers.push(Reverse((due, name, number)));
                 continue;
             }
             self.flights.remove(&name);
-            self.window.silent(attempt >= tries);
+            self.measures.window.silent(number >= tries);
             self.give_up(name);
         }
     }
 
-    fn give_up(&mut self, (key, position): FlightKey) {
-        let Some(host) = self.hosts.get_mut(key) else { return };
+    fn give_up(&mut self, flight: FlightKey) {
+        let Some(host) = self.hosts.get_mut(flight.host) else { return };
         host.pending -= 1;
-        host.limit.silent(position);
-        self.rouse(key);
+        host.limit.silent(flight.position);
+        self.rouse(flight.host);
     }
 
-    /// Tries per port. A port of a host that says nothing about others is asked as often as loss asks for.
-    pub(super) fn tries_wanted(&self) -> u8 {
-        self.limits.tries.unwrap_or_else(|| self.loss.tries_wanted(self.plan.spec().confidence))
-    }
-
-    /// How long a try is waited for: the measured time-out, doubled with each try (RFC 6298 section 5.5) but only twice;
-    /// the last one longest, after which the port would be missed for good.
-    fn wait_of(&self, key: Key, attempt: u8, tries: u8) -> Duration {
-        let address = self.hosts.get(key).map_or(Ipv4Addr::UNSPECIFIED.into(), |host| host.address);
-        let timeout = self.rtt.timeout(address);
-        let doubled = timeout * (1 << (attempt.saturating_sub(1)).min(2));
-        if self.rtt.smoothed().is_none() {
-            return WAIT_MAX;
-        }
-        let longest = WAIT_MAX.max(timeout.min(WAIT_MAX * 3));
-        match attempt >= tries {
-            true => doubled.max(4 * timeout).max(self.limits.last_wait_min).min(longest.max(self.limits.last_wait_min)),
-            false => doubled.min(longest),
-        }
+    fn address_of(&self, key: Key) -> IpAddr {
+        self.hosts.get(key).map_or(Ipv4Addr::UNSPECIFIED.into(), |host| host.scanned.address)
     }
 
     /// How long the answer about a port that is known to be closed is waited for.
     pub(super) fn wait_for_known(&self, key: Key) -> Duration {
-        let address = self.hosts.get(key).map_or(Ipv4Addr::UNSPECIFIED.into(), |host| host.address);
-        (2 * self.rtt.timeout(address)).min(WAIT_MAX * 3)
+        (2 * self.measures.rtt.timeout(self.address_of(key))).min(self.limits.common.wait_max * 3)
     }
 }

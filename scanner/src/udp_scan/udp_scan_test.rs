@@ -6,9 +6,11 @@ use std::net::SocketAddr;
 use proptest::prelude::*;
 
 use super::*;
-use crate::finding::{HostState, Observation, PortState, Reason};
+use crate::finding::{Finding, HostState, Observation, PortState, Reason};
 use crate::port::PortSet;
+use crate::sample;
 use crate::spec::{Profile, ScanSpec, Timing};
+use crate::tally::{LeftOut, Tally};
 use crate::target::parse_targets;
 
 /// A host of the fake network; ports that are in no set are closed.
@@ -34,7 +36,8 @@ struct World {
 struct Run {
     findings: Vec<Finding>,
     sends: Vec<(Duration, SocketAddr, usize)>,
-    counts: Counts,
+    tally: Tally,
+    left_out: LeftOut,
     took: Duration,
 }
 
@@ -48,7 +51,13 @@ enum Answer {
 impl World {
     fn run(&self, scan: &mut UdpScan) -> Run {
         let begun = Duration::from_secs(1);
-        let mut run = Run { findings: Vec::new(), sends: Vec::new(), counts: Counts::default(), took: begun };
+        let mut run = Run {
+            findings: Vec::new(),
+            sends: Vec::new(),
+            tally: Tally::default(),
+            left_out: LeftOut::default(),
+            took: begun,
+        };
         let (mut now, mut drawn) = (begun, 0_u64);
         let mut events: BinaryHeap<Reverse<(Duration, u8, SocketAddr, Answer)>> = BinaryHeap::new();
         let mut buckets: BTreeMap<IpAddr, (f64, Duration)> = BTreeMap::new();
@@ -61,7 +70,7 @@ impl World {
                 hear(scan, now, lane, to, answer);
             }
             let step = scan.poll(now, true);
-            run.findings.append(&mut scan.take_findings());
+            run.findings.append(&mut scan.results_mut().take_findings());
             turns_without_time += 1;
             assert!(turns_without_time < 100_000, "the scan spins at {now:?}");
             match step {
@@ -103,7 +112,8 @@ impl World {
             }
         }
         run.took = now - begun;
-        run.counts = scan.counts().clone();
+        run.tally = scan.results().tally();
+        run.left_out = scan.results().left_out().clone();
         run
     }
 }
@@ -134,18 +144,13 @@ fn takes_token(
 }
 
 fn spec(targets: &str, ports: &str) -> ScanSpec {
-    ScanSpec {
-        partitions: vec![parse_targets(targets, "test").unwrap()],
-        ports: ports.parse().unwrap(),
-        seed: 42,
-        ..ScanSpec::default()
-    }
+    sample::spec(targets, ports, 42)
 }
 
 fn scan(spec: ScanSpec, is_fed: bool) -> UdpScan {
     let plan = Plan::new(Arc::new(spec), 0).unwrap();
     let range = 0..plan.target_count();
-    UdpScan::new((plan, range), (Arc::new(Scope::default()), Arc::default()), is_fed, 99)
+    UdpScan::new(plan, range, Arc::new(Scope::default()), Arc::default(), is_fed, 99)
 }
 
 fn set(ports: &str) -> BTreeSet<u16> {
@@ -187,7 +192,7 @@ fn each_answer_becomes_its_state_and_reason() {
     assert_eq!(states.len(), 6);
     let banners = run.findings.iter().filter(|finding| matches!(finding.observation, Observation::Banner { .. }));
     assert_eq!(banners.count(), 2);
-    assert_eq!((run.counts.targets_done, run.counts.hosts_up, run.counts.open_ports), (1, 1, 2));
+    assert_eq!((run.tally.targets_done, run.tally.hosts_up, run.tally.open_ports), (1, 1, 2));
     assert!(run.took < Duration::from_secs(6), "{:?}", run.took);
 }
 
@@ -267,14 +272,14 @@ fn without_loss_silence_is_asked_twice_and_answers_once() {
 fn what_is_silent_altogether_leaves_no_finding_unless_it_was_found_up() {
     let world = World::default();
     let run = world.run(&mut scan(ScanSpec { discovery: Vec::new(), ..spec("10.0.0.0/24", "U:53,123") }, false));
-    assert_eq!((run.findings.len(), run.counts.targets_done), (0, 256));
+    assert_eq!((run.findings.len(), run.tally.targets_done), (0, 256));
     let mut fed = scan(spec("10.0.0.0/24", "U:53,123"), true);
     fed.feed(7, fed_address(&fed, 7), None);
     fed.feed(7, fed_address(&fed, 7), None);
     fed.end_feeding();
     let run = world.run(&mut fed);
     assert_eq!(states(&run).len(), 2);
-    assert_eq!(run.counts.targets_done, 1);
+    assert_eq!(run.tally.targets_done, 1);
     assert!(run.findings.iter().all(|finding| !matches!(finding.observation, Observation::Host { .. })));
 }
 
@@ -310,7 +315,7 @@ fn answers_count_only_from_whom_and_where_they_were_asked() {
         }
     }
     let datagram = |scan: &mut UdpScan, from: &str, bytes: &[u8]| {
-        scan.on_heard(now, 0, Heard::Datagram { from: from.parse().unwrap(), bytes }).is_some()
+        scan.on_heard(now, 0, Heard::Datagram { from: from.parse().unwrap(), bytes })
     };
     assert!(!datagram(&mut scan, "10.0.0.2:53", b"hello"), "another host");
     assert!(!datagram(&mut scan, "10.0.0.1:54", b"hello"), "another port");
@@ -338,7 +343,7 @@ fn an_excluded_or_foreign_address_gets_no_datagram() {
     careless.exclude = "10.0.0.3".parse().unwrap();
     let run = World::default().run(&mut scan(ScanSpec { discovery: Vec::new(), ..careless }, false));
     assert!(run.sends.iter().all(|(_, to, _)| to.ip() != address("10.0.0.3")));
-    assert_eq!((run.counts.refused, run.counts.targets_done), (1, 8));
+    assert_eq!((run.left_out.refused, run.tally.targets_done), (1, 8));
 }
 
 #[test]
@@ -384,8 +389,8 @@ fn a_name_is_asked_at_the_address_that_it_has() {
         .filter(|finding| matches!(finding.observation, Observation::Host { state: HostState::Up, .. }))
         .map(|finding| finding.name.clone())
         .collect();
-    assert!(run.counts.unresolved_count == 1 || up.len() == 2, "{up:?}");
-    assert_eq!(run.counts.targets_done, 2);
+    assert!(run.left_out.unresolved_count == 1 || up.len() == 2, "{up:?}");
+    assert_eq!(run.tally.targets_done, 2);
 }
 
 proptest! {
@@ -412,8 +417,8 @@ proptest! {
         let timing = [Timing::Polite, Timing::Normal, Timing::Fast][timing];
         let spec = ScanSpec { timing, discovery: Vec::new(), ..spec("10.0.0.0/28", &format!("U:1000-{}", 999 + ports)) };
         let run = world.run(&mut scan(spec, false));
-        prop_assert_eq!(run.counts.targets_done, 16);
-        prop_assert_eq!(run.counts.probes_sent, run.sends.len() as u64);
+        prop_assert_eq!(run.tally.targets_done, 16);
+        prop_assert_eq!(run.tally.probes_sent, run.sends.len() as u64);
         for ((address, port), (state, _)) in states(&run) {
             let host = &world.hosts[&address];
             prop_assert_eq!(state == PortState::Open, host.open.contains(&port) && state == PortState::Open);

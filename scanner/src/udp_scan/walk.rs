@@ -27,7 +27,7 @@ pub(super) enum Next {
 impl UdpScan {
     /// What a host wants now.
     pub(super) fn next_of(&mut self, now: Duration, key: Key) -> Next {
-        let (wait, tries) = (self.wait_for_known(key), self.tries_wanted());
+        let (wait, tries) = (self.wait_for_known(key), self.measures.tries_wanted());
         let Some(host) = self.hosts.get_mut(key) else { return Next::Idle };
         if now < host.next_at && host.limit.gap().is_some() {
             return Next::Sleep(host.next_at);
@@ -93,7 +93,7 @@ impl UdpScan {
 fn next_port(plan: &Plan, by_popularity: &[u32], host: &mut Host) -> Option<u32> {
     loop {
         let position = match host.round {
-            1 => plan.port_position(host.target_index, host.step)?,
+            1 => plan.port_position(host.scanned.target_index, host.step)?,
             _ => *by_popularity.get(host.step as usize)?,
         };
         host.step += 1;

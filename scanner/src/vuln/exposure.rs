@@ -90,9 +90,9 @@ impl Exposures {
     pub fn parse(files: &[(&str, &str)], end_of_life: &str) -> Result<Self, RuleError> {
         let mut exposures = Self { end_of_life: EndOfLife::parse(end_of_life)?, ..Self::default() };
         for (file, text) in files {
-            let (rules, checks) = file::parse(file, text)?;
-            exposures.rules.extend(rules);
-            exposures.checks.extend(checks);
+            let parsed = file::parse(file, text)?;
+            exposures.rules.extend(parsed.rules);
+            exposures.checks.extend(parsed.checks);
         }
         let wrong = |id: &str, why: String| RuleError::Content { file: "rules".to_owned(), id: id.to_owned(), why };
         let mut ids = std::collections::BTreeSet::new();

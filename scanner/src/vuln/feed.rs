@@ -12,7 +12,9 @@ mod kev;
 mod nvd;
 mod osv;
 mod products;
+mod rating;
 mod records;
+mod reference;
 
 use std::fmt;
 use std::io;

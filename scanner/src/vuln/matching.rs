@@ -30,7 +30,7 @@ use std::sync::Arc;
 use self::advisory_cache::AdvisoryCache;
 pub use self::distribution::Distribution;
 pub use self::explain::{Step, explain};
-use self::known::Group;
+use self::known::{Decision, Group};
 pub use self::subject::Subject;
 use super::advisory::Advisory;
 use super::store::{AdvisoryStore, StoreError};
@@ -176,7 +176,7 @@ impl<S: AdvisoryStore> Matcher<S> {
 /// What the advisories in `group` decide of `subject`.
 fn decide(subject: &Subject, group: &Group) -> Matches {
     let mut matches = Matches::default();
-    for (id, advisory, judgement) in group.decisions(subject) {
+    for Decision { id, advisory, judgement } in group.decisions(subject) {
         let is_affected = judgement.verdict == Verdict::Inside;
         let list = if is_affected { &mut matches.affected } else { &mut matches.indeterminate };
         if list.len() < MATCHES_MAX {

@@ -107,7 +107,7 @@ fn a_mistake_is_named_with_its_line() {
         (&format!("Probe TCP a q|x|\nmatch a m|b| {}", "p/c/ ".repeat(33)), 2, "more than"),
         (&format!("Probe TCP a q|x|\nmatch a m|b| cpe:/{}/", ":".repeat(16)), 2, "more than"),
     ] {
-        let (at, problem) = read::read(text.as_bytes()).unwrap_err();
+        let BadLine { line: at, problem } = read::read(text.as_bytes()).unwrap_err();
         assert_eq!(at, line, "{text}: {problem}");
         assert!(problem.contains(words), "{text}: {problem}");
     }

@@ -1,4 +1,4 @@
-//! Reads the lines of a file of service probes. The error is a line's number and what is wrong with it.
+//! Reads the lines of a file of service probes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,6 +23,14 @@ const COMPILED_MAX: usize = 256;
 /// A probe's rarity where the file does not say.
 const RARITY: u8 = 5;
 
+/// A line that is not what it should be.
+#[derive(Debug)]
+pub(super) struct BadLine {
+    /// Its number, from 1.
+    pub(super) line: usize,
+    pub(super) problem: String,
+}
+
 /// A probe whose lines are being read.
 struct Draft {
     line: usize,
@@ -38,7 +46,7 @@ struct Draft {
 }
 
 /// Reads a whole file.
-pub(super) fn read(bytes: &[u8]) -> Result<ServiceProbes, (usize, String)> {
+pub(super) fn read(bytes: &[u8]) -> Result<ServiceProbes, BadLine> {
     let mut drafts: Vec<Draft> = Vec::new();
     let (mut exclude, mut skipped, mut count) = (Vec::new(), 0, 0usize);
     for (line, text) in (1..).zip(bytes.split(|b| *b == b'\n')) {
@@ -47,17 +55,17 @@ pub(super) fn read(bytes: &[u8]) -> Result<ServiceProbes, (usize, String)> {
         if word.is_empty() || word.starts_with(b"#") {
             continue;
         }
-        let at = |problem: String| (line, problem);
+        let at = |problem: String| BadLine { line, problem };
         let is_full = drafts.len() >= PROBES_MAX;
         match (word, drafts.last_mut()) {
-            (b"Probe", _) if is_full => return Err((line, format!("more than {PROBES_MAX} probes"))),
+            (b"Probe", _) if is_full => return Err(at(format!("more than {PROBES_MAX} probes"))),
             (b"Probe", _) => drafts.push(probe(rest, line).map_err(at)?),
             (b"Exclude", _) => exclude.extend(excluded(rest).map_err(at)?),
-            (_, None) => return Err((line, format!("{} before the first Probe", String::from_utf8_lossy(word)))),
+            (_, None) => return Err(at(format!("{} before the first Probe", String::from_utf8_lossy(word)))),
             (b"match" | b"softmatch", Some(draft)) => {
                 count += 1;
                 if count > MATCHES_MAX {
-                    return Err((line, format!("more than {MATCHES_MAX} matches")));
+                    return Err(at(format!("more than {MATCHES_MAX} matches")));
                 }
                 let (rule, pattern) = rule(rest, word == b"softmatch", line).map_err(at)?;
                 match pattern {
@@ -78,19 +86,19 @@ pub(super) fn read(bytes: &[u8]) -> Result<ServiceProbes, (usize, String)> {
             (b"fallback", Some(draft)) => {
                 let names = String::from_utf8_lossy(rest);
                 if names.split(',').count() > FALLBACKS_MAX {
-                    return Err((line, format!("more than {FALLBACKS_MAX} probes to fall back to")));
+                    return Err(at(format!("more than {FALLBACKS_MAX} probes to fall back to")));
                 }
                 draft.fallback = names.split(',').map(|name| name.trim().to_owned()).collect();
             }
             // How long nmap waits; the engine has budgets of its own.
             (b"totalwaitms" | b"tcpwrappedms", Some(_)) => {}
-            (other, Some(_)) => return Err((line, format!("{:?} is no directive", String::from_utf8_lossy(other)))),
+            (other, Some(_)) => return Err(at(format!("{:?} is no directive", String::from_utf8_lossy(other)))),
         }
     }
     Ok(ServiceProbes { probes: join(drafts)?, exclude, skipped })
 }
 
-fn join(drafts: Vec<Draft>) -> Result<Vec<Probe>, (usize, String)> {
+fn join(drafts: Vec<Draft>) -> Result<Vec<Probe>, BadLine> {
     let mut names: BTreeMap<(Arc<str>, Protocol), usize> = BTreeMap::new();
     for (number, draft) in drafts.iter().enumerate() {
         names.entry((draft.name.clone(), draft.protocol)).or_insert(number);
@@ -99,7 +107,8 @@ fn join(drafts: Vec<Draft>) -> Result<Vec<Probe>, (usize, String)> {
     let finish = |draft: Draft| {
         let find = |name: &String| {
             let found = names.get(&(name.as_str().into(), draft.protocol)).copied();
-            found.ok_or_else(|| (draft.line, format!("there is no probe {name:?} to fall back to")))
+            let problem = || format!("there is no probe {name:?} to fall back to");
+            found.ok_or_else(|| BadLine { line: draft.line, problem: problem() })
         };
         let fallback = draft.fallback.iter().map(find).collect::<Result<_, _>>()?;
         let mut services: Vec<Arc<str>> = draft.rules.iter().map(|rule| rule.service.clone()).collect();

@@ -10,6 +10,7 @@ use super::*;
 use crate::detect::Plain;
 use crate::finding::Reason;
 use crate::pace::RateCap;
+use crate::tally::{Estimates, LeftOut, Tally};
 use crate::unit::UnitProgress;
 
 /// The scan's side of it.
@@ -48,9 +49,7 @@ fn outcome() -> UnitOutcome {
         duration: Duration::from_secs(1),
         sending: Duration::from_secs(1),
         targets_per_second: 1.0,
-        refused: 0,
-        unresolved: Vec::new(),
-        unresolved_count: 0,
+        left_out: LeftOut::default(),
     }
 }
 
@@ -82,7 +81,8 @@ async fn an_open_port_is_followed_by_what_it_is() {
     let (scan, mut staged) = attached(&spec());
     let found = open(server.ip(), server.port(), 7);
     scan.findings.send(vec![found.clone()]).await.unwrap();
-    scan.progress.send_replace(UnitProgress { targets_done: 9, ..UnitProgress::default() });
+    scan.progress
+        .send_replace(UnitProgress { tally: Tally { targets_done: 9, ..Tally::default() }, ..UnitProgress::default() });
     drop(scan.findings);
     scan.outcome.send(Ok(outcome())).unwrap();
     let findings = all(&mut staged).await;
@@ -92,7 +92,7 @@ async fn an_open_port_is_followed_by_what_it_is() {
     let Observation::Service { port, service } = &findings[2].observation else { panic!("{:?}", findings[2]) };
     assert_eq!((port.number, service.product.as_deref()), (server.port(), Some("dropbear")));
     assert!(service.facts.contains(&("os-hint".to_owned(), "Unix-like".to_owned())), "from the time to live");
-    assert_eq!(staged.progress.borrow().targets_done, 9);
+    assert_eq!(staged.progress.borrow().tally.targets_done, 9);
     assert!(staged.outcome.await.unwrap().unwrap().duration >= Duration::from_secs(1));
 }
 
@@ -155,7 +155,8 @@ async fn a_slow_reader_holds_up_the_scan() {
 async fn ports_of_a_unit_wait_while_its_scan_loses_and_are_all_asked_when_it_has_ended() {
     let server = greeting(b"SSH-2.0-dropbear_2022.83\r\n").await;
     let (scan, mut staged) = attached(&spec());
-    scan.progress.send_replace(UnitProgress { loss_estimate: 2.0 * LOSING, ..UnitProgress::default() });
+    let estimates = Estimates { loss: 2.0 * LOSING, ..Estimates::default() };
+    scan.progress.send_replace(UnitProgress { estimates, ..UnitProgress::default() });
     assert_eq!((asked_max(2.0 * LOSING), asked_max(LOSING / 2.0)), (ASKED_MAX_LOSING, usize::MAX));
     let ports = 3 * ASKED_MAX_LOSING as u64;
     scan.findings.send((0..ports).map(|index| open(server.ip(), server.port(), index)).collect()).await.unwrap();

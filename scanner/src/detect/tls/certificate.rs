@@ -43,7 +43,7 @@ pub struct Seen {
 pub fn read_certificate(der: &[u8]) -> Option<Seen> {
     let (_, x509) = X509Certificate::from_der(der.get(..).filter(|der| der.len() <= DER_BYTES_MAX)?).ok()?;
     let signature = name_of(&x509.signature_algorithm.algorithm);
-    let (key, is_weak_key) = key_of(&x509);
+    let Key { name: key, is_weak: is_weak_key } = key_of(&x509);
     let is_weak_signature = ["md2", "md4", "md5", "sha1", "sha-1"]
         .iter()
         .any(|weak| signature.to_ascii_lowercase().starts_with(weak) || signature.to_ascii_lowercase().ends_with(weak));
@@ -150,11 +150,19 @@ fn names_of(x509: &X509Certificate<'_>) -> Vec<String> {
     names.take(NAMES_MAX).collect()
 }
 
-/// The key in words, and whether it is too short.
-fn key_of(x509: &X509Certificate<'_>) -> (String, bool) {
+/// A public key.
+struct Key {
+    /// What it is, in words.
+    name: String,
+    /// Whether it is too short, or of a kind that is.
+    is_weak: bool,
+}
+
+fn key_of(x509: &X509Certificate<'_>) -> Key {
     let info = x509.public_key();
+    let key = |name: String, is_weak: bool| Key { name, is_weak };
     match info.parsed() {
-        Ok(PublicKey::RSA(key)) => (format!("RSA {}", key.key_size()), key.key_size() < RSA_BITS_MIN),
+        Ok(PublicKey::RSA(rsa)) => key(format!("RSA {}", rsa.key_size()), rsa.key_size() < RSA_BITS_MIN),
         Ok(PublicKey::EC(point)) => {
             let curve = info.algorithm.parameters.as_ref().and_then(|parameters| parameters.as_oid().ok());
             let name = match curve.map(|oid| oid.to_id_string()).as_deref() {
@@ -164,13 +172,13 @@ fn key_of(x509: &X509Certificate<'_>) -> (String, bool) {
                 Some("1.3.132.0.10") => "secp256k1".to_owned(),
                 _ => point.key_size().to_string(),
             };
-            (format!("EC {name}"), point.key_size() < EC_BITS_MIN)
+            key(format!("EC {name}"), point.key_size() < EC_BITS_MIN)
         }
-        Ok(PublicKey::DSA(_)) => ("DSA".to_owned(), true),
+        Ok(PublicKey::DSA(_)) => key("DSA".to_owned(), true),
         _ => match info.algorithm.algorithm.to_id_string().as_str() {
-            "1.3.101.112" => ("Ed25519".to_owned(), false),
-            "1.3.101.113" => ("Ed448".to_owned(), false),
-            oid => (text(oid), false),
+            "1.3.101.112" => key("Ed25519".to_owned(), false),
+            "1.3.101.113" => key("Ed448".to_owned(), false),
+            oid => key(text(oid), false),
         },
     }
 }

@@ -4,7 +4,7 @@
 //! once its attempt has failed: the second `connect` with the same socket returns the first one's error and leaves the
 //! socket as new. A closed port then takes two system calls, and no socket is made, watched or closed for it.
 
-use std::io;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::connect_scan::Answer;
-use crate::finding::{PortState, Reason};
+use crate::finding::{BANNER_BYTES_MAX, PortState, Reason};
 
 /// What a connection attempt says.
 #[derive(Debug, PartialEq, Eq)]
@@ -98,6 +98,22 @@ pub(in crate::io) fn verdict_of(error: &io::Error, sockets_open: usize) -> Verdi
             Verdict::Exhausted
         }
         _ => Verdict::Nothing,
+    }
+}
+
+/// Reads the words that have come on a connection behind those that were `heard`; true if there is nothing more to wait
+/// for: with the first line, with enough, or with the connection's end.
+pub(in crate::io) fn read_words(mut socket: &Socket, heard: &mut Vec<u8>) -> bool {
+    let mut buffer = [0; BANNER_BYTES_MAX];
+    loop {
+        let left = BANNER_BYTES_MAX - heard.len();
+        match socket.read(buffer.get_mut(..left).unwrap_or_default()) {
+            Ok(0) => return true,
+            Ok(count) => heard.extend(buffer.iter().take(count)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return heard.ends_with(b"\n"),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return true,
+        }
     }
 }
 

@@ -3,25 +3,19 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
-use nix::sys::time::TimeSpec;
 use socket2::Socket;
 
 use super::Budget;
-use super::reactor::BELL;
 use super::socket;
 use crate::connect_scan::Listen;
-use crate::io::clock;
+use crate::io::reactor::BELL;
 use crate::slot_map::{Key, SlotMap};
 
-/// Below this, sleeping costs more than looking again.
-const SLEEP_MIN: Duration = Duration::from_micros(20);
 /// Sockets kept between probes; at the rate of one machine, more are never free at once for long.
 const IDLE_MAX: usize = 256;
 
@@ -143,16 +137,5 @@ impl Sockets {
         for key in v4.into_iter().chain(v6) {
             self.remove(key);
         }
-    }
-
-    /// Sleeps until an event or `wake_at`, to the accuracy of the kernel's timers (epoll's own is a millisecond).
-    pub(super) fn sleep(&self, wake_at: Option<Duration>) {
-        let wait = wake_at.map(|at| at.saturating_sub(clock::now()));
-        if wait.is_some_and(|wait| wait < SLEEP_MIN) {
-            return;
-        }
-        let mut polled = [PollFd::new(self.epoll.0.as_fd(), PollFlags::POLLIN)];
-        // An interrupted sleep is as good as one that has ended.
-        let _ = ppoll(&mut polled, wait.map(TimeSpec::from_duration), None);
     }
 }

@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::connect_scan::ConnectScan;
-use crate::io::delivery::{self, Delivery};
+use crate::io::delivery::Delivery;
+use crate::io::reactor::Driven;
+use crate::io::resolve::Found;
 use crate::neighbours::Neighbours;
 use crate::plan::Plan;
+use crate::scan::Scan;
 use crate::slot_map::Key;
 use crate::unit::{ScanError, UnitOutcome, UnitScan, UnitTask};
 
@@ -26,49 +29,15 @@ impl Unit {
         (Self { scan, sockets: Vec::new(), delivery }, handle)
     }
 
-    /// Looks at what comes from outside; true when the unit is over and its sockets are to be closed.
-    pub(super) fn begin_turn(&mut self, now: Duration) -> bool {
-        self.delivery.begin_turn(now, self.scan.is_cooling_down())
-    }
-
     /// Whether the reader is so far behind that nothing should be sent.
     pub(super) fn is_blocked(&self) -> bool {
         self.delivery.is_blocked()
     }
 
-    /// Hands over findings and figures that are due.
-    pub(super) fn end_turn(&mut self, now: Duration) {
-        let Self { scan, delivery, .. } = self;
-        let batch = delivery.wants(now, scan.findings_waiting()).then(|| scan.take_findings());
-        delivery.hand_over(now, batch);
-        let waiting = scan.findings_waiting();
-        delivery.tell(
-            now,
-            waiting,
-            || Some(scan.settled_until()),
-            || delivery::figures(scan.counts(), (scan.loss_rate(), scan.recall())),
-        );
-    }
-
     /// Everything is settled.
     pub(super) fn done(&mut self, now: Duration) {
-        let Self { scan, delivery, .. } = self;
-        delivery.done(now, scan.counts(), (scan.loss_rate(), scan.recall()));
-    }
-
-    /// Nothing more is to be sent; the first reason stays.
-    pub(super) fn end(&mut self, ending: Result<UnitOutcome, ScanError>) {
-        self.delivery.end(ending);
-    }
-
-    /// Whether all findings have been handed over and only the outcome is left to tell.
-    pub(super) fn is_over(&self) -> bool {
-        self.delivery.is_over(self.scan.findings_waiting())
-    }
-
-    /// Tells the outcome.
-    pub(super) fn finish(self) {
-        self.delivery.finish();
+        let results = self.scan.results();
+        self.delivery.done(now, results.tally(), self.scan.estimates(), results.left_out().clone());
     }
 
     /// Remembers the socket of a probe.
@@ -84,5 +53,31 @@ impl Unit {
     /// The socket of a probe; it may be gone already.
     pub(super) fn take_socket(&mut self, probe: Key) -> Option<Key> {
         self.sockets.get_mut(probe.index())?.take()
+    }
+}
+
+impl Driven for Unit {
+    fn on_resolved(&mut self, _now: Duration, host: Key, found: Found) {
+        self.scan.on_resolved(host, found);
+    }
+
+    fn begin_turn(&mut self, now: Duration) -> bool {
+        self.delivery.begin_turn(now, self.scan.is_cooling_down())
+    }
+
+    fn end_turn(&mut self, now: Duration) {
+        self.delivery.deliver(now, &mut self.scan);
+    }
+
+    fn end(&mut self, ending: Result<UnitOutcome, ScanError>) {
+        self.delivery.end(ending);
+    }
+
+    fn is_over(&self) -> bool {
+        self.delivery.is_over(self.scan.results().findings.len())
+    }
+
+    fn finish(self) {
+        self.delivery.finish();
     }
 }

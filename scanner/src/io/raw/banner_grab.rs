@@ -5,7 +5,7 @@
 //! the unit that asks.
 
 use std::collections::VecDeque;
-use std::io::{self, Read};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
@@ -15,11 +15,12 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use socket2::Socket;
 use tokio_util::sync::CancellationToken;
 
-use super::Bell;
 use crate::connect_scan::Answer;
-use crate::finding::{BANNER_BYTES_MAX, PortState, printable_banner};
+use crate::finding::{PortState, printable_banner};
+use crate::io::bell::Bell;
 use crate::io::clock;
 use crate::io::connect::socket::{self, Verdict};
+use crate::io::reactor::BELL;
 use crate::slot_map::{Key, SlotMap};
 
 /// Connections open at once: what listens for a third of a second each is then heard at ten thousand per second.
@@ -31,7 +32,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Requests that wait for the thread.
 pub(super) const QUEUE: usize = 1024;
 const EVENTS_AT_ONCE: usize = 512;
-const BELL: u64 = u64::MAX;
 
 /// An open port to listen to.
 #[derive(Debug)]
@@ -85,7 +85,7 @@ impl BannerGrabber {
         sender: Arc<Bell>,
     ) -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        epoll.add(&bell.event, EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
+        epoll.add(&bell, EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
         let sockets_max = (crate::io::limits::probe_sockets() / 2).clamp(1, SOCKETS_MAX);
         let (talks, connecting, listening) = (SlotMap::default(), VecDeque::new(), VecDeque::new());
         let looked_at = Duration::ZERO;
@@ -149,21 +149,10 @@ impl BannerGrabber {
         self.hear(key);
     }
 
-    /// Reads what has come; ends with the first line, with enough, or with the connection.
+    /// Reads what has come, and ends when that is enough.
     fn hear(&mut self, key: Key) {
         let Some(talk) = self.talks.get_mut(key) else { return };
-        let mut buffer = [0; BANNER_BYTES_MAX];
-        let is_over = loop {
-            let left = BANNER_BYTES_MAX - talk.heard.len();
-            match (&talk.socket).read(buffer.get_mut(..left).unwrap_or_default()) {
-                Ok(0) => break true,
-                Ok(count) => talk.heard.extend(buffer.iter().take(count)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break talk.heard.ends_with(b"\n"),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => break true,
-            }
-        };
-        if is_over {
+        if socket::read_words(&talk.socket, &mut talk.heard) {
             self.end(key);
         }
     }

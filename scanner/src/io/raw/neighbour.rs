@@ -24,6 +24,14 @@ pub(super) struct Resolver {
     nd: Socket,
 }
 
+/// An answer: by which interface it came, who has given it, and their hardware address.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Advertised {
+    pub(super) interface: u32,
+    pub(super) address: IpAddr,
+    pub(super) mac: Mac,
+}
+
 impl Resolver {
     pub(super) fn open() -> io::Result<Self> {
         let open = |protocol| {
@@ -66,17 +74,17 @@ impl Resolver {
         }
     }
 
-    /// An answer that has come, if any: by which interface, of whom, and their hardware address.
-    pub(super) fn next(&self) -> Option<(u32, IpAddr, Mac)> {
+    /// An answer that has come, if any.
+    pub(super) fn next(&self) -> Option<Advertised> {
         // Other people's questions are read past.
-        while let Some((interface, bytes)) = receive(&self.arp) {
+        while let Some(Message { interface, bytes }) = receive(&self.arp) {
             if let Some((address, mac)) = arp::reply(&bytes) {
-                return Some((interface, Ipv4Addr::from_bits(address).into(), mac));
+                return Some(Advertised { interface, address: Ipv4Addr::from_bits(address).into(), mac });
             }
         }
-        while let Some((interface, bytes)) = receive(&self.nd) {
+        while let Some(Message { interface, bytes }) = receive(&self.nd) {
             if let Some((address, mac)) = nd::advertisement(&bytes) {
-                return Some((interface, address.into(), mac));
+                return Some(Advertised { interface, address: address.into(), mac });
             }
         }
         None
@@ -99,8 +107,14 @@ fn send(socket: &Socket, bytes: &[u8], address: &libc::sockaddr_ll) -> io::Resul
     if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// The next message of a socket, and the interface that it came in by.
-fn receive(socket: &Socket) -> Option<(u32, Vec<u8>)> {
+/// What came in by an interface.
+struct Message {
+    interface: u32,
+    bytes: Vec<u8>,
+}
+
+/// The next message of a socket.
+fn receive(socket: &Socket) -> Option<Message> {
     let mut buffer = [MaybeUninit::uninit(); MESSAGE_BYTES];
     let (length, from) = socket.recv_from(&mut buffer).ok()?;
     // SAFETY: the kernel has filled so many bytes of the buffer.
@@ -110,5 +124,5 @@ fn receive(socket: &Socket) -> Option<(u32, Vec<u8>)> {
     }
     // SAFETY: an address of this family is a `sockaddr_ll`, which fits into the storage that `from` is.
     let interface = unsafe { (*from.as_ptr().cast::<libc::sockaddr_ll>()).sll_ifindex };
-    Some((u32::try_from(interface).ok()?, bytes))
+    Some(Message { interface: u32::try_from(interface).ok()?, bytes })
 }

@@ -99,14 +99,14 @@ fn dump<T>(kind: u16, parse: fn(&[u8]) -> Option<T>) -> io::Result<Vec<T>> {
     loop {
         let length = (&socket).read(&mut buffer)?;
         let mut rest = buffer.get(..length).unwrap_or_default();
-        while let Some((found, body, next)) = message(rest) {
-            match found {
+        while let Some(message) = Message::first(rest) {
+            match message.kind {
                 DONE => return Ok(entries),
                 ERROR => return Err(io::Error::other("the kernel refused to list its tables")),
-                _ if found == kind - NEW_FROM_GET => entries.extend(parse(body)),
+                found if found == kind - NEW_FROM_GET => entries.extend(parse(message.body)),
                 _ => {}
             }
-            rest = next;
+            rest = message.rest;
         }
     }
 }
@@ -116,24 +116,43 @@ fn dump<T>(kind: u16, parse: fn(&[u8]) -> Option<T>) -> io::Result<Vec<T>> {
 #[must_use]
 pub fn read_netlink(bytes: &[u8]) -> (usize, usize) {
     let (mut messages, mut entries, mut rest) = (0, 0, bytes);
-    while let Some((_, body, next)) = message(rest) {
+    while let Some(message) = Message::first(rest) {
+        let body = message.body;
         let read = [parse_link(body).is_some(), parse_route(body).is_some(), parse_neighbour(body).is_some()];
         messages += 1;
         entries += read.iter().filter(|is_read| **is_read).count();
-        rest = next;
+        rest = message.rest;
     }
     (messages, entries)
 }
 
-/// The first message of some, its kind and body, and the messages after it.
-fn message(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
-    let length = usize::try_from(u32_at(bytes, 0)?).ok()?;
-    let body = bytes.get(HEADER_BYTES..length)?;
-    Some((u16_at(bytes, 4)?, body, bytes.get(length.next_multiple_of(4)..).unwrap_or_default()))
+/// One of several messages.
+#[derive(Debug)]
+struct Message<'a> {
+    kind: u16,
+    body: &'a [u8],
+    /// The messages after it.
+    rest: &'a [u8],
+}
+
+impl<'a> Message<'a> {
+    /// The first message of some.
+    fn first(bytes: &'a [u8]) -> Option<Self> {
+        let length = usize::try_from(u32_at(bytes, 0)?).ok()?;
+        let body = bytes.get(HEADER_BYTES..length)?;
+        let rest = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some(Self { kind: u16_at(bytes, 4)?, body, rest })
+    }
+}
+
+/// Something that a message says.
+struct Attribute<'a> {
+    kind: u16,
+    value: &'a [u8],
 }
 
 /// The attributes of a message after its fixed part.
-fn attributes(bytes: &[u8], fixed: usize) -> impl Iterator<Item = (u16, &[u8])> {
+fn attributes(bytes: &[u8], fixed: usize) -> impl Iterator<Item = Attribute<'_>> {
     let mut rest = bytes.get(fixed..).unwrap_or_default();
     std::iter::from_fn(move || {
         let length = usize::from(u16_at(rest, 0)?);
@@ -141,15 +160,15 @@ fn attributes(bytes: &[u8], fixed: usize) -> impl Iterator<Item = (u16, &[u8])> 
         // The two upper bits are flags about nesting and byte order.
         let kind = u16_at(rest, 2)? & 0x3fff;
         rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some((kind, value))
+        Some(Attribute { kind, value })
     })
 }
 
 fn parse_link(body: &[u8]) -> Option<LinkEntry> {
     let (kind, interface, flags) = (u16_at(body, 2)?, u32_at(body, 4)?, u32_at(body, 8)?);
     let mut link = LinkEntry { interface, kind, flags, name: String::new(), mac: None, mtu: 0 };
-    for (attribute, value) in attributes(body, 16) {
-        match attribute {
+    for Attribute { kind, value } in attributes(body, 16) {
+        match kind {
             1 => link.mac = value.try_into().ok(),
             3 => link.name = String::from_utf8_lossy(value).trim_end_matches('\0').to_owned(),
             4 => link.mtu = u32_at(value, 0)?,
@@ -172,19 +191,20 @@ fn parse_route(body: &[u8]) -> Option<RouteEntry> {
     let to = IpNet::new(unspecified, length).ok()?;
     let (table, interface) = (table.into(), 0);
     let mut route = RouteEntry { to, table, kind, gateway: None, interface, metric: 0, source: None, mtu: None };
-    for (attribute, value) in attributes(body, 12) {
-        match attribute {
+    for attribute in attributes(body, 12) {
+        let value = attribute.value;
+        match attribute.kind {
             1 => route.to = IpNet::new(address(value)?, length).ok()?,
-            4 | 5 | 18 => next_hop(&mut route, attribute, value),
+            4 | 5 | 18 => next_hop(&mut route, &attribute),
             6 => route.metric = u32_at(value, 0)?,
             7 => route.source = address(value),
             // Of its metrics, the second is the size of packets.
-            8 => route.mtu = attributes(value, 0).find(|(metric, _)| *metric == 2).and_then(|(_, mtu)| u32_at(mtu, 0)),
+            8 => route.mtu = attributes(value, 0).find(|metric| metric.kind == 2).and_then(|mtu| u32_at(mtu.value, 0)),
             // Several next hops: the first serves as well as any.
             9 => {
                 route.interface = u32_at(value, 4)?;
                 let hop = value.get(..usize::from(u16_at(value, 0)?))?;
-                attributes(hop, 8).for_each(|(attribute, value)| next_hop(&mut route, attribute, value));
+                attributes(hop, 8).for_each(|attribute| next_hop(&mut route, &attribute));
             }
             15 => route.table = u32_at(value, 0)?,
             _ => {}
@@ -194,8 +214,9 @@ fn parse_route(body: &[u8]) -> Option<RouteEntry> {
 }
 
 /// Notes where a route leads: interface, gateway, or a gateway of the other family.
-fn next_hop(route: &mut RouteEntry, attribute: u16, value: &[u8]) {
-    match attribute {
+fn next_hop(route: &mut RouteEntry, attribute: &Attribute<'_>) {
+    let value = attribute.value;
+    match attribute.kind {
         4 => route.interface = u32_at(value, 0).unwrap_or(0),
         5 => route.gateway = address(value),
         18 => route.gateway = value.get(2..).and_then(address),
@@ -206,8 +227,8 @@ fn next_hop(route: &mut RouteEntry, attribute: u16, value: &[u8]) {
 fn parse_neighbour(body: &[u8]) -> Option<NeighbourEntry> {
     let (interface, state) = (u32_at(body, 4)?, u16_at(body, 8)?);
     let (mut of, mut mac) = (None, None);
-    for (attribute, value) in attributes(body, 12) {
-        match attribute {
+    for Attribute { kind, value } in attributes(body, 12) {
+        match kind {
             1 => of = address(value),
             2 => mac = value.try_into().ok(),
             _ => {}
@@ -283,7 +304,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = (message(&bytes), parse_link(&bytes), parse_route(&bytes), parse_neighbour(&bytes));
+            let _ = (Message::first(&bytes), parse_link(&bytes), parse_route(&bytes), parse_neighbour(&bytes));
             let mut like = vec![10, 64, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0];
             like.extend(&bytes);
             let _ = (parse_route(&like), attributes(&bytes, 0).count());

@@ -1,89 +1,45 @@
 //! The raw engine against a machine in a network namespace of its own, at the other end of a cable.
-//!
-//! Each test makes two namespaces by unsharing two threads, and they end with them. Where that is not allowed the tests
-//! say so.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::net::{IpAddr, TcpListener};
-use std::process::Command;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Instant;
 
 use nix::sched::{CloneFlags, unshare};
-use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::engine::{Engine, EngineKind};
 use crate::finding::{HostRecord, PortState, Reason};
 use crate::io::EngineConfig;
+use crate::io::cable::{self, ip};
 use crate::pace::RateCap;
-use crate::report::Fold;
-use crate::scope::Scope;
+use crate::sample::{self, finish};
 use crate::spec::{DiscoveryProbe, EngineChoice, Profile, ScanSpec};
-use crate::unit::UnitOutcome;
 
-fn ip(arguments: &str) {
-    let done = Command::new("ip").args(arguments.split(' ')).status().unwrap();
-    assert!(done.success(), "ip {arguments}");
-}
-
-/// The other machine: answers for 10.77.0.0/24 and fd77::/64, and as 10.9.0.2 and fd09::2, with a greeting on 2022 and
-/// silence on 2080.
-fn other_machine(thread: &SyncSender<Option<i32>>, cable: &Receiver<()>, ready: &SyncSender<()>, end: &Receiver<()>) {
-    if unshare(CloneFlags::CLONE_NEWNET).is_err() {
-        return thread.send(None).unwrap();
-    }
-    thread.send(Some(nix::unistd::gettid().as_raw())).unwrap();
-    if cable.recv().is_err() {
-        return;
-    }
-    ip("link set lo up");
-    ip("addr add 10.9.0.2/24 dev cable1");
-    ip("link set cable1 up");
+/// The other machine answers for 10.77.0.0/24 and fd77::/64 as well, and is fd09::2, with a greeting on 2022 and silence on
+/// 2080.
+fn other_machine() -> TcpListener {
     ip("route add local 10.77.0.0/24 dev lo");
     ip("addr add fd09::2/64 dev cable1 nodad");
     ip("-6 route add local fd77::/64 dev lo");
     let greeting = TcpListener::bind("[::]:2022").unwrap();
-    let _silent = TcpListener::bind("[::]:2080").unwrap();
     thread::spawn(move || {
         for connection in greeting.incoming() {
             let _ = connection.and_then(|mut socket| socket.write_all(b"220 here\r\n"));
         }
     });
-    ready.send(()).unwrap();
-    let _ = end.recv();
+    TcpListener::bind("[::]:2080").unwrap()
 }
 
-/// Runs a test on the one machine while the other is there.
+/// Runs a test while the other machine is there.
 fn with_a_cable(test: impl FnOnce() + Send) {
-    let ((thread_in, thread_out), (cable_in, cable_out)) = (sync_channel(1), sync_channel(1));
-    let ((ready_in, ready_out), (end_in, end_out)) = (sync_channel(1), sync_channel(1));
-    thread::scope(|scope| {
-        scope.spawn(move || other_machine(&thread_in, &cable_out, &ready_in, &end_out));
-        let tester = scope.spawn(move || {
-            let Some(other) = thread_out.recv().unwrap() else {
-                eprintln!("skipped: this user may not make network namespaces");
-                return;
-            };
-            unshare(CloneFlags::CLONE_NEWNET).unwrap();
-            ip("link set lo up");
-            ip(&format!("link add cable0 type veth peer name cable1 netns {other}"));
-            cable_in.send(()).unwrap();
-            ip("addr add 10.9.0.1/24 dev cable0");
-            ip("link set cable0 up");
-            ip("route add 10.77.0.0/24 via 10.9.0.2");
-            ip("addr add fd09::1/64 dev cable0 nodad");
-            ip("route add fd77::/64 via fd09::2");
-            ready_out.recv().unwrap();
-            test();
-            drop(end_in);
-        });
-        if let Err(panic) = tester.join() {
-            std::panic::resume_unwind(panic);
-        }
-    });
+    let near = || {
+        ip("route add 10.77.0.0/24 via 10.9.0.2");
+        ip("addr add fd09::1/64 dev cable0 nodad");
+        ip("route add fd77::/64 via fd09::2");
+    };
+    cable::with_a_cable(other_machine, near, test);
 }
 
 fn engine() -> Engine {
@@ -93,24 +49,18 @@ fn engine() -> Engine {
 }
 
 fn task(targets: &str, ports: &str, choice: EngineChoice) -> UnitTask {
-    let partitions = vec![targets.parse().unwrap()];
-    let spec = ScanSpec { partitions, ports: ports.parse().unwrap(), seed: 5, engine: choice, ..ScanSpec::default() };
-    UnitTask {
-        range: 0..spec.target_count(),
-        spec: Arc::new(spec),
-        partition: 0,
-        scope: Arc::new(Scope::default()),
-        pace: Arc::new(RateCap::new(None)),
-        cancel: CancellationToken::new(),
-    }
+    sample::task(ScanSpec { engine: choice, ..sample::spec(targets, ports, 5) })
 }
 
-fn finish(mut unit: UnitScan) -> (Vec<HostRecord>, Result<UnitOutcome, ScanError>) {
-    let mut fold = Fold::new();
-    while let Some(batch) = unit.findings.blocking_recv() {
-        batch.into_iter().for_each(|finding| fold.add(finding));
-    }
-    (fold.finish(0, "wrk_test").collect(), unit.outcome.blocking_recv().unwrap())
+/// Of the ports 2022, 2080 and 2081 of the other machine.
+fn assert_told_apart(host: &HostRecord) {
+    let ports: BTreeMap<u16, _> = host.ports.iter().map(|port| (port.port, port)).collect();
+    let known = |port: u16| (ports[&port].state, ports[&port].reason);
+    assert_eq!(known(2022), (PortState::Open, Reason::SynAck));
+    assert_eq!(ports[&2022].banner.as_deref(), Some("220 here"));
+    assert_eq!(known(2080), (PortState::Open, Reason::SynAck));
+    assert_eq!(ports[&2080].banner, None);
+    assert_eq!(known(2081), (PortState::Closed, Reason::Reset));
 }
 
 #[test]
@@ -119,18 +69,11 @@ fn open_and_closed_ports_behind_a_gateway_are_told_apart_and_greetings_heard() {
         let (records, outcome) =
             finish(engine().scan(task("10.77.0.0/27", "2022,2080,2081", EngineChoice::Raw)).unwrap());
         assert_eq!(records.len(), 32);
-        for host in &records {
-            let ports: BTreeMap<u16, _> = host.ports.iter().map(|port| (port.port, port)).collect();
-            let known = |port: u16| (ports[&port].state, ports[&port].reason);
-            assert_eq!(known(2022), (PortState::Open, Reason::SynAck));
-            assert_eq!(ports[&2022].banner.as_deref(), Some("220 here"));
-            assert_eq!(known(2080), (PortState::Open, Reason::SynAck));
-            assert_eq!(ports[&2080].banner, None);
-            assert_eq!(known(2081), (PortState::Closed, Reason::Reset));
-        }
+        records.iter().for_each(assert_told_apart);
         let progress = outcome.unwrap().progress;
-        assert_eq!((progress.targets_done, progress.hosts_up, progress.open_ports), (32, 32, 64));
-        assert!(progress.loss_estimate < 1e-9);
+        let tally = progress.tally;
+        assert_eq!((tally.targets_done, tally.hosts_up, tally.open_ports), (32, 32, 64));
+        assert!(progress.estimates.loss < 1e-9);
     });
 }
 
@@ -141,7 +84,7 @@ fn on_the_link_a_host_is_up_when_it_answers_arp() {
             finish(engine().scan(task("10.9.0.2-10.9.0.20", "2022,2081-2090", EngineChoice::Raw)).unwrap());
         assert_eq!(records.len(), 1);
         assert_eq!((records[0].address, records[0].open_ports().count()), ("10.9.0.2".parse::<IpAddr>().unwrap(), 1));
-        assert_eq!(outcome.unwrap().progress.targets_done, 19);
+        assert_eq!(outcome.unwrap().progress.tally.targets_done, 19);
     });
 }
 
@@ -151,20 +94,14 @@ fn over_ipv6_ports_are_told_apart_and_greetings_heard() {
         let (records, outcome) =
             finish(engine().scan(task("fd77::/123", "2022,2080,2081", EngineChoice::Raw)).unwrap());
         assert_eq!(records.len(), 32);
-        for host in &records {
-            let ports: BTreeMap<u16, _> = host.ports.iter().map(|port| (port.port, port)).collect();
-            let known = |port: u16| (ports[&port].state, ports[&port].reason);
-            assert_eq!(known(2022), (PortState::Open, Reason::SynAck));
-            assert_eq!(ports[&2022].banner.as_deref(), Some("220 here"));
-            assert_eq!((known(2080).0, known(2081)), (PortState::Open, (PortState::Closed, Reason::Reset)));
-        }
-        assert_eq!(outcome.unwrap().progress.open_ports, 64);
+        records.iter().for_each(assert_told_apart);
+        assert_eq!(outcome.unwrap().progress.tally.open_ports, 64);
         // Neighbours on the link: who advertises is up, nobody else is sent anything.
         let (records, outcome) =
             finish(engine().scan(task("fd09::2-fd09::20", "2022,2081-2090", EngineChoice::Raw)).unwrap());
         assert_eq!(records.len(), 1);
         assert_eq!((records[0].reason, records[0].open_ports().count()), (Reason::NdResponse, 1));
-        assert_eq!(outcome.unwrap().progress.targets_done, 31);
+        assert_eq!(outcome.unwrap().progress.tally.targets_done, 31);
     });
 }
 
@@ -174,7 +111,7 @@ fn reasons(targets: &str, discovery: Vec<DiscoveryProbe>) -> BTreeMap<Reason, us
     let ports = crate::port::PortSet::default();
     task.spec = Arc::new(ScanSpec { discovery, ports, ..(*task.spec).clone() });
     let (records, outcome) = finish(engine().scan(task).unwrap());
-    assert_eq!(outcome.unwrap().progress.open_ports, 0);
+    assert_eq!(outcome.unwrap().progress.tally.open_ports, 0);
     let mut reasons = BTreeMap::new();
     records.iter().for_each(|host| *reasons.entry(host.reason).or_default() += 1);
     reasons
@@ -236,7 +173,7 @@ fn a_fragile_network_is_scanned_raw_by_slow_single_syns() {
         let begun = Instant::now();
         let (records, outcome) = finish(engine().scan(task).unwrap());
         let progress = outcome.unwrap().progress;
-        assert_eq!((progress.open_ports, progress.probes_sent), (4, 8));
+        assert_eq!((progress.tally.open_ports, progress.tally.probes_sent), (4, 8));
         assert!(begun.elapsed() >= Duration::from_millis(7 * 50), "twenty per second at most");
         assert!(records.iter().flat_map(|host| &host.ports).all(|port| port.banner.is_none()));
     });
@@ -294,7 +231,7 @@ fn links_without_hardware_addresses_are_scanned() {
         let mut task = task("10.88.0.2-10.88.0.33", "20-29", EngineChoice::Raw);
         task.spec = Arc::new(ScanSpec { banners: false, ..(*task.spec).clone() });
         let (records, outcome) = finish(engine().scan(task).unwrap());
-        assert_eq!((records.len(), outcome.unwrap().progress.open_ports), (32, 32));
+        assert_eq!((records.len(), outcome.unwrap().progress.tally.open_ports), (32, 32));
     })
     .join()
     .unwrap();
@@ -313,7 +250,7 @@ fn units_side_by_side_do_not_take_each_others_answers() {
             .collect();
         for (unit, port) in units.into_iter().zip(2070..) {
             let (records, outcome) = finish(unit);
-            assert_eq!(outcome.unwrap().progress.open_ports, if port == 2080 { 64 } else { 0 });
+            assert_eq!(outcome.unwrap().progress.tally.open_ports, if port == 2080 { 64 } else { 0 });
             assert_eq!(records.len(), 64);
             assert!(records.iter().all(|host| host.ports.iter().all(|known| [port, 3000].contains(&known.port))));
         }

@@ -3,20 +3,21 @@
 use std::collections::VecDeque;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError};
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, ppoll};
-use nix::sys::time::TimeSpec;
+use nix::poll::{PollFd, PollFlags};
 
 use super::banner_grab::{Heard, Request};
-use super::neighbour::Resolver;
+use super::neighbour::{Advertised, Resolver};
+use super::receiver::Routed;
 use super::routes::scoped;
 use super::transmit::{BATCH, Transmitter};
 use super::unit::{Paths, Unit, Waiting};
-use super::{Bell, PORTS_PER_SLOT, Routed, SLOTS, Shared, drop_side_by_side, stamp_at};
+use super::{PORTS_PER_SLOT, SLOTS, drop_side_by_side, stamp_at};
+use crate::io::bell::{self, Bell};
 use crate::io::clock;
+use crate::io::engine_thread::Inbox;
 use crate::packet::probe::Keys;
 use crate::packet::template::Particulars;
 use crate::slot_map::{Key as UnitKey, SlotMap};
@@ -25,15 +26,13 @@ use crate::unit::ScanError;
 
 /// While there are units, the loop turns at least this often: it notices a cancelled one well within 100 ms.
 const TURN_MAX: Duration = Duration::from_millis(20);
-/// Below this, sleeping costs more than looking again.
-const SLEEP_MIN: Duration = Duration::from_micros(20);
 /// Connections to open ports that are asked for at once.
 const BANNER_GRABS_AT_ONCE: usize = 64;
 
 /// The thread's ends of its channels.
 #[derive(Debug)]
 pub(super) struct Ends {
-    pub(super) units: Receiver<Box<Waiting>>,
+    pub(super) units: Inbox<Waiting>,
     pub(super) replies: Receiver<Vec<Routed>>,
     pub(super) banner_grab: SyncSender<Request>,
     pub(super) heard: Receiver<Heard>,
@@ -43,7 +42,6 @@ pub(super) struct Ends {
 /// The thread.
 #[derive(Debug)]
 pub(super) struct Sender {
-    shared: Arc<Shared>,
     ends: Ends,
     transmitter: Transmitter,
     resolver: Resolver,
@@ -60,15 +58,17 @@ pub(super) struct Sender {
     unasked: VecDeque<Request>,
 }
 
+/// What became of a unit's turn.
+#[derive(Debug, Clone, Copy)]
+struct UnitTurn {
+    /// When it wants to go on.
+    wake_at: Option<Duration>,
+    has_sent: bool,
+}
+
 impl Sender {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        ends: Ends,
-        (transmitter, resolver): (Transmitter, Resolver),
-        (keys, port_first): (Keys, u16),
-    ) -> Self {
+    pub(super) fn new(ends: Ends, transmitter: Transmitter, resolver: Resolver, keys: Keys, port_first: u16) -> Self {
         Self {
-            shared,
             ends,
             transmitter,
             resolver,
@@ -85,7 +85,7 @@ impl Sender {
     }
 
     pub(super) fn run(mut self) {
-        while !self.shared.is_stopped.load(Ordering::Acquire) {
+        while !self.ends.units.state().is_stopped() {
             self.take_in();
             let wake_at = self.turn();
             self.sleep(wake_at);
@@ -106,14 +106,14 @@ impl Sender {
     fn take_in(&mut self) {
         let now = clock::now();
         while let Ok(batch) = self.ends.replies.try_recv() {
-            for (slot, reply) in batch {
+            for Routed { slot, reply } in batch {
                 let unit = self.slots.get(usize::from(slot)).copied().flatten();
                 if let Some(unit) = unit.and_then(|key| self.units.get_mut(key)) {
                     unit.scan.on_reply(now, &reply);
                 }
             }
         }
-        while let Some((interface, address, mac)) = self.resolver.next() {
+        while let Some(Advertised { interface, address, mac }) = self.resolver.next() {
             for key in self.slots.iter().flatten() {
                 let Some(unit) = self.units.get_mut(*key) else { continue };
                 let links = (0..).zip(&unit.links).filter(|(_, link)| link.interface == interface);
@@ -125,7 +125,7 @@ impl Sender {
                 unit.scan.on_banner(request.index, request.to, banner);
             }
         }
-        self.waiting.extend(self.ends.units.try_iter().map(|unit| *unit));
+        self.waiting.extend(std::iter::from_fn(|| self.ends.units.take()));
         self.begin_units(now);
     }
 
@@ -135,7 +135,7 @@ impl Sender {
             let Some(unit) = self.waiting.pop_front() else { break };
             if unit.is_cancelled() {
                 unit.refuse(ScanError::Cancelled);
-                self.shared.units.fetch_sub(1, Ordering::AcqRel);
+                self.ends.units.ended(1);
                 continue;
             }
             let slot = u8::try_from(free).expect("there are sixteen slots");
@@ -147,7 +147,7 @@ impl Sender {
         }
         if self.slots.iter().all(Option::is_some) && self.waiting.iter().any(Waiting::is_cancelled) {
             let (cancelled, waiting) = self.waiting.drain(..).partition::<Vec<_>, _>(Waiting::is_cancelled);
-            self.shared.units.fetch_sub(cancelled.len(), Ordering::AcqRel);
+            self.ends.units.ended(cancelled.len());
             cancelled.into_iter().for_each(|unit| unit.refuse(ScanError::Cancelled));
             self.waiting.extend(waiting);
         }
@@ -166,9 +166,9 @@ impl Sender {
         while let Some(key) = self.order.get(at).copied() {
             let path = self.units.get(key).map(|unit| unit.path);
             let is_busy = path.is_some_and(|path| busy.contains(&path));
-            let (unit_wakes, has_sent) = self.drive(key, !is_busy);
-            busy.extend(path.filter(|_| has_sent));
-            wake_at = [wake_at, unit_wakes].into_iter().flatten().min();
+            let unit = self.drive(key, !is_busy);
+            busy.extend(path.filter(|_| unit.has_sent));
+            wake_at = [wake_at, unit.wake_at].into_iter().flatten().min();
             // A unit that is over has left its place to the next.
             at += usize::from(self.order.get(at) == Some(&key));
         }
@@ -176,18 +176,18 @@ impl Sender {
         [wake_at, tick].into_iter().flatten().min()
     }
 
-    /// One unit's turn; returns when it wants to go on, and whether it has sent.
-    fn drive(&mut self, key: UnitKey, may_send: bool) -> (Option<Duration>, bool) {
+    /// One unit's turn.
+    fn drive(&mut self, key: UnitKey, may_send: bool) -> UnitTurn {
         let now = clock::now();
-        let Some(unit) = self.units.get_mut(key) else { return (None, false) };
-        let (mut wake_at, mut has_sent) = (None, false);
+        let mut turn = UnitTurn { wake_at: None, has_sent: false };
+        let Some(unit) = self.units.get_mut(key) else { return turn };
         if !unit.begin_turn(now) {
             let room = if unit.delivery.is_blocked() || !may_send { 0 } else { BATCH };
             let banner_grabs = BANNER_GRABS_AT_ONCE.saturating_sub(self.unasked.len());
             let room = u32::try_from(room).expect("a batch is small");
-            wake_at = match unit.scan.poll(now, room, banner_grabs, &mut self.transmits) {
+            turn.wake_at = match unit.scan.poll(now, room, banner_grabs, &mut self.transmits) {
                 Turn::Sent => {
-                    has_sent = true;
+                    turn.has_sent = true;
                     Some(Duration::ZERO)
                 }
                 Turn::Wait { until } => Some(until),
@@ -205,9 +205,9 @@ impl Sender {
             }
             self.order.retain(|other| *other != key);
             unit.delivery.finish();
-            self.shared.units.fetch_sub(1, Ordering::AcqRel);
+            self.ends.units.ended(1);
         }
-        (wake_at, has_sent)
+        turn
     }
 
     /// Sends what a unit gave to send.
@@ -222,7 +222,7 @@ impl Sender {
                     let lane = first_port + u16::from(attempt);
                     let cookie = self.keys.cookie(probe, address, lane, stamp);
                     let particulars = Particulars { probe, to: address, lane, cookie };
-                    self.transmitter.push(link, (address, mac), |bytes| link.template.write(&particulars, bytes));
+                    self.transmitter.push(link, address, mac, |bytes| link.template.write(&particulars, bytes));
                 }
                 Transmit::Resolve { address, link } => {
                     let Some(link) = unit.links.get(usize::from(link)) else { continue };
@@ -267,17 +267,14 @@ impl Sender {
 
     /// Sleeps until the bell or `wake_at`.
     fn sleep(&self, wake_at: Option<Duration>) {
-        let wait = wake_at.map(|at| at.saturating_sub(clock::now()));
-        if wait.is_some_and(|wait| wait < SLEEP_MIN) {
-            return;
-        }
         let polled = |fd| PollFd::new(fd, PollFlags::POLLIN);
         let [arp, nd] = self.resolver.fds();
-        let mut all = [polled(self.shared.bell.event.as_fd()), polled(arp), polled(nd)];
+        let bell = self.ends.units.state().bell();
+        let mut all = [polled(bell.as_fd()), polled(arp), polled(nd)];
         // An idle engine does not care for other people's ARP.
         let watched = if self.units.is_empty() { all.get_mut(..1) } else { all.get_mut(..) };
-        // An interrupted sleep is as good as one that has ended.
-        let _ = ppoll(watched.unwrap_or_default(), wait.map(TimeSpec::from_duration), None);
-        self.shared.bell.silence();
+        if bell::sleep(watched.unwrap_or_default(), wake_at) {
+            bell.silence();
+        }
     }
 }

@@ -91,10 +91,12 @@ impl Transmitter {
     pub(super) fn push(
         &mut self,
         link: &Link,
-        (to, mac): (IpAddr, Mac),
+        to: IpAddr,
+        mac: Mac,
         write: impl FnOnce(&mut [u8; PACKET_BYTES]) -> usize,
     ) {
-        let (lane, address) = destination(link, to, mac);
+        let address = destination(link, to, mac);
+        let lane = address.lane();
         if self.count == BATCH || (lane != self.lane && self.count > 0) {
             self.flush();
         }
@@ -165,12 +167,22 @@ impl Transmitter {
     }
 }
 
-fn destination(link: &Link, to: IpAddr, mac: Mac) -> (Lane, Destination) {
-    let outward =
-        |protocol| (Lane::Outward, Destination::Link(link_address(ether_type(protocol), link.interface, mac)));
+impl Destination {
+    /// The socket that such packets leave by.
+    fn lane(&self) -> Lane {
+        match self {
+            Self::Link(_) => Lane::Outward,
+            Self::OwnV4(_) => Lane::OwnV4,
+            Self::OwnV6(_) => Lane::OwnV6,
+        }
+    }
+}
+
+fn destination(link: &Link, to: IpAddr, mac: Mac) -> Destination {
+    let outward = |protocol| Destination::Link(link_address(ether_type(protocol), link.interface, mac));
     match to {
-        IpAddr::V4(to) if link.is_local => (Lane::OwnV4, Destination::OwnV4(own_v4(to))),
-        IpAddr::V6(to) if link.is_local => (Lane::OwnV6, Destination::OwnV6(own_v6(to, link.interface))),
+        IpAddr::V4(to) if link.is_local => Destination::OwnV4(own_v4(to)),
+        IpAddr::V6(to) if link.is_local => Destination::OwnV6(own_v6(to, link.interface)),
         IpAddr::V4(_) => outward(libc::ETH_P_IP),
         IpAddr::V6(_) => outward(libc::ETH_P_IPV6),
     }

@@ -6,11 +6,12 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::routes::{Link, Network};
-use crate::io::delivery::{self, Delivery};
+use crate::io::delivery::Delivery;
 use crate::pace::RateCap;
 use crate::plan::Plan;
+use crate::scan::Scan;
 use crate::syn_scan::{Path, SynScan, start_pps};
-use crate::unit::{UnitProgress, UnitScan, UnitTask};
+use crate::unit::{ScanError, UnitScan, UnitTask};
 
 /// A unit that waits to be begun.
 #[derive(Debug)]
@@ -43,13 +44,14 @@ impl Waiting {
     /// Begins the unit, which gives its memory to it.
     pub(super) fn begin(self, paths: &mut Paths, now: Duration, slot: u8) -> Unit {
         let Self { plan, task, network, delivery } = self;
-        let (number, path) = paths.of(&task, now);
-        let scan = SynScan::new((plan, task.range), (task.scope, task.pace), Box::new(network.table), path);
-        Unit { scan, links: network.links, delivery, cancel: task.cancel, slot, path: number }
+        let Known { number: path, path: shared, .. } = paths.of(&task, now);
+        let (path, shared) = (*path, shared.clone());
+        let scan = SynScan::new(plan, task.range, task.scope, task.pace, Box::new(network.table), shared);
+        Unit { scan, links: network.links, delivery, cancel: task.cancel, slot, path }
     }
 
     /// Ends a unit that was never begun.
-    pub(super) fn refuse(mut self, why: crate::unit::ScanError) {
+    pub(super) fn refuse(mut self, why: ScanError) {
         self.delivery.end(Err(why));
         self.delivery.finish();
     }
@@ -77,19 +79,18 @@ struct Known {
 }
 
 impl Paths {
-    /// The path of a unit, with its number.
-    fn of(&mut self, task: &UnitTask, now: Duration) -> (u64, Path) {
+    /// The path of a unit.
+    fn of(&mut self, task: &UnitTask, now: Duration) -> &Known {
         // A job that has left this node takes its budget with it.
         self.known.retain(|known| !known.path.is_alone() || Arc::strong_count(&known.pace) > 1);
-        let is_same = |known: &&Known| Arc::ptr_eq(&known.pace, &task.pace) && known.partition == task.partition;
-        if let Some(known) = self.known.iter().find(is_same) {
-            return (known.number, known.path.clone());
+        let is_same = |known: &Known| Arc::ptr_eq(&known.pace, &task.pace) && known.partition == task.partition;
+        let at = self.known.iter().position(is_same).unwrap_or(self.known.len());
+        if at == self.known.len() {
+            self.numbers += 1;
+            let (pace, path) = (Arc::clone(&task.pace), Path::new(start_pps(&task.spec), now));
+            self.known.push(Known { number: self.numbers, pace, partition: task.partition, path });
         }
-        self.numbers += 1;
-        let (number, pace, partition) = (self.numbers, Arc::clone(&task.pace), task.partition);
-        let path = Path::new(start_pps(&task.spec), now);
-        self.known.push(Known { number, pace, partition, path: path.clone() });
-        (number, path)
+        self.known.get(at).expect("found, or just put in")
     }
 }
 
@@ -101,25 +102,13 @@ impl Unit {
 
     /// Hands over findings and figures that are due; true when the unit is over.
     pub(super) fn end_turn(&mut self, now: Duration) -> bool {
-        let Self { scan, delivery, .. } = self;
-        let batch = delivery.wants(now, scan.findings_waiting()).then(|| scan.take_findings());
-        delivery.hand_over(now, batch);
-        let waiting = scan.findings_waiting();
-        delivery.tell(
-            now,
-            waiting,
-            || scan.settled_until(),
-            || {
-                let figures = delivery::figures(scan.counts(), (scan.loss_rate(), scan.recall()));
-                UnitProgress { chance_loss: scan.chance_loss(), ..figures }
-            },
-        );
-        delivery.is_over(scan.findings_waiting())
+        self.delivery.deliver(now, &mut self.scan);
+        self.delivery.is_over(self.scan.results().findings.len())
     }
 
     /// Everything is settled.
     pub(super) fn done(&mut self, now: Duration) {
-        let Self { scan, delivery, .. } = self;
-        delivery.done(now, scan.counts(), (scan.loss_rate(), scan.recall()));
+        let results = self.scan.results();
+        self.delivery.done(now, results.tally(), self.scan.estimates(), results.left_out().clone());
     }
 }

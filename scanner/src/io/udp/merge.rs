@@ -3,9 +3,9 @@
 //! Pure; `unit` reads the channels.
 
 use crate::finding::{Finding, Observation};
-use crate::scan::Counts;
+use crate::tally::{Estimates, Tally};
 use crate::udp_scan::index_set::IndexSet;
-use crate::unit::{UnitOutcome, UnitProgress};
+use crate::unit::UnitProgress;
 
 /// What has been told of a unit so far.
 #[derive(Debug)]
@@ -42,36 +42,25 @@ impl Merge {
     }
 
     /// The figures of both parts. `unsettled` is how many hosts the UDP part still has to do of those that it was fed.
-    pub(super) fn counts(&self, udp: &Counts, first: Option<&UnitProgress>, unsettled: u64) -> Counts {
-        let mut counts = Counts { hosts_up: self.up.len(), ..udp.clone() };
-        if let Some(first) = first {
-            counts.targets_done = match self.is_fed {
-                true => first.targets_done.saturating_sub(unsettled),
-                false => first.targets_done.min(udp.targets_done),
-            };
-            counts.open_ports += if self.is_discovery { 0 } else { first.open_ports };
-            counts.probes_sent += first.probes_sent;
-            counts.retransmitted += first.retransmitted;
-            counts.replies += first.replies;
-        }
-        counts
+    pub(super) fn tally(&self, udp: Tally, first: Option<Tally>, unsettled: u64) -> Tally {
+        let hosts_up = self.up.len();
+        let Some(first) = first else { return Tally { hosts_up, ..udp } };
+        let targets_done = match self.is_fed {
+            true => first.targets_done.saturating_sub(unsettled),
+            false => first.targets_done.min(udp.targets_done),
+        };
+        let open_ports = udp.open_ports + if self.is_discovery { 0 } else { first.open_ports };
+        Tally { targets_done, hosts_up, open_ports, ..udp + first }
     }
 
-    /// Adds what only the end of the first part tells. A target that one part refused the other refused as well.
-    pub(super) fn finish(counts: &mut Counts, first: &UnitOutcome) {
-        counts.refused = counts.refused.max(first.refused);
-        if first.unresolved_count > counts.unresolved_count {
-            counts.unresolved_count = first.unresolved_count;
-            counts.unresolved.clone_from(&first.unresolved);
-        }
-    }
-
-    /// The loss of both parts, each weighted by its answers.
+    /// The estimates of both parts: a loss weighted by their answers, and the recall of the part that is less sure.
     #[expect(clippy::cast_precision_loss, reason = "a weight needs no more than 52 bits")]
-    pub(super) fn loss(udp: &Counts, udp_loss: f64, first: Option<&UnitProgress>) -> f64 {
-        let Some(first) = first else { return udp_loss };
-        let (here, there) = (udp.replies as f64, first.replies as f64);
-        if here + there == 0.0 { 0.0 } else { (udp_loss * here + first.loss_estimate * there) / (here + there) }
+    pub(super) fn estimates(udp: &UnitProgress, first: Option<&UnitProgress>) -> Estimates {
+        let Some(first) = first else { return udp.estimates };
+        let (here, there) = (udp.tally.replies as f64, first.tally.replies as f64);
+        let lost = udp.estimates.loss * here + first.estimates.loss * there;
+        let loss = if here + there == 0.0 { 0.0 } else { lost / (here + there) };
+        Estimates { loss, chance_loss: loss, recall: udp.estimates.recall.min(first.estimates.recall) }
     }
 }
 
@@ -96,7 +85,7 @@ mod tests {
         assert!(!merge.keeps(&finding(1001, up())));
         assert!(merge.keeps(&finding(1002, up())));
         assert!(!merge.keeps_first(&finding(1002, up())));
-        assert_eq!(merge.counts(&Counts::default(), None, 0).hosts_up, 2);
+        assert_eq!(merge.tally(Tally::default(), None, 0).hosts_up, 2);
     }
 
     #[test]
@@ -109,19 +98,24 @@ mod tests {
 
     #[test]
     fn a_target_is_done_when_both_parts_have_done_it() {
-        let first = UnitProgress { targets_done: 100, open_ports: 5, probes_sent: 7, ..UnitProgress::default() };
-        let udp = Counts { targets_done: 10, open_ports: 2, probes_sent: 1, ..Counts::default() };
-        let fed = Merge::new(0, false, true).counts(&udp, Some(&first), 30);
+        let first = Tally { targets_done: 100, open_ports: 5, probes_sent: 7, ..Tally::default() };
+        let udp = Tally { targets_done: 10, open_ports: 2, probes_sent: 1, ..Tally::default() };
+        let fed = Merge::new(0, false, true).tally(udp, Some(first), 30);
         assert_eq!((fed.targets_done, fed.open_ports, fed.probes_sent), (70, 7, 8));
-        assert_eq!(Merge::new(0, false, false).counts(&udp, Some(&first), 30).targets_done, 10);
-        assert_eq!(Merge::new(0, true, true).counts(&udp, Some(&first), 0).open_ports, 2);
+        assert_eq!(Merge::new(0, false, false).tally(udp, Some(first), 30).targets_done, 10);
+        assert_eq!(Merge::new(0, true, true).tally(udp, Some(first), 0).open_ports, 2);
     }
 
     #[test]
-    fn loss_is_weighted_by_answers() {
-        let first = UnitProgress { replies: 300, loss_estimate: 0.2, ..UnitProgress::default() };
-        let udp = Counts { replies: 100, ..Counts::default() };
-        assert!((Merge::loss(&udp, 0.0, Some(&first)) - 0.15).abs() < 1e-9);
-        assert_eq!(Merge::loss(&Counts::default(), 0.0, Some(&UnitProgress::default())), 0.0);
+    fn loss_is_weighted_by_answers_and_recall_that_of_the_part_that_is_less_sure() {
+        let part = |replies, loss, recall| UnitProgress {
+            tally: Tally { replies, ..Tally::default() },
+            estimates: Estimates { loss, chance_loss: loss, recall },
+            settled_until: 0,
+        };
+        let both = Merge::estimates(&part(100, 0.0, 0.9), Some(&part(300, 0.2, 0.8)));
+        assert!((both.loss - 0.15).abs() < 1e-9 && both.recall == 0.8);
+        assert_eq!(Merge::estimates(&part(0, 0.3, 1.0), Some(&part(0, 0.0, 1.0))), Estimates::default());
+        assert_eq!(Merge::estimates(&part(0, 0.3, 1.0), None), part(0, 0.3, 1.0).estimates);
     }
 }

@@ -42,6 +42,13 @@ pub(super) enum Incoming {
     Error { to: SocketAddr, by: Option<IpAddr>, state: PortState, reason: Reason },
 }
 
+/// Where a unit's sockets are watched, and under which name.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Watch<'a> {
+    pub(super) epoll: &'a Epoll,
+    pub(super) name: u64,
+}
+
 /// The sockets of one unit, by lane: IPv4 and IPv6.
 #[derive(Debug, Default)]
 pub(super) struct Sockets {
@@ -51,14 +58,9 @@ pub(super) struct Sockets {
 
 impl Sockets {
     /// Sends datagrams of one lane and family; calls `refused` for those that this machine has no way to send.
-    pub(super) fn send(
-        &mut self,
-        (epoll, name): (&Epoll, u64),
-        batch: &[Outgoing],
-        mut refused: impl FnMut(&Outgoing, Reason),
-    ) {
+    pub(super) fn send(&mut self, watch: Watch<'_>, batch: &[Outgoing], mut refused: impl FnMut(&Outgoing, Reason)) {
         let Some(first) = batch.first() else { return };
-        let socket = match self.socket(epoll, name, first) {
+        let socket = match self.socket(watch, first) {
             Ok(socket) => socket,
             Err(error) => {
                 let reason = local_reason(Errno::from_raw(error.raw_os_error().unwrap_or(0)));
@@ -113,12 +115,13 @@ impl Sockets {
         has_more
     }
 
-    fn socket(&mut self, epoll: &Epoll, name: u64, outgoing: &Outgoing) -> io::Result<&Socket> {
+    fn socket(&mut self, watch: Watch<'_>, outgoing: &Outgoing) -> io::Result<&Socket> {
         let lanes = if outgoing.to.is_ipv4() { &mut self.v4 } else { &mut self.v6 };
         let slot = lanes.get_mut(usize::from(outgoing.lane % LANES)).expect("a remainder is below its divisor");
         if slot.is_none() {
             let socket = open(outgoing.to)?;
-            epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLERR, name))?;
+            let event = EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLERR, watch.name);
+            watch.epoll.add(&socket, event)?;
             *slot = Some(socket);
         }
         Ok(slot.as_ref().expect("just filled"))

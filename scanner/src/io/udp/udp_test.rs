@@ -3,53 +3,24 @@
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};
-use std::process::Command;
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
 use std::time::{Duration, Instant};
-
-use nix::sched::{CloneFlags, unshare};
 
 use super::*;
 use crate::engine::Engine;
 use crate::finding::{HostRecord, PortState, Reason};
 use crate::io::EngineConfig;
+use crate::io::cable::{self, ip};
 use crate::pace::RateCap;
-use crate::report::Fold;
-use crate::scope::Scope;
+use crate::sample::{self, finish, task};
 use crate::spec::{EngineChoice, ScanSpec, Timing};
-use crate::unit::UnitOutcome;
-use tokio_util::sync::CancellationToken;
 
 fn engine() -> Engine {
     Engine::start(EngineConfig { choice: EngineChoice::Connect, ..EngineConfig::default() }).unwrap()
 }
 
-fn task(spec: ScanSpec) -> UnitTask {
-    UnitTask {
-        range: 0..spec.target_count(),
-        spec: Arc::new(spec),
-        partition: 0,
-        scope: Arc::new(Scope::default()),
-        pace: Arc::new(RateCap::new(None)),
-        cancel: CancellationToken::new(),
-    }
-}
-
 fn spec(targets: &str, ports: &str) -> ScanSpec {
-    ScanSpec {
-        partitions: vec![targets.parse().unwrap()],
-        ports: ports.parse().unwrap(),
-        seed: 5,
-        ..ScanSpec::default()
-    }
-}
-
-fn finish(mut unit: UnitScan) -> (Vec<HostRecord>, Result<UnitOutcome, ScanError>) {
-    let mut fold = Fold::new();
-    while let Some(batch) = unit.findings.blocking_recv() {
-        batch.into_iter().for_each(|finding| fold.add(finding));
-    }
-    (fold.finish(0, "wrk_test").collect(), unit.outcome.blocking_recv().unwrap())
+    sample::spec(targets, ports, 5)
 }
 
 fn states(host: &HostRecord) -> BTreeMap<u16, (PortState, Reason)> {
@@ -94,8 +65,8 @@ fn open_silent_and_closed_ports_are_told_apart_over_both_families() {
         assert_eq!(states[&closed], (PortState::Closed, Reason::PortUnreach));
         let banner = records[0].open_ports().next().unwrap().banner.clone();
         assert_eq!(banner.as_deref(), Some("220 here"));
-        let progress = outcome.unwrap().progress;
-        assert_eq!((progress.targets_done, progress.hosts_up, progress.open_ports), (1, 1, 1));
+        let tally = outcome.unwrap().progress.tally;
+        assert_eq!((tally.targets_done, tally.hosts_up, tally.open_ports), (1, 1, 1));
     }
 }
 
@@ -112,8 +83,8 @@ fn tcp_and_udp_ports_of_a_unit_come_as_one_host() {
         assert_eq!(host.open_ports().count(), 2, "{host:?}");
         let outcome = outcome.unwrap();
         let count = spec(targets, "1").target_count();
-        assert_eq!((outcome.progress.targets_done, outcome.progress.open_ports), (count, 2));
-        assert_eq!(outcome.progress.hosts_up, records.len() as u64);
+        assert_eq!((outcome.progress.tally.targets_done, outcome.progress.tally.open_ports), (count, 2));
+        assert_eq!(outcome.progress.tally.hosts_up, records.len() as u64);
     }
 }
 
@@ -124,8 +95,8 @@ fn a_unit_of_udp_alone_looks_for_hosts_first_and_tells_nothing_of_the_ports_it_u
     let (records, outcome) = finish(engine().scan(task(spec("127.0.0.0/28", &format!("U:{udp}")))).unwrap());
     assert_eq!(records.len(), 16, "loopback answers for all of them");
     assert!(records.iter().all(|host| host.ports.iter().all(|port| port.port == udp)));
-    let progress = outcome.unwrap().progress;
-    assert_eq!((progress.hosts_up, progress.open_ports, progress.targets_done), (16, 1, 16));
+    let tally = outcome.unwrap().progress.tally;
+    assert_eq!((tally.hosts_up, tally.open_ports, tally.targets_done), (16, 1, 16));
 }
 
 #[test]
@@ -150,30 +121,21 @@ fn a_reader_that_goes_away_ends_the_unit() {
     assert_eq!(unit.outcome.blocking_recv().unwrap().map(drop), Err(ScanError::Cancelled));
 }
 
-fn ip(arguments: &str) {
-    let done = Command::new("ip").args(arguments.split(' ')).status().unwrap();
-    assert!(done.success(), "ip {arguments}");
+/// The other machine has a service on port 5060 and a silent one on 161.
+fn other_machine() -> UdpSocket {
+    ip("addr add fd99::2/64 dev cable1 nodad");
+    serve(UdpSocket::bind("10.9.0.2:5060").unwrap(), b"hello");
+    wait_for_ipv6("[fd99::1]:9");
+    UdpSocket::bind("10.9.0.2:161").unwrap()
 }
 
-/// The other machine: 10.9.0.2 with a service on port 5060 and a silent one on 161.
-fn other_machine(cable: &Receiver<()>, ready: &SyncSender<i32>, end: &Receiver<()>) {
-    if unshare(CloneFlags::CLONE_NEWNET).is_err() {
-        return ready.send(0).unwrap();
-    }
-    ready.send(nix::unistd::gettid().as_raw()).unwrap();
-    if cable.recv().is_err() {
-        return;
-    }
-    ip("link set lo up");
-    ip("addr add 10.9.0.2/24 dev cable1");
-    ip("addr add fd99::2/64 dev cable1 nodad");
-    ip("link set cable1 up");
-    let talking = UdpSocket::bind("10.9.0.2:5060").unwrap();
-    serve(talking, b"hello");
-    let _silent = UdpSocket::bind("10.9.0.2:161").unwrap();
-    wait_for_ipv6("[fd99::1]:9");
-    ready.send(0).unwrap();
-    let _ = end.recv();
+/// Runs a test while the other machine is there.
+fn with_a_cable(test: impl FnOnce() + Send) {
+    let near = || {
+        ip("addr add fd99::1/64 dev cable0 nodad");
+        wait_for_ipv6("[fd99::2]:9");
+    };
+    cable::with_a_cable(other_machine, near, test);
 }
 
 /// IPv6 has a route over a new link only some time after the link is up, on either side.
@@ -200,36 +162,6 @@ fn wait_until_refused(to: &str) {
     }
 }
 
-/// Runs a test on the one machine while the other is there.
-fn with_a_cable(test: impl FnOnce() + Send) {
-    let ((cable_in, cable_out), (ready_in, ready_out)) = (sync_channel(1), sync_channel(1));
-    let (end_in, end_out) = sync_channel::<()>(1);
-    thread::scope(|scope| {
-        scope.spawn(move || other_machine(&cable_out, &ready_in, &end_out));
-        let tester = scope.spawn(move || {
-            let other = ready_out.recv().unwrap();
-            if other == 0 {
-                eprintln!("skipped: this user may not make network namespaces");
-                return;
-            }
-            unshare(CloneFlags::CLONE_NEWNET).unwrap();
-            ip("link set lo up");
-            ip(&format!("link add cable0 type veth peer name cable1 netns {other}"));
-            cable_in.send(()).unwrap();
-            ip("addr add 10.9.0.1/24 dev cable0");
-            ip("addr add fd99::1/64 dev cable0 nodad");
-            ip("link set cable0 up");
-            ready_out.recv().unwrap();
-            wait_for_ipv6("[fd99::2]:9");
-            test();
-            drop(end_in);
-        });
-        if let Err(panic) = tester.join() {
-            std::panic::resume_unwind(panic);
-        }
-    });
-}
-
 #[test]
 fn a_host_whose_kernel_says_one_closed_port_per_second_is_waited_for() {
     with_a_cable(|| {
@@ -241,7 +173,7 @@ fn a_host_whose_kernel_says_one_closed_port_per_second_is_waited_for() {
         assert_eq!(states[&161], (PortState::OpenFiltered, Reason::NoResponse));
         let closed = states.values().filter(|state| **state == (PortState::Closed, Reason::PortUnreach)).count();
         assert_eq!(closed, 18, "{states:?}");
-        assert_eq!(outcome.unwrap().progress.open_ports, 1);
+        assert_eq!(outcome.unwrap().progress.tally.open_ports, 1);
         assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
     });
 }
@@ -282,6 +214,6 @@ fn errors_over_ipv6_and_of_the_way_are_read_as_well() {
         let scan = ScanSpec { discovery: Vec::new(), ..spec("10.78.0.1,10.9.0.2", "U:4001,5060") };
         let (records, outcome) = finish(engine().scan(task(scan)).unwrap());
         assert_eq!(records.len(), 1, "nothing is known of a host to which there is no way");
-        assert_eq!(outcome.unwrap().progress.targets_done, 2);
+        assert_eq!(outcome.unwrap().progress.tally.targets_done, 2);
     });
 }

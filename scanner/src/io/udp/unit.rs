@@ -10,10 +10,13 @@ use tokio_util::sync::CancellationToken;
 use super::merge::Merge;
 use super::sockets::{Incoming, Sockets};
 use crate::finding::{Finding, HostState, Observation};
-use crate::io::delivery::{self, Delivery};
+use crate::io::delivery::Delivery;
+use crate::io::reactor::Driven;
+use crate::io::resolve::Found;
 use crate::neighbours::Neighbours;
 use crate::plan::Plan;
-use crate::scan::Counts;
+use crate::scan::Scan;
+use crate::slot_map::Key;
 use crate::udp_scan::{Heard, UdpScan};
 use crate::unit::{ScanError, UnitOutcome, UnitProgress, UnitScan, UnitTask};
 
@@ -56,17 +59,20 @@ pub(super) struct Unit {
 }
 
 impl Unit {
+    /// The unit, and what whoever asked for it reads. `secret` is any number that nobody can guess.
     pub(super) fn new(
-        (plan, task): (Plan, UnitTask),
+        plan: Plan,
+        task: UnitTask,
         first: Option<First>,
-        (neighbours, secret): (Arc<Neighbours>, u64),
+        neighbours: Arc<Neighbours>,
+        secret: u64,
     ) -> (Self, UnitScan) {
         let (delivery, handle) = Delivery::new(task.cancel, task.range.end - task.range.start);
         let is_fed = first.as_ref().is_some_and(|first| first.is_fed);
         let is_discovery = first.as_ref().is_some_and(|first| first.is_discovery);
         let in_turn = plan.spec().network_rate_pps.is_some() || plan.spec().host_rate_pps.is_some();
         let merge = Merge::new(task.range.start, is_discovery, is_fed);
-        let scan = UdpScan::new((plan, task.range), (task.scope, task.pace), is_fed, secret);
+        let scan = UdpScan::new(plan, task.range, task.scope, task.pace, is_fed, secret);
         let first = first.map(|First { scan, cancel, .. }| FirstPart { scan, cancel, outcome: None, is_read: false });
         let unit = Self {
             scan: scan.with_neighbours(neighbours),
@@ -78,17 +84,6 @@ impl Unit {
             delivery,
         };
         (unit, handle)
-    }
-
-    /// Looks at what comes from outside; true when nothing more is to be sent for the unit.
-    pub(super) fn begin_turn(&mut self, now: Duration) -> bool {
-        self.pull();
-        let is_cooling_down = self.scan.is_cooling_down() && self.is_first_over();
-        let is_ending = self.delivery.begin_turn(now, is_cooling_down);
-        if is_ending {
-            self.drop_first();
-        }
-        is_ending
     }
 
     /// Whether datagrams may be sent now: not while the reader is behind, nor while the first part uses the rates.
@@ -140,42 +135,24 @@ impl Unit {
         }
     }
 
-    /// Hands over findings and figures that are due.
-    pub(super) fn end_turn(&mut self, now: Duration) {
-        self.gather();
-        let Self { ready, delivery, .. } = self;
-        let batch = delivery.wants(now, ready.len()).then(|| std::mem::take(ready));
-        delivery.hand_over(now, batch);
-        let figures = delivery::figures(&self.counts(), (self.loss(), self.recall()));
-        let waiting = self.ready.len();
-        // Two parts go through the targets in their own ways: there is no front that both have settled.
-        self.delivery.tell(now, waiting, || None, || figures);
-    }
-
     fn gather(&mut self) {
-        if self.scan.findings_waiting() > 0 {
-            let Self { scan, merge, ready, .. } = self;
-            ready.extend(scan.take_findings().into_iter().filter(|finding| merge.keeps(finding)));
+        let Self { scan, merge, ready, .. } = self;
+        ready.extend(scan.results_mut().take_findings().into_iter().filter(|finding| merge.keeps(finding)));
+    }
+
+    /// The figures of both parts.
+    fn progress(&self) -> UnitProgress {
+        let first = self.first.as_ref().map(|first| match &first.outcome {
+            Some(outcome) => outcome.progress,
+            None => *first.scan.progress.borrow(),
+        });
+        let (tally, estimates) = (self.scan.results().tally(), self.scan.estimates());
+        let udp = UnitProgress { tally, estimates, settled_until: 0 };
+        UnitProgress {
+            tally: self.merge.tally(tally, first.map(|first| first.tally), self.scan.fed_unsettled()),
+            estimates: Merge::estimates(&udp, first.as_ref()),
+            settled_until: 0,
         }
-    }
-
-    fn first_progress(&self) -> Option<UnitProgress> {
-        let first = self.first.as_ref()?;
-        Some(first.outcome.as_ref().map_or_else(|| *first.scan.progress.borrow(), |outcome| outcome.progress))
-    }
-
-    fn counts(&self) -> Counts {
-        self.merge.counts(self.scan.counts(), self.first_progress().as_ref(), self.scan.fed_unsettled())
-    }
-
-    /// How likely an open port was found: of the part that is less sure.
-    fn recall(&self) -> f64 {
-        let first = self.first_progress().map_or(1.0, |first| first.recall_estimate);
-        self.scan.recall().min(first)
-    }
-
-    fn loss(&self) -> f64 {
-        Merge::loss(self.scan.counts(), self.scan.loss_rate(), self.first_progress().as_ref())
     }
 
     /// The scan is done; so is the unit, if its first part is.
@@ -184,28 +161,14 @@ impl Unit {
             return;
         }
         self.gather();
-        let mut counts = self.counts();
-        if let Some(outcome) = self.first.as_ref().and_then(|first| first.outcome.as_ref()) {
-            Merge::finish(&mut counts, outcome);
-        }
-        let estimates = (self.loss(), self.recall());
-        self.delivery.done(now, &counts, estimates);
-    }
-
-    /// Nothing more is to be sent; the first reason stays.
-    pub(super) fn end(&mut self, ending: Result<UnitOutcome, ScanError>) {
-        self.delivery.end(ending);
-    }
-
-    /// Whether all findings have been handed over and only the outcome is left to tell.
-    pub(super) fn is_over(&self) -> bool {
-        self.delivery.is_over(self.ready.len() + self.scan.findings_waiting())
-    }
-
-    /// Tells the outcome.
-    pub(super) fn finish(mut self) {
-        self.drop_first();
-        self.delivery.finish();
+        let UnitProgress { tally, estimates, .. } = self.progress();
+        let left_out = self.scan.results().left_out().clone();
+        let first = self.first.as_ref().and_then(|first| first.outcome.as_ref());
+        let left_out = match first {
+            Some(first) => left_out.together_with(&first.left_out),
+            None => left_out,
+        };
+        self.delivery.done(now, tally, estimates, left_out);
     }
 
     /// Something has arrived.
@@ -218,5 +181,43 @@ impl Unit {
                 self.scan.on_heard(now, lane, Heard::Error { to, by, state, reason });
             }
         }
+    }
+}
+
+impl Driven for Unit {
+    fn on_resolved(&mut self, now: Duration, host: Key, found: Found) {
+        self.scan.on_resolved(now, host, found);
+    }
+
+    fn begin_turn(&mut self, now: Duration) -> bool {
+        self.pull();
+        let is_cooling_down = self.scan.is_cooling_down() && self.is_first_over();
+        let is_ending = self.delivery.begin_turn(now, is_cooling_down);
+        if is_ending {
+            self.drop_first();
+        }
+        is_ending
+    }
+
+    fn end_turn(&mut self, now: Duration) {
+        self.gather();
+        self.delivery.hand_over(now, &mut self.ready);
+        let (waiting, both) = (self.ready.len(), self.progress());
+        // Two parts go through the targets in their own ways: there is no front that both have settled.
+        let settled = || None;
+        self.delivery.tell(now, waiting, settled, |settled_until| UnitProgress { settled_until, ..both });
+    }
+
+    fn end(&mut self, ending: Result<UnitOutcome, ScanError>) {
+        self.delivery.end(ending);
+    }
+
+    fn is_over(&self) -> bool {
+        self.delivery.is_over(self.ready.len() + self.scan.results().findings.len())
+    }
+
+    fn finish(mut self) {
+        self.drop_first();
+        self.delivery.finish();
     }
 }

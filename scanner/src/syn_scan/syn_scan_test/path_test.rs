@@ -9,8 +9,12 @@ fn loss_is_measured_and_made_good() {
         let (scan, open) = net.scan(spec("10.77.0.0/20", "1-20"), Box::new(OneGateway), RateCap::new(None));
         let recall = recall(&open, &truth(FIRST, 4096, 1..=20));
         assert!(recall >= least, "{recall} at {loss} in a thousand");
-        assert!((scan.loss_rate() - loss as f64 / 1000.0).abs() < 0.03, "{}", scan.loss_rate());
-        assert!((scan.recall() - recall).abs() <= 0.002, "{} estimated, {recall} true", scan.recall());
+        assert!((scan.estimates().loss - loss as f64 / 1000.0).abs() < 0.03, "{}", scan.estimates().loss);
+        assert!(
+            (scan.estimates().recall - recall).abs() <= 0.002,
+            "{} estimated, {recall} true",
+            scan.estimates().recall
+        );
     }
 }
 
@@ -22,7 +26,7 @@ fn a_policed_path_is_filled_and_nothing_is_missed() {
     assert!(recall >= 0.9995, "{recall}");
     let seconds = (net.now - Duration::from_secs(10)).as_secs_f64();
     let needed = f64::from(4096 * 20 + 12_288 * 5) / 20_000.0;
-    let sent = scan.counts().probes_sent;
+    let sent = scan.results().tally().probes_sent;
     assert!(seconds < 2.2 * needed, "{seconds} s, {needed} at the full rate, {sent} probes");
 }
 
@@ -36,7 +40,7 @@ fn units_side_by_side_find_together_what_a_policed_path_takes() {
     let seconds = (net.now - Duration::from_secs(10)).as_secs_f64();
     let needed = f64::from(4096 * 20 + 12_288 * 5) / 20_000.0;
     assert!(seconds < 2.2 * needed, "{seconds} s, {needed} at the full rate");
-    let sent: u64 = scans.iter().map(|scan| scan.counts().probes_sent).sum();
+    let sent: u64 = scans.iter().map(|scan| scan.results().tally().probes_sent).sum();
     assert!(sent as f64 <= 2.5 * seconds * 20_000.0, "{sent} probes in {seconds} s");
 }
 
@@ -56,7 +60,11 @@ fn a_budget_holds_to_the_end() {
     let seconds = (net.now - Duration::from_secs(10)).as_secs_f64();
     let most = 1000.0 * seconds * 1.05 + 5.0;
     let connections = truth(FIRST, 256, 1..=10).len() as f64;
-    assert!(scan.counts().probes_sent as f64 + connections <= most, "{:?} in {seconds} s", scan.counts());
+    assert!(
+        scan.results().tally().probes_sent as f64 + connections <= most,
+        "{:?} in {seconds} s",
+        scan.results().tally()
+    );
 }
 
 /// Most packets in any 100 ms.

@@ -167,8 +167,14 @@ fn sure() -> u8 {
     95
 }
 
+/// What is in one file.
+pub(super) struct Parsed {
+    pub(super) rules: Vec<Rule>,
+    pub(super) checks: Vec<Check>,
+}
+
 /// Reads one file.
-pub(super) fn parse(file: &str, text: &str) -> Result<(Vec<Rule>, Vec<Check>), RuleError> {
+pub(super) fn parse(file: &str, text: &str) -> Result<Parsed, RuleError> {
     let read: FileText = toml::from_str(text).map_err(|source| RuleError::Shape { file: file.to_owned(), source })?;
     let wrong = |id: &str| {
         let (file, id) = (file.to_owned(), id.to_owned());
@@ -184,7 +190,7 @@ pub(super) fn parse(file: &str, text: &str) -> Result<(Vec<Rule>, Vec<Check>), R
         let id = check.id.clone();
         checks.push(Check::of(check).map_err(wrong(&id))?);
     }
-    Ok((rules, checks))
+    Ok(Parsed { rules, checks })
 }
 
 fn rule_of(text: RuleText) -> Result<Rule, String> {

@@ -6,12 +6,11 @@ use serde::Deserialize;
 
 use super::nvd::{Configuration, affected_of};
 use super::products::Products;
+use super::rating::{Rating, Score};
 use super::records::Records;
+use super::reference::{Reference, urls};
 use super::{Entry, Problem};
-use crate::finding::Severity;
-use crate::vuln::advisory::{
-    Advisory, Affected, Cvss, RANGES_MAX, REFERENCES_MAX, Source, bounded, is_cve_id, product_key,
-};
+use crate::vuln::advisory::{Advisory, Affected, RANGES_MAX, Source, bounded, is_cve_id, product_key};
 use crate::vuln::cpe::Cpe;
 use crate::vuln::product;
 use crate::vuln::version::{Range, Scheme};
@@ -57,12 +56,6 @@ struct Container {
     references: Vec<Reference>,
 }
 
-#[derive(Deserialize)]
-struct Reference {
-    #[serde(default)]
-    url: String,
-}
-
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct Product {
@@ -102,13 +95,6 @@ struct Metric {
     v3_1: Option<Score>,
     #[serde(rename = "cvssV3_0")]
     v3_0: Option<Score>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct Score {
-    vector_string: String,
-    base_severity: Option<String>,
 }
 
 pub(super) fn read(records: &mut Records<'_>) -> Result<(), Problem> {
@@ -151,8 +137,11 @@ fn entry(record: Record) -> Result<Entry, String> {
         known.extend(said);
     }
     let affected = products.into_all();
-    let (cvss, severity) = score(all().flat_map(|container| &container.metrics));
-    let references = cna.references.iter().map(|reference| bounded(&reference.url)).filter(|url| !url.is_empty());
+    let by_kind: [fn(&Metric) -> Option<&Score>; 3] =
+        [|metric| metric.v4_0.as_ref(), |metric| metric.v3_1.as_ref(), |metric| metric.v3_0.as_ref()];
+    let metrics: Vec<&Metric> = all().flat_map(|container| &container.metrics).collect();
+    let Rating { cvss, severity } =
+        Rating::of(by_kind.iter().flat_map(|kind| metrics.iter().filter_map(move |metric| kind(metric))));
     Ok(Entry::Advisory(Box::new(Advisory {
         id: metadata.cve_id,
         aliases: Vec::new(),
@@ -162,34 +151,11 @@ fn entry(record: Record) -> Result<Entry, String> {
         title: cna.title.as_deref().map(bounded),
         severity,
         cvss,
-        references: references.take(REFERENCES_MAX).collect(),
+        references: urls(&cna.references),
         affected,
         kev: None,
         epss: None,
     })))
-}
-
-/// The newest kind of score that is there; where there is none, the author's word.
-fn score<'a>(metrics: impl Iterator<Item = &'a Metric> + Clone) -> (Option<Cvss>, Option<Severity>) {
-    let by_kind: [fn(&Metric) -> Option<&Score>; 3] =
-        [|metric| metric.v4_0.as_ref(), |metric| metric.v3_1.as_ref(), |metric| metric.v3_0.as_ref()];
-    let scores = || by_kind.iter().flat_map(|kind| metrics.clone().filter_map(kind));
-    let cvss = scores().find_map(|score| Cvss::of_vector(&score.vector_string));
-    let severity = cvss
-        .as_ref()
-        .map(Cvss::severity)
-        .or_else(|| scores().find_map(|score| severity_of(score.base_severity.as_deref()?)));
-    (cvss, severity)
-}
-
-/// The severity behind the word that advisories use.
-pub(super) fn severity_of(word: &str) -> Option<Severity> {
-    match word.to_ascii_lowercase().as_str() {
-        "none" => Some(Severity::Info),
-        "moderate" => Some(Severity::Medium),
-        "important" => Some(Severity::High),
-        word => word.parse().ok(),
-    }
 }
 
 fn is_nothing(text: &str) -> bool {
@@ -214,7 +180,7 @@ fn of_product(product: &Product) -> Vec<Affected> {
         };
         for version in &product.versions {
             let scheme = scheme_of(version.version_type.as_deref(), &key);
-            for (range, is_affected) in scheme.into_iter().flat_map(|scheme| ranges(version, scheme)) {
+            for StatedRange { range, is_affected } in scheme.into_iter().flat_map(|scheme| ranges(version, scheme)) {
                 let ranges = if is_affected { &mut affected.affected } else { &mut affected.unaffected };
                 if ranges.len() < RANGES_MAX {
                     ranges.push(range);
@@ -242,20 +208,33 @@ fn scheme_of(version_type: Option<&str>, key: &str) -> Option<Scheme> {
     .map(|scheme| if scheme.is_of_packages() { scheme } else { product::own_scheme_of(key).unwrap_or(scheme) })
 }
 
-/// The ranges of one entry, each with whether it is affected.
-fn ranges(entry: &Version, scheme: Scheme) -> Vec<(Range, bool)> {
-    let is_affected = |status: &str| match status {
-        "affected" => Some(true),
-        "unaffected" => Some(false),
-        _ => None,
-    };
+/// A range, and what an entry says of it.
+struct StatedRange {
+    range: Range,
+    is_affected: bool,
+}
+
+impl StatedRange {
+    /// Nothing where the status is not known.
+    fn of(range: Range, status: &str) -> Option<Self> {
+        let is_affected = match status {
+            "affected" => true,
+            "unaffected" => false,
+            _ => return None,
+        };
+        Some(Self { range, is_affected })
+    }
+}
+
+/// The ranges of one entry.
+fn ranges(entry: &Version, scheme: Scheme) -> Vec<StatedRange> {
     let start = entry.version.trim();
     let is_open = |version: &str| version == "*" || is_nothing(version);
     let mut range = Range::all(scheme);
     match (&entry.less_than, &entry.less_than_or_equal) {
         (None, None) => {
             let ranges = in_words(start, scheme).unwrap_or_default();
-            return ranges.into_iter().filter_map(|range| Some((range, is_affected(&entry.status)?))).collect();
+            return ranges.into_iter().filter_map(|range| StatedRange::of(range, &entry.status)).collect();
         }
         (Some(end), _) if !is_open(end) => range = range.before(bounded(end.trim())),
         (None, Some(end)) if !is_open(end) => range = range.through(bounded(end.trim())),
@@ -270,11 +249,11 @@ fn ranges(entry: &Version, scheme: Scheme) -> Vec<(Range, bool)> {
     for change in entry.changes.iter().take(RANGES_MAX) {
         let at = bounded(change.at.trim());
         let rest = range.clone().since(at.clone());
-        parts.push((range.before(at), status));
+        parts.extend(StatedRange::of(range.before(at), status));
         (range, status) = (rest, change.status.as_str());
     }
-    parts.push((range, status));
-    parts.into_iter().filter_map(|(range, status)| Some((range, is_affected(status)?))).collect()
+    parts.extend(StatedRange::of(range, status));
+    parts
 }
 
 /// One version without an end: exactly that one, all of them, or a range in words such as `>= 1.0, < 1.5`.

@@ -5,11 +5,12 @@ use std::collections::hash_map::Entry as Slot;
 
 use serde::Deserialize;
 
-use super::cve::severity_of;
 use super::products::{PLATFORMS_MAX, Products};
+use super::rating::{Rating, Score};
 use super::records::Records;
+use super::reference::{Reference, urls};
 use super::{Entry, Problem};
-use crate::vuln::advisory::{Advisory, Affected, Cvss, REFERENCES_MAX, Source, bounded, is_cve_id};
+use crate::vuln::advisory::{Advisory, Affected, Source, bounded, is_cve_id};
 use crate::vuln::cpe::{Cpe, Value};
 use crate::vuln::product;
 use crate::vuln::version::Range;
@@ -33,12 +34,6 @@ struct Cve {
     references: Vec<Reference>,
 }
 
-#[derive(Deserialize)]
-struct Reference {
-    #[serde(default)]
-    url: String,
-}
-
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Metrics {
@@ -54,14 +49,6 @@ struct Metrics {
 #[serde(rename_all = "camelCase")]
 struct Metric {
     cvss_data: Option<Score>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Score {
-    #[serde(default)]
-    vector_string: String,
-    base_severity: Option<String>,
 }
 
 /// Which products together are affected. CVE records of format 5.1 have the same under `cpeApplicability`.
@@ -110,13 +97,8 @@ fn entry(element: Element) -> Result<Entry, String> {
         return Ok(Entry::Withdrawn);
     }
     let metrics = [&cve.metrics.v4_0, &cve.metrics.v3_1, &cve.metrics.v3_0];
-    let scores = || metrics.iter().flat_map(|metrics| metrics.iter()).filter_map(|metric| metric.cvss_data.as_ref());
-    let cvss = scores().find_map(|score| Cvss::of_vector(&score.vector_string));
-    let severity = cvss
-        .as_ref()
-        .map(Cvss::severity)
-        .or_else(|| scores().find_map(|score| severity_of(score.base_severity.as_deref()?)));
-    let references = cve.references.iter().map(|reference| bounded(&reference.url)).filter(|url| !url.is_empty());
+    let scores = metrics.iter().flat_map(|metrics| metrics.iter()).filter_map(|metric| metric.cvss_data.as_ref());
+    let Rating { cvss, severity } = Rating::of(scores);
     Ok(Entry::Advisory(Box::new(Advisory {
         id: cve.id,
         aliases: Vec::new(),
@@ -126,7 +108,7 @@ fn entry(element: Element) -> Result<Entry, String> {
         title: None,
         severity,
         cvss,
-        references: references.take(REFERENCES_MAX).collect(),
+        references: urls(&cve.references),
         affected: affected_of(&cve.configurations),
         kev: None,
         epss: None,
@@ -143,7 +125,8 @@ pub(super) fn affected_of(configurations: &[Configuration]) -> Vec<Affected> {
         let platforms = platforms_of(configuration);
         let next = lists.len();
         let list = *lists.entry(platforms.clone()).or_insert(next);
-        for (key, cpe, range) in matches(configuration).filter(|found| found.vulnerable).filter_map(of_match) {
+        let vulnerable = matches(configuration).filter(|found| found.vulnerable);
+        for Match { key, cpe, range } in vulnerable.filter_map(Match::of) {
             if products.is_full() {
                 return products.into_all();
             }
@@ -178,28 +161,39 @@ fn platforms_of(configuration: &Configuration) -> Vec<String> {
     platforms().map(|found| bounded(&found.criteria)).collect()
 }
 
-/// Key, pattern where it says more than that, and range of a match.
-fn of_match(found: &CpeMatch) -> Option<(String, Option<String>, Range)> {
-    let pattern: Cpe = found.criteria.parse().ok()?;
-    let key = pattern.product_key()?;
-    let scheme = product::scheme_of(&key);
-    let range = match pattern.version() {
-        Value::Any => Range::all(scheme),
-        // `-` means a product without versions, which no version is.
-        Value::NotApplicable => return None,
-        // A version with a wildcard is matched by its name, not by a range.
-        Value::Text { .. } => {
-            pattern.full_version().map_or(Range::all(scheme), |version| Range::exactly(scheme, version))
-        }
-    };
-    let range = [
-        (&found.version_start_including, Range::since as fn(Range, String) -> Range),
-        (&found.version_start_excluding, Range::after),
-        (&found.version_end_including, Range::through),
-        (&found.version_end_excluding, Range::before),
-    ]
-    .into_iter()
-    .fold(range, |range, (bound, limit)| bound.as_deref().map_or(range.clone(), |bound| limit(range, bounded(bound))));
-    let cpe = (!pattern.says_only_versions()).then(|| bounded(&found.criteria));
-    Some((key, cpe, range))
+/// What a pattern says is vulnerable.
+struct Match {
+    key: String,
+    /// The pattern, where it says more than key and range.
+    cpe: Option<String>,
+    range: Range,
+}
+
+impl Match {
+    fn of(found: &CpeMatch) -> Option<Self> {
+        let pattern: Cpe = found.criteria.parse().ok()?;
+        let key = pattern.product_key()?;
+        let scheme = product::scheme_of(&key);
+        let range = match pattern.version() {
+            Value::Any => Range::all(scheme),
+            // `-` means a product without versions, which no version is.
+            Value::NotApplicable => return None,
+            // A version with a wildcard is matched by its name, not by a range.
+            Value::Text { .. } => {
+                pattern.full_version().map_or(Range::all(scheme), |version| Range::exactly(scheme, version))
+            }
+        };
+        let range = [
+            (&found.version_start_including, Range::since as fn(Range, String) -> Range),
+            (&found.version_start_excluding, Range::after),
+            (&found.version_end_including, Range::through),
+            (&found.version_end_excluding, Range::before),
+        ]
+        .into_iter()
+        .fold(range, |range, (bound, limit)| {
+            bound.as_deref().map_or(range.clone(), |bound| limit(range, bounded(bound)))
+        });
+        let cpe = (!pattern.says_only_versions()).then(|| bounded(&found.criteria));
+        Some(Self { key, cpe, range })
+    }
 }

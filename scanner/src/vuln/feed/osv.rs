@@ -3,11 +3,12 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::cve::severity_of;
 use super::products::Products;
+use super::rating::severity_of;
 use super::records::Records;
+use super::reference::{Reference, urls};
 use super::{Entry, Problem};
-use crate::vuln::advisory::{Advisory, Affected, Cvss, RANGES_MAX, REFERENCES_MAX, Source, bounded, package_key};
+use crate::vuln::advisory::{Advisory, Affected, Cvss, RANGES_MAX, Source, bounded, package_key};
 use crate::vuln::version::{Range, Scheme};
 
 /// Most aliases that are kept: an advisory of a distribution may correct a hundred CVEs at once.
@@ -40,12 +41,6 @@ struct Record {
 struct Score {
     #[serde(default)]
     score: String,
-}
-
-#[derive(Deserialize)]
-struct Reference {
-    #[serde(default)]
-    url: String,
 }
 
 #[derive(Deserialize)]
@@ -105,7 +100,6 @@ fn entry(record: Record) -> Result<Entry, String> {
     }
     let affected = products.into_all();
     let aliases = record.aliases.iter().chain(&record.upstream).filter(|alias| alias.len() <= ALIAS_BYTES_MAX);
-    let references = record.references.iter().map(|reference| bounded(&reference.url)).filter(|url| !url.is_empty());
     Ok(Entry::Advisory(Box::new(Advisory {
         id: bounded(&id),
         aliases: aliases.take(ALIASES_MAX).cloned().collect(),
@@ -115,7 +109,7 @@ fn entry(record: Record) -> Result<Entry, String> {
         title: record.summary.as_deref().map(bounded),
         severity,
         cvss,
-        references: references.take(REFERENCES_MAX).collect(),
+        references: urls(&record.references),
         affected,
         kev: None,
         epss: None,

@@ -15,6 +15,15 @@ pub(super) struct Judgement {
     rank: u8,
 }
 
+/// What a judgement counts beside another; the first that differs decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Weight {
+    can_tell: bool,
+    rank: u8,
+    is_affected: bool,
+    method: Method,
+}
+
 impl Judgement {
     /// What a source that orders the makers' versions says of a subject that is of the edition and platform meant.
     pub(super) fn of_version(verdict: Verdict, subject: &Subject, source: Source) -> Self {
@@ -29,8 +38,13 @@ impl Judgement {
     }
 
     /// What decides between two: being able to tell, then the better source, then being affected, then the method.
-    pub(super) fn weight(self) -> (bool, u8, bool, Method) {
-        (self.verdict != Verdict::Indeterminate, self.rank, self.verdict == Verdict::Inside, self.method)
+    pub(super) fn weight(self) -> Weight {
+        Weight {
+            can_tell: self.verdict != Verdict::Indeterminate,
+            rank: self.rank,
+            is_affected: self.verdict == Verdict::Inside,
+            method: self.method,
+        }
     }
 }
 

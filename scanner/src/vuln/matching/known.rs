@@ -62,6 +62,16 @@ struct Name {
     place: usize,
 }
 
+/// What the advisories of one name come to.
+#[derive(Debug)]
+pub(super) struct Decision<'a> {
+    /// The name.
+    pub(super) id: &'a str,
+    /// The one that decides.
+    pub(super) advisory: &'a Arc<Advisory>,
+    pub(super) judgement: Judgement,
+}
+
 impl Group {
     pub(super) fn new(advisories: Vec<Arc<Known>>) -> Self {
         let mut names = Vec::with_capacity(advisories.len());
@@ -83,10 +93,10 @@ impl Group {
 
     /// For each name that some advisory can say something of for `subject`, by name: the advisory that decides. The
     /// best one that can tell does, and of those that agree the surest.
-    pub(super) fn decisions(&self, subject: &Subject) -> Vec<(&str, &Arc<Advisory>, Judgement)> {
+    pub(super) fn decisions(&self, subject: &Subject) -> Vec<Decision<'_>> {
         let plain = subject.version().and_then(Plain::of);
         let judged: Vec<Option<Judgement>> = self.advisories.iter().map(|known| known.judge(subject, plain)).collect();
-        let mut decisions: Vec<(&str, &Arc<Advisory>, Judgement)> = Vec::new();
+        let mut decisions = Vec::new();
         for of_name in self.names.chunk_by(|a, b| self.text(*a) == self.text(*b)) {
             let mut best: Option<(Name, Judgement)> = None;
             for name in of_name {
@@ -99,7 +109,7 @@ impl Group {
             if let Some((name, judgement)) = decided
                 && let Some(known) = self.advisories.get(name.advisory)
             {
-                decisions.push((self.text(name), known.advisory(), judgement));
+                decisions.push(Decision { id: self.text(name), advisory: known.advisory(), judgement });
             }
         }
         decisions

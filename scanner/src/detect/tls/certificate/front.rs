@@ -13,37 +13,48 @@ const NO_SIGNATURE: [u8; 3] = [3, 1, 0];
 
 /// A certificate of what stands before the extensions; `None` when `der` is whole and not too long, or no certificate.
 pub(super) fn without_extensions(der: &[u8]) -> Option<Vec<u8>> {
-    let (tag, length, body) = head(der)?;
-    let is_too_long = length > body.len() || der.len() > DER_BYTES_MAX;
-    let (inner, _, mut rest) = head(body).filter(|_| tag == SEQUENCE && is_too_long)?;
-    let (mut kept, mut algorithm) = (Vec::new(), None);
+    let outer = Head::of(der)?;
+    let is_too_long = outer.length > outer.rest.len() || der.len() > DER_BYTES_MAX;
+    let inner = Head::of(outer.rest).filter(|_| outer.tag == SEQUENCE && is_too_long)?;
+    let (mut rest, mut kept, mut algorithm) = (inner.rest, Vec::new(), None);
     // Fields with a number of their own stand behind the key: unique ids and extensions.
-    while let Some((tag, length, content)) = head(rest).filter(|(tag, ..)| *tag < 0x80 || *tag == VERSION) {
-        let Some(after) = content.get(length..) else { break };
+    while let Some(head) = Head::of(rest).filter(|head| head.tag < 0x80 || head.tag == VERSION) {
+        let Some(after) = head.rest.get(head.length..) else { break };
         let field = rest.get(..rest.len() - after.len())?;
         kept.extend_from_slice(field);
-        algorithm = algorithm.or((tag == SEQUENCE).then_some(field));
+        algorithm = algorithm.or((head.tag == SEQUENCE).then_some(field));
         rest = after;
     }
     let mut certificate = wrapped(&kept);
-    certificate.extend_from_slice(algorithm.filter(|_| inner == SEQUENCE)?);
+    certificate.extend_from_slice(algorithm.filter(|_| inner.tag == SEQUENCE)?);
     certificate.extend(NO_SIGNATURE);
     Some(wrapped(&certificate))
 }
 
-/// Tag and length of the element at the front, and what follows its head.
-fn head(bytes: &[u8]) -> Option<(u8, usize, &[u8])> {
-    let (&[tag, first], mut rest) = bytes.split_first_chunk::<2>()?;
-    if first < 0x80 {
-        return Some((tag, usize::from(first), rest));
+/// What begins an element.
+struct Head<'a> {
+    tag: u8,
+    /// Bytes of its content.
+    length: usize,
+    /// What follows the head: the content, or as much of it as is there, and further elements.
+    rest: &'a [u8],
+}
+
+impl<'a> Head<'a> {
+    /// The head of the element at the front.
+    fn of(bytes: &'a [u8]) -> Option<Self> {
+        let (&[tag, first], mut rest) = bytes.split_first_chunk::<2>()?;
+        if first < 0x80 {
+            return Some(Self { tag, length: usize::from(first), rest });
+        }
+        let mut length = 0;
+        for _ in 0..first & 0x7f {
+            let (byte, after) = rest.split_first()?;
+            length = usize::checked_mul(length, 256)?.checked_add(usize::from(*byte))?;
+            rest = after;
+        }
+        Some(Self { tag, length, rest })
     }
-    let mut length = 0;
-    for _ in 0..first & 0x7f {
-        let (byte, after) = rest.split_first()?;
-        length = usize::checked_mul(length, 256)?.checked_add(usize::from(*byte))?;
-        rest = after;
-    }
-    Some((tag, length, rest))
 }
 
 /// A sequence of `content`.

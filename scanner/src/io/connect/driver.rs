@@ -1,0 +1,155 @@
+//! What a thread of the connect engine does for its units: carries out what their scans say, and tells them what became of
+//! each socket.
+
+use std::time::Duration;
+
+use nix::sys::epoll::Epoll;
+
+use super::socket::{self, Verdict};
+use super::sockets::{Purpose, Sockets, Watched};
+use super::unit::Unit;
+use crate::connect_scan::{Listen, Step};
+use crate::finding::printable_banner;
+use crate::io::reactor::{Driven, Driver};
+use crate::io::resolve::Resolver;
+use crate::slot_map::{Key, SlotMap};
+use crate::unit::ScanError;
+
+impl Driver for Sockets {
+    type Unit = Unit;
+
+    const EVENTS_AT_ONCE: usize = 1024;
+    /// Few enough that no answer waits for a millisecond.
+    const STEPS_PER_TURN: usize = 64;
+
+    fn epoll(&self) -> &Epoll {
+        &self.epoll
+    }
+
+    fn on_event(&mut self, units: &mut SlotMap<Unit>, now: Duration, name: u64) -> bool {
+        self.on_socket(units, now, Key::from_bits(name));
+        false
+    }
+
+    /// Closes the sockets that were listened to for long enough.
+    fn end_overdue(&mut self, units: &mut SlotMap<Unit>, now: Duration) {
+        while let Some((_, key)) = self.listening.front().filter(|(end, _)| *end <= now).copied() {
+            self.listening.pop_front();
+            self.end_of_words(units, key);
+        }
+    }
+
+    fn next_overdue(&self) -> Option<Duration> {
+        self.listening.front().map(|(end, _)| *end)
+    }
+
+    fn step(&mut self, key: Key, unit: &mut Unit, resolver: &mut Resolver, now: Duration) -> Option<Duration> {
+        let room = if unit.is_blocked() { 0 } else { self.room() };
+        match unit.scan.poll(now, room) {
+            Step::Send { probe, to } => match self.connect(key, probe, to) {
+                Ok(socket) => unit.set_socket(probe, socket),
+                Err(error) => {
+                    // Nothing is connected that could be listened to.
+                    on_verdict(unit, now, probe, &socket::verdict_of(&error, self.open.len()));
+                }
+            },
+            Step::Close { probe } => {
+                if let Some(socket) = unit.take_socket(probe) {
+                    self.remove(socket);
+                }
+            }
+            Step::Resolve { host, name } => resolver.ask((key, host), name),
+            Step::Wait { until } => return Some(until),
+            Step::Done => {
+                unit.done(now);
+                return Some(Duration::ZERO);
+            }
+            Step::Starved => {
+                let why = format!("{} sockets open of at most {}", self.open.len(), self.budget.max);
+                unit.end(Err(ScanError::Starved { why }));
+                return Some(Duration::ZERO);
+            }
+        }
+        None
+    }
+
+    fn give_up(&mut self, unit: Key) {
+        self.close_all_of(unit);
+    }
+
+    /// Nobody is scanning.
+    fn rest(&mut self) {
+        self.close_idle();
+    }
+}
+
+impl Sockets {
+    fn on_socket(&mut self, units: &mut SlotMap<Unit>, now: Duration, key: Key) {
+        let sockets_open = self.open.len();
+        let Some(watched) = self.open.get(key) else { return };
+        let (probe, to) = match watched.purpose {
+            Purpose::Probe { probe, to } => (probe, to),
+            Purpose::Listen { .. } => return self.hear(units, key),
+            Purpose::Idle => return,
+        };
+        let verdict = socket::verdict(&watched.socket, to, sockets_open);
+        if verdict == Verdict::Pending {
+            return;
+        }
+        let unit = units.get_mut(watched.unit);
+        let listen = unit.and_then(|unit| {
+            unit.take_socket(probe);
+            on_verdict(unit, now, probe, &verdict)
+        });
+        match listen {
+            Some(listen) => self.listen(units, now, key, listen),
+            None if socket::is_connected(&verdict) => self.close(key),
+            None => self.put_by(key, to),
+        }
+    }
+
+    /// Goes on with a connected socket until it has said something.
+    fn listen(&mut self, units: &mut SlotMap<Unit>, now: Duration, key: Key, listen: Listen) {
+        let Some(watched) = self.open.get_mut(key) else { return };
+        watched.purpose = Purpose::Listen { listen, heard: Vec::new() };
+        self.listening.push_back((now + listen.wait, key));
+        // Its words may have come with the event that told of the connection.
+        self.hear(units, key);
+        // Listening never takes more than half of the sockets from the scan: the one that has been silent longest
+        // has had its time.
+        if self.listening.len() > self.budget.max / 2
+            && let Some((_, oldest)) = self.listening.pop_front()
+        {
+            self.end_of_words(units, oldest);
+        }
+    }
+
+    /// Reads what has come, and ends when that is enough.
+    fn hear(&mut self, units: &mut SlotMap<Unit>, key: Key) {
+        let Some(Watched { socket, purpose: Purpose::Listen { heard, .. }, .. }) = self.open.get_mut(key) else {
+            return;
+        };
+        if socket::read_words(socket, heard) {
+            self.end_of_words(units, key);
+        }
+    }
+
+    fn end_of_words(&mut self, units: &mut SlotMap<Unit>, key: Key) {
+        let Some(Watched { socket, unit, purpose }) = self.remove(key) else { return };
+        socket::reset(socket);
+        if let (Purpose::Listen { listen, heard }, Some(unit)) = (purpose, units.get_mut(unit)) {
+            unit.scan.on_banner(&listen, printable_banner(&heard));
+        }
+    }
+}
+
+/// Tells a scan how a probe ended; returns what to listen to.
+fn on_verdict(unit: &mut Unit, now: Duration, probe: Key, verdict: &Verdict) -> Option<Listen> {
+    match verdict {
+        Verdict::Answer(answer) => return unit.scan.on_answer(now, probe, *answer),
+        Verdict::SelfConnected => unit.scan.on_misfire(probe),
+        Verdict::Exhausted => unit.scan.on_exhausted(now, probe),
+        Verdict::Nothing | Verdict::Pending => {}
+    }
+    None
+}

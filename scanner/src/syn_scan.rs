@@ -17,6 +17,7 @@ mod heard;
 mod held;
 mod host_probe;
 mod middlebox;
+mod own_path;
 mod path;
 mod rate;
 mod recall;

@@ -239,11 +239,13 @@ impl SynScan {
             self.drop_target(index);
             return None;
         }
-        if let Err(denied) = self.admit(now, address) {
+        if let Err(denied) = self.admit_own(index, now).and_then(|()| self.admit(now, address)) {
             self.hold(index, before, denied);
             return None;
         }
-        self.target(index)?.until = current;
+        let target = self.target(index)?;
+        target.until = current;
+        target.heard.iter_mut().for_each(|heard| heard.own_path.sent(now));
         self.line.push_back(index);
         self.sent.0 += 1;
         self.counts.probes_sent += 1;
@@ -252,6 +254,12 @@ impl SynScan {
             self.quiet_until = now + self.rtt.smoothed().map_or(self.limits.wait_max, |_| self.timeout());
         }
         Some(Transmit::Probe { address, probe, attempt, link, mac })
+    }
+
+    /// Takes a slot of the pace that a host has of its own.
+    fn admit_own(&mut self, index: u64, now: Duration) -> Result<(), Denied> {
+        let heard = self.target(index).and_then(|target| target.heard.as_mut());
+        heard.map_or(Ok(()), |heard| heard.own_path.admit(now)).map_err(|until| Denied::Host { until })
     }
 
     /// Takes a slot of an address's network and of itself.

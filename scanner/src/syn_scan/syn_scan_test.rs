@@ -59,6 +59,10 @@ struct Net {
     middlebox: Option<u32>,
     /// Refuses every SYN itself, with an ICMP error.
     refuses: Option<u32>,
+    /// A host that takes so many SYNs per second, in bursts of 200 at most.
+    limit: Option<(u32, f64)>,
+    limit_tokens: f64,
+    limit_refilled: Duration,
     drawn: u64,
     tokens: f64,
     refilled: Duration,
@@ -101,6 +105,19 @@ impl Net {
             self.tokens -= 1.0;
         }
         mix(self.drawn) % 1000 >= self.loss
+    }
+
+    /// Whether a host's own limit lets a probe through.
+    fn takes(&mut self, address: u32, probe: Probe) -> bool {
+        let Some((_, rate)) = self.limit.filter(|(limited, _)| *limited == address) else { return true };
+        if !matches!(probe, Probe::Syn(_)) {
+            return true;
+        }
+        self.limit_tokens = (self.limit_tokens + rate * (self.now - self.limit_refilled).as_secs_f64()).min(200.0);
+        self.limit_refilled = self.now;
+        let is_taken = self.limit_tokens >= 1.0;
+        self.limit_tokens -= f64::from(u8::from(is_taken));
+        is_taken
     }
 
     /// Scans to the end, a batch every 200 microseconds at most; returns the scan and what it found open.
@@ -184,7 +201,8 @@ impl Net {
                 if let Probe::Syn(port) = probe {
                     *self.asked.entry((bits, port)).or_default() += u32::from(attempt != CANARY);
                 }
-                let answer = self.answer(bits, probe).filter(|_| self.carries(self.now));
+                let is_taken = self.takes(bits, probe);
+                let answer = self.answer(bits, probe).filter(|_| is_taken && self.carries(self.now));
                 if let Some((state, reason)) = answer {
                     let sent_at = Duration::from_millis(u64::try_from(self.now.as_millis()).unwrap());
                     let is_own_word = true;

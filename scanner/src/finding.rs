@@ -4,6 +4,7 @@
 //! first answer before its ports; `report::Fold` makes host records of them. Types here are serialised by position
 //! as well as by name: fields and variants are only ever added at the end.
 
+mod not_probed;
 mod printable;
 mod record;
 mod service;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::not_probed::{NotProbed, NotProbedCounts};
 pub use self::printable::{BANNER_BYTES_MAX, Printable, printable_banner};
 pub use self::record::{HostRecord, NotShown, PortRecord};
 pub use self::service::{Certificate, Http, Service, ServiceMethod, Tls};

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::finding::NotProbedCounts;
+
 /// Running figures of a scan.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Counts {
@@ -19,6 +21,8 @@ pub struct Counts {
     pub replies: u64,
     /// Targets that scope or exclusions forbid, found out at the last check.
     pub refused: u64,
+    /// Targets that no probe reached; they are settled as well.
+    pub not_probed: NotProbedCounts,
     /// Names that have no address, with the reason; the first hundred.
     pub unresolved: Vec<(Arc<str>, String)>,
     /// How many names have no address.

@@ -7,6 +7,7 @@ use super::epochs::EPOCH;
 use super::middlebox::TRIALS;
 use super::target::{HostPhase, NO_GATEWAY, Target};
 use super::{CANARY, Gateway, SynScan, Transmit, Way};
+use crate::finding::NotProbed;
 use crate::pace::Denied;
 use crate::packet::probe::Probe;
 use crate::permute::mix;
@@ -39,27 +40,33 @@ impl SynScan {
             }
             let index = self.waiting.start;
             self.waiting.start += 1;
-            let Some(PlanTarget::Address(address)) = self.plan.target(index) else {
-                self.skip();
-                continue;
-            };
-            if !self.permits(address) {
-                self.counts.refused += 1;
-                self.skip();
-                continue;
+            match self.enter_one(index) {
+                Ok(target) => {
+                    self.targets.push_back(target);
+                    self.line.push_back(index);
+                }
+                Err(why) => self.skip(why),
             }
-            let way = self.routes.way(address);
-            let has_probes = self.ports > 0 || !self.host_probes.list.is_empty() || self.host_probes.asks_link;
-            let Some(target) = way.filter(|_| has_probes).and_then(|way| self.begin(address, way)) else {
-                self.skip();
-                continue;
-            };
-            self.targets.push_back(target);
-            self.line.push_back(index);
         }
     }
 
-    /// A target with the way that its probes go; `None` when its gateway has not answered.
+    /// The target with this index, or why it is not probed; without a reason, there is nothing to ask.
+    fn enter_one(&mut self, index: u64) -> Result<Target, Option<NotProbed>> {
+        // A unit with names is scanned with connections.
+        let Some(PlanTarget::Address(address)) = self.plan.target(index) else { return Err(None) };
+        if !self.permits(address) {
+            self.counts.refused += 1;
+            return Err(Some(NotProbed::OutOfScope));
+        }
+        let way = self.routes.way(address)?;
+        let has_probes = self.ports > 0 || !self.host_probes.list.is_empty() || self.host_probes.asks_link;
+        if !has_probes {
+            return Err(None);
+        }
+        self.begin(address, way).ok_or(Some(NotProbed::GatewaySilent))
+    }
+
+    /// A target with the way that its probes go; `None` when its gateway is one more than can be told apart.
     fn begin(&mut self, address: IpAddr, way: Way) -> Option<Target> {
         let mut target = Target::new(address, way.link, self.first_phase());
         target.is_lined = true;
@@ -96,7 +103,8 @@ impl SynScan {
     }
 
     /// A target that is not sent anything.
-    fn skip(&mut self) {
+    fn skip(&mut self, why: Option<NotProbed>) {
+        why.into_iter().for_each(|why| self.counts.not_probed.add(why, 1));
         self.targets.push_back(Target::done());
         self.counts.targets_done += 1;
         self.slide();
@@ -236,7 +244,7 @@ impl SynScan {
         let has_mac = target.gateway == NO_GATEWAY || target.mac != [0; 6];
         let (address, attempt, link, mac) = (target.address, target.pass, target.link, target.mac);
         if !has_mac || !self.permits(address) {
-            self.drop_target(index);
+            self.drop_target(index, if has_mac { NotProbed::OutOfScope } else { NotProbed::GatewaySilent });
             return None;
         }
         if let Err(denied) = self.admit_own(index, now).and_then(|()| self.admit(now, address)) {
@@ -291,9 +299,10 @@ impl SynScan {
     }
 
     /// Ends a target that must not, or cannot, be sent to.
-    fn drop_target(&mut self, index: u64) {
+    fn drop_target(&mut self, index: u64, why: NotProbed) {
         if let Some(target) = self.target(index) {
             target.phase = HostPhase::Done;
+            self.counts.not_probed.add(why, 1);
             self.counts.targets_done += 1;
             self.slide();
         }

@@ -19,8 +19,8 @@ const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 const MAC: Mac = [2, 0, 0, 0, 0, 9];
 
 impl Routes for OneGateway {
-    fn way(&self, _address: IpAddr) -> Option<Way> {
-        Some(Way { link: 0, gateway: Some(GATEWAY), needs_mac: true })
+    fn way(&self, _address: IpAddr) -> Result<Way, NotProbed> {
+        Ok(Way { link: 0, gateway: Some(GATEWAY), needs_mac: true })
     }
 
     fn mac(&self, _link: u16, _hop: IpAddr) -> Option<Mac> {
@@ -33,8 +33,8 @@ impl Routes for OneGateway {
 struct OnLink;
 
 impl Routes for OnLink {
-    fn way(&self, _address: IpAddr) -> Option<Way> {
-        Some(Way { link: 0, gateway: None, needs_mac: true })
+    fn way(&self, _address: IpAddr) -> Result<Way, NotProbed> {
+        Ok(Way { link: 0, gateway: None, needs_mac: true })
     }
 
     fn mac(&self, _link: u16, _hop: IpAddr) -> Option<Mac> {
@@ -316,6 +316,7 @@ fn a_gateway_that_does_not_answer_ends_the_unit() {
     let mut net = Net { is_arp_silent: true, ..Net::default() };
     let (scan, _) = net.scan(spec("10.77.0.0/24", "1-10"), Box::new(OneGateway), RateCap::new(None));
     assert_eq!((scan.counts().targets_done, scan.counts().probes_sent), (256, 0));
+    assert_eq!(scan.counts().not_probed.to_string(), "gateway silent 256");
 }
 
 #[test]
@@ -334,6 +335,7 @@ fn what_is_excluded_or_out_of_scope_is_never_sent() {
     let spec = ScanSpec { exclude, ..spec("10.77.0.0/27,11.0.0.0/28", "1-10") };
     let (scan, _) = net.scan(spec, Box::new(OneGateway), RateCap::new(None));
     assert_eq!(scan.counts().refused, 17);
+    assert_eq!(scan.counts().not_probed.to_string(), "outside the scope or excluded 17");
     assert!(net.asked.keys().all(|(address, _)| *address != FIRST + 8 && address >> 24 == 10));
 }
 

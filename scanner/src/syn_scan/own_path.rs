@@ -11,8 +11,8 @@ use std::time::Duration;
 use crate::pace::Pacer;
 
 /// Answers that turn up beyond what the path explains before a host is judged by itself, and the multiple of what it
-/// explains: three by chance, twice as many by a burst.
-const NEWS_MIN: f64 = 3.0;
+/// explains: six by chance, twice as many by a burst.
+const NEWS_MIN: f64 = 6.0;
 const NEWS_TIMES: f64 = 2.0;
 /// No loss is judged to be more: what loses everything is silent.
 const LOSS_MAX: f64 = 0.98;

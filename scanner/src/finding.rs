@@ -5,6 +5,7 @@
 //! as well as by name: fields and variants are only ever added at the end.
 
 mod host;
+mod not_probed;
 mod printable;
 mod record;
 mod service;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::host::ScannedHost;
+pub use self::not_probed::{NotProbed, NotProbedCounts};
 pub use self::printable::{BANNER_BYTES_MAX, Printable, printable_banner};
 pub use self::record::{HostRecord, NotShown, PortRecord};
 pub use self::service::{Certificate, Http, Service, ServiceMethod, Tls};

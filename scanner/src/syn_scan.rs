@@ -17,6 +17,7 @@ mod heard;
 mod held;
 mod host_probe;
 mod middlebox;
+mod own_path;
 mod path;
 mod rate;
 mod recall;
@@ -37,7 +38,7 @@ pub(crate) use self::path::Path;
 use self::path::{Moment, RoundTrip};
 use self::recall::Recall;
 use self::target::Target;
-use crate::finding::{PortState, Reason};
+use crate::finding::{NotProbed, PortState, Reason};
 use crate::pace::{Pacer, RateCap};
 use crate::packet::arp::Mac;
 use crate::packet::probe::Probe;
@@ -74,8 +75,11 @@ pub(crate) struct Way {
 
 /// Which way an address goes.
 pub(crate) trait Routes: std::fmt::Debug + Send {
-    /// The way to an address, or `None` when there is none.
-    fn way(&self, address: IpAddr) -> Option<Way>;
+    /// The way to an address.
+    ///
+    /// # Errors
+    /// Why there is none.
+    fn way(&self, address: IpAddr) -> Result<Way, NotProbed>;
 
     /// The hardware address of a next hop on a link, as far as the kernel knows it.
     fn mac(&self, link: u16, hop: IpAddr) -> Option<Mac>;

@@ -5,6 +5,8 @@
 use std::ops::Add;
 use std::sync::Arc;
 
+use crate::finding::NotProbedCounts;
+
 /// Most names that are reported as not resolved, one by one.
 const UNRESOLVED_MAX: usize = 100;
 
@@ -23,6 +25,8 @@ pub struct Tally {
     pub retransmitted: u64,
     /// Answers of hosts.
     pub replies: u64,
+    /// Targets that no probe reached; they are settled as well.
+    pub not_probed: NotProbedCounts,
 }
 
 impl Tally {
@@ -36,6 +40,7 @@ impl Tally {
             probes_sent: self.probes_sent.saturating_sub(before.probes_sent),
             retransmitted: self.retransmitted.saturating_sub(before.retransmitted),
             replies: self.replies.saturating_sub(before.replies),
+            not_probed: self.not_probed.since(&before.not_probed),
         }
     }
 }
@@ -51,6 +56,7 @@ impl Add for Tally {
             probes_sent: self.probes_sent + other.probes_sent,
             retransmitted: self.retransmitted + other.retransmitted,
             replies: self.replies + other.replies,
+            not_probed: self.not_probed.and(&other.not_probed),
         }
     }
 }
@@ -115,11 +121,21 @@ impl LeftOut {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::finding::NotProbed;
 
     #[test]
     fn what_came_since_and_what_was_before_make_the_whole() {
-        let before =
-            Tally { targets_done: 1, hosts_up: 2, open_ports: 3, probes_sent: 4, retransmitted: 5, replies: 6 };
+        let mut not_probed = NotProbedCounts::default();
+        not_probed.add(NotProbed::NoRoute, 7);
+        let before = Tally {
+            targets_done: 1,
+            hosts_up: 2,
+            open_ports: 3,
+            probes_sent: 4,
+            retransmitted: 5,
+            replies: 6,
+            not_probed,
+        };
         let whole = before + before + Tally { replies: 1, ..Tally::default() };
         assert_eq!(whole.since(before) + before, whole);
         assert_eq!(before.since(whole), Tally::default(), "never less than nothing");

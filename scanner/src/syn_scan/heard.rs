@@ -93,7 +93,7 @@ impl SynScan {
         let heard = target.heard_mut(ports);
         heard.opened += u32::from(is_open);
         heard.closed += u32::from(!is_open);
-        let answers = heard.opened + heard.closed;
+        let answers = heard.answers();
         if wants_banner && heard.holds_banner_grabs() {
             heard.unheard.push(number);
         } else if wants_banner {
@@ -179,7 +179,7 @@ impl SynScan {
             return;
         }
         let is_good = reply.state == PortState::Closed || self.ports == 0;
-        let Some(target) = self.target(index) else { return };
+        let Some(target) = self.target(index).filter(|target| !target.differs()) else { return };
         let fresh = Canary { address: target.address, probe: reply.probe, link: target.link, mac: target.mac };
         if self.canaries.len() < CANARIES_MAX {
             if is_good || self.canaries.len() < CANARIES_ANY {

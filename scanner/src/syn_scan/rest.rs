@@ -38,6 +38,7 @@ impl SynScan {
             return self.conclude(index);
         }
         let (pass, exposure) = (target.pass, target.exposure);
+        target.heard.iter_mut().for_each(|heard| heard.own_path.ended(now));
         let expected = self.miss(index, f64::from(exposure) + logarithm(loss));
         let is_last = expected <= miss_max || tries.is_some_and(|tries| pass + 1 >= tries);
         let wait = if is_last { timeout.max(self.limits.last_wait_min) } else { timeout };
@@ -69,7 +70,6 @@ impl SynScan {
 
     fn decide(&mut self, index: u64) {
         let (current, miss_max) = (self.moment.epoch, self.miss_max);
-        let tries = self.limits.tries.unwrap_or(PASSES_MAX).min(TRIES);
         let is_unmeasured = self.path.known() == 0;
         let Some(target) = self.target(index) else { return };
         let (since, until, pass) = (target.since, target.until, target.pass);
@@ -79,7 +79,8 @@ impl SynScan {
         }
         let loss = self.path.loss_between(since, until);
         let Some(target) = self.target(index) else { return };
-        let exposure = f64::from(target.exposure) + logarithm(loss);
+        let by_path = f64::from(target.exposure) + logarithm(loss);
+        let exposure = target.judge(loss, by_path);
         #[expect(clippy::cast_possible_truncation, reason = "a logarithm, for which seven digits are enough")]
         let kept = exposure as f32;
         target.exposure = kept;
@@ -89,7 +90,18 @@ impl SynScan {
         // Where nothing answers, nothing says that anything was lost: once more, in case the first pass met a burst.
         let is_dark = is_silent && is_unmeasured && pass >= 1;
         let is_complete = target.is_complete() && target.phase != HostPhase::Trial;
-        if is_told || is_dark || is_complete || pass + 1 >= tries || self.miss(index, exposure) <= miss_max {
+        let (address, differs) = (target.address, target.differs());
+        // What a silent port loses by its host alone shows in a second pass at the earliest.
+        let is_unproved = target.phase == HostPhase::Ports
+            && target.heard.as_ref().is_some_and(|heard| heard.up.is_some() && !heard.own_path.is_proved());
+        let passes_max = if differs { TRIES } else { PASSES_MAX };
+        let tries = self.limits.tries.unwrap_or(passes_max).min(TRIES);
+        if differs {
+            // What they tell is of this host, not of the path.
+            self.canaries.retain(|canary| canary.address != address);
+        }
+        let is_sure = !is_unproved && self.miss(index, exposure) <= miss_max;
+        if is_told || is_dark || is_complete || pass + 1 >= tries || is_sure {
             return self.conclude(index);
         }
         if let Some(target) = self.target(index) {
@@ -110,7 +122,7 @@ impl SynScan {
         let Some(target) = self.target(index) else { return };
         let (exposure, is_asked) = (f64::from(target.exposure), target.phase != HostPhase::Link);
         let up = target.heard.as_ref().filter(|heard| heard.up.is_some());
-        match up.map(|heard| (heard.opened + heard.closed, heard.left)) {
+        match up.map(|heard| (heard.answers(), heard.left)) {
             Some((answers, left)) => self.recall.host(answers, left, exposure.exp()),
             None if is_asked => {
                 let miss = self.miss(index, exposure);
@@ -172,6 +184,21 @@ pub(super) fn scanned(target_index: u64, address: IpAddr) -> ScannedHost {
 }
 
 impl Target {
+    /// Judges a pass whose answers are in: the logarithm of the chance that an answer was missed in all of them, which is
+    /// `by_path` where the host loses no more than the path.
+    fn judge(&mut self, path_loss: f64, by_path: f64) -> f64 {
+        let is_asked = self.phase == HostPhase::Ports && self.is_up();
+        match self.heard.as_mut().filter(|_| is_asked) {
+            Some(heard) => heard.own_path.judge(heard.answers(), path_loss, by_path),
+            None => by_path,
+        }
+    }
+
+    /// Whether it loses more than the path.
+    pub(super) fn differs(&self) -> bool {
+        self.heard.as_ref().is_some_and(|heard| heard.own_path.differs())
+    }
+
     /// Makes a target that has answered ask its ports; with its host probes, or ports, it may have got some way.
     pub(super) fn begin_ports(&mut self, has_host_probes: bool, current: u32) {
         match self.phase {

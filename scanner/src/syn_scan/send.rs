@@ -7,6 +7,7 @@ use super::epochs::EPOCH;
 use super::middlebox::TRIALS;
 use super::target::{HostPhase, NO_GATEWAY, Target};
 use super::{CANARY, Gateway, SynScan, Transmit, Way};
+use crate::finding::NotProbed;
 use crate::pace::Denied;
 use crate::packet::probe::Probe;
 use crate::permute::mix;
@@ -44,27 +45,33 @@ impl SynScan {
             }
             let index = self.waiting.start;
             self.waiting.start += 1;
-            let Some(PlanTarget::Address(address)) = self.plan.target(index) else {
-                self.skip();
-                continue;
-            };
-            if !self.plan.permits(&self.scope, address) {
-                self.results.left_out.refused += 1;
-                self.skip();
-                continue;
+            match self.enter_one(index) {
+                Ok(target) => {
+                    self.targets.push_back(target);
+                    self.line.push_back(index);
+                }
+                Err(why) => self.skip(why),
             }
-            let way = self.routes.way(address);
-            let has_probes = self.ports > 0 || !self.host_probes.list.is_empty() || self.host_probes.asks_link;
-            let Some(target) = way.filter(|_| has_probes).and_then(|way| self.begin(address, way)) else {
-                self.skip();
-                continue;
-            };
-            self.targets.push_back(target);
-            self.line.push_back(index);
         }
     }
 
-    /// A target with the way that its probes go; `None` when its gateway has not answered.
+    /// The target with this index, or why it is not probed; without a reason, there is nothing to ask.
+    fn enter_one(&mut self, index: u64) -> Result<Target, Option<NotProbed>> {
+        // A unit with names is scanned with connections.
+        let Some(PlanTarget::Address(address)) = self.plan.target(index) else { return Err(None) };
+        if !self.plan.permits(&self.scope, address) {
+            self.results.left_out.refused += 1;
+            return Err(Some(NotProbed::OutOfScope));
+        }
+        let way = self.routes.way(address)?;
+        let has_probes = self.ports > 0 || !self.host_probes.list.is_empty() || self.host_probes.asks_link;
+        if !has_probes {
+            return Err(None);
+        }
+        self.begin(address, way).ok_or(Some(NotProbed::GatewaySilent))
+    }
+
+    /// A target with the way that its probes go; `None` when its gateway is one more than can be told apart.
     fn begin(&mut self, address: IpAddr, way: Way) -> Option<Target> {
         let mut target = Target::new(address, way.link, self.first_phase());
         target.is_lined = true;
@@ -101,7 +108,8 @@ impl SynScan {
     }
 
     /// A target that is not sent anything.
-    fn skip(&mut self) {
+    fn skip(&mut self, why: Option<NotProbed>) {
+        why.into_iter().for_each(|why| self.results.tally.not_probed.add(why, 1));
         self.targets.push_back(Target::done());
         self.results.tally.targets_done += 1;
         self.slide();
@@ -241,14 +249,16 @@ impl SynScan {
         let has_mac = target.gateway == NO_GATEWAY || target.mac != [0; 6];
         let (address, attempt, link, mac) = (target.address, target.pass, target.link, target.mac);
         if !has_mac || !self.plan.permits(&self.scope, address) {
-            self.drop_target(index);
+            self.drop_target(index, if has_mac { NotProbed::OutOfScope } else { NotProbed::GatewaySilent });
             return None;
         }
-        if let Err(denied) = self.admit(now, address) {
+        if let Err(denied) = self.admit_own(index, now).and_then(|()| self.admit(now, address)) {
             self.hold(index, before, denied);
             return None;
         }
-        self.target(index)?.until = current;
+        let target = self.target(index)?;
+        target.until = current;
+        target.heard.iter_mut().for_each(|heard| heard.own_path.sent(now));
         self.line.push_back(index);
         self.sent.0 += 1;
         self.results.tally.probes_sent += 1;
@@ -257,6 +267,12 @@ impl SynScan {
             self.quiet_until = now + self.rtt.smoothed().map_or(self.limits.wait_max, |_| self.timeout());
         }
         Some(Transmit::Probe { address, probe, attempt, link, mac })
+    }
+
+    /// Takes a slot of the pace that a host has of its own.
+    fn admit_own(&mut self, index: u64, now: Duration) -> Result<(), Denied> {
+        let heard = self.target(index).and_then(|target| target.heard.as_mut());
+        heard.map_or(Ok(()), |heard| heard.own_path.admit(now)).map_err(|until| Denied::Host { until })
     }
 
     /// Takes a slot of an address's network and of itself.
@@ -289,9 +305,10 @@ impl SynScan {
     }
 
     /// Ends a target that must not, or cannot, be sent to.
-    fn drop_target(&mut self, index: u64) {
+    fn drop_target(&mut self, index: u64, why: NotProbed) {
         if let Some(target) = self.target(index) {
             target.phase = HostPhase::Done;
+            self.results.tally.not_probed.add(why, 1);
             self.results.tally.targets_done += 1;
             self.slide();
         }

@@ -20,8 +20,8 @@ const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 const MAC: Mac = [2, 0, 0, 0, 0, 9];
 
 impl Routes for OneGateway {
-    fn way(&self, _address: IpAddr) -> Option<Way> {
-        Some(Way { link: 0, gateway: Some(GATEWAY), needs_mac: true })
+    fn way(&self, _address: IpAddr) -> Result<Way, NotProbed> {
+        Ok(Way { link: 0, gateway: Some(GATEWAY), needs_mac: true })
     }
 
     fn mac(&self, _link: u16, _hop: IpAddr) -> Option<Mac> {
@@ -34,8 +34,8 @@ impl Routes for OneGateway {
 struct OnLink;
 
 impl Routes for OnLink {
-    fn way(&self, _address: IpAddr) -> Option<Way> {
-        Some(Way { link: 0, gateway: None, needs_mac: true })
+    fn way(&self, _address: IpAddr) -> Result<Way, NotProbed> {
+        Ok(Way { link: 0, gateway: None, needs_mac: true })
     }
 
     fn mac(&self, _link: u16, _hop: IpAddr) -> Option<Mac> {
@@ -60,6 +60,10 @@ struct Net {
     middlebox: Option<u32>,
     /// Refuses every SYN itself, with an ICMP error.
     refuses: Option<u32>,
+    /// A host that takes so many SYNs per second, in bursts of 200 at most.
+    limit: Option<(u32, f64)>,
+    limit_tokens: f64,
+    limit_refilled: Duration,
     drawn: u64,
     tokens: f64,
     refilled: Duration,
@@ -102,6 +106,19 @@ impl Net {
             self.tokens -= 1.0;
         }
         mix(self.drawn) % 1000 >= self.loss
+    }
+
+    /// Whether a host's own limit lets a probe through.
+    fn takes(&mut self, address: u32, probe: Probe) -> bool {
+        let Some((_, rate)) = self.limit.filter(|(limited, _)| *limited == address) else { return true };
+        if !matches!(probe, Probe::Syn(_)) {
+            return true;
+        }
+        self.limit_tokens = (self.limit_tokens + rate * (self.now - self.limit_refilled).as_secs_f64()).min(200.0);
+        self.limit_refilled = self.now;
+        let is_taken = self.limit_tokens >= 1.0;
+        self.limit_tokens -= f64::from(u8::from(is_taken));
+        is_taken
     }
 
     /// Scans to the end, a batch every 200 microseconds at most; returns the scan and what it found open.
@@ -185,7 +202,8 @@ impl Net {
                 if let Probe::Syn(port) = probe {
                     *self.asked.entry((bits, port)).or_default() += u32::from(attempt != CANARY);
                 }
-                let answer = self.answer(bits, probe).filter(|_| self.carries(self.now));
+                let is_taken = self.takes(bits, probe);
+                let answer = self.answer(bits, probe).filter(|_| is_taken && self.carries(self.now));
                 if let Some((state, reason)) = answer {
                     let sent_at = Duration::from_millis(u64::try_from(self.now.as_millis()).unwrap());
                     let is_own_word = true;
@@ -298,6 +316,7 @@ fn a_gateway_that_does_not_answer_ends_the_unit() {
     let mut net = Net { is_arp_silent: true, ..Net::default() };
     let (scan, _) = net.scan(spec("10.77.0.0/24", "1-10"), Box::new(OneGateway), RateCap::new(None));
     assert_eq!((scan.results().tally().targets_done, scan.results().tally().probes_sent), (256, 0));
+    assert_eq!(scan.results().tally().not_probed.to_string(), "gateway silent 256");
 }
 
 #[test]
@@ -316,6 +335,7 @@ fn what_is_excluded_or_out_of_scope_is_never_sent() {
     let spec = ScanSpec { exclude, ..spec("10.77.0.0/27,11.0.0.0/28", "1-10") };
     let (scan, _) = net.scan(spec, Box::new(OneGateway), RateCap::new(None));
     assert_eq!(scan.results().left_out().refused, 17);
+    assert_eq!(scan.results().tally().not_probed.to_string(), "outside the scope or excluded 17");
     assert!(net.asked.keys().all(|(address, _)| *address != FIRST + 8 && address >> 24 == 10));
 }
 

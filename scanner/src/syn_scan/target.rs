@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::middlebox::Trial;
+use super::own_path::OwnPath;
 use crate::finding::Reason;
 use crate::packet::arp::Mac;
 use crate::scan::HeardPorts;
@@ -74,6 +75,8 @@ pub(super) struct Heard {
     /// Open ports that are only listened to once it is known that they mean something.
     pub(super) unheard: Vec<u16>,
     pub(super) trial: Option<Trial>,
+    /// What it loses beyond the path.
+    pub(super) own_path: OwnPath,
 }
 
 impl Heard {
@@ -88,7 +91,13 @@ impl Heard {
             closed: 0,
             unheard: Vec::new(),
             trial: None,
+            own_path: OwnPath::default(),
         }
+    }
+
+    /// How many ports have answered for themselves.
+    pub(super) fn answers(&self) -> u32 {
+        self.opened + self.closed
     }
 
     /// Notes that a port has answered for itself; false when that is known.

@@ -12,6 +12,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use ipnet::IpNet;
 
 use super::netlink::{self, LinkEntry, RouteEntry};
+use crate::finding::NotProbed;
 use crate::packet::arp::Mac;
 use crate::packet::template::Template;
 use crate::syn_scan::{Routes, Way};
@@ -22,8 +23,9 @@ const TABLES: [u32; 3] = [255, 254, 253];
 /// Kinds of route: to somewhere, to this machine itself.
 const UNICAST: u8 = 1;
 const LOCAL: u8 = 2;
-/// Flags of an interface (linux/if.h): up, without ARP.
+/// Flags of an interface (linux/if.h): up, with a carrier, without ARP.
 const UP: u32 = 0x1;
+const RUNNING: u32 = 0x40;
 const NO_ARP: u32 = 0x80;
 /// Kinds of interface whose packets begin with the network header: tunnels of every sort, and PPP.
 const BARE: [u16; 7] = [
@@ -45,7 +47,7 @@ const MTU_DEFAULT: u32 = 1500;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Route {
     to: IpNet,
-    way: Option<Way>,
+    way: Result<Way, NotProbed>,
 }
 
 /// The routing table, the first that fits leads, and the neighbours that the kernel knows.
@@ -77,8 +79,9 @@ pub(super) struct Network {
 }
 
 impl Routes for Table {
-    fn way(&self, address: IpAddr) -> Option<Way> {
-        self.routes.iter().find(|route| route.to.contains(&address))?.way
+    fn way(&self, address: IpAddr) -> Result<Way, NotProbed> {
+        let route = self.routes.iter().find(|route| route.to.contains(&address));
+        route.map_or(Err(NotProbed::NoRoute), |route| route.way)
     }
 
     fn mac(&self, link: u16, hop: IpAddr) -> Option<Mac> {
@@ -124,14 +127,22 @@ impl Network {
         Ok(network)
     }
 
-    /// The way that a route leads, `None` for one that refuses, or that leads to a group.
-    fn way(&mut self, route: &RouteEntry, sample: IpAddr, links: &[LinkEntry]) -> Result<Option<Way>, &'static str> {
+    /// The way that a route leads, or why none: one that refuses, that leads to a group, or over an interface that is down.
+    fn way(
+        &mut self,
+        route: &RouteEntry,
+        sample: IpAddr,
+        links: &[LinkEntry],
+    ) -> Result<Result<Way, NotProbed>, &'static str> {
         if !matches!(route.kind, UNICAST | LOCAL) || sample.is_multicast() {
-            return Ok(None);
+            return Ok(Err(NotProbed::NoRoute));
         }
         let is_local = route.kind == LOCAL;
-        let entry = links.iter().find(|link| link.interface == route.interface && link.flags & UP != 0);
-        let entry = entry.ok_or("addresses behind an interface that is down")?;
+        let entry = links.iter().find(|link| link.interface == route.interface);
+        let entry = entry.ok_or("addresses behind an interface that is not listed")?;
+        if !is_local && entry.flags & (UP | RUNNING) != UP | RUNNING {
+            return Ok(Err(NotProbed::InterfaceDown));
+        }
         let is_ethernet = entry.kind == libc::ARPHRD_ETHER;
         if !is_local && !is_ethernet && !BARE.contains(&entry.kind) {
             return Err("addresses behind an interface that is not Ethernet or a tunnel");
@@ -142,7 +153,7 @@ impl Network {
         let from = source_of(sample, route.interface).or(route.source).ok_or("addresses without a source address")?;
         let link = self.link(entry, from, route.mtu, is_local)?;
         let needs_mac = !is_local && is_ethernet && entry.flags & NO_ARP == 0;
-        Ok(Some(Way { link, gateway: route.gateway.filter(|_| !is_local), needs_mac }))
+        Ok(Ok(Way { link, gateway: route.gateway.filter(|_| !is_local), needs_mac }))
     }
 
     /// The number of a link with this source address.
@@ -210,7 +221,7 @@ mod tests {
 
     #[test]
     fn the_most_particular_route_of_the_first_table_leads() {
-        let links = [link(1, libc::ARPHRD_LOOPBACK, UP), link(2, libc::ARPHRD_NONE, UP)];
+        let links = [link(1, libc::ARPHRD_LOOPBACK, UP | RUNNING), link(2, libc::ARPHRD_NONE, UP | RUNNING)];
         let routes = vec![
             entry("127.0.0.0/16", 254, UNICAST, 2),
             entry("127.0.2.0/24", 254, 7, 0),
@@ -221,21 +232,32 @@ mod tests {
         ];
         let network = Network::build(&"127.0.0.0/16".parse().unwrap(), routes, &links).unwrap();
         let way = |address: &str| network.table.way(address.parse().unwrap());
-        let name = |address| way(address).map(|way| network.links[usize::from(way.link)].name.clone());
+        let name = |address| way(address).ok().map(|way| network.links[usize::from(way.link)].name.clone());
         assert_eq!(name("127.0.1.1").as_deref(), Some("if2"));
         assert_eq!(name("127.0.3.4").as_deref(), Some("if1"), "this machine itself");
-        assert_eq!((way("127.0.2.1"), way("127.0.3.255")), (None, None), "refused, and a broadcast");
-        assert_eq!((way("127.9.0.1"), way("::1")), (None, None));
+        let no_route = Err(NotProbed::NoRoute);
+        assert_eq!((way("127.0.2.1"), way("127.0.3.255")), (no_route, no_route), "refused, and a broadcast");
+        assert_eq!((way("127.9.0.1"), way("::1")), (no_route, no_route));
     }
 
     #[test]
     fn what_cannot_be_sent_raw_says_why() {
         let targets = "127.0.0.1".parse().unwrap();
         let built = |links: &[LinkEntry]| Network::build(&targets, vec![entry("127.0.0.0/8", 254, 1, 1)], links).err();
-        assert!(built(&[link(1, libc::ARPHRD_INFINIBAND, UP)]).is_some());
-        assert!(built(&[link(1, libc::ARPHRD_NONE, 0)]).is_some());
-        assert_eq!(built(&[link(1, libc::ARPHRD_NONE, UP)]), None);
+        assert!(built(&[link(1, libc::ARPHRD_INFINIBAND, UP | RUNNING)]).is_some());
+        assert!(built(&[]).is_some());
+        assert_eq!(built(&[link(1, libc::ARPHRD_NONE, UP | RUNNING)]), None);
         assert!(Network::read(&"a.example".parse().unwrap()).is_err());
+    }
+
+    #[test]
+    fn behind_an_interface_without_a_cable_nobody_is_probed() {
+        let targets = "127.0.0.1".parse().unwrap();
+        for flags in [0, UP, RUNNING] {
+            let network =
+                Network::build(&targets, vec![entry("127.0.0.0/8", 254, 1, 1)], &[link(1, 1, flags)]).unwrap();
+            assert_eq!(network.table.way("127.0.0.1".parse().unwrap()), Err(NotProbed::InterfaceDown), "{flags}");
+        }
     }
 
     #[test]

@@ -123,3 +123,29 @@ fn a_given_rate_is_begun_with_and_a_ceiling_is_not() {
     net.scan(capped, Box::new(OneGateway), RateCap::new(None));
     assert!(first_second(&net) <= 51_000, "{}", first_second(&net));
 }
+
+#[test]
+fn a_host_behind_a_limit_of_its_own_is_found_whole_beside_fast_ones() {
+    for (targets, count, ports, limit) in [
+        ("10.77.0.0,10.77.0.4", 8, 20_000, 5000.0),
+        ("10.77.0.0/27", 32, 1000, 5000.0),
+        ("10.77.0.0/27", 32, 1000, 1000.0),
+        ("10.77.0.0/24", 256, 1000, 500.0),
+    ] {
+        let mut net = Net { rtt: Duration::from_millis(1), limit: Some((FIRST + 4, limit)), ..Net::default() };
+        let spec = spec(targets, &format!("1-{ports}"));
+        let (scan, open) = net.scan(spec, Box::new(OneGateway), RateCap::new(None));
+        let truth = truth(FIRST, count, 1..=ports);
+        let seconds = (net.now - Duration::from_secs(10)).as_secs_f64();
+        let sent = net.probes[&(FIRST + 4)];
+        let recall = recall(&open, &truth);
+        assert!(
+            recall >= 1.0,
+            "{targets} {ports} at {limit}: {recall} in {seconds} s with {sent} probes, {} told",
+            scan.recall()
+        );
+        // The limit alone takes `ports / limit` seconds.
+        let fair = f64::from(ports) / limit;
+        assert!(seconds <= 6.0 * fair + 5.0, "{targets} {ports} at {limit}: {seconds} s for {fair}");
+    }
+}

@@ -1,0 +1,185 @@
+//! Targets that no probe reached, and why: nothing is known of them, which is another thing than silence.
+
+use std::fmt;
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Why a target was not probed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NotProbed {
+    /// This node has no route to it, or one that refuses.
+    NoRoute,
+    /// The router that leads to it does not answer.
+    GatewaySilent,
+    /// The interface that leads to it is down, or has no cable.
+    InterfaceDown,
+    /// The kernel took none of its probes.
+    SendRefused,
+    /// It is a host name without an address.
+    NameUnknown,
+    /// It is a host name all of whose addresses are outside the authorised scope, or excluded.
+    OutOfScope,
+    /// The time for it was over.
+    WindowOver,
+    /// Its unit was tried as often as the job allows, and given up.
+    GivenUp,
+}
+
+impl NotProbed {
+    /// Every reason; positions are codes that are written to disk, so new ones come last.
+    pub const ALL: [Self; 8] = [
+        Self::NoRoute,
+        Self::GatewaySilent,
+        Self::InterfaceDown,
+        Self::SendRefused,
+        Self::NameUnknown,
+        Self::OutOfScope,
+        Self::WindowOver,
+        Self::GivenUp,
+    ];
+
+    /// The reason's word, as in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NoRoute => "no-route",
+            Self::GatewaySilent => "gateway-silent",
+            Self::InterfaceDown => "interface-down",
+            Self::SendRefused => "send-refused",
+            Self::NameUnknown => "name-unknown",
+            Self::OutOfScope => "out-of-scope",
+            Self::WindowOver => "window-over",
+            Self::GivenUp => "given-up",
+        }
+    }
+
+    /// The reason in words, for people.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::NoRoute => "no route",
+            Self::GatewaySilent => "gateway silent",
+            Self::InterfaceDown => "interface down",
+            Self::SendRefused => "send refused",
+            Self::NameUnknown => "name unknown",
+            Self::OutOfScope => "outside the scope or excluded",
+            Self::WindowOver => "time over",
+            Self::GivenUp => "unit given up",
+        }
+    }
+
+    /// The reason with this word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
+    }
+
+    fn place(self) -> usize {
+        Self::ALL.iter().position(|known| *known == self).expect("all reasons are in the list of all")
+    }
+}
+
+impl fmt::Display for NotProbed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.words())
+    }
+}
+
+/// How many targets were not probed, by reason. In JSON an object from the reasons' words to their counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NotProbedCounts([u64; NotProbed::ALL.len()]);
+
+impl NotProbedCounts {
+    /// Counts `targets` more.
+    pub fn add(&mut self, reason: NotProbed, targets: u64) {
+        if let Some(count) = self.0.get_mut(reason.place()) {
+            *count = count.saturating_add(targets);
+        }
+    }
+
+    /// These and others.
+    #[must_use]
+    pub fn and(mut self, others: &Self) -> Self {
+        others.iter().for_each(|(reason, targets)| self.add(reason, targets));
+        self
+    }
+
+    /// What these have more than `earlier` ones.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut more = *self;
+        more.0.iter_mut().zip(earlier.0).for_each(|(count, before)| *count = count.saturating_sub(before));
+        more
+    }
+
+    /// How many of all reasons.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.0.iter().fold(0, |sum, count| sum.saturating_add(*count))
+    }
+
+    /// The reasons that hold for any target, with how many.
+    pub fn iter(&self) -> impl Iterator<Item = (NotProbed, u64)> + '_ {
+        NotProbed::ALL.into_iter().zip(self.0).filter(|(_, count)| *count > 0)
+    }
+}
+
+impl fmt::Display for NotProbedCounts {
+    /// As `no route 256, gateway silent 3`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, (reason, targets)) in self.iter().enumerate() {
+            let comma = if position > 0 { ", " } else { "" };
+            write!(f, "{comma}{reason} {targets}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Serialize for NotProbedCounts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter().map(|(reason, targets)| (reason.as_str(), targets)))
+    }
+}
+
+impl<'de> Deserialize<'de> for NotProbedCounts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let words = std::collections::BTreeMap::<String, u64>::deserialize(deserializer)?;
+        let mut counts = Self::default();
+        for (word, targets) in words {
+            let reason = NotProbed::from_word(&word);
+            counts.add(reason.ok_or_else(|| D::Error::custom(format!("{word:?} is no reason")))?, targets);
+        }
+        Ok(counts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_read_as_they_were_written_and_told_by_reason() {
+        let mut counts = NotProbedCounts::default();
+        assert_eq!((counts.total(), counts.to_string().as_str()), (0, ""));
+        counts.add(NotProbed::GatewaySilent, 3);
+        counts.add(NotProbed::NoRoute, 256);
+        counts.add(NotProbed::NoRoute, u64::MAX);
+        assert_eq!(counts.total(), u64::MAX);
+        let mut counts = NotProbedCounts::default();
+        counts.add(NotProbed::GatewaySilent, 3);
+        counts.add(NotProbed::NoRoute, 256);
+        assert_eq!(counts.to_string(), "no route 256, gateway silent 3");
+        let json = serde_json::to_string(&counts).unwrap();
+        assert_eq!(json, r#"{"no-route":256,"gateway-silent":3}"#);
+        assert_eq!(serde_json::from_str::<NotProbedCounts>(&json).unwrap(), counts);
+        serde_json::from_str::<NotProbedCounts>(r#"{"tired":1}"#).unwrap_err();
+    }
+
+    #[test]
+    fn every_reason_has_a_word_of_its_own() {
+        for reason in NotProbed::ALL {
+            assert_eq!(NotProbed::from_word(reason.as_str()), Some(reason));
+        }
+    }
+}

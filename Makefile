@@ -1,3 +1,4 @@
+# make build   the programs, as they are shipped, in $CARGO_TARGET_DIR/dist
 # make demo    three nodes on this machine, a scan, the leader killed in the middle of it
 # make test    every test, in network namespaces of their own
 # make bench   the measurements of docs/BENCHMARKS.md
@@ -28,8 +29,11 @@ endif
 
 .PHONY: build prepare demo test bench chaos fuzz memcheck fmt lint docs
 
+# What is shipped is in dist; cargo's own copy, with its symbols in it, has both its names as well.
 build: prepare
 	cargo build --release --workspace --bins
+	@ln -sfn pentora-node "$$CARGO_TARGET_DIR/release/pentora"
+	@deploy/strip.sh "$$CARGO_TARGET_DIR/release/pentora-node" "$$CARGO_TARGET_DIR/dist"
 
 prepare:
 	@deploy/prepare.sh
@@ -41,10 +45,10 @@ test: prepare
 	@tests/run.sh
 
 bench: build
-	@tests/with-namespaces "$$CARGO_TARGET_DIR/release/pentora-bench" $(BENCH)
+	@PENTORA_BIN_DIR="$$CARGO_TARGET_DIR/dist" tests/with-namespaces "$$CARGO_TARGET_DIR/release/pentora-bench" $(BENCH)
 
 chaos: build
-	@tests/with-namespaces "$$CARGO_TARGET_DIR/release/pentora-bench" chaos
+	@PENTORA_BIN_DIR="$$CARGO_TARGET_DIR/dist" tests/with-namespaces "$$CARGO_TARGET_DIR/release/pentora-bench" chaos
 
 FUZZ ?= $(notdir $(basename $(wildcard scanner/fuzz/fuzz_targets/*.rs)))
 SECONDS ?= 60

@@ -8,6 +8,7 @@ mod api;
 mod desk;
 
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -254,8 +255,23 @@ fn a_node_that_cannot_start_says_why_before_it_binds() {
 }
 
 #[test]
-fn both_names_are_the_same_program() {
-    let done = Command::new(env!("CARGO_BIN_EXE_pentora-node")).arg("version").output().unwrap();
-    assert_eq!(String::from_utf8(done.stdout).unwrap(), Desk::new().run("version").stdout);
-    assert_eq!(Desk::new().run("").code, 2, "no command is a usage error");
+fn both_names_are_the_same_program_and_each_is_shown_as_it_was_called() {
+    let desk = Desk::new();
+    let link = desk.home.path().join("pentora");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_pentora-node"), &link).unwrap();
+    let renamed = desk.home.path().join("pentora-0.1");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_pentora-node"), &renamed).unwrap();
+    let said = |path: &Path, words: &[&str]| {
+        String::from_utf8(Command::new(path).args(words).env_clear().output().unwrap().stdout).unwrap()
+    };
+    let node = Path::new(env!("CARGO_BIN_EXE_pentora-node"));
+    assert_eq!(said(node, &["version"]), said(&link, &["version"]));
+    for (path, name) in [(node, "pentora-node"), (&link, "pentora"), (&renamed, "pentora")] {
+        assert!(said(path, &["--version"]).starts_with(&format!("{name} ")), "{}", path.display());
+        assert!(said(path, &["completions", "zsh"]).starts_with(&format!("#compdef {name}\n")), "{}", path.display());
+    }
+    for (path, name) in [(node, "pentora-node"), (&link, "pentora")] {
+        assert!(said(path, &["scan", "--help"]).contains(&format!("Usage: {name} scan")), "{}", path.display());
+    }
+    assert_eq!(desk.run("").code, 2, "no command is a usage error");
 }

@@ -17,6 +17,7 @@ mod follow;
 mod interrupt;
 mod job;
 mod logging;
+mod man;
 mod output;
 mod progress;
 mod results;
@@ -101,6 +102,8 @@ enum Command {
     Config(config::ConfigCommand),
     /// Print completions for a shell.
     Completions(completions::CompletionsArgs),
+    /// Print a page of the manual, or write all of them.
+    Man(man::ManArgs),
     /// Print the version.
     Version(version::VersionArgs),
 }
@@ -166,6 +169,7 @@ fn run(program: &'static str, command: Command, context: &mut Context) -> Result
         Command::Feed(command) => block_on(feed::run(command, context)),
         Command::Config(command) => config::run(command, context),
         Command::Completions(args) => completions::run(&args, program, &mut Cli::command(), context),
+        Command::Man(args) => man::run(&args, Cli::command(), context),
         Command::Version(args) => version::run(&args, context),
     }
 }

@@ -275,3 +275,18 @@ fn both_names_are_the_same_program_and_each_is_shown_as_it_was_called() {
     }
     assert_eq!(desk.run("").code, 2, "no command is a usage error");
 }
+
+#[test]
+fn the_manual_has_a_page_for_every_command() {
+    let desk = Desk::new();
+    let done = desk.run("man scan");
+    assert!(done.code == 0 && done.stdout.contains("\n.TH pentora-scan 1 "), "{}", done.stderr);
+    let folder = desk.home.path().join("pages");
+    assert_eq!(desk.run(&format!("man --dir {}", folder.display())).code, 0);
+    assert_eq!(std::fs::read_to_string(folder.join("pentora-scan.1")).unwrap(), done.stdout);
+    assert!(folder.join("pentora.1").exists() && folder.join("pentora-coordinator-worker-token-create.1").exists());
+    let wrong = desk.run("man sacn");
+    assert!(wrong.code == 2 && wrong.stderr.contains("sacn"), "{}", wrong.stderr);
+    let file = desk.file("taken", "");
+    assert_eq!(desk.run(&format!("man --dir {file}")).code, 1);
+}

@@ -1,3 +1,5 @@
+# make build   the programs, as they are shipped, in $CARGO_TARGET_DIR/dist
+# make install the programs, their manual, completions and a systemd unit, below PREFIX (/usr/local); make uninstall
 # make demo    three nodes on this machine, a scan, the leader killed in the middle of it
 # make test    every test, in network namespaces of their own
 # make bench   the measurements of docs/BENCHMARKS.md
@@ -26,10 +28,27 @@ export CXX := ccache g++
 endif
 endif
 
-.PHONY: build prepare demo test bench chaos fuzz memcheck fmt lint docs
+.PHONY: build prepare install uninstall demo test bench chaos fuzz memcheck fmt lint docs
 
+# What is shipped is in dist; cargo's own copy, with its symbols in it, has both its names as well.
 build: prepare
 	cargo build --release --workspace --bins
+	@ln -sfn pentora-node "$$CARGO_TARGET_DIR/release/pentora"
+	@deploy/strip.sh "$$CARGO_TARGET_DIR/release/pentora-node" "$$CARGO_TARGET_DIR/dist"
+
+PREFIX ?= /usr/local
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+INSTALL = PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" UNITDIR="$(UNITDIR)" DIST="$(DIST)" deploy/install.sh
+
+# Root installs what a user built: under sudo nothing is built, and the programs are those in that user's folder.
+# The same for a folder that is named: make install DIST=...
+USER_HOME = $(if $(SUDO_USER),$(shell getent passwd "$(SUDO_USER)" | cut -d: -f6),$(HOME))
+DIST ?= $(if $(filter file,$(origin CARGO_TARGET_DIR)),$(USER_HOME)/.cache/pentora/target,$(CARGO_TARGET_DIR))/dist
+install: $(if $(SUDO_USER)$(filter command environment,$(origin DIST)),,build)
+	@$(INSTALL) install
+
+uninstall:
+	@$(INSTALL) uninstall
 
 prepare:
 	@deploy/prepare.sh
@@ -41,10 +60,10 @@ test: prepare
 	@tests/run.sh
 
 bench: build
-	@tests/with-namespaces "$$CARGO_TARGET_DIR/release/pentora-bench" $(BENCH)
+	@PENTORA_BIN_DIR="$$CARGO_TARGET_DIR/dist" tests/with-namespaces "$$CARGO_TARGET_DIR/release/pentora-bench" $(BENCH)
 
 chaos: build
-	@tests/with-namespaces "$$CARGO_TARGET_DIR/release/pentora-bench" chaos
+	@PENTORA_BIN_DIR="$$CARGO_TARGET_DIR/dist" tests/with-namespaces "$$CARGO_TARGET_DIR/release/pentora-bench" chaos
 
 FUZZ ?= $(notdir $(basename $(wildcard scanner/fuzz/fuzz_targets/*.rs)))
 SECONDS ?= 60

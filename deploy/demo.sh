@@ -5,7 +5,8 @@
 # is on 127.0.0.0/8 and in one temporary folder; it is gone when this ends, however it ends.
 set -euo pipefail
 
-bin=${PENTORA_BIN_DIR:-${CARGO_TARGET_DIR:-$HOME/.cache/pentora/target}/release}
+target=${CARGO_TARGET_DIR:-$HOME/.cache/pentora/target}
+bin=${PENTORA_BIN_DIR:-$target/dist} farm=$target/release/lab-farm
 dir=$(mktemp -d "${TMPDIR:-/tmp}/pentora-demo.XXXXXX")
 declare -A pid
 cleanup() {
@@ -73,15 +74,15 @@ job_field() { on "$follower" job status "$job" --json 2>/dev/null | grep -oE "\"
 in_its_middle() { local scanned; scanned=$(job_field targets_scanned); [ "${scanned:-0}" -gt 0 ]; }
 ended() { case $(job_field status) in completed | partial | failed | cancelled) ;; *) false ;; esac; }
 
-for program in pentora pentora-node lab-farm; do
-  [ -x "$bin/$program" ] || fail "$bin/$program is not built: run make demo"
+for program in "$bin/pentora" "$bin/pentora-node" "$farm"; do
+  [ -x "$program" ] || fail "$program is not built: run make demo"
 done
-mapfile -t free < <("$bin/lab-farm" free 6)
+mapfile -t free < <("$farm" free 6)
 declare -A mesh=([n1]=${free[0]} [n2]=${free[1]} [n3]=${free[2]}) api=([n1]=${free[3]} [n2]=${free[4]} [n3]=${free[5]})
 
 say "1. Something to find: a few small servers on 127.0.1.0/24"
 for last in 10 20 30 40 50 60 70 80; do binds+=(--bind "127.0.1.$last"); done
-"$bin/lab-farm" serve "${binds[@]}" --ports 18022,18080 --banner "18022=SSH-2.0-demo" >"$dir/farm.log" 2>&1 &
+"$farm" serve "${binds[@]}" --ports 18022,18080 --banner "18022=SSH-2.0-demo" >"$dir/farm.log" 2>&1 &
 pid[farm]=$!
 disown
 wait_for 5 "the servers" grep -q listening "$dir/farm.log"

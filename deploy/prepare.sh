@@ -23,6 +23,7 @@ PATH=$PATH:/usr/sbin:/sbin # where Debian keeps ip and nft, and not in every use
 need clang "generates the RocksDB bindings" has clang
 need libclang-dev "the library the RocksDB bindings are generated with" has_libclang
 need g++ "compiles RocksDB" has g++
+need binutils "takes the symbols out of the program that is shipped (objcopy)" has objcopy
 need make "runs the Makefile" has make
 need pkg-config "finds system libraries" has pkg-config
 need iproute2 "makes the network namespaces that the tests scan in" has ip

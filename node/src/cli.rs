@@ -18,6 +18,7 @@ mod interrupt;
 mod job;
 mod list;
 mod logging;
+mod man;
 mod output;
 mod progress;
 mod results;
@@ -101,6 +102,8 @@ enum Command {
     Config(config::ConfigCommand),
     /// Print completions for a shell.
     Completions(completions::CompletionsArgs),
+    /// Print a page of the manual, or write all of them.
+    Man(man::ManArgs),
     /// Print the version.
     Version(version::VersionArgs),
 }
@@ -183,6 +186,7 @@ impl Invocation {
             Command::Feed(command) => feed::run(command, &mut context).await.map(done),
             Command::Config(command) => config::run(command, &mut context).map(done),
             Command::Completions(args) => completions::run(&args, program, &mut Cli::command(), &mut context).map(done),
+            Command::Man(args) => man::run(&args, Cli::command(), &mut context).map(done),
             Command::Version(args) => version::run(&args, &mut context).map(done),
         }
     }

@@ -8,6 +8,7 @@ mod api;
 mod program;
 
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -257,8 +258,38 @@ fn a_node_that_cannot_start_says_why_before_it_binds() {
 }
 
 #[test]
-fn both_names_are_the_same_program() {
-    let done = Command::new(env!("CARGO_BIN_EXE_pentora-node")).arg("version").output().unwrap();
-    assert_eq!(String::from_utf8(done.stdout).unwrap(), Program::new().run("version").stdout);
-    assert_eq!(Program::new().run("").code, 2, "no command is a usage error");
+fn both_names_are_the_same_program_and_each_is_shown_as_it_was_called() {
+    let program = Program::new();
+    let link = program.home.path().join("pentora");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_pentora-node"), &link).unwrap();
+    let renamed = program.home.path().join("pentora-0.1");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_pentora-node"), &renamed).unwrap();
+    let said = |path: &Path, words: &[&str]| {
+        String::from_utf8(Command::new(path).args(words).env_clear().output().unwrap().stdout).unwrap()
+    };
+    let node = Path::new(env!("CARGO_BIN_EXE_pentora-node"));
+    assert_eq!(said(node, &["version"]), said(&link, &["version"]));
+    for (path, name) in [(node, "pentora-node"), (&link, "pentora"), (&renamed, "pentora")] {
+        assert!(said(path, &["--version"]).starts_with(&format!("{name} ")), "{}", path.display());
+        assert!(said(path, &["completions", "zsh"]).starts_with(&format!("#compdef {name}\n")), "{}", path.display());
+    }
+    for (path, name) in [(node, "pentora-node"), (&link, "pentora")] {
+        assert!(said(path, &["scan", "--help"]).contains(&format!("Usage: {name} scan")), "{}", path.display());
+    }
+    assert_eq!(program.run("").code, 2, "no command is a usage error");
+}
+
+#[test]
+fn the_manual_has_a_page_for_every_command() {
+    let program = Program::new();
+    let done = program.run("man scan");
+    assert!(done.code == 0 && done.stdout.contains("\n.TH pentora-scan 1 "), "{}", done.stderr);
+    let folder = program.home.path().join("pages");
+    assert_eq!(program.run(&format!("man --dir {}", folder.display())).code, 0);
+    assert_eq!(std::fs::read_to_string(folder.join("pentora-scan.1")).unwrap(), done.stdout);
+    assert!(folder.join("pentora.1").exists() && folder.join("pentora-coordinator-worker-token-create.1").exists());
+    let wrong = program.run("man sacn");
+    assert!(wrong.code == 2 && wrong.stderr.contains("sacn"), "{}", wrong.stderr);
+    let file = program.file("taken", "");
+    assert_eq!(program.run(&format!("man --dir {file}")).code, 1);
 }

@@ -1,28 +1,44 @@
 //! Where the programs under test are: beside the test's own executable, in the target folder of the same build.
 //!
-//! `PENTORA_BIN_DIR` names another folder, to run the system tests on installed programs.
+//! `PENTORA_BIN_DIR` names the folder of installed programs to run the system tests on.
 
 use std::env;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, ensure};
+
+/// What is installed; `PENTORA_BIN_DIR` holds nothing else, the rest are the tests' own programs.
+const INSTALLED: [&str; 2] = ["pentora-node", "pentora"];
 
 /// The path of a program of this workspace: `pentora-node`, `pentora`, `lab-farm`, ...
 ///
 /// # Errors
 /// Where it has not been built; the message says how to.
 pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
-    let folder = match env::var_os("PENTORA_BIN_DIR") {
-        Some(folder) => PathBuf::from(folder),
-        None => {
-            let own = env::current_exe().context("the path of this executable")?;
-            build_folder(&own).with_context(|| format!("{} is in no folder", own.display()))?.to_path_buf()
-        }
-    };
-    let path = folder.join(name);
-    if !path.is_file() {
-        bail!("{} is not built: run `make build`, or cargo build --release --workspace --bins", path.display());
+    match env::var_os("PENTORA_BIN_DIR") {
+        Some(folder) if INSTALLED.contains(&name) => existing(Path::new(&folder).join(name)),
+        // Cargo knows no second names: `pentora` is a link that only `make build` and `make install` make.
+        _ if name == "pentora" => built("pentora-node"),
+        _ => built(name),
     }
+}
+
+/// The path of a program as cargo built it, whatever `PENTORA_BIN_DIR` says.
+///
+/// # Errors
+/// As [`binary`].
+pub fn built(name: &str) -> anyhow::Result<PathBuf> {
+    let own = env::current_exe().context("the path of this executable")?;
+    let folder = build_folder(&own).with_context(|| format!("{} is in no folder", own.display()))?;
+    existing(folder.join(name))
+}
+
+fn existing(path: PathBuf) -> anyhow::Result<PathBuf> {
+    ensure!(
+        path.is_file(),
+        "{} is not built: run `make build`, or cargo build --release --workspace --bins",
+        path.display()
+    );
     Ok(path)
 }
 

@@ -70,10 +70,11 @@ fn systemd_takes_the_unit_and_finds_it_little_exposed() -> anyhow::Result<()> {
         println!("systemd-analyze is not installed: its own opinion of the unit was not asked");
         return Ok(());
     }
-    // The program is not installed where the unit expects it; any program stands for it here.
+    // The program is not installed where the unit expects it; any program stands for it here. What `make install`
+    // makes of the unit is in tests/tests/install.rs.
     let folder = tempfile::tempdir()?;
     let copy = folder.path().join("pentora.service");
-    fs::write(&copy, unit().replace("/usr/bin/pentora-node", "/bin/true"))?;
+    fs::write(&copy, unit().replace("/usr/local/bin/pentora-node", "/bin/true"))?;
     for words in [&["verify"][..], &["security", "--offline=true", "--threshold", EXPOSURE_MAX]] {
         let output = Command::new("systemd-analyze").args(words).arg(&copy).output()?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);

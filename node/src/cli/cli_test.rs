@@ -51,6 +51,9 @@ fn the_commands_of_the_original_description_and_the_contract_parse() {
         "pentora config show --origin",
         "pentora config schema",
         "pentora completions bash",
+        "pentora man",
+        "pentora man coordinator worker-token",
+        "pentora man --dir D",
         "pentora version --json",
     ] {
         parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
@@ -78,6 +81,7 @@ fn malformed_command_lines_are_usage_errors() {
         "pentora-node join --token T --token-file F",
         "pentora server start --mode emperor",
         "pentora -q -v version",
+        "pentora man scan --dir D",
     ] {
         let error = parse(line).expect_err(line);
         assert_eq!(error.exit_code(), i32::from(ExitCode::Usage as u8), "{line}");

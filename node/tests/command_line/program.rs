@@ -1,5 +1,6 @@
 //! The program under test, run in an empty home.
 
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
 /// How a process ended.
@@ -21,8 +22,13 @@ impl Program {
 
     /// The program with an environment of its own: no setting of the machine gets in.
     pub(crate) fn command(&self, line: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pentora"));
-        command.args(line.split_whitespace()).env_clear().env("HOME", self.home.path()).env("LANG", "C.UTF-8");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pentora-node"));
+        command
+            .arg0("pentora")
+            .args(line.split_whitespace())
+            .env_clear()
+            .env("HOME", self.home.path())
+            .env("LANG", "C.UTF-8");
         command.env("PENTORA_DATA_DIR", self.home.path().join("data"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command

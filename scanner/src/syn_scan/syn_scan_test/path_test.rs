@@ -142,7 +142,7 @@ fn a_host_behind_a_limit_of_its_own_is_found_whole_beside_fast_ones() {
         assert!(
             recall >= 1.0,
             "{targets} {ports} at {limit}: {recall} in {seconds} s with {sent} probes, {} told",
-            scan.recall()
+            scan.estimates().recall
         );
         // The limit alone takes `ports / limit` seconds.
         let fair = f64::from(ports) / limit;

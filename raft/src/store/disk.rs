@@ -256,9 +256,8 @@ impl LogEngine for DiskDb {
         Ok(reading.into_entries())
     }
 
-    fn ends(&self) -> (Option<LogId>, Option<LogId>) {
-        let ends = self.ends_lock();
-        (ends.purged, ends.last)
+    fn ends(&self) -> Ends {
+        *self.ends_lock()
     }
 
     fn vote(&self) -> io::Result<Option<Vote>> {

@@ -199,7 +199,7 @@ async fn serve(raft: Raft, mut inbound: mpsc::Receiver<Inbound>) {
     loop {
         tokio::select! {
             opened = inbound.recv() => {
-                let Some((_, class, duplex)) = opened else { return };
+                let Some(Inbound { class, duplex, .. }) = opened else { return };
                 let raft = raft.clone();
                 streams.spawn(async move { raft.serve(class, duplex).await });
             }

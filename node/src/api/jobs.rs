@@ -193,8 +193,8 @@ fn event_of(index: u64, event: &pentora_raft::event::Event) -> JobEvent {
         at: rfc3339(event.at_ms),
         kind: event.what.name().into(),
         message: event.to_string(),
-        worker: event.worker.as_ref().map(|(_, name)| name.clone()),
-        unit: event.unit.as_ref().map(|(partition, range)| format!("{partition}:{}-{}", range.start, range.end)),
+        worker: event.worker.as_ref().map(|worker| worker.worker_id.clone()),
+        unit: event.unit.map(|unit| unit.to_string()),
     }
 }
 

@@ -168,15 +168,15 @@ async fn repair(raft: &Raft, exchange: &Exchange, proposer: &Proposer) {
     }
     let own = raft.node();
     let mine: Vec<(UnitKey, ChunkRef)> = raft.read(|state| {
-        let held = state.chunks().filter(|(_, chunk)| chunk.holders.contains(&own));
-        held.filter(|(_, chunk)| lacks_holder(state, own, &chunk.holders))
+        let held = state.chunks().filter(|(_, chunk)| chunk.stored.holders.contains(&own));
+        held.filter(|(_, chunk)| lacks_holder(state, own, &chunk.stored.holders))
             .take(REPAIRS_MAX)
             .map(|(unit, chunk)| (unit, chunk.clone()))
             .collect()
     });
     let mut updates: Vec<(UnitKey, Vec<NodeId>)> = Vec::new();
     for (unit, chunk) in mine {
-        if let Some(holders) = exchange.repair(chunk.digest, &chunk.holders).await {
+        if let Some(holders) = exchange.repair(chunk.stored.digest, &chunk.stored.holders).await {
             updates.push((unit, holders));
         }
     }
@@ -250,7 +250,7 @@ fn wanted(raft: &Raft) -> BTreeSet<Digest> {
             _ => None,
         });
         let feeds = state.feeds().map(|(_, feed)| feed.digest);
-        state.chunks().map(|(_, chunk)| chunk.digest).chain(specs).chain(feeds).collect()
+        state.chunks().map(|(_, chunk)| chunk.stored.digest).chain(specs).chain(feeds).collect()
     })
 }
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::{BoxFuture, FutureExt, OptionFuture};
-use pentora_raft::command::{Command, Completion};
-use pentora_raft::{Digest, Response};
+use pentora_raft::Response;
+use pentora_raft::command::{Command, Completion, UnitKey};
 use pentora_scanner::engine::{ScanError, UnitOutcome, UnitProgress, UnitScan, UnitTask};
 use pentora_scanner::spec::ScanSpec;
 use tokio::sync::mpsc;
@@ -196,7 +196,7 @@ struct Part {
 /// Makes a part durable and puts it into the log. Answers whether it was counted.
 async fn commit(context: &Context, begun: &Begun, part: Part) -> bool {
     let Part { start, end, goes_on, taken, mut rematch, started_at_ms } = part;
-    let unit = pentora_raft::command::UnitKey { start, ..begun.reference.unit };
+    let unit = UnitKey { start, ..begun.reference.unit };
     let worker = context.worker_id.clone();
     let packing = tokio::task::spawn_blocking(move || {
         let mut chunk = ChunkWriter::new(&Heading { unit, end });
@@ -210,11 +210,9 @@ async fn commit(context: &Context, begun: &Begun, part: Part) -> bool {
             return false;
         }
     };
-    let digest = Digest::of(&bytes);
-    let size = bytes.len() as u64;
-    let holders = context.exchange.make_durable(digest, bytes).await;
+    let stored = context.exchange.make_durable(bytes).await;
     let (lease, node) = (begun.reference, context.node);
-    count_it(context, Completion { lease, start, end, goes_on, node, digest, bytes: size, holders, counts }).await
+    count_it(context, Completion { lease, start, end, goes_on, node, stored, counts }).await
 }
 
 /// Begins the unit in the engine. Waits where the spec is not here yet or the engine is busy.
@@ -226,7 +224,7 @@ async fn begin(
     let unit = begun.reference.unit;
     let spec = loop {
         match jobs::spec_of(&context.raft, &context.exchange, begun.reference).await {
-            Ok(spec) => break within_share(spec, begun.lease.network_pps),
+            Ok(spec) => break within_share(spec, begun.lease.share.network_pps),
             Err(reason) => {
                 tracing::debug!(job = %unit.job, %reason, "the job's spec is not here yet");
                 tokio::time::sleep(RETRY).await;

@@ -18,6 +18,7 @@ use crate::codec::{self, Kind};
 use crate::command::Response;
 use crate::raft_types::{Entry, LogId, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::state::State;
+use crate::state::table::RowChange;
 
 /// How many entries are applied before their rows are written and their proposers answered. Ours: bounds the batch.
 const APPLY_BATCH_MAX: usize = 256;
@@ -148,7 +149,7 @@ impl StateMachine {
             state.drain_changes()
         };
         if let Keep::Disk(db) = &self.keep {
-            let applied = (KEY_APPLIED.to_vec(), Some(codec::encode(Kind::Row, &self.meta())));
+            let applied = RowChange { key: KEY_APPLIED.to_vec(), value: Some(codec::encode(Kind::Row, &self.meta())) };
             db.write_state(changes.into_iter().chain([applied]))?;
         }
         if let Some(last) = &self.last {
@@ -195,8 +196,8 @@ impl SnapshotBuilder {
         });
         result?;
         let data = SnapshotData::Memory(Arc::new(writer.finish()?));
-        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
         let built = KeptSnapshot { meta: meta.clone(), data };
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
         // One that was installed meanwhile is newer and stays.
         if kept.as_ref().is_none_or(|newest| newest.meta.last() <= meta.last()) {
             *kept = Some(built.clone());

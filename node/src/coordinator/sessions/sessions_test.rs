@@ -1,6 +1,7 @@
 //! Work sessions: replaced, revoked, reminded.
 
 use super::*;
+use pentora_raft::state::Share;
 
 type Worker = Link<WorkerFrame, LeaderFrame>;
 
@@ -36,7 +37,7 @@ fn key(start: u64) -> UnitKey {
 }
 
 fn lease(node: NodeId, epoch: u64) -> Lease {
-    Lease { start: 0, end: 10, node, epoch, attempts: 0, rate_pps: None, network_pps: None, granted_at_ms: 0 }
+    Lease { start: 0, end: 10, node, epoch, attempts: 0, share: Share::default(), granted_at_ms: 0 }
 }
 
 fn reference(start: u64, epoch: u64) -> LeaseRef {

@@ -6,7 +6,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use pentora_raft::command::{Command, SpecRef};
-use pentora_raft::state::{Counts, Job, JobStatus, Priority};
+use pentora_raft::state::{Job, JobStatus, Priority};
 use pentora_raft::{JobId, NodeId, Refusal, state};
 use serde::Deserialize;
 
@@ -140,14 +140,12 @@ fn document_of(state: &pentora_raft::State, id: JobId, job: &Job, soft: &SoftSta
 
 /// What units that are out have done so far, for people who follow the job.
 fn progress_of(running: &Figures) -> JobProgress {
-    let counts =
-        Counts { probes_sent: running.probes_sent, lost_millionths: running.lost_millionths, ..Counts::default() };
     JobProgress {
         targets: running.targets,
-        hosts_up: running.hosts_up,
-        open_ports: running.open_ports,
-        probes_sent: running.probes_sent,
-        loss_estimate: counts.loss_estimate(),
+        hosts_up: running.counts.hosts_up,
+        open_ports: running.counts.open_ports,
+        probes_sent: running.counts.probes_sent,
+        loss_estimate: running.counts.loss_estimate(),
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) struct Harvest {
     /// Where the parts begin that are not taken yet.
     taken_until: u64,
     parts: VecDeque<Fold>,
-    counted: UnitProgress,
+    counted: Counts,
 }
 
 impl Harvest {
@@ -41,7 +41,7 @@ impl Harvest {
         let targets = range.end.saturating_sub(range.start);
         let part_targets = targets.div_ceil(PARTS).max(1);
         let parts = (0..targets.div_ceil(part_targets)).map(|_| Fold::new()).collect();
-        Self { taken_until: range.start, whole: range, part_targets, parts, counted: UnitProgress::default() }
+        Self { taken_until: range.start, whole: range, part_targets, parts, counted: Counts::default() }
     }
 
     /// Takes a finding in. One of a part that was taken already would be counted twice, and is dropped.
@@ -60,16 +60,8 @@ impl Harvest {
 
     /// The running figures without what is counted already, for people; `targets` are those done and not counted.
     pub(super) fn uncounted(&self, figures: &UnitProgress, targets: u64) -> Figures {
-        let probes_sent = figures.probes_sent.saturating_sub(self.counted.probes_sent);
-        Figures {
-            targets,
-            hosts_up: figures.hosts_up.saturating_sub(self.counted.hosts_up),
-            open_ports: figures.open_ports.saturating_sub(self.counted.open_ports),
-            probes_sent,
-            lost_millionths: Counts { probes_sent, ..Counts::default() }
-                .with_estimates(figures.loss_estimate, 1.0)
-                .lost_millionths,
-        }
+        let counts = counts_of(figures).since(&self.counted).with_estimates(figures.loss_estimate, 1.0);
+        Figures { targets, counts }
     }
 
     /// The end of the last part that is wholly below `settled`, or where the untaken parts begin.
@@ -98,15 +90,19 @@ impl Harvest {
             parts.push(part);
             self.taken_until = (self.taken_until + self.part_targets).min(self.whole.end);
         }
-        let before = std::mem::replace(&mut self.counted, *figures);
-        let counts = Counts {
-            probes_sent: figures.probes_sent.saturating_sub(before.probes_sent),
-            retransmitted: figures.retransmitted.saturating_sub(before.retransmitted),
-            replies: figures.replies.saturating_sub(before.replies),
-            ..Counts::default()
-        };
+        let now = counts_of(figures);
+        let before = std::mem::replace(&mut self.counted, now);
+        // What was found is counted by the records.
+        let Counts { probes_sent, retransmitted, replies, .. } = now.since(&before);
+        let counts = Counts { probes_sent, retransmitted, replies, ..Counts::default() };
         Taken { parts, counts: counts.with_estimates(figures.loss_estimate, figures.recall_estimate) }
     }
+}
+
+/// The engine's figures as the state counts them, without its estimates.
+fn counts_of(figures: &UnitProgress) -> Counts {
+    let UnitProgress { hosts_up, open_ports, probes_sent, retransmitted, replies, .. } = *figures;
+    Counts { hosts_up, open_ports, probes_sent, retransmitted, replies, ..Counts::default() }
 }
 
 /// Parts that were taken out of a harvest.

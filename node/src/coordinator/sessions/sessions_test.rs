@@ -1,6 +1,7 @@
 //! Work sessions: replaced, revoked, reminded.
 
 use super::*;
+use pentora_raft::codec::{self, Kind};
 use pentora_raft::state::Share;
 
 type Worker = Link<WorkerFrame, LeaderFrame>;
@@ -137,4 +138,15 @@ async fn a_worker_that_does_not_read_loses_its_session_instead_of_holding_up_the
         desk.sessions.hand_out(vec![(key(number), lease(7, 3))]);
     }
     assert!(desk.sessions.rates().is_empty(), "its session is over, so nothing more is planned for it");
+}
+
+#[test]
+fn figures_travel_as_five_numbers() {
+    let counts = Counts { hosts_up: 2, open_ports: 3, probes_sent: 4, lost_millionths: 5, ..Counts::default() };
+    let figures = Figures { targets: 1, counts };
+    let bytes = codec::encode(Kind::WorkFrame, &figures);
+    assert_eq!(bytes, [codec::VERSION, Kind::WorkFrame as u8, 1, 2, 3, 4, 5]);
+    assert_eq!(codec::decode::<Figures>(Kind::WorkFrame, &bytes).unwrap(), figures);
+    let more = Figures { counts: Counts { replies: 6, ..counts }, ..figures };
+    assert_eq!(codec::encode(Kind::WorkFrame, &more), bytes, "nobody looks at what else is counted");
 }

@@ -1,5 +1,7 @@
 //! `/jobs`: lists, states, results, events, cancelling.
 
+use std::collections::BTreeSet;
+
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
@@ -105,8 +107,7 @@ fn document_of(state: &pentora_raft::State, id: JobId, job: &Job, soft: &SoftSta
     let total = job.targets();
     let running = soft.in_progress.get(&id).filter(|_| job.is_open()).copied().unwrap_or_default();
     let active = state.workers_on(id);
-    let worker_stats: Vec<WorkerStat> =
-        state.job_workers(id).map(|(node, stat)| stat_of(state, job, node, stat, active.contains(&node))).collect();
+    let worker_stats = stats_of(state, id, job, &active);
     JobDocument {
         job_id: id.to_string(),
         status: job.status.name().into(),
@@ -158,6 +159,14 @@ fn eta(job: &Job, done: u64, elapsed_seconds: f64) -> Option<f64> {
     Some(left as f64 * elapsed_seconds / done as f64)
 }
 
+/// One row per worker, the largest share first; equal ones by their names.
+fn stats_of(state: &pentora_raft::State, id: JobId, job: &Job, active: &BTreeSet<NodeId>) -> Vec<WorkerStat> {
+    let stats = state.job_workers(id).map(|(node, stat)| stat_of(state, job, node, stat, active.contains(&node)));
+    let mut stats: Vec<WorkerStat> = stats.collect();
+    stats.sort_by(|a, b| b.targets.cmp(&a.targets).then_with(|| a.worker_id.cmp(&b.worker_id)));
+    stats
+}
+
 fn stat_of(state: &pentora_raft::State, job: &Job, node: NodeId, stat: &state::WorkerStat, active: bool) -> WorkerStat {
     let record = state.node(node);
     let word = match (active, record.map(|record| record.status)) {
@@ -199,4 +208,80 @@ fn event_of(index: u64, event: &pentora_raft::event::Event) -> JobEvent {
 /// Whether a job is over, for metrics.
 pub(super) fn is_waiting(job: &Job) -> bool {
     job.status == JobStatus::Queued
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pentora_raft::command::{
+        Completion, LeaseRef, NewLease, NewToken, NodeInfo, NodeRole, Proposal, StoredChunk, Submission, UnitKey,
+    };
+    use pentora_raft::state::{Counts, JobLimits, Partition, Share};
+    use pentora_raft::{ClusterId, Digest, State, TokenId};
+
+    fn node_info(name: &str) -> NodeInfo {
+        NodeInfo { name: name.into(), peer: name.into(), ..NodeInfo::default() }
+    }
+
+    /// Three workers that did these parts of one job, in the order of their admission.
+    fn worked(job: JobId, shares: [u64; 3]) -> State {
+        let secret = Digest::of(b"s");
+        let token = NewToken {
+            token: TokenId([1; 8]),
+            secret,
+            name: String::new(),
+            ttl_ms: 1_000,
+            uses: 2,
+            role: NodeRole::Auto,
+            region: None,
+            networks: None,
+        };
+        let join = |name| Command::Join { token: TokenId([1; 8]), secret, info: node_info(name) };
+        let submission = Submission {
+            spec: SpecRef::Inline(Vec::new()),
+            partitions: vec![Partition { target_count: shares.iter().sum(), ..Partition::default() }],
+            priority: Priority::Normal,
+            limits: JobLimits { max_attempts: 1, ..JobLimits::default() },
+            via: 1,
+            idempotency_key: None,
+            title: String::new(),
+            finished: Vec::new(),
+        };
+        let (mut grants, mut completions, mut start) = (Vec::new(), Vec::new(), 0);
+        for (node, targets) in [1, 3, 4].into_iter().zip(shares) {
+            let (unit, end) = (UnitKey { job, partition: 0, start }, start + targets);
+            grants.push(NewLease { unit, end, node, share: Share::default() });
+            let lease = LeaseRef { unit, epoch: 9 };
+            let stored = StoredChunk { digest: secret, bytes: 1, holders: vec![1] };
+            let counts = Counts::default();
+            completions.push(Completion { lease, start, end, goes_on: false, node, stored, counts });
+            start = end;
+        }
+        let begin = Command::Begin { cluster: ClusterId([1; 16]), info: node_info("b"), admin_token: secret };
+        let working = [1, 3, 4].map(|node| Command::WorkerBack { node });
+        let commands = [begin, Command::CreateToken(token), join("c"), join("a")].into_iter().chain(working);
+        let rest =
+            [Command::SubmitJob(Box::new(submission)), Command::Grant { grants }, Command::Complete { completions }];
+        let mut state = State::default();
+        for (index, command) in (1..).zip(commands.chain(rest)) {
+            let response = state.apply(index, &Proposal { at_ms: index, command });
+            assert!(!matches!(response, pentora_raft::Response::Refused(_)), "{response:?}");
+        }
+        state
+    }
+
+    #[test]
+    fn worker_stats_come_with_the_largest_share_first_and_equal_ones_by_name() {
+        let job = JobId(8);
+        for (shares, expected) in [
+            ([5, 30, 10], [("wrk_c", 30), ("wrk_a", 10), ("wrk_b", 5)]),
+            ([7, 7, 7], [("wrk_a", 7), ("wrk_b", 7), ("wrk_c", 7)]),
+        ] {
+            let state = worked(job, shares);
+            let document = document_of(&state, job, state.job(job).unwrap(), &SoftState::default());
+            let stats: Vec<_> =
+                document.worker_stats.iter().map(|stat| (stat.worker_id.as_str(), stat.targets)).collect();
+            assert_eq!(stats, expected);
+        }
+    }
 }

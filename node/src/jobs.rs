@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use pentora_raft::command::{Command, Finished, SPEC_INLINE_BYTES_MAX, SpecRef, Submission};
-use pentora_raft::state::{Needs, Partition};
+use pentora_raft::state::{JobLimits, Needs, Partition};
 use pentora_raft::{Digest, JobId, NodeId, Raft, Response};
 use pentora_scanner::detect::{DEFAULT_INTENSITY, INTENSITY_MAX};
 use pentora_scanner::port::{PortError, PortSet};
@@ -179,16 +179,20 @@ pub async fn submit(
     max_attempts: u32,
 ) -> Result<Accepted, RefusedRequest> {
     let Prepared { spec, partitions, request, finished } = prepared;
-    let (budget_pps, network_pps) = (spec.budget_pps(), spec.network_rate_pps);
+    let limits = JobLimits {
+        budget_pps: spec.budget_pps(),
+        network_pps: spec.network_rate_pps,
+        max_workers: request.workers,
+        max_attempts,
+    };
     let bytes = spec::encode(&spec);
     let spec = if bytes.len() <= SPEC_INLINE_BYTES_MAX {
         SpecRef::Inline(bytes)
     } else {
-        let digest = Digest::of(&bytes);
         proposer.leader().await?;
-        let kept = tokio::time::timeout(SPEC_KEPT_WITHIN, exchange.make_durable(digest, bytes.into())).await;
-        let holders = kept.map_err(|_elapsed| RefusedRequest::NotDurable { within: SPEC_KEPT_WITHIN })?;
-        SpecRef::Chunk { digest, holders }
+        let kept = tokio::time::timeout(SPEC_KEPT_WITHIN, exchange.make_durable(bytes.into())).await;
+        let kept = kept.map_err(|_elapsed| RefusedRequest::NotDurable { within: SPEC_KEPT_WITHIN })?;
+        SpecRef::Chunk { digest: kept.digest, holders: kept.holders }
     };
     let targets = partitions.iter().map(|part| part.target_count).sum();
     let count = u32::try_from(partitions.len()).unwrap_or(u32::MAX);
@@ -198,10 +202,7 @@ pub async fn submit(
         spec,
         partitions,
         priority: request.priority,
-        budget_pps,
-        network_pps,
-        max_workers: request.workers,
-        max_attempts,
+        limits,
         via,
         idempotency_key: Some(key),
         title: title(&request),

@@ -9,7 +9,7 @@ use pentora_p2p::FrameStream;
 use pentora_raft::JobId;
 use pentora_raft::codec::{self, Kind};
 use pentora_raft::command::{LeaseRef, UnitKey};
-use pentora_raft::state::Lease;
+use pentora_raft::state::{Counts, Lease};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -34,28 +34,43 @@ pub enum WorkerFrame {
 
 /// How far a unit is that is out, by figures that no accepted part of it counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "SentFigures", into = "SentFigures")]
 pub struct Figures {
     /// Targets done.
     pub targets: u64,
-    /// Hosts that answered.
-    pub hosts_up: u64,
-    /// Open ports found.
-    pub open_ports: u64,
-    /// Probes sent.
-    pub probes_sent: u64,
-    /// Round trips lost, in millionths, as the state counts them.
-    pub lost_millionths: u64,
+    /// What was found and sent meanwhile. Only what people look at travels: see [`SentFigures`].
+    pub counts: Counts,
 }
 
 impl Figures {
     /// Adds what another unit has done.
     pub fn add(&mut self, other: &Self) {
-        let Self { targets, hosts_up, open_ports, probes_sent, lost_millionths } = other;
-        self.targets = self.targets.saturating_add(*targets);
-        self.hosts_up = self.hosts_up.saturating_add(*hosts_up);
-        self.open_ports = self.open_ports.saturating_add(*open_ports);
-        self.probes_sent = self.probes_sent.saturating_add(*probes_sent);
-        self.lost_millionths = self.lost_millionths.saturating_add(*lost_millionths);
+        self.targets = self.targets.saturating_add(other.targets);
+        self.counts.add(&other.counts);
+    }
+}
+
+/// Figures as they travel.
+#[derive(Serialize, Deserialize)]
+struct SentFigures {
+    targets: u64,
+    hosts_up: u64,
+    open_ports: u64,
+    probes_sent: u64,
+    lost_millionths: u64,
+}
+
+impl From<Figures> for SentFigures {
+    fn from(Figures { targets, counts }: Figures) -> Self {
+        let Counts { hosts_up, open_ports, probes_sent, lost_millionths, .. } = counts;
+        Self { targets, hosts_up, open_ports, probes_sent, lost_millionths }
+    }
+}
+
+impl From<SentFigures> for Figures {
+    fn from(sent: SentFigures) -> Self {
+        let SentFigures { targets, hosts_up, open_ports, probes_sent, lost_millionths } = sent;
+        Self { targets, counts: Counts { hosts_up, open_ports, probes_sent, lost_millionths, ..Counts::default() } }
     }
 }
 

@@ -59,8 +59,15 @@ pub(crate) struct Streams {
     handshakes_out: HashSet<LinkId>,
     /// Ends each connection's streams with it.
     lives: HashMap<LinkId, CancellationToken>,
-    orders: VecDeque<(PeerId, LinkId, ToHandler)>,
+    orders: VecDeque<Order>,
     waker: Option<Waker>,
+}
+
+/// Something to be told to a connection.
+struct Order {
+    peer: PeerId,
+    link: LinkId,
+    order: ToHandler,
 }
 
 /// A limit on handshakes was met.
@@ -115,7 +122,7 @@ impl Streams {
     }
 
     fn order(&mut self, peer: PeerId, link: LinkId, order: ToHandler) {
-        self.orders.push_back((peer, link, order));
+        self.orders.push_back(Order { peer, link, order });
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
@@ -215,10 +222,10 @@ impl NetworkBehaviour for Streams {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
         match self.orders.pop_front() {
-            Some((peer, link, event)) => Poll::Ready(ToSwarm::NotifyHandler {
+            Some(Order { peer, link, order }) => Poll::Ready(ToSwarm::NotifyHandler {
                 peer_id: peer.to_libp2p(),
                 handler: NotifyHandler::One(link),
-                event,
+                event: order,
             }),
             None => {
                 self.waker = Some(cx.waker().clone());

@@ -26,7 +26,7 @@ mod pipe;
 mod wire;
 mod world;
 use wire::MemoryWire;
-use world::{Link, Seat, World};
+use world::{Link, Seat, Seated, World};
 
 /// A network that exists in memory. Clones are the same network.
 #[derive(Debug, Clone)]
@@ -65,7 +65,7 @@ impl Network {
             wake: Arc::clone(&wake),
             generation: 0,
         };
-        let (listen_addrs, generation) = self.lock().sit_down(peer_id, &config.listen, seat)?;
+        let Seated { listen_addrs, generation } = self.lock().sit_down(peer_id, &config.listen, seat)?;
         let wire =
             MemoryWire::new(peer_id, generation, Arc::clone(&self.world), wake, timings, tasks.clone(), kill.clone());
         let (command_sender, command_receiver) = mpsc::channel(COMMANDS_MAX);

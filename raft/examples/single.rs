@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use pentora_raft::command::{Completion, LeaseRef, NewLease, NodeInfo, SpecRef, Submission, UnitKey};
+use pentora_raft::command::{Completion, LeaseRef, NewLease, NodeInfo, SpecRef, StoredChunk, Submission, UnitKey};
 use pentora_raft::network::memory::Network;
-use pentora_raft::state::{Counts, Partition, Priority};
+use pentora_raft::state::{Counts, JobLimits, Partition, Priority, Share};
 use pentora_raft::store::Storage;
 use pentora_raft::{ClusterId, Command, Config, Digest, Raft, Response};
 
@@ -32,10 +32,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         spec: SpecRef::Inline(b"what to scan".to_vec()),
         partitions: vec![Partition { target_count: 512, ..Partition::default() }],
         priority: Priority::Normal,
-        budget_pps: None,
-        network_pps: None,
-        max_workers: None,
-        max_attempts: 3,
+        limits: JobLimits { max_attempts: 3, ..JobLimits::default() },
         via: NODE,
         idempotency_key: Some(Digest::of(b"the same request is one job")),
         title: "10.0.0.0/23".into(),
@@ -48,7 +45,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Two units of 256 targets each are granted, scanned elsewhere, and counted once.
     for start in [0, 256] {
         let unit = UnitKey { job, partition: 0, start };
-        let grant = NewLease { unit, end: start + 256, node: NODE, rate_pps: None, network_pps: None };
+        let grant = NewLease { unit, end: start + 256, node: NODE, share: Share::default() };
         let Response::Granted { leases } = raft.propose(Command::Grant { grants: vec![grant] }).await?.response else {
             return Err("the unit was not granted".into());
         };
@@ -59,9 +56,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             end: start + 256,
             goes_on: false,
             node: NODE,
-            digest: Digest::of(b"the results of this unit"),
-            bytes: 24,
-            holders: vec![NODE],
+            stored: StoredChunk { digest: Digest::of(b"the results of this unit"), bytes: 24, holders: vec![NODE] },
             counts: Counts { hosts_up: 17, ..Counts::default() },
         };
         let twice = Command::Complete { completions: vec![completion.clone(), completion] };

@@ -2,8 +2,17 @@
 //!
 //! A command holds decisions, digests and counts, never findings; what is scanned is opaque bytes. The enums are
 //! append only, because old logs are replayed by new releases.
+//!
+//! What is said of every command alike (its name, what it does to the state, which events it brings) is one row in
+//! `state/commands.rs`, and how tests draw it one arm in `command/draw_test.rs`; a command without them does not compile.
 
 mod answer;
+#[cfg(test)]
+pub(crate) mod draw_test;
+#[cfg(test)]
+mod parts_test;
+#[cfg(test)]
+pub(crate) mod sample_test;
 
 use std::fmt;
 
@@ -12,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::answer::{Refusal, Response};
 use crate::id::{ClusterId, Digest, Epoch, JobId, NodeId, TokenId};
-use crate::state::{Counts, FeedRecord, Partition, Priority};
+use crate::state::{Counts, FeedRecord, JobLimits, Partition, Priority, Share};
 
 /// A command with the leader's wall time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,36 +163,6 @@ pub enum Command {
     },
 }
 
-impl Command {
-    /// The command's name, for traces.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Begin { .. } => "begin",
-            Self::CreateToken(_) => "create-token",
-            Self::RevokeToken { .. } => "revoke-token",
-            Self::Join { .. } => "join",
-            Self::UpdateNode { .. } => "update-node",
-            Self::SubmitJob(_) => "submit-job",
-            Self::Grant { .. } => "grant",
-            Self::Complete { .. } => "complete",
-            Self::Release { .. } => "release",
-            Self::Expire { .. } => "expire",
-            Self::WorkerSuspect { .. } => "worker-suspect",
-            Self::Cancel { .. } => "cancel",
-            Self::WorkerFailed { .. } => "worker-failed",
-            Self::WorkerBack { .. } => "worker-back",
-            Self::SetHolders { .. } => "set-holders",
-            Self::RemoveNode { .. } => "remove-node",
-            Self::DrainNode { .. } => "drain-node",
-            Self::SetFeed { .. } => "set-feed",
-            Self::RemoveFeed { .. } => "remove-feed",
-            Self::SetFeedHolders { .. } => "set-feed-holders",
-            Self::SetSpecHolders { .. } => "set-spec-holders",
-        }
-    }
-}
-
 /// What a node says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct NodeInfo {
@@ -251,14 +230,8 @@ pub struct Submission {
     pub partitions: Vec<Partition>,
     /// Before which others it is served.
     pub priority: Priority,
-    /// Packets per second over all workers together; `None` for as fast as they can.
-    pub budget_pps: Option<u64>,
-    /// Packets per second into any one destination network, over all workers together.
-    pub network_pps: Option<u64>,
-    /// How many workers may hold leases on it at once.
-    pub max_workers: Option<u32>,
-    /// How often a unit is tried before it is given up.
-    pub max_attempts: u32,
+    /// How much it may take.
+    pub limits: JobLimits,
     /// Who took the request.
     pub via: NodeId,
     /// What the request is known by if it comes again.
@@ -272,20 +245,23 @@ pub struct Submission {
 /// A unit that an earlier run of a job has finished. Its chunk is durable on its holders.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finished {
-    /// Of which partition.
-    pub partition: u32,
-    /// Its first index.
-    pub start: u64,
-    /// The index after its last.
-    pub end: u64,
-    /// The chunk's name.
+    /// Which.
+    pub unit: UnitRange,
+    /// Its results.
+    pub stored: StoredChunk,
+    /// What it counts.
+    pub counts: Counts,
+}
+
+/// A chunk that is durable on its holders.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredChunk {
+    /// Its name.
     pub digest: Digest,
-    /// The chunk's size in bytes.
+    /// Its size in bytes.
     pub bytes: u64,
     /// Who holds it.
     pub holders: Vec<NodeId>,
-    /// What it counts.
-    pub counts: Counts,
 }
 
 /// A scan spec, or where to find it.
@@ -321,6 +297,46 @@ pub struct UnitKey {
     pub start: u64,
 }
 
+impl UnitKey {
+    /// The unit up to before `end`.
+    #[must_use]
+    pub fn until(self, end: u64) -> UnitRange {
+        UnitRange { partition: self.partition, start: self.start, end }
+    }
+}
+
+/// A unit of a job that is known: the part of a partition from `start` to before `end`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct UnitRange {
+    /// Of which of the job's partitions.
+    pub partition: u32,
+    /// Its first index.
+    pub start: u64,
+    /// The index after its last.
+    pub end: u64,
+}
+
+impl UnitRange {
+    /// Its name among the units of all jobs.
+    #[must_use]
+    pub fn of(self, job: JobId) -> UnitKey {
+        UnitKey { job, partition: self.partition, start: self.start }
+    }
+
+    /// How many targets it has.
+    #[must_use]
+    pub fn targets(self) -> u64 {
+        self.end.saturating_sub(self.start)
+    }
+}
+
+/// `partition:start-end`, as events name it.
+impl fmt::Display for UnitRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}-{}", self.partition, self.start, self.end)
+    }
+}
+
 /// A lease to be made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewLease {
@@ -330,10 +346,8 @@ pub struct NewLease {
     pub end: u64,
     /// Who is to scan it.
     pub node: NodeId,
-    /// That worker's share of the job's budget, in packets per second.
-    pub rate_pps: Option<u64>,
-    /// This lease's share of what the job may send into one network, in packets per second.
-    pub network_pps: Option<u64>,
+    /// What that worker may send for it.
+    pub share: Share,
 }
 
 /// Names a lease: a unit under one epoch.
@@ -358,105 +372,8 @@ pub struct Completion {
     pub goes_on: bool,
     /// Who scanned it.
     pub node: NodeId,
-    /// The chunk's name.
-    pub digest: Digest,
-    /// The chunk's size in bytes.
-    pub bytes: u64,
-    /// Who holds it.
-    pub holders: Vec<NodeId>,
+    /// Its results.
+    pub stored: StoredChunk,
     /// What it counts.
     pub counts: Counts,
-}
-
-#[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-    use crate::state::Needs;
-    use proptest::prelude::*;
-
-    pub(crate) fn node_info(name: &str) -> NodeInfo {
-        NodeInfo {
-            name: name.into(),
-            peer: format!("peer-{name}"),
-            addresses: vec!["127.0.0.1:7400".into()],
-            version: "0.1.0".into(),
-            region: Some("eu".into()),
-            tags: vec!["dmz".into()],
-            networks: Some(vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()]),
-            max_concurrent_scans: 10,
-            max_targets_per_scan: 65_536,
-            role: NodeRole::Auto,
-            engines: vec!["connect".into(), "raw".into()],
-        }
-    }
-
-    fn any_unit() -> impl Strategy<Value = UnitKey> {
-        (1u64..9, 0u32..3, 0u64..1000).prop_map(|(job, partition, start)| UnitKey { job: JobId(job), partition, start })
-    }
-
-    fn any_lease() -> impl Strategy<Value = LeaseRef> {
-        (any_unit(), any::<u64>()).prop_map(|(unit, epoch)| LeaseRef { unit, epoch })
-    }
-
-    pub(crate) fn any_command() -> impl Strategy<Value = Command> {
-        let submission = (proptest::collection::vec(any::<u8>(), 0..40), any::<u64>(), any::<Option<u64>>()).prop_map(
-            |(spec, target_count, budget_pps)| {
-                Command::SubmitJob(Box::new(Submission {
-                    spec: SpecRef::Inline(spec),
-                    partitions: vec![Partition { target_count, needs: Needs::default() }],
-                    priority: Priority::Normal,
-                    budget_pps,
-                    network_pps: Some(7),
-                    max_workers: Some(3),
-                    max_attempts: 3,
-                    via: 1,
-                    idempotency_key: Some(Digest::of(b"key")),
-                    title: "10.0.0.0/8".into(),
-                    finished: vec![Finished {
-                        partition: 0,
-                        start: 3,
-                        end: 9,
-                        digest: Digest::of(b"chunk"),
-                        bytes: 5,
-                        holders: vec![1],
-                        counts: Counts::default(),
-                    }],
-                }))
-            },
-        );
-        let grant = (any_unit(), any::<u64>(), any::<Option<u64>>()).prop_map(|(unit, end, rate_pps)| Command::Grant {
-            grants: vec![NewLease { unit, end, node: 2, rate_pps, network_pps: rate_pps }],
-        });
-        let complete = (any_lease(), any::<u64>(), any::<u64>()).prop_map(|(lease, end, hosts_up)| Command::Complete {
-            completions: vec![Completion {
-                lease,
-                start: lease.unit.start,
-                end,
-                goes_on: hosts_up % 2 == 1,
-                node: 2,
-                digest: Digest::of(b"chunk"),
-                bytes: 5,
-                holders: vec![1, 2],
-                counts: Counts { hosts_up, ..Counts::default() },
-            }],
-        });
-        prop_oneof![
-            Just(Command::Begin { cluster: ClusterId([7; 16]), info: node_info("n1"), admin_token: Digest::of(b"a") }),
-            Just(Command::Join { token: TokenId([1; 8]), secret: Digest::of(b"s"), info: node_info("n2") }),
-            any::<u64>().prop_map(|node| Command::UpdateNode { node, info: node_info("n2") }),
-            submission,
-            grant,
-            complete,
-            proptest::collection::vec(any_lease(), 0..4).prop_map(|leases| Command::Release { leases }),
-            (proptest::collection::vec(any_lease(), 0..4), ".{0,20}")
-                .prop_map(|(leases, reason)| Command::Expire { leases, reason }),
-            (any::<u64>(), ".{0,20}").prop_map(|(job, reason)| Command::Cancel { job: JobId(job), reason }),
-            (any_unit(), proptest::collection::vec(any::<u64>(), 0..4))
-                .prop_map(|update| Command::SetHolders { updates: vec![update] }),
-            (any::<u64>(), proptest::collection::vec(any::<u64>(), 0..4))
-                .prop_map(|(job, holders)| Command::SetSpecHolders { updates: vec![(JobId(job), holders)] }),
-            any::<u64>().prop_map(|node| Command::WorkerFailed { node }),
-            (any::<u64>(), any::<bool>()).prop_map(|(node, draining)| Command::DrainNode { node, draining }),
-        ]
-    }
 }

@@ -26,15 +26,26 @@ impl Profile {
         }
     }
 
-    /// Heartbeat, shortest and longest election time-out, in milliseconds.
+    /// Its times.
     #[must_use]
-    pub fn timings_ms(self) -> (u64, u64, u64) {
+    pub fn timings(self) -> Timings {
         match self {
-            Self::Lan => (150, 500, 800),
-            Self::Wan => (500, 1500, 2500),
-            Self::Fast => (50, 150, 300),
+            Self::Lan => Timings { heartbeat_ms: 150, election_min_ms: 500, election_max_ms: 800 },
+            Self::Wan => Timings { heartbeat_ms: 500, election_min_ms: 1500, election_max_ms: 2500 },
+            Self::Fast => Timings { heartbeat_ms: 50, election_min_ms: 150, election_max_ms: 300 },
         }
     }
+}
+
+/// The times of a profile, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timings {
+    /// From one word of the leader to the next.
+    pub heartbeat_ms: u64,
+    /// The shortest silence after which a follower stands.
+    pub election_min_ms: u64,
+    /// The longest, which is also the leader's lease.
+    pub election_max_ms: u64,
 }
 
 /// What [`crate::Raft::start`] needs to know beside its store and transport.
@@ -72,13 +83,13 @@ impl Default for Config {
 impl Config {
     /// The consensus library's configuration.
     pub(crate) fn to_openraft(&self) -> Result<openraft::Config, String> {
-        let (heartbeat_interval, election_timeout_min, election_timeout_max) = self.profile.timings_ms();
+        let Timings { heartbeat_ms, election_min_ms, election_max_ms } = self.profile.timings();
         let snapshot_ms = u64::try_from(self.snapshot_timeout.as_millis()).unwrap_or(u64::MAX);
         openraft::Config {
             cluster_name: "pentora".into(),
-            heartbeat_interval,
-            election_timeout_min,
-            election_timeout_max,
+            heartbeat_interval: heartbeat_ms,
+            election_timeout_min: election_min_ms,
+            election_timeout_max: election_max_ms,
             install_snapshot_timeout: snapshot_ms,
             snapshot_policy: openraft::SnapshotPolicy::LogsSinceLast(self.snapshot_after_entries),
             max_in_snapshot_log_to_keep: self.entries_kept,
@@ -87,7 +98,7 @@ impl Config {
             enable_pre_vote: Some(true),
             // A leader that is heard but hears nobody would otherwise keep its followers from electing another
             // (openraft#2080): without a quorum it falls silent for as long as an election takes.
-            quorum_loss_probe_interval: Some(2 * election_timeout_max),
+            quorum_loss_probe_interval: Some(2 * election_max_ms),
             ..openraft::Config::default()
         }
         .validate()

@@ -1,11 +1,12 @@
 //! What a job's history says: one line per thing that happened to it, with the log's time.
 
 use std::fmt;
-use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use crate::command::UnitRange;
 use crate::id::NodeId;
+use crate::names::names;
 
 /// One line of a job's history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,10 +15,19 @@ pub struct Event {
     pub at_ms: u64,
     /// What happened.
     pub what: EventKind,
-    /// The worker it happened to, and its name at that time.
-    pub worker: Option<(NodeId, String)>,
+    /// The worker it happened to.
+    pub worker: Option<EventWorker>,
     /// The unit it happened to.
-    pub unit: Option<(u32, Range<u64>)>,
+    pub unit: Option<UnitRange>,
+}
+
+/// The worker of an event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventWorker {
+    /// Its node.
+    pub node: NodeId,
+    /// Its worker id at that time.
+    pub worker_id: String,
 }
 
 /// What can happen to a job. Append only.
@@ -72,32 +82,26 @@ pub enum EventKind {
     },
 }
 
-impl EventKind {
-    /// A stable word for programs.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Submitted { .. } => "submitted",
-            Self::Assigned => "assigned",
-            Self::Reassigned { .. } => "reassigned",
-            Self::UnitDone { .. } => "unit_done",
-            Self::HeartbeatMissed => "heartbeat_missed",
-            Self::WorkerFailed => "worker_failed",
-            Self::WorkerBack => "worker_back",
-            Self::Expired { .. } => "expired",
-            Self::Released => "released",
-            Self::GivenUp { .. } => "given_up",
-            Self::Finished { .. } => "finished",
-            Self::Cancelled { .. } => "cancelled",
-        }
-    }
+names! { EventKind, name, NAMES:
+    Submitted => "submitted",
+    Assigned => "assigned",
+    Reassigned => "reassigned",
+    UnitDone => "unit_done",
+    HeartbeatMissed => "heartbeat_missed",
+    WorkerFailed => "worker_failed",
+    WorkerBack => "worker_back",
+    Expired => "expired",
+    Released => "released",
+    GivenUp => "given_up",
+    Finished => "finished",
+    Cancelled => "cancelled",
 }
 
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let worker = self.worker.as_ref().map_or("?", |(_, name)| name.as_str());
-        let (partition, range) = self.unit.clone().unwrap_or_default();
-        let unit = format_args!("unit {partition}:{}-{}", range.start, range.end);
+        let worker = self.worker.as_ref().map_or("?", |worker| worker.worker_id.as_str());
+        let unit = self.unit.unwrap_or(UnitRange { partition: 0, start: 0, end: 0 });
+        let unit = format_args!("unit {unit}");
         match &self.what {
             EventKind::Submitted { targets } => write!(f, "accepted with {}", counted(*targets, "target")),
             EventKind::Assigned => write!(f, "worker {worker} assigned"),

@@ -251,8 +251,7 @@ impl Raft {
     #[must_use]
     pub fn status(&self) -> RaftStatus {
         let metrics = self.raft.metrics().borrow_watched().clone();
-        let (_, _, lease_ms) = self.config.profile.timings_ms();
-        status_of(self.node, lease_ms, &metrics)
+        status_of(self.node, self.config.profile.timings().election_max_ms, &metrics)
     }
 
     /// Waits for the next change of role, leader, term or membership, or for `limit`.

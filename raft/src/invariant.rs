@@ -13,6 +13,7 @@ use std::ops::Range;
 
 use crate::command::UnitKey;
 use crate::id::JobId;
+use crate::state::keys::Owner;
 use crate::state::{Counts, Job, JobStatus, LEASES_PER_NODE_MAX, Lease, NodeStatus, State, shares_of};
 
 /// Checks every law on `state`, whose last applied entry is `applied`.
@@ -45,8 +46,11 @@ fn ranges_are_counted(state: &State, id: JobId, job: &Job) -> Result<(), String>
         dead += progress.dead.total();
         let tried = progress.free.values().map(|free| free.attempts);
         let tried = tried.chain(leases_of(state, id, partition).map(|lease| lease.attempts)).max().unwrap_or(0);
-        if tried >= job.max_attempts {
-            return Err(format!("{id}:{partition} goes on after {tried} tries, {} are allowed", job.max_attempts));
+        if tried >= job.limits.max_attempts {
+            return Err(format!(
+                "{id}:{partition} goes on after {tried} tries, {} are allowed",
+                job.limits.max_attempts
+            ));
         }
     }
     if (done, dead) == (job.done, job.dead) {
@@ -95,7 +99,7 @@ fn chunks_cover_what_is_done(state: &State, id: JobId, job: &Job, applied: u64) 
         if !done || chunk.end <= unit.start {
             return Err(format!("{place} is of a range that is not done"));
         }
-        if chunk.holders.is_empty() {
+        if chunk.stored.holders.is_empty() {
             return Err(format!("{place} has no holder"));
         }
         if chunk.epoch > applied {
@@ -146,14 +150,14 @@ fn status_says_what_is_counted(state: &State, id: JobId, job: &Job) -> Result<()
 
 /// The budget, the number of workers.
 fn limits_hold(state: &State, id: JobId, job: &Job) -> Result<(), String> {
-    let shares = shares_of(state.job_leases(id).map(|(_, lease)| (lease.node, lease.rate_pps)));
-    if let Some(limit) = job.max_workers
+    let shares = shares_of(state.job_leases(id).map(|(_, lease)| lease));
+    if let Some(limit) = job.limits.max_workers
         && shares.len() > limit as usize
     {
         return Err(format!("{id}: {} workers are on it, {limit} may be", shares.len()));
     }
     network_budget_holds(state, id, job)?;
-    let Some(budget_pps) = job.budget_pps else { return Ok(()) };
+    let Some(budget_pps) = job.limits.budget_pps else { return Ok(()) };
     let sum: u128 = shares.values().map(|share| u128::from(*share)).sum();
     if shares.values().any(|share| *share == 0) {
         return Err(format!("{id}: a lease without a share of its budget of {budget_pps} pps"));
@@ -164,8 +168,8 @@ fn limits_hold(state: &State, id: JobId, job: &Job) -> Result<(), String> {
 
 /// What all leases together may send into one network.
 fn network_budget_holds(state: &State, id: JobId, job: &Job) -> Result<(), String> {
-    let Some(network_pps) = job.network_pps else { return Ok(()) };
-    let shares = || state.job_leases(id).map(|(_, lease)| lease.network_pps.unwrap_or(0));
+    let Some(network_pps) = job.limits.network_pps else { return Ok(()) };
+    let shares = || state.job_leases(id).map(|(_, lease)| lease.share.network_pps.unwrap_or(0));
     if shares().any(|share| share == 0) {
         return Err(format!("{id}: a lease without a share of its {network_pps} pps per network"));
     }
@@ -216,19 +220,23 @@ fn counted_up_to(state: &State, unit: UnitKey, lease: &Lease) -> bool {
     state.progress(unit.job, unit.partition).is_some_and(|part| part.done.covers(&(unit.start..lease.start)))
 }
 
+/// Every row that is a job's, in whatever table, is of a job and a partition that are there.
 fn no_row_outlives_its_job(state: &State) -> Result<(), String> {
-    let part_is_there = |job: JobId, partition: u32| {
-        state.job(job).is_some_and(|record| usize::try_from(partition).is_ok_and(|at| at < record.partitions.len()))
-    };
-    let leases = state.leases().map(|(unit, _)| ("lease", unit.job, unit.partition));
-    let chunks = state.chunks().map(|(unit, _)| ("chunk", unit.job, unit.partition));
-    let progress = state.progress.iter().map(|((job, partition), _)| ("progress", *job, *partition));
-    let specs = state.specs.iter().map(|(job, _)| ("spec", *job, 0));
-    let events = state.events.iter().map(|((job, ..), _)| ("event", *job, 0));
-    let stats = state.stats.iter().map(|((job, _), _)| ("stat", *job, 0));
-    let mut rows = leases.chain(chunks).chain(progress).chain(specs).chain(events).chain(stats);
-    match rows.find(|(_, job, partition)| !part_is_there(*job, *partition)) {
-        Some((what, job, partition)) => Err(format!("a {what} of {job}:{partition} outlives its job")),
+    let mut outliving = None;
+    state.for_each_owner(|table, owner| {
+        let partitions = state.job(owner.job).map(|job| job.partitions.len());
+        let part_is_there = |parts: usize| {
+            owner.partition.is_none_or(|partition| usize::try_from(partition).is_ok_and(|at| at < parts))
+        };
+        if !partitions.is_some_and(part_is_there) {
+            outliving.get_or_insert((table, owner));
+        }
+    });
+    match outliving {
+        Some((table, Owner { job, partition: None })) => Err(format!("a row of {table} outlives its job {job}")),
+        Some((table, Owner { job, partition: Some(part) })) => {
+            Err(format!("a row of {table} outlives partition {part} of {job}"))
+        }
         None => Ok(()),
     }
 }

@@ -14,6 +14,7 @@ pub mod handle;
 pub mod id;
 pub mod interval;
 pub mod invariant;
+mod names;
 pub mod network;
 mod raft_types;
 pub mod state;

@@ -4,9 +4,11 @@
 //! that every replica comes to the same tables. It never fails; a refused command is a response and changes nothing.
 //! Size is O(jobs + active leases + finished ranges + chunks), never O(targets).
 
+mod commands;
 mod counts;
 mod feeds;
 mod jobs;
+pub mod keys;
 mod leases;
 mod nodes;
 mod priority;
@@ -20,27 +22,26 @@ mod cases_test;
 mod large_test;
 #[cfg(test)]
 mod laws_test;
-#[cfg(test)]
-mod ops_test;
-
-use std::io;
 
 use serde::{Deserialize, Serialize};
 
+pub use commands::CommandKind;
 pub use counts::Counts;
 pub use feeds::FeedRecord;
-pub use jobs::{ChunkRef, FreeRange, Job, JobStatus, Needs, Partition, Progress, WorkerStat};
-pub use leases::Lease;
+pub use jobs::{ChunkRef, FreeRange, Job, JobLimits, JobStatus, Needs, Partition, Progress, WorkerStat};
 pub(crate) use leases::{LEASES_PER_NODE_MAX, shares_of};
+pub use leases::{Lease, Share};
 pub use nodes::{NodeRecord, NodeStatus};
 pub use priority::{Priority, PriorityError};
+pub(crate) use submit::EarlierSubmission;
 pub use submit::{EVENTS_PER_JOB_MAX, JOBS_ENDED_KEPT_MAX, JOBS_OPEN_MAX};
 pub use tokens::JoinToken;
 
-use crate::command::{Command, Proposal, Refusal, Response, SpecRef, UnitKey};
-use crate::event::{Event, EventKind};
+use crate::command::{NodeInfo, Proposal, Refusal, Response, SpecRef, UnitKey, UnitRange};
+use crate::event::{Event, EventKind, EventWorker};
 use crate::id::{ClusterId, Digest, JobId, NodeId, TokenId};
-use table::{RowChange, Table};
+use keys::{EventKey, Owner};
+use table::{RowChange, Table, tables};
 
 /// What the cluster as a whole knows of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -53,62 +54,25 @@ pub struct Cluster {
     pub now_ms: u64,
 }
 
-/// All tables. Cloning is for tests and snapshots of small states.
-#[derive(Debug, Clone, PartialEq)]
-pub struct State {
-    pub(crate) cluster: Table<u8, Cluster>,
-    pub(crate) nodes: Table<NodeId, NodeRecord>,
-    pub(crate) tokens: Table<TokenId, JoinToken>,
-    pub(crate) admin_tokens: Table<Digest, String>,
-    pub(crate) jobs: Table<JobId, Job>,
-    pub(crate) specs: Table<JobId, SpecRef>,
-    pub(crate) progress: Table<(JobId, u32), Progress>,
-    pub(crate) leases: Table<UnitKey, Lease>,
-    pub(crate) chunks: Table<UnitKey, ChunkRef>,
-    pub(crate) events: Table<(JobId, u64, u32), Event>,
-    pub(crate) idempotency: Table<Digest, (JobId, u64)>,
+tables! {
+    /// All tables. Cloning is for tests and snapshots of small states.
+    #[derive(Debug, Clone, PartialEq)]
+    State:
+    1 cluster: u8 => Cluster;
+    2 nodes: NodeId => NodeRecord;
+    3 tokens: TokenId => JoinToken;
+    4 admin_tokens: Digest => String;
+    5 jobs: JobId => Job;
+    6 specs: JobId => SpecRef;
+    7 progress: (JobId, u32) => Progress;
+    8 leases: UnitKey => Lease;
+    9 chunks: UnitKey => ChunkRef;
+    10 events: EventKey => Event;
+    /// What submissions are known by if they come again.
+    11 idempotency: Digest => EarlierSubmission;
     /// What each worker did for each job; rows of their own, so that a completion rewrites one of them and not all.
-    pub(crate) stats: Table<(JobId, NodeId), WorkerStat>,
-    pub(crate) feeds: Table<String, FeedRecord>,
-}
-
-impl Default for State {
-    fn default() -> Self {
-        Self {
-            cluster: Table::new(1),
-            nodes: Table::new(2),
-            tokens: Table::new(3),
-            admin_tokens: Table::new(4),
-            jobs: Table::new(5),
-            specs: Table::new(6),
-            progress: Table::new(7),
-            leases: Table::new(8),
-            chunks: Table::new(9),
-            events: Table::new(10),
-            idempotency: Table::new(11),
-            stats: Table::new(12),
-            feeds: Table::new(13),
-        }
-    }
-}
-
-/// Runs `$call` on every table: the one list of tables that storage code walks.
-macro_rules! each_table {
-    ($state:ident, $method:ident $(, $argument:expr)*) => {
-        $state.cluster.$method($($argument),*);
-        $state.nodes.$method($($argument),*);
-        $state.tokens.$method($($argument),*);
-        $state.admin_tokens.$method($($argument),*);
-        $state.jobs.$method($($argument),*);
-        $state.specs.$method($($argument),*);
-        $state.progress.$method($($argument),*);
-        $state.leases.$method($($argument),*);
-        $state.chunks.$method($($argument),*);
-        $state.events.$method($($argument),*);
-        $state.idempotency.$method($($argument),*);
-        $state.stats.$method($($argument),*);
-        $state.feeds.$method($($argument),*);
-    };
+    12 stats: (JobId, NodeId) => WorkerStat;
+    13 feeds: String => FeedRecord;
 }
 
 /// The key of the one row of the cluster table.
@@ -122,30 +86,7 @@ impl State {
             cluster.now_ms = proposal.at_ms;
             self.cluster.insert(CLUSTER, cluster);
         }
-        let result = match &proposal.command {
-            Command::Begin { cluster, info, admin_token } => self.begin(*cluster, info, *admin_token),
-            Command::CreateToken(token) => self.create_token(token),
-            Command::RevokeToken { token } => self.revoke_token(*token),
-            Command::Join { token, secret, info } => self.join(index, *token, *secret, info),
-            Command::UpdateNode { node, info } => self.update_node(*node, info),
-            Command::SubmitJob(submission) => self.submit(index, submission),
-            Command::Grant { grants } => Ok(self.grant(index, grants)),
-            Command::Complete { completions } => Ok(self.complete(index, completions)),
-            Command::Release { leases } => Ok(self.release(index, leases)),
-            Command::Expire { leases, reason } => Ok(self.expire(index, leases, reason)),
-            Command::WorkerSuspect { node } => self.worker_suspect(index, *node),
-            Command::Cancel { job, reason } => self.cancel(index, *job, reason),
-            Command::WorkerFailed { node } => self.worker_failed(index, *node),
-            Command::WorkerBack { node } => self.worker_back(index, *node),
-            Command::SetHolders { updates } => Ok(self.set_holders(updates)),
-            Command::RemoveNode { node } => self.remove_node(index, *node),
-            Command::DrainNode { node, draining } => self.drain_node(*node, *draining),
-            Command::SetSpecHolders { updates } => Ok(self.set_spec_holders(updates)),
-            Command::SetFeed { kind, record } => self.set_feed(kind, record),
-            Command::RemoveFeed { kind } => Ok(self.remove_feed(kind)),
-            Command::SetFeedHolders { digest, holders } => Ok(self.set_feed_holders(*digest, holders)),
-        };
-        result.unwrap_or_else(Response::Refused)
+        self.dispatch(index, &proposal.command).unwrap_or_else(Response::Refused)
     }
 
     /// The cluster's own row.
@@ -195,7 +136,7 @@ impl State {
 
     /// What each worker did for a job, by node.
     pub fn job_workers(&self, job: JobId) -> impl Iterator<Item = (NodeId, &WorkerStat)> {
-        self.stats.range((job, 0)..=(job, NodeId::MAX)).map(|((_, node), stat)| (*node, stat))
+        self.stats.of_job(job).map(|((_, node), stat)| (*node, stat))
     }
 
     /// How far one partition is.
@@ -211,12 +152,12 @@ impl State {
 
     /// The leases that are out for one job.
     pub fn job_leases(&self, job: JobId) -> impl Iterator<Item = (UnitKey, &Lease)> {
-        self.leases.range(unit_range(job)).map(|(unit, lease)| (*unit, lease))
+        self.leases.of_job(job).map(|(unit, lease)| (*unit, lease))
     }
 
     /// The accepted chunks of a job, in unit order.
     pub fn job_chunks(&self, job: JobId) -> impl Iterator<Item = (UnitKey, &ChunkRef)> {
-        self.chunks.range(unit_range(job)).map(|(unit, chunk)| (*unit, chunk))
+        self.chunks.of_job(job).map(|(unit, chunk)| (*unit, chunk))
     }
 
     /// All accepted chunks.
@@ -226,48 +167,9 @@ impl State {
 
     /// A job's events whose log index is above `after`, with that index, in order.
     pub fn job_events(&self, job: JobId, after: u64) -> impl Iterator<Item = (u64, &Event)> {
-        let from = (job, after.saturating_add(1), 0);
-        self.events.range(from..=(job, u64::MAX, u32::MAX)).map(|((_, index, _), event)| (*index, event))
-    }
-
-    /// Moves the rows that changed since the last call out, encoded for the store.
-    #[must_use]
-    pub fn drain_changes(&mut self) -> Vec<RowChange> {
-        let mut changes = Vec::new();
-        each_table!(self, drain_changes, &mut changes);
-        changes
-    }
-
-    /// Calls `row` with every row, encoded as the store keeps it.
-    pub fn for_each_row(&self, mut row: impl FnMut(Vec<u8>, Vec<u8>)) {
-        each_table!(self, for_each_stored, &mut row);
-    }
-
-    /// Puts one stored row back.
-    ///
-    /// # Errors
-    /// `InvalidData` where the row belongs to no table of this release or does not decode.
-    pub fn load_row(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
-        let (&number, key) =
-            key.split_first().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a row without a table"))?;
-        match number {
-            1 => self.cluster.load(key, value),
-            2 => self.nodes.load(key, value),
-            3 => self.tokens.load(key, value),
-            4 => self.admin_tokens.load(key, value),
-            5 => self.jobs.load(key, value),
-            6 => self.specs.load(key, value),
-            7 => self.progress.load(key, value),
-            8 => self.leases.load(key, value),
-            9 => self.chunks.load(key, value),
-            10 => self.events.load(key, value),
-            11 => self.idempotency.load(key, value),
-            12 => self.stats.load(key, value),
-            13 => self.feeds.load(key, value),
-            other => {
-                Err(io::Error::new(io::ErrorKind::InvalidData, format!("table {other} is unknown to this release")))
-            }
-        }
+        let from = EventKey { job, index: after.saturating_add(1), sequence: 0 };
+        let to = EventKey { job, index: u64::MAX, sequence: u32::MAX };
+        self.events.range(from..=to).map(|(key, event)| (key.index, event))
     }
 
     /// The log's clock, unix milliseconds.
@@ -275,7 +177,7 @@ impl State {
         self.cluster.get(&CLUSTER).map_or(0, |cluster| cluster.now_ms)
     }
 
-    fn begin(&mut self, id: ClusterId, info: &crate::command::NodeInfo, admin: Digest) -> Result<Response, Refusal> {
+    fn begin(&mut self, id: ClusterId, info: &NodeInfo, admin: Digest) -> Result<Response, Refusal> {
         let mut cluster = self.cluster();
         if cluster.id.is_some() {
             return Err(Refusal::BegunAlready);
@@ -295,7 +197,7 @@ impl State {
         index: u64,
         what: EventKind,
         worker: Option<NodeId>,
-        unit: Option<(UnitKey, u64)>,
+        unit: Option<UnitRange>,
     ) {
         let Some(record) = self.jobs.get_mut(&job) else { return };
         let limit = match what {
@@ -309,20 +211,14 @@ impl State {
         }
         record.events += 1;
         let sequence = record.events;
-        let worker = worker.map(|id| {
-            let name = self.nodes.get(&id).map_or_else(|| format!("node {id}"), |node| node.worker_id());
-            (id, name)
+        let worker = worker.map(|node| {
+            let record = self.nodes.get(&node);
+            EventWorker { node, worker_id: record.map_or_else(|| format!("node {node}"), NodeRecord::worker_id) }
         });
-        let unit = unit.map(|(key, end)| (key.partition, key.start..end));
         let event = Event { at_ms: self.now_ms(), what, worker, unit };
-        self.events.insert((job, index, sequence), event);
+        self.events.insert(EventKey { job, index, sequence }, event);
     }
 }
 
 /// The id of the node that begins a cluster.
 pub const FIRST_NODE: NodeId = 1;
-
-/// All unit keys of `job`.
-fn unit_range(job: JobId) -> std::ops::RangeInclusive<UnitKey> {
-    UnitKey { job, partition: 0, start: 0 }..=UnitKey { job, partition: u32::MAX, start: u64::MAX }
-}

@@ -6,7 +6,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use pentora_raft::Digest;
-use pentora_raft::command::Command;
+use pentora_raft::command::{Command, StoredChunk};
 use pentora_raft::state::FeedRecord;
 
 use super::{ApiError, Node};
@@ -34,14 +34,14 @@ pub(super) async fn put(State(node): State<Node>, Path(kind): Path<String>, body
     if heading.kind != kind.as_str() {
         return Err(ApiError::bad_request(format!("the bundle is a feed of kind {}, not {kind}", heading.kind)));
     }
-    let (digest, bytes) = (Digest::of(&body), body.len() as u64);
+    let StoredChunk { digest, bytes, holders } = node.exchange.make_durable(body).await;
     let words = signed_words(kind.as_str(), &digest, bytes, heading.records);
     let record = FeedRecord {
         digest,
         bytes,
         records: heading.records,
         source: heading.source.chars().take(SOURCE_BYTES_MAX / 4).collect(),
-        holders: node.exchange.make_durable(digest, body).await,
+        holders,
         signer: signer.peer_id().to_string(),
         signature: signer.sign(&words),
         imported_at_ms: 0,

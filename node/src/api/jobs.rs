@@ -1,12 +1,14 @@
 //! `/jobs`: lists, states, results, events, cancelling.
 
+use std::collections::BTreeSet;
+
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use pentora_raft::command::{Command, SpecRef};
-use pentora_raft::state::{Counts, Job, JobStatus};
+use pentora_raft::state::{Job, JobStatus};
 use pentora_raft::{JobId, NodeId, Refusal, state};
 use serde::Deserialize;
 
@@ -106,9 +108,7 @@ fn document_of(state: &pentora_raft::State, id: JobId, job: &Job, soft: &SoftSta
     let total = job.targets();
     let running = soft.in_progress.get(&id).filter(|_| job.is_open()).copied().unwrap_or_default();
     let active = state.workers_on(id);
-    let worker_stats =
-        state.job_workers(id).map(|(node, stat)| stat_of(state, job, node, stat, active.contains(&node)));
-    let worker_stats = largest_first(worker_stats.collect());
+    let worker_stats = stats_of(state, id, job, &active);
     JobDocument {
         job_id: id.to_string(),
         status: job.status.name().into(),
@@ -142,14 +142,12 @@ fn document_of(state: &pentora_raft::State, id: JobId, job: &Job, soft: &SoftSta
 
 /// What units that are out have done so far, for people who follow the job.
 fn progress_of(running: &Figures) -> JobProgress {
-    let counts =
-        Counts { probes_sent: running.probes_sent, lost_millionths: running.lost_millionths, ..Counts::default() };
     JobProgress {
         targets: running.targets,
-        hosts_up: running.hosts_up,
-        open_ports: running.open_ports,
-        probes_sent: running.probes_sent,
-        loss_estimate: counts.loss_estimate(),
+        hosts_up: running.counts.hosts_up,
+        open_ports: running.counts.open_ports,
+        probes_sent: running.counts.probes_sent,
+        loss_estimate: running.counts.loss_estimate(),
     }
 }
 
@@ -160,6 +158,14 @@ fn eta(job: &Job, done: u64, elapsed_seconds: f64) -> Option<f64> {
     }
     let left = job.targets().saturating_sub(done).saturating_sub(job.dead);
     Some(left as f64 * elapsed_seconds / done as f64)
+}
+
+/// One row per worker, the largest share first; equal ones by their names.
+fn stats_of(state: &pentora_raft::State, id: JobId, job: &Job, active: &BTreeSet<NodeId>) -> Vec<WorkerStat> {
+    let stats = state.job_workers(id).map(|(node, stat)| stat_of(state, job, node, stat, active.contains(&node)));
+    let mut stats: Vec<WorkerStat> = stats.collect();
+    stats.sort_by(|a, b| b.targets.cmp(&a.targets).then_with(|| a.worker_id.cmp(&b.worker_id)));
+    stats
 }
 
 fn stat_of(state: &pentora_raft::State, job: &Job, node: NodeId, stat: &state::WorkerStat, active: bool) -> WorkerStat {
@@ -180,20 +186,14 @@ fn stat_of(state: &pentora_raft::State, job: &Job, node: NodeId, stat: &state::W
     }
 }
 
-/// Whoever did most stands first; equals stay in the order of their nodes.
-fn largest_first(mut stats: Vec<WorkerStat>) -> Vec<WorkerStat> {
-    stats.sort_by_key(|stat| std::cmp::Reverse(stat.targets));
-    stats
-}
-
 fn event_of(index: u64, event: &pentora_raft::event::Event) -> JobEvent {
     JobEvent {
         index,
         at: rfc3339(event.at_ms),
         kind: event.what.name().into(),
         message: event.to_string(),
-        worker: event.worker.as_ref().map(|(_, name)| name.clone()),
-        unit: event.unit.as_ref().map(|(partition, range)| format!("{partition}:{}-{}", range.start, range.end)),
+        worker: event.worker.as_ref().map(|worker| worker.worker_id.clone()),
+        unit: event.unit.map(|unit| unit.to_string()),
     }
 }
 
@@ -205,17 +205,75 @@ pub(super) fn is_waiting(job: &Job) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pentora_raft::command::{
+        Completion, LeaseRef, NewLease, NewToken, NodeInfo, NodeRole, Proposal, StoredChunk, Submission, UnitKey,
+    };
+    use pentora_raft::state::{Counts, JobLimits, Partition, Priority, Share};
+    use pentora_raft::{ClusterId, Digest, State, TokenId};
+
+    fn node_info(name: &str) -> NodeInfo {
+        NodeInfo { name: name.into(), peer: name.into(), ..NodeInfo::default() }
+    }
+
+    /// Three workers that did these parts of one job, in the order of their admission.
+    fn worked(job: JobId, shares: [u64; 3]) -> State {
+        let secret = Digest::of(b"s");
+        let token = NewToken {
+            token: TokenId([1; 8]),
+            secret,
+            name: String::new(),
+            ttl_ms: 1_000,
+            uses: 2,
+            role: NodeRole::Auto,
+            region: None,
+            networks: None,
+        };
+        let join = |name| Command::Join { token: TokenId([1; 8]), secret, info: node_info(name) };
+        let submission = Submission {
+            spec: SpecRef::Inline(Vec::new()),
+            partitions: vec![Partition { target_count: shares.iter().sum(), ..Partition::default() }],
+            priority: Priority::Normal,
+            limits: JobLimits { max_attempts: 1, ..JobLimits::default() },
+            via: 1,
+            idempotency_key: None,
+            title: String::new(),
+            finished: Vec::new(),
+        };
+        let (mut grants, mut completions, mut start) = (Vec::new(), Vec::new(), 0);
+        for (node, targets) in [1, 3, 4].into_iter().zip(shares) {
+            let (unit, end) = (UnitKey { job, partition: 0, start }, start + targets);
+            grants.push(NewLease { unit, end, node, share: Share::default() });
+            let lease = LeaseRef { unit, epoch: 9 };
+            let stored = StoredChunk { digest: secret, bytes: 1, holders: vec![1] };
+            let counts = Counts::default();
+            completions.push(Completion { lease, start, end, goes_on: false, node, stored, counts });
+            start = end;
+        }
+        let begin = Command::Begin { cluster: ClusterId([1; 16]), info: node_info("b"), admin_token: secret };
+        let working = [1, 3, 4].map(|node| Command::WorkerBack { node });
+        let commands = [begin, Command::CreateToken(token), join("c"), join("a")].into_iter().chain(working);
+        let rest =
+            [Command::SubmitJob(Box::new(submission)), Command::Grant { grants }, Command::Complete { completions }];
+        let mut state = State::default();
+        for (index, command) in (1..).zip(commands.chain(rest)) {
+            let response = state.apply(index, &Proposal { at_ms: index, command });
+            assert!(!matches!(response, pentora_raft::Response::Refused(_)), "{response:?}");
+        }
+        state
+    }
 
     #[test]
-    fn the_workers_of_a_job_are_listed_by_their_share() {
-        let stat = |(id, targets): (&str, u64)| WorkerStat {
-            worker_id: id.into(),
-            targets,
-            duration: String::new(),
-            state: String::new(),
-        };
-        let sorted = largest_first([("wrk_a", 3), ("wrk_b", 9), ("wrk_c", 3)].map(stat).into());
-        let ids: Vec<&str> = sorted.iter().map(|stat| stat.worker_id.as_str()).collect();
-        assert_eq!(ids, ["wrk_b", "wrk_a", "wrk_c"]);
+    fn worker_stats_come_with_the_largest_share_first_and_equal_ones_by_name() {
+        let job = JobId(8);
+        for (shares, expected) in [
+            ([5, 30, 10], [("wrk_c", 30), ("wrk_a", 10), ("wrk_b", 5)]),
+            ([7, 7, 7], [("wrk_a", 7), ("wrk_b", 7), ("wrk_c", 7)]),
+        ] {
+            let state = worked(job, shares);
+            let document = document_of(&state, job, state.job(job).unwrap(), &SoftState::default());
+            let stats: Vec<_> =
+                document.worker_stats.iter().map(|stat| (stat.worker_id.as_str(), stat.targets)).collect();
+            assert_eq!(stats, expected);
+        }
     }
 }

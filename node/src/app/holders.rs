@@ -106,8 +106,10 @@ impl Holders {
 
 /// Units' results that this node has to copy.
 fn lacking_results(state: &State, own: NodeId) -> Vec<Named<UnitKey>> {
-    let lacking = state.chunks().filter(|(_, chunk)| lacks_holder(state, own, &chunk.holders)).take(REPAIRS_MAX);
-    lacking.map(|(key, chunk)| Named { key, digest: chunk.digest, holders: chunk.holders.clone() }).collect()
+    let lacking = state.chunks().filter(|(_, chunk)| lacks_holder(state, own, &chunk.stored.holders)).take(REPAIRS_MAX);
+    lacking
+        .map(|(key, chunk)| Named { key, digest: chunk.stored.digest, holders: chunk.stored.holders.clone() })
+        .collect()
 }
 
 /// Specs that this node has to copy, of jobs that still want work done.
@@ -141,5 +143,5 @@ fn wanted(state: &State) -> BTreeSet<Digest> {
         _ => None,
     });
     let feeds = state.feeds().map(|(_, feed)| feed.digest);
-    state.chunks().map(|(_, chunk)| chunk.digest).chain(specs).chain(feeds).collect()
+    state.chunks().map(|(_, chunk)| chunk.stored.digest).chain(specs).chain(feeds).collect()
 }

@@ -42,7 +42,7 @@ pub(super) async fn suspend(served: &Served, worker: &Worker, job_id: &str) -> R
     let spec = spec::digest(&kept.ok_or_else(|| failed(format!("{job} is gone")))?);
     let mut units = Vec::new();
     for (unit, chunk) in chunks {
-        let bytes = served.exchange.fetch(chunk.digest, &chunk.holders).await.map_err(failed)?;
+        let bytes = served.exchange.fetch(chunk.stored.digest, &chunk.stored.holders).await.map_err(failed)?;
         let records = ChunkReader::open(bytes).and_then(ChunkReader::into_records);
         let records = records.map_err(|error| failed(error.to_string()))?;
         let (partition, start, end, counts) = (unit.partition, unit.start, chunk.end, chunk.counts);
@@ -74,9 +74,8 @@ pub(super) async fn resume(
         let mut chunk = ChunkWriter::new(&Heading { unit, end });
         records.iter().for_each(|record| chunk.push(record));
         let bytes = chunk.finish();
-        let (digest, size) = (Digest::of(&bytes), bytes.len() as u64);
-        let holders = served.exchange.make_durable(digest, bytes).await;
-        finished.push(Finished { partition, start, end, digest, bytes: size, holders, counts });
+        let stored = served.exchange.make_durable(bytes).await;
+        finished.push(Finished { unit: unit.until(end), stored, counts });
     }
     let prepared = prepared.with_finished(finished);
     let accepted = jobs::submit(prepared, None, &served.proposer, &served.exchange, node, served.max_attempts)

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use pentora_raft::command::{NewLease, UnitKey};
-use pentora_raft::state::{Job, NodeRecord, Partition, Progress};
+use pentora_raft::state::{Job, NodeRecord, Partition, Progress, Share};
 use pentora_raft::{JobId, NodeId, State};
 
 use super::placement;
@@ -70,13 +70,6 @@ struct Shares {
     rate: BTreeMap<NodeId, u64>,
     /// Packets per second into any one network, over all leases.
     network: u64,
-}
-
-/// What a new lease may send: of the job's budget, and into any one network.
-#[derive(Debug, Clone, Copy)]
-struct Share {
-    rate_pps: Option<u64>,
-    network_pps: Option<u64>,
 }
 
 /// What of a partition can be granted.
@@ -141,8 +134,7 @@ fn workers<'a>(state: &'a State, rates: &'a BTreeMap<NodeId, Rates>) -> Vec<Work
 fn shares(state: &State) -> BTreeMap<JobId, Shares> {
     let mut shares: BTreeMap<JobId, Shares> = BTreeMap::new();
     for (unit, lease) in state.leases() {
-        let share = Share { rate_pps: lease.rate_pps, network_pps: lease.network_pps };
-        shares.entry(unit.job).or_default().add(lease.node, share);
+        shares.entry(unit.job).or_default().add(lease.node, lease.share);
     }
     shares
 }
@@ -194,7 +186,8 @@ impl Part<'_> {
                     .is_some_and(|worker| placement::mismatch(worker.record, &self.partition.needs).is_none())
             })
             .collect();
-        let limit = self.record.max_workers.map_or(eligible.len(), |limit| eligible.len().min(limit as usize)).max(1);
+        let limit =
+            self.record.limits.max_workers.map_or(eligible.len(), |limit| eligible.len().min(limit as usize)).max(1);
         while grants.len() < GRANTS_MAX && cursor.left() > 0 {
             let Some(worker) = self.choose(workers, &eligible, limit, shares, config) else { return };
             let Some(share) = self.share(worker.id, limit, shares) else { return };
@@ -204,9 +197,8 @@ impl Part<'_> {
             worker.leases += 1;
             *worker.by_job.entry(self.job).or_default() += 1;
             shares.add(worker.id, share);
-            let Share { rate_pps, network_pps } = share;
             let unit = UnitKey { job: self.job, partition: self.index, start };
-            grants.push(NewLease { unit, end, node: worker.id, rate_pps, network_pps });
+            grants.push(NewLease { unit, end, node: worker.id, share });
         }
     }
 
@@ -214,14 +206,14 @@ impl Part<'_> {
     fn share(&self, node: NodeId, limit: usize, shares: &Shares) -> Option<Share> {
         let others = shares.rate.iter().filter(|(holder, _)| **holder != node).map(|(_, share)| share).sum();
         Some(Share {
-            rate_pps: fair_share(self.record.budget_pps, limit, others)?,
-            network_pps: fair_share(self.record.network_pps, limit, shares.network)?,
+            rate_pps: fair_share(self.record.limits.budget_pps, limit, others)?,
+            network_pps: fair_share(self.record.limits.network_pps, limit, shares.network)?,
         })
     }
 
     /// How many units of this job a worker holds at once.
     fn units_held(&self) -> u32 {
-        if self.record.network_pps.is_some() { 1 } else { UNITS_PER_JOB }
+        if self.record.limits.network_pps.is_some() { 1 } else { UNITS_PER_JOB }
     }
 
     /// The worker that gets the next unit.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pentora_p2p::PeerId;
+use pentora_raft::command::StoredChunk;
 use pentora_raft::state::NodeStatus;
 use pentora_raft::{Digest, NodeId, Raft};
 
@@ -42,9 +43,10 @@ impl Exchange {
         &self.store
     }
 
-    /// Keeps a chunk here and on a second node, and answers who holds it. Tries until it is done: a unit whose results
+    /// Keeps a chunk here and on a second node, and answers its name and who holds it. Tries until it is done: a unit whose results
     /// are not durable is not done.
-    pub async fn make_durable(&self, digest: Digest, bytes: Bytes) -> Vec<NodeId> {
+    pub async fn make_durable(&self, bytes: Bytes) -> StoredChunk {
+        let digest = Digest::of(&bytes);
         let mut pause = RETRY;
         while let Err(error) = self.store.put(digest, bytes.clone()).await {
             tracing::error!(%error, "results cannot be written; trying again");
@@ -65,7 +67,7 @@ impl Exchange {
                 }
             }
             if holders.len() >= needed {
-                return holders;
+                return StoredChunk { digest, bytes: bytes.len() as u64, holders };
             }
             tokio::time::sleep(RETRY).await;
         }

@@ -128,7 +128,7 @@ async fn streamed(reader: &Reader, chunks: Vec<(UnitKey, ChunkRef)>, out: &Piece
 impl Reader {
     /// Fetches a unit's chunk and holds it against the log: another unit's is refused.
     async fn open(&self, unit: UnitKey, chunk: &ChunkRef) -> Result<Option<ChunkReader>, String> {
-        let bytes = self.exchange.fetch(chunk.digest, &chunk.holders).await?;
+        let bytes = self.exchange.fetch(chunk.stored.digest, &chunk.stored.holders).await?;
         let reader = ChunkReader::open(bytes).map_err(|error| error.to_string())?;
         let heading = reader.heading();
         let of_job = [unit.job, EARLIER_RUN].contains(&heading.unit.job);
@@ -136,7 +136,7 @@ impl Reader {
         if names_it && heading.end == chunk.end {
             Ok(Some(reader))
         } else {
-            Err(format!("chunk {} holds another unit", chunk.digest))
+            Err(format!("chunk {} holds another unit", chunk.stored.digest))
         }
     }
 

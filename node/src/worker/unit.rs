@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::{BoxFuture, FutureExt, OptionFuture};
-use pentora_raft::command::{Command, Completion};
-use pentora_raft::{Digest, Response};
+use pentora_raft::Response;
+use pentora_raft::command::{Command, Completion, UnitKey};
 use pentora_scanner::spec::ScanSpec;
 use pentora_scanner::unit::{ScanError, UnitOutcome, UnitProgress, UnitScan, UnitTask};
 use tokio::sync::mpsc;
@@ -202,7 +202,7 @@ struct Settled {
 /// Makes it durable and puts it into the log. Answers whether it was counted.
 async fn commit(context: &Context, begun: &Begun, settled: Settled) -> bool {
     let Settled { start, end, goes_on, taken, mut rematch, started_at_ms } = settled;
-    let unit = pentora_raft::command::UnitKey { start, ..begun.reference.unit };
+    let unit = UnitKey { start, ..begun.reference.unit };
     let worker = context.worker_id.clone();
     let packing = tokio::task::spawn_blocking(move || {
         let mut chunk = ChunkWriter::new(&Heading { unit, end });
@@ -216,11 +216,9 @@ async fn commit(context: &Context, begun: &Begun, settled: Settled) -> bool {
             return false;
         }
     };
-    let digest = Digest::of(&bytes);
-    let size = bytes.len() as u64;
-    let holders = context.exchange.make_durable(digest, bytes).await;
+    let stored = context.exchange.make_durable(bytes).await;
     let (lease, node) = (begun.reference, context.node);
-    count_it(context, Completion { lease, start, end, goes_on, node, digest, bytes: size, holders, counts }).await
+    count_it(context, Completion { lease, start, end, goes_on, node, stored, counts }).await
 }
 
 /// Begins the unit in the engine. Waits where the spec is not here yet or the engine is busy.
@@ -232,7 +230,7 @@ async fn begin(
     let unit = begun.reference.unit;
     let spec = loop {
         match spec::of_lease(&context.raft, &context.exchange, begun.reference).await {
-            Ok(spec) => break within_share(spec, begun.lease.network_pps),
+            Ok(spec) => break within_share(spec, begun.lease.share.network_pps),
             Err(reason) => {
                 tracing::debug!(job = %unit.job, %reason, "the job's spec is not here yet");
                 tokio::time::sleep(RETRY).await;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use pentora_raft::state::Counts;
 use pentora_scanner::finding::{Finding, HostRecord};
 use pentora_scanner::report::{Fold, Summary};
-use pentora_scanner::tally::Tally;
+use pentora_scanner::tally::{Estimates, Tally};
 use pentora_scanner::unit::UnitProgress;
 
 use crate::feeds::rematch::Rematch;
@@ -62,15 +62,8 @@ impl UnitFindings {
     /// The running figures without what is counted already, for people; `targets` are those done and not counted.
     pub(super) fn uncounted(&self, figures: &UnitProgress, targets: u64) -> Figures {
         let Tally { hosts_up, open_ports, probes_sent, .. } = figures.tally.since(self.counted);
-        Figures {
-            targets,
-            hosts_up,
-            open_ports,
-            probes_sent,
-            lost_millionths: Counts { probes_sent, ..Counts::default() }
-                .with_estimates(figures.estimates.loss, 1.0)
-                .lost_millionths,
-        }
+        let counts = Counts { hosts_up, open_ports, probes_sent, ..Counts::default() };
+        Figures { targets, counts: counts.with_estimates(figures.estimates.loss, 1.0) }
     }
 
     /// The watermark in whole slices: the end of the last one that is wholly below `settled`, or where the untaken ones
@@ -103,7 +96,7 @@ impl UnitFindings {
         let before = std::mem::replace(&mut self.counted, figures.tally);
         let Tally { probes_sent, retransmitted, replies, .. } = figures.tally.since(before);
         let counts = Counts { probes_sent, retransmitted, replies, ..Counts::default() };
-        Taken { slices, counts: counts.with_estimates(figures.estimates.loss, figures.estimates.recall) }
+        Taken { slices, counts, estimates: figures.estimates }
     }
 }
 
@@ -112,6 +105,7 @@ impl UnitFindings {
 pub(super) struct Taken {
     slices: Vec<Fold>,
     counts: Counts,
+    estimates: Estimates,
 }
 
 impl Taken {
@@ -139,6 +133,8 @@ impl Taken {
             vulnerabilities: summary.vulnerabilities,
             ..self.counts
         }
+        // Last, since recall weighs by the open ports.
+        .with_estimates(self.estimates.loss, self.estimates.recall)
     }
 }
 
@@ -146,7 +142,6 @@ impl Taken {
 mod tests {
     use super::*;
     use pentora_scanner::finding::{HostState, Observation, Reason};
-    use pentora_scanner::tally::Estimates;
     use proptest::prelude::*;
 
     fn up(target_index: u64) -> Finding {

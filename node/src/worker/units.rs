@@ -169,7 +169,7 @@ impl Inner {
     /// A job's pace here is the largest share that any of its leases carries: the state machine counts the same.
     fn set_pace(&mut self, job: JobId) {
         let shares = self.running.iter().filter(|(reference, _)| reference.unit.job == job);
-        let mut shares = shares.map(|(_, running)| running.lease.rate_pps).peekable();
+        let mut shares = shares.map(|(_, running)| running.lease.share.rate_pps).peekable();
         let Some(pace) = self.paces.get(&job) else { return };
         if shares.peek().is_none() {
             self.paces.remove(&job);
@@ -183,13 +183,22 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pentora_raft::state::Share;
 
     fn unit(start: u64) -> UnitKey {
         UnitKey { job: JobId(1), partition: 0, start }
     }
 
     fn lease(epoch: u64, rate_pps: Option<u64>) -> Lease {
-        Lease { start: 0, end: 10, node: 1, epoch, attempts: 0, rate_pps, network_pps: None, granted_at_ms: 0 }
+        Lease {
+            start: 0,
+            end: 10,
+            node: 1,
+            epoch,
+            attempts: 0,
+            share: Share { rate_pps, network_pps: None },
+            granted_at_ms: 0,
+        }
     }
 
     #[test]

@@ -27,30 +27,37 @@ struct Parcel {
     content: Option<Bytes>,
 }
 
-/// A stream between two nodes, each given with the life of its end of the connection: the first one's end, then the
-/// other's, which holds the opener's place.
+/// One of the two nodes of a stream, and how long its end of the connection lives.
+#[derive(Clone, Copy)]
+pub(super) struct Side<'a> {
+    pub(super) peer: PeerId,
+    pub(super) life: &'a CancellationToken,
+}
+
+/// A stream from `opener` to `other`: the opener's end, and the other's, which holds the opener's place.
 pub(super) fn stream_pair(
     world: &Arc<Mutex<World>>,
     class: Class,
-    (one, one_life): (PeerId, &CancellationToken),
-    (other, other_life): (PeerId, &CancellationToken),
+    opener: Side<'_>,
+    other: Side<'_>,
     slot: Slot,
 ) -> (FrameStream, FrameStream) {
-    let lives = [one_life.child_token(), other_life.child_token()];
-    let [here, far] = lives.clone();
-    let (there, arriving_there) = direction(world, class, (one, &here), (other, &far), &lives, Some(slot));
-    let (back, arriving_back) = direction(world, class, (other, &far), (one, &here), &lives, None);
+    let lives = [opener.life.child_token(), other.life.child_token()];
+    let [near, far] = &lives;
+    let (near, far) = (Side { peer: opener.peer, life: near }, Side { peer: other.peer, life: far });
+    let (there, arriving_there) = direction(world, class, near, far, &lives, Some(slot));
+    let (back, arriving_back) = direction(world, class, far, near, &lives, None);
     (
-        FrameStream { peer: other, class, sink: there, source: arriving_back },
-        FrameStream { peer: one, class, sink: back, source: arriving_there },
+        FrameStream { peer: other.peer, class, sink: there, source: arriving_back },
+        FrameStream { peer: opener.peer, class, sink: back, source: arriving_there },
     )
 }
 
 fn direction(
     world: &Arc<Mutex<World>>,
     class: Class,
-    (from, writer): (PeerId, &CancellationToken),
-    (to, reader): (PeerId, &CancellationToken),
+    from: Side<'_>,
+    to: Side<'_>,
     lives: &[CancellationToken; 2],
     slot: Option<Slot>,
 ) -> (FrameSink, FrameSource) {
@@ -62,9 +69,17 @@ fn direction(
         last_arrival: Instant::now(),
         closed: false,
         lives: lives.clone(),
-        life: Box::pin(writer.clone().cancelled_owned()),
+        life: Box::pin(from.life.clone().cancelled_owned()),
     };
-    let source = PipeSource { world: Arc::clone(world), from, to, receiver, life: reader.clone(), over: false, slot };
+    let source = PipeSource {
+        world: Arc::clone(world),
+        from: from.peer,
+        to: to.peer,
+        receiver,
+        life: to.life.clone(),
+        over: false,
+        slot,
+    };
     let frames =
         futures::stream::unfold(source, |mut source| async move { source.next().await.map(|item| (item, source)) });
     (FrameSink::new(sink), FrameSource::new(frames.fuse()))

@@ -9,7 +9,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::pipe;
+use super::pipe::{self, Side};
 use super::{World, lock};
 use crate::gate::Refusal;
 use crate::handle::OpenRequest;
@@ -204,7 +204,8 @@ async fn open(
         Err(OpenError::Unsupported { peer, class, protocol })
     };
     let opened = decision.map(|admission| {
-        let (ours, other) = pipe::stream_pair(world, class, (me, &life), (peer, &their_life), admission.slot);
+        let (opener, asked) = (Side { peer: me, life: &life }, Side { peer, life: &their_life });
+        let (ours, other) = pipe::stream_pair(world, class, opener, asked, admission.slot);
         admission.place.send(other);
         ours
     });

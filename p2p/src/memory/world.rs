@@ -52,6 +52,15 @@ pub(super) struct Seat {
     pub(super) generation: u64,
 }
 
+/// What a node gets with its seat.
+#[derive(Debug)]
+pub(super) struct Seated {
+    /// Its addresses, with the ports that it really has.
+    pub(super) listen_addrs: Vec<SocketAddr>,
+    /// See [`Seat::generation`].
+    pub(super) generation: u64,
+}
+
 /// A connection: the dialer's end first.
 #[derive(Debug)]
 pub(super) struct Link {
@@ -102,7 +111,7 @@ impl World {
         peer: PeerId,
         listen: &[SocketAddr],
         mut seat: Seat,
-    ) -> Result<(Vec<SocketAddr>, u64), MeshError> {
+    ) -> Result<Seated, MeshError> {
         self.leave(peer, None);
         let mut real = Vec::with_capacity(listen.len());
         for mut address in listen.iter().copied() {
@@ -120,7 +129,7 @@ impl World {
         self.generations += 1;
         seat.generation = self.generations;
         self.seats.insert(peer, seat);
-        Ok((real, self.generations))
+        Ok(Seated { listen_addrs: real, generation: self.generations })
     }
 
     /// A port that was not given away on this address, or a used one when there is none left.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::UnitKey;
 use crate::id::{JobId, NodeId};
+use crate::names::names;
 use crate::state::Lease;
 
 /// What applying a command answers.
@@ -95,22 +96,16 @@ pub enum Refusal {
     },
 }
 
-impl Refusal {
-    /// A stable word for programs.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::BegunAlready => "already_begun",
-            Self::TokenUnknown => "token_unknown",
-            Self::TokenExpired => "token_expired",
-            Self::TokenUsed => "token_used",
-            Self::TokenSecretWrong => "token_wrong",
-            Self::NameTaken { .. } => "name_taken",
-            Self::NodeUnknown { .. } => "node_unknown",
-            Self::JobUnknown { .. } => "job_unknown",
-            Self::JobEnded { .. } => "job_ended",
-            Self::QueueFull { .. } => "queue_full",
-            Self::Malformed { .. } => "malformed",
-        }
-    }
+names! { Refusal, code, CODES:
+    BegunAlready => "already_begun",
+    TokenUnknown => "token_unknown",
+    TokenExpired => "token_expired",
+    TokenUsed => "token_used",
+    TokenSecretWrong => "token_wrong",
+    NameTaken => "name_taken",
+    NodeUnknown => "node_unknown",
+    JobUnknown => "job_unknown",
+    JobEnded => "job_ended",
+    QueueFull => "queue_full",
+    Malformed => "malformed",
 }

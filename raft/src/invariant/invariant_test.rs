@@ -1,11 +1,12 @@
 //! Each checker bites: a sound state is broken in one place, and the checker names that place.
 
 use super::check;
-use crate::command::tests::node_info;
-use crate::command::{Command, Completion, LeaseRef, NewLease, Proposal, Response, SpecRef, Submission, UnitKey};
+use crate::command::sample_test::{begin, stored, submission};
+use crate::command::{Command, Completion, LeaseRef, NewLease, Proposal, Response, SpecRef, UnitKey};
 use crate::event::{Event, EventKind};
-use crate::id::{ClusterId, Digest, JobId};
-use crate::state::{ChunkRef, Counts, JobStatus, LEASES_PER_NODE_MAX, Lease, NodeStatus, Partition, Priority, State};
+use crate::id::JobId;
+use crate::state::keys::EventKey;
+use crate::state::{ChunkRef, Counts, JobLimits, JobStatus, LEASES_PER_NODE_MAX, Lease, NodeStatus, Share, State};
 
 /// The job of the sound state: `[0, 10)` done, `[10, 20)` leased, `[20, 30)` free again, `[30, 100)` new.
 const JOB: JobId = JobId(4);
@@ -19,35 +20,14 @@ fn unit(start: u64) -> UnitKey {
 fn sound() -> State {
     let mut state = State::default();
     let lease = |start| LeaseRef { unit: unit(start), epoch: 5 };
-    let grant =
-        |start| NewLease { unit: unit(start), end: start + 10, node: 1, rate_pps: Some(50), network_pps: Some(3) };
+    let share = Share { rate_pps: Some(50), network_pps: Some(3) };
+    let grant = |start| NewLease { unit: unit(start), end: start + 10, node: 1, share };
     let counts = Counts { hosts_up: 3, ..Counts::default() };
-    let done = Completion {
-        lease: lease(0),
-        start: 0,
-        end: 10,
-        goes_on: false,
-        node: 1,
-        digest: Digest::of(b"c"),
-        bytes: 9,
-        holders: vec![1],
-        counts,
-    };
-    let job = Submission {
-        spec: SpecRef::Inline(vec![1]),
-        partitions: vec![Partition { target_count: 100, ..Partition::default() }],
-        priority: Priority::Normal,
-        budget_pps: Some(60),
-        network_pps: Some(9),
-        max_workers: Some(1),
-        max_attempts: 2,
-        via: 1,
-        idempotency_key: None,
-        title: "sound".into(),
-        finished: Vec::new(),
-    };
+    let done = Completion { lease: lease(0), start: 0, end: 10, goes_on: false, node: 1, stored: stored(b"c"), counts };
+    let limits = JobLimits { budget_pps: Some(60), network_pps: Some(9), max_workers: Some(1), max_attempts: 2 };
+    let job = submission(&[100], limits);
     let commands = [
-        Command::Begin { cluster: ClusterId([1; 16]), info: node_info("n0"), admin_token: Digest::of(b"a") },
+        begin("n0"),
         Command::WorkerBack { node: 1 },
         Command::SubmitJob(Box::new(job)),
         Command::Grant { grants: vec![grant(0), grant(10), grant(20)] },
@@ -110,21 +90,13 @@ fn sums_that_differ_from_ranges_or_chunks_are_named() {
 
 #[test]
 fn a_chunk_in_the_wrong_place_is_named() {
-    let chunk = |end, epoch| ChunkRef {
-        end,
-        digest: Digest::of(b"d"),
-        bytes: 1,
-        holders: vec![1],
-        node: 1,
-        epoch,
-        counts: Counts::default(),
-    };
+    let chunk = |end, epoch| ChunkRef { end, stored: stored(b"d"), node: 1, epoch, counts: Counts::default() };
     bites("holds what another holds", |state| state.chunks.insert(unit(5), chunk(10, 5)));
     bites("is of a range that is not done", |state| state.chunks.insert(unit(10), chunk(15, 5)));
     bites("is of a range that is not done", |state| state.chunks.insert(unit(0), chunk(11, 5)));
     bites("is of a range that is not done", |state| state.chunks.insert(unit(0), chunk(0, 5)));
     bites("has an epoch above the log", |state| state.chunks.insert(unit(0), chunk(10, 8)));
-    bites("has no holder", |state| state.chunks.get_mut(&unit(0)).unwrap().holders.clear());
+    bites("has no holder", |state| state.chunks.get_mut(&unit(0)).unwrap().stored.holders.clear());
 }
 
 #[test]
@@ -156,13 +128,13 @@ fn a_status_that_does_not_fit_is_named() {
 
 #[test]
 fn a_limit_that_is_passed_is_named() {
-    bites("shares of 61 pps exceed 60", |state| state.leases.get_mut(&unit(10)).unwrap().rate_pps = Some(61));
-    bites("a lease without a share", |state| state.leases.get_mut(&unit(10)).unwrap().rate_pps = None);
+    bites("shares of 61 pps exceed 60", |state| state.leases.get_mut(&unit(10)).unwrap().share.rate_pps = Some(61));
+    bites("a lease without a share", |state| state.leases.get_mut(&unit(10)).unwrap().share.rate_pps = None);
     bites("shares of 10 pps per network exceed 9", |state| {
-        state.leases.get_mut(&unit(10)).unwrap().network_pps = Some(10);
+        state.leases.get_mut(&unit(10)).unwrap().share.network_pps = Some(10);
     });
     bites("a lease without a share of its 9 pps per network", |state| {
-        state.leases.get_mut(&unit(10)).unwrap().network_pps = None;
+        state.leases.get_mut(&unit(10)).unwrap().share.network_pps = None;
     });
     bites("goes on after 2 tries, 2 are allowed", |state| progress(state).free.get_mut(&20).unwrap().attempts = 2);
     bites("goes on after 3 tries, 2 are allowed", |state| state.leases.get_mut(&unit(10)).unwrap().attempts = 3);
@@ -176,7 +148,7 @@ fn a_limit_that_is_passed_is_named() {
         for start in (30..).take(LEASES_PER_NODE_MAX) {
             state.leases.insert(unit(start), Lease { start, end: start + 1, ..one.clone() });
         }
-        job(state).network_pps = None;
+        job(state).limits.network_pps = None;
         job(state).partitions[0].target_count = 10_000;
         progress(state).next = 30 + LEASES_PER_NODE_MAX as u64;
     });
@@ -197,37 +169,38 @@ fn a_lease_of_nobody_or_of_the_future_is_named() {
 
 #[test]
 fn a_history_out_of_order_is_named() {
+    let line = |index| EventKey { job: JOB, index, sequence: 5 };
     let event = |at_ms| Event { at_ms, what: EventKind::Released, worker: None, unit: None };
-    bites("has time 1 after", |state| state.events.insert((JOB, 7, 5), event(1)));
-    bites("has time 99999 after", |state| state.events.insert((JOB, 7, 5), event(99_999)));
-    bites("the event at 8 has", |state| state.events.insert((JOB, 8, 5), event(7_000)));
-    bites("5 events, its row counts 4", |state| state.events.insert((JOB, 7, 5), event(7_000)));
+    bites("has time 1 after", |state| state.events.insert(line(7), event(1)));
+    bites("has time 99999 after", |state| state.events.insert(line(7), event(99_999)));
+    bites("the event at 8 has", |state| state.events.insert(line(8), event(7_000)));
+    bites("5 events, its row counts 4", |state| state.events.insert(line(7), event(7_000)));
 }
 
 #[test]
 fn a_row_that_outlives_its_job_is_named() {
     let gone = JobId(3);
     let of_gone = UnitKey { job: gone, partition: 0, start: 0 };
-    bites("a lease of job-000003:0 outlives its job", |state| {
+    bites("a row of leases outlives partition 0 of job-000003", |state| {
         let lease = state.leases.get(&unit(10)).unwrap().clone();
         state.leases.insert(of_gone, Lease { start: 0, ..lease });
     });
-    bites("a chunk of job-000003:0 outlives its job", |state| {
+    bites("a row of chunks outlives partition 0 of job-000003", |state| {
         let chunk = state.chunks.get(&unit(0)).unwrap().clone();
         state.chunks.insert(of_gone, chunk);
     });
-    bites("a progress of job-000004:1 outlives its job", |state| {
+    bites("a row of progress outlives partition 1 of job-000004", |state| {
         let copy = progress(state).clone();
         state.progress.insert((JOB, 1), copy);
     });
-    bites("a stat of job-000003:0 outlives its job", |state| {
+    bites("a row of stats outlives its job job-000003", |state| {
         let copy = *stat(state);
         state.stats.insert((gone, 1), copy);
     });
-    bites("a spec of job-000003:0 outlives its job", |state| state.specs.insert(gone, SpecRef::Inline(vec![])));
-    bites("a event of job-000003:0 outlives its job", |state| {
+    bites("a row of specs outlives its job job-000003", |state| state.specs.insert(gone, SpecRef::Inline(vec![])));
+    bites("a row of events outlives its job job-000003", |state| {
         let event = state.job_events(JOB, 0).next().unwrap().1.clone();
-        state.events.insert((gone, 5, 1), event);
+        state.events.insert(EventKey { job: gone, index: 5, sequence: 1 }, event);
     });
 }
 

@@ -225,15 +225,11 @@ impl RaftNetworkV2<TypeConfig> for Peer {
     }
 
     async fn vote(&mut self, request: VoteRequest<TypeConfig>, option: RPCOption) -> Rpc<VoteResponse<TypeConfig>> {
-        let last = request.last_log_id.as_ref().map(LogIdRecord::from);
-        let request = Request::Vote { vote: (&request.vote).into(), last, transfer: request.leadership_transfer };
-        self.ask_for_vote(&request, &option).await
+        self.ask_for_vote(&Request::Vote((&request).into()), &option).await
     }
 
     async fn pre_vote(&mut self, request: VoteRequest<TypeConfig>, option: RPCOption) -> Rpc<VoteResponse<TypeConfig>> {
-        let last = request.last_log_id.as_ref().map(LogIdRecord::from);
-        let request = Request::PreVote { vote: (&request.vote).into(), last, transfer: request.leadership_transfer };
-        self.ask_for_vote(&request, &option).await
+        self.ask_for_vote(&Request::PreVote((&request).into()), &option).await
     }
 
     async fn full_snapshot(

@@ -26,8 +26,16 @@ const STREAMS_QUEUED: usize = 64;
 /// How long opening a stream takes to fail where frames are lost: as a dial does that nobody answers.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// An inbound stream: from whom, of what class.
-pub type Inbound = (NodeId, Class, Duplex);
+/// A stream that another node opened.
+#[derive(Debug)]
+pub struct Inbound {
+    /// Who opened it.
+    pub from: NodeId,
+    /// What it is for.
+    pub class: Class,
+    /// This side of it.
+    pub duplex: Duplex,
+}
 
 /// Nodes of one process that reach each other unless cut.
 #[derive(Clone, Default)]
@@ -108,7 +116,7 @@ impl Network {
         let node = inner.nodes.get(&to).ok_or_else(|| refused("not there"))?.clone();
         let stream = Open { from, to, broken: CancellationToken::new(), lossy: Arc::default() };
         let (near, far) = self.pair(&stream);
-        node.try_send((from, class, far)).map_err(|_full| refused("not taking streams"))?;
+        node.try_send(Inbound { from, class, duplex: far }).map_err(|_full| refused("not taking streams"))?;
         inner.streams.retain(|stream| !stream.broken.is_cancelled());
         inner.streams.push(stream);
         Ok(Some(near))

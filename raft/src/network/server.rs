@@ -92,14 +92,8 @@ async fn answer(raft: &Openraft, request: Request) -> io::Result<Answer> {
             }
             Ok(Answer::of_append(&response.into_stream_result(prev, last)))
         }
-        Request::Vote { vote, last, transfer } => {
-            let response = raft.vote(vote_request(vote, last, transfer)).await.map_err(io::Error::other)?;
-            Ok(voted(&response))
-        }
-        Request::PreVote { vote, last, transfer } => {
-            let response = raft.pre_vote(vote_request(vote, last, transfer)).await.map_err(io::Error::other)?;
-            Ok(voted(&response))
-        }
+        Request::Vote(ballot) => Ok(voted(&raft.vote(ballot.into()).await.map_err(io::Error::other)?)),
+        Request::PreVote(ballot) => Ok(voted(&raft.pre_vote(ballot.into()).await.map_err(io::Error::other)?)),
         Request::Transfer { from, to, last } => {
             let request = openraft::raft::TransferLeaderRequest::new(Vote::from(from), to, last.map(Into::into));
             let response = raft.handle_transfer_leader(request).await.map_err(io::Error::other)?;
@@ -112,12 +106,6 @@ async fn answer(raft: &Openraft, request: Request) -> io::Result<Answer> {
 }
 
 type Raft = crate::raft_types::TypeConfig;
-
-fn vote_request(vote: VoteRecord, last: Option<LogIdRecord>, transfer: bool) -> openraft::raft::VoteRequest<Raft> {
-    let mut request = openraft::raft::VoteRequest::new(vote.into(), last.map(Into::into));
-    request.leadership_transfer = transfer;
-    request
-}
 
 fn voted(response: &openraft::raft::VoteResponse<Raft>) -> Answer {
     Answer::Voted {

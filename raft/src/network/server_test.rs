@@ -9,7 +9,7 @@ use openraft::EntryPayload;
 use openraft::entry::RaftEntry;
 use proptest::prelude::*;
 
-use super::wire::{Answer, Hello, Request, frame, read};
+use super::wire::{Answer, Hello, Request, VoteRequest, frame, read};
 use super::{Class, Duplex, FRAME_BYTES_MAX};
 use crate::codec::{self, Kind};
 use crate::config::Config;
@@ -143,6 +143,16 @@ async fn a_snapshot_that_is_cut_damaged_or_too_new_is_refused() {
     }
     assert_eq!(raft.status().role, Role::Leader);
     assert!(raft.status().last_index < 50);
+}
+
+#[test]
+fn a_ballot_has_the_bytes_of_the_first_release() {
+    let vote = Vote { leader_id: id(3, 0).leader_id, committed: false };
+    let mut asked = VoteRequest::new(vote, Some(id(2, 7)));
+    asked.leadership_transfer = true;
+    for (variant, request) in [(1, Request::Vote((&asked).into())), (2, Request::PreVote((&asked).into()))] {
+        assert_eq!(frame(&request), [1, Kind::RaftFrame as u8, variant, 3, 9, 0, 1, 2, 9, 7, 1][..]);
+    }
 }
 
 proptest! {

@@ -22,12 +22,20 @@ pub(super) struct Hello {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Request {
     Append { vote: VoteRecord, prev: Option<LogIdRecord>, entries: Vec<EntryRecord>, commit: Option<LogIdRecord> },
-    Vote { vote: VoteRecord, last: Option<LogIdRecord>, transfer: bool },
-    PreVote { vote: VoteRecord, last: Option<LogIdRecord>, transfer: bool },
+    Vote(Ballot),
+    PreVote(Ballot),
     Transfer { from: VoteRecord, to: NodeId, last: Option<LogIdRecord> },
     Snapshot { vote: VoteRecord, meta: MetaRecord },
     SnapshotPart(Vec<u8>),
     SnapshotEnd,
+}
+
+/// What a candidate asks for: its vote, the end of its log, and whether its leader asked it to stand.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Ballot {
+    vote: VoteRecord,
+    last: Option<LogIdRecord>,
+    transfer: bool,
 }
 
 /// An answer. Append only.
@@ -43,7 +51,26 @@ pub(super) enum Answer {
 }
 
 pub(super) type AppendRequest = openraft::raft::AppendEntriesRequest<TypeConfig>;
+pub(super) type VoteRequest = openraft::raft::VoteRequest<TypeConfig>;
 pub(super) type AppendResult = openraft::raft::StreamAppendResult<TypeConfig>;
+
+impl From<&VoteRequest> for Ballot {
+    fn from(request: &VoteRequest) -> Self {
+        Self {
+            vote: (&request.vote).into(),
+            last: request.last_log_id.as_ref().map(LogIdRecord::from),
+            transfer: request.leadership_transfer,
+        }
+    }
+}
+
+impl From<Ballot> for VoteRequest {
+    fn from(ballot: Ballot) -> Self {
+        let mut request = Self::new(ballot.vote.into(), ballot.last.map(LogId::from));
+        request.leadership_transfer = ballot.transfer;
+        request
+    }
+}
 
 impl Request {
     pub(super) fn append(request: &AppendRequest) -> Self {

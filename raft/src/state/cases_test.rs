@@ -1,11 +1,10 @@
 //! The state's edges, one by one: what random sequences meet seldom or never.
 
-use super::ops_test::{finished, new_token, submission, two_nodes};
 use super::submit::{IDEMPOTENCY_KEYS_MAX, TITLE_CHARS_MAX};
 use super::{
     EVENTS_PER_JOB_MAX, JOBS_ENDED_KEPT_MAX, JOBS_OPEN_MAX, JobStatus, LEASES_PER_NODE_MAX, NodeStatus, State,
 };
-use crate::command::tests::node_info;
+use crate::command::sample_test::{finished, limits, new_token, node_info, stored, submission, two_nodes};
 use crate::command::{
     Command, Completion, LeaseRef, NewLease, NewToken, Proposal, Refusal, Response, SPEC_INLINE_BYTES_MAX, SpecRef,
     Submission, UnitKey,
@@ -13,7 +12,7 @@ use crate::command::{
 use crate::event::EventKind;
 use crate::id::{Digest, JobId, NodeId, TokenId};
 use crate::invariant;
-use crate::state::Counts;
+use crate::state::{Counts, JobLimits, Share};
 
 /// A state and its log index and clock.
 struct Log {
@@ -57,10 +56,9 @@ impl Log {
         node: NodeId,
         rate_pps: Option<u64>,
     ) -> Option<LeaseRef> {
+        let share = Share { rate_pps, network_pps: None };
         let unit = UnitKey { job, partition: 0, start: range.start };
-        match self.checked(Command::Grant {
-            grants: vec![NewLease { unit, end: range.end, node, rate_pps, network_pps: None }],
-        }) {
+        match self.checked(Command::Grant { grants: vec![NewLease { unit, end: range.end, node, share }] }) {
             Response::Granted { leases } => {
                 leases.first().map(|(unit, lease)| LeaseRef { unit: *unit, epoch: lease.epoch })
             }
@@ -92,18 +90,17 @@ fn completion(lease: LeaseRef, end: u64, node: NodeId) -> Completion {
 /// A part of a lease's unit, behind which the worker does not go on.
 fn part(lease: LeaseRef, range: std::ops::Range<u64>, node: NodeId) -> Completion {
     let counts = Counts { hosts_up: 1, ..Counts::default() };
-    let (start, end, digest) = (range.start, range.end, Digest::of(b"c"));
-    Completion { lease, start, end, goes_on: false, node, digest, bytes: 9, holders: vec![1, 5], counts }
+    Completion { lease, start: range.start, end: range.end, goes_on: false, node, stored: stored(b"c"), counts }
 }
 
 fn job_of(targets: u64) -> Submission {
-    submission(&[targets], None, None, 3, None)
+    submission(&[targets], limits())
 }
 
 #[test]
 fn a_removed_node_hands_its_units_back_without_blame_and_its_chunks_stay() {
     let mut log = Log::begun();
-    let job = log.submit(submission(&[20], None, None, 1, None));
+    let job = log.submit(submission(&[20], JobLimits { max_attempts: 1, ..limits() }));
     let first = log.grant(job, 0..10, 5, None).unwrap();
     assert!(log.complete(first, 10, 5));
     let second = log.grant(job, 10..20, 5, None).unwrap();
@@ -130,7 +127,7 @@ fn a_unit_that_is_counted_in_parts_goes_on_under_one_lease_and_loses_only_its_la
     assert!(accepted(&mut log, &first));
     assert_eq!(log.state.leases().map(|(unit, lease)| (unit.start, lease.start)).collect::<Vec<_>>(), [(0, 10)]);
     assert!(accepted(&mut log, &first), "a repeated part is counted once");
-    let wrong = Completion { digest: Digest::of(b"d"), ..first };
+    let wrong = Completion { stored: stored(b"d"), ..first };
     assert!(!accepted(&mut log, &wrong), "the part before is counted already");
     assert!(accepted(&mut log, &Completion { goes_on: true, ..part(lease, 10..20, 5) }));
     let stat = log.state.job_workers(job).next().unwrap().1;
@@ -150,7 +147,7 @@ fn a_unit_that_is_counted_in_parts_goes_on_under_one_lease_and_loses_only_its_la
 #[test]
 fn a_job_says_why_its_units_were_given_up() {
     let mut log = Log::begun();
-    let job = log.submit(submission(&[10], None, None, 1, None));
+    let job = log.submit(submission(&[10], JobLimits { max_attempts: 1, ..limits() }));
     for (range, reason) in [(0..5, "no route".to_owned()), (5..10, "x".repeat(9_000))] {
         let lease = log.grant(job, range, 1, None).unwrap();
         log.checked(Command::Expire { leases: vec![lease], reason });
@@ -166,10 +163,10 @@ fn a_job_says_why_its_units_were_given_up() {
 #[test]
 fn what_may_go_into_one_network_is_shared_by_all_leases() {
     let mut log = Log::begun();
-    let job = log.submit(Submission { network_pps: Some(10), ..job_of(30) });
+    let job = log.submit(submission(&[30], JobLimits { network_pps: Some(10), ..limits() }));
     let mut grant = |start, node, network_pps| {
         let unit = UnitKey { job, partition: 0, start };
-        let grants = vec![NewLease { unit, end: start + 1, node, rate_pps: None, network_pps }];
+        let grants = vec![NewLease { unit, end: start + 1, node, share: Share { rate_pps: None, network_pps } }];
         match log.checked(Command::Grant { grants }) {
             Response::Granted { leases } => leases.len(),
             other => panic!("not an answer to a grant: {other:?}"),
@@ -269,7 +266,7 @@ fn a_range_that_is_partly_taken_is_not_granted_at_all() {
 #[test]
 fn a_unit_that_failed_as_often_as_allowed_is_given_up_and_the_job_ends() {
     let mut log = Log::begun();
-    let job = log.submit(submission(&[10], None, None, 2, None));
+    let job = log.submit(submission(&[10], JobLimits { max_attempts: 2, ..limits() }));
     let done = log.grant(job, 0..4, 1, None).unwrap();
     assert!(log.complete(done, 4, 1));
     for _ in 0..2 {
@@ -297,7 +294,7 @@ fn a_job_of_all_numbers_can_be_submitted_granted_and_finished() {
 #[test]
 fn a_budget_of_all_numbers_is_still_a_budget() {
     let mut log = Log::begun();
-    let job = log.submit(submission(&[10], Some(u64::MAX), None, 3, None));
+    let job = log.submit(submission(&[10], JobLimits { budget_pps: Some(u64::MAX), ..limits() }));
     log.grant(job, 0..1, 1, Some(u64::MAX)).unwrap();
     assert_eq!(log.grant(job, 1..2, 5, Some(1)), None);
     assert!(log.grant(job, 1..2, 1, Some(7)).is_some(), "a share that is held already costs nothing more");
@@ -306,17 +303,16 @@ fn a_budget_of_all_numbers_is_still_a_budget() {
 #[test]
 fn grants_of_one_command_share_the_budget_and_the_limit_of_workers() {
     let mut log = Log::begun();
-    let job = log.submit(submission(&[10], Some(10), Some(1), 3, None));
+    let job = log.submit(submission(&[10], JobLimits { budget_pps: Some(10), max_workers: Some(1), ..limits() }));
     let lease = |start, node, rate| NewLease {
         unit: UnitKey { job, partition: 0, start },
         end: start + 1,
         node,
-        rate_pps: Some(rate),
-        network_pps: None,
+        share: Share { rate_pps: Some(rate), network_pps: None },
     };
     let grants = vec![lease(0, 1, 6), lease(1, 1, 11), lease(1, 5, 4), lease(1, 1, 10)];
     let Response::Granted { leases } = log.checked(Command::Grant { grants }) else { panic!("not granted") };
-    let made: Vec<_> = leases.iter().map(|(unit, lease)| (unit.start, lease.node, lease.rate_pps)).collect();
+    let made: Vec<_> = leases.iter().map(|(unit, lease)| (unit.start, lease.node, lease.share.rate_pps)).collect();
     assert_eq!(made, [(0, 1, Some(6)), (1, 1, Some(10))]);
 }
 
@@ -329,8 +325,7 @@ fn a_node_holds_so_many_leases_and_no_more() {
             unit: UnitKey { job, partition: 0, start },
             end: start + 1,
             node: 1,
-            rate_pps: None,
-            network_pps: None,
+            share: Share::default(),
         })
         .collect();
     let Response::Granted { leases } = log.checked(Command::Grant { grants }) else { panic!("not granted") };
@@ -376,9 +371,9 @@ fn a_full_history_still_takes_the_end_of_its_job() {
         let unit = UnitKey { job, partition: 0, start: 0 };
         match lease {
             Some(lease) => log.apply(Command::Release { leases: vec![lease] }),
-            None => log.apply(Command::Grant {
-                grants: vec![NewLease { unit, end: 10, node: 1, rate_pps: None, network_pps: None }],
-            }),
+            None => {
+                log.apply(Command::Grant { grants: vec![NewLease { unit, end: 10, node: 1, share: Share::default() }] })
+            }
         };
     }
     assert_eq!(log.event_names(job).len(), EVENTS_PER_JOB_MAX * 2);
@@ -445,12 +440,12 @@ fn a_malformed_submission_is_refused_with_its_reason() {
         assert!(matches!(response, Response::Refused(Refusal::Malformed { .. })), "{response:?}");
         assert_eq!(log.state, before);
     };
-    refused(submission(&[], None, None, 3, None));
-    refused(submission(&[5, 0], None, None, 3, None));
-    refused(submission(&[u64::MAX, 1], None, None, 3, None));
-    refused(submission(&[1; 257], None, None, 3, None));
-    refused(submission(&[1], Some(0), None, 3, None));
-    refused(submission(&[1], None, Some(0), 3, None));
+    refused(submission(&[], limits()));
+    refused(submission(&[5, 0], limits()));
+    refused(submission(&[u64::MAX, 1], limits()));
+    refused(submission(&[1; 257], limits()));
+    refused(submission(&[1], JobLimits { budget_pps: Some(0), ..limits() }));
+    refused(submission(&[1], JobLimits { max_workers: Some(0), ..limits() }));
     refused(Submission { spec: SpecRef::Inline(vec![0; SPEC_INLINE_BYTES_MAX + 1]), ..job_of(1) });
 }
 

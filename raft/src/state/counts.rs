@@ -64,28 +64,29 @@ impl Counts {
 
     /// Adds `other`.
     pub fn add(&mut self, other: &Self) {
-        let Self {
-            hosts_up,
-            open_ports,
-            services_detected,
-            vulnerabilities,
-            probes_sent,
-            retransmitted,
-            replies,
-            lost_millionths,
-            recall_weight,
-            missed_millionths,
-        } = other;
-        self.hosts_up = self.hosts_up.saturating_add(*hosts_up);
-        self.open_ports = self.open_ports.saturating_add(*open_ports);
-        self.services_detected = self.services_detected.saturating_add(*services_detected);
-        self.vulnerabilities = self.vulnerabilities.saturating_add(*vulnerabilities);
-        self.probes_sent = self.probes_sent.saturating_add(*probes_sent);
-        self.retransmitted = self.retransmitted.saturating_add(*retransmitted);
-        self.replies = self.replies.saturating_add(*replies);
-        self.lost_millionths = self.lost_millionths.saturating_add(*lost_millionths);
-        self.recall_weight = self.recall_weight.saturating_add(*recall_weight);
-        self.missed_millionths = self.missed_millionths.saturating_add(*missed_millionths);
+        *self = self.with(other, u64::saturating_add);
+    }
+
+    /// What was counted since `before`.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        self.with(before, u64::saturating_sub)
+    }
+
+    /// Joins each figure with the same one of `other`.
+    fn with(&self, other: &Self, join: fn(u64, u64) -> u64) -> Self {
+        Self {
+            hosts_up: join(self.hosts_up, other.hosts_up),
+            open_ports: join(self.open_ports, other.open_ports),
+            services_detected: join(self.services_detected, other.services_detected),
+            vulnerabilities: join(self.vulnerabilities, other.vulnerabilities),
+            probes_sent: join(self.probes_sent, other.probes_sent),
+            retransmitted: join(self.retransmitted, other.retransmitted),
+            replies: join(self.replies, other.replies),
+            lost_millionths: join(self.lost_millionths, other.lost_millionths),
+            recall_weight: join(self.recall_weight, other.recall_weight),
+            missed_millionths: join(self.missed_millionths, other.missed_millionths),
+        }
     }
 }
 
@@ -138,6 +139,15 @@ mod tests {
             assert!((0.0..=1.0).contains(&counts.loss_estimate()), "{loss}");
             assert!((0.0..=1.0).contains(&counts.recall_estimate().unwrap()), "{recall}");
         }
+    }
+
+    #[test]
+    fn what_is_counted_since_is_what_was_added() {
+        let (before, more) = (unit(3, 100, 0.1, 0.9), unit(4, 50, 0.3, 0.8));
+        let mut now = before;
+        now.add(&more);
+        assert_eq!(now.since(&before), more);
+        assert_eq!(before.since(&now), Counts::default(), "figures do not run backwards");
     }
 
     proptest! {

@@ -7,10 +7,11 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::{Counts, Priority, State};
-use crate::command::{Refusal, Response};
+use crate::command::{Refusal, Response, StoredChunk};
 use crate::event::EventKind;
-use crate::id::{Digest, Epoch, JobId, NodeId};
+use crate::id::{Epoch, JobId, NodeId};
 use crate::interval::IntervalSet;
+use crate::names::names;
 
 /// A job's row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,14 +24,8 @@ pub struct Job {
     pub status: JobStatus,
     /// How much work, and where it may run.
     pub partitions: Vec<Partition>,
-    /// Packets per second over all workers together.
-    pub budget_pps: Option<u64>,
-    /// Packets per second into any one destination network, over all workers together.
-    pub network_pps: Option<u64>,
-    /// How many workers may hold leases on it at once.
-    pub max_workers: Option<u32>,
-    /// How often a unit is tried.
-    pub max_attempts: u32,
+    /// How much it may take; every unit is tried once at least.
+    pub limits: JobLimits,
     /// The node that took the request.
     pub via: NodeId,
     /// When it was accepted, unix milliseconds of the log's clock.
@@ -82,19 +77,26 @@ pub enum JobStatus {
     Cancelled,
 }
 
-impl JobStatus {
-    /// The word in documents.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Running => "running",
-            Self::Completed => "completed",
-            Self::Partial => "partial",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-        }
-    }
+names! { JobStatus, name, NAMES:
+    Queued => "queued",
+    Running => "running",
+    Completed => "completed",
+    Partial => "partial",
+    Failed => "failed",
+    Cancelled => "cancelled",
+}
+
+/// How much a job may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct JobLimits {
+    /// Packets per second over all workers together; `None` for as fast as they can.
+    pub budget_pps: Option<u64>,
+    /// Packets per second into any one destination network, over all workers together.
+    pub network_pps: Option<u64>,
+    /// How many workers may hold leases on it at once.
+    pub max_workers: Option<u32>,
+    /// How often a unit is tried before it is given up.
+    pub max_attempts: u32,
 }
 
 /// The part of a job's targets that needs the same placement.
@@ -205,12 +207,8 @@ pub struct WorkerStat {
 pub struct ChunkRef {
     /// The index after the unit's last.
     pub end: u64,
-    /// The chunk's name.
-    pub digest: Digest,
-    /// Its size in bytes.
-    pub bytes: u64,
-    /// Who holds it.
-    pub holders: Vec<NodeId>,
+    /// The unit's results.
+    pub stored: StoredChunk,
     /// Who scanned it.
     pub node: NodeId,
     /// Under which epoch.
@@ -262,7 +260,7 @@ impl State {
             record.finished_at_ms = Some(now_ms);
             if dead > 0 {
                 let last = record.reason.take().map_or_else(String::new, |reason| format!("; the last one: {reason}"));
-                let tries = record.max_attempts;
+                let tries = record.limits.max_attempts;
                 record.reason = Some(format!("{dead} of {targets} targets were given up after {tries} tries{last}"));
             }
         }

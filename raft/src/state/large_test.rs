@@ -2,13 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::ops_test::submission;
 use super::{JOBS_OPEN_MAX, JobStatus, State};
-use crate::command::tests::node_info;
+use crate::command::sample_test::{begin, limits, new_token, node_info, stored, submission};
 use crate::command::{Command, Completion, LeaseRef, NewLease, Proposal, Refusal, Response, UnitKey};
-use crate::id::{ClusterId, Digest, JobId, NodeId, TokenId};
+use crate::id::{Digest, JobId, NodeId, TokenId};
 use crate::invariant;
-use crate::state::Counts;
+use crate::state::{Counts, JobLimits, Share};
 
 /// Leases per job; with [`JOBS_OPEN_MAX`] jobs ten thousand in all.
 const LEASES_PER_JOB: u64 = 10;
@@ -37,13 +36,9 @@ impl Large {
 
     fn begun() -> Self {
         let mut large = Self { state: State::default(), index: 1, nodes: vec![1], jobs: Vec::new() };
-        large.apply(Command::Begin {
-            cluster: ClusterId([1; 16]),
-            info: node_info("n1"),
-            admin_token: Digest::of(b"admin"),
-        });
+        large.apply(begin("n1"));
         for n in 2..=NODES {
-            let mut token = super::ops_test::new_token(n);
+            let mut token = new_token(n);
             token.ttl_ms = 1_000_000;
             large.apply(Command::CreateToken(token));
             let join = Command::Join {
@@ -62,7 +57,8 @@ impl Large {
 
     fn submit(&mut self) -> (Response, Duration) {
         let targets = LEASES_PER_JOB * 2;
-        self.apply(Command::SubmitJob(Box::new(submission(&[targets], Some(1_000_000), Some(50), 3, None))))
+        let limits = JobLimits { budget_pps: Some(1_000_000), max_workers: Some(50), ..limits() };
+        self.apply(Command::SubmitJob(Box::new(submission(&[targets], limits))))
     }
 
     /// One lease on every job, in one entry of a thousand grants.
@@ -72,8 +68,7 @@ impl Large {
             unit: UnitKey { job: *job, partition: 0, start: round },
             end: round + 1,
             node: *node,
-            rate_pps: Some(100),
-            network_pps: None,
+            share: Share { rate_pps: Some(100), network_pps: None },
         });
         let grants = grants.collect();
         let (Response::Granted { leases }, took) = self.apply(Command::Grant { grants }) else { panic!("not granted") };
@@ -134,9 +129,7 @@ fn completion(state: &State, lease: LeaseRef) -> Completion {
         end: held.end,
         goes_on: false,
         node: held.node,
-        digest: Digest::of(b"c"),
-        bytes: 9,
-        holders: vec![1, 2],
+        stored: stored(b"c"),
         counts: Counts::default(),
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Counts;
 use super::State;
 use super::jobs::{ChunkRef, Job, JobStatus, WorkerStat};
-use crate::command::{Completion, LeaseRef, NewLease, Response, SpecRef, UnitKey};
+use crate::command::{Completion, LeaseRef, NewLease, Response, SpecRef, UnitKey, UnitRange};
 use crate::event::EventKind;
 use crate::id::{Epoch, JobId, NodeId};
 
@@ -27,12 +27,37 @@ pub struct Lease {
     pub epoch: Epoch,
     /// How often it was tried before.
     pub attempts: u32,
-    /// The worker's share of the job's budget, in packets per second.
-    pub rate_pps: Option<u64>,
-    /// The lease's share of what the job may send into one network, in packets per second.
-    pub network_pps: Option<u64>,
+    /// What its worker may send for it.
+    pub share: Share,
     /// When it was granted, unix milliseconds of the log's clock.
     pub granted_at_ms: u64,
+}
+
+/// A lease's share of what its job may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Share {
+    /// The worker's part of the job's budget, in packets per second.
+    pub rate_pps: Option<u64>,
+    /// This lease's part of what the job may send into one network, in packets per second.
+    pub network_pps: Option<u64>,
+}
+
+/// What a lease that was taken back leaves: the part of its unit that is not counted.
+struct Uncounted {
+    /// That part; its first index is where the lease's uncounted part began.
+    unit: UnitKey,
+    /// The index after its last.
+    end: u64,
+    /// Who had it.
+    node: NodeId,
+    /// How often it was tried before.
+    attempts: u32,
+}
+
+impl Uncounted {
+    fn range(&self) -> UnitRange {
+        self.unit.until(self.end)
+    }
 }
 
 /// How much of the reason for which a unit was given up is kept, in characters. Ours: a few lines of a terminal.
@@ -62,23 +87,23 @@ impl State {
             node: grant.node,
             epoch: index,
             attempts,
-            rate_pps: grant.rate_pps,
-            network_pps: grant.network_pps,
+            share: grant.share,
             granted_at_ms: now_ms,
         };
         self.leases.insert(grant.unit, lease.clone());
         held.add(grant);
+        let range = grant.unit.until(grant.end);
         let record = self.jobs.get_mut(&job)?;
         record.status = JobStatus::Running;
         record.started_at_ms.get_or_insert(now_ms);
         if self.stats.get(&(job, grant.node)).is_none() {
             let stat = WorkerStat { first_at_ms: now_ms, last_at_ms: now_ms, ..WorkerStat::default() };
             self.stats.insert((job, grant.node), stat);
-            self.record(job, index, EventKind::Assigned, Some(grant.node), Some((grant.unit, grant.end)));
+            self.record(job, index, EventKind::Assigned, Some(grant.node), Some(range));
         }
         if attempts > 0 {
             let what = EventKind::Reassigned { attempts };
-            self.record(job, index, what, Some(grant.node), Some((grant.unit, grant.end)));
+            self.record(job, index, what, Some(grant.node), Some(range));
         }
         Some((grant.unit, lease))
     }
@@ -92,13 +117,17 @@ impl State {
     fn complete_one(&mut self, index: u64, completion: &Completion) -> bool {
         let LeaseRef { unit, epoch } = completion.lease;
         let part = UnitKey { start: completion.start, ..unit };
-        if self.chunks.get(&part).is_some_and(|chunk| chunk.epoch == epoch && chunk.digest == completion.digest) {
+        if self
+            .chunks
+            .get(&part)
+            .is_some_and(|chunk| chunk.epoch == epoch && chunk.stored.digest == completion.stored.digest)
+        {
             return true;
         }
         let Some(lease) = self.leases.get(&unit) else { return false };
         let stands = lease.epoch == epoch && lease.node == completion.node && lease.start == completion.start;
-        if !stands || completion.end <= completion.start || completion.end > lease.end || completion.holders.is_empty()
-        {
+        let fits = completion.start < completion.end && completion.end <= lease.end;
+        if !stands || !fits || completion.stored.holders.is_empty() {
             return false;
         }
         let (lease_end, attempts) = (lease.end, lease.attempts);
@@ -119,9 +148,7 @@ impl State {
             part,
             ChunkRef {
                 end: completion.end,
-                digest: completion.digest,
-                bytes: completion.bytes,
-                holders: completion.holders.clone(),
+                stored: completion.stored.clone(),
                 node: completion.node,
                 epoch,
                 counts: completion.counts,
@@ -129,7 +156,7 @@ impl State {
         );
         self.count_unit(unit.job, completion.node, targets, &completion.counts);
         let what = EventKind::UnitDone { targets, hosts_up: completion.counts.hosts_up };
-        self.record(unit.job, index, what, Some(completion.node), Some((part, completion.end)));
+        self.record(unit.job, index, what, Some(completion.node), Some(part.until(completion.end)));
         self.finish_if_over(index, unit.job);
         true
     }
@@ -154,9 +181,9 @@ impl State {
     /// Frees leases without blame.
     pub(super) fn release(&mut self, index: u64, leases: &[LeaseRef]) -> Response {
         for lease in leases {
-            if let Some((unit, Lease { node, end, attempts, .. })) = self.drop_lease(lease) {
-                self.free(unit, end, attempts);
-                self.record(unit.job, index, EventKind::Released, Some(node), Some((unit, end)));
+            if let Some(left) = self.drop_lease(lease) {
+                self.free(&left);
+                self.record(left.unit.job, index, EventKind::Released, Some(left.node), Some(left.range()));
             }
         }
         Response::Done
@@ -165,10 +192,10 @@ impl State {
     /// Takes leases back and counts the try against their units.
     pub(super) fn expire(&mut self, index: u64, leases: &[LeaseRef], reason: &str) -> Response {
         for lease in leases {
-            if let Some((unit, Lease { node, end, attempts, .. })) = self.drop_lease(lease) {
+            if let Some(left) = self.drop_lease(lease) {
                 let what = EventKind::Expired { reason: reason.to_owned() };
-                self.record(unit.job, index, what, Some(node), Some((unit, end)));
-                self.free_or_give_up(index, unit, (end, attempts + 1), reason);
+                self.record(left.unit.job, index, what, Some(left.node), Some(left.range()));
+                self.free_or_give_up(index, left, reason);
             }
         }
         Response::Done
@@ -177,8 +204,8 @@ impl State {
     /// Takes back all leases of a node that failed and counts the try against their units.
     pub(super) fn take_back_all(&mut self, index: u64, node: NodeId) {
         for lease in self.leases_of(node) {
-            if let Some((unit, Lease { end, attempts, .. })) = self.drop_lease(&lease) {
-                self.free_or_give_up(index, unit, (end, attempts + 1), "its worker failed");
+            if let Some(left) = self.drop_lease(&lease) {
+                self.free_or_give_up(index, left, "its worker failed");
             }
         }
     }
@@ -192,7 +219,7 @@ impl State {
     pub(super) fn set_holders(&mut self, updates: &[(UnitKey, Vec<NodeId>)]) -> Response {
         for (unit, holders) in updates.iter().filter(|(_, holders)| !holders.is_empty()) {
             if let Some(chunk) = self.chunks.get_mut(unit) {
-                chunk.holders.clone_from(holders);
+                chunk.stored.holders.clone_from(holders);
             }
         }
         Response::Done
@@ -207,23 +234,26 @@ impl State {
         Response::Done
     }
 
-    /// Removes a lease that stands under this epoch. Answers it with the key of what of its unit is not counted.
-    fn drop_lease(&mut self, lease: &LeaseRef) -> Option<(UnitKey, Lease)> {
+    /// Removes a lease that stands under this epoch.
+    fn drop_lease(&mut self, lease: &LeaseRef) -> Option<Uncounted> {
         self.leases.get(&lease.unit).filter(|standing| standing.epoch == lease.epoch)?;
-        let standing = self.leases.remove(&lease.unit)?;
-        Some((UnitKey { start: standing.start, ..lease.unit }, standing))
+        let Lease { start, end, node, attempts, .. } = self.leases.remove(&lease.unit)?;
+        Some(Uncounted { unit: UnitKey { start, ..lease.unit }, end, node, attempts })
     }
 
-    fn free(&mut self, unit: UnitKey, end: u64, attempts: u32) {
-        if let Some(progress) = self.progress.get_mut(&(unit.job, unit.partition)) {
-            progress.put_back(unit.start..end, attempts);
+    fn free(&mut self, left: &Uncounted) {
+        if let Some(progress) = self.progress.get_mut(&(left.unit.job, left.unit.partition)) {
+            progress.put_back(left.unit.start..left.end, left.attempts);
         }
     }
 
-    fn free_or_give_up(&mut self, index: u64, unit: UnitKey, (end, attempts): (u64, u32), reason: &str) {
-        let limit = self.jobs.get(&unit.job).map_or(1, |job| job.max_attempts);
+    /// Counts one more try, and frees the part, or gives it up after as many as its job allows.
+    fn free_or_give_up(&mut self, index: u64, left: Uncounted, reason: &str) {
+        let left = Uncounted { attempts: left.attempts + 1, ..left };
+        let Uncounted { unit, end, attempts, .. } = left;
+        let limit = self.jobs.get(&unit.job).map_or(1, |job| job.limits.max_attempts);
         if attempts < limit {
-            self.free(unit, end, attempts);
+            self.free(&left);
             return;
         }
         if let Some(progress) = self.progress.get_mut(&(unit.job, unit.partition)) {
@@ -233,7 +263,7 @@ impl State {
             job.dead = job.dead.saturating_add(end - unit.start);
             job.reason = Some(reason.chars().take(REASON_CHARS_MAX).collect());
         }
-        self.record(unit.job, index, EventKind::GivenUp { attempts }, None, Some((unit, end)));
+        self.record(unit.job, index, EventKind::GivenUp { attempts }, None, Some(left.range()));
         self.finish_if_over(index, unit.job);
     }
 }
@@ -259,9 +289,9 @@ struct Shares {
 
 impl Shares {
     fn of(state: &State, job: JobId) -> Self {
-        let rate = shares_of(state.job_leases(job).map(|(_, lease)| (lease.node, lease.rate_pps)));
+        let rate = shares_of(state.job_leases(job).map(|(_, lease)| lease));
         let rate_sum = rate.values().fold(0u64, |sum, share| sum.saturating_add(*share));
-        let network = state.job_leases(job).filter_map(|(_, lease)| lease.network_pps);
+        let network = state.job_leases(job).filter_map(|(_, lease)| lease.share.network_pps);
         Self { rate, rate_sum, network_sum: network.fold(0, u64::saturating_add) }
     }
 
@@ -269,7 +299,7 @@ impl Shares {
     fn have_room(&self, job: &Job, grant: &NewLease) -> bool {
         let own = self.rate.get(&grant.node).copied();
         let others = self.rate.len() - usize::from(own.is_some());
-        if job.max_workers.is_some_and(|limit| others >= limit as usize) {
+        if job.limits.max_workers.is_some_and(|limit| others >= limit as usize) {
             return false;
         }
         let fits = |budget: Option<u64>, share: Option<u64>, sum: u64, own: u64| {
@@ -277,16 +307,17 @@ impl Shares {
             let Some(share) = share.filter(|share| *share > 0) else { return false };
             sum.checked_add(share.saturating_sub(own)).is_some_and(|sum| sum <= budget_pps)
         };
-        fits(job.budget_pps, grant.rate_pps, self.rate_sum, own.unwrap_or(0))
-            && fits(job.network_pps, grant.network_pps, self.network_sum, 0)
+        let Share { rate_pps, network_pps } = grant.share;
+        fits(job.limits.budget_pps, rate_pps, self.rate_sum, own.unwrap_or(0))
+            && fits(job.limits.network_pps, network_pps, self.network_sum, 0)
     }
 
     fn add(&mut self, grant: &NewLease) {
         let own = self.rate.entry(grant.node).or_default();
-        let rate_pps = grant.rate_pps.unwrap_or(0);
+        let rate_pps = grant.share.rate_pps.unwrap_or(0);
         self.rate_sum = self.rate_sum.saturating_add(rate_pps.saturating_sub(*own));
         *own = (*own).max(rate_pps);
-        self.network_sum = self.network_sum.saturating_add(grant.network_pps.unwrap_or(0));
+        self.network_sum = self.network_sum.saturating_add(grant.share.network_pps.unwrap_or(0));
     }
 }
 
@@ -318,11 +349,11 @@ impl Held {
 }
 
 /// Each worker's share of a job's budget: the largest that any of its leases carries.
-pub(crate) fn shares_of(leases: impl Iterator<Item = (NodeId, Option<u64>)>) -> BTreeMap<NodeId, u64> {
+pub(crate) fn shares_of<'a>(leases: impl Iterator<Item = &'a Lease>) -> BTreeMap<NodeId, u64> {
     let mut shares = BTreeMap::new();
-    for (node, rate_pps) in leases {
-        let share: &mut u64 = shares.entry(node).or_default();
-        *share = (*share).max(rate_pps.unwrap_or(0));
+    for lease in leases {
+        let share: &mut u64 = shares.entry(lease.node).or_default();
+        *share = (*share).max(lease.share.rate_pps.unwrap_or(0));
     }
     shares
 }

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::names::names;
+
 /// Before which other jobs a job is served. Ordered: critical first. Serde writes the word where a format has names, and
 /// its place in this list where not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -21,20 +23,16 @@ pub enum Priority {
     Low,
 }
 
+names! { Priority, name, NAMES:
+    Critical => "critical",
+    High => "high",
+    Normal => "normal",
+    Low => "low",
+}
+
 impl Priority {
     /// All of them, the first served first.
     pub const ALL: [Self; 4] = [Self::Critical, Self::High, Self::Normal, Self::Low];
-
-    /// A stable word for programs.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Critical => "critical",
-            Self::High => "high",
-            Self::Normal => "normal",
-            Self::Low => "low",
-        }
-    }
 }
 
 impl fmt::Display for Priority {
@@ -66,6 +64,7 @@ mod tests {
 
     #[test]
     fn a_priority_is_one_word_in_text_and_one_byte_in_the_log() {
+        assert_eq!(Priority::ALL.map(|priority| priority.name()), Priority::NAMES);
         assert!(Priority::ALL.is_sorted(), "the first is served first");
         for (place, priority) in (0u8..).zip(Priority::ALL) {
             assert_eq!(priority.to_string().parse(), Ok(priority));

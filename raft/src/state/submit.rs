@@ -1,8 +1,10 @@
 //! Accepting jobs, and forgetting the oldest ended ones.
 
-use super::jobs::{ChunkRef, Job, JobStatus, Progress};
-use super::{Counts, State, unit_range};
-use crate::command::{Finished, Refusal, Response, SPEC_INLINE_BYTES_MAX, SpecRef, Submission, UnitKey};
+use serde::{Deserialize, Serialize};
+
+use super::jobs::{ChunkRef, Job, JobLimits, JobStatus, Progress};
+use super::{Counts, State};
+use crate::command::{Finished, Refusal, Response, SPEC_INLINE_BYTES_MAX, SpecRef, Submission, UnitRange};
 use crate::event::EventKind;
 use crate::id::{Digest, JobId, NodeId};
 
@@ -29,14 +31,30 @@ pub(super) const IDEMPOTENCY_KEYS_MAX: usize = 86_400;
 /// How much of a job's title is kept, in characters. Ours: a line of a wide terminal, twice.
 pub(super) const TITLE_CHARS_MAX: usize = 400;
 
+/// The job that an earlier submission with the same key made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct EarlierSubmission {
+    /// Its id.
+    pub(crate) job: JobId,
+    /// When it was accepted, unix milliseconds of the log's clock.
+    pub(crate) at_ms: u64,
+}
+
+impl EarlierSubmission {
+    /// Whether the key may be used for another job by now.
+    fn is_old(&self, now_ms: u64) -> bool {
+        self.at_ms.saturating_add(IDEMPOTENCY_MS) < now_ms
+    }
+}
+
 impl State {
     pub(super) fn submit(&mut self, index: u64, submission: &Submission) -> Result<Response, Refusal> {
         let now_ms = self.now_ms();
         if let Some(key) = &submission.idempotency_key
-            && let Some((job, at_ms)) = self.idempotency.get(key)
-            && !is_old(*at_ms, now_ms)
+            && let Some(earlier) = self.idempotency.get(key)
+            && !earlier.is_old(now_ms)
         {
-            return Ok(Response::Submitted { job: *job, existing: true });
+            return Ok(Response::Submitted { job: earlier.job, existing: true });
         }
         check(submission)?;
         self.make_room_for_a_job()?;
@@ -48,10 +66,7 @@ impl State {
                 priority: submission.priority,
                 status: JobStatus::Queued,
                 partitions: submission.partitions.clone(),
-                budget_pps: submission.budget_pps,
-                network_pps: submission.network_pps,
-                max_workers: submission.max_workers,
-                max_attempts: submission.max_attempts.max(1),
+                limits: JobLimits { max_attempts: submission.limits.max_attempts.max(1), ..submission.limits },
                 via: submission.via,
                 submitted_at_ms: now_ms,
                 started_at_ms: None,
@@ -69,7 +84,7 @@ impl State {
         }
         if let Some(key) = submission.idempotency_key {
             self.forget_old_keys(now_ms);
-            self.idempotency.insert(key, (job, now_ms));
+            self.idempotency.insert(key, EarlierSubmission { job, at_ms: now_ms });
         }
         let targets = self.jobs.get(&job).map_or(0, Job::targets);
         self.record(job, index, EventKind::Submitted { targets }, None, None);
@@ -82,16 +97,17 @@ impl State {
     }
 
     /// Counts a unit that was finished before the job was submitted, as if its submitter had done it just now.
-    fn count_finished(&mut self, index: u64, via: NodeId, unit: &Finished) {
+    fn count_finished(&mut self, index: u64, via: NodeId, finished: &Finished) {
         let (job, now_ms) = (JobId(index), self.now_ms());
-        let Finished { partition, start, end, digest, bytes, ref holders, counts } = *unit;
+        let Finished { unit, ref stored, counts } = *finished;
+        let UnitRange { partition, start, end } = unit;
         if let Some(progress) = self.progress.get_mut(&(job, partition)) {
             progress.done.insert(start..end);
             progress.next = progress.next.max(end);
         }
-        let chunk = ChunkRef { end, digest, bytes, holders: holders.clone(), node: via, epoch: index, counts };
-        self.chunks.insert(UnitKey { job, partition, start }, chunk);
-        self.count_unit(job, via, end - start, &counts);
+        let chunk = ChunkRef { end, stored: stored.clone(), node: via, epoch: index, counts };
+        self.chunks.insert(unit.of(job), chunk);
+        self.count_unit(job, via, unit.targets(), &counts);
         if let Some(record) = self.jobs.get_mut(&job) {
             record.status = JobStatus::Running;
             record.started_at_ms = Some(now_ms);
@@ -117,12 +133,13 @@ impl State {
         if self.idempotency.len() < IDEMPOTENCY_KEYS_MAX {
             return;
         }
-        let mut by_age: Vec<(u64, JobId, Digest)> =
-            self.idempotency.iter().map(|(key, (job, at_ms))| (*at_ms, *job, *key)).collect();
-        by_age.sort_unstable();
+        let mut by_age: Vec<(Digest, EarlierSubmission)> =
+            self.idempotency.iter().map(|(key, earlier)| (*key, *earlier)).collect();
+        by_age.sort_unstable_by_key(|(key, earlier)| (earlier.at_ms, earlier.job, *key));
         let tenth = IDEMPOTENCY_KEYS_MAX / 10;
-        let old = by_age.iter().enumerate().take_while(|(place, (at_ms, ..))| *place < tenth || is_old(*at_ms, now_ms));
-        for (_, (_, _, key)) in old {
+        let old =
+            by_age.iter().enumerate().take_while(|(place, (_, earlier))| *place < tenth || earlier.is_old(now_ms));
+        for (_, (key, _)) in old {
             self.idempotency.remove(key);
         }
     }
@@ -143,25 +160,6 @@ impl State {
         }
         Ok(())
     }
-
-    fn forget_job(&mut self, job: JobId) {
-        self.jobs.remove(&job);
-        self.specs.remove(&job);
-        let partitions: Vec<_> = self.progress.range((job, 0)..=(job, u32::MAX)).map(|(key, _)| *key).collect();
-        partitions.iter().for_each(|key| drop(self.progress.remove(key)));
-        let chunks: Vec<_> = self.chunks.range(unit_range(job)).map(|(key, _)| *key).collect();
-        chunks.iter().for_each(|key| drop(self.chunks.remove(key)));
-        let events: Vec<_> = self.events.range((job, 0, 0)..=(job, u64::MAX, u32::MAX)).map(|(key, _)| *key).collect();
-        events.iter().for_each(|key| drop(self.events.remove(key)));
-        let stats: Vec<_> = self.stats.range((job, 0)..=(job, NodeId::MAX)).map(|(key, _)| *key).collect();
-        for key in &stats {
-            self.stats.remove(key);
-        }
-    }
-}
-
-fn is_old(at_ms: u64, now_ms: u64) -> bool {
-    at_ms.saturating_add(IDEMPOTENCY_MS) < now_ms
 }
 
 fn check(submission: &Submission) -> Result<(), Refusal> {
@@ -179,7 +177,8 @@ fn check(submission: &Submission) -> Result<(), Refusal> {
     if matches!(&submission.spec, SpecRef::Inline(bytes) if bytes.len() > SPEC_INLINE_BYTES_MAX) {
         return malformed("a spec above 64 KiB belongs in a chunk");
     }
-    if [submission.budget_pps, submission.network_pps].contains(&Some(0)) || submission.max_workers == Some(0) {
+    let limits = &submission.limits;
+    if [limits.budget_pps, limits.network_pps].contains(&Some(0)) || limits.max_workers == Some(0) {
         return malformed("a budget or a number of workers of 0 would never end");
     }
     if !finished_units_fit(submission) {
@@ -190,14 +189,14 @@ fn check(submission: &Submission) -> Result<(), Refusal> {
 
 /// Whether the finished units are disjoint parts of the partitions, each with a holder.
 fn finished_units_fit(submission: &Submission) -> bool {
-    let mut units: Vec<(u32, u64, u64)> = Vec::new();
-    for unit in &submission.finished {
+    let fits = |finished: &Finished| {
+        let unit = finished.unit;
         let part = usize::try_from(unit.partition).ok().and_then(|at| submission.partitions.get(at));
-        if unit.start >= unit.end || unit.holders.is_empty() || part.is_none_or(|part| unit.end > part.target_count) {
-            return false;
-        }
-        units.push((unit.partition, unit.start, unit.end));
-    }
+        let in_part = part.is_some_and(|part| unit.start < unit.end && unit.end <= part.target_count);
+        in_part && !finished.stored.holders.is_empty()
+    };
+    let mut units: Vec<UnitRange> = submission.finished.iter().map(|finished| finished.unit).collect();
     units.sort_unstable();
-    units.windows(2).all(|pair| matches!(pair, [(of, _, end), (other, start, _)] if of != other || end <= start))
+    let apart = |pair: &[UnitRange]| matches!(pair, [a, b] if a.partition != b.partition || a.end <= b.start);
+    submission.finished.iter().all(fits) && units.windows(2).all(apart)
 }

@@ -1,7 +1,8 @@
 //! A replicated table: an ordered map that remembers which rows changed since they were last written to disk.
 //!
 //! The store writes exactly the changed rows of an applied batch in one atomic write, so the cost of an entry is its
-//! own rows, not the state's size. Changes are bookkeeping: two tables with the same rows are equal.
+//! own rows, not the state's size. Changes are bookkeeping: two tables with the same rows are equal. `tables!` makes the
+//! state from the one list of its tables.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeBounds;
@@ -9,15 +10,23 @@ use std::ops::RangeBounds;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::keys::{Key, Owner};
 use crate::codec::{self, Kind};
+use crate::id::JobId;
 
 /// What may stand in a table.
 pub trait Cell: Serialize + DeserializeOwned + Clone {}
 
 impl<T: Serialize + DeserializeOwned + Clone> Cell for T {}
 
-/// One changed row: its key, and its value or `None` where it was removed.
-pub type RowChange = (Vec<u8>, Option<Vec<u8>>);
+/// A row that changed, as the store keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowChange {
+    /// The table's number and the encoded key.
+    pub key: Vec<u8>,
+    /// The encoded row; `None` where it was removed.
+    pub value: Option<Vec<u8>>,
+}
 
 /// An ordered map with a change list.
 #[derive(Debug, Clone)]
@@ -33,7 +42,7 @@ impl<K: PartialEq, V: PartialEq> PartialEq for Table<K, V> {
     }
 }
 
-impl<K: Cell + Ord, V: Cell> Table<K, V> {
+impl<K: Key, V: Cell> Table<K, V> {
     /// An empty table whose stored keys begin with `number`, which is never given to another table.
     #[must_use]
     pub fn new(number: u8) -> Self {
@@ -65,6 +74,14 @@ impl<K: Cell + Ord, V: Cell> Table<K, V> {
         Some(row)
     }
 
+    /// Takes every row of `job` out.
+    pub(super) fn remove_of(&mut self, job: JobId) {
+        let keys: Vec<K> = self.of_job(job).map(|(key, _)| key.clone()).collect();
+        for key in &keys {
+            self.remove(key);
+        }
+    }
+
     /// The rows in the order of their keys.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&K, &V)> {
         self.rows.iter()
@@ -73,6 +90,16 @@ impl<K: Cell + Ord, V: Cell> Table<K, V> {
     /// The rows whose keys are in `range`.
     pub fn range(&self, range: impl RangeBounds<K>) -> impl DoubleEndedIterator<Item = (&K, &V)> {
         self.rows.range(range)
+    }
+
+    /// The rows of `job`.
+    pub fn of_job(&self, job: JobId) -> impl Iterator<Item = (&K, &V)> {
+        K::of_job(job).into_iter().flat_map(move |keys| self.rows.range(keys))
+    }
+
+    /// The owners of the rows that are a job's.
+    pub(super) fn owners(&self) -> impl Iterator<Item = Owner> {
+        self.rows.keys().filter_map(Key::owner)
     }
 
     /// How many rows there are.
@@ -91,7 +118,7 @@ impl<K: Cell + Ord, V: Cell> Table<K, V> {
     pub(super) fn drain_changes(&mut self, out: &mut Vec<RowChange>) {
         for key in std::mem::take(&mut self.changed) {
             let value = self.rows.get(&key).map(|value| codec::encode(Kind::Row, value));
-            out.push((self.stored_key(&key), value));
+            out.push(RowChange { key: self.stored_key(&key), value });
         }
     }
 
@@ -114,3 +141,68 @@ impl<K: Cell + Ord, V: Cell> Table<K, V> {
         stored
     }
 }
+
+/// Makes the state from the list of its tables: each with the number that its stored keys begin with, its name, and what
+/// its keys and rows are. A number is never given to another table.
+macro_rules! tables {
+    (
+        $(#[$attribute:meta])*
+        $state:ident:
+        $($(#[$about:meta])* $number:literal $table:ident: $key:ty => $row:ty;)+
+    ) => {
+        $(#[$attribute])*
+        pub struct $state {
+            $($(#[$about])* pub(crate) $table: Table<$key, $row>,)+
+        }
+
+        impl Default for $state {
+            fn default() -> Self {
+                Self { $($table: Table::new($number),)+ }
+            }
+        }
+
+        impl $state {
+            /// The numbers of the tables.
+            #[cfg(test)]
+            pub(crate) const TABLES: &[u8] = &[$($number),+];
+
+            /// Moves the rows that changed since the last call out, encoded for the store.
+            #[must_use]
+            pub fn drain_changes(&mut self) -> Vec<RowChange> {
+                let mut changes = Vec::new();
+                $(self.$table.drain_changes(&mut changes);)+
+                changes
+            }
+
+            /// Calls `row` with every row, encoded as the store keeps it.
+            pub fn for_each_row(&self, mut row: impl FnMut(Vec<u8>, Vec<u8>)) {
+                $(self.$table.for_each_stored(&mut row);)+
+            }
+
+            /// Puts one stored row back.
+            ///
+            /// # Errors
+            /// `InvalidData` where the row belongs to no table of this release or does not decode.
+            pub fn load_row(&mut self, key: &[u8], value: &[u8]) -> std::io::Result<()> {
+                let invalid = |what| std::io::Error::new(std::io::ErrorKind::InvalidData, what);
+                let (&number, key) = key.split_first().ok_or_else(|| invalid("a row without a table".to_owned()))?;
+                match number {
+                    $($number => self.$table.load(key, value),)+
+                    other => Err(invalid(format!("table {other} is unknown to this release"))),
+                }
+            }
+
+            /// Calls `owned` with the table and the owner of every row that is a job's.
+            pub(crate) fn for_each_owner(&self, mut owned: impl FnMut(&'static str, Owner)) {
+                $(self.$table.owners().for_each(|owner| owned(stringify!($table), owner));)+
+            }
+
+            /// Takes every row of `job` out of every table.
+            fn forget_job(&mut self, job: JobId) {
+                $(self.$table.remove_of(job);)+
+            }
+        }
+    };
+}
+
+pub(super) use tables;

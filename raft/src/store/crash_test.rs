@@ -21,7 +21,7 @@ use super::Storage;
 use super::log::LogStore;
 use super::machine::{StateMachine, open};
 use super::snapshot;
-use crate::command::tests::node_info;
+use crate::command::sample_test::{limits, node_info};
 use crate::command::{Command, Response, SpecRef, Submission};
 use crate::config::{Config, Profile};
 use crate::handle::Raft;
@@ -71,10 +71,7 @@ fn job(key: Digest) -> Command {
         spec: SpecRef::Inline(vec![7; 300]),
         partitions: vec![Partition { target_count: 10, ..Partition::default() }],
         priority: Priority::Normal,
-        budget_pps: None,
-        network_pps: None,
-        max_workers: None,
-        max_attempts: 3,
+        limits: limits(),
         via: 1,
         idempotency_key: Some(key),
         title: "crash".into(),
@@ -211,7 +208,7 @@ fn check_acks(found: &Found, acks: &Acks) {
     let first = found.entries.keys().next().copied().unwrap_or(0);
     for (key, (index, job)) in acks {
         if *index < first {
-            let kept = found.state.idempotency.get(key).map(|(job, _)| job.0);
+            let kept = found.state.idempotency.get(key).map(|earlier| earlier.job.0);
             assert_eq!(kept, Some(*job), "the acknowledged entry {index} is gone from log and state");
             continue;
         }

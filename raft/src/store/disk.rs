@@ -24,6 +24,7 @@ use super::log::{Ends, Flushed, LogEngine, Reading};
 use super::record::{self, LogIdRecord, VoteRecord};
 use crate::codec::{self, Kind};
 use crate::raft_types::{Entry, LogId, Vote};
+use crate::state::table::RowChange;
 
 const CF_META: &str = "raft_meta";
 const CF_LOG: &str = "raft_log";
@@ -170,10 +171,10 @@ impl DiskDb {
     }
 
     /// Writes rows of the current state in one atomic unsynced batch.
-    pub(crate) fn write_state(&self, rows: impl Iterator<Item = (Vec<u8>, Option<Vec<u8>>)>) -> io::Result<()> {
+    pub(crate) fn write_state(&self, rows: impl Iterator<Item = RowChange>) -> io::Result<()> {
         let family = self.family(&state_name(*self.generation_lock()))?;
         let mut batch = WriteBatch::default();
-        for (key, value) in rows {
+        for RowChange { key, value } in rows {
             match value {
                 Some(value) => batch.put_cf(&family, key, value),
                 None => batch.delete_cf(&family, key),
@@ -256,9 +257,8 @@ impl LogEngine for DiskDb {
         Ok(reading.into_entries())
     }
 
-    fn ends(&self) -> (Option<LogId>, Option<LogId>) {
-        let ends = self.ends_lock();
-        (ends.purged, ends.last)
+    fn ends(&self) -> Ends {
+        *self.ends_lock()
     }
 
     fn vote(&self) -> io::Result<Option<Vote>> {

@@ -9,7 +9,7 @@ use openraft::{EntryPayload, RaftLogReader};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::log::{APPEND_BYTES_MAX, LogEngine, LogStore};
+use super::log::{APPEND_BYTES_MAX, Ends, LogEngine, LogStore};
 use super::machine::{StateMachine, open};
 use super::memory::MemoryLog;
 use super::{OpenError, Storage, disk::DiskDb};
@@ -79,10 +79,10 @@ fn a_gap_is_refused_and_nothing_of_it_is_written() {
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{error}");
         }
         assert_eq!(indexes(&log.read(0..u64::MAX, usize::MAX).unwrap()), [(1, 0), (1, 1)]);
-        assert_eq!(log.ends(), (None, Some(id(1, 1))));
+        assert_eq!(log.ends(), Ends { purged: None, last: Some(id(1, 1)) });
         log.append(vec![blank(1, 2)]).unwrap();
         log.purge(&id(1, 2)).unwrap();
-        assert_eq!(log.ends(), (Some(id(1, 2)), None));
+        assert_eq!(log.ends(), Ends { purged: Some(id(1, 2)), last: None });
         log.append(vec![blank(1, 2)]).unwrap_err();
         log.append(vec![blank(1, 4)]).unwrap_err();
         log.append(vec![blank(2, 3)]).unwrap();
@@ -96,7 +96,7 @@ fn a_purge_that_comes_late_does_not_bring_entries_back() {
         log.append((0..10).map(|index| blank(1, index)).collect()).unwrap();
         log.purge(&id(1, 6)).unwrap();
         log.purge(&id(1, 3)).unwrap();
-        assert_eq!(log.ends(), (Some(id(1, 6)), Some(id(1, 9))));
+        assert_eq!(log.ends(), Ends { purged: Some(id(1, 6)), last: Some(id(1, 9)) });
         assert_eq!(indexes(&log.read(0..8, usize::MAX).unwrap()), [(1, 7)]);
     });
 }
@@ -179,7 +179,7 @@ proptest! {
         let mut disk = DiskDb::open(dir.path()).unwrap();
         let memory = MemoryLog::default();
         for (term, step) in (1u64..).zip(steps) {
-            let (purged, last) = memory.ends();
+            let Ends { purged, last } = memory.ends();
             let next = last.or(purged).map_or(0, |id| id.index + 1);
             match step {
                 Step::Append(gap, count) => {

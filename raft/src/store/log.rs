@@ -21,8 +21,8 @@ pub(crate) type Flushed = Box<dyn FnOnce(io::Result<()>) + Send>;
 pub(crate) trait LogEngine: Send + Sync + 'static {
     /// Entries of `range` in order; where they would pass `bytes_max` the rest is left out, but never the first.
     fn read(&self, range: Range<u64>, bytes_max: usize) -> io::Result<Vec<Entry>>;
-    /// The last purged and the last present log id.
-    fn ends(&self) -> (Option<LogId>, Option<LogId>);
+    /// Where it begins and ends.
+    fn ends(&self) -> Ends;
     fn vote(&self) -> io::Result<Option<Vote>>;
     /// Readable on return, durable after a later `flush`.
     fn write_vote(&self, vote: &Vote) -> io::Result<()>;
@@ -66,8 +66,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     type LogReader = Self;
 
     async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig>> {
-        let (last_purged_log_id, last) = self.0.ends();
-        Ok(LogState { last_log_id: last.or(last_purged_log_id), last_purged_log_id })
+        let Ends { purged, last } = self.0.ends();
+        Ok(LogState { last_log_id: last.or(purged), last_purged_log_id: purged })
     }
 
     async fn get_log_reader(&mut self) -> Self {
@@ -141,9 +141,11 @@ impl Reading {
 }
 
 /// Where a log begins and ends; both engines keep one and check appends against it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Ends {
+    /// The last log id that was purged.
     pub(crate) purged: Option<LogId>,
+    /// The last one that is there.
     pub(crate) last: Option<LogId>,
 }
 

@@ -18,6 +18,7 @@ use crate::codec::{self, Kind};
 use crate::command::Response;
 use crate::raft_types::{Entry, LogId, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::state::State;
+use crate::state::table::RowChange;
 
 /// How many entries are applied before their rows are written and their proposers answered. Ours: bounds the batch.
 const APPLY_BATCH_MAX: usize = 256;
@@ -51,7 +52,20 @@ impl Shared {
 #[derive(Clone)]
 enum Keep {
     Disk(Arc<DiskDb>),
-    Memory(Arc<Mutex<Option<(MetaRecord, SnapshotData)>>>),
+    Memory(Arc<Mutex<Option<KeptSnapshot>>>),
+}
+
+/// A snapshot, and what it holds up to.
+#[derive(Clone)]
+pub(crate) struct KeptSnapshot {
+    meta: MetaRecord,
+    data: SnapshotData,
+}
+
+impl KeptSnapshot {
+    fn into_snapshot(self) -> io::Result<Snapshot> {
+        Ok(Snapshot { meta: self.meta.to_meta()?, snapshot: self.data })
+    }
 }
 
 /// The state machine handed to the consensus library.
@@ -135,7 +149,7 @@ impl StateMachine {
             state.drain_changes()
         };
         if let Keep::Disk(db) = &self.keep {
-            let applied = (KEY_APPLIED.to_vec(), Some(codec::encode(Kind::Row, &self.meta())));
+            let applied = RowChange { key: KEY_APPLIED.to_vec(), value: Some(codec::encode(Kind::Row, &self.meta())) };
             db.write_state(changes.into_iter().chain([applied]))?;
         }
         if let Some(last) = &self.last {
@@ -164,11 +178,11 @@ impl StateMachine {
 /// Makes one snapshot.
 pub(crate) enum SnapshotBuilder {
     Disk(Arc<DiskDb>),
-    Memory { state: Box<State>, meta: MetaRecord, kept: Arc<Mutex<Option<(MetaRecord, SnapshotData)>>> },
+    Memory { state: Box<State>, meta: MetaRecord, kept: Arc<Mutex<Option<KeptSnapshot>>> },
 }
 
 impl SnapshotBuilder {
-    fn build(&self) -> io::Result<(MetaRecord, SnapshotData)> {
+    fn build(&self) -> io::Result<KeptSnapshot> {
         let (state, meta, kept) = match self {
             Self::Disk(db) => return build_on_disk(db),
             Self::Memory { state, meta, kept } => (state, meta, kept),
@@ -182,12 +196,13 @@ impl SnapshotBuilder {
         });
         result?;
         let data = SnapshotData::Memory(Arc::new(writer.finish()?));
+        let built = KeptSnapshot { meta: meta.clone(), data };
         let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
         // One that was installed meanwhile is newer and stays.
-        if kept.as_ref().is_none_or(|(newest, _)| newest.last() <= meta.last()) {
-            *kept = Some((meta.clone(), data.clone()));
+        if kept.as_ref().is_none_or(|newest| newest.meta.last() <= meta.last()) {
+            *kept = Some(built.clone());
         }
-        Ok((meta.clone(), data))
+        Ok(built)
     }
 }
 
@@ -211,7 +226,7 @@ fn load_row(state: &mut State, meta: &mut Option<MetaRecord>, key: &[u8], value:
 }
 
 /// Streams a consistent view of the rows into a file. The applied row, whose key sorts first, says how far it is.
-fn build_on_disk(db: &DiskDb) -> io::Result<(MetaRecord, SnapshotData)> {
+fn build_on_disk(db: &DiskDb) -> io::Result<KeptSnapshot> {
     let _publishing = db.publish_snapshot();
     let dir = db.snapshot_dir();
     let mut file = None;
@@ -228,9 +243,10 @@ fn build_on_disk(db: &DiskDb) -> io::Result<(MetaRecord, SnapshotData)> {
         None => FileWriter::create(&dir, MetaRecord::new(None, &StoredMembership::default()))?,
     };
     db.sync()?;
-    let (meta, path) = file.finish()?;
+    let meta = file.meta().clone();
+    let path = file.finish()?;
     remove_other_snapshots(&dir, &path)?;
-    Ok((meta, SnapshotData::kept_file(path)))
+    Ok(KeptSnapshot { meta, data: SnapshotData::kept_file(path) })
 }
 
 fn remove_other_snapshots(dir: &std::path::Path, keep: &std::path::Path) -> io::Result<()> {
@@ -248,9 +264,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Arc<SnapshotBuilder> {
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
         let builder = Arc::clone(self);
-        let (meta, snapshot) =
-            tokio::task::spawn_blocking(move || builder.build()).await.map_err(io::Error::other)??;
-        Ok(Snapshot { meta: meta.to_meta()?, snapshot })
+        tokio::task::spawn_blocking(move || builder.build()).await.map_err(io::Error::other)??.into_snapshot()
     }
 }
 
@@ -283,7 +297,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         match &self.keep {
             Keep::Memory(current) => {
                 snapshot::read(&data, |key, value| state.load_row(&key, &value))?;
-                *current.lock().unwrap_or_else(PoisonError::into_inner) = Some((record.clone(), data));
+                let kept = KeptSnapshot { meta: record.clone(), data };
+                *current.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
             }
             Keep::Disk(db) => install_on_disk(db, &record, &data, &mut state)?,
         }
@@ -301,7 +316,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             Keep::Memory(current) => current.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             Keep::Disk(db) => newest_snapshot(db)?,
         };
-        current.map(|(meta, snapshot)| Ok(Snapshot { meta: meta.to_meta()?, snapshot })).transpose()
+        current.map(KeptSnapshot::into_snapshot).transpose()
     }
 }
 
@@ -319,7 +334,7 @@ fn install_on_disk(db: &DiskDb, meta: &MetaRecord, data: &SnapshotData, state: &
     remove_other_snapshots(&db.snapshot_dir(), &path)
 }
 
-fn newest_snapshot(db: &DiskDb) -> io::Result<Option<(MetaRecord, SnapshotData)>> {
+fn newest_snapshot(db: &DiskDb) -> io::Result<Option<KeptSnapshot>> {
     let mut names: Vec<_> = std::fs::read_dir(db.snapshot_dir())?
         .flatten()
         .map(|entry| entry.path())
@@ -328,5 +343,5 @@ fn newest_snapshot(db: &DiskDb) -> io::Result<Option<(MetaRecord, SnapshotData)>
     names.sort();
     let Some(path) = names.pop() else { return Ok(None) };
     let data = SnapshotData::kept_file(path);
-    Ok(Some((snapshot::read_header(&data)?, data)))
+    Ok(Some(KeptSnapshot { meta: snapshot::read_header(&data)?, data }))
 }

@@ -13,11 +13,12 @@ use super::Storage;
 use super::engine_test::{blank, id};
 use super::machine::{StateMachine, open};
 use super::snapshot::{self, SnapshotData};
-use crate::command::tests::node_info;
+use crate::command::sample_test::node_info;
 use crate::command::{Command, Proposal};
 use crate::id::{ClusterId, Digest};
 use crate::raft_types::Entry;
 use crate::state::State;
+use crate::state::table::RowChange;
 
 fn entry(index: u64, command: Command) -> Entry {
     Entry::new(id(1, index), EntryPayload::Normal(Proposal { at_ms: index, command }))
@@ -170,7 +171,11 @@ async fn a_store_whose_rows_do_not_decode_is_named_as_damaged() {
     {
         let (_log, mut machine) = open(&storage).unwrap();
         apply(&mut machine, [begin(0), blank(1, 1)]).await;
-        machine.disk().unwrap().write_state(std::iter::once((vec![2, 1, 1, 1], Some(vec![9, 9])))).unwrap();
+        machine
+            .disk()
+            .unwrap()
+            .write_state(std::iter::once(RowChange { key: vec![2, 1, 1, 1], value: Some(vec![9, 9]) }))
+            .unwrap();
     }
     let Err(error) = open(&storage) else { panic!("a damaged store was opened") };
     assert!(error.to_string().contains("cannot be read"), "{error}");

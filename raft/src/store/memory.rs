@@ -38,9 +38,8 @@ impl LogEngine for MemoryLog {
         Ok(reading.into_entries())
     }
 
-    fn ends(&self) -> (Option<LogId>, Option<LogId>) {
-        let inner = self.lock();
-        (inner.ends.purged, inner.ends.last)
+    fn ends(&self) -> Ends {
+        self.lock().ends
     }
 
     fn vote(&self) -> io::Result<Option<Vote>> {

@@ -182,11 +182,15 @@ impl FileWriter {
         self.writer.row(key, value)
     }
 
-    pub(crate) fn finish(self) -> io::Result<(MetaRecord, PathBuf)> {
+    pub(crate) fn meta(&self) -> &MetaRecord {
+        &self.meta
+    }
+
+    /// Answers where the file is kept.
+    pub(crate) fn finish(self) -> io::Result<PathBuf> {
         let file = self.writer.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.sync_all()?;
-        let path = publish(&self.temporary, &self.dir, &self.meta)?;
-        Ok((self.meta, path))
+        publish(&self.temporary, &self.dir, &self.meta)
     }
 }
 

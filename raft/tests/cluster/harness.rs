@@ -13,7 +13,7 @@ use pentora_raft::command::{Command, NewToken, NodeInfo, NodeRole, SpecRef, Subm
 use pentora_raft::config::{Config, Profile};
 use pentora_raft::network::memory::{Inbound, Network};
 use pentora_raft::network::{Class, Duplex, Transport, TransportError};
-use pentora_raft::state::{Partition, Priority};
+use pentora_raft::state::{JobLimits, Partition, Priority};
 use pentora_raft::store::Storage;
 use pentora_raft::{Applied, ClusterId, Digest, JobId, NodeId, ProposeError, Raft, Response, Role, State, TokenId};
 use tempfile::TempDir;
@@ -199,7 +199,7 @@ async fn serve(raft: Raft, mut inbound: mpsc::Receiver<Inbound>) {
     loop {
         tokio::select! {
             opened = inbound.recv() => {
-                let Some((_, class, duplex)) = opened else { return };
+                let Some(Inbound { class, duplex, .. }) = opened else { return };
                 let raft = raft.clone();
                 streams.spawn(async move { raft.serve(class, duplex).await });
             }
@@ -241,10 +241,7 @@ pub(crate) fn job(number: u64, spec_bytes: usize) -> Command {
         spec: SpecRef::Inline(vec![number.to_le_bytes()[0]; spec_bytes]),
         partitions: vec![Partition { target_count: 10, ..Partition::default() }],
         priority: Priority::Normal,
-        budget_pps: None,
-        network_pps: None,
-        max_workers: None,
-        max_attempts: 3,
+        limits: JobLimits { max_attempts: 3, ..JobLimits::default() },
         via: 1,
         idempotency_key: Some(Digest::of(&number.to_le_bytes())),
         title: format!("job {number}"),

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use pentora_p2p::memory::Network;
 use pentora_p2p::{Identity, Mesh, MeshConfig, PeerAddress, PreSharedKey};
 use pentora_raft::codec::{self, Kind};
-use pentora_raft::command::{Command, NewToken, NodeInfo, NodeRole, SpecRef, Submission};
-use pentora_raft::state::{FIRST_NODE, Needs, Partition, Priority};
+use pentora_raft::command::{Command, NewToken, NodeInfo, NodeRole, SpecRef, StoredChunk, Submission};
+use pentora_raft::state::{FIRST_NODE, JobLimits, Needs, Partition, Priority};
 use pentora_raft::store::Storage;
 use pentora_raft::{ClusterId, Config, NodeId, Profile, TokenId};
 
@@ -234,9 +234,9 @@ async fn a_chunk_is_durable_on_two_nodes_and_read_from_either() {
     first.until_heard(node).await;
     let bytes = Bytes::from(vec![5; 600_000]);
     let digest = Digest::of(&bytes);
-    let mut holders = first.exchange.make_durable(digest, bytes.clone()).await;
-    holders.sort_unstable();
-    assert_eq!(holders, [FIRST_NODE, node]);
+    let mut stored = first.exchange.make_durable(bytes.clone()).await;
+    stored.holders.sort_unstable();
+    assert_eq!(stored, StoredChunk { digest, bytes: 600_000, holders: vec![FIRST_NODE, node] });
     assert_eq!(second.exchange.store().get(digest).await.unwrap(), Some(bytes.clone()));
 
     let only_there = Bytes::from_static(b"only with the first");
@@ -264,10 +264,7 @@ async fn a_spec_that_lost_a_holder_is_copied_to_another_and_the_log_is_told() {
         spec: SpecRef::Chunk { digest, holders: vec![FIRST_NODE, 999] },
         partitions: vec![Partition { target_count: 5, needs }],
         priority: Priority::Normal,
-        budget_pps: None,
-        network_pps: None,
-        max_workers: None,
-        max_attempts: 1,
+        limits: JobLimits { max_attempts: 1, ..JobLimits::default() },
         via: FIRST_NODE,
         idempotency_key: None,
         title: "many targets".into(),

@@ -1,8 +1,8 @@
 //! Holds the planner to its promises over a state built by commands alone.
 
 use super::*;
-use pentora_raft::command::{Command, Completion, LeaseRef, NodeInfo, Proposal, SpecRef, Submission};
-use pentora_raft::state::{Counts, Needs, Priority};
+use pentora_raft::command::{Command, Completion, LeaseRef, NodeInfo, Proposal, SpecRef, StoredChunk, Submission};
+use pentora_raft::state::{Counts, JobLimits, Needs, Priority};
 use pentora_raft::{ClusterId, Digest, Refusal, Response, TokenId};
 
 struct World {
@@ -57,10 +57,7 @@ impl World {
             spec: SpecRef::Inline(Vec::new()),
             partitions: vec![Partition { target_count, needs: Needs::default() }],
             priority: Priority::Normal,
-            budget_pps: None,
-            network_pps: None,
-            max_workers: None,
-            max_attempts: 5,
+            limits: JobLimits { max_attempts: 5, ..JobLimits::default() },
             via: 1,
             idempotency_key: None,
             title: String::new(),
@@ -109,9 +106,9 @@ fn every_worker_gets_two_units_that_take_about_ten_seconds() {
 #[test]
 fn what_may_go_into_one_network_is_shared_among_workers_that_hold_one_unit_each() {
     let mut world = World::new(&["a", "b", "c"]);
-    world.submit(1_000_000, |submission| submission.network_pps = Some(100));
+    world.submit(1_000_000, |submission| submission.limits.network_pps = Some(100));
     let grants = world.plan(1_000.0);
-    let shares: Vec<_> = grants.iter().map(|grant| (grant.node, grant.network_pps)).collect();
+    let shares: Vec<_> = grants.iter().map(|grant| (grant.node, grant.share.network_pps)).collect();
     assert_eq!(shares.len(), 3, "{shares:?}");
     assert!(shares.iter().all(|(_, share)| *share == Some(33)), "{shares:?}");
     let leases = world.grant(grants);
@@ -121,9 +118,10 @@ fn what_may_go_into_one_network_is_shared_among_workers_that_hold_one_unit_each(
     assert!(again.iter().all(|grant| grant.node != shares[0].0), "{again:?}");
     assert!(again.is_empty(), "the others hold their one unit: {again:?}");
     world.apply(Command::Release { leases });
-    let few = world.submit(10, |submission| submission.network_pps = Some(2));
+    let few = world.submit(10, |submission| submission.limits.network_pps = Some(2));
     let grants = world.plan(1_000.0);
-    let of_few: u64 = grants.iter().filter(|grant| grant.unit.job == few).filter_map(|grant| grant.network_pps).sum();
+    let of_few: u64 =
+        grants.iter().filter(|grant| grant.unit.job == few).filter_map(|grant| grant.share.network_pps).sum();
     assert_eq!(of_few, 2, "{grants:?}");
     world.grant(grants);
 }
@@ -145,9 +143,7 @@ fn a_small_job_is_shared_and_ends_in_small_units() {
                 end: standing.end,
                 goes_on: false,
                 node: standing.node,
-                digest: Digest::of(b"x"),
-                bytes: 1,
-                holders: vec![1],
+                stored: StoredChunk { digest: Digest::of(b"x"), bytes: 1, holders: vec![1] },
                 counts: Counts::default(),
             }
         });
@@ -164,11 +160,11 @@ fn a_small_job_is_shared_and_ends_in_small_units() {
 fn a_budget_is_split_and_sizes_units_and_max_workers_holds() {
     let mut world = World::new(&["a", "b", "c"]);
     world.submit(100_000, |submission| {
-        submission.budget_pps = Some(300);
-        submission.max_workers = Some(2);
+        submission.limits.budget_pps = Some(300);
+        submission.limits.max_workers = Some(2);
     });
     let grants = world.plan(1_000.0);
-    assert!(grants.iter().all(|grant| grant.rate_pps == Some(150)));
+    assert!(grants.iter().all(|grant| grant.share.rate_pps == Some(150)));
     assert!(grants.iter().all(|grant| grant.end - grant.unit.start == 150), "150 pps, 10 ports, 10 s: {grants:?}");
     assert_eq!(grants.iter().map(|grant| grant.node).collect::<std::collections::BTreeSet<_>>().len(), 2);
     world.grant(grants);
@@ -204,8 +200,8 @@ fn a_unit_that_failed_is_granted_again_in_halves() {
 #[test]
 fn a_silent_worker_keeps_its_share_and_its_place_until_it_is_failed() {
     let mut world = World::new(&["a", "b", "c"]);
-    world.submit(100_000, |submission| submission.budget_pps = Some(300));
-    let one = world.submit(100_000, |submission| submission.max_workers = Some(1));
+    world.submit(100_000, |submission| submission.limits.budget_pps = Some(300));
+    let one = world.submit(100_000, |submission| submission.limits.max_workers = Some(1));
     let grants = world.plan(1_000.0);
     let leases = world.grant(grants);
     // Workers a and b are heard; the first lease of each job is completed, so that there is room for another.

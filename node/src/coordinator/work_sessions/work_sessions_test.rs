@@ -1,6 +1,9 @@
 //! Work sessions: replaced, revoked, reminded.
 
 use super::*;
+use pentora_raft::codec::{self, Kind};
+use pentora_raft::state::{Counts, Share};
+
 use crate::work_protocol::{LINK_FRAMES_MAX, pair};
 
 type Worker = Link<WorkerFrame, LeaderFrame>;
@@ -34,7 +37,7 @@ fn key(start: u64) -> UnitKey {
 }
 
 fn lease(node: NodeId, epoch: u64) -> Lease {
-    Lease { start: 0, end: 10, node, epoch, attempts: 0, rate_pps: None, network_pps: None, granted_at_ms: 0 }
+    Lease { start: 0, end: 10, node, epoch, attempts: 0, share: Share::default(), granted_at_ms: 0 }
 }
 
 fn reference(start: u64, epoch: u64) -> LeaseRef {
@@ -134,4 +137,15 @@ async fn a_worker_that_does_not_read_loses_its_session_instead_of_holding_up_the
         leader.sessions.hand_out(vec![(key(number), lease(7, 3))]);
     }
     assert!(leader.sessions.rates().is_empty(), "its session is over, so nothing more is planned for it");
+}
+
+#[test]
+fn figures_travel_as_five_numbers() {
+    let counts = Counts { hosts_up: 2, open_ports: 3, probes_sent: 4, lost_millionths: 5, ..Counts::default() };
+    let figures = Figures { targets: 1, counts };
+    let bytes = codec::encode(Kind::WorkFrame, &figures);
+    assert_eq!(bytes, [codec::VERSION, Kind::WorkFrame as u8, 1, 2, 3, 4, 5]);
+    assert_eq!(codec::decode::<Figures>(Kind::WorkFrame, &bytes).unwrap(), figures);
+    let more = Figures { counts: Counts { replies: 6, ..counts }, ..figures };
+    assert_eq!(codec::encode(Kind::WorkFrame, &more), bytes, "nobody looks at what else is counted");
 }

@@ -13,69 +13,49 @@ pub(super) fn houses() -> [House; 5] {
 }
 
 const SCANNER: &str = "
-    vuln:
-    unit:
-    udp_scan:
-    target:
-    syn_scan:
+    report: finding port
+    fuzzing: detect io
+    engine: detect io plan port scan spec target unit
+    detect: finding io pace port spec unit vuln
+    vuln: finding port
+    io: connect_scan finding neighbours pace packet permute plan scan slot_map spec syn_scan tally target udp_scan unit
+    unit: finding pace scope spec tally
+    udp_scan: finding neighbours pace permute plan port scan scope slot_map spec tally target
+    syn_scan: finding network pace packet permute plan port rtt scan scope spec tally target
+    packet: finding
+    connect_scan: finding neighbours pace plan port scan scope slot_map tally
     slot_map:
-    scope:
-    scan:
-    rtt:
-    report:
-    port:
-    plan:
-    permute:
-    packet:
-    pace:
-    neighbours:
+    scan: finding loss neighbours pace plan port rtt spec tally target
+    tally: finding
+    rtt: network
     loss:
-    io:
-    fuzzing:
-    finding:
-    engine:
-    detect:
-    connect_scan:
-    dispatch: app cli failure malloc
-    malloc:
-    cli: client clock config document embedded failure feeds
-    app: api client config coordinator data_dir document embedded failure feeds jobs join member_address raft_transport results rpc spec work_protocol worker
-    worker: clock coordinator feeds results rpc spec work_protocol
-    raft_transport:
-    embedded: client document failure feeds
-    failure:
-    data_dir: durable_file member_address
-    client: config document feeds
-    config: durable_file
-    api: clock coordinator document feeds jobs join results rpc spec work_protocol
-    join: member_address rpc
-    member_address:
-    jobs: coordinator document results rpc spec
-    feeds: results
-    document:
-    coordinator: rpc spec work_protocol
-    spec: results
-    results: durable_file rpc
-    durable_file:
-    rpc: work_protocol
-    work_protocol:
-    clock:
+    plan: permute port scope spec target
+    scope: target
+    permute:
+    pace: network spec
+    spec: port target
+    network:
+    neighbours: target
+    finding: port
+    port: target
+    target:
 ";
 
 const RAFT: &str = "
-    handle: codec command config id network raft_types state store
+    autopilot: id
     invariant: command id state
+    handle: codec command config id network raft_types state store
     network: codec id raft_types store
     store: codec command raft_types state
     raft_types: command
-    state: codec command event id interval
-    command: id
-    autopilot: id
-    event: id
-    id:
     config:
-    codec:
+    command: id names state
+    state: codec command event id interval names
     interval:
+    event: command id names
+    names:
+    id:
+    codec:
 ";
 
 const RAFT_LOOPS: &[(&str, &str, &str)] = &[(
@@ -85,24 +65,24 @@ const RAFT_LOOPS: &[(&str, &str, &str)] = &[(
 )];
 
 const P2P: &str = "
-    swarm_wire: behaviour config event_loop gate handle peer_id peers protocol transport wire
-    transport: config handle identity psk
-    memory: config event_loop frame gate handle peer_id peers protocol psk slots wire
-    event_loop: address config gate handle peer_id peers protocol wire
-    wire: handle peer_id peers
-    behaviour: config frame gate handle peer_id peers protocol
-    handle: address config frame gate peer_id peers protocol
-    gate: frame peer_id peers protocol slots
-    peers: address config peer_id slots
-    frame: peer_id protocol slots
-    slots: protocol
-    config: backoff identity protocol psk
     psk:
-    protocol:
-    identity: peer_id
     peer_id:
+    identity:
     backoff:
     address:
+    memory: event_loop gate handle peers protocol slots wire
+    swarm_wire: behaviour event_loop gate handle peers protocol transport wire
+    transport:
+    event_loop: gate handle peers wire
+    wire: handle peers
+    behaviour: frame gate handle peers protocol
+    protocol:
+    handle: config gate
+    config:
+    gate: peers slots
+    peers: slots
+    frame: slots
+    slots:
 ";
 
 const NODE: &str = "

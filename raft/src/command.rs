@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::answer::{Refusal, Response};
 use crate::id::{ClusterId, Digest, Epoch, JobId, NodeId, TokenId};
-use crate::state::{Counts, FeedRecord, JobLimits, Partition, Priority, Share};
+use crate::state::{Counts, FeedRecord, JobLimits, Partition, Priority, Remarks, Share};
 
 /// A command with the leader's wall time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -160,6 +160,13 @@ pub enum Command {
     SetSpecHolders {
         /// Job, and who holds its spec now.
         updates: Vec<(JobId, Vec<NodeId>)>,
+    },
+    /// Counts a finished unit of which there is more to say than its counts.
+    CompleteWith {
+        /// The finished unit.
+        completion: Box<Completion>,
+        /// What there is to say.
+        remarks: Remarks,
     },
 }
 

@@ -124,11 +124,12 @@ fn chunks_cover_what_is_done(state: &State, id: JobId, job: &Job, applied: u64) 
 
 fn status_says_what_is_counted(state: &State, id: JobId, job: &Job) -> Result<(), String> {
     let over = job.done + job.dead == job.targets();
+    let is_remarked = state.job_remarks(id).is_some_and(|remarks| remarks.not_probed_total() > 0);
     let right = match job.status {
         JobStatus::Queued => job.started_at_ms.is_none() && job.done + job.dead == 0,
         JobStatus::Running => job.started_at_ms.is_some() && !over,
-        JobStatus::Completed => over && job.dead == 0,
-        JobStatus::Partial => over && job.dead > 0 && job.done > 0,
+        JobStatus::Completed => over && job.dead == 0 && !is_remarked,
+        JobStatus::Partial => over && (job.dead > 0 || is_remarked) && job.done > 0,
         JobStatus::Failed => over && job.done == 0,
         JobStatus::Cancelled => !over,
     };

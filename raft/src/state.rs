@@ -12,6 +12,7 @@ pub mod keys;
 mod leases;
 mod nodes;
 mod priority;
+mod remarks;
 mod submit;
 pub mod table;
 mod tokens;
@@ -33,6 +34,7 @@ pub(crate) use leases::{LEASES_PER_NODE_MAX, shares_of};
 pub use leases::{Lease, Share};
 pub use nodes::{NodeRecord, NodeStatus};
 pub use priority::{Priority, PriorityError};
+pub use remarks::Remarks;
 pub(crate) use submit::EarlierSubmission;
 pub use submit::{EVENTS_PER_JOB_MAX, JOBS_ENDED_KEPT_MAX, JOBS_OPEN_MAX};
 pub use tokens::JoinToken;
@@ -73,6 +75,8 @@ tables! {
     /// What each worker did for each job; rows of their own, so that a completion rewrites one of them and not all.
     12 stats: (JobId, NodeId) => WorkerStat;
     13 feeds: String => FeedRecord;
+    /// What was remarked on the units of a job beside their counts.
+    14 remarks: JobId => Remarks;
 }
 
 /// The key of the one row of the cluster table.

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use self::host::{Host, HostPhase};
 pub use self::step::{Answer, Listen, Step};
-use crate::finding::PortState;
+use crate::finding::{NotProbed, PortState};
 use crate::neighbours::Neighbours;
 use crate::pace::RateCap;
 use crate::pace::quota::Quotas;
@@ -218,6 +218,19 @@ impl ConnectScan {
         if self.flights.is_empty() {
             self.starved_since.get_or_insert(now);
         }
+    }
+
+    /// This machine has no way to send a probe: it is taken back, and its host is asked nothing more.
+    pub fn on_not_sent(&mut self, probe: Key, why: NotProbed) {
+        let Some(flight) = self.flights.remove(probe) else { return };
+        self.results.tally.probes_sent -= 1;
+        self.results.tally.retransmitted -= u64::from(flight.attempt.is_repeated());
+        let Some(host) = self.hosts.get_mut(flight.host) else { return };
+        host.pending -= 1;
+        host.not_sent = Some(why);
+        host.phase = HostPhase::Ports;
+        host.step = u32::MAX;
+        self.settle(flight.host);
     }
 
     /// The answer to a lookup: addresses in order of preference, or why there is none. The first address that scope

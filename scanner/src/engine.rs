@@ -211,7 +211,8 @@ impl Engine {
             Err(raw::NotRaw { why, unit }) => {
                 tracing::debug!(why, "a unit is scanned with connections");
                 let (plan, task) = *unit;
-                self.connect.submit(plan, task)
+                let scan = self.connect.submit(plan, task)?;
+                Ok(UnitScan { note: Some(why), ..scan })
             }
         }
     }

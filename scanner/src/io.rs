@@ -20,6 +20,8 @@ pub(crate) mod limits;
 mod links;
 #[cfg(target_os = "linux")]
 pub(crate) mod raw;
+#[cfg(target_os = "linux")]
+mod reach;
 mod reactor;
 mod resolve;
 mod start;

@@ -50,6 +50,8 @@ pub struct UnitScan {
     pub findings: mpsc::Receiver<Vec<Finding>>,
     /// Running figures, at most ten times a second.
     pub progress: watch::Receiver<UnitProgress>,
+    /// Why it is scanned with connections though raw packets were to be had; what they do not reach.
+    pub note: Option<&'static str>,
     /// How it ended.
     pub outcome: oneshot::Receiver<Result<UnitOutcome, ScanError>>,
 }

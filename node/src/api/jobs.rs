@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use pentora_raft::command::{Command, SpecRef};
 use pentora_raft::state::{Job, JobStatus};
 use pentora_raft::{JobId, NodeId, Refusal, state};
+use pentora_scanner::finding::{NotProbed, NotProbedCounts};
 use serde::Deserialize;
 
 use super::{ApiError, Node};
@@ -109,11 +110,15 @@ fn document_of(state: &pentora_raft::State, id: JobId, job: &Job, soft: &SoftSta
     let running = soft.in_progress.get(&id).filter(|_| job.is_open()).copied().unwrap_or_default();
     let active = state.workers_on(id);
     let worker_stats = stats_of(state, id, job, &active);
+    let remarks = state.job_remarks(id);
+    let unreached = remarks.map(unreached_of).unwrap_or_default();
+    let mut not_probed = unreached;
+    not_probed.add(NotProbed::GivenUp, job.dead);
     JobDocument {
         job_id: id.to_string(),
         status: job.status.name().into(),
         workers: u32::try_from(worker_stats.len()).unwrap_or(u32::MAX),
-        targets_scanned: job.done,
+        targets_scanned: job.done.saturating_sub(unreached.total()),
         targets_in_progress: running.targets,
         duration: duration_words(elapsed_ms / 1000),
         results: JobResults {
@@ -133,10 +138,43 @@ fn document_of(state: &pentora_raft::State, id: JobId, job: &Job, soft: &SoftSta
         active_workers: u32::try_from(active.len()).unwrap_or(u32::MAX),
         probes_sent: job.counts.probes_sent,
         loss_estimate: job.counts.loss_estimate(),
-        recall_estimate: job.counts.recall_estimate(),
+        recall_estimate: job.counts.recall_estimate().map(|recall| recall * probed_share(job, &not_probed)),
         in_progress: progress_of(&running),
-        reason: job.reason.clone(),
+        reason: reason_of(job, &not_probed),
+        notes: remarks.map(|remarks| remarks.notes.iter().cloned().collect()).unwrap_or_default(),
+        not_probed,
         ports: None,
+    }
+}
+
+/// Targets that no probe reached, by the reasons that this release knows.
+fn unreached_of(remarks: &state::Remarks) -> NotProbedCounts {
+    let mut counts = NotProbedCounts::default();
+    for (code, targets) in &remarks.not_probed {
+        counts.add(NotProbed::from_code(*code).unwrap_or(NotProbed::SendRefused), *targets);
+    }
+    counts
+}
+
+/// Share of the targets settled so far that were probed: an open port of any other was not found.
+fn probed_share(job: &Job, not_probed: &NotProbedCounts) -> f64 {
+    let settled = job.done.saturating_add(job.dead);
+    match settled.checked_sub(not_probed.total()) {
+        Some(probed) if settled > 0 => probed as f64 / settled as f64,
+        _ => 0.0,
+    }
+}
+
+/// Why a job is as it is, in a line.
+fn reason_of(job: &Job, not_probed: &NotProbedCounts) -> Option<String> {
+    if not_probed.is_empty() || job.dead == not_probed.total() {
+        return job.reason.clone();
+    }
+    let (missed, targets) = (not_probed.total(), job.targets());
+    let told = format!("{missed} of {targets} targets were not probed: {not_probed}");
+    match &job.reason {
+        Some(reason) if job.dead > 0 => Some(format!("{told}; {reason}")),
+        _ => Some(told),
     }
 }
 

@@ -154,6 +154,7 @@ fn summary(job: &JobDocument, counted: &Summary) -> Summary {
         loss_estimate: job.loss_estimate,
         recall_estimate: job.recall_estimate,
         duration: Duration::try_from_secs_f64(job.elapsed_seconds).unwrap_or_default(),
-        notes: job.reason.iter().cloned().collect(),
+        not_probed: job.not_probed,
+        notes: job.reason.iter().chain(&job.notes).cloned().collect(),
     }
 }

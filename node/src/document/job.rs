@@ -1,6 +1,7 @@
 //! What a node tells about a job: its state and counters, and its history of events.
 
 use pentora_raft::state::Priority;
+use pentora_scanner::finding::NotProbedCounts;
 use serde::{Deserialize, Serialize};
 
 /// A job and its counters. The fields of the original description's result document keep their names and order;
@@ -64,6 +65,12 @@ pub struct JobDocument {
     /// Why the job is queued, partial or failed, as a sentence.
     #[serde(default)]
     pub reason: Option<String>,
+    /// Targets that no probe reached, by reason; in `targets_scanned` they are not.
+    #[serde(default, skip_serializing_if = "NotProbedCounts::is_empty")]
+    pub not_probed: NotProbedCounts,
+    /// What there is to say of accepted results beside the figures, a line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// The ports that are asked, as `22,80-90,U:53`; absent in lists of jobs, and where the spec is not at hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ports: Option<String>,

@@ -3,12 +3,14 @@
 //! A long unit is counted by checkpoints: what is below its watermark becomes a chunk of its own while the rest goes on
 //! under the same lease, so that a node that dies loses at most what it did since.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::{BoxFuture, FutureExt, OptionFuture};
 use pentora_raft::Response;
 use pentora_raft::command::{Command, Completion, UnitKey};
+use pentora_raft::state::Remarks;
 use pentora_scanner::spec::ScanSpec;
 use pentora_scanner::unit::{ScanError, UnitOutcome, UnitProgress, UnitScan, UnitTask};
 use tokio::sync::mpsc;
@@ -59,12 +61,24 @@ async fn work(context: &Context, begun: &Begun) {
     }
 }
 
+/// Names without an address that a unit tells of one by one; how many there are is counted.
+const NAMES_MAX: usize = 8;
+/// A line about a unit in the log is cut to so many bytes: what `Remarks` keeps.
+const NOTE_BYTES_MAX: usize = 240;
+
+/// A line that fits the log, whatever is in it.
+fn cut(line: &str) -> String {
+    line.get(..line.floor_char_boundary(NOTE_BYTES_MAX)).unwrap_or_default().to_owned()
+}
+
 /// A unit in work.
 struct Work<'a> {
     context: &'a Context,
     begun: &'a Begun,
     started_at_ms: u64,
     findings: UnitFindings,
+    /// Lines about the unit for people, not yet in the log.
+    notes: BTreeSet<String>,
     /// When the unit was begun, or its last checkpoint.
     since: Instant,
     /// A checkpoint on its way into the log: whether it was counted.
@@ -78,6 +92,7 @@ impl<'a> Work<'a> {
             begun,
             started_at_ms: wall_ms(),
             findings: UnitFindings::new(begun.lease.start..begun.lease.end),
+            notes: BTreeSet::new(),
             since: Instant::now(),
             checkpoint: None,
         }
@@ -87,6 +102,8 @@ impl<'a> Work<'a> {
     async fn scan(mut self) -> Result<(), ScanError> {
         let end_early = self.begun.cancel.child_token();
         let (spec, mut scan) = begin(self.context, self.begun, &end_early).await?;
+        self.notes
+            .extend(scan.note.map(|why| cut(&format!("scanned with connections, raw packets do not reach {why}"))));
         let ports = u64::from(spec.ports.count());
         loop {
             tokio::select! {
@@ -151,8 +168,10 @@ impl<'a> Work<'a> {
     ) -> impl Future<Output = bool> + Send + use<'a> {
         let start = self.findings.taken_until();
         let taken = self.findings.take(end, figures);
+        let not_probed = taken.not_probed().iter().map(|(reason, targets)| (reason.code(), targets)).collect();
+        let remarks = Remarks { not_probed, notes: std::mem::take(&mut self.notes) };
         let (rematch, started_at_ms) = (self.rematch(), self.started_at_ms);
-        commit(self.context, self.begun, Settled { start, end, goes_on, taken, rematch, started_at_ms })
+        commit(self.context, self.begun, Settled { start, end, goes_on, taken, remarks, rematch, started_at_ms })
     }
 
     /// Over the feeds as they are now.
@@ -163,6 +182,8 @@ impl<'a> Work<'a> {
     /// The unit was done to its end.
     async fn finish(&mut self, outcome: &UnitOutcome) {
         self.context.units.measured(self.begun.reference.unit.job, outcome.targets_per_second);
+        let names = outcome.left_out.unresolved.iter().take(NAMES_MAX);
+        self.notes.extend(names.map(|name| cut(&format!("{} was not probed: {}", name.name, name.why))));
         self.count(self.begun.lease.end, &outcome.progress, false).await;
     }
 
@@ -195,13 +216,14 @@ struct Settled {
     end: u64,
     goes_on: bool,
     taken: Taken,
+    remarks: Remarks,
     rematch: Rematch,
     started_at_ms: u64,
 }
 
 /// Makes it durable and puts it into the log. Answers whether it was counted.
 async fn commit(context: &Context, begun: &Begun, settled: Settled) -> bool {
-    let Settled { start, end, goes_on, taken, mut rematch, started_at_ms } = settled;
+    let Settled { start, end, goes_on, taken, remarks, mut rematch, started_at_ms } = settled;
     let unit = UnitKey { start, ..begun.reference.unit };
     let worker = context.worker_id.clone();
     let packing = tokio::task::spawn_blocking(move || {
@@ -218,7 +240,7 @@ async fn commit(context: &Context, begun: &Begun, settled: Settled) -> bool {
     };
     let stored = context.exchange.make_durable(bytes).await;
     let (lease, node) = (begun.reference, context.node);
-    count_it(context, Completion { lease, start, end, goes_on, node, stored, counts }).await
+    count_it(context, Completion { lease, start, end, goes_on, node, stored, counts }, remarks).await
 }
 
 /// Begins the unit in the engine. Waits where the spec is not here yet or the engine is busy.
@@ -275,10 +297,14 @@ fn done_about(progress: &UnitProgress, targets: u64, ports: u64) -> u64 {
 
 /// Puts the completion into the log, through elections and lost quorums; the chunk is durable already. Answers whether it
 /// was counted.
-async fn count_it(context: &Context, completion: Completion) -> bool {
+async fn count_it(context: &Context, completion: Completion, remarks: Remarks) -> bool {
     let unit = completion.lease.unit;
+    let command = match remarks.is_empty() {
+        true => Command::Complete { completions: vec![completion.clone()] },
+        false => Command::CompleteWith { completion: Box::new(completion.clone()), remarks },
+    };
     loop {
-        match context.proposer.propose(Command::Complete { completions: vec![completion.clone()] }).await {
+        match context.proposer.propose(command.clone()).await {
             Ok(applied) => {
                 let counted = matches!(&applied.response, Response::Completed { accepted } if accepted == &[true]);
                 let (start, end, epoch) = (completion.start, completion.end, completion.lease.epoch);

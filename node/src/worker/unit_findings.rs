@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use pentora_raft::state::Counts;
-use pentora_scanner::finding::{Finding, HostRecord};
+use pentora_scanner::finding::{Finding, HostRecord, NotProbedCounts};
 use pentora_scanner::report::{Fold, Summary};
 use pentora_scanner::tally::{Estimates, Tally};
 use pentora_scanner::unit::UnitProgress;
@@ -93,10 +93,15 @@ impl UnitFindings {
             slices.push(slice);
             self.taken_until = (self.taken_until + self.slice_targets).min(self.whole.end);
         }
-        let before = std::mem::replace(&mut self.counted, figures.tally);
-        let Tally { probes_sent, retransmitted, replies, .. } = figures.tally.since(before);
+        let mut now = figures.tally;
+        if until < self.whole.end {
+            // Which of them lie below a watermark is not told: they are counted with the rest.
+            now.not_probed = self.counted.not_probed;
+        }
+        let before = std::mem::replace(&mut self.counted, now);
+        let Tally { probes_sent, retransmitted, replies, not_probed, .. } = now.since(before);
         let counts = Counts { probes_sent, retransmitted, replies, ..Counts::default() };
-        Taken { slices, counts, estimates: figures.estimates }
+        Taken { slices, counts, not_probed, estimates: figures.estimates }
     }
 }
 
@@ -105,10 +110,16 @@ impl UnitFindings {
 pub(super) struct Taken {
     slices: Vec<Fold>,
     counts: Counts,
+    not_probed: NotProbedCounts,
     estimates: Estimates,
 }
 
 impl Taken {
+    /// Targets of these slices that no probe reached.
+    pub(super) fn not_probed(&self) -> &NotProbedCounts {
+        &self.not_probed
+    }
+
     /// Hands every record to `each`, those of a slice by address, and returns what all of them count. Records are made a
     /// slice at a time: those of a whole unit would take several times what its findings do.
     pub(super) fn records(

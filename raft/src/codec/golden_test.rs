@@ -1,4 +1,4 @@
-//! The bytes of every command and of every table's rows, as they are in the logs and stores of the first release.
+//! The bytes of every command and of every table's rows, as they are in the logs and stores of the release that brought each.
 //!
 //! `commands.hex` holds an entry of each command, `rows.hex` a key and a row a line: those of the state that some of the
 //! commands lead to. Both were made field by field from the layout, not by this program.
@@ -11,7 +11,7 @@ use crate::command::{
     StoredChunk, Submission, UnitKey, UnitRange,
 };
 use crate::id::{ClusterId, Digest, JobId, TokenId};
-use crate::state::{CommandKind, Counts, FeedRecord, JobLimits, Needs, Partition, Priority, Share, State};
+use crate::state::{CommandKind, Counts, FeedRecord, JobLimits, Needs, Partition, Priority, Remarks, Share, State};
 
 const COMMANDS: &str = include_str!("commands.hex");
 const ROWS: &str = include_str!("rows.hex");
@@ -145,6 +145,10 @@ fn commands() -> Vec<Command> {
         Command::RemoveFeed { kind: "cve".into() },
         Command::SetFeedHolders { digest: digest(6), holders: vec![1, 5] },
         Command::SetSpecHolders { updates: vec![(JOB, vec![1, 5])] },
+        Command::CompleteWith {
+            completion: Box::new(Completion { start: 15, end: 20, goes_on: false, ..completion() }),
+            remarks: Remarks { not_probed: [(0, 3), (4, 1)].into(), notes: ["note".into()].into() },
+        },
     ]
 }
 
@@ -172,6 +176,7 @@ fn the_rows_of_every_table_have_the_bytes_of_the_first_release() {
         CommandKind::SubmitJob,
         CommandKind::Grant,
         CommandKind::Complete,
+        CommandKind::CompleteWith,
         CommandKind::SetFeed,
     ];
     let mut state = State::default();

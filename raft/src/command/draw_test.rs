@@ -13,8 +13,8 @@ use proptest::sample::Index;
 use proptest::strategy::Union;
 
 use super::parts_test::{
-    any_counts, any_digest, any_feed, any_feed_kind, any_holders, any_info, any_join, any_share, any_submission,
-    any_token, any_token_id, text,
+    any_counts, any_digest, any_feed, any_feed_kind, any_holders, any_info, any_join, any_remarks, any_share,
+    any_submission, any_token, any_token_id, text,
 };
 use super::sample_test::{limits, submission, two_nodes};
 use crate::command::{Command, Completion, LeaseRef, NewLease, Proposal, Response, StoredChunk, UnitKey};
@@ -91,6 +91,9 @@ fn moves(kind: CommandKind) -> Moves {
         }),
         CommandKind::Complete => draw(16, prop::collection::vec(any_part(), 1..4), |parts, scene| Command::Complete {
             completions: parts.iter().map(|part| part.at(scene)).collect(),
+        }),
+        CommandKind::CompleteWith => draw(6, (any_part(), any_remarks()), |(part, remarks), scene| {
+            Command::CompleteWith { completion: Box::new(part.at(scene)), remarks: remarks.clone() }
         }),
         CommandKind::Release => {
             draw(4, any_leases(), |leases, scene| Command::Release { leases: scene.lease_refs(leases) })

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::sample_test::{finished, new_token, node_info};
 use crate::command::{Finished, NewToken, NodeInfo, NodeRole, SpecRef, StoredChunk, Submission, UnitRange};
 use crate::id::{Digest, NodeId, TokenId};
-use crate::state::{Counts, FeedRecord, JobLimits, Needs, Partition, Priority, Share};
+use crate::state::{Counts, FeedRecord, JobLimits, Needs, Partition, Priority, Remarks, Share};
 
 /// Text of a pattern, which is read once and not for every text.
 pub(super) fn text(pattern: &str) -> impl Strategy<Value = String> + use<> {
@@ -225,4 +225,10 @@ pub(super) fn any_feed() -> impl Strategy<Value = FeedRecord> {
             imported_at_ms,
         },
     )
+}
+
+pub(crate) fn any_remarks() -> impl Strategy<Value = Remarks> {
+    let not_probed = prop::collection::btree_map(0u8..4, 0u64..6, 0..3);
+    (not_probed, prop::collection::btree_set(text("[a-c]{1,3}"), 0..3))
+        .prop_map(|(not_probed, notes)| Remarks { not_probed, notes })
 }

@@ -89,4 +89,6 @@ commands! { state, index:
     RemoveFeed { kind } => "remove-feed", [], Ok(state.remove_feed(kind));
     SetFeedHolders { digest, holders } => "set-feed-holders", [], Ok(state.set_feed_holders(*digest, holders));
     SetSpecHolders { updates } => "set-spec-holders", [], Ok(state.set_spec_holders(updates));
+    CompleteWith { completion, remarks } => "complete-with", ["unit_done", "finished"],
+        Ok(state.complete_with(index, completion, remarks));
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{Counts, Priority, State};
+use super::{Counts, Priority, Remarks, State};
 use crate::command::{Refusal, Response, StoredChunk};
 use crate::event::EventKind;
 use crate::id::{Epoch, JobId, NodeId};
@@ -250,7 +250,9 @@ impl State {
         if !record.is_open() || record.done.saturating_add(record.dead) < record.targets() {
             return;
         }
+        let not_probed = self.remarks.get(&job).map_or(0, Remarks::not_probed_total);
         let (status, dead, targets) = match (record.done, record.dead) {
+            (_, 0) if not_probed > 0 => (JobStatus::Partial, 0, record.targets()),
             (_, 0) => (JobStatus::Completed, 0, record.targets()),
             (0, dead) => (JobStatus::Failed, dead, record.targets()),
             (_, dead) => (JobStatus::Partial, dead, record.targets()),
@@ -262,6 +264,8 @@ impl State {
                 let last = record.reason.take().map_or_else(String::new, |reason| format!("; the last one: {reason}"));
                 let tries = record.limits.max_attempts;
                 record.reason = Some(format!("{dead} of {targets} targets were given up after {tries} tries{last}"));
+            } else if not_probed > 0 {
+                record.reason = Some(format!("{not_probed} of {targets} targets were not probed"));
             }
         }
         self.record(job, index, EventKind::Finished { status: status.name().into() }, None, None);

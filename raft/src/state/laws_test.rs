@@ -115,6 +115,9 @@ impl Ledger {
                     assert_eq!(*accepted, self.count(completion), "{completion:?}");
                 }
             }
+            (Command::CompleteWith { completion, .. }, Response::Completed { accepted }) => {
+                assert_eq!(*accepted, [self.count(completion)], "{completion:?}");
+            }
             _ => {}
         }
     }
@@ -180,7 +183,9 @@ fn outcome(kind: CommandKind, response: &Response) -> String {
 fn outcomes() -> BTreeSet<String> {
     let done = |kind: &CommandKind| match kind {
         CommandKind::Grant => [0, 3].map(|leases| format!("grant of {leases} leases")).to_vec(),
-        CommandKind::Complete => [true, false].map(|accepted| format!("complete, accepted {accepted}")).to_vec(),
+        CommandKind::Complete | CommandKind::CompleteWith => {
+            [true, false].map(|accepted| format!("{}, accepted {accepted}", kind.name())).to_vec()
+        }
         CommandKind::SubmitJob => [true, false].map(|existing| format!("submit-job, existing {existing}")).to_vec(),
         other => vec![format!("{} done", other.name())],
     };

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::Counts;
-use super::State;
 use super::jobs::{ChunkRef, Job, JobStatus, WorkerStat};
+use super::{Remarks, State};
 use crate::command::{Completion, LeaseRef, NewLease, Response, SpecRef, UnitKey, UnitRange};
 use crate::event::EventKind;
 use crate::id::{Epoch, JobId, NodeId};
@@ -110,11 +110,17 @@ impl State {
 
     /// Counts those of the completions whose lease stands.
     pub(super) fn complete(&mut self, index: u64, completions: &[Completion]) -> Response {
-        let accepted = completions.iter().map(|completion| self.complete_one(index, completion)).collect();
+        let nothing = Remarks::default();
+        let accepted = completions.iter().map(|completion| self.complete_one(index, completion, &nothing)).collect();
         Response::Completed { accepted }
     }
 
-    fn complete_one(&mut self, index: u64, completion: &Completion) -> bool {
+    /// Counts a unit of which there is more to say.
+    pub(super) fn complete_with(&mut self, index: u64, completion: &Completion, remarks: &Remarks) -> Response {
+        Response::Completed { accepted: vec![self.complete_one(index, completion, remarks)] }
+    }
+
+    fn complete_one(&mut self, index: u64, completion: &Completion, remarks: &Remarks) -> bool {
         let LeaseRef { unit, epoch } = completion.lease;
         let part = UnitKey { start: completion.start, ..unit };
         if self
@@ -157,6 +163,7 @@ impl State {
         self.count_unit(unit.job, completion.node, targets, &completion.counts);
         let what = EventKind::UnitDone { targets, hosts_up: completion.counts.hosts_up };
         self.record(unit.job, index, what, Some(completion.node), Some(part.until(completion.end)));
+        self.remark(unit.job, remarks);
         self.finish_if_over(index, unit.job);
         true
     }

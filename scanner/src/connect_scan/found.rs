@@ -48,6 +48,11 @@ impl ConnectScan {
         }
         let Some(host) = self.hosts.remove(key) else { return };
         self.results.tally.targets_done += 1;
+        if let Some(why) = host.not_sent {
+            // Of the ports that were not asked nothing is known, not even that they are silent.
+            self.results.tally.not_probed.add(why, 1);
+            return;
+        }
         if host.up.is_none() {
             return;
         }

@@ -1,6 +1,6 @@
 //! One host being scanned: where it stands and which of its ports are settled.
 
-use crate::finding::{Reason, ScannedHost};
+use crate::finding::{NotProbed, Reason, ScannedHost};
 use crate::scan::HeardPorts;
 
 /// A host from its first probe to its last.
@@ -19,6 +19,8 @@ pub(super) struct Host {
     /// How it is known to be up, once it is.
     pub(super) up: Option<Reason>,
     pub(super) heard: HeardPorts,
+    /// Why this machine cannot send to it, once that is so.
+    pub(super) not_sent: Option<NotProbed>,
 }
 
 /// How far a host has come.
@@ -44,6 +46,7 @@ impl Host {
             queued: false,
             up: None,
             heard: HeardPorts::default(),
+            not_sent: None,
         }
     }
 }

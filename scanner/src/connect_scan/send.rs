@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::host::{Host, HostPhase};
 use super::{ConnectScan, Flight, Step};
+use crate::finding::NotProbed;
 use crate::plan::Plan;
 use crate::scan::Attempt;
 use crate::scan::discovery::DiscoveryPort;
@@ -137,6 +138,7 @@ impl ConnectScan {
             host.phase = HostPhase::Ports;
             host.step = u32::MAX;
             self.results.left_out.refused += 1;
+            host.not_sent = Some(NotProbed::OutOfScope);
         }
         self.settle(key);
     }

@@ -64,7 +64,7 @@ pub fn attach(
     };
     let (findings, findings_out) = mpsc::channel(FINDINGS_QUEUE);
     let (outcome, outcome_out) = oneshot::channel();
-    let UnitScan { findings: found, progress: scanning, outcome: scanned } = scan;
+    let UnitScan { findings: found, progress: scanning, note, outcome: scanned } = scan;
     let (progress, progress_out) = watch::channel(*scanning.borrow());
     let service_scan = ServiceScan {
         room: PollSemaphore::new(Arc::clone(&detector.room)),
@@ -82,7 +82,7 @@ pub fn attach(
         // Nobody has to wait for it.
         let _ = outcome.send(ended);
     });
-    UnitScan { findings: findings_out, progress: progress_out, outcome: outcome_out }
+    UnitScan { findings: findings_out, progress: progress_out, note, outcome: outcome_out }
 }
 
 /// A port to be asked: what the finding said that tells of it, without what all of them have in common.

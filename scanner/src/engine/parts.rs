@@ -34,8 +34,9 @@ impl Engine {
             }
             First::Discovery(_) | First::None => None,
         };
+        let note = first.as_ref().and_then(|(scan, _)| scan.note);
         let first = first.map(|(scan, is_discovery)| udp::First { scan, cancel, is_discovery, is_fed });
         let (plan, task) = part(&split.udp, task.cancel.clone());
-        self.udp.submit(plan, task, first)
+        Ok(UnitScan { note, ..self.udp.submit(plan, task, first)? })
     }
 }

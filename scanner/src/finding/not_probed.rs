@@ -39,6 +39,18 @@ impl NotProbed {
         Self::GivenUp,
     ];
 
+    /// The reason's code, as written to disk.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        u8::try_from(self.place()).expect("there are few reasons")
+    }
+
+    /// The reason with this code.
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(code)).copied()
+    }
+
     /// The reason's word, as in JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -105,12 +117,25 @@ impl NotProbedCounts {
         self
     }
 
+    /// Of each reason these or others, whichever are more.
+    #[must_use]
+    pub fn or_more(mut self, others: &Self) -> Self {
+        self.0.iter_mut().zip(others.0).for_each(|(count, other)| *count = other.max(*count));
+        self
+    }
+
     /// What these have more than `earlier` ones.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let mut more = *self;
         more.0.iter_mut().zip(earlier.0).for_each(|(count, before)| *count = count.saturating_sub(before));
         more
+    }
+
+    /// Whether every target was probed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.total() == 0
     }
 
     /// How many of all reasons.
@@ -180,6 +205,7 @@ mod tests {
     fn every_reason_has_a_word_of_its_own() {
         for reason in NotProbed::ALL {
             assert_eq!(NotProbed::from_word(reason.as_str()), Some(reason));
+            assert_eq!(NotProbed::from_code(reason.code()), Some(reason));
         }
     }
 }

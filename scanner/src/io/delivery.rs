@@ -59,7 +59,7 @@ impl Delivery {
             told_at: Duration::ZERO,
             ending: None,
         };
-        (delivery, UnitScan { findings: findings_out, progress: progress_out, outcome: outcome_out })
+        (delivery, UnitScan { findings: findings_out, progress: progress_out, note: None, outcome: outcome_out })
     }
 
     /// Looks at what comes from outside; true when the unit is over and nothing more is to be sent for it.

@@ -13,7 +13,7 @@ mod banner_grab;
 mod filter;
 mod lazy;
 mod neighbour;
-mod netlink;
+pub(in crate::io) mod netlink;
 mod receiver;
 mod ring;
 mod routes;

@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::ascii_json::{printable, write_json};
 use super::time::rfc3339;
 use super::{ReportMeta, SeverityCounts, Summary, Writer};
-use crate::finding::{HostRecord, HostState, NotShown, PortState, Reason, Service, Weakness};
+use crate::finding::{HostRecord, HostState, NotProbedCounts, NotShown, PortState, Reason, Service, Weakness};
 use crate::port::Protocol;
 
 /// Writes `{"scan": {...}, "hosts": [...], "summary": {...}}`.
@@ -144,6 +144,8 @@ pub(super) struct SummaryView<'a> {
     probes_sent: u64,
     loss_estimate: f64,
     recall_estimate: Option<f64>,
+    #[serde(skip_serializing_if = "NotProbedCounts::is_empty")]
+    not_probed: NotProbedCounts,
     duration_seconds: f64,
     notes: Vec<Cow<'a, str>>,
 }
@@ -199,6 +201,7 @@ impl<'a> SummaryView<'a> {
             probes_sent: summary.probes_sent,
             loss_estimate: summary.loss_estimate,
             recall_estimate: summary.recall_estimate,
+            not_probed: summary.not_probed,
             duration_seconds: summary.duration.as_secs_f64(),
             notes: summary.notes.iter().map(|note| printable(note)).collect(),
         }

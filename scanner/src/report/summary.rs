@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::finding::{HostRecord, ServiceMethod, Severity};
+use crate::finding::{HostRecord, NotProbedCounts, ServiceMethod, Severity};
 
 /// The figures of a whole report.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -31,6 +31,8 @@ pub struct Summary {
     pub recall_estimate: Option<f64>,
     /// From the job's start to its end.
     pub duration: Duration,
+    /// Targets that no probe reached, by reason; in `targets_scanned` they are not.
+    pub not_probed: NotProbedCounts,
     /// What a reader has to know beside the figures: names that did not resolve, units that failed. One line each.
     pub notes: Vec<String>,
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Unanswered;
-use crate::finding::{Finding, HostState, Observation, PortState, Reason, ScannedHost};
+use crate::finding::{Finding, HostState, NotProbed, Observation, PortState, Reason, ScannedHost};
 use crate::port::Port;
 use crate::tally::{LeftOut, Tally};
 
@@ -81,12 +81,17 @@ impl Results {
                     return Some(address);
                 }
                 self.left_out.refused += u64::from(!addresses.is_empty());
+                let why = if addresses.is_empty() { NotProbed::NameUnknown } else { NotProbed::OutOfScope };
+                self.tally.not_probed.add(why, 1);
                 match addresses.first() {
                     Some(first) => format!("{first} is outside the authorised scope or excluded"),
                     None => "it has no address".to_owned(),
                 }
             }
-            Err(why) => why,
+            Err(why) => {
+                self.tally.not_probed.add(NotProbed::NameUnknown, 1);
+                why
+            }
         };
         self.left_out.note_unresolved(name.map_or_else(|| Arc::from(""), Arc::clone), why);
         self.tally.targets_done += 1;
@@ -115,6 +120,7 @@ mod tests {
         let why: Vec<&str> = results.left_out.unresolved.iter().map(|name| name.why.as_str()).collect();
         assert_eq!(why, ["10.0.0.1 is outside the authorised scope or excluded", "it has no address", "no such name"]);
         assert_eq!((results.tally.targets_done, results.left_out.refused), (3, 1));
+        assert_eq!(results.tally.not_probed.to_string(), "name unknown 2, outside the scope or excluded 1");
     }
 
     #[test]

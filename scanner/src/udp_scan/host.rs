@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::icmp_limit::IcmpLimit;
-use crate::finding::{PortState, Reason, ScannedHost};
+use crate::finding::{NotProbed, PortState, Reason, ScannedHost};
 
 /// A host from its first probe to its last.
 #[derive(Debug)]
@@ -35,6 +35,8 @@ pub(super) struct Host {
     pub(super) paced_until: Option<Duration>,
     /// Nothing is sent to it before.
     pub(super) next_at: Duration,
+    /// Why nothing may, or can, be sent to it, once that is so.
+    pub(super) not_sent: Option<NotProbed>,
 }
 
 /// How far a host has come.
@@ -97,6 +99,7 @@ impl Host {
             tested_round: 0,
             paced_until: None,
             next_at: Duration::ZERO,
+            not_sent: None,
         }
     }
 

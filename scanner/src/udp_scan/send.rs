@@ -8,7 +8,7 @@ use super::host::{Host, HostPhase, Note};
 use super::payload::{self, Ask};
 use super::walk::Next;
 use super::{FlightKey, LANES, Step, UdpScan};
-use crate::finding::{Reason, ScannedHost};
+use crate::finding::{NotProbed, Reason, ScannedHost};
 use crate::permute::mix;
 use crate::scan::Attempt;
 use crate::slot_map::Key;
@@ -191,11 +191,24 @@ impl UdpScan {
 
     /// The last check before sending says no.
     fn refuse(&mut self, key: Key) {
-        let Some(host) = self.hosts.get_mut(key) else { return };
-        if host.phase != HostPhase::Refused {
-            host.phase = HostPhase::Refused;
+        if self.hosts.get(key).is_some_and(|host| host.phase != HostPhase::Refused) {
             self.results.left_out.refused += 1;
         }
+        self.leave_out(key, NotProbed::OutOfScope);
+    }
+
+    /// This machine has no way to send to an address: its host is asked nothing more.
+    pub(crate) fn on_not_sent(&mut self, to: SocketAddr, why: NotProbed) {
+        self.results.tally.probes_sent = self.results.tally.probes_sent.saturating_sub(1);
+        if let Some(key) = self.by_address.get(&to.ip().to_canonical()).copied() {
+            self.leave_out(key, why);
+        }
+    }
+
+    fn leave_out(&mut self, key: Key, why: NotProbed) {
+        let Some(host) = self.hosts.get_mut(key) else { return };
+        host.phase = HostPhase::Refused;
+        host.not_sent = Some(why);
         if host.pending == 0 {
             self.finish(key);
         }

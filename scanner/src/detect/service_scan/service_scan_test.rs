@@ -26,7 +26,7 @@ fn attached(spec: &ScanSpec) -> (Scan, UnitScan) {
     let (progress, progress_out) = watch::channel(UnitProgress::default());
     let (outcome, outcome_out) = oneshot::channel();
     let cancel = CancellationToken::new();
-    let scan = UnitScan { findings: findings_out, progress: progress_out, outcome: outcome_out };
+    let scan = UnitScan { findings: findings_out, progress: progress_out, note: None, outcome: outcome_out };
     let detector = Arc::new(Detector::new(Arc::new(Plain), 16));
     let pacing = Arc::new(Pacing::new(Arc::new(RateCap::new(None)), None, None));
     let staged = attach(scan, spec, detector, pacing, &Handle::current(), cancel.clone());

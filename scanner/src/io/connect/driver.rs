@@ -50,7 +50,7 @@ impl Driver for Sockets {
                 Ok(socket) => unit.set_socket(probe, socket),
                 Err(error) => {
                     // Nothing is connected that could be listened to.
-                    on_verdict(unit, now, probe, &socket::verdict_of(&error, self.open.len()));
+                    on_verdict(unit, now, probe, &socket::verdict_of_begin(&error, self.open.len()));
                 }
             },
             Step::Close { probe } => {
@@ -149,6 +149,7 @@ fn on_verdict(unit: &mut Unit, now: Duration, probe: Key, verdict: &Verdict) -> 
         Verdict::Answer(answer) => return unit.scan.on_answer(now, probe, *answer),
         Verdict::SelfConnected => unit.scan.on_misfire(probe),
         Verdict::Exhausted => unit.scan.on_exhausted(now, probe),
+        Verdict::NotSent(why) => unit.scan.on_not_sent(probe, *why),
         Verdict::Nothing | Verdict::Pending => {}
     }
     None

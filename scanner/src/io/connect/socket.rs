@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::connect_scan::Answer;
-use crate::finding::{BANNER_BYTES_MAX, PortState, Reason};
+use crate::finding::{BANNER_BYTES_MAX, NotProbed, PortState, Reason};
 
 /// What a connection attempt says.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub(in crate::io) enum Verdict {
     Pending,
     /// It has ended and nothing is known; the scan's own time-out decides.
     Nothing,
+    /// It never began: this machine has no way to send it.
+    NotSent(NotProbed),
 }
 
 /// A socket that can [`begin`] to connect to addresses of the family of `to`.
@@ -70,12 +72,28 @@ pub(in crate::io) fn is_connected(verdict: &Verdict) -> bool {
     match verdict {
         Verdict::Answer(answer) => answer.state == PortState::Open,
         Verdict::SelfConnected | Verdict::Nothing | Verdict::Pending => true,
-        Verdict::Exhausted => false,
+        Verdict::Exhausted | Verdict::NotSent(_) => false,
     }
 }
 
 fn errno(error: &io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or(0))
+}
+
+/// What it means that an attempt did not [`begin`], while `sockets_open` sockets are in use: whatever this machine's own
+/// routes and filters refuse is no word of the host.
+pub(in crate::io) fn verdict_of_begin(error: &io::Error, sockets_open: usize) -> Verdict {
+    match errno(error) {
+        Errno::ENETDOWN => Verdict::NotSent(NotProbed::InterfaceDown),
+        Errno::EPERM => Verdict::NotSent(NotProbed::SendRefused),
+        Errno::ENETUNREACH | Errno::EHOSTUNREACH | Errno::EACCES | Errno::EINVAL | Errno::EAFNOSUPPORT => {
+            Verdict::NotSent(NotProbed::NoRoute)
+        }
+        // With few sockets open no local port is missing: it is the local address, as for IPv6 where there is none.
+        Errno::EADDRNOTAVAIL if sockets_open < 1000 => Verdict::NotSent(NotProbed::NoRoute),
+        // Over loopback the host answers within the call.
+        _ => verdict_of(error, sockets_open),
+    }
 }
 
 /// What an error of `connect` says about the port, while `sockets_open` sockets are in use.

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use crate::connect_scan::ConnectScan;
 use crate::io::delivery::Delivery;
+#[cfg(target_os = "linux")]
+use crate::io::reach::Asked;
 use crate::io::reactor::Driven;
 use crate::io::resolve::Found;
 use crate::neighbours::Neighbours;
@@ -19,14 +21,26 @@ pub(super) struct Unit {
     pub(super) scan: ConnectScan,
     /// The socket of each probe that is out, by the slot of the probe's key.
     sockets: Vec<Option<Key>>,
+    /// What to ask the kernel about at the end.
+    #[cfg(target_os = "linux")]
+    asked: Asked,
     delivery: Delivery,
 }
 
 impl Unit {
     pub(super) fn new(plan: Plan, task: UnitTask, neighbours: Arc<Neighbours>) -> (Self, UnitScan) {
         let (delivery, handle) = Delivery::new(task.cancel, task.range.end - task.range.start);
+        #[cfg(target_os = "linux")]
+        let asked = Asked::new(&plan, &task.range);
         let scan = ConnectScan::new(plan, task.range, task.scope, task.pace).with_neighbours(neighbours);
-        (Self { scan, sockets: Vec::new(), delivery }, handle)
+        let unit = Self {
+            scan,
+            sockets: Vec::new(),
+            #[cfg(target_os = "linux")]
+            asked,
+            delivery,
+        };
+        (unit, handle)
     }
 
     /// Whether the reader is so far behind that nothing should be sent.
@@ -37,7 +51,15 @@ impl Unit {
     /// Everything is settled.
     pub(super) fn done(&mut self, now: Duration) {
         let results = self.scan.results();
-        self.delivery.done(now, results.tally(), self.scan.estimates(), results.left_out().clone());
+        #[cfg_attr(not(target_os = "linux"), expect(unused_mut, reason = "only Linux says what it has dropped"))]
+        let mut tally = results.tally();
+        #[cfg(target_os = "linux")]
+        {
+            // What was refused at once is counted already.
+            let unreached = self.asked.unreached(tally.hosts_up + tally.not_probed.total());
+            tally.not_probed = tally.not_probed.and(&unreached);
+        }
+        self.delivery.done(now, tally, self.scan.estimates(), results.left_out().clone());
     }
 
     /// Remembers the socket of a probe.

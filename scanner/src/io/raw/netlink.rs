@@ -33,32 +33,34 @@ const ROUTE_CLONED: u32 = 0x200;
 /// States of a neighbour (linux/neighbour.h) in which its hardware address is known: reachable, stale, being asked
 /// again, permanent.
 const NEIGHBOUR_KNOWN: u16 = 0x02 | 0x04 | 0x08 | 0x10 | 0x80;
+/// States of a neighbour that is asked for, or was and did not answer (linux/neighbour.h).
+const NEIGHBOUR_SILENT: u16 = 0x01 | 0x20;
 
 /// An interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct LinkEntry {
-    pub(super) interface: u32,
+pub(in crate::io) struct LinkEntry {
+    pub(in crate::io) interface: u32,
     /// ARPHRD_ of linux/if_arp.h.
-    pub(super) kind: u16,
+    pub(in crate::io) kind: u16,
     /// IFF_ of linux/if.h.
-    pub(super) flags: u32,
-    pub(super) name: String,
-    pub(super) mac: Option<Mac>,
-    pub(super) mtu: u32,
+    pub(in crate::io) flags: u32,
+    pub(in crate::io) name: String,
+    pub(in crate::io) mac: Option<Mac>,
+    pub(in crate::io) mtu: u32,
 }
 
 /// A route.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct RouteEntry {
-    pub(super) to: IpNet,
-    pub(super) table: u32,
+pub(in crate::io) struct RouteEntry {
+    pub(in crate::io) to: IpNet,
+    pub(in crate::io) table: u32,
     /// RTN_ of linux/rtnetlink.h.
-    pub(super) kind: u8,
-    pub(super) gateway: Option<IpAddr>,
-    pub(super) interface: u32,
-    pub(super) metric: u32,
-    pub(super) source: Option<IpAddr>,
-    pub(super) mtu: Option<u32>,
+    pub(in crate::io) kind: u8,
+    pub(in crate::io) gateway: Option<IpAddr>,
+    pub(in crate::io) interface: u32,
+    pub(in crate::io) metric: u32,
+    pub(in crate::io) source: Option<IpAddr>,
+    pub(in crate::io) mtu: Option<u32>,
 }
 
 /// A neighbour whose hardware address is known.
@@ -70,18 +72,23 @@ pub(super) struct NeighbourEntry {
 }
 
 /// All interfaces.
-pub(super) fn links() -> io::Result<Vec<LinkEntry>> {
+pub(in crate::io) fn links() -> io::Result<Vec<LinkEntry>> {
     dump(GET_LINK, parse_link)
 }
 
 /// All routes of both families, but for copies and dead ones.
-pub(super) fn routes() -> io::Result<Vec<RouteEntry>> {
+pub(in crate::io) fn routes() -> io::Result<Vec<RouteEntry>> {
     dump(GET_ROUTE, parse_route)
 }
 
 /// All neighbours whose hardware address is known.
 pub(super) fn neighbours() -> io::Result<Vec<NeighbourEntry>> {
     dump(GET_NEIGHBOUR, parse_neighbour)
+}
+
+/// All neighbours that have been asked for and do not answer, with their interface.
+pub(in crate::io) fn silent_neighbours() -> io::Result<Vec<(u32, IpAddr)>> {
+    dump(GET_NEIGHBOUR, parse_silent_neighbour)
 }
 
 /// Asks for all entries of one kind, and reads those that `parse` understands.
@@ -236,6 +243,12 @@ fn parse_neighbour(body: &[u8]) -> Option<NeighbourEntry> {
     }
     let mac = mac.filter(|mac: &Mac| state & NEIGHBOUR_KNOWN != 0 && *mac != Mac::default())?;
     Some(NeighbourEntry { interface, address: of?, mac })
+}
+
+fn parse_silent_neighbour(body: &[u8]) -> Option<(u32, IpAddr)> {
+    let (interface, state) = (u32_at(body, 4)?, u16_at(body, 8)?);
+    let of = attributes(body, 12).find(|attribute| attribute.kind == 1).and_then(|of| address(of.value))?;
+    (state & NEIGHBOUR_SILENT != 0).then_some((interface, of))
 }
 
 fn address(bytes: &[u8]) -> Option<IpAddr> {

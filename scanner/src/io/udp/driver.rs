@@ -7,7 +7,7 @@ use nix::sys::epoll::Epoll;
 
 use super::sockets::{BATCH, Buffers, Incoming, Outgoing, Watch};
 use super::unit::Unit;
-use crate::finding::{PortState, Reason};
+use crate::finding::NotProbed;
 use crate::io::clock;
 use crate::io::reactor::{Driver, TURN_MAX};
 use crate::io::resolve::Resolver;
@@ -81,9 +81,8 @@ impl Datagrams {
         let watch = Watch { epoll: &self.epoll, name: key.to_bits() };
         let mut refused: Vec<(u8, Incoming)> = Vec::new();
         for part in self.outbox.chunk_by(|a, b| place(a) == place(b)) {
-            unit.sockets.send(watch, part, |outgoing: &Outgoing, reason: Reason| {
-                let error = Incoming::Error { to: outgoing.to, by: None, state: PortState::Filtered, reason };
-                refused.push((outgoing.lane, error));
+            unit.sockets.send(watch, part, |outgoing: &Outgoing, why: NotProbed| {
+                refused.push((outgoing.lane, Incoming::NotSent { to: outgoing.to, why }));
             });
         }
         let now = clock::now();

@@ -50,7 +50,9 @@ impl Merge {
             false => first.targets_done.min(udp.targets_done),
         };
         let open_ports = udp.open_ports + if self.is_discovery { 0 } else { first.open_ports };
-        Tally { targets_done, hosts_up, open_ports, ..udp + first }
+        // Both parts have the same targets: what one could not send to the other could not either.
+        let not_probed = udp.not_probed.or_more(&first.not_probed);
+        Tally { targets_done, hosts_up, open_ports, not_probed, ..udp + first }
     }
 
     /// The estimates of both parts: a loss weighted by their answers, and the recall of the part that is less sure.

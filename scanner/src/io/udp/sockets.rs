@@ -11,7 +11,7 @@ use nix::sys::socket::sockopt::{Ipv4RecvErr, Ipv6RecvErr, RcvBuf, RcvBufForce};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg, setsockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::finding::{PortState, Reason};
+use crate::finding::{NotProbed, PortState, Reason};
 use crate::udp_scan::LANES;
 
 /// Datagrams given to the kernel or taken from it at once.
@@ -38,8 +38,21 @@ pub(super) struct Outgoing {
 /// Something that was read.
 #[derive(Debug)]
 pub(super) enum Incoming {
-    Datagram { from: SocketAddr, bytes: Vec<u8> },
-    Error { to: SocketAddr, by: Option<IpAddr>, state: PortState, reason: Reason },
+    Datagram {
+        from: SocketAddr,
+        bytes: Vec<u8>,
+    },
+    Error {
+        to: SocketAddr,
+        by: Option<IpAddr>,
+        state: PortState,
+        reason: Reason,
+    },
+    /// It could not be sent.
+    NotSent {
+        to: SocketAddr,
+        why: NotProbed,
+    },
 }
 
 /// Where a unit's sockets are watched, and under which name.
@@ -58,7 +71,7 @@ pub(super) struct Sockets {
 
 impl Sockets {
     /// Sends datagrams of one lane and family; calls `refused` for those that this machine has no way to send.
-    pub(super) fn send(&mut self, watch: Watch<'_>, batch: &[Outgoing], mut refused: impl FnMut(&Outgoing, Reason)) {
+    pub(super) fn send(&mut self, watch: Watch<'_>, batch: &[Outgoing], mut refused: impl FnMut(&Outgoing, NotProbed)) {
         let Some(first) = batch.first() else { return };
         let socket = match self.socket(watch, first) {
             Ok(socket) => socket,
@@ -159,14 +172,18 @@ fn wait_a_millisecond(socket: &Socket) {
     let _ = poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)], 1_u16);
 }
 
-/// What an error of this machine's own says about a target, if it is about the target.
-fn local_reason(errno: Errno) -> Option<Reason> {
+/// Why this machine has no way to a target, if that is what an error of its own says.
+fn local_reason(errno: Errno) -> Option<NotProbed> {
     match errno {
-        Errno::EHOSTUNREACH | Errno::EHOSTDOWN => Some(Reason::HostUnreach),
-        Errno::ENETUNREACH | Errno::ENETDOWN | Errno::EAFNOSUPPORT | Errno::EINVAL | Errno::EADDRNOTAVAIL => {
-            Some(Reason::NetUnreach)
-        }
-        Errno::EACCES | Errno::EPERM => Some(Reason::AdminProhibited),
+        Errno::ENETUNREACH
+        | Errno::EHOSTUNREACH
+        | Errno::EHOSTDOWN
+        | Errno::EACCES
+        | Errno::EAFNOSUPPORT
+        | Errno::EINVAL
+        | Errno::EADDRNOTAVAIL => Some(NotProbed::NoRoute),
+        Errno::ENETDOWN => Some(NotProbed::InterfaceDown),
+        Errno::EPERM => Some(NotProbed::SendRefused),
         _ => None,
     }
 }
@@ -228,7 +245,10 @@ fn error_of(control: &ControlMessageOwned, to: SocketAddr) -> Option<Incoming> {
     let (state, reason) = match error.ee_origin {
         libc::SO_EE_ORIGIN_ICMP => icmp(error.ee_type, error.ee_code)?,
         libc::SO_EE_ORIGIN_ICMP6 => icmp6(error.ee_type, error.ee_code)?,
-        _ => (PortState::Filtered, local_reason(Errno::from_raw(i32::try_from(error.ee_errno).ok()?))?),
+        _ => {
+            let why = local_reason(Errno::from_raw(i32::try_from(error.ee_errno).ok()?))?;
+            return Some(Incoming::NotSent { to, why });
+        }
     };
     let by = by.filter(|by| !by.is_unspecified());
     Some(Incoming::Error { to, by, state, reason })

@@ -11,6 +11,7 @@ use super::merge::Merge;
 use super::sockets::{Incoming, Sockets};
 use crate::finding::{Finding, HostState, Observation};
 use crate::io::delivery::Delivery;
+use crate::io::reach::Asked;
 use crate::io::reactor::Driven;
 use crate::io::resolve::Found;
 use crate::neighbours::Neighbours;
@@ -55,6 +56,8 @@ pub(super) struct Unit {
     /// Whether both parts together would exceed rates that each holds on its own, so that one goes after the other.
     in_turn: bool,
     ready: Vec<Finding>,
+    /// What to ask the kernel about at the end.
+    asked: Asked,
     delivery: Delivery,
 }
 
@@ -72,6 +75,7 @@ impl Unit {
         let is_discovery = first.as_ref().is_some_and(|first| first.is_discovery);
         let in_turn = plan.spec().network_rate_pps.is_some() || plan.spec().host_rate_pps.is_some();
         let merge = Merge::new(task.range.start, is_discovery, is_fed);
+        let asked = Asked::new(&plan, &task.range);
         let scan = UdpScan::new(plan, task.range, task.scope, task.pace, is_fed, secret);
         let first = first.map(|First { scan, cancel, .. }| FirstPart { scan, cancel, outcome: None, is_read: false });
         let unit = Self {
@@ -81,6 +85,7 @@ impl Unit {
             merge,
             in_turn,
             ready: Vec::new(),
+            asked,
             delivery,
         };
         (unit, handle)
@@ -161,7 +166,10 @@ impl Unit {
             return;
         }
         self.gather();
-        let UnitProgress { tally, estimates, .. } = self.progress();
+        let UnitProgress { mut tally, estimates, .. } = self.progress();
+        if self.first.is_none() {
+            tally.not_probed = tally.not_probed.and(&self.asked.unreached(tally.hosts_up));
+        }
         let left_out = self.scan.results().left_out().clone();
         let first = self.first.as_ref().and_then(|first| first.outcome.as_ref());
         let left_out = match first {
@@ -180,6 +188,7 @@ impl Unit {
             Incoming::Error { to, by, state, reason } => {
                 self.scan.on_heard(now, lane, Heard::Error { to, by, state, reason });
             }
+            Incoming::NotSent { to, why } => self.scan.on_not_sent(to, why),
         }
     }
 }

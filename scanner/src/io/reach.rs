@@ -1,0 +1,138 @@
+//! Which targets the kernel had no way to, as its tables say when a unit ends.
+//!
+//! A connection or datagram to a host behind a router that is silent, or over an interface without a cable, is taken by
+//! the kernel and dropped without a word: for the scan that is silence. Its tables of routes and neighbours tell the two
+//! apart. Asked once for a unit, and only where nothing has answered for some of its targets.
+
+use std::net::IpAddr;
+use std::ops::Range;
+
+use ipnet::IpNet;
+
+use super::raw::netlink::{self, LinkEntry, RouteEntry};
+use crate::finding::{NotProbed, NotProbedCounts};
+use crate::plan::Plan;
+use crate::target::Target;
+
+/// Tables in which every packet is looked up, first to last (linux/rtnetlink.h): local, main, default.
+const TABLES: [u32; 3] = [255, 254, 253];
+/// The kind of route that leads somewhere over a link.
+const UNICAST: u8 = 1;
+/// Flags of an interface that carries packets: up, with a carrier (linux/if.h).
+const CARRIES: u32 = 0x1 | 0x40;
+
+/// The routes that lead anywhere or nowhere, the most particular first.
+#[derive(Debug)]
+pub(super) struct Reach {
+    routes: Vec<(IpNet, Option<NotProbed>)>,
+}
+
+impl Reach {
+    /// As the kernel's tables are now; `None` where every route leads somewhere, or where they cannot be read.
+    pub(super) fn now() -> Option<Self> {
+        let (links, routes) = (netlink::links().ok()?, netlink::routes().ok()?);
+        let silent = netlink::silent_neighbours().ok()?;
+        let reach = Self::of(&links, routes, |interface, address| silent.contains(&(interface, address)));
+        reach.routes.iter().any(|(_, why)| why.is_some()).then_some(reach)
+    }
+
+    fn of(links: &[LinkEntry], mut routes: Vec<RouteEntry>, is_silent: impl Fn(u32, IpAddr) -> bool) -> Self {
+        let rank = |table: u32| TABLES.iter().position(|known| *known == table);
+        routes.retain(|route| rank(route.table).is_some());
+        routes.sort_by_key(|route| (rank(route.table), std::cmp::Reverse(route.to.prefix_len()), route.metric));
+        let carries =
+            |interface| links.iter().any(|link| link.interface == interface && link.flags & CARRIES == CARRIES);
+        let why = |route: &RouteEntry| match route.gateway {
+            _ if route.kind != UNICAST => None,
+            _ if !carries(route.interface) => Some(NotProbed::InterfaceDown),
+            Some(gateway) if is_silent(route.interface, gateway) => Some(NotProbed::GatewaySilent),
+            _ => None,
+        };
+        Self { routes: routes.iter().map(|route| (route.to, why(route))).collect() }
+    }
+
+    /// Why no probe reaches an address; `None` where one may.
+    fn not_probed(&self, address: IpAddr) -> Option<NotProbed> {
+        self.routes.iter().find(|(to, _)| to.contains(&address))?.1
+    }
+
+    /// How many of a unit's addresses no probe reached, of which `hosts_up` have answered nevertheless before.
+    pub(super) fn count(&self, plan: &Plan, range: Range<u64>, hosts_up: u64) -> NotProbedCounts {
+        let (mut counts, mut answered) = (NotProbedCounts::default(), hosts_up);
+        for index in range {
+            let Some(Target::Address(address)) = plan.target(index) else { continue };
+            let Some(why) = self.not_probed(address) else { continue };
+            if answered > 0 {
+                answered -= 1;
+            } else {
+                counts.add(why, 1);
+            }
+        }
+        counts
+    }
+}
+
+/// What a unit has to remember to be asked about at its end.
+#[derive(Debug)]
+pub(super) struct Asked {
+    plan: Plan,
+    range: Range<u64>,
+}
+
+impl Asked {
+    pub(super) fn new(plan: &Plan, range: &Range<u64>) -> Self {
+        Self { plan: plan.clone(), range: range.start..range.end.min(plan.target_count()) }
+    }
+
+    /// How many of the unit's targets no probe reached although the kernel took them; asked only where nothing answers.
+    pub(super) fn unreached(&self, hosts_up: u64) -> NotProbedCounts {
+        if hosts_up >= self.range.end - self.range.start {
+            return NotProbedCounts::default();
+        }
+        Reach::now().map(|reach| reach.count(&self.plan, self.range.clone(), hosts_up)).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::spec::ScanSpec;
+
+    fn route(to: &str, table: u32, kind: u8, interface: u32, gateway: Option<&str>) -> RouteEntry {
+        let gateway = gateway.map(|gateway| gateway.parse().unwrap());
+        RouteEntry { to: to.parse().unwrap(), table, kind, gateway, interface, metric: 0, source: None, mtu: None }
+    }
+
+    fn link(interface: u32, flags: u32) -> LinkEntry {
+        LinkEntry { interface, kind: 1, flags, name: format!("if{interface}"), mac: None, mtu: 1500 }
+    }
+
+    #[test]
+    fn what_lies_behind_a_silent_router_or_a_pulled_cable_was_not_probed() {
+        let links = [link(1, CARRIES), link(2, 0x1)];
+        let routes = vec![
+            route("0.0.0.0/0", 254, UNICAST, 1, Some("10.0.0.1")),
+            route("10.0.0.0/24", 254, UNICAST, 1, None),
+            route("10.1.0.0/24", 254, UNICAST, 1, Some("10.0.0.2")),
+            route("10.2.0.0/24", 254, UNICAST, 2, None),
+            route("10.2.0.7/32", 255, 2, 1, None),
+            route("10.1.0.128/25", 7, UNICAST, 1, None),
+        ];
+        let silent: IpAddr = "10.0.0.2".parse().unwrap();
+        let reach = Reach::of(&links, routes, |interface, address| interface == 1 && address == silent);
+        let why = |address: &str| reach.not_probed(address.parse().unwrap());
+        assert_eq!((why("10.0.0.9"), why("8.8.8.8"), why("10.2.0.7"), why("fd00::1")), (None, None, None, None));
+        assert_eq!(why("10.1.0.200"), Some(NotProbed::GatewaySilent), "tables chosen by rules are not looked at");
+        assert_eq!(why("10.2.0.8"), Some(NotProbed::InterfaceDown));
+
+        let spec = ScanSpec {
+            partitions: vec!["10.0.0.0/30,10.1.0.0/30,10.2.0.0/29".parse().unwrap()],
+            ..ScanSpec::default()
+        };
+        let plan = Plan::new(Arc::new(spec), 0).unwrap();
+        assert_eq!(reach.count(&plan, 0..16, 0).to_string(), "gateway silent 4, interface down 7");
+        assert_eq!(reach.count(&plan, 0..16, 2).total(), 9, "who answered was reached");
+    }
+}

@@ -8,8 +8,10 @@
 //! scope and the exclusions again.
 
 pub(crate) mod address_set;
+mod line;
 mod parse;
 pub(crate) mod range;
+mod text;
 mod wire;
 
 use std::fmt;
@@ -21,8 +23,11 @@ use serde::{Deserialize, Serialize};
 
 pub use self::address_set::AddressRange;
 use self::address_set::AddressSet;
+use self::line::Purpose;
+pub(crate) use self::parse::ends_in_number;
 pub use self::parse::{TargetError, TargetProblem};
 use self::range::{Indexed, Span};
+pub use self::text::{Lines, TextError, TextProblem, decode_text, lines};
 
 /// Most ranges a set may hold after merging: a file of two million scattered addresses, in 32 MiB.
 pub const RANGES_MAX: usize = 2 << 20;
@@ -50,11 +55,12 @@ pub struct TargetSet {
     names: Vec<String>,
 }
 
-/// Parses targets separated by white space, commas or line ends; `#` starts a comment that ends with its line.
+/// Parses targets separated by white space, commas or line ends (see [`lines`]); `#` starts a comment that ends with its
+/// line.
 ///
 /// A target is an address, a network (`10.0.0.0/8`, `2001:db8::/64`), a range (`10.0.0.1-10.0.0.20`,
-/// `10.0.0.1-20`), octet ranges (`10.0-3.1-254.*`) or a host name. `origin` names the text in errors: a file
-/// name, or what the user would call it.
+/// `10.0.0.1-20`), octet ranges (`10.0-3.1-254.*`) or a host name. Lines `range = ...` and `exclude = ...` are read as
+/// masscan reads them. `origin` names the text in errors: a file name, or what the user would call it.
 ///
 /// # Errors
 /// The first token that is no target, with its line and column, or a set beyond this module's limits.
@@ -205,6 +211,8 @@ pub struct TargetSetBuilder {
     v4: Vec<Span<u32>>,
     v6: Vec<Span<u128>>,
     names: Vec<String>,
+    /// What lines `exclude = ...` of the texts name.
+    excluded: Option<Box<Self>>,
 }
 
 impl TargetSetBuilder {
@@ -214,7 +222,25 @@ impl TargetSetBuilder {
     /// The first token that is no target, or more ranges or names than a set may hold. What was added before the
     /// bad token stays added.
     pub fn add_text(&mut self, text: &str, origin: &str) -> Result<(), TargetError> {
-        parse::parse_text(text, origin, self)
+        line::parse_text(text, origin, Purpose::Targets, self)
+    }
+
+    /// Adds every target of a text that says what to leave out. It differs in lines `exclude = ...`, which belong to the
+    /// set, and `range = ...`, which are refused.
+    ///
+    /// # Errors
+    /// As [`Self::add_text`].
+    pub fn add_exclusions(&mut self, text: &str, origin: &str) -> Result<(), TargetError> {
+        line::parse_text(text, origin, Purpose::Exclusions, self)
+    }
+
+    /// What lines `exclude = ...` of the texts named so far, for the caller to leave out of all its targets. What is not
+    /// taken is left out of this set when it is built.
+    ///
+    /// # Errors
+    /// As [`Self::build`].
+    pub fn take_excluded(&mut self) -> Result<TargetSet, TargetError> {
+        self.excluded.take().map_or_else(|| Ok(TargetSet::default()), |excluded| excluded.build())
     }
 
     /// Adds one address.
@@ -244,6 +270,12 @@ impl TargetSetBuilder {
     /// # Errors
     /// More than `u64::MAX` targets, or more ranges or names than a set may hold.
     pub fn build(mut self) -> Result<TargetSet, TargetError> {
+        let excluded = self.take_excluded()?;
+        let set = self.build_all()?;
+        Ok(if excluded.is_empty() { set } else { set.exclude(&excluded) })
+    }
+
+    fn build_all(mut self) -> Result<TargetSet, TargetError> {
         let addresses = AddressSet::from_spans(self.v4, self.v6);
         self.names.sort_unstable();
         self.names.dedup();

@@ -9,6 +9,7 @@
 
 pub(crate) mod address_set;
 mod line;
+mod nmap;
 mod parse;
 pub(crate) mod range;
 mod text;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 pub use self::address_set::AddressRange;
 use self::address_set::AddressSet;
 use self::line::Purpose;
+pub use self::nmap::{NmapError, NmapHosts, read_nmap};
 pub(crate) use self::parse::ends_in_number;
 pub use self::parse::{TargetError, TargetProblem};
 use self::range::{Indexed, Span};

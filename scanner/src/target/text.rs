@@ -83,7 +83,7 @@ pub fn decode_text(mut bytes: Vec<u8>, origin: &str) -> Result<String, TextError
 }
 
 /// What the first bytes say of the rest.
-enum Form {
+pub(super) enum Form {
     Utf32,
     /// Behind a mark of two bytes; whether the high byte of each character comes first.
     Utf16 {
@@ -95,7 +95,10 @@ enum Form {
     },
 }
 
-fn form_of(bytes: &[u8]) -> Form {
+/// How many bytes [`form_of`] looks at.
+pub(super) const MARK_BYTES_MAX: usize = 4;
+
+pub(super) fn form_of(bytes: &[u8]) -> Form {
     match *bytes {
         [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => Form::Utf32,
         [0xff, 0xfe, ..] => Form::Utf16 { is_big: false },

@@ -34,6 +34,9 @@ pub(super) struct RequestArgs {
     /// Ports: 22,80,8000-8100,U:53,ssh; - for all.
     #[arg(short, long, value_name = "SPEC", allow_hyphen_values = true, help_heading = "Ports")]
     ports: Option<String>,
+    /// Ports never to ask, written like --ports: neither by the scan nor by its discovery.
+    #[arg(long, value_name = "SPEC", allow_hyphen_values = true, help_heading = "Ports")]
+    exclude_ports: Option<String>,
     /// The N most common TCP ports [default: 1000].
     #[arg(long, value_name = "N", conflicts_with = "ports", help_heading = "Ports", value_parser = clap::value_parser!(u32).range(1..=65535))]
     top_ports: Option<u32>,
@@ -151,6 +154,10 @@ impl RequestArgs {
         if let Some(ports) = &self.ports {
             ports.parse::<PortSet>().map_err(|error| usage(error.to_string()).next("write --ports 22,80,8000-8100"))?;
         }
+        if let Some(ports) = &self.exclude_ports {
+            let refused = |error| usage(format!("--exclude-{error}")).next("write --exclude-ports 9100,U:161");
+            ports.parse::<PortSet>().map_err(refused)?;
+        }
         if let Some(probes) = &self.discovery {
             parse_discovery(probes).map_err(|error| usage(error.to_string()).next("write --discovery echo,syn443"))?;
         }
@@ -166,6 +173,7 @@ impl RequestArgs {
             ports: self.ports.clone(),
             top_ports: self.top_ports,
             top_udp_ports: self.top_udp_ports,
+            exclude_ports: self.exclude_ports.clone(),
             priority: self.priority,
             worker_tags: self.worker_tag.clone(),
             require_worker_tags: self.require_worker_tag.clone(),

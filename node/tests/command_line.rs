@@ -6,6 +6,8 @@
 mod api;
 #[path = "command_line/desk.rs"]
 mod desk;
+#[path = "command_line/targets.rs"]
+mod targets;
 
 use std::io::Write;
 use std::process::{Command, Stdio};

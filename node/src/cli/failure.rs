@@ -134,7 +134,7 @@ fn exit_of(status: u16, code: &str) -> ExitCode {
 
 impl Failure {
     /// Adds what to do next about a problem of the API.
-    fn advised(self, code: &str) -> Self {
+    pub(super) fn advised(self, code: &str) -> Self {
         match code {
             "scope_denied" => self.next("leave the address out: the scope is loopback, private and link-local space"),
             "no_eligible_node" => {

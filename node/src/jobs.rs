@@ -3,6 +3,8 @@
 //! Everything that can be refused is refused here, before anything is written: malformed targets and ports with their
 //! position, addresses outside the scope, needs that no node meets with the reason of each.
 
+mod ports;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -11,11 +13,9 @@ use pentora_raft::command::{Command, Finished, SPEC_INLINE_BYTES_MAX, SpecRef, S
 use pentora_raft::state::{JobLimits, Needs, Partition};
 use pentora_raft::{Digest, JobId, NodeId, Raft, Response};
 use pentora_scanner::detect::{DEFAULT_INTENSITY, INTENSITY_MAX};
-use pentora_scanner::port::{PortError, PortSet};
+use pentora_scanner::port::PortError;
 use pentora_scanner::scope::{Scope, ScopeError};
-use pentora_scanner::spec::{
-    DiscoveryError, DiscoveryProbe, EngineChoice, Profile, ScanSpec, SpecError, parse_discovery,
-};
+use pentora_scanner::spec::{DiscoveryError, EngineChoice, Profile, ScanSpec, SpecError};
 use pentora_scanner::target::{TargetError, TargetSet};
 
 use crate::coordinator::placement;
@@ -63,6 +63,9 @@ pub enum RefusedRequest {
     /// Ports that do not parse.
     #[error(transparent)]
     Ports(#[from] PortError),
+    /// Ports to leave out that do not parse.
+    #[error("exclude_{0}")]
+    ExcludedPorts(PortError),
     /// Discovery probes that do not parse.
     #[error(transparent)]
     Discovery(#[from] DiscoveryError),
@@ -119,11 +122,10 @@ impl From<Accepted> for ScanAccepted {
 /// # Errors
 /// [`RefusedRequest`].
 pub fn prepare(request: ScanRequest, scope: &Scope, raft: &Raft) -> Result<Prepared, RefusedRequest> {
-    let targets = targets_of(&request)?;
-    let exclude = set_of(&request.exclude, request.exclude_text.as_deref(), "exclude", "exclude file")?;
+    let (targets, exclude) = sets_of(&request)?;
     let targets = targets.exclude(&exclude);
     scope.check(&targets)?;
-    let ports = ports_of(&request)?;
+    let (ports, discovery) = ports::ports_and_discovery(&request)?;
     if request.workers == Some(0) {
         return Err(RefusedRequest::Field("workers must be at least 1"));
     }
@@ -135,7 +137,7 @@ pub fn prepare(request: ScanRequest, scope: &Scope, raft: &Raft) -> Result<Prepa
         partitions: parts.iter().map(|(targets, _)| targets.clone()).collect(),
         ports,
         exclude,
-        discovery: discovery_of(&request)?,
+        discovery,
         rate_pps: request.rate,
         max_rate_pps: request.max_rate,
         network_rate_pps: request.network_rate,
@@ -215,46 +217,23 @@ pub async fn submit(
     }
 }
 
-fn discovery_of(request: &ScanRequest) -> Result<Vec<DiscoveryProbe>, RefusedRequest> {
-    match (request.discovery, &request.discovery_probes) {
-        (false, Some(_)) => Err(RefusedRequest::Field("discovery is turned off and has probes")),
-        (false, None) => Ok(Vec::new()),
-        (true, Some(probes)) => Ok(parse_discovery(probes)?),
-        (true, None) => Ok(ScanSpec::default().discovery),
+/// What is to be scanned and what is to be left out of it. An error names where the text came from.
+fn sets_of(request: &ScanRequest) -> Result<(TargetSet, TargetSet), TargetError> {
+    let (mut targets, mut exclude) = (TargetSet::builder(), TargetSet::builder());
+    for item in &request.targets {
+        targets.add_text(item, "targets")?;
     }
-}
-
-fn targets_of(request: &ScanRequest) -> Result<TargetSet, TargetError> {
-    set_of(&request.targets, request.target_text.as_deref(), "targets", "file")
-}
-
-/// Parses targets; an error names `origin` for an item, `origin_of_text` for the text of files.
-fn set_of(items: &[String], text: Option<&str>, origin: &str, origin_of_text: &str) -> Result<TargetSet, TargetError> {
-    let mut builder = TargetSet::builder();
-    for item in items {
-        builder.add_text(item, origin)?;
+    if let Some(text) = &request.target_text {
+        targets.add_text(text, "file")?;
     }
-    if let Some(text) = text {
-        builder.add_text(text, origin_of_text)?;
+    for item in &request.exclude {
+        exclude.add_exclusions(item, "exclude")?;
     }
-    builder.build()
-}
-
-fn ports_of(request: &ScanRequest) -> Result<PortSet, RefusedRequest> {
-    let tcp = match (&request.ports, request.top_ports) {
-        (Some(_), Some(_)) => Err(RefusedRequest::Field("ports and top_ports exclude each other")),
-        (Some(ports), None) => Ok(ports.parse::<PortSet>()?),
-        (None, Some(0)) => Err(RefusedRequest::Field("top_ports must be at least 1")),
-        (None, Some(count)) => Ok(PortSet::top_ports(count)),
-        // Who asks for UDP ports alone has said what is to be asked.
-        (None, None) if request.top_udp_ports.is_some() => Ok(PortSet::default()),
-        (None, None) => Ok(ScanSpec::default().ports),
-    }?;
-    match request.top_udp_ports {
-        None => Ok(tcp),
-        Some(0) => Err(RefusedRequest::Field("top_udp_ports must be at least 1")),
-        Some(count) => Ok(tcp.iter().chain(PortSet::top_udp_ports(count).iter()).collect()),
+    if let Some(text) = &request.exclude_text {
+        exclude.add_exclusions(text, "exclude file")?;
     }
+    exclude.add_set(&targets.take_excluded()?);
+    Ok((targets.build()?, exclude.build()?))
 }
 
 fn title(request: &ScanRequest) -> String {

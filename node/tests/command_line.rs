@@ -6,6 +6,8 @@
 mod api;
 #[path = "command_line/program.rs"]
 mod program;
+#[path = "command_line/targets.rs"]
+mod targets;
 
 use std::io::Write;
 use std::path::Path;

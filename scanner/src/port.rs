@@ -161,6 +161,16 @@ impl PortSet {
         self.position(port).is_some()
     }
 
+    /// The set without the ports of another.
+    #[must_use]
+    pub fn exclude(&self, excluded: &Self) -> Self {
+        let without = |ports: &Indexed<u16>, excluded: &Indexed<u16>| ports.set().subtract(excluded.set());
+        Self {
+            tcp: Indexed::subset(without(&self.tcp, &excluded.tcp)),
+            udp: Indexed::subset(without(&self.udp, &excluded.udp)),
+        }
+    }
+
     /// Every port in index order.
     pub fn iter(&self) -> impl Iterator<Item = Port> + '_ {
         let numbers = |set: &RangeSet<u16>| set.spans().to_vec().into_iter().flat_map(|span| span.first..=span.last);
@@ -309,6 +319,18 @@ mod tests {
             prop_assert_eq!(&ports(&set.to_string()), &set);
             let json = serde_json::to_string(&set).unwrap();
             prop_assert_eq!(&serde_json::from_str::<PortSet>(&json).unwrap(), &set);
+        }
+
+        #[test]
+        fn what_is_excluded_is_gone_and_the_rest_is_there(
+            numbers in proptest::collection::vec((1_u16..50, any::<bool>()), 0..60),
+            excluded in proptest::collection::vec((1_u16..50, any::<bool>()), 0..60)
+        ) {
+            let make = |(number, udp): &(u16, bool)| if *udp { Port::udp(*number) } else { Port::tcp(*number) };
+            let (set, excluded): (PortSet, PortSet) =
+                (numbers.iter().map(make).collect(), excluded.iter().map(make).collect());
+            let rest: PortSet = set.iter().filter(|port| !excluded.contains(*port)).collect();
+            prop_assert_eq!(set.exclude(&excluded), rest);
         }
 
         #[test]

@@ -8,8 +8,11 @@
 //! scope and the exclusions again.
 
 pub(crate) mod address_set;
+mod line;
+mod nmap;
 mod parse;
 pub(crate) mod range;
+mod text;
 mod wire;
 
 use std::fmt;
@@ -21,8 +24,12 @@ use serde::{Deserialize, Serialize};
 
 pub use self::address_set::AddressRange;
 use self::address_set::AddressSet;
+use self::line::Purpose;
+pub use self::nmap::{NmapError, NmapHosts, read_nmap};
+pub(crate) use self::parse::ends_in_number;
 pub use self::parse::{TargetError, TargetProblem};
 use self::range::{Indexed, Span};
+pub use self::text::{Lines, TextError, TextProblem, decode_text, lines};
 
 /// Most ranges a set may hold after merging: a file of two million scattered addresses, in 32 MiB.
 pub const RANGES_MAX: usize = 2 << 20;
@@ -50,11 +57,12 @@ pub struct TargetSet {
     names: Vec<String>,
 }
 
-/// Parses targets separated by white space, commas or line ends; `#` starts a comment that ends with its line.
+/// Parses targets separated by white space, commas or line ends (see [`lines`]); `#` starts a comment that ends with its
+/// line.
 ///
 /// A target is an address, a network (`10.0.0.0/8`, `2001:db8::/64`), a range (`10.0.0.1-10.0.0.20`,
-/// `10.0.0.1-20`), octet ranges (`10.0-3.1-254.*`) or a host name. `origin` names the text in errors: a file
-/// name, or what the user would call it.
+/// `10.0.0.1-20`), octet ranges (`10.0-3.1-254.*`) or a host name. Lines `range = ...` and `exclude = ...` are read as
+/// masscan reads them. `origin` names the text in errors: a file name, or what the user would call it.
 ///
 /// # Errors
 /// The first token that is no target, with its line and column, or a set beyond this module's limits.
@@ -199,16 +207,51 @@ pub struct TargetSetBuilder {
     v4: Vec<Span<u32>>,
     v6: Vec<Span<u128>>,
     names: Vec<String>,
+    /// What lines `exclude = ...` of the texts name.
+    excluded: Option<Box<Self>>,
 }
 
 impl TargetSetBuilder {
+    /// Adds one address.
+    pub fn add_address(&mut self, address: IpAddr) {
+        match address {
+            IpAddr::V4(address) => self.v4.push(Span::single(address.to_bits())),
+            IpAddr::V6(address) => self.v6.push(Span::single(address.to_bits())),
+        }
+    }
+
     /// Adds every target of a text, as [`parse_targets`] reads it.
     ///
     /// # Errors
     /// The first token that is no target, or more ranges or names than a set may hold. What was added before the
     /// bad token stays added.
     pub fn add_text(&mut self, text: &str, origin: &str) -> Result<(), TargetError> {
-        parse::parse_text(text, origin, self)
+        line::parse_text(text, origin, Purpose::Targets, self)
+    }
+
+    /// Adds every target of a text that says what to leave out. It differs in lines `exclude = ...`, which belong to the
+    /// set, and `range = ...`, which are refused.
+    ///
+    /// # Errors
+    /// As [`Self::add_text`].
+    pub fn add_exclusions(&mut self, text: &str, origin: &str) -> Result<(), TargetError> {
+        line::parse_text(text, origin, Purpose::Exclusions, self)
+    }
+
+    /// What lines `exclude = ...` of the texts named so far, for the caller to leave out of all its targets. What is not
+    /// taken is left out of this set when it is built.
+    ///
+    /// # Errors
+    /// As [`Self::build`].
+    pub fn take_excluded(&mut self) -> Result<TargetSet, TargetError> {
+        self.excluded.take().map_or_else(|| Ok(TargetSet::default()), |excluded| excluded.build())
+    }
+
+    /// Adds every target of a set.
+    pub fn add_set(&mut self, set: &TargetSet) {
+        self.v4.extend(set.v4.set().spans());
+        self.v6.extend(set.v6.set().spans());
+        self.names.extend(set.names.iter().cloned());
     }
 
     /// Sorts, merges and counts what was added.
@@ -216,6 +259,12 @@ impl TargetSetBuilder {
     /// # Errors
     /// More than `u64::MAX` targets, or more ranges or names than a set may hold.
     pub fn build(mut self) -> Result<TargetSet, TargetError> {
+        let excluded = self.take_excluded()?;
+        let set = self.build_all()?;
+        Ok(if excluded.is_empty() { set } else { set.exclude(&excluded) })
+    }
+
+    fn build_all(mut self) -> Result<TargetSet, TargetError> {
         let addresses = AddressSet::from_spans(self.v4, self.v6);
         self.names.sort_unstable();
         self.names.dedup();

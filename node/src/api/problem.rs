@@ -112,7 +112,9 @@ impl From<RefusedRequest> for ApiError {
         let detail = error.to_string();
         match error {
             RefusedRequest::Targets(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_targets", detail),
-            RefusedRequest::Ports(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_ports", detail),
+            RefusedRequest::Ports(_) | RefusedRequest::ExcludedPorts(_) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_ports", detail)
+            }
             RefusedRequest::Discovery(_) | RefusedRequest::Spec(_) | RefusedRequest::Field(_) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_request", detail)
             }

@@ -35,7 +35,7 @@ fn exit_of(status: u16, code: &str) -> ExitCode {
 }
 
 /// Adds what to do next about a problem of the API.
-fn advised(failure: Failure, code: &str) -> Failure {
+pub(super) fn advised(failure: Failure, code: &str) -> Failure {
     match code {
         "scope_denied" => failure.next("leave the address out: the scope is loopback, private and link-local space"),
         "no_eligible_node" => {

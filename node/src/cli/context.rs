@@ -110,6 +110,11 @@ impl Context {
             drop(writeln!(std::io::stderr(), "{message}"));
         }
     }
+
+    /// A warning about what is about to be done, which `--quiet` does not keep back.
+    pub(super) fn warn(&self, message: impl std::fmt::Display) {
+        drop(writeln!(std::io::stderr(), "warning: {message}"));
+    }
 }
 
 impl From<ConfigError> for Failure {

@@ -4,9 +4,11 @@
 //! means: an embedded scan ([`local`]) ends with this process, prints what it found and leaves a file from which it can be
 //! taken up again; a cluster's goes on without us.
 
+mod listing;
 mod local;
 mod request;
 mod resume;
+mod texts;
 
 use std::path::PathBuf;
 
@@ -33,6 +35,7 @@ Examples:
   pentora scan 127.0.0.1 --ports 22,80,8000-8100
   pentora scan 192.168.1.0/24 10.0.0.1-20 --top-ports 100 -o json
   pentora scan --file targets.txt --exclude-file never.txt --rate 1000 -o jsonl
+  pentora scan --from nmap.xml --exclude-ports 9100 --list-targets
   pentora scan 10.1.0.0/16 --max-rate 20000 --network-rate 200 --discovery echo,syn443
   pentora scan --resume pentora-20250710-120000.resume
   pentora scan 192.168.1.0/24 --priority high --worker-tag production
@@ -55,6 +58,9 @@ pub(super) struct ScanArgs {
     /// Go on with a scan that was interrupted in this process, from the file that it left; its options are in the file.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["RequestArgs", "distributed", "detach"], help_heading = "Node")]
     resume: Option<PathBuf>,
+    /// Print what would be scanned, one target per line or with -o json as a document; send nothing.
+    #[arg(long, conflicts_with_all = ["resume", "detach"], help_heading = "Targets")]
+    list_targets: bool,
     /// Print the job's id and return at once.
     #[arg(long, conflicts_with = "local", help_heading = "Output")]
     detach: bool,
@@ -90,7 +96,15 @@ pub(super) async fn run(args: ScanArgs, mut context: Context) -> Result<Next, Fa
         let work = Resume::load(path)?;
         return local::begin(args, work, context);
     }
-    let request = args.request.request(args.format.format())?;
+    let texts = args.request.texts()?;
+    let wanted = args.request.wanted(&texts)?;
+    wanted.warnings.iter().for_each(|warning| context.warn(warning));
+    if args.list_targets {
+        return listing::print(&wanted, args.format.format(), &mut context).map(|()| Next::Done);
+    }
+    drop(wanted);
+    let request = args.request.request(&texts, args.format.format())?;
+    drop(texts);
     if let Some(session) = cluster(&args, &context).await? {
         args.check_for_cluster()?;
         return on_cluster(&args, &request, &session, &mut context).await.map(|()| Next::Done);

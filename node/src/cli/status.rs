@@ -112,6 +112,8 @@ pub(super) mod tests {
             state: "Running".into(),
         };
         JobDocument {
+            not_probed: Default::default(),
+            notes: Vec::new(),
             job_id: "job-abc123".into(),
             status: "running".into(),
             workers: 3,

@@ -21,6 +21,8 @@ fn record(seen: &Seen, request: &Request) {
 
 fn job() -> JobDocument {
     JobDocument {
+        not_probed: Default::default(),
+        notes: Vec::new(),
         job_id: "job-1".into(),
         status: "running".into(),
         workers: 1,

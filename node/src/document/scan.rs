@@ -15,9 +15,10 @@ use super::words::{self, PriorityWord};
 pub struct ScanRequest {
     /// Addresses, prefixes, ranges and host names, each as typed by the user.
     pub targets: Vec<String>,
-    /// The text of a target file: one target per line or several with blanks or commas, `#` starts a comment.
+    /// The text of a target file: one target per line or several with blanks or commas, `#` starts a comment. Lines
+    /// `range = ...` and `exclude = ...` are masscan's.
     pub target_text: Option<String>,
-    /// Targets to leave out, in the syntax of `targets`.
+    /// Targets to leave out of all others, in the syntax of `targets`.
     pub exclude: Vec<String>,
     /// The text of a file of targets to leave out, in the syntax of `target_text`.
     pub exclude_text: Option<String>,
@@ -27,6 +28,9 @@ pub struct ScanRequest {
     pub top_ports: Option<u32>,
     /// The N most common UDP ports, beside `ports` or `top_ports`; alone where neither is given.
     pub top_udp_ports: Option<u32>,
+    /// Ports never to ask, in the syntax of `ports`: neither by the scan nor by its discovery.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exclude_ports: Option<String>,
     /// The priority class.
     #[serde(with = "PriorityWord")]
     pub priority: Priority,
@@ -85,6 +89,7 @@ impl Default for ScanRequest {
             ports: None,
             top_ports: None,
             top_udp_ports: None,
+            exclude_ports: None,
             priority: Priority::Normal,
             worker_tags: Vec::new(),
             require_worker_tags: Vec::new(),
@@ -132,6 +137,14 @@ mod tests {
         let request: ScanRequest = serde_json::from_str(r#"{"targets":["10.0.0.0/24"]}"#).unwrap();
         assert_eq!(request, ScanRequest { targets: vec!["10.0.0.0/24".into()], ..ScanRequest::default() });
         assert!(request.discovery && request.banners);
+    }
+
+    #[test]
+    fn what_is_not_said_is_not_written_so_that_an_older_node_understands_the_rest() {
+        let json = serde_json::to_string(&ScanRequest::default()).unwrap();
+        assert!(!json.contains("exclude_ports"), "{json}");
+        let said = ScanRequest { exclude_ports: Some("9100".into()), ..ScanRequest::default() };
+        assert_eq!(serde_json::from_str::<ScanRequest>(&serde_json::to_string(&said).unwrap()).unwrap(), said);
     }
 
     #[test]

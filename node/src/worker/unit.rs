@@ -68,7 +68,11 @@ const NOTE_BYTES_MAX: usize = 240;
 
 /// A line that fits the log, whatever is in it.
 fn cut(line: &str) -> String {
-    line.get(..line.floor_char_boundary(NOTE_BYTES_MAX)).unwrap_or_default().to_owned()
+    let mut end = line.len().min(NOTE_BYTES_MAX);
+    while !line.is_char_boundary(end) {
+        end -= 1;
+    }
+    line.get(..end).unwrap_or_default().to_owned()
 }
 
 /// A unit in work.

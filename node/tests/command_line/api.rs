@@ -19,6 +19,8 @@ use serde_json::{Value, json};
 pub(crate) struct Api {
     pub(crate) endpoint: String,
     pub(crate) seen: Arc<Mutex<Vec<(String, String)>>>,
+    /// The scans that were asked for.
+    pub(crate) scans: Arc<Mutex<Vec<ScanRequest>>>,
     _runtime: tokio::runtime::Runtime,
 }
 
@@ -32,7 +34,13 @@ impl Api {
             *left = left.saturating_sub(1);
             job(status)
         };
-        Self::serve(
+        let scans: Arc<Mutex<Vec<ScanRequest>>> = Arc::default();
+        let asked = Arc::clone(&scans);
+        let accept = move |Json(request): Json<ScanRequest>| async move {
+            asked.lock().unwrap().push(request.clone());
+            accept(request)
+        };
+        let served = Self::serve(
             Router::new()
                 .route("/api/v1/scans", post(accept))
                 .route("/api/v1/jobs/{id}", get(move || async move { Json(job()) }))
@@ -43,7 +51,8 @@ impl Api {
                 .route("/api/v1/worker-tokens", post(|| async { Json(token()) }))
                 .route("/api/v1/worker-tokens/{id}", delete(|| async { StatusCode::NO_CONTENT }))
                 .route("/api/v1/cluster", get(|| async { Json(cluster()) })),
-        )
+        );
+        Self { scans, ..served }
     }
 
     /// A node that refuses every scan.
@@ -72,7 +81,7 @@ impl Api {
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         runtime.spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { endpoint, seen, _runtime: runtime }
+        Self { endpoint, seen, scans: Arc::default(), _runtime: runtime }
     }
 
     pub(crate) fn requests(&self) -> Vec<String> {
@@ -80,7 +89,7 @@ impl Api {
     }
 }
 
-async fn accept(Json(request): Json<ScanRequest>) -> Response {
+fn accept(request: ScanRequest) -> Response {
     let targets = request.targets.len() + request.target_text.map_or(0, |text| text.lines().count());
     let accepted = json!({"job_id": "job-1", "targets": targets, "partitions": 1, "index": 7});
     (StatusCode::ACCEPTED, Json(accepted)).into_response()

@@ -42,7 +42,7 @@ impl NotProbed {
     /// The reason's code, as written to disk.
     #[must_use]
     pub fn code(self) -> u8 {
-        u8::try_from(self.place()).expect("there are few reasons")
+        self as u8
     }
 
     /// The reason with this code.
@@ -88,7 +88,7 @@ impl NotProbed {
     }
 
     fn place(self) -> usize {
-        Self::ALL.iter().position(|known| *known == self).expect("all reasons are in the list of all")
+        usize::from(self as u8)
     }
 }
 
@@ -205,7 +205,7 @@ mod tests {
     fn every_reason_has_a_word_of_its_own() {
         for reason in NotProbed::ALL {
             assert_eq!(NotProbed::from_word(reason.as_str()), Some(reason));
-            assert_eq!(NotProbed::from_code(reason.code()), Some(reason));
+            assert_eq!(NotProbed::from_code(reason.code()), Some(reason), "in the order of the list");
         }
     }
 }

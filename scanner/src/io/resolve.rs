@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::clock;
 use crate::slot_map::Key;
+use crate::target::ends_in_number;
 
 /// Lookups at once: what a name server takes from one client without complaint.
 const THREADS: usize = 16;
@@ -159,8 +160,12 @@ impl Shared {
     }
 }
 
-/// Asks the system: hosts file, name servers, whatever it is set up to use.
+/// Asks the system: hosts file, name servers, whatever it is set up to use. It would also read numbers as addresses, which
+/// nobody means by a name.
 fn system_lookup(name: &str) -> Found {
+    if ends_in_number(name) {
+        return Err("it ends in a number and is no host name".to_owned());
+    }
     let found = (name, 0).to_socket_addrs().map_err(|error| error.to_string())?;
     let mut addresses: Vec<IpAddr> = Vec::new();
     for address in found.map(|address| address.ip()) {
@@ -242,5 +247,12 @@ mod tests {
     fn the_system_knows_this_machine() {
         let found = system_lookup("localhost").unwrap();
         assert!(found.iter().all(IpAddr::is_loopback) && !found.is_empty());
+    }
+
+    #[test]
+    fn a_number_is_not_handed_to_the_system_which_would_make_an_address_of_it() {
+        for number in ["0x7f000001", "0X7F.1", "127.0.0.0x1", "2130706433", "0x7f000001."] {
+            assert!(system_lookup(number).is_err(), "{number}");
+        }
     }
 }

@@ -1,15 +1,17 @@
-//! Reads targets from text: arguments, files, standard input.
+//! Reads one target: an address, a network, a range or a name. What stands between targets is read in `line.rs`.
 //!
 //! A token that looks like an address (digits, dots, stars) is read as one and never taken for a name, so that a
-//! slip such as `10.0.0.256` is an error here and not a lookup at some name server.
+//! slip such as `10.0.0.256` is an error here and not a lookup at some name server. Nor is what a resolver would read as
+//! an address (`0x7f000001`): it would be scanned under a name, and exclude nothing.
 
+use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
 use super::range::Span;
 use super::{NAMES_MAX, RANGES_MAX, TargetSetBuilder};
 
 /// Longest token looked at: the longest host name is 253 characters, the longest range of addresses 91.
-const TOKEN_CHARS_MAX: usize = 255;
+pub(super) const TOKEN_CHARS_MAX: usize = 255;
 
 /// Why targets were refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -95,6 +97,21 @@ pub enum TargetProblem {
         /// The rule that it breaks.
         why: &'static str,
     },
+    /// `0x7f000001`, `10.0.0.0x2`: `inet_aton` reads it as an address, whatever it was meant to be.
+    #[error("it ends in a number, so that resolvers read it as an IPv4 address: write one as 10.0.0.1")]
+    EndsInNumber,
+    /// `10.0.0.1 - 10.0.0.9`: a range to some programs, an address and a comment to masscan.
+    #[error("a dash alone: write a range without blanks, 10.0.0.1-10.0.0.9")]
+    LoneDash,
+    /// `ports = 80` and the like: a line of masscan's configuration that names no targets.
+    #[error("of masscan's configuration only lines `range = ...` and `exclude = ...` are read here")]
+    Key,
+    /// `excludefile = ...`: a file that is not here.
+    #[error("a file named in a file is not read: give it with --file or --exclude-file")]
+    KeyOfFile,
+    /// `range = ...` in a list of exclusions.
+    #[error("among exclusions it cannot be told whether this is to be scanned or left out: write the targets alone")]
+    RangeExcluded,
     /// Longer than any target.
     #[error("longer than any address or host name (255 characters)")]
     TooLong,
@@ -118,51 +135,47 @@ pub enum TargetProblem {
     BadEncoding,
 }
 
-/// Adds every token of `text` to `builder`.
-pub(super) fn parse_text(text: &str, origin: &str, builder: &mut TargetSetBuilder) -> Result<(), TargetError> {
-    for (row, line) in text.lines().enumerate() {
-        let line_text = line.split('#').next().unwrap_or_default();
-        for token in line_text.split(|c: char| c.is_whitespace() || c == ',' || c == '\u{feff}') {
-            if token.is_empty() {
-                continue;
-            }
-            parse_token(token, builder).and_then(|()| builder.compact()).map_err(|problem| TargetError::Token {
-                origin: origin.to_owned(),
-                line: row + 1,
-                column: column_of(line, token),
-                token: token.chars().take(TOKEN_CHARS_MAX).collect(),
-                problem,
-            })?;
-        }
-    }
-    Ok(())
-}
-
-/// Column (from 1, in characters) of a token that was cut out of `line`.
-fn column_of(line: &str, token: &str) -> usize {
-    let bytes_before = token.as_ptr() as usize - line.as_ptr() as usize;
-    line.get(..bytes_before).map_or(1, |before| before.chars().count() + 1)
-}
-
-fn parse_token(token: &str, builder: &mut TargetSetBuilder) -> Result<(), TargetProblem> {
+/// Adds one target to `builder`.
+pub(super) fn parse_token(token: &str, builder: &mut TargetSetBuilder) -> Result<(), TargetProblem> {
     if token.len() > TOKEN_CHARS_MAX {
         return Err(TargetProblem::TooLong);
     }
     if token.contains("://") {
         return Err(TargetProblem::NotAlone);
     }
-    if token.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | '*' | '-' | '/')) {
+    let plain = plain_dashes(token);
+    let token = plain.as_ref();
+    if token.bytes().all(is_of_v4) {
         return parse_v4(token, builder);
     }
     if token.contains(':') {
         builder.v6.push(parse_v6(token)?);
         return Ok(());
     }
+    if token.split(['-', '/']).all(ends_in_number) {
+        return Err(TargetProblem::EndsInNumber);
+    }
     if token.contains('/') {
         return Err(TargetProblem::NotAlone);
     }
     builder.names.push(valid_name(token)?);
     Ok(())
+}
+
+/// What every IPv4 target is made of.
+fn is_of_v4(byte: u8) -> bool {
+    byte.is_ascii_digit() || matches!(byte, b'.' | b'*' | b'-' | b'/')
+}
+
+/// A range of addresses whose dash a text program has set (U+2010 to U+2015), as masscan takes it in lists of exclusions,
+/// with a plain one. Any other token is itself: in a name such a dash is a mistake.
+fn plain_dashes(token: &str) -> Cow<'_, str> {
+    if token.is_ascii() {
+        return Cow::Borrowed(token);
+    }
+    let plain = token.replace(|c| matches!(c, '\u{2010}'..='\u{2015}'), "-");
+    let is_address = plain.is_ascii() && (plain.bytes().all(is_of_v4) || plain.contains(':'));
+    if is_address { Cow::Owned(plain) } else { Cow::Borrowed(token) }
 }
 
 fn parse_v4(token: &str, builder: &mut TargetSetBuilder) -> Result<(), TargetProblem> {
@@ -179,6 +192,9 @@ fn parse_v4(token: &str, builder: &mut TargetSetBuilder) -> Result<(), TargetPro
         let (first, last) = (single(first)?, single(last)?);
         builder.v4.push(Span::new(first, last).ok_or(TargetProblem::Backwards)?);
         return Ok(());
+    }
+    if token.bytes().all(|byte| byte == b'-') {
+        return Err(TargetProblem::LoneDash);
     }
     let [a, b, c, d] = octets(token)?;
     let spans = octet_spans([a, b, c, d]);
@@ -288,8 +304,20 @@ fn parse_v6(token: &str) -> Result<Span<u128>, TargetProblem> {
     }
 }
 
+/// Whether a name is one that resolvers hand to `inet_aton`, which reads decimal, octal and hexadecimal numbers of one to
+/// four parts: its last part is a number (WHATWG URL Standard, "ends in a number").
+pub(crate) fn ends_in_number(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let last = name.rsplit('.').next().unwrap_or_default();
+    match last.strip_prefix("0x").or_else(|| last.strip_prefix("0X")) {
+        Some(digits) => digits.bytes().all(|b| b.is_ascii_hexdigit()),
+        None => !last.is_empty() && last.bytes().all(|b| b.is_ascii_digit()),
+    }
+}
+
 /// A host name in lower case without its final dot, if it is one (RFC 1123 section 2.1; underscores are let
-/// through because they are in use).
+/// through because they are in use). Names that end in a hexadecimal number pass here: earlier releases took them, and
+/// what they kept stays readable.
 pub(super) fn valid_name(name: &str) -> Result<String, TargetProblem> {
     let problem = |why| Err(TargetProblem::Name { why });
     let name = name.strip_suffix('.').unwrap_or(name);

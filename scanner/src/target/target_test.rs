@@ -94,9 +94,68 @@ fn each_slip_is_refused_with_its_own_problem() {
     assert!(matches!(problem("host/24"), P::NotAlone));
     assert!(matches!(problem("-host"), P::Name { .. }));
     assert!(matches!(problem("a..b"), P::Name { .. }));
-    assert!(matches!(problem("host.123"), P::Name { .. }));
+    assert!(matches!(problem("host.123"), P::EndsInNumber));
+    assert!(matches!(problem("10.0.0.1 - 10.0.0.9"), P::LoneDash));
+    assert!(matches!(problem("web\u{2013}1.example"), P::Name { .. }));
     assert!(matches!(problem(&"a".repeat(64)), P::Name { .. }));
     assert!(matches!(problem(&"a.".repeat(200)), P::TooLong));
+}
+
+#[test]
+fn what_a_resolver_would_make_an_address_of_is_refused_and_names_that_begin_so_are_names() {
+    for number in [
+        "0x7f000001",
+        "0X0A4D0002",
+        "0xa4d0002",
+        "0x0a4d0002.",
+        "10.77.0.0x2",
+        "0x0a.77.0.0x2",
+        "0x7f.0x1",
+        "0x0a4d.0x2",
+        "0x",
+        "web.0x",
+        "0x0a4d0002-0x0a4d0005",
+        "10.0.0.0x1-5",
+        "0x0a4d0002/24",
+    ] {
+        assert!(matches!(problem(number), TargetProblem::EndsInNumber), "{number}");
+        let mut excluded = TargetSet::builder();
+        let error = excluded.add_exclusions(&format!("10.0.0.1\n {number}"), "never.txt").unwrap_err().to_string();
+        assert!(error.starts_with(&format!("never.txt:2:2: \"{number}\": ")), "{error}");
+    }
+    // As before, the address parser has these.
+    for number in ["0x7f000001..", "0x7f.1", "127.1", "2130706433", "017700000001", "010.77.0.2", "10.77.0.2.", "1."] {
+        parse_targets(number, "t").unwrap_err();
+    }
+    let names = "0xdead.example.org,0xg,web-0xfe,x0x7f";
+    assert_eq!(parse(names).to_string(), names);
+}
+
+#[test]
+fn dashes_set_by_a_text_program_make_ranges_of_addresses() {
+    assert_eq!(parse("10.0.0.1\u{2013}10.0.0.4 10.0.1.1\u{2010}4").to_string(), "10.0.0.1-10.0.0.4,10.0.1.1-10.0.1.4");
+    assert_eq!(parse("fd77::1\u{2014}fd77::4").to_string(), "fd77::1-fd77::4");
+}
+
+#[test]
+fn of_masscans_configuration_ranges_and_exclusions_are_read_and_nothing_is_passed_over() {
+    let lines = "range = 10.0.0.0/24,10.0.2.0-10.0.2.9 # both\nRange=10.0.1.1\nexclude = 10.0.0.0/25, 10.0.2.5\n";
+    assert_eq!(parse(lines).to_string(), "10.0.0.128/25,10.0.1.1,10.0.2.0-10.0.2.4,10.0.2.6-10.0.2.9");
+    let mut builder = TargetSet::builder();
+    builder.add_text(lines, "conf").unwrap();
+    assert_eq!(builder.take_excluded().unwrap().to_string(), "10.0.0.0/25,10.0.2.5");
+    assert_eq!(builder.build().unwrap().count(), 256 + 10 + 1, "what was taken is the caller's to leave out");
+
+    let excluded = |text: &str| {
+        let mut builder = TargetSet::builder();
+        builder.add_exclusions(text, "never.txt").map_err(|error| error.to_string())?;
+        builder.build().map_err(|error| error.to_string())
+    };
+    assert_eq!(excluded("10.0.0.1-10.0.0.9,10.0.3.1\n# x\nexclude = 10.0.4.0/24\n").unwrap().count(), 9 + 1 + 256);
+    assert!(excluded("10.0.0.1\n\trange = 10.0.0.1").unwrap_err().starts_with("never.txt:2:2: \"range\": "));
+    assert!(matches!(problem("exclude-file = no-dod.txt"), TargetProblem::KeyOfFile));
+    assert!(matches!(problem("ports = 20-25"), TargetProblem::Key));
+    assert!(matches!(problem("exclude = 10.0.0.300"), TargetProblem::Octet { .. }));
 }
 
 #[test]
@@ -143,6 +202,8 @@ fn a_damaged_encoding_is_refused() {
     assert!(read(r#"{"v4":[[4294967295,1]],"v6":[],"names":[]}"#).is_err(), "past the last address");
     assert!(read(r#"{"v4":[],"v6":[],"names":["Upper.case"]}"#).is_err());
     assert!(read(r#"{"v4":[],"v6":[],"names":["\u001b[2J"]}"#).is_err());
+    // What earlier releases took for a name can be read back; it is not resolved.
+    assert_eq!(read(r#"{"v4":[],"v6":[],"names":["0x7f000001"]}"#).unwrap().name_count(), 1);
     // Found by fuzzing: as a name it would be printed, and then read as an address.
     assert!(read(r#"{"v4":[],"v6":[],"names":["88-99"]}"#).is_err());
 }

@@ -1,21 +1,16 @@
 //! From flags to a [`ScanRequest`]. Targets and ports are parsed here first, with the node's own parsers, so that a
 //! slip is shown with its position before anything is sent.
 
-use std::io::Read;
-
 use clap::Args;
 use pentora_raft::state::Priority;
 use pentora_scanner::detect::INTENSITY_MAX;
 use pentora_scanner::port::PortSet;
 use pentora_scanner::report::Format;
 use pentora_scanner::spec::{EngineChoice, Profile, RETRIES_MAX, Timing, parse_discovery};
-use pentora_scanner::target::TargetSet;
 
+use super::texts::{Texts, Wanted};
 use crate::document::ScanRequest;
 use crate::failure::{ExitCode, Failure};
-
-/// Most bytes of target files taken together: four million addresses, one per line.
-const TARGET_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Flags that make up the request.
 #[derive(Debug, Clone, Default, Args)]
@@ -29,12 +24,18 @@ pub(super) struct RequestArgs {
     /// Targets to leave out (repeatable).
     #[arg(long, value_name = "TARGET", help_heading = "Targets")]
     exclude: Vec<String>,
-    /// File with targets to leave out (repeatable), written like a target file.
+    /// File with targets to leave out (repeatable), written like a target file; masscan's lists of exclusions are.
     #[arg(long, value_name = "FILE", help_heading = "Targets")]
     exclude_file: Vec<String>,
+    /// File of nmap's, -oX or -oG (repeatable): the hosts that were up, and where no ports are named, those that were open.
+    #[arg(long, value_name = "FILE", help_heading = "Targets")]
+    from: Vec<String>,
     /// Ports: 22,80,8000-8100,U:53,ssh; - for all.
     #[arg(short, long, value_name = "SPEC", allow_hyphen_values = true, help_heading = "Ports")]
     ports: Option<String>,
+    /// Ports never to ask, written like --ports: neither by the scan nor by its discovery.
+    #[arg(long, value_name = "SPEC", allow_hyphen_values = true, help_heading = "Ports")]
+    exclude_ports: Option<String>,
     /// The N most common TCP ports [default: 1000].
     #[arg(long, value_name = "N", conflicts_with = "ports", help_heading = "Ports", value_parser = clap::value_parser!(u32).range(1..=65535))]
     top_ports: Option<u32>,
@@ -109,72 +110,57 @@ pub(super) struct RequestArgs {
     workers: Option<u32>,
 }
 
-/// The files that a request names, read.
-#[derive(Debug, Default)]
-struct Texts {
-    targets: Vec<TargetFile>,
-    exclude: Vec<TargetFile>,
-}
-
-/// A target file.
-#[derive(Debug)]
-struct TargetFile {
-    /// Its name for messages.
-    name: String,
-    text: String,
-}
-
 impl RequestArgs {
-    /// Reads the files and checks everything that can be checked here. `format` is what the results will be printed in.
+    /// Reads the files.
     ///
     /// # Errors
-    /// Exit 2 with the position of the first slip; 1 for an unreadable file.
-    pub(super) fn request(&self, format: Format) -> Result<ScanRequest, Failure> {
-        if self.file.iter().chain(&self.exclude_file).filter(|name| *name == "-").count() > 1 {
-            return Err(usage("standard input can be read once: give - to one of --file and --exclude-file"));
-        }
-        let mut left = TARGET_FILE_BYTES_MAX;
-        let mut read = |names: &[String]| {
-            let text = |name: &String| {
-                let text = target_file(name, left)?;
-                left -= text.len() as u64;
-                let name = if name == "-" { "standard input" } else { name }.to_owned();
-                Ok::<_, Failure>(TargetFile { name, text })
-            };
-            names.iter().map(text).collect::<Result<Vec<_>, _>>()
-        };
-        let request = self.with_texts(&Texts { targets: read(&self.file)?, exclude: read(&self.exclude_file)? })?;
+    /// See [`Texts::read`].
+    pub(super) fn texts(&self) -> Result<Texts, Failure> {
+        Texts::read(&self.file, &self.exclude_file, &self.from)
+    }
+
+    /// Every target less every exclusion.
+    ///
+    /// # Errors
+    /// See [`Texts::parse`].
+    pub(super) fn wanted(&self, texts: &Texts) -> Result<Wanted, Failure> {
+        texts.parse(&self.targets, &self.exclude)
+    }
+
+    /// The request, with everything but its targets checked that can be checked here. `format` is what the results will
+    /// be printed in.
+    ///
+    /// # Errors
+    /// Exit 2 with the position of the first slip.
+    pub(super) fn request(&self, texts: &Texts, format: Format) -> Result<ScanRequest, Failure> {
+        let request = self.with_texts(texts)?;
         // A list shows open ports and nothing else: without a word to the contrary they are asked nothing.
         let is_list = format == Format::List && !self.services;
         Ok(ScanRequest { services: request.services && !is_list, banners: request.banners && !is_list, ..request })
     }
 
-    /// The same with the files' texts given.
     fn with_texts(&self, texts: &Texts) -> Result<ScanRequest, Failure> {
-        let targets = self.parsed(texts)?;
-        if targets.is_empty() {
-            return Err(
-                usage("no targets").next("name some (`pentora scan 192.168.1.0/24`), or a file of them (--file F)")
-            );
-        }
         if let Some(ports) = &self.ports {
             ports.parse::<PortSet>().map_err(|error| usage(error.to_string()).next("write --ports 22,80,8000-8100"))?;
+        }
+        if let Some(ports) = &self.exclude_ports {
+            let refused = |error| usage(format!("--exclude-{error}")).next("write --exclude-ports 9100,U:161");
+            ports.parse::<PortSet>().map_err(refused)?;
         }
         if let Some(probes) = &self.discovery {
             parse_discovery(probes).map_err(|error| usage(error.to_string()).next("write --discovery echo,syn443"))?;
         }
-        let joined = |files: &[TargetFile]| {
-            let texts: Vec<&str> = files.iter().map(|file| file.text.as_str()).collect();
-            (!texts.is_empty()).then(|| texts.join("\n"))
-        };
+        // What nmap found open is the default, and any word about ports is instead of it.
+        let no_ports_named = self.ports.is_none() && self.top_ports.is_none() && self.top_udp_ports.is_none();
         Ok(ScanRequest {
             targets: self.targets.clone(),
-            target_text: joined(&texts.targets),
+            target_text: texts.target_text(),
             exclude: self.exclude.clone(),
-            exclude_text: joined(&texts.exclude),
-            ports: self.ports.clone(),
+            exclude_text: texts.exclude_text(),
+            ports: if no_ports_named { texts.ports() } else { self.ports.clone() },
             top_ports: self.top_ports,
             top_udp_ports: self.top_udp_ports,
+            exclude_ports: self.exclude_ports.clone(),
             priority: self.priority,
             worker_tags: self.worker_tag.clone(),
             require_worker_tags: self.require_worker_tag.clone(),
@@ -198,50 +184,6 @@ impl RequestArgs {
             seed: self.seed,
         })
     }
-
-    /// Every target less every exclusion, parsed.
-    fn parsed(&self, texts: &Texts) -> Result<TargetSet, Failure> {
-        let refused = |error: pentora_scanner::target::TargetError| {
-            usage(error.to_string()).next("write an address, 10.0.0.0/24, 10.0.0.1-20 or a host name")
-        };
-        let mut targets = TargetSet::builder();
-        for (number, text) in (1..).zip(&self.targets) {
-            targets.add_text(text, &format!("target {number}")).map_err(refused)?;
-        }
-        for TargetFile { name, text } in &texts.targets {
-            targets.add_text(text, name).map_err(refused)?;
-        }
-        let mut excluded = TargetSet::builder();
-        for text in &self.exclude {
-            excluded.add_text(text, "--exclude").map_err(refused)?;
-        }
-        for TargetFile { name, text } in &texts.exclude {
-            excluded.add_text(text, name).map_err(refused)?;
-        }
-        let (targets, excluded) = (targets.build().map_err(refused)?, excluded.build().map_err(refused)?);
-        let left = targets.exclude(&excluded);
-        if left.is_empty() && !targets.is_empty() {
-            return Err(usage("the exclusions leave no target"));
-        }
-        Ok(left)
-    }
-}
-
-/// The text of a target file of at most `limit_bytes`, or of standard input for `-`.
-fn target_file(name: &str, limit_bytes: u64) -> Result<String, Failure> {
-    let failure =
-        |reason: String| Failure::new(ExitCode::Failure, format!("the target file {name} cannot be read: {reason}"));
-    let source: Box<dyn Read> = if name == "-" {
-        Box::new(std::io::stdin())
-    } else {
-        Box::new(std::fs::File::open(name).map_err(|error| failure(error.to_string()))?)
-    };
-    let mut bytes = Vec::new();
-    source.take(limit_bytes + 1).read_to_end(&mut bytes).map_err(|error| failure(error.to_string()))?;
-    if bytes.len() as u64 > limit_bytes {
-        return Err(failure("with the other files it is larger than 64 MiB: split it into several jobs".to_owned()));
-    }
-    String::from_utf8(bytes).map_err(|error| failure(format!("it is not UTF-8 text: {}", error.utf8_error())))
 }
 
 fn usage(what: impl Into<String>) -> Failure {
@@ -286,9 +228,9 @@ mod tests {
     }
 
     fn texts(targets: &[(&str, &str)], exclude: &[(&str, &str)]) -> Texts {
-        let file = |(name, text): &(&str, &str)| TargetFile { name: (*name).into(), text: (*text).into() };
-        let owned = |texts: &[(&str, &str)]| texts.iter().map(file).collect();
-        Texts { targets: owned(targets), exclude: owned(exclude) }
+        let owned =
+            |texts: &[(&str, &str)]| texts.iter().map(|(name, text)| ((*name).into(), (*text).into())).collect();
+        Texts { targets: owned(targets), exclude: owned(exclude), ..Texts::default() }
     }
 
     #[test]
@@ -302,6 +244,11 @@ mod tests {
                 RequestArgs { ports: Some("22,99999".into()), ..args(&["10.0.0.1"]) },
                 texts(&[], &[]),
                 "ports:4: \"99999\"",
+            ),
+            (
+                RequestArgs { exclude_ports: Some("22,99999".into()), ..args(&["10.0.0.1"]) },
+                texts(&[], &[]),
+                "--exclude-ports:4: \"99999\"",
             ),
             (RequestArgs { discovery: Some("echo,ping".into()), ..args(&["::1"]) }, texts(&[], &[]), "discovery:6: "),
             (
@@ -318,7 +265,7 @@ mod tests {
             (args(&[]), texts(&[], &[]), "no targets"),
             (args(&[]), texts(&[("t.txt", "# nothing\n")], &[]), "no targets"),
         ] {
-            let failure = args.with_texts(&texts).unwrap_err();
+            let failure = args.wanted(&texts).and_then(|_| args.with_texts(&texts)).unwrap_err();
             assert!(failure.exit == ExitCode::Usage && failure.what.contains(expected), "{failure}");
         }
     }
@@ -327,15 +274,27 @@ mod tests {
     fn several_files_are_one_text_and_standard_input_is_read_once() {
         let given = texts(&[("a", "10.0.0.1 # first"), ("b", "10.0.0.2")], &[("c", "10.0.0.2"), ("d", "10.0.0.3")]);
         let request = args(&[]).with_texts(&given).unwrap();
-        assert_eq!(request.target_text.as_deref(), Some("10.0.0.1 # first\n10.0.0.2"));
-        assert_eq!(request.exclude_text.as_deref(), Some("10.0.0.2\n10.0.0.3"));
-        let twice = RequestArgs { file: vec!["-".into()], exclude_file: vec!["-".into()], ..args(&[]) };
-        assert_eq!(twice.request(Format::Table).unwrap_err().exit, ExitCode::Usage);
+        assert_eq!(request.target_text.as_deref(), Some("10.0.0.1 # first\n10.0.0.2\n"));
+        assert_eq!(request.exclude_text.as_deref(), Some("10.0.0.2\n10.0.0.3\n"));
+        for twice in [
+            RequestArgs { file: vec!["-".into()], exclude_file: vec!["-".into()], ..args(&[]) },
+            RequestArgs { from: vec!["-".into()], file: vec!["-".into()], ..args(&[]) },
+        ] {
+            assert_eq!(twice.texts().unwrap_err().exit, ExitCode::Usage);
+        }
     }
 
     #[test]
-    fn a_target_file_that_cannot_be_read_is_named() {
-        let failure = target_file("/nonexistent/targets", 9).unwrap_err();
-        assert!(failure.what.contains("/nonexistent/targets") && failure.exit == ExitCode::Failure);
+    fn the_ports_of_nmaps_file_are_those_of_the_scan_unless_ports_are_named() {
+        let hosts = "Host: 10.0.0.2 ()\tPorts: 22/open/tcp//ssh///\n";
+        let nmap = vec![pentora_scanner::target::read_nmap(hosts.as_bytes(), "x").unwrap()];
+        let given = Texts { nmap, ..Texts::default() };
+        let request = |args: RequestArgs| args.with_texts(&given).unwrap();
+        let plain = request(args(&[]));
+        assert_eq!((plain.ports.as_deref(), plain.target_text.as_deref()), (Some("22"), Some("10.0.0.2\n")));
+        let named = request(RequestArgs { ports: Some("80".into()), ..args(&[]) });
+        assert_eq!(named.ports.as_deref(), Some("80"));
+        assert_eq!(request(RequestArgs { top_ports: Some(9), ..args(&[]) }).ports, None);
+        assert_eq!(request(RequestArgs { top_udp_ports: Some(9), ..args(&[]) }).ports, None);
     }
 }

@@ -3,6 +3,11 @@
 //! One line for people, the BLAKE3 digest of the rest, and the rest in the codec's form: every option of the scan, what it
 //! comes out as, and the finished units with their hosts. A file that was cut or edited does not match its digest. The
 //! order of a scan's targets is the release's own, so another release refuses the file.
+//!
+//! Form 2 holds the options as JSON, so that a new one changes nothing here; `resume/form1.rs` reads form 1, which held them
+//! by position.
+
+mod form1;
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -19,8 +24,8 @@ use crate::failure::{ExitCode, Failure};
 
 /// The first line, up to the number of the form.
 const HEADING: &str = "pentora interrupted scan, form ";
-/// The form that this release writes and reads.
-const FORM: &str = "1";
+/// The form that this release writes. It reads form 1 as well.
+const FORM: &str = "2";
 /// Largest file read: what the codec decodes, and the heading.
 const FILE_BYTES_MAX: u64 = codec::DECODE_BYTES_MAX as u64 + 128;
 
@@ -30,6 +35,7 @@ pub(super) struct Resume {
     /// The release that wrote it.
     pub(super) release: String,
     /// Every option, the seed included.
+    #[serde(with = "as_json")]
     pub(super) request: ScanRequest,
     /// The name of what the options come out as.
     pub(super) spec: Digest,
@@ -56,16 +62,20 @@ impl Resume {
         let rest = bytes.strip_prefix(HEADING.as_bytes()).ok_or_else(not_one)?;
         let line_end = rest.iter().position(|byte| *byte == b'\n').filter(|at| *at <= 8).ok_or_else(not_one)?;
         let (form, rest) = rest.split_at(line_end);
-        if form != FORM.as_bytes() {
-            let form = String::from_utf8_lossy(form).escape_default().to_string();
-            return Err(format!("it has form {form}, and this release reads form {FORM}"));
-        }
+        let decode: fn(&[u8]) -> Result<Self, codec::CodecError> = match form {
+            b"1" => form1::decode,
+            form if form == FORM.as_bytes() => |body| codec::decode(Kind::Resume, body),
+            form => {
+                let form = String::from_utf8_lossy(form).escape_default().to_string();
+                return Err(format!("it has form {form}, and this release reads forms 1 and {FORM}"));
+            }
+        };
         let damaged = || "it was cut short or changed after it was written: its digest is another".to_owned();
         let (digest, body) = rest.get(1..).and_then(|rest| rest.split_first_chunk::<32>()).ok_or_else(damaged)?;
         if Digest::of(body) != Digest(*digest) {
             return Err(damaged());
         }
-        let resume: Self = codec::decode(Kind::Resume, body).map_err(|error| error.to_string())?;
+        let resume: Self = decode(body).map_err(|error| error.to_string())?;
         if resume.release != env!("CARGO_PKG_VERSION") {
             let (theirs, own) = (resume.release.escape_default(), env!("CARGO_PKG_VERSION"));
             return Err(format!("release {theirs} wrote it and this is {own}: their orders of targets may differ"));
@@ -109,6 +119,21 @@ impl Resume {
     }
 }
 
+/// A request as JSON inside a value by position.
+mod as_json {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+
+    use crate::document::ScanRequest;
+
+    pub(super) fn serialize<S: Serializer>(request: &ScanRequest, to: S) -> Result<S::Ok, S::Error> {
+        serde_json::to_string(request).map_err(ser::Error::custom)?.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<ScanRequest, D::Error> {
+        serde_json::from_str(&String::deserialize(from)?).map_err(de::Error::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,7 +164,7 @@ mod tests {
         assert!(of(b"").contains("no file of an interrupted scan"));
         assert!(of(b"10.0.0.1\n").contains("no file of an interrupted scan"));
         let text = String::from_utf8_lossy(&resume().to_bytes()).into_owned();
-        assert!(of(text.replacen("form 1", "form 2", 1).as_bytes()).contains("has form 2"));
+        assert!(of(text.replacen("form 2", "form 3", 1).as_bytes()).contains("has form 3"));
         let other = Resume { release: "0.0.0".into(), ..resume() };
         assert!(of(&other.to_bytes()).contains("release 0.0.0 wrote it"));
         assert_eq!(Resume::load(Path::new("/nonexistent/x")).unwrap_err().exit, ExitCode::Failure);

@@ -1,0 +1,85 @@
+//! Reads the lines of a target text: comments, what stands between targets, and masscan's `key = value`.
+//!
+//! masscan's lists of exclusions are such texts as they are. Of its configuration (masscan(8), "CONFIGURATION FILE
+//! FORMAT") two keys name targets, and only those are read: any other would be silently without effect, and one that
+//! names a file of exclusions must not be.
+
+use super::parse::{TOKEN_CHARS_MAX, parse_token};
+use super::text::lines;
+use super::{TargetError, TargetProblem, TargetSetBuilder};
+
+/// What the targets of a text are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To be scanned; lines `exclude = ...` say what not.
+    Targets,
+    /// To be left out.
+    Exclusions,
+}
+
+/// Adds every target of `text` to `builder`.
+pub(super) fn parse_text(
+    text: &str,
+    origin: &str,
+    purpose: Purpose,
+    builder: &mut TargetSetBuilder,
+) -> Result<(), TargetError> {
+    for (row, line) in lines(text).enumerate() {
+        parse_line(line, purpose, builder).map_err(|(token, problem)| TargetError::Token {
+            origin: origin.to_owned(),
+            line: row + 1,
+            column: column_of(line, token),
+            token: token.chars().take(TOKEN_CHARS_MAX).collect(),
+            problem,
+        })?;
+    }
+    Ok(())
+}
+
+/// A line without its end. An error names the part of the line that it is about.
+fn parse_line<'a>(
+    line: &'a str,
+    purpose: Purpose,
+    builder: &mut TargetSetBuilder,
+) -> Result<(), (&'a str, TargetProblem)> {
+    let content = line.split('#').next().unwrap_or_default();
+    let assigned = content.split_once('=').map(|(key, value)| (key.trim_matches(is_separator), value));
+    let Some((key, value)) = assigned.filter(|(key, _)| is_key(key)) else {
+        return parse_tokens(content, builder);
+    };
+    // masscan compares keys without regard to case and dashes.
+    match key.to_ascii_lowercase().replace(['-', '_'], "").as_str() {
+        "range" | "ranges" if purpose == Purpose::Targets => parse_tokens(value, builder),
+        "range" | "ranges" => Err((key, TargetProblem::RangeExcluded)),
+        "exclude" | "excludes" if purpose == Purpose::Targets => {
+            parse_tokens(value, builder.excluded.get_or_insert_default())
+        }
+        "exclude" | "excludes" => parse_tokens(value, builder),
+        "excludefile" | "includefile" => Err((key, TargetProblem::KeyOfFile)),
+        _ => Err((key, TargetProblem::Key)),
+    }
+}
+
+/// Whether this can be a key: one word.
+fn is_key(text: &str) -> bool {
+    let is_of_key = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'[' | b']');
+    !text.is_empty() && text.bytes().all(is_of_key)
+}
+
+fn parse_tokens<'a>(text: &'a str, builder: &mut TargetSetBuilder) -> Result<(), (&'a str, TargetProblem)> {
+    for token in text.split(is_separator).filter(|token| !token.is_empty()) {
+        parse_token(token, builder).and_then(|()| builder.compact()).map_err(|problem| (token, problem))?;
+    }
+    Ok(())
+}
+
+/// What stands between targets: white space, commas, and the byte order mark of a file that was appended to another.
+fn is_separator(c: char) -> bool {
+    c.is_whitespace() || c == ',' || c == '\u{feff}'
+}
+
+/// Column (from 1, in characters) of a part that was cut out of `line`.
+fn column_of(line: &str, part: &str) -> usize {
+    let bytes_before = part.as_ptr() as usize - line.as_ptr() as usize;
+    line.get(..bytes_before).map_or(1, |before| before.chars().count() + 1)
+}

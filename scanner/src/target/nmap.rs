@@ -1,0 +1,129 @@
+//! Targets from what nmap wrote: hosts that were up and the ports that were open on them, from its XML (`-oX`) or
+//! grepable (`-oG`) file. masscan and this program write the same XML.
+//!
+//! Such a file may be larger than memory and may come from anywhere, so it is read piece by piece (an element, a line),
+//! each piece and what is kept of all of them within limits. No entity is expanded and nothing is fetched. A file that
+//! was cut is refused: half an address is another host.
+
+mod grepable;
+mod source;
+mod xml;
+
+use std::collections::BTreeSet;
+use std::io::{self, BufReader, Cursor, Read};
+use std::net::IpAddr;
+
+use self::source::Source;
+use super::text::{Form, MARK_BYTES_MAX, form_of};
+use super::{TargetError, TargetSet, TargetSetBuilder, TextError, decode_text};
+use crate::finding::Printable;
+use crate::port::{Port, PortSet};
+
+/// Most characters of a problem that are told: it may quote the file.
+const PROBLEM_CHARS_MAX: usize = 200;
+/// Largest file in UTF-16, which is read as a whole: what a Windows shell makes of nmap's output, a hundred thousand hosts.
+const UTF16_BYTES_MAX: u64 = 64 << 20;
+
+/// What a file of nmap's says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NmapHosts {
+    /// The addresses of the hosts that were up.
+    pub targets: TargetSet,
+    /// Every TCP and UDP port that was open on any of them.
+    pub ports: PortSet,
+}
+
+/// Why a file of nmap's was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum NmapError {
+    /// It cannot be read.
+    #[error("{origin} cannot be read: {error}")]
+    Unreadable {
+        /// The file, as given by the caller.
+        origin: String,
+        /// The system's words.
+        error: io::Error,
+    },
+    /// It is not what nmap writes, or only a part of it.
+    #[error("{origin}:{line}:{column}: {problem}")]
+    Malformed {
+        /// The file, as given by the caller.
+        origin: String,
+        /// The line, from 1.
+        line: u64,
+        /// The column, from 1, counted in characters.
+        column: u64,
+        /// What is wrong there.
+        problem: String,
+    },
+    /// UTF-16 that is damaged.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// More than one job takes.
+    #[error(transparent)]
+    Targets(#[from] TargetError),
+}
+
+impl NmapError {
+    /// A place, and what is wrong there; made harmless for a terminal.
+    fn malformed(origin: &str, (line, column): (u64, u64), problem: &str) -> Self {
+        let problem: String = problem.chars().take(PROBLEM_CHARS_MAX).collect();
+        Self::Malformed { origin: origin.to_owned(), line, column, problem: Printable(&problem).to_string() }
+    }
+}
+
+/// Reads the XML or the grepable form, whichever it is. `origin` names the file in errors.
+///
+/// # Errors
+/// [`NmapError`]: the place of the first thing that nmap does not write.
+pub fn read_nmap(mut source: impl Read, origin: &str) -> Result<NmapHosts, NmapError> {
+    let unreadable = |error| NmapError::Unreadable { origin: origin.to_owned(), error };
+    let mut head = Vec::with_capacity(MARK_BYTES_MAX);
+    source.by_ref().take(MARK_BYTES_MAX as u64).read_to_end(&mut head).map_err(unreadable)?;
+    match form_of(&head) {
+        Form::Bytes { mark } => {
+            head.drain(..mark);
+            read_utf8(Source::new(BufReader::new(Cursor::new(head).chain(source))), origin)
+        }
+        Form::Utf16 { .. } | Form::Utf32 => {
+            source.take(UTF16_BYTES_MAX).read_to_end(&mut head).map_err(unreadable)?;
+            if head.len() as u64 >= UTF16_BYTES_MAX {
+                return Err(NmapError::malformed(origin, (1, 1), "UTF-16 of more than 64 MiB: save it as UTF-8"));
+            }
+            read_utf8(Source::new(Cursor::new(decode_text(head, origin)?)), origin)
+        }
+    }
+}
+
+fn read_utf8<R: io::BufRead>(mut source: Source<R>, origin: &str) -> Result<NmapHosts, NmapError> {
+    let first = source.first_visible().map_err(|error| source.failed(error, origin))?;
+    let mut hosts = Hosts::default();
+    match first {
+        Some(b'<') => xml::read(source, origin, &mut hosts)?,
+        _ => grepable::read(source, origin, &mut hosts)?,
+    }
+    Ok(NmapHosts { targets: hosts.targets.build()?, ports: hosts.ports.into_iter().collect() })
+}
+
+/// What has been read so far.
+#[derive(Debug, Default)]
+struct Hosts {
+    targets: TargetSetBuilder,
+    /// At most 131,070.
+    ports: BTreeSet<Port>,
+}
+
+impl Hosts {
+    /// Takes a host that was up.
+    fn add(&mut self, addresses: &[IpAddr], open: BTreeSet<Port>) -> Result<(), TargetError> {
+        for address in addresses {
+            self.targets.add_address(*address);
+        }
+        self.ports.extend(open);
+        self.targets.compact().map_err(TargetError::set)
+    }
+}
+
+#[cfg(test)]
+#[path = "nmap/nmap_test.rs"]
+mod tests;

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use self::printable::{BANNER_BYTES_MAX, Printable, printable_banner};
-pub use self::record::{HostRecord, NotShown, PortRecord};
+pub use self::record::{HostRecord, MIDDLEBOX_REASON, NotShown, PortRecord};
 pub use self::service::{Certificate, Http, Service, ServiceMethod, Tls};
 pub use self::weakness::{Severity, Weakness};
 use crate::port::{Port, PortSet};
@@ -87,6 +87,8 @@ pub enum Observation {
     },
     /// Something on the way answers for every port, so that its open ports mean nothing.
     Middlebox,
+    /// The host looked like that and is none: its open ports are its own.
+    Cleared,
 }
 
 /// State of a port, as nmap defines it.

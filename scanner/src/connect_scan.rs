@@ -13,6 +13,7 @@
 
 mod found;
 mod host;
+mod middlebox;
 mod send;
 mod step;
 
@@ -26,6 +27,7 @@ use std::time::Duration;
 use self::host::{Host, HostPhase};
 pub use self::step::{Answer, Listen, Step};
 use crate::finding::{Finding, Observation, PortState};
+use crate::gate::{Gate, Stage};
 use crate::loss::LossEstimate;
 use crate::neighbours::Neighbours;
 use crate::pace::RateCap;
@@ -76,7 +78,7 @@ struct Flight {
 #[derive(Debug)]
 pub struct ConnectScan {
     plan: Plan,
-    scope: Arc<Scope>,
+    gate: Gate,
     pace: Arc<RateCap>,
     neighbours: Arc<Neighbours>,
     limits: Limits,
@@ -121,7 +123,7 @@ impl ConnectScan {
             waiting: range.start..range.end.min(plan.target_count()),
             crowded_until: Duration::ZERO,
             neighbours: Arc::default(),
-            scope,
+            gate: Gate::new(Arc::clone(plan.spec()), scope),
             pace,
             hosts: SlotMap::default(),
             active_max: active as usize,
@@ -206,6 +208,7 @@ impl ConnectScan {
             if let Some(position) = flight.position {
                 host.mark_unreachable(position, answer.reason);
             }
+            self.note_trial(&flight, None);
             self.settle(flight.host);
             return None;
         }
@@ -224,6 +227,7 @@ impl ConnectScan {
         self.window.answered();
         self.counts.replies += 1;
         self.note_up(now, flight.host, answer.reason);
+        self.note_trial(&flight, Some(answer.state));
         let listen = flight.position.and_then(|position| self.note_port(&flight, position, answer));
         self.settle(flight.host);
         listen
@@ -255,7 +259,8 @@ impl ConnectScan {
         let name = known.name.clone().unwrap_or_else(|| Arc::from(""));
         let refusal = match found {
             Ok(addresses) => {
-                let mut allowed = addresses.iter().map(IpAddr::to_canonical).filter(|address| self.permits(*address));
+                let mut allowed =
+                    addresses.iter().map(IpAddr::to_canonical).filter(|address| self.permits(*address, Stage::Name));
                 if let Some(address) = allowed.next() {
                     return self.begin(host, address);
                 }
@@ -343,8 +348,8 @@ impl ConnectScan {
         if is_unproved { (window.min(UNPROVED_MAX), Some(unproved_until)) } else { (window, None) }
     }
 
-    fn permits(&self, address: IpAddr) -> bool {
-        self.scope.contains(address) && !self.plan.spec().exclude.contains(address)
+    fn permits(&self, address: IpAddr, stage: Stage) -> bool {
+        self.gate.permits(address, None, stage)
     }
 }
 

@@ -4,6 +4,7 @@
 mod counts;
 pub(crate) mod discovery;
 pub(crate) mod limits;
+pub(crate) mod middlebox;
 mod port_bits;
 
 pub use self::counts::Counts;

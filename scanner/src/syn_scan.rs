@@ -38,10 +38,12 @@ use self::path::{Moment, RoundTrip};
 use self::recall::Recall;
 use self::target::Target;
 use crate::finding::{Finding, PortState, Reason};
+use crate::gate::{Gate, Stage, Verdict};
 use crate::pace::{Pacer, RateCap};
 use crate::packet::arp::Mac;
 use crate::packet::probe::Probe;
 use crate::plan::Plan;
+use crate::port::Port;
 use crate::rtt::RttTable;
 use crate::scan::Counts;
 use crate::scan::discovery;
@@ -149,7 +151,7 @@ struct BannerGrab {
 #[derive(Debug)]
 pub(crate) struct SynScan {
     plan: Plan,
-    scope: Arc<Scope>,
+    gate: Gate,
     pace: Arc<RateCap>,
     limits: Limits,
     routes: Box<dyn Routes>,
@@ -202,9 +204,10 @@ impl SynScan {
         path: Path,
     ) -> Self {
         let limits = Limits::of(plan.spec());
+        let gate = Gate::new(Arc::clone(plan.spec()), scope);
         let targets_max = (PORTS_MAX / plan.port_count().max(1)).clamp(1, TARGETS_MAX);
         Self {
-            host_probes: HostProbes::new(&plan, limits.discovery),
+            host_probes: HostProbes::new(&plan, limits.discovery, &gate),
             yields: DiscoveryYield::default(),
             ports: plan.spec().ports.tcp_count(),
             is_thorough: plan.target_count() <= discovery::TARGETS_MIN,
@@ -234,7 +237,7 @@ impl SynScan {
             findings: Vec::new(),
             counts: Counts::default(),
             plan,
-            scope,
+            gate,
             pace,
             limits,
             routes,
@@ -341,8 +344,22 @@ impl SynScan {
         self.rtt.timeout(IpAddr::from([0; 4]))
     }
 
-    fn permits(&self, address: IpAddr) -> bool {
-        self.scope.contains(address) && !self.plan.spec().exclude.contains(address)
+    fn permits(&self, address: IpAddr, stage: Stage) -> bool {
+        self.gate.permits(address, None, stage)
+    }
+
+    /// Whether a probe may go to an address as it is.
+    fn permits_probe(&self, address: IpAddr, probe: Probe) -> bool {
+        let (port, stage) = match probe {
+            Probe::Syn(port) => (Some(Port::tcp(port)), Stage::Syn),
+            Probe::Ack(port) => (Some(Port::tcp(port)), Stage::HostProbe),
+            Probe::Echo | Probe::Timestamp => (None, Stage::HostProbe),
+        };
+        match self.gate.ask(address, port, stage) {
+            Verdict::Allow => true,
+            Verdict::SynOnly => stage == Stage::Syn,
+            Verdict::OwnProtocol | Verdict::Deny(_) => false,
+        }
     }
 
     fn target(&mut self, index: u64) -> Option<&mut Target> {

@@ -36,6 +36,7 @@ use self::limits::Limits;
 use self::send::Encore;
 pub(crate) use self::step::{Heard, LANES, Step};
 use crate::finding::Finding;
+use crate::gate::{Gate, Stage};
 use crate::loss::LossEstimate;
 use crate::neighbours::Neighbours;
 use crate::pace::RateCap;
@@ -78,7 +79,7 @@ type FlightKey = (Key, u32);
 #[derive(Debug)]
 pub(crate) struct UdpScan {
     plan: Plan,
-    scope: Arc<Scope>,
+    gate: Gate,
     pace: Arc<RateCap>,
     neighbours: Arc<Neighbours>,
     limits: Limits,
@@ -132,7 +133,7 @@ impl UdpScan {
         let range = range.start..range.end.min(plan.target_count());
         Self {
             waiting: if is_fed { range.end..range.end } else { range },
-            scope,
+            gate: Gate::new(Arc::clone(plan.spec()), scope),
             pace,
             neighbours: Arc::default(),
             secret,
@@ -224,7 +225,8 @@ impl UdpScan {
         let name = known.name.clone().unwrap_or_else(|| Arc::from(""));
         let refusal = match found {
             Ok(addresses) => {
-                let mut allowed = addresses.iter().map(IpAddr::to_canonical).filter(|address| self.permits(*address));
+                let mut allowed =
+                    addresses.iter().map(IpAddr::to_canonical).filter(|address| self.permits(*address, Stage::Name));
                 if let Some(address) = allowed.next() {
                     return self.begin(now, host, address);
                 }
@@ -296,8 +298,13 @@ impl UdpScan {
         [timer, wakes, crowded, encore].into_iter().flatten().min()
     }
 
-    fn permits(&self, address: IpAddr) -> bool {
-        self.scope.contains(address) && !self.plan.spec().exclude.contains(address)
+    fn permits(&self, address: IpAddr, stage: Stage) -> bool {
+        self.gate.permits(address, None, stage)
+    }
+
+    /// Whether a port may be asked what it is asked here: in its own protocol, where it may be no other.
+    fn permits_port(&self, number: u16) -> bool {
+        walk::is_asked(&self.gate, number)
     }
 }
 

@@ -49,7 +49,9 @@ pub(super) async fn one(State(node): State<Node>, Path(id): Path<String>) -> Res
     // A large spec is read for a report, not for every look at a job that runs.
     let is_read = |spec: &SpecRef| matches!(spec, SpecRef::Inline(_)) || document.has_ended();
     if let Some(spec) = spec.filter(is_read) {
-        document.ports = jobs::read_spec(&node.exchange, spec).await.ok().map(|spec| spec.ports.to_string());
+        let spec = jobs::read_spec(&node.exchange, spec).await.ok();
+        document.allow_fragile = spec.as_ref().is_some_and(|spec| spec.allow_fragile);
+        document.ports = spec.map(|spec| spec.ports.to_string());
     }
     Ok(Json(document))
 }
@@ -135,6 +137,7 @@ fn document_of(state: &pentora_raft::State, id: JobId, job: &Job, soft: &SoftSta
         in_progress: progress_of(&running),
         reason: job.reason.clone(),
         ports: None,
+        allow_fragile: false,
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::host::{Host, HostPhase};
 use super::{Answer, ConnectScan, Flight, Listen};
 use crate::finding::{HostState, Observation, PortState, Reason};
+use crate::gate::{Stage, Verdict};
 use crate::port::{Port, PortSet};
 use crate::slot_map::Key;
 
@@ -33,29 +34,31 @@ impl ConnectScan {
 
     /// A port has answered; returns what to listen to.
     pub(super) fn note_port(&mut self, flight: &Flight, position: u32, answer: Answer) -> Option<Listen> {
-        let listens = answer.state == PortState::Open && self.limits.banners;
-        let host = self.hosts.get_mut(flight.host)?;
-        host.answered.set(position);
         let port = Port::tcp(flight.port);
+        let may_listen = self.gate.of_port(Some(port), Stage::BannerGrab) == Verdict::Allow;
+        let host = self.hosts.get_mut(flight.host).filter(|host| !host.is_middlebox())?;
+        let listens = answer.state == PortState::Open && self.limits.banners && may_listen;
+        host.answered.set(position);
         let Answer { state, reason } = answer;
         self.findings.push(host.finding(Observation::Port { port, state, reason, ttl: None }));
         self.counts.open_ports += u64::from(state == PortState::Open);
+        host.pending += u32::from(listens);
+        self.count_port(flight.host, state);
         if !listens {
             return None;
         }
-        host.pending += 1;
         let round_trips = 8 * self.rtt.smoothed().unwrap_or_default();
         Some(Listen { host: flight.host, port: flight.port, wait: (BANNER_WAIT + round_trips).min(BANNER_WAIT_MAX) })
     }
 
     /// Ends a host that has nothing left to send or wait for.
     pub(super) fn settle(&mut self, key: Key) {
-        if self.hosts.get(key).is_none_or(|host| host.pending > 0 || host.queued) {
+        if self.hosts.get(key).is_none_or(|host| host.pending > 0 || host.queued) || self.begin_last_trial(key) {
             return;
         }
         let Some(host) = self.hosts.remove(key) else { return };
         self.counts.targets_done += 1;
-        if host.up.is_none() {
+        if host.up.is_none() || host.is_middlebox() {
             return;
         }
         for (reason, bits) in &host.unreachable {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::finding::{Finding, Observation, Reason};
 use crate::scan::PortBits;
+use crate::scan::middlebox::Trial;
 
 /// A host from its first probe to its last.
 #[derive(Debug)]
@@ -29,6 +30,11 @@ pub(super) struct Host {
     pub(super) answered: PortBits,
     /// Ports about which something on the way said that they cannot be reached.
     pub(super) unreachable: Vec<(Reason, PortBits)>,
+    /// Ports that answered, by what they said.
+    pub(super) opened: u32,
+    pub(super) closed: u32,
+    /// The test whether it answers on everything, once it has begun.
+    pub(super) trial: Option<Trial>,
 }
 
 /// How far a host has come.
@@ -56,6 +62,9 @@ impl Host {
             up: None,
             answered: PortBits::default(),
             unreachable: Vec::new(),
+            opened: 0,
+            closed: 0,
+            trial: None,
         }
     }
 

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use super::discovery::DiscoveryPort;
 use super::host::{Host, HostPhase};
+use super::middlebox::next_trial;
 use super::{ConnectScan, Flight, Step};
+use crate::gate::Stage;
 use crate::pace::throttle::History;
 use crate::plan::Plan;
 use crate::slot_map::Key;
@@ -92,7 +94,9 @@ impl ConnectScan {
                     host.discovery_sent += usize::from(probe.is_some());
                     probe
                 }
-                HostPhase::Ports => next_port(&self.plan, host, &self.discovery),
+                HostPhase::Ports => {
+                    next_trial(&self.plan, host).or_else(|| next_port(&self.plan, host, &self.discovery))
+                }
             };
             let Some(DiscoveryPort { port, position }) = next else {
                 self.settle(key);
@@ -128,10 +132,12 @@ impl ConnectScan {
 
     /// Sends a probe, unless its address turns out not to be allowed or its answer not to matter any more.
     pub(super) fn launch(&mut self, mut flight: Flight, now: Duration) -> Option<Step> {
+        let is_trial = self.is_trial(&flight);
         let host = self.hosts.get_mut(flight.host)?;
         let address = host.address;
-        let is_moot = flight.attempt > 1 && flight.position.is_none() && host.up.is_some();
-        if is_moot || !self.permits(address) {
+        let is_answered = flight.attempt > 1 && flight.position.is_none() && host.up.is_some() && !is_trial;
+        let is_moot = is_answered || host.is_middlebox();
+        if is_moot || !self.permits(address, Stage::Connect) {
             self.forgo(flight.host, is_moot);
             return None;
         }
@@ -181,6 +187,7 @@ impl ConnectScan {
             let is_settled = flight.attempt >= self.tries_wanted();
             self.window.silent(is_settled);
             if is_settled {
+                self.note_trial(&flight, None);
                 self.give_up(flight.host);
             } else {
                 self.bench.push_back(Flight { attempt: flight.attempt + 1, waited_before: wait, ..flight });

@@ -4,12 +4,13 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::epochs::EPOCH;
-use super::middlebox::TRIALS;
 use super::target::{HostPhase, NO_GATEWAY, Target};
 use super::{CANARY, Gateway, SynScan, Transmit, Way};
+use crate::gate::{Stage, Verdict};
 use crate::pace::Denied;
 use crate::packet::probe::Probe;
 use crate::permute::mix;
+use crate::port::Port;
 use crate::target::Target as PlanTarget;
 
 /// Targets entered per turn, so that the first probe does not wait for all of them.
@@ -43,7 +44,7 @@ impl SynScan {
                 self.skip();
                 continue;
             };
-            if !self.permits(address) {
+            if !self.permits(address, Stage::Syn) {
                 self.counts.refused += 1;
                 self.skip();
                 continue;
@@ -169,6 +170,9 @@ impl SynScan {
     fn banner_grab(&mut self, now: Duration) -> Option<Transmit> {
         let grab = self.banner_grabs.pop_front()?;
         let super::BannerGrab { index, address, port, link } = grab;
+        if self.gate.ask(address, Some(Port::tcp(port)), Stage::BannerGrab) != Verdict::Allow {
+            return None;
+        }
         if self.admit(now, address).is_err() {
             self.banner_grabs.push_back(grab);
             return None;
@@ -183,7 +187,7 @@ impl SynScan {
         self.canaries_seen += 1;
         let chosen = usize::try_from(self.canaries_seen % count).ok()?;
         let super::Canary { address, probe, link, mac } = *self.canaries.get(chosen)?;
-        if !self.permits(address) || self.admit(now, address).is_err() {
+        if !self.permits_probe(address, probe) || self.admit(now, address).is_err() {
             return None;
         }
         self.canaries_wanted = self.canaries_wanted.saturating_sub(1);
@@ -210,9 +214,17 @@ impl SynScan {
             return None;
         }
         let target = self.target(index)?;
-        let (address, link) = (target.address, target.link);
+        let (address, link, before) = (target.address, target.link, (target.step, target.sent));
+        if !self.permits(address, Stage::Neighbour) {
+            self.drop_target(index);
+            return None;
+        }
+        if let Err(denied) = self.admit(now, address) {
+            self.hold(index, before, denied);
+            return None;
+        }
         self.rest(index, now + ARP_WAIT);
-        self.permits(address).then_some(Transmit::Resolve { address, link })
+        Some(Transmit::Resolve { address, link })
     }
 
     fn visit_probes(&mut self, index: u64, now: Duration) -> Option<Transmit> {
@@ -220,7 +232,7 @@ impl SynScan {
         let (before, phase) = ((target.step, target.sent), target.phase);
         let probe = match phase {
             HostPhase::Silent => self.next_of_silent(index),
-            HostPhase::Trial => self.next_trial(index),
+            HostPhase::Trial => self.next_trial(index).map(Probe::Syn),
             _ => self.next_of_ports(index),
         };
         let Some(probe) = probe else {
@@ -235,7 +247,7 @@ impl SynScan {
         }
         let has_mac = target.gateway == NO_GATEWAY || target.mac != [0; 6];
         let (address, attempt, link, mac) = (target.address, target.pass, target.link, target.mac);
-        if !has_mac || !self.permits(address) {
+        if !has_mac || !self.permits_probe(address, probe) {
             self.drop_target(index);
             return None;
         }
@@ -320,7 +332,8 @@ impl SynScan {
         let target = self.target(index)?;
         let host_probes = if target.is_up() { target.is_sample && target.pass == 0 } else { is_thorough };
         let host_probe = if host_probes { self.next_host_probe(index) } else { None };
-        host_probe.or_else(|| self.next_port(index))
+        let trial = if host_probe.is_none() { self.next_trial(index) } else { None };
+        host_probe.or(trial.map(Probe::Syn)).or_else(|| self.next_port(index))
     }
 
     fn next_port(&mut self, index: u64) -> Option<Probe> {
@@ -334,22 +347,6 @@ impl SynScan {
             let is_asked = asked.iter().any(|host_probe| host_probe.position == Some(position));
             if position < self.ports && !is_asked && !target.knows(position) {
                 return self.plan.port(position).map(|port| Probe::Syn(port.number));
-            }
-        }
-    }
-
-    /// The next port of a host that is put to the test.
-    fn next_trial(&mut self, index: u64) -> Option<Probe> {
-        loop {
-            let target = self.target(index)?;
-            let number = target.step;
-            target.step += 1;
-            let trial = target.heard.as_ref().and_then(|heard| heard.trial)?;
-            if number >= TRIALS {
-                return None;
-            }
-            if !trial.has_answer(number) {
-                return self.trial_port(index, number).map(Probe::Syn);
             }
         }
     }

@@ -10,6 +10,7 @@ use super::payload::{self, Ask};
 use super::walk::Next;
 use super::{Flight, FlightKey, LANES, Step, UdpScan};
 use crate::finding::Reason;
+use crate::gate::Stage;
 use crate::pace::throttle::History;
 use crate::permute::mix;
 use crate::slot_map::Key;
@@ -136,7 +137,7 @@ impl UdpScan {
             }) else {
                 continue;
             };
-            if !self.permits(address) {
+            if !self.permits(address, Stage::Datagram) {
                 self.refuse(key);
                 continue;
             }
@@ -238,7 +239,7 @@ impl UdpScan {
     /// One datagram of a try; the next one of the same try follows.
     fn write(&mut self, now: Duration, encore: Encore) -> Option<Step> {
         let address = self.hosts.get(encore.host)?.address;
-        if !self.permits(address) {
+        if !self.permits(address, Stage::Datagram) || !self.permits_port(encore.port) {
             return None;
         }
         let payloads = self.payloads(encore.port);

@@ -24,6 +24,9 @@ use crate::scope::Scope;
 use crate::spec::{DiscoveryProbe, EngineChoice, Profile, ScanSpec};
 use crate::unit::UnitOutcome;
 
+#[path = "raw_test/gate_test.rs"]
+mod gate;
+
 fn ip(arguments: &str) {
     let done = Command::new("ip").args(arguments.split(' ')).status().unwrap();
     assert!(done.success(), "ip {arguments}");
@@ -31,7 +34,7 @@ fn ip(arguments: &str) {
 
 /// The other machine: answers for 10.77.0.0/24 and fd77::/64, and as 10.9.0.2 and fd09::2, with a greeting on 2022 and
 /// silence on 2080.
-fn other_machine(thread: &SyncSender<Option<i32>>, cable: &Receiver<()>, ready: &SyncSender<()>, end: &Receiver<()>) {
+fn other_machine(thread: &SyncSender<Option<i32>>, cable: &Receiver<()>, ready: impl FnOnce(), end: &Receiver<()>) {
     if unshare(CloneFlags::CLONE_NEWNET).is_err() {
         return thread.send(None).unwrap();
     }
@@ -52,16 +55,25 @@ fn other_machine(thread: &SyncSender<Option<i32>>, cable: &Receiver<()>, ready: 
             let _ = connection.and_then(|mut socket| socket.write_all(b"220 here\r\n"));
         }
     });
-    ready.send(()).unwrap();
+    ready();
     let _ = end.recv();
 }
 
 /// Runs a test on the one machine while the other is there.
 fn with_a_cable(test: impl FnOnce() + Send) {
+    with_a_cable_to(|| {}, test);
+}
+
+/// The same with more that the other machine does.
+fn with_a_cable_to(also: impl FnOnce() + Send, test: impl FnOnce() + Send) {
     let ((thread_in, thread_out), (cable_in, cable_out)) = (sync_channel(1), sync_channel(1));
     let ((ready_in, ready_out), (end_in, end_out)) = (sync_channel(1), sync_channel(1));
     thread::scope(|scope| {
-        scope.spawn(move || other_machine(&thread_in, &cable_out, &ready_in, &end_out));
+        let ready = move || {
+            also();
+            ready_in.send(()).unwrap();
+        };
+        scope.spawn(move || other_machine(&thread_in, &cable_out, ready, &end_out));
         let tester = scope.spawn(move || {
             let Some(other) = thread_out.recv().unwrap() else {
                 eprintln!("skipped: this user may not make network namespaces");

@@ -132,7 +132,9 @@ pub fn prepare(request: ScanRequest, scope: &Scope, raft: &Raft) -> Result<Prepa
     let engine = request.engine.unwrap_or(ScanSpec::default().engine);
     let profile = request.profile.unwrap_or(ScanSpec::default().profile);
     let services = services_of(&request, profile)?;
-    let parts = split(&targets, &request, engine, raft)?;
+    // What sends nothing but single SYNs needs raw packets.
+    let needed = if profile == Profile::OtSafe { EngineChoice::Raw } else { engine };
+    let parts = split(&targets, &request, needed, raft)?;
     let spec = ScanSpec {
         partitions: parts.iter().map(|(targets, _)| targets.clone()).collect(),
         ports,
@@ -151,6 +153,7 @@ pub fn prepare(request: ScanRequest, scope: &Scope, raft: &Raft) -> Result<Prepa
         profile,
         services,
         weaknesses: request.weaknesses && services.is_some(),
+        allow_fragile: request.allow_fragile,
     };
     spec.validate()?;
     let partitions =
@@ -187,6 +190,7 @@ pub async fn submit(
         max_workers: request.workers,
         max_attempts,
     };
+    let allow_fragile = spec.allow_fragile;
     let bytes = spec::encode(&spec);
     let spec = if bytes.len() <= SPEC_INLINE_BYTES_MAX {
         SpecRef::Inline(bytes)
@@ -212,7 +216,12 @@ pub async fn submit(
     };
     let applied = proposer.propose(Command::SubmitJob(Box::new(submission))).await?;
     match applied.response {
-        Response::Submitted { job, .. } => Ok(Accepted { job, targets, partitions: count, index: applied.index }),
+        Response::Submitted { job, .. } => {
+            if allow_fragile {
+                tracing::warn!(%job, "a job asks controllers and medical devices like any other port");
+            }
+            Ok(Accepted { job, targets, partitions: count, index: applied.index })
+        }
         _ => Err(Unavailable::Stopped("the log answered a submission with something else".into()).into()),
     }
 }

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use pentora_scanner::finding::{Service, ServiceMethod};
 use pentora_scanner::port::Protocol;
-use pentora_scanner::vuln::check::{Options, PlainConnector, run};
+use pentora_scanner::vuln::check::{Known, Options, PlainConnector, run};
 use pentora_scanner::vuln::exposure::Exposures;
 
 #[tokio::main(flavor = "current_thread")]
@@ -28,7 +28,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         ..Service::default()
     };
     let now_s = jiff::Timestamp::now().as_second();
-    for weakness in run(target, Protocol::Tcp, &service, &Options::default(), &PlainConnector, now_s).await {
+    let known = Known { target, name: None, protocol: Protocol::Tcp, service: &service };
+    for weakness in run(known, &Options::default(), &PlainConnector, now_s).await {
         println!(
             "{} {} ({}, {})\n  {}\n  {}",
             weakness.severity, weakness.id, weakness.confidence, weakness.method, weakness.evidence, weakness.remedy

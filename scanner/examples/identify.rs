@@ -8,6 +8,7 @@ use std::time::Instant;
 use futures::StreamExt;
 use pentora_scanner::detect::{Detector, Options, RuleSet};
 use pentora_scanner::port::Protocol;
+use pentora_scanner::vuln::check::Known;
 
 /// Ports asked at once.
 const ASKED: usize = 32;
@@ -26,7 +27,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let weaknesses = match &identified.service {
             Some(service) => {
                 let deadline = (begun + options.budget).into();
-                detector.weaknesses(target, Protocol::Tcp, service, options, deadline, now_s).await
+                let known = Known { target, name: None, protocol: Protocol::Tcp, service };
+                detector.weaknesses(known, options, deadline, now_s).await
             }
             None => Vec::new(),
         };

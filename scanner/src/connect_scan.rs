@@ -13,6 +13,7 @@
 
 mod found;
 mod host;
+mod middlebox;
 mod send;
 mod step;
 
@@ -26,6 +27,7 @@ use std::time::Duration;
 use self::host::{Host, HostPhase};
 pub use self::step::{Answer, Listen, Step};
 use crate::finding::{NotProbed, PortState};
+use crate::gate::{Gate, Stage};
 use crate::neighbours::Neighbours;
 use crate::pace::RateCap;
 use crate::pace::quota::Quotas;
@@ -61,7 +63,7 @@ struct Flight {
 #[derive(Debug)]
 pub struct ConnectScan {
     plan: Plan,
-    scope: Arc<Scope>,
+    gate: Gate,
     pace: Arc<RateCap>,
     neighbours: Arc<Neighbours>,
     limits: Limits,
@@ -99,7 +101,7 @@ impl ConnectScan {
             discovery: discovery::probes(&plan, limits.discovery),
             waiting: Waiting::new(range, &plan),
             neighbours: Arc::default(),
-            scope,
+            gate: Gate::new(Arc::clone(plan.spec()), scope),
             pace,
             hosts: SlotMap::default(),
             active_max: active as usize,
@@ -182,6 +184,7 @@ impl ConnectScan {
             if let Some(position) = flight.position {
                 host.heard.mark_unreachable(position, answer.reason);
             }
+            self.note_trial(&flight, None);
             self.settle(flight.host);
             return None;
         }
@@ -196,6 +199,7 @@ impl ConnectScan {
         self.measures.window.answered();
         self.results.tally.replies += 1;
         self.note_up(now, flight.host, answer.reason);
+        self.note_trial(&flight, Some(answer.state));
         let listen = flight.position.and_then(|position| self.note_port(&flight, position, answer));
         self.settle(flight.host);
         listen
@@ -237,7 +241,7 @@ impl ConnectScan {
     /// and exclusions allow is the target.
     pub fn on_resolved(&mut self, host: Key, found: Result<Vec<IpAddr>, String>) {
         let Some(known) = self.hosts.get(host).filter(|known| known.phase == HostPhase::Resolving) else { return };
-        let allowed = |address| self.plan.permits(&self.scope, address);
+        let allowed = |address| self.gate.permits(address, None, Stage::Name);
         match self.results.resolve(known.scanned.name.as_ref(), found, allowed) {
             Some(address) => self.begin(host, address),
             None => drop(self.hosts.remove(host)),
@@ -256,6 +260,10 @@ impl ConnectScan {
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.flights.len()
+    }
+
+    fn permits(&self, address: IpAddr, stage: Stage) -> bool {
+        self.gate.permits(address, None, stage)
     }
 }
 

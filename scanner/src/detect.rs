@@ -14,7 +14,9 @@ pub mod http;
 mod interrogation;
 mod matcher;
 mod nmap_probes;
+mod occupancy;
 pub mod os;
+mod own_protocol;
 mod pacing;
 mod plain;
 mod ports;
@@ -41,15 +43,16 @@ use self::connection::Endpoint;
 use self::interrogation::{Outcome, Seen};
 pub use self::matcher::{ANSWER_BYTES_MAX, Answer, Match, Matcher, ProbeId, ProbeRef};
 pub use self::nmap_probes::{ServiceProbes, ServiceProbesError};
+pub(crate) use self::occupancy::Occupancy;
 pub use self::pacing::Pacing;
 pub use self::plain::Plain;
-pub use self::ports::is_fragile;
 pub use self::recog::{Checked, Recog, RecogError, Skipped, check_examples};
 #[cfg(fuzzing)]
 pub use self::rules::each_dissected;
 pub use self::rules::{RuleFileError, RuleSet};
 use self::starttls::Upgrade;
 use crate::finding::{Service, ServiceMethod, Tls, printable_banner};
+use crate::gate::{self, Gate, Stage, Verdict};
 use crate::port::Protocol;
 
 /// How hard to try when nobody says: nmap's default, so that its users find what they know.
@@ -62,7 +65,7 @@ pub const DEFAULT_BUDGET: Duration = Duration::from_secs(8);
 const ANSWERED_LEAST: Duration = Duration::from_secs(3);
 /// Ports that are asked at once by all units together: most of their time is waiting, and each takes some kilobytes.
 const ASKED_MAX: usize = 1536;
-/// Connections that a port may use at once before others wait for theirs: a silent one uses four, most use one.
+/// Connections that a port may use at once before others wait for theirs: a silent one uses two, most use one.
 const CONNECTIONS_PER_PORT: usize = 2;
 /// Lists of probes that are remembered, by port: a scan has a few hundred open ports by number.
 const PROBE_LISTS_MAX: usize = 1024;
@@ -79,12 +82,14 @@ pub struct Options {
     pub budget: Duration,
     /// How connections begin, shared by all of a job; `None` for at once.
     pub pacing: Option<Arc<Pacing>>,
+    /// What may be sent to whom.
+    pub gate: Gate,
 }
 
 impl Default for Options {
-    /// Intensity 7, 8 seconds, no limit.
+    /// Intensity 7, 8 seconds, no limit but those of hosts, ports and what is fragile.
     fn default() -> Self {
-        Self { intensity: DEFAULT_INTENSITY, budget: DEFAULT_BUDGET, pacing: None }
+        Self { intensity: DEFAULT_INTENSITY, budget: DEFAULT_BUDGET, pacing: None, gate: Gate::default() }
     }
 }
 
@@ -106,6 +111,7 @@ pub struct Detector {
     /// One permit for each port that is asked by a [`service_scan`].
     room: Arc<Semaphore>,
     connections: Semaphore,
+    occupancy: Arc<Occupancy>,
     connector: Connector,
 }
 
@@ -131,14 +137,21 @@ impl Detector {
             probe_lists: Mutex::default(),
             room: Arc::new(Semaphore::new((connections_max / CONNECTIONS_PER_PORT).clamp(1, ASKED_MAX))),
             connections: Semaphore::new(connections_max.clamp(1, Semaphore::MAX_PERMITS)),
+            occupancy: Arc::default(),
             connector: Connector(tls::connector()),
         }
     }
 
+    /// The same, counting the connections to each host and port together with whoever else counts there.
+    pub(crate) fn within(self, occupancy: &Arc<Occupancy>) -> Self {
+        Self { occupancy: Arc::clone(occupancy), ..self }
+    }
+
     /// Finds out what is behind an open port, within the budget of `options` (see there).
     ///
-    /// `name` is the host name that the target was given as: it is what TLS and HTTP are asked for. Ports of printers
-    /// ([`is_fragile`]) are not touched. Dropping the future ends it and closes its connections.
+    /// `name` is the host name that the target was given as: it is what TLS and HTTP are asked for. What the gate of
+    /// `options` denies is not touched, and where only the port's own protocol may be spoken, nothing else is. Dropping the
+    /// future ends it and closes its connections.
     pub async fn identify(
         &self,
         target: SocketAddr,
@@ -146,21 +159,27 @@ impl Detector {
         name: Option<&str>,
         options: &Options,
     ) -> Identified {
-        if is_fragile(target.port()) {
-            return Identified::default();
-        }
+        let is_own = match options.gate.ask(target.ip(), gate::port_of(target, protocol), Stage::Service) {
+            Verdict::Allow => false,
+            Verdict::OwnProtocol => true,
+            Verdict::SynOnly | Verdict::Deny(_) => return Identified::default(),
+        };
+        let room = self.occupancy.of(target, is_own);
         let endpoint = Endpoint {
             address: target,
             name,
             tls: None,
+            gate: &options.gate,
+            room: &room,
             connections: &self.connections,
             pacing: options.pacing.as_deref(),
             deadline: Instant::now() + options.budget,
         };
         let mut identified = match protocol {
+            Protocol::Tcp if is_own => Box::pin(self.identify_in_own_protocol(&endpoint)).await,
             // Boxed: it is large, and there are thousands of them.
             Protocol::Tcp => Box::pin(self.identify_tcp(endpoint, options)).await,
-            Protocol::Udp => self.identify_udp(&endpoint, options.intensity).await,
+            Protocol::Udp => self.identify_udp(&endpoint, options.intensity, is_own).await,
         };
         if let Some(service) = &mut identified.service {
             service.method = ServiceMethod::Probed;
@@ -200,7 +219,7 @@ impl Detector {
 
     /// What an interrogation came to in the words of a finding, with HTTP's own words where it speaks that.
     async fn described(&self, endpoint: &Endpoint<'_>, seen: Seen) -> Option<Identified> {
-        let banner = seen.greeting.as_deref().and_then(printable_banner);
+        let mut banner = seen.greeting.as_deref().and_then(printable_banner);
         let mut service = match seen.outcome {
             Outcome::Known(found) => found.service.clone(),
             Outcome::Wrapped => wrapped(),
@@ -214,6 +233,10 @@ impl Detector {
                 None => Box::pin(http::get(endpoint, "/")).await.map(|page| page.bytes),
             };
             if let Some(page) = page {
+                if endpoint.name.is_some() && seen.greeting.as_deref().is_some_and(http::is_http) {
+                    // Of the site that was asked for by name, not of the one that answers to none.
+                    banner = printable_banner(&page);
+                }
                 service.http = Box::pin(http::describe(endpoint, page)).await.map(Box::new);
             }
         }

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use self::services::Services;
 use self::split::Splits;
 use crate::detect::RuleSet;
+use crate::gate::Gate;
 use crate::io::connect;
 #[cfg(target_os = "linux")]
 use crate::io::raw;
@@ -134,6 +135,9 @@ impl Engine {
             return Err(ScanError::Unsupported { what: "UDP ports" });
         }
         match spec.engine {
+            _ if spec.profile == Profile::OtSafe && !self.has_raw() => {
+                Err(ScanError::Unsupported { what: "under profile ot-safe, for which it needs raw packets" })
+            }
             EngineChoice::Raw if !self.has_raw() => Err(ScanError::Unsupported { what: "with raw packets" }),
             EngineChoice::Raw | EngineChoice::Auto | EngineChoice::Connect => Ok(()),
         }
@@ -156,8 +160,8 @@ impl Engine {
     /// A unit that this engine must not, cannot or can not now do; nothing was sent for it.
     pub fn scan(&self, task: UnitTask) -> Result<UnitScan, ScanError> {
         let plan = self.plan_of(&task)?;
-        let is_asked = task.spec.services.is_some() && task.spec.profile != Profile::OtSafe;
-        let asked = is_asked.then(|| task.clone());
+        let gate = Gate::new(Arc::clone(&task.spec), Arc::clone(&task.scope));
+        let asked = gate.asks_services().then(|| task.clone());
         let scan = self.submit_parts(plan, task)?;
         Ok(match asked {
             Some(task) => self.services.attach(scan, &task),
@@ -190,7 +194,8 @@ impl Engine {
     /// Hands a unit to the kind of engine that suits it.
     #[cfg(target_os = "linux")]
     fn submit(&self, plan: Plan, task: UnitTask) -> Result<UnitScan, ScanError> {
-        let choice = task.spec.engine;
+        let is_raw_wanted = task.spec.engine == EngineChoice::Raw || task.spec.profile == Profile::OtSafe;
+        let choice = if is_raw_wanted { EngineChoice::Raw } else { task.spec.engine };
         let Some(raw) = self.raw.as_ref().filter(|raw| match choice {
             EngineChoice::Connect => false,
             EngineChoice::Raw => true,

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::host::ScannedHost;
 pub use self::not_probed::{NotProbed, NotProbedCounts};
 pub use self::printable::{BANNER_BYTES_MAX, Printable, printable_banner};
-pub use self::record::{HostRecord, NotShown, PortRecord};
+pub use self::record::{HostRecord, MIDDLEBOX_REASON, NotShown, PortRecord};
 pub use self::service::{Certificate, Http, Service, ServiceMethod, Tls};
 pub use self::weakness::{Severity, Weakness};
 use crate::port::{Port, PortSet};
@@ -91,6 +91,8 @@ pub enum Observation {
     },
     /// Something on the way answers for every port, so that its open ports mean nothing.
     Middlebox,
+    /// The host looked like that and is none: its open ports are its own.
+    Cleared,
 }
 
 /// State of a port, as nmap defines it.

@@ -5,9 +5,10 @@
 //! [`finding::Finding`]s; [`report::Fold`] makes [`finding::HostRecord`]s of them, and a [`report::Writer`] renders those.
 //!
 //! Decisions are made in pure code: [`connect_scan`] is a scan without sockets or clock, and so are `syn_scan`,
-//! its counterpart for the raw engine, and `udp_scan`. Only `io` touches the network.
+//! its counterpart for the raw engine, and `udp_scan`. What may be sent at all, [`gate`] says. Only `io` touches the network.
 //! Nothing here knows of jobs, leases or nodes.
 
+mod authority;
 pub mod connect_scan;
 pub mod detect;
 pub mod engine;
@@ -15,6 +16,7 @@ pub mod finding;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod gate;
 pub mod io;
 pub mod loss;
 pub mod neighbours;

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use crate::permute::{Permutation, mix};
 use crate::port::Port;
-use crate::scope::Scope;
 use crate::spec::ScanSpec;
 use crate::target::{Target, TargetSet};
 
@@ -84,12 +83,6 @@ impl Plan {
     #[must_use]
     pub fn port(&self, position: u32) -> Option<Port> {
         self.spec.ports.get(position)
-    }
-
-    /// Whether `scope` and the spec's exclusions let an address be asked: the last look of each scan before it sends.
-    #[must_use]
-    pub fn permits(&self, scope: &Scope, address: std::net::IpAddr) -> bool {
-        scope.contains(address) && !self.spec.exclude.contains(address)
     }
 
     /// All targets of the partition.

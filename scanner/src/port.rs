@@ -3,7 +3,7 @@
 //! A [`PortSet`] is an index space like a target set: TCP ports come first, then UDP ports, each ascending.
 //! Port 0 is reserved (RFC 6335 section 6) and cannot be connected to, so it is refused.
 
-mod fragile;
+pub mod fragile;
 mod parse;
 mod popular;
 mod service;
@@ -13,7 +13,6 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::fragile::is_fragile;
 pub use self::parse::{PortError, PortProblem};
 pub(crate) use self::service::named_ports;
 pub use self::service::service_name;

@@ -8,6 +8,7 @@ pub(crate) mod discovery;
 mod heard_ports;
 pub(crate) mod limits;
 mod measures;
+pub(crate) mod middlebox;
 mod port_bits;
 mod results;
 mod waiting;

@@ -60,6 +60,15 @@ pub struct ScanSpec {
     pub services: Option<u8>,
     /// Whether weaknesses of what was found are looked for.
     pub weaknesses: bool,
+    /// Whether ports of controllers and medical devices are asked like any other; specs from before this was a choice end
+    /// without it, and do not.
+    #[serde(default, deserialize_with = "if_there")]
+    pub allow_fragile: bool,
+}
+
+/// A field that older specs end without: by name it is missing, by position the bytes are over.
+fn if_there<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
+    Ok(T::deserialize(from).unwrap_or_default())
 }
 
 impl Default for ScanSpec {
@@ -83,6 +92,7 @@ impl Default for ScanSpec {
             host_rate_pps: None,
             services: None,
             weaknesses: false,
+            allow_fragile: false,
         }
     }
 }
@@ -99,7 +109,7 @@ impl ScanSpec {
         if self.partitions.len() > PARTITIONS_MAX {
             return Err(SpecError::TooManyPartitions { partitions: self.partitions.len() });
         }
-        if self.ports.is_empty() && self.discovery.is_empty() {
+        if self.ports.is_empty() && (self.discovery.is_empty() || self.profile == Profile::OtSafe) {
             return Err(SpecError::NoPorts);
         }
         if [self.rate_pps, self.max_rate_pps, self.network_rate_pps, self.host_rate_pps].contains(&Some(0)) {
@@ -108,8 +118,8 @@ impl ScanSpec {
         if self.discovery.len() > DISCOVERY_MAX {
             return Err(SpecError::Discovery { probes: self.discovery.len() });
         }
-        if self.profile == Profile::OtSafe && self.ports.udp_count() > 0 {
-            return Err(SpecError::FragileUdp);
+        if self.profile == Profile::OtSafe {
+            self.validate_ot_safe()?;
         }
         if !(0.5..1.0).contains(&self.confidence) {
             return Err(SpecError::Confidence { confidence: self.confidence });
@@ -117,6 +127,20 @@ impl ScanSpec {
         match self.retries {
             Some(retries) if retries > RETRIES_MAX => Err(SpecError::Retries { retries }),
             _ => Ok(()),
+        }
+    }
+
+    /// What sends nothing but single SYNs needs raw packets, for all of its targets.
+    fn validate_ot_safe(&self) -> Result<(), SpecError> {
+        if self.ports.udp_count() > 0 {
+            return Err(SpecError::OtSafeUdp);
+        }
+        if self.engine == EngineChoice::Connect {
+            return Err(SpecError::OtSafeConnect);
+        }
+        match self.partitions.iter().find_map(|targets| targets.names().next()) {
+            Some(name) => Err(SpecError::OtSafeName { name: name.to_owned() }),
+            None => Ok(()),
         }
     }
 
@@ -157,9 +181,22 @@ pub enum SpecError {
         /// The number given.
         confidence: f64,
     },
-    /// UDP ports of fragile devices, which get nothing but single SYNs.
+    /// UDP ports under a profile that sends nothing but single SYNs.
     #[error("profile ot-safe sends nothing but single SYNs: leave the UDP ports out")]
-    FragileUdp,
+    OtSafeUdp,
+    /// Connections under that profile.
+    #[error(
+        "profile ot-safe sends nothing but single SYNs, and engine connect makes whole connections: leave the engine out"
+    )]
+    OtSafeConnect,
+    /// A host name under that profile: names are scanned with connections.
+    #[error(
+        "profile ot-safe sends nothing but single SYNs, and {name} would be scanned with connections: give its address"
+    )]
+    OtSafeName {
+        /// The first name.
+        name: String,
+    },
     /// More discovery probes than tell anything new.
     #[error("{probes} discovery probes, at most {DISCOVERY_MAX} are of use")]
     Discovery {
@@ -233,8 +270,8 @@ choices! {
     Profile, "profile",
     /// No restriction beside the scope.
     Default = "default",
-    /// For industrial and other fragile devices: one probe at a time per unit, at most 20 per second, no
-    /// retransmission, no discovery, no banner.
+    /// For industrial and other fragile devices: single SYNs and nothing else, one at a time per unit, at most 20 per
+    /// second; refused where only connections would do.
     OtSafe = "ot-safe"
 }
 
@@ -268,7 +305,15 @@ mod tests {
         assert_eq!(ScanSpec { rate_pps: Some(0), ..valid() }.validate(), Err(SpecError::NoRate));
         assert_eq!(ScanSpec { retries: Some(11), ..valid() }.validate(), Err(SpecError::Retries { retries: 11 }));
         let fragile = ScanSpec { profile: Profile::OtSafe, ports: "22,U:161".parse().unwrap(), ..valid() };
-        assert_eq!(fragile.validate(), Err(SpecError::FragileUdp));
+        assert_eq!(fragile.validate(), Err(SpecError::OtSafeUdp));
+        let fragile = |engine, targets: &str| {
+            let partitions = vec!["10.0.0.0/24".parse().unwrap(), targets.parse().unwrap()];
+            ScanSpec { profile: Profile::OtSafe, engine, partitions, ..valid() }.validate()
+        };
+        assert_eq!(fragile(EngineChoice::Auto, "10.1.0.0/24"), Ok(()));
+        assert_eq!(fragile(EngineChoice::Connect, "10.1.0.0/24"), Err(SpecError::OtSafeConnect));
+        let named = fragile(EngineChoice::Raw, "10.1.0.1,plc.example").unwrap_err();
+        assert!(named.to_string().contains("plc.example"), "{named}");
         for confidence in [0.0, 1.0, f64::NAN, -1.0, f64::INFINITY] {
             assert!(ScanSpec { confidence, ..valid() }.validate().is_err(), "{confidence}");
         }
@@ -283,8 +328,12 @@ mod tests {
         assert_eq!(serde_json::from_str::<ScanSpec>(&json).unwrap(), spec);
         let names = "10.0.0.0/8,2001:db8::/65,a.example".parse().unwrap();
         let spec = ScanSpec { partitions: vec![names, "10.0.0.1".parse().unwrap()], ..spec };
-        let bytes = postcard::to_stdvec(&spec).unwrap();
+        let mut bytes = postcard::to_stdvec(&spec).unwrap();
         assert_eq!(postcard::from_bytes::<ScanSpec>(&bytes).unwrap(), spec, "by position as well");
+        let lifted = ScanSpec { allow_fragile: true, ..spec.clone() };
+        assert_eq!(postcard::from_bytes::<ScanSpec>(&postcard::to_stdvec(&lifted).unwrap()).unwrap(), lifted);
+        bytes.pop();
+        assert_eq!(postcard::from_bytes::<ScanSpec>(&bytes).unwrap(), spec, "as specs ended before the last field");
         assert!(bytes.len() < 4096, "{} bytes for 2^63 targets and the thousand most popular ports", bytes.len());
     }
 

@@ -39,10 +39,12 @@ use self::path::{Moment, RoundTrip};
 use self::recall::Recall;
 use self::target::Target;
 use crate::finding::{NotProbed, PortState, Reason};
+use crate::gate::{Gate, Stage, Verdict};
 use crate::pace::{Pacer, RateCap};
 use crate::packet::arp::Mac;
 use crate::packet::probe::Probe;
 use crate::plan::Plan;
+use crate::port::Port;
 use crate::rtt::RttTable;
 use crate::scan::discovery;
 use crate::scan::limits::Limits;
@@ -154,7 +156,7 @@ struct BannerGrab {
 #[derive(Debug)]
 pub(crate) struct SynScan {
     plan: Plan,
-    scope: Arc<Scope>,
+    gate: Gate,
     pace: Arc<RateCap>,
     limits: Limits,
     routes: Box<dyn Routes>,
@@ -208,9 +210,10 @@ impl SynScan {
         path: Path,
     ) -> Self {
         let limits = Limits::of(plan.spec());
+        let gate = Gate::new(Arc::clone(plan.spec()), scope);
         let targets_max = (PORTS_MAX / plan.port_count().max(1)).clamp(1, TARGETS_MAX);
         Self {
-            host_probes: HostProbes::new(&plan, limits.discovery),
+            host_probes: HostProbes::new(&plan, limits.discovery, &gate),
             yields: DiscoveryYield::default(),
             ports: plan.spec().ports.tcp_count(),
             is_thorough: plan.target_count() <= discovery::TARGETS_MIN,
@@ -239,7 +242,7 @@ impl SynScan {
             recall: Recall::default(),
             results: Results::default(),
             plan,
-            scope,
+            gate,
             pace,
             limits,
             routes,
@@ -307,6 +310,24 @@ impl SynScan {
     fn target(&mut self, index: u64) -> Option<&mut Target> {
         let at = usize::try_from(index.checked_sub(self.base)?).ok()?;
         self.targets.get_mut(at)
+    }
+
+    fn permits(&self, address: IpAddr, stage: Stage) -> bool {
+        self.gate.permits(address, None, stage)
+    }
+
+    /// Whether a probe may go to an address as it is.
+    fn permits_probe(&self, address: IpAddr, probe: Probe) -> bool {
+        let (port, stage) = match probe {
+            Probe::Syn(port) => (Some(Port::tcp(port)), Stage::Syn),
+            Probe::Ack(port) => (Some(Port::tcp(port)), Stage::HostProbe),
+            Probe::Echo | Probe::Timestamp => (None, Stage::HostProbe),
+        };
+        match self.gate.ask(address, port, stage) {
+            Verdict::Allow => true,
+            Verdict::SynOnly => stage == Stage::Syn,
+            Verdict::OwnProtocol | Verdict::Deny(_) => false,
+        }
     }
 }
 

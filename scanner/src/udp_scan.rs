@@ -35,6 +35,7 @@ use self::index_set::IndexSet;
 use self::limits::UdpLimits;
 use self::send::Encore;
 pub(crate) use self::step::{Heard, LANES, Step};
+use crate::gate::{Gate, Stage};
 use crate::neighbours::Neighbours;
 use crate::pace::RateCap;
 use crate::pace::quota::Quotas;
@@ -60,7 +61,7 @@ struct FlightKey {
 #[derive(Debug)]
 pub(crate) struct UdpScan {
     plan: Plan,
-    scope: Arc<Scope>,
+    gate: Gate,
     pace: Arc<RateCap>,
     neighbours: Arc<Neighbours>,
     limits: UdpLimits,
@@ -109,7 +110,7 @@ impl UdpScan {
         let active = (ACTIVE_PORTS_MAX / plan.port_count().max(1)).clamp(1, ACTIVE_HOSTS_MAX);
         Self {
             waiting: Waiting::new(if is_fed { range.end..range.end } else { range }, &plan),
-            scope,
+            gate: Gate::new(Arc::clone(plan.spec()), scope),
             pace,
             neighbours: Arc::default(),
             secret,
@@ -196,7 +197,7 @@ impl UdpScan {
     /// exclusions allow is the target.
     pub(crate) fn on_resolved(&mut self, now: Duration, host: Key, found: Result<Vec<IpAddr>, String>) {
         let Some(known) = self.hosts.get(host).filter(|known| known.phase == HostPhase::Resolving) else { return };
-        let allowed = |address| self.plan.permits(&self.scope, address);
+        let allowed = |address| self.gate.permits(address, None, Stage::Name);
         match self.results.resolve(known.scanned.name.as_ref(), found, allowed) {
             Some(address) => self.begin(now, host, address),
             None => drop(self.hosts.remove(host)),
@@ -214,6 +215,15 @@ impl UdpScan {
         let crowded = self.waiting.crowded_until(now);
         let encore = self.encores.peek().map(|Reverse((at, _))| *at).filter(|at| *at > now);
         [timer, wakes, crowded, encore].into_iter().flatten().min()
+    }
+
+    fn permits(&self, address: IpAddr, stage: Stage) -> bool {
+        self.gate.permits(address, None, stage)
+    }
+
+    /// Whether a port may be asked what it is asked here: in its own protocol, where it may be no other.
+    fn permits_port(&self, number: u16) -> bool {
+        walk::is_asked(&self.gate, number)
     }
 }
 

@@ -53,7 +53,9 @@ pub(super) async fn one(State(node): State<Node>, Path(id): Path<String>) -> Res
     // A large spec is read for a report, not for every look at a job that runs.
     let is_read = |spec: &SpecRef| matches!(spec, SpecRef::Inline(_)) || document.has_ended();
     if let Some(spec) = spec.filter(is_read) {
-        document.ports = spec::read(&node.exchange, spec).await.ok().map(|spec| spec.ports.to_string());
+        let spec = spec::read(&node.exchange, spec).await.ok();
+        document.allow_fragile = spec.as_ref().is_some_and(|spec| spec.allow_fragile);
+        document.ports = spec.map(|spec| spec.ports.to_string());
     }
     Ok(Json(document))
 }
@@ -144,6 +146,7 @@ fn document_of(state: &pentora_raft::State, id: JobId, job: &Job, soft: &SoftSta
         notes: remarks.map(|remarks| remarks.notes.iter().cloned().collect()).unwrap_or_default(),
         not_probed,
         ports: None,
+        allow_fragile: false,
     }
 }
 

@@ -97,6 +97,7 @@ pub(super) async fn print(
         writer.host(host).map_err(|error| output_failure(&error))?;
         summary.count(host);
     }
+    summary.notes.extend(summary.middlebox_note());
     writer.finish(&summary).map_err(|error| output_failure(&error))?;
     Ok(summary)
 }
@@ -155,6 +156,7 @@ fn summary(job: &JobDocument, counted: &Summary) -> Summary {
         recall_estimate: job.recall_estimate,
         duration: Duration::try_from_secs_f64(job.elapsed_seconds).unwrap_or_default(),
         not_probed: job.not_probed,
+        middleboxes: counted.middleboxes,
         notes: job.reason.iter().chain(&job.notes).cloned().collect(),
     }
 }

@@ -20,6 +20,9 @@ pub(super) fn job_status(job: &JobDocument) -> String {
     if let Some(reason) = &job.reason {
         text.push_str(&format!("Reason: {}\n", clean(reason)));
     }
+    if job.allow_fragile {
+        text.push_str("Fragile devices: asked like any other port (--allow-fragile)\n");
+    }
     if !job.worker_stats.is_empty() {
         text.push_str("\nWorker Breakdown:\n");
         for stat in &job.worker_stats {
@@ -124,6 +127,7 @@ pub(super) mod tests {
             targets_total: 10_000,
             targets_in_progress: 0,
             ports: None,
+            allow_fragile: false,
             priority: Priority::Normal,
             submitted_at: "2025-07-10T12:00:00Z".into(),
             started_at: None,

@@ -33,6 +33,7 @@ fn job() -> JobDocument {
         targets_total: 2,
         targets_in_progress: 0,
         ports: None,
+        allow_fragile: false,
         priority: pentora_raft::state::Priority::Normal,
         submitted_at: String::new(),
         started_at: None,

@@ -74,6 +74,9 @@ pub struct JobDocument {
     /// The ports that are asked, as `22,80-90,U:53`; absent in lists of jobs, and where the spec is not at hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ports: Option<String>,
+    /// That ports of controllers and medical devices are asked like any other, as the request wanted; told where `ports` is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_fragile: bool,
 }
 
 impl JobDocument {

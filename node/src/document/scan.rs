@@ -63,6 +63,9 @@ pub struct ScanRequest {
     /// `default` or `ot-safe`.
     #[serde(with = "words")]
     pub profile: Option<Profile>,
+    /// Ask ports of controllers and medical devices like any other; without it they are spoken to in their own protocol
+    /// alone, and printers in none either way.
+    pub allow_fragile: bool,
     /// Read what an open port says first; without it no open port is asked anything.
     pub banners: bool,
     /// Ask open ports what they are: service, product, version, TLS, HTTP.
@@ -104,6 +107,7 @@ impl Default for ScanRequest {
             discovery_probes: None,
             engine: None,
             profile: None,
+            allow_fragile: false,
             banners: true,
             services: true,
             intensity: None,

@@ -333,14 +333,50 @@ fn no_more_sockets_are_used_than_there_are() {
 }
 
 #[test]
-fn a_fragile_device_is_asked_one_thing_at_a_time_and_never_twice() {
+fn where_only_single_syns_may_be_sent_no_connection_is_made() {
     let network = world("10.0.0.0/29", "1-10", 5, 41);
     let spec = ScanSpec { profile: Profile::OtSafe, timing: Timing::Fast, ..spec("10.0.0.0/29", "1-10") };
     let run = network.run(&mut scan(spec));
-    assert_exact(&network, &run);
-    assert_eq!((run.in_flight_max, run.sends.len()), (1, 80));
-    for pair in run.sends.windows(2) {
-        assert!(pair[1].0 - pair[0].0 >= Duration::from_millis(50), "20 per second at most");
+    assert!(run.is_done && run.sends.is_empty());
+    assert_eq!(run.left_out.refused, 8);
+}
+
+/// Ports that answered open, and the hosts told to answer on everything and to be cleared of it.
+fn judged(run: &FakeRun) -> (usize, Vec<IpAddr>, Vec<IpAddr>) {
+    let of = |wanted: Observation| {
+        let told = run.findings.iter().filter(move |finding| finding.observation == wanted);
+        told.map(|finding| finding.address).collect::<Vec<_>>()
+    };
+    (found(run).len(), of(Observation::Middlebox), of(Observation::Cleared))
+}
+
+#[test]
+fn a_host_that_answers_on_everything_is_left_alone_after_a_few_ports() {
+    let tarpit: IpAddr = "10.0.0.3".parse().unwrap();
+    let everything = FakeHost { open: (1..=u16::MAX).collect(), ..FakeHost::default() };
+    for (ports, loss) in [("1-1000", 0.0), ("-", 0.0), ("1-1000", 0.3)] {
+        let hosts = BTreeMap::from([(tarpit, everything.clone())]);
+        let network = FakeNetwork { loss, hosts, ..FakeNetwork::default() };
+        let run = network.run(&mut scan(spec("10.0.0.0/29", ports)));
+        let (open, middleboxes, cleared) = judged(&run);
+        assert_eq!((middleboxes, cleared.len()), (vec![tarpit], 0), "{ports}");
+        assert!(loss > 0.0 || open < 800, "{open} ports of {ports} were asked");
+        assert_eq!(run.tally.open_ports, 0, "they mean nothing");
+        assert!(run.findings.iter().all(|finding| !matches!(finding.observation, Observation::Ports { .. })));
+    }
+}
+
+#[test]
+fn a_host_with_many_real_listeners_is_cleared_behind_whatever_filter() {
+    let host: IpAddr = "10.0.0.3".parse().unwrap();
+    for (ports, drops_rest) in [("20000-21499", false), ("20000-21499", true), ("-", false), ("-", true)] {
+        let listening = FakeHost { open: (20_000..21_500).collect(), drops_rest, ..FakeHost::default() };
+        let hosts = BTreeMap::from([(host, listening)]);
+        let network = FakeNetwork { hosts, ..FakeNetwork::default() };
+        let run = network.run(&mut scan(ScanSpec { retries: Some(1), ..spec("10.0.0.3", ports) }));
+        let (open, middleboxes, cleared) = judged(&run);
+        assert_eq!((open, middleboxes.len(), run.tally.open_ports), (1500, 0, 1500), "{ports}");
+        assert!(cleared.len() <= 1);
     }
 }
 

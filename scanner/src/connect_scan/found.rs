@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::host::HostPhase;
 use super::{Answer, ConnectScan, Flight, Listen};
 use crate::finding::{PortState, Reason};
+use crate::gate::{Stage, Verdict};
 use crate::port::Port;
 use crate::scan::banner_wait;
 use crate::slot_map::Key;
@@ -27,23 +28,25 @@ impl ConnectScan {
 
     /// A port has answered; returns what to listen to.
     pub(super) fn note_port(&mut self, flight: &Flight, position: u32, answer: Answer) -> Option<Listen> {
-        let listens = answer.state == PortState::Open && self.limits.banners;
-        let host = self.hosts.get_mut(flight.host)?;
-        host.heard.mark_answered(position);
         let port = Port::tcp(flight.port);
+        let may_listen = self.gate.of_port(Some(port), Stage::BannerGrab) == Verdict::Allow;
+        let host = self.hosts.get_mut(flight.host).filter(|host| !host.is_middlebox())?;
+        let listens = answer.state == PortState::Open && self.limits.banners && may_listen;
+        host.heard.mark_answered(position);
         let Answer { state, reason } = answer;
         self.results.note_port(&host.scanned, port, state, reason, None);
+        host.pending += u32::from(listens);
+        self.count_port(flight.host, state);
         if !listens {
             return None;
         }
-        host.pending += 1;
         let wait = banner_wait(self.measures.rtt.smoothed());
         Some(Listen { host: flight.host, port: flight.port, wait })
     }
 
     /// Ends a host that has nothing left to send or wait for.
     pub(super) fn settle(&mut self, key: Key) {
-        if self.hosts.get(key).is_none_or(|host| host.pending > 0 || host.queued) {
+        if self.hosts.get(key).is_none_or(|host| host.pending > 0 || host.queued) || self.begin_last_trial(key) {
             return;
         }
         let Some(host) = self.hosts.remove(key) else { return };
@@ -53,7 +56,7 @@ impl ConnectScan {
             self.results.tally.not_probed.add(why, 1);
             return;
         }
-        if host.up.is_none() {
+        if host.up.is_none() || host.is_middlebox() {
             return;
         }
         let count = self.plan.port_count();

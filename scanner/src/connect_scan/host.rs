@@ -2,6 +2,7 @@
 
 use crate::finding::{NotProbed, Reason, ScannedHost};
 use crate::scan::HeardPorts;
+use crate::scan::middlebox::Trial;
 
 /// A host from its first probe to its last.
 #[derive(Debug)]
@@ -19,6 +20,11 @@ pub(super) struct Host {
     /// How it is known to be up, once it is.
     pub(super) up: Option<Reason>,
     pub(super) heard: HeardPorts,
+    /// Ports that answered, by what they said.
+    pub(super) opened: u32,
+    pub(super) closed: u32,
+    /// The test whether it answers on everything, once it has begun.
+    pub(super) trial: Option<Trial>,
     /// Why this machine cannot send to it, once that is so.
     pub(super) not_sent: Option<NotProbed>,
 }
@@ -46,6 +52,9 @@ impl Host {
             queued: false,
             up: None,
             heard: HeardPorts::default(),
+            opened: 0,
+            closed: 0,
+            trial: None,
             not_sent: None,
         }
     }

@@ -5,8 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::host::{Host, HostPhase};
+use super::middlebox::next_trial;
 use super::{ConnectScan, Flight, Step};
 use crate::finding::NotProbed;
+use crate::gate::Stage;
 use crate::plan::Plan;
 use crate::scan::Attempt;
 use crate::scan::discovery::DiscoveryPort;
@@ -76,7 +78,9 @@ impl ConnectScan {
                     host.discovery_sent += usize::from(probe.is_some());
                     probe
                 }
-                HostPhase::Ports => next_port(&self.plan, host, &self.discovery),
+                HostPhase::Ports => {
+                    next_trial(&self.plan, host).or_else(|| next_port(&self.plan, host, &self.discovery))
+                }
             };
             let Some(DiscoveryPort { port, position }) = next else {
                 self.settle(key);
@@ -111,10 +115,12 @@ impl ConnectScan {
 
     /// Sends a probe, unless its address turns out not to be allowed or its answer not to matter any more.
     pub(super) fn launch(&mut self, mut flight: Flight, now: Duration) -> Option<Step> {
+        let is_trial = self.is_trial(&flight);
         let host = self.hosts.get_mut(flight.host)?;
         let address = host.scanned.address;
-        let is_moot = flight.attempt.is_repeated() && flight.position.is_none() && host.up.is_some();
-        if is_moot || !self.plan.permits(&self.scope, address) {
+        let is_answered = flight.attempt.is_repeated() && flight.position.is_none() && host.up.is_some() && !is_trial;
+        let is_moot = is_answered || host.is_middlebox();
+        if is_moot || !self.permits(address, Stage::Connect) {
             self.forgo(flight.host, is_moot);
             return None;
         }
@@ -167,6 +173,7 @@ impl ConnectScan {
             let is_settled = flight.attempt.number >= self.measures.tries_wanted();
             self.measures.window.silent(is_settled);
             if is_settled {
+                self.note_trial(&flight, None);
                 self.give_up(flight.host);
             } else {
                 self.bench.push_back(Flight { attempt: flight.attempt.next(wait), ..flight });

@@ -1,4 +1,5 @@
-//! Connections of the detection: opened at the job's pace, few at once, read with a bound on bytes and time.
+//! Connections of the detection: opened where the gate lets them, at the job's pace, few at once, read with a bound on bytes
+//! and time.
 //!
 //! They are closed with a reset, so that neither side keeps state for a connection that was only a question.
 
@@ -20,7 +21,10 @@ use tokio_rustls::TlsConnector;
 
 use super::ANSWERED_LEAST;
 use super::matcher::ANSWER_BYTES_MAX;
+use super::occupancy::{Entered, Room};
 use super::pacing::{KERNEL_REPEATS, LATE_LEAST, Pacing};
+use crate::gate::{self, Gate, Stage, Verdict};
+use crate::port::Protocol;
 
 /// Longest wait for a connection to a port that has just answered a SYN.
 const CONNECT_WAIT: Duration = Duration::from_secs(3);
@@ -48,7 +52,11 @@ pub(super) struct Endpoint<'a> {
     pub(super) name: Option<&'a str>,
     /// Speak inside TLS.
     pub(super) tls: Option<&'a TlsConnector>,
-    /// Connections that may be open at once, of the whole detector.
+    /// What may be sent.
+    pub(super) gate: &'a Gate,
+    /// Connections that may be open at once, to this port and host.
+    pub(super) room: &'a Room,
+    /// The same of the whole detector.
     pub(super) connections: &'a Semaphore,
     /// How connections begin.
     pub(super) pacing: Option<&'a Pacing>,
@@ -65,7 +73,7 @@ pub(super) struct Connection<'a> {
     pub(super) stream: Box<dyn Stream>,
     /// About one round trip.
     pub(super) round_trip: Duration,
-    _permit: SemaphorePermit<'a>,
+    _permit: Permit<'a>,
 }
 
 /// An open connection in the clear.
@@ -73,7 +81,14 @@ pub(super) struct Opened<'a> {
     pub(super) stream: TcpStream,
     pub(super) round_trip: Duration,
     /// Held as long as the connection is.
-    pub(super) permit: SemaphorePermit<'a>,
+    pub(super) permit: Permit<'a>,
+}
+
+/// That a connection may be open.
+#[derive(Debug)]
+pub(super) struct Permit<'a> {
+    _place: Entered<'a>,
+    _of_all: SemaphorePermit<'a>,
 }
 
 /// How reading came to its end.
@@ -91,15 +106,42 @@ pub(super) enum Ending {
     Refused,
 }
 
+impl AsyncRead for Connection<'_> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Connection<'_> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
 impl<'a> Endpoint<'a> {
     /// The same endpoint, which has just answered: there are some seconds for more, however late it is.
     pub(super) fn answered(self) -> Self {
         Self { deadline: self.deadline.max(Instant::now() + ANSWERED_LEAST), ..self }
     }
 
-    /// Opens a connection; with TLS, up to the end of its handshake.
-    pub(super) async fn connect(&self) -> io::Result<Connection<'a>> {
-        let Opened { stream, round_trip, permit } = self.open().await?;
+    /// Opens a connection for a stage; with TLS, up to the end of its handshake.
+    pub(super) async fn connect(&self, stage: Stage) -> io::Result<Connection<'a>> {
+        if self.tls.is_some() {
+            self.pass(Stage::Tls)?;
+        }
+        let Opened { stream, round_trip, permit } = self.open(stage).await?;
         let stream: Box<dyn Stream> = match self.tls {
             None => Box::new(stream),
             // In a box of its own: it is four times as large as all that a connection in the clear needs.
@@ -125,9 +167,21 @@ impl<'a> Endpoint<'a> {
         name.unwrap_or_else(|| ServerName::IpAddress(self.address.ip().into()))
     }
 
-    /// Opens a connection in the clear, whatever is spoken on it afterwards.
-    pub(super) async fn open(&self) -> io::Result<Opened<'a>> {
-        let permit = timeout_at(self.deadline, self.connections.acquire()).await?.map_err(io::Error::other)?;
+    /// Passes the gate with what is about to be sent.
+    fn pass(&self, stage: Stage) -> io::Result<()> {
+        match self.gate.ask(self.address.ip(), gate::port_of(self.address, Protocol::Tcp), stage) {
+            Verdict::Allow | Verdict::OwnProtocol => Ok(()),
+            Verdict::SynOnly | Verdict::Deny(_) => Err(io::ErrorKind::PermissionDenied.into()),
+        }
+    }
+
+    /// Opens a connection in the clear for a stage, whatever is spoken on it afterwards.
+    pub(super) async fn open(&self, stage: Stage) -> io::Result<Opened<'a>> {
+        self.pass(stage)?;
+        // The place at the host before that among all, which others could use meanwhile.
+        let place = self.room.enter(self.deadline).await.ok_or(io::ErrorKind::TimedOut)?;
+        let of_all = timeout_at(self.deadline, self.connections.acquire()).await?.map_err(io::Error::other)?;
+        let permit = Permit { _place: place, _of_all: of_all };
         if let Some(pacing) = self.pacing
             && !pacing.probe(self.address.ip(), self.deadline).await
         {
@@ -186,10 +240,11 @@ impl Endpoint<'_> {
                     first.take().into_iter().for_each(|first| first.tell(true));
                     wait *= 2;
                     late_at += wait;
-                    if let Ok(permit) = self.connections.try_acquire()
+                    if let Some(place) = self.room.try_enter()
+                        && let Ok(of_all) = self.connections.try_acquire()
                         && self.pacing.is_none_or(|pacing| pacing.spare_probe(self.address.ip()))
                     {
-                        permits.push(permit);
+                        permits.push(Permit { _place: place, _of_all: of_all });
                         running.push(connect());
                     }
                 }

@@ -265,6 +265,97 @@ async fn a_silent_port_takes_its_budget_and_no_more() {
     assert!(server.connections() <= 8);
 }
 
+/// What a server was sent, and how many connections it had at once at most.
+#[derive(Debug, Default)]
+struct Record {
+    bytes: Mutex<Vec<u8>>,
+    open: AtomicUsize,
+    at_once: AtomicUsize,
+}
+
+/// Says `greeting`, then answers whatever it is sent with `answer`, and notes all of it.
+async fn recording(address: &str, greeting: &'static [u8], answer: &'static [u8]) -> (Server, Arc<Record>) {
+    let record = Arc::new(Record::default());
+    let noted = Arc::clone(&record);
+    let server = Server::on(address, move |mut stream| {
+        let noted = Arc::clone(&noted);
+        async move {
+            let open = noted.open.fetch_add(1, Ordering::SeqCst) + 1;
+            noted.at_once.fetch_max(open, Ordering::SeqCst);
+            let _ = stream.write_all(greeting).await;
+            let mut bytes = [0; 1024];
+            while let Ok(length @ 1..) = stream.read(&mut bytes).await {
+                noted.bytes.lock().unwrap().extend(&bytes[..length]);
+                let _ = stream.write_all(answer).await;
+            }
+            noted.open.fetch_sub(1, Ordering::SeqCst);
+        }
+    })
+    .await;
+    (server, record)
+}
+
+async fn identify_by_rules(target: SocketAddr, options: &Options) -> Identified {
+    let detector = Detector::new(Arc::new(RuleSet::builtin()), 64);
+    let identified = detector.identify(target, Protocol::Tcp, None, options);
+    tokio::time::timeout(Duration::from_secs(20), identified).await.expect("every interrogation is bounded")
+}
+
+#[tokio::test]
+async fn a_fragile_port_is_asked_once_in_its_own_protocol_and_then_left_alone() {
+    const MODBUS: &[u8] = b"PN\x00\x00\x00\x05\x01+\x0e\x01\x00";
+    const IDENTITY: &[u8] = b"PN\x00\x00\x00\x1b\x01+\x0e\x01\x01\x00\x00\x03\x00\x04Acme\x01\x05PLC-7\x02\x04V2.5";
+    const WEB: &[u8] = b"HTTP/1.1 400 Bad Request\r\nServer: nginx/1.22.1\r\nContent-Length: 0\r\n\r\n";
+    let silent: &[u8] = b"";
+    for (address, greeting, answer, sent, product) in [
+        ("127.55.0.7:502", silent, silent, Some(MODBUS), None),
+        ("127.55.0.8:502", silent, IDENTITY, Some(MODBUS), Some("Acme PLC-7")),
+        ("127.55.0.9:502", b"SSH-2.0-OpenSSH_9.2p1\r\n", silent, Some(silent), Some("OpenSSH")),
+        ("127.55.0.10:20000", silent, WEB, None, Some("nginx")),
+        ("127.55.0.11:9600", silent, WEB, Some(silent), None),
+        ("127.55.0.12:2222", b"SSH-2.0-OpenSSH_9.2p1\r\n", silent, Some(silent), Some("OpenSSH")),
+    ] {
+        let (server, record) = recording(address, greeting, answer).await;
+        let identified = identify_by_rules(server.address, &Options::default()).await;
+        let found = identified.service.as_ref().and_then(|service| service.product.as_deref());
+        assert_eq!(found, product, "{address}: {identified:?}");
+        assert!(identified.service.is_none_or(|service| service.http.is_none() && service.tls.is_none()));
+        let bytes = record.bytes.lock().unwrap().clone();
+        assert!(sent.is_none_or(|sent| bytes == sent), "{address}: {}", bytes.escape_ascii());
+        assert!(!bytes.windows(4).any(|word| word == b"HTTP"), "{address}");
+        assert_eq!((server.connections(), record.at_once.load(Ordering::SeqCst)), (1, 1), "{address}");
+    }
+    let lifted = crate::spec::ScanSpec { allow_fragile: true, ..crate::spec::ScanSpec::default() };
+    let gate = Gate::new(Arc::new(lifted), Arc::default());
+    let (server, record) = recording("127.55.0.13:9600", b"", WEB).await;
+    let found = service(identify_by_rules(server.address, &Options { gate, ..Options::default() }).await);
+    assert_eq!((found.name.as_str(), found.product.as_deref()), ("http", Some("nginx")));
+    assert!(record.at_once.load(Ordering::SeqCst) <= 2);
+}
+
+#[tokio::test]
+async fn no_more_than_two_connections_go_to_a_port_and_sixteen_to_a_host() {
+    let ports: Vec<_> = futures::future::join_all((0..12).map(|_| recording("127.55.0.14:0", b"", b""))).await;
+    let options = Options { budget: Duration::from_secs(3), ..Options::default() };
+    let detector = Detector::new(Arc::new(RuleSet::builtin()), 256);
+    let (watched, most) = (ports.iter().map(|(_, record)| Arc::clone(record)).collect::<Vec<_>>(), AtomicUsize::new(0));
+    let watching = async {
+        loop {
+            let open = watched.iter().map(|record| record.open.load(Ordering::SeqCst)).sum();
+            most.fetch_max(open, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let asking = ports.iter().map(|(server, _)| detector.identify(server.address, Protocol::Tcp, None, &options));
+    tokio::select! {
+        () = watching => {}
+        _all = futures::future::join_all(asking) => {}
+    }
+    assert!(ports.iter().all(|(_, record)| record.at_once.load(Ordering::SeqCst) <= 2));
+    // One that was closed here may not have been noticed there.
+    assert!((2..=20).contains(&most.load(Ordering::SeqCst)), "{most:?}");
+}
+
 #[tokio::test]
 async fn printers_are_not_touched() {
     let server = Server::on("127.55.0.5:9100", |mut stream| async move { drain(&mut stream).await }).await;

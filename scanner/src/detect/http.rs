@@ -7,7 +7,6 @@ mod location;
 mod page;
 mod response;
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -17,7 +16,9 @@ pub use self::location::follow;
 pub use self::page::{Page, read_page};
 pub use self::response::{BODY_BYTES_MAX, Head, body, is_complete, is_http, read_head};
 use super::connection::{self, Ending, Endpoint, Patience};
+use crate::authority;
 use crate::finding::{Http, Printable};
+use crate::gate::Stage;
 
 /// Most redirects that are followed.
 const REDIRECTS_MAX: usize = 3;
@@ -56,7 +57,8 @@ const HEADERS: [&str; 20] = [
 /// `None` when `first` is no whole answer of HTTP/1.
 pub(super) async fn describe(endpoint: &Endpoint<'_>, first: Vec<u8>) -> Option<Http> {
     let head = read_head(&first)?;
-    let (host, port, is_tls) = (host(endpoint), endpoint.address.port(), endpoint.tls.is_some());
+    let (host, port) = (authority::host(endpoint.name, endpoint.address.ip()), endpoint.address.port());
+    let is_tls = endpoint.tls.is_some();
     let mut http = Http { status: head.status, ..Http::default() };
     http.server = head.get("server").map(text);
     http.location = head.get("location").map(text);
@@ -90,7 +92,7 @@ pub(super) struct Answer {
 
 /// Asks for a page; `None` when nothing like an answer comes.
 pub(super) async fn get(endpoint: &Endpoint<'_>, path: &str) -> Option<Answer> {
-    let mut connection = endpoint.connect().await.ok()?;
+    let mut connection = endpoint.connect(Stage::Http).await.ok()?;
     let until = endpoint.deadline.min(Instant::now() + ANSWER_WAIT);
     let request = request(endpoint, path);
     connection::send(&mut connection.stream, request.as_bytes(), until).await.then_some(())?;
@@ -104,24 +106,11 @@ pub(super) async fn get(endpoint: &Endpoint<'_>, path: &str) -> Option<Answer> {
 }
 
 fn request(endpoint: &Endpoint<'_>, path: &str) -> String {
-    let (host, port) = (host(endpoint), endpoint.address.port());
-    let is_usual = port == if endpoint.tls.is_some() { 443 } else { 80 };
-    let host = if is_usual { host } else { format!("{host}:{port}") };
+    let host = authority::host_header(endpoint.name, endpoint.address, endpoint.tls.is_some());
     format!(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: Mozilla/5.0 (compatible; Pentora)\r\n\
          Accept: */*\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n"
     )
-}
-
-/// The host as a URL names it.
-fn host(endpoint: &Endpoint<'_>) -> String {
-    // A name that could break a request is not one; it came from the user's list of targets.
-    let name = endpoint.name.filter(|name| name.bytes().all(|byte| byte.is_ascii_graphic()));
-    match (name, endpoint.address.ip()) {
-        (Some(name), _) => name.to_owned(),
-        (None, IpAddr::V4(address)) => address.to_string(),
-        (None, IpAddr::V6(address)) => format!("[{address}]"),
-    }
 }
 
 /// Whether a server that answers so may have an icon: one for people, in good order.

@@ -1,7 +1,7 @@
 //! The interrogation of one TCP port: attempts side by side until one answer is certain, all have been made, or time is up.
 //!
-//! The first attempt is alone for a moment, so that a port that answers at once costs one connection. Then a few more
-//! run beside it, the listener included. What they were answered is judged by the rules through the cache.
+//! The first attempt is alone for a moment, so that a port that answers at once costs one connection. Then another runs
+//! beside it, as long as its host has places for connections. What they were answered is judged by the rules through the cache.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +14,11 @@ use super::connection::{self, Ending, Endpoint, Patience};
 use super::matcher::{Answer, Match, ProbeRef};
 use super::probe_order::{Attempt, Opening, OpeningPatience, ProbeOrder, asks_for_tls};
 use super::{Detector, http, tls};
+use crate::gate::Stage;
 use crate::port::Protocol;
 
 /// Connections to one port at once: enough to hide one silence behind another, too few to alarm it.
-const LANES: usize = 4;
+const LANES: usize = 2;
 /// How long a connection is given at least to speak or close before the opening question is sent: what closes at once
 /// does not want a question. The close takes a round trip to arrive, so on long ways that is waited for.
 const GRACE: Duration = Duration::from_millis(5);
@@ -34,7 +35,7 @@ const PROBE_WAIT: Duration = Duration::from_millis(2000);
 /// The same once several were not answered.
 const PROBE_WAIT_SILENT: Duration = Duration::from_millis(1000);
 /// Unanswered probes after which a port counts as silent.
-const SILENT_AFTER: usize = 4;
+const SILENT_AFTER: usize = 2;
 /// Between two parts of an answer that is not HTTP.
 const ANSWER_GAP: Duration = Duration::from_millis(250);
 /// A port that closed its listener and so many connections without a word will not say one.
@@ -117,17 +118,19 @@ impl Detector {
         let mut is_opening = true;
         let mut running = FuturesUnordered::new();
         let Opening { attempt, patience } = opening;
+        // One goes on wherever the host has no place for two.
+        let has_lane = |running: usize| running == 0 || running < LANES && endpoint.room.has_place();
         learnt.is_listening = attempt == Attempt::Listen;
         running.push(self.attempt(endpoint, attempt, Some(patience), PROBE_WAIT));
         loop {
             let now = Instant::now();
-            while now >= next_start && running.len() < LANES {
+            while now >= next_start && has_lane(running.len()) {
                 let Some(attempt) = probe_order.next() else { break };
                 learnt.is_listening |= attempt == Attempt::Listen;
                 let wait = if learnt.unanswered < SILENT_AFTER { PROBE_WAIT } else { PROBE_WAIT_SILENT };
                 running.push(self.attempt(endpoint, attempt, None, wait));
             }
-            let may_start = !probe_order.is_exhausted() && running.len() < LANES;
+            let may_start = !probe_order.is_exhausted() && has_lane(running.len());
             tokio::select! {
                 biased;
                 Some(said) = running.next() => {
@@ -230,7 +233,8 @@ impl Detector {
         wait: Duration,
     ) -> Said {
         let mut said = Said { attempt, bytes: Vec::new(), ending: Ending::Refused, was_asked: false };
-        let Ok(mut connection) = endpoint.connect().await else { return said };
+        let stage = if said.attempt == Attempt::Hello { Stage::Tls } else { Stage::Service };
+        let Ok(mut connection) = endpoint.connect(stage).await else { return said };
         let stream = &mut connection.stream;
         let hello;
         let payload: &[u8] = match &said.attempt {

@@ -50,6 +50,8 @@ pub struct Pacing {
     /// The same into one network and to one host.
     network_pps: Option<u64>,
     host_pps: Option<u64>,
+    /// Connections per second at most, whatever the budget: that of the scan's timing.
+    rate_max_pps: Option<u64>,
     /// The next slot of `pace` belongs to whoever holds this; the others stand in line, in order.
     line: tokio::sync::Mutex<()>,
     /// The round trip of connections that came about at once, smoothed.
@@ -66,10 +68,17 @@ impl Pacing {
             pace,
             network_pps,
             host_pps,
+            rate_max_pps: None,
             line: tokio::sync::Mutex::default(),
             smoothed_us: AtomicU32::new(0),
             throttle: Mutex::default(),
         }
+    }
+
+    /// The same with at most so many connections per second in all.
+    #[must_use]
+    pub fn at_most(self, rate_max_pps: Option<u64>) -> Self {
+        Self { rate_max_pps, ..self }
     }
 
     /// Whether it is for units under these limits that draw on this budget, which is a job's own.
@@ -106,7 +115,7 @@ impl Pacing {
             }
         }
         let Ok(_first) = timeout_at(deadline, self.line.lock()).await else { return false };
-        while let Err(next) = self.pace.admit(clock::now(), None, 1) {
+        while let Err(next) = self.pace.admit(clock::now(), self.rate_max_pps, 1) {
             if !slept(next, deadline).await {
                 return false;
             }
@@ -118,7 +127,7 @@ impl Pacing {
     pub(super) fn spare_probe(&self, address: IpAddr) -> bool {
         let Ok(_first) = self.line.try_lock() else { return false };
         self.pace.admit_to(clock::now(), address, self.network_pps, self.host_pps).is_ok()
-            && self.pace.admit(clock::now(), None, 1).is_ok()
+            && self.pace.admit(clock::now(), self.rate_max_pps, 1).is_ok()
     }
 
     /// A connection begins.

@@ -1,13 +1,6 @@
-//! What a port's number says before a word was exchanged: which are left alone, where TLS begins at once, where the
-//! server speaks first.
+//! What a port's number says before a word was exchanged: where TLS begins at once, where the server speaks first.
 //!
 //! These are habits, not facts: they choose what is tried first and never what is believed.
-
-/// Whether the port is never sent a payload: printers print whatever arrives on 515 and 9100-9107.
-#[must_use]
-pub fn is_fragile(port: u16) -> bool {
-    matches!(port, 515 | 9100..=9107)
-}
 
 /// Whether TLS usually begins with the connection (IANA's names ending in `s`, and habit).
 pub(super) fn begins_with_tls(port: u16) -> bool {
@@ -83,15 +76,4 @@ pub(super) fn is_greeted(port: u16) -> bool {
             | 4190
             | 5900..=5910 | 6600 | 33060
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn printers_are_left_alone() {
-        let fragile: Vec<u16> = (1..=u16::MAX).filter(|port| is_fragile(*port)).collect();
-        assert_eq!(fragile, [515, 9100, 9101, 9102, 9103, 9104, 9105, 9106, 9107]);
-    }
 }

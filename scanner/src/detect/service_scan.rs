@@ -2,9 +2,12 @@
 //!
 //! Each port flows on its own: a port found open is asked at once, while the scan goes on, and what it is follows as a
 //! finding of its own. It ends when the scan has ended and every port has been asked. While its reader is slow, or
-//! more ports wait than it holds, it stops reading from the scan, which then stops sending.
+//! more ports wait than it holds, it stops reading from the scan, which then stops sending. Whose turn it is, and which
+//! ports are not asked at all, is decided in `queue`.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+mod queue;
+
+use std::collections::{BTreeMap, HashSet};
 use std::future::poll_fn;
 use std::hash::Hash;
 use std::net::SocketAddr;
@@ -17,11 +20,14 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, PollSemaphore};
 
+use self::queue::{HostKey, PortQueue};
 use super::{DEFAULT_BUDGET, Detector, INTENSITY_MAX, Options, Pacing, os};
 use crate::finding::{Finding, Observation, PortState, ScannedHost, Service, Weakness};
+use crate::gate::{Gate, Stage, Verdict};
 use crate::port::Port;
-use crate::spec::{Profile, ScanSpec};
+use crate::spec::ScanSpec;
 use crate::unit::{FINDINGS_QUEUE, ScanError, UnitOutcome, UnitProgress, UnitScan};
+use crate::vuln::check::Known;
 
 /// Ports of one unit that are asked at once while its scan sends and loses: what is lost then is mostly what does not fit
 /// through the path, and thousands of connections beside the probes would take it from them and spoil the judgement of how
@@ -38,8 +44,8 @@ const BATCH: usize = 256;
 /// How long a finding of its own may wait for others: as long as an engine's.
 const FLUSH_AFTER: Duration = Duration::from_millis(50);
 
-/// Asks every open port that a scan finds what it is, as the spec says; a spec that asks for no services, or forbids all
-/// payloads, gives the scan back as it came.
+/// Asks every open port that a scan finds what it is, as the spec says; a spec that asks for no services, or a gate that
+/// lets no question through, gives the scan back as it came.
 ///
 /// Figures pass through, but for `settled_until`, which waits for the ports that are still asked. Connections draw on the
 /// budget of `pacing` beside the scan's own probes. It runs on `runtime` and ends with the scan, when `cancel`, which is
@@ -49,16 +55,18 @@ pub fn attach(
     scan: UnitScan,
     spec: &ScanSpec,
     detector: Arc<Detector>,
-    pacing: Arc<Pacing>,
+    (gate, pacing): (Gate, Arc<Pacing>),
     runtime: &Handle,
     cancel: CancellationToken,
 ) -> UnitScan {
-    let Some(intensity) = spec.services.filter(|_| spec.profile != Profile::OtSafe) else { return scan };
+    let may_ask = gate.of_port(None, Stage::Service) == Verdict::Allow;
+    let Some(intensity) = spec.services.filter(|_| may_ask) else { return scan };
     let asking = Asking {
         options: Options {
             intensity: intensity.min(INTENSITY_MAX),
             budget: DEFAULT_BUDGET,
             pacing: Some(Arc::clone(&pacing)),
+            gate,
         },
         is_weakness_wanted: spec.weaknesses,
     };
@@ -73,7 +81,7 @@ pub fn attach(
         pacing,
         findings,
         asked: JoinSet::new(),
-        waiting: VecDeque::new(),
+        queue: PortQueue::default(),
         watermark: Watermark::new(scanning, progress),
         interner: Interner::default(),
     };
@@ -115,8 +123,8 @@ struct ServiceScan {
     asking: Arc<Asking>,
     pacing: Arc<Pacing>,
     findings: mpsc::Sender<Vec<Finding>>,
-    asked: JoinSet<(u64, Vec<Finding>)>,
-    waiting: VecDeque<Open>,
+    asked: JoinSet<(HostKey, Vec<Finding>)>,
+    queue: PortQueue,
     watermark: Watermark,
     interner: Interner,
 }
@@ -156,8 +164,12 @@ impl ServiceScan {
     async fn pass(&mut self, found: &mut mpsc::Receiver<Vec<Finding>>) -> bool {
         let (mut is_scanning, mut told, mut flush_at) = (true, Vec::new(), Instant::now());
         let mut answered = Vec::new();
-        while is_scanning || !self.asked.is_empty() || !self.waiting.is_empty() || !told.is_empty() {
-            let has_room = self.waiting.len() < WAITING_MAX;
+        while is_scanning || !self.asked.is_empty() || !self.queue.is_empty() || !told.is_empty() {
+            let has_room = self.queue.len() < WAITING_MAX;
+            if self.asked.is_empty() && !self.queue.has_next() && (!has_room || !is_scanning) {
+                // All wait for a verdict of the scan's, which waits for them, or for tasks that panicked.
+                self.queue.release_idle();
+            }
             let may_ask = self.may_ask(is_scanning);
             let batch = tokio::select! {
                 Some(done) = self.asked.join_next(), if !self.asked.is_empty() => {
@@ -165,8 +177,9 @@ impl ServiceScan {
                         flush_at = Instant::now() + FLUSH_AFTER;
                     }
                     // A task that panicked has found nothing out; its port stays open and unknown, and its host unsettled.
-                    if let Ok((index, findings)) = done {
-                        answered.push(index);
+                    if let Ok((key, findings)) = done {
+                        let left_out = self.queue.done(key, !findings.is_empty());
+                        answered.extend(std::iter::repeat_n(key.0, 1 + left_out));
                         told.extend(findings.into_iter().map(|finding| self.interner.share(finding)));
                     }
                     None
@@ -179,25 +192,26 @@ impl ServiceScan {
                     is_scanning = batch.is_some();
                     if !is_scanning {
                         self.pacing.scan_ended();
+                        self.queue.release();
                     }
                     batch
                 }
                 () = tokio::time::sleep_until(flush_at), if !told.is_empty() => None,
                 Ok(()) = self.watermark.scanning.changed() => {
                     self.watermark.hear(found.len());
+                    self.queue.forget(self.watermark.settled);
                     self.pacing.set_chance_loss(self.watermark.scanning.borrow().estimates.chance_loss);
                     None
                 }
             };
             if let Some(batch) = batch {
-                let open = batch.iter().filter_map(Open::of);
-                self.waiting.extend(open.inspect(|open| self.watermark.asked(open.host.target_index)));
+                self.take_in(&batch, &mut answered);
                 if self.findings.send(batch).await.is_err() {
                     return false;
                 }
                 self.watermark.passed();
             }
-            let is_last = !is_scanning && self.asked.is_empty() && self.waiting.is_empty();
+            let is_last = !is_scanning && self.asked.is_empty() && self.queue.is_empty();
             let is_due = told.len() >= BATCH || Instant::now() >= flush_at || is_last;
             if !told.is_empty() && is_due && self.findings.send(std::mem::take(&mut told)).await.is_err() {
                 return false;
@@ -211,19 +225,31 @@ impl ServiceScan {
         true
     }
 
+    /// Lets the open ports of a batch wait for their turn; those that are not asked after all are told in `answered`.
+    fn take_in(&mut self, batch: &[Finding], answered: &mut Vec<u64>) {
+        for finding in batch {
+            let mut left_out = self.queue.hear(finding);
+            if let Some(open) = Open::of(finding) {
+                self.watermark.asked(open.host.target_index);
+                left_out += self.queue.push(open);
+            }
+            answered.extend(std::iter::repeat_n(finding.target_index, left_out));
+        }
+    }
+
     /// Whether another port is to be asked as soon as the detector has room for it.
     fn may_ask(&self, is_scanning: bool) -> bool {
         let loss = if is_scanning { self.watermark.scanning.borrow().estimates.loss } else { 0.0 };
-        !self.waiting.is_empty() && (self.asked.len() < asked_max(loss) || self.waiting.len() >= WAITING_MAX)
+        self.queue.has_next() && (self.asked.len() < asked_max(loss) || self.queue.len() >= WAITING_MAX)
     }
 
-    /// Asks the port that has waited longest.
+    /// Asks the next port.
     fn ask(&mut self, permit: OwnedSemaphorePermit) {
-        let Some(open) = self.waiting.pop_front() else { return };
+        let Some(open) = self.queue.next() else { return };
         let (detector, asking) = (Arc::clone(&self.detector), Arc::clone(&self.asking));
         self.asked.spawn(async move {
             let _permit = permit;
-            (open.host.target_index, ask(&detector, &asking, open).await)
+            ((open.host.target_index, open.host.address), ask(&detector, &asking, open).await)
         });
     }
 }
@@ -354,7 +380,9 @@ async fn ask(detector: &Detector, asking: &Asking, open: Open) -> Vec<Finding> {
         let weak = match asking.is_weakness_wanted {
             // Boxed, so that the thousands of ports that never come to it do not keep room for it.
             true => {
-                Box::pin(detector.weaknesses(target, port.protocol, &service, &asking.options, deadline, now_s())).await
+                let known =
+                    Known { target, name: open.host.name.as_deref(), protocol: port.protocol, service: &service };
+                Box::pin(detector.weaknesses(known, &asking.options, deadline, now_s())).await
             }
             false => Vec::new(),
         };

@@ -26,9 +26,10 @@ pub use self::hello::{Version, client_hello};
 use super::connection::{self, Endpoint, Opened, Patience};
 use super::starttls::Upgrade;
 use crate::finding::Tls;
+use crate::gate::Stage;
 
 /// Handshakes with one endpoint at once: more would look like an attack to small devices.
-const HANDSHAKES: usize = 3;
+const HANDSHAKES: usize = 2;
 /// Longest wait for the answer to a hello.
 const FLIGHT_WAIT: Duration = Duration::from_secs(3);
 /// Between two parts of a flight.
@@ -119,7 +120,7 @@ fn newest_certificates(spoken: &[(Version, &Flight)]) -> Vec<Vec<u8>> {
 }
 
 async fn handshake(endpoint: &Endpoint<'_>, connector: &TlsConnector, upgrade: Option<Upgrade>) -> Option<Handshake> {
-    let Opened { mut stream, permit: _permit, .. } = endpoint.open().await.ok()?;
+    let Opened { mut stream, permit: _permit, .. } = endpoint.open(Stage::Tls).await.ok()?;
     if let Some(upgrade) = upgrade {
         upgrade.carry_out(&mut stream, endpoint.deadline).await.then_some(())?;
     }
@@ -142,7 +143,7 @@ async fn first_flight(endpoint: &Endpoint<'_>, versions: &[Version], upgrade: Op
 /// The first flight in answer to a hello, if there is one.
 async fn flight_to(endpoint: &Endpoint<'_>, upgrade: Option<Upgrade>, hello: Option<Vec<u8>>) -> Option<Flight> {
     let hello = hello?;
-    let Opened { mut stream, permit: _permit, .. } = endpoint.open().await.ok()?;
+    let Opened { mut stream, permit: _permit, .. } = endpoint.open(Stage::Tls).await.ok()?;
     if let Some(upgrade) = upgrade {
         upgrade.carry_out(&mut stream, endpoint.deadline).await.then_some(())?;
     }

@@ -14,22 +14,28 @@ use super::connection::Endpoint;
 use super::matcher::{Answer, Match, ProbeRef};
 use super::{Detector, Identified};
 use crate::finding::printable_banner;
-use crate::port::Protocol;
+use crate::gate::Gate;
+use crate::port::{Port, Protocol};
 
 /// How long to wait for an answer before asking once more, and after that.
 const ANSWER_WAIT: Duration = Duration::from_millis(1000);
 /// How often each question is asked: one loss is common.
 const TRIES: usize = 2;
 /// Questions out at once.
-const LANES: usize = 4;
+const LANES: usize = 2;
 /// Longest datagram that is read.
 const DATAGRAM_MAX: usize = 4096;
 
 impl Detector {
-    /// Asks a UDP port everything up to the intensity, hinted questions first, until one answer is known for certain.
-    pub(super) async fn identify_udp(&self, endpoint: &Endpoint<'_>, intensity: u8) -> Identified {
+    /// Asks a UDP port everything up to the intensity, hinted questions first, until one answer is known for certain; with
+    /// `is_own`, only what is in the port's own protocol.
+    pub(super) async fn identify_udp(&self, endpoint: &Endpoint<'_>, intensity: u8, is_own: bool) -> Identified {
+        let own = Gate::own_probes(Port::udp(endpoint.address.port()));
         let probes = self.probes(Protocol::Udp, endpoint.address.port(), false);
-        let probes = probes.iter().filter(|probe| probe.is_hinted || probe.rarity <= intensity);
+        let probes = probes.iter().filter(|probe| match is_own {
+            true => own.contains(&&*probe.name),
+            false => probe.is_hinted || probe.rarity <= intensity,
+        });
         let probes: Vec<ProbeRef> = probes.cloned().collect();
         let mut answers = stream::iter(probes)
             .map(|probe| async move {
@@ -63,7 +69,8 @@ impl Detector {
 
 /// The first datagram that comes back for a probe.
 async fn ask(endpoint: &Endpoint<'_>, probe: &ProbeRef) -> Option<Vec<u8>> {
-    let _permit = timeout_at(endpoint.deadline, endpoint.connections.acquire()).await.ok()?.ok()?;
+    let _place = endpoint.room.enter(endpoint.deadline).await?;
+    let _of_all = timeout_at(endpoint.deadline, endpoint.connections.acquire()).await.ok()?.ok()?;
     let any = if endpoint.address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let socket = UdpSocket::bind(any).await.ok()?;
     // Connected: the kernel drops what comes from elsewhere.

@@ -1,18 +1,19 @@
 //! Weaknesses of a service that was identified: rules over what it told, and the read-only checks that they wait for.
 //!
-//! Checks open connections as every other question does: at the job's pace, bounded in time, inside TLS where the
-//! service is.
+//! Checks open connections as every other question does: where the gate lets them, at the job's pace, few at once to a host
+//! and one at a time to a port, bounded in time, inside TLS where the service is, under the name that the target was given as.
 
 use std::net::SocketAddr;
 
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::connection::Endpoint;
+use super::occupancy::Room;
 use super::{Detector, Options};
-use crate::finding::{Service, Weakness};
+use crate::finding::Weakness;
+use crate::gate::{self, Stage, Verdict};
 use crate::port::Protocol;
-use crate::vuln::check::{self, Connecting, Connector, Stream};
+use crate::vuln::check::{self, Admitting, Connecting, Connector, Known, Stream};
 
 impl Detector {
     /// What is weak about a service, the rules' order. `now_s` is the time, seconds since 1970-01-01T00:00:00Z.
@@ -21,42 +22,58 @@ impl Detector {
     /// Read-only, and bounded by [`check::Options`]. Dropping the future ends it and closes its connections.
     pub async fn weaknesses(
         &self,
-        target: SocketAddr,
-        protocol: Protocol,
-        service: &Service,
+        known: Known<'_>,
         options: &Options,
         deadline: Instant,
         now_s: i64,
     ) -> Vec<Weakness> {
-        // Checks of one service come one after the other: one connection at a time.
-        let Ok(_permit) = self.connections.acquire().await else { return Vec::new() };
-        let asking = Asking { detector: self, options, connections: Semaphore::new(1) };
         let patience = deadline.saturating_duration_since(Instant::now());
         let bounds = check::Options { patience, ..check::Options::default() };
-        check::run(target, protocol, service, &bounds, &asking, now_s).await
+        let room = self.occupancy.of(known.target, false);
+        let asking = Asking { detector: self, options, room, name: known.name };
+        check::run(known, &bounds, &asking, now_s).await
     }
 }
 
-/// Opens the connections of one service's checks.
+/// Opens the connections of one service's checks, which come one after the other.
 struct Asking<'a> {
     detector: &'a Detector,
     options: &'a Options,
-    connections: Semaphore,
+    room: Room,
+    name: Option<&'a str>,
 }
 
 impl Connector for Asking<'_> {
+    fn permits(&self, target: SocketAddr, protocol: Protocol) -> bool {
+        self.options.gate.ask(target.ip(), gate::port_of(target, protocol), Stage::Check) == Verdict::Allow
+    }
+
     fn connect(&self, target: SocketAddr, is_tls: bool) -> Connecting<'_> {
         let endpoint = Endpoint {
             address: target,
-            name: None,
+            name: self.name,
             tls: is_tls.then_some(&self.detector.connector.0),
-            connections: &self.connections,
+            gate: &self.options.gate,
+            room: &self.room,
+            connections: &self.detector.connections,
             pacing: self.options.pacing.as_deref(),
             deadline: Instant::now() + self.options.budget,
         };
         Box::pin(async move {
-            let connection = endpoint.connect().await?;
-            Ok(Box::new(connection.stream) as Box<dyn Stream>)
+            let connection = endpoint.connect(Stage::Check).await?;
+            Ok(Box::new(connection) as Box<dyn Stream>)
+        })
+    }
+
+    fn datagram(&self, target: SocketAddr) -> Admitting<'_> {
+        let deadline = Instant::now() + self.options.budget;
+        Box::pin(async move {
+            let pacing = self.options.pacing.as_deref();
+            self.permits(target, Protocol::Udp)
+                && match pacing {
+                    Some(pacing) => pacing.probe(target.ip(), deadline).await,
+                    None => true,
+                }
         })
     }
 }

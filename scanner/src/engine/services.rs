@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use crate::detect::{Detector, Pacing, RuleSet, service_scan};
+use crate::detect::{Detector, Occupancy, Pacing, RuleSet, service_scan};
+use crate::gate::Gate;
 use crate::io::limits;
+use crate::scan::limits::Limits;
 use crate::unit::{UnitScan, UnitTask};
 
 /// Threads for detection: parsing answers is little work, and the scan itself needs the other cores.
@@ -24,6 +26,8 @@ pub(super) struct Services {
 struct State {
     runtime: Option<Runtime>,
     detector: Option<Arc<Detector>>,
+    /// What all detectors count their connections to each host and port in.
+    occupancy: Arc<Occupancy>,
     /// Of the jobs that have units in work.
     pacings: Vec<Weak<Pacing>>,
 }
@@ -37,7 +41,8 @@ struct Ready {
 impl Services {
     /// Makes these rules the ones in force for units that begin from now on.
     pub(super) fn set_rules(&self, rules: RuleSet) {
-        self.lock().detector = Some(Arc::new(Detector::new(Arc::new(rules), limits::detection_sockets())));
+        let mut state = self.lock();
+        state.detector = Some(Arc::new(detector(rules, &state.occupancy)));
     }
 
     /// Lets the open ports that a unit finds be asked what they are. Without threads to do it on, the unit is scanned for
@@ -45,7 +50,9 @@ impl Services {
     pub(super) fn attach(&self, scan: UnitScan, task: &UnitTask) -> UnitScan {
         match self.ready() {
             Ok(Ready { detector, runtime }) => {
-                service_scan::attach(scan, &task.spec, detector, self.pacing(task), &runtime, task.cancel.clone())
+                let gate = Gate::new(Arc::clone(&task.spec), Arc::clone(&task.scope));
+                let limits = (gate, self.pacing(task));
+                service_scan::attach(scan, &task.spec, detector, limits, &runtime, task.cancel.clone())
             }
             Err(error) => {
                 tracing::error!(%error, "services are not looked for");
@@ -63,17 +70,16 @@ impl Services {
         if let Some(pacing) = pacings.iter().filter_map(Weak::upgrade).find(is_same) {
             return pacing;
         }
-        let pacing = Arc::new(Pacing::new(Arc::clone(&task.pace), network_pps, host_pps));
+        let pacing = Pacing::new(Arc::clone(&task.pace), network_pps, host_pps);
+        let pacing = Arc::new(pacing.at_most(Limits::of(&task.spec).rate_max_pps));
         pacings.push(Arc::downgrade(&pacing));
         pacing
     }
 
     fn ready(&self) -> std::io::Result<Ready> {
         let mut state = self.lock();
-        let detector = state
-            .detector
-            .get_or_insert_with(|| Arc::new(Detector::new(Arc::new(RuleSet::builtin()), limits::detection_sockets())))
-            .clone();
+        let State { detector: known, occupancy, .. } = &mut *state;
+        let detector = known.get_or_insert_with(|| Arc::new(detector(RuleSet::builtin(), occupancy))).clone();
         if state.runtime.is_none() {
             let made =
                 Builder::new_multi_thread().worker_threads(THREADS).thread_name("pentora-detect").enable_all().build();
@@ -87,6 +93,11 @@ impl Services {
         // Whoever panicked has changed nothing by halves: each assignment here stands alone.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A detector of these rules.
+fn detector(rules: RuleSet, occupancy: &Arc<Occupancy>) -> Detector {
+    Detector::new(Arc::new(rules), limits::detection_sockets()).within(occupancy)
 }
 
 impl Drop for Services {

@@ -38,6 +38,9 @@ pub struct HostRecord {
     pub is_middlebox: bool,
 }
 
+/// Why an address is said to be a middlebox's.
+pub const MIDDLEBOX_REASON: &str = "ports drawn at random, where nobody listens, are open as well";
+
 impl PortRecord {
     /// What the port is known to be, or else a guess from its number; `None` where there is no usual service.
     #[must_use]
@@ -56,15 +59,21 @@ static GUESSES: LazyLock<BTreeMap<(Protocol, u16), Service>> = LazyLock::new(|| 
 });
 
 impl HostRecord {
-    /// The open ports.
+    /// The open ports that mean something: of a middlebox's only those that its answers to TCP say nothing of.
     pub fn open_ports(&self) -> impl Iterator<Item = &PortRecord> {
-        self.ports.iter().filter(|port| port.state == PortState::Open)
+        self.ports.iter().filter(|port| port.state == PortState::Open && self.is_meant(port))
+    }
+
+    /// Whether what is said of a port is the host's own, and not that of whoever answers for all of its ports.
+    #[must_use]
+    pub fn is_meant(&self, port: &PortRecord) -> bool {
+        !(self.is_middlebox && port.protocol == Protocol::Tcp && port.state == PortState::Open)
     }
 
     /// How bad its worst weakness is that is not merely potential.
     #[must_use]
     pub fn worst(&self) -> Option<Severity> {
-        self.ports.iter().filter_map(PortRecord::worst).max()
+        self.ports.iter().filter(|port| self.is_meant(port)).filter_map(PortRecord::worst).max()
     }
 }
 

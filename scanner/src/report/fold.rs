@@ -2,7 +2,7 @@
 //!
 //! Only hosts that answered become records. Open ports are always listed; ports of any other state are listed while
 //! a host has few of them in that state, and counted by reason otherwise, as nmap does: a host with 65,000 closed
-//! ports costs a few numbers.
+//! ports costs a few numbers. So does one whose open TCP ports mean nothing, because something answers for all of them.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::finding::{
     Finding, HostRecord, HostState, NotShown, Observation, PortRecord, PortState, Reason, Service, Weakness,
 };
-use crate::port::Port;
+use crate::port::{Port, Protocol};
 
 /// Most ports of one host in one state other than open that are listed one by one: what fits a screen, nmap's number.
 const LISTED_MAX: usize = 25;
@@ -62,6 +62,7 @@ impl Fold {
             Observation::Service { port, service } => host.details(port).service = Some(service),
             Observation::Weakness { port, weakness } => host.details(port).weaknesses.push(weakness),
             Observation::Middlebox => host.is_middlebox = true,
+            Observation::Cleared => {}
         }
     }
 
@@ -79,6 +80,7 @@ impl Fold {
             let (state, reason) = host.state()?;
             let name = name.map(|name| name.to_string());
             let is_middlebox = host.is_middlebox;
+            let host = if is_middlebox { host.without_open_ports() } else { host };
             let (ports, not_shown) = host.into_ports();
             Some(HostRecord {
                 address,
@@ -153,6 +155,18 @@ impl Host {
         let states = self.ports.iter().map(|(_, state, reason)| (*state, *reason)).chain(self.counted.keys().copied());
         let answered = states.filter(|(state, _)| matches!(state, PortState::Open | PortState::Closed));
         self.up.or_else(|| answered.map(|(_, reason)| (HostState::Up, reason)).next())
+    }
+
+    /// The same with the open TCP ports counted, and nothing of what was made of them.
+    fn without_open_ports(mut self) -> Self {
+        let counted = &mut self.counted;
+        self.ports.retain(|(port, state, reason)| {
+            let is_meant = port.protocol != Protocol::Tcp || *state != PortState::Open;
+            *counted.entry((*state, *reason)).or_default() += u32::from(!is_meant);
+            is_meant
+        });
+        self.counted.retain(|_, count| *count > 0);
+        self
     }
 
     fn into_ports(self) -> (Vec<PortRecord>, Vec<NotShown>) {
@@ -255,6 +269,22 @@ mod tests {
         assert_eq!(records[0].ports.iter().map(|port| port.port).collect::<Vec<_>>(), [2]);
         let counts: Vec<_> = records[0].not_shown.iter().map(|group| (group.reason, group.count)).collect();
         assert_eq!(counts, [(Reason::NoResponse, 101), (Reason::AdminProhibited, 2)]);
+    }
+
+    #[test]
+    fn open_ports_of_a_host_that_answers_on_everything_are_counted_and_nothing_is_made_of_them() {
+        let udp =
+            Observation::Port { port: Port::udp(53), state: PortState::Open, reason: Reason::UdpResponse, ttl: None };
+        let service = Arc::new(Service { name: "http".to_owned(), ..Service::default() });
+        let mut told: Vec<_> = (1..=2000).map(|number| port(number, PortState::Open, Reason::SynAck)).collect();
+        told.push(Observation::Service { port: Port::tcp(80), service });
+        told.extend([udp, Observation::Middlebox, port(113, PortState::Closed, Reason::Reset)]);
+        let records = fold(told);
+        assert!(records[0].is_middlebox);
+        let listed: Vec<_> = records[0].ports.iter().map(|port| (port.port, port.protocol)).collect();
+        assert_eq!(listed, [(53, Protocol::Udp), (113, Protocol::Tcp)].map(|(port, protocol)| (port, protocol)));
+        let open = NotShown { state: PortState::Open, reason: Reason::SynAck, count: 1999 };
+        assert!(records[0].not_shown.contains(&open), "{:?}", records[0].not_shown);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! A document has `scan{version, job, command, started_at, ports}`, `hosts` and `summary`.
 //! A host has the fields `address, name, state, reason, ports[{port, protocol, state, reason, banner, service}],
 //! not_shown[{state, reason, count}], started_at, worker`, a port with weaknesses `weaknesses`, and an address for which
-//! something on the way answers `is_middlebox`; `service` is [`Service`]; `started_at` is RFC 3339 in UTC. Absent names,
+//! something on the way answers `is_middlebox` and `middlebox_reason`; `service` is [`Service`]; `started_at` is RFC 3339 in UTC. Absent names,
 //! banners and services are `null`.
 
 use std::borrow::Cow;
@@ -15,7 +15,9 @@ use serde::Serialize;
 use super::ascii_json::{printable, write_json};
 use super::time::rfc3339;
 use super::{ReportMeta, SeverityCounts, Summary, Writer};
-use crate::finding::{HostRecord, HostState, NotProbedCounts, NotShown, PortState, Reason, Service, Weakness};
+use crate::finding::{
+    HostRecord, HostState, MIDDLEBOX_REASON, NotProbedCounts, NotShown, PortState, Reason, Service, Weakness,
+};
 use crate::port::Protocol;
 
 /// Writes `{"scan": {...}, "hosts": [...], "summary": {...}}`.
@@ -106,6 +108,8 @@ struct HostView<'a> {
     worker: Cow<'a, str>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     is_middlebox: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    middlebox_reason: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -171,6 +175,7 @@ impl<'a> HostView<'a> {
             started_at: rfc3339(host.started_at_ms),
             worker: printable(&host.worker),
             is_middlebox: host.is_middlebox,
+            middlebox_reason: host.is_middlebox.then_some(MIDDLEBOX_REASON),
         }
     }
 }

@@ -1,11 +1,13 @@
 //! One line per open port, `ADDRESS PORT PROTOCOL`: for `grep`, `cut` and other programs.
+//!
+//! An address for which something on the way answers on every port has a comment in place of them: `# ADDRESS: why`.
 
 use std::io;
 
 use super::{Summary, Writer};
-use crate::finding::HostRecord;
+use crate::finding::{HostRecord, MIDDLEBOX_REASON};
 
-/// Writes open ports, one per line, and nothing else.
+/// Writes open ports, one per line.
 #[derive(Debug)]
 pub struct List<W> {
     out: W,
@@ -20,6 +22,9 @@ impl<W: io::Write> List<W> {
 
 impl<W: io::Write> Writer for List<W> {
     fn host(&mut self, host: &HostRecord) -> io::Result<()> {
+        if host.is_middlebox {
+            writeln!(self.out, "# {} answers on every TCP port: {MIDDLEBOX_REASON}", host.address)?;
+        }
         host.open_ports().try_for_each(|port| writeln!(self.out, "{} {} {}", host.address, port.port, port.protocol))
     }
 
@@ -37,5 +42,13 @@ mod tests {
     fn open_ports_come_one_per_line() {
         let list = sample::report(Format::List, &[sample::host()], &Summary::default());
         assert_eq!(list, "10.0.0.1 22 tcp\n10.0.0.1 40000 tcp\n");
+    }
+
+    #[test]
+    fn an_address_that_answers_on_everything_is_one_comment() {
+        let mut out = Vec::new();
+        List::new(&mut out).host(&HostRecord { is_middlebox: true, ..sample::host() }).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.starts_with("# 10.0.0.1 answers on every TCP port: ") && text.lines().count() == 1, "{text}");
     }
 }

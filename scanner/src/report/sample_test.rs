@@ -142,6 +142,17 @@ pub(crate) fn rich_host() -> HostRecord {
             NotShown { state: PortState::Filtered, reason: Reason::NoResponse, count: 90 },
             NotShown { state: PortState::Filtered, reason: Reason::AdminProhibited, count: 7 },
         ],
+        ..host()
+    }
+}
+
+/// A host for which something on the way answers on every port.
+pub(crate) fn middlebox() -> HostRecord {
+    HostRecord {
+        address: "10.0.0.3".parse().unwrap(),
+        name: None,
+        ports: Vec::new(),
+        not_shown: vec![NotShown { state: PortState::Open, reason: Reason::SynAck, count: 12 }],
         is_middlebox: true,
         ..host()
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::finding::{HostRecord, NotProbedCounts, ServiceMethod, Severity};
+use crate::finding::{HostRecord, MIDDLEBOX_REASON, NotProbedCounts, ServiceMethod, Severity};
 
 /// The figures of a whole report.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -33,6 +33,8 @@ pub struct Summary {
     pub duration: Duration,
     /// Targets that no probe reached, by reason; in `targets_scanned` they are not.
     pub not_probed: NotProbedCounts,
+    /// Hosts for all of whose TCP ports something on the way answers: none of their open ones is in the counts above.
+    pub middleboxes: u64,
     /// What a reader has to know beside the figures: names that did not resolve, units that failed. One line each.
     pub notes: Vec<String>,
 }
@@ -41,6 +43,7 @@ impl Summary {
     /// Counts one host in.
     pub fn count(&mut self, host: &HostRecord) {
         self.hosts_up += 1;
+        self.middleboxes += u64::from(host.is_middlebox);
         for port in host.open_ports() {
             self.open_ports += 1;
             let is_named = port.service.as_ref().is_some_and(|service| service.method == ServiceMethod::Probed);
@@ -51,6 +54,19 @@ impl Summary {
                 self.vulnerabilities += u64::from(!weakness.is_potential());
             }
         }
+    }
+
+    /// What a reader has to know of hosts whose open ports are not counted, in a line.
+    #[must_use]
+    pub fn middlebox_note(&self) -> Option<String> {
+        let hosts = match self.middleboxes {
+            0 => return None,
+            1 => "1 host answers".to_owned(),
+            hosts => format!("{hosts} hosts answer"),
+        };
+        Some(format!(
+            "{hosts} on every TCP port ({MIDDLEBOX_REASON}): open ports there mean nothing and are not counted"
+        ))
     }
 
     /// Whether a weakness at or above `threshold` was found: what `--fail-on` asks. Potential ones do not count.
@@ -129,6 +145,16 @@ mod tests {
         let mut summary = Summary::default();
         summary.count(&sample::host());
         assert_eq!((summary.hosts_up, summary.open_ports, summary.services_detected), (1, 2, 1));
+    }
+
+    #[test]
+    fn ports_that_mean_nothing_are_in_no_count_and_reach_no_threshold() {
+        let mut summary = Summary::default();
+        summary.count(&HostRecord { is_middlebox: true, ..sample::rich_host() });
+        assert_eq!((summary.hosts_up, summary.middleboxes, summary.open_ports), (1, 1, 0));
+        assert!(summary.weaknesses.total() + summary.potential.total() == 0 && !summary.reaches(Severity::Info));
+        assert!(summary.middlebox_note().unwrap().starts_with("1 host answers on every TCP port"));
+        assert_eq!(Summary::default().middlebox_note(), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::io;
 
 use super::time::day;
 use super::{Screen, SeverityCounts, Summary, Writer};
-use crate::finding::{HostRecord, PortRecord, PortState, Printable, Service, ServiceMethod, Tls};
+use crate::finding::{HostRecord, MIDDLEBOX_REASON, PortRecord, PortState, Printable, Service, ServiceMethod, Tls};
 
 /// Narrowest last column: below it a line may exceed the screen, as it has to say something.
 const LAST_COLUMN_MIN: usize = 24;
@@ -35,13 +35,13 @@ impl<W: io::Write> Table<W> {
     fn ports(&mut self, host: &HostRecord) -> io::Result<()> {
         let reason = if self.screen.columns >= WIDE { "REASON" } else { "" };
         let header = ["PORT", "STATE", "SERVICE", reason, "VERSION"].map(str::to_owned);
-        let rows: Vec<[String; 5]> =
-            std::iter::once(header).chain(host.ports.iter().map(|port| self.row(port))).collect();
+        let listed = || host.ports.iter().filter(|port| host.is_meant(port));
+        let rows: Vec<[String; 5]> = std::iter::once(header).chain(listed().map(|port| self.row(port))).collect();
         let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or(0);
         let (a, b, c, d) = (width(0), width(1), width(2), width(3));
         // Two spaces before each column.
         let before = 2 + a + 2 + b + 2 + c + 2 + if d > 0 { d + 2 } else { 0 };
-        let ports = std::iter::once(None).chain(host.ports.iter().map(Some));
+        let ports = std::iter::once(None).chain(listed().map(Some));
         for ([port, state, service, reason, version], record) in rows.iter().zip(ports) {
             let reason = if d > 0 { format!("{reason:<d$}  ") } else { String::new() };
             let start = format!("  {port:<a$}  {state:<b$}  {service:<c$}  {reason}");
@@ -157,7 +157,7 @@ impl<W: io::Write> Writer for Table<W> {
             write!(head, " ({})", Printable(name)).map_err(io::Error::other)?;
         }
         writeln!(self.out, "{head}  {}, {}", host.state, host.reason)?;
-        if !host.ports.is_empty() {
+        if host.ports.iter().any(|port| host.is_meant(port)) {
             self.ports(host)?;
         }
         if !host.not_shown.is_empty() {
@@ -166,7 +166,8 @@ impl<W: io::Write> Writer for Table<W> {
             writeln!(self.out, "  not shown: {}", groups.collect::<Vec<_>>().join(", "))?;
         }
         if host.is_middlebox {
-            writeln!(self.out, "  note: something on the way answers for every port here; open ports mean nothing")?;
+            writeln!(self.out, "  note: something answers for every TCP port here, so that open ones mean nothing:")?;
+            writeln!(self.out, "        {MIDDLEBOX_REASON}")?;
         }
         Ok(())
     }
@@ -285,7 +286,6 @@ note: 1 name did not resolve
     ! high      PEN-REDIS-NOAUTH  Redis lets anyone in
     ! low       PEN-REDIS-OLD     Redis is out of support
   not shown: 900 closed (reset), 90 filtered (no-response), 7 filtered (admin-prohibited)
-  note: something on the way answers for every port here; open ports mean nothing
 
 1 target scanned in 0.00s: 1 host up, 3 ports open, 3 services named, 0 probes
 2 weaknesses: 1 high, 1 low; 1 potential
@@ -294,6 +294,21 @@ note: 1 name did not resolve
         let wide = render(&[sample::rich_host()], 160, &summary);
         assert!(wide.contains("  syn-ack  TLSv1") || wide.contains("  syn-ack  nginx 1.24.0"), "{wide}");
         assert!(wide.contains("CN=www.example, expires 2023-12-01 (in 16 days), self-signed\n"), "{wide}");
+    }
+
+    #[test]
+    fn a_host_that_answers_on_everything_is_a_note_and_no_list() {
+        let expected = "\
+10.0.0.3  up, syn-ack
+  not shown: 12 open (syn-ack)
+  note: something answers for every TCP port here, so that open ones mean nothing:
+        ports drawn at random, where nobody listens, are open as well
+";
+        let old = HostRecord { ports: sample::rich_host().ports, ..sample::middlebox() };
+        for host in [sample::middlebox(), old] {
+            let text = render(&[host], 80, &Summary::default());
+            assert!(text.starts_with(expected), "{text}");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub(super) use self::cpe::cpe_uri;
 use self::escaped::Escaped;
 use super::time::asctime;
 use super::{ReportMeta, Summary, TcpScan, Writer};
-use crate::finding::{HostRecord, NotShown, PortRecord, PortState, Service, ServiceMethod};
+use crate::finding::{HostRecord, MIDDLEBOX_REASON, NotShown, PortRecord, PortState, Service, ServiceMethod};
 use crate::port::{PortSet, Protocol};
 
 /// Writes one `nmaprun` document.
@@ -143,7 +143,8 @@ impl<W: io::Write> Writer for Xml<W> {
         }
         write!(self.out, r#"<host starttime="{}""#, host.started_at_ms / 1000)?;
         if host.is_middlebox {
-            write!(self.out, r#" comment="something on the way answers for every port; open ports mean nothing""#)?;
+            let what = "something on the way answers for every port; open ports mean nothing";
+            write!(self.out, r#" comment="{what}: {MIDDLEBOX_REASON}""#)?;
         }
         let kind = match host.address {
             IpAddr::V4(_) => "ipv4",
@@ -250,7 +251,8 @@ mod tests {
 
     #[test]
     fn a_service_has_what_was_detected() {
-        let text = render(&ReportMeta::default(), &[sample::rich_host()], &Summary::default());
+        let hosts = [sample::rich_host(), sample::middlebox()];
+        let text = render(&ReportMeta::default(), &hosts, &Summary::default());
         let document = parse(&text);
         let services: Vec<_> = document.descendants().filter(|node| node.has_tag_name("service")).collect();
         let of = |at: usize, name: &str| services[at].attribute(name);
@@ -262,8 +264,10 @@ mod tests {
         assert_eq!((of(1, "name"), of(1, "tunnel"), of(1, "method")), (Some("http"), Some("ssl"), Some("probed")));
         assert_eq!(only(&document, "cpe").text(), Some("cpe:/a:openbsd:openssh:9.2:p1"));
         let extra: Vec<_> = document.descendants().filter(|node| node.has_tag_name("extraports")).collect();
-        assert_eq!(extra.iter().map(|node| node.attribute("count").unwrap()).collect::<Vec<_>>(), ["900", "97"]);
-        assert!(only(&document, "host").attribute("comment").is_some());
+        assert_eq!(extra.iter().map(|node| node.attribute("count").unwrap()).collect::<Vec<_>>(), ["900", "97", "12"]);
+        let hosts = document.descendants().filter(|node| node.has_tag_name("host"));
+        let comments: Vec<_> = hosts.map(|host| host.attribute("comment").is_some()).collect();
+        assert_eq!(comments, [false, true]);
         for port in document.descendants().filter(|node| node.has_tag_name("port")) {
             // ndiff reads no more than one.
             assert_eq!(port.children().filter(|node| node.has_tag_name("script")).count(), 1);

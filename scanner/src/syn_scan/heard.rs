@@ -7,10 +7,11 @@ use super::rest::scanned;
 use super::target::HostPhase;
 use super::{BannerGrab, CANARY, Canary, Reply, SynScan};
 use crate::finding::{PortState, Reason};
+use crate::gate::{Stage, Verdict};
 use crate::packet::arp::Mac;
 use crate::packet::probe::Probe;
 use crate::permute::mix;
-use crate::port::{Port, is_fragile};
+use crate::port::Port;
 
 /// Canaries kept: enough that none is asked often.
 const CANARIES_MAX: usize = 512;
@@ -70,7 +71,7 @@ impl SynScan {
             self.yields.note(answered_count);
         }
         if !is_news {
-            if position.is_none() && !is_new_host_probe {
+            if !is_new_host_probe && port != 0 {
                 self.on_trial(index, port, reply);
             }
             return;
@@ -79,6 +80,7 @@ impl SynScan {
         self.note_canary(reply, index);
         if position.is_some() {
             self.note_port(index, port, reply);
+            self.on_trial(index, port, reply);
         }
     }
 
@@ -86,7 +88,8 @@ impl SynScan {
     fn note_port(&mut self, index: u64, number: u16, reply: &Reply) {
         let Reply { state, reason, ttl, .. } = *reply;
         let is_open = state == PortState::Open;
-        let (ports, wants_banner) = (self.ports, is_open && self.limits.banners && !is_fragile(number));
+        let may_listen = self.gate.of_port(Some(Port::tcp(number)), Stage::BannerGrab) == Verdict::Allow;
+        let (ports, wants_banner) = (self.ports, is_open && self.limits.banners && may_listen);
         let has_host_probes = !self.host_probes.list.is_empty();
         let Some(target) = self.target(index) else { return };
         let (address, link) = (target.address, target.link);
@@ -104,6 +107,7 @@ impl SynScan {
             self.yields.note(answers);
         }
         self.results.note_port(&scanned(index, address), Port::tcp(number), state, reason, Some(ttl));
+        self.try_host(index);
     }
 
     /// Something has said that a probe cannot get through.

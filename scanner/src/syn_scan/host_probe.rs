@@ -9,9 +9,10 @@
 
 use std::collections::HashSet;
 
+use crate::gate::{Gate, Stage, Verdict};
 use crate::packet::probe::Probe;
 use crate::plan::Plan;
-use crate::port::{Port, is_fragile};
+use crate::port::Port;
 use crate::spec::DiscoveryProbe;
 
 /// With at most this many TCP ports, they are asked as host probes themselves: that costs little and finds every host that has one.
@@ -41,17 +42,19 @@ pub(super) struct HostProbes {
 }
 
 impl HostProbes {
-    /// The probes of a plan; none when discovery is not wanted.
-    pub(super) fn new(plan: &Plan, is_wanted: bool) -> Self {
+    /// The probes of a plan, as far as the gate lets them through; none when discovery is not wanted.
+    pub(super) fn new(plan: &Plan, is_wanted: bool, gate: &Gate) -> Self {
         let (ports, wanted) = (&plan.spec().ports, plan.spec().discovery.iter().filter(|_| is_wanted));
         let named = wanted.clone().filter_map(|probe| match *probe {
             DiscoveryProbe::Link => None,
             DiscoveryProbe::Echo => Some(Probe::Echo),
             DiscoveryProbe::Timestamp => Some(Probe::Timestamp),
             DiscoveryProbe::Syn(port) => Some(Probe::Syn(port)),
-            // Nothing but a SYN goes to a fragile port.
-            DiscoveryProbe::Ack(port) if is_fragile(port) => Some(Probe::Syn(port)),
-            DiscoveryProbe::Ack(port) => Some(Probe::Ack(port)),
+            DiscoveryProbe::Ack(port) => match gate.of_port(Some(Port::tcp(port)), Stage::HostProbe) {
+                Verdict::Allow => Some(Probe::Ack(port)),
+                Verdict::SynOnly => Some(Probe::Syn(port)),
+                Verdict::OwnProtocol | Verdict::Deny(_) => None,
+            },
         });
         let named: Vec<Probe> = named.collect();
         let asks_own = !named.is_empty() && ports.tcp_count() <= OWN_PORTS_MAX;
@@ -132,7 +135,7 @@ mod tests {
             discovery: discovery.to_vec(),
             ..ScanSpec::default()
         };
-        HostProbes::new(&Plan::new(Arc::new(spec), 0).unwrap(), true)
+        HostProbes::new(&Plan::new(Arc::new(spec), 0).unwrap(), true, &Gate::default())
             .list
             .iter()
             .map(|host_probe| host_probe.probe)

@@ -1,77 +1,66 @@
-//! Hosts that answer SYN-ACK on everything: a firewall, a load balancer or a tarpit on the way answers for them.
+//! Hosts that may answer on every port, put to the test of [`crate::scan::middlebox`] by SYNs.
 //!
-//! Their open ports mean nothing, which shows at ports where nobody listens. Only a host of which several ports are open
-//! and none has ever been closed is put to the test: three ports drawn from tens of thousands, outside the scan's own. A
-//! machine on which all three are in use by chance does not exist; one closed port among them clears it.
+//! A host with a handful of open ports and hardly a closed one is asked the drawn ports between its others, and again
+//! whenever it has twice as many; what has not answered by the time that all else is asked is asked once more by itself, as
+//! often as the loss of the moment calls for.
 
 use super::rest::scanned;
 use super::target::{Heard, HostPhase};
 use super::{Reply, SynScan};
-use crate::finding::{Observation, PortState};
-use crate::permute::mix;
-use crate::port::Port;
-
-/// Ports that are asked, and as many bits.
-pub(super) const TRIALS: u32 = 3;
-const ALL: u8 = 0b111;
-/// With fewer open ports, three more open ones would be no surprise.
-const OPEN_MIN: u32 = 3;
-/// Where the scan leaves no port to draw, so many open ports without a closed one are everything.
-const OPEN_EVERYTHING: u32 = 1024;
-/// A host with more open ports and no closed one is listened to when it has passed.
-const GRABBED_MAX: u32 = 64;
-/// The ports to draw from: few services have a place there.
-const FIRST: u16 = 20_000;
-const COUNT: u64 = 40_000;
-/// Draws for one port outside the scan.
-const DRAWS_MAX: u64 = 16;
-
-/// The test of one host.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Trial {
-    /// Ports that have answered, and those that were open.
-    answered: u8,
-    open: u8,
-    /// Whether it answers on everything.
-    pub(super) is_middlebox: bool,
-}
-
-impl Trial {
-    pub(super) fn has_answer(self, number: u32) -> bool {
-        self.answered >> number & 1 == 1
-    }
-}
+use crate::finding::Observation;
+use crate::scan::middlebox::{self, HANDFUL, Trial};
 
 impl Heard {
-    /// Whether all that was asked and answered is open, and that is more than an ordinary host has.
+    /// Whether nearly all that was asked and answered is open, and that is more than an ordinary host has.
     fn is_suspicious(&self) -> bool {
-        self.opened >= OPEN_MIN && self.closed == 0
+        middlebox::is_suspicious(self.opened, self.closed)
+    }
+
+    /// Whether it answers on everything.
+    pub(super) fn is_middlebox(&self) -> bool {
+        self.trial.is_some_and(Trial::has_failed)
     }
 
     /// Whether listening to its open ports waits for the test.
     pub(super) fn holds_banner_grabs(&self) -> bool {
-        self.closed == 0 && self.opened > GRABBED_MAX && self.trial.is_none_or(|trial| trial.is_middlebox)
+        let has_passed = self.trial.is_some_and(|trial| trial.is_over() && !trial.has_failed());
+        self.is_suspicious() && self.opened > HANDFUL && !has_passed
     }
 }
 
 impl SynScan {
+    /// One more port has answered: the host may be put to the test, or asked its ports once more.
+    pub(super) fn try_host(&mut self, index: u64) {
+        let is_gentle = self.is_gentle;
+        let Some(heard) = self.target(index).and_then(|target| target.heard.as_mut()) else { return };
+        if is_gentle || heard.opened < HANDFUL || !heard.is_suspicious() {
+            return;
+        }
+        match &mut heard.trial {
+            Some(trial) if heard.opened.is_power_of_two() => trial.begin_round(),
+            Some(_) => {}
+            None => heard.trial = Some(Trial::default()),
+        }
+    }
+
+    /// The next port of a host's test, if it is on.
+    pub(super) fn next_trial(&mut self, index: u64) -> Option<u16> {
+        let number = self.target(index)?.heard.as_mut()?.trial.as_mut()?.next()?;
+        Some(middlebox::port(self.plan.spec(), index, number))
+    }
+
     /// Ends a target that has been asked everything, or puts it to the test first.
     pub(super) fn conclude(&mut self, index: u64) {
-        let current = self.moment.epoch;
-        let is_drawn = self.trial_port(index, 0).is_some();
-        let is_gentle = self.is_gentle;
+        let (current, is_gentle) = (self.moment.epoch, self.is_gentle);
         let Some(target) = self.target(index) else { return };
-        let Some(heard) = target.heard.as_mut().filter(|heard| heard.trial.is_none() && heard.is_suspicious()) else {
-            return self.settle(index);
+        let is_tested = target.phase == HostPhase::Trial || is_gentle;
+        let Some(heard) = target.heard.as_mut().filter(|heard| !is_tested && heard.is_suspicious()) else {
+            return self.end_trial(index);
         };
-        if is_gentle {
+        let trial = heard.trial.get_or_insert_default();
+        if trial.is_over() {
             return self.settle(index);
         }
-        if !is_drawn {
-            heard.trial = Some(Trial { is_middlebox: heard.opened >= OPEN_EVERYTHING, ..Trial::default() });
-            return self.judge(index);
-        }
-        heard.trial = Some(Trial::default());
         self.account(index);
         let Some(target) = self.target(index) else { return };
         target.phase = HostPhase::Trial;
@@ -80,37 +69,44 @@ impl SynScan {
         self.line_up(index);
     }
 
-    /// A port of the test has answered for itself.
+    /// A port has answered that may be one of its host's test.
     pub(super) fn on_trial(&mut self, index: u64, port: u16, reply: &Reply) {
-        let Some(number) = (0..TRIALS).find(|number| self.trial_port(index, *number) == Some(port)) else { return };
-        let Some(target) = self.target(index).filter(|target| target.phase == HostPhase::Trial) else { return };
-        let Some(trial) = target.heard.as_mut().and_then(|heard| heard.trial.as_mut()) else { return };
-        trial.answered |= 1 << number;
-        trial.open |= u8::from(reply.state == PortState::Open) << number;
-        trial.is_middlebox = trial.open == ALL;
-        if trial.answered == ALL || reply.state != PortState::Open {
-            self.judge(index);
+        let is_on = |target: &super::Target| {
+            target.heard.as_ref().and_then(|heard| heard.trial).is_some_and(|trial| !trial.is_over())
+        };
+        if !self.target(index).is_some_and(|target| is_on(target)) {
+            return;
         }
-    }
-
-    /// The test is over.
-    fn judge(&mut self, index: u64) {
+        let Some(number) = middlebox::number_of(self.plan.spec(), index, port) else { return };
         let Some(target) = self.target(index) else { return };
         let address = target.address;
-        if target.heard.as_ref().and_then(|heard| heard.trial).is_some_and(|trial| trial.is_middlebox) {
+        let Some(heard) = target.heard.as_mut() else { return };
+        let Some(trial) = heard.trial.as_mut() else { return };
+        trial.answer(number, reply.state);
+        if trial.has_failed() {
+            let opened = heard.opened;
+            self.results.tally.open_ports -= u64::from(opened);
             self.results.findings.push(scanned(index, address).finding(Observation::Middlebox));
+            self.settle(index);
+        } else if trial.is_over() {
+            let is_all = target.phase == HostPhase::Trial;
+            self.results.findings.push(scanned(index, address).finding(Observation::Cleared));
+            if is_all {
+                self.settle(index);
+            }
         }
-        self.settle(index);
     }
 
-    /// A port of the test of a host: drawn, so that nobody can expect it, and the same whenever it is asked for.
-    pub(super) fn trial_port(&self, index: u64, number: u32) -> Option<u16> {
-        let seed = mix(self.plan.spec().seed ^ mix(index));
-        let draw = |draw: u64| {
-            let drawn = mix(seed ^ (u64::from(number) << 32 | draw)) % COUNT;
-            u16::try_from(drawn).ok().and_then(|drawn| drawn.checked_add(FIRST))
-        };
-        let ports = &self.plan.spec().ports;
-        (0..DRAWS_MAX).filter_map(draw).find(|port| !ports.contains(Port::tcp(*port)))
+    /// The test of a target, if there is one, is over with what was heard; and so is the target.
+    fn end_trial(&mut self, index: u64) {
+        let Some(target) = self.target(index) else { return };
+        let address = target.address;
+        if let Some(trial) =
+            target.heard.as_mut().and_then(|heard| heard.trial.as_mut()).filter(|trial| !trial.is_over())
+        {
+            trial.end();
+            self.results.findings.push(scanned(index, address).finding(Observation::Cleared));
+        }
+        self.settle(index);
     }
 }

@@ -121,6 +121,9 @@ impl SynScan {
     pub(super) fn account(&mut self, index: u64) {
         let Some(target) = self.target(index) else { return };
         let (exposure, is_asked) = (f64::from(target.exposure), target.phase != HostPhase::Link);
+        if target.heard.as_ref().is_some_and(|heard| heard.is_middlebox()) {
+            return;
+        }
         let up = target.heard.as_ref().filter(|heard| heard.up.is_some());
         match up.map(|heard| (heard.answers(), heard.left)) {
             Some((answers, left)) => self.recall.host(answers, left, exposure.exp()),
@@ -155,11 +158,10 @@ impl SynScan {
         let address = target.address;
         let heard = target.heard.take();
         self.results.tally.targets_done += 1;
-        if let Some(heard) = heard.filter(|heard| heard.up.is_some()) {
-            if heard.trial.is_none_or(|trial| !trial.is_middlebox) {
-                let unheard = heard.unheard.iter().map(|port| BannerGrab { index, address, port: *port, link });
-                self.banner_grabs.extend(unheard);
-            }
+        // Of one that answers on everything there is nothing more to hear, and its silence says nothing.
+        if let Some(heard) = heard.filter(|heard| heard.up.is_some() && !heard.is_middlebox()) {
+            let unheard = heard.unheard.iter().map(|port| BannerGrab { index, address, port: *port, link });
+            self.banner_grabs.extend(unheard);
             let scanned = scanned(index, address);
             for unreachable in heard.ports.unreachable(&self.plan, self.ports) {
                 self.results.note_unanswered(&scanned, unreachable, PortState::Filtered);

@@ -4,13 +4,14 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::epochs::EPOCH;
-use super::middlebox::TRIALS;
 use super::target::{HostPhase, NO_GATEWAY, Target};
 use super::{CANARY, Gateway, SynScan, Transmit, Way};
 use crate::finding::NotProbed;
+use crate::gate::{Stage, Verdict};
 use crate::pace::Denied;
 use crate::packet::probe::Probe;
 use crate::permute::mix;
+use crate::port::Port;
 use crate::scan::banner_wait;
 use crate::target::Target as PlanTarget;
 
@@ -59,7 +60,7 @@ impl SynScan {
     fn enter_one(&mut self, index: u64) -> Result<Target, Option<NotProbed>> {
         // A unit with names is scanned with connections.
         let Some(PlanTarget::Address(address)) = self.plan.target(index) else { return Err(None) };
-        if !self.plan.permits(&self.scope, address) {
+        if !self.permits(address, Stage::Syn) {
             self.results.left_out.refused += 1;
             return Err(Some(NotProbed::OutOfScope));
         }
@@ -182,6 +183,9 @@ impl SynScan {
     fn banner_grab(&mut self, now: Duration) -> Option<Transmit> {
         let grab = self.banner_grabs.pop_front()?;
         let super::BannerGrab { index, address, port, link } = grab;
+        if self.gate.ask(address, Some(Port::tcp(port)), Stage::BannerGrab) != Verdict::Allow {
+            return None;
+        }
         if self.admit(now, address).is_err() {
             self.banner_grabs.push_back(grab);
             return None;
@@ -196,7 +200,7 @@ impl SynScan {
         self.canaries_seen += 1;
         let chosen = usize::try_from(self.canaries_seen % count).ok()?;
         let super::Canary { address, probe, link, mac } = *self.canaries.get(chosen)?;
-        if !self.plan.permits(&self.scope, address) || self.admit(now, address).is_err() {
+        if !self.permits_probe(address, probe) || self.admit(now, address).is_err() {
             return None;
         }
         self.canaries_wanted = self.canaries_wanted.saturating_sub(1);
@@ -224,8 +228,17 @@ impl SynScan {
         }
         let target = self.target(index)?;
         let (address, link) = (target.address, target.link);
+        let before = Progress { step: target.step, sent: target.sent };
+        if !self.permits(address, Stage::Neighbour) {
+            self.drop_target(index, NotProbed::OutOfScope);
+            return None;
+        }
+        if let Err(denied) = self.admit(now, address) {
+            self.hold(index, before, denied);
+            return None;
+        }
         self.rest(index, now + ARP_WAIT);
-        self.plan.permits(&self.scope, address).then_some(Transmit::Resolve { address, link })
+        Some(Transmit::Resolve { address, link })
     }
 
     fn visit_probes(&mut self, index: u64, now: Duration) -> Option<Transmit> {
@@ -233,7 +246,7 @@ impl SynScan {
         let (before, phase) = (Progress { step: target.step, sent: target.sent }, target.phase);
         let probe = match phase {
             HostPhase::Silent => self.next_of_silent(index),
-            HostPhase::Trial => self.next_trial(index),
+            HostPhase::Trial => self.next_trial(index).map(Probe::Syn),
             _ => self.next_of_ports(index),
         };
         let Some(probe) = probe else {
@@ -248,7 +261,7 @@ impl SynScan {
         }
         let has_mac = target.gateway == NO_GATEWAY || target.mac != [0; 6];
         let (address, attempt, link, mac) = (target.address, target.pass, target.link, target.mac);
-        if !has_mac || !self.plan.permits(&self.scope, address) {
+        if !has_mac || !self.permits_probe(address, probe) {
             self.drop_target(index, if has_mac { NotProbed::OutOfScope } else { NotProbed::GatewaySilent });
             return None;
         }
@@ -343,7 +356,8 @@ impl SynScan {
         let target = self.target(index)?;
         let host_probes = if target.is_up() { target.is_sample && target.pass == 0 } else { is_thorough };
         let host_probe = if host_probes { self.next_host_probe(index) } else { None };
-        host_probe.or_else(|| self.next_port(index))
+        let trial = if host_probe.is_none() { self.next_trial(index) } else { None };
+        host_probe.or(trial.map(Probe::Syn)).or_else(|| self.next_port(index))
     }
 
     fn next_port(&mut self, index: u64) -> Option<Probe> {
@@ -357,22 +371,6 @@ impl SynScan {
             let is_asked = asked.iter().any(|host_probe| host_probe.position == Some(position));
             if position < self.ports && !is_asked && !target.knows(position) {
                 return self.plan.port(position).map(|port| Probe::Syn(port.number));
-            }
-        }
-    }
-
-    /// The next port of a host that is put to the test.
-    fn next_trial(&mut self, index: u64) -> Option<Probe> {
-        loop {
-            let target = self.target(index)?;
-            let number = target.step;
-            target.step += 1;
-            let trial = target.heard.as_ref().and_then(|heard| heard.trial)?;
-            if number >= TRIALS {
-                return None;
-            }
-            if !trial.has_answer(number) {
-                return self.trial_port(index, number).map(Probe::Syn);
             }
         }
     }

@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::middlebox::Trial;
 use super::own_path::OwnPath;
 use crate::finding::Reason;
 use crate::packet::arp::Mac;
 use crate::scan::HeardPorts;
+use crate::scan::middlebox::Trial;
 
 /// The number of a gateway that is none.
 pub(super) const NO_GATEWAY: u16 = u16::MAX;
@@ -165,5 +165,6 @@ impl Target {
     /// Begins a pass: its probes are asked anew.
     pub(super) fn begin_pass(&mut self, pass: u8, epoch: u32) {
         (self.pass, self.sent, self.step, self.since) = (pass, 0, 0, epoch);
+        self.heard.as_mut().and_then(|heard| heard.trial.as_mut()).into_iter().for_each(Trial::begin_round);
     }
 }

@@ -92,9 +92,9 @@ pub(crate) fn empty() -> &'static [&'static Payload] {
     &EMPTY
 }
 
-/// Whether nothing at all is sent to a port: printers print what comes to these ports, whatever it is.
-pub(crate) fn is_never_asked(port: u16) -> bool {
-    matches!(port, 515 | 9100..=9107)
+/// Whether there is a request in the protocol that is usual at a port.
+pub(crate) fn has_own(port: u16) -> bool {
+    BY_PORT.binary_search_by_key(&port, |(port, _)| *port).is_ok()
 }
 
 /// Whether an answer from a port that was asked can be the answer to what was asked.
@@ -196,6 +196,7 @@ static BY_PORT: &[(u16, &[&Payload])] = &[
     (17185, &[&directory::WDB]),
     (19132, &[&plain::BEDROCK]),
     (19302, &[&tunnels::STUN]),
+    (20000, &[&devices::DNP3]),
     (20048, &[&directory::MOUNT]),
     (27015, &[&plain::SOURCE]),
     (27960, &[&plain::QUAKE]),

@@ -9,6 +9,7 @@ use super::payload::{self, Ask};
 use super::walk::Next;
 use super::{FlightKey, LANES, Step, UdpScan};
 use crate::finding::{NotProbed, Reason, ScannedHost};
+use crate::gate::Stage;
 use crate::permute::mix;
 use crate::scan::Attempt;
 use crate::slot_map::Key;
@@ -122,7 +123,7 @@ impl UdpScan {
             }) else {
                 continue;
             };
-            if !self.plan.permits(&self.scope, address) {
+            if !self.permits(address, Stage::Datagram) {
                 self.refuse(key);
                 continue;
             }
@@ -240,7 +241,7 @@ impl UdpScan {
     /// One datagram of a try; the next one of the same try follows.
     fn write(&mut self, now: Duration, encore: Encore) -> Option<Step> {
         let address = self.hosts.get(encore.host)?.scanned.address;
-        if !self.plan.permits(&self.scope, address) {
+        if !self.permits(address, Stage::Datagram) || !self.permits_port(encore.port) {
             return None;
         }
         let payloads = self.payloads(encore.port);

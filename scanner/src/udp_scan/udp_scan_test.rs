@@ -289,17 +289,21 @@ fn fed_address(scan: &UdpScan, index: u64) -> IpAddr {
 }
 
 #[test]
-fn printers_get_nothing_and_a_fragile_device_no_payload() {
+fn printers_get_nothing_and_devices_their_own_protocol_or_nothing() {
     let world = World { hosts: BTreeMap::from([(address("10.0.0.1"), FakeHost::default())]), ..World::default() };
     let run = world.run(&mut scan(spec("10.0.0.1", "U:515,9100-9107,9108,53"), false));
     let asked: BTreeSet<u16> = run.sends.iter().map(|(_, to, _)| to.port()).collect();
     assert_eq!(asked, set("53,9108"));
     assert_eq!(states(&run).len(), 2, "what was not asked is not told");
-    let spec = ScanSpec { profile: Profile::OtSafe, ..spec("10.0.0.1", "U:53,161,47808") };
-    let run = world.run(&mut scan(spec, false));
-    assert!(run.sends.iter().all(|(_, _, bytes)| *bytes == 0));
-    assert_eq!(run.sends.len(), 3);
-    assert!(run.sends.windows(2).all(|pair| pair[1].0 - pair[0].0 >= Duration::from_millis(50)));
+    let asked = |spec: ScanSpec| {
+        let run = world.run(&mut scan(spec, false));
+        run.sends.iter().map(|(_, to, bytes)| (to.port(), *bytes > 0)).collect::<BTreeSet<_>>()
+    };
+    let devices = || spec("10.0.0.1", "U:53,9600,20000,34964,47808");
+    assert_eq!(asked(devices()), [(53, true), (20_000, true), (47_808, true)].into());
+    let lifted = asked(ScanSpec { allow_fragile: true, ..devices() });
+    assert!(lifted.contains(&(9600, false)) && lifted.contains(&(34_964, false)), "the user has lifted it");
+    assert!(asked(ScanSpec { profile: Profile::OtSafe, ..devices() }).is_empty(), "single SYNs and nothing else");
 }
 
 #[test]

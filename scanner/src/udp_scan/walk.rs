@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::host::{Host, Note};
 use super::icmp_limit::{Act, IcmpLimit};
 use super::{UdpScan, payload};
+use crate::gate::{Gate, Stage, Verdict};
 use crate::plan::Plan;
-use crate::port::PortSet;
+use crate::port::{Port, PortSet};
 use crate::slot_map::Key;
 
 /// What a host wants.
@@ -52,7 +53,7 @@ impl UdpScan {
                 return if host.pending == 0 { Next::Finished } else { Next::Idle };
             }
         }
-        match next_port(&self.plan, &self.by_popularity, host) {
+        match next_port((&self.plan, &self.gate), &self.by_popularity, host) {
             Some(position) => Next::Port(position),
             None if host.pending > 0 => Next::Idle,
             None => self.next_round(now, key, tries),
@@ -90,7 +91,7 @@ impl UdpScan {
 
 /// The next port of a host's walk: silent ones that this walk has not asked yet. The first walk is in the host's own
 /// order, those at the pace of a slow host begin with the ports that matter most.
-fn next_port(plan: &Plan, by_popularity: &[u32], host: &mut Host) -> Option<u32> {
+fn next_port((plan, gate): (&Plan, &Gate), by_popularity: &[u32], host: &mut Host) -> Option<u32> {
     loop {
         let position = match host.round {
             1 => plan.port_position(host.scanned.target_index, host.step)?,
@@ -98,15 +99,22 @@ fn next_port(plan: &Plan, by_popularity: &[u32], host: &mut Host) -> Option<u32>
         };
         host.step += 1;
         let is_wanted = match host.note(position) {
-            Note::None => {
-                host.round == 1 && plan.port(position).is_some_and(|port| !payload::is_never_asked(port.number))
-            }
+            Note::None => host.round == 1 && plan.port(position).is_some_and(|port| is_asked(gate, port.number)),
             Note::Silent(asked) => asked < host.round,
             Note::Open | Note::Closed | Note::Filtered(_) => false,
         };
         if is_wanted {
             return Some(position);
         }
+    }
+}
+
+/// Whether a port may be asked what it is asked here: in its own protocol, where it may be no other.
+pub(super) fn is_asked(gate: &Gate, number: u16) -> bool {
+    match gate.of_port(Some(Port::udp(number)), Stage::Datagram) {
+        Verdict::Allow => true,
+        Verdict::OwnProtocol => payload::has_own(number),
+        Verdict::SynOnly | Verdict::Deny(_) => false,
     }
 }
 

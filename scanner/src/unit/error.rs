@@ -31,8 +31,8 @@ pub enum ScanError {
         /// What it cannot do.
         what: &'static str,
     },
-    /// The spec asks for raw packets and this unit cannot be scanned with them. Nothing was sent.
-    #[error("raw packets do not reach {what}: use engine auto")]
+    /// The spec asks for raw packets, or its profile does, and this unit cannot be scanned with them. Nothing was sent.
+    #[error("raw packets do not reach {what}: without engine raw or profile ot-safe it is scanned with connections")]
     NotRaw {
         /// What the unit has that cannot be scanned raw.
         what: &'static str,

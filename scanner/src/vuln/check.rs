@@ -1,8 +1,8 @@
 //! Read-only checks: what a service says when it is asked one harmless question.
 //!
 //! A check is data: bytes to send, what to expect, in the files of rules. It tries no password, writes nothing, and is
-//! never sent to ports of fragile devices ([`FRAGILE_PORTS`]). The runner here is the only part of `vuln` with
-//! sockets; it is bounded in bytes, steps and time, and whatever a server answers ends in yes or no.
+//! never sent where the gate ([`crate::gate`]) does not let it, such as to fragile devices. The runner here is the only part
+//! of `vuln` with sockets; it is bounded in bytes, steps and time, and whatever a server answers ends in yes or no.
 
 mod exchange;
 mod run;
@@ -10,14 +10,10 @@ mod run;
 use serde::Deserialize;
 
 pub use self::exchange::{Exchange, unescape};
-pub use self::run::{Connecting, Connector, Options, PlainConnector, Stream, run};
+pub use self::run::{Admitting, Connecting, Connector, Known, Options, PlainConnector, Stream, run};
 use super::exposure::Applies;
 use crate::port::Protocol;
 
-/// Ports whose devices may print, stop or fail when they are sent what they do not expect: printers, and controllers
-/// of machines and buildings. No check is sent there, whatever a rule says.
-pub const FRAGILE_PORTS: [u16; 18] =
-    [102, 502, 515, 789, 1911, 2404, 4840, 4911, 9100, 9101, 9102, 9103, 9104, 9105, 9106, 9107, 20000, 44818];
 /// Most exchanges of one check.
 pub const STEPS_MAX: usize = 8;
 

@@ -87,9 +87,12 @@ pub(super) struct RequestArgs {
     /// How packets are sent: auto, connect, raw.
     #[arg(long, help_heading = "Probes", value_parser = word::<EngineChoice>)]
     engine: Option<EngineChoice>,
-    /// Set of restrictions: default, ot-safe.
+    /// Set of restrictions: default, ot-safe (single SYNs and nothing else; needs raw packets).
     #[arg(long, help_heading = "Probes", value_parser = word::<Profile>)]
     profile: Option<Profile>,
+    /// Ask ports of controllers and medical devices like any other. Some halt at what they do not expect.
+    #[arg(long, help_heading = "Probes")]
+    allow_fragile: bool,
     /// Number that chooses the order of targets and ports [default: another one each time].
     #[arg(long, value_name = "N", help_heading = "Probes")]
     seed: Option<u64>,
@@ -175,6 +178,7 @@ impl RequestArgs {
             discovery_probes: self.discovery.clone(),
             engine: self.engine,
             profile: self.profile,
+            allow_fragile: self.allow_fragile,
             banners: !self.no_banners,
             services: !self.no_services,
             intensity: self.intensity,

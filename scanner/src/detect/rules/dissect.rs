@@ -8,6 +8,7 @@ mod bacnet;
 mod ber;
 mod cassandra;
 mod dns;
+mod enip;
 mod http;
 mod kafka;
 mod ldap;
@@ -52,6 +53,7 @@ static DISSECTORS: &[Dissector] = &[
     Dissector { name: "cassandra", read: cassandra::read },
     Dissector { name: "dns", read: dns::read_udp },
     Dissector { name: "dns-tcp", read: dns::read_tcp },
+    Dissector { name: "enip", read: enip::read },
     Dissector { name: "http", read: http::read },
     Dissector { name: "kafka", read: kafka::read },
     Dissector { name: "ldap", read: ldap::read },

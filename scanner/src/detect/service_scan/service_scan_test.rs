@@ -10,6 +10,7 @@ use super::*;
 use crate::detect::Plain;
 use crate::finding::Reason;
 use crate::pace::RateCap;
+use crate::spec::Profile;
 use crate::tally::{Estimates, LeftOut, Tally};
 use crate::unit::UnitProgress;
 
@@ -29,7 +30,8 @@ fn attached(spec: &ScanSpec) -> (Scan, UnitScan) {
     let scan = UnitScan { findings: findings_out, progress: progress_out, note: None, outcome: outcome_out };
     let detector = Arc::new(Detector::new(Arc::new(Plain), 16));
     let pacing = Arc::new(Pacing::new(Arc::new(RateCap::new(None)), None, None));
-    let staged = attach(scan, spec, detector, pacing, &Handle::current(), cancel.clone());
+    let gate = Gate::new(Arc::new(spec.clone()), Arc::default());
+    let staged = attach(scan, spec, detector, (gate, pacing), &Handle::current(), cancel.clone());
     (Scan { findings, progress, outcome, cancel }, staged)
 }
 

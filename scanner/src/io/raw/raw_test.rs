@@ -17,6 +17,9 @@ use crate::pace::RateCap;
 use crate::sample::{self, finish};
 use crate::spec::{DiscoveryProbe, EngineChoice, Profile, ScanSpec};
 
+#[path = "raw_test/gate_test.rs"]
+mod gate;
+
 /// The other machine answers for 10.77.0.0/24 and fd77::/64 as well, and is fd09::2, with a greeting on 2022 and silence on
 /// 2080.
 fn other_machine() -> TcpListener {
@@ -34,12 +37,22 @@ fn other_machine() -> TcpListener {
 
 /// Runs a test while the other machine is there.
 fn with_a_cable(test: impl FnOnce() + Send) {
+    with_a_cable_to(|| {}, test);
+}
+
+/// The same with more that the other machine does.
+fn with_a_cable_to(also: impl FnOnce() + Send, test: impl FnOnce() + Send) {
+    let far = || {
+        let silent = other_machine();
+        also();
+        silent
+    };
     let near = || {
         ip("route add 10.77.0.0/24 via 10.9.0.2");
         ip("addr add fd09::1/64 dev cable0 nodad");
         ip("route add fd77::/64 via fd09::2");
     };
-    cable::with_a_cable(other_machine, near, test);
+    cable::with_a_cable(far, near, test);
 }
 
 fn engine() -> Engine {

@@ -1,5 +1,5 @@
-//! Devices and buildings: IPMI, CoAP, NAT-PMP, BACnet, EtherNet/IP, KNX, and two vendors' discovery. All only ask who is
-//! there.
+//! Devices and buildings: IPMI, CoAP, NAT-PMP, BACnet, EtherNet/IP, DNP3, KNX, and two vendors' discovery. All only ask who
+//! is there.
 
 use super::{Payload, has_at};
 
@@ -59,6 +59,10 @@ pub(super) static ENIP: Payload = Payload {
     write: |ask| [&[0x63, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0][..], &ask.token, &[0; 4]].concat(),
     fits: |_, _| None,
 };
+
+/// The link status of outstation 1 (IEEE 1815 section 9): a question of the link layer, below all points and commands.
+pub(super) static DNP3: Payload =
+    Payload { name: "dnp3 link status", write: |_| vec![5, 0x64, 5, 0xc9, 1, 0, 0, 0, 0xde, 0x8e], fits: |_, _| None };
 
 /// A description request that asks for the answer where it came from (KNX standard 3/8/2 section 4.4, 3/8/1 section
 /// 8.6).

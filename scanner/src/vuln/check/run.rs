@@ -11,13 +11,39 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{Check, Exchange, FRAGILE_PORTS};
+use super::{Check, Exchange};
+use crate::authority;
 use crate::finding::{Service, Weakness};
+use crate::gate::{self, Gate, Stage, Verdict};
 use crate::port::{Port, Protocol};
 use crate::vuln::exposure::{Answers, Exposures, Seen};
 
 /// Room for the bytes of an answer that are waited for.
 const READ_ROOM: usize = 1024;
+
+/// A service whose weaknesses are looked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'a> {
+    /// Where it answers.
+    pub target: SocketAddr,
+    /// The host name that the target was given as: it is asked by that.
+    pub name: Option<&'a str>,
+    /// What it is spoken to over.
+    pub protocol: Protocol,
+    /// What it is.
+    pub service: &'a Service,
+}
+
+impl Known<'_> {
+    fn is_inside_tls(&self) -> bool {
+        self.service.tls.as_ref().is_some_and(|tls| tls.starttls.is_none())
+    }
+
+    /// The host as HTTP is told it.
+    fn host(&self) -> String {
+        authority::host_header(self.name, self.target, self.is_inside_tls())
+    }
+}
 
 /// What may be asked of one service, and what that may cost.
 #[derive(Debug, Clone, Copy)]
@@ -55,12 +81,21 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// A connection that is being made.
-pub type Connecting<'a> = Pin<Box<dyn Future<Output = io::Result<Box<dyn Stream>>> + Send + 'a>>;
+pub type Connecting<'a> = Pin<Box<dyn Future<Output = io::Result<Box<dyn Stream + 'a>>> + Send + 'a>>;
+
+/// Whether a datagram may go, once it is its turn.
+pub type Admitting<'a> = Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
 
 /// Makes connections. Whoever can speak TLS brings one that does.
 pub trait Connector: Send + Sync {
+    /// Whether checks may be sent to a port at all.
+    fn permits(&self, target: SocketAddr, protocol: Protocol) -> bool;
+
     /// Connects to `target`, within TLS where `is_tls`. Dropping it gives up.
     fn connect(&self, target: SocketAddr, is_tls: bool) -> Connecting<'_>;
+
+    /// Waits until a datagram may be sent to `target`; false where it may not.
+    fn datagram(&self, target: SocketAddr) -> Admitting<'_>;
 }
 
 /// Connects in the clear; services within TLS cannot be asked with it, so their checks say nothing.
@@ -68,6 +103,10 @@ pub trait Connector: Send + Sync {
 pub struct PlainConnector;
 
 impl Connector for PlainConnector {
+    fn permits(&self, target: SocketAddr, protocol: Protocol) -> bool {
+        Gate::default().ask(target.ip(), gate::port_of(target, protocol), Stage::Check) == Verdict::Allow
+    }
+
     fn connect(&self, target: SocketAddr, is_tls: bool) -> Connecting<'_> {
         Box::pin(async move {
             if is_tls {
@@ -77,35 +116,31 @@ impl Connector for PlainConnector {
             Ok(Box::new(stream) as Box<dyn Stream>)
         })
     }
+
+    fn datagram(&self, target: SocketAddr) -> Admitting<'_> {
+        Box::pin(async move { self.permits(target, Protocol::Udp) })
+    }
 }
 
-/// The weaknesses that the built-in rules find in `service` at `target`, after the checks that they wait for.
+/// The weaknesses that the built-in rules find in a known service, after the checks that they wait for.
 ///
 /// `now_s` is the time in seconds since 1970-01-01T00:00:00Z. Cancel-safe: dropping it closes what is open.
-pub async fn run(
-    target: SocketAddr,
-    protocol: Protocol,
-    service: &Service,
-    options: &Options,
-    connector: &dyn Connector,
-    now_s: i64,
-) -> Vec<Weakness> {
-    run_of(Exposures::built_in(), target, protocol, service, options, connector, now_s).await
+pub async fn run(known: Known<'_>, options: &Options, connector: &dyn Connector, now_s: i64) -> Vec<Weakness> {
+    run_of(Exposures::built_in(), known, options, connector, now_s).await
 }
 
 async fn run_of(
     exposures: &Exposures,
-    target: SocketAddr,
-    protocol: Protocol,
-    service: &Service,
+    known: Known<'_>,
     options: &Options,
     connector: &dyn Connector,
     now_s: i64,
 ) -> Vec<Weakness> {
+    let Known { target, protocol, service, .. } = known;
     let port = Port { number: target.port(), protocol };
     let mut answers = Answers::new();
     let seen = Seen { port, service, answers: &answers, now_s };
-    let may_ask = options.is_active && !FRAGILE_PORTS.contains(&target.port());
+    let may_ask = options.is_active && connector.permits(target, protocol);
     let wanted = if may_ask { exposures.checks_wanted(&seen) } else { Vec::new() };
     let applies = |check: &&Check| {
         check.protocol == protocol && (options.has_opt_in || !check.is_opt_in) && check.applies.to(&seen)
@@ -118,7 +153,7 @@ async fn run_of(
         if asked_at >= end {
             break;
         }
-        let asked = timeout_at(end, ask(check, target, service, options, connector)).await;
+        let asked = timeout_at(end, ask(check, known, options, connector)).await;
         if let Ok(Some(captures)) = asked {
             answers.insert(check.id.clone(), captures);
         } else if asked_at.elapsed() >= options.step_timeout {
@@ -132,25 +167,17 @@ async fn run_of(
 /// What the check captured where it says yes; `None` where it says no or cannot be told.
 pub(in crate::vuln) async fn ask(
     check: &Check,
-    target: SocketAddr,
-    service: &Service,
+    known: Known<'_>,
     options: &Options,
     connector: &dyn Connector,
 ) -> Option<BTreeMap<String, String>> {
     match check.protocol {
-        Protocol::Udp => ask_udp(check, target, options).await,
+        Protocol::Udp => ask_udp(check, known, options, connector).await,
         Protocol::Tcp => {
-            let is_tls = service.tls.as_ref().is_some_and(|tls| tls.starttls.is_none());
-            let connected = timeout(options.step_timeout, connector.connect(target, is_tls)).await.ok()?;
-            ask_stream(check, &mut *connected.ok()?, &host_of(target), options).await
+            let connecting = connector.connect(known.target, known.is_inside_tls());
+            let connected = timeout(options.step_timeout, connecting).await.ok()?;
+            ask_stream(check, &mut *connected.ok()?, &known.host(), options).await
         }
-    }
-}
-
-fn host_of(target: SocketAddr) -> String {
-    match target.ip() {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("[{address}]"),
     }
 }
 
@@ -197,14 +224,21 @@ async fn exchange(
     }
 }
 
-async fn ask_udp(check: &Check, target: SocketAddr, options: &Options) -> Option<BTreeMap<String, String>> {
+async fn ask_udp(
+    check: &Check,
+    known: Known<'_>,
+    options: &Options,
+    connector: &dyn Connector,
+) -> Option<BTreeMap<String, String>> {
+    let target = known.target;
     let any = if target.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
     let socket = UdpSocket::bind((any, 0)).await.ok()?;
     socket.connect(target).await.ok()?;
     let mut captures = BTreeMap::new();
     let mut buffer = vec![0; options.answer_bytes_max];
     for step in &check.steps {
-        socket.send(&step.request(&host_of(target))).await.ok()?;
+        connector.datagram(target).await.then_some(())?;
+        socket.send(&step.request(&known.host())).await.ok()?;
         if step.is_asking() {
             let count = timeout(options.step_timeout, socket.recv(&mut buffer)).await.ok()?.ok()?;
             if !step.accepts(buffer.get(..count).unwrap_or_default(), &mut captures) {

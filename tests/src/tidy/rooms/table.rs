@@ -15,21 +15,22 @@ pub(super) fn houses() -> [House; 5] {
 const SCANNER: &str = "
     report: finding port
     fuzzing: detect io
-    engine: detect io plan port scan spec target unit
-    detect: finding io pace port spec unit vuln
-    vuln: finding port
+    engine: detect gate io plan port scan spec target unit
+    detect: authority finding gate io pace port scan spec unit vuln
+    vuln: authority finding gate port
     io: connect_scan finding neighbours pace packet permute plan scan slot_map spec syn_scan tally target udp_scan unit
     unit: finding pace scope spec tally
-    udp_scan: finding neighbours pace permute plan port scan scope slot_map spec tally target
-    syn_scan: finding network pace packet permute plan port rtt scan scope spec tally target
+    udp_scan: finding gate neighbours pace permute plan port scan scope slot_map spec tally target
+    syn_scan: finding gate network pace packet permute plan port rtt scan scope spec tally target
     packet: finding
-    connect_scan: finding neighbours pace plan port scan scope slot_map tally
+    connect_scan: finding gate neighbours pace plan port scan scope slot_map tally
     slot_map:
-    scan: finding loss neighbours pace plan port rtt spec tally target
+    scan: finding loss neighbours pace permute plan port rtt spec tally target
     tally: finding
     rtt: network
     loss:
-    plan: permute port scope spec target
+    plan: permute port spec target
+    gate: port scope spec
     scope: target
     permute:
     pace: network spec
@@ -39,6 +40,7 @@ const SCANNER: &str = "
     finding: port
     port: target
     target:
+    authority:
 ";
 
 const RAFT: &str = "

@@ -20,12 +20,17 @@ fn service(name: &str) -> Service {
     Service { name: name.to_owned(), method: ServiceMethod::Probed, confidence: 100, ..Service::default() }
 }
 
+fn known(target: SocketAddr, protocol: Protocol, service: &Service) -> Known<'_> {
+    Known { target, name: None, protocol, service }
+}
+
 /// Serves connections that each get `answers`, one for each exchange, once its request is there whole.
 async fn serve(listener: &TcpListener, check: &Check, answers: &[Vec<u8>]) {
+    let host = listener.local_addr().unwrap().to_string();
     loop {
         let (mut stream, _) = listener.accept().await.unwrap();
         for (step, answer) in check.steps.iter().zip(answers) {
-            let mut request = vec![0; step.request("127.0.0.1").len()];
+            let mut request = vec![0; step.request(&host).len()];
             if stream.read_exact(&mut request).await.is_err() || stream.write_all(answer).await.is_err() {
                 break;
             }
@@ -49,14 +54,14 @@ async fn says_yes(check: &Check, answers: &[Vec<u8>]) -> bool {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let target = socket.local_addr().unwrap();
         return tokio::select! {
-            found = ask(check, target, &service, &QUICK, &PlainConnector) => found.is_some(),
+            found = ask(check, known(target, check.protocol, &service), &QUICK, &PlainConnector) => found.is_some(),
             () = serve_udp(&socket, answers) => false,
         };
     }
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let target = listener.local_addr().unwrap();
     tokio::select! {
-        found = ask(check, target, &service, &QUICK, &PlainConnector) => found.is_some(),
+        found = ask(check, known(target, check.protocol, &service), &QUICK, &PlainConnector) => found.is_some(),
         () = serve(&listener, check, answers) => false,
     }
 }
@@ -115,6 +120,14 @@ impl Connector for Silent {
         self.held.lock().unwrap().push(far);
         Box::pin(async { Ok(Box::new(near) as Box<dyn Stream>) })
     }
+
+    fn permits(&self, _: SocketAddr, _: Protocol) -> bool {
+        true
+    }
+
+    fn datagram(&self, _: SocketAddr) -> Admitting<'_> {
+        Box::pin(async { true })
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -123,7 +136,7 @@ async fn a_service_that_falls_silent_costs_what_is_left_of_its_ports_time_and_at
     for (patience_s, expected_s) in [(8, 8), (3, 3), (0, 2)] {
         let options = Options { patience: Duration::from_secs(patience_s), ..Options::default() };
         let (begun, silent) = (Instant::now(), Silent::default());
-        run("127.0.0.1:8080".parse().unwrap(), Protocol::Tcp, &web, &options, &silent, 0).await;
+        run(known("127.0.0.1:8080".parse().unwrap(), Protocol::Tcp, &web), &options, &silent, 0).await;
         assert_eq!(begun.elapsed().as_secs(), expected_s, "{patience_s}");
         assert_eq!(silent.held.lock().unwrap().len() as u64, expected_s.div_ceil(2));
     }
@@ -136,7 +149,7 @@ async fn a_weakness_that_a_check_confirmed_comes_with_its_evidence() {
     let check = Exposures::built_in().check("redis-info").unwrap();
     let redis = service("redis");
     let found = tokio::select! {
-        found = run(target, Protocol::Tcp, &redis, &QUICK, &PlainConnector, 0) => found,
+        found = run(known(target, Protocol::Tcp, &redis), &QUICK, &PlainConnector, 0) => found,
         () = serve(&listener, check, &check.yes[0]) => Vec::new(),
     };
     let found = found.iter().find(|weakness| weakness.id == "PEN-REDIS-NOAUTH").unwrap();
@@ -153,11 +166,19 @@ impl Connector for Counting {
         self.0.fetch_add(1, Ordering::Relaxed);
         Box::pin(async { Err(io::ErrorKind::ConnectionRefused.into()) })
     }
+
+    fn permits(&self, target: SocketAddr, protocol: Protocol) -> bool {
+        PlainConnector.permits(target, protocol)
+    }
+
+    fn datagram(&self, _: SocketAddr) -> Admitting<'_> {
+        Box::pin(async { true })
+    }
 }
 
 async fn connections(target: &str, service: &Service, options: &Options) -> usize {
     let counting = Counting::default();
-    run(target.parse().unwrap(), Protocol::Tcp, service, options, &counting, 0).await;
+    run(known(target.parse().unwrap(), Protocol::Tcp, service), options, &counting, 0).await;
     counting.0.into_inner()
 }
 
@@ -169,8 +190,36 @@ async fn nothing_is_sent_to_fragile_ports_nor_where_checks_are_off() {
     assert_eq!(connections("127.0.0.1:502", &web, &QUICK).await, 0);
     assert_eq!(connections("127.0.0.1:8080", &web, &Options { is_active: false, ..QUICK }).await, 0);
     let tls = Service { tls: Some(Box::new(Tls::default())), ..web };
-    let found = run("127.0.0.1:1".parse().unwrap(), Protocol::Tcp, &tls, &QUICK, &PlainConnector, 0).await;
+    let found = run(known("127.0.0.1:1".parse().unwrap(), Protocol::Tcp, &tls), &QUICK, &PlainConnector, 0).await;
     assert!(found.iter().all(|weakness| weakness.method != "exposure-checked"), "not in the clear what is within TLS");
+}
+
+#[tokio::test]
+async fn the_site_that_was_asked_for_by_name_is_the_one_that_is_checked() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = listener.local_addr().unwrap();
+    let web = service("http");
+    let serving = async {
+        let mut hosts = Vec::new();
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = [0; 2048];
+            let count = stream.read(&mut head).await.unwrap_or(0);
+            let head = String::from_utf8_lossy(&head[..count]).into_owned();
+            hosts.extend(head.lines().find_map(|line| line.strip_prefix("Host: ").map(str::to_owned)));
+            let _gone = stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await;
+            if hosts.len() == 3 {
+                return hosts;
+            }
+        }
+    };
+    let asked = Known { name: Some("a.lab"), ..known(target, Protocol::Tcp, &web) };
+    let options = Options { total_timeout: Duration::from_secs(5), ..QUICK };
+    let hosts = tokio::select! {
+        hosts = serving => hosts,
+        _found = run(asked, &options, &PlainConnector, 0) => panic!("a web server is asked for more files than three"),
+    };
+    assert!(hosts.iter().all(|host| *host == format!("a.lab:{}", target.port())), "{hosts:?}");
 }
 
 #[tokio::test]
@@ -182,7 +231,7 @@ async fn what_asks_third_parties_is_sent_only_where_a_user_wants_it() {
         let check = Exposures::built_in().check("dns-recursion").unwrap();
         let options = Options { has_opt_in, ..QUICK };
         let found = tokio::select! {
-            found = run(target, Protocol::Udp, &names, &options, &PlainConnector, 0) => found.len(),
+            found = run(known(target, Protocol::Udp, &names), &options, &PlainConnector, 0) => found.len(),
             () = serve_udp(&socket, &check.yes[0]) => 0,
         };
         assert_eq!(found, expected);
@@ -203,7 +252,7 @@ async fn servers_that_are_silent_or_never_end_cost_no_more_than_the_limits() {
     let begun = Instant::now();
     let options = Options { total_timeout: Duration::from_secs(1), ..QUICK };
     tokio::select! {
-        found = run(target, Protocol::Tcp, &web, &options, &PlainConnector, 0) => assert!(found.is_empty()),
+        found = run(known(target, Protocol::Tcp, &web), &options, &PlainConnector, 0) => assert!(found.is_empty()),
         () = silent => {}
     }
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
@@ -217,7 +266,7 @@ async fn servers_that_are_silent_or_never_end_cost_no_more_than_the_limits() {
     let check = Exposures::built_in().check("redis-info").unwrap();
     let patient = Options { step_timeout: Duration::from_secs(60), ..QUICK };
     tokio::select! {
-        found = ask(check, target, &web, &patient, &PlainConnector) => assert!(found.is_none()),
+        found = ask(check, known(target, Protocol::Tcp, &web), &patient, &PlainConnector) => assert!(found.is_none()),
         () = endless => {}
         () = tokio::time::sleep(Duration::from_secs(30)) => panic!("it reads for ever"),
     }

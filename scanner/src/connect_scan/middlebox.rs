@@ -1,0 +1,88 @@
+//! Hosts that may answer on every port, put to the test of [`crate::scan::middlebox`] by connections.
+
+use super::host::{Host, HostPhase};
+use super::{ConnectScan, Flight};
+use crate::finding::{Observation, PortState};
+use crate::plan::Plan;
+use crate::scan::discovery::DiscoveryPort;
+use crate::scan::middlebox::{self, HANDFUL, Trial, TrialState};
+use crate::slot_map::Key;
+
+impl Host {
+    /// Whether it answers on everything, so that nothing more is asked of it.
+    pub(super) fn is_middlebox(&self) -> bool {
+        self.trial.is_some_and(Trial::has_failed)
+    }
+
+    /// The number in its test that a probe has, which is for no port of the scan's.
+    fn trial_of(&self, plan: &Plan, flight: &Flight) -> Option<u32> {
+        let is_on = flight.position.is_none() && self.trial.is_some_and(|trial| !trial.is_over());
+        is_on.then(|| middlebox::number_of(plan.spec(), self.scanned.target_index, flight.port)).flatten()
+    }
+}
+
+/// The next port of a host's test, if it is on.
+pub(super) fn next_trial(plan: &Plan, host: &mut Host) -> Option<DiscoveryPort> {
+    let number = host.trial.as_mut()?.next()?;
+    Some(DiscoveryPort { port: middlebox::port(plan.spec(), host.scanned.target_index, number), position: None })
+}
+
+impl ConnectScan {
+    /// A port has answered: a host that has a handful of open ones and hardly a closed one is put to the test at once.
+    pub(super) fn count_port(&mut self, key: Key, state: PortState) {
+        let Some(host) = self.hosts.get_mut(key) else { return };
+        host.opened += u32::from(state == PortState::Open);
+        host.closed += u32::from(state == PortState::Closed);
+        if host.opened >= HANDFUL && middlebox::is_suspicious(host.opened, host.closed) {
+            self.begin_trial(key);
+        }
+    }
+
+    /// Puts a host to the test that has answered all it was asked; false where there is no need, no way to it, or it was.
+    pub(super) fn begin_last_trial(&mut self, key: Key) -> bool {
+        let is_wanted = |host: &Host| host.not_sent.is_none() && middlebox::is_suspicious(host.opened, host.closed);
+        self.hosts.get(key).is_some_and(is_wanted) && self.begin_trial(key)
+    }
+
+    fn begin_trial(&mut self, key: Key) -> bool {
+        let Some(host) = self.hosts.get_mut(key).filter(|host| host.trial.is_none()) else { return false };
+        host.trial = Some(Trial::default());
+        host.phase = HostPhase::Ports;
+        if !host.queued {
+            host.queued = true;
+            self.line.push_back(key);
+        }
+        true
+    }
+
+    /// Whether a probe is one of its host's test.
+    pub(super) fn is_trial(&self, flight: &Flight) -> bool {
+        self.hosts.get(flight.host).is_some_and(|host| host.trial_of(&self.plan, flight).is_some())
+    }
+
+    /// A probe was answered, or given up (`None`), which may have been one of its host's test.
+    pub(super) fn note_trial(&mut self, flight: &Flight, state: Option<PortState>) {
+        let Some(host) = self.hosts.get_mut(flight.host) else { return };
+        let Some(number) = host.trial_of(&self.plan, flight) else { return };
+        let Some(trial) = &mut host.trial else { return };
+        match state.filter(|state| matches!(state, PortState::Open | PortState::Closed)) {
+            Some(state) => trial.answer(number, state),
+            None => trial.give_up(number),
+        }
+        match trial.state() {
+            TrialState::Open => {
+                // There may be ports to be asked anew.
+                if !std::mem::replace(&mut host.queued, true) {
+                    self.line.push_back(flight.host);
+                }
+            }
+            TrialState::Passed => self.results.findings.push(host.scanned.finding(Observation::Cleared)),
+            TrialState::Failed => {
+                // Its open ports mean nothing, and no more of them are asked.
+                host.step = u32::MAX;
+                self.results.tally.open_ports -= u64::from(host.opened);
+                self.results.findings.push(host.scanned.finding(Observation::Middlebox));
+            }
+        }
+    }
+}

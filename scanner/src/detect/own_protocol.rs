@@ -1,0 +1,68 @@
+//! Looking at a fragile port: one connection, on which it is listened to, and then asked the port's own question if there
+//! is one. Whatever comes back is matched; nothing more is sent.
+//!
+//! What such a port says may come from any other server that happens to listen there. It is known by what it says by
+//! itself or not at all: no ClientHello, no request of another protocol, no second try.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::connection::{self, Endpoint, Patience};
+use super::matcher::ProbeRef;
+use super::{Detector, Identified};
+use crate::finding::printable_banner;
+use crate::gate::{Gate, Stage};
+use crate::port::{Port, Protocol};
+
+/// Before the connection: the device may still be closing the one that found it open.
+const PAUSE: Duration = Duration::from_millis(250);
+/// How long a port is listened to before its own question.
+const LISTEN_FIRST: Duration = Duration::from_millis(500);
+/// How long a port that is not asked anything is listened to.
+const LISTEN: Duration = Duration::from_secs(4);
+/// How long to wait for an answer: controllers answer between two of their cycles.
+const ANSWER_WAIT: Duration = Duration::from_secs(4);
+/// Between two parts of what is said.
+const GAP: Duration = Duration::from_millis(500);
+
+impl Detector {
+    /// Listens to a fragile TCP port and asks it in its own protocol, once.
+    pub(super) async fn identify_in_own_protocol(&self, endpoint: &Endpoint<'_>) -> Identified {
+        sleep(PAUSE).await;
+        let question = self.own_probe(endpoint.address.port());
+        let Ok(mut connection) = endpoint.connect(Stage::Service).await else { return Identified::default() };
+        let stream = &mut connection.stream;
+        let mut bytes = Vec::new();
+        let wait = if question.is_some() { LISTEN_FIRST } else { LISTEN };
+        let ending = connection::read(stream, &mut bytes, patience(endpoint, wait), |_| false).await;
+        let mut asked = None;
+        if let Some(question) = question.filter(|_| bytes.is_empty() && ending == connection::Ending::Quiet) {
+            let until = endpoint.deadline.min(Instant::now() + ANSWER_WAIT);
+            if !connection::send(stream, &question.payload, until).await {
+                return Identified::default();
+            }
+            // To its end: what comes first may only say that the rest comes.
+            connection::read(stream, &mut bytes, patience(endpoint, ANSWER_WAIT), |_| false).await;
+            asked = Some(question);
+        }
+        if bytes.is_empty() {
+            return Identified::default();
+        }
+        let found = self.judge(endpoint, asked.as_ref(), &bytes);
+        Identified { banner: printable_banner(&bytes), service: found.map(|found| found.service.clone()) }
+    }
+
+    /// The question in the port's own protocol, if the rules have one.
+    fn own_probe(&self, port: u16) -> Option<ProbeRef> {
+        let own = Gate::own_probes(Port::tcp(port));
+        let probes = self.probes(Protocol::Tcp, port, false);
+        probes.iter().find(|probe| own.contains(&&*probe.name)).cloned()
+    }
+}
+
+fn patience(endpoint: &Endpoint<'_>, wait: Duration) -> Patience {
+    let now = Instant::now();
+    let first = endpoint.deadline.min(now + wait);
+    Patience { first, gap: GAP, last: endpoint.deadline.min(first + wait) }
+}

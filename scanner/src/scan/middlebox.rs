@@ -1,0 +1,211 @@
+//! Hosts that answer on every port: a firewall, a load balancer, a tarpit or a redirection on the way answers for them.
+//!
+//! Their open ports mean nothing, which shows at ports that cannot all be open. A host of which several ports are open and
+//! hardly one has ever been closed is put to the test: a few ports drawn from tens of thousands, outside the scan's own as
+//! far as it leaves any. A machine on which all of them are in use by chance does not exist, not even one with thousands of
+//! silent listeners; one closed port among them clears it. A host that fails is asked nothing more.
+//!
+//! Both scans of TCP ports put hosts to it, each in its own way of sending; here is the rule.
+
+use crate::finding::PortState;
+use crate::permute::mix;
+use crate::port::Port;
+use crate::spec::ScanSpec;
+
+/// Ports that are asked, and as many bits. Of a machine with 4,000 listeners among the ports to draw from, one in ten
+/// thousand would be taken for a middlebox.
+pub(crate) const TRIALS: u32 = 4;
+const ALL: u8 = 0b1111;
+/// With fewer open ports, as many more open ones would be no surprise.
+const OPEN_MIN: u32 = 3;
+/// A host is put to the test while it is scanned once it has so many open ports: until it has passed, no more of them are
+/// asked what they are.
+pub(crate) const HANDFUL: u32 = 5;
+/// Closed ports that do not clear a host: one for so many open ones. Some firewalls refuse a few ports (ident, above all)
+/// and answer for the rest.
+const OPEN_PER_CLOSED: u32 = 8;
+/// The ports to draw from: few services have a place there.
+const FIRST: u16 = 20_000;
+const COUNT: u64 = 40_000;
+/// Draws for one port outside the scan.
+const DRAWS_MAX: u64 = 16;
+/// How often ports that were given up are asked anew while others of the test are open: on a bad path some get lost.
+const ROUNDS_MAX: u8 = 4;
+
+/// Whether nearly all that was asked and answered is open, and that is more than an ordinary host has.
+pub(crate) fn is_suspicious(opened: u32, closed: u32) -> bool {
+    opened >= OPEN_MIN && !is_cleared(opened, closed)
+}
+
+/// Whether so many closed ports say that the open ones are no one's answer to everything.
+pub(crate) fn is_cleared(opened: u32, closed: u32) -> bool {
+    closed.saturating_mul(OPEN_PER_CLOSED) > opened
+}
+
+/// The test of one host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Trial {
+    /// Ports that have been asked in this round, from the first, and rounds that followed on open and silent ports.
+    asked: u32,
+    rounds: u8,
+    /// Ports that have answered for themselves, those that were open, and those that were given up.
+    answered: u8,
+    open: u8,
+    silent: u8,
+    state: TrialState,
+}
+
+/// What a test has come to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum TrialState {
+    /// It goes on.
+    #[default]
+    Open,
+    /// The host is what it seems to be.
+    Passed,
+    /// It answers on everything.
+    Failed,
+}
+
+impl Trial {
+    pub(crate) fn state(self) -> TrialState {
+        self.state
+    }
+
+    pub(crate) fn has_failed(self) -> bool {
+        self.state == TrialState::Failed
+    }
+
+    /// Whether nothing more is to be learnt by it.
+    pub(crate) fn is_over(self) -> bool {
+        self.state != TrialState::Open
+    }
+
+    /// The next port to ask, by its number in the test; each once a round, unless it has answered.
+    pub(crate) fn next(&mut self) -> Option<u32> {
+        while !self.is_over() && self.asked < TRIALS {
+            let number = self.asked;
+            self.asked += 1;
+            if !self.has_answer(number) {
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    /// Lets the ports that have not answered be asked once more.
+    pub(crate) fn begin_round(&mut self) {
+        self.asked = 0;
+    }
+
+    pub(crate) fn has_answer(self, number: u32) -> bool {
+        self.answered >> number & 1 == 1
+    }
+
+    /// A port of the test has answered for itself.
+    pub(crate) fn answer(&mut self, number: u32, state: PortState) {
+        self.answered |= 1 << number;
+        self.open |= u8::from(state == PortState::Open) << number;
+        self.judge();
+    }
+
+    /// A port of the test has been given up.
+    pub(crate) fn give_up(&mut self, number: u32) {
+        self.silent |= 1 << number;
+        self.judge();
+    }
+
+    fn judge(&mut self) {
+        if self.is_over() {
+            return;
+        }
+        let is_all_told = self.answered | self.silent == ALL;
+        if self.open == ALL {
+            self.state = TrialState::Failed;
+        } else if self.open != self.answered || is_all_told && (self.open == 0 || self.rounds >= ROUNDS_MAX) {
+            self.state = TrialState::Passed;
+        } else if is_all_told {
+            self.rounds += 1;
+            self.silent = 0;
+            self.begin_round();
+        }
+    }
+
+    /// The test is over, with whatever has been heard.
+    pub(crate) fn end(&mut self) {
+        if !self.is_over() {
+            self.state = TrialState::Passed;
+        }
+    }
+}
+
+/// A port of the test of the host at an index: drawn, so that nobody can expect it, and the same whenever it is asked for.
+/// Where the scan leaves none it is one of the scan's own.
+pub(crate) fn port(spec: &ScanSpec, index: u64, number: u32) -> u16 {
+    let seed = mix(spec.seed ^ mix(index));
+    let draw = |draw: u64| {
+        let drawn = mix(seed ^ (u64::from(number) << 32 | draw)) % COUNT;
+        FIRST + u16::try_from(drawn).expect("below 40,000")
+    };
+    (0..DRAWS_MAX).map(draw).find(|port| !spec.ports.contains(Port::tcp(*port))).unwrap_or_else(|| draw(0))
+}
+
+/// The number in the test of the host at an index that a port has, if it is one of the test's.
+pub(crate) fn number_of(spec: &ScanSpec, index: u64, number: u16) -> Option<u32> {
+    (0..TRIALS).find(|trial| port(spec, index, *trial) == number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_with_a_closed_port_for_every_few_open_ones_is_not_suspected() {
+        for (opened, closed, expected) in [(2, 0, false), (3, 0, true), (100, 0, true), (3, 1, false), (7, 1, false)] {
+            assert_eq!(is_suspicious(opened, closed), expected, "{opened} and {closed}");
+        }
+        assert!(is_suspicious(500, 2), "a few that are refused do not make the rest real");
+        assert!(!is_suspicious(1500, 64_035) && is_cleared(1, 1));
+    }
+
+    #[test]
+    fn only_a_host_all_of_whose_drawn_ports_are_open_fails() {
+        let mut trial = Trial::default();
+        assert_eq!(std::iter::from_fn(|| trial.next()).collect::<Vec<_>>(), [0, 1, 2, 3]);
+        (0..3).for_each(|number| trial.answer(number, PortState::Open));
+        assert!(!trial.is_over());
+        trial.begin_round();
+        assert_eq!((trial.next(), trial.next()), (Some(3), None), "what has answered is not asked again");
+        let mut silent = trial;
+        trial.answer(3, PortState::Open);
+        assert!(trial.has_failed());
+        for _ in 0..=ROUNDS_MAX {
+            assert!(!silent.is_over(), "where three are open, one may have got lost");
+            silent.give_up(3);
+        }
+        assert_eq!(silent.state(), TrialState::Passed, "silence is no open port");
+        let mut dark = Trial::default();
+        (0..4).for_each(|number| dark.give_up(number));
+        assert_eq!(dark.state(), TrialState::Passed, "nothing is open where nobody looks");
+        let mut closed = Trial::default();
+        closed.answer(2, PortState::Closed);
+        assert_eq!((closed.state(), closed.next()), (TrialState::Passed, None));
+        let mut ended = Trial::default();
+        ended.end();
+        assert_eq!(ended.state(), TrialState::Passed);
+    }
+
+    #[test]
+    fn ports_are_drawn_outside_the_scan_while_it_leaves_any() {
+        let spec = |ports: &str| ScanSpec { ports: ports.parse().unwrap(), seed: 7, ..ScanSpec::default() };
+        for (ports, is_outside) in [("1-1000", true), ("20000-29999", true), ("-", false)] {
+            let spec = spec(ports);
+            for index in 0..100 {
+                let drawn: Vec<u16> = (0..TRIALS).map(|number| port(&spec, index, number)).collect();
+                assert!(drawn.iter().all(|port| (20_000..60_000).contains(port)));
+                assert!(drawn.iter().all(|port| spec.ports.contains(Port::tcp(*port)) != is_outside), "{ports}");
+                assert!(drawn.iter().all(|port| number_of(&spec, index, *port).is_some()));
+            }
+        }
+    }
+}

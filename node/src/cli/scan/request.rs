@@ -10,6 +10,7 @@ use pentora_scanner::spec::{EngineChoice, Profile, RETRIES_MAX, Timing, parse_di
 
 use super::texts::{Texts, Wanted};
 use crate::document::ScanRequest;
+use crate::exclusions::Unresolved;
 use crate::failure::{ExitCode, Failure};
 
 /// Flags that make up the request.
@@ -27,6 +28,9 @@ pub(super) struct RequestArgs {
     /// File with targets to leave out (repeatable), written like a target file; masscan's lists of exclusions are.
     #[arg(long, value_name = "FILE", help_heading = "Targets")]
     exclude_file: Vec<String>,
+    /// What becomes of the scan when a host name among the exclusions has no address [default: refuse].
+    #[arg(long, value_name = "WHAT", help_heading = "Targets")]
+    exclude_unresolved: Option<Unresolved>,
     /// File of nmap's, -oX or -oG (repeatable): the hosts that were up, and where no ports are named, those that were open.
     #[arg(long, value_name = "FILE", help_heading = "Targets")]
     from: Vec<String>,
@@ -157,6 +161,7 @@ impl RequestArgs {
             target_text: texts.target_text(),
             exclude: self.exclude.clone(),
             exclude_text: texts.exclude_text(),
+            exclude_unresolved: self.exclude_unresolved,
             ports: if no_ports_named { texts.ports() } else { self.ports.clone() },
             top_ports: self.top_ports,
             top_udp_ports: self.top_udp_ports,

@@ -38,7 +38,7 @@ const SCANNER: &str = "
     neighbours: target
     finding: port
     port: target
-    target:
+    target: finding port
 ";
 
 const RAFT: &str = "
@@ -88,9 +88,9 @@ const P2P: &str = "
 const NODE: &str = "
     dispatch: app cli failure malloc
     malloc:
-    cli: client clock config document embedded failure feeds
+    cli: client clock config document embedded exclusions failure feeds
     app: api client config coordinator data_dir document embedded failure feeds jobs join member_address raft_transport results rpc spec work_protocol worker
-    worker: clock coordinator feeds results rpc spec work_protocol
+    worker: clock coordinator exclusions feeds results rpc spec work_protocol
     raft_transport:
     embedded: client document failure feeds
     failure:
@@ -100,9 +100,10 @@ const NODE: &str = "
     api: clock coordinator document feeds jobs join results rpc spec work_protocol
     join: member_address rpc
     member_address:
-    jobs: coordinator document results rpc spec
+    jobs: coordinator document exclusions results rpc spec
     feeds: results
-    document:
+    document: exclusions
+    exclusions:
     coordinator: rpc spec work_protocol
     spec: results
     results: durable_file rpc

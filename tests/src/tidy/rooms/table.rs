@@ -47,12 +47,12 @@ const RAFT: &str = "
     handle: codec command config id network raft_types state store
     network: codec id raft_types store
     store: codec command raft_types state
-    raft_types: command
-    config:
-    command: id names state
     state: codec command event id interval names
     interval:
     event: command id names
+    raft_types: command
+    config:
+    command: id names
     names:
     id:
     codec:
@@ -65,24 +65,24 @@ const RAFT_LOOPS: &[(&str, &str, &str)] = &[(
 )];
 
 const P2P: &str = "
+    swarm_wire: behaviour config event_loop gate handle peer_id peers protocol transport wire
+    transport: config handle identity psk
+    memory: config event_loop frame gate handle peer_id peers protocol psk slots wire
+    event_loop: address config gate handle peer_id peers protocol wire
+    wire: handle peer_id peers
+    behaviour: config frame gate handle peer_id peers protocol
+    handle: address config frame gate peer_id peers protocol
+    gate: frame peer_id peers protocol slots
+    peers: address config peer_id slots
+    frame: peer_id protocol slots
+    slots: protocol
+    config: backoff identity protocol psk
     psk:
+    protocol:
+    identity: peer_id
     peer_id:
-    identity:
     backoff:
     address:
-    memory: event_loop gate handle peers protocol slots wire
-    swarm_wire: behaviour event_loop gate handle peers protocol transport wire
-    transport:
-    event_loop: gate handle peers wire
-    wire: handle peers
-    behaviour: frame gate handle peers protocol
-    protocol:
-    handle: config gate
-    config:
-    gate: peers slots
-    peers: slots
-    frame: slots
-    slots:
 ";
 
 const NODE: &str = "

@@ -20,6 +20,7 @@ use pentora_scanner::target::{TargetError, TargetSet};
 
 use crate::coordinator::placement;
 use crate::document::{ScanAccepted, ScanRequest};
+use crate::exclusions::{self, ExclusionError};
 use crate::results::Exchange;
 use crate::rpc::proposer::{Proposer, Unavailable};
 use crate::spec;
@@ -60,6 +61,9 @@ pub enum RefusedRequest {
     /// Targets that do not parse.
     #[error(transparent)]
     Targets(#[from] TargetError),
+    /// Exclusions that cannot be held to.
+    #[error(transparent)]
+    Exclusions(#[from] ExclusionError),
     /// Ports that do not parse.
     #[error(transparent)]
     Ports(#[from] PortError),
@@ -117,15 +121,17 @@ impl From<Accepted> for ScanAccepted {
     }
 }
 
-/// Checks a request and splits it. Pure but for `raft`, whose nodes decide where parts may run.
+/// Checks a request and splits it: pure but for the names among its exclusions, which are looked up, and `raft`, whose nodes
+/// decide where parts may run.
 ///
 /// # Errors
 /// [`RefusedRequest`].
 pub fn prepare(request: ScanRequest, scope: &Scope, raft: &Raft) -> Result<Prepared, RefusedRequest> {
     let (targets, exclude) = sets_of(&request)?;
+    let exclude = exclusions::resolved(&exclude, request.exclude_unresolved.unwrap_or_default())?;
     let targets = targets.exclude(&exclude);
     scope.check(&targets)?;
-    let (ports, discovery) = ports::ports_and_discovery(&request)?;
+    let (ports, discovery, exclude_ports) = ports::ports_and_discovery(&request)?;
     if request.workers == Some(0) {
         return Err(RefusedRequest::Field("workers must be at least 1"));
     }
@@ -138,6 +144,7 @@ pub fn prepare(request: ScanRequest, scope: &Scope, raft: &Raft) -> Result<Prepa
     let spec = ScanSpec {
         partitions: parts.iter().map(|(targets, _)| targets.clone()).collect(),
         ports,
+        exclude_ports,
         exclude,
         discovery,
         rate_pps: request.rate,

@@ -12,6 +12,7 @@ pub mod dispatch;
 pub mod document;
 pub mod durable_file;
 pub mod embedded;
+pub mod exclusions;
 pub mod failure;
 pub mod feeds;
 pub mod jobs;

@@ -63,6 +63,8 @@ pub enum Denial {
     Excluded,
     /// The profile allows single SYNs alone.
     OtSafe,
+    /// The port was excluded.
+    ExcludedPort,
     /// The port belongs to printers, which print what they are sent.
     Printer,
     /// The port belongs to controllers or medical devices, which may fail.
@@ -75,6 +77,7 @@ impl fmt::Display for Denial {
             Self::OutsideScope => "it is outside the authorised scope",
             Self::Excluded => "it is excluded",
             Self::OtSafe => "profile ot-safe sends nothing but single SYNs",
+            Self::ExcludedPort => "its port is excluded",
             Self::Printer => "a printer would print it",
             Self::Device => "a controller or medical device may fail",
         })
@@ -121,6 +124,9 @@ impl Gate {
     /// What may be sent to a port, of any address that is allowed.
     #[must_use]
     pub fn of_port(&self, port: Option<Port>, stage: Stage) -> Verdict {
+        if port.is_some_and(|port| self.spec.exclude_ports.contains(port)) {
+            return Verdict::Deny(Denial::ExcludedPort);
+        }
         if self.spec.profile == Profile::OtSafe {
             return match stage {
                 Stage::Syn => Verdict::SynOnly,
@@ -201,6 +207,16 @@ mod tests {
 
     fn tcp(number: u16) -> Option<Port> {
         Some(Port::tcp(number))
+    }
+
+    #[test]
+    fn nothing_is_sent_to_an_excluded_port_at_any_stage() {
+        let without = gate(ScanSpec { exclude_ports: "9,U:161".parse().unwrap(), ..ScanSpec::default() });
+        for stage in STAGES {
+            assert_eq!(without.of_port(tcp(9), stage), Verdict::Deny(Denial::ExcludedPort), "{stage:?}");
+            assert_eq!(without.of_port(Some(Port::udp(161)), stage), Verdict::Deny(Denial::ExcludedPort), "{stage:?}");
+            assert_ne!(without.of_port(tcp(161), stage), Verdict::Deny(Denial::ExcludedPort), "{stage:?}");
+        }
     }
 
     #[test]

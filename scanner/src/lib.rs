@@ -21,6 +21,7 @@ pub mod io;
 pub mod loss;
 pub mod neighbours;
 mod network;
+pub mod nmap;
 pub mod pace;
 pub mod packet;
 pub mod permute;

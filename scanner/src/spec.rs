@@ -64,6 +64,9 @@ pub struct ScanSpec {
     /// without it, and do not.
     #[serde(default, deserialize_with = "if_there")]
     pub allow_fragile: bool,
+    /// Ports that nothing is sent to, at any stage.
+    #[serde(default, deserialize_with = "if_there")]
+    pub exclude_ports: PortSet,
 }
 
 /// A field that older specs end without: by name it is missing, by position the bytes are over.
@@ -93,6 +96,7 @@ impl Default for ScanSpec {
             services: None,
             weaknesses: false,
             allow_fragile: false,
+            exclude_ports: PortSet::default(),
         }
     }
 }
@@ -332,6 +336,10 @@ mod tests {
         assert_eq!(postcard::from_bytes::<ScanSpec>(&bytes).unwrap(), spec, "by position as well");
         let lifted = ScanSpec { allow_fragile: true, ..spec.clone() };
         assert_eq!(postcard::from_bytes::<ScanSpec>(&postcard::to_stdvec(&lifted).unwrap()).unwrap(), lifted);
+        let without = ScanSpec { exclude_ports: "9100,U:161".parse().unwrap(), ..spec.clone() };
+        assert_eq!(postcard::from_bytes::<ScanSpec>(&postcard::to_stdvec(&without).unwrap()).unwrap(), without);
+        bytes.truncate(bytes.len() - postcard::to_stdvec(&spec.exclude_ports).unwrap().len());
+        assert_eq!(postcard::from_bytes::<ScanSpec>(&bytes).unwrap(), spec, "as specs ended before the last field");
         bytes.pop();
         assert_eq!(postcard::from_bytes::<ScanSpec>(&bytes).unwrap(), spec, "as specs ended before the last field");
         assert!(bytes.len() < 4096, "{} bytes for 2^63 targets and the thousand most popular ports", bytes.len());

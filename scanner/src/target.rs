@@ -9,10 +9,9 @@
 
 pub(crate) mod address_set;
 mod line;
-mod nmap;
 mod parse;
 pub(crate) mod range;
-mod text;
+pub(crate) mod text;
 mod wire;
 
 use std::fmt;
@@ -25,7 +24,7 @@ use serde::{Deserialize, Serialize};
 pub use self::address_set::AddressRange;
 use self::address_set::AddressSet;
 use self::line::Purpose;
-pub use self::nmap::{NmapError, NmapHosts, read_nmap};
+
 pub(crate) use self::parse::ends_in_number;
 pub use self::parse::{TargetError, TargetProblem};
 use self::range::{Indexed, Span};
@@ -283,7 +282,7 @@ impl TargetSetBuilder {
     }
 
     /// Merges what was gathered when it has grown past the limit, and says whether it still is beyond it.
-    fn compact(&mut self) -> Result<(), TargetProblem> {
+    pub(crate) fn compact(&mut self) -> Result<(), TargetProblem> {
         if self.v4.len() + self.v6.len() > 2 * RANGES_MAX {
             let merged = AddressSet::from_spans(std::mem::take(&mut self.v4), std::mem::take(&mut self.v6));
             self.v4 = merged.v4.spans().to_vec();

@@ -152,11 +152,11 @@ fn the_program_is_stripped_and_its_symbols_are_found_beside_it() -> anyhow::Resu
 
     // By the program alone, and by its second name: whoever asks finds the symbols through it.
     let names = run(clean("nm").arg(&symbols))?;
-    let main = names.lines().find(|line| line.contains("pentora_node") && line.contains("cli4main"));
+    let main = names.lines().find(|line| line.contains("pentora_node") && line.contains("dispatch4main"));
     let address = main.and_then(|line| line.split_whitespace().next()).context("no such function")?;
     for name in ["pentora-node", "pentora"] {
         let place = run(clean("addr2line").arg("--exe").arg(folder.path().join(name)).arg(address))?;
-        assert!(place.contains("node/src/cli.rs:"), "{name}, {address}: {place}");
+        assert!(place.contains("node/src/dispatch.rs:"), "{name}, {address}: {place}");
     }
 
     let made = fs::metadata(&program)?.modified()?;

@@ -111,7 +111,9 @@ impl From<RefusedRequest> for ApiError {
     fn from(error: RefusedRequest) -> Self {
         let detail = error.to_string();
         match error {
-            RefusedRequest::Targets(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_targets", detail),
+            RefusedRequest::Targets(_) | RefusedRequest::Exclusions(_) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_targets", detail)
+            }
             RefusedRequest::Ports(_) | RefusedRequest::ExcludedPorts(_) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_ports", detail)
             }

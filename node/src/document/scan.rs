@@ -7,6 +7,8 @@ use pentora_raft::state::Priority;
 use pentora_scanner::spec::{EngineChoice, Profile, Timing};
 use serde::{Deserialize, Serialize};
 
+use crate::exclusions::Unresolved;
+
 use super::words::{self, PriorityWord};
 
 /// A request for a scan. Every field may be left out, but there must be targets in `targets` or `target_text`.
@@ -22,6 +24,10 @@ pub struct ScanRequest {
     pub exclude: Vec<String>,
     /// The text of a file of targets to leave out, in the syntax of `target_text`.
     pub exclude_text: Option<String>,
+    /// Whether a host name among the exclusions that has no address stops the scan (`refuse`, the default) or is passed over
+    /// (`skip`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exclude_unresolved: Option<Unresolved>,
     /// Ports such as `22,80,8000-8100,U:53`; none means the node's default ports.
     pub ports: Option<String>,
     /// The N most common TCP ports instead of `ports`.
@@ -89,6 +95,7 @@ impl Default for ScanRequest {
             target_text: None,
             exclude: Vec::new(),
             exclude_text: None,
+            exclude_unresolved: None,
             ports: None,
             top_ports: None,
             top_udp_ports: None,

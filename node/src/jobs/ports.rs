@@ -9,10 +9,12 @@ use crate::document::ScanRequest;
 /// Where a node that may only connect looks for the hosts of a scan without TCP ports, unless discovery names ports.
 const FALLBACK_PORTS: [u16; 2] = [443, 80];
 
-/// The ports of the scan and the probes of its discovery, none of them at an excluded port.
-pub(super) fn ports_and_discovery(request: &ScanRequest) -> Result<(PortSet, Vec<DiscoveryProbe>), RefusedRequest> {
+/// The ports of the scan and the probes of its discovery, none of them at an excluded port, and the excluded ones.
+pub(super) fn ports_and_discovery(
+    request: &ScanRequest,
+) -> Result<(PortSet, Vec<DiscoveryProbe>, PortSet), RefusedRequest> {
     let (ports, discovery) = (ports_of(request)?, discovery_of(request)?);
-    let Some(excluded) = &request.exclude_ports else { return Ok((ports, discovery)) };
+    let Some(excluded) = &request.exclude_ports else { return Ok((ports, discovery, PortSet::default())) };
     let excluded = excluded.parse::<PortSet>().map_err(RefusedRequest::ExcludedPorts)?;
     let left = ports.exclude(&excluded);
     if left.is_empty() {
@@ -24,9 +26,9 @@ pub(super) fn ports_and_discovery(request: &ScanRequest) -> Result<(PortSet, Vec
     }
     let falls_back = left.tcp_count() == 0 && !kept.iter().any(|probe| port_of(*probe).is_some());
     if falls_back && FALLBACK_PORTS.iter().any(|port| excluded.contains(Port::tcp(*port))) {
-        return Ok((left, Vec::new()));
+        return Ok((left, Vec::new(), excluded));
     }
-    Ok((left, kept))
+    Ok((left, kept, excluded))
 }
 
 fn asks(probe: DiscoveryProbe, ports: &PortSet) -> bool {
@@ -77,7 +79,7 @@ mod tests {
             discovery_probes: probes.map(str::to_owned),
             ..ScanRequest::default()
         };
-        let (ports, discovery) = ports_and_discovery(&request).map_err(|error| error.to_string())?;
+        let (ports, discovery, _) = ports_and_discovery(&request).map_err(|error| error.to_string())?;
         let words: Vec<String> = discovery.iter().map(ToString::to_string).collect();
         Ok((ports.to_string(), words.join(",")))
     }

@@ -20,6 +20,7 @@ use super::Context;
 use super::unit_findings::{Taken, UnitFindings};
 use super::units::Begun;
 use crate::clock::wall_ms;
+use crate::exclusions::{self, Unresolved};
 use crate::feeds::rematch::Rematch;
 use crate::results::{ChunkWriter, Heading};
 use crate::rpc::proposer::Unavailable;
@@ -256,7 +257,7 @@ async fn begin(
     let unit = begun.reference.unit;
     let spec = loop {
         match spec::of_lease(&context.raft, &context.exchange, begun.reference).await {
-            Ok(spec) => break within_share(spec, begun.lease.share.network_pps),
+            Ok(spec) => break within_exclusions(within_share(spec, begun.lease.share.network_pps)).await?,
             Err(reason) => {
                 tracing::debug!(job = %unit.job, %reason, "the job's spec is not here yet");
                 tokio::time::sleep(RETRY).await;
@@ -276,6 +277,24 @@ async fn begin(
             Err(error) if error.is_temporary() => tokio::time::sleep(RETRY).await,
             other => return other.map(|scan| (spec, scan)),
         }
+    }
+}
+
+/// The spec with the addresses that names among its exclusions have for this node.
+///
+/// # Errors
+/// A name without an address: what it protects is not known here.
+async fn within_exclusions(spec: Arc<ScanSpec>) -> Result<Arc<ScanSpec>, ScanError> {
+    if spec.exclude.name_count() == 0 {
+        return Ok(spec);
+    }
+    let resolving = tokio::task::spawn_blocking(move || {
+        let exclude = exclusions::resolved(&spec.exclude, Unresolved::Refuse);
+        exclude.map(|exclude| Arc::new(ScanSpec { exclude, ..ScanSpec::clone(&spec) }))
+    });
+    match resolving.await {
+        Ok(resolved) => resolved.map_err(|error| ScanError::Exclusions { why: error.to_string() }),
+        Err(error) => Err(ScanError::Exclusions { why: error.to_string() }),
     }
 }
 

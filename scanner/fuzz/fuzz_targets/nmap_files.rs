@@ -4,7 +4,7 @@
 use std::io::{self, Read};
 
 use libfuzzer_sys::fuzz_target;
-use pentora_scanner::target::read_nmap;
+use pentora_scanner::nmap::read_nmap;
 
 /// Gives a byte at a time.
 struct Trickle<'a>(&'a [u8]);

@@ -147,7 +147,10 @@ pub(crate) fn port(spec: &ScanSpec, index: u64, number: u32) -> u16 {
         let drawn = mix(seed ^ (u64::from(number) << 32 | draw)) % COUNT;
         FIRST + u16::try_from(drawn).expect("below 40,000")
     };
-    (0..DRAWS_MAX).map(draw).find(|port| !spec.ports.contains(Port::tcp(*port))).unwrap_or_else(|| draw(0))
+    let may_ask = |port: &u16| !spec.exclude_ports.contains(Port::tcp(*port));
+    let outside = (0..DRAWS_MAX).map(draw).filter(may_ask).find(|port| !spec.ports.contains(Port::tcp(*port)));
+    let own = || spec.ports.get(number).map(|port| port.number);
+    outside.or_else(|| (0..DRAWS_MAX).map(draw).find(may_ask)).or_else(own).unwrap_or_else(|| draw(0))
 }
 
 /// The number in the test of the host at an index that a port has, if it is one of the test's.
@@ -206,6 +209,12 @@ mod tests {
                 assert!(drawn.iter().all(|port| spec.ports.contains(Port::tcp(*port)) != is_outside), "{ports}");
                 assert!(drawn.iter().all(|port| number_of(&spec, index, *port).is_some()));
             }
+        }
+        for excluded in ["20000-49999", "20000-65535"] {
+            let spec = ScanSpec { exclude_ports: excluded.parse().unwrap(), ..spec("1-1000") };
+            let all = (0..100).flat_map(|index| (0..TRIALS).map(move |number| (index, number)));
+            let mut drawn = all.map(|(index, number)| port(&spec, index, number));
+            assert!(drawn.all(|port| !spec.exclude_ports.contains(Port::tcp(port))), "{excluded}");
         }
     }
 }

@@ -39,7 +39,7 @@ pub enum TargetError {
 }
 
 impl TargetError {
-    pub(super) fn set(problem: TargetProblem) -> Self {
+    pub(crate) fn set(problem: TargetProblem) -> Self {
         Self::Set { problem }
     }
 }

@@ -83,7 +83,7 @@ pub fn decode_text(mut bytes: Vec<u8>, origin: &str) -> Result<String, TextError
 }
 
 /// What the first bytes say of the rest.
-pub(super) enum Form {
+pub(crate) enum Form {
     Utf32,
     /// Behind a mark of two bytes; whether the high byte of each character comes first.
     Utf16 {
@@ -96,9 +96,9 @@ pub(super) enum Form {
 }
 
 /// How many bytes [`form_of`] looks at.
-pub(super) const MARK_BYTES_MAX: usize = 4;
+pub(crate) const MARK_BYTES_MAX: usize = 4;
 
-pub(super) fn form_of(bytes: &[u8]) -> Form {
+pub(crate) fn form_of(bytes: &[u8]) -> Form {
     match *bytes {
         [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => Form::Utf32,
         [0xff, 0xfe, ..] => Form::Utf16 { is_big: false },

@@ -37,6 +37,12 @@ pub enum ScanError {
         /// What the unit has that cannot be scanned raw.
         what: &'static str,
     },
+    /// This node cannot hold to the spec's exclusions. Nothing was sent.
+    #[error("{why}")]
+    Exclusions {
+        /// What it lacks.
+        why: String,
+    },
     /// The engine has as many units as it takes; try again when one is done. Nothing was sent.
     #[error("the engine is busy with {UNITS_MAX} units per thread")]
     Busy,

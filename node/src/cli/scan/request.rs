@@ -10,6 +10,7 @@ use pentora_scanner::spec::{EngineChoice, Profile, RETRIES_MAX, Timing, parse_di
 
 use super::texts::{Texts, Wanted};
 use crate::document::ScanRequest;
+use crate::exclusions::Unresolved;
 use crate::failure::{ExitCode, Failure};
 
 /// Flags that make up the request.
@@ -27,6 +28,9 @@ pub(super) struct RequestArgs {
     /// File with targets to leave out (repeatable), written like a target file; masscan's lists of exclusions are.
     #[arg(long, value_name = "FILE", help_heading = "Targets")]
     exclude_file: Vec<String>,
+    /// What becomes of the scan when a host name among the exclusions has no address [default: refuse].
+    #[arg(long, value_name = "WHAT", help_heading = "Targets")]
+    exclude_unresolved: Option<Unresolved>,
     /// File of nmap's, -oX or -oG (repeatable): the hosts that were up, and where no ports are named, those that were open.
     #[arg(long, value_name = "FILE", help_heading = "Targets")]
     from: Vec<String>,
@@ -160,6 +164,7 @@ impl RequestArgs {
             target_text: texts.target_text(),
             exclude: self.exclude.clone(),
             exclude_text: texts.exclude_text(),
+            exclude_unresolved: self.exclude_unresolved,
             ports: if no_ports_named { texts.ports() } else { self.ports.clone() },
             top_ports: self.top_ports,
             top_udp_ports: self.top_udp_ports,
@@ -291,7 +296,7 @@ mod tests {
     #[test]
     fn the_ports_of_nmaps_file_are_those_of_the_scan_unless_ports_are_named() {
         let hosts = "Host: 10.0.0.2 ()\tPorts: 22/open/tcp//ssh///\n";
-        let nmap = vec![pentora_scanner::target::read_nmap(hosts.as_bytes(), "x").unwrap()];
+        let nmap = vec![pentora_scanner::nmap::read_nmap(hosts.as_bytes(), "x").unwrap()];
         let given = Texts { nmap, ..Texts::default() };
         let request = |args: RequestArgs| args.with_texts(&given).unwrap();
         let plain = request(args(&[]));

@@ -6,8 +6,9 @@
 use std::fs::File;
 use std::io::Read;
 
+use pentora_scanner::nmap::{NmapError, NmapHosts, read_nmap};
 use pentora_scanner::port::PortSet;
-use pentora_scanner::target::{NmapError, NmapHosts, TargetError, TargetSet, decode_text, lines, read_nmap};
+use pentora_scanner::target::{TargetError, TargetSet, decode_text, lines};
 
 use crate::failure::{ExitCode, Failure};
 

@@ -15,9 +15,11 @@ pub(super) fn houses() -> [House; 5] {
 const SCANNER: &str = "
     report: finding port
     fuzzing: detect io
+    nmap: finding port target
     engine: detect gate io plan port scan spec target unit
     detect: authority finding gate io pace port scan spec unit vuln
     vuln: authority finding gate port
+    authority:
     io: connect_scan finding neighbours pace packet permute plan scan slot_map spec syn_scan tally target udp_scan unit
     unit: finding pace scope spec tally
     udp_scan: finding gate neighbours pace permute plan port scan scope slot_map spec tally target
@@ -30,17 +32,16 @@ const SCANNER: &str = "
     rtt: network
     loss:
     plan: permute port spec target
-    gate: port scope spec
-    scope: target
     permute:
     pace: network spec
-    spec: port target
     network:
     neighbours: target
+    gate: port scope spec
+    spec: port target
+    scope: target
     finding: port
     port: target
     target:
-    authority:
 ";
 
 const RAFT: &str = "
@@ -49,12 +50,12 @@ const RAFT: &str = "
     handle: codec command config id network raft_types state store
     network: codec id raft_types store
     store: codec command raft_types state
-    raft_types: command
-    config:
-    command: id names state
     state: codec command event id interval names
     interval:
     event: command id names
+    raft_types: command
+    config:
+    command: id names
     names:
     id:
     codec:
@@ -67,32 +68,32 @@ const RAFT_LOOPS: &[(&str, &str, &str)] = &[(
 )];
 
 const P2P: &str = "
+    swarm_wire: behaviour config event_loop gate handle peer_id peers protocol transport wire
+    transport: config handle identity psk
+    memory: config event_loop frame gate handle peer_id peers protocol psk slots wire
+    event_loop: address config gate handle peer_id peers protocol wire
+    wire: handle peer_id peers
+    behaviour: config frame gate handle peer_id peers protocol
+    handle: address config frame gate peer_id peers protocol
+    gate: frame peer_id peers protocol slots
+    peers: address config peer_id slots
+    frame: peer_id protocol slots
+    slots: protocol
+    config: backoff identity protocol psk
     psk:
+    protocol:
+    identity: peer_id
     peer_id:
-    identity:
     backoff:
     address:
-    memory: event_loop gate handle peers protocol slots wire
-    swarm_wire: behaviour event_loop gate handle peers protocol transport wire
-    transport:
-    event_loop: gate handle peers wire
-    wire: handle peers
-    behaviour: frame gate handle peers protocol
-    protocol:
-    handle: config gate
-    config:
-    gate: peers slots
-    peers: slots
-    frame: slots
-    slots:
 ";
 
 const NODE: &str = "
     dispatch: app cli failure malloc
     malloc:
-    cli: client clock config document embedded failure feeds
+    cli: client clock config document embedded exclusions failure feeds
     app: api client config coordinator data_dir document embedded failure feeds jobs join member_address raft_transport results rpc spec work_protocol worker
-    worker: clock coordinator feeds results rpc spec work_protocol
+    worker: clock coordinator exclusions feeds results rpc spec work_protocol
     raft_transport:
     embedded: client document failure feeds
     failure:
@@ -102,9 +103,10 @@ const NODE: &str = "
     api: clock coordinator document feeds jobs join results rpc spec work_protocol
     join: member_address rpc
     member_address:
-    jobs: coordinator document results rpc spec
+    jobs: coordinator document exclusions results rpc spec
     feeds: results
-    document:
+    document: exclusions
+    exclusions:
     coordinator: rpc spec work_protocol
     spec: results
     results: durable_file rpc

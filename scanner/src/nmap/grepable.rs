@@ -47,7 +47,7 @@ enum Refused {
         at: usize,
         problem: String,
     },
-    Targets(super::TargetError),
+    Targets(crate::target::TargetError),
 }
 
 fn read_line(line: &str, hosts: &mut Hosts) -> Result<(), Refused> {

@@ -14,10 +14,10 @@ use std::io::{self, BufReader, Cursor, Read};
 use std::net::IpAddr;
 
 use self::source::Source;
-use super::text::{Form, MARK_BYTES_MAX, form_of};
-use super::{TargetError, TargetSet, TargetSetBuilder, TextError, decode_text};
 use crate::finding::Printable;
 use crate::port::{Port, PortSet};
+use crate::target::text::{Form, MARK_BYTES_MAX, form_of};
+use crate::target::{TargetError, TargetSet, TargetSetBuilder, TextError, decode_text};
 
 /// Most characters of a problem that are told: it may quote the file.
 const PROBLEM_CHARS_MAX: usize = 200;

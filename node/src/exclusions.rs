@@ -1,0 +1,134 @@
+//! Host names in exclusions: an address has to be left out whichever of its names it is known by.
+//!
+//! Resolved where a request is admitted, so that a name that is mistyped is refused before anything is sent, and again by
+//! each node that scans, since another resolver may give other addresses. A name that nobody can resolve protects
+//! nothing, so nothing is scanned unless the request says that such names are to be passed over.
+
+use std::net::{IpAddr, ToSocketAddrs};
+
+use pentora_scanner::target::{TargetError, TargetSet};
+
+/// Names looked up side by side: a resolver that does not answer costs its time-out once for so many.
+const AT_ONCE: usize = 16;
+/// Most names in the exclusions of one request; more belong into a list of addresses.
+const NAMES_MAX: usize = 1024;
+
+/// What becomes of a request whose exclusions hold a name without an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Unresolved {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// The name is passed over.
+    Skip,
+}
+
+/// Why exclusions cannot be held to.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum ExclusionError {
+    /// A name has no address. Nothing was sent.
+    #[error("the exclusion {name} protects nothing: {why}")]
+    Unresolved {
+        /// The name.
+        name: String,
+        /// The resolver's words.
+        why: String,
+    },
+    /// There are too many. Nothing was sent.
+    #[error("{count} host names in the exclusions are more than {NAMES_MAX}: list their addresses")]
+    TooMany {
+        /// How many there are.
+        count: usize,
+    },
+    /// With the addresses of its names the set is larger than one may be.
+    #[error(transparent)]
+    Targets(#[from] TargetError),
+}
+
+/// `exclude` with every address of each of its names. Looks names up, so it may take seconds: not for a thread that others
+/// wait for.
+///
+/// # Errors
+/// A name without an address, unless those are passed over; then it is no longer in the set.
+pub fn resolved(exclude: &TargetSet, unresolved: Unresolved) -> Result<TargetSet, ExclusionError> {
+    resolved_by(exclude, unresolved, |name| match (name, 0).to_socket_addrs() {
+        Ok(found) => Ok(found.map(|address| address.ip().to_canonical()).collect()),
+        Err(error) => Err(error.to_string()),
+    })
+}
+
+fn resolved_by(
+    exclude: &TargetSet,
+    unresolved: Unresolved,
+    look_up: impl Fn(&str) -> Result<Vec<IpAddr>, String> + Sync,
+) -> Result<TargetSet, ExclusionError> {
+    let names: Vec<&str> = exclude.names().collect();
+    if names.is_empty() {
+        return Ok(exclude.clone());
+    }
+    if names.len() > NAMES_MAX {
+        return Err(ExclusionError::TooMany { count: names.len() });
+    }
+    let mut all = TargetSet::builder();
+    all.add_set(exclude);
+    let mut passed_over = TargetSet::builder();
+    for some in names.chunks(AT_ONCE) {
+        let found: Vec<Result<Vec<IpAddr>, String>> = std::thread::scope(|scope| {
+            let asked: Vec<_> = some.iter().map(|name| scope.spawn(|| look_up(name))).collect();
+            let failed = |_| Err("the look-up failed".to_owned());
+            asked.into_iter().map(|asked| asked.join().unwrap_or_else(failed)).collect()
+        });
+        for (name, found) in some.iter().zip(found) {
+            match found {
+                Ok(addresses) if !addresses.is_empty() => {
+                    addresses.into_iter().for_each(|address| all.add_address(address));
+                }
+                _ if unresolved == Unresolved::Skip => passed_over.add_text(name, "exclude")?,
+                Ok(_) => return Err(unresolved_name(name, "it has no address")),
+                Err(why) => return Err(unresolved_name(name, &why)),
+            }
+        }
+    }
+    Ok(all.build()?.exclude(&passed_over.build()?))
+}
+
+fn unresolved_name(name: &str, why: &str) -> ExclusionError {
+    ExclusionError::Unresolved { name: name.to_owned(), why: why.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look_up(name: &str) -> Result<Vec<IpAddr>, String> {
+        match name {
+            "printer.lab" => Ok(vec!["10.0.0.3".parse().unwrap(), "fd77::3".parse().unwrap()]),
+            "empty.lab" => Ok(Vec::new()),
+            _ => Err("no such name".to_owned()),
+        }
+    }
+
+    #[test]
+    fn every_address_of_an_excluded_name_is_left_out() {
+        let exclude: TargetSet = "10.0.0.9,printer.lab".parse().unwrap();
+        let whole = resolved_by(&exclude, Unresolved::Refuse, look_up).unwrap();
+        let left = "10.0.0.0/28,fd77::/124,printer.lab".parse::<TargetSet>().unwrap().exclude(&whole);
+        assert_eq!(left.count(), 16 - 2 + 16 - 1);
+        assert!(!left.contains("10.0.0.3".parse().unwrap()) && !left.contains("fd77::3".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_name_that_protects_nothing_stops_the_scan_unless_it_is_to_be_passed_over() {
+        for name in ["nosuch.lab", "empty.lab"] {
+            let exclude: TargetSet = format!("10.0.0.9,{name},printer.lab").parse().unwrap();
+            let refused = resolved_by(&exclude, Unresolved::Refuse, look_up).unwrap_err();
+            assert!(refused.to_string().starts_with(&format!("the exclusion {name} protects nothing")), "{refused}");
+            let rest = resolved_by(&exclude, Unresolved::Skip, look_up).unwrap();
+            assert_eq!((rest.count(), rest.names().collect::<Vec<_>>()), (4, vec!["printer.lab"]));
+        }
+        let many: Vec<String> = (0..=NAMES_MAX).map(|number| format!("host{number}.lab")).collect();
+        let refused = resolved_by(&many.join(",").parse().unwrap(), Unresolved::Skip, look_up);
+        assert_eq!(refused, Err(ExclusionError::TooMany { count: NAMES_MAX + 1 }));
+    }
+}

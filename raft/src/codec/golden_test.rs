@@ -146,7 +146,7 @@ fn commands() -> Vec<Command> {
         Command::SetFeedHolders { digest: digest(6), holders: vec![1, 5] },
         Command::SetSpecHolders { updates: vec![(JOB, vec![1, 5])] },
         Command::CompleteWith {
-            completion: Box::new(Completion { start: 15, end: 20, goes_on: false, ..completion() }),
+            completion: Box::new(Completion { start: 15, end: 18, ..completion() }),
             remarks: Remarks { not_probed: [(0, 3), (4, 1)].into(), notes: ["note".into()].into() },
         },
     ]

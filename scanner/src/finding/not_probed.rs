@@ -124,6 +124,17 @@ impl NotProbedCounts {
         self
     }
 
+    /// So many fewer, of whatever reasons.
+    #[must_use]
+    pub fn less(mut self, mut targets: u64) -> Self {
+        for count in &mut self.0 {
+            let taken = targets.min(*count);
+            *count -= taken;
+            targets -= taken;
+        }
+        self
+    }
+
     /// What these have more than `earlier` ones.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {

@@ -56,19 +56,21 @@ impl Reach {
         self.routes.iter().find(|(to, _)| to.contains(&address))?.1
     }
 
-    /// How many of a unit's addresses no probe reached, of which `hosts_up` have answered nevertheless before.
+    /// How many of a unit's addresses no probe reached. Of `hosts_up`, those that cannot all be among the others have
+    /// answered before the way to them was lost.
     pub(super) fn count(&self, plan: &Plan, range: Range<u64>, hosts_up: u64) -> NotProbedCounts {
-        let (mut counts, mut answered) = (NotProbedCounts::default(), hosts_up);
+        let (mut counts, mut reached) = (NotProbedCounts::default(), 0_u64);
         for index in range {
-            let Some(Target::Address(address)) = plan.target(index) else { continue };
-            let Some(why) = self.not_probed(address) else { continue };
-            if answered > 0 {
-                answered -= 1;
-            } else {
-                counts.add(why, 1);
+            let why = match plan.target(index) {
+                Some(Target::Address(address)) => self.not_probed(address),
+                _ => None,
+            };
+            match why {
+                Some(why) => counts.add(why, 1),
+                None => reached += 1,
             }
         }
-        counts
+        counts.less(hosts_up.saturating_sub(reached))
     }
 }
 
@@ -133,6 +135,7 @@ mod tests {
         };
         let plan = Plan::new(Arc::new(spec), 0).unwrap();
         assert_eq!(reach.count(&plan, 0..16, 0).to_string(), "gateway silent 4, interface down 7");
-        assert_eq!(reach.count(&plan, 0..16, 2).total(), 9, "who answered was reached");
+        assert_eq!(reach.count(&plan, 0..16, 5).total(), 11, "five others may have answered");
+        assert_eq!(reach.count(&plan, 0..16, 7).total(), 9, "two must have been reached before");
     }
 }

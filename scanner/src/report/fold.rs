@@ -282,7 +282,7 @@ mod tests {
         let records = fold(told);
         assert!(records[0].is_middlebox);
         let listed: Vec<_> = records[0].ports.iter().map(|port| (port.port, port.protocol)).collect();
-        assert_eq!(listed, [(53, Protocol::Udp), (113, Protocol::Tcp)].map(|(port, protocol)| (port, protocol)));
+        assert_eq!(listed, [(113, Protocol::Tcp), (53, Protocol::Udp)]);
         let open = NotShown { state: PortState::Open, reason: Reason::SynAck, count: 1999 };
         assert!(records[0].not_shown.contains(&open), "{:?}", records[0].not_shown);
     }

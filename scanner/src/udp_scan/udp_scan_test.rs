@@ -205,7 +205,7 @@ fn a_host_that_says_one_closed_port_per_second_is_waited_for_and_all_its_ports_a
     let run = world.run(&mut scan(spec("10.0.0.1", "U:1-1000"), false));
     let states = states(&run);
     let count = |state| states.values().filter(|(known, _)| *known == state).count();
-    assert_eq!((count(PortState::Open), count(PortState::OpenFiltered), count(PortState::Closed)), (2, 10, 987));
+    assert_eq!((count(PortState::Open), count(PortState::OpenFiltered), count(PortState::Closed)), (2, 10, 986));
     assert!(run.took < Duration::from_secs(1100), "{:?}", run.took);
     assert!(run.sends.len() < 2300, "{} datagrams", run.sends.len());
     println!("1000 ports at one per second: {} datagrams in {:?}", run.sends.len(), run.took);
@@ -229,8 +229,8 @@ fn the_wait_for_a_slow_host_has_a_bound_and_the_rest_is_told_as_silent() {
     let run = world.run(&mut scan(spec, false));
     let closed = states(&run).values().filter(|(state, _)| *state == PortState::Closed).count();
     assert!((110..140).contains(&closed), "{closed}");
-    // Nothing is sent to 515.
-    assert_eq!(states(&run).len(), 999);
+    // Nothing is sent to 515, nor to 789: a controller's, for which there is no question of its own.
+    assert_eq!(states(&run).len(), 998);
     assert!(run.took < Duration::from_secs(140), "{:?}", run.took);
 }
 

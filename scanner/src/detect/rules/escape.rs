@@ -14,9 +14,10 @@ pub(crate) enum EscapeError {
 }
 
 /// The bytes that a text stands for. Line breaks in the text itself are left out, so that long payloads can be wrapped;
-/// so is the white space that begins a line.
+/// so is the white space that begins a line, the first of several lines included: TOML takes away the line break before it.
 pub(crate) fn unescape(text: &str) -> Result<Vec<u8>, EscapeError> {
     let mut bytes = Vec::with_capacity(text.len());
+    let text = if text.contains('\n') { text.trim_start_matches([' ', '\t']) } else { text };
     let mut rest = text.chars().peekable();
     while let Some(c) = rest.next() {
         match c {
@@ -50,6 +51,13 @@ fn escaped(rest: &mut impl Iterator<Item = char>) -> Result<u8, EscapeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn white_space_that_begins_a_line_is_none_of_the_bytes_also_on_the_first_of_several() {
+        assert_eq!(unescape("  a\n  b").unwrap(), b"ab");
+        assert_eq!(unescape("\n  a b\r\n\tc").unwrap(), b"a bc");
+        assert_eq!(unescape(" a").unwrap(), b" a", "one line is taken as it is");
+    }
 
     #[test]
     fn escapes_are_bytes_and_wrapped_lines_are_one() {

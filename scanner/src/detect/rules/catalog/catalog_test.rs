@@ -102,6 +102,7 @@ fn no_rule_of_a_file_claims_what_the_file_says_is_none_of_its() {
 fn every_probe_has_a_rule_and_no_printer_is_asked() {
     let index = RuleIndex::new(FILES).unwrap();
     for probe in &index.probes {
+        assert!(!probe.payload.starts_with(b" "), "{} begins with the indent of its file", probe.name);
         assert!(!probe.services.is_empty(), "nobody knows an answer to {}", probe.name);
         let touches =
             |first: u16, last: u16| probe.ports.iter().chain(&probe.tls_ports).any(|(a, b)| *a <= last && first <= *b);

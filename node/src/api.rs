@@ -43,12 +43,13 @@ const MIN_INDEX_WITHIN: Duration = Duration::from_secs(5);
 /// How long another node's soft state is waited for; documents do without it after that.
 const SOFT_WITHIN: Duration = Duration::from_millis(300);
 
-/// Who is let in.
+/// Who is let in: by a node's API as a whole, and by each of its routes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Gate {
+pub enum Access {
     /// Bearers of a token whose digest is in the log.
     Token,
-    /// Everybody: the embedded node, and `auth: none` on loopback.
+    /// Everybody. A node: the embedded one, and `auth: none` on loopback. A route: those of supervisors and collectors of
+    /// metrics, which have no token.
     Open,
 }
 
@@ -67,14 +68,14 @@ pub struct Served {
     pub proposer: Proposer,
     /// Chunks.
     pub exchange: Exchange,
-    /// This node's sessions as the leader.
+    /// This node's work sessions as the leader.
     pub sessions: Arc<WorkSessions>,
     /// Where packets may go.
     pub scope: Arc<Scope>,
     /// How often a unit is tried.
     pub max_attempts: u32,
     /// Who is let in.
-    pub gate: Gate,
+    pub access: Access,
     /// When the node started.
     pub started: Instant,
     /// Report tasks, so that stopping can wait for them.
@@ -86,15 +87,6 @@ pub struct Served {
 }
 
 type Node = Arc<Served>;
-
-/// Who may use a route.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Access {
-    /// Bearers of a token, unless the node's gate is open.
-    Token,
-    /// Everybody: supervisors and collectors of metrics have no token.
-    Open,
-}
 
 /// A row of the table of routes.
 struct Route {

@@ -31,7 +31,7 @@ pub use embedded::{Embedded, StopHandle, embedded};
 use holders::Holders;
 use services::{Parts, Services, start_engine};
 
-use crate::api::{self, Gate, Served};
+use crate::api::{self, Access, Served};
 use crate::config::{ApiAuth, NodeConfig, StartPlan, Strategy, TimingProfile};
 use crate::coordinator::plan::Preference;
 use crate::coordinator::{CoordinatorConfig, PlanConfig};
@@ -198,7 +198,7 @@ impl Node {
             sessions: Arc::clone(&services.sessions),
             scope: Arc::clone(&services.scope),
             max_attempts: self.config.coordinator.max_attempts,
-            gate: if self.config.api.auth == ApiAuth::None { Gate::Open } else { Gate::Token },
+            access: if self.config.api.auth == ApiAuth::None { Access::Open } else { Access::Token },
             started: Instant::now(),
             tasks: tasks.clone(),
             feeds: Some(feeds),

@@ -7,7 +7,7 @@
 //! the environment and the host's facts are arguments, so `config check` can never bind or dial anything.
 //!
 //! A new key is a row in `keys`, a field here with the line that fills it, and whoever reads the field. The compiler holds
-//! the three together: a row without a field and a field without a reader are errors. For that, fields are `pub(crate)`,
+//! the three together: a typed row that nothing reads and a field without a reader are errors. For that, fields are `pub(crate)`,
 //! and the settings derive nothing that reads all of them, such as `PartialEq`.
 //!
 //! A node's file holds what concerns that node. Policy of the whole cluster (scopes, exclusions, windows, budgets) is

@@ -2,7 +2,7 @@
 //!
 //! `work_session` keeps one work session with whoever leads, wherever that is. Leases that come over it become units in
 //! `units`; each runs on its own: scan, fold, write the chunk, copy it to holders, and put its completion into the log.
-//! A session that breaks stops nothing: units go on until their lease's term is over without word from a leader, and
+//! A work session that breaks stops nothing: units go on until their lease's term is over without word from a leader, and
 //! then pause, because by then another may have been given them.
 
 mod fence;
@@ -70,7 +70,7 @@ impl Worker {
         Self { context: Arc::new(context), tasks: TaskTracker::new() }
     }
 
-    /// Works until `stop`, then hands back what is unfinished. `local` are this node's own sessions, for when it leads
+    /// Works until `stop`, then hands back what is unfinished. `local` are this node's own work sessions, for when it leads
     /// itself; `mesh` reaches other leaders.
     pub async fn run(self, local: Arc<WorkSessions>, mesh: Option<Mesh>, stop: CancellationToken) {
         let fencing = self.tasks.spawn(fence::keep(Arc::clone(&self.context), stop.clone()));

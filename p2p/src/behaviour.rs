@@ -1,4 +1,4 @@
-//! The mesh as libp2p sees it: ping, and streams with an admission desk.
+//! The mesh as libp2p sees it: ping, and streams with an gate.
 //!
 //! [`Streams`] does what the ready-made behaviours (allow-block-list, connection-limits, libp2p-stream) would do
 //! together, for four reasons: a peer that is not a member is neither allowed nor blocked but may only join; a stream
@@ -20,7 +20,7 @@ use libp2p::swarm::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::gate::Gate;
+use crate::gate::StreamGate;
 use crate::handle::OpenRequest;
 use crate::peers::{LinkId, NewLink};
 use crate::protocol::ProtocolNames;
@@ -39,7 +39,7 @@ pub(crate) struct MeshBehaviour {
 }
 
 impl MeshBehaviour {
-    pub(crate) fn new(gate: Gate, names: ProtocolNames, limits: Limits, timings: Timings) -> Self {
+    pub(crate) fn new(gate: StreamGate, names: ProtocolNames, limits: Limits, timings: Timings) -> Self {
         // The ping protocol forgives its first failure, and its time-out starts the next attempt; the verdict on a
         // silent peer is the peer table's, from the time of the last answer.
         let ping = ping::Config::new().with_interval(timings.ping_interval).with_timeout(timings.silence_max);
@@ -49,7 +49,7 @@ impl MeshBehaviour {
 
 /// See the module's description.
 pub(crate) struct Streams {
-    gate: Gate,
+    gate: StreamGate,
     names: ProtocolNames,
     limits: Limits,
     timings: Timings,
@@ -83,7 +83,7 @@ pub(crate) struct TooManyHandshakes {
 struct NotEd25519;
 
 impl Streams {
-    fn new(gate: Gate, names: ProtocolNames, limits: Limits, timings: Timings) -> Self {
+    fn new(gate: StreamGate, names: ProtocolNames, limits: Limits, timings: Timings) -> Self {
         Self {
             gate,
             names,

@@ -63,7 +63,7 @@ impl Refusal {
 
 /// See the module's description.
 #[derive(Debug, Clone)]
-pub(crate) struct Gate {
+pub(crate) struct StreamGate {
     pub(crate) peers: Arc<Peers>,
     incoming: mpsc::Sender<FrameStream>,
 }
@@ -75,7 +75,7 @@ pub(crate) struct Admission {
     pub(crate) place: mpsc::OwnedPermit<FrameStream>,
 }
 
-impl Gate {
+impl StreamGate {
     pub(crate) fn new(peers: Arc<Peers>, incoming: mpsc::Sender<FrameStream>) -> Self {
         Self { peers, incoming }
     }

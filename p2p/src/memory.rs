@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::event_loop::EventLoop;
-use crate::gate::{Gate, Peers};
+use crate::gate::{Peers, StreamGate};
 use crate::handle::{COMMANDS_MAX, Shared, events_channel};
 use crate::peers::{LinkId, PeerTable};
 use crate::{Incoming, Mesh, MeshConfig, MeshError, PeerId};
@@ -53,7 +53,7 @@ impl Network {
         let seed = self.lock().random();
         let peers = Arc::new(Peers::new(PeerTable::new(peer_id, limits, timings, seed)));
         let (stream_sender, stream_receiver) = mpsc::channel(limits.incoming_streams_max);
-        let gate = Gate::new(Arc::clone(&peers), stream_sender);
+        let gate = StreamGate::new(Arc::clone(&peers), stream_sender);
         let (tasks, kill, stop) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
         let wake = Arc::new(Notify::new());
         let seat = Seat {

@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::behaviour::{MeshBehaviour, MeshBehaviourEvent};
 use crate::event_loop::EventLoop;
-use crate::gate::{Gate, Peers};
+use crate::gate::{Peers, StreamGate};
 use crate::handle::{COMMANDS_MAX, OpenRequest, Shared, events_channel};
 use crate::peers::{LinkId, PeerTable};
 use crate::protocol::ProtocolNames;
@@ -42,7 +42,7 @@ impl Mesh {
         let table = PeerTable::new(peer_id, limits, timings, rand::random());
         let peers = Arc::new(Peers::new(table));
         let (stream_sender, stream_receiver) = mpsc::channel(limits.incoming_streams_max);
-        let gate = Gate::new(Arc::clone(&peers), stream_sender);
+        let gate = StreamGate::new(Arc::clone(&peers), stream_sender);
         let (tasks, kill, stop) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
 
         let transport = transport::build(&config.identity, &config.psk, timings)?;

@@ -44,7 +44,7 @@ impl Answer {
 
 impl TestNode {
     async fn open() -> Self {
-        let (served, stop) = start_embedded("n1".into(), Gate::Token, Digest::of(b"key")).await.unwrap();
+        let (served, stop) = start_embedded("n1".into(), Access::Token, Digest::of(b"key")).await.unwrap();
         Self { router: router(Arc::clone(&served)), served, stop }
     }
 

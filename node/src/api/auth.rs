@@ -6,11 +6,11 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use pentora_raft::Digest;
 
-use super::{ApiError, Gate, Node};
+use super::{Access, ApiError, Node};
 
 /// Lets a request through or answers 401.
 pub(super) async fn check(State(node): State<Node>, request: Request, next: Next) -> Response {
-    if node.gate == Gate::Open || bearer(&request).is_some_and(|token| known(&node, token)) {
+    if node.access == Access::Open || bearer(&request).is_some_and(|token| known(&node, token)) {
         return next.run(request).await;
     }
     if node.raft.read(|state| state.cluster().id.is_none()) {

@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::services::{Parts, Services, start_engine};
 use super::{begin_cluster, node_info, suspend};
-use crate::api::{self, Gate, Served};
+use crate::api::{self, Access, Served};
 use crate::client::Client;
 use crate::coordinator::{CoordinatorConfig, PlanConfig};
 use crate::document::{ScanAccepted, ScanRequest};
@@ -98,14 +98,18 @@ pub async fn embedded(options: EmbeddedOptions) -> Result<Embedded, Failure> {
     if let Some(rules) = rules {
         engine.set_rules(rules);
     }
-    start_with(name, engine, feeds, Gate::Open, Digest::of(&[])).await
+    start_with(name, engine, feeds, Access::Open, Digest::of(&[])).await
 }
 
 /// A node in this process and what its API serves from, for tests; `admin_token` is the digest of the token that
-/// [`Gate::Token`] lets in.
+/// [`Access::Token`] lets in.
 #[cfg(test)]
-pub(crate) async fn start(name: String, gate: Gate, admin_token: Digest) -> Result<(Arc<Served>, StopHandle), Failure> {
-    let node = start_with(name, start_engine()?, None, gate, admin_token).await?;
+pub(crate) async fn start(
+    name: String,
+    access: Access,
+    admin_token: Digest,
+) -> Result<(Arc<Served>, StopHandle), Failure> {
+    let node = start_with(name, start_engine()?, None, access, admin_token).await?;
     Ok((node.served, node.stop))
 }
 
@@ -113,7 +117,7 @@ async fn start_with(
     name: String,
     engine: Engine,
     feeds: Option<FeedStore>,
-    gate: Gate,
+    access: Access,
     admin_token: Digest,
 ) -> Result<Embedded, Failure> {
     let failed = |why: String| Failure::new(ExitCode::Failure, "the embedded node did not start").because(why);
@@ -150,7 +154,7 @@ async fn start_with(
         sessions: Arc::clone(&services.sessions),
         scope: services.scope,
         max_attempts: ATTEMPTS_MAX,
-        gate,
+        access,
         started: Instant::now(),
         tasks: tasks.clone(),
         feeds,

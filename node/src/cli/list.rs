@@ -1,6 +1,7 @@
 //! List commands: a node is asked, and what it lists is printed as a table or as JSON, once or each second.
 //!
-//! A new list command is a file with the columns of its entries ([`Tabular`]) and a call of [`list`].
+//! A new list command is a file with the columns of its entries ([`Tabular`]) and a call of [`list`], its subcommand in `cli`,
+//! and the question in `client`.
 
 use clap::Args;
 use serde::Serialize;

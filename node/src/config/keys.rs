@@ -1,8 +1,9 @@
 //! The table of every key of `pentora.yaml`: its kind, its default, its environment variables, and whether this
 //! version acts on it. Parsing, environment, defaults, help and schema all read this one table.
 //!
-//! A key that works has a constant with the type of its value. The compiler refuses a constant that no field is filled
-//! from, and a field that nothing reads; so a key that does nothing says so in its row.
+//! A key that works has a constant with the type of its value. The compiler refuses a constant that nothing reads, and a field
+//! that nothing reads; so a key that does nothing says so in its row. Two constants fill no field, because their keys are only
+//! held against others (`build`).
 
 use std::marker::PhantomData;
 use std::net::SocketAddr;

@@ -104,12 +104,12 @@ impl WorkSessions {
         let Some(number) = self.begin(node, &link.out) else { return false };
         let granted = granted();
         let welcome = LeaderFrame::Welcome { heartbeat_ms: self.heartbeat_ms, lease_term_ms: self.lease_term_ms };
-        let mut greeted = link.out.send(welcome).await.is_ok();
+        let mut is_heard = link.out.send(welcome).await.is_ok();
         self.note_sent(node, &granted);
-        if greeted && !granted.is_empty() {
-            greeted = link.out.send(LeaderFrame::Grant(granted)).await.is_ok();
+        if is_heard && !granted.is_empty() {
+            is_heard = link.out.send(LeaderFrame::Grant(granted)).await.is_ok();
         }
-        while greeted && let Some(frame) = link.from.recv().await {
+        while is_heard && let Some(frame) = link.from.recv().await {
             if !self.take(node, number, frame) || link.out.send(LeaderFrame::Heard).await.is_err() {
                 break;
             }

@@ -84,7 +84,7 @@ pub struct WorkerDocument {
     pub worker_id: String,
     /// The operator's name for the node.
     pub name: String,
-    /// `Active`, `Idle`, `Stale`, `Draining`, `Failed`, `Joining`, `Left` or `Incompatible`.
+    /// `Active`, `Idle`, `Stale`, `Draining`, `Failed`, or `Joining`.
     pub status: String,
     /// Region label.
     #[serde(default)]

@@ -19,7 +19,7 @@ use crate::work_protocol::{LINK_FRAMES_MAX, LeaderFrame, Link, WorkerFrame, over
 const RETRY: Duration = Duration::from_millis(150);
 /// How often a session looks whether its leader still leads; short against an election.
 const LEADER_LOOK: Duration = Duration::from_millis(100);
-/// How long a new leader gets to greet.
+/// How long a new leader gets to welcome a worker.
 const WELCOME_WITHIN: Duration = Duration::from_secs(5);
 /// Probes per second that an engine is taken to be good for before a job was measured. The first unit is sized by it: one
 /// that turns out too small costs its wait for late answers, and one too large keeps others waiting.
@@ -61,11 +61,11 @@ pub(super) async fn keep(
     }
 }
 
-/// One session with `leader` from its greeting to its end, or to the moment at which another leads: a leader that is
+/// One session with `leader` from its welcome to its end, or to the moment at which another leads: a leader that is
 /// frozen or cut off does not hang up.
 async fn hold(context: &Arc<Context>, tasks: &TaskTracker, leader: NodeId, mut link: Link<WorkerFrame, LeaderFrame>) {
-    let greeted = tokio::time::timeout(WELCOME_WITHIN, link.from.recv()).await;
-    let Ok(Some(LeaderFrame::Welcome { heartbeat_ms, lease_term_ms })) = greeted else { return };
+    let welcome = tokio::time::timeout(WELCOME_WITHIN, link.from.recv()).await;
+    let Ok(Some(LeaderFrame::Welcome { heartbeat_ms, lease_term_ms })) = welcome else { return };
     context.fence.set_term(Duration::from_millis(lease_term_ms));
     let mut beat = tokio::time::interval(Duration::from_millis(heartbeat_ms.max(1)));
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

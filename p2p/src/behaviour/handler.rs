@@ -1,6 +1,6 @@
 //! One connection's part of [`super::Streams`]: it asks libp2p for outbound streams and offers our protocols inbound.
 //!
-//! It lives in the connection's own task. Who may open what is asked of the [`Gate`] at the moment a stream arrives.
+//! It lives in the connection's own task. Who may open what is asked of the [`StreamGate`] at the moment a stream arrives.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::frame::codec::{self, Decoder, Kind};
 use crate::frame::io_half::{frame_stream, read_frame};
-use crate::gate::{Gate, Refusal};
+use crate::gate::{Refusal, StreamGate};
 use crate::protocol::{NamesIter, ProtocolName, ProtocolNames};
 use crate::{FrameError, FrameStream, PeerId};
 
@@ -28,7 +28,7 @@ pub(crate) struct Door {
     /// Who is at the other end.
     pub(super) peer: PeerId,
     /// Who decides.
-    pub(super) gate: Gate,
+    pub(super) gate: StreamGate,
     /// What can be asked for.
     pub(super) names: ProtocolNames,
     /// Ends when the connection is given up.

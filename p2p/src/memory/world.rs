@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::gate::{Gate, Peers};
+use crate::gate::{Peers, StreamGate};
 use crate::peers::{LinkId, NewLink, next_random};
 use crate::wire::{DialId, WireEvent};
 use crate::{ClusterId, MeshError, PeerId, PreSharedKey};
@@ -44,7 +44,7 @@ pub(super) struct Seat {
     pub(super) psk: PreSharedKey,
     pub(super) cluster: ClusterId,
     pub(super) peers: Arc<Peers>,
-    pub(super) gate: Gate,
+    pub(super) gate: StreamGate,
     /// For its event loop; one per connection made or ended, or ping.
     pub(super) events: VecDeque<WireEvent>,
     pub(super) wake: Arc<Notify>,

@@ -21,7 +21,7 @@ use tokio_rustls::TlsConnector;
 
 use super::ANSWERED_LEAST;
 use super::matcher::ANSWER_BYTES_MAX;
-use super::occupancy::{Entered, Room};
+use super::occupancy::{Entered, Slot};
 use super::pacing::{KERNEL_REPEATS, LATE_LEAST, Pacing};
 use crate::gate::{self, Gate, Stage, Verdict};
 use crate::port::Protocol;
@@ -37,7 +37,7 @@ const HANDSHAKE_WAIT: Duration = Duration::from_secs(4);
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 /// Most bytes that one connection takes in below TLS: four answers and the handshake.
 const WIRE_BYTES_MAX: usize = 4 * ANSWER_BYTES_MAX;
-/// Room for the bytes that are waited for: as much again as an answer has by now, within these. Most of the thousands of
+/// Slot for the bytes that are waited for: as much again as an answer has by now, within these. Most of the thousands of
 /// ports that are waited for at once say little or nothing.
 const ROOM: (usize, usize) = (256, 4096);
 /// An answer is looked at after each of its first chunks; from then on only when it has grown by a quarter, so that a
@@ -55,7 +55,7 @@ pub(super) struct Endpoint<'a> {
     /// What may be sent.
     pub(super) gate: &'a Gate,
     /// Connections that may be open at once, to this port and host.
-    pub(super) room: &'a Room,
+    pub(super) room: &'a Slot,
     /// The same of the whole detector.
     pub(super) connections: &'a Semaphore,
     /// How connections begin.

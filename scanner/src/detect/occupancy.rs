@@ -15,23 +15,23 @@ use tokio::time::{Instant, timeout_at};
 pub(crate) const PER_HOST: usize = 16;
 /// Connections to one port at once: enough to hide one silence behind another.
 const PER_PORT: u32 = 2;
-/// Rooms that nobody uses are forgotten when there are more than twice those in use, and at least so many.
+/// Slots that nobody uses are forgotten when there are more than twice those in use, and at least so many.
 const FORGET_FROM: usize = 4096;
 
 /// The rooms of all hosts and ports that are being asked.
 #[derive(Debug, Default)]
 pub(crate) struct Occupancy {
-    hosts: Mutex<Rooms<IpAddr>>,
-    ports: Mutex<Rooms<SocketAddr>>,
+    hosts: Mutex<Slots<IpAddr>>,
+    ports: Mutex<Slots<SocketAddr>>,
 }
 
 #[derive(Debug)]
-struct Rooms<K> {
+struct Slots<K> {
     known: HashMap<K, Weak<Semaphore>>,
     forget_from: usize,
 }
 
-impl<K> Default for Rooms<K> {
+impl<K> Default for Slots<K> {
     fn default() -> Self {
         Self { known: HashMap::new(), forget_from: FORGET_FROM }
     }
@@ -39,7 +39,7 @@ impl<K> Default for Rooms<K> {
 
 /// The rooms of one port and its host.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(super) struct Slot {
     host: Arc<Semaphore>,
     port: Arc<Semaphore>,
     /// How much of the port's room one connection takes.
@@ -55,15 +55,15 @@ pub(super) struct Entered<'a> {
 
 impl Occupancy {
     /// The rooms of a port and its host; those of one where only one connection may be open are taken whole.
-    pub(super) fn of(&self, target: SocketAddr, is_one_at_a_time: bool) -> Room {
+    pub(super) fn of(&self, target: SocketAddr, is_one_at_a_time: bool) -> Slot {
         let target = SocketAddr::new(target.ip().to_canonical(), target.port());
         let host = locked(&self.hosts).of(target.ip(), PER_HOST);
         let port = locked(&self.ports).of(target, PER_PORT as usize);
-        Room { host, port, share: if is_one_at_a_time { PER_PORT } else { 1 } }
+        Slot { host, port, share: if is_one_at_a_time { PER_PORT } else { 1 } }
     }
 }
 
-impl<K: Eq + Hash> Rooms<K> {
+impl<K: Eq + Hash> Slots<K> {
     fn of(&mut self, key: K, size: usize) -> Arc<Semaphore> {
         if let Some(room) = self.known.get(&key).and_then(Weak::upgrade) {
             return room;
@@ -78,7 +78,7 @@ impl<K: Eq + Hash> Rooms<K> {
     }
 }
 
-impl Room {
+impl Slot {
     /// Waits for a place; `None` where there is none before `deadline`. The port's comes first: whoever waits for that
     /// takes nothing from the host's others.
     pub(super) async fn enter(&self, deadline: Instant) -> Option<Entered<'_>> {
@@ -125,7 +125,7 @@ mod tests {
         let held = device.try_enter().unwrap();
         assert!(!device.has_place());
         drop(held);
-        let rooms: Vec<Room> = (1000..1014).map(|number| occupancy.of(port(number), false)).collect();
+        let rooms: Vec<Slot> = (1000..1014).map(|number| occupancy.of(port(number), false)).collect();
         let _held: Vec<Entered<'_>> = rooms.iter().map(|room| room.try_enter().unwrap()).collect();
         assert!(!device.has_place(), "two to the web server and fourteen more");
         let mapped = SocketAddr::new("::ffff:10.0.0.1".parse().unwrap(), 4000);

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use tokio::time::Instant;
 
 use super::connection::Endpoint;
-use super::occupancy::Room;
+use super::occupancy::Slot;
 use super::{Detector, Options};
 use crate::finding::Weakness;
 use crate::gate::{self, Stage, Verdict};
@@ -39,7 +39,7 @@ impl Detector {
 struct Asking<'a> {
     detector: &'a Detector,
     options: &'a Options,
-    room: Room,
+    room: Slot,
     name: Option<&'a str>,
 }
 

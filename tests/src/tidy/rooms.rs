@@ -16,7 +16,7 @@ const TABLE: &str = "tests/src/tidy/rooms/table.rs";
 
 /// A crate's rooms.
 #[derive(Debug)]
-struct House {
+struct CrateRooms {
     /// Where its `lib.rs` is.
     folder: &'static str,
     /// Each room with the rooms that it imports, all of them in rows below.
@@ -37,10 +37,10 @@ struct Import<'a> {
 /// Each room imports the rooms that its row names, and a row names rooms below it only.
 #[must_use]
 pub fn rooms_import_only_rooms_below(tree: &Tree) -> Vec<Problem> {
-    table::houses().iter().flat_map(|house| house.problems(tree)).collect()
+    table::crates().iter().flat_map(|of| of.problems(tree)).collect()
 }
 
-impl House {
+impl CrateRooms {
     /// Reads rows of the form `room: import import ...`.
     fn new(
         folder: &'static str,
@@ -237,11 +237,11 @@ mod tests {
         id:
     ";
 
-    fn house() -> House {
-        House::new("raft/src", ROWS, &[("id", "state", "both are one thing")])
+    fn of() -> CrateRooms {
+        CrateRooms::new("raft/src", ROWS, &[("id", "state", "both are one thing")])
     }
 
-    /// A tree in which everything is as the house says.
+    /// A tree in which everything is as the of says.
     const FILES: [(&str, &str); 6] = [
         (
             "raft/src/lib.rs",
@@ -254,9 +254,9 @@ mod tests {
         ("raft/src/id.rs", "//! See [`crate::handle`].\nuse crate::Table;\n#[cfg(test)]\nuse crate::handle::Raft;\n"),
     ];
 
-    fn whats(house: &House, files: &[(&str, &str)]) -> Vec<String> {
+    fn whats(of: &CrateRooms, files: &[(&str, &str)]) -> Vec<String> {
         let said = |problem: Problem| format!("{}:{}: {}", problem.path, problem.line, problem.what);
-        house.problems(&Tree::of(files)).into_iter().map(said).collect()
+        of.problems(&Tree::of(files)).into_iter().map(said).collect()
     }
 
     /// The tree with one file in place of the one of its name, or besides.
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_tree_as_the_table_says_is_content() {
-        assert_eq!(whats(&house(), &FILES), Vec::<String>::new());
+        assert_eq!(whats(&of(), &FILES), Vec::<String>::new());
     }
 
     #[test]
@@ -280,7 +280,7 @@ mod tests {
             ("use crate::State;\npub use super::{id, state::{self, x}};\n", 2),
         ] {
             assert_eq!(
-                whats(&house(), &with("raft/src/store.rs", text)),
+                whats(&of(), &with("raft/src/store.rs", text)),
                 [format!("raft/src/store.rs:{line}: {refused}")]
             );
         }
@@ -289,7 +289,7 @@ mod tests {
     #[test]
     fn an_import_from_below_is_called_a_loop() {
         let text = "use crate::id::NodeId;\nuse crate::store::Store;\n";
-        let said = whats(&house(), &with("raft/src/state.rs", text));
+        let said = whats(&of(), &with("raft/src/state.rs", text));
         assert_eq!(
             said,
             ["raft/src/state.rs:2: `state` may not import `store`, which stands above it: that is a loop"]
@@ -301,7 +301,7 @@ mod tests {
         for (text, name) in
             [("use crate::*;\n", "*"), ("use crate::{self};\n", "self"), ("crate::shout!(1);\n", "shout")]
         {
-            let said = whats(&house(), &with("raft/src/state/tokens.rs", text));
+            let said = whats(&of(), &with("raft/src/state/tokens.rs", text));
             let refused = format!("`crate::{name}` is no room, nor a name that lib.rs takes from one");
             assert_eq!(said, [format!("raft/src/state/tokens.rs:1: {refused}")]);
         }
@@ -314,7 +314,7 @@ mod tests {
         files.push(("raft/src/state.rs", ""));
         let table = "tests/src/tidy/rooms/table.rs:0: raft/src:";
         assert_eq!(
-            whats(&house(), &files),
+            whats(&of(), &files),
             [
                 format!("{table} the room `clock` has no row: put it above the rooms that it imports"),
                 format!("{table} there is no room `id`, or a row of it already: take this row out"),
@@ -332,14 +332,14 @@ mod tests {
             state: id handle
             id: id
         ";
-        let house = House::new(
+        let of = CrateRooms::new(
             "raft/src",
             rows,
             &[("id", "state", ""), ("id", "store", "was once"), ("handle", "id", "is none")],
         );
         let table = "tests/src/tidy/rooms/table.rs:0: raft/src:";
         assert_eq!(
-            whats(&house, &FILES),
+            whats(&of, &FILES),
             [
                 format!("{table} the row of `state` names `handle`, which is in no row below it: that is a loop"),
                 format!("{table} the row of `id` names `id`, which is in no row below it: that is a loop"),

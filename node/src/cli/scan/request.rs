@@ -25,7 +25,7 @@ pub(super) struct RequestArgs {
     /// Targets to leave out (repeatable).
     #[arg(long, value_name = "TARGET", help_heading = "Targets")]
     exclude: Vec<String>,
-    /// File with targets to leave out (repeatable), written like a target file; masscan's lists of exclusions are.
+    /// File with targets to leave out (repeatable), written like a target file; masscan's lists are read as well.
     #[arg(long, value_name = "FILE", help_heading = "Targets")]
     exclude_file: Vec<String>,
     /// What becomes of the scan when a host name among the exclusions has no address [default: refuse].

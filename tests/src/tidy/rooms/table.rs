@@ -1,14 +1,14 @@
 //! The rooms of each crate, from top to bottom, and what each imports. A new room, import or loop is one line here.
 
-use super::House;
+use super::CrateRooms;
 
-pub(super) fn houses() -> [House; 5] {
+pub(super) fn crates() -> [CrateRooms; 5] {
     [
-        House::new("scanner/src", SCANNER, &[]),
-        House::new("raft/src", RAFT, RAFT_LOOPS),
-        House::new("p2p/src", P2P, &[]),
-        House::new("node/src", NODE, &[]),
-        House::new("tests/src", TESTS, &[]),
+        CrateRooms::new("scanner/src", SCANNER, &[]),
+        CrateRooms::new("raft/src", RAFT, RAFT_LOOPS),
+        CrateRooms::new("p2p/src", P2P, &[]),
+        CrateRooms::new("node/src", NODE, &[]),
+        CrateRooms::new("tests/src", TESTS, &[]),
     ]
 }
 

@@ -135,7 +135,7 @@ fn routes() -> Vec<Route> {
     ]
 }
 
-/// The API: [`routes`], each behind what its access asks for.
+/// The API: `routes`, each behind what its access asks for.
 pub fn router(served: Node) -> Router {
     let (mut guarded, mut open) = (Router::new(), Router::new());
     for route in routes() {

@@ -1,7 +1,7 @@
 //! The command line: one program under two names, `pentora` and `pentora-node`.
 //!
 //! A command parses what it was given, finds a node, asks it through `client`, and prints; what wants a node of this
-//! process says so ([`Next`]), and `dispatch` starts it. Data goes to standard output, everything else to standard error,
+//! process says so (`Next`), and `dispatch` starts it. Data goes to standard output, everything else to standard error,
 //! and the exit code says how it ended ([`ExitCode`]). No command decides anything about a scan: that is the node's part,
 //! in the same code for the embedded one.
 

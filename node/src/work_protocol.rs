@@ -38,7 +38,7 @@ pub enum WorkerFrame {
 pub struct Figures {
     /// Targets done.
     pub targets: u64,
-    /// What was found and sent meanwhile. Only what people look at travels: see [`SentFigures`].
+    /// What was found and sent meanwhile. Only what people look at travels: see `SentFigures`.
     pub counts: Counts,
 }
 

@@ -120,6 +120,13 @@ fn listen(log: &Arc<Log>) {
     }
 }
 
+/// A test beside a machine that listens, with what has arrived there.
+fn with_ears(test: impl FnOnce(&Log) + Send) {
+    let log = Arc::new(Log::default());
+    let ears = Arc::clone(&log);
+    with_a_cable_to(move || listen(&ears), || test(&log));
+}
+
 fn spec(targets: &str, choice: EngineChoice) -> ScanSpec {
     ScanSpec {
         partitions: vec![targets.parse().unwrap()],
@@ -183,92 +190,75 @@ fn assert_gated(seen: &[Seen]) {
 
 #[test]
 fn at_each_stage_nothing_passes_by_the_gate() {
-    let log = Arc::new(Log::default());
-    let ears = Arc::clone(&log);
-    with_a_cable_to(
-        move || listen(&ears),
-        || {
-            for choice in [EngineChoice::Raw, EngineChoice::Connect] {
-                let engine = engine_of(choice);
-                let (records, outcome) = scan(&engine, spec("10.77.0.0/30", choice));
-                outcome.unwrap();
-                assert_eq!(records.len(), ALLOWED);
-                let seen = log.take();
-                assert_gated(&seen);
-                // Each stage was there to be held back.
-                assert_eq!(payloads(&seen, TCP, 502).len(), ALLOWED, "devices were asked");
-                assert_eq!(payloads(&seen, TCP, 20_000).len(), ALLOWED, "devices that are none as well");
-                assert_eq!(payloads(&seen, UDP, 47_808).len(), ALLOWED);
-                assert_eq!(payloads(&seen, UDP, 53).len(), ALLOWED);
-                assert!(is_anywhere(&seen, b"GET / HTTP/1."), "the web server was asked what it is");
-                assert!(is_anywhere(&seen, b"GET /.git/HEAD HTTP/1.1"), "and for what it should not show");
-                let device = records[0].ports.iter().find(|port| port.port == 20_000).unwrap();
-                // What it said to its one question is read; nothing is there that would have taken another.
-                let http = device.service.as_ref().and_then(|service| service.http.as_ref());
-                assert!(http.is_none_or(|http| http.favicon.is_none()), "{http:?}");
-            }
-        },
-    );
+    with_ears(|log| {
+        for choice in [EngineChoice::Raw, EngineChoice::Connect] {
+            let engine = engine_of(choice);
+            let (records, outcome) = scan(&engine, spec("10.77.0.0/30", choice));
+            outcome.unwrap();
+            assert_eq!(records.len(), ALLOWED);
+            let seen = log.take();
+            assert_gated(&seen);
+            // Each stage was there to be held back.
+            assert_eq!(payloads(&seen, TCP, 502).len(), ALLOWED, "devices were asked");
+            assert_eq!(payloads(&seen, TCP, 20_000).len(), ALLOWED, "devices that are none as well");
+            assert_eq!(payloads(&seen, UDP, 47_808).len(), ALLOWED);
+            assert_eq!(payloads(&seen, UDP, 53).len(), ALLOWED);
+            assert!(is_anywhere(&seen, b"GET / HTTP/1."), "the web server was asked what it is");
+            assert!(is_anywhere(&seen, b"GET /.git/HEAD HTTP/1.1"), "and for what it should not show");
+            let device = records[0].ports.iter().find(|port| port.port == 20_000).unwrap();
+            // What it said to its one question is read; nothing is there that would have taken another.
+            let http = device.service.as_ref().and_then(|service| service.http.as_ref());
+            assert!(http.is_none_or(|http| http.favicon.is_none()), "{http:?}");
+        }
+    });
 }
 
 #[test]
 fn listening_alone_sends_nothing_and_the_excluded_are_not_even_looked_for() {
-    let log = Arc::new(Log::default());
-    let ears = Arc::clone(&log);
-    with_a_cable_to(
-        move || listen(&ears),
-        || {
-            for choice in [EngineChoice::Raw, EngineChoice::Connect] {
-                let engine = engine_of(choice);
-                let ports = "515,9100,502,2022".parse().unwrap();
-                let (records, outcome) =
-                    scan(&engine, ScanSpec { services: None, banners: true, ports, ..spec("10.77.0.0/30", choice) });
-                outcome.unwrap();
-                assert!(
-                    records.iter().flat_map(|host| &host.ports).any(|port| port.banner.as_deref() == Some("220 here"))
-                );
-                let seen = log.take();
-                assert_gated(&seen);
-                assert!(seen.iter().all(|seen| seen.protocol != TCP || seen.payload.is_empty()));
-                let (_, outcome) = scan(&engine, spec("10.9.0.2-10.9.0.6", choice));
-                outcome.unwrap();
-                // That one asked for services: its questions are none of the next one's.
-                log.take();
-            }
-            let asked_for = log.asked_for.lock().unwrap();
-            assert!(
-                asked_for.contains(&Ipv4Addr::new(10, 9, 0, 5)) && !asked_for.contains(&EXCLUDED_ON_LINK),
-                "{asked_for:?}"
-            );
-        },
-    );
+    with_ears(|log| {
+        for choice in [EngineChoice::Raw, EngineChoice::Connect] {
+            let engine = engine_of(choice);
+            let ports = "515,9100,502,2022".parse().unwrap();
+            let (records, outcome) =
+                scan(&engine, ScanSpec { services: None, banners: true, ports, ..spec("10.77.0.0/30", choice) });
+            outcome.unwrap();
+            assert!(records.iter().flat_map(|host| &host.ports).any(|port| port.banner.as_deref() == Some("220 here")));
+            let seen = log.take();
+            assert_gated(&seen);
+            assert!(seen.iter().all(|seen| seen.protocol != TCP || seen.payload.is_empty()));
+            let (_, outcome) = scan(&engine, spec("10.9.0.2-10.9.0.6", choice));
+            outcome.unwrap();
+            // That one asked for services: its questions are none of the next one's.
+            log.take();
+        }
+        let asked_for = log.asked_for.lock().unwrap();
+        assert!(
+            asked_for.contains(&Ipv4Addr::new(10, 9, 0, 5)) && !asked_for.contains(&EXCLUDED_ON_LINK),
+            "{asked_for:?}"
+        );
+    });
 }
 
 #[test]
 fn under_ot_safe_single_syns_arrive_and_nothing_else() {
-    let log = Arc::new(Log::default());
-    let ears = Arc::clone(&log);
-    with_a_cable_to(
-        move || listen(&ears),
-        || {
-            let careful = |choice| {
-                let ports = "502,9100,2022,2090".parse().unwrap();
-                ScanSpec { profile: Profile::OtSafe, ports, ..spec("10.77.0.0/30", choice) }
-            };
-            let engine = engine_of(EngineChoice::Auto);
-            let (records, outcome) = scan(&engine, careful(EngineChoice::Auto));
-            outcome.unwrap();
-            assert_eq!(records.iter().map(|host| host.open_ports().count()).sum::<usize>(), 4 * ALLOWED);
-            let seen = log.take();
-            let is_ours = |seen: &&Seen| seen.to.octets()[..2] == [10, 77];
-            assert!(seen.iter().filter(is_ours).all(|seen| seen.to != EXCLUDED && seen.payload.is_empty()));
-            // The kernel knows nothing of the SYN-ACKs that come back, and resets.
-            assert!(seen.iter().filter(is_ours).all(|seen| seen.protocol == TCP && matches!(seen.flags, SYN | RST)));
-            assert_eq!(seen.iter().filter(is_ours).filter(|seen| seen.flags == SYN).count(), 4 * ALLOWED);
-            let connecting = engine_of(EngineChoice::Connect);
-            let spec = careful(EngineChoice::Auto);
-            assert!(matches!(connecting.supports(&spec), Err(ScanError::Unsupported { .. })));
-            assert!(spec.validate().is_ok() && careful(EngineChoice::Connect).validate().is_err());
-        },
-    );
+    with_ears(|log| {
+        let careful = |choice| {
+            let ports = "502,9100,2022,2090".parse().unwrap();
+            ScanSpec { profile: Profile::OtSafe, ports, ..spec("10.77.0.0/30", choice) }
+        };
+        let engine = engine_of(EngineChoice::Auto);
+        let (records, outcome) = scan(&engine, careful(EngineChoice::Auto));
+        outcome.unwrap();
+        assert_eq!(records.iter().map(|host| host.open_ports().count()).sum::<usize>(), 4 * ALLOWED);
+        let seen = log.take();
+        let is_ours = |seen: &&Seen| seen.to.octets()[..2] == [10, 77];
+        assert!(seen.iter().filter(is_ours).all(|seen| seen.to != EXCLUDED && seen.payload.is_empty()));
+        // The kernel knows nothing of the SYN-ACKs that come back, and resets.
+        assert!(seen.iter().filter(is_ours).all(|seen| seen.protocol == TCP && matches!(seen.flags, SYN | RST)));
+        assert_eq!(seen.iter().filter(is_ours).filter(|seen| seen.flags == SYN).count(), 4 * ALLOWED);
+        let connecting = engine_of(EngineChoice::Connect);
+        let spec = careful(EngineChoice::Auto);
+        assert!(matches!(connecting.supports(&spec), Err(ScanError::Unsupported { .. })));
+        assert!(spec.validate().is_ok() && careful(EngineChoice::Connect).validate().is_err());
+    });
 }

@@ -1,11 +1,17 @@
 # make build   the programs, as they are shipped, in $CARGO_TARGET_DIR/dist
 # make install the programs, their manual, completions and a systemd unit, below PREFIX (/usr/local); make uninstall
+# make image   the container image, by buildah, podman or docker
+# make deb     the Debian package, in $CARGO_TARGET_DIR/packages; make release: that, an archive, checksums and an SBOM
+# make book    the documentation as a site, in $CARGO_TARGET_DIR/book
+# make check-deploy  image, manifests, package, dashboards and the documents' commands, by the tools that know them
+# make demo-compose  three members and two scanners in containers, where docker or podman-compose is
 # make demo    three nodes on this machine, a scan, the leader killed in the middle of it
 # make test    every test, in network namespaces of their own
 # make bench   the measurements of docs/BENCHMARKS.md
 # make fuzz    every fuzz target for SECONDS (default 60), or FUZZ=answers one: docs/FUZZING.md
 # make memcheck  the code with `unsafe` under valgrind: docs/FUZZING.md
 # make chaos   kills, cuts and pauses against a running scan, for CHAOS_SECONDS (default 120)
+# make api-check  the API of a node that runs against its own description, by schemathesis: docs/API.md
 # make lint, fmt, docs
 #
 # One profile (--release) and one target folder for everything, so that RocksDB and the dependencies compile once
@@ -28,7 +34,7 @@ export CXX := ccache g++
 endif
 endif
 
-.PHONY: build prepare install uninstall demo test bench chaos fuzz memcheck fmt lint docs
+.PHONY: build prepare install uninstall image deb release book check-deploy demo-compose demo test bench chaos api-check fuzz memcheck fmt lint docs
 
 # What is shipped is in dist; cargo's own copy, with its symbols in it, has both its names as well.
 build: prepare
@@ -50,6 +56,26 @@ install: $(if $(SUDO_USER)$(filter command environment,$(origin DIST)),,build)
 uninstall:
 	@$(INSTALL) uninstall
 
+# The names under which the original description starts containers are given to the image as well.
+image: build
+	@DIST="$$CARGO_TARGET_DIR/dist" ALSO="$(ALSO)" deploy/image/build.sh
+ALSO ?= pentora/pentora-enterprise:latest
+
+deb: build
+	@DIST="$$CARGO_TARGET_DIR/dist" deploy/package.sh "$$CARGO_TARGET_DIR/packages"
+
+release: build
+	@DIST="$$CARGO_TARGET_DIR/dist" deploy/release.sh "$$CARGO_TARGET_DIR/packages"
+
+book: build
+	@DIST="$$CARGO_TARGET_DIR/dist" docs/build.sh "$$CARGO_TARGET_DIR/book"
+
+check-deploy: build
+	@DIST="$$CARGO_TARGET_DIR/dist" tests/deploy/all.sh
+
+demo-compose: image
+	@deploy/demo-compose.sh
+
 prepare:
 	@deploy/prepare.sh
 
@@ -59,11 +85,16 @@ demo: build
 test: prepare
 	@tests/run.sh
 
+# `identify` is the scanner's own, in one process; it is not among those that run without a name.
 bench: build
-	@PENTORA_BIN_DIR="$$CARGO_TARGET_DIR/dist" tests/with-namespaces "$$CARGO_TARGET_DIR/release/pentora-bench" $(BENCH)
+	@if [ "$(BENCH)" = identify ]; then cargo bench -p pentora-scanner --bench identify; else \
+	  PENTORA_BIN_DIR="$$CARGO_TARGET_DIR/dist" tests/with-namespaces "$$CARGO_TARGET_DIR/release/pentora-bench" $(BENCH); fi
 
 chaos: build
 	@PENTORA_BIN_DIR="$$CARGO_TARGET_DIR/dist" tests/with-namespaces "$$CARGO_TARGET_DIR/release/pentora-bench" chaos
+
+api-check: build
+	@tests/api-check/run.sh
 
 FUZZ ?= $(notdir $(basename $(wildcard scanner/fuzz/fuzz_targets/*.rs)))
 SECONDS ?= 60

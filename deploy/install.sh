@@ -63,7 +63,9 @@ install_all() {
     done
   done
   env -i "$DIST/pentora" man --dir "$part/man"
-  sed "s|/usr/local/|$prefix/|g" "$here/pentora.service" >"$part/pentora.service"
+  for name in pentora.service pentora-worker@.service; do
+    sed "s|/usr/local/|$prefix/|g" "$here/$name" >"$part/$name"
+  done
 
   [ -z "$root" ] || mkdir -p "$root"
   folder "$docs"
@@ -83,7 +85,9 @@ install_all() {
   done
   link pentora.1 "$prefix/share/man/man1/pentora-node.1"
   put 0644 "$here/pentora.yaml" "$docs/pentora.yaml"
-  put 0644 "$part/pentora.service" "$units/pentora.service"
+  for name in pentora.service pentora-worker@.service; do
+    put 0644 "$part/$name" "$units/$name"
+  done
 
   # What an earlier version installed and this one does not; the folders that it made stay on the list.
   local -A is_new

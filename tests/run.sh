@@ -8,6 +8,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 cargo build --release --workspace --all-targets
+# The next release, for the test that upgrades to it. The whole workspace is named so that no dependency changes with it.
+cargo build --release --workspace --features pentora-node/next-version --bin pentora-node-next
 tests/with-namespaces cargo test --release --workspace --doc
 if cargo nextest --version >/dev/null 2>&1; then
   cargo nextest run --release --workspace --no-run

@@ -1,60 +1,100 @@
 //! The HTTP API of every node. It holds no decision of its own: it checks who asks, translates, and calls a room.
 
+mod access;
+mod airgap;
+mod audit;
 mod auth;
 mod body;
+mod browser;
+mod capacity;
 mod cluster;
+mod departure;
+mod drain;
+mod drill;
 mod feeds;
 mod findings;
+mod forward;
+mod freshness;
+mod job_control;
 mod jobs;
+mod keeps;
+mod knowledge;
+mod limits;
 mod listen;
+mod members;
 mod metrics;
+mod openapi;
+mod paging;
+mod places;
 mod problem;
+mod register;
+mod residency;
+mod routes;
+mod rules;
 mod scans;
+mod schedules;
+mod settings;
+mod stream;
 mod tokens;
+mod trail;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::handler::Handler;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodFilter, MethodRouter, on};
-use pentora_p2p::{Identity, PreSharedKey};
+use axum::response::Response;
+use axum::{Extension, Json, Router};
+use pentora_p2p::{Identity, Mesh, PreSharedKey};
+use pentora_raft::command::AccessRole;
+use pentora_raft::state::Settings;
 use pentora_raft::{ClusterId, Raft};
-use pentora_scanner::scope::Scope;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-pub use listen::{Bounds, serve};
+pub use airgap::Spool;
+pub use auth::{CameFrom, HandedOnBy};
+pub use departure::Departure;
+use freshness::MIN_INDEX_WITHIN;
+pub use listen::{Bounds, HangUp, serve};
 pub use problem::ApiError;
+pub use trail::Trail;
 
 use crate::coordinator::{WorkSessions, soft_state};
+use crate::drill::Faults;
 use crate::feeds::FeedStore;
+use crate::meters::{Meters, RequestKind};
 use crate::results::Exchange;
 use crate::rpc::SoftState;
 use crate::rpc::calls::{Answer, Request as Ask};
 use crate::rpc::proposer::Proposer;
 
-/// How long a read waits for the index that the caller names.
-const MIN_INDEX_WITHIN: Duration = Duration::from_secs(5);
 /// How long another node's soft state is waited for; documents do without it after that.
 const SOFT_WITHIN: Duration = Duration::from_millis(300);
 
 /// Who is let in: by a node's API as a whole, and by each of its routes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Bearers of a token whose digest is in the log.
+    /// Bearers of a token whose digest is in the log. Of a node alone.
     Token,
+    /// Those of them whose role goes so far. Of a route alone.
+    As(AccessRole),
+    /// Administrators, and workers that show a credential of their join token. Of a route alone.
+    Worker,
     /// Everybody. A node: the embedded one, and `auth: none` on loopback. A route: those of supervisors and collectors of
     /// metrics, which have no token.
     Open,
 }
 
+impl From<AccessRole> for Access {
+    fn from(role: AccessRole) -> Self {
+        Self::As(role)
+    }
+}
+
 /// What the API serves from.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Served {
     /// This node's name.
     pub name: String,
@@ -64,16 +104,16 @@ pub struct Served {
     pub psk: Option<PreSharedKey>,
     /// Consensus.
     pub raft: Raft,
+    /// What is heard of the others; `None` for an embedded node.
+    pub mesh: Option<Mesh>,
     /// The way into the log.
     pub proposer: Proposer,
     /// Chunks.
     pub exchange: Exchange,
     /// This node's work sessions as the leader.
     pub sessions: Arc<WorkSessions>,
-    /// Where packets may go.
-    pub scope: Arc<Scope>,
-    /// How often a unit is tried.
-    pub max_attempts: u32,
+    /// What holds for the work of all nodes where the log does not say.
+    pub settings: Settings,
     /// Who is let in.
     pub access: Access,
     /// When the node started.
@@ -84,70 +124,47 @@ pub struct Served {
     pub feeds: Option<FeedStore>,
     /// Signs feeds that are taken in; `None` for an embedded node, which takes none in.
     pub signer: Option<Identity>,
+    /// This node's way out of its cluster.
+    pub departure: Departure,
+    /// Whether a worker registers with its join token alone.
+    pub auto_register: bool,
+    /// The way into the audit log; `None` for an embedded node, which keeps none.
+    pub trail: Option<Trail>,
+    /// Where bundles that come in and go out lie meanwhile; `None` for an embedded node, which has none.
+    pub spool: Option<Spool>,
+    /// What this node suffers for a drill; `None` for an embedded node.
+    pub faults: Option<Faults>,
+    /// What this process counts of itself.
+    pub meters: Meters,
 }
 
 type Node = Arc<Served>;
 
-/// A row of the table of routes.
-struct Route {
-    access: Access,
-    method: Method,
-    path: &'static str,
-    /// Puts the handler behind the method.
-    handler: Box<dyn FnOnce(MethodFilter) -> MethodRouter<Node>>,
-}
-
-impl Route {
-    fn new<H: Handler<T, Node>, T: 'static>(access: Access, method: Method, path: &'static str, handler: H) -> Self {
-        Self { access, method, path, handler: Box::new(|method| on(method, handler)) }
-    }
-
-    fn add_to(self, router: Router<Node>) -> Router<Node> {
-        let method = MethodFilter::try_from(self.method).expect("the table has HTTP's own methods only");
-        router.route(self.path, (self.handler)(method))
-    }
-}
-
-/// Every route there is: the router is made of these rows, and of nothing else.
-fn routes() -> Vec<Route> {
-    use Access::{Open, Token};
-    vec![
-        Route::new(Token, Method::POST, "/api/v1/scans", scans::submit),
-        Route::new(Token, Method::GET, "/api/v1/jobs", jobs::list),
-        Route::new(Token, Method::GET, "/api/v1/jobs/{id}", jobs::one),
-        Route::new(Token, Method::GET, "/api/v1/jobs/{id}/results", jobs::results),
-        Route::new(Token, Method::GET, "/api/v1/jobs/{id}/events", jobs::events),
-        Route::new(Token, Method::GET, "/api/v1/jobs/{id}/findings/{finding}/explain", findings::explain),
-        Route::new(Token, Method::POST, "/api/v1/jobs/{id}/cancel", jobs::cancel),
-        Route::new(Token, Method::GET, "/api/v1/workers", cluster::workers),
-        Route::new(Token, Method::GET, "/api/v1/worker-tokens", tokens::list),
-        Route::new(Token, Method::POST, "/api/v1/worker-tokens", tokens::create),
-        Route::new(Token, Method::DELETE, "/api/v1/worker-tokens/{id}", tokens::revoke),
-        Route::new(Token, Method::GET, "/api/v1/feeds", feeds::list),
-        Route::new(Token, Method::PUT, "/api/v1/feeds/{kind}", feeds::put),
-        Route::new(Token, Method::DELETE, "/api/v1/feeds/{kind}", feeds::remove),
-        Route::new(Token, Method::GET, "/api/v1/cluster", cluster::cluster),
-        Route::new(Token, Method::POST, "/api/v1/cluster/transfer-leadership", cluster::transfer),
-        Route::new(Open, Method::GET, "/healthz", cluster::health),
-        Route::new(Open, Method::GET, "/readyz", cluster::ready),
-        Route::new(Open, Method::GET, "/metrics", metrics::metrics),
-        Route::new(Open, Method::GET, "/version", cluster::version),
-    ]
-}
-
 /// The API: `routes`, each behind what its access asks for.
 pub fn router(served: Node) -> Router {
-    let (mut guarded, mut open) = (Router::new(), Router::new());
-    for route in routes() {
-        match route.access {
-            Access::Token => guarded = route.add_to(guarded),
-            Access::Open => open = route.add_to(open),
+    let (mut guarded, mut streamed) = (Router::new(), Router::new());
+    let (mut of_workers, mut open) = (Router::new(), Router::new());
+    let handed_on = Arc::new(Semaphore::new(forward::AT_ONCE));
+    let routes = routes::routes();
+    let gate = Arc::new(auth::Gate::new(Arc::clone(&served), &routes));
+    for route in routes.into_iter().map(|route| route.handed_on(&served, &handed_on)) {
+        match (route.access, route.streams) {
+            (Access::As(_) | Access::Token, false) => guarded = route.add_to(guarded),
+            (Access::As(_) | Access::Token, true) => streamed = route.add_to(streamed),
+            (Access::Worker, _) => of_workers = route.add_to(of_workers),
+            (Access::Open, _) => open = route.add_to(open),
         }
     }
     guarded
         .route_layer(from_fn_with_state(Arc::new(Semaphore::new(body::LARGE_AT_ONCE)), body::read))
-        .route_layer(from_fn_with_state(Arc::clone(&served), wait_for_index))
-        .route_layer(from_fn_with_state(Arc::clone(&served), auth::check))
+        .merge(streamed)
+        .route_layer(from_fn_with_state(Arc::clone(&served), freshness::wait))
+        .route_layer(from_fn_with_state(Arc::clone(&gate), auth::check))
+        .merge(
+            of_workers
+                .route_layer(from_fn_with_state(Arc::clone(&served), freshness::wait))
+                .route_layer(from_fn_with_state(gate, auth::check_worker)),
+        )
         .merge(open)
         .fallback(|| async { ApiError::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path") })
         .method_not_allowed_fallback(|| async {
@@ -155,31 +172,24 @@ pub fn router(served: Node) -> Router {
         })
         // Bodies are bounded where they are read.
         .layer(DefaultBodyLimit::disable())
+        .layer(Extension(stream::Listeners::default()))
         .layer(tower_http::catch_panic::CatchPanicLayer::new())
+        .layer(from_fn_with_state(Arc::clone(&served), browser::keep_out))
         .layer(from_fn_with_state(Arc::clone(&served), stamp))
         .with_state(served)
 }
 
-/// `?min_index=N`: answers only once everything up to `N` is applied here, for read-your-writes on any node.
-async fn wait_for_index(State(node): State<Node>, request: Request, next: Next) -> Response {
-    let query = request.uri().query().unwrap_or_default();
-    let wanted = query.split('&').find_map(|pair| pair.strip_prefix("min_index="));
-    if let Some(wanted) = wanted {
-        let Ok(index) = wanted.parse::<u64>() else {
-            return ApiError::bad_request("min_index is not a number").into_response();
-        };
-        if !node.raft.wait_applied(index, MIN_INDEX_WITHIN).await {
-            let applied = *node.raft.watch_applied().borrow();
-            let detail = format!("this node has applied {applied}, not yet {index}");
-            return ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "behind", detail).retry_after(1).into_response();
-        }
-    }
-    next.run(request).await
+/// The API's description of itself.
+async fn describe() -> Json<utoipa::openapi::OpenApi> {
+    Json(openapi::document())
 }
 
-/// Every answer says which node gave it and how far that node is, and every error is a problem document.
+/// Every answer says which node gave it and how far that node is, and every error is a problem document. How long it took
+/// until it began is counted.
 async fn stamp(State(node): State<Node>, request: Request, next: Next) -> Response {
+    let (began, kind) = (Instant::now(), kind_of(&request));
     let mut response = problem::of_rejection(next.run(request).await).await;
+    node.meters.answered(kind, response.status().as_u16(), began.elapsed());
     let applied = *node.raft.watch_applied().borrow();
     let headers = response.headers_mut();
     headers.insert(HeaderName::from_static("pentora-index"), HeaderValue::from(applied));
@@ -189,23 +199,54 @@ async fn stamp(State(node): State<Node>, request: Request, next: Next) -> Respon
     response
 }
 
+/// What a request is counted under: nothing that whoever asks can make up.
+fn kind_of(request: &Request) -> RequestKind {
+    let route = request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str);
+    let method = match *request.method() {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        _ => "other",
+    };
+    RequestKind { method, route: route.to_owned() }
+}
+
 impl Served {
+    /// What holds for the work of all nodes.
+    pub fn settings(&self) -> Settings {
+        self.raft.read(|state| state.settings().cloned()).unwrap_or_else(|| self.settings.clone())
+    }
+
     /// What the leader knows, asked of it where another node leads; empty where it does not answer soon.
     async fn soft(&self) -> SoftState {
         let leader = self.raft.status().leader;
         match leader {
             Some(leader) if leader != self.raft.node() => {
+                if freshness::is_stale() {
+                    return SoftState::default();
+                }
                 let Ok((calls, peer)) = self.proposer.reach(leader) else { return SoftState::default() };
                 match calls.ask(peer, &Ask::Soft, SOFT_WITHIN).await {
                     Ok(Answer::Soft(soft)) => soft,
                     _ => SoftState::default(),
                 }
             }
-            _ => soft_state(&self.raft, &self.sessions),
+            _ => {
+                let soft = soft_state(&self.raft, &self.sessions);
+                SoftState { results_short: self.exchange.short(), ..soft }
+            }
         }
     }
 }
 
+#[cfg(test)]
+#[path = "api/client_test.rs"]
+mod client_tests;
+#[cfg(test)]
+#[path = "api/conforms_test.rs"]
+mod conforms;
 #[cfg(test)]
 #[path = "api/api_test.rs"]
 mod tests;

@@ -4,13 +4,25 @@
 //! the cluster (begin, join or resume), then consensus, and last the tasks that use it. Order of stopping: the worker
 //! hands back what is unfinished, a leader hands over, then the API, consensus and the mesh end.
 
+mod addresses;
+mod another;
 mod begin;
 mod embedded;
-mod holders;
+mod ending;
+mod log_version;
 mod membership_sync;
 mod node_info;
+mod recover;
+mod register;
+mod reload;
+mod reminder;
+mod removed;
+mod restore;
+mod routes;
 mod serve;
 mod services;
+mod settings;
+mod standalone;
 mod suspend;
 
 use std::sync::Arc;
@@ -18,60 +30,105 @@ use std::time::{Duration, Instant};
 
 use pentora_p2p::{Incoming, Mesh, MeshConfig};
 use pentora_raft::command::{Command, NodeInfo};
-use pentora_raft::store::Storage;
-use pentora_raft::{Profile, Raft, Role};
+use pentora_raft::handle::Viewer;
+use pentora_raft::store::{OpenError, Storage};
+use pentora_raft::{Profile, Raft, StartError};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use addresses::Seeker;
+use another::becomes_another;
 use begin::Entered;
 #[cfg(test)]
 pub(crate) use embedded::start as start_embedded;
 pub use embedded::{Embedded, StopHandle, embedded};
-use holders::Holders;
+use ending::{hand_over, say_goodbye, until_end};
+pub use recover::Stopped;
+use serve::Whereabouts;
 use services::{Parts, Services, start_engine};
 
-use crate::api::{self, Access, Served};
-use crate::config::{ApiAuth, NodeConfig, StartPlan, Strategy, TimingProfile};
-use crate::coordinator::plan::Preference;
-use crate::coordinator::{CoordinatorConfig, PlanConfig};
+use crate::api::{self, Access, Departure, Served, Trail};
+use crate::config::{ApiAuth, NodeConfig, ResultsSettings, Sources, StartAction, StartPlan, TimingProfile};
+use crate::coordinator::CoordinatorConfig;
+use crate::coordinator::plan::UNIT_SECONDS;
 use crate::data_dir::{DataDir, DataDirError, NodeIdentity};
+use crate::drill::{self, Faults};
+use crate::durable_file;
 use crate::failure::{ExitCode, Failure};
 use crate::feeds::FeedStore;
 use crate::feeds::follow::follow;
+use crate::holders::{Holders, HoldersConfig, Retention};
+use crate::member_address::MemberAddress;
+use crate::outside::Outside;
+use crate::policy::own::OwnFile;
 use crate::raft_transport::MeshTransport;
-use crate::results::ChunkStore;
+use crate::results::{COPIES, ChunkStore};
 use crate::rpc::proposer::Proposer;
 
 /// How long requests in flight may take to end when the node stops.
 const API_STOP_WITHIN: Duration = Duration::from_secs(3);
-/// How long a leader that stops waits for another to take over.
-const HAND_OVER_WITHIN: Duration = Duration::from_secs(2);
 
 /// Runs a node until a signal ends it.
 ///
 /// # Errors
 /// Why it could not start, or what ended it.
 pub async fn run(plan: StartPlan) -> Result<(), Failure> {
+    if matches!(plan.action, StartAction::Standalone) {
+        return standalone::run(plan).await;
+    }
+    drill::stay_down().await;
     let data_dir = DataDir::open(&plan.config.data_dir).map_err(|error| {
         Failure::new(ExitCode::Failure, error.to_string()).next("stop the other process, or name another --data-dir")
     })?;
+    let data_dir = Arc::new(data_dir);
+    let rules = node_info::own_rules(&plan.config.worker);
+    let file = OwnFile::new(rules.map_err(|error| Failure::new(ExitCode::Config, error))?);
+    // A node that the cluster makes another kind begins anew as that, in the same process; what its own file said last holds on.
+    while run_once(&plan, &data_dir, &file).await? == End::AsAnother {}
+    Ok(())
+}
+
+/// How a node's run ends, where it ends well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// For good.
+    Done,
+    /// It goes on as another kind of node.
+    AsAnother,
+}
+
+async fn run_once(plan: &StartPlan, data_dir: &Arc<DataDir>, file: &OwnFile) -> Result<End, Failure> {
     let config = plan.config.clone();
-    let resumed = begin::existing(&data_dir, &plan)?;
+    let resumed = begin::existing(data_dir, plan)?;
     let api = TcpListener::bind(config.api.listen).await.map_err(|error| {
         Failure::new(ExitCode::Failure, format!("the API cannot listen on {}", config.api.listen))
             .because(error.to_string())
             .next("name another address: --api-listen ADDRESS, or end what uses this one")
     })?;
-    let Entered { mesh, incoming, identity, admitted_at } = begin::enter(&data_dir, &plan, &config, resumed).await?;
-    let raft = start_raft(&data_dir, &config, &identity, &mesh).await?;
-    begin::ensure_begun(&data_dir, &config, &identity, &mesh, &raft).await?;
+    let entered = begin::enter(data_dir, plan, &config, resumed).await?;
+    let Entered { mesh, incoming, mut identity, admitted_at, is_outside } = entered;
+    let (raft, viewer) = if is_outside {
+        begin::stand_outside(data_dir, &mut identity)?;
+        let (raft, viewer) = Raft::outside(identity.node, raft_config(&config));
+        (raft, Some(viewer))
+    } else {
+        let raft = start_raft(data_dir, &config, &identity, &mesh).await?;
+        begin::ensure_begun(data_dir, &config, &identity, &mesh, &raft).await?;
+        (raft, None)
+    };
     plan.remember().map_err(|error| {
         Failure::new(ExitCode::Failure, "the data directory does not take this node's settings")
             .because(error.to_string())
     })?;
-    let node = Node { data_dir: Arc::new(data_dir), config, identity, mesh, raft, api };
-    node.run(incoming, admitted_at).await
+    let (sources, file) = (plan.sources.clone(), file.clone());
+    let node = Node { data_dir: Arc::clone(data_dir), config, sources, file, identity, mesh, raft, api };
+    node.run(incoming, admitted_at, viewer).await
+}
+
+fn raft_config(config: &NodeConfig) -> pentora_raft::Config {
+    pentora_raft::Config { profile: profile(config.mesh.profile), ..pentora_raft::Config::default() }
 }
 
 async fn start_raft(
@@ -81,11 +138,13 @@ async fn start_raft(
     mesh: &Mesh,
 ) -> Result<Raft, Failure> {
     let failed = |why: String| Failure::new(ExitCode::Failure, "consensus did not start").because(why);
-    let raft_config = pentora_raft::Config { profile: profile(config.mesh.profile), ..pentora_raft::Config::default() };
     let storage = Storage::Disk(data_dir.store_dir());
-    let raft = Raft::start(identity.node, raft_config, &storage, MeshTransport::new(mesh.clone()))
+    let raft = Raft::start(identity.node, raft_config(config), &storage, MeshTransport::new(mesh.clone()))
         .await
-        .map_err(|error| failed(error.to_string()))?;
+        .map_err(|error| match error {
+            StartError::Store(OpenError::OtherVersion { version, .. }) => log_version::other_version(version),
+            error => failed(error.to_string()),
+        })?;
     let begun = raft.is_initialized().await.map_err(|error| failed(error.to_string()))?;
     if identity.store_begun && !begun {
         return Err(Failure::new(ExitCode::Failure, format!("node {} has lost its store", identity.name))
@@ -94,7 +153,9 @@ async fn start_raft(
                 data_dir.path().join("node.id").display(),
                 identity.node
             ))
-            .next("move this data directory away and join again with a new token, under a new node id"));
+            .next(
+                "move this data directory away, free the name (pentora cluster remove NAME), and join again with a new token",
+            ));
     }
     Ok(raft)
 }
@@ -103,6 +164,10 @@ async fn start_raft(
 struct Node {
     data_dir: Arc<DataDir>,
     config: NodeConfig,
+    /// What it was read from.
+    sources: Sources,
+    /// What it allows itself, as its file was read last.
+    file: OwnFile,
     identity: NodeIdentity,
     mesh: Mesh,
     raft: Raft,
@@ -110,9 +175,11 @@ struct Node {
 }
 
 impl Node {
-    async fn run(self, incoming: Incoming, admitted_at: Option<u64>) -> Result<(), Failure> {
+    /// Runs to an end; with a `viewer`, outside the log.
+    #[expect(clippy::too_many_lines, reason = "the order in which the rooms start and end, in one place")]
+    async fn run(self, incoming: Incoming, admitted_at: Option<u64>, viewer: Option<Viewer>) -> Result<End, Failure> {
         let (store, feeds) = self.stores()?;
-        let coordinator = coordinator_config(&self.config);
+        let coordinator = CoordinatorConfig { settings: settings::of(&self.config), paced_unit_seconds: UNIT_SECONDS };
         let engine = start_engine()?;
         match engine.note() {
             Some(note) => tracing::warn!("{note}"),
@@ -127,43 +194,75 @@ impl Node {
             engine: engine.clone(),
             feeds: Some(feeds.clone()),
             coordinator,
+            copies: usize::try_from(self.config.results.copies).unwrap_or(COPIES),
+            own: self.file.clone(),
         };
         let services = Services::make(parts);
         let tasks = TaskTracker::new();
         let (leaving, stop) = (CancellationToken::new(), CancellationToken::new());
-        let served = self.served(&services, feeds.clone(), &tasks)?;
+        let departure = Departure::default();
+        let served = self.served(&services, feeds.clone(), &tasks, departure.clone())?;
+        let place = Arc::new(tokio::sync::Notify::new());
+        tasks.spawn(another::notice_place(
+            removed::noticed(
+                self.raft.clone(),
+                self.mesh.clone(),
+                self.identity.members.clone(),
+                self.data_dir.inside_since(),
+            ),
+            departure.clone(),
+            Arc::clone(&place),
+            stop.clone(),
+        ));
         self.announce();
-        let for_streams = services.for_streams(&self.raft);
-        let worker = tasks.spawn(services.worker.run(services.sessions, Some(self.mesh.clone()), leaving.clone()));
-        tasks.spawn(services.coordinator.run(stop.clone()));
-        tasks.spawn(serve::streams(incoming, for_streams, tasks.clone(), stop.clone()));
-        tasks.spawn(membership_sync::keep_members(
-            self.raft.clone(),
-            self.mesh.clone(),
-            self.identity.members.clone(),
-            stop.clone(),
-        ));
         let own = NodeInfo { engines, ..node_info::of(&self.config, &self.mesh, &self.identity.name) };
-        tasks.spawn(membership_sync::keep_own(
-            self.raft.clone(),
-            services.proposer.clone(),
-            own,
-            Arc::clone(&self.data_dir),
-            self.identity.clone(),
-            stop.clone(),
-        ));
+        let seeker = self.seeker(&own);
+        let whereabouts =
+            Whereabouts { mesh: self.mesh.clone(), hints: Arc::clone(&seeker.hints), own: seeker.own.clone() };
+        let for_streams = services.for_streams(&self.raft, Some(&served), Some(whereabouts));
+        let worker = tasks.spawn(services.worker.run(services.sessions, Some(self.mesh.clone()), leaving.clone()));
+        tasks.spawn(serve::streams(incoming, for_streams, tasks.clone(), stop.clone()));
+        tasks.spawn(services.meters.clone().watch_leaders(self.raft.clone(), stop.clone()));
+        let is_outside = viewer.is_some();
+        tasks.spawn(reload::keep(self.sources.clone(), self.file.clone(), stop.clone())?);
+        self.keep_membership(&services.proposer, own, (seeker, viewer), &tasks, &stop);
+        let (found, mut other_version) = watch::channel(None);
         tasks.spawn(follow(self.raft.clone(), services.exchange.clone(), feeds, engine, stop.clone()));
-        let holders =
-            Holders { raft: self.raft.clone(), exchange: services.exchange, proposer: services.proposer.clone() };
-        tasks.spawn(holders.keep(stop.clone()));
+        if !is_outside {
+            tasks.spawn(log_version::keep(self.raft.clone(), services.proposer.clone(), found, stop.clone()));
+            #[cfg(feature = "next-version")]
+            tasks.spawn(log_version::rehearse(self.raft.clone(), services.proposer.clone(), stop.clone()));
+            tasks.spawn(services.coordinator.run(stop.clone()));
+            tasks.spawn(services.schedules.keep(stop.clone()));
+            tasks.spawn(services.keeps.keep(stop.clone()));
+            tasks.spawn(services.gateway.run(stop.clone()));
+            let holders = Holders {
+                raft: self.raft.clone(),
+                exchange: services.exchange,
+                proposer: services.proposer.clone(),
+                config: holders_config(&self.config.results),
+            };
+            tasks.spawn(holders.keep(stop.clone()));
+        }
+        if let Some(trail) = served.trail.clone().filter(|_| !is_outside) {
+            tasks.spawn(trail.keep(stop.clone()));
+        }
         tasks.spawn(api::serve(self.api, api::router(served), api::Bounds::default(), stop.clone()));
         if let Some(index) = admitted_at {
-            tracing::info!(index, "admitted; following the log from the leader");
+            let how =
+                if is_outside { "outside the log, through gateways" } else { "following the log from the leader" };
+            tracing::info!(index, "admitted; {how}");
         }
-        let ended = until_end(&self.raft).await;
+        let ended = tokio::select! {
+            ended = until_end(&self.raft, &departure, &mut other_version, &self.identity.name) => ended.map(|()| End::Done),
+            () = becomes_another(&self.raft, &self.data_dir, &self.config, &self.identity.name, &place) => Ok(End::AsAnother),
+        };
         leaving.cancel();
         if let Err(error) = worker.await {
             tracing::warn!(%error, "the worker ended badly");
+        }
+        if !departure.is_removed() && !matches!(ended, Ok(End::AsAnother)) {
+            say_goodbye(&services.proposer, &self.raft).await;
         }
         hand_over(&self.raft).await;
         stop.cancel();
@@ -176,16 +275,69 @@ impl Node {
         ended
     }
 
+    /// Has log and mesh told of each other: who the members are, and where and what this node is.
+    fn keep_membership(
+        &self,
+        proposer: &Proposer,
+        own: NodeInfo,
+        (seeker, viewer): (Seeker, Option<Viewer>),
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) {
+        let (raft, mesh, known) = (self.raft.clone(), self.mesh.clone(), self.identity.members.clone());
+        match viewer {
+            None => {
+                let hints = Arc::clone(&seeker.hints);
+                tasks.spawn(membership_sync::keep_members(raft, mesh, known, hints, stop.clone()));
+            }
+            Some(viewer) => {
+                let outside = Outside { raft, viewer, mesh, known, whereabouts: seeker.hints.clone() };
+                let (data_dir, identity) = (Arc::clone(&self.data_dir), self.identity.clone());
+                let remember = move |members: &[MemberAddress]| {
+                    let now = NodeIdentity { members: members.to_vec(), ..identity.clone() };
+                    if let Err(error) = data_dir.save_identity(&now) {
+                        tracing::warn!(%error, "the members are not noted for the next start");
+                    }
+                };
+                let stop = stop.clone();
+                tasks.spawn(async move { outside.keep(remember, stop).await });
+            }
+        }
+        tasks.spawn(seeker.run(stop.clone()));
+        tasks.spawn(membership_sync::keep_own(
+            self.raft.clone(),
+            proposer.clone(),
+            own,
+            Arc::clone(&self.data_dir),
+            self.identity.clone(),
+            stop.clone(),
+        ));
+        let reach = (self.config.worker.network_access.clone(), self.file.clone());
+        tasks.spawn(routes::keep(self.raft.clone(), proposer.clone(), reach, stop.clone()));
+    }
+
     /// What this node keeps beside the log: chunks, and feeds.
     fn stores(&self) -> Result<(ChunkStore, FeedStore), Failure> {
-        let chunks = ChunkStore::open(&self.data_dir.chunk_dir()).map_err(|error| {
+        let unusable = |error: std::io::Error| {
             Failure::new(ExitCode::Failure, "the chunk directory cannot be used").because(error.to_string())
-        })?;
+        };
+        let floor = self.config.results.free_space_floor.0;
+        if self.raft.is_outside() {
+            let chunks = ChunkStore::open(&another::spool(&self.data_dir)?, floor).map_err(unusable)?;
+            return Ok((chunks, FeedStore::lazy(&self.data_dir.feed_dir())));
+        }
+        let chunks = ChunkStore::open(&self.data_dir.chunk_dir(), floor).map_err(unusable)?;
         let feeds = FeedStore::open(&self.data_dir.feed_dir());
         Ok((chunks, feeds.map_err(|error| Failure::new(ExitCode::Failure, error.to_string()))?))
     }
 
-    fn served(&self, services: &Services, feeds: FeedStore, tasks: &TaskTracker) -> Result<Arc<Served>, Failure> {
+    fn served(
+        &self,
+        services: &Services,
+        feeds: FeedStore,
+        tasks: &TaskTracker,
+        departure: Departure,
+    ) -> Result<Arc<Served>, Failure> {
         let failed = |error: DataDirError| Failure::new(ExitCode::Failure, error.to_string());
         let (psk, key) = (self.data_dir.pre_shared_key().map_err(failed)?, self.data_dir.key().map_err(failed)?);
         Ok(Arc::new(Served {
@@ -193,17 +345,44 @@ impl Node {
             cluster: self.identity.cluster,
             psk,
             raft: self.raft.clone(),
+            mesh: Some(self.mesh.clone()),
             proposer: services.proposer.clone(),
             exchange: services.exchange.clone(),
             sessions: Arc::clone(&services.sessions),
-            scope: Arc::clone(&services.scope),
-            max_attempts: self.config.coordinator.max_attempts,
+            settings: settings::of(&self.config),
             access: if self.config.api.auth == ApiAuth::None { Access::Open } else { Access::Token },
             started: Instant::now(),
             tasks: tasks.clone(),
             feeds: Some(feeds),
             signer: Some(key),
+            departure,
+            auto_register: self.config.workers.auto_register,
+            trail: Some(Trail::new(services.proposer.clone())),
+            spool: Some(self.spool()?),
+            faults: Some(Faults::new(self.mesh.clone(), tasks.clone())),
+            meters: services.meters.clone(),
         }))
+    }
+
+    /// Where bundles lie while they come in and go out; what an earlier process left there is removed.
+    fn spool(&self) -> Result<api::Spool, Failure> {
+        let directory = self.data_dir.handed_in_dir();
+        if directory.exists() {
+            durable_file::remove_half_written(&directory)
+                .map_err(|error| Failure::new(ExitCode::Failure, format!("{}: {error}", directory.display())))?;
+        }
+        Ok(api::Spool::new(directory, self.config.results.free_space_floor.0))
+    }
+
+    /// What finds members, and has this node be found.
+    fn seeker(&self, own: &NodeInfo) -> Seeker {
+        Seeker {
+            raft: self.raft.clone(),
+            mesh: self.mesh.clone(),
+            hints: Arc::default(),
+            peers: self.config.mesh.peers.iter().filter_map(|peer| peer.parse().ok()).collect(),
+            own: MemberAddress { peer: own.peer.clone(), addresses: own.addresses.clone() },
+        }
     }
 
     fn announce(&self) {
@@ -223,61 +402,6 @@ impl Node {
     }
 }
 
-/// Waits for a signal, or for consensus to stop, which only a restart heals.
-async fn until_end(raft: &Raft) -> Result<(), Failure> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let failed = |error: std::io::Error| {
-        Failure::new(ExitCode::Failure, "signals cannot be received").because(error.to_string())
-    };
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => {
-                tracing::info!("asked to stop");
-                return Ok(());
-            }
-            _ = interrupt.recv() => {
-                tracing::info!("interrupted");
-                return Ok(());
-            }
-            () = raft.status_changed(Duration::from_secs(1)) => {
-                if let Some(reason) = raft.status().stopped {
-                    return Err(Failure::new(ExitCode::Failure, "consensus has stopped on this node")
-                        .because(reason)
-                        .next("look at the disk, then start the node again; a supervisor does that by itself"));
-                }
-            }
-        }
-    }
-}
-
-/// A leader that stops hands over first, which is a thousand times quicker than an election after silence.
-async fn hand_over(raft: &Raft) {
-    let status = raft.status();
-    if status.role != Role::Leader {
-        return;
-    }
-    let Some(to) = status
-        .voters
-        .iter()
-        .copied()
-        .filter(|voter| *voter != status.node)
-        .max_by_key(|voter| status.matched.get(voter))
-    else {
-        return;
-    };
-    if let Err(error) = raft.transfer_leader(to).await {
-        tracing::warn!(to, %error, "leadership was not handed over");
-        return;
-    }
-    let end = Instant::now() + HAND_OVER_WITHIN;
-    while raft.status().leader != Some(to) && Instant::now() < end {
-        raft.status_changed(Duration::from_millis(20)).await;
-    }
-    tracing::info!(to, done = raft.status().leader == Some(to), "leadership handed over");
-}
-
 fn profile(profile: TimingProfile) -> Profile {
     match profile {
         TimingProfile::Lan => Profile::Lan,
@@ -286,17 +410,13 @@ fn profile(profile: TimingProfile) -> Profile {
     }
 }
 
-fn coordinator_config(config: &NodeConfig) -> CoordinatorConfig {
-    let preference = match config.coordinator.strategy {
-        Strategy::RoundRobin => Preference::RoundRobin,
-        Strategy::LeastLoaded => Preference::LeastLoaded,
-        Strategy::TagAffinity => Preference::TagAffinity,
+fn holders_config(results: &ResultsSettings) -> HoldersConfig {
+    let retention = Retention {
+        max_age: results.max_age,
+        max_jobs: results.max_jobs,
+        max_bytes: results.max_bytes.map(|size| size.0),
     };
-    CoordinatorConfig {
-        heartbeat: config.workers.heartbeat_interval,
-        grace: config.coordinator.grace_period,
-        plan: PlanConfig { preference, ..PlanConfig::default() },
-    }
+    HoldersConfig { grace: results.grace, scrub_interval: results.scrub_interval, retention }
 }
 
 /// Starts the mesh on the configured address.

@@ -5,37 +5,67 @@
 //! and the exit code says how it ended ([`ExitCode`]). No command decides anything about a scan: that is the node's part,
 //! in the same code for the embedded one.
 
+mod access;
+mod airgap;
 mod api_session;
+mod audit;
+mod budget;
+mod capacity;
 mod client_failure;
 mod cluster;
 mod completions;
 mod config;
+mod confirm;
 mod context;
+mod contexts;
+mod doctor;
+mod examples;
+mod exclude;
 mod feed;
 mod findings;
 mod follow;
+mod health;
+#[cfg(test)]
+#[path = "cli/hints_test.rs"]
+mod hints;
 mod interrupt;
 mod job;
+mod keep;
+mod leave;
 mod list;
 mod logging;
 mod man;
+mod nodes;
 mod output;
+mod plan;
+mod profile;
 mod progress;
+mod queue;
+mod recover;
 mod results;
+mod rules;
 mod scan;
+mod schedule;
+mod scope;
+mod settings;
+mod site;
+mod snapshot;
 mod start;
 mod status;
 mod table;
 mod token;
 mod version;
 mod watch;
+mod window;
 mod workers;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::context::{Context, Global};
+pub(crate) use self::recover::Recovery;
 pub(crate) use self::scan::LocalScan;
 use crate::config::StartPlan;
+use crate::document::{Budgets, Exclusions, Profiles, Scopes, Sites, Windows};
 use crate::embedded::EmbeddedOptions;
 use crate::failure::{ExitCode, Failure};
 
@@ -69,31 +99,82 @@ struct Cli {
 enum Command {
     /// Scan targets and print what was found.
     Scan(Box<scan::ScanArgs>),
-    /// Look at jobs and stop them.
+    /// Look at jobs, hold them, let them go on and stop them.
     #[command(subcommand)]
     Job(job::JobCommand),
-    /// List the cluster's nodes as workers.
+    /// Have scans begin by themselves at times.
     #[command(subcommand)]
-    Nodes(workers::ListCommand),
+    Schedule(schedule::ScheduleCommand),
+    /// Promise that every address is seen at least once in a time.
+    Keep(Box<keep::KeepArgs>),
+    /// Say how many workers a scan needs.
+    #[command(subcommand)]
+    Plan(capacity::PlanCommand),
+    /// Print the jobs that are not over, by priority.
+    Queue(queue::QueueArgs),
+    /// List the cluster's nodes as workers, and say what each may be.
+    #[command(subcommand)]
+    Nodes(nodes::NodesCommand),
     /// Manage workers and join tokens.
     #[command(subcommand)]
     Coordinator(CoordinatorCommand),
-    /// Look at the cluster and move its leadership.
+    /// Look at the cluster, move its leadership, choose its voters and remove nodes.
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
     /// Start a node.
     Start(Box<start::StartArgs>),
     /// Join a cluster as a new node, with a token.
     Join(Box<start::JoinArgs>),
+    /// Take the node that is asked out of its cluster for good, and stop it.
+    Leave(leave::LeaveArgs),
+    /// Give a node no new work, and wait until it has none.
+    Drain(leave::DrainArgs),
+    /// Give a drained node work again.
+    Resume(leave::ResumeArgs),
+    /// Ask a node whether it is well, for health checks.
+    Health(health::HealthArgs),
+    /// Make a stopped node the only voter, after a majority was lost for good.
+    Recover(recover::RecoverArgs),
     /// Start a node that may lead (the same as `start`).
     #[command(subcommand)]
     Server(start::ServerCommand),
-    /// Start a node that only scans (the same as `start` with `server.mode: worker`).
+    /// Start a node that only scans; carry orders to and results from one without a network.
     #[command(subcommand)]
     Worker(start::WorkerCommand),
     /// List weaknesses that were found, and say why each is one.
     #[command(subcommand)]
     Findings(findings::FindingsCommand),
+    /// Show a token to a cluster, and have commands go there from now on.
+    #[command(before_help = "Examples:\n  pentora login prod --api http://10.0.0.1:8080 < prod.token\n  \
+                             pentora login prod --api http://10.0.0.1:8080 --token-file prod.token")]
+    Login(contexts::LoginArgs),
+    /// Give clusters names, and say to which one commands go.
+    #[command(subcommand)]
+    Context(contexts::ContextCommand),
+    /// Say who may use the API, and as what.
+    #[command(subcommand)]
+    Token(access::AccessCommand),
+    /// Look at what was asked of the API, by whom, and what came of it.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
+    /// Say which addresses may be scanned, and by whom.
+    #[command(subcommand)]
+    Scope(rules::RuleCommand<Scopes>),
+    /// Leave addresses out of every job.
+    #[command(subcommand)]
+    Exclude(rules::RuleCommand<Exclusions>),
+    /// Keep options of a scan under a name.
+    #[command(subcommand)]
+    Profile(rules::RuleCommand<Profiles>),
+    /// Say when networks may be scanned, and when not.
+    #[command(subcommand)]
+    Window(rules::RuleCommand<Windows>),
+    /// Bound the packets per second into networks.
+    #[command(subcommand)]
+    Budget(rules::RuleCommand<Budgets>),
+    /// Name the networks of sites whose private ranges overlap.
+    #[command(subcommand)]
+    Site(rules::RuleCommand<Sites>),
     /// Import and list what services are matched with: vulnerabilities and fingerprints.
     #[command(subcommand)]
     Feed(feed::FeedCommand),
@@ -102,6 +183,8 @@ enum Command {
     Config(config::ConfigCommand),
     /// Print completions for a shell.
     Completions(completions::CompletionsArgs),
+    /// Look at this machine, its settings and a node's files for what keeps a node from working well.
+    Doctor(doctor::DoctorArgs),
     /// Print a page of the manual, or write all of them.
     Man(man::ManArgs),
     /// Print the version.
@@ -117,6 +200,18 @@ enum CoordinatorCommand {
     /// Make, list and revoke join tokens.
     #[command(subcommand)]
     WorkerToken(token::TokenCommand),
+    /// Write the orders for workers without a network to a file.
+    Export(airgap::OrdersOutArgs),
+    /// Take in a file of results from a worker without a network.
+    Import(airgap::ResultsInArgs),
+    /// List and remove workers without a network.
+    #[command(subcommand)]
+    Offline(airgap::OfflineCommand),
+}
+
+/// The tree of all commands.
+fn tree() -> clap::Command {
+    examples::with_examples(Cli::command())
 }
 
 /// A command line that was understood.
@@ -132,6 +227,8 @@ pub(crate) enum Next {
     Done,
     /// Start a node and run it until a signal ends it.
     RunNode(Box<StartPlan>),
+    /// Make a stopped node the only voter.
+    Recover(Box<Recovery>),
     /// Start a node inside this process, and scan with it.
     ScanHere {
         /// How to start it.
@@ -147,7 +244,8 @@ impl Invocation {
     /// # Errors
     /// The exit code, where they are wrong or only ask for help; what there is to say has been said.
     pub(crate) fn parse(program: &'static str) -> Result<Self, std::process::ExitCode> {
-        let parsed = Cli::command().name(program).try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+        completions::answer(program, || tree().name(program));
+        let parsed = tree().name(program).try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
         match parsed {
             Ok(Cli { global, command }) => Ok(Self { program, command, context: Context::of_process(global) }),
             Err(error) => {
@@ -164,29 +262,65 @@ impl Invocation {
     /// Every exit code but 0; see [`ExitCode`].
     pub(crate) async fn run(self) -> Result<Next, Failure> {
         let Self { program, command, mut context } = self;
-        let is_node = matches!(command, Command::Start(_) | Command::Join(_) | Command::Server(_) | Command::Worker(_));
+        let is_node = matches!(
+            command,
+            Command::Start(_) | Command::Join(_) | Command::Server(_) | Command::Worker(start::WorkerCommand::Start(_))
+        ) || matches!(&command, Command::Cluster(command) if command.runs_node());
         logging::init(&context, is_node);
         let run_node = |plan| Next::RunNode(Box::new(plan));
         let done = |()| Next::Done;
         match command {
             Command::Scan(args) => scan::run(*args, context).await,
             Command::Job(command) => job::run(command, &mut context).await.map(done),
-            Command::Nodes(command) | Command::Coordinator(CoordinatorCommand::Workers(command)) => {
+            Command::Schedule(command) => schedule::run(command, &mut context).await.map(done),
+            Command::Keep(args) => keep::run(*args, &mut context).await.map(done),
+            Command::Plan(command) => capacity::run(command, &mut context).await.map(done),
+            Command::Queue(args) => queue::run(args, &mut context).await.map(done),
+            Command::Nodes(command) => nodes::run(command, &mut context).await.map(done),
+            Command::Coordinator(CoordinatorCommand::Workers(command)) => {
                 workers::run(command, &mut context).await.map(done)
             }
             Command::Coordinator(CoordinatorCommand::WorkerToken(command)) => {
                 token::run(command, &mut context).await.map(done)
             }
-            Command::Cluster(command) => cluster::run(command, &mut context).await.map(done),
+            Command::Coordinator(CoordinatorCommand::Export(args)) => {
+                airgap::export_orders(args, &context).await.map(done)
+            }
+            Command::Coordinator(CoordinatorCommand::Import(args)) => {
+                airgap::import_results(args, &mut context).await.map(done)
+            }
+            Command::Coordinator(CoordinatorCommand::Offline(command)) => {
+                airgap::offline(command, &mut context).await.map(done)
+            }
+            Command::Cluster(command) => cluster::run(command, &mut context).await,
             Command::Start(args) => start::start(*args, &context).map(run_node),
             Command::Join(args) => start::join(*args, &context).map(run_node),
+            Command::Leave(args) => leave::leave(args, &mut context).await.map(done),
+            Command::Drain(args) => leave::drain(args, &mut context).await.map(done),
+            Command::Resume(args) => leave::resume(args, &mut context).await.map(done),
+            Command::Health(args) => health::run(&args, &mut context).await.map(done),
+            Command::Recover(args) => recover::run(args, context).map(|recovery| Next::Recover(Box::new(recovery))),
             Command::Server(command) => start::server(command, &context).map(run_node),
-            Command::Worker(command) => start::worker(command, &context).map(run_node),
+            Command::Worker(start::WorkerCommand::Start(args)) => start::worker(*args, &context).map(run_node),
+            Command::Worker(start::WorkerCommand::Export(args)) => airgap::export_results(&args, &context).map(done),
+            Command::Worker(start::WorkerCommand::Import(args)) => airgap::import_orders(&args, &context).map(done),
+            Command::Worker(start::WorkerCommand::Orders(args)) => airgap::orders(&args, &mut context).map(done),
             Command::Findings(command) => findings::run(command, &mut context).await.map(done),
+            Command::Login(args) => contexts::login(args, &mut context).await.map(done),
+            Command::Context(command) => contexts::run(command, &mut context).map(done),
+            Command::Token(command) => access::run(command, &mut context).await.map(done),
+            Command::Audit(command) => audit::run(command, &mut context).await.map(done),
+            Command::Scope(command) => rules::run(command, &mut context).await.map(done),
+            Command::Exclude(command) => rules::run(command, &mut context).await.map(done),
+            Command::Profile(command) => rules::run(command, &mut context).await.map(done),
+            Command::Window(command) => rules::run(command, &mut context).await.map(done),
+            Command::Budget(command) => rules::run(command, &mut context).await.map(done),
+            Command::Site(command) => rules::run(command, &mut context).await.map(done),
             Command::Feed(command) => feed::run(command, &mut context).await.map(done),
             Command::Config(command) => config::run(command, &mut context).map(done),
-            Command::Completions(args) => completions::run(&args, program, &mut Cli::command(), &mut context).map(done),
-            Command::Man(args) => man::run(&args, Cli::command(), &mut context).map(done),
+            Command::Completions(args) => completions::run(&args, program, &mut context).map(done),
+            Command::Man(args) => man::run(&args, tree(), &mut context).map(done),
+            Command::Doctor(args) => doctor::run(args, &mut context).await.map(done),
             Command::Version(args) => version::run(&args, &mut context).map(done),
         }
     }

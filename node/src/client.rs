@@ -6,29 +6,40 @@
 //! connection breaks or a leader is being elected. Not in here: what a person sees (`cli`), and which node to ask
 //! (`client::locate` finds addresses and token from settings given to it).
 
+mod access;
+mod airgap;
 mod backend;
+pub mod contexts;
 mod error;
+mod events;
 mod host_line;
+mod keeps;
 mod lines;
 pub mod locate;
+mod members;
 mod retry;
+mod rules;
+mod schedules;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::http::{Method, StatusCode};
+use pentora_raft::state::Priority;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use self::backend::{Attempt, Backend, Call, Reply};
 pub use self::error::ClientError;
+pub use self::events::Events;
 pub use self::host_line::parse_host_line;
-pub use self::lines::ResultLines;
+pub use self::lines::{Pieces, ResultLines};
 use crate::config::Secret;
 use crate::document::{
-    ClusterDocument, FeedDocument, JobDocument, JobEvent, Page, Problem, ScanAccepted, ScanRequest, TokenCreated,
-    TokenDocument, TokenRequest, TransferRequest, VersionDocument, WorkerDocument,
+    CapacityDocument, ClusterDocument, ExplainDocument, FeedDocument, JobDocument, JobEvent, Page, PlanDocument,
+    Problem, QueueDocument, ScanAccepted, ScanRequest, SettingsChange, SettingsDocument, TokenCreated, TokenDocument,
+    TokenRequest, TransferRequest, VersionDocument, WorkerDocument,
 };
 use crate::feeds::FeedKind;
 use crate::feeds::explain::{Asked, Explained};
@@ -64,6 +75,15 @@ impl Client {
         Self { backend, token, submitted_index: AtomicU64::new(0) }
     }
 
+    /// Whether the node's process works, or with `ready` whether it takes requests (`GET /healthz`, `/readyz`).
+    ///
+    /// # Errors
+    /// See [`ClientError`]; `Refused` where the node says that it does not.
+    pub async fn health(&self, ready: bool) -> Result<(), ClientError> {
+        let reply = self.once(&self.call(Method::GET, if ready { "/readyz" } else { "/healthz" }, None)).await?;
+        self.good(reply).await.map(|_| ())
+    }
+
     /// Submits a scan (`POST /scans`).
     ///
     /// # Errors
@@ -72,6 +92,30 @@ impl Client {
         let accepted: ScanAccepted = self.post("/api/v1/scans", request).await?;
         self.submitted_index.fetch_max(accepted.index, Ordering::Relaxed);
         Ok(accepted)
+    }
+
+    /// What a scan would become, with nothing sent or kept (`POST /scans?plan=true`).
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn plan(&self, request: &ScanRequest) -> Result<PlanDocument, ClientError> {
+        self.post("/api/v1/scans?plan=true", request).await
+    }
+
+    /// What ended jobs, or one of them, say of how long targets take (`GET /capacity`).
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn capacity(&self, job: Option<&str>) -> Result<CapacityDocument, ClientError> {
+        self.get(&job.map_or_else(|| "/api/v1/capacity".to_owned(), |job| format!("/api/v1/capacity?job={job}"))).await
+    }
+
+    /// The jobs that are not over, by class (`GET /queue`).
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn queue(&self) -> Result<QueueDocument, ClientError> {
+        self.get("/api/v1/queue").await
     }
 
     /// Every job, newest first (`GET /jobs`).
@@ -115,6 +159,46 @@ impl Client {
     /// See [`ClientError`].
     pub async fn cancel(&self, id: &str) -> Result<(), ClientError> {
         self.command(Method::POST, &format!("/api/v1/jobs/{id}/cancel"), Some(b"{}".to_vec())).await
+    }
+
+    /// Forgets an ended job and its results (`DELETE /jobs/{id}`).
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn delete_job(&self, id: &str) -> Result<(), ClientError> {
+        self.command(Method::DELETE, &format!("/api/v1/jobs/{id}"), None).await
+    }
+
+    /// Why a job stands as it does (`GET /jobs/{id}/explain`).
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn explain_job(&self, id: &str) -> Result<ExplainDocument, ClientError> {
+        self.get(&self.fresh(&format!("/api/v1/jobs/{id}/explain"))).await
+    }
+
+    /// Holds a job: nothing of it is sent until it is let go on (`POST /jobs/{id}/pause`).
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn pause_job(&self, id: &str) -> Result<JobDocument, ClientError> {
+        self.post(&format!("/api/v1/jobs/{id}/pause"), &serde_json::json!({})).await
+    }
+
+    /// Lets a job go on (`POST /jobs/{id}/resume`).
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn resume_job(&self, id: &str) -> Result<JobDocument, ClientError> {
+        self.post(&format!("/api/v1/jobs/{id}/resume"), &serde_json::json!({})).await
+    }
+
+    /// Gives a job another priority (`POST /jobs/{id}/reprioritize`).
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn reprioritize(&self, id: &str, priority: Priority) -> Result<JobDocument, ClientError> {
+        self.post(&format!("/api/v1/jobs/{id}/reprioritize"), &serde_json::json!({ "priority": priority })).await
     }
 
     /// Every worker (`GET /workers`).
@@ -196,6 +280,15 @@ impl Client {
         self.get("/api/v1/cluster").await
     }
 
+    /// A backup of the cluster, in pieces (`GET /cluster/snapshot`).
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn snapshot(&self) -> Result<Pieces, ClientError> {
+        let reply = self.send(&self.call(Method::GET, "/api/v1/cluster/snapshot", None)).await?;
+        Ok(Pieces::new(self.good(reply).await?.body))
+    }
+
     /// Hands leadership to the voter named `to`, or to the most caught-up one (`POST /cluster/transfer-leadership`).
     ///
     /// # Errors
@@ -203,6 +296,24 @@ impl Client {
     pub async fn transfer_leadership(&self, to: Option<String>) -> Result<(), ClientError> {
         let body = encode(&TransferRequest { to });
         self.command(Method::POST, "/api/v1/cluster/transfer-leadership", Some(body)).await
+    }
+
+    /// How the cluster shares out work, times it and tries it again (`GET /cluster/settings`).
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn settings(&self) -> Result<SettingsDocument, ClientError> {
+        self.get("/api/v1/cluster/settings").await
+    }
+
+    /// Changes some of that for all nodes (`PATCH /cluster/settings`).
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn change_settings(&self, change: &SettingsChange) -> Result<SettingsDocument, ClientError> {
+        let call = self.call(Method::PATCH, "/api/v1/cluster/settings", Some(encode(change)));
+        let reply = self.send(&call).await?;
+        self.decode(reply).await
     }
 
     /// Whether a node's process answers (`GET /healthz`). Asked once, without retries.
@@ -214,12 +325,38 @@ impl Client {
         self.good(reply).await.map(|_| ())
     }
 
+    /// Whether a node knows a leader now (`GET /readyz`), so that what needs one can be refused before it is prepared.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn ready(&self) -> Result<(), ClientError> {
+        self.command(Method::GET, "/readyz", None).await
+    }
+
     /// What the node runs (`GET /version`).
     ///
     /// # Errors
     /// See [`ClientError`].
     pub async fn version(&self) -> Result<VersionDocument, ClientError> {
         self.get("/version").await
+    }
+
+    /// The node's figures, in Prometheus' text format (`GET /metrics`).
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn metrics(&self) -> Result<String, ClientError> {
+        let reply = self.send(&self.call(Method::GET, "/metrics", None)).await?;
+        let text = self.good(reply).await?.whole(ANSWER_BYTES_MAX).await?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// The API's description of itself (`GET /openapi.json`).
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn description(&self) -> Result<serde_json::Value, ClientError> {
+        self.get("/api/v1/openapi.json").await
     }
 
     /// Adds `min_index` after a submission, so that a node behind the one that took it waits instead of saying 404.
@@ -266,7 +403,7 @@ impl Client {
 
     fn call(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Call {
         let idempotency_key = (method == Method::POST).then(|| format!("{:032x}", rand::random::<u128>()));
-        Call { method, path: path.to_owned(), body, idempotency_key, token: self.token.clone() }
+        Call { method, path: path.to_owned(), body, idempotency_key, token: self.token.clone(), follow: None }
     }
 
     async fn once(&self, call: &Call) -> Result<Reply, ClientError> {
@@ -320,6 +457,12 @@ impl Client {
 
 fn encode(document: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(document).expect("documents have only strings, numbers and lists")
+}
+
+/// A name as a part of a path: a label may hold characters that mean something there.
+fn in_path(name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    name.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 /// Cursors are opaque but must fit a query as they are.

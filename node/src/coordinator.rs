@@ -4,25 +4,40 @@
 //! round looks at the state and at what was heard, and proposes facts; nothing is decided twice, because the state
 //! machine refuses what no longer fits.
 
+pub mod budgets;
+mod copies;
+mod deadlines;
+pub mod explain;
+mod holds;
+mod liveness;
 mod members;
+mod paces;
 pub mod placement;
 pub mod plan;
+mod retries;
 mod work_sessions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pentora_raft::command::{Command, LeaseRef, SpecRef};
-use pentora_raft::state::{Lease, NodeStatus};
+use pentora_raft::command::{Command, LeaseRef, SpecRef, UnitKey};
+use pentora_raft::leadership::Word;
+use pentora_raft::state::{Lease, NodeStatus, Settings};
 use pentora_raft::{JobId, NodeId, Raft, Response, Role};
 use tokio_util::sync::CancellationToken;
 
-pub use plan::PlanConfig;
+pub use members::plan_removal;
 pub use work_sessions::{WorkSessions, granted};
 
+use crate::results::Exchange;
 use crate::rpc::SoftState;
 use crate::spec;
+use deadlines::{Deadlines, Limits, term_of};
+use holds::Holds;
+use liveness::{Watch, terms};
+use paces::Paces;
+use plan::Turns;
 
 /// How often the leader looks at everything even where nothing seems to have happened.
 const ROUND: Duration = Duration::from_millis(100);
@@ -31,18 +46,20 @@ const MEMBERS_ROUND: Duration = Duration::from_millis(300);
 /// How long no grant is proposed after one that the state machine refused as a whole: every proposal is an entry of the
 /// log, and without this a disagreement between plan and state would fill it.
 const REFUSED_PAUSE: Duration = Duration::from_millis(500);
-/// A worker is suspected after so many of its beats are missing.
-const BEATS_MISSED: u32 = 2;
+/// How often the settings are proposed again where they were not applied.
+const PROPOSE_AGAIN: Duration = Duration::from_secs(1);
+/// A leader stood still where its rounds are further apart than a heartbeat, and than this.
+const STALL_MIN: Duration = Duration::from_millis(300);
+/// The release that plans.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// How the coordinator is timed and what it prefers.
 #[derive(Debug, Clone)]
 pub struct CoordinatorConfig {
-    /// How often workers beat.
-    pub heartbeat: Duration,
-    /// Silence after which a worker is failed and its leases are free; also the term of every lease.
-    pub grace: Duration,
-    /// Whom to prefer, and how large units are.
-    pub plan: PlanConfig,
+    /// What holds where the log has no settings, and what a cluster's first leader writes there.
+    pub settings: Settings,
+    /// How long a unit of a job whose budget is below what the worker can do should take, in seconds.
+    pub paced_unit_seconds: f64,
 }
 
 /// The leader's part of a node. Runs on every node and rests while another leads.
@@ -50,26 +67,57 @@ pub struct CoordinatorConfig {
 pub struct Coordinator {
     raft: Raft,
     sessions: Arc<WorkSessions>,
+    exchange: Exchange,
     config: CoordinatorConfig,
+    holds: Holds,
     ports: BTreeMap<JobId, u64>,
-    leading_since: Option<Instant>,
+    /// Most packets per second to one host, of the jobs that have such a limit.
+    host_pps: BTreeMap<JobId, u64>,
+    /// While this node leads: since when it may blame others.
+    watch: Option<Watch>,
+    /// The term in which this node led last.
+    led_term: u64,
+    /// The last word of the leader before this one, where this node followed it.
+    before: Option<Word>,
     members_looked: Option<Instant>,
     refused_at: Option<Instant>,
+    settings_proposed: Option<Instant>,
+    deadlines: Deadlines,
+    paces: Paces,
+    turns: Turns,
+    /// Nodes that said goodbye, with when this leader first saw it: a beat from before that does not call them back.
+    left: BTreeMap<NodeId, Instant>,
     has_mesh: bool,
 }
 
 impl Coordinator {
     /// A coordinator that hears workers through `sessions`. Without a mesh there are no voters to choose.
     #[must_use]
-    pub fn new(raft: Raft, sessions: Arc<WorkSessions>, config: CoordinatorConfig, has_mesh: bool) -> Self {
+    pub fn new(
+        raft: Raft,
+        sessions: Arc<WorkSessions>,
+        exchange: Exchange,
+        config: CoordinatorConfig,
+        has_mesh: bool,
+    ) -> Self {
         Self {
             raft,
             sessions,
+            exchange,
             config,
+            holds: Holds::default(),
             ports: BTreeMap::new(),
-            leading_since: None,
+            host_pps: BTreeMap::new(),
+            watch: None,
+            led_term: 0,
+            before: None,
             members_looked: None,
             refused_at: None,
+            settings_proposed: None,
+            deadlines: Deadlines::default(),
+            paces: Paces::default(),
+            turns: Turns::default(),
+            left: BTreeMap::new(),
             has_mesh,
         }
     }
@@ -93,52 +141,143 @@ impl Coordinator {
     async fn round(&mut self) {
         let now = Instant::now();
         let leads = self.raft.status().role == Role::Leader;
-        match (leads, self.leading_since) {
+        match (leads, self.watch) {
             (false, None) => return,
             (false, Some(_)) => {
                 tracing::info!(node = self.raft.node(), "leads no longer");
-                self.leading_since = None;
+                self.watch = None;
                 self.sessions.close();
                 return;
             }
             (true, None) => {
-                tracing::info!(node = self.raft.node(), term = self.raft.status().term, "leads");
-                self.leading_since = Some(now);
+                let term = self.raft.status().term;
+                tracing::info!(node = self.raft.node(), term, "leads");
+                self.watch = Some(Watch::new(now));
+                self.before = self.raft.last_word().filter(|word| word.term > self.led_term);
+                self.led_term = term;
+                (self.deadlines, self.paces, self.turns, self.holds) = Default::default();
                 self.sessions.open();
+                if self.raft.read(|state| state.settings().is_some_and(|held| *held != self.config.settings)) {
+                    tracing::info!("the cluster's settings hold, which are others than this node's file has");
+                }
             }
             (true, Some(_)) => {}
         }
-        self.hear(now).await;
+        let settings = self.settings(now).await;
+        self.sessions.set_times(settings.heartbeat_ms, settings.grace_ms);
+        self.raft.compare_clocks(self.sessions.clocks(self.raft.node()));
+        let (heartbeat, _) = terms(&settings);
+        if self.watch.as_mut().is_some_and(|watch| watch.look(now, heartbeat.max(STALL_MIN))) {
+            if self.has_mesh {
+                tracing::warn!("this leader stood still; every worker and every lease begins a fresh term");
+            }
+            self.before = None;
+            self.deadlines.begin_anew();
+        }
+        self.hear(now, &settings).await;
+        self.take_back_late(now, &settings).await;
+        let now_ms = self.raft.now_ms();
+        self.answer_failures(&settings, now_ms).await;
+        for command in self.holds.look(&self.raft, &self.exchange, now) {
+            self.propose(command).await;
+        }
+        self.take_back_over_budget().await;
         self.reconcile();
-        self.grant(now).await;
+        self.grant(now, &settings, now_ms).await;
+        self.measure(now);
         if self.has_mesh && self.members_looked.is_none_or(|at| now.duration_since(at) >= MEMBERS_ROUND) {
             self.members_looked = Some(now);
-            members::step(&self.raft).await;
+            let led = self.watch.map_or(Duration::ZERO, |watch| watch.lasts(now));
+            members::step(&self.raft, led).await;
+        }
+        if let Some(watch) = self.watch.as_mut() {
+            watch.rest(Instant::now(), terms(&settings).1);
         }
     }
 
+    /// What holds for the work of all nodes: the log's word, and where it has none, this node's own, which the first leader
+    /// of a mesh writes there.
+    async fn settings(&mut self, now: Instant) -> Settings {
+        if let Some(settings) = self.raft.read(|state| state.settings().cloned()) {
+            return settings;
+        }
+        let own = self.config.settings.clone();
+        let waits = self.settings_proposed.is_some_and(|at| now.duration_since(at) < PROPOSE_AGAIN);
+        if self.has_mesh && !waits {
+            self.settings_proposed = Some(now);
+            self.propose(Command::SetSettings { settings: Box::new(own.clone()) }).await;
+        }
+        own
+    }
+
     /// Proposes what was found of each worker: back, suspected, failed.
-    async fn hear(&self, now: Instant) {
-        let Some(since) = self.leading_since else { return };
+    async fn hear(&mut self, now: Instant, settings: &Settings) {
+        let Some(watch) = self.watch else { return };
         let heard = self.sessions.heard();
         let nodes: Vec<(NodeId, NodeStatus)> =
             self.raft.read(|state| state.nodes().map(|(id, node)| (id, node.status)).collect());
+        self.left.retain(|left, _| nodes.contains(&(*left, NodeStatus::Left)));
         for (node, status) in nodes {
-            // Nobody is blamed for silence before this node led.
             let last = heard.get(&node).copied();
-            let silent = now.saturating_duration_since(last.unwrap_or(since).max(since));
+            let before = self.before.filter(|word| word.leader == node).map(|word| word.at);
             let command = match status {
-                NodeStatus::Joining | NodeStatus::Stale | NodeStatus::Failed
-                    if last.is_some() && silent < self.config.heartbeat * BEATS_MISSED =>
-                {
-                    Command::WorkerBack { node }
+                NodeStatus::Left => {
+                    let since = *self.left.entry(node).or_insert(now);
+                    // Its last beats may have crossed its goodbye.
+                    let beat = Duration::from_millis(settings.heartbeat_ms);
+                    last.filter(|at| *at >= since + beat).map(|_| Command::WorkerBack { node })
                 }
-                NodeStatus::Stale if silent >= self.config.grace => Command::WorkerFailed { node },
-                NodeStatus::Active if silent >= self.config.heartbeat * BEATS_MISSED => Command::WorkerSuspect { node },
-                NodeStatus::Draining if silent >= self.config.grace => Command::WorkerFailed { node },
-                _ => continue,
+                _ => watch.verdict(node, status, (last, before), now, settings),
             };
-            tracing::info!(node, command = command.name(), silent_ms = silent.as_millis(), "worker liveness changed");
+            let Some(command) = command else { continue };
+            let silent_ms = last.map(|at| now.saturating_duration_since(at).as_millis());
+            tracing::info!(node, command = command.name(), silent_ms, "worker liveness changed");
+            self.propose(command).await;
+        }
+    }
+
+    /// Takes back the leases whose try takes too long.
+    async fn take_back_late(&mut self, now: Instant, settings: &Settings) {
+        let standing: Vec<(LeaseRef, Duration)> = self.raft.read(|state| {
+            let term = |job: JobId, lease: &Lease| {
+                let ports = self.ports.get(&job).copied().unwrap_or(plan::PORTS_UNKNOWN);
+                let limits = Limits { ports, host_pps: self.host_pps.get(&job).copied() };
+                term_of(lease, limits, settings.attempt_ms)
+            };
+            let named =
+                |(unit, lease): (UnitKey, &Lease)| (LeaseRef { unit, epoch: lease.epoch }, term(unit.job, lease));
+            state.leases().map(named).collect()
+        });
+        let leases = self.deadlines.overdue(standing.into_iter(), now);
+        if leases.is_empty() {
+            return;
+        }
+        let reason = format!("it took longer than {} s", settings.attempt_ms / 1_000);
+        tracing::info!(count = leases.len(), reason, "leases are taken back");
+        self.propose(Command::Expire { leases, reason }).await;
+    }
+
+    /// Takes back leases that were granted before a budget was written or lowered, without blame; what is granted next keeps
+    /// within it.
+    async fn take_back_over_budget(&self) {
+        let leases = self.raft.read(|state| self.holds.budgets().over(state));
+        if !leases.is_empty() {
+            tracing::info!(count = leases.len(), "leases beyond a network's budget are taken back");
+            self.propose(Command::Release { leases }).await;
+        }
+    }
+
+    /// Says how long what failed rests, and sets workers aside that fail what they get.
+    async fn answer_failures(&self, settings: &Settings, now_ms: u64) {
+        let mut commands: Vec<Command> = self.raft.read(|state| {
+            let draw = |most| rand::random_range(0..=most);
+            let pauses = retries::pauses(state, settings, now_ms, draw);
+            pauses.into_iter().chain(retries::aside(state, now_ms)).collect()
+        });
+        for command in commands.drain(..) {
+            if let Command::SetAside { node, until_ms } = &command {
+                tracing::warn!(node, for_ms = until_ms - now_ms, "a worker that fails its units is set aside");
+            }
             self.propose(command).await;
         }
     }
@@ -153,21 +292,47 @@ impl Coordinator {
         self.sessions.remind(&standing);
     }
 
-    async fn grant(&mut self, now: Instant) {
+    async fn grant(&mut self, now: Instant, settings: &Settings, now_ms: u64) {
         if self.refused_at.is_some_and(|at| now.duration_since(at) < REFUSED_PAUSE) {
             return;
         }
         self.learn_ports();
         let rates = self.sessions.rates();
-        let ports = &self.ports;
-        let grants = self.raft.read(|state| plan::plan(state, &rates, ports, &self.config.plan));
+        let mut grants = self.raft.read(|state| {
+            plan::plan(&plan::View {
+                state,
+                rates: &rates,
+                ports: &self.ports,
+                turns: &self.turns,
+                budgets: self.holds.budgets(),
+                settings,
+                paced_unit_seconds: self.config.paced_unit_seconds,
+                version: VERSION,
+                now_ms,
+            })
+        });
+        // A job whose time is over is held as soon as nothing of it is out.
+        grants.retain(|grant| !self.holds.is_closing(grant.unit.job));
         if grants.is_empty() {
             return;
         }
         if let Some(Response::Granted { leases }) = self.propose(Command::Grant { grants }).await {
             self.refused_at = leases.is_empty().then_some(now);
+            leases.iter().for_each(|(_, lease)| self.turns.note(lease.node));
             self.sessions.hand_out(leases);
         }
+    }
+
+    /// Measures how fast each job goes on.
+    fn measure(&mut self, now: Instant) {
+        let out = self.sessions.in_progress();
+        let done: Vec<(JobId, u64)> = self.raft.read(|state| {
+            let working = state.jobs().filter(|(_, job)| job.wants_work() && job.started_at_ms.is_some());
+            let done = |id, done: u64| done.saturating_add(out.get(&id).map_or(0, |figures| figures.targets));
+            working.map(|(id, job)| (id, done(id, job.done))).collect()
+        });
+        self.paces.look(now, done.into_iter());
+        self.sessions.set_paces(self.paces.targets_per_second());
     }
 
     /// Looks up how many ports each open job asks of a target, which sizes its units.
@@ -177,16 +342,21 @@ impl Coordinator {
             open.map(|(id, _)| (id, state.spec(id).cloned())).collect()
         });
         for (job, spec) in unknown {
-            let ports = match spec {
-                Some(SpecRef::Inline(bytes)) => spec::decode(&bytes).map_or(1, |spec| u64::from(spec.ports.count())),
+            let spec = match spec {
+                Some(SpecRef::Inline(bytes)) => spec::decode(&bytes).ok(),
                 // A spec in a chunk lists many targets; its ports are learnt from the first unit's rate.
-                _ => plan::PORTS_UNKNOWN,
+                _ => None,
             };
+            let ports = spec.as_ref().map_or(plan::PORTS_UNKNOWN, |spec| u64::from(spec.ports.count()));
+            if let Some(pps) = spec.and_then(|spec| spec.host_rate_pps) {
+                self.host_pps.insert(job, pps);
+            }
             self.ports.insert(job, ports.max(1));
         }
         let open: BTreeSet<JobId> =
             self.raft.read(|state| state.jobs().filter(|(_, job)| job.is_open()).map(|(id, _)| id).collect());
         self.ports.retain(|job, _| open.contains(job));
+        self.host_pps.retain(|job, _| open.contains(job));
     }
 
     async fn propose(&self, command: Command) -> Option<Response> {
@@ -219,5 +389,10 @@ pub fn soft_state(raft: &Raft, sessions: &WorkSessions) -> SoftState {
     }
     heard_ms.insert(status.node, 0);
     let lag = status.matched.iter().map(|(node, at)| (*node, status.last_index.saturating_sub(*at))).collect();
-    SoftState { heard_ms, lag, in_progress: sessions.in_progress() }
+    let targets_per_second = sessions.paces();
+    let abouts = sessions.abouts();
+    let rests = abouts.iter().filter_map(|(node, about)| Some((*node, about.rests.clone()?))).collect();
+    let skew_ms = abouts.iter().filter_map(|(node, about)| Some((*node, about.skew_ms?))).collect();
+    let in_progress = sessions.in_progress();
+    SoftState { heard_ms, lag, in_progress, targets_per_second, rests, skew_ms, ..SoftState::default() }
 }

@@ -5,7 +5,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use fs4::FileExt;
@@ -16,6 +16,52 @@ use serde::{Deserialize, Serialize};
 
 use crate::durable_file::{self, Readers};
 use crate::member_address::MemberAddress;
+
+/// The file that says that the node stands outside the log.
+const OUTSIDE: &str = "outside";
+/// The file that says since which index of the log the node, once outside, is a member again.
+const INSIDE_SINCE: &str = "inside-since";
+
+/// The files that are secrets.
+const SECRETS: [&str; 3] = ["mesh.key", "mesh.psk", "admin.token"];
+/// Permissions of everybody but owner and group. A group may be let in: volumes of containers are handed over so.
+const OTHERS: u32 = 0o007;
+const OTHERS_WRITE: u32 = 0o002;
+/// In a directory with it, only an owner may exchange what is theirs.
+const STICKY: u32 = 0o1000;
+
+/// Whether this is the first process of a container of its own. There nobody else is to put something in a directory's place,
+/// and volumes are often handed over writable for everybody (an `emptyDir` of Kubernetes always is).
+fn is_alone() -> bool {
+    std::process::id() == 1
+}
+
+/// Whether nobody but owner and group reads the secrets in a data directory, or may put something in its place; the latter is
+/// not asked where the process `is_alone`.
+///
+/// # Errors
+/// [`DataDirError::Exposed`] with the command that mends it.
+fn is_private(path: &Path, is_alone: bool) -> Result<(), DataDirError> {
+    let mode = |path: &Path| std::fs::metadata(path).map(|found| found.permissions().mode());
+    let whole = path.canonicalize().map_err(|source| DataDirError::Io { path: path.to_owned(), source })?;
+    let exposed = |what: String, mend: String| Err(DataDirError::Exposed { what, mend });
+    for above in whole.ancestors().filter(|_| !is_alone) {
+        // What cannot be looked at is in nobody's way: the directory itself was opened.
+        let Ok(mode) = mode(above) else { continue };
+        if mode & OTHERS_WRITE != 0 && mode & STICKY == 0 {
+            let what = format!("anybody may exchange what is in {}, the data directory among it", above.display());
+            return exposed(what, format!("chmod o-w {}", above.display()));
+        }
+    }
+    for name in SECRETS {
+        let file = whole.join(name);
+        if mode(&file).is_ok_and(|mode| mode & OTHERS != 0) {
+            let what = format!("{} is a secret, and everybody on this machine can read or change it", file.display());
+            return exposed(what, format!("chmod 600 {}", file.display()));
+        }
+    }
+    Ok(())
+}
 
 /// Who lives in a data directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +95,14 @@ pub enum DataDirError {
         /// Which.
         path: PathBuf,
     },
+    /// Others could read a secret of it, or put another in its place.
+    #[error("{what}; to mend it: {mend}")]
+    Exposed {
+        /// What others can do.
+        what: String,
+        /// The command that mends it.
+        mend: String,
+    },
     /// A file in it does not read.
     #[error("{path} cannot be read: {reason}", path = path.display())]
     Damaged {
@@ -74,6 +128,7 @@ impl DataDir {
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
         let failed = |source| DataDirError::Io { path: path.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+        is_private(path, is_alone())?;
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -102,10 +157,76 @@ impl DataDir {
         self.path.join("raft")
     }
 
+    /// Where results wait that no gateway has taken yet, on a node outside the log.
+    #[must_use]
+    pub fn handed_in_dir(&self) -> PathBuf {
+        self.path.join("hand-in")
+    }
+
+    /// Whether the node stands outside the log by what its cluster said last.
+    #[must_use]
+    pub fn stands_outside(&self) -> bool {
+        self.path.join(OUTSIDE).exists()
+    }
+
+    /// Notes that the node stands outside the log from its next start on.
+    ///
+    /// # Errors
+    /// [`DataDirError`].
+    pub fn note_outside(&self) -> Result<(), DataDirError> {
+        self.write(OUTSIDE, b"this node only scans; it follows no log\n")
+    }
+
+    /// Notes that the node stands outside the log, and removes the log and the state that it had. Answers whether it had any.
+    ///
+    /// # Errors
+    /// [`DataDirError`].
+    pub fn stand_outside(&self, identity: &mut NodeIdentity) -> Result<bool, DataDirError> {
+        self.note_outside()?;
+        if identity.store_begun {
+            identity.store_begun = false;
+            self.save_identity(identity)?;
+        }
+        let store = self.store_dir();
+        match std::fs::remove_dir_all(&store) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(source) => Err(DataDirError::Io { path: store, source }),
+        }
+    }
+
+    /// Notes that the node follows the log again, from its beginning, and is a member since the entry at `since`.
+    ///
+    /// # Errors
+    /// [`DataDirError`].
+    pub fn stand_inside(&self, since: u64) -> Result<(), DataDirError> {
+        self.write(INSIDE_SINCE, since.to_string().as_bytes())?;
+        let path = self.path.join(OUTSIDE);
+        match std::fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(DataDirError::Io { path, source }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The index of the log since which the node is a member again; 0 where it never was outside. What the log says of its
+    /// role before is history.
+    #[must_use]
+    pub fn inside_since(&self) -> u64 {
+        let text = std::fs::read_to_string(self.path.join(INSIDE_SINCE)).unwrap_or_default();
+        // One that does not read costs a detour: the node goes outside, and comes back with a new one.
+        text.trim().parse().unwrap_or(0)
+    }
+
     /// Where feeds are.
     #[must_use]
     pub fn feed_dir(&self) -> PathBuf {
         self.path.join("feeds")
+    }
+
+    /// Where bundles lie while they come in and go out.
+    #[must_use]
+    pub fn spool_dir(&self) -> PathBuf {
+        self.path.join("spool")
     }
 
     /// Where chunks are.
@@ -148,8 +269,7 @@ impl DataDir {
     /// # Errors
     /// [`DataDirError`].
     pub fn key(&self) -> Result<Identity, DataDirError> {
-        let path = self.path.join("mesh.key");
-        Identity::load_or_generate(&path).map_err(|error| DataDirError::Damaged { path, reason: error.to_string() })
+        key_in(&self.path)
     }
 
     /// The mesh's pre-shared key, if it is known here.
@@ -190,10 +310,23 @@ impl DataDir {
     }
 }
 
+/// The key of the node whose data directory `path` is, made at the first call; the directory may be another process's.
+///
+/// # Errors
+/// [`DataDirError`].
+pub fn key_in(path: &Path) -> Result<Identity, DataDirError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| DataDirError::Io { path: path.to_owned(), source })?;
+    let path = path.join("mesh.key");
+    Identity::load_or_generate(&path).map_err(|error| DataDirError::Damaged { path, reason: error.to_string() })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
     fn identity() -> NodeIdentity {
         NodeIdentity {
@@ -214,6 +347,25 @@ mod tests {
         assert_eq!(data_dir.identity().unwrap(), Some(identity()));
         let token = data_dir.save_admin_token("secret").unwrap();
         assert_eq!(std::fs::metadata(token).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_node_that_stands_outside_has_no_log_and_begins_anew_when_it_follows_one_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let data_dir = DataDir::open(dir.path()).unwrap();
+        std::fs::create_dir_all(data_dir.store_dir().join("snapshots")).unwrap();
+        let mut node = NodeIdentity { store_begun: true, ..identity() };
+        data_dir.save_identity(&node).unwrap();
+        assert!(!data_dir.stands_outside());
+        assert!(data_dir.stand_outside(&mut node).unwrap(), "it had a log");
+        assert!(!data_dir.stand_outside(&mut node).unwrap());
+        assert!(data_dir.stands_outside() && !data_dir.store_dir().exists());
+        assert_eq!(data_dir.identity().unwrap(), Some(identity()), "an empty store is no loss from here on");
+        assert_eq!(data_dir.inside_since(), 0);
+        data_dir.stand_inside(41).unwrap();
+        data_dir.stand_inside(42).unwrap();
+        assert!(!data_dir.stands_outside());
+        assert_eq!(data_dir.inside_since(), 42);
     }
 
     #[test]
@@ -238,5 +390,44 @@ mod tests {
         assert!(std::fs::read_dir(&path).unwrap().all(|entry| entry.unwrap().file_name() == "lock"));
         data_dir.save_admin_token("secret").unwrap();
         assert_eq!(std::fs::metadata(path.join("admin.token")).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_container_takes_a_volume_that_is_writable_for_everybody_and_no_secret_that_everybody_reads() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("volume");
+        std::fs::create_dir(&path).unwrap();
+        let chmod = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+        chmod(&path, 0o2777);
+        is_private(&path, true).unwrap();
+        assert!(matches!(is_private(&path, false), Err(DataDirError::Exposed { .. })));
+        std::fs::write(path.join("mesh.key"), b"x").unwrap();
+        chmod(&path.join("mesh.key"), 0o604);
+        assert!(matches!(is_private(&path, true), Err(DataDirError::Exposed { .. })));
+    }
+
+    #[test]
+    fn secrets_that_others_can_read_and_directories_that_they_can_exchange_are_refused_with_what_mends_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (above, path) = (dir.path().join("above"), dir.path().join("above/n1"));
+        drop(DataDir::open(&path).unwrap());
+        let chmod = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+        for name in SECRETS {
+            let file = path.join(name);
+            std::fs::write(&file, b"x").unwrap();
+            chmod(&file, 0o604);
+            let refused = DataDir::open(&path).unwrap_err().to_string();
+            assert!(refused.contains(name) && refused.contains("to mend it: chmod 600 "), "{refused}");
+            chmod(&file, 0o640);
+            drop(DataDir::open(&path).unwrap());
+        }
+        for (exposed, mode) in [(&above, 0o777), (&path, 0o702)] {
+            chmod(exposed, mode);
+            let refused = DataDir::open(&path).unwrap_err().to_string();
+            assert!(refused.contains("may exchange") && refused.contains("to mend it: chmod o-w "), "{refused}");
+            chmod(exposed, 0o700);
+        }
+        chmod(&above, 0o1777);
+        drop(DataDir::open(&path).unwrap());
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::cli::{Invocation, Next};
 use crate::failure::{ExitCode, Failure};
-use crate::{app, malloc};
+use crate::{app, malloc, privilege};
 
 /// Time for tasks to end after a command is done; what is durable is so before its answer.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -16,6 +16,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 #[must_use]
 pub fn main(program: &'static str) -> std::process::ExitCode {
     malloc::limit_arenas();
+    privilege::take_raw_packets();
     let invocation = match Invocation::parse(program) {
         Ok(invocation) => invocation,
         Err(exit) => return exit,
@@ -36,6 +37,13 @@ async fn run(invocation: Invocation) -> Result<(), Failure> {
     match invocation.run().await? {
         Next::Done => Ok(()),
         Next::RunNode(plan) => app::run(*plan).await,
+        Next::Recover(mut recovery) => {
+            let stopped = app::Stopped::open(recovery.data_dir())?;
+            recovery.agree(&stopped.told())?;
+            stopped.stand_alone()?;
+            recovery.done();
+            Ok(())
+        }
         Next::ScanHere { options, scan } => {
             let node = app::embedded(options).await?;
             let scanned = scan.run(&node).await;

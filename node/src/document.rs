@@ -5,24 +5,53 @@
 //! misspelt option is an error instead of a silently different scan; answers tolerate them, so that an older client
 //! can talk to a newer node.
 //!
-//! Not in here: how a document is shown to a person (`cli`), and the lines of a result stream, which are the host
-//! records of the scanner's `jsonl` report.
+//! Not in here: how a document is shown to a person (`cli`), and the hosts of a result stream, which are the lines of the
+//! scanner's `jsonl` report.
 
+mod access;
+mod airgap;
+mod audit;
+mod capacity;
 mod cluster;
+mod drill;
+mod event;
 mod feed;
+mod foreign;
 mod job;
+mod keep;
+mod learned;
+mod member;
 mod page;
+mod plan;
 mod problem;
+mod register;
+mod rule;
 mod scan;
-mod text;
+mod schedule;
+mod settings;
 mod token;
+mod unreadable;
 mod words;
 
+pub use crate::clock::duration_words;
+pub use access::*;
+pub use airgap::*;
+pub use audit::*;
+pub use capacity::*;
 pub use cluster::*;
+pub use drill::*;
+pub use event::*;
 pub use feed::*;
 pub use job::*;
+pub use keep::*;
+pub use member::*;
 pub use page::*;
+pub use plan::*;
 pub use problem::*;
+pub use register::*;
+pub use rule::*;
 pub use scan::*;
-pub use text::*;
+pub use schedule::*;
+pub use settings::*;
 pub use token::*;
+pub use unreadable::*;

@@ -3,10 +3,14 @@
 //! `app` makes such a node, `cli` scans with it, and `dispatch` hands the one to the other, so that neither imports the
 //! other. Not in here: what the node consists of (`app`), and the file that keeps a suspended scan (`cli`).
 
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
 use pentora_raft::Digest;
 use pentora_raft::state::Counts;
 use pentora_scanner::detect::RuleSet;
-use pentora_scanner::finding::HostRecord;
+use pentora_scanner::finding::{HostRecord, NotProbedCounts};
+use pentora_scanner::vendors::Vendors;
 use serde::{Deserialize, Serialize};
 
 use crate::client::Client;
@@ -23,6 +27,8 @@ pub struct EmbeddedOptions {
     pub feeds: Option<FeedStore>,
     /// By what services are known, where it is more than the program's own rules.
     pub rules: Option<RuleSet>,
+    /// Whose network interfaces are, where it is not the system's registry that says so.
+    pub vendors: Option<Vendors>,
 }
 
 /// A node inside this process.
@@ -52,7 +58,7 @@ pub trait EmbeddedNode {
 }
 
 /// A finished unit and its results.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SavedUnit {
     /// Of which partition.
     pub partition: u32,
@@ -62,8 +68,8 @@ pub struct SavedUnit {
     pub end: u64,
     /// What it counts.
     pub counts: Counts,
-    /// Its hosts.
-    pub records: Vec<HostRecord>,
+    /// Its hosts, as a chunk: packed, so that those of a large scan are kept in the room that the node has for them already.
+    pub chunk: Bytes,
 }
 
 /// What a suspended scan has.
@@ -73,6 +79,19 @@ pub struct Suspended {
     pub spec: Digest,
     /// What is finished.
     pub units: Vec<SavedUnit>,
+    /// What was remarked on what is finished.
+    pub remarks: SavedRemarks,
     /// Hosts that answered among the targets that are not finished; they will be asked again.
     pub unfinished: Vec<HostRecord>,
+    /// Probes that were sent to targets that are not finished.
+    pub unfinished_probes: u64,
+}
+
+/// What was remarked on finished units beside what they count.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SavedRemarks {
+    /// Targets that no probe reached, by reason.
+    pub not_probed: NotProbedCounts,
+    /// Lines for people.
+    pub notes: BTreeSet<String>,
 }

@@ -12,9 +12,13 @@ use pentora_scanner::target::{TargetError, TargetSet};
 const AT_ONCE: usize = 16;
 /// Most names in the exclusions of one request; more belong into a list of addresses.
 const NAMES_MAX: usize = 1024;
+/// Names that were passed over that are told of one by one.
+const TOLD_MAX: usize = 5;
 
 /// What becomes of a request whose exclusions hold a name without an address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, utoipa::ToSchema, clap::ValueEnum,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Unresolved {
     /// It is refused.
@@ -46,12 +50,38 @@ pub enum ExclusionError {
     Targets(#[from] TargetError),
 }
 
+/// Exclusions that can be held to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Resolved {
+    /// Their addresses, those of names included, and the names.
+    pub exclude: TargetSet,
+    /// Names without an address, which are not among them, with the resolver's words.
+    pub passed_over: Vec<(String, String)>,
+}
+
+impl Resolved {
+    /// What has to be said of names that were passed over, a line each; of many, how many more there are.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let told = self.passed_over.iter().take(TOLD_MAX);
+        let mut notes: Vec<String> = told
+            .map(|(name, why)| format!("the exclusion {name} was passed over and protects nothing: {why}"))
+            .collect();
+        match self.passed_over.len().saturating_sub(TOLD_MAX) {
+            0 => {}
+            1 => notes.push("1 more exclusion was passed over and protects nothing".to_owned()),
+            more => notes.push(format!("{more} more exclusions were passed over and protect nothing")),
+        }
+        notes
+    }
+}
+
 /// `exclude` with every address of each of its names. Looks names up, so it may take seconds: not for a thread that others
 /// wait for.
 ///
 /// # Errors
-/// A name without an address, unless those are passed over; then it is no longer in the set.
-pub fn resolved(exclude: &TargetSet, unresolved: Unresolved) -> Result<TargetSet, ExclusionError> {
+/// A name without an address, unless those are passed over.
+pub fn resolved(exclude: &TargetSet, unresolved: Unresolved) -> Result<Resolved, ExclusionError> {
     resolved_by(exclude, unresolved, |name| match (name, 0).to_socket_addrs() {
         Ok(found) => Ok(found.map(|address| address.ip().to_canonical()).collect()),
         Err(error) => Err(error.to_string()),
@@ -62,17 +92,17 @@ fn resolved_by(
     exclude: &TargetSet,
     unresolved: Unresolved,
     look_up: impl Fn(&str) -> Result<Vec<IpAddr>, String> + Sync,
-) -> Result<TargetSet, ExclusionError> {
+) -> Result<Resolved, ExclusionError> {
     let names: Vec<&str> = exclude.names().collect();
     if names.is_empty() {
-        return Ok(exclude.clone());
+        return Ok(Resolved { exclude: exclude.clone(), passed_over: Vec::new() });
     }
     if names.len() > NAMES_MAX {
         return Err(ExclusionError::TooMany { count: names.len() });
     }
     let mut all = TargetSet::builder();
     all.add_set(exclude);
-    let mut passed_over = TargetSet::builder();
+    let (mut passed_over, mut without) = (Vec::new(), TargetSet::builder());
     for some in names.chunks(AT_ONCE) {
         let found: Vec<Result<Vec<IpAddr>, String>> = std::thread::scope(|scope| {
             let asked: Vec<_> = some.iter().map(|name| scope.spawn(|| look_up(name))).collect();
@@ -84,17 +114,18 @@ fn resolved_by(
                 Ok(addresses) if !addresses.is_empty() => {
                     addresses.into_iter().for_each(|address| all.add_address(address));
                 }
-                _ if unresolved == Unresolved::Skip => passed_over.add_text(name, "exclude")?,
-                Ok(_) => return Err(unresolved_name(name, "it has no address")),
-                Err(why) => return Err(unresolved_name(name, &why)),
+                found => {
+                    let why = found.err().unwrap_or_else(|| "it has no address".to_owned());
+                    if unresolved == Unresolved::Refuse {
+                        return Err(ExclusionError::Unresolved { name: (*name).to_owned(), why });
+                    }
+                    without.add_text(name, "exclude")?;
+                    passed_over.push(((*name).to_owned(), why));
+                }
             }
         }
     }
-    Ok(all.build()?.exclude(&passed_over.build()?))
-}
-
-fn unresolved_name(name: &str, why: &str) -> ExclusionError {
-    ExclusionError::Unresolved { name: name.to_owned(), why: why.to_owned() }
+    Ok(Resolved { exclude: all.build_uncounted()?.exclude(&without.build()?), passed_over })
 }
 
 #[cfg(test)]
@@ -113,6 +144,8 @@ mod tests {
     fn every_address_of_an_excluded_name_is_left_out() {
         let exclude: TargetSet = "10.0.0.9,printer.lab".parse().unwrap();
         let whole = resolved_by(&exclude, Unresolved::Refuse, look_up).unwrap();
+        assert_eq!(whole.notes(), Vec::<String>::new());
+        let whole = whole.exclude;
         let left = "10.0.0.0/28,fd77::/124,printer.lab".parse::<TargetSet>().unwrap().exclude(&whole);
         assert_eq!(left.count(), 16 - 2 + 16 - 1);
         assert!(!left.contains("10.0.0.3".parse().unwrap()) && !left.contains("fd77::3".parse().unwrap()));
@@ -125,9 +158,17 @@ mod tests {
             let refused = resolved_by(&exclude, Unresolved::Refuse, look_up).unwrap_err();
             assert!(refused.to_string().starts_with(&format!("the exclusion {name} protects nothing")), "{refused}");
             let rest = resolved_by(&exclude, Unresolved::Skip, look_up).unwrap();
+            let [note] = rest.notes().try_into().unwrap();
+            assert!(
+                note.starts_with(&format!("the exclusion {name} was passed over and protects nothing: ")),
+                "{note}"
+            );
+            let rest = rest.exclude;
             assert_eq!((rest.count(), rest.names().collect::<Vec<_>>()), (4, vec!["printer.lab"]));
         }
         let many: Vec<String> = (0..=NAMES_MAX).map(|number| format!("host{number}.lab")).collect();
+        let seven = resolved_by(&many[..7].join(",").parse().unwrap(), Unresolved::Skip, look_up).unwrap();
+        assert_eq!(seven.notes().last().unwrap(), "2 more exclusions were passed over and protect nothing");
         let refused = resolved_by(&many.join(",").parse().unwrap(), Unresolved::Skip, look_up);
         assert_eq!(refused, Err(ExclusionError::TooMany { count: NAMES_MAX + 1 }));
     }

@@ -35,11 +35,16 @@ pub enum FeedKind {
     Epss,
     /// Recog fingerprints.
     Recog,
+    /// A user's own service probes.
+    Probes,
+    /// A user's own rules of exposure.
+    Exposures,
 }
 
 impl FeedKind {
     /// Every kind.
-    pub const ALL: [Self; 6] = [Self::Cve, Self::Osv, Self::Nvd, Self::Kev, Self::Epss, Self::Recog];
+    pub const ALL: [Self; 8] =
+        [Self::Cve, Self::Osv, Self::Nvd, Self::Kev, Self::Epss, Self::Recog, Self::Probes, Self::Exposures];
 
     /// The scanner's name for it, where it speaks of weaknesses.
     #[must_use]
@@ -50,7 +55,7 @@ impl FeedKind {
             Self::Nvd => feed::FeedKind::Nvd,
             Self::Kev => feed::FeedKind::Kev,
             Self::Epss => feed::FeedKind::Epss,
-            Self::Recog => return None,
+            Self::Recog | Self::Probes | Self::Exposures => return None,
         })
     }
 
@@ -64,6 +69,8 @@ impl FeedKind {
             Self::Kev => "kev",
             Self::Epss => "epss",
             Self::Recog => "recog",
+            Self::Probes => "probes",
+            Self::Exposures => "exposures",
         }
     }
 }
@@ -78,10 +85,11 @@ impl FromStr for FeedKind {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
-            .ok_or_else(|| format!("`{text}` is not a kind of feed: cve, osv, nvd, kev, epss or recog"))
+        // As the flag of a scan calls them.
+        let text = if text == "fingerprints" { "recog" } else { text };
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| {
+            format!("`{text}` is not a kind of feed: cve, osv, nvd, kev, epss, recog, probes or exposures")
+        })
     }
 }
 
@@ -101,5 +109,6 @@ mod tests {
             assert_eq!(kind.to_string().parse(), Ok(kind));
         }
         assert!("CVE".parse::<FeedKind>().is_err());
+        assert_eq!("fingerprints".parse(), Ok(FeedKind::Recog));
     }
 }

@@ -1,36 +1,41 @@
 //! From a request to a job in the log: parse, check against scope, split by placement, encode, submit.
 //!
 //! Everything that can be refused is refused here, before anything is written: malformed targets and ports with their
-//! position, addresses outside the scope, needs that no node meets with the reason of each.
+//! position, addresses that no rule allows, needs that no node meets with the reason of each.
 
+mod forecast;
+mod learned;
 mod ports;
+mod profile;
+mod sites;
+mod split;
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use ipnet::IpNet;
-use pentora_raft::command::{Command, Finished, SPEC_INLINE_BYTES_MAX, SpecRef, Submission};
+use pentora_raft::command::{Arrangement, Author, Command, Finished, SPEC_INLINE_BYTES_MAX, SpecRef, Submission};
 use pentora_raft::state::{JobLimits, Needs, Partition};
 use pentora_raft::{Digest, JobId, NodeId, Raft, Response};
 use pentora_scanner::detect::{DEFAULT_INTENSITY, INTENSITY_MAX};
 use pentora_scanner::port::PortError;
-use pentora_scanner::scope::{Scope, ScopeError};
 use pentora_scanner::spec::{DiscoveryError, EngineChoice, Profile, ScanSpec, SpecError};
-use pentora_scanner::target::{TargetError, TargetSet};
+use pentora_scanner::target::{AddressRange, TargetError, TargetSet};
 
-use crate::coordinator::placement;
-use crate::document::{ScanAccepted, ScanRequest};
+use crate::coordinator::{VERSION, placement};
+use crate::document::{Resolve, SAMPLE_MAX, ScanAccepted, ScanRequest};
 use crate::exclusions::{self, ExclusionError};
+use crate::policy::{Closed, OutsidePolicy, Policy};
 use crate::results::Exchange;
 use crate::rpc::proposer::{Proposer, Unavailable};
 use crate::spec;
 
 /// How long a large spec may take to be on two nodes' disks before the submission is refused.
 const SPEC_KEPT_WITHIN: Duration = Duration::from_secs(10);
-/// Networks that a job is split by, at most; a cluster with more is served by its most specific ones.
-const NETWORKS_MAX: usize = 128;
 /// Longest title of a job, in characters.
 const TITLE_CHARS_MAX: usize = 80;
+
+pub use forecast::forecast;
+pub(crate) use forecast::needs_words;
+pub use learned::learn;
 
 /// A request that is ready to be submitted.
 #[derive(Debug)]
@@ -39,6 +44,7 @@ pub struct Prepared {
     partitions: Vec<Partition>,
     request: ScanRequest,
     finished: Vec<Finished>,
+    author: Author,
 }
 
 impl Prepared {
@@ -46,6 +52,13 @@ impl Prepared {
     #[must_use]
     pub fn spec_digest(&self) -> Digest {
         Digest::of(&spec::encode(&self.spec))
+    }
+
+    /// The same, with something more that readers have to know.
+    #[must_use]
+    pub fn with_note(mut self, note: Option<String>) -> Self {
+        self.spec.notes.extend(note);
+        self
     }
 
     /// The same, with units that an earlier run of the same spec has finished.
@@ -60,10 +73,10 @@ impl Prepared {
 pub enum RefusedRequest {
     /// Targets that do not parse.
     #[error(transparent)]
-    Targets(#[from] TargetError),
+    Targets(Box<TargetError>),
     /// Exclusions that cannot be held to.
     #[error(transparent)]
-    Exclusions(#[from] ExclusionError),
+    Exclusions(Box<ExclusionError>),
     /// Ports that do not parse.
     #[error(transparent)]
     Ports(#[from] PortError),
@@ -76,12 +89,45 @@ pub enum RefusedRequest {
     /// Fields that do not go together.
     #[error(transparent)]
     Spec(#[from] SpecError),
+    /// There is no such profile.
+    #[error("there is no profile named `{name}`: built in are {built_in}; `pentora profile list` prints all")]
+    Profile {
+        /// The name.
+        name: String,
+        /// Those that are built in.
+        built_in: String,
+    },
     /// Both ways of naming ports at once, a number of 0, and the like.
     #[error("{0}")]
     Field(&'static str),
-    /// Outside the scope.
+    /// Outside of what the cluster's rules allow.
     #[error(transparent)]
-    Scope(#[from] ScopeError),
+    Scope(#[from] OutsidePolicy),
+    /// A window is closed, or a blackout holds.
+    #[error("these targets may not be scanned now: {0}")]
+    Closed(Closed),
+    /// Several sites have an address, and none was named.
+    #[error("{range} is at several sites, each with hosts of its own: {}", sites.join(", "))]
+    Ambiguous {
+        /// The first range that is.
+        range: String,
+        /// The sites.
+        sites: Vec<String>,
+    },
+    /// An exclusion of the cluster cannot be held to.
+    #[error("exclusion `{rule}` cannot be held to: {error}")]
+    Rule {
+        /// Which.
+        rule: String,
+        /// Why.
+        error: Box<ExclusionError>,
+    },
+    /// The cluster's exclusions leave nothing.
+    #[error("every target is excluded, by {rules}")]
+    AllExcluded {
+        /// Which do.
+        rules: String,
+    },
     /// No node may take a part of it.
     #[error("no node can scan {part}")]
     NoEligibleNode {
@@ -101,8 +147,31 @@ pub enum RefusedRequest {
     Unavailable(#[from] Unavailable),
 }
 
+// Boxed, because they hold whole tokens and every step of a request returns this.
+impl From<TargetError> for RefusedRequest {
+    fn from(error: TargetError) -> Self {
+        Self::Targets(Box::new(error))
+    }
+}
+
+impl From<ExclusionError> for RefusedRequest {
+    fn from(error: ExclusionError) -> Self {
+        Self::Exclusions(Box::new(error))
+    }
+}
+
+impl RefusedRequest {
+    /// The error, with each node's reason where there is one.
+    #[must_use]
+    pub fn with_reasons(&self) -> String {
+        let Self::NoEligibleNode { reasons, .. } = self else { return self.to_string() };
+        let reasons: Vec<String> = reasons.iter().map(|(node, why)| format!("{node}: {why}")).collect();
+        format!("{self}: {}", reasons.join("; "))
+    }
+}
+
 /// What was accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accepted {
     /// The job.
     pub job: JobId,
@@ -112,35 +181,77 @@ pub struct Accepted {
     pub partitions: u32,
     /// The log index at which it stands.
     pub index: u64,
+    /// What whoever asked for it has to know.
+    pub notes: Vec<String>,
 }
 
 impl From<Accepted> for ScanAccepted {
     fn from(accepted: Accepted) -> Self {
-        let Accepted { job, targets, partitions, index } = accepted;
-        Self { job_id: job.to_string(), targets, partitions, index }
+        let Accepted { job, targets, partitions, index, notes } = accepted;
+        Self { job_id: job.to_string(), targets, partitions, index, notes }
     }
 }
 
-/// Checks a request and splits it: pure but for the names among its exclusions, which are looked up, and `raft`, whose nodes
-/// decide where parts may run.
+/// Checks a request and splits it, and holds each part against the nodes there are unless it may wait for one.
 ///
 /// # Errors
 /// [`RefusedRequest`].
-pub fn prepare(request: ScanRequest, scope: &Scope, raft: &Raft) -> Result<Prepared, RefusedRequest> {
-    let (targets, exclude) = sets_of(&request)?;
-    let exclude = exclusions::resolved(&exclude, request.exclude_unresolved.unwrap_or_default())?;
-    let targets = targets.exclude(&exclude);
-    scope.check(&targets)?;
+pub fn prepare(request: ScanRequest, author: Author, raft: &Raft) -> Result<Prepared, RefusedRequest> {
+    // Whoever is to scan a carried job is not in the cluster.
+    let waits = request.wait_for_worker || request.carry;
+    let prepared = prepare_for_any(request, author, raft)?;
+    if !waits {
+        for (targets, partition) in prepared.spec.partitions.iter().zip(&prepared.partitions) {
+            check_eligible(targets, &partition.needs, raft)?;
+        }
+    }
+    Ok(prepared)
+}
+
+/// Checks a request and splits it: pure but for the names among its exclusions, which are looked up, and `raft`, whose nodes
+/// decide what the parts are.
+///
+/// # Errors
+/// [`RefusedRequest`], but for a part that no node may take.
+pub fn prepare_for_any(request: ScanRequest, author: Author, raft: &Raft) -> Result<Prepared, RefusedRequest> {
+    let (request, profile) = profile::complete(request, raft)?;
+    let seed = request.seed.unwrap_or_else(rand::random);
+    if request.sample.is_some_and(|sample| !(1..=SAMPLE_MAX).contains(&sample)) {
+        return Err(RefusedRequest::Field("sample must be from 1 to 1048576"));
+    }
+    let (targets, exclude, sampled) = sets_of(&request, seed)?;
+    let resolved = exclusions::resolved(&exclude, request.exclude_unresolved.unwrap_or_default())?;
+    let mut notes = resolved.notes();
+    notes.extend(request.sample.and_then(|sample| sample_note(sample, &sampled)));
+    let policy = raft.read(|state| Policy::of(state, &author.who));
+    let targets = targets.exclude(&resolved.exclude);
+    let (targets, exclude) = without_excluded(targets, resolved.exclude, &policy, &mut notes)?;
+    policy.check(&targets)?;
+    if !request.wait_for_window
+        && !request.carry
+        && let Some(closed) = policy.closed(&targets, raft.now_ms())
+    {
+        return Err(RefusedRequest::Closed(closed));
+    }
+    if targets.has_zones() && (request.carry || raft.read(|state| state.nodes().count()) > 1) {
+        return Err(RefusedRequest::Field(
+            "link-local addresses are on the links of one machine: scan them there, with `pentora scan --local`",
+        ));
+    }
     let (ports, discovery, exclude_ports) = ports::ports_and_discovery(&request)?;
     if request.workers == Some(0) {
         return Err(RefusedRequest::Field("workers must be at least 1"));
     }
+    check_residency(&request)?;
     let engine = request.engine.unwrap_or(ScanSpec::default().engine);
-    let profile = request.profile.unwrap_or(ScanSpec::default().profile);
     let services = services_of(&request, profile)?;
     // What sends nothing but single SYNs needs raw packets.
     let needed = if profile == Profile::OtSafe { EngineChoice::Raw } else { engine };
-    let parts = split(&targets, &request, needed, raft)?;
+    let reach = if request.carry { split::Reach::default() } else { raft.read(split::Reach::of) };
+    let mut parts = Vec::new();
+    for (site, targets) in sites::by_site(&targets, request.site.as_deref(), &policy)? {
+        parts.extend(split::split(&targets, &request, site.as_deref(), needed, &reach)?);
+    }
     let spec = ScanSpec {
         partitions: parts.iter().map(|(targets, _)| targets.clone()).collect(),
         ports,
@@ -156,16 +267,76 @@ pub fn prepare(request: ScanRequest, scope: &Scope, raft: &Raft) -> Result<Prepa
         retries: request.retries,
         banners: request.banners && services.is_none(),
         engine,
-        seed: request.seed.unwrap_or_else(rand::random),
+        seed,
         profile,
         services,
         weaknesses: request.weaknesses && services.is_some(),
-        allow_fragile: request.allow_fragile,
+        // Single SYNs are all that this profile sends, to fragile ports as well.
+        allow_fragile: request.allow_fragile && profile != Profile::OtSafe,
+        notes,
+        first_address: request.resolve == Some(Resolve::First),
+        reverse_dns: request.reverse_dns != Some(false),
     };
     spec.validate()?;
     let partitions =
         parts.into_iter().map(|(targets, needs)| Partition { target_count: targets.count(), needs }).collect();
-    Ok(Prepared { spec, partitions, request, finished: Vec::new() })
+    Ok(Prepared { spec, partitions, request, finished: Vec::new(), author })
+}
+
+/// What is said of where results stay, against what is said of where the work is done.
+fn check_residency(request: &ScanRequest) -> Result<(), RefusedRequest> {
+    let Some(region) = &request.residency else { return Ok(()) };
+    if !is_region(region) {
+        return Err(RefusedRequest::Field("residency is the name of a region: letters, digits, - _ and ."));
+    }
+    if request.carry {
+        return Err(RefusedRequest::Field(
+            "residency and carry exclude each other: a medium with results is carried wherever somebody takes it",
+        ));
+    }
+    match &request.region {
+        Some(other) if other != region => Err(RefusedRequest::Field(
+            "region and residency are different: results that do not leave a region are made there",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Whether this may name a region, as `worker.region` does.
+fn is_region(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+}
+
+/// The targets without what the cluster's rules leave out at any time, which joins what the request leaves out; a note for
+/// each rule that takes some away.
+fn without_excluded(
+    mut targets: TargetSet,
+    exclude: TargetSet,
+    policy: &Policy,
+    notes: &mut Vec<String>,
+) -> Result<(TargetSet, TargetSet), RefusedRequest> {
+    let mut all = TargetSet::builder();
+    all.add_set(&exclude);
+    let mut taken = Vec::new();
+    for (rule, excluded) in policy.always_excluded() {
+        let unheld = |error: ExclusionError| RefusedRequest::Rule { rule: rule.to_owned(), error: Box::new(error) };
+        // Names in a rule are not for a request to pass over.
+        let excluded = excluded.map_err(|error| unheld(error.into()))?;
+        let excluded = exclusions::resolved(&excluded, exclusions::Unresolved::Refuse).map_err(unheld)?.exclude;
+        let left = targets.exclude(&excluded);
+        let gone = targets.count().saturating_sub(left.count());
+        if gone > 0 {
+            let gone = if gone == 1 { "1 target".to_owned() } else { format!("{gone} targets") };
+            notes.push(format!("exclusion `{rule}` leaves {gone} out"));
+            taken.push(format!("`{rule}`"));
+        }
+        targets = left;
+        all.add_set(&excluded);
+    }
+    if targets.is_empty() && !taken.is_empty() {
+        return Err(RefusedRequest::AllExcluded { rules: taken.join(", ") });
+    }
+    Ok((targets, all.build_uncounted()?))
 }
 
 /// How hard open ports are to be asked what they are; `None` for not at all. The stage that asks reads what they say
@@ -190,14 +361,51 @@ pub async fn submit(
     via: NodeId,
     max_attempts: u32,
 ) -> Result<Accepted, RefusedRequest> {
-    let Prepared { spec, partitions, request, finished } = prepared;
+    let author = prepared.author.clone();
+    // A request without a key gets one of its own, so that retrying it through an election makes one job.
+    let key =
+        key.map_or_else(|| Digest(rand::random()), |key| Digest::of(format!("submit:{}:{key}", author.who).as_bytes()));
+    let carry = prepared.request.carry;
+    let (allow_fragile, notes) = (prepared.spec.allow_fragile, prepared.spec.notes.clone());
+    let submission = submission(prepared, Some(key), proposer, exchange, via, max_attempts).await?;
+    let targets = submission.partitions.iter().map(|part| part.target_count).sum();
+    let count = u32::try_from(submission.partitions.len()).unwrap_or(u32::MAX);
+    let command = if carry {
+        Command::ArrangeAs { author, arrangement: Box::new(Arrangement::Carried(submission)) }
+    } else {
+        Command::SubmitAs { submission: Box::new(submission), author }
+    };
+    let applied = proposer.propose(command).await?;
+    match applied.response {
+        Response::Submitted { job, .. } => {
+            if allow_fragile {
+                tracing::warn!(%job, "a job asks controllers and medical devices like any other port");
+            }
+            Ok(Accepted { job, targets, partitions: count, index: applied.index, notes })
+        }
+        _ => Err(Unavailable::Stopped("the log answered a submission with something else".into()).into()),
+    }
+}
+
+/// What the log takes of a prepared request; a spec that is too large for it is kept as a chunk first.
+///
+/// # Errors
+/// [`RefusedRequest::Unavailable`] and [`RefusedRequest::NotDurable`].
+pub async fn submission(
+    prepared: Prepared,
+    key: Option<Digest>,
+    proposer: &Proposer,
+    exchange: &Exchange,
+    via: NodeId,
+    max_attempts: u32,
+) -> Result<Submission, RefusedRequest> {
+    let Prepared { spec, partitions, request, finished, author: _ } = prepared;
     let limits = JobLimits {
         budget_pps: spec.budget_pps(),
         network_pps: spec.network_rate_pps,
         max_workers: request.workers,
         max_attempts,
     };
-    let allow_fragile = spec.allow_fragile;
     let bytes = spec::encode(&spec);
     let spec = if bytes.len() <= SPEC_INLINE_BYTES_MAX {
         SpecRef::Inline(bytes)
@@ -207,34 +415,23 @@ pub async fn submit(
         let kept = kept.map_err(|_elapsed| RefusedRequest::NotDurable { within: SPEC_KEPT_WITHIN })?;
         SpecRef::Chunk { digest: kept.digest, holders: kept.holders }
     };
-    let targets = partitions.iter().map(|part| part.target_count).sum();
-    let count = u32::try_from(partitions.len()).unwrap_or(u32::MAX);
-    // A request without a key gets one of its own, so that retrying it through an election makes one job.
-    let key = key.map_or_else(|| Digest(rand::random()), |key| Digest::of(format!("submit:{key}").as_bytes()));
-    let submission = Submission {
-        spec,
-        partitions,
-        priority: request.priority,
-        limits,
-        via,
-        idempotency_key: Some(key),
-        title: title(&request),
-        finished,
-    };
-    let applied = proposer.propose(Command::SubmitJob(Box::new(submission))).await?;
-    match applied.response {
-        Response::Submitted { job, .. } => {
-            if allow_fragile {
-                tracing::warn!(%job, "a job asks controllers and medical devices like any other port");
-            }
-            Ok(Accepted { job, targets, partitions: count, index: applied.index })
-        }
-        _ => Err(Unavailable::Stopped("the log answered a submission with something else".into()).into()),
-    }
+    let priority = request.priority;
+    let title = title(&request);
+    Ok(Submission { spec, partitions, priority, limits, via, idempotency_key: key, title, finished })
+}
+
+/// The addresses that a request names, without those that it leaves out by address.
+///
+/// # Errors
+/// [`RefusedRequest::Targets`].
+pub fn addresses(request: &ScanRequest) -> Result<TargetSet, RefusedRequest> {
+    let (targets, exclude, _sampled) = sets_of(request, request.seed.unwrap_or_default())?;
+    Ok(targets.exclude(&exclude))
 }
 
 /// What is to be scanned and what is to be left out of it. An error names where the text came from.
-fn sets_of(request: &ScanRequest) -> Result<(TargetSet, TargetSet), TargetError> {
+/// Last, the networks that are scanned in part.
+fn sets_of(request: &ScanRequest, seed: u64) -> Result<(TargetSet, TargetSet, Vec<AddressRange>), TargetError> {
     let (mut targets, mut exclude) = (TargetSet::builder(), TargetSet::builder());
     for item in &request.targets {
         targets.add_text(item, "targets")?;
@@ -249,10 +446,25 @@ fn sets_of(request: &ScanRequest) -> Result<(TargetSet, TargetSet), TargetError>
         exclude.add_exclusions(text, "exclude file")?;
     }
     exclude.add_set(&targets.take_excluded()?);
-    Ok((targets.build()?, exclude.build()?))
+    let sampled = request.sample.map(|count| targets.sample(count, seed)).unwrap_or_default();
+    Ok((targets.build()?, exclude.build_uncounted()?, sampled))
 }
 
-fn title(request: &ScanRequest) -> String {
+/// What readers have to know of networks that are scanned in part.
+fn sample_note(sample: u32, networks: &[AddressRange]) -> Option<String> {
+    let first = networks.first()?;
+    let more = match networks.len() - 1 {
+        0 => String::new(),
+        1 => " and of 1 more network".to_owned(),
+        more => format!(" and of {more} more networks each"),
+    };
+    let addresses = if sample == 1 { "address" } else { "addresses" };
+    Some(format!("a sample: {sample} {addresses} of {first}{more} scanned, the others not"))
+}
+
+/// What a request is called in lists: its targets, cut to a length that suits one.
+#[must_use]
+pub fn title(request: &ScanRequest) -> String {
     let named = request.targets.join(" ");
     let named = if named.is_empty() { String::from("targets from a file") } else { named };
     match named.char_indices().nth(TITLE_CHARS_MAX) {
@@ -261,61 +473,11 @@ fn title(request: &ScanRequest) -> String {
     }
 }
 
-/// Splits targets by the networks that nodes are limited to, and holds each part against the nodes there are.
-fn split(
-    targets: &TargetSet,
-    request: &ScanRequest,
-    engine: EngineChoice,
-    raft: &Raft,
-) -> Result<Vec<(TargetSet, Needs)>, RefusedRequest> {
-    let needs = |networks: Vec<IpNet>| Needs {
-        networks,
-        region: request.region.clone(),
-        required_tags: request.require_worker_tags.clone(),
-        preferred_tags: request.worker_tags.clone(),
-        engine: (engine == EngineChoice::Raw).then(|| engine.to_string()),
-    };
-    let mut parts = Vec::new();
-    let mut rest = targets.clone();
-    for net in limits(raft) {
-        let part = rest.intersect_nets(&[net]);
-        if !part.is_empty() {
-            rest = rest.subtract_nets(&[net]);
-            parts.push((part, needs(vec![net])));
-        }
-    }
-    if !rest.is_empty() {
-        let v4 = rest.ranges().any(|range| range.first.is_ipv4());
-        let v6 = rest.ranges().any(|range| range.first.is_ipv6());
-        let everything = [(v4, "0.0.0.0/0"), (v6, "::/0")];
-        let limited = raft.read(|state| state.nodes().any(|(_, node)| node.info.networks.is_some()));
-        let networks = everything.iter().filter(|(there, _)| *there && limited);
-        let networks = networks.filter_map(|(_, net)| net.parse().ok()).collect();
-        parts.push((rest, needs(networks)));
-    }
-    for (part, needs) in &parts {
-        check_eligible(part, needs, raft)?;
-    }
-    Ok(parts)
-}
-
-/// The networks that nodes are limited to, most specific first.
-fn limits(raft: &Raft) -> Vec<IpNet> {
-    let nets: BTreeSet<IpNet> =
-        raft.read(|state| state.nodes().filter_map(|(_, node)| node.info.networks.clone()).flatten().collect());
-    let mut nets: Vec<IpNet> = nets.into_iter().collect();
-    nets.sort_by_key(|net| std::cmp::Reverse(net.prefix_len()));
-    nets.truncate(NETWORKS_MAX);
-    nets
-}
-
 fn check_eligible(part: &TargetSet, needs: &Needs, raft: &Raft) -> Result<(), RefusedRequest> {
     let reasons: Vec<(String, Option<String>)> = raft.read(|state| {
-        let reason = |node| {
-            let unavailable = placement::unavailable(node).map(str::to_owned);
-            unavailable.or_else(|| placement::mismatch(node, needs))
-        };
-        state.nodes().map(|(_, node)| (node.info.name.clone(), reason(node))).collect()
+        let unkept = placement::unkept(state, needs);
+        let reason = |id, node| placement::refusal(node, state.site_of(id), needs, VERSION).or_else(|| unkept.clone());
+        state.nodes().map(|(id, node)| (node.info.name.clone(), reason(id, node))).collect()
     });
     if reasons.iter().any(|(_, reason)| reason.is_none()) {
         return Ok(());

@@ -1,21 +1,25 @@
 //! Joining: what a new node says to be let in, and what a member answers.
 //!
 //! The joiner dials a member with the token's pre-shared key, opens the one class of stream that strangers may, and
-//! shows the token's secret. The member puts the admission into the log; the answer is the new node's id and where the
-//! others are. The peer's name is taken from the connection, proven by its key, never from what it says.
+//! proves that it has the token's secret, without showing it. The member verifies that and puts the admission into the log
+//! (`door`); the answer is the new node's id and where the others are. The peer's name is taken from the connection,
+//! proven by its key, never from what it says. A node that was removed is a stranger too: it may ask whether it is out.
 
+mod door;
 pub mod token;
+mod tries;
 
 use std::time::Duration;
 
-use pentora_p2p::{Class, FrameStream, Mesh, PeerAddress};
+use pentora_p2p::{Class, FrameStream, Mesh, PeerAddress, PeerId};
 use pentora_raft::codec::{self, Kind};
-use pentora_raft::command::{Command, NodeInfo};
-use pentora_raft::{ClusterId, Digest, NodeId, Response, TokenId};
+use pentora_raft::command::NodeInfo;
+use pentora_raft::state::JoinToken;
+use pentora_raft::{ClusterId, NodeId, Refusal, State, TokenId, Versions};
 use serde::{Deserialize, Serialize};
 
+pub use self::door::Door;
 use crate::member_address::MemberAddress;
-use crate::rpc::proposer::{Proposer, Unavailable};
 
 /// How long a member gets to answer: an election and a commit.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -24,16 +28,57 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct AdmissionRequest {
     token: TokenId,
-    secret: Digest,
+    proof: Vec<u8>,
     info: NodeInfo,
+    /// What it reads of the log.
+    reads: Versions,
 }
 
-/// What a member answers.
+/// What a stranger may ask. Append only.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+enum Question {
+    /// To be let in.
+    Admission(Box<AdmissionRequest>),
+    /// Whether it is still in the cluster, as a node that was admitted under this id.
+    Membership { node: NodeId },
+    /// The same of a member that has applied the entry at `since`: what was true before is no answer.
+    MembershipSince { node: NodeId, since: u64 },
+}
+
+/// What a member answers. Append only.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 enum Reply {
     Welcome(Welcome),
-    Refused { code: String, message: String },
+    Refused {
+        code: String,
+        message: String,
+    },
     Later(String),
+    Membership(Membership),
+    /// It is in, and only scans: it stands outside the log.
+    WelcomeOutside(Welcome),
+}
+
+/// Whether a node is in the cluster, as a member knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Membership {
+    /// It is.
+    In,
+    /// It was, and is out for good.
+    Removed,
+    /// This member knows too little to say.
+    Unknown,
+    /// It is, and only scans.
+    OnlyScans,
+}
+
+/// How a node was let in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Admission {
+    /// What it was told.
+    pub welcome: Welcome,
+    /// Whether it only scans, by its token's policy or its own word, and so stands outside the log.
+    pub is_outside: bool,
 }
 
 /// A new node is in.
@@ -59,6 +104,8 @@ pub enum JoinError {
         address: String,
         /// Why.
         reason: String,
+        /// Whether that may pass by itself.
+        is_passing: bool,
     },
     /// The cluster says no.
     #[error("the cluster refused: {message}")]
@@ -73,6 +120,35 @@ pub enum JoinError {
     Later(String),
 }
 
+impl JoinError {
+    /// Whether the same request may succeed later, without anybody changing anything.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable { is_passing, .. } => *is_passing,
+            Self::Refused { .. } => false,
+            Self::Later(_) => true,
+        }
+    }
+}
+
+/// The join token whose secret a worker has shown that it has, and which it can still use or has used.
+///
+/// # Errors
+/// Why it is not believed, or may not.
+pub fn holder<'a>(state: &'a State, credential: &token::Credential) -> Result<&'a JoinToken, Refusal> {
+    let token::Credential { token: id, peer, proof } = credential;
+    let row = state.tokens().find(|(known, _)| known == id).map(|(_, row)| row).ok_or(Refusal::TokenUnknown)?;
+    let cluster = state.cluster().id.unwrap_or_default();
+    if !token::proves(row.secret, cluster, *id, *peer, proof) {
+        return Err(Refusal::TokenSecretWrong);
+    }
+    if state.node_of(&peer.to_string()).is_none() {
+        state.usable(row)?;
+    }
+    Ok(row)
+}
+
 /// Asks the member at `address` to let this node in.
 ///
 /// # Errors
@@ -82,58 +158,43 @@ pub async fn request_admission(
     address: PeerAddress,
     token: &token::JoinToken,
     info: NodeInfo,
-) -> Result<Welcome, JoinError> {
+) -> Result<Admission, JoinError> {
     let text = address.to_string();
-    let unreachable = |reason: String| JoinError::Unreachable { address: text.clone(), reason };
-    let peer = mesh.dial(address, None).await.map_err(|error| unreachable(error.to_string()))?;
-    let mut stream = mesh.open(peer, Class::Join).await.map_err(|error| unreachable(error.to_string()))?;
-    let request = AdmissionRequest { token: token.id, secret: token.secret_digest(), info };
-    let asked = async {
-        stream.send(codec::encode(Kind::CallFrame, &request).into()).await.map_err(|error| error.to_string())?;
-        let frame = stream.receive().await.map_err(|error| error.to_string())?.ok_or("it hung up")?;
-        codec::decode::<Reply>(Kind::CallFrame, &frame).map_err(|error| error.to_string())
-    };
-    let reply = tokio::time::timeout(ANSWER_WITHIN, asked).await;
-    match reply.unwrap_or_else(|_elapsed| Err("it did not answer".into())).map_err(unreachable)? {
-        Reply::Welcome(welcome) => Ok(welcome),
+    let unreachable = |reason: String, is_passing| JoinError::Unreachable { address: text.clone(), reason, is_passing };
+    let dialed = mesh.dial(address, None).await;
+    let peer = dialed.map_err(|error| unreachable(error.to_string(), error.is_retryable()))?;
+    let opened = mesh.open(peer, Class::Join).await;
+    let mut stream = opened.map_err(|error| unreachable(error.to_string(), error.is_retryable()))?;
+    let request = AdmissionRequest { token: token.id, proof: token.prove(mesh.peer_id()), info, reads: Versions::OWN };
+    let asked = ask(&mut stream, Question::Admission(Box::new(request))).await;
+    match asked.map_err(|reason| unreachable(reason, true))? {
+        Reply::Welcome(welcome) => Ok(Admission { welcome, is_outside: false }),
+        Reply::WelcomeOutside(welcome) => Ok(Admission { welcome, is_outside: true }),
         Reply::Refused { code, message } => Err(JoinError::Refused { code, message }),
         Reply::Later(reason) => Err(JoinError::Later(reason)),
+        Reply::Membership(_) => Err(unreachable("it answered something else".into(), false)),
     }
 }
 
-/// Answers one stranger.
+/// Asks a member whether this node, admitted as `node`, still is in the cluster. One that has not applied the entry at
+/// `since` knows too little to say.
 ///
 /// # Errors
-/// Where the stream breaks or carries something else; nothing was decided then.
-pub async fn answer(stream: &mut FrameStream, proposer: &Proposer, raft: &pentora_raft::Raft) -> Result<(), String> {
-    let frame = stream.receive().await.map_err(|error| error.to_string())?.ok_or("it hung up")?;
-    let request: AdmissionRequest = codec::decode(Kind::CallFrame, &frame).map_err(|error| error.to_string())?;
-    let info = NodeInfo { peer: stream.peer.to_string(), ..request.info };
-    let name = info.name.clone();
-    let command = Command::Join { token: request.token, secret: request.secret, info };
-    let reply = match proposer.propose(command).await {
-        Ok(applied) => match applied.response {
-            Response::Joined { node } => {
-                tracing::info!(node, name, index = applied.index, "a node was admitted");
-                Reply::Welcome(welcome(node, applied.index, raft))
-            }
-            _ => Reply::Later("the log answered with something else".into()),
-        },
-        Err(Unavailable::Refused(refusal)) => {
-            tracing::warn!(peer = %stream.peer, name, %refusal, "a node was not admitted");
-            Reply::Refused { code: refusal.code().into(), message: refusal.to_string() }
-        }
-        Err(error) => Reply::Later(error.to_string()),
-    };
-    let frame = codec::encode(Kind::CallFrame, &reply);
-    stream.send(frame.into()).await.map_err(|error| error.to_string())
+/// A sentence where it cannot be asked.
+pub async fn ask_membership(mesh: &Mesh, member: PeerId, node: NodeId, since: u64) -> Result<Membership, String> {
+    let mut stream = mesh.open(member, Class::Join).await.map_err(|error| error.to_string())?;
+    let question = if since == 0 { Question::Membership { node } } else { Question::MembershipSince { node, since } };
+    match ask(&mut stream, question).await? {
+        Reply::Membership(membership) => Ok(membership),
+        _ => Err("it answered something else".into()),
+    }
 }
 
-fn welcome(node: NodeId, index: u64, raft: &pentora_raft::Raft) -> Welcome {
-    raft.read(|state| Welcome {
-        node,
-        cluster: state.cluster().id.unwrap_or_default(),
-        members: state.nodes().filter(|(id, _)| *id != node).map(|(_, record)| MemberAddress::of(record)).collect(),
-        index,
-    })
+async fn ask(stream: &mut FrameStream, question: Question) -> Result<Reply, String> {
+    let asked = async {
+        stream.send(codec::encode(Kind::CallFrame, &question).into()).await.map_err(|error| error.to_string())?;
+        let frame = stream.receive().await.map_err(|error| error.to_string())?.ok_or("it hung up")?;
+        codec::decode::<Reply>(Kind::CallFrame, &frame).map_err(|error| error.to_string())
+    };
+    tokio::time::timeout(ANSWER_WITHIN, asked).await.unwrap_or_else(|_elapsed| Err("it did not answer".into()))
 }

@@ -1,7 +1,8 @@
 //! Questions between nodes over the mesh: `calls` asks and answers them, `proposer` puts commands into the log through
-//! whoever leads.
+//! whoever leads, `no_majority` says why nobody does.
 
 pub mod calls;
+pub mod no_majority;
 pub mod proposer;
 mod soft_state;
 

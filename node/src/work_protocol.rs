@@ -5,7 +5,7 @@
 //! where it is this one.
 
 use futures::{SinkExt, StreamExt};
-use pentora_p2p::FrameStream;
+use pentora_p2p::{FrameError, FrameStream};
 use pentora_raft::JobId;
 use pentora_raft::codec::{self, Kind};
 use pentora_raft::command::{LeaseRef, UnitKey};
@@ -17,6 +17,12 @@ use tokio_util::task::TaskTracker;
 
 /// Frames that wait in one direction of a session; a beat every second or two and a few grants.
 pub const LINK_FRAMES_MAX: usize = 64;
+
+/// Probes per second that an engine is taken to be good for before a job was measured. The first unit is sized by it: one
+/// that turns out too small costs its wait for late answers, and one too large keeps others waiting.
+pub const CONNECT_PPS: f64 = 5_000.0;
+/// The same for raw packets; each unit finds its rate anew, which takes a second or two of it.
+pub const RAW_PPS: f64 = 100_000.0;
 
 /// What a worker tells the leader. Append only.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,6 +36,19 @@ pub enum WorkerFrame {
         /// Probes per second that its engine is good for, before a job was measured.
         engine_pps: f64,
     },
+    /// What it says of itself, behind a beat; answered by [`LeaderFrame::Noted`].
+    About(About),
+}
+
+/// What a worker says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    /// Its process, among all that ran as this node.
+    pub instance: u128,
+    /// How many milliseconds its clock is ahead of the leader's, once it knows.
+    pub skew_ms: Option<i64>,
+    /// Why it takes no work, if it takes none.
+    pub rests: Option<String>,
 }
 
 /// How far a unit is that is out, by figures that no accepted part of it counts.
@@ -90,6 +109,13 @@ pub enum LeaderFrame {
     Grant(Vec<(UnitKey, Lease)>),
     /// These are yours no longer.
     Revoke(Vec<LeaseRef>),
+    /// What you said of yourself was noted.
+    Noted {
+        /// The leader's wall clock, in Unix milliseconds.
+        wall_ms: u64,
+        /// Why the leader has you take no work, if it does.
+        rest: Option<String>,
+    },
 }
 
 /// One side of a session: frames out, frames in. The session ends when either side drops it.
@@ -121,7 +147,18 @@ where
         drop(sink.close().await);
     });
     tasks.spawn(async move {
-        while let Some(Ok(frame)) = source.next().await {
+        while let Some(frame) = source.next().await {
+            let frame = match frame {
+                Ok(frame) => frame,
+                Err(error @ FrameError::Refused { .. }) => {
+                    tracing::warn!(%error, "work session refused");
+                    return;
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "work session ended");
+                    return;
+                }
+            };
             let frame = match codec::decode(Kind::WorkFrame, &frame) {
                 Ok(frame) => frame,
                 Err(error) => {

@@ -6,6 +6,10 @@
 //! then pause, because by then another may have been given them.
 
 mod fence;
+mod own_log;
+mod permits;
+mod rest;
+mod skew;
 mod unit;
 mod unit_findings;
 mod units;
@@ -17,15 +21,18 @@ use std::time::Duration;
 use pentora_raft::{NodeId, Raft};
 use pentora_scanner::engine::Engine;
 use pentora_scanner::finding::HostRecord;
-use pentora_scanner::scope::Scope;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use fence::Fence;
+pub use permits::Permits;
+pub use rest::Rest;
+pub use skew::Skew;
 pub use units::Units;
 
 use crate::coordinator::WorkSessions;
 use crate::feeds::FeedStore;
+use crate::meters::Meters;
 use crate::results::Exchange;
 use crate::rpc::proposer::Proposer;
 use pentora_p2p::Mesh;
@@ -46,14 +53,22 @@ pub struct Context {
     pub engine: Engine,
     /// Where chunks are kept and copied.
     pub exchange: Exchange,
-    /// Where packets may go.
-    pub scope: Arc<Scope>,
+    /// What its units may send to.
+    pub permits: Permits,
     /// The lease's term without word from a leader.
     pub fence: Fence,
     /// What it works on.
     pub units: Units,
+    /// Whether the leader has it rest.
+    pub rest: Rest,
+    /// This process among all that ever ran from this data directory: two that are heard at once are copies.
+    pub instance: u128,
+    /// How far this node's clock is ahead of the leader's, as it found last.
+    pub skew: Skew,
     /// What services are matched with.
     pub feeds: Option<FeedStore>,
+    /// What its units come to.
+    pub meters: Meters,
 }
 
 /// The node's worker.
@@ -74,6 +89,9 @@ impl Worker {
     /// itself; `mesh` reaches other leaders.
     pub async fn run(self, local: Arc<WorkSessions>, mesh: Option<Mesh>, stop: CancellationToken) {
         let fencing = self.tasks.spawn(fence::keep(Arc::clone(&self.context), stop.clone()));
+        self.tasks.spawn(own_log::keep(Arc::clone(&self.context), stop.clone()));
+        self.tasks.spawn(permits::keep(Arc::clone(&self.context), stop.clone()));
+        self.tasks.spawn(rest::keep(Arc::clone(&self.context), stop.clone()));
         work_session::keep(&self.context, &self.tasks, &local, mesh.as_ref(), &stop).await;
         self.hand_back().await;
         if let Err(error) = fencing.await {
@@ -85,9 +103,9 @@ impl Worker {
         }
     }
 
-    /// Ends every unit early, with what is settled of it counted, and answers what else they had found. The worker takes
-    /// no more units.
-    pub async fn suspend(&self) -> Vec<HostRecord> {
+    /// Ends every unit early, with what is settled of it counted, and answers what else they had found and how many
+    /// probes were sent for that. The worker takes no more units.
+    pub async fn suspend(&self) -> (Vec<HostRecord>, u64) {
         self.context.units.suspend().await
     }
 

@@ -4,16 +4,18 @@
 //! read: a stream has a flow-control window of 256 KiB, and two peers that both insist on writing before they read
 //! stop for good once it is full. What the frames mean is the caller's affair; limits and versions are held here.
 //!
-//! A stream ends well only by [`FrameSink`]'s `close`, which the reader sees as the end (`None`). Everything else, be
-//! it a dropped sink, a reset or a dead connection, is [`FrameError::Lost`], so half a transfer never looks complete.
+//! A stream ends well only by [`FrameSink`]'s `close`, which the reader sees as the end (`None`). A side that does not
+//! serve it ends it with the reason ([`FrameStream::refuse`]). Everything else, be it a dropped sink, a reset or a dead
+//! connection, is [`FrameError::Lost`], so half a transfer never looks complete.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures::{Sink, SinkExt, Stream, StreamExt};
+use futures::{FutureExt, Sink, SinkExt, Stream, StreamExt};
 
 use crate::{Class, PeerId};
 
@@ -45,9 +47,37 @@ impl FrameStream {
     /// leaves half of one.
     ///
     /// # Errors
-    /// [`FrameError::TooLarge`], with the stream still usable; any other error ends the stream.
+    /// [`FrameError::TooLarge`], with the stream still usable; any other error ends the stream. Where the peer refused the
+    /// stream before it took all of the frame, the error is its reason.
     pub async fn send(&mut self, frame: Bytes) -> Result<(), FrameError> {
-        self.sink.send(frame).await
+        let Self { sink, source, .. } = self;
+        let mut sending = sink.send(frame);
+        // A peer that refuses a stream reads no more of it, so a large frame would wait for room for ever.
+        let sent = std::future::poll_fn(|cx| match sending.poll_unpin(cx) {
+            Poll::Ready(sent) => Poll::Ready(sent),
+            Poll::Pending => source.poll_refusal(cx).map(Err),
+        });
+        let sent = sent.await;
+        match sent {
+            // What the peer said last was here before its end was.
+            Err(lost @ FrameError::Lost { .. }) => {
+                let refused = std::future::poll_fn(|cx| source.poll_refusal(cx)).now_or_never();
+                Err(refused.unwrap_or(lost))
+            }
+            sent => sent,
+        }
+    }
+
+    /// Ends a stream that is not served with the reason: the peer gets [`FrameError::Refused`], whether it reads or still
+    /// writes. A reason above 1,024 bytes is cut.
+    ///
+    /// # Errors
+    /// [`FrameError`] where it cannot be told.
+    pub async fn refuse(mut self, reason: &str) -> Result<(), FrameError> {
+        let longest = reason.len().min(codec::REASON_BYTES_MAX);
+        let cut = (0..=longest).rev().find(|end| reason.is_char_boundary(*end)).unwrap_or(0);
+        self.sink.inner.as_mut().refuse(reason.get(..cut).unwrap_or_default().to_owned());
+        self.sink.close().await
     }
 
     /// The next frame, or `None` once the peer has closed its side. Cancel-safe.
@@ -65,11 +95,17 @@ impl FrameStream {
 /// `flush` sends the rest. `close` flushes, tells the peer that nothing follows, and ends this half. Dropping the sink
 /// without `close` makes the peer see [`FrameError::Lost`].
 pub struct FrameSink {
-    inner: Pin<Box<dyn Sink<Bytes, Error = FrameError> + Send>>,
+    inner: Pin<Box<dyn SinkHalf>>,
+}
+
+/// What stands behind a [`FrameSink`]: a real stream's writing half, or one in memory.
+pub(crate) trait SinkHalf: Sink<Bytes, Error = FrameError> + Send {
+    /// Has `close` tell the peer that the stream is not served, and why.
+    fn refuse(self: Pin<&mut Self>, reason: String);
 }
 
 impl FrameSink {
-    pub(crate) fn new(inner: impl Sink<Bytes, Error = FrameError> + Send + 'static) -> Self {
+    pub(crate) fn new(inner: impl SinkHalf + 'static) -> Self {
         Self { inner: Box::pin(inner) }
     }
 }
@@ -103,11 +139,36 @@ impl Sink<Bytes> for FrameSink {
 /// The reading half: a [`Stream`] of frames. After an error, or after the peer's end, it gives `None`.
 pub struct FrameSource {
     inner: Pin<Box<dyn Stream<Item = Result<Bytes, FrameError>> + Send>>,
+    /// What was read in search of a refusal, and not given out yet.
+    ahead: VecDeque<Result<Bytes, FrameError>>,
 }
+
+/// Frames that are read ahead at most in search of a refusal, which is the last one of its stream.
+const AHEAD_MAX: usize = 4;
 
 impl FrameSource {
     pub(crate) fn new(inner: impl Stream<Item = Result<Bytes, FrameError>> + Send + 'static) -> Self {
-        Self { inner: Box::pin(inner) }
+        Self { inner: Box::pin(inner), ahead: VecDeque::new() }
+    }
+
+    /// The reason for which the peer refused the stream, once it has come. What comes before it is kept for the reader, and
+    /// so is the refusal.
+    fn poll_refusal(&mut self, cx: &mut Context<'_>) -> Poll<FrameError> {
+        loop {
+            match self.ahead.back() {
+                Some(Err(FrameError::Refused { reason })) => {
+                    return Poll::Ready(FrameError::Refused { reason: reason.clone() });
+                }
+                // Nothing comes behind an error.
+                Some(Err(_)) => return Poll::Pending,
+                Some(Ok(_)) if self.ahead.len() >= AHEAD_MAX => return Poll::Pending,
+                Some(Ok(_)) | None => {}
+            }
+            match self.inner.as_mut().poll_next(cx) {
+                Poll::Ready(Some(item)) => self.ahead.push_back(item),
+                Poll::Ready(None) | Poll::Pending => return Poll::Pending,
+            }
+        }
     }
 }
 
@@ -121,7 +182,10 @@ impl Stream for FrameSource {
     type Item = Result<Bytes, FrameError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.inner.as_mut().poll_next(cx)
+        match self.ahead.pop_front() {
+            Some(item) => Poll::Ready(Some(item)),
+            None => self.inner.as_mut().poll_next(cx),
+        }
     }
 }
 
@@ -163,6 +227,12 @@ pub enum FrameError {
     #[error("the stream was lost: {reason}")]
     Lost {
         /// As much as is known about it.
+        reason: String,
+    },
+    /// The peer does not serve the stream.
+    #[error("{reason}")]
+    Refused {
+        /// Why, in the peer's words.
         reason: String,
     },
     /// Something was sent after `close` or after an error.

@@ -3,9 +3,11 @@
 //! A handle is cheap to clone and asks the one task that owns the network; dropping the last handle ends that task.
 //! The same handle drives the real network and the one in [`crate::memory`].
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::cut::Cuts;
 use crate::gate::Peers;
 use crate::{Class, FrameStream, Member, PeerAddress, PeerEvent, PeerId, PeerInfo, Timings};
 
@@ -62,6 +65,8 @@ pub(crate) struct Shared {
     /// Ends what has not ended by itself after the shutdown's deadline.
     pub(crate) kill: CancellationToken,
     pub(crate) tasks: TaskTracker,
+    /// Whom this node does not hear for a while; `None` in memory, where the network is cut instead.
+    pub(crate) cuts: Option<Arc<Cuts>>,
 }
 
 impl Drop for Shared {
@@ -78,11 +83,13 @@ pub(crate) fn events_channel() -> broadcast::Sender<PeerEvent> {
 #[derive(Debug, Clone)]
 pub struct Mesh {
     shared: Arc<Shared>,
+    /// How often a peer has refused a stream because this node is no member there.
+    refusals: Arc<AtomicU64>,
 }
 
 impl Mesh {
     pub(crate) fn new(shared: Shared) -> Self {
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(shared), refusals: Arc::default() }
     }
 
     /// This node's name.
@@ -127,6 +134,9 @@ impl Mesh {
         };
         let opened = tokio::time::timeout(after, opening).await;
         let opened = opened.unwrap_or(Err(OpenError::TimedOut { peer, class, after }));
+        if matches!(&opened, Err(OpenError::NotAllowed { refused_by, .. }) if *refused_by == peer) {
+            self.refusals.fetch_add(1, Ordering::Relaxed);
+        }
         if opened.as_ref().is_err_and(OpenError::is_retryable) {
             tokio::time::sleep_until(started + RETRYABLE_AFTER).await;
         }
@@ -145,6 +155,22 @@ impl Mesh {
             Err(_dropped) if self.shared.stop.is_cancelled() => Some(Err(OpenError::Closed)),
             Err(_dropped) => None,
         }
+    }
+
+    /// Has this node neither hear nor reach these peers for so long, or with `None` anybody, to rehearse a network cut: their
+    /// connections stay, and are silent. It ends by itself; another call takes the place of this one. Answers whether it was
+    /// done: a mesh in memory is cut by its [`crate::memory::Network`].
+    pub fn cut_off(&self, from: Option<BTreeSet<PeerId>>, lasts: Duration) -> bool {
+        let Some(cuts) = &self.shared.cuts else { return false };
+        cuts.begin(from, Instant::now() + lasts);
+        true
+    }
+
+    /// How often a peer has refused a stream because this node is not a member for it: one that was not told of this
+    /// node yet, or one that was told of its removal.
+    #[must_use]
+    pub fn refusals(&self) -> u64 {
+        self.refusals.load(Ordering::Relaxed)
     }
 
     /// Connects to an address, whether or not a member lives there: the first step of joining. The connection is closed

@@ -12,6 +12,7 @@ mod address;
 mod backoff;
 mod behaviour;
 mod config;
+mod cut;
 mod event_loop;
 mod frame;
 mod gate;

@@ -73,8 +73,8 @@ impl Network {
         let event_loop =
             EventLoop::new(wire, timings, Arc::clone(&peers), command_receiver, events.clone(), stop.clone());
         tasks.spawn(event_loop.run());
-        let shared =
-            Shared { peer_id, listen_addrs, timings, peers, commands: command_sender, events, stop, kill, tasks };
+        let (commands, cuts) = (command_sender, None);
+        let shared = Shared { peer_id, listen_addrs, timings, peers, commands, events, stop, kill, tasks, cuts };
         Ok((Mesh::new(shared), Incoming::new(stream_receiver)))
     }
 

@@ -33,12 +33,25 @@ pub enum Class {
     Admin,
     /// The only class open to a peer that is not a member.
     Join,
+    /// What a node outside the log is shown of it by a gateway.
+    View,
+    /// Work sessions of many nodes outside the log, between their gateway and the leader.
+    Relay,
 }
 
 impl Class {
     /// Every class, in the order of [`Class::index`].
-    pub const ALL: [Self; 7] =
-        [Self::RaftAppend, Self::RaftControl, Self::RaftSnapshot, Self::Work, Self::Chunk, Self::Admin, Self::Join];
+    pub const ALL: [Self; 9] = [
+        Self::RaftAppend,
+        Self::RaftControl,
+        Self::RaftSnapshot,
+        Self::Work,
+        Self::Chunk,
+        Self::Admin,
+        Self::Join,
+        Self::View,
+        Self::Relay,
+    ];
 
     /// The class's name in protocol names and logs.
     #[must_use]
@@ -51,6 +64,8 @@ impl Class {
             Self::Chunk => "chunk",
             Self::Admin => "admin",
             Self::Join => "join",
+            Self::View => "view",
+            Self::Relay => "relay",
         }
     }
 
@@ -78,6 +93,7 @@ impl Class {
         match self {
             Self::RaftAppend | Self::RaftControl | Self::Work => 8,
             Self::RaftSnapshot => 2,
+            Self::View | Self::Relay => 4,
             Self::Chunk | Self::Admin => 16,
             Self::Join => 2,
         }

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::behaviour::{MeshBehaviour, MeshBehaviourEvent};
+use crate::cut::Cuts;
 use crate::event_loop::EventLoop;
 use crate::gate::{Peers, StreamGate};
 use crate::handle::{COMMANDS_MAX, OpenRequest, Shared, events_channel};
@@ -45,7 +46,8 @@ impl Mesh {
         let gate = StreamGate::new(Arc::clone(&peers), stream_sender);
         let (tasks, kill, stop) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
 
-        let transport = transport::build(&config.identity, &config.psk, timings)?;
+        let cuts = Arc::new(Cuts::default());
+        let transport = transport::build(&config.identity, &config.psk, timings, Arc::clone(&cuts))?;
         let behaviour = MeshBehaviour::new(gate, ProtocolNames::new(config.cluster), limits, timings);
         let swarm_config = swarm::Config::with_executor(Tracked { tasks: tasks.clone(), kill: kill.clone() })
             .with_idle_connection_timeout(timings.idle_timeout)
@@ -59,8 +61,8 @@ impl Mesh {
         let event_loop =
             EventLoop::new(wire, timings, Arc::clone(&peers), command_receiver, events.clone(), stop.clone());
         tasks.spawn(event_loop.run());
-        let shared =
-            Shared { peer_id, listen_addrs, timings, peers, commands: command_sender, events, stop, kill, tasks };
+        let (commands, cuts) = (command_sender, Some(cuts));
+        let shared = Shared { peer_id, listen_addrs, timings, peers, commands, events, stop, kill, tasks, cuts };
         Ok((Self::new(shared), Incoming::new(stream_receiver)))
     }
 }
@@ -249,6 +251,8 @@ fn transport_failure(failures: Vec<(Multiaddr, TransportError<io::Error>)>) -> D
         match &failure {
             TransportError::Other(error) => match error.get_ref().and_then(|inner| inner.downcast_ref::<LinkError>()) {
                 Some(LinkError::Handshake(reason)) => return DialFailure::Handshake(reason.clone()),
+                Some(LinkError::Silent(reason)) => return DialFailure::Silent(reason.clone()),
+                Some(LinkError::HungUp(reason)) => return DialFailure::HungUp(reason.clone()),
                 Some(LinkError::Connect(reason)) => reasons.push(format!("{address}: {reason}")),
                 None => reasons.push(format!("{address}: {error}")),
             },

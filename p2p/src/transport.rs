@@ -7,6 +7,7 @@
 //! two round trips less, and no parser in front of the encryption.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p::Transport as _;
@@ -16,12 +17,13 @@ use libp2p::core::transport::Boxed;
 use libp2p::core::transport::timeout::{TransportTimeout, TransportTimeoutError};
 use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade};
 use libp2p::futures::{AsyncReadExt, AsyncWriteExt};
-use libp2p::pnet::{PnetConfig, PreSharedKey};
+use libp2p::pnet::{PnetConfig, PnetError, PreSharedKey};
 use libp2p::tcp::tokio::TcpStream;
 use libp2p::{noise, tcp, yamux};
 use tokio::time::timeout;
 
-use crate::{Identity, MeshError, Timings};
+use crate::cut::{Cuts, Cuttable, Line};
+use crate::{Identity, MeshError, PeerId, Timings};
 
 mod linger;
 use linger::Lingering;
@@ -43,6 +45,12 @@ pub(crate) enum LinkError {
     /// TCP did not connect.
     #[error("{0}")]
     Connect(String),
+    /// TCP did, and then nothing came in time.
+    #[error("{0}")]
+    Silent(String),
+    /// TCP did, and the other side hung up before it said who it is.
+    #[error("{0}")]
+    HungUp(String),
     /// TCP did, the rest did not.
     #[error("{0}")]
     Handshake(String),
@@ -51,6 +59,16 @@ pub(crate) enum LinkError {
 impl LinkError {
     fn handshake(step: &str, error: impl std::fmt::Display) -> Self {
         Self::Handshake(format!("{step}: {error}"))
+    }
+
+    /// What came of the first bytes: a proxy without a node behind it takes a connection and ends it.
+    fn first_bytes(step: &str, error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                Self::HungUp(format!("{step}: {error}"))
+            }
+            _ => Self::handshake(step, error),
+        }
     }
 }
 
@@ -61,6 +79,7 @@ struct Handshake {
     noise: noise::Config,
     yamux: yamux::Config,
     timings: Timings,
+    cuts: Arc<Cuts>,
 }
 
 /// Builds the transport of a mesh.
@@ -71,12 +90,13 @@ pub(crate) fn build(
     identity: &Identity,
     psk: &crate::PreSharedKey,
     timings: Timings,
+    cuts: Arc<Cuts>,
 ) -> Result<Boxed<(libp2p::PeerId, StreamMuxerBox)>, MeshError> {
     let noise =
         noise::Config::new(&identity.keypair()).map_err(|error| MeshError::Encryption { reason: error.to_string() })?;
     let mut yamux = yamux::Config::default();
     yamux.set_max_num_streams(STREAMS_MAX);
-    let handshake = Handshake { psk: PreSharedKey::new(*psk.as_bytes()), noise, yamux, timings };
+    let handshake = Handshake { psk: PreSharedKey::new(*psk.as_bytes()), noise, yamux, timings, cuts };
     let tcp = tcp::tokio::Transport::new(tcp::Config::new().nodelay(true).listen_backlog(1024));
     let transport = TransportTimeout::with_outgoing_timeout(tcp, timings.connect_timeout)
         .map_err(|error| match error {
@@ -88,7 +108,7 @@ pub(crate) fn build(
         .and_then(move |socket, endpoint| async move {
             let limit = handshake.timings.handshake_timeout;
             let finished = timeout(limit, handshake.run(socket, endpoint)).await;
-            finished.unwrap_or_else(|_elapsed| Err(LinkError::Handshake(format!("no answer within {limit:?}"))))
+            finished.unwrap_or_else(|_elapsed| Err(LinkError::Silent(format!("no answer within {limit:?}"))))
         })
         .map_err(|either| either.into_inner());
     Ok(transport.boxed())
@@ -101,16 +121,22 @@ impl Handshake {
         endpoint: ConnectedPoint,
     ) -> Result<(libp2p::PeerId, StreamMuxerBox), LinkError> {
         limit_unanswered(&socket, self.timings.silence_max);
-        let keyed = PnetConfig::new(self.psk).handshake(Lingering::new(socket)).await;
-        let mut keyed = keyed.map_err(|error| LinkError::handshake("nonces", error))?;
+        let line = Line::new(self.cuts);
+        let keyed = PnetConfig::new(self.psk).handshake(Cuttable::new(Lingering::new(socket), line.clone())).await;
+        let mut keyed = keyed.map_err(|error| match error {
+            PnetError::HandshakeError(error) | PnetError::IoError(error) => LinkError::first_bytes("nonces", &error),
+        })?;
         let greeted = greet(&mut keyed).await;
-        greeted.map_err(|error| LinkError::handshake("greeting", error))?;
+        greeted.map_err(|error| LinkError::first_bytes("greeting", &error))?;
         let dialed = endpoint.is_dialer();
         let secured = match dialed {
             true => self.noise.upgrade_outbound(keyed, NOISE).await,
             false => self.noise.upgrade_inbound(keyed, NOISE).await,
         };
         let (peer, secured) = secured.map_err(|error| LinkError::handshake("noise", error))?;
+        if let Some(peer) = PeerId::from_libp2p(&peer) {
+            line.is_to(peer);
+        }
         let multiplexed = match dialed {
             true => self.yamux.upgrade_outbound(secured, YAMUX).await,
             false => self.yamux.upgrade_inbound(secured, YAMUX).await,

@@ -22,6 +22,10 @@ pub(crate) enum DialFailure {
     Unreachable(String),
     /// A TCP connection, but no agreement on encryption.
     Handshake(String),
+    /// TCP connected, and nothing came in time.
+    Silent(String),
+    /// TCP connected, and the other side hung up before it said who it is.
+    HungUp(String),
     /// Another peer than the expected one.
     WrongPeer(PeerId),
     /// This node.

@@ -6,22 +6,41 @@
 //! What is said of every command alike (its name, what it does to the state, which events it brings) is one row in
 //! `state/commands.rs`, and how tests draw it one arm in `command/draw_test.rs`; a command without them does not compile.
 
+mod access;
 mod answer;
 #[cfg(test)]
 pub(crate) mod draw_test;
+mod lease;
+mod membership;
+mod offline;
 #[cfg(test)]
 mod parts_test;
+mod rule;
 #[cfg(test)]
 pub(crate) mod sample_test;
+mod submission;
+mod unit;
 
 use std::fmt;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+pub use self::access::{AccessRole, AuditEntry, NewAccessToken, Outcome};
 pub use self::answer::{Refusal, Response};
-use crate::id::{ClusterId, Digest, Epoch, JobId, NodeId, TokenId};
-use crate::state::{Counts, FeedRecord, JobLimits, Partition, Priority, Remarks, Share};
+pub use self::lease::{Completion, LeaseRef, NewLease};
+pub use self::membership::{NewToken, NodeInfo, NodePolicy, NodeRole, PolicyChange, TokenGrant, Voting};
+pub use self::offline::{Imported, ImportedUnit};
+pub use self::rule::{
+    Author, BudgetRule, EVERY_DAY, ExclusionRule, Hours, NewRule, ProfileRule, RULE_NAME_BYTES_MAX, RULE_NETWORKS_MAX,
+    RULE_REASON_BYTES_MAX, Rule, RuleKind, ScopeEffect, ScopeRule, SiteRule, When, WindowEffect, WindowRule,
+    is_rule_name,
+};
+pub use self::submission::{Finished, SPEC_INLINE_BYTES_MAX, SpecRef, StoredChunk, Submission};
+pub use self::unit::{UnitKey, UnitRange};
+use crate::id::{ClusterId, Digest, JobId, NodeId, TokenId};
+use crate::state::{FeedRecord, KeepSpec, Measures, Occurrence, PassReason, Priority, Remarks, ScheduleSpec, Settings};
+use crate::version::{LogVersion, Versions};
 
 /// A command with the leader's wall time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,219 +187,296 @@ pub enum Command {
         /// What there is to say.
         remarks: Remarks,
     },
-}
-
-/// What a node says of itself.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct NodeInfo {
-    /// Unique in the cluster.
-    pub name: String,
-    /// Its mesh identity, as text.
-    pub peer: String,
-    /// Mesh addresses `host:port` under which others may dial it; empty for a node that only dials out.
-    pub addresses: Vec<String>,
-    /// The release it runs.
-    pub version: String,
-    /// Where it is.
-    pub region: Option<String>,
-    /// What it may be chosen by.
-    pub tags: Vec<String>,
-    /// The networks it reaches; `None` for whatever its routes reach.
-    pub networks: Option<Vec<IpNet>>,
-    /// How many leases it takes at once.
-    pub max_concurrent_scans: u32,
-    /// The largest unit it takes, in targets.
-    pub max_targets_per_scan: u64,
-    /// Whether it may vote.
-    pub role: NodeRole,
-    /// The kinds of engine it has, as words that a partition's needs may name.
-    pub engines: Vec<String>,
-}
-
-/// What a node may become.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub enum NodeRole {
-    /// A voter or a standby, as the autopilot sees fit.
-    #[default]
-    Auto,
-    /// Scans, and never votes.
-    Scanner,
-}
-
-/// A join token to be made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NewToken {
-    /// The public half.
-    pub token: TokenId,
-    /// Digest of the secret half.
-    pub secret: Digest,
-    /// The node name it is for.
-    pub name: String,
-    /// How long it lasts, in milliseconds of the log's clock.
-    pub ttl_ms: u64,
-    /// How many nodes may use it.
-    pub uses: u32,
-    /// The role it allows.
-    pub role: NodeRole,
-    /// The region it puts a node in, overriding the node's own word.
-    pub region: Option<String>,
-    /// The networks it limits a node to.
-    pub networks: Option<Vec<IpNet>>,
-}
-
-/// A job to be accepted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Submission {
-    /// What to scan, opaque here.
-    pub spec: SpecRef,
-    /// How much work there is and where it may run.
-    pub partitions: Vec<Partition>,
-    /// Before which others it is served.
-    pub priority: Priority,
-    /// How much it may take.
-    pub limits: JobLimits,
-    /// Who took the request.
-    pub via: NodeId,
-    /// What the request is known by if it comes again.
-    pub idempotency_key: Option<Digest>,
-    /// One line for lists: what the user asked for, cut to a length that suits one.
-    pub title: String,
-    /// Units that an earlier run of the same spec has finished: counted from the start, and not granted again.
-    pub finished: Vec<Finished>,
-}
-
-/// A unit that an earlier run of a job has finished. Its chunk is durable on its holders.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Finished {
-    /// Which.
-    pub unit: UnitRange,
-    /// Its results.
-    pub stored: StoredChunk,
-    /// What it counts.
-    pub counts: Counts,
-}
-
-/// A chunk that is durable on its holders.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StoredChunk {
-    /// Its name.
-    pub digest: Digest,
-    /// Its size in bytes.
-    pub bytes: u64,
-    /// Who holds it.
-    pub holders: Vec<NodeId>,
-}
-
-/// A scan spec, or where to find it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum SpecRef {
-    /// The bytes themselves, at most [`SPEC_INLINE_BYTES_MAX`].
-    Inline(Vec<u8>),
-    /// A chunk that holds them.
-    Chunk {
-        /// The chunk's name.
-        digest: Digest,
-        /// Who holds it.
-        holders: Vec<NodeId>,
+    /// Forgets an ended job with all that is known of it; the chunks of its results are named by nothing any more.
+    DeleteJob {
+        /// Which.
+        job: JobId,
+    },
+    /// Says how work is shared out, timed and tried again, on all nodes.
+    SetSettings {
+        /// From now on.
+        settings: Box<Settings>,
+    },
+    /// Holds a job, or lets it go on.
+    PauseJob {
+        /// Which.
+        job: JobId,
+        /// Whether it is held from now on.
+        paused: bool,
+        /// Why, for its events.
+        reason: String,
+    },
+    /// Gives a job another priority.
+    Reprioritize {
+        /// Which.
+        job: JobId,
+        /// From now on.
+        priority: Priority,
+    },
+    /// Says when ranges that were tried in vain may be tried again; the leader drew the times.
+    SetBackoff {
+        /// Range, and the unix milliseconds before which it rests.
+        updates: Vec<(UnitKey, u64)>,
+    },
+    /// Sets a worker aside that fails what it gets.
+    SetAside {
+        /// Which.
+        node: NodeId,
+        /// Until when, unix milliseconds.
+        until_ms: u64,
+    },
+    /// The networks that a node reaches are others now.
+    SetNetworks {
+        /// Which.
+        node: NodeId,
+        /// The networks; `None` for all.
+        networks: Option<Vec<IpNet>>,
+    },
+    /// Makes a join token that carries the whole of a node's policy.
+    MakeToken(Box<TokenGrant>),
+    /// Admits a node whose token was verified by the member that proposes this; its id is this entry's log index. The
+    /// same peer asking again keeps its id.
+    Admit {
+        /// The public half of the token.
+        token: TokenId,
+        /// What the node says of itself; its token's policy narrows it.
+        info: Box<NodeInfo>,
+    },
+    /// Changes the cluster's word about a node.
+    SetPolicy {
+        /// Which.
+        node: NodeId,
+        /// What is changed of it; the rest stays.
+        change: Box<PolicyChange>,
+    },
+    /// A node stopped in order: it has handed its work back.
+    NodeLeft {
+        /// Which.
+        node: NodeId,
+    },
+    /// A node is to leave for good: it gets no more work and no vote, and is removed once it has none.
+    Retire {
+        /// Which.
+        node: NodeId,
+    },
+    /// Removes a node that has been gone since a time; nothing where it was heard from since.
+    Forget {
+        /// Which.
+        node: NodeId,
+        /// When its status became what the leader saw, unix milliseconds of the log's clock.
+        since_ms: u64,
+    },
+    /// Sets how many voters the cluster aims at.
+    AimVoters {
+        /// 3, 5 or 7.
+        voters: u32,
+    },
+    /// Accepts a job whose work is carried to a worker without a network; its id is this entry's log index.
+    CarryJob(Box<Submission>),
+    /// Lets results of a worker without a network in, or no more.
+    SetOffline {
+        /// The key that it signs with.
+        peer: String,
+        /// What it is called; `None` takes it away.
+        name: Option<String>,
+    },
+    /// Counts results that were carried in, each unit once.
+    Import(Box<Imported>),
+    /// Bundles of a worker without a network were carried in.
+    NoteBundles {
+        /// Whose.
+        worker: NodeId,
+        /// The first of them.
+        first: u64,
+        /// The last of them, and the highest number that is known of.
+        last: u64,
+    },
+    /// Makes a schedule; the same once more changes nothing.
+    AddSchedule {
+        /// What it is called.
+        name: String,
+        /// What and when.
+        spec: Box<ScheduleSpec>,
+    },
+    /// Takes a schedule away; its jobs stay.
+    RemoveSchedule {
+        /// Which.
+        name: String,
+    },
+    /// Holds a schedule, or lets it go on.
+    PauseSchedule {
+        /// Which.
+        name: String,
+        /// Whether it is held from now on.
+        paused: bool,
+    },
+    /// Accepts the job of a schedule's occurrence, which is over with that; its id is this entry's log index.
+    StartOccurrence {
+        /// Of which schedule.
+        schedule: String,
+        /// Which of its times.
+        occurrence: Occurrence,
+        /// The job.
+        submission: Box<Submission>,
+    },
+    /// Ends a schedule's occurrence without a job.
+    PassOccurrence {
+        /// Of which schedule.
+        schedule: String,
+        /// Which of its times.
+        occurrence: Occurrence,
+        /// Why.
+        why: PassReason,
+    },
+    /// Writes a rule of the cluster's policy, over one with its kind and name.
+    SetRule(Box<NewRule>),
+    /// Takes a rule away.
+    RemoveRule {
+        /// Its kind.
+        kind: RuleKind,
+        /// Its name.
+        name: String,
+        /// Who asked.
+        author: Author,
+    },
+    /// Accepts a job, and keeps who asked for it; its id is this entry's log index.
+    SubmitAs {
+        /// The job.
+        submission: Box<Submission>,
+        /// Who asked.
+        author: Author,
+    },
+    /// Holds a job that the cluster's policy does not allow now, or lets it go on.
+    HoldJob {
+        /// Which.
+        job: JobId,
+        /// Why it is held from now on; `None` to let it go on.
+        hold: Option<String>,
+    },
+    /// Counts a finished unit of which it was measured how much of it was found.
+    CompleteMeasured {
+        /// The finished unit.
+        completion: Box<Completion>,
+        /// What there is to say beside its counts.
+        remarks: Remarks,
+        /// What was measured.
+        measures: Measures,
+    },
+    /// Makes a standing scan; the same once more changes nothing.
+    AddKeep {
+        /// What it is called.
+        name: String,
+        /// What is promised.
+        spec: Box<KeepSpec>,
+    },
+    /// Ends a standing scan and the pass that is on; what earlier passes found stays.
+    RemoveKeep {
+        /// Which.
+        name: String,
+    },
+    /// Holds a standing scan, or lets it go on.
+    PauseKeep {
+        /// Which.
+        name: String,
+        /// Whether it is held from now on.
+        paused: bool,
+    },
+    /// Accepts the job of a pass over a slice of a standing scan; its id is this entry's log index.
+    StartSlice {
+        /// Of which standing scan.
+        keep: String,
+        /// Which of its slices.
+        slice: u32,
+        /// The job.
+        submission: Box<Submission>,
+    },
+    /// Notes what came of a pass that has ended.
+    EndSlice {
+        /// Of which standing scan.
+        keep: String,
+        /// The job of the pass.
+        job: JobId,
+    },
+    /// Notes why a pass cannot begin.
+    RefuseSlice {
+        /// Of which standing scan.
+        keep: String,
+        /// Why.
+        reason: String,
+    },
+    /// A node says which versions of the log it reads.
+    SetVersions {
+        /// Which.
+        node: NodeId,
+        /// What it reads.
+        versions: Versions,
+    },
+    /// Raises the version of the log, which every node that follows it reads.
+    RaiseLog {
+        /// The version from now on.
+        version: LogVersion,
+    },
+    /// Makes what begins jobs by itself, or accepts a job that is carried, and keeps who asked for it.
+    ArrangeAs {
+        /// Who asked.
+        author: Author,
+        /// For what.
+        arrangement: Box<Arrangement>,
+    },
+    /// Makes an access token; the same once more changes nothing.
+    MakeAccessToken(Box<NewAccessToken>),
+    /// Gives an access token another secret.
+    RotateAccessToken {
+        /// Which.
+        name: String,
+        /// The digest of its secret from now on.
+        key: Digest,
+        /// Who asked.
+        author: Author,
+    },
+    /// Makes an access token useless.
+    RevokeAccessToken {
+        /// Which.
+        name: String,
+        /// Who asked.
+        author: Author,
+    },
+    /// Adds to the audit log.
+    NoteAudit {
+        /// Drawn by whoever proposes it, so that a retry adds nothing.
+        batch: u64,
+        /// What was asked of the API, and what came of it.
+        entries: Vec<AuditEntry>,
+    },
+    /// Stands for what a next release brings, in a program that the tests build to go from one release to another.
+    #[cfg(feature = "next-version")]
+    Rehearse {
+        /// Who proposes it.
+        node: NodeId,
     },
 }
 
-/// The largest spec that an entry carries itself, in bytes; a larger one is stored as a chunk. Ours: a frame between
-/// peers is at most 256 KiB and should hold an entry with room to spare.
-pub const SPEC_INLINE_BYTES_MAX: usize = 64 << 10;
+/// What is asked for once, and scanned later or elsewhere: who asked is asked for then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Arrangement {
+    /// A schedule; the same once more changes nothing.
+    Schedule {
+        /// What it is called.
+        name: String,
+        /// What and when.
+        spec: ScheduleSpec,
+    },
+    /// A standing scan; the same once more changes nothing.
+    Keep {
+        /// What it is called.
+        name: String,
+        /// What is promised.
+        spec: KeepSpec,
+    },
+    /// A job whose work is carried to a worker without a network; its id is this entry's log index.
+    Carried(Submission),
+}
 
 /// The largest command that the log takes, encoded, in bytes. Ours: with its heading it must fit into one frame between
 /// peers, of 256 KiB; a submission with an inline spec and the needs of 256 partitions does.
 pub const ENTRY_BYTES_MAX: usize = 192 << 10;
-
-/// Names a unit: the part of a partition that begins at `start`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct UnitKey {
-    /// Of which job.
-    pub job: JobId,
-    /// Of which of its partitions.
-    pub partition: u32,
-    /// Its first index.
-    pub start: u64,
-}
-
-impl UnitKey {
-    /// The unit up to before `end`.
-    #[must_use]
-    pub fn until(self, end: u64) -> UnitRange {
-        UnitRange { partition: self.partition, start: self.start, end }
-    }
-}
-
-/// A unit of a job that is known: the part of a partition from `start` to before `end`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct UnitRange {
-    /// Of which of the job's partitions.
-    pub partition: u32,
-    /// Its first index.
-    pub start: u64,
-    /// The index after its last.
-    pub end: u64,
-}
-
-impl UnitRange {
-    /// Its name among the units of all jobs.
-    #[must_use]
-    pub fn of(self, job: JobId) -> UnitKey {
-        UnitKey { job, partition: self.partition, start: self.start }
-    }
-
-    /// How many targets it has.
-    #[must_use]
-    pub fn targets(self) -> u64 {
-        self.end.saturating_sub(self.start)
-    }
-}
-
-/// `partition:start-end`, as events name it.
-impl fmt::Display for UnitRange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}-{}", self.partition, self.start, self.end)
-    }
-}
-
-/// A lease to be made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NewLease {
-    /// The unit.
-    pub unit: UnitKey,
-    /// The index after its last.
-    pub end: u64,
-    /// Who is to scan it.
-    pub node: NodeId,
-    /// What that worker may send for it.
-    pub share: Share,
-}
-
-/// Names a lease: a unit under one epoch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct LeaseRef {
-    /// The unit.
-    pub unit: UnitKey,
-    /// The log index of its grant.
-    pub epoch: Epoch,
-}
-
-/// A unit, or the first part of what is left of one, whose chunk is durable on its holders.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Completion {
-    /// Which lease.
-    pub lease: LeaseRef,
-    /// The first index scanned: where the lease's uncounted part begins.
-    pub start: u64,
-    /// The index after the last one scanned.
-    pub end: u64,
-    /// Whether the worker goes on with what lies behind `end`; otherwise that is handed back.
-    pub goes_on: bool,
-    /// Who scanned it.
-    pub node: NodeId,
-    /// Its results.
-    pub stored: StoredChunk,
-    /// What it counts.
-    pub counts: Counts,
-}

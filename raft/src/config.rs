@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::clock::WallClock;
+
 /// Timings for a kind of network. Failover takes about `election_max + U(election_min, election_max)`, because a
 /// follower waits out the leader's lease before it stands; measured in `docs/BENCHMARKS.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,6 +26,12 @@ impl Profile {
             Self::Wan => "wan",
             Self::Fast => "fast",
         }
+    }
+
+    /// The longest election time-out: what is older is not known to hold now.
+    #[must_use]
+    pub fn election_max(self) -> Duration {
+        Duration::from_millis(self.timings().election_max_ms)
     }
 
     /// Its times.
@@ -65,6 +73,8 @@ pub struct Config {
     pub propose_timeout: Duration,
     /// How long sending one snapshot may take.
     pub snapshot_timeout: Duration,
+    /// Where wall time is read.
+    pub wall: WallClock,
 }
 
 impl Default for Config {
@@ -76,6 +86,7 @@ impl Default for Config {
             lag_before_snapshot: 20_000,
             propose_timeout: Duration::from_millis(1_800),
             snapshot_timeout: Duration::from_secs(600),
+            wall: WallClock::default(),
         }
     }
 }
@@ -96,6 +107,13 @@ impl Config {
             replication_lag_threshold: self.lag_before_snapshot,
             purge_batch_size: self.snapshot_after_entries,
             enable_pre_vote: Some(true),
+            // A leader commits what a quorum of other disks has before its own has it. Were it to crash then and go on
+            // leading in the same term, it would put other entries in the place of committed ones.
+            enable_leader_restore: Some(false),
+            // A learner begins its log anew when it was made a scanner and a member again before the leader had taken it out.
+            // Otherwise the leader would go on behind what it takes the learner to have, and never reach it. A voter without
+            // its log does not start at all (`NodeIdentity::store_begun`).
+            allow_log_reversion: Some(true),
             // A leader that is heard but hears nobody would otherwise keep its followers from electing another
             // (openraft#2080): without a quorum it falls silent for as long as an election takes.
             quorum_loss_probe_interval: Some(2 * election_max_ms),

@@ -80,6 +80,18 @@ pub enum EventKind {
         /// Why.
         reason: String,
     },
+    /// It was held.
+    Paused {
+        /// Why.
+        reason: String,
+    },
+    /// It was let go on.
+    Resumed,
+    /// It got another priority.
+    Reprioritized {
+        /// Which.
+        priority: String,
+    },
 }
 
 names! { EventKind, name, NAMES:
@@ -95,6 +107,9 @@ names! { EventKind, name, NAMES:
     GivenUp => "given_up",
     Finished => "finished",
     Cancelled => "cancelled",
+    Paused => "paused",
+    Resumed => "resumed",
+    Reprioritized => "reprioritized",
 }
 
 impl fmt::Display for Event {
@@ -121,6 +136,9 @@ impl fmt::Display for Event {
             }
             EventKind::Finished { status } => write!(f, "{status}"),
             EventKind::Cancelled { reason } => write!(f, "cancelled: {reason}"),
+            EventKind::Paused { reason } => write!(f, "paused: {reason}"),
+            EventKind::Resumed => write!(f, "resumed"),
+            EventKind::Reprioritized { priority } => write!(f, "priority is {priority} now"),
         }
     }
 }

@@ -6,40 +6,64 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
+use openraft::ChangeMembers;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
-use openraft::{ChangeMembers, Instant};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::clock::{LogClock, OtherClock};
 use crate::codec;
 use crate::command::{Command, ENTRY_BYTES_MAX, Proposal, Refusal, Response};
 use crate::config::Config;
 use crate::id::NodeId;
-use crate::network::{Class, Duplex, Factory, Transport, serve, spawn_owned};
+use crate::leadership::{Heard, Leadership, Word};
+use crate::network::{Class, Duplex, Ends, Factory, Transport, refuse, serve, spawn_owned};
 use crate::raft_types::Member;
 use crate::state::State;
 use crate::store::machine::{self, Shared};
 use crate::store::{OpenError, Openraft, Storage};
+use crate::view::GatewayWord;
+
+mod status;
+mod viewer;
+pub use status::{RaftStatus, Role};
+use viewer::Shown;
+pub use viewer::Viewer;
 
 /// A node's part in consensus.
 #[derive(Clone)]
 pub struct Raft {
-    raft: Openraft,
+    part: Part,
     shared: Arc<Shared>,
     node: NodeId,
     config: Arc<Config>,
-    staging: Option<PathBuf>,
-    /// Cancelled when the store on disk is closed.
-    closed: Option<CancellationToken>,
+    /// The last word of a leader that this node follows.
+    heard: Arc<Heard>,
     /// Counts changes of role, leader, term and membership.
     changes: watch::Receiver<u64>,
-    _watching: Arc<AbortOnDropHandle<()>>,
 }
+
+/// How a node takes part.
+#[derive(Clone)]
+enum Part {
+    /// It follows the log.
+    Inside {
+        raft: Openraft,
+        staging: Option<PathBuf>,
+        /// Cancelled when the store on disk is closed.
+        closed: Option<CancellationToken>,
+        _watching: Arc<AbortOnDropHandle<()>>,
+    },
+    /// It stands outside, and has what a gateway shows it.
+    Outside(Arc<Mutex<Shown>>),
+}
+
+const OUTSIDE: &str = "this node stands outside the log";
 
 impl std::fmt::Debug for Raft {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -88,58 +112,18 @@ pub enum ProposeError {
     /// Consensus has stopped on this node; the process should end and start again.
     #[error("consensus has stopped on this node: {0}")]
     Stopped(String),
+    /// Leadership can only be handed to another voter. Nothing changed.
+    #[error("node {node} is no other voter, so it cannot take over")]
+    NoOtherVoter {
+        /// Who was to take over.
+        node: NodeId,
+    },
 }
 
 /// Why membership did not change.
 #[derive(Debug, thiserror::Error)]
 #[error("membership did not change: {0}")]
 pub struct MembershipError(String);
-
-/// A node's part in elections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// It leads, and a quorum has answered it within its lease (the longest election time-out).
-    Leader,
-    /// It votes.
-    Voter,
-    /// It follows the log and does not vote.
-    Learner,
-    /// It is not in the membership.
-    Outside,
-}
-
-/// What a node knows of consensus right now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RaftStatus {
-    /// This node.
-    pub node: NodeId,
-    /// Its part.
-    pub role: Role,
-    /// Who leads, as far as it knows.
-    pub leader: Option<NodeId>,
-    /// The current term.
-    pub term: u64,
-    /// The last entry in its log.
-    pub last_index: u64,
-    /// The last entry known to be on a quorum.
-    pub commit_index: u64,
-    /// The last entry applied here.
-    pub applied_index: u64,
-    /// The voters; those of both sets while membership changes.
-    pub voters: BTreeSet<NodeId>,
-    /// Whether a membership change is half done.
-    pub joint: bool,
-    /// The learners.
-    pub learners: BTreeSet<NodeId>,
-    /// Leader only: the last entry each member has.
-    pub matched: BTreeMap<NodeId, u64>,
-    /// Leader only: milliseconds since each member last answered.
-    pub heard_ms: BTreeMap<NodeId, u64>,
-    /// Leader only: milliseconds since a quorum last answered.
-    pub quorum_heard_ms: Option<u64>,
-    /// `None` while the core runs; otherwise why it stopped.
-    pub stopped: Option<String>,
-}
 
 impl Raft {
     /// Opens the store and starts the core. The node takes no part until it is in a membership.
@@ -164,8 +148,49 @@ impl Raft {
         let raft = Openraft::new(node, openraft_config, factory, log, machine)
             .await
             .map_err(|error| StartError::Core(error.to_string()))?;
-        let (changes, watching) = watch_changes(&raft);
-        Ok(Self { raft, shared, node, config: Arc::new(config), staging, closed, changes, _watching: watching })
+        shared.read_again_until(raft.metrics().borrow_watched().last_log_index.unwrap_or(0));
+        let (changed, changes, watching) = watch_changes(&raft);
+        let (config, heard) = (Arc::new(config), Arc::new(Heard::new(changed)));
+        let part = Part::Inside { raft, staging, closed, _watching: watching };
+        Ok(Self { part, shared, node, config, heard, changes })
+    }
+
+    /// A node that stands outside the log: it has in memory what the returned viewer takes from a gateway, and nothing else.
+    #[must_use]
+    pub fn outside(node: NodeId, config: Config) -> (Self, Viewer) {
+        let (changed, changes) = watch::channel(0u64);
+        let shared = Arc::new(Shared::of_a_view());
+        let shown = Arc::new(Mutex::new(Shown::default()));
+        let viewer = Viewer::new(Arc::clone(&shared), Arc::clone(&shown), changed.clone());
+        let heard = Arc::new(Heard::new(changed));
+        (Self { part: Part::Outside(shown), shared, node, config: Arc::new(config), heard, changes }, viewer)
+    }
+
+    /// Whether this node stands outside the log.
+    #[must_use]
+    pub fn is_outside(&self) -> bool {
+        matches!(self.part, Part::Outside(_))
+    }
+
+    /// Which node to ask for what the leader decides: the leader, or the gateway of a node outside the log. `None` while no
+    /// leader is known.
+    #[must_use]
+    pub fn way(&self) -> Option<NodeId> {
+        match &self.part {
+            Part::Inside { .. } => self.status().leader,
+            Part::Outside(shown) => {
+                let shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
+                let known = shown.leadership(self.config.profile.election_max(), Instant::now()).leader();
+                known.and(shown.gateway)
+            }
+        }
+    }
+
+    fn core(&self) -> Option<&Openraft> {
+        match &self.part {
+            Part::Inside { raft, .. } => Some(raft),
+            Part::Outside(_) => None,
+        }
     }
 
     /// Whether this store has ever been part of a cluster.
@@ -173,7 +198,8 @@ impl Raft {
     /// # Errors
     /// Where the core has stopped.
     pub async fn is_initialized(&self) -> Result<bool, ProposeError> {
-        self.raft.is_initialized().await.map_err(|fatal| ProposeError::Stopped(fatal.to_string()))
+        let Some(raft) = self.core() else { return Ok(false) };
+        raft.is_initialized().await.map_err(|fatal| ProposeError::Stopped(fatal.to_string()))
     }
 
     /// Makes this node the one voter of a new cluster.
@@ -182,24 +208,39 @@ impl Raft {
     /// Where the store is not empty.
     pub async fn initialize(&self, peer: &str) -> Result<(), MembershipError> {
         let members = BTreeMap::from([(self.node, Member { peer: peer.into() })]);
-        self.raft.initialize(members).await.map_err(|error| MembershipError(error.to_string()))
+        self.to_change()?.initialize(members).await.map_err(|error| MembershipError(error.to_string()))
     }
 
-    /// Puts a command into the log and waits until it is applied here. Only the leader can. One that is larger than
-    /// [`ENTRY_BYTES_MAX`] is refused without an entry, under the index of the last one applied here.
+    /// Whether the log takes a command, as far as this node has it: it is no larger than [`ENTRY_BYTES_MAX`], and of no later
+    /// version than the log's. Asked before it becomes an entry, and before it is sent to a leader that may be of an earlier
+    /// release and could not even read it. Applying asks for the version once more, because the log may have changed.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub fn takes(&self, command: &Command) -> Result<(), Refusal> {
+        let bytes = codec::encoded_len(command);
+        if bytes > ENTRY_BYTES_MAX {
+            let what = format!("it takes {bytes} bytes, an entry of the log at most {ENTRY_BYTES_MAX}");
+            return Err(Refusal::Malformed { what });
+        }
+        self.read(|state| state.holds(command.kind()))
+    }
+
+    /// Puts a command into the log and waits until it is applied here. Only the leader can. One that the log does not take is
+    /// refused without an entry, under the index of the last one applied here.
     ///
     /// # Errors
     /// [`ProposeError`]; after `TimedOut` the command may still be applied later.
     pub async fn propose(&self, command: Command) -> Result<Applied, ProposeError> {
+        let Some(raft) = self.core() else { return Err(ProposeError::NotLeader { leader: self.status().leader }) };
         let after = self.config.propose_timeout;
-        let proposal = Proposal { at_ms: wall_ms(), command };
-        let bytes = codec::encoded_len(&proposal);
-        if bytes > ENTRY_BYTES_MAX {
-            let what = format!("it takes {bytes} bytes, an entry of the log at most {ENTRY_BYTES_MAX}");
+        if let Err(refusal) = self.takes(&command) {
             let index = *self.watch_applied().borrow();
-            return Ok(Applied { index, response: Response::Refused(Refusal::Malformed { what }) });
+            return Ok(Applied { index, response: Response::Refused(refusal) });
         }
-        match tokio::time::timeout(after, self.raft.client_write(proposal)).await {
+        let at_ms = self.clock().entry_ms(self.config.wall.now_ms(), Instant::now());
+        let proposal = Proposal { at_ms, command };
+        match tokio::time::timeout(after, raft.client_write(proposal)).await {
             Err(_elapsed) => Err(ProposeError::TimedOut { after }),
             Ok(Ok(written)) => Ok(Applied { index: written.log_id.index, response: written.data }),
             Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward)))) => {
@@ -207,6 +248,22 @@ impl Raft {
             }
             Ok(Err(other)) => Err(ProposeError::Stopped(other.to_string())),
         }
+    }
+
+    /// The log's time now, in Unix milliseconds, for people: one clock on all nodes, however theirs go.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        let shown = self.clock().shown_ms(self.config.wall.now_ms(), Instant::now());
+        shown.max(self.read(|state| state.cluster().now_ms))
+    }
+
+    /// Tells the leader's clock of the other nodes that are there, each with what its clock showed where that is known.
+    pub fn compare_clocks(&self, others: Vec<Option<OtherClock>>) {
+        self.clock().set_others(others, self.config.wall.now_ms(), Instant::now());
+    }
+
+    fn clock(&self) -> MutexGuard<'_, LogClock> {
+        self.shared.clock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Looks at the state as applied here. `look` must be quick: it holds up applying.
@@ -232,8 +289,9 @@ impl Raft {
     /// # Errors
     /// [`ProposeError`].
     pub async fn ensure_linearizable(&self) -> Result<(), ProposeError> {
+        let Some(raft) = self.core() else { return Err(ProposeError::NotLeader { leader: self.status().leader }) };
         let after = self.config.propose_timeout;
-        match tokio::time::timeout(after, self.raft.ensure_linearizable(openraft::ReadPolicy::ReadIndex)).await {
+        match tokio::time::timeout(after, raft.ensure_linearizable(openraft::ReadPolicy::ReadIndex)).await {
             Err(_elapsed) => Err(ProposeError::TimedOut { after }),
             Ok(Ok(_)) => Ok(()),
             Ok(Err(RaftError::APIError(error))) => Err(ProposeError::NotLeader { leader: forwarded(&error) }),
@@ -250,11 +308,45 @@ impl Raft {
     /// What this node knows right now.
     #[must_use]
     pub fn status(&self) -> RaftStatus {
-        let metrics = self.raft.metrics().borrow_watched().clone();
-        status_of(self.node, self.config.profile.timings().election_max_ms, &metrics)
+        let limit = self.config.profile.election_max();
+        match &self.part {
+            Part::Inside { raft, .. } => {
+                let metrics = raft.metrics().borrow_watched().clone();
+                status::of(self.node, limit, &metrics, self.heard.last(), Instant::now())
+            }
+            Part::Outside(shown) => {
+                let applied = *self.shared.watch_applied().borrow();
+                let shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
+                shown.status(self.node, limit, applied, Instant::now())
+            }
+        }
     }
 
-    /// Waits for the next change of role, leader, term or membership, or for `limit`.
+    /// What a member tells a node outside the log beside the rows that it shows, which are as of `applied`.
+    #[must_use]
+    pub fn word(&self, applied: u64) -> GatewayWord {
+        let status = self.status();
+        let leader = match status.leadership {
+            Leadership::Known { leader, age } => Some((leader, u64::try_from(age.as_millis()).unwrap_or(u64::MAX))),
+            Leadership::Lost { .. } => None,
+        };
+        GatewayWord { applied, leader, term: status.term, voter_sets: status.voter_sets, now_ms: self.now_ms() }
+    }
+
+    /// Whether this node knows a leader now.
+    #[must_use]
+    pub fn leadership(&self) -> Leadership {
+        self.status().leadership
+    }
+
+    /// The last word of another leader to this node, however old.
+    #[must_use]
+    pub fn last_word(&self) -> Option<Word> {
+        self.heard.last()
+    }
+
+    /// Waits for the next change of role, leader, term or membership, or for `limit`. That a leader falls silent is no
+    /// change: nothing happens then.
     pub async fn status_changed(&self, limit: Duration) {
         let mut changes = self.changes.clone();
         changes.mark_unchanged();
@@ -268,7 +360,7 @@ impl Raft {
     /// [`MembershipError`].
     pub async fn add_learner(&self, node: NodeId, peer: &str) -> Result<(), MembershipError> {
         let member = Member { peer: peer.into() };
-        bounded(self.raft.add_learner(node, member, false)).await
+        bounded(self.to_change()?.add_learner(node, member, false)).await
     }
 
     /// Makes exactly `voters` vote; those who voted before and are not among them stay as learners.
@@ -276,7 +368,7 @@ impl Raft {
     /// # Errors
     /// [`MembershipError`].
     pub async fn change_voters(&self, voters: BTreeSet<NodeId>) -> Result<(), MembershipError> {
-        bounded(self.raft.change_membership(ChangeMembers::ReplaceAllVoters(voters), true)).await
+        bounded(self.to_change()?.change_membership(ChangeMembers::ReplaceAllVoters(voters), true)).await
     }
 
     /// Takes a learner out of the membership.
@@ -284,15 +376,20 @@ impl Raft {
     /// # Errors
     /// [`MembershipError`].
     pub async fn remove_learner(&self, node: NodeId) -> Result<(), MembershipError> {
-        bounded(self.raft.change_membership(ChangeMembers::RemoveNodes(BTreeSet::from([node])), true)).await
+        bounded(self.to_change()?.change_membership(ChangeMembers::RemoveNodes(BTreeSet::from([node])), true)).await
     }
 
     /// Asks `to` to take over from this node, the leader. Returns once asked; watch the status for the outcome.
     ///
     /// # Errors
-    /// [`ProposeError::Stopped`] where the core has stopped.
+    /// [`ProposeError::NoOtherVoter`], because a leader that has asked takes no proposals until another leads, and one that
+    /// does not vote never will; [`ProposeError::Stopped`] where the core has stopped.
     pub async fn transfer_leader(&self, to: NodeId) -> Result<(), ProposeError> {
-        self.raft.trigger().transfer_leader(to).await.map_err(|fatal| ProposeError::Stopped(fatal.to_string()))
+        if to == self.node || !self.status().voters.contains(&to) {
+            return Err(ProposeError::NoOtherVoter { node: to });
+        }
+        let Some(raft) = self.core() else { return Err(ProposeError::NoOtherVoter { node: to }) };
+        raft.trigger().transfer_leader(to).await.map_err(|fatal| ProposeError::Stopped(fatal.to_string()))
     }
 
     /// Makes a snapshot now.
@@ -300,24 +397,35 @@ impl Raft {
     /// # Errors
     /// [`ProposeError::Stopped`] where the core has stopped.
     pub async fn snapshot(&self) -> Result<(), ProposeError> {
-        self.raft.trigger().snapshot().await.map_err(|fatal| ProposeError::Stopped(fatal.to_string()))
+        let raft = self.core().ok_or_else(|| ProposeError::Stopped(OUTSIDE.into()))?;
+        raft.trigger().snapshot().await.map_err(|fatal| ProposeError::Stopped(fatal.to_string()))
     }
 
-    /// Answers what comes on a stream that another node opened, until it ends.
+    /// Answers what comes on a stream that another node opened, until it ends. `from` is who that is by its key, where
+    /// that is known: a stream that greets as another is refused.
     ///
     /// # Errors
-    /// Where the stream breaks, is meant for another node, or is not understood.
-    pub async fn serve(&self, class: Class, duplex: Duplex) -> io::Result<()> {
-        serve(&self.raft, self.node, self.staging.clone(), class, duplex).await
+    /// Where the stream breaks, is meant for another node, comes from another than it says, or is not understood.
+    pub async fn serve(&self, class: Class, duplex: Duplex, from: Option<NodeId>) -> io::Result<()> {
+        let Part::Inside { raft, staging, .. } = &self.part else {
+            return refuse(duplex, OUTSIDE.to_owned()).await;
+        };
+        let ends = Ends { own: self.node, from };
+        serve(raft, ends, staging.clone(), class, duplex, Arc::clone(&self.heard)).await
+    }
+
+    fn to_change(&self) -> Result<&Openraft, MembershipError> {
+        self.core().ok_or_else(|| MembershipError(OUTSIDE.into()))
     }
 
     /// Stops the core and waits until its store is closed, so that it can be opened again. What was acknowledged is on
     /// disk.
     pub async fn shutdown(&self) {
-        if let Err(error) = self.raft.shutdown().await {
+        let Part::Inside { raft, closed, .. } = &self.part else { return };
+        if let Err(error) = raft.shutdown().await {
             tracing::warn!(%error, "consensus did not stop cleanly");
         }
-        if let Some(closed) = &self.closed
+        if let Some(closed) = closed
             && tokio::time::timeout(CLOSE_TIMEOUT, closed.cancelled()).await.is_err()
         {
             tracing::warn!("the store is still open; something holds on to it");
@@ -329,8 +437,9 @@ impl Raft {
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Follows the core's rarely changing figures. A receiver handed out by the core begins as changed, so one is kept.
-fn watch_changes(raft: &Openraft) -> (watch::Receiver<u64>, Arc<AbortOnDropHandle<()>>) {
-    let (count, changes) = watch::channel(0u64);
+fn watch_changes(raft: &Openraft) -> (watch::Sender<u64>, watch::Receiver<u64>, Arc<AbortOnDropHandle<()>>) {
+    let (changed, changes) = watch::channel(0u64);
+    let count = changed.clone();
     let mut server = raft.server_metrics();
     let watching = spawn_owned(async move {
         while server.changed().await.is_ok() {
@@ -339,7 +448,7 @@ fn watch_changes(raft: &Openraft) -> (watch::Receiver<u64>, Arc<AbortOnDropHandl
         // The core has ended: whoever waits should look now.
         count.send_modify(|count| *count = count.wrapping_add(1));
     });
-    (changes, Arc::new(AbortOnDropHandle::new(watching)))
+    (changed, changes, Arc::new(AbortOnDropHandle::new(watching)))
 }
 
 /// How long a membership change may take: two commits, and the learner's first contact.
@@ -358,58 +467,4 @@ fn forwarded(error: &openraft::errors::LinearizableReadError<crate::raft_types::
         openraft::errors::LinearizableReadError::ForwardToLeader(forward) => forward.leader_id,
         _ => None,
     }
-}
-
-/// A leader that has not heard a quorum for its lease takes no proposals, though consensus keeps it in office until it
-/// hears of another; whoever asks is told that nobody leads.
-fn status_of(
-    node: NodeId,
-    lease_ms: u64,
-    metrics: &openraft::RaftMetrics<crate::raft_types::TypeConfig>,
-) -> RaftStatus {
-    let membership = metrics.membership_config.membership();
-    let voters: BTreeSet<NodeId> = membership.voter_ids().collect();
-    let learners: BTreeSet<NodeId> = membership.learner_ids().collect();
-    let quorum_heard_ms = metrics.last_quorum_acked.as_ref().map(elapsed_ms);
-    let alone = voters.len() == 1 && voters.contains(&node);
-    let in_office = alone || quorum_heard_ms.is_some_and(|heard_ms| heard_ms <= lease_ms);
-    let role = match metrics.state {
-        openraft::ServerState::Leader if in_office => Role::Leader,
-        _ if voters.contains(&node) => Role::Voter,
-        _ if learners.contains(&node) => Role::Learner,
-        _ => Role::Outside,
-    };
-    let index = |id: &Option<crate::raft_types::LogId>| id.as_ref().map_or(0, |id| id.index);
-    let mut heard_ms = BTreeMap::new();
-    for (id, at) in metrics.heartbeat.iter().flatten() {
-        if let Some(at) = at {
-            heard_ms.insert(*id, elapsed_ms(at));
-        }
-    }
-    RaftStatus {
-        node,
-        role,
-        leader: metrics.current_leader.filter(|leader| *leader != node || role == Role::Leader),
-        term: metrics.current_term,
-        last_index: metrics.last_log_index.unwrap_or(0),
-        commit_index: index(&metrics.cluster_committed).max(index(&metrics.local_committed)),
-        applied_index: index(&metrics.last_applied),
-        joint: membership.get_joint_config().len() > 1,
-        voters,
-        learners,
-        matched: metrics.replication.iter().flatten().map(|(id, matched)| (*id, index(matched))).collect(),
-        heard_ms,
-        quorum_heard_ms,
-        stopped: metrics.running_state.as_ref().err().map(ToString::to_string),
-    }
-}
-
-fn elapsed_ms(at: &openraft::alias::SerdeInstantOf<crate::raft_types::TypeConfig>) -> u64 {
-    u64::try_from(at.into_inner().elapsed().as_millis()).unwrap_or(u64::MAX)
-}
-
-#[expect(clippy::disallowed_methods, reason = "the one place where wall time enters the log, on the leader")]
-fn wall_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

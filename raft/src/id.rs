@@ -88,7 +88,7 @@ impl FromStr for TokenId {
 }
 
 /// A BLAKE3 digest: the name of a chunk, or of a secret that is not kept in the clear.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
 pub struct Digest(pub [u8; 32]);
 
 impl Digest {
@@ -129,6 +129,16 @@ pub fn worker_id(name: &str) -> String {
     id.push_str("wrk_");
     id.extend(name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }));
     id
+}
+
+/// The longest name of a node, in bytes: that of a label in the configuration.
+const NODE_NAME_BYTES_MAX: usize = 63;
+
+/// Whether a node may be called this: 1 to 63 letters, digits and `._:/@+=-`, as in the configuration.
+#[must_use]
+pub fn is_node_name(name: &str) -> bool {
+    let good = |c: char| c.is_ascii_alphanumeric() || "._:/@+=-".contains(c);
+    (1..=NODE_NAME_BYTES_MAX).contains(&name.len()) && !name.starts_with('-') && name.chars().all(good)
 }
 
 fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {

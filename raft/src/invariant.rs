@@ -14,7 +14,7 @@ use std::ops::Range;
 use crate::command::UnitKey;
 use crate::id::JobId;
 use crate::state::keys::Owner;
-use crate::state::{Counts, Job, JobStatus, LEASES_PER_NODE_MAX, Lease, NodeStatus, State, shares_of};
+use crate::state::{Counts, Job, JobStatus, LEASES_PER_NODE_MAX, Lease, NodeStatus, RUNS_KEPT_MAX, State, shares_of};
 
 /// Checks every law on `state`, whose last applied entry is `applied`.
 ///
@@ -30,10 +30,49 @@ pub fn check(state: &State, applied: u64) -> Result<(), String> {
         status_says_what_is_counted(state, id, job)?;
         limits_hold(state, id, job)?;
         history_is_in_order(state, id, job, applied)?;
+        retries_are_of_what_is_left(state, id, job)?;
     }
     leases_stand(state, applied)?;
     no_row_outlives_its_job(state)?;
+    nodes_keep_to_their_policy(state)?;
+    schedules_go_forward(state, applied)?;
+    keeps_know_their_slices(state, applied)?;
     nodes_are_told_apart(state, applied)
+}
+
+/// A standing scan knows of each of its slices, and names nothing above the log.
+fn keeps_know_their_slices(state: &State, applied: u64) -> Result<(), String> {
+    for (name, keep) in state.keeps() {
+        if keep.slices.len() != keep.spec.slices.len() {
+            return Err(format!("standing scan {name} knows of {} slices", keep.slices.len()));
+        }
+        let mut jobs = keep.slices.iter().filter_map(|slice| slice.job).chain(keep.running.map(|(_, job)| job));
+        if jobs.any(|job| job.0 > applied) {
+            return Err(format!("standing scan {name} names a job above the log, which ends at {applied}"));
+        }
+        if keep.slices.iter().any(|slice| slice.seen_ms.is_some_and(|seen| seen > state.now_ms())) {
+            return Err(format!("standing scan {name} is ahead of the log's clock"));
+        }
+    }
+    Ok(())
+}
+
+/// What is over of a schedule is past, and its runs are as many as are kept, in order.
+fn schedules_go_forward(state: &State, applied: u64) -> Result<(), String> {
+    for (name, schedule) in state.schedules() {
+        if schedule.over_ms > state.now_ms() || schedule.made_at_ms > schedule.over_ms {
+            return Err(format!("schedule {name} is ahead of the log's clock, or behind itself"));
+        }
+        let instants: Vec<u64> = schedule.runs.iter().map(|run| run.occurrence.at_ms).collect();
+        let in_order = instants.windows(2).all(|pair| matches!(pair, [a, b] if a < b));
+        if !in_order || instants.len() > RUNS_KEPT_MAX || instants.last().is_some_and(|at| *at > schedule.over_ms) {
+            return Err(format!("schedule {name} has runs out of order, or too many: {instants:?}"));
+        }
+        if schedule.last_job.is_some_and(|job| job.0 > applied) {
+            return Err(format!("schedule {name} names a job above the log, which ends at {applied}"));
+        }
+    }
+    Ok(())
 }
 
 /// What is done and given up, by ranges, is what the job's row counts.
@@ -131,7 +170,7 @@ fn status_says_what_is_counted(state: &State, id: JobId, job: &Job) -> Result<()
         JobStatus::Completed => over && job.dead == 0 && !is_remarked,
         JobStatus::Partial => over && (job.dead > 0 || is_remarked) && job.done > 0,
         JobStatus::Failed => over && job.done == 0,
-        JobStatus::Cancelled => !over,
+        JobStatus::Cancelled | JobStatus::Paused | JobStatus::Carried => !over,
     };
     if !right {
         let status = job.status.name();
@@ -140,8 +179,9 @@ fn status_says_what_is_counted(state: &State, id: JobId, job: &Job) -> Result<()
     if job.is_open() == job.finished_at_ms.is_some() {
         return Err(format!("{id} is {} but its time of ending is {:?}", job.status.name(), job.finished_at_ms));
     }
-    if !job.is_open() && state.job_leases(id).next().is_some() {
-        return Err(format!("{id} has ended and still has leases"));
+    if !job.wants_work() && state.job_leases(id).next().is_some() {
+        let what = if job.is_open() { "is held" } else { "has ended" };
+        return Err(format!("{id} {what} and still has leases"));
     }
     if state.spec(id).is_none() {
         return Err(format!("{id} has no spec"));
@@ -193,6 +233,28 @@ fn history_is_in_order(state: &State, id: JobId, job: &Job, applied: u64) -> Res
     if lines == job.events { Ok(()) } else { Err(format!("{id}: {lines} events, its row counts {}", job.events)) }
 }
 
+/// What was tried in vain is disjoint, and neither counted nor given up nor never tried.
+fn retries_are_of_what_is_left(state: &State, id: JobId, job: &Job) -> Result<(), String> {
+    let mut reached: Option<(u32, u64)> = None;
+    for (unit, retry) in state.job_retries(id) {
+        let place = format!("{id}: the retry of {}:{}", unit.partition, unit.start);
+        if !job.is_open() {
+            return Err(format!("{place} outlives the end of its job"));
+        }
+        if reached.is_some_and(|(partition, end)| partition == unit.partition && end > unit.start) {
+            return Err(format!("{place} holds what another holds"));
+        }
+        let Some(part) = state.progress(id, unit.partition) else { return Err(format!("{place} has no partition")) };
+        let range = unit.start..retry.end;
+        let is_settled = part.done.overlaps(&range) || part.dead.overlaps(&range);
+        if is_settled || range.end <= range.start || range.end > part.next {
+            return Err(format!("{place} up to {} is not of what is left", retry.end));
+        }
+        reached = Some((unit.partition, retry.end));
+    }
+    Ok(())
+}
+
 fn leases_stand(state: &State, applied: u64) -> Result<(), String> {
     let mut held: BTreeMap<u64, usize> = BTreeMap::new();
     for (unit, lease) in state.leases() {
@@ -205,7 +267,7 @@ fn leases_stand(state: &State, applied: u64) -> Result<(), String> {
         if state.node(lease.node).is_none() {
             return Err(format!("a lease of {} is held by node {}, who is not there", unit.job, lease.node));
         }
-        if state.node(lease.node).is_some_and(|node| node.status == NodeStatus::Failed) {
+        if state.node(lease.node).is_some_and(|node| node.status.is_gone()) {
             return Err(format!("a lease of {} is held by node {}, who has failed", unit.job, lease.node));
         }
         *held.entry(lease.node).or_default() += 1;
@@ -242,6 +304,17 @@ fn no_row_outlives_its_job(state: &State) -> Result<(), String> {
     }
 }
 
+/// What holds of a node is what its policy leaves of what it says, and nothing is said of a node that is gone.
+fn nodes_keep_to_their_policy(state: &State) -> Result<(), String> {
+    for (id, standing) in state.standings() {
+        let node = state.node(id).ok_or_else(|| format!("node {id} has a standing and is not in the cluster"))?;
+        if standing.policy.narrow(&standing.says) != node.info {
+            return Err(format!("node {id} is more than its policy lets it be, or less than it says"));
+        }
+    }
+    Ok(())
+}
+
 fn nodes_are_told_apart(state: &State, applied: u64) -> Result<(), String> {
     let (mut peers, mut workers) = (BTreeSet::new(), BTreeSet::new());
     for (id, node) in state.nodes() {
@@ -252,7 +325,7 @@ fn nodes_are_told_apart(state: &State, applied: u64) -> Result<(), String> {
             return Err(format!("node {id} has the peer or the worker id of another"));
         }
         if node.draining != (node.status == NodeStatus::Draining)
-            && !(node.draining && matches!(node.status, NodeStatus::Stale | NodeStatus::Failed))
+            && !(node.draining && (node.status == NodeStatus::Stale || node.status.is_gone()))
         {
             return Err(format!("node {id} is {:?} while draining is {}", node.status, node.draining));
         }

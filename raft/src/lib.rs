@@ -6,6 +6,7 @@
 //! this crate alone.
 
 pub mod autopilot;
+pub mod clock;
 pub mod codec;
 pub mod command;
 pub mod config;
@@ -14,15 +15,22 @@ pub mod handle;
 pub mod id;
 pub mod interval;
 pub mod invariant;
+pub mod leadership;
 mod names;
 pub mod network;
 mod raft_types;
+pub mod recovery;
 pub mod state;
 pub mod store;
+pub mod version;
+pub mod view;
 
 pub use command::{Command, Refusal, Response};
 pub use config::{Config, Profile};
 pub use handle::{Applied, ProposeError, Raft, RaftStatus, Role, StartError};
 pub use id::{ClusterId, Digest, Epoch, JobId, NodeId, TokenId, worker_id};
+pub use interval::IntervalSet;
+pub use leadership::Leadership;
 pub use network::{Class, Duplex, Transport, TransportError};
 pub use state::State;
+pub use version::{LogVersion, Versions};

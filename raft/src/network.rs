@@ -21,7 +21,7 @@ use futures::future::BoxFuture;
 use futures::{Sink, Stream};
 
 pub(crate) use client::{Factory, spawn_owned};
-pub(crate) use server::serve;
+pub(crate) use server::{Ends, refuse, serve};
 
 use crate::id::NodeId;
 

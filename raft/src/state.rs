@@ -4,18 +4,32 @@
 //! that every replica comes to the same tables. It never fails; a refused command is a response and changes nothing.
 //! Size is O(jobs + active leases + finished ranges + chunks), never O(targets).
 
+mod access;
+mod audit;
 mod commands;
 mod counts;
+mod ends;
 mod feeds;
+mod health;
 mod jobs;
+mod keeps;
 pub mod keys;
 mod leases;
+mod measures;
 mod nodes;
+mod offline;
 mod priority;
 mod remarks;
+mod restore;
+mod retries;
+mod rules;
+mod schedules;
+mod settings;
+mod standing;
 mod submit;
 pub mod table;
 mod tokens;
+mod versions;
 
 #[cfg(test)]
 mod cases_test;
@@ -23,25 +37,53 @@ mod cases_test;
 mod large_test;
 #[cfg(test)]
 mod laws_test;
+#[cfg(test)]
+mod members_test;
+#[cfg(test)]
+mod versions_test;
+#[cfg(test)]
+mod work_test;
 
+use std::collections::BTreeMap;
+
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+pub use access::{ACCESS_TOKENS_MAX, AccessToken};
+pub use audit::{AUDIT_AT_ONCE_MAX, AUDIT_KEPT_MAX, AuditEnds, AuditRecord, chained};
 pub use commands::CommandKind;
 pub use counts::Counts;
+pub use ends::{WorkerEnd, WorkerEndState};
 pub use feeds::FeedRecord;
-pub use jobs::{ChunkRef, FreeRange, Job, JobLimits, JobStatus, Needs, Partition, Progress, WorkerStat};
+pub use health::Health;
+pub use jobs::{
+    ChunkRef, FreeRange, Job, JobLimits, JobStatus, Needs, Partition, Progress, WorkerStat, of_residency, residency_in,
+};
+pub use keeps::{FRESH_MS_MIN, KEEPS_MAX, Keep, KeepSpec, SLICES_MAX, Slice};
 pub(crate) use leases::{LEASES_PER_NODE_MAX, shares_of};
 pub use leases::{Lease, Share};
+pub use measures::Measures;
 pub use nodes::{NodeRecord, NodeStatus};
+pub use offline::OfflineWorker;
 pub use priority::{Priority, PriorityError};
 pub use remarks::Remarks;
+pub use restore::Beginning;
+pub use retries::Retry;
+pub use rules::{RULES_MAX, RuleKey, RuleRecord, RulesMark};
+pub use schedules::{
+    MissedPolicy, Occurrence, OverlapPolicy, PassReason, REQUEST_BYTES_MAX, RUNS_KEPT_MAX, Run, RunOutcome,
+    SCHEDULES_MAX, Schedule, ScheduleSpec, is_schedule_name,
+};
+pub use settings::{Backoff, FailureAction, Preference, Settings};
+pub use standing::{Shape, Standing, VOTERS_ALLOWED};
 pub(crate) use submit::EarlierSubmission;
-pub use submit::{EVENTS_PER_JOB_MAX, JOBS_ENDED_KEPT_MAX, JOBS_OPEN_MAX};
+pub use submit::{EVENTS_PER_JOB_MAX, JOBS_ENDED_KEPT_MAX, JOBS_OPEN_MAX, JOBS_WAITING_MAX};
 pub use tokens::JoinToken;
 
-use crate::command::{NodeInfo, Proposal, Refusal, Response, SpecRef, UnitKey, UnitRange};
+use crate::command::{Author, NodeInfo, NodePolicy, Proposal, Refusal, Response, SpecRef, UnitKey, UnitRange};
 use crate::event::{Event, EventKind, EventWorker};
 use crate::id::{ClusterId, Digest, JobId, NodeId, TokenId};
+use crate::version::{LogVersion, Versions};
 use keys::{EventKey, Owner};
 use table::{RowChange, Table, tables};
 
@@ -77,6 +119,55 @@ tables! {
     13 feeds: String => FeedRecord;
     /// What was remarked on the units of a job beside their counts.
     14 remarks: JobId => Remarks;
+    /// How work is shared out, timed and tried again.
+    15 settings: u8 => Settings;
+    /// Ranges that were tried in vain.
+    16 retries: UnitKey => Retry;
+    /// Workers that fail what they get.
+    17 health: NodeId => Health;
+    /// What the cluster says of nodes; a node without a row has no limit and stays.
+    18 standings: NodeId => Standing;
+    /// What the nodes may be that use a token; a token without a row says it itself.
+    19 token_policies: TokenId => NodePolicy;
+    /// What the cluster as a whole aims at.
+    20 shape: u8 => Shape;
+    /// What the workers of an ended job were when it ended.
+    21 ends: (JobId, NodeId) => WorkerEnd;
+    /// Workers without a network whose results may be carried in.
+    22 offline: NodeId => OfflineWorker;
+    /// Scans that begin by themselves, by name.
+    23 schedules: String => Schedule;
+    /// The cluster's policy.
+    24 rules: RuleKey => RuleRecord;
+    /// Who asked for jobs.
+    25 authors: JobId => Author;
+    /// Why policy holds jobs.
+    26 holds: JobId => String;
+    /// What scanners have measured of how much of a job they found.
+    27 measures: JobId => Measures;
+    /// Promises of freshness, by name.
+    28 keeps: String => Keep;
+    /// The version of the log; without a row the first.
+    29 log_version: u8 => LogVersion;
+    /// The versions of the log that nodes read.
+    30 versions: NodeId => Versions;
+    /// The region that the results of a job do not leave; a job without a row may have them anywhere.
+    31 residences: JobId => String;
+    /// Who asked for schedules; one without a row is nobody's.
+    32 schedule_authors: String => Author;
+    /// Who asked for standing scans; one without a row is nobody's.
+    33 keep_authors: String => Author;
+    /// What a next release would keep.
+    /// Who may use the API, by the digests of what is shown.
+    40 access_tokens: Digest => AccessToken;
+    /// What was asked of the API, by number.
+    41 audit: u64 => AuditRecord;
+    /// Where the audit log begins and ends.
+    42 audit_ends: u8 => AuditEnds;
+    /// The networks that those were limited to who asked for jobs.
+    43 job_networks: JobId => Vec<IpNet>;
+    #[cfg(feature = "next-version")]
+    255 rehearsals: NodeId => u64;
 }
 
 /// The key of the one row of the cluster table.
@@ -90,7 +181,8 @@ impl State {
             cluster.now_ms = proposal.at_ms;
             self.cluster.insert(CLUSTER, cluster);
         }
-        self.dispatch(index, &proposal.command).unwrap_or_else(Response::Refused)
+        let held = self.holds(proposal.command.kind());
+        held.and_then(|()| self.dispatch(index, &proposal.command)).unwrap_or_else(Response::Refused)
     }
 
     /// The cluster's own row.
@@ -115,10 +207,10 @@ impl State {
         self.tokens.iter().map(|(id, token)| (*id, token))
     }
 
-    /// Whether a bearer token with this digest is an administrator's.
+    /// The name of the administrator's token with this digest; `None` where it is nobody's.
     #[must_use]
-    pub fn is_admin_token(&self, digest: &Digest) -> bool {
-        self.admin_tokens.get(digest).is_some()
+    pub fn admin_token(&self, digest: &Digest) -> Option<&str> {
+        self.admin_tokens.get(digest).map(String::as_str)
     }
 
     /// The jobs by id.
@@ -130,6 +222,12 @@ impl State {
     #[must_use]
     pub fn job(&self, job: JobId) -> Option<&Job> {
         self.jobs.get(&job)
+    }
+
+    /// The region that the results of a job do not leave, where there is one.
+    #[must_use]
+    pub fn residency(&self, job: JobId) -> Option<&str> {
+        self.residences.get(&job).map(String::as_str)
     }
 
     /// A job's spec.
@@ -169,11 +267,44 @@ impl State {
         self.chunks.iter().map(|(unit, chunk)| (*unit, chunk))
     }
 
+    /// The accepted chunks from `first` on, in unit order.
+    pub fn chunks_from(&self, first: UnitKey) -> impl Iterator<Item = (UnitKey, &ChunkRef)> {
+        self.chunks.range(first..).map(|(unit, chunk)| (*unit, chunk))
+    }
+
     /// A job's events whose log index is above `after`, with that index, in order.
     pub fn job_events(&self, job: JobId, after: u64) -> impl Iterator<Item = (u64, &Event)> {
         let from = EventKey { job, index: after.saturating_add(1), sequence: 0 };
         let to = EventKey { job, index: u64::MAX, sequence: u32::MAX };
         self.events.range(from..=to).map(|(key, event)| (key.index, event))
+    }
+
+    /// The events behind a place, of all jobs or of `only` one, in the order of the log: at most `limit` of them. Every node
+    /// that has applied the same says the same.
+    ///
+    /// The cost is that of a look at each job, and of what is returned.
+    #[must_use]
+    pub fn events_behind(&self, place: EventPlace, only: Option<JobId>, limit: usize) -> Vec<PlacedEvent<'_>> {
+        let of_job = |job: JobId| {
+            let from = EventKey { job, index: place.index, sequence: 0 };
+            let to = EventKey { job, index: u64::MAX, sequence: u32::MAX };
+            let mut rows = self.events.range(from..=to).map(|(key, event)| (EventPlace::of(key), event));
+            let first = rows.find(|(at, _)| *at > place)?;
+            Some((first.0, (first.1, rows)))
+        };
+        let jobs = only.map_or(JobId(0)..=JobId(u64::MAX), |only| only..=only);
+        // The next event of each job.
+        let mut heads: BTreeMap<_, _> = self.jobs.range(jobs).filter_map(|(job, _)| of_job(*job)).collect();
+        let mut found = Vec::new();
+        while found.len() < limit {
+            let Some((place, (event, mut rows))) = heads.pop_first() else { break };
+            if let Some((next, event)) = rows.next() {
+                heads.insert(next, (event, rows));
+            }
+            let is_last = heads.first_key_value().is_none_or(|(next, _)| next.index != place.index);
+            found.push(PlacedEvent { place, is_last, event });
+        }
+        found
     }
 
     /// The log's clock, unix milliseconds.
@@ -215,13 +346,44 @@ impl State {
         }
         record.events += 1;
         let sequence = record.events;
-        let worker = worker.map(|node| {
-            let record = self.nodes.get(&node);
-            EventWorker { node, worker_id: record.map_or_else(|| format!("node {node}"), NodeRecord::worker_id) }
-        });
+        let worker = worker.map(|node| EventWorker { node, worker_id: self.worker_id(node) });
         let event = Event { at_ms: self.now_ms(), what, worker, unit };
         self.events.insert(EventKey { job, index, sequence }, event);
     }
+}
+
+/// Where an event stands among those of all jobs: in the order of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EventPlace {
+    /// The log index of the entry that brought it.
+    pub index: u64,
+    /// Its job.
+    pub job: JobId,
+    /// Which line of its job's history it is.
+    pub sequence: u32,
+}
+
+impl EventPlace {
+    /// Behind all that the entry at `index` brought.
+    #[must_use]
+    pub fn behind(index: u64) -> Self {
+        Self { index, job: JobId(u64::MAX), sequence: u32::MAX }
+    }
+
+    fn of(key: &EventKey) -> Self {
+        Self { index: key.index, job: key.job, sequence: key.sequence }
+    }
+}
+
+/// An event with its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlacedEvent<'a> {
+    /// Where it stands.
+    pub place: EventPlace,
+    /// Whether its entry brought no further one of those asked for.
+    pub is_last: bool,
+    /// What happened.
+    pub event: &'a Event,
 }
 
 /// The id of the node that begins a cluster.

@@ -4,7 +4,7 @@
 //! inside `pentora scan` runs the same code as one in a mesh.
 
 pub(crate) mod disk;
-mod log;
+pub(crate) mod log;
 pub(crate) mod machine;
 mod memory;
 pub(crate) mod record;
@@ -22,6 +22,7 @@ use std::path::PathBuf;
 pub(crate) use log::LogStore;
 
 use crate::raft_types::TypeConfig;
+use crate::version::{LogVersion, Versions};
 
 /// The library's node over this crate's state machine, whichever store is below that.
 pub(crate) type Openraft = openraft::Raft<TypeConfig, machine::StateMachine>;
@@ -53,5 +54,13 @@ pub enum OpenError {
         path: PathBuf,
         /// What is wrong.
         reason: String,
+    },
+    /// A release that is newer, or one that is older, wrote it.
+    #[error("the store in {path} is of version {version} of the log, and this release reads {reads}", reads = Versions::OWN)]
+    OtherVersion {
+        /// The store's directory.
+        path: PathBuf,
+        /// The version of the log in it.
+        version: LogVersion,
     },
 }

@@ -7,8 +7,7 @@ use std::time::Instant;
 
 use pentora_scanner::engine::{Engine, EngineConfig};
 use pentora_scanner::pace::RateCap;
-use pentora_scanner::report::{Fold, Format, Screen, Summary};
-use pentora_scanner::scope::Scope;
+use pentora_scanner::report::{Fold, Format, Origin, Screen, Summary};
 use pentora_scanner::spec::ScanSpec;
 use pentora_scanner::target::parse_targets;
 use pentora_scanner::unit::{UnitProgress, UnitTask};
@@ -32,7 +31,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         spec: Arc::new(spec),
         partition: 0,
         range: 0..count,
-        scope: Arc::new(Scope::default()),
+        permit: Arc::default(),
         pace: Arc::new(RateCap::new(None)),
         cancel: CancellationToken::new(),
     })?;
@@ -55,7 +54,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ..Summary::default()
     };
     // A real caller passes the wall time at which it began.
-    for host in fold.finish(0, "wrk_example") {
+    for host in fold.finish(Origin { worker: "wrk_example", ..Origin::default() }) {
         summary.count(&host);
         writer.host(&host)?;
     }

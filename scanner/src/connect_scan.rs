@@ -14,6 +14,9 @@
 mod found;
 mod host;
 mod middlebox;
+mod own_path;
+mod repeat;
+mod rounds;
 mod send;
 mod step;
 
@@ -30,13 +33,14 @@ use crate::finding::{NotProbed, PortState};
 use crate::gate::{Gate, Stage};
 use crate::neighbours::Neighbours;
 use crate::pace::RateCap;
+use crate::pace::flows::{FlowMemory, SYN_KEPT};
 use crate::pace::quota::Quotas;
 use crate::plan::Plan;
 use crate::port::Port;
 use crate::scan::discovery::{self, DiscoveryPort};
 use crate::scan::limits::Limits;
-use crate::scan::{Attempt, Measures, Results, Scan, Waiting};
-use crate::scope::Scope;
+use crate::scan::{Attempt, Measures, Recall, Results, Scan, Waiting};
+use crate::scope::Permit;
 use crate::slot_map::{Key, SlotMap};
 use crate::tally::Estimates;
 
@@ -57,6 +61,8 @@ struct Flight {
     /// Its place in the port set; `None` for a discovery probe of a port that the scan does not ask.
     position: Option<u32>,
     attempt: Attempt,
+    /// Whether its time is over, and it is only held for the kernel's own repeat.
+    is_held: bool,
 }
 
 /// The scan of one unit.
@@ -85,8 +91,15 @@ pub struct ConnectScan {
     held_count: u64,
     flights: SlotMap<Flight>,
     timers: BinaryHeap<Reverse<(Duration, Key)>>,
+    /// When the kernel will have repeated the probes that are out.
+    repeats: VecDeque<(Duration, Key)>,
+    /// How many of the probes that are out are held for that.
+    patient: usize,
     measures: Measures,
+    recall: Recall,
     results: Results,
+    /// Hosts that had no place in the kernel's table of neighbours when that was looked at last.
+    crowded_out: usize,
     paused_until: Duration,
     starved_since: Option<Duration>,
 }
@@ -94,14 +107,17 @@ pub struct ConnectScan {
 impl ConnectScan {
     /// The scan of `range` of the plan's indexes; indexes past the end are not there.
     #[must_use]
-    pub fn new(plan: Plan, range: Range<u64>, scope: Arc<Scope>, pace: Arc<RateCap>) -> Self {
+    pub fn new(plan: Plan, range: Range<u64>, permit: Arc<Permit>, pace: Arc<RateCap>) -> Self {
         let limits = Limits::of(plan.spec());
+        if let Some(pps) = limits.start_pps.filter(|_| !plan.is_own_machine()) {
+            pace.connections().begin_at(pps);
+        }
         let active = (ACTIVE_PORTS_MAX / plan.port_count().max(1)).clamp(1, ACTIVE_HOSTS_MAX);
         Self {
             discovery: discovery::probes(&plan, limits.discovery),
             waiting: Waiting::new(range, &plan),
             neighbours: Arc::default(),
-            gate: Gate::new(Arc::clone(plan.spec()), scope),
+            gate: Gate::new(Arc::clone(plan.spec()), permit),
             pace,
             hosts: SlotMap::default(),
             active_max: active as usize,
@@ -114,8 +130,12 @@ impl ConnectScan {
             held_count: 0,
             flights: SlotMap::default(),
             timers: BinaryHeap::new(),
+            repeats: VecDeque::new(),
+            patient: 0,
             measures: Measures::new(&limits, plan.spec().confidence),
+            recall: Recall::default(),
             results: Results::default(),
+            crowded_out: 0,
             paused_until: Duration::ZERO,
             starved_since: None,
             plan,
@@ -132,6 +152,7 @@ impl ConnectScan {
     /// The next thing to do at `now`, with room for `room` more sockets. Call it again after each step but
     /// [`Step::Wait`], and first hand in every answer that has arrived: what is overdue is given up here.
     pub fn poll(&mut self, now: Duration, room: usize) -> Step {
+        self.count_repeats(now);
         loop {
             if let Some(probe) = self.expire(now) {
                 return Step::Close { probe };
@@ -157,12 +178,12 @@ impl ConnectScan {
             let is_proved = self.measures.has_answer() || self.plan.spec().rate_pps.is_some();
             let opening = self.measures.window.opening(now, is_proved);
             let until = opening.until.map_or(until, |ends| until.min(ends));
-            let has_room = room > 0 && self.flights.len() < opening.probes;
+            let has_room = room > 0 && self.flights.len() - self.patient < opening.probes;
             if !has_room || (self.line.is_empty() && self.bench.is_empty()) {
                 return Step::Wait { until };
             }
-            let admitted =
-                self.pace.connections().admit(now).and_then(|()| self.pace.admit(now, self.limits.rate_max_pps, 1));
+            let admitted = self.admit_flow(now).and_then(|()| self.pace.connections().admit(now));
+            let admitted = admitted.and_then(|()| self.pace.admit(now, self.limits.rate_max_pps, 1));
             if let Err(next) = admitted {
                 return Step::Wait { until: until.min(next) };
             }
@@ -176,26 +197,43 @@ impl ConnectScan {
     /// An answer came for a probe. Returns what to listen to if the port is open and its words are wanted.
     /// Answers to probes that were given up are ignored.
     pub fn on_answer(&mut self, now: Duration, probe: Key, answer: Answer) -> Option<Listen> {
-        let flight = self.flights.remove(probe)?;
+        self.count_repeats(now);
+        let flight = self.land(probe)?;
         self.starved_since = None;
         let host = self.hosts.get_mut(flight.host)?;
         host.pending -= 1;
+        host.heard_at = Some(now).filter(|_| answer.is_own_word).or(host.heard_at);
         if !matches!(answer.state, PortState::Open | PortState::Closed) {
             if let Some(position) = flight.position {
                 host.heard.mark_unreachable(position, answer.reason);
+            }
+            // A host that refuses for itself is there.
+            if answer.is_own_word {
+                self.note_up(now, flight.host, answer.reason);
             }
             self.note_trial(&flight, None);
             self.settle(flight.host);
             return None;
         }
+        let address = host.scanned.address;
+        if self.leaves_flows(address) {
+            self.pace.flows().close(now, flight.attempt.sent_at, SYN_KEPT);
+        }
+        let host = self.hosts.get_mut(flight.host)?;
         let round_trip = now.saturating_sub(flight.attempt.sent_at);
         let were_lost = flight.attempt.lost_others(round_trip);
         let is_first = !self.measures.has_answer();
-        self.measures.rtt.sample(host.scanned.address, round_trip);
+        // An answer to the kernel's repeat says how long that took at most, and nothing of what became of the first.
+        let is_late = round_trip >= repeat::AFTER && self.measures.rtt.timeout(host.scanned.address) < repeat::AFTER;
+        if is_late {
+            host.repeats.answered();
+        } else {
+            self.measures.rtt.sample(host.scanned.address, round_trip);
+            self.note_loss(flight.host, &flight.attempt, were_lost);
+        }
         if is_first {
             self.wait_anew();
         }
-        self.measures.note_loss(&flight.attempt, were_lost, &mut self.pace.connections());
         self.measures.window.answered();
         self.results.tally.replies += 1;
         self.note_up(now, flight.host, answer.reason);
@@ -207,13 +245,13 @@ impl ConnectScan {
 
     /// A probe met its own socket and told nothing: it is sent once more, as if it had not been.
     pub fn on_misfire(&mut self, probe: Key) {
-        let Some(flight) = self.flights.remove(probe) else { return };
+        let Some(flight) = self.land(probe) else { return };
         self.bench.push_back(flight);
     }
 
     /// This machine had no room to send a probe: it is taken back, and less is sent for a moment.
     pub fn on_exhausted(&mut self, now: Duration, probe: Key) {
-        let Some(flight) = self.flights.remove(probe) else { return };
+        let Some(flight) = self.land(probe) else { return };
         self.results.tally.probes_sent -= 1;
         self.results.tally.retransmitted -= u64::from(flight.attempt.is_repeated());
         self.bench.push_front(flight);
@@ -226,25 +264,61 @@ impl ConnectScan {
 
     /// This machine has no way to send a probe: it is taken back, and its host is asked nothing more.
     pub fn on_not_sent(&mut self, probe: Key, why: NotProbed) {
-        let Some(flight) = self.flights.remove(probe) else { return };
+        let Some(flight) = self.land(probe) else { return };
         self.results.tally.probes_sent -= 1;
         self.results.tally.retransmitted -= u64::from(flight.attempt.is_repeated());
         let Some(host) = self.hosts.get_mut(flight.host) else { return };
         host.pending -= 1;
-        host.not_sent = Some(why);
-        host.phase = HostPhase::Ports;
-        host.step = u32::MAX;
+        host.give_up(why);
         self.settle(flight.host);
     }
 
-    /// The answer to a lookup: addresses in order of preference, or why there is none. The first address that scope
-    /// and exclusions allow is the target.
+    /// Ways have been lost at a time: hosts to which `why` says that there is none any more, and that have not answered since, are
+    /// asked nothing more. What they have answered stays found, and of what they have not nothing is known.
+    pub(crate) fn lose(&mut self, since: Duration, why: impl Fn(IpAddr) -> Option<NotProbed>) {
+        let is_silent = |host: &Host| host.heard_at.is_none_or(|heard_at| heard_at <= since);
+        let is_asked = |host: &Host| host.phase != HostPhase::Resolving && host.not_sent.is_none() && is_silent(host);
+        let asked = self.hosts.iter().filter(|(_, host)| is_asked(host));
+        let lost = asked.filter_map(|(key, host)| Some((key, why(host.scanned.address)?)));
+        let lost: Vec<(Key, NotProbed)> = lost.collect();
+        for (key, why) in lost {
+            self.hosts.get_mut(key).into_iter().for_each(|host| host.give_up(why));
+            self.settle(key);
+        }
+    }
+
+    /// The kernel's table of neighbours is, or was, full: `lacks` says to whom nothing is sent for that. Whoever still has no place
+    /// when all its tries are over was not probed.
+    pub(crate) fn crowd(&mut self, lacks: impl Fn(IpAddr) -> bool) {
+        let (mut count, asked) = (0, |host: &Host| host.phase != HostPhase::Resolving && host.pending > 0);
+        for host in self.hosts.values_mut() {
+            if asked(host) {
+                host.is_crowded_out = lacks(host.scanned.address);
+            }
+            count += usize::from(host.is_crowded_out);
+        }
+        self.crowded_out = count;
+    }
+
+    /// Whether somebody has no place in the table of neighbours.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.crowded_out > 0
+    }
+
+    /// The answer to a lookup: addresses in order of preference, or why there is none. Each address that scope and
+    /// exclusions allow becomes a host of the target, or the first alone where the spec wants no more.
     pub fn on_resolved(&mut self, host: Key, found: Result<Vec<IpAddr>, String>) {
         let Some(known) = self.hosts.get(host).filter(|known| known.phase == HostPhase::Resolving) else { return };
         let allowed = |address| self.gate.permits(address, None, Stage::Name);
-        match self.results.resolve(known.scanned.name.as_ref(), found, allowed) {
-            Some(address) => self.begin(host, address),
+        let (scanned, is_first_enough) = (known.scanned.clone(), self.plan.spec().first_address);
+        let mut addresses = self.results.resolve(&scanned, found, is_first_enough, allowed).into_iter();
+        match addresses.next() {
+            Some(first) => self.begin(host, first),
             None => drop(self.hosts.remove(host)),
+        }
+        for address in addresses {
+            let host = self.hosts.insert(Host::new(scanned.clone()));
+            self.begin(host, address);
         }
     }
 
@@ -254,6 +328,19 @@ impl ConnectScan {
         host.pending -= 1;
         self.results.note_banner(&host.scanned, Port::tcp(listen.port), banner);
         self.settle(listen.host);
+    }
+
+    /// Whether connections to an address leave flows behind that are counted.
+    fn leaves_flows(&self, address: IpAddr) -> bool {
+        self.limits.flows_max.is_some() && !address.is_loopback() && !self.neighbours.is_neighbour(address)
+    }
+
+    /// Whether one more flow may be left behind in routers.
+    fn admit_flow(&self, now: Duration) -> Result<(), Duration> {
+        match self.limits.flows_max {
+            Some(most) if self.pace.flows().count(now) >= most => Err(FlowMemory::look_again(now)),
+            _ => Ok(()),
+        }
     }
 
     /// How many probes are out.
@@ -277,7 +364,9 @@ impl Scan for ConnectScan {
     }
 
     fn estimates(&self) -> Estimates {
-        self.measures.estimates()
+        let measured = self.measures.estimates();
+        let recall = if self.recall.has_any() { self.recall.estimate() } else { measured.recall };
+        Estimates { recall, ..measured }
     }
 
     fn settled_until(&self) -> Option<u64> {

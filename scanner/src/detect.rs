@@ -12,8 +12,10 @@ mod cache;
 mod connection;
 pub mod http;
 mod interrogation;
+mod lines;
 mod matcher;
 mod nmap_probes;
+mod ntlm;
 mod occupancy;
 pub mod os;
 mod own_protocol;
@@ -25,6 +27,7 @@ mod recog;
 mod rules;
 pub mod service_scan;
 pub mod starttls;
+mod tds;
 pub mod tls;
 mod udp;
 mod weak;
@@ -54,6 +57,7 @@ use self::starttls::Upgrade;
 use crate::finding::{Service, ServiceMethod, Tls, printable_banner};
 use crate::gate::{self, Gate, Stage, Verdict};
 use crate::port::Protocol;
+use crate::vuln::exposure::Exposures;
 
 /// How hard to try when nobody says: nmap's default, so that its users find what they know.
 pub const DEFAULT_INTENSITY: u8 = 7;
@@ -113,6 +117,8 @@ pub struct Detector {
     connections: Semaphore,
     occupancy: Arc<Occupancy>,
     connector: Connector,
+    /// Rules of exposure in place of those that are built in.
+    exposures: Option<Arc<Exposures>>,
 }
 
 /// Lists of probes by protocol, port, and whether they are for inside TLS.
@@ -139,7 +145,14 @@ impl Detector {
             connections: Semaphore::new(connections_max.clamp(1, Semaphore::MAX_PERMITS)),
             occupancy: Arc::default(),
             connector: Connector(tls::connector()),
+            exposures: None,
         }
+    }
+
+    /// The same, which judges by these rules of exposure.
+    #[must_use]
+    pub fn with_exposures(self, exposures: Option<Arc<Exposures>>) -> Self {
+        Self { exposures, ..self }
     }
 
     /// The same, counting the connections to each host and port together with whoever else counts there.
@@ -158,6 +171,19 @@ impl Detector {
         protocol: Protocol,
         name: Option<&str>,
         options: &Options,
+    ) -> Identified {
+        self.identify_heard(target, protocol, name, options, None).await
+    }
+
+    /// The same for a port that has said something already: the datagram that showed it open is looked at first, and where
+    /// that tells for certain what it is, nothing is sent.
+    pub(crate) async fn identify_heard(
+        &self,
+        target: SocketAddr,
+        protocol: Protocol,
+        name: Option<&str>,
+        options: &Options,
+        heard: Option<&[u8]>,
     ) -> Identified {
         let is_own = match options.gate.ask(target.ip(), gate::port_of(target, protocol), Stage::Service) {
             Verdict::Allow => false,
@@ -179,7 +205,7 @@ impl Detector {
             Protocol::Tcp if is_own => Box::pin(self.identify_in_own_protocol(&endpoint)).await,
             // Boxed: it is large, and there are thousands of them.
             Protocol::Tcp => Box::pin(self.identify_tcp(endpoint, options)).await,
-            Protocol::Udp => self.identify_udp(&endpoint, options.intensity, is_own).await,
+            Protocol::Udp => self.identify_udp(&endpoint, options.intensity, is_own, heard).await,
         };
         if let Some(service) = &mut identified.service {
             service.method = ServiceMethod::Probed;
@@ -198,7 +224,12 @@ impl Detector {
         let Some(mut identified) = self.described(&again, seen).await else { return Identified::default() };
         let upgrade = identified.service.as_ref().and_then(|service| Upgrade::of(&service.name));
         if let (Some(service), Some(upgrade)) = (&mut identified.service, upgrade) {
-            service.tls = Box::pin(tls::inspect(&again, &self.connector.0, Some(upgrade))).await.map(Box::new);
+            let told = Box::pin(tls::inspect(&again, &self.connector.0, Some(upgrade))).await;
+            service.facts.extend(told.facts());
+            service.tls = told.tls.map(Box::new);
+        }
+        if let Some(service) = &mut identified.service {
+            Box::pin(ntlm::annotate(&again, &self.connector.0, service)).await;
         }
         identified
     }
@@ -208,20 +239,40 @@ impl Detector {
         // One after the other: a server of one client at a time would leave the inspection waiting behind the interrogation.
         let told = tls::inspect(&endpoint, &self.connector.0, None).await;
         let inside = Endpoint { tls: Some(&self.connector.0), ..endpoint };
-        let inside = if told.is_some() { inside.answered() } else { inside };
+        let inside = if told.tls.is_some() { inside.answered() } else { inside };
         let seen = self.interrogate(&inside, options.intensity).await;
         // What says nothing inside is not asked further, so this costs a silent port nothing.
         let known = self.described(&inside.answered(), seen).await.unwrap_or_default();
-        let service =
-            known.service.filter(|service| service.name != WRAPPED).unwrap_or_else(|| tls_only(told.as_ref()));
-        Identified { banner: known.banner, service: Some(Service { tls: told.map(Box::new), ..service }) }
+        let of_certificate = || {
+            let found = self.matcher.handshake(endpoint.address.port(), told.tls.as_ref()?)?;
+            Some(found.service)
+        };
+        let mut service = known
+            .service
+            .filter(|service| service.name != WRAPPED)
+            .or_else(of_certificate)
+            .unwrap_or_else(|| tls_only(told.tls.as_ref()));
+        service.facts.extend(told.facts());
+        service.tls = told.tls.map(Box::new);
+        Box::pin(ntlm::annotate(&inside.answered(), &self.connector.0, &mut service)).await;
+        Identified { banner: known.banner, service: Some(service) }
     }
 
     /// What an interrogation came to in the words of a finding, with HTTP's own words where it speaks that.
     async fn described(&self, endpoint: &Endpoint<'_>, seen: Seen) -> Option<Identified> {
         let mut banner = seen.greeting.as_deref().and_then(printable_banner);
-        let mut service = match seen.outcome {
+        let mut service = match &seen.outcome {
             Outcome::Known(found) => found.service.clone(),
+            Outcome::Unknown if self.is_web_port(endpoint) || seen.has_dropped_page => {
+                // Some servers drop a request of HTTP/1.0, or one without a host, without a word.
+                let Some((service, page)) = Box::pin(self.asked_as_a_browser_does(endpoint)).await else {
+                    return Some(Identified { banner, service: None });
+                };
+                let banner = printable_banner(http::final_answer(&page));
+                let mut service = service;
+                Box::pin(self.describe_page(endpoint, &mut service, page)).await;
+                return Some(Identified { banner, service: Some(service) });
+            }
             Outcome::Wrapped => wrapped(),
             Outcome::Unknown | Outcome::Tls => return Some(Identified { banner, service: None }),
         };
@@ -232,15 +283,64 @@ impl Detector {
                 Some(page) => Some(page),
                 None => Box::pin(http::get(endpoint, "/")).await.map(|page| page.bytes),
             };
+            let is_refused = |page: &Vec<u8>| endpoint.name.is_none() && http::is_refusal_of_the_request(page);
+            let page = match page {
+                Some(page) if is_refused(&page) => {
+                    // What was refused was how it was asked, in HTTP/1.0 or without a host.
+                    let better = Box::pin(self.asked_as_a_browser_does(endpoint)).await;
+                    let better = better.filter(|(_, page)| !http::is_refusal_of_the_request(page));
+                    better.map_or(Some(page), |(found, page)| {
+                        banner = printable_banner(http::final_answer(&page));
+                        if found.product.is_some() || service.product.is_none() {
+                            service = found;
+                        }
+                        Some(page)
+                    })
+                }
+                page => page,
+            };
             if let Some(page) = page {
                 if endpoint.name.is_some() && seen.greeting.as_deref().is_some_and(http::is_http) {
                     // Of the site that was asked for by name, not of the one that answers to none.
                     banner = printable_banner(&page);
                 }
-                service.http = Box::pin(http::describe(endpoint, page)).await.map(Box::new);
+                Box::pin(self.describe_page(endpoint, &mut service, page)).await;
             }
         }
         Some(Identified { banner, service: Some(service) })
+    }
+
+    /// Adds what a page, and the one that it leads to, tell of a service. An application that only the latter names goes
+    /// before the server that sent it.
+    async fn describe_page(&self, endpoint: &Endpoint<'_>, service: &mut Service, page: Vec<u8>) {
+        let Some((http, last)) = http::describe(endpoint, page).await else { return };
+        let found = last.and_then(|last| self.judge(endpoint, self.web_probe(endpoint).as_ref(), &last));
+        let is_more = |found: &Arc<Match>| {
+            !found.is_soft && found.service.name == service.name && found.service.confidence > service.confidence
+        };
+        if let Some(found) = found.filter(is_more) {
+            let server = std::mem::replace(service, found.service.clone());
+            // The server's own name would be matched against advisories as the application's.
+            rules::add(service, Service { cpes: Vec::new(), ..server });
+        }
+        service.http = Some(Box::new(http));
+    }
+
+    /// Whether the number of a port is one of web servers.
+    fn is_web_port(&self, endpoint: &Endpoint<'_>) -> bool {
+        self.web_probe(endpoint).is_some_and(|probe| probe.is_hinted)
+    }
+
+    fn web_probe(&self, endpoint: &Endpoint<'_>) -> Option<ProbeRef> {
+        let probes = self.probes(Protocol::Tcp, endpoint.address.port(), endpoint.tls.is_some());
+        probes.iter().find(|probe| probe.payload.starts_with(b"GET / ")).cloned()
+    }
+
+    /// What answers to a whole request of HTTP/1.1, which names a host: the service, and its page.
+    async fn asked_as_a_browser_does(&self, endpoint: &Endpoint<'_>) -> Option<(Service, Vec<u8>)> {
+        let page = http::get(endpoint, "/").await?.bytes;
+        let found = self.judge(endpoint, self.web_probe(endpoint).as_ref(), &page)?;
+        Some((found.service.clone(), page))
     }
 
     /// The probes for a port, remembered.
@@ -294,3 +394,7 @@ fn tls_only(told: Option<&Tls>) -> Service {
 #[cfg(test)]
 #[path = "detect/detect_test.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "detect/conversation_test.rs"]
+mod conversation_tests;

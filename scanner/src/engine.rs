@@ -10,9 +10,11 @@
 //!
 //! UDP ports are asked by an engine of their own, which needs no right beside either kind. A unit with UDP ports is done
 //! in two parts (`split`), of which the reader sees one (`io/udp`): TCP ports or a discovery first, and UDP for the hosts
-//! that are up; for all of them when the spec has no discovery or the partition no more than four targets. Open ports of
-//! either kind are asked what they are by a service scan behind (`services`).
+//! that are up; for all of them when the spec has no discovery or the partition no more than four targets. A sample of what
+//! stays silent is asked again (`recapture`), open ports of either kind are asked what they are by a service scan behind
+//! (`services`), and last it is asked who the hosts are (`identity`).
 
+mod again;
 #[cfg(target_os = "linux")]
 mod parts;
 mod services;
@@ -24,7 +26,9 @@ use std::sync::Arc;
 use self::services::Services;
 use self::split::Splits;
 use crate::detect::RuleSet;
+use crate::finding::TcpScan;
 use crate::gate::Gate;
+use crate::identity::Identities;
 use crate::io::connect;
 #[cfg(target_os = "linux")]
 use crate::io::raw;
@@ -36,6 +40,7 @@ use crate::spec::{EngineChoice, Profile, ScanSpec};
 #[cfg(target_os = "linux")]
 use crate::target::Target;
 use crate::unit::{ScanError, UnitScan, UnitTask};
+use crate::vendors::Vendors;
 
 /// Probes to this machine's loopback for which no raw engine is started.
 #[cfg(target_os = "linux")]
@@ -61,6 +66,7 @@ pub struct Engine {
     splits: Arc<Splits>,
     note: Option<Arc<str>>,
     services: Arc<Services>,
+    identities: Arc<Identities>,
 }
 
 impl Engine {
@@ -89,7 +95,15 @@ impl Engine {
         };
         let connect = connect::start(&config)?;
         let udp = Arc::new(udp::start(&config, connect.neighbours())?);
-        Ok(Self { connect: Arc::new(connect), raw, udp, splits: Arc::default(), note, services: Arc::default() })
+        Ok(Self {
+            connect: Arc::new(connect),
+            raw,
+            udp,
+            splits: Arc::default(),
+            note,
+            services: Arc::default(),
+            identities: Arc::default(),
+        })
     }
 
     /// Starts an engine on threads of its own. Raises this process's soft file-descriptor limit to its hard one.
@@ -106,12 +120,18 @@ impl Engine {
             splits: Arc::default(),
             note: None,
             services: Arc::default(),
+            identities: Arc::default(),
         })
     }
 
     /// Makes these rules the ones by which services are known, for units that begin from now on.
     pub fn set_rules(&self, rules: RuleSet) {
         self.services.set_rules(rules);
+    }
+
+    /// Makes this registry of vendors the one in force, in place of the system's.
+    pub fn set_vendors(&self, vendors: Vendors) {
+        self.identities.set_vendors(vendors);
     }
 
     /// Which kind was started.
@@ -160,12 +180,17 @@ impl Engine {
     /// A unit that this engine must not, cannot or can not now do; nothing was sent for it.
     pub fn scan(&self, task: UnitTask) -> Result<UnitScan, ScanError> {
         let plan = self.plan_of(&task)?;
-        let gate = Gate::new(Arc::clone(&task.spec), Arc::clone(&task.scope));
-        let asked = gate.asks_services().then(|| task.clone());
-        let scan = self.submit_parts(plan, task)?;
-        Ok(match asked {
-            Some(task) => self.services.attach(scan, &task),
-            None => scan,
+        let gate = Gate::new(Arc::clone(&task.spec), Arc::clone(&task.permit));
+        let known = task.clone();
+        let scan = self.submit_parts(plan.clone(), task)?;
+        let scan = self.measured(scan, plan, &known);
+        let scan = if gate.asks_services() { self.services.attach(scan, &known) } else { scan };
+        Ok(match self.services.runtime() {
+            Ok(runtime) => self.identities.attach(scan, &known, &runtime),
+            Err(error) => {
+                tracing::error!(%error, "names and vendors of hosts are not looked for");
+                scan
+            }
         })
     }
 
@@ -187,36 +212,46 @@ impl Engine {
         let Some(plan) = plan.filter(|_| start < end && end <= targets) else {
             return Err(ScanError::NoSuchUnit { partition, start, end, targets });
         };
-        task.scope.check(plan.target_set())?;
+        task.permit.check(plan.target_set())?;
         Ok(plan)
     }
 
     /// Hands a unit to the kind of engine that suits it.
     #[cfg(target_os = "linux")]
     fn submit(&self, plan: Plan, task: UnitTask) -> Result<UnitScan, ScanError> {
+        Self::submit_to(&self.connect, self.raw.as_ref(), plan, task)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn submit_to(
+        connect: &connect::Handle,
+        raw: Option<&Arc<raw::Lazy>>,
+        plan: Plan,
+        task: UnitTask,
+    ) -> Result<UnitScan, ScanError> {
         let is_raw_wanted = task.spec.engine == EngineChoice::Raw || task.spec.profile == Profile::OtSafe;
         let choice = if is_raw_wanted { EngineChoice::Raw } else { task.spec.engine };
-        let Some(raw) = self.raw.as_ref().filter(|raw| match choice {
+        let Some(raw) = raw.filter(|raw| match choice {
             EngineChoice::Connect => false,
             EngineChoice::Raw => true,
             EngineChoice::Auto => raw.is_running() || !is_brief(&plan),
         }) else {
-            return self.connect.submit(plan, task);
+            return connect.submit(plan, task);
         };
         let raw = match raw.handle() {
             Ok(raw) => raw,
             Err(_) if choice == EngineChoice::Raw => {
                 return Err(ScanError::Unsupported { what: "with raw packets" });
             }
-            Err(_) => return self.connect.submit(plan, task),
+            Err(_) => return connect.submit(plan, task),
         };
         match raw.submit(plan, task) {
-            Ok(scan) => scan,
+            Ok(scan) => scan.map(|scan| UnitScan { tcp: TcpScan::Syn, ..scan }),
             Err(raw::NotRaw { why, .. }) if choice == EngineChoice::Raw => Err(ScanError::NotRaw { what: why }),
             Err(raw::NotRaw { why, unit }) => {
                 tracing::debug!(why, "a unit is scanned with connections");
                 let (plan, task) = *unit;
-                let scan = self.connect.submit(plan, task)?;
+                let scan = connect.submit(plan, task)?;
                 Ok(UnitScan { note: Some(why), ..scan })
             }
         }

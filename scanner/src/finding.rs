@@ -5,6 +5,7 @@
 //! as well as by name: fields and variants are only ever added at the end.
 
 mod host;
+mod identity;
 mod not_probed;
 mod printable;
 mod record;
@@ -18,9 +19,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::host::ScannedHost;
+pub use self::identity::{HostName, Identity, Mac, NameSource};
 pub use self::not_probed::{NotProbed, NotProbedCounts};
-pub use self::printable::{BANNER_BYTES_MAX, Printable, printable_banner};
-pub use self::record::{HostRecord, MIDDLEBOX_REASON, NotShown, PortRecord};
+pub use self::printable::{
+    BANNER_BYTES_MAX, Banner, Printable, is_hidden, plain_text, plain_text_of, printable_banner,
+};
+pub use self::record::{HostRecord, MIDDLEBOX_REASON, NotShown, PortRecord, TcpScan};
 pub use self::service::{Certificate, Http, Service, ServiceMethod, Tls};
 pub use self::weakness::{Severity, Weakness};
 use crate::port::{Port, PortSet};
@@ -58,6 +62,8 @@ pub enum Observation {
         reason: Reason,
         /// Time to live of the answer's IP packet, where the engine sees packets.
         ttl: Option<u8>,
+        /// What a SYN-ACK tells of the stack that made it.
+        stack: Option<Stack>,
     },
     /// Many ports of an answering host in one state: those that stayed silent, emitted when the host is done.
     Ports {
@@ -93,6 +99,58 @@ pub enum Observation {
     Middlebox,
     /// The host looked like that and is none: its open ports are its own.
     Cleared,
+    /// The host's hardware address, and whose it is where that is known.
+    Hardware {
+        /// The address.
+        mac: Mac,
+        /// Who made the interface.
+        vendor: Option<Arc<str>>,
+    },
+    /// What name servers call the host's address.
+    ReverseDns {
+        /// The name.
+        name: Arc<str>,
+    },
+    /// A port that was told to be silent has answered after all: what, is told behind this.
+    Answered {
+        /// The port.
+        port: Port,
+    },
+    /// The datagram that showed a port open, for whoever finds out what the port is; no report has it.
+    Answer {
+        /// The port.
+        port: Port,
+        /// Its bytes.
+        bytes: Arc<[u8]>,
+    },
+    /// The host loses so much that some of its ports are likely to be missing: the share of them that is here, in thousandths.
+    LikelyFound {
+        /// Thousandths.
+        permille: u16,
+    },
+}
+
+/// Below this share a host is said to lack ports.
+const LIKELY_FOUND_MIN: f64 = 0.99;
+
+/// What is told of a host of whose ports this share was likely found; nothing where it is close to all.
+pub(crate) fn likely_found(share: f64) -> Option<Observation> {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share, between 0 and 1000 thousandths"
+    )]
+    let permille = (share.clamp(0.0, 1.0) * 1000.0).floor() as u16;
+    (share < LIKELY_FOUND_MIN).then_some(Observation::LikelyFound { permille })
+}
+
+/// What a SYN-ACK tells of the TCP/IP stack that made it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Stack {
+    /// The window that it begins with, unscaled.
+    pub window: u16,
+    /// The segment size that it takes (RFC 9293 section 3.7.1); 0 where it says none.
+    pub segment: u16,
 }
 
 /// State of a port, as nmap defines it.

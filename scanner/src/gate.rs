@@ -1,6 +1,6 @@
 //! The one gate before the network: what may be sent to an address and port, at each stage of a scan.
 //!
-//! A pure function from address, port and stage to a [`Verdict`], made once per unit of scope, exclusions, profile and the
+//! A pure function from address, port and stage to a [`Verdict`], made once per unit of what is permitted (live), exclusions, profile and the
 //! table of fragile ports ([`crate::port::fragile`]). Every sender asks it last thing before it sends, whatever the sender
 //! believes to know: host probes and ARP, SYNs, datagrams, connections, and each connection of detection and checks. How
 //! fast is not its business, nor who may ask for a scan.
@@ -11,8 +11,9 @@ use std::sync::{Arc, LazyLock};
 
 use crate::port::fragile::{self, Fragile};
 use crate::port::{Port, Protocol};
-use crate::scope::Scope;
+use crate::scope::{NotPermitted, Permit, Scope};
 use crate::spec::{Profile, ScanSpec};
+use crate::target::without_zone;
 
 /// What is about to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,15 +88,15 @@ impl fmt::Display for Denial {
 /// The gate of one unit.
 #[derive(Debug, Clone)]
 pub struct Gate {
-    scope: Arc<Scope>,
+    permit: Arc<Permit>,
     spec: Arc<ScanSpec>,
 }
 
 impl Gate {
-    /// The gate of a spec's units under a scope.
+    /// The gate of a spec's units under what is permitted, which may change while they run.
     #[must_use]
-    pub fn new(spec: Arc<ScanSpec>, scope: Arc<Scope>) -> Self {
-        Self { scope, spec }
+    pub fn new(spec: Arc<ScanSpec>, permit: Arc<Permit>) -> Self {
+        Self { permit, spec }
     }
 
     /// What may be sent to an address, and to a port of it where the stage is about one.
@@ -115,10 +116,13 @@ impl Gate {
 
     /// Why nothing may be sent to an address, whatever it is.
     fn denies(&self, address: IpAddr) -> Option<Denial> {
-        if !self.scope.contains(address) {
-            return Some(Denial::OutsideScope);
+        match self.permit.denies(address) {
+            Some(NotPermitted::Outside) => return Some(Denial::OutsideScope),
+            Some(NotPermitted::Excluded) => return Some(Denial::Excluded),
+            None => {}
         }
-        self.spec.exclude.contains(address).then_some(Denial::Excluded)
+        (self.spec.exclude.contains(address) || self.spec.exclude.contains(without_zone(address)))
+            .then_some(Denial::Excluded)
     }
 
     /// What may be sent to a port, of any address that is allowed.
@@ -170,7 +174,7 @@ impl Default for Gate {
     fn default() -> Self {
         static ANYWHERE: LazyLock<Gate> = LazyLock::new(|| {
             let nets = ["0.0.0.0/0", "::/0"].map(|net| net.parse().expect("the two nets are written correctly"));
-            Gate::new(Arc::default(), Arc::new(Scope::new(&nets)))
+            Gate::new(Arc::default(), Scope::new(&nets).into())
         });
         ANYWHERE.clone()
     }
@@ -202,7 +206,7 @@ mod tests {
     ];
 
     fn gate(spec: ScanSpec) -> Gate {
-        Gate::new(Arc::new(spec), Arc::new(Scope::default()))
+        Gate::new(Arc::new(spec), Arc::default())
     }
 
     fn tcp(number: u16) -> Option<Port> {

@@ -17,6 +17,7 @@ pub mod finding;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gate;
+mod identity;
 pub mod io;
 pub mod loss;
 pub mod neighbours;
@@ -27,6 +28,8 @@ pub mod packet;
 pub mod permute;
 pub mod plan;
 pub mod port;
+pub mod recall;
+mod recapture;
 pub mod report;
 pub mod rtt;
 #[cfg(test)]
@@ -41,4 +44,6 @@ pub mod tally;
 pub mod target;
 mod udp_scan;
 pub mod unit;
+pub mod vendors;
 pub mod vuln;
+mod watermark;

@@ -43,6 +43,26 @@ impl LossEstimate {
         if self.answers == 0 { 0.0 } else { (self.tries - self.answers) as f64 / self.tries as f64 }
     }
 
+    /// How many round trips were lost.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.tries - self.answers
+    }
+
+    /// How many probes were answered.
+    #[must_use]
+    pub fn answers(&self) -> u64 {
+        self.answers
+    }
+
+    /// The estimate without what is part of it.
+    #[must_use]
+    pub fn without(&self, part: &Self) -> Self {
+        let lost = self.lost().saturating_sub(part.lost());
+        let answers = self.answers.saturating_sub(part.answers);
+        Self { tries: answers + lost, answers }
+    }
+
     /// How often a port is asked before its silence is believed, to find `confidence` of those that answer.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 2..=10 before")]
@@ -83,6 +103,15 @@ mod tests {
         assert_eq!(five.tries_wanted(0.9), 3);
         assert!(after(64, 36).tries_wanted(0.999) >= 7);
         assert_eq!(after(1, 99).tries_wanted(0.999_999), TRIES_MAX);
+    }
+
+    #[test]
+    fn what_one_host_told_can_be_taken_out_again() {
+        let (mut all, host) = (after(1000, 10), after(40, 60));
+        (0..40).for_each(|_| all.answered(1));
+        (0..60).for_each(|_| all.answered(2));
+        assert_eq!((all.without(&host), host.lost(), host.answers()), (after(1000, 10), 60, 100));
+        assert_eq!(host.without(&all), LossEstimate::default(), "never less than nothing");
     }
 
     #[test]

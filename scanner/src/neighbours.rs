@@ -79,7 +79,8 @@ impl Neighbours {
         }
     }
 
-    fn is_neighbour(&self, address: IpAddr) -> bool {
+    /// Whether an address is on one of the links, with no router before it.
+    pub(crate) fn is_neighbour(&self, address: IpAddr) -> bool {
         self.links.read().unwrap_or_else(PoisonError::into_inner).contains(address)
     }
 

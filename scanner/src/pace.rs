@@ -8,9 +8,10 @@
 //!
 //! [`RateCap`] is the part that units of a job share and that the job's owner turns live; it holds the job's caps per
 //! destination network and per host as well (`pace/shares.rs`), and what its connections and datagrams have found of how
-//! much the network takes (`pace/throttle.rs`): units that each judged for themselves would take one's slowing down for
+//! much the network takes (`pace/throttle.rs`) and leave behind in routers (`pace/flows.rs`): units that each judged for themselves would take one's slowing down for
 //! room for the other, and the other's sending for loss that no slowing down can mend.
 
+pub(crate) mod flows;
 pub(crate) mod quota;
 pub(crate) mod shares;
 pub(crate) mod throttle;
@@ -21,6 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use self::flows::FlowMemory;
 use self::shares::Shares;
 use self::throttle::Throttle;
 use crate::network::Network;
@@ -88,6 +90,7 @@ pub struct RateCap {
     parts: Mutex<Parts>,
     connections: Mutex<Throttle>,
     datagrams: Mutex<Throttle>,
+    flows: Mutex<FlowMemory>,
 }
 
 /// The schedules of the networks and hosts that are sent to.
@@ -109,6 +112,7 @@ impl RateCap {
             parts: Mutex::default(),
             connections: Mutex::default(),
             datagrams: Mutex::default(),
+            flows: Mutex::default(),
         }
     }
 
@@ -133,6 +137,14 @@ impl RateCap {
             UNLIMITED => Ok(wanted),
             0 => Err(now + Duration::from_millis(20)),
             _ => locked(&self.pacer).admit(now, pps, wanted),
+        }
+    }
+
+    /// Takes a slot for a probe that goes in any case: those that follow wait for it.
+    pub(crate) fn charge(&self, now: Duration, also: Option<u64>) {
+        match self.pps.load(Ordering::Relaxed).min(also.unwrap_or(UNLIMITED)) {
+            UNLIMITED | 0 => {}
+            pps => locked(&self.pacer).charge(now, pps),
         }
     }
 
@@ -181,6 +193,11 @@ impl RateCap {
     /// What the job's connections have found of the network.
     pub(crate) fn connections(&self) -> MutexGuard<'_, Throttle> {
         locked(&self.connections)
+    }
+
+    /// The flows that its connections and datagrams leave behind in routers.
+    pub(crate) fn flows(&self) -> MutexGuard<'_, FlowMemory> {
+        locked(&self.flows)
     }
 
     /// The same of its datagrams.

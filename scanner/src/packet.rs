@@ -10,6 +10,7 @@ pub mod arp;
 pub mod block;
 pub mod checksum;
 pub mod cookie;
+pub(crate) mod icmp;
 mod ip;
 pub mod nd;
 pub mod probe;

@@ -22,6 +22,8 @@ pub struct Plan {
     partition: usize,
     targets: Permutation,
     ports: Permutation,
+    /// The ports of each target by its place in the set, where it is not all of them.
+    asked: Option<Arc<[Box<[u32]>]>>,
 }
 
 impl Plan {
@@ -32,7 +34,13 @@ impl Plan {
         let count = spec.partitions.get(partition)?.count();
         let targets = Permutation::new(count, spec.seed);
         let ports = Permutation::new(spec.ports.count().into(), spec.seed ^ PORT_ORDER);
-        Some(Self { spec, partition, targets, ports })
+        Some(Self { spec, partition, targets, ports, asked: None })
+    }
+
+    /// The same walk with these ports of each target and no others: their positions in the port set, by the target's place
+    /// in the target set.
+    pub(crate) fn only(self, asked: Arc<[Box<[u32]>]>) -> Self {
+        Self { asked: Some(asked), ..self }
     }
 
     /// The spec that this is a plan of.
@@ -71,6 +79,10 @@ impl Plan {
     /// ports.
     #[must_use]
     pub fn port_position(&self, index: u64, step: u32) -> Option<u32> {
+        if let Some(asked) = &self.asked {
+            let at = usize::try_from(self.targets.apply(index)?).ok()?;
+            return asked.get(at)?.get(usize::try_from(step).ok()?).copied();
+        }
         let count = self.ports.count();
         if u64::from(step) >= count {
             return None;
@@ -89,6 +101,12 @@ impl Plan {
     #[must_use]
     pub fn target_set(&self) -> &TargetSet {
         self.in_spec()
+    }
+
+    /// Whether all targets are this machine's loopback, behind which no network could be too full.
+    pub(crate) fn is_own_machine(&self) -> bool {
+        let targets = self.target_set();
+        targets.name_count() == 0 && targets.ranges().all(|range| range.first.is_loopback() && range.last.is_loopback())
     }
 
     fn in_spec(&self) -> &TargetSet {
@@ -124,6 +142,17 @@ mod tests {
         let plan = plan("10.0.0.0/24", "1-1000", 3);
         let first: BTreeSet<_> = (0..256).map(|index| plan.port_position(index, 0).unwrap()).collect();
         assert!(first.len() > 200, "{} different ports", first.len());
+    }
+
+    #[test]
+    fn of_a_sample_each_target_is_asked_its_own_ports() {
+        let sample = plan("10.0.0.0/30", "80-99", 3).only(Arc::new([[1].into(), [].into(), [7, 2].into(), [0].into()]));
+        for (last, ports) in [(0, vec![1]), (1, vec![]), (2, vec![7, 2]), (3, vec![0])] {
+            let index = sample.index_of(std::net::IpAddr::from([10, 0, 0, last])).unwrap();
+            let asked: Vec<u32> = (0..20).map_while(|step| sample.port_position(index, step)).collect();
+            assert_eq!(asked, ports);
+        }
+        assert_eq!(sample.port_position(4, 0), None);
     }
 
     proptest! {

@@ -4,6 +4,7 @@
 //! Port 0 is reserved (RFC 6335 section 6) and cannot be connected to, so it is refused.
 
 pub mod fragile;
+mod learned;
 mod parse;
 mod popular;
 mod service;
@@ -13,6 +14,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::learned::LearnedPorts;
 pub use self::parse::{PortError, PortProblem};
 pub(crate) use self::service::named_ports;
 pub use self::service::service_name;
@@ -165,8 +167,8 @@ impl PortSet {
     pub fn exclude(&self, excluded: &Self) -> Self {
         let without = |ports: &Indexed<u16>, excluded: &Indexed<u16>| ports.set().subtract(excluded.set());
         Self {
-            tcp: Indexed::subset(without(&self.tcp, &excluded.tcp)),
-            udp: Indexed::subset(without(&self.udp, &excluded.udp)),
+            tcp: Indexed::new(without(&self.tcp, &excluded.tcp)),
+            udp: Indexed::new(without(&self.udp, &excluded.udp)),
         }
     }
 
@@ -178,7 +180,7 @@ impl PortSet {
 
     fn from_spans(tcp: Vec<Span<u16>>, udp: Vec<Span<u16>>) -> Self {
         // 65,536 numbers at most: far below what a count can hold.
-        Self { tcp: Indexed::subset(RangeSet::from_spans(tcp)), udp: Indexed::subset(RangeSet::from_spans(udp)) }
+        Self { tcp: Indexed::new(RangeSet::from_spans(tcp)), udp: Indexed::new(RangeSet::from_spans(udp)) }
     }
 }
 

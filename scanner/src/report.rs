@@ -23,12 +23,12 @@ mod xml;
 use std::io;
 
 pub use self::csv::Csv;
-pub use self::fold::Fold;
+pub use self::fold::{Fold, Origin};
 pub use self::format::{Format, Screen, UnknownFormat};
 pub use self::html::Html;
 pub use self::json::{Json, JsonLines, json_line};
 pub use self::list::List;
-pub use self::meta::{ReportMeta, TcpScan};
+pub use self::meta::ReportMeta;
 pub use self::read::{LINE_BYTES_MAX, read_json_line, read_json_lines};
 pub use self::sarif::Sarif;
 pub use self::summary::{SeverityCounts, Summary};
@@ -36,6 +36,7 @@ pub use self::table::Table;
 pub use self::vex::Vex;
 pub use self::xml::Xml;
 use crate::finding::HostRecord;
+pub use crate::finding::TcpScan;
 
 /// Renders a report to some output: `begin` once, `host` for each host, `finish` once.
 pub trait Writer {

@@ -6,8 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::finding::HostRecord;
 use crate::pace::RateCap;
-use crate::report::Fold;
-use crate::scope::Scope;
+use crate::report::{Fold, Origin};
 use crate::spec::ScanSpec;
 use crate::unit::{ScanError, UnitOutcome, UnitScan, UnitTask};
 
@@ -23,7 +22,7 @@ pub(crate) fn task(spec: ScanSpec) -> UnitTask {
         range: 0..spec.target_count(),
         spec: Arc::new(spec),
         partition: 0,
-        scope: Arc::new(Scope::default()),
+        permit: Arc::default(),
         pace: Arc::new(RateCap::new(None)),
         cancel: CancellationToken::new(),
     }
@@ -35,5 +34,5 @@ pub(crate) fn finish(mut unit: UnitScan) -> (Vec<HostRecord>, Result<UnitOutcome
     while let Some(batch) = unit.findings.blocking_recv() {
         batch.into_iter().for_each(|finding| fold.add(finding));
     }
-    (fold.finish(0, "wrk_test").collect(), unit.outcome.blocking_recv().unwrap())
+    (fold.finish(Origin { worker: "wrk_test", ..Origin::default() }).collect(), unit.outcome.blocking_recv().unwrap())
 }

@@ -10,7 +10,9 @@ pub(crate) mod limits;
 mod measures;
 pub(crate) mod middlebox;
 mod port_bits;
+mod recall;
 mod results;
+mod tries;
 mod waiting;
 
 pub(crate) use self::attempt::Attempt;
@@ -18,7 +20,9 @@ pub(crate) use self::banner_wait::banner_wait;
 pub(crate) use self::heard_ports::{HeardPorts, Unanswered};
 pub(crate) use self::measures::Measures;
 pub(crate) use self::port_bits::PortBits;
+pub(crate) use self::recall::Recall;
 pub use self::results::Results;
+pub(crate) use self::tries::Tries;
 pub(crate) use self::waiting::Waiting;
 use crate::tally::Estimates;
 

@@ -3,12 +3,16 @@
 //! A scope is checked when a job is admitted, when a lease is granted, and by the engine before each send
 //! ([`Scope::contains`] is a binary search). Nothing else in this crate decides whether an address may be scanned.
 
+mod permit;
+
 use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::permit::NotPermitted;
+pub use self::permit::{Permit, Permitted};
 use crate::target::address_set::{AddressSet, range4, range6};
 use crate::target::{AddressRange, TargetSet};
 
@@ -110,10 +114,7 @@ impl fmt::Display for Scope {
 
 /// Targets reach outside the scope; nothing was sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{outside} is outside the authorised scope ({scope}): leave it out, or have an administrator add it with \
-     `pentora scope add`"
-)]
+#[error("{outside} is outside the authorised scope ({scope})")]
 pub struct ScopeError {
     /// The first range that is not allowed.
     pub outside: AddressRange,
@@ -151,7 +152,7 @@ mod tests {
     fn the_error_names_the_first_range_outside_and_the_way_in() {
         let error = Scope::default().check(&targets("10.0.0.0/8,11.0.0.0/24,12.0.0.1,name.example")).unwrap_err();
         assert_eq!(error.outside.to_string(), "11.0.0.0/24");
-        assert!(error.to_string().contains("pentora scope add"), "{error}");
+        assert!(error.to_string().contains("11.0.0.0/24 is outside the authorised scope (10.0.0.0/8, "), "{error}");
         let error = Scope::default().check(&targets("172.31.255.0-172.32.0.3")).unwrap_err();
         assert_eq!(error.outside.to_string(), "172.32.0.0/30", "only what is outside is named");
         assert!(Scope::default().check(&targets("10.0.0.0/8,::1,name.example")).is_ok());

@@ -74,6 +74,11 @@ impl<T> SlotMap<T> {
         self.slots.iter().filter_map(|slot| slot.1.as_ref())
     }
 
+    /// The same, to be changed.
+    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.slots.iter_mut().filter_map(|slot| slot.1.as_mut())
+    }
+
     pub(crate) fn get(&self, key: Key) -> Option<&T> {
         self.slots.get(key.index()).filter(|slot| slot.0 == key.generation)?.1.as_ref()
     }
@@ -112,6 +117,8 @@ mod tests {
         assert_eq!((slot_map.get(a), slot_map.get(b)), (None, Some(&"b")));
         assert_eq!(Key::from_bits(b.to_bits()), b);
         assert_eq!(slot_map.iter().collect::<Vec<_>>(), [(b, &"b")]);
+        slot_map.values_mut().for_each(|value| *value = "c");
+        assert_eq!(slot_map.values().collect::<Vec<_>>(), [&"c"]);
         assert_eq!((slot_map.len(), slot_map.is_empty()), (1, false));
     }
 }

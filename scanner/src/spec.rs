@@ -67,6 +67,15 @@ pub struct ScanSpec {
     /// Ports that nothing is sent to, at any stage.
     #[serde(default, deserialize_with = "if_there")]
     pub exclude_ports: PortSet,
+    /// Whether of a name that has several addresses only the first is scanned that may be.
+    #[serde(default, deserialize_with = "if_there")]
+    pub first_address: bool,
+    /// Whether the names of hosts that are up are asked of the name servers.
+    #[serde(default, deserialize_with = "if_there")]
+    pub reverse_dns: bool,
+    /// What readers of the results have to know that was decided when the job was made, a line each.
+    #[serde(default, deserialize_with = "if_there")]
+    pub notes: Vec<String>,
 }
 
 /// A field that older specs end without: by name it is missing, by position the bytes are over.
@@ -97,6 +106,9 @@ impl Default for ScanSpec {
             weaknesses: false,
             allow_fragile: false,
             exclude_ports: PortSet::default(),
+            first_address: false,
+            reverse_dns: false,
+            notes: Vec::new(),
         }
     }
 }
@@ -109,6 +121,9 @@ impl ScanSpec {
     pub fn validate(&self) -> Result<(), SpecError> {
         if self.partitions.iter().all(TargetSet::is_empty) {
             return Err(SpecError::NoTargets);
+        }
+        if !self.partitions.iter().all(TargetSet::is_countable) {
+            return Err(SpecError::TooManyTargets);
         }
         if self.partitions.len() > PARTITIONS_MAX {
             return Err(SpecError::TooManyPartitions { partitions: self.partitions.len() });
@@ -167,6 +182,9 @@ pub enum SpecError {
     /// No target at all, perhaps because all were excluded.
     #[error("no target left to scan: give at least one that is not excluded")]
     NoTargets,
+    /// A partition that is no index space.
+    #[error("more than {} targets in one job: give smaller IPv6 networks, or have a sample scanned", u64::MAX)]
+    TooManyTargets,
     /// More partitions than any mesh has placements.
     #[error("{partitions} partitions, at most {PARTITIONS_MAX} fit in one job")]
     TooManyPartitions {
@@ -321,6 +339,10 @@ mod tests {
         for confidence in [0.0, 1.0, f64::NAN, -1.0, f64::INFINITY] {
             assert!(ScanSpec { confidence, ..valid() }.validate().is_err(), "{confidence}");
         }
+        let mut endless = TargetSet::builder();
+        endless.add_text("2001:db8::/32", "test").unwrap();
+        let endless = ScanSpec { partitions: vec![endless.build_uncounted().unwrap()], ..valid() };
+        assert_eq!(endless.validate(), Err(SpecError::TooManyTargets));
         let many = vec![valid().partitions.remove(0); PARTITIONS_MAX + 1];
         assert!(ScanSpec { partitions: many, ..valid() }.validate().is_err());
     }
@@ -338,6 +360,11 @@ mod tests {
         assert_eq!(postcard::from_bytes::<ScanSpec>(&postcard::to_stdvec(&lifted).unwrap()).unwrap(), lifted);
         let without = ScanSpec { exclude_ports: "9100,U:161".parse().unwrap(), ..spec.clone() };
         assert_eq!(postcard::from_bytes::<ScanSpec>(&postcard::to_stdvec(&without).unwrap()).unwrap(), without);
+        let notes = vec!["a note".to_owned()];
+        let asked = ScanSpec { first_address: true, reverse_dns: true, notes, ..spec.clone() };
+        assert_eq!(postcard::from_bytes::<ScanSpec>(&postcard::to_stdvec(&asked).unwrap()).unwrap(), asked);
+        bytes.truncate(bytes.len() - 3);
+        assert_eq!(postcard::from_bytes::<ScanSpec>(&bytes).unwrap(), spec, "as specs ended before the last fields");
         bytes.truncate(bytes.len() - postcard::to_stdvec(&spec.exclude_ports).unwrap().len());
         assert_eq!(postcard::from_bytes::<ScanSpec>(&bytes).unwrap(), spec, "as specs ended before the last field");
         bytes.pop();

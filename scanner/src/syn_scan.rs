@@ -8,19 +8,26 @@
 //! less than the scan's confidence allows. On a clean path that is one more try for silent ports of answering hosts and
 //! none for the dark. A unit without TCP ports ends where ports would begin: it finds hosts, nothing else.
 //!
+//! Two passes in a row send the very same SYNs ([`lane`]). What routers on the way have to remember of it all is kept small
+//! ([`flows`]): a flow that has not answered in its time is closed by a reset.
+//!
 //! How fast is decided by the path ([`Path`]), which the units of a job share, under the job's budget and the caps per network
 //! and host: a target whose network has no slot waits in a line of its own ([`Held`]). Each send is checked against scope
 //! and exclusions here, last thing before the packet. Memory: 65,536 targets at once, four million bits of port state.
 
+mod canary;
 mod epochs;
+mod flows;
 mod heard;
 mod held;
 mod host_probe;
+pub(crate) mod lane;
+mod lost_way;
 mod middlebox;
 mod own_path;
 mod path;
 mod rate;
-mod recall;
+mod release;
 mod rest;
 mod send;
 mod target;
@@ -32,13 +39,15 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::canary::Canary;
 use self::held::Held;
 use self::host_probe::{DiscoveryYield, HostProbes};
-pub(crate) use self::path::Path;
+use self::lost_way::Links;
 use self::path::{Moment, RoundTrip};
-use self::recall::Recall;
+pub(crate) use self::path::{Path, Start};
+use self::release::OpenFlows;
 use self::target::Target;
-use crate::finding::{NotProbed, PortState, Reason};
+use crate::finding::{NotProbed, PortState, Reason, Stack};
 use crate::gate::{Gate, Stage, Verdict};
 use crate::pace::{Pacer, RateCap};
 use crate::packet::arp::Mac;
@@ -48,19 +57,19 @@ use crate::port::Port;
 use crate::rtt::RttTable;
 use crate::scan::discovery;
 use crate::scan::limits::Limits;
-use crate::scan::{Results, Scan};
-use crate::scope::Scope;
-use crate::spec::{Profile, ScanSpec, Timing};
+use crate::scan::{Recall, Results, Scan};
+use crate::scope::Permit;
+use crate::spec::Profile;
 use crate::tally::Estimates;
 
 /// Targets in work at once.
 const TARGETS_MAX: u32 = 65_536;
 /// Targets are in work together as long as their ports are at most this many: half a MiB of bits, were all up.
 const PORTS_MAX: u32 = 1 << 25;
-/// Tries of one port: the number of a try travels in four bits, the last value being a canary's.
-pub(crate) const TRIES: u8 = 15;
-/// What the lane of a canary says instead of a try.
-pub(crate) const CANARY: u8 = 15;
+/// Turns in which nothing was sent are at least this far apart.
+const TURN_MIN: Duration = Duration::from_micros(100);
+/// Tries of one port.
+const TRIES: u8 = 15;
 /// An answer missed this many times more rarely than the confidence allows: losses come in groups.
 const MARGIN: f64 = 20.0;
 
@@ -73,6 +82,8 @@ pub(crate) struct Way {
     pub(crate) gateway: Option<IpAddr>,
     /// Whether the next hop's hardware address has to be known.
     pub(crate) needs_mac: bool,
+    /// Whether it leads through routers.
+    pub(crate) is_routed: bool,
 }
 
 /// Which way an address goes.
@@ -91,7 +102,9 @@ pub(crate) trait Routes: std::fmt::Debug + Send {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Transmit {
     /// A probe.
-    Probe { address: IpAddr, probe: Probe, attempt: u8, link: u16, mac: Mac },
+    Probe { address: IpAddr, probe: Probe, lane: u8, link: u16, mac: Mac },
+    /// The end of the flow that a probe has opened.
+    Reset { address: IpAddr, probe: Probe, lane: u8, link: u16, mac: Mac },
     /// The question who on the link has an address.
     Resolve { address: IpAddr, link: u16 },
     /// A connection, to hear what an open port says.
@@ -114,23 +127,17 @@ pub(crate) enum Turn {
 pub(crate) struct Reply {
     pub(crate) address: IpAddr,
     pub(crate) probe: Probe,
-    /// Which try is answered, or [`CANARY`].
-    pub(crate) attempt: u8,
-    pub(crate) sent_at: Duration,
+    /// The lane of the probe that is answered.
+    pub(crate) lane: u8,
+    /// When that was sent, if it said so.
+    pub(crate) sent_at: Option<Duration>,
     pub(crate) state: PortState,
     pub(crate) reason: Reason,
     pub(crate) ttl: u8,
     /// Whether the address itself says it, not something on the way.
     pub(crate) is_own_word: bool,
-}
-
-/// A probe that is known to be answered.
-#[derive(Debug, Clone, Copy)]
-struct Canary {
-    address: IpAddr,
-    probe: Probe,
-    link: u16,
-    mac: Mac,
+    /// What a SYN-ACK tells of the host's stack.
+    pub(crate) stack: Option<Stack>,
 }
 
 /// A next hop that others wait for.
@@ -141,6 +148,11 @@ struct Gateway {
     mac: Option<Mac>,
     asked: u8,
     next: Duration,
+    /// When something behind it was heard last, and canaries sent through it since.
+    heard_at: Option<Duration>,
+    unheard: u32,
+    /// When it was doubted last.
+    doubted_at: Duration,
 }
 
 /// An open port to listen to.
@@ -161,6 +173,9 @@ pub(crate) struct SynScan {
     limits: Limits,
     routes: Box<dyn Routes>,
     gateways: Vec<Gateway>,
+    /// Whether one of them is being asked for, so that no target is sent anything.
+    is_asking: bool,
+    links: Links,
     host_probes: HostProbes,
     yields: DiscoveryYield,
     /// TCP ports of each target.
@@ -184,10 +199,19 @@ pub(crate) struct SynScan {
     grabs_out: usize,
     canaries: Vec<Canary>,
     canaries_seen: u64,
+    /// The canary whose flow is kept going, and when it was sent last.
+    kept: Option<(Canary, Duration)>,
     /// Canaries wanted beyond the regular ones, for want of figures.
     canaries_wanted: u32,
     since_canary: u32,
+    /// While no flow may be opened, no canary goes before this.
+    canary_at: Duration,
     path: Path,
+    open_flows: OpenFlows,
+    /// Flows that may be opened in this turn.
+    may_open: u32,
+    /// Answers that the path has not been told of.
+    answers: u64,
     /// The path's epoch and rate when it was last looked at.
     moment: Moment,
     /// Probes given out since then, and the canaries among them.
@@ -204,13 +228,13 @@ impl SynScan {
     pub(crate) fn new(
         plan: Plan,
         range: Range<u64>,
-        scope: Arc<Scope>,
+        permit: Arc<Permit>,
         pace: Arc<RateCap>,
         routes: Box<dyn Routes>,
         path: Path,
     ) -> Self {
         let limits = Limits::of(plan.spec());
-        let gate = Gate::new(Arc::clone(plan.spec()), scope);
+        let gate = Gate::new(Arc::clone(plan.spec()), permit);
         let targets_max = (PORTS_MAX / plan.port_count().max(1)).clamp(1, TARGETS_MAX);
         Self {
             host_probes: HostProbes::new(&plan, limits.discovery, &gate),
@@ -225,9 +249,14 @@ impl SynScan {
             targets_max: targets_max as usize,
             rtt: RttTable::new(limits.timeout_min),
             moment: path.moment(),
+            open_flows: OpenFlows::new(path.clone()),
+            may_open: u32::MAX,
+            answers: 0,
             path,
             sent: (0, 0),
             gateways: Vec::new(),
+            is_asking: false,
+            links: Links::default(),
             targets: VecDeque::new(),
             line: VecDeque::new(),
             held: Held::default(),
@@ -236,8 +265,10 @@ impl SynScan {
             grabs_out: 0,
             canaries: Vec::new(),
             canaries_seen: 0,
+            kept: None,
             canaries_wanted: 0,
             since_canary: 0,
+            canary_at: Duration::ZERO,
             arp_pacer: Pacer::default(),
             recall: Recall::default(),
             results: Results::default(),
@@ -253,7 +284,9 @@ impl SynScan {
     /// answer that has arrived: what is overdue is given up here.
     pub(crate) fn poll(&mut self, now: Duration, room: u32, grab_room: usize, out: &mut Vec<Transmit>) -> Turn {
         self.tick(now);
+        self.doubt_gateways(now);
         self.wake(now);
+        self.end_flows(now);
         self.release(now);
         if room > 0 {
             self.enter();
@@ -263,8 +296,10 @@ impl SynScan {
             return Turn::Done;
         }
         let gateway_wakes = self.ask_gateways(now, out);
-        let lined = if gateway_wakes.is_some() { 0 } else { self.line.len() };
-        let sendable = u32::try_from(banner_grabs + lined + self.canaries_due()).unwrap_or(u32::MAX);
+        self.is_asking = gateway_wakes.is_some();
+        let lined = if self.is_asking { 0 } else { self.line.len() };
+        let sendable = banner_grabs + lined + self.canaries_due() + self.open_flows.resets();
+        let sendable = u32::try_from(sendable).unwrap_or(u32::MAX);
         let rests = self.resting.peek().map_or(now + Duration::from_millis(100), |Reverse((due, _))| *due);
         let until = [gateway_wakes, self.held.next()].into_iter().flatten().fold(rests, Duration::min);
         if sendable == 0 || room == 0 {
@@ -280,6 +315,7 @@ impl SynScan {
             Ok(granted) => granted,
             Err(next) => return Turn::Wait { until: until.min(next) },
         };
+        self.may_open = self.path.flow_room(now);
         let before = out.len();
         let mut grabs_left = banner_grabs;
         for _ in 0..granted {
@@ -288,19 +324,26 @@ impl SynScan {
         }
         let (probes, canaries) = std::mem::take(&mut self.sent);
         self.path.sent(probes, canaries);
-        // With nothing sent, what stood in line has gone to rest, or waits for its turn to ask by broadcast.
-        if out.len() > before { Turn::Sent } else { Turn::Wait { until: now + Duration::from_millis(1) } }
+        if out.len() > before {
+            return Turn::Sent;
+        }
+        // With nothing sent, what stood in line has gone to rest, or waits for its turn to ask by broadcast, or for a slot of its
+        // network: one that is not taken in time is gone.
+        let soon = now + Duration::from_millis(1);
+        Turn::Wait { until: self.held.next().map_or(soon, |slot| slot.clamp(now + TURN_MIN, soon)) }
     }
 
     fn is_done(&self) -> bool {
-        self.waiting.is_empty() && self.targets.is_empty() && self.banner_grabs.is_empty() && self.grabs_out == 0
+        let is_settled = self.waiting.is_empty() && self.targets.is_empty();
+        is_settled && self.banner_grabs.is_empty() && self.grabs_out == 0 && self.open_flows.resets() == 0
     }
 
     /// Looks at the path as it is now.
     fn tick(&mut self, now: Duration) {
         let smoothed = self.rtt.smoothed();
         let timeout = smoothed.map_or(self.limits.wait_max, |_| self.timeout());
-        self.moment = self.path.tick(now, RoundTrip { smoothed, timeout }, self.results.tally.replies > 0);
+        let answers = std::mem::take(&mut self.answers);
+        self.moment = self.path.tick(now, RoundTrip { smoothed, timeout }, answers);
     }
 
     fn timeout(&self) -> Duration {
@@ -355,20 +398,6 @@ impl Scan for SynScan {
 
     fn is_cooling_down(&self) -> bool {
         self.waiting.is_empty() && self.line.is_empty() && self.held.is_empty()
-    }
-}
-
-/// The rate to begin with, in probes per second.
-pub(crate) fn start_pps(spec: &ScanSpec) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "a rate needs no more than 52 bits")]
-    let given = spec.rate_pps.map(|pps| pps as f64);
-    match (given, spec.timing) {
-        // The budget holds it exactly; a schedule of its own beside it would only lose slots where the two differ.
-        (Some(pps), _) => 2.0 * pps,
-        (None, Timing::Polite) => 500.0,
-        // What a small office's router carries; doubled every epoch until something is lost.
-        (None, Timing::Normal) => 50_000.0,
-        (None, Timing::Fast) => 200_000.0,
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! The same types from the cores that count up to whoever asked for the unit, so that engines hand figures on as a whole.
 
+use std::fmt;
+use std::net::IpAddr;
 use std::ops::Add;
 use std::sync::Arc;
 
@@ -89,6 +91,25 @@ pub struct LeftOut {
     pub unresolved: Vec<UnresolvedName>,
     /// How many host names that were.
     pub unresolved_count: u64,
+    /// Addresses of names whose other addresses were asked; the first hundred.
+    pub addresses: Vec<AddressLeftOut>,
+}
+
+/// One of several addresses of a host name, which could not be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddressLeftOut {
+    /// The name.
+    pub name: Arc<str>,
+    /// The address.
+    pub address: IpAddr,
+    /// Why it was not asked.
+    pub why: &'static str,
+}
+
+impl fmt::Display for AddressLeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {} was not probed: {}", self.address, self.name, self.why)
+    }
 }
 
 /// A host name without a usable address.
@@ -109,12 +130,23 @@ impl LeftOut {
         }
     }
 
+    /// Notes an address of a name whose other addresses are asked.
+    pub(crate) fn note_address(&mut self, name: &Arc<str>, address: IpAddr, why: &'static str) {
+        let one = AddressLeftOut { name: Arc::clone(name), address, why };
+        if self.addresses.len() < UNRESOLVED_MAX && !self.addresses.contains(&one) {
+            self.addresses.push(one);
+        }
+    }
+
     /// What two parts of a unit, which have the same targets, have left out: what one could not ask the other could not
     /// either, as far as it came to it.
     pub(crate) fn together_with(self, other: &Self) -> Self {
         let refused = self.refused.max(other.refused);
+        let mut addresses = self.addresses.clone();
+        addresses.extend(other.addresses.iter().filter(|one| !self.addresses.contains(one)).cloned());
+        addresses.truncate(UNRESOLVED_MAX);
         let names = if other.unresolved_count > self.unresolved_count { other.clone() } else { self };
-        Self { refused, ..names }
+        Self { refused, addresses, ..names }
     }
 }
 

@@ -11,8 +11,10 @@ pub(crate) mod address_set;
 mod line;
 mod parse;
 pub(crate) mod range;
+mod sample;
 pub(crate) mod text;
 mod wire;
+mod zone;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -27,8 +29,10 @@ use self::line::Purpose;
 
 pub(crate) use self::parse::ends_in_number;
 pub use self::parse::{TargetError, TargetProblem};
-use self::range::{Indexed, Span};
+use self::range::{Indexed, RangeSet, Span};
 pub use self::text::{Lines, TextError, TextProblem, decode_text, lines};
+pub use self::zone::{Zoned, without_zone, zone_of};
+pub(crate) use self::zone::{of_socket, on_interface, socket_address};
 
 /// Most ranges a set may hold after merging: a file of two million scattered addresses, in 32 MiB.
 pub const RANGES_MAX: usize = 2 << 20;
@@ -81,7 +85,15 @@ impl TargetSet {
     /// How many targets there are.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.address_count() + self.name_count()
+        self.address_count().saturating_add(self.name_count())
+    }
+
+    /// Whether every target has an index: there are at most `u64::MAX`. Sets to leave out may be larger.
+    #[must_use]
+    pub fn is_countable(&self) -> bool {
+        let addresses = self.v4.count().checked_add(self.v6.count());
+        let all = addresses.and_then(|count| count.checked_add(self.name_count()));
+        self.v6.is_countable() && all.is_some()
     }
 
     /// Whether there is none.
@@ -93,7 +105,7 @@ impl TargetSet {
     /// How many of the targets are addresses; they have the indexes below this number.
     #[must_use]
     pub fn address_count(&self) -> u64 {
-        self.v4.count() + self.v6.count()
+        self.v4.count().saturating_add(self.v6.count())
     }
 
     /// How many of the targets are names; they have the indexes from [`Self::address_count`] on.
@@ -128,7 +140,10 @@ impl TargetSet {
     /// Whether an address is in the set, alone or in a range. Names are not resolved for the answer.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
-        self.position(address).is_some()
+        match address.to_canonical() {
+            IpAddr::V4(address) => self.v4.set().contains(address.to_bits()),
+            IpAddr::V6(address) => self.v6.set().contains(address.to_bits()),
+        }
     }
 
     /// Whether a host name was given as a target, in any case of letters.
@@ -142,13 +157,35 @@ impl TargetSet {
     #[must_use]
     pub fn exclude(&self, excluded: &Self) -> Self {
         let names = self.names.iter().filter(|name| excluded.names.binary_search(name).is_err());
-        Self::from_subset(self.addresses().subtract(&excluded.addresses()), names.cloned().collect())
+        let mut addresses = excluded.addresses();
+        addresses.v6 = zone::in_every_zone(addresses.v6, self.v6.set());
+        Self::from_subset(self.addresses().subtract(&addresses), names.cloned().collect())
     }
 
     /// The addresses of the set that lie in any of these networks. Names have no address yet, so none is kept.
     #[must_use]
     pub fn intersect_nets(&self, nets: &[IpNet]) -> Self {
         Self::from_subset(self.addresses().intersect(&AddressSet::from_nets(nets)), Vec::new())
+    }
+
+    /// The addresses that raw packets suit, and what is scanned with connections alone: host names, and link-local addresses
+    /// of a zone.
+    #[must_use]
+    pub fn apart(&self) -> (Self, Self) {
+        let (mut zoned, mut plain) = (Vec::new(), Vec::new());
+        for span in self.v6.set().spans() {
+            if zone::has_zone(*span) { zoned.push(*span) } else { plain.push(*span) }
+        }
+        let v4 = self.v4.set().clone();
+        let plain = AddressSet { v4, v6: RangeSet::from_spans(plain) };
+        let zoned = AddressSet { v4: RangeSet::default(), v6: RangeSet::from_spans(zoned) };
+        (Self::from_subset(plain, Vec::new()), Self::from_subset(zoned, self.names.clone()))
+    }
+
+    /// Whether any address has a zone, which means something on this machine only.
+    #[must_use]
+    pub fn has_zones(&self) -> bool {
+        self.v6.set().spans().iter().any(|span| zone::has_zone(*span))
     }
 
     /// The set without the addresses in these networks. Names are kept.
@@ -172,7 +209,7 @@ impl TargetSet {
     }
 
     fn from_subset(addresses: AddressSet, names: Vec<String>) -> Self {
-        Self { v4: Indexed::subset(addresses.v4), v6: Indexed::subset(addresses.v6), names }
+        Self { v4: Indexed::new(addresses.v4), v6: Indexed::new(addresses.v6), names }
     }
 }
 
@@ -241,9 +278,9 @@ impl TargetSetBuilder {
     /// taken is left out of this set when it is built.
     ///
     /// # Errors
-    /// As [`Self::build`].
+    /// As [`Self::build_uncounted`].
     pub fn take_excluded(&mut self) -> Result<TargetSet, TargetError> {
-        self.excluded.take().map_or_else(|| Ok(TargetSet::default()), |excluded| excluded.build())
+        self.excluded.take().map_or_else(|| Ok(TargetSet::default()), |excluded| excluded.build_uncounted())
     }
 
     /// Adds every target of a set.
@@ -257,7 +294,19 @@ impl TargetSetBuilder {
     ///
     /// # Errors
     /// More than `u64::MAX` targets, or more ranges or names than a set may hold.
-    pub fn build(mut self) -> Result<TargetSet, TargetError> {
+    pub fn build(self) -> Result<TargetSet, TargetError> {
+        let set = self.build_uncounted()?;
+        match set.is_countable() {
+            true => Ok(set),
+            false => Err(TargetError::set(TargetProblem::TooManyTargets)),
+        }
+    }
+
+    /// Sorts and merges what was added, however many addresses that are: for what is to be left out, or sampled.
+    ///
+    /// # Errors
+    /// More ranges or names than a set may hold.
+    pub fn build_uncounted(mut self) -> Result<TargetSet, TargetError> {
         let excluded = self.take_excluded()?;
         let set = self.build_all()?;
         Ok(if excluded.is_empty() { set } else { set.exclude(&excluded) })
@@ -274,11 +323,7 @@ impl TargetSetBuilder {
         if self.names.len() > NAMES_MAX {
             return Err(TargetError::set(TargetProblem::TooManyNames));
         }
-        let counted = Indexed::new(addresses.v4).zip(Indexed::new(addresses.v6));
-        let (v4, v6) = counted.ok_or_else(|| TargetError::set(TargetProblem::TooManyTargets))?;
-        let count = v4.count().checked_add(v6.count()).and_then(|count| count.checked_add(self.names.len() as u64));
-        count.ok_or_else(|| TargetError::set(TargetProblem::TooManyTargets))?;
-        Ok(TargetSet { v4, v6, names: self.names })
+        Ok(TargetSet::from_subset(addresses, self.names))
     }
 
     /// Merges what was gathered when it has grown past the limit, and says whether it still is beyond it.

@@ -38,10 +38,11 @@ pub(crate) use self::step::{Heard, LANES, Step};
 use crate::gate::{Gate, Stage};
 use crate::neighbours::Neighbours;
 use crate::pace::RateCap;
+use crate::pace::flows::FlowMemory;
 use crate::pace::quota::Quotas;
 use crate::plan::Plan;
 use crate::scan::{Attempt, Measures, Results, Scan, Waiting};
-use crate::scope::Scope;
+use crate::scope::Permit;
 use crate::slot_map::{Key, SlotMap};
 use crate::tally::Estimates;
 
@@ -101,16 +102,19 @@ impl UdpScan {
     pub(crate) fn new(
         plan: Plan,
         range: Range<u64>,
-        scope: Arc<Scope>,
+        permit: Arc<Permit>,
         pace: Arc<RateCap>,
         is_fed: bool,
         secret: u64,
     ) -> Self {
         let limits = UdpLimits::of(plan.spec());
+        if let Some(pps) = limits.common.start_pps.filter(|_| !plan.is_own_machine()) {
+            pace.datagrams().begin_at(pps);
+        }
         let active = (ACTIVE_PORTS_MAX / plan.port_count().max(1)).clamp(1, ACTIVE_HOSTS_MAX);
         Self {
             waiting: Waiting::new(if is_fed { range.end..range.end } else { range }, &plan),
-            gate: Gate::new(Arc::clone(plan.spec()), scope),
+            gate: Gate::new(Arc::clone(plan.spec()), permit),
             pace,
             neighbours: Arc::default(),
             secret,
@@ -178,11 +182,8 @@ impl UdpScan {
             if !may_send || !(has_room || has_encore) {
                 return Step::Wait { until };
             }
-            let admitted = self
-                .pace
-                .datagrams()
-                .admit(now)
-                .and_then(|()| self.pace.admit(now, self.limits.common.rate_max_pps, 1));
+            let admitted = self.admit_flow(now).and_then(|()| self.pace.datagrams().admit(now));
+            let admitted = admitted.and_then(|()| self.pace.admit(now, self.limits.common.rate_max_pps, 1));
             if let Err(next) = admitted {
                 return Step::Wait { until: until.min(next) };
             }
@@ -193,14 +194,28 @@ impl UdpScan {
         }
     }
 
-    /// The answer to a lookup: addresses in order of preference, or why there is none. The first address that scope and
-    /// exclusions allow is the target.
+    /// The answer to a lookup: addresses in order of preference, or why there is none. Each address that scope and
+    /// exclusions allow becomes a host of the target, or the first alone where the spec wants no more.
     pub(crate) fn on_resolved(&mut self, now: Duration, host: Key, found: Result<Vec<IpAddr>, String>) {
         let Some(known) = self.hosts.get(host).filter(|known| known.phase == HostPhase::Resolving) else { return };
         let allowed = |address| self.gate.permits(address, None, Stage::Name);
-        match self.results.resolve(known.scanned.name.as_ref(), found, allowed) {
-            Some(address) => self.begin(now, host, address),
+        let (scanned, is_first_enough) = (known.scanned.clone(), self.plan.spec().first_address);
+        let mut addresses = self.results.resolve(&scanned, found, is_first_enough, allowed).into_iter();
+        match addresses.next() {
+            Some(first) => self.begin(now, host, first),
             None => drop(self.hosts.remove(host)),
+        }
+        for address in addresses {
+            let host = self.hosts.insert(Host::new(scanned.clone()));
+            self.begin(now, host, address);
+        }
+    }
+
+    /// Whether one more flow may be left behind in routers.
+    fn admit_flow(&self, now: Duration) -> Result<(), Duration> {
+        match self.limits.common.flows_max {
+            Some(most) if self.pace.flows().count(now) >= most => Err(FlowMemory::look_again(now)),
+            _ => Ok(()),
         }
     }
 

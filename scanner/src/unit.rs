@@ -14,9 +14,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use self::error::ScanError;
-use crate::finding::Finding;
+use crate::finding::{Finding, TcpScan};
 use crate::pace::RateCap;
-use crate::scope::Scope;
+use crate::recall::Recapture;
+use crate::scope::Permit;
 use crate::spec::ScanSpec;
 use crate::tally::{Estimates, LeftOut, Tally};
 
@@ -33,8 +34,9 @@ pub struct UnitTask {
     pub partition: u32,
     /// Which indexes of the partition.
     pub range: Range<u64>,
-    /// Where packets may go; checked for the whole partition at once and before each send.
-    pub scope: Arc<Scope>,
+    /// What may be sent to, changed live by its owner; its scope is checked for the whole partition at once, and all of it
+    /// before each send.
+    pub permit: Arc<Permit>,
     /// The budget that this unit shares with others of its job on this node, changed live by its owner. The spec's
     /// own `rate_pps` holds beside it.
     pub pace: Arc<RateCap>,
@@ -52,6 +54,8 @@ pub struct UnitScan {
     pub progress: watch::Receiver<UnitProgress>,
     /// Why it is scanned with connections though raw packets were to be had; what they do not reach.
     pub note: Option<&'static str>,
+    /// How TCP ports are asked.
+    pub tcp: TcpScan,
     /// How it ended.
     pub outcome: oneshot::Receiver<Result<UnitOutcome, ScanError>>,
 }
@@ -82,4 +86,6 @@ pub struct UnitOutcome {
     pub targets_per_second: f64,
     /// Targets that could not be asked.
     pub left_out: LeftOut,
+    /// What asking a sample of the silent again has shown; `None` where that was not done.
+    pub recapture: Option<Recapture>,
 }

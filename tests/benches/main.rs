@@ -10,12 +10,14 @@ mod chaos;
 mod choices;
 mod contest;
 mod failover;
+mod feeds;
 mod figures;
 mod idle;
 mod machine;
 mod one_host;
 mod ports;
 mod rate;
+mod router;
 mod scanners;
 mod sink;
 mod start;
@@ -33,7 +35,7 @@ use pentora_tests::lab::Lab;
 /// A measurement: its name, what it measures, and how.
 type Measurement = (&'static str, &'static str, fn() -> anyhow::Result<()>);
 
-const MEASUREMENTS: [Measurement; 18] = [
+const MEASUREMENTS: [Measurement; 20] = [
     ("machine", "what this is measured on", machine::print),
     ("start", "one command, from start to exit", start::measure),
     ("ports", "a connect scan of 65,535 ports, beside other scanners", ports::measure),
@@ -45,12 +47,14 @@ const MEASUREMENTS: [Measurement; 18] = [
     ("delay", "4,096 addresses and 3 ports, 50 ms there and back", worlds::measure_delay),
     ("host", "every port of one host", one_host::measure),
     ("rate", "a given rate, seen from the target", rate::measure),
+    ("router", "somebody else's connections through a router with a small table", router::measure),
     ("sink", "the send loop against a sink", sink::measure),
     ("idle", "nodes left alone", idle::measure),
     ("submit", "submission through a follower", submit::measure),
     ("transfer", "planned transfer of leadership", failover::measure_transfer),
     ("failover", "the leader killed", failover::measure_kill),
     ("worker", "a worker killed in the middle of a scan", worker::measure),
+    ("feeds", "300,000 records of a feed imported", feeds::measure),
     ("wan", "40 ms between hosts and back", wan::measure),
 ];
 

@@ -18,7 +18,7 @@ pub(crate) fn measure() -> anyhow::Result<()> {
     let mut times = Sample::default();
     for number in 0..SUBMISSIONS {
         // Each is another job, on a host of the lab itself, and scanned while the next is submitted.
-        let body = format!(r#"{{"targets": ["10.88.0.{}"], "ports": "1"}}"#, number % 3 + 1);
+        let body = format!(r#"{{"targets": ["10.88.0.{}"], "ports": "1", "priority": "high"}}"#, number % 3 + 1);
         let (took, _) = submit(&cluster, follower, &body)?;
         times.add_ms(took);
     }
@@ -31,7 +31,8 @@ pub(crate) fn measure() -> anyhow::Result<()> {
 fn measure_large(cluster: &Cluster, follower: usize) -> anyhow::Result<()> {
     pause(Duration::from_secs(5));
     let before = (1..=3).map(|number| cluster.node(number)?.usage()).collect::<anyhow::Result<Vec<_>>>()?;
-    let (took, job) = submit(cluster, follower, r#"{"targets": ["10.0.0.0/8"], "ports": "1", "rate": 1}"#)?;
+    let (took, job) =
+        submit(cluster, follower, r#"{"targets": ["10.0.0.0/8"], "ports": "1", "rate": 1, "wait_for_worker": true}"#)?;
     pause(Duration::from_secs(2));
     head(&["10.0.0.0/8", "value", "goal"]);
     row(&["accepted in".into(), format!("{:.1} ms", took.as_secs_f64() * 1e3), "50 ms".into()]);

@@ -28,7 +28,7 @@ use crate::wait;
 /// A node listens and has a leader within this: it opens an empty store and elects itself.
 pub const START_MAX: Duration = Duration::from_secs(20);
 
-/// Three nodes are voters within this: two joins, two snapshots of nearly nothing, two membership changes.
+/// Three nodes are voters within this: two joins, two snapshots of nearly nothing, one membership change.
 pub const VOTERS_MAX: Duration = Duration::from_secs(40);
 
 /// Where each node serves its API, on its own host.
@@ -72,8 +72,8 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// A cluster of `size` nodes on hosts 1 to `size`, joined by token, with its voters made up: three, or the one or
-    /// two that there are.
+    /// A cluster of `size` nodes on hosts 1 to `size`, joined by token, with its voters made up: three, or one
+    /// where there are fewer nodes.
     ///
     /// # Errors
     /// Where that does not come about in [`START_MAX`] and [`VOTERS_MAX`].
@@ -175,8 +175,10 @@ impl Cluster {
     fn join_by(&mut self, number: usize, peer: &str, token: &str, options: &[&str]) -> anyhow::Result<()> {
         let token_file = self.folder().join(format!("n{number}.token"));
         fs::write(&token_file, token).context("the token's file")?;
-        let node = Node::new(number, self.lab.host(number), self.folder());
-        self.nodes.insert(number, node);
+        // A node that tried before keeps its program.
+        if !self.nodes.contains_key(&number) {
+            self.nodes.insert(number, Node::new(number, self.lab.host(number), self.folder()));
+        }
         let token_file = token_file.display().to_string();
         let listen = self.listen_options(number);
         let options = [&["--peer", peer, "--token-file", &token_file], as_strs(&listen).as_slice(), options].concat();
@@ -189,9 +191,29 @@ impl Cluster {
     /// # Errors
     /// Where the process does not start.
     pub fn restart(&mut self, number: usize) -> anyhow::Result<()> {
+        self.restart_with(number, &[])
+    }
+
+    /// As [`Cluster::restart`], with further options for this start of this node.
+    ///
+    /// # Errors
+    /// Where the process does not start.
+    pub fn restart_with(&mut self, number: usize, more: &[&str]) -> anyhow::Result<()> {
         let data = self.data_dir(number).display().to_string();
         let options = self.options.clone();
-        self.node_mut(number)?.run("start", &[&["--data-dir", &data], as_strs(&options).as_slice()].concat())
+        self.node_mut(number)?.run("start", &[&["--data-dir", &data], as_strs(&options).as_slice(), more].concat())
+    }
+
+    /// Starts what was copied into the data directory of node `number` on that node's host, at its address: a second
+    /// process of the node that it was copied from.
+    ///
+    /// # Errors
+    /// Where the process does not start.
+    pub fn start_copy(&mut self, number: usize) -> anyhow::Result<()> {
+        let node = Node::new(number, self.lab.host(number), self.folder());
+        self.nodes.insert(number, node);
+        let mesh = format!("{}:7400", self.lab.host(number).address());
+        self.restart_with(number, &["--mesh-listen", &mesh])
     }
 
     /// Runs `pentora` with `words` on the host of a node.

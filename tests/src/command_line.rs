@@ -50,9 +50,17 @@ pub fn run(host: &Host, program: &str, home: &Path, settings: &[(&str, &str)], w
 /// # Errors
 /// Where it does not start.
 pub fn interrupted(host: &Host, home: &Path, seconds: u32, words: &[&str]) -> anyhow::Result<Ran> {
+    signalled(host, home, "INT", seconds, words)
+}
+
+/// As [`interrupted`], by another signal. It comes twice within microseconds, once for the process and once for its group.
+///
+/// # Errors
+/// Where it does not start.
+pub fn signalled(host: &Host, home: &Path, signal: &str, seconds: u32, words: &[&str]) -> anyhow::Result<Ran> {
     let mut command = clean_command(host.namespace().name(), home);
     command.current_dir(home);
-    command.args(["timeout", "--preserve-status", "-s", "INT", "-k", "20", &seconds.to_string()]);
+    command.args(["timeout", "--preserve-status", "-s", signal, "-k", "20", &seconds.to_string()]);
     let output =
         command.arg(binary("pentora")?).args(words).output().with_context(|| format!("starting {command:?}"))?;
     Ok(Ran::of("pentora", words, &output))

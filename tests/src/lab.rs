@@ -11,6 +11,7 @@
 mod cable;
 mod course;
 mod host;
+mod meter;
 mod namespace;
 mod probes;
 mod world;
@@ -26,6 +27,7 @@ use anyhow::{Context, ensure};
 pub use self::cable::Cable;
 pub use self::course::Course;
 pub use self::host::Host;
+pub use self::meter::{Arrivals, Meter};
 pub use self::namespace::Namespace;
 pub use self::probes::{Probe, most_within, probes_during, probes_within};
 pub use self::world::{Score, Truth, WORLD_PORTS, World, WorldOptions};
@@ -151,6 +153,22 @@ impl Lab {
     /// Where that does not come about: the host has nothing to scan, or not as much.
     pub fn wait_for_probes(&self, number: usize, count: usize) -> anyhow::Result<()> {
         probes::probes_from(self.world_host(), self.host_numbered(number)?.address(), count, PROBES_MAX)
+    }
+
+    /// Counts the bytes that leave some hosts for others, from now on.
+    ///
+    /// # Errors
+    /// Where the counters cannot be set.
+    pub fn bytes_from(&self, from: &[usize], to: &[usize]) -> anyhow::Result<Meter<'_>> {
+        Meter::set(self, from, to)
+    }
+
+    /// Counts the packets that arrive at host `at` for a network, by the host that they come from, from now on.
+    ///
+    /// # Errors
+    /// Where the counters cannot be set.
+    pub fn arrivals(&self, at: usize, network: &str) -> anyhow::Result<Arrivals<'_>> {
+        Arrivals::set(self, at, network)
     }
 
     /// How many hosts there are, the world not counted.

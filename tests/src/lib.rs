@@ -8,6 +8,7 @@
 pub mod binaries;
 pub mod cluster;
 pub mod command_line;
+pub mod containers;
 pub mod dice;
 pub mod http;
 pub mod lab;

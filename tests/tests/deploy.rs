@@ -58,6 +58,24 @@ fn the_unit_is_locked_down_and_stops_in_order() {
 }
 
 #[test]
+fn a_scanners_unit_differs_from_a_members_in_what_it_starts_and_where_its_data_is_alone() -> anyhow::Result<()> {
+    let worker = fs::read_to_string(repository().join("deploy/pentora-worker@.service"))?;
+    let own = ["Environment=", "EnvironmentFile=", "ExecStart=", "StateDirectory="];
+    let settings = |unit: &str| -> Vec<String> {
+        let lines = unit.lines().skip_while(|line| *line != "[Service]").take_while(|line| *line != "[Install]");
+        let set = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+        set.filter(|line| !own.iter().any(|key| line.starts_with(key))).map(str::to_owned).collect()
+    };
+    assert_eq!(settings(&worker), settings(&unit()));
+    let service = section(&worker, "Service");
+    let of = |key: &str| service.get(key).map(String::as_str);
+    assert_eq!(of("StateDirectory"), Some("pentora-worker/%i"));
+    assert_eq!(of("Environment"), Some("PENTORA_DATA_DIR=/var/lib/pentora-worker/%i"));
+    assert!(of("ExecStart").is_some_and(|start| start.ends_with(" worker start --config /etc/pentora/%i.yaml")));
+    Ok(())
+}
+
+#[test]
 fn a_unit_that_lost_a_line_is_noticed() {
     let weaker = unit().replace("NoNewPrivileges=yes\n", "").replace("ProtectSystem=strict", "ProtectSystem=full");
     assert_eq!(missing(&weaker), ["NoNewPrivileges=yes", "ProtectSystem=strict"]);
@@ -73,12 +91,19 @@ fn systemd_takes_the_unit_and_finds_it_little_exposed() -> anyhow::Result<()> {
     // The program is not installed where the unit expects it; any program stands for it here. What `make install`
     // makes of the unit is in tests/tests/install.rs.
     let folder = tempfile::tempdir()?;
-    let copy = folder.path().join("pentora.service");
-    fs::write(&copy, unit().replace("/usr/local/bin/pentora-node", "/bin/true"))?;
-    for words in [&["verify"][..], &["security", "--offline=true", "--threshold", EXPOSURE_MAX]] {
-        let output = Command::new("systemd-analyze").args(words).arg(&copy).output()?;
-        let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success(), "systemd-analyze {words:?}: {said}");
+    for name in ["pentora.service", "pentora-worker@.service"] {
+        let unit = fs::read_to_string(repository().join("deploy").join(name))?;
+        let copy = folder.path().join(name.replace('@', "@one"));
+        // A page of the manual is not installed here either.
+        fs::write(
+            &copy,
+            unit.replace("/usr/local/bin/pentora-node", "/bin/true").replace("man:pentora-worker-start(1) ", ""),
+        )?;
+        for words in [&["verify"][..], &["security", "--offline=true", "--threshold", EXPOSURE_MAX]] {
+            let output = Command::new("systemd-analyze").args(words).arg(&copy).output()?;
+            let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success(), "{name}: systemd-analyze {words:?}: {said}");
+        }
     }
     Ok(())
 }
@@ -87,13 +112,18 @@ fn systemd_takes_the_unit_and_finds_it_little_exposed() -> anyhow::Result<()> {
 fn every_script_parses() -> anyhow::Result<()> {
     let mut scripts =
         vec![".ci/run".into(), ".ci/summary".into(), "tests/with-namespaces".into(), "tests/run.sh".into()];
-    for entry in fs::read_dir(repository().join("deploy"))? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|ending| ending == "sh") {
-            scripts.push(path);
+    for folder in ["deploy", "deploy/debian", "deploy/image", "docs", "tests/deploy"] {
+        for entry in fs::read_dir(repository().join(folder))? {
+            let path = entry?.path();
+            let is_script = |path: &Path| fs::read(path).is_ok_and(|text| text.starts_with(b"#!/bin/"));
+            if path.is_file() && is_script(&path) {
+                scripts.push(path);
+            }
         }
     }
-    assert!(scripts.iter().any(|script| script.ends_with("deploy/prepare.sh")));
+    for script in ["deploy/prepare.sh", "deploy/debian/postrm", "deploy/image/build.sh", "tests/deploy/all.sh"] {
+        assert!(scripts.iter().any(|found| found.ends_with(script)), "{script} is not among {scripts:?}");
+    }
     for script in scripts {
         let output = Command::new("bash").arg("-n").arg(repository().join(&script)).output().context("bash")?;
         assert!(output.status.success(), "{}: {}", script.display(), String::from_utf8_lossy(&output.stderr));

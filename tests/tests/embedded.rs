@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use pentora_tests::command_line::{Ran, interrupted, pentora};
+use pentora_tests::command_line::{Ran, interrupted, pentora, signalled};
 use pentora_tests::lab::{Lab, WorldOptions};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -111,6 +111,7 @@ fn an_interrupted_scan_keeps_what_it_found_and_goes_on_from_its_file_to_the_whol
     let words = ["scan", "10.77.0.0/22", "--ports", "80,81", "--rate", "200", "--no-discovery", "-o", "list"];
     let ran = interrupted(lab.host(1), home.path(), 8, &words)?;
     assert_eq!(ran.code, 7, "{ran:?}");
+    assert!(ran.stdout.lines().last().is_some_and(|line| line.starts_with("# partial: ")), "{ran:?}");
     let score = truth.score(&ran.stdout)?;
     assert!(score.phantom.is_empty() && score.found > 0 && !score.missed.is_empty(), "{score}");
     let file = ran.stderr.split("--resume ").nth(1).and_then(|rest| rest.split('`').next());
@@ -120,7 +121,8 @@ fn an_interrupted_scan_keeps_what_it_found_and_goes_on_from_its_file_to_the_whol
     let summary = &resumed["summary"];
     assert_eq!((&summary["targets_scanned"], &summary["targets_total"]), (&1024.into(), &1024.into()), "{summary}");
     assert!(summary["recall_estimate"].as_f64().is_some_and(|recall| recall > 0.99), "{summary}");
-    let all = scan(&lab, &home, &["--resume", &file.display().to_string(), "-o", "list"])?.ok()?;
+    // In the form that was asked for first.
+    let all = scan(&lab, &home, &["--resume", &file.display().to_string()])?.ok()?;
     let score = truth.score(&all)?;
     assert!(score.is_exact(), "{score}");
 
@@ -135,10 +137,104 @@ fn an_interrupted_scan_keeps_what_it_found_and_goes_on_from_its_file_to_the_whol
 }
 
 #[test]
+fn a_scan_whose_terminal_goes_away_prints_what_it_found_in_every_form_and_says_that_it_is_not_all() -> anyhow::Result<()>
+{
+    let options = WorldOptions { addresses: 256, alive_percent: 100, ..WorldOptions::default() };
+    let Some((lab, home)) = lab(&options)? else { return Ok(()) };
+    let mut resumable = 0;
+    for (form, mark) in [
+        ("csv", ",\"partial: "),
+        ("jsonl", "{\"summary\":{"),
+        ("json", "\"partial\":true"),
+        ("xml", "exit=\"error\""),
+        ("sarif", "\"executionSuccessful\":false"),
+        ("table", "note: partial: "),
+        ("html", "\"partial\":true"),
+    ] {
+        let words =
+            ["scan", "10.77.0.0/24", "--ports", "80", "--rate", "20", "--no-discovery", "--no-services", "-o", form];
+        let ran = signalled(lab.host(1), home.path(), "HUP", 4, &words)?;
+        assert!(ran.code == 7 && ran.stdout.contains(mark), "{form}: {ran:?}");
+        // One late answer to the first address holds back what counts as finished: then there is nothing to go on from.
+        let saved = ran.stderr.contains("--resume pentora-");
+        assert!(saved || ran.stderr.contains("; nothing is finished"), "{form}: {}", ran.stderr);
+        resumable += u32::from(saved);
+        if form == "json" {
+            let document: Value = serde_json::from_str(&ran.stdout)?;
+            assert!(document["summary"]["probes_sent"].as_u64().is_some_and(|probes| probes > 20), "{document}");
+        }
+    }
+    assert!(resumable > 0, "no scan left a file to go on with");
+    Ok(())
+}
+
+#[test]
+fn a_scan_goes_on_with_the_rules_it_began_with_or_not_at_all() -> anyhow::Result<()> {
+    let options = WorldOptions { addresses: 256, alive_percent: 100, ..WorldOptions::default() };
+    let Some((lab, home)) = lab(&options)? else { return Ok(()) };
+    let probes = home.path().join("own.probes");
+    fs::write(&probes, "Probe TCP NULL q||\nmatch own m|^nobody says this$|\n")?;
+    let own = probes.display().to_string();
+    let words = [
+        "scan",
+        "10.77.0.0/24",
+        "--ports",
+        "80",
+        "--rate",
+        "40",
+        "--no-discovery",
+        "--service-probes",
+        &own,
+        "-o",
+        "json",
+    ];
+    let ran = interrupted(lab.host(1), home.path(), 5, &words)?;
+    let file = ran.stderr.split("--resume ").nth(1).and_then(|rest| rest.split('`').next());
+    let file =
+        home.path().join(file.unwrap_or_else(|| panic!("no file is named: {}", ran.stderr))).display().to_string();
+    fs::write(&probes, "Probe TCP NULL q||\nmatch own m|^everybody$|\n")?;
+    let said = scan(&lab, &home, &["--resume", &file])?.refused(2)?;
+    assert!(said.contains("--service-probes") && said.contains("own.probes"), "{said}");
+    fs::remove_file(&probes)?;
+    let said = scan(&lab, &home, &["--resume", &file])?.refused(2)?;
+    assert!(said.contains("--service-probes") && said.contains("own.probes"), "{said}");
+    let moved = home.path().join("moved.probes");
+    fs::write(&moved, "Probe TCP NULL q||\nmatch own m|^nobody says this$|\n")?;
+    let words = ["--resume", &file, "--service-probes", &moved.display().to_string()];
+    let summary = scan(&lab, &home, &words)?.json()?["summary"].clone();
+    assert_eq!((&summary["targets_scanned"], &summary["partial"]), (&256.into(), &false.into()), "{summary}");
+    Ok(())
+}
+
+#[test]
 fn one_command_needs_no_configuration_and_leaves_none() -> anyhow::Result<()> {
     let Some((lab, home)) = lab(&WorldOptions { addresses: 1, ..WorldOptions::default() })? else { return Ok(()) };
     scan(&lab, &home, &["127.0.0.1", "--ports", "1", "-o", "list"])?.ok()?;
     let left: Vec<_> = fs::read_dir(home.path())?.filter_map(Result::ok).map(|entry| entry.file_name()).collect();
     assert!(left.is_empty(), "an embedded scan left {left:?} in the home folder");
+    Ok(())
+}
+
+#[test]
+fn learned_ports_are_what_the_last_scan_found_open_most_and_where_there_was_none_that_is_said() -> anyhow::Result<()> {
+    let Some((lab, home)) = lab(&WorldOptions { addresses: 64, ..WorldOptions::default() })? else { return Ok(()) };
+    let data = home.path().join("data").display().to_string();
+    let scan = |words: &[&str]| {
+        let words = [&["scan", "10.77.0.0/26", "-o", "list"], words].concat();
+        pentora(lab.host(1), home.path(), &[("PENTORA_DATA_DIR", &data)], &words)
+    };
+    let before = scan(&["--top-ports", "1", "--learned"])?;
+    assert!(before.stderr.contains("there are no results to learn from"), "{before:?}");
+    assert!(scan(&["--ports", "22", "--learned"])?.code == 2, "named ports are not learned");
+
+    scan(&["--ports", PORTS])?.ok()?;
+    let open = &lab.world().truth().open;
+    let count = |port: u16| open.iter().filter(|(_, is)| *is == port).count();
+    let most = PORTS.split(',').filter_map(|port| port.parse().ok()).map(count).max().unwrap_or_default();
+    let after = scan(&["--top-ports", "1", "--learned"])?;
+    assert!(after.stderr.contains("learned from 1 scan: "), "{after:?}");
+    let found = after.ok()?;
+    let hosts = found.lines().filter(|line| !line.starts_with('#')).count();
+    assert_eq!(hosts, most, "one port was asked, and it is one that most have open: {found}");
     Ok(())
 }

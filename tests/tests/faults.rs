@@ -197,8 +197,10 @@ fn submit_until_full(host: &Host, token: &str) -> anyhow::Result<(usize, String)
     for accepted in 0..1000 {
         let targets: Vec<String> =
             (0..5000).map(|_| format!("127.{}.{}.{}", dice.below(256), dice.below(256), dice.below(256))).collect();
-        // A packet a second to this host's own loopback: the log is what fills the disk.
-        let body = json!({"targets": targets, "ports": "1", "rate": 1, "workers": 1, "discovery": false}).to_string();
+        // A packet a second to this host's own loopback: the log is what fills the disk. A deep queue refuses no urgent job.
+        let body = json!({"targets": targets, "ports": "1", "rate": 1, "workers": 1, "discovery": false,
+            "priority": "high"})
+        .to_string();
         let request = Request { token: Some(token), ..post("/api/v1/scans", &body) };
         match host.request(API, &request, Duration::from_secs(10)) {
             Ok(answer) if answer.status == 202 => {}

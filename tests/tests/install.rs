@@ -13,9 +13,10 @@ use anyhow::{Context, ensure};
 use pentora_tests::binaries::{built, repository};
 
 /// What is installed below PREFIX besides the pages of the manual.
-const FILES: [&str; 11] = [
+const FILES: [&str; 12] = [
     "bin/pentora",
     "bin/pentora-node",
+    "lib/systemd/system/pentora-worker@.service",
     "lib/systemd/system/pentora.service",
     "share/bash-completion/completions/pentora",
     "share/bash-completion/completions/pentora-node",
@@ -125,8 +126,12 @@ fn what_is_installed_is_whole_and_works_and_is_gone_when_it_is_removed() -> anyh
     }
     for completion in FILES.iter().filter(|name| name.contains("completion") || name.contains("zsh")) {
         let text = fs::read_to_string(prefix.join(completion))?;
-        assert!(text.contains("worker-token") && text.contains("network-rate"), "{completion}: {text}");
+        assert!(text.contains("COMPLETE=") && text.contains("pentora"), "{completion}: {text}");
     }
+    let mut asked = clean(prefix.join("bin/pentora"));
+    asked.envs([("COMPLETE", "bash"), ("_CLAP_COMPLETE_INDEX", "2"), ("_CLAP_IFS", "\n")]);
+    let candidates = run(asked.args(["--", "pentora", "coordinator", "work"]))?;
+    assert_eq!(candidates.split_whitespace().collect::<Vec<_>>(), ["workers", "worker-token"]);
     for page in &pages {
         let text = fs::read_to_string(prefix.join(page))?;
         assert!(text.contains("\n.TH pentora") && text.contains("\n.SH SYNOPSIS"), "{page}: {text}");

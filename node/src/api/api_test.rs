@@ -6,6 +6,7 @@ use pentora_raft::Digest;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
+use super::routes::{Route, routes};
 use super::*;
 use crate::app::{StopHandle, start_embedded};
 
@@ -49,11 +50,15 @@ impl TestNode {
     }
 
     async fn send(&self, request: axum::http::Request<Body>) -> Answer {
+        let (method, path) = (request.method().clone(), request.uri().to_string());
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (head, body) = response.into_parts();
         let bytes = axum::body::to_bytes(body, 1 << 20).await.unwrap();
-        let body = String::from_utf8(bytes.to_vec()).unwrap();
-        Answer { status: head.status.as_u16(), headers: head.headers, body }
+        let body = String::from_utf8_lossy(&bytes).into_owned();
+        let answer = Answer { status: head.status.as_u16(), headers: head.headers, body };
+        let media_type = answer.headers.get("content-type").map_or("", |kind| kind.to_str().unwrap());
+        conforms::check(&method, &path, answer.status, media_type, &answer.body).unwrap();
+        answer
     }
 
     async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
@@ -115,7 +120,7 @@ fn one_port() -> Value {
 async fn without_a_known_token_every_route_of_the_api_answers_401_and_probes_of_supervisors_do_not() {
     let node = TestNode::open().await;
     for Route { access, method, path, .. } in routes() {
-        let path = filled(path);
+        let path = filled(&path);
         if access == Access::Open {
             let request = axum::http::Request::builder().method(&method).uri(&path);
             let answer = node.send(request.body(Body::empty()).unwrap()).await;
@@ -252,13 +257,20 @@ async fn a_wrong_path_query_method_or_length_is_a_problem_too() {
         (Method::GET, "/api/v1/jobs/job-000999/results", &[], 404, "job_unknown"),
         (Method::GET, "/api/v1/jobs/job-000999/events", &[], 404, "job_unknown"),
         (Method::POST, "/api/v1/jobs/job-000999/cancel", &[], 404, "job_unknown"),
-        (Method::GET, "/api/v1/jobs/job-000999/events?after=x", &[], 400, "bad_request"),
+        (Method::GET, "/api/v1/jobs/job-000999/events?after=x", &[], 400, "bad_cursor"),
         (Method::GET, "/api/v1/jobs/job-000999/events?after=1&after=2", &[], 400, "bad_request"),
         (Method::GET, "/api/v1/jobs?min_index=x", &[], 400, "bad_request"),
         (Method::GET, "/api/v1/jobs?min_index=18446744073709551616", &[], 400, "bad_request"),
         (Method::DELETE, "/api/v1/worker-tokens/xyz", &[], 400, "bad_request"),
         (Method::DELETE, "/api/v1/worker-tokens/0102030405060708", &[], 404, "token_unknown"),
-        (Method::POST, "/api/v1/scans", &[("content-length", "99999999999")], 413, "too_large"),
+        (
+            Method::POST,
+            "/api/v1/scans",
+            &[("content-length", "99999999999"), ("content-type", "application/json")],
+            413,
+            "too_large",
+        ),
+        (Method::POST, "/api/v1/scans", &[("content-length", "2")], 415, "content_type"),
         (Method::POST, "/api/v1/cluster/transfer-leadership", &[], 409, "no_other_voter"),
     ] {
         let answer = node.ask(method.clone(), path, headers, "").await;
@@ -272,6 +284,7 @@ async fn a_body_without_a_length_that_does_not_end_is_cut_off_at_the_limit() {
     let node = TestNode::open().await;
     let pieces = futures::stream::repeat_with(|| Ok::<_, std::io::Error>(bytes::Bytes::from(vec![b' '; 1 << 20])));
     let request = axum::http::Request::post("/api/v1/scans").header("authorization", "Bearer key");
+    let request = request.header("content-type", "application/json");
     let request = request.header("transfer-encoding", "chunked").body(Body::from_stream(pieces)).unwrap();
     let answer = node.send(request).await;
     assert_eq!((answer.status, answer.problem().as_str()), (413, "too_large"));
@@ -327,5 +340,399 @@ async fn an_embedded_node_makes_no_join_tokens_and_says_so() {
     let node = TestNode::open().await;
     assert_eq!(node.post("/api/v1/worker-tokens", &json!({"name": "x"})).await.problem(), "no_mesh");
     assert_eq!(node.get("/api/v1/worker-tokens").await.json(), json!({"items": []}));
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_cluster_says_of_a_node_holds_at_once_and_the_last_node_stays() {
+    let node = TestNode::open().await;
+    node.worker_heard().await;
+    let of_node = "/api/v1/cluster/nodes/n1";
+    let patch = async |body: Value| node.ask(Method::PATCH, of_node, &[], &body.to_string()).await;
+    let set = patch(json!({"region": "eu", "site": "fra1", "tags": ["pci"], "networks": ["10.0.0.1/8"]})).await;
+    assert_eq!(set.status, 204, "{}", set.body);
+    let worker = node.get("/api/v1/workers").await.json()["items"][0].clone();
+    assert_eq!((&worker["region"], &worker["site"], &worker["tags"]), (&json!("eu"), &json!("fra1"), &json!(["pci"])));
+    assert_eq!(worker["network_access"], json!(["10.0.0.0/8"]), "{worker}");
+    assert_eq!(patch(json!({"region": "", "networks": []})).await.status, 204);
+    let worker = node.get("/api/v1/workers").await.json()["items"][0].clone();
+    assert_eq!((&worker["region"], &worker["network_access"]), (&Value::Null, &json!(["auto"])), "{worker}");
+    for (body, part) in [
+        (json!({"role": "king"}), "member or scanner"),
+        (json!({"networks": ["10.0.0.0/40"]}), "networks"),
+        (json!({"tags": ["a b"]}), "is not a label"),
+        (json!({"regoin": "eu"}), "regoin"),
+    ] {
+        let answer = patch(body).await;
+        assert_eq!((answer.status, answer.problem().as_str()), (400, "bad_request"), "{}", answer.body);
+        assert!(answer.body.contains(part), "{part}: {}", answer.body);
+    }
+    for (path, status, code) in [
+        ("/api/v1/cluster/nodes/n1/remove", 409, "removal_refused"),
+        ("/api/v1/cluster/nodes/n1/remove?plan=true", 409, "removal_refused"),
+        ("/api/v1/cluster/nodes/n1/demote", 409, "removal_refused"),
+        ("/api/v1/cluster/nodes/n9/remove", 404, "node_unknown"),
+        ("/api/v1/workers/wrk_n9/drain", 404, "node_unknown"),
+        ("/api/v1/cluster/leave", 409, "no_mesh"),
+    ] {
+        let answer = node.ask(Method::POST, path, &[], "").await;
+        assert_eq!((answer.status, answer.problem().as_str()), (status, code), "{path}: {}", answer.body);
+    }
+    assert_eq!(node.get("/api/v1/cluster").await.json()["nodes"][0]["name"], "n1", "nothing happened to it");
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drained_worker_shows_so_by_its_id_or_its_name_until_it_is_resumed() {
+    let node = TestNode::open().await;
+    node.worker_heard().await;
+    for (drained, resumed) in [("wrk_n1", "n1"), ("n1", "wrk_n1")] {
+        let path = |worker, verb| format!("/api/v1/workers/{worker}/{verb}");
+        assert_eq!(node.post(&path(drained, "drain"), &json!({"hand_back": true})).await.status, 204);
+        assert_eq!(node.get("/api/v1/workers").await.json()["items"][0]["status"], "Draining");
+        assert_eq!(node.ask(Method::POST, &path(resumed, "resume"), &[], "").await.status, 204);
+        node.worker_heard().await;
+    }
+    node.close().await;
+}
+
+/// A token of each role, made with the node's own.
+async fn tokens(node: &TestNode) -> Vec<(AccessRole, String)> {
+    let mut tokens = Vec::new();
+    for role in AccessRole::ALL {
+        let made =
+            node.post("/api/v1/tokens", &json!({"name": format!("a-{}", role.name()), "role": role.name()})).await;
+        assert_eq!(made.status, 201, "{}", made.body);
+        tokens.push((role, made.json()["token"].as_str().unwrap().to_owned()));
+    }
+    tokens
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_goes_as_far_as_its_role_at_every_route_and_a_denial_names_the_role_that_is_missing() {
+    let node = TestNode::open().await;
+    let tokens = tokens(&node).await;
+    let mut denied = 0;
+    for Route { access, method, path, .. } in routes() {
+        let needed = match access {
+            Access::As(needed) => needed,
+            // Whoever shows no worker's credential must be an administrator there.
+            Access::Worker => AccessRole::Admin,
+            Access::Open | Access::Token => continue,
+        };
+        for (role, token) in &tokens {
+            let may = role.may(needed);
+            if may && method != Method::GET {
+                // It would be carried out.
+                continue;
+            }
+            let request = axum::http::Request::builder().method(&method).uri(filled(&path));
+            let request = request.header("authorization", format!("Bearer {token}"));
+            let answer = node.send(request.body(Body::empty()).unwrap()).await;
+            assert_eq!(answer.status == 403, !may, "{method} {path} as {}: {}", role.name(), answer.body);
+            if !may {
+                denied += 1;
+                assert_eq!(answer.problem(), "role_missing");
+                let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+                assert!(detail.contains(&format!("needs the role {}", needed.name())), "{detail}");
+                assert!(detail.contains(&format!("`a-{}` has the role {}", role.name(), role.name())), "{detail}");
+            }
+        }
+    }
+    assert!(denied > 100, "{denied} denials");
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_made_shown_once_given_another_secret_and_revoked() {
+    let node = TestNode::open().await;
+    let request = json!({"name": "ci", "role": "operator", "ttl_seconds": 3600, "networks": ["10.0.0.0/8"]});
+    let made = node.post("/api/v1/tokens", &request).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let first = made.json()["token"].as_str().unwrap().to_owned();
+    let as_who = |secret: String| {
+        let node = &node;
+        async move {
+            let request = axum::http::Request::builder().uri("/api/v1/tokens/self");
+            let request = request.header("authorization", format!("Bearer {secret}"));
+            node.send(request.body(Body::empty()).unwrap()).await
+        }
+    };
+    let own = as_who(first.clone()).await;
+    assert_eq!((own.status, &own.json()["name"], &own.json()["by"]), (200, &json!("ci"), &json!("admin")));
+    assert!(!node.get("/api/v1/tokens").await.body.contains(&first));
+    assert_eq!(node.post("/api/v1/tokens", &request).await.problem(), "token_exists");
+    let rotated = node.post("/api/v1/tokens/ci/rotate", &json!({})).await;
+    let second = rotated.json()["token"].as_str().unwrap().to_owned();
+    assert_eq!((as_who(first).await.status, as_who(second.clone()).await.status), (401, 200));
+    let outside = json!({"targets": ["192.168.0.1"], "ports": "80"});
+    let scan = axum::http::Request::builder().method("POST").uri("/api/v1/scans?plan=true");
+    let scan = scan.header("authorization", format!("Bearer {second}"));
+    let answer = node.send(scan.body(Body::from(outside.to_string())).unwrap()).await;
+    assert_eq!((answer.status, answer.problem().as_str()), (403, "scope_denied"), "{}", answer.body);
+    assert!(answer.body.contains("token `ci` may scan 10.0.0.0/8 alone"), "{}", answer.body);
+    assert_eq!(node.ask(Method::DELETE, "/api/v1/tokens/ci", &[], "").await.status, 204);
+    let revoked = as_who(second).await;
+    assert_eq!(revoked.status, 401);
+    assert!(revoked.body.contains("`ci` has ended or was revoked"), "{}", revoked.body);
+    assert_eq!(node.get("/api/v1/tokens/ci").await.json()["status"], "revoked");
+    let last = node.ask(Method::DELETE, "/api/v1/tokens/admin", &[], "").await;
+    assert_eq!((last.status, last.problem().as_str()), (409, "last_administrator"));
+    for (bad, status) in [
+        (json!({"name": "x", "role": "root"}), 422),
+        (json!({"name": "a b", "role": "viewer"}), 422),
+        (json!({"name": "x", "role": "viewer", "ttl_seconds": 0}), 422),
+        (json!({"name": "x", "role": "viewer", "scopes": ["none"]}), 422),
+        (json!({"name": "x", "role": "viewer", "networks": ["10.0.0.0/33"]}), 400),
+        (json!({"name": "x"}), 400),
+    ] {
+        assert_eq!(node.post("/api/v1/tokens", &bad).await.status, status, "{bad}");
+    }
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_and_refusals_are_in_the_audit_log_with_who_from_where_and_what_came_of_it() {
+    let node = TestNode::open().await;
+    let trail = Trail::new(node.served.proposer.clone());
+    let (tasks, stop) = (TaskTracker::new(), tokio_util::sync::CancellationToken::new());
+    tasks.spawn(trail.clone().keep(stop.clone()));
+    let served = Arc::new(Served { trail: Some(trail), ..(*node.served).clone() });
+    let router = router(Arc::clone(&served));
+    let ask = async |method: &str, path: &str, token: &str, body: Value| {
+        let request =
+            axum::http::Request::builder().method(method).uri(path).header("authorization", format!("Bearer {token}"));
+        let mut request = request.body(Body::from(body.to_string())).unwrap();
+        request.extensions_mut().insert(CameFrom("192.0.2.9".into()));
+        router.clone().oneshot(request).await.unwrap().status().as_u16()
+    };
+    let by_role: [(AccessRole, String); 4] = tokens(&node).await.try_into().unwrap();
+    let [viewer, auditor, ..] = by_role;
+    assert_eq!(ask("POST", "/api/v1/scans?plan=true", "key", one_port()).await, 200);
+    assert_eq!(ask("POST", "/api/v1/scans", &viewer.1, one_port()).await, 403);
+    for _ in 0..3 {
+        assert_eq!(ask("GET", "/api/v1/jobs/secret-path", "guessed", Value::Null).await, 401);
+    }
+    assert_eq!(ask("GET", "/api/v1/audit", &viewer.1, Value::Null).await, 403);
+    assert_eq!(ask("GET", "/api/v1/jobs", &viewer.1, Value::Null).await, 200, "who looks is not noted");
+    let read = async || {
+        let request = axum::http::Request::builder()
+            .uri("/api/v1/audit")
+            .header("authorization", format!("Bearer {}", auditor.1));
+        let answer = router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let body = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+        serde_json::from_slice::<Value>(&body).unwrap()["items"].as_array().unwrap().clone()
+    };
+    // What came of requests follows them.
+    let times = |entries: &[Value]| entries.iter().map(|entry| entry["times"].as_u64().unwrap()).sum::<u64>();
+    let mut entries = Vec::new();
+    for _ in 0..100 {
+        entries = read().await;
+        if times(&entries) >= 7 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let told = |entry: &Value| {
+        let text = |field: &str| entry[field].as_str().unwrap_or_default().to_owned();
+        (text("who"), text("from"), text("action"), text("outcome"), entry["status"].as_u64())
+    };
+    let all: Vec<_> = entries.iter().map(told).collect();
+    let line = |who: &str, action: &str, outcome: &str, status: Option<u64>| {
+        (who.to_owned(), "192.0.2.9".to_owned(), action.to_owned(), outcome.to_owned(), status)
+    };
+    for wanted in [
+        line("admin", "POST /api/v1/scans", "asked", None),
+        line("admin", "POST /api/v1/scans", "answered", Some(200)),
+        line("a-viewer", "POST /api/v1/scans", "refused", Some(403)),
+        line("a-viewer", "GET /api/v1/audit", "refused", Some(403)),
+        line("", "GET /api/v1", "refused", Some(401)),
+    ] {
+        assert!(all.contains(&wanted), "{wanted:?} in {all:?}");
+    }
+    assert_eq!(times(&entries), 7, "{all:?}");
+    assert!(!entries.iter().any(|entry| entry.to_string().contains("guessed")));
+    stop.cancel();
+    tasks.close();
+    tasks.wait().await;
+    drop((router, served));
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_comes_with_another_request_is_refused_and_the_first_job_stays() {
+    let node = TestNode::open().await;
+    let body = one_port();
+    let key = [("idempotency-key", "k")];
+    let first = node.ask(Method::POST, "/api/v1/scans", &key, &body.to_string()).await;
+    assert_eq!(first.status, 202, "{}", first.body);
+    let again = node.ask(Method::POST, "/api/v1/scans", &key, &body.to_string()).await;
+    assert_eq!((again.status, &again.json()["job_id"]), (202, &first.json()["job_id"]), "{}", again.body);
+    let other = json!({"targets": ["127.0.0.2"], "ports": body["ports"], "discovery": false});
+    let refused = node.ask(Method::POST, "/api/v1/scans", &key, &other.to_string()).await;
+    assert_eq!((refused.status, refused.problem().as_str()), (409, "idempotency_key_reused"), "{}", refused.body);
+    assert!(refused.body.contains(first.json()["job_id"].as_str().unwrap()), "{}", refused.body);
+}
+
+/// The messages of a stream of events so far, each as its id, its kind and its document; heartbeats are none.
+fn messages(text: &str) -> Vec<(String, String, Value)> {
+    let fields = |block: &str, name: &str| {
+        let field = block.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        field.unwrap_or_default().to_owned()
+    };
+    let blocks = text.split("\n\n").filter(|block| block.contains("data: "));
+    blocks
+        .map(|block| {
+            let document = serde_json::from_str(&fields(block, "data")).unwrap();
+            (fields(block, "id"), fields(block, "event"), document)
+        })
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_list_comes_in_parts_and_what_it_did_not_give_is_no_cursor() {
+    let node = TestNode::open().await;
+    node.worker_heard().await;
+    let mut jobs = Vec::new();
+    for _ in 0..3 {
+        jobs.insert(0, node.post("/api/v1/scans", &one_port()).await.json()["job_id"].clone());
+    }
+    let scope = |name: &str| json!({"name": name, "networks": ["203.0.113.0/24"], "reason": "r"});
+    for name in ["b", "a", "c"] {
+        assert_eq!(node.post("/api/v1/scopes", &scope(name)).await.status, 201);
+    }
+    let read = async |path: &str, limit: usize, field: &str| {
+        let (mut all, mut after) = (Vec::new(), String::new());
+        loop {
+            let page = node.get(&format!("{path}?limit={limit}{after}")).await.json();
+            let items = page["items"].as_array().unwrap();
+            assert!(items.len() <= limit);
+            all.extend(items.iter().map(|item| item[field].clone()));
+            match page["next"].as_str() {
+                Some(next) => after = format!("&after={next}"),
+                None => return all,
+            }
+        }
+    };
+    for limit in [1, 2, 3, 1000] {
+        assert_eq!(read("/api/v1/jobs", limit, "job_id").await, jobs);
+        assert_eq!(read("/api/v1/scopes", limit, "name").await, ["a", "b", "c"]);
+        assert_eq!(read("/api/v1/profiles", limit, "name").await.len(), 7);
+        node.end_of(jobs[0].as_str().unwrap()).await;
+        let kinds = read(&format!("/api/v1/jobs/{}/events", jobs[0].as_str().unwrap()), limit, "kind").await;
+        assert_eq!(kinds, ["submitted", "assigned", "unit_done", "finished"]);
+    }
+    let of_jobs = node.get("/api/v1/jobs?limit=1").await.json()["next"].as_str().unwrap().to_owned();
+    for Route { method, path, says: _, .. } in routes().into_iter().filter(|route| route.method == Method::GET) {
+        let path = filled(&path).replace("/jobs/x", &format!("/jobs/{}", jobs[0].as_str().unwrap()));
+        let is_list = conforms::takes(&method, &path, "after");
+        for bad in ["limit=0", "limit=1001", "limit=x", "limit=-1", "after=!", "after=", &format!("after={of_jobs}")] {
+            if !is_list || (path == "/api/v1/jobs" && bad.ends_with(&of_jobs)) {
+                continue;
+            }
+            let answer = node.get(&format!("{path}?{bad}")).await;
+            assert!(answer.status == 400, "{path}?{bad}: {} {}", answer.status, answer.body);
+            let code = answer.problem();
+            assert!(
+                code == "bad_request" || (code == "bad_cursor" && bad.starts_with("after")),
+                "{path}?{bad}: {code}"
+            );
+        }
+    }
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_as_fresh_as_it_is_asked_to_be() {
+    let node = TestNode::open().await;
+    for word in ["default", "stale", "linearizable"] {
+        let job = node.post("/api/v1/scans", &one_port()).await.json()["job_id"].clone();
+        let listed = node.get(&format!("/api/v1/jobs?consistency={word}")).await;
+        assert_eq!(listed.json()["items"][0]["job_id"], job, "{word}");
+        assert_eq!(node.get(&format!("/api/v1/cluster?consistency={word}")).await.json()["leader"], "n1");
+    }
+    for bad in ["strong", "", "LINEARIZABLE"] {
+        let answer = node.get(&format!("/api/v1/jobs?consistency={bad}")).await;
+        assert_eq!((answer.status, answer.problem().as_str()), (400, "bad_request"));
+    }
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_streamed_to_the_jobs_end_and_from_any_id_on_without_gap_or_repeat() {
+    let node = TestNode::open().await;
+    let job = node.post("/api/v1/scans", &one_port()).await.json()["job_id"].as_str().unwrap().to_owned();
+    let path = format!("/api/v1/jobs/{job}/events");
+    let stream = async |path: &str, last: Option<&str>| {
+        let headers: Vec<(&str, &str)> =
+            std::iter::once(("accept", "text/event-stream")).chain(last.map(|id| ("last-event-id", id))).collect();
+        // It ends with the job.
+        tokio::time::timeout(Duration::from_secs(30), node.ask(Method::GET, path, &headers, "")).await.unwrap()
+    };
+    let whole = stream(&path, None).await;
+    assert_eq!((whole.status, whole.header("content-type")), (200, "text/event-stream"));
+    let all = messages(&whole.body);
+    let kinds: Vec<&str> = all.iter().map(|(_, kind, _)| kind.as_str()).collect();
+    assert_eq!(kinds, ["submitted", "assigned", "unit_done", "finished"], "{}", whole.body);
+    let listed = node.get(&path).await.json();
+    let documents: Vec<Value> = all.iter().map(|(_, _, document)| document.clone()).collect();
+    assert_eq!(listed["items"], json!(documents), "a stream and a list say the same");
+    for (read, (id, _, document)) in (1..).zip(&all) {
+        let index = document["index"].as_u64().unwrap().to_string();
+        let is_last = all.iter().skip(read).all(|(_, _, later)| later["index"] != document["index"]);
+        assert!(id == &index || (!is_last && id.starts_with(&format!("{index}."))), "{id} of {document}");
+        let rest = stream(&path, Some(id)).await;
+        assert_eq!(rest.status, if read == all.len() { 204 } else { 200 }, "behind {id}");
+        assert_eq!(messages(&rest.body), all[read..], "behind {id}");
+        let page = node.get(&format!("{path}?after={id}")).await.json();
+        assert_eq!(page["items"], json!(documents[read..]), "behind {id}");
+    }
+    for bad in ["x", "1.2", "-1"] {
+        assert_eq!(stream(&path, Some(bad)).await.problem(), "bad_request");
+    }
+    assert_eq!(stream("/api/v1/jobs/job-000999/events", None).await.problem(), "job_unknown");
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_of_streams_have_places_which_they_give_back() {
+    let node = TestNode::open().await;
+    let open = async || {
+        let request = axum::http::Request::get("/api/v1/events").header("authorization", "Bearer key");
+        let request = request.header("accept", "text/event-stream").body(Body::empty()).unwrap();
+        node.router.clone().oneshot(request).await.unwrap()
+    };
+    let mut readers = Vec::new();
+    loop {
+        let response = open().await;
+        match response.status().as_u16() {
+            200 => readers.push(response),
+            status => {
+                assert_eq!((status, response.headers()["retry-after"].to_str().unwrap()), (503, "5"));
+                break;
+            }
+        }
+        assert!(readers.len() < 1_000, "there is no bound");
+    }
+    readers.pop();
+    // Whoever is gone is noticed by whoever would have told it something.
+    let again = async {
+        while open().await.status() != 200 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), again).await.expect("a place is free again");
+    // One that is told of all jobs hears of one that begins now.
+    let mut body = readers.pop().unwrap().into_body().into_data_stream();
+    let job = node.post("/api/v1/scans", &one_port()).await.json()["job_id"].clone();
+    let mut text = String::new();
+    let hear = async {
+        while !messages(&text).iter().any(|(_, kind, document)| kind == "finished" && document["job_id"] == job) {
+            let piece = futures::StreamExt::next(&mut body).await.unwrap().unwrap();
+            text.push_str(std::str::from_utf8(&piece).unwrap());
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), hear).await.unwrap();
+    drop((readers, body));
     node.close().await;
 }

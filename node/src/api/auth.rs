@@ -1,38 +1,279 @@
-//! Who is let in: bearers of a token whose digest is in the log.
+//! Who is let in: bearers of a token whose digest is in the log, each as far as its role goes. Who asked, and from where, travels
+//! with the request, and orders go into the audit log before they are carried out.
 
-use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use pentora_raft::Digest;
+use pentora_raft::command::{AccessRole, Author};
+use pentora_raft::{Digest, NodeId};
 
+use super::access::key_of;
+use super::limits::{Failures, Rates};
+use super::places::Place;
+use super::routes::Route;
 use super::{Access, ApiError, Node};
+use crate::join::token::Credential;
 
-/// Lets a request through or answers 401.
-pub(super) async fn check(State(node): State<Node>, request: Request, next: Next) -> Response {
-    if node.access == Access::Open || bearer(&request).is_some_and(|token| known(&node, token)) {
-        return next.run(request).await;
+/// Where a request came from, in words; put beside it by whoever took it off a socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CameFrom(pub String);
+
+/// Which node handed a request on that it took itself: what is answered goes there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HandedOnBy(pub NodeId);
+
+/// The digest of the token that was shown, beside a request: what goes on for long looks whether it is still valid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Shown(Digest);
+
+impl Shown {
+    /// Whether its bearer is still let in.
+    pub(super) fn is_valid(self, node: &Node) -> bool {
+        let now_ms = node.raft.now_ms();
+        node.raft.read(|state| state.access_token(&self.0)).is_some_and(|token| token.is_valid(now_ms))
     }
-    if node.raft.read(|state| state.cluster().id.is_none()) {
-        // It has just joined or starts: no token is known yet, so none may be called wrong.
-        let detail = "this node has not caught up with its cluster yet, and knows no token before it has";
-        return ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "starting", detail).retry_after(1).into_response();
+}
+
+fn place(request: &Request) -> Option<Arc<Place>> {
+    request.extensions().get::<Arc<Place>>().cloned()
+}
+
+/// Notes that whoever holds a place may.
+fn belongs(place: Option<&Arc<Place>>) {
+    if let Some(place) = place {
+        place.belongs();
     }
-    let detail = "a valid bearer token is needed; the first one is in admin.token in the data directory of the node \
-                  that began the cluster";
+}
+
+/// What is asked of whoever comes: a role for each route, and moderation.
+#[derive(Debug)]
+pub(super) struct Gate {
+    node: Node,
+    /// By path and method, as the table of routes has them.
+    roles: HashMap<(String, Method), AccessRole>,
+    failures: Failures,
+    rates: Rates,
+}
+
+/// Why a request is not let in.
+enum Denied {
+    /// No token, or none that is known.
+    Unknown,
+    /// The token has ended or was revoked.
+    Ended(Author),
+    /// The token's role does not go so far.
+    Role(Author, AccessRole, AccessRole),
+    /// Too many requests with it within a second.
+    Rate(Author),
+}
+
+impl Gate {
+    pub(super) fn new(node: Node, routes: &[Route]) -> Self {
+        let role = |route: &Route| match route.access {
+            Access::As(role) => Some(((route.path.to_string(), route.method.clone()), role)),
+            _ => None,
+        };
+        let roles = routes.iter().filter_map(role).collect();
+        Self { node, roles, failures: Failures::default(), rates: Rates::default() }
+    }
+
+    /// The role that a request's route needs: the highest, where the table has none.
+    fn needed(&self, request: &Request) -> AccessRole {
+        let method = if request.method() == Method::HEAD { Method::GET } else { request.method().clone() };
+        let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+        let found = path.and_then(|path| {
+            let row = self.roles.iter().find(|((row, on), _)| *row == path && *on == method);
+            row.map(|(_, role)| *role)
+        });
+        found.unwrap_or(AccessRole::Admin)
+    }
+
+    /// Who asks, where they may.
+    fn admit(&self, request: &Request, needed: AccessRole) -> Result<Author, Denied> {
+        let from = came_from(request).unwrap_or_default().to_owned();
+        let author = |who: String| Author { who, from };
+        let token = bearer(request).and_then(|secret| {
+            let keys = [key_of(self.node.cluster, secret), Digest::of(secret.as_bytes())];
+            // Only digests are compared, so the time it takes tells nothing about a token.
+            self.node.raft.read(|state| keys.iter().find_map(|key| state.access_token(key)))
+        });
+        match token {
+            Some(token) if !token.is_valid(self.node.raft.now_ms()) => Err(Denied::Ended(author(token.name))),
+            Some(token) if !self.rates.take(&token.name) => Err(Denied::Rate(author(token.name))),
+            Some(token) if !token.role.may(needed) => Err(Denied::Role(author(token.name), token.role, needed)),
+            Some(token) => Ok(author(token.name)),
+            None if self.node.access == Access::Open => Ok(author(String::new())),
+            None => Err(Denied::Unknown),
+        }
+    }
+
+    /// The digest by which the token that a request shows is known.
+    fn shown(&self, request: &Request) -> Option<Shown> {
+        let secret = bearer(request)?;
+        let keys = [key_of(self.node.cluster, secret), Digest::of(secret.as_bytes())];
+        self.node.raft.read(|state| keys.into_iter().find(|key| state.access_token(key).is_some())).map(Shown)
+    }
+
+    fn refuse(&self, request: &Request, denied: Denied) -> Response {
+        let (status, author) = match &denied {
+            Denied::Unknown => (StatusCode::UNAUTHORIZED, Author::default()),
+            Denied::Ended(author) => (StatusCode::UNAUTHORIZED, author.clone()),
+            Denied::Role(author, ..) => (StatusCode::FORBIDDEN, author.clone()),
+            Denied::Rate(author) => (StatusCode::TOO_MANY_REQUESTS, author.clone()),
+        };
+        let from = came_from(request).unwrap_or_default().to_owned();
+        if !self.knows_tokens() {
+            // It has just joined or starts: no token is known yet, so none may be called wrong.
+            let detail = "this node has not caught up with its cluster yet, and knows no token before it has";
+            return ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "starting", detail).retry_after(1).into_response();
+        }
+        let too_many = (status == StatusCode::UNAUTHORIZED).then(|| self.failures.note(&from)).flatten();
+        // An address that was told to wait fills no log.
+        if let Some(trail) = self.node.trail.as_ref().filter(|_| too_many.is_none()) {
+            let action = match status {
+                // Who comes without a token chooses the path, so only its kind is kept.
+                StatusCode::UNAUTHORIZED => format!("{} /api/v1", request.method()),
+                _ => route(request),
+            };
+            trail.refused(&Author { from, ..author }, &action, status.as_u16());
+        }
+        if let Some(seconds) = too_many {
+            let detail = "too many requests without a valid token came from this address";
+            let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_failures", detail);
+            return error.retry_after(seconds).into_response();
+        }
+        answer(&denied)
+    }
+
+    fn knows_tokens(&self) -> bool {
+        self.node.raft.is_outside() || self.node.raft.read(|state| state.cluster().id.is_some())
+    }
+}
+
+fn answer(denied: &Denied) -> Response {
+    let detail = match denied {
+        Denied::Role(author, has, needed) => {
+            let (who, has, needed) = (&author.who, has.name(), needed.name());
+            let detail = format!("this needs the role {needed}, and token `{who}` has the role {has}");
+            return ApiError::new(StatusCode::FORBIDDEN, "role_missing", detail).into_response();
+        }
+        Denied::Rate(author) => {
+            let detail = format!("too many requests with token `{}`", author.who);
+            let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail);
+            return error.retry_after(1).into_response();
+        }
+        Denied::Ended(author) => format!(
+            "token `{}` has ended or was revoked; an administrator makes another with `pentora token create`",
+            author.who
+        ),
+        Denied::Unknown => {
+            "a valid bearer token is needed; the first one is in admin.token in the data directory of the \
+                            node that began the cluster"
+                .to_owned()
+        }
+    };
     let mut response = ApiError::new(StatusCode::UNAUTHORIZED, "unauthorized", detail).into_response();
     response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     response
 }
 
-fn bearer(request: &Request) -> Option<&str> {
+/// Lets a request through with its author beside it, or says why not. An order is in the audit log before it is carried out.
+pub(super) async fn check(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+    let node = &gate.node;
+    if node.raft.is_outside() && (node.access == Access::Open || bearer(&request).is_some()) {
+        // It knows no token: the member that the request is handed to looks at it.
+        let place = place(&request);
+        let response = next.run(request).await;
+        if response.status().is_success() {
+            belongs(place.as_ref());
+        }
+        return response;
+    }
+    match gate.admit(&request, gate.needed(&request)) {
+        Ok(author) => carry_out(&gate, author, request, next).await,
+        Err(denied) => gate.refuse(&request, denied),
+    }
+}
+
+/// Carries a request out for one who may.
+async fn carry_out(gate: &Gate, author: Author, mut request: Request, next: Next) -> Response {
+    belongs(place(&request).as_ref());
+    if let Some(shown) = gate.shown(&request) {
+        request.extensions_mut().insert(shown);
+    }
+    request.extensions_mut().insert(author.clone());
+    let Some(trail) = gate.node.trail.as_ref().filter(|_| !request.method().is_safe()) else {
+        return next.run(request).await;
+    };
+    let action = action(&request);
+    let asked = match trail.asked(&author, &action).await {
+        Ok(asked) => asked,
+        Err(error) => return ApiError::from(error).into_response(),
+    };
+    // Whoever hangs up hides nothing: what was asked for may be done all the same.
+    let mut outcome = Outcome { trail, author, action, asked, status: GONE };
+    let response = next.run(request).await;
+    outcome.status = response.status().as_u16();
+    response
+}
+
+/// What is noted of an order whose asker went before it was answered.
+const GONE: u16 = 499;
+
+/// Notes what came of an order when it is dropped.
+struct Outcome<'a> {
+    trail: &'a super::Trail,
+    author: Author,
+    action: String,
+    asked: u64,
+    status: u16,
+}
+
+impl Drop for Outcome<'_> {
+    fn drop(&mut self) {
+        self.trail.answered(&self.author, &self.action, self.asked, self.status);
+    }
+}
+
+/// The same where a worker may ask as well; whether its credential is good is looked at by the handler.
+pub(super) async fn check_worker(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+    if gate.node.raft.is_outside() && bearer(&request).is_some() {
+        return next.run(request).await;
+    }
+    let shows_credential = bearer(&request).is_some_and(|token| token.parse::<Credential>().is_ok());
+    match gate.admit(&request, AccessRole::Admin) {
+        Ok(author) => carry_out(&gate, author, request, next).await,
+        Err(_) if shows_credential => next.run(request).await,
+        Err(denied) => gate.refuse(&request, denied),
+    }
+}
+
+/// Whether an administrator asks.
+pub(super) fn is_administrator(request: &Request) -> bool {
+    request.extensions().get::<Author>().is_some()
+}
+
+/// What is asked, as the audit log has it: a query may hold what is not for everybody who reads that.
+fn action(request: &Request) -> String {
+    format!("{} {}", request.method(), request.uri().path())
+}
+
+/// The same by its route alone, of which there are few.
+fn route(request: &Request) -> String {
+    let path = request.extensions().get::<MatchedPath>().map_or("/api/v1", MatchedPath::as_str);
+    format!("{} {path}", request.method())
+}
+
+fn came_from(request: &Request) -> Option<&str> {
+    request.extensions().get::<CameFrom>().map(|from| from.0.as_str())
+}
+
+pub(super) fn bearer(request: &Request) -> Option<&str> {
     let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-}
-
-/// Only digests are compared, so the time it takes tells nothing about a token.
-fn known(node: &Node, token: &str) -> bool {
-    let digest = Digest::of(token.as_bytes());
-    node.raft.read(|state| state.is_admin_token(&digest))
 }

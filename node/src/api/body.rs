@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use super::ApiError;
 
 /// The largest request body, in bytes: a target file with a few million lines.
-const BODY_BYTES_MAX: usize = 64 << 20;
+pub(super) const BODY_BYTES_MAX: usize = 64 << 20;
 /// Bodies from this size count against [`LARGE_AT_ONCE`], in bytes. Ours: everything but target files is far smaller.
 const LARGE_BYTES: usize = 1 << 20;
 /// Large bodies that are read and worked on at once, which bounds their memory.

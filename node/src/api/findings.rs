@@ -2,13 +2,16 @@
 
 use std::net::IpAddr;
 
-use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use pentora_raft::Refusal;
 use serde::Deserialize;
 
-use super::jobs::job_id;
+use super::auth::HandedOnBy;
+use super::jobs::{job_id, unreadable_of};
+use super::paging::{Paging, rising};
+use super::residency::check_readable;
 use super::{ApiError, Node};
 use crate::document::Page;
 use crate::feeds::explain::{Asked, EXPLAINED_MAX, Explained, of_record};
@@ -17,24 +20,25 @@ use crate::results::report;
 
 /// `?address=&port=`: which host and port are meant.
 #[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub(super) struct Where {
     address: Option<IpAddr>,
     port: Option<u16>,
-    min_index: Option<String>,
 }
 
 pub(super) async fn explain(
     State(node): State<Node>,
+    by: Option<Extension<HandedOnBy>>,
     Path((job, finding)): Path<(String, String)>,
     Query(place): Query<Where>,
+    paging: Paging,
 ) -> Result<Json<Page<Explained>>, ApiError> {
     let job = job_id(&job)?;
     if node.raft.read(|state| state.job(job).is_none()) {
         return Err(Refusal::JobUnknown { job }.into());
     }
-    // The index was waited for before this was called.
-    let Where { address, port, min_index: _ } = place;
+    check_readable(&node, job, by.map(|Extension(by)| by))?;
+    let Where { address, port } = place;
     let asked = Asked { id: finding, address, port };
     let (mut explained, mut failed) = (Vec::new(), None);
     let rematch = Rematch::new(node.feeds.clone()).into_revise();
@@ -46,9 +50,16 @@ pub(super) async fn explain(
         explained.len() < EXPLAINED_MAX && failed.is_none()
     });
     let unavailable = |what: String| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "results_unavailable", what);
-    read.await.map_err(unavailable)?;
-    match failed {
-        Some(error) => Err(unavailable(error)),
-        None => Ok(Json(Page::whole(explained))),
+    let missing = read.await;
+    match (failed, missing.first()) {
+        (Some(error), _) => Err(unavailable(error)),
+        // What was asked for may be in what cannot be read.
+        (None, Some(unit)) if explained.is_empty() => {
+            Err(unavailable(node.raft.read(|state| unreadable_of(state, unit)).told()))
+        }
+        (None, _) => {
+            let explained = (0..).zip(explained).map(|(number, explained)| (rising(number), explained));
+            paging.part("explained", explained, |explained| explained).map(Json)
+        }
     }
 }

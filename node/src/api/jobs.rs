@@ -1,52 +1,50 @@
-//! `/jobs`: lists, states, results, events, cancelling.
+//! `/jobs`: lists, states, results, cancelling, deleting.
 
 use std::collections::BTreeSet;
 
-use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Query, State};
-use axum::http::header;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use pentora_raft::command::{Command, SpecRef};
 use pentora_raft::state::{Job, JobStatus};
 use pentora_raft::{JobId, NodeId, Refusal, state};
 use pentora_scanner::finding::{NotProbed, NotProbedCounts};
-use serde::Deserialize;
+use pentora_scanner::recall::{Recall, Recapture};
 
+use super::auth::HandedOnBy;
+use super::paging::{Paging, falling};
+use super::residency::check_readable;
 use super::{ApiError, Node};
-use crate::clock::{rfc3339, wall_ms};
-use crate::document::{JobDocument, JobEvent, JobProgress, JobResults, Page, WorkerStat, duration_words};
+use crate::clock::rfc3339;
+use crate::coordinator::{VERSION, placement};
+use crate::document::{
+    CancelRequest, JobDocument, JobProgress, JobResults, Page, Tried, Unreadable, UnreadableLine, WorkerStat,
+    duration_words,
+};
 use crate::feeds::rematch::Rematch;
-use crate::results::report;
+use crate::results::report::{self, Missing};
 use crate::rpc::SoftState;
+use crate::rpc::proposer::Unavailable;
 use crate::spec;
 use crate::work_protocol::Figures;
 
-/// `?after=`: events behind this log index.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct After {
-    after: Option<String>,
-}
-
-/// `POST /jobs/{id}/cancel` takes an optional reason.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Cancel {
-    reason: Option<String>,
-}
-
-pub(super) async fn list(State(node): State<Node>) -> Json<Page<JobDocument>> {
+pub(super) async fn list(State(node): State<Node>, paging: Paging) -> Result<Json<Page<JobDocument>>, ApiError> {
     let soft = node.soft().await;
-    let items =
-        node.raft.read(|state| state.jobs().rev().map(|(id, job)| document_of(state, id, job, &soft)).collect());
-    Json(Page::whole(items))
+    let now_ms = node.raft.now_ms();
+    let page = node.raft.read(|state| {
+        let jobs = state.jobs().rev().map(|(id, job)| (falling(id.0), (id, job)));
+        paging.part("jobs", jobs, |(id, job)| document_of(state, id, job, &soft, now_ms))
+    });
+    page.map(Json)
 }
 
 pub(super) async fn one(State(node): State<Node>, Path(id): Path<String>) -> Result<Json<JobDocument>, ApiError> {
     let id = job_id(&id)?;
-    let soft = node.soft().await;
+    let (soft, now_ms) = (node.soft().await, node.raft.now_ms());
     let found = node.raft.read(|state| {
-        let document = state.job(id).map(|job| document_of(state, id, job, &soft))?;
+        let document = state.job(id).map(|job| document_of(state, id, job, &soft, now_ms))?;
         Some((document, state.spec(id).cloned()))
     });
     let Some((mut document, spec)) = found else { return Err(Refusal::JobUnknown { job: id }.into()) };
@@ -60,30 +58,24 @@ pub(super) async fn one(State(node): State<Node>, Path(id): Path<String>) -> Res
     Ok(Json(document))
 }
 
-pub(super) async fn results(State(node): State<Node>, Path(id): Path<String>) -> Result<Response, ApiError> {
+pub(super) async fn results(
+    State(node): State<Node>,
+    by: Option<Extension<HandedOnBy>>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
     let id = job_id(&id)?;
     if node.raft.read(|state| state.job(id).is_none()) {
         return Err(Refusal::JobUnknown { job: id }.into());
     }
+    check_readable(&node, id, by.map(|Extension(by)| by))?;
     let rematch = Rematch::new(node.feeds.clone()).into_revise();
-    let lines = report::lines(&node.raft, node.exchange.clone(), id, rematch, &node.tasks);
+    let raft = node.raft.clone();
+    let missing = move |unit: &Missing| {
+        let unreadable = raft.read(|state| unreadable_of(state, unit));
+        serde_json::to_string(&UnreadableLine { unreadable }).expect("a document has only strings and numbers")
+    };
+    let lines = report::lines(&node.raft, node.exchange.clone(), id, rematch, &node.tasks, Box::new(missing));
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
-}
-
-pub(super) async fn events(
-    State(node): State<Node>,
-    Path(id): Path<String>,
-    Query(query): Query<After>,
-) -> Result<Json<Page<JobEvent>>, ApiError> {
-    let id = job_id(&id)?;
-    let after = query.after.as_deref().map_or(Ok(0), str::parse::<u64>);
-    let after = after.map_err(|_not_a_number| ApiError::bad_request("after is not a log index"))?;
-    let items = node.raft.read(|state| {
-        state.job(id)?;
-        let events = state.job_events(id, after);
-        Some(events.map(|(index, event)| event_of(index, event)).collect())
-    });
-    items.map(|items| Json(Page::whole(items))).ok_or_else(|| Refusal::JobUnknown { job: id }.into())
 }
 
 pub(super) async fn cancel(
@@ -92,19 +84,47 @@ pub(super) async fn cancel(
     body: Bytes,
 ) -> Result<Json<JobDocument>, ApiError> {
     let job = job_id(&id)?;
-    let cancel: Cancel = if body.is_empty() { Cancel::default() } else { super::scans::read_json(&body)? };
+    let cancel: CancelRequest =
+        if body.is_empty() { CancelRequest::default() } else { super::scans::read_json(&body)? };
     let reason: String = cancel.reason.unwrap_or_else(|| "asked for".into()).chars().take(200).collect();
     let applied = node.proposer.propose(Command::Cancel { job, reason }).await?;
     node.raft.wait_applied(applied.index, super::MIN_INDEX_WITHIN).await;
     one(State(node), Path(id)).await
 }
 
+/// Forgets an ended job; its results go from their holders after their grace time.
+pub(super) async fn delete(State(node): State<Node>, Path(id): Path<String>) -> Result<StatusCode, ApiError> {
+    let job = job_id(&id)?;
+    let was_known = node.raft.read(|state| state.job(job).is_some());
+    match node.proposer.propose(Command::DeleteJob { job }).await {
+        Ok(applied) => {
+            node.raft.wait_applied(applied.index, super::MIN_INDEX_WITHIN).await;
+            Ok(StatusCode::NO_CONTENT)
+        }
+        // It was proposed again through an election, and had been applied before.
+        Err(Unavailable::Refused(Refusal::JobUnknown { .. })) if was_known => Ok(StatusCode::NO_CONTENT),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What cannot be read, with the names of its holders.
+pub(super) fn unreadable_of(state: &pentora_raft::State, missing: &Missing) -> Unreadable {
+    let name =
+        |node: NodeId| state.node(node).map_or_else(|| format!("node {node}"), |record| record.info.name.clone());
+    Unreadable {
+        unit: missing.unit.to_string(),
+        targets: missing.unit.targets(),
+        digest: missing.digest.to_string(),
+        why: missing.why.clone(),
+        tried: missing.tried.iter().map(|(node, why)| Tried { node: name(*node), why: why.clone() }).collect(),
+    }
+}
+
 pub(super) fn job_id(text: &str) -> Result<JobId, ApiError> {
     text.parse().map_err(|error: pentora_raft::id::IdError| ApiError::bad_request(error.to_string()))
 }
 
-fn document_of(state: &pentora_raft::State, id: JobId, job: &Job, soft: &SoftState) -> JobDocument {
-    let now_ms = wall_ms().max(state.cluster().now_ms);
+fn document_of(state: &pentora_raft::State, id: JobId, job: &Job, soft: &SoftState, now_ms: u64) -> JobDocument {
     let end_ms = job.finished_at_ms.unwrap_or(now_ms);
     let elapsed_ms = job.started_at_ms.map_or(0, |started| end_ms.saturating_sub(started));
     let elapsed_seconds = elapsed_ms as f64 / 1000.0;
@@ -116,6 +136,12 @@ fn document_of(state: &pentora_raft::State, id: JobId, job: &Job, soft: &SoftSta
     let unreached = remarks.map(unreached_of).unwrap_or_default();
     let mut not_probed = unreached;
     not_probed.add(NotProbed::GivenUp, job.dead);
+    let probed = probed_share(job, &not_probed);
+    let measured = state.job_measures(id).and_then(|measures| {
+        let sums = measures.sums.iter().map(|(code, sum)| (*code, *sum));
+        Recapture::from_sums(sums).measured(job.done, probed)
+    });
+    let modelled = job.counts.recall_estimate().map(|recall| recall * probed);
     JobDocument {
         job_id: id.to_string(),
         status: job.status.name().into(),
@@ -136,18 +162,34 @@ fn document_of(state: &pentora_raft::State, id: JobId, job: &Job, soft: &SoftSta
         started_at: job.started_at_ms.map(rfc3339),
         finished_at: job.finished_at_ms.map(rfc3339),
         elapsed_seconds,
-        eta_seconds: eta(job, job.done.saturating_add(running.targets), elapsed_seconds),
+        eta_seconds: eta(job, job.done.saturating_add(running.targets), soft.targets_per_second.get(&id).copied()),
         active_workers: u32::try_from(active.len()).unwrap_or(u32::MAX),
         probes_sent: job.counts.probes_sent,
         loss_estimate: job.counts.loss_estimate(),
-        recall_estimate: job.counts.recall_estimate().map(|recall| recall * probed_share(job, &not_probed)),
+        recall_estimate: match measured {
+            Some((Recall { low, point, high }, _)) => Some(modelled.unwrap_or(point).clamp(low, high)),
+            None => modelled,
+        },
+        recall_measured: measured.map(|(_, told)| told),
         in_progress: progress_of(&running),
-        reason: reason_of(job, &not_probed),
+        reason: reason_of(job, &not_probed).or_else(|| waiting_for(state, id, job, now_ms)),
+        waits: if job.is_open() { waits_of(state, soft) } else { Vec::new() },
         notes: remarks.map(|remarks| remarks.notes.iter().cloned().collect()).unwrap_or_default(),
         not_probed,
         ports: None,
+        title: job.title.clone(),
+        site: site_of(job),
         allow_fragile: false,
     }
+}
+
+/// The site that a job's hosts are at; `None` for more than one, and where none was named.
+fn site_of(job: &Job) -> Option<String> {
+    let of_part = |part: &state::Partition| {
+        part.needs.required_tags.iter().find_map(|tag| placement::site_in(tag)).map(str::to_owned)
+    };
+    let first = job.partitions.first().and_then(of_part)?;
+    job.partitions.iter().all(|part| of_part(part).as_ref() == Some(&first)).then_some(first)
 }
 
 /// Targets that no probe reached, by the reasons that this release knows.
@@ -174,11 +216,47 @@ fn reason_of(job: &Job, not_probed: &NotProbedCounts) -> Option<String> {
         return job.reason.clone();
     }
     let (missed, targets) = (not_probed.total(), job.targets());
-    let told = format!("{missed} of {targets} targets were not probed: {not_probed}");
+    let were = if targets == 1 { "target was" } else { "targets were" };
+    let told = format!("{missed} of {targets} {were} not probed: {not_probed}");
     match &job.reason {
         Some(reason) if job.dead > 0 => Some(format!("{told}; {reason}")),
         _ => Some(told),
     }
+}
+
+/// What holds a job up that is not over: policy, a user's word, workers that are set aside, or that there is none for a part of it.
+fn waiting_for(state: &pentora_raft::State, id: JobId, job: &Job, now_ms: u64) -> Option<String> {
+    if let Some(why) = state.hold(id) {
+        return Some(format!("held by policy, goes on by itself: {why}"));
+    }
+    if job.status == JobStatus::Paused {
+        let paused = state.job_events(id, 0).filter(|(_, event)| event.what.name() == "paused").last();
+        return Some(paused.map_or_else(|| "paused".to_owned(), |(_, event)| event.to_string()));
+    }
+    if job.status == JobStatus::Carried {
+        return Some("its work is carried to workers without a network: pentora coordinator export".to_owned());
+    }
+    if !job.wants_work() {
+        return None;
+    }
+    let nobody = job.partitions.iter().find(|part| {
+        let refused = |(id, node)| placement::refusal(node, state.site_of(id), &part.needs, VERSION).is_some();
+        state.nodes().all(refused)
+    });
+    if nobody.is_some() {
+        return Some(format!("a part waits for a node that may take it; `pentora job explain {id}` says why none may"));
+    }
+    let aside = state.nodes().filter_map(|(node, record)| {
+        placement::set_aside(state.health(node), now_ms).map(|why| format!("{}: {why}", record.worker_id()))
+    });
+    let aside: Vec<String> = aside.collect();
+    (!aside.is_empty()).then(|| aside.join("; "))
+}
+
+/// Which workers take none of an open job's work now, and why, a line each.
+fn waits_of(state: &pentora_raft::State, soft: &SoftState) -> Vec<String> {
+    let name = |id: &NodeId| state.node(*id).map_or_else(|| format!("node {id}"), |record| record.info.name.clone());
+    soft.rests.iter().map(|(id, why)| format!("{} takes no work: {why}", name(id))).collect()
 }
 
 /// What units that are out have done so far, for people who follow the job.
@@ -192,50 +270,49 @@ fn progress_of(running: &Figures) -> JobProgress {
     }
 }
 
-/// From the rate so far; `None` before there is one and after the end.
-fn eta(job: &Job, done: u64, elapsed_seconds: f64) -> Option<f64> {
-    if !job.is_open() || done == 0 || elapsed_seconds <= 0.0 {
-        return None;
-    }
+/// From the rate of the last half minute; `None` before there is one, while the job is held, and after its end.
+fn eta(job: &Job, done: u64, targets_per_second: Option<f64>) -> Option<f64> {
+    let rate = targets_per_second.filter(|rate| job.wants_work() && *rate > 0.0)?;
     let left = job.targets().saturating_sub(done).saturating_sub(job.dead);
-    Some(left as f64 * elapsed_seconds / done as f64)
+    Some(left as f64 / rate)
 }
 
 /// One row per worker, the largest share first; equal ones by their names.
 fn stats_of(state: &pentora_raft::State, id: JobId, job: &Job, active: &BTreeSet<NodeId>) -> Vec<WorkerStat> {
-    let stats = state.job_workers(id).map(|(node, stat)| stat_of(state, job, node, stat, active.contains(&node)));
+    let stats = state.job_workers(id).map(|(node, stat)| stat_of(state, (id, job), node, stat, active.contains(&node)));
     let mut stats: Vec<WorkerStat> = stats.collect();
     stats.sort_by(|a, b| b.targets.cmp(&a.targets).then_with(|| a.worker_id.cmp(&b.worker_id)));
     stats
 }
 
-fn stat_of(state: &pentora_raft::State, job: &Job, node: NodeId, stat: &state::WorkerStat, active: bool) -> WorkerStat {
+fn stat_of(
+    state: &pentora_raft::State,
+    (id, job): (JobId, &Job),
+    node: NodeId,
+    stat: &state::WorkerStat,
+    active: bool,
+) -> WorkerStat {
+    let told = |worker_id: String, word: &str| WorkerStat {
+        worker_id,
+        targets: stat.targets,
+        duration: duration_words(stat.last_at_ms.saturating_sub(stat.first_at_ms) / 1000),
+        state: word.into(),
+    };
+    // What became of a worker after the job's end is not the job's affair.
+    if let Some(end) = state.worker_end(id, node) {
+        return told(end.worker_id.clone(), end.state.name());
+    }
     let record = state.node(node);
     let word = match (active, record.map(|record| record.status)) {
-        (_, None) => "Left",
+        (_, None) if state.offline_workers().any(|(id, _)| id == node) => "Offline",
+        (_, None | Some(state::NodeStatus::Left)) => "Left",
         (_, Some(state::NodeStatus::Failed)) => "Failed",
         (true, Some(state::NodeStatus::Stale)) => "Stale",
         (true, _) => "Running",
         (false, _) if job.is_open() => "Idle",
         (false, _) => "Done",
     };
-    WorkerStat {
-        worker_id: record.map_or_else(|| format!("node {node}"), state::NodeRecord::worker_id),
-        targets: stat.targets,
-        duration: duration_words(stat.last_at_ms.saturating_sub(stat.first_at_ms) / 1000),
-        state: word.into(),
-    }
-}
-
-fn event_of(index: u64, event: &pentora_raft::event::Event) -> JobEvent {
-    JobEvent {
-        index,
-        at: rfc3339(event.at_ms),
-        kind: event.what.name().into(),
-        message: event.to_string(),
-        worker: event.worker.as_ref().map(|worker| worker.worker_id.clone()),
-        unit: event.unit.map(|unit| unit.to_string()),
-    }
+    told(state.worker_id(node), word)
 }
 
 /// Whether nothing of a job was granted yet, for metrics.
@@ -249,8 +326,9 @@ mod tests {
     use pentora_raft::command::{
         Completion, LeaseRef, NewLease, NewToken, NodeInfo, NodeRole, Proposal, StoredChunk, Submission, UnitKey,
     };
-    use pentora_raft::state::{Counts, JobLimits, Partition, Priority, Share};
+    use pentora_raft::state::{Counts, JobLimits, Measures, Partition, Priority, Share};
     use pentora_raft::{ClusterId, Digest, State, TokenId};
+    use pentora_scanner::recall::{Found, Sample};
 
     fn node_info(name: &str) -> NodeInfo {
         NodeInfo { name: name.into(), peer: name.into(), ..NodeInfo::default() }
@@ -258,6 +336,11 @@ mod tests {
 
     /// Three workers that did these parts of one job, in the order of their admission.
     fn worked(job: JobId, shares: [u64; 3]) -> State {
+        measured(job, shares, None)
+    }
+
+    /// The same, each of whose parts has measured this.
+    fn measured(job: JobId, shares: [u64; 3], measures: Option<&Measures>) -> State {
         let secret = Digest::of(b"s");
         let token = NewToken {
             token: TokenId([1; 8]),
@@ -293,14 +376,50 @@ mod tests {
         let begin = Command::Begin { cluster: ClusterId([1; 16]), info: node_info("b"), admin_token: secret };
         let working = [1, 3, 4].map(|node| Command::WorkerBack { node });
         let commands = [begin, Command::CreateToken(token), join("c"), join("a")].into_iter().chain(working);
-        let rest =
-            [Command::SubmitJob(Box::new(submission)), Command::Grant { grants }, Command::Complete { completions }];
+        let mut rest = vec![Command::SubmitJob(Box::new(submission)), Command::Grant { grants }];
+        match measures {
+            None => rest.push(Command::Complete { completions }),
+            Some(measures) => rest.extend(completions.into_iter().map(|completion| Command::CompleteMeasured {
+                completion: Box::new(completion),
+                remarks: state::Remarks::default(),
+                measures: measures.clone(),
+            })),
+        }
         let mut state = State::default();
         for (index, command) in (1..).zip(commands.chain(rest)) {
             let response = state.apply(index, &Proposal { at_ms: index, command });
             assert!(!matches!(response, pentora_raft::Response::Refused(_)), "{response:?}");
         }
         state
+    }
+
+    #[test]
+    fn what_was_measured_is_told_where_it_covers_the_job_and_the_estimate_lies_within() {
+        let job = JobId(8);
+        // A tenth of the silent was asked again and 20 ports turned up: 200 of 1,200 are missing, but for these 20.
+        let [sample, none] = [[2_000, 200, 20], [0; 3]].map(|[silent, asked, open]| Sample {
+            silent,
+            asked,
+            answered: open,
+            open,
+            first: [asked, open, open],
+            controls: [0, 0],
+        });
+        let told = |targets| {
+            let unit = Recapture::of_unit(Found { targets, open: 1_000, hosts: 100 }, &[sample, none, none], 20);
+            let state = measured(job, [5, 5, 5], Some(&Measures { sums: unit.sums().collect() }));
+            document_of(&state, job, state.job(job).unwrap(), &SoftState::default(), 99)
+        };
+        let document = told(5);
+        let measured = document.recall_measured.unwrap();
+        assert_eq!((measured.silent, measured.asked_again, measured.turned_up), (6_000, 600, 60));
+        assert!(
+            measured.low < 0.85 && measured.high > 0.85 && measured.low > 0.7 && measured.high < 0.95,
+            "{measured:?}"
+        );
+        let recall = document.recall_estimate.unwrap();
+        assert!((measured.low..=measured.high).contains(&recall), "the model said nothing was missed: {recall}");
+        assert_eq!(told(4).recall_measured, None, "a fifth was not measured");
     }
 
     #[test]
@@ -311,7 +430,7 @@ mod tests {
             ([7, 7, 7], [("wrk_a", 7), ("wrk_b", 7), ("wrk_c", 7)]),
         ] {
             let state = worked(job, shares);
-            let document = document_of(&state, job, state.job(job).unwrap(), &SoftState::default());
+            let document = document_of(&state, job, state.job(job).unwrap(), &SoftState::default(), 99);
             let stats: Vec<_> =
                 document.worker_stats.iter().map(|stat| (stat.worker_id.as_str(), stat.targets)).collect();
             assert_eq!(stats, expected);

@@ -1,88 +1,198 @@
 //! `/metrics` in Prometheus' text format (version 0.0.4). Names are stable.
 
-use std::fmt::Write;
+mod figures;
+mod text;
 
-use axum::extract::State;
+use axum::extract;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use pentora_raft::{NodeId, Role};
+use pentora_raft::{Leadership, RaftStatus, Role, State};
 
+use self::figures::Figures;
+use self::text::{Kind, Text};
 use super::Node;
+use super::knowledge::Knowledge;
+use crate::keeps::held;
+use crate::meters::Meters;
+use crate::results::Usage;
+use crate::rpc::SoftState;
 
-pub(super) async fn metrics(State(node): State<Node>) -> Response {
-    let text = render(&node);
+/// Standing scans that are told one by one; a line each for more would make every answer long.
+const KEEPS_TOLD_MAX: usize = 100;
+
+pub(super) async fn metrics(extract::State(node): extract::State<Node>) -> Response {
+    let soft = node.soft().await;
+    let status = node.raft.status();
+    let knowledge = Knowledge::of(&node, &status, &soft);
+    // A directory that cannot be read is told where results are written; here the lines are absent then.
+    let usage = node.exchange.store().usage().await.ok();
+    let text = render(&node, &status, &knowledge, &soft, usage);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }
 
-struct Text(String);
+fn render(node: &Node, status: &RaftStatus, knowledge: &Knowledge, soft: &SoftState, usage: Option<Usage>) -> String {
+    let mut text = Text::default();
+    let figures = node.raft.read(|state| Figures::of(state, status.node));
+    text.put_work(&figures);
+    text.put_scanning(&figures);
+    text.put_consensus(status, node.raft.read(State::log_version));
+    text.put_leadership(status, knowledge);
+    text.put_nodes(&figures, status, soft);
+    text.put_results(usage, soft, knowledge);
+    let now_ms = node.raft.now_ms();
+    node.raft.read(|state| text.put_keeps(state, now_ms));
+    text.put_process(&node.meters);
+    text.gauge("pentora_uptime_seconds", "Since this process started.", node.started.elapsed().as_secs());
+    text.family("pentora_build_info", Kind::Gauge, "The release, as a label.");
+    text.sample("pentora_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
+    text.finish()
+}
 
 impl Text {
-    fn put(&mut self, name: &str, kind: &str, help: &str, value: impl std::fmt::Display) {
-        // Writing to a string cannot fail.
-        let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n");
+    fn put_work(&mut self, figures: &Figures) {
+        self.gauge(
+            "pentora_queue_depth",
+            "This node's share of the units of work that are not done and that it could take.",
+            figures.units_own,
+        );
+        let help = "Units of work that are not done in the whole cluster; one takes a worker about ten seconds.";
+        self.gauge("pentora_cluster_queue_depth", help, figures.units_waiting);
+        let help = "Targets that are not done in the whole cluster.";
+        self.gauge("pentora_cluster_targets_waiting", help, figures.targets_waiting);
+        self.gauge("pentora_jobs_queued", "Jobs without a granted unit.", figures.jobs_waiting);
+        self.gauge("pentora_jobs_open", "Jobs that are not over.", figures.jobs_open);
+        self.gauge("pentora_leases", "Leases that are out.", figures.leases);
+        self.gauge("pentora_leases_own", "Leases of this node.", figures.leases_own);
+        self.gauge("pentora_units_done", "Accepted units of the jobs that are kept.", figures.units_done);
     }
-}
 
-/// What the metrics tell of the replicated state.
-#[derive(Debug, Default)]
-struct StateFigures {
-    targets_waiting: u64,
-    jobs_waiting: usize,
-    leases: usize,
-    leases_own: usize,
-    workers: usize,
-    units_done: u64,
-    probes_sent: u64,
-    probes_retransmitted: u64,
-}
+    fn put_scanning(&mut self, figures: &Figures) {
+        let help = "Probes of accepted units of the jobs that are kept.";
+        self.gauge("pentora_probes_sent", help, figures.probes_sent);
+        let help = "Probes of those that were sent again.";
+        self.gauge("pentora_probes_retransmitted", help, figures.probes_retransmitted);
+        self.gauge("pentora_probes_received", "Answers to those.", figures.probes_received);
+        let help = "Round trips of those that were lost, as far as estimated.";
+        self.gauge("pentora_probes_lost", help, figures.probes_lost);
+    }
 
-impl StateFigures {
-    fn of(state: &pentora_raft::State, own: NodeId) -> Self {
-        let mut figures = Self {
-            leases: state.leases().count(),
-            leases_own: state.leases().filter(|(_, lease)| lease.node == own).count(),
-            workers: state.nodes().filter(|(_, record)| record.takes_leases()).count(),
-            ..Self::default()
-        };
-        for (id, job) in state.jobs() {
-            if job.is_open() {
-                let left = job.targets().saturating_sub(job.done).saturating_sub(job.dead);
-                figures.targets_waiting = figures.targets_waiting.saturating_add(left);
-            }
-            figures.jobs_waiting += usize::from(super::jobs::is_waiting(job));
-            figures.units_done += state.job_workers(id).map(|(_, stat)| stat.units).sum::<u64>();
-            figures.probes_sent += job.counts.probes_sent;
-            figures.probes_retransmitted += job.counts.retransmitted;
+    fn put_consensus(&mut self, status: &RaftStatus, log_version: impl std::fmt::Display) {
+        self.gauge("pentora_raft_leader", "1 where this node leads.", u8::from(status.role == Role::Leader));
+        let help = "The version of the log, which every node that follows it reads.";
+        self.gauge("pentora_log_version", help, log_version);
+        self.gauge("pentora_raft_term", "The current term.", status.term);
+        self.gauge("pentora_raft_commit_index", "The last committed log index known here.", status.commit_index);
+        self.gauge("pentora_raft_applied_index", "The last log index applied here.", status.applied_index);
+        self.gauge("pentora_raft_voters", "Voters.", status.voters.len());
+    }
+
+    /// Whether a leader is known, and what can be told only while one is: those lines are absent otherwise.
+    fn put_leadership(&mut self, status: &RaftStatus, knowledge: &Knowledge) {
+        let known = u8::from(status.leadership.leader().is_some());
+        self.gauge("pentora_leader_known", "1 while this node hears a leader.", known);
+        if let Leadership::Known { age, .. } = status.leadership {
+            let help = "Since the leader's last word, or on the leader since a majority's.";
+            self.gauge("pentora_leader_heard_seconds", help, age.as_secs_f64());
+            let lag = status.commit_index.saturating_sub(status.applied_index);
+            self.gauge("pentora_raft_apply_lag", "Committed entries that are not applied here yet.", lag);
         }
-        figures
+        if let Some(margin) = knowledge.margin {
+            self.gauge("pentora_quorum_margin", "Voters that may be lost before writes stop.", margin);
+        }
     }
-}
 
-fn render(node: &Node) -> String {
-    let status = node.raft.status();
-    let mut text = Text(String::new());
-    let figures = node.raft.read(|state| StateFigures::of(state, status.node));
-    let gauge = "gauge";
-    let share = figures.targets_waiting as f64 / figures.workers.max(1) as f64;
-    text.put("pentora_queue_depth", gauge, "This node's share of the targets that wait.", share);
-    text.put("pentora_cluster_queue_depth", gauge, "Targets that wait in the whole cluster.", figures.targets_waiting);
-    text.put("pentora_jobs_queued", gauge, "Jobs without a granted unit.", figures.jobs_waiting);
-    text.put("pentora_leases", gauge, "Leases that are out.", figures.leases);
-    text.put("pentora_leases_own", gauge, "Leases of this node.", figures.leases_own);
-    text.put("pentora_units_done", gauge, "Accepted units of the jobs that are kept.", figures.units_done);
-    text.put("pentora_probes_sent", gauge, "Probes of accepted units of the jobs that are kept.", figures.probes_sent);
-    text.put(
-        "pentora_probes_retransmitted",
-        gauge,
-        "Probes of those that were sent again.",
-        figures.probes_retransmitted,
-    );
-    text.put("pentora_raft_leader", gauge, "1 where this node leads.", u8::from(status.role == Role::Leader));
-    text.put("pentora_raft_term", gauge, "The current term.", status.term);
-    text.put("pentora_raft_commit_index", gauge, "The last committed log index known here.", status.commit_index);
-    text.put("pentora_raft_applied_index", gauge, "The last log index applied here.", status.applied_index);
-    let lag = status.commit_index.saturating_sub(status.applied_index);
-    text.put("pentora_raft_apply_lag", gauge, "Committed entries that are not applied here yet.", lag);
-    text.put("pentora_uptime_seconds", gauge, "Since this process started.", node.started.elapsed().as_secs());
-    text.0
+    fn put_nodes(&mut self, figures: &Figures, status: &RaftStatus, soft: &SoftState) {
+        self.family("pentora_nodes", Kind::Gauge, "Nodes by status, as the log has it.");
+        for (word, count) in &figures.nodes {
+            self.sample("pentora_nodes", &[("status", *word)], count);
+        }
+        if let Some(ahead_ms) = soft.skew_ms.get(&status.node) {
+            let help = "How far this node's clock is ahead of the leader's.";
+            self.gauge("pentora_clock_ahead_seconds", help, *ahead_ms as f64 / 1e3);
+        }
+    }
+
+    fn put_results(&mut self, usage: Option<Usage>, soft: &SoftState, knowledge: &Knowledge) {
+        if let Some(Usage { chunks, bytes }) = usage {
+            self.gauge("pentora_chunks", "Chunks of results, specs and feeds that are kept here.", chunks);
+            self.gauge("pentora_chunk_bytes", "Their bytes, compressed.", bytes);
+        }
+        let help = "Chunks in the cluster that lack a holder which they should have, by reason.";
+        self.family("pentora_chunks_short", Kind::Gauge, help);
+        // Only the leader knows, and it is asked.
+        if knowledge.is_of_now() {
+            for (reason, count) in &soft.results_short {
+                self.sample("pentora_chunks_short", &[("reason", reason.as_str())], count);
+            }
+        }
+    }
+
+    fn put_keeps(&mut self, state: &State, now_ms: u64) {
+        let keeps: Vec<_> = state.keeps().take(KEEPS_TOLD_MAX).collect();
+        let share = "pentora_keep_fresh_share";
+        let help = "Share of a standing scan's addresses that were seen within the promised time.";
+        self.family(share, Kind::Gauge, help);
+        for (name, keep) in &keeps {
+            let held = held(keep, now_ms);
+            self.sample(share, &[("keep", name.as_str())], held.fresh as f64 / held.targets.max(1) as f64);
+        }
+        let promised = "pentora_keep_promised_seconds";
+        self.family(promised, Kind::Gauge, "The promised time of a standing scan.");
+        for (name, keep) in &keeps {
+            self.sample(promised, &[("keep", name.as_str())], keep.spec.fresh_ms as f64 / 1e3);
+        }
+        let oldest = "pentora_keep_oldest_seconds";
+        let help = "Since what a standing scan saw longest ago was seen; absent before anything was.";
+        self.family(oldest, Kind::Gauge, help);
+        for (name, keep) in &keeps {
+            if let Some((_, seen_ms)) = held(keep, now_ms).oldest {
+                self.sample(oldest, &[("keep", name.as_str())], now_ms.saturating_sub(seen_ms) as f64 / 1e3);
+            }
+        }
+    }
+
+    /// What this process counted since it started.
+    fn put_process(&mut self, meters: &Meters) {
+        let work = meters.work();
+        let help = "Probes that this process sent, as its units were counted.";
+        self.counter("pentora_node_probes_sent_total", help, work.probes_sent);
+        self.counter("pentora_node_probes_received_total", "Answers to those.", work.probes_received);
+        self.counter(
+            "pentora_node_units_total",
+            "Units and parts of units of this process that were counted.",
+            work.units,
+        );
+        self.counter("pentora_node_targets_total", "Their targets.", work.targets);
+        self.counter("pentora_node_result_bytes_total", "Their results, compressed.", work.result_bytes);
+        let takeovers = meters.takeovers();
+        let name = "pentora_raft_failover_seconds";
+        self.family(name, Kind::Histogram, "From a leader's last word to the first of the next one, as heard here.");
+        self.histogram(name, &[], &takeovers.failover_seconds);
+        let name = "pentora_raft_election_seconds";
+        let help = "The part of that in which a leader was missed, where one was.";
+        self.family(name, Kind::Histogram, help);
+        self.histogram(name, &[], &takeovers.election_seconds);
+        self.put_requests(meters);
+    }
+
+    fn put_requests(&mut self, meters: &Meters) {
+        let requests = meters.requests();
+        let name = "pentora_http_request_duration_seconds";
+        self.family(name, Kind::Histogram, "Until an answer of the API began, by method and route.");
+        for (kind, answers) in &requests {
+            self.histogram(name, &[("method", kind.method), ("route", kind.route.as_str())], &answers.seconds);
+        }
+        let name = "pentora_http_requests_total";
+        self.family(name, Kind::Counter, "Answers of the API, by method, route and status.");
+        for (kind, answers) in &requests {
+            for (status, count) in &answers.by_status {
+                let status = status.to_string();
+                self.sample(
+                    name,
+                    &[("method", kind.method), ("route", kind.route.as_str()), ("status", status.as_str())],
+                    count,
+                );
+            }
+        }
+    }
 }

@@ -10,6 +10,8 @@ use crate::jobs::RefusedRequest;
 use crate::rpc::proposer::Unavailable;
 
 const PROBLEM_JSON: &str = "application/problem+json";
+/// When to try again where the queue is full, in seconds. Ours: about the time of a unit.
+const QUEUE_RETRY_SECONDS: u64 = 10;
 /// The longest plain-text error that is taken over, in bytes.
 const REJECTION_BYTES_MAX: usize = 4096;
 
@@ -84,12 +86,19 @@ pub(super) async fn of_rejection(response: Response) -> Response {
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         let status = match &refusal {
-            Refusal::JobUnknown { .. } | Refusal::NodeUnknown { .. } | Refusal::TokenUnknown => StatusCode::NOT_FOUND,
-            Refusal::QueueFull { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Refusal::JobUnknown { .. }
+            | Refusal::NodeUnknown { .. }
+            | Refusal::KeepUnknown { .. }
+            | Refusal::ScheduleUnknown { .. }
+            | Refusal::TokenUnknown
+            | Refusal::AccessTokenUnknown { .. }
+            | Refusal::RuleUnknown { .. } => StatusCode::NOT_FOUND,
+            Refusal::QueueFull { .. } | Refusal::QueueDeep { .. } => StatusCode::TOO_MANY_REQUESTS,
             Refusal::Malformed { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             _ => StatusCode::CONFLICT,
         };
-        Self::new(status, refusal.code(), refusal.to_string())
+        let error = Self::new(status, refusal.code(), refusal.to_string());
+        if status == StatusCode::TOO_MANY_REQUESTS { error.retry_after(QUEUE_RETRY_SECONDS) } else { error }
     }
 }
 
@@ -100,6 +109,7 @@ impl From<Unavailable> for ApiError {
             Unavailable::QuorumLost { .. } => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "quorum_lost", error.to_string()).retry_after(1)
             }
+            Unavailable::Denied(why) => Self::new(StatusCode::FORBIDDEN, "not_allowed", why),
             Unavailable::Stopped(_) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "node_stopped", error.to_string()).retry_after(1)
             }
@@ -117,10 +127,19 @@ impl From<RefusedRequest> for ApiError {
             RefusedRequest::Ports(_) | RefusedRequest::ExcludedPorts(_) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_ports", detail)
             }
-            RefusedRequest::Discovery(_) | RefusedRequest::Spec(_) | RefusedRequest::Field(_) => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_request", detail)
-            }
+            RefusedRequest::Discovery(_)
+            | RefusedRequest::Spec(_)
+            | RefusedRequest::Field(_)
+            | RefusedRequest::Profile { .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_request", detail),
             RefusedRequest::Scope(_) => Self::new(StatusCode::FORBIDDEN, "scope_denied", detail),
+            RefusedRequest::Ambiguous { sites, .. } => {
+                let sites = sites.into_iter().map(Value::from).collect();
+                Self::new(StatusCode::CONFLICT, "ambiguous_site", detail).with("sites", Value::Array(sites))
+            }
+            RefusedRequest::Closed(_) => Self::new(StatusCode::CONFLICT, "outside_window", detail),
+            RefusedRequest::Rule { .. } | RefusedRequest::AllExcluded { .. } => {
+                Self::new(StatusCode::FORBIDDEN, "excluded", detail)
+            }
             RefusedRequest::NoEligibleNode { reasons, .. } => {
                 let listed: Vec<String> = reasons.iter().map(|(node, reason)| format!("{node}: {reason}")).collect();
                 let detail = format!("{detail}: {}", listed.join("; "));

@@ -1,37 +1,87 @@
-//! `POST /scans`.
+//! `POST /scans`: takes a scan, or with `?plan=true` says what would become of it.
 
-use std::sync::Arc;
-
-use axum::Json;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use pentora_raft::Digest;
+use pentora_raft::command::Author;
+use serde::Deserialize;
 
 use super::{ApiError, Node};
+use crate::clock::wall_ms;
 use crate::document::{ScanAccepted, ScanRequest};
-use crate::jobs;
+use crate::jobs::{self, RefusedRequest};
 
 /// The longest `Idempotency-Key`, in bytes: a UUID with room to spare.
 const KEY_BYTES_MAX: usize = 256;
 
-/// Accepts a scan: 202 and where its job is.
-pub(super) async fn submit(State(node): State<Node>, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
-    let request: ScanRequest = read_json(&body)?;
+/// `?plan=true`.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct How {
+    plan: Option<bool>,
+}
+
+/// Accepts a scan: 202 and where its job is. With `plan`, 200 and what it would become; nothing is sent or kept.
+pub(super) async fn submit(
+    State(node): State<Node>,
+    Query(how): Query<How>,
+    Extension(author): Extension<Author>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    let mut request: ScanRequest = read_json(&body)?;
+    if how.plan == Some(true) && request.carry {
+        return Err(ApiError::bad_request(
+            "what a carried job becomes is its worker's affair: leave plan or carry out",
+        ));
+    }
+    if how.plan == Some(true) {
+        return plan(&node, request, author).await;
+    }
+    if request.carry && node.raft.read(|state| state.limits_of(&author.who)).is_some() {
+        let detail =
+            "a token that is limited to networks or scopes orders nothing that is carried: its limits do not travel";
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "scope_denied", detail));
+    }
     let key = headers.get("idempotency-key").map(|key| key.to_str()).transpose();
     let key = key.map_err(|_not_text| ApiError::bad_request("the Idempotency-Key is not printable ASCII"))?;
     if key.is_some_and(|key| key.is_empty() || key.len() > KEY_BYTES_MAX) {
         return Err(ApiError::bad_request("the Idempotency-Key has no or more than 256 characters"));
     }
+    if let Some(key) = key {
+        // The same request under the same key is the same to the letter.
+        let drawn = Digest::of(format!("seed:{key}").as_bytes());
+        request.seed.get_or_insert(drawn.0.iter().take(8).fold(0, |seed, byte| seed << 8 | u64::from(*byte)));
+    }
     // Parsing a target file of a million lines takes long enough to hold up others on this thread.
-    let (scope, raft) = (Arc::clone(&node.scope), node.raft.clone());
-    let prepared = tokio::task::spawn_blocking(move || jobs::prepare(request, &scope, &raft)).await;
+    let raft = node.raft.clone();
+    let (request, learned) = jobs::learn(request, &raft, &node.exchange).await?;
+    let prepared = tokio::task::spawn_blocking(move || jobs::prepare(request, author, &raft)).await;
     let prepared =
         prepared.map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string()))??;
+    let prepared = prepared.with_note(learned);
     let own = node.raft.node();
-    let accepted = jobs::submit(prepared, key, &node.proposer, &node.exchange, own, node.max_attempts).await?;
+    let tries = node.settings().max_attempts;
+    let accepted = jobs::submit(prepared, key, &node.proposer, &node.exchange, own, tries).await?;
     let location = format!("/api/v1/jobs/{}", accepted.job);
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(ScanAccepted::from(accepted))).into_response())
+}
+
+/// What a request would become.
+async fn plan(node: &Node, request: ScanRequest, author: Author) -> Result<Response, ApiError> {
+    let raft = node.raft.clone();
+    let settings = node.settings();
+    let (request, learned) = jobs::learn(request, &raft, &node.exchange).await?;
+    let planning = move || {
+        let prepared = jobs::prepare_for_any(request, author, &raft)?.with_note(learned);
+        Ok::<_, RefusedRequest>(raft.read(|state| jobs::forecast(&prepared, state, &settings, wall_ms())))
+    };
+    let planned = tokio::task::spawn_blocking(planning).await;
+    let planned =
+        planned.map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string()))??;
+    Ok(Json(planned).into_response())
 }
 
 /// Reads a JSON body; the error names line and column.

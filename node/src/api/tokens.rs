@@ -7,19 +7,24 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use pentora_raft::command::{Command, NewToken, NodeRole};
+use ipnet::IpNet;
+use pentora_raft::command::{Command, NodePolicy, NodeRole, TokenGrant};
+use pentora_raft::id::is_node_name;
 
+use super::paging::{Paging, rising_bytes};
 use super::{ApiError, Node};
-use crate::clock::{rfc3339, wall_ms};
+use crate::clock::rfc3339;
 use crate::document::{Page, TokenCreated, TokenDocument, TokenRequest};
 use crate::join::token::JoinToken;
 
 /// How long a token lasts unless asked otherwise: a day.
-const TTL_DEFAULT: Duration = Duration::from_secs(24 * 3600);
+pub(super) const TTL_DEFAULT: Duration = Duration::from_secs(24 * 3600);
 /// How long it may last: whoever has it can reach the mesh's port, so a month at most.
 const TTL_MAX: Duration = Duration::from_secs(31 * 24 * 3600);
 /// How many nodes may use one.
 const USES_MAX: u32 = 10_000;
+/// How many networks a policy names: as many as the log takes.
+const NETWORKS_MAX: usize = 1024;
 
 pub(super) async fn create(State(node): State<Node>, body: Bytes) -> Result<Response, ApiError> {
     let request: TokenRequest = super::scans::read_json(&body)?;
@@ -34,55 +39,95 @@ pub(super) async fn create(State(node): State<Node>, body: Bytes) -> Result<Resp
     if uses == 0 || uses > USES_MAX {
         return Err(ApiError::bad_request("uses must be from 1 to 10000"));
     }
-    if request.name.is_empty() || request.name.len() > 64 {
-        return Err(ApiError::bad_request("name must have 1 to 64 characters"));
+    if !is_node_name(&request.name) {
+        let name = request.name.escape_debug();
+        let detail = format!("no node can be called `{name}`: 1 to 63 letters, digits or ._:/@+=-");
+        return Err(ApiError::bad_request(detail));
     }
-    let role = match request.role.as_deref() {
-        None | Some("auto" | "voter") => NodeRole::Auto,
-        Some("scanner") => NodeRole::Scanner,
-        Some(other) => return Err(ApiError::bad_request(format!("`{other}` is not a role: auto or scanner"))),
-    };
-    let networks = request.networks.iter().map(|net| net.parse()).collect::<Result<Vec<_>, _>>();
-    let networks = networks.map_err(|error| ApiError::bad_request(format!("networks: {error}")))?;
+    let policy = policy(&request)?;
     let token = JoinToken::generate(node.cluster, psk);
     let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
-    let new = NewToken {
-        token: token.id,
-        secret: token.secret_digest(),
-        name: request.name.clone(),
-        ttl_ms,
-        uses,
-        role,
-        region: request.region,
-        networks: (!networks.is_empty()).then_some(networks),
-    };
-    node.proposer.propose(Command::CreateToken(new)).await?;
-    let expires_at = rfc3339(wall_ms().saturating_add(ttl_ms));
+    let grant = TokenGrant { token: token.id, key: token.key(), name: request.name.clone(), ttl_ms, uses, policy };
+    node.proposer.propose(Command::MakeToken(Box::new(grant))).await?;
+    let expires_at = rfc3339(node.raft.now_ms().saturating_add(ttl_ms));
     let created = TokenCreated { token: token.to_string(), expires_at, name: request.name };
     Ok((StatusCode::CREATED, Json(created)).into_response())
 }
 
-pub(super) async fn list(State(node): State<Node>) -> Json<Page<TokenDocument>> {
-    let items = node.raft.read(|state| {
-        let now_ms = state.cluster().now_ms.max(wall_ms());
-        let document = |(id, token): (pentora_raft::TokenId, &pentora_raft::state::JoinToken)| TokenDocument {
-            token_id: id.to_string(),
-            name: token.name.clone(),
-            created_at: rfc3339(token.created_at_ms),
-            expires_at: rfc3339(token.expires_at_ms),
-            uses_left: token.uses_left,
-            status: match (token.uses_left, token.expires_at_ms <= now_ms) {
-                (0, _) => "used".into(),
-                (_, true) => "expired".into(),
-                _ => "valid".into(),
-            },
-            role: Some(if token.role == NodeRole::Scanner { "scanner" } else { "auto" }.into()),
-            region: token.region.clone(),
-            networks: token.networks.iter().flatten().map(ToString::to_string).collect(),
+/// What a request's token lets a node be.
+fn policy(request: &TokenRequest) -> Result<NodePolicy, ApiError> {
+    labels(request.region.iter().chain(&request.site).chain(&request.tags))?;
+    let networks = networks(&request.networks)?;
+    Ok(NodePolicy {
+        role: request.role.as_deref().map_or(Ok(NodeRole::Auto), role)?,
+        region: request.region.clone(),
+        site: request.site.clone(),
+        networks: (!networks.is_empty()).then_some(networks),
+        tags: (!request.tags.is_empty()).then(|| request.tags.clone()),
+        ephemeral: request.ephemeral,
+        keeps_results: request.keeps_results.unwrap_or(!request.ephemeral),
+        ..NodePolicy::default()
+    })
+}
+
+/// A role's word.
+pub(super) fn role(word: &str) -> Result<NodeRole, ApiError> {
+    match word {
+        "member" | "auto" | "voter" => Ok(NodeRole::Auto),
+        "scanner" => Ok(NodeRole::Scanner),
+        other => Err(ApiError::bad_request(format!("`{}` is not a role: member or scanner", other.escape_debug()))),
+    }
+}
+
+/// Prefixes, at most as many as a policy names.
+pub(super) fn networks(texts: &[String]) -> Result<Vec<IpNet>, ApiError> {
+    if texts.len() > NETWORKS_MAX {
+        return Err(ApiError::bad_request(format!("networks: at most {NETWORKS_MAX} of them")));
+    }
+    let parsed = texts.iter().map(|net| net.parse::<IpNet>().map(|net| net.trunc()));
+    parsed.collect::<Result<_, _>>().map_err(|error| ApiError::bad_request(format!("networks: {error}")))
+}
+
+/// Refuses texts that no node could say of itself; an empty one lifts a limit.
+pub(super) fn labels<'a>(texts: impl Iterator<Item = &'a String>) -> Result<(), ApiError> {
+    for text in texts.filter(|text| !text.is_empty()) {
+        if !is_node_name(text) {
+            let detail = format!("`{}` is not a label: 1 to 63 letters, digits or ._:/@+=-", text.escape_debug());
+            return Err(ApiError::bad_request(detail));
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn list(State(node): State<Node>, paging: Paging) -> Result<Json<Page<TokenDocument>>, ApiError> {
+    let now_ms = node.raft.now_ms();
+    let page = node.raft.read(|state| {
+        let document = |(id, token): (pentora_raft::TokenId, &pentora_raft::state::JoinToken)| {
+            let policy = state.token_policy(id, token);
+            TokenDocument {
+                token_id: id.to_string(),
+                name: token.name.clone(),
+                created_at: rfc3339(token.created_at_ms),
+                expires_at: rfc3339(token.expires_at_ms),
+                uses_left: token.uses_left,
+                status: match (token.uses_left, token.expires_at_ms <= now_ms) {
+                    (0, _) => "used".into(),
+                    (_, true) => "expired".into(),
+                    _ => "valid".into(),
+                },
+                role: Some(if policy.role == NodeRole::Scanner { "scanner" } else { "member" }.into()),
+                region: policy.region,
+                networks: policy.networks.iter().flatten().map(ToString::to_string).collect(),
+                site: policy.site,
+                tags: policy.tags.unwrap_or_default(),
+                ephemeral: policy.ephemeral,
+                keeps_results: Some(policy.keeps_results),
+            }
         };
-        state.tokens().map(document).collect()
+        let tokens = state.tokens().map(|(id, token)| (rising_bytes(&id.0), (id, token)));
+        paging.part("worker-tokens", tokens, document)
     });
-    Json(Page::whole(items))
+    page.map(Json)
 }
 
 pub(super) async fn revoke(State(node): State<Node>, Path(id): Path<String>) -> Result<StatusCode, ApiError> {

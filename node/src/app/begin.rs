@@ -1,16 +1,26 @@
 //! How a node comes into its cluster: it begins one, joins one, or was there before.
 
-use pentora_p2p::{Incoming, Mesh, PeerAddress, PreSharedKey};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use pentora_p2p::{Backoff, Incoming, Mesh, PeerAddress, PreSharedKey};
+use pentora_raft::command::{Command, NodeInfo};
 use pentora_raft::state::FIRST_NODE;
-use pentora_raft::{ClusterId, Digest, Raft};
+use pentora_raft::{ClusterId, Digest, Raft, State, recovery};
 
 use super::membership_sync::members;
+use super::register::{Registered, Unregistered, register};
+use super::reminder::Reminder;
+use super::restore::restore;
 use super::{begin_cluster, mesh_config, node_info};
-use crate::config::{NodeConfig, StartAction, StartPlan};
+use crate::config::{NodeConfig, NodeMode, StartAction, StartPlan};
 use crate::data_dir::{DataDir, DataDirError, NodeIdentity};
 use crate::failure::{ExitCode, Failure};
 use crate::join::token::JoinToken;
-use crate::join::{self, JoinError};
+use crate::join::{self, Admission, JoinError};
+use crate::member_address::MemberAddress;
+use crate::rpc::proposer::Proposer;
 
 impl From<DataDirError> for Failure {
     fn from(error: DataDirError) -> Self {
@@ -29,7 +39,7 @@ pub(super) fn existing(data_dir: &DataDir, plan: &StartPlan) -> Result<Option<No
             _ => Ok(None),
         };
     };
-    if plan.config.name != identity.name {
+    if plan.config.is_named && plan.config.name != identity.name {
         return Err(Failure::new(
             ExitCode::Failure,
             format!("{} is the data directory of node {}", data_dir.path().display(), identity.name),
@@ -61,6 +71,8 @@ pub(super) struct Entered {
     pub(super) identity: NodeIdentity,
     /// The log index of its admission, if it was now.
     pub(super) admitted_at: Option<u64>,
+    /// Whether it stands outside the log.
+    pub(super) is_outside: bool,
 }
 
 /// Starts the mesh; joins first where there is no node yet.
@@ -80,19 +92,23 @@ pub(super) async fn enter(
                 Failure::new(ExitCode::Failure, format!("{} has lost its mesh.key", data_dir.path().display()));
             return Err(failure
                 .because(format!("the cluster admitted node {} under that key and knows it by no other", identity.name))
-                .next("restore mesh.key, or join again with a new token, another --name and an empty --data-dir"));
+                .next("restore mesh.key; or free its name (pentora cluster remove NAME), and join again with a new token and an empty \
+                       --data-dir"));
         }
         let (mesh, incoming) = start_mesh(data_dir, config, psk, identity.cluster)?;
-        mesh.set_members(members(&identity.members));
-        return Ok(Entered { mesh, incoming, identity, admitted_at: None });
+        mesh.set_members(members(&identity.members, &BTreeSet::new()));
+        let is_outside = config.mode == NodeMode::Worker || data_dir.stands_outside();
+        return Ok(Entered { mesh, incoming, identity, admitted_at: None, is_outside });
     }
     match &plan.action {
         StartAction::Join { peers, token } => join(data_dir, config, peers, token.expose()).await,
-        StartAction::Init | StartAction::Resume => init(data_dir, config),
+        StartAction::Init | StartAction::Resume | StartAction::Standalone => {
+            init(data_dir, config, plan.restore.as_deref())
+        }
     }
 }
 
-fn init(data_dir: &DataDir, config: &NodeConfig) -> Result<Entered, Failure> {
+fn init(data_dir: &DataDir, config: &NodeConfig, backup: Option<&Path>) -> Result<Entered, Failure> {
     let cluster = ClusterId(rand::random());
     let psk = match &config.mesh.psk_file {
         Some(path) => read_psk(path)?,
@@ -101,13 +117,20 @@ fn init(data_dir: &DataDir, config: &NodeConfig) -> Result<Entered, Failure> {
     let (mesh, incoming) = start_mesh(data_dir, config, psk.clone(), cluster)?;
     data_dir.save_pre_shared_key(&psk)?;
     let admin: [u8; 32] = rand::random();
-    let path = data_dir
-        .save_admin_token(&format!("pna_{}", data_encoding::BASE32_NOPAD.encode(&admin).to_ascii_lowercase()))?;
+    let admin = format!("pna_{}", data_encoding::BASE32_NOPAD.encode(&admin).to_ascii_lowercase());
+    let path = data_dir.save_admin_token(&admin)?;
     tracing::info!(path = %path.display(), "the administrator token is in this file");
-    let identity =
-        NodeIdentity { cluster, node: FIRST_NODE, name: config.name.clone(), members: Vec::new(), store_begun: false };
+    let node = match backup {
+        Some(backup) => {
+            let own = node_info::of(config, &mesh, &config.name);
+            restore(data_dir, backup, cluster, own, Digest::of(admin.as_bytes()))?
+        }
+        None => FIRST_NODE,
+    };
+    let store_begun = backup.is_some();
+    let identity = NodeIdentity { cluster, node, name: config.name.clone(), members: Vec::new(), store_begun };
     data_dir.save_identity(&identity)?;
-    Ok(Entered { mesh, incoming, identity, admitted_at: None })
+    Ok(Entered { mesh, incoming, identity, admitted_at: None, is_outside: false })
 }
 
 async fn join(data_dir: &DataDir, config: &NodeConfig, peers: &[String], token: &str) -> Result<Entered, Failure> {
@@ -117,42 +140,133 @@ async fn join(data_dir: &DataDir, config: &NodeConfig, peers: &[String], token: 
     if peers.is_empty() {
         return Err(Failure::new(ExitCode::Usage, "no node to join through").next("name one: --peer HOST:7400"));
     }
-    let mut last = None;
-    for peer in peers {
-        let address: PeerAddress = peer.parse().map_err(|error| Failure::new(ExitCode::Usage, format!("{error}")))?;
-        let own = node_info::of_joiner(config, &mesh, &address);
-        match join::request_admission(&mesh, address, &token, own).await {
-            Ok(welcome) => {
-                data_dir.save_pre_shared_key(&psk)?;
-                let identity = NodeIdentity {
-                    cluster: welcome.cluster,
-                    node: welcome.node,
-                    name: config.name.clone(),
-                    members: welcome.members,
-                    store_begun: false,
-                };
-                data_dir.save_identity(&identity)?;
-                mesh.set_members(members(&identity.members));
-                return Ok(Entered { mesh, incoming, identity, admitted_at: Some(welcome.index) });
-            }
-            Err(error @ JoinError::Refused { .. }) => return Err(refused(&error)),
-            Err(error) => last = Some(error),
-        }
-    }
-    let why = last.map(|error| error.to_string()).unwrap_or_default();
-    Err(Failure::new(ExitCode::Unreachable, "no node of the cluster let this one in")
-        .because(why)
-        .next("check the address and that the token is of this cluster: it carries the mesh's pre-shared key"))
+    let peers = peers.iter().map(|peer| peer.parse::<PeerAddress>()).collect::<Result<Vec<_>, _>>();
+    let peers = peers.map_err(|error| Failure::new(ExitCode::Usage, format!("{error}")))?;
+    let (Admission { welcome, is_outside }, name) = admitted_by(&mesh, config, &peers, &token).await?;
+    data_dir.save_pre_shared_key(&psk)?;
+    let identity = NodeIdentity {
+        cluster: welcome.cluster,
+        node: welcome.node,
+        name,
+        members: welcome.members,
+        store_begun: false,
+    };
+    data_dir.save_identity(&identity)?;
+    mesh.set_members(members(&identity.members, &BTreeSet::new()));
+    let is_outside = is_outside || config.mode == NodeMode::Worker;
+    Ok(Entered { mesh, incoming, identity, admitted_at: Some(welcome.index), is_outside })
 }
+
+/// Asks the peers in turn until one lets this node in. One that is not up yet, slow or without a majority is asked again
+/// and again: units and containers start in any order. What no waiting heals ends it: a refusal, or that every peer has
+/// another key.
+async fn admitted_by(
+    mesh: &Mesh,
+    config: &NodeConfig,
+    peers: &[PeerAddress],
+    token: &JoinToken,
+) -> Result<(Admission, String), Failure> {
+    let (mut reminder, mut rounds) = (Reminder::default(), 0);
+    let mut registered: Option<Registered> = None;
+    loop {
+        let mut unregistered = Vec::new();
+        if registered.is_none() {
+            match register(config, mesh, token).await {
+                Ok(told) => registered = Some(told),
+                Err(Unregistered::Unanswered(reasons)) => unregistered = reasons,
+                Err(Unregistered::Refused(why)) => {
+                    let failure = Failure::new(ExitCode::Refused, "the cluster did not register this worker");
+                    return Err(failure.because(why).next(
+                        "make a new token: pentora coordinator worker-token create --name NAME; or choose another --name",
+                    ));
+                }
+            }
+        }
+        let name = registered.as_ref().map_or(&config.name, |told| &told.name).clone();
+        let mut reasons = Vec::new();
+        for peer in registered.iter().flat_map(|told| &told.members).chain(peers) {
+            let own = NodeInfo { name: name.clone(), ..node_info::of_joiner(config, mesh, peer) };
+            match join::request_admission(mesh, peer.clone(), token, own).await {
+                Ok(admission) => return Ok((admission, name)),
+                Err(error @ JoinError::Refused { .. }) => return Err(refused(&error)),
+                Err(error) => reasons.push(error),
+            }
+        }
+        let why = reasons.iter().map(ToString::to_string).chain(unregistered).collect::<Vec<_>>().join("; ");
+        if !reasons.iter().any(JoinError::is_passing) {
+            let failure = Failure::new(ExitCode::Unreachable, "no node of the cluster let this one in").because(why);
+            return Err(failure.next(
+                "check the address and that the token is of this cluster: it carries the mesh's pre-shared key",
+            ));
+        }
+        if reminder.is_due(Instant::now()) {
+            tracing::warn!("no node lets this one in yet, trying on: {why}");
+        }
+        rounds += 1;
+        tokio::time::sleep(JOIN_AGAIN.delay(rounds, rand::random())).await;
+    }
+}
+
+/// How soon a joiner asks again: soon enough that machines started together come up together, and seldom enough that a
+/// whole rack of them does not weigh on a cluster that is down.
+const JOIN_AGAIN: Backoff = Backoff { first: Duration::from_millis(500), max: Duration::from_secs(10) };
 
 fn refused(error: &JoinError) -> Failure {
     let failure = Failure::new(ExitCode::Refused, "the cluster did not admit this node").because(error.to_string());
     match error {
         JoinError::Refused { code, .. } if code == "name_taken" => {
-            failure.next("choose another --name, or remove the node that has it")
+            failure.next("choose another --name, or remove the node that has it: pentora cluster remove NAME")
+        }
+        JoinError::Refused { code, .. } if code == "incompatible" => {
+            failure.next("install the release that the cluster runs; `pentora cluster status` shows it")
         }
         _ => failure.next("make a new token: pentora coordinator worker-token create --name NAME"),
     }
+}
+
+/// Notes the members that a node knew by its log, so that it finds them without it.
+fn note_members(data_dir: &DataDir, identity: &mut NodeIdentity, state: &State) -> Result<(), Failure> {
+    let others = state.nodes().filter(|(id, record)| *id != identity.node && record.may_vote());
+    let members: Vec<MemberAddress> = others.map(|(_, record)| MemberAddress::of(record)).collect();
+    if !members.is_empty() && members != identity.members {
+        identity.members = members;
+        data_dir.save_identity(identity)?;
+    }
+    Ok(())
+}
+
+/// Takes a node out of the log that stands outside: what it had of it is removed.
+///
+/// # Errors
+/// Where it votes: the others count on it, and a voter that forgets may vote twice.
+pub(super) fn stand_outside(data_dir: &DataDir, identity: &mut NodeIdentity) -> Result<(), Failure> {
+    let store = data_dir.store_dir();
+    if store.exists() {
+        let survey = recovery::survey(&store).ok();
+        if survey.as_ref().is_some_and(|survey| survey.voters.contains(&identity.node)) {
+            let name = &identity.name;
+            return Err(Failure::new(
+                ExitCode::Refused,
+                format!("{name} votes in its cluster, so it cannot only scan"),
+            )
+            .because("a node that only scans follows no log")
+            .next(format!(
+                "start it with server.mode: coordinator, then give `pentora cluster demote {name}` and \
+                     `pentora nodes set {name} --role scanner`"
+            )));
+        }
+        if let Some(survey) = survey {
+            note_members(data_dir, identity, &survey.state)?;
+        }
+    }
+    if data_dir.stand_outside(identity)? {
+        tracing::warn!(
+            directory = %store.display(),
+            "this node only scans: it follows the log no longer, and what it had of it is removed; results that it kept \
+             stay in chunks/ until the members have copied them"
+        );
+    }
+    Ok(())
 }
 
 /// Finishes what the first start of a first node began, also after a crash in the middle of it.
@@ -163,7 +277,8 @@ pub(super) async fn ensure_begun(
     mesh: &Mesh,
     raft: &Raft,
 ) -> Result<(), Failure> {
-    if identity.node != FIRST_NODE || identity.store_begun {
+    // A first node that knows others has been outside the log meanwhile: it comes back to theirs.
+    if identity.node != FIRST_NODE || identity.store_begun || !identity.members.is_empty() {
         return Ok(());
     }
     let failed = |why: String| Failure::new(ExitCode::Failure, "the new cluster did not begin").because(why);
@@ -174,6 +289,8 @@ pub(super) async fn ensure_begun(
     let token = std::fs::read_to_string(&path).map_err(|error| failed(format!("{}: {error}", path.display())))?;
     let own = node_info::of(config, mesh, &identity.name);
     begin_cluster(raft, identity.cluster, own, Digest::of(token.trim().as_bytes())).await?;
+    let aim = Command::AimVoters { voters: config.cluster.voters.count() };
+    Proposer::new(raft.clone(), None).propose(aim).await.map_err(|error| failed(error.to_string()))?;
     data_dir.save_identity(&NodeIdentity { store_begun: true, ..identity.clone() })?;
     Ok(())
 }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use pentora_raft::command::NodeInfo;
 use pentora_raft::network::memory::Network;
-use pentora_raft::state::FIRST_NODE;
+use pentora_raft::state::{Backoff, FIRST_NODE, Settings};
 use pentora_raft::store::Storage;
 use pentora_raft::{ClusterId, Config, Digest, Profile, Raft};
 use pentora_scanner::engine::Engine;
@@ -13,22 +14,21 @@ use tokio_util::task::TaskTracker;
 
 use super::services::{Parts, Services, start_engine};
 use super::{begin_cluster, node_info, suspend};
-use crate::api::{self, Access, Served};
+use crate::api::{self, Access, Departure, Served};
 use crate::client::Client;
-use crate::coordinator::{CoordinatorConfig, PlanConfig};
+use crate::coordinator::CoordinatorConfig;
 use crate::document::{ScanAccepted, ScanRequest};
 use crate::embedded::{EmbeddedNode, EmbeddedOptions, SavedUnit, Suspended};
 use crate::failure::{ExitCode, Failure};
 use crate::feeds::FeedStore;
+use crate::policy::own::OwnFile;
 use crate::results::ChunkStore;
 use crate::worker::Worker;
 
-/// How often the embedded worker beats: it is what a progress bar follows, and costs microseconds here.
-const HEARTBEAT: Duration = Duration::from_millis(100);
+/// How often the embedded worker beats, in milliseconds: it is what a progress bar follows, and costs microseconds here.
+const HEARTBEAT_MS: u64 = 100;
 /// Nobody else could take its units over, so its lease need not end soon.
-const GRACE: Duration = Duration::from_secs(3600);
-/// How often a unit is tried; here a try fails only for a reason that stays.
-const ATTEMPTS_MAX: u32 = 3;
+const GRACE_MS: u64 = 3_600_000;
 /// How long a unit of a scan with a rate takes: what Ctrl-C loses of a scan that is taken up again later.
 const PACED_UNIT_SECONDS: f64 = 3.0;
 /// How long its tasks may take to end.
@@ -38,8 +38,8 @@ const STOP_WITHIN: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Embedded {
     note: Option<String>,
-    served: Arc<Served>,
-    worker: Worker,
+    pub(super) served: Arc<Served>,
+    pub(super) worker: Worker,
     stop: StopHandle,
 }
 
@@ -93,12 +93,44 @@ impl StopHandle {
 /// # Errors
 /// Why it could not start.
 pub async fn embedded(options: EmbeddedOptions) -> Result<Embedded, Failure> {
-    let EmbeddedOptions { name, feeds, rules } = options;
+    let EmbeddedOptions { name, feeds, rules, vendors } = options;
     let engine = start_engine()?;
     if let Some(rules) = rules {
         engine.set_rules(rules);
     }
-    start_with(name, engine, feeds, Access::Open, Digest::of(&[])).await
+    if let Some(vendors) = vendors {
+        engine.set_vendors(vendors);
+    }
+    start_with(
+        (node_info::of_embedded(&name, &engine), OwnFile::default()),
+        engine,
+        feeds,
+        Access::Open,
+        Digest::of(&[]),
+    )
+    .await
+}
+
+/// The same for a worker that says this of itself.
+pub(super) async fn of_worker(
+    own: NodeInfo,
+    file: OwnFile,
+    engine: Engine,
+    feeds: FeedStore,
+) -> Result<Embedded, Failure> {
+    start_with((own, file), engine, Some(feeds), Access::Open, Digest::of(&[])).await
+}
+
+/// How an embedded node shares out work: alone, there is nothing to keep room for, and nothing to wait for between tries.
+fn settings() -> Settings {
+    Settings {
+        heartbeat_ms: HEARTBEAT_MS,
+        grace_ms: GRACE_MS,
+        attempt_ms: u64::MAX,
+        backoff: Backoff::None,
+        max_load_thousandths: 1_000,
+        ..Settings::default()
+    }
 }
 
 /// A node in this process and what its API serves from, for tests; `admin_token` is the digest of the token that
@@ -109,12 +141,15 @@ pub(crate) async fn start(
     access: Access,
     admin_token: Digest,
 ) -> Result<(Arc<Served>, StopHandle), Failure> {
-    let node = start_with(name, start_engine()?, None, access, admin_token).await?;
+    let engine = start_engine()?;
+    let node =
+        start_with((node_info::of_embedded(&name, &engine), OwnFile::default()), engine, None, access, admin_token)
+            .await?;
     Ok((node.served, node.stop))
 }
 
 async fn start_with(
-    name: String,
+    (own, file): (NodeInfo, OwnFile),
     engine: Engine,
     feeds: Option<FeedStore>,
     access: Access,
@@ -129,9 +164,10 @@ async fn start_with(
         .map_err(|error| failed(error.to_string()))?;
     raft.initialize("embedded").await.map_err(|error| failed(error.to_string()))?;
     let cluster = ClusterId::default();
-    begin_cluster(&raft, cluster, node_info::of_embedded(&name, &engine), admin_token).await?;
-    let plan = PlanConfig { paced_unit_seconds: PACED_UNIT_SECONDS, ..PlanConfig::default() };
-    let coordinator = CoordinatorConfig { heartbeat: HEARTBEAT, grace: GRACE, plan };
+    let name = own.name.clone();
+    begin_cluster(&raft, cluster, own, admin_token).await?;
+    let settings = settings();
+    let coordinator = CoordinatorConfig { settings: settings.clone(), paced_unit_seconds: PACED_UNIT_SECONDS };
     let note = engine.note().map(str::to_owned);
     let parts = Parts {
         name: &name,
@@ -141,6 +177,8 @@ async fn start_with(
         engine,
         feeds: feeds.clone(),
         coordinator,
+        copies: 1,
+        own: file,
     };
     let services = Services::make(parts);
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
@@ -149,18 +187,64 @@ async fn start_with(
         cluster,
         psk: None,
         raft: raft.clone(),
+        mesh: None,
         proposer: services.proposer,
         exchange: services.exchange,
         sessions: Arc::clone(&services.sessions),
-        scope: services.scope,
-        max_attempts: ATTEMPTS_MAX,
+        settings,
         access,
         started: Instant::now(),
         tasks: tasks.clone(),
         feeds,
         signer: None,
+        departure: Departure::default(),
+        auto_register: true,
+        trail: None,
+        spool: None,
+        faults: None,
+        meters: services.meters,
     });
     tasks.spawn(services.worker.clone().run(services.sessions, None, stop.clone()));
     tasks.spawn(services.coordinator.run(stop.clone()));
     Ok(Embedded { note, served, worker: services.worker, stop: StopHandle { stop, tasks, raft } })
+}
+
+#[cfg(test)]
+mod tests {
+    use pentora_raft::command::{Command, SpecRef, Submission};
+    use pentora_raft::state::{JobLimits, JobStatus, Partition, Priority};
+    use pentora_raft::{JobId, Response};
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_job_whose_spec_is_lost_fails_and_says_so() {
+        let (served, handle) = start("n1".into(), Access::Open, Digest::of(&[])).await.unwrap();
+        let submission = Submission {
+            spec: SpecRef::Chunk { digest: Digest::of(b"lost"), holders: vec![FIRST_NODE] },
+            partitions: vec![Partition { target_count: 4, ..Partition::default() }],
+            priority: Priority::Normal,
+            limits: JobLimits { max_attempts: 1, ..JobLimits::default() },
+            via: FIRST_NODE,
+            idempotency_key: None,
+            title: String::new(),
+            finished: Vec::new(),
+        };
+        let applied = served.proposer.propose(Command::SubmitJob(Box::new(submission))).await.unwrap();
+        let Response::Submitted { job, .. } = applied.response else { panic!("{applied:?}") };
+        let ended = |job: JobId| served.raft.read(|state| state.job(job).filter(|job| !job.is_open()).cloned());
+        let mut applied = served.raft.watch_applied();
+        let waiting = async {
+            loop {
+                if let Some(job) = ended(job) {
+                    return job;
+                }
+                applied.changed().await.unwrap();
+            }
+        };
+        let job = tokio::time::timeout(Duration::from_secs(30), waiting).await.unwrap();
+        assert_eq!(job.status, JobStatus::Failed);
+        assert!(job.reason.as_deref().is_some_and(|why| why.contains("the job's spec was not to be had")), "{job:?}");
+        handle.stop().await;
+    }
 }

@@ -2,12 +2,15 @@
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
+use ipnet::IpNet;
 use pentora_p2p::{Mesh, PeerAddress};
 use pentora_raft::command::{NodeInfo, NodeRole};
 use pentora_scanner::engine::{Engine, EngineKind};
+use pentora_scanner::scope::Scope;
 use pentora_scanner::spec::EngineChoice;
 
-use crate::config::{NetworkAccess, NodeConfig, NodeMode};
+use crate::config::{NetworkAccess, NodeConfig, NodeMode, WorkerSettings};
+use crate::policy::own::OwnRules;
 
 /// What this node says of itself.
 pub(super) fn of(config: &NodeConfig, mesh: &Mesh, name: &str) -> NodeInfo {
@@ -41,6 +44,54 @@ pub(super) fn of_embedded(name: &str, engine: &Engine) -> NodeInfo {
     }
 }
 
+/// What a worker without a mesh says.
+pub(super) fn of_standalone(config: &NodeConfig, engine: &Engine) -> NodeInfo {
+    NodeInfo {
+        region: config.worker.region.clone(),
+        tags: config.worker.tags.clone(),
+        networks: match &config.worker.network_access {
+            NetworkAccess::Auto => own_scope(config).map(|own| own.nets().to_vec()),
+            NetworkAccess::Networks(nets) => Some(within(nets, own_scope(config).as_ref())),
+        },
+        max_concurrent_scans: config.worker.max_concurrent_scans,
+        max_targets_per_scan: config.worker.max_targets_per_scan,
+        ..of_embedded(&config.name, engine)
+    }
+}
+
+/// What this node's own file lets it scan; `None` where it says nothing.
+pub(super) fn own_scope(config: &NodeConfig) -> Option<Scope> {
+    match &config.worker.scope {
+        NetworkAccess::Auto => None,
+        NetworkAccess::Networks(nets) => Some(Scope::new(nets)),
+    }
+}
+
+/// The rules of this node's own file.
+///
+/// # Errors
+/// A sentence where a text is no rule, which the configuration's own check has told before.
+pub(super) fn own_rules(worker: &WorkerSettings) -> Result<OwnRules, String> {
+    let scope = match &worker.scope {
+        NetworkAccess::Auto => None,
+        NetworkAccess::Networks(nets) => Some(Scope::new(nets)),
+    };
+    OwnRules::read(scope, &worker.exclude, &worker.windows, &worker.blackouts)
+}
+
+/// What this node reaches within its own scope, before its hours; `None` for everything.
+pub(super) fn reached(access: &NetworkAccess, own: Option<&Scope>) -> Option<Vec<IpNet>> {
+    match access {
+        NetworkAccess::Auto => super::routes::networks(own),
+        NetworkAccess::Networks(nets) => Some(within(nets, own)),
+    }
+}
+
+/// Those of the networks, or of their parts, that this node's own file lets it scan.
+pub(super) fn within(networks: &[IpNet], own: Option<&Scope>) -> Vec<IpNet> {
+    own.map_or_else(|| networks.to_vec(), |own| Scope::new(networks).narrow(own).nets().to_vec())
+}
+
 /// The kinds of engine that a node with `engine` says it has, in the words of `--engine`.
 pub(super) fn engines_of(engine: &Engine) -> Vec<String> {
     let raw = (engine.kind() == EngineKind::Raw).then_some(EngineChoice::Raw);
@@ -63,10 +114,7 @@ fn with_addresses(config: &NodeConfig, mesh: &Mesh, name: &str, own: Vec<IpAddr>
         version: env!("CARGO_PKG_VERSION").into(),
         region: config.worker.region.clone(),
         tags: config.worker.tags.clone(),
-        networks: match &config.worker.network_access {
-            NetworkAccess::Auto => None,
-            NetworkAccess::Networks(nets) => Some(nets.clone()),
-        },
+        networks: reached(&config.worker.network_access, own_scope(config).as_ref()),
         max_concurrent_scans: config.worker.max_concurrent_scans,
         max_targets_per_scan: config.worker.max_targets_per_scan,
         role: if config.mode == NodeMode::Worker { NodeRole::Scanner } else { NodeRole::Auto },

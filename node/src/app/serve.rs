@@ -1,27 +1,76 @@
-//! The streams that other nodes open, each served by a task of its own.
+//! The streams that other nodes open, each served by a task of its own, as far as `access` lets their peer.
+
+mod api_call;
+mod refusals;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use pentora_p2p::{Class, FrameStream, Incoming};
-use pentora_raft::{Digest, ProposeError, Raft};
+use axum::Router;
+use bytes::Bytes;
+use futures::StreamExt;
+use pentora_p2p::{Class, FrameStream, Incoming, Mesh, PeerId};
+use pentora_raft::command::Command;
+use pentora_raft::{Digest, NodeId, ProposeError, Raft, Response};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::coordinator::{WorkSessions, granted, soft_state};
-use crate::join;
+pub(super) use self::refusals::Refusals;
+use super::addresses::{self, Hints};
+use crate::access::{self, Denied, Peer};
+use crate::coordinator::{WorkSessions, granted, plan_removal, soft_state};
+use crate::drill::{Fault, Faults};
+use crate::gateway::{Gateway, serve_relay};
+use crate::join::Door;
+use crate::member_address::MemberAddress;
 use crate::raft_transport::{raft_class, raft_duplex};
-use crate::results::Exchange;
-use crate::rpc::calls::{self, Answer, CallError, Request};
-use crate::rpc::proposer::Proposer;
+use crate::results::{ChunkReader, Exchange, NotKept};
+use crate::rpc::SoftState;
+use crate::rpc::calls::{self, Answer, ApiCall, CallError, Calls, Request};
+use crate::rpc::proposer::Unavailable;
 use crate::work_protocol;
+
+/// How long it is waited for the grant of a lease that a node outside names: it may have heard of it before this member.
+const GRANT_APPLIED_WITHIN: Duration = Duration::from_secs(1);
+/// How long what a node outside hands in may take to be durable; it asks again after that.
+const TAKEN_IN_WITHIN: Duration = Duration::from_secs(25);
+
+/// How long a node that only scans may take to say that it will suffer a fault.
+const FAULT_TAKEN_WITHIN: Duration = Duration::from_secs(2);
 
 /// What streams are served from.
 #[derive(Debug, Clone)]
 pub(super) struct StreamServices {
     pub(super) raft: Raft,
-    pub(super) proposer: Proposer,
+    pub(super) door: Door,
     pub(super) exchange: Exchange,
     pub(super) sessions: Arc<WorkSessions>,
+    pub(super) gateway: Gateway,
+    /// What carries out orders that nodes hand on which only scan. It asks for a token.
+    pub(super) api: Option<Router>,
+    /// What this node suffers for a drill.
+    pub(super) faults: Option<Faults>,
+    /// What was refused to whom.
+    pub(super) refusals: Refusals,
+    /// Where members say they are; `None` without a mesh.
+    pub(super) whereabouts: Option<Whereabouts>,
+}
+
+impl StreamServices {
+    /// Who opened a stream, by the log as it is now.
+    fn peer(&self, stream: &FrameStream) -> Peer {
+        let key = stream.peer.to_string();
+        self.raft.read(|state| Peer::of(state, self.raft.node(), &key))
+    }
+}
+
+/// What is told of addresses, and to whom.
+#[derive(Debug, Clone)]
+pub(super) struct Whereabouts {
+    pub(super) mesh: Mesh,
+    pub(super) hints: Arc<Hints>,
+    /// Where this node is.
+    pub(super) own: MemberAddress,
 }
 
 /// Hands each inbound stream to a task of its own until `stop`.
@@ -53,47 +102,109 @@ pub(super) async fn streams(
 }
 
 async fn serve(mut stream: FrameStream, services: StreamServices, tasks: TaskTracker) {
-    let (peer, class) = (stream.peer, stream.class);
-    let ended = if let Some(raft_class) = raft_class(class) {
-        services.raft.serve(raft_class, raft_duplex(stream)).await.map_err(|error| error.to_string())
+    let (key, class) = (stream.peer, stream.class);
+    let peer = services.peer(&stream);
+    let may =
+        if services.raft.is_outside() { access::stream_outside(peer, class) } else { access::stream(peer, class) };
+    let ended = if let Err(denied) = may {
+        if services.refusals.is_news(key, class, Instant::now()) {
+            tracing::warn!(peer = %key, %class, %denied, "a stream is refused");
+        }
+        stream.refuse(&denied.to_string()).await.map_err(|error| error.to_string())
+    } else if let Some(raft_class) = raft_class(class) {
+        services.raft.serve(raft_class, raft_duplex(stream), peer.node()).await.map_err(|error| error.to_string())
     } else {
         match class {
-            Class::Work => serve_worker(stream, &services, &tasks).await,
-            Class::Join => join::answer(&mut stream, &services.proposer, &services.raft).await,
+            Class::Work => serve_worker(stream, peer, &services, &tasks).await,
+            Class::View => match peer.node() {
+                Some(node) => services.gateway.show(stream, node).await,
+                None => Err("a node that is not in the cluster".into()),
+            },
+            Class::Relay => serve_relay(stream, &services.raft, &services.sessions, &tasks).await,
+            Class::Join => services.door.answer(&mut stream).await,
             _ => serve_calls(&mut stream, &services).await.map_err(|error| error.to_string()),
         }
     };
     if let Err(reason) = ended {
-        tracing::debug!(%peer, %class, %reason, "stream ended");
+        tracing::debug!(peer = %key, %class, %reason, "stream ended");
     }
 }
 
-async fn serve_worker(stream: FrameStream, services: &StreamServices, tasks: &TaskTracker) -> Result<(), String> {
-    let peer = stream.peer.to_string();
-    let node = services.raft.read(|state| state.nodes().find(|(_, node)| node.info.peer == peer).map(|(id, _)| id));
-    let node = node.ok_or("a work session of a node that is not in the cluster")?;
-    let held = || granted(&services.raft, node);
-    if services.sessions.serve(node, work_protocol::over(stream, tasks), held).await {
-        Ok(())
-    } else {
-        Err("this node does not lead".into())
+async fn serve_worker(
+    stream: FrameStream,
+    peer: Peer,
+    services: &StreamServices,
+    tasks: &TaskTracker,
+) -> Result<(), String> {
+    let node = peer.node().ok_or("a work session of a node that is not in the cluster")?;
+    let link = work_protocol::over(stream, tasks);
+    if matches!(peer, Peer::Scanner(_)) && services.raft.status().leader != Some(services.raft.node()) {
+        return services.gateway.carry(node, link, tasks).await;
     }
+    let held = || granted(&services.raft, node);
+    if services.sessions.serve(node, link, held).await { Ok(()) } else { Err("this node does not lead".into()) }
 }
 
 async fn serve_calls(stream: &mut FrameStream, services: &StreamServices) -> Result<(), CallError> {
     while let Some(request) = calls::next_request(stream).await? {
-        match request {
-            Request::GetChunk(digest) => send_chunk(stream, services, digest).await?,
-            Request::PutChunk { digest, bytes } => {
+        // Asked anew for each call: a stream may outlive its peer's membership.
+        let peer = services.peer(stream);
+        let may = may_call(services, stream, peer, &request);
+        match (request, may) {
+            // What follows a request is taken off the stream, so that the next one is understood.
+            (Request::PutChunk { digest, bytes }, may) => {
                 let bytes = calls::receive_parts(stream, bytes).await?;
-                let answer = match services.exchange.store().put(digest, bytes).await {
-                    Ok(()) => Answer::Done,
-                    Err(error) => Answer::Unavailable(error.to_string()),
+                let answer = match may.and_then(|()| may_keep(services, peer, &bytes)) {
+                    Ok(()) => kept(services.exchange.write(digest, bytes).await.map_err(NotKept::from)),
+                    Err(denied) => Answer::Denied(denied.to_string()),
                 };
                 calls::send_answer(stream, &answer).await?;
             }
-            other => {
-                let answer = answer(other, services).await;
+            (Request::HandIn { digest, bytes }, may) => {
+                let bytes = calls::receive_parts(stream, bytes).await?;
+                let answer = match may.and_then(|()| may_keep(services, peer, &bytes)) {
+                    Ok(()) if Digest::of(&bytes) == digest => take_in(services, bytes).await,
+                    Ok(()) => Answer::Unavailable("its bytes are not those that its name says".into()),
+                    Err(denied) => Answer::Denied(denied.to_string()),
+                };
+                calls::send_answer(stream, &answer).await?;
+            }
+            (Request::ApiStream(call), may) => {
+                let (call, bytes) = *call;
+                let body = calls::receive_parts(stream, bytes).await?;
+                match may {
+                    Ok(()) => return carry_out(stream, services, peer, (call, body), false).await,
+                    Err(denied) => calls::send_answer(stream, &Answer::Denied(denied.to_string())).await?,
+                }
+            }
+            (Request::Api(call), may) => {
+                let (call, bytes) = *call;
+                let body = calls::receive_parts(stream, bytes).await?;
+                match may {
+                    Ok(()) => carry_out(stream, services, peer, (call, body), true).await?,
+                    Err(denied) => calls::send_answer(stream, &Answer::Denied(denied.to_string())).await?,
+                }
+            }
+            (_, Err(denied)) => calls::send_answer(stream, &Answer::Denied(denied.to_string())).await?,
+            (Request::GetChunk(digest), Ok(())) if matches!(peer, Peer::Scanner(_)) => {
+                pass_on_chunk(stream, services, peer, digest).await?;
+            }
+            (Request::GetChunk(digest), Ok(())) => send_chunk(stream, services, peer, digest).await?,
+            (Request::Addresses(list), Ok(())) => {
+                let answer = match &services.whereabouts {
+                    Some(Whereabouts { mesh, hints, own }) => {
+                        let from = stream.peer.to_string();
+                        // A node that only scans says where it is itself, and nothing of others.
+                        let all = matches!(peer, Peer::Member(_));
+                        hints.take(&from, list.into_iter().filter(|it| all || it.peer == from).collect());
+                        Answer::Addresses(addresses::view(mesh, own))
+                    }
+                    None => Answer::NotFound,
+                };
+                calls::send_answer(stream, &answer).await?;
+            }
+            (other, Ok(())) => {
+                let answer = answer(other, peer, services).await;
                 calls::send_answer(stream, &answer).await?;
             }
         }
@@ -101,9 +212,116 @@ async fn serve_calls(stream: &mut FrameStream, services: &StreamServices) -> Res
     Ok(())
 }
 
-async fn send_chunk(stream: &mut FrameStream, services: &StreamServices, digest: Digest) -> Result<(), CallError> {
+/// Holds a call against what its peer may have done.
+fn may_call(services: &StreamServices, stream: &FrameStream, peer: Peer, request: &Request) -> Result<(), Denied> {
+    let may = if services.raft.is_outside() {
+        access::stream_outside(peer, stream.class).and_then(|()| access::call_outside(peer, request))
+    } else {
+        access::stream(peer, stream.class).and_then(|()| access::call(peer, request))
+    };
+    if let Err(denied) = &may
+        && services.refusals.is_news(stream.peer, stream.class, Instant::now())
+    {
+        tracing::warn!(peer = %stream.peer, %denied, "a call is refused");
+    }
+    may
+}
+
+/// Holds a chunk that a peer brings against what the peer may have kept.
+fn may_keep(services: &StreamServices, peer: Peer, bytes: &Bytes) -> Result<(), Denied> {
+    let chunk = ChunkReader::open(bytes.clone()).ok();
+    let heading = chunk.as_ref().map(ChunkReader::heading);
+    let region = chunk.as_ref().and_then(ChunkReader::region);
+    services.raft.read(|state| access::chunk(state, services.raft.node(), peer, heading.as_ref(), region))
+}
+
+/// Carries out a request of the API. Its answer's body is sent as it is made, until either side ends it, or whole to a node
+/// that asks so.
+async fn carry_out(
+    stream: &mut FrameStream,
+    services: &StreamServices,
+    peer: Peer,
+    (call, body): (ApiCall, Bytes),
+    whole: bool,
+) -> Result<(), CallError> {
+    let answered = match &services.api {
+        Some(api) => api_call::begin(api.clone(), peer.node(), call, body).await,
+        None => Err("this node has no API".into()),
+    };
+    let (status, headers, body) = match answered {
+        Ok(answered) => answered,
+        Err(why) => return calls::send_answer(stream, &Answer::Unavailable(why)).await,
+    };
+    if whole {
+        return match axum::body::to_bytes(body, calls::CHUNK_BYTES_MAX).await {
+            Ok(body) => {
+                calls::send_answer(stream, &Answer::Api { status, headers, bytes: body.len() as u64 }).await?;
+                calls::send_parts(stream, &body).await
+            }
+            Err(error) => calls::send_answer(stream, &Answer::Unavailable(error.to_string())).await,
+        };
+    }
+    calls::send_answer(stream, &Answer::ApiHead { status, headers }).await?;
+    let mut pieces = body.into_data_stream();
+    loop {
+        let piece = tokio::select! {
+            piece = pieces.next() => piece,
+            // Whoever asked says nothing more: what comes is that it reads no further.
+            _ = stream.source.next() => return Ok(()),
+        };
+        match piece {
+            Some(Ok(piece)) => calls::send_parts(stream, &piece).await?,
+            // The stream ends without its last part, so that nobody takes the body for whole.
+            Some(Err(_broken)) => return Err(CallError::Unexpected("the answer's body broke off")),
+            None => return Ok(stream.send(Bytes::new()).await?),
+        }
+    }
+}
+
+/// Has what a node outside hands in on as many nodes as there should be.
+async fn take_in(services: &StreamServices, bytes: Bytes) -> Answer {
+    match tokio::time::timeout(TAKEN_IN_WITHIN, services.exchange.make_durable(bytes)).await {
+        Ok(stored) => Answer::Stored(stored),
+        Err(_elapsed) => Answer::Unavailable("the results are not on as many disks as needed yet".into()),
+    }
+}
+
+/// Gives a node outside what it may read, wherever that is.
+async fn pass_on_chunk(
+    stream: &mut FrameStream,
+    services: &StreamServices,
+    peer: Peer,
+    digest: Digest,
+) -> Result<(), CallError> {
+    let holders = match services.raft.read(|state| access::readable(state, peer, digest)) {
+        Ok(holders) => holders,
+        Err(denied) => return calls::send_answer(stream, &Answer::Denied(denied.to_string())).await,
+    };
+    match services.exchange.fetch(digest, &holders).await {
+        Ok(bytes) => {
+            calls::send_answer(stream, &Answer::Chunk { bytes: bytes.len() as u64 }).await?;
+            calls::send_parts(stream, &bytes).await
+        }
+        Err(error) => {
+            tracing::debug!(%error, "a chunk that a node outside asks for is not to be had now");
+            calls::send_answer(stream, &Answer::NotFound).await
+        }
+    }
+}
+
+async fn send_chunk(
+    stream: &mut FrameStream,
+    services: &StreamServices,
+    peer: Peer,
+    digest: Digest,
+) -> Result<(), CallError> {
     match services.exchange.store().get(digest).await {
         Ok(Some(bytes)) => {
+            let chunk = ChunkReader::open(bytes.clone()).ok();
+            let region = chunk.as_ref().and_then(ChunkReader::region);
+            if let Err(denied) = services.raft.read(|state| access::given(state, peer, region)) {
+                return calls::send_answer(stream, &Answer::Denied(denied.to_string())).await;
+            }
             calls::send_answer(stream, &Answer::Chunk { bytes: bytes.len() as u64 }).await?;
             calls::send_parts(stream, &bytes).await
         }
@@ -115,22 +333,102 @@ async fn send_chunk(stream: &mut FrameStream, services: &StreamServices, digest:
     }
 }
 
-async fn answer(request: Request, services: &StreamServices) -> Answer {
+async fn answer(request: Request, peer: Peer, services: &StreamServices) -> Answer {
     match request {
-        Request::Propose(command) => match services.raft.propose(*command).await {
-            Ok(applied) => Answer::Applied { index: applied.index, response: applied.response },
-            Err(ProposeError::NotLeader { leader }) => Answer::NotLeader { leader },
-            Err(error) => Answer::Unavailable(error.to_string()),
-        },
-        Request::Soft => Answer::Soft(soft_state(&services.raft, &services.sessions)),
+        Request::Propose(command) => propose(*command, peer, services).await,
+        Request::Soft => {
+            let soft = soft_state(&services.raft, &services.sessions);
+            Answer::Soft(SoftState { results_short: services.exchange.short(), ..soft })
+        }
+        Request::KeepChunk { digest, holders } => kept(services.exchange.keep(digest, &holders).await),
         Request::TransferLeader(to) => match services.raft.transfer_leader(to).await {
             Ok(()) => Answer::Done,
             Err(error) => Answer::Unavailable(error.to_string()),
         },
-        Request::GetChunk(_) | Request::PutChunk { .. } => Answer::NotFound,
+        Request::PlanRemoval(node) => match plan_removal(&services.raft, &services.sessions, node) {
+            Some(plan) => Answer::Removal(plan),
+            None => Answer::NotLeader { leader: services.raft.status().leader },
+        },
+        Request::Suffer { node, fault, after_ms } => {
+            let suffers = if node == services.raft.node() {
+                let faults = services.faults.as_ref().ok_or_else(|| "this node has no mesh".to_owned());
+                faults.and_then(|faults| faults.suffer(fault, Duration::from_millis(after_ms)))
+            } else {
+                hand_on_fault(services, node, (fault, after_ms)).await
+            };
+            suffers.map_or_else(Answer::Unavailable, |()| Answer::Done)
+        }
+        Request::ReadIndex => match services.raft.ensure_linearizable().await {
+            Ok(()) => Answer::ReadIndex(*services.raft.watch_applied().borrow()),
+            Err(ProposeError::NotLeader { leader }) => Answer::NotLeader { leader },
+            Err(error) => Answer::Unavailable(error.to_string()),
+        },
+        Request::GetChunk(_)
+        | Request::PutChunk { .. }
+        | Request::HandIn { .. }
+        | Request::Api(_)
+        | Request::ApiStream(_)
+        | Request::Addresses(_) => Answer::NotFound,
     }
 }
 
+/// Tells a node that is connected to this one, because it only scans, what it is to suffer.
+async fn hand_on_fault(services: &StreamServices, node: NodeId, (fault, after_ms): (Fault, u64)) -> Result<(), String> {
+    let peer = services.raft.read(|state| state.node(node).map(|record| record.info.peer.clone()));
+    let peer: PeerId = peer.and_then(|peer| peer.parse().ok()).ok_or("that node is not known here")?;
+    let mesh = services.whereabouts.as_ref().map(|whereabouts| &whereabouts.mesh);
+    let mesh = mesh.filter(|mesh| mesh.is_connected(peer)).ok_or("it is not connected to this node")?;
+    let order = Request::Suffer { node, fault, after_ms };
+    let asked = Calls::new(mesh.clone()).ask(peer, &order, FAULT_TAKEN_WITHIN).await;
+    match asked.map_err(|error| error.to_string())? {
+        Answer::Done => Ok(()),
+        Answer::Unavailable(why) | Answer::Denied(why) => Err(why),
+        _ => Err("its answer does not fit".into()),
+    }
+}
+
+async fn propose(command: Command, peer: Peer, services: &StreamServices) -> Answer {
+    let name = command.name();
+    let is_scanner = matches!(peer, Peer::Scanner(_));
+    if is_scanner && !services.raft.wait_applied(access::judged_from(&command), GRANT_APPLIED_WITHIN).await {
+        return Answer::Unavailable("this member has not applied that grant yet".into());
+    }
+    let command = match services.raft.read(|state| access::proposal(state, peer, command)) {
+        Ok(command) => command,
+        Err(denied) => {
+            tracing::warn!(command = name, %denied, "a proposal is refused");
+            return Answer::Denied(denied.to_string());
+        }
+    };
+    if is_scanner {
+        return match services.gateway.propose(command).await {
+            Ok(applied) => Answer::Applied { index: applied.index, response: applied.response },
+            Err(Unavailable::Refused(refusal)) => {
+                let index = *services.raft.watch_applied().borrow();
+                Answer::Applied { index, response: Response::Refused(refusal) }
+            }
+            Err(Unavailable::Denied(why)) => Answer::Denied(why),
+            Err(error) => Answer::Unavailable(error.to_string()),
+        };
+    }
+    match services.raft.propose(command).await {
+        Ok(applied) => Answer::Applied { index: applied.index, response: applied.response },
+        Err(ProposeError::NotLeader { leader }) => Answer::NotLeader { leader },
+        Err(error) => Answer::Unavailable(error.to_string()),
+    }
+}
+
+fn kept(kept: Result<(), NotKept>) -> Answer {
+    match kept {
+        Ok(()) => Answer::Done,
+        Err(NotKept::Full(why)) => Answer::Full(why),
+        Err(NotKept::Failed(why)) => Answer::Unavailable(why),
+    }
+}
+
+#[cfg(test)]
+#[path = "serve/rogue_test.rs"]
+mod rogue_tests;
 #[cfg(test)]
 #[path = "serve/serve_test.rs"]
 mod tests;

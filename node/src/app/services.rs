@@ -6,16 +6,22 @@ use std::time::Duration;
 use pentora_p2p::Mesh;
 use pentora_raft::{Raft, worker_id};
 use pentora_scanner::engine::{Engine, EngineConfig};
-use pentora_scanner::scope::Scope;
 
-use super::serve::StreamServices;
+use super::serve::{Refusals, StreamServices, Whereabouts};
+use crate::api::{self, Access, Served};
 use crate::coordinator::{Coordinator, CoordinatorConfig, WorkSessions};
 use crate::failure::{ExitCode, Failure};
 use crate::feeds::FeedStore;
+use crate::gateway::Gateway;
+use crate::join::Door;
+use crate::keeps::Keeps;
+use crate::meters::Meters;
+use crate::policy::own::OwnFile;
 use crate::results::{ChunkStore, Exchange};
 use crate::rpc::calls::Calls;
 use crate::rpc::proposer::Proposer;
-use crate::worker::{Context, Fence, Units, Worker};
+use crate::schedules::Schedules;
+use crate::worker::{Context, Fence, Permits, Rest, Skew, Units, Worker};
 
 /// What a running node consists of, by its handles.
 #[derive(Debug)]
@@ -25,7 +31,11 @@ pub(super) struct Services {
     pub(super) exchange: Exchange,
     pub(super) worker: Worker,
     pub(super) coordinator: Coordinator,
-    pub(super) scope: Arc<Scope>,
+    pub(super) schedules: Schedules,
+    pub(super) keeps: Keeps,
+    pub(super) door: Door,
+    pub(super) gateway: Gateway,
+    pub(super) meters: Meters,
 }
 
 /// What they are made of.
@@ -38,19 +48,25 @@ pub(super) struct Parts<'a> {
     pub(super) engine: Engine,
     pub(super) feeds: Option<FeedStore>,
     pub(super) coordinator: CoordinatorConfig,
+    /// How many nodes hold each chunk.
+    pub(super) copies: usize,
+    /// What this node's own file lets it scan.
+    pub(super) own: OwnFile,
 }
 
 impl Services {
     /// Joins the services of a node; nothing runs yet.
     pub(super) fn make(parts: Parts<'_>) -> Self {
-        let Parts { name, raft, mesh, store, engine, feeds, coordinator } = parts;
-        let calls = mesh.map(Calls::new);
+        let Parts { name, raft, mesh, store, engine, feeds, coordinator, copies, own } = parts;
+        let calls = mesh.clone().map(Calls::new);
         let has_mesh = calls.is_some();
         let proposer = Proposer::new(raft.clone(), calls.clone());
-        let exchange = Exchange::new(raft.clone(), store, calls);
-        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        let sessions = Arc::new(WorkSessions::new(millis(coordinator.heartbeat), millis(coordinator.grace)));
-        let scope = Arc::new(Scope::default());
+        let gateway = Gateway::new(&raft, &proposer, mesh.clone());
+        let door = Door::new(raft.clone(), proposer.clone(), mesh);
+        let exchange = Exchange::new(raft.clone(), store, calls, copies);
+        let (heartbeat_ms, grace_ms) = (coordinator.settings.heartbeat_ms, coordinator.settings.grace_ms);
+        let sessions = Arc::new(WorkSessions::new(heartbeat_ms, grace_ms));
+        let meters = Meters::default();
         let worker = Worker::new(Context {
             node: raft.node(),
             worker_id: worker_id(name),
@@ -58,24 +74,56 @@ impl Services {
             proposer: proposer.clone(),
             engine,
             exchange: exchange.clone(),
-            scope: Arc::clone(&scope),
-            fence: Fence::new(coordinator.grace),
+            permits: Permits::new(own),
+            fence: Fence::new(Duration::from_millis(grace_ms)),
             units: Units::default(),
+            rest: Rest::default(),
+            instance: rand::random(),
+            skew: Skew::default(),
             feeds,
+            meters: meters.clone(),
         });
-        let coordinator = Coordinator::new(raft.clone(), Arc::clone(&sessions), coordinator, has_mesh);
-        Self { proposer, sessions, exchange, worker, coordinator, scope }
+        let keeps = Keeps {
+            raft: raft.clone(),
+            proposer: proposer.clone(),
+            exchange: exchange.clone(),
+            settings: coordinator.settings.clone(),
+        };
+        let schedules = Schedules {
+            raft: raft.clone(),
+            proposer: proposer.clone(),
+            exchange: exchange.clone(),
+            settings: coordinator.settings.clone(),
+        };
+        let coordinator =
+            Coordinator::new(raft.clone(), Arc::clone(&sessions), exchange.clone(), coordinator, has_mesh);
+        Self { proposer, sessions, exchange, worker, coordinator, schedules, keeps, door, gateway, meters }
     }
 
-    /// What streams are served from.
-    pub(super) fn for_streams(&self, raft: &Raft) -> StreamServices {
+    /// What streams are served from. With `served`, requests of the API and faults to suffer are taken from members.
+    pub(super) fn for_streams(
+        &self,
+        raft: &Raft,
+        served: Option<&Served>,
+        whereabouts: Option<Whereabouts>,
+    ) -> StreamServices {
         StreamServices {
             raft: raft.clone(),
-            proposer: self.proposer.clone(),
+            door: self.door.clone(),
             exchange: self.exchange.clone(),
             sessions: Arc::clone(&self.sessions),
+            gateway: self.gateway.clone(),
+            api: served.map(for_others),
+            faults: served.and_then(|served| served.faults.clone()),
+            refusals: Refusals::default(),
+            whereabouts,
         }
     }
+}
+
+/// The API for whoever comes through another node: with a token, whatever this node lets in on its own loopback.
+fn for_others(served: &Served) -> axum::Router {
+    api::router(Arc::new(Served { access: Access::Token, ..served.clone() }))
 }
 
 /// Starts the best engine that this machine allows.

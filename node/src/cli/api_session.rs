@@ -7,6 +7,8 @@ use clap::Args;
 
 use super::client_failure::from_client;
 use super::context::Context;
+use super::contexts;
+use crate::client::contexts::NamedCluster;
 use crate::client::locate::{Location, locate};
 use crate::client::{Client, ClientError};
 use crate::config::{FlagValue, Purpose, Raw};
@@ -24,6 +26,9 @@ pub(super) struct NodeArgs {
     /// File with the API token [env: PENTORA_TOKEN_FILE] [default: admin.token in the data directory].
     #[arg(long, value_name = "FILE", help_heading = "Node")]
     pub(super) token_file: Option<PathBuf>,
+    /// Cluster to ask, by its name from `pentora context list` [env: PENTORA_CONTEXT] [default: the one in use].
+    #[arg(long, value_name = "NAME", help_heading = "Node", conflicts_with = "api")]
+    pub(super) context: Option<String>,
 }
 
 /// A client, and where its token was looked for.
@@ -73,7 +78,19 @@ pub(super) fn find(args: &NodeArgs, context: &Context) -> Result<Location, Failu
     let token_file =
         args.token_file.as_ref().map(|path| text("client.token_file", "--token-file", &path.display().to_string()));
     let loaded = context.load_with_memory(Purpose::Client, api.into_iter().chain(token_file).collect())?;
-    locate(&loaded).map_err(|error| Failure::new(ExitCode::Failure, error.to_string()))
+    let unusable = |error: String| Failure::new(ExitCode::Failure, error);
+    let env = context.env.get("PENTORA_CONTEXT").filter(|name| !name.is_empty());
+    let named = args.context.as_ref().or(env.filter(|_| args.api.is_none()));
+    // Where somebody says an address, by flag, environment or file, that goes before the context that is in use.
+    if named.is_none() && loaded.config.client.api.is_some() {
+        return locate(&loaded).map_err(|error| unusable(error.to_string()));
+    }
+    let Some((name, cluster)) = contexts::chosen(named.map(String::as_str), context)? else {
+        return locate(&loaded).map_err(|error| unusable(error.to_string()));
+    };
+    let token_file = args.token_file.clone().or(cluster.token_file);
+    let cluster = NamedCluster { token_file, ..cluster };
+    cluster.location(&name).map_err(|error| unusable(error.to_string()))
 }
 
 /// The cluster to use, if there is one: one that is named (or must be there), or a node on this host whose token we may

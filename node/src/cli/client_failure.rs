@@ -26,7 +26,11 @@ pub(super) fn from_client(error: &ClientError, searched: &str) -> Failure {
 /// The exit code of a problem, by its stable code first.
 fn exit_of(status: u16, code: &str) -> ExitCode {
     match (code, status) {
-        ("scope_denied" | "no_eligible_node" | "outside_window", _) => ExitCode::Refused,
+        (
+            "scope_denied" | "excluded" | "ambiguous_site" | "no_eligible_node" | "outside_window" | "outside_region"
+            | "removal_refused" | "not_a_member" | "bundle_refused" | "unknown_signer",
+            _,
+        ) => ExitCode::Refused,
         ("transfer_failed", _) => ExitCode::Failure,
         ("quorum_lost", _) | (_, 502..=504) => ExitCode::Unreachable,
         (_, 400 | 413 | 422) => ExitCode::Usage,
@@ -37,12 +41,28 @@ fn exit_of(status: u16, code: &str) -> ExitCode {
 /// Adds what to do next about a problem of the API.
 pub(super) fn advised(failure: Failure, code: &str) -> Failure {
     match code {
-        "scope_denied" => failure.next("leave the address out: the scope is loopback, private and link-local space"),
+        "scope_denied" => {
+            failure.next("leave the address out, or let the cluster scan it: pentora scope add CIDR --reason TEXT")
+        }
+        "outside_window" => {
+            failure.next("let it wait until they may be, with --wait-for-window; `pentora window list` prints when")
+        }
+        "outside_region" => failure.next("name one of them: --api http://HOST:PORT"),
+        "ambiguous_site" => failure.next("say which is meant: --site NAME; `pentora site list` prints their networks"),
+        "excluded" => failure.next("`pentora exclude list` prints what is left out of every job"),
         "no_eligible_node" => {
-            failure.next("`pentora nodes list` shows regions and tags; drop a requirement or add a node")
+            failure.next("drop a requirement, add a node, or let it wait for one with --wait-for-worker")
         }
         "quorum_lost" | "no_leader" => failure.next("bring voters back; `pentora cluster status` shows who is missing"),
-        "queue_full" => failure.next("wait for jobs to end (`pentora job list`), or raise the priority"),
+        "queue_full" => {
+            failure.next("`pentora queue` shows what waits; jobs of high and critical priority pass a deep queue")
+        }
+        "unknown_signer" => failure.next(
+            "hold the key against the one that `pentora worker orders` prints on the worker; if it is the same, add --trust KEY",
+        ),
+        "node_unknown" => failure.next("`pentora cluster status` shows the nodes"),
+        "keep_unknown" => failure.next("`pentora keep list` shows the standing scans"),
+        "schedule_unknown" => failure.next("`pentora schedule list` shows the schedules"),
         "job_unknown" => failure.next("`pentora job list` shows the jobs"),
         _ => failure,
     }
@@ -60,8 +80,11 @@ mod tests {
         let unreachable = ClientError::Unreachable { endpoints: "e".into(), reason: "r".into() };
         for (error, exit) in [
             (refused(403, "scope_denied"), ExitCode::Refused),
+            (refused(403, "excluded"), ExitCode::Refused),
             (refused(409, "no_eligible_node"), ExitCode::Refused),
             (refused(409, "outside_window"), ExitCode::Refused),
+            (refused(409, "outside_region"), ExitCode::Refused),
+            (refused(409, "removal_refused"), ExitCode::Refused),
             (refused(503, "quorum_lost"), ExitCode::Unreachable),
             (refused(503, "starting"), ExitCode::Unreachable),
             (refused(400, "bad_targets"), ExitCode::Usage),

@@ -1,20 +1,33 @@
-//! `pentora cluster status` and `transfer-leadership`.
+//! `pentora cluster status`, `transfer-leadership`, `promote`, `demote`, `remove`, `settings`, `snapshot`, `restore` and `drill`.
+
+mod drill;
+pub(super) mod removal;
 
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 
+use super::Next;
 use super::api_session::{ApiSession, NodeArgs};
 use super::context::Context;
 use super::list::ListArgs;
-use super::output::{clean, grouped};
-use super::table::{Column, NOTHING, Tabular, load, or_nothing, table};
+use super::output::{clean, counted, grouped};
+use super::settings::{self, SettingsArgs};
+use super::snapshot;
+use super::start;
+use super::table::{Column, NOTHING, Tabular, aged, load, or_nothing, table};
 use super::watch::{View, json, show};
-use crate::document::{ClusterDocument, NodeDocument, duration_words};
+use crate::clock::ago;
+use crate::document::{ClusterDocument, NodeDocument};
 use crate::failure::{ExitCode, Failure};
 
 /// Longest wait for the new leader to show; a planned transfer takes milliseconds, an election about a second.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Clocks that differ by more than this are warned of, in milliseconds: NTP keeps them within a few.
+const CLOCK_AHEAD_MS_MAX: u64 = 1_000;
+/// What to do where nodes are not found.
+const MOVED: &str = "- start them again; if their addresses changed, start this node with --peer HOST:7400 (mesh.peers) of \
+                     any node that runs\n";
 /// Pause between two looks for it.
 const TRANSFER_POLL: Duration = Duration::from_millis(20);
 
@@ -22,16 +35,52 @@ const TRANSFER_POLL: Duration = Duration::from_millis(20);
 #[derive(Debug, Subcommand)]
 pub(super) enum ClusterCommand {
     /// Print leader, term, quorum margin and every node.
+    #[command(before_help = "Examples:\n  pentora cluster status\n  pentora cluster status --watch")]
     Status(ListArgs),
     /// Hand leadership to another voter, without an election.
+    #[command(
+        before_help = "Examples:\n  pentora cluster transfer-leadership\n  pentora cluster transfer-leadership n2"
+    )]
     TransferLeadership(TransferArgs),
+    /// Want a node among the voters.
+    #[command(before_help = "Example:\n  pentora cluster promote n4")]
+    Promote(NameArgs),
+    /// Keep a node from voting; it follows the log and scans.
+    #[command(before_help = "Example:\n  pentora cluster demote n4")]
+    Demote(NameArgs),
+    /// Take a node out for good, one that is gone too.
+    #[command(before_help = "Examples:\n  pentora cluster remove n3 --plan\n  pentora cluster remove n3 --yes")]
+    Remove(removal::RemoveArgs),
+    /// Print how work is shared out, timed and tried again, or change it for all nodes.
+    Settings(SettingsArgs),
+    /// Save a backup of the cluster, and look into one.
+    #[command(subcommand)]
+    Snapshot(snapshot::SnapshotCommand),
+    /// Begin a new cluster with what is in a backup, and run its first node.
+    Restore(Box<start::RestoreArgs>),
+    /// Rehearse a failure on the live cluster, and measure what comes of it.
+    #[command(subcommand)]
+    Drill(drill::DrillCommand),
+}
+
+/// Which node.
+#[derive(Debug, Args)]
+pub(super) struct NameArgs {
+    /// Its name.
+    #[arg(value_name = "NODE")]
+    name: String,
+    #[command(flatten)]
+    node: NodeArgs,
 }
 
 /// Who shall lead.
 #[derive(Debug, Args)]
 pub(super) struct TransferArgs {
-    /// Name of the voter [default: the most caught-up one].
-    #[arg(long, value_name = "NAME")]
+    /// Name of the voter [default: the most caught-up one that answers].
+    #[arg(value_name = "NODE")]
+    name: Option<String>,
+    /// The same.
+    #[arg(long, value_name = "NODE", conflicts_with = "name")]
     to: Option<String>,
     /// Print JSON.
     #[arg(long)]
@@ -44,8 +93,8 @@ pub(super) struct TransferArgs {
 ///
 /// # Errors
 /// No node answers, it refuses, or the new leader does not show in time.
-pub(super) async fn run(command: ClusterCommand, context: &mut Context) -> Result<(), Failure> {
-    match command {
+pub(super) async fn run(command: ClusterCommand, context: &mut Context) -> Result<Next, Failure> {
+    let ended = match command {
         ClusterCommand::Status(args) => {
             let session = ApiSession::open(&args.node, context)?;
             let unicode = context.output.unicode;
@@ -57,17 +106,44 @@ pub(super) async fn run(command: ClusterCommand, context: &mut Context) -> Resul
             .await
         }
         ClusterCommand::TransferLeadership(args) => transfer(args, context).await,
+        ClusterCommand::Settings(args) => settings::run(args, context).await,
+        ClusterCommand::Restore(args) | ClusterCommand::Snapshot(snapshot::SnapshotCommand::Restore(args)) => {
+            return start::restore(*args, context).map(|plan| Next::RunNode(Box::new(plan)));
+        }
+        ClusterCommand::Snapshot(snapshot::SnapshotCommand::Save(args)) => snapshot::save(args, context).await,
+        ClusterCommand::Snapshot(snapshot::SnapshotCommand::Inspect(args)) => snapshot::inspect(&args, context),
+        ClusterCommand::Drill(command) => drill::run(command, context).await,
+        ClusterCommand::Promote(args) => set_voting(args, true, context).await,
+        ClusterCommand::Demote(args) => set_voting(args, false, context).await,
+        ClusterCommand::Remove(args) => removal::remove(args, context).await,
+    };
+    ended.map(|()| Next::Done)
+}
+
+impl ClusterCommand {
+    /// Whether it runs a node in this process.
+    pub(super) fn runs_node(&self) -> bool {
+        matches!(self, Self::Restore(_) | Self::Snapshot(snapshot::SnapshotCommand::Restore(_)))
     }
 }
 
+async fn set_voting(args: NameArgs, promote: bool, context: &mut Context) -> Result<(), Failure> {
+    let session = ApiSession::open(&args.node, context)?;
+    session.client.set_voting(&args.name, promote).await.map_err(|error| session.failure(&error))?;
+    let what = if promote { "is wanted among the voters" } else { "does not vote from now on" };
+    context.say(format_args!("{} {what}; `pentora cluster status` shows who votes", clean(&args.name)));
+    Ok(())
+}
+
 async fn transfer(args: TransferArgs, context: &mut Context) -> Result<(), Failure> {
+    let to = args.name.or(args.to);
     let session = ApiSession::open(&args.node, context)?;
     let before = session.client.cluster().await.map_err(|error| session.failure(&error))?;
     let started = Instant::now();
-    session.client.transfer_leadership(args.to.clone()).await.map_err(|error| session.failure(&error))?;
+    session.client.transfer_leadership(to.clone()).await.map_err(|error| session.failure(&error))?;
     loop {
         let now = session.client.cluster().await.map_err(|error| session.failure(&error))?;
-        let arrived = match &args.to {
+        let arrived = match &to {
             Some(name) => now.leader.as_ref() == Some(name),
             None => now.leader.is_some() && now.leader != before.leader,
         };
@@ -93,16 +169,34 @@ fn status(unicode: bool, cluster: &ClusterDocument) -> String {
     let leader = cluster.leader.as_deref().map_or_else(|| "none".to_owned(), clean);
     let of_role = |role: &str| cluster.nodes.iter().filter(|node| node.role == role).count();
     let quorum = cluster.quorum;
-    let margin = match (cluster.leader.is_some(), quorum.failures_tolerated) {
-        (false, _) => "no leader: writes wait".to_owned(),
-        (true, 0) if quorum.voters <= 1 => "one voter: its loss stops the cluster".to_owned(),
-        (true, 0) => "the loss of one more voter stops writes".to_owned(),
-        (true, lost) => format!("survives the loss of {lost} of {} voters", quorum.voters),
+    let margin = match (&cluster.no_majority, quorum.failures_tolerated) {
+        (Some(why), _) => format!("{}; writes wait", clean(why)),
+        (None, _) if cluster.leader.is_none() => "no leader: writes wait".to_owned(),
+        (None, None) => "the leader does not say how many may be lost".to_owned(),
+        (None, Some(0)) if quorum.voters <= 1 => "one voter: its loss stops the cluster".to_owned(),
+        (None, Some(0)) => "the loss of one more voter stops writes".to_owned(),
+        (None, Some(lost)) => format!("survives the loss of {lost} of {} voters", quorum.voters),
     };
+    let held_back = cluster.next_log_version.map(|next| {
+        let behind = cluster.nodes.iter().filter(|node| node.log_versions.last().is_some_and(|newest| *newest < next));
+        let names: Vec<String> = behind.map(|node| clean(&node.name)).collect();
+        format!(
+            "Log: version {}; version {next} waits for a newer release on {}\n",
+            cluster.log_version,
+            names.join(", ")
+        )
+    });
     let count = |number: usize, one: &str, many: &str| format!("{number} {}", if number == 1 { one } else { many });
+    let short = cluster.results_short.iter().map(|(why, chunks)| {
+        format!("Results: {} without a holder that it should have: {}\n", counted(*chunks, "chunk"), clean(why))
+    });
+    let audit = cluster.audit.as_ref().map(|head| {
+        let digest: String = clean(&head.digest).chars().take(16).collect();
+        format!("Audit log: {} entries, digest {digest}\n", grouped(head.last))
+    });
     let mut text = format!(
         "Cluster: {}\nLeader: {leader} (term {})\nCommit index: {} (applied {})\nQuorum: {} of {} {}, {margin}\n\
-         Nodes: {}, {}, {}\nAnswered by: {}\n\n",
+         Nodes: {}, {}, {}\n{}{}{}Answered by: {}\n\n",
         clean(&cluster.cluster_id),
         cluster.term,
         grouped(cluster.commit_index),
@@ -113,6 +207,9 @@ fn status(unicode: bool, cluster: &ClusterDocument) -> String {
         count(of_role("voter"), "voter", "voters"),
         count(of_role("learner"), "learner", "learners"),
         count(of_role("scanner"), "scan-only node", "scan-only nodes"),
+        held_back.unwrap_or_default(),
+        short.collect::<String>(),
+        audit.unwrap_or_default(),
         clean(&cluster.answered_by),
     );
     let rows = cluster.nodes.iter().map(|node| NodeRow {
@@ -121,7 +218,40 @@ fn status(unicode: bool, cluster: &ClusterDocument) -> String {
         is_here: node.name == cluster.answered_by,
     });
     text.push_str(&table(unicode, &rows.collect::<Vec<_>>()));
+    let warnings = warnings(cluster);
+    if !warnings.is_empty() {
+        text.push_str(&format!("\nWarnings:\n{}", warnings.concat()));
+    }
     text
+}
+
+/// What somebody should look at, a line each.
+fn warnings(cluster: &ClusterDocument) -> Vec<String> {
+    let mut lines = Vec::new();
+    for node in &cluster.nodes {
+        let name = clean(&node.name);
+        if let Some(why) = &node.takes_no_work {
+            lines.push(format!("- {name} takes no work: {}\n", clean(why)));
+        }
+        if node.status == "Incompatible" {
+            lines.push(format!(
+                "- {name} runs a release that does not read the log, which is of version {}\n",
+                cluster.log_version
+            ));
+        }
+        if let Some(ahead) = node.clock_ahead_ms.filter(|ahead| ahead.unsigned_abs() > CLOCK_AHEAD_MS_MAX) {
+            let side = if ahead > 0 { "ahead of" } else { "behind" };
+            let seconds = ahead.unsigned_abs() as f64 / 1000.0;
+            lines.push(format!("- the clock of {name} is {seconds:.1} s {side} the leader's: look at its NTP\n"));
+        }
+        if let Some(tried) = node.unreached.as_ref().filter(|_| cluster.no_majority.is_some()) {
+            lines.push(format!("- {name} is not reached at {}\n", clean(tried)));
+        }
+    }
+    if cluster.no_majority.is_some() && lines.iter().any(|line| line.contains(" is not reached at ")) {
+        lines.push(MOVED.to_owned());
+    }
+    lines
 }
 
 /// A node in the table of the status.
@@ -137,30 +267,21 @@ impl Tabular for NodeRow {
         vec![
             Column::new("Node", |row| row.node.name.clone()),
             Column::new("Role", |row| format!("{}{}", row.node.role, if row.is_leader { " (leader)" } else { "" })),
-            Column::new("Status", |row| row.node.status.clone()),
+            Column::new("Status", |row| aged(&row.node.status, row.node.status_age_ms)),
             Column::new("Region", |row| or_nothing(row.node.region.as_ref())),
             Column::new("Address", |row| or_nothing(row.node.address.as_ref())),
             Column::new("Version", |row| or_nothing(row.node.version.as_ref())),
-            Column::new(
-                "Last contact",
-                |row| {
-                    if row.is_here { "here".to_owned() } else { ago(row.node.last_contact_ms) }
-                },
-            ),
+            Column::new("Last contact", |row| {
+                if row.is_here { "here".to_owned() } else { contact(row.node.last_contact_ms) }
+            }),
             Column::new("Lag", |row| row.node.lag.map_or_else(|| NOTHING.to_owned(), grouped)),
             Column::new("Load", |row| load(row.node.load)),
         ]
     }
 }
 
-/// `12 ms ago`, `4 s ago`, `5m 2s ago`.
-fn ago(elapsed_ms: Option<u64>) -> String {
-    match elapsed_ms {
-        None => "never".to_owned(),
-        Some(ms @ 0..1000) => format!("{ms} ms ago"),
-        Some(ms @ 1000..60_000) => format!("{} s ago", ms / 1000),
-        Some(ms) => format!("{} ago", duration_words(ms / 1000)),
-    }
+fn contact(elapsed_ms: Option<u64>) -> String {
+    elapsed_ms.map_or_else(|| "never".to_owned(), ago)
 }
 
 #[cfg(test)]
@@ -180,27 +301,35 @@ mod tests {
             last_contact_ms: contact,
             lag: Some(1234),
             load: Some(WorkerLoad { running: 0, capacity: 0 }),
+            ..NodeDocument::default()
         }
     }
 
-    #[test]
-    fn the_cluster_status_tells_leader_margin_and_every_node() {
-        let mut cluster_document = ClusterDocument {
+    fn cluster_of_three() -> ClusterDocument {
+        ClusterDocument {
             cluster_id: "c0ffee".into(),
             leader: Some("n1".into()),
             term: 4,
             commit_index: 12_345,
             applied_index: 12_344,
-            quorum: Quorum { voters: 3, needed: 2, failures_tolerated: 1 },
+            quorum: Quorum { voters: 3, needed: 2, failures_tolerated: Some(1) },
             nodes: vec![node("n1", "voter", Some(12)), node("n2", "voter", None), node("w1", "scanner", Some(61_000))],
             answered_by: "n2".into(),
-        };
+            results_short: [("no other node has room for results".to_owned(), 24)].into(),
+            ..ClusterDocument::default()
+        }
+    }
+
+    #[test]
+    fn the_cluster_status_tells_leader_margin_and_every_node() {
+        let mut cluster_document = cluster_of_three();
         let expected = "\
 Cluster: c0ffee
 Leader: n1 (term 4)
 Commit index: 12,345 (applied 12,344)
 Quorum: 2 of 3 voters, survives the loss of 1 of 3 voters
 Nodes: 2 voters, 0 learners, 1 scan-only node
+Results: 24 chunks without a holder that it should have: no other node has room for results
 Answered by: n2
 
 +------+----------------+--------+--------+----------------+---------+--------------+-------+----------+
@@ -212,9 +341,56 @@ Answered by: n2
 +------+----------------+--------+--------+----------------+---------+--------------+-------+----------+
 ";
         assert_eq!(status(false, &cluster_document), expected);
-        cluster_document.quorum.failures_tolerated = 0;
+        cluster_document.quorum.failures_tolerated = Some(0);
         assert!(status(false, &cluster_document).contains("the loss of one more voter stops writes"));
-        cluster_document.leader = None;
-        assert!(status(false, &cluster_document).contains("Leader: none (term 4)"));
+        cluster_document.quorum.failures_tolerated = None;
+        assert!(status(false, &cluster_document).contains("the leader does not say how many may be lost"));
+    }
+
+    #[test]
+    fn a_clock_that_is_off_a_node_that_rests_and_one_that_is_not_found_are_warned_of() {
+        let mut cluster = cluster_of_three();
+        assert!(!status(false, &cluster).contains("Warnings"));
+        cluster.nodes[0].clock_ahead_ms = Some(900);
+        cluster.nodes[1].clock_ahead_ms = Some(-3_200);
+        cluster.nodes[1].takes_no_work = Some("results cannot be written: No space left on device".into());
+        cluster.nodes[2].unreached = Some("10.88.0.1:7400: no answer".into());
+        let text = status(false, &cluster);
+        let (_, warned) = text.split_once("\nWarnings:\n").unwrap();
+        let expected = "- n2 takes no work: results cannot be written: No space left on device\n\
+                        - the clock of n2 is 3.2 s behind the leader's: look at its NTP\n";
+        assert_eq!(warned, expected, "a lost node alone is the table's matter");
+        cluster.no_majority = Some("no majority".into());
+        let text = status(false, &cluster);
+        assert!(text.ends_with(&format!("- w1 is not reached at 10.88.0.1:7400: no answer\n{MOVED}")), "{text}");
+    }
+
+    #[test]
+    fn a_release_that_waits_for_others_and_one_that_is_too_old_are_named() {
+        let mut cluster = cluster_of_three();
+        cluster.log_version = 1;
+        cluster.nodes.iter_mut().for_each(|node| node.log_versions = vec![1, 2]);
+        assert!(!status(false, &cluster).contains("Log: "));
+        cluster.next_log_version = Some(2);
+        cluster.nodes[1].log_versions = vec![1, 1];
+        let text = status(false, &cluster);
+        assert!(text.contains("\nLog: version 1; version 2 waits for a newer release on n2\n"), "{text}");
+        (cluster.log_version, cluster.next_log_version) = (2, None);
+        cluster.nodes[1].status = "Incompatible".into();
+        let text = status(false, &cluster);
+        assert!(text.ends_with("- n2 runs a release that does not read the log, which is of version 2\n"), "{text}");
+    }
+
+    #[test]
+    fn without_a_leader_there_is_no_margin_and_each_status_has_its_age() {
+        let mut cluster = cluster_of_three();
+        cluster.leader = None;
+        cluster.no_majority = Some("no majority: last heard from n1 12 s ago".into());
+        cluster.quorum.failures_tolerated = None;
+        cluster.nodes.iter_mut().for_each(|node| node.status_age_ms = Some(12_000));
+        let text = status(false, &cluster);
+        assert!(text.contains("Leader: none (term 4)"), "{text}");
+        assert!(text.contains("2 of 3 voters, no majority: last heard from n1 12 s ago; writes wait"), "{text}");
+        assert!(!text.contains("survives") && text.matches("| Active, 12 s ago |").count() == 3, "{text}");
     }
 }

@@ -1,14 +1,34 @@
-//! `pentora completions SHELL`.
+//! `pentora completions SHELL`: a script that asks this program for what may follow, so that it completes names of the
+//! cluster as well: jobs, nodes, schedules, standing scans.
+//!
+//! The script calls the program with `COMPLETE` in its environment; such a call says words and does nothing else. A node
+//! that does not answer at once leaves names out, and nothing is said of it: the terminal belongs to whoever types.
+
+use std::ffi::OsStr;
+use std::time::Duration;
 
 use clap::Args;
 use clap_complete::Shell;
+use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
+use clap_complete::env::{CompleteEnv, Shells};
 
-use super::context::Context;
-use crate::failure::Failure;
+use super::api_session::{ApiSession, NodeArgs};
+use super::context::{Context, Global};
+use super::output::{clean, output_failure};
+use crate::client::{Client, ClientError};
+use crate::failure::{ExitCode, Failure};
+
+/// The variable by which a shell asks.
+const ASKED_BY: &str = "COMPLETE";
+/// How long a node may take to answer: longer, and the terminal seems stuck.
+const WITHIN: Duration = Duration::from_millis(700);
+/// Names that are shown; more are no help.
+const NAMES_MAX: usize = 200;
 
 /// For which shell.
 #[derive(Debug, Args)]
-#[command(before_help = "Example:\n  pentora completions bash > /etc/bash_completion.d/pentora")]
+#[command(before_help = "Examples:\n  pentora completions bash > /etc/bash_completion.d/pentora\n  \
+                         pentora completions zsh > /usr/local/share/zsh/site-functions/_pentora")]
 pub(super) struct CompletionsArgs {
     /// The shell.
     shell: Shell,
@@ -18,13 +38,120 @@ pub(super) struct CompletionsArgs {
 ///
 /// # Errors
 /// Standard output cannot be written.
-pub(super) fn run(
-    args: &CompletionsArgs,
-    program: &str,
-    command: &mut clap::Command,
-    context: &mut Context,
-) -> Result<(), Failure> {
+pub(super) fn run(args: &CompletionsArgs, program: &str, context: &mut Context) -> Result<(), Failure> {
+    let shells = Shells::builtins();
+    let shell = shells
+        .completer(&args.shell.to_string())
+        .ok_or_else(|| Failure::new(ExitCode::Usage, format!("there are no completions for {}", args.shell)))?;
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, command, program, &mut script);
+    let written = shell.write_registration(ASKED_BY, program, program, program, &mut script);
+    written.map_err(|error| output_failure(&error))?;
     context.output.print(&String::from_utf8_lossy(&script))
+}
+
+/// Answers a shell that asks, and ends the process then; does nothing where none does.
+pub(super) fn answer(program: &'static str, tree: impl Fn() -> clap::Command) {
+    let tree = || with_names(tree());
+    CompleteEnv::with_factory(tree).var(ASKED_BY).bin(program).completer(program).complete();
+}
+
+/// The tree with names of the cluster as candidates for what is called so.
+fn with_names(command: clap::Command) -> clap::Command {
+    command.mut_subcommands(with_names).mut_args(|arg| {
+        let called = arg.get_value_names().and_then(|names| names.first()).map(|name| name.as_str().to_owned());
+        match Named::ALL.into_iter().find(|named| Some(named.value_name()) == called.as_deref()) {
+            Some(named) => arg.add(ArgValueCompleter::new(move |typed: &OsStr| named.candidates(typed))),
+            None => arg,
+        }
+    })
+}
+
+/// What has names in a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Named {
+    Job,
+    Node,
+    Schedule,
+    Keep,
+}
+
+impl Named {
+    const ALL: [Self; 4] = [Self::Job, Self::Node, Self::Schedule, Self::Keep];
+
+    /// How the help calls a value that is such a name.
+    fn value_name(self) -> &'static str {
+        match self {
+            Self::Job => "JOB",
+            Self::Node => "NODE",
+            Self::Schedule => "SCHEDULE",
+            Self::Keep => "KEEP",
+        }
+    }
+
+    /// The names that begin with what was typed, each with a word about it.
+    async fn names(self, client: &Client) -> Result<Vec<(String, String)>, ClientError> {
+        Ok(match self {
+            Self::Job => client.jobs().await?.into_iter().map(|job| (job.job_id, job.status)).collect(),
+            Self::Node => client.cluster().await?.nodes.into_iter().map(|node| (node.name, node.role)).collect(),
+            Self::Schedule => client.schedules().await?.into_iter().map(|it| (it.name, it.title)).collect(),
+            Self::Keep => client.keeps().await?.into_iter().map(|it| (it.name, it.title)).collect(),
+        })
+    }
+
+    fn candidates(self, typed: &OsStr) -> Vec<CompletionCandidate> {
+        let typed = typed.to_string_lossy();
+        let asking = async {
+            let context = Context::of_process(Global { quiet: true, ..Global::default() });
+            let session = ApiSession::open(&NodeArgs::default(), &context).ok()?;
+            tokio::time::timeout(WITHIN, self.names(&session.client)).await.ok()?.ok()
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let names = runtime.ok().and_then(|runtime| runtime.block_on(asking)).unwrap_or_default();
+        let fitting = names.into_iter().filter(|(name, _)| name.starts_with(&*typed)).take(NAMES_MAX);
+        fitting.map(|(name, about)| CompletionCandidate::new(clean(&name)).help(Some(clean(&about).into()))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_called_job_or_node_has_names_of_the_cluster_and_nothing_else_has() {
+        let (mut left, mut found) = (vec![with_names(super::super::tree())], [0; 4]);
+        while let Some(command) = left.pop() {
+            for arg in command.get_arguments() {
+                let called = arg.get_value_names().and_then(|names| names.first()).map(|name| name.as_str());
+                let named = Named::ALL.iter().position(|named| Some(named.value_name()) == called);
+                assert_eq!(arg.get::<ArgValueCompleter>().is_some(), named.is_some(), "{arg:?}");
+                found[named.unwrap_or(0)] += usize::from(named.is_some());
+            }
+            left.extend(command.get_subcommands().cloned());
+        }
+        assert!(found[0] >= 11 && found[1] >= 6 && found[2] >= 4 && found[3] >= 2, "{found:?}");
+    }
+
+    #[test]
+    fn the_script_asks_the_program_by_its_name() {
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            let output = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+            let mut context = Context::for_test(Shared(std::sync::Arc::clone(&output)));
+            run(&CompletionsArgs { shell }, "pentora", &mut context).unwrap();
+            let script = String::from_utf8(output.lock().unwrap().clone()).unwrap();
+            assert!(script.contains(ASKED_BY) && script.contains("pentora"), "{script}");
+        }
+    }
+
+    struct Shared(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
 }

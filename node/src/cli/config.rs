@@ -15,8 +15,10 @@ pub(super) enum ConfigCommand {
     #[command(before_help = "Example:\n  pentora config check /etc/pentora/pentora.yaml")]
     Check(FileArgs),
     /// Print the effective configuration as YAML, secrets hidden.
+    #[command(before_help = "Example:\n  pentora config show --origin")]
     Show(ShowArgs),
     /// Print the file's JSON Schema, for editors.
+    #[command(before_help = "Example:\n  pentora config schema > pentora.schema.json")]
     Schema,
 }
 
@@ -51,9 +53,6 @@ pub(super) fn run(command: ConfigCommand, context: &mut Context) -> Result<(), F
             let loaded = context.load(Purpose::Node, Vec::new())?;
             for warning in &loaded.warnings {
                 context.say(format_args!("warning: {warning}"));
-            }
-            for note in &loaded.notes {
-                context.say(format_args!("note: {note}"));
             }
             context.output.print(&format!("{name}: ok\n"))
         }

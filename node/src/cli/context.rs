@@ -80,6 +80,14 @@ impl Context {
     /// As [`Self::load`]; what is remembered and cannot be read is left out for the command line, and is an error for a
     /// node.
     pub(super) fn load_with_memory(&self, purpose: Purpose, flags: Vec<FlagValue>) -> Result<Loaded, Failure> {
+        Ok(load(&self.sources_with_memory(purpose, flags)?)?)
+    }
+
+    /// What [`Self::load_with_memory`] reads.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn sources_with_memory(&self, purpose: Purpose, flags: Vec<FlagValue>) -> Result<Sources, Failure> {
         let remembered = match self.load(Purpose::Client, flags.clone()) {
             Ok(loaded) => memory(&loaded.config.data_dir.join(REMEMBERED_FILE), purpose)?,
             // Reading everything for a node tells this and all else that is wrong.
@@ -87,7 +95,7 @@ impl Context {
             Err(failure) => return Err(failure),
         };
         let (file, env, host) = (self.config_text(purpose)?, self.env.clone(), self.host.clone());
-        Ok(load(&Sources { remembered, file, env, flags, host, purpose })?)
+        Ok(Sources { remembered, file, env, flags, host, purpose })
     }
 
     /// The file's text. One that nobody named and that this user may not read is the service's: the command line does

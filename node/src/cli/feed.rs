@@ -1,21 +1,25 @@
-//! `pentora feed import|list|status|remove`: the data that services are matched with.
+//! `pentora feed import|update|list|status|remove`: the data that services are matched with.
 //!
 //! Files are read and made into a bundle here, so that a node is never given anything but sorted entries. Where there is
 //! a cluster, the bundle goes to it; otherwise it is kept for scans from this machine.
+
+mod mirrors;
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
 use super::api_session::{ApiSession, NodeArgs, cluster_here};
+use super::confirm::{YesArgs, confirm};
 use super::context::Context;
 use super::list::{self, Form};
-use super::output::grouped;
+use super::output::{counted, grouped};
 use super::table::{Column, Tabular};
 use super::watch::json;
 use crate::clock::{rfc3339, wall_ms};
 use crate::config::Purpose;
 use crate::document::{FeedDocument, duration_words};
+use crate::durable_file::{self, Readers};
 use crate::failure::{ExitCode, Failure};
 use crate::feeds::compile::{self, Compiled};
 use crate::feeds::{FeedKind, FeedStore};
@@ -30,26 +34,51 @@ pub(super) enum FeedCommand {
     #[command(
         before_help = "Examples:\n  pentora feed import cve cvelistV5.zip\n  pentora feed import osv osv-debian/\n  \
                              pentora feed import kev known_exploited_vulnerabilities.json\n  \
-                             pentora feed import recog recog/xml/"
+                             pentora feed import recog recog/xml/\n  pentora feed import exposures my-rules/"
     )]
     Import(ImportArgs),
+    /// Import what is new in a folder of mirrors: a checkout of cvelistV5, files of the NVD, OSV's archives, CISA's catalogue of
+    /// exploited weaknesses, FIRST's scores. Nothing is fetched. What has not changed since it was imported is passed over, and
+    /// an interrupted update goes on with the kinds that it had not come to.
+    #[command(before_help = "Examples:\n  pentora feed update --from /srv/mirrors")]
+    Update(UpdateArgs),
     /// Print the feeds.
+    #[command(before_help = "Example:\n  pentora feed list")]
     List(ListArgs),
     /// Say how old each feed is, and which are missing.
+    #[command(before_help = "Example:\n  pentora feed status")]
     Status(ListArgs),
     /// Take a feed away.
+    #[command(before_help = "Example:\n  pentora feed remove osv --yes")]
     Remove(RemoveArgs),
 }
 
 /// What to import.
 #[derive(Debug, Args)]
 pub(super) struct ImportArgs {
-    /// What the files are: cve (CVE records v5), osv, nvd (API 2.0), kev (CISA), epss (FIRST), recog (XML).
+    /// What the files are: cve (CVE records v5), osv, nvd (API 2.0), kev (CISA), epss (FIRST), recog (or fingerprints; XML),
+    /// probes (one file of service probes), exposures (TOML, in the format of the program's own rules).
     kind: FeedKind,
     /// Files or folders of them; .zip and .gz are read as they are.
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Keep the feed for scans from this machine, even where there is a cluster.
+    #[arg(long)]
+    local: bool,
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+/// What to update from.
+#[derive(Debug, Args)]
+pub(super) struct UpdateArgs {
+    /// The folder that the mirrors are in.
+    #[arg(long, value_name = "DIR")]
+    from: PathBuf,
+    /// Import what has not changed as well.
+    #[arg(long)]
+    force: bool,
+    /// Keep the feeds for scans from this machine, even where there is a cluster.
     #[arg(long)]
     local: bool,
     #[command(flatten)]
@@ -78,6 +107,8 @@ pub(super) struct RemoveArgs {
     #[arg(long)]
     local: bool,
     #[command(flatten)]
+    yes: YesArgs,
+    #[command(flatten)]
     node: NodeArgs,
 }
 
@@ -102,7 +133,11 @@ impl Tabular for FeedDocument {
 /// Files that are no feed, a node that does not answer or refuses, a store that cannot be written.
 pub(super) async fn run(command: FeedCommand, context: &mut Context) -> Result<(), Failure> {
     match command {
-        FeedCommand::Import(args) => import(args, context).await,
+        FeedCommand::Import(args) => {
+            let session = session(&args.node, args.local, context).await?;
+            import(args.kind, args.paths, session.as_ref(), context).await
+        }
+        FeedCommand::Update(args) => update(args, context).await,
         FeedCommand::List(args) => {
             let feeds = feeds(&args, context).await?;
             context.output.print(&list::text(&feeds, Form::of(args.json, &context.output)))
@@ -113,6 +148,7 @@ pub(super) async fn run(command: FeedCommand, context: &mut Context) -> Result<(
             context.output.print(&text)
         }
         FeedCommand::Remove(args) => {
+            confirm(args.yes, &format!("nothing is matched with the feed {} any more", args.kind), context)?;
             match session(&args.node, args.local, context).await? {
                 Some(session) => {
                     session.client.remove_feed(args.kind).await.map_err(|error| session.failure(&error))?;
@@ -125,9 +161,16 @@ pub(super) async fn run(command: FeedCommand, context: &mut Context) -> Result<(
     }
 }
 
-async fn import(args: ImportArgs, context: &mut Context) -> Result<(), Failure> {
-    let session = session(&args.node, args.local, context).await?;
-    let (kind, paths) = (args.kind, args.paths);
+async fn import(
+    kind: FeedKind,
+    paths: Vec<PathBuf>,
+    session: Option<&ApiSession>,
+    context: &mut Context,
+) -> Result<(), Failure> {
+    if let Some(session) = session {
+        // Compiling takes a while, and is in vain where the cluster cannot decide.
+        session.client.ready().await.map_err(|error| session.failure(&error))?;
+    }
     let compiled = tokio::task::spawn_blocking(move || compile::compile(kind, &paths, wall_ms())).await;
     let Compiled { bundle, records, left_out, notes } = compiled.map_err(failed)?.map_err(failed)?;
     let bytes = bundle.len() as u64;
@@ -143,8 +186,57 @@ async fn import(args: ImportArgs, context: &mut Context) -> Result<(), Failure> 
         context.say(format_args!("note: {}", super::output::clean(&note)));
     }
     let out = if left_out > 0 { format!(", {} left out", grouped(left_out)) } else { String::new() };
-    context.say(format_args!("feed {kind}: {} records in use{out} ({} KiB)", grouped(records), grouped(bytes / 1024)));
+    context.say(format_args!(
+        "feed {kind}: {} in use{out} ({} KiB)",
+        counted(records, "record"),
+        grouped(bytes / 1024)
+    ));
     Ok(())
+}
+
+/// What was imported from mirrors, by kind and by whom it was for: the stamp of the files.
+type Stamps = std::collections::BTreeMap<String, String>;
+
+async fn update(args: UpdateArgs, context: &mut Context) -> Result<(), Failure> {
+    let session = session(&args.node, args.local, context).await?;
+    let found = mirrors::find(&args.from).map_err(|error| failed(format!("{}: {error}", args.from.display())))?;
+    if found.is_empty() {
+        let what = format!("{}: there is no mirror of a feed in it", args.from.display());
+        return Err(Failure::new(ExitCode::Failure, what).next("see `pentora feed update --help` for what is known"));
+    }
+    let listing = ListArgs { json: false, local: args.local, node: args.node };
+    let there: Vec<String> = feeds(&listing, context).await?.into_iter().map(|feed| feed.digest).collect();
+    let path = folder(context)?.with_extension("mirrors.json");
+    let mut stamps: Stamps =
+        std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+    let whole = found.len();
+    for (number, (kind, paths)) in (1..).zip(found) {
+        let stamp = mirrors::stamp(&paths).map_err(failed)?;
+        // What was taken away, or replaced by hand, is imported again.
+        let is_known = stamps.get(kind.as_str()).and_then(|known| known.strip_prefix(&stamp)?.strip_prefix(' '));
+        if is_known.is_some_and(|digest| there.iter().any(|known| known == digest)) && !args.force {
+            context.say(format_args!("feed {kind}: unchanged ({number} of {whole})"));
+            continue;
+        }
+        context.say(format_args!("feed {kind}: reading {} ({number} of {whole})", counted_paths(&paths)));
+        import(kind, paths, session.as_ref(), context).await?;
+        let now = feeds(&listing, context).await?;
+        if let Some(feed) = now.iter().find(|feed| feed.kind == kind.as_str()) {
+            stamps.insert(kind.to_string(), format!("{stamp} {}", feed.digest));
+        }
+        // After each kind: who interrupts the next has this one.
+        let text = serde_json::to_vec_pretty(&stamps).map_err(failed)?;
+        path.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(failed)?;
+        durable_file::write(&path, &text, Readers::Everybody).map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn counted_paths(paths: &[PathBuf]) -> String {
+    match paths {
+        [one] => one.display().to_string(),
+        several => format!("{} files and folders", several.len()),
+    }
 }
 
 async fn feeds(args: &ListArgs, context: &Context) -> Result<Vec<FeedDocument>, Failure> {
@@ -173,7 +265,7 @@ fn status(feeds: &[FeedDocument], now_s: u64) -> String {
     let mut text = String::new();
     for kind in FeedKind::ALL {
         let line = match feeds.iter().find(|feed| feed.kind == kind.as_str()) {
-            None => format!("{kind:<6} none: pentora feed import {kind} PATH\n"),
+            None => format!("{kind:<9} none: pentora feed import {kind} PATH\n"),
             Some(feed) => {
                 let at: Option<jiff::Timestamp> = feed.imported_at.parse().ok();
                 let age = at.and_then(|at| now_s.checked_sub(u64::try_from(at.as_second()).ok()?)).unwrap_or(0);
@@ -181,7 +273,7 @@ fn status(feeds: &[FeedDocument], now_s: u64) -> String {
                 let is_stale = age > STALE_AFTER_S && matches!(kind, FeedKind::Kev | FeedKind::Epss);
                 let stale = if is_stale { "; old: import a newer one" } else { "" };
                 let age = duration_words(age);
-                format!("{kind:<6} {} records, {use_of}, imported {age} ago{stale}\n", grouped(feed.records))
+                format!("{kind:<9} {}, {use_of}, imported {age} ago{stale}\n", counted(feed.records, "record"))
             }
         };
         text.push_str(&line);

@@ -11,15 +11,18 @@ use pentora_scanner::report::read_json_lines;
 use pentora_scanner::vuln::matching::CONFIDENCE_COUNTED_MIN;
 use serde::Serialize;
 
-use super::api_session::{ApiSession, NodeArgs, id};
+use super::api_session::{ApiSession, NodeArgs, cluster_here, id};
 use super::context::Context;
 use super::feed;
 use super::list::{self, Form};
 use super::output::clean;
+use super::results::incomplete;
+use super::scan::last;
 use super::table::{Column, Tabular};
 use super::watch::json;
 use crate::client::parse_host_line;
 use crate::failure::{ExitCode, Failure};
+use crate::feeds::FeedKind;
 use crate::feeds::explain::{Asked, EXPLAINED_MAX, Explained, of_record};
 use crate::feeds::rematch::Rematch;
 
@@ -40,7 +43,7 @@ pub(super) enum FindingsCommand {
 /// Whose findings.
 #[derive(Debug, Args)]
 struct FromArgs {
-    /// The job [default: the newest].
+    /// The job [default: the newest; without a cluster the last scan from this machine].
     #[arg(long, value_parser = id, conflicts_with = "from")]
     job: Option<String>,
     /// A file of results instead, as `-o jsonl` writes them; - for standard input.
@@ -118,8 +121,17 @@ pub(super) async fn run(command: FindingsCommand, context: &mut Context) -> Resu
     }
 }
 
+/// Where there is neither a cluster nor a file that is named, the last scan from this machine is meant.
+async fn or_last(mut args: FromArgs, context: &Context) -> Result<FromArgs, Failure> {
+    if args.from.is_none() && args.job.is_none() && cluster_here(&args.node, false, context).await?.is_none() {
+        args.from = last::path(context).filter(|path| path.exists());
+    }
+    Ok(args)
+}
+
 async fn print_list(args: ListArgs, context: &mut Context) -> Result<(), Failure> {
-    let (mut listed, mut potential) = (Vec::new(), 0_u64);
+    let args = ListArgs { from: or_last(args.from, context).await?, ..args };
+    let (mut listed, mut potential, mut unreadable) = (Vec::new(), 0_u64, Vec::new());
     let mut take = |record: &HostRecord| {
         for port in &record.ports {
             for weakness in port.weaknesses.iter().filter(|weakness| weakness.severity >= args.severity) {
@@ -132,20 +144,30 @@ async fn print_list(args: ListArgs, context: &mut Context) -> Result<(), Failure
             }
         }
     };
-    if args.from.from.is_some() {
-        let mut rematch = Rematch::new(feed::local(context)?);
+    let has_advisories = if args.from.from.is_some() {
+        let feeds = feed::local(context)?;
+        let kinds = FeedKind::ALL.into_iter().filter(|kind| kind.of_advisories().is_some());
+        let has = feeds.as_ref().is_some_and(|feeds| {
+            kinds.into_iter().any(|kind| feeds.current(kind).is_ok_and(|current| current.is_some()))
+        });
+        let mut rematch = Rematch::new(feeds);
         for_each_in_file(&args.from, |mut record| {
             rematch.record(&mut record);
             take(&record);
             Ok(true)
         })?;
+        has
     } else {
         let AskedJob { session, job_id } = job_of(&args.from, context).await?;
         let mut lines = session.client.results(&job_id).await.map_err(|error| session.failure(&error))?;
         while let Some(line) = lines.next().await.map_err(|error| session.failure(&error))? {
             take(&parse_host_line(&line).map_err(|error| session.failure(&error))?);
         }
-    }
+        unreadable = lines.unreadable().to_vec();
+        let feeds = session.client.feeds().await.map_err(|error| session.failure(&error))?;
+        let of_advisories = |kind: &str| kind.parse().is_ok_and(|kind: FeedKind| kind.of_advisories().is_some());
+        feeds.iter().any(|feed| of_advisories(&feed.kind))
+    };
     listed.sort_by(|a, b| {
         let by_weakness = b.weakness.severity.cmp(&a.weakness.severity).then_with(|| a.weakness.id.cmp(&b.weakness.id));
         by_weakness.then_with(|| (a.address, a.port).cmp(&(b.address, b.port)))
@@ -154,10 +176,16 @@ async fn print_list(args: ListArgs, context: &mut Context) -> Result<(), Failure
     if potential > 0 {
         context.say(format_args!("{potential} more are only potential: --all lists them"));
     }
-    Ok(())
+    if listed.is_empty() && !has_advisories {
+        context.say(format_args!(
+            "no feed of advisories is imported, so no version was held against any: pentora feed import cve PATH"
+        ));
+    }
+    incomplete(&unreadable)
 }
 
 async fn explain(args: ExplainArgs, context: &mut Context) -> Result<(), Failure> {
+    let args = ExplainArgs { from: or_last(args.from, context).await?, ..args };
     let asked = Asked { id: args.finding, address: args.address, port: args.port };
     let explained = if args.from.from.is_some() {
         let feeds = feed::local(context)?;

@@ -1,39 +1,86 @@
-//! `pentora job list|status|watch|results|events|cancel`.
+//! `pentora job list|status|watch|results|events|explain|pause|resume|reprioritize|cancel|delete`.
 
 use clap::{Args, Subcommand};
+use pentora_raft::state::Priority;
 
 use super::api_session::{ApiSession, NodeArgs, id};
+use super::confirm::{YesArgs, confirm};
 use super::context::Context;
 use super::follow::{Ended, follow, verdict};
 use super::interrupt::Interrupts;
 use super::list::{ListArgs, list};
-use super::output::{grouped, percent};
+use super::output::{counted, grouped, percent};
+use super::plan;
 use super::progress::Progress;
-use super::results::{self, FormatArgs};
+use super::results::{self, FormatArgs, Unfinished};
 use super::status;
-use super::table::{Column, Tabular};
+use super::table::{Column, NOTHING, Tabular};
 use super::watch::{View, json, show};
 use crate::client::Client;
 use crate::document::JobDocument;
 use crate::failure::Failure;
 
+/// Most characters of a job's title in a list.
+const TITLE_CHARS_MAX: usize = 40;
+
 /// What can be done with jobs.
 #[derive(Debug, Subcommand)]
 pub(super) enum JobCommand {
     /// Print every job, newest first.
+    #[command(before_help = "Examples:\n  pentora job list\n  pentora job list --json")]
     List(ListArgs),
     /// Print a job's progress, workers and expected end.
     #[command(before_help = "Example:\n  pentora job status job-abc123")]
     Status(ViewArgs),
     /// Follow a job to its end; the exit code tells how it ended.
+    #[command(before_help = "Example:\n  pentora job watch job-abc123")]
     Watch(JobArgs),
     /// Print what a job found, also while it runs.
     #[command(before_help = "Example:\n  pentora job results job-abc123 -o jsonl > hosts.jsonl")]
     Results(ResultsArgs),
     /// Print a job's history: grants, failures, hand-overs, each with its time.
+    #[command(before_help = "Examples:\n  pentora job events job-abc123\n  pentora job events job-abc123 --watch")]
     Events(ViewArgs),
+    /// Say who may work on each part of a job, why each other node may not, and what holds it up.
+    #[command(before_help = "Examples:\n  pentora job explain job-abc123\n  pentora job explain job-abc123 --watch")]
+    Explain(ViewArgs),
+    /// Hold a job: nothing of it is sent until `job resume`; what is counted stays.
+    #[command(before_help = "Example:\n  pentora job pause job-abc123")]
+    Pause(JobArgs),
+    /// Let a job go on that is held.
+    #[command(before_help = "Example:\n  pentora job resume job-abc123")]
+    Resume(JobArgs),
+    /// Give a job another priority: its next units are served by it.
+    #[command(before_help = "Example:\n  pentora job reprioritize job-abc123 high")]
+    Reprioritize(ReprioritizeArgs),
     /// Stop a job; what it found stays.
+    #[command(before_help = "Example:\n  pentora job cancel job-abc123")]
     Cancel(JobArgs),
+    /// Forget ended jobs and their results, on all nodes.
+    #[command(before_help = "Example:\n  pentora job delete job-abc123 --yes")]
+    Delete(DeleteArgs),
+}
+
+/// Which jobs go.
+#[derive(Debug, Args)]
+pub(super) struct DeleteArgs {
+    /// The jobs' ids.
+    #[arg(value_name = "JOB", required = true, value_parser = id)]
+    job_ids: Vec<String>,
+    #[command(flatten)]
+    yes: YesArgs,
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+/// Which job, and who goes first.
+#[derive(Debug, Args)]
+pub(super) struct ReprioritizeArgs {
+    #[command(flatten)]
+    job: JobArgs,
+    /// Who goes first: critical, high, normal, low.
+    #[arg(value_name = "PRIORITY")]
+    priority: Priority,
 }
 
 /// Which job.
@@ -72,6 +119,7 @@ impl Tabular for JobDocument {
     fn columns() -> Vec<Column<Self>> {
         vec![
             Column::new("Job ID", |job| job.job_id.clone()),
+            Column::new("Scans", |job| shortened(&job.title)),
             Column::new("Status", |job| status::title_case(&job.status)),
             Column::new("Priority", |job| job.priority.to_string()),
             Column::new("Progress", |job| {
@@ -88,6 +136,18 @@ impl Tabular for JobDocument {
             Column::new("Submitted", |job| job.submitted_at.clone()),
         ]
     }
+}
+
+/// A job's title in as much room as a list has for it: its end stays, where the schedule's name is.
+fn shortened(title: &str) -> String {
+    let (chars, schedule) = (title.chars().count(), title.rfind(" ["));
+    if chars <= TITLE_CHARS_MAX {
+        return if title.is_empty() { NOTHING.to_owned() } else { title.to_owned() };
+    }
+    let end = schedule.and_then(|at| title.get(at..)).filter(|end| end.chars().count() < TITLE_CHARS_MAX / 2);
+    let end = end.unwrap_or_default();
+    let room = TITLE_CHARS_MAX - 3 - end.chars().count();
+    format!("{}...{end}", title.chars().take(room).collect::<String>().trim_end())
 }
 
 /// Carries the command out.
@@ -109,13 +169,54 @@ pub(super) async fn run(command: JobCommand, context: &mut Context) -> Result<()
         JobCommand::Watch(args) => watch(args, context).await,
         JobCommand::Results(args) => print_results(args, context).await,
         JobCommand::Events(args) => events(args, context).await,
+        JobCommand::Explain(args) => {
+            let session = ApiSession::open(&args.job.node, context)?;
+            show(context, args.watch, async || {
+                let job = session.client.explain_job(&args.job.job_id).await;
+                let job = job.map_err(|error| session.failure(&error))?;
+                let last = matches!(job.status.as_str(), "completed" | "partial" | "failed" | "cancelled");
+                Ok(View { text: if args.json { json(&job) } else { plan::explain(&job) }, last })
+            })
+            .await
+        }
+        JobCommand::Pause(args) => {
+            let session = ApiSession::open(&args.node, context)?;
+            let job = session.client.pause_job(&args.job_id).await.map_err(|error| session.failure(&error))?;
+            context.say(format_args!("{} is {}; `pentora job resume {0}` lets it go on", job.job_id, job.status));
+            Ok(())
+        }
+        JobCommand::Resume(args) => {
+            let session = ApiSession::open(&args.node, context)?;
+            let job = session.client.resume_job(&args.job_id).await.map_err(|error| session.failure(&error))?;
+            context.say(format_args!("{} is {}", job.job_id, job.status));
+            Ok(())
+        }
+        JobCommand::Reprioritize(args) => {
+            let session = ApiSession::open(&args.job.node, context)?;
+            let job = session.client.reprioritize(&args.job.job_id, args.priority).await;
+            let job = job.map_err(|error| session.failure(&error))?;
+            context.say(format_args!("{} has {} priority", job.job_id, job.priority));
+            Ok(())
+        }
         JobCommand::Cancel(args) => {
             let session = ApiSession::open(&args.node, context)?;
             session.client.cancel(&args.job_id).await.map_err(|error| session.failure(&error))?;
             context.say(format_args!("{} is cancelled; `pentora job results {0}` prints what it found", args.job_id));
             Ok(())
         }
+        JobCommand::Delete(args) => delete(args, context).await,
     }
+}
+
+async fn delete(args: DeleteArgs, context: &mut Context) -> Result<(), Failure> {
+    let session = ApiSession::open(&args.node, context)?;
+    let what = format!("{} and all that was found is deleted, on all nodes", args.job_ids.join(", "));
+    confirm(args.yes, &what, context)?;
+    for job_id in &args.job_ids {
+        session.client.delete_job(job_id).await.map_err(|error| session.failure(&error))?;
+        context.say(format_args!("{job_id} is deleted; its results go from the disks after `results.grace`"));
+    }
+    Ok(())
 }
 
 async fn watch(args: JobArgs, context: &mut Context) -> Result<(), Failure> {
@@ -136,14 +237,14 @@ async fn watch(args: JobArgs, context: &mut Context) -> Result<(), Failure> {
 async fn print_results(args: ResultsArgs, context: &mut Context) -> Result<(), Failure> {
     let session = ApiSession::open(&args.job.node, context)?;
     let job = session.client.job(&args.job.job_id).await.map_err(|error| session.failure(&error))?;
-    let printed = results::print(&session, &job, &[], &args.format, context).await?;
+    let printed = results::print(&session, &job, Unfinished::default(), &args.format, context).await?;
     if job.status != "completed" {
         context.say(format_args!(
-            "{} is {}: these are the results of {} of {} targets",
+            "{} is {}: these are the results of {} of {}",
             job.job_id,
             super::output::clean(&job.status),
             grouped(job.targets_scanned),
-            grouped(job.targets_total)
+            counted(job.targets_total, "target")
         ));
     }
     args.format.verdict(&printed)
@@ -181,12 +282,15 @@ async fn events(args: ViewArgs, context: &mut Context) -> Result<(), Failure> {
 mod tests {
     use super::super::status::tests::original;
     use super::super::table::cells;
+    use super::*;
 
     #[test]
     fn a_job_is_listed_with_its_progress_rounded_down() {
-        let heads = ["Job ID", "Status", "Priority", "Progress", "Hosts up", "Open ports", "Duration", "Submitted"];
+        let heads =
+            ["Job ID", "Scans", "Status", "Priority", "Progress", "Hosts up", "Open ports", "Duration", "Submitted"];
         let row = [
             "job-abc123",
+            "10.0.0.0/16 [nightly]",
             "Running",
             "normal",
             "2,456 / 10,000 (24%)",
@@ -195,6 +299,18 @@ mod tests {
             "12m 34s",
             "2025-07-10T12:00:00Z",
         ];
-        assert_eq!(cells(&[original()]), [heads, row]);
+        assert_eq!(cells(&[JobDocument { title: "10.0.0.0/16 [nightly]".into(), ..original() }]), [heads, row]);
+    }
+
+    #[test]
+    fn a_long_title_keeps_its_beginning_and_the_name_of_its_schedule() {
+        for (title, shown) in [
+            ("", "-"),
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("10.0.0.0/24, 10.0.1.0/24, 10.0.2.0/24, 10.0.3.0/24", "10.0.0.0/24, 10.0.1.0/24, 10.0.2.0/24..."),
+            ("10.0.0.0/24, 10.0.1.0/24, 10.0.2.0/24 [nightly]", "10.0.0.0/24, 10.0.1.0/24, 1... [nightly]"),
+        ] {
+            assert_eq!(shortened(title), shown);
+        }
     }
 }

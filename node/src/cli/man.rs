@@ -104,12 +104,10 @@ fn page(command: &clap::Command, program: &clap::Command) -> io::Result<String> 
 mod tests {
     use std::collections::BTreeSet;
 
-    use clap::CommandFactory;
-
     use super::*;
 
     fn program() -> clap::Command {
-        built(super::super::Cli::command())
+        built(super::super::tree())
     }
 
     /// The headings of a page, in order.

@@ -4,6 +4,8 @@ use std::cell::Cell;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use pentora_scanner::port::PortSet;
+
 use super::context::Context;
 use super::output::{counted, percent};
 use super::status::eta;
@@ -16,6 +18,12 @@ const REDRAWS_PER_SECOND: u8 = 8;
 const RATE_WINDOW: f64 = 1.0;
 /// Workers of a mesh tell how far they are every few seconds. No news for longer than this is a standstill.
 const QUIET_MAX: f64 = 10.0;
+/// Below so many targets, one of them is more than a percent: probes tell better how far a scan is.
+const FEW_TARGETS: u64 = 100;
+/// The most that probes alone tell: whether some have to be sent again is not known before the end.
+const PROBES_SHARE_MAX: f64 = 99.9;
+/// The whole length of the bar.
+const BAR_LENGTH: u64 = 10_000;
 /// How much of the rate shown is the latest window's.
 const RATE_WEIGHT: f64 = 0.5;
 
@@ -43,8 +51,10 @@ impl Progress {
     pub(super) fn update(&self, job: &JobDocument) {
         let rate = self.rate.get().after(job);
         self.rate.set(rate);
-        self.bar.set_length(job.targets_total);
-        self.bar.set_position(done(job));
+        self.bar.set_length(BAR_LENGTH);
+        // A rounded figure is as good: the bar has two dozen places.
+        let position = std::time::Duration::try_from_secs_f64(share(job) / 100.0 * BAR_LENGTH as f64);
+        self.bar.set_position(position.unwrap_or_default().as_secs());
         self.bar.set_message(line(job, rate.shown));
     }
 
@@ -92,6 +102,26 @@ fn done(job: &JobDocument) -> u64 {
     job.targets_scanned.saturating_add(job.targets_in_progress).min(job.targets_total)
 }
 
+/// How far the job is, in percent: by its targets, or by its probes where it has few targets with many ports each.
+fn share(job: &JobDocument) -> f64 {
+    let by_targets = percent(done(job), job.targets_total);
+    if job.targets_total >= FEW_TARGETS || job.targets_total == 0 {
+        return by_targets;
+    }
+    let ports = job.ports.as_deref().and_then(|ports| ports.parse::<PortSet>().ok()).map_or(0, |ports| ports.count());
+    let expected = job.targets_total.saturating_mul(ports.into());
+    let by_probes = if expected == 0 { 0.0 } else { percent(probes(job), expected).min(PROBES_SHARE_MAX) };
+    by_targets.max(by_probes)
+}
+
+/// Seconds left: as the job says, or for few targets as its probes do.
+fn seconds_left(job: &JobDocument) -> Option<f64> {
+    let share = share(job);
+    let is_told = share > 0.0 && job.elapsed_seconds.is_finite() && job.targets_total < FEW_TARGETS;
+    let own = is_told.then(|| job.elapsed_seconds * (100.0 - share) / share);
+    own.or(job.eta_seconds)
+}
+
 /// Share of round trips lost so far, in percent; `None` before a probe was sent.
 fn loss(job: &JobDocument) -> Option<f64> {
     let (counted, running) = (job.probes_sent as f64, job.in_progress.probes_sent as f64);
@@ -105,9 +135,9 @@ fn line(job: &JobDocument, rate: Option<f64>) -> String {
     let lost = loss(job).map_or_else(String::new, |lost| format!(", {lost:.1}% lost"));
     format!(
         "{:.2}% of {}, {rate}ETA {}, {} on {}{lost}",
-        percent(done(job), job.targets_total),
+        share(job),
         counted(job.targets_total, "target"),
-        eta(job.eta_seconds),
+        eta(seconds_left(job)),
         counted(job.results.open_ports.saturating_add(job.in_progress.open_ports), "open port"),
         counted(job.results.hosts_up.saturating_add(job.in_progress.hosts_up), "host"),
     )
@@ -118,6 +148,31 @@ mod tests {
     use super::super::status::tests::original;
     use super::*;
     use crate::document::JobProgress;
+
+    #[test]
+    fn one_host_with_many_ports_moves_with_its_probes_and_is_never_done_before_its_end() {
+        let at = |probes_sent| {
+            let in_progress = JobProgress { probes_sent, ..JobProgress::default() };
+            let (ports, elapsed_seconds) = (Some("1-65535".to_owned()), 10.0);
+            JobDocument {
+                targets_total: 1,
+                targets_scanned: 0,
+                targets_in_progress: 0,
+                probes_sent: 0,
+                in_progress,
+                ports,
+                elapsed_seconds,
+                eta_seconds: None,
+                ..original()
+            }
+        };
+        assert!(line(&at(16_384), None).starts_with("25.00% of 1 target, ETA 30s"), "{}", line(&at(16_384), None));
+        assert!(line(&at(0), None).starts_with("0.00% of 1 target, ETA unknown"));
+        assert!(line(&at(200_000), None).starts_with("99.90% of 1 target"), "probes that were sent again");
+        assert!((share(&JobDocument { targets_scanned: 1, ..at(70_000) }) - 100.0).abs() < 1e-9);
+        let many = JobDocument { targets_total: 1_000, ports: Some("1-2".into()), ..at(4_000) };
+        assert!(share(&many) < 1e-9, "of many targets, targets tell");
+    }
 
     #[test]
     fn the_line_tells_share_rate_eta_and_what_was_found() {

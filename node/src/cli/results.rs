@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use clap::Args;
 use pentora_scanner::finding::{HostRecord, Severity};
-use pentora_scanner::report::{Format, ReportMeta, Screen, Summary};
+use pentora_scanner::report::{Format, JsonLines, ReportMeta, Screen, Summary, Writer};
+use serde::{Deserialize, Serialize};
 
 use super::api_session::ApiSession;
 use super::context::Context;
-use super::output::output_failure;
+use super::output::{clean, counted, output_failure};
 use crate::client::{ClientError, ResultLines, parse_host_line};
-use crate::document::JobDocument;
+use crate::document::{JobDocument, Unreadable};
 use crate::failure::{ExitCode, Failure};
 
 /// In which form results are printed.
@@ -38,68 +39,131 @@ impl FormatArgs {
         }
     }
 
+    /// What of these a scan that is taken up again keeps.
+    pub(super) fn saved(&self) -> SavedFormat {
+        let is_chosen = self.output.is_some() || self.json;
+        SavedFormat { output: is_chosen.then(|| self.format().name().to_owned()), fail_on: self.fail_on }
+    }
+
+    /// These, and where nothing is said, what was kept.
+    pub(super) fn or(&self, saved: &SavedFormat) -> Self {
+        let kept = saved.output.as_deref().and_then(|name| name.parse().ok());
+        let output = if self.json { self.output } else { self.output.or(kept) };
+        Self { output, json: self.json, fail_on: self.fail_on.or(saved.fail_on) }
+    }
+
     /// Turns what was printed into the command's end.
     ///
     /// # Errors
-    /// Exit 3 where a weakness at or above `--fail-on` was found.
-    pub(super) fn verdict(&self, printed: &Summary) -> Result<(), Failure> {
+    /// Exit 6 where some results could not be read; exit 3 where a weakness at or above `--fail-on` was found.
+    pub(super) fn verdict(&self, printed: &Printed) -> Result<(), Failure> {
+        incomplete(&printed.unreadable)?;
         match self.fail_on {
-            Some(threshold) if printed.reaches(threshold) => Err(Failure::quiet(ExitCode::Findings)),
+            Some(threshold) if printed.counted.reaches(threshold) => Err(Failure::quiet(ExitCode::Findings)),
             _ => Ok(()),
         }
     }
+}
+
+/// In which form an interrupted scan's results were to be printed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SavedFormat {
+    output: Option<String>,
+    fail_on: Option<Severity>,
+}
+
+/// What is printed beside a job's accepted results, and is in none of its counters.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Unfinished<'a> {
+    /// Hosts that answered.
+    pub(super) hosts: &'a [HostRecord],
+    /// Probes that were sent.
+    pub(super) probes: u64,
+}
+
+/// What was printed.
+pub(super) struct Printed {
+    counted: Summary,
+    unreadable: Vec<Unreadable>,
+}
+
+/// Units that are named where results are missing; of more, only the number is.
+const UNREADABLE_NAMED_MAX: usize = 10;
+
+/// The end of a command whose results are not all.
+///
+/// # Errors
+/// Exit 6, unless all could be read.
+pub(super) fn incomplete(unreadable: &[Unreadable]) -> Result<(), Failure> {
+    if unreadable.is_empty() {
+        return Ok(());
+    }
+    let targets = unreadable.iter().fold(0u64, |sum, unit| sum.saturating_add(unit.targets));
+    let mut named: Vec<String> = unreadable.iter().take(UNREADABLE_NAMED_MAX).map(|unit| clean(&unit.told())).collect();
+    if unreadable.len() > named.len() {
+        named.push(format!("and those of {} more units", unreadable.len() - named.len()));
+    }
+    let what = format!("the results of {} are missing; the rest is printed", counted(targets, "target"));
+    Err(Failure::new(ExitCode::JobIncomplete, what)
+        .because(named.join("\n"))
+        .next("start the holders that are down and ask again; `pentora cluster status` shows them"))
 }
 
 fn format(text: &str) -> Result<Format, String> {
     text.parse().map_err(|error: pentora_scanner::report::UnknownFormat| error.to_string())
 }
 
-/// Streams the accepted results of `job` to standard output, and after them the hosts of `more`, which are in none of its
-/// counters; only one host of the job is in memory at a time. Answers what was printed, counted.
+/// Streams the accepted results of `job` to standard output, and after them what is `unfinished`; only one host of the job is
+/// in memory at a time. Answers what was printed, counted.
 ///
 /// # Errors
-/// The node does not answer or the stream breaks: what was printed is then not all. A closed pipe ends quietly.
+/// The node does not answer or the stream breaks: what was printed is then not all. A closed pipe ends quietly. That units
+/// cannot be read is told by [`FormatArgs::verdict`].
 pub(super) async fn print(
     session: &ApiSession,
     job: &JobDocument,
-    more: &[HostRecord],
+    unfinished: Unfinished<'_>,
     args: &FormatArgs,
     context: &mut Context,
-) -> Result<Summary, Failure> {
+) -> Result<Printed, Failure> {
     let failed = |error: ClientError| session.failure(&error);
     let format = args.format();
     let mut lines = session.client.results(&job.job_id).await.map_err(failed)?;
     if format == Format::JsonLines {
-        let mut counted = Summary::default();
+        let mut seen = Summary::default();
         // What nobody asks for is not worth reading each line for.
-        let counting = args.fail_on.is_some().then_some(&mut counted);
+        let counting = args.fail_on.is_some().then_some(&mut seen);
         pass_through(&mut lines, session, counting, context).await?;
-        let written = more.iter().try_for_each(|host| {
-            let line = pentora_scanner::report::json_line(host);
-            context.output.writer().write_all(line.as_bytes())?;
-            context.output.writer().write_all(b"\n")
-        });
-        let written = written.and_then(|()| context.output.writer().flush());
-        more.iter().for_each(|host| counted.count(host));
-        return written.map(|()| counted).map_err(|error| output_failure(&error));
+        unfinished.hosts.iter().for_each(|host| seen.count(host));
+        let summary = summary(job, &seen, unfinished);
+        let mut writer = JsonLines::new(context.output.writer());
+        let written = unfinished.hosts.iter().try_for_each(|host| writer.host(host));
+        let written = written.and_then(|()| writer.finish(&summary));
+        let unreadable = lines.unreadable().to_vec();
+        return written.map(|()| Printed { counted: seen, unreadable }).map_err(|error| output_failure(&error));
     }
     let screen = Screen { ascii: !context.output.unicode, columns: context.output.columns() };
     let mut writer = format.writer(context.output.writer(), screen);
-    writer.begin(&meta(job)).map_err(|error| output_failure(&error))?;
-    let mut counted = Summary::default();
-    while let Some(line) = lines.next().await.map_err(failed)? {
-        let host = parse_host_line(&line).map_err(failed)?;
-        counted.count(&host);
+    let mut next =
+        lines.next().await.map_err(failed)?.map(|line| parse_host_line(&line)).transpose().map_err(failed)?;
+    // How ports were asked is known of hosts, and a report begins with it.
+    let tcp = next.as_ref().or(unfinished.hosts.first()).and_then(|host| host.tcp);
+    writer.begin(&ReportMeta { tcp: tcp.unwrap_or_default(), ..meta(job) }).map_err(|error| output_failure(&error))?;
+    let mut seen = Summary::default();
+    while let Some(host) = next {
+        seen.count(&host);
         writer.host(&host).map_err(|error| output_failure(&error))?;
+        next = lines.next().await.map_err(failed)?.map(|line| parse_host_line(&line)).transpose().map_err(failed)?;
     }
-    let mut summary = summary(job, &counted);
-    for host in more {
+    for host in unfinished.hosts {
         writer.host(host).map_err(|error| output_failure(&error))?;
-        summary.count(host);
+        seen.count(host);
     }
+    let mut summary = summary(job, &seen, unfinished);
     summary.notes.extend(summary.middlebox_note());
+    summary.notes.extend(lines.unreadable().iter().take(UNREADABLE_NAMED_MAX).map(Unreadable::told));
     writer.finish(&summary).map_err(|error| output_failure(&error))?;
-    Ok(summary)
+    Ok(Printed { counted: summary, unreadable: lines.unreadable().to_vec() })
 }
 
 /// The node's lines as they are, so that fields of a newer node are kept. A line with a byte that a terminal might
@@ -140,20 +204,24 @@ fn meta(job: &JobDocument) -> ReportMeta {
     }
 }
 
-/// The figures of a report, from the job's accepted counters; those by severity are `counted` from its hosts.
-fn summary(job: &JobDocument, counted: &Summary) -> Summary {
+/// The figures of a report, from the job's accepted counters and what is unfinished; those by severity are `counted` from
+/// all hosts.
+fn summary(job: &JobDocument, counted: &Summary, unfinished: Unfinished<'_>) -> Summary {
+    let mut more = Summary::default();
+    unfinished.hosts.iter().for_each(|host| more.count(host));
     Summary {
         targets_scanned: job.targets_scanned,
         targets_total: job.targets_total,
-        hosts_up: job.results.hosts_up,
-        open_ports: job.results.open_ports,
-        services_detected: job.results.services_detected,
-        vulnerabilities: job.results.vulnerabilities,
+        hosts_up: job.results.hosts_up + more.hosts_up,
+        open_ports: job.results.open_ports + more.open_ports,
+        services_detected: job.results.services_detected + more.services_detected,
+        vulnerabilities: job.results.vulnerabilities + more.vulnerabilities,
         weaknesses: counted.weaknesses,
         potential: counted.potential,
-        probes_sent: job.probes_sent,
+        probes_sent: job.probes_sent.saturating_add(unfinished.probes),
         loss_estimate: job.loss_estimate,
         recall_estimate: job.recall_estimate,
+        recall_measured: job.recall_measured,
         duration: Duration::try_from_secs_f64(job.elapsed_seconds).unwrap_or_default(),
         not_probed: job.not_probed,
         middleboxes: counted.middleboxes,

@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
+use super::airgap;
 use super::context::Context;
 use crate::client::locate::{checked_token, read_token};
-use crate::config::{FlagValue, Loaded, NodeConfig, Origin, Purpose, Raw, Secret, StartAction, StartPlan, remembered};
+use crate::config::{
+    FlagValue, Loaded, NodeConfig, Origin, Purpose, Raw, Secret, StartAction, StartPlan, load, remembered,
+};
 use crate::failure::{ExitCode, Failure};
 
 /// Longest token taken from standard input.
@@ -18,6 +21,12 @@ Examples:
   pentora-node start --init --name n1 --data-dir /var/lib/pentora --mesh-listen 10.0.0.1:7400
   pentora-node start                             again, after the first time
   pentora-node start --config /etc/pentora/pentora.yaml
+  pentora-node start --init --restore pentora.backup --name n1     a new cluster with what is in a backup
+";
+
+const RESTORE_EXAMPLES: &str = "\
+Example:
+  pentora cluster restore pentora.backup --name n1 --data-dir /var/lib/pentora --mesh-listen 10.0.0.1:7400
 ";
 
 const JOIN_EXAMPLES: &str = "\
@@ -34,6 +43,20 @@ pub(super) struct StartArgs {
     /// Create a new cluster when the data directory holds no node yet.
     #[arg(long)]
     init: bool,
+    /// Begin the new cluster with what is in a backup: jobs, policy, feeds, results.
+    #[arg(long, value_name = "FILE", requires = "init")]
+    restore: Option<PathBuf>,
+    #[command(flatten)]
+    node: NodeFlags,
+}
+
+/// `pentora cluster restore`.
+#[derive(Debug, Default, Args)]
+#[command(before_help = RESTORE_EXAMPLES)]
+pub(super) struct RestoreArgs {
+    /// The backup, as `pentora cluster snapshot save` wrote it.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
     #[command(flatten)]
     node: NodeFlags,
 }
@@ -71,6 +94,12 @@ pub(super) enum WorkerCommand {
     #[command(before_help = "Examples:\n  pentora worker start --config worker.yaml\n  \
                              COORDINATOR_URL=https://n1 WORKER_TOKEN=... pentora worker start")]
     Start(Box<JoinArgs>),
+    /// Write the results of a worker without a network to a file.
+    Export(airgap::ResultsOutArgs),
+    /// Take in a file of orders for a worker without a network.
+    Import(airgap::OrdersInArgs),
+    /// Print what a worker without a network is to do and has done, and its key.
+    Orders(airgap::OrdersArgs),
 }
 
 /// Flags that stand for keys of the configuration.
@@ -94,7 +123,7 @@ struct NodeFlags {
     /// Timers of the leader election: lan, wan, fast.
     #[arg(long)]
     profile: Option<String>,
-    /// Node to join through (repeatable).
+    /// Node to join through, or to find the others by where no leader is known (repeatable).
     #[arg(long, value_name = "ADDRESS")]
     peer: Vec<String>,
     /// Join token; - reads standard input. Prefer --token-file: other users see a command line.
@@ -156,7 +185,26 @@ enum Verb {
 /// # Errors
 /// Exit 8 for a wrong configuration, 2 where it is not said what to do the first time.
 pub(super) fn start(args: StartArgs, context: &Context) -> Result<StartPlan, Failure> {
-    prepared(Verb::Start, &args.node, init_flag(args.init).into_iter().collect(), context)
+    let plan = prepared(Verb::Start, &args.node, init_flag(args.init).into_iter().collect(), context)?;
+    Ok(StartPlan { restore: args.restore, ..plan })
+}
+
+/// `cluster restore`: a new cluster with what is in a backup, of which this is the first node.
+///
+/// # Errors
+/// As [`start`]; exit 4 where the data directory holds a node, which would go on as it is.
+pub(super) fn restore(args: RestoreArgs, context: &Context) -> Result<StartPlan, Failure> {
+    let plan = prepared(Verb::Start, &args.node, init_flag(true).into_iter().collect(), context)?;
+    let directory = &plan.config.data_dir;
+    if directory.join("node.id").exists() {
+        return Err(Failure::new(
+            ExitCode::Refused,
+            format!("{} is the data directory of a node", directory.display()),
+        )
+        .because("a backup begins a new cluster")
+        .next("name an empty --data-dir"));
+    }
+    Ok(StartPlan { restore: Some(args.file), ..plan })
 }
 
 /// `join`.
@@ -175,15 +223,15 @@ pub(super) fn server(command: ServerCommand, context: &Context) -> Result<StartP
     let ServerCommand::Start(args) = command;
     let mode = FlagValue { key: "server.mode", flag: "--mode", value: Raw::Text(args.mode) };
     let flags = init_flag(args.start.init).into_iter().chain([mode]).collect();
-    prepared(Verb::Server, &args.start.node, flags, context)
+    let plan = prepared(Verb::Server, &args.start.node, flags, context)?;
+    Ok(StartPlan { restore: args.start.restore, ..plan })
 }
 
 /// `worker start`.
 ///
 /// # Errors
 /// As [`start`].
-pub(super) fn worker(command: WorkerCommand, context: &Context) -> Result<StartPlan, Failure> {
-    let WorkerCommand::Start(args) = command;
+pub(super) fn worker(args: JoinArgs, context: &Context) -> Result<StartPlan, Failure> {
     let mode = FlagValue { key: "server.mode", flag: "worker start", value: Raw::Text("worker".to_owned()) };
     prepared(Verb::Worker, &args.node, vec![mode], context)
 }
@@ -194,8 +242,9 @@ fn init_flag(init: bool) -> Option<FlagValue> {
 
 /// Loads the configuration, tells what is worth telling, fetches the token and decides.
 fn prepared(verb: Verb, flags: &NodeFlags, more: Vec<FlagValue>, context: &Context) -> Result<StartPlan, Failure> {
-    let loaded = context.load_with_memory(Purpose::Node, flags.values().into_iter().chain(more).collect())?;
-    for message in loaded.warnings.iter().chain(&loaded.notes) {
+    let sources = context.sources_with_memory(Purpose::Node, flags.values().into_iter().chain(more).collect())?;
+    let loaded = load(&sources)?;
+    for message in &loaded.warnings {
         tracing::warn!("{message}");
     }
     let fresh = is_empty(&loaded.config.data_dir);
@@ -208,9 +257,13 @@ fn prepared(verb: Verb, flags: &NodeFlags, more: Vec<FlagValue>, context: &Conte
             None
         }
     };
-    let action = action(verb, &loaded.config, token, fresh)?;
+    let action = if loaded.config.worker.standalone {
+        standalone(verb, token.as_ref())?
+    } else {
+        action(verb, &loaded.config, token, fresh)?
+    };
     let remembered = remembered(&loaded);
-    Ok(StartPlan { config: loaded.config, action, remembered })
+    Ok(StartPlan { config: loaded.config, action, restore: None, sources, remembered })
 }
 
 /// Whether nothing is kept in `directory` yet. One that cannot be read counts as in use: opening it says why.
@@ -254,6 +307,20 @@ fn stdin_token() -> Result<Secret, String> {
     checked_token(&text)
 }
 
+/// A worker without a mesh opens no port, whatever command starts it; what asks for a mesh is refused.
+fn standalone(verb: Verb, token: Option<&Secret>) -> Result<StartAction, Failure> {
+    if matches!(verb, Verb::Join | Verb::Server) {
+        let what = "this configuration is a standalone worker's, which opens no port and joins no cluster";
+        return Err(Failure::new(ExitCode::Config, what)
+            .because("worker.mode is standalone, or worker.offline is true")
+            .next("start it with `pentora worker start`, or set worker.mode: cluster and worker.offline: false"));
+    }
+    if token.is_some() {
+        tracing::warn!("the join token is not used: a standalone worker joins no cluster");
+    }
+    Ok(StartAction::Standalone)
+}
+
 /// What to do where the data directory holds no node. `fresh` says that it surely holds none, so that what is missing
 /// can be named before anything is bound.
 fn action(verb: Verb, config: &NodeConfig, token: Option<Secret>, fresh: bool) -> Result<StartAction, Failure> {
@@ -267,6 +334,11 @@ fn action(verb: Verb, config: &NodeConfig, token: Option<Secret>, fresh: bool) -
             .next("make one on a member: `pentora coordinator worker-token create --name N`, then --token-file F or WORKER_TOKEN")
     };
     match (verb, token) {
+        // A node that is in a cluster finds its members at these addresses, too, and has no use for the wish.
+        (Verb::Start | Verb::Server, _) if config.init && fresh && !peers.is_empty() => {
+            Err(Failure::new(ExitCode::Config, "a node either creates a cluster or joins one")
+                .next("remove node.init (--init), or the addresses to join through (mesh.peers, --peer)"))
+        }
         (Verb::Start | Verb::Server, _) if config.init => Ok(StartAction::Init),
         (Verb::Join | Verb::Worker, _) if config.init => {
             Err(Failure::new(ExitCode::Config, "node.init asks for a new cluster, and this command joins one")

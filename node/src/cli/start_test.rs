@@ -22,6 +22,7 @@ fn the_flags_of_the_first_node_reach_its_configuration() {
     let data = directory.path().join("n1").display().to_string();
     let args = StartArgs {
         init: true,
+        restore: None,
         node: NodeFlags {
             name: text("n1"),
             data_dir: text(&data),
@@ -70,7 +71,7 @@ fn the_original_commands_start_nodes_from_their_environment_alone() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("none");
     let env = [("COORDINATOR_URL", "https://pentora-coordinator:8080"), ("WORKER_TOKEN", "pnj_1")];
-    let plan = worker(WorkerCommand::Start(Box::default()), &context(&data, &env)).unwrap();
+    let plan = worker(JoinArgs::default(), &context(&data, &env)).unwrap();
     assert_eq!(plan.config.mode, crate::config::NodeMode::Worker);
     let StartAction::Join { peers, .. } = plan.action else { panic!("a join") };
     assert_eq!(peers, ["pentora-coordinator:7400"]);
@@ -86,7 +87,7 @@ fn what_is_missing_the_first_time_is_named_before_anything_is_bound() {
     let empty = directory.path().join("none");
     let peer = || NodeFlags { peer: vec!["n1".into()], ..NodeFlags::default() };
     let token = || NodeFlags { token: text("pnj_1"), ..NodeFlags::default() };
-    let start_with = |node| StartArgs { init: false, node };
+    let start_with = |node| StartArgs { init: false, restore: None, node };
     let context = context(&empty, &[]);
     for (outcome, part) in [
         (start(StartArgs::default(), &context), "holds no node yet"),
@@ -98,7 +99,7 @@ fn what_is_missing_the_first_time_is_named_before_anything_is_bound() {
         let failure = outcome.unwrap_err();
         assert!(failure.exit == ExitCode::Usage && failure.what.contains(part) && failure.next.is_some(), "{failure}");
     }
-    let both = StartArgs { init: true, node: peer() };
+    let both = StartArgs { init: true, restore: None, node: peer() };
     assert_eq!(start(both, &context).unwrap_err().exit, ExitCode::Config, "create or join, not both");
 }
 
@@ -108,10 +109,10 @@ fn a_data_directory_in_use_is_resumed_without_a_word_about_joining() {
     std::fs::write(directory.path().join("identity"), "x").unwrap();
     let context = context(directory.path(), &[]);
     assert!(matches!(start(StartArgs::default(), &context).unwrap().action, StartAction::Resume));
-    let scanner = worker(WorkerCommand::Start(Box::default()), &context).unwrap();
+    let scanner = worker(JoinArgs::default(), &context).unwrap();
     assert!(matches!(scanner.action, StartAction::Resume));
     let node = || NodeFlags { peer: vec!["n1".into()], token_file: text("/gone"), ..NodeFlags::default() };
-    let again = start(StartArgs { init: false, node: node() }, &context).unwrap();
+    let again = start(StartArgs { init: false, restore: None, node: node() }, &context).unwrap();
     assert!(matches!(again.action, StartAction::Resume), "the token of the first start may be gone");
     assert_eq!(join(JoinArgs { node: node() }, &context).unwrap_err().exit, ExitCode::Usage, "but joining needs one");
 }
@@ -121,6 +122,7 @@ fn a_node_starts_again_by_its_data_directory_alone() {
     let directory = tempfile::tempdir().unwrap();
     let first = StartArgs {
         init: true,
+        restore: None,
         node: NodeFlags { name: text("n1"), mesh_listen: text("10.88.0.1:7499"), ..NodeFlags::default() },
     };
     let env = [("PENTORA_SERVER_API_LISTEN", "127.0.0.1:8099"), ("WORKER_TOKEN", "pnj_secret")];
@@ -133,8 +135,11 @@ fn a_node_starts_again_by_its_data_directory_alone() {
     assert_eq!((again.config.api.listen.port(), again.config.worker.token.is_none()), (8099, true));
     assert_eq!(again.remembered, plan.remembered, "and it stays remembered");
 
-    let moved =
-        StartArgs { init: false, node: NodeFlags { mesh_listen: text("10.88.0.1:7500"), ..NodeFlags::default() } };
+    let moved = StartArgs {
+        init: false,
+        restore: None,
+        node: NodeFlags { mesh_listen: text("10.88.0.1:7500"), ..NodeFlags::default() },
+    };
     let moved = start(moved, &context(directory.path(), &[])).unwrap();
     assert_eq!((moved.config.mesh.listen.port(), moved.config.api.listen.port()), (7500, 8099));
     moved.remember().unwrap();

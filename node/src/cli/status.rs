@@ -6,11 +6,11 @@ use crate::document::{JobDocument, JobEvent, duration_words};
 /// The status of a job.
 pub(super) fn job_status(job: &JobDocument) -> String {
     let mut text = format!(
-        "Job ID: {}\nStatus: {}\nProgress: {} / {} targets ({:.2}%)\n",
+        "Job ID: {}\nStatus: {}\nProgress: {} / {} ({:.2}%)\n",
         clean(&job.job_id),
         title_case(&job.status),
         grouped(job.targets_scanned),
-        grouped(job.targets_total),
+        counted(job.targets_total, "target"),
         percent(job.targets_scanned, job.targets_total),
     );
     text.push_str(&match job.has_ended() {
@@ -20,6 +20,9 @@ pub(super) fn job_status(job: &JobDocument) -> String {
     if let Some(reason) = &job.reason {
         text.push_str(&format!("Reason: {}\n", clean(reason)));
     }
+    for line in &job.waits {
+        text.push_str(&format!("Waits: {}\n", clean(line)));
+    }
     if job.allow_fragile {
         text.push_str("Fragile devices: asked like any other port (--allow-fragile)\n");
     }
@@ -27,9 +30,9 @@ pub(super) fn job_status(job: &JobDocument) -> String {
         text.push_str("\nWorker Breakdown:\n");
         for stat in &job.worker_stats {
             text.push_str(&format!(
-                "- {}: {} targets ({:.2}%) - {}\n",
+                "- {}: {} ({:.2}%) - {}\n",
                 clean(&stat.worker_id),
-                grouped(stat.targets),
+                counted(stat.targets, "target"),
                 percent(stat.targets, job.targets_total),
                 clean(&stat.state),
             ));
@@ -54,6 +57,9 @@ pub(super) fn job_status(job: &JobDocument) -> String {
                 100.0 * recall,
                 counted(job.probes_sent, "probe"),
             ));
+        }
+        if let Some(measured) = job.recall_measured {
+            text.push_str(&format!("Measured: {measured}\n"));
         }
     } else {
         text.push_str(&format!("ETA: {}\n", eta(job.eta_seconds)));
@@ -105,6 +111,7 @@ pub(super) mod tests {
     use super::*;
     use crate::document::{JobResults, WorkerStat};
     use pentora_raft::state::Priority;
+    use pentora_scanner::recall::MeasuredRecall;
 
     /// The running job of the original description.
     pub(in crate::cli) fn original() -> JobDocument {
@@ -127,6 +134,8 @@ pub(super) mod tests {
             targets_total: 10_000,
             targets_in_progress: 0,
             ports: None,
+            site: None,
+            title: String::new(),
             allow_fragile: false,
             priority: Priority::Normal,
             submitted_at: "2025-07-10T12:00:00Z".into(),
@@ -138,8 +147,10 @@ pub(super) mod tests {
             probes_sent: 0,
             loss_estimate: 0.0,
             recall_estimate: None,
+            recall_measured: None,
             in_progress: crate::document::JobProgress::default(),
             reason: None,
+            waits: Vec::new(),
         }
     }
 
@@ -182,6 +193,17 @@ Elapsed: 12m 34s
 Results: 1,234 hosts up, 2 open ports, 1 service detected, 0 vulnerabilities
 ";
         assert_eq!(job_status(&ended), expected);
+        let measured = MeasuredRecall { low: 0.9984, high: 0.9997, silent: 90, asked_again: 8, turned_up: 1 };
+        let told = job_status(&JobDocument { recall_measured: Some(measured), ..ended });
+        assert!(told.ends_with(&format!("Measured: {measured}\n")), "{told}");
+    }
+
+    #[test]
+    fn an_open_job_says_which_workers_take_none_of_it_and_why() {
+        let waits = vec!["n2 takes no work: results cannot be written: No space left on device".into()];
+        let text = job_status(&JobDocument { waits, ..original() });
+        let line = "Workers: 3 active\nWaits: n2 takes no work: results cannot be written: No space left on device\n";
+        assert!(text.contains(line), "{text}");
     }
 
     #[test]
@@ -195,6 +217,7 @@ Results: 1,234 hosts up, 2 open ports, 1 service detected, 0 vulnerabilities
     #[test]
     fn events_carry_their_time_and_each_day_its_date() {
         let event = |at: &str, message: &str| JobEvent {
+            job_id: String::new(),
             index: 1,
             at: at.into(),
             kind: "k".into(),

@@ -3,6 +3,7 @@
 use comfy_table::{ColumnConstraint, ContentLineStyle, LineStyle, Table, TableStyle, Width};
 
 use super::output::{clean, percent};
+use crate::clock::ago;
 use crate::document::WorkerLoad;
 
 /// Lines between all columns and below the header.
@@ -81,6 +82,11 @@ pub(super) fn load(load: Option<WorkerLoad>) -> String {
             format!("{}/{} ({share:.0}%)", load.running, load.capacity)
         },
     )
+}
+
+/// A status, with its age where it is not of now: `Active, 12 s ago`.
+pub(super) fn aged(status: &str, age_ms: Option<u64>) -> String {
+    age_ms.map_or_else(|| status.to_owned(), |age_ms| format!("{status}, {}", ago(age_ms)))
 }
 
 /// The cells of each row of a table, the heads first.

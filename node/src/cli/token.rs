@@ -1,8 +1,11 @@
 //! `pentora coordinator worker-token create|list|revoke`.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 use super::api_session::{ApiSession, NodeArgs, id};
+use super::confirm::{YesArgs, confirm};
 use super::context::Context;
 use super::list::{ListArgs, list};
 use super::output::clean;
@@ -11,17 +14,20 @@ use super::watch::json;
 use crate::client::Client;
 use crate::config::parse_duration;
 use crate::document::{TokenDocument, TokenRequest};
-use crate::failure::Failure;
+use crate::durable_file::{self, Readers};
+use crate::failure::{ExitCode, Failure};
 
 /// What can be done with join tokens.
 #[derive(Debug, Subcommand)]
 pub(super) enum TokenCommand {
     /// Make a token with which a node can join; it is printed alone, so that TOKEN=$(...) works.
     #[command(before_help = "Example:\n  TOKEN=$(pentora coordinator worker-token create --name us-east-worker)")]
-    Create(CreateArgs),
+    Create(Box<CreateArgs>),
     /// Print tokens without their secrets.
+    #[command(before_help = "Example:\n  pentora coordinator worker-token list")]
     List(ListArgs),
     /// Make a token useless. Nodes that joined with it stay.
+    #[command(before_help = "Example:\n  pentora coordinator worker-token revoke 0102030405060708 --yes")]
     Revoke(RevokeArgs),
 }
 
@@ -37,8 +43,8 @@ pub(super) struct CreateArgs {
     /// How often it may be used [default: 1].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     uses: Option<u32>,
-    /// What a node that joins with it may become [default: voter where one is needed].
-    #[arg(long, value_parser = ["scanner"])]
+    /// What a node that joins with it may become [default: member].
+    #[arg(long, value_parser = ["member", "scanner"])]
     role: Option<String>,
     /// Region of the node that joins with it.
     #[arg(long)]
@@ -46,6 +52,21 @@ pub(super) struct CreateArgs {
     /// Networks that node may scan, as prefixes.
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
     networks: Vec<ipnet::IpNet>,
+    /// Site of that node.
+    #[arg(long)]
+    site: Option<String>,
+    /// Tags of that node, whatever it says.
+    #[arg(long, value_name = "TAG", value_delimiter = ',')]
+    tags: Vec<String>,
+    /// That node comes and goes: it never votes, and is forgotten ten minutes after it went.
+    #[arg(long)]
+    ephemeral: bool,
+    /// Whether results may be kept on that node for others [default: true, false with --ephemeral].
+    #[arg(long, value_name = "BOOL")]
+    keeps_results: Option<bool>,
+    /// Write the token into a file that its owner alone may read, in place of printing it.
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    to_file: Option<PathBuf>,
     /// Print JSON: token, name and expiry.
     #[arg(long)]
     json: bool,
@@ -59,6 +80,8 @@ pub(super) struct RevokeArgs {
     /// Its id, from `list`.
     #[arg(value_parser = id)]
     token_id: String,
+    #[command(flatten)]
+    yes: YesArgs,
     #[command(flatten)]
     node: NodeArgs,
 }
@@ -86,10 +109,11 @@ impl Tabular for TokenDocument {
 /// No node answers, or it refuses.
 pub(super) async fn run(command: TokenCommand, context: &mut Context) -> Result<(), Failure> {
     match command {
-        TokenCommand::Create(args) => create(args, context).await,
+        TokenCommand::Create(args) => create(*args, context).await,
         TokenCommand::List(args) => list(&args, context, Client::tokens).await,
         TokenCommand::Revoke(args) => {
             let session = ApiSession::open(&args.node, context)?;
+            confirm(args.yes, &format!("nobody can join with the token {} any more", args.token_id), context)?;
             session.client.revoke_token(&args.token_id).await.map_err(|error| session.failure(&error))?;
             context.say(format_args!("{} is revoked", args.token_id));
             Ok(())
@@ -106,12 +130,24 @@ async fn create(args: CreateArgs, context: &mut Context) -> Result<(), Failure> 
         role: args.role,
         region: args.region,
         networks: args.networks.iter().map(ToString::to_string).collect(),
+        site: args.site,
+        tags: args.tags,
+        ephemeral: args.ephemeral,
+        keeps_results: args.keeps_results,
     };
     let created = session.client.create_token(&request).await.map_err(|error| session.failure(&error))?;
     if args.json {
         return context.output.print(&json(&created));
     }
-    context.output.print(&format!("{}\n", clean(&created.token)))?;
+    let line = format!("{}\n", clean(&created.token));
+    match &args.to_file {
+        Some(path) => durable_file::write(path, line.as_bytes(), Readers::Owner).map_err(|error| {
+            Failure::new(ExitCode::Failure, format!("the token cannot be written to {}", path.display()))
+                .because(error.to_string())
+                .next("revoke it (pentora coordinator worker-token list, revoke), and make another")
+        })?,
+        None => context.output.print(&line)?,
+    }
     context.say(format_args!(
         "valid until {}; whoever holds it can join: hand it over in a file, then on the new node\n  \
          pentora-node join --peer HOST:7400 --token-file FILE --name {}",
@@ -138,6 +174,10 @@ mod tests {
             role: Some("auto".into()),
             region: None,
             networks: Vec::new(),
+            site: None,
+            tags: Vec::new(),
+            ephemeral: false,
+            keeps_results: Some(true),
         };
         let limited = TokenDocument { networks: vec!["10.0.0.0/8".into(), "fd00::/8".into()], ..token.clone() };
         let heads = ["Token ID", "Name", "Status", "Uses left", "Expires", "Role", "Region", "Networks"];

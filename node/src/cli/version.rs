@@ -8,6 +8,7 @@ use crate::failure::Failure;
 
 /// How it is printed.
 #[derive(Debug, Args)]
+#[command(before_help = "Example:\n  pentora version --json")]
 pub(super) struct VersionArgs {
     /// Print JSON.
     #[arg(long)]

@@ -4,7 +4,7 @@ use clap::Subcommand;
 
 use super::context::Context;
 use super::list::{ListArgs, list};
-use super::table::{Column, NOTHING, Tabular, load, or_nothing};
+use super::table::{Column, NOTHING, Tabular, aged, load, or_nothing};
 use crate::client::Client;
 use crate::document::{WorkerDocument, duration_words};
 use crate::failure::Failure;
@@ -13,6 +13,9 @@ use crate::failure::Failure;
 #[derive(Debug, Subcommand)]
 pub(super) enum ListCommand {
     /// Print every worker: id, status, region, load, uptime.
+    #[command(
+        before_help = "Examples:\n  pentora coordinator workers list\n  pentora coordinator workers list --watch"
+    )]
     List(ListArgs),
 }
 
@@ -20,7 +23,7 @@ impl Tabular for WorkerDocument {
     fn columns() -> Vec<Column<Self>> {
         vec![
             Column::at_least(16, "Worker ID", |worker| worker.worker_id.clone()),
-            Column::new("Status", |worker| worker.status.clone()),
+            Column::new("Status", |worker| aged(&worker.status, worker.status_age_ms)),
             Column::new("Region", |worker| or_nothing(worker.region.as_ref())),
             Column::new("Load", |worker| load(worker.load)),
             Column::at_least(8, "Uptime", |worker| {
@@ -36,7 +39,16 @@ impl Tabular for WorkerDocument {
 /// No node answers, or it refuses.
 pub(super) async fn run(command: ListCommand, context: &mut Context) -> Result<(), Failure> {
     let ListCommand::List(args) = command;
-    list(&args, context, Client::workers).await
+    let aside = std::cell::RefCell::new(Vec::new());
+    let ask = async |client: &Client| {
+        let workers = client.workers().await?;
+        let why = |worker: &WorkerDocument| Some(format!("{}: {}", worker.worker_id, worker.set_aside.as_ref()?));
+        aside.replace(workers.iter().filter_map(why).collect());
+        Ok(workers)
+    };
+    list(&args, context, ask).await?;
+    aside.take().into_iter().for_each(|line| context.say(super::output::clean(&line)));
+    Ok(())
 }
 
 #[cfg(test)]
@@ -50,6 +62,7 @@ mod tests {
             worker_id: id.into(),
             name: id.into(),
             status: status.into(),
+            status_age_ms: None,
             region: Some(region.into()),
             tags: Vec::new(),
             load: load.map(|(running, capacity)| WorkerLoad { running, capacity }),
@@ -58,6 +71,12 @@ mod tests {
             network_access: Vec::new(),
             engines: Vec::new(),
             last_seen: None,
+            set_aside: None,
+            takes_no_work: None,
+            site: None,
+            ephemeral: false,
+            keeps_results: true,
+            leaving: false,
         }
     }
 

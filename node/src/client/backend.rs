@@ -19,6 +19,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Longest silence in an answer: a node that waits for a leader says so within seconds.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The same where a file was sent: it is checked and copied to other nodes before there is an answer.
+const UPLOAD_READ_TIMEOUT: Duration = Duration::from_secs(3600);
+
 /// An answer's bytes as they come; an error is what the connection failed with.
 pub(super) type BodyStream = Pin<Box<dyn Stream<Item = Result<Bytes, String>> + Send>>;
 
@@ -30,6 +33,8 @@ pub(super) struct Call {
     pub(super) body: Option<Vec<u8>>,
     pub(super) idempotency_key: Option<String>,
     pub(super) token: Option<Secret>,
+    /// Of a stream of events: the id behind which it is wanted, empty for its beginning.
+    pub(super) follow: Option<String>,
 }
 
 /// An answer, its body still to come.
@@ -103,15 +108,38 @@ impl Backend {
         if endpoints.is_empty() {
             return Err(setup("no API address".to_owned()));
         }
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
-            .user_agent(concat!("pentora/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| setup(innermost(&error)))?;
+        let http = client(READ_TIMEOUT).map_err(|error| setup(innermost(&error)))?;
         Ok(Self::Http { http, endpoints })
+    }
+
+    /// Sends `call` once with the bytes of a file, to the first endpoint that takes the connection. The answer may take as
+    /// long as what is done with them.
+    pub(super) async fn upload(&self, call: &Call, file: tokio::fs::File) -> Result<Reply, Attempt> {
+        let (http, endpoints) = match self {
+            Self::Http { endpoints, .. } => (client(UPLOAD_READ_TIMEOUT), endpoints),
+            Self::InProcess { .. } => {
+                return Err(Attempt::Setup { reason: "a node inside this process takes no files".to_owned() });
+            }
+        };
+        let http = http.map_err(|error| Attempt::Setup { reason: innermost(&error) })?;
+        let length = file.metadata().await.map_err(|error| Attempt::Setup { reason: error.to_string() })?.len();
+        let mut reasons = String::new();
+        for endpoint in endpoints {
+            let again = file.try_clone().await.map_err(|error| Attempt::Setup { reason: error.to_string() })?;
+            let mut request = http.request(call.method.clone(), format!("{endpoint}{}", call.path));
+            for (name, value) in headers(call) {
+                request = request.header(name, value);
+            }
+            let request = request
+                .header(header::CONTENT_TYPE, "application/gzip")
+                .header(header::CONTENT_LENGTH, length)
+                .body(reqwest::Body::from(again));
+            match answered(request, endpoint).await {
+                Err(Attempt::Connect { reason, .. }) => reasons = reason,
+                outcome => return outcome,
+            }
+        }
+        Err(Attempt::Connect { endpoints: endpoints.join(", "), reason: reasons })
     }
 
     pub(super) fn in_process(router: Router) -> Self {
@@ -136,12 +164,25 @@ impl Backend {
     }
 }
 
+fn client(read_timeout: Duration) -> reqwest::Result<reqwest::Client> {
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(read_timeout)
+        .user_agent(concat!("pentora/", env!("CARGO_PKG_VERSION")))
+        .build()
+}
+
 /// The header lines of a call.
 fn headers(call: &Call) -> impl Iterator<Item = (header::HeaderName, String)> {
     let body = call.body.as_ref().map(|_| (header::CONTENT_TYPE, "application/json".to_owned()));
     let token = call.token.as_ref().map(|token| (header::AUTHORIZATION, format!("Bearer {}", token.expose())));
     let key = call.idempotency_key.clone().map(|key| (header::HeaderName::from_static("idempotency-key"), key));
-    body.into_iter().chain(token).chain(key)
+    let follow = call.follow.as_ref().map(|_| (header::ACCEPT, "text/event-stream".to_owned()));
+    let last = call.follow.clone().filter(|id| !id.is_empty());
+    let last = last.map(|id| (header::HeaderName::from_static("last-event-id"), id));
+    body.into_iter().chain(token).chain(key).chain(follow).chain(last)
 }
 
 async fn over_http(http: &reqwest::Client, endpoint: &str, call: &Call) -> Result<Reply, Attempt> {
@@ -152,6 +193,10 @@ async fn over_http(http: &reqwest::Client, endpoint: &str, call: &Call) -> Resul
     if let Some(body) = &call.body {
         request = request.body(body.clone());
     }
+    answered(request, endpoint).await
+}
+
+async fn answered(request: reqwest::RequestBuilder, endpoint: &str) -> Result<Reply, Attempt> {
     let response = request.send().await.map_err(|error| {
         let reason = innermost(&error);
         match () {

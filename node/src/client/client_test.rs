@@ -33,6 +33,8 @@ fn job() -> JobDocument {
         targets_total: 2,
         targets_in_progress: 0,
         ports: None,
+        title: String::new(),
+        site: None,
         allow_fragile: false,
         priority: pentora_raft::state::Priority::Normal,
         submitted_at: String::new(),
@@ -44,8 +46,10 @@ fn job() -> JobDocument {
         probes_sent: 0,
         loss_estimate: 0.0,
         recall_estimate: None,
+        recall_measured: None,
         in_progress: crate::document::JobProgress::default(),
         reason: None,
+        waits: Vec::new(),
     }
 }
 

@@ -25,6 +25,22 @@ pub fn peer_address(text: &str) -> Result<String, String> {
     Ok(join(&checked_host(host)?, port.unwrap_or(DEFAULT_MESH_PORT)))
 }
 
+/// The same where the address may be an API's: one with a scheme stays as it is, `scheme://host[:port]`, because what is
+/// asked there is asked at that port.
+///
+/// # Errors
+/// As [`peer_address`].
+pub(super) fn coordinator_address(text: &str) -> Result<String, String> {
+    let mesh = peer_address(text)?;
+    let text = text.trim();
+    for scheme in ["https://", "http://"] {
+        if let Some(rest) = text.strip_prefix(scheme) {
+            return Ok(format!("{scheme}{}", rest.split(['/', '?', '#']).next().unwrap_or_default()));
+        }
+    }
+    Ok(mesh)
+}
+
 /// A host as written, and its port where there is one.
 struct HostPort<'a> {
     host: &'a str,

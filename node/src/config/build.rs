@@ -5,11 +5,11 @@ use std::net::IpAddr;
 
 use super::file::{ConfigText, Host};
 use super::issue::{ConfigError, ConfigIssue, Origin};
-use super::keys::{ATTEMPT_TIMEOUT, Effect, KEYS, Typed, WORKER_OFFLINE, env_name};
+use super::keys::{Effect, KEYS, Typed, env_name};
 use super::kind::Value;
 use super::layers::{FlagValue, Raw, Roots, Setting, Settings, stack};
 use super::suggest::nearest;
-use super::{ApiAuth, NodeConfig, yaml};
+use super::{ApiAuth, NodeConfig, parse_duration, yaml};
 
 /// Everything a configuration is made of.
 #[derive(Debug, Clone, Default)]
@@ -54,8 +54,6 @@ pub struct Loaded {
     pub config: NodeConfig,
     /// What an operator should know: ignored variables, unusual exposure.
     pub warnings: Vec<String>,
-    /// Keys that were set and do nothing yet.
-    pub notes: Vec<String>,
     pub(super) settings: Settings,
 }
 
@@ -82,7 +80,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     if !issues.is_empty() {
         return Err(ConfigError::new(issues));
     }
-    Ok(Loaded { warnings: warnings(&config, &sources.env), notes: notes(&settings), config, settings })
+    Ok(Loaded { warnings: warnings(&config, &settings, &sources.env), config, settings })
 }
 
 /// The value that each key ends up with, as text. What is wrong is added to `issues`.
@@ -97,6 +95,7 @@ fn settled(sources: &Sources, issues: &mut Vec<ConfigIssue>) -> Settings {
     let roots = Roots { remembered: tree(&sources.remembered), file: tree(&sources.file) };
     let mut settings = stack(&roots, &sources.env, &sources.flags, sources.purpose, issues);
     host_defaults(&mut settings, sources);
+    timer_defaults(&mut settings);
     merge_names(&mut settings, issues);
     one_token(&mut settings, issues);
     settings
@@ -113,6 +112,29 @@ fn host_defaults(settings: &mut Settings, sources: &Sources) {
         let clean: String = clean.trim_start_matches('-').chars().take(63).collect();
         let name = if clean.is_empty() { "node".to_owned() } else { clean };
         settings.insert("node.name", by_default(name));
+    }
+}
+
+/// Timers that nobody set follow the ones that they must not fall below: three heartbeats for the grace period, and the
+/// grace period for a try.
+fn timer_defaults(settings: &mut Settings) {
+    follow(settings, "coordinator.worker_failure.grace_period", "workers.heartbeat_interval", 3);
+    follow(settings, "coordinator.job_retry.timeout", "coordinator.worker_failure.grace_period", 1);
+}
+
+/// Raises the default of `key` to so many `times` of `other`, within what its kind takes.
+fn follow(settings: &mut Settings, key: &'static str, other: &str, times: u32) {
+    let time = |settings: &Settings, key: &str| match settings.get(key).map(|setting| &setting.raw) {
+        Some(Raw::Text(text)) => parse_duration(text).ok(),
+        _ => None,
+    };
+    let is_default = settings.get(key).is_some_and(|setting| setting.origin == Origin::Default);
+    let (Some(default), Some(least)) = (time(settings, key), time(settings, other)) else { return };
+    let least = least.saturating_mul(times);
+    if is_default && least > default {
+        let (ms, seconds) = (least.as_millis(), least.as_secs());
+        let raw = Raw::Text(if ms % 1_000 == 0 { format!("{seconds}s") } else { format!("{ms}ms") });
+        settings.insert(key, Setting { raw, origin: Origin::Default });
     }
 }
 
@@ -163,6 +185,13 @@ impl Values<'_> {
     }
 }
 
+impl Values<'_> {
+    /// Whether somebody set a key.
+    pub(super) fn is_set<T: Value>(&self, Typed { key, .. }: Typed<T>) -> bool {
+        self.0.get(key.path).is_some_and(|setting| setting.origin != Origin::Default)
+    }
+}
+
 /// What must hold between keys. A relation is reported at the key that was set by the stronger layer.
 fn relations(config: &NodeConfig, values: &Values<'_>, issues: &mut Vec<ConfigIssue>) {
     let mut broken = |key: &'static str, other: &'static str, message: String| {
@@ -193,22 +222,39 @@ fn relations(config: &NodeConfig, values: &Values<'_>, issues: &mut Vec<ConfigIs
         );
         broken("coordinator.worker_failure.grace_period", "workers.heartbeat_interval", message);
     }
-    // A key that is not used yet is held against the others all the same, so that its day breaks no configuration.
-    let attempt_timeout = values.get(ATTEMPT_TIMEOUT);
+    let attempt_timeout = config.coordinator.attempt_timeout;
     if attempt_timeout < grace {
         let message = format!("a try may take {attempt_timeout:?}, less than the grace period of {grace:?}");
         broken("coordinator.job_retry.timeout", "coordinator.worker_failure.grace_period", message);
     }
-    if values.get(WORKER_OFFLINE) && !config.mesh.peers.is_empty() {
-        let message = "an offline worker reaches no other node: remove the address, or set worker.offline: false";
-        broken("worker.offline", "worker.coordinator", message.to_owned());
+    if config.worker.standalone && !config.mesh.peers.is_empty() {
+        let message = "a standalone worker reaches no other node: remove the address, or set worker.mode: cluster and \
+                       worker.offline: false";
+        let other = if values.0.contains_key("worker.coordinator") { "worker.coordinator" } else { "mesh.peers" };
+        broken("worker.offline", other, message.to_owned());
     }
-    if config.init && !config.mesh.peers.is_empty() {
-        let message =
-            "a node either creates a cluster or joins one: remove node.init, or the addresses to join through";
-        broken("node.init", "mesh.peers", message.to_owned());
+    if config.worker.standalone && config.init {
+        let message = "a standalone worker begins no cluster: remove node.init (--init), or set worker.mode: cluster and \
+                       worker.offline: false";
+        broken("worker.offline", "node.init", message.to_owned());
+    }
+    if !config.worker.standalone {
+        // One that is written as it would be anyway does no harm: `config show` writes all of them.
+        let is_set = |path: &&&str| {
+            let default = KEYS.iter().find(|key| key.path == **path).map(default_of);
+            values.0.get(**path).is_some_and(|setting| Some(&setting.raw) != default.as_ref())
+        };
+        for path in STANDALONE_KEYS.iter().filter(is_set) {
+            let message = "is read by a standalone worker alone: add worker.mode: standalone, or remove it";
+            let origin = values.0.get(*path).map_or(Origin::Default, |setting| setting.origin.clone());
+            issues.push(ConfigIssue { origin, key: Some((*path).to_owned()), message: message.to_owned() });
+        }
     }
 }
+
+/// Keys that mean nothing to a node of a mesh.
+const STANDALONE_KEYS: [&str; 5] =
+    ["worker.local_queue", "worker.local_results", "sync.export_interval", "sync.export_path", "sync.require_mount"];
 
 /// Whether two listening addresses meet on the same port.
 fn overlap(a: IpAddr, b: IpAddr) -> bool {
@@ -216,8 +262,9 @@ fn overlap(a: IpAddr, b: IpAddr) -> bool {
 }
 
 /// What is allowed and worth saying.
-fn warnings(config: &NodeConfig, env: &BTreeMap<String, String>) -> Vec<String> {
+fn warnings(config: &NodeConfig, settings: &Settings, env: &BTreeMap<String, String>) -> Vec<String> {
     let mut warnings = Vec::new();
+    warnings.extend(replaced(settings));
     if env.get("LICENSE_KEY").is_some_and(|key| !key.is_empty()) {
         warnings.push("LICENSE_KEY is ignored: Pentora needs no licence key".to_owned());
     }
@@ -230,7 +277,7 @@ fn warnings(config: &NodeConfig, env: &BTreeMap<String, String>) -> Vec<String> 
     let known: Vec<String> = KEYS
         .iter()
         .flat_map(|key| key.also_env.iter().map(ToString::to_string).chain([env_name(key.path)]))
-        .chain(["PENTORA_CONFIG", "PENTORA_LOG_FORMAT"].map(str::to_owned))
+        .chain(["PENTORA_CONFIG", "PENTORA_LOG_FORMAT", "PENTORA_DRILL_DOWN_MS"].map(str::to_owned))
         .collect();
     // Orchestrators set variables of their own with our prefix, so only a likely misspelling is worth a word.
     let without_prefix = known.iter().filter_map(|name| name.strip_prefix("PENTORA_"));
@@ -243,14 +290,24 @@ fn warnings(config: &NodeConfig, env: &BTreeMap<String, String>) -> Vec<String> 
     warnings
 }
 
-/// Keys somebody set that this version accepts and does not use.
-fn notes(settings: &Settings) -> Vec<String> {
-    let set = |path| settings.get(path).filter(|setting: &&Setting| setting.origin != Origin::Default);
-    KEYS.iter()
-        .filter(|key| key.effect == Effect::Later)
-        .filter_map(|key| set(key.path).map(|setting| (key.path, &setting.origin)))
-        .map(|(path, origin)| format!("{origin}: {path} is accepted and not used yet"))
-        .collect()
+/// One line for all keys that somebody set and that belong to something which is not there.
+fn replaced(settings: &Settings) -> Option<String> {
+    let set = |key: &&super::keys::Key| {
+        settings
+            .get(key.path)
+            .is_some_and(|setting| setting.origin != Origin::Default && setting.raw != default_of(key))
+    };
+    let replaced = KEYS.iter().filter(set).filter_map(|key| match key.effect {
+        Effect::Replaced(why) => Some((key.path, why)),
+        _ => None,
+    });
+    let (paths, whys): (Vec<&str>, Vec<&str>) = replaced.unzip();
+    let why = whys.first()?;
+    Some(format!("{} {} not used: {why}", paths.join(" and "), if paths.len() == 1 { "is" } else { "are" }))
+}
+
+fn default_of(key: &super::keys::Key) -> Raw {
+    Raw::Text(key.default.to_owned())
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! Whole configurations: the original description's files, relations between keys, warnings and notes.
+//! Whole configurations: the original description's files, relations between keys, and warnings.
 
 use std::time::Duration;
 
-use super::super::{Key, Kind, NetworkAccess, NodeMode, Secret, Strategy};
+use super::super::{FailedUnits, Key, Kind, NetworkAccess, NodeMode, RetryPause, Secret, Strategy};
 use super::*;
 
 fn sources(text: &str, env: &[(&str, &str)]) -> Sources {
@@ -89,21 +89,26 @@ coordinator:
     assert_eq!(config.coordinator.grace_period, Duration::from_secs(120));
     assert_eq!((config.coordinator.max_attempts, config.coordinator.strategy), (3, Strategy::LeastLoaded));
     assert!(loaded.warnings.iter().any(|warning| warning.contains("plain HTTP")), "{:?}", loaded.warnings);
-    let unused = ["auto_register", "max_queue_depth", "worker_max_load", "backoff", "timeout", "action"];
-    assert_eq!(loaded.notes.len(), unused.len(), "{:?}", loaded.notes);
-    for (note, key) in loaded.notes.iter().zip(unused) {
-        assert!(note.ends_with(&format!("{key} is accepted and not used yet")), "{note}");
-    }
+    assert_eq!(
+        (config.coordinator.backoff, config.coordinator.failure_action),
+        (RetryPause::Exponential, FailedUnits::Reassign)
+    );
+    assert_eq!((config.coordinator.max_queue_depth, config.coordinator.worker_max_load), (100, 0.8));
+    assert!(config.workers.auto_register);
 
     let broker = format!("{text}\nqueue:\n  backend: redis\n  url: redis://redis-cluster:6379\n");
-    let issues = bad(&broker, &[]);
-    assert_eq!(issues.len(), 2, "{issues:?}");
-    assert!(issues[0].contains("queue.backend") && issues[0].contains("the replicated log"), "{issues:?}");
-    assert!(issues[1].contains("queue.url"), "{issues:?}");
+    let loaded = good(&broker, &[]);
+    let said: Vec<&String> = loaded.warnings.iter().filter(|warning| warning.contains("queue.")).collect();
+    assert_eq!(
+        said,
+        ["queue.url and queue.backend are not used: the replicated log is the queue, and no broker is used"]
+    );
+    assert!(good("queue: {backend: raft}", &[]).warnings.is_empty());
+    assert!(bad("queue: {backend: rabbit}", &[])[0].contains("raft, redis, kafka"));
 }
 
 #[test]
-fn the_original_air_gapped_file_is_accepted_with_a_note_for_each_key_that_does_nothing_yet() {
+fn the_original_air_gapped_file_makes_a_standalone_worker() {
     let text = "
 worker:
   mode: standalone
@@ -117,8 +122,35 @@ sync:
   export_path: /mnt/usb/pentora-exports
 ";
     let loaded = good(text, &[]);
-    assert_eq!(loaded.notes.len(), 6, "{:?}", loaded.notes);
-    assert_eq!(loaded.notes[0], "p.yaml:3:9: worker.mode is accepted and not used yet");
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    let (worker, sync) = (&loaded.config.worker, &loaded.config.sync);
+    assert!(worker.standalone && !sync.require_mount);
+    let path = |path: &Option<std::path::PathBuf>| path.as_ref().unwrap().display().to_string();
+    assert_eq!(path(&worker.local_queue), "/var/pentora/queue");
+    assert_eq!(path(&worker.local_results), "/var/pentora/results");
+    assert_eq!(path(&sync.export_path), "/mnt/usb/pentora-exports");
+    assert_eq!(sync.export_interval, Duration::from_secs(3_600));
+    assert!(good("worker: {offline: true}", &[]).config.worker.standalone);
+    for text in ["worker: {local_queue: /q}", "sync: {require_mount: true}", "sync: {export_interval: 2h}"] {
+        assert!(bad(text, &[])[0].contains("worker.mode: standalone"), "{text}");
+    }
+    let issues = bad("worker: {offline: true, coordinator: 'n1:7400'}\nnode: {init: true}", &[]);
+    assert!(issues.len() == 2 && issues.iter().all(|issue| issue.contains("a standalone worker")), "{issues:?}");
+}
+
+#[test]
+fn timers_that_nobody_set_follow_the_one_that_was() {
+    for (text, grace, timeout) in [
+        ("", 15, 1_800),
+        ("workers: {heartbeat_interval: 30s}", 90, 1_800),
+        ("workers: {heartbeat_interval: 1s}", 15, 1_800),
+        ("workers: {heartbeat_interval: 20m}", 3_600, 3_600),
+        ("coordinator: {worker_failure: {grace_period: 2h}}", 7_200, 7_200),
+    ] {
+        let config = good(text, &[]).config.coordinator;
+        let seconds = (config.grace_period.as_secs(), config.attempt_timeout.as_secs());
+        assert_eq!(seconds, (grace, timeout), "{text}");
+    }
 }
 
 #[test]
@@ -130,21 +162,29 @@ fn an_empty_configuration_is_complete() {
     assert_eq!(config.mesh.listen.to_string(), "0.0.0.0:7400");
     assert_eq!(config.api.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.worker.network_access, NetworkAccess::Auto);
-    assert!(loaded.warnings.is_empty() && loaded.notes.is_empty());
+    assert!(loaded.warnings.is_empty());
     assert_eq!(load(&Sources::default()).expect("even without a host").config.name, "node");
 }
 
 #[test]
 fn every_key_can_be_set_by_its_environment_variable() {
-    for key in KEYS.iter().filter(|key| !matches!(key.effect, Effect::Refused(_))) {
+    for key in KEYS {
         let value = match (key.default, key.path) {
             ("", "node.data_dir") => "/d",
             ("", "mesh.advertise" | "mesh.peers" | "worker.coordinator") => "10.0.0.1:7400",
             ("", "client.api") => "http://127.0.0.1:1",
+            ("", "results.retention.max_age") => "30d",
+            ("", "results.retention.max_jobs") => "7",
+            ("", "results.retention.max_bytes") => "20GiB",
+            ("", "worker.windows" | "worker.blackouts") => "22:00-06:00 UTC",
             ("", _) => "x",
             (default, _) => default,
         };
-        let loaded = good("", &[(&env_name(key.path), value)]);
+        // Some mean something to a standalone worker alone.
+        let is_of_standalone = key.path.starts_with("sync.") || key.path.starts_with("worker.local_");
+        let mode = is_of_standalone.then_some(("PENTORA_WORKER_MODE", "standalone"));
+        let env: Vec<(&str, &str)> = mode.into_iter().chain([(env_name(key.path).leak() as &str, value)]).collect();
+        let loaded = good("", &env);
         let expected = Origin::Environment(env_name(key.path));
         assert_eq!(loaded.origin(key.path), Some(&expected), "{}", key.path);
     }
@@ -160,9 +200,12 @@ fn another_value(key: &Key) -> Option<String> {
         Kind::Count(low, high) => return Some(if key.default == low.to_string() { high } else { low }.to_string()),
         Kind::Share => "0.125",
         Kind::Time(low_ms, _) => return Some(format!("{}ms", low_ms + 1)),
-        Kind::Socket | Kind::Peers => "127.0.0.9:9",
+        Kind::Size(..) => "3MiB",
+        Kind::Socket | Kind::Peers | Kind::Coordinators => "127.0.0.9:9",
         Kind::Word(words) => words.iter().copied().find(|word| *word != key.default)?,
         Kind::Networks => "10.9.0.0/16",
+        Kind::Targets => "10.9.0.0/24",
+        Kind::Windows => "mon-fri 22:00-06:00 Europe/Berlin",
         Kind::Urls => "http://127.0.0.9:9",
     };
     Some(text.to_owned())
@@ -175,17 +218,13 @@ fn every_key_changes_the_configuration_or_says_that_it_does_nothing() {
     let shown = |settings: &Settings| format!("{:?}", NodeConfig::read(&Values(settings)));
     let default = shown(&settings(&[]));
     for key in KEYS {
-        let Some(value) = another_value(key) else {
-            assert_eq!(key.effect, Effect::Fixed, "{}", key.path);
-            continue;
-        };
+        let value = another_value(key).unwrap_or_else(|| panic!("{} can have one value only", key.path));
         let set = settings(&[(&env_name(key.path), &value)]);
         let is_changed = shown(&set) != default;
-        let said = notes(&set).iter().filter(|note| note.contains(key.path)).count();
+        let said = replaced(&set).is_some_and(|said| said.contains(key.path));
         let expected = match key.effect {
-            Effect::Now | Effect::SpellingOf(_) => (true, 0),
-            Effect::Later => (false, 1),
-            Effect::Fixed | Effect::Refused(_) => (false, 0),
+            Effect::Now | Effect::SpellingOf(_) => (true, false),
+            Effect::Replaced(_) => (false, true),
         };
         assert_eq!((is_changed, said), expected, "{}: {value}", key.path);
     }
@@ -202,7 +241,7 @@ fn nothing_hides_a_setting_that_nobody_reads_from_the_compiler() {
         assert!(fields.starts_with("Debug, Clone)]\n"), "other derives read every field: {fields}");
         assert!(!fields.contains("    pub "), "a public field counts as read: {fields}");
     }
-    assert_eq!(count, 7, "every struct of settings is looked at");
+    assert_eq!(count, 10, "every struct of settings is looked at");
 }
 
 #[test]
@@ -215,15 +254,9 @@ fn broken_relations_between_keys_are_reported_at_the_key_that_was_written() {
             "loopback only",
         ),
         ("mesh: {listen: '0.0.0.0:8080'}", &[], "p.yaml:1:16: mesh.listen", "same port"),
-        ("workers: {heartbeat_interval: 10s}", &[], "p.yaml:1:31: workers.heartbeat_interval", "two heartbeats"),
-        ("coordinator: {worker_failure: {grace_period: 1h}}", &[], "p.yaml:1:46", "less than the grace period"),
+        ("coordinator: {worker_failure: {grace_period: 9s}}", &[], "p.yaml:1:46", "two heartbeats"),
+        ("coordinator: {job_retry: {timeout: 10s}}", &[], "p.yaml:1:36", "less than the grace period"),
         ("worker: {offline: true, coordinator: 'n1:7400'}", &[], "p.yaml:1:19: worker.offline", "no other node"),
-        (
-            "node: {init: true}",
-            &[("PENTORA_MESH_PEERS", "n1")],
-            "environment PENTORA_MESH_PEERS: mesh.peers",
-            "joins one",
-        ),
         ("worker: {token: a, token_file: b}", &[], "p.yaml:1:17: worker.token", "keep one"),
         ("node: {name: a}\nworker: {name: b}", &[], "p.yaml:2:16: worker.name", "one name"),
     ] {
@@ -300,7 +333,9 @@ proptest::proptest! {
             let shown = super::super::show(&loaded, false);
             let again = Sources { file: Some(ConfigText { name: "s".into(), text: shown.clone() }), env: BTreeMap::new(), ..sources };
             if key.path != "worker.token" {
-                let again = load(&again).map_err(|error| proptest::test_runner::TestCaseError::fail(format!("{error}\n{shown}")))?;
+                let mut again = load(&again).map_err(|error| proptest::test_runner::TestCaseError::fail(format!("{error}\n{shown}")))?;
+                // What is shown has a name in it, which was the host's.
+                again.config.is_named = loaded.config.is_named;
                 proptest::prop_assert_eq!(format!("{:?}", loaded.config), format!("{:?}", again.config), "{}", shown);
             }
         }

@@ -11,7 +11,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::kind::Kind;
-use super::{ApiAuth, NetworkAccess, NodeMode, Secret, Strategy, TimingProfile};
+use super::size::Size;
+use super::{
+    ApiAuth, FailedUnits, NetworkAccess, NodeMode, RetryPause, Secret, Strategy, TimingProfile, VoterCount, WorkerMode,
+};
 
 /// One key.
 #[derive(Debug, Clone, Copy)]
@@ -35,14 +38,10 @@ pub struct Key {
 pub enum Effect {
     /// It does.
     Now,
-    /// It is checked and kept, but nothing reads it yet.
-    Later,
-    /// It has one value only, which holds whether it is written or not.
-    Fixed,
     /// It is another spelling of the key of this path.
     SpellingOf(&'static str),
-    /// It belonged to something that Pentora does not have; the text says what took its place.
-    Refused(&'static str),
+    /// It belongs to something that Pentora does not have: taken with a warning, whose text says what is in its place.
+    Replaced(&'static str),
 }
 
 /// A key, and the type of its value.
@@ -87,7 +86,7 @@ keys! {
         key("mesh.advertise", Kind::Peers, "", "addresses under which other nodes reach this one"),
     MESH_PROFILE: TimingProfile =>
         key("mesh.profile", Kind::Word(TimingProfile::WORDS), "lan", "timers of the leader election"),
-    MESH_PEERS: Vec<String> => key("mesh.peers", Kind::Peers, "", "nodes to join through"),
+    MESH_PEERS: Vec<String> => key("mesh.peers", Kind::Peers, "", "nodes to join through, and to find others by"),
     MESH_PSK_FILE: Option<PathBuf> =>
         key("mesh.psk_file", Kind::Path, "", "file with the mesh's pre-shared key, 64 hexadecimal digits"),
     SERVER_MODE: NodeMode =>
@@ -95,16 +94,20 @@ keys! {
     API_LISTEN: SocketAddr => key("server.api.listen", Kind::Socket, "127.0.0.1:8080", "address of the HTTP API"),
     API_AUTH: ApiAuth =>
         key("server.api.auth", Kind::Word(ApiAuth::WORDS), "jwt", "bearer tokens, or none on loopback only"),
-    _ => later("workers.auto_register", Kind::Switch, "true", "a valid token is enough to become a worker"),
+    AUTO_REGISTER: bool => key(
+        "workers.auto_register",
+        Kind::Switch,
+        "true",
+        "a worker registers with its join token alone; otherwise an administrator registers it",
+    ),
     HEARTBEAT_INTERVAL: Duration =>
         key("workers.heartbeat_interval", Kind::Time(100 * MS, HOUR), "5s", "how often a worker reports"),
-    _ => key("queue.url", Kind::Anything, "", "not used: there is no broker")
-        .that(Effect::Refused("the replicated log replaces the broker")),
-    _ => key("queue.backend", Kind::Word(&["raft"]), "raft", "the replicated log; redis and kafka are refused")
-        .that(Effect::Fixed),
+    _ => key("queue.url", Kind::Anything, "", "not used: there is no broker").that(Effect::Replaced(NO_BROKER)),
+    _ => key("queue.backend", Kind::Word(&["raft", "redis", "kafka"]), "raft", "always the replicated log")
+        .that(Effect::Replaced(NO_BROKER)),
     _ => key("worker.name", Kind::Label, "", "the same as node.name").that(Effect::SpellingOf("node.name")),
     WORKER_COORDINATOR: Vec<String> =>
-        key("worker.coordinator", Kind::Peers, "", "node to join through: a mesh address or an API address")
+        key("worker.coordinator", Kind::Coordinators, "", "node to join through: a mesh address or an API address")
             .also_env(&["COORDINATOR_URL"]),
     WORKER_TOKEN: Option<Secret> => key("worker.token", Kind::Secret, "", "join token").also_env(&["WORKER_TOKEN"]),
     WORKER_TOKEN_FILE: Option<PathBuf> => key("worker.token_file", Kind::Path, "", "file with the join token"),
@@ -112,30 +115,57 @@ keys! {
     WORKER_TAGS: Vec<String> => key("worker.tags", Kind::Labels, "", "labels that jobs may prefer or require"),
     NETWORK_ACCESS: NetworkAccess =>
         key("worker.network_access", Kind::Networks, "auto", "prefixes this node can reach, or auto"),
+    WORKER_SCOPE: NetworkAccess =>
+        key("worker.scope", Kind::Networks, "auto", "prefixes this node may send to, whatever the cluster allows; auto for all of that"),
+    WORKER_EXCLUDE: Vec<String> =>
+        key("worker.exclude", Kind::Targets, "", "targets this node never sends to: addresses, prefixes, ranges, names"),
+    WORKER_WINDOWS: Vec<String> => key(
+        "worker.windows",
+        Kind::Windows,
+        "",
+        "when this node may scan, such as `mon-fri 22:00-06:00 Europe/Berlin`; networks in front: these alone",
+    ),
+    WORKER_BLACKOUTS: Vec<String> =>
+        key("worker.blackouts", Kind::Windows, "", "when this node may not scan, written like worker.windows"),
     MAX_CONCURRENT_SCANS: u32 =>
         key("worker.capacity.max_concurrent_scans", Kind::Count(1, 1024), "10", "leases held at once"),
     MAX_TARGETS_PER_SCAN: u64 =>
         key("worker.capacity.max_targets_per_scan", Kind::Count(1, 1 << 32), "65536", "targets in one unit"),
-    _ => later("worker.mode", Kind::Word(&["cluster", "standalone"]), "cluster", "standalone works from signed bundles"),
-    WORKER_OFFLINE: bool => later("worker.offline", Kind::Switch, "false", "no outbound connection but scans"),
-    _ => later("worker.local_queue", Kind::Path, "", "work orders of an offline worker"),
-    _ => later("worker.local_results", Kind::Path, "", "results of an offline worker"),
-    _ => later("sync.export_interval", Kind::Time(SECOND, 365 * DAY), "1h", "how often a bundle is written"),
-    _ => later("sync.export_path", Kind::Path, "", "where bundles are written"),
-    _ => later("sync.require_mount", Kind::Switch, "false", "refuse to write where nothing is mounted"),
+    WORKER_MODE: WorkerMode => key(
+        "worker.mode",
+        Kind::Word(WorkerMode::WORDS),
+        "cluster",
+        "standalone scans what signed bundles of orders say, and opens no port",
+    ),
+    WORKER_OFFLINE: bool =>
+        key("worker.offline", Kind::Switch, "false", "no port and no connection but scans; the same as mode standalone"),
+    LOCAL_QUEUE: Option<PathBuf> =>
+        key("worker.local_queue", Kind::Path, "", "orders of a standalone worker (default: queue in node.data_dir)"),
+    LOCAL_RESULTS: Option<PathBuf> =>
+        key("worker.local_results", Kind::Path, "", "results of a standalone worker (default: results in node.data_dir)"),
+    EXPORT_INTERVAL: Duration => key(
+        "sync.export_interval",
+        Kind::Time(SECOND, 365 * DAY),
+        "1h",
+        "how often a standalone worker writes a bundle of new results",
+    ),
+    EXPORT_PATH: Option<PathBuf> =>
+        key("sync.export_path", Kind::Path, "", "where it writes them (default: nowhere by itself)"),
+    REQUIRE_MOUNT: bool =>
+        key("sync.require_mount", Kind::Switch, "false", "write bundles only where something is mounted"),
     STRATEGY: Strategy => key(
         "coordinator.load_balancing.strategy",
         Kind::Word(Strategy::WORDS),
         "least_loaded",
         "which of several eligible workers is preferred",
     ),
-    _ => later(
+    MAX_QUEUE_DEPTH: u32 => key(
         "coordinator.load_balancing.thresholds.max_queue_depth",
         Kind::Count(1, 1_000_000),
         "100",
         "waiting jobs before normal and low priority are turned away",
     ),
-    _ => later(
+    WORKER_MAX_LOAD: f64 => key(
         "coordinator.load_balancing.thresholds.worker_max_load",
         Kind::Share,
         "0.8",
@@ -143,17 +173,21 @@ keys! {
     ),
     MAX_ATTEMPTS: u32 =>
         key("coordinator.job_retry.max_attempts", Kind::Count(1, 100), "3", "tries of a unit before it is given up"),
-    _ => later(
+    BACKOFF: RetryPause => key(
         "coordinator.job_retry.backoff",
-        Kind::Word(&["none", "fixed", "exponential"]),
+        Kind::Word(RetryPause::WORDS),
         "exponential",
-        "pause between tries",
+        "pause between two tries of a unit",
     ),
-    ATTEMPT_TIMEOUT: Duration =>
-        later("coordinator.job_retry.timeout", Kind::Time(10 * SECOND, 7 * DAY), "30m", "time for one try of a unit"),
-    _ => later(
+    ATTEMPT_TIMEOUT: Duration => key(
+        "coordinator.job_retry.timeout",
+        Kind::Time(10 * SECOND, 7 * DAY),
+        "30m",
+        "time for one try of a unit (default: at least the grace period)",
+    ),
+    FAILURE_ACTION: FailedUnits => key(
         "coordinator.worker_failure.action",
-        Kind::Word(&["reassign", "wait", "fail"]),
+        Kind::Word(FailedUnits::WORDS),
         "reassign",
         "what happens to the units of a failed worker",
     ),
@@ -161,7 +195,47 @@ keys! {
         "coordinator.worker_failure.grace_period",
         Kind::Time(SECOND, DAY),
         "15s",
-        "silence after which a worker counts as failed",
+        "silence after which a worker counts as failed (default: at least three heartbeats)",
+    ),
+    RESULTS_COPIES: u32 =>
+        key("results.copies", Kind::Count(1, 3), "2", "nodes that hold each result, as far as there are members"),
+    RESULTS_FLOOR: Size => key(
+        "results.free_space_floor",
+        Kind::Size(0, u64::MAX),
+        "512MiB",
+        "free space below which this node takes no more results",
+    ),
+    RESULTS_GRACE: Duration => key(
+        "results.grace",
+        Kind::Time(SECOND, 365 * DAY),
+        "1h",
+        "how long a copy stays that is no longer needed",
+    ),
+    RESULTS_SCRUB: Duration => key(
+        "results.scrub_interval",
+        Kind::Time(SECOND, 365 * DAY),
+        "7d",
+        "how often every result is read again to find damage",
+    ),
+    RETENTION_AGE: Option<Duration> => key(
+        "results.retention.max_age",
+        Kind::Time(SECOND, 36_500 * DAY),
+        "",
+        "how long ended jobs are kept (default: without end)",
+    ),
+    RETENTION_JOBS: Option<u64> =>
+        key("results.retention.max_jobs", Kind::Count(1, 1_000), "", "how many ended jobs are kept (default: 1000)"),
+    RETENTION_BYTES: Option<Size> => key(
+        "results.retention.max_bytes",
+        Kind::Size(1, u64::MAX),
+        "",
+        "bytes of results that are kept of ended jobs (default: without end)",
+    ),
+    CLUSTER_VOTERS: VoterCount => key(
+        "cluster.voters",
+        Kind::Word(VoterCount::WORDS),
+        "3",
+        "how many voters a new cluster aims at; read by --init alone",
     ),
     CLIENT_API: Option<String> =>
         key("client.api", Kind::Urls, "", "API addresses for the command line").also_env(&["PENTORA_API"]),
@@ -170,14 +244,12 @@ keys! {
             .also_env(&["PENTORA_TOKEN_FILE"]),
 }
 
+/// What is in the place of a broker.
+const NO_BROKER: &str = "the replicated log is the queue, and no broker is used";
+
 /// A key that works.
 const fn key(path: &'static str, kind: Kind, default: &'static str, about: &'static str) -> Key {
     Key { path, kind, default, effect: Effect::Now, also_env: &[], about }
-}
-
-/// A key that is accepted and not used yet.
-const fn later(path: &'static str, kind: Kind, default: &'static str, about: &'static str) -> Key {
-    key(path, kind, default, about).that(Effect::Later)
 }
 
 /// A row without a constant, so without a field: its key must not be one that is said to work.
@@ -246,10 +318,15 @@ mod tests {
             ("mesh.listen", "localhost:7400", "address with port"),
             ("mesh.advertise", "0.0.0.0:7400", "names no machine"),
             ("mesh.profile", "lann", "lan, wan, fast"),
-            ("queue.backend", "redis", "replicated log"),
-            ("queue.backend", "kafka", "replicated log"),
+            ("cluster.voters", "4", "3, 5, 7"),
+            ("queue.backend", "rabbit", "raft, redis, kafka"),
             ("worker.network_access", "10.0.0.0/40", "is not a prefix"),
             ("worker.network_access", "", "names no network"),
+            ("worker.exclude", "10.0.0.300", "10.0.0.300"),
+            ("worker.windows", "22:00-06:00", "write it as"),
+            ("worker.blackouts", "mon 22:00-06:00 Mars", "`Mars`"),
+            ("results.free_space_floor", "1.5GB", "is not a size"),
+            ("results.retention.max_bytes", "0", "is not between"),
             ("worker.capacity.max_concurrent_scans", "0", "from 1 to 1024"),
             ("worker.capacity.max_concurrent_scans", "0x10", "from 1 to 1024"),
             ("coordinator.load_balancing.thresholds.worker_max_load", "1.5", "above 0 and up to 1"),

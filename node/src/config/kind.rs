@@ -6,9 +6,13 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::address::coordinator_address;
 use super::duration::parse_duration;
 use super::layers::Raw;
+use super::size::Size;
 use super::{NetworkAccess, Secret, peer_address};
+use crate::policy::exclusion_targets;
+use crate::policy::own::check_window;
 
 /// What a value must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,14 +31,22 @@ pub enum Kind {
     Share,
     /// A duration within these bounds, in milliseconds.
     Time(u64, u64),
+    /// A number of bytes within these bounds, with a unit.
+    Size(u64, u64),
     /// An IP address with port to listen on.
     Socket,
     /// Addresses of nodes.
     Peers,
+    /// Addresses of nodes, or of their APIs.
+    Coordinators,
     /// One of these words.
     Word(&'static [&'static str]),
     /// `auto` or a list of prefixes.
     Networks,
+    /// Addresses, prefixes, ranges and host names, to be left out.
+    Targets,
+    /// Times of windows or blackouts, a text each.
+    Windows,
     /// A token: never shown.
     Secret,
     /// HTTP addresses.
@@ -53,6 +65,7 @@ pub(super) enum Checked {
     Count(u64),
     Share(f64),
     Time(Duration),
+    Size(Size),
     Socket(SocketAddr),
     Networks(NetworkAccess),
 }
@@ -89,7 +102,9 @@ values! {
     u64 = Checked::Count(count) => count,
     // The kinds of these keys end far below.
     u32 = Checked::Count(count) => Self::try_from(count).unwrap_or(Self::MAX),
+    f64 = Checked::Share(share) => share,
     Duration = Checked::Time(time) => time,
+    Size = Checked::Size(size) => size,
     SocketAddr = Checked::Socket(socket) => socket,
     NetworkAccess = Checked::Networks(networks) => networks,
 }
@@ -123,8 +138,11 @@ impl Kind {
         match self {
             Self::Labels => each(raw, label).map(Checked::List),
             Self::Peers => each(raw, peer_address).map(Checked::List),
+            Self::Coordinators => each(raw, coordinator_address).map(Checked::List),
             Self::Urls => each(raw, http_url).map(|urls| Checked::Text(urls.join(","))),
             Self::Networks => networks(raw),
+            Self::Targets => each(raw, targets).map(Checked::List),
+            Self::Windows => windows(raw).map(Checked::List),
             _ => match raw {
                 Raw::Text(text) => self.check_text(text.trim()),
                 Raw::List(_) => Err("takes one value, not a list".to_owned()),
@@ -159,15 +177,18 @@ impl Kind {
                 }
                 Ok(Checked::Time(time))
             }
+            Self::Size(low, high) => {
+                let size: Size = text.parse()?;
+                if !(low..=high).contains(&size.0) {
+                    return Err(format!("`{text}` is not between {low} and {high} bytes"));
+                }
+                Ok(Checked::Size(size))
+            }
             Self::Socket => match text.parse() {
                 Ok(socket) => Ok(Checked::Socket(socket)),
                 Err(_) => Err(format!("`{text}` is not an address with port, such as 127.0.0.1:8080 or [::1]:8080")),
             },
             Self::Word(words) if words.contains(&text) => Ok(Checked::Text(text.to_owned())),
-            Self::Word(_) if matches!(text, "redis" | "kafka") => Err(format!(
-                "`{text}` is not used: jobs are kept in the replicated log, which replaces the broker. Write raft or \
-                 remove the key"
-            )),
             Self::Word(words) => Err(format!("`{text}` is not one of {}", words.join(", "))),
             Self::Secret if text.is_empty() => Err("is empty".to_owned()),
             _ => Ok(Checked::Text(text.to_owned())),
@@ -187,6 +208,21 @@ fn label(text: &str) -> Result<String, String> {
         return Err(format!("`{}` is not a label: 1 to 63 letters, digits or ._:/@+=-", text.escape_debug()));
     }
     Ok(text.to_owned())
+}
+
+fn targets(text: &str) -> Result<String, String> {
+    exclusion_targets(&[text.to_owned()]).map(|_read| text.to_owned()).map_err(|error| error.to_string())
+}
+
+/// A text is one of them, commas and all: days have some.
+fn windows(raw: &Raw) -> Result<Vec<String>, String> {
+    let texts = match raw {
+        Raw::Text(text) if text.trim().is_empty() => Vec::new(),
+        Raw::Text(text) => vec![text.trim().to_owned()],
+        Raw::List(texts) => texts.iter().map(|text| text.trim().to_owned()).collect(),
+    };
+    let check = |text: &String| check_window(text).map_err(|why| format!("`{text}`: {why}"));
+    texts.iter().try_for_each(check).map(|()| texts)
 }
 
 fn networks(raw: &Raw) -> Result<Checked, String> {

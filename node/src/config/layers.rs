@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::build::Purpose;
 use super::expand::expand;
 use super::issue::{ConfigIssue, Origin, Position};
-use super::keys::{Effect, KEYS, Key, env_name, find, is_group};
+use super::keys::{KEYS, Key, env_name, find, is_group};
 use super::suggest::nearest;
 use super::yaml::{Entry, Node, Value};
 
@@ -104,12 +104,8 @@ fn from_env(key: &Key, env: &BTreeMap<String, String>) -> Option<Setting> {
 
 /// Stores a setting unless its key is refused or its value is of the wrong kind.
 fn put(settings: &mut Settings, issues: &mut Vec<ConfigIssue>, key: &'static Key, setting: Setting) {
-    let checked = match key.effect {
-        Effect::Refused(why) => Err(format!("is not used: {why}. Remove the key")),
-        _ => key.kind.check(&setting.raw).map(|_| ()),
-    };
-    match checked {
-        Ok(()) => {
+    match key.kind.check(&setting.raw) {
+        Ok(_) => {
             settings.insert(key.path, setting);
         }
         Err(message) => issues.push(ConfigIssue { origin: setting.origin, key: Some(key.path.to_owned()), message }),
@@ -303,10 +299,6 @@ mod tests {
             ("mesh:\n  profile: [lan]\n", "p.yaml:2:12: mesh.profile: takes one value, not a list"),
             ("worker:\n  tags: [a, [b]]\n", "p.yaml:2:13: worker.tags: takes a list of plain values"),
             ("node: {name: a}\nnode: {name: b}\n", "p.yaml:2:8: node.name: is set twice in this file: keep one"),
-            (
-                "queue:\n  url: redis://x\n",
-                "p.yaml:2:8: queue.url: is not used: the replicated log replaces the broker. Remove the key",
-            ),
             (
                 "worker:\n  token: ${NOPE}\n",
                 "p.yaml:2:10: worker.token: environment variable NOPE is not set: set it, or write ${NOPE:-default}",

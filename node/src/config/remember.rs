@@ -11,10 +11,9 @@ use super::show::render;
 pub const REMEMBERED_FILE: &str = "node.yaml";
 
 /// Keys that say what to do once, or where things are for others than the node.
-const NEVER: [&str; 10] = [
+const NEVER: [&str; 9] = [
     "node.data_dir",
     "node.init",
-    "mesh.peers",
     "mesh.psk_file",
     "worker.name",
     "worker.coordinator",
@@ -24,13 +23,13 @@ const NEVER: [&str; 10] = [
     "client.token_file",
 ];
 
-/// The text of [`REMEMBERED_FILE`] for a node that was started as `loaded` says. The node's name is always in it: it must
-/// not change with the machine's.
+/// The text of [`REMEMBERED_FILE`] for a node that was started as `loaded` says. A name that nobody said is not in it:
+/// the node keeps the one that it was admitted by, whatever its machine is called.
 #[must_use]
 pub fn remembered(loaded: &Loaded) -> String {
     let wanted = |path: &str, origin: &Origin| {
         let told = matches!(origin, Origin::Remembered(_) | Origin::Environment(_) | Origin::Flag(_));
-        (told && !NEVER.contains(&path)) || path == "node.name"
+        told && !NEVER.contains(&path)
     };
     format!(
         "# Written by this node at its start: what it was told by flags and environment. The configuration file, \
@@ -58,11 +57,11 @@ mod tests {
         }
         let text = remembered(&load(&sources).unwrap());
         let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
-        let expected = ["node:", "  name: node", "mesh:", "  listen: \"10.0.0.1:1\"", "worker:", "  tags: [a, b]"];
+        let expected = ["mesh:", "  listen: \"10.0.0.1:1\"", "worker:", "  tags: [a, b]"];
         assert_eq!(lines, expected);
         let again = Sources { remembered: Some(ConfigText { name: "node.yaml".into(), text }), ..Sources::default() };
         let again = load(&again).unwrap();
         assert_eq!((again.config.mesh.listen.port(), again.config.worker.tags.len()), (1, 2));
-        assert_eq!(again.origin("mesh.listen").map(ToString::to_string).as_deref(), Some("remembered node.yaml:6:11"));
+        assert_eq!(again.origin("mesh.listen").map(ToString::to_string).as_deref(), Some("remembered node.yaml:4:11"));
     }
 }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::build::Loaded;
 use super::issue::Origin;
-use super::keys::{Effect, KEYS, Key};
+use super::keys::{KEYS, Key};
 use super::kind::Kind;
 use super::layers::{Raw, Setting};
 
@@ -50,7 +50,7 @@ fn written(key: &Key, setting: &Setting) -> String {
     if key.kind == Kind::Secret {
         return "\"***\"".to_owned();
     }
-    let many = matches!(key.kind, Kind::Labels | Kind::Peers | Kind::Networks);
+    let many = matches!(key.kind, Kind::Labels | Kind::Peers | Kind::Coordinators | Kind::Networks | Kind::Targets);
     match &setting.raw {
         Raw::Text(text) if !many || text == "auto" => scalar(text),
         raw => format!("[{}]", raw.items().map(|item| scalar(item.trim())).collect::<Vec<_>>().join(", ")),
@@ -69,7 +69,7 @@ fn scalar(text: &str) -> String {
 #[must_use]
 pub fn schema() -> Value {
     let mut properties = Map::new();
-    for key in KEYS.iter().filter(|key| !matches!(key.effect, Effect::Refused(_))) {
+    for key in KEYS {
         let path: Vec<&str> = key.path.split('.').collect();
         insert(&mut properties, &path, leaf_schema(key));
     }
@@ -111,8 +111,15 @@ fn leaf_schema(key: &Key) -> Value {
         }
         Kind::Share => json!({"anyOf": [{"type": "number", "exclusiveMinimum": 0, "maximum": 1}, {"type": "string"}]}),
         Kind::Word(words) => json!({"anyOf": [{"enum": words}, {"type": "string", "pattern": "[$][{]"}]}),
-        Kind::Labels | Kind::Peers | Kind::Networks | Kind::Urls => list,
+        Kind::Labels
+        | Kind::Peers
+        | Kind::Coordinators
+        | Kind::Networks
+        | Kind::Targets
+        | Kind::Windows
+        | Kind::Urls => list,
         Kind::Time(..) => json!({"type": "string", "examples": ["30s", "2m", "1h30m"]}),
+        Kind::Size(..) => json!({"type": ["string", "integer"], "examples": ["512MiB", "20GiB"]}),
         Kind::Label | Kind::Path | Kind::Socket | Kind::Secret | Kind::Anything => {
             json!({"type": ["string", "number"]})
         }
@@ -144,7 +151,9 @@ mod tests {
         let text = "worker:\n  tags: [a, 'b:c']\n  region: eu\nmesh: {advertise: ['[fd00::1]:7400']}\nnode: {data_dir: '/d $$ x'}\n";
         let first = load(&sources(text)).unwrap();
         let shown = show(&first, true);
-        let again = load(&sources(&shown)).unwrap();
+        let mut again = load(&sources(&shown)).unwrap();
+        // What is shown has a name in it, which was the host's.
+        again.config.is_named = first.config.is_named;
         assert_eq!(format!("{:?}", first.config), format!("{:?}", again.config), "{shown}");
         assert!(shown.contains("    listen: \"127.0.0.1:8080\""), "{shown}");
         assert!(shown.contains("# p.yaml:3:11") && shown.contains("# default"), "{shown}");
@@ -159,7 +168,7 @@ mod tests {
     #[test]
     fn the_schema_knows_every_key_and_closes_every_group() {
         let schema = schema();
-        for key in KEYS.iter().filter(|key| !matches!(key.effect, Effect::Refused(_))) {
+        for key in KEYS {
             let pointer = format!("/properties/{}", key.path.replace('.', "/properties/"));
             assert_eq!(schema.pointer(&format!("{pointer}/description")), Some(&json!(key.about)), "{}", key.path);
         }

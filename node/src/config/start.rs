@@ -1,6 +1,8 @@
 //! What a node is asked to do when its process starts.
 
-use super::{NodeConfig, REMEMBERED_FILE, Secret};
+use std::path::PathBuf;
+
+use super::{NodeConfig, REMEMBERED_FILE, Secret, Sources};
 use crate::durable_file::{self, Readers};
 
 /// A checked configuration and what to do with it.
@@ -10,6 +12,10 @@ pub struct StartPlan {
     pub config: NodeConfig,
     /// What to do when the data directory holds no node yet.
     pub action: StartAction,
+    /// A backup that a new cluster begins with.
+    pub restore: Option<PathBuf>,
+    /// What the configuration was read from, to be read again while the node runs.
+    pub sources: Sources,
     /// What [`StartPlan::remember`] writes down.
     pub remembered: String,
 }
@@ -43,4 +49,6 @@ pub enum StartAction {
     },
     /// Refuse: there must be a node already.
     Resume,
+    /// Be a worker without a mesh, whether for the first time or again.
+    Standalone,
 }

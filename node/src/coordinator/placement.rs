@@ -1,18 +1,91 @@
 //! Which worker may take which partition, and the reason where it may not. Used at admission, at grant and to explain.
+//!
+//! The filters come in one order: is it there, does its release go with ours, is it where the work is, does it do what it
+//! gets, has it room. The first that does not hold is the reason.
 
 use ipnet::IpNet;
-use pentora_raft::state::{Needs, NodeRecord, NodeStatus};
+use pentora_raft::State;
+use pentora_raft::state::{Health, Needs, NodeRecord, NodeStatus, residency_in};
 
-/// Why `node` may not take work with these needs, or `None` where it may.
+use crate::results::choose::is_kept_in;
+
+/// The first filter of all that `node` does not pass for these needs, but for its room, or `None`.
 #[must_use]
-pub fn mismatch(node: &NodeRecord, needs: &Needs) -> Option<String> {
+pub fn refusal(node: &NodeRecord, site: Option<&str>, needs: &Needs, version: &str) -> Option<String> {
+    let unavailable = unavailable(node).map(str::to_owned);
+    unavailable.or_else(|| incompatible(node, version)).or_else(|| mismatch(node, site, needs))
+}
+
+/// How a site stands among the tags that work requires: no tag of a node can be taken for one, because a node is asked for
+/// its site.
+const SITE: &str = "site:";
+
+/// What work requires that is for the nodes of a site.
+#[must_use]
+pub fn of_site(site: &str) -> String {
+    format!("{SITE}{site}")
+}
+
+/// The site that a required tag stands for, if it does.
+#[must_use]
+pub fn site_in(tag: &str) -> Option<&str> {
+    tag.strip_prefix(SITE)
+}
+
+/// Why the release of `node` does not go with `version`, the one that plans, or `None` where it does. Releases go together
+/// whose first number is the same, and while that is 0 the second as well.
+#[must_use]
+pub fn incompatible(node: &NodeRecord, version: &str) -> Option<String> {
+    let line = |text: &str| {
+        let mut numbers = text.split(['.', '-', '+']).map(|part| part.parse::<u32>().ok());
+        let (major, minor) = (numbers.next().flatten()?, numbers.next().flatten()?);
+        Some(if major == 0 { (0, minor) } else { (major, 0) })
+    };
+    let (own, theirs) = (line(version)?, line(&node.info.version)?);
+    (own != theirs).then(|| format!("it runs {}, which does not go with {version}", node.info.version))
+}
+
+/// Why a worker that fails what it gets rests at `now_ms`, or `None` where it does not.
+#[must_use]
+pub fn set_aside(health: Option<&Health>, now_ms: u64) -> Option<String> {
+    let health = health.filter(|health| health.is_aside(now_ms))?;
+    let seconds = health.aside_until_ms.unwrap_or(now_ms).saturating_sub(now_ms).div_ceil(1000);
+    Some(format!("it is set aside for {seconds} s more, because it failed its last units: {}", health.reason))
+}
+
+/// How many leases `node` may hold of urgent work, and of other work: that leaves room for urgent work.
+#[must_use]
+pub fn rooms(node: &NodeRecord, max_load_thousandths: u32) -> (u32, u32) {
+    let capacity = node.info.max_concurrent_scans;
+    let part = (u64::from(capacity) * u64::from(max_load_thousandths)).div_ceil(1_000);
+    (capacity, u32::try_from(part).unwrap_or(capacity).min(capacity))
+}
+
+/// Why `node`, which is at `site`, may not take work with these needs, or `None` where it may.
+#[must_use]
+pub fn mismatch(node: &NodeRecord, site: Option<&str>, needs: &Needs) -> Option<String> {
+    let here = node.info.region.as_deref();
+    if let Some(region) = needs.residency()
+        && here != Some(region)
+    {
+        return Some(format!("it is in region {}, and the results stay in {region}", here.unwrap_or("(none)")));
+    }
     if let Some(region) = &needs.region
         && node.info.region.as_ref() != Some(region)
     {
         return Some(format!("it is in region {}, not {region}", node.info.region.as_deref().unwrap_or("(none)")));
     }
-    if let Some(tag) = needs.required_tags.iter().find(|tag| !node.info.tags.contains(tag)) {
-        return Some(format!("it has no tag `{tag}`"));
+    let missing = |tag: &&String| match site_in(tag) {
+        Some(wanted) => site != Some(wanted),
+        // That it is there was asked above.
+        None if residency_in(tag).is_some() => false,
+        None => !node.info.tags.contains(*tag),
+    };
+    if let Some(tag) = needs.required_tags.iter().find(missing) {
+        return Some(match site_in(tag) {
+            Some(wanted) => format!("it is at site {}, not {wanted}", site.unwrap_or("(none)")),
+            None => format!("it has no tag `{tag}`"),
+        });
     }
     if let Some(engine) = &needs.engine
         && !node.info.engines.contains(engine)
@@ -23,12 +96,20 @@ pub fn mismatch(node: &NodeRecord, needs: &Needs) -> Option<String> {
     unreached.map(|net| format!("it does not reach {net}"))
 }
 
+/// Why no node gets work whose results nobody would keep: they stay in a region where no member does.
+#[must_use]
+pub fn unkept(state: &State, needs: &Needs) -> Option<String> {
+    let region = needs.residency().filter(|region| !is_kept_in(state, region))?;
+    Some(format!("the results stay in {region}, and no member there keeps results"))
+}
+
 /// Why `node` gets no work at all now, or `None` where it may.
 #[must_use]
 pub fn unavailable(node: &NodeRecord) -> Option<&'static str> {
     match node.status {
         NodeStatus::Active | NodeStatus::Joining | NodeStatus::Stale => None,
         NodeStatus::Failed => Some("it is marked as failed"),
+        NodeStatus::Left => Some("it was stopped"),
         NodeStatus::Draining => Some("it is draining"),
     }
 }
@@ -43,6 +124,7 @@ pub fn reaches(access: Option<&[IpNet]>, net: &IpNet) -> bool {
 mod tests {
     use super::*;
     use pentora_raft::command::NodeInfo;
+    use pentora_raft::state::of_residency;
 
     fn node(info: NodeInfo) -> NodeRecord {
         NodeRecord {
@@ -53,6 +135,27 @@ mod tests {
             started_at_ms: 0,
             changed_at_ms: 0,
         }
+    }
+
+    #[test]
+    fn releases_of_one_line_go_together_and_others_are_named() {
+        let runs = |version: &str| node(NodeInfo { version: version.into(), ..NodeInfo::default() });
+        for (theirs, own, fits) in [
+            ("0.1.0", "0.1.9", true),
+            ("0.2.0", "0.1.0", false),
+            ("1.2.0", "1.9.3-rc.1", true),
+            ("2.0.0", "1.0.0", false),
+            ("", "1.0.0", true),
+        ] {
+            assert_eq!(incompatible(&runs(theirs), own).is_none(), fits, "{theirs} beside {own}");
+        }
+        assert_eq!(incompatible(&runs("2.0.0"), "1.0.0").unwrap(), "it runs 2.0.0, which does not go with 1.0.0");
+    }
+
+    #[test]
+    fn some_room_is_kept_for_urgent_work_and_a_worker_of_one_unit_takes_it_for_any() {
+        let of = |max_concurrent_scans| node(NodeInfo { max_concurrent_scans, ..NodeInfo::default() });
+        assert_eq!([10, 2, 1, 0].map(|capacity| rooms(&of(capacity), 800)), [(10, 8), (2, 2), (1, 1), (0, 0)]);
     }
 
     #[test]
@@ -72,7 +175,17 @@ mod tests {
             engine: None,
         };
         let raw = Needs { engine: Some("raw".into()), ..needs(None, None, None) };
+        let mismatch = |node: &NodeRecord, needs: &Needs| super::mismatch(node, Some("berlin"), needs);
+        let at = |site: &str| needs(None, Some(&of_site(site)), None);
+        assert_eq!(mismatch(&eu, &at("berlin")), None);
+        assert_eq!(mismatch(&eu, &at("madrid")).unwrap(), "it is at site berlin, not madrid");
+        assert_eq!(super::mismatch(&eu, None, &at("madrid")).unwrap(), "it is at site (none), not madrid");
         assert_eq!(mismatch(&eu, &raw).unwrap(), "it has no raw engine");
+        let stays = |region: &str| needs(None, Some(&of_residency(region)), None);
+        assert_eq!(mismatch(&eu, &stays("eu")), None);
+        assert_eq!(mismatch(&eu, &stays("us")).unwrap(), "it is in region eu, and the results stay in us");
+        let nowhere = super::mismatch(&node(NodeInfo::default()), None, &stays("eu")).unwrap();
+        assert_eq!(nowhere, "it is in region (none), and the results stay in eu");
         assert_eq!(mismatch(&eu, &needs(Some("eu"), Some("dmz"), Some("10.9.0.0/16"))), None);
         assert_eq!(mismatch(&eu, &needs(Some("us"), None, None)).unwrap(), "it is in region eu, not us");
         assert_eq!(mismatch(&eu, &needs(None, Some("prod"), None)).unwrap(), "it has no tag `prod`");

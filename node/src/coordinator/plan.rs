@@ -1,57 +1,65 @@
 //! Which units go to whom next: a pure look at the state and at what each worker is good for.
 //!
-//! Jobs are served by priority, then by age. Each worker holds at most two units of a job, one running and one behind
+//! Jobs come in the order of `queue`. For each unit in turn: which workers may take it (`placement`), which of those has
+//! room, and which of these is best (`score`). Each worker holds at most two units of a job, one running and one behind
 //! it, sized to take about ten seconds of that worker's own measured rate; near a job's end what is left is shared, so
 //! that no worker is waited for. A unit that failed before is halved for each try, so that a poisonous target is left
-//! alone with few neighbours. A job with a limit per network is given out one unit at a time and worker: two units of
-//! one worker could be in the same network at once, each with its own share.
+//! alone with few neighbours, and goes to those who failed it last of all (`ranges`). A job with a limit per network is
+//! given out one unit at a time and worker: two units of one worker could be in the same network at once, each with its
+//! own share.
+
+mod queue;
+mod ranges;
+mod score;
+mod shares;
 
 use std::collections::BTreeMap;
 
 use pentora_raft::command::{NewLease, UnitKey};
-use pentora_raft::state::{Job, NodeRecord, Partition, Progress, Share};
+use pentora_raft::state::{Job, Needs, NodeRecord, Partition, Priority, Settings, Share};
 use pentora_raft::{JobId, NodeId, State};
 
+pub use queue::{Served, served};
+pub use score::Turns;
+
+use super::budgets::Budgets;
 use super::placement;
 use super::work_sessions::Rates;
+use queue::Queue;
+use ranges::{Cursor, Piece};
+use shares::{Drawn, Shares, fair_share};
 
 /// How long a unit should take, in seconds. The design asks for 5 to 30.
-const UNIT_SECONDS: f64 = 10.0;
+pub const UNIT_SECONDS: f64 = 10.0;
 /// Units of one job that a worker holds: one running, one behind it.
 const UNITS_PER_JOB: u32 = 2;
-/// A worker begins with this part of its fair share of a budget at least: less would be a unit of hardly any target.
-const SHARE_PARTS_MIN: u64 = 4;
 /// Grants in one entry; keeps an entry far below a frame.
 const GRANTS_MAX: usize = 256;
 /// Ports per target of a job whose spec is not at hand.
 pub const PORTS_UNKNOWN: u64 = 100;
 
-/// Whom to prefer among workers that may take a unit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Preference {
-    /// In turn.
-    RoundRobin,
-    /// The one with the most room.
-    #[default]
-    LeastLoaded,
-    /// The one with most of the job's preferred tags.
-    TagAffinity,
-}
-
-/// How units are shared out.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct PlanConfig {
-    /// Whom to prefer.
-    pub preference: Preference,
+/// What a plan is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    /// The replicated state.
+    pub state: &'a State,
+    /// The workers with a session, and what each is good for.
+    pub rates: &'a BTreeMap<NodeId, Rates>,
+    /// How many ports a job asks of a target.
+    pub ports: &'a BTreeMap<JobId, u64>,
+    /// Who got a unit when.
+    pub turns: &'a Turns,
+    /// What networks may get, from all jobs together.
+    pub budgets: &'a Budgets,
+    /// How work is shared out.
+    pub settings: &'a Settings,
     /// How long a unit of a job whose budget is below what the worker can do should take, in seconds: that is known
     /// beforehand.
     pub paced_unit_seconds: f64,
-}
-
-impl Default for PlanConfig {
-    fn default() -> Self {
-        Self { preference: Preference::default(), paced_unit_seconds: UNIT_SECONDS }
-    }
+    /// The release that plans.
+    pub version: &'a str,
+    /// The leader's wall time, unix milliseconds.
+    pub now_ms: u64,
 }
 
 /// A worker as the planner sees it.
@@ -61,212 +69,305 @@ struct Worker<'a> {
     rates: &'a Rates,
     leases: u32,
     by_job: BTreeMap<JobId, u32>,
+    /// How many leases it may hold: with urgent ones, without.
+    rooms: (u32, u32),
+    /// Whether it is set aside.
+    aside: bool,
+    /// When it got a unit last, counted in units.
+    turn: u64,
 }
 
-/// What of one job's budgets is out.
-#[derive(Debug, Default)]
-struct Shares {
-    /// Packets per second, by the node that may send them.
-    rate: BTreeMap<NodeId, u64>,
-    /// Packets per second into any one network, over all leases.
-    network: u64,
+/// The workers for the partitions with the same needs, of urgent jobs or of others.
+struct Group {
+    /// Whether it is for urgent jobs.
+    urgent: bool,
+    /// Those that may take them, where any is not set aside only such.
+    eligible: Vec<usize>,
+    /// Those of them that have room.
+    with_room: Vec<usize>,
 }
 
-/// What of a partition can be granted.
-struct Cursor {
-    free: Vec<(u64, u64, u32)>,
-    next: u64,
-    end: u64,
+/// One job, while it is shared out.
+struct Work<'a> {
+    id: JobId,
+    record: &'a Job,
+    ports: u64,
+    parts: Vec<Part<'a>>,
 }
 
-/// The grants to propose now. `rates` are the workers with a session; `ports` how many ports a job asks of a target.
+/// One partition of it.
+struct Part<'a> {
+    index: u32,
+    partition: &'a Partition,
+    cursor: Cursor,
+    group: usize,
+}
+
+/// A plan while it is made.
+struct Planner<'a> {
+    view: View<'a>,
+    workers: Vec<Worker<'a>>,
+    groups: Vec<Group>,
+    by_needs: BTreeMap<(bool, NeedsKey<'a>), usize>,
+    shares: BTreeMap<JobId, Shares>,
+    /// What is out of each budget of networks.
+    out: Drawn,
+    turn: u64,
+}
+
+/// What groups are told apart by: needs without the preferences, which choose among a group.
+type NeedsKey<'a> = (&'a [ipnet::IpNet], Option<&'a str>, &'a [String], Option<&'a str>);
+
+/// Whether so much of a budget that is out leaves one of `workers` a share to begin with.
 #[must_use]
-pub fn plan(
-    state: &State,
-    rates: &BTreeMap<NodeId, Rates>,
-    ports: &BTreeMap<JobId, u64>,
-    config: &PlanConfig,
-) -> Vec<NewLease> {
-    let mut jobs: Vec<(JobId, &Job)> = state.jobs().filter(|(_, job)| job.is_open()).collect();
-    if jobs.is_empty() {
+pub fn leaves_a_share(rate_pps: u64, workers: usize, out_pps: u64) -> bool {
+    fair_share(Some(rate_pps), workers.max(1), out_pps).is_some()
+}
+
+/// The grants to propose now.
+#[must_use]
+pub fn plan(view: &View<'_>) -> Vec<NewLease> {
+    let mut planner = Planner::new(*view);
+    if planner.workers.iter().all(|worker| worker.leases >= worker.rooms.0) {
         return Vec::new();
     }
-    let mut workers = workers(state, rates);
-    let mut shares = shares(state);
-    jobs.sort_by_key(|(id, job)| (job.priority, *id));
+    let mut queue = Queue::new(view.state, view.now_ms);
+    let mut works: BTreeMap<JobId, Work<'_>> = BTreeMap::new();
     let mut grants = Vec::new();
-    for (id, job) in jobs {
-        let ports = ports.get(&id).copied().unwrap_or(PORTS_UNKNOWN);
-        let shares = shares.entry(id).or_default();
-        for (index, partition) in (0u32..).zip(&job.partitions) {
-            if let Some(progress) = state.progress(id, index) {
-                let part = Part { job: id, record: job, index, partition, ports };
-                part.share_out(progress, &mut workers, shares, config, &mut grants);
-            }
-        }
-        if grants.len() >= GRANTS_MAX {
-            break;
+    while grants.len() < GRANTS_MAX
+        && let Some(next) = queue.pop()
+    {
+        let Some(record) = view.state.job(next.job) else { continue };
+        let mut work = works.remove(&next.job).unwrap_or_else(|| planner.work(next.job, record));
+        if let Some(grant) = planner.grant(&mut work) {
+            grants.push(grant);
+            works.insert(next.job, work);
+            queue.put_back(next);
         }
     }
     grants
 }
 
-fn workers<'a>(state: &'a State, rates: &'a BTreeMap<NodeId, Rates>) -> Vec<Worker<'a>> {
-    let mut workers: Vec<Worker<'_>> = state
-        .nodes()
-        .filter(|(_, record)| record.takes_leases())
-        .filter_map(|(id, record)| {
-            let rates = rates.get(&id)?;
-            Some(Worker { id, record, rates, leases: 0, by_job: BTreeMap::new() })
-        })
-        .collect();
-    for (unit, lease) in state.leases() {
-        if let Some(worker) = workers.iter_mut().find(|worker| worker.id == lease.node) {
-            worker.leases += 1;
-            *worker.by_job.entry(unit.job).or_default() += 1;
-        }
-    }
-    workers
-}
-
-/// Who holds leases of each job, and each one's share of its budget: the largest of its leases, as the state machine
-/// counts. Workers that are silent count until they are failed, because they may still be sending.
-fn shares(state: &State) -> BTreeMap<JobId, Shares> {
-    let mut shares: BTreeMap<JobId, Shares> = BTreeMap::new();
-    for (unit, lease) in state.leases() {
-        shares.entry(unit.job).or_default().add(lease.node, lease.share);
-    }
-    shares
-}
-
-impl Shares {
-    fn add(&mut self, node: NodeId, share: Share) {
-        let rate = self.rate.entry(node).or_default();
-        *rate = (*rate).max(share.rate_pps.unwrap_or(0));
-        self.network = self.network.saturating_add(share.network_pps.unwrap_or(0));
-    }
-}
-
-/// A fair part of `budget` among so many workers, or what the others leave of it: `Some(None)` without a budget, `None`
-/// where too little is left to begin with.
-fn fair_share(budget: Option<u64>, workers: usize, others: u64) -> Option<Option<u64>> {
-    let Some(budget) = budget else { return Some(None) };
-    let fair = (budget / workers as u64).max(1);
-    let left = budget.saturating_sub(others);
-    (left >= fair.div_ceil(SHARE_PARTS_MIN)).then(|| Some(fair.min(left)))
-}
-
-/// One partition of one job, while it is shared out.
-struct Part<'a> {
-    job: JobId,
-    record: &'a Job,
-    index: u32,
-    partition: &'a Partition,
-    ports: u64,
-}
-
-impl Part<'_> {
-    fn share_out(
-        &self,
-        progress: &Progress,
-        workers: &mut [Worker<'_>],
-        shares: &mut Shares,
-        config: &PlanConfig,
-        grants: &mut Vec<NewLease>,
-    ) {
-        let mut cursor = Cursor {
-            free: progress.free.iter().map(|(start, free)| (*start, free.end, free.attempts)).collect(),
-            next: progress.next,
-            end: self.partition.target_count,
-        };
-        let eligible: Vec<usize> = (0..workers.len())
-            .filter(|at| {
-                workers
-                    .get(*at)
-                    .is_some_and(|worker| placement::mismatch(worker.record, &self.partition.needs).is_none())
-            })
-            .collect();
-        let limit =
-            self.record.limits.max_workers.map_or(eligible.len(), |limit| eligible.len().min(limit as usize)).max(1);
-        while grants.len() < GRANTS_MAX && cursor.left() > 0 {
-            let Some(worker) = self.choose(workers, &eligible, limit, shares, config) else { return };
-            let Some(share) = self.share(worker.id, limit, shares) else { return };
-            let wanted = self.targets_wanted(worker, share.rate_pps, config);
-            let wanted = Self::unit_targets(worker, cursor.left(), limit as u64, wanted);
-            let Some((start, end)) = cursor.take(wanted) else { return };
-            worker.leases += 1;
-            *worker.by_job.entry(self.job).or_default() += 1;
-            shares.add(worker.id, share);
-            let unit = UnitKey { job: self.job, partition: self.index, start };
-            grants.push(NewLease { unit, end, node: worker.id, share });
-        }
-    }
-
-    /// What a lease of `node` may send; `None` where too little of a budget is left to begin with.
-    fn share(&self, node: NodeId, limit: usize, shares: &Shares) -> Option<Share> {
-        let others = shares.rate.iter().filter(|(holder, _)| **holder != node).map(|(_, share)| share).sum();
-        Some(Share {
-            rate_pps: fair_share(self.record.limits.budget_pps, limit, others)?,
-            network_pps: fair_share(self.record.limits.network_pps, limit, shares.network)?,
-        })
-    }
-
-    /// How many units of this job a worker holds at once.
-    fn units_held(&self) -> u32 {
-        if self.record.limits.network_pps.is_some() { 1 } else { UNITS_PER_JOB }
-    }
-
-    /// The worker that gets the next unit.
-    fn choose<'w, 'r>(
-        &self,
-        workers: &'w mut [Worker<'r>],
-        eligible: &[usize],
-        limit: usize,
-        shares: &Shares,
-        config: &PlanConfig,
-    ) -> Option<&'w mut Worker<'r>> {
-        let fits = |worker: &Worker<'_>| {
-            let own = worker.by_job.get(&self.job).copied().unwrap_or(0);
-            own < self.units_held()
-                && worker.leases < worker.record.info.max_concurrent_scans
-                && (own > 0 || shares.rate.len() < limit)
-                && self.share(worker.id, limit, shares).is_some()
-        };
-        let tags = &self.partition.needs.preferred_tags;
-        let rank = |worker: &Worker<'_>| {
-            let own = worker.by_job.get(&self.job).copied().unwrap_or(0);
-            let affinity = tags.iter().filter(|tag| worker.record.info.tags.contains(tag)).count();
-            let affinity = usize::MAX - affinity;
-            match config.preference {
-                Preference::TagAffinity => (affinity, own, worker.leases),
-                Preference::LeastLoaded => {
-                    (usize::from(own > 0), worker.leases, u32::try_from(affinity).unwrap_or(u32::MAX))
-                }
-                Preference::RoundRobin => (0, own, worker.leases),
+impl<'a> Planner<'a> {
+    fn new(view: View<'a>) -> Self {
+        let mut shares: BTreeMap<JobId, Shares> = BTreeMap::new();
+        let mut workers = workers(&view);
+        let places: BTreeMap<NodeId, usize> = workers.iter().enumerate().map(|(at, worker)| (worker.id, at)).collect();
+        // Workers that are silent count until they are failed, because they may still be sending.
+        for (unit, lease) in view.state.leases() {
+            shares.entry(unit.job).or_default().add(lease.node, lease.share);
+            if let Some(worker) = places.get(&lease.node).and_then(|at| workers.get_mut(*at)) {
+                worker.leases += 1;
+                *worker.by_job.entry(unit.job).or_default() += 1;
             }
-        };
-        let best = eligible
-            .iter()
-            .copied()
-            .filter(|at| workers.get(*at).is_some_and(fits))
-            .min_by_key(|at| workers.get(*at).map(rank))?;
-        workers.get_mut(best)
+        }
+        let mut out = Drawn::default();
+        for (job, shares) in &shares {
+            out.draw(view.budgets.of_job(*job), shares.rate_sum);
+        }
+        let turn = view.turns.latest();
+        Self { view, workers, groups: Vec::new(), by_needs: BTreeMap::new(), shares, out, turn }
     }
 
-    /// How many targets `worker` is expected to do in the time of a unit. A budget sets that time only where it is what
-    /// the worker waits for.
-    fn targets_wanted(&self, worker: &Worker<'_>, share_pps: Option<u64>, config: &PlanConfig) -> f64 {
-        let ports = self.ports as f64;
-        let guess = worker.rates.engine_pps / ports;
-        let able = worker.rates.targets_per_second.get(&self.job).copied().unwrap_or(guess);
+    /// What there is to do of a job.
+    fn work(&mut self, id: JobId, record: &'a Job) -> Work<'a> {
+        let ports = self.view.ports.get(&id).copied().unwrap_or(PORTS_UNKNOWN);
+        let mut parts = Vec::new();
+        for (index, partition) in (0u32..).zip(&record.partitions) {
+            let Some(progress) = self.view.state.progress(id, index) else { continue };
+            let cursor = Cursor::new(&self.view, id, index, progress, partition.target_count);
+            if cursor.has_any() {
+                let group = self.group(is_urgent(record), &partition.needs);
+                parts.push(Part { index, partition, cursor, group });
+            }
+        }
+        Work { id, record, ports, parts }
+    }
+
+    /// The workers for these needs; looked up once for all jobs with the same.
+    fn group(&mut self, urgent: bool, needs: &'a Needs) -> usize {
+        let key: NeedsKey<'a> =
+            (&needs.networks, needs.region.as_deref(), &needs.required_tags, needs.engine.as_deref());
+        if let Some(at) = self.by_needs.get(&(urgent, key)) {
+            return *at;
+        }
+        let version = self.view.version;
+        let is_kept = placement::unkept(self.view.state, needs).is_none();
+        let fits = |worker: &Worker<'_>| {
+            is_kept
+                && placement::incompatible(worker.record, version).is_none()
+                && placement::mismatch(worker.record, self.view.state.site_of(worker.id), needs).is_none()
+        };
+        let all: Vec<usize> =
+            self.workers.iter().enumerate().filter(|(_, worker)| fits(worker)).map(|(at, _)| at).collect();
+        let at_work = |at: &usize| self.workers.get(*at).is_some_and(|worker| !worker.aside);
+        let healthy: Vec<usize> = all.iter().copied().filter(at_work).collect();
+        let eligible = if healthy.is_empty() { all } else { healthy };
+        let has_room = |at: &usize| self.workers.get(*at).is_some_and(|worker| worker.has_room(urgent));
+        let with_room = eligible.iter().copied().filter(has_room).collect();
+        self.groups.push(Group { urgent, with_room, eligible });
+        self.by_needs.insert((urgent, key), self.groups.len() - 1);
+        self.groups.len() - 1
+    }
+
+    /// The next unit of a job, to whom it is best given; `None` where nothing of it can be given now.
+    fn grant(&mut self, work: &mut Work<'a>) -> Option<NewLease> {
+        let Work { id, record, ports, parts } = work;
+        for part in parts {
+            for piece in part.cursor.pieces() {
+                let Some(at) = self.choose(*id, record, part, &piece) else { continue };
+                return self.take(*id, record, *ports, part, &piece, at);
+            }
+        }
+        None
+    }
+
+    /// Takes a worker out of the groups for which it has no room any more: within a plan nobody gets room back.
+    fn leave_full(&mut self, at: usize) {
+        let Some(worker) = self.workers.get(at) else { return };
+        let (urgent, other) = (worker.has_room(true), worker.has_room(false));
+        if urgent && other {
+            return;
+        }
+        for group in &mut self.groups {
+            if !(if group.urgent { urgent } else { other }) {
+                group.with_room.retain(|with_room| *with_room != at);
+            }
+        }
+    }
+
+    /// The worker that gets a piece.
+    fn choose(&mut self, id: JobId, record: &Job, part: &Part<'_>, piece: &Piece) -> Option<usize> {
+        let group = self.groups.get(part.group)?;
+        let limit = limit_of(record, group.eligible.len());
+        let shares = self.shares.entry(id).or_default();
+        let units_held = if record.limits.network_pps.is_some() { 1 } else { UNITS_PER_JOB };
+        let blamed = |at: &usize| self.workers.get(*at).is_some_and(|worker| piece.failed_by.contains(&worker.id));
+        let draws = (self.view.budgets, id, &self.out);
+        let is_unlimited = record.limits.budget_pps.is_none()
+            && record.limits.network_pps.is_none()
+            && self.view.budgets.of_job(id).is_empty();
+        let all_blamed = !piece.failed_by.is_empty() && group.eligible.iter().all(blamed);
+        let fits = |worker: &Worker<'_>| {
+            let own = worker.by_job.get(&id).copied().unwrap_or(0);
+            own < units_held
+                && piece.only.is_none_or(|only| only == worker.id)
+                && (all_blamed || !piece.failed_by.contains(&worker.id))
+                && (own > 0 || shares.rate.len() < limit)
+                && (is_unlimited || share_of(record, worker.id, limit, shares, draws).is_some())
+        };
+        let rank = |worker: &Worker<'_>| {
+            // Where all have failed it, the one whose try is longest ago.
+            let failed_at = piece.failed_by.iter().position(|node| *node == worker.id).map_or(0, |at| at + 1);
+            let own = worker.by_job.get(&id).copied().unwrap_or(0);
+            let facts = score::Facts {
+                own,
+                leases: worker.leases,
+                capacity: worker.rooms.0,
+                turn: worker.turn,
+                tags: &worker.record.info.tags,
+            };
+            (failed_at, score::rank(self.view.settings.preference, &part.partition.needs.preferred_tags, &facts))
+        };
+        let able = group.with_room.iter().copied().filter(|at| self.workers.get(*at).is_some_and(fits));
+        able.min_by_key(|at| self.workers.get(*at).map(rank))
+    }
+
+    /// Takes a unit off a piece for the worker at `at`.
+    fn take(
+        &mut self,
+        id: JobId,
+        record: &Job,
+        ports: u64,
+        part: &mut Part<'_>,
+        piece: &Piece,
+        at: usize,
+    ) -> Option<NewLease> {
+        let limit = limit_of(record, self.groups.get(part.group)?.eligible.len());
+        let shares = self.shares.entry(id).or_default();
+        let worker = self.workers.get_mut(at)?;
+        let share = share_of(record, worker.id, limit, shares, (self.view.budgets, id, &self.out))?;
+        let wanted = worker.targets_wanted(id, ports, share.rate_pps, self.view.paced_unit_seconds);
+        let wanted = worker.unit_targets(part.cursor.left(), limit as u64, wanted);
+        let (start, end) = part.cursor.take(piece, wanted)?;
+        self.turn += 1;
+        worker.turn = self.turn;
+        worker.leases += 1;
+        *worker.by_job.entry(id).or_default() += 1;
+        let node = worker.id;
+        let before = shares.rate_sum;
+        shares.add(node, share);
+        self.out.draw(self.view.budgets.of_job(id), shares.rate_sum - before);
+        self.leave_full(at);
+        let unit = UnitKey { job: id, partition: part.index, start };
+        Some(NewLease { unit, end, node, share })
+    }
+}
+
+/// Whether a job may have the room that is kept for urgent ones.
+fn is_urgent(record: &Job) -> bool {
+    record.priority <= Priority::High
+}
+
+/// How many workers may be at work on a job for which so many are eligible.
+fn limit_of(record: &Job, eligible: usize) -> usize {
+    record.limits.max_workers.map_or(eligible, |limit| eligible.min(limit as usize)).max(1)
+}
+
+/// What a lease of `node` may send; `None` where too little of a budget is left to begin with.
+fn share_of(
+    record: &Job,
+    node: NodeId,
+    limit: usize,
+    shares: &Shares,
+    (budgets, job, out): (&Budgets, JobId, &Drawn),
+) -> Option<Share> {
+    let own = shares.rate.get(&node).copied().unwrap_or(0);
+    let mut rate_pps = fair_share(record.limits.budget_pps, limit, shares.rate_sum - own)?;
+    for budget in budgets.of_job(job) {
+        let others = out.of(*budget).saturating_sub(own);
+        let share = fair_share(budgets.rate(*budget), limit, others)?;
+        rate_pps = [rate_pps, share].into_iter().flatten().min();
+    }
+    Some(Share { rate_pps, network_pps: fair_share(record.limits.network_pps, limit, shares.network)? })
+}
+
+fn workers<'a>(view: &View<'a>) -> Vec<Worker<'a>> {
+    let live = view.state.nodes().filter(|(_, record)| record.takes_leases());
+    let worker = |(id, record): (NodeId, &'a NodeRecord)| {
+        Some(Worker {
+            id,
+            record,
+            rates: view.rates.get(&id)?,
+            leases: 0,
+            by_job: BTreeMap::new(),
+            rooms: placement::rooms(record, view.settings.max_load_thousandths),
+            aside: view.state.health(id).is_some_and(|health| health.is_aside(view.now_ms)),
+            turn: view.turns.of(id),
+        })
+    };
+    live.filter_map(worker).collect()
+}
+
+impl Worker<'_> {
+    fn has_room(&self, urgent: bool) -> bool {
+        self.leases < if urgent { self.rooms.0 } else { self.rooms.1 }
+    }
+
+    /// How many targets it is expected to do in the time of a unit. A budget sets that time only where it is what the
+    /// worker waits for.
+    fn targets_wanted(&self, job: JobId, ports: u64, share_pps: Option<u64>, paced_unit_seconds: f64) -> f64 {
+        let ports = ports as f64;
+        let guess = self.rates.engine_pps / ports;
+        let able = self.rates.targets_per_second.get(&job).copied().unwrap_or(guess);
         match share_pps.map(|share| share as f64 / ports).filter(|share| *share < able) {
-            Some(share) => share * config.paced_unit_seconds,
+            Some(share) => share * paced_unit_seconds,
             None => able * UNIT_SECONDS,
         }
     }
 
-    /// How many targets a unit for `worker` should have, of about `wanted`.
-    fn unit_targets(worker: &Worker<'_>, left: u64, workers: u64, wanted: f64) -> u64 {
+    /// How many targets a unit for it should have, of about `wanted`.
+    fn unit_targets(&self, left: u64, workers: u64, wanted: f64) -> u64 {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -275,36 +376,13 @@ impl Part<'_> {
         let wanted = wanted.clamp(1.0, 1e15) as u64;
         // Guided sharing: with others at work, a unit is at most half of a fair share of what is left.
         let fair = if workers > 1 { left.div_ceil(2 * workers) } else { left };
-        wanted.min(fair).clamp(1, worker.record.info.max_targets_per_scan.max(1))
+        wanted.min(fair).clamp(1, self.record.info.max_targets_per_scan.max(1))
     }
 }
 
-impl Cursor {
-    fn left(&self) -> u64 {
-        self.end.saturating_sub(self.next) + self.free.iter().map(|(start, end, _)| end - start).sum::<u64>()
-    }
-
-    /// Takes up to `wanted` targets, what came back first.
-    fn take(&mut self, wanted: u64) -> Option<(u64, u64)> {
-        if let Some((start, end, attempts)) = self.free.first_mut() {
-            let halved = (wanted >> (*attempts).min(63)).max(1);
-            let from = *start;
-            let until = from.saturating_add(halved).min(*end);
-            *start = until;
-            if until >= *end {
-                self.free.remove(0);
-            }
-            return Some((from, until));
-        }
-        if self.next >= self.end {
-            return None;
-        }
-        let from = self.next;
-        self.next = from.saturating_add(wanted).min(self.end);
-        Some((from, self.next))
-    }
-}
-
+#[cfg(test)]
+#[path = "plan/laws_test.rs"]
+mod laws_test;
 #[cfg(test)]
 #[path = "plan/plan_test.rs"]
 mod tests;

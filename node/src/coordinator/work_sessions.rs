@@ -5,18 +5,27 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use pentora_raft::clock::OtherClock;
 use pentora_raft::command::{LeaseRef, UnitKey};
 use pentora_raft::state::Lease;
 use pentora_raft::{JobId, NodeId, Raft};
 use tokio::sync::{mpsc, watch};
 
-use crate::work_protocol::{Figures, LeaderFrame, Link, WorkerFrame};
+use super::copies::Copies;
+use crate::clock::wall_ms;
+use crate::work_protocol::{About, Figures, LeaderFrame, Link, WorkerFrame};
 
 /// A lease that a worker leaves out of so many beats is sent to it again: the grant was lost, or the worker could not
 /// hand it back. One beat may have crossed the grant on its way.
 const BEATS_WITHOUT: u64 = 2;
+
+/// Two processes of one node count as alive at once while both were heard within so many beats: each loses its session to
+/// the other and is back a beat later.
+const COPY_BEATS: u32 = 3;
+/// Why such a node takes no work.
+const COPY: &str = "another process runs from a copy of its data directory; end one of the two and remove that copy";
 
 /// What one worker said last.
 #[derive(Debug)]
@@ -43,10 +52,18 @@ pub struct Rates {
 #[derive(Debug, Default)]
 struct Inner {
     open: bool,
+    /// Since when this node leads.
+    since: Option<Instant>,
     sessions: BTreeMap<NodeId, WorkSession>,
     heard: BTreeMap<NodeId, Instant>,
     rates: BTreeMap<NodeId, Rates>,
+    abouts: BTreeMap<NodeId, (Instant, About)>,
+    copies: Copies,
     numbers: u64,
+    /// How often workers beat and how long leases hold without word from a leader, in milliseconds.
+    times_ms: (u64, u64),
+    /// Targets per second of each job, as far as known.
+    paces: BTreeMap<JobId, f64>,
 }
 
 /// All sessions of this node as the leader.
@@ -55,8 +72,6 @@ pub struct WorkSessions {
     inner: Mutex<Inner>,
     opened: watch::Sender<bool>,
     woken: watch::Sender<u64>,
-    heartbeat_ms: u64,
-    lease_term_ms: u64,
 }
 
 impl WorkSessions {
@@ -64,7 +79,32 @@ impl WorkSessions {
     #[must_use]
     pub fn new(heartbeat_ms: u64, lease_term_ms: u64) -> Self {
         let (opened, woken) = (watch::Sender::new(false), watch::Sender::new(0));
-        Self { inner: Mutex::default(), opened, woken, heartbeat_ms, lease_term_ms }
+        let inner = Inner { times_ms: (heartbeat_ms, lease_term_ms), ..Inner::default() };
+        Self { inner: Mutex::new(inner), opened, woken }
+    }
+
+    /// Tells every worker to beat every `heartbeat_ms` and that leases hold for `lease_term_ms`, where that is new.
+    pub fn set_times(&self, heartbeat_ms: u64, lease_term_ms: u64) {
+        let mut inner = self.lock();
+        if inner.times_ms == (heartbeat_ms, lease_term_ms) {
+            return;
+        }
+        inner.times_ms = (heartbeat_ms, lease_term_ms);
+        let nodes: Vec<NodeId> = inner.sessions.keys().copied().collect();
+        for node in nodes {
+            inner.send(node, LeaderFrame::Welcome { heartbeat_ms, lease_term_ms });
+        }
+    }
+
+    /// Notes how fast jobs go on.
+    pub fn set_paces(&self, paces: BTreeMap<JobId, f64>) {
+        self.lock().paces = paces;
+    }
+
+    /// Targets per second of each job, as far as known.
+    #[must_use]
+    pub fn paces(&self) -> BTreeMap<JobId, f64> {
+        self.lock().paces.clone()
     }
 
     /// Changes whenever a worker said something that may matter for planning.
@@ -76,7 +116,8 @@ impl WorkSessions {
     /// Takes part in leading: sessions may be made.
     pub fn open(&self) {
         let mut inner = self.lock();
-        *inner = Inner { open: true, numbers: inner.numbers, ..Inner::default() };
+        let since = Some(Instant::now());
+        *inner = Inner { open: true, since, numbers: inner.numbers, times_ms: inner.times_ms, ..Inner::default() };
         self.opened.send_replace(true);
     }
 
@@ -89,7 +130,7 @@ impl WorkSessions {
     /// Leads no longer: every session ends, and its worker looks for the new leader.
     pub fn close(&self) {
         let mut inner = self.lock();
-        *inner = Inner { open: false, numbers: inner.numbers, ..Inner::default() };
+        *inner = Inner { open: false, numbers: inner.numbers, times_ms: inner.times_ms, ..Inner::default() };
         self.opened.send_replace(false);
     }
 
@@ -103,14 +144,16 @@ impl WorkSessions {
     ) -> bool {
         let Some(number) = self.begin(node, &link.out) else { return false };
         let granted = granted();
-        let welcome = LeaderFrame::Welcome { heartbeat_ms: self.heartbeat_ms, lease_term_ms: self.lease_term_ms };
+        let (heartbeat_ms, lease_term_ms) = self.lock().times_ms;
+        let welcome = LeaderFrame::Welcome { heartbeat_ms, lease_term_ms };
         let mut is_heard = link.out.send(welcome).await.is_ok();
         self.note_sent(node, &granted);
         if is_heard && !granted.is_empty() {
             is_heard = link.out.send(LeaderFrame::Grant(granted)).await.is_ok();
         }
         while is_heard && let Some(frame) = link.from.recv().await {
-            if !self.take(node, number, frame) || link.out.send(LeaderFrame::Heard).await.is_err() {
+            let Some(answer) = self.take(node, number, frame) else { break };
+            if link.out.send(answer).await.is_err() {
                 break;
             }
         }
@@ -121,18 +164,53 @@ impl WorkSessions {
         true
     }
 
+    /// For how long this node has led; `None` where it does not.
+    #[must_use]
+    pub fn led(&self) -> Option<Duration> {
+        self.lock().since.map(|since| since.elapsed())
+    }
+
     /// When each worker was last heard.
     #[must_use]
     pub fn heard(&self) -> BTreeMap<NodeId, Instant> {
         self.lock().heard.clone()
     }
 
-    /// What each worker with a session is good for.
+    /// What each worker is good for that has a session and takes work.
     #[must_use]
     pub fn rates(&self) -> BTreeMap<NodeId, Rates> {
+        let abouts = self.abouts();
+        let rests = |node| abouts.get(node).is_some_and(|about: &About| about.rests.is_some());
         let inner = self.lock();
-        let with_session = inner.rates.iter().filter(|(node, _)| inner.sessions.contains_key(node));
+        let with_session = inner.rates.iter().filter(|(node, _)| inner.sessions.contains_key(node) && !rests(node));
         with_session.map(|(node, rates)| (*node, rates.clone())).collect()
+    }
+
+    /// What each worker with a session said of itself, with the reason where this leader has it rest.
+    #[must_use]
+    pub fn abouts(&self) -> BTreeMap<NodeId, About> {
+        let (inner, now) = (self.lock(), Instant::now());
+        let with_session = inner.abouts.iter().filter(|(node, _)| inner.sessions.contains_key(node));
+        let with_reason = with_session.map(|(node, (_, about))| {
+            let rests = Self::copy_reason(&inner, *node, now).or_else(|| about.rests.clone());
+            (*node, About { rests, ..about.clone() })
+        });
+        with_reason.collect()
+    }
+
+    /// The clocks of the workers other than `own` that are there, each with how far it is ahead where it said so. What a
+    /// worker says with a beat it compared before the beat before it.
+    #[must_use]
+    pub fn clocks(&self, own: NodeId) -> Vec<Option<OtherClock>> {
+        let (inner, now) = (self.lock(), Instant::now());
+        let beat = Duration::from_millis(inner.times_ms.0);
+        let is_there = |heard: &Instant| now.saturating_duration_since(*heard) < beat * COPY_BEATS;
+        let there = inner.heard.iter().filter(|(node, heard)| **node != own && is_there(heard));
+        let clock = |node: &NodeId| {
+            let (said, about) = inner.abouts.get(node)?;
+            Some(OtherClock { ahead_ms: about.skew_ms?, compared: said.checked_sub(beat * 2)? })
+        };
+        there.map(|(node, _)| clock(node)).collect()
     }
 
     /// How far the units are that are still out, by job.
@@ -230,19 +308,38 @@ impl WorkSessions {
         }
     }
 
-    fn take(&self, node: NodeId, number: u64, frame: WorkerFrame) -> bool {
-        let WorkerFrame::Beat { leases, rates, engine_pps } = frame;
+    /// Takes what a worker says and gives the answer to it; `None` where the session is not its latest.
+    fn take(&self, node: NodeId, number: u64, frame: WorkerFrame) -> Option<LeaderFrame> {
+        let now = Instant::now();
         let mut inner = self.lock();
-        let Some(session) = inner.sessions.get_mut(&node).filter(|session| session.number == number) else {
-            return false;
-        };
-        session.leases = leases.into_iter().collect();
-        session.beats += 1;
-        inner.heard.insert(node, Instant::now());
-        inner.rates.insert(node, Rates { engine_pps, targets_per_second: rates.into_iter().collect() });
-        drop(inner);
-        self.woken.send_modify(|count| *count = count.wrapping_add(1));
-        true
+        let session = inner.sessions.get_mut(&node).filter(|session| session.number == number)?;
+        match frame {
+            WorkerFrame::Beat { leases, rates, engine_pps } => {
+                session.leases = leases.into_iter().collect();
+                session.beats += 1;
+                inner.heard.insert(node, now);
+                inner.rates.insert(node, Rates { engine_pps, targets_per_second: rates.into_iter().collect() });
+                drop(inner);
+                self.woken.send_modify(|count| *count = count.wrapping_add(1));
+                Some(LeaderFrame::Heard)
+            }
+            WorkerFrame::About(about) => {
+                inner.copies.note(node, about.instance, now);
+                let rest = Self::copy_reason(&inner, node, now);
+                if rest.is_some() && inner.abouts.get(&node).is_none_or(|(_, before)| before.instance != about.instance)
+                {
+                    tracing::error!(node, "two processes run as one node, from copies of its data directory");
+                }
+                inner.abouts.insert(node, (now, about));
+                Some(LeaderFrame::Noted { wall_ms: wall_ms(), rest })
+            }
+        }
+    }
+
+    /// Why a node takes no work, where the leader has it rest.
+    fn copy_reason(inner: &Inner, node: NodeId, now: Instant) -> Option<String> {
+        let within = Duration::from_millis(inner.times_ms.0) * COPY_BEATS;
+        inner.copies.is_copied(node, now, within).then(|| COPY.to_owned())
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -1,14 +1,32 @@
 //! What a node tells about the cluster: who leads, who votes, who scans.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::AuditHead;
 
 /// The cluster as the answering node knows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct ClusterDocument {
     /// The cluster's id, hexadecimal.
     pub cluster_id: String,
-    /// The leader's name; absent while there is none.
+    /// The leader's name; absent while the answering node knows none.
     pub leader: Option<String>,
+    /// Milliseconds since the answering node last heard the leader, or where it leads itself since a majority last
+    /// answered it; absent while it knows no leader.
+    #[serde(default)]
+    pub leader_heard_ms: Option<u64>,
+    /// Why nothing can be decided now, in a sentence; absent while a leader is known.
+    #[serde(default)]
+    pub no_majority: Option<String>,
+    /// While no leader is known: who led last, as far as the answering node heard.
+    #[serde(default)]
+    pub last_leader: Option<String>,
+    /// While no leader is known: milliseconds since one last was; absent if none was since the node started.
+    #[serde(default)]
+    pub lost_ms: Option<u64>,
     /// Raft term.
     pub term: u64,
     /// Highest committed log index known here.
@@ -24,21 +42,35 @@ pub struct ClusterDocument {
     /// Name of the node that answered.
     #[serde(default)]
     pub answered_by: String,
+    /// How many chunks of results, specs and feeds lack a holder that they should have, by reason.
+    #[serde(default)]
+    pub results_short: BTreeMap<String, u64>,
+    /// The version of the log: what is newer is not in it.
+    #[serde(default)]
+    pub log_version: u32,
+    /// The version that the answering node reads and the log is not raised to yet: some node does not read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_log_version: Option<u32>,
+    /// Where the audit log ends, by which an export is known to be whole; absent while it is empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<AuditHead>,
 }
 
 /// Voters, and the margin before writes stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct Quorum {
     /// Voters in the membership.
     pub voters: u32,
     /// Voters that must agree.
     pub needed: u32,
-    /// Reachable voters beyond `needed`, as the leader sees it; 0 means the next loss stops writes.
-    pub failures_tolerated: u32,
+    /// Voters beyond `needed` that the leader hears now; 0 means the next loss stops writes. Absent where it cannot be
+    /// known: there is no leader, or it does not answer.
+    #[serde(default)]
+    pub failures_tolerated: Option<u32>,
 }
 
 /// One node of the cluster.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct NodeDocument {
     /// The operator's name for the node.
     pub name: String,
@@ -48,6 +80,9 @@ pub struct NodeDocument {
     pub role: String,
     /// The status words of [`WorkerDocument::status`].
     pub status: String,
+    /// Where `status` is not of now, because no leader is known: how old it is, in milliseconds.
+    #[serde(default)]
+    pub status_age_ms: Option<u64>,
     /// The node's region label.
     #[serde(default)]
     pub region: Option<String>,
@@ -57,7 +92,8 @@ pub struct NodeDocument {
     /// Program version.
     #[serde(default)]
     pub version: Option<String>,
-    /// Milliseconds since the answering node last heard from it; absent if never.
+    /// Milliseconds since it was last heard: by the leader, or while none is known by the answering node. Absent if
+    /// never.
     #[serde(default)]
     pub last_contact_ms: Option<u64>,
     /// Log entries it is behind the leader; known on the leader only.
@@ -66,10 +102,22 @@ pub struct NodeDocument {
     /// Units it scans now.
     #[serde(default)]
     pub load: Option<WorkerLoad>,
+    /// Why it takes no work, where it says that it takes none.
+    #[serde(default)]
+    pub takes_no_work: Option<String>,
+    /// How many milliseconds its clock is ahead of the leader's, as it measured last; below zero where it is behind.
+    #[serde(default)]
+    pub clock_ahead_ms: Option<i64>,
+    /// While the answering node has no connection to it: where it was looked for, and what came of that.
+    #[serde(default)]
+    pub unreached: Option<String>,
+    /// The oldest and the newest version of the log that it reads.
+    #[serde(default)]
+    pub log_versions: Vec<u32>,
 }
 
 /// Units running on a worker, and how many it takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct WorkerLoad {
     /// Leases it holds now.
     pub running: u32,
@@ -78,14 +126,18 @@ pub struct WorkerLoad {
 }
 
 /// One worker.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WorkerDocument {
     /// `wrk_...`.
     pub worker_id: String,
     /// The operator's name for the node.
     pub name: String,
-    /// `Active`, `Idle`, `Stale`, `Draining`, `Failed`, or `Joining`.
+    /// `Active`, `Idle`, `Stale`, `Draining`, `Failed`, `Left` (stopped in order), `Incompatible` (it
+    /// runs a release that does not read the cluster's log), or `Joining`.
     pub status: String,
+    /// Where `status` is not of now, because no leader is known: how old it is, in milliseconds.
+    #[serde(default)]
+    pub status_age_ms: Option<u64>,
     /// Region label.
     #[serde(default)]
     pub region: Option<String>,
@@ -101,7 +153,8 @@ pub struct WorkerDocument {
     /// Program version.
     #[serde(default)]
     pub version: Option<String>,
-    /// Networks it says it can reach; empty means every network.
+    /// Networks it may scan: what it says it reaches, within what the cluster lets it, or the
+    /// latter where it reaches none of that; `auto` for every network.
     #[serde(default)]
     pub network_access: Vec<String>,
     /// The kinds of engine it has: `connect`, `raw`.
@@ -110,10 +163,28 @@ pub struct WorkerDocument {
     /// RFC 3339; absent if never heard from.
     #[serde(default)]
     pub last_seen: Option<String>,
+    /// Why it gets no work for now: it failed its last units.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_aside: Option<String>,
+    /// Why it takes no work, where it says that it takes none.
+    #[serde(default)]
+    pub takes_no_work: Option<String>,
+    /// The site that the cluster puts it at.
+    #[serde(default)]
+    pub site: Option<String>,
+    /// Whether it comes and goes.
+    #[serde(default)]
+    pub ephemeral: bool,
+    /// Whether results may be kept on it for others.
+    #[serde(default)]
+    pub keeps_results: bool,
+    /// Whether it is to leave for good.
+    #[serde(default)]
+    pub leaving: bool,
 }
 
 /// `POST /api/v1/cluster/transfer-leadership`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TransferRequest {
     /// Name of the voter that shall lead; absent lets the leader choose the most caught-up one.
@@ -121,7 +192,7 @@ pub struct TransferRequest {
 }
 
 /// `GET /version`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct VersionDocument {
     /// `pentora`.
     pub name: String,

@@ -1,11 +1,12 @@
 //! `/feeds`: what data the cluster matches with.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// One feed of the cluster.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FeedDocument {
-    /// `cve`, `osv`, `nvd`, `kev`, `epss` or `recog`.
+    /// `cve`, `osv`, `nvd`, `kev`, `epss`, `recog`, `probes` or `exposures`.
     pub kind: String,
     /// Where its records are from, in the importer's words.
     pub source: String,

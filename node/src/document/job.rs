@@ -2,15 +2,19 @@
 
 use pentora_raft::state::Priority;
 use pentora_scanner::finding::NotProbedCounts;
+use pentora_scanner::recall::MeasuredRecall;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::foreign;
 
 /// A job and its counters. The fields of the original description's result document keep their names and order;
 /// the others were added.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct JobDocument {
     /// `job-...`.
     pub job_id: String,
-    /// `queued`, `running`, `completed`, `partial`, `failed` or `cancelled`.
+    /// `queued`, `running`, `paused`, `completed`, `partial`, `failed` or `cancelled`.
     pub status: String,
     /// How many workers had an accepted or running share.
     pub workers: u32,
@@ -30,6 +34,7 @@ pub struct JobDocument {
     pub targets_in_progress: u64,
     /// Priority class.
     #[serde(default)]
+    #[schema(schema_with = foreign::priority)]
     pub priority: Priority,
     /// RFC 3339.
     #[serde(default)]
@@ -59,14 +64,22 @@ pub struct JobDocument {
     /// there are any.
     #[serde(default)]
     pub recall_estimate: Option<f64>,
+    /// Between which ends that lies, as measured by asking again a sample of what stayed silent; absent where it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = foreign::recall)]
+    pub recall_measured: Option<MeasuredRecall>,
     /// What units that are still out have done; none of it is in the other figures.
     #[serde(default)]
     pub in_progress: JobProgress,
     /// Why the job is queued, partial or failed, as a sentence.
     #[serde(default)]
     pub reason: Option<String>,
+    /// While the job is open: why workers take none of its work, a line each.
+    #[serde(default)]
+    pub waits: Vec<String>,
     /// Targets that no probe reached, by reason; in `targets_scanned` they are not.
     #[serde(default, skip_serializing_if = "NotProbedCounts::is_empty")]
+    #[schema(schema_with = foreign::not_probed)]
     pub not_probed: NotProbedCounts,
     /// What there is to say of accepted results beside the figures, a line each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -74,6 +87,12 @@ pub struct JobDocument {
     /// The ports that are asked, as `22,80-90,U:53`; absent in lists of jobs, and where the spec is not at hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ports: Option<String>,
+    /// One line: what is scanned, or the schedule or standing scan that began it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub title: String,
+    /// The site that its hosts are at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<String>,
     /// That ports of controllers and medical devices are asked like any other, as the request wanted; told where `ports` is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_fragile: bool,
@@ -88,7 +107,7 @@ impl JobDocument {
 }
 
 /// How far the units are that are still out.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 pub struct JobProgress {
     /// Targets done.
     pub targets: u64,
@@ -103,7 +122,7 @@ pub struct JobProgress {
 }
 
 /// Totals of a job, from accepted results only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct JobResults {
     /// Hosts that answered.
     pub hosts_up: u64,
@@ -116,7 +135,7 @@ pub struct JobResults {
 }
 
 /// One worker's share of a job.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WorkerStat {
     /// `wrk_...`.
     pub worker_id: String,
@@ -129,10 +148,38 @@ pub struct WorkerStat {
     pub state: String,
 }
 
+/// `POST /api/v1/jobs/{id}/cancel`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CancelRequest {
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// `POST /api/v1/jobs/{id}/pause`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PauseRequest {
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// `POST /api/v1/jobs/{id}/reprioritize`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReprioritizeRequest {
+    /// Its class from now on.
+    #[schema(schema_with = foreign::priority)]
+    pub priority: Priority,
+}
+
 /// One line of a job's history.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct JobEvent {
-    /// Log index of the entry that caused it; also the cursor for `?after=`.
+    /// Its job.
+    #[serde(default)]
+    pub job_id: String,
+    /// Log index of the entry that caused it; as the cursor for `?after=` it stands for all that the entry caused.
     pub index: u64,
     /// RFC 3339 with milliseconds.
     pub at: String,

@@ -4,15 +4,20 @@
 //! as the command line, so both name the same position in an error.
 
 use pentora_raft::state::Priority;
-use pentora_scanner::spec::{EngineChoice, Profile, Timing};
+use pentora_scanner::spec::{EngineChoice, Timing};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::exclusions::Unresolved;
 
+use super::foreign;
 use super::words::{self, PriorityWord};
 
+/// Most addresses of one network that a sample may have: there is room for as many ranges in all.
+pub const SAMPLE_MAX: u32 = 1 << 20;
+
 /// A request for a scan. Every field may be left out, but there must be targets in `targets` or `target_text`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScanRequest {
     /// Addresses, prefixes, ranges and host names, each as typed by the user.
@@ -34,11 +39,16 @@ pub struct ScanRequest {
     pub top_ports: Option<u32>,
     /// The N most common UDP ports, beside `ports` or `top_ports`; alone where neither is given.
     pub top_udp_ports: Option<u32>,
+    /// The most common ports are those that the cluster's own results have open most, the general order after them: at the time
+    /// when the job is accepted.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub learned: bool,
     /// Ports never to ask, in the syntax of `ports`: neither by the scan nor by its discovery.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exclude_ports: Option<String>,
     /// The priority class.
     #[serde(with = "PriorityWord")]
+    #[schema(schema_with = foreign::priority)]
     pub priority: Priority,
     /// Prefer nodes with these tags.
     pub worker_tags: Vec<String>,
@@ -46,8 +56,24 @@ pub struct ScanRequest {
     pub require_worker_tags: Vec<String>,
     /// Use only nodes of this region.
     pub region: Option<String>,
+    /// The region that the results do not leave: only its nodes scan, keep the results and read them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub residency: Option<String>,
+    /// The site whose hosts are meant, where several have the same addresses: only its nodes work on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub site: Option<String>,
     /// Upper bound on the nodes that work on the job at once.
     pub workers: Option<u32>,
+    /// Take the job where no node may scan a part of it now: that part waits for one that may.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub wait_for_worker: bool,
+    /// Take the job for workers without a network: no node of the cluster scans any of it, its orders are carried out on a
+    /// medium (`POST /exports`), and its results in (`POST /imports`).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub carry: bool,
+    /// Take the job where a window is closed or a blackout holds: it waits until its targets may be scanned.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub wait_for_window: bool,
     /// Probes per second of the whole job, over all nodes together: begun with at once and never exceeded.
     pub rate: Option<u64>,
     /// Most probes per second of the whole job, over all nodes together, however much the networks would take.
@@ -58,6 +84,7 @@ pub struct ScanRequest {
     pub host_rate: Option<u64>,
     /// `polite`, `normal` or `fast`.
     #[serde(with = "words")]
+    #[schema(schema_with = foreign::timing)]
     pub timing: Option<Timing>,
     /// Look first which hosts are up, and probe all ports only there.
     pub discovery: bool,
@@ -65,10 +92,11 @@ pub struct ScanRequest {
     pub discovery_probes: Option<String>,
     /// `auto`, `connect` or `raw`.
     #[serde(with = "words")]
+    #[schema(schema_with = foreign::engine)]
     pub engine: Option<EngineChoice>,
-    /// `default` or `ot-safe`.
-    #[serde(with = "words")]
-    pub profile: Option<Profile>,
+    /// The name of a profile, which gives what the request does not say: `quick`, `standard`, `deep`, `discovery`, `udp`,
+    /// `ot-safe`, or one of the cluster's own.
+    pub profile: Option<String>,
     /// Ask ports of controllers and medical devices like any other; without it they are spoken to in their own protocol
     /// alone, and printers in none either way.
     pub allow_fragile: bool,
@@ -86,6 +114,26 @@ pub struct ScanRequest {
     pub confidence: Option<f64>,
     /// Chooses the order of targets and ports; none lets the node choose.
     pub seed: Option<u64>,
+    /// Of each IPv6 network or range with more addresses than this, so many are scanned: the lowest, and others drawn by the
+    /// seed; none means all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample: Option<u32>,
+    /// Whether of a host name with several addresses `all` (the default) are scanned or the `first` that may be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resolve: Option<Resolve>,
+    /// Whether name servers are asked what hosts that are up are called; none means yes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reverse_dns: Option<bool>,
+}
+
+/// Which addresses of a host name are scanned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Resolve {
+    /// The first that scope and exclusions allow.
+    First,
+    /// All that they allow.
+    All,
 }
 
 impl Default for ScanRequest {
@@ -98,13 +146,19 @@ impl Default for ScanRequest {
             exclude_unresolved: None,
             ports: None,
             top_ports: None,
+            learned: false,
             top_udp_ports: None,
             exclude_ports: None,
             priority: Priority::Normal,
             worker_tags: Vec::new(),
             require_worker_tags: Vec::new(),
             region: None,
+            residency: None,
+            site: None,
             workers: None,
+            wait_for_worker: false,
+            carry: false,
+            wait_for_window: false,
             rate: None,
             max_rate: None,
             network_rate: None,
@@ -122,12 +176,15 @@ impl Default for ScanRequest {
             retries: None,
             confidence: None,
             seed: None,
+            sample: None,
+            resolve: None,
+            reverse_dns: None,
         }
     }
 }
 
 /// The answer 202 to a scan request: the job is in the replicated log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ScanAccepted {
     /// The job's id, `job-...`.
     pub job_id: String,
@@ -137,6 +194,9 @@ pub struct ScanAccepted {
     pub partitions: u32,
     /// Log index of the entry that created the job.
     pub index: u64,
+    /// What whoever asked for it has to know, a line each; the job's results say it as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 #[cfg(test)]
@@ -153,7 +213,9 @@ mod tests {
     #[test]
     fn what_is_not_said_is_not_written_so_that_an_older_node_understands_the_rest() {
         let json = serde_json::to_string(&ScanRequest::default()).unwrap();
-        assert!(!json.contains("exclude_ports"), "{json}");
+        for field in ["exclude_ports", "sample", "resolve", "reverse_dns"] {
+            assert!(!json.contains(field), "{json}");
+        }
         let said = ScanRequest { exclude_ports: Some("9100".into()), ..ScanRequest::default() };
         assert_eq!(serde_json::from_str::<ScanRequest>(&serde_json::to_string(&said).unwrap()).unwrap(), said);
     }
@@ -170,7 +232,7 @@ mod tests {
             priority: Priority::High,
             timing: Some(Timing::Fast),
             engine: Some(EngineChoice::Raw),
-            profile: Some(Profile::OtSafe),
+            profile: Some("ot-safe".into()),
             ..ScanRequest::default()
         };
         let json = serde_json::to_value(&request).unwrap();
@@ -182,7 +244,6 @@ mod tests {
         for (json, part) in [
             (r#"{"timing":"insane"}"#, "unknown timing \"insane\": it is one of polite, normal, fast"),
             (r#"{"engine":"warp"}"#, "unknown engine \"warp\": it is one of auto, connect, raw"),
-            (r#"{"profile":"x"}"#, "unknown profile \"x\": it is one of default, ot-safe"),
             (r#"{"priority":"urgent"}"#, "`urgent`, expected one of `low`, `normal`, `high`, `critical`"),
         ] {
             let error = read(json).unwrap_err().to_string();

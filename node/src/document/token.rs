@@ -1,9 +1,10 @@
 //! Join tokens: asking for one, the one-time answer with the secret, and the list without it.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// `POST /api/v1/worker-tokens`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenRequest {
     /// What the token is called in lists; also the default name of the node that joins with it.
@@ -14,7 +15,7 @@ pub struct TokenRequest {
     /// How often it may be used; absent means once.
     #[serde(default)]
     pub uses: Option<u32>,
-    /// `scanner` for a node that never votes; absent lets the autopilot decide.
+    /// `scanner` for a node that never votes; absent or `member` lets the autopilot decide.
     #[serde(default)]
     pub role: Option<String>,
     /// Region forced upon the joining node.
@@ -23,10 +24,22 @@ pub struct TokenRequest {
     /// Networks the joining node may scan, as prefixes; empty means no limit beyond the scope.
     #[serde(default)]
     pub networks: Vec<String>,
+    /// Site of the joining node.
+    #[serde(default)]
+    pub site: Option<String>,
+    /// Tags of the joining node, in place of what it says; empty leaves them to it.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// Whether it comes and goes: it never votes, and is forgotten ten minutes after it went.
+    #[serde(default)]
+    pub ephemeral: bool,
+    /// Whether results may be kept on it for others; absent means yes, but for one that comes and goes.
+    #[serde(default)]
+    pub keeps_results: Option<bool>,
 }
 
 /// The only time the token itself is shown.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TokenCreated {
     /// `pnj_...`; whoever holds it may join.
     pub token: String,
@@ -48,7 +61,7 @@ impl std::fmt::Debug for TokenCreated {
 }
 
 /// A token in a list, without its secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TokenDocument {
     /// Handle for revocation.
     pub token_id: String,
@@ -71,6 +84,18 @@ pub struct TokenDocument {
     /// As in [`TokenRequest::networks`].
     #[serde(default)]
     pub networks: Vec<String>,
+    /// As in [`TokenRequest::site`].
+    #[serde(default)]
+    pub site: Option<String>,
+    /// As in [`TokenRequest::tags`].
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// As in [`TokenRequest::ephemeral`].
+    #[serde(default)]
+    pub ephemeral: bool,
+    /// As in [`TokenRequest::keeps_results`].
+    #[serde(default)]
+    pub keeps_results: Option<bool>,
 }
 
 #[cfg(test)]

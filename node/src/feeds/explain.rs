@@ -7,6 +7,7 @@ use pentora_scanner::port::Protocol;
 use pentora_scanner::vuln::matching::{Matcher, Subject, explain};
 use pentora_scanner::vuln::store::{AdvisoryStore, StoreError};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::FeedStore;
 use super::rematch::is_seen;
@@ -26,24 +27,27 @@ pub struct Asked {
 }
 
 /// The reasons for one finding on one port.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Explained {
     /// The finding's id.
     pub id: String,
     /// The host.
+    #[schema(value_type = String)]
     pub address: IpAddr,
     /// The port.
     pub port: u16,
     /// Its protocol.
+    #[schema(value_type = String)]
     pub protocol: Protocol,
     /// The finding, or `None` where the reasons show that there is none.
+    #[schema(value_type = Option<serde_json::Value>)]
     pub weakness: Option<Weakness>,
     /// The reasons, in order.
     pub steps: Vec<Reason>,
 }
 
 /// One reason.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Reason {
     /// What was looked at, in a stable word.
     pub about: String,
@@ -78,8 +82,8 @@ fn of_port(id: &str, port: &PortRecord, store: Option<&FeedStore>) -> Result<Opt
         return Ok(Some((Some(seen.clone()), of_exposure(seen))));
     }
     let (Some(service), Some(store)) = (&port.service, store) else { return Ok(None) };
-    let Some(subject) = Subject::of(service) else { return Ok(None) };
-    for key in subject.keys() {
+    let subjects = Subject::all_of(service);
+    for key in subjects.iter().flat_map(Subject::keys) {
         for advisory in store.by_product(key)? {
             if !advisory.names().into_iter().any(|name| name.eq_ignore_ascii_case(id)) {
                 continue;

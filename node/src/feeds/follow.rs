@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pentora_p2p::PeerId;
-use pentora_raft::Raft;
 use pentora_raft::state::FeedRecord;
+use pentora_raft::{Raft, State};
 use pentora_scanner::engine::Engine;
 use tokio_util::sync::CancellationToken;
 
 use super::store::FeedError;
 use super::{FeedKind, FeedStore, rules, signed_words};
-use crate::results::Exchange;
+use crate::results::{Exchange, NotFetched};
 
 /// How often the log is looked at; a feed is replaced a few times a day.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -21,10 +21,12 @@ const RETRY: Duration = Duration::from_secs(15);
 /// Why a bundle was not taken. The feed before it stays.
 #[derive(Debug, thiserror::Error)]
 enum NotTaken {
-    #[error("{0}")]
-    Fetch(String),
+    #[error(transparent)]
+    Fetch(#[from] NotFetched),
     #[error("its signature is not that of node {signer}")]
     Signature { signer: String },
+    #[error("it is signed by node {signer}, which only scans")]
+    Signer { signer: String },
     #[error("it has {found} bytes where the log says {told}")]
     Size { found: usize, told: u64 },
     #[error(transparent)]
@@ -33,7 +35,7 @@ enum NotTaken {
     Task(#[from] tokio::task::JoinError),
 }
 
-/// Follows the log until `stop`, and gives the engine the rules of each new feed of fingerprints.
+/// Follows the log until `stop`, and gives the engine the rules of each new feed that is made of such.
 pub async fn follow(raft: Raft, exchange: Exchange, store: FeedStore, engine: Engine, stop: CancellationToken) {
     use_rules(&store, &engine);
     let mut pause = LOOK_EVERY;
@@ -48,7 +50,7 @@ pub async fn follow(raft: Raft, exchange: Exchange, store: FeedStore, engine: En
             match catch_up(&raft, &exchange, &store, kind).await {
                 Ok(Some(records)) => {
                     tracing::info!(%kind, records, "feed replaced");
-                    if kind == FeedKind::Recog {
+                    if kind.of_advisories().is_none() {
                         use_rules(&store, &engine);
                     }
                 }
@@ -62,14 +64,16 @@ pub async fn follow(raft: Raft, exchange: Exchange, store: FeedStore, engine: En
     }
 }
 
-fn use_rules(store: &FeedStore, engine: &Engine) {
+/// Gives the engine the rules of the feed of fingerprints.
+pub fn use_rules(store: &FeedStore, engine: &Engine) {
     match rules::with_feed(Some(store)) {
         Ok(rules) => engine.set_rules(rules),
-        Err(why) => tracing::warn!(%why, "the feed of fingerprints is not used"),
+        Err(why) => tracing::warn!(%why, "the feeds of rules are not used"),
     }
 }
 
-/// Takes the feed of a kind that the log names, if this node has another. Answers how many records it has.
+/// Takes the feed of a kind that the log names, if this node has another. Answers how many records it has: none where it was
+/// taken away.
 async fn catch_up(
     raft: &Raft,
     exchange: &Exchange,
@@ -85,16 +89,25 @@ async fn catch_up(
             // An empty log is one that this node has not read yet.
             if raft.read(|state| state.cluster().id.is_some()) && raft.status().leader.is_some() {
                 store.remove(kind)?;
+                return Ok(Some(0));
             }
             Ok(None)
         }
         (Some(record), Some(current)) if current.digest == record.digest => Ok(None),
-        (Some(record), _) => take(exchange, store, kind, &record).await.map(Some),
+        (Some(record), _) => {
+            // Whoever has left since was a member when the leader took the feed in; one that only scans never was.
+            let only_scans =
+                |state: &State| state.nodes().any(|(_, node)| node.info.peer == record.signer && !node.may_vote());
+            if raft.read(only_scans) {
+                return Err(NotTaken::Signer { signer: record.signer });
+            }
+            take(exchange, store, kind, &record).await.map(Some)
+        }
     }
 }
 
 async fn take(exchange: &Exchange, store: &FeedStore, kind: FeedKind, record: &FeedRecord) -> Result<u64, NotTaken> {
-    let bytes = exchange.fetch(record.digest, &record.holders).await.map_err(NotTaken::Fetch)?;
+    let bytes = exchange.fetch(record.digest, &record.holders).await?;
     check(kind, record, &bytes)?;
     let store = store.clone();
     let current = tokio::task::spawn_blocking(move || store.replace(kind, &bytes)).await??;

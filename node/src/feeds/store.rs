@@ -7,7 +7,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use pentora_raft::Digest;
 use pentora_scanner::vuln::store::{Row, RowSource, StoreError};
@@ -79,7 +79,10 @@ pub struct FeedStore(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    db: DB,
+    path: PathBuf,
+    /// Opened at the first use, where it is not at once.
+    db: OnceLock<DB>,
+    opening: Mutex<()>,
     is_writable: bool,
     /// Held while a feed is replaced: one at a time.
     replacing: Mutex<()>,
@@ -91,12 +94,39 @@ impl FeedStore {
     /// # Errors
     /// [`FeedError::Open`], also where another process has them open.
     pub fn open(path: &Path) -> Result<Self, FeedError> {
-        let failed = |why: String| FeedError::Open { path: path.to_owned(), why };
-        std::fs::create_dir_all(path).map_err(|error: io::Error| failed(error.to_string()))?;
-        let db = DB::open(&options(), path).map_err(|error| failed(error.into_string()))?;
-        let store = Self(Arc::new(Inner { db, is_writable: true, replacing: Mutex::default() }));
+        let store = Self::lazy(path);
+        store.db()?;
         store.drop_unclaimed()?;
         Ok(store)
+    }
+
+    /// The feeds in a folder, for the one process that may change them. Nothing is opened or made before the first feed is
+    /// there.
+    #[must_use]
+    pub fn lazy(path: &Path) -> Self {
+        Self::of(path, OnceLock::new(), true)
+    }
+
+    fn of(path: &Path, db: OnceLock<DB>, is_writable: bool) -> Self {
+        let (path, opening, replacing) = (path.to_owned(), Mutex::default(), Mutex::default());
+        Self(Arc::new(Inner { path, db, opening, is_writable, replacing }))
+    }
+
+    /// The database, opened where it is not yet.
+    fn db(&self) -> Result<&DB, FeedError> {
+        let _opening = self.0.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(db) = self.0.db.get() {
+            return Ok(db);
+        }
+        let failed = |why: String| FeedError::Open { path: self.0.path.clone(), why };
+        std::fs::create_dir_all(&self.0.path).map_err(|error: io::Error| failed(error.to_string()))?;
+        let db = DB::open(&options(), &self.0.path).map_err(|error| failed(error.into_string()))?;
+        Ok(self.0.db.get_or_init(|| db))
+    }
+
+    /// Whether there may be a feed: without one nothing is opened to look for it.
+    fn is_begun(&self) -> bool {
+        self.0.db.get().is_some() || self.0.path.join("CURRENT").exists()
     }
 
     /// Opens feeds for reading beside whoever writes them; `None` where there are none.
@@ -109,7 +139,7 @@ impl FeedStore {
         }
         let db = DB::open_for_read_only(&options(), path, false)
             .map_err(|error| FeedError::Open { path: path.to_owned(), why: error.into_string() })?;
-        Ok(Some(Self(Arc::new(Inner { db, is_writable: false, replacing: Mutex::default() }))))
+        Ok(Some(Self::of(path, OnceLock::from(db), false)))
     }
 
     /// The current feed of a kind.
@@ -117,7 +147,10 @@ impl FeedStore {
     /// # Errors
     /// [`FeedError::Database`].
     pub fn current(&self, kind: FeedKind) -> Result<Option<Current>, FeedError> {
-        let row = self.0.db.get(current_key(kind))?;
+        if !self.is_begun() {
+            return Ok(None);
+        }
+        let row = self.db()?.get(current_key(kind))?;
         row.map(|row| decode_current(&row).ok_or_else(|| damaged(kind))).transpose()
     }
 
@@ -127,7 +160,7 @@ impl FeedStore {
     /// [`FeedError::Database`].
     pub fn get(&self, kind: FeedKind, key: &[u8]) -> Result<Option<Vec<u8>>, FeedError> {
         let Some(current) = self.current(kind)? else { return Ok(None) };
-        Ok(self.0.db.get(entry_key(current.generation, key))?)
+        Ok(self.db()?.get(entry_key(current.generation, key))?)
     }
 
     /// Hands every entry of a kind's current feed to `each`, by ascending key.
@@ -141,7 +174,7 @@ impl FeedStore {
     ) -> Result<(), FeedError> {
         let Some(current) = self.current(kind)? else { return Ok(()) };
         let prefix = entry_key(current.generation, &[]);
-        for row in self.0.db.iterator(IteratorMode::From(&prefix, Direction::Forward)) {
+        for row in self.db()?.iterator(IteratorMode::From(&prefix, Direction::Forward)) {
             let (key, value) = row?;
             let Some(key) = key.strip_prefix(prefix.as_slice()) else { break };
             each(key, &value).map_err(FeedError::Database)?;
@@ -158,7 +191,7 @@ impl FeedStore {
         let generation = entry_key(current.generation, &[]);
         let from = entry_key(current.generation, prefix);
         let mut entries = Vec::new();
-        for row in self.0.db.iterator(IteratorMode::From(&from, Direction::Forward)).take(rows_max) {
+        for row in self.db()?.iterator(IteratorMode::From(&from, Direction::Forward)).take(rows_max) {
             let (key, value) = row?;
             let Some(key) = key.strip_prefix(generation.as_slice()).filter(|key| key.starts_with(prefix)) else {
                 break;
@@ -186,7 +219,7 @@ impl FeedStore {
             let current = Current { heading, digest: Digest::of(bytes), generation };
             let mut batch = WriteBatch::default();
             batch.put(current_key(kind), encode_current(&current));
-            self.0.db.write_opt(batch, &synced())?;
+            self.db()?.write_opt(batch, &synced())?;
             Ok(current)
         });
         // After a success these are the rows of the feed before, after a failure those that were written in vain.
@@ -204,23 +237,27 @@ impl FeedStore {
         if !self.0.is_writable {
             return Err(FeedError::ReadOnly);
         }
+        if !self.is_begun() {
+            return Ok(());
+        }
         let _replacing = self.0.replacing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut batch = WriteBatch::default();
         batch.delete(current_key(kind));
-        self.0.db.write_opt(batch, &synced())?;
+        self.db()?.write_opt(batch, &synced())?;
         self.drop_unclaimed()
     }
 
     fn write_entries(&self, generation: u64, bytes: &[u8]) -> Result<Heading, FeedError> {
+        let db = self.db()?;
         let mut batch = WriteBatch::default();
         let heading = bundle::read(bytes, |key, value| {
             batch.put(entry_key(generation, key), value);
             if batch.size_in_bytes() >= BATCH_BYTES {
-                self.0.db.write(std::mem::take(&mut batch)).map_err(rocksdb::Error::into_string)?;
+                db.write(std::mem::take(&mut batch)).map_err(rocksdb::Error::into_string)?;
             }
             Ok(())
         })?;
-        self.0.db.write(batch)?;
+        db.write(batch)?;
         Ok(heading)
     }
 
@@ -228,7 +265,7 @@ impl FeedStore {
     fn generations(&self) -> Result<Vec<u64>, FeedError> {
         let mut found = Vec::new();
         let mut from = vec![ENTRY];
-        while let Some(row) = self.0.db.iterator(IteratorMode::From(&from, Direction::Forward)).next() {
+        while let Some(row) = self.db()?.iterator(IteratorMode::From(&from, Direction::Forward)).next() {
             let (key, _) = row?;
             let Some(generation) = key.get(1..9).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes) else {
                 break;
@@ -257,7 +294,7 @@ impl FeedStore {
             if !claimed.contains(&generation) {
                 let mut batch = WriteBatch::default();
                 batch.delete_range(entry_key(generation, &[]), entry_key(generation + 1, &[]));
-                self.0.db.write(batch)?;
+                self.db()?.write(batch)?;
             }
         }
         Ok(())
@@ -359,7 +396,7 @@ mod tests {
     }
 
     fn rows(store: &FeedStore) -> usize {
-        store.0.db.iterator(IteratorMode::Start).count()
+        store.db().unwrap().iterator(IteratorMode::Start).count()
     }
 
     #[test]

@@ -25,7 +25,7 @@ impl Log {
         let proposer = Proposer::new(raft.clone(), None);
         let (cluster, info, admin_token) = (ClusterId::default(), node("first", None), Digest::of(&[]));
         proposer.propose(Command::Begin { cluster, info, admin_token }).await.unwrap();
-        let exchange = Exchange::new(raft.clone(), ChunkStore::memory(), None);
+        let exchange = Exchange::new(raft.clone(), ChunkStore::memory(), None, 1);
         Self { raft, proposer, exchange }
     }
 
@@ -74,7 +74,7 @@ fn shapes(prepared: &Prepared) -> Vec<(u64, Vec<String>)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn targets_that_every_node_reaches_are_one_partition_without_networks() {
     let log = Log::start().await;
-    let prepared = prepare(request("10.0.0.0/8"), &Scope::default(), &log.raft).unwrap();
+    let prepared = prepare(request("10.0.0.0/8"), Author::default(), &log.raft).unwrap();
     assert_eq!(shapes(&prepared), [(1 << 24, vec![])]);
     log.raft.shutdown().await;
 }
@@ -82,12 +82,90 @@ async fn targets_that_every_node_reaches_are_one_partition_without_networks() {
 #[tokio::test(flavor = "multi_thread")]
 async fn targets_are_split_by_the_networks_that_nodes_are_limited_to_and_counted_once() {
     let log = Log::with(&[node("eu", Some(&["10.1.0.0/16"])), node("dmz", Some(&["10.1.2.0/24"]))]).await;
-    let prepared = prepare(request("10.1.0.0/16, 10.2.0.0/24"), &Scope::default(), &log.raft).unwrap();
+    let prepared = prepare(request("10.1.0.0/16, 10.2.0.0/24"), Author::default(), &log.raft).unwrap();
     let whole = |count, net: &str| (count, vec![net.to_owned()]);
     assert_eq!(
         shapes(&prepared),
-        [whole(256, "10.1.2.0/24"), whole(65_536 - 256, "10.1.0.0/16"), whole(256, "0.0.0.0/0")]
+        [whole(256, "10.1.2.0/24"), whole(65_536 - 256, "10.1.0.0/16"), whole(256, "10.2.0.0/24")]
     );
+    log.raft.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_and_zones_are_a_partition_of_their_own_so_that_addresses_are_scanned_as_if_alone() {
+    let log = Log::start().await;
+    let prepared =
+        prepare(request("10.0.0.0/24, a.example, fe80::1%lo, b.example"), Author::default(), &log.raft).unwrap();
+    assert_eq!(shapes(&prepared), [(256, vec![]), (3, vec![])]);
+    assert_eq!(prepared.spec.partitions[0].to_string(), "10.0.0.0/24");
+    assert_eq!(prepared.spec.partitions[1].to_string(), "fe80::1%lo,a.example,b.example");
+    assert!(prepared.spec.reverse_dns && !prepared.spec.first_address);
+    let first = ScanRequest { resolve: Some(Resolve::First), reverse_dns: Some(false), ..request("a.example") };
+    let spec = prepare(first, Author::default(), &log.raft).unwrap().spec;
+    assert!(spec.first_address && !spec.reverse_dns);
+    log.raft.shutdown().await;
+    let mesh = Log::with(&[node("eu", None), node("us", None)]).await;
+    let refused = prepare(request("fe80::1%lo"), Author::default(), &mesh.raft).unwrap_err();
+    assert!(refused.to_string().contains("--local"), "{refused}");
+    mesh.raft.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sample_of_a_large_network_is_stated_and_the_same_for_the_same_seed() {
+    let log = Log::start().await;
+    let sampled = ScanRequest { sample: Some(100), seed: Some(7), ..request("fd00::/64, fd01::/120, 10.0.0.0/24") };
+    let prepared = prepare(sampled.clone(), Author::default(), &log.raft).unwrap();
+    assert_eq!(prepared.spec.target_count(), 100 + 100 + 256);
+    assert_eq!(
+        prepared.spec.notes,
+        ["a sample: 100 addresses of fd00::/64 and of 1 more network scanned, the others not"]
+    );
+    assert_eq!(prepare(sampled, Author::default(), &log.raft).unwrap().spec_digest(), prepared.spec_digest());
+    let refused = prepare(request("fd00::/64"), Author::default(), &log.raft).unwrap_err();
+    assert!(refused.to_string().contains("--sample"), "{refused}");
+    let endless = ScanRequest { exclude: vec!["2001:db8::/32".into()], ..request("10.0.0.1") };
+    assert_eq!(shapes(&prepare(endless, Author::default(), &log.raft).unwrap()), [(1, vec![])]);
+    log.raft.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn single_syns_lift_nothing_of_what_is_fragile() {
+    let log = Log::start().await;
+    let fragile = |profile| ScanRequest { allow_fragile: true, profile, ..request("10.0.0.1") };
+    let lifted =
+        |profile| prepare(fragile(profile), Author::default(), &log.raft).map(|ready| ready.spec.allow_fragile);
+    assert!(lifted(None).unwrap());
+    assert!(matches!(lifted(Some("ot-safe".into())), Ok(false) | Err(RefusedRequest::NoEligibleNode { .. })));
+    log.raft.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn networks_that_the_same_nodes_reach_are_one_partition_and_what_nobody_reaches_may_wait() {
+    let log = Log::with(&[node("eu", Some(&["10.1.0.0/24", "10.3.0.0/24"])), node("us", Some(&["10.2.0.0/24"]))]).await;
+    log.proposer.propose(Command::SetNetworks { node: 1, networks: Some(Vec::new()) }).await.unwrap();
+    let targets = "10.1.0.0/25, 10.2.0.0/25, 10.3.0.0/25, 10.9.0.0/25";
+    let RefusedRequest::NoEligibleNode { part, reasons } =
+        prepare(request(targets), Author::default(), &log.raft).unwrap_err()
+    else {
+        panic!("another refusal")
+    };
+    assert_eq!(part, "10.9.0.0/25");
+    assert!(reasons.iter().all(|(_, why)| why == "it does not reach 10.9.0.0/25"), "{reasons:?}");
+    let waiting = ScanRequest { wait_for_worker: true, ..request(targets) };
+    let prepared = prepare(waiting, Author::default(), &log.raft).unwrap();
+    let part = |count, nets: &[&str]| (count, nets.iter().map(|net| (*net).to_owned()).collect::<Vec<_>>());
+    let mut shapes = shapes(&prepared);
+    shapes.sort();
+    let mut expected =
+        vec![part(256, &["10.1.0.0/24", "10.3.0.0/24"]), part(128, &["10.2.0.0/24"]), part(128, &["10.9.0.0/25"])];
+    expected.sort();
+    assert_eq!(shapes, expected);
+    let settings = pentora_raft::state::Settings::default();
+    let plan = log.raft.read(|state| forecast(&prepared, state, &settings, 0));
+    assert!(!plan.accepted && plan.seconds.is_none());
+    let eligible: Vec<usize> = plan.partitions.iter().map(|part| part.eligible.len()).collect();
+    assert_eq!(eligible.iter().sum::<usize>(), 2, "{plan:?}");
+    assert!(plan.partitions.iter().all(|part| part.eligible.len() + part.refused.len() == 3), "{plan:?}");
     log.raft.shutdown().await;
 }
 
@@ -95,9 +173,9 @@ async fn targets_are_split_by_the_networks_that_nodes_are_limited_to_and_counted
 async fn exclusions_are_taken_out_before_counting_and_may_leave_nothing() {
     let log = Log::start().await;
     let excluding = |exclude: &str| ScanRequest { exclude: vec![exclude.into()], ..request("10.0.0.0/24") };
-    let prepared = prepare(excluding("10.0.0.128/25"), &Scope::default(), &log.raft).unwrap();
+    let prepared = prepare(excluding("10.0.0.128/25"), Author::default(), &log.raft).unwrap();
     assert_eq!(shapes(&prepared), [(128, vec![])]);
-    let refused = prepare(excluding("10.0.0.0/16"), &Scope::default(), &log.raft).unwrap_err();
+    let refused = prepare(excluding("10.0.0.0/16"), Author::default(), &log.raft).unwrap_err();
     assert!(!refused.to_string().is_empty() && !matches!(refused, RefusedRequest::Unavailable(_)), "{refused:?}");
     log.raft.shutdown().await;
 }
@@ -105,7 +183,7 @@ async fn exclusions_are_taken_out_before_counting_and_may_leave_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_address_outside_the_scope_refuses_the_whole_request_and_is_named() {
     let log = Log::start().await;
-    let refused = prepare(request("10.0.0.0/24, 192.0.2.5"), &Scope::default(), &log.raft).unwrap_err();
+    let refused = prepare(request("10.0.0.0/24, 192.0.2.5"), Author::default(), &log.raft).unwrap_err();
     assert!(matches!(refused, RefusedRequest::Scope(_)) && refused.to_string().contains("192.0.2.5"), "{refused}");
     log.raft.shutdown().await;
 }
@@ -116,7 +194,7 @@ async fn needs_that_no_node_meets_are_refused_with_the_reason_of_each() {
     let log = Log::with(&[eu]).await;
     let wanted =
         ScanRequest { region: Some("eu".into()), require_worker_tags: vec!["dmz".into()], ..request("10.0.0.1") };
-    let RefusedRequest::NoEligibleNode { reasons, part } = prepare(wanted, &Scope::default(), &log.raft).unwrap_err()
+    let RefusedRequest::NoEligibleNode { reasons, part } = prepare(wanted, Author::default(), &log.raft).unwrap_err()
     else {
         panic!("another refusal")
     };
@@ -151,7 +229,7 @@ async fn a_spec_reads_back_and_one_too_large_for_the_log_is_kept_as_a_chunk() {
         discovery: false,
         ..ScanRequest::default()
     };
-    let prepared = prepare(large, &Scope::default(), &log.raft).unwrap();
+    let prepared = prepare(large, Author::default(), &log.raft).unwrap();
     let spec = prepared.spec.clone();
     let accepted = submit(prepared, None, &log.proposer, &log.exchange, 1, 1).await.unwrap();
     log.proposer.propose(Command::Cancel { job: accepted.job, reason: "seen".into() }).await.unwrap();

@@ -43,6 +43,9 @@ fn port_of(probe: DiscoveryProbe) -> Option<Port> {
 }
 
 fn ports_of(request: &ScanRequest) -> Result<PortSet, RefusedRequest> {
+    if request.learned && request.ports.is_some() {
+        return Err(RefusedRequest::Field("learned goes with top_ports, not with ports"));
+    }
     let tcp = match (&request.ports, request.top_ports) {
         (Some(_), Some(_)) => Err(RefusedRequest::Field("ports and top_ports exclude each other")),
         (Some(ports), None) => Ok(ports.parse::<PortSet>()?),

@@ -1,17 +1,22 @@
 //! The join token as a user sees it: `pnj_` and base32 of everything a new node needs to be let in.
 //!
 //! It holds the cluster's id, the mesh's pre-shared key, the token's public half and its secret. Whoever has it can
-//! reach the mesh's port, so it is short-lived and counted; the cluster keeps only a digest of the secret.
+//! reach the mesh's port, so it is short-lived and counted.
+//!
+//! **Invariant: what the cluster keeps of a token is of no use for joining.** The secret is the seed of a signing key, the
+//! log keeps its public half, and a joiner shows a signature over its own peer id: whoever reads the log, or sees the
+//! signature, can join as nobody with it.
 
 use std::fmt;
 use std::str::FromStr;
 
 use data_encoding::BASE32_NOPAD;
-use pentora_p2p::PreSharedKey;
+use pentora_p2p::{Identity, PeerId, PreSharedKey};
 use pentora_raft::{ClusterId, Digest, TokenId};
 
 const PREFIX: &str = "pnj_";
-const VERSION: u8 = 1;
+/// 2, since joiners sign: what version 1 showed was what the log kept.
+const VERSION: u8 = 2;
 const SECRET_BYTES: usize = 16;
 const BODY_BYTES: usize = 1 + 16 + 32 + 8 + SECRET_BYTES;
 const CHECK_BYTES: usize = 4;
@@ -52,10 +57,86 @@ impl JoinToken {
         Self { cluster, psk: *psk.as_bytes(), id: TokenId(rand::random()), secret: rand::random() }
     }
 
-    /// What the cluster keeps of the secret.
+    /// A token with the id of another and a secret of its own, as one who guesses would show.
+    #[cfg(test)]
+    pub(crate) fn guessed(&self) -> Self {
+        Self { secret: rand::random(), ..self.clone() }
+    }
+
+    /// What the cluster keeps of the secret: the key that proofs are verified with.
     #[must_use]
-    pub fn secret_digest(&self) -> Digest {
-        Digest::of(&self.secret)
+    pub fn key(&self) -> Digest {
+        Digest(*self.signer().peer_id().as_bytes())
+    }
+
+    /// Proves to a member that the node which it knows as `joiner` has the secret.
+    #[must_use]
+    pub fn prove(&self, joiner: PeerId) -> Vec<u8> {
+        self.signer().sign(&statement(self.cluster, self.id, joiner))
+    }
+
+    /// The signing key that the secret is the seed of; the same secret under another id or cluster is another key.
+    fn signer(&self) -> Identity {
+        let parts: [&[u8]; 4] = [b"pentora join token key", &self.cluster.0, &self.id.0, &self.secret];
+        Identity::from_secret(Digest::of(&parts.concat()).0)
+    }
+}
+
+/// Whether `proof` shows that `joiner` has the secret of the token whose key the cluster keeps.
+#[must_use]
+pub(super) fn proves(key: Digest, cluster: ClusterId, token: TokenId, joiner: PeerId, proof: &[u8]) -> bool {
+    PeerId::from_bytes(key.0).verify(&statement(cluster, token, joiner), proof)
+}
+
+/// What a joiner signs: that this peer joins this cluster by this token.
+fn statement(cluster: ClusterId, token: TokenId, joiner: PeerId) -> Vec<u8> {
+    let parts: [&[u8]; 4] = [b"pentora join proof", &cluster.0, &token.0, joiner.as_bytes()];
+    parts.concat()
+}
+
+/// What a worker shows an API of its join token: who it is, and that it has the secret. `pnw_` and base32 of the token's
+/// public half, the worker's key and the proof that the mesh's door takes as well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credential {
+    /// The token's public half.
+    pub token: TokenId,
+    /// The worker's key.
+    pub peer: PeerId,
+    /// A signature with the token's secret.
+    pub proof: Vec<u8>,
+}
+
+const CREDENTIAL_PREFIX: &str = "pnw_";
+const PROOF_BYTES: usize = 64;
+
+impl JoinToken {
+    /// The credential of the worker with this key.
+    #[must_use]
+    pub fn credential(&self, peer: PeerId) -> Credential {
+        Credential { token: self.id, peer, proof: self.prove(peer) }
+    }
+}
+
+impl fmt::Display for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts: [&[u8]; 3] = [&self.token.0, self.peer.as_bytes(), &self.proof];
+        write!(f, "{CREDENTIAL_PREFIX}{}", BASE32_NOPAD.encode(&parts.concat()).to_ascii_lowercase())
+    }
+}
+
+impl FromStr for Credential {
+    type Err = JoinTokenError;
+
+    fn from_str(text: &str) -> Result<Self, JoinTokenError> {
+        let body = text.trim().strip_prefix(CREDENTIAL_PREFIX).ok_or(JoinTokenError::Prefix)?;
+        let bytes = BASE32_NOPAD.decode(body.to_ascii_uppercase().as_bytes());
+        let bytes = bytes.map_err(|_not_base32| JoinTokenError::Damaged)?;
+        let (token, rest) = bytes.split_first_chunk::<8>().ok_or(JoinTokenError::Damaged)?;
+        let (peer, proof) = rest.split_first_chunk::<32>().ok_or(JoinTokenError::Damaged)?;
+        if proof.len() != PROOF_BYTES {
+            return Err(JoinTokenError::Damaged);
+        }
+        Ok(Self { token: TokenId(*token), peer: PeerId::from_bytes(*peer), proof: proof.to_vec() })
     }
 }
 
@@ -115,6 +196,25 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
+    fn a_credential_reads_back_and_shows_nothing_of_the_secret() {
+        let token = JoinToken::generate(ClusterId([1; 16]), &PreSharedKey::from_bytes([2; 32]));
+        let worker = Identity::from_secret([3; 32]).peer_id();
+        let credential = token.credential(worker);
+        let text = credential.to_string();
+        assert_eq!(text.parse::<Credential>().unwrap(), credential);
+        assert!(proves(token.key(), token.cluster, credential.token, worker, &credential.proof));
+        let other = Identity::from_secret([4; 32]).peer_id();
+        assert!(!proves(token.key(), token.cluster, credential.token, other, &credential.proof), "another worker");
+        let bytes = BASE32_NOPAD.decode(text[4..].to_ascii_uppercase().as_bytes()).unwrap();
+        for secret in [&token.secret[..], &token.psk[..]] {
+            assert!(!bytes.windows(secret.len()).any(|part| part == secret));
+        }
+        for bad in ["", "pnw_", "pnw_!", "pnj_aaaa", &text[..text.len() - 8], &token.to_string()] {
+            assert!(bad.parse::<Credential>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn a_token_reads_back_and_hides_its_secret_in_debug() {
         let token = JoinToken::generate(ClusterId([1; 16]), &PreSharedKey::generate());
         let text = token.to_string();
@@ -132,6 +232,25 @@ mod tests {
         }
         let typo = text.replace(text.chars().nth(30).unwrap(), "0");
         assert_eq!(typo.parse::<JoinToken>(), Err(JoinTokenError::Damaged));
+    }
+
+    #[test]
+    fn a_proof_holds_for_its_token_its_cluster_and_its_joiner_alone_and_what_is_kept_of_it_proves_nothing() {
+        let token = JoinToken::generate(ClusterId([1; 16]), &PreSharedKey::generate());
+        let (joiner, other) = (Identity::generate().peer_id(), Identity::generate().peer_id());
+        let proof = token.prove(joiner);
+        assert!(proves(token.key(), token.cluster, token.id, joiner, &proof));
+        assert!(!proves(token.key(), token.cluster, token.id, other, &proof), "seen and shown by another");
+        assert!(!proves(token.key(), ClusterId([2; 16]), token.id, joiner, &proof));
+        assert!(!proves(token.key(), token.cluster, TokenId([7; 8]), joiner, &proof));
+        for kept in [token.key().0.to_vec(), Digest::of(&token.key().0).0.to_vec(), Vec::new()] {
+            assert!(!proves(token.key(), token.cluster, token.id, other, &kept));
+        }
+        // One who reads the log and takes what it keeps for the secret.
+        let seeded = Identity::from_secret(token.key().0).sign(&statement(token.cluster, token.id, other));
+        assert!(!proves(token.key(), token.cluster, token.id, other, &seeded));
+        // What an earlier release kept is the digest of a secret, and no key of anybody.
+        assert!(!proves(Digest::of(&token.secret), token.cluster, token.id, joiner, &proof));
     }
 
     proptest! {

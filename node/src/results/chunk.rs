@@ -1,9 +1,11 @@
 //! A chunk: the records of one unit, encoded and compressed.
 //!
-//! Layout: version byte, kind byte, the heading behind its length, then blocks of records to the end. A block is LZ4 of
+//! Layout: version byte, kind byte, in version 3 the region that the chunk does not leave behind its length, the heading
+//! behind its length, then blocks of records to the end. A block is LZ4 of
 //! some 256 KiB behind its length and its unpacked length; in it, each record stands behind its own. Lengths are `u32`,
 //! little-endian. So a chunk is written and read with one block in memory, however many hosts it holds. The digest that
-//! names a chunk is over these bytes, so holders verify without unpacking.
+//! names a chunk is over these bytes, so holders verify without unpacking; and whoever has a chunk knows from it alone to
+//! whom it may be given, also where the log has forgotten its job.
 
 use bytes::{Buf, Bytes};
 use pentora_raft::JobId;
@@ -13,6 +15,10 @@ use pentora_scanner::finding::HostRecord;
 use serde::{Deserialize, Serialize};
 
 const LAYOUT_VERSION: u8 = 2;
+/// The same with a region in front; releases that do not know of regions refuse it.
+const LAYOUT_VERSION_OF_REGION: u8 = 3;
+/// The longest name of a region, in bytes. Ours: far above any label.
+const REGION_BYTES_MAX: usize = 256;
 const LAYOUT_LZ4_BLOCKS: u8 = 1;
 /// A block is closed when it holds so many bytes: LZ4 looks back over 64 KiB, so larger ones pack no better.
 const BLOCK_BYTES: usize = 256 << 10;
@@ -65,7 +71,17 @@ impl ChunkWriter {
     /// A chunk without records yet.
     #[must_use]
     pub fn new(heading: &Heading) -> Self {
-        let mut packed = vec![LAYOUT_VERSION, LAYOUT_LZ4_BLOCKS];
+        Self::within(None, heading)
+    }
+
+    /// The same, of a chunk that does not leave `region`, where there is one.
+    #[must_use]
+    pub fn within(region: Option<&str>, heading: &Heading) -> Self {
+        let version = if region.is_some() { LAYOUT_VERSION_OF_REGION } else { LAYOUT_VERSION };
+        let mut packed = vec![version, LAYOUT_LZ4_BLOCKS];
+        if let Some(region) = region {
+            put(&mut packed, region.as_bytes());
+        }
         put(&mut packed, &codec::encode(Kind::Chunk, heading));
         Self { packed, block: Vec::new() }
     }
@@ -76,6 +92,17 @@ impl ChunkWriter {
         if self.block.len() >= BLOCK_BYTES {
             self.close_block();
         }
+    }
+
+    /// Adds the hosts of a whole chunk, without unpacking them.
+    ///
+    /// # Errors
+    /// [`ChunkError`] where it does not begin like one.
+    pub fn append(&mut self, chunk: Bytes) -> Result<(), ChunkError> {
+        let reader = ChunkReader::open(chunk)?;
+        self.close_block();
+        self.packed.extend(&reader.rest);
+        Ok(())
     }
 
     /// The chunk's bytes.
@@ -98,6 +125,7 @@ impl ChunkWriter {
 pub struct ChunkReader {
     rest: Bytes,
     heading: Heading,
+    region: Option<String>,
 }
 
 impl ChunkReader {
@@ -106,10 +134,19 @@ impl ChunkReader {
     /// # Errors
     /// [`ChunkError`] where it does not begin like one.
     pub fn open(bytes: Bytes) -> Result<Self, ChunkError> {
-        let [LAYOUT_VERSION, LAYOUT_LZ4_BLOCKS, ..] = bytes[..] else { return Err(ChunkError::Layout) };
+        let [version @ (LAYOUT_VERSION | LAYOUT_VERSION_OF_REGION), LAYOUT_LZ4_BLOCKS, ..] = bytes[..] else {
+            return Err(ChunkError::Layout);
+        };
         let mut rest = bytes.slice(2..);
+        let region = if version == LAYOUT_VERSION_OF_REGION { Some(region_of(&take(&mut rest)?)?) } else { None };
         let heading = codec::decode(Kind::Chunk, &take(&mut rest)?)?;
-        Ok(Self { rest, heading })
+        Ok(Self { rest, heading, region })
+    }
+
+    /// The region that it does not leave, where there is one.
+    #[must_use]
+    pub fn region(&self) -> Option<&str> {
+        self.region.as_deref()
     }
 
     /// What it holds the results of.
@@ -153,6 +190,12 @@ impl ChunkReader {
     }
 }
 
+/// The name of a region.
+fn region_of(bytes: &[u8]) -> Result<String, ChunkError> {
+    let text = std::str::from_utf8(bytes).ok().filter(|text| !text.is_empty() && text.len() <= REGION_BYTES_MAX);
+    text.map(str::to_owned).ok_or(ChunkError::Layout)
+}
+
 /// Writes bytes behind their length.
 fn put(out: &mut Vec<u8>, bytes: &[u8]) {
     let length = u32::try_from(bytes.len()).expect("blocks and records are far below 4 GiB");
@@ -169,7 +212,7 @@ fn take(from: &mut Bytes) -> Result<Bytes, ChunkError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pentora_scanner::finding::{HostState, NotShown, PortRecord, PortState, Reason};
+    use pentora_scanner::finding::{HostState, Identity, NotShown, PortRecord, PortState, Reason};
     use pentora_scanner::port::Protocol;
     use proptest::prelude::*;
 
@@ -194,6 +237,10 @@ mod tests {
             started_at_ms: 1_700_000_000_000,
             worker: "wrk_n1".into(),
             is_middlebox: false,
+            ended_at_ms: 1_700_000_009_000,
+            tcp: None,
+            identity: Identity::default(),
+            likely_found_permille: None,
         };
         (0..hosts).map(record).collect()
     }
@@ -213,6 +260,34 @@ mod tests {
         assert_eq!(chunk.heading(), HEADING);
         assert_eq!(chunk.into_records().unwrap(), records);
         assert!(ChunkReader::open(packed(&[])).unwrap().next_block().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_chunk_that_stays_in_a_region_says_so_in_front_and_is_none_to_releases_that_do_not_know_of_it() {
+        let mut chunk = ChunkWriter::within(Some("eu"), &HEADING);
+        records(3).iter().for_each(|record| chunk.push(record));
+        let bytes = chunk.finish();
+        assert_eq!(bytes[..8], [3, 1, 2, 0, 0, 0, b'e', b'u'], "another version, then the region");
+        let read = ChunkReader::open(bytes).unwrap();
+        assert_eq!((read.region(), read.heading()), (Some("eu"), HEADING));
+        assert_eq!(read.into_records().unwrap(), records(3));
+        assert_eq!(ChunkReader::open(packed(&[])).unwrap().region(), None);
+        let nameless = ChunkWriter::within(Some(""), &HEADING).finish();
+        assert!(matches!(ChunkReader::open(nameless), Err(ChunkError::Layout)), "it would be nowhere");
+    }
+
+    #[test]
+    fn chunks_are_joined_without_being_unpacked() {
+        let records = records(30);
+        let mut joined = ChunkWriter::new(&Heading { end: 999, ..HEADING });
+        joined.push(&records[0]);
+        joined.append(packed(&records[1..20])).unwrap();
+        joined.append(packed(&[])).unwrap();
+        joined.append(packed(&records[20..])).unwrap();
+        assert!(joined.append(Bytes::from_static(b"no chunk")).is_err());
+        let chunk = ChunkReader::open(joined.finish()).unwrap();
+        assert_eq!(chunk.heading().end, 999);
+        assert_eq!(chunk.into_records().unwrap(), records);
     }
 
     #[test]

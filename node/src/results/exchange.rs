@@ -1,24 +1,32 @@
-//! Chunks between nodes: copied to a second holder before they are counted, fetched from a holder when asked for.
+//! Chunks between nodes: copied to further holders before they are counted, fetched from a holder when asked for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use pentora_p2p::PeerId;
 use pentora_raft::command::StoredChunk;
 use pentora_raft::state::NodeStatus;
-use pentora_raft::{Digest, NodeId, Raft};
+use pentora_raft::{Digest, NodeId, Raft, State};
+use tokio::sync::watch;
 
-use super::ChunkStore;
-use crate::rpc::calls::Calls;
+use super::choose::{candidates, keepers, keeps_results, may_have, takers_in, within};
+use super::{ChunkReader, ChunkStore, StoreError};
+use crate::rpc::calls::{CallError, Calls};
 
-/// How many nodes hold a chunk before it is counted, as far as there are nodes.
-const HOLDERS: usize = 2;
+/// How many nodes hold a chunk, where nobody says otherwise and as far as there are nodes.
+pub const COPIES: usize = 2;
 /// How long one copy may take.
 const COPY_WITHIN: Duration = Duration::from_secs(20);
+/// How long another node may take to fetch a chunk that it is to hold: from a second holder where the first is silent.
+const KEEP_WITHIN: Duration = Duration::from_secs(50);
+/// How long a gateway may take to have a chunk on as many disks as there should be.
+const HAND_IN_WITHIN: Duration = Duration::from_secs(30);
 /// How long to wait before a chunk that could not be made durable is tried again.
 const RETRY: Duration = Duration::from_millis(500);
-
 /// The longest pause between tries to write to a disk that refuses: soon after room was made, without flooding the log.
 const RETRY_MAX: Duration = Duration::from_secs(8);
 
@@ -28,13 +36,102 @@ pub struct Exchange {
     raft: Raft,
     store: ChunkStore,
     calls: Option<Calls>,
+    copies: usize,
+    short: Arc<Mutex<BTreeMap<String, u64>>>,
+    /// Whether this node was below its floor when it had a result to keep.
+    is_full: Arc<AtomicBool>,
+    /// Why a chunk could not be written last, until one is again.
+    trouble: Arc<watch::Sender<Option<String>>>,
+}
+
+/// Why a chunk was not read, with every holder that was tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotFetched {
+    /// Which.
+    pub digest: Digest,
+    /// Who was asked, and what came of it.
+    pub tried: Vec<(NodeId, String)>,
+}
+
+impl fmt::Display for NotFetched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tried: Vec<String> = self.tried.iter().map(|(node, why)| format!("node {node}: {why}")).collect();
+        write!(f, "chunk {} cannot be read: {}", self.digest, tried.join("; "))
+    }
+}
+
+impl std::error::Error for NotFetched {}
+
+/// Why a node does not hold a chunk that it was asked to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotKept {
+    /// It is below its floor of free space.
+    #[error("{0}")]
+    Full(String),
+    /// Anything else.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<StoreError> for NotKept {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Full { .. } => Self::Full(error.to_string()),
+            StoreError::Io { .. } | StoreError::Damaged { .. } => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+impl From<CallError> for NotKept {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Full(why) => Self::Full(why),
+            other => Self::Failed(other.to_string()),
+        }
+    }
 }
 
 impl Exchange {
-    /// Chunks of this node in `store`, of others through `calls`.
+    /// Chunks of this node in `store`, of others through `calls`; `copies` of each, as far as there are nodes.
     #[must_use]
-    pub fn new(raft: Raft, store: ChunkStore, calls: Option<Calls>) -> Self {
-        Self { raft, store, calls }
+    pub fn new(raft: Raft, store: ChunkStore, calls: Option<Calls>, copies: usize) -> Self {
+        let trouble = Arc::new(watch::Sender::new(None));
+        Self { raft, store, calls, copies, short: Arc::default(), is_full: Arc::default(), trouble }
+    }
+
+    /// Why chunks cannot be written here, while they cannot.
+    #[must_use]
+    pub fn trouble(&self) -> watch::Receiver<Option<String>> {
+        self.trouble.subscribe()
+    }
+
+    /// Writes a chunk to this node's disk, and notes whether the disk took it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn write(&self, digest: Digest, bytes: Bytes) -> Result<(), StoreError> {
+        let kept = self.store.put(digest, bytes).await;
+        match &kept {
+            Ok(()) => self.note(None),
+            Err(StoreError::Io { source, .. }) => self.note(Some(source.to_string())),
+            Err(StoreError::Full { .. } | StoreError::Damaged { .. }) => {}
+        }
+        kept
+    }
+
+    /// Tries the disk where it was in trouble, and notes whether there is room again.
+    pub async fn try_disk(&self) {
+        if self.trouble.borrow().is_some() {
+            self.note(self.store.try_disk().await.err().map(|error| error.to_string()));
+        }
+    }
+
+    fn note(&self, trouble: Option<String>) {
+        self.trouble.send_if_modified(|known| {
+            let is_news = *known != trouble;
+            *known = trouble;
+            is_news
+        });
     }
 
     /// This node's own chunks.
@@ -43,102 +140,264 @@ impl Exchange {
         &self.store
     }
 
-    /// Keeps a chunk here and on a second node, and answers its name and who holds it. Tries until it is done: a unit whose results
-    /// are not durable is not done.
+    /// How many nodes are to hold each chunk.
+    #[must_use]
+    pub fn copies(&self) -> usize {
+        self.copies
+    }
+
+    /// How many chunks lack a holder that they should have, by reason; known while this node leads.
+    #[must_use]
+    pub fn short(&self) -> BTreeMap<String, u64> {
+        self.short.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Sets what [`Self::short`] answers.
+    pub fn set_short(&self, short: BTreeMap<String, u64>) {
+        *self.short.lock().unwrap_or_else(PoisonError::into_inner) = short;
+    }
+
+    /// Has the nodes that should hold a chunk hold it, and answers its name and who does. Tries until it is done: a unit
+    /// whose results are not durable is not done.
     pub async fn make_durable(&self, bytes: Bytes) -> StoredChunk {
-        let digest = Digest::of(&bytes);
-        let mut pause = RETRY;
-        while let Err(error) = self.store.put(digest, bytes.clone()).await {
-            tracing::error!(%error, "results cannot be written; trying again");
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(RETRY_MAX);
+        if self.raft.is_outside() {
+            return self.hand_in(bytes).await;
         }
+        let digest = Digest::of(&bytes);
+        let region = region_of(&bytes);
         let own = self.raft.node();
-        let mut holders = vec![own];
+        let (mut holders, mut full) = (Vec::new(), BTreeSet::new());
+        let mut pause = RETRY;
         loop {
-            let others = self.candidates(digest);
-            let needed = HOLDERS.min(1 + others.len());
-            for (node, peer) in others {
+            let is_short_here = !self.hold_here(digest, &bytes, &mut holders, &mut full).await;
+            let up = |state: &State| within(keepers(state, &full), region.as_deref());
+            let others = self.raft.read(|state| candidates(digest, own, &up(state)));
+            let here = usize::from(holders.contains(&own));
+            let elsewhere = others.iter().filter(|node| !holders.contains(node)).count() + holders.len() - here;
+            let needed = self.copies.min(here + elsewhere).max(1);
+            let known_full = full.len();
+            for node in others {
                 if holders.len() >= needed {
                     break;
                 }
-                if !holders.contains(&node) && self.copy(peer, digest, &bytes).await {
-                    holders.push(node);
+                if holders.contains(&node) {
+                    continue;
+                }
+                match self.copy(node, digest, &bytes).await {
+                    Ok(()) => holders.push(node),
+                    Err(NotKept::Full(why)) => {
+                        tracing::debug!(node, why, "has no room for a copy");
+                        full.insert(node);
+                    }
+                    Err(NotKept::Failed(why)) => tracing::debug!(node, %digest, why, "chunk not copied"),
                 }
             }
             if holders.len() >= needed {
                 return StoredChunk { digest, bytes: bytes.len() as u64, holders };
             }
-            tokio::time::sleep(RETRY).await;
+            if full.len() > known_full {
+                continue;
+            }
+            if is_short_here || full.contains(&own) {
+                tracing::error!(%digest, "results cannot be written to as many disks as needed; trying again");
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RETRY_MAX);
+            full.clear();
+        }
+    }
+
+    /// Has a gateway, or a member of the region that a chunk does not leave, make it durable. While none takes it, it waits in
+    /// the spool and not in memory.
+    async fn hand_in(&self, bytes: Bytes) -> StoredChunk {
+        let digest = Digest::of(&bytes);
+        let region = region_of(&bytes);
+        let (mut kept, mut pause, mut is_spooled) = (Some(bytes), RETRY, false);
+        let mut tries = 0usize;
+        loop {
+            let bytes = match &kept {
+                Some(bytes) => Some(bytes.clone()),
+                None => self.store.get(digest).await.ok().flatten(),
+            };
+            let Some(bytes) = bytes else {
+                tracing::error!(%digest, "results that waited for a gateway are damaged on this disk; trying to read them again");
+                tokio::time::sleep(RETRY_MAX).await;
+                continue;
+            };
+            let way = self.raft.way();
+            let taker = self.taker(way, region.as_deref(), digest, tries);
+            let handed = match taker {
+                Some(taker) => match self.reach(taker) {
+                    Ok((calls, peer)) => tokio::select! {
+                        biased;
+                        handed = calls.hand_in(peer, digest, &bytes, HAND_IN_WITHIN) => {
+                            handed.map_err(|error| error.to_string())
+                        }
+                        // One that is frozen or cut off does not hang up.
+                        () = self.turned_from(taker), if way == Some(taker) => Err("another gateway is to be asked".into()),
+                    },
+                    Err(error) => Err(error.to_string()),
+                },
+                None => Err(match &region {
+                    Some(region) if way.is_some() => {
+                        format!("no member in {region}, which they do not leave, takes any")
+                    }
+                    _ => "no gateway knows a leader".into(),
+                }),
+            };
+            match handed {
+                Ok(stored) if stored.digest == digest => {
+                    if is_spooled && let Err(error) = self.store.remove(vec![digest]).await {
+                        tracing::warn!(%digest, %error, "results that were handed in stay in the spool");
+                    }
+                    return stored;
+                }
+                Ok(_) => tracing::warn!(%digest, "a gateway says that it has other results than it was given"),
+                Err(why) => tracing::debug!(%digest, why, "results not handed in yet"),
+            }
+            if !is_spooled && self.write(digest, bytes).await.is_ok() {
+                (is_spooled, kept) = (true, None);
+            }
+            let patience = if self.raft.way().is_some() { pause } else { RETRY };
+            self.raft.status_changed(patience).await;
+            pause = (pause * 2).min(RETRY_MAX);
+            tries = tries.wrapping_add(1);
+        }
+    }
+
+    /// Who is to take a chunk in: the gateway, where that may have it, or a member that may, another at each try.
+    fn taker(&self, way: Option<NodeId>, region: Option<&str>, digest: Digest, tries: usize) -> Option<NodeId> {
+        let (way, Some(region)) = (way?, region) else { return way };
+        self.raft.read(|state| {
+            if keeps_results(state, way) && may_have(state, way, Some(region)) && tries.is_multiple_of(2) {
+                return Some(way);
+            }
+            let takers = takers_in(state, region, digest);
+            takers.get((tries / 2).checked_rem(takers.len())?).copied()
+        })
+    }
+
+    /// Waits until a gateway is not the one to ask any more. Cancel-safe.
+    async fn turned_from(&self, gateway: NodeId) {
+        while self.raft.way() == Some(gateway) {
+            self.raft.status_changed(RETRY).await;
+        }
+    }
+
+    /// Holds a chunk on this node, if it keeps results. Answers whether nothing went wrong.
+    async fn hold_here(
+        &self,
+        digest: Digest,
+        bytes: &Bytes,
+        holders: &mut Vec<NodeId>,
+        full: &mut BTreeSet<NodeId>,
+    ) -> bool {
+        let own = self.raft.node();
+        let region = region_of(bytes);
+        let keeps = self.raft.read(|state| {
+            (state.node(own).is_none() || keeps_results(state, own)) && may_have(state, own, region.as_deref())
+        });
+        if !keeps || holders.contains(&own) || full.contains(&own) {
+            return true;
+        }
+        match self.write(digest, bytes.clone()).await {
+            Ok(()) => {
+                self.is_full.store(false, Ordering::Relaxed);
+                holders.insert(0, own);
+                true
+            }
+            Err(error @ StoreError::Full { .. }) => {
+                // Said once: it holds for every result until there is room again.
+                if !self.is_full.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(%error, "this node takes no more results");
+                }
+                full.insert(own);
+                false
+            }
+            Err(error) => {
+                tracing::error!(%error, "results cannot be written here");
+                false
+            }
         }
     }
 
     /// Reads a chunk from here or from one of its holders.
     ///
     /// # Errors
-    /// A sentence naming why no holder gave it.
-    pub async fn fetch(&self, digest: Digest, holders: &[NodeId]) -> Result<Bytes, String> {
-        let mut reason = match self.store.get(digest).await {
+    /// Why no holder gave it.
+    pub async fn fetch(&self, digest: Digest, holders: &[NodeId]) -> Result<Bytes, NotFetched> {
+        let here = match self.store.get(digest).await {
             Ok(Some(bytes)) => return Ok(bytes),
-            Ok(None) => String::from("it is not on this node"),
+            Ok(None) => "it is not here".to_owned(),
             Err(error) => error.to_string(),
         };
-        let Some(calls) = &self.calls else { return Err(reason) };
-        for holder in &self.by_health(holders) {
-            let Some(peer) = self.peer_of(*holder) else { continue };
-            match calls.get_chunk(peer, digest, COPY_WITHIN).await {
-                Ok(Some(bytes)) if Digest::of(&bytes) == digest => return Ok(bytes),
-                Ok(Some(_)) => reason = format!("node {holder} gave other bytes"),
-                Ok(None) => reason = format!("node {holder} has lost it"),
-                Err(error) => reason = format!("node {holder}: {error}"),
-            }
+        if self.raft.is_outside() {
+            // The gateway fetches it, so that one connection is all that this node needs.
+            let gateway: Vec<NodeId> = self.raft.way().into_iter().collect();
+            return self.fetch_elsewhere(digest, &gateway).await;
         }
-        Err(format!("chunk {digest} cannot be read: {reason}"))
-    }
-
-    /// Brings chunks that lack a live holder back to two, as far as this node holds them. Answers the new holders.
-    pub async fn repair(&self, digest: Digest, holders: &[NodeId]) -> Option<Vec<NodeId>> {
-        let live: BTreeSet<NodeId> = self.candidates(digest).into_iter().map(|(node, _)| node).collect();
         let own = self.raft.node();
-        let kept: Vec<NodeId> = holders.iter().copied().filter(|node| *node == own || live.contains(node)).collect();
-        if kept.len() >= HOLDERS.min(1 + live.len()) || kept.first() != Some(&own) {
-            return None;
-        }
-        let bytes = self.store.get(digest).await.ok().flatten()?;
-        let mut now = kept;
-        for (node, peer) in self.candidates(digest) {
-            if now.len() >= HOLDERS {
-                break;
+        self.fetch_elsewhere(digest, holders).await.map_err(|mut error| {
+            if holders.contains(&own) {
+                error.tried.insert(0, (own, here));
             }
-            if !now.contains(&node) && self.copy(peer, digest, &bytes).await {
-                now.push(node);
-            }
-        }
-        (now.len() > holders.iter().filter(|node| now.contains(node)).count()).then_some(now)
+            error
+        })
     }
 
-    async fn copy(&self, peer: PeerId, digest: Digest, bytes: &Bytes) -> bool {
-        let Some(calls) = &self.calls else { return false };
-        match calls.put_chunk(peer, digest, bytes, COPY_WITHIN).await {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::debug!(%peer, %digest, %error, "chunk not copied");
-                false
-            }
+    /// Reads a chunk from a holder other than this node.
+    async fn fetch_elsewhere(&self, digest: Digest, holders: &[NodeId]) -> Result<Bytes, NotFetched> {
+        let mut tried = Vec::new();
+        for holder in self.by_health(holders) {
+            let why = match (&self.calls, self.peer_of(holder)) {
+                (None, _) => "this node has no mesh".into(),
+                (_, None) => "it is not in the cluster".into(),
+                (Some(calls), Some(peer)) => match calls.get_chunk(peer, digest, COPY_WITHIN).await {
+                    Ok(Some(bytes)) if Digest::of(&bytes) == digest => return Ok(bytes),
+                    Ok(Some(_)) => "it gave other bytes".into(),
+                    Ok(None) => "it has lost it".into(),
+                    Err(error) => error.to_string(),
+                },
+            };
+            tried.push((holder, why));
         }
+        Err(NotFetched { digest, tried })
     }
 
-    /// Other nodes that should be up, in the order of their rendezvous hash with the chunk, so that chunks spread.
-    fn candidates(&self, digest: Digest) -> Vec<(NodeId, PeerId)> {
-        let own = self.raft.node();
-        let mut nodes: Vec<(Digest, NodeId, PeerId)> = self.raft.read(|state| {
-            let up = state.nodes().filter(|(id, node)| {
-                *id != own && matches!(node.status, NodeStatus::Active | NodeStatus::Draining | NodeStatus::Stale)
-            });
-            up.filter_map(|(id, node)| Some((rendezvous(digest, id), id, node.info.peer.parse().ok()?))).collect()
-        });
-        nodes.sort();
-        nodes.into_iter().map(|(_, node, peer)| (node, peer)).collect()
+    /// Holds a chunk on this node, which one of `holders` gives if it is not here or damaged.
+    ///
+    /// # Errors
+    /// [`NotKept`].
+    pub async fn keep(&self, digest: Digest, holders: &[NodeId]) -> Result<(), NotKept> {
+        if self.store.renew(digest).await? {
+            return Ok(());
+        }
+        let bytes = self.fetch_elsewhere(digest, holders).await;
+        let bytes = bytes.map_err(|error| NotKept::Failed(error.to_string()))?;
+        Ok(self.write(digest, bytes).await?)
+    }
+
+    /// Has `node`, which may be this one, hold a chunk that one of `holders` gives.
+    ///
+    /// # Errors
+    /// [`NotKept`].
+    pub async fn have_kept(&self, node: NodeId, digest: Digest, holders: &[NodeId]) -> Result<(), NotKept> {
+        if node == self.raft.node() {
+            return self.keep(digest, holders).await;
+        }
+        let (calls, peer) = self.reach(node)?;
+        Ok(calls.keep_chunk(peer, digest, holders, KEEP_WITHIN).await?)
+    }
+
+    async fn copy(&self, node: NodeId, digest: Digest, bytes: &Bytes) -> Result<(), NotKept> {
+        let (calls, peer) = self.reach(node)?;
+        Ok(calls.put_chunk(peer, digest, bytes, COPY_WITHIN).await?)
+    }
+
+    fn reach(&self, node: NodeId) -> Result<(&Calls, PeerId), NotKept> {
+        let failed = |why: &str| NotKept::Failed(format!("node {node}: {why}"));
+        let calls = self.calls.as_ref().ok_or_else(|| failed("this node has no mesh"))?;
+        Ok((calls, self.peer_of(node).ok_or_else(|| failed("it is not in the cluster"))?))
     }
 
     /// The other holders, those that should be up first: one that is cut off is waited for long before it is given up.
@@ -156,8 +415,7 @@ impl Exchange {
     }
 }
 
-fn rendezvous(digest: Digest, node: NodeId) -> Digest {
-    let mut bytes = digest.0.to_vec();
-    bytes.extend(node.to_le_bytes());
-    Digest::of(&bytes)
+/// The region that a chunk does not leave, by its own word; `None` as well for specs and feeds, which may be anywhere.
+fn region_of(bytes: &Bytes) -> Option<String> {
+    ChunkReader::open(bytes.clone()).ok()?.region().map(str::to_owned)
 }

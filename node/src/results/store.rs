@@ -5,18 +5,19 @@
 //! RocksDB: see `docs/decisions/0005`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use nix::sys::statvfs::statvfs;
 use pentora_raft::Digest;
 
 use crate::durable_file::{self, Readers};
 
-/// Chunks that nothing in the log names are kept for so long, because a completion may be on its way.
-const GARBAGE_GRACE: Duration = Duration::from_secs(3600);
+/// What a disk that was full must take before it counts as one with room: some chunks of a usual size.
+const TRIAL_BYTES: usize = 1 << 20;
 
 /// Why a chunk was not kept or not read.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +29,19 @@ pub enum StoreError {
         digest: Digest,
         /// What the system says.
         source: io::Error,
+    },
+    /// There is less free space than the floor below which no more results are taken.
+    #[error(
+        "chunk {digest} is not taken: {free_bytes} bytes are free, results.free_space_floor is {floor_bytes}; make room \
+         or lower it"
+    )]
+    Full {
+        /// Which.
+        digest: Digest,
+        /// What is free.
+        free_bytes: u64,
+        /// The floor.
+        floor_bytes: u64,
     },
     /// The bytes are not those that the name stands for.
     #[error("chunk {digest} is damaged: its bytes have another digest")]
@@ -43,19 +57,45 @@ pub struct ChunkStore(Arc<Place>);
 
 #[derive(Debug)]
 enum Place {
-    Directory(PathBuf),
+    Directory {
+        path: PathBuf,
+        /// Free space below which no chunk is taken.
+        floor_bytes: u64,
+        /// Files whose bytes were read and are not those of their name.
+        damaged: Mutex<BTreeSet<Digest>>,
+    },
     Memory(Mutex<BTreeMap<Digest, Bytes>>),
 }
 
+/// What the chunks that are here take.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// How many there are.
+    pub chunks: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// A chunk that is kept here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// How long ago it was written, or last asked to be kept.
+    pub age: Duration,
+    /// Its bytes were read and are not those of its name.
+    pub is_damaged: bool,
+}
+
 impl ChunkStore {
-    /// Chunks in `directory`, which is made. Half-written files of an earlier process are removed.
+    /// Chunks in `directory`, which is made; none is taken while less than `floor_bytes` are free there. Half-written
+    /// files of an earlier process are removed.
     ///
     /// # Errors
     /// Where the directory cannot be made or read.
-    pub fn open(directory: &Path) -> io::Result<Self> {
+    pub fn open(directory: &Path, floor_bytes: u64) -> io::Result<Self> {
         std::fs::create_dir_all(directory)?;
         durable_file::remove_half_written(directory)?;
-        Ok(Self(Arc::new(Place::Directory(directory.to_owned()))))
+        let damaged = Mutex::default();
+        Ok(Self(Arc::new(Place::Directory { path: directory.to_owned(), floor_bytes, damaged })))
     }
 
     /// Chunks in memory.
@@ -64,7 +104,7 @@ impl ChunkStore {
         Self(Arc::new(Place::Memory(Mutex::default())))
     }
 
-    /// Keeps `bytes`; on disk when this returns.
+    /// Keeps `bytes`; on disk when this returns. A damaged file of that name is replaced.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -84,15 +124,65 @@ impl ChunkStore {
         got.unwrap_or_else(|error| Err(StoreError::Io { digest, source: io::Error::other(error) }))
     }
 
-    /// Removes the chunks that are not in `wanted` and older than the grace time. Answers how many.
+    /// Whether the chunk is here and whole; it then counts as asked for just now.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub async fn renew(&self, digest: Digest) -> Result<bool, StoreError> {
+        match self.get(digest).await {
+            Ok(Some(bytes)) => self.put(digest, bytes).await.map(|()| true),
+            Ok(None) | Err(StoreError::Damaged { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The chunks that are here.
     ///
     /// # Errors
     /// Where the directory cannot be read.
-    pub async fn collect_garbage(&self, wanted: BTreeSet<Digest>) -> io::Result<usize> {
+    pub async fn list(&self) -> io::Result<BTreeMap<Digest, Kept>> {
         let store = self.clone();
-        tokio::task::spawn_blocking(move || store.collect_now(&wanted))
+        tokio::task::spawn_blocking(move || store.list_now()).await.unwrap_or_else(|error| Err(io::Error::other(error)))
+    }
+
+    /// What the chunks that are here take, by a look at each.
+    ///
+    /// # Errors
+    /// Where the directory cannot be read.
+    pub async fn usage(&self) -> io::Result<Usage> {
+        let store = self.clone();
+        let looking = tokio::task::spawn_blocking(move || store.usage_now());
+        looking.await.unwrap_or_else(|error| Err(io::Error::other(error)))
+    }
+
+    /// Removes chunks; one that is not here is no error.
+    ///
+    /// # Errors
+    /// What the system refuses; some may be gone by then.
+    pub async fn remove(&self, digests: Vec<Digest>) -> io::Result<()> {
+        let store = self.clone();
+        tokio::task::spawn_blocking(move || digests.iter().try_for_each(|digest| store.remove_now(*digest)))
             .await
             .unwrap_or_else(|error| Err(io::Error::other(error)))
+    }
+
+    /// Whether the disk takes a chunk of usual size: writes one that is none, and removes it.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn try_disk(&self) -> io::Result<()> {
+        let Place::Directory { path, .. } = &*self.0 else { return Ok(()) };
+        // Ends like what a crash leaves half-written, so that the next start removes it if this one does not.
+        let path = path.join("trial.tmp");
+        let trying = tokio::task::spawn_blocking(move || {
+            let written = std::fs::File::create(&path).and_then(|mut file| {
+                file.write_all(&vec![0; TRIAL_BYTES])?;
+                file.sync_all()
+            });
+            std::fs::remove_file(&path)?;
+            written
+        });
+        trying.await.unwrap_or_else(|error| Err(io::Error::other(error)))
     }
 
     fn put_now(&self, digest: Digest, bytes: &Bytes) -> Result<(), StoreError> {
@@ -104,8 +194,19 @@ impl ChunkStore {
                 chunks.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, bytes.clone());
                 Ok(())
             }
-            Place::Directory(directory) => {
-                write_whole(directory, digest, bytes).map_err(|source| StoreError::Io { digest, source })
+            Place::Directory { path, floor_bytes, damaged } => {
+                let failed = |source| StoreError::Io { digest, source };
+                let file = path.join(digest.to_string());
+                if is_whole(&file, digest).map_err(failed)? {
+                    return renew_file(&file).map_err(failed);
+                }
+                let free_bytes = free_bytes(path).map_err(failed)?;
+                if free_bytes < *floor_bytes {
+                    return Err(StoreError::Full { digest, free_bytes, floor_bytes: *floor_bytes });
+                }
+                durable_file::write(&file, bytes, Readers::Everybody).map_err(failed)?;
+                damaged.lock().unwrap_or_else(PoisonError::into_inner).remove(&digest);
+                Ok(())
             }
         }
     }
@@ -113,83 +214,112 @@ impl ChunkStore {
     fn get_now(&self, digest: Digest) -> Result<Option<Bytes>, StoreError> {
         let bytes = match &*self.0 {
             Place::Memory(chunks) => chunks.lock().unwrap_or_else(PoisonError::into_inner).get(&digest).cloned(),
-            Place::Directory(directory) => match std::fs::read(directory.join(digest.to_string())) {
+            Place::Directory { path, .. } => match std::fs::read(path.join(digest.to_string())) {
                 Ok(bytes) => Some(Bytes::from(bytes)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => None,
                 Err(source) => return Err(StoreError::Io { digest, source }),
             },
         };
         match bytes {
-            Some(bytes) if Digest::of(&bytes) != digest => Err(StoreError::Damaged { digest }),
+            Some(bytes) if Digest::of(&bytes) != digest => {
+                if let Place::Directory { damaged, .. } = &*self.0 {
+                    damaged.lock().unwrap_or_else(PoisonError::into_inner).insert(digest);
+                }
+                Err(StoreError::Damaged { digest })
+            }
             other => Ok(other),
         }
     }
 
-    fn collect_now(&self, wanted: &BTreeSet<Digest>) -> io::Result<usize> {
-        let Place::Directory(directory) = &*self.0 else { return Ok(0) };
-        let mut removed = 0;
-        for entry in std::fs::read_dir(directory)?.flatten() {
-            let named = entry.file_name().to_str().and_then(|name| name.parse::<Digest>().ok());
-            let old = entry.metadata()?.modified()?.elapsed().is_ok_and(|age| age > GARBAGE_GRACE);
-            if old && named.is_some_and(|digest| !wanted.contains(&digest)) {
-                std::fs::remove_file(entry.path())?;
-                removed += 1;
+    fn list_now(&self) -> io::Result<BTreeMap<Digest, Kept>> {
+        let (path, damaged) = match &*self.0 {
+            Place::Directory { path, damaged, .. } => (path, damaged),
+            Place::Memory(chunks) => {
+                let chunks = chunks.lock().unwrap_or_else(PoisonError::into_inner);
+                let kept = Kept { age: Duration::ZERO, is_damaged: false };
+                return Ok(chunks.keys().map(|digest| (*digest, kept)).collect());
+            }
+        };
+        let mut chunks = BTreeMap::new();
+        for entry in std::fs::read_dir(path)?.flatten() {
+            let Some(digest) = entry.file_name().to_str().and_then(|name| name.parse::<Digest>().ok()) else {
+                continue;
+            };
+            // One that was removed meanwhile is not here.
+            let Ok(metadata) = entry.metadata() else { continue };
+            let age = metadata.modified()?.elapsed().unwrap_or_default();
+            let is_damaged = damaged.lock().unwrap_or_else(PoisonError::into_inner).contains(&digest);
+            chunks.insert(digest, Kept { age, is_damaged });
+        }
+        Ok(chunks)
+    }
+
+    fn usage_now(&self) -> io::Result<Usage> {
+        let add =
+            |usage: Usage, bytes: u64| Usage { chunks: usage.chunks + 1, bytes: usage.bytes.saturating_add(bytes) };
+        match &*self.0 {
+            Place::Memory(chunks) => {
+                let chunks = chunks.lock().unwrap_or_else(PoisonError::into_inner);
+                Ok(chunks.values().fold(Usage::default(), |usage, bytes| add(usage, bytes.len() as u64)))
+            }
+            Place::Directory { path, .. } => {
+                let mut usage = Usage::default();
+                for entry in std::fs::read_dir(path)?.flatten() {
+                    let is_chunk = entry.file_name().to_str().is_some_and(|name| name.parse::<Digest>().is_ok());
+                    // One that was removed meanwhile is not here.
+                    let Ok(metadata) = entry.metadata() else { continue };
+                    if is_chunk {
+                        usage = add(usage, metadata.len());
+                    }
+                }
+                Ok(usage)
             }
         }
-        Ok(removed)
+    }
+
+    fn remove_now(&self, digest: Digest) -> io::Result<()> {
+        match &*self.0 {
+            Place::Memory(chunks) => {
+                chunks.lock().unwrap_or_else(PoisonError::into_inner).remove(&digest);
+                Ok(())
+            }
+            Place::Directory { path, damaged, .. } => {
+                damaged.lock().unwrap_or_else(PoisonError::into_inner).remove(&digest);
+                match std::fs::remove_file(path.join(digest.to_string())) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                    _ => Ok(()),
+                }
+            }
+        }
     }
 }
 
-fn write_whole(directory: &Path, digest: Digest, bytes: &[u8]) -> io::Result<()> {
-    let path = directory.join(digest.to_string());
-    if path.exists() {
-        return Ok(());
+fn is_whole(file: &Path, digest: Digest) -> io::Result<bool> {
+    match std::fs::read(file) {
+        Ok(bytes) => Ok(Digest::of(&bytes) == digest),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
-    durable_file::write(&path, bytes, Readers::Everybody)
+}
+
+/// Marks a file as asked for just now, so that it is not taken for garbage before the log names it.
+fn renew_file(file: &Path) -> io::Result<()> {
+    std::fs::File::options().write(true).open(file)?.set_modified(now())
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the ages of files are told by the clock that the system stamps them with"
+)]
+fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+fn free_bytes(directory: &Path) -> io::Result<u64> {
+    let space = statvfs(directory)?;
+    Ok(space.blocks_available().saturating_mul(space.fragment_size()))
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs::File;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_chunk_is_read_back_by_name_and_a_damaged_one_is_refused() {
-        let directory = tempfile::tempdir().unwrap();
-        for store in [ChunkStore::open(directory.path()).unwrap(), ChunkStore::memory()] {
-            let bytes = Bytes::from_static(b"findings");
-            let digest = Digest::of(&bytes);
-            assert_eq!(store.get(digest).await.unwrap(), None);
-            store.put(digest, bytes.clone()).await.unwrap();
-            assert_eq!(store.get(digest).await.unwrap(), Some(bytes));
-            let wrong = store.put(Digest::of(b"else"), Bytes::from_static(b"findings")).await;
-            assert!(matches!(wrong, Err(StoreError::Damaged { .. })));
-        }
-        let digest = Digest::of(b"findings");
-        std::fs::write(directory.path().join(digest.to_string()), b"other bytes").unwrap();
-        let store = ChunkStore::open(directory.path()).unwrap();
-        assert!(matches!(store.get(digest).await, Err(StoreError::Damaged { .. })));
-    }
-
-    #[tokio::test]
-    async fn what_a_crash_left_half_written_is_removed_at_the_next_start() {
-        let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join("abc.tmp"), b"half").unwrap();
-        ChunkStore::open(directory.path()).unwrap();
-        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
-    }
-
-    #[tokio::test]
-    async fn garbage_is_collected_only_after_its_grace_time() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = ChunkStore::open(directory.path()).unwrap();
-        let digest = Digest::of(b"x");
-        store.put(digest, Bytes::from_static(b"x")).await.unwrap();
-        assert_eq!(store.collect_garbage(BTreeSet::new()).await.unwrap(), 0);
-        let file = File::options().write(true).open(directory.path().join(digest.to_string())).unwrap();
-        file.set_modified(std::time::UNIX_EPOCH).unwrap();
-        assert_eq!(store.collect_garbage(BTreeSet::from([digest])).await.unwrap(), 0);
-        assert_eq!(store.collect_garbage(BTreeSet::new()).await.unwrap(), 1);
-    }
-}
+#[path = "store_test.rs"]
+mod tests;

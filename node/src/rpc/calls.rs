@@ -10,12 +10,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pentora_p2p::{Class, FrameError, FrameStream, Mesh, OpenError, PeerId};
+use pentora_raft::autopilot::{Obstacle, Removal};
 use pentora_raft::codec::{self, CodecError, Kind};
-use pentora_raft::command::Command;
+use pentora_raft::command::{Command, StoredChunk};
 use pentora_raft::{Digest, NodeId, Response};
 use serde::{Deserialize, Serialize};
 
 use super::SoftState;
+use crate::drill::Fault;
+use crate::member_address::MemberAddress;
 
 /// Idle streams kept per peer and class.
 const IDLE_STREAMS_MAX: usize = 4;
@@ -42,6 +45,66 @@ pub enum Request {
     Soft,
     /// Hand leadership to a node; for the leader.
     TransferLeader(NodeId),
+    /// Hold a chunk, which one of its holders gives.
+    KeepChunk {
+        /// Its name.
+        digest: Digest,
+        /// Who has it.
+        holders: Vec<NodeId>,
+    },
+    /// Carry out a request of the API that a node took which only scans; its body, of so many bytes, follows in parts.
+    Api(Box<(ApiCall, u64)>),
+    /// Where the asking node is, and others that it is connected to; say the same.
+    Addresses(Vec<MemberAddress>),
+    /// Look ahead at removing a node; for the leader.
+    PlanRemoval(NodeId),
+    /// Have a chunk on as many nodes as there should be; its bytes follow in parts. For a gateway.
+    HandIn {
+        /// Its name.
+        digest: Digest,
+        /// Its size.
+        bytes: u64,
+    },
+    /// As `Api`, with the answer's body in parts as they come, and at last an empty one.
+    ApiStream(Box<(ApiCall, u64)>),
+    /// Have a node suffer a fault that an administrator rehearses: the one that is asked, or one that only scans and is
+    /// connected to it.
+    Suffer {
+        /// Which.
+        node: NodeId,
+        /// What.
+        fault: Fault,
+        /// In how many milliseconds.
+        after_ms: u64,
+    },
+    /// Say up to which index the log is committed, once a majority says that the asked node leads; for the leader.
+    ReadIndex,
+}
+
+/// The header of an [`ApiCall`] that says where the request came from, as the node says that took it. No client's own header
+/// of this name is handed on.
+pub const FORWARDED_FROM: &str = "pentora-forwarded-from";
+
+/// The head of a request of the API that another node took.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiCall {
+    /// Its method.
+    pub method: String,
+    /// Its path and query.
+    pub path: String,
+    /// What of its head matters.
+    pub headers: Vec<(String, String)>,
+}
+
+/// An answer of the API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiAnswer {
+    /// Its status.
+    pub status: u16,
+    /// What of its head matters.
+    pub headers: Vec<(String, String)>,
+    /// Its body.
+    pub body: Bytes,
 }
 
 /// What it answers. Append only.
@@ -72,6 +135,34 @@ pub enum Answer {
     Done,
     /// What the leader knows.
     Soft(SoftState),
+    /// The node is below its floor of free space and takes no more results.
+    Full(String),
+    /// The caller may not do that, for this reason.
+    Denied(String),
+    /// The API's answer; its body follows in parts.
+    Api {
+        /// Its status.
+        status: u16,
+        /// What of its head matters.
+        headers: Vec<(String, String)>,
+        /// The size of its body.
+        bytes: u64,
+    },
+    /// Where the answering node is, and others that it is connected to.
+    Addresses(Vec<MemberAddress>),
+    /// What a removal would come to.
+    Removal(Result<Removal, Obstacle>),
+    /// The chunk that was handed in is durable there.
+    Stored(StoredChunk),
+    /// The API's answer; its body follows as it comes.
+    ApiHead {
+        /// Its status.
+        status: u16,
+        /// What of its head matters.
+        headers: Vec<(String, String)>,
+    },
+    /// Up to which index the log is committed.
+    ReadIndex(u64),
 }
 
 /// A call that brought no answer. What it asked for may or may not have happened.
@@ -82,7 +173,7 @@ pub enum CallError {
     Open(#[from] OpenError),
     /// The stream broke.
     #[error(transparent)]
-    Frame(#[from] FrameError),
+    Frame(FrameError),
     /// The other side hung up before it answered.
     #[error("the peer hung up before it answered")]
     HungUp,
@@ -95,9 +186,28 @@ pub enum CallError {
     /// Its answer does not decode.
     #[error(transparent)]
     Codec(#[from] CodecError),
+    /// The other side is below its floor of free space.
+    #[error("{0}")]
+    Full(String),
+    /// This node may not ask that of the other.
+    #[error("{0}")]
+    Denied(String),
+    /// It could not do what it was asked.
+    #[error("{0}")]
+    NotDone(String),
     /// Its answer makes no sense.
     #[error("an answer that does not fit: {0}")]
     Unexpected(&'static str),
+}
+
+impl From<FrameError> for CallError {
+    fn from(error: FrameError) -> Self {
+        match error {
+            // The whole stream, where `Answer::Denied` is for one call on it.
+            FrameError::Refused { reason } => Self::Denied(reason),
+            error => Self::Frame(error),
+        }
+    }
 }
 
 /// Streams that no call uses.
@@ -148,16 +258,50 @@ impl Calls {
             let mut stream = self.take(peer, Class::Chunk).await?;
             stream.send(encode(&Request::PutChunk { digest, bytes: bytes.len() as u64 })).await?;
             send_parts(&mut stream, bytes).await?;
-            match receive(&mut stream).await? {
-                Answer::Done => {
-                    self.give_back(peer, Class::Chunk, stream);
-                    Ok(())
-                }
-                Answer::Unavailable(_) => Err(CallError::Unexpected("the chunk was not kept")),
-                _ => Err(CallError::Unexpected("expected a receipt for the chunk")),
-            }
+            let receipt = receive(&mut stream).await?;
+            self.give_back(peer, Class::Chunk, stream);
+            received(receipt)
         };
         tokio::time::timeout(after, putting).await.unwrap_or(Err(CallError::TimedOut { after }))
+    }
+
+    /// Has a gateway make a chunk durable, and waits for its word on where it is.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn hand_in(
+        &self,
+        peer: PeerId,
+        digest: Digest,
+        bytes: &Bytes,
+        after: Duration,
+    ) -> Result<StoredChunk, CallError> {
+        let handing = async {
+            let mut stream = self.take(peer, Class::Chunk).await?;
+            stream.send(encode(&Request::HandIn { digest, bytes: bytes.len() as u64 })).await?;
+            send_parts(&mut stream, bytes).await?;
+            let answer = receive(&mut stream).await?;
+            self.give_back(peer, Class::Chunk, stream);
+            match answer {
+                Answer::Stored(stored) => Ok(stored),
+                other => Err(received(other).err().unwrap_or(CallError::Unexpected("expected where the chunk is"))),
+            }
+        };
+        tokio::time::timeout(after, handing).await.unwrap_or(Err(CallError::TimedOut { after }))
+    }
+
+    /// Has the other side hold a chunk that one of `holders` gives, and waits until it is on its disk.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn keep_chunk(
+        &self,
+        peer: PeerId,
+        digest: Digest,
+        holders: &[NodeId],
+        after: Duration,
+    ) -> Result<(), CallError> {
+        received(self.ask(peer, &Request::KeepChunk { digest, holders: holders.to_vec() }, after).await?)
     }
 
     /// Fetches a chunk; `None` where the other side does not have it.
@@ -171,12 +315,40 @@ impl Calls {
             let chunk = match receive(&mut stream).await? {
                 Answer::Chunk { bytes } => Some(receive_parts(&mut stream, bytes).await?),
                 Answer::NotFound => None,
+                Answer::Denied(why) => return Err(CallError::Denied(why)),
                 _ => return Err(CallError::Unexpected("expected a chunk")),
             };
             self.give_back(peer, Class::Chunk, stream);
             Ok(chunk)
         };
         tokio::time::timeout(after, getting).await.unwrap_or(Err(CallError::TimedOut { after }))
+    }
+
+    /// Has the other side carry out a request of its API, and answers with its head and the stream that brings the body
+    /// by [`next_part`]. `after` is for the head.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn api_stream(
+        &self,
+        peer: PeerId,
+        call: ApiCall,
+        body: &Bytes,
+        after: Duration,
+    ) -> Result<(ApiAnswer, FrameStream), CallError> {
+        let asking = async {
+            // Of its own, not a pooled one: it is held for as long as whoever asked reads.
+            let mut stream = self.mesh.open(peer, Class::Admin).await?;
+            stream.send(encode(&Request::ApiStream(Box::new((call, body.len() as u64))))).await?;
+            send_parts(&mut stream, body).await?;
+            match receive(&mut stream).await? {
+                Answer::ApiHead { status, headers } => Ok((ApiAnswer { status, headers, body: Bytes::new() }, stream)),
+                Answer::Unavailable(why) => Err(CallError::NotDone(why)),
+                Answer::Denied(why) => Err(CallError::Denied(why)),
+                _ => Err(CallError::Unexpected("expected an answer of the API")),
+            }
+        };
+        tokio::time::timeout(after, asking).await.unwrap_or(Err(CallError::TimedOut { after }))
     }
 
     async fn take(&self, peer: PeerId, class: Class) -> Result<FrameStream, OpenError> {
@@ -249,6 +421,26 @@ pub async fn receive_parts(stream: &mut FrameStream, bytes: u64) -> Result<Bytes
         whole.extend_from_slice(&part);
     }
     Ok(whole.into())
+}
+
+/// The next part of a body that comes as it is made; `None` at its end.
+///
+/// # Errors
+/// [`CallError`] where it breaks off.
+pub async fn next_part(stream: &mut FrameStream) -> Result<Option<Bytes>, CallError> {
+    let part = stream.receive().await?.ok_or(CallError::HungUp)?;
+    Ok((!part.is_empty()).then_some(part))
+}
+
+/// What the other side says of a chunk that it was to hold.
+fn received(receipt: Answer) -> Result<(), CallError> {
+    match receipt {
+        Answer::Done => Ok(()),
+        Answer::Full(why) => Err(CallError::Full(why)),
+        Answer::Unavailable(why) => Err(CallError::NotDone(why)),
+        Answer::Denied(why) => Err(CallError::Denied(why)),
+        _ => Err(CallError::Unexpected("expected a receipt for the chunk")),
+    }
 }
 
 async fn receive(stream: &mut FrameStream) -> Result<Answer, CallError> {

@@ -6,14 +6,17 @@
 use std::time::{Duration, Instant};
 
 use pentora_p2p::PeerId;
-use pentora_raft::codec;
-use pentora_raft::command::{Command, ENTRY_BYTES_MAX};
-use pentora_raft::{Applied, NodeId, ProposeError, Raft, Refusal, Response};
+use pentora_raft::command::Command;
+use pentora_raft::{Applied, Leadership, NodeId, ProposeError, Raft, Refusal, Response};
 
-use super::calls::{Answer, Calls, Request};
+use super::calls::{Answer, CallError, Calls, Request};
+use super::no_majority::no_majority;
 
-/// How long a proposal is tried. The contract is an answer within 2 s where there is no quorum.
-const PROPOSE_WITHIN: Duration = Duration::from_millis(1_850);
+/// How long a proposal is tried while there may be an election. The contract is an answer within 2 s where there is no
+/// quorum, at the command line too, which needs the rest.
+const PROPOSE_WITHIN: Duration = Duration::from_millis(1_700);
+/// How long it is tried where no leader was known for longer than that: several heartbeats of one that comes back.
+const LOST_WITHIN: Duration = Duration::from_millis(500);
 /// How long to wait before looking for a leader again; elections take longer, so this only smooths the end of one.
 const LOOK_AGAIN: Duration = Duration::from_millis(25);
 
@@ -28,7 +31,7 @@ pub struct Proposer {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
     /// No quorum answered.
-    #[error("no quorum: {reason}")]
+    #[error("{reason}")]
     QuorumLost {
         /// What is known of why.
         reason: String,
@@ -36,6 +39,9 @@ pub enum Unavailable {
     /// The command was refused; nothing changed.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// This node may not have that proposed; nothing changed.
+    #[error("{0}")]
+    Denied(String),
     /// Consensus has stopped on this node.
     #[error("consensus has stopped on this node: {0}")]
     Stopped(String),
@@ -53,23 +59,17 @@ impl Proposer {
     /// # Errors
     /// [`Unavailable`].
     pub async fn propose(&self, command: Command) -> Result<Applied, Unavailable> {
-        // Also held here, because a call that large would not fit a frame on its way to the leader.
-        let bytes = codec::encoded_len(&command);
-        if bytes > ENTRY_BYTES_MAX {
-            let what = format!("it takes {bytes} bytes, an entry of the log at most {ENTRY_BYTES_MAX}");
-            return Err(Refusal::Malformed { what }.into());
-        }
-        let end = Instant::now() + PROPOSE_WITHIN;
-        let mut last = String::from("no leader is known");
+        let end = Instant::now() + patience(&self.raft.leadership());
+        let mut last = None;
         loop {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(Unavailable::QuorumLost { reason: format!("{last}; {}", self.who_votes()) });
+                return Err(self.quorum_lost(last));
             }
-            let tried = match self.raft.status().leader {
-                None => Err("no leader is known".to_owned()),
-                Some(leader) if leader == self.raft.node() => self.propose_here(&command, left).await?,
-                Some(leader) => self.propose_through(leader, &command, left).await,
+            let tried = match self.raft.way() {
+                None => Err(None),
+                Some(way) if way == self.raft.node() => self.propose_here(&command, left).await?.map_err(Some),
+                Some(way) => self.propose_through(way, &command, left).await?.map_err(Some),
             };
             match tried {
                 Ok(Applied { response: Response::Refused(refusal), .. }) => return Err(refusal.into()),
@@ -89,27 +89,57 @@ impl Proposer {
         }
     }
 
-    async fn propose_through(&self, leader: NodeId, command: &Command, left: Duration) -> Result<Applied, String> {
-        let (calls, peer) = self.reach(leader)?;
+    /// Through the leader, or from outside the log through a gateway.
+    async fn propose_through(
+        &self,
+        way: NodeId,
+        command: &Command,
+        left: Duration,
+    ) -> Result<Result<Applied, String>, Unavailable> {
+        let (calls, peer) = match self.reach(way) {
+            Ok(reached) => reached,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        // What the log does not take may not fit a frame on its way, or be more than a leader of an earlier release reads.
+        self.raft.takes(command)?;
+        let what = if self.raft.is_outside() { "the gateway" } else { "the leader" };
         let request = Request::Propose(Box::new(command.clone()));
         let answer = tokio::select! {
             biased;
             answer = calls.ask(peer, &request, left) => answer,
             // A leader that is frozen or cut off does not hang up; its successor is asked as soon as there is one.
-            () = self.succeeded(leader) => return Err(format!("node {leader} leads no longer")),
+            () = self.succeeded(way) => return Ok(Err(format!("{what} is not node {way} any more"))),
         };
-        match answer {
+        Ok(match answer {
             Ok(Answer::Applied { index, response }) => Ok(Applied { index, response }),
-            Ok(Answer::NotLeader { .. }) => Err(format!("node {leader} leads no longer")),
+            Ok(Answer::Denied(why)) | Err(CallError::Denied(why)) => return Err(Unavailable::Denied(why)),
+            Ok(Answer::NotLeader { .. }) => Err(format!("node {way} leads no longer")),
             Ok(Answer::Unavailable(reason)) => Err(reason),
-            Ok(_) => Err(format!("node {leader} gave an answer that does not fit")),
-            Err(error) => Err(format!("the leader, node {leader}, cannot be reached: {error}")),
+            Ok(_) => Err(format!("node {way} gave an answer that does not fit")),
+            Err(error) => Err(format!("{what}, node {way}, cannot be reached: {error}")),
+        })
+    }
+
+    /// Waits until another node than `way` is the one to ask. Cancel-safe.
+    async fn succeeded(&self, way: NodeId) {
+        while self.raft.way().is_none_or(|now| now == way) {
+            self.raft.status_changed(LOOK_AGAIN).await;
         }
     }
 
-    /// Waits until another node than `leader` is known to lead. Cancel-safe.
-    async fn succeeded(&self, leader: NodeId) {
-        while self.raft.status().leader.is_none_or(|now| now == leader) {
+    /// Whom to ask for what the leader decides, waiting through an election: the leader, or from outside the log a gateway.
+    ///
+    /// # Errors
+    /// [`Unavailable::QuorumLost`] where nobody leads for as long as a proposal would be tried.
+    pub async fn way(&self) -> Result<NodeId, Unavailable> {
+        let end = Instant::now() + patience(&self.raft.leadership());
+        loop {
+            if let Some(way) = self.raft.way() {
+                return Ok(way);
+            }
+            if Instant::now() >= end {
+                return Err(self.quorum_lost(None));
+            }
             self.raft.status_changed(LOOK_AGAIN).await;
         }
     }
@@ -119,15 +149,56 @@ impl Proposer {
     /// # Errors
     /// [`Unavailable::QuorumLost`] where nobody does for as long as a proposal would be tried.
     pub async fn leader(&self) -> Result<NodeId, Unavailable> {
-        let end = Instant::now() + PROPOSE_WITHIN;
+        let end = Instant::now() + patience(&self.raft.leadership());
         loop {
             if let Some(leader) = self.raft.status().leader {
                 return Ok(leader);
             }
             if Instant::now() >= end {
-                return Err(Unavailable::QuorumLost { reason: format!("no leader is known; {}", self.who_votes()) });
+                return Err(self.quorum_lost(None));
             }
             self.raft.status_changed(LOOK_AGAIN).await;
+        }
+    }
+
+    /// The log index up to which everything is committed that was acknowledged before this call: by this node where it leads,
+    /// which asks a majority whether it still does, otherwise by the leader.
+    ///
+    /// # Errors
+    /// [`Unavailable`], within the time that a proposal would take.
+    pub async fn read_index(&self) -> Result<u64, Unavailable> {
+        let end = Instant::now() + patience(&self.raft.leadership());
+        let mut last = None;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(self.quorum_lost(last));
+            }
+            if let Some(leader) = self.raft.status().leader {
+                let asked = async {
+                    if leader == self.raft.node() {
+                        self.raft.ensure_linearizable().await.map_err(|error| error.to_string())?;
+                        return Ok(*self.raft.watch_applied().borrow());
+                    }
+                    let (calls, peer) = self.reach(leader)?;
+                    match calls.ask(peer, &Request::ReadIndex, left).await {
+                        Ok(Answer::ReadIndex(index)) => Ok(index),
+                        Ok(_) => Err(format!("node {leader} leads no longer")),
+                        Err(error) => Err(format!("the leader, node {leader}, cannot be reached: {error}")),
+                    }
+                };
+                let asked = tokio::select! {
+                    biased;
+                    asked = tokio::time::timeout(left, asked) => asked,
+                    () = self.succeeded(leader) => continue,
+                };
+                match asked {
+                    Ok(Ok(index)) => return Ok(index),
+                    Ok(Err(reason)) => last = Some(reason),
+                    Err(_elapsed) => last = Some("the voters did not answer the leader".to_owned()),
+                }
+            }
+            self.raft.status_changed(LOOK_AGAIN.min(left)).await;
         }
     }
 
@@ -142,9 +213,32 @@ impl Proposer {
         Ok((calls, peer.parse().map_err(|error| format!("node {node}: {error}"))?))
     }
 
-    fn who_votes(&self) -> String {
-        let status = self.raft.status();
-        let needed = status.voters.len() / 2 + 1;
-        format!("{needed} of {} voters are needed", status.voters.len())
+    /// What is known of why there is no quorum: whom this node heard last, or what came of the `last` try.
+    fn quorum_lost(&self, last: Option<String>) -> Unavailable {
+        let voters = self.raft.status().voters.len();
+        let why = no_majority(&self.raft).or(last).unwrap_or_else(|| "no majority: a leader came and went".to_owned());
+        Unavailable::QuorumLost { reason: format!("{why}; {} of {voters} voters are needed", voters / 2 + 1) }
+    }
+}
+
+/// How long to try: through an election where one may go on, shortly where there was no leader for longer.
+fn patience(leadership: &Leadership) -> Duration {
+    match leadership {
+        Leadership::Lost { since: Some(since), .. } if *since > PROPOSE_WITHIN => LOST_WITHIN,
+        _ => PROPOSE_WITHIN,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_election_is_waited_out_and_a_majority_that_is_long_gone_is_not() {
+        let lost = |ms| Leadership::Lost { last: Some(1), since: Some(Duration::from_millis(ms)) };
+        assert_eq!(patience(&Leadership::Known { leader: 1, age: Duration::ZERO }), PROPOSE_WITHIN);
+        assert_eq!(patience(&lost(900)), PROPOSE_WITHIN);
+        assert_eq!(patience(&lost(75_000)), LOST_WITHIN);
+        assert_eq!(patience(&Leadership::Lost { last: None, since: None }), PROPOSE_WITHIN, "a node that just started");
     }
 }

@@ -16,4 +16,12 @@ pub struct SoftState {
     pub lag: BTreeMap<NodeId, u64>,
     /// How far the units are that are still out, by job.
     pub in_progress: BTreeMap<JobId, Figures>,
+    /// How many chunks lack a holder that they should have, by reason.
+    pub results_short: BTreeMap<String, u64>,
+    /// Targets per second of each job over the last half minute, as far as known.
+    pub targets_per_second: BTreeMap<JobId, f64>,
+    /// Why workers take no work that take none.
+    pub rests: BTreeMap<NodeId, String>,
+    /// How many milliseconds each worker's clock is ahead of the leader's.
+    pub skew_ms: BTreeMap<NodeId, i64>,
 }

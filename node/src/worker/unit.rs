@@ -3,20 +3,26 @@
 //! A long unit is counted by checkpoints: what is below its watermark becomes a chunk of its own while the rest goes on
 //! under the same lease, so that a node that dies loses at most what it did since.
 
+use std::any::Any;
 use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::{BoxFuture, FutureExt, OptionFuture};
 use pentora_raft::Response;
 use pentora_raft::command::{Command, Completion, UnitKey};
-use pentora_raft::state::Remarks;
+use pentora_raft::state::{Measures, Remarks};
+use pentora_scanner::finding::TcpScan;
+use pentora_scanner::recall::Recapture;
+use pentora_scanner::report::Origin;
 use pentora_scanner::spec::ScanSpec;
 use pentora_scanner::unit::{ScanError, UnitOutcome, UnitProgress, UnitScan, UnitTask};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::Context;
+use super::permits::{self, NotPermitted};
 use super::unit_findings::{Taken, UnitFindings};
 use super::units::Begun;
 use crate::clock::wall_ms;
@@ -24,10 +30,32 @@ use crate::exclusions::{self, Unresolved};
 use crate::feeds::rematch::Rematch;
 use crate::results::{ChunkWriter, Heading};
 use crate::rpc::proposer::Unavailable;
-use crate::spec;
+use crate::spec::{self, NotToBeHad};
 
 /// How long to wait before a busy engine, a full disk or a lost quorum is tried again.
 const RETRY: Duration = Duration::from_millis(250);
+/// How long a unit waits for its job's spec before it is handed back: another node may have it. Ours: a holder that
+/// restarts is back in less.
+const SPEC_WITHIN: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 60 });
+
+/// Why a unit ended without its results.
+#[derive(Debug, thiserror::Error)]
+enum UnitError {
+    /// The engine did not scan it.
+    #[error(transparent)]
+    Scan(#[from] ScanError),
+    /// It may not be scanned, or not from here.
+    #[error(transparent)]
+    NotPermitted(#[from] NotPermitted),
+    /// What is to be scanned is not to be had.
+    #[error("the job's spec was not to be had within {} s: {why}", within.as_secs())]
+    NoSpec {
+        /// How long it was tried.
+        within: Duration,
+        /// Why the last time.
+        why: String,
+    },
+}
 
 /// Runs a unit to its end; `ended` is told so that a beat follows at once.
 pub(super) async fn run(context: Arc<Context>, begun: Begun, ended: mpsc::Sender<()>) {
@@ -40,7 +68,7 @@ pub(super) async fn run(context: Arc<Context>, begun: Begun, ended: mpsc::Sender
     }
 }
 
-/// Takes a unit off the list however its task ends, a panic included, so that the leader sends the lease again.
+/// Takes a unit off the list however its task ends, so that the leader sends a lease again that still stands.
 struct Ending<'a> {
     context: &'a Context,
     begun: &'a Begun,
@@ -49,6 +77,7 @@ struct Ending<'a> {
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
+        self.context.permits.end(&self.begun.reference);
         self.context.units.end(&self.begun.reference);
         // Where the session is over there is nobody to tell.
         let _ = self.ended.try_send(());
@@ -56,9 +85,28 @@ impl Drop for Ending<'_> {
 }
 
 async fn work(context: &Context, begun: &Begun) {
-    match Work::new(context, begun).scan().await {
-        Ok(()) | Err(ScanError::Cancelled | ScanError::Stopped) => {}
-        Err(error) => give_up(context, begun, error.to_string()).await,
+    // What breaks off here would break off again and again if the lease stood and were sent again.
+    let scanned = AssertUnwindSafe(Work::new(context, begun).scan()).catch_unwind().await;
+    if let Some(reason) = failure_of(scanned)
+        && !begun.cancel.is_cancelled()
+    {
+        give_up(context, begun, reason).await;
+    }
+}
+
+/// Why a unit is to be handed back, or `None` where it was counted or its lease is gone.
+fn failure_of(scanned: Result<Result<(), UnitError>, Box<dyn Any + Send>>) -> Option<String> {
+    match scanned {
+        Ok(Ok(()) | Err(UnitError::Scan(ScanError::Cancelled))) => None,
+        Ok(Err(UnitError::Scan(ScanError::Stopped))) => {
+            Some("the scan engine stopped in the middle of it; this node wants a restart".to_owned())
+        }
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(panic) => {
+            let said = panic.downcast_ref::<String>().map(String::as_str);
+            let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no word of it");
+            Some(format!("a fault in the program ended it: {said}"))
+        }
     }
 }
 
@@ -82,6 +130,8 @@ struct Work<'a> {
     begun: &'a Begun,
     started_at_ms: u64,
     findings: UnitFindings,
+    /// How its TCP ports are asked; `None` for a unit without any.
+    tcp: Option<TcpScan>,
     /// Lines about the unit for people, not yet in the log.
     notes: BTreeSet<String>,
     /// When the unit was begun, or its last checkpoint.
@@ -97,6 +147,7 @@ impl<'a> Work<'a> {
             begun,
             started_at_ms: wall_ms(),
             findings: UnitFindings::new(begun.lease.start..begun.lease.end),
+            tcp: None,
             notes: BTreeSet::new(),
             since: Instant::now(),
             checkpoint: None,
@@ -104,12 +155,14 @@ impl<'a> Work<'a> {
     }
 
     /// Scans the unit and counts it, at the end what no checkpoint has.
-    async fn scan(mut self) -> Result<(), ScanError> {
+    async fn scan(mut self) -> Result<(), UnitError> {
         let end_early = self.begun.cancel.child_token();
         let (spec, mut scan) = begin(self.context, self.begun, &end_early).await?;
-        self.notes
-            .extend(scan.note.map(|why| cut(&format!("scanned with connections, raw packets do not reach {why}"))));
+        let by_connections = |why| format!("scanned with connections, raw packets do not reach {why}");
+        self.note_of_targets(scan.note.take().map(by_connections));
         let ports = u64::from(spec.ports.count());
+        self.notes.extend(spec.notes.iter().map(|note| cut(note)));
+        self.tcp = (spec.ports.tcp_count() > 0).then_some(scan.tcp);
         loop {
             tokio::select! {
                 biased;
@@ -117,7 +170,7 @@ impl<'a> Work<'a> {
                     self.checkpoint = None;
                     if !counted {
                         // The lease is gone, and with it whatever else this unit would find.
-                        return Err(ScanError::Cancelled);
+                        return Err(ScanError::Cancelled.into());
                     }
                 }
                 findings = scan.findings.recv() => match findings {
@@ -126,6 +179,7 @@ impl<'a> Work<'a> {
                 },
                 Ok(()) = scan.progress.changed() => {}
                 () = self.begun.suspend.cancelled(), if !end_early.is_cancelled() => end_early.cancel(),
+                () = self.begun.early.cancelled(), if !end_early.is_cancelled() => end_early.cancel(),
             }
             let progress = *scan.progress.borrow();
             self.tell(&progress, ports);
@@ -136,12 +190,13 @@ impl<'a> Work<'a> {
         if let Some(checkpoint) = self.checkpoint.take()
             && !checkpoint.await
         {
-            return Err(ScanError::Cancelled);
+            return Err(ScanError::Cancelled.into());
         }
         match outcome {
             Ok(outcome) => self.finish(&outcome).await,
             Err(ScanError::Cancelled) if self.begun.suspend.is_cancelled() => self.suspend(&progress).await,
-            Err(error) => return Err(error),
+            Err(ScanError::Cancelled) if self.begun.early.is_cancelled() => self.end_early(&progress).await,
+            Err(error) => return Err(error.into()),
         }
         Ok(())
     }
@@ -162,21 +217,26 @@ impl<'a> Work<'a> {
 
     /// Takes what is below the watermark and puts it on its way into the log.
     fn count_settled(&mut self, progress: &UnitProgress) -> impl Future<Output = bool> + Send + use<'a> {
-        self.count(self.findings.watermark(progress.settled_until), progress, true)
+        self.count(self.findings.watermark(progress.settled_until), progress, Measures::default(), true)
     }
 
     fn count(
         &mut self,
         end: u64,
         figures: &UnitProgress,
+        measures: Measures,
         goes_on: bool,
     ) -> impl Future<Output = bool> + Send + use<'a> {
         let start = self.findings.taken_until();
         let taken = self.findings.take(end, figures);
         let not_probed = taken.not_probed().iter().map(|(reason, targets)| (reason.code(), targets)).collect();
         let remarks = Remarks { not_probed, notes: std::mem::take(&mut self.notes) };
-        let (rematch, started_at_ms) = (self.rematch(), self.started_at_ms);
-        commit(self.context, self.begun, Settled { start, end, goes_on, taken, remarks, rematch, started_at_ms })
+        let (rematch, started_at_ms, tcp) = (self.rematch(), self.started_at_ms, self.tcp);
+        commit(
+            self.context,
+            self.begun,
+            Settled { start, end, goes_on, taken, remarks, measures, rematch, started_at_ms, tcp },
+        )
     }
 
     /// Over the feeds as they are now.
@@ -184,12 +244,23 @@ impl<'a> Work<'a> {
         Rematch::new(self.context.feeds.clone())
     }
 
+    /// Notes what was seen of single targets; the log is everywhere, so nothing of a job whose results do not leave a region.
+    fn note_of_targets(&mut self, lines: impl IntoIterator<Item = String>) {
+        if region_of(self.context, self.begun).is_none() {
+            self.notes.extend(lines.into_iter().map(|line| cut(&line)));
+        }
+    }
+
     /// The unit was done to its end.
     async fn finish(&mut self, outcome: &UnitOutcome) {
         self.context.units.measured(self.begun.reference.unit.job, outcome.targets_per_second);
+        self.note_late();
         let names = outcome.left_out.unresolved.iter().take(NAMES_MAX);
-        self.notes.extend(names.map(|name| cut(&format!("{} was not probed: {}", name.name, name.why))));
-        self.count(self.begun.lease.end, &outcome.progress, false).await;
+        self.note_of_targets(names.map(|name| format!("{} was not probed: {}", name.name, name.why)));
+        let addresses = outcome.left_out.addresses.iter().take(NAMES_MAX);
+        self.note_of_targets(addresses.map(ToString::to_string));
+        let sums = outcome.recapture.iter().flat_map(Recapture::sums).collect();
+        self.count(self.begun.lease.end, &outcome.progress, Measures { sums }, false).await;
     }
 
     /// The unit was asked to end early: what is below its watermark is counted, and what was found behind is left for
@@ -200,9 +271,28 @@ impl<'a> Work<'a> {
         }
         let end = self.begun.lease.end;
         let (taken, mut left) = (self.findings.take(end, progress), Vec::new());
-        let worker = self.context.worker_id.as_str();
-        taken.records(self.started_at_ms, worker, &mut self.rematch(), |record| left.push(record));
-        self.context.units.leave(left);
+        let (started_at_ms, worker) = (self.started_at_ms, self.context.worker_id.as_str());
+        let origin = Origin { started_at_ms, ended_at_ms: wall_ms(), worker, tcp: self.tcp };
+        let counts = taken.records(origin, &mut self.rematch(), |record| left.push(record));
+        self.context.units.leave(left, counts.probes_sent);
+    }
+
+    /// The time for the unit's targets is over: what is below its watermark is counted, and the rest goes back without blame.
+    async fn end_early(&mut self, progress: &UnitProgress) {
+        self.note_late();
+        if self.findings.watermark(progress.settled_until) > self.findings.taken_until() {
+            self.count_settled(progress).await;
+        }
+        let leases = vec![self.begun.reference];
+        if let Err(error) = self.context.proposer.propose(Command::Release { leases }).await {
+            tracing::debug!(%error, "a unit whose time is over was not handed back; its lease will expire");
+        }
+    }
+
+    /// Marks what is handed in after a window was over.
+    fn note_late(&mut self) {
+        let late = self.context.permits.closed(&self.begun.reference);
+        self.notes.extend(late.map(|why| cut(&format!("results came in late: {why}"))));
     }
 
     /// Tells how far the unit is, without what is counted already.
@@ -222,18 +312,22 @@ struct Settled {
     goes_on: bool,
     taken: Taken,
     remarks: Remarks,
+    measures: Measures,
     rematch: Rematch,
     started_at_ms: u64,
+    tcp: Option<TcpScan>,
 }
 
 /// Makes it durable and puts it into the log. Answers whether it was counted.
 async fn commit(context: &Context, begun: &Begun, settled: Settled) -> bool {
-    let Settled { start, end, goes_on, taken, remarks, mut rematch, started_at_ms } = settled;
+    let Settled { start, end, goes_on, taken, remarks, measures, mut rematch, started_at_ms, tcp } = settled;
     let unit = UnitKey { start, ..begun.reference.unit };
     let worker = context.worker_id.clone();
+    let region = region_of(context, begun);
     let packing = tokio::task::spawn_blocking(move || {
-        let mut chunk = ChunkWriter::new(&Heading { unit, end });
-        let counts = taken.records(started_at_ms, &worker, &mut rematch, |record| chunk.push(&record));
+        let mut chunk = ChunkWriter::within(region.as_deref(), &Heading { unit, end });
+        let origin = Origin { started_at_ms, ended_at_ms: wall_ms(), worker: &worker, tcp };
+        let counts = taken.records(origin, &mut rematch, |record| chunk.push(&record));
         (chunk.finish(), counts)
     });
     let (bytes, counts) = match packing.await {
@@ -243,9 +337,20 @@ async fn commit(context: &Context, begun: &Begun, settled: Settled) -> bool {
             return false;
         }
     };
+    let result_bytes = bytes.len() as u64;
     let stored = context.exchange.make_durable(bytes).await;
     let (lease, node) = (begun.reference, context.node);
-    count_it(context, Completion { lease, start, end, goes_on, node, stored, counts }, remarks).await
+    let completion = Completion { lease, start, end, goes_on, node, stored, counts };
+    let counted = count_it(context, completion, remarks, measures).await;
+    if counted {
+        context.meters.unit_done(end.saturating_sub(start), &counts, result_bytes);
+    }
+    counted
+}
+
+/// The region that the results of a unit do not leave, where there is one: it is known as soon as the lease is.
+fn region_of(context: &Context, begun: &Begun) -> Option<String> {
+    context.raft.read(|state| state.residency(begun.reference.unit.job).map(str::to_owned))
 }
 
 /// Begins the unit in the engine. Waits where the spec is not here yet or the engine is busy.
@@ -253,29 +358,38 @@ async fn begin(
     context: &Context,
     begun: &Begun,
     end_early: &CancellationToken,
-) -> Result<(Arc<ScanSpec>, UnitScan), ScanError> {
+) -> Result<(Arc<ScanSpec>, UnitScan), UnitError> {
     let unit = begun.reference.unit;
+    let asked = Instant::now();
     let spec = loop {
-        match spec::of_lease(&context.raft, &context.exchange, begun.reference).await {
+        match spec::of_lease(&context.raft, &context.exchange, begun.reference, begun.lease.end).await {
             Ok(spec) => break within_exclusions(within_share(spec, begun.lease.share.network_pps)).await?,
-            Err(reason) => {
+            Err(reason @ NotToBeHad::NotGranted) => {
+                tracing::warn!(job = %unit.job, start = unit.start, epoch = begun.reference.epoch, %reason, "not begun");
+                return Err(ScanError::Cancelled.into());
+            }
+            Err(NotToBeHad::Now(why)) if asked.elapsed() >= SPEC_WITHIN => {
+                return Err(UnitError::NoSpec { within: SPEC_WITHIN, why });
+            }
+            Err(NotToBeHad::Now(reason)) => {
                 tracing::debug!(job = %unit.job, %reason, "the job's spec is not here yet");
                 tokio::time::sleep(RETRY).await;
             }
         }
     };
+    let permit = permits::begin(context, begun.reference, &spec).await?;
     loop {
         let task = UnitTask {
             spec: Arc::clone(&spec),
             partition: unit.partition,
             range: begun.lease.start..begun.lease.end,
-            scope: Arc::clone(&context.scope),
+            permit: Arc::clone(&permit),
             pace: Arc::clone(&begun.pace),
             cancel: end_early.clone(),
         };
         match context.engine.scan(task) {
             Err(error) if error.is_temporary() => tokio::time::sleep(RETRY).await,
-            other => return other.map(|scan| (spec, scan)),
+            other => return Ok((spec, other?)),
         }
     }
 }
@@ -290,7 +404,7 @@ async fn within_exclusions(spec: Arc<ScanSpec>) -> Result<Arc<ScanSpec>, ScanErr
     }
     let resolving = tokio::task::spawn_blocking(move || {
         let exclude = exclusions::resolved(&spec.exclude, Unresolved::Refuse);
-        exclude.map(|exclude| Arc::new(ScanSpec { exclude, ..ScanSpec::clone(&spec) }))
+        exclude.map(|found| Arc::new(ScanSpec { exclude: found.exclude, ..ScanSpec::clone(&spec) }))
     });
     match resolving.await {
         Ok(resolved) => resolved.map_err(|error| ScanError::Exclusions { why: error.to_string() }),
@@ -320,11 +434,13 @@ fn done_about(progress: &UnitProgress, targets: u64, ports: u64) -> u64 {
 
 /// Puts the completion into the log, through elections and lost quorums; the chunk is durable already. Answers whether it
 /// was counted.
-async fn count_it(context: &Context, completion: Completion, remarks: Remarks) -> bool {
+async fn count_it(context: &Context, completion: Completion, remarks: Remarks, measures: Measures) -> bool {
     let unit = completion.lease.unit;
-    let command = match remarks.is_empty() {
-        true => Command::Complete { completions: vec![completion.clone()] },
-        false => Command::CompleteWith { completion: Box::new(completion.clone()), remarks },
+    let boxed = || Box::new(completion.clone());
+    let command = match (remarks.is_empty(), measures.is_empty()) {
+        (true, true) => Command::Complete { completions: vec![completion.clone()] },
+        (false, true) => Command::CompleteWith { completion: boxed(), remarks },
+        (_, false) => Command::CompleteMeasured { completion: boxed(), remarks, measures },
     };
     loop {
         match context.proposer.propose(command.clone()).await {
@@ -361,6 +477,18 @@ mod tests {
     use pentora_scanner::tally::Tally;
 
     use super::*;
+
+    #[test]
+    fn an_engine_that_stops_a_lost_spec_and_a_panic_each_end_a_unit_with_its_reason() {
+        let reason = |scanned| failure_of(scanned).unwrap_or_default();
+        assert_eq!(reason(Ok(Ok(()))), "");
+        assert_eq!(reason(Ok(Err(ScanError::Cancelled.into()))), "", "its lease is gone");
+        assert!(reason(Ok(Err(ScanError::Stopped.into()))).contains("engine stopped"));
+        let lost = UnitError::NoSpec { within: Duration::from_secs(60), why: "nobody has it".into() };
+        assert_eq!(reason(Ok(Err(lost))), "the job's spec was not to be had within 60 s: nobody has it");
+        let panicked = std::panic::catch_unwind(|| panic!("index 7")).map(|()| Ok(()));
+        assert_eq!(reason(panicked), "a fault in the program ended it: index 7");
+    }
 
     #[test]
     fn a_unit_is_as_far_as_its_probes_and_whole_only_when_its_targets_are_settled() {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use pentora_raft::state::Counts;
 use pentora_scanner::finding::{Finding, HostRecord, NotProbedCounts};
-use pentora_scanner::report::{Fold, Summary};
+use pentora_scanner::report::{Fold, Origin, Summary};
 use pentora_scanner::tally::{Estimates, Tally};
 use pentora_scanner::unit::UnitProgress;
 
@@ -122,16 +122,10 @@ impl Taken {
 
     /// Hands every record to `each`, those of a slice by address, and returns what all of them count. Records are made a
     /// slice at a time: those of a whole unit would take several times what its findings do.
-    pub(super) fn records(
-        self,
-        started_at_ms: u64,
-        worker: &str,
-        rematch: &mut Rematch,
-        mut each: impl FnMut(HostRecord),
-    ) -> Counts {
+    pub(super) fn records(self, origin: Origin<'_>, rematch: &mut Rematch, mut each: impl FnMut(HostRecord)) -> Counts {
         let mut summary = Summary::default();
         for slice in self.slices {
-            for mut record in slice.finish(started_at_ms, worker) {
+            for mut record in slice.finish(origin) {
                 rematch.record(&mut record);
                 summary.count(&record);
                 each(record);
@@ -163,7 +157,11 @@ mod tests {
 
     fn records(taken: Taken) -> (Vec<HostRecord>, Counts) {
         let mut records = Vec::new();
-        let counts = taken.records(7, "wrk_a", &mut Rematch::new(None), |record| records.push(record));
+        let counts = taken.records(
+            Origin { started_at_ms: 7, worker: "wrk_a", ..Origin::default() },
+            &mut Rematch::new(None),
+            |record| records.push(record),
+        );
         (records, counts)
     }
 

@@ -22,6 +22,7 @@ const RATES_KEPT_MAX: usize = 256;
 struct Running {
     lease: Lease,
     cancel: CancellationToken,
+    early: CancellationToken,
     figures: Figures,
 }
 
@@ -33,8 +34,12 @@ struct Inner {
     paused: bool,
     /// Set once units are to end early; none is begun from then on.
     is_suspended: bool,
+    /// While set, no unit is begun.
+    is_resting: bool,
     /// What units that ended early had found of targets that are not settled.
     left: Vec<HostRecord>,
+    /// Probes that they had sent for it.
+    left_probes: u64,
 }
 
 /// What this node works on. One owner; shared by reference.
@@ -60,6 +65,8 @@ pub(super) struct Begun {
     pub(super) cancel: CancellationToken,
     /// Asks the unit to count what is settled and to end.
     pub(super) suspend: CancellationToken,
+    /// The same, and to hand the rest back.
+    pub(super) early: CancellationToken,
 }
 
 impl Units {
@@ -67,16 +74,16 @@ impl Units {
     pub(super) fn begin(&self, unit: UnitKey, lease: Lease) -> Option<Begun> {
         let reference = LeaseRef { unit, epoch: lease.epoch };
         let mut inner = self.lock();
-        if inner.is_suspended || inner.running.contains_key(&reference) {
+        if inner.is_suspended || inner.is_resting || inner.running.contains_key(&reference) {
             return None;
         }
-        let cancel = CancellationToken::new();
-        inner
-            .running
-            .insert(reference, Running { lease: lease.clone(), cancel: cancel.clone(), figures: Figures::default() });
+        let (cancel, early) = (CancellationToken::new(), CancellationToken::new());
+        let (of_unit, figures) = ((cancel.clone(), early.clone()), Figures::default());
+        let running = Running { lease: lease.clone(), cancel: of_unit.0, early: of_unit.1, figures };
+        inner.running.insert(reference, running);
         let pace = Arc::clone(inner.paces.entry(unit.job).or_insert_with(|| Arc::new(RateCap::new(Some(0)))));
         inner.set_pace(unit.job);
-        Some(Begun { reference, lease, pace, cancel, suspend: self.suspend.clone() })
+        Some(Begun { reference, lease, pace, cancel, suspend: self.suspend.clone(), early })
     }
 
     /// A unit is over, one way or another.
@@ -96,13 +103,15 @@ impl Units {
     }
 
     /// Keeps what a unit that ended early had found of targets that are not settled.
-    pub(super) fn leave(&self, records: Vec<HostRecord>) {
-        self.lock().left.extend(records);
+    pub(super) fn leave(&self, records: Vec<HostRecord>, probes_sent: u64) {
+        let mut inner = self.lock();
+        inner.left.extend(records);
+        inner.left_probes += probes_sent;
     }
 
-    /// Asks every unit to end early, waits until all have, and answers what they found of targets that are not settled.
-    /// No unit is begun any more.
-    pub(super) async fn suspend(&self) -> Vec<HostRecord> {
+    /// Asks every unit to end early, waits until all have, and answers what they found of targets that are not settled,
+    /// and the probes sent for that. No unit is begun any more.
+    pub(super) async fn suspend(&self) -> (Vec<HostRecord>, u64) {
         self.lock().is_suspended = true;
         self.suspend.cancel();
         loop {
@@ -110,11 +119,17 @@ impl Units {
             tokio::pin!(ended);
             // Enabled before the look, so that an end between the two is not missed.
             ended.as_mut().enable();
-            if self.lock().running.is_empty() {
-                return std::mem::take(&mut self.lock().left);
+            if let Some(left) = self.take_left() {
+                return left;
             }
             ended.await;
         }
+    }
+
+    /// What units that ended early have left, once none is running.
+    fn take_left(&self) -> Option<(Vec<HostRecord>, u64)> {
+        let mut inner = self.lock();
+        inner.running.is_empty().then(|| (std::mem::take(&mut inner.left), inner.left_probes))
     }
 
     /// Notes how fast a unit of `job` was.
@@ -137,6 +152,11 @@ impl Units {
         (leases, inner.rates.iter().map(|(job, rate)| (*job, *rate)).collect())
     }
 
+    /// The leases that it works on.
+    pub(super) fn running(&self) -> Vec<LeaseRef> {
+        self.lock().running.keys().copied().collect()
+    }
+
     /// Stops units whose lease is gone.
     pub(super) fn revoke(&self, leases: &[LeaseRef]) {
         let inner = self.lock();
@@ -145,11 +165,24 @@ impl Units {
         }
     }
 
+    /// Asks units to count what is settled of them, to hand the rest back and to end.
+    pub(super) fn end_early(&self, leases: &[LeaseRef]) {
+        let inner = self.lock();
+        for running in leases.iter().filter_map(|reference| inner.running.get(reference)) {
+            running.early.cancel();
+        }
+    }
+
     /// Stops everything and answers what was running.
     pub(super) fn stop_all(&self) -> Vec<LeaseRef> {
         let inner = self.lock();
         inner.running.values().for_each(|running| running.cancel.cancel());
         inner.running.keys().copied().collect()
+    }
+
+    /// Begins no unit any more, or does again.
+    pub(super) fn rest(&self, resting: bool) {
+        self.lock().is_resting = resting;
     }
 
     /// Holds all sending, or lets it go on.
@@ -230,12 +263,21 @@ mod tests {
         let unit_ends = async {
             begun.suspend.cancelled().await;
             tokio::task::yield_now().await;
-            units.leave(Vec::new());
+            units.leave(Vec::new(), 7);
             units.end(&begun.reference);
         };
-        let (left, ()) = tokio::join!(units.suspend(), unit_ends);
-        assert!(left.is_empty() && !begun.cancel.is_cancelled());
+        let ((left, probes), ()) = tokio::join!(units.suspend(), unit_ends);
+        assert!(left.is_empty() && probes == 7 && !begun.cancel.is_cancelled());
         assert!(units.begin(unit(10), lease(6, None)).is_none());
+    }
+
+    #[test]
+    fn a_resting_node_begins_no_unit_until_it_works_again() {
+        let units = Units::default();
+        units.rest(true);
+        assert!(units.begin(unit(0), lease(5, None)).is_none());
+        units.rest(false);
+        assert!(units.begin(unit(0), lease(5, None)).is_some());
     }
 
     #[test]

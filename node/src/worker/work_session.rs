@@ -1,4 +1,4 @@
-//! The work session with whoever leads: beats out, grants and revocations in. Reconnects for ever.
+//! The work session with whoever leads, from outside the log through a gateway: beats out, grants and revocations in. Reconnects for ever.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,8 +12,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{Context, unit};
+use crate::clock::wall_ms;
 use crate::coordinator::{WorkSessions, granted};
-use crate::work_protocol::{LINK_FRAMES_MAX, LeaderFrame, Link, WorkerFrame, over, pair};
+use crate::work_protocol::{About, CONNECT_PPS, LINK_FRAMES_MAX, LeaderFrame, Link, RAW_PPS, WorkerFrame, over, pair};
 
 /// How long to wait before trying a session again; jitter is not needed, because leaders answer one session per node.
 const RETRY: Duration = Duration::from_millis(150);
@@ -21,11 +22,6 @@ const RETRY: Duration = Duration::from_millis(150);
 const LEADER_LOOK: Duration = Duration::from_millis(100);
 /// How long a new leader gets to welcome a worker.
 const WELCOME_WITHIN: Duration = Duration::from_secs(5);
-/// Probes per second that an engine is taken to be good for before a job was measured. The first unit is sized by it: one
-/// that turns out too small costs its wait for late answers, and one too large keeps others waiting.
-const CONNECT_PPS: f64 = 5_000.0;
-/// The same for raw packets; each unit finds its rate anew, which takes a second or two of it.
-const RAW_PPS: f64 = 100_000.0;
 /// Beats that may wait for their answer; more means that the leader does not answer at all.
 const BEATS_UNANSWERED_MAX: usize = 64;
 
@@ -39,15 +35,16 @@ pub(super) async fn keep(
 ) {
     while !stop.is_cancelled() {
         let once = async {
-            match context.raft.status().leader {
-                Some(leader) if leader == context.node => {
+            let leads = leads(context);
+            match context.raft.way() {
+                Some(way) if way == context.node => {
                     // In vain when another was elected meanwhile: then the next look finds that one.
                     let _ = tokio::time::timeout(RETRY, local.opened()).await;
-                    hold(context, tasks, leader, connect_local(context, local, tasks)).await
+                    hold(context, tasks, leads, connect_local(context, local, tasks)).await
                 }
-                Some(leader) => match connect(context, tasks, leader, mesh).await {
-                    Ok(link) => hold(context, tasks, leader, link).await,
-                    Err(reason) => tracing::debug!(leader, %reason, "no work session"),
+                Some(way) => match connect(context, tasks, way, mesh).await {
+                    Ok(link) => hold(context, tasks, leads, link).await,
+                    Err(reason) => tracing::debug!(to = way, %reason, "no work session"),
                 },
                 None => {}
             }
@@ -61,23 +58,38 @@ pub(super) async fn keep(
     }
 }
 
-/// One session with `leader` from its welcome to its end, or to the moment at which another leads: a leader that is
-/// frozen or cut off does not hang up.
-async fn hold(context: &Arc<Context>, tasks: &TaskTracker, leader: NodeId, mut link: Link<WorkerFrame, LeaderFrame>) {
+/// Who leads, and whom this node asks for it: from outside the log a gateway, which carries the session on.
+fn leads(context: &Context) -> Option<(NodeId, NodeId)> {
+    Some((context.raft.status().leader?, context.raft.way()?))
+}
+
+/// One session with whoever `leads`, from its welcome to its end, or to the moment at which another does, or another gateway
+/// carries it: one that is frozen or cut off does not hang up.
+async fn hold(
+    context: &Arc<Context>,
+    tasks: &TaskTracker,
+    leads_at_first: Option<(NodeId, NodeId)>,
+    mut link: Link<WorkerFrame, LeaderFrame>,
+) {
     let welcome = tokio::time::timeout(WELCOME_WITHIN, link.from.recv()).await;
     let Ok(Some(LeaderFrame::Welcome { heartbeat_ms, lease_term_ms })) = welcome else { return };
     context.fence.set_term(Duration::from_millis(lease_term_ms));
-    let mut beat = tokio::time::interval(Duration::from_millis(heartbeat_ms.max(1)));
-    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut beat = beats(heartbeat_ms);
     let (ended, mut units_ended) = mpsc::channel(LINK_FRAMES_MAX);
-    let mut unanswered = VecDeque::new();
+    let (mut unanswered, mut asked) = (VecDeque::new(), VecDeque::new());
+    context.skew.forget();
+    let mut rests = context.rests();
     let mut changes = tokio::time::interval(LEADER_LOOK);
     loop {
         tokio::select! {
             biased;
             _ = changes.tick() => {
-                if context.raft.status().leader.is_some_and(|now| now != leader) {
+                if leads(context).is_some_and(|now| Some(now) != leads_at_first) {
                     return;
+                }
+                if rests != context.rests() {
+                    rests = context.rests();
+                    beat.reset_immediately();
                 }
             }
             frame = link.from.recv() => match frame {
@@ -95,7 +107,21 @@ async fn hold(context: &Arc<Context>, tasks: &TaskTracker, leader: NodeId, mut l
                     }
                 }
                 Some(LeaderFrame::Revoke(leases)) => context.units.revoke(&leases),
-                Some(LeaderFrame::Welcome { .. }) => {}
+                Some(LeaderFrame::Welcome { heartbeat_ms, lease_term_ms }) => {
+                    context.fence.set_term(Duration::from_millis(lease_term_ms));
+                    beat = beats(heartbeat_ms);
+                }
+                Some(LeaderFrame::Noted { wall_ms: leader_ms, rest }) => {
+                    context.rest.told(rest);
+                    let is_first = context.skew.get().is_none();
+                    if let Some(asked) = asked.pop_front() {
+                        context.skew.measured(wall_ms(), leader_ms, Instant::now().duration_since(asked));
+                    }
+                    if is_first && context.skew.get().is_some() {
+                        // A new leader has its clock to compare with those of the others.
+                        beat.reset_immediately();
+                    }
+                }
             },
             Some(()) = units_ended.recv() => beat.reset_immediately(),
             _ = beat.tick() => {
@@ -103,9 +129,24 @@ async fn hold(context: &Arc<Context>, tasks: &TaskTracker, leader: NodeId, mut l
                     return;
                 }
                 unanswered.push_back(Instant::now());
+                asked.push_back(Instant::now());
+                if link.out.send(about(context)).await.is_err() {
+                    return;
+                }
             }
         }
     }
+}
+
+fn beats(heartbeat_ms: u64) -> tokio::time::Interval {
+    let mut beat = tokio::time::interval(Duration::from_millis(heartbeat_ms.max(1)));
+    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    beat
+}
+
+fn about(context: &Context) -> WorkerFrame {
+    let about = About { instance: context.instance, skew_ms: context.skew.get(), rests: context.rests() };
+    WorkerFrame::About(about)
 }
 
 fn say(context: &Context) -> WorkerFrame {
@@ -136,12 +177,12 @@ fn connect_local(
 async fn connect(
     context: &Context,
     tasks: &TaskTracker,
-    leader: NodeId,
+    to: NodeId,
     mesh: Option<&Mesh>,
 ) -> Result<Link<WorkerFrame, LeaderFrame>, String> {
     let mesh = mesh.ok_or("this node has no mesh")?;
-    let peer = context.raft.read(|state| state.node(leader).map(|node| node.info.peer.clone()));
-    let peer: PeerId = peer.ok_or("the leader is not known here yet")?.parse().map_err(|error| format!("{error}"))?;
+    let peer = context.raft.read(|state| state.node(to).map(|node| node.info.peer.clone()));
+    let peer: PeerId = peer.ok_or("that node is not known here yet")?.parse().map_err(|error| format!("{error}"))?;
     let stream = mesh.open(peer, Class::Work).await.map_err(|error| error.to_string())?;
     Ok(over(stream, tasks))
 }

@@ -10,7 +10,9 @@ use axum::{Json, Router};
 use pentora_node::document::{
     ClusterDocument, JobEvent, Page, Problem, Quorum, ScanRequest, TokenCreated, WorkerDocument,
 };
-use pentora_scanner::finding::{HostRecord, HostState, PortRecord, PortState, Reason, Service, ServiceMethod};
+use pentora_scanner::finding::{
+    HostRecord, HostState, Identity, PortRecord, PortState, Reason, Service, ServiceMethod,
+};
 use pentora_scanner::port::Protocol;
 use pentora_scanner::report::json_line;
 use serde_json::{Value, json};
@@ -128,13 +130,25 @@ pub(crate) fn results() -> String {
         started_at_ms: 0,
         worker: "wrk_a".into(),
         is_middlebox: false,
+        ended_at_ms: 0,
+        tcp: None,
+        identity: Identity::default(),
+        likely_found_permille: None,
     };
     format!("{}\n{}\n", json_line(&host(1)), json_line(&host(2)))
 }
 
 fn events() -> Vec<JobEvent> {
     let at = "2025-07-10T12:00:00.250Z".to_owned();
-    vec![JobEvent { index: 9, at, kind: "submitted".into(), message: "job accepted".into(), worker: None, unit: None }]
+    vec![JobEvent {
+        job_id: "job-abc123".into(),
+        index: 9,
+        at,
+        kind: "submitted".into(),
+        message: "job accepted".into(),
+        worker: None,
+        unit: None,
+    }]
 }
 
 fn worker() -> WorkerDocument {
@@ -152,8 +166,9 @@ fn cluster() -> ClusterDocument {
         term: 2,
         commit_index: 5,
         applied_index: 5,
-        quorum: Quorum { voters: 1, needed: 1, failures_tolerated: 0 },
+        quorum: Quorum { voters: 1, needed: 1, failures_tolerated: Some(0) },
         nodes: Vec::new(),
         answered_by: "n1".into(),
+        ..ClusterDocument::default()
     }
 }

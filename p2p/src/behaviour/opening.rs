@@ -131,7 +131,7 @@ impl OutboundUpgrade<Stream> for OutboundOpening {
                     let reason = first.payload.first().copied().unwrap_or_default();
                     Err(NotOpened::Refused(Refusal::from_byte(reason)))
                 }
-                Kind::Data | Kind::End => {
+                Kind::Data | Kind::End | Kind::Denied => {
                     Err(NotOpened::Failed(FrameError::Malformed { reason: "the stream did not start with an answer" }))
                 }
             }

@@ -132,6 +132,8 @@ impl<W: Wire> EventLoop<W> {
         call.fail(|address| match last {
             DialFailure::Unreachable(reason) => DialError::Unreachable { address, reason },
             DialFailure::Handshake(reason) => DialError::HandshakeFailed { address, reason },
+            DialFailure::Silent(reason) => DialError::Silent { address, reason },
+            DialFailure::HungUp(reason) => DialError::HungUp { address, reason },
             DialFailure::WrongPeer(found) => {
                 DialError::WrongPeer { address, expected: expected.unwrap_or(found), found }
             }
@@ -174,6 +176,8 @@ fn describe(failure: DialFailure) -> String {
         DialFailure::Handshake(reason) => {
             format!("the handshake failed ({reason}): wrong pre-shared key, or not a pentora mesh port")
         }
+        DialFailure::Silent(reason) => format!("it takes connections and does not answer ({reason})"),
+        DialFailure::HungUp(reason) => format!("it hung up before it said who it is ({reason})"),
         DialFailure::WrongPeer(found) => format!("another peer is there: {found}"),
         DialFailure::Oneself => "the address is this node's own".to_owned(),
     }

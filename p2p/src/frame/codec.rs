@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! byte 0     version, 1
-//! byte 1     kind: 0 data, 1 end, 2 accept, 3 refuse
+//! byte 1     kind: 0 data, 1 end, 2 accept, 3 refuse, 4 denied
 //! bytes 2-5  payload length, big-endian
 //! ```
 //! The length is believed only after it was compared with the class's limit, and memory is taken only for bytes that
@@ -27,9 +27,14 @@ pub(crate) enum Kind {
     End,
     /// First frame of an accepted stream, from the side that accepts.
     Accept,
-    /// Only frame of a refused stream; one byte says why.
+    /// Only frame of a stream that is refused at its opening; one byte says why.
     Refuse,
+    /// Last frame of a stream that was opened and is not served; a text says why.
+    Denied,
 }
+
+/// The longest reason of a [`Kind::Denied`], in bytes: a sentence or two.
+pub(crate) const REASON_BYTES_MAX: usize = 1024;
 
 impl Kind {
     fn byte(self) -> u8 {
@@ -38,6 +43,7 @@ impl Kind {
             Self::End => 1,
             Self::Accept => 2,
             Self::Refuse => 3,
+            Self::Denied => 4,
         }
     }
 
@@ -47,6 +53,7 @@ impl Kind {
             Self::Data => class.frame_bytes_max(),
             Self::End | Self::Accept => 0,
             Self::Refuse => 1,
+            Self::Denied => REASON_BYTES_MAX,
         }
     }
 }
@@ -139,6 +146,7 @@ impl Decoder {
             1 => Kind::End,
             2 => Kind::Accept,
             3 => Kind::Refuse,
+            4 => Kind::Denied,
             _ => return Err(FrameError::Malformed { reason: "its kind is unknown" }),
         };
         let Some(length) = rest.first_chunk::<4>() else { return Ok(None) };
@@ -169,6 +177,7 @@ mod tests {
         assert_eq!(&encoded(Class::Work, Kind::End, b"")[..], [1, 1, 0, 0, 0, 0]);
         assert_eq!(&encoded(Class::Work, Kind::Accept, b"")[..], [1, 2, 0, 0, 0, 0]);
         assert_eq!(&encoded(Class::Work, Kind::Refuse, &[7])[..], [1, 3, 0, 0, 0, 1, 7]);
+        assert_eq!(&encoded(Class::Work, Kind::Denied, b"no")[..], [1, 4, 0, 0, 0, 2, b'n', b'o']);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use futures::{AsyncRead, AsyncReadExt, AsyncWrite, Sink, Stream};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::frame::codec::{self, Decoder, Kind};
-use crate::frame::{FrameError, FrameSink, FrameSource, FrameStream};
+use crate::frame::{FrameError, FrameSink, FrameSource, FrameStream, SinkHalf};
 use crate::slots::Slot;
 use crate::{Class, PeerId};
 
@@ -41,6 +41,7 @@ where
         io: Box::pin(writer),
         class,
         buffer: BytesMut::new(),
+        refusal: None,
         state: State::Open,
         life: Box::pin(life.clone().cancelled_owned()),
     };
@@ -68,6 +69,8 @@ struct IoSink<W: AsyncWrite> {
     io: Pin<Box<W>>,
     class: Class,
     buffer: BytesMut,
+    /// What the last frame says instead of that nothing follows.
+    refusal: Option<String>,
     state: State,
     life: Pin<Box<WaitForCancellationFutureOwned>>,
 }
@@ -128,6 +131,12 @@ where
     }
 }
 
+impl<W: AsyncWrite + Send> SinkHalf for IoSink<W> {
+    fn refuse(mut self: Pin<&mut Self>, reason: String) {
+        self.refusal = Some(reason);
+    }
+}
+
 impl<W: AsyncWrite> Sink<Bytes> for IoSink<W> {
     type Error = FrameError;
 
@@ -162,7 +171,10 @@ impl<W: AsyncWrite> Sink<Bytes> for IoSink<W> {
         }
         if self.state == State::Open {
             let class = self.class;
-            codec::encode(class, Kind::End, &[], &mut self.buffer)?;
+            match self.refusal.take() {
+                None => codec::encode(class, Kind::End, &[], &mut self.buffer)?,
+                Some(reason) => codec::encode(class, Kind::Denied, reason.as_bytes(), &mut self.buffer)?,
+            }
             self.state = State::Ending;
         }
         ready!(self.poll_flush_all(cx))?;
@@ -210,6 +222,10 @@ impl<R: AsyncRead> Stream for IoSource<R> {
             match this.decoder.next() {
                 Ok(Some(frame)) if frame.kind == Kind::Data => return Poll::Ready(Some(Ok(frame.payload))),
                 Ok(Some(frame)) if frame.kind == Kind::End => return this.finish(None),
+                Ok(Some(frame)) if frame.kind == Kind::Denied => {
+                    let reason = String::from_utf8_lossy(&frame.payload).into_owned();
+                    return this.finish(Some(FrameError::Refused { reason }));
+                }
                 Ok(Some(_)) => {
                     return this.finish(Some(FrameError::Malformed { reason: "an opening frame came again" }));
                 }
@@ -315,6 +331,34 @@ mod tests {
         assert!(matches!(first_error(&[1, 2, 0, 0, 0, 0]).await, FrameError::Malformed { .. }));
         let error = first_error(&[1, 0, 0x7f, 0xff, 0xff, 0xff]).await;
         assert!(matches!(error, FrameError::TooLarge { bytes: 0x7fff_ffff, max: 262_144, .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn what_the_peer_said_before_a_loss_is_still_read_and_a_refusal_is_the_error_of_who_writes() {
+        let answered_and_refused = [&[1, 0, 0, 0, 0, 1, b'a'][..], &[1, 4, 0, 0, 0, 2, b'n', b'o']].concat();
+        let (mut stream, mut raw, _life) = stream_over_bytes(1 << 20);
+        raw.write_all(&answered_and_refused).await.unwrap();
+        drop(raw);
+        let error = stream.send(Bytes::from_static(b"unheard")).await.unwrap_err();
+        assert!(matches!(&error, FrameError::Refused { reason } if reason == "no"), "{error}");
+        assert_eq!(stream.receive().await.unwrap().unwrap(), "a");
+        assert!(matches!(stream.receive().await, Err(FrameError::Refused { .. })));
+        assert!(stream.receive().await.unwrap().is_none(), "an error is the last item");
+
+        let (mut stream, raw, _life) = stream_over_bytes(1 << 20);
+        drop(raw);
+        assert!(matches!(stream.send(Bytes::from_static(b"x")).await, Err(FrameError::Lost { .. })));
+        assert!(matches!(stream.receive().await, Err(FrameError::Lost { .. })), "the loss is told to the reader too");
+    }
+
+    #[tokio::test]
+    async fn a_large_frame_that_nobody_takes_ends_with_the_refusal() {
+        let (mut stream, mut raw, _life) = stream_over_bytes(16);
+        let (sent, ()) = tokio::join!(stream.send(Bytes::from(vec![0; 1000])), async {
+            tokio::task::yield_now().await;
+            raw.write_all(&[1, 4, 0, 0, 0, 2, b'n', b'o']).await.unwrap();
+        });
+        assert!(matches!(&sent, Err(FrameError::Refused { reason }) if reason == "no"), "{sent:?}");
     }
 
     #[tokio::test]

@@ -122,6 +122,22 @@ pub enum DialError {
         /// Where it failed.
         reason: String,
     },
+    /// Something takes the connection there and says nothing.
+    #[error("{address} takes connections and does not answer ({reason}): it may be starting, stopped or overloaded")]
+    Silent {
+        /// What was dialed.
+        address: PeerAddress,
+        /// For how long.
+        reason: String,
+    },
+    /// Something takes the connection there and ends it again.
+    #[error("{address} hangs up before it says who it is ({reason}): a proxy with no node behind it, or no mesh port")]
+    HungUp {
+        /// What was dialed.
+        address: PeerAddress,
+        /// Where.
+        reason: String,
+    },
     /// Another node than the expected one is there.
     #[error("{address} is {found}, not {expected}")]
     WrongPeer {
@@ -149,4 +165,19 @@ pub enum DialError {
     /// The mesh was shut down.
     #[error("the mesh is shut down")]
     Closed,
+}
+
+impl DialError {
+    /// Whether the same dial may succeed later without anybody changing a configuration.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Unresolved { .. }
+            | Self::Unreachable { .. }
+            | Self::Silent { .. }
+            | Self::HungUp { .. }
+            | Self::Busy { .. } => true,
+            Self::HandshakeFailed { .. } | Self::WrongPeer { .. } | Self::Oneself { .. } | Self::Closed => false,
+        }
+    }
 }

@@ -13,6 +13,7 @@ use tokio_util::sync::{CancellationToken, PollSender, WaitForCancellationFutureO
 
 use super::wire::wait_until_passable;
 use super::{World, lock};
+use crate::frame::SinkHalf;
 use crate::slots::Slot;
 use crate::{Class, FrameError, FrameSink, FrameSource, FrameStream, PeerId};
 
@@ -20,11 +21,19 @@ use crate::{Class, FrameError, FrameSink, FrameSource, FrameStream, PeerId};
 /// reading stops here as it would there.
 const FRAMES_UNDER_WAY_MAX: usize = 32;
 
-/// A frame, or the end, and when it may arrive.
+/// A frame, or an end, and when it may arrive.
 #[derive(Debug)]
 struct Parcel {
     arrives: Instant,
-    content: Option<Bytes>,
+    content: Content,
+}
+
+#[derive(Debug)]
+enum Content {
+    Frame(Bytes),
+    End,
+    /// The end of a stream that is not served, with the reason.
+    Denied(String),
 }
 
 /// One of the two nodes of a stream, and how long its end of the connection lives.
@@ -67,6 +76,7 @@ fn direction(
         class,
         sender: PollSender::new(sender),
         last_arrival: Instant::now(),
+        refusal: None,
         closed: false,
         lives: lives.clone(),
         life: Box::pin(from.life.clone().cancelled_owned()),
@@ -91,6 +101,8 @@ struct PipeSink {
     sender: PollSender<Parcel>,
     /// Nothing overtakes.
     last_arrival: Instant,
+    /// What the end says instead of that nothing follows.
+    refusal: Option<String>,
     closed: bool,
     /// Both ends of the stream, for a loss.
     lives: [CancellationToken; 2],
@@ -98,7 +110,7 @@ struct PipeSink {
 }
 
 impl PipeSink {
-    fn post(&mut self, content: Option<Bytes>) -> Result<(), FrameError> {
+    fn post(&mut self, content: Content) -> Result<(), FrameError> {
         let (delay, lost) = {
             let mut world = lock(&self.world);
             (world.draw_delay(), world.draw_loss())
@@ -123,6 +135,12 @@ impl PipeSink {
     }
 }
 
+impl SinkHalf for PipeSink {
+    fn refuse(mut self: Pin<&mut Self>, reason: String) {
+        self.refusal = Some(reason);
+    }
+}
+
 impl Sink<Bytes> for PipeSink {
     type Error = FrameError;
 
@@ -138,7 +156,7 @@ impl Sink<Bytes> for PipeSink {
         if frame.len() > max {
             return Err(FrameError::TooLarge { class, bytes: frame.len(), max });
         }
-        self.post(Some(frame))
+        self.post(Content::Frame(frame))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), FrameError>> {
@@ -148,7 +166,8 @@ impl Sink<Bytes> for PipeSink {
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), FrameError>> {
         if !self.closed {
             ready!(self.poll_room(cx))?;
-            self.post(None)?;
+            let end = self.refusal.take().map_or(Content::End, Content::Denied);
+            self.post(end)?;
             self.closed = true;
             self.sender.close();
         }
@@ -179,8 +198,9 @@ impl PipeSource {
             () = life.cancelled() => Err(given_up()),
         };
         match arrived {
-            Ok(Parcel { content: Some(frame), .. }) => Some(Ok(frame)),
-            Ok(Parcel { content: None, .. }) => self.finish(None),
+            Ok(Parcel { content: Content::Frame(frame), .. }) => Some(Ok(frame)),
+            Ok(Parcel { content: Content::End, .. }) => self.finish(None),
+            Ok(Parcel { content: Content::Denied(reason), .. }) => self.finish(Some(FrameError::Refused { reason })),
             Err(error) => self.finish(Some(error)),
         }
     }

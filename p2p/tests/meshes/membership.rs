@@ -21,6 +21,7 @@ async fn a_wrong_pre_shared_key_is_named_as_such_on_both_ways_of_dialing() {
     let error = within(one.mesh.dial(address_of(&other), None)).await.unwrap_err();
     assert!(matches!(error, DialError::HandshakeFailed { .. }), "{error}");
     assert!(error.to_string().contains("wrong pre-shared key, or not a pentora mesh port"), "{error}");
+    assert!(!error.is_retryable(), "no waiting makes it the right one");
     assert!(started.elapsed() < Duration::from_secs(4), "it is found out, not timed out");
 
     introduce(&one, &other, false);
@@ -50,7 +51,15 @@ async fn a_port_of_another_program_or_of_nobody_is_told_apart() {
 
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let error = within(one.mesh.dial(silent.local_addr().unwrap().into(), None)).await.unwrap_err();
-    assert!(matches!(&error, DialError::HandshakeFailed { reason, .. } if reason.contains("no answer")), "{error}");
+    assert!(matches!(&error, DialError::Silent { reason, .. } if reason.contains("no answer")), "{error}");
+    assert!(error.is_retryable(), "it may be a node that is starting");
+
+    let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address: PeerAddress = proxy.local_addr().unwrap().into();
+    let hanging_up = async { drop(proxy.accept().await.unwrap()) };
+    let ((), dialed) = tokio::join!(within(hanging_up), within(one.mesh.dial(address, None)));
+    let error = dialed.unwrap_err();
+    assert!(matches!(&error, DialError::HungUp { .. }) && error.is_retryable(), "{error}");
 
     let nobody = silent.local_addr().unwrap();
     drop(silent);

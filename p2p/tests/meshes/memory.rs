@@ -41,6 +41,10 @@ async fn every_class_carries_frames_both_ways_and_ends_cleanly() {
         drop(here);
         let error = within(there.receive()).await.unwrap_err();
         assert!(matches!(error, FrameError::Lost { .. }), "{error}");
+        let (mut here, there) = stream_between(&one, &mut other, class).await;
+        there.refuse("not for you").await.unwrap();
+        let error = within(here.receive()).await.unwrap_err();
+        assert!(matches!(&error, FrameError::Refused { reason } if reason == "not for you"), "{error}");
     }
 }
 

@@ -178,3 +178,51 @@ async fn a_flood_of_calls_leaves_the_mesh_whole() {
     }
     drop(one);
 }
+
+/// A stream that the other side refuses, and what this side learns however it looks: by reading, by writing on, or by both.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_not_served_tells_its_reason_to_who_reads_and_to_who_writes() {
+    let (one, mut other) = acquainted();
+    let reason = "node 7, which only scans, may not open a raft-append stream";
+    for class in Class::ALL {
+        let (mut here, there) = stream_between(&one, &mut other, class).await;
+        within(there.refuse(reason)).await.unwrap();
+        let error = within(here.receive()).await.unwrap_err();
+        assert!(matches!(&error, FrameError::Refused { reason: told } if told == reason), "{error}");
+        assert!(within(here.receive()).await.unwrap().is_none(), "it is the last item");
+
+        let (mut here, there) = stream_between(&one, &mut other, class).await;
+        within(there.refuse(reason)).await.unwrap();
+        // Nobody reads this, and it is more than the way holds: what is sent ends with the reason instead of for ever.
+        let large = Bytes::from(vec![0; class.frame_bytes_max()]);
+        let error = within(async {
+            loop {
+                if let Err(error) = here.send(large.clone()).await {
+                    return error;
+                }
+            }
+        })
+        .await;
+        assert_eq!(error.to_string(), reason);
+        let again = within(here.receive()).await.unwrap_err();
+        assert_eq!(again.to_string(), reason, "a reader learns it as well");
+    }
+    let (mut here, there) = stream_between(&one, &mut other, Class::Work).await;
+    within(there.refuse(&"\u{e4}".repeat(600))).await.unwrap();
+    let error = within(here.receive()).await.unwrap_err().to_string();
+    assert_eq!(error, "\u{e4}".repeat(512), "a long one is cut at a character");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_is_cut_off_is_silent_for_that_long_and_goes_on_where_it_was() {
+    let (one, mut other) = acquainted();
+    let (mut here, mut there) = stream_between(&one, &mut other, Class::Work).await;
+    let (begun, lasts) = (std::time::Instant::now(), Duration::from_millis(400));
+    assert!(one.mesh.cut_off(Some([other.id()].into()), lasts));
+    there.send(frame("unheard for now")).await.unwrap();
+    assert_eq!(within(here.receive()).await.unwrap(), Some(frame("unheard for now")));
+    assert!(begun.elapsed() >= lasts, "{:?}", begun.elapsed());
+    assert!(one.mesh.cut_off(Some([one.id()].into()), Duration::from_secs(3_600)));
+    there.send(frame("heard")).await.unwrap();
+    assert_eq!(within(here.receive()).await.unwrap(), Some(frame("heard")), "others are not cut off");
+}

@@ -8,6 +8,7 @@ use super::UnitKey;
 use crate::id::{JobId, NodeId};
 use crate::names::names;
 use crate::state::Lease;
+use crate::version::{LogVersion, Versions};
 
 /// What applying a command answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +39,16 @@ pub enum Response {
     },
     /// Not done; nothing changed.
     Refused(Refusal),
+    /// What the node reads is noted.
+    LogVersion {
+        /// The version of the log.
+        version: LogVersion,
+    },
+    /// The audit log has the entries.
+    Audited {
+        /// The number of the last of them.
+        last: u64,
+    },
 }
 
 /// Why a command was refused. Nothing changed.
@@ -94,6 +105,142 @@ pub enum Refusal {
         /// What is wrong with it.
         what: String,
     },
+    /// The job still wants work done.
+    #[error("{job} has not ended yet; cancel it first: pentora job cancel {job}")]
+    JobOpen {
+        /// Which.
+        job: JobId,
+    },
+    /// So many jobs wait that those of normal and low priority are turned away.
+    #[error(
+        "{waiting} jobs wait already, and {limit} may before normal and low priority are turned away; try again later, \
+         or submit with --priority high"
+    )]
+    QueueDeep {
+        /// How many wait.
+        waiting: usize,
+        /// How many may.
+        limit: usize,
+    },
+    /// The job's work is carried to a worker without a network.
+    #[error(
+        "the work of {job} is carried to a worker without a network, so it is neither held nor let go on here; to end it: \
+         pentora job cancel {job}"
+    )]
+    JobCarried {
+        /// Which.
+        job: JobId,
+    },
+    /// No such schedule.
+    #[error("there is no schedule `{name}`")]
+    ScheduleUnknown {
+        /// Which.
+        name: String,
+    },
+    /// Another schedule has this name.
+    #[error("there is another schedule `{name}` already; remove it first, or take another name")]
+    ScheduleExists {
+        /// The name.
+        name: String,
+    },
+    /// There are as many schedules as the cluster keeps.
+    #[error("there are {limit} schedules already; remove one that is not needed")]
+    SchedulesFull {
+        /// The limit.
+        limit: usize,
+    },
+    /// An occurrence that is over, or not due.
+    #[error("no run of the schedule `{name}` is due: it is held, its time is over, or not there yet")]
+    NotDue {
+        /// Of which schedule.
+        name: String,
+    },
+    /// No such rule of the cluster's policy.
+    #[error("no {kind} is named `{name}`; `pentora {kind} list` prints those there are")]
+    RuleUnknown {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+    },
+    /// Policy holds the job.
+    #[error("{job} is held by policy and goes on by itself when that allows it: {reason}")]
+    JobHeld {
+        /// Which.
+        job: JobId,
+        /// Why.
+        reason: String,
+    },
+    /// No such standing scan.
+    #[error("there is no standing scan `{name}`")]
+    KeepUnknown {
+        /// Which.
+        name: String,
+    },
+    /// Another standing scan has this name.
+    #[error("there is another standing scan `{name}` already; remove it first, or take another name")]
+    KeepExists {
+        /// The name.
+        name: String,
+    },
+    /// There are as many standing scans as the cluster keeps.
+    #[error("there are {limit} standing scans already; remove one that is not needed")]
+    KeepsFull {
+        /// The limit.
+        limit: usize,
+    },
+    /// Some node that follows the log could not read the command.
+    #[error(
+        "it needs version {needed} of the log, which is at {version}: some node runs a release that does not read more; \
+         `pentora cluster status` names it"
+    )]
+    NewerThanLog {
+        /// The first version that holds it.
+        needed: LogVersion,
+        /// The version of the log.
+        version: LogVersion,
+    },
+    /// The node does not read the log as it is.
+    #[error("the cluster's log is of version {version}, and this release reads {reads}: run one that reads it")]
+    Incompatible {
+        /// The version of the log.
+        version: LogVersion,
+        /// What the node reads.
+        reads: Versions,
+    },
+    /// No such access token.
+    #[error("there is no access token `{name}`; `pentora token list` has them")]
+    AccessTokenUnknown {
+        /// Its name.
+        name: String,
+    },
+    /// Another access token has this name, or had it.
+    #[error("an access token `{name}` was made before, and names are not given twice; choose another")]
+    AccessTokenExists {
+        /// Its name.
+        name: String,
+    },
+    /// The access token has ended or was revoked.
+    #[error("access token `{name}` has ended; make another with `pentora token create`")]
+    AccessTokenEnded {
+        /// Its name.
+        name: String,
+    },
+    /// No administrator would be left.
+    #[error(
+        "`{name}` is the last valid administrator's token; make another first with `pentora token create --role admin`, \
+         or give it another secret with `pentora token rotate {name}`"
+    )]
+    LastAdministrator {
+        /// Its name.
+        name: String,
+    },
+    /// The key of an earlier submission came with another.
+    #[error("the Idempotency-Key belongs to {job}, which asked for something else; use a new key for another request")]
+    KeyReused {
+        /// The job that was made with it.
+        job: JobId,
+    },
 }
 
 names! { Refusal, code, CODES:
@@ -108,4 +255,23 @@ names! { Refusal, code, CODES:
     JobEnded => "job_ended",
     QueueFull => "queue_full",
     Malformed => "malformed",
+    JobOpen => "job_open",
+    QueueDeep => "queue_full",
+    JobCarried => "job_carried",
+    ScheduleUnknown => "schedule_unknown",
+    ScheduleExists => "schedule_exists",
+    SchedulesFull => "schedules_full",
+    NotDue => "not_due",
+    RuleUnknown => "rule_unknown",
+    JobHeld => "job_held",
+    KeepUnknown => "keep_unknown",
+    KeepExists => "keep_exists",
+    KeepsFull => "keeps_full",
+    NewerThanLog => "newer_than_log",
+    Incompatible => "incompatible",
+    AccessTokenUnknown => "token_unknown",
+    AccessTokenExists => "token_exists",
+    AccessTokenEnded => "token_ended",
+    LastAdministrator => "last_administrator",
+    KeyReused => "idempotency_key_reused",
 }

@@ -13,13 +13,19 @@ use proptest::sample::Index;
 use proptest::strategy::Union;
 
 use super::parts_test::{
-    any_counts, any_digest, any_feed, any_feed_kind, any_holders, any_info, any_join, any_remarks, any_share,
-    any_submission, any_token, any_token_id, text,
+    any_access_name, any_access_token, any_arrangement, any_audit_entry, any_author, any_change, any_counts,
+    any_digest, any_feed, any_feed_kind, any_grant_of_token, any_holders, any_info, any_join, any_keep, any_measures,
+    any_name, any_networks, any_occurrence, any_pass_reason, any_remarks, any_rule, any_schedule, any_settings,
+    any_share, any_submission, any_token, any_token_id, text,
 };
 use super::sample_test::{limits, submission, two_nodes};
-use crate::command::{Command, Completion, LeaseRef, NewLease, Proposal, Response, StoredChunk, UnitKey};
+use crate::command::{
+    Command, Completion, Finished, Imported, ImportedUnit, LeaseRef, NewLease, Proposal, Response, StoredChunk,
+    Submission, UnitKey, UnitRange,
+};
 use crate::id::{ClusterId, Digest, JobId, NodeId};
-use crate::state::{CommandKind, Counts, Lease, Share, State};
+use crate::state::{CommandKind, Counts, JobStatus, Lease, Occurrence, Priority, Remarks, Share, State};
+use crate::version::Versions;
 
 /// A command before it knows the state.
 #[derive(Debug, Clone)]
@@ -65,6 +71,7 @@ where
 }
 
 /// How moves of each command are drawn. The weights make long runs in which jobs are worked on and end in every way.
+#[expect(clippy::too_many_lines, reason = "one arm for each command and no wildcard, so that none is left out")]
 fn moves(kind: CommandKind) -> Moves {
     match kind {
         CommandKind::Begin => draw(1, (any::<[u8; 16]>(), any_info()), |(cluster, info), _| Command::Begin {
@@ -95,24 +102,38 @@ fn moves(kind: CommandKind) -> Moves {
         CommandKind::CompleteWith => draw(6, (any_part(), any_remarks()), |(part, remarks), scene| {
             Command::CompleteWith { completion: Box::new(part.at(scene)), remarks: remarks.clone() }
         }),
+        CommandKind::CompleteMeasured => {
+            draw(3, (any_part(), any_remarks(), any_measures()), |(part, remarks, measures), scene| {
+                let (remarks, measures) = (remarks.clone(), measures.clone());
+                Command::CompleteMeasured { completion: Box::new(part.at(scene)), remarks, measures }
+            })
+        }
         CommandKind::Release => {
             draw(4, any_leases(), |leases, scene| Command::Release { leases: scene.lease_refs(leases) })
         }
-        CommandKind::Expire => draw(6, (any_leases(), text(".{0,20}")), |(leases, reason), scene| Command::Expire {
+        CommandKind::Expire => draw(10, (any_leases(), text(".{0,20}")), |(leases, reason), scene| Command::Expire {
             leases: scene.lease_refs(leases),
             reason: reason.clone(),
         }),
+        // Half of them one that holds a lease, or did: the history of its jobs is what matters.
         CommandKind::WorkerSuspect => {
-            draw(2, any_pick(), |node, scene| Command::WorkerSuspect { node: scene.node(node) })
+            draw(3, (any_pick(), any_lease(), any::<bool>()), |(node, lease, holds), scene| Command::WorkerSuspect {
+                node: if *holds { scene.lease(lease).1.node } else { scene.node(node) },
+            })
         }
         CommandKind::Cancel => draw(2, (any_pick(), text(".{0,20}")), |(job, reason), scene| Command::Cancel {
             job: scene.job(job),
             reason: reason.clone(),
         }),
+        // Most often one that holds a lease: what its failure brings is what matters.
         CommandKind::WorkerFailed => {
-            draw(2, any_pick(), |node, scene| Command::WorkerFailed { node: scene.node(node) })
+            draw(3, (any_pick(), any_lease(), any::<bool>()), |(node, lease, holds), scene| Command::WorkerFailed {
+                node: if *holds { scene.lease(lease).1.node } else { scene.node(node) },
+            })
         }
-        CommandKind::WorkerBack => draw(7, any_pick(), |node, scene| Command::WorkerBack { node: scene.node(node) }),
+        CommandKind::WorkerBack => draw(12, (any_pick(), any_lease(), any::<bool>()), |(node, lease, holds), scene| {
+            Command::WorkerBack { node: if *holds { scene.lease(lease).1.node } else { scene.node(node) } }
+        }),
         CommandKind::SetHolders => draw(2, (any_lease(), any_holders()), |(lease, holders), scene| {
             Command::SetHolders { updates: vec![(scene.lease(lease).0.unit, holders.clone())] }
         }),
@@ -129,9 +150,160 @@ fn moves(kind: CommandKind) -> Moves {
         CommandKind::SetFeedHolders => draw(1, (any_digest(), any_holders()), |(digest, holders), _| {
             Command::SetFeedHolders { digest: *digest, holders: holders.clone() }
         }),
+        CommandKind::DeleteJob => draw(1, any_pick(), |job, scene| Command::DeleteJob { job: scene.job(job) }),
         CommandKind::SetSpecHolders => draw(2, (any_pick(), any_holders()), |(job, holders), scene| {
             Command::SetSpecHolders { updates: vec![(scene.job(job), holders.clone())] }
         }),
+        CommandKind::SetSettings => {
+            draw(4, any_settings(), |settings, _| Command::SetSettings { settings: Box::new(settings.clone()) })
+        }
+        CommandKind::PauseJob => {
+            draw(2, (any_pick(), prop::bool::weighted(0.4), text(".{0,20}")), |(job, paused, reason), scene| {
+                Command::PauseJob { job: scene.job(job), paused: *paused, reason: reason.clone() }
+            })
+        }
+        CommandKind::Reprioritize => {
+            draw(1, (any_pick(), prop::sample::select(Priority::ALL.to_vec())), |(job, priority), scene| {
+                Command::Reprioritize { job: scene.job(job), priority: *priority }
+            })
+        }
+        CommandKind::SetBackoff => draw(3, (any::<Index>(), any::<u64>()), |(of, at), scene| {
+            let units: Vec<UnitKey> = scene.state.retries().map(|(unit, _)| unit).collect();
+            let unit = if units.is_empty() { nowhere_unit() } else { units[of.index(units.len())] };
+            Command::SetBackoff { updates: vec![(unit, *at)] }
+        }),
+        CommandKind::SetAside => draw(1, (any_pick(), any::<u64>()), |(node, until_ms), scene| Command::SetAside {
+            node: scene.node(node),
+            until_ms: *until_ms,
+        }),
+        CommandKind::SetNetworks => draw(1, (any_pick(), any_networks()), |(node, networks), scene| {
+            Command::SetNetworks { node: scene.node(node), networks: networks.clone() }
+        }),
+        CommandKind::MakeToken => draw(1, any_grant_of_token(), |grant, _| Command::MakeToken(Box::new(grant.clone()))),
+        CommandKind::Admit => draw(3, (any_token_id(), any_info()), |(token, info), _| Command::Admit {
+            token: *token,
+            info: Box::new(info.clone()),
+        }),
+        CommandKind::SetPolicy => draw(1, (any_pick(), any_change()), |(node, change), scene| Command::SetPolicy {
+            node: scene.node(node),
+            change: Box::new(change.clone()),
+        }),
+        CommandKind::NodeLeft => draw(1, any_pick(), |node, scene| Command::NodeLeft { node: scene.node(node) }),
+        CommandKind::Retire => draw(1, any_pick(), |node, scene| Command::Retire { node: scene.node(node) }),
+        CommandKind::Forget => draw(1, (any_pick(), prop::bool::weighted(0.8)), |(node, right), scene| {
+            let node = scene.node(node);
+            let since_ms = scene.state.node(node).map_or(0, |record| record.changed_at_ms);
+            Command::Forget { node, since_ms: if *right { since_ms } else { since_ms.wrapping_add(1) } }
+        }),
+        CommandKind::AimVoters => draw(1, 0u32..9, |voters, _| Command::AimVoters { voters: *voters }),
+        CommandKind::CarryJob => draw(3, any_submission(), |submission, _| {
+            // Nothing of it is finished, but for one that is refused now and then.
+            let keeps = submission.finished.len() > 1;
+            let finished = if keeps { submission.finished.clone() } else { Vec::new() };
+            Command::CarryJob(Box::new(Submission { finished, ..submission.clone() }))
+        }),
+        CommandKind::SetOffline => draw(3, (0u8..3, prop::option::weighted(0.9, 0u8..3)), |(peer, name), _| {
+            let name = name.map(|name| format!("far{name}"));
+            Command::SetOffline { peer: format!("peer-far{peer}"), name }
+        }),
+        CommandKind::Import => draw(16, any_import(), |import, scene| import.at(scene)),
+        CommandKind::NoteBundles => draw(1, (any::<Index>(), 1u64..9, 0u64..9), |(of, first, last), scene| {
+            Command::NoteBundles { worker: scene.offline(of), first: *first, last: *last }
+        }),
+        CommandKind::AddSchedule => draw(3, (any_name(), any_schedule()), |(name, spec), _| Command::AddSchedule {
+            name: name.clone(),
+            spec: Box::new(spec.clone()),
+        }),
+        CommandKind::RemoveSchedule => draw(1, any_name(), |name, _| Command::RemoveSchedule { name: name.clone() }),
+        CommandKind::PauseSchedule => draw(1, (any_name(), prop::bool::weighted(0.3)), |(name, paused), _| {
+            Command::PauseSchedule { name: name.clone(), paused: *paused }
+        }),
+        CommandKind::StartOccurrence => {
+            draw(4, (any_name(), any_occurrence(), any_submission()), |(name, occurrence, submission), scene| {
+                Command::StartOccurrence {
+                    schedule: name.clone(),
+                    occurrence: scene.occurrence(name, *occurrence),
+                    submission: Box::new(Submission { idempotency_key: None, ..submission.clone() }),
+                }
+            })
+        }
+        CommandKind::PassOccurrence => {
+            draw(2, (any_name(), any_occurrence(), any_pass_reason()), |(name, occurrence, why), scene| {
+                Command::PassOccurrence {
+                    schedule: name.clone(),
+                    occurrence: scene.occurrence(name, *occurrence),
+                    why: why.clone(),
+                }
+            })
+        }
+        CommandKind::SetRule => draw(2, any_rule(), |rule, _| Command::SetRule(Box::new(rule.clone()))),
+        CommandKind::RemoveRule => draw(2, (any_rule(), any_author()), |(rule, author), _| Command::RemoveRule {
+            kind: rule.rule.kind(),
+            name: rule.name.clone(),
+            author: author.clone(),
+        }),
+        CommandKind::SubmitAs => draw(3, (any_submission(), any_author()), |(submission, author), _| {
+            Command::SubmitAs { submission: Box::new(submission.clone()), author: author.clone() }
+        }),
+        CommandKind::HoldJob => {
+            draw(3, (any_pick(), prop::option::weighted(0.4, text(".{0,20}"))), |(job, hold), scene| Command::HoldJob {
+                job: scene.job(job),
+                hold: hold.clone(),
+            })
+        }
+        CommandKind::AddKeep => draw(3, (any_name(), any_keep()), |(name, spec), _| Command::AddKeep {
+            name: name.clone(),
+            spec: Box::new(spec.clone()),
+        }),
+        CommandKind::RemoveKeep => draw(1, any_name(), |name, _| Command::RemoveKeep { name: name.clone() }),
+        CommandKind::PauseKeep => draw(1, (any_name(), prop::bool::weighted(0.3)), |(name, paused), _| {
+            Command::PauseKeep { name: name.clone(), paused: *paused }
+        }),
+        CommandKind::StartSlice => {
+            draw(4, (any_name(), 0u32..3, any_submission()), |(keep, slice, submission), _| Command::StartSlice {
+                keep: keep.clone(),
+                slice: *slice,
+                submission: Box::new(Submission { idempotency_key: None, ..submission.clone() }),
+            })
+        }
+        // Most often the pass that is on.
+        CommandKind::EndSlice => {
+            draw(6, (any_name(), any_pick(), prop::bool::weighted(0.1)), |(keep, job, other), scene| {
+                let running = scene.state.keep(keep).and_then(|keep| keep.running).filter(|_| !*other);
+                Command::EndSlice { keep: keep.clone(), job: running.map_or_else(|| scene.job(job), |(_, job)| job) }
+            })
+        }
+        CommandKind::RefuseSlice => draw(1, (any_name(), text(".{0,20}")), |(keep, reason), _| Command::RefuseSlice {
+            keep: keep.clone(),
+            reason: reason.clone(),
+        }),
+        CommandKind::SetVersions => draw(1, (any_pick(), 0u32..4, 0u32..4), |(node, oldest, newest), scene| {
+            let versions = Versions { oldest: *oldest, newest: *newest };
+            Command::SetVersions { node: scene.node(node), versions }
+        }),
+        CommandKind::RaiseLog => draw(1, 0u32..4, |version, _| Command::RaiseLog { version: *version }),
+        CommandKind::ArrangeAs => draw(6, (any_author(), any_arrangement()), |(author, arrangement), _| {
+            Command::ArrangeAs { author: author.clone(), arrangement: Box::new(arrangement.clone()) }
+        }),
+        CommandKind::MakeAccessToken => {
+            draw(2, any_access_token(), |new, _| Command::MakeAccessToken(Box::new(new.clone())))
+        }
+        CommandKind::RotateAccessToken => {
+            draw(1, (any_access_name(), any_digest(), any_author()), |(name, key, author), _| {
+                let (name, key, author) = (name.clone(), *key, author.clone());
+                Command::RotateAccessToken { name, key, author }
+            })
+        }
+        CommandKind::RevokeAccessToken => draw(1, (any_access_name(), any_author()), |(name, author), _| {
+            Command::RevokeAccessToken { name: name.clone(), author: author.clone() }
+        }),
+        CommandKind::NoteAudit => {
+            draw(2, (0u64..20, prop::collection::vec(any_audit_entry(), 0..4)), |(batch, entries), _| {
+                Command::NoteAudit { batch: *batch, entries: entries.clone() }
+            })
+        }
+        #[cfg(feature = "next-version")]
+        CommandKind::Rehearse => draw(1, any_pick(), |node, scene| Command::Rehearse { node: scene.node(node) }),
     }
 }
 
@@ -184,6 +356,12 @@ struct Pick {
 }
 
 impl Scene<'_> {
+    /// An occurrence so long after the last one of its schedule that is over.
+    fn occurrence(&self, name: &str, after: Occurrence) -> Occurrence {
+        let over_ms = self.state.schedule(name).map_or(0, |schedule| schedule.over_ms);
+        Occurrence { at_ms: over_ms.saturating_add(after.at_ms), ..after }
+    }
+
     fn node(&self, pick: &Pick) -> NodeId {
         pick.among(self.state.nodes().map(|(id, _)| id))
     }
@@ -198,9 +376,15 @@ impl Scene<'_> {
         let from = if pick.once || standing.is_empty() { &self.past.0 } else { &standing };
         let (unit, lease) = match pick.stray {
             None if !from.is_empty() => from[pick.of.index(from.len())].clone(),
-            stray => nowhere(stray.unwrap_or(UnitKey { job: JobId(1), partition: 0, start: 0 })),
+            stray => nowhere(stray.unwrap_or_else(nowhere_unit)),
         };
         (LeaseRef { unit, epoch: lease.epoch + u64::from(pick.wrong_epoch) }, lease)
+    }
+
+    /// A worker without a network, or nobody.
+    fn offline(&self, of: &Index) -> NodeId {
+        let there: Vec<NodeId> = self.state.offline_workers().map(|(id, _)| id).collect();
+        if there.is_empty() { 999 } else { there[of.index(there.len())] }
     }
 
     fn lease_refs(&self, picks: &[LeasePick]) -> Vec<LeaseRef> {
@@ -219,6 +403,10 @@ fn nowhere(unit: UnitKey) -> (UnitKey, Lease) {
     let (start, end) = (unit.start, unit.start.saturating_add(1));
     let share = Share::default();
     (unit, Lease { start, end, node: 1, epoch: 1, attempts: 0, share, granted_at_ms: 0 })
+}
+
+fn nowhere_unit() -> UnitKey {
+    UnitKey { job: JobId(1), partition: 0, start: 0 }
 }
 
 fn any_pick() -> impl Strategy<Value = Pick> {
@@ -276,6 +464,43 @@ fn any_grant() -> impl Strategy<Value = GrantMove> {
     (any_pick(), partition, prop::option::weighted(0.3, start), 0u64..7, any_pick(), any_share()).prop_map(
         |(job, partition, start, length, node, share)| GrantMove { job, partition, start, length, node, share },
     )
+}
+
+/// Results of a worker without a network, mostly of a carried job.
+#[derive(Debug, Clone)]
+struct ImportMove {
+    worker: Index,
+    of: Index,
+    stray: Option<Pick>,
+    units: Vec<(u32, u64, u64, StoredChunk, Counts, Remarks)>,
+}
+
+impl ImportMove {
+    fn at(&self, scene: &Scene<'_>) -> Command {
+        let carried: Vec<JobId> =
+            scene.state.jobs().filter(|(_, job)| job.status == JobStatus::Carried).map(|(id, _)| id).collect();
+        let job = match &self.stray {
+            None if !carried.is_empty() => carried[self.of.index(carried.len())],
+            None => JobId(999),
+            Some(stray) => scene.job(stray),
+        };
+        let unit = |(partition, start, length, stored, counts, remarks): &(_, u64, u64, StoredChunk, _, Remarks)| {
+            let unit = UnitRange { partition: *partition, start: *start, end: start.saturating_add(*length) };
+            let finished = Finished { unit, stored: stored.clone(), counts: *counts };
+            ImportedUnit { finished, remarks: remarks.clone() }
+        };
+        let units = self.units.iter().map(unit).collect();
+        Command::Import(Box::new(Imported { worker: scene.offline(&self.worker), job, units }))
+    }
+}
+
+fn any_import() -> impl Strategy<Value = ImportMove> {
+    let stored = (0u8..3, any::<u64>(), prop_oneof![9 => Just(vec![1, 2]), 1 => any_holders()])
+        .prop_map(|(chunk, bytes, holders)| StoredChunk { digest: Digest::of(&[chunk]), bytes, holders });
+    let start = prop_oneof![30 => 0u64..14, 1 => any::<u64>()];
+    let unit = (prop_oneof![4 => Just(0u32), 2 => 1u32..3], start, 0u64..20, stored, any_counts(), any_remarks());
+    (any::<Index>(), any::<Index>(), prop::option::weighted(0.1, any_pick()), prop::collection::vec(unit, 1..5))
+        .prop_map(|(worker, of, stray, units)| ImportMove { worker, of, stray, units })
 }
 
 #[derive(Debug, Clone)]

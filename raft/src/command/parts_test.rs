@@ -5,9 +5,16 @@
 use proptest::prelude::*;
 
 use super::sample_test::{finished, new_token, node_info};
-use crate::command::{Finished, NewToken, NodeInfo, NodeRole, SpecRef, StoredChunk, Submission, UnitRange};
+use crate::command::{
+    AccessRole, Arrangement, AuditEntry, Author, BudgetRule, ExclusionRule, Finished, Hours, NewAccessToken, NewRule,
+    NewToken, NodeInfo, NodePolicy, NodeRole, Outcome, PolicyChange, ProfileRule, Rule, ScopeEffect, ScopeRule,
+    SiteRule, SpecRef, StoredChunk, Submission, TokenGrant, UnitRange, Voting, When, WindowEffect, WindowRule,
+};
 use crate::id::{Digest, NodeId, TokenId};
-use crate::state::{Counts, FeedRecord, JobLimits, Needs, Partition, Priority, Remarks, Share};
+use crate::state::{
+    Backoff, Counts, FailureAction, FeedRecord, JobLimits, KeepSpec, Measures, MissedPolicy, Needs, Occurrence,
+    OverlapPolicy, Partition, PassReason, Preference, Priority, Remarks, ScheduleSpec, Settings, Share,
+};
 
 /// Text of a pattern, which is read once and not for every text.
 pub(super) fn text(pattern: &str) -> impl Strategy<Value = String> + use<> {
@@ -127,7 +134,7 @@ fn any_limits() -> impl Strategy<Value = JobLimits> {
 }
 
 fn any_needs() -> impl Strategy<Value = Needs> {
-    let tags = || prop::collection::vec(text("[a-z]{1,5}"), 0..3);
+    let tags = || prop::collection::vec(text("(residency:)?[a-z]{1,5}"), 0..3);
     let word = || prop::option::of(text("[a-z]{1,5}"));
     (any_networks(), word(), tags(), tags(), word()).prop_map(
         |(networks, region, required_tags, preferred_tags, engine)| Needs {
@@ -140,10 +147,36 @@ fn any_needs() -> impl Strategy<Value = Needs> {
     )
 }
 
-fn any_networks() -> impl Strategy<Value = Option<Vec<ipnet::IpNet>>> {
+pub(super) fn any_networks() -> impl Strategy<Value = Option<Vec<ipnet::IpNet>>> {
     let four = (any::<[u8; 4]>(), 0u8..=32).prop_map(|(ip, length)| ipnet::IpNet::new(ip.into(), length).unwrap());
     let six = (any::<[u8; 16]>(), 0u8..=128).prop_map(|(ip, length)| ipnet::IpNet::new(ip.into(), length).unwrap());
     prop::option::of(prop::collection::vec(prop_oneof![four, six], 0..3))
+}
+
+/// Sound ones, and now and then one that is not.
+pub(super) fn any_settings() -> impl Strategy<Value = Settings> {
+    let backoff = prop::sample::select(vec![Backoff::None, Backoff::Fixed, Backoff::Exponential]);
+    let failure = prop_oneof![
+        2 => Just(FailureAction::Reassign),
+        1 => Just(FailureAction::Wait),
+        2 => Just(FailureAction::Fail),
+    ];
+    let preference =
+        prop::sample::select(vec![Preference::RoundRobin, Preference::LeastLoaded, Preference::TagAffinity]);
+    let beats = prop_oneof![9 => 50u64..10_000, 1 => any::<u64>()];
+    (beats, backoff, failure, preference, 1u32..9, 20u32..200, 1u32..=1_000).prop_map(
+        |(heartbeat_ms, backoff, failure, preference, max_attempts, queue_depth, max_load_thousandths)| Settings {
+            heartbeat_ms,
+            grace_ms: heartbeat_ms.saturating_mul(3),
+            attempt_ms: heartbeat_ms.saturating_mul(9),
+            max_attempts,
+            backoff,
+            failure,
+            preference,
+            queue_depth,
+            max_load_thousandths,
+        },
+    )
 }
 
 fn any_role() -> impl Strategy<Value = NodeRole> {
@@ -192,6 +225,59 @@ pub(super) fn any_token() -> impl Strategy<Value = NewToken> {
     )
 }
 
+pub(super) fn any_policy() -> impl Strategy<Value = NodePolicy> {
+    let words = || prop::option::of(text("[a-z]{1,3}"));
+    let tags = prop::option::of(prop::collection::vec(text("[a-z]{1,3}"), 0..3));
+    (any_role(), any_voting(), words(), words(), any_networks(), tags, any::<bool>(), any::<bool>()).prop_map(
+        |(role, voting, region, site, networks, tags, ephemeral, keeps_results)| NodePolicy {
+            role,
+            voting,
+            region,
+            site,
+            networks,
+            tags,
+            ephemeral,
+            keeps_results,
+        },
+    )
+}
+
+fn any_voting() -> impl Strategy<Value = Voting> {
+    prop_oneof![Just(Voting::AsNeeded), Just(Voting::Preferred), Just(Voting::Never)]
+}
+
+pub(super) fn any_change() -> impl Strategy<Value = PolicyChange> {
+    let words = || prop::option::of(text("[a-z]{0,3}"));
+    let tags = prop::option::of(prop::collection::vec(text("[a-z]{1,3}"), 0..3));
+    let flags = (prop::option::of(any::<bool>()), prop::option::of(any::<bool>()));
+    let roles = (prop::option::of(any_role()), prop::option::of(any_voting()));
+    (roles, words(), words(), any_networks(), tags, flags).prop_map(
+        |((role, voting), region, site, networks, tags, (ephemeral, keeps_results))| PolicyChange {
+            role,
+            voting,
+            region,
+            site,
+            networks,
+            tags,
+            ephemeral,
+            keeps_results,
+        },
+    )
+}
+
+/// As [`any_token`], with a name that a node may have, most often.
+pub(super) fn any_grant_of_token() -> impl Strategy<Value = TokenGrant> {
+    let name = prop_oneof![9 => Just("n".to_owned()), 1 => text(".{0,8}")];
+    (any_token(), name, any_policy()).prop_map(|(new, name, policy)| TokenGrant {
+        token: new.token,
+        key: new.secret,
+        name,
+        ttl_ms: new.ttl_ms,
+        uses: new.uses,
+        policy,
+    })
+}
+
 pub(super) fn any_join() -> impl Strategy<Value = (TokenId, Digest, NodeInfo)> {
     let secret = prop_oneof![9 => Just(Digest::of(b"secret")), 1 => any::<[u8; 32]>().prop_map(Digest)];
     (any_token_id(), secret, any_info())
@@ -227,8 +313,142 @@ pub(super) fn any_feed() -> impl Strategy<Value = FeedRecord> {
     )
 }
 
+pub(crate) fn any_measures() -> impl Strategy<Value = Measures> {
+    prop::collection::btree_map(0u8..80, any::<u64>(), 0..5).prop_map(|sums| Measures { sums })
+}
+
 pub(crate) fn any_remarks() -> impl Strategy<Value = Remarks> {
     let not_probed = prop::collection::btree_map(0u8..4, 0u64..6, 0..3);
     (not_probed, prop::collection::btree_set(text("[a-c]{1,3}"), 0..3))
         .prop_map(|(not_probed, notes)| Remarks { not_probed, notes })
+}
+
+/// Few names, and one that is none.
+pub(super) fn any_name() -> impl Strategy<Value = String> {
+    prop_oneof![9 => text("[ab]"), 1 => text(".{0,4}")]
+}
+
+pub(super) fn any_schedule() -> impl Strategy<Value = ScheduleSpec> {
+    let missed = prop::sample::select(vec![MissedPolicy::Skip, MissedPolicy::RunOnce]);
+    let overlap = prop::sample::select(vec![OverlapPolicy::Skip, OverlapPolicy::Queue, OverlapPolicy::Allow]);
+    let request = prop::collection::vec(any::<u8>(), 0..9);
+    (text("[0*]{0,2}"), text("[UE]{1,3}"), missed, overlap, request, text(".{0,20}")).prop_map(
+        |(cron, timezone, missed, overlap, request, title)| ScheduleSpec {
+            cron,
+            timezone,
+            missed,
+            overlap,
+            request,
+            title,
+        },
+    )
+}
+
+/// Its instant counts from the last one that is over.
+pub(super) fn any_occurrence() -> impl Strategy<Value = Occurrence> {
+    let at_ms = prop_oneof![20 => 0u64..60, 1 => any::<u64>()];
+    (at_ms, any::<u32>()).prop_map(|(at_ms, passed_over)| Occurrence { at_ms, passed_over })
+}
+
+pub(super) fn any_pass_reason() -> impl Strategy<Value = PassReason> {
+    prop_oneof![
+        Just(PassReason::Overlapped),
+        Just(PassReason::Missed),
+        text(".{0,20}").prop_map(|reason| PassReason::Refused { reason }),
+    ]
+}
+
+pub(super) fn any_author() -> impl Strategy<Value = Author> {
+    (text(".{0,8}"), text(".{0,8}")).prop_map(|(who, from)| Author { who, from })
+}
+
+/// A schedule, a standing scan or a carried job, of which nothing is finished.
+pub(super) fn any_arrangement() -> impl Strategy<Value = Arrangement> {
+    prop_oneof![
+        (any_name(), any_schedule()).prop_map(|(name, spec)| Arrangement::Schedule { name, spec }),
+        (any_name(), any_keep()).prop_map(|(name, spec)| Arrangement::Keep { name, spec }),
+        any_submission().prop_map(|submission| Arrangement::Carried(Submission { finished: Vec::new(), ..submission })),
+    ]
+}
+
+/// The name of one of a few access tokens, the first one's among them.
+pub(super) fn any_access_name() -> impl Strategy<Value = String> {
+    prop_oneof![9 => prop::sample::select(vec!["admin", "ci", "eve"]).prop_map(str::to_owned), 1 => text(".{0,8}")]
+}
+
+/// An access token, which now and then is malformed.
+pub(super) fn any_access_token() -> impl Strategy<Value = NewAccessToken> {
+    let role = prop::sample::select(AccessRole::ALL.to_vec());
+    let ttl_ms = prop::option::of(0u64..10_000);
+    let scopes = prop::collection::vec(prop::sample::select(vec!["a", "b"]).prop_map(str::to_owned), 0..3);
+    (any_access_name(), any_digest(), role, ttl_ms, any_networks(), scopes, any_author()).prop_map(
+        |(name, key, role, ttl_ms, networks, scopes, author)| NewAccessToken {
+            name,
+            key,
+            role,
+            ttl_ms,
+            networks,
+            scopes,
+            author,
+        },
+    )
+}
+
+/// Something that was asked, or came of it.
+pub(super) fn any_audit_entry() -> impl Strategy<Value = AuditEntry> {
+    let outcome = prop_oneof![
+        Just(Outcome::Asked),
+        (any::<u64>(), any::<u16>()).prop_map(|(asked, status)| Outcome::Answered { asked, status }),
+        any::<u16>().prop_map(|status| Outcome::Refused { status }),
+    ];
+    (any_author(), text(".{0,20}"), outcome, any::<u32>()).prop_map(|(author, action, outcome, times)| AuditEntry {
+        author,
+        action,
+        outcome,
+        times,
+    })
+}
+
+/// A rule of one of a few names, which now and then is malformed.
+pub(super) fn any_rule() -> impl Strategy<Value = NewRule> {
+    let name = prop_oneof![9 => prop::sample::select(vec!["a", "b"]).prop_map(str::to_owned), 1 => text(".{0,8}")];
+    let effect = prop::sample::select(vec![ScopeEffect::Allow, ScopeEffect::Only]);
+    let tokens = prop::collection::vec(prop::sample::select(vec!["ci", "admin"]).prop_map(str::to_owned), 0..3);
+    let scope = (any_networks(), tokens, effect).prop_map(|(networks, tokens, effect)| {
+        Rule::Scope(ScopeRule { networks: networks.unwrap_or_default(), tokens, effect })
+    });
+    let targets = prop::collection::vec(text("[a-z0-9./]{0,8}"), 0..3);
+    let exclusion = (targets, prop::option::of(any_when()))
+        .prop_map(|(targets, when)| Rule::Exclusion(ExclusionRule { targets, when }));
+    let profile = text(".{0,8}").prop_map(|options| Rule::Profile(ProfileRule { options }));
+    let window = (any_networks(), any_when()).prop_map(|(networks, when)| {
+        Rule::Window(WindowRule { networks: networks.unwrap_or_default(), when, effect: WindowEffect::Blackout })
+    });
+    let budget = (any_networks(), 0u64..9)
+        .prop_map(|(networks, rate_pps)| Rule::Budget(BudgetRule { networks: networks.unwrap_or_default(), rate_pps }));
+    let site = any_networks().prop_map(|networks| Rule::Site(SiteRule { networks: networks.unwrap_or_default() }));
+    let rule = prop_oneof![scope, exclusion, profile, window, budget, site];
+    (name, rule, text(".{0,20}"), any_author()).prop_map(|(name, rule, reason, author)| NewRule {
+        name,
+        rule,
+        reason,
+        author,
+    })
+}
+
+fn any_when() -> impl Strategy<Value = When> {
+    let weekly = (any::<u8>(), 0u16..1_500, 0u16..1_500).prop_map(|(days, from_minute, until_minute)| {
+        When::Weekly(Hours { zone: "Europe/Berlin".into(), days, from_minute, until_minute })
+    });
+    let once = (any::<u64>(), any::<u64>()).prop_map(|(from_ms, until_ms)| When::Once { from_ms, until_ms });
+    prop_oneof![weekly, once]
+}
+
+pub(super) fn any_keep() -> impl Strategy<Value = KeepSpec> {
+    let fresh_ms = prop_oneof![9 => 60_000u64..60_002, 1 => any::<u64>()];
+    let slices = prop::collection::vec(prop_oneof![20 => 1u64..30, 1 => any::<u64>()], 1..4);
+    let request = prop::collection::vec(any::<u8>(), 0..9);
+    (request, text(".{0,20}"), fresh_ms, 0u64..9, slices).prop_map(|(request, title, fresh_ms, rate_pps, slices)| {
+        KeepSpec { request, title, fresh_ms, rate_pps, slices }
+    })
 }

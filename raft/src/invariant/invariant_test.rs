@@ -6,7 +6,10 @@ use crate::command::{Command, Completion, LeaseRef, NewLease, Proposal, Response
 use crate::event::{Event, EventKind};
 use crate::id::JobId;
 use crate::state::keys::EventKey;
-use crate::state::{ChunkRef, Counts, JobLimits, JobStatus, LEASES_PER_NODE_MAX, Lease, NodeStatus, Share, State};
+use crate::state::{
+    ChunkRef, Counts, JobLimits, JobStatus, Keep, KeepSpec, LEASES_PER_NODE_MAX, Lease, MissedPolicy, NodeStatus,
+    Occurrence, OverlapPolicy, Run, RunOutcome, Schedule, ScheduleSpec, Share, State,
+};
 
 /// The job of the sound state: `[0, 10)` done, `[10, 20)` leased, `[20, 30)` free again, `[30, 100)` new.
 const JOB: JobId = JobId(4);
@@ -202,6 +205,52 @@ fn a_row_that_outlives_its_job_is_named() {
         let event = state.job_events(JOB, 0).next().unwrap().1.clone();
         state.events.insert(EventKey { job: gone, index: 5, sequence: 1 }, event);
     });
+}
+
+#[test]
+fn a_schedule_that_is_ahead_or_whose_runs_are_out_of_order_is_named() {
+    let scheduled = |change: fn(&mut Schedule)| {
+        move |state: &mut State| {
+            let spec = ScheduleSpec {
+                cron: "@daily".into(),
+                timezone: "UTC".into(),
+                missed: MissedPolicy::Skip,
+                overlap: OverlapPolicy::Skip,
+                request: Vec::new(),
+                title: String::new(),
+            };
+            let add = Command::AddSchedule { name: "s".into(), spec: Box::new(spec) };
+            assert_eq!(state.apply(APPLIED, &Proposal { at_ms: 7_000, command: add }), Response::Done);
+            change(state.schedules.get_mut(&"s".to_owned()).unwrap());
+        }
+    };
+    bites("schedule s is ahead of the log's clock", scheduled(|schedule| schedule.over_ms = 7_001));
+    bites("or behind itself", scheduled(|schedule| schedule.over_ms = 6_999));
+    bites("schedule s names a job above the log", scheduled(|schedule| schedule.last_job = Some(JobId(8))));
+    bites(
+        "schedule s has runs out of order",
+        scheduled(|schedule| {
+            let occurrence = Occurrence { at_ms: 7_000, passed_over: 0 };
+            schedule.runs = vec![Run { occurrence, at_ms: 7_000, outcome: RunOutcome::Missed }; 2];
+        }),
+    );
+}
+
+#[test]
+fn a_standing_scan_that_lacks_a_slice_or_is_ahead_is_named() {
+    let kept = |change: fn(&mut Keep)| {
+        move |state: &mut State| {
+            let slices = vec![1, 1];
+            let spec = KeepSpec { request: Vec::new(), title: String::new(), fresh_ms: 60_000, rate_pps: 1, slices };
+            let add = Command::AddKeep { name: "k".into(), spec: Box::new(spec) };
+            assert_eq!(state.apply(APPLIED, &Proposal { at_ms: 7_000, command: add }), Response::Done);
+            change(state.keeps.get_mut(&"k".to_owned()).unwrap());
+        }
+    };
+    bites("standing scan k knows of 1 slices", kept(|keep| keep.slices.truncate(keep.slices.len() - 1)));
+    bites("standing scan k names a job above the log", kept(|keep| keep.slices[1].job = Some(JobId(8))));
+    bites("standing scan k names a job above the log", kept(|keep| keep.running = Some((0, JobId(8)))));
+    bites("standing scan k is ahead of the log's clock", kept(|keep| keep.slices[0].seen_ms = Some(7_001)));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{SinkExt, Stream, StreamExt};
+use futures::{FutureExt, SinkExt, Stream, StreamExt};
 use openraft::base::{BoxFuture, BoxStream};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::v2::RaftNetworkV2;
@@ -61,7 +61,7 @@ impl RaftNetworkFactory<TypeConfig> for Factory {
             peer: node.peer.clone(),
             transport: Arc::clone(&self.transport),
             control: Mutex::new(None),
-            refused: Mutex::new(None),
+            refused: Arc::default(),
             beats: false,
         }
     }
@@ -79,8 +79,8 @@ pub(crate) struct Peer {
     transport: Arc<dyn Transport>,
     /// In a mutex only to be `Sync`; every use has the whole peer to itself.
     control: Mutex<Option<Duplex>>,
-    /// When a stream could last not be opened.
-    refused: Mutex<Option<Instant>>,
+    /// When a stream could last not be opened, or broke.
+    refused: Arc<Mutex<Option<Instant>>>,
     /// Whether only heartbeats go through here: those are single calls, for which a kept stream beats a new one each.
     beats: bool,
 }
@@ -92,10 +92,15 @@ impl Peer {
         self.control.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The other side took a stream and did not serve it, or it broke.
+    fn was_refused(&self) {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
     async fn open(&self, class: Class, limit: Duration) -> Rpc<Duplex> {
         let refused = *self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = refused {
-            // The core's replication asks again at once, and a peer that is gone refuses at once.
+            // The core's replication asks again at once, and a peer that is gone, or no member, refuses at once.
             tokio::time::sleep_until(at + REOPEN_AFTER).await;
         }
         let opening = tokio::time::timeout(limit, self.transport.open(self.target, &self.peer, class)).await;
@@ -105,7 +110,10 @@ impl Peer {
         *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = opened.is_err().then(Instant::now);
         let mut duplex = opened?;
         let hello = frame(&Hello { from: self.own, to: self.target });
-        duplex.sink.send(hello).await.map_err(|error| network_error(&error))?;
+        if let Err(lost) = duplex.sink.send(hello).await {
+            self.was_refused();
+            return Err(network_error(&last_word(&mut duplex.source, lost)));
+        }
         Ok(duplex)
     }
 
@@ -118,15 +126,18 @@ impl Peer {
             None => self.open(Class::Control, limit).await?,
         };
         let exchange = async {
-            duplex.sink.send(frame(request)).await?;
-            let answer = duplex.source.next().await.unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()))?;
-            read::<Answer>(&answer)
+            let sent = duplex.sink.send(frame(request)).await;
+            answer_to(sent, &mut duplex.source).await
         };
         let answer = tokio::time::timeout(limit, exchange)
             .await
             .map_err(|_elapsed| network_error(&io::Error::from(io::ErrorKind::TimedOut)))?
-            .map_err(|error| network_error(&error))?;
+            .map_err(|error| {
+                self.was_refused();
+                network_error(&error)
+            })?;
         if let Answer::Failed(reason) = answer {
+            self.was_refused();
             return Err(network_error(&io::Error::other(reason)));
         }
         *self.control_mut() = Some(duplex);
@@ -151,14 +162,16 @@ impl Peer {
         let mut duplex = self.open(Class::Snapshot, option.soft_ttl().min(Duration::from_secs(10))).await?;
         let begin = Request::Snapshot { vote: (&vote).into(), meta: MetaRecord::from(&snapshot.meta) };
         let transfer = async {
-            duplex.sink.send(frame(&begin)).await?;
-            let mut parts = read_parts(&snapshot.snapshot)?;
-            while let Some(part) = parts.recv().await {
-                duplex.sink.send(frame(&Request::SnapshotPart(part?))).await?;
-            }
-            duplex.sink.send(frame(&Request::SnapshotEnd)).await?;
-            let answer = duplex.source.next().await.unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()))?;
-            read::<Answer>(&answer)
+            let sending = async {
+                duplex.sink.send(frame(&begin)).await?;
+                let mut parts = read_parts(&snapshot.snapshot)?;
+                while let Some(part) = parts.recv().await {
+                    duplex.sink.send(frame(&Request::SnapshotPart(part?))).await?;
+                }
+                duplex.sink.send(frame(&Request::SnapshotEnd)).await
+            };
+            let sent = sending.await;
+            answer_to(sent, &mut duplex.source).await
         };
         let answer = tokio::time::timeout(option.hard_ttl(), transfer)
             .await
@@ -216,9 +229,13 @@ impl RaftNetworkV2<TypeConfig> for Peer {
                     tracing::trace!(%error, "append stream was gone at its end");
                 }
             }));
+            let refused = Arc::clone(&self.refused);
             let answers = answers_in_time(source, unanswered).map(move |frame| {
                 let _owned_until_the_stream_goes = &writer;
-                frame.and_then(|bytes| read::<Answer>(&bytes)?.into_append()).map_err(|error| network_error(&error))
+                frame.and_then(|bytes| read::<Answer>(&bytes)?.into_append()).map_err(|error| {
+                    *refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+                    network_error(&error)
+                })
             });
             Ok(Box::pin(answers) as BoxStream<'s, _>)
         })
@@ -262,6 +279,30 @@ impl RaftNetworkV2<TypeConfig> for Peer {
             _ => Err(unexpected_answer()),
         }
     }
+}
+
+/// The answer to what was sent, or where it was not sent, why.
+async fn answer_to(
+    sent: io::Result<()>,
+    source: &mut (impl Stream<Item = io::Result<Bytes>> + Unpin),
+) -> io::Result<Answer> {
+    match sent {
+        Ok(()) => read(&source.next().await.unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()))?),
+        Err(lost) => Err(last_word(source, lost)),
+    }
+}
+
+/// Why a stream took no more: what the other side said last, which was here before the stream was `lost`. One that refuses
+/// a stream may end it before all of a request has gone.
+fn last_word(source: &mut (impl Stream<Item = io::Result<Bytes>> + Unpin), lost: io::Error) -> io::Error {
+    while let Some(Some(item)) = source.next().now_or_never() {
+        match item.and_then(|bytes| read(&bytes)) {
+            Ok(Answer::Failed(reason)) => return io::Error::other(reason),
+            Ok(_) => {}
+            Err(error) => return error,
+        }
+    }
+    lost
 }
 
 /// Passes frames on, and breaks off when none comes for [`APPEND_ANSWER_TIMEOUT`] though some are `unanswered`.
@@ -333,4 +374,30 @@ fn network_error(error: &io::Error) -> RPCError<TypeConfig> {
 
 fn unexpected_answer() -> RPCError<TypeConfig> {
     network_error(&io::Error::new(io::ErrorKind::InvalidData, "an answer of another kind"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(items: Vec<io::Result<Bytes>>) -> String {
+        let mut source = futures::stream::iter(items).chain(futures::stream::pending());
+        last_word(&mut source, io::Error::other("lost")).to_string()
+    }
+
+    #[tokio::test]
+    async fn a_request_that_did_not_go_out_fails_with_what_the_other_side_said_last() {
+        let failed = || Ok(frame(&Answer::Failed("the key is that of node 3".into())));
+        assert_eq!(told(vec![failed()]), "the key is that of node 3");
+        assert_eq!(
+            told(vec![Err(io::Error::other("it only scans"))]),
+            "it only scans",
+            "the stream itself was refused"
+        );
+        assert_eq!(told(vec![]), "lost", "nothing is waited for");
+        let mut source = futures::stream::iter([failed()]);
+        let error = answer_to(Err(io::Error::other("lost")), &mut source).await.unwrap_err();
+        assert_eq!(error.to_string(), "the key is that of node 3");
+        assert!(matches!(answer_to(Ok(()), &mut futures::stream::iter([failed()])).await, Ok(Answer::Failed(_))));
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
 
 use futures::{SinkExt, StreamExt};
 use tokio::io::AsyncWriteExt;
@@ -9,6 +11,7 @@ use tokio::io::AsyncWriteExt;
 use super::wire::{Answer, Hello, Request, check_under_vote, frame, read};
 use super::{Class, Duplex};
 use crate::id::NodeId;
+use crate::leadership::{Heard, Word};
 use crate::raft_types::Vote;
 use crate::store::Openraft;
 use crate::store::record::{LogIdRecord, MetaRecord, VoteRecord};
@@ -20,35 +23,60 @@ const SNAPSHOT_BYTES_MAX: usize = 4 << 30;
 /// The largest snapshot that a node without a disk takes, in bytes.
 const SNAPSHOT_MEMORY_BYTES_MAX: usize = 256 << 20;
 
-/// Answers what comes on one stream until it ends.
+/// Between which nodes a stream is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ends {
+    /// This node.
+    pub(crate) own: NodeId,
+    /// Whose key opened it, where the log names that.
+    pub(crate) from: Option<NodeId>,
+}
+
+/// Tells why a stream is not served, once it has greeted.
+pub(crate) async fn refuse(mut duplex: Duplex, why: String) -> io::Result<()> {
+    duplex.source.next().await.unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()))?;
+    duplex.sink.send(frame(&Answer::Failed(why))).await?;
+    duplex.sink.close().await
+}
+
+/// Answers what comes on one stream until it ends. Each append is a word of a leader, which is noted in `heard`.
 ///
 /// # Errors
 /// Where the stream breaks, is meant for another node, or carries what no peer of this release sends.
 pub(crate) async fn serve(
     raft: &Openraft,
-    own: NodeId,
+    Ends { own, from }: Ends,
     staging: Option<PathBuf>,
     class: Class,
     mut duplex: Duplex,
+    heard: Arc<Heard>,
 ) -> io::Result<()> {
     let hello = duplex.source.next().await.unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()))?;
     let hello: Hello = read(&hello)?;
-    if hello.to != own {
-        let text = format!("this is node {own}, not node {}", hello.to);
+    let wrong = match from {
+        _ if hello.to != own => Some(format!("this is node {own}, not node {}", hello.to)),
+        Some(from) if hello.from != from => Some(format!("the key is that of node {from}, not of node {}", hello.from)),
+        _ => None,
+    };
+    if let Some(text) = wrong {
         duplex.sink.send(frame(&Answer::Failed(text.clone()))).await?;
         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
     }
     match class {
-        Class::Append => serve_appends(raft, duplex).await,
-        Class::Control => serve_calls(raft, duplex).await,
+        Class::Append => serve_appends(raft, duplex, heard).await,
+        Class::Control => serve_calls(raft, duplex, &heard).await,
         Class::Snapshot => serve_snapshot(raft, staging, duplex).await,
     }
 }
 
-async fn serve_appends(raft: &Openraft, duplex: Duplex) -> io::Result<()> {
+async fn serve_appends(raft: &Openraft, duplex: Duplex, heard: Arc<Heard>) -> io::Result<()> {
     let Duplex { mut sink, source } = duplex;
-    let requests = source.scan((), |(), frame| {
+    // Noted before the core has it: the core answers after its disk, and a slow disk is no silence of the leader.
+    let requests = source.scan(heard, |heard, frame| {
         let request = frame.and_then(|bytes| read::<Request>(&bytes)).and_then(Request::into_append);
+        if let Ok(request) = &request {
+            heard.note(word_of(&request.vote));
+        }
         if let Err(error) = &request {
             tracing::debug!(%error, "append stream broke");
         }
@@ -66,10 +94,10 @@ async fn serve_appends(raft: &Openraft, duplex: Duplex) -> io::Result<()> {
     sink.close().await
 }
 
-async fn serve_calls(raft: &Openraft, duplex: Duplex) -> io::Result<()> {
+async fn serve_calls(raft: &Openraft, duplex: Duplex, heard: &Heard) -> io::Result<()> {
     let Duplex { mut sink, mut source } = duplex;
     while let Some(bytes) = source.next().await {
-        match answer(raft, read(&bytes?)?).await {
+        match answer(raft, read(&bytes?)?, heard).await {
             Ok(answer) => sink.send(frame(&answer)).await?,
             Err(error) => {
                 sink.send(frame(&Answer::Failed(error.to_string()))).await?;
@@ -80,10 +108,11 @@ async fn serve_calls(raft: &Openraft, duplex: Duplex) -> io::Result<()> {
     Ok(())
 }
 
-async fn answer(raft: &Openraft, request: Request) -> io::Result<Answer> {
+async fn answer(raft: &Openraft, request: Request, heard: &Heard) -> io::Result<Answer> {
     match request {
         Request::Append { .. } => {
             let request = request.into_append()?;
+            heard.note(word_of(&request.vote));
             let (prev, last) = (request.prev_log_id, request.entries.last().map(|entry| entry.log_id));
             let last = last.or(prev);
             let response = raft.append_entries(request).await.map_err(io::Error::other)?;
@@ -103,6 +132,10 @@ async fn answer(raft: &Openraft, request: Request) -> io::Result<Answer> {
             Err(io::Error::new(io::ErrorKind::InvalidData, "a snapshot needs a stream of its own"))
         }
     }
+}
+
+fn word_of(vote: &Vote) -> Word {
+    Word { leader: vote.leader_id.node_id, term: vote.leader_id.term, at: Instant::now() }
 }
 
 type Raft = crate::raft_types::TypeConfig;

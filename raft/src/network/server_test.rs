@@ -45,6 +45,23 @@ fn hello(to: u64) -> Bytes {
     frame(&Hello { from: 9, to })
 }
 
+#[tokio::test]
+async fn a_stream_that_greets_as_another_than_its_key_and_one_to_a_node_outside_the_log_are_told_why() {
+    let raft = node().await;
+    let (duplex, answers) = stream(vec![hello(1), frame(&append(1, None, &[]))]);
+    assert!(raft.serve(Class::Append, duplex, Some(3)).await.is_err());
+    let (outside, _viewer) = Raft::outside(1, Config::default());
+    let (refused, told) = stream(vec![hello(1)]);
+    outside.serve(Class::Append, refused, Some(9)).await.unwrap();
+    let words = |answers: &Arc<Mutex<Vec<Bytes>>>| match read::<Answer>(&answers.lock().unwrap()[0]).unwrap() {
+        Answer::Failed(words) => words,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(words(&answers), "the key is that of node 3, not of node 9");
+    assert_eq!(words(&told), "this node stands outside the log");
+    raft.shutdown().await;
+}
+
 fn id(term: u64, index: u64) -> LogId {
     LogId::new(openraft::impls::leader_id_adv::LeaderId { term, node_id: 9 }, index)
 }
@@ -91,14 +108,14 @@ async fn a_bad_frame_ends_its_stream_and_nothing_else() {
     for class in [Class::Append, Class::Control, Class::Snapshot] {
         for (what, bad) in bad_frames() {
             let (duplex, answers) = stream(vec![hello(1), bad, frame(&append(1, None, &[]))]);
-            let ended = tokio::time::timeout(Duration::from_secs(5), raft.serve(class, duplex)).await.unwrap();
+            let ended = tokio::time::timeout(Duration::from_secs(5), raft.serve(class, duplex, None)).await.unwrap();
             let answers = answers.lock().unwrap();
             let good = |bytes: &Bytes| !matches!(read::<Answer>(bytes), Ok(Answer::Failed(_)));
             assert!(!answers.iter().any(good), "{what} on {class:?} is answered: {answers:?}, {ended:?}");
         }
         for (what, bad) in bad_frames() {
             let (duplex, _) = stream(vec![bad]);
-            assert!(raft.serve(class, duplex).await.is_err(), "{what} is no greeting");
+            assert!(raft.serve(class, duplex, None).await.is_err(), "{what} is no greeting");
         }
     }
     let status = raft.status();
@@ -111,7 +128,7 @@ async fn a_stream_that_is_meant_for_another_node_is_refused_with_its_reason() {
     let raft = node().await;
     for class in [Class::Append, Class::Control, Class::Snapshot] {
         let (duplex, answers) = stream(vec![hello(2), frame(&append(9, None, &[]))]);
-        let error = raft.serve(class, duplex).await.unwrap_err();
+        let error = raft.serve(class, duplex, None).await.unwrap_err();
         assert!(error.to_string().contains("this is node 1, not node 2"), "{error}");
         let answers = answers.lock().unwrap();
         assert!(matches!(read::<Answer>(&answers[0]).unwrap(), Answer::Failed(_)));
@@ -137,7 +154,7 @@ async fn a_snapshot_that_is_cut_damaged_or_too_new_is_refused() {
         ("broken by something else", vec![begin(8), part(), frame(&append(9, None, &[]))]),
     ] {
         let (duplex, answers) = stream([vec![hello(1)], frames].concat());
-        let ended = raft.serve(Class::Snapshot, duplex).await;
+        let ended = raft.serve(Class::Snapshot, duplex, None).await;
         let refused = answers.lock().unwrap().iter().all(|answer| matches!(read(answer), Ok(Answer::Failed(_))));
         assert!(refused, "{what}: {ended:?}");
     }

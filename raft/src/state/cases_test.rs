@@ -2,7 +2,8 @@
 
 use super::submit::{IDEMPOTENCY_KEYS_MAX, TITLE_CHARS_MAX};
 use super::{
-    EVENTS_PER_JOB_MAX, JOBS_ENDED_KEPT_MAX, JOBS_OPEN_MAX, JobStatus, LEASES_PER_NODE_MAX, NodeStatus, State,
+    EVENTS_PER_JOB_MAX, EventPlace, JOBS_ENDED_KEPT_MAX, JOBS_OPEN_MAX, JobStatus, LEASES_PER_NODE_MAX, NodeStatus,
+    State,
 };
 use crate::command::sample_test::{finished, limits, new_token, node_info, stored, submission, two_nodes};
 use crate::command::{
@@ -15,33 +16,33 @@ use crate::invariant;
 use crate::state::{Counts, JobLimits, Share};
 
 /// A state and its log index and clock.
-struct Log {
-    state: State,
-    index: u64,
-    at_ms: u64,
+pub(super) struct Log {
+    pub(super) state: State,
+    pub(super) index: u64,
+    pub(super) at_ms: u64,
 }
 
 impl Log {
     /// Two working nodes, 1 and 5.
-    fn begun() -> Self {
+    pub(super) fn begun() -> Self {
         let mut log = Self { state: State::default(), index: 1, at_ms: 1_000 };
         two_nodes().into_iter().for_each(|command| drop(log.apply(command)));
         log
     }
 
-    fn apply(&mut self, command: Command) -> Response {
+    pub(super) fn apply(&mut self, command: Command) -> Response {
         self.index += 1;
         self.state.apply(self.index, &Proposal { at_ms: self.at_ms, command })
     }
 
     /// Applies, and checks every law; too slow for the cases with thousands of jobs.
-    fn checked(&mut self, command: Command) -> Response {
+    pub(super) fn checked(&mut self, command: Command) -> Response {
         let response = self.apply(command);
         invariant::check(&self.state, self.index).unwrap();
         response
     }
 
-    fn submit(&mut self, submission: Submission) -> JobId {
+    pub(super) fn submit(&mut self, submission: Submission) -> JobId {
         match self.apply(Command::SubmitJob(Box::new(submission))) {
             Response::Submitted { job, .. } => job,
             other => panic!("not submitted: {other:?}"),
@@ -49,7 +50,7 @@ impl Log {
     }
 
     /// The lease that a grant makes, if it makes one.
-    fn grant(
+    pub(super) fn grant(
         &mut self,
         job: JobId,
         range: std::ops::Range<u64>,
@@ -66,19 +67,19 @@ impl Log {
         }
     }
 
-    fn complete(&mut self, lease: LeaseRef, end: u64, node: NodeId) -> bool {
+    pub(super) fn complete(&mut self, lease: LeaseRef, end: u64, node: NodeId) -> bool {
         match self.checked(Command::Complete { completions: vec![completion(lease, end, node)] }) {
             Response::Completed { accepted } => accepted == [true],
             other => panic!("not an answer to a completion: {other:?}"),
         }
     }
 
-    fn free(&self, job: JobId) -> Vec<(u64, u64, u32)> {
+    pub(super) fn free(&self, job: JobId) -> Vec<(u64, u64, u32)> {
         let free = &self.state.progress(job, 0).unwrap().free;
         free.iter().map(|(start, range)| (*start, range.end, range.attempts)).collect()
     }
 
-    fn event_names(&self, job: JobId) -> Vec<&'static str> {
+    pub(super) fn event_names(&self, job: JobId) -> Vec<&'static str> {
         self.state.job_events(job, 0).map(|(_, event)| event.what.name()).collect()
     }
 }
@@ -93,7 +94,7 @@ fn part(lease: LeaseRef, range: std::ops::Range<u64>, node: NodeId) -> Completio
     Completion { lease, start: range.start, end: range.end, goes_on: false, node, stored: stored(b"c"), counts }
 }
 
-fn job_of(targets: u64) -> Submission {
+pub(super) fn job_of(targets: u64) -> Submission {
     submission(&[targets], limits())
 }
 
@@ -225,6 +226,22 @@ fn after_a_cancel_nothing_is_granted_or_counted() {
     log.checked(Command::Release { leases: vec![lease] });
     assert_eq!(log.state.job(job).unwrap().reason.as_deref(), Some("asked"));
     assert_eq!(log.event_names(job), ["submitted", "assigned", "cancelled"]);
+}
+
+#[test]
+fn a_deleted_job_is_gone_from_every_table_and_its_key_makes_another_one() {
+    let mut log = Log::begun();
+    let keyed = || Submission { idempotency_key: Some(Digest::of(b"key")), ..job_of(5) };
+    let job = log.submit(keyed());
+    assert_eq!(log.checked(Command::DeleteJob { job }), Response::Refused(Refusal::JobOpen { job }));
+    let lease = log.grant(job, 0..5, 1, None).unwrap();
+    assert!(log.complete(lease, 5, 1));
+    assert_eq!(log.submit(keyed()), job, "the key stands while the job is known");
+    assert_eq!(log.state.chunks_from(UnitKey { job, partition: 0, start: 0 }).count(), 1);
+    assert_eq!(log.checked(Command::DeleteJob { job }), Response::Done);
+    assert_eq!(log.checked(Command::DeleteJob { job }), Response::Refused(Refusal::JobUnknown { job }));
+    assert_eq!((log.state.chunks().count(), log.state.spec(job)), (0, None));
+    assert_ne!(log.submit(keyed()), job);
 }
 
 #[test]
@@ -503,4 +520,33 @@ fn the_clock_stands_still_while_the_leaders_clock_is_behind() {
     let times: Vec<u64> = log.state.job_events(job, 0).map(|(_, event)| event.at_ms).collect();
     assert_eq!(times, [u64::MAX; 4]);
     assert!(matches!(log.state.job_events(job, 0).last().unwrap().1.what, EventKind::Finished { .. }));
+}
+
+#[test]
+fn events_of_all_jobs_come_in_the_order_of_the_log_and_go_on_behind_any_place() {
+    let mut log = Log::begun();
+    let (one, two) = (log.submit(job_of(5)), log.submit(job_of(5)));
+    for job in [two, one] {
+        let lease = log.grant(job, 0..5, 1, None).unwrap();
+        assert!(log.complete(lease, 5, 1));
+    }
+    let start = EventPlace::behind(0);
+    let all = log.state.events_behind(start, None, usize::MAX);
+    let said: Vec<_> = all.iter().map(|it| (it.place.job, it.event.what.name(), it.is_last)).collect();
+    let run = |job| [(job, "assigned", true), (job, "unit_done", false), (job, "finished", true)];
+    let begun = [(one, "submitted", true), (two, "submitted", true)];
+    assert_eq!(said, [&begun[..], &run(two), &run(one)].concat());
+    // Whoever reads in parts, from whatever place, reads the same.
+    for limit in 1..4 {
+        let (mut place, mut read) = (start, Vec::new());
+        while let Some(last) = log.state.events_behind(place, None, limit).last().map(|it| it.place) {
+            read.extend(log.state.events_behind(place, None, limit).iter().map(|it| it.place));
+            place = last;
+        }
+        assert_eq!(read, all.iter().map(|it| it.place).collect::<Vec<_>>());
+    }
+    let of_one: Vec<_> = log.state.events_behind(start, Some(one), usize::MAX).iter().map(|it| it.place).collect();
+    assert_eq!(of_one, all.iter().map(|it| it.place).filter(|it| it.job == one).collect::<Vec<_>>());
+    let behind = EventPlace::behind(all[3].place.index);
+    assert_eq!(log.state.events_behind(behind, None, 1)[0].place, all[5].place, "all of an entry is passed over");
 }

@@ -1,30 +1,43 @@
-//! One row per command: its name, the events it may bring to the history of a job, and what it does to the state.
+//! One row per command: its name, the events it may bring to the history of a job, and what it does to the state. A
+//! command that came after the first version of the log says since which one it may stand there.
 //!
 //! All that is said of every command alike is made from these rows, so that a command without one does not compile.
 //! That a command brings the events of its row, each of them and no other, is held by `laws_test.rs`.
 
 use super::State;
 use crate::command::{Command, Refusal, Response};
+use crate::version::{FIRST, LogVersion};
 
 /// Makes [`CommandKind`], [`Command::kind`] and `State::dispatch` from the rows. The two names in front are how the rows
 /// call the state and the log index of the entry.
 macro_rules! commands {
-    ($state:ident, $index:ident: $($command:ident $fields:tt => $name:literal, [$($event:literal),*], $call:expr;)+) => {
+    ($state:ident, $index:ident: $(
+        $(#[$only:meta])* $command:ident $fields:tt => $name:literal, [$($event:literal),*], $call:expr
+        $(, since $since:literal)?;
+    )+) => {
         /// A command without what it carries.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum CommandKind {
-            $(#[doc = concat!("[`Command::", stringify!($command), "`]")] $command,)+
+            $($(#[$only])* #[doc = concat!("[`Command::", stringify!($command), "`]")] $command,)+
         }
 
         impl CommandKind {
             /// All of them, in the order of their rows.
-            pub const ALL: &[Self] = &[$(Self::$command),+];
+            pub const ALL: &[Self] = &[$($(#[$only])* Self::$command),+];
 
             /// The word for traces.
             #[must_use]
             pub fn name(self) -> &'static str {
                 match self {
-                    $(Self::$command => $name,)+
+                    $($(#[$only])* Self::$command => $name,)+
+                }
+            }
+
+            /// The first version of the log that it may stand in.
+            #[must_use]
+            pub fn since(self) -> LogVersion {
+                match self {
+                    $($(#[$only])* Self::$command => FIRST $(.max($since))?,)+
                 }
             }
 
@@ -32,7 +45,7 @@ macro_rules! commands {
             #[must_use]
             pub fn events(self) -> &'static [&'static str] {
                 match self {
-                    $(Self::$command => &[$($event),*],)+
+                    $($(#[$only])* Self::$command => &[$($event),*],)+
                 }
             }
         }
@@ -42,7 +55,7 @@ macro_rules! commands {
             #[must_use]
             pub fn kind(&self) -> CommandKind {
                 match self {
-                    $(Self::$command { .. } => CommandKind::$command,)+
+                    $($(#[$only])* Self::$command { .. } => CommandKind::$command,)+
                 }
             }
 
@@ -58,7 +71,7 @@ macro_rules! commands {
             pub(super) fn dispatch(&mut self, $index: u64, command: &Command) -> Result<Response, Refusal> {
                 let $state = self;
                 match command {
-                    $(Command::$command $fields => $call,)+
+                    $($(#[$only])* Command::$command $fields => $call,)+
                 }
             }
         }
@@ -91,4 +104,53 @@ commands! { state, index:
     SetSpecHolders { updates } => "set-spec-holders", [], Ok(state.set_spec_holders(updates));
     CompleteWith { completion, remarks } => "complete-with", ["unit_done", "finished"],
         Ok(state.complete_with(index, completion, remarks));
+    DeleteJob { job } => "delete-job", [], state.delete_job(*job);
+    SetSettings { settings } => "set-settings", [], state.set_settings(settings);
+    PauseJob { job, paused, reason } =>
+        "pause-job", ["paused", "resumed"], state.pause(index, *job, *paused, reason);
+    Reprioritize { job, priority } => "reprioritize", ["reprioritized"], state.reprioritize(index, *job, *priority);
+    SetBackoff { updates } => "set-backoff", [], Ok(state.set_backoff(updates));
+    SetAside { node, until_ms } => "set-aside", [], state.set_aside(*node, *until_ms);
+    SetNetworks { node, networks } => "set-networks", [], state.set_networks(*node, networks.as_deref());
+    MakeToken(grant) => "make-token", [], state.make_token(grant);
+    Admit { token, info } => "admit", [], state.admit_by_token(index, *token, info);
+    SetPolicy { node, change } => "set-policy", [], state.set_policy(*node, change);
+    NodeLeft { node } => "node-left", ["released"], state.node_left(index, *node);
+    Retire { node } => "retire", ["released"], state.retire(index, *node);
+    Forget { node, since_ms } => "forget", [], state.forget(index, *node, *since_ms);
+    AimVoters { voters } => "aim-voters", [], state.aim_voters(*voters);
+    CarryJob(submission) => "carry-job", ["submitted"], state.carry(index, submission);
+    SetOffline { peer, name } => "set-offline", [], state.set_offline(index, peer, name.as_deref());
+    Import(imported) => "import", ["unit_done", "finished"], state.import(index, imported);
+    NoteBundles { worker, first, last } => "note-bundles", [], state.note_bundles(*worker, *first, *last);
+    AddSchedule { name, spec } => "add-schedule", [], state.add_schedule(name, spec);
+    RemoveSchedule { name } => "remove-schedule", [], state.remove_schedule(name);
+    PauseSchedule { name, paused } => "pause-schedule", [], state.pause_schedule(name, *paused);
+    StartOccurrence { schedule, occurrence, submission } =>
+        "start-occurrence", ["submitted"], state.start_occurrence(index, schedule, *occurrence, submission);
+    PassOccurrence { schedule, occurrence, why } =>
+        "pass-occurrence", [], state.pass_occurrence(schedule, *occurrence, why);
+    SetRule(new) => "set-rule", [], state.set_rule(index, new);
+    RemoveRule { kind, name, author: _ } => "remove-rule", [], state.remove_rule(*kind, name);
+    SubmitAs { submission, author } =>
+        "submit-as", ["submitted", "finished"], state.submit_as(index, submission, author);
+    HoldJob { job, hold } => "hold-job", ["paused", "resumed"], state.hold_job(index, *job, hold.as_deref());
+    CompleteMeasured { completion, remarks, measures } => "complete-measured", ["unit_done", "finished"],
+        Ok(state.complete_measured(index, completion, remarks, measures));
+    AddKeep { name, spec } => "add-keep", [], state.add_keep(name, spec);
+    RemoveKeep { name } => "remove-keep", ["cancelled"], state.remove_keep(index, name);
+    PauseKeep { name, paused } => "pause-keep", [], state.pause_keep(name, *paused);
+    StartSlice { keep, slice, submission } =>
+        "start-slice", ["submitted"], state.start_slice(index, keep, *slice, submission);
+    EndSlice { keep, job } => "end-slice", [], state.end_slice(keep, *job);
+    RefuseSlice { keep, reason } => "refuse-slice", [], state.refuse_slice(keep, reason);
+    SetVersions { node, versions } => "set-versions", [], state.set_versions(*node, *versions);
+    RaiseLog { version } => "raise-log", [], Ok(state.raise_log(*version));
+    ArrangeAs { author, arrangement } => "arrange-as", ["submitted"], state.arrange_as(index, author, arrangement);
+    MakeAccessToken(new) => "make-access-token", [], state.make_access_token(new);
+    RotateAccessToken { name, key, author: _ } => "rotate-access-token", [], state.rotate_access_token(name, *key);
+    RevokeAccessToken { name, author: _ } => "revoke-access-token", [], state.revoke_access_token(name);
+    NoteAudit { batch, entries } => "note-audit", [], state.note_audit(*batch, entries);
+    #[cfg(feature = "next-version")]
+    Rehearse { node } => "rehearse", [], state.rehearse(*node), since 2;
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{Counts, Priority, Remarks, State};
+use super::{Counts, FailureAction, Priority, Remarks, State};
 use crate::command::{Refusal, Response, StoredChunk};
 use crate::event::EventKind;
 use crate::id::{Epoch, JobId, NodeId};
@@ -53,9 +53,15 @@ impl Job {
         self.partitions.iter().fold(0u64, |sum, partition| sum.saturating_add(partition.target_count))
     }
 
-    /// Whether it still wants work done.
+    /// Whether it has not ended.
     #[must_use]
     pub fn is_open(&self) -> bool {
+        matches!(self.status, JobStatus::Queued | JobStatus::Running | JobStatus::Paused | JobStatus::Carried)
+    }
+
+    /// Whether it wants work done now.
+    #[must_use]
+    pub fn wants_work(&self) -> bool {
         matches!(self.status, JobStatus::Queued | JobStatus::Running)
     }
 }
@@ -75,6 +81,10 @@ pub enum JobStatus {
     Failed,
     /// Ended by a user; what was found stays.
     Cancelled,
+    /// Held by a user; nothing of it is out.
+    Paused,
+    /// Its work is carried to a worker without a network; no node gets any of it.
+    Carried,
 }
 
 names! { JobStatus, name, NAMES:
@@ -84,6 +94,8 @@ names! { JobStatus, name, NAMES:
     Partial => "partial",
     Failed => "failed",
     Cancelled => "cancelled",
+    Paused => "paused",
+    Carried => "carried",
 }
 
 /// How much a job may take.
@@ -121,6 +133,30 @@ pub struct Needs {
     pub preferred_tags: Vec<String>,
     /// The kind of engine that a worker must have.
     pub engine: Option<String>,
+}
+
+/// How it stands among the tags that work requires that its results stay in a region. Every node is asked for its region and
+/// none for such a tag, so a release that does not know of residency finds nobody for such work, and leases none of it.
+const RESIDENCY: &str = "residency:";
+
+impl Needs {
+    /// The region that the results do not leave, where there is one.
+    #[must_use]
+    pub fn residency(&self) -> Option<&str> {
+        self.required_tags.iter().find_map(|tag| residency_in(tag))
+    }
+}
+
+/// What work requires whose results do not leave a region.
+#[must_use]
+pub fn of_residency(region: &str) -> String {
+    format!("{RESIDENCY}{region}")
+}
+
+/// The region that a required tag says results do not leave, if it does.
+#[must_use]
+pub fn residency_in(tag: &str) -> Option<&str> {
+    tag.strip_prefix(RESIDENCY)
 }
 
 /// How far one partition is. `next`, `free`, the leases, `done` and `dead` part its index space between them.
@@ -217,6 +253,9 @@ pub struct ChunkRef {
     pub counts: Counts,
 }
 
+/// How much of a reason is kept, in characters. Ours: a few lines of a terminal.
+const REASON_CHARS_MAX: usize = 300;
+
 impl State {
     pub(super) fn cancel(&mut self, index: u64, job: JobId, reason: &str) -> Result<Response, Refusal> {
         let now_ms = self.now_ms();
@@ -232,6 +271,16 @@ impl State {
             record.finished_at_ms = Some(now_ms);
             record.reason = Some(reason.to_owned());
         }
+        self.put_back_all(job);
+        self.holds.remove(&job);
+        self.retries.remove_of(job);
+        self.note_workers(job);
+        self.record(job, index, EventKind::Cancelled { reason: reason.to_owned() }, None, None);
+        Ok(Response::Done)
+    }
+
+    /// Takes all leases of a job back without blame.
+    fn put_back_all(&mut self, job: JobId) {
         let units: Vec<_> = self.job_leases(job).map(|(unit, lease)| (unit, lease.clone())).collect();
         for (unit, lease) in units {
             self.leases.remove(&unit);
@@ -239,7 +288,75 @@ impl State {
                 progress.put_back(lease.start..lease.end, lease.attempts);
             }
         }
-        self.record(job, index, EventKind::Cancelled { reason: reason.to_owned() }, None, None);
+    }
+
+    /// Holds a job, with nothing of it out, or lets it go on where it was.
+    pub(super) fn pause(&mut self, index: u64, job: JobId, paused: bool, reason: &str) -> Result<Response, Refusal> {
+        let record = self.jobs.get(&job).ok_or(Refusal::JobUnknown { job })?;
+        if !record.is_open() {
+            return Err(Refusal::JobEnded { job });
+        }
+        if record.status == JobStatus::Carried {
+            return Err(Refusal::JobCarried { job });
+        }
+        let is_paused = record.status == JobStatus::Paused;
+        if let Some(reason) = self.holds.get(&job).cloned() {
+            if !paused {
+                return Err(Refusal::JobHeld { job, reason });
+            }
+            self.holds.remove(&job);
+        }
+        if is_paused == paused {
+            return Ok(Response::Done);
+        }
+        self.set_paused(job, paused);
+        let what = if paused {
+            EventKind::Paused { reason: reason.chars().take(REASON_CHARS_MAX).collect() }
+        } else {
+            EventKind::Resumed
+        };
+        self.record(job, index, what, None, None);
+        Ok(Response::Done)
+    }
+
+    /// Holds a job, with its leases taken back, or puts it where it was.
+    pub(super) fn set_paused(&mut self, job: JobId, paused: bool) {
+        let Some(record) = self.jobs.get_mut(&job) else { return };
+        let goes_on = if record.started_at_ms.is_some() { JobStatus::Running } else { JobStatus::Queued };
+        record.status = if paused { JobStatus::Paused } else { goes_on };
+        if paused {
+            self.put_back_all(job);
+        }
+    }
+
+    /// Gives a job another priority.
+    pub(super) fn reprioritize(&mut self, index: u64, job: JobId, priority: Priority) -> Result<Response, Refusal> {
+        let record = self.jobs.get(&job).ok_or(Refusal::JobUnknown { job })?;
+        if !record.is_open() {
+            return Err(Refusal::JobEnded { job });
+        }
+        if record.priority == priority {
+            return Ok(Response::Done);
+        }
+        if let Some(record) = self.jobs.get_mut(&job) {
+            record.priority = priority;
+        }
+        self.record(job, index, EventKind::Reprioritized { priority: priority.name().into() }, None, None);
+        Ok(Response::Done)
+    }
+
+    /// Forgets an ended job. A submission with its key makes another one from now on.
+    pub(super) fn delete_job(&mut self, job: JobId) -> Result<Response, Refusal> {
+        let record = self.jobs.get(&job).ok_or(Refusal::JobUnknown { job })?;
+        if record.is_open() {
+            return Err(Refusal::JobOpen { job });
+        }
+        let keys: Vec<_> =
+            self.idempotency.iter().filter(|(_, earlier)| earlier.job == job).map(|(key, _)| *key).collect();
+        for key in &keys {
+            self.idempotency.remove(key);
+        }
+        self.forget_job(job);
         Ok(Response::Done)
     }
 
@@ -250,6 +367,7 @@ impl State {
         if !record.is_open() || record.done.saturating_add(record.dead) < record.targets() {
             return;
         }
+        let gives_up_at_once = self.settings().is_some_and(|settings| settings.failure == FailureAction::Fail);
         let not_probed = self.remarks.get(&job).map_or(0, Remarks::not_probed_total);
         let (status, dead, targets) = match (record.done, record.dead) {
             (_, 0) if not_probed > 0 => (JobStatus::Partial, 0, record.targets()),
@@ -262,12 +380,17 @@ impl State {
             record.finished_at_ms = Some(now_ms);
             if dead > 0 {
                 let last = record.reason.take().map_or_else(String::new, |reason| format!("; the last one: {reason}"));
-                let tries = record.limits.max_attempts;
-                record.reason = Some(format!("{dead} of {targets} targets were given up after {tries} tries{last}"));
+                let tries = if gives_up_at_once {
+                    String::new()
+                } else {
+                    format!(" after {} tries", record.limits.max_attempts)
+                };
+                record.reason = Some(format!("{dead} of {targets} targets were given up{tries}{last}"));
             } else if not_probed > 0 {
                 record.reason = Some(format!("{not_probed} of {targets} targets were not probed"));
             }
         }
+        self.note_workers(job);
         self.record(job, index, EventKind::Finished { status: status.name().into() }, None, None);
     }
 }

@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
+use super::RuleKey;
 use super::table::Cell;
 use crate::command::UnitKey;
 use crate::id::{Digest, JobId, NodeId, TokenId};
@@ -55,7 +56,7 @@ macro_rules! no_jobs {
     };
 }
 
-no_jobs!(u8, NodeId, TokenId, Digest, String);
+no_jobs!(u8, NodeId, TokenId, Digest, String, RuleKey);
 
 impl Key for JobId {
     fn owner(&self) -> Option<Owner> {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Counts;
 use super::jobs::{ChunkRef, Job, JobStatus, WorkerStat};
-use super::{Remarks, State};
+use super::{FailureAction, Measures, Remarks, State};
 use crate::command::{Completion, LeaseRef, NewLease, Response, SpecRef, UnitKey, UnitRange};
 use crate::event::EventKind;
 use crate::id::{Epoch, JobId, NodeId};
@@ -62,6 +62,8 @@ impl Uncounted {
 
 /// How much of the reason for which a unit was given up is kept, in characters. Ours: a few lines of a terminal.
 const REASON_CHARS_MAX: usize = 300;
+/// Why the units of a worker that failed are given up.
+const WORKER_FAILED: &str = "its worker failed";
 /// How many leases one worker may hold. Ours: far above what keeps an engine busy; bounds the state.
 pub(crate) const LEASES_PER_NODE_MAX: usize = 1_000;
 
@@ -110,17 +112,29 @@ impl State {
 
     /// Counts those of the completions whose lease stands.
     pub(super) fn complete(&mut self, index: u64, completions: &[Completion]) -> Response {
-        let nothing = Remarks::default();
-        let accepted = completions.iter().map(|completion| self.complete_one(index, completion, &nothing)).collect();
+        let (nothing, none) = (Remarks::default(), Measures::default());
+        let accepted =
+            completions.iter().map(|completion| self.complete_one(index, completion, &nothing, &none)).collect();
         Response::Completed { accepted }
     }
 
     /// Counts a unit of which there is more to say.
     pub(super) fn complete_with(&mut self, index: u64, completion: &Completion, remarks: &Remarks) -> Response {
-        Response::Completed { accepted: vec![self.complete_one(index, completion, remarks)] }
+        self.complete_measured(index, completion, remarks, &Measures::default())
     }
 
-    fn complete_one(&mut self, index: u64, completion: &Completion, remarks: &Remarks) -> bool {
+    /// Counts a unit of which more was measured.
+    pub(super) fn complete_measured(
+        &mut self,
+        index: u64,
+        completion: &Completion,
+        remarks: &Remarks,
+        measures: &Measures,
+    ) -> Response {
+        Response::Completed { accepted: vec![self.complete_one(index, completion, remarks, measures)] }
+    }
+
+    fn complete_one(&mut self, index: u64, completion: &Completion, remarks: &Remarks, measures: &Measures) -> bool {
         let LeaseRef { unit, epoch } = completion.lease;
         let part = UnitKey { start: completion.start, ..unit };
         if self
@@ -149,6 +163,8 @@ impl State {
                 progress.put_back(completion.end..lease_end, attempts);
             }
         }
+        self.cut_retries(unit.job, part.until(completion.end));
+        self.clear_health(completion.node);
         let targets = completion.end - completion.start;
         self.chunks.insert(
             part,
@@ -164,6 +180,7 @@ impl State {
         let what = EventKind::UnitDone { targets, hosts_up: completion.counts.hosts_up };
         self.record(unit.job, index, what, Some(completion.node), Some(part.until(completion.end)));
         self.remark(unit.job, remarks);
+        self.measured(unit.job, measures);
         self.finish_if_over(index, unit.job);
         true
     }
@@ -202,17 +219,28 @@ impl State {
             if let Some(left) = self.drop_lease(lease) {
                 let what = EventKind::Expired { reason: reason.to_owned() };
                 self.record(left.unit.job, index, what, Some(left.node), Some(left.range()));
+                self.note_failure(left.node, reason);
                 self.free_or_give_up(index, left, reason);
             }
         }
         Response::Done
     }
 
-    /// Takes back all leases of a node that failed and counts the try against their units.
+    /// Takes back all leases of a node that failed, and does with their units what the settings say.
     pub(super) fn take_back_all(&mut self, index: u64, node: NodeId) {
+        let action = self.settings().map_or_else(FailureAction::default, |settings| settings.failure);
         for lease in self.leases_of(node) {
-            if let Some(left) = self.drop_lease(&lease) {
-                self.free_or_give_up(index, left, "its worker failed");
+            let Some(left) = self.drop_lease(&lease) else { continue };
+            match action {
+                FailureAction::Reassign => self.free_or_give_up(index, left, WORKER_FAILED),
+                FailureAction::Wait => {
+                    self.free(&left);
+                    self.note_retry(left.unit.job, left.range(), node, true);
+                }
+                FailureAction::Fail => {
+                    let left = Uncounted { attempts: left.attempts + 1, ..left };
+                    self.give_up(index, &left, WORKER_FAILED);
+                }
             }
         }
     }
@@ -257,12 +285,20 @@ impl State {
     /// Counts one more try, and frees the part, or gives it up after as many as its job allows.
     fn free_or_give_up(&mut self, index: u64, left: Uncounted, reason: &str) {
         let left = Uncounted { attempts: left.attempts + 1, ..left };
-        let Uncounted { unit, end, attempts, .. } = left;
+        let Uncounted { unit, attempts, .. } = left;
         let limit = self.jobs.get(&unit.job).map_or(1, |job| job.limits.max_attempts);
         if attempts < limit {
             self.free(&left);
+            self.note_retry(unit.job, left.range(), left.node, false);
             return;
         }
+        self.give_up(index, &left, reason);
+    }
+
+    /// Tries the part no more.
+    fn give_up(&mut self, index: u64, left: &Uncounted, reason: &str) {
+        let Uncounted { unit, end, attempts, .. } = *left;
+        self.cut_retries(unit.job, left.range());
         if let Some(progress) = self.progress.get_mut(&(unit.job, unit.partition)) {
             progress.dead.insert(unit.start..end);
         }
@@ -340,7 +376,7 @@ impl Held {
     /// Whether the job is open and neither its budgets, its number of workers nor the worker's leases are exceeded.
     fn has_room(&mut self, state: &State, grant: &NewLease) -> bool {
         let job = grant.unit.job;
-        let Some(record) = state.jobs.get(&job).filter(|record| record.is_open()) else { return false };
+        let Some(record) = state.jobs.get(&job).filter(|record| record.wants_work()) else { return false };
         if self.leases.get(&grant.node).is_some_and(|count| *count >= LEASES_PER_NODE_MAX) {
             return false;
         }

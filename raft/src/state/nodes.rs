@@ -3,6 +3,7 @@
 //! Liveness is not measured here: the leader proposes what it saw (`WorkerSuspect`, `WorkerFailed`, `WorkerBack`) and
 //! these rows keep it, so that every node gives the same answer about a peer.
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::State;
@@ -13,7 +14,7 @@ use crate::id::{JobId, NodeId, worker_id};
 /// A node's row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeRecord {
-    /// What it says of itself.
+    /// What holds of it: what it says of itself, within its policy.
     pub info: NodeInfo,
     /// What the leader last found.
     pub status: NodeStatus,
@@ -41,6 +42,16 @@ pub enum NodeStatus {
     Failed,
     /// Finishes what it has and gets nothing new.
     Draining,
+    /// Stopped in order, after it had handed its work back.
+    Left,
+}
+
+impl NodeStatus {
+    /// Whether the node is known to be away.
+    #[must_use]
+    pub fn is_gone(self) -> bool {
+        matches!(self, Self::Failed | Self::Left)
+    }
 }
 
 impl NodeRecord {
@@ -68,7 +79,7 @@ impl NodeRecord {
         self.status == NodeStatus::Active
     }
 
-    /// Whether it may vote.
+    /// Whether its role lets it vote; [`State::may_vote`] asks its policy as well.
     #[must_use]
     pub fn may_vote(&self) -> bool {
         self.info.role == NodeRole::Auto
@@ -82,7 +93,8 @@ impl State {
             return Ok(id);
         }
         let wanted = worker_id(&info.name);
-        if info.name.is_empty() || self.nodes.iter().any(|(_, node)| node.worker_id() == wanted) {
+        let is_taken = self.nodes.iter().any(|(_, node)| node.worker_id() == wanted);
+        if info.name.is_empty() || is_taken || self.is_offline_worker(&info.peer, &info.name) {
             return Err(Refusal::NameTaken { name: info.name.clone() });
         }
         self.nodes.insert(index, NodeRecord::new(info.clone(), self.now_ms()));
@@ -91,29 +103,49 @@ impl State {
 
     pub(super) fn update_node(&mut self, node: NodeId, info: &NodeInfo) -> Result<Response, Refusal> {
         let now_ms = self.now_ms();
-        let record = self.nodes.get_mut(&node).ok_or(Refusal::NodeUnknown { node })?;
+        let record = self.nodes.get(&node).ok_or(Refusal::NodeUnknown { node })?;
         // Name and peer are what the node was admitted as; a restart cannot change them.
-        record.info = NodeInfo { name: record.info.name.clone(), peer: record.info.peer.clone(), ..info.clone() };
-        record.started_at_ms = now_ms;
-        record.draining = false;
-        if record.status == NodeStatus::Draining {
-            record.status = NodeStatus::Joining;
-            record.changed_at_ms = now_ms;
+        let info = NodeInfo { name: record.info.name.clone(), peer: record.info.peer.clone(), ..info.clone() };
+        let holds = self.report(node, &info);
+        let leaving = self.is_leaving(node);
+        if let Some(record) = self.nodes.get_mut(&node) {
+            record.info = holds;
+            record.started_at_ms = now_ms;
+            // One that is to leave gets no more work, however often it starts.
+            record.draining = leaving;
+            if matches!(record.status, NodeStatus::Draining | NodeStatus::Left) {
+                record.status = if leaving { NodeStatus::Draining } else { NodeStatus::Joining };
+                record.changed_at_ms = now_ms;
+            }
+        }
+        self.clear_health(node);
+        Ok(Response::Done)
+    }
+
+    /// Routes come and go while a node runs; nothing else of it changes.
+    pub(super) fn set_networks(&mut self, node: NodeId, networks: Option<&[IpNet]>) -> Result<Response, Refusal> {
+        let record = self.nodes.get(&node).ok_or(Refusal::NodeUnknown { node })?;
+        let said = self.standings.get(&node).map_or(&record.info, |standing| &standing.says);
+        let says = NodeInfo { networks: networks.map(<[IpNet]>::to_vec), ..said.clone() };
+        let holds = self.report(node, &says);
+        if let Some(record) = self.nodes.get_mut(&node) {
+            record.info = holds;
         }
         Ok(Response::Done)
     }
 
     pub(super) fn worker_suspect(&mut self, index: u64, node: NodeId) -> Result<Response, Refusal> {
-        // A suspicion that was overtaken by the failure it led to must not undo it.
-        let failed = self.nodes.get(&node).is_some_and(|record| record.status == NodeStatus::Failed);
-        if !failed && self.change_status(node, NodeStatus::Stale)? {
+        // A suspicion that was overtaken by the failure it led to, or by the node's goodbye, must not undo it.
+        let gone = self.nodes.get(&node).is_some_and(|record| record.status.is_gone());
+        if !gone && self.change_status(node, NodeStatus::Stale)? {
             self.record_for_jobs_of(index, node, &EventKind::HeartbeatMissed);
         }
         Ok(Response::Done)
     }
 
     pub(super) fn worker_failed(&mut self, index: u64, node: NodeId) -> Result<Response, Refusal> {
-        if self.change_status(node, NodeStatus::Failed)? {
+        let left = self.nodes.get(&node).is_some_and(|record| record.status == NodeStatus::Left);
+        if !left && self.change_status(node, NodeStatus::Failed)? {
             self.record_for_jobs_of(index, node, &EventKind::WorkerFailed);
         }
         self.take_back_all(index, node);
@@ -122,7 +154,7 @@ impl State {
 
     pub(super) fn worker_back(&mut self, index: u64, node: NodeId) -> Result<Response, Refusal> {
         let record = self.nodes.get(&node).ok_or(Refusal::NodeUnknown { node })?;
-        let was_lost = matches!(record.status, NodeStatus::Stale | NodeStatus::Failed);
+        let was_lost = record.status == NodeStatus::Stale || record.status.is_gone();
         let status = if record.draining { NodeStatus::Draining } else { NodeStatus::Active };
         if self.change_status(node, status)? && was_lost {
             self.record_for_jobs_of(index, node, &EventKind::WorkerBack);
@@ -131,6 +163,7 @@ impl State {
     }
 
     pub(super) fn drain_node(&mut self, node: NodeId, draining: bool) -> Result<Response, Refusal> {
+        let draining = draining || self.is_leaving(node);
         let record = self.nodes.get_mut(&node).ok_or(Refusal::NodeUnknown { node })?;
         record.draining = draining;
         // A node that is not heard from keeps that status; it drains or works once it is heard again.
@@ -148,7 +181,27 @@ impl State {
         }
         // An operator's decision says nothing about the units, so they are handed back without blame.
         self.release(index, &self.leases_of(node));
+        self.free_retries_of(node);
+        self.clear_health(node);
         self.nodes.remove(&node);
+        self.standings.remove(&node);
+        self.versions.remove(&node);
+        Ok(Response::Done)
+    }
+
+    /// A node says goodbye: what it still holds is handed back without blame.
+    pub(super) fn node_left(&mut self, index: u64, node: NodeId) -> Result<Response, Refusal> {
+        self.change_status(node, NodeStatus::Left)?;
+        self.release(index, &self.leases_of(node));
+        Ok(Response::Done)
+    }
+
+    /// Takes away a node that has been gone since `since_ms`, and none that was heard from meanwhile.
+    pub(super) fn forget(&mut self, index: u64, node: NodeId, since_ms: u64) -> Result<Response, Refusal> {
+        let record = self.nodes.get(&node).ok_or(Refusal::NodeUnknown { node })?;
+        if record.status.is_gone() && record.changed_at_ms == since_ms {
+            return self.remove_node(index, node);
+        }
         Ok(Response::Done)
     }
 

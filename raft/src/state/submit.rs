@@ -3,13 +3,16 @@
 use serde::{Deserialize, Serialize};
 
 use super::jobs::{ChunkRef, Job, JobLimits, JobStatus, Progress};
-use super::{Counts, State};
+use super::{Counts, Priority, State};
 use crate::command::{Finished, Refusal, Response, SPEC_INLINE_BYTES_MAX, SpecRef, Submission, UnitRange};
 use crate::event::EventKind;
 use crate::id::{Digest, JobId, NodeId};
 
-/// How many jobs may wait or run at once. Ours: each costs the planner a look per round.
+/// How many jobs may wait or run at once where the log has no settings, as those of the first release. Ours.
 pub const JOBS_OPEN_MAX: usize = 1_000;
+
+/// How many jobs may wait or run at once where it has. Ours: as many as the planner looks at in a few milliseconds.
+pub const JOBS_WAITING_MAX: usize = 10_000;
 
 /// How many ended jobs are kept with their results; the oldest goes when another ends up over it. Ours.
 pub const JOBS_ENDED_KEPT_MAX: usize = 1_000;
@@ -47,6 +50,15 @@ impl EarlierSubmission {
     }
 }
 
+/// Whether two specs ask for the same, wherever they are kept.
+fn is_same_spec(one: &SpecRef, other: &SpecRef) -> bool {
+    match (one, other) {
+        (SpecRef::Inline(one), SpecRef::Inline(other)) => one == other,
+        (SpecRef::Chunk { digest: one, .. }, SpecRef::Chunk { digest: other, .. }) => one == other,
+        _ => false,
+    }
+}
+
 impl State {
     pub(super) fn submit(&mut self, index: u64, submission: &Submission) -> Result<Response, Refusal> {
         let now_ms = self.now_ms();
@@ -54,10 +66,15 @@ impl State {
             && let Some(earlier) = self.idempotency.get(key)
             && !earlier.is_old(now_ms)
         {
-            return Ok(Response::Submitted { job: earlier.job, existing: true });
+            let job = earlier.job;
+            let is_another = self.specs.get(&job).is_some_and(|spec| !is_same_spec(spec, &submission.spec));
+            if is_another {
+                return Err(Refusal::KeyReused { job });
+            }
+            return Ok(Response::Submitted { job, existing: true });
         }
         check(submission)?;
-        self.make_room_for_a_job()?;
+        self.make_room_for_a_job(submission.priority)?;
         let job = JobId(index);
         self.jobs.insert(
             job,
@@ -79,6 +96,9 @@ impl State {
             },
         );
         self.specs.insert(job, submission.spec.clone());
+        if let Some(region) = submission.partitions.iter().find_map(|part| part.needs.residency()) {
+            self.residences.insert(job, region.to_owned());
+        }
         for (partition, _) in (0u32..).zip(&submission.partitions) {
             self.progress.insert((job, partition), Progress::default());
         }
@@ -145,13 +165,20 @@ impl State {
     }
 
     /// Refuses where too many jobs are open, and forgets those that ended first where too many have ended.
-    fn make_room_for_a_job(&mut self) -> Result<(), Refusal> {
+    fn make_room_for_a_job(&mut self, priority: Priority) -> Result<(), Refusal> {
         let mut ended: Vec<(Option<u64>, JobId)> = Vec::new();
         for (id, job) in self.jobs.iter().filter(|(_, job)| !job.is_open()) {
             ended.push((job.finished_at_ms, *id));
         }
-        if self.jobs.len() - ended.len() >= JOBS_OPEN_MAX {
-            return Err(Refusal::QueueFull { limit: JOBS_OPEN_MAX });
+        let limit = if self.settings().is_some() { JOBS_WAITING_MAX } else { JOBS_OPEN_MAX };
+        if self.jobs.len() - ended.len() >= limit {
+            return Err(Refusal::QueueFull { limit });
+        }
+        if let Some(limit) = self.queue_depth(priority) {
+            let waiting = self.jobs.iter().filter(|(_, job)| job.status == JobStatus::Queued).count();
+            if waiting >= limit {
+                return Err(Refusal::QueueDeep { waiting, limit });
+            }
         }
         let over = ended.len().saturating_sub(JOBS_ENDED_KEPT_MAX);
         if over > 0 {

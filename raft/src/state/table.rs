@@ -20,7 +20,7 @@ pub trait Cell: Serialize + DeserializeOwned + Clone {}
 impl<T: Serialize + DeserializeOwned + Clone> Cell for T {}
 
 /// A row that changed, as the store keeps it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub struct RowChange {
     /// The table's number and the encoded key.
     pub key: Vec<u8>,
@@ -129,13 +129,32 @@ impl<K: Key, V: Cell> Table<K, V> {
         }
     }
 
+    /// Calls `row` with every row of `job`, encoded.
+    pub(super) fn for_each_stored_of(&self, job: JobId, row: &mut impl FnMut(Vec<u8>, Vec<u8>)) {
+        for (key, value) in self.of_job(job) {
+            row(self.stored_key(key), codec::encode(Kind::Row, value));
+        }
+    }
+
     /// Puts a stored row in without marking it as changed. `key` is without the table's number.
     pub(super) fn load(&mut self, key: &[u8], value: &[u8]) -> std::io::Result<()> {
         self.rows.insert(codec::decode_stored(Kind::Row, key)?, codec::decode_stored(Kind::Row, value)?);
         Ok(())
     }
 
-    fn stored_key(&self, key: &K) -> Vec<u8> {
+    /// One row, encoded as the store keeps it.
+    pub(crate) fn stored(&self, key: &K) -> Option<(Vec<u8>, Vec<u8>)> {
+        let value = self.rows.get(key)?;
+        Some((self.stored_key(key), codec::encode(Kind::Row, value)))
+    }
+
+    /// Takes a stored row out without marking it as changed. `key` is without the table's number.
+    pub(super) fn unload(&mut self, key: &[u8]) -> std::io::Result<()> {
+        self.rows.remove(&codec::decode_stored(Kind::Row, key)?);
+        Ok(())
+    }
+
+    pub(super) fn stored_key(&self, key: &K) -> Vec<u8> {
         let mut stored = vec![self.number];
         stored.extend(codec::encode(Kind::Row, key));
         stored
@@ -148,35 +167,54 @@ macro_rules! tables {
     (
         $(#[$attribute:meta])*
         $state:ident:
-        $($(#[$about:meta])* $number:literal $table:ident: $key:ty => $row:ty;)+
+        $($(#[doc = $about:literal])* $(#[cfg($only:meta)])? $number:literal $table:ident: $key:ty => $row:ty;)+
     ) => {
         $(#[$attribute])*
         pub struct $state {
-            $($(#[$about])* pub(crate) $table: Table<$key, $row>,)+
+            $($(#[doc = $about])* $(#[cfg($only)])? pub(crate) $table: Table<$key, $row>,)+
         }
 
         impl Default for $state {
             fn default() -> Self {
-                Self { $($table: Table::new($number),)+ }
+                Self { $($(#[cfg($only)])? $table: Table::new($number),)+ }
             }
         }
 
         impl $state {
             /// The numbers of the tables.
             #[cfg(test)]
-            pub(crate) const TABLES: &[u8] = &[$($number),+];
+            pub(crate) const TABLES: &[u8] = &[$($(#[cfg($only)])? $number),+];
 
             /// Moves the rows that changed since the last call out, encoded for the store.
             #[must_use]
             pub fn drain_changes(&mut self) -> Vec<RowChange> {
                 let mut changes = Vec::new();
-                $(self.$table.drain_changes(&mut changes);)+
+                $($(#[cfg($only)])? self.$table.drain_changes(&mut changes);)+
                 changes
             }
 
             /// Calls `row` with every row, encoded as the store keeps it.
             pub fn for_each_row(&self, mut row: impl FnMut(Vec<u8>, Vec<u8>)) {
-                $(self.$table.for_each_stored(&mut row);)+
+                $($(#[cfg($only)])? self.$table.for_each_stored(&mut row);)+
+            }
+
+            /// Calls `row` with every row of the tables with these numbers, encoded as the store keeps it.
+            pub(crate) fn for_each_row_of(&self, numbers: &[u8], mut row: impl FnMut(Vec<u8>, Vec<u8>)) {
+                $($(#[cfg($only)])? if numbers.contains(&$number) {
+                    self.$table.for_each_stored(&mut row);
+                })+
+            }
+
+            /// Calls `row` with every row of `job` in the tables with these numbers, encoded as the store keeps it.
+            pub(crate) fn for_each_row_of_job(
+                &self,
+                numbers: &[u8],
+                job: JobId,
+                mut row: impl FnMut(Vec<u8>, Vec<u8>),
+            ) {
+                $($(#[cfg($only)])? if numbers.contains(&$number) {
+                    self.$table.for_each_stored_of(job, &mut row);
+                })+
             }
 
             /// Puts one stored row back.
@@ -187,19 +225,32 @@ macro_rules! tables {
                 let invalid = |what| std::io::Error::new(std::io::ErrorKind::InvalidData, what);
                 let (&number, key) = key.split_first().ok_or_else(|| invalid("a row without a table".to_owned()))?;
                 match number {
-                    $($number => self.$table.load(key, value),)+
+                    $($(#[cfg($only)])? $number => self.$table.load(key, value),)+
+                    other => Err(invalid(format!("table {other} is unknown to this release"))),
+                }
+            }
+
+            /// Takes one stored row out, by its key.
+            ///
+            /// # Errors
+            /// As [`Self::load_row`].
+            pub fn unload_row(&mut self, key: &[u8]) -> std::io::Result<()> {
+                let invalid = |what| std::io::Error::new(std::io::ErrorKind::InvalidData, what);
+                let (&number, key) = key.split_first().ok_or_else(|| invalid("a row without a table".to_owned()))?;
+                match number {
+                    $($(#[cfg($only)])? $number => self.$table.unload(key),)+
                     other => Err(invalid(format!("table {other} is unknown to this release"))),
                 }
             }
 
             /// Calls `owned` with the table and the owner of every row that is a job's.
             pub(crate) fn for_each_owner(&self, mut owned: impl FnMut(&'static str, Owner)) {
-                $(self.$table.owners().for_each(|owner| owned(stringify!($table), owner));)+
+                $($(#[cfg($only)])? self.$table.owners().for_each(|owner| owned(stringify!($table), owner));)+
             }
 
             /// Takes every row of `job` out of every table.
             fn forget_job(&mut self, job: JobId) {
-                $(self.$table.remove_of(job);)+
+                $($(#[cfg($only)])? self.$table.remove_of(job);)+
             }
         }
     };

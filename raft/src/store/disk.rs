@@ -153,6 +153,11 @@ impl DiskDb {
         self.closed.token().clone()
     }
 
+    /// The store's directory.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Where snapshots are kept.
     pub(crate) fn snapshot_dir(&self) -> PathBuf {
         self.path.join("snap")
@@ -168,6 +173,12 @@ impl DiskDb {
             row(&key, &value)?;
         }
         Ok(())
+    }
+
+    /// One row of the current state.
+    pub(crate) fn state_row(&self, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        let family = self.family(&state_name(*self.generation_lock()))?;
+        self.db.get_cf(&family, key).map_err(to_io)
     }
 
     /// Writes rows of the current state in one atomic unsynced batch.

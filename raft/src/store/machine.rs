@@ -1,7 +1,9 @@
 //! The state machine as the consensus library sees it: applies entries to [`State`], keeps it, snapshots it.
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Instant;
 
 use futures::{Stream, StreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine};
@@ -14,11 +16,13 @@ use super::memory::MemoryLog;
 use super::record::MetaRecord;
 use super::snapshot::{self, FileWriter, SnapshotData, Writer};
 use super::{LogStore, OpenError, Storage};
+use crate::clock::LogClock;
 use crate::codec::{self, Kind};
 use crate::command::Response;
-use crate::raft_types::{Entry, LogId, SnapshotMeta, StoredMembership, TypeConfig};
+use crate::raft_types::{Entry, LogId, Member, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::state::State;
 use crate::state::table::RowChange;
+use crate::version::Versions;
 
 /// How many entries are applied before their rows are written and their proposers answered. Ours: bounds the batch.
 const APPLY_BATCH_MAX: usize = 256;
@@ -32,6 +36,10 @@ type Snapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotData>;
 pub(crate) struct Shared {
     state: RwLock<State>,
     applied: watch::Sender<u64>,
+    /// The log's clock, which entries carry forward that are applied as they come.
+    pub(crate) clock: Mutex<LogClock>,
+    /// The last entry that was in the log when consensus started: up to there it is read again. The largest until then.
+    read_again_until: AtomicU64,
 }
 
 impl Shared {
@@ -41,6 +49,37 @@ impl Shared {
 
     pub(crate) fn watch_applied(&self) -> watch::Receiver<u64> {
         self.applied.subscribe()
+    }
+
+    /// What a node outside the log has before a gateway showed it anything.
+    pub(crate) fn of_a_view() -> Self {
+        let (applied, _) = watch::channel(0);
+        Self { state: RwLock::default(), applied, clock: Mutex::default(), read_again_until: AtomicU64::new(0) }
+    }
+
+    /// Changes what a node outside the log has, which is then as of `applied`: whoever reads the index while it looks at the
+    /// state reads the one that belongs to it.
+    pub(crate) fn show(&self, applied: u64, change: impl FnOnce(&mut State) -> io::Result<()>) -> io::Result<()> {
+        let mut state = self.write();
+        change(&mut state)?;
+        self.applied.send_if_modified(|known| {
+            *known = applied.max(*known);
+            // Rows may come without a further entry: those of a node that became a member.
+            true
+        });
+        Ok(())
+    }
+
+    /// Entries behind `index` are new ones, applied as they come.
+    pub(crate) fn read_again_until(&self, index: u64) {
+        self.read_again_until.store(index, Ordering::Relaxed);
+    }
+
+    /// Carries the log's clock forward by an entry that was applied as it came.
+    fn note_time(&self, index: u64, now_ms: u64) {
+        if index > self.read_again_until.load(Ordering::Relaxed) {
+            self.clock.lock().unwrap_or_else(PoisonError::into_inner).note(now_ms, Instant::now());
+        }
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, State> {
@@ -92,6 +131,12 @@ pub(crate) fn open(storage: &Storage) -> Result<(LogStore, StateMachine), OpenEr
     let mut state = State::default();
     let mut meta = None;
     if let Keep::Disk(db) = &keep {
+        // Before any row is read, because rows of another version may not be understood.
+        let row = db.state_row(&State::log_version_key()).map_err(damaged)?;
+        let version = row.map(|row| codec::decode_stored(Kind::Row, &row)).transpose().map_err(damaged)?;
+        if let Some(version) = version.filter(|version| !Versions::OWN.reads(*version)) {
+            return Err(OpenError::OtherVersion { path: db.path().to_path_buf(), version });
+        }
         db.for_each_state_row(|key, value| load_row(&mut state, &mut meta, key, value)).map_err(damaged)?;
     }
     let (last, membership) = match &meta {
@@ -99,7 +144,13 @@ pub(crate) fn open(storage: &Storage) -> Result<(LogStore, StateMachine), OpenEr
         Some(meta) => (meta.last(), meta.membership().map_err(damaged)?),
     };
     let (applied, _) = watch::channel(last.as_ref().map_or(0, |id| id.index));
-    let shared = Arc::new(Shared { state: RwLock::new(state), applied });
+    let shared = Shared {
+        state: RwLock::new(state),
+        applied,
+        clock: Mutex::default(),
+        read_again_until: AtomicU64::new(u64::MAX),
+    };
+    let shared = Arc::new(shared);
     Ok((log, StateMachine { shared, keep, last, membership }))
 }
 
@@ -113,6 +164,20 @@ impl StateMachine {
         match &self.keep {
             Keep::Disk(db) => Some(db.closed()),
             Keep::Memory(_) => None,
+        }
+    }
+
+    /// How far it is, and who was a member then.
+    pub(crate) fn applied(&self) -> (Option<LogId>, &openraft::Membership<u64, Member>) {
+        (self.last, self.membership.membership())
+    }
+
+    /// Makes a snapshot the state of an empty store on disk.
+    pub(crate) fn install(&mut self, meta: &MetaRecord, data: &SnapshotData) -> io::Result<()> {
+        let mut state = State::default();
+        match &self.keep {
+            Keep::Disk(db) => install_on_disk(db, meta, data, &mut state),
+            Keep::Memory(_) => Err(io::Error::new(io::ErrorKind::Unsupported, "memory outlives no process")),
         }
     }
 
@@ -143,6 +208,9 @@ impl StateMachine {
             let mut state = self.shared.write();
             for (entry, responder) in batch {
                 let response = apply_entry(&mut state, &mut self.membership, &entry);
+                if let openraft::EntryPayload::Normal(_) = &entry.payload {
+                    self.shared.note_time(entry.log_id.index, state.cluster().now_ms);
+                }
                 self.last = Some(entry.log_id);
                 answers.extend(responder.map(|responder| (responder, response)));
             }

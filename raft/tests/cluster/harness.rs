@@ -201,7 +201,7 @@ async fn serve(raft: Raft, mut inbound: mpsc::Receiver<Inbound>) {
             opened = inbound.recv() => {
                 let Some(Inbound { class, duplex, .. }) = opened else { return };
                 let raft = raft.clone();
-                streams.spawn(async move { raft.serve(class, duplex).await });
+                streams.spawn(async move { raft.serve(class, duplex, None).await });
             }
             // A stream that ends badly is the business of whoever opened it.
             Some(_ended) = streams.join_next() => {}

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use pentora_raft::{ProposeError, Role};
+use pentora_raft::leadership::margin;
+use pentora_raft::{Leadership, ProposeError, Role};
 
 use crate::harness::{Cluster, Kept, is_no_quorum, lan, set, was_written, write};
 
@@ -59,6 +60,44 @@ async fn a_leader_that_is_cut_off_is_replaced_steps_down_and_catches_up() {
     let state = cluster.state(1);
     assert_eq!([1, 2, 3, 4, 5].map(|number| was_written(&state, number)), [true, false, true, false, true]);
     assert!(cluster.raft(1).status().stopped.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_survivor_of_three_knows_no_leader_and_keeps_on_saying_whom_it_heard_last() {
+    let mut cluster = Cluster::formed(3, 3, lan(), Kept::InMemory).await;
+    cluster.all_alike(&ALL).await;
+    let known = cluster.raft(3).leadership();
+    assert!(matches!(known, Leadership::Known { leader: 1, age } if age < lan().profile.election_max()), "{known:?}");
+    cluster.stop(1).await;
+    cluster.stop(2).await;
+    let stopped = Instant::now();
+    cluster.until("the survivor knows no leader", || cluster.raft(3).leadership().leader().is_none()).await;
+    println!("the survivor knew no leader after {} ms", stopped.elapsed().as_millis());
+    // It stands again and again, and never takes the dead one for a leader.
+    while stopped.elapsed() < Duration::from_secs(4) {
+        let leadership = cluster.raft(3).leadership();
+        assert!(matches!(leadership, Leadership::Lost { last: Some(1), since: Some(_) }), "{leadership:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_leader_hears_a_lost_voter_no_more_within_an_election_and_the_margin_shrinks() {
+    let mut cluster = Cluster::formed(3, 3, lan(), Kept::InMemory).await;
+    cluster.all_alike(&ALL).await;
+    let margin_at_leader = |cluster: &Cluster| {
+        let status = cluster.raft(1).status();
+        let limit = status.election_max.as_millis();
+        margin(&status.voter_sets, |voter| {
+            voter == 1 || status.heard_ms.get(&voter).is_some_and(|heard| u128::from(*heard) <= limit)
+        })
+    };
+    cluster.until("both followers are heard", || margin_at_leader(&cluster) == 1).await;
+    cluster.stop(2).await;
+    let stopped = Instant::now();
+    cluster.until("one more loss would stop writes", || margin_at_leader(&cluster) == 0).await;
+    println!("the margin was right after {} ms", stopped.elapsed().as_millis());
+    assert_eq!(cluster.raft(1).status().role, Role::Leader);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,11 +3,15 @@
 //! The modules are marked as tests, so that the lints see them as such.
 
 #[cfg(test)]
+mod clock;
+#[cfg(test)]
 mod frames;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod leadership;
+#[cfg(test)]
+mod recovery;
 #[cfg(test)]
 mod snapshots;
 #[cfg(test)]

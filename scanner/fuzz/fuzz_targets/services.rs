@@ -35,7 +35,8 @@ fuzz_target!(|data: &[u8]| {
     let Some(found) = RULES.matches(&answer) else { return };
     let mut service = found.service;
     check(&service);
-    os::annotate(&mut service, printable_banner(bytes).as_deref(), Some(64));
+    let packet = os::Packet { ttl: 64, stack: None };
+    os::annotate(&mut service, printable_banner(bytes).as_deref(), Some(packet));
     check(&service);
     let port = Port { number: 80, protocol };
     let none = Answers::new();

@@ -4,7 +4,9 @@
 use libfuzzer_sys::fuzz_target;
 use pentora_scanner::detect::starttls::{Move, Upgrade};
 
-const SERVICES: [&str; 7] = ["smtp", "imap", "pop3", "ftp", "ldap", "postgresql", "mysql"];
+const SERVICES: [&str; 11] = [
+    "smtp", "imap", "pop3", "ftp", "ldap", "postgresql", "mysql", "ms-wbt-server", "mssql", "xmpp", "managesieve",
+];
 
 fuzz_target!(|data: &[u8]| {
     let Some((which, rest)) = data.split_first() else { return };
@@ -23,7 +25,7 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(upgrade.next(sent, &reply), next);
         match next {
             Move::Send(bytes) => {
-                assert!((1..=64).contains(&bytes.len()));
+                assert!((1..=128).contains(&bytes.len()));
                 sent += 1;
                 assert!(sent <= 2, "more is sent than a greeting and a command");
                 reply.clear();

@@ -12,6 +12,7 @@ use crate::io::fake::{FakeHost, FakeNetwork, FakeRun};
 use crate::port::PortSet;
 use crate::sample;
 use crate::spec::{Profile, ScanSpec, Timing};
+use crate::tally::Tally;
 use crate::target::Target;
 use crate::target::parse_targets;
 
@@ -19,14 +20,14 @@ fn spec(targets: &str, ports: &str) -> ScanSpec {
     sample::spec(targets, ports, 42)
 }
 
-fn scan_with(spec: ScanSpec, pace: RateCap, scope: Scope) -> ConnectScan {
+fn scan_with(spec: ScanSpec, pace: RateCap, permit: Permit) -> ConnectScan {
     let plan = Plan::new(Arc::new(spec), 0).unwrap();
     let count = plan.target_count();
-    ConnectScan::new(plan, 0..count, Arc::new(scope), Arc::new(pace))
+    ConnectScan::new(plan, 0..count, Arc::new(permit), Arc::new(pace))
 }
 
 fn scan(spec: ScanSpec) -> ConnectScan {
-    scan_with(spec, RateCap::new(None), Scope::default())
+    scan_with(spec, RateCap::new(None), Permit::default())
 }
 
 /// Ports are open, filtered or closed by chance; `alive` of every ten addresses are there.
@@ -161,13 +162,33 @@ fn waits_of_many_hosts_overlap() {
 
 #[test]
 fn until_something_has_answered_few_probes_are_out() {
+    let fast = || ScanSpec { timing: Timing::Fast, ..spec("10.0.0.0/20", "22,80,443") };
     let network = FakeNetwork { rtt: Duration::from_millis(80), ..world("10.0.0.0/20", "22,80,443", 3, 5) };
-    let run = network.run(&mut scan(spec("10.0.0.0/20", "22,80,443")));
+    let run = network.run(&mut scan(fast()));
     let first_answer = run.sends[0].0 + Duration::from_millis(80);
     assert_eq!(run.sends.iter().filter(|(at, _)| *at < first_answer).count(), 64);
-    let dark = FakeNetwork::default().run(&mut scan(spec("10.0.0.0/20", "22,80,443")));
+    let dark = FakeNetwork::default().run(&mut scan(fast()));
     let later = dark.sends[0].0 + Duration::from_millis(200);
-    assert_eq!(dark.sends.iter().filter(|(at, _)| *at < later).count(), 512, "and where nothing answers, not for long");
+    assert_eq!(
+        dark.sends.iter().filter(|(at, _)| *at < later).count(),
+        2048,
+        "and where nothing answers, not for long"
+    );
+}
+
+#[test]
+fn a_scan_begins_at_a_few_hundred_probes_per_second_and_doubles_with_answers() {
+    let network = world("10.0.0.0/20", "22,80,443", 3, 5);
+    let run = network.run(&mut scan(spec("10.0.0.0/20", "22,80,443")));
+    let sent_within = |run: &FakeRun, millis| {
+        let until = run.sends[0].0 + Duration::from_millis(millis);
+        run.sends.iter().filter(|(at, _)| *at < until).count()
+    };
+    assert!((15..=30).contains(&sent_within(&run, 50)), "{}", sent_within(&run, 50));
+    assert!(sent_within(&run, 1000) > 3000, "{}", sent_within(&run, 1000));
+    let dark = FakeNetwork::default().run(&mut scan(spec("10.0.0.0/20", "22,80,443")));
+    assert!((390..=420).contains(&sent_within(&dark, 1000)), "{}", sent_within(&dark, 1000));
+    assert!((1150..=1260).contains(&sent_within(&dark, 2000)), "{}", sent_within(&dark, 2000));
 }
 
 #[test]
@@ -243,7 +264,7 @@ fn no_host_is_sent_a_burst_while_others_wait() {
 #[test]
 fn the_rate_is_kept_and_used() {
     let network = world("10.0.0.0/24", "1-20", 5, 23);
-    let mut scan = scan_with(spec("10.0.0.0/24", "1-20"), RateCap::new(Some(1000)), Scope::default());
+    let mut scan = scan_with(spec("10.0.0.0/24", "1-20"), RateCap::new(Some(1000)), Permit::default());
     let run = network.run(&mut scan);
     assert_exact(&network, &run);
     for (at, (begin, _)) in run.sends.iter().enumerate() {
@@ -314,12 +335,33 @@ fn an_excluded_or_foreign_address_gets_no_packet_even_through_a_name() {
 }
 
 #[test]
+fn a_name_with_several_addresses_is_one_target_and_a_host_at_each() {
+    let mut network = world("10.0.0.0/28", "1-5", 10, 29);
+    let addresses = ["10.0.0.1", "10.0.0.2", "10.0.0.200", "8.8.8.8"].map(|address| address.parse().unwrap());
+    network.names = BTreeMap::from([("several.example".to_owned(), addresses.to_vec())]);
+    let all = network.run(&mut scan(spec("several.example", "1-5")));
+    let asked: BTreeSet<IpAddr> = all.sends.iter().map(|(_, to)| to.ip()).collect();
+    assert!(all.is_done && asked == addresses[..3].iter().copied().collect());
+    assert_eq!((all.tally.targets_done, all.tally.not_probed.total()), (1, 0));
+    assert!(all.findings.iter().all(|finding| finding.target_index == 0 && finding.name.is_some()));
+    let left: Vec<_> = all.left_out.addresses.iter().map(|left| left.address.to_string()).collect();
+    assert_eq!(left, ["8.8.8.8"]);
+    let first = ScanSpec { first_address: true, ..spec("several.example", "1-5") };
+    let asked: BTreeSet<IpAddr> = network.run(&mut scan(first)).sends.iter().map(|(_, to)| to.ip()).collect();
+    assert_eq!(asked, addresses[..1].iter().copied().collect());
+}
+
+#[test]
 fn a_machine_without_sockets_is_waited_for_and_then_said_so() {
     let network = FakeNetwork { sockets_max: 40, ..world("10.0.0.0/25", "1-20", 5, 31) };
     let run = network.run(&mut scan(spec("10.0.0.0/25", "1-20")));
     assert!(run.is_done);
     assert_exact(&network, &run);
-    assert_eq!(run.tally.probes_sent, run.sends.len() as u64, "probes that were not sent are not counted");
+    assert_eq!(
+        run.tally.probes_sent,
+        run.sends.len() as u64 + run.repeats,
+        "probes that were not sent are not counted"
+    );
     let starved = FakeNetwork { sockets_max: 0, ..network }.run(&mut scan(spec("10.0.0.0/25", "1-20")));
     assert!(!starved.is_done && starved.sends.is_empty());
 }
@@ -390,13 +432,13 @@ fn a_fixed_number_of_retries_is_kept_whatever_the_loss() {
 
 #[test]
 fn a_probe_that_met_itself_is_sent_again_without_being_counted_as_lost() {
-    let mut scan = scan(spec("10.0.0.1", "80"));
+    let mut scan = scan(ScanSpec { timing: Timing::Fast, ..spec("10.0.0.1", "80") });
     let now = Duration::from_secs(1);
     let Step::Send { probe, .. } = scan.poll(now, 9) else { panic!() };
     scan.on_misfire(probe);
     let Step::Send { probe: again, .. } = scan.poll(now, 9) else { panic!() };
     assert_ne!(probe, again);
-    let refused = Answer { state: PortState::Closed, reason: Reason::ConnRefused };
+    let refused = Answer::own(PortState::Closed, Reason::ConnRefused);
     assert_eq!(scan.on_answer(now, probe, refused), None, "the first one is gone");
     assert_eq!(scan.results_mut().take_findings(), []);
     scan.on_answer(now + Duration::from_millis(1), again, refused);
@@ -406,10 +448,10 @@ fn a_probe_that_met_itself_is_sent_again_without_being_counted_as_lost() {
 
 #[test]
 fn what_the_way_says_is_told_with_the_host_or_not_at_all() {
-    let unreachable = Answer { state: PortState::Filtered, reason: Reason::HostUnreach };
-    let refused = Answer { state: PortState::Closed, reason: Reason::ConnRefused };
+    let unreachable = Answer::on_the_way(Reason::HostUnreach);
+    let refused = Answer::own(PortState::Closed, Reason::ConnRefused);
     let findings_of = |answers: [Answer; 3]| {
-        let mut scan = scan(spec("10.0.0.1", "1-3"));
+        let mut scan = scan(ScanSpec { timing: Timing::Fast, ..spec("10.0.0.1", "1-3") });
         let now = Duration::from_secs(1);
         for answer in answers {
             let Step::Send { probe, .. } = scan.poll(now, 9) else { panic!() };
@@ -452,9 +494,107 @@ proptest! {
         let run = network.run(&mut scan(spec));
         prop_assert!(run.is_done);
         prop_assert_eq!(run.tally.targets_done, 64);
-        prop_assert_eq!(run.tally.probes_sent, run.sends.len() as u64);
+        prop_assert_eq!(run.tally.probes_sent, run.sends.len() as u64 + run.repeats);
         prop_assert!(found(&run).is_subset(&truth(&network)));
         prop_assert!(run.in_flight_max <= sockets);
         assert_settled_once(&run, count);
     }
+}
+
+#[test]
+fn a_host_behind_a_limit_of_its_own_is_found_whole_beside_fast_ones() {
+    for (fast, limit, ports) in [(1_u8, 5000, 20_000_u16), (7, 5000, 2000), (7, 1000, 2000)] {
+        let address = |last: u8| IpAddr::from([10, 0, 0, last]);
+        let open: BTreeSet<u16> = (1000..1500).collect();
+        let limited = FakeHost { open: open.clone(), limit_pps: Some(limit), ..FakeHost::default() };
+        let mut hosts: BTreeMap<_, _> = (2..2 + fast).map(|last| (address(last), FakeHost::default())).collect();
+        hosts.insert(address(1), limited);
+        let network = FakeNetwork { hosts, ..FakeNetwork::default() };
+        let mut scan = scan(spec(&format!("10.0.0.1-10.0.0.{}", 1 + fast), &format!("1-{ports}")));
+        let run = network.run(&mut scan);
+        let found = found(&run).into_iter().filter(|(host, _)| *host == address(1)).count();
+        assert_eq!(found, 500, "beside {fast} at {limit}: {:?} in {:?}", run.tally, run.elapsed);
+        let fair = f64::from(ports) / limit as f64;
+        assert!(run.elapsed.as_secs_f64() <= 6.0 * fair + 8.0, "{:?} beside {fast} at {limit}", run.elapsed);
+    }
+}
+
+#[test]
+fn a_port_that_wants_to_be_asked_twice_in_one_flow_is_found_and_its_repeats_are_counted() {
+    let address = IpAddr::from([10, 0, 0, 1]);
+    let host = FakeHost {
+        open: BTreeSet::from([22, 80]),
+        wary: BTreeSet::from([80]),
+        filtered: BTreeSet::from([443]),
+        ..FakeHost::default()
+    };
+    let network = FakeNetwork { hosts: BTreeMap::from([(address, host)]), ..FakeNetwork::default() };
+    let mut scan = scan(spec("10.0.0.1", "22,80,443,8080"));
+    let run = network.run(&mut scan);
+    assert_eq!(found(&run), BTreeSet::from([(address, 22), (address, 80)]));
+    assert!(run.loss_rate < 1e-9, "that is no loss: {}", run.loss_rate);
+    // Two ports once, two silent ones twice, and each of these once more by the kernel.
+    assert_eq!((run.sends.len(), run.tally.probes_sent, run.tally.retransmitted), (6, 8, 4));
+    let mut fast = scan_with(
+        ScanSpec { timing: Timing::Fast, ..spec("10.0.0.1", "22,80") },
+        RateCap::new(None),
+        Permit::default(),
+    );
+    assert_eq!(found(&network.run(&mut fast)).len(), 1, "whoever is in a hurry does not wait for it");
+}
+
+#[test]
+fn what_something_on_the_way_refuses_is_no_host_and_what_a_host_refuses_itself_is_one() {
+    for (is_own_word, up) in [(false, 0), (true, 1)] {
+        let mut scan = scan(ScanSpec { discovery: Vec::new(), ..spec("10.0.0.1", "22") });
+        let now = Duration::from_secs(1);
+        let Step::Send { probe, .. } = scan.poll(now, 10) else { panic!("nothing is sent") };
+        let answer = Answer { state: PortState::Filtered, reason: Reason::PortUnreach, is_own_word };
+        assert_eq!(scan.on_answer(now, probe, answer), None);
+        assert_eq!(scan.poll(now, 10), Step::Done);
+        assert_eq!((scan.results().tally().hosts_up, scan.results().tally().open_ports), (up, 0));
+    }
+}
+
+#[test]
+fn a_host_behind_a_limit_is_found_whole_also_when_nobody_else_is_scanned() {
+    let address = IpAddr::from([10, 0, 0, 1]);
+    for (limit, ports) in [(5000, 20_000_u16), (1000, 20_000), (1000, 2000)] {
+        let first = ports - 700;
+        let open: BTreeSet<u16> = (first..first + 500).collect();
+        let limited = FakeHost { open: open.clone(), limit_pps: Some(limit), ..FakeHost::default() };
+        let network = FakeNetwork { hosts: BTreeMap::from([(address, limited)]), ..FakeNetwork::default() };
+        let mut scan = scan(spec("10.0.0.1", &format!("1-{ports}")));
+        let run = network.run(&mut scan);
+        let found = found(&run).len();
+        let (told, truth) = (scan.estimates().recall, found as f64 / 500.0);
+        assert!(found >= 498, "{found} at {limit}: {:?} in {:?}, told {told}", run.tally, run.elapsed);
+        assert!(told <= truth + 0.005, "told {told}, found {found}");
+        let fair = f64::from(ports) / limit as f64;
+        assert!(run.elapsed.as_secs_f64() <= 4.0 * fair + 10.0, "{:?} at {limit}", run.elapsed);
+    }
+}
+
+/// Scans two silent hosts in a dark network, of which one has no place in the kernel's table from the first look on, until `free_at`.
+fn crowded(free_at: Duration) -> Tally {
+    let mut scan = scan(spec("10.0.0.4/31", "22,80"));
+    let (mut now, lost) = (Duration::from_secs(1), IpAddr::from([10, 0, 0, 4]));
+    loop {
+        scan.crowd(|address| address == lost && now < free_at);
+        match scan.poll(now, 100) {
+            Step::Done => return scan.results().tally(),
+            Step::Wait { until } => {
+                now = until.min(now + Duration::from_millis(100)).max(now + Duration::from_millis(1))
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn who_had_no_place_among_the_neighbours_until_the_end_was_not_probed() {
+    let tally = crowded(Duration::MAX);
+    assert_eq!((tally.targets_done, tally.not_probed.to_string().as_str()), (2, "table of neighbours full 1"));
+    let tally = crowded(Duration::from_millis(1500));
+    assert_eq!((tally.targets_done, tally.not_probed.total()), (2, 0), "it was sent to in the end");
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::host::HostPhase;
 use super::{Answer, ConnectScan, Flight, Listen};
-use crate::finding::{PortState, Reason};
+use crate::finding::{NotProbed, PortState, Reason};
 use crate::gate::{Stage, Verdict};
 use crate::port::Port;
 use crate::scan::banner_wait;
@@ -33,7 +33,7 @@ impl ConnectScan {
         let host = self.hosts.get_mut(flight.host).filter(|host| !host.is_middlebox())?;
         let listens = answer.state == PortState::Open && self.limits.banners && may_listen;
         host.heard.mark_answered(position);
-        let Answer { state, reason } = answer;
+        let Answer { state, reason, .. } = answer;
         self.results.note_port(&host.scanned, port, state, reason, None);
         host.pending += u32::from(listens);
         self.count_port(flight.host, state);
@@ -49,14 +49,20 @@ impl ConnectScan {
         if self.hosts.get(key).is_none_or(|host| host.pending > 0 || host.queued) || self.begin_last_trial(key) {
             return;
         }
-        let Some(host) = self.hosts.remove(key) else { return };
-        self.results.tally.targets_done += 1;
-        if let Some(why) = host.not_sent {
-            // Of the ports that were not asked nothing is known, not even that they are silent.
-            self.results.tally.not_probed.add(why, 1);
+        if self.begin_round(key) {
             return;
         }
-        if host.up.is_none() || host.is_middlebox() {
+        self.account(key);
+        let Some(mut host) = self.hosts.remove(key) else { return };
+        if host.is_crowded_out {
+            host.not_sent.get_or_insert(NotProbed::NeighboursFull);
+        }
+        if host.not_sent.is_none() && host.up.is_none() {
+            self.results.note_silent_name(&host.scanned);
+        }
+        self.results.note_settled(&host.scanned, host.not_sent);
+        // Of the ports that were not asked nothing is known, not even that they are silent.
+        if host.not_sent.is_some() || host.up.is_none() || host.is_middlebox() {
             return;
         }
         let count = self.plan.port_count();

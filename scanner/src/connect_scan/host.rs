@@ -1,5 +1,10 @@
 //! One host being scanned: where it stands and which of its ports are settled.
 
+use std::time::Duration;
+
+use super::own_path::OwnPath;
+use super::repeat::Repeats;
+use super::rounds::Rounds;
 use crate::finding::{NotProbed, Reason, ScannedHost};
 use crate::scan::HeardPorts;
 use crate::scan::middlebox::Trial;
@@ -20,11 +25,21 @@ pub(super) struct Host {
     /// How it is known to be up, once it is.
     pub(super) up: Option<Reason>,
     pub(super) heard: HeardPorts,
+    /// When it has answered last.
+    pub(super) heard_at: Option<Duration>,
     /// Ports that answered, by what they said.
     pub(super) opened: u32,
     pub(super) closed: u32,
     /// The test whether it answers on everything, once it has begun.
     pub(super) trial: Option<Trial>,
+    /// What it loses beyond the path that all share.
+    pub(super) own: OwnPath,
+    /// How often all its ports were asked.
+    pub(super) rounds: Rounds,
+    /// What became of the SYNs that the kernel has repeated.
+    pub(super) repeats: Repeats,
+    /// Whether the kernel has no room for the neighbour that leads to it.
+    pub(super) is_crowded_out: bool,
     /// Why this machine cannot send to it, once that is so.
     pub(super) not_sent: Option<NotProbed>,
 }
@@ -41,6 +56,13 @@ pub(super) enum HostPhase {
 }
 
 impl Host {
+    /// Asks it nothing more: there is no way to it.
+    pub(super) fn give_up(&mut self, why: NotProbed) {
+        self.not_sent = Some(why);
+        self.phase = HostPhase::Ports;
+        self.step = u32::MAX;
+    }
+
     /// A host that has no address yet, unless it has one of its own.
     pub(super) fn new(scanned: ScannedHost) -> Self {
         Self {
@@ -52,9 +74,14 @@ impl Host {
             queued: false,
             up: None,
             heard: HeardPorts::default(),
+            heard_at: None,
             opened: 0,
             closed: 0,
             trial: None,
+            own: OwnPath::default(),
+            rounds: Rounds::default(),
+            repeats: Repeats::default(),
+            is_crowded_out: false,
             not_sent: None,
         }
     }

@@ -1,7 +1,7 @@
 //! What is sent next, to whom, and how long its answer is waited for.
 
 use std::cmp::Reverse;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::host::{Host, HostPhase};
@@ -9,10 +9,12 @@ use super::middlebox::next_trial;
 use super::{ConnectScan, Flight, Step};
 use crate::finding::NotProbed;
 use crate::gate::Stage;
+use crate::pace::flows::SYN_KEPT;
 use crate::plan::Plan;
 use crate::scan::Attempt;
 use crate::scan::discovery::DiscoveryPort;
 use crate::slot_map::Key;
+use crate::target::socket_address;
 
 /// Hosts entered per call, so that the first probe does not wait for all of them.
 const ENTER_AT_ONCE: u32 = 256;
@@ -49,8 +51,9 @@ impl ConnectScan {
     /// not allow yet is set aside.
     pub(super) fn choose(&mut self, now: Duration) -> Option<Flight> {
         while let Some(flight) = self.bench.pop_front() {
-            let Some(address) = self.hosts.get(flight.host).map(|host| host.scanned.address) else { continue };
-            match self.quotas.check(now, address) {
+            let Some(host) = self.hosts.get_mut(flight.host) else { continue };
+            let address = host.scanned.address;
+            match self.quotas.check(now, address).and_then(|pass| host.own.admit(now).map(|()| pass)) {
                 Ok(pass) => {
                     self.quotas.take(now, pass, &self.pace);
                     return Some(Flight { attempt: Attempt { sent_at: now, ..flight.attempt }, ..flight });
@@ -63,7 +66,8 @@ impl ConnectScan {
         }
         while let Some(key) = self.line.pop_front() {
             let Some(host) = self.hosts.get_mut(key) else { continue };
-            let pass = match self.quotas.check(now, host.scanned.address) {
+            let allowed = self.quotas.check(now, host.scanned.address);
+            let pass = match allowed.and_then(|pass| host.own.admit(now).map(|()| pass)) {
                 Ok(pass) => pass,
                 Err(until) => {
                     self.held_hosts.push(Reverse((until, key)));
@@ -90,7 +94,7 @@ impl ConnectScan {
             host.queued = true;
             host.pending += 1;
             self.line.push_back(key);
-            return Some(Flight { host: key, port, position, attempt: Attempt::first(now) });
+            return Some(Flight { host: key, port, position, attempt: Attempt::first(now), is_held: false });
         }
         None
     }
@@ -119,19 +123,27 @@ impl ConnectScan {
         let host = self.hosts.get_mut(flight.host)?;
         let address = host.scanned.address;
         let is_answered = flight.attempt.is_repeated() && flight.position.is_none() && host.up.is_some() && !is_trial;
-        let is_moot = is_answered || host.is_middlebox();
+        let is_moot = is_answered || host.is_middlebox() || host.not_sent.is_some();
         if is_moot || !self.permits(address, Stage::Connect) {
             self.forgo(flight.host, is_moot);
             return None;
         }
         self.measures.window.sent(now);
+        if self.leaves_flows(address) {
+            self.pace.flows().open(now, SYN_KEPT);
+        }
         let (timeout, attempt) = (self.measures.rtt.timeout(address), &mut flight.attempt);
         self.pace.connections().sent(now, timeout, attempt.number, &mut attempt.history);
+        self.measures.note_try(attempt);
+        let host = self.hosts.get_mut(flight.host)?;
+        host.rounds.tries.sent(attempt.number);
+        host.own.sent(now, timeout, attempt);
         self.results.tally.probes_sent += 1;
         self.results.tally.retransmitted += u64::from(attempt.is_repeated());
-        let to = SocketAddr::new(address, flight.port);
+        let to = socket_address(address, flight.port);
         let deadline = now + self.wait_of(&flight, address);
         let probe = self.flights.insert(flight);
+        self.expect_repeat(now, probe);
         self.timers.push(Reverse((deadline, probe)));
         Some(Step::Send { probe, to })
     }
@@ -169,14 +181,22 @@ impl ConnectScan {
                 self.timers.push(Reverse((due, probe)));
                 continue;
             }
-            self.flights.remove(probe);
-            let is_settled = flight.attempt.number >= self.measures.tries_wanted();
+            let is_lost = self.hosts.get(flight.host).is_none_or(|host| host.not_sent.is_some());
+            let is_settled = is_lost || flight.attempt.number >= self.tries_wanted(flight.host);
+            if is_settled && !is_lost && self.is_to_be_held(&flight) {
+                self.hold(probe, flight, address);
+                continue;
+            }
+            self.land(probe);
+            if flight.is_held {
+                self.hosts.get_mut(flight.host).into_iter().for_each(|host| host.repeats.silent());
+            }
             self.measures.window.silent(is_settled);
             if is_settled {
                 self.note_trial(&flight, None);
                 self.give_up(flight.host);
             } else {
-                self.bench.push_back(Flight { attempt: flight.attempt.next(wait), ..flight });
+                self.bench.push_back(Flight { attempt: flight.attempt.next(wait), is_held: false, ..flight });
             }
             return Some(probe);
         }
@@ -203,19 +223,19 @@ impl ConnectScan {
     pub(super) fn next_timer(&self) -> Option<Duration> {
         self.timers.peek().map(|Reverse((deadline, _))| *deadline)
     }
-
-    fn wait_of(&self, flight: &Flight, address: IpAddr) -> Duration {
-        self.measures.wait_of(address, flight.attempt.number, self.measures.tries_wanted())
-    }
 }
 
-/// The next port of a host that discovery has not asked already.
+/// The next port of a host that discovery has not asked already; in a later round, of which nothing was heard.
 fn next_port(plan: &Plan, host: &mut Host, discovery: &[DiscoveryPort]) -> Option<DiscoveryPort> {
     let asked = discovery.get(..host.discovery_sent).unwrap_or_default();
     loop {
         let position = plan.port_position(host.scanned.target_index, host.step)?;
         host.step += 1;
-        if !asked.iter().any(|probe| probe.position == Some(position)) {
+        let is_settled = match host.rounds.number {
+            0 => asked.iter().any(|probe| probe.position == Some(position)),
+            _ => host.heard.knows(position),
+        };
+        if !is_settled {
             return Some(DiscoveryPort { port: plan.port(position)?.number, position: Some(position) });
         }
     }

@@ -47,6 +47,22 @@ pub struct Answer {
     pub state: PortState,
     /// How that is known.
     pub reason: Reason,
+    /// Whether the address itself says it, not something on the way.
+    pub is_own_word: bool,
+}
+
+impl Answer {
+    /// What the host itself says of a port.
+    #[must_use]
+    pub fn own(state: PortState, reason: Reason) -> Self {
+        Self { state, reason, is_own_word: true }
+    }
+
+    /// What something says that may be anywhere on the way.
+    #[must_use]
+    pub fn on_the_way(reason: Reason) -> Self {
+        Self { state: PortState::Filtered, reason, is_own_word: false }
+    }
 }
 
 /// An open port to listen to; [`super::ConnectScan::on_banner`] ends it.

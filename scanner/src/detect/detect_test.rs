@@ -15,14 +15,14 @@ use tokio_rustls::TlsAcceptor;
 use super::*;
 
 /// A server on a free port of loopback that does the same with every connection; ends when dropped.
-struct Server {
-    address: SocketAddr,
+pub(super) struct Server {
+    pub(super) address: SocketAddr,
     connections: Arc<AtomicUsize>,
     _tasks: JoinSet<()>,
 }
 
 impl Server {
-    async fn on<F: Future<Output = ()> + Send + 'static>(
+    pub(super) async fn on<F: Future<Output = ()> + Send + 'static>(
         address: &str,
         serve: impl Fn(TcpStream) -> F + Send + 'static,
     ) -> Self {
@@ -40,7 +40,9 @@ impl Server {
         Self { address, connections, _tasks: tasks }
     }
 
-    async fn start<F: Future<Output = ()> + Send + 'static>(serve: impl Fn(TcpStream) -> F + Send + 'static) -> Self {
+    pub(super) async fn start<F: Future<Output = ()> + Send + 'static>(
+        serve: impl Fn(TcpStream) -> F + Send + 'static,
+    ) -> Self {
         Self::on("127.0.0.1:0", serve).await
     }
 
@@ -53,18 +55,18 @@ impl Server {
         .await
     }
 
-    fn connections(&self) -> usize {
+    pub(super) fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
 }
 
-async fn drain(stream: &mut TcpStream) {
+pub(super) async fn drain(stream: &mut TcpStream) {
     let mut sink = [0; 1024];
     while matches!(stream.read(&mut sink).await, Ok(1..)) {}
 }
 
 /// Reads a request up to its empty line and gives its path.
-async fn request(stream: &mut (impl AsyncReadExt + Unpin)) -> Option<String> {
+pub(super) async fn request(stream: &mut (impl AsyncReadExt + Unpin)) -> Option<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.ok()?);
@@ -72,7 +74,7 @@ async fn request(stream: &mut (impl AsyncReadExt + Unpin)) -> Option<String> {
     Some(String::from_utf8_lossy(&head).split(' ').nth(1)?.to_owned())
 }
 
-fn page(head: &str, body: &str) -> String {
+pub(super) fn page(head: &str, body: &str) -> String {
     format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
 }
 
@@ -81,14 +83,14 @@ fn detector() -> Detector {
 }
 
 /// Asks within two seconds, and holds that it does not take much longer.
-async fn identify(target: SocketAddr, name: Option<&str>) -> Identified {
+pub(super) async fn identify(target: SocketAddr, name: Option<&str>) -> Identified {
     let options = Options { budget: Duration::from_secs(2), ..Options::default() };
     let detector = detector();
     let identified = detector.identify(target, Protocol::Tcp, name, &options);
     tokio::time::timeout(Duration::from_secs(20), identified).await.expect("every interrogation is bounded")
 }
 
-fn service(identified: Identified) -> Service {
+pub(super) fn service(identified: Identified) -> Service {
     identified.service.expect("it is known")
 }
 
@@ -141,7 +143,7 @@ async fn a_web_server_is_described_in_full() {
     assert_eq!((found.product.as_deref(), found.version.as_deref()), (Some("nginx"), Some("1.22.1")));
     let http = found.http.unwrap();
     assert_eq!((http.status, http.location.as_deref()), (302, Some("/app/login")));
-    assert_eq!(http.title.as_deref(), Some("Pump \\x1b[31m console"), "nothing reaches a terminal");
+    assert_eq!(http.title.as_deref(), Some("Pump \u{fffd}[31m console"), "nothing reaches a terminal");
     assert_eq!(http.generator.as_deref(), Some("PHP/8.2"));
     assert_eq!(http.favicon, Some(http::favicon_hash(b"icon")));
     assert!(http.is_login && http.headers.contains(&("server".to_owned(), "nginx/1.22.1".to_owned())));
@@ -295,7 +297,7 @@ async fn recording(address: &str, greeting: &'static [u8], answer: &'static [u8]
     (server, record)
 }
 
-async fn identify_by_rules(target: SocketAddr, options: &Options) -> Identified {
+pub(super) async fn identify_by_rules(target: SocketAddr, options: &Options) -> Identified {
     let detector = Detector::new(Arc::new(RuleSet::builtin()), 64);
     let identified = detector.identify(target, Protocol::Tcp, None, options);
     tokio::time::timeout(Duration::from_secs(20), identified).await.expect("every interrogation is bounded")
@@ -494,7 +496,7 @@ async fn a_datagram_tells_what_a_udp_port_is() {
         fn probes(&self, _: Protocol, _: u16, _: bool) -> Vec<ProbeRef> {
             let payload = Arc::from(&b"?"[..]);
             let (name, services) = (Arc::from("q"), Arc::from([]));
-            vec![ProbeRef { id: ProbeId(1), name, payload, rarity: 1, is_hinted: true, services }]
+            vec![ProbeRef { id: ProbeId(1), name, payload, rarity: 1, is_hinted: true, services, request: None }]
         }
         fn matches(&self, from: &Answer<'_>) -> Option<Match> {
             let service = Service { name: "echo".to_owned(), ..Service::default() };
@@ -513,4 +515,105 @@ async fn a_datagram_tells_what_a_udp_port_is() {
     let detector = Detector::new(Arc::new(Echo), 8);
     let found = detector.identify(address, Protocol::Udp, None, &Options::default()).await;
     assert_eq!(service(found).name, "echo");
+}
+
+/// An answer of multicast DNS that names one service (RFC 6763 section 9).
+fn services_answer() -> Vec<u8> {
+    let question = b"\x09_services\x07_dns-sd\x04_udp\x05local\0\0\x0c\0\x01";
+    let record = b"\xc0\x0c\0\x0c\0\x01\0\0\0\x0a\0\x0c\x04_ssh\x04_tcp\xc0\x23";
+    [&b"PN\x84\0\0\x01\0\x01\0\0\0\0"[..], question, record].concat()
+}
+
+#[tokio::test]
+async fn what_was_heard_of_a_udp_port_names_it_with_no_further_packet() {
+    let socket = UdpSocket::bind("127.77.53.1:5353").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    let detector = Detector::new(Arc::new(RuleSet::builtin()), 8);
+    let options = Options::default();
+    let heard = services_answer();
+    let found = detector.identify_heard(address, Protocol::Udp, None, &options, Some(&heard)).await;
+    let found = service(found);
+    assert_eq!((found.name.as_str(), found.info.as_deref()), ("mdns", Some("_ssh._tcp")));
+    let mut bytes = [0; 512];
+    assert!(socket.try_recv(&mut bytes).is_err(), "nothing was sent");
+    // What tells nothing is asked, in the protocol that is usual there.
+    let asking = detector.identify_heard(address, Protocol::Udp, None, &options, Some(b"?"));
+    let answering = async {
+        let (length, from) = socket.recv_from(&mut bytes).await.unwrap();
+        let mut answer = services_answer();
+        answer[..2].copy_from_slice(&bytes[..2]);
+        // One with another's number is not its answer.
+        let stranger = [&[bytes[0] ^ 1, bytes[1] ^ 1], &answer[2..]].concat();
+        socket.send_to(&stranger, from).await.unwrap();
+        socket.send_to(&answer, from).await.unwrap();
+        length
+    };
+    let (found, length) = futures::join!(asking, answering);
+    assert_eq!(service(found).name, "mdns");
+    assert!(length > 20);
+}
+
+#[tokio::test]
+async fn what_says_nothing_inside_tls_is_known_by_its_certificate() {
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(rcgen::DnType::CommonName, "AnyDesk Client");
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![certificate.der().clone()],
+            PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
+        )
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let server = Server::start(move |stream| {
+        let acceptor = acceptor.clone();
+        async move {
+            let Ok(mut stream) = acceptor.accept(stream).await else { return };
+            let mut sink = [0; 1024];
+            while matches!(stream.read(&mut sink).await, Ok(1..)) {}
+        }
+    })
+    .await;
+    let options = Options { budget: Duration::from_secs(2), ..Options::default() };
+    let found = service(identify_by_rules(server.address, &options).await);
+    assert_eq!((found.name.as_str(), found.product.as_deref()), ("anydesk", Some("AnyDesk")));
+    assert!(found.tls.is_some(), "with what its TLS told");
+}
+
+#[tokio::test]
+async fn an_answer_in_two_parts_is_judged_by_both_where_the_first_names_nobody() {
+    // Connection.Start of AMQP, its header and its first table in a segment of their own.
+    let properties = b"\x07productS\x00\x00\x00\x08RabbitMQ\x07versionS\x00\x00\x00\x063.10.8";
+    let body = [
+        &b"\x00\x0a\x00\x0a\x00\x09"[..],
+        &u32::try_from(properties.len()).unwrap().to_be_bytes(),
+        properties,
+        b"\x00\x00\x00\x05PLAIN\x00\x00\x00\x05en_US",
+    ]
+    .concat();
+    let size = u32::try_from(body.len()).unwrap().to_be_bytes();
+    let answer = [&b"\x01\x00\x00"[..], &size, &body, b"\xce"].concat();
+    let server = Server::on("127.55.0.9:5672", move |mut stream| {
+        let answer = answer.clone();
+        async move {
+            let mut header = [0; 8];
+            if stream.read_exact(&mut header).await.is_err() || header[..4] != *b"AMQP" {
+                return;
+            }
+            let (first, second) = answer.split_at(20);
+            let _ = stream.write_all(first).await;
+            tokio::time::sleep(Duration::from_millis(60)).await;
+            let _ = stream.write_all(second).await;
+            drain(&mut stream).await;
+        }
+    })
+    .await;
+    let options = Options { budget: Duration::from_secs(2), ..Options::default() };
+    let found = service(identify_by_rules(server.address, &options).await);
+    assert_eq!((found.product.as_deref(), found.version.as_deref()), (Some("RabbitMQ"), Some("3.10.8")));
 }

@@ -2,6 +2,8 @@
 //!
 //! A minimal client of HTTP/1.1: one request per connection, every answer bounded, no cookie kept, nothing posted.
 
+mod charset;
+mod entities;
 mod favicon;
 mod location;
 mod page;
@@ -14,10 +16,10 @@ use tokio::time::Instant;
 pub use self::favicon::favicon_hash;
 pub use self::location::follow;
 pub use self::page::{Page, read_page};
-pub use self::response::{BODY_BYTES_MAX, Head, body, is_complete, is_http, read_head};
+pub use self::response::{BODY_BYTES_MAX, Head, body, final_answer, is_complete, is_http, read_head};
 use super::connection::{self, Ending, Endpoint, Patience};
 use crate::authority;
-use crate::finding::{Http, Printable};
+use crate::finding::{Http, plain_text_of};
 use crate::gate::Stage;
 
 /// Most redirects that are followed.
@@ -54,8 +56,8 @@ const HEADERS: [&str; 20] = [
 
 /// Describes a server from its answer to `GET /`, asking for more where that pays: redirects and the icon.
 ///
-/// `None` when `first` is no whole answer of HTTP/1.
-pub(super) async fn describe(endpoint: &Endpoint<'_>, first: Vec<u8>) -> Option<Http> {
+/// `None` when `first` is no whole answer of HTTP/1. The second is the page that redirects led to, where there were some.
+pub(super) async fn describe(endpoint: &Endpoint<'_>, first: Vec<u8>) -> Option<(Http, Option<Vec<u8>>)> {
     let head = read_head(&first)?;
     let (host, port) = (authority::host(endpoint.name, endpoint.address.ip()), endpoint.address.port());
     let is_tls = endpoint.tls.is_some();
@@ -71,7 +73,7 @@ pub(super) async fn describe(endpoint: &Endpoint<'_>, first: Vec<u8>) -> Option<
         let Some(next_head) = read_head(&answer.bytes) else { break };
         (head, bytes, path) = (next_head, answer.bytes, next);
     }
-    let page = read_page(&body(&head, &bytes));
+    let page = read_page(&body(&head, &bytes), head.get("content-type"));
     http.title = page.title.as_deref().map(text);
     http.generator = page.generator.as_deref().or(head.get("x-powered-by")).or(head.get("x-generator")).map(text);
     http.is_login = page.asks_password || head.status == 401;
@@ -81,7 +83,12 @@ pub(super) async fn describe(endpoint: &Endpoint<'_>, first: Vec<u8>) -> Option<
             http.favicon = favicon(endpoint, &icon).await;
         }
     }
-    Some(http)
+    Some((http, (path != "/").then_some(bytes)))
+}
+
+/// Whether an answer refuses the way it was asked for rather than the page: the version of HTTP, or a missing host.
+pub(super) fn is_refusal_of_the_request(bytes: &[u8]) -> bool {
+    read_head(bytes).is_some_and(|head| matches!(head.status, 400 | 403 | 404 | 421 | 426 | 505))
 }
 
 /// What came when a page was asked for, and how its reading ended.
@@ -137,7 +144,5 @@ fn headers(head: &Head) -> Vec<(String, String)> {
 }
 
 fn text(words: &str) -> String {
-    let mut text = Printable(words).to_string();
-    text.truncate(TEXT_MAX);
-    text
+    plain_text_of(words, TEXT_MAX)
 }

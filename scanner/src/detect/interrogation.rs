@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use super::connection::{self, Ending, Endpoint, Patience};
 use super::matcher::{Answer, Match, ProbeRef};
 use super::probe_order::{Attempt, Opening, OpeningPatience, ProbeOrder, asks_for_tls};
-use super::{Detector, http, tls};
+use super::{Detector, http, lines, ports, tls};
 use crate::gate::Stage;
 use crate::port::Protocol;
 
@@ -51,6 +51,8 @@ pub(super) struct Seen {
     pub(super) greeting: Option<Vec<u8>>,
     /// Its answer of HTTP to `GET /`, if that was what decided.
     pub(super) page: Option<Vec<u8>>,
+    /// Whether it closed on `GET /` without a word: it may want HTTP/1.1, or a host.
+    pub(super) has_dropped_page: bool,
 }
 
 /// What a port was found to be.
@@ -96,11 +98,14 @@ struct Learnt {
     /// The page that went with `soft`.
     page: Option<Vec<u8>>,
     greeting: Option<Vec<u8>>,
+    /// What it said to a question that it did not want, such as one before its greeting.
+    complaint: Option<Vec<u8>>,
     unanswered: usize,
     refused: usize,
     /// Connections that were closed without a word, and whether the listener was one of them.
     wordless: usize,
     is_wordless: bool,
+    has_dropped_page: bool,
     has_words: bool,
     /// Whether the listener is still out.
     is_listening: bool,
@@ -121,6 +126,9 @@ impl Detector {
         // One goes on wherever the host has no place for two.
         let has_lane = |running: usize| running == 0 || running < LANES && endpoint.room.has_place();
         learnt.is_listening = attempt == Attempt::Listen;
+        if learnt.is_listening && ports::punishes_early_talk(port) {
+            next_start += LISTEN_WAIT - ALONE;
+        }
         running.push(self.attempt(endpoint, attempt, Some(patience), PROBE_WAIT));
         loop {
             let now = Instant::now();
@@ -139,6 +147,14 @@ impl Detector {
                     }
                     is_opening = false;
                     next_start = Instant::now();
+                    if learnt.complaint.is_some() && !learnt.has_words {
+                        // It was disturbed: nothing more is asked before its greeting has had its time.
+                        if !learnt.is_listening && let Some(listen) = probe_order.take_listener() {
+                            learnt.is_listening = true;
+                            running.push(self.attempt(endpoint, listen, None, PROBE_WAIT));
+                        }
+                        next_start += if learnt.is_listening { LISTEN_WAIT } else { Duration::ZERO };
+                    }
                 }
                 () = sleep_until(endpoint.deadline) => break,
                 () = sleep_until(next_start), if may_start => is_opening = false,
@@ -154,7 +170,12 @@ impl Detector {
             None if learnt.is_wordless && !learnt.has_words => Outcome::Wrapped,
             None => Outcome::Unknown,
         };
-        Seen { outcome, greeting: learnt.greeting, page: learnt.page }
+        Seen {
+            outcome,
+            greeting: learnt.greeting.or(learnt.complaint),
+            page: learnt.page,
+            has_dropped_page: learnt.has_dropped_page,
+        }
     }
 
     /// Takes in what became of an attempt; some when that ends the interrogation.
@@ -172,6 +193,7 @@ impl Detector {
         if said.is_wordless_close() {
             learnt.wordless += 1;
             learnt.is_wordless |= said.attempt == Attempt::Listen;
+            learnt.has_dropped_page |= said.probe().is_some_and(|probe| probe.payload.starts_with(b"GET / "));
         }
         if said.is_wordless_close() && is_opening {
             if !said.was_asked {
@@ -185,25 +207,38 @@ impl Detector {
         if said.bytes.is_empty() {
             return None;
         }
-        learnt.has_words = true;
+        let is_complaint = said.was_asked && lines::is_complaint(&said.bytes);
+        if is_complaint {
+            learnt.complaint.get_or_insert_with(|| said.bytes.clone());
+        }
+        learnt.has_words |= !is_complaint;
         if tls::is_tls(&said.bytes) && endpoint.tls.is_none() {
             return Some(Seen { outcome: Outcome::Tls, ..Seen::default() });
         }
-        if !said.was_asked || learnt.greeting.is_none() && said.attempt != Attempt::Hello {
+        if !said.was_asked || learnt.greeting.is_none() && said.attempt != Attempt::Hello && !is_complaint {
             learnt.greeting = Some(said.bytes.clone());
         }
         if asks_for_tls(&said.bytes) && endpoint.tls.is_none() {
             probe_order.ask_tls();
         }
+        if let Attempt::Probe(probe) = &said.attempt
+            && !said.was_asked
+        {
+            // Its greeting came before the question, which is still to be asked.
+            probe_order.ask_again(probe.clone());
+        }
         let found = self.judge(endpoint, said.probe(), &said.bytes)?;
+        let found =
+            if said.ending == Ending::Quiet { lines::without_half_a_version(found, &said.bytes) } else { found };
         let is_page = said.probe().is_some_and(|probe| probe.payload.starts_with(b"GET / "));
         let page = (is_page && http::is_http(&said.bytes)).then_some(said.bytes);
-        if !found.is_soft && !page.as_deref().is_some_and(asks_for_tls) {
-            return Some(Seen { outcome: Outcome::Known(found), greeting: learnt.greeting.take(), page });
+        if !found.is_soft && !is_complaint && !page.as_deref().is_some_and(asks_for_tls) {
+            let greeting = learnt.greeting.take();
+            return Some(Seen { outcome: Outcome::Known(found), greeting, page, has_dropped_page: false });
         }
         let is_better = learnt.soft.as_ref().is_none_or(|soft| soft.service.confidence < found.service.confidence);
         if is_better {
-            if found.is_soft {
+            if found.is_soft && !is_complaint {
                 probe_order.narrow(&found.service.name);
             }
             learnt.soft = Some(found);
@@ -276,7 +311,17 @@ impl Detector {
         let patience = Patience { first: now + first, gap, last: endpoint.deadline.min(now + first + wait) };
         let mut bytes = std::mem::take(&mut said.bytes);
         let is_enough = |bytes: &[u8]| self.is_enough(endpoint, &said, bytes);
-        let ending = connection::read(stream, &mut bytes, patience, is_enough).await;
+        let mut ending = connection::read(stream, &mut bytes, patience, is_enough).await;
+        if ending == Ending::Quiet
+            && let Some(more) = lines::wait_for_the_rest(&bytes)
+        {
+            // Half a line is not judged: its other half may be on its way.
+            let now = Instant::now();
+            let patience =
+                Patience { first: now + more, gap: lines::LINE_WAIT, last: endpoint.deadline.min(now + more + wait) };
+            let is_whole = |bytes: &[u8]| lines::wait_for_the_rest(bytes).is_none();
+            ending = connection::read(stream, &mut bytes, patience, is_whole).await;
+        }
         Said { bytes, ending, ..said }
     }
 
@@ -291,6 +336,8 @@ impl Detector {
         // A line may come in parts; a match on half of it would lack the version.
         let is_text = bytes.iter().take(64).all(|byte| (b' '..=b'~').contains(byte) || byte.is_ascii_whitespace());
         let is_settled = !is_text || bytes.ends_with(b"\n");
-        is_settled && self.judge(endpoint, said.probe(), bytes).is_some_and(|found| !found.is_soft)
+        // What names nobody may have more to come: the rest of a message, or the answer to the second one of a probe.
+        let is_told = |found: Arc<Match>| !found.is_soft && found.service.product.is_some();
+        is_settled && self.judge(endpoint, said.probe(), bytes).is_some_and(is_told)
     }
 }

@@ -6,8 +6,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::finding::Service;
+use crate::finding::{Service, Tls};
 use crate::port::Protocol;
+use crate::udp_scan::payload::Payload;
 
 /// A set of probes, and of rules that know an answer when they see one.
 pub trait Matcher: Send + Sync + fmt::Debug {
@@ -18,6 +19,11 @@ pub trait Matcher: Send + Sync + fmt::Debug {
     /// What an answer tells. The engine asks for the probe that was sent and, when that says nothing certain, once more
     /// with `probe: None`, since a greeting may have crossed the probe.
     fn matches(&self, from: &Answer<'_>) -> Option<Match>;
+
+    /// What the TLS of a server tells that says nothing inside: its certificates, or that it has none.
+    fn handshake(&self, _port: u16, _tls: &Tls) -> Option<Match> {
+        None
+    }
 
     /// Whether what is told depends on the port that answered. Where it does not, equal answers of different ports are
     /// looked at once.
@@ -45,6 +51,8 @@ pub struct ProbeRef {
     pub is_hinted: bool,
     /// Names of the services that its answers can tell, for narrowing after a soft match; empty for any.
     pub services: Arc<[Arc<str>]>,
+    /// The request of the UDP catalogue that it is; `payload` is then its form for nobody, and each port is asked afresh.
+    pub(crate) request: Option<&'static Payload>,
 }
 
 /// What a port said.

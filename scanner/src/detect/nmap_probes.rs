@@ -56,7 +56,8 @@ pub struct ServiceProbes {
     probes: Vec<Probe>,
     /// Ports that are never asked.
     exclude: Vec<(Protocol, u16, u16)>,
-    skipped: usize,
+    /// Lines whose patterns cannot be used, from 1.
+    skipped: Vec<usize>,
 }
 
 /// A probe and what its answers mean.
@@ -105,11 +106,20 @@ impl ServiceProbes {
         let mut bytes = Vec::new();
         let file = std::fs::File::open(path).map_err(failed)?;
         file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
+        Self::of_bytes(path, &bytes)
+    }
+
+    /// Reads a file's bytes; `name` is for messages.
+    ///
+    /// # Errors
+    ///
+    /// As [`ServiceProbes::read`].
+    pub fn of_bytes(name: &Path, bytes: &[u8]) -> Result<Self, ServiceProbesError> {
         if bytes.len() as u64 > FILE_BYTES_MAX {
-            return Err(ServiceProbesError::TooLarge(path.into()));
+            return Err(ServiceProbesError::TooLarge(name.into()));
         }
-        read::read(&bytes).map_err(|BadLine { line, problem }| ServiceProbesError::Malformed {
-            path: path.into(),
+        read::read(bytes).map_err(|BadLine { line, problem }| ServiceProbesError::Malformed {
+            path: name.into(),
             line,
             problem,
         })
@@ -130,7 +140,13 @@ impl ServiceProbes {
     /// How many matches were left out because their patterns need backtracking.
     #[must_use]
     pub fn skipped(&self) -> usize {
-        self.skipped
+        self.skipped.len()
+    }
+
+    /// The lines of those matches, from 1.
+    #[must_use]
+    pub fn skipped_lines(&self) -> &[usize] {
+        &self.skipped
     }
 
     /// The probes for a port, each with its number in this file.
@@ -144,7 +160,18 @@ impl ServiceProbes {
         let probe_ref = |(number, probe): (u32, &Probe)| {
             let is_hinted = lists(if is_tls { &probe.tls_ports } else { &probe.ports });
             let (name, payload, services) = (probe.name.clone(), probe.payload.clone(), probe.services.clone());
-            (number, ProbeRef { id: ProbeId(number), name, payload, rarity: probe.rarity, is_hinted, services })
+            (
+                number,
+                ProbeRef {
+                    id: ProbeId(number),
+                    name,
+                    payload,
+                    rarity: probe.rarity,
+                    is_hinted,
+                    services,
+                    request: None,
+                },
+            )
         };
         sent.map(probe_ref).collect()
     }

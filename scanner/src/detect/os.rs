@@ -1,9 +1,10 @@
 //! Which operating system an answer speaks for, and how sure that is.
 //!
 //! Words are evidence: a distribution's revision in a banner is strong, a header that an administrator may set is
-//! weaker, the time to live of a packet says little. Nothing is inferred from the absence of anything.
+//! weaker, the time to live of a packet says little, and with the window of a SYN-ACK somewhat more. Nothing is inferred from
+//! the absence of anything, and nothing is sent for it.
 
-use crate::finding::Service;
+use crate::finding::{Service, Stack};
 
 /// A hint at an operating system.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,9 +70,18 @@ const HEADER_DISCOUNT: u8 = 15;
 /// From this confidence on, a hint is the likeliest system and not only a hint.
 const LIKELY: u8 = 50;
 
-/// The best hint that a service's answers give; `ttl` is the time to live of a packet of the host, where it was seen.
+/// A packet of the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Packet {
+    /// Its time to live when it arrived.
+    pub ttl: u8,
+    /// What it tells of the stack, where it is a SYN-ACK.
+    pub stack: Option<Stack>,
+}
+
+/// The best hint that a service's answers give, or a packet of its host where one was seen.
 #[must_use]
-pub fn hint(service: &Service, banner: Option<&str>, ttl: Option<u8>) -> Option<OsHint> {
+pub fn hint(service: &Service, banner: Option<&str>, packet: Option<Packet>) -> Option<OsHint> {
     if let Some(os) = &service.os {
         let because = service.rule.as_ref().map_or("what it said".to_owned(), |rule| format!("rule {rule}"));
         return Some(OsHint { os: os.clone(), confidence: service.confidence, because });
@@ -84,16 +94,16 @@ pub fn hint(service: &Service, banner: Option<&str>, ttl: Option<u8>) -> Option<
         let source = if is_http { Source::Header } else { source };
         from_words(words?, source)
     });
-    hints.max_by_key(|hint| hint.confidence).or_else(|| ttl.map(from_ttl))
+    hints.max_by_key(|hint| hint.confidence).or_else(|| packet.map(from_packet))
 }
 
 /// Writes the best hint into a service that has none yet: its system where the hint is a likely one, and how that is
 /// known as facts.
-pub fn annotate(service: &mut Service, banner: Option<&str>, ttl: Option<u8>) {
+pub fn annotate(service: &mut Service, banner: Option<&str>, packet: Option<Packet>) {
     if service.facts.iter().any(|(name, _)| name == "os-confidence") {
         return;
     }
-    let Some(hint) = hint(service, banner, ttl) else { return };
+    let Some(hint) = hint(service, banner, packet) else { return };
     if hint.confidence >= LIKELY {
         service.os.get_or_insert(hint.os);
     } else {
@@ -122,6 +132,40 @@ fn from_words(words: &str, source: Source) -> Option<OsHint> {
     Some(hint(os, *confidence, word))
 }
 
+/// By the window of a SYN-ACK, where it is one that a stack is known for, or else by the time to live.
+fn from_packet(packet: Packet) -> OsHint {
+    let Packet { ttl, stack } = packet;
+    match stack.and_then(|stack| Some((stack, from_stack(ttl, stack)?))) {
+        Some((Stack { window, segment }, (os, confidence))) => {
+            let because = format!("a SYN-ACK with time to live {ttl}, window {window}, segment size {segment}");
+            OsHint { os: os.to_owned(), confidence, because }
+        }
+        None => from_ttl(ttl),
+    }
+}
+
+/// Stacks by the window that they begin with, which depends on the segment size in Linux (`tcp_select_initial_window`: whole
+/// segments, ten or more) and not in the others: Windows, the BSDs (`net.inet.tcp.recvspace`), Cisco IOS (`ip tcp
+/// window-size`, 4,128 by default), and lwIP (`TCP_WND`, four segments).
+fn from_stack(ttl: u8, stack: Stack) -> Option<(&'static str, u8)> {
+    let Stack { window, segment } = stack;
+    let is_whole = segment > 0 && window % segment == 0;
+    match ttl {
+        0..=64 => match window {
+            65_535 => Some(("BSD or macOS", 40)),
+            16_384 => Some(("OpenBSD", 40)),
+            _ if is_whole && (window / segment >= 10 || segment > 8_192) => Some(("Linux", 55)),
+            _ => None,
+        },
+        65..=128 => matches!(window, 8_192 | 16_384 | 64_000 | 64_240 | 65_392 | 65_535).then_some(("Windows", 55)),
+        129..=255 => match window {
+            4_128 => Some(("Cisco IOS", 60)),
+            _ if is_whole && window / segment == 4 => Some(("lwIP", 45)),
+            _ => None,
+        },
+    }
+}
+
 /// Initial values are 64, 128 and 255; a path is shorter than what lies between them.
 fn from_ttl(ttl: u8) -> OsHint {
     let (os, confidence) = match ttl {
@@ -137,6 +181,40 @@ mod tests {
     use super::*;
     use crate::finding::Http;
 
+    fn packet(ttl: u8) -> Option<Packet> {
+        Some(Packet { ttl, stack: None })
+    }
+
+    #[test]
+    fn a_syn_ack_tells_the_stack_that_made_it_with_its_confidence() {
+        let told = |ttl, window, segment| {
+            let stack = Some(Stack { window, segment });
+            let found = hint(&Service::default(), None, Some(Packet { ttl, stack })).unwrap();
+            (found.os, found.confidence)
+        };
+        for (packet, os, confidence) in [
+            ((63, 64_240, 1460), "Linux", 55),
+            ((64, 29_200, 1460), "Linux", 55),
+            ((57, 28_800, 1440), "Linux", 55),
+            ((64, 65_483, 65_483), "Linux", 55),
+            ((127, 65_535, 1460), "Windows", 55),
+            ((120, 8_192, 1460), "Windows", 55),
+            ((60, 65_535, 1460), "BSD or macOS", 40),
+            ((254, 4_128, 1460), "Cisco IOS", 60),
+            ((255, 2_144, 536), "lwIP", 45),
+            ((64, 5_000, 1460), "Unix-like", 30),
+            ((64, 0, 0), "Unix-like", 30),
+            ((240, 1_000, 0), "network device", 20),
+        ] {
+            assert_eq!(told(packet.0, packet.1, packet.2), (os.to_owned(), confidence), "{packet:?}");
+        }
+        let mut service = Service::default();
+        annotate(&mut service, None, Some(Packet { ttl: 63, stack: Some(Stack { window: 64_240, segment: 1460 }) }));
+        assert_eq!(service.os.as_deref(), Some("Linux"));
+        let because = &service.facts.iter().find(|(name, _)| name == "os-because").unwrap().1;
+        assert_eq!(because, "a SYN-ACK with time to live 63, window 64240, segment size 1460");
+    }
+
     fn web(server: &str) -> Service {
         let http = Http { server: Some(server.to_owned()), ..Http::default() };
         Service { http: Some(Box::new(http)), ..Service::default() }
@@ -145,11 +223,11 @@ mod tests {
     #[test]
     fn a_banner_says_more_than_a_header_and_both_more_than_a_packet() {
         let banner = "SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3";
-        let ssh = hint(&Service::default(), Some(banner), Some(128)).unwrap();
+        let ssh = hint(&Service::default(), Some(banner), packet(128)).unwrap();
         assert_eq!((ssh.os.as_str(), ssh.confidence), ("Debian Linux 12", 90));
-        let http = hint(&web("Apache/2.4.57 (Debian)"), None, Some(64)).unwrap();
+        let http = hint(&web("Apache/2.4.57 (Debian)"), None, packet(64)).unwrap();
         assert_eq!((http.os.as_str(), http.confidence), ("Debian Linux", 70));
-        let packet = hint(&web("nginx"), None, Some(64)).unwrap();
+        let packet = hint(&web("nginx"), None, packet(64)).unwrap();
         assert_eq!((packet.os.as_str(), packet.confidence), ("Unix-like", 30));
         assert_eq!(hint(&web("nginx"), None, None), None, "no evidence, no word");
     }
@@ -157,13 +235,13 @@ mod tests {
     #[test]
     fn what_a_rule_said_stands() {
         let service = Service { os: Some("VxWorks".to_owned()), confidence: 80, ..Service::default() };
-        assert_eq!(hint(&service, Some("Debian"), Some(64)).unwrap().os, "VxWorks");
+        assert_eq!(hint(&service, Some("Debian"), packet(64)).unwrap().os, "VxWorks");
     }
 
     #[test]
     fn a_weak_hint_is_a_fact_and_not_the_system() {
         let mut service = web("nginx");
-        annotate(&mut service, None, Some(64));
+        annotate(&mut service, None, packet(64));
         assert_eq!(service.os, None);
         assert_eq!(service.facts[0], ("os-hint".to_owned(), "Unix-like".to_owned()));
         annotate(&mut service, Some("Debian"), None);

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::connection::{self, Endpoint, Patience};
+use super::connection::{self, Ending, Endpoint, Patience};
 use super::matcher::ProbeRef;
-use super::{Detector, Identified};
+use super::{Detector, Identified, lines};
 use crate::finding::printable_banner;
 use crate::gate::{Gate, Stage};
 use crate::port::{Port, Protocol};
@@ -35,9 +35,17 @@ impl Detector {
         let stream = &mut connection.stream;
         let mut bytes = Vec::new();
         let wait = if question.is_some() { LISTEN_FIRST } else { LISTEN };
-        let ending = connection::read(stream, &mut bytes, patience(endpoint, wait), |_| false).await;
+        let mut ending = connection::read(stream, &mut bytes, patience(endpoint, wait), |_| false).await;
+        if ending == Ending::Quiet
+            && let Some(more) = lines::wait_for_the_rest(&bytes)
+        {
+            // Half a line is not judged: its other half may be on its way.
+            let patience = Patience { gap: lines::LINE_WAIT, ..patience(endpoint, more) };
+            let is_whole = |bytes: &[u8]| lines::wait_for_the_rest(bytes).is_none();
+            ending = connection::read(stream, &mut bytes, patience, is_whole).await;
+        }
         let mut asked = None;
-        if let Some(question) = question.filter(|_| bytes.is_empty() && ending == connection::Ending::Quiet) {
+        if let Some(question) = question.filter(|_| bytes.is_empty() && ending == Ending::Quiet) {
             let until = endpoint.deadline.min(Instant::now() + ANSWER_WAIT);
             if !connection::send(stream, &question.payload, until).await {
                 return Identified::default();
@@ -50,6 +58,7 @@ impl Detector {
             return Identified::default();
         }
         let found = self.judge(endpoint, asked.as_ref(), &bytes);
+        let found = found.map(|found| lines::without_half_a_version(found, &bytes));
         Identified { banner: printable_banner(&bytes), service: found.map(|found| found.service.clone()) }
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::http;
 use super::matcher::{Answer, Match, Matcher, ProbeId, ProbeRef};
-use crate::finding::{Printable, Service};
+use crate::finding::{Service, plain_text_of};
 use crate::port::Protocol;
 
 /// Longest text of a field that is kept.
@@ -35,6 +35,7 @@ impl Matcher for Plain {
             rarity: 1,
             is_hinted,
             services: Arc::from([]),
+            request: None,
         };
         vec![probe(GET, "get", b"GET / HTTP/1.0\r\n\r\n", is_web), probe(LINES, "lines", b"\r\n\r\n", false)]
     }
@@ -98,8 +99,7 @@ fn named(name: &str) -> Service {
 }
 
 fn text(words: &str) -> Option<String> {
-    let mut text = Printable(words).to_string();
-    text.truncate(TEXT_MAX);
+    let text = plain_text_of(words, TEXT_MAX);
     (!text.is_empty()).then_some(text)
 }
 

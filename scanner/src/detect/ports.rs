@@ -77,3 +77,9 @@ pub(super) fn is_greeted(port: u16) -> bool {
             | 5900..=5910 | 6600 | 33060
     )
 }
+
+/// Whether servers of this port turn away whoever speaks before their greeting, however late that is (SMTP, RFC 5321
+/// section 4.3.1).
+pub(super) fn punishes_early_talk(port: u16) -> bool {
+    matches!(port, 25 | 587 | 2525)
+}

@@ -89,6 +89,17 @@ impl ProbeOrder {
         attempt
     }
 
+    /// The listener, if it has not been tried: a port that does not want to be asked is listened to.
+    pub(super) fn take_listener(&mut self) -> Option<Attempt> {
+        let at = self.queue.iter().position(|attempt| *attempt == Attempt::Listen)?;
+        self.queue.remove(at)
+    }
+
+    /// A probe that was to be sent and was not: it comes next.
+    pub(super) fn ask_again(&mut self, probe: ProbeRef) {
+        self.queue.push_front(Attempt::Probe(probe));
+    }
+
     /// Whether nothing is left.
     pub(super) fn is_exhausted(&self) -> bool {
         self.queue.is_empty()
@@ -149,6 +160,7 @@ mod tests {
             rarity,
             is_hinted,
             services: services.iter().map(|name| Arc::from(*name)).collect(),
+            request: None,
         }
     }
 

@@ -19,8 +19,10 @@ mod text;
 
 pub(crate) use self::cpe::cpe_2_3;
 pub(crate) use self::dialect::Dialect;
+pub(crate) use self::dissect::challenge;
 #[cfg(fuzzing)]
 pub use self::dissect::each_dissected;
+pub(crate) use self::index::add;
 pub(crate) use self::pattern::{Compiled, Flags, Pattern, PatternError, PatternSet};
 pub use self::set::RuleSet;
 pub(crate) use self::template::printable;

@@ -7,10 +7,10 @@
 
 mod queue;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::future::poll_fn;
 use std::hash::Hash;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,8 +26,10 @@ use crate::finding::{Finding, Observation, PortState, ScannedHost, Service, Weak
 use crate::gate::{Gate, Stage, Verdict};
 use crate::port::Port;
 use crate::spec::ScanSpec;
-use crate::unit::{FINDINGS_QUEUE, ScanError, UnitOutcome, UnitProgress, UnitScan};
+use crate::target::socket_address;
+use crate::unit::{FINDINGS_QUEUE, ScanError, UnitOutcome, UnitScan};
 use crate::vuln::check::Known;
+use crate::watermark::Watermark;
 
 /// Ports of one unit that are asked at once while its scan sends and loses: what is lost then is mostly what does not fit
 /// through the path, and thousands of connections beside the probes would take it from them and spoil the judgement of how
@@ -37,6 +39,8 @@ const ASKED_MAX_LOSING: usize = 64;
 const LOSING: f64 = 0.02;
 /// Ports that may wait beside them before the scan is held up: some four megabytes.
 const WAITING_MAX: usize = 64 * 1024;
+/// As long as fewer ports wait, the answers that showed them open are kept for them: some six megabytes.
+const HEARD_MAX: usize = 4096;
 /// Services and weaknesses that are compared with new ones: more than a fleet has kinds.
 const INTERNED_MAX: usize = 4096;
 /// Findings of its own that are handed over at once.
@@ -72,7 +76,7 @@ pub fn attach(
     };
     let (findings, findings_out) = mpsc::channel(FINDINGS_QUEUE);
     let (outcome, outcome_out) = oneshot::channel();
-    let UnitScan { findings: found, progress: scanning, note, outcome: scanned } = scan;
+    let UnitScan { findings: found, progress: scanning, note, tcp, outcome: scanned } = scan;
     let (progress, progress_out) = watch::channel(*scanning.borrow());
     let service_scan = ServiceScan {
         room: PollSemaphore::new(Arc::clone(&detector.room)),
@@ -90,7 +94,7 @@ pub fn attach(
         // Nobody has to wait for it.
         let _ = outcome.send(ended);
     });
-    UnitScan { findings: findings_out, progress: progress_out, note, outcome: outcome_out }
+    UnitScan { findings: findings_out, progress: progress_out, note, tcp, outcome: outcome_out }
 }
 
 /// A port to be asked: what the finding said that tells of it, without what all of them have in common.
@@ -98,7 +102,9 @@ pub fn attach(
 struct Open {
     host: ScannedHost,
     port: Port,
-    ttl: Option<u8>,
+    packet: Option<os::Packet>,
+    /// The datagram that showed it open.
+    heard: Option<Arc<[u8]>>,
 }
 
 impl Open {
@@ -106,9 +112,9 @@ impl Open {
     fn of(finding: &Finding) -> Option<Self> {
         let Finding { target_index, address, ref name, ref observation } = *finding;
         match *observation {
-            Observation::Port { port, state: PortState::Open, ttl, .. } => {
+            Observation::Port { port, state: PortState::Open, ttl, stack, .. } => {
                 let host = ScannedHost { target_index, address, name: name.clone() };
-                Some(Self { host, port, ttl })
+                Some(Self { host, port, packet: ttl.map(|ttl| os::Packet { ttl, stack }), heard: None })
             }
             _ => None,
         }
@@ -204,8 +210,8 @@ impl ServiceScan {
                     None
                 }
             };
-            if let Some(batch) = batch {
-                self.take_in(&batch, &mut answered);
+            if let Some(mut batch) = batch {
+                self.take_in(&mut batch, &mut answered);
                 if self.findings.send(batch).await.is_err() {
                     return false;
                 }
@@ -225,16 +231,35 @@ impl ServiceScan {
         true
     }
 
-    /// Lets the open ports of a batch wait for their turn; those that are not asked after all are told in `answered`.
-    fn take_in(&mut self, batch: &[Finding], answered: &mut Vec<u64>) {
-        for finding in batch {
+    /// Lets the open ports of a batch wait for their turn; those that are not asked after all are told in `answered`. What
+    /// showed a port open stays here: nobody else has use for it.
+    fn take_in(&mut self, batch: &mut Vec<Finding>, answered: &mut Vec<u64>) {
+        let mut heard = self.take_heard(batch);
+        for finding in batch.iter() {
             let mut left_out = self.queue.hear(finding);
-            if let Some(open) = Open::of(finding) {
+            if let Some(mut open) = Open::of(finding) {
+                open.heard = heard.remove(&(finding.target_index, finding.address, open.port));
                 self.watermark.asked(open.host.target_index);
                 left_out += self.queue.push(open);
             }
             answered.extend(std::iter::repeat_n(finding.target_index, left_out));
         }
+    }
+
+    /// Takes the answers out of a batch. While many ports wait they are let go: such a port is asked once more.
+    fn take_heard(&self, batch: &mut Vec<Finding>) -> HashMap<(u64, IpAddr, Port), Arc<[u8]>> {
+        let is_kept = self.queue.len() < HEARD_MAX;
+        let mut heard = HashMap::new();
+        batch.retain_mut(|finding| match &mut finding.observation {
+            Observation::Answer { port, bytes } => {
+                if is_kept {
+                    heard.insert((finding.target_index, finding.address, *port), Arc::clone(bytes));
+                }
+                false
+            }
+            _ => true,
+        });
+        heard
     }
 
     /// Whether another port is to be asked as soon as the detector has room for it.
@@ -251,67 +276,6 @@ impl ServiceScan {
             let _permit = permit;
             ((open.host.target_index, open.host.address), ask(&detector, &asking, open).await)
         });
-    }
-}
-
-/// How far everything is settled: what the scan has settled, as far as its findings were passed on and no port of a host
-/// is still being asked.
-#[derive(Debug)]
-struct Watermark {
-    scanning: watch::Receiver<UnitProgress>,
-    progress: watch::Sender<UnitProgress>,
-    /// What the scan said last, and how many of its batches have to be passed on before that is so for the reader.
-    said: Option<(u64, usize)>,
-    settled: u64,
-    /// Ports that are asked or wait for it, by target.
-    asking: BTreeMap<u64, u32>,
-}
-
-impl Watermark {
-    fn new(scanning: watch::Receiver<UnitProgress>, progress: watch::Sender<UnitProgress>) -> Self {
-        Self { scanning, progress, said: None, settled: 0, asking: BTreeMap::new() }
-    }
-
-    /// The scan's figures have changed, with so many batches unread.
-    fn hear(&mut self, unread: usize) {
-        if self.said.is_none() {
-            self.said = Some((self.scanning.borrow_and_update().settled_until, unread));
-        }
-        self.tell();
-    }
-
-    /// A batch of the scan's was passed on.
-    fn passed(&mut self) {
-        if let Some((_, unread)) = &mut self.said {
-            *unread = unread.saturating_sub(1);
-        }
-        self.tell();
-    }
-
-    fn asked(&mut self, index: u64) {
-        *self.asking.entry(index).or_default() += 1;
-    }
-
-    /// What these ports answered was passed on.
-    fn answered(&mut self, indexes: impl Iterator<Item = u64>) {
-        for index in indexes {
-            if let Some(left) = self.asking.get_mut(&index) {
-                *left -= 1;
-                if *left == 0 {
-                    self.asking.remove(&index);
-                }
-            }
-        }
-        self.tell();
-    }
-
-    fn tell(&mut self) {
-        if let Some((settled, 0)) = self.said {
-            (self.settled, self.said) = (settled, None);
-        }
-        let first = self.asking.keys().next().copied().unwrap_or(u64::MAX);
-        let figures = UnitProgress { settled_until: self.settled.min(first), ..*self.scanning.borrow() };
-        self.progress.send_if_modified(|told| std::mem::replace(told, figures) != figures);
     }
 }
 
@@ -368,15 +332,16 @@ struct Asking {
 
 /// Asks one port and tells what was learnt, about the same host.
 async fn ask(detector: &Detector, asking: &Asking, open: Open) -> Vec<Finding> {
-    let (port, ttl) = (open.port, open.ttl);
-    let target = SocketAddr::new(open.host.address, port.number);
+    let (port, packet) = (open.port, open.packet);
+    let target = socket_address(open.host.address, port.number);
     let deadline = Instant::now() + asking.options.budget;
-    let identified = detector.identify(target, port.protocol, open.host.name.as_deref(), &asking.options).await;
+    let (name, heard) = (open.host.name.as_deref(), open.heard.as_deref());
+    let identified = detector.identify_heard(target, port.protocol, name, &asking.options, heard).await;
     let mut findings = Vec::new();
     let banner = identified.banner.as_deref();
     findings.extend(banner.map(|banner| open.host.finding(Observation::Banner { port, banner: banner.to_owned() })));
     if let Some(mut service) = identified.service {
-        os::annotate(&mut service, banner, ttl);
+        os::annotate(&mut service, banner, packet);
         let weak = match asking.is_weakness_wanted {
             // Boxed, so that the thousands of ports that never come to it do not keep room for it.
             true => {

@@ -1,13 +1,15 @@
 //! How protocols go from clear text to TLS: the words before the handshake, as pure steps over what was read.
 //!
-//! SMTP RFC 3207, IMAP RFC 9051, POP3 RFC 2595, FTP RFC 4217, LDAP RFC 4511 section 4.14, and the documented start of
-//! the PostgreSQL and MySQL protocols.
+//! SMTP RFC 3207, IMAP RFC 9051, POP3 RFC 2595, FTP RFC 4217, LDAP RFC 4511 section 4.14, XMPP RFC 6120 section 5,
+//! ManageSieve RFC 5804 section 2.2, [MS-RDPBCGR] section 1.3.1.1, [MS-TDS] section 2.2.6.5, and the documented start of the
+//! PostgreSQL and MySQL protocols.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::connection::{self, Patience, Stream};
+use super::tds;
 
 /// Longest wait for each answer.
 const STEP_WAIT: Duration = Duration::from_secs(3);
@@ -42,7 +44,22 @@ pub enum Upgrade {
     Postgresql,
     /// SSLRequest after the server's greeting.
     Mysql,
+    /// A connection request that offers TLS, and CredSSP inside it.
+    Rdp,
+    /// A pre-login that asks for encryption; the handshake travels in the protocol's packets.
+    Mssql,
+    /// `<starttls/>`.
+    Xmpp,
+    /// `STARTTLS` after the list of capabilities.
+    ManageSieve,
 }
+
+/// X.224 connection request with a negotiation of TLS and CredSSP ([MS-RDPBCGR] sections 2.2.1.1 and 2.2.1.1.1).
+const RDP_REQUEST: &[u8] = &[3, 0, 0, 19, 14, 0xe0, 0, 0, 0, 0, 0, 1, 0, 8, 0, 3, 0, 0, 0];
+/// The head of a stream to whatever host is there.
+const XMPP_STREAM: &[u8] = b"<?xml version='1.0'?><stream:stream xmlns='jabber:client' \
+    xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>";
+const XMPP_TLS: &[u8] = b"urn:ietf:params:xml:ns:xmpp-tls";
 
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +86,10 @@ impl Upgrade {
             "ldap" => Some(Self::Ldap),
             "postgresql" => Some(Self::Postgresql),
             "mysql" | "mariadb" => Some(Self::Mysql),
+            "ms-wbt-server" => Some(Self::Rdp),
+            "mssql" => Some(Self::Mssql),
+            "xmpp" | "xmpp-client" | "xmpp-server" => Some(Self::Xmpp),
+            "managesieve" => Some(Self::ManageSieve),
             _ => None,
         }
     }
@@ -77,11 +98,14 @@ impl Upgrade {
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
-            Self::Smtp | Self::Imap => "STARTTLS",
+            Self::Smtp | Self::Imap | Self::ManageSieve => "STARTTLS",
             Self::Pop3 => "STLS",
             Self::Ftp => "AUTH TLS",
             Self::Ldap => "StartTLS",
             Self::Postgresql | Self::Mysql => "SSLRequest",
+            Self::Rdp => "RDP negotiation",
+            Self::Mssql => "TDS pre-login",
+            Self::Xmpp => "starttls",
         }
     }
 
@@ -110,17 +134,57 @@ impl Upgrade {
             },
             (Self::Mysql, 0) => mysql_request(reply),
             (Self::Mysql, _) => Move::Handshake,
+            (Self::Rdp, 0) => line(RDP_REQUEST),
+            (Self::Rdp, _) => rdp_confirm(reply),
+            (Self::Mssql, 0) => line(tds::ASK),
+            (Self::Mssql, _) => match tds::agrees(reply) {
+                None => Move::Wait,
+                Some(true) => Move::Handshake,
+                Some(false) => Move::Refused,
+            },
+            (Self::Xmpp, 0) => line(XMPP_STREAM),
+            (Self::Xmpp, 1) => element(reply, b"</stream:features>", |reply| match contains(reply, XMPP_TLS) {
+                true => Move::Send([b"<starttls xmlns='", XMPP_TLS, b"'/>"].concat()),
+                false => Move::Refused,
+            }),
+            (Self::Xmpp, _) => element(reply, b">", |reply| match contains(reply, b"<proceed") {
+                true => Move::Handshake,
+                false => Move::Refused,
+            }),
+            (Self::ManageSieve, 0) => {
+                sieve(reply, || if contains(reply, b"\"STARTTLS\"") { line(b"STARTTLS\r\n") } else { Move::Refused })
+            }
+            (Self::ManageSieve, _) => sieve(reply, || Move::Handshake),
+        }
+    }
+
+    /// The stream that the handshake is on, once it may begin.
+    pub(super) fn carried<'a, S: Stream + 'a>(upgrade: Option<Self>, stream: S) -> Box<dyn Stream + 'a> {
+        match upgrade {
+            Some(Self::Mssql) => Box::new(tds::Packets::new(stream)),
+            _ => Box::new(stream),
         }
     }
 
     /// Leads a new connection up to the handshake; false where the other side does not want it.
-    pub(super) async fn carry_out(self, stream: &mut (impl Stream + ?Sized), deadline: Instant) -> bool {
+    ///
+    /// `name` is the host that is wanted, for protocols that say so at once.
+    pub(super) async fn carry_out(
+        self,
+        stream: &mut (impl Stream + ?Sized),
+        name: Option<&str>,
+        deadline: Instant,
+    ) -> bool {
         let mut reply = Vec::new();
         let mut sent = 0;
         while sent < STEPS_MAX {
             let until = deadline.min(Instant::now() + STEP_WAIT);
             match self.next(sent, &reply) {
                 Move::Send(bytes) => {
+                    let bytes = match name {
+                        Some(name) if self == Self::Xmpp && sent == 0 => to_host(&bytes, name),
+                        _ => bytes,
+                    };
                     if !connection::send(stream, &bytes, until).await {
                         return false;
                     }
@@ -174,6 +238,44 @@ fn tagged(reply: &[u8], start: &[u8], then: impl FnOnce() -> Move) -> Move {
     if last.starts_with(b"* ") && !last.starts_with(b"* BYE") { Move::Wait } else { Move::Refused }
 }
 
+/// The head of a stream to that host, if its name can be in one.
+fn to_host(head: &[u8], name: &str) -> Vec<u8> {
+    let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
+    match head.strip_suffix(b">") {
+        Some(open) if is_plain => [open, format!(" to='{name}'>").as_bytes()].concat(),
+        _ => head.to_vec(),
+    }
+}
+
+/// Up to an element's end; a stream's error, or its end, is a refusal.
+fn element(reply: &[u8], end: &[u8], then: impl FnOnce(&[u8]) -> Move) -> Move {
+    match () {
+        () if contains(reply, b"<stream:error") || contains(reply, b"</stream:stream") => Move::Refused,
+        () if contains(reply, end) => then(reply),
+        () => Move::Wait,
+    }
+}
+
+/// Lines up to one that begins with `OK`, or with a refusal.
+fn sieve(reply: &[u8], then: impl FnOnce() -> Move) -> Move {
+    let Some(whole) = reply.strip_suffix(b"\n") else { return Move::Wait };
+    match whole.rsplit(|byte| *byte == b'\n').next().unwrap_or_default() {
+        last if last.starts_with(b"OK") => then(),
+        last if last.starts_with(b"NO") || last.starts_with(b"BYE") => Move::Refused,
+        _ => Move::Wait,
+    }
+}
+
+/// A connection confirm that chose TLS (1), CredSSP (2) or its extension (8).
+fn rdp_confirm(reply: &[u8]) -> Move {
+    match reply {
+        [3, 0, 0, 19, _, 0xd0, _, _, _, _, _, 2, _, 8, 0, 1 | 2 | 8, ..] if reply.len() >= 19 => Move::Handshake,
+        [3, 0, 0, length, ..] if reply.len() < usize::from(*length) => Move::Wait,
+        [] | [_] | [_, _] | [_, _, _] => Move::Wait,
+        _ => Move::Refused,
+    }
+}
+
 fn contains(text: &[u8], word: &[u8]) -> bool {
     text.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word))
 }
@@ -219,8 +321,19 @@ mod tests {
 
     use super::*;
 
-    const EVERY: [Upgrade; 7] =
-        [Upgrade::Smtp, Upgrade::Imap, Upgrade::Pop3, Upgrade::Ftp, Upgrade::Ldap, Upgrade::Postgresql, Upgrade::Mysql];
+    const EVERY: [Upgrade; 11] = [
+        Upgrade::Smtp,
+        Upgrade::Imap,
+        Upgrade::Pop3,
+        Upgrade::Ftp,
+        Upgrade::Ldap,
+        Upgrade::Postgresql,
+        Upgrade::Mysql,
+        Upgrade::Rdp,
+        Upgrade::Mssql,
+        Upgrade::Xmpp,
+        Upgrade::ManageSieve,
+    ];
 
     /// Feeds replies one by one and tells what was sent, up to the handshake (true) or the refusal.
     fn play(upgrade: Upgrade, replies: &[&[u8]]) -> (Vec<Vec<u8>>, bool) {
@@ -271,12 +384,32 @@ mod tests {
         assert!(!play(Upgrade::Mysql, &[&greeting]).1, "offered by a capability only");
     }
 
+    #[test]
+    fn desktops_messengers_and_scripts_are_asked_in_theirs() {
+        let confirm = |chosen: u8| [3, 0, 0, 19, 14, 0xd0, 0, 0, 0x12, 0x34, 0, 2, 0x1f, 8, 0, chosen, 0, 0, 0];
+        assert!(play(Upgrade::Rdp, &[&confirm(2)[..7], &confirm(2)]).1 && play(Upgrade::Rdp, &[&confirm(1)]).1);
+        assert!(!play(Upgrade::Rdp, &[&confirm(0)]).1, "its own encryption");
+        assert!(!play(Upgrade::Rdp, &[&[3, 0, 0, 19, 14, 0xd0, 0, 0, 0, 0, 0, 3, 0, 8, 0, 2, 0, 0, 0]]).1);
+        assert!(!play(Upgrade::Rdp, &[&[3, 0, 0, 11, 6, 0xd0, 0, 0, 0x12, 0x34, 0]]).1, "an old server");
+        let head = b"<?xml version='1.0'?><stream:stream from='a.example' version='1.0'>";
+        let features = [&head[..], b"<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls></stream:features>"].concat();
+        let proceed = b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>";
+        let (sent, begins) = play(Upgrade::Xmpp, &[head, &features, proceed]);
+        assert!(begins && sent[1].starts_with(b"<starttls "));
+        assert!(
+            !play(Upgrade::Xmpp, &[b"<stream:stream><stream:error><host-unknown/></stream:error></stream:stream>"]).1
+        );
+        let capable = b"\"SIEVE\" \"x\"\r\n\"STARTTLS\"\r\nOK ready\r\n";
+        assert!(play(Upgrade::ManageSieve, &[capable, b"OK go\r\n"]).1);
+        assert!(!play(Upgrade::ManageSieve, &[b"\"SIEVE\" \"x\"\r\nOK ready\r\n"]).1);
+    }
+
     proptest! {
         #[test]
         fn garbage_never_panics(reply in proptest::collection::vec(any::<u8>(), 0..80), sent in 0_usize..4) {
             for upgrade in EVERY {
                 let asked = upgrade.next(sent, &reply);
-                prop_assert!(!matches!(asked, Move::Send(bytes) if bytes.len() > 64));
+                prop_assert!(!matches!(asked, Move::Send(bytes) if bytes.len() > 128));
             }
         }
     }

@@ -20,8 +20,8 @@ use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
 pub use self::certificate::{Seen, problems, read_certificate, read_front};
-pub use self::flight::{Flight, is_tls, read_flight};
-use self::hello::{Suites, hello_of};
+pub use self::flight::{Flight, alert_name, is_tls, read_flight};
+use self::hello::{ALPN, SUITES_WEAK, Suites, hello_of};
 pub use self::hello::{Version, client_hello};
 use super::connection::{self, Endpoint, Opened, Patience};
 use super::starttls::Upgrade;
@@ -32,6 +32,8 @@ use crate::gate::Stage;
 const HANDSHAKES: usize = 2;
 /// Longest wait for the answer to a hello.
 const FLIGHT_WAIT: Duration = Duration::from_secs(3);
+/// Weak suites of a server that are told: one is bad enough, and each is a connection.
+const WEAK_MAX: usize = 8;
 /// Between two parts of a flight.
 const FLIGHT_GAP: Duration = Duration::from_secs(1);
 
@@ -47,15 +49,34 @@ struct Handshake {
     alpn: Option<String>,
 }
 
-/// Looks at the TLS of an endpoint, after an upgrade where the protocol has one; `None` where it speaks none.
-pub(super) async fn inspect(
-    endpoint: &Endpoint<'_>,
-    connector: &TlsConnector,
-    upgrade: Option<Upgrade>,
-) -> Option<Tls> {
+/// What an inspection came to.
+#[derive(Debug, Default)]
+pub(super) struct Inspected {
+    /// What was seen; `None` where no handshake got so far.
+    pub(super) tls: Option<Tls>,
+    /// The alert that every hello was refused with.
+    pub(super) refusal: Option<u8>,
+    /// Whether the client's certificate was asked for.
+    pub(super) wants_certificate: bool,
+    /// Names of the weak suites that were chosen where only such were offered.
+    pub(super) weak_suites: Vec<String>,
+}
+
+impl Inspected {
+    /// What is worth telling beside what was seen, as facts of the service.
+    pub(super) fn facts(&self) -> impl Iterator<Item = (String, String)> {
+        let refusal = self.refusal.map(|alert| ("tls-refusal".to_owned(), alert_name(alert)));
+        let wanted = ("tls-client-certificate".to_owned(), "wanted".to_owned());
+        let weak = (!self.weak_suites.is_empty()).then(|| ("tls-weak-suites".to_owned(), self.weak_suites.join(", ")));
+        refusal.into_iter().chain(self.wants_certificate.then_some(wanted)).chain(weak)
+    }
+}
+
+/// Looks at the TLS of an endpoint, after an upgrade where the protocol has one.
+pub(super) async fn inspect(endpoint: &Endpoint<'_>, connector: &TlsConnector, upgrade: Option<Upgrade>) -> Inspected {
     // Where the upgrade is refused once, it is not asked for five times more.
-    if upgrade.is_some() {
-        first_flight(endpoint, &ANY, upgrade).await?;
+    if upgrade.is_some() && first_flight(endpoint, &ANY, upgrade).await.is_none() {
+        return Inspected::default();
     }
     let handshake = handshake(endpoint, connector, upgrade);
     let flights = stream::iter(Version::ALL)
@@ -71,9 +92,17 @@ pub(super) async fn inspect(
         (flight.version == Some(version.wire())).then_some((*version, flight))
     });
     let spoken: Vec<(Version, &Flight)> = spoken.collect();
+    let wants_certificate = spoken.iter().any(|(_, flight)| flight.wants_certificate);
     if spoken.is_empty() && handshake.is_none() {
-        return None;
+        // The newest version that was refused: older ones are refused for being old.
+        let refusal = flights.iter().rev().find_map(|(_, flight)| flight.as_ref()?.alert);
+        return Inspected { refusal, ..Inspected::default() };
     }
+    let old = spoken.iter().map(|(version, _)| *version).filter(|version| *version < Version::Tls13).max();
+    let weak_suites = match old {
+        Some(version) => weak_suites(endpoint, upgrade, version).await,
+        None => Vec::new(),
+    };
     let handshake = handshake.unwrap_or_default();
     let is_spoken = |version: Version| {
         handshake.version == Some(version.wire()) || spoken.iter().any(|(known, _)| *known == version)
@@ -91,14 +120,30 @@ pub(super) async fn inspect(
     let chain: Vec<Seen> =
         certificates.iter().filter_map(|der| read_certificate(der).or_else(|| read_front(der))).collect();
     let now_s = jiff::Timestamp::now().as_second();
-    Some(Tls {
+    let tls = Tls {
         versions,
         cipher: handshake.cipher.or(newest.and_then(|flight| flight.cipher)).map(suite_name),
         alpn: handshake.alpn,
         starttls: upgrade.map(|upgrade| upgrade.word().to_owned()),
         problems: problems(&chain, endpoint.name, now_s),
         chain: chain.into_iter().map(|seen| seen.certificate).collect(),
-    })
+    };
+    Inspected { tls: Some(tls), refusal: None, wants_certificate, weak_suites }
+}
+
+/// The suites that a server chooses when it is offered weak ones alone, each in turn, as far as it goes on.
+async fn weak_suites(endpoint: &Endpoint<'_>, upgrade: Option<Upgrade>, version: Version) -> Vec<String> {
+    let mut offered = SUITES_WEAK.to_vec();
+    let mut chosen = Vec::new();
+    while chosen.len() < WEAK_MAX && !offered.is_empty() {
+        let hello = hello_with(Suites::These(&offered), &[version], endpoint.name);
+        let Some(flight) = flight_to(endpoint, upgrade, hello).await else { break };
+        let is_spoken = flight.version == Some(version.wire());
+        let Some(cipher) = flight.cipher.filter(|cipher| is_spoken && offered.contains(cipher)) else { break };
+        offered.retain(|suite| *suite != cipher);
+        chosen.push(suite_name(cipher));
+    }
+    chosen
 }
 
 /// Asks once more, with what hardly any server speaks, where all was refused for the suites.
@@ -119,20 +164,43 @@ fn newest_certificates(spoken: &[(Version, &Flight)]) -> Vec<Vec<u8>> {
     with.map(|(_, flight)| flight.certificates.clone()).unwrap_or_default()
 }
 
+/// A whole handshake: with the protocol that would be spoken inside, and where that is refused with any other.
 async fn handshake(endpoint: &Endpoint<'_>, connector: &TlsConnector, upgrade: Option<Upgrade>) -> Option<Handshake> {
+    match handshake_with(endpoint, connector, upgrade).await? {
+        Err(error) if is_refusal_of_protocol(&error) => {
+            handshake_with(endpoint, &connector_for(&ALPN), upgrade).await?.ok()
+        }
+        handshake => handshake.ok(),
+    }
+}
+
+/// Whether a handshake failed for what would be spoken inside.
+fn is_refusal_of_protocol(error: &std::io::Error) -> bool {
+    let error = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    matches!(error, Some(rustls::Error::AlertReceived(rustls::AlertDescription::NoApplicationProtocol)))
+}
+
+async fn handshake_with(
+    endpoint: &Endpoint<'_>,
+    connector: &TlsConnector,
+    upgrade: Option<Upgrade>,
+) -> Option<std::io::Result<Handshake>> {
     let Opened { mut stream, permit: _permit, .. } = endpoint.open(Stage::Tls).await.ok()?;
     if let Some(upgrade) = upgrade {
-        upgrade.carry_out(&mut stream, endpoint.deadline).await.then_some(())?;
+        upgrade.carry_out(&mut stream, endpoint.name, endpoint.deadline).await.then_some(())?;
     }
-    let stream = endpoint.handshake(connector, stream).await.ok()?;
+    let stream = match endpoint.handshake(connector, Upgrade::carried(upgrade, stream)).await {
+        Ok(stream) => stream,
+        Err(error) => return Some(Err(error)),
+    };
     let (_, session) = stream.get_ref();
     let certificates = session.peer_certificates().unwrap_or_default();
-    Some(Handshake {
+    Some(Ok(Handshake {
         certificates: certificates.iter().take(flight::CERTIFICATES_MAX).map(|der| der.to_vec()).collect(),
         version: session.protocol_version().map(u16::from),
         cipher: session.negotiated_cipher_suite().map(|suite| u16::from(suite.suite())),
         alpn: session.alpn_protocol().and_then(crate::finding::printable_banner),
-    })
+    }))
 }
 
 /// The first flight in answer to a hello that offers these versions.
@@ -145,8 +213,9 @@ async fn flight_to(endpoint: &Endpoint<'_>, upgrade: Option<Upgrade>, hello: Opt
     let hello = hello?;
     let Opened { mut stream, permit: _permit, .. } = endpoint.open(Stage::Tls).await.ok()?;
     if let Some(upgrade) = upgrade {
-        upgrade.carry_out(&mut stream, endpoint.deadline).await.then_some(())?;
+        upgrade.carry_out(&mut stream, endpoint.name, endpoint.deadline).await.then_some(())?;
     }
+    let mut stream = Upgrade::carried(upgrade, stream);
     let until = endpoint.deadline.min(Instant::now() + FLIGHT_WAIT);
     connection::send(&mut stream, &hello, until).await.then_some(())?;
     let mut bytes = Vec::new();
@@ -160,7 +229,7 @@ async fn flight_to(endpoint: &Endpoint<'_>, upgrade: Option<Upgrade>, hello: Opt
 }
 
 /// A hello with fresh random bytes; `None` when this machine has none.
-fn hello_with(suites: Suites, versions: &[Version], name: Option<&str>) -> Option<Vec<u8>> {
+fn hello_with(suites: Suites<'_>, versions: &[Version], name: Option<&str>) -> Option<Vec<u8>> {
     let mut random = [0; 32];
     getrandom::fill(&mut random).ok()?;
     Some(hello_of(suites, versions, name, random))
@@ -186,6 +255,10 @@ fn suite_name(number: u16) -> String {
 /// # Panics
 /// When the library refuses the versions that it was built with.
 pub(super) fn connector() -> TlsConnector {
+    connector_for(&["http/1.1"])
+}
+
+fn connector_for(protocols: &[&str]) -> TlsConnector {
     let provider = Arc::new(ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -193,7 +266,7 @@ pub(super) fn connector() -> TlsConnector {
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(AcceptAll(provider)))
         .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
     // Nothing is resumed: each handshake is to show the certificate.
     config.resumption = rustls::client::Resumption::disabled();
     TlsConnector::from(Arc::new(config))

@@ -1,6 +1,7 @@
 //! Looking at a UDP port: each probe is a question of its own, and only an answer tells anything.
 //!
-//! A port that was found open has answered something already; its number mostly says which question that was.
+//! A port that was found open has answered something already, to the requests of the catalogue that are usual at its
+//! number ([`crate::udp_scan::payload`]). That answer is looked at first; only what it leaves open is asked.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,11 +12,12 @@ use tokio::net::UdpSocket;
 use tokio::time::{Instant, timeout_at};
 
 use super::connection::Endpoint;
-use super::matcher::{Answer, Match, ProbeRef};
+use super::matcher::{Answer, Match, ProbeId, ProbeRef};
 use super::{Detector, Identified};
 use crate::finding::printable_banner;
 use crate::gate::Gate;
 use crate::port::{Port, Protocol};
+use crate::udp_scan::payload::Ask;
 
 /// How long to wait for an answer before asking once more, and after that.
 const ANSWER_WAIT: Duration = Duration::from_millis(1000);
@@ -23,37 +25,54 @@ const ANSWER_WAIT: Duration = Duration::from_millis(1000);
 const TRIES: usize = 2;
 /// Questions out at once.
 const LANES: usize = 2;
+/// Datagrams of one try that may be answers to something else before it is given up.
+const STRANGERS_MAX: usize = 8;
 /// Longest datagram that is read.
 const DATAGRAM_MAX: usize = 4096;
 
+/// The best answer so far: its bytes, and what the rules make of them.
+type Best = Option<(Vec<u8>, Option<Arc<Match>>)>;
+
 impl Detector {
-    /// Asks a UDP port everything up to the intensity, hinted questions first, until one answer is known for certain; with
-    /// `is_own`, only what is in the port's own protocol.
-    pub(super) async fn identify_udp(&self, endpoint: &Endpoint<'_>, intensity: u8, is_own: bool) -> Identified {
+    /// Tells what a UDP port is: by what was heard of it where that is certain, otherwise by asking everything up to the
+    /// intensity, hinted questions first, until one answer is; with `is_own`, only what is in the port's own protocol.
+    pub(super) async fn identify_udp(
+        &self,
+        endpoint: &Endpoint<'_>,
+        intensity: u8,
+        is_own: bool,
+        heard: Option<&[u8]>,
+    ) -> Identified {
         let own = Gate::own_probes(Port::udp(endpoint.address.port()));
         let probes = self.probes(Protocol::Udp, endpoint.address.port(), false);
         let probes = probes.iter().filter(|probe| match is_own {
             true => own.contains(&&*probe.name),
             false => probe.is_hinted || probe.rarity <= intensity,
         });
-        let probes: Vec<ProbeRef> = probes.cloned().collect();
+        let mut probes: Vec<ProbeRef> = probes.cloned().collect();
+        let mut best: Best = None;
+        if let Some(bytes) = heard {
+            let found = self.heard(endpoint, bytes);
+            match &found {
+                Some((_, found)) if !found.is_soft => return identified(bytes, Some(found)),
+                // It is asked for more of the same, and not what it has answered.
+                Some((asked, found)) => {
+                    let tells = |probe: &ProbeRef| probe.services.iter().any(|name| **name == *found.service.name);
+                    probes.retain(|probe| probe.id != *asked && tells(probe));
+                }
+                None => {}
+            }
+            best = Some((bytes.to_vec(), found.map(|(_, found)| found)));
+        }
         let mut answers = stream::iter(probes)
             .map(|probe| async move {
                 let answer = ask(endpoint, &probe).await;
                 (probe, answer)
             })
             .buffered(LANES);
-        let mut best: Option<(Vec<u8>, Option<Arc<Match>>)> = None;
         while let Some((probe, answer)) = answers.next().await {
             let Some(bytes) = answer else { continue };
-            let answer = Answer {
-                protocol: Protocol::Udp,
-                port: endpoint.address.port(),
-                is_tls: false,
-                probe: Some(probe.id),
-                bytes: &bytes,
-            };
-            let found = self.matched(&answer);
+            let found = self.judge_datagram(endpoint, &probe, &bytes);
             let is_certain = found.as_ref().is_some_and(|found| !found.is_soft);
             if is_certain || best.as_ref().is_none_or(|(_, known)| known.is_none()) {
                 best = Some((bytes, found));
@@ -63,11 +82,50 @@ impl Detector {
             }
         }
         let Some((bytes, found)) = best else { return Identified::default() };
-        Identified { banner: printable_banner(&bytes), service: found.map(|found| found.service.clone()) }
+        identified(&bytes, found.as_ref())
+    }
+
+    /// What was heard of a port, as the answer to one of the requests that are usual there: the first that it is for certain,
+    /// or else the first that it may be.
+    fn heard(&self, endpoint: &Endpoint<'_>, bytes: &[u8]) -> Option<(ProbeId, Arc<Match>)> {
+        let probes = self.probes(Protocol::Udp, endpoint.address.port(), false);
+        let usual = probes.iter().filter(|probe| probe.is_hinted && probe.request.is_some());
+        let mut soft = None;
+        for probe in usual {
+            let Some(found) = self.judge_datagram(endpoint, probe, bytes) else { continue };
+            if !found.is_soft {
+                return Some((probe.id, found));
+            }
+            soft = soft.or(Some((probe.id, found)));
+        }
+        soft
+    }
+
+    fn judge_datagram(&self, endpoint: &Endpoint<'_>, probe: &ProbeRef, bytes: &[u8]) -> Option<Arc<Match>> {
+        let port = endpoint.address.port();
+        let answer = Answer { protocol: Protocol::Udp, port, is_tls: false, probe: Some(probe.id), bytes };
+        self.matched(&answer)
     }
 }
 
-/// The first datagram that comes back for a probe.
+fn identified(bytes: &[u8], found: Option<&Arc<Match>>) -> Identified {
+    Identified { banner: printable_banner(bytes), service: found.map(|found| found.service.clone()) }
+}
+
+/// The datagram to send, and what it was made of where that has to come back.
+fn question(endpoint: &Endpoint<'_>, probe: &ProbeRef) -> (Vec<u8>, Option<Ask>) {
+    let mut token = [0; 8];
+    match probe.request {
+        // Without random bytes it is asked as nobody.
+        Some(request) if getrandom::fill(&mut token).is_ok() => {
+            let ask = Ask { token, to: endpoint.address.ip() };
+            (request.write(&ask), Some(ask))
+        }
+        _ => (probe.payload.to_vec(), None),
+    }
+}
+
+/// The first datagram that comes back for a probe and is an answer to it.
 async fn ask(endpoint: &Endpoint<'_>, probe: &ProbeRef) -> Option<Vec<u8>> {
     let _place = endpoint.room.enter(endpoint.deadline).await?;
     let _of_all = timeout_at(endpoint.deadline, endpoint.connections.acquire()).await.ok()?.ok()?;
@@ -75,6 +133,11 @@ async fn ask(endpoint: &Endpoint<'_>, probe: &ProbeRef) -> Option<Vec<u8>> {
     let socket = UdpSocket::bind(any).await.ok()?;
     // Connected: the kernel drops what comes from elsewhere.
     socket.connect(endpoint.address).await.ok()?;
+    let (payload, asked) = question(endpoint, probe);
+    let is_strange = |answer: &[u8]| match (probe.request, &asked) {
+        (Some(request), Some(ask)) => request.is_strange(ask, answer),
+        _ => false,
+    };
     let mut datagram = vec![0; DATAGRAM_MAX];
     for _ in 0..TRIES {
         if let Some(pacing) = endpoint.pacing
@@ -82,16 +145,19 @@ async fn ask(endpoint: &Endpoint<'_>, probe: &ProbeRef) -> Option<Vec<u8>> {
         {
             return None;
         }
-        socket.send(&probe.payload).await.ok()?;
+        socket.send(&payload).await.ok()?;
         let until = endpoint.deadline.min(Instant::now() + ANSWER_WAIT);
-        match timeout_at(until, socket.recv(&mut datagram)).await {
-            Ok(Ok(length)) => {
-                datagram.truncate(length);
-                return Some(datagram);
+        for _ in 0..STRANGERS_MAX {
+            match timeout_at(until, socket.recv(&mut datagram)).await {
+                Ok(Ok(length)) if is_strange(datagram.get(..length).unwrap_or_default()) => {}
+                Ok(Ok(length)) => {
+                    datagram.truncate(length);
+                    return Some(datagram);
+                }
+                // Port unreachable: it is closed after all.
+                Ok(Err(_)) => return None,
+                Err(_) => break,
             }
-            // Port unreachable: it is closed after all.
-            Ok(Err(_)) => return None,
-            Err(_) => {}
         }
     }
     None

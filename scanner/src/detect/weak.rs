@@ -14,6 +14,7 @@ use crate::finding::Weakness;
 use crate::gate::{self, Stage, Verdict};
 use crate::port::Protocol;
 use crate::vuln::check::{self, Admitting, Connecting, Connector, Known, Stream};
+use crate::vuln::exposure::Exposures;
 
 impl Detector {
     /// What is weak about a service, the rules' order. `now_s` is the time, seconds since 1970-01-01T00:00:00Z.
@@ -31,7 +32,11 @@ impl Detector {
         let bounds = check::Options { patience, ..check::Options::default() };
         let room = self.occupancy.of(known.target, false);
         let asking = Asking { detector: self, options, room, name: known.name };
-        check::run(known, &bounds, &asking, now_s).await
+        let exposures: &Exposures = match &self.exposures {
+            Some(exposures) => exposures,
+            None => Exposures::built_in(),
+        };
+        check::run_of(exposures, known, &bounds, &asking, now_s).await
     }
 }
 

@@ -95,7 +95,7 @@ fn both_address_families_are_scanned_where_the_machine_has_them() {
 fn a_name_is_scanned_at_its_address_and_keeps_its_name() {
     let (_listener, port) = listener("127.0.0.1");
     let mut task = task("localhost", ports(&[port]));
-    task.scope = Arc::new(Scope::new(&["127.0.0.0/8".parse().unwrap()]));
+    task.permit = Scope::new(&["127.0.0.0/8".parse().unwrap()]).into();
     let (records, outcome) = finish(engine().scan(task).unwrap());
     assert_eq!(outcome.unwrap().left_out.unresolved_count, 0);
     assert_eq!(

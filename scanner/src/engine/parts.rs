@@ -35,8 +35,9 @@ impl Engine {
             First::Discovery(_) | First::None => None,
         };
         let note = first.as_ref().and_then(|(scan, _)| scan.note);
+        let tcp = first.as_ref().map(|(scan, _)| scan.tcp).unwrap_or_default();
         let first = first.map(|(scan, is_discovery)| udp::First { scan, cancel, is_discovery, is_fed });
         let (plan, task) = part(&split.udp, task.cancel.clone());
-        Ok(UnitScan { note, ..self.udp.submit(plan, task, first)? })
+        Ok(UnitScan { note, tcp, ..self.udp.submit(plan, task, first)? })
     }
 }

@@ -50,7 +50,7 @@ impl Services {
     pub(super) fn attach(&self, scan: UnitScan, task: &UnitTask) -> UnitScan {
         match self.ready() {
             Ok(Ready { detector, runtime }) => {
-                let gate = Gate::new(Arc::clone(&task.spec), Arc::clone(&task.scope));
+                let gate = Gate::new(Arc::clone(&task.spec), Arc::clone(&task.permit));
                 let limits = (gate, self.pacing(task));
                 service_scan::attach(scan, &task.spec, detector, limits, &runtime, task.cancel.clone())
             }
@@ -80,13 +80,13 @@ impl Services {
         let mut state = self.lock();
         let State { detector: known, occupancy, .. } = &mut *state;
         let detector = known.get_or_insert_with(|| Arc::new(detector(RuleSet::builtin(), occupancy))).clone();
-        if state.runtime.is_none() {
-            let made =
-                Builder::new_multi_thread().worker_threads(THREADS).thread_name("pentora-detect").enable_all().build();
-            state.runtime = Some(made?);
-        }
-        let runtime = state.runtime.as_ref().expect("it was made above").handle().clone();
+        let runtime = state.runtime()?;
         Ok(Ready { detector, runtime })
+    }
+
+    /// The threads that detection runs on, for what else is asked about hosts.
+    pub(super) fn runtime(&self) -> std::io::Result<Handle> {
+        self.lock().runtime()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -95,9 +95,21 @@ impl Services {
     }
 }
 
+impl State {
+    fn runtime(&mut self) -> std::io::Result<Handle> {
+        if self.runtime.is_none() {
+            let made =
+                Builder::new_multi_thread().worker_threads(THREADS).thread_name("pentora-detect").enable_all().build();
+            self.runtime = Some(made?);
+        }
+        Ok(self.runtime.as_ref().expect("it was made above").handle().clone())
+    }
+}
+
 /// A detector of these rules.
 fn detector(rules: RuleSet, occupancy: &Arc<Occupancy>) -> Detector {
-    Detector::new(Arc::new(rules), limits::detection_sockets()).within(occupancy)
+    let exposures = rules.own_exposures();
+    Detector::new(Arc::new(rules), limits::detection_sockets()).with_exposures(exposures).within(occupancy)
 }
 
 impl Drop for Services {

@@ -60,9 +60,9 @@ fn looks_first(spec: &ScanSpec) -> bool {
 }
 
 /// Whether only hosts that were found up are asked over UDP. A few targets were written by hand, by someone who means
-/// them: they are asked in any case.
+/// them: they are asked in any case. So are names, each of which may be several hosts.
 pub(super) fn is_fed(plan: &Plan) -> bool {
-    looks_first(plan.spec()) && plan.target_count() > TARGETS_MIN
+    looks_first(plan.spec()) && plan.target_count() > TARGETS_MIN && plan.target_set().name_count() == 0
 }
 
 /// The TCP ports that a discovery asks, which is all that connections can do: an answer of any kind shows the host.

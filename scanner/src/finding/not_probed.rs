@@ -24,11 +24,13 @@ pub enum NotProbed {
     WindowOver,
     /// Its unit was tried as often as the job allows, and given up.
     GivenUp,
+    /// The kernel had no room for one more neighbour.
+    NeighboursFull,
 }
 
 impl NotProbed {
     /// Every reason; positions are codes that are written to disk, so new ones come last.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::NoRoute,
         Self::GatewaySilent,
         Self::InterfaceDown,
@@ -37,6 +39,7 @@ impl NotProbed {
         Self::OutOfScope,
         Self::WindowOver,
         Self::GivenUp,
+        Self::NeighboursFull,
     ];
 
     /// The reason's code, as written to disk.
@@ -63,6 +66,7 @@ impl NotProbed {
             Self::OutOfScope => "out-of-scope",
             Self::WindowOver => "window-over",
             Self::GivenUp => "given-up",
+            Self::NeighboursFull => "neighbours-full",
         }
     }
 
@@ -78,6 +82,7 @@ impl NotProbed {
             Self::OutOfScope => "outside the scope or excluded",
             Self::WindowOver => "time over",
             Self::GivenUp => "unit given up",
+            Self::NeighboursFull => "table of neighbours full",
         }
     }
 

@@ -1,8 +1,11 @@
-//! Makes words from the network harmless: printable ASCII, everything else escaped, length bounded.
+//! Makes words from the network harmless without making others of them.
 //!
-//! Banners are escaped when they are read. Names and banners in records from other nodes are escaped once more when
-//! they are written out ([`Printable`]), since a peer can put anything into a chunk.
+//! Words are text, in whatever script: in records and in documents they are themselves, and only what nobody can see in
+//! them is replaced ([`plain_text`]). Terminals get printable ASCII with escapes ([`Printable`]), in which a backslash of the
+//! text is two. Banners are bytes, not text, and are escaped when they are read ([`printable_banner`]); a terminal gets
+//! them as [`Banner`]. All is done once more when records are written out, since a peer can put anything into a chunk.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write};
 
 /// Most bytes of a banner that are read and kept: the first line of any greeting fits.
@@ -31,26 +34,78 @@ pub fn printable_banner(bytes: &[u8]) -> Option<String> {
     Some(banner)
 }
 
-/// Displays text with every character that is not printable ASCII escaped; what is printable stays as it is.
+/// Displays text for a terminal: printable ASCII as it is, but for backslashes, which are doubled, and anything else
+/// escaped.
 ///
 /// ```
 /// use pentora_scanner::finding::Printable;
 /// assert_eq!(Printable("ok \u{1b}[31m").to_string(), "ok \\x1b[31m");
+/// assert_eq!(Printable("C:\\x1b").to_string(), "C:\\\\x1b");
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Printable<'a>(pub &'a str);
 
 impl fmt::Display for Printable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
-            match c {
-                ' '..='~' => f.write_char(c)?,
-                _ if u32::from(c) < 0x100 => write!(f, "\\x{:02x}", u32::from(c))?,
-                _ => write!(f, "\\u{{{:x}}}", u32::from(c))?,
-            }
-        }
-        Ok(())
+        self.0.chars().try_for_each(|c| if c == '\\' { f.write_str("\\\\") } else { escaped(f, c) })
     }
+}
+
+/// Displays a banner for a terminal: its escapes are those that it was read with, and stay.
+#[derive(Debug, Clone, Copy)]
+pub struct Banner<'a>(pub &'a str);
+
+impl fmt::Display for Banner<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| escaped(f, c))
+    }
+}
+
+/// Printable ASCII as it is, anything else as `\xNN` or `\u{N}`.
+fn escaped(f: &mut fmt::Formatter<'_>, c: char) -> fmt::Result {
+    match c {
+        ' '..='~' => f.write_char(c),
+        _ if u32::from(c) < 0x100 => write!(f, "\\x{:02x}", u32::from(c)),
+        _ => write!(f, "\\u{{{:x}}}", u32::from(c)),
+    }
+}
+
+/// Whether a character cannot be seen or obeys no script: control characters, marks that turn the direction of text,
+/// characters without a width or a meaning.
+#[must_use]
+pub fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+        || matches!(c, '\u{e000}'..='\u{f8ff}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff0}'..='\u{fffb}')
+        || matches!(c, '\u{fffe}' | '\u{ffff}' | '\u{e0000}'..)
+}
+
+/// Text as itself: white space that ends lines or moves a cursor is a space, and what is hidden ([`is_hidden`]) is U+FFFD.
+///
+/// ```
+/// use pentora_scanner::finding::plain_text;
+/// assert_eq!(plain_text("caf\u{e9}\n\u{202e}\u{1b}[31m \\x1b"), "caf\u{e9} \u{fffd}\u{fffd}[31m \\x1b");
+/// ```
+#[must_use]
+pub fn plain_text(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_hidden) {
+        return Cow::Borrowed(text);
+    }
+    let plain = |c: char| match c {
+        '\t' | '\n' | '\r' => ' ',
+        _ if is_hidden(c) => char::REPLACEMENT_CHARACTER,
+        _ => c,
+    };
+    Cow::Owned(text.chars().map(plain).collect())
+}
+
+/// The same, and no more than so many bytes of it.
+#[must_use]
+pub fn plain_text_of(text: &str, bytes_max: usize) -> String {
+    let mut text = plain_text(text).into_owned();
+    let end = (0..=bytes_max.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    text.truncate(end);
+    text
 }
 
 #[cfg(test)]
@@ -74,13 +129,19 @@ mod tests {
             if let Some(banner) = printable_banner(&bytes) {
                 prop_assert!(banner.bytes().all(|b| (b' '..=b'~').contains(&b)));
                 prop_assert!(banner.len() <= 4 * BANNER_BYTES_MAX);
-                prop_assert_eq!(Printable(&banner).to_string(), banner, "escaping twice changes nothing");
+                prop_assert_eq!(Banner(&banner).to_string(), banner, "escaping twice changes nothing");
             }
         }
 
         #[test]
         fn no_text_from_a_peer_reaches_a_terminal(text in "\\PC{0,40}|[\\x00-\\u{ff}]{0,40}") {
-            prop_assert!(Printable(&text).to_string().bytes().all(|b| (b' '..=b'~').contains(&b)));
+            for shown in [Printable(&text).to_string(), Banner(&text).to_string()] {
+                prop_assert!(shown.bytes().all(|b| (b' '..=b'~').contains(&b)));
+            }
+            let plain = plain_text(&text);
+            prop_assert!(!plain.chars().any(is_hidden));
+            prop_assert_eq!(plain_text(&plain), plain.clone());
+            prop_assert_eq!(plain.chars().count(), text.chars().count());
         }
     }
 }

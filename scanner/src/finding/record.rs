@@ -8,8 +8,8 @@ use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
-use super::{HostState, PortState, Reason, Service, Severity, Weakness};
-use crate::port::{Protocol, named_ports, service_name};
+use super::{HostState, Identity, PortState, Reason, Service, Severity, Weakness};
+use crate::port::{Port, Protocol, named_ports, service_name};
 
 /// How sure a guess from the port's number is: of web servers on the Internet 3 % are on port 80 (the LZR study), but
 /// of what answers on port 80 most are.
@@ -36,12 +36,46 @@ pub struct HostRecord {
     pub worker: String,
     /// Something on the way answers for every port of this address: its open ports mean nothing.
     pub is_middlebox: bool,
+    /// When its results were complete, as `started_at_ms`; 0 in records from before this was kept.
+    #[serde(default, deserialize_with = "if_there")]
+    pub ended_at_ms: u64,
+    /// How its TCP ports were asked, where that was kept.
+    #[serde(default, deserialize_with = "if_there")]
+    pub tcp: Option<TcpScan>,
+    /// Who it is beside its address.
+    #[serde(default, deserialize_with = "if_there")]
+    pub identity: Identity,
+    /// Where much of what was sent to it was lost: how many thousandths of its ports that answer are likely to be here.
+    #[serde(default, deserialize_with = "if_there")]
+    pub likely_found_permille: Option<u16>,
+}
+
+/// A field that older records end without: by name it is missing, by position the bytes are over.
+fn if_there<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
+    Ok(T::deserialize(from).unwrap_or_default())
+}
+
+/// How TCP ports were asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TcpScan {
+    /// By whole connections, through the system.
+    #[default]
+    Connect,
+    /// By single SYNs.
+    Syn,
 }
 
 /// Why an address is said to be a middlebox's.
 pub const MIDDLEBOX_REASON: &str = "ports drawn at random, where nobody listens, are open as well";
 
 impl PortRecord {
+    /// The port.
+    #[must_use]
+    pub fn to_port(&self) -> Port {
+        Port { protocol: self.protocol, number: self.port }
+    }
+
     /// What the port is known to be, or else a guess from its number; `None` where there is no usual service.
     #[must_use]
     pub fn service_or_guess(&self) -> Option<&Service> {
@@ -68,6 +102,22 @@ impl HostRecord {
     #[must_use]
     pub fn is_meant(&self, port: &PortRecord) -> bool {
         !(self.is_middlebox && port.protocol == Protocol::Tcp && port.state == PortState::Open)
+    }
+
+    /// The share of its ports that answer which is likely to be here; `None` where nothing speaks against all of them.
+    #[must_use]
+    pub fn recall_estimate(&self) -> Option<f64> {
+        self.likely_found_permille.map(|permille| f64::from(permille) / 1000.0)
+    }
+
+    /// What a reader has to know of a host that is likely to lack ports.
+    #[must_use]
+    pub fn likely_found_note(&self) -> Option<String> {
+        let found = self.recall_estimate()?;
+        Some(format!(
+            "probes to it were lost: about {:.0} % of its ports that answer are likely to be here",
+            100.0 * found
+        ))
     }
 
     /// How bad its worst weakness is that is not merely potential.
@@ -141,6 +191,10 @@ mod tests {
             started_at_ms: 1,
             worker: "w".to_owned(),
             is_middlebox: false,
+            ended_at_ms: 2,
+            tcp: Some(TcpScan::Syn),
+            identity: Identity { ttl: Some(64), ..Identity::default() },
+            likely_found_permille: Some(430),
         };
         #[rustfmt::skip]
         let bytes = [
@@ -153,8 +207,17 @@ mod tests {
             1, 2, 3, 0xac, 2, // one group of 300 that is not shown
             1, 1, b'w',
             0, // no middlebox
+            2, 1, 1, // when it was done, by single SYNs
+            1, 64, 0, 0, 0, 0, // time to live, no hardware address, vendor, name or zone
+            1, 0xae, 3, // 430 thousandths of it
         ];
         assert_eq!(postcard::to_stdvec(&record).unwrap(), bytes);
         assert_eq!(postcard::from_bytes::<HostRecord>(&bytes).unwrap(), record);
+        let whole = HostRecord { likely_found_permille: None, ..record };
+        let end = bytes.len() - 3;
+        assert_eq!(postcard::from_bytes::<HostRecord>(&bytes[..end]).unwrap(), whole, "as records ended before");
+        let older = HostRecord { ended_at_ms: 0, tcp: None, identity: Identity::default(), ..whole };
+        let end = end - 9;
+        assert_eq!(postcard::from_bytes::<HostRecord>(&bytes[..end]).unwrap(), older, "and before that");
     }
 }

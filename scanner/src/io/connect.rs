@@ -7,6 +7,8 @@
 //! Probes are the engine's unit of pace: an open port costs the network three packets more than a closed one.
 
 mod driver;
+#[cfg(target_os = "linux")]
+mod refusal;
 pub(in crate::io) mod socket;
 mod sockets;
 mod unit;

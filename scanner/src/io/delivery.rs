@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::finding::Finding;
+use crate::finding::{Finding, TcpScan};
 use crate::scan::Scan;
 use crate::tally::{Estimates, LeftOut, Tally};
 use crate::unit::{FINDINGS_QUEUE, ScanError, UnitOutcome, UnitProgress, UnitScan};
@@ -59,7 +59,14 @@ impl Delivery {
             told_at: Duration::ZERO,
             ending: None,
         };
-        (delivery, UnitScan { findings: findings_out, progress: progress_out, note: None, outcome: outcome_out })
+        let scan = UnitScan {
+            findings: findings_out,
+            progress: progress_out,
+            note: None,
+            tcp: TcpScan::Connect,
+            outcome: outcome_out,
+        };
+        (delivery, scan)
     }
 
     /// Looks at what comes from outside; true when the unit is over and nothing more is to be sent for it.
@@ -141,6 +148,7 @@ impl Delivery {
             #[expect(clippy::cast_precision_loss, reason = "a rate needs no more than 52 bits")]
             targets_per_second: self.targets as f64 / sending.as_secs_f64().max(1e-3),
             left_out,
+            recapture: None,
         }));
     }
 

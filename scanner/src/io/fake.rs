@@ -40,6 +40,11 @@ pub struct FakeNetwork {
     pub sockets_told: usize,
 }
 
+/// When a kernel sends a SYN again (RFC 6298 section 2.1).
+const KERNEL_REPEAT: Duration = Duration::from_secs(1);
+/// SYNs that a host with a limit takes at once.
+const LIMIT_BURST: f64 = 200.0;
+
 /// A host of the network.
 #[derive(Debug, Clone, Default)]
 pub struct FakeHost {
@@ -49,6 +54,10 @@ pub struct FakeHost {
     pub filtered: BTreeSet<u16>,
     /// Whether ports that are neither drop as well, instead of refusing.
     pub drops_rest: bool,
+    /// Ports that accept a connection only once its SYN has come twice.
+    pub wary: BTreeSet<u16>,
+    /// SYNs per second that it takes, in bursts of 200 at most; it drops the rest.
+    pub limit_pps: Option<u64>,
     /// Its own round-trip time.
     pub rtt: Option<Duration>,
 }
@@ -66,6 +75,8 @@ pub struct FakeRun {
     pub left_out: LeftOut,
     /// Its estimate of loss.
     pub loss_rate: f64,
+    /// SYNs that the kernel has sent again by itself.
+    pub repeats: u64,
     /// Every probe with its time.
     pub sends: Vec<(Duration, SocketAddr)>,
     /// Most probes out at once.
@@ -78,6 +89,7 @@ pub struct FakeRun {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     Answer(Key, bool),
+    Repeat(Key),
     Silence { host: Key, port: u16 },
 }
 
@@ -117,7 +129,9 @@ impl FakeNetwork {
             assert!(idle_turns < 1000, "the scan spins at {:?}", state.now);
             match step {
                 Step::Send { probe, to } => state.send(scan, probe, to),
-                Step::Close { .. } => {}
+                Step::Close { probe } => {
+                    state.open.remove(&probe);
+                }
                 Step::Resolve { host, name } => {
                     let found = self.names.get(&*name).cloned().ok_or_else(|| "no such name".to_owned());
                     scan.on_resolved(host, found);
@@ -159,6 +173,10 @@ struct Running<'a> {
     drawn: u64,
     /// When the firewall's bucket is empty again.
     bucket: Duration,
+    /// What is left in the buckets of hosts with a limit, and when that was so.
+    limits: BTreeMap<IpAddr, (f64, Duration)>,
+    /// Connections that are neither answered nor given up.
+    open: BTreeSet<Key>,
     run: FakeRun,
 }
 
@@ -170,12 +188,22 @@ impl<'a> Running<'a> {
             tally: Tally::default(),
             left_out: LeftOut::default(),
             loss_rate: 0.0,
+            repeats: 0,
             sends: Vec::new(),
             in_flight_max: 0,
             is_done: false,
         };
         let now = Duration::from_secs(1);
-        Self { network, now, events: BinaryHeap::new(), drawn: 0, bucket: Duration::ZERO, run }
+        Self {
+            network,
+            now,
+            events: BinaryHeap::new(),
+            drawn: 0,
+            bucket: Duration::ZERO,
+            limits: BTreeMap::new(),
+            open: BTreeSet::new(),
+            run,
+        }
     }
 
     /// A number from 0 up to less than 1.
@@ -193,10 +221,19 @@ impl<'a> Running<'a> {
             return scan.on_exhausted(self.now, probe);
         }
         self.run.sends.push((self.now, to));
+        self.open.insert(probe);
+        // Behind all that happens at the same time.
+        self.events.push(Reverse((self.now + KERNEL_REPEAT, u64::MAX, Event::Repeat(probe))));
         self.now += self.network.send_cost;
-        let is_lost = self.is_policed() | (self.chance() < self.network.loss) | (self.chance() < self.network.loss);
+        let is_lost = self.is_policed()
+            | self.is_limited(to.ip())
+            | (self.chance() < self.network.loss)
+            | (self.chance() < self.network.loss);
         let (Some((is_open, rtt)), false) = (self.network.answer(to), is_lost) else { return };
-        let at = self.now + rtt + self.network.jitter.mul_f64(self.chance());
+        let is_wary = self.network.hosts.get(&to.ip()).is_some_and(|host| host.wary.contains(&to.port()));
+        // The kernel's repeat of the SYN is what such a port answers.
+        let repeated = if is_wary { KERNEL_REPEAT } else { Duration::ZERO };
+        let at = self.now + repeated + rtt + self.network.jitter.mul_f64(self.chance());
         self.later(at, Event::Answer(probe, is_open));
     }
 
@@ -208,6 +245,18 @@ impl<'a> Running<'a> {
         if !is_full {
             self.bucket += Duration::from_secs(1) / u32::try_from(pps).unwrap_or(u32::MAX);
         }
+        is_full
+    }
+
+    /// Whether a host's own limit drops a SYN now.
+    fn is_limited(&mut self, address: IpAddr) -> bool {
+        let Some(pps) = self.network.hosts.get(&address).and_then(|host| host.limit_pps) else { return false };
+        let (tokens, filled) = self.limits.entry(address).or_insert((LIMIT_BURST, self.now));
+        #[expect(clippy::cast_precision_loss, reason = "a rate needs no more than 52 bits")]
+        let more = pps as f64 * self.now.saturating_sub(*filled).as_secs_f64();
+        (*tokens, *filled) = ((*tokens + more).min(LIMIT_BURST), self.now);
+        let is_full = *tokens < 1.0;
+        *tokens -= f64::from(u8::from(!is_full));
         is_full
     }
 
@@ -224,10 +273,12 @@ impl<'a> Running<'a> {
             self.events.pop();
             match event {
                 Event::Silence { host, port } => scan.on_banner(&Listen { host, port, wait: Duration::ZERO }, None),
+                Event::Repeat(probe) => self.run.repeats += u64::from(self.open.contains(&probe)),
                 Event::Answer(probe, is_open) => {
+                    self.open.remove(&probe);
                     let answer = match is_open {
-                        true => Answer { state: PortState::Open, reason: Reason::SynAck },
-                        false => Answer { state: PortState::Closed, reason: Reason::ConnRefused },
+                        true => Answer::own(PortState::Open, Reason::SynAck),
+                        false => Answer::own(PortState::Closed, Reason::ConnRefused),
                     };
                     if let Some(listen) = scan.on_answer(self.now, probe, answer) {
                         let silence = Event::Silence { host: listen.host, port: listen.port };

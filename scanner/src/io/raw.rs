@@ -14,6 +14,7 @@ mod filter;
 mod lazy;
 mod neighbour;
 pub(in crate::io) mod netlink;
+mod policy;
 mod receiver;
 mod ring;
 mod routes;
@@ -44,13 +45,13 @@ use crate::io::EngineError;
 use crate::packet::cookie::STAMPS;
 use crate::packet::probe::Keys;
 use crate::plan::Plan;
-use crate::syn_scan::TRIES;
+use crate::syn_scan::lane;
 use crate::unit::{ScanError, UNITS_MAX, UnitScan, UnitTask};
 
-/// Units in work at once; more wait for one to end. Each has 16 source ports, one per try.
+/// Units in work at once; more wait for one to end. Each has 16 source ports, one per lane.
 pub(super) const SLOTS: u8 = 16;
 /// Source ports of one unit.
-const PORTS_PER_SLOT: u16 = TRIES as u16 + 1;
+const PORTS_PER_SLOT: u16 = lane::KNOWN as u16 + 1;
 /// Source ports of an engine.
 const PORTS: u16 = SLOTS as u16 * PORTS_PER_SLOT;
 /// The source ports lie above those that Linux gives to connections (32768 to 60999), so that answers to the machine's

@@ -6,6 +6,7 @@
 
 use std::net::IpAddr;
 use std::ops::Range;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -15,11 +16,9 @@ use crate::plan::Plan;
 use crate::target::Target;
 
 /// Tables in which every packet is looked up, first to last (linux/rtnetlink.h): local, main, default.
-const TABLES: [u32; 3] = [255, 254, 253];
+pub(super) const TABLES: [u32; 3] = [255, 254, 253];
 /// The kind of route that leads somewhere over a link.
-const UNICAST: u8 = 1;
-/// Flags of an interface that carries packets: up, with a carrier (linux/if.h).
-const CARRIES: u32 = 0x1 | 0x40;
+pub(super) const UNICAST: u8 = 1;
 
 /// The routes that lead anywhere or nowhere, the most particular first.
 #[derive(Debug)]
@@ -40,8 +39,7 @@ impl Reach {
         let rank = |table: u32| TABLES.iter().position(|known| *known == table);
         routes.retain(|route| rank(route.table).is_some());
         routes.sort_by_key(|route| (rank(route.table), std::cmp::Reverse(route.to.prefix_len()), route.metric));
-        let carries =
-            |interface| links.iter().any(|link| link.interface == interface && link.flags & CARRIES == CARRIES);
+        let carries = |interface| links.iter().any(|link| link.interface == interface && link.carries());
         let why = |route: &RouteEntry| match route.gateway {
             _ if route.kind != UNICAST => None,
             _ if !carries(route.interface) => Some(NotProbed::InterfaceDown),
@@ -52,14 +50,20 @@ impl Reach {
     }
 
     /// Why no probe reaches an address; `None` where one may.
-    fn not_probed(&self, address: IpAddr) -> Option<NotProbed> {
+    pub(super) fn not_probed(&self, address: IpAddr) -> Option<NotProbed> {
         self.routes.iter().find(|(to, _)| to.contains(&address))?.1
     }
 
-    /// How many of a unit's addresses no probe reached. Of `hosts_up`, those that cannot all be among the others have
-    /// answered before the way to them was lost.
-    pub(super) fn count(&self, plan: &Plan, range: Range<u64>, hosts_up: u64) -> NotProbedCounts {
+    fn has_silent_gateway(&self) -> bool {
+        self.routes.iter().any(|(_, why)| *why == Some(NotProbed::GatewaySilent))
+    }
+
+    /// How many of a unit's addresses no probe reached, and of those that its silent names stand for (`named`). Of `hosts_up`,
+    /// those that cannot all be among the others have answered before the way to them was lost.
+    pub(super) fn count(&self, plan: &Plan, range: Range<u64>, named: &[IpAddr], hosts_up: u64) -> NotProbedCounts {
         let (mut counts, mut reached) = (NotProbedCounts::default(), 0_u64);
+        let mut of_names = NotProbedCounts::default();
+        named.iter().filter_map(|address| self.not_probed(*address)).for_each(|why| of_names.add(why, 1));
         for index in range {
             let why = match plan.target(index) {
                 Some(Target::Address(address)) => self.not_probed(address),
@@ -70,7 +74,75 @@ impl Reach {
                 None => reached += 1,
             }
         }
-        counts.less(hosts_up.saturating_sub(reached))
+        counts.less(hosts_up.saturating_sub(reached)).and(&of_names)
+    }
+}
+
+/// How often the links of this machine are looked at while a unit runs: twice before any port is believed to be silent.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Looks in a row that must find a link down: a flicker is not worth what it would cost.
+const LOOKS_MIN: u8 = 2;
+/// At one look in so many the gateways are looked at as well, whose silence the kernel takes seconds to find out.
+const GATEWAYS_EVERY: u8 = 10;
+/// Such looks in a row that must find one silent: longer than the kernel asks for it.
+const SILENT_MIN: u8 = 4;
+
+/// The ways of a unit while it runs: whether one that led somewhere does no more.
+#[derive(Debug, Default)]
+pub(super) struct Ways {
+    carrying: Vec<u32>,
+    looked_at: Option<Duration>,
+    looks: u8,
+    down: Doubt,
+    silent: Doubt,
+}
+
+/// Looks in a row that found something amiss.
+#[derive(Debug, Default)]
+struct Doubt {
+    since: Duration,
+    looks: u8,
+}
+
+impl Doubt {
+    fn note(&mut self, now: Duration, is_amiss: bool) {
+        if self.looks == 0 {
+            self.since = now;
+        }
+        self.looks = if is_amiss { self.looks.saturating_add(1) } else { 0 };
+    }
+}
+
+/// Ways that are lost, since when at most.
+#[derive(Debug)]
+pub(super) struct Lost {
+    pub(super) reach: Reach,
+    pub(super) since: Duration,
+}
+
+impl Ways {
+    /// Looks, if it is time; `Some` where a way is lost.
+    pub(super) fn look(&mut self, now: Duration) -> Option<Lost> {
+        if self.looked_at.is_some_and(|at| now < at + LOOK_EVERY) {
+            return None;
+        }
+        let links = netlink::links().ok()?;
+        let carries = |interface: &u32| links.iter().any(|link| link.interface == *interface && link.carries());
+        if self.looked_at.replace(now).is_none() {
+            self.carrying = links.iter().map(|link| link.interface).filter(carries).collect();
+        }
+        self.down.note(now, !self.carrying.iter().all(carries));
+        if self.down.looks >= LOOKS_MIN {
+            return Reach::now().map(|reach| Lost { reach, since: self.down.since });
+        }
+        self.looks = (self.looks + 1) % GATEWAYS_EVERY;
+        if self.looks > 0 {
+            return None;
+        }
+        let reach = Reach::now().filter(Reach::has_silent_gateway);
+        self.silent.note(now, reach.is_some());
+        let is_lost = self.silent.looks >= SILENT_MIN;
+        reach.filter(|_| is_lost).map(|reach| Lost { reach, since: self.silent.since })
     }
 }
 
@@ -86,12 +158,13 @@ impl Asked {
         Self { plan: plan.clone(), range: range.start..range.end.min(plan.target_count()) }
     }
 
-    /// How many of the unit's targets no probe reached although the kernel took them; asked only where nothing answers.
-    pub(super) fn unreached(&self, hosts_up: u64) -> NotProbedCounts {
+    /// How many of the unit's targets no probe reached although the kernel took them, `named` being the addresses of names that
+    /// are silent; asked only where nothing answers.
+    pub(super) fn unreached(&self, hosts_up: u64, named: &[IpAddr]) -> NotProbedCounts {
         if hosts_up >= self.range.end - self.range.start {
             return NotProbedCounts::default();
         }
-        Reach::now().map(|reach| reach.count(&self.plan, self.range.clone(), hosts_up)).unwrap_or_default()
+        Reach::now().map(|reach| reach.count(&self.plan, self.range.clone(), named, hosts_up)).unwrap_or_default()
     }
 }
 
@@ -101,6 +174,9 @@ mod tests {
 
     use super::*;
     use crate::spec::ScanSpec;
+
+    /// Flags of an interface that is up and has a carrier.
+    const CARRIES: u32 = 0x1 | 0x40;
 
     fn route(to: &str, table: u32, kind: u8, interface: u32, gateway: Option<&str>) -> RouteEntry {
         let gateway = gateway.map(|gateway| gateway.parse().unwrap());
@@ -134,8 +210,10 @@ mod tests {
             ..ScanSpec::default()
         };
         let plan = Plan::new(Arc::new(spec), 0).unwrap();
-        assert_eq!(reach.count(&plan, 0..16, 0).to_string(), "gateway silent 4, interface down 7");
-        assert_eq!(reach.count(&plan, 0..16, 5).total(), 11, "five others may have answered");
-        assert_eq!(reach.count(&plan, 0..16, 7).total(), 9, "two must have been reached before");
+        assert_eq!(reach.count(&plan, 0..16, &[], 0).to_string(), "gateway silent 4, interface down 7");
+        assert_eq!(reach.count(&plan, 0..16, &[], 5).total(), 11, "five others may have answered");
+        assert_eq!(reach.count(&plan, 0..16, &[], 7).total(), 9, "two must have been reached before");
+        let named = ["10.1.0.9".parse().unwrap(), "10.0.0.9".parse().unwrap()];
+        assert_eq!(reach.count(&plan, 0..0, &named, 1).to_string(), "gateway silent 1", "a name behind it as well");
     }
 }

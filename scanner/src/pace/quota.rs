@@ -57,6 +57,12 @@ impl Quotas {
         Ok(Pass { address, host, network })
     }
 
+    /// A probe goes at `now` in any case: those that follow wait for it.
+    pub(crate) fn charge(&mut self, now: Duration, address: IpAddr) {
+        self.host.iter_mut().for_each(|hosts| hosts.charge(now, address));
+        self.network.iter_mut().for_each(|networks| networks.charge(now, Network::of(address)));
+    }
+
     /// A probe goes at `now`: what [`Self::check`] allowed is used, and charged to `pace`.
     pub(crate) fn take(&mut self, now: Duration, pass: Pass, pace: &RateCap) {
         let network_pps = self.network.as_ref().map(|places| places.pps);
@@ -86,6 +92,12 @@ impl<K: Eq + Hash + Copy> Places<K> {
 
     fn interval(&self) -> Duration {
         Duration::from_nanos((1_000_000_000 / self.pps).max(1))
+    }
+
+    fn charge(&mut self, now: Duration, at: K) {
+        let place = self.places.entry(at).or_default();
+        place.pacer.charge(now, self.pps);
+        place.used = now;
     }
 
     /// What the place becomes when a slot is taken, or when to ask again.

@@ -8,6 +8,10 @@
 //! speed): the limit is taken back, and that loss is what is usual here. A limit that helped is raised with every clean
 //! epoch, faster and faster, and set anew when loss comes back: multiplicative decrease, on the rate instead of the
 //! window, since a window is full of probes that wait in silence.
+//!
+//! A scan that begins low ([`Throttle::begin_at`]) has a limit from the start, which doubles as long as answers come: they prove
+//! that what was sent since the last doubling got through. While nothing has ever answered it doubles by the clock, up to what
+//! a small office's router carries.
 
 use std::time::Duration;
 
@@ -42,6 +46,13 @@ const GROWTH_MAX: f64 = 0.16;
 const RATE_MIN: f64 = 200.0;
 /// A limit above this many probes per second is none.
 const RATE_NO_LIMIT: f64 = 1e7;
+/// While the limit doubles, time from one doubling to the next: half of the shortest wait for an answer, and more on a longer
+/// path; and without any answer.
+const DOUBLED_AFTER: Duration = Duration::from_millis(50);
+const DARK_AFTER: Duration = Duration::from_secs(1);
+/// The limit up to which it doubles without an answer, and the one from which on there is none.
+const DARK_MAX: f64 = 50_000.0;
+const BEGUN_MAX: f64 = 200_000.0;
 /// Longer gaps between two probes are rest, not sending: a burst's speed is that of the burst.
 const REST: Duration = Duration::from_millis(10);
 
@@ -78,6 +89,17 @@ struct Trial {
     from: u32,
 }
 
+/// How far a low beginning has come.
+#[derive(Debug, Clone, Copy, Default)]
+struct Beginning {
+    doubled_at: Option<Duration>,
+    /// Answers since then.
+    answers: u32,
+    has_answers: bool,
+    /// How long answers take at most.
+    wait: Duration,
+}
+
 /// The limit of a job's scans on the rate at which they send.
 #[derive(Debug, Clone)]
 pub(crate) struct Throttle {
@@ -94,6 +116,8 @@ pub(crate) struct Throttle {
     now: u32,
     began: Option<Duration>,
     sent_at: Duration,
+    /// While the limit is that of a low beginning.
+    beginning: Option<Beginning>,
 }
 
 impl Default for Throttle {
@@ -109,6 +133,7 @@ impl Default for Throttle {
             now: 0,
             began: None,
             sent_at: Duration::ZERO,
+            beginning: None,
         }
     }
 }
@@ -120,14 +145,44 @@ impl Throttle {
     /// The moment before which nothing may be sent.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a positive rate far below 2^63")]
     pub(crate) fn admit(&mut self, now: Duration) -> Result<(), Duration> {
+        self.go_on(now);
         match self.limit {
             None => Ok(()),
             Some(limit) => self.pacer.admit(now, limit.ceil() as u64, 1).map(|_| ()),
         }
     }
 
+    /// One that has found out that so many probes per second get through.
+    pub(crate) fn limited(pps: f64) -> Self {
+        Self { limit: Some(pps.max(RATE_MIN)), ..Self::default() }
+    }
+
+    /// Begins with a limit of so many probes per second, unless it has begun.
+    pub(crate) fn begin_at(&mut self, pps: f64) {
+        if self.began.is_none() && self.beginning.is_none() {
+            (self.limit, self.beginning) = (Some(pps), Some(Beginning::default()));
+        }
+    }
+
+    /// Doubles the limit of a low beginning when it is time.
+    fn go_on(&mut self, now: Duration) {
+        let (Some(beginning), Some(limit)) = (&mut self.beginning, self.limit) else { return };
+        let doubled_at = *beginning.doubled_at.get_or_insert(now);
+        let is_proved = beginning.answers > 0 && now >= doubled_at + DOUBLED_AFTER.max(beginning.wait / 2);
+        let is_dark = !beginning.has_answers && limit < DARK_MAX && now >= doubled_at + DARK_AFTER;
+        if !is_proved && !is_dark {
+            return;
+        }
+        (beginning.doubled_at, beginning.answers) = (Some(now), 0);
+        self.limit = Some(2.0 * limit).filter(|limit| *limit < BEGUN_MAX);
+        if self.limit.is_none() {
+            self.beginning = None;
+        }
+    }
+
     /// A try was sent, number `attempt` of its probe, from 1; `wait` is how long answers take at most.
     pub(crate) fn sent(&mut self, now: Duration, wait: Duration, attempt: u8, history: &mut History) {
+        self.beginning.iter_mut().for_each(|beginning| beginning.wait = wait);
         let began = *self.began.get_or_insert(now);
         if now >= began + EPOCH_MIN.max(2 * wait) {
             self.began = Some(now);
@@ -148,6 +203,10 @@ impl Throttle {
     /// A probe was answered on the try `attempt`; each try before it was lost if `were_lost`, or else only given up
     /// too early.
     pub(crate) fn answered(&mut self, attempt: u8, were_lost: bool, history: &History) {
+        if let Some(beginning) = &mut self.beginning {
+            beginning.answers += 1;
+            beginning.has_answers = true;
+        }
         let tries = history.epochs.get(..usize::from(attempt)).unwrap_or(&history.epochs);
         let Some((last, before)) = tries.split_last() else { return };
         if let Some(epoch) = self.recent(*last) {
@@ -209,7 +268,7 @@ impl Throttle {
                 let factor = (1.0 - loss) / (1.0 - self.usual_loss.min(loss));
                 self.trial = Some(Trial { loss, carried, factor, limit: self.limit, from: self.now.wrapping_add(1) });
                 self.limit = Some((self.limit.map_or(rate, |limit| limit.min(rate)) * factor).max(RATE_MIN));
-                self.growth = GROWTH;
+                (self.growth, self.beginning) = (GROWTH, None);
             }
             None => {
                 self.usual_loss = self.usual_loss.min(0.9 * self.usual_loss + 0.1 * loss);
@@ -307,6 +366,33 @@ mod tests {
         let mut throttle = Throttle::default();
         drive(&mut throttle, 5, 50_000, |_| 0.0);
         assert_eq!(throttle.limit(), None);
+    }
+
+    #[test]
+    fn a_low_beginning_doubles_with_answers_and_by_the_clock_in_the_dark() {
+        let mut throttle = Throttle::default();
+        throttle.begin_at(400.0);
+        throttle.begin_at(9.0);
+        assert_eq!(throttle.limit(), Some(400.0), "once");
+        let (sent, _) = drive(&mut throttle, 2, 50_000, |_| 0.0);
+        assert!(throttle.limit().is_none() && sent > 30_000.0, "{sent}");
+        let (mut dark, mut rates) = (Throttle::default(), Vec::new());
+        dark.begin_at(400.0);
+        for millis in (1000..12_000).step_by(10) {
+            let _ = dark.admit(Duration::from_millis(millis));
+            rates.extend(dark.limit().filter(|_| millis % 1000 == 500));
+        }
+        assert_eq!(rates[..3], [400.0, 800.0, 1600.0]);
+        assert!((DARK_MAX..2.0 * DARK_MAX).contains(rates.last().unwrap()), "{rates:?}");
+    }
+
+    #[test]
+    fn a_low_beginning_ends_where_the_path_polices() {
+        let mut throttle = Throttle::default();
+        throttle.begin_at(400.0);
+        let (sent, carried) = drive(&mut throttle, 20, 100_000, |rate| 1.0 - (20_000.0 / rate).min(1.0));
+        assert!(carried >= 0.8 * 20_000.0, "{carried} per second carried");
+        assert!(sent <= 1.5 * 20_000.0, "{sent} per second sent");
     }
 
     #[test]

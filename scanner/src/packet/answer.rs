@@ -6,16 +6,18 @@
 
 use std::net::IpAddr;
 
+use super::icmp;
 use super::ip::{self, Ip};
 use super::probe::{Keys, Probe};
 use super::{read16, read32};
-use crate::finding::{PortState, Reason};
+use crate::finding::{PortState, Reason, Stack};
 
 /// Protocol numbers.
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const ICMPV6: u8 = 58;
 /// Flags of a segment.
+const SYN: u8 = 0x02;
 const RST: u8 = 0x04;
 const ACK: u8 = 0x10;
 
@@ -38,6 +40,8 @@ pub struct Answer {
     pub ttl: u8,
     /// Whether the asked address itself says it, not something on the way.
     pub is_own_word: bool,
+    /// What a SYN-ACK tells of the stack that made it.
+    pub stack: Option<Stack>,
     /// The number of a reset, which is the cookie if it was an ACK that was reset.
     reset: Option<u32>,
 }
@@ -85,8 +89,30 @@ fn tcp(ip: &Ip<'_>) -> Option<Answer> {
         reason,
         ttl: ip.ttl,
         is_own_word: true,
+        stack: if flags & (SYN | RST) == SYN { stack(ip.payload) } else { None },
         reset: (state == PortState::Closed).then_some(sequence),
     })
+}
+
+/// The window of a segment and its segment size, among the options as far as they are there (RFC 9293 section 3.1).
+fn stack(segment: &[u8]) -> Option<Stack> {
+    let window = read16(segment, 14)?;
+    let end = usize::from(*segment.get(12)? >> 4) * 4;
+    let mut options = segment.get(20..end.min(segment.len())).unwrap_or_default();
+    let mut size = 0;
+    while let [kind, rest @ ..] = options {
+        options = match (kind, rest) {
+            (0, _) => break,
+            (1, _) => rest,
+            (2, [4, high, low, ..]) => {
+                size = u16::from_be_bytes([*high, *low]);
+                break;
+            }
+            (_, [length, ..]) if *length >= 2 => options.get(usize::from(*length)..).unwrap_or_default(),
+            _ => break,
+        };
+    }
+    Some(Stack { window, segment: size })
 }
 
 fn icmp(ip: &Ip<'_>) -> Option<Answer> {
@@ -100,9 +126,20 @@ fn icmp(ip: &Ip<'_>) -> Option<Answer> {
         let (lane, cookie) = query(ip.payload)?;
         let state = PortState::Unfiltered;
         let (address, ttl) = (ip.source, ip.ttl);
-        return Some(Answer { address, probe, lane, cookie, state, reason, ttl, is_own_word: true, reset: None });
+        return Some(Answer {
+            address,
+            probe,
+            lane,
+            cookie,
+            state,
+            reason,
+            ttl,
+            is_own_word: true,
+            stack: None,
+            reset: None,
+        });
     }
-    let reason = if ip.protocol == ICMP { reason(kind, code)? } else { reason_v6(kind, code)? };
+    let reason = if ip.protocol == ICMP { icmp::reason(kind, code)? } else { icmp::reason_v6(kind, code)? };
     let quoted = ip::parse(ip.payload.get(8..)?)?;
     let (probe, lane, cookie) = match (quoted.protocol, quoted.payload.first()?) {
         (TCP, _) => {
@@ -122,6 +159,7 @@ fn icmp(ip: &Ip<'_>) -> Option<Answer> {
         reason,
         ttl: ip.ttl,
         is_own_word: ip.source == quoted.destination,
+        stack: None,
         // An ACK carries its cookie as its own number.
         reset: (quoted.protocol == TCP).then_some(cookie),
     })
@@ -131,34 +169,6 @@ fn icmp(ip: &Ip<'_>) -> Option<Answer> {
 fn query(message: &[u8]) -> Option<(u16, u32)> {
     let cookie = read32(message, 8)?;
     (cookie & 0xffff == u32::from(read16(message, 6)?)).then_some((read16(message, 4)?, cookie))
-}
-
-/// What an ICMP error means for a port: RFC 792, RFC 1122 section 3.2.2.1 and RFC 1812 section 5.2.7.1 for the codes.
-fn reason(kind: u8, code: u8) -> Option<Reason> {
-    match (kind, code) {
-        (3, 0 | 6 | 11) => Some(Reason::NetUnreach),
-        (3, 1 | 5 | 7 | 8 | 12) => Some(Reason::HostUnreach),
-        (3, 2) => Some(Reason::ProtoUnreach),
-        (3, 3) => Some(Reason::PortUnreach),
-        (3, 9 | 10 | 13 | 14 | 15) => Some(Reason::AdminProhibited),
-        (11, _) => Some(Reason::TimeExceeded),
-        // Too big, which no probe is, or nothing an error is made of.
-        _ => None,
-    }
-}
-
-/// The same for ICMPv6: RFC 4443 section 3.
-fn reason_v6(kind: u8, code: u8) -> Option<Reason> {
-    match (kind, code) {
-        (1, 0 | 6) => Some(Reason::NetUnreach),
-        (1, 1 | 5) => Some(Reason::AdminProhibited),
-        (1, 2 | 3) => Some(Reason::HostUnreach),
-        (1, 4) => Some(Reason::PortUnreach),
-        (3, _) => Some(Reason::TimeExceeded),
-        // An unknown next header.
-        (4, 1) => Some(Reason::ProtoUnreach),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -20,10 +20,15 @@ pub fn request(own: Mac, from: u32, wanted: u32) -> [u8; ARP_BYTES] {
     bytes
 }
 
-/// Who answers in a reply, and their hardware address; nothing for any other packet.
+/// Who tells their hardware address, and which it is: in a reply, or in a request for their own address, by which a machine tells all
+/// that it has moved (RFC 5227 section 3). Nothing for any other packet.
 #[must_use]
 pub fn reply(bytes: &[u8]) -> Option<(u32, Mac)> {
-    if !bytes.starts_with(&HEAD) || read16(bytes, 6)? != 2 || bytes.len() < ARP_BYTES {
+    if !bytes.starts_with(&HEAD) || bytes.len() < ARP_BYTES {
+        return None;
+    }
+    let is_told = read16(bytes, 6)? == 2 || (read16(bytes, 6)? == 1 && bytes.get(14..18) == bytes.get(24..28));
+    if !is_told {
         return None;
     }
     let mac: Mac = bytes.get(8..14)?.try_into().ok()?;
@@ -44,6 +49,8 @@ mod tests {
         assert_eq!(reply(&bytes), None);
         bytes[7] = 2;
         assert_eq!(reply(&bytes), Some((0x0a00_0001, [2, 0, 0, 0, 0, 1])));
+        let moved = request([2, 0, 0, 0, 0, 7], 0x0a00_0003, 0x0a00_0003);
+        assert_eq!(reply(&moved), Some((0x0a00_0003, [2, 0, 0, 0, 0, 7])), "a request for one's own address");
         bytes[8] = 0xff;
         assert_eq!(reply(&bytes), None, "broadcast");
         assert_eq!(bytes[24..], [10, 0, 0, 2]);

@@ -27,6 +27,7 @@ pub struct Template {
     from: IpAddr,
     syn: Tcp,
     ack: Tcp,
+    rst: Tcp,
 }
 
 /// A segment without ports, numbers, destination and checksums.
@@ -62,7 +63,8 @@ impl Template {
         // SYN, the window of a Linux client; then a segment size (RFC 9293 section 3.7.1), without which some firewalls
         // take a SYN for a forged one.
         let syn = Tcp::new(from, &[0x60, 0x02, 0xfa, 0xf0, 0, 0, 0, 0, 2, 4, high, low]);
-        Self { from, syn, ack: Tcp::new(from, &[0x50, 0x10, 0xfa, 0xf0, 0, 0, 0, 0]) }
+        let bare = |flags| Tcp::new(from, &[0x50, flags, 0xfa, 0xf0, 0, 0, 0, 0]);
+        Self { from, syn, ack: bare(0x10), rst: bare(0x04) }
     }
 
     /// Writes one probe and returns its length: 0 for a destination of the other family, and for a timestamp over IPv6,
@@ -82,6 +84,21 @@ impl Template {
             Probe::Timestamp if self.from.is_ipv4() => self.write_icmp(13, 12, probe, out),
             Probe::Timestamp => 0,
         }
+    }
+
+    /// Writes the reset that ends the flow which a SYN or an ACK has opened, and returns its length: 0 for any other probe, which
+    /// opens none that could be ended.
+    pub fn write_reset(&self, probe: &Particulars, out: &mut [u8; PACKET_BYTES]) -> usize {
+        let (port, cookie) = match probe.probe {
+            // A SYN counts as one byte (RFC 9293 section 3.4).
+            Probe::Syn(port) => (port, probe.cookie.wrapping_add(1)),
+            Probe::Ack(port) => (port, probe.cookie),
+            Probe::Echo | Probe::Timestamp => return 0,
+        };
+        if probe.to.is_ipv4() != self.from.is_ipv4() {
+            return 0;
+        }
+        self.rst.write(port, &Particulars { cookie, ..*probe }, out)
     }
 
     /// An ICMP query: identifier, sequence number, and the cookie as the first of `data` bytes.
@@ -220,6 +237,22 @@ mod tests {
         assert_eq!(written(v6, 1280, &syn(v6))[62..], 1220_u16.to_be_bytes());
         assert!(written(v4, 1500, &syn(v6)).is_empty() && written(v6, 1500, &syn(v4)).is_empty());
         assert!(written(v6, 1500, &Particulars { probe: Probe::Timestamp, ..syn(v6) }).is_empty());
+    }
+
+    #[test]
+    fn a_reset_follows_its_syn_in_the_same_flow() {
+        let (from, to) = ("10.76.0.1".parse().unwrap(), "10.77.1.2".parse().unwrap());
+        let syn = Particulars { probe: Probe::Syn(443), to, lane: 61_000, cookie: u32::MAX };
+        let (mut bytes, template) = ([0xaa; PACKET_BYTES], Template::new(from, 1500));
+        let length = template.write_reset(&syn, &mut bytes);
+        let (opened, reset) = (written(from, 1500, &syn), &bytes[..length]);
+        assert_eq!((reset[12..24].to_vec(), reset[33]), (opened[12..24].to_vec(), 0x04), "addresses, ports, a reset");
+        assert_eq!(reset[24..28], [0; 4], "the number after the SYN's");
+        let pseudo = sum_address(from) + sum_address(to) + u32::from(TCP) + sum_length(length - 20);
+        assert_eq!((fold(pseudo + sum(&reset[20..])), fold(sum(&reset[..20]))), (0, 0));
+        assert_eq!(template.write_reset(&Particulars { probe: Probe::Ack(443), ..syn }, &mut bytes), 40);
+        assert_eq!(bytes[24..28], [0xff; 4]);
+        assert_eq!(template.write_reset(&Particulars { probe: Probe::Echo, ..syn }, &mut bytes), 0);
     }
 
     proptest! {

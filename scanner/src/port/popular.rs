@@ -1,14 +1,18 @@
-//! The order in which TCP and UDP ports are worth asking: ours, from what networks commonly run.
+//! The order in which TCP and UDP ports are worth asking: ours, from published measurements and vendors' documents.
 //!
-//! First the services that every network has, then those of servers, then those found now and then, then every other
-//! port that has a name (`service`), then the remaining well-known ports (0-1023), then the rest in ascending order.
-//! No measured table of another project is behind it.
+//! First what is found open most, then the lowest of the dynamic ports that systems hand out from the bottom, then services of
+//! servers, then ports that single makers document, then the neighbours of usual ports, then every other port that has a name
+//! (`service`) and may be offered over TCP today, then what IANA gave out first, then the rest in ascending order. No measured table of another project is copied; decision 0038 has the sources and what the order covers.
 
 use super::service::{named_tcp_ports, named_udp_ports};
 
 /// Every TCP port from 1 to 65535 once, the likeliest open first.
 pub(super) fn by_popularity() -> impl Iterator<Item = u16> {
-    once_each(POPULAR.iter().copied().chain(named_tcp_ports()).chain(1..=u16::MAX))
+    let neighbours = NEIGHBOURS.iter().cloned().flatten();
+    let documented = RESERVED.rev().chain(DOCUMENTED.iter().copied());
+    let known = FIRST.iter().copied().chain(DYNAMIC).chain(POPULAR.iter().copied()).chain(documented).chain(neighbours);
+    let named = named_tcp_ports().filter(|port| !LATE.contains(port));
+    once_each(known.chain(named).chain(GIVEN_FIRST).chain(named_tcp_ports()).chain(1..=u16::MAX))
 }
 
 /// Every UDP port from 1 to 65535 once, the likeliest open first.
@@ -21,6 +25,42 @@ fn once_each(order: impl Iterator<Item = u16>) -> impl Iterator<Item = u16> {
     order.filter(move |port| seen.get_mut(usize::from(*port)).is_some_and(|seen| !std::mem::replace(seen, true)))
 }
 
+/// What is open most often.
+#[rustfmt::skip]
+static FIRST: &[u16] = &[
+    // Web, remote access, files, mail, names. Lyon, "Nmap: Scanning the Internet" (Black Hat 2008), told the ten that were found
+    // open most: 80, 23, 443, 21, 22, 25, 3389, 110, 445, 139.
+    80, 443, 22, 445, 3389, 23, 21, 25, 139, 110, 135, 53, 8080, 143, 3306, 993, 995, 111, 1723, 587, 8443, 5900, 465,
+    // Windows: the first dynamic ports, from 1025 up to Server 2003 and from 49152 since (Microsoft, "Service overview and network
+    // port requirements for Windows"), directories, WSD (5357), remote management.
+    1025, 49152, 49154, 1026, 49153, 1027, 49155, 5357, 49156, 49157, 1433, 389, 88, 5985, 636, 464, 3268,
+    // Routers, printers, cameras, voice, home gateways and workstations, by their manuals: small services, remote shells, X11, UPnP,
+    // consoles; Solaris and Linux hand out 32768 first.
+    1720, 5060, 515, 9100, 631, 179, 199, 548, 554, 1900, 2000, 2001, 8000, 8008, 81, 8888, 8081, 10000, 6001, 6000, 5000,
+    5666, 26, 113, 79, 37, 7, 9, 13, 106, 513, 514, 543, 544, 427, 444, 119, 32768, 5432, 3128, 6379, 27017, 9200, 9000, 9090,
+    9443, 8009, 8086, 5601, 2375, 6443, 10250, 2049, 873, 5800, 5631, 5190, 1755, 3000, 7070, 9999, 2121, 1110, 646, 990, 6646,
+    8089, 7001,
+];
+
+/// What Windows up to Server 2003 and the BSDs hand out first, from the bottom, to services of remote procedures.
+const DYNAMIC: std::ops::RangeInclusive<u16> = 1024..=1130;
+
+/// What systems of BSD's kin hand out first, from the top, to services of remote procedures that want a reserved port
+/// (`rresvport`(3): 1023 and down).
+const RESERVED: std::ops::RangeInclusive<u16> = 992..=1023;
+
+/// What IANA gave out before all others, by its registry.
+const GIVEN_FIRST: std::ops::RangeInclusive<u16> = 1..=255;
+
+/// Where further servers of a kind listen: displays of X11 and VNC, more web servers, the dynamic ports of Windows (49152 on) and
+/// of Solaris and older Linux (32768 on).
+#[rustfmt::skip]
+static NEIGHBOURS: &[std::ops::RangeInclusive<u16>] = &[
+    6000..=6009, 2000..=2013, 32768..=32785, 49152..=49176, 10000..=10012, 5900..=5912, 5800..=5804, 4000..=4007,
+    50000..=50003, 3000..=3007, 5000..=5005, 7000..=7007, 8000..=8011, 9000..=9005,
+];
+
+/// Services of servers, devices and industry.
 #[rustfmt::skip]
 static POPULAR: &[u16] = &[
     // Web, remote access, file sharing, mail, names: what nearly every network has.
@@ -42,19 +82,60 @@ static POPULAR: &[u16] = &[
     902, 903, 912, 5989, 5988, 8006, 8222, 49152, 49153, 49154, 49155, 49156, 49157, 49158, 47001, 6129, 4899, 5938, 1494, 2598,
     13720, 13722, 13724, 13782, 10080, 6106, 8400, 9101, 9102, 9103,
     // Other mail, news, chat, voice, media.
-    106, 109, 119, 366, 563, 783, 2525, 194, 6660, 6665, 6666, 6667, 6668, 6669, 6697, 5222, 5223, 5269, 5280, 1720, 2000,
+    106, 109, 119, 366, 563, 783, 2525, 6665, 6666, 6667, 6668, 6669, 6697, 5222, 5223, 5269, 5280, 1720, 2000,
     1935, 1755, 3478, 32400, 8096, 64738, 25565, 27015, 3689, 5050, 5190,
     // Shells, files, X11, VNC, proxies, tunnels.
     512, 513, 873, 990, 989, 992, 2222, 2323, 2121, 3128, 1080, 1194, 3690, 9418, 2401, 3632, 5555, 5037, 6000, 6001, 6002, 6003,
-    5800, 5801, 5901, 5902, 5903, 9050, 9051, 860, 3260, 10809, 6881, 51413, 17500, 445, 44445, 62078,
+    5800, 5801, 5901, 5902, 5903, 9050, 9051, 860, 3260, 10809, 6881, 51413, 17500, 62078,
     // Routers, printers, storage, cameras, industry.
     4786, 8728, 8729, 2601, 2604, 2605, 830, 199, 49, 264, 256, 1503, 5009, 3052, 3551, 3493, 6389, 17988, 17990, 623, 664,
-    16992, 16993, 37777, 9104, 9105, 9106, 9107, 721, 102, 502, 2404, 4840, 20000, 44818, 1911, 4911, 11112, 104, 34962, 34964, 41794,
+    16992, 16993, 37777, 102, 502, 2404, 4840, 20000, 44818, 1911, 4911, 11112, 104, 34962, 34964, 41794,
     // Old and small services that still answer somewhere.
     7, 9, 13, 17, 19, 37, 43, 70, 79, 113, 427, 540, 543, 544, 1099, 1098, 1352, 1414, 1500, 1501, 1666, 2003, 2100, 2161, 2301, 2381,
     2628, 2967, 3299, 3310, 3333, 4000, 4444, 4445, 4567, 4730, 5002, 5003, 5631, 6112, 6346, 6646, 6789, 7000, 7100, 7777, 7778, 8005,
     8007, 8021, 8022, 8192, 8193, 8194, 8686, 9009, 9010, 9040, 9111, 9390, 9392, 9535, 9595, 9618, 9666, 9876, 9898, 9999, 11111,
     12345, 16080, 31337, 32764, 54321, 20222, 22222, 30718, 32768, 32769, 32770, 32771, 50070, 50075,
+];
+
+/// Ports of single products, by what their makers write of them.
+#[rustfmt::skip]
+static DOCUMENTED: &[u16] = &[
+    // Microsoft, "Service overview and network port requirements for Windows", and the pages of the products: WINS, ActiveSync,
+    // Exchange's services, Hyper-V, Analysis Services, Configuration Manager, clusters, transactions over TIP, ISA, SBS.
+    42, 987, 999, 1745, 2179, 2382, 2383, 2393, 2394, 2701, 2702, 2703, 2704, 3343, 3372, 5678, 5679, 6004,
+    // Apple, "TCP and UDP ports used by Apple software products": administration of servers, directories, events, Xgrid, mail.
+    311, 625, 660, 687, 1085, 3031, 3283, 4111, 8170,
+    // HP: Web JetAdmin, OpenView, HCIP, management agents, printers' status, and what older ones of Compaq had.
+    280, 383, 1782, 5225, 5226, 5227, 49400,
+    // Backup: Retrospect, NetWorker (7937 to 7939), Backup Exec, Syncsort, NetVault, LiveVault, Tivoli Storage Manager.
+    497, 7937, 7938, 7939, 6101, 6123, 15660, 20031, 2144, 1581,
+    // Management and monitoring: SWAT, Sun's consoles, LANDesk, Ganglia, AgentX (RFC 2741), rwhois (RFC 2167), FortiManager and
+    // FortiGate's sign-in, NSClient, RealSecure, APC's agents, National Instruments, eTrust.
+    901, 6788, 9593, 9594, 38292, 8651, 8652, 705, 4321, 541, 1000, 1003, 1248, 2998, 2160, 2260, 3580, 42510,
+    // Networks: IKE over TCP (Check Point), SSH of IPFire and SmoothWall, DLSw (RFC 1795), PacketCable COPS, the UPnP of Realtek
+    // and Broadcom, NetUSB, serial servers, H.323, the consoles of Zebra and its heirs.
+    500, 222, 2065, 2067, 2126, 52869, 5431, 20005, 10001, 1718, 2600, 2602, 2603, 2606, 2607, 2608,
+    // Applications: FileMaker, Version Cue, Synergy, Btrieve, Ventrilo, MaxDB, SAP's gateways, amavis and what follows it, mail beside
+    // 25, Globus, PBS, RLM, iRODS, TiVo, Sametime, node ports of Kubernetes, HBase, JBoss, Oracle's console, CORBA.
+    2399, 16000, 16001, 16016, 16018, 3703, 24800, 3351, 3784, 7200, 3300, 3301, 10024, 10025, 26, 2119, 2135, 2811, 15001, 15002,
+    15003, 15004, 5054, 1247, 2190, 1533, 30000, 60020, 4446, 1158, 2809, 2810, 683,
+    // Web servers and consoles beside the usual ports.
+    8189, 8889, 8899, 8881, 8882, 8887, 7080, 880, 900, 9998, 8042, 8045, 8031, 9207,
+];
+
+/// Ports with a name that come behind the unnamed ones that IANA gave out first: spoken over UDP in practice, ended long ago, only
+/// for the machine itself, or a further queue of a print server.
+#[rustfmt::skip]
+static LATE: &[u16] = &[
+    // Over UDP: NetBIOS' names and datagrams, traps, displays, AppleTalk, IPX, routing, GDOI, WINS, accounting, MGCP, IPFIX, LLMNR, CoAP.
+    137, 138, 162, 163, 164, 177, 201, 213, 387, 520, 848, 1512, 1813, 2727, 4739, 5355, 5683, 5684,
+    // Ended.
+    5, 15, 18, 107, 115, 174, 194, 209, 345, 346, 369, 370, 371, 401, 487, 530, 531, 532, 607, 610, 611, 612, 628, 674, 751, 765, 777,
+    829, 831, 832, 847, 871, 991, 994, 1649, 2102, 2104, 2761, 2762, 5556, 6660, 11371, 18091, 23023,
+    // For the machine itself.
+    6082, 9030,
+    // Print servers have three queues at most (9100 to 9102), and 9103 is Bacula's.
+    721, 9104, 9105, 9106, 9107,
 ];
 
 /// Ours as well: services of IANA's registry that hosts and devices offer over UDP, by how common they are.
@@ -92,5 +173,34 @@ mod tests {
         sorted.sort_unstable();
         assert!(sorted.iter().copied().eq(1..=u16::MAX));
         assert_eq!(order[..5], [80, 443, 22, 445, 3389]);
+        assert_eq!(order[..FIRST.len()], *FIRST, "none is written twice");
+    }
+
+    #[test]
+    fn no_table_says_a_port_twice_or_takes_back_what_another_says() {
+        for table in [DOCUMENTED, LATE] {
+            let mut sorted = table.to_vec();
+            sorted.sort_unstable();
+            sorted.dedup();
+            assert_eq!(sorted.len(), table.len());
+        }
+        let early = [FIRST, POPULAR, DOCUMENTED].concat();
+        let taken_back: Vec<&u16> = LATE.iter().filter(|port| early.contains(port)).collect();
+        assert_eq!(taken_back, Vec::<&u16>::new());
+    }
+
+    #[test]
+    fn dynamic_ports_of_windows_and_usual_devices_are_among_the_first() {
+        let first: Vec<u16> = by_popularity().take(100).collect();
+        for port in [49152, 49153, 49154, 49155, 49156, 49157, 5357, 10000, 5666, 1900] {
+            assert!(first.contains(&port), "{port}");
+        }
+        let first: Vec<u16> = by_popularity().take(1000).collect();
+        for port in [
+            2375, 6443, 10250, 9200, 27017, 6379, 5985, 15672, 8834, 502, 44818, 2379, 4646, 8500, 9042, 1023, 7937,
+            2383,
+        ] {
+            assert!(first.contains(&port), "{port}");
+        }
     }
 }

@@ -1,7 +1,7 @@
-//! JSON in printable ASCII, for terminals, and without a character that HTML knows, for islands in a page.
+//! JSON without a character that nobody can see, and without one that HTML knows for islands in a page.
 //!
 //! JSON alone lets C1 controls through to a terminal and `</script>` through to a browser; written as `\u` escapes they
-//! are the same strings to whoever parses them.
+//! are the same strings to whoever parses them. Letters of any script are themselves.
 
 use std::borrow::Cow;
 use std::io;
@@ -9,24 +9,21 @@ use std::io;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::finding::Printable;
+use crate::finding::{is_hidden, plain_text};
 
-/// Writes a value as compact JSON in printable ASCII.
+/// Writes a value as compact JSON.
 pub(super) fn write_json<W: io::Write>(out: W, value: &(impl Serialize + ?Sized)) -> io::Result<()> {
-    Ok(value.serialize(&mut serde_json::Serializer::with_formatter(out, Ascii { for_html: false }))?)
+    Ok(value.serialize(&mut serde_json::Serializer::with_formatter(out, Visible { for_html: false }))?)
 }
 
 /// Writes a value as JSON that can stand in a `<script>` element of any HTML page.
 pub(super) fn write_island<W: io::Write>(out: W, value: &(impl Serialize + ?Sized)) -> io::Result<()> {
-    Ok(value.serialize(&mut serde_json::Serializer::with_formatter(out, Ascii { for_html: true }))?)
+    Ok(value.serialize(&mut serde_json::Serializer::with_formatter(out, Visible { for_html: true }))?)
 }
 
-/// Printable ASCII as it is, anything else escaped in letters, so that it is harmless after parsing too.
+/// Text as itself, harmless after parsing too.
 pub(super) fn printable(text: &str) -> Cow<'_, str> {
-    match text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
-        true => Cow::Borrowed(text),
-        false => Cow::Owned(Printable(text).to_string()),
-    }
+    plain_text(text)
 }
 
 /// `object` with one more field, where there is a value for it: schemas tell an absent field from `null`.
@@ -37,19 +34,19 @@ pub(super) fn with(mut object: Value, field: &str, value: Option<Value>) -> Valu
     object
 }
 
-/// Compact JSON whose strings are printable ASCII.
+/// Compact JSON whose strings can be seen.
 #[derive(Debug)]
-struct Ascii {
+struct Visible {
     for_html: bool,
 }
 
-impl Ascii {
+impl Visible {
     fn is_plain(&self, c: char) -> bool {
-        (' '..='~').contains(&c) && !(self.for_html && matches!(c, '<' | '>' | '&'))
+        !(is_hidden(c) || self.for_html && matches!(c, '<' | '>' | '&'))
     }
 }
 
-impl serde_json::ser::Formatter for Ascii {
+impl serde_json::ser::Formatter for Visible {
     fn write_string_fragment<W: ?Sized + io::Write>(&mut self, out: &mut W, fragment: &str) -> io::Result<()> {
         let mut rest = fragment;
         while let Some(at) = rest.find(|c: char| !self.is_plain(c)) {
@@ -78,7 +75,7 @@ mod tests {
             write_json(&mut json, &text).unwrap();
             write_island(&mut island, &text).unwrap();
             for written in [&json, &island] {
-                prop_assert!(written.iter().all(|byte| (b' '..=b'~').contains(byte)));
+                prop_assert!(!std::str::from_utf8(written).unwrap().chars().any(is_hidden));
                 prop_assert_eq!(&serde_json::from_slice::<String>(written).unwrap(), &text);
             }
             prop_assert!(!island.iter().any(|byte| b"<>&".contains(byte)));

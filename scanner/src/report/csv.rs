@@ -8,10 +8,10 @@ use std::io;
 
 use super::time::{day, rfc3339};
 use super::{ReportMeta, Summary, Writer};
-use crate::finding::{HostRecord, PortRecord, Printable, ServiceMethod, Severity};
+use crate::finding::{HostRecord, PortRecord, ServiceMethod, Severity, TcpScan, plain_text};
 
 /// Names of the columns: only ever added at the end.
-const COLUMNS: [&str; 30] = [
+const COLUMNS: [&str; 38] = [
     "address",
     "name",
     "port",
@@ -42,6 +42,14 @@ const COLUMNS: [&str; 30] = [
     "middlebox",
     "started_at",
     "worker",
+    "ended_at",
+    "tcp_scan",
+    "ttl",
+    "mac",
+    "vendor",
+    "reverse_dns",
+    "names",
+    "partial",
 ];
 
 /// Writes a row per port.
@@ -62,7 +70,7 @@ impl<W: io::Write> Csv<W> {
     fn row(&mut self, host: &HostRecord, port: Option<&PortRecord>) -> io::Result<()> {
         self.row.clear();
         let row = &mut self.row;
-        cell(row, &host.address.to_string());
+        cell(row, &host.written_address());
         cell(row, host.name.as_deref().unwrap_or_default());
         match port {
             Some(port) => port_cells(row, port),
@@ -72,6 +80,16 @@ impl<W: io::Write> Csv<W> {
         cell(row, if host.is_middlebox { "yes" } else { "" });
         cell(row, &rfc3339(host.started_at_ms));
         cell(row, &host.worker);
+        cell(row, &if host.ended_at_ms > 0 { rfc3339(host.ended_at_ms) } else { String::new() });
+        cell(row, host.tcp.map_or("", |tcp| if tcp == TcpScan::Syn { "syn" } else { "connect" }));
+        let identity = &host.identity;
+        cell(row, &identity.ttl.map(|ttl| ttl.to_string()).unwrap_or_default());
+        cell(row, &identity.mac.map(|mac| mac.to_string()).unwrap_or_default());
+        cell(row, identity.vendor.as_deref().unwrap_or_default());
+        cell(row, identity.reverse_dns.as_deref().unwrap_or_default());
+        let names = host.names().into_iter().map(|one| format!("{}={}", one.source.as_str(), one.name));
+        cell(row, &names.collect::<Vec<_>>().join(" "));
+        cell(row, "");
         self.row.push_str("\r\n");
         self.out.write_all(self.row.as_bytes())
     }
@@ -93,8 +111,12 @@ impl<W: io::Write> Writer for Csv<W> {
         host.ports.iter().try_for_each(|port| self.row(host, Some(port)))
     }
 
-    fn finish(&mut self, _summary: &Summary) -> io::Result<()> {
+    /// A report that is not whole says so in a last row, of which every other cell is empty.
+    fn finish(&mut self, summary: &Summary) -> io::Result<()> {
         self.begin(&ReportMeta::default())?;
+        if let Some(note) = summary.partial_note() {
+            write!(self.out, "{}\"{note}\"\r\n", ",".repeat(COLUMNS.len() - 1))?;
+        }
         self.out.flush()
     }
 }
@@ -139,7 +161,7 @@ fn cell(row: &mut String, text: &str) {
     if !row.is_empty() {
         row.push(',');
     }
-    let text = Printable(text).to_string();
+    let text = plain_text(text);
     if text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:/".contains(&byte)) {
         row.push_str(&text);
         return;
@@ -182,10 +204,29 @@ mod tests {
             |row: usize, column: &str| rows[row][COLUMNS.iter().position(|name| *name == column).unwrap()].as_str();
         assert_eq!(rows.len(), 5);
         assert_eq!((value(1, "address"), value(1, "port"), value(1, "product")), ("10.0.0.2", "22", "OpenSSH"));
-        assert_eq!((value(2, "certificate_expires"), value(2, "http_title")), ("2023-12-01", "Gr\\xfc\\xdfe"));
+        assert_eq!((value(2, "certificate_expires"), value(2, "http_title")), ("2023-12-01", "Gr\u{fc}\u{df}e"));
         assert_eq!((value(3, "severity"), value(3, "weaknesses")), ("high", "PEN-REDIS-NOAUTH PEN-REDIS-OLD"));
         assert_eq!(value(1, "potential_weaknesses"), "CVE-2024-6387");
         assert_eq!((value(4, "address"), value(4, "port"), value(4, "worker")), ("10.0.0.1", "", "wrk_a"));
+    }
+
+    #[test]
+    fn rows_that_are_not_all_end_with_one_that_says_so() {
+        let mut out = Vec::new();
+        let mut csv = Csv::new(&mut out);
+        let mut host = sample::host();
+        host.identity.reverse_dns = Some("r.example".to_owned());
+        csv.host(&host).unwrap();
+        csv.finish(&Summary { targets_scanned: 1, targets_total: 2, ..Summary::default() }).unwrap();
+        let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(out.as_slice());
+        let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+        let last = rows.last().unwrap();
+        assert_eq!((last.len(), &last[37]), (38, "partial: 1 of 2 targets were scanned to the end"));
+        assert!(last.iter().take(37).all(str::is_empty) && rows[1][37].is_empty());
+        assert_eq!(
+            (&rows[1][35], &rows[1][36]),
+            ("r.example", "user=evil\u{fffd}[2J\u{fffd}31m.example reverse-dns=r.example")
+        );
     }
 
     #[test]

@@ -9,9 +9,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::finding::{
-    Finding, HostRecord, HostState, NotShown, Observation, PortRecord, PortState, Reason, Service, Weakness,
+    Finding, HostRecord, HostState, Identity, NotShown, Observation, PortRecord, PortState, Reason, Service, TcpScan,
+    Weakness,
 };
 use crate::port::{Port, Protocol};
+use crate::target::{without_zone, zone_of};
 
 /// Most ports of one host in one state other than open that are listed one by one: what fits a screen, nmap's number.
 const LISTED_MAX: usize = 25;
@@ -24,16 +26,33 @@ pub struct Fold {
     hosts: BTreeMap<(IpAddr, Option<Arc<str>>), Host>,
 }
 
+/// Where and when records were made.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Origin<'a> {
+    /// When their unit was begun: milliseconds since 1970-01-01T00:00:00Z, by the scanning node's clock.
+    pub started_at_ms: u64,
+    /// When it was done, the same way.
+    pub ended_at_ms: u64,
+    /// Id of the worker that did it.
+    pub worker: &'a str,
+    /// How it asked TCP ports; `None` where it asked none.
+    pub tcp: Option<TcpScan>,
+}
+
 /// What is known of a host so far: small, since a unit may hold tens of thousands of them until it ends.
 #[derive(Debug, Default)]
 struct Host {
     up: Option<(HostState, Reason)>,
     is_middlebox: bool,
+    likely_found_permille: Option<u16>,
     /// The ports that are listed, ascending.
     ports: Vec<(Port, PortState, Reason)>,
     /// What more is known of some of them, ascending.
     details: Vec<(Port, Details)>,
     counted: BTreeMap<(PortState, Reason), u32>,
+    ttl: Option<u8>,
+    /// What more is known of few hosts, or of none where there is no link and no name server.
+    identity: Option<Box<Identity>>,
 }
 
 /// What a port said and is.
@@ -56,13 +75,29 @@ impl Fold {
         let host = self.hosts.entry((finding.address, finding.name)).or_default();
         match finding.observation {
             Observation::Host { state, reason } => host.up = Some((state, reason)),
-            Observation::Port { port, state, reason, .. } => host.port(port, state, reason),
+            Observation::Port { port, state, reason, ttl, .. } => {
+                // What something on the way answers has come a shorter way.
+                if matches!(state, PortState::Open | PortState::Closed) {
+                    host.ttl = host.ttl.or(ttl);
+                }
+                host.port(port, state, reason);
+            }
             Observation::Ports { ports, state, reason } => host.many(ports.iter(), ports.count(), state, reason),
             Observation::Banner { port, banner } => host.details(port).banner = Some(banner.into()),
             Observation::Service { port, service } => host.details(port).service = Some(service),
             Observation::Weakness { port, weakness } => host.details(port).weaknesses.push(weakness),
             Observation::Middlebox => host.is_middlebox = true,
-            Observation::Cleared => {}
+            Observation::Cleared | Observation::Answer { .. } => {}
+            Observation::Hardware { mac, vendor } => {
+                let identity = host.identity.get_or_insert_default();
+                identity.mac = Some(mac);
+                identity.vendor = vendor.map(|vendor| vendor.to_string()).or(identity.vendor.take());
+            }
+            Observation::ReverseDns { name } => {
+                host.identity.get_or_insert_default().reverse_dns = Some(name.to_string());
+            }
+            Observation::Answered { port } => host.no_longer_silent(port),
+            Observation::LikelyFound { permille } => host.likely_found_permille = Some(permille),
         }
     }
 
@@ -73,17 +108,21 @@ impl Fold {
     }
 
     /// The records of the hosts that answered, by address.
-    ///
-    /// `started_at_ms` is when the unit was begun (Unix time), `worker` the id of the worker that did it.
-    pub fn finish(self, started_at_ms: u64, worker: &str) -> impl Iterator<Item = HostRecord> {
+    pub fn finish(self, origin: Origin<'_>) -> impl Iterator<Item = HostRecord> {
         self.hosts.into_iter().filter_map(move |((address, name), host)| {
             let (state, reason) = host.state()?;
             let name = name.map(|name| name.to_string());
-            let is_middlebox = host.is_middlebox;
-            let host = if is_middlebox { host.without_open_ports() } else { host };
+            let (is_middlebox, likely_found_permille) = (host.is_middlebox, host.likely_found_permille);
+            let mut host = if is_middlebox { host.without_open_ports() } else { host };
+            let identity = Identity {
+                ttl: host.ttl,
+                zone: zone_of(address),
+                ..host.identity.take().map(|known| *known).unwrap_or_default()
+            };
+            let Origin { started_at_ms, ended_at_ms, worker, tcp } = origin;
             let (ports, not_shown) = host.into_ports();
             Some(HostRecord {
-                address,
+                address: without_zone(address),
                 name,
                 state,
                 reason,
@@ -92,6 +131,10 @@ impl Fold {
                 started_at_ms,
                 worker: worker.to_owned(),
                 is_middlebox,
+                ended_at_ms,
+                tcp,
+                identity,
+                likely_found_permille,
             })
         })
     }
@@ -116,6 +159,22 @@ impl Host {
             self.count_if_many(state);
         } else {
             ports.for_each(|port| self.port(port, state, reason));
+        }
+    }
+
+    /// Takes a port out of those that are silent.
+    fn no_longer_silent(&mut self, port: Port) {
+        let is_silent = |state, reason| state == PortState::Filtered && reason == Reason::NoResponse;
+        match self.ports.binary_search_by_key(&port, |(listed, ..)| *listed) {
+            Ok(at) if self.ports.get(at).is_some_and(|(_, state, reason)| is_silent(*state, *reason)) => {
+                self.ports.remove(at);
+            }
+            Ok(_) => {}
+            Err(_) => {
+                let counted = self.counted.get_mut(&(PortState::Filtered, Reason::NoResponse));
+                counted.into_iter().for_each(|count| *count = count.saturating_sub(1));
+                self.counted.retain(|_, count| *count > 0);
+            }
         }
     }
 
@@ -203,8 +262,61 @@ mod tests {
         Finding { target_index: 0, address: address.parse().unwrap(), name: None, observation }
     }
 
+    fn origin(worker: &str) -> Origin<'_> {
+        Origin { started_at_ms: 7, ended_at_ms: 9, worker, tcp: Some(TcpScan::Syn) }
+    }
+
+    #[test]
+    fn a_port_that_answers_after_all_is_silent_no_longer() {
+        let silent = |ports: &str| Observation::Ports {
+            ports: Box::new(ports.parse().unwrap()),
+            state: PortState::Filtered,
+            reason: Reason::NoResponse,
+        };
+        let open = |port| Observation::Port {
+            port: Port::tcp(port),
+            state: PortState::Open,
+            reason: Reason::SynAck,
+            ttl: None,
+            stack: None,
+        };
+        let answered = |port| Observation::Answered { port: Port::tcp(port) };
+        let records = fold([open(22), silent("80-179"), answered(80), open(80)]);
+        let ports: Vec<u16> = records[0].ports.iter().map(|port| port.port).collect();
+        assert_eq!((ports, records[0].not_shown[0].count), (vec![22, 80], 99));
+        let records = fold([open(22), silent("80,81"), answered(80), open(80), answered(22)]);
+        let states: Vec<(u16, PortState)> = records[0].ports.iter().map(|port| (port.port, port.state)).collect();
+        assert_eq!(states, [(22, PortState::Open), (80, PortState::Open), (81, PortState::Filtered)]);
+        let records = fold([open(22), silent("80-105"), answered(90), open(90), silent("80")]);
+        assert_eq!(records[0].not_shown[0].count, 26);
+    }
+
+    #[test]
+    fn what_was_learnt_beside_the_ports_is_in_the_record() {
+        let mac = crate::finding::Mac([2, 0, 0, 0, 0, 1]);
+        let answer =
+            |ttl, state| Observation::Port { port: Port::tcp(80), state, reason: Reason::SynAck, ttl, stack: None };
+        let records = fold([
+            answer(Some(250), PortState::Filtered),
+            answer(Some(64), PortState::Open),
+            Observation::Hardware { mac, vendor: Some(Arc::from("Example Corp")) },
+            Observation::Hardware { mac, vendor: None },
+            Observation::ReverseDns { name: Arc::from("a.example") },
+        ]);
+        let expected = Identity {
+            ttl: Some(64),
+            mac: Some(mac),
+            vendor: Some("Example Corp".to_owned()),
+            reverse_dns: Some("a.example".to_owned()),
+            zone: None,
+        };
+        assert_eq!(records[0].identity, expected);
+        assert_eq!((records[0].ended_at_ms, records[0].tcp), (9, Some(TcpScan::Syn)));
+        assert!(fold([Observation::ReverseDns { name: Arc::from("a.example") }]).is_empty(), "a name is no answer");
+    }
+
     fn port(number: u16, state: PortState, reason: Reason) -> Observation {
-        Observation::Port { port: Port::tcp(number), state, reason, ttl: None }
+        Observation::Port { port: Port::tcp(number), state, reason, ttl: None, stack: None }
     }
 
     fn fold(observations: impl IntoIterator<Item = Observation>) -> Vec<HostRecord> {
@@ -212,7 +324,7 @@ mod tests {
         for observation in observations {
             fold.add(finding("10.0.0.1", observation));
         }
-        fold.finish(7, "wrk_a").collect()
+        fold.finish(origin("wrk_a")).collect()
     }
 
     #[test]
@@ -273,8 +385,13 @@ mod tests {
 
     #[test]
     fn open_ports_of_a_host_that_answers_on_everything_are_counted_and_nothing_is_made_of_them() {
-        let udp =
-            Observation::Port { port: Port::udp(53), state: PortState::Open, reason: Reason::UdpResponse, ttl: None };
+        let udp = Observation::Port {
+            port: Port::udp(53),
+            state: PortState::Open,
+            reason: Reason::UdpResponse,
+            ttl: None,
+            stack: None,
+        };
         let service = Arc::new(Service { name: "http".to_owned(), ..Service::default() });
         let mut told: Vec<_> = (1..=2000).map(|number| port(number, PortState::Open, Reason::SynAck)).collect();
         told.push(Observation::Service { port: Port::tcp(80), service });
@@ -295,7 +412,7 @@ mod tests {
             fold.add(Finding { name: name.map(Arc::from), ..finding(address, observation) });
         }
         assert_eq!(fold.hosts_up(), 3);
-        let rows: Vec<_> = fold.finish(0, "w").map(|host| (host.address.to_string(), host.name)).collect();
+        let rows: Vec<_> = fold.finish(origin("w")).map(|host| (host.address.to_string(), host.name)).collect();
         let row = |address: &str, name: Option<&str>| (address.to_owned(), name.map(str::to_owned));
         assert_eq!(rows, [row("10.0.0.1", Some("a")), row("10.0.0.1", Some("b")), row("10.0.0.9", None)]);
     }

@@ -143,7 +143,11 @@ mod tests {
             drop(writer);
             assert!(!out.is_empty());
             let line_end = |byte: &u8| *byte == b'\n' || (format == Format::Csv && *byte == b'\r');
-            assert!(out.iter().all(|byte| line_end(byte) || (b' '..=b'~').contains(byte)), "{format}");
+            if matches!(format, Format::Table | Format::List) {
+                assert!(out.iter().all(|byte| line_end(byte) || (b' '..=b'~').contains(byte)), "{format}");
+            }
+            let text = String::from_utf8(out).unwrap();
+            assert!(!text.replace(['\n', '\r'], "").chars().any(crate::finding::is_hidden), "{format}");
         }
     }
 

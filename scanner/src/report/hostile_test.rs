@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::{Format, ReportMeta, Screen, Summary, sample};
-use crate::finding::{Certificate, HostRecord, Http, Printable, Service, Tls, Weakness};
+use crate::finding::{Certificate, HostRecord, Http, Service, Tls, Weakness, is_hidden, plain_text};
 
 /// Any text, and texts that some reader would obey.
 fn text() -> impl Strategy<Value = String> {
@@ -125,7 +125,7 @@ fn render(format: Format, host: &HostRecord, note: &str) -> String {
 }
 
 fn shown(text: &str) -> String {
-    Printable(text).to_string()
+    plain_text(text).into_owned()
 }
 
 proptest! {
@@ -138,7 +138,11 @@ proptest! {
         let host = host(words, confidence, number, byte);
         for format in Format::ALL {
             let report = render(format, &host, &note);
-            let allowed = |c: char| c == '\n' || (c == '\r' && format == Format::Csv) || (' '..='~').contains(&c);
+            let allowed = |c: char| match format {
+                Format::Table | Format::List => c == '\n' || (' '..='~').contains(&c),
+                Format::Csv => matches!(c, '\r' | '\n') || !is_hidden(c),
+                _ => c == '\n' || !is_hidden(c),
+            };
             prop_assert!(report.chars().all(allowed), "{format}: {report:?}");
             match format {
                 Format::Table | Format::List => {}

@@ -4,7 +4,8 @@
 //! A host has the fields `address, name, state, reason, ports[{port, protocol, state, reason, banner, service}],
 //! not_shown[{state, reason, count}], started_at, worker`, a port with weaknesses `weaknesses`, and an address for which
 //! something on the way answers `is_middlebox` and `middlebox_reason`; `service` is [`Service`]; `started_at` is RFC 3339 in UTC. Absent names,
-//! banners and services are `null`.
+//! banners and services are `null`. Where they are known, a host has `names[{name, source}]`, `mac`, `vendor`, `ttl`, `zone`,
+//! `ended_at` and `tcp_scan`; a host that is likely to lack ports has `recall_estimate`, the share that is likely to be here.
 
 use std::borrow::Cow;
 use std::io;
@@ -16,9 +17,11 @@ use super::ascii_json::{printable, write_json};
 use super::time::rfc3339;
 use super::{ReportMeta, SeverityCounts, Summary, Writer};
 use crate::finding::{
-    HostRecord, HostState, MIDDLEBOX_REASON, NotProbedCounts, NotShown, PortState, Reason, Service, Weakness,
+    HostName, HostRecord, HostState, MIDDLEBOX_REASON, Mac, NotProbedCounts, NotShown, PortState, Reason, Service,
+    TcpScan, Weakness,
 };
 use crate::port::Protocol;
+use crate::recall::MeasuredRecall;
 
 /// Writes `{"scan": {...}, "hosts": [...], "summary": {...}}`.
 #[derive(Debug)]
@@ -82,7 +85,13 @@ impl<W: io::Write> Writer for JsonLines<W> {
         self.out.write_all(b"\n")
     }
 
-    fn finish(&mut self, _summary: &Summary) -> io::Result<()> {
+    /// A report that is not whole says so in a last line, an object with `summary` and no host.
+    fn finish(&mut self, summary: &Summary) -> io::Result<()> {
+        if summary.is_partial() {
+            self.out.write_all(b"{\"summary\":")?;
+            write_json(&mut self.out, &SummaryView::of(summary))?;
+            self.out.write_all(b"}\n")?;
+        }
         self.out.flush()
     }
 }
@@ -110,6 +119,23 @@ struct HostView<'a> {
     is_middlebox: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     middlebox_reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    zone: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tcp_scan: Option<TcpScan>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttl: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mac: Option<Mac>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vendor: Option<Cow<'a, str>>,
+    /// All that it is known by; what a reader of older lines knows is `name`, the target's own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    names: Vec<HostName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recall_estimate: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -139,6 +165,8 @@ pub(super) struct MetaView<'a> {
 pub(super) struct SummaryView<'a> {
     targets_scanned: u64,
     targets_total: u64,
+    /// Whether some of the targets were not scanned.
+    partial: bool,
     hosts_up: u64,
     open_ports: u64,
     services_detected: u64,
@@ -148,6 +176,8 @@ pub(super) struct SummaryView<'a> {
     probes_sent: u64,
     loss_estimate: f64,
     recall_estimate: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recall_measured: Option<MeasuredRecall>,
     #[serde(skip_serializing_if = "NotProbedCounts::is_empty")]
     not_probed: NotProbedCounts,
     duration_seconds: f64,
@@ -176,6 +206,14 @@ impl<'a> HostView<'a> {
             worker: printable(&host.worker),
             is_middlebox: host.is_middlebox,
             middlebox_reason: host.is_middlebox.then_some(MIDDLEBOX_REASON),
+            zone: host.identity.zone.as_deref().map(printable),
+            ended_at: (host.ended_at_ms > 0).then(|| rfc3339(host.ended_at_ms)),
+            tcp_scan: host.tcp,
+            ttl: host.identity.ttl,
+            mac: host.identity.mac,
+            vendor: host.identity.vendor.as_deref().map(printable),
+            names: host.names(),
+            recall_estimate: host.recall_estimate(),
         }
     }
 }
@@ -197,6 +235,7 @@ impl<'a> SummaryView<'a> {
         Self {
             targets_scanned: summary.targets_scanned,
             targets_total: summary.targets_total,
+            partial: summary.is_partial(),
             hosts_up: summary.hosts_up,
             open_ports: summary.open_ports,
             services_detected: summary.services_detected,
@@ -206,6 +245,7 @@ impl<'a> SummaryView<'a> {
             probes_sent: summary.probes_sent,
             loss_estimate: summary.loss_estimate,
             recall_estimate: summary.recall_estimate,
+            recall_measured: summary.recall_measured,
             not_probed: summary.not_probed,
             duration_seconds: summary.duration.as_secs_f64(),
             notes: summary.notes.iter().map(|note| printable(note)).collect(),
@@ -227,23 +267,36 @@ mod tests {
         assert_eq!(
             sample::report(Format::JsonLines, &[sample::host()], &Summary::default()),
             concat!(
-                r#"{"address":"10.0.0.1","name":"evil\\x1b[2J\\x9b31m.example","state":"up","reason":"syn-ack","ports":["#,
-                r#"{"port":22,"protocol":"tcp","state":"open","reason":"syn-ack","banner":"SSH-2.0-x\\x1b]0;\"\\x07","service":{"name":"ssh","method":"probed","confidence":0,"product":null,"version":null,"info":null,"hostname":null,"os":null,"device":null,"cpes":[],"rule":null,"tls":null,"http":null,"facts":[]}},"#,
+                r#"{"address":"10.0.0.1","name":"evil�[2J�31m.example","state":"up","reason":"syn-ack","ports":["#,
+                r#"{"port":22,"protocol":"tcp","state":"open","reason":"syn-ack","banner":"SSH-2.0-x�]0;\"�","service":{"name":"ssh","method":"probed","confidence":0,"product":null,"version":null,"info":null,"hostname":null,"os":null,"device":null,"cpes":[],"rule":null,"tls":null,"http":null,"facts":[]}},"#,
                 r#"{"port":80,"protocol":"tcp","state":"closed","reason":"conn-refused","banner":null,"service":{"name":"http","method":"probed","confidence":0,"product":null,"version":null,"info":null,"hostname":null,"os":null,"device":null,"cpes":[],"rule":null,"tls":null,"http":null,"facts":[]}},"#,
                 r#"{"port":40000,"protocol":"tcp","state":"open","reason":"syn-ack","banner":null,"service":null}],"#,
                 r#""not_shown":[{"state":"filtered","reason":"no-response","count":1200}],"#,
-                r#""started_at":"2023-11-14T22:13:20.123Z","worker":"wrk_a"}"#,
+                r#""started_at":"2023-11-14T22:13:20.123Z","worker":"wrk_a","#,
+                r#""names":[{"name":"evil�[2J�31m.example","source":"user"}]}"#,
                 "\n"
             )
         );
     }
 
     #[test]
-    fn words_of_strangers_stay_ascii_wherever_they_are() {
+    fn lines_that_are_not_all_end_with_one_that_says_so_and_readers_pass_it_over() {
+        let partial = Summary { targets_scanned: 1, targets_total: 4, ..Summary::default() };
+        let text = sample::report(Format::JsonLines, &[sample::host()], &partial);
+        let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        assert_eq!((&last["summary"]["partial"], &last["summary"]["targets_total"]), (&json!(true), &json!(4)));
+        let hosts: Vec<_> = crate::report::read_json_lines(text.as_bytes()).collect();
+        assert!(hosts.len() == 1 && hosts[0].is_ok(), "{hosts:?}");
+        let document = sample::report(Format::Json, &[], &partial);
+        assert_eq!(serde_json::from_str::<Value>(&document).unwrap()["summary"]["partial"], json!(true));
+    }
+
+    #[test]
+    fn words_of_strangers_can_be_seen_wherever_they_are() {
         let mut host = sample::host();
         host.ports[0].service =
             Some(Box::new(Service { product: Some("a\u{9b}\u{1f600}\u{7f}b".to_owned()), ..Service::default() }));
-        assert!(json_line(&host).contains(r#""product":"a\u009b\ud83d\ude00\u007fb""#), "{}", json_line(&host));
+        assert!(json_line(&host).contains(r#""product":"a\u009b😀\u007fb""#), "{}", json_line(&host));
     }
 
     #[test]

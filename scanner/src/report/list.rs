@@ -1,6 +1,7 @@
 //! One line per open port, `ADDRESS PORT PROTOCOL`: for `grep`, `cut` and other programs.
 //!
-//! An address for which something on the way answers on every port has a comment in place of them: `# ADDRESS: why`.
+//! An address for which something on the way answers on every port has a comment in place of them: `# ADDRESS: why`. A
+//! list that is not whole ends with a comment that says so.
 
 use std::io;
 
@@ -23,12 +24,19 @@ impl<W: io::Write> List<W> {
 impl<W: io::Write> Writer for List<W> {
     fn host(&mut self, host: &HostRecord) -> io::Result<()> {
         if host.is_middlebox {
-            writeln!(self.out, "# {} answers on every TCP port: {MIDDLEBOX_REASON}", host.address)?;
+            writeln!(self.out, "# {} answers on every TCP port: {MIDDLEBOX_REASON}", host.written_address())?;
         }
-        host.open_ports().try_for_each(|port| writeln!(self.out, "{} {} {}", host.address, port.port, port.protocol))
+        let address = host.written_address();
+        if let Some(note) = host.likely_found_note() {
+            writeln!(self.out, "# {address}: {note}")?;
+        }
+        host.open_ports().try_for_each(|port| writeln!(self.out, "{address} {} {}", port.port, port.protocol))
     }
 
-    fn finish(&mut self, _summary: &Summary) -> io::Result<()> {
+    fn finish(&mut self, summary: &Summary) -> io::Result<()> {
+        if let Some(note) = summary.partial_note() {
+            writeln!(self.out, "# {note}")?;
+        }
         self.out.flush()
     }
 }
@@ -42,6 +50,9 @@ mod tests {
     fn open_ports_come_one_per_line() {
         let list = sample::report(Format::List, &[sample::host()], &Summary::default());
         assert_eq!(list, "10.0.0.1 22 tcp\n10.0.0.1 40000 tcp\n");
+        let partial = Summary { targets_total: 1, ..Summary::default() };
+        let list = sample::report(Format::List, &[], &partial);
+        assert_eq!(list, "# partial: 0 of 1 target was scanned to the end\n");
     }
 
     #[test]

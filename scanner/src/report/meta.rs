@@ -1,5 +1,6 @@
 //! What is known of a scan before its first host: what the head of a report says.
 
+use crate::finding::TcpScan;
 use crate::port::PortSet;
 
 /// The head of a report. Every part may be left as it is by default; the report is valid then too.
@@ -23,16 +24,6 @@ pub struct ReportMeta {
     pub ports: PortSet,
     /// How TCP ports were asked.
     pub tcp: TcpScan,
-}
-
-/// How TCP ports were asked.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum TcpScan {
-    /// By whole connections, through the system.
-    #[default]
-    Connect,
-    /// By single SYNs.
-    Syn,
 }
 
 impl Default for ReportMeta {

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use serde::Deserialize;
 
-use crate::finding::{HostRecord, HostState, NotShown, PortRecord, Reason};
+use crate::finding::{HostRecord, HostState, Identity, Mac, NameSource, NotShown, PortRecord, Reason, TcpScan};
 
 /// Longest line that is read: 65,535 open ports with everything known of each fit.
 pub const LINE_BYTES_MAX: u64 = 256 << 20;
@@ -27,6 +27,29 @@ struct HostLine {
     worker: String,
     #[serde(default)]
     is_middlebox: bool,
+    zone: Option<String>,
+    ended_at: Option<String>,
+    tcp_scan: Option<TcpScan>,
+    ttl: Option<u8>,
+    mac: Option<Mac>,
+    vendor: Option<String>,
+    #[serde(default)]
+    names: Vec<NameLine>,
+    recall_estimate: Option<f64>,
+}
+
+/// A name; those of sources that this release does not know are passed over.
+#[derive(Deserialize)]
+struct NameLine {
+    name: String,
+    source: String,
+}
+
+/// The last line of a report that is not whole.
+#[derive(Deserialize)]
+struct SummaryLine {
+    #[serde(rename = "summary")]
+    _summary: serde::de::IgnoredAny,
 }
 
 /// Reads one line of a `jsonl` report.
@@ -35,7 +58,14 @@ struct HostLine {
 /// Why it is no host record.
 pub fn read_json_line(line: &[u8]) -> Result<HostRecord, serde_json::Error> {
     let line: HostLine = serde_json::from_slice(line)?;
-    let started: jiff::Timestamp = line.started_at.parse().map_err(serde::de::Error::custom)?;
+    let time_ms = |text: &str| {
+        let time: jiff::Timestamp = text.parse().map_err(serde::de::Error::custom)?;
+        Ok::<_, serde_json::Error>(u64::try_from(time.as_millisecond()).unwrap_or_default())
+    };
+    let started_at_ms = time_ms(&line.started_at)?;
+    let ended_at_ms = line.ended_at.as_deref().map(time_ms).transpose()?.unwrap_or_default();
+    // Those of other sources are read from the services again.
+    let reverse_dns = line.names.into_iter().find(|one| one.source == NameSource::ReverseDns.as_str());
     Ok(HostRecord {
         address: line.address,
         name: line.name,
@@ -43,10 +73,30 @@ pub fn read_json_line(line: &[u8]) -> Result<HostRecord, serde_json::Error> {
         reason: line.reason,
         ports: line.ports,
         not_shown: line.not_shown,
-        started_at_ms: u64::try_from(started.as_millisecond()).unwrap_or_default(),
+        started_at_ms,
         worker: line.worker,
         is_middlebox: line.is_middlebox,
+        ended_at_ms,
+        tcp: line.tcp_scan,
+        identity: Identity {
+            ttl: line.ttl,
+            mac: line.mac,
+            vendor: line.vendor,
+            reverse_dns: reverse_dns.map(|one| one.name),
+            zone: line.zone,
+        },
+        likely_found_permille: line.recall_estimate.map(permille),
     })
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0 to 1000")]
+fn permille(share: f64) -> u16 {
+    (1000.0 * share).round().clamp(0.0, 1000.0) as u16
+}
+
+/// Whether this is the line with which a report ends that is not whole.
+fn is_summary(line: &[u8]) -> bool {
+    line.starts_with(b"{\"summary\":") && serde_json::from_slice::<SummaryLine>(line).is_ok()
 }
 
 /// The hosts of a `jsonl` report, one after the other; empty lines are passed over.
@@ -73,7 +123,7 @@ impl<R: BufRead> Lines<R> {
             let line = self.line.trim_ascii();
             let host = match read {
                 Ok(0) => return None,
-                Ok(_) if line.is_empty() => continue,
+                Ok(_) if line.is_empty() || is_summary(line) => continue,
                 Ok(_) => read_json_line(line).map_err(|error| {
                     io::Error::new(io::ErrorKind::InvalidData, format!("line {} is no host: {error}", self.number))
                 }),
@@ -93,7 +143,19 @@ mod tests {
 
     #[test]
     fn a_line_read_and_written_again_is_the_same_line() {
-        for host in [sample::host(), sample::rich_host()] {
+        let mut known = sample::rich_host();
+        known.ended_at_ms = 1_700_000_001_000;
+        known.tcp = Some(TcpScan::Syn);
+        known.identity = Identity {
+            ttl: Some(64),
+            mac: Some(Mac([2, 0, 0, 0, 0, 1])),
+            vendor: Some("Example Corp".to_owned()),
+            reverse_dns: Some("r.example".to_owned()),
+            zone: Some("eth0".to_owned()),
+        };
+        let read = read_json_line(json_line(&known).as_bytes()).unwrap();
+        assert_eq!((read.ended_at_ms, read.tcp, &read.identity), (known.ended_at_ms, known.tcp, &known.identity));
+        for host in [sample::host(), sample::rich_host(), known] {
             let line = json_line(&host);
             assert_eq!(json_line(&read_json_line(line.as_bytes()).unwrap()), line);
         }

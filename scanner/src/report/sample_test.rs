@@ -1,8 +1,8 @@
 //! Hosts with something of everything, for the writers' tests.
 
 use crate::finding::{
-    Certificate, HostRecord, HostState, Http, NotShown, PortRecord, PortState, Reason, Service, ServiceMethod,
-    Severity, Tls, Weakness,
+    Certificate, HostRecord, HostState, Http, Identity, NotShown, PortRecord, PortState, Reason, Service,
+    ServiceMethod, Severity, Tls, Weakness,
 };
 use crate::port::Protocol;
 use crate::report::{Format, Screen, Summary};
@@ -53,6 +53,10 @@ pub(crate) fn host() -> HostRecord {
         started_at_ms: 1_700_000_000_123,
         worker: "wrk_a".to_owned(),
         is_middlebox: false,
+        ended_at_ms: 0,
+        tcp: None,
+        identity: Identity::default(),
+        likely_found_permille: None,
     }
 }
 
@@ -154,6 +158,10 @@ pub(crate) fn middlebox() -> HostRecord {
         ports: Vec::new(),
         not_shown: vec![NotShown { state: PortState::Open, reason: Reason::SynAck, count: 12 }],
         is_middlebox: true,
+        ended_at_ms: 0,
+        tcp: None,
+        identity: Identity::default(),
+        likely_found_permille: None,
         ..host()
     }
 }

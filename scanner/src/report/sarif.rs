@@ -77,6 +77,8 @@ impl<W: io::Write> Sarif<W> {
             "executionSuccessful": summary.targets_scanned >= summary.targets_total,
             "toolExecutionNotifications": summary.notes.iter().map(note).collect::<Value>(),
         });
+        let measured = summary.recall_measured.map(|measured| json!({ "recall": measured }));
+        let invocation = with(invocation, "properties", measured);
         let command = Some(&self.meta.command).filter(|command| !command.is_empty());
         let invocation = with(invocation, "commandLine", command.map(|command| json!(printable(command))));
         let invocation = with(invocation, "startTimeUtc", start.map(|start| json!(rfc3339(start))));
@@ -135,7 +137,7 @@ impl Rule {
 }
 
 fn result(host: &HostRecord, port: &PortRecord, weakness: &Weakness) -> Value {
-    let place = format!("{} {}/{}", host.address, port.port, port.protocol);
+    let place = format!("{} {}/{}", host.written_address(), port.port, port.protocol);
     let potential = if weakness.is_potential() { "Potential: " } else { "" };
     let title = text(&weakness.title, &weakness.id);
     let mut evidence = printable(&weakness.evidence).into_owned();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::finding::{HostRecord, MIDDLEBOX_REASON, NotProbedCounts, ServiceMethod, Severity};
+use crate::recall::MeasuredRecall;
 
 /// The figures of a whole report.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -29,6 +30,8 @@ pub struct Summary {
     pub loss_estimate: f64,
     /// Probability that an open port was found; `None` where nothing was asked.
     pub recall_estimate: Option<f64>,
+    /// Between which ends that lies, as measured; `None` where it was not.
+    pub recall_measured: Option<MeasuredRecall>,
     /// From the job's start to its end.
     pub duration: Duration,
     /// Targets that no probe reached, by reason; in `targets_scanned` they are not.
@@ -54,6 +57,20 @@ impl Summary {
                 self.vulnerabilities += u64::from(!weakness.is_potential());
             }
         }
+    }
+
+    /// Whether some of the targets were not scanned.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        self.targets_scanned < self.targets_total
+    }
+
+    /// How much of a report that is not whole there is, in a line: `partial: 3 of 8 targets were scanned`.
+    #[must_use]
+    pub fn partial_note(&self) -> Option<String> {
+        let (scanned, total) = (self.targets_scanned, self.targets_total);
+        let targets = if total == 1 { "target was" } else { "targets were" };
+        self.is_partial().then(|| format!("partial: {scanned} of {total} {targets} scanned to the end"))
     }
 
     /// What a reader has to know of hosts whose open ports are not counted, in a line.
@@ -138,7 +155,18 @@ impl serde::Serialize for SeverityCounts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::sample;
+    use crate::report::{Format, sample};
+
+    #[test]
+    fn every_format_that_has_figures_tells_what_was_measured() {
+        let measured = MeasuredRecall { low: 0.9984, high: 0.9997, silent: 90, asked_again: 8, turned_up: 1 };
+        let summary = Summary { recall_measured: Some(measured), ..Summary::default() };
+        for format in [Format::Json, Format::Html, Format::Table, Format::Xml, Format::Sarif] {
+            let told = |summary: &Summary| sample::report(format, &[sample::host()], summary);
+            assert!(told(&summary).contains("0.9984") && told(&summary).contains("0.9997"), "{}", told(&summary));
+            assert!(!told(&Summary::default()).contains("0.9984"));
+        }
+    }
 
     #[test]
     fn a_summary_counts_hosts_ports_and_services() {

@@ -9,7 +9,10 @@ use std::io;
 
 use super::time::day;
 use super::{Screen, SeverityCounts, Summary, Writer};
-use crate::finding::{HostRecord, MIDDLEBOX_REASON, PortRecord, PortState, Printable, Service, ServiceMethod, Tls};
+use crate::finding::{
+    Banner, HostName, HostRecord, MIDDLEBOX_REASON, NameSource, NotShown, PortRecord, PortState, Printable, Service,
+    ServiceMethod, Tls,
+};
 
 /// Narrowest last column: below it a line may exceed the screen, as it has to say something.
 const LAST_COLUMN_MIN: usize = 24;
@@ -17,6 +20,12 @@ const LAST_COLUMN_MIN: usize = 24;
 const WIDE: usize = 120;
 /// A certificate that ends within so many days gets them counted: time enough to replace it, as browsers' vendors warn.
 const ENDS_SOON_DAYS: i64 = 30;
+
+/// Most ports of one host in one state other than open that have lines of their own: more hide what is open.
+const CLOSED_MAX: usize = 5;
+
+/// What stands before a host's names.
+const NAMES_BEFORE: &str = "  also: ";
 
 /// Writes blocks of text as nmap's readers know them.
 #[derive(Debug)]
@@ -32,16 +41,15 @@ impl<W: io::Write> Table<W> {
         Self { out, screen, hosts_written: 0 }
     }
 
-    fn ports(&mut self, host: &HostRecord) -> io::Result<()> {
+    fn ports(&mut self, host: &HostRecord, shown: &[&PortRecord]) -> io::Result<()> {
         let reason = if self.screen.columns >= WIDE { "REASON" } else { "" };
         let header = ["PORT", "STATE", "SERVICE", reason, "VERSION"].map(str::to_owned);
-        let listed = || host.ports.iter().filter(|port| host.is_meant(port));
-        let rows: Vec<[String; 5]> = std::iter::once(header).chain(listed().map(|port| self.row(port))).collect();
+        let rows: Vec<[String; 5]> = std::iter::once(header).chain(shown.iter().map(|port| self.row(port))).collect();
         let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or(0);
         let (a, b, c, d) = (width(0), width(1), width(2), width(3));
         // Two spaces before each column.
         let before = 2 + a + 2 + b + 2 + c + 2 + if d > 0 { d + 2 } else { 0 };
-        let ports = std::iter::once(None).chain(listed().map(Some));
+        let ports = std::iter::once(None).chain(shown.iter().map(Some));
         for ([port, state, service, reason, version], record) in rows.iter().zip(ports) {
             let reason = if d > 0 { format!("{reason:<d$}  ") } else { String::new() };
             let start = format!("  {port:<a$}  {state:<b$}  {service:<c$}  {reason}");
@@ -50,6 +58,31 @@ impl<W: io::Write> Table<W> {
             if let Some(record) = record {
                 self.details(record, before, host.started_at_ms)?;
             }
+        }
+        Ok(())
+    }
+
+    /// What the host is called by others than its user, and what is known of its interface.
+    fn identity(&mut self, host: &HostRecord) -> io::Result<()> {
+        let mut sources: Vec<(String, Vec<&str>)> = Vec::new();
+        for HostName { name, source } in host.names() {
+            // The user's own word stands above.
+            let is_own = host.name.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(&name));
+            match sources.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(&name)) {
+                Some((_, by)) => by.push(source.as_str()),
+                None if is_own || source == NameSource::User => {}
+                None => sources.push((name, vec![source.as_str()])),
+            }
+        }
+        let names: Vec<String> =
+            sources.into_iter().map(|(name, by)| format!("{} ({})", Printable(&name), by.join(", "))).collect();
+        let room = self.screen.columns.saturating_sub(NAMES_BEFORE.len()).max(LAST_COLUMN_MIN);
+        if !names.is_empty() {
+            writeln!(self.out, "{NAMES_BEFORE}{}", self.cut(&names.join(", "), room))?;
+        }
+        if let Some(mac) = host.identity.mac {
+            let vendor = host.identity.vendor.as_deref().map(|vendor| format!(" ({})", Printable(vendor)));
+            writeln!(self.out, "  mac: {mac}{}", vendor.unwrap_or_default())?;
         }
         Ok(())
     }
@@ -92,6 +125,30 @@ impl<W: io::Write> Table<W> {
     }
 }
 
+/// The ports of a host that have a line each, and the groups of those that are counted.
+fn parted(host: &HostRecord) -> (Vec<&PortRecord>, Vec<NotShown>) {
+    let mut folded = host.not_shown.clone();
+    let is_many = |state: PortState| {
+        let alike = host.ports.iter().filter(|port| port.state == state).count();
+        let counted = host.not_shown.iter().any(|group| group.state == state);
+        // Where some are counted anyway, there are more of them than fit.
+        state != PortState::Open && (alike > CLOSED_MAX || (counted && alike > 0))
+    };
+    let mut shown = Vec::new();
+    for port in host.ports.iter().filter(|port| host.is_meant(port)) {
+        // Of a closed port nothing is known but what its number stands for.
+        if !is_many(port.state) {
+            shown.push(port);
+            continue;
+        }
+        match folded.iter_mut().find(|group| (group.state, group.reason) == (port.state, port.reason)) {
+            Some(group) => group.count = group.count.saturating_add(1),
+            None => folded.push(NotShown { state: port.state, reason: port.reason, count: 1 }),
+        }
+    }
+    (shown, folded)
+}
+
 /// The name of the service: inside TLS `ssl/http` as nmap has it, `http?` where the port's number is all there is.
 fn service(port: &PortRecord) -> String {
     let Some(service) = port.service_or_guess() else { return "unknown".to_owned() };
@@ -118,10 +175,11 @@ fn version(port: &PortRecord) -> String {
     }
     let title = service.http.as_ref().and_then(|http| http.title.as_deref());
     // What was said is shown where nothing was made of it.
-    let said = if text.is_empty() { title.or(port.banner.as_deref()) } else { title };
-    if let Some(said) = said {
-        let comma = if text.is_empty() { "" } else { ", " };
-        write!(text, "{comma}\"{}\"", Printable(said)).expect("writing to a string cannot fail");
+    let comma = if text.is_empty() { "" } else { ", " };
+    match (title, &port.banner) {
+        (Some(title), _) => text.push_str(&format!("{comma}\"{}\"", Printable(title))),
+        (None, Some(banner)) if text.is_empty() => text.push_str(&format!("\"{}\"", Banner(banner))),
+        _ => {}
     }
     text
 }
@@ -152,18 +210,22 @@ impl<W: io::Write> Writer for Table<W> {
             writeln!(self.out)?;
         }
         self.hosts_written += 1;
-        let mut head = host.address.to_string();
+        let mut head = host.written_address();
         if let Some(name) = &host.name {
             write!(head, " ({})", Printable(name)).map_err(io::Error::other)?;
         }
         writeln!(self.out, "{head}  {}, {}", host.state, host.reason)?;
-        if host.ports.iter().any(|port| host.is_meant(port)) {
-            self.ports(host)?;
+        self.identity(host)?;
+        let (shown, folded) = parted(host);
+        if !shown.is_empty() {
+            self.ports(host, &shown)?;
         }
-        if !host.not_shown.is_empty() {
-            let groups =
-                host.not_shown.iter().map(|group| format!("{} {} ({})", group.count, group.state, group.reason));
+        if !folded.is_empty() {
+            let groups = folded.iter().map(|group| format!("{} {} ({})", group.count, group.state, group.reason));
             writeln!(self.out, "  not shown: {}", groups.collect::<Vec<_>>().join(", "))?;
+        }
+        if let Some(note) = host.likely_found_note() {
+            writeln!(self.out, "  note: {note}")?;
         }
         if host.is_middlebox {
             writeln!(self.out, "  note: something answers for every TCP port here, so that open ones mean nothing:")?;
@@ -176,7 +238,7 @@ impl<W: io::Write> Writer for Table<W> {
         if self.hosts_written > 0 {
             writeln!(self.out)?;
         }
-        for note in &summary.notes {
+        for note in summary.partial_note().iter().chain(&summary.notes) {
             writeln!(self.out, "note: {}", Printable(note))?;
         }
         let targets = match summary.targets_scanned == summary.targets_total {
@@ -185,7 +247,7 @@ impl<W: io::Write> Writer for Table<W> {
         };
         writeln!(
             self.out,
-            "{targets} {} scanned in {}: {} up, {} open, {}{} probes",
+            "{targets} {} scanned in {}: {} up, {} open, {}{}",
             if summary.targets_total == 1 { "target" } else { "targets" },
             duration(summary.duration.as_secs_f64()),
             count_of(summary.hosts_up, "host"),
@@ -194,8 +256,11 @@ impl<W: io::Write> Writer for Table<W> {
                 0 => String::new(),
                 named => format!("{} named, ", count_of(named, "service")),
             },
-            summary.probes_sent,
+            count_of(summary.probes_sent, "probe"),
         )?;
+        if let Some(measured) = summary.recall_measured {
+            writeln!(self.out, "{measured}")?;
+        }
         if summary.weaknesses.total() + summary.potential.total() > 0 {
             writeln!(self.out, "{}", weaknesses(&summary.weaknesses, &summary.potential))?;
         }
@@ -272,11 +337,27 @@ note: 1 name did not resolve
     }
 
     #[test]
+    fn a_handful_of_closed_ports_is_listed_and_more_are_counted() {
+        let mut host = sample::host();
+        let closed = host.ports.iter().find(|port| port.state == PortState::Closed).unwrap().clone();
+        host.ports.retain(|port| port.state == PortState::Open);
+        let open = host.ports.clone();
+        for (count, shown) in [(5, 5), (6, 0), (25, 0)] {
+            let closed = (1..=count).map(|port| PortRecord { port: 1_000 + port, ..closed.clone() });
+            host.ports = open.iter().cloned().chain(closed).collect();
+            let text = render(&[host.clone()], 80, &Summary::default());
+            assert_eq!(text.matches("/tcp  closed").count() + text.matches("/tcp   closed").count(), shown, "{text}");
+            assert_eq!(text.contains(&format!("{count} closed (")), shown == 0, "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_known_of_a_port_is_below_it() {
         let mut summary = Summary { targets_scanned: 1, targets_total: 1, ..Summary::default() };
         summary.count(&sample::rich_host());
         let expected = "\
 10.0.0.2  up, syn-ack
+  also: www.example (service, certificate)
   PORT      STATE  SERVICE   VERSION
   22/tcp    open   ssh       OpenSSH 9.2p1 (Debian-2+deb12u3; Linux)
     ? critical  CVE-2024-6387  potential (30 %): Race in a signal handler
@@ -319,7 +400,8 @@ note: 1 name did not resolve
             duration: Duration::from_secs(7385),
             ..Summary::default()
         };
-        let expected = "10 of 20 targets scanned in 2h 03m 05s: 0 hosts up, 0 ports open, 0 probes\n";
+        let expected = "note: partial: 10 of 20 targets were scanned to the end\n\
+                        10 of 20 targets scanned in 2h 03m 05s: 0 hosts up, 0 ports open, 0 probes\n";
         assert_eq!(render(&[], 80, &summary), expected);
     }
 

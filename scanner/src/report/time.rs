@@ -2,23 +2,22 @@
 //!
 //! Certificates and peers give any number for a time; what no calendar holds becomes the nearest time that one does.
 
-use jiff::Timestamp;
+use jiff::SignedDuration;
+use jiff::civil::{DateTime, date};
 
 /// Milliseconds since 1970 as RFC 3339 in UTC, with milliseconds; the last moment of year 9999 for any later one.
 pub(super) fn rfc3339(unix_ms: u64) -> String {
-    format!("{:.3}", from_ms(unix_ms))
+    from_ms(unix_ms).strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
 }
 
 /// The day of a moment in seconds since 1970, as `2026-11-26`.
 pub(super) fn day(unix_s: i64) -> String {
-    let time = Timestamp::from_second(unix_s).unwrap_or(if unix_s < 0 { Timestamp::MIN } else { Timestamp::MAX });
-    time.strftime("%Y-%m-%d").to_string()
+    since_1970(SignedDuration::from_secs(unix_s)).strftime("%Y-%m-%d").to_string()
 }
 
 /// A moment in seconds since 1970, as nmap writes certificates' times: `2026-11-26T07:00:00`.
 pub(super) fn second(unix_s: i64) -> String {
-    let time = Timestamp::from_second(unix_s).unwrap_or(if unix_s < 0 { Timestamp::MIN } else { Timestamp::MAX });
-    time.strftime("%Y-%m-%dT%H:%M:%S").to_string()
+    since_1970(SignedDuration::from_secs(unix_s)).strftime("%Y-%m-%dT%H:%M:%S").to_string()
 }
 
 /// Milliseconds since 1970 as `asctime` writes them: `Thu Nov 26 07:00:00 2026`.
@@ -26,8 +25,15 @@ pub(super) fn asctime(unix_ms: u64) -> String {
     from_ms(unix_ms).strftime("%a %b %e %H:%M:%S %Y").to_string()
 }
 
-fn from_ms(unix_ms: u64) -> Timestamp {
-    i64::try_from(unix_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or(Timestamp::MAX)
+fn from_ms(unix_ms: u64) -> DateTime {
+    since_1970(SignedDuration::from_millis(i64::try_from(unix_ms).unwrap_or(i64::MAX)))
+}
+
+/// The time of a clock in UTC: unlike a moment anywhere on earth, it goes to the last second of year 9999, which
+/// certificates without an end have (RFC 5280 section 4.1.2.5).
+fn since_1970(duration: SignedDuration) -> DateTime {
+    let nearest = if duration.is_negative() { DateTime::MIN } else { DateTime::MAX };
+    date(1970, 1, 1).at(0, 0, 0, 0).checked_add(duration).unwrap_or(nearest)
 }
 
 #[cfg(test)]
@@ -37,9 +43,13 @@ mod tests {
     #[test]
     fn a_time_beyond_every_calendar_is_still_a_time() {
         assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
-        assert!(rfc3339(u64::MAX).starts_with("9999-12-"));
+        assert_eq!(rfc3339(u64::MAX), "9999-12-31T23:59:59.999Z");
+        assert_eq!(
+            (day(253_402_300_799), second(253_402_300_799)),
+            ("9999-12-31".into(), "9999-12-31T23:59:59".into())
+        );
         assert_eq!(day(-1), "1969-12-31");
-        assert!(day(i64::MAX).starts_with("9999-12-") && second(i64::MAX).starts_with("9999-12-"));
+        assert!(day(i64::MAX) == "9999-12-31" && second(i64::MAX) == "9999-12-31T23:59:59");
         assert!(day(i64::MIN).starts_with("-9999-") && second(i64::MIN).starts_with("-9999-"));
     }
 

@@ -1,8 +1,9 @@
 //! nmap's XML, for the many programs that read it: valid against `nmap.dtd`, read by ndiff.
 //!
 //! Elements, attributes and words are nmap's; the DTD demands `scanner="nmap"`, so that the program's own name stands in
-//! `args`. Times to live are not kept in records, so `reason_ttl` is 0 as in nmap's own connect scans. What has no
-//! element of its own (TLS, HTTP, weaknesses) is in one `script` element per port.
+//! `args`. A host's `reason_ttl` is that of one of its answers; ports' own are not kept, so theirs is 0 as in nmap's connect
+//! scans. Names that services told are a `script` element of their host; what has no element of its own at a port (TLS,
+//! HTTP, weaknesses) is in one `script` element per port.
 
 mod cpe;
 mod escaped;
@@ -15,7 +16,9 @@ pub(super) use self::cpe::cpe_uri;
 use self::escaped::Escaped;
 use super::time::asctime;
 use super::{ReportMeta, Summary, TcpScan, Writer};
-use crate::finding::{HostRecord, MIDDLEBOX_REASON, NotShown, PortRecord, PortState, Service, ServiceMethod};
+use crate::finding::{
+    HostRecord, MIDDLEBOX_REASON, NameSource, NotShown, PortRecord, PortState, Service, ServiceMethod,
+};
 use crate::port::{PortSet, Protocol};
 
 /// Writes one `nmaprun` document.
@@ -141,25 +144,45 @@ impl<W: io::Write> Writer for Xml<W> {
         if self.started_at_ms.is_none() {
             self.latest_ms = self.latest_ms.max(host.started_at_ms);
         }
-        write!(self.out, r#"<host starttime="{}""#, host.started_at_ms / 1000)?;
+        // Readers take a host without an end for one of the year 1.
+        let end_ms = host.ended_at_ms.max(host.started_at_ms);
+        write!(self.out, r#"<host starttime="{}" endtime="{}""#, host.started_at_ms / 1000, end_ms / 1000)?;
         if host.is_middlebox {
             let what = "something on the way answers for every port; open ports mean nothing";
             write!(self.out, r#" comment="{what}: {MIDDLEBOX_REASON}""#)?;
+        } else if let Some(note) = host.likely_found_note() {
+            write!(self.out, r#" comment="{note}""#)?;
         }
         let kind = match host.address {
             IpAddr::V4(_) => "ipv4",
             IpAddr::V6(_) => "ipv6",
         };
-        writeln!(self.out, r#"><status state="{}" reason="{}" reason_ttl="0"/>"#, host.state, host.reason)?;
+        let ttl = host.identity.ttl.unwrap_or_default();
+        writeln!(self.out, r#"><status state="{}" reason="{}" reason_ttl="{ttl}"/>"#, host.state, host.reason)?;
         writeln!(self.out, r#"<address addr="{}" addrtype="{kind}"/>"#, host.address)?;
+        if let Some(mac) = host.identity.mac {
+            write!(self.out, r#"<address addr="{mac}" addrtype="mac""#)?;
+            if let Some(vendor) = &host.identity.vendor {
+                write!(self.out, r#" vendor="{}""#, Escaped(vendor))?;
+            }
+            writeln!(self.out, "/>")?;
+        }
         write!(self.out, "<hostnames>")?;
-        if let Some(name) = &host.name {
-            write!(self.out, r#"<hostname name="{}" type="user"/>"#, Escaped(name))?;
+        let names = host.names();
+        for one in &names {
+            let kind = match one.source {
+                NameSource::User => "user",
+                NameSource::ReverseDns => "PTR",
+                _ => continue,
+            };
+            write!(self.out, r#"<hostname name="{}" type="{kind}"/>"#, Escaped(&one.name))?;
         }
         writeln!(self.out, "</hostnames>\n<ports>")?;
         self.extra_ports(&host.not_shown)?;
         host.ports.iter().try_for_each(|port| self.port(port))?;
-        writeln!(self.out, "</ports>\n</host>")
+        writeln!(self.out, "</ports>")?;
+        script::host(&mut self.out, &names)?;
+        writeln!(self.out, "</host>")
     }
 
     fn finish(&mut self, summary: &Summary) -> io::Result<()> {
@@ -175,9 +198,14 @@ impl<W: io::Write> Writer for Xml<W> {
         )?;
         let (scanned, total, up) = (summary.targets_scanned, summary.targets_total, summary.hosts_up);
         let plural = if scanned == 1 { "target" } else { "targets" };
-        write!(self.out, r#" summary="{scanned} {plural} scanned in {elapsed:.2} seconds, {up} up""#)?;
+        let were = if total == 1 { "target was" } else { "targets were" };
+        write!(self.out, r#" summary="{scanned} {plural} scanned in {elapsed:.2} seconds, {up} up"#)?;
+        if let Some(measured) = summary.recall_measured {
+            write!(self.out, "; {measured}")?;
+        }
+        self.out.write_all(b"\"")?;
         if scanned < total {
-            write!(self.out, r#" exit="error" errormsg="{} of {total} targets were not scanned""#, total - scanned)?;
+            write!(self.out, r#" exit="error" errormsg="{} of {total} {were} not scanned""#, total - scanned)?;
         } else {
             write!(self.out, r#" exit="success""#)?;
         }
@@ -195,6 +223,7 @@ mod tests {
     use roxmltree::{Document, ParsingOptions};
 
     use super::*;
+    use crate::finding::Identity;
     use crate::report::sample;
 
     fn render(meta: &ReportMeta, hosts: &[HostRecord], summary: &Summary) -> String {
@@ -251,7 +280,17 @@ mod tests {
 
     #[test]
     fn a_service_has_what_was_detected() {
-        let hosts = [sample::rich_host(), sample::middlebox()];
+        let mut known = sample::rich_host();
+        known.ended_at_ms = 1_700_000_005_000;
+        known.identity = Identity {
+            ttl: Some(63),
+            mac: Some(crate::finding::Mac([2, 0, 0, 0, 0, 1])),
+            vendor: Some("A & B".to_owned()),
+            reverse_dns: Some("r.example".to_owned()),
+            zone: None,
+        };
+        known.ports[0].service.as_mut().unwrap().hostname = Some("inner.example".to_owned());
+        let hosts = [known, sample::middlebox()];
         let text = render(&ReportMeta::default(), &hosts, &Summary::default());
         let document = parse(&text);
         let services: Vec<_> = document.descendants().filter(|node| node.has_tag_name("service")).collect();
@@ -263,6 +302,19 @@ mod tests {
         );
         assert_eq!((of(1, "name"), of(1, "tunnel"), of(1, "method")), (Some("http"), Some("ssl"), Some("probed")));
         assert_eq!(only(&document, "cpe").text(), Some("cpe:/a:openbsd:openssh:9.2:p1"));
+        let times = only(&document, "host");
+        assert_eq!(
+            (times.attribute("starttime"), times.attribute("endtime")),
+            (Some("1700000000"), Some("1700000005"))
+        );
+        assert_eq!(only(&document, "status").attribute("reason_ttl"), Some("63"));
+        let mac = document.descendants().find(|node| node.attribute("addrtype") == Some("mac")).unwrap();
+        assert_eq!((mac.attribute("addr"), mac.attribute("vendor")), (Some("02:00:00:00:00:01"), Some("A & B")));
+        let name = only(&document, "hostname");
+        assert_eq!((name.attribute("name"), name.attribute("type")), (Some("r.example"), Some("PTR")));
+        let told: Vec<_> =
+            only(&document, "hostscript").descendants().filter_map(|node| node.attribute("key")).collect();
+        assert_eq!(told.first(), Some(&"service"));
         let extra: Vec<_> = document.descendants().filter(|node| node.has_tag_name("extraports")).collect();
         assert_eq!(extra.iter().map(|node| node.attribute("count").unwrap()).collect::<Vec<_>>(), ["900", "97", "12"]);
         let hosts = document.descendants().filter(|node| node.has_tag_name("host"));

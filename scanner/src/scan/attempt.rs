@@ -13,12 +13,15 @@ pub(crate) struct Attempt {
     /// How long the try before this one was waited for.
     pub(crate) waited_before: Duration,
     pub(crate) history: History,
+    /// The same with its host's own rate, if it has one.
+    pub(crate) own_history: History,
 }
 
 impl Attempt {
     /// The first one.
     pub(crate) fn first(now: Duration) -> Self {
-        Self { number: 1, sent_at: now, waited_before: Duration::ZERO, history: History::default() }
+        let (history, own_history) = (History::default(), History::default());
+        Self { number: 1, sent_at: now, waited_before: Duration::ZERO, history, own_history }
     }
 
     /// The one after this, which was waited for so long in vain.

@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn the_most_popular_ports_of_the_scan_and_the_web_ports_are_asked() {
         assert_eq!(asked("10.0.0.0/24", "1-1000", true), [80, 443, 22]);
-        assert_eq!(asked("10.0.0.0/24", "21,22,23,3389,6379", true), [22, 3389, 21, 443, 80]);
+        assert_eq!(asked("10.0.0.0/24", "21,22,23,3389,6379", true), [22, 3389, 23, 443, 80]);
         assert_eq!(asked("10.0.0.0/24", "40000-40010", true), [40_000, 40_001, 40_002, 443, 80]);
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::pace::flows::POLITE_MAX;
 use crate::spec::{Profile, ScanSpec, Timing};
 
 /// Longest wait for the answer to one try, unless the path is known to be slower: just short of the second after
@@ -23,6 +24,10 @@ pub(crate) struct Limits {
     pub(crate) wait_max: Duration,
     /// Probes per second at most, beside the job's budget.
     pub(crate) rate_max_pps: Option<u64>,
+    /// Probes per second at first, which answers double; `None` to begin as fast as the rest allows.
+    pub(crate) start_pps: Option<f64>,
+    /// Flows that the scan may leave behind in routers at once.
+    pub(crate) flows_max: Option<u32>,
     /// Tries per port, or `None` for as many as the measured loss asks for.
     pub(crate) tries: Option<u8>,
     /// Whether a few probes decide whether a host is worth the rest.
@@ -43,7 +48,15 @@ impl Limits {
         };
         // A rate that was given is begun with, so the first second's probes have to fit.
         let rated = spec.rate_pps.map(|pps| usize::try_from(pps).unwrap_or(usize::MAX));
+        // A few hundred per second are what any router has room for.
+        let start_pps = match spec.timing {
+            Timing::Polite => Some(100.0),
+            Timing::Normal => Some(400.0),
+            Timing::Fast => None,
+        };
         let limits = Self {
+            start_pps: start_pps.filter(|_| spec.rate_pps.is_none()),
+            flows_max: (spec.timing == Timing::Polite).then_some(POLITE_MAX),
             window_start: rated.map_or(window_start, |pps| pps.clamp(window_start, window_max)),
             window_max,
             timeout_min,
@@ -59,6 +72,8 @@ impl Limits {
             Profile::OtSafe => Self {
                 window_start: 1,
                 window_max: 1,
+                start_pps: None,
+                flows_max: None,
                 rate_max_pps: Some(limits.rate_max_pps.unwrap_or(u64::MAX).min(20)),
                 tries: Some(1),
                 discovery: false,

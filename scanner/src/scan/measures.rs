@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::attempt::Attempt;
 use super::limits::Limits;
+use super::tries::Tries;
 use crate::loss::LossEstimate;
 use crate::pace::throttle::Throttle;
 use crate::pace::window::Window;
@@ -20,6 +21,7 @@ pub(crate) struct Measures {
     pub(crate) rtt: RttTable,
     pub(crate) window: Window,
     loss: LossEstimate,
+    counts: Tries,
     /// Tries per port, or `None` for as many as the measured loss asks for.
     tries: Option<u8>,
     confidence: f64,
@@ -34,6 +36,7 @@ impl Measures {
             rtt: RttTable::new(limits.timeout_min),
             window: Window::new(limits.window_start, limits.window_max),
             loss: LossEstimate::default(),
+            counts: Tries::default(),
             tries: limits.tries,
             confidence,
             last_wait_min: limits.last_wait_min,
@@ -49,12 +52,41 @@ impl Measures {
     /// Takes in what an answer says of loss, also for the others of the job.
     pub(crate) fn note_loss(&mut self, attempt: &Attempt, were_lost: bool, throttle: &mut Throttle) {
         self.loss.answered(if were_lost { attempt.number } else { 1 });
+        self.counts.answered(if were_lost { attempt.number } else { 1 });
         throttle.answered(attempt.number, were_lost, &attempt.history);
+    }
+
+    /// A try is sent.
+    pub(crate) fn note_try(&mut self, attempt: &Attempt) {
+        self.counts.sent(attempt.number);
+    }
+
+    /// How many answers each try has brought, over all hosts.
+    pub(crate) fn tries(&self) -> &Tries {
+        &self.counts
+    }
+
+    /// What is known of loss without what one host has told.
+    pub(crate) fn loss_without(&self, host: &LossEstimate) -> LossEstimate {
+        self.loss.without(host)
+    }
+
+    /// Takes what one host has told out of the estimate.
+    pub(crate) fn forget_loss(&mut self, host: &LossEstimate) {
+        self.loss = self.loss.without(host);
     }
 
     /// How often a port is asked before its silence is believed.
     pub(crate) fn tries_wanted(&self) -> u8 {
-        self.tries.unwrap_or_else(|| self.loss.tries_wanted(self.confidence))
+        self.tries_wanted_with(None)
+    }
+
+    /// The same for a host that loses more than the others, if `own` is its loss.
+    pub(crate) fn tries_wanted_with(&self, own: Option<&LossEstimate>) -> u8 {
+        self.tries.unwrap_or_else(|| {
+            let tries = self.loss.tries_wanted(self.confidence);
+            own.map_or(tries, |own| own.tries_wanted(self.confidence).max(tries))
+        })
     }
 
     /// How long the answer to a try is waited for, of as many as are wanted: the measured time-out, doubled with each try

@@ -1,12 +1,16 @@
 //! What a scan has found, counted and left out so far.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Unanswered;
-use crate::finding::{Finding, HostState, NotProbed, Observation, PortState, Reason, ScannedHost};
+use crate::finding::{Finding, HostState, Mac, NotProbed, Observation, PortState, Reason, ScannedHost, Stack};
 use crate::port::Port;
 use crate::tally::{LeftOut, Tally};
+
+/// Addresses of names kept for the question whether there was a way to them: half a megabyte.
+const SILENT_NAMES_MAX: usize = 32_768;
 
 /// The results of a scan so far.
 #[derive(Debug, Default)]
@@ -15,6 +19,19 @@ pub struct Results {
     pub(crate) findings: Vec<Finding>,
     pub(crate) tally: Tally,
     pub(crate) left_out: LeftOut,
+    /// The targets that are several hosts, until all of these are settled.
+    several: BTreeMap<u64, Several>,
+    /// Addresses of names that have not answered.
+    pub(crate) silent_names: Vec<IpAddr>,
+}
+
+/// A name that stands for several addresses.
+#[derive(Debug)]
+struct Several {
+    /// Its hosts that are not settled.
+    left: usize,
+    /// Whether any of them could be asked.
+    is_probed: bool,
 }
 
 impl Results {
@@ -35,6 +52,14 @@ impl Results {
         &self.left_out
     }
 
+    /// A host that a name stands for alone has not answered, which may be for want of a way to it.
+    pub(crate) fn note_silent_name(&mut self, host: &ScannedHost) {
+        let is_alone = host.name.is_some() && !self.several.contains_key(&host.target_index);
+        if is_alone && self.silent_names.len() < SILENT_NAMES_MAX {
+            self.silent_names.push(host.address);
+        }
+    }
+
     /// A host has answered for the first time.
     pub(crate) fn note_up(&mut self, host: &ScannedHost, reason: Reason) {
         self.tally.hosts_up += 1;
@@ -51,7 +76,19 @@ impl Results {
         ttl: Option<u8>,
     ) {
         self.tally.open_ports += u64::from(state == PortState::Open);
-        self.findings.push(host.finding(Observation::Port { port, state, reason, ttl }));
+        self.findings.push(host.finding(Observation::Port { port, state, reason, ttl, stack: None }));
+    }
+
+    /// What the packet that showed the port noted last tells of the host's stack.
+    pub(crate) fn note_stack(&mut self, of: Option<Stack>) {
+        if let Some(Finding { observation: Observation::Port { stack, .. }, .. }) = self.findings.last_mut() {
+            *stack = of;
+        }
+    }
+
+    /// A host has told its hardware address.
+    pub(crate) fn note_hardware(&mut self, host: &ScannedHost, mac: [u8; 6]) {
+        self.findings.push(host.finding(Observation::Hardware { mac: Mac(mac), vendor: None }));
     }
 
     /// Ports of a host that have not answered for themselves; none is no finding.
@@ -67,23 +104,75 @@ impl Results {
         self.findings.extend(banner.map(|banner| host.finding(Observation::Banner { port, banner })));
     }
 
-    /// The address that a name stands for: the first of those `found`, in their order of preference, that `permits` says
-    /// may be asked. Where there is none the target is left out, and settled.
+    /// What showed a port open, as it came.
+    pub(crate) fn note_answer(&mut self, host: &ScannedHost, port: Port, bytes: &[u8]) {
+        self.findings.push(host.finding(Observation::Answer { port, bytes: bytes.into() }));
+    }
+
+    /// A host has nothing left to wait for; `not_sent` is why it could not be asked. Its target is done with its last host,
+    /// and is not probed if none of them was.
+    pub(crate) fn note_settled(&mut self, host: &ScannedHost, not_sent: Option<NotProbed>) {
+        if let Some(several) = self.several.get_mut(&host.target_index) {
+            several.left -= 1;
+            several.is_probed |= not_sent.is_none();
+            if let (Some(why), Some(name)) = (not_sent, &host.name) {
+                self.left_out.note_address(name, host.address, why.words());
+            }
+            if several.left > 0 {
+                return;
+            }
+            let is_probed = several.is_probed;
+            self.several.remove(&host.target_index);
+            self.tally.targets_done += 1;
+            match not_sent {
+                Some(why) if !is_probed => self.tally.not_probed.add(why, 1),
+                _ => {}
+            }
+            return;
+        }
+        self.tally.targets_done += 1;
+        if let Some(why) = not_sent {
+            self.tally.not_probed.add(why, 1);
+        }
+    }
+
+    /// The hosts that a name stands for: its addresses of those `found`, in their order of preference, that `permits` says
+    /// may be asked; the first of them alone where no more are wanted. Where there is none the target is left out, and
+    /// settled. Each of the others is noted.
     pub(crate) fn resolve(
         &mut self,
-        name: Option<&Arc<str>>,
+        host: &ScannedHost,
         found: Result<Vec<IpAddr>, String>,
+        is_first_enough: bool,
         permits: impl Fn(IpAddr) -> bool,
-    ) -> Option<IpAddr> {
+    ) -> Vec<IpAddr> {
+        let name = host.name.clone().unwrap_or_else(|| Arc::from(""));
         let why = match found {
-            Ok(addresses) => {
-                if let Some(address) = addresses.iter().map(IpAddr::to_canonical).find(|address| permits(*address)) {
-                    return Some(address);
+            Ok(found) => {
+                let mut addresses: Vec<IpAddr> = Vec::new();
+                for address in found.iter().map(IpAddr::to_canonical) {
+                    if !addresses.contains(&address) {
+                        addresses.push(address);
+                    }
                 }
-                self.left_out.refused += u64::from(!addresses.is_empty());
-                let why = if addresses.is_empty() { NotProbed::NameUnknown } else { NotProbed::OutOfScope };
+                let (mut allowed, refused): (Vec<_>, Vec<_>) =
+                    addresses.into_iter().partition(|address| permits(*address));
+                if !allowed.is_empty() {
+                    if is_first_enough {
+                        allowed.truncate(1);
+                    } else {
+                        let why = NotProbed::OutOfScope.words();
+                        refused.iter().for_each(|address| self.left_out.note_address(&name, *address, why));
+                    }
+                    if allowed.len() > 1 {
+                        self.several.insert(host.target_index, Several { left: allowed.len(), is_probed: false });
+                    }
+                    return allowed;
+                }
+                self.left_out.refused += u64::from(!refused.is_empty());
+                let why = if refused.is_empty() { NotProbed::NameUnknown } else { NotProbed::OutOfScope };
                 self.tally.not_probed.add(why, 1);
-                match addresses.first() {
+                match refused.first() {
                     Some(first) => format!("{first} is outside the authorised scope or excluded"),
                     None => "it has no address".to_owned(),
                 }
@@ -93,9 +182,9 @@ impl Results {
                 why
             }
         };
-        self.left_out.note_unresolved(name.map_or_else(|| Arc::from(""), Arc::clone), why);
+        self.left_out.note_unresolved(name, why);
         self.tally.targets_done += 1;
-        None
+        Vec::new()
     }
 }
 
@@ -104,23 +193,52 @@ mod tests {
     use super::*;
     use crate::port::PortSet;
 
-    #[test]
-    fn a_name_stands_for_the_first_of_its_addresses_that_may_be_asked() {
-        let address = |text: &str| -> IpAddr { text.parse().unwrap() };
-        let mut results = Results::default();
+    fn named(target_index: u64) -> ScannedHost {
         let name: Arc<str> = Arc::from("a.example");
-        let mut resolve = |found: Result<Vec<IpAddr>, String>| {
-            results.resolve(Some(&name), found, |asked| asked == address("10.0.0.2"))
+        ScannedHost { target_index, address: "0.0.0.0".parse().unwrap(), name: Some(name) }
+    }
+
+    fn addresses(texts: &[&str]) -> Vec<IpAddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_name_stands_for_all_of_its_addresses_that_may_be_asked_and_the_others_are_named() {
+        let mut results = Results::default();
+        let asked = addresses(&["10.0.0.2", "fd00::2"]);
+        let mut resolve = |index, found: Result<&[&str], &str>, is_first_enough| {
+            let found = found.map(addresses).map_err(str::to_owned);
+            results.resolve(&named(index), found, is_first_enough, |address| asked.contains(&address))
         };
-        let mapped = vec![address("10.0.0.1"), address("::ffff:10.0.0.2")];
-        assert_eq!(resolve(Ok(mapped)), Some(address("10.0.0.2")));
-        assert_eq!(resolve(Ok(vec![address("10.0.0.1")])), None);
-        assert_eq!(resolve(Ok(Vec::new())), None);
-        assert_eq!(resolve(Err("no such name".to_owned())), None);
+        let found: &[&str] = &["10.0.0.1", "::ffff:10.0.0.2", "fd00::2", "10.0.0.2"];
+        assert_eq!(resolve(0, Ok(found), false), asked);
+        assert_eq!(resolve(1, Ok(found), true), asked[..1]);
+        assert!(resolve(2, Ok(&["10.0.0.1"]), false).is_empty());
+        assert!(resolve(3, Ok(&[]), false).is_empty());
+        assert!(resolve(4, Err("no such name"), false).is_empty());
         let why: Vec<&str> = results.left_out.unresolved.iter().map(|name| name.why.as_str()).collect();
         assert_eq!(why, ["10.0.0.1 is outside the authorised scope or excluded", "it has no address", "no such name"]);
         assert_eq!((results.tally.targets_done, results.left_out.refused), (3, 1));
         assert_eq!(results.tally.not_probed.to_string(), "name unknown 2, outside the scope or excluded 1");
+        let left: Vec<_> = results.left_out.addresses.iter().map(ToString::to_string).collect();
+        assert_eq!(left, ["10.0.0.1 of a.example was not probed: outside the scope or excluded"]);
+    }
+
+    #[test]
+    fn a_target_of_several_hosts_is_done_once_with_the_last_and_not_probed_if_none_was() {
+        let mut results = Results::default();
+        for (index, sent) in [(1, [true, false]), (2, [false, false])] {
+            let both = results.resolve(&named(index), Ok(addresses(&["10.0.0.1", "fd00::1"])), false, |_| true);
+            for (address, is_sent) in both.into_iter().zip(sent) {
+                let why = (!is_sent).then_some(NotProbed::NoRoute);
+                results.note_settled(&ScannedHost { address, ..named(index) }, why);
+            }
+        }
+        assert_eq!((results.tally.targets_done, results.tally.not_probed.to_string().as_str()), (2, "no route 1"));
+        let left: Vec<_> = results.left_out.addresses.iter().map(|one| one.address.to_string()).collect();
+        assert_eq!(left, ["fd00::1", "10.0.0.1"], "each once");
+        results.note_settled(&ScannedHost { name: None, ..named(3) }, Some(NotProbed::NoRoute));
+        assert_eq!((results.tally.targets_done, results.tally.not_probed.total()), (3, 2));
     }
 
     #[test]

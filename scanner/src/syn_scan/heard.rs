@@ -5,30 +5,27 @@ use std::time::Duration;
 
 use super::rest::scanned;
 use super::target::HostPhase;
-use super::{BannerGrab, CANARY, Canary, Reply, SynScan};
+use super::{BannerGrab, Reply, SynScan, lane};
 use crate::finding::{PortState, Reason};
 use crate::gate::{Stage, Verdict};
 use crate::packet::arp::Mac;
 use crate::packet::probe::Probe;
-use crate::permute::mix;
 use crate::port::Port;
-
-/// Canaries kept: enough that none is asked often.
-const CANARIES_MAX: usize = 512;
-/// Canaries taken from whatever answers, while there are no better ones.
-const CANARIES_ANY: usize = 16;
 
 impl SynScan {
     /// An answer has come.
     pub(crate) fn on_reply(&mut self, now: Duration, reply: &Reply) {
         let is_answer = reply.state != PortState::Filtered;
-        if is_answer {
-            self.rtt.sample(reply.address, now.saturating_sub(reply.sent_at));
+        if let Some(sent_at) = reply.sent_at.filter(|_| is_answer) {
+            self.rtt.sample(reply.address, now.saturating_sub(sent_at));
         }
         self.quiet_until = Duration::ZERO;
-        if reply.attempt == CANARY {
-            if is_answer {
-                self.path.answered(reply.sent_at);
+        if is_answer {
+            self.hear_behind(now, reply.address);
+        }
+        if lane::is_canary(reply.lane) {
+            if let Some(sent_at) = reply.sent_at.filter(|_| is_answer) {
+                self.on_canary(reply, sent_at);
             }
             return;
         }
@@ -53,7 +50,7 @@ impl SynScan {
         let position = self.position(reply.probe);
         let (ports, host_probe) = (self.ports, self.host_probes.bit(reply.probe));
         let Some(target) = self.target(index) else { return };
-        let (is_sample, is_first) = (target.is_sample, !target.is_up());
+        let (is_sample, is_first, is_routed) = (target.is_sample, !target.is_up(), target.is_routed);
         let heard = target.heard_mut(ports);
         let is_new_host_probe = host_probe & !heard.host_probes != 0;
         heard.host_probes |= host_probe;
@@ -65,6 +62,12 @@ impl SynScan {
             Probe::Syn(port) => port,
             _ => 0,
         };
+        if is_routed {
+            self.open_flows.answered(reply.address, reply.probe);
+        }
+        if is_first && is_routed {
+            self.path.note_distance(reply.ttl);
+        }
         if is_first {
             self.note_up(index, reply.reason);
         } else if is_sample && is_new_host_probe {
@@ -77,6 +80,7 @@ impl SynScan {
             return;
         }
         self.results.tally.replies += 1;
+        self.answers += 1;
         self.note_canary(reply, index);
         if position.is_some() {
             self.note_port(index, port, reply);
@@ -107,6 +111,7 @@ impl SynScan {
             self.yields.note(answers);
         }
         self.results.note_port(&scanned(index, address), Port::tcp(number), state, reason, Some(ttl));
+        self.results.note_stack(reply.stack);
         self.try_host(index);
     }
 
@@ -126,7 +131,7 @@ impl SynScan {
     }
 
     /// The place of a probe's port in the scan's TCP ports.
-    fn position(&self, probe: Probe) -> Option<u32> {
+    pub(super) fn position(&self, probe: Probe) -> Option<u32> {
         match probe {
             Probe::Syn(port) => self.plan.spec().ports.position(Port::tcp(port)),
             Probe::Ack(_) | Probe::Echo | Probe::Timestamp => None,
@@ -134,9 +139,8 @@ impl SynScan {
     }
 
     /// A next hop, or a target on the link, has told its hardware address.
-    pub(crate) fn on_neighbour(&mut self, link: u16, address: IpAddr, mac: Mac) {
-        let of_link = self.gateways.iter_mut().filter(|gateway| gateway.link == link && gateway.address == address);
-        of_link.for_each(|gateway| gateway.mac = Some(mac));
+    pub(crate) fn on_neighbour(&mut self, now: Duration, link: u16, address: IpAddr, mac: Mac) {
+        self.on_gateway(now, link, address, mac);
         let (first, asks_link, current) = (self.first_phase(), self.host_probes.asks_link, self.moment.epoch);
         let Some(index) = self.plan.index_of(address) else { return };
         let Some(target) = self.target(index).filter(|target| target.phase == HostPhase::Link && target.link == link)
@@ -144,10 +148,12 @@ impl SynScan {
             return;
         };
         target.mac = mac;
+        self.results.note_hardware(&scanned(index, address), mac);
         if asks_link {
             let reason = if address.is_ipv4() { Reason::ArpResponse } else { Reason::NdResponse };
             return self.note_up(index, reason);
         }
+        let Some(target) = self.target(index) else { return };
         target.phase = first;
         target.begin_pass(0, current);
         self.line_up(index);
@@ -175,25 +181,5 @@ impl SynScan {
         }
         self.results.note_up(&scanned(index, address), reason);
         self.line_up(index);
-    }
-
-    /// Keeps a probe that is answered: closed ports by preference, which hold no state for a SYN.
-    fn note_canary(&mut self, reply: &Reply, index: u64) {
-        if self.is_gentle {
-            return;
-        }
-        let is_good = reply.state == PortState::Closed || self.ports == 0;
-        let Some(target) = self.target(index).filter(|target| !target.differs()) else { return };
-        let fresh = Canary { address: target.address, probe: reply.probe, link: target.link, mac: target.mac };
-        if self.canaries.len() < CANARIES_MAX {
-            if is_good || self.canaries.len() < CANARIES_ANY {
-                self.canaries.push(fresh);
-            }
-        } else if is_good {
-            // A fair sample of all that answer: the n-th replaces one with chance 512/n.
-            let drawn = mix(self.results.tally.replies) % self.results.tally.replies.max(1);
-            let slot = usize::try_from(drawn).ok().and_then(|drawn| self.canaries.get_mut(drawn));
-            slot.into_iter().for_each(|slot| *slot = fresh);
-        }
     }
 }

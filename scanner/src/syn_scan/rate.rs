@@ -1,15 +1,20 @@
 //! How fast a unit transmits: doubled until the network loses more because of it, then additive increase and
 //! multiplicative decrease around what the network carries.
 //!
+//! It begins low, and each doubling needs answers that came since the last one: they prove that what was sent since got through.
+//! Where nothing has ever answered nothing is proved, and nothing speaks against it either: the rate doubles by the clock, up to
+//! what a small office's router carries, so that a dark range is not crawled through for ever.
+//!
 //! Judged are epochs whose canaries have had time to answer, several together where one has too few. If they lost more
 //! than is usual here, what was carried becomes the rate, on trial. Then either the loss must shrink, or as much must be
 //! carried as before; if neither is so the loss was not ours (a bad link loses the same share at any speed), the rate
-//! is given back, and that loss is what is usual here. `pace/throttle.rs` is the same thought for an engine that
+//! is given back, and that loss is what is usual here. Unless canaries in flows that are kept going come back while those in new
+//! flows do not: then something on the way is full of flows, and the rate is halved for as long as it is. `pace/throttle.rs` is the same thought for an engine that
 //! knows each of its probes.
 
 use std::time::Duration;
 
-use super::epochs::{EPOCH, Epoch};
+use super::epochs::{EPOCH, Epoch, is_full};
 use crate::pace::Pacer;
 
 /// Faster than any link that this engine drives; the rate stops being one.
@@ -30,6 +35,16 @@ const GROWTH_SLOW: f64 = 1.01;
 const GROWTH_FAST: f64 = 1.05;
 /// Clean epochs after which growth is fast again: a second and a half.
 const CLEAN_LONG: u32 = 30;
+/// While nothing has answered, epochs from one doubling to the next: a second, which is longer than any answer takes.
+const DARK_EPOCHS: u32 = 20;
+/// And the rate up to which that goes: what a small office's router carries.
+const DARK_MAX: f64 = 50_000.0;
+/// While doubling, canaries lost that end it at once when they are more than this share, beyond the usual.
+const EARLY_LOST: u32 = 8;
+const EARLY_SHARE: f64 = 0.25;
+/// Canaries that a judgement needs of a trial that so much loss has begun: enough to tell all of it from half of it, and to have
+/// those among them that tell a full table.
+const EARLY_MIN: u32 = 64;
 
 /// A decrease that has yet to prove itself.
 #[derive(Debug, Clone, Copy)]
@@ -54,7 +69,12 @@ pub(super) struct Rate {
     /// What is being judged: epochs and their sum.
     epochs: u32,
     sum: Epoch,
-    doubled_at: u32,
+    /// The epoch of the last doubling, and answers since.
+    doubled_at: Option<u32>,
+    news: u64,
+    has_answers: bool,
+    /// Epochs before this one were sent at another rate, and are not judged.
+    from: u32,
 }
 
 impl Rate {
@@ -68,7 +88,10 @@ impl Rate {
             clean: 0,
             epochs: 0,
             sum: Epoch::default(),
-            doubled_at: 0,
+            doubled_at: None,
+            news: 0,
+            has_answers: false,
+            from: 0,
         }
     }
 
@@ -78,12 +101,19 @@ impl Rate {
         if self.pps >= RATE_MAX { Ok(wanted) } else { self.pacer.admit(now, self.pps.ceil() as u64, wanted) }
     }
 
-    /// An epoch is running; the rate is doubled every so many epochs, which is when the last doubling has had answers.
-    /// Until something has answered, nothing says how much is too much.
-    pub(super) fn begin(&mut self, epoch: u32, has_answers: bool, epochs_per_answer: u32) {
-        if self.is_doubling && has_answers && epoch >= self.doubled_at.saturating_add(epochs_per_answer) {
-            self.doubled_at = epoch;
-            self.pps = (2.0 * self.pps).min(RATE_MAX);
+    /// An epoch is running, before which so many answers have come that had not been told; the rate is doubled every so many
+    /// epochs, which is when the last doubling has had answers.
+    pub(super) fn begin(&mut self, epoch: u32, answers: u64, epochs_per_answer: u32) {
+        self.news += answers;
+        self.has_answers |= answers > 0;
+        let doubled_at = *self.doubled_at.get_or_insert(epoch);
+        let is_proved = self.news > 0 && epoch >= doubled_at.saturating_add(epochs_per_answer);
+        let is_dark = !self.has_answers && self.pps < DARK_MAX && epoch >= doubled_at.saturating_add(DARK_EPOCHS);
+        if self.is_doubling && (is_proved || is_dark) {
+            self.doubled_at = Some(epoch);
+            self.news = 0;
+            let most = if is_proved { RATE_MAX } else { DARK_MAX };
+            self.pps = (2.0 * self.pps).min(most);
         }
     }
 
@@ -99,23 +129,32 @@ impl Rate {
 
     /// An epoch's answers are complete.
     pub(super) fn judge(&mut self, number: u32, epoch: Epoch, now: u32) {
-        if self.trial.is_some_and(|trial| number < trial.from) {
+        if self.trial.is_some_and(|trial| number < trial.from) || number < self.from {
             return;
         }
         self.epochs += 1;
         self.sum.probes += epoch.probes;
         self.sum.canaries += epoch.canaries;
         self.sum.answered += epoch.answered;
-        if self.sum.canaries < CANARIES_MIN {
+        self.sum.kept.add(epoch.kept);
+        self.sum.twins.add(epoch.twins);
+        let is_early = self.trial.is_some_and(|trial| trial.loss > EARLY_SHARE);
+        let canaries_min = if is_early { EARLY_MIN } else { CANARIES_MIN };
+        if self.sum.canaries < canaries_min && !self.is_lost_early() {
             if self.epochs > 100 {
                 self.forget();
             }
             return;
         }
-        let loss = f64::from(self.sum.canaries - self.sum.answered) / f64::from(self.sum.canaries);
+        let loss = f64::from(self.sum.canaries.saturating_sub(self.sum.answered)) / f64::from(self.sum.canaries);
         let sent = f64::from(self.sum.probes) / (f64::from(self.epochs) * EPOCH.as_secs_f64());
-        let epochs = self.epochs;
+        let (epochs, is_full) = (self.epochs, is_full(self.sum.kept, self.sum.twins));
         self.forget();
+        if is_full {
+            self.pps = (self.pps.min(sent) / 2.0).max(RATE_MIN);
+            (self.trial, self.is_doubling, self.clean, self.from) = (None, false, 0, now + 1);
+            return;
+        }
         if let Some(trial) = self.trial.take() {
             let is_carried = trial.factor < SHOWS && sent * (1.0 - loss) > trial.carried * trial.factor.sqrt();
             if loss > OURS * trial.loss && loss > self.usual + EXCESS && !is_carried {
@@ -136,6 +175,14 @@ impl Rate {
         }
     }
 
+    /// Whether so much was lost while doubling that more need not be waited for.
+    fn is_lost_early(&self) -> bool {
+        let Epoch { canaries, answered, .. } = self.sum;
+        let lost = canaries.saturating_sub(answered);
+        let share = f64::from(lost) / f64::from(canaries.max(1));
+        self.is_doubling && lost >= EARLY_LOST && share > self.usual + EARLY_SHARE
+    }
+
     fn forget(&mut self) {
         (self.epochs, self.sum) = (0, Epoch::default());
     }
@@ -143,7 +190,13 @@ impl Rate {
 
 #[cfg(test)]
 mod tests {
+    use super::super::epochs::Pair;
     use super::*;
+
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small positive numbers")]
+    fn count(number: f64) -> u32 {
+        number.round() as u32
+    }
 
     /// Drives a rate against a path for some seconds; returns what was sent and carried per second.
     fn drive(rate: &mut Rate, seconds: u32, fastest: f64, carries: impl Fn(f64) -> f64) -> (f64, f64) {
@@ -151,18 +204,17 @@ mod tests {
         let mut history: Vec<Epoch> = Vec::new();
         let (mut sent, mut carried) = (0.0, 0.0);
         for number in 1..=seconds * 20 {
-            rate.begin(number, true, 1);
+            rate.begin(number, 1, 1);
             let probes = rate.pps().min(fastest) / 20.0;
             let share = carries(probes * 20.0);
             sent += probes;
             carried += probes * share;
             let canaries = probes / 16.0;
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small positive numbers")]
-            let count = |number: f64| number.round() as u32;
             history.push(Epoch {
                 probes: count(probes),
                 canaries: count(canaries),
                 answered: count(canaries * share).min(count(canaries)),
+                ..Epoch::default()
             });
             if number > lag {
                 rate.judge(number - lag, history[(number - lag - 1) as usize], number);
@@ -203,9 +255,52 @@ mod tests {
     }
 
     #[test]
-    fn without_answers_the_rate_stays_where_it_began() {
-        let mut rate = Rate::new(50_000.0);
-        (1..100).for_each(|epoch| rate.begin(epoch, false, 1));
-        assert!(rate.pps() <= 50_000.0);
+    fn without_answers_the_rate_doubles_once_a_second_up_to_what_any_router_carries() {
+        let mut rate = Rate::new(400.0);
+        let mut seconds = Vec::new();
+        for epoch in 1000..1400 {
+            rate.begin(epoch, 0, 1);
+            if (epoch - 1000) % 20 == 0 {
+                seconds.push(rate.pps());
+            }
+        }
+        assert_eq!(seconds[..4], [400.0, 800.0, 1600.0, 3200.0]);
+        assert_eq!(seconds.last(), Some(&DARK_MAX));
+        rate.begin(1401, 1, 1);
+        assert!(rate.pps() > DARK_MAX, "an answer is a proof");
+    }
+
+    #[test]
+    fn a_doubling_needs_answers_since_the_last_one() {
+        let mut rate = Rate::new(400.0);
+        rate.begin(10, 5, 1);
+        (11..100).for_each(|epoch| rate.begin(epoch, 0, 1));
+        assert!((rate.pps() - 800.0).abs() < 1e-9, "{}", rate.pps());
+        let mut far = Rate::new(400.0);
+        (10..16).for_each(|epoch| far.begin(epoch, 5, 3));
+        assert!((far.pps() - 800.0).abs() < 1e-9, "no more often than answers take: {}", far.pps());
+    }
+
+    /// Judges epochs of which new flows and those kept going lose these shares, for some seconds.
+    fn lose(rate: &mut Rate, epochs: std::ops::Range<u32>, fresh: u32, known: u32) {
+        for number in epochs {
+            rate.begin(number, 1, 1);
+            let canaries = 20;
+            let of = |lost: u32| Pair { sent: 5, answered: 5 - 5 * lost / 100 };
+            let (answered, probes) = (canaries - canaries * fresh / 100, count(rate.pps().min(20_000.0) / 20.0));
+            rate.judge(number, Epoch { probes, canaries, answered, kept: of(known), twins: of(fresh) }, number);
+        }
+    }
+
+    #[test]
+    fn new_flows_that_fail_beside_old_ones_that_answer_slow_the_scan_down_for_as_long_as_they_do() {
+        let mut full = Rate::new(20_000.0);
+        lose(&mut full, 1..200, 80, 0);
+        assert!(full.pps() <= 2.0 * RATE_MIN && full.usual() < 0.01, "{} {}", full.pps(), full.usual());
+        lose(&mut full, 200..2000, 0, 0);
+        assert!(full.pps() > 1000.0, "{}", full.pps());
+        let mut lossy = Rate::new(20_000.0);
+        lose(&mut lossy, 1..200, 80, 80);
+        assert!(lossy.pps() > 10_000.0 && lossy.usual() > 0.7, "a bad link loses both: {}", lossy.pps());
     }
 }

@@ -5,10 +5,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::epochs::EPOCH;
+use super::lost_way::Doubt;
 use super::send::ARP_TRIES;
 use super::target::{HostPhase, Target};
 use super::{BannerGrab, SynScan, TRIES};
-use crate::finding::{PortState, ScannedHost};
+use crate::finding::{NotProbed, PortState, ScannedHost, likely_found};
+use crate::spec::Timing;
 
 /// Passes in one phase at most: at 36 % loss ten miss one answer in 25,000.
 const PASSES_MAX: u8 = 10;
@@ -16,6 +18,9 @@ const PASSES_MAX: u8 = 10;
 const CANARIES_MIN: u32 = 100;
 /// Answers reach this engine up to so much after the network has delivered them.
 const RING_DELAY: Duration = Duration::from_millis(5);
+/// The same SYN goes again after at least so long where a host leaves ports unanswered: filters that want to see it twice
+/// count the second only once a client's own timer (RFC 6298: a second) may have sent it.
+const AGAIN_MIN: Duration = Duration::from_millis(1050);
 
 impl SynScan {
     /// Lets a target rest until a time.
@@ -38,10 +43,15 @@ impl SynScan {
             return self.conclude(index);
         }
         let (pass, exposure) = (target.pass, target.exposure);
+        let is_asked = target.phase == HostPhase::Ports && target.is_up();
         target.heard.iter_mut().for_each(|heard| heard.own_path.ended(now));
         let expected = self.miss(index, f64::from(exposure) + logarithm(loss));
-        let is_last = expected <= miss_max || tries.is_some_and(|tries| pass + 1 >= tries);
+        let is_final = tries.is_some_and(|tries| pass + 1 >= tries);
+        let is_last = expected <= miss_max || is_final;
+        let is_patient = self.plan.spec().timing != Timing::Fast;
+        let goes_again = is_patient && pass == 0 && is_asked && !is_final;
         let wait = if is_last { timeout.max(self.limits.last_wait_min) } else { timeout };
+        let wait = if goes_again { wait.max(AGAIN_MIN) } else { wait };
         if known < CANARIES_MIN {
             // Never more than a fraction of what the scan transmits anyway.
             let fair = u32::try_from(self.results.tally.probes_sent / 4).unwrap_or(u32::MAX).max(8);
@@ -63,16 +73,26 @@ impl SynScan {
             if std::mem::take(&mut target.is_held) {
                 self.line_up(index);
             } else {
-                self.decide(index);
+                self.decide(index, now);
             }
         }
     }
 
-    fn decide(&mut self, index: u64) {
+    fn decide(&mut self, index: u64, now: Duration) {
         let (current, miss_max) = (self.moment.epoch, self.miss_max);
         let is_unmeasured = self.path.known() == 0;
         let Some(target) = self.target(index) else { return };
         let (since, until, pass) = (target.since, target.until, target.pass);
+        match self.doubt(index, now) {
+            Some(Doubt::Lost(why)) => return self.cut_off(index, why),
+            Some(Doubt::NotYet) => return self.look_again(index, now),
+            Some(Doubt::Again) => {
+                self.target(index).into_iter().for_each(|target| target.begin_pass(pass, current));
+                return self.line_up(index);
+            }
+            None => {}
+        }
+        let Some(target) = self.target(index) else { return };
         if target.phase == HostPhase::Link {
             target.pass += 1;
             return if target.pass >= ARP_TRIES { self.settle(index) } else { self.line_up(index) };
@@ -99,9 +119,13 @@ impl SynScan {
         if differs {
             // What they tell is of this host, not of the path.
             self.canaries.retain(|canary| canary.address != address);
+            self.kept = self.kept.filter(|(canary, _)| canary.address != address);
         }
         let is_sure = !is_unproved && self.miss(index, exposure) <= miss_max;
         if is_told || is_dark || is_complete || pass + 1 >= tries || is_sure {
+            if self.target(index).is_some_and(|target| target.is_refused()) {
+                return self.cut_off(index, NotProbed::SendRefused);
+            }
             return self.conclude(index);
         }
         if let Some(target) = self.target(index) {
@@ -125,8 +149,13 @@ impl SynScan {
             return;
         }
         let up = target.heard.as_ref().filter(|heard| heard.up.is_some());
+        let address = target.address;
         match up.map(|heard| (heard.answers(), heard.left)) {
-            Some((answers, left)) => self.recall.host(answers, left, exposure.exp()),
+            Some((answers, left)) => {
+                let found = self.recall.host(answers, left, exposure.exp());
+                let scanned = scanned(index, address);
+                self.results.findings.extend(likely_found(found).map(|observation| scanned.finding(observation)));
+            }
             None if is_asked => {
                 let miss = self.miss(index, exposure);
                 self.recall.silent(miss);

@@ -3,14 +3,12 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::epochs::EPOCH;
 use super::target::{HostPhase, NO_GATEWAY, Target};
-use super::{CANARY, Gateway, SynScan, Transmit, Way};
+use super::{Gateway, SynScan, Transmit, Way, lane};
 use crate::finding::NotProbed;
 use crate::gate::{Stage, Verdict};
 use crate::pace::Denied;
 use crate::packet::probe::Probe;
-use crate::permute::mix;
 use crate::port::Port;
 use crate::scan::banner_wait;
 use crate::target::Target as PlanTarget;
@@ -20,15 +18,12 @@ const ENTER_AT_ONCE: u32 = 1024;
 /// Tries of an ARP request, and the time between them: RFC 4861 section 10 for both, which ARP has no words on.
 pub(super) const ARP_TRIES: u8 = 3;
 pub(super) const ARP_WAIT: Duration = Duration::from_millis(400);
+/// How long a target waits for a link that is down before it looks again.
+const LINK_WAIT: Duration = Duration::from_millis(200);
 /// Targets looked at for one probe: those whose pass has just ended need none.
 const VISITS_MAX: usize = 4096;
 /// ARP is broadcast to everyone on the link: no more of it than this.
 const ARP_PPS: u64 = 4000;
-/// Canaries wanted in each epoch, and the share of all probes that they may be at most and at least.
-const CANARIES_PER_EPOCH: f64 = 64.0;
-const CANARY_EVERY: (f64, f64) = (16.0, 256.0);
-/// The same while figures are wanted.
-const CANARY_WANTED_EVERY: f64 = 2.0;
 
 /// How far a target is in its pass.
 #[derive(Debug, Clone, Copy)]
@@ -76,6 +71,7 @@ impl SynScan {
     fn begin(&mut self, address: IpAddr, way: Way) -> Option<Target> {
         let mut target = Target::new(address, way.link, self.first_phase());
         target.is_lined = true;
+        target.is_routed = way.is_routed;
         target.since = self.moment.epoch;
         match way.gateway {
             _ if !way.needs_mac => {}
@@ -103,7 +99,8 @@ impl SynScan {
         let at = u16::try_from(known.unwrap_or(self.gateways.len())).ok().filter(|at| *at < NO_GATEWAY)?;
         if known.is_none() {
             let mac = self.routes.mac(link, address);
-            self.gateways.push(Gateway { address, link, mac, asked: 0, next: Duration::ZERO });
+            let (next, doubted_at) = (Duration::ZERO, Duration::ZERO);
+            self.gateways.push(Gateway { address, link, mac, asked: 0, next, heard_at: None, unheard: 0, doubted_at });
         }
         Some(at)
     }
@@ -144,11 +141,6 @@ impl SynScan {
         wakes
     }
 
-    /// How many canaries should be sent now.
-    pub(super) fn canaries_due(&self) -> usize {
-        usize::from(!self.canaries.is_empty() && self.canaries_wanted > 0)
-    }
-
     /// The next thing worth sending.
     pub(super) fn choose(&mut self, now: Duration, banner_grabs: &mut usize) -> Option<Transmit> {
         while *banner_grabs > 0 {
@@ -157,12 +149,10 @@ impl SynScan {
                 return Some(send);
             }
         }
-        let regular =
-            (self.moment.pps * EPOCH.as_secs_f64() / CANARIES_PER_EPOCH).clamp(CANARY_EVERY.0, CANARY_EVERY.1);
-        let every = if self.canaries_due() > 0 { CANARY_WANTED_EVERY } else { regular };
-        // Drawn, so that no canary keeps to the place in a batch where a full queue drops, or does not.
-        let draw = 0.5 + f64::from(u16::try_from(mix(self.results.tally.probes_sent) & 0xffff).unwrap_or(0)) / 65_536.0;
-        if f64::from(self.since_canary) >= every * draw || self.line.is_empty() {
+        if let Some(reset) = self.next_reset(now) {
+            return Some(reset);
+        }
+        if self.is_canary_due() {
             self.since_canary = 0;
             if let Some(send) = self.canary(now) {
                 return Some(send);
@@ -170,6 +160,13 @@ impl SynScan {
         }
         // A few that need nothing may stand before one that does.
         for _ in 0..VISITS_MAX {
+            if self.is_asking {
+                return None;
+            }
+            if self.may_open == 0 {
+                // Whether it has to be so only canaries can tell.
+                return self.canary_by_time(now);
+            }
             let index = self.line.pop_front()?;
             if let Some(send) = self.visit(index, now) {
                 self.since_canary += u32::from(matches!(send, Transmit::Probe { .. }));
@@ -193,22 +190,6 @@ impl SynScan {
         self.grabs_out += 1;
         let wait = banner_wait(self.rtt.smoothed());
         Some(Transmit::BannerGrab { index, address, port, link, wait })
-    }
-
-    fn canary(&mut self, now: Duration) -> Option<Transmit> {
-        let count = u64::try_from(self.canaries.len()).ok().filter(|count| *count > 0)?;
-        self.canaries_seen += 1;
-        let chosen = usize::try_from(self.canaries_seen % count).ok()?;
-        let super::Canary { address, probe, link, mac } = *self.canaries.get(chosen)?;
-        if !self.permits_probe(address, probe) || self.admit(now, address).is_err() {
-            return None;
-        }
-        self.canaries_wanted = self.canaries_wanted.saturating_sub(1);
-        self.sent.0 += 1;
-        self.sent.1 += 1;
-        self.results.tally.probes_sent += 1;
-        self.results.tally.retransmitted += 1;
-        Some(Transmit::Probe { address, probe, attempt: CANARY, link, mac })
     }
 
     /// A target's turn: its next probe, or nothing when its pass is over.
@@ -260,9 +241,15 @@ impl SynScan {
             target.mac = gateway.mac.unwrap_or_default();
         }
         let has_mac = target.gateway == NO_GATEWAY || target.mac != [0; 6];
-        let (address, attempt, link, mac) = (target.address, target.pass, target.link, target.mac);
+        if self.is_link_down(self.targets.get(at)?.link) {
+            self.wait_for_link(index, before, now);
+            return None;
+        }
+        let target = self.targets.get(at)?;
+        let (address, pass, link, mac, is_routed) =
+            (target.address, target.pass, target.link, target.mac, target.is_routed);
         if !has_mac || !self.permits_probe(address, probe) {
-            self.drop_target(index, if has_mac { NotProbed::OutOfScope } else { NotProbed::GatewaySilent });
+            self.cut_off(index, if has_mac { NotProbed::OutOfScope } else { NotProbed::GatewaySilent });
             return None;
         }
         if let Err(denied) = self.admit_own(index, now).and_then(|()| self.admit(now, address)) {
@@ -275,11 +262,23 @@ impl SynScan {
         self.line.push_back(index);
         self.sent.0 += 1;
         self.results.tally.probes_sent += 1;
-        self.results.tally.retransmitted += u64::from(attempt > 0);
+        self.results.tally.retransmitted += u64::from(pass > 0);
+        if is_routed {
+            self.open_flow(now, index, probe);
+        }
         if self.is_gentle {
             self.quiet_until = now + self.rtt.smoothed().map_or(self.limits.wait_max, |_| self.timeout());
         }
-        Some(Transmit::Probe { address, probe, attempt, link, mac })
+        let lane = if self.is_gentle { lane::ONCE } else { lane::of_pass(pass) };
+        Some(Transmit::Probe { address, probe, lane, link, mac })
+    }
+
+    /// Takes back the choice of a probe whose link is down, until it is up again or given up.
+    fn wait_for_link(&mut self, index: u64, before: Progress, now: Duration) {
+        if let Some(super::lost_way::Doubt::Lost(why)) = self.doubt(index, now) {
+            return self.cut_off(index, why);
+        }
+        self.hold(index, before, Denied::Host { until: now + LINK_WAIT });
     }
 
     /// Takes a slot of the pace that a host has of its own.
@@ -289,7 +288,7 @@ impl SynScan {
     }
 
     /// Takes a slot of an address's network and of itself.
-    fn admit(&self, now: Duration, address: IpAddr) -> Result<(), Denied> {
+    pub(super) fn admit(&self, now: Duration, address: IpAddr) -> Result<(), Denied> {
         let spec = self.plan.spec();
         self.pace.admit_to(now, address, spec.network_rate_pps, spec.host_rate_pps)
     }

@@ -7,8 +7,10 @@ use super::*;
 use crate::finding::{Finding, Observation};
 use crate::permute::mix;
 use crate::sample;
-use crate::spec::DiscoveryProbe;
+use crate::spec::{DiscoveryProbe, ScanSpec};
 
+#[path = "syn_scan_test/lost_way_test.rs"]
+mod lost_way;
 #[path = "syn_scan_test/path_test.rs"]
 mod path;
 
@@ -21,7 +23,7 @@ const MAC: Mac = [2, 0, 0, 0, 0, 9];
 
 impl Routes for OneGateway {
     fn way(&self, _address: IpAddr) -> Result<Way, NotProbed> {
-        Ok(Way { link: 0, gateway: Some(GATEWAY), needs_mac: true })
+        Ok(Way { link: 0, gateway: Some(GATEWAY), needs_mac: true, is_routed: true })
     }
 
     fn mac(&self, _link: u16, _hop: IpAddr) -> Option<Mac> {
@@ -35,7 +37,7 @@ struct OnLink;
 
 impl Routes for OnLink {
     fn way(&self, _address: IpAddr) -> Result<Way, NotProbed> {
-        Ok(Way { link: 0, gateway: None, needs_mac: true })
+        Ok(Way { link: 0, gateway: None, needs_mac: true, is_routed: false })
     }
 
     fn mac(&self, _link: u16, _hop: IpAddr) -> Option<Mac> {
@@ -71,6 +73,17 @@ struct Net {
     asked: BTreeMap<(u32, u16), u32>,
     probes: BTreeMap<u32, u32>,
     kinds: BTreeMap<(u32, String), u32>,
+    /// Link 0 carries nothing from one time to another, in time since the beginning.
+    down: Option<(Duration, Duration)>,
+    /// The gateway is dead, or another machine with another address, from a time on.
+    dies_at: Option<Duration>,
+    moves_at: Option<Duration>,
+    /// Ports that answer a SYN only when it comes again.
+    wary: BTreeSet<u16>,
+    /// SYNs that came to those, with their lanes.
+    come: BTreeSet<(u32, u16, u8)>,
+    /// Flows that were ended.
+    resets: BTreeMap<(u32, String), u32>,
     /// When something was sent, and to which /24.
     sent: Vec<(Duration, u32)>,
     found: Vec<Finding>,
@@ -134,10 +147,10 @@ impl Net {
         routes: Vec<Box<dyn Routes>>,
         pace: RateCap,
     ) -> (Vec<SynScan>, BTreeSet<(u32, u16)>) {
-        let (spec, pace, scope) = (Arc::new(spec), Arc::new(pace), Arc::new(Scope::default()));
+        let (spec, pace, scope) = (Arc::new(spec), Arc::new(pace), Arc::default());
         self.now = Duration::from_secs(10);
         self.refilled = self.now;
-        let path = Path::new(start_pps(&spec), self.now);
+        let path = Path::new(Start::of(&spec), self.now);
         let plan = || Plan::new(Arc::clone(&spec), 0).unwrap();
         let length = plan().target_count() / routes.len() as u64;
         let unit = |(start, routes)| {
@@ -159,6 +172,7 @@ impl Net {
             let (mut next, mut has_sent) = (Duration::MAX, false);
             for unit in running.clone() {
                 let scan = &mut scans[unit];
+                scan.on_link(self.now, 0, !self.is_down());
                 match scan.poll(self.now, 64, 16, &mut out) {
                     Turn::Done => running.retain(|other| *other != unit),
                     Turn::Sent => has_sent = true,
@@ -193,36 +207,75 @@ impl Net {
 
     fn carry(&mut self, scan: &mut SynScan, send: Transmit, wire: &mut VecDeque<(Duration, Reply)>) {
         match send {
-            Transmit::Probe { address, probe, attempt, mac, .. } => {
+            Transmit::Probe { address, probe, lane, mac, .. } => {
                 self.macs.insert(mac);
                 let bits = bits(address);
                 self.sent.push((self.now, bits >> 8));
-                *self.probes.entry(bits).or_default() += u32::from(attempt != CANARY);
-                *self.kinds.entry((bits, format!("{probe:?}"))).or_default() += u32::from(attempt != CANARY);
+                *self.probes.entry(bits).or_default() += u32::from(!lane::is_canary(lane));
+                *self.kinds.entry((bits, format!("{probe:?}"))).or_default() += u32::from(!lane::is_canary(lane));
                 if let Probe::Syn(port) = probe {
-                    *self.asked.entry((bits, port)).or_default() += u32::from(attempt != CANARY);
+                    *self.asked.entry((bits, port)).or_default() += u32::from(!lane::is_canary(lane));
                 }
-                let is_taken = self.takes(bits, probe);
+                let is_taken = self.takes(bits, probe) && self.delivers(mac) && self.is_believed(bits, probe, lane);
                 let answer = self.answer(bits, probe).filter(|_| is_taken && self.carries(self.now));
                 if let Some((state, reason)) = answer {
                     let sent_at = Duration::from_millis(u64::try_from(self.now.as_millis()).unwrap());
+                    let sent_at = lane::is_stamped(probe, lane).then_some(sent_at);
                     let is_own_word = true;
                     wire.push_back((
                         self.now + self.rtt,
-                        Reply { address, probe, attempt, sent_at, state, reason, ttl: 60, is_own_word },
+                        Reply { address, probe, lane, sent_at, state, reason, ttl: 60, is_own_word, stack: None },
                     ));
                 }
             }
             Transmit::Resolve { address, .. }
-                if !self.is_arp_silent && (address == GATEWAY || lives(bits(address))) =>
+                if !self.is_arp_silent
+                    && !self.is_down()
+                    && !self.is_dead()
+                    && (address == GATEWAY || lives(bits(address))) =>
             {
-                scan.on_neighbour(0, address, MAC);
+                scan.on_neighbour(self.now, 0, address, self.mac());
             }
             Transmit::Resolve { .. } => {}
+            Transmit::Reset { address, probe, .. } => {
+                self.sent.push((self.now, bits(address) >> 8));
+                *self.resets.entry((bits(address), format!("{probe:?}"))).or_default() += 1;
+            }
             Transmit::BannerGrab { index, address, port, .. } => {
                 self.sent.push((self.now, bits(address) >> 8));
                 scan.on_banner(index, SocketAddr::new(address, port), Some(format!("hello from {port}")));
             }
+        }
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.now - Duration::from_secs(10)
+    }
+
+    fn is_down(&self) -> bool {
+        self.down.is_some_and(|(from, to)| (from..to).contains(&self.elapsed()))
+    }
+
+    fn is_dead(&self) -> bool {
+        self.dies_at.is_some_and(|at| self.elapsed() >= at)
+    }
+
+    /// The hardware address of the gateway at the moment.
+    fn mac(&self) -> Mac {
+        let has_moved = self.moves_at.is_some_and(|at| self.elapsed() >= at);
+        if has_moved { [2, 0, 0, 0, 0, 10] } else { MAC }
+    }
+
+    /// Whether a packet to a hardware address gets anywhere.
+    fn delivers(&self, mac: Mac) -> bool {
+        !self.is_down() && !self.is_dead() && mac == self.mac()
+    }
+
+    /// Whether a port answers this SYN: wary ones only one that has come before.
+    fn is_believed(&mut self, address: u32, probe: Probe, lane: u8) -> bool {
+        match probe {
+            Probe::Syn(port) if self.wary.contains(&port) => !self.come.insert((address, port, lane)),
+            _ => true,
         }
     }
 
@@ -342,25 +395,26 @@ fn what_is_excluded_or_out_of_scope_is_never_sent() {
 #[test]
 fn ports_that_a_router_forbids_are_filtered_for_that_reason() {
     let plan = Plan::new(Arc::new(spec("10.77.0.0", "1-3")), 0).unwrap();
-    let (scope, pace) = (Arc::new(Scope::default()), Arc::new(RateCap::new(None)));
+    let (scope, pace) = (Arc::default(), Arc::new(RateCap::new(None)));
     let mut now = Duration::from_secs(1);
-    let path = Path::new(start_pps(plan.spec()), now);
+    let path = Path::new(Start::of(plan.spec()), now);
     let mut scan = SynScan::new(plan, 0..1, scope, pace, Box::new(OneGateway), path);
     let (mut out, mut found) = (Vec::new(), Vec::new());
     loop {
         let turn = scan.poll(now, 64, 16, &mut out);
         for send in out.drain(..) {
             if let Transmit::Resolve { address, .. } = send {
-                scan.on_neighbour(0, address, MAC);
+                scan.on_neighbour(now, 0, address, MAC);
             }
-            let Transmit::Probe { address, probe, attempt, .. } = send else { continue };
+            let Transmit::Probe { address, probe, lane, .. } = send else { continue };
             let (state, reason) = match probe {
                 Probe::Syn(1) => (PortState::Closed, Reason::Reset),
                 Probe::Syn(2) => (PortState::Filtered, Reason::AdminProhibited),
                 _ => continue,
             };
             let is_own_word = state == PortState::Closed;
-            let reply = Reply { address, probe, attempt, sent_at: now, state, reason, ttl: 60, is_own_word };
+            let sent_at = lane::is_stamped(probe, lane).then_some(now);
+            let reply = Reply { address, probe, lane, sent_at, state, reason, ttl: 60, is_own_word, stack: None };
             scan.on_reply(now, &reply);
             scan.on_reply(now, &reply);
         }

@@ -20,8 +20,10 @@ pub(super) struct Target {
     pub(super) link: u16,
     /// The gateway whose hardware address is to be used once it is known.
     pub(super) gateway: u16,
+    /// Whether its probes go through routers.
+    pub(super) is_routed: bool,
     pub(super) phase: HostPhase,
-    /// Which pass over its probes it is in; the number of the try in them.
+    /// Which pass over its probes it is in.
     pub(super) pass: u8,
     /// Whether it stands in line, or in the line of its network.
     pub(super) is_lined: bool,
@@ -35,6 +37,10 @@ pub(super) struct Target {
     pub(super) step: u32,
     /// Host probes sent in this pass, or ports while it is silent and there are no host probes.
     pub(super) sent: u32,
+    /// How often its decision was put off.
+    pub(super) looks: u8,
+    /// Probes of this pass that the kernel has refused.
+    pub(super) refused: u8,
     /// The epochs in which this pass began and ended.
     pub(super) since: u32,
     pub(super) until: u32,
@@ -124,6 +130,7 @@ impl Target {
             mac: Mac::default(),
             link,
             gateway: NO_GATEWAY,
+            is_routed: false,
             phase,
             pass: 0,
             is_lined: false,
@@ -132,6 +139,8 @@ impl Target {
             due: Duration::ZERO,
             step: 0,
             sent: 0,
+            looks: 0,
+            refused: 0,
             since: 0,
             until: 0,
             exposure: 0.0,
@@ -165,6 +174,7 @@ impl Target {
     /// Begins a pass: its probes are asked anew.
     pub(super) fn begin_pass(&mut self, pass: u8, epoch: u32) {
         (self.pass, self.sent, self.step, self.since) = (pass, 0, 0, epoch);
+        (self.looks, self.refused) = (0, 0);
         self.heard.as_mut().and_then(|heard| heard.trial.as_mut()).into_iter().for_each(Trial::begin_round);
     }
 }

@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 
 use super::range::{RangeSet, Span};
+use super::zone::Zoned;
 
 /// `::ffff:0:0/96`, the IPv4-mapped block.
 const MAPPED: Span<u128> = Span { first: 0xffff_0000_0000, last: 0xffff_ffff_ffff };
@@ -32,9 +33,9 @@ impl fmt::Display for AddressRange {
         let free = first ^ last;
         let is_network = free & free.wrapping_add(1) == 0 && first & free == 0;
         match is_network {
-            true if free == 0 => write!(f, "{}", self.first),
-            true => write!(f, "{}/{}", self.first, bits - free.count_ones()),
-            false => write!(f, "{}-{}", self.first, self.last),
+            true if free == 0 => write!(f, "{}", Zoned(self.first)),
+            true => write!(f, "{}/{}", Zoned(self.first), bits - free.count_ones()),
+            false => write!(f, "{}-{}", Zoned(self.first), Zoned(self.last)),
         }
     }
 }

@@ -45,16 +45,16 @@ fn parse_line<'a>(
     let content = line.split('#').next().unwrap_or_default();
     let assigned = content.split_once('=').map(|(key, value)| (key.trim_matches(is_separator), value));
     let Some((key, value)) = assigned.filter(|(key, _)| is_key(key)) else {
-        return parse_tokens(content, builder);
+        return parse_tokens(content, purpose, builder);
     };
     // masscan compares keys without regard to case and dashes.
     match key.to_ascii_lowercase().replace(['-', '_'], "").as_str() {
-        "range" | "ranges" if purpose == Purpose::Targets => parse_tokens(value, builder),
+        "range" | "ranges" if purpose == Purpose::Targets => parse_tokens(value, purpose, builder),
         "range" | "ranges" => Err((key, TargetProblem::RangeExcluded)),
         "exclude" | "excludes" if purpose == Purpose::Targets => {
-            parse_tokens(value, builder.excluded.get_or_insert_default())
+            parse_tokens(value, Purpose::Exclusions, builder.excluded.get_or_insert_default())
         }
-        "exclude" | "excludes" => parse_tokens(value, builder),
+        "exclude" | "excludes" => parse_tokens(value, purpose, builder),
         "excludefile" | "includefile" => Err((key, TargetProblem::KeyOfFile)),
         _ => Err((key, TargetProblem::Key)),
     }
@@ -66,9 +66,15 @@ fn is_key(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(is_of_key)
 }
 
-fn parse_tokens<'a>(text: &'a str, builder: &mut TargetSetBuilder) -> Result<(), (&'a str, TargetProblem)> {
+fn parse_tokens<'a>(
+    text: &'a str,
+    purpose: Purpose,
+    builder: &mut TargetSetBuilder,
+) -> Result<(), (&'a str, TargetProblem)> {
+    // What is left out without a zone is left out on every link.
+    let needs_zone = purpose == Purpose::Targets;
     for token in text.split(is_separator).filter(|token| !token.is_empty()) {
-        parse_token(token, builder).and_then(|()| builder.compact()).map_err(|problem| (token, problem))?;
+        parse_token(token, needs_zone, builder).and_then(|()| builder.compact()).map_err(|problem| (token, problem))?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
 use super::range::Span;
-use super::{NAMES_MAX, RANGES_MAX, TargetSetBuilder};
+use super::{NAMES_MAX, RANGES_MAX, TargetSetBuilder, zone};
 
 /// Longest token looked at: the longest host name is 253 characters, the longest range of addresses 91.
 pub(super) const TOKEN_CHARS_MAX: usize = 255;
@@ -85,9 +85,30 @@ pub enum TargetProblem {
         /// The address as written.
         part: String,
     },
-    /// `fe80::1%eth0`: an interface of one node means nothing on another.
-    #[error("zones (%...) belong to one machine and cannot be scanned by another: give the address alone")]
+    /// `fd00::1%eth0`: only link-local addresses are other hosts on other links.
+    #[error("only link-local addresses (fe80::...) have a zone: give the address alone")]
     Zone,
+    /// `fe80::1`: which link is not said.
+    #[error(
+        "a link-local address is another host on every link: write the interface behind it, {part}%NAME (here: {known})"
+    )]
+    NoZone {
+        /// The address as written.
+        part: String,
+        /// The interfaces there are.
+        known: String,
+    },
+    /// `fe80::1%eht0`: no such interface.
+    #[error("there is no interface {zone:?} on this machine: it has {known}")]
+    UnknownZone {
+        /// The zone as written.
+        zone: String,
+        /// The interfaces there are.
+        known: String,
+    },
+    /// `fe80::1%eth0-fe80::9%eth1`, `fe80::/32%eth0`.
+    #[error("a range or network with a zone lies on one link: write fe80::1%eth0-fe80::9%eth0 or fe80::%eth0/64")]
+    ZoneRange,
     /// `http://...`, `host:80`, `host/path`.
     #[error("give the host name or address alone, without scheme, port or path")]
     NotAlone,
@@ -126,7 +147,8 @@ pub enum TargetProblem {
     TooManyNames,
     /// More targets than an index can count.
     #[error(
-        "more than {} targets in one job: give smaller IPv6 networks, no scan of this size would ever end",
+        "more than {} targets in one job, and no scan of this size would ever end: give smaller IPv6 networks, or have some \
+         addresses of each scanned (--sample N)",
         u64::MAX
     )]
     TooManyTargets,
@@ -136,7 +158,9 @@ pub enum TargetProblem {
 }
 
 /// Adds one target to `builder`.
-pub(super) fn parse_token(token: &str, builder: &mut TargetSetBuilder) -> Result<(), TargetProblem> {
+///
+/// Link-local addresses have to say on which link they are if `needs_zone`.
+pub(super) fn parse_token(token: &str, needs_zone: bool, builder: &mut TargetSetBuilder) -> Result<(), TargetProblem> {
     if token.len() > TOKEN_CHARS_MAX {
         return Err(TargetProblem::TooLong);
     }
@@ -149,7 +173,17 @@ pub(super) fn parse_token(token: &str, builder: &mut TargetSetBuilder) -> Result
         return parse_v4(token, builder);
     }
     if token.contains(':') {
-        builder.v6.push(parse_v6(token)?);
+        let span = parse_v6(token)?;
+        // What stands for a zone inside is not one that was written.
+        if !token.contains('%') && zone::has_zone(span) {
+            return Err(TargetProblem::V6 { part: token.to_owned() });
+        }
+        let is_on_any = |bits| zone::is_link_local(bits) && !zone::has_zone(Span::single(bits));
+        if needs_zone && (is_on_any(span.first) || is_on_any(span.last)) {
+            let part = token.split(['-', '/']).next().unwrap_or_default().to_owned();
+            return Err(TargetProblem::NoZone { part, known: zone::interfaces() });
+        }
+        builder.v6.push(span);
         return Ok(());
     }
     if token.split(['-', '/']).all(ends_in_number) {
@@ -243,7 +277,7 @@ fn octet(digits: &str, part: &str) -> Result<u8, TargetProblem> {
     digits.parse().map_err(|_not_a_number| TargetProblem::Octet { part: part.to_owned() })
 }
 
-fn prefix(length: &str, max: u8) -> Result<u32, TargetProblem> {
+pub(super) fn prefix(length: &str, max: u8) -> Result<u32, TargetProblem> {
     let parsed = length.parse::<u8>().ok().filter(|parsed| *parsed <= max && !length.starts_with('+'));
     parsed.map(u32::from).ok_or_else(|| TargetProblem::Prefix { length: length.to_owned(), max })
 }
@@ -286,7 +320,7 @@ impl OctetSpans {
 
 fn parse_v6(token: &str) -> Result<Span<u128>, TargetProblem> {
     if token.contains('%') {
-        return Err(TargetProblem::Zone);
+        return zone::parse_zoned(token);
     }
     let address = |part: &str| match part.parse::<Ipv6Addr>() {
         Ok(address) => Ok(address.to_bits()),

@@ -161,30 +161,34 @@ pub(crate) struct Indexed<T> {
     set: RangeSet<T>,
     /// For each span, how many numbers come before it.
     starts: Vec<u64>,
+    /// `u64::MAX` where there are more.
     count: u64,
+    is_countable: bool,
 }
 
 impl<T> Default for Indexed<T> {
     fn default() -> Self {
-        Self { set: RangeSet::default(), starts: Vec::new(), count: 0 }
+        Self { set: RangeSet::default(), starts: Vec::new(), count: 0, is_countable: true }
     }
 }
 
 impl<T: Bound> Indexed<T> {
-    /// Counts the set, or `None` when it holds more than `u64::MAX` numbers.
-    pub(crate) fn new(set: RangeSet<T>) -> Option<Self> {
+    /// Counts the set. One of more than `u64::MAX` numbers is no index space: its numbers can only be looked for.
+    pub(crate) fn new(set: RangeSet<T>) -> Self {
         let mut starts = Vec::with_capacity(set.spans.len());
-        let mut count = 0_u64;
+        let (mut count, mut is_countable) = (0_u64, true);
         for span in &set.spans {
             starts.push(count);
-            count = count.checked_add(span.count()?)?;
+            let more = span.count().and_then(|more| count.checked_add(more));
+            is_countable &= more.is_some();
+            count = more.unwrap_or(u64::MAX);
         }
-        Some(Self { set, starts, count })
+        Self { set, starts, count, is_countable }
     }
 
-    /// Counts a subset of a set that was counted before, which therefore fits.
-    pub(crate) fn subset(set: RangeSet<T>) -> Self {
-        Self::new(set).expect("a subset of a counted set counts no more than it")
+    /// Whether every number has an index.
+    pub(crate) fn is_countable(&self) -> bool {
+        self.is_countable
     }
 
     pub(crate) fn set(&self) -> &RangeSet<T> {
@@ -246,6 +250,17 @@ mod tests {
         assert_eq!(Span::new(0_u128, u128::from(u64::MAX) - 1).unwrap().count(), Some(u64::MAX));
     }
 
+    #[test]
+    fn a_set_without_a_count_still_knows_what_is_in_it() {
+        let half = 1_u128 << 127;
+        let spans = vec![Span::new(5_u128, 9).unwrap(), Span::new(half, u128::MAX).unwrap()];
+        let indexed = Indexed::new(RangeSet::from_spans(spans));
+        assert!(!indexed.is_countable() && indexed.count() == u64::MAX);
+        assert!(indexed.set().contains(u128::MAX) && !indexed.set().contains(10));
+        assert_eq!((indexed.get(0), indexed.get(4)), (Some(5), Some(9)));
+        assert!(Indexed::new(set(&[(0, u16::MAX)])).is_countable());
+    }
+
     proptest! {
         #[test]
         fn set_algebra_agrees_with_sets_of_numbers(a in spans(), b in spans()) {
@@ -264,7 +279,7 @@ mod tests {
 
         #[test]
         fn index_and_number_are_each_others_inverse(a in spans()) {
-            let indexed = Indexed::new(set(&a)).unwrap();
+            let indexed = Indexed::new(set(&a));
             let numbers: Vec<u16> = members(indexed.set()).into_iter().collect();
             prop_assert_eq!(indexed.count(), numbers.len() as u64);
             for (index, number) in numbers.iter().enumerate() {

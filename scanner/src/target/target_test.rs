@@ -84,7 +84,11 @@ fn each_slip_is_refused_with_its_own_problem() {
     assert!(matches!(problem("10.0.0.9-3"), P::Backwards));
     assert!(matches!(problem("10.0.0.9-10.0.0.3"), P::Backwards));
     assert!(matches!(problem("::2-::1"), P::Backwards));
-    assert!(matches!(problem("fe80::1%eth0"), P::Zone));
+    assert!(matches!(problem("fd00::1%lo"), P::Zone));
+    assert!(matches!(problem("fe80::1%nosuch0"), P::UnknownZone { .. }));
+    assert!(matches!(problem("fe80:1::1"), P::V6 { .. }), "no index of an interface is typed");
+    assert!(matches!(problem("fe80::1"), P::NoZone { .. }) && matches!(problem("fe80::/64"), P::NoZone { .. }));
+    assert!(matches!(problem("fe80::1%lo-fe80::9%1"), P::ZoneRange) && matches!(problem("fe80::%lo/32"), P::ZoneRange));
     assert!(matches!(problem("2001:db8:::1"), P::V6 { .. }));
     assert!(matches!(problem("::1-10.0.0.1"), P::V6 { .. }));
     assert!(matches!(problem("http://host/"), P::NotAlone));
@@ -228,7 +232,10 @@ fn token() -> impl Strategy<Value = String> {
         (1_u8..=254, 8_u8..=32).prop_map(|(a, length)| format!("{a}.0.0.0/{length}")),
         (0_u8..9, 0_u8..9).prop_map(|(a, b)| format!("10.{a}-{}.{b}.*", a + 3)),
         "[a-z][a-z0-9]{0,8}(\\.[a-z]{2,5})?",
-        address().prop_map(|address| address.to_string()),
+        // One of a link is refused without its zone.
+        address().prop_filter_map("of a link", |address| {
+            (!matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())).then(|| address.to_string())
+        }),
     ]
 }
 
@@ -269,4 +276,26 @@ proptest! {
             prop_assert_eq!(parse(&set.to_string()), set);
         }
     }
+}
+
+#[test]
+fn a_link_local_address_is_in_its_zone_and_left_out_on_every_link_where_none_is_said() {
+    let set = |text: &str| parse_targets(text, "test").unwrap();
+    let excluded = |text: &str| {
+        let mut builder = TargetSet::builder();
+        builder.add_exclusions(text, "test").unwrap();
+        builder.build_uncounted().unwrap()
+    };
+    let zoned = set("fe80::1%lo-fe80::9%lo,fd00::1,a.example");
+    assert_eq!((zoned.count(), zoned.to_string().as_str()), (11, "fd00::1,fe80::1%lo-fe80::9%lo,a.example"));
+    assert_eq!(set("fe80::%lo/126"), set("fe80::/126%1"));
+    assert_eq!(set(&zoned.to_string()), zoned, "as it is written");
+    assert_eq!(zoned.exclude(&excluded("fe80::3")).count(), 10);
+    assert_eq!(zoned.exclude(&excluded("fe80::3%lo")).count(), 10);
+    assert_eq!(zoned.exclude(&excluded("fe80::/10")).count(), 2);
+    assert_eq!(zoned.exclude(&excluded("fd00::/8")).count(), 10);
+    let (plain, apart) = zoned.apart();
+    assert_eq!((plain.to_string().as_str(), apart.count()), ("fd00::1", 10));
+    let bytes = postcard::to_stdvec(&zoned).unwrap();
+    assert_eq!(postcard::from_bytes::<TargetSet>(&bytes).unwrap(), zoned);
 }

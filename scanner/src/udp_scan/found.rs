@@ -10,6 +10,10 @@ use crate::finding::{PortState, Reason, printable_banner};
 use crate::port::Port;
 use crate::scan::{Attempt, Unanswered};
 use crate::slot_map::Key;
+use crate::target::of_socket;
+
+/// Most bytes of an answer that are handed on: what fits one frame, which all that is asked for does.
+const ANSWER_BYTES_MAX: usize = 1472;
 
 /// What is known of a port.
 #[derive(Debug, Clone, Copy)]
@@ -38,7 +42,7 @@ impl UdpScan {
 
     /// Nothing where it answers for no port that was asked.
     fn on_datagram(&mut self, now: Duration, lane: u8, from: SocketAddr, bytes: &[u8]) -> Option<bool> {
-        let address = from.ip().to_canonical();
+        let address = of_socket(from);
         let host = *self.by_address.get(&address)?;
         let asked = |number: u16| Some(AskedPort { number, position: self.asked_position(host, number)? });
         let AskedPort { number: port, position } =
@@ -51,12 +55,15 @@ impl UdpScan {
         if is_first && self.limits.common.banners {
             self.note_words(host, port, bytes);
         }
+        if is_first && self.plan.spec().services.is_some() {
+            self.note_answer(host, port, bytes);
+        }
         self.rouse(host);
         Some(is_first)
     }
 
     fn on_error(&mut self, now: Duration, lane: u8, to: SocketAddr, by: Option<IpAddr>, mut known: Known) {
-        let address = to.ip().to_canonical();
+        let address = of_socket(to);
         let Some(host) = self.by_address.get(&address).copied() else { return };
         let Some(position) = self.asked_position(host, to.port()) else { return };
         // Only the host itself knows that nothing listens; anyone else forbids.
@@ -140,18 +147,25 @@ impl UdpScan {
         }
     }
 
+    /// What a port answered tells what it is, with no further question.
+    fn note_answer(&mut self, key: Key, port: u16, bytes: &[u8]) {
+        let bytes = bytes.get(..ANSWER_BYTES_MAX).unwrap_or(bytes);
+        if let Some(host) = self.hosts.get(key).filter(|_| !bytes.is_empty()) {
+            self.results.note_answer(&host.scanned, Port::udp(port), bytes);
+        }
+    }
+
     /// Ends a host: what was silent, and what something on the way said, is told with a host that is up.
     pub(super) fn finish(&mut self, key: Key) {
         self.end_first_walk(key);
         let Some(host) = self.hosts.remove(key) else { return };
         self.by_address.remove(&host.scanned.address);
-        self.results.tally.targets_done += 1;
-        if let Some(why) = host.not_sent {
-            // Of the ports that were not asked nothing is known, not even that they are silent.
-            self.results.tally.not_probed.add(why, 1);
-            return;
+        if host.not_sent.is_none() && host.up.is_none() {
+            self.results.note_silent_name(&host.scanned);
         }
-        if host.up.is_none() {
+        self.results.note_settled(&host.scanned, host.not_sent);
+        // Of the ports that were not asked nothing is known, not even that they are silent.
+        if host.not_sent.is_some() || host.up.is_none() {
             return;
         }
         let mut groups: BTreeMap<(PortState, Reason), Vec<Port>> = BTreeMap::new();

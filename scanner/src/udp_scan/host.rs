@@ -31,6 +31,8 @@ pub(super) struct Host {
     pub(super) limit: IcmpLimit,
     /// The walk after which that was tested.
     pub(super) tested_round: u8,
+    /// Ports that were closed when this walk began.
+    pub(super) closed_before: u32,
     /// When its last port must have been asked, once it is paced by its own limit.
     pub(super) paced_until: Option<Duration>,
     /// Nothing is sent to it before.
@@ -97,6 +99,7 @@ impl Host {
             known_closed: None,
             limit: IcmpLimit::Unknown,
             tested_round: 0,
+            closed_before: 0,
             paced_until: None,
             next_at: Duration::ZERO,
             not_sent: None,

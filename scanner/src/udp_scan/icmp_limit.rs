@@ -5,8 +5,10 @@
 //! asked beyond that is as silent as one behind a filter. So a host that says that some ports are closed and is silent
 //! about others is tested with a port that is known to be closed: sixteen times in a row, which a host without a limit
 //! answers nearly all of; then, if it did not, every 100 ms until some answers have shown how far apart they come. From
-//! then on the host's ports are asked at that pace, where silence means what it says. If asking at that pace is met with
-//! silence alone, the known port is asked again: when that too is silent, the pace was too fast after all.
+//! then on the host's ports are asked at that pace. A port that is silent there is asked once more at the least, and all that are
+//! silent again for as long as that finds closed ones among them: a token that was not there yet when one port was asked is there
+//! for the next. If asking at that pace is met with silence alone, the known port is asked again: when that too is silent, the
+//! pace was too fast after all.
 //!
 //! Pure: told the time and what was heard.
 
@@ -21,12 +23,14 @@ const BURST_GAP: Duration = Duration::from_millis(5);
 const BURST_HEARD_MAX: u8 = 7;
 /// Time between the probes of the second test.
 const TRAIN_GAP: Duration = Duration::from_millis(100);
-/// Answers that show the pace.
-const TRAIN_HEARD: u8 = 3;
-/// Longest second test: two gaps of the slowest limit in common use, and a little.
+/// Answers that show the pace: the time from the second to the last.
+const TRAIN_HEARD: u8 = 4;
+/// Longest second test: four gaps of the slowest limit in common use, and a little.
 const TRAIN_MAX: Duration = Duration::from_millis(4500);
 /// The pace of a host that showed none.
 const GAP_UNKNOWN: Duration = Duration::from_secs(2);
+/// The pace leaves a fiftieth of room: a kernel counts in ticks of up to ten milliseconds, and this machine is late at times.
+const ROOM_PART: u32 = 50;
 /// No host is waited for at a slower pace.
 const GAP_MAX: Duration = Duration::from_secs(5);
 /// Silences in a row after which the pace is doubted.
@@ -47,7 +51,14 @@ pub(super) enum IcmpLimit {
         next: Duration,
     },
     /// The second test.
-    Train { heard: u8, first: Duration, last: Duration, next: Duration, until: Duration },
+    Train {
+        heard: u8,
+        last: Duration,
+        /// When the second answer came: what was left of tokens makes the time to it shorter than all others.
+        second: Duration,
+        next: Duration,
+        until: Duration,
+    },
     /// It has a limit.
     Paced(Pace),
     /// It has none that was met.
@@ -100,15 +111,22 @@ impl IcmpLimit {
         matches!(self, Self::Unknown | Self::None)
     }
 
+    /// Asks a little more slowly: the pace has let ports be asked too early.
+    pub(super) fn slow_down(&mut self) {
+        if let Self::Paced(pace) = self {
+            pace.gap = (pace.gap * 9 / 8).min(GAP_MAX);
+        }
+    }
+
     /// The host said that a port is closed. True when that answers a question of this test.
     pub(super) fn heard(&mut self, now: Duration) {
         match self {
             Self::Burst { heard, .. } => *heard = heard.saturating_add(1),
-            Self::Train { heard, first, last, .. } => {
+            Self::Train { heard, last, second, .. } => {
                 *heard = heard.saturating_add(1);
                 *last = now;
-                if *heard == 1 {
-                    *first = now;
+                if *heard <= 2 {
+                    *second = now;
                 }
             }
             Self::Paced(pace) => {
@@ -143,19 +161,19 @@ impl IcmpLimit {
                 // Fewer were answered before than its bucket holds now: the bucket was not what kept it silent.
                 let is_limited = *heard <= BURST_HEARD_MAX && closed >= u32::from(*heard);
                 *self = match is_limited {
-                    true => Self::Train { heard: 0, first: now, last: now, next: now, until: now + TRAIN_MAX },
+                    true => Self::Train { heard: 0, last: now, second: now, next: now, until: now + TRAIN_MAX },
                     false => Self::None,
                 };
                 self.act(now, wait, closed)
             }
-            Self::Train { heard, first, last, next, until } => {
+            Self::Train { heard, last, second, next, until } => {
                 if *heard >= TRAIN_HEARD || now >= *until {
                     let gap = match u32::from(*heard) {
-                        0 | 1 => GAP_UNKNOWN,
-                        heard => last.saturating_sub(*first) / (heard - 1),
+                        0..=2 => GAP_UNKNOWN,
+                        heard => last.saturating_sub(*second) / (heard - 2),
                     };
-                    // A hundredth more than measured, so that the bucket never runs dry.
-                    let gap = (gap + gap / 100).clamp(Duration::from_millis(1), GAP_MAX);
+                    // A little more than measured, so that the bucket never runs dry.
+                    let gap = (gap + gap / ROOM_PART).clamp(Duration::from_millis(1), GAP_MAX);
                     *self = Self::Paced(Pace { gap, doubtful: Vec::new(), checked: None, confirmed: 0 });
                     // The bucket is as good as empty.
                     return Act::Wait(now + gap);

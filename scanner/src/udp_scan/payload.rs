@@ -68,7 +68,21 @@ pub(crate) struct Payload {
     fits: fn(&Ask, &[u8]) -> Fit,
 }
 
+/// The same request: names are unique.
+impl PartialEq for Payload {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Payload {}
+
 impl Payload {
+    /// Whether an answer cannot be to this.
+    pub(crate) fn is_strange(&self, ask: &Ask, answer: &[u8]) -> bool {
+        (self.fits)(ask, answer) == Some(false)
+    }
+
     /// The datagram.
     pub(crate) fn write(&self, ask: &Ask) -> Vec<u8> {
         tracing::trace!(payload = self.name, to = %ask.to, "asks");
@@ -86,6 +100,40 @@ pub(crate) fn of(port: u16) -> &'static [&'static Payload] {
         Err(_) => &EMPTY,
     }
 }
+
+/// Every request once, with the ports that it goes to; what detection asks open ports with.
+pub(crate) fn catalogue() -> Vec<(&'static Payload, Vec<u16>)> {
+    let mut all: Vec<(&'static Payload, Vec<u16>)> = Vec::new();
+    for (port, payloads) in BY_PORT {
+        for payload in *payloads {
+            match all.iter_mut().find(|(known, _)| known == payload) {
+                Some((_, ports)) => ports.push(*port),
+                None => all.push((payload, vec![*port])),
+            }
+        }
+    }
+    all
+}
+
+/// How seldom a request is of use to a port that it is not usual at, 1 to 9, and `None` where it is of none: detection asks an
+/// open port of unknown use in the protocols that are found anywhere.
+pub(crate) fn rarity(payload: &Payload) -> Option<u8> {
+    let known = WANDERERS.iter().find(|(known, _)| *known == payload.name);
+    known.map(|(_, rarity)| *rarity)
+}
+
+/// The requests of [`rarity`].
+static WANDERERS: &[(&str, u8)] = &[
+    ("dns version.bind", 2),
+    ("ntp read variables", 2),
+    ("snmp v2c sysDescr", 2),
+    ("ntp client", 3),
+    ("sip options", 3),
+    ("snmp v3 engine", 3),
+    ("memcached version", 4),
+    ("stun binding", 4),
+    ("tftp read", 8),
+];
 
 /// What is sent where no payload may be.
 pub(crate) fn empty() -> &'static [&'static Payload] {
@@ -148,7 +196,7 @@ static BY_PORT: &[(u16, &[&Payload])] = &[
     (111, &[&directory::PORTMAP]),
     (123, &[&plain::NTP_CLIENT, &plain::NTP_CONTROL]),
     (137, &[&names::NETBIOS]),
-    (161, &[&directory::SNMP_V1, &directory::SNMP_V2C, &directory::SNMP_V3]),
+    (161, &[&directory::SNMP_V2C, &directory::SNMP_V1, &directory::SNMP_V3]),
     (177, &[&plain::XDMCP]),
     (389, &[&directory::CLDAP]),
     (427, &[&names::SLP]),

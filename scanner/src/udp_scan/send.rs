@@ -10,10 +10,11 @@ use super::walk::Next;
 use super::{FlightKey, LANES, Step, UdpScan};
 use crate::finding::{NotProbed, Reason, ScannedHost};
 use crate::gate::Stage;
+use crate::pace::flows::QUERY_KEPT;
 use crate::permute::mix;
 use crate::scan::Attempt;
 use crate::slot_map::Key;
-use crate::target::Target;
+use crate::target::{Target, of_socket, socket_address};
 
 /// Hosts entered per call, so that the first probe does not wait for all of them.
 const ENTER_AT_ONCE: u32 = 256;
@@ -201,7 +202,7 @@ impl UdpScan {
     /// This machine has no way to send to an address: its host is asked nothing more.
     pub(crate) fn on_not_sent(&mut self, to: SocketAddr, why: NotProbed) {
         self.results.tally.probes_sent = self.results.tally.probes_sent.saturating_sub(1);
-        if let Some(key) = self.by_address.get(&to.ip().to_canonical()).copied() {
+        if let Some(key) = self.by_address.get(&of_socket(to)).copied() {
             self.leave_out(key, why);
         }
     }
@@ -251,8 +252,12 @@ impl UdpScan {
             self.encores.push(Reverse((now, Encore { variant: encore.variant + 1, ..encore })));
         }
         self.measures.window.sent(now);
+        let is_counted = self.limits.common.flows_max.is_some() && !self.neighbours.is_neighbour(address);
+        if is_counted && !address.is_loopback() {
+            self.pace.flows().open(now, QUERY_KEPT);
+        }
         self.results.tally.probes_sent += 1;
-        Some(Step::Send { to: SocketAddr::new(address, encore.port), lane: encore.lane, bytes })
+        Some(Step::Send { to: socket_address(address, encore.port), lane: encore.lane, bytes })
     }
 
     /// What requests to a port are made of, the same for all its tries.

@@ -150,7 +150,7 @@ fn spec(targets: &str, ports: &str) -> ScanSpec {
 fn scan(spec: ScanSpec, is_fed: bool) -> UdpScan {
     let plan = Plan::new(Arc::new(spec), 0).unwrap();
     let range = 0..plan.target_count();
-    UdpScan::new(plan, range, Arc::new(Scope::default()), Arc::default(), is_fed, 99)
+    UdpScan::new(plan, range, Arc::default(), Arc::default(), is_fed, 99)
 }
 
 fn set(ports: &str) -> BTreeSet<u16> {

@@ -11,6 +11,11 @@ use crate::plan::Plan;
 use crate::port::{Port, PortSet};
 use crate::slot_map::Key;
 
+/// Walks at the pace of a host's own limit, at least.
+const PACED_WALKS: u8 = 2;
+/// Walks of one host at most, of any kind.
+const WALKS_MAX: u8 = 20;
+
 /// What a host wants.
 pub(super) enum Next {
     /// This port is asked.
@@ -68,11 +73,17 @@ impl UdpScan {
             host.limit = IcmpLimit::begin(now);
             host.tested_round = host.round;
         } else {
-            // At the host's own pace, each port is asked once at least.
-            let tries = if host.limit.gap().is_some() { tries.max(host.tested_round + 1) } else { tries };
-            if host.round >= tries {
+            let is_paced = host.limit.gap().is_some();
+            // At the host's own pace each port is asked twice at least, and until that finds no closed one any more.
+            let tries = if is_paced { tries.max(host.tested_round + PACED_WALKS) } else { tries };
+            let is_news = is_paced && host.round > host.tested_round && host.closed > host.closed_before;
+            if (host.round >= tries && !is_news) || host.round >= WALKS_MAX {
                 return Next::Finished;
             }
+            if is_news && host.round > host.tested_round + 1 {
+                host.limit.slow_down();
+            }
+            host.closed_before = host.closed;
             host.round += 1;
             host.step = 0;
         }

@@ -4,10 +4,13 @@
 //! look-up by product reads one run of neighbouring rows and nothing else. Serialised by position behind a version
 //! byte: fields and variants are only ever added at the end, with a new version.
 
+mod cvss;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::cvss::{Cvss, severity_of_score};
 use super::version::Range;
 use crate::finding::Severity;
 
@@ -17,11 +20,6 @@ pub const REFERENCES_MAX: usize = 4;
 pub const TEXT_BYTES_MAX: usize = 300;
 /// Most ranges that are kept of one product in one advisory. Records of the Linux kernel have a few hundred.
 pub const RANGES_MAX: usize = 4_000;
-
-/// What a vector must say to have a score: CVSS 3.0 and 3.1, section 6.
-const BASE_METRICS_3: &[&str] = &["AV", "AC", "PR", "UI", "S", "C", "I", "A"];
-/// The same for CVSS 4.0, section 7.
-const BASE_METRICS_4: &[&str] = &["AV", "AC", "AT", "PR", "UI", "VC", "VI", "VA", "SC", "SI", "SA"];
 
 /// Where an advisory comes from. Later ones know better: [`Source::rank`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -90,15 +88,6 @@ pub struct Advisory {
     pub kev: Option<Kev>,
     /// How likely it is to be exploited; filled in when it is looked up.
     pub epss: Option<Epss>,
-}
-
-/// A CVSS vector and its score.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cvss {
-    /// The vector string, of CVSS 3.0, 3.1 or 4.0.
-    pub vector: String,
-    /// Its score in tenths, 0 to 100, computed here from the vector.
-    pub score_tenths: u8,
 }
 
 /// An entry of CISA's catalog of known exploited vulnerabilities.
@@ -191,41 +180,6 @@ impl Advisory {
     }
 }
 
-impl Cvss {
-    /// Computes the score of a vector; `None` where it is none of CVSS 3.0, 3.1 or 4.0.
-    #[must_use]
-    pub fn of_vector(vector: &str) -> Option<Self> {
-        let base = if vector.starts_with("CVSS:4") { BASE_METRICS_4 } else { BASE_METRICS_3 };
-        let has = |metric: &&str| vector.split('/').any(|part| part.split(':').next() == Some(*metric));
-        if vector.len() > TEXT_BYTES_MAX || !base.iter().all(has) {
-            return None;
-        }
-        let score = vector.parse::<cvss::Cvss>().ok()?.score();
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=100")]
-        let score_tenths = (score * 10.0).round().clamp(0.0, 100.0) as u8;
-        Some(Self { vector: vector.to_owned(), score_tenths })
-    }
-
-    /// The severity that the standard gives to this score.
-    #[must_use]
-    pub fn severity(&self) -> Severity {
-        match self.score_tenths {
-            0 => Severity::Info,
-            1..=39 => Severity::Low,
-            40..=69 => Severity::Medium,
-            70..=89 => Severity::High,
-            _ => Severity::Critical,
-        }
-    }
-}
-
-impl fmt::Display for Cvss {
-    /// As `8.1 (CVSS:3.1/...)`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{} ({})", self.score_tenths / 10, self.score_tenths % 10, self.vector)
-    }
-}
-
 /// Whether this looks like `CVE-2024-6387`.
 #[must_use]
 pub fn is_cve_id(id: &str) -> bool {
@@ -267,22 +221,6 @@ pub fn bounded(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::vuln::version::Scheme;
-
-    #[test]
-    fn scores_are_those_of_the_published_examples() {
-        for (vector, score, severity) in [
-            ("CVSS:3.1/AV:N/AC:H/PR:N/UI:N/S:U/C:H/I:H/A:H", 81, Severity::High),
-            ("CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:C/C:H/I:H/A:H", 100, Severity::Critical),
-            ("CVSS:3.0/AV:L/AC:L/PR:L/UI:N/S:U/C:L/I:N/A:N", 33, Severity::Low),
-            ("CVSS:4.0/AV:N/AC:L/AT:N/PR:N/UI:N/VC:H/VI:H/VA:H/SC:H/SI:H/SA:H", 100, Severity::Critical),
-            ("CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:N/I:N/A:N", 0, Severity::Info),
-        ] {
-            let cvss = Cvss::of_vector(vector).unwrap();
-            assert_eq!((cvss.score_tenths, cvss.severity()), (score, severity), "{vector}");
-        }
-        assert_eq!(Cvss::of_vector("AV:N/AC:L/Au:N/C:P/I:P/A:P"), None);
-        assert_eq!(Cvss::of_vector("CVSS:3.1/AV:N"), None);
-    }
 
     #[test]
     fn keys_do_not_depend_on_case_and_spaces() {

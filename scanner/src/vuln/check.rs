@@ -10,7 +10,7 @@ mod run;
 use serde::Deserialize;
 
 pub use self::exchange::{Exchange, unescape};
-pub use self::run::{Admitting, Connecting, Connector, Known, Options, PlainConnector, Stream, run};
+pub use self::run::{Admitting, Connecting, Connector, Known, Options, PlainConnector, Stream, run, run_of};
 use super::exposure::Applies;
 use crate::port::Protocol;
 

@@ -19,7 +19,7 @@ pub use self::end_of_life::EndOfLife;
 pub use self::fields::Seen;
 pub use self::file::{Applies, Example, Rule};
 use super::check::Check;
-use crate::finding::{Printable, Weakness};
+use crate::finding::{Weakness, plain_text_of};
 
 /// Method of weaknesses that a rule found in what the service told by itself.
 pub const METHOD_SEEN: &str = "exposure";
@@ -83,6 +83,15 @@ impl Exposures {
         &BUILT_IN
     }
 
+    /// The rules that are built in, and those of a user's files, each a name and its text.
+    ///
+    /// # Errors
+    /// Where a file is not in the format, says something that does not hold together, or has a rule or check by the name of
+    /// another.
+    pub fn with_files(files: &[(&str, &str)]) -> Result<Self, RuleError> {
+        Self::parse(&[&FILES, files].concat(), END_OF_LIFE)
+    }
+
     /// Reads files of rules and the table of products that have ended.
     ///
     /// # Errors
@@ -94,7 +103,8 @@ impl Exposures {
             exposures.rules.extend(parsed.rules);
             exposures.checks.extend(parsed.checks);
         }
-        let wrong = |id: &str, why: String| RuleError::Content { file: "rules".to_owned(), id: id.to_owned(), why };
+        let last = files.last().map_or("rules", |(file, _)| file);
+        let wrong = |id: &str, why: String| RuleError::Content { file: last.to_owned(), id: id.to_owned(), why };
         let mut ids = std::collections::BTreeSet::new();
         for id in exposures.rules.iter().map(|rule| &rule.id).chain(exposures.checks.iter().map(|check| &check.id)) {
             if !ids.insert(id) {
@@ -170,8 +180,7 @@ fn fill(template: &str, seen: &Seen<'_>) -> String {
             break;
         };
         let value = seen.values(field).join(", ");
-        let value = Printable(if value.is_empty() { "?" } else { &value }).to_string();
-        text.push_str(value.get(..EVIDENCE_VALUE_BYTES_MAX).unwrap_or(&value));
+        text.push_str(&plain_text_of(if value.is_empty() { "?" } else { &value }, EVIDENCE_VALUE_BYTES_MAX));
         rest = after;
     }
     text + rest

@@ -3,15 +3,23 @@
 //! A feed may be a directory, an archive, a compressed file, one document or a line per record (`feed/input.rs`). It is read
 //! record by record, so that memory does not grow with it, and every limit is in [`Limits`]. It is taken as a whole or
 //! not at all: [`import`] hands rows out as it goes, and whoever keeps them puts them in force only after it returned
-//! well. A record that is broken fails the import with the file, the record and the reason, so the feed before stays.
+//! well. A file that is cut or no text fails the import with the place and the reason, so the feed before stays. One
+//! record that is whole but not as its format wants it is named and left out; if all are so, it is another feed.
 
 mod cve;
+mod cve_product;
+mod decoded;
 mod epss;
 mod input;
 mod kev;
+mod lenient;
 mod nvd;
 mod osv;
+mod osv_events;
 mod products;
+mod range_end;
+mod range_tokens;
+mod range_words;
 mod rating;
 mod records;
 mod reference;
@@ -27,6 +35,7 @@ use thiserror::Error;
 use self::records::Records;
 use super::advisory::Advisory;
 use super::store::{Row, row_of_cve, rows_of};
+use crate::finding::plain_text;
 
 /// What kind of feed it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -118,6 +127,12 @@ pub struct Summary {
     pub withdrawn: u64,
     /// Of those, records that say nothing that a version could be compared with.
     pub without_products: u64,
+    /// Of those, records that are not as their format wants them.
+    pub odd: u64,
+    /// The first of them, with file, record and reason.
+    pub odd_examples: Vec<String>,
+    /// The first ids of records that say nothing that a version could be compared with.
+    pub silent_examples: Vec<String>,
     /// Rows handed out.
     pub rows: u64,
     /// Files read.
@@ -172,9 +187,14 @@ pub enum Problem {
     Sink(io::Error),
 }
 
+/// How many records that were left out are named.
+const EXAMPLES_MAX: usize = 5;
+
 /// One thing that a feed says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Entry {
+    /// A record that is not as its format wants it.
+    Odd(Box<FeedError>),
     /// An advisory.
     Advisory(Box<Advisory>),
     /// A record that its author took back.
@@ -195,14 +215,24 @@ pub fn import(
     sink: &mut dyn FnMut(Row) -> io::Result<()>,
 ) -> Result<Summary, FeedError> {
     let mut summary = Summary::default();
+    let mut first_odd: Option<Box<FeedError>> = None;
     let mut take = |entry: Entry| -> Result<(), Problem> {
         summary.records += 1;
         let before = summary.rows;
+        let mut id = None;
         let mut keep = |row: Row| {
             summary.rows += 1;
             sink(row).map_err(Problem::Sink)
         };
         let day = match entry {
+            Entry::Odd(error) => {
+                summary.odd += 1;
+                if summary.odd_examples.len() < EXAMPLES_MAX {
+                    summary.odd_examples.push(error.to_string());
+                }
+                first_odd.get_or_insert(error);
+                return Ok(());
+            }
             Entry::Withdrawn => {
                 summary.withdrawn += 1;
                 return Ok(());
@@ -213,17 +243,23 @@ pub fn import(
             }
             Entry::Advisory(advisory) => {
                 rows_of(kind, &advisory).try_for_each(keep)?;
+                id = Some(advisory.id);
                 advisory.published
             }
         };
-        summary.without_products += u64::from(summary.rows == before);
+        if summary.rows == before {
+            summary.without_products += 1;
+            if summary.silent_examples.len() < EXAMPLES_MAX {
+                summary.silent_examples.extend(id.map(|id| plain_text(&id).to_string()));
+            }
+        }
         if day > summary.newest_day {
             summary.newest_day = day;
         }
         Ok(())
     };
-    let files = input::read(path, kind, limits, &mut |reader, at| {
-        let mut records = Records::new(kind, reader, at, &mut take);
+    let files = input::read(path, kind, limits, &mut |file, reader, meter| {
+        let mut records = Records::new(kind, file, reader, meter, &mut take);
         match kind {
             FeedKind::Cve => cve::read(&mut records),
             FeedKind::Osv => osv::read(&mut records),
@@ -233,6 +269,9 @@ pub fn import(
         }
     })?;
     summary.files = files;
+    if let Some(error) = first_odd.filter(|_| summary.odd == summary.records) {
+        return Err(*error);
+    }
     if summary.records == 0 {
         return Err(FeedError { file: path.display().to_string(), record: 0, problem: Problem::Empty(kind) });
     }
@@ -244,6 +283,9 @@ fn of_cve(kind: FeedKind, cve: &str, what: &impl Serialize, day: Option<String>)
     Entry::OfCve(row_of_cve(kind, cve, what), day)
 }
 
+#[cfg(test)]
+#[path = "feed/odd_test.rs"]
+mod odd_tests;
 #[cfg(test)]
 #[path = "feed/feed_test.rs"]
 mod tests;

@@ -12,14 +12,17 @@
 //! | 70 | `cpe-range` | the version, in a range of NVD |
 //! | 50 | `version-range-platform` | as before, but whether the platform or edition is the one meant is not known |
 //! | 50 | `version-range-guess` | as before, but the product was looked up by its bare name |
+//! | 40 | `version-range-shortened` | only the first places of the version, with affected and corrected ones behind them |
 //! | 30 | `version-range-distro` | the version, of a program that a distribution ships |
 //! | 20 | `product-only` | the product, all of whose versions are affected |
 
 mod advisory_cache;
+mod component;
 mod distribution;
 mod explain;
 mod judge;
 mod known;
+mod platform;
 mod subject;
 mod wording;
 
@@ -53,6 +56,8 @@ pub enum Method {
     ProductOnly,
     /// The version is in a range, and a distribution ships the program.
     VersionRangeDistro,
+    /// Some of the versions that begin like the one that was told are in the range, and some are not.
+    VersionRangeShortened,
     /// The version is in a range of a product that was looked up by its bare name.
     VersionRangeGuess,
     /// The version is in a range for a platform or edition that may be another.
@@ -72,6 +77,7 @@ impl Method {
         match self {
             Self::ProductOnly => "product-only",
             Self::VersionRangeDistro => "version-range-distro",
+            Self::VersionRangeShortened => "version-range-shortened",
             Self::VersionRangeGuess => "version-range-guess",
             Self::VersionRangePlatform => "version-range-platform",
             Self::CpeRange => "cpe-range",
@@ -86,6 +92,7 @@ impl Method {
         match self {
             Self::ProductOnly => 20,
             Self::VersionRangeDistro => 30,
+            Self::VersionRangeShortened => 40,
             Self::VersionRangeGuess | Self::VersionRangePlatform => 50,
             Self::CpeRange => 70,
             Self::VersionRange => 80,
@@ -105,6 +112,8 @@ impl fmt::Display for Method {
 pub struct Match {
     /// The CVE id, or the advisory's own where it names none.
     pub id: String,
+    /// The product of the service that it holds for, as it calls itself.
+    pub product: String,
     /// The advisory that decided.
     pub advisory: Arc<Advisory>,
     /// How sure it is, 0 to 100; never surer than the service itself.
@@ -144,7 +153,15 @@ impl<S: AdvisoryStore> Matcher<S> {
     /// # Errors
     /// Where the store cannot be read.
     pub fn matches(&mut self, service: &Service) -> Result<Arc<Matches>, StoreError> {
-        let Some(subject) = Subject::of(service) else { return Ok(Arc::default()) };
+        let mut answers = Vec::new();
+        for subject in Subject::all_of(service) {
+            answers.push(self.of_subject(subject)?);
+        }
+        let Some(first) = answers.pop() else { return Ok(Arc::default()) };
+        Ok(if answers.is_empty() { first } else { Arc::new(together(answers.iter().chain([&first]))) })
+    }
+
+    fn of_subject(&mut self, subject: Subject) -> Result<Arc<Matches>, StoreError> {
         if let Some(answer) = self.answers.get(&subject) {
             return Ok(Arc::clone(answer));
         }
@@ -159,7 +176,7 @@ impl<S: AdvisoryStore> Matcher<S> {
     /// Where the store cannot be read.
     pub fn weaknesses(&mut self, service: &Service) -> Result<Vec<Weakness>, StoreError> {
         let matches = self.matches(service)?;
-        Ok(matches.affected.iter().map(|found| found.weakness(service)).collect())
+        Ok(matches.affected.iter().map(Match::weakness).collect())
     }
 
     fn remember(&mut self, subject: Subject, answer: &Arc<Matches>) {
@@ -173,15 +190,31 @@ impl<S: AdvisoryStore> Matcher<S> {
     }
 }
 
+/// What holds for a service of several products: each id once, by the product of which it is surest.
+fn together<'a>(answers: impl Iterator<Item = &'a Arc<Matches>> + Clone) -> Matches {
+    let list = |of: fn(&Matches) -> &Vec<Match>| {
+        let mut all: Vec<Match> = answers.clone().flat_map(|answer| of(answer)).cloned().collect();
+        all.sort_by(|a, b| a.id.cmp(&b.id).then_with(|| b.confidence.cmp(&a.confidence)));
+        all.dedup_by(|later, earlier| later.id == earlier.id);
+        all.truncate(MATCHES_MAX);
+        all
+    };
+    let affected = list(|matches| &matches.affected);
+    let mut indeterminate = list(|matches| &matches.indeterminate);
+    indeterminate.retain(|found| affected.binary_search_by(|known| known.id.cmp(&found.id)).is_err());
+    Matches { affected, indeterminate }
+}
+
 /// What the advisories in `group` decide of `subject`.
 fn decide(subject: &Subject, group: &Group) -> Matches {
     let mut matches = Matches::default();
     for Decision { id, advisory, judgement } in group.decisions(subject) {
-        let is_affected = judgement.verdict == Verdict::Inside;
+        let is_affected = judgement.verdict != Verdict::Indeterminate;
         let list = if is_affected { &mut matches.affected } else { &mut matches.indeterminate };
         if list.len() < MATCHES_MAX {
             list.push(Match {
                 id: id.to_owned(),
+                product: subject.name().to_owned(),
                 advisory: Arc::clone(advisory),
                 confidence: judgement.method.confidence().min(subject.confidence()),
                 method: judgement.method,
@@ -192,6 +225,9 @@ fn decide(subject: &Subject, group: &Group) -> Matches {
     matches
 }
 
+#[cfg(test)]
+#[path = "matching/component_test.rs"]
+mod component_tests;
 #[cfg(test)]
 #[path = "matching/matching_test.rs"]
 mod tests;

@@ -64,6 +64,12 @@ pub fn own_scheme_of(key: &str) -> Option<Scheme> {
     }
 }
 
+/// Whether what this product tells of its version is always all of it: `4.94` of Exim is not short for `4.94.2`.
+#[must_use]
+pub fn tells_whole_versions(key: &str) -> bool {
+    matches!(key, "exim:exim")
+}
+
 /// Products by the names that are known of them.
 #[rustfmt::skip]
 const PRODUCTS: &[Product] = &[
@@ -71,7 +77,7 @@ const PRODUCTS: &[Product] = &[
     Product { names: &["openssl"], keys: &["openssl:openssl"], packages: &["openssl"] },
     Product { names: &["dropbear sshd", "dropbear"], keys: &["dropbear_ssh_project:dropbear_ssh", "dropbear_ssh_project:dropbear", "matt_johnston:dropbear_ssh"], packages: &["dropbear"] },
     Product { names: &["libssh"], keys: &["libssh:libssh"], packages: &["libssh"] },
-    Product { names: &["nginx"], keys: &["f5:nginx", "nginx:nginx", "f5:nginx_open_source", "f5:nginx_plus"], packages: &["nginx"] },
+    Product { names: &["nginx"], keys: &["f5:nginx", "nginx:nginx", "f5:nginx_open_source"], packages: &["nginx"] },
     Product { names: &["apache httpd", "apache", "apache http server"], keys: &["apache:http_server", "apache_software_foundation:apache_http_server"], packages: &["apache2", "httpd"] },
     Product { names: &["apache tomcat", "tomcat"], keys: &["apache:tomcat", "apache_software_foundation:apache_tomcat"], packages: &["tomcat9", "tomcat10", "tomcat"] },
     Product { names: &["lighttpd"], keys: &["lighttpd:lighttpd"], packages: &["lighttpd"] },
@@ -95,7 +101,7 @@ const PRODUCTS: &[Product] = &[
     Product { names: &["sendmail"], keys: &["sendmail:sendmail"], packages: &["sendmail"] },
     Product { names: &["opensmtpd"], keys: &["openbsd:opensmtpd", "opensmtpd:opensmtpd"], packages: &["opensmtpd"] },
     Product { names: &["microsoft exchange smtpd", "microsoft exchange"], keys: &["microsoft:exchange_server"], packages: &[] },
-    Product { names: &["dovecot imapd", "dovecot pop3d", "dovecot"], keys: &["dovecot:dovecot", "open-xchange_gmbh:ox_dovecot_pro"], packages: &["dovecot"] },
+    Product { names: &["dovecot imapd", "dovecot pop3d", "dovecot"], keys: &["dovecot:dovecot"], packages: &["dovecot"] },
     Product { names: &["cyrus imapd", "cyrus imap"], keys: &["cyrus:imap", "cyrusimap:cyrus_imap"], packages: &["cyrus-imapd"] },
     Product { names: &["courier imapd", "courier"], keys: &["courier-mta:courier"], packages: &["courier"] },
     Product { names: &["isc bind", "bind"], keys: &["isc:bind", "isc:bind_9"], packages: &["bind9", "bind"] },
@@ -169,6 +175,23 @@ const PRODUCTS: &[Product] = &[
     Product { names: &["minio"], keys: &["minio:minio"], packages: &[] },
     Product { names: &["nexus repository", "sonatype nexus"], keys: &["sonatype:nexus_repository_manager"], packages: &[] },
     Product { names: &["werkzeug", "werkzeug httpd"], keys: &["palletsprojects:werkzeug", "pallets:werkzeug"], packages: &["python-werkzeug"] },
+    Product { names: &["python", "cpython"], keys: &["python:python", "python_software_foundation:cpython"], packages: &[] },
+    Product { names: &["perl"], keys: &["perl:perl"], packages: &["perl"] },
+    Product { names: &["ruby"], keys: &["ruby-lang:ruby"], packages: &[] },
+    Product { names: &["mod_perl"], keys: &["apache:mod_perl"], packages: &["libapache2-mod-perl2"] },
+    Product { names: &["mod_wsgi"], keys: &["modwsgi:mod_wsgi", "graham_dumpleton:mod_wsgi"], packages: &["mod-wsgi"] },
+    Product { names: &["mod_jk"], keys: &["apache:tomcat_jk_connector", "apache:mod_jk", "apache_software_foundation:apache_tomcat_connectors"], packages: &["libapache-mod-jk"] },
+    Product { names: &["mod_fcgid"], keys: &["apache:mod_fcgid"], packages: &["libapache2-mod-fcgid"] },
+    Product { names: &["mod_python"], keys: &["apache:mod_python"], packages: &[] },
+    Product { names: &["phusion_passenger", "phusion passenger"], keys: &["phusion:passenger", "phusionpassenger:phusion_passenger"], packages: &["passenger"] },
+    Product { names: &["subversion", "svn"], keys: &["apache:subversion", "apache_software_foundation:apache_subversion"], packages: &["subversion"] },
+    Product { names: &["libressl"], keys: &["openbsd:libressl"], packages: &[] },
+    Product { names: &["joomla!", "joomla"], keys: &["joomla:joomla!", "joomla:joomla", "joomla!_project:joomla!_cms"], packages: &[] },
+    Product { names: &["mediawiki"], keys: &["mediawiki:mediawiki", "wikimedia_foundation:mediawiki"], packages: &["mediawiki"] },
+    Product { names: &["typo3", "typo3 cms"], keys: &["typo3:typo3", "typo3:typo3_cms"], packages: &[] },
+    Product { names: &["ghost"], keys: &["ghost:ghost", "tryghost:ghost"], packages: &[] },
+    Product { names: &["moodle"], keys: &["moodle:moodle"], packages: &[] },
+    Product { names: &["openresty"], keys: &["openresty:openresty"], packages: &[] },
     Product { names: &["node.js", "nodejs"], keys: &["nodejs:node.js", "nodejs:node"], packages: &["nodejs"] },
 ];
 

@@ -22,10 +22,13 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use self::plain::{Plain, PlainRange};
-pub use self::range::{Bound, Range, Verdict};
+pub use self::range::{Bound, Range, Verdict, unread};
 
 /// Longest version that is looked at, in bytes. The longest of real packages are about 60.
 pub const VERSION_BYTES_MAX: usize = 256;
+
+/// Before an end of a range that was stated in words that nobody understood: no version has an order with it.
+pub const UNREAD: char = '?';
 
 /// How the maker of a product orders its versions.
 ///
@@ -93,7 +96,10 @@ impl fmt::Display for Scheme {
 #[must_use]
 pub fn compare(scheme: Scheme, a: &str, b: &str) -> Option<Ordering> {
     let (a, b) = (a.trim(), b.trim());
-    if [a, b].iter().any(|version| version.is_empty() || version.len() > VERSION_BYTES_MAX || !version.is_ascii()) {
+    let is_none = |version: &&str| {
+        version.is_empty() || version.len() > VERSION_BYTES_MAX || !version.is_ascii() || version.starts_with(UNREAD)
+    };
+    if [a, b].iter().any(is_none) {
         return None;
     }
     match scheme {

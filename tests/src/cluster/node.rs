@@ -18,6 +18,7 @@ pub struct Node {
     number: usize,
     namespace: String,
     folder: PathBuf,
+    program: &'static str,
     // Behind a lock so that looking whether it runs needs no exclusive access to the cluster.
     process: Mutex<Option<Process>>,
 }
@@ -25,13 +26,18 @@ pub struct Node {
 impl Node {
     pub(super) fn new(number: usize, host: &Host, folder: &Path) -> Self {
         let namespace = host.namespace().name().to_owned();
-        Self { number, namespace, folder: folder.to_path_buf(), process: Mutex::new(None) }
+        Self { number, namespace, folder: folder.to_path_buf(), program: "pentora-node", process: Mutex::new(None) }
+    }
+
+    /// The program of its next starts: `pentora-node`, or one of another release.
+    pub fn set_program(&mut self, program: &'static str) {
+        self.program = program;
     }
 
     /// Starts the node's process: `pentora-node VERB OPTIONS...`. One that runs is killed first.
     pub(super) fn run(&mut self, verb: &str, options: &[&str]) -> anyhow::Result<()> {
         let mut command = clean_command(&self.namespace, &self.folder);
-        command.arg(binary("pentora-node")?).arg(verb).args(options);
+        command.arg(binary(self.program)?).arg(verb).args(options);
         self.kill()?;
         let log = self.folder.join(format!("n{}.log", self.number));
         *self.slot()? = Some(Process::start(&mut command, &log)?);

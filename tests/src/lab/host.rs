@@ -1,13 +1,13 @@
 //! One host of a lab: its address, the programs run on it, and the faults set at it.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 
 use super::Namespace;
 use crate::http::{self, Answer, Request};
@@ -91,6 +91,14 @@ impl Host {
     /// Where there is no whole answer within `limit` for each step.
     pub fn request(&self, server: SocketAddr, request: &Request<'_>, limit: Duration) -> anyhow::Result<Answer> {
         self.within(|| http::send(server, request, limit))
+    }
+
+    /// A connection from this host to `server`, for what is read as it comes.
+    ///
+    /// # Errors
+    /// Where nobody takes it within five seconds.
+    pub fn connect(&self, server: SocketAddr) -> anyhow::Result<TcpStream> {
+        self.within(|| TcpStream::connect_timeout(&server, Duration::from_secs(5)).context("a connection"))
     }
 
     /// Drops what comes in and matches.

@@ -52,6 +52,15 @@ impl Namespace {
         run(self.command(Path::new("nft")).args(["-f", "-"]), rules).map(drop)
     }
 
+    /// Runs `nft` with `words` in the namespace and answers what it says.
+    ///
+    /// # Errors
+    /// Where `nft` fails, with what it said.
+    pub fn nft_says(&self, words: &[&str]) -> anyhow::Result<String> {
+        let ran = run(self.command(Path::new("nft")).args(words), "")?;
+        Ok(String::from_utf8_lossy(&ran.stdout).into_owned())
+    }
+
     /// Calls `work` from within the namespace: sockets it opens are in it. Files and processes are this machine's, as
     /// everywhere.
     ///

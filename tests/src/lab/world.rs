@@ -111,14 +111,14 @@ impl Truth {
         Self { alive: self.alive.clone(), open: only(&self.open), filtered: only(&self.filtered) }
     }
 
-    /// Holds the lines of a scan (`ADDRESS PORT ...`, one open port each) against the truth.
+    /// Holds the lines of a scan (`ADDRESS PORT ...`, one open port each, and comments) against the truth.
     ///
     /// # Errors
     /// Where a line is not of that form.
     pub fn score(&self, list: &str) -> anyhow::Result<Score> {
         let mut seen = BTreeSet::new();
         let mut score = Score::default();
-        for line in list.lines() {
+        for line in list.lines().filter(|line| !line.starts_with('#')) {
             let mut words = line.split_whitespace();
             let address = words.next().and_then(|word| word.parse::<Ipv4Addr>().ok());
             let port = words.next().and_then(|word| word.parse::<u16>().ok());

@@ -1,4 +1,4 @@
-//! Two nodes over a mesh in memory: admission, malformed frames, chunks and who repairs them, proposals.
+//! Two nodes over a mesh in memory: admission, removal, malformed frames, chunks and who repairs them, proposals.
 
 use std::time::Duration;
 
@@ -6,37 +6,42 @@ use bytes::Bytes;
 use pentora_p2p::memory::Network;
 use pentora_p2p::{Identity, Mesh, MeshConfig, PeerAddress, PreSharedKey};
 use pentora_raft::codec::{self, Kind};
-use pentora_raft::command::{Command, NewToken, NodeInfo, NodeRole, SpecRef, StoredChunk, Submission};
-use pentora_raft::state::{FIRST_NODE, JobLimits, Needs, Partition, Priority};
+use pentora_raft::command::{Command, NodeInfo, NodePolicy, NodeRole, SpecRef, StoredChunk, Submission, TokenGrant};
+use pentora_raft::state::{FIRST_NODE, JobLimits, Needs, Partition, Priority, Settings};
 use pentora_raft::store::Storage;
 use pentora_raft::{ClusterId, Config, NodeId, Profile, TokenId};
 
 use super::*;
-use crate::app::holders::Holders;
 use crate::app::services::{Parts, Services, start_engine};
 use crate::app::{begin_cluster, membership_sync};
-use crate::coordinator::{CoordinatorConfig, PlanConfig};
-use crate::join::JoinError;
+use crate::coordinator::CoordinatorConfig;
+use crate::coordinator::plan::UNIT_SECONDS;
+use crate::holders::{Holders, HoldersConfig, Retention};
 use crate::join::token::JoinToken;
+use crate::join::{self, JoinError};
 use crate::member_address::MemberAddress;
+use crate::policy::own::OwnFile;
 use crate::raft_transport::MeshTransport;
 use crate::results::ChunkStore;
-use crate::rpc::proposer::Unavailable;
+use crate::rpc::proposer::{Proposer, Unavailable};
+
+#[path = "membership_test.rs"]
+mod membership;
 
 const CLUSTER: ClusterId = ClusterId([9; 16]);
 
 /// Nodes in this process over a mesh in memory.
-struct TestCluster {
+pub(super) struct TestCluster {
     network: Network,
     psk: PreSharedKey,
 }
 
 /// One of them.
-struct TestNode {
-    mesh: Mesh,
-    raft: Raft,
+pub(super) struct TestNode {
+    pub(super) mesh: Mesh,
+    pub(super) raft: Raft,
     proposer: Proposer,
-    exchange: Exchange,
+    pub(super) exchange: Exchange,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -48,18 +53,18 @@ impl Drop for TestNode {
 }
 
 impl TestCluster {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { network: Network::new(3), psk: PreSharedKey::generate() }
     }
 
-    fn mesh(&self, host: u8) -> (Mesh, Incoming) {
+    pub(super) fn mesh(&self, host: u8) -> (Mesh, Incoming) {
         let cluster = pentora_p2p::ClusterId::from_bytes(CLUSTER.0);
         let mut config = MeshConfig::new(Identity::generate(), self.psk.clone(), cluster);
         config.listen = vec![([10, 0, 0, host], 7400).into()];
         self.network.start(config).unwrap()
     }
 
-    async fn first(&self) -> TestNode {
+    pub(super) async fn first(&self) -> TestNode {
         let (mesh, incoming) = self.mesh(1);
         let node = TestNode::open(FIRST_NODE, mesh, incoming, Vec::new()).await;
         node.raft.initialize(&node.mesh.peer_id().to_string()).await.unwrap();
@@ -71,27 +76,25 @@ impl TestCluster {
     async fn second(&self, first: &TestNode) -> TestNode {
         let token = self.token(first, 1).await;
         let (mesh, incoming) = self.mesh(2);
-        let welcome = join::request_admission(&mesh, first_address(), &token, said("second", &mesh)).await.unwrap();
+        let admission = join::request_admission(&mesh, first_address(), &token, said("second", &mesh)).await.unwrap();
+        assert!(!admission.is_outside);
+        let welcome = admission.welcome;
         assert_eq!(welcome.cluster, CLUSTER);
-        mesh.set_members(membership_sync::members(&welcome.members));
+        mesh.set_members(membership_sync::members(&welcome.members, &std::collections::BTreeSet::new()));
         let node = TestNode::open(welcome.node, mesh, incoming, welcome.members).await;
         assert!(node.raft.wait_applied(welcome.index, Duration::from_secs(20)).await, "the log did not come");
         node
     }
 
     async fn token(&self, node: &TestNode, uses: u32) -> JoinToken {
+        self.token_of(node, uses, NodeRole::Auto).await
+    }
+
+    pub(super) async fn token_of(&self, node: &TestNode, uses: u32, role: NodeRole) -> JoinToken {
         let token = JoinToken::generate(CLUSTER, &self.psk);
-        let new = NewToken {
-            token: token.id,
-            secret: token.secret_digest(),
-            name: "t".into(),
-            ttl_ms: 60_000,
-            uses,
-            role: NodeRole::Auto,
-            region: None,
-            networks: None,
-        };
-        node.proposer.propose(Command::CreateToken(new)).await.unwrap();
+        let (key, policy) = (token.key(), NodePolicy { role, ..NodePolicy::default() });
+        let grant = TokenGrant { token: token.id, key, name: "t".into(), ttl_ms: 60_000, uses, policy };
+        node.proposer.propose(Command::MakeToken(Box::new(grant))).await.unwrap();
         token
     }
 }
@@ -101,9 +104,8 @@ impl TestNode {
         let config = Config { profile: Profile::Fast, ..Config::default() };
         let raft = Raft::start(node, config, &Storage::Memory, MeshTransport::new(mesh.clone())).await.unwrap();
         let coordinator = CoordinatorConfig {
-            heartbeat: Duration::from_millis(100),
-            grace: Duration::from_secs(60),
-            plan: PlanConfig::default(),
+            settings: Settings { heartbeat_ms: 100, grace_ms: 60_000, ..Settings::default() },
+            paced_unit_seconds: UNIT_SECONDS,
         };
         let name = &node.to_string();
         let parts = Parts {
@@ -114,16 +116,32 @@ impl TestNode {
             engine: start_engine().unwrap(),
             feeds: None,
             coordinator,
+            copies: 2,
+            own: OwnFile::default(),
         };
         let services = Services::make(parts);
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let (proposer, exchange) = (services.proposer.clone(), services.exchange.clone());
-        let for_streams = services.for_streams(&raft);
+        let for_streams = services.for_streams(&raft, None, None);
         tasks.spawn(streams(incoming, for_streams, tasks.clone(), stop.clone()));
         tasks.spawn(services.coordinator.run(stop.clone()));
+        tasks.spawn(services.gateway.run(stop.clone()));
         tasks.spawn(services.worker.run(services.sessions, Some(mesh.clone()), stop.clone()));
-        tasks.spawn(membership_sync::keep_members(raft.clone(), mesh.clone(), members, stop.clone()));
+        tasks.spawn(membership_sync::keep_members(
+            raft.clone(),
+            mesh.clone(),
+            members,
+            std::sync::Arc::default(),
+            stop.clone(),
+        ));
         Self { mesh, raft, proposer, exchange, stop, tasks }
+    }
+
+    fn holders(&self) -> Holders {
+        let (raft, exchange, proposer) = (self.raft.clone(), self.exchange.clone(), self.proposer.clone());
+        let (grace, scrub_interval) = (Duration::from_secs(4), Duration::from_secs(3600));
+        let config = HoldersConfig { grace, scrub_interval, retention: Retention::default() };
+        Holders { raft, exchange, proposer, config }
     }
 
     /// Waits until this node, which leads, has heard another: from then on that one holds copies for others.
@@ -140,7 +158,7 @@ impl TestNode {
         panic!("node {node} is not heard");
     }
 
-    async fn close(self) {
+    pub(super) async fn close(self) {
         self.stop.cancel();
         self.tasks.close();
         assert!(tokio::time::timeout(Duration::from_secs(10), self.tasks.wait()).await.is_ok(), "tasks do not end");
@@ -149,11 +167,11 @@ impl TestNode {
     }
 }
 
-fn first_address() -> PeerAddress {
+pub(super) fn first_address() -> PeerAddress {
     "10.0.0.1:7400".parse().unwrap()
 }
 
-fn said(name: &str, mesh: &Mesh) -> NodeInfo {
+pub(super) fn said(name: &str, mesh: &Mesh) -> NodeInfo {
     NodeInfo {
         name: name.into(),
         peer: mesh.peer_id().to_string(),
@@ -187,7 +205,10 @@ async fn a_stranger_is_admitted_by_its_token_once_and_told_why_it_is_not() {
     assert_eq!(refusal(&token, "first", &mesh).await.0, "name_taken");
     let welcome = join::request_admission(&mesh, first_address(), &token, said("x", &mesh)).await.unwrap();
     let again = join::request_admission(&mesh, first_address(), &token, said("x", &mesh)).await;
-    assert!(again.is_ok_and(|again| again.node == welcome.node), "a crash before its answer was kept loses no token");
+    assert!(
+        again.is_ok_and(|again| again.welcome.node == welcome.welcome.node),
+        "a crash before its answer was kept loses no token"
+    );
     let (other, _incoming) = cluster.mesh(6);
     let (code, message) = refusal(&token, "y", &other).await;
     assert!(message.contains("used"), "{code}: {message}");
@@ -243,14 +264,15 @@ async fn a_chunk_is_durable_on_two_nodes_and_read_from_either() {
     let name = Digest::of(&only_there);
     first.exchange.store().put(name, only_there.clone()).await.unwrap();
     assert_eq!(second.exchange.fetch(name, &[FIRST_NODE]).await.unwrap(), only_there);
-    let lost = second.exchange.fetch(Digest::of(b"nobody"), &[FIRST_NODE]).await.unwrap_err();
-    assert!(lost.contains("has lost it"), "{lost}");
+    let lost = second.exchange.fetch(Digest::of(b"nobody"), &[FIRST_NODE, node]).await.unwrap_err();
+    let tried = [(node, "it is not here".to_owned()), (FIRST_NODE, "it has lost it".to_owned())];
+    assert_eq!(lost.tried, tried, "{lost}");
     second.close().await;
     first.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_spec_that_lost_a_holder_is_copied_to_another_and_the_log_is_told() {
+async fn a_spec_that_lost_a_holder_is_copied_to_another_which_keeps_it_and_the_log_is_told() {
     let cluster = TestCluster::new();
     let first = cluster.first().await;
     let second = cluster.second(&first).await;
@@ -273,12 +295,25 @@ async fn a_spec_that_lost_a_holder_is_copied_to_another_and_the_log_is_told() {
     let submitted = first.proposer.propose(Command::SubmitJob(Box::new(submission))).await.unwrap().response;
     let pentora_raft::Response::Submitted { job, .. } = submitted else { panic!("{submitted:?}") };
     for node in [&second, &first] {
-        let (raft, exchange, proposer) = (node.raft.clone(), node.exchange.clone(), node.proposer.clone());
-        Holders { raft, exchange, proposer }.repair().await;
+        node.tasks.spawn(node.holders().keep(node.stop.clone()));
     }
-    let spec = first.raft.read(|state| state.spec(job).cloned());
-    assert_eq!(spec, Some(SpecRef::Chunk { digest, holders: vec![FIRST_NODE, node] }));
-    assert_eq!(second.exchange.store().get(digest).await.unwrap(), Some(bytes));
+    let wanted = Some(SpecRef::Chunk { digest, holders: vec![FIRST_NODE, 999, node] });
+    for _ in 0..200 {
+        if first.raft.read(|state| state.spec(job).cloned()) == wanted {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(first.raft.read(|state| state.spec(job).cloned()), wanted);
+    assert_eq!(second.exchange.store().get(digest).await.unwrap(), Some(bytes.clone()));
+    second.exchange.store().remove(vec![digest]).await.unwrap();
+    for _ in 0..200 {
+        if second.exchange.store().get(digest).await.unwrap().is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(second.exchange.store().get(digest).await.unwrap(), Some(bytes), "what it lost it fetches again");
     second.close().await;
     first.close().await;
 }

@@ -4,10 +4,9 @@ use std::io::{self, Write};
 
 use pentora_scanner::report::Format;
 use pentora_scanner::scope::Scope;
-use pentora_scanner::target::{Target, TargetSet};
+use pentora_scanner::target::{Target, TargetSet, Zoned};
 
 use super::texts::Wanted;
-use crate::cli::client_failure::advised;
 use crate::cli::context::Context;
 use crate::cli::output::{counted, output_failure};
 use crate::failure::{ExitCode, Failure};
@@ -18,14 +17,11 @@ const NAMES_SHOWN: usize = 3;
 /// Prints the targets of a scan in their order, as lines or as one JSON document. They are made as they are printed.
 ///
 /// # Errors
-/// Exit 4 where a scan would be refused for its scope, 2 for a format of results.
+/// Exit 2 for a format of results.
 pub(super) fn print(wanted: &Wanted, format: Format, context: &mut Context) -> Result<(), Failure> {
     if !matches!(format, Format::Table | Format::List | Format::Json) {
         return Err(Failure::new(ExitCode::Usage, "--list-targets prints lines, or one document with -o json"));
     }
-    Scope::default()
-        .check(&wanted.targets)
-        .map_err(|error| advised(Failure::new(ExitCode::Refused, error.to_string()), "scope_denied"))?;
     let notes = notes(wanted);
     notes.iter().for_each(|note| context.say(format_args!("note: {note}")));
     let out = context.output.writer();
@@ -40,6 +36,12 @@ fn notes(wanted: &Wanted) -> Vec<String> {
     if wanted.targets.name_count() > 0 {
         let count = counted(wanted.targets.name_count(), "host name");
         notes.push(format!("{count} as written: their addresses are looked up when they are scanned"));
+    }
+    if let Err(error) = Scope::default().check(&wanted.targets) {
+        notes.push(format!(
+            "{} is beyond private space: a cluster scans it only where `pentora scope list` allows it, this process does not",
+            error.outside
+        ));
     }
     let excluded = &wanted.excluded;
     if excluded.name_count() > 0 {
@@ -60,7 +62,7 @@ fn each(targets: &TargetSet) -> impl Iterator<Item = Target<'_>> {
 
 fn plain(targets: &TargetSet, out: &mut dyn Write) -> io::Result<()> {
     each(targets).try_for_each(|target| match target {
-        Target::Address(address) => writeln!(out, "{address}"),
+        Target::Address(address) => writeln!(out, "{}", Zoned(address)),
         Target::Name(name) => writeln!(out, "{name}"),
     })
 }
@@ -75,7 +77,7 @@ fn document(targets: &TargetSet, notes: &[String], out: &mut dyn Write) -> io::R
     for target in each(targets) {
         // Neither addresses nor names hold anything that JSON escapes.
         match target {
-            Target::Address(address) => write!(out, "{separator}\"{address}\"")?,
+            Target::Address(address) => write!(out, "{separator}\"{}\"", Zoned(address))?,
             Target::Name(name) => write!(out, "{separator}\"{name}\"")?,
         }
         separator = ",\n";
@@ -107,10 +109,11 @@ mod tests {
     }
 
     #[test]
-    fn what_a_scan_would_be_refused_for_is_refused() {
+    fn what_needs_a_scope_is_listed_with_a_note() {
         let mut context = Context::for_test(Vec::new());
-        let outside = print(&wanted("10.0.0.1,192.0.2.1", ""), Format::List, &mut context).unwrap_err();
-        assert!(outside.exit == ExitCode::Refused && outside.what.contains("192.0.2.1"), "{outside}");
+        let outside = notes(&wanted("10.0.0.1,192.0.2.1", ""));
+        assert!(outside.len() == 1 && outside[0].starts_with("192.0.2.1 is beyond private space"), "{outside:?}");
+        print(&wanted("10.0.0.1,192.0.2.1", ""), Format::List, &mut context).unwrap();
         assert_eq!(print(&wanted("10.0.0.1", ""), Format::Csv, &mut context).unwrap_err().exit, ExitCode::Usage);
         print(&wanted("10.0.0.1", ""), Format::Table, &mut context).unwrap();
     }

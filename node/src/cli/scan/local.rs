@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use pentora_raft::Digest;
-use pentora_scanner::detect::RuleSet;
 use pentora_scanner::spec::EngineChoice;
+use pentora_scanner::vendors::Vendors;
 
 use super::resume::Resume;
-use super::{ScanArgs, finish};
+use super::rule_files::WithNote;
+use super::{ScanArgs, finish, last, print_plan, warn_of};
 use crate::cli::Next;
 use crate::cli::api_session::ApiSession;
 use crate::cli::context::Context;
@@ -16,22 +16,21 @@ use crate::cli::follow::{Ended, follow};
 use crate::cli::interrupt::Interrupts;
 use crate::cli::output::counted;
 use crate::cli::progress::Progress;
-use crate::document::{JobDocument, ScanRequest};
-use crate::embedded::{EmbeddedNode, EmbeddedOptions, SavedUnit};
+use crate::cli::results::{FormatArgs, Unfinished};
+use crate::document::JobDocument;
+use crate::embedded::{EmbeddedNode, EmbeddedOptions, SavedRemarks, Suspended};
 use crate::failure::{ExitCode, Failure};
-use crate::feeds::{FeedStore, rules};
 
 /// Time for an interrupted embedded scan to end and hand over what it found.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A scan that wants a node in this process.
 pub(crate) struct LocalScan {
-    args: ScanArgs,
-    request: ScanRequest,
-    /// Of which scan `finished` is.
-    spec: Digest,
-    /// What an earlier run has finished of it.
-    finished: Vec<SavedUnit>,
+    format: FormatArgs,
+    /// Whether only the plan is wanted.
+    is_plan: bool,
+    /// What is to be done, and what an earlier run has finished of it.
+    work: Resume,
     interrupts: Interrupts,
     context: Context,
 }
@@ -39,25 +38,21 @@ pub(crate) struct LocalScan {
 /// Gets everything ready for the scan but the node.
 ///
 /// # Errors
-/// Feeds or rules that cannot be used.
-pub(super) fn begin(args: ScanArgs, work: Resume, context: Context) -> Result<Next, Failure> {
+/// Feeds, rules or a registry that cannot be used.
+pub(super) fn begin(args: &ScanArgs, work: Resume, context: Context) -> Result<Next, Failure> {
     let interrupts = Interrupts::listen()?;
     let feeds = feed::local(&context)?;
-    let rules = rules_of(&args, feeds.as_ref())?;
-    let options = EmbeddedOptions { name: context.host.name.clone(), feeds, rules };
-    let Resume { request, spec, units, .. } = work;
-    let scan = LocalScan { args, request, spec, finished: units, interrupts, context };
+    let WithNote { rules, note } = work.rules.rules(feeds.as_ref())?;
+    note.iter().for_each(|note| context.warn(note));
+    let vendors = args.oui.as_deref().map(|path| {
+        Vendors::read(path).map_err(|error| {
+            Failure::new(ExitCode::Usage, format!("--oui {} cannot be used", path.display())).because(error.to_string())
+        })
+    });
+    let options = EmbeddedOptions { name: context.host.name.clone(), feeds, rules, vendors: vendors.transpose()? };
+    let format = args.format.or(&work.format);
+    let scan = LocalScan { format, is_plan: args.plan, work, interrupts, context };
     Ok(Next::ScanHere { options, scan: Box::new(scan) })
-}
-
-/// The rules to know services by, where they are more than the program's own.
-fn rules_of(args: &ScanArgs, feeds: Option<&FeedStore>) -> Result<Option<RuleSet>, Failure> {
-    if feeds.is_none() && args.fingerprints.is_none() && args.service_probes.is_none() {
-        return Ok(None);
-    }
-    let rules = rules::with_feed(feeds)
-        .and_then(|own| rules::with_files(own, args.fingerprints.as_deref(), args.service_probes.as_deref()));
-    rules.map(Some).map_err(|why| Failure::new(ExitCode::Failure, why))
 }
 
 impl LocalScan {
@@ -66,62 +61,102 @@ impl LocalScan {
     /// # Errors
     /// Every exit code but 0, 3 and 5; see [`ExitCode`].
     pub(crate) async fn run(self, node: &impl EmbeddedNode) -> Result<(), Failure> {
-        let Self { args, mut request, spec, finished, mut interrupts, mut context } = self;
+        let Self { format, is_plan, mut work, mut interrupts, mut context } = self;
         let context = &mut context;
         // Whoever asked for connections needs not be told that there is nothing else.
-        if let Some(note) = node.note().filter(|_| request.engine != Some(EngineChoice::Connect)) {
+        if let Some(note) = node.note().filter(|_| work.request.engine != Some(EngineChoice::Connect)) {
             context.say(format_args!("pentora: {note}"));
         }
         let session = ApiSession::in_process(node.client());
-        let job_id = if finished.is_empty() {
+        if is_plan {
+            return print_plan(&format, &work.request, &session, context).await;
+        }
+        let finished = std::mem::take(&mut work.units);
+        let accepted = if finished.is_empty() {
             // Another process has to come to the same order.
-            request.seed.get_or_insert_with(rand::random);
-            session.client.scan(&request).await.map_err(|error| session.failure(&error))?.job_id
+            work.request.seed.get_or_insert_with(rand::random);
+            session.client.scan(&work.request).await.map_err(|error| session.failure(&error))?
         } else {
-            node.resume(request.clone(), spec, finished).await?.job_id
+            node.resume(work.request.clone(), work.spec, finished).await?
         };
+        warn_of(&accepted, context);
+        let job_id = accepted.job_id;
         let progress = Progress::new(context);
         let ended = follow(&session, &job_id, &progress, &mut interrupts).await;
         progress.finish();
         match ended? {
-            Ended::Job(job) => finish(&args.format, &session, &job, &[], context).await,
+            Ended::Job(mut job) => {
+                remember(&mut job, &work.remarks);
+                last::keep(&session, &job_id, context).await;
+                finish(&format, &session, &job, Unfinished::default(), context).await
+            }
             Ended::Interrupted => {
                 context.say("interrupted: printing what was found so far (again to stop at once)");
                 tokio::select! {
                     biased;
-                    () = interrupts.next() => Err(Failure::quiet(ExitCode::Cancelled)),
-                    suspended = suspend(&args, request, node, &session, &job_id, context) => suspended,
+                    () = interrupts.again() => Err(Failure::quiet(ExitCode::Cancelled)),
+                    suspended = suspend(&format, work, node, &session, &job_id, context) => suspended,
                 }
             }
         }
     }
 }
 
-/// Ends an interrupted scan: prints what it found, and saves what is finished of it.
+/// Adds to a job what was remarked on the units that an earlier run has finished, which it does not know of.
+fn remember(job: &mut JobDocument, earlier: &SavedRemarks) {
+    let missed = earlier.not_probed.total();
+    job.targets_scanned = job.targets_scanned.saturating_sub(missed);
+    job.not_probed = job.not_probed.and(&earlier.not_probed);
+    for note in &earlier.notes {
+        if !job.notes.contains(note) {
+            job.notes.push(note.clone());
+        }
+    }
+    if missed == 0 {
+        return;
+    }
+    if job.status == "completed" {
+        "partial".clone_into(&mut job.status);
+    }
+    let targets = counted(job.targets_total, "target");
+    let told = format!("{} of {targets} were not probed: {}", job.not_probed.total(), job.not_probed);
+    // The job's own sentence counts less than the whole.
+    let own = job.reason.take().filter(|reason| !reason.contains("not probed: "));
+    job.reason = Some(own.map_or(told.clone(), |own| format!("{told}; {own}")));
+}
+
+/// Ends an interrupted scan: saves what is finished of it, and prints what it found.
 async fn suspend(
-    args: &ScanArgs,
-    request: ScanRequest,
+    format: &FormatArgs,
+    work: Resume,
     node: &impl EmbeddedNode,
     session: &ApiSession,
     job_id: &str,
     context: &mut Context,
 ) -> Result<(), Failure> {
-    let suspended = node.suspend(job_id).await?;
-    let job = cancelled(session, job_id).await?;
-    let (targets, done) = (job.targets_total, job.targets_scanned);
-    let printed = finish(&args.format, session, &job, &suspended.unfinished, context).await;
-    let left = counted(targets - done.min(targets), "target");
-    if suspended.units.is_empty() {
-        context.say(format_args!("{left} are left; nothing is finished, so the same command begins anew"));
-    } else {
+    let Suspended { spec, units, mut remarks, unfinished, unfinished_probes } = node.suspend(job_id).await?;
+    remarks.not_probed = remarks.not_probed.and(&work.remarks.not_probed);
+    remarks.notes.extend(work.remarks.notes.iter().cloned());
+    // First, because printing may fail: a terminal that has gone, a pipe that is closed.
+    let saved = (!units.is_empty()).then(|| {
         let folder = std::env::current_dir().unwrap_or_else(|_| std::env::temp_dir());
-        match Resume::new(request, suspended.spec, suspended.units).save(&folder, &jiff::Zoned::now()) {
-            Ok(path) => {
-                let path = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                context.say(format_args!("{left} are left: go on with `pentora scan --resume {path}`"));
-            }
-            Err(why) => context.say(format_args!("the scan cannot be taken up again later: {why}")),
+        Resume { spec, units, remarks, ..work.clone() }.save(&folder, &jiff::Zoned::now())
+    });
+    let mut job = cancelled(session, job_id).await?;
+    remember(&mut job, &work.remarks);
+    let (total, done) = (job.targets_total, job.targets_scanned.saturating_add(job.not_probed.total()));
+    job.reason = Some("the scan was interrupted".to_owned());
+    let more = Unfinished { hosts: &unfinished, probes: unfinished_probes };
+    let printed = finish(format, session, &job, more, context).await;
+    let targets = total - done.min(total);
+    let left = format!("{} {}", counted(targets, "target"), if targets == 1 { "is left" } else { "are left" });
+    match saved {
+        None => context.say(format_args!("{left}; nothing is finished, so the same command begins anew")),
+        Some(Ok(path)) => {
+            let path = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            context.say(format_args!("{left}: go on with `pentora scan --resume {path}`"));
         }
+        Some(Err(why)) => context.say(format_args!("the scan cannot be taken up again later: {why}")),
     }
     match printed {
         Err(failure) if failure.exit != ExitCode::Cancelled => Err(failure),
@@ -147,5 +182,45 @@ async fn cancelled(session: &ApiSession, job_id: &str) -> Result<JobDocument, Fa
     match tokio::time::timeout(CANCEL_TIMEOUT, ended).await {
         Ok(job) => job,
         Err(_) => Err(Failure::new(ExitCode::Cancelled, "the scan did not stop in time: nothing is printed")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pentora_scanner::finding::NotProbed;
+
+    use super::*;
+    use crate::cli::status::tests::original;
+
+    #[test]
+    fn a_scan_taken_up_again_keeps_what_was_not_probed_before() {
+        let mut earlier = SavedRemarks { notes: ["a note".to_owned()].into(), ..SavedRemarks::default() };
+        earlier.not_probed.add(NotProbed::NoRoute, 256);
+        let whole = JobDocument {
+            status: "completed".into(),
+            targets_scanned: 10_000,
+            targets_total: 10_000,
+            reason: None,
+            ..original()
+        };
+        let mut job = whole.clone();
+        remember(&mut job, &earlier);
+        assert_eq!((job.status.as_str(), job.targets_scanned), ("partial", 9_744));
+        assert_eq!(job.reason.as_deref(), Some("256 of 10,000 targets were not probed: no route 256"));
+        assert_eq!(job.notes, ["a note"]);
+        let mut job = JobDocument {
+            status: "partial".into(),
+            reason: Some("2 of 9 targets were not probed: x".into()),
+            ..whole.clone()
+        };
+        job.not_probed.add(NotProbed::GatewaySilent, 2);
+        remember(&mut job, &earlier);
+        assert_eq!(
+            job.reason.as_deref(),
+            Some("258 of 10,000 targets were not probed: no route 256, gateway silent 2")
+        );
+        let mut same = whole.clone();
+        remember(&mut same, &SavedRemarks::default());
+        assert_eq!(same, whole);
     }
 }

@@ -6,16 +6,16 @@ use pentora_raft::state::Priority;
 use pentora_scanner::detect::INTENSITY_MAX;
 use pentora_scanner::port::PortSet;
 use pentora_scanner::report::Format;
-use pentora_scanner::spec::{EngineChoice, Profile, RETRIES_MAX, Timing, parse_discovery};
+use pentora_scanner::spec::{EngineChoice, RETRIES_MAX, Timing, parse_discovery};
 
 use super::texts::{Texts, Wanted};
-use crate::document::ScanRequest;
+use crate::document::{Resolve, SAMPLE_MAX, ScanRequest};
 use crate::exclusions::Unresolved;
 use crate::failure::{ExitCode, Failure};
 
 /// Flags that make up the request.
 #[derive(Debug, Clone, Default, Args)]
-pub(super) struct RequestArgs {
+pub(in crate::cli) struct RequestArgs {
     /// Address, prefix (10.0.0.0/24), range (10.0.0.1-20, 10.0-3.1-254.*) or host name.
     #[arg(value_name = "TARGET")]
     targets: Vec<String>,
@@ -31,6 +31,15 @@ pub(super) struct RequestArgs {
     /// What becomes of the scan when a host name among the exclusions has no address [default: refuse].
     #[arg(long, value_name = "WHAT", help_heading = "Targets")]
     exclude_unresolved: Option<Unresolved>,
+    /// Of each IPv6 network with more addresses, scan only N: the lowest, and others drawn by --seed.
+    #[arg(long, value_name = "N", help_heading = "Targets", value_parser = clap::value_parser!(u32).range(1..=i64::from(SAMPLE_MAX)))]
+    sample: Option<u32>,
+    /// Which addresses of a host name to scan, all or the first [default: all].
+    #[arg(long, value_name = "WHICH", hide_possible_values = true, help_heading = "Targets")]
+    resolve: Option<Resolve>,
+    /// Do not ask name servers what hosts that are up are called.
+    #[arg(long, help_heading = "Targets")]
+    no_dns: bool,
     /// File of nmap's, -oX or -oG (repeatable): the hosts that were up, and where no ports are named, those that were open.
     #[arg(long, value_name = "FILE", help_heading = "Targets")]
     from: Vec<String>,
@@ -46,6 +55,9 @@ pub(super) struct RequestArgs {
     /// The N most common UDP ports, beside the TCP ports named; alone where none are.
     #[arg(long, value_name = "N", help_heading = "Ports", value_parser = clap::value_parser!(u32).range(1..=65535))]
     top_udp_ports: Option<u32>,
+    /// Take the most common ports by what is open here: in the cluster's results, or in the last scan from this machine.
+    #[arg(long, conflicts_with = "ports", help_heading = "Ports")]
+    pub(super) learned: bool,
     /// Probes per second over all nodes together: begun with at once and never exceeded.
     #[arg(long, value_name = "PPS", help_heading = "Pace", value_parser = clap::value_parser!(u64).range(1..))]
     rate: Option<u64>,
@@ -91,9 +103,10 @@ pub(super) struct RequestArgs {
     /// How packets are sent: auto, connect, raw.
     #[arg(long, help_heading = "Probes", value_parser = word::<EngineChoice>)]
     engine: Option<EngineChoice>,
-    /// Set of restrictions: default, ot-safe (single SYNs and nothing else; needs raw packets).
-    #[arg(long, help_heading = "Probes", value_parser = word::<Profile>)]
-    profile: Option<Profile>,
+    /// Options under a name, which flags go before: quick, standard, deep, discovery, udp, ot-safe (single SYNs and nothing
+    /// else; needs raw packets), or one that `pentora profile list` prints.
+    #[arg(long, value_name = "NAME", help_heading = "Probes")]
+    profile: Option<String>,
     /// Ask ports of controllers and medical devices like any other. Some halt at what they do not expect.
     #[arg(long, help_heading = "Probes")]
     allow_fragile: bool,
@@ -112,9 +125,25 @@ pub(super) struct RequestArgs {
     /// Use only nodes of this region.
     #[arg(long, help_heading = "Where")]
     region: Option<String>,
+    /// The region that the results do not leave: its nodes alone scan, keep the results and show them.
+    #[arg(long, value_name = "REGION", help_heading = "Where", conflicts_with = "carry")]
+    residency: Option<String>,
+    /// The site whose hosts are meant, where several have the same addresses.
+    #[arg(long, value_name = "SITE", help_heading = "Where")]
+    site: Option<String>,
     /// Most nodes working on it at once.
     #[arg(long, value_name = "N", help_heading = "Where", value_parser = clap::value_parser!(u32).range(1..))]
     workers: Option<u32>,
+    /// Take the scan for workers without a network: its orders are carried to them on a medium, its results back. Prints the
+    /// job's id and returns at once.
+    #[arg(long, help_heading = "Where", conflicts_with = "wait_for_worker")]
+    pub(super) carry: bool,
+    /// Take the scan even where no node may scan a part of it now: that part waits for one that may.
+    #[arg(long, help_heading = "Where")]
+    wait_for_worker: bool,
+    /// Take the scan even where a window is closed or a blackout holds: it waits until its targets may be scanned.
+    #[arg(long, help_heading = "Where")]
+    wait_for_window: bool,
 }
 
 impl RequestArgs {
@@ -131,7 +160,7 @@ impl RequestArgs {
     /// # Errors
     /// See [`Texts::parse`].
     pub(super) fn wanted(&self, texts: &Texts) -> Result<Wanted, Failure> {
-        texts.parse(&self.targets, &self.exclude)
+        texts.parse(&self.targets, &self.exclude, self.sample.map(|count| (count, self.seed.unwrap_or_default())))
     }
 
     /// The request, with everything but its targets checked that can be checked here. `format` is what the results will
@@ -143,7 +172,12 @@ impl RequestArgs {
         let request = self.with_texts(texts)?;
         // A list shows open ports and nothing else: without a word to the contrary they are asked nothing.
         let is_list = format == Format::List && !self.services;
-        Ok(ScanRequest { services: request.services && !is_list, banners: request.banners && !is_list, ..request })
+        Ok(ScanRequest {
+            services: request.services && !is_list,
+            banners: request.banners && !is_list,
+            reverse_dns: if format == Format::List { Some(false) } else { request.reverse_dns },
+            ..request
+        })
     }
 
     fn with_texts(&self, texts: &Texts) -> Result<ScanRequest, Failure> {
@@ -158,7 +192,8 @@ impl RequestArgs {
             parse_discovery(probes).map_err(|error| usage(error.to_string()).next("write --discovery echo,syn443"))?;
         }
         // What nmap found open is the default, and any word about ports is instead of it.
-        let no_ports_named = self.ports.is_none() && self.top_ports.is_none() && self.top_udp_ports.is_none();
+        let no_ports_named =
+            self.ports.is_none() && self.top_ports.is_none() && self.top_udp_ports.is_none() && !self.learned;
         Ok(ScanRequest {
             targets: self.targets.clone(),
             target_text: texts.target_text(),
@@ -168,12 +203,18 @@ impl RequestArgs {
             ports: if no_ports_named { texts.ports() } else { self.ports.clone() },
             top_ports: self.top_ports,
             top_udp_ports: self.top_udp_ports,
+            learned: self.learned,
             exclude_ports: self.exclude_ports.clone(),
             priority: self.priority,
             worker_tags: self.worker_tag.clone(),
             require_worker_tags: self.require_worker_tag.clone(),
             region: self.region.clone(),
+            residency: self.residency.clone(),
+            site: self.site.clone(),
             workers: self.workers,
+            wait_for_worker: self.wait_for_worker,
+            carry: self.carry,
+            wait_for_window: self.wait_for_window,
             rate: self.rate,
             max_rate: self.max_rate,
             network_rate: self.network_rate,
@@ -182,7 +223,7 @@ impl RequestArgs {
             discovery: !self.no_discovery,
             discovery_probes: self.discovery.clone(),
             engine: self.engine,
-            profile: self.profile,
+            profile: self.profile.clone(),
             allow_fragile: self.allow_fragile,
             banners: !self.no_banners,
             services: !self.no_services,
@@ -191,6 +232,9 @@ impl RequestArgs {
             retries: self.retries,
             confidence: self.confidence,
             seed: self.seed,
+            sample: self.sample,
+            resolve: self.resolve,
+            reverse_dns: self.no_dns.then_some(false),
         })
     }
 }

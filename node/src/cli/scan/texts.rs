@@ -78,11 +78,17 @@ impl Texts {
         (!ports.is_empty()).then(|| ports.to_string())
     }
 
-    /// Parses everything, with the targets and exclusions of the command line.
+    /// Parses everything, with the targets and exclusions of the command line. With `sample`, so many addresses of each large
+    /// IPv6 network are targets, by a seed.
     ///
     /// # Errors
     /// Exit 2 with the position of the first slip, or where nothing is left to scan.
-    pub(super) fn parse(&self, targets: &[String], exclude: &[String]) -> Result<Wanted, Failure> {
+    pub(super) fn parse(
+        &self,
+        targets: &[String],
+        exclude: &[String],
+        sample: Option<(u32, u64)>,
+    ) -> Result<Wanted, Failure> {
         let mut wanted = TargetSet::builder();
         for (number, text) in (1..).zip(targets) {
             wanted.add_text(text, &format!("target {number}")).map_err(refused)?;
@@ -95,7 +101,7 @@ impl Texts {
         let mut leave_out = |text: &str, name: &str, what: String| {
             let mut own = TargetSet::builder();
             own.add_exclusions(text, name).map_err(refused)?;
-            let own = own.build().map_err(refused)?;
+            let own = own.build_uncounted().map_err(refused)?;
             if own.is_empty() {
                 warnings.push(format!("{what} names no target: nothing is left out because of it"));
             }
@@ -105,7 +111,8 @@ impl Texts {
         exclude.iter().try_for_each(|text| leave_out(text, "--exclude", format!("--exclude {text:?}")))?;
         self.exclude.iter().try_for_each(|(name, text)| leave_out(text, name, format!("the exclude file {name}")))?;
         excluded.add_set(&wanted.take_excluded().map_err(refused)?);
-        let (all, excluded) = (wanted.build().map_err(refused)?, excluded.build().map_err(refused)?);
+        sample.into_iter().for_each(|(count, seed)| drop(wanted.sample(count, seed)));
+        let (all, excluded) = (wanted.build().map_err(refused)?, excluded.build_uncounted().map_err(refused)?);
         let left = all.exclude(&excluded);
         match (all.is_empty(), left.is_empty()) {
             (true, _) if self.nmap.is_empty() => {
@@ -191,12 +198,23 @@ mod tests {
     #[test]
     fn an_exclusion_that_names_nothing_is_warned_of_by_its_name() {
         let given = texts(&[], &[("never.txt", "# all\r# of them"), ("some.txt", "# a\r10.0.0.3")]);
-        let wanted = given.parse(&["10.0.0.2-5".into()], &[String::new(), "10.0.0.4".into()]).unwrap();
+        let wanted = given.parse(&["10.0.0.2-5".into()], &[String::new(), "10.0.0.4".into()], None).unwrap();
         assert_eq!(wanted.targets.to_string(), "10.0.0.2,10.0.0.5");
         assert_eq!(wanted.excluded.to_string(), "10.0.0.3-10.0.0.4");
         let [first, second] = wanted.warnings.as_slice() else { panic!("{:?}", wanted.warnings) };
         assert!(first.starts_with("--exclude \"\" names no target"), "{first}");
         assert!(second.starts_with("the exclude file never.txt names no target"), "{second}");
+    }
+
+    #[test]
+    fn networks_of_any_size_are_left_out() {
+        let given = texts(&[], &[("never.txt", "2001:db8::/32\n8000::/1\n")]);
+        let wanted =
+            given.parse(&["2001:db8::1,fd00::1-fd00::9,10.0.0.1".into()], &["fd00::/64".into()], None).unwrap();
+        assert_eq!(wanted.targets.to_string(), "10.0.0.1");
+        let sampled = Texts::default().parse(&["fd01::/64".into()], &["fd01::2".into()], Some((10, 7))).unwrap();
+        assert_eq!(sampled.targets.count(), 9);
+        assert!(given.parse(&["2001:db8::/64".into()], &[], None).unwrap_err().what.contains("targets in one job"));
     }
 
     #[test]
@@ -211,7 +229,7 @@ mod tests {
     #[test]
     fn what_a_list_of_targets_excludes_is_left_out_of_all_targets() {
         let given = texts(&[("masscan.conf", "range = 10.0.0.0/30\nexclude = 10.0.0.1,10.0.1.1\n")], &[]);
-        let wanted = given.parse(&["10.0.1.0-2".into()], &[]).unwrap();
+        let wanted = given.parse(&["10.0.1.0-2".into()], &[], None).unwrap();
         assert_eq!(wanted.targets.to_string(), "10.0.0.0,10.0.0.2/31,10.0.1.0,10.0.1.2");
         assert_eq!(wanted.excluded.count(), 2);
     }
@@ -223,8 +241,8 @@ mod tests {
         let given = Texts { nmap, ..texts(&[("a", "10.0.0.1")], &[]) };
         assert_eq!(given.target_text().as_deref(), Some("10.0.0.1\n10.0.0.2\n\n"));
         assert_eq!(given.ports().as_deref(), Some("T:22,U:53"));
-        assert_eq!(given.parse(&[], &["10.0.0.1".into()]).unwrap().targets.to_string(), "10.0.0.2");
+        assert_eq!(given.parse(&[], &["10.0.0.1".into()], None).unwrap().targets.to_string(), "10.0.0.2");
         let none = Texts { nmap: vec![NmapHosts::default()], ..Texts::default() };
-        assert!(none.ports().is_none() && none.parse(&[], &[]).unwrap_err().what.contains("no host was up"));
+        assert!(none.ports().is_none() && none.parse(&[], &[], None).unwrap_err().what.contains("no host was up"));
     }
 }

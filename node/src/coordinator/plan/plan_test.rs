@@ -2,17 +2,23 @@
 
 use super::*;
 use pentora_raft::command::{Command, Completion, LeaseRef, NodeInfo, Proposal, SpecRef, StoredChunk, Submission};
-use pentora_raft::state::{Counts, JobLimits, Needs, Priority};
+use pentora_raft::state::{Backoff, Counts, JobLimits, Preference};
 use pentora_raft::{ClusterId, Digest, Refusal, Response, TokenId};
 
-struct World {
-    state: State,
-    index: u64,
+pub(super) struct World {
+    pub(super) state: State,
+    pub(super) index: u64,
+    pub(super) settings: Settings,
+    pub(super) turns: Turns,
+    pub(super) budgets: Budgets,
+    pub(super) now_ms: u64,
 }
 
 impl World {
-    fn new(workers: &[&str]) -> Self {
-        let mut world = Self { state: State::default(), index: 0 };
+    pub(super) fn new(workers: &[&str]) -> Self {
+        let settings = Settings { backoff: Backoff::None, max_load_thousandths: 1_000, ..Settings::default() };
+        let (state, turns, budgets) = (State::default(), Turns::default(), Budgets::default());
+        let mut world = Self { state, index: 0, settings, turns, budgets, now_ms: 0 };
         let node_info = |name: &str| NodeInfo {
             name: name.into(),
             peer: name.into(),
@@ -44,15 +50,16 @@ impl World {
         world
     }
 
-    fn apply(&mut self, command: Command) -> Response {
+    pub(super) fn apply(&mut self, command: Command) -> Response {
         self.index += 1;
-        let response = self.state.apply(self.index, &Proposal { at_ms: self.index, command });
+        let at_ms = self.now_ms.max(self.index);
+        let response = self.state.apply(self.index, &Proposal { at_ms, command });
         assert!(!matches!(response, Response::Refused(Refusal::Malformed { .. })), "{response:?}");
         pentora_raft::invariant::check(&self.state, self.index).unwrap();
         response
     }
 
-    fn submit(&mut self, target_count: u64, change: impl FnOnce(&mut Submission)) -> JobId {
+    pub(super) fn submit(&mut self, target_count: u64, change: impl FnOnce(&mut Submission)) -> JobId {
         let mut submission = Submission {
             spec: SpecRef::Inline(Vec::new()),
             partitions: vec![Partition { target_count, needs: Needs::default() }],
@@ -70,26 +77,60 @@ impl World {
         }
     }
 
-    fn plan(&self, targets_per_second: f64) -> Vec<NewLease> {
-        let rates: BTreeMap<NodeId, Rates> = self
-            .state
-            .nodes()
-            .map(|(id, _)| (id, Rates { engine_pps: targets_per_second * 10.0, targets_per_second: BTreeMap::new() }))
-            .collect();
-        let ports = self.state.jobs().map(|(id, _)| (id, 10)).collect();
-        plan(&self.state, &rates, &ports, &PlanConfig::default())
+    pub(super) fn plan(&self, targets_per_second: f64) -> Vec<NewLease> {
+        let rates = self.state.nodes().map(|(id, _)| (id, rates_of(targets_per_second))).collect();
+        self.plan_with(&rates)
     }
 
-    fn grant(&mut self, grants: Vec<NewLease>) -> Vec<LeaseRef> {
+    pub(super) fn plan_with(&self, rates: &BTreeMap<NodeId, Rates>) -> Vec<NewLease> {
+        let ports = self.state.jobs().map(|(id, _)| (id, 10)).collect();
+        plan(&View {
+            state: &self.state,
+            rates,
+            ports: &ports,
+            turns: &self.turns,
+            budgets: &self.budgets,
+            settings: &self.settings,
+            paced_unit_seconds: UNIT_SECONDS,
+            version: "0.1.0",
+            now_ms: self.now_ms.max(self.index),
+        })
+    }
+
+    pub(super) fn node(&self, name: &str) -> NodeId {
+        self.state.nodes().find(|(_, node)| node.info.name == name).unwrap().0
+    }
+
+    /// Counts a unit as done.
+    pub(super) fn complete(&mut self, lease: LeaseRef) {
+        let standing = self.state.leases().find(|(unit, _)| *unit == lease.unit).unwrap().1.clone();
+        let completion = Completion {
+            lease,
+            start: standing.start,
+            end: standing.end,
+            goes_on: false,
+            node: standing.node,
+            stored: StoredChunk { digest: Digest::of(b"x"), bytes: 1, holders: vec![1] },
+            counts: Counts::default(),
+        };
+        self.apply(Command::Complete { completions: vec![completion] });
+    }
+
+    pub(super) fn grant(&mut self, grants: Vec<NewLease>) -> Vec<LeaseRef> {
         let asked = grants.len();
         match self.apply(Command::Grant { grants }) {
             Response::Granted { leases } => {
                 assert_eq!(leases.len(), asked, "the state machine refuses nothing that was planned on its own state");
+                leases.iter().for_each(|(_, lease)| self.turns.note(lease.node));
                 leases.into_iter().map(|(unit, lease)| LeaseRef { unit, epoch: lease.epoch }).collect()
             }
             other => panic!("{other:?}"),
         }
     }
+}
+
+pub(super) fn rates_of(targets_per_second: f64) -> Rates {
+    Rates { engine_pps: targets_per_second * 10.0, targets_per_second: BTreeMap::new() }
 }
 
 #[test]
@@ -192,8 +233,7 @@ fn a_unit_that_failed_is_granted_again_in_halves() {
     let leases = world.grant(grants);
     world.apply(Command::Expire { leases, reason: "gone".into() });
     let rates = BTreeMap::from([(1, Rates { engine_pps: 8.0, targets_per_second: BTreeMap::new() })]);
-    let ports = world.state.jobs().map(|(id, _)| (id, 10)).collect();
-    let grants = plan(&world.state, &rates, &ports, &PlanConfig::default());
+    let grants = world.plan_with(&rates);
     assert_eq!(grants.iter().map(|grant| grant.end - grant.unit.start).collect::<Vec<_>>(), [4, 2]);
 }
 
@@ -216,10 +256,186 @@ fn a_silent_worker_keeps_its_share_and_its_place_until_it_is_failed() {
     });
     let leases = returned.collect();
     world.apply(Command::Release { leases });
-    let ports = world.state.jobs().map(|(id, _)| (id, 10)).collect();
-    let grants = plan(&world.state, &heard, &ports, &PlanConfig::default());
+    let grants = world.plan_with(&heard);
     assert!(!grants.is_empty() && grants.iter().all(|grant| grant.unit.job != one), "{grants:?}");
-    let sum: u64 = shares(&world.state).values().flat_map(|shares| shares.rate.values()).sum();
+    let share =
+        world.state.leases().find(|(_, lease)| lease.node == silent).and_then(|(_, lease)| lease.share.rate_pps);
+    let sum = share.unwrap_or(0);
     assert_eq!(sum, 100, "the silent worker's share of the budget stays its own");
     world.grant(grants);
+}
+
+/// Submits so many jobs of one unit, each done before the next, and answers who had each.
+fn one_after_another(world: &mut World, jobs: usize, tags: &[&str]) -> Vec<NodeId> {
+    let mut had = Vec::new();
+    for _ in 0..jobs {
+        world.submit(1, |submission| {
+            submission.partitions[0].needs.preferred_tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
+        });
+        let grants = world.plan(1_000.0);
+        had.extend(grants.iter().map(|grant| grant.node));
+        world.grant(grants).into_iter().for_each(|lease| world.complete(lease));
+    }
+    had
+}
+
+#[test]
+fn a_preferred_tag_decides_under_every_strategy_and_in_turn_is_really_in_turn() {
+    for preference in [Preference::LeastLoaded, Preference::RoundRobin, Preference::TagAffinity] {
+        let mut world = World::new(&["a", "b", "c"]);
+        world.settings.preference = preference;
+        let b = world.node("b");
+        assert_eq!(one_after_another(&mut world, 6, &["b"]), [b; 6], "{preference:?}");
+    }
+    let mut world = World::new(&["a", "b", "c"]);
+    world.settings.preference = Preference::RoundRobin;
+    let [a, b, c] = ["a", "b", "c"].map(|name| world.node(name));
+    assert_eq!(one_after_another(&mut world, 6, &[]), [a, b, c, a, b, c]);
+}
+
+#[test]
+fn jobs_of_one_class_share_what_there_is_unit_by_unit_and_a_better_class_goes_first() {
+    let mut world = World::new(&["a"]);
+    let jobs: Vec<JobId> = (0..3).map(|_| world.submit(1_000_000, |_| {})).collect();
+    let urgent = world.submit(1_000_000, |submission| submission.priority = Priority::High);
+    let grants = world.plan(1.0);
+    let order: Vec<JobId> = grants.iter().map(|grant| grant.unit.job).collect();
+    let shared = [jobs.clone(), jobs].concat();
+    assert_eq!(order, [vec![urgent, urgent], shared].concat());
+}
+
+#[test]
+fn the_last_part_of_a_workers_room_is_kept_for_urgent_jobs() {
+    let mut world = World::new(&["a"]);
+    world.settings.max_load_thousandths = 800;
+    for _ in 0..6 {
+        world.submit(1_000_000, |_| {});
+    }
+    let grants = world.plan(1.0);
+    assert_eq!(grants.len(), 8, "ten leases, of which eight are for any job");
+    world.grant(grants);
+    assert!(world.plan(1.0).is_empty());
+    let urgent = world.submit(1_000_000, |submission| submission.priority = Priority::Critical);
+    let grants = world.plan(1.0);
+    assert!(grants.len() == 2 && grants.iter().all(|grant| grant.unit.job == urgent), "{grants:?}");
+}
+
+#[test]
+fn a_unit_goes_to_whoever_failed_it_only_when_all_others_have_failed_it_too() {
+    let mut world = World::new(&["a", "b"]);
+    world.submit(1, |_| {});
+    let mut had = Vec::new();
+    for _ in 0..3 {
+        let grants = world.plan(1_000.0);
+        had.extend(grants.iter().map(|grant| grant.node));
+        let leases = world.grant(grants);
+        world.apply(Command::Expire { leases, reason: "engine".into() });
+    }
+    let [a, b] = ["a", "b"].map(|name| world.node(name));
+    assert_eq!(had, [a, b, a]);
+}
+
+#[test]
+fn what_failed_is_not_given_to_its_only_failing_worker_while_a_healthy_one_is_full() {
+    let mut world = World::new(&["a", "b"]);
+    let job = world.submit(1, |_| {});
+    let grants = world.plan(1_000.0);
+    assert_eq!(grants[0].node, world.node("a"));
+    let leases = world.grant(grants);
+    world.apply(Command::Expire { leases, reason: "engine".into() });
+    // Whatever else there is fills b: five jobs, two units each.
+    let b = world.node("b");
+    for _ in 0..5 {
+        world.submit(1_000_000, |submission| {
+            submission.priority = Priority::Critical;
+            submission.partitions[0].needs.required_tags = vec!["b".into()];
+        });
+    }
+    let grants = world.plan(1_000.0);
+    assert!(grants.iter().all(|grant| grant.unit.job != job && grant.node == b), "{grants:?}");
+}
+
+#[test]
+fn a_unit_that_rests_or_waits_for_its_worker_is_given_to_nobody_else() {
+    let mut world = World::new(&["a", "b"]);
+    world.settings.backoff = Backoff::Fixed;
+    let job = world.submit(1, |_| {});
+    let grants = world.plan(1_000.0);
+    let leases = world.grant(grants);
+    world.apply(Command::Expire { leases, reason: "engine".into() });
+    assert!(world.plan(1_000.0).is_empty(), "its pause is not drawn yet");
+    let unit = UnitKey { job, partition: 0, start: 0 };
+    world.apply(Command::SetBackoff { updates: vec![(unit, 5_000)] });
+    world.now_ms = 4_999;
+    assert!(world.plan(1_000.0).is_empty());
+    world.now_ms = 5_000;
+    assert_eq!(world.plan(1_000.0).len(), 1);
+    let settings = Settings { failure: pentora_raft::state::FailureAction::Wait, ..world.settings.clone() };
+    world.apply(Command::SetSettings { settings: Box::new(settings) });
+    let grants = world.plan(1_000.0);
+    let node = grants[0].node;
+    world.grant(grants);
+    world.apply(Command::WorkerFailed { node });
+    assert!(world.plan(1_000.0).is_empty(), "it waits for its worker");
+    world.apply(Command::WorkerBack { node });
+    assert_eq!(world.plan(1_000.0).iter().map(|grant| grant.node).collect::<Vec<_>>(), [node]);
+}
+
+#[test]
+fn a_worker_that_is_set_aside_gets_nothing_while_another_may_and_all_when_it_is_alone() {
+    let mut world = World::new(&["a", "b"]);
+    let job = world.submit(1_000_000, |_| {});
+    let a = world.node("a");
+    let grants = world.plan_with(&BTreeMap::from([(a, rates_of(1.0))]));
+    let leases = world.grant(grants);
+    world.apply(Command::Expire { leases, reason: "engine".into() });
+    world.apply(Command::SetAside { node: a, until_ms: 60_000 });
+    let grants = world.plan(1.0);
+    assert!(!grants.is_empty() && grants.iter().all(|grant| grant.node != a), "{grants:?}");
+    let b = world.node("b");
+    world.apply(Command::WorkerFailed { node: b });
+    assert!(world.plan(1.0).iter().any(|grant| grant.node == a), "better it than nobody");
+    world.now_ms = 60_000;
+    assert!(world.plan(1.0).iter().any(|grant| grant.node == a && grant.unit.job == job));
+}
+
+#[test]
+fn a_held_job_and_a_node_of_another_release_are_left_out() {
+    let mut world = World::new(&["a", "b"]);
+    let job = world.submit(1_000, |_| {});
+    world.apply(Command::PauseJob { job, paused: true, reason: String::new() });
+    assert!(world.plan(1.0).is_empty());
+    world.apply(Command::PauseJob { job, paused: false, reason: String::new() });
+    let b = world.node("b");
+    let info = NodeInfo { version: "0.9.0".into(), ..world.state.node(b).unwrap().info.clone() };
+    world.apply(Command::UpdateNode { node: b, info });
+    let grants = world.plan(1.0);
+    assert!(!grants.is_empty() && grants.iter().all(|grant| grant.node != b), "{grants:?}");
+}
+
+#[test]
+fn jobs_that_draw_on_one_budget_of_a_network_stay_within_it_together() {
+    let mut world = World::new(&["a", "b", "c"]);
+    let jobs = [world.submit(100_000, |_| {}), world.submit(100_000, |_| {}), world.submit(100_000, |_| {})];
+    // The third sends elsewhere.
+    world.budgets = Budgets::for_test(&[900], &[(jobs[0], &[0]), (jobs[1], &[0])]);
+    for _ in 0..20 {
+        let grants = world.plan(100.0);
+        if grants.is_empty() {
+            break;
+        }
+        world.apply(Command::Grant { grants });
+        assert_eq!(world.budgets.over(&world.state), []);
+    }
+    let out = |world: &World, job| -> Vec<Option<u64>> {
+        world.state.job_leases(job).map(|(_, lease)| lease.share.rate_pps).collect()
+    };
+    assert!(!out(&world, jobs[0]).is_empty() && out(&world, jobs[0]).iter().all(Option::is_some));
+    assert!(out(&world, jobs[2]).iter().all(Option::is_none), "what sends elsewhere is not paced");
+    world.budgets = Budgets::for_test(&[300], &[(jobs[0], &[0]), (jobs[1], &[0]), (jobs[2], &[0])]);
+    let over = world.budgets.over(&world.state);
+    assert!(!over.is_empty(), "it was lowered");
+    world.apply(Command::Release { leases: over });
+    assert_eq!(world.budgets.over(&world.state), []);
+    assert!(out(&world, jobs[2]).is_empty(), "leases without a share go back first");
 }

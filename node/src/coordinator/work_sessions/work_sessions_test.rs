@@ -16,7 +16,11 @@ struct TestLeader {
 
 impl TestLeader {
     fn open() -> Self {
-        let sessions = std::sync::Arc::new(WorkSessions::new(50, 1_000));
+        Self::with_beats_of(50)
+    }
+
+    fn with_beats_of(heartbeat_ms: u64) -> Self {
+        let sessions = std::sync::Arc::new(WorkSessions::new(heartbeat_ms, 1_000));
         sessions.open();
         Self { sessions, serving: tokio::task::JoinSet::new() }
     }
@@ -26,8 +30,8 @@ impl TestLeader {
         let (mut worker, link) = pair();
         let sessions = std::sync::Arc::clone(&self.sessions);
         self.serving.spawn(async move { sessions.serve(node, link, || granted).await });
-        let welcome = LeaderFrame::Welcome { heartbeat_ms: 50, lease_term_ms: 1_000 };
-        assert_eq!(worker.from.recv().await, Some(welcome));
+        let welcome = worker.from.recv().await;
+        assert!(matches!(welcome, Some(LeaderFrame::Welcome { lease_term_ms: 1_000, .. })), "{welcome:?}");
         worker
     }
 }
@@ -148,4 +152,56 @@ fn figures_travel_as_five_numbers() {
     assert_eq!(codec::decode::<Figures>(Kind::WorkFrame, &bytes).unwrap(), figures);
     let more = Figures { counts: Counts { replies: 6, ..counts }, ..figures };
     assert_eq!(codec::encode(Kind::WorkFrame, &more), bytes, "nobody looks at what else is counted");
+}
+
+/// Says what a worker says of itself, and gives why the leader has it rest.
+async fn say(worker: &mut Worker, instance: u128, rests: Option<&str>) -> Option<String> {
+    let about = About { instance, skew_ms: Some(-40), rests: rests.map(str::to_owned) };
+    worker.out.send(WorkerFrame::About(about)).await.unwrap();
+    match worker.from.recv().await {
+        Some(LeaderFrame::Noted { rest, .. }) => rest,
+        other => panic!("no answer: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_rests_is_good_for_no_work_until_it_works_again_and_its_reason_is_told() {
+    let mut leader = TestLeader::with_beats_of(60_000);
+    let mut worker = leader.welcome(2, Vec::new()).await;
+    beat(&mut worker, &[]).await;
+    assert!(leader.sessions.rates().contains_key(&2));
+    assert_eq!(say(&mut worker, 7, Some("its disk is full")).await, None);
+    assert!(!leader.sessions.rates().contains_key(&2));
+    assert_eq!(leader.sessions.abouts()[&2].rests.as_deref(), Some("its disk is full"));
+    assert_eq!(say(&mut worker, 7, None).await, None);
+    assert!(leader.sessions.rates().contains_key(&2));
+}
+
+#[tokio::test]
+async fn two_processes_of_one_node_are_both_told_to_rest_and_a_restarted_one_is_not() {
+    let mut leader = TestLeader::with_beats_of(60_000);
+    let mut one = leader.welcome(2, Vec::new()).await;
+    assert_eq!(say(&mut one, 1, None).await, None);
+    let mut other = leader.welcome(2, Vec::new()).await;
+    assert_eq!(say(&mut other, 2, None).await, None, "a restart looks like this");
+    let mut one = leader.welcome(2, Vec::new()).await;
+    assert_eq!(say(&mut one, 1, None).await.as_deref(), Some(COPY));
+    let mut other = leader.welcome(2, Vec::new()).await;
+    assert_eq!(say(&mut other, 2, None).await.as_deref(), Some(COPY));
+    beat(&mut other, &[]).await;
+    assert!(leader.sessions.rates().is_empty());
+    assert_eq!(leader.sessions.abouts()[&2].rests.as_deref(), Some(COPY));
+}
+
+#[tokio::test]
+async fn the_clocks_of_workers_that_are_there_are_told_as_far_as_they_are_known() {
+    let mut leader = TestLeader::with_beats_of(5_000);
+    let (mut two, mut three) = (leader.welcome(2, Vec::new()).await, leader.welcome(3, Vec::new()).await);
+    beat(&mut two, &[]).await;
+    say(&mut two, 1, None).await;
+    beat(&mut three, &[]).await;
+    let clocks = leader.sessions.clocks(1);
+    assert_eq!(clocks.len(), 2);
+    assert_eq!(clocks.iter().flatten().map(|clock| clock.ahead_ms).collect::<Vec<_>>(), [-40]);
+    assert_eq!(leader.sessions.clocks(2).len(), 1, "this node's own clock is no other");
 }

@@ -2,6 +2,11 @@
 //!
 //! Not a parser of HTML: tags and attributes are looked for in the text, which is what is needed and cannot be led far.
 
+use std::borrow::Cow;
+
+use super::charset::decode;
+use super::entities::unescape;
+
 /// Longest text that is kept.
 const TEXT_MAX: usize = 256;
 
@@ -18,10 +23,14 @@ pub struct Page {
     pub asks_password: bool,
 }
 
-/// Reads a page.
+/// Elements whose content is no page: whatever looks like a tag in them is none, or is not the page's own.
+const OPAQUE: [&str; 9] = ["script", "style", "svg", "math", "textarea", "template", "iframe", "xmp", "noembed"];
+
+/// Reads a page, which came with this `Content-Type`.
 #[must_use]
-pub fn read_page(body: &[u8]) -> Page {
-    let text = String::from_utf8_lossy(body);
+pub fn read_page(body: &[u8], content_type: Option<&str>) -> Page {
+    let text = decode(body, content_type);
+    let text = without_comments(&text);
     // Lower case of ASCII only, so that positions are the same in both.
     let lower = text.to_ascii_lowercase();
     let mut page = Page { title: title(&text, &lower), ..Page::default() };
@@ -44,14 +53,52 @@ pub fn read_page(body: &[u8]) -> Page {
     page
 }
 
+/// The page without what is between `<!--` and `-->`.
+fn without_comments(text: &str) -> Cow<'_, str> {
+    let mut rest = text;
+    let mut kept = String::new();
+    while let Some((before, comment)) = rest.split_once("<!--") {
+        kept.push_str(before);
+        // `<!-->` and `<!--->` are whole comments; one without an end takes the rest of the page.
+        let end = ["->", ">"].into_iter().find(|end| comment.starts_with(end)).map(str::len);
+        let end =
+            end.or_else(|| ["-->", "--!>"].into_iter().filter_map(|end| Some(comment.find(end)? + end.len())).min());
+        rest = end.and_then(|end| comment.get(end..)).unwrap_or_default();
+    }
+    if kept.is_empty() && rest.len() == text.len() { Cow::Borrowed(text) } else { Cow::Owned(kept + rest) }
+}
+
+/// The first title that is the page's own.
 fn title(text: &str, lower: &str) -> Option<String> {
-    let from = lower.find("<title")?;
-    let from = from + lower.get(from..)?.find('>')? + 1;
+    let mut at = 0;
+    loop {
+        let tag = at + lower.get(at..)?.find('<')?;
+        let name = lower.get(tag + 1..)?;
+        let is_tag = |word: &str| {
+            name.strip_prefix(word)
+                .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_whitespace() || "/>".contains(c)))
+        };
+        if is_tag("title") {
+            return title_at(text, lower, tag);
+        }
+        let opaque = OPAQUE.into_iter().find(|word| is_tag(word));
+        let skipped = opaque.and_then(|word| Some(tag + lower.get(tag..)?.find(&format!("</{word}"))?));
+        // Without its end an element is what it seems: the page may be cut there.
+        at = skipped.unwrap_or(tag) + 1;
+        if opaque.is_some() && skipped.is_none() {
+            return None;
+        }
+    }
+}
+
+fn title_at(text: &str, lower: &str, tag: usize) -> Option<String> {
+    let from = tag + lower.get(tag..)?.find('>')? + 1;
     let to = from + lower.get(from..)?.find("</title").unwrap_or(TEXT_MAX * 4);
     // A title without an end is cut off where a character ends.
     let to = (0..=to.min(text.len())).rev().find(|to| text.is_char_boundary(*to))?;
-    let words: Vec<&str> = text.get(from..to)?.split_whitespace().collect();
-    Some(cut(&unescape(&words.join(" ")))).filter(|title| !title.is_empty())
+    let plain = unescape(text.get(from..to)?);
+    let words: Vec<&str> = plain.split_whitespace().collect();
+    Some(cut(&words.join(" "))).filter(|title| !title.is_empty())
 }
 
 /// The value of an attribute of a tag: found in its lower case, taken from its original.
@@ -71,19 +118,6 @@ fn attribute(lower: &str, original: &str, name: &str) -> Option<String> {
     None
 }
 
-/// The five entities that titles have in practice.
-fn unescape(text: &str) -> String {
-    let mut text = text.to_owned();
-    for (entity, plain) in
-        [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#39;", "'"), ("&nbsp;", " "), ("&amp;", "&")]
-    {
-        if text.contains(entity) {
-            text = text.replace(entity, plain);
-        }
-    }
-    text
-}
-
 fn cut(text: &str) -> String {
     text.chars().take(TEXT_MAX).collect()
 }
@@ -101,6 +135,7 @@ mod tests {
             b"<HTML><head><TITLE lang=en>\n Router &amp;  Co\n</TITLE>\
               <META content='WordPress 6.1' name=\"generator\"><link rel=\"shortcut icon\" href=/Fav.ico />\
               </head><form><input name=p type=PASSWORD></form>",
+            None,
         );
         assert_eq!(page.title.as_deref(), Some("Router & Co"));
         assert_eq!(page.generator.as_deref(), Some("WordPress 6.1"));
@@ -109,26 +144,50 @@ mod tests {
     }
 
     #[test]
+    fn the_title_is_the_first_that_is_the_pages_own() {
+        for (body, title) in [
+            ("<!-- <title>old</title> --><title>New</title>", Some("New")),
+            ("<!--><title>New</title><!-- -->", Some("New")),
+            ("<!-- a -- > b <title>x</title> --!><title>New</title>", Some("New")),
+            ("<titlebar>x</titlebar><title>New</title>", Some("New")),
+            ("<svg><title>icon</title></svg><title>New</title>", Some("New")),
+            ("<script>var a = '<title>js</title>';</script><title>New</title>", Some("New")),
+            ("<STYLE>/* <title>css</title> */</STYLE><Title\nlang=en>New</tITLE>", Some("New")),
+            ("<title>a</title><title>b</title>", Some("a")),
+            ("<title>\n A \t  &nbsp; B\u{a0}C </title>", Some("A B C")),
+            ("<title>Caf&eacute; &#8211; Tom &amp; Jerry&#x27;s</title>", Some("Caf\u{e9} \u{2013} Tom & Jerry's")),
+            ("<title/>New</title>", Some("New")),
+            ("<!-- <title>never ends</title>", None),
+            ("<script><title>never ends</title>", None),
+            ("<title> </title>", None),
+        ] {
+            assert_eq!(read_page(body.as_bytes(), None).title.as_deref(), title, "{body}");
+        }
+        let long = "\u{431}".repeat(1_000);
+        assert_eq!(read_page(format!("<title>{long}").as_bytes(), None).title.unwrap().chars().count(), TEXT_MAX);
+    }
+
+    #[test]
     fn what_is_not_there_is_not_invented() {
-        assert_eq!(read_page(b"<p>password title generator</p>"), Page::default());
-        assert_eq!(read_page(b"<title></title>"), Page::default());
-        assert_eq!(read_page(b""), Page::default());
-        assert_eq!(read_page("<title>\u{fc}ber".as_bytes()).title.as_deref(), Some("\u{fc}ber"));
-        assert!(read_page(&[b"<title>".to_vec(), vec![b'x'; 100_000]].concat()).title.unwrap().len() <= TEXT_MAX);
+        assert_eq!(read_page(b"<p>password title generator</p>", None), Page::default());
+        assert_eq!(read_page(b"<title></title>", None), Page::default());
+        assert_eq!(read_page(b"", None), Page::default());
+        assert_eq!(read_page("<title>\u{fc}ber".as_bytes(), None).title.as_deref(), Some("\u{fc}ber"));
+        assert!(read_page(&[b"<title>".to_vec(), vec![b'x'; 100_000]].concat(), None).title.unwrap().len() <= TEXT_MAX);
     }
 
     #[test]
     fn a_page_of_tags_without_ends_takes_no_longer_than_another() {
         // Each of these tags once reached to the end of the page and was searched as a whole.
         let tags = "<meta <link <input ".repeat(BODY_BYTES_MAX / 19);
-        let page = read_page(format!("{tags}<input type=password>").as_bytes());
+        let page = read_page(format!("{tags}<input type=password>").as_bytes(), None);
         assert_eq!(page, Page { asks_password: true, ..Page::default() });
     }
 
     proptest! {
         #[test]
         fn garbage_never_panics(text in "(<(title|meta|link|input)? ?(name|rel|type|content|href)?=?[\"']?|\\PC{0,9}|>|\u{20ac}){0,40}") {
-            let page = read_page(text.as_bytes());
+            let page = read_page(text.as_bytes(), None);
             prop_assert!(page.title.is_none_or(|title| title.chars().count() <= TEXT_MAX));
         }
     }

@@ -5,12 +5,16 @@
 use std::borrow::Cow;
 use std::io::Read;
 
-use flate2::read::{MultiGzDecoder, ZlibDecoder};
+use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 
 /// Longest head that is read.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// Most headers that are read.
 const HEADERS_MAX: usize = 100;
+/// Most interim answers that are passed over; a server that says more does not come to its answer.
+const INTERIM_MAX: usize = 16;
+/// Most encodings that are undone: each takes time, and no server packs a page more often.
+const ENCODINGS_MAX: usize = 3;
 /// Longest body that is kept, also after decompression: titles stand at a page's beginning.
 pub const BODY_BYTES_MAX: usize = 256 * 1024;
 
@@ -36,6 +40,15 @@ impl Head {
         self.get("transfer-encoding").is_some_and(|value| value.to_ascii_lowercase().ends_with("chunked"))
     }
 
+    /// How many times the body is packed, as far as headers tell: each of them may name several encodings.
+    fn encodings(&self) -> usize {
+        let of = |name: &'static str| self.headers.iter().filter(move |(header, _)| header == name);
+        let values = of("content-encoding").chain(of("transfer-encoding")).flat_map(|(_, value)| value.split(','));
+        let plain =
+            |word: &str| ["", "identity", "chunked", "br", "zstd"].iter().any(|name| word.eq_ignore_ascii_case(name));
+        values.filter(|word| !plain(word.trim())).take(ENCODINGS_MAX).count()
+    }
+
     fn content_length(&self) -> Option<usize> {
         self.get("content-length")?.trim().parse().ok()
     }
@@ -47,19 +60,46 @@ pub fn is_http(bytes: &[u8]) -> bool {
     bytes.starts_with(b"HTTP/1.")
 }
 
-/// Reads the head of an answer; `None` while it is not whole, or when it is none.
+/// Where the final answer begins: behind whole interim ones (RFC 9110 section 15.2), which say that it is to come.
+#[must_use]
+pub fn final_answer(bytes: &[u8]) -> &[u8] {
+    let mut rest = bytes;
+    for _ in 0..INTERIM_MAX {
+        let Some(head) = read_one_head(rest).filter(|head| is_interim(head.status)) else { break };
+        rest = rest.get(head.body_at..).unwrap_or_default();
+    }
+    rest
+}
+
+/// Whether another answer follows one with this status; 101 is the last in HTTP.
+fn is_interim(status: u16) -> bool {
+    (100..200).contains(&status) && status != 101
+}
+
+/// Reads the head of an answer, the final one behind any interim ones; `None` while it is not whole, or when it is none.
 #[must_use]
 pub fn read_head(bytes: &[u8]) -> Option<Head> {
+    let last = final_answer(bytes);
+    let head = read_one_head(last).filter(|head| !is_interim(head.status))?;
+    Some(Head { body_at: head.body_at + (bytes.len() - last.len()), ..head })
+}
+
+fn read_one_head(bytes: &[u8]) -> Option<Head> {
     if !is_http(bytes) {
         return None;
     }
     let window = bytes.get(..HEAD_BYTES_MAX).unwrap_or(bytes);
+    let is_cut = window.len() < bytes.len();
     let mut at = 0;
     let mut status = None;
     let mut headers = Vec::new();
     loop {
         let rest = window.get(at..)?;
-        let end = rest.iter().position(|byte| *byte == b'\n')?;
+        let Some(end) = rest.iter().position(|byte| *byte == b'\n') else {
+            // A head of endless headers has said what it is by then.
+            let status = status.filter(|_| is_cut)?;
+            return Some(Head { status, headers, body_at: bytes.len() });
+        };
         let line = rest.get(..end)?;
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         at += end + 1;
@@ -84,7 +124,7 @@ fn status_of(line: &str) -> Option<u16> {
 #[must_use]
 pub fn is_complete(bytes: &[u8]) -> bool {
     let Some(head) = read_head(bytes) else {
-        return bytes.len() > HEAD_BYTES_MAX;
+        return final_answer(bytes).len() > HEAD_BYTES_MAX;
     };
     let body = bytes.get(head.body_at..).unwrap_or_default();
     if head.status < 200 || matches!(head.status, 204 | 304) {
@@ -97,20 +137,45 @@ pub fn is_complete(bytes: &[u8]) -> bool {
     head.content_length().is_some_and(|length| body.len() >= length)
 }
 
-/// The body of an answer: chunks joined, decompressed, cut off at [`BODY_BYTES_MAX`]. What cannot be decoded is left out.
+/// The body of an answer: chunks joined, decompressed, cut off at [`BODY_BYTES_MAX`].
+///
+/// Servers name encodings that they do not use, use others than they name, and name one twice: what a body begins like
+/// says more than its header, and what cannot be decoded is taken as it is.
 #[must_use]
 pub fn body<'a>(head: &Head, bytes: &'a [u8]) -> Cow<'a, [u8]> {
     let raw = bytes.get(head.body_at..).unwrap_or_default();
-    let raw = match head.content_length() {
+    let mut raw = match head.content_length() {
         _ if head.is_chunked() => Cow::Owned(join_chunks(raw)),
         Some(length) => Cow::Borrowed(raw.get(..length).unwrap_or(raw)),
         None => Cow::Borrowed(raw),
     };
-    match head.get("content-encoding").map(str::to_ascii_lowercase).as_deref() {
-        Some("gzip" | "x-gzip") => Cow::Owned(inflate(MultiGzDecoder::new(&raw[..]))),
-        Some("deflate") => Cow::Owned(inflate(ZlibDecoder::new(&raw[..]))),
-        _ => cut(raw),
+    for _ in 0..head.encodings() {
+        let Some(plain) = unpacked(&raw) else { break };
+        raw = Cow::Owned(plain);
     }
+    cut(raw)
+}
+
+/// A body without its outermost encoding; `None` where it has none that is known.
+fn unpacked(packed: &[u8]) -> Option<Vec<u8>> {
+    let is_zlib = match packed {
+        [first, second, ..] => first & 0x0f == 8 && (u16::from(*first) << 8 | u16::from(*second)) % 31 == 0,
+        _ => false,
+    };
+    let plain = match packed {
+        [0x1f, 0x8b, ..] => inflate(MultiGzDecoder::new(packed)),
+        _ if is_zlib => inflate(ZlibDecoder::new(packed)),
+        _ if is_text(packed) => Vec::new(),
+        // The bare stream, which browsers take for `deflate` too (RFC 9110 section 8.4.1.2).
+        _ => inflate(DeflateDecoder::new(packed)),
+    };
+    (!plain.is_empty()).then_some(plain)
+}
+
+/// Whether a body begins like text, of which no packed one does.
+fn is_text(body: &[u8]) -> bool {
+    let front = body.get(..32).unwrap_or(body);
+    front.iter().all(|byte| (b' '..=b'~').contains(byte) || byte.is_ascii_whitespace())
 }
 
 fn cut(body: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
@@ -191,6 +256,70 @@ mod tests {
         zipped.extend(gzip(b"<title>x</title>"));
         let head = read_head(&zipped).unwrap();
         assert_eq!(&*body(&head, &zipped), b"<title>x</title>");
+    }
+
+    fn deflated(bytes: &[u8], has_header: bool) -> Vec<u8> {
+        let level = Compression::best();
+        if has_header {
+            let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), level);
+            encoder.write_all(bytes).unwrap();
+            return encoder.finish().unwrap();
+        }
+        let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), level);
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn a_body_is_read_whatever_encoding_its_head_claims() {
+        let page = format!("<html><title>Packed 7</title>{}", "y".repeat(500)).into_bytes();
+        let chunk =
+            |content: Vec<u8>| [format!("{:x}\r\n", content.len()).as_bytes(), &content, b"\r\n0\r\n\r\n"].concat();
+        for (headers, content) in [
+            ("Content-Encoding: deflate", deflated(&page, true)),
+            ("Content-Encoding: deflate", deflated(&page, false)),
+            ("Content-Encoding: deflate", gzip(&page)),
+            ("Content-Encoding: deflate", page.clone()),
+            ("Content-Encoding: gzip", page.clone()),
+            ("Content-Encoding: gzip", deflated(&page, true)),
+            ("Content-Encoding: gzip", deflated(&page, false)),
+            ("Content-Encoding: GZIP ", gzip(&page)),
+            ("Content-Encoding: x-gzip", gzip(&page)),
+            ("Content-Encoding: gzip, gzip", gzip(&page)),
+            ("Content-Encoding: gzip, gzip", gzip(&gzip(&page))),
+            ("Content-Encoding: identity, gzip", gzip(&page)),
+            ("Content-Encoding: deflate, gzip", gzip(&deflated(&page, false))),
+            ("Content-Encoding: gzip\r\nContent-Encoding: gzip", gzip(&gzip(&page))),
+            ("Content-Encoding: gzip\r\nContent-Encoding: gzip", gzip(&page)),
+            ("Content-Encoding: br", page.clone()),
+            ("Transfer-Encoding: gzip, chunked", chunk(gzip(&page))),
+            ("Transfer-Encoding: chunked\r\nContent-Encoding: deflate", chunk(deflated(&page, false))),
+        ] {
+            let answer = [format!("HTTP/1.1 200 OK\r\n{headers}\r\n\r\n").as_bytes(), &content].concat();
+            assert_eq!(&*body(&read_head(&answer).unwrap(), &answer), page.as_slice(), "{headers}");
+        }
+    }
+
+    #[test]
+    fn the_final_answer_counts_however_many_say_that_it_is_to_come() {
+        let last = "HTTP/1.1 200 OK\r\nServer: b/2\r\nContent-Length: 2\r\n\r\nok";
+        let early = "HTTP/1.1 103 Early Hints\r\nServer: hint/1\r\nLink: </a>\r\n\r\n";
+        for front in ["", "HTTP/1.1 100 Continue\r\n\r\n", early, &early.repeat(3), "HTTP/1.1 102 Processing\n\n"] {
+            let answer = format!("{front}{last}").into_bytes();
+            let head = read_head(&answer).unwrap();
+            assert_eq!((head.status, head.get("server")), (200, Some("b/2")), "{front}");
+            assert_eq!((&*body(&head, &answer), is_complete(&answer)), (&b"ok"[..], true), "{front}");
+            assert!(!is_complete(front.as_bytes()) && read_head(front.as_bytes()).is_none(), "{front}");
+        }
+        assert_eq!(read_head(b"HTTP/1.1 101 Switching Protocols\r\n\r\n").unwrap().status, 101);
+        assert!(read_head(early.repeat(1_000).as_bytes()).is_none());
+    }
+
+    #[test]
+    fn a_head_without_an_end_has_said_what_it_is() {
+        let long = format!("HTTP/1.1 200 OK\r\nServer: a/1\r\n{}", "X: y\r\n".repeat(10_000));
+        let head = read_head(long.as_bytes()).unwrap();
+        assert_eq!((head.status, head.get("server"), head.headers.len()), (200, Some("a/1"), HEADERS_MAX));
     }
 
     #[test]

@@ -132,3 +132,16 @@ fn a_file_that_is_not_there_or_no_text_is_refused() {
     std::fs::write(&path, FILE.replace(r"\0\||", r"\0|")).unwrap();
     assert_eq!(ServiceProbes::read(&path).unwrap().len(), 5);
 }
+
+#[test]
+fn a_file_is_read_as_editors_save_it_and_says_what_it_leaves_out() {
+    let plain = FILE.replace(r"\0\||", r"\0|");
+    for text in [format!("\u{feff}{plain}"), plain.replace('\n', "\r\n"), plain.replace('\n', "\r")] {
+        let probes = read::read(text.as_bytes()).unwrap();
+        assert_eq!((probes.len(), probes.skipped_lines()), (5, &[8][..]));
+    }
+    let utf16: Vec<u8> = format!("\u{feff}{plain}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    assert!(read::read(&utf16).unwrap_err().problem.contains("UTF-16"));
+    let odd = read::read("match \u{1b}[31m".as_bytes()).unwrap_err();
+    assert!(odd.problem.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{}", odd.problem);
+}

@@ -48,8 +48,15 @@ struct Draft {
 /// Reads a whole file.
 pub(super) fn read(bytes: &[u8]) -> Result<ServiceProbes, BadLine> {
     let mut drafts: Vec<Draft> = Vec::new();
-    let (mut exclude, mut skipped, mut count) = (Vec::new(), 0, 0usize);
-    for (line, text) in (1..).zip(bytes.split(|b| *b == b'\n')) {
+    let (mut exclude, mut skipped, mut count) = (Vec::new(), Vec::new(), 0usize);
+    // What editors put in front of a file in UTF-8.
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    if [&b"\xff\xfe"[..], b"\xfe\xff"].iter().any(|mark| bytes.starts_with(mark)) {
+        return Err(BadLine { line: 1, problem: "it is UTF-16: save the file as UTF-8".to_owned() });
+    }
+    // Old programs end lines with a carriage return alone.
+    let end = if bytes.contains(&b'\n') { b'\n' } else { b'\r' };
+    for (line, text) in (1..).zip(bytes.split(|b| *b == end)) {
         let text = text.strip_suffix(b"\r").unwrap_or(text);
         let (word, rest) = first_word(text);
         if word.is_empty() || word.starts_with(b"#") {
@@ -61,7 +68,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<ServiceProbes, BadLine> {
             (b"Probe", _) if is_full => return Err(at(format!("more than {PROBES_MAX} probes"))),
             (b"Probe", _) => drafts.push(probe(rest, line).map_err(at)?),
             (b"Exclude", _) => exclude.extend(excluded(rest).map_err(at)?),
-            (_, None) => return Err(at(format!("{} before the first Probe", String::from_utf8_lossy(word)))),
+            (_, None) => return Err(at(format!("{} before the first Probe", word.escape_ascii()))),
             (b"match" | b"softmatch", Some(draft)) => {
                 count += 1;
                 if count > MATCHES_MAX {
@@ -73,7 +80,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<ServiceProbes, BadLine> {
                         draft.rules.push(rule);
                         draft.patterns.push(pattern);
                     }
-                    None => skipped += 1,
+                    None => skipped.push(line),
                 }
             }
             (b"ports", Some(draft)) => draft.ports = ports(rest).map_err(at)?,
@@ -92,7 +99,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<ServiceProbes, BadLine> {
             }
             // How long nmap waits; the engine has budgets of its own.
             (b"totalwaitms" | b"tcpwrappedms", Some(_)) => {}
-            (other, Some(_)) => return Err(at(format!("{:?} is no directive", String::from_utf8_lossy(other)))),
+            (other, Some(_)) => return Err(at(format!("\"{}\" is no directive", other.escape_ascii()))),
         }
     }
     Ok(ServiceProbes { probes: join(drafts)?, exclude, skipped })

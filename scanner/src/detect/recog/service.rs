@@ -80,7 +80,7 @@ mod tests {
         assert_eq!((service.product.as_deref(), service.version.as_deref()), (Some("OpenSSH"), Some("9.2")));
         assert_eq!(
             (service.os.as_deref(), service.device.as_deref()),
-            (Some("Linux 12"), Some("Switch (Acme S\\x1b1)"))
+            (Some("Linux 12"), Some("Switch (Acme S\u{fffd}1)"))
         );
         assert_eq!(service.confidence, 29);
         let expected = ["cpe:2.3:a:openbsd:openssh:9.2:*:*:*:*:*:*:*", "cpe:2.3:o:debian:debian_linux:-:*:*:*:*:*:*:*"];

@@ -9,10 +9,16 @@ pub(crate) static FILES: &[(&str, &str)] = &[
     ("ssh.toml", include_str!("../../../fingerprints/ssh.toml")),
     ("greetings.toml", include_str!("../../../fingerprints/greetings.toml")),
     ("apps.toml", include_str!("../../../fingerprints/apps.toml")),
+    ("appliances.toml", include_str!("../../../fingerprints/appliances.toml")),
     ("web.toml", include_str!("../../../fingerprints/web.toml")),
     ("databases.toml", include_str!("../../../fingerprints/databases.toml")),
     ("messaging.toml", include_str!("../../../fingerprints/messaging.toml")),
     ("infrastructure.toml", include_str!("../../../fingerprints/infrastructure.toml")),
+    ("enterprise.toml", include_str!("../../../fingerprints/enterprise.toml")),
+    ("business.toml", include_str!("../../../fingerprints/business.toml")),
+    ("remote.toml", include_str!("../../../fingerprints/remote.toml")),
+    ("datagrams.toml", include_str!("../../../fingerprints/datagrams.toml")),
+    ("legacy.toml", include_str!("../../../fingerprints/legacy.toml")),
     ("industrial.toml", include_str!("../../../fingerprints/industrial.toml")),
 ];
 
@@ -29,3 +35,7 @@ pub(crate) fn builtin() -> &'static RuleIndex {
 #[cfg(test)]
 #[path = "catalog/catalog_test.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "catalog/exposure_test.rs"]
+mod exposure_tests;

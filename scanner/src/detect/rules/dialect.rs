@@ -88,6 +88,9 @@ fn escape(rest: &mut Rest<'_>, out: &mut Vec<u8>, in_class: bool, dialect: Diale
         b'b' if in_class => push_hex(out, 0x08),
         b'Z' if !in_class => out.extend(br"(?:\n?\z)"),
         b'R' if !in_class => out.extend(br"(?:\r\n|[\n\x0b\x0c\r])"),
+        b'Q' if dialect == Dialect::Perl && !in_class => quoted(rest, out),
+        // The end of a quotation that was none.
+        b'E' if dialect == Dialect::Perl => {}
         // Word boundaries in the crate's syntax, plain characters in the others'.
         b'<' | b'>' => out.push(byte),
         // Letters without a meaning stand for themselves; those with one that the crate does not know are left to be refused.
@@ -95,6 +98,17 @@ fn escape(rest: &mut Rest<'_>, out: &mut Vec<u8>, in_class: bool, dialect: Diale
             out.push(byte)
         }
         _ => out.extend([b'\\', byte]),
+    }
+}
+
+/// What stands between `\Q` and `\E`, or the pattern's end: every character is itself.
+fn quoted(rest: &mut Rest<'_>, out: &mut Vec<u8>) {
+    while let Some(&byte) = rest.next() {
+        match byte {
+            b'\\' if rest.next_if_eq(&&b'E').is_some() => return,
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => out.push(byte),
+            _ => push_hex(out, byte),
+        }
     }
 }
 
@@ -207,6 +221,8 @@ mod tests {
             (r"[\1\177]", r"[\x01\x7f]"),
             (r"(?#why)a\h\e", r"a[ \t]\x1b"),
             (r"{a}", r"\{a}"),
+            (r"^\QA.(b\E.c\Q]", r"^A\x2e\x28b.c\x5d"),
+            (r"\Qa\\E", r"a\x5c"),
         ] {
             assert_eq!(rewrite(from.as_bytes(), Dialect::Perl), to);
         }

@@ -7,25 +7,41 @@ mod amqp;
 mod bacnet;
 mod ber;
 mod cassandra;
+mod coap;
+mod dcerpc;
 mod dns;
+mod drda;
 mod enip;
 mod http;
+mod ike;
 mod kafka;
+mod kerberos;
+mod knx;
+mod l2tp;
 mod ldap;
+mod mdns;
 mod modbus;
 mod mongodb;
 mod mqtt;
 mod mssql;
 mod mysql;
+mod netbios;
 mod ntlm;
 mod ntp;
 mod postgresql;
+mod quic;
 mod rdp;
+mod rpc;
 mod s7;
+mod sap_diag;
 mod smb;
 mod snmp;
+mod teamviewer;
 mod telnet;
+mod ubiquiti;
 mod x11;
+
+use super::template::printable;
 
 /// Most bytes of all lines together.
 const TEXT_BYTES_MAX: usize = 96 * 1024;
@@ -51,24 +67,38 @@ static DISSECTORS: &[Dissector] = &[
     Dissector { name: "amqp", read: amqp::read },
     Dissector { name: "bacnet", read: bacnet::read },
     Dissector { name: "cassandra", read: cassandra::read },
+    Dissector { name: "coap", read: coap::read },
+    Dissector { name: "dcerpc", read: dcerpc::read },
     Dissector { name: "dns", read: dns::read_udp },
     Dissector { name: "dns-tcp", read: dns::read_tcp },
+    Dissector { name: "drda", read: drda::read },
     Dissector { name: "enip", read: enip::read },
     Dissector { name: "http", read: http::read },
+    Dissector { name: "ike", read: ike::read },
     Dissector { name: "kafka", read: kafka::read },
+    Dissector { name: "kerberos", read: kerberos::read },
+    Dissector { name: "knx", read: knx::read },
+    Dissector { name: "l2tp", read: l2tp::read },
     Dissector { name: "ldap", read: ldap::read },
+    Dissector { name: "mdns", read: mdns::read },
     Dissector { name: "modbus", read: modbus::read },
     Dissector { name: "mongodb", read: mongodb::read },
     Dissector { name: "mqtt", read: mqtt::read },
     Dissector { name: "mssql", read: mssql::read },
     Dissector { name: "mysql", read: mysql::read },
+    Dissector { name: "netbios", read: netbios::read },
     Dissector { name: "ntp", read: ntp::read },
     Dissector { name: "postgresql", read: postgresql::read },
+    Dissector { name: "quic", read: quic::read },
     Dissector { name: "rdp", read: rdp::read },
+    Dissector { name: "rpc", read: rpc::read },
     Dissector { name: "s7", read: s7::read },
+    Dissector { name: "sap-diag", read: sap_diag::read },
     Dissector { name: "smb", read: smb::read },
     Dissector { name: "snmp", read: snmp::read },
+    Dissector { name: "teamviewer", read: teamviewer::read },
     Dissector { name: "telnet", read: telnet::read },
+    Dissector { name: "ubiquiti", read: ubiquiti::read },
     Dissector { name: "x11", read: x11::read },
 ];
 
@@ -90,6 +120,19 @@ impl Dissector {
         let _ = (self.read)(bytes, &mut lines);
         (!lines.text.is_empty()).then_some(lines.text)
     }
+}
+
+/// What an NTLM challenge in these bytes tells, by name.
+pub(crate) fn challenge(bytes: &[u8]) -> Vec<(String, String)> {
+    let mut lines = Lines::default();
+    // What was read before a malformed end stands.
+    let _ = ntlm::read(bytes, &mut lines);
+    let text = String::from_utf8_lossy(&lines.text).into_owned();
+    let pairs = text.lines().filter_map(|line| line.split_once('='));
+    pairs
+        .map(|(name, value)| (name.to_owned(), printable(value.as_bytes())))
+        .filter(|(_, value)| !value.is_empty())
+        .collect()
 }
 
 /// Hands what each dissector makes of an answer to `take`, with the dissector's name.

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use regex::bytes::Captures;
@@ -17,6 +18,7 @@ use super::text::{FileText, Place, ProbeText, ProtocolText, RuleFileError, RuleT
 use crate::detect::Match;
 use crate::finding::{Service, ServiceMethod};
 use crate::port::Protocol;
+use crate::udp_scan::payload::{self, Ask, Payload};
 
 /// Largest payload of a probe.
 const PAYLOAD_BYTES_MAX: usize = 4096;
@@ -26,6 +28,8 @@ const COMPILED_MAX: usize = 1024;
 const BANNER: &str = "banner";
 /// What `from` calls an answer to any probe.
 const ANY: &str = "any";
+/// What `from` calls the certificates of a server that says nothing else, as lines.
+const CERTIFICATE: &str = "certificate";
 
 /// A probe, as a file describes it.
 #[derive(Debug)]
@@ -38,6 +42,8 @@ pub(crate) struct Probe {
     pub(crate) is_hinted_only: bool,
     pub(crate) payload: Arc<[u8]>,
     pub(crate) services: Arc<[Arc<str>]>,
+    /// What it is in the UDP catalogue, if it is from there.
+    pub(crate) request: Option<&'static Payload>,
     /// Its own number and those of the probes whose rules know its answers too.
     answers_like: Vec<u32>,
 }
@@ -47,6 +53,7 @@ pub(crate) struct Probe {
 struct AnswerSource {
     is_banner: bool,
     is_any: bool,
+    is_certificate: bool,
     probes: Vec<u32>,
 }
 
@@ -105,6 +112,8 @@ pub(crate) enum Asked {
     Own(u32),
     /// A probe of somebody else's file.
     Foreign,
+    /// No question: certificates, as lines.
+    Certificate,
 }
 
 /// Probes and rules, ready to be asked.
@@ -123,6 +132,7 @@ impl RuleIndex {
             texts.push((place, parse(place)?));
         }
         let mut probes = read_probes(&texts)?;
+        add_catalogue(&mut probes);
         let numbers: HashMap<Arc<str>, u32> =
             (0u32..).zip(&probes).map(|(number, probe)| (probe.name.clone(), number)).collect();
         link_fallbacks(&texts, &numbers, &mut probes)?;
@@ -189,6 +199,7 @@ impl RuleIndex {
         let is_tcp = protocol == Protocol::Tcp;
         match asked {
             Asked::Nothing => rule.source.is_banner && is_tcp,
+            Asked::Certificate => rule.source.is_certificate,
             Asked::Foreign => (rule.source.is_banner || rule.source.is_any) && is_tcp,
             Asked::Own(number) => {
                 let like = self.probes.get(number as usize).map_or(&[][..], |probe| &probe.answers_like);
@@ -279,7 +290,7 @@ fn read_probe(probe: &ProbeText, number: u32, place: Place<'_>, at: usize) -> Re
     if payload.is_empty() || payload.len() > PAYLOAD_BYTES_MAX {
         return Err(place.error(payload_at, format!("a payload has 1 to {PAYLOAD_BYTES_MAX} bytes")));
     }
-    if [BANNER, ANY].contains(&probe.name.as_str()) || probe.name.is_empty() {
+    if [BANNER, ANY, CERTIFICATE].contains(&probe.name.as_str()) || probe.name.is_empty() {
         return Err(place.error(at, format!("{:?} cannot be a probe's name", probe.name)));
     }
     if !(1..=9).contains(&probe.rarity) {
@@ -299,8 +310,33 @@ fn read_probe(probe: &ProbeText, number: u32, place: Place<'_>, at: usize) -> Re
         is_hinted_only: probe.hinted_only,
         payload: payload.into(),
         services: Arc::default(),
+        request: None,
         answers_like: vec![number],
     })
+}
+
+/// Adds the requests of the UDP catalogue: the scan asks them, and what it hears is matched as their answers.
+fn add_catalogue(probes: &mut Vec<Probe>) {
+    let nobody = Ask { token: [0x55; 8], to: IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
+    for (payload, ports) in payload::catalogue() {
+        if probes.iter().any(|known| *known.name == *payload.name) {
+            continue;
+        }
+        let number = u32::try_from(probes.len()).unwrap_or(u32::MAX);
+        let rarity = payload::rarity(payload);
+        probes.push(Probe {
+            name: payload.name.into(),
+            protocol: Protocol::Udp,
+            ports: ports.into_iter().map(|port| (port, port)).collect(),
+            tls_ports: Vec::new(),
+            rarity: rarity.unwrap_or(9),
+            is_hinted_only: rarity.is_none(),
+            payload: payload.write(&nobody).into(),
+            services: Arc::default(),
+            request: Some(payload),
+            answers_like: vec![number],
+        });
+    }
 }
 
 fn link_fallbacks(
@@ -377,6 +413,7 @@ fn read_source(names: &[String], numbers: &HashMap<Arc<str>, u32>) -> Result<Ans
         match name.as_str() {
             BANNER => source.is_banner = true,
             ANY => source.is_any = true,
+            CERTIFICATE => source.is_certificate = true,
             _ => source.probes.push(*numbers.get(name.as_str()).ok_or_else(|| name.clone())?),
         }
     }

@@ -8,7 +8,12 @@ use super::{catalog, kinds};
 use crate::detect::nmap_probes::ServiceProbes;
 use crate::detect::recog::{Recog, to_service};
 use crate::detect::{Answer, Match, Matcher, ProbeId, ProbeRef};
+use crate::finding::{Certificate, Tls};
 use crate::port::Protocol;
+use crate::vuln::exposure::Exposures;
+
+/// Certificates of a chain that are looked at: its own, and those who signed it.
+const CERTIFICATES_MAX: usize = 4;
 
 /// Everything that a scan knows answers by.
 ///
@@ -27,13 +32,15 @@ pub struct RuleSet {
     own: Option<Arc<RuleIndex>>,
     recog: Option<Arc<Recog>>,
     user: Option<Arc<ServiceProbes>>,
+    /// `None` for the program's own rules of exposure.
+    exposures: Option<Arc<Exposures>>,
 }
 
 impl RuleSet {
     /// The program's own rules. They are read once, when they are first used.
     #[must_use]
     pub fn builtin() -> Self {
-        Self { own: None, recog: None, user: None }
+        Self { own: None, recog: None, user: None, exposures: None }
     }
 
     /// Rules from files of the format that `scanner/fingerprints/FORMAT.md` describes, each a name and its text, in
@@ -43,7 +50,7 @@ impl RuleSet {
     ///
     /// The first mistake, with its file and line.
     pub fn from_rules(files: &[(&str, &str)]) -> Result<Self, RuleFileError> {
-        Ok(Self { own: Some(Arc::new(RuleIndex::new(files)?)), recog: None, user: None })
+        Ok(Self { own: Some(Arc::new(RuleIndex::new(files)?)), ..Self::builtin() })
     }
 
     /// With a directory of recog's fingerprints.
@@ -58,6 +65,17 @@ impl RuleSet {
         Self { user: Some(probes), ..self }
     }
 
+    /// With rules of exposure in place of the program's own.
+    #[must_use]
+    pub fn with_exposures(self, exposures: Arc<Exposures>) -> Self {
+        Self { exposures: Some(exposures), ..self }
+    }
+
+    /// The rules of exposure, where they are not the program's own alone.
+    pub(crate) fn own_exposures(&self) -> Option<Arc<Exposures>> {
+        self.exposures.clone()
+    }
+
     /// The rules that are not the user's.
     fn own(&self) -> &RuleIndex {
         self.own.as_deref().unwrap_or_else(|| catalog::builtin())
@@ -66,6 +84,11 @@ impl RuleSet {
     /// The number of a user's probe in its own file, when it is one.
     fn user_probe(&self, id: ProbeId) -> Option<u32> {
         id.0.checked_sub(u32::try_from(self.own().probes.len()).ok()?)
+    }
+
+    /// What the user's service probes make of an answer.
+    fn user_match(&self, from: &Answer<'_>, user_probe: Option<u32>) -> Option<Match> {
+        self.user.as_ref()?.matches(from.protocol, from.probe.is_none(), user_probe, from.bytes)
     }
 
     /// What recog makes of an answer of that service.
@@ -96,7 +119,15 @@ impl Matcher for RuleSet {
             let is_hinted = lists(ports);
             if probe.protocol == protocol && (is_hinted || !probe.is_hinted_only) {
                 let (name, payload, services) = (probe.name.clone(), probe.payload.clone(), probe.services.clone());
-                let probe = ProbeRef { id: ProbeId(number), name, payload, rarity: probe.rarity, is_hinted, services };
+                let probe = ProbeRef {
+                    id: ProbeId(number),
+                    name,
+                    payload,
+                    rarity: probe.rarity,
+                    is_hinted,
+                    services,
+                    request: probe.request,
+                };
                 found.push((count(ports), probe));
             }
         }
@@ -110,6 +141,10 @@ impl Matcher for RuleSet {
         // A probe that is for few ports tells more of them than one that is for many.
         found.sort_by_key(|(ports, probe)| (!probe.is_hinted, if probe.is_hinted { *ports } else { 0 }, probe.rarity));
         found.into_iter().map(|(_, probe)| probe).collect()
+    }
+
+    fn handshake(&self, port: u16, tls: &Tls) -> Option<Match> {
+        self.own().matches(Asked::Certificate, Protocol::Tcp, lines_of(port, tls).as_bytes())
     }
 
     fn matches(&self, from: &Answer<'_>) -> Option<Match> {
@@ -127,19 +162,30 @@ impl Matcher for RuleSet {
                 if let Some(recog) = recog {
                     complete(&mut own, recog);
                 }
-                return Some(own);
+                // Who only knows the protocol gives way to who knows the product.
+                let named = || own.service.product.is_none().then(|| self.user_match(from, user_probe)).flatten();
+                return named().filter(|user| !user.is_soft && user.service.product.is_some()).or(Some(own));
             }
             own => own,
         };
-        let user = self
-            .user
-            .as_ref()
-            .and_then(|user| user.matches(from.protocol, from.probe.is_none(), user_probe, from.bytes));
-        match user {
+        match self.user_match(from, user_probe) {
             Some(user) if !user.is_soft => Some(user),
             user => recog.filter(|recog| recog.service.product.is_some()).or(own_soft).or(user),
         }
     }
+}
+
+/// A handshake as lines that rules can match, with the first certificates of the chain; no text of a certificate can forge one.
+fn lines_of(port: u16, tls: &Tls) -> String {
+    let one_line = |text: &str| text.replace(['\n', '\r'], " ");
+    let of_one = |one: &Certificate| {
+        let names = one.names.iter().map(|name| format!("name={}\n", one_line(name)));
+        let names: String = names.collect();
+        format!("subject={}\nissuer={}\n{names}", one_line(&one.subject), one_line(&one.issuer))
+    };
+    let certificates: String = tls.chain.iter().take(CERTIFICATES_MAX).map(of_one).collect();
+    let (cipher, alpn) = (tls.cipher.as_deref().unwrap_or_default(), tls.alpn.as_deref().unwrap_or_default());
+    format!("port={port}\ncipher={cipher}\nalpn={}\n{certificates}", one_line(alpn))
 }
 
 /// Adds what recog tells to what our own rules are certain of; a version only for the same product, or for none.

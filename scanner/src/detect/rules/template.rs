@@ -7,7 +7,7 @@ use regex::bytes::Captures;
 use thiserror::Error;
 
 use super::cpe::{CPE_PARTS, cpe_quoted, full_cpe};
-use crate::finding::Printable;
+use crate::finding::plain_text;
 
 /// Longest text that a field can have, in characters of the answer.
 pub(super) const FIELD_CHARS_MAX: usize = 200;
@@ -92,17 +92,20 @@ impl Template {
 
     /// The field's text; `None` when it is empty, or when it names captures and none of them has a word.
     pub(crate) fn expand(&self, captures: &Captures<'_>) -> Option<String> {
-        let text = self.fill(captures, printable)?;
-        Some(text.split_ascii_whitespace().collect::<Vec<_>>().join(" ")).filter(|text| !text.is_empty())
+        let (text, has_words) = self.fill(captures, printable);
+        let text = text.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
+        Some(text).filter(|text| has_words && !text.is_empty())
     }
 
     /// The CPE 2.3 name; a part that comes out empty is any (`*`).
     pub(crate) fn expand_cpe(&self, captures: &Captures<'_>) -> String {
-        let text = self.fill(captures, cpe_quoted).unwrap_or_default();
+        // With none of its captures it is still a name, of any version.
+        let (text, _) = self.fill(captures, cpe_quoted);
         full_cpe(&text)
     }
 
-    fn fill(&self, captures: &Captures<'_>, word: impl Fn(&[u8]) -> String) -> Option<String> {
+    /// The text with its captures, and whether any of those that it names has a word, or it names none.
+    fn fill(&self, captures: &Captures<'_>, word: impl Fn(&[u8]) -> String) -> (String, bool) {
         let mut text = String::new();
         let (mut is_any, mut is_asked) = (false, false);
         for piece in &self.pieces {
@@ -117,15 +120,15 @@ impl Template {
                 }
             }
         }
-        (is_any || !is_asked).then_some(text)
+        (text, is_any || !is_asked)
     }
 }
 
-/// A stranger's words as one line of printable ASCII.
+/// A stranger's words as one line of text.
 pub(crate) fn printable(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let text: String = text.chars().take(FIELD_CHARS_MAX).collect();
-    Printable(text.trim()).to_string()
+    plain_text(text.trim()).into_owned()
 }
 
 #[cfg(test)]
@@ -139,7 +142,7 @@ mod tests {
         let regex = Regex::new(r"(?s-u)^(.*?)/(\d+)?").unwrap();
         let text = "a\x1b[31m b/1".as_bytes();
         let captures = regex.captures(text).unwrap();
-        assert_eq!(Template::new("$1-${2}", 2).unwrap().expand(&captures).unwrap(), "a\\x1b[31m b-1");
+        assert_eq!(Template::new("$1-${2}", 2).unwrap().expand(&captures).unwrap(), "a\u{fffd}[31m b-1");
         let captures = regex.captures(b"a/").unwrap();
         assert_eq!(Template::new("$2", 2).unwrap().expand(&captures), None);
         assert_eq!(Template::new("v$2", 2).unwrap().expand(&captures), None, "a prefix alone says nothing");
@@ -152,6 +155,9 @@ mod tests {
         let captures = regex.captures(b"1.2+Deb1").unwrap();
         let cpe = Template::cpe("a:v:p:$1:$2", 2).unwrap();
         assert_eq!(cpe.expand_cpe(&captures), r"cpe:2.3:a:v:p:1.2\+deb1:*:*:*:*:*:*:*");
+        let unversioned = Template::cpe("a:v:p:$2", 2).unwrap();
+        let bare = regex.captures(b"nginx").unwrap();
+        assert_eq!(unversioned.expand_cpe(&bare), "cpe:2.3:a:v:p:*:*:*:*:*:*:*:*");
         let hyphen = regex.captures(b"-").unwrap();
         assert_eq!(cpe.expand_cpe(&hyphen), r"cpe:2.3:a:v:p:\-:*:*:*:*:*:*:*");
         assert!(Template::cpe("x:v:p", 0).is_err() && Template::cpe("a:v", 0).is_err());

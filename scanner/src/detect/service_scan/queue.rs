@@ -222,7 +222,7 @@ mod tests {
 
     fn open((target_index, address): HostKey, number: u16) -> Open {
         let host = ScannedHost { target_index, address, name: None };
-        Open { host, port: Port::tcp(number), ttl: None }
+        Open { host, port: Port::tcp(number), packet: None, heard: None }
     }
 
     fn finding((target_index, address): HostKey, observation: Observation) -> Finding {
@@ -230,8 +230,13 @@ mod tests {
     }
 
     fn closed(key: HostKey) -> Finding {
-        let observation =
-            Observation::Port { port: Port::tcp(1), state: PortState::Closed, reason: Reason::Reset, ttl: None };
+        let observation = Observation::Port {
+            port: Port::tcp(1),
+            state: PortState::Closed,
+            reason: Reason::Reset,
+            ttl: None,
+            stack: None,
+        };
         finding(key, observation)
     }
 

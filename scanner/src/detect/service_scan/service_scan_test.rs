@@ -1,6 +1,6 @@
 //! The service scan held against a scan whose ends are in the test's hand.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::detect::Plain;
-use crate::finding::Reason;
+use crate::finding::{Reason, TcpScan};
 use crate::pace::RateCap;
 use crate::spec::Profile;
 use crate::tally::{Estimates, LeftOut, Tally};
@@ -27,7 +27,13 @@ fn attached(spec: &ScanSpec) -> (Scan, UnitScan) {
     let (progress, progress_out) = watch::channel(UnitProgress::default());
     let (outcome, outcome_out) = oneshot::channel();
     let cancel = CancellationToken::new();
-    let scan = UnitScan { findings: findings_out, progress: progress_out, note: None, outcome: outcome_out };
+    let scan = UnitScan {
+        findings: findings_out,
+        progress: progress_out,
+        note: None,
+        tcp: TcpScan::Connect,
+        outcome: outcome_out,
+    };
     let detector = Arc::new(Detector::new(Arc::new(Plain), 16));
     let pacing = Arc::new(Pacing::new(Arc::new(RateCap::new(None)), None, None));
     let gate = Gate::new(Arc::new(spec.clone()), Arc::default());
@@ -40,8 +46,13 @@ fn spec() -> ScanSpec {
 }
 
 fn open(address: IpAddr, port: u16, index: u64) -> Finding {
-    let observation =
-        Observation::Port { port: Port::tcp(port), state: PortState::Open, reason: Reason::SynAck, ttl: Some(64) };
+    let observation = Observation::Port {
+        port: Port::tcp(port),
+        state: PortState::Open,
+        reason: Reason::SynAck,
+        ttl: Some(64),
+        stack: None,
+    };
     Finding { target_index: index, address, name: None, observation }
 }
 
@@ -52,6 +63,7 @@ fn outcome() -> UnitOutcome {
         sending: Duration::from_secs(1),
         targets_per_second: 1.0,
         left_out: LeftOut::default(),
+        recapture: None,
     }
 }
 

@@ -3,7 +3,9 @@
 //! Nothing is verified against a store of roots: inside a company most certificates come from an issuer that no store
 //! knows, and that is no weakness. What can be told from the chain alone is told.
 
+mod dates;
 mod front;
+mod names;
 
 use std::net::IpAddr;
 
@@ -11,7 +13,7 @@ use sha2::{Digest, Sha256};
 use x509_parser::prelude::*;
 use x509_parser::public_key::PublicKey;
 
-use crate::finding::{Certificate, Printable};
+use crate::finding::{Certificate, plain_text_of};
 
 /// Longest certificate that is read; ordinary ones have one to five kilobytes.
 pub(super) const DER_BYTES_MAX: usize = 64 * 1024;
@@ -36,14 +38,29 @@ pub struct Seen {
     names_issuer_location: bool,
     /// Whether only its front was read.
     is_cut: bool,
+    /// Whether one of its dates is no date.
+    has_odd_dates: bool,
+    /// Names beyond those that are kept, which it is for too.
+    more_names: Vec<String>,
 }
 
 /// Reads a certificate; `None` when it is none or too long.
+///
+/// One odd field does not lose the rest: a date that is none is left open, a name in an odd type is read as it is meant.
 #[must_use]
 pub fn read_certificate(der: &[u8]) -> Option<Seen> {
-    let (_, x509) = X509Certificate::from_der(der.get(..).filter(|der| der.len() <= DER_BYTES_MAX)?).ok()?;
+    let der = der.get(..).filter(|der| der.len() <= DER_BYTES_MAX)?;
+    if let Ok((_, x509)) = X509Certificate::from_der(der) {
+        return Some(read(&x509, der, None));
+    }
+    let dates::Mended { der: mended, dates } = dates::mended(der)?;
+    let (_, x509) = X509Certificate::from_der(&mended).ok()?;
+    Some(read(&x509, der, Some(dates)))
+}
+
+fn read(x509: &X509Certificate<'_>, der: &[u8], dates: Option<dates::Dates>) -> Seen {
     let signature = name_of(&x509.signature_algorithm.algorithm);
-    let Key { name: key, is_weak: is_weak_key } = key_of(&x509);
+    let Key { name: key, is_weak: is_weak_key } = key_of(x509);
     let is_weak_signature = ["md2", "md4", "md5", "sha1", "sha-1"]
         .iter()
         .any(|weak| signature.to_ascii_lowercase().starts_with(weak) || signature.to_ascii_lowercase().ends_with(weak));
@@ -54,19 +71,36 @@ pub fn read_certificate(der: &[u8]) -> Option<Seen> {
             .any(|description| description.access_method.to_id_string() == "1.3.6.1.5.5.7.48.2"),
         _ => false,
     });
+    let mut names = names_of(x509);
+    let more_names = names.split_off(names.len().min(NAMES_MAX));
+    let has_odd_dates = dates.as_ref().is_some_and(dates::Dates::are_odd);
+    let dates = dates.unwrap_or_else(|| dates::Dates {
+        not_before_s: Some(x509.validity().not_before.timestamp()),
+        not_after_s: Some(x509.validity().not_after.timestamp()),
+    });
     let certificate = Certificate {
-        subject: text(&x509.subject().to_string()),
-        issuer: text(&x509.issuer().to_string()),
-        names: names_of(&x509),
-        not_before_s: x509.validity().not_before.timestamp(),
-        not_after_s: x509.validity().not_after.timestamp(),
+        subject: names::text_of(x509.subject()),
+        issuer: names::text_of(x509.issuer()),
+        names,
+        not_before_s: dates.not_before_s.unwrap_or(0),
+        not_after_s: dates.not_after_s.unwrap_or(dates::NEVER_S),
         key,
         signature,
         serial: hex::encode(x509.raw_serial().get(..64).unwrap_or(x509.raw_serial())),
         sha256: hex::encode(Sha256::digest(der)),
     };
     let is_self_issued = x509.subject().as_raw() == x509.issuer().as_raw();
-    Some(Seen { certificate, is_self_issued, is_weak_key, is_weak_signature, names_issuer_location, is_cut: false })
+    let is_cut = false;
+    Seen {
+        certificate,
+        is_self_issued,
+        is_weak_key,
+        is_weak_signature,
+        names_issuer_location,
+        is_cut,
+        has_odd_dates,
+        more_names,
+    }
 }
 
 /// Reads the front of a certificate that is too long to be read whole: who it is for, who made it, how long it is valid,
@@ -98,16 +132,24 @@ pub fn problems(chain: &[Seen], name: Option<&str>, now_s: i64) -> Vec<String> {
         ("self-signed", own.is_self_issued),
         ("expired", own.certificate.not_after_s < now_s),
         ("not-yet-valid", own.certificate.not_before_s > now_s),
-        ("name-mismatch", !own.is_cut && name.is_some_and(|name| !own.certificate.is_for(name))),
+        ("name-mismatch", !own.is_cut && name.is_some_and(|name| !own.is_for(name))),
         ("weak-key", own.is_weak_key),
         ("weak-signature", is_weakly_signed),
         ("incomplete-chain", !is_linked || is_alone),
         ("too-long", own.is_cut),
+        ("odd-dates", own.has_odd_dates),
     ]
     .into_iter()
     .filter(|(_, holds)| *holds)
     .map(|(word, _)| word.to_owned())
     .collect()
+}
+
+impl Seen {
+    /// Whether it is for a host name or address, by all of its names.
+    fn is_for(&self, name: &str) -> bool {
+        self.certificate.is_for(name) || self.more_names.iter().any(|pattern| is_matched(pattern, name))
+    }
 }
 
 impl Certificate {
@@ -147,7 +189,7 @@ fn names_of(x509: &X509Certificate<'_>) -> Vec<String> {
         },
         _ => None,
     });
-    names.take(NAMES_MAX).collect()
+    names.collect()
 }
 
 /// A public key.
@@ -191,9 +233,7 @@ fn name_of(oid: &x509_parser::der_parser::Oid<'_>) -> String {
 }
 
 fn text(words: &str) -> String {
-    let mut text = Printable(words).to_string();
-    text.truncate(TEXT_MAX);
-    text
+    plain_text_of(words, TEXT_MAX)
 }
 
 #[cfg(test)]
@@ -259,6 +299,61 @@ mod tests {
         assert_eq!(problems(&[leaf, stranger], None, now), ["incomplete-chain"]);
     }
 
+    /// A certificate with these bytes of its own in place of others of the same length.
+    fn with(der: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
+        let mut der = der.to_vec();
+        let places: Vec<usize> =
+            der.windows(old.len()).enumerate().filter(|(_, at)| *at == old).map(|(at, _)| at).collect();
+        assert!(!places.is_empty() && old.len() == new.len());
+        for at in places {
+            der[at..at + new.len()].copy_from_slice(new);
+        }
+        der
+    }
+
+    #[test]
+    fn one_odd_date_leaves_the_rest_as_it_is() {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(2020, 3, 1);
+        params.not_after = rcgen::date_time_ymd(2040, 6, 30);
+        let der = params.self_signed(&key).unwrap().der().to_vec();
+        let plain = read_certificate(&der).unwrap();
+        for (text, not_after_s, is_odd) in [
+            (&b"401330000000Z"[..], dates::NEVER_S, true),
+            (b"400600000000Z", dates::NEVER_S, true),
+            (b"4006300000xxZ", dates::NEVER_S, true),
+            (b"             ", dates::NEVER_S, true),
+            (b"400629240000Z", plain.certificate.not_after_s, false),
+            (b"400629235960Z", plain.certificate.not_after_s, false),
+            (b"400631000000Z", plain.certificate.not_after_s + DAY, false),
+        ] {
+            let seen = read_certificate(&with(&der, b"400630000000Z", text)).unwrap();
+            let name = String::from_utf8_lossy(text);
+            assert_eq!((seen.certificate.not_after_s, seen.has_odd_dates), (not_after_s, is_odd), "{name}");
+            assert_eq!(seen.certificate.not_before_s, plain.certificate.not_before_s, "{name}");
+            assert_eq!(
+                (&seen.certificate.names, &seen.certificate.key),
+                (&plain.certificate.names, &plain.certificate.key)
+            );
+            let wrong = problems(&[seen], Some("a.example"), 1_700_000_000);
+            assert_eq!(wrong.contains(&"odd-dates".to_owned()), is_odd, "{name}: {wrong:?}");
+            assert!(wrong.contains(&"self-signed".to_owned()) && !wrong.contains(&"expired".to_owned()), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn every_name_counts_however_many_there_are() {
+        let names: Vec<String> = (0..400).map(|n| format!("h{n}.example")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let seen = read_certificate(&self_signed(&names)).unwrap();
+        assert_eq!(seen.certificate.names.len(), NAMES_MAX);
+        let now = now_of(&seen);
+        let chain = std::slice::from_ref(&seen);
+        assert_eq!(problems(chain, Some("h399.example"), now), ["self-signed"]);
+        assert_eq!(problems(chain, Some("h400.example"), now), ["self-signed", "name-mismatch"]);
+    }
+
     #[test]
     fn a_certificate_of_ten_megabytes_is_not_read() {
         assert_eq!(read_certificate(&vec![0x30; 10 << 20]), None);
@@ -272,7 +367,7 @@ mod tests {
             der[at] = byte;
             der.truncate(der.len() - cut % der.len());
             if let Some(seen) = read_certificate(&der) {
-                prop_assert!(problems(&[seen], Some("a.example"), 0).len() <= 7);
+                prop_assert!(problems(&[seen], Some("a.example"), 0).len() <= 8);
             }
         }
     }

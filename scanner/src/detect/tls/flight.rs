@@ -18,6 +18,8 @@ pub struct Flight {
     pub certificates: Vec<Vec<u8>>,
     /// The alert's description, when it refused.
     pub alert: Option<u8>,
+    /// Whether it asks for the client's certificate; of TLS 1.3 that is encrypted.
+    pub wants_certificate: bool,
     /// Whether nothing more of interest can follow.
     pub is_complete: bool,
 }
@@ -34,6 +36,37 @@ impl Flight {
     pub fn is_refusal_of_suites(&self) -> bool {
         self.is_refusal() && matches!(self.alert, Some(40 | 71))
     }
+}
+
+/// The name of an alert (RFC 8446 section 6, RFC 5246 section 7.2), or its number.
+#[must_use]
+pub fn alert_name(alert: u8) -> String {
+    let name = match alert {
+        0 => "close_notify",
+        10 => "unexpected_message",
+        20 => "bad_record_mac",
+        22 => "record_overflow",
+        40 => "handshake_failure",
+        42 => "bad_certificate",
+        43 => "unsupported_certificate",
+        47 => "illegal_parameter",
+        48 => "unknown_ca",
+        49 => "access_denied",
+        50 => "decode_error",
+        70 => "protocol_version",
+        71 => "insufficient_security",
+        80 => "internal_error",
+        86 => "inappropriate_fallback",
+        90 => "user_canceled",
+        109 => "missing_extension",
+        110 => "unsupported_extension",
+        112 => "unrecognized_name",
+        115 => "unknown_psk_identity",
+        116 => "certificate_required",
+        120 => "no_application_protocol",
+        other => return format!("alert {other}"),
+    };
+    name.to_owned()
 }
 
 /// Whether bytes begin as a TLS server's answer does: a handshake or an alert record.
@@ -96,6 +129,7 @@ fn read_messages(mut rest: &[u8], flight: &mut Flight) {
         match kind {
             2 => read_server_hello(body, flight),
             11 => read_certificates(body, flight),
+            13 => flight.wants_certificate = true,
             14 => flight.is_complete = true,
             _ => {}
         }
@@ -197,9 +231,23 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_wants_to_see_a_certificate_says_so() {
+        let mut handshake = server_hello(0x0303, 0xc02f, &[]);
+        handshake.extend(message(11, &[0, 0, 4, 0, 0, 1, b'x']));
+        assert!(!read_flight(&record(22, &handshake)).unwrap().wants_certificate);
+        handshake.extend(message(13, &[1, 1, 0, 2, 4, 1, 0, 0]));
+        handshake.extend(message(14, &[]));
+        let flight = read_flight(&record(22, &handshake)).unwrap();
+        assert!(flight.wants_certificate && flight.is_complete && flight.certificates.len() == 1);
+    }
+
+    #[test]
     fn a_refusal_is_tls_too() {
         let flight = read_flight(&record(21, &[2, 70])).unwrap();
         assert_eq!((flight.alert, flight.version), (Some(70), None));
+        let refused = read_flight(&record(21, &[2, 112])).unwrap();
+        assert_eq!(alert_name(refused.alert.unwrap()), "unrecognized_name");
+        assert_eq!(alert_name(99), "alert 99");
         assert_eq!(read_flight(b"HTTP/1.1 400 Bad Request\r\n"), None);
         assert_eq!(read_flight(b"\x16\x03"), None);
     }

@@ -68,6 +68,17 @@ const SUITES_RARE: [u16; 45] = [
     0xc010, 0xc006, 0x003b, 0x0002, 0x0001, // no encryption
     0x00ff,
 ];
+/// Suites that nobody should speak any more: 3DES, RC4, RC2, DES, export, no encryption, no certificate (RFC 9325 section 4.1,
+/// RFC 7465).
+pub(super) const SUITES_WEAK: [u16; 42] = [
+    0xc012, 0xc008, 0x0016, 0x0013, 0x000a, 0xc00d, 0xc003, // 3DES
+    0xc011, 0xc007, 0x0005, 0x0004, 0xc00c, 0xc002, 0x0066, // RC4
+    0x0015, 0x0012, 0x0009, 0x0007, // DES, IDEA
+    0x0014, 0x0011, 0x0008, 0x0006, 0x0003, 0x0062, 0x0064, // export
+    0xc010, 0xc006, 0x003b, 0x0002, 0x0001, // no encryption
+    0x00a7, 0x00a6, 0x006d, 0x006c, 0x003a, 0x0034, 0x001b, 0x0018, 0xc019, 0xc018, 0xc017,
+    0xc016, // no certificate
+];
 /// X25519, P-256, P-384, P-521, X448.
 const GROUPS: [u16; 5] = [0x001d, 0x0017, 0x0018, 0x0019, 0x001e];
 /// Groups of RFC 7919, which only TLS 1.3 has beside the others: ffdhe2048, ffdhe3072, ffdhe4096.
@@ -77,8 +88,23 @@ const SIGNATURES: [u16; 15] = [
     0x0403, 0x0503, 0x0603, 0x0804, 0x0805, 0x0806, 0x0807, 0x0808, 0x0401, 0x0501, 0x0601, 0x0402, 0x0203, 0x0201,
     0x0202,
 ];
-/// What we would speak inside: the engine's own client knows nothing newer.
-const ALPN: &[u8] = b"\x08http/1.1";
+/// Application protocols by IANA's names. A hello is only a question, so that it offers what any server may insist on, not
+/// only what would be spoken inside.
+pub(super) const ALPN: [&str; 13] = [
+    "http/1.1",
+    "h2",
+    "dot",
+    "mqtt",
+    "postgresql",
+    "xmpp-client",
+    "imap",
+    "pop3",
+    "ftp",
+    "irc",
+    "ntske/1",
+    "sunrpc",
+    "tds/8.0",
+];
 
 /// A ClientHello, in its record, that offers exactly these versions; `versions` is not empty.
 ///
@@ -91,15 +117,17 @@ pub fn client_hello(versions: &[Version], name: Option<&str>, random: [u8; 32]) 
 
 /// Which suites of versions before TLS 1.3 a hello offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Suites {
+pub(super) enum Suites<'a> {
     /// Those that nearly every server has one of.
     Usual,
     /// Those of the few others.
     Rare,
+    /// These.
+    These(&'a [u16]),
 }
 
 /// The same, with a choice of suites.
-pub(super) fn hello_of(suites: Suites, versions: &[Version], name: Option<&str>, random: [u8; 32]) -> Vec<u8> {
+pub(super) fn hello_of(suites: Suites<'_>, versions: &[Version], name: Option<&str>, random: [u8; 32]) -> Vec<u8> {
     let newest = versions.iter().copied().max().unwrap_or(Version::Tls12);
     let is_13 = newest == Version::Tls13;
     let mut body = newest.min(Version::Tls12).wire().to_be_bytes().to_vec();
@@ -114,6 +142,7 @@ pub(super) fn hello_of(suites: Suites, versions: &[Version], name: Option<&str>,
             match suites {
                 Suites::Usual => numbers(body, &SUITES),
                 Suites::Rare => numbers(body, &SUITES_RARE),
+                Suites::These(suites) => numbers(body, suites),
             }
         }
     });
@@ -157,7 +186,9 @@ fn extensions(out: &mut Vec<u8>, versions: &[Version], name: Option<&str>, rando
     if versions.iter().any(|version| *version >= Version::Tls12) {
         extension(out, 13, |out| prefixed16(out, |out| numbers(out, &SIGNATURES)));
     }
-    extension(out, 16, |out| prefixed16(out, |out| out.extend(ALPN)));
+    extension(out, 16, |out| {
+        prefixed16(out, |out| ALPN.iter().for_each(|name| prefixed8(out, |out| out.extend(name.as_bytes()))))
+    });
     if versions.contains(&Version::Tls13) {
         extension(out, 43, |out| {
             prefixed8(out, |out| versions.iter().rev().for_each(|version| out.extend(version.wire().to_be_bytes())));
@@ -192,7 +223,7 @@ fn numbers(out: &mut Vec<u8>, numbers: &[u16]) {
 fn prefixed8(out: &mut Vec<u8>, content: impl FnOnce(&mut Vec<u8>)) {
     let mut inner = Vec::new();
     content(&mut inner);
-    out.push(u8::try_from(inner.len()).expect("a session id or a list of versions"));
+    out.push(u8::try_from(inner.len()).expect("a session id, a name or a list of versions"));
     out.extend(inner);
 }
 
@@ -217,7 +248,7 @@ mod tests {
         let accepted = acceptor.accept().unwrap().unwrap();
         let read = accepted.client_hello();
         assert_eq!(read.server_name(), Some("a.example"));
-        assert_eq!(read.alpn().unwrap().collect::<Vec<_>>(), [b"http/1.1"]);
+        assert_eq!(read.alpn().unwrap().collect::<Vec<_>>(), ALPN.map(str::as_bytes));
         assert_eq!(read.cipher_suites().len(), SUITES.len() + SUITES_13.len());
     }
 

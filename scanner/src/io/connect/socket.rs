@@ -11,6 +11,8 @@ use std::time::Duration;
 use nix::errno::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
+#[cfg(target_os = "linux")]
+use super::refusal::{self, Refusal};
 use crate::connect_scan::Answer;
 use crate::finding::{BANNER_BYTES_MAX, NotProbed, PortState, Reason};
 
@@ -33,7 +35,10 @@ pub(in crate::io) enum Verdict {
 
 /// A socket that can [`begin`] to connect to addresses of the family of `to`.
 pub(in crate::io) fn open(to: SocketAddr) -> io::Result<Socket> {
-    Socket::new(Domain::for_address(to), Type::STREAM.nonblocking(), Some(Protocol::TCP))
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    #[cfg(target_os = "linux")]
+    refusal::keep(&socket, to)?;
+    Ok(socket)
 }
 
 /// Begins to connect. An error is the whole answer; otherwise [`verdict`] tells, once the socket is writable.
@@ -51,7 +56,7 @@ pub(in crate::io) fn verdict(socket: &Socket, to: SocketAddr, sockets_open: usiz
         Err(error) => match errno(&error) {
             Errno::EALREADY | Errno::EINPROGRESS | Errno::EINTR => Verdict::Pending,
             Errno::EISCONN => connected(socket, to),
-            _ => verdict_of(&error, sockets_open),
+            _ => refused(socket, to).unwrap_or_else(|| verdict_of(&error, sockets_open)),
         },
         Ok(()) => connected(socket, to),
     }
@@ -64,7 +69,21 @@ fn connected(socket: &Socket, to: SocketAddr) -> Verdict {
     if socket.local_addr().is_ok_and(|local| local.as_socket() == Some(to)) {
         return Verdict::SelfConnected;
     }
-    Verdict::Answer(Answer { state: PortState::Open, reason: Reason::SynAck })
+    Verdict::Answer(Answer::own(PortState::Open, Reason::SynAck))
+}
+
+/// What an ICMP error says by which an attempt has failed, if it was one: whatever the kernel calls it, only a reset is the word of
+/// a closed port.
+#[cfg(target_os = "linux")]
+fn refused(socket: &Socket, to: SocketAddr) -> Option<Verdict> {
+    let Refusal { reason, by } = refusal::read(socket)?;
+    let is_own_word = by.is_some_and(|by| by.to_canonical() == to.ip().to_canonical());
+    Some(Verdict::Answer(Answer { state: PortState::Filtered, reason, is_own_word }))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn refused(_: &Socket, _: SocketAddr) -> Option<Verdict> {
+    None
 }
 
 /// Whether a socket with this verdict has to be closed instead of being used again.
@@ -98,13 +117,13 @@ pub(in crate::io) fn verdict_of_begin(error: &io::Error, sockets_open: usize) ->
 
 /// What an error of `connect` says about the port, while `sockets_open` sockets are in use.
 pub(in crate::io) fn verdict_of(error: &io::Error, sockets_open: usize) -> Verdict {
-    let filtered = |reason| Verdict::Answer(Answer { state: PortState::Filtered, reason });
+    let filtered = |reason| Verdict::Answer(Answer::on_the_way(reason));
     match errno(error) {
-        Errno::ECONNREFUSED => Verdict::Answer(Answer { state: PortState::Closed, reason: Reason::ConnRefused }),
+        Errno::ECONNREFUSED => Verdict::Answer(Answer::own(PortState::Closed, Reason::ConnRefused)),
         // A reset before the handshake is a refusal to the kernel; any other reset came after it, from a service that
         // accepted and hung up at once.
         Errno::ECONNRESET | Errno::EPIPE | Errno::ECONNABORTED => {
-            Verdict::Answer(Answer { state: PortState::Open, reason: Reason::SynAck })
+            Verdict::Answer(Answer::own(PortState::Open, Reason::SynAck))
         }
         Errno::EHOSTUNREACH | Errno::EHOSTDOWN => filtered(Reason::HostUnreach),
         Errno::ENETUNREACH | Errno::ENETDOWN | Errno::EAFNOSUPPORT | Errno::EINVAL => filtered(Reason::NetUnreach),
@@ -156,7 +175,8 @@ mod tests {
     }
 
     fn answer(state: PortState, reason: Reason) -> Verdict {
-        Verdict::Answer(Answer { state, reason })
+        let is_own_word = state != PortState::Filtered;
+        Verdict::Answer(Answer { state, reason, is_own_word })
     }
 
     #[test]

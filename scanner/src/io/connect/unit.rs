@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::connect_scan::ConnectScan;
+#[cfg(target_os = "linux")]
+use crate::io::crowd::Crowd;
 use crate::io::delivery::Delivery;
 #[cfg(target_os = "linux")]
-use crate::io::reach::Asked;
+use crate::io::reach::{Asked, Lost, Ways};
 use crate::io::reactor::Driven;
 use crate::io::resolve::Found;
 use crate::neighbours::Neighbours;
@@ -24,6 +26,10 @@ pub(super) struct Unit {
     /// What to ask the kernel about at the end.
     #[cfg(target_os = "linux")]
     asked: Asked,
+    #[cfg(target_os = "linux")]
+    ways: Ways,
+    #[cfg(target_os = "linux")]
+    crowd: Crowd,
     delivery: Delivery,
 }
 
@@ -32,12 +38,16 @@ impl Unit {
         let (delivery, handle) = Delivery::new(task.cancel, task.range.end - task.range.start);
         #[cfg(target_os = "linux")]
         let asked = Asked::new(&plan, &task.range);
-        let scan = ConnectScan::new(plan, task.range, task.scope, task.pace).with_neighbours(neighbours);
+        let scan = ConnectScan::new(plan, task.range, task.permit, task.pace).with_neighbours(neighbours);
         let unit = Self {
             scan,
             sockets: Vec::new(),
             #[cfg(target_os = "linux")]
             asked,
+            #[cfg(target_os = "linux")]
+            ways: Ways::default(),
+            #[cfg(target_os = "linux")]
+            crowd: Crowd::default(),
             delivery,
         };
         (unit, handle)
@@ -56,7 +66,8 @@ impl Unit {
         #[cfg(target_os = "linux")]
         {
             // What was refused at once is counted already.
-            let unreached = self.asked.unreached(tally.hosts_up + tally.not_probed.total());
+            let silent_names = &results.silent_names;
+            let unreached = self.asked.unreached(tally.hosts_up + tally.not_probed.total(), silent_names);
             tally.not_probed = tally.not_probed.and(&unreached);
         }
         self.delivery.done(now, tally, self.scan.estimates(), results.left_out().clone());
@@ -84,6 +95,14 @@ impl Driven for Unit {
     }
 
     fn begin_turn(&mut self, now: Duration) -> bool {
+        #[cfg(target_os = "linux")]
+        if let Some(Lost { reach, since }) = self.ways.look(now) {
+            self.scan.lose(since, |address| reach.not_probed(address));
+        }
+        #[cfg(target_os = "linux")]
+        if let Some(places) = self.crowd.look(now, self.scan.is_crowded()) {
+            self.scan.crowd(|address| places.lacks(address));
+        }
         self.delivery.begin_turn(now, self.scan.is_cooling_down())
     }
 

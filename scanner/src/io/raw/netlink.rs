@@ -16,12 +16,17 @@ use crate::packet::arp::Mac;
 const GET_LINK: u16 = 18;
 const GET_ROUTE: u16 = 26;
 const GET_NEIGHBOUR: u16 = 30;
+const GET_RULE: u16 = 34;
 /// An answer has the number of its request, less two.
 const NEW_FROM_GET: u16 = 2;
 const ERROR: u16 = 2;
 const DONE: u16 = 3;
 /// Flags of a request (linux/netlink.h): it is one, for all entries.
 const REQUEST_DUMP: u16 = 0x301;
+/// It is one, for one entry.
+const REQUEST_ONE: u16 = 0x1;
+/// The rules that every kernel begins with, by priority: tables local, main, default.
+const RULES_OF_OLD: [u32; 3] = [0, 32_766, 32_767];
 const HEADER_BYTES: usize = 16;
 /// The kernel fills at most 32 KiB of a reader's buffer.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -49,6 +54,14 @@ pub(in crate::io) struct LinkEntry {
     pub(in crate::io) mtu: u32,
 }
 
+impl LinkEntry {
+    /// Whether it carries packets: it is up and has a carrier (IFF_UP and IFF_RUNNING of linux/if.h).
+    pub(in crate::io) fn carries(&self) -> bool {
+        const CARRIES: u32 = 0x1 | 0x40;
+        self.flags & CARRIES == CARRIES
+    }
+}
+
 /// A route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::io) struct RouteEntry {
@@ -65,10 +78,10 @@ pub(in crate::io) struct RouteEntry {
 
 /// A neighbour whose hardware address is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct NeighbourEntry {
-    pub(super) interface: u32,
-    pub(super) address: IpAddr,
-    pub(super) mac: Mac,
+pub(in crate::io) struct NeighbourEntry {
+    pub(in crate::io) interface: u32,
+    pub(in crate::io) address: IpAddr,
+    pub(in crate::io) mac: Mac,
 }
 
 /// All interfaces.
@@ -82,7 +95,7 @@ pub(in crate::io) fn routes() -> io::Result<Vec<RouteEntry>> {
 }
 
 /// All neighbours whose hardware address is known.
-pub(super) fn neighbours() -> io::Result<Vec<NeighbourEntry>> {
+pub(in crate::io) fn neighbours() -> io::Result<Vec<NeighbourEntry>> {
     dump(GET_NEIGHBOUR, parse_neighbour)
 }
 
@@ -91,10 +104,57 @@ pub(in crate::io) fn silent_neighbours() -> io::Result<Vec<(u32, IpAddr)>> {
     dump(GET_NEIGHBOUR, parse_silent_neighbour)
 }
 
-/// Asks for all entries of one kind, and reads those that `parse` understands.
-fn dump<T>(kind: u16, parse: fn(&[u8]) -> Option<T>) -> io::Result<Vec<T>> {
+/// All neighbours that have a place in the tables, with their interface, whether they answer or not.
+pub(in crate::io) fn asked_neighbours() -> io::Result<Vec<(u32, IpAddr)>> {
+    dump(GET_NEIGHBOUR, parse_asked_neighbour)
+}
+
+/// A rule that chooses tables, beside those that every kernel begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RuleEntry {
+    /// The destinations it is about; `None` where it is about all of a family.
+    pub(super) to: Option<IpNet>,
+}
+
+/// The rules that choose tables, without those that every kernel begins with.
+pub(super) fn rules() -> io::Result<Vec<RuleEntry>> {
+    dump(GET_RULE, parse_rule)
+}
+
+/// The route that the kernel would take to an address for whoever is bound to nothing; `None` where it has none.
+pub(super) fn route_to(address: IpAddr) -> io::Result<Option<RouteEntry>> {
+    let socket = open()?;
+    let (family, octets) = match address {
+        IpAddr::V4(address) => (libc::AF_INET, address.octets().to_vec()),
+        IpAddr::V6(address) => (libc::AF_INET6, address.octets().to_vec()),
+    };
+    let [family, bits] = [usize::try_from(family).unwrap_or_default(), 8 * octets.len()]
+        .map(|number| u8::try_from(number).unwrap_or_default());
+    let attribute_bytes = u16::try_from(4 + octets.len()).unwrap_or_default();
+    let mut request = (28 + u32::from(attribute_bytes)).to_ne_bytes().to_vec();
+    request.extend(GET_ROUTE.to_ne_bytes());
+    request.extend(REQUEST_ONE.to_ne_bytes());
+    request.extend([0; 8]);
+    request.extend([family, bits, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    request.extend(attribute_bytes.to_ne_bytes());
+    request.extend(1_u16.to_ne_bytes());
+    request.extend(octets);
+    (&socket).write_all(&request)?;
+    let mut buffer = vec![0; BUFFER_BYTES];
+    let length = (&socket).read(&mut buffer)?;
+    let message = Message::first(buffer.get(..length).unwrap_or_default());
+    Ok(message.filter(|message| message.kind == GET_ROUTE - NEW_FROM_GET).and_then(|message| read_route(message.body)))
+}
+
+fn open() -> io::Result<Socket> {
     let socket = Socket::new(Domain::from(libc::AF_NETLINK), Type::RAW, Some(Protocol::from(libc::NETLINK_ROUTE)))?;
     socket.set_read_timeout(Some(ANSWER_WAIT))?;
+    Ok(socket)
+}
+
+/// Asks for all entries of one kind, and reads those that `parse` understands.
+fn dump<T>(kind: u16, parse: fn(&[u8]) -> Option<T>) -> io::Result<Vec<T>> {
+    let socket = open()?;
     // A body of zeros asks for every family.
     let mut request = Vec::with_capacity(32);
     request.extend(32_u32.to_ne_bytes());
@@ -185,11 +245,28 @@ fn parse_link(body: &[u8]) -> Option<LinkEntry> {
     Some(link)
 }
 
+fn parse_rule(body: &[u8]) -> Option<RuleEntry> {
+    let length = *body.get(1)?;
+    let (mut to, mut priority) = (None, 0);
+    for Attribute { kind, value } in attributes(body, 12) {
+        match kind {
+            1 => to = IpNet::new(address(value)?, length).ok(),
+            6 => priority = u32_at(value, 0)?,
+            _ => {}
+        }
+    }
+    (!RULES_OF_OLD.contains(&priority)).then_some(RuleEntry { to })
+}
+
 fn parse_route(body: &[u8]) -> Option<RouteEntry> {
-    let [family, length, _, _, table, _, _, kind, ..] = *body else { return None };
     if u32_at(body, 8)? & (ROUTE_CLONED | ROUTE_DEAD) != 0 {
         return None;
     }
+    read_route(body)
+}
+
+fn read_route(body: &[u8]) -> Option<RouteEntry> {
+    let [family, length, _, _, table, _, _, kind, ..] = *body else { return None };
     let unspecified = match i32::from(family) {
         libc::AF_INET => IpAddr::from([0; 4]),
         libc::AF_INET6 => IpAddr::from([0; 16]),
@@ -246,9 +323,13 @@ fn parse_neighbour(body: &[u8]) -> Option<NeighbourEntry> {
 }
 
 fn parse_silent_neighbour(body: &[u8]) -> Option<(u32, IpAddr)> {
-    let (interface, state) = (u32_at(body, 4)?, u16_at(body, 8)?);
+    let asked = parse_asked_neighbour(body)?;
+    (u16_at(body, 8)? & NEIGHBOUR_SILENT != 0).then_some(asked)
+}
+
+fn parse_asked_neighbour(body: &[u8]) -> Option<(u32, IpAddr)> {
     let of = attributes(body, 12).find(|attribute| attribute.kind == 1).and_then(|of| address(of.value))?;
-    (state & NEIGHBOUR_SILENT != 0).then_some((interface, of))
+    Some((u32_at(body, 4)?, of))
 }
 
 fn address(bytes: &[u8]) -> Option<IpAddr> {

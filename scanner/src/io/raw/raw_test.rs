@@ -19,6 +19,10 @@ use crate::spec::{DiscoveryProbe, EngineChoice, Profile, ScanSpec};
 
 #[path = "raw_test/gate_test.rs"]
 mod gate;
+#[path = "raw_test/states_test.rs"]
+mod states;
+#[path = "raw_test/ways_test.rs"]
+mod ways;
 
 /// The other machine answers for 10.77.0.0/24 and fd77::/64 as well, and is fd09::2, with a greeting on 2022 and silence on
 /// 2080.

@@ -13,7 +13,7 @@ use crate::io::engine_thread::ThreadState;
 use crate::packet::answer;
 use crate::packet::cookie::STAMPS;
 use crate::packet::probe::Keys;
-use crate::syn_scan::Reply;
+use crate::syn_scan::{Reply, lane};
 
 /// An answer, and the slot of the unit that it is for.
 #[derive(Debug, Clone, Copy)]
@@ -64,18 +64,23 @@ fn read(packet: &[u8], keys: &Keys, port_first: u16) -> Option<Routed> {
     let lane = answer.lane.checked_sub(port_first).filter(|lane| *lane < PORTS)?;
     let (answer, stamp) = answer.prove(keys)?;
     let now = clock::now();
-    let age = stamp_at(now).wrapping_sub(stamp) % STAMPS;
     let slot = u8::try_from(lane / PORTS_PER_SLOT).ok()?;
-    let attempt = u8::try_from(lane % PORTS_PER_SLOT).ok()?;
+    let lane = u8::try_from(lane % PORTS_PER_SLOT).ok()?;
+    let is_stamped = lane::is_stamped(answer.probe, lane);
+    if !is_stamped && stamp != 0 {
+        return None;
+    }
+    let age = Duration::from_millis((stamp_at(now).wrapping_sub(stamp) % STAMPS).into());
     let reply = Reply {
         address: answer.address,
         probe: answer.probe,
-        attempt,
-        sent_at: now.saturating_sub(Duration::from_millis(age.into())),
+        lane,
+        sent_at: is_stamped.then(|| now.saturating_sub(age)),
         state: answer.state,
         reason: answer.reason,
         ttl: answer.ttl,
         is_own_word: answer.is_own_word,
+        stack: answer.stack,
     };
     Some(Routed { slot, reply })
 }

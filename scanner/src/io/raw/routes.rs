@@ -2,8 +2,7 @@
 //!
 //! Read once per unit from the kernel's tables ([`netlink`]); source addresses by asking the kernel which it would use. A
 //! unit is only scanned raw when every route that its targets may take is one that this file understands; any other goes
-//! to the connect engine, for which the kernel routes itself. Rules that choose tables by anything but the destination
-//! are not followed.
+//! to the connect engine, for which the kernel routes itself; so does one that rules lead another way (`policy`).
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -12,6 +11,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use ipnet::IpNet;
 
 use super::netlink::{self, LinkEntry, RouteEntry};
+use super::policy;
 use crate::finding::NotProbed;
 use crate::packet::arp::Mac;
 use crate::packet::template::Template;
@@ -22,7 +22,7 @@ use crate::target::TargetSet;
 const TABLES: [u32; 3] = [255, 254, 253];
 /// Kinds of route: to somewhere, to this machine itself.
 const UNICAST: u8 = 1;
-const LOCAL: u8 = 2;
+pub(super) const LOCAL: u8 = 2;
 /// Flags of an interface (linux/if.h): up, with a carrier, without ARP.
 const UP: u32 = 0x1;
 const RUNNING: u32 = 0x40;
@@ -95,15 +95,35 @@ impl Network {
         if targets.name_count() > 0 {
             return Err("host names");
         }
+        if targets.has_zones() {
+            return Err("link-local addresses");
+        }
         let links = netlink::links().map_err(|_refused| "interfaces that cannot be listed")?;
         let routes = netlink::routes().map_err(|_refused| "routes that cannot be read")?;
         let mut network = Self::build(targets, routes, &links)?;
+        policy::check(&network, targets)?;
         for entry in netlink::neighbours().unwrap_or_default() {
             if network.table.interfaces.contains(&entry.interface) {
                 network.table.neighbours.insert((entry.interface, entry.address), entry.mac);
             }
         }
         Ok(network)
+    }
+
+    /// A target of each group that is routed alike, and one that no route leads to.
+    pub(super) fn samples(&self, targets: &TargetSet) -> Vec<IpAddr> {
+        let (mut samples, mut left) = (Vec::new(), targets.clone());
+        for route in &self.table.routes {
+            samples.extend(first_target(&left, route.to));
+            left = left.subtract_nets(&[route.to]);
+        }
+        samples.extend(left.ranges().next().map(|range| range.first));
+        samples
+    }
+
+    /// Whether a route is there for an address and leads nowhere.
+    pub(super) fn is_refused(&self, address: IpAddr) -> bool {
+        self.table.routes.iter().find(|route| route.to.contains(&address)).is_some_and(|route| route.way.is_err())
     }
 
     fn build(targets: &TargetSet, mut routes: Vec<RouteEntry>, links: &[LinkEntry]) -> Result<Self, &'static str> {
@@ -153,7 +173,10 @@ impl Network {
         let from = source_of(sample, route.interface).or(route.source).ok_or("addresses without a source address")?;
         let link = self.link(entry, from, route.mtu, is_local)?;
         let needs_mac = !is_local && is_ethernet && entry.flags & NO_ARP == 0;
-        Ok(Ok(Way { link, gateway: route.gateway.filter(|_| !is_local), needs_mac }))
+        let gateway = route.gateway.filter(|_| !is_local);
+        // What lies behind a tunnel is not known.
+        let is_routed = !is_local && (gateway.is_some() || !is_ethernet);
+        Ok(Ok(Way { link, gateway, needs_mac, is_routed }))
     }
 
     /// The number of a link with this source address.
@@ -176,7 +199,7 @@ impl Network {
 }
 
 /// The first target in a network.
-fn first_target(targets: &TargetSet, net: IpNet) -> Option<IpAddr> {
+pub(super) fn first_target(targets: &TargetSet, net: IpNet) -> Option<IpAddr> {
     let (first, last) = (net.network(), net.broadcast());
     targets.ranges().find_map(|range| {
         let is_same = range.first.is_ipv4() == first.is_ipv4();

@@ -10,22 +10,26 @@ use nix::poll::{PollFd, PollFlags};
 
 use super::banner_grab::{Heard, Request};
 use super::neighbour::{Advertised, Resolver};
+use super::netlink;
 use super::receiver::Routed;
 use super::routes::scoped;
 use super::transmit::{BATCH, Transmitter};
 use super::unit::{Paths, Unit, Waiting};
 use super::{PORTS_PER_SLOT, SLOTS, drop_side_by_side, stamp_at};
+use crate::finding::NotProbed;
 use crate::io::bell::{self, Bell};
 use crate::io::clock;
 use crate::io::engine_thread::Inbox;
 use crate::packet::probe::Keys;
 use crate::packet::template::Particulars;
 use crate::slot_map::{Key as UnitKey, SlotMap};
-use crate::syn_scan::{Transmit, Turn};
+use crate::syn_scan::{Transmit, Turn, lane};
 use crate::unit::ScanError;
 
 /// While there are units, the loop turns at least this often: it notices a cancelled one well within 100 ms.
 const TURN_MAX: Duration = Duration::from_millis(20);
+/// How often links are looked at: a port is believed to be silent no sooner than twice as long after it was asked.
+const LINKS_EVERY: Duration = Duration::from_millis(100);
 /// Connections to open ports that are asked for at once.
 const BANNER_GRABS_AT_ONCE: usize = 64;
 
@@ -53,9 +57,19 @@ pub(super) struct Sender {
     /// The units of the slots, the one that began first at the front.
     order: Vec<UnitKey>,
     paths: Paths,
+    /// When the links were looked at last.
+    links_seen: Duration,
     transmits: Vec<Transmit>,
     /// Requests that the grabber has had no room for.
     unasked: VecDeque<Request>,
+}
+
+/// Why the kernel has refused a packet.
+fn why_refused(code: i32) -> NotProbed {
+    match code {
+        libc::ENETDOWN | libc::ENXIO | libc::ENODEV => NotProbed::InterfaceDown,
+        _ => NotProbed::SendRefused,
+    }
 }
 
 /// What became of a unit's turn.
@@ -79,6 +93,7 @@ impl Sender {
             slots: [None; SLOTS as usize],
             order: Vec::new(),
             paths: Paths::default(),
+            links_seen: Duration::ZERO,
             transmits: Vec::new(),
             unasked: VecDeque::new(),
         }
@@ -117,7 +132,7 @@ impl Sender {
             for key in self.slots.iter().flatten() {
                 let Some(unit) = self.units.get_mut(*key) else { continue };
                 let links = (0..).zip(&unit.links).filter(|(_, link)| link.interface == interface);
-                links.for_each(|(link, _)| unit.scan.on_neighbour(link, address, mac));
+                links.for_each(|(link, _)| unit.scan.on_neighbour(now, link, address, mac));
             }
         }
         while let Ok(Heard { request, banner }) = self.ends.heard.try_recv() {
@@ -125,8 +140,26 @@ impl Sender {
                 unit.scan.on_banner(request.index, request.to, banner);
             }
         }
+        self.look_at_links(now);
         self.waiting.extend(std::iter::from_fn(|| self.ends.units.take()));
         self.begin_units(now);
+    }
+
+    /// Tells units which of their links carry packets, several times a second.
+    fn look_at_links(&mut self, now: Duration) {
+        if self.units.is_empty() || now < self.links_seen + LINKS_EVERY {
+            return;
+        }
+        self.links_seen = now;
+        let Ok(entries) = netlink::links() else { return };
+        for key in self.slots.iter().flatten() {
+            let Some(unit) = self.units.get_mut(*key) else { continue };
+            let own = (0..).zip(&unit.links).filter(|(_, link)| !link.is_local);
+            for (number, link) in own {
+                let entry = entries.iter().find(|entry| entry.interface == link.interface);
+                unit.scan.on_link(now, number, entry.is_some_and(netlink::LinkEntry::carries));
+            }
+        }
     }
 
     /// Begins units that wait, as far as there are slots.
@@ -217,12 +250,21 @@ impl Sender {
         let stamp = stamp_at(now);
         for send in self.transmits.drain(..) {
             match send {
-                Transmit::Probe { address, probe, attempt, link, mac } => {
+                Transmit::Probe { address, probe, lane, link, mac } => {
                     let Some(link) = unit.links.get(usize::from(link)) else { continue };
-                    let lane = first_port + u16::from(attempt);
+                    let stamp = if lane::is_stamped(probe, lane) { stamp } else { 0 };
+                    let lane = first_port + u16::from(lane);
                     let cookie = self.keys.cookie(probe, address, lane, stamp);
                     let particulars = Particulars { probe, to: address, lane, cookie };
                     self.transmitter.push(link, address, mac, |bytes| link.template.write(&particulars, bytes));
+                }
+                // Only of probes without a stamp: their number is known.
+                Transmit::Reset { address, probe, lane, link, mac } => {
+                    let Some(link) = unit.links.get(usize::from(link)) else { continue };
+                    let lane = first_port + u16::from(lane);
+                    let cookie = self.keys.cookie(probe, address, lane, 0);
+                    let particulars = Particulars { probe, to: address, lane, cookie };
+                    self.transmitter.push(link, address, mac, |bytes| link.template.write_reset(&particulars, bytes));
                 }
                 Transmit::Resolve { address, link } => {
                     let Some(link) = unit.links.get(usize::from(link)) else { continue };
@@ -239,6 +281,12 @@ impl Sender {
             }
         }
         self.transmitter.flush();
+        let refused = std::mem::take(&mut self.transmitter.refused);
+        if let Some(unit) = self.units.get_mut(key) {
+            for (address, code) in refused {
+                unit.scan.on_not_sent(now, address, why_refused(code));
+            }
+        }
         self.ask();
     }
 

@@ -18,8 +18,7 @@ use crate::packet::template::PACKET_BYTES;
 
 /// Packets given to the kernel at once: more gain nothing, and answers wait while they are sent.
 pub(super) const BATCH: usize = 64;
-/// How often a full queue of the interface is tried again before the rest of a batch is given up: what is not sent is
-/// lost like any packet, and found missing by the canaries.
+/// How often a full queue of the interface is tried again before a packet is taken to be refused.
 const FULL_TRIES: u32 = 2000;
 /// Room for packets on their way to the interface.
 const SEND_BUFFER_BYTES: usize = 4 << 20;
@@ -37,8 +36,10 @@ pub(super) struct Transmitter {
     count: usize,
     /// Which socket the batch is for.
     lane: Lane,
-    /// Packets that the kernel refused.
-    pub(super) refused: u64,
+    /// Whom the packets of the batch are for.
+    targets: [IpAddr; BATCH],
+    /// Whom the kernel has refused to send to, and with which error, until that is asked for.
+    pub(super) refused: Vec<(IpAddr, i32)>,
 }
 
 /// The sockets.
@@ -77,7 +78,8 @@ impl Transmitter {
             addresses: Box::new(std::array::from_fn(|_| Destination::Link(link_address(0, 0, [0; 6])))),
             count: 0,
             lane: Lane::Outward,
-            refused: 0,
+            targets: [IpAddr::V4(Ipv4Addr::UNSPECIFIED); BATCH],
+            refused: Vec::new(),
         })
     }
 
@@ -106,6 +108,7 @@ impl Transmitter {
         let (Some(packet), Some(length), Some(slot)) = slots else { return };
         *length = write(packet);
         *slot = address;
+        self.targets.get_mut(self.count).into_iter().for_each(|target| *target = to);
         // What is no packet is not sent.
         self.count += usize::from(*length > 0);
     }
@@ -122,10 +125,12 @@ impl Transmitter {
                         std::thread::yield_now();
                     }
                     Some(libc::EINTR) => {}
-                    _ => {
+                    code => {
                         // This packet's interface is down or gone; the others' may not be.
-                        self.refused += 1;
+                        let refused = self.targets.get(sent).map(|target| (*target, code.unwrap_or(0)));
+                        self.refused.extend(refused);
                         sent += 1;
+                        full = 0;
                     }
                 },
             }

@@ -10,7 +10,7 @@ use crate::io::delivery::Delivery;
 use crate::pace::RateCap;
 use crate::plan::Plan;
 use crate::scan::Scan;
-use crate::syn_scan::{Path, SynScan, start_pps};
+use crate::syn_scan::{Path, Start, SynScan};
 use crate::unit::{ScanError, UnitScan, UnitTask};
 
 /// A unit that waits to be begun.
@@ -44,9 +44,9 @@ impl Waiting {
     /// Begins the unit, which gives its memory to it.
     pub(super) fn begin(self, paths: &mut Paths, now: Duration, slot: u8) -> Unit {
         let Self { plan, task, network, delivery } = self;
-        let Known { number: path, path: shared, .. } = paths.of(&task, now);
+        let Known { number: path, path: shared, .. } = paths.of(&plan, &task, now);
         let (path, shared) = (*path, shared.clone());
-        let scan = SynScan::new(plan, task.range, task.scope, task.pace, Box::new(network.table), shared);
+        let scan = SynScan::new(plan, task.range, task.permit, task.pace, Box::new(network.table), shared);
         Unit { scan, links: network.links, delivery, cancel: task.cancel, slot, path }
     }
 
@@ -80,14 +80,14 @@ struct Known {
 
 impl Paths {
     /// The path of a unit.
-    fn of(&mut self, task: &UnitTask, now: Duration) -> &Known {
+    fn of(&mut self, plan: &Plan, task: &UnitTask, now: Duration) -> &Known {
         // A job that has left this node takes its budget with it.
         self.known.retain(|known| !known.path.is_alone() || Arc::strong_count(&known.pace) > 1);
         let is_same = |known: &Known| Arc::ptr_eq(&known.pace, &task.pace) && known.partition == task.partition;
         let at = self.known.iter().position(is_same).unwrap_or(self.known.len());
         if at == self.known.len() {
             self.numbers += 1;
-            let (pace, path) = (Arc::clone(&task.pace), Path::new(start_pps(&task.spec), now));
+            let (pace, path) = (Arc::clone(&task.pace), Path::new(Start::of_plan(plan), now));
             self.known.push(Known { number: self.numbers, pace, partition: task.partition, path });
         }
         self.known.get(at).expect("found, or just put in")

@@ -2,6 +2,9 @@
 //!
 //! Pure; `unit` reads the channels.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
 use crate::finding::{Finding, Observation};
 use crate::tally::{Estimates, Tally};
 use crate::udp_scan::index_set::IndexSet;
@@ -14,6 +17,8 @@ pub(super) struct Merge {
     start: u64,
     /// Hosts that were told to be up, by their place in the unit.
     up: IndexSet,
+    /// Hosts that were told to be up of names, which may have several.
+    named_up: BTreeSet<(u64, IpAddr)>,
     /// Whether the first part only looks for hosts.
     is_discovery: bool,
     /// Whether the UDP part asks only the hosts that the first part finds.
@@ -22,13 +27,14 @@ pub(super) struct Merge {
 
 impl Merge {
     pub(super) fn new(start: u64, is_discovery: bool, is_fed: bool) -> Self {
-        Self { start, up: IndexSet::default(), is_discovery, is_fed }
+        Self { start, up: IndexSet::default(), named_up: BTreeSet::new(), is_discovery, is_fed }
     }
 
     /// Whether a finding of the first part is handed on.
     pub(super) fn keeps_first(&mut self, finding: &Finding) -> bool {
         match finding.observation {
             Observation::Host { .. } => self.keeps(finding),
+            Observation::Hardware { .. } => true,
             _ => !self.is_discovery,
         }
     }
@@ -36,6 +42,9 @@ impl Merge {
     /// Whether a finding of the UDP part is handed on: all but a host that was told already.
     pub(super) fn keeps(&mut self, finding: &Finding) -> bool {
         match finding.observation {
+            Observation::Host { .. } if finding.name.is_some() => {
+                self.named_up.insert((finding.target_index, finding.address))
+            }
             Observation::Host { .. } => self.up.insert(finding.target_index.saturating_sub(self.start)),
             _ => true,
         }
@@ -43,7 +52,7 @@ impl Merge {
 
     /// The figures of both parts. `unsettled` is how many hosts the UDP part still has to do of those that it was fed.
     pub(super) fn tally(&self, udp: Tally, first: Option<Tally>, unsettled: u64) -> Tally {
-        let hosts_up = self.up.len();
+        let hosts_up = self.up.len() + self.named_up.len() as u64;
         let Some(first) = first else { return Tally { hosts_up, ..udp } };
         let targets_done = match self.is_fed {
             true => first.targets_done.saturating_sub(unsettled),
@@ -93,7 +102,7 @@ mod tests {
     #[test]
     fn ports_that_a_discovery_asked_are_nobodys_business() {
         let port = Port::tcp(443);
-        let open = Observation::Port { port, state: PortState::Open, reason: Reason::SynAck, ttl: None };
+        let open = Observation::Port { port, state: PortState::Open, reason: Reason::SynAck, ttl: None, stack: None };
         assert!(!Merge::new(0, true, true).keeps_first(&finding(1, open.clone())));
         assert!(Merge::new(0, false, true).keeps_first(&finding(1, open)));
     }

@@ -12,6 +12,7 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrStor
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::finding::{NotProbed, PortState, Reason};
+use crate::packet::icmp;
 use crate::udp_scan::LANES;
 
 /// Datagrams given to the kernel or taken from it at once.
@@ -243,8 +244,8 @@ fn error_of(control: &ControlMessageOwned, to: SocketAddr) -> Option<Incoming> {
         _ => return None,
     };
     let (state, reason) = match error.ee_origin {
-        libc::SO_EE_ORIGIN_ICMP => icmp(error.ee_type, error.ee_code)?,
-        libc::SO_EE_ORIGIN_ICMP6 => icmp6(error.ee_type, error.ee_code)?,
+        libc::SO_EE_ORIGIN_ICMP => state_of(icmp::reason(error.ee_type, error.ee_code)?),
+        libc::SO_EE_ORIGIN_ICMP6 => state_of(icmp::reason_v6(error.ee_type, error.ee_code)?),
         _ => {
             let why = local_reason(Errno::from_raw(i32::try_from(error.ee_errno).ok()?))?;
             return Some(Incoming::NotSent { to, why });
@@ -254,30 +255,8 @@ fn error_of(control: &ControlMessageOwned, to: SocketAddr) -> Option<Incoming> {
     Some(Incoming::Error { to, by, state, reason })
 }
 
-/// ICMP: type 3 by code (RFC 792, RFC 1122 section 3.2.2.1, RFC 1812 section 5.2.7.1), type 11.
-fn icmp(kind: u8, code: u8) -> Option<(PortState, Reason)> {
-    let filtered = |reason| Some((PortState::Filtered, reason));
-    match (kind, code) {
-        (3, 3) => Some((PortState::Closed, Reason::PortUnreach)),
-        (3, 0 | 5 | 6 | 11) => filtered(Reason::NetUnreach),
-        (3, 1 | 7 | 8 | 12) => filtered(Reason::HostUnreach),
-        (3, 2) => filtered(Reason::ProtoUnreach),
-        (3, 9 | 10 | 13..=15) => filtered(Reason::AdminProhibited),
-        (11, _) => filtered(Reason::TimeExceeded),
-        _ => None,
-    }
-}
-
-/// ICMPv6: type 1 by code (RFC 4443 section 3.1), types 3 and 4.
-fn icmp6(kind: u8, code: u8) -> Option<(PortState, Reason)> {
-    let filtered = |reason| Some((PortState::Filtered, reason));
-    match (kind, code) {
-        (1, 4) => Some((PortState::Closed, Reason::PortUnreach)),
-        (1, 0 | 2) => filtered(Reason::NetUnreach),
-        (1, 1 | 5 | 6) => filtered(Reason::AdminProhibited),
-        (1, 3) => filtered(Reason::HostUnreach),
-        (3, _) => filtered(Reason::TimeExceeded),
-        (4, 1) => filtered(Reason::ProtoUnreach),
-        _ => None,
-    }
+/// What the reason of an ICMP error says of a datagram's port.
+fn state_of(reason: Reason) -> (PortState, Reason) {
+    let is_closed = reason == Reason::PortUnreach;
+    (if is_closed { PortState::Closed } else { PortState::Filtered }, reason)
 }

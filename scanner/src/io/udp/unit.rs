@@ -76,7 +76,7 @@ impl Unit {
         let in_turn = plan.spec().network_rate_pps.is_some() || plan.spec().host_rate_pps.is_some();
         let merge = Merge::new(task.range.start, is_discovery, is_fed);
         let asked = Asked::new(&plan, &task.range);
-        let scan = UdpScan::new(plan, task.range, task.scope, task.pace, is_fed, secret);
+        let scan = UdpScan::new(plan, task.range, task.permit, task.pace, is_fed, secret);
         let first = first.map(|First { scan, cancel, .. }| FirstPart { scan, cancel, outcome: None, is_read: false });
         let unit = Self {
             scan: scan.with_neighbours(neighbours),
@@ -168,7 +168,8 @@ impl Unit {
         self.gather();
         let UnitProgress { mut tally, estimates, .. } = self.progress();
         if self.first.is_none() {
-            tally.not_probed = tally.not_probed.and(&self.asked.unreached(tally.hosts_up));
+            tally.not_probed =
+                tally.not_probed.and(&self.asked.unreached(tally.hosts_up, &self.scan.results().silent_names));
         }
         let left_out = self.scan.results().left_out().clone();
         let first = self.first.as_ref().and_then(|first| first.outcome.as_ref());

@@ -77,6 +77,24 @@ fn a_syn_ack_is_an_open_port_and_a_reset_a_closed_one_and_both_carry_the_stamp()
 }
 
 #[test]
+fn a_syn_ack_tells_the_window_and_segment_size_of_its_stack() {
+    let segment = |offset: u8, flags: u8, options: &[u8]| {
+        let mut segment = [80_u16.to_be_bytes(), LANE.to_be_bytes()].concat();
+        segment.extend([0; 8]);
+        segment.extend([offset << 4, flags, 0xfa, 0xf0, 0, 0, 0, 0]);
+        segment.extend(options);
+        parse(&packet(pair(true).0, 6, &segment)).unwrap().stack
+    };
+    let told = |segment| Some(Stack { window: 64_240, segment });
+    assert_eq!(segment(6, SYN | ACK, &[2, 4, 0x05, 0xb4]), told(1460));
+    assert_eq!(segment(8, SYN | ACK, &[1, 3, 3, 7, 2, 4, 0x05, 0xa0, 0, 0, 0, 0]), told(1440));
+    assert_eq!(segment(6, SYN | ACK, &[0, 4, 0x05, 0xb4]), told(0), "behind the end of the options");
+    assert_eq!(segment(6, SYN | ACK, &[3, 0, 2, 4]), told(0), "an option of no length");
+    assert_eq!(segment(15, SYN | ACK, &[2, 4, 0x05]), told(0), "cut short");
+    assert_eq!((segment(6, RST | ACK, &[2, 4, 0x05, 0xb4]), segment(6, ACK, &[])), (None, None));
+}
+
+#[test]
 fn a_reset_of_an_ack_shows_the_host_and_nothing_of_the_port() {
     let (probe, cookie) = sent(Probe::Ack(80), true);
     assert_eq!(read32(&probe, 28), Some(cookie), "a reset takes its number from what an ACK acknowledges");

@@ -110,7 +110,10 @@
   const address = (row) => el("span", { class: "mono" }, row.host.a);
   const place = (row) => el("span", { class: "mono" }, endpoint(row.host, row.port));
   const placeKey = (row) => addressKey(row.host.a) + String(row.port.p).padStart(6, "0") + row.port.t;
-  const hostText = (host) => [host.a, host.n, host.w, host.m ? "middlebox" : ""];
+  const alsoCalled = (host) => (host.d || []).map(([name, source]) => name + " (" + source + ")").join(", ");
+  const hardware = (host) => host.h ? host.h[0] + (host.h[1] ? " (" + host.h[1] + ")" : "") : "";
+  const hostName = (host) => host.n || (host.d && host.d.length ? host.d[0][0] : "");
+  const hostText = (host) => [host.a, host.n, alsoCalled(host), hardware(host), host.w, host.m ? "middlebox" : ""];
   const portText = (port) => [port.p + "/" + port.t, serviceName(port), product(port), extra(port), port.b, port.v && port.v.hostname,
     port.v && port.v.http && port.v.http.title, port.v && port.v.http && port.v.http.server, port.v && (port.v.cpes || []).join(" "),
     port.v && port.v.tls && port.v.tls.own && port.v.tls.own.subject + " " + port.v.tls.own.names.join(" "),
@@ -123,7 +126,7 @@
       text: (row) => [hostText(row.host), row.host.p.map((port) => [portText(port), (port.w || []).map(weakText)])],
       columns: [
         ["Address", (row) => address(row), (row) => addressKey(row.host.a), "fit"],
-        ["Name", (row) => row.host.n || "", (row) => row.host.n || ""],
+        ["Name", (row) => hostName(row.host), (row) => hostName(row.host)],
         ["Worst", (row) => row.worst ? badge(row.worst) : badge(row.feared, true),
           (row) => row.worst ? 10 + RANK[row.worst] : RANK[row.feared] || 0, "fit"],
         ["Weaknesses", (row) => row.sure ? number(row.sure) : "", (row) => row.sure, "num"],
@@ -194,7 +197,8 @@
     return [
       hostHead(host),
       host.m ? el("p", { class: "notice" }, "Something on the way answers for every port of this address: its open ports mean nothing.") : "",
-      pairs([["Up because of", host.r], ["Not shown", counted], ["Scanned", minute(host.t) + " by " + host.w]]),
+      pairs([["Up because of", host.r], ["Also called", alsoCalled(host)], ["Hardware", hardware(host)],
+        ["Time to live", host.l], ["Not shown", counted], ["Scanned", minute(host.t) + " by " + host.w]]),
       el("p", {}),
       host.p.slice(0, 200).map((port) => portDetail(port)),
       host.p.length > 200 ? el("p", { class: "quiet" }, "and " + plural(host.p.length - 200, "more port")) : "",
@@ -405,7 +409,7 @@
     const notes = summary.notes.map((note) => el("p", { class: "notice" }, note));
     if (summary.targets_scanned < summary.targets_total) notes.unshift(el("p", { class: "notice" }, "Not complete: " + number(summary.targets_scanned) + " of " + plural(summary.targets_total, "target") + " were scanned."));
     byId("notes").replaceChildren(...notes);
-    byId("foot").replaceChildren("Pentora " + clean(scan.version) + (scan.ports ? " \u00b7 ports " + (scan.ports.length > 200 ? scan.ports.slice(0, 200) + " ..." : scan.ports) : "") + (summary.probes_sent ? " \u00b7 " + plural(summary.probes_sent, "probe") : "") + " \u00b7 This page loads nothing from the network.");
+    byId("foot").replaceChildren("Pentora " + clean(scan.version) + (scan.ports ? " \u00b7 ports " + (scan.ports.length > 200 ? scan.ports.slice(0, 200) + " ..." : scan.ports) : "") + (summary.probes_sent ? " \u00b7 " + plural(summary.probes_sent, "probe") : "") + (summary.recall_measured ? " \u00b7 recall " + summary.recall_measured.low.toFixed(4) + "\u2013" + summary.recall_measured.high.toFixed(4) + " measured" : "") + " \u00b7 This page loads nothing from the network.");
   }
   const duration = (seconds) => seconds < 60 ? seconds.toFixed(2) + " s" : Math.floor(seconds / 60) + " min " + Math.floor(seconds % 60) + " s";
 

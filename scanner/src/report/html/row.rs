@@ -2,19 +2,17 @@
 //!
 //! This form is between this file and `report.js` of the same build; whoever wants data takes a JSON report.
 
-use std::net::IpAddr;
-
 use serde::Serialize;
 
 use crate::finding::{
-    Certificate, HostRecord, Http, NotShown, PortRecord, PortState, Reason, Service, ServiceMethod, Severity, Tls,
-    Weakness,
+    Certificate, HostRecord, Http, Mac, NameSource, NotShown, PortRecord, PortState, Reason, Service, ServiceMethod,
+    Severity, Tls, Weakness,
 };
 use crate::port::Protocol;
 
 #[derive(Serialize)]
 pub(super) struct HostRow<'a> {
-    a: IpAddr,
+    a: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     n: Option<&'a str>,
     r: Reason,
@@ -23,6 +21,14 @@ pub(super) struct HostRow<'a> {
     w: &'a str,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     m: bool,
+    /// Hardware address and vendor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    h: Option<(Mac, Option<&'a str>)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    l: Option<u8>,
+    /// Names from elsewhere than the user, with who says so.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    d: Vec<(String, &'static str)>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     x: Vec<(PortState, Reason, u32)>,
     p: Vec<PortRow<'a>>,
@@ -101,14 +107,18 @@ struct WeaknessRow<'a> {
 
 impl<'a> HostRow<'a> {
     pub(super) fn of(host: &'a HostRecord) -> Self {
+        let names = host.names().into_iter().filter(|one| one.source != NameSource::User);
         let counted = |group: &NotShown| (group.state, group.reason, group.count);
         Self {
-            a: host.address,
+            a: host.written_address(),
             n: host.name.as_deref(),
             r: host.reason,
             t: host.started_at_ms / 1000,
             w: &host.worker,
             m: host.is_middlebox,
+            h: host.identity.mac.map(|mac| (mac, host.identity.vendor.as_deref())),
+            l: host.identity.ttl,
+            d: names.map(|one| (one.name, one.source.as_str())).collect(),
             x: host.not_shown.iter().map(counted).collect(),
             p: host.ports.iter().map(PortRow::of).collect(),
         }

@@ -1,4 +1,4 @@
-//! The `script` element of a port: what banner, HTTP, TLS and weaknesses told, for which nmap has no element.
+//! The `script` elements of hosts and ports: names that services told; what banner, HTTP, TLS and weaknesses told, for which nmap has no element.
 //!
 //! One element per port, with a table per kind of fact. NSE would have one per script, but ndiff 7.9x on Python 3 ends
 //! with an error at the second one of a port (it sorts objects that have no order), in nmap's own files too. Tables for
@@ -8,7 +8,7 @@ use std::io;
 
 use super::super::time::{day, second};
 use super::escaped::Escaped;
-use crate::finding::{Certificate, Http, PortRecord, PortState, Tls, Weakness};
+use crate::finding::{Certificate, HostName, Http, NameSource, PortRecord, PortState, Tls, Weakness};
 
 /// Writes what there is to say of an open port.
 pub(super) fn write<W: io::Write>(out: &mut W, port: &PortRecord) -> io::Result<()> {
@@ -29,6 +29,19 @@ pub(super) fn write<W: io::Write>(out: &mut W, port: &PortRecord) -> io::Result<
     write!(out, r#"">"#)?;
     facts.write(out)?;
     write!(out, "</script>")
+}
+
+/// Writes the names of a host that its services told, for which nmap's `hostname` has no type.
+pub(super) fn host<W: io::Write>(out: &mut W, names: &[HostName]) -> io::Result<()> {
+    let told = || names.iter().filter(|one| !matches!(one.source, NameSource::User | NameSource::ReverseDns));
+    if told().next().is_none() {
+        return Ok(());
+    }
+    write!(out, r#"<hostscript><script id="pentora-names" output=""#)?;
+    told().try_for_each(|one| write!(out, "&#10;  {}: {}", one.source.as_str(), Escaped(&one.name)))?;
+    write!(out, r#"">"#)?;
+    told().try_for_each(|one| write!(out, r#"<elem key="{}">{}</elem>"#, one.source.as_str(), Escaped(&one.name)))?;
+    writeln!(out, "</script></hostscript>")
 }
 
 struct Facts<'a> {

@@ -39,7 +39,8 @@ fn units_side_by_side_find_together_what_a_policed_path_takes() {
     assert!(recall >= 0.9995, "{recall}");
     let seconds = (net.now - Duration::from_secs(10)).as_secs_f64();
     let needed = f64::from(4096 * 20 + 12_288 * 5) / 20_000.0;
-    assert!(seconds < 2.2 * needed, "{seconds} s, {needed} at the full rate");
+    // Two seconds are for the start, in which the path proves how many flows it takes.
+    assert!(seconds < 2.2 * needed + 2.0, "{seconds} s, {needed} at the full rate");
     let sent: u64 = scans.iter().map(|scan| scan.results().tally().probes_sent).sum();
     assert!(sent as f64 <= 2.5 * seconds * 20_000.0, "{sent} probes in {seconds} s");
 }
@@ -49,7 +50,8 @@ fn a_far_network_is_waited_for_all_at_once() {
     let mut net = Net { rtt: Duration::from_millis(50), ..Net::default() };
     let (_, open) = net.scan(spec("10.77.0.0/20", "1-3"), Box::new(OneGateway), RateCap::new(None));
     assert_eq!(open, truth(FIRST, 4096, 1..=3));
-    assert!(net.now - Duration::from_secs(10) < Duration::from_secs(3), "{:?}", net.now);
+    // Most of it goes by until the path has proved that it takes the flows of all hosts at once.
+    assert!(net.now - Duration::from_secs(10) < Duration::from_secs(6), "{:?}", net.now);
 }
 
 #[test]
@@ -90,7 +92,7 @@ fn a_network_gets_no_more_than_its_share_and_holds_nobody_up() {
     assert_eq!(by_network.len(), 5);
     let most = by_network.values().map(Vec::len).max().unwrap() as f64;
     let seconds = (net.now - Duration::from_secs(10)).as_secs_f64();
-    assert!(seconds < most / 200.0 * 1.2 + 2.0, "{seconds} s for {most} packets at most: they waited for each other");
+    assert!(seconds < most / 200.0 * 1.2 + 4.0, "{seconds} s for {most} packets at most: they waited for each other");
     assert!(by_network.values().all(|times| busiest(times) <= 21));
 }
 

@@ -8,6 +8,9 @@ use super::{Ask, Fit, Payload, contains, has_at};
 
 /// `1.3.6.1.2.1.1.1.0`, sysDescr.0 (RFC 3418 section 2).
 const SYS_DESCR: [u8; 8] = [0x2b, 6, 1, 2, 1, 1, 1, 0];
+/// `1.3.6.1.2.1.1.2.0` and `1.3.6.1.2.1.1.5.0`, sysObjectID.0 and sysName.0.
+const SYS_OBJECT_ID: [u8; 8] = [0x2b, 6, 1, 2, 1, 1, 2, 0];
+const SYS_NAME: [u8; 8] = [0x2b, 6, 1, 2, 1, 1, 5, 0];
 
 /// The token as a request id.
 fn request_id(ask: &Ask) -> Vec<u8> {
@@ -19,21 +22,25 @@ fn fits_id(ask: &Ask, answer: &[u8]) -> Fit {
     (answer.first() == Some(&SEQUENCE)).then(|| contains(answer, &request_id(ask)))
 }
 
-/// `GetRequest` for sysDescr.0 with the community `public` (RFC 1157 section 4.1.2, RFC 3416 section 4.2.1).
-fn get_sys_descr(ask: &Ask, version: u8) -> Vec<u8> {
-    let binding = value(SEQUENCE, &[&value(OID, &[&SYS_DESCR]), &[NULL, 0]]);
-    let bindings = value(SEQUENCE, &[&binding]);
+/// `GetRequest` for these with the community `public` (RFC 1157 section 4.1.2, RFC 3416 section 4.2.1).
+fn get(ask: &Ask, version: u8, wanted: &[&[u8; 8]]) -> Vec<u8> {
+    let bindings: Vec<u8> =
+        wanted.iter().flat_map(|oid| value(SEQUENCE, &[&value(OID, &[*oid]), &[NULL, 0]])).collect();
+    let bindings = value(SEQUENCE, &[&bindings]);
     let request = value(0xa0, &[&request_id(ask), &number(0), &number(0), &bindings]);
     value(SEQUENCE, &[&number(version), &value(OCTETS, &[b"public"]), &request])
 }
 
-/// SNMPv1 (RFC 1157).
+/// SNMPv1 (RFC 1157), for one value: an agent that lacks one of several gives none.
 pub(super) static SNMP_V1: Payload =
-    Payload { name: "snmp v1 sysDescr", write: |ask| get_sys_descr(ask, 0), fits: fits_id };
+    Payload { name: "snmp v1 sysDescr", write: |ask| get(ask, 0, &[&SYS_DESCR]), fits: fits_id };
 
-/// SNMPv2c (RFC 1901).
-pub(super) static SNMP_V2C: Payload =
-    Payload { name: "snmp v2c sysDescr", write: |ask| get_sys_descr(ask, 1), fits: fits_id };
+/// SNMPv2c (RFC 1901), for what names the product and the host too.
+pub(super) static SNMP_V2C: Payload = Payload {
+    name: "snmp v2c sysDescr",
+    write: |ask| get(ask, 1, &[&SYS_DESCR, &SYS_OBJECT_ID, &SYS_NAME]),
+    fits: fits_id,
+};
 
 /// The engine's id, which every SNMPv3 agent reports to whoever asks (RFC 3412 section 6, RFC 3414 section 4).
 pub(super) static SNMP_V3: Payload = Payload {

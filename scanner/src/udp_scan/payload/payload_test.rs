@@ -88,7 +88,7 @@ fn requests_in_ber_are_nested_rightly_and_carry_the_id() {
             assert_eq!(walk(&bytes), bytes.len(), "{}", of(port)[variant].name);
         }
     }
-    let mut answer = request(161, 1);
+    let mut answer = request(161, 0);
     assert!(accepts(161, &ask(), &answer));
     let at = answer.windows(4).position(|window| window == ask().id31()).unwrap();
     answer[at + 3] ^= 1;
@@ -126,6 +126,24 @@ fn lengths_inside_requests_are_their_own() {
     let ipmi = request(623, 0);
     assert_eq!(ipmi[17..].iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte)), 0, "the checksum");
     assert_eq!(request(47808, 0).len(), usize::from(request(47808, 0)[3]));
+}
+
+#[test]
+fn the_catalogue_has_each_request_once_with_its_ports() {
+    let all = catalogue();
+    let ports = |name: &str| all.iter().find(|(payload, _)| payload.name == name).map(|(_, ports)| ports.clone());
+    assert_eq!(ports("radius access-request"), Some(vec![1645, 1812]));
+    assert_eq!(ports("empty"), None);
+    for (at, (payload, ports)) in all.iter().enumerate() {
+        assert!(
+            !ports.is_empty() && all[..at].iter().all(|(before, _)| before.name != payload.name),
+            "{}",
+            payload.name
+        );
+    }
+    for (name, rarity) in WANDERERS {
+        assert!(ports(name).is_some() && (1..=9).contains(rarity), "{name}");
+    }
 }
 
 #[test]

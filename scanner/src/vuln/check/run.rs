@@ -129,7 +129,8 @@ pub async fn run(known: Known<'_>, options: &Options, connector: &dyn Connector,
     run_of(Exposures::built_in(), known, options, connector, now_s).await
 }
 
-async fn run_of(
+/// The same with other rules.
+pub async fn run_of(
     exposures: &Exposures,
     known: Known<'_>,
     options: &Options,

@@ -5,9 +5,9 @@ use std::cmp::Ordering;
 use serde::Deserialize;
 
 use super::{METHOD_ENDED, RuleError, Seen};
-use crate::finding::{Printable, Severity, Weakness};
-use crate::vuln::matching::Distribution;
-use crate::vuln::version::{Scheme, compare};
+use crate::finding::{Severity, Weakness, plain_text};
+use crate::vuln::matching::Subject;
+use crate::vuln::version::{Range, Scheme, Verdict, compare};
 
 /// The table.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -75,35 +75,43 @@ impl EndOfLife {
         self.product.is_empty()
     }
 
-    /// The weakness of a product that has ended by now.
+    /// What its products are called, each by all of its names.
+    pub fn names(&self) -> impl Iterator<Item = Vec<&str>> {
+        self.product.iter().map(|product| product.names.iter().map(String::as_str).collect())
+    }
+
+    /// The weakness of a product that has ended by now: of the server itself, or else of what it names in itself.
     pub(super) fn weakness(&self, seen: &Seen<'_>) -> Option<Weakness> {
-        let service = seen.service;
-        let name = service.product.as_deref()?.to_lowercase();
-        let told = service.version.as_deref()?;
-        let version = told.split_whitespace().next()?.split('-').next()?;
+        Subject::all_of(seen.service).iter().find_map(|subject| self.of_subject(subject, seen.now_s))
+    }
+
+    fn of_subject(&self, subject: &Subject, now_s: i64) -> Option<Weakness> {
+        let name = subject.name().to_lowercase();
+        let version = subject.version()?.split('-').next()?;
         let product = self.product.iter().find(|product| product.names.contains(&name))?;
-        let line =
-            product.line.iter().find(|line| compare(product.scheme, version, &line.below) == Some(Ordering::Less))?;
-        let has_ended = day(&line.ended)? <= seen.now_s.div_euclid(86_400);
+        // A shortened version is of a line where all versions that begin so are before the line's end; of the lines up to
+        // there, some of them may be.
+        let holds = |line: &Line| Range::all(product.scheme).before(line.below.as_str()).holds_shortened(version);
+        let at = product.line.iter().position(|line| holds(line) == Verdict::Inside)?;
+        let may_be = product.line.get(..=at)?.iter().filter(|line| holds(line) != Verdict::Outside);
+        let today = now_s.div_euclid(86_400);
+        let line = product.line.get(at)?;
+        let has_ended = may_be.map(|line| day(&line.ended)).all(|ended| ended.is_some_and(|ended| ended <= today));
         // Distributions go on correcting what its makers have left.
-        let distribution = Distribution::of(
-            told,
-            &[service.info.as_deref().unwrap_or_default(), service.os.as_deref().unwrap_or_default()],
-        );
-        let (severity, confidence, more) = match distribution {
+        let (severity, confidence, more) = match subject.distribution() {
             None => (Severity::High, 80, ""),
             Some(_) => (Severity::Low, 30, " A distribution ships it and may still correct it."),
         };
-        let product_name = Printable(service.product.as_deref().unwrap_or_default());
+        let product_name = plain_text(subject.name());
         has_ended.then(|| Weakness {
             id: "PEN-EOL".to_owned(),
-            title: format!("{product_name} {} is no longer corrected by its makers", Printable(version)),
+            title: format!("{product_name} {} is no longer corrected by its makers", plain_text(version)),
             severity,
             confidence,
             method: METHOD_ENDED.to_owned(),
             evidence: format!(
-                "Says version {}; versions before {} ended on {}.{more}",
-                Printable(told),
+                "{product_name} says version {}; versions before {} ended on {}.{more}",
+                plain_text(version),
                 line.below,
                 line.ended
             ),

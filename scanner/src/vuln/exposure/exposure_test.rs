@@ -118,6 +118,27 @@ fn products_that_have_ended_are_told_with_their_day() {
     assert_eq!((old.severity, old.confidence), (Severity::High, 80));
     assert!(old.evidence.contains("ended on 2018-01-01"), "{}", old.evidence);
     assert!(found("Apache httpd", "2.4.62").is_none());
+    for (product, version) in [
+        ("Apache httpd", "2"),
+        ("Apache httpd", "2.4"),
+        ("Apache httpd", "2.4.x"),
+        ("nginx", "1"),
+        ("PHP", "8.x"),
+        ("OpenSSL", "3"),
+    ] {
+        assert!(found(product, version).is_none(), "{product} {version} may be one that is corrected");
+    }
+    for (product, version) in [
+        ("Apache httpd", "1"),
+        ("Apache httpd", "1.3.x"),
+        ("Apache httpd", "2.2"),
+        ("nginx", "1.18"),
+        ("PHP", "5"),
+        ("PHP", "7"),
+        ("PHP", "7.4"),
+    ] {
+        assert!(found(product, version).is_some(), "whatever {product} {version} is short for has ended");
+    }
     assert!(
         found("OpenSSL", "1.0.2zf").is_some()
             && found("OpenSSL", "1.1.1w").is_some()

@@ -194,10 +194,10 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Parsed, RuleError> {
 }
 
 fn rule_of(text: RuleText) -> Result<Rule, String> {
-    let is_id = text.id.starts_with("PEN-")
+    let is_id = ["PEN-", "OWN-"].iter().any(|start| text.id.starts_with(start))
         && text.id.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'-');
     if !is_id {
-        return Err("an id is `PEN-` and upper-case words".to_owned());
+        return Err("an id is `PEN-`, or `OWN-` in files of a user's, and upper-case words".to_owned());
     }
     if text.confidence > 100 || text.references.is_empty() {
         return Err("confidence is 0 to 100, and there is at least one reference".to_owned());

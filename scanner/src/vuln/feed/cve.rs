@@ -1,31 +1,29 @@
 //! CVE records, format 5: the numbering authority's own container, and what others (ADP) added to it.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use serde::Deserialize;
+use serde_json::Value;
 
+use super::cve_product::{Product, of_product};
+use super::lenient::{list, or_default, text, text_or_empty};
 use super::nvd::{Configuration, affected_of};
 use super::products::Products;
-use super::rating::{Rating, Score};
+use super::rating::{Rating, Score, severity_of};
 use super::records::Records;
 use super::reference::{Reference, urls};
 use super::{Entry, Problem};
-use crate::vuln::advisory::{Advisory, Affected, RANGES_MAX, Source, bounded, is_cve_id, product_key};
-use crate::vuln::cpe::Cpe;
+use crate::finding::Severity;
+use crate::vuln::advisory::{Advisory, Affected, Source, bounded, is_cve_id};
 use crate::vuln::product;
-use crate::vuln::version::{Range, Scheme};
-
-/// Most names that one product is looked up by: its versions are kept for each of them.
-const NAMES_MAX: usize = 16;
-/// Words that stand where nothing is known.
-const NOTHING: [&str; 8] = ["", "n/a", "-", "unspecified", "unknown", "none", "not specified", "[unknown]"];
+use crate::vuln::version::Range;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Record {
     data_type: Option<String>,
     cve_metadata: Option<Metadata>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     containers: Containers,
 }
 
@@ -33,57 +31,34 @@ struct Record {
 #[serde(rename_all = "camelCase")]
 struct Metadata {
     cve_id: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text_or_empty")]
     state: String,
+    #[serde(default, deserialize_with = "text")]
     assigner_short_name: Option<String>,
+    #[serde(default, deserialize_with = "text")]
     date_published: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
 struct Containers {
     cna: Option<Container>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "list")]
     adp: Vec<Container>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct Container {
+    #[serde(deserialize_with = "text")]
     title: Option<String>,
+    #[serde(deserialize_with = "list")]
     affected: Vec<Product>,
+    #[serde(deserialize_with = "list")]
     cpe_applicability: Vec<Configuration>,
+    #[serde(deserialize_with = "list")]
     metrics: Vec<Metric>,
+    #[serde(deserialize_with = "list")]
     references: Vec<Reference>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct Product {
-    vendor: Option<String>,
-    product: Option<String>,
-    package_name: Option<String>,
-    cpes: Vec<String>,
-    default_status: Option<String>,
-    versions: Vec<Version>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct Version {
-    version: String,
-    status: String,
-    version_type: Option<String>,
-    less_than: Option<String>,
-    less_than_or_equal: Option<String>,
-    changes: Vec<Change>,
-}
-
-#[derive(Deserialize)]
-struct Change {
-    #[serde(default)]
-    at: String,
-    #[serde(default)]
-    status: String,
 }
 
 #[derive(Deserialize, Default)]
@@ -95,6 +70,15 @@ struct Metric {
     v3_1: Option<Score>,
     #[serde(rename = "cvssV3_0")]
     v3_0: Option<Score>,
+    #[serde(rename = "cvssV2_0")]
+    v2_0: Option<Score>,
+    other: Option<Other>,
+}
+
+/// A severity in an author's own words.
+#[derive(Deserialize)]
+struct Other {
+    content: Option<Value>,
 }
 
 pub(super) fn read(records: &mut Records<'_>) -> Result<(), Problem> {
@@ -119,29 +103,17 @@ fn entry(record: Record) -> Result<Entry, String> {
     }
     let cna = record.containers.cna.unwrap_or_default();
     let all = || std::iter::once(&cna).chain(&record.containers.adp);
-    let mut products = Products::default();
-    let mut known: HashSet<String> = HashSet::new();
-    for container in all() {
-        if products.is_full() {
-            break;
-        }
-        // What others added speaks only of products that the authority itself left out.
-        let mut said = Vec::new();
-        let more = container.affected.iter().flat_map(of_product).chain(affected_of(&container.cpe_applicability));
-        for affected in more.filter(|more| !known.contains(&more.key)) {
-            said.push(affected.key.clone());
-            if products.add(affected).is_none() {
-                break;
-            }
-        }
-        known.extend(said);
-    }
-    let affected = products.into_all();
-    let by_kind: [fn(&Metric) -> Option<&Score>; 3] =
-        [|metric| metric.v4_0.as_ref(), |metric| metric.v3_1.as_ref(), |metric| metric.v3_0.as_ref()];
+    let affected = products_of(all());
+    let by_kind: [fn(&Metric) -> Option<&Score>; 4] = [
+        |metric| metric.v4_0.as_ref(),
+        |metric| metric.v3_1.as_ref(),
+        |metric| metric.v3_0.as_ref(),
+        |metric| metric.v2_0.as_ref(),
+    ];
     let metrics: Vec<&Metric> = all().flat_map(|container| &container.metrics).collect();
     let Rating { cvss, severity } =
         Rating::of(by_kind.iter().flat_map(|kind| metrics.iter().filter_map(move |metric| kind(metric))));
+    let severity = severity.or_else(|| metrics.iter().find_map(|metric| in_own_words(metric)));
     Ok(Entry::Advisory(Box::new(Advisory {
         id: metadata.cve_id,
         aliases: Vec::new(),
@@ -158,128 +130,39 @@ fn entry(record: Record) -> Result<Entry, String> {
     })))
 }
 
-fn is_nothing(text: &str) -> bool {
-    NOTHING.iter().any(|nothing| text.trim().eq_ignore_ascii_case(nothing))
-}
-
-/// What a product of a record says, under the key of its names and those of its CPE names.
-fn of_product(product: &Product) -> Vec<Affected> {
-    let name = product.product.as_deref().or(product.package_name.as_deref()).unwrap_or_default();
-    let vendor = product.vendor.as_deref().filter(|vendor| !is_nothing(vendor)).unwrap_or(name);
-    let mut keys: BTreeSet<String> =
-        if is_nothing(name) { None } else { Some(product_key(vendor, name)) }.into_iter().collect();
-    for key in product.cpes.iter().filter_map(|cpe| cpe.parse::<Cpe>().ok()?.product_key()) {
-        if keys.len() < NAMES_MAX {
-            keys.insert(key);
-        }
-    }
-    let of_key = |key: String| {
-        let mut affected = Affected {
-            is_default_affected: product.default_status.as_deref() == Some("affected"),
-            ..Affected::default()
-        };
-        for version in &product.versions {
-            let scheme = scheme_of(version.version_type.as_deref(), &key);
-            for StatedRange { range, is_affected } in scheme.into_iter().flat_map(|scheme| ranges(version, scheme)) {
-                let ranges = if is_affected { &mut affected.affected } else { &mut affected.unaffected };
-                if ranges.len() < RANGES_MAX {
-                    ranges.push(range);
+/// The products that a record speaks of.
+///
+/// The versions of the authority's own list count first, then its CPE names, then what others added: whoever comes later
+/// speaks only of products that those before left out or did not say in a way that can be read. A product is the same by
+/// whichever of its names, so that `php:php` of another does not overrule what the record says of `PHP Group` `PHP`.
+fn products_of<'a>(containers: impl Iterator<Item = &'a Container>) -> Vec<Affected> {
+    let mut products = Products::default();
+    let mut known: HashSet<String> = HashSet::new();
+    for container in containers {
+        let own: Vec<Affected> = container.affected.iter().flat_map(of_product).collect();
+        for source in [own, affected_of(&container.cpe_applicability)] {
+            let mut said: Vec<String> = Vec::new();
+            for affected in source {
+                if known.contains(&affected.key) {
+                    continue;
+                }
+                let is_read = !affected.affected.iter().chain(&affected.unaffected).any(Range::is_unread);
+                if is_read {
+                    let names = product::find(None, Some(&affected.key)).map_or(&[][..], |product| product.keys);
+                    said.extend(names.iter().map(|name| (*name).to_owned()).chain([affected.key.clone()]));
+                }
+                if products.add(affected).is_none() {
+                    return products.into_all();
                 }
             }
+            known.extend(said);
         }
-        affected.key = key;
-        affected
-    };
-    let says_something = |affected: &Affected| affected.is_default_affected || !affected.affected.is_empty();
-    keys.into_iter().map(of_key).filter(says_something).collect()
+    }
+    products.into_all()
 }
 
-/// How the versions of this type are ordered; `None` for commits, which nobody can tell from outside.
-fn scheme_of(version_type: Option<&str>, key: &str) -> Option<Scheme> {
-    match version_type.unwrap_or_default().to_ascii_lowercase().as_str() {
-        "git" => None,
-        "semver" => Some(Scheme::Semver),
-        "rpm" => Some(Scheme::Rpm),
-        "deb" | "dpkg" | "debian" => Some(Scheme::Dpkg),
-        "apk" | "alpine" => Some(Scheme::Apk),
-        _ => Some(product::scheme_of(key)),
-    }
-    // OpenSSL's and OpenSSH's makers call their versions `custom` and `semver` alike.
-    .map(|scheme| if scheme.is_of_packages() { scheme } else { product::own_scheme_of(key).unwrap_or(scheme) })
-}
-
-/// A range, and what an entry says of it.
-struct StatedRange {
-    range: Range,
-    is_affected: bool,
-}
-
-impl StatedRange {
-    /// Nothing where the status is not known.
-    fn of(range: Range, status: &str) -> Option<Self> {
-        let is_affected = match status {
-            "affected" => true,
-            "unaffected" => false,
-            _ => return None,
-        };
-        Some(Self { range, is_affected })
-    }
-}
-
-/// The ranges of one entry.
-fn ranges(entry: &Version, scheme: Scheme) -> Vec<StatedRange> {
-    let start = entry.version.trim();
-    let is_open = |version: &str| version == "*" || is_nothing(version);
-    let mut range = Range::all(scheme);
-    match (&entry.less_than, &entry.less_than_or_equal) {
-        (None, None) => {
-            let ranges = in_words(start, scheme).unwrap_or_default();
-            return ranges.into_iter().filter_map(|range| StatedRange::of(range, &entry.status)).collect();
-        }
-        (Some(end), _) if !is_open(end) => range = range.before(bounded(end.trim())),
-        (None, Some(end)) if !is_open(end) => range = range.through(bounded(end.trim())),
-        _ => {}
-    }
-    if !is_open(start) && start != "0" {
-        range = range.since(bounded(start));
-    }
-    // A change of status parts the range.
-    let mut parts = Vec::new();
-    let mut status = entry.status.as_str();
-    for change in entry.changes.iter().take(RANGES_MAX) {
-        let at = bounded(change.at.trim());
-        let rest = range.clone().since(at.clone());
-        parts.extend(StatedRange::of(range.before(at), status));
-        (range, status) = (rest, change.status.as_str());
-    }
-    parts.extend(StatedRange::of(range, status));
-    parts
-}
-
-/// One version without an end: exactly that one, all of them, or a range in words such as `>= 1.0, < 1.5`.
-fn in_words(text: &str, scheme: Scheme) -> Option<Vec<Range>> {
-    if is_nothing(text) {
-        return None;
-    }
-    if text == "*" || text.eq_ignore_ascii_case("all") || text.eq_ignore_ascii_case("all versions") {
-        return Some(vec![Range::all(scheme)]);
-    }
-    if !text.starts_with(['<', '>', '=']) {
-        return Some(vec![Range::exactly(scheme, bounded(text))]);
-    }
-    let mut range = Range::all(scheme);
-    for part in text.split(',').map(str::trim) {
-        let version = part.trim_start_matches(['<', '>', '=']);
-        let sign = part.get(..part.len() - version.len())?;
-        let version = bounded(version.trim());
-        range = match sign {
-            "<" => range.before(version),
-            "<=" => range.through(version),
-            ">" => range.after(version),
-            ">=" => range.since(version),
-            "=" | "==" => Range::exactly(scheme, version),
-            _ => return None,
-        };
-    }
-    Some(vec![range])
+/// What some authorities write in place of a score: `{"text": "important"}`.
+fn in_own_words(metric: &Metric) -> Option<Severity> {
+    let content = metric.other.as_ref()?.content.as_ref()?;
+    ["text", "value", "severity"].into_iter().find_map(|name| severity_of(content.get(name)?.as_str()?.trim()))
 }

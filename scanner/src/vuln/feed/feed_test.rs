@@ -17,7 +17,7 @@ use crate::vuln::advisory::Source;
 use crate::vuln::store::{AdvisoryStore, MemoryStore};
 use crate::vuln::version::Verdict;
 
-fn cve(id: &str, versions: Value) -> Value {
+pub(super) fn cve(id: &str, versions: Value) -> Value {
     json!({
         "dataType": "CVE_RECORD", "dataVersion": "5.1",
         "cveMetadata": {"cveId": id, "state": "PUBLISHED", "assignerShortName": "frob", "datePublished": "2024-03-04T05:06:07.000Z"},
@@ -30,18 +30,22 @@ fn cve(id: &str, versions: Value) -> Value {
     })
 }
 
-fn below(version: &str) -> Value {
+pub(super) fn below(version: &str) -> Value {
     json!([{"version": "1.0", "lessThan": version, "status": "affected", "versionType": "custom"}])
 }
 
-struct Folder(TempDir);
+pub(super) struct Folder(TempDir);
 
 impl Folder {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub(super) fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
         let path = self.0.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, bytes).unwrap();
@@ -49,13 +53,13 @@ impl Folder {
     }
 }
 
-fn gz(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn gz(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
 }
 
-fn zipped(files: &[(&str, &[u8])]) -> Vec<u8> {
+pub(super) fn zipped(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut archive = zip::ZipWriter::new(io::Cursor::new(Vec::new()));
     for (name, bytes) in files {
         archive.start_file(*name, SimpleFileOptions::default()).unwrap();
@@ -75,11 +79,11 @@ fn load(path: &Path, kind: FeedKind, limits: &Limits) -> Result<(Summary, Memory
     Ok((summary, store))
 }
 
-fn read(path: &Path, kind: FeedKind) -> Result<(Summary, MemoryStore), FeedError> {
+pub(super) fn read(path: &Path, kind: FeedKind) -> Result<(Summary, MemoryStore), FeedError> {
     load(path, kind, &Limits::default())
 }
 
-fn error(path: &Path, kind: FeedKind) -> String {
+pub(super) fn error(path: &Path, kind: FeedKind) -> String {
     read(path, kind).map(|(summary, _)| summary).unwrap_err().to_string()
 }
 
@@ -128,7 +132,7 @@ fn a_cve_record_is_read_in_every_wrapping() {
 }
 
 /// Whether the only product of the record is affected at `version`.
-fn verdict(versions: Value, version: &str) -> Verdict {
+pub(super) fn verdict(versions: Value, version: &str) -> Verdict {
     let folder = Folder::new();
     let path = folder.write("one.json", cve("CVE-1999-900001", versions).to_string());
     let (_, store) = read(&path, FeedKind::Cve).unwrap();

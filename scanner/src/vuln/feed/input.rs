@@ -13,15 +13,15 @@ use zip::ZipArchive;
 use zip::result::ZipError;
 
 use super::{FeedError, FeedKind, Limits, Problem};
-use crate::finding::Printable;
+use crate::finding::plain_text;
 use crate::vuln::advisory::bounded;
 
 /// How deep directories may nest.
 const DEPTH_MAX: u32 = 16;
 /// What a packed file may hold whatever its size: a small one can be a single run of spaces.
 const SLACK_BYTES: u64 = 4 << 20;
-/// Names that feeds' directories hold beside their records.
-const NO_RECORDS: [&str; 2] = ["delta.json", "deltaLog.json"];
+/// Names that feeds' directories hold beside their records, in lower case.
+const NO_RECORDS: [&str; 2] = ["delta.json", "deltalog.json"];
 
 /// Counts what is read of one file, and which record it is in.
 #[derive(Debug)]
@@ -44,6 +44,11 @@ impl Meter {
     pub(super) fn begin_record(&self) {
         self.record.set(self.record.get() + 1);
         self.record_left.set(self.record_max);
+    }
+
+    /// The record that is being read, counted from 1.
+    pub(super) fn record(&self) -> u64 {
+        self.record.get()
     }
 
     /// The limit that was exceeded, if one was: the cause of whatever error came of it.
@@ -88,7 +93,7 @@ impl Read for Metered<'_> {
     }
 }
 
-type OnFile<'a> = dyn FnMut(&mut dyn Read, &Meter) -> Result<(), Problem> + 'a;
+type OnFile<'a> = dyn FnMut(&str, &mut dyn Read, &Meter) -> Result<(), Problem> + 'a;
 
 /// Calls `on_file` with the content of each file at `path`, in the order of their names, and counts them.
 pub(super) fn read(path: &Path, kind: FeedKind, limits: &Limits, on_file: &mut OnFile<'_>) -> Result<u64, FeedError> {
@@ -105,8 +110,8 @@ pub(super) fn read(path: &Path, kind: FeedKind, limits: &Limits, on_file: &mut O
     Ok(reading.files)
 }
 
-fn at(file: &str, problem: Problem) -> FeedError {
-    FeedError { file: Printable(&bounded(file)).to_string(), record: 0, problem }
+pub(super) fn at(file: &str, problem: Problem) -> FeedError {
+    FeedError { file: plain_text(&bounded(file)).to_string(), record: 0, problem }
 }
 
 struct Reading<'a, 'b> {
@@ -148,12 +153,18 @@ impl Reading<'_, '_> {
     }
 
     fn may_hold_records(&self, path: &Path) -> bool {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let path = path.to_string_lossy().to_lowercase();
+        let mut parts = path.rsplit(['/', '\\']);
+        let name = parts.next().unwrap_or_default();
+        // What a Mac puts beside the files in an archive: their properties, under their names.
+        if name.starts_with("._") || parts.any(|folder| folder == "__macosx") {
+            return false;
+        }
         let endings: &[&str] = match self.kind {
             FeedKind::Epss => &[".csv", ".gz", ".zip"],
             _ => &[".json", ".jsonl", ".ndjson", ".gz", ".zip"],
         };
-        endings.iter().any(|ending| name.ends_with(ending)) && !NO_RECORDS.contains(&&*name)
+        endings.iter().any(|ending| name.ends_with(ending)) && !NO_RECORDS.contains(&name)
     }
 
     fn path(&mut self, path: &Path) -> Result<(), FeedError> {
@@ -186,7 +197,7 @@ impl Reading<'_, '_> {
         self.check_count(name, 1)?;
         self.files += 1;
         let meter = Meter::new(self.limits.record_bytes_max, total_max);
-        let read = (self.on_file)(reader, &meter);
+        let read = (self.on_file)(name, reader, &meter);
         let used = total_max - meter.total_left.get();
         self.total_left = self.total_left.saturating_sub(used);
         match read {
@@ -209,7 +220,8 @@ impl Reading<'_, '_> {
                 continue;
             }
             let inner_name = format!("{name}!{inner_name}");
-            if inner_name.ends_with(".json") || inner_name.ends_with("l") || inner_name.ends_with(".csv") {
+            let ending = inner_name.to_lowercase();
+            if [".json", ".jsonl", ".ndjson", ".csv"].into_iter().any(|text| ending.ends_with(text)) {
                 left = left.saturating_sub(self.stream(&mut entry, left, &inner_name)?);
             } else if archives == 0 {
                 let unpacked = unpack(&mut entry, left).map_err(|problem| at(&inner_name, problem))?;

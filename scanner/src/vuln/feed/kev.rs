@@ -2,17 +2,21 @@
 
 use serde::Deserialize;
 
+use super::lenient::text;
 use super::records::Records;
 use super::{Entry, FeedKind, Problem, of_cve};
 use crate::vuln::advisory::{Kev, bounded, is_cve_id};
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
 struct Element {
-    #[serde(rename = "cveID")]
+    #[serde(rename = "cveID", deserialize_with = "text")]
     cve_id: Option<String>,
+    #[serde(deserialize_with = "text")]
     date_added: Option<String>,
+    #[serde(deserialize_with = "text")]
     due_date: Option<String>,
+    #[serde(deserialize_with = "text")]
     known_ransomware_campaign_use: Option<String>,
 }
 

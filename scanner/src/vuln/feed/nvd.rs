@@ -5,6 +5,7 @@ use std::collections::hash_map::Entry as Slot;
 
 use serde::Deserialize;
 
+use super::lenient::{list, or_default, text, text_or_empty};
 use super::products::{PLATFORMS_MAX, Products};
 use super::rating::{Rating, Score};
 use super::records::Records;
@@ -24,63 +25,79 @@ struct Element {
 #[serde(rename_all = "camelCase")]
 struct Cve {
     id: String,
+    #[serde(default, deserialize_with = "text")]
     published: Option<String>,
+    #[serde(default, deserialize_with = "text")]
     vuln_status: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     metrics: Metrics,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "list")]
     configurations: Vec<Configuration>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "list")]
     references: Vec<Reference>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Metrics {
-    #[serde(rename = "cvssMetricV40")]
+    #[serde(rename = "cvssMetricV40", deserialize_with = "list")]
     v4_0: Vec<Metric>,
-    #[serde(rename = "cvssMetricV31")]
+    #[serde(rename = "cvssMetricV31", deserialize_with = "list")]
     v3_1: Vec<Metric>,
-    #[serde(rename = "cvssMetricV30")]
+    #[serde(rename = "cvssMetricV30", deserialize_with = "list")]
     v3_0: Vec<Metric>,
+    #[serde(rename = "cvssMetricV2", deserialize_with = "list")]
+    v2: Vec<Metric>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
 struct Metric {
+    /// `Primary` or `Secondary`.
+    #[serde(rename = "type", deserialize_with = "text_or_empty")]
+    kind: String,
     cvss_data: Option<Score>,
+    /// Of version 2, whose scores have no word of their own.
+    #[serde(deserialize_with = "text")]
+    base_severity: Option<String>,
 }
 
 /// Which products together are affected. CVE records of format 5.1 have the same under `cpeApplicability`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Configuration {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text")]
     operator: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     negate: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "list")]
     nodes: Vec<Node>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Node {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text")]
+    operator: Option<String>,
+    #[serde(default, deserialize_with = "or_default")]
     negate: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "list")]
     cpe_match: Vec<CpeMatch>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct CpeMatch {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     vulnerable: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text_or_empty")]
     criteria: String,
+    #[serde(default, deserialize_with = "text")]
     version_start_including: Option<String>,
+    #[serde(default, deserialize_with = "text")]
     version_start_excluding: Option<String>,
+    #[serde(default, deserialize_with = "text")]
     version_end_including: Option<String>,
+    #[serde(default, deserialize_with = "text")]
     version_end_excluding: Option<String>,
 }
 
@@ -96,9 +113,8 @@ fn entry(element: Element) -> Result<Entry, String> {
     if cve.vuln_status.as_deref().is_some_and(|status| status.eq_ignore_ascii_case("Rejected")) {
         return Ok(Entry::Withdrawn);
     }
-    let metrics = [&cve.metrics.v4_0, &cve.metrics.v3_1, &cve.metrics.v3_0];
-    let scores = metrics.iter().flat_map(|metrics| metrics.iter()).filter_map(|metric| metric.cvss_data.as_ref());
-    let Rating { cvss, severity } = Rating::of(scores);
+    let scores = scores_of(cve.metrics);
+    let Rating { cvss, severity } = Rating::of(scores.iter());
     Ok(Entry::Advisory(Box::new(Advisory {
         id: cve.id,
         aliases: Vec::new(),
@@ -115,50 +131,85 @@ fn entry(element: Element) -> Result<Entry, String> {
     })))
 }
 
+/// The scores, newest kind first, and of one kind NVD's own before those that it was sent.
+fn scores_of(metrics: Metrics) -> Vec<Score> {
+    let mut scores = Vec::new();
+    for mut kind in [metrics.v4_0, metrics.v3_1, metrics.v3_0, metrics.v2] {
+        kind.sort_by_key(|metric| !metric.kind.eq_ignore_ascii_case("Primary"));
+        scores.extend(kind.into_iter().filter_map(|metric| {
+            let score = metric.cvss_data?;
+            Some(Score { base_severity: score.base_severity.clone().or(metric.base_severity), ..score })
+        }));
+    }
+    scores
+}
+
 /// The products that configurations call vulnerable, those of one pattern and platform together.
 pub(super) fn affected_of(configurations: &[Configuration]) -> Vec<Affected> {
     let mut products = Products::default();
     // Lists of platforms by their number, and products by key, pattern and number of their platforms.
     let mut lists: HashMap<Vec<String>, usize> = HashMap::new();
     let mut places: HashMap<(String, Option<String>, usize), usize> = HashMap::new();
+    // What must be there beside the patterns of a node, or beside one of them.
+    let mut of_node: HashMap<(usize, Option<usize>), Vec<String>> = HashMap::new();
     for configuration in configurations.iter().filter(|configuration| !configuration.negate) {
-        let platforms = platforms_of(configuration);
-        let next = lists.len();
-        let list = *lists.entry(platforms.clone()).or_insert(next);
-        let vulnerable = matches(configuration).filter(|found| found.vulnerable);
-        for Match { key, cpe, range } in vulnerable.filter_map(Match::of) {
-            if products.is_full() {
-                return products.into_all();
-            }
-            match places.entry((key.clone(), cpe.clone(), list)) {
-                Slot::Occupied(place) => products.add_range(*place.get(), range),
-                Slot::Vacant(slot) => {
-                    let (affected, platforms) = (vec![range], platforms.clone());
-                    let affected = Affected { key, cpe, affected, platforms, ..Affected::default() };
-                    if let Some(place) = products.add(affected) {
-                        slot.insert(place);
+        let nodes: Vec<&Node> = configuration.nodes.iter().filter(|node| !node.negate).collect();
+        for (at, node) in nodes.iter().enumerate() {
+            for (place, found) in node.cpe_match.iter().enumerate().filter(|(_, found)| found.vulnerable) {
+                let Some(Match { key, cpe, range }) = Match::of(found) else { continue };
+                let with = if node.is_and() { Some(place) } else { None };
+                let platforms =
+                    of_node.entry((at, with)).or_insert_with(|| needed_with(configuration, &nodes, at, with));
+                let next = lists.len();
+                let list = *lists.entry(platforms.clone()).or_insert(next);
+                if products.is_full() {
+                    return products.into_all();
+                }
+                match places.entry((key.clone(), cpe.clone(), list)) {
+                    Slot::Occupied(place) => products.add_range(*place.get(), range),
+                    Slot::Vacant(slot) => {
+                        let (affected, platforms) = (vec![range], platforms.clone());
+                        let affected = Affected { key, cpe, affected, platforms, ..Affected::default() };
+                        if let Some(place) = products.add(affected) {
+                            slot.insert(place);
+                        }
                     }
                 }
             }
         }
+        of_node.clear();
     }
     products.into_all()
 }
 
-fn matches(configuration: &Configuration) -> impl Iterator<Item = &CpeMatch> {
-    configuration.nodes.iter().filter(|node| !node.negate).flat_map(|node| &node.cpe_match)
+impl Node {
+    /// Whether all of its patterns must hold at once.
+    fn is_and(&self) -> bool {
+        is_and(self.operator.as_deref()) && self.cpe_match.len() > 1
+    }
 }
 
-/// The systems that a configuration is about; none for any, also where they are too many to be kept.
-fn platforms_of(configuration: &Configuration) -> Vec<String> {
-    if !configuration.operator.as_deref().is_some_and(|operator| operator.eq_ignore_ascii_case("AND")) {
+fn is_and(operator: Option<&str>) -> bool {
+    operator.is_some_and(|operator| operator.eq_ignore_ascii_case("AND"))
+}
+
+/// What must be there beside a pattern of the node at `at`: the systems that a configuration is about, and the other
+/// products where it speaks of several together. None for any, also where they are too many to be kept.
+fn needed_with(configuration: &Configuration, nodes: &[&Node], at: usize, place: Option<usize>) -> Vec<String> {
+    let is_of_all = is_and(configuration.operator.as_deref());
+    let needed = || {
+        nodes.iter().enumerate().flat_map(move |(other, node)| {
+            node.cpe_match.iter().enumerate().filter_map(move |(of_match, found)| {
+                let is_other_node = is_of_all && (other != at || !found.vulnerable);
+                let is_other_match = other == at && place.is_some_and(|place| place != of_match);
+                (is_other_node || is_other_match).then_some(&found.criteria)
+            })
+        })
+    };
+    if needed().nth(PLATFORMS_MAX).is_some() {
         return Vec::new();
     }
-    let platforms = || matches(configuration).filter(|found| !found.vulnerable);
-    if platforms().nth(PLATFORMS_MAX).is_some() {
-        return Vec::new();
-    }
-    platforms().map(|found| bounded(&found.criteria)).collect()
+    needed().map(|criteria| bounded(criteria)).collect()
 }
 
 /// What a pattern says is vulnerable.
@@ -191,7 +242,9 @@ impl Match {
         ]
         .into_iter()
         .fold(range, |range, (bound, limit)| {
-            bound.as_deref().map_or(range.clone(), |bound| limit(range, bounded(bound)))
+            let bound =
+                bound.as_deref().map(str::trim).filter(|bound| !bound.is_empty() && *bound != "*" && *bound != "-");
+            bound.map_or(range.clone(), |bound| limit(range, bounded(bound)))
         });
         let cpe = (!pattern.says_only_versions()).then(|| bounded(&found.criteria));
         Some(Self { key, cpe, range })

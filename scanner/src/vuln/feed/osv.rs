@@ -3,77 +3,82 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::lenient::{list, text, text_or_empty};
+use super::osv_events::{Event, ranges};
 use super::products::Products;
 use super::rating::severity_of;
 use super::records::Records;
 use super::reference::{Reference, urls};
 use super::{Entry, Problem};
 use crate::vuln::advisory::{Advisory, Affected, Cvss, RANGES_MAX, Source, bounded, package_key};
-use crate::vuln::version::{Range, Scheme};
+use crate::vuln::version::{Range, Scheme, Verdict};
 
 /// Most aliases that are kept: an advisory of a distribution may correct a hundred CVEs at once.
 const ALIASES_MAX: usize = 500;
 /// Longest alias that is kept, in bytes: ids are below 40, and every row of an advisory repeats them.
 const ALIAS_BYTES_MAX: usize = 64;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
+#[serde(default)]
 struct Record {
+    #[serde(deserialize_with = "text")]
     id: Option<String>,
+    #[serde(deserialize_with = "text")]
     modified: Option<String>,
+    #[serde(deserialize_with = "text")]
     published: Option<String>,
+    #[serde(deserialize_with = "text")]
     withdrawn: Option<String>,
+    #[serde(deserialize_with = "text")]
     summary: Option<String>,
-    #[serde(default)]
+    #[serde(deserialize_with = "list")]
     aliases: Vec<String>,
-    #[serde(default)]
+    #[serde(deserialize_with = "list")]
     upstream: Vec<String>,
-    #[serde(default)]
+    #[serde(deserialize_with = "list")]
     affected: Vec<Package>,
-    #[serde(default)]
+    #[serde(deserialize_with = "list")]
     severity: Vec<Score>,
-    #[serde(default)]
+    #[serde(deserialize_with = "list")]
     references: Vec<Reference>,
-    #[serde(default)]
     database_specific: Value,
-}
-
-#[derive(Deserialize)]
-struct Score {
-    #[serde(default)]
-    score: String,
-}
-
-#[derive(Deserialize)]
-struct Package {
-    package: Option<Name>,
-    #[serde(default)]
-    ranges: Vec<Events>,
-    #[serde(default)]
-    versions: Vec<String>,
-    #[serde(default)]
-    severity: Vec<Score>,
-}
-
-#[derive(Deserialize)]
-struct Name {
-    ecosystem: String,
-    name: String,
-}
-
-#[derive(Deserialize)]
-struct Events {
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(default)]
-    events: Vec<Event>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Event {
-    introduced: Option<String>,
-    fixed: Option<String>,
-    last_affected: Option<String>,
+struct Score {
+    #[serde(deserialize_with = "text_or_empty")]
+    score: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Package {
+    package: Option<Name>,
+    #[serde(deserialize_with = "list")]
+    ranges: Vec<Events>,
+    #[serde(deserialize_with = "list")]
+    versions: Vec<String>,
+    #[serde(deserialize_with = "list")]
+    severity: Vec<Score>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Name {
+    #[serde(deserialize_with = "text_or_empty")]
+    ecosystem: String,
+    #[serde(deserialize_with = "text_or_empty")]
+    name: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Events {
+    #[serde(rename = "type", deserialize_with = "text_or_empty")]
+    kind: String,
+    #[serde(deserialize_with = "list")]
+    events: Vec<Event>,
 }
 
 pub(super) fn read(records: &mut Records<'_>) -> Result<(), Problem> {
@@ -81,10 +86,13 @@ pub(super) fn read(records: &mut Records<'_>) -> Result<(), Problem> {
 }
 
 fn entry(record: Record) -> Result<Entry, String> {
-    let (Some(id), Some(modified)) = (record.id, record.modified) else {
-        return Err("a record has no `id` or no `modified`".to_owned());
+    let Some(id) = record.id.filter(|id| !id.trim().is_empty()) else {
+        return Err("it has no `id`".to_owned());
     };
-    if record.withdrawn.is_some() {
+    if record.modified.is_none() && record.affected.is_empty() && record.published.is_none() {
+        return Err("it has neither `modified` nor `affected`".to_owned());
+    }
+    if record.withdrawn.is_some_and(|day| !day.trim().is_empty()) {
         return Ok(Entry::Withdrawn);
     }
     let scores = record.severity.iter().chain(record.affected.iter().flat_map(|package| &package.severity));
@@ -105,7 +113,7 @@ fn entry(record: Record) -> Result<Entry, String> {
         aliases: aliases.take(ALIASES_MAX).cloned().collect(),
         source: Source::Osv,
         provider: affected.first().and_then(|affected| affected.ecosystem.clone()).unwrap_or_default(),
-        published: record.published.or(Some(modified)).and_then(|date| date.get(..10).map(str::to_owned)),
+        published: record.published.or(record.modified).and_then(|date| date.get(..10).map(str::to_owned)),
         title: record.summary.as_deref().map(bounded),
         severity,
         cvss,
@@ -129,17 +137,22 @@ fn scheme_of(ecosystem: &str) -> Scheme {
 }
 
 fn of_package(package: &Package) -> Option<Affected> {
-    let name = package.package.as_ref()?;
+    let name = package.package.as_ref().filter(|name| !name.ecosystem.is_empty() && !name.name.is_empty())?;
     let scheme = scheme_of(&name.ecosystem);
     let mut affected: Vec<Range> = Vec::new();
-    for events in package.ranges.iter().filter(|range| range.kind != "GIT") {
-        let scheme = if events.kind == "SEMVER" { Scheme::Semver } else { scheme };
+    for events in package.ranges.iter().filter(|range| !range.kind.eq_ignore_ascii_case("GIT")) {
+        let scheme = if events.kind.eq_ignore_ascii_case("SEMVER") { Scheme::Semver } else { scheme };
         affected.extend(ranges(&events.events, scheme));
         affected.truncate(RANGES_MAX);
     }
-    if affected.is_empty() {
-        affected
-            .extend(package.versions.iter().take(RANGES_MAX).map(|version| Range::exactly(scheme, bounded(version))));
+    // A version is affected where it is listed, too; most lists repeat what the ranges say.
+    let listed = package.versions.iter().map(|version| version.trim()).filter(|version| !version.is_empty());
+    let in_ranges = affected.len();
+    for version in listed.take(RANGES_MAX) {
+        let is_known = affected.iter().take(in_ranges).any(|range| range.holds(version) == Verdict::Inside);
+        if !is_known && affected.len() < RANGES_MAX {
+            affected.push(Range::exactly(scheme, bounded(version)));
+        }
     }
     let says_something = !affected.is_empty();
     says_something.then(|| Affected {
@@ -148,23 +161,4 @@ fn of_package(package: &Package) -> Option<Affected> {
         affected,
         ..Affected::default()
     })
-}
-
-/// Events in their order: `introduced` opens a range, `fixed` or `last_affected` closes it.
-fn ranges(events: &[Event], scheme: Scheme) -> Vec<Range> {
-    let mut ranges = Vec::new();
-    let mut open: Option<Range> = None;
-    for event in events {
-        if let Some(introduced) = &event.introduced {
-            ranges.extend(open.take());
-            let range = Range::all(scheme);
-            open = Some(if introduced == "0" { range } else { range.since(bounded(introduced)) });
-        } else if let Some(fixed) = &event.fixed {
-            ranges.extend(open.take().map(|range| range.before(bounded(fixed))));
-        } else if let Some(last) = &event.last_affected {
-            ranges.extend(open.take().map(|range| range.through(bounded(last))));
-        }
-    }
-    ranges.extend(open);
-    ranges
 }

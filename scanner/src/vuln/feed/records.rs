@@ -3,14 +3,16 @@
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Read};
-use std::marker::PhantomData;
 
 use serde::Deserializer as _;
 use serde::de::{DeserializeOwned, DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::Deserializer;
+use serde_json::{Deserializer, Value};
 
-use super::input::{Meter, Metered};
-use super::{Entry, FeedKind, Problem};
+use super::decoded::Decoded;
+use super::input::{Meter, Metered, at};
+use super::{Entry, FeedError, FeedKind, Problem};
+use crate::finding::plain_text;
+use crate::vuln::advisory::bounded;
 
 /// How much of the front of a file is looked at to tell what kind it is.
 const SNIFF_BYTES: usize = 600;
@@ -18,7 +20,8 @@ const SNIFF_BYTES: usize = 600;
 /// The records of one file, and where they go.
 pub(super) struct Records<'a> {
     kind: FeedKind,
-    reader: BufReader<Metered<'a>>,
+    file: &'a str,
+    reader: BufReader<Decoded<Metered<'a>>>,
     meter: &'a Meter,
     take: &'a mut dyn FnMut(Entry) -> Result<(), Problem>,
 }
@@ -26,11 +29,13 @@ pub(super) struct Records<'a> {
 impl<'a> Records<'a> {
     pub(super) fn new(
         kind: FeedKind,
+        file: &'a str,
         reader: &'a mut dyn Read,
         meter: &'a Meter,
         take: &'a mut dyn FnMut(Entry) -> Result<(), Problem>,
     ) -> Self {
-        Self { kind, reader: BufReader::with_capacity(64 << 10, Metered::new(reader, meter)), meter, take }
+        let reader = BufReader::with_capacity(64 << 10, Decoded::new(Metered::new(reader, meter)));
+        Self { kind, file, reader, meter, take }
     }
 
     /// The kind that the file begins like, where that is another than it should be.
@@ -60,12 +65,12 @@ impl<'a> Records<'a> {
         mut entry: impl FnMut(T) -> Result<Entry, String>,
     ) -> Result<(), Problem> {
         self.check_kind()?;
-        let kind = self.kind;
-        let mut documents = Deserializer::from_reader(&mut self.reader).into_iter::<T>();
+        let mut documents = Deserializer::from_reader(&mut self.reader).into_iter::<Value>();
+        let odd = Odd { kind: self.kind, file: self.file, meter: self.meter };
         loop {
             self.meter.begin_record();
             let Some(document) = documents.next() else { return Ok(()) };
-            (self.take)(entry(document?).map_err(|why| Problem::WrongKind { expected: kind, why })?)?;
+            (self.take)(odd.entry(document.map_err(of_json)?, &mut entry))?;
         }
     }
 
@@ -76,34 +81,27 @@ impl<'a> Records<'a> {
         mut entry: impl FnMut(T) -> Result<Entry, String>,
     ) -> Result<(), Problem> {
         self.check_kind()?;
-        let kind = self.kind;
+        let odd = Odd { kind: self.kind, file: self.file, meter: self.meter };
         let (mut problem, mut is_found) = (None, false);
         let (meter, take) = (self.meter, &mut self.take);
-        let mut on_element = |element: T| {
-            let taken = entry(element).map_err(|why| Problem::WrongKind { expected: kind, why }).and_then(&mut **take);
-            taken.map_err(|error| problem = Some(error)).is_ok()
-        };
+        let mut on_element =
+            |element: Value| take(odd.entry(element, &mut entry)).map_err(|error| problem = Some(error)).is_ok();
         let mut deserializer = Deserializer::from_reader(&mut self.reader);
-        let document = Document {
-            list,
-            is_found: &mut is_found,
-            begin: &|| meter.begin_record(),
-            on_element: &mut on_element,
-            of: PhantomData,
-        };
+        let document =
+            Document { list, is_found: &mut is_found, begin: &|| meter.begin_record(), on_element: &mut on_element };
         let read = deserializer.deserialize_map(document).and_then(|()| deserializer.end());
         match (problem, read) {
             (Some(problem), _) => Err(problem),
-            (None, Err(error)) => Err(error.into()),
+            (None, Err(error)) => Err(of_json(error)),
             (None, Ok(())) if !is_found => Err(self.wrong_kind(format!("it has no list `{list}`"))),
             (None, Ok(())) => Ok(()),
         }
     }
 
-    /// Takes lines; `entry` gets each with its number, counted from 1.
+    /// Takes lines; `entry` gets each, and whether a line end follows it.
     pub(super) fn lines(
         &mut self,
-        mut entry: impl FnMut(u64, &str) -> Result<Option<Entry>, String>,
+        mut entry: impl FnMut(Line<'_>) -> Result<Option<Entry>, String>,
     ) -> Result<(), Problem> {
         self.check_kind()?;
         let kind = self.kind;
@@ -116,28 +114,65 @@ impl<'a> Records<'a> {
             if self.reader.read_line(&mut line)? == 0 {
                 return Ok(());
             }
-            if !line.ends_with('\n') {
-                return Err(self.wrong_kind("it ends in the middle of a line"));
-            }
-            if let Some(entry) =
-                entry(number, line.trim_end()).map_err(|why| Problem::WrongKind { expected: kind, why })?
-            {
+            let read = entry(Line { text: line.trim_end(), is_ended: line.ends_with('\n') });
+            let read = read.map_err(|why| Problem::WrongKind { expected: kind, why: format!("line {number}: {why}") });
+            if let Some(entry) = read? {
                 (self.take)(entry)?;
             }
         }
     }
 }
 
+/// One line of a file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Line<'a> {
+    pub(super) text: &'a str,
+    /// Whether the file goes on behind it, if only with the line's end.
+    pub(super) is_ended: bool,
+}
+
+/// What a record that does not fit is reported with.
+struct Odd<'a> {
+    kind: FeedKind,
+    file: &'a str,
+    meter: &'a Meter,
+}
+
+impl Odd<'_> {
+    /// What a document says; one that does not fit is named and left out, because feeds have odd records, and one of them
+    /// must not keep out all others.
+    fn entry<T: DeserializeOwned>(&self, document: Value, read: &mut impl FnMut(T) -> Result<Entry, String>) -> Entry {
+        let id = id_of(&document);
+        let taken = serde_json::from_value::<T>(document).map_err(|error| error.to_string()).and_then(read);
+        taken.unwrap_or_else(|why| {
+            let why = id.map_or(why.clone(), |id| format!("{id}: {why}"));
+            let problem = Problem::WrongKind { expected: self.kind, why };
+            Entry::Odd(Box::new(FeedError { record: self.meter.record(), ..at(self.file, problem) }))
+        })
+    }
+}
+
+/// The id that a record gives itself, in any feed's form.
+fn id_of(document: &Value) -> Option<String> {
+    let paths = ["/cveMetadata/cveId", "/id", "/cve/id", "/cveID"];
+    let id = paths.into_iter().find_map(|path| document.pointer(path)?.as_str())?;
+    Some(plain_text(&bounded(id)).to_string())
+}
+
+/// What cannot be read is told by its own words, without those of JSON.
+fn of_json(error: serde_json::Error) -> Problem {
+    if error.is_io() { Problem::Read(error.into()) } else { Problem::Json(error) }
+}
+
 /// The document around the list: everything else in it is passed over.
-struct Document<'a, T> {
+struct Document<'a> {
     list: &'static str,
     is_found: &'a mut bool,
     begin: &'a dyn Fn(),
-    on_element: &'a mut dyn FnMut(T) -> bool,
-    of: PhantomData<T>,
+    on_element: &'a mut dyn FnMut(Value) -> bool,
 }
 
-impl<'de, T: DeserializeOwned> Visitor<'de> for Document<'_, T> {
+impl<'de> Visitor<'de> for Document<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -148,7 +183,7 @@ impl<'de, T: DeserializeOwned> Visitor<'de> for Document<'_, T> {
         while let Some(name) = map.next_key::<String>()? {
             if name == self.list && !*self.is_found {
                 *self.is_found = true;
-                map.next_value_seed(List { begin: self.begin, on_element: &mut *self.on_element, of: PhantomData })?;
+                map.next_value_seed(List { begin: self.begin, on_element: &mut *self.on_element })?;
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
@@ -157,13 +192,12 @@ impl<'de, T: DeserializeOwned> Visitor<'de> for Document<'_, T> {
     }
 }
 
-struct List<'a, T> {
+struct List<'a> {
     begin: &'a dyn Fn(),
-    on_element: &'a mut dyn FnMut(T) -> bool,
-    of: PhantomData<T>,
+    on_element: &'a mut dyn FnMut(Value) -> bool,
 }
 
-impl<'de, T: DeserializeOwned> DeserializeSeed<'de> for List<'_, T> {
+impl<'de> DeserializeSeed<'de> for List<'_> {
     type Value = ();
 
     fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -171,7 +205,7 @@ impl<'de, T: DeserializeOwned> DeserializeSeed<'de> for List<'_, T> {
     }
 }
 
-impl<'de, T: DeserializeOwned> Visitor<'de> for List<'_, T> {
+impl<'de> Visitor<'de> for List<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -181,7 +215,7 @@ impl<'de, T: DeserializeOwned> Visitor<'de> for List<'_, T> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
         loop {
             (self.begin)();
-            match list.next_element::<T>()? {
+            match list.next_element::<Value>()? {
                 None => return Ok(()),
                 Some(element) => {
                     if !(self.on_element)(element) {

@@ -2,11 +2,13 @@
 
 use serde::Deserialize;
 
+use super::lenient::text_or_empty;
 use crate::vuln::advisory::{REFERENCES_MAX, bounded};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
+#[serde(default)]
 pub(super) struct Reference {
-    #[serde(default)]
+    #[serde(deserialize_with = "text_or_empty")]
     url: String,
 }
 

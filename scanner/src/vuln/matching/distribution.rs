@@ -36,13 +36,16 @@ const NAMES: [(&str, &str); 19] = [
     ("netbsd", "netbsd"),
 ];
 
+/// The name of a distribution that nothing names.
+const UNKNOWN: &str = "unknown";
+
 impl Distribution {
     /// Reads the marks in `version`, the version that a service gave, and in `rest`, whatever else it told.
     #[must_use]
     pub fn of(version: &str, rest: &[&str]) -> Option<Self> {
         // Words are compared in lower case; versions are kept as they stand, because packages' order is by case too.
         let has_letter = |text: &str| text.bytes().any(|byte| byte.is_ascii_alphabetic());
-        if !has_letter(version) && !rest.iter().any(|text| has_letter(text)) {
+        if !has_letter(version) && !has_revision(version) && !rest.iter().any(|text| has_letter(text)) {
             // No mark is without one, and most versions are numbers only.
             return None;
         }
@@ -57,6 +60,8 @@ impl Distribution {
             Some(Kind::Deb) if named() != Some("raspbian") => "debian",
             Some(Kind::Ubuntu) => "ubuntu",
             Some(Kind::El) => named().unwrap_or("red hat"),
+            // A revision behind the version is a packager's, though nobody tells whose: `5.3.3-7+squeeze19`.
+            None if has_revision(version) => named().unwrap_or(UNKNOWN),
             Some(Kind::Deb) | None => named()?,
         };
         let upstream = version.split_whitespace().next().unwrap_or_default();
@@ -70,6 +75,14 @@ impl Distribution {
             }),
         };
         Some(Self { name, release: mark.and_then(|mark| release(&mark.to_ascii_lowercase())), package_version })
+    }
+
+    /// The distribution that `texts` name, of which nothing more is known: neither release nor revision.
+    #[must_use]
+    pub(super) fn named(texts: &[&str]) -> Option<Self> {
+        let words = texts.join(" ").to_ascii_lowercase();
+        let (_, name) = NAMES.iter().find(|(word, _)| words.contains(word))?;
+        Some(Self { name, release: None, package_version: None })
     }
 
     /// Whether packages are told apart by `ecosystem`, such as `Debian:12`: `None` where the release is not known.
@@ -86,6 +99,14 @@ impl Distribution {
             }
         }
     }
+}
+
+/// Whether a packager's revision follows the makers' version: `1.18.0-6`, `2.4.6-97.el7`.
+fn has_revision(version: &str) -> bool {
+    let version = version.split_whitespace().next().unwrap_or_default();
+    version.split_once('-').is_some_and(|(front, revision)| {
+        front.starts_with(|c: char| c.is_ascii_digit()) && revision.starts_with(|c: char| c.is_ascii_digit())
+    })
 }
 
 #[derive(Clone, Copy)]
@@ -178,6 +199,9 @@ mod tests {
             ("9.11.4", "9.11.4-P2-RedHat-9.11.4-26.P2.el7_9.16", "red hat", Some("7"), Some("9.11.4-26.P2.el7_9.16")),
             ("2.4.37", "(Red Hat Enterprise Linux)", "red hat", None, None),
             ("2.4.6", "(CentOS)", "centos", None, None),
+            ("5.3.3-7+squeeze19", "", "unknown", None, None),
+            ("1.18.0-6", "", "unknown", None, None),
+            ("1.18.0-6ubuntu14.4", "", "ubuntu", None, Some("1.18.0-6ubuntu14.4")),
             ("9.2p1", "Raspbian-2+deb12u2", "raspbian", Some("12"), Some("9.2p1-2+deb12u2")),
         ] {
             let found = Distribution::of(version, &[rest]).unwrap();
@@ -192,9 +216,15 @@ mod tests {
 
     #[test]
     fn banners_without_marks_show_none() {
-        for (version, rest) in
-            [("9.3p1", "protocol 2.0"), ("1.25.3", ""), ("2.4.58", "(Unix)"), ("10.0", "Windows"), ("", "")]
-        {
+        for (version, rest) in [
+            ("9.3p1", "protocol 2.0"),
+            ("1.25.3", ""),
+            ("2.4.58", "(Unix)"),
+            ("10.0", "Windows"),
+            ("", ""),
+            ("5.7.42-log", ""),
+            ("1.0.2k-fips", ""),
+        ] {
             assert_eq!(Distribution::of(version, &[rest]), None, "{version} {rest}");
         }
     }

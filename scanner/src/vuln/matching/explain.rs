@@ -3,7 +3,7 @@
 use super::judge::{holds, judge};
 use super::wording::source_of;
 use super::{CONFIDENCE_COUNTED_MIN, Subject};
-use crate::finding::{Printable, Service};
+use crate::finding::{Service, plain_text};
 use crate::vuln::advisory::Advisory;
 use crate::vuln::version::Verdict;
 
@@ -24,13 +24,20 @@ pub struct Step {
 #[must_use]
 pub fn explain(service: &Service, advisory: &Advisory) -> Vec<Step> {
     let mut steps = Vec::new();
-    let mut step = |about, what: String| steps.push(Step { about, what: Printable(&what).to_string() });
-    let Some(subject) = Subject::of(service) else {
+    let mut step = |about, what: String| steps.push(Step { about, what: plain_text(&what).to_string() });
+    let subjects = Subject::all_of(service);
+    let speaks_of =
+        |subject: &&Subject| advisory.affected.iter().any(|affected| subject.keys().contains(&affected.key));
+    // The part that is affected, failing that one that the advisory speaks of, failing that the server itself.
+    let is_affected =
+        |subject: &&Subject| judge(subject, advisory).is_some_and(|judgement| judgement.verdict != Verdict::Outside);
+    let found = subjects.iter().find(|subject| speaks_of(subject) && is_affected(subject));
+    let Some(subject) = found.or_else(|| subjects.iter().find(speaks_of)).or(subjects.first()) else {
         step("identified", "The product is not known, so no advisory can be looked up.".to_owned());
         return steps;
     };
     let version = subject.version().map_or("without a version".to_owned(), |version| format!("version {version}"));
-    let product = service.product.as_deref().unwrap_or(&service.name);
+    let product = subject.name();
     step(
         "identified",
         format!(
@@ -41,20 +48,21 @@ pub fn explain(service: &Service, advisory: &Advisory) -> Vec<Step> {
     );
     let kind = if subject.is_guess() { "its bare name, a guess" } else { "its names in advisories" };
     step("looked-up", format!("By {kind}: {}.", subject.keys().join(", ")));
-    step("distribution", distribution_of(&subject));
+    step("distribution", distribution_of(subject));
     step("source", format!("{}, {}.", advisory.id, source_of(advisory)));
-    explain_ranges(&subject, advisory, &mut step);
-    match judge(&subject, advisory) {
+    explain_ranges(subject, advisory, &mut step);
+    match judge(subject, advisory) {
         None => step("verdict", "Not a finding: the advisory says nothing of this product or package.".to_owned()),
         Some(judgement) => {
             let verdict = match judgement.verdict {
                 Verdict::Inside => "Affected",
+                Verdict::Possible => "Possibly affected, as only the first places of the version are told",
                 Verdict::Outside => "Not affected",
                 Verdict::Indeterminate => "Indeterminate, so not a finding",
             };
-            step("verdict", format!("{verdict}, by {} of {}.", judgement.method, judgement.version(&subject)));
+            step("verdict", format!("{verdict}, by {} of {}.", judgement.method, judgement.version(subject)));
             let confidence = judgement.method.confidence().min(subject.confidence());
-            if judgement.verdict == Verdict::Inside {
+            if matches!(judgement.verdict, Verdict::Inside | Verdict::Possible) {
                 let counted = if confidence < CONFIDENCE_COUNTED_MIN { "potential, not counted" } else { "counted" };
                 step("confidence", format!("{confidence} of 100, {counted} (from {CONFIDENCE_COUNTED_MIN} on)."));
             }
@@ -114,13 +122,17 @@ fn explain_ranges(subject: &Subject, advisory: &Advisory, step: &mut impl FnMut(
                 step("range", format!("{name}: further ranges are left out here."));
                 break;
             }
-            let verdict = match range.holds(version) {
+            let of_range =
+                if is_package || subject.is_whole() { range.holds(version) } else { range.holds_shortened(version) };
+            let verdict = match of_range {
                 Verdict::Inside => "in it",
+                Verdict::Possible => "short for some that are in it and some that are not",
                 Verdict::Outside => "not in it",
                 Verdict::Indeterminate => "no order between them",
             };
             step("range", format!("{name}, {status} {range} ({}): {version} is {verdict}.", range.scheme));
         }
-        step("range", format!("{name} taken together: {:?}.", holds(affected, version)).to_lowercase());
+        let together = holds(affected, version, is_package || subject.is_whole());
+        step("range", format!("{name} taken together: {together:?}.").to_lowercase());
     }
 }

@@ -3,7 +3,7 @@
 use super::{Method, Subject};
 use crate::vuln::advisory::{Advisory, Affected, Source};
 use crate::vuln::cpe::{Cpe, Relation};
-use crate::vuln::version::{Range, Verdict};
+use crate::vuln::version::{Bound, Range, Verdict};
 
 /// What one source says of one subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl Judgement {
         Weight {
             can_tell: self.verdict != Verdict::Indeterminate,
             rank: self.rank,
-            is_affected: self.verdict == Verdict::Inside,
+            is_affected: matches!(self.verdict, Verdict::Inside | Verdict::Possible),
             method: self.method,
         }
     }
@@ -57,7 +57,8 @@ pub(super) fn judge(subject: &Subject, advisory: &Advisory) -> Option<Judgement>
     let judgements = affected.filter_map(|affected| judge_product(subject, advisory.source, affected));
     // Several entries of one source do not contradict each other: in one of them is in, as for ranges.
     judgements.max_by_key(|judgement| match judgement.verdict {
-        Verdict::Inside => (2, judgement.method),
+        Verdict::Inside => (3, judgement.method),
+        Verdict::Possible => (2, judgement.method),
         Verdict::Indeterminate => (1, judgement.method),
         Verdict::Outside => (0, judgement.method),
     })
@@ -68,7 +69,8 @@ fn judge_package(subject: &Subject, advisory: &Advisory) -> Option<Judgement> {
     let distribution = subject.distribution()?;
     let version = distribution.package_version.as_deref()?;
     let keys = subject.keys();
-    let known = advisory.affected.iter().filter(|affected| keys.contains(&affected.key));
+    let known =
+        advisory.affected.iter().filter(|affected| keys.contains(&affected.key) && is_of_line(&affected.key, version));
     let (mut of_release, mut of_any) = (Vec::new(), Vec::new());
     for affected in known {
         match distribution.is_of(affected.ecosystem.as_deref().unwrap_or_default()) {
@@ -80,13 +82,22 @@ fn judge_package(subject: &Subject, advisory: &Advisory) -> Option<Judgement> {
     let verdict = if of_release.is_empty() {
         of_unknown_release(&of_any, version)?
     } else {
-        any(of_release.into_iter().map(|affected| holds(affected, version)))
+        any(of_release.into_iter().map(|affected| holds(affected, version, true)))
     };
     Some(Judgement { verdict, method: Method::PackageRange, rank: advisory.source.rank() })
 }
 
-/// Without a release, the one is taken whose correction is of the same upstream version; failing that, what all agree
-/// on.
+/// Whether the package behind `key` can have this version, where its name tells its line: `debian/php8.2` has no 7.4.
+fn is_of_line(key: &str, version: &str) -> bool {
+    let name = key.rsplit('/').next().unwrap_or(key);
+    let line = name.trim_start_matches(|c: char| !c.is_ascii_digit());
+    let is_line = !line.is_empty() && line.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let rest = version.split_once(':').map_or(version, |(_, rest)| rest).strip_prefix(line);
+    !is_line || rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+/// Without a release, the one is taken whose correction is of the same upstream version; failing that, only what is
+/// corrected everywhere is known: another release may have corrected the older version.
 fn of_unknown_release(candidates: &[&Affected], version: &str) -> Option<Verdict> {
     let upstream = |version: &str| {
         let version = version.split_once(':').map_or(version, |(_, rest)| rest);
@@ -94,10 +105,14 @@ fn of_unknown_release(candidates: &[&Affected], version: &str) -> Option<Verdict
     };
     let own = upstream(version);
     let same = candidates.iter().filter(|affected| affected.fixed().iter().any(|fixed| upstream(fixed) == own));
-    let same: Vec<Verdict> = same.map(|affected| holds(affected, version)).collect();
-    let verdicts =
-        if same.is_empty() { candidates.iter().map(|affected| holds(affected, version)).collect() } else { same };
-    let (first, rest) = verdicts.split_first()?;
+    let same: Vec<Verdict> = same.map(|affected| holds(affected, version, true)).collect();
+    if candidates.is_empty() {
+        return None;
+    }
+    let Some((first, rest)) = same.split_first() else {
+        let is_corrected = candidates.iter().all(|affected| holds(affected, version, true) == Verdict::Outside);
+        return Some(if is_corrected { Verdict::Outside } else { Verdict::Indeterminate });
+    };
     Some(if rest.iter().all(|verdict| verdict == first) { *first } else { Verdict::Indeterminate })
 }
 
@@ -115,7 +130,13 @@ fn judge_product(subject: &Subject, source: Source, affected: &Affected) -> Opti
     if platform == Some(false) {
         return judgement(Verdict::Outside, Method::VersionRangePlatform);
     }
-    judgement(holds(affected, version), method_of(subject, source, platform.is_some()))
+    let method = method_of(subject, source, platform.is_some());
+    match holds(affected, version, subject.is_whole()) {
+        // A major version alone says nothing of a weakness.
+        Verdict::Possible if !version.contains('.') => judgement(Verdict::Indeterminate, method),
+        Verdict::Possible => judgement(Verdict::Possible, method.min(Method::VersionRangeShortened)),
+        verdict => judgement(verdict, method),
+    }
 }
 
 fn method_of(subject: &Subject, source: Source, is_platform_known: bool) -> Method {
@@ -142,45 +163,72 @@ fn platform_of(subject: &Subject, affected: &Affected) -> Option<bool> {
             Some(Relation::Subset) | None => None,
         }
     });
-    let mut is_known = false;
-    let runs_on = affected.platforms.is_empty()
-        || affected.platforms.iter().filter_map(|pattern| pattern.parse::<Cpe>().ok()).any(|pattern| {
-            subject.platforms().any(|name| {
-                is_known = true;
-                // The version of a system is rarely known, so only its name is compared.
-                matches!(pattern.product_relation(name), Some(Relation::Equal | Relation::Superset))
-            })
-        });
-    match (edition, runs_on) {
-        (Some(false), _) => Some(false),
-        (_, false) if is_known => Some(false),
-        (Some(true), true) => Some(true),
+    match (edition, subject.runs_on(&affected.platforms)) {
+        (Some(false), _) | (_, Some(false)) => Some(false),
+        (Some(true), Some(true)) => Some(true),
         _ => None,
     }
 }
 
-/// Whether `version` is affected by what is said of the product.
-pub(super) fn holds(affected: &Affected, version: &str) -> Verdict {
-    let in_any = |ranges: &[Range]| any(ranges.iter().map(|range| range.holds(version)));
+/// Whether `version`, which is told in whole or may be shortened, is affected by what is said of the product.
+pub(super) fn holds(affected: &Affected, version: &str, is_whole: bool) -> Verdict {
+    let of_range = |range: &Range| if is_whole { range.holds(version) } else { range.holds_shortened(version) };
+    let in_any = |ranges: &[Range]| any(ranges.iter().map(of_range));
     let is_affected = match in_any(&affected.affected) {
-        Verdict::Outside if affected.is_default_affected => Verdict::Inside,
+        Verdict::Outside if affected.is_default_affected => by_default(affected, version),
         verdict => verdict,
     };
     match (is_affected, in_any(&affected.unaffected)) {
         (Verdict::Outside, _) | (_, Verdict::Inside) => Verdict::Outside,
-        (_, Verdict::Indeterminate) | (Verdict::Indeterminate, _) => Verdict::Indeterminate,
+        (Verdict::Indeterminate, _) | (_, Verdict::Indeterminate) => Verdict::Indeterminate,
+        (Verdict::Possible, _) | (_, Verdict::Possible) => Verdict::Possible,
         (Verdict::Inside, Verdict::Outside) => Verdict::Inside,
     }
 }
 
-/// In one of them is in; otherwise what cannot be told stays so.
+/// What a product that is affected by default says of a version that is in none of its ranges.
+///
+/// Records that list what is affected, and leave the default at `affected`, mean their list: a version behind a range
+/// is corrected. What is older than all of it, or lies between it and what is listed as unaffected, cannot be told.
+fn by_default(affected: &Affected, version: &str) -> Verdict {
+    if affected.affected.is_empty() {
+        return beside_the_unaffected(&affected.unaffected, version);
+    }
+    let is_older = |range: &Range| {
+        let before = |from: &Bound| Range {
+            from: None,
+            to: Some(Bound { is_inclusive: !from.is_inclusive, ..from.clone() }),
+            ..range.clone()
+        };
+        range.from.as_ref().is_some_and(|from| before(from).holds(version) != Verdict::Outside)
+    };
+    let is_doubtful = !affected.unaffected.is_empty() || affected.affected.iter().all(is_older);
+    if is_doubtful { Verdict::Indeterminate } else { Verdict::Outside }
+}
+
+/// What a product that is affected but for some versions says of one that is in none of them.
+///
+/// Records name single versions as unaffected where they mean that the correction begins there, and end at the branches
+/// that there were when they were written: a version behind one or the other cannot be told.
+fn beside_the_unaffected(unaffected: &[Range], version: &str) -> Verdict {
+    let is_past = |range: &&Range| {
+        range.from.is_some() && Range { to: None, ..(*range).clone() }.holds(version) != Verdict::Outside
+    };
+    let is_past_all = unaffected.iter().all(|range| is_past(&range));
+    let is_single = |range: &Range| range.from == range.to;
+    let is_doubtful = unaffected.iter().filter(is_past).any(|range| is_past_all || is_single(range));
+    if is_doubtful { Verdict::Indeterminate } else { Verdict::Inside }
+}
+
+/// In one of them is in; otherwise what may be stays so, and then what cannot be told.
 fn any(verdicts: impl Iterator<Item = Verdict>) -> Verdict {
     let mut found = Verdict::Outside;
     for verdict in verdicts {
         match verdict {
             Verdict::Inside => return Verdict::Inside,
-            Verdict::Indeterminate => found = Verdict::Indeterminate,
-            Verdict::Outside => {}
+            Verdict::Possible => found = Verdict::Possible,
+            Verdict::Indeterminate if found == Verdict::Outside => found = Verdict::Indeterminate,
+            Verdict::Indeterminate | Verdict::Outside => {}
         }
     }
     found

@@ -15,6 +15,8 @@ pub(super) struct Known {
     ranges: Option<Box<[PlainRange]>>,
     /// Whether being in a range is all that it asks: no exceptions, no edition, no platform.
     is_bare: bool,
+    /// The most places that an end of its ranges has: a version with as many is not short for any of them.
+    places_max: usize,
 }
 
 impl Known {
@@ -28,7 +30,10 @@ impl Known {
         let ranges = if is_plain { ranges.collect() } else { None };
         let is_bare = of_key()
             .all(|affected| affected.unaffected.is_empty() && affected.cpe.is_none() && affected.platforms.is_empty());
-        Self { advisory: Arc::new(advisory), ranges, is_bare }
+        let ends =
+            of_key().flat_map(|affected| &affected.affected).flat_map(|range| range.from.iter().chain(&range.to));
+        let places_max = ends.map(|end| places(&end.version)).max().unwrap_or(0);
+        Self { advisory: Arc::new(advisory), ranges, is_bare, places_max }
     }
 
     pub(super) fn advisory(&self) -> &Arc<Advisory> {
@@ -39,12 +44,20 @@ impl Known {
     /// the method is too, but for what is outside, where nobody asks for it.
     fn judge(&self, subject: &Subject, plain: Option<Plain>) -> Option<Judgement> {
         let (Some(ranges), Some(version)) = (&self.ranges, plain) else { return judge(subject, &self.advisory) };
+        if places(subject.version().unwrap_or_default()) < self.places_max {
+            return judge(subject, &self.advisory);
+        }
         match ranges.iter().any(|range| range.holds(version)) {
             false => Some(Judgement::of_version(Verdict::Outside, subject, self.advisory.source)),
             true if self.is_bare => Some(Judgement::of_version(Verdict::Inside, subject, self.advisory.source)),
             true => judge(subject, &self.advisory),
         }
     }
+}
+
+/// How many places a plain version has.
+fn places(version: &str) -> usize {
+    version.split('.').count()
 }
 
 /// All advisories of some keys.

@@ -8,7 +8,7 @@ use crate::vuln::feed::{FeedKind, Limits, import};
 use crate::vuln::store::MemoryStore;
 
 /// A store with these documents, one feed each.
-fn store(feeds: &[(FeedKind, Value)]) -> MemoryStore {
+pub(super) fn store(feeds: &[(FeedKind, Value)]) -> MemoryStore {
     let folder = tempfile::tempdir().unwrap();
     let mut store = MemoryStore::default();
     for (kind, document) in feeds {
@@ -25,7 +25,7 @@ fn store(feeds: &[(FeedKind, Value)]) -> MemoryStore {
     store
 }
 
-fn cve(id: &str, vendor: &str, product: &str, versions: Value) -> (FeedKind, Value) {
+pub(super) fn cve(id: &str, vendor: &str, product: &str, versions: Value) -> (FeedKind, Value) {
     let record = json!({"dataType": "CVE_RECORD", "cveMetadata": {"cveId": id, "state": "PUBLISHED", "assignerShortName": "authority", "datePublished": "2024-07-01T00:00:00Z"},
         "containers": {"cna": {"affected": [{"vendor": vendor, "product": product, "defaultStatus": "unaffected", "versions": versions}],
             "metrics": [{"cvssV3_1": {"vectorString": "CVSS:3.1/AV:N/AC:H/PR:N/UI:N/S:U/C:H/I:H/A:H"}}]}}});
@@ -49,7 +49,7 @@ fn debian(fixed: &str) -> (FeedKind, Value) {
     (FeedKind::Osv, record)
 }
 
-fn nvd(id: &str, matches: Value) -> (FeedKind, Value) {
+pub(super) fn nvd(id: &str, matches: Value) -> (FeedKind, Value) {
     (
         FeedKind::Nvd,
         json!({"format": "NVD_CVE", "vulnerabilities": [{"cve": {"id": id, "configurations": [{"operator": "AND", "nodes": [{"cpeMatch": matches}]}]}}]}),

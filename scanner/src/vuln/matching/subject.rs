@@ -1,58 +1,87 @@
-//! What is matched of a service: its product's keys, its version, its distribution, its CPE names.
+//! What is matched of a service: for each product that it names the keys, the version, the distribution, the CPE names.
 
 use super::Distribution;
+use super::component::{Component, components_of, header_texts};
+use super::platform::{Family, runs_on};
 use crate::finding::Service;
 use crate::vuln::advisory::package_key;
 use crate::vuln::cpe::{Cpe, Part, Value};
-use crate::vuln::product::{self, Product};
+use crate::vuln::product;
 
+/// A system of which no more than so much is sure was told by packets, not by words.
+const OS_GUESS_MAX: u8 = 60;
 /// Most CPE names that are looked at of one service.
 const CPES_MAX: usize = 16;
 
-/// A service as matching sees it. Two services that are the same subject have the same weaknesses.
+/// One product of a service as matching sees it. Two that are the same subject have the same weaknesses.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Subject {
+    name: String,
     keys: Vec<String>,
     is_guess: bool,
+    is_whole: bool,
     version: Option<String>,
     distribution: Option<Distribution>,
     cpes: Vec<Cpe>,
+    family: Option<Family>,
     confidence: u8,
 }
 
 impl Subject {
-    /// The subject of a service; `None` where its product is not known.
+    /// The subjects of a service: the server itself first, then what else it names; none where no product is known.
     #[must_use]
-    pub fn of(service: &Service) -> Option<Self> {
+    pub fn all_of(service: &Service) -> Vec<Self> {
         let cpes: Vec<Cpe> = service.cpes.iter().take(CPES_MAX).filter_map(|cpe| cpe.parse().ok()).collect();
-        let mut product_keys: Vec<String> =
-            cpes.iter().filter(|cpe| cpe.part() == Part::Application).filter_map(Cpe::product_key).collect();
-        let name = service.product.as_deref().map(str::trim).filter(|name| !name.is_empty());
-        let known: Option<&Product> = product::find(name, product_keys.first().map(String::as_str));
-        product_keys.extend(known.into_iter().flat_map(|product| product.keys).map(|key| (*key).to_owned()));
-        product_keys.sort_unstable();
-        product_keys.dedup();
-        let guessed_key = name.filter(|_| product_keys.is_empty()).map(product::guessed_key);
-        if product_keys.is_empty() && guessed_key.is_none() {
-            return None;
-        }
-        let of_cpe = || cpes.iter().filter(|cpe| cpe.part() == Part::Application).find_map(Cpe::full_version);
-        let told = service.version.clone().or_else(of_cpe).filter(|version| !version.trim().is_empty());
-        let rest = [service.info.as_deref(), service.os.as_deref()].map(Option::unwrap_or_default);
-        let distribution = Distribution::of(told.as_deref().unwrap_or_default(), &rest);
-        let packages = known.map_or(&[][..], |product| product.packages);
-        let is_guess = guessed_key.is_some();
-        let package_keys = distribution
+        let os = service.os.as_deref().filter(|_| !is_guessed(service));
+        let rest = [service.info.as_deref(), os].map(Option::unwrap_or_default);
+        let headers = header_texts(service);
+        let systems = cpes
             .iter()
-            .flat_map(|distribution| packages.iter().map(|package| package_key(distribution.name, package)));
-        let keys = product_keys.into_iter().chain(guessed_key).chain(package_keys).collect();
-        // Behind the first space or sign of a distribution stands no version of the makers'.
-        let version = told.as_deref().and_then(|told| told.split_whitespace().next()).map(|told| match &distribution {
+            .filter(|cpe| cpe.part() == Part::System)
+            .map(|cpe| cpe.vendor().to_string() + " " + &cpe.product().to_string());
+        let texts = systems.chain(rest.iter().chain(&headers).map(|text| (*text).to_owned()));
+        let family = texts.collect::<Vec<_>>().iter().find_map(|text| Family::of(text));
+        let of_component = |component: Component| Self::of(component, &cpes, &rest, &headers, family);
+        components_of(service, &cpes).into_iter().map(of_component).collect()
+    }
+
+    fn of(component: Component, cpes: &[Cpe], rest: &[&str], headers: &[&str], family: Option<Family>) -> Self {
+        let mut keys = component.keys.clone();
+        keys.extend(component.entry.into_iter().flat_map(|entry| entry.keys).map(|key| (*key).to_owned()));
+        keys.sort_unstable();
+        keys.dedup();
+        let is_guess = keys.is_empty();
+        let own_cpes: Vec<Cpe> = cpes
+            .iter()
+            .filter(|cpe| cpe.part() != Part::Application || cpe.product_key().is_some_and(|key| keys.contains(&key)))
+            .cloned()
+            .collect();
+        if is_guess {
+            keys.push(product::guessed_key(&component.name));
+        }
+        let told = component.version.as_deref().and_then(told_version);
+        // What else is said is of the server; of the others' revisions nothing but their own versions tell.
+        let own = component.version.as_deref().unwrap_or_default();
+        let of_own = if component.is_server { Distribution::of(own, rest) } else { Distribution::of(own, &[]) };
+        let distribution = of_own.or_else(|| Distribution::named(&[rest, headers].concat()));
+        let packages = component.entry.map_or(&[][..], |entry| entry.packages);
+        if let Some(distribution) = &distribution {
+            keys.extend(packages.iter().map(|package| package_key(distribution.name, package)));
+        }
+        // Behind the first sign of a distribution stands no version of the makers'.
+        let version = told.map(|told| match &distribution {
             Some(_) => told.split('-').next().unwrap_or(told).to_owned(),
             None => told.to_owned(),
         });
-        let confidence = if service.confidence == 0 { 100 } else { service.confidence };
-        Some(Self { keys, is_guess, version, distribution, cpes, confidence })
+        let is_whole = keys.iter().any(|key| product::tells_whole_versions(key));
+        let (name, confidence) = (component.name, component.confidence);
+        Self { name, keys, is_guess, is_whole, version, distribution, cpes: own_cpes, family, confidence }
+    }
+
+    /// What it calls itself.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The keys that its advisories are looked up by.
@@ -67,13 +96,18 @@ impl Subject {
         self.version.as_deref()
     }
 
+    /// Whether its version is all of it, whatever it looks like.
+    pub(super) fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
     /// The distribution that ships it.
     #[must_use]
     pub fn distribution(&self) -> Option<&Distribution> {
         self.distribution.as_ref()
     }
 
-    /// How sure it is that the service is what it seems, 0 to 100.
+    /// How sure it is that it is what it seems, 0 to 100.
     #[must_use]
     pub fn confidence(&self) -> u8 {
         self.confidence
@@ -85,9 +119,9 @@ impl Subject {
         self.is_guess
     }
 
-    /// The CPE names of its system and device.
-    pub(super) fn platforms(&self) -> impl Iterator<Item = &Cpe> {
-        self.cpes.iter().filter(|cpe| matches!(cpe.part(), Part::System | Part::Hardware))
+    /// Whether it is on one of these systems; `None` where that is not known.
+    pub(super) fn runs_on(&self, platforms: &[String]) -> Option<bool> {
+        runs_on(platforms, &self.cpes, self.family)
     }
 
     /// Its CPE name for the product behind `key`, made up from key and version where it told none.
@@ -101,4 +135,19 @@ impl Subject {
             format!("cpe:2.3:a:{vendor}:{name}:{version}:*:*:*:*:*:*:*").parse().ok()
         })
     }
+}
+
+/// Whether its system is a guess from packets: whatever stands in between may have made those, so they rule nothing out.
+fn is_guessed(service: &Service) -> bool {
+    let confidence = service.facts.iter().find(|(name, _)| name == "os-confidence");
+    confidence.and_then(|(_, value)| value.parse().ok()).is_some_and(|confidence: u8| confidence <= OS_GUESS_MAX)
+}
+
+/// The version in what was told, without the `x` that some write for the places that they leave out.
+fn told_version(version: &str) -> Option<&str> {
+    let mut version = version.split_whitespace().next()?.trim_end_matches([',', ';', ')', '.']);
+    while let Some(front) = [".x", ".X", ".*"].into_iter().find_map(|wild| version.strip_suffix(wild)) {
+        version = front;
+    }
+    Some(version).filter(|version| !version.is_empty())
 }

@@ -136,12 +136,23 @@ fn parse(text: &str) -> Option<Version<'_>> {
         rest = after;
         match (word.is_empty(), digits.is_empty(), words.last_mut()) {
             (true, true, _) => break,
+            _ if is_build_date(word, digits) => {}
             // A build number behind a sign, as in `1.2-3`: not a place of the version, so not known.
             (true, false, Some(last)) if separators == "." => last.numbers.push(digits),
+            // A hotfix, as firewalls count them: `10.1.9-h1`. The letter alone may be anything.
+            _ if separators == "-" && word.eq_ignore_ascii_case("h") && !digits.is_empty() => {
+                words.extend(known("hotfix", digits));
+            }
             _ => words.extend(known(word, digits)),
         }
     }
     Some(Version { numbers, words })
+}
+
+/// Whether this is the day on which a release was built, which is no part of its order: `9.4.51.v20230217`.
+fn is_build_date(word: &str, digits: &str) -> bool {
+    let is_day = digits.len() == 8 && (digits.starts_with("19") || digits.starts_with("20"));
+    is_day && (word.is_empty() || word.eq_ignore_ascii_case("v"))
 }
 
 /// The word with its rank; `None` for one that names the release itself.

@@ -5,7 +5,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Scheme, compare, openssh};
+use super::{Scheme, UNREAD, compare, number, openssh};
+
+/// So many places are a whole version, as far as further ones would be zero.
+const WHOLE_PLACES: usize = 3;
 
 /// One end of a range.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +39,8 @@ pub enum Verdict {
     Outside,
     /// The scheme does not order this version against an end that decides.
     Indeterminate,
+    /// Some of the versions that begin like the one that was told are in it, and some are not.
+    Possible,
 }
 
 impl Range {
@@ -50,6 +55,12 @@ impl Range {
     pub fn exactly(scheme: Scheme, version: impl Into<String>) -> Self {
         let bound = Bound { version: version.into(), is_inclusive: true };
         Self { scheme, from: Some(bound.clone()), to: Some(bound) }
+    }
+
+    /// What is said in words that nobody understood: it cannot be told of any version whether it is in it.
+    #[must_use]
+    pub fn unread(scheme: Scheme, words: &str) -> Self {
+        Self::exactly(scheme, unread(words))
     }
 
     /// This range from `version` on, which is in it.
@@ -86,6 +97,12 @@ impl Range {
         self.from.is_none() && self.to.is_none()
     }
 
+    /// Whether one of its ends is in words that nobody understood.
+    #[must_use]
+    pub fn is_unread(&self) -> bool {
+        self.from.iter().chain(&self.to).any(|bound| bound.version.starts_with(UNREAD))
+    }
+
     /// The version that is the first after the range: the one with the correction.
     #[must_use]
     pub fn fixed(&self) -> Option<&str> {
@@ -118,6 +135,27 @@ impl Range {
         }
     }
 
+    /// Whether a version is in it that may be told by its first places only, such as `2.4` of `2.4.62`: it counts as in or
+    /// out where all versions that begin so are.
+    #[must_use]
+    pub fn holds_shortened(&self, version: &str) -> Verdict {
+        let verdict = self.holds(version);
+        let crosses = |bound: &Option<Bound>, is_lower| {
+            bound.as_ref().is_some_and(|bound| !self.scheme.is_of_packages() && is_crossed(version, bound, is_lower))
+        };
+        let (from, to) = (crosses(&self.from, true), crosses(&self.to, false));
+        if verdict == Verdict::Indeterminate || !(from || to) {
+            return verdict;
+        }
+        // The end that is not crossed may still say no for all of them.
+        let whole = Self {
+            scheme: self.scheme,
+            from: self.from.clone().filter(|_| !from),
+            to: self.to.clone().filter(|_| !to),
+        };
+        if whole.holds(version) == Verdict::Outside { Verdict::Outside } else { Verdict::Possible }
+    }
+
     fn compare_to(&self, version: &str, bound: &str) -> Option<Ordering> {
         match self.scheme {
             Scheme::Dpkg | Scheme::Rpm if !version.contains(':') => {
@@ -127,9 +165,42 @@ impl Range {
             Scheme::OpenSsh if openssh::release(bound) == Some(bound.trim()) => {
                 compare(self.scheme, openssh::release(version)?, bound)
             }
+            // Many products that call their versions semantic have four numbers, or a zero in front of one.
+            Scheme::Semver => {
+                compare(Scheme::Semver, version, bound).or_else(|| compare(Scheme::Dotted, version, bound))
+            }
             scheme => compare(scheme, version, bound),
         }
     }
+}
+
+/// An end of a range in words that nobody understood.
+#[must_use]
+pub fn unread(words: &str) -> String {
+    format!("{UNREAD} {words}")
+}
+
+/// Whether some of the versions that begin with `version` are on one side of `bound` and some on the other.
+fn is_crossed(version: &str, bound: &Bound, is_lower: bool) -> bool {
+    let ((own, rest), (of_bound, _)) = (places_in(version), places_in(&bound.version));
+    // With a word or a revision behind its numbers it is told in whole.
+    let is_front = rest.is_empty()
+        && !own.is_empty()
+        && own.len() < of_bound.len()
+        && own.iter().zip(&of_bound).all(|(a, b)| number::compare(a, b).is_eq());
+    // All of them are from `1.5.0` on, and none is before it. Whoever tells three places does not leave out a fourth that
+    // is zero.
+    let is_first = of_bound.iter().skip(own.len()).all(|place| number::compare(place, "").is_eq());
+    is_front && (!is_first || (own.len() < WHOLE_PLACES && bound.is_inclusive != is_lower))
+}
+
+/// The numbers that a version begins with, and what follows: those of `v1.20.1rc1` are 1, 20 and 1.
+fn places_in(version: &str) -> (Vec<&str>, &str) {
+    let version = version.trim();
+    let version = version.strip_prefix(['v', 'V']).unwrap_or(version);
+    let end = version.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(version.len());
+    let (numbers, rest) = version.split_at_checked(end).unwrap_or((version, ""));
+    (numbers.split('.').filter(|place| !place.is_empty()).collect(), rest)
 }
 
 impl fmt::Display for Range {

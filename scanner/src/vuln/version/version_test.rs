@@ -88,6 +88,12 @@ const PAIRS: &[(Scheme, &str, &str, Option<Ordering>)] = &[
     (Dotted, "10.11.6-MariaDB", "10.11.6", SAME),
     (Dotted, "v2.0", "2.0", SAME),
     (Dotted, "1.2-foo", "1.2-bar", None),
+    (Dotted, "9.4.51.v20230217", "9.4.51", SAME),
+    (Dotted, "9.4.51.v20230217", "9.4.51-20230217", SAME),
+    (Dotted, "9.4.51.v20230217", "9.4.52", LESS),
+    (Dotted, "10.1.9-h1", "10.1.9", MORE),
+    (Dotted, "10.1.9-h1", "10.1.9-h3", LESS),
+    (Dotted, "1.0h", "1.0", None),
     (Dotted, "unknown", "1.0", None),
 ];
 
@@ -98,7 +104,9 @@ const RANGES: &[(Scheme, &str, &str, Verdict)] = &[
     (Semver, "1.4.3-rc.1", "<1.4.3", Inside),
     (Semver, "1.3.9", ">=1.4.0 <1.4.3", Outside),
     (Semver, "2.0.0", ">=1.4.0", Inside),
-    (Semver, "1.4.0.1", ">=1.4.0 <1.4.3", Indeterminate),
+    (Semver, "1.4.0.1", ">=1.4.0 <1.4.3", Inside),
+    (Semver, "1.4.3.1", ">=1.4.0 <1.4.3", Outside),
+    (Semver, "01.4.2", ">=1.4.0 <1.4.3", Inside),
     (Dpkg, "9.2p1-2+deb12u3", "<1:9.2p1-2+deb12u3", Outside),
     (Dpkg, "9.2p1-2+deb12u2", "<1:9.2p1-2+deb12u3", Inside),
     (Dpkg, "1:9.2p1-2+deb12u2", "<1:9.2p1-2+deb12u3", Inside),
@@ -190,6 +198,43 @@ fn every_version_with_a_known_answer_is_in_its_range_or_not() {
 }
 
 #[test]
+fn a_shortened_version_is_in_or_out_where_all_that_begin_so_are() {
+    use super::Verdict::Possible;
+    for (scheme, version, text, verdict) in [
+        (Dotted, "2", "<2.4.50", Possible),
+        (Dotted, "2.4", "<2.4.50", Possible),
+        (Dotted, "2.4.49", "<2.4.50", Inside),
+        (Dotted, "2", "<3", Inside),
+        (Dotted, "2", "<2", Outside),
+        (Dotted, "2", "<2.0", Outside),
+        (Dotted, "2", "<=2.0", Possible),
+        (Dotted, "2", ">=2.0.0", Inside),
+        (Dotted, "2", ">2.0.0", Possible),
+        (Dotted, "2.4", "=2.4.50", Possible),
+        (Dotted, "2.4", "=2.4", Inside),
+        (Dotted, "2.4", ">=2.2 <2.4", Outside),
+        (Dotted, "1", ">=1.18 <1.20.1", Possible),
+        (Dotted, "1", ">=1.5 <0.9", Outside),
+        (Dotted, "1.5.3", "=1.5.3.0", Inside),
+        (Dotted, "1.5.3", "<=1.5.3.0", Inside),
+        (Dotted, "1.5.3", "<1.5.3.1", Possible),
+        (Dotted, "1.20", "<1.20.1rc1", Possible),
+        (Dotted, "1.20rc1", "<1.20.1", Inside),
+        (Dotted, "1.2", "<1.20.1", Inside),
+        (Semver, "8", ">=8.1 <8.1.29", Possible),
+        (OpenSsl, "1.1", "<1.1.1k", Possible),
+        (OpenSsl, "1.0.2", "<1.0.2zg", Inside),
+        (OpenSsh, "9", "<9.8p1", Possible),
+        (OpenSsh, "9.3", "<9.3p2", Inside),
+        (Dpkg, "9", "<9.8", Inside),
+    ] {
+        let range = range_of(scheme, text);
+        assert_eq!(range.holds_shortened(version), verdict, "{scheme}: {version} in {range}");
+    }
+    assert_eq!(Range::unread(Dotted, "before the fix").holds_shortened("1"), Indeterminate);
+}
+
+#[test]
 fn ranges_read_as_a_person_would_write_them() {
     assert_eq!(range_of(Dotted, ">=1.0 <2.0").to_string(), ">= 1.0, < 2.0");
     assert_eq!(range_of(Dotted, "<=2.0").to_string(), "<= 2.0");
@@ -262,7 +307,8 @@ proptest! {
     fn no_text_panics_and_no_range_holds_what_it_excludes(a in "\\PC{0,12}", b in "[0-9a-z.:~^_+-]{0,12}") {
         for scheme in Scheme::ALL {
             prop_assert_eq!(compare(scheme, &a, &b), compare(scheme, &b, &a).map(Ordering::reverse));
-            let order = compare(scheme, &b, &b);
+            let also = if scheme == Semver { Dotted } else { scheme };
+            let order = compare(scheme, &b, &b).or(compare(also, &b, &b));
             let verdict = Range::all(scheme).before(b.clone()).holds(&b);
             prop_assert_eq!(verdict, if order.is_some() { Outside } else { Indeterminate });
         }

@@ -13,19 +13,23 @@ pub(super) fn crates() -> [CrateRooms; 5] {
 }
 
 const SCANNER: &str = "
-    report: finding port
+    report: finding port recall target
     fuzzing: detect io
     nmap: finding port target
-    engine: detect gate io plan port scan spec target unit
-    detect: authority finding gate io pace port scan spec unit vuln
+    engine: detect finding gate identity io plan port recapture scan spec target unit vendors
+    recapture: finding gate permute plan port recall spec target unit watermark
+    identity: finding io target unit vendors watermark
+    detect: authority finding gate io pace port scan spec target udp_scan unit vuln watermark
     vuln: authority finding gate port
     authority:
+    vendors: finding
+    watermark: tally unit
     io: connect_scan finding neighbours pace packet permute plan scan slot_map spec syn_scan tally target udp_scan unit
-    unit: finding pace scope spec tally
+    unit: finding pace recall scope spec tally
     udp_scan: finding gate neighbours pace permute plan port scan scope slot_map spec tally target
     syn_scan: finding gate network pace packet permute plan port rtt scan scope spec tally target
     packet: finding
-    connect_scan: finding gate neighbours pace plan port scan scope slot_map tally
+    connect_scan: finding gate loss neighbours pace plan port scan scope slot_map spec tally target
     slot_map:
     scan: finding loss neighbours pace permute plan port rtt spec tally target
     tally: finding
@@ -33,10 +37,11 @@ const SCANNER: &str = "
     loss:
     plan: permute port spec target
     permute:
+    recall:
     pace: network spec
     network:
     neighbours: target
-    gate: port scope spec
+    gate: port scope spec target
     spec: port target
     scope: target
     finding: port
@@ -45,18 +50,23 @@ const SCANNER: &str = "
 ";
 
 const RAFT: &str = "
+    recovery: command id raft_types state store
     autopilot: id
     invariant: command id state
-    handle: codec command config id network raft_types state store
-    network: codec id raft_types store
-    store: codec command raft_types state
-    state: codec command event id interval names
+    handle: clock codec command config id leadership network raft_types state store view
+    network: codec id leadership raft_types store
+    leadership: id
+    view: codec id state
+    store: clock codec command raft_types state version
+    state: codec command event id interval names version
     interval:
     event: command id names
     raft_types: command
-    config:
-    command: id names
+    config: clock
+    clock:
+    command: id names version
     names:
+    version:
     id:
     codec:
 ";
@@ -68,13 +78,14 @@ const RAFT_LOOPS: &[(&str, &str, &str)] = &[(
 )];
 
 const P2P: &str = "
-    swarm_wire: behaviour config event_loop gate handle peer_id peers protocol transport wire
-    transport: config handle identity psk
+    swarm_wire: behaviour config cut event_loop gate handle peer_id peers protocol transport wire
+    transport: config cut handle identity peer_id psk
     memory: config event_loop frame gate handle peer_id peers protocol psk slots wire
     event_loop: address config gate handle peer_id peers protocol wire
     wire: handle peer_id peers
     behaviour: config frame gate handle peer_id peers protocol
-    handle: address config frame gate peer_id peers protocol
+    handle: address config cut frame gate peer_id peers protocol
+    cut: peer_id
     gate: frame peer_id peers protocol slots
     peers: address config peer_id slots
     frame: peer_id protocol slots
@@ -89,35 +100,50 @@ const P2P: &str = "
 ";
 
 const NODE: &str = "
-    dispatch: app cli failure malloc
+    next:
+    dispatch: app cli failure malloc privilege
     malloc:
-    cli: client clock config document embedded exclusions failure feeds
-    app: api client config coordinator data_dir document embedded failure feeds jobs join member_address raft_transport results rpc spec work_protocol worker
-    worker: clock coordinator exclusions feeds results rpc spec work_protocol
+    privilege:
+    cli: airgap backup capacity client clock config data_dir document drill durable_file embedded exclusions failure feeds
+    app: access airgap api backup client clock config coordinator data_dir document drill durable_file embedded failure feeds gateway holders jobs join keeps member_address meters outside policy raft_transport results rpc schedules spec work_protocol worker
+    outside: gateway member_address
+    gateway: coordinator rpc work_protocol
+    holders: results rpc
+    access: results rpc
+    worker: clock coordinator exclusions feeds meters policy results rpc spec work_protocol
     raft_transport:
     embedded: client document failure feeds
     failure:
+    client: config document durable_file feeds
+    config: durable_file policy
     data_dir: durable_file member_address
-    client: config document feeds
-    config: durable_file
-    api: clock coordinator document feeds jobs join results rpc spec work_protocol
+    api: airgap backup capacity clock coordinator document drill feeds jobs join keeps meters results rpc schedules spec work_protocol
+    capacity: document
+    airgap: clock document durable_file policy results rpc spec
+    backup: results rpc
     join: member_address rpc
-    member_address:
-    jobs: coordinator document exclusions results rpc spec
+    schedules: document jobs results rpc
+    keeps: document jobs results rpc
+    jobs: coordinator document exclusions policy results rpc spec work_protocol
     feeds: results
-    document: exclusions
+    document: clock exclusions policy
     exclusions:
-    coordinator: rpc spec work_protocol
+    coordinator: clock policy results rpc spec work_protocol
+    policy: clock
     spec: results
     results: durable_file rpc
     durable_file:
-    rpc: work_protocol
+    rpc: clock drill member_address work_protocol
+    drill:
+    member_address:
+    meters:
     work_protocol:
     clock:
 ";
 
 const TESTS: &str = "
     tidy:
+    containers: binaries lab
     cluster: binaries command_line http lab process wait
     command_line: binaries lab process
     lab: binaries dice http privileges process

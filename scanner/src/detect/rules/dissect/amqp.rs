@@ -10,7 +10,13 @@ pub(super) fn read(bytes: &[u8], lines: &mut Lines) -> Option<()> {
         return Some(());
     }
     // A method frame (1) on channel 0, class 10, method 10.
-    if cursor.u8()? != 1 || cursor.u16()? != 0 || cursor.u32()? > 0x10000 || cursor.u32()? != 0x000a_000a {
+    if cursor.u8()? != 1 || cursor.u16()? != 0 {
+        return None;
+    }
+    let size = cursor.u32().filter(|size| *size <= 0x10000)?;
+    // Half a frame is not judged: the product is in its other half.
+    let mut cursor = Cursor(cursor.sized(size)?);
+    if cursor.u32()? != 0x000a_000a {
         return None;
     }
     let (major, minor) = (cursor.u8()?, cursor.u8()?);

@@ -10,10 +10,8 @@ pub(super) fn read_tcp(bytes: &[u8], lines: &mut Lines) -> Option<()> {
 
 pub(super) fn read_udp(bytes: &[u8], lines: &mut Lines) -> Option<()> {
     let mut cursor = Cursor(bytes);
-    // The number that the probes have: "PN".
-    if cursor.take(2)? != b"PN" {
-        return None;
-    }
+    // Whoever asked has held the number against its own.
+    cursor.take(2)?;
     let flags = cursor.u16()?;
     if flags & 0xf800 != 0x8000 {
         return None;

@@ -12,11 +12,8 @@ pub(super) fn read(bytes: &[u8], lines: &mut Lines) -> Option<()> {
     if cursor.u16_le()? != COMMAND {
         return None;
     }
-    // Length, session and status; then the context that the probe gave, and options.
-    cursor.take(10)?;
-    if cursor.take(12)?.get(..7) != Some(b"pentora") {
-        return None;
-    }
+    // Length, session and status; then the context that was given, and options.
+    cursor.take(22)?;
     if cursor.u16_le()? == 0 || cursor.u16_le()? != IDENTITY {
         lines.put("identity", "none");
         return None;

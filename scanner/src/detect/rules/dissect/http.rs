@@ -1,11 +1,13 @@
 //! HTTP/1 (RFC 9112): `status`, one line per header by lower-case name, `title`, `generator`, and `body`.
 
 use super::Lines;
+use crate::detect::http::final_answer;
 
 /// Most bytes of a body that rules see.
 const BODY_BYTES_MAX: usize = 32 * 1024;
 
 pub(super) fn read(bytes: &[u8], lines: &mut Lines) -> Option<()> {
+    let bytes = final_answer(bytes);
     let rest = bytes.strip_prefix(b"HTTP/").or_else(|| bytes.strip_prefix(b"ICY "))?;
     let (head, body) = split_head(rest);
     let mut rows = head.split(|b| *b == b'\n').map(<[u8]>::trim_ascii);
@@ -59,5 +61,10 @@ mod tests {
         let text = Dissector::named("http").unwrap().dissect(answer).unwrap();
         let expected = "http=1.1\nstatus=404\nreason=Not Found\nserver=x/1\ntitle=Hi\nbody=<TITLE a b>  Hi </title>\n";
         assert_eq!(String::from_utf8(text).unwrap(), expected.replace("a b", "a=b"));
+        let late = [&b"HTTP/1.1 103 Early Hints\r\nServer: hint\r\n\r\n"[..], answer].concat();
+        assert_eq!(
+            Dissector::named("http").unwrap().dissect(&late).unwrap(),
+            Dissector::named("http").unwrap().dissect(answer).unwrap()
+        );
     }
 }

@@ -96,7 +96,7 @@ fn hinted_probes_go_first_and_fragile_ones_to_their_ports_only() {
 }
 
 #[test]
-fn what_a_service_says_is_printable_in_every_field() {
+fn what_a_service_says_can_be_seen_in_every_field() {
     let set = RuleSet::builtin().with_recog(recog(&[("ssh.xml", RECOG)])).with_service_probes(service_probes(PROBES));
     for bytes in [
         &b"SSH-2.0-OpenSSH_9.2p1 \x1b[31m\xff\r\n"[..],
@@ -105,7 +105,7 @@ fn what_a_service_says_is_printable_in_every_field() {
     ] {
         let service = set.matches(&answer(bytes)).unwrap().service;
         let json = serde_json::to_string(&service).unwrap();
-        assert!(json.bytes().all(|b| (b' '..=b'~').contains(&b)), "{json}");
+        assert!(!json.chars().any(crate::finding::is_hidden), "{json}");
         assert!(!json.contains("u001b"), "{json}");
     }
 }
@@ -147,4 +147,14 @@ fn rules_of_ones_own_are_asked_in_place_of_the_programs() {
     let found = set.matches(&Answer { probe: Some(probe.id), ..answer(b"ab") }).unwrap();
     assert_eq!((found.service.product.as_deref(), found.service.rule.as_deref()), (Some("Pb"), Some("r")));
     assert_eq!(set.matches(&answer(b"ab")), None, "nobody was asked");
+}
+
+#[test]
+fn a_users_product_goes_before_a_protocol_of_ours_without_one() {
+    let bytes = b"\xff\xfez\r\n";
+    let own = RuleSet::builtin().matches(&answer(bytes)).unwrap();
+    assert_eq!((own.service.name.as_str(), own.service.product), ("telnet", None));
+    let probes = service_probes("Probe TCP NULL q||\nmatch gadget m|^\\xff\\xfe(.)| p/Gadget/\n");
+    let with_user = RuleSet::builtin().with_service_probes(probes);
+    assert_eq!(with_user.matches(&answer(bytes)).unwrap().service.product.as_deref(), Some("Gadget"));
 }

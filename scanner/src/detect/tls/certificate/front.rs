@@ -32,17 +32,17 @@ pub(super) fn without_extensions(der: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// What begins an element.
-struct Head<'a> {
-    tag: u8,
+pub(super) struct Head<'a> {
+    pub(super) tag: u8,
     /// Bytes of its content.
-    length: usize,
+    pub(super) length: usize,
     /// What follows the head: the content, or as much of it as is there, and further elements.
-    rest: &'a [u8],
+    pub(super) rest: &'a [u8],
 }
 
 impl<'a> Head<'a> {
     /// The head of the element at the front.
-    fn of(bytes: &'a [u8]) -> Option<Self> {
+    pub(super) fn of(bytes: &'a [u8]) -> Option<Self> {
         let (&[tag, first], mut rest) = bytes.split_first_chunk::<2>()?;
         if first < 0x80 {
             return Some(Self { tag, length: usize::from(first), rest });
@@ -58,7 +58,7 @@ impl<'a> Head<'a> {
 }
 
 /// A sequence of `content`.
-fn wrapped(content: &[u8]) -> Vec<u8> {
+pub(super) fn wrapped(content: &[u8]) -> Vec<u8> {
     // Four bytes of length are more than DER would take, and no reader minds.
     let length = u32::try_from(content.len()).unwrap_or(u32::MAX).to_be_bytes();
     let significant = length.iter().position(|byte| *byte != 0).unwrap_or(3);

@@ -1,0 +1,96 @@
+#!/bin/bash
+# Builds the image of what `make build` made: `make image`. Works without a network.
+#
+# usage: deploy/image/build.sh, with these in the environment:
+#   DIST    the folder with the stripped program: deploy/strip.sh makes it
+#   IMAGE   the image's name, pentora unless set; its tag is the release's version
+#   ALSO    other names for it, with tags
+#   BUILDER what builds it: buildah, podman or docker, whichever is there unless set
+#
+# The same program gives the same image, byte for byte, where SOURCE_DATE_EPOCH is set or this is a clean commit: files are
+# sorted, owned by number and dated by that.
+set -euo pipefail
+umask 022
+export LC_ALL=C
+
+here=$(cd "$(dirname "$0")" && pwd) tree=$(cd "$here/../.." && pwd)
+PATH=$PATH:/usr/sbin:/sbin
+fail() {
+  echo "image: $*" >&2
+  exit 1
+}
+
+program=${DIST:?}/pentora-node
+[ -x "$program" ] || fail "no program in $DIST: run \`make build\` first, or name its folder with DIST="
+builder=${BUILDER:-}
+for tool in buildah podman docker; do
+  [ -n "$builder" ] || ! command -v "$tool" >/dev/null || builder=$tool
+done
+[ -n "$builder" ] || fail "none of buildah, podman and docker is here: apt-get install buildah"
+version=$(sed -nE '/^\[workspace.package\]/,/^\[/s/^version = "(.*)"/\1/p' "$tree/Cargo.toml")
+revision=$(git -C "$tree" rev-parse HEAD 2>/dev/null || echo unknown)
+date=${SOURCE_DATE_EPOCH:-$(git -C "$tree" log -1 --format=%ct 2>/dev/null || date +%s)}
+image=${IMAGE:-pentora}
+
+context=$(mktemp -d)
+trap 'rm -rf "$context"' EXIT
+root=$context/root
+mkdir -p "$root/usr/bin" "$root/etc/pentora" "$root/etc/ssl/certs" "$root/usr/share/doc/pentora" "$root/tmp"
+
+install -m 0755 "$program" "$root/usr/bin/pentora-node"
+ln -s pentora-node "$root/usr/bin/pentora"
+# The loader and the libraries that it will look for, where it will look for them; each with its licence.
+{ ldd "$program" || true; } | grep -oE '/[^ ]+' | sort -u | while read -r library; do
+  target=$root$library
+  mkdir -p "${target%/*}"
+  install -m 0755 "$(readlink -f "$library")" "$target"
+  package=$(dpkg-query -S "$(readlink -f "$library")" 2>/dev/null | head -n1 | cut -d: -f1 || true)
+  copyright=/usr/share/doc/$package/copyright
+  if [ -n "$package" ] && [ -e "$copyright" ]; then install -m 0644 "$copyright" "$root/usr/share/doc/pentora/$package.copyright"; fi
+done
+install -m 0644 "$tree"/LICENSE-* "$root/usr/share/doc/pentora/"
+
+certificates=/etc/ssl/certs/ca-certificates.crt
+[ -e "$certificates" ] || fail "no $certificates: apt-get install ca-certificates"
+install -m 0644 "$certificates" "$root$certificates"
+install -m 0644 "$here/pentora.yaml" "$root/etc/pentora/pentora.yaml"
+echo 'pentora:x:65532:65532:Pentora:/var/lib/pentora:/sbin/nologin' >"$root/etc/passwd"
+echo 'pentora:x:65532:' >"$root/etc/group"
+# Names come from files, then from name servers; the C library has both built in.
+echo 'hosts: files dns' >"$root/etc/nsswitch.conf"
+chmod 1777 "$root/tmp"
+
+# Permits raw packets and does not demand them: where the runtime takes them away, the program starts all the same.
+attributes=()
+if setcap cap_net_raw+p "$root/usr/bin/pentora-node" 2>/dev/null; then
+  attributes=(--xattrs "--xattrs-include=security.capability")
+else
+  echo "image: the program's file may not be given CAP_NET_RAW here (not root, or no setcap: apt-get install libcap2-bin):" \
+    "raw packets then need a runtime that grants them to users other than root, as podman does" >&2
+fi
+archive() { # archive OWNER FOLDER PATH...
+  tar --create --format=posix --pax-option=delete=atime,delete=ctime --sort=name --mtime="@$date" --numeric-owner \
+    --owner="$1" --group="$1" "${attributes[@]}" --directory "$2" --no-recursion --null --files-from=-
+}
+(cd "$root" && find . -mindepth 1 -print0 | sort -z) | archive 0 "$root" >"$context/system.tar"
+# The data directory, and a place for tokens that containers hand each other; a volume that is mounted there takes its owner.
+mkdir -p "$context/data/var/lib/pentora" "$context/data/run/pentora"
+chmod 0700 "$context"/data/*/pentora "$context/data/var/lib/pentora"
+printf '%s\0' run/pentora var/lib/pentora | archive 65532 "$context/data" >"$context/data.tar"
+tar --concatenate --file="$context/system.tar" "$context/data.tar"
+mkdir "$context/build"
+mv "$context/system.tar" "$context/build/root.tar"
+cp "$here/Containerfile" "$context/build/"
+
+arguments=(--build-arg "VERSION=$version" --build-arg "REVISION=$revision" --build-arg "CREATED=$(date -u -d "@$date" +%Y-%m-%dT%H:%M:%SZ)"
+  --file "$context/build/Containerfile" --tag "$image:$version")
+for name in ${ALSO:-}; do arguments+=(--tag "$name"); done
+# The format of docker has health checks, that of OCI has none.
+case $builder in
+  docker) SOURCE_DATE_EPOCH=$date docker build "${arguments[@]}" "$context/build" ;;
+  *)
+    # shellcheck disable=SC2086
+    "$builder" ${STORAGE:-} build --format docker --timestamp "$date" "${arguments[@]}" "$context/build"
+    ;;
+esac
+echo "built: $image:$version, $(stat -c %s "$program") bytes of program, $(du -sb --apparent-size "$root" | cut -f1) bytes of files"

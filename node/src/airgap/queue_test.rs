@@ -1,0 +1,133 @@
+//! Orders that are taken in, and those that are refused with nothing changed.
+
+use std::fs::File;
+use std::io::Write;
+
+use pentora_p2p::Identity;
+use pentora_raft::JobId;
+use pentora_raft::command::{Author, UnitRange};
+use pentora_raft::state::{JobLimits, Partition, Priority};
+use pentora_scanner::target::parse_targets;
+
+use super::super::archive::ArchiveWriter;
+use super::super::manifest::{Arrived, Feed};
+use super::*;
+
+pub(crate) fn scan_of(targets: &str) -> Vec<u8> {
+    let targets = parse_targets(targets, "test").unwrap();
+    let ports = "80".parse().unwrap();
+    spec::encode(&ScanSpec { partitions: vec![targets], ports, ..ScanSpec::default() })
+}
+
+pub(crate) fn order(job: u64, spec: &[u8], target_count: u64) -> Order {
+    Order {
+        job: JobId(job),
+        title: "a scan".into(),
+        author: Author::default(),
+        priority: Priority::Normal,
+        partitions: vec![Partition { target_count, ..Partition::default() }],
+        limits: JobLimits { max_attempts: 3, ..JobLimits::default() },
+        spec: Digest::of(spec),
+        counted: vec![UnitRange { partition: 0, start: 0, end: 1 }],
+    }
+}
+
+/// A bundle of orders of these jobs, each of 4 targets.
+fn bundle(directory: &Path, key: &Identity, revision: u64, jobs: &[u64], feed: Option<&[u8]>) -> PathBuf {
+    let spec = scan_of("10.0.0.0/30");
+    let orders = jobs.iter().map(|job| order(*job, &spec, 4)).collect::<Vec<_>>();
+    bundle_of(directory, key, revision, orders, feed, &spec)
+}
+
+fn bundle_of(
+    directory: &Path,
+    key: &Identity,
+    revision: u64,
+    orders: Vec<Order>,
+    feed: Option<&[u8]>,
+    spec: &[u8],
+) -> PathBuf {
+    let contents: Vec<&[u8]> = (!orders.is_empty()).then_some(spec).into_iter().chain(feed).collect();
+    let listed = contents.iter().map(|bytes| Content { digest: Digest::of(bytes), bytes: bytes.len() as u64 });
+    let orders = Orders {
+        revision,
+        members: vec![key.peer_id()],
+        orders,
+        rules: Vec::new(),
+        feeds: Some(feed.into_iter().map(|feed| Feed { kind: "cve".into(), digest: Digest::of(feed) }).collect()),
+        arrived: vec![Arrived { worker: key.peer_id(), bundles: std::iter::once(1..3).collect() }],
+    };
+    let manifest = Manifest::new("c1".into(), "now".into(), listed.collect(), Body::Orders(orders));
+    let path = directory.join(format!("orders-{revision}.tar.gz"));
+    let mut out = ArchiveWriter::new(File::create(&path).unwrap(), key, &manifest.to_bytes()).unwrap();
+    contents.iter().for_each(|bytes| out.content(Digest::of(bytes), bytes).unwrap());
+    out.finish().unwrap().flush().unwrap();
+    path
+}
+
+/// Every file of a directory with its bytes.
+fn files(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files: Vec<_> = std::fs::read_dir(directory)
+        .unwrap()
+        .flat_map(|entry| {
+            let path = entry.unwrap().path();
+            if path.is_dir() { files(&path) } else { vec![(path.clone(), std::fs::read(&path).unwrap())] }
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn orders_are_taken_in_whole_and_the_newest_are_all_that_there_are() {
+    let directory = tempfile::tempdir().unwrap();
+    let queue = Queue::open(&directory.path().join("queue")).unwrap();
+    let key = Identity::from_secret([1; 32]);
+    assert_eq!(queue.told().unwrap(), None);
+    let first = bundle(directory.path(), &key, 10, &[5, 6], Some(b"feed"));
+    let told = queue.take_in(&first, Some(key.peer_id()), 0).unwrap();
+    assert_eq!(queue.told().unwrap().as_ref(), Some(&told));
+    assert_eq!(queue.spec(&told.orders.orders[0]).unwrap().target_count(), 4);
+    assert_eq!(queue.content(Digest::of(b"feed")).unwrap(), Bytes::from_static(b"feed"));
+    let again = queue.take_in(&first, None, 0).unwrap();
+    assert_eq!(again, told, "twice is as once");
+    let second = queue.take_in(&bundle(directory.path(), &key, 11, &[6], None), None, 0).unwrap();
+    assert_eq!(second.orders.orders.iter().map(|order| order.job.0).collect::<Vec<_>>(), [6]);
+    assert!(queue.content(Digest::of(b"feed")).is_err(), "what nothing names is gone");
+}
+
+#[test]
+fn what_is_refused_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("queue");
+    let queue = Queue::open(&place).unwrap();
+    let (key, stranger) = (Identity::from_secret([1; 32]), Identity::from_secret([2; 32]));
+    let old = bundle(directory.path(), &key, 9, &[5], None);
+    queue.take_in(&bundle(directory.path(), &key, 10, &[5], None), Some(key.peer_id()), 0).unwrap();
+    let before = files(&place);
+    let refused = |file: &Path, trust: Option<&Identity>, told: &str| {
+        let error = queue.take_in(file, trust.map(Identity::peer_id), 0).unwrap_err();
+        assert!(error.is_of_bundle() && error.to_string().contains(told), "{error}");
+        assert_eq!(files(&place), before, "{error}");
+    };
+    refused(&old, None, "is older than what is here");
+    refused(&old, Some(&key), "is older than what is here");
+    let strange = bundle(directory.path(), &stranger, 12, &[5], None);
+    refused(&strange, None, "that key is not trusted here");
+    refused(&strange, Some(&key), "not by");
+    let spec = scan_of("10.0.0.0/30");
+    refused(&bundle_of(directory.path(), &key, 13, vec![order(5, &spec, 5)], None, &spec), None, "not as many");
+    refused(&bundle_of(directory.path(), &key, 14, vec![order(5, b"x", 4)], None, b"x"), None, "cannot be carried out");
+    let good = bundle(directory.path(), &key, 15, &[5, 6], Some(&[7; 5_000]));
+    let mut bytes = std::fs::read(&good).unwrap();
+    bytes.truncate(bytes.len() - 9);
+    std::fs::write(&good, bytes).unwrap();
+    refused(&good, None, "cut short");
+    let pipe = directory.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    refused(&pipe, None, "it is no file");
+    refused(directory.path(), None, "it is no file");
+    let full = queue.take_in(&strange, Some(stranger.peer_id()), u64::MAX).unwrap_err();
+    assert!(matches!(full, BundleError::Medium(_)), "{full}");
+    assert_eq!(files(&place), before);
+}

@@ -1,0 +1,158 @@
+//! `/tokens`: who may use the API. A secret is shown once, when it is made.
+
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use pentora_raft::command::{AccessRole, Author, Command, NewAccessToken};
+use pentora_raft::state::AccessToken;
+use pentora_raft::{ClusterId, Digest, Refusal};
+
+use super::paging::Paging;
+use super::{ApiError, Node};
+use crate::clock::rfc3339;
+use crate::document::{AccessTokenCreated, AccessTokenDocument, AccessTokenRequest, Page};
+
+/// The longest that a token may be valid where it ends by itself: ten years, so that a slip of the pen is found.
+const TTL_MAX: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
+const SECRET_BYTES: usize = 32;
+
+/// What the log keeps of the secret of a token: of no use in another cluster, or for anything else.
+pub(super) fn key_of(cluster: ClusterId, secret: &str) -> Digest {
+    let parts: [&[u8]; 3] = [b"pentora access token", &cluster.0, secret.as_bytes()];
+    Digest::of(&parts.concat())
+}
+
+fn new_secret() -> String {
+    let bytes: [u8; SECRET_BYTES] = rand::random();
+    format!("pna_{}", data_encoding::BASE32_NOPAD.encode(&bytes).to_ascii_lowercase())
+}
+
+pub(super) async fn create(
+    State(node): State<Node>,
+    Extension(author): Extension<Author>,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    let refused = |what: String| ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_request", what);
+    let AccessTokenRequest { name, role, ttl_seconds, networks, scopes } = super::scans::read_json(&body)?;
+    let unknown = || refused(format!("`{}` is no role: {}", role.escape_debug(), AccessRole::NAMES.join(", ")));
+    let role = AccessRole::named(&role).ok_or_else(unknown)?;
+    let ttl = ttl_seconds.map(Duration::from_secs);
+    if ttl.is_some_and(|ttl| ttl.is_zero() || ttl > TTL_MAX) {
+        return Err(refused("ttl_seconds is from 1 to ten years".into()));
+    }
+    let networks = super::tokens::networks(&networks)?;
+    if let Some(scope) = node.raft.read(|state| {
+        let is_there = |scope: &&String| state.rule(pentora_raft::command::RuleKind::Scope, scope).is_none();
+        scopes.iter().find(is_there).cloned()
+    }) {
+        return Err(refused(format!("there is no scope `{}`; `pentora scope list` has them", scope.escape_debug())));
+    }
+    let secret = new_secret();
+    let new = NewAccessToken {
+        name: name.clone(),
+        key: key_of(node.cluster, &secret),
+        role,
+        ttl_ms: ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)),
+        networks: (!networks.is_empty()).then_some(networks),
+        scopes,
+        author,
+    };
+    if let Some(problem) = new.problem() {
+        return Err(refused(problem));
+    }
+    let applied = node.proposer.propose(Command::MakeAccessToken(Box::new(new))).await?;
+    created(&node, applied.index, &name, secret, StatusCode::CREATED).await
+}
+
+/// Answers with a secret, once this node lets it in.
+async fn created(node: &Node, index: u64, name: &str, token: String, status: StatusCode) -> Result<Response, ApiError> {
+    node.raft.wait_applied(index, super::MIN_INDEX_WITHIN).await;
+    let row = found(node, name)?;
+    let (name, role) = (row.name, row.role.name().to_owned());
+    let created = AccessTokenCreated { token, name, role, expires_at: row.expires_at_ms.map(rfc3339) };
+    Ok((status, Json(created)).into_response())
+}
+
+fn found(node: &Node, name: &str) -> Result<AccessToken, ApiError> {
+    let unknown = || Refusal::AccessTokenUnknown { name: name.chars().take(64).collect() };
+    node.raft.read(|state| state.access_token_named(name)).ok_or_else(|| unknown().into())
+}
+
+fn document(token: AccessToken, now_ms: u64) -> AccessTokenDocument {
+    let status = match (token.revoked_at_ms, token.is_valid(now_ms)) {
+        (Some(_), _) => "revoked",
+        (None, true) => "valid",
+        (None, false) => "expired",
+    };
+    AccessTokenDocument {
+        name: token.name,
+        role: token.role.name().to_owned(),
+        status: status.to_owned(),
+        created_at: rfc3339(token.created_at_ms),
+        changed_at: rfc3339(token.changed_at_ms),
+        expires_at: token.expires_at_ms.map(rfc3339),
+        revoked_at: token.revoked_at_ms.map(rfc3339),
+        networks: token.networks.iter().flatten().map(ToString::to_string).collect(),
+        scopes: token.scopes,
+        by: token.author.who,
+        from: token.author.from,
+    }
+}
+
+pub(super) async fn list(
+    State(node): State<Node>,
+    paging: Paging,
+) -> Result<Json<Page<AccessTokenDocument>>, ApiError> {
+    let now_ms = node.raft.now_ms();
+    let mut tokens: Vec<AccessToken> = node.raft.read(|state| state.access_tokens().collect());
+    tokens.sort_by(|one, other| one.name.cmp(&other.name));
+    let entries = tokens.into_iter().map(|token| (token.name.clone(), token));
+    paging.part("tokens", entries, |token| document(token, now_ms)).map(Json)
+}
+
+pub(super) async fn show(
+    State(node): State<Node>,
+    Path(name): Path<String>,
+) -> Result<Json<AccessTokenDocument>, ApiError> {
+    let now_ms = node.raft.now_ms();
+    found(&node, &name).map(|token| Json(document(token, now_ms)))
+}
+
+/// Who asks: the token that was shown.
+pub(super) async fn own(
+    State(node): State<Node>,
+    Extension(author): Extension<Author>,
+) -> Result<Json<AccessTokenDocument>, ApiError> {
+    if author.who.is_empty() {
+        let detail = "no token is asked for at this address, and whoever comes here may do everything";
+        return Err(ApiError::new(StatusCode::NOT_FOUND, "no_token", detail));
+    }
+    show(State(node), Path(author.who)).await
+}
+
+/// Makes a token useless. One that it was is let in nowhere as soon as a node has applied it.
+pub(super) async fn revoke(
+    State(node): State<Node>,
+    Extension(author): Extension<Author>,
+    Path(name): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    let applied = node.proposer.propose(Command::RevokeAccessToken { name, author }).await?;
+    node.raft.wait_applied(applied.index, super::MIN_INDEX_WITHIN).await;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Gives a token another secret; the one before is of no use from here on.
+pub(super) async fn rotate(
+    State(node): State<Node>,
+    Extension(author): Extension<Author>,
+    Path(name): Path<String>,
+) -> Result<Response, ApiError> {
+    let secret = new_secret();
+    let key = key_of(node.cluster, &secret);
+    let applied = node.proposer.propose(Command::RotateAccessToken { name: name.clone(), key, author }).await?;
+    created(&node, applied.index, &name, secret, StatusCode::OK).await
+}

@@ -1,0 +1,236 @@
+//! `/exports` and `/imports`: bundles for and from workers without a network; `/offline-workers`: who those are.
+//!
+//! A bundle may be larger than memory should be, so it lies in a file of this node meanwhile, above the floor of free space,
+//! one at a time.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures::StreamExt;
+use pentora_p2p::PeerId;
+use pentora_raft::command::Command;
+use pentora_raft::state::OfflineWorker;
+use serde::Deserialize;
+use tokio::fs::File;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::paging::{Paging, rising};
+use super::{ApiError, Node};
+use crate::airgap::archive::ArchiveError;
+use crate::airgap::incoming::{NotTaken, Taker, numbers};
+use crate::airgap::outgoing::{self, What};
+use crate::airgap::{BundleError, medium};
+use crate::clock::{rfc3339, wall_ms};
+use crate::document::{ImportDocument, OfflineWorkerDocument, Page};
+
+/// How much may be written before the free space is looked at again, in bytes.
+const LOOK_EVERY_BYTES: u64 = 16 << 20;
+/// How much of a bundle is sent at once, in bytes.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// Where bundles lie while they come in and go out.
+#[derive(Debug, Clone)]
+pub struct Spool {
+    directory: PathBuf,
+    floor_bytes: u64,
+    one_at_a_time: Arc<Semaphore>,
+}
+
+/// A file of the spool, which goes with this.
+struct Spooled {
+    path: PathBuf,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Drop for Spooled {
+    fn drop(&mut self) {
+        // What stays is removed at the next start.
+        drop(std::fs::remove_file(&self.path));
+    }
+}
+
+impl Spool {
+    /// Files in a directory, which is made when it is needed.
+    #[must_use]
+    pub fn new(directory: PathBuf, floor_bytes: u64) -> Self {
+        Self { directory, floor_bytes, one_at_a_time: Arc::new(Semaphore::new(1)) }
+    }
+
+    fn file(&self) -> Result<Spooled, ApiError> {
+        let place = Arc::clone(&self.one_at_a_time).try_acquire_owned().map_err(|_busy| {
+            let detail = "another bundle is being taken in or written on this node";
+            ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).retry_after(5)
+        })?;
+        std::fs::create_dir_all(&self.directory).map_err(|error| self.failed(&error))?;
+        let path = self.directory.join(format!("bundle-{:016x}.tmp", rand::random::<u64>()));
+        Ok(Spooled { path, _place: place })
+    }
+
+    fn require_space(&self, bytes: u64) -> Result<(), ApiError> {
+        medium::require_space(&self.directory, bytes, self.floor_bytes).map_err(|error| BundleError::from(error).into())
+    }
+
+    fn failed(&self, error: &std::io::Error) -> ApiError {
+        let detail = format!("{}: {error}", self.directory.display());
+        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "disk", detail)
+    }
+
+    /// Writes a request's body to a file.
+    async fn receive(&self, request: Request) -> Result<Spooled, ApiError> {
+        let spooled = self.file()?;
+        let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        self.require_space(length.unwrap_or(0))?;
+        let mut file = File::create_new(&spooled.path).await.map_err(|error| self.failed(&error))?;
+        let mut pieces = request.into_body().into_data_stream();
+        let mut since_looked = 0;
+        while let Some(piece) = pieces.next().await {
+            let piece =
+                piece.map_err(|error| ApiError::bad_request(format!("the request's body broke off: {error}")))?;
+            file.write_all(&piece).await.map_err(|error| self.failed(&error))?;
+            since_looked += piece.len() as u64;
+            if since_looked >= LOOK_EVERY_BYTES {
+                since_looked = 0;
+                self.require_space(0)?;
+            }
+        }
+        file.flush().await.map_err(|error| self.failed(&error))?;
+        Ok(spooled)
+    }
+}
+
+/// `?dry_run=true&trust=KEY`.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct How {
+    dry_run: Option<bool>,
+    trust: Option<String>,
+}
+
+/// Takes a bundle of results in.
+pub(super) async fn import(
+    State(node): State<Node>,
+    Query(how): Query<How>,
+    request: Request,
+) -> Result<Json<ImportDocument>, ApiError> {
+    let spool = spool_of(&node)?;
+    let trust = how.trust.as_deref().map(str::parse::<PeerId>).transpose();
+    let trust = trust.map_err(|error| ApiError::bad_request(format!("trust: {error}")))?;
+    // Before a long upload: what cannot be counted now need not be sent.
+    node.proposer.leader().await?;
+    let spooled = spool.receive(request).await?;
+    let taker = Taker { raft: node.raft.clone(), proposer: node.proposer.clone(), exchange: node.exchange.clone() };
+    let taken = taker.take_in(spooled.path.clone(), trust, how.dry_run == Some(true)).await;
+    Ok(Json(taken?))
+}
+
+/// `?feeds=false`.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Parts {
+    feeds: Option<bool>,
+}
+
+/// Writes all orders that are carried out.
+pub(super) async fn export(State(node): State<Node>, Query(parts): Query<Parts>) -> Result<Response, ApiError> {
+    let (spool, Some(signer)) = (spool_of(&node)?, &node.signer) else { return Err(no_mesh()) };
+    // A node that lost its cluster would sign orders of yesterday.
+    node.proposer.leader().await?;
+    let spooled = spool.file()?;
+    spool.require_space(0)?;
+    let what = What { feeds: parts.feeds != Some(false) };
+    let cluster = (node.cluster, wall_ms());
+    outgoing::write(&node.raft, &node.exchange, signer, cluster, what, &spooled.path).await?;
+    let file = File::open(&spooled.path).await.map_err(|error| spool.failed(&error))?;
+    // The file goes when the last piece of it was sent, or nobody takes more.
+    let pieces = futures::stream::try_unfold((file, spooled), |(mut file, spooled)| async move {
+        let mut piece = vec![0; PIECE_BYTES];
+        let read = file.read(&mut piece).await?;
+        piece.truncate(read);
+        Ok::<_, std::io::Error>((read > 0).then_some((piece, (file, spooled))))
+    });
+    Ok(([(header::CONTENT_TYPE, "application/gzip")], Body::from_stream(pieces)).into_response())
+}
+
+/// The workers without a network.
+pub(super) async fn workers(
+    State(node): State<Node>,
+    paging: Paging,
+) -> Result<Json<Page<OfflineWorkerDocument>>, ApiError> {
+    let document = |worker: &OfflineWorker| OfflineWorkerDocument {
+        worker_id: worker.worker_id(),
+        name: worker.name.clone(),
+        key: worker.peer.clone(),
+        since: rfc3339(worker.since_ms),
+        last_import: (worker.imported_at_ms > 0).then(|| rfc3339(worker.imported_at_ms)),
+        last_bundle: worker.last,
+        missing_bundles: worker.missing().map(|range| numbers(&range)).collect(),
+    };
+    let page = node.raft.read(|state| {
+        let workers = state.offline_workers().map(|(id, worker)| (rising(id), worker));
+        paging.part("offline-workers", workers, document)
+    });
+    page.map(Json)
+}
+
+/// Lets no more results of a worker in; those that were counted stay.
+pub(super) async fn remove(State(node): State<Node>, Path(name): Path<String>) -> Result<StatusCode, ApiError> {
+    let is_named = |worker: &OfflineWorker| worker.name == name || worker.worker_id() == name;
+    let found = node.raft.read(|state| {
+        state.offline_workers().find(|(_, worker)| is_named(worker)).map(|(_, worker)| worker.peer.clone())
+    });
+    let Some(peer) = found else {
+        let detail = format!("there is no worker `{name}` without a network");
+        return Err(ApiError::new(StatusCode::NOT_FOUND, "worker_unknown", detail));
+    };
+    node.proposer.propose(Command::SetOffline { peer, name: None }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn spool_of(node: &Node) -> Result<&Spool, ApiError> {
+    let own = node.raft.node();
+    if node.raft.is_outside() || node.raft.read(|state| state.node(own).is_some_and(|record| !record.may_vote())) {
+        let detail = "this node only scans; bundles are written and taken in by members of the cluster";
+        return Err(ApiError::new(StatusCode::CONFLICT, "not_a_member", detail));
+    }
+    node.spool.as_ref().ok_or_else(no_mesh)
+}
+
+fn no_mesh() -> ApiError {
+    ApiError::new(StatusCode::CONFLICT, "no_mesh", "this node is in no cluster that orders could be of")
+}
+
+impl From<BundleError> for ApiError {
+    fn from(error: BundleError) -> Self {
+        let detail = match &error {
+            error if error.is_of_bundle() => format!("the bundle is refused, and nothing was changed: {error}"),
+            error => error.to_string(),
+        };
+        match error {
+            BundleError::UnknownSigner { .. } | BundleError::OtherSigner { .. } => {
+                Self::new(StatusCode::FORBIDDEN, "unknown_signer", detail)
+            }
+            BundleError::Medium(_) => Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", detail),
+            BundleError::Io { .. } | BundleError::Archive(ArchiveError::Io(_)) => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "disk", detail)
+            }
+            _ => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "bundle_refused", detail),
+        }
+    }
+}
+
+impl From<NotTaken> for ApiError {
+    fn from(error: NotTaken) -> Self {
+        let detail = error.to_string();
+        match error {
+            NotTaken::Bundle(error) => error.into(),
+            NotTaken::Unavailable(error) => error.into(),
+            NotTaken::NotDurable { .. } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_durable", detail).retry_after(5)
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! `/cluster/nodes/{name}/fault` and `/cluster/empty-write`: a fault that an administrator rehearses, and a write that changes
+//! nothing, by which it is seen whether the cluster takes any.
+
+use std::time::{Duration, Instant};
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use pentora_raft::command::{Author, Command};
+use pentora_raft::state::NodeRecord;
+use pentora_raft::{NodeId, State as Tables};
+
+use super::cluster::named;
+use super::knowledge::millis;
+use super::{ApiError, Node};
+use crate::document::{EmptyWriteDocument, FaultDocument, FaultKind, FaultRequest};
+use crate::drill::{BEGINS_AFTER, BEGINS_AFTER_MAX_MS, Fault, LASTS_MAX_MS};
+use crate::rpc::calls::{Answer, Request as Ask};
+
+/// How long another node gets to answer: it says yes, and nothing more.
+const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+
+/// Has a node suffer a fault, this one or another.
+pub(super) async fn fault(
+    State(node): State<Node>,
+    Path(name): Path<String>,
+    axum::Extension(author): axum::Extension<Author>,
+    body: Bytes,
+) -> Result<(StatusCode, Json<FaultDocument>), ApiError> {
+    let request: FaultRequest = super::scans::read_json(&body)?;
+    let id = named(&node, &name)?;
+    let for_ms = request.for_ms;
+    if for_ms == 0 || for_ms > LASTS_MAX_MS {
+        return Err(ApiError::bad_request(format!("for_ms: a fault lasts 1 to {LASTS_MAX_MS} ms")));
+    }
+    if request.after_ms > BEGINS_AFTER_MAX_MS {
+        return Err(ApiError::bad_request(format!("after_ms: a fault begins within {BEGINS_AFTER_MAX_MS} ms")));
+    }
+    if request.fault == FaultKind::Kill && !request.from.is_empty() {
+        return Err(ApiError::bad_request("from: a process that ends is cut off from everybody"));
+    }
+    let from = request.from.iter().map(|name| peer_of(&node, named(&node, name)?, name)).collect::<Result<_, _>>()?;
+    let fault = match request.fault {
+        FaultKind::Kill => Fault::Kill { down_ms: for_ms },
+        FaultKind::Cut => Fault::Cut { from, for_ms },
+    };
+    tracing::warn!(node = id, name, ?fault, who = author.who, from = author.from, "a drill");
+    if id == node.raft.node() {
+        let faults = node.faults.as_ref().ok_or_else(|| {
+            ApiError::new(StatusCode::CONFLICT, "no_mesh", "an embedded node has no cluster that could rehearse")
+        })?;
+        faults.suffer(fault, Duration::from_millis(request.after_ms)).map_err(ApiError::bad_request)?;
+    } else {
+        order(&node, id, &name, (fault, request.after_ms)).await?;
+    }
+    let begins_in_ms = request.after_ms.max(millis(BEGINS_AFTER));
+    Ok((StatusCode::ACCEPTED, Json(FaultDocument { name, begins_in_ms, for_ms })))
+}
+
+/// Tells a node what it is to suffer: from here, or where it only scans through a member that it is connected to.
+async fn order(node: &Node, id: NodeId, name: &str, (fault, after_ms): (Fault, u64)) -> Result<(), ApiError> {
+    let gateways: Vec<NodeId> = node.raft.read(|state| {
+        let only_scans = state.node(id).is_some_and(|record| !record.may_vote());
+        let is_there = |(other, record): &(NodeId, &NodeRecord)| {
+            only_scans && *other != node.raft.node() && record.may_vote() && !record.status.is_gone()
+        };
+        state.nodes().filter(is_there).map(|(other, _)| other).collect()
+    });
+    let mut reasons = Vec::new();
+    for through in std::iter::once(id).chain(gateways) {
+        match ask(node, through, Ask::Suffer { node: id, fault: fault.clone(), after_ms }).await {
+            Ok(()) => return Ok(()),
+            Err(why) => reasons.push(why),
+        }
+    }
+    let detail = format!("{name} cannot be told to suffer that from here: {}", reasons.join("; "));
+    Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "node_unreachable", detail))
+}
+
+async fn ask(node: &Node, to: NodeId, order: Ask) -> Result<(), String> {
+    let (calls, peer) = node.proposer.reach(to)?;
+    match calls.ask(peer, &order, ANSWER_WITHIN).await.map_err(|error| error.to_string())? {
+        Answer::Done => Ok(()),
+        Answer::Unavailable(why) | Answer::Denied(why) => Err(why),
+        _ => Err("its answer does not fit".into()),
+    }
+}
+
+fn peer_of(node: &Node, id: NodeId, name: &str) -> Result<String, ApiError> {
+    let peer = node.raft.read(|state| state.node(id).map(|record| record.info.peer.clone()));
+    peer.ok_or_else(|| ApiError::new(StatusCode::NOT_FOUND, "node_unknown", format!("there is no node `{name}`")))
+}
+
+/// Writes what is there already: that this node reaches the networks which it says that it reaches.
+pub(super) async fn empty_write(State(node): State<Node>) -> Result<Json<EmptyWriteDocument>, ApiError> {
+    let (own, begun) = (node.raft.node(), Instant::now());
+    let says = |state: &Tables| {
+        let said = state.standings().find(|(id, _)| *id == own).map(|(_, standing)| standing.says.networks.clone());
+        said.or_else(|| state.node(own).map(|record| record.info.networks.clone())).flatten()
+    };
+    let networks = node.raft.read(says);
+    let applied = node.proposer.propose(Command::SetNetworks { node: own, networks }).await?;
+    Ok(Json(EmptyWriteDocument { index: applied.index, took_ms: millis(begun.elapsed()) }))
+}

@@ -1,0 +1,159 @@
+//! What is asked of a node that only scans goes to its gateway, with the token of whoever asks.
+//!
+//! Such a node stands outside the log: it knows no token, no job but its own units', and proposes nothing but its own part
+//! (`access`). A member takes the request as its own API would, and lets in bearers of a known token alone. A node that only
+//! scans by a policy that it has not acted on yet still follows the log, and hands on orders alone.
+//!
+//! Answers travel as they are made, so that a report or a job's events are as long as they are.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use pentora_p2p::FrameStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{ApiError, CameFrom, MIN_INDEX_WITHIN, Node};
+use crate::rpc::calls::{ApiAnswer, ApiCall, FORWARDED_FROM, next_part};
+
+/// How long the gateway may take to begin its answer: a large feed travels there, and is made durable.
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+/// What of a request's head is handed on.
+const HANDED_ON: [&str; 5] = ["authorization", "content-type", "idempotency-key", "accept", "last-event-id"];
+/// Where an answer says how far the log was.
+const INDEX: &str = "pentora-index";
+/// What an administrator alone is answered, for a node that knows no token itself.
+const ADMIN_ONLY: &str = "/api/v1/tokens";
+/// Requests that a node hands on at once. Each has a stream to the gateway, which gives a peer sixteen; results and
+/// proposals need some.
+pub(super) const AT_ONCE: usize = 8;
+/// Of these, streams of events, which last: the rest stays free.
+const STREAMS_AT_ONCE: usize = AT_ONCE / 2;
+/// How long a request waits for its turn.
+const PLACE_WITHIN: Duration = Duration::from_secs(2);
+
+/// The way to a member, for the requests of one route.
+#[derive(Clone)]
+pub(super) struct Gateway {
+    /// This node.
+    pub(super) node: Node,
+    /// Places among the requests that are handed on, of all routes.
+    pub(super) places: Arc<Semaphore>,
+    /// The largest body that is taken, in bytes.
+    pub(super) body_max: usize,
+}
+
+/// Hands requests to a member where this node only scans.
+pub(super) async fn to_member(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
+    let node = &gateway.node;
+    let own = node.raft.node();
+    let only_scans = || node.raft.read(|state| state.node(own).is_some_and(|record| !record.may_vote()));
+    if !node.raft.is_outside() && (request.method().is_safe() || !only_scans()) {
+        return next.run(request).await;
+    }
+    let is_stream = request.headers().get(header::ACCEPT).is_some_and(|kind| kind == "text/event-stream");
+    if is_stream && gateway.places.available_permits() <= AT_ONCE - STREAMS_AT_ONCE {
+        return busy(STREAMS_AT_ONCE, "streams of events").into_response();
+    }
+    gateway.hand_on(request).await.unwrap_or_else(IntoResponse::into_response)
+}
+
+fn busy(most: usize, what: &str) -> ApiError {
+    let detail = format!("this node only scans, and hands on at most {most} {what} at once");
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).retry_after(1)
+}
+
+/// Lets a request through that is about the node that is asked. Where that stands outside the log, it knows no token: a
+/// member has to know the one that the request comes with.
+pub(super) async fn once_let_in(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
+    if !gateway.node.raft.is_outside() {
+        return next.run(request).await;
+    }
+    let token = request.headers().get(header::AUTHORIZATION).cloned();
+    match gateway.let_in(token).await {
+        Ok(()) => next.run(request).await,
+        Err(refused) => refused,
+    }
+}
+
+impl Gateway {
+    /// A place among the requests that are handed on.
+    async fn place(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        let place = tokio::time::timeout(PLACE_WITHIN, Arc::clone(&self.places).acquire_owned()).await;
+        place.ok().and_then(Result::ok).ok_or_else(|| busy(AT_ONCE, "requests"))
+    }
+
+    /// Whether a member knows a token, as an administrator's.
+    async fn let_in(&self, token: Option<HeaderValue>) -> Result<(), Response> {
+        let mut asked = Request::new(Body::empty());
+        *asked.uri_mut() = axum::http::Uri::from_static(ADMIN_ONLY);
+        if let Some(token) = token {
+            asked.headers_mut().insert(header::AUTHORIZATION, token);
+        }
+        match self.hand_on(asked).await {
+            Ok(response) if response.status().is_success() => Ok(()),
+            Ok(response) => Err(response),
+            Err(error) => Err(error.into_response()),
+        }
+    }
+
+    async fn hand_on(&self, request: Request) -> Result<Response, ApiError> {
+        let node = &self.node;
+        let unreachable = |why: String| {
+            let detail = format!("this node only scans and hands requests to a member, which does not answer: {why}");
+            ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "leader_unreachable", detail).retry_after(1)
+        };
+        let way = node.proposer.way().await?;
+        let (calls, peer) = node.proposer.reach(way).map_err(unreachable)?;
+        let (head, body) = request.into_parts();
+        let body = axum::body::to_bytes(body, self.body_max).await;
+        let body = body.map_err(|error| {
+            let detail = format!("the request's body: {error}");
+            ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
+        })?;
+        // Not before its body is here, which a client may be slow with.
+        let place = self.place().await?;
+        let text = |name: &str| Some((name.to_owned(), head.headers.get(name)?.to_str().ok()?.to_owned()));
+        let from = head.extensions.get::<CameFrom>().map_or_else(String::new, |from| from.0.clone());
+        let headers = HANDED_ON.iter().filter_map(|name| text(name));
+        let call = ApiCall {
+            method: head.method.as_str().to_owned(),
+            path: head.uri.path_and_query().map_or_else(String::new, ToString::to_string),
+            headers: headers.chain([(FORWARDED_FROM.to_owned(), format!("{from} through {}", node.name))]).collect(),
+        };
+        let answered = calls.api_stream(peer, call, &body, ANSWER_WITHIN).await;
+        let (ApiAnswer { status, headers, .. }, stream) = answered.map_err(|error| unreachable(error.to_string()))?;
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+        let mut response = (status, Body::from_stream(pieces(stream, place))).into_response();
+        response.headers_mut().clear();
+        for (name, value) in headers {
+            if name == INDEX {
+                // Whoever asks this node next finds what it ordered.
+                node.raft.wait_applied(value.parse().unwrap_or(0), MIN_INDEX_WITHIN).await;
+            } else if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+                response.headers_mut().insert(name, value);
+            }
+        }
+        Ok(response)
+    }
+}
+
+/// An answer's body as it comes. It breaks off where the stream does, so that nobody takes a part for the whole.
+fn pieces(
+    stream: FrameStream,
+    place: OwnedSemaphorePermit,
+) -> impl futures::Stream<Item = Result<Bytes, std::io::Error>> {
+    futures::stream::unfold(Some((stream, place)), |held| async move {
+        let (mut stream, place) = held?;
+        match next_part(&mut stream).await {
+            Ok(Some(piece)) => Some((Ok(piece), Some((stream, place)))),
+            Ok(None) => None,
+            Err(error) => Some((Err(std::io::Error::other(error.to_string())), None)),
+        }
+    })
+}

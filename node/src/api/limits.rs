@@ -1,0 +1,120 @@
+//! Moderation: how often an address may come without a valid token, and how many requests a token may make.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Requests without a valid token that an address may make within [`WINDOW`]. Ours: enough for a person with the wrong file.
+const FAILURES_MAX: u32 = 30;
+const WINDOW: Duration = Duration::from_secs(60);
+/// Addresses that are remembered; the oldest go first.
+const ADDRESSES_MAX: usize = 4_096;
+
+/// Requests a second that a token may make, over some time, and at once. Ours: ten dashboards and a busy script.
+const RATE: f64 = 500.0;
+const AT_ONCE: f64 = 1_000.0;
+/// Tokens that are remembered. The log keeps as many.
+const TOKENS_MAX: usize = pentora_raft::state::ACCESS_TOKENS_MAX;
+
+/// Counts requests without a valid token, by address.
+#[derive(Debug, Default)]
+pub(super) struct Failures {
+    by_address: Mutex<HashMap<String, (Instant, u32)>>,
+}
+
+impl Failures {
+    /// Notes one more; the answer is after how many seconds that address may fail again, where there were too many. Whoever
+    /// is inside this process has no address, and no bound.
+    pub(super) fn note(&self, address: &str) -> Option<u64> {
+        self.note_at(address, Instant::now())
+    }
+
+    fn note_at(&self, address: &str, now: Instant) -> Option<u64> {
+        if address.is_empty() {
+            return None;
+        }
+        let mut all = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= ADDRESSES_MAX && !all.contains_key(address) {
+            all.retain(|_, (since, _)| now.duration_since(*since) < WINDOW);
+        }
+        if all.len() >= ADDRESSES_MAX
+            && !all.contains_key(address)
+            && let Some(oldest) = all.iter().min_by_key(|(_, (since, _))| *since).map(|(address, _)| address.clone())
+        {
+            all.remove(&oldest);
+        }
+        let (since, count) = all.entry(address.to_owned()).or_insert((now, 0));
+        if now.duration_since(*since) >= WINDOW {
+            (*since, *count) = (now, 0);
+        }
+        *count = count.saturating_add(1);
+        let left = WINDOW.saturating_sub(now.duration_since(*since));
+        (*count > FAILURES_MAX).then(|| left.as_secs().max(1))
+    }
+}
+
+/// A bucket for each token.
+#[derive(Debug, Default)]
+pub(super) struct Rates {
+    by_token: Mutex<HashMap<String, (Instant, f64)>>,
+}
+
+impl Rates {
+    /// Whether the token of this name may make one more request now.
+    pub(super) fn take(&self, name: &str) -> bool {
+        self.take_at(name, Instant::now())
+    }
+
+    fn take_at(&self, name: &str, now: Instant) -> bool {
+        let mut all = self.by_token.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= TOKENS_MAX && !all.contains_key(name) {
+            // Those that were revoked; a bucket that is new again is full.
+            all.retain(|_, (last, _)| now.duration_since(*last) < WINDOW);
+        }
+        let (last, left) = all.entry(name.to_owned()).or_insert((now, AT_ONCE));
+        *left = (*left + now.duration_since(*last).as_secs_f64() * RATE).min(AT_ONCE);
+        *last = now;
+        let may = *left >= 1.0;
+        if may {
+            *left -= 1.0;
+        }
+        may
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_fails_too_often_is_told_to_wait_and_others_are_not() {
+        let (failures, now) = (Failures::default(), Instant::now());
+        for _ in 0..FAILURES_MAX {
+            assert_eq!(failures.note_at("192.0.2.1", now), None);
+        }
+        assert_eq!(failures.note_at("192.0.2.1", now), Some(60));
+        assert_eq!(failures.note_at("192.0.2.1", now + Duration::from_secs(40)), Some(20));
+        assert_eq!(failures.note_at("192.0.2.2", now), None);
+        assert_eq!(failures.note_at("192.0.2.1", now + WINDOW), None, "a minute later");
+    }
+
+    #[test]
+    fn many_addresses_take_no_more_memory_and_the_newest_are_remembered() {
+        let (failures, now) = (Failures::default(), Instant::now());
+        for number in 0..20_000u64 {
+            failures.note_at(&format!("a{number}"), now + Duration::from_micros(number));
+        }
+        assert!(failures.by_address.lock().unwrap().len() <= ADDRESSES_MAX);
+        assert!(failures.by_address.lock().unwrap().contains_key("a19999"));
+    }
+
+    #[test]
+    fn a_token_may_make_a_burst_and_then_its_rate() {
+        let (rates, now) = (Rates::default(), Instant::now());
+        let at_once = (0..5_000).filter(|_| rates.take_at("ci", now)).count();
+        assert_eq!(at_once, 1_000);
+        assert!(rates.take_at("other", now));
+        let second = (0..5_000).filter(|_| rates.take_at("ci", now + Duration::from_secs(1))).count();
+        assert_eq!(second, 500);
+    }
+}

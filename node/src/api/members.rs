@@ -1,0 +1,197 @@
+//! `/cluster/nodes/...` and `/cluster/leave`: what the cluster says of a node, and taking one out.
+//!
+//! A removal is looked at by the leader before it is asked for, because only the leader knows who answers. Then the log
+//! says that the node is to leave, and whoever leads carries that out; this waits for it.
+
+use std::time::{Duration, Instant};
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use pentora_raft::NodeId;
+use pentora_raft::autopilot::{Obstacle, Removal};
+use pentora_raft::command::{Command, NodeRole, PolicyChange, Voting};
+use pentora_raft::state::NodeRecord;
+
+use super::cluster::named;
+use super::{ApiError, Node};
+use crate::coordinator::plan_removal;
+use crate::document::{PolicyRequest, RemovalDocument};
+use crate::rpc::calls::{Answer, Request as Ask};
+
+/// How long a removal is waited for: a hand-over, a change of voters, and copies of what only that node keeps. Less than a
+/// client waits for an answer.
+const REMOVED_WITHIN: Duration = Duration::from_secs(25);
+/// How long the leader gets to look ahead.
+const PLAN_WITHIN: Duration = Duration::from_millis(1_500);
+
+/// Removes a node, or with `?plan=true` says what that would come to.
+pub(super) async fn remove(
+    State(node): State<Node>,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    let only_plan = query.is_some_and(|query| query.split('&').any(|pair| pair == "plan=true"));
+    let id = named(&node, &name)?;
+    let plan = planned(&node, id, &name).await?;
+    if only_plan {
+        return Ok(Json(document_of(&node, id, &name, &plan, false)).into_response());
+    }
+    retire(&node, id, &name, &plan).await
+}
+
+/// Takes the answering node itself out; its process ends afterwards.
+pub(super) async fn leave(State(node): State<Node>) -> Result<Response, ApiError> {
+    if node.psk.is_none() {
+        return Err(ApiError::new(StatusCode::CONFLICT, "no_mesh", "an embedded node has no cluster to leave"));
+    }
+    let (id, name) = (node.raft.node(), node.name.clone());
+    let plan = if node.raft.is_outside() {
+        // Nobody follows it, and nothing is decided by it.
+        let voters = node.raft.status().voters;
+        Removal { hands_over_to: None, voters: voters.clone(), voters_after: voters }
+    } else {
+        planned(&node, id, &name).await?
+    };
+    node.departure.ask();
+    retire(&node, id, &name, &plan).await
+}
+
+/// Wants a node among the voters.
+pub(super) async fn promote(State(node): State<Node>, Path(name): Path<String>) -> Result<StatusCode, ApiError> {
+    let id = named(&node, &name)?;
+    let (role, ephemeral) = node.raft.read(|state| (state.node(id).map(|it| it.info.role), state.policy(id).ephemeral));
+    if ephemeral || role == Some(NodeRole::Scanner) {
+        let why = if ephemeral { "comes and goes (ephemeral)" } else { "only scans" };
+        let detail = format!("{name} cannot vote: it {why}; change that first with `pentora nodes set {name}`");
+        return Err(ApiError::new(StatusCode::CONFLICT, "not_a_member", detail));
+    }
+    change(&node, id, PolicyChange { voting: Some(Voting::Preferred), ..PolicyChange::default() }).await
+}
+
+/// Keeps a node from voting.
+pub(super) async fn demote(State(node): State<Node>, Path(name): Path<String>) -> Result<StatusCode, ApiError> {
+    let id = named(&node, &name)?;
+    // A voter's seat is given up under the same conditions as when it leaves.
+    planned(&node, id, &name).await?;
+    change(&node, id, PolicyChange { voting: Some(Voting::Never), ..PolicyChange::default() }).await
+}
+
+/// Changes the cluster's word about a node.
+pub(super) async fn set(
+    State(node): State<Node>,
+    Path(name): Path<String>,
+    body: Bytes,
+) -> Result<StatusCode, ApiError> {
+    let request: PolicyRequest = super::scans::read_json(&body)?;
+    let id = named(&node, &name)?;
+    let networks = request.networks.as_deref().map(super::tokens::networks).transpose()?;
+    let role = request.role.as_deref().map(super::tokens::role).transpose()?;
+    if role == Some(NodeRole::Auto) {
+        let says = |state: &pentora_raft::State| {
+            let standing = state.standings().find(|(other, _)| *other == id).map(|(_, standing)| standing.says.role);
+            standing.or_else(|| state.node(id).map(|record| record.info.role))
+        };
+        if node.raft.read(says) == Some(NodeRole::Scanner) {
+            let detail = format!(
+                "{name} only scans by its own file (server.mode: worker), which no policy widens; take it out \
+                 (`pentora cluster remove {name}`), set server.mode: coordinator there, and join it again with a token of a member"
+            );
+            return Err(ApiError::new(StatusCode::CONFLICT, "only_scans", detail));
+        }
+    }
+    if role == Some(NodeRole::Scanner) || request.ephemeral == Some(true) {
+        // It may be a voter, which it then is no longer.
+        planned(&node, id, &name).await?;
+    }
+    if role == Some(NodeRole::Scanner) && node.raft.status().voters.contains(&id) {
+        let detail = format!("{name} votes; take its vote first: `pentora cluster demote {name}`");
+        return Err(ApiError::new(StatusCode::CONFLICT, "votes", detail));
+    }
+    let PolicyRequest { region, site, tags, ephemeral, keeps_results, .. } = request;
+    // What comes and goes is no place for results, unless somebody says so.
+    let keeps_results = keeps_results.or((ephemeral == Some(true)).then_some(false));
+    if keeps_results == Some(false) || role == Some(NodeRole::Scanner) {
+        let is_other = |(other, record): (NodeId, &NodeRecord)| other != id && record.may_vote();
+        let others = node.raft.read(|state| state.nodes().any(|it| is_other(it) && state.keeps_results(it.0)));
+        if !others {
+            let detail = format!("no other node keeps results, so {name} has to");
+            return Err(ApiError::new(StatusCode::CONFLICT, "last_keeper", detail));
+        }
+    }
+    super::tokens::labels(region.iter().chain(&site).chain(tags.iter().flatten()))?;
+    let voting = None;
+    change(&node, id, PolicyChange { role, voting, region, site, networks, tags, ephemeral, keeps_results }).await
+}
+
+async fn change(node: &Node, id: NodeId, change: PolicyChange) -> Result<StatusCode, ApiError> {
+    let applied = node.proposer.propose(Command::SetPolicy { node: id, change: Box::new(change) }).await?;
+    node.raft.wait_applied(applied.index, super::MIN_INDEX_WITHIN).await;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What the leader says of a removal.
+async fn planned(node: &Node, id: NodeId, name: &str) -> Result<Removal, ApiError> {
+    let leader = node.proposer.leader().await?;
+    let plan = if leader == node.raft.node() {
+        plan_removal(&node.raft, &node.sessions, id)
+    } else {
+        let (calls, peer) = node.proposer.reach(leader).map_err(unanswered)?;
+        match calls.ask(peer, &Ask::PlanRemoval(id), PLAN_WITHIN).await {
+            Ok(Answer::Removal(plan)) => Some(plan),
+            Ok(_) => None,
+            Err(error) => return Err(unanswered(error.to_string())),
+        }
+    };
+    let plan = plan.ok_or_else(|| unanswered("leadership has just changed".into()))?;
+    plan.map_err(|obstacle| {
+        let code = if obstacle == Obstacle::Unknown { "node_unknown" } else { "removal_refused" };
+        ApiError::new(StatusCode::CONFLICT, code, format!("{name} cannot give up its place now: {obstacle}"))
+    })
+}
+
+fn unanswered(reason: String) -> ApiError {
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "no_leader", format!("the leader does not answer: {reason}"))
+        .retry_after(1)
+}
+
+async fn retire(node: &Node, id: NodeId, name: &str, plan: &Removal) -> Result<Response, ApiError> {
+    let document = |removed| Json(document_of(node, id, name, plan, removed));
+    let (unfinished, done) = (document(false), document(true));
+    node.proposer.propose(Command::Retire { node: id }).await?;
+    let end = Instant::now() + REMOVED_WITHIN;
+    let mut applied = node.raft.watch_applied();
+    while node.raft.read(|state| state.node(id).is_some()) {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok((StatusCode::ACCEPTED, unfinished).into_response());
+        }
+        tokio::select! {
+            biased;
+            // Cut off before its own log said so.
+            () = node.departure.until_removed(), if id == node.raft.node() => break,
+            _ = applied.changed() => {}
+            () = tokio::time::sleep(left) => {}
+        }
+    }
+    Ok(done.into_response())
+}
+
+fn document_of(node: &Node, id: NodeId, name: &str, plan: &Removal, removed: bool) -> RemovalDocument {
+    node.raft.read(|state| {
+        let name_of = |id: &NodeId| state.node(*id).map_or_else(|| format!("node {id}"), |it| it.info.name.clone());
+        let chunks = state.chunks().filter(|(_, chunk)| chunk.stored.holders == [id]).count();
+        RemovalDocument {
+            name: name.to_owned(),
+            node_id: id,
+            removed,
+            hands_over_to: plan.hands_over_to.as_ref().map(name_of),
+            voters: plan.voters.iter().map(name_of).collect(),
+            voters_after: plan.voters_after.iter().map(name_of).collect(),
+            units_handed_back: state.leases().filter(|(_, lease)| lease.node == id).count() as u64,
+            results_only_there: chunks as u64,
+        }
+    })
+}

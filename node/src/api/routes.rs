@@ -1,0 +1,82 @@
+//! What a route is: who is let in, what carries it out, and what it takes and answers. `rows` has them all.
+//!
+//! The router is made of those rows and of nothing else, and so are the API's description (`openapi`) and the test that asks
+//! for a token. A client's method for each is held by a test as well.
+
+mod rows;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::handler::Handler;
+use axum::http::Method;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodFilter, MethodRouter, on};
+use tokio::sync::Semaphore;
+
+pub(super) use self::rows::routes;
+use super::openapi::Operation;
+use super::{Access, Node, body, forward, register};
+
+/// A row of the table of routes.
+pub(super) struct Route {
+    pub(super) access: Access,
+    /// Whether its body is read by its handler, piece by piece, because it may be larger than memory should be.
+    pub(super) streams: bool,
+    /// Whether it is about the node that is asked, so that one which only scans does not hand it to a member.
+    is_own: bool,
+    pub(super) method: Method,
+    pub(super) path: Cow<'static, str>,
+    /// What it takes and answers.
+    pub(super) says: Operation,
+    /// Puts the handler behind the method.
+    handler: Box<dyn FnOnce(MethodFilter) -> MethodRouter<Node>>,
+}
+
+impl Route {
+    fn new<H: Handler<T, Node>, T: 'static>(
+        access: impl Into<Access>,
+        method: Method,
+        path: impl Into<Cow<'static, str>>,
+        handler: H,
+        says: Operation,
+    ) -> Self {
+        let handler = Box::new(|method| on(method, handler));
+        let access = access.into();
+        // Whoever has no token is answered by the node that is asked.
+        let is_own = access == Access::Open;
+        Self { access, streams: false, is_own, method, path: path.into(), says, handler }
+    }
+
+    fn streamed(self) -> Self {
+        Self { streams: true, is_own: true, ..self }
+    }
+
+    fn of_the_node_asked(self) -> Self {
+        Self { is_own: true, ..self }
+    }
+
+    /// Has a node that only scans ask a member: to carry the request out, or where it is the node's own, whether the token
+    /// is known.
+    pub(super) fn handed_on(self, node: &Node, places: &Arc<Semaphore>) -> Self {
+        let body_max = if self.access == Access::Worker { register::REQUEST_BYTES_MAX } else { body::BODY_BYTES_MAX };
+        let gateway = forward::Gateway { node: Arc::clone(node), places: Arc::clone(places), body_max };
+        let handler: Box<dyn FnOnce(MethodFilter) -> MethodRouter<Node>> =
+            match (self.access, self.streams, self.is_own) {
+                (Access::Open, _, _) | (_, true, _) => self.handler,
+                (_, false, true) => Box::new(|method| {
+                    (self.handler)(method).route_layer(from_fn_with_state(gateway, forward::once_let_in))
+                }),
+                (_, false, false) => Box::new(|method| {
+                    (self.handler)(method).route_layer(from_fn_with_state(gateway, forward::to_member))
+                }),
+            };
+        Self { handler, ..self }
+    }
+
+    pub(super) fn add_to(self, router: Router<Node>) -> Router<Node> {
+        let method = MethodFilter::try_from(self.method).expect("the table has HTTP's own methods only");
+        router.route(&self.path, (self.handler)(method))
+    }
+}

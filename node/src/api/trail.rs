@@ -1,0 +1,211 @@
+//! The way into the audit log. What is about to be carried out is in the log before it is; what came of it, and what was refused,
+//! follows in batches.
+//!
+//! **Invariant: no order of a person is carried out that is not in the audit log.** A node that cannot write there refuses it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use pentora_raft::Response;
+use pentora_raft::command::{AuditEntry, Author, Command, Outcome};
+use pentora_raft::state::AUDIT_AT_ONCE_MAX;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::rpc::proposer::{Proposer, Unavailable};
+
+/// How long outcomes are gathered before they are written together.
+const GATHERED: Duration = Duration::from_millis(200);
+/// How long to wait where the log cannot be written.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// How many different refusals are written at once, and how many a second over some time; more are counted together. Ours:
+/// with these, strangers need half a day to push out the entries that are kept.
+const REFUSALS_AT_ONCE: usize = 64;
+const REFUSALS_A_SECOND: f64 = 1.0;
+/// How often refusals are looked at for which there was no budget.
+const LOOKED_AT: Duration = Duration::from_secs(5);
+
+/// What waits to be written: an entry's author and action, and what came of it.
+type Key = (String, String, String, Outcome);
+
+/// Writes the audit log. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Trail {
+    proposer: Proposer,
+    waiting: Arc<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    entries: Mutex<Entries>,
+    more: Notify,
+}
+
+#[derive(Debug)]
+struct Entries {
+    /// What came of orders: as many as there were orders.
+    answered: BTreeMap<Key, u32>,
+    /// Who asks for what is refused chooses how many these are, so that they are written as the budget has it.
+    refused: BTreeMap<Key, u32>,
+    /// How many refusals may be written, as of a time.
+    budget: (f64, Instant),
+}
+
+impl Default for Waiting {
+    fn default() -> Self {
+        let budget = (REFUSALS_AT_ONCE as f64, Instant::now());
+        let entries = Entries { answered: BTreeMap::new(), refused: BTreeMap::new(), budget };
+        Self { entries: Mutex::new(entries), more: Notify::new() }
+    }
+}
+
+impl Waiting {
+    fn add(&self, key: Key, times: u32) {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = match key.3 {
+            outcome @ Outcome::Refused { .. } => {
+                let is_one_more = entries.refused.len() >= REFUSALS_AT_ONCE && !entries.refused.contains_key(&key);
+                let of_many = || (String::new(), "many addresses".to_owned(), "many requests".to_owned(), outcome);
+                entries.refused.entry(if is_one_more { of_many() } else { key }).or_insert(0)
+            }
+            _ => entries.answered.entry(key).or_insert(0),
+        };
+        *waiting = waiting.saturating_add(times);
+        drop(entries);
+        self.more.notify_one();
+    }
+
+    fn take(&self, now: Instant) -> Vec<(Key, u32)> {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let Entries { answered, refused, budget: (left, since) } = &mut *entries;
+        *left = (*left + now.duration_since(*since).as_secs_f64() * REFUSALS_A_SECOND).min(REFUSALS_AT_ONCE as f64);
+        *since = now;
+        let mut taken = Vec::new();
+        while taken.len() < AUDIT_AT_ONCE_MAX
+            && let Some(entry) = answered.pop_first()
+        {
+            taken.push(entry);
+        }
+        while taken.len() < AUDIT_AT_ONCE_MAX
+            && *left >= 1.0
+            && let Some(entry) = refused.pop_first()
+        {
+            *left -= 1.0;
+            taken.push(entry);
+        }
+        taken
+    }
+}
+
+impl Trail {
+    /// Writes through `proposer`.
+    #[must_use]
+    pub fn new(proposer: Proposer) -> Self {
+        Self { proposer, waiting: Arc::default() }
+    }
+
+    /// Notes that something is about to be carried out. The answer is for [`Self::answered`].
+    ///
+    /// # Errors
+    /// It is not in the log, and must not be carried out.
+    pub async fn asked(&self, author: &Author, action: &str) -> Result<u64, Unavailable> {
+        let (author, action) = (author.clone(), action.to_owned());
+        let entry = AuditEntry { author, action, outcome: Outcome::Asked, times: 1 };
+        let command = Command::NoteAudit { batch: rand::random(), entries: vec![entry] };
+        match self.proposer.propose(command).await?.response {
+            Response::Audited { last } => Ok(last),
+            _ => Err(Unavailable::Stopped("the log answered an audit entry with something else".into())),
+        }
+    }
+
+    /// Notes what came of it.
+    pub fn answered(&self, author: &Author, action: &str, asked: u64, status: u16) {
+        self.note(author, action, Outcome::Answered { asked, status });
+    }
+
+    /// Notes that something was refused before anything was done.
+    pub fn refused(&self, author: &Author, action: &str, status: u16) {
+        self.note(author, action, Outcome::Refused { status });
+    }
+
+    fn note(&self, author: &Author, action: &str, outcome: Outcome) {
+        let author = author.cut();
+        self.waiting.add((author.who, author.from, action.to_owned(), outcome), 1);
+    }
+
+    /// Writes what waits until `stop`, and what waits then.
+    pub async fn keep(self, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                () = self.waiting.more.notified() => {}
+                () = tokio::time::sleep(LOOKED_AT) => {}
+            }
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                () = tokio::time::sleep(GATHERED) => {}
+            }
+            while self.write().await {}
+        }
+        self.write().await;
+    }
+
+    /// Writes some of what waits, and says whether more may be written at once.
+    async fn write(&self) -> bool {
+        let taken = self.waiting.take(Instant::now());
+        if taken.is_empty() {
+            return false;
+        }
+        let entry = |((who, from, action, outcome), times): &(Key, u32)| AuditEntry {
+            author: Author { who: who.clone(), from: from.clone() },
+            action: action.clone(),
+            outcome: *outcome,
+            times: *times,
+        };
+        let entries = taken.iter().map(entry).collect();
+        let written = self.proposer.propose(Command::NoteAudit { batch: rand::random(), entries }).await;
+        let Err(error) = written else { return true };
+        tracing::warn!(%error, entries = taken.len(), "what came of requests is not in the audit log yet");
+        for (key, times) in taken {
+            self.waiting.add(key, times);
+        }
+        tokio::time::sleep(AGAIN_AFTER).await;
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_fill_no_more_of_the_log_than_their_budget_and_what_came_of_orders_is_never_counted_together() {
+        let waiting = Waiting::default();
+        let begun = Instant::now();
+        let key = |who: &str, outcome| (who.to_owned(), "a".to_owned(), "GET /api/v1".to_owned(), outcome);
+        for number in 0..10_000u64 {
+            waiting.add(key(&number.to_string(), Outcome::Refused { status: 401 }), 1);
+            waiting.add(key("ci", Outcome::Answered { asked: number, status: 200 }), 1);
+        }
+        let (mut refused, mut answered) = (Vec::new(), 0);
+        loop {
+            let taken = waiting.take(begun);
+            if taken.is_empty() {
+                break;
+            }
+            assert!(taken.len() <= AUDIT_AT_ONCE_MAX);
+            let of_refusals = |(key, _): &&(Key, u32)| matches!(key.3, Outcome::Refused { .. });
+            answered += taken.iter().filter(|entry| !of_refusals(entry)).count();
+            refused.extend(taken.iter().filter(of_refusals).map(|(_, times)| *times));
+        }
+        assert_eq!((answered, refused.len()), (10_000, REFUSALS_AT_ONCE));
+        waiting.add(key("late", Outcome::Refused { status: 401 }), 1);
+        assert!(waiting.take(begun).is_empty(), "the budget is used up");
+        let later = waiting.take(begun + Duration::from_secs(10));
+        refused.extend(later.iter().map(|(_, times)| *times));
+        assert_eq!(refused.iter().map(|times| u64::from(*times)).sum::<u64>(), 10_001, "none is lost");
+    }
+}

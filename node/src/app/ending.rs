@@ -1,0 +1,99 @@
+//! How a node ends: what it waits for, and what it says and hands over before it stops.
+
+use std::time::{Duration, Instant};
+
+use pentora_raft::command::Command;
+use pentora_raft::{LogVersion, Raft, Role};
+use tokio::sync::watch;
+
+use super::log_version;
+use crate::api::Departure;
+use crate::failure::{ExitCode, Failure};
+use crate::rpc::proposer::Proposer;
+
+/// A voter that answered within so many milliseconds can be handed the leadership: a few heartbeats of any profile.
+const HEARD_WITHIN_MS: u64 = 2_000;
+/// How long a leader that stops waits for another to take over.
+const HAND_OVER_WITHIN: Duration = Duration::from_secs(2);
+
+/// Waits for a signal, for this node's removal, for a log that this release does not read, or for consensus to stop, which
+/// only a restart heals.
+pub(super) async fn until_end(
+    raft: &Raft,
+    departure: &Departure,
+    other_version: &mut watch::Receiver<Option<LogVersion>>,
+    name: &str,
+) -> Result<(), Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let failed = |error: std::io::Error| {
+        Failure::new(ExitCode::Failure, "signals cannot be received").because(error.to_string())
+    };
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => {
+                tracing::info!("asked to stop");
+                return Ok(());
+            }
+            _ = interrupt.recv() => {
+                tracing::info!("interrupted");
+                return Ok(());
+            }
+            () = departure.until_removed() => {
+                if departure.is_asked_for() {
+                    tracing::info!("left the cluster; the data directory can be deleted");
+                    return Ok(());
+                }
+                return Err(Failure::new(ExitCode::Refused, format!("{name} was removed from the cluster"))
+                    .because("a member says so: somebody gave `pentora cluster remove`, or it was away for too long")
+                    .next("to use this machine again, join with a new token and an empty --data-dir"));
+            }
+            Ok(found) = other_version.wait_for(Option::is_some) => {
+                return Err(log_version::other_version(found.unwrap_or_default()));
+            }
+            () = raft.status_changed(Duration::from_secs(1)) => {
+                if let Some(reason) = raft.status().stopped {
+                    return Err(Failure::new(ExitCode::Failure, "consensus has stopped on this node")
+                        .because(reason)
+                        .next("look at the disk, then start the node again; a supervisor does that by itself"));
+                }
+            }
+        }
+    }
+}
+
+/// A node that stops in order says so, so that it shows as stopped and not as failed. Where nobody can take it down, it shows
+/// as failed after a while.
+pub(super) async fn say_goodbye(proposer: &Proposer, raft: &Raft) {
+    match proposer.propose(Command::NodeLeft { node: raft.node() }).await {
+        Ok(_) => tracing::info!("the cluster knows that this node stops"),
+        Err(error) => tracing::warn!(%error, "the cluster does not know that this node stops"),
+    }
+}
+
+/// A leader that stops hands over first, which is a thousand times quicker than an election after silence.
+pub(super) async fn hand_over(raft: &Raft) {
+    let status = raft.status();
+    if status.role != Role::Leader {
+        return;
+    }
+    let Some(to) = status
+        .voters
+        .iter()
+        .copied()
+        .filter(|voter| *voter != status.node && status.heard_ms.get(voter).is_some_and(|ms| *ms <= HEARD_WITHIN_MS))
+        .max_by_key(|voter| status.matched.get(voter))
+    else {
+        return;
+    };
+    if let Err(error) = raft.transfer_leader(to).await {
+        tracing::warn!(to, %error, "leadership was not handed over");
+        return;
+    }
+    let end = Instant::now() + HAND_OVER_WITHIN;
+    while raft.status().leader != Some(to) && Instant::now() < end {
+        raft.status_changed(Duration::from_millis(20)).await;
+    }
+    tracing::info!(to, done = raft.status().leader == Some(to), "leadership handed over");
+}

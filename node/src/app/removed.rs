@@ -1,0 +1,75 @@
+//! Notices that this node was removed from its cluster.
+//!
+//! Where its log still comes, the removal is an entry of it. Where members have cut it off before that, or it was away
+//! meanwhile, it asks: everybody who holds the mesh's key may ask a member whether a node is in, a removed one too. It
+//! asks when a member refuses it, and while it knows no leader.
+
+use std::time::{Duration, Instant};
+
+use pentora_p2p::{Mesh, PeerId};
+use pentora_raft::{Raft, Role};
+
+use crate::join::{self, Membership};
+use crate::member_address::MemberAddress;
+
+/// How often it is looked at whether there is reason to ask.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Members that are asked at one look; the next look asks the next ones.
+const ASKED_AT_ONCE: usize = 2;
+
+/// What a node learns of its own place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It is out of the cluster.
+    Removed,
+    /// It only scans by now, though it follows the log; it was taken out of the group before its log said so.
+    OnlyScans,
+}
+
+/// Returns once this node is known to be out of the cluster, or out of the log. `first` are the members known when it
+/// joined; only members count that have applied the entry at `since`. Cancel-safe.
+pub(super) async fn noticed(raft: Raft, mesh: Mesh, first: Vec<MemberAddress>, since: u64) -> Place {
+    let mut applied = raft.watch_applied();
+    let (mut was_in, mut refusals, mut turn) = (false, mesh.refusals(), 0);
+    let mut asked: Option<Instant> = None;
+    loop {
+        let is_in = raft.read(|state| state.node(raft.node()).is_some());
+        if was_in && !is_in {
+            return Place::Removed;
+        }
+        was_in |= is_in;
+        let may_ask = asked.is_none_or(|at| at.elapsed() >= LOOK_EVERY);
+        if may_ask && (mesh.refusals() != refusals || knows_no_leader(&raft)) {
+            (asked, refusals) = (Some(Instant::now()), mesh.refusals());
+            let members = members(&raft, &mesh, &first);
+            for _ in 0..ASKED_AT_ONCE.min(members.len()) {
+                turn += 1;
+                let Some(member) = members.get(turn % members.len()) else { break };
+                match join::ask_membership(&mesh, *member, raft.node(), since).await {
+                    Ok(Membership::Removed) => return Place::Removed,
+                    Ok(Membership::OnlyScans) if !raft.is_outside() => return Place::OnlyScans,
+                    Ok(Membership::In | Membership::OnlyScans | Membership::Unknown) => {}
+                    Err(reason) => tracing::debug!(%member, reason, "a member cannot be asked whether this node is in"),
+                }
+            }
+        }
+        // Either way it looks again.
+        let _ = tokio::time::timeout(LOOK_EVERY, applied.changed()).await;
+    }
+}
+
+fn knows_no_leader(raft: &Raft) -> bool {
+    let status = raft.status();
+    status.leader.is_none() || (status.role == Role::Outside && !raft.is_outside())
+}
+
+fn members(raft: &Raft, mesh: &Mesh, first: &[MemberAddress]) -> Vec<PeerId> {
+    let own = mesh.peer_id();
+    let mut peers: Vec<PeerId> = raft.read(|state| {
+        let known = state.nodes().filter_map(|(_, record)| record.info.peer.parse().ok());
+        known.chain(first.iter().filter_map(|member| member.peer.parse().ok())).filter(|peer| *peer != own).collect()
+    });
+    peers.sort_unstable();
+    peers.dedup();
+    peers
+}

@@ -1,0 +1,277 @@
+//! `pentora token create|list|show|rotate|revoke|whoami`: who may use the API.
+
+use clap::{Args, Subcommand};
+
+use super::api_session::{ApiSession, NodeArgs};
+use super::confirm::{YesArgs, confirm};
+use super::context::Context;
+use super::list::{ListArgs, list};
+use super::output::clean;
+use super::rules::listed;
+use super::table::{Column, NOTHING, Tabular};
+use super::watch::json;
+use crate::client::Client;
+use crate::config::parse_duration;
+use crate::document::{AccessTokenCreated, AccessTokenDocument, AccessTokenRequest};
+use crate::failure::Failure;
+
+/// What can be done with access tokens.
+#[derive(Debug, Subcommand)]
+pub(super) enum AccessCommand {
+    /// Make a token for a person or a program; it is printed alone, so that TOKEN=$(...) works.
+    #[command(before_help = "Examples:\n  pentora token create --name ci --role operator --expires 90d > ci.token\n  \
+                             pentora token create --name grafana --role viewer\n  \
+                             pentora token create --name branch --role operator --networks 10.7.0.0/16 --scope dmz")]
+    Create(CreateArgs),
+    /// Print tokens without their secrets.
+    #[command(before_help = "Example:\n  pentora token list --json")]
+    List(ListArgs),
+    /// Print one token without its secret.
+    #[command(before_help = "Example:\n  pentora token show ci")]
+    Show(ShowArgs),
+    /// Give a token another secret, which is printed; the one before is of no use from then on.
+    #[command(before_help = "Example:\n  pentora token rotate ci > ci.token")]
+    Rotate(RotateArgs),
+    /// Make a token useless; its jobs go on.
+    #[command(before_help = "Example:\n  pentora token revoke ci --yes")]
+    Revoke(RevokeArgs),
+    /// Print the token that this command line shows.
+    #[command(before_help = "Example:\n  pentora token whoami")]
+    Whoami(WhoamiArgs),
+}
+
+/// What a token allows.
+#[derive(Debug, Args)]
+pub(super) struct CreateArgs {
+    /// What it is called; no other token has had that name.
+    #[arg(long)]
+    name: String,
+    /// What its bearer may do: look; look at the audit log too; scan; everything.
+    #[arg(long, value_parser = ["viewer", "auditor", "operator", "admin"])]
+    role: String,
+    /// How long it is valid [default: until it is revoked].
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, alias = "ttl")]
+    expires: Option<std::time::Duration>,
+    /// Networks that its bearer may scan, as prefixes [default: all that policy allows].
+    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    networks: Vec<ipnet::IpNet>,
+    /// Scopes that its bearer may scan, by name.
+    #[arg(long = "scope", value_name = "NAME", value_delimiter = ',')]
+    scopes: Vec<String>,
+    /// Print JSON: token, name, role and expiry.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+/// Which token.
+#[derive(Debug, Args)]
+pub(super) struct ShowArgs {
+    /// Its name, from `list`.
+    name: String,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+/// Which token gets another secret.
+#[derive(Debug, Args)]
+pub(super) struct RotateArgs {
+    /// Its name, from `list`.
+    name: String,
+    /// Print JSON: token, name, role and expiry.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+/// Which token is to be of no use.
+#[derive(Debug, Args)]
+pub(super) struct RevokeArgs {
+    /// Its name, from `list`.
+    name: String,
+    #[command(flatten)]
+    yes: YesArgs,
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+/// How the own token is printed.
+#[derive(Debug, Args)]
+pub(super) struct WhoamiArgs {
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+impl Tabular for AccessTokenDocument {
+    fn columns() -> Vec<Column<Self>> {
+        vec![
+            Column::new("Name", |token| token.name.clone()),
+            Column::new("Role", |token| token.role.clone()),
+            Column::new("Status", |token| token.status.clone()),
+            Column::new("Expires", |token| token.expires_at.clone().unwrap_or_else(|| "never".to_owned())),
+            Column::new("May scan", may_scan),
+            Column::new("By", |token| listed(std::slice::from_ref(&token.by))),
+        ]
+    }
+}
+
+fn may_scan(token: &AccessTokenDocument) -> String {
+    let scopes = token.scopes.iter().map(|scope| format!("scope {scope}"));
+    let limits: Vec<String> = token.networks.iter().cloned().chain(scopes).collect();
+    match (token.role.as_str(), limits.as_slice()) {
+        ("viewer" | "auditor", _) => NOTHING.to_owned(),
+        (_, []) => "all that policy allows".to_owned(),
+        (_, limits) => limits.join(", "),
+    }
+}
+
+fn text(token: &AccessTokenDocument) -> String {
+    let by = match (token.by.as_str(), token.from.as_str()) {
+        ("", "") => "with the cluster".to_owned(),
+        (by, "") => format!("by {by}"),
+        (by, from) => format!("by {by} from {from}"),
+    };
+    let ends = match (&token.revoked_at, &token.expires_at) {
+        (Some(at), _) => format!("revoked {at}"),
+        (None, Some(at)) => at.clone(),
+        (None, None) => "never".to_owned(),
+    };
+    let lines = [
+        ("Name", token.name.clone()),
+        ("Role", token.role.clone()),
+        ("Status", token.status.clone()),
+        ("Ends", ends),
+        ("May scan", may_scan(token)),
+        ("Made", format!("{} {by}", token.created_at)),
+        ("Secret", format!("of {}", token.changed_at)),
+    ];
+    lines.into_iter().map(|(word, value)| format!("{:<10} {}\n", format!("{word}:"), clean(&value))).collect()
+}
+
+/// Carries the command out.
+///
+/// # Errors
+/// No node answers, or it refuses.
+pub(super) async fn run(command: AccessCommand, context: &mut Context) -> Result<(), Failure> {
+    match command {
+        AccessCommand::Create(args) => create(args, context).await,
+        AccessCommand::List(args) => list(&args, context, Client::access_tokens).await,
+        AccessCommand::Show(args) => {
+            let session = ApiSession::open(&args.node, context)?;
+            let token = session.client.access_token(&args.name).await.map_err(|error| session.failure(&error))?;
+            context.output.print(&if args.json { json(&token) } else { text(&token) })
+        }
+        AccessCommand::Rotate(args) => {
+            let session = ApiSession::open(&args.node, context)?;
+            let made = session.client.rotate_access_token(&args.name).await;
+            show_secret(&made.map_err(|error| session.failure(&error))?, args.json, context)
+        }
+        AccessCommand::Revoke(args) => {
+            let session = ApiSession::open(&args.node, context)?;
+            confirm(args.yes, &format!("token {} will be of no use, for good", clean(&args.name)), context)?;
+            session.client.revoke_access_token(&args.name).await.map_err(|error| session.failure(&error))?;
+            context.say(format_args!("token {} is revoked", clean(&args.name)));
+            Ok(())
+        }
+        AccessCommand::Whoami(args) => {
+            let session = ApiSession::open(&args.node, context)?;
+            let token = session.client.own_access_token().await.map_err(|error| session.failure(&error))?;
+            context.output.print(&if args.json { json(&token) } else { text(&token) })
+        }
+    }
+}
+
+async fn create(args: CreateArgs, context: &mut Context) -> Result<(), Failure> {
+    let session = ApiSession::open(&args.node, context)?;
+    let request = AccessTokenRequest {
+        name: args.name,
+        role: args.role,
+        ttl_seconds: args.expires.map(|ttl| ttl.as_secs().max(1)),
+        networks: args.networks.iter().map(ToString::to_string).collect(),
+        scopes: args.scopes,
+    };
+    let made = session.client.create_access_token(&request).await.map_err(|error| session.failure(&error))?;
+    show_secret(&made, args.json, context)
+}
+
+fn show_secret(made: &AccessTokenCreated, as_json: bool, context: &mut Context) -> Result<(), Failure> {
+    if as_json {
+        return context.output.print(&json(made));
+    }
+    context.output.print(&format!("{}\n", clean(&made.token)))?;
+    let until =
+        made.expires_at.as_ref().map_or_else(|| "until it is revoked".to_owned(), |at| format!("until {}", clean(at)));
+    context.say(format_args!(
+        "{} may act as {} {until}; it is shown this once: keep it in a file that only its owner can read, and use it with\n  \
+         --token-file FILE",
+        clean(&made.name),
+        clean(&made.role)
+    ));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::table::cells;
+    use super::*;
+
+    fn token() -> AccessTokenDocument {
+        AccessTokenDocument {
+            name: "ci".into(),
+            role: "operator".into(),
+            status: "valid".into(),
+            created_at: "2025-07-10T12:00:00Z".into(),
+            changed_at: "2025-07-11T12:00:00Z".into(),
+            expires_at: None,
+            revoked_at: None,
+            networks: Vec::new(),
+            scopes: Vec::new(),
+            by: "admin".into(),
+            from: "10.0.0.9".into(),
+        }
+    }
+
+    #[test]
+    fn a_token_is_listed_with_what_its_bearer_may_scan() {
+        let limited = AccessTokenDocument {
+            networks: vec!["10.0.0.0/8".into()],
+            scopes: vec!["dmz".into()],
+            expires_at: Some("2025-10-10T12:00:00Z".into()),
+            ..token()
+        };
+        let viewer = AccessTokenDocument { role: "viewer".into(), by: String::new(), ..token() };
+        assert_eq!(
+            cells(&[token(), limited, viewer]),
+            [
+                ["Name", "Role", "Status", "Expires", "May scan", "By"],
+                ["ci", "operator", "valid", "never", "all that policy allows", "admin"],
+                ["ci", "operator", "valid", "2025-10-10T12:00:00Z", "10.0.0.0/8, scope dmz", "admin"],
+                ["ci", "viewer", "valid", "never", "-", "-"],
+            ]
+        );
+    }
+
+    #[test]
+    fn one_token_is_told_line_by_line_and_nothing_reaches_the_terminal() {
+        let odd = AccessTokenDocument {
+            from: "\u{1b}[2J".into(),
+            revoked_at: Some("2025-08-01T00:00:00Z".into()),
+            status: "revoked".into(),
+            ..token()
+        };
+        let text = text(&odd);
+        assert!(
+            text.starts_with("Name:      ci\nRole:      operator\nStatus:    revoked\nEnds:      revoked 2025-08-01"),
+            "{text}"
+        );
+        assert!(text.ends_with("Secret:    of 2025-07-11T12:00:00Z\n") && !text.contains('\u{1b}'), "{text}");
+    }
+}

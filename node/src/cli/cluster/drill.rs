@@ -1,0 +1,252 @@
+//! `pentora cluster drill`: rehearses a failure on a live cluster, from a node that stays up, and tells what it measured.
+//!
+//! Here it is chosen who suffers what, asked whether to go on, and ordered; `watch` measures, `losses` compares what was
+//! there before with what is there after.
+
+mod losses;
+mod measured;
+mod watch;
+
+use std::time::{Duration, Instant};
+
+use clap::{Args, Subcommand};
+
+use self::losses::Kept;
+use self::measured::Measured;
+use self::watch::{Subject, watch};
+use super::super::api_session::{ApiSession, NodeArgs};
+use super::super::confirm::{YesArgs, confirm};
+use super::super::context::Context;
+use super::super::output::clean;
+use super::super::watch::json;
+use crate::config::parse_duration;
+use crate::document::{ClusterDocument, FaultKind, FaultRequest, WorkerDocument};
+use crate::drill::{BEGINS_AFTER_MAX_MS, LASTS_MAX_MS};
+use crate::failure::{ExitCode, Failure};
+
+/// Statuses of nodes that are there and can suffer something.
+const THERE: [&str; 3] = ["Active", "Idle", "Draining"];
+
+/// How long it may take to tell one node, of several that are to suffer at once: an entry of the audit log and a call.
+const TOLD_WITHIN: Duration = Duration::from_millis(500);
+
+/// What is rehearsed.
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum DrillCommand {
+    /// End the leader's process as if it were killed; it begins anew by itself.
+    #[command(before_help = "Example:\n  pentora cluster drill kill-leader --yes")]
+    KillLeader(Common),
+    /// End a worker's process as if it were killed; it begins anew by itself.
+    #[command(before_help = "Example:\n  pentora cluster drill kill-worker --worker n3 --yes")]
+    KillWorker(WorkerArgs),
+    /// Cut a node, or all nodes of a region, off from the others.
+    #[command(before_help = "Example:\n  pentora cluster drill isolate --region eu --for 30s")]
+    Isolate(IsolateArgs),
+    /// End all processes at once; each begins anew by itself.
+    #[command(before_help = "Example:\n  pentora cluster drill restart-all --yes")]
+    RestartAll(Common),
+}
+
+/// What all drills take.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Common {
+    /// How long it lasts, at most 5m [default: 10s, of restart-all 2s].
+    #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration)]
+    lasts: Option<Duration>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    yes: YesArgs,
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+/// Which worker.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct WorkerArgs {
+    /// Its name [default: the one with the most units in work].
+    #[arg(long, value_name = "NAME")]
+    worker: Option<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Who is cut off.
+#[derive(Debug, Args)]
+#[group(id = "whom", required = true, multiple = false, args = ["isolated", "region"])]
+pub(in crate::cli) struct IsolateArgs {
+    /// A node's name.
+    #[arg(long = "isolated", value_name = "NAME")]
+    isolated: Option<String>,
+    /// All nodes of this region: they hear each other, and nobody else.
+    #[arg(long, value_name = "REGION")]
+    region: Option<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Who suffers what.
+#[derive(Debug)]
+struct Plan {
+    drill: &'static str,
+    fault: FaultKind,
+    victims: Vec<String>,
+    /// Whom they are cut off from; everybody, where nobody is named.
+    from: Vec<String>,
+    lasts: Duration,
+}
+
+/// Carries a drill out.
+///
+/// # Errors
+/// It is not possible, nobody said yes, a node does not take the order, something was lost, or a node is not back in time.
+pub(super) async fn run(command: DrillCommand, context: &mut Context) -> Result<(), Failure> {
+    let common = match &command {
+        DrillCommand::KillLeader(common) | DrillCommand::RestartAll(common) => common,
+        DrillCommand::KillWorker(args) => &args.common,
+        DrillCommand::Isolate(args) => &args.common,
+    };
+    let session = ApiSession::open(&common.node, context)?;
+    let cluster = session.client.cluster().await.map_err(|error| session.failure(&error))?;
+    let workers = session.client.workers().await.map_err(|error| session.failure(&error))?;
+    let plan = plan(&command, &cluster, &workers)?;
+    confirm(common.yes, &question(&plan, &cluster), context)?;
+    let before = Kept::of(&session).await?;
+    let began = order(&plan, &cluster.answered_by, &session).await?;
+    context.say(format_args!("{}: begun; watching until all are back", plan.drill));
+    let subject = Subject { victims: &plan.victims, kill: plan.fault == FaultKind::Kill, lasts: plan.lasts };
+    let seen = watch(&session.client, &subject, &cluster, began).await;
+    let after = Kept::after(&session).await;
+    let measured = Measured::new(plan.drill, &plan.victims, plan.lasts, seen, before.losses(after.as_ref()));
+    context.output.print(&if common.json { json(&measured) } else { measured.told() })?;
+    measured.verdict()
+}
+
+/// Chooses who suffers, or says why nobody can.
+fn plan(command: &DrillCommand, cluster: &ClusterDocument, workers: &[WorkerDocument]) -> Result<Plan, Failure> {
+    let lasts = |common: &Common, otherwise: u64| common.lasts.unwrap_or(Duration::from_secs(otherwise));
+    let kill = |drill, victims, lasts| Plan { drill, fault: FaultKind::Kill, victims, from: Vec::new(), lasts };
+    let plan = match command {
+        DrillCommand::KillLeader(common) => {
+            let leader = cluster.leader.clone().ok_or_else(|| {
+                let why = cluster.no_majority.clone().unwrap_or_else(|| "an election goes on".into());
+                Failure::new(ExitCode::Unreachable, "there is no leader that could be lost").because(why)
+            })?;
+            kill("kill-leader", vec![leader], lasts(common, 10))
+        }
+        DrillCommand::KillWorker(args) => {
+            kill("kill-worker", vec![worker(args.worker.as_deref(), cluster, workers)?], lasts(&args.common, 10))
+        }
+        DrillCommand::RestartAll(common) => {
+            let there = cluster.nodes.iter().filter(|node| THERE.contains(&node.status.as_str()));
+            kill("restart-all", there.map(|node| node.name.clone()).collect(), lasts(common, 2))
+        }
+        DrillCommand::Isolate(args) => isolated(args, cluster, lasts(&args.common, 10))?,
+    };
+    let ms = plan.lasts.as_millis();
+    if ms == 0 || ms > u128::from(LASTS_MAX_MS) {
+        return Err(Failure::new(ExitCode::Usage, "--for: a drill lasts longer than nothing and at most 5m"));
+    }
+    if plan.drill != "restart-all" && plan.victims.contains(&cluster.answered_by) {
+        let stays_up = |name: &&String| !plan.victims.contains(name);
+        let others: Vec<String> =
+            cluster.nodes.iter().map(|node| &node.name).filter(stays_up).map(|name| clean(name)).collect();
+        let what = format!("{} answers here, and could not watch itself", clean(&cluster.answered_by));
+        return Err(Failure::new(ExitCode::Usage, what).because("a drill is watched from a node that stays up").next(
+            if others.is_empty() {
+                "there is no other node: `pentora cluster drill restart-all` shows how it comes back".to_owned()
+            } else {
+                format!("give the command on another node ({}), or name its API: --api", others.join(", "))
+            },
+        ));
+    }
+    Ok(plan)
+}
+
+/// The worker that is named, or of those that do not answer here the one with the most work that does not lead.
+fn worker(named: Option<&str>, cluster: &ClusterDocument, workers: &[WorkerDocument]) -> Result<String, Failure> {
+    let there = |worker: &&WorkerDocument| THERE.contains(&worker.status.as_str());
+    if let Some(name) = named {
+        let known = workers.iter().find(|worker| worker.name == name || worker.worker_id == name);
+        let known = known.filter(there).map(|worker| worker.name.clone());
+        return known.ok_or_else(|| {
+            Failure::new(ExitCode::Usage, format!("no worker {} is at work", clean(name)))
+                .next("`pentora nodes list` shows who is")
+        });
+    }
+    let others = workers.iter().filter(there).filter(|worker| worker.name != cluster.answered_by);
+    let load = |worker: &&WorkerDocument| worker.load.map_or(0, |load| load.running);
+    let best = others.max_by_key(|worker| (cluster.leader.as_ref() != Some(&worker.name), load(worker)));
+    best.map(|worker| worker.name.clone()).ok_or_else(|| {
+        Failure::new(ExitCode::Refused, "there is no worker beside the node that answers")
+            .next("`pentora cluster drill restart-all` shows how a node alone comes back")
+    })
+}
+
+fn isolated(args: &IsolateArgs, cluster: &ClusterDocument, lasts: Duration) -> Result<Plan, Failure> {
+    let is_meant = |node: &&crate::document::NodeDocument| match (&args.isolated, &args.region) {
+        (Some(name), _) => node.name == *name,
+        (None, region) => node.region == *region,
+    };
+    let (meant, others): (Vec<_>, Vec<_>) = cluster.nodes.iter().partition(is_meant);
+    let there = meant.iter().filter(|node| THERE.contains(&node.status.as_str()));
+    let victims: Vec<String> = there.map(|node| node.name.clone()).collect();
+    if victims.is_empty() {
+        let whom = args.isolated.as_ref().or(args.region.as_ref()).map_or_else(String::new, |whom| clean(whom));
+        return Err(Failure::new(ExitCode::Usage, format!("no node of {whom} is at work"))
+            .next("`pentora cluster status` shows names and regions"));
+    }
+    let from = others.iter().map(|node| node.name.clone()).collect();
+    Ok(Plan { drill: "isolate", fault: FaultKind::Cut, victims, from, lasts })
+}
+
+/// What is done, for the person who is asked.
+fn question(plan: &Plan, cluster: &ClusterDocument) -> String {
+    let names: Vec<String> = plan.victims.iter().map(|name| clean(name)).collect();
+    let (one, seconds) = (names.len() == 1, plan.lasts.as_secs_f64());
+    let what = match plan.fault {
+        FaultKind::Kill if one => "ends as if killed, and is back",
+        FaultKind::Kill => "end as if killed, and are back",
+        FaultKind::Cut if one => "is cut off from the others, and is back",
+        FaultKind::Cut => "are cut off from the others, and are back",
+    };
+    let voters = cluster.nodes.iter().filter(|node| node.role == "voter");
+    let lost = voters.filter(|node| plan.victims.contains(&node.name)).count();
+    let stops = usize::try_from(cluster.quorum.failures_tolerated.unwrap_or(0)).unwrap_or(usize::MAX) < lost;
+    let stops = if stops { "; nothing can be written meanwhile" } else { "" };
+    format!("{} {what} after {seconds} s{stops}", names.join(", "))
+}
+
+/// Has each of them suffer, and tells from when on they do. Several are told one after the other, the node that answers last,
+/// and suffer at once: an order needs a majority, which has to last until everybody is told.
+async fn order(plan: &Plan, answers: &str, session: &ApiSession) -> Result<Instant, Failure> {
+    let for_ms = u64::try_from(plan.lasts.as_millis()).unwrap_or(LASTS_MAX_MS);
+    let several = u32::try_from(plan.victims.len()).unwrap_or(u32::MAX);
+    let told_within = TOLD_WITHIN.saturating_mul(several).min(Duration::from_millis(BEGINS_AFTER_MAX_MS));
+    let together = (several > 1).then(|| Instant::now() + told_within);
+    let (own, others): (Vec<&String>, Vec<&String>) = plan.victims.iter().partition(|name| *name == answers);
+    let mut told: Vec<String> = Vec::new();
+    let mut began = Instant::now();
+    for name in others.into_iter().chain(own) {
+        let after = together.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
+        let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+        let request = FaultRequest { fault: plan.fault, for_ms, from: plan.from.clone(), after_ms };
+        match session.client.fault(name, &request).await {
+            Ok(document) => began = Instant::now() + Duration::from_millis(document.begins_in_ms),
+            Err(error) => {
+                let failure = session.failure(&error);
+                return Err(match told.as_slice() {
+                    [] => failure,
+                    told => failure.next(format!("{} suffer it already, and are back by themselves", told.join(", "))),
+                });
+            }
+        }
+        told.push(clean(name));
+    }
+    Ok(together.map_or(began, |at| at.max(Instant::now())))
+}
+
+#[cfg(test)]
+#[path = "drill/drill_test.rs"]
+mod tests;

@@ -1,0 +1,131 @@
+//! What a node's files say, and a cluster where one answers: who may read the keys, releases, clocks beside each other.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use super::Finding;
+use crate::cli::api_session::{ApiSession, NodeArgs};
+use crate::cli::context::Context;
+use crate::config::NodeConfig;
+use crate::document::ClusterDocument;
+
+/// Files of a data directory that are for its owner alone.
+const SECRETS: [&str; 3] = ["mesh.key", "mesh.psk", "admin.token"];
+/// Clocks that differ by more are told, in milliseconds: NTP keeps them within a few.
+const SKEW_MS_MAX: u64 = 1_000;
+
+/// Who may read what is secret.
+pub(super) fn keys(config: &NodeConfig) -> Vec<Finding> {
+    let named = [&config.mesh.psk_file, &config.client.token_file];
+    let kept = SECRETS.iter().map(|name| config.data_dir.join(name));
+    let paths: BTreeSet<PathBuf> =
+        kept.chain(named.into_iter().flatten().cloned()).filter(|path| path.exists()).collect();
+    if paths.is_empty() {
+        return vec![Finding::unknown("keys", format!("no node has been in {} yet", config.data_dir.display()))];
+    }
+    let open = |path: &PathBuf| {
+        let mode = fs::metadata(path).ok()?.permissions().mode() & 0o777;
+        let what = format!("{} is readable by others than its owner (mode {mode:o})", path.display());
+        (mode & 0o077 != 0).then(|| Finding::fail("keys", what, format!("chmod 600 {}", path.display())))
+    };
+    let found: Vec<Finding> = paths.iter().filter_map(open).collect();
+    if found.is_empty() {
+        let names = paths.iter().filter_map(|path| path.file_name()?.to_str()).collect::<Vec<_>>().join(", ");
+        return vec![Finding::ok("keys", format!("{names}: for their owner alone"))];
+    }
+    found
+}
+
+/// What a node that runs tells of its cluster.
+pub(super) async fn of_cluster(args: &NodeArgs, context: &Context) -> Vec<Finding> {
+    let asked = async {
+        let session = ApiSession::open(args, context)?;
+        session.client.healthz().await.map_err(|error| session.failure(&error))?;
+        session.client.cluster().await.map_err(|error| session.failure(&error))
+    };
+    match asked.await {
+        Ok(cluster) => vec![versions(&cluster), clocks(&cluster)],
+        Err(failure) => {
+            vec![Finding::unknown("cluster", format!("versions and clocks are not compared: {}", failure.what))]
+        }
+    }
+}
+
+fn versions(cluster: &ClusterDocument) -> Finding {
+    let about = "version skew";
+    let own = env!("CARGO_PKG_VERSION");
+    let incompatible = cluster.nodes.iter().filter(|node| node.status == "Incompatible");
+    let cannot: Vec<&str> = incompatible.map(|node| node.name.as_str()).collect();
+    if !cannot.is_empty() {
+        let what = format!("{} cannot read the cluster's log (version {})", cannot.join(", "), cluster.log_version);
+        return Finding::fail(about, what, "put the newer release on them");
+    }
+    let others = cluster.nodes.iter().filter(|node| node.version.as_deref().is_some_and(|version| version != own));
+    let others: Vec<String> =
+        others.map(|node| format!("{} runs {}", node.name, node.version.as_deref().unwrap_or("?"))).collect();
+    if others.is_empty() {
+        return Finding::ok(about, format!("every node runs {own}"));
+    }
+    let what = format!("this program is {own}; {}", others.join(", "));
+    Finding::warn(about, what, "that is so while a cluster is upgraded; bring all nodes to one release then")
+}
+
+fn clocks(cluster: &ClusterDocument) -> Finding {
+    let skewed = cluster.nodes.iter().filter_map(|node| Some((node, node.clock_ahead_ms?)));
+    let skewed: Vec<String> = skewed
+        .filter(|(_, ahead_ms)| ahead_ms.unsigned_abs() > SKEW_MS_MAX)
+        .map(|(node, ahead_ms)| format!("{} by {ahead_ms} ms", node.name))
+        .collect();
+    if skewed.is_empty() {
+        return Finding::ok("clock skew", "every clock that is known is within a second of the leader's");
+    }
+    let what = format!("ahead of the leader's clock: {}", skewed.join(", "));
+    Finding::warn("clock skew", what, "let NTP keep these clocks (timedatectl set-ntp true)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Verdict;
+    use super::*;
+    use crate::config::{Sources, load};
+    use crate::document::NodeDocument;
+
+    #[test]
+    fn a_key_that_others_may_read_fails_and_says_how_to_close_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut sources = Sources::default();
+        sources.env.insert("PENTORA_DATA_DIR".to_owned(), folder.path().display().to_string());
+        let config = load(&sources).unwrap().config;
+        assert_eq!(keys(&config)[0].verdict, Verdict::Unknown);
+        let key = folder.path().join("mesh.key");
+        fs::write(&key, "k").unwrap();
+        for (mode, verdict) in
+            [(0o600, Verdict::Ok), (0o400, Verdict::Ok), (0o640, Verdict::Fail), (0o644, Verdict::Fail)]
+        {
+            fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(keys(&config)[0].verdict, verdict, "{mode:o}");
+        }
+        assert_eq!(keys(&config)[0].next, Some(format!("chmod 600 {}", key.display())));
+    }
+
+    #[test]
+    fn releases_and_clocks_that_differ_are_told_by_name() {
+        let node = |name: &str, version: &str, ahead| NodeDocument {
+            name: name.into(),
+            version: Some(version.into()),
+            clock_ahead_ms: ahead,
+            ..NodeDocument::default()
+        };
+        let cluster = |nodes| ClusterDocument { nodes, ..ClusterDocument::default() };
+        let own = env!("CARGO_PKG_VERSION");
+        let well = cluster(vec![node("n1", own, Some(3)), node("n2", own, None)]);
+        assert_eq!((versions(&well).verdict, clocks(&well).verdict), (Verdict::Ok, Verdict::Ok));
+        let other = cluster(vec![node("n1", own, Some(-1_500)), node("n2", "0.0.9", None)]);
+        assert!(versions(&other).what.contains("n2 runs 0.0.9"), "{:?}", versions(&other));
+        assert!(clocks(&other).what.contains("n1 by -1500 ms"), "{:?}", clocks(&other));
+        let stuck = NodeDocument { status: "Incompatible".into(), ..node("n3", own, None) };
+        assert_eq!(versions(&cluster(vec![stuck])).verdict, Verdict::Fail);
+    }
+}

@@ -1,0 +1,133 @@
+//! `pentora cluster snapshot save|inspect`: a backup of a running cluster in one file.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufReader, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::api_session::{ApiSession, NodeArgs};
+use super::context::Context;
+use super::output::{counted, grouped};
+use super::start;
+use super::watch;
+use crate::backup::{self, Contents};
+use crate::failure::{ExitCode, Failure};
+
+/// What can be done with backups.
+#[derive(Debug, Subcommand)]
+pub(super) enum SnapshotCommand {
+    /// Write a backup of the cluster while it runs: jobs, policy, feeds, results.
+    #[command(before_help = "Examples:\n  pentora cluster snapshot save pentora.backup\n  \
+                             pentora-node start --init --restore pentora.backup --name n1    begins a cluster with it")]
+    Save(SaveArgs),
+    /// Read a backup to its end and print what is in it; asks no node.
+    #[command(before_help = "Example:\n  pentora cluster snapshot inspect pentora.backup")]
+    Inspect(InspectArgs),
+    /// Begin a new cluster with what is in a backup, and run its first node.
+    Restore(Box<start::RestoreArgs>),
+}
+
+/// Where a backup goes.
+#[derive(Debug, Args)]
+pub(super) struct SaveArgs {
+    /// The file. It appears under its name once it is whole.
+    file: PathBuf,
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+/// Which backup.
+#[derive(Debug, Args)]
+pub(super) struct InspectArgs {
+    /// The file.
+    file: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Reads a backup and says what is in it.
+///
+/// # Errors
+/// The file is no whole backup; exit 6 where results are missing in it.
+pub(super) fn inspect(args: &InspectArgs, context: &mut Context) -> Result<(), Failure> {
+    let contents = contents(&args.file)?;
+    context.output.print(&if args.json { as_json(&contents) } else { told(&contents) })?;
+    whole(&contents)
+}
+
+/// Writes a backup.
+///
+/// # Errors
+/// No node answers or the disk refuses; exit 6 where results are missing.
+pub(super) async fn save(args: SaveArgs, context: &mut Context) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::new(ExitCode::Failure, format!("{}: {error}", args.file.display()));
+    let session = ApiSession::open(&args.node, context)?;
+    let mut pieces = session.client.snapshot().await.map_err(|error| session.failure(&error))?;
+    let mut temporary = args.file.clone().into_os_string();
+    temporary.push(".tmp");
+    let temporary = PathBuf::from(temporary);
+    // It holds digests of tokens and all that was found: for its owner.
+    let mut file =
+        OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&temporary).map_err(failed)?;
+    while let Some(piece) = pieces.next().await.map_err(|error| session.failure(&error))? {
+        file.write_all(&piece).map_err(failed)?;
+    }
+    file.sync_all().map_err(failed)?;
+    let contents = contents(&temporary)?;
+    std::fs::rename(&temporary, &args.file).map_err(failed)?;
+    context.say(told(&contents).trim_end());
+    whole(&contents)
+}
+
+/// Reads a backup to its end.
+fn contents(path: &Path) -> Result<Contents, Failure> {
+    let failed = |error: std::io::Error| Failure::new(ExitCode::Failure, format!("{}: {error}", path.display()));
+    let file = File::open(path).map_err(failed)?;
+    backup::read(BufReader::new(file), |_, _| Ok(())).map_err(failed)
+}
+
+/// The end of a command whose backup lacks results.
+fn whole(contents: &Contents) -> Result<(), Failure> {
+    if contents.missing.is_empty() {
+        return Ok(());
+    }
+    let named: Vec<String> = contents.missing.iter().take(10).map(ToString::to_string).collect();
+    let what = format!("the backup lacks {}, which no holder gave", counted(contents.missing.len() as u64, "chunk"));
+    Err(Failure::new(ExitCode::JobIncomplete, what)
+        .because(named.join("\n"))
+        .next("start the holders that are down, and save again"))
+}
+
+fn told(contents: &Contents) -> String {
+    let Contents { state, chunks, chunk_bytes, missing } = contents;
+    let cluster = state.cluster();
+    format!(
+        "backup of cluster {}, up to log index {}: {}, {}, {}; {} of {} bytes, {} missing\n",
+        cluster.id.map_or_else(|| "?".into(), |id| id.to_string()),
+        grouped(state.last_index()),
+        counted(state.nodes().count() as u64, "node"),
+        counted(state.jobs().count() as u64, "job"),
+        counted(state.feeds().count() as u64, "feed"),
+        counted(*chunks, "chunk"),
+        grouped(*chunk_bytes),
+        missing.len(),
+    )
+}
+
+fn as_json(contents: &Contents) -> String {
+    let Contents { state, chunks, chunk_bytes, missing } = contents;
+    watch::json(&json!({
+        "cluster_id": state.cluster().id.map(|id| id.to_string()),
+        "last_index": state.last_index(),
+        "nodes": state.nodes().count(),
+        "jobs": state.jobs().map(|(id, _)| id.to_string()).collect::<Vec<_>>(),
+        "feeds": state.feeds().map(|(kind, _)| kind).collect::<Vec<_>>(),
+        "chunks": chunks,
+        "chunk_bytes": chunk_bytes,
+        "missing": missing.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    }))
+}

@@ -1,0 +1,145 @@
+//! What is done about failures: how long a unit rests, and which worker is set aside. Pure, but for the jitter that is
+//! handed in: the leader draws it, and what it drew goes into the log.
+
+use pentora_raft::State;
+use pentora_raft::command::{Command, UnitKey};
+use pentora_raft::state::{Backoff, Settings};
+
+/// The pause before the second try, in milliseconds; each further one is twice as long. Ours: what is over in a second, as
+/// a full disk or a lost route, is met by none.
+const PAUSE_MS: u64 = 1_000;
+/// The longest pause, in milliseconds. Ours.
+const PAUSE_MS_MAX: u64 = 60_000;
+/// The pause where it is always the same, in milliseconds. Ours.
+const FIXED_PAUSE_MS: u64 = 5_000;
+/// A worker is set aside after so many failures in a row, and at each one after that. Ours: one may be the unit's fault,
+/// and a second unit may be as poisonous.
+const FAILURES_MAX: u32 = 3;
+/// How long it is set aside at first, in milliseconds; twice as long each time. Ours.
+const ASIDE_MS: u64 = 30_000;
+/// The longest it is set aside, in milliseconds. Ours.
+const ASIDE_MS_MAX: u64 = 600_000;
+/// Pauses in one entry; keeps an entry far below a frame.
+const PAUSES_MAX: usize = 256;
+
+/// The pauses that are to be proposed; `draw` answers a number from 0 to the one it is given.
+pub(super) fn pauses(
+    state: &State,
+    settings: &Settings,
+    now_ms: u64,
+    mut draw: impl FnMut(u64) -> u64,
+) -> Option<Command> {
+    let undecided = state.retries().filter(|(_, retry)| retry.not_before_ms.is_none());
+    let pause = |unit: UnitKey| match settings.backoff {
+        Backoff::None => 0,
+        Backoff::Fixed => FIXED_PAUSE_MS,
+        Backoff::Exponential => {
+            let tries = tries_of(state, unit).clamp(1, 30);
+            draw((PAUSE_MS << (tries - 1)).min(PAUSE_MS_MAX))
+        }
+    };
+    let units: Vec<UnitKey> = undecided.map(|(unit, _)| unit).take(PAUSES_MAX).collect();
+    let updates: Vec<(UnitKey, u64)> = units.into_iter().map(pause_from(now_ms, pause)).collect();
+    (!updates.is_empty()).then_some(Command::SetBackoff { updates })
+}
+
+fn pause_from(now_ms: u64, mut pause: impl FnMut(UnitKey) -> u64) -> impl FnMut(UnitKey) -> (UnitKey, u64) {
+    move |unit| (unit, now_ms.saturating_add(pause(unit)))
+}
+
+/// How often what begins at `unit` was tried.
+fn tries_of(state: &State, unit: UnitKey) -> u32 {
+    let progress = state.progress(unit.job, unit.partition);
+    let free = progress.and_then(|progress| progress.free.range(..=unit.start).next_back());
+    free.map_or(1, |(_, free)| free.attempts)
+}
+
+/// The workers that are to be set aside.
+pub(super) fn aside(state: &State, now_ms: u64) -> Vec<Command> {
+    let failing = state.failing().filter(|(_, health)| {
+        let allowed = if health.times == 0 { FAILURES_MAX } else { 1 };
+        health.failures >= allowed && !health.is_aside(now_ms)
+    });
+    let until = |times: u32| now_ms.saturating_add((ASIDE_MS << times.min(10)).min(ASIDE_MS_MAX));
+    failing.map(|(node, health)| Command::SetAside { node, until_ms: until(health.times) }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pentora_raft::command::{LeaseRef, NewLease, NodeInfo, Proposal, SpecRef, Submission};
+    use pentora_raft::state::{JobLimits, Partition, Priority, Share};
+    use pentora_raft::{ClusterId, Digest, JobId};
+
+    /// A state in which node 1 had unit `0..8` in vain so many times.
+    fn failed(times: u32) -> State {
+        let mut state = State::default();
+        let mut index = 0;
+        let mut apply = |command: Command| {
+            index += 1;
+            state.apply(index, &Proposal { at_ms: index, command });
+            index
+        };
+        let info = NodeInfo { name: "a".into(), peer: "a".into(), ..NodeInfo::default() };
+        apply(Command::Begin { cluster: ClusterId([1; 16]), info, admin_token: Digest::of(b"t") });
+        apply(Command::WorkerBack { node: 1 });
+        let job = JobId(apply(Command::SubmitJob(Box::new(Submission {
+            spec: SpecRef::Inline(Vec::new()),
+            partitions: vec![Partition { target_count: 8, ..Partition::default() }],
+            priority: Priority::Normal,
+            limits: JobLimits { max_attempts: 99, ..JobLimits::default() },
+            via: 1,
+            idempotency_key: None,
+            title: String::new(),
+            finished: Vec::new(),
+        }))));
+        let unit = UnitKey { job, partition: 0, start: 0 };
+        for _ in 0..times {
+            let epoch =
+                apply(Command::Grant { grants: vec![NewLease { unit, end: 8, node: 1, share: Share::default() }] });
+            apply(Command::Expire { leases: vec![LeaseRef { unit, epoch }], reason: "engine".into() });
+        }
+        state
+    }
+
+    fn pause(times: u32, backoff: Backoff) -> u64 {
+        let settings = Settings { backoff, ..Settings::default() };
+        match pauses(&failed(times), &settings, 1_000_000, |most| most) {
+            Some(Command::SetBackoff { updates }) => updates[0].1 - 1_000_000,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn pauses_double_up_to_a_minute_and_chance_takes_any_part_off() {
+        assert_eq!(
+            [1, 2, 3, 7, 40].map(|times| pause(times, Backoff::Exponential)),
+            [1_000, 2_000, 4_000, 60_000, 60_000]
+        );
+        assert_eq!([1, 7].map(|times| pause(times, Backoff::Fixed)), [5_000, 5_000]);
+        assert_eq!(pause(3, Backoff::None), 0);
+        let none = pauses(&failed(3), &Settings::default(), 5, |_| 0);
+        assert!(matches!(none, Some(Command::SetBackoff { updates }) if updates[0].1 == 5));
+        assert_eq!(pauses(&failed(0), &Settings::default(), 5, |_| 0), None);
+    }
+
+    #[test]
+    fn a_worker_is_set_aside_at_its_third_failure_in_a_row_and_longer_each_time() {
+        assert!(aside(&failed(2), 10).is_empty());
+        let mut state = failed(3);
+        for (now_ms, until_ms) in [(0, 30_000), (30_000, 90_000), (90_000, 210_000)] {
+            let proposed = aside(&state, now_ms);
+            assert_eq!(proposed, [Command::SetAside { node: 1, until_ms }]);
+            for command in proposed {
+                state.apply(1_000 + now_ms, &Proposal { at_ms: 1, command });
+            }
+            assert!(aside(&state, until_ms).is_empty(), "it has another try");
+            let unit = UnitKey { job: JobId(3), partition: 0, start: 0 };
+            let grant = Command::Grant { grants: vec![NewLease { unit, end: 8, node: 1, share: Share::default() }] };
+            state.apply(1_001 + now_ms, &Proposal { at_ms: 1, command: grant });
+            let leases = vec![LeaseRef { unit, epoch: 1_001 + now_ms }];
+            state
+                .apply(1_002 + now_ms, &Proposal { at_ms: 1, command: Command::Expire { leases, reason: "x".into() } });
+        }
+    }
+}

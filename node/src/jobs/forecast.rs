@@ -1,0 +1,120 @@
+//! What a request would become: its parts, who may take each, and what it would send and take. Nothing is sent or kept.
+
+use pentora_raft::state::{NodeRecord, Partition, Settings, residency_in};
+use pentora_raft::{NodeId, State};
+use pentora_scanner::spec::{EngineChoice, ScanSpec};
+use pentora_scanner::target::TargetSet;
+
+use super::Prepared;
+use crate::coordinator::explain::{self, Placed};
+use crate::coordinator::placement;
+use crate::document::{Between, PlanDocument, PlanPart, PlanRefusal};
+use crate::work_protocol::{CONNECT_PPS, RAW_PPS};
+
+/// How much of a part's targets is shown, in characters.
+const SHOWN_CHARS_MAX: usize = 80;
+
+/// What `prepared` would become on the nodes of `state`.
+#[must_use]
+pub fn forecast(prepared: &Prepared, state: &State, settings: &Settings, now_ms: u64) -> PlanDocument {
+    let spec = &prepared.spec;
+    let priority = prepared.request.priority;
+    let parts: Vec<PlanPart> = prepared
+        .partitions
+        .iter()
+        .zip(&spec.partitions)
+        .map(|(partition, targets)| {
+            let placed = explain::placed(state, &partition.needs, priority, settings, now_ms);
+            part_of(spec, prepared.request.workers, partition, targets, state, &placed)
+        })
+        .collect();
+    let packets = parts.iter().fold(Between { least: 0u64, most: 0u64 }, |sum, part| Between {
+        least: sum.least.saturating_add(part.packets.least),
+        most: sum.most.saturating_add(part.packets.most),
+    });
+    let longest = |pick: fn(&Between<f64>) -> f64| {
+        let mut seconds = parts.iter().map(|part| part.seconds.as_ref().map(pick));
+        seconds.try_fold(0.0, |most: f64, seconds| seconds.map(|seconds| most.max(seconds)))
+    };
+    let budget = spec.budget_pps().map(|pps| pps as f64);
+    let paced = |packets: u64| budget.map_or(0.0, |pps| packets as f64 / pps);
+    let seconds = longest(|seconds| seconds.least)
+        .zip(longest(|seconds| seconds.most))
+        .map(|(least, most)| Between { least: least.max(paced(packets.least)), most: most.max(paced(packets.most)) });
+    PlanDocument {
+        accepted: parts.iter().all(|part| !part.eligible.is_empty()),
+        targets: prepared.partitions.iter().map(|part| part.target_count).sum(),
+        ports: spec.ports.count(),
+        priority,
+        packets,
+        seconds,
+        partitions: parts,
+    }
+}
+
+fn part_of(
+    spec: &ScanSpec,
+    workers: Option<u32>,
+    partition: &Partition,
+    targets: &TargetSet,
+    state: &State,
+    placed: &Placed,
+) -> PlanPart {
+    let count = partition.target_count;
+    let (ports, looks) = (u64::from(spec.ports.count()), spec.discovery.len() as u64);
+    // With discovery, silent targets get its probes alone; without it, each gets every port.
+    let least = count.saturating_mul(if looks > 0 { looks } else { ports });
+    let most = count.saturating_mul(ports.saturating_add(looks));
+    let packets = Between { least, most };
+    let mut rates: Vec<f64> =
+        placed.eligible.iter().filter_map(|id| state.node(*id)).map(|node| pps_of(node, spec)).collect();
+    rates.sort_by(|a, b| b.total_cmp(a));
+    rates.truncate(workers.map_or(usize::MAX, |workers| workers as usize));
+    let able: f64 = rates.iter().sum();
+    let budget = spec.budget_pps().map_or(able, |pps| able.min(pps as f64));
+    let seconds = (budget > 0.0).then(|| Between { least: least as f64 / budget, most: most as f64 / budget });
+    let name = |id: NodeId| state.node(id).map_or_else(|| format!("node {id}"), NodeRecord::worker_id);
+    PlanPart {
+        targets: count,
+        addresses: shown(targets),
+        needs: needs_words(partition),
+        eligible: placed.eligible.iter().map(|id| name(*id)).collect(),
+        refused: placed
+            .refused
+            .iter()
+            .map(|(id, reason)| PlanRefusal { worker_id: name(*id), reason: reason.clone() })
+            .collect(),
+        packets,
+        seconds,
+    }
+}
+
+/// What a node is taken to be good for before a job was measured.
+fn pps_of(node: &NodeRecord, spec: &ScanSpec) -> f64 {
+    let has_raw = node.info.engines.iter().any(|engine| *engine == EngineChoice::Raw.to_string());
+    if has_raw && spec.engine != EngineChoice::Connect { RAW_PPS } else { CONNECT_PPS }
+}
+
+/// What a part needs of a worker, in words.
+pub(crate) fn needs_words(partition: &Partition) -> Vec<String> {
+    let needs = &partition.needs;
+    let networks = needs.networks.iter().map(|net| format!("reaches {net}"));
+    let region = needs.region.iter().map(|region| format!("region {region}"));
+    let tags = needs.required_tags.iter().map(|tag| match (placement::site_in(tag), residency_in(tag)) {
+        (Some(site), _) => format!("site {site}"),
+        (None, Some(region)) => format!("results stay in {region}"),
+        (None, None) => format!("tag {tag}"),
+    });
+    let preferred = needs.preferred_tags.iter().map(|tag| format!("rather tag {tag}"));
+    let engine = needs.engine.iter().map(|engine| format!("engine {engine}"));
+    networks.chain(region).chain(tags).chain(engine).chain(preferred).collect()
+}
+
+/// The first of a part's targets.
+fn shown(targets: &TargetSet) -> String {
+    let text = targets.to_string();
+    match text.char_indices().nth(SHOWN_CHARS_MAX) {
+        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
+        None => text,
+    }
+}

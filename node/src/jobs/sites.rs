@@ -1,0 +1,99 @@
+//! Which site the targets of a request are at: an address is a host's own only together with its site.
+
+use pentora_scanner::target::TargetSet;
+
+use super::RefusedRequest;
+use crate::policy::Policy;
+
+/// Targets by site; those that no site has, and host names, are at none.
+pub(super) type AtSite = (Option<String>, TargetSet);
+
+/// Parts the targets by site: by the one that was named, or for each address by the one that has it.
+///
+/// # Errors
+/// An address that several sites have, with them.
+pub(super) fn by_site(
+    targets: &TargetSet,
+    named: Option<&str>,
+    policy: &Policy,
+) -> Result<Vec<AtSite>, RefusedRequest> {
+    if let Some(site) = named {
+        return Ok(vec![(Some(site.to_owned()), targets.clone())]);
+    }
+    let sites: Vec<_> = policy.sites().map(|(name, nets)| (name, targets.intersect_nets(nets))).collect();
+    let sites: Vec<_> = sites.into_iter().filter(|(_, part)| !part.is_empty()).collect();
+    for (at, (_, part)) in sites.iter().enumerate() {
+        let others = sites.iter().skip(at + 1).filter(|(_, other)| part.exclude(other) != *part);
+        let candidates: Vec<&str> = others.map(|(name, _)| *name).collect();
+        if !candidates.is_empty() {
+            let shared = sites.iter().skip(at + 1).fold(part.clone(), |left, (_, other)| left.exclude(other));
+            let range = part.exclude(&shared).ranges().next().map_or_else(String::new, |range| range.to_string());
+            let first = sites.get(at).map_or("", |(name, _)| *name);
+            let sites = std::iter::once(first).chain(candidates).map(str::to_owned).collect();
+            return Err(RefusedRequest::Ambiguous { range, sites });
+        }
+    }
+    let mut rest = targets.clone();
+    let mut parts: Vec<AtSite> = Vec::new();
+    for (name, part) in sites {
+        rest = rest.exclude(&part);
+        parts.push((Some(name.to_owned()), part));
+    }
+    if !rest.is_empty() || parts.is_empty() {
+        parts.push((None, rest));
+    }
+    Ok(parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use pentora_raft::State;
+    use pentora_raft::command::{Author, Command, NewRule, Proposal, Rule, SiteRule};
+
+    use super::*;
+
+    fn policy() -> Policy {
+        let mut state = State::default();
+        let sites = [("berlin", "10.77.0.0/16"), ("madrid", "10.77.128.0/17"), ("oslo", "10.78.0.0/16")];
+        for (index, (name, net)) in (1..).zip(sites) {
+            let rule = Rule::Site(SiteRule { networks: vec![net.parse().unwrap()] });
+            let new = NewRule { name: name.into(), rule, reason: String::new(), author: Author::default() };
+            state.apply(index, &Proposal { at_ms: index, command: Command::SetRule(Box::new(new)) });
+        }
+        Policy::of(&state, "")
+    }
+
+    fn joined(parts: &[AtSite]) -> TargetSet {
+        let mut all = TargetSet::builder();
+        parts.iter().for_each(|(_, part)| all.add_set(part));
+        all.build().unwrap()
+    }
+
+    fn parted(targets: &str, named: Option<&str>) -> Result<Vec<(Option<String>, String)>, RefusedRequest> {
+        let targets: TargetSet = targets.parse().unwrap();
+        let parts = by_site(&targets, named, &policy())?;
+        assert_eq!(joined(&parts), targets, "nothing is lost");
+        Ok(parts.into_iter().map(|(site, part)| (site, part.to_string())).collect())
+    }
+
+    #[test]
+    fn each_address_is_at_the_site_that_has_it_and_what_none_has_at_none() {
+        let parts = parted("10.77.0.0/24,10.78.0.9,10.1.0.1,web.example", None).unwrap();
+        let site = |name: &str| Some(name.to_owned());
+        let expected = [
+            (site("berlin"), "10.77.0.0/24".to_owned()),
+            (site("oslo"), "10.78.0.9".to_owned()),
+            (None, "10.1.0.1,web.example".to_owned()),
+        ];
+        assert_eq!(parts, expected);
+        assert_eq!(parted("10.1.0.1", None).unwrap(), [(None, "10.1.0.1".to_owned())]);
+    }
+
+    #[test]
+    fn an_address_that_several_sites_have_is_refused_with_them_unless_one_is_named() {
+        let refused = parted("10.77.0.0/16", None).unwrap_err();
+        let RefusedRequest::Ambiguous { range, sites } = &refused else { panic!("{refused}") };
+        assert_eq!((range.as_str(), sites.as_slice()), ("10.77.128.0/17", &["berlin".to_owned(), "madrid".into()][..]));
+        assert_eq!(parted("10.77.128.1", Some("madrid")).unwrap()[0].0.as_deref(), Some("madrid"));
+    }
+}

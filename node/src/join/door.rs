@@ -1,0 +1,171 @@
+//! The member's side of joining: who is let in, and who is told that it is out.
+//!
+//! A token's proof is verified here, against what the log keeps of it, before anything is proposed: a stranger with a wrong
+//! token costs no entry. What only the log can decide (whether the token has uses left, whether the name is free) is
+//! decided there.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use pentora_p2p::{FrameStream, Mesh, PeerId};
+use pentora_raft::codec::{self, Kind};
+use pentora_raft::command::{Command, NodeInfo};
+use pentora_raft::{NodeId, Raft, Refusal, Response, TokenId};
+
+use super::tries::Tries;
+use super::{AdmissionRequest, Membership, Question, Reply, Welcome, token};
+use crate::member_address::MemberAddress;
+use crate::rpc::proposer::{Proposer, Unavailable};
+
+/// How long a token that is not known here is waited for: it may have been made on another member a moment ago.
+const TOKEN_KNOWN_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long a member waits until it has applied an admission itself.
+const APPLIED_WITHIN: Duration = Duration::from_secs(2);
+
+/// Answers strangers. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Door {
+    raft: Raft,
+    proposer: Proposer,
+    mesh: Option<Mesh>,
+    tries: Arc<Mutex<Tries>>,
+}
+
+impl Door {
+    /// A door to the cluster that `raft` is in; `mesh` tells where strangers are.
+    #[must_use]
+    pub fn new(raft: Raft, proposer: Proposer, mesh: Option<Mesh>) -> Self {
+        Self { raft, proposer, mesh, tries: Arc::default() }
+    }
+
+    /// Answers one stranger.
+    ///
+    /// # Errors
+    /// Where the stream breaks or carries something else; nothing was decided then.
+    pub async fn answer(&self, stream: &mut FrameStream) -> Result<(), String> {
+        let frame = stream.receive().await.map_err(|error| error.to_string())?.ok_or("it hung up")?;
+        let question: Question = codec::decode(Kind::CallFrame, &frame).map_err(|error| error.to_string())?;
+        let reply = match question {
+            Question::Admission(request) => self.admit(stream.peer, *request).await,
+            Question::Membership { node } => Reply::Membership(self.membership(stream.peer, node, 0)),
+            Question::MembershipSince { node, since } => Reply::Membership(self.membership(stream.peer, node, since)),
+        };
+        let frame = codec::encode(Kind::CallFrame, &reply);
+        stream.send(frame.into()).await.map_err(|error| error.to_string())
+    }
+
+    async fn admit(&self, peer: PeerId, request: AdmissionRequest) -> Reply {
+        let own = self.raft.node();
+        if self.raft.is_outside() || self.raft.read(|state| state.node(own).is_some_and(|record| !record.may_vote())) {
+            return Reply::Later("this node only scans; join through a member of the cluster".into());
+        }
+        let name = request.info.name.clone();
+        let refused = |code: &str, message: String| {
+            tracing::warn!(%peer, name, reason = message, "a node was not admitted");
+            Reply::Refused { code: code.into(), message }
+        };
+        let address = self.address_of(peer);
+        if let Some(wait) = address.and_then(|address| self.tries().wait(Instant::now(), address)) {
+            let seconds = wait.as_secs() + 1;
+            return refused("too_many_tries", format!("too many wrong tokens from this address; wait {seconds} s"));
+        }
+        if let Err(refusal) = self.verify(peer, &request).await {
+            if let (Refusal::TokenSecretWrong | Refusal::TokenUnknown, Some(address)) = (&refusal, address) {
+                self.tries().failed(Instant::now(), address);
+            }
+            return refused(refusal.code(), refusal.to_string());
+        }
+        let (version, reads) = (self.raft.read(pentora_raft::State::log_version), request.reads);
+        if !reads.reads(version) {
+            let refusal = Refusal::Incompatible { version, reads };
+            return refused(refusal.code(), refusal.to_string());
+        }
+        let info = Box::new(NodeInfo { peer: peer.to_string(), ..request.info });
+        match self.proposer.propose(Command::Admit { token: request.token, info }).await {
+            Ok(applied) => match applied.response {
+                Response::Joined { node } => {
+                    tracing::info!(node, name, index = applied.index, "a node was admitted");
+                    // The leader has applied it; what this member makes of it waits until it has as well.
+                    self.raft.wait_applied(applied.index, APPLIED_WITHIN).await;
+                    let welcome = self.welcome(node, applied.index);
+                    if self.only_scans(node) { Reply::WelcomeOutside(welcome) } else { Reply::Welcome(welcome) }
+                }
+                _ => Reply::Later("the log answered with something else".into()),
+            },
+            Err(Unavailable::Refused(refusal)) => refused(refusal.code(), refusal.to_string()),
+            Err(error) => Reply::Later(error.to_string()),
+        }
+    }
+
+    /// Whether the joiner has the token's secret, and the token can still be used; a peer that is in already is let
+    /// through, because its first answer may have been lost.
+    async fn verify(&self, peer: PeerId, request: &AdmissionRequest) -> Result<(), Refusal> {
+        self.wait_for_token(request.token).await;
+        self.raft.read(|state| {
+            let row = state.tokens().find(|(id, _)| *id == request.token).map(|(_, row)| row);
+            let row = row.ok_or(Refusal::TokenUnknown)?;
+            let cluster = state.cluster().id.unwrap_or_default();
+            if !token::proves(row.secret, cluster, request.token, peer, &request.proof) {
+                return Err(Refusal::TokenSecretWrong);
+            }
+            if state.node_of(&peer.to_string()).is_some() { Ok(()) } else { state.usable(row) }
+        })
+    }
+
+    async fn wait_for_token(&self, token: TokenId) {
+        let end = Instant::now() + TOKEN_KNOWN_WITHIN;
+        let mut applied = self.raft.watch_applied();
+        while self.raft.read(|state| state.tokens().all(|(id, _)| id != token)) {
+            let left = end.saturating_duration_since(Instant::now());
+            if !matches!(tokio::time::timeout(left, applied.changed()).await, Ok(Ok(()))) {
+                return;
+            }
+        }
+    }
+
+    /// Whether a peer that was admitted as `node` still is in the cluster, as far as this member knows; it knows nothing
+    /// before it has applied the entry at `since`.
+    fn membership(&self, peer: PeerId, node: NodeId, since: u64) -> Membership {
+        let applied = *self.raft.watch_applied().borrow();
+        if self.raft.is_outside() || applied < since {
+            // Outside it is shown nobody who only scans.
+            return Membership::Unknown;
+        }
+        self.raft.read(|state| match state.node(node) {
+            Some(record) if record.info.peer == peer.to_string() && !record.may_vote() => Membership::OnlyScans,
+            Some(record) if record.info.peer == peer.to_string() => Membership::In,
+            // An id is the index of an admission and is never used again.
+            None if state.cluster().id.is_some() && node <= applied => Membership::Removed,
+            _ => Membership::Unknown,
+        })
+    }
+
+    fn welcome(&self, node: NodeId, index: u64) -> Welcome {
+        self.raft.read(|state| Welcome {
+            node,
+            cluster: state.cluster().id.unwrap_or_default(),
+            members: state
+                .nodes()
+                .filter(|(id, record)| *id != node && record.may_vote())
+                .map(|(_, record)| MemberAddress::of(record))
+                .collect(),
+            index,
+        })
+    }
+
+    /// Whether a node that was let in stands outside the log.
+    fn only_scans(&self, node: NodeId) -> bool {
+        self.raft.read(|state| state.node(node).is_some_and(|record| !record.may_vote()))
+    }
+
+    fn address_of(&self, peer: PeerId) -> Option<IpAddr> {
+        let peers = self.mesh.as_ref()?.peers();
+        peers.into_iter().find(|known| known.peer == peer)?.remote.map(|remote| remote.ip())
+    }
+
+    fn tries(&self) -> std::sync::MutexGuard<'_, Tries> {
+        self.tries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

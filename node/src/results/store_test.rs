@@ -1,0 +1,93 @@
+//! Chunks on disk: read back, renewed, replaced, refused.
+
+use std::fs::File;
+
+use super::*;
+
+fn open(directory: &Path) -> ChunkStore {
+    ChunkStore::open(directory, 0).unwrap()
+}
+
+#[tokio::test]
+async fn a_chunk_is_read_back_by_name_and_a_damaged_one_is_refused_until_it_is_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let bytes = Bytes::from_static(b"findings");
+    let digest = Digest::of(&bytes);
+    for store in [open(directory.path()), ChunkStore::memory()] {
+        assert_eq!(store.get(digest).await.unwrap(), None);
+        assert!(!store.renew(digest).await.unwrap());
+        store.put(digest, bytes.clone()).await.unwrap();
+        assert_eq!(store.get(digest).await.unwrap(), Some(bytes.clone()));
+        let wrong = store.put(Digest::of(b"else"), Bytes::from_static(b"findings")).await;
+        assert!(matches!(wrong, Err(StoreError::Damaged { .. })));
+    }
+    std::fs::write(directory.path().join(digest.to_string()), b"other bytes").unwrap();
+    let store = open(directory.path());
+    assert!(!store.list().await.unwrap()[&digest].is_damaged, "nobody has read it yet");
+    assert!(matches!(store.get(digest).await, Err(StoreError::Damaged { .. })));
+    assert!(store.list().await.unwrap()[&digest].is_damaged);
+    assert!(!store.renew(digest).await.unwrap());
+    store.put(digest, bytes.clone()).await.unwrap();
+    assert_eq!(store.get(digest).await.unwrap(), Some(bytes));
+    assert!(!store.list().await.unwrap()[&digest].is_damaged);
+}
+
+#[tokio::test]
+async fn usage_is_that_of_whole_chunks_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    for store in [open(directory.path()), ChunkStore::memory()] {
+        for bytes in [&b"one"[..], b"three", b"one"] {
+            store.put(Digest::of(bytes), Bytes::from_static(bytes)).await.unwrap();
+        }
+        std::fs::write(directory.path().join("abc.tmp"), b"half").unwrap();
+        assert_eq!(store.usage().await.unwrap(), Usage { chunks: 2, bytes: 8 });
+        store.remove(vec![Digest::of(b"one")]).await.unwrap();
+        assert_eq!(store.usage().await.unwrap(), Usage { chunks: 1, bytes: 5 });
+    }
+}
+
+#[tokio::test]
+async fn what_a_crash_left_half_written_is_removed_at_the_next_start() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("abc.tmp"), b"half").unwrap();
+    open(directory.path());
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_chunk_that_is_asked_to_be_kept_again_is_young_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let digest = Digest::of(b"x");
+    store.put(digest, Bytes::from_static(b"x")).await.unwrap();
+    let file = File::options().write(true).open(directory.path().join(digest.to_string())).unwrap();
+    file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    assert!(store.list().await.unwrap()[&digest].age > Duration::from_secs(1_000_000));
+    assert!(store.renew(digest).await.unwrap());
+    assert!(store.list().await.unwrap()[&digest].age < Duration::from_secs(1_000));
+    store.remove(vec![digest, Digest::of(b"never here")]).await.unwrap();
+    assert_eq!(store.list().await.unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn below_the_floor_of_free_space_no_chunk_is_taken_and_those_that_are_here_stay() {
+    let directory = tempfile::tempdir().unwrap();
+    let (here, bytes) = (Digest::of(b"here"), Bytes::from_static(b"here"));
+    open(directory.path()).put(here, bytes.clone()).await.unwrap();
+    let store = ChunkStore::open(directory.path(), u64::MAX).unwrap();
+    let refused = store.put(Digest::of(b"x"), Bytes::from_static(b"x")).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Full { floor_bytes: u64::MAX, .. }), "{refused}");
+    store.put(here, bytes.clone()).await.unwrap();
+    assert_eq!(store.get(here).await.unwrap(), Some(bytes));
+}
+
+#[tokio::test]
+async fn a_disk_is_tried_by_writing_to_it_and_nothing_is_left_of_that() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    store.try_disk().await.unwrap();
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    std::fs::remove_dir(directory.path()).unwrap();
+    store.try_disk().await.unwrap_err();
+    ChunkStore::memory().try_disk().await.unwrap();
+}

@@ -1,0 +1,51 @@
+//! Stops units that are over by this node's own copy of the log: cancelled, held, or taken back.
+//!
+//! The leader says so too, over the work session; a worker whose session is slow or broken learns it here.
+
+use std::sync::Arc;
+
+use pentora_raft::State;
+use pentora_raft::command::LeaseRef;
+use tokio_util::sync::CancellationToken;
+
+use super::Context;
+
+/// Looks after every entry that is applied, until `stop`.
+pub(super) async fn keep(context: Arc<Context>, stop: CancellationToken) {
+    let mut applied = context.raft.watch_applied();
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            changed = applied.changed() => if changed.is_err() { return },
+        }
+        let index = *applied.borrow_and_update();
+        let running = context.units.running();
+        let over = context.raft.read(|state| over(state, index, &running));
+        context.units.revoke(&over);
+    }
+}
+
+/// Those of the leases that do not stand in a state that is at `applied` at least. A grant that is not applied here yet
+/// says nothing.
+fn over(state: &State, applied: u64, running: &[LeaseRef]) -> Vec<LeaseRef> {
+    let stands = |lease: &&LeaseRef| {
+        let standing = state.job_leases(lease.unit.job).find(|(unit, _)| *unit == lease.unit);
+        standing.is_some_and(|(_, standing)| standing.epoch == lease.epoch)
+    };
+    running.iter().filter(|lease| lease.epoch <= applied && !stands(lease)).copied().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pentora_raft::JobId;
+    use pentora_raft::command::UnitKey;
+
+    #[test]
+    fn a_lease_is_over_when_it_does_not_stand_and_not_before_its_grant_is_applied_here() {
+        let lease = LeaseRef { unit: UnitKey { job: JobId(3), partition: 0, start: 0 }, epoch: 9 };
+        assert!(over(&State::default(), 8, &[lease]).is_empty());
+        assert_eq!(over(&State::default(), 9, &[lease]), [lease]);
+    }
+}

@@ -1,0 +1,364 @@
+//! What units may send to, as this node's own copy of the log and its own file have it: checked before each send, and
+//! changed as soon as a rule that changes is applied here, whatever the leader says.
+//!
+//! A unit whose targets a change touches is ended as well, and begins anew under the rules as they are then: what it would
+//! have found of addresses that it was kept from in the middle would be taken for silence.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use pentora_raft::command::LeaseRef;
+use pentora_raft::{JobId, State};
+use pentora_scanner::scope::{Permit, Permitted};
+use pentora_scanner::spec::ScanSpec;
+use pentora_scanner::target::{TargetError, TargetSet};
+use tokio_util::sync::CancellationToken;
+
+use super::Context;
+use crate::exclusions::{self, ExclusionError, Unresolved};
+use crate::policy::own::{OwnFile, OwnRules};
+use crate::policy::{Closed, OutsidePolicy, Policy};
+
+/// What the units of this node may send to.
+#[derive(Debug, Default)]
+pub struct Permits {
+    /// What this node's own file allows.
+    own: OwnFile,
+    units: Mutex<BTreeMap<LeaseRef, Unit>>,
+}
+
+#[derive(Debug, Clone)]
+struct Unit {
+    permit: Arc<Permit>,
+    spec: Arc<ScanSpec>,
+    /// Why its time is over.
+    closed: Option<String>,
+}
+
+/// What a change of the rules, or of the hour, comes to for units.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Renewed {
+    /// Those of which other targets may be scanned now.
+    touched: Vec<LeaseRef>,
+    /// Those whose time is over.
+    closed: Vec<LeaseRef>,
+}
+
+/// Why a unit may not be begun here. Nothing was sent.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub(super) enum NotPermitted {
+    /// The cluster's rules do not allow it.
+    #[error(transparent)]
+    ByPolicy(#[from] OutsidePolicy),
+    /// What the cluster leaves out is not known here.
+    #[error("what the cluster excludes cannot be held to: {0}")]
+    Exclusions(#[from] ExclusionError),
+    /// The same, because the look-up broke off.
+    #[error("what the cluster excludes cannot be held to: {0}")]
+    Lookup(String),
+    /// This node's own file has other hours.
+    #[error(transparent)]
+    Closed(Closed),
+    /// This node's own file does not.
+    #[error("{outside} is outside worker.scope in this node's own file, which allows {scope}")]
+    ByOwnFile {
+        /// The first range that is not allowed.
+        outside: String,
+        /// What it allows.
+        scope: String,
+    },
+}
+
+impl Permits {
+    /// For a node with this file of its own.
+    #[must_use]
+    pub fn new(own: OwnFile) -> Self {
+        Self { own, units: Mutex::default() }
+    }
+
+    /// What a unit may send to, kept up to date until [`Self::end`].
+    ///
+    /// # Errors
+    /// Its partition reaches outside of what may be scanned.
+    pub(super) fn begin(
+        &self,
+        reference: LeaseRef,
+        spec: &Arc<ScanSpec>,
+        policy: &Policy,
+        exclude: TargetSet,
+    ) -> Result<Arc<Permit>, NotPermitted> {
+        let targets = targets_of(spec, reference);
+        policy.check(targets)?;
+        let own = self.own.now();
+        if let Some(scope) = own.scope()
+            && let Err(error) = scope.check(targets)
+        {
+            return Err(NotPermitted::ByOwnFile { outside: error.outside.to_string(), scope: error.scope });
+        }
+        let permit = Arc::new(Permit::new(policy.permitted(own.scope(), exclude)));
+        self.lock().insert(reference, Unit { permit: Arc::clone(&permit), spec: Arc::clone(spec), closed: None });
+        Ok(permit)
+    }
+
+    /// The units that are known here.
+    fn all(&self) -> Vec<LeaseRef> {
+        self.lock().keys().copied().collect()
+    }
+
+    /// A unit is over.
+    pub(super) fn end(&self, reference: &LeaseRef) {
+        self.lock().remove(reference);
+    }
+
+    /// Why the time of a unit is over; `None` where it is not.
+    pub(super) fn closed(&self, reference: &LeaseRef) -> Option<String> {
+        self.lock().get(reference)?.closed.clone()
+    }
+
+    /// Has every unit go by the rules as they are at an instant, without the addresses in `exclude`.
+    fn renew(&self, policy: impl Fn(JobId) -> Policy, exclude: &TargetSet, at_ms: u64) -> Renewed {
+        let own = self.own.now();
+        let mut policies: BTreeMap<JobId, (Policy, Permitted)> = BTreeMap::new();
+        let mut renewed = Renewed::default();
+        for (reference, unit) in self.lock().iter_mut() {
+            let (policy, now) = policies.entry(reference.unit.job).or_insert_with_key(|job| {
+                let policy = policy(*job);
+                let permitted = policy.permitted(own.scope(), exclude.clone());
+                (policy, permitted)
+            });
+            let targets = targets_of(&unit.spec, *reference);
+            if let Some(closed) = policy.closed(targets, at_ms).or_else(|| own.closed(targets, at_ms)) {
+                // What it may send to stays: a target that is kept from its last probes would be taken for silent.
+                unit.closed = Some(closed.to_string());
+                renewed.closed.push(*reference);
+                continue;
+            }
+            let before = unit.permit.get();
+            if before != *now {
+                unit.permit.set(now.clone());
+                if touches(targets, &before, now) {
+                    renewed.touched.push(*reference);
+                }
+            }
+        }
+        renewed
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<LeaseRef, Unit>> {
+        self.units.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn targets_of(spec: &ScanSpec, reference: LeaseRef) -> &TargetSet {
+    static NOTHING: std::sync::LazyLock<TargetSet> = std::sync::LazyLock::new(TargetSet::default);
+    let at = usize::try_from(reference.unit.partition).ok();
+    at.and_then(|at| spec.partitions.get(at)).unwrap_or(&NOTHING)
+}
+
+/// Whether of these targets others are allowed now than before. Addresses of names are known to the unit alone.
+fn touches(targets: &TargetSet, before: &Permitted, now: &Permitted) -> bool {
+    let allowed = |permitted: &Permitted| targets.intersect_nets(permitted.scope.nets()).exclude(&permitted.exclude);
+    targets.name_count() > 0 || allowed(before) != allowed(now)
+}
+
+/// How often it is looked whether the hours of a rule have come or are over: the second within which rules hold.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// What units of this node may send to, for a lease, from its log and its own file.
+///
+/// # Errors
+/// It may not be scanned, or exclusions cannot be held to.
+pub(super) async fn begin(
+    context: &Context,
+    reference: LeaseRef,
+    spec: &Arc<ScanSpec>,
+) -> Result<Arc<Permit>, NotPermitted> {
+    loop {
+        let now_ms = context.raft.now_ms();
+        let looked = |state: &State| (state.rules_mark(), Policy::of_job(state, reference.unit.job));
+        let (mark, policy) = context.raft.read(looked);
+        if policy.closed(targets_of(spec, reference), now_ms).is_some() {
+            // The leader takes the lease back soon, or the time comes again.
+            tokio::time::sleep(LOOK).await;
+            continue;
+        }
+        let own = context.permits.own.now();
+        if let Some(closed) = own.closed(targets_of(spec, reference), now_ms) {
+            return Err(NotPermitted::Closed(closed));
+        }
+        let exclude = resolved(excluded_by(&policy, &own, now_ms)).await?;
+        let permit = context.permits.begin(reference, spec, &policy, exclude)?;
+        // A rule that was applied while names were looked up did not find this unit.
+        let is_now = context.raft.read(State::rules_mark) == mark && *context.permits.own.now() == *own;
+        let (then, now) = (now_ms, context.raft.now_ms());
+        if is_now && policy.hold_at(then) == policy.hold_at(now) && own.hold_at(then) == own.hold_at(now) {
+            return Ok(permit);
+        }
+    }
+}
+
+/// Has units go by the rules as they are applied here and as their hours come and go, until `stop`.
+pub(super) async fn keep(context: Arc<Context>, stop: CancellationToken) {
+    let mut applied = context.raft.watch_applied();
+    let look = || context.raft.read(|state| (state.rules_mark(), Policy::of(state, "")));
+    let (mut mark, mut rules) = look();
+    let own = &context.permits.own;
+    let (mut read, mut known) = (own.watch(), own.now());
+    let holds = |rules: &Policy, at_ms| (rules.hold_at(at_ms), own.now().hold_at(at_ms));
+    let mut held = holds(&rules, context.raft.now_ms());
+    let mut looks = tokio::time::interval(LOOK);
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            changed = applied.changed() => if changed.is_err() { return },
+            Ok(()) = read.changed() => {}
+            _ = looks.tick() => {}
+        }
+        let file = own.now();
+        let is_read_again = !Arc::ptr_eq(&file, &known);
+        known = file;
+        let is_other = context.raft.read(State::rules_mark) != mark;
+        if is_other {
+            (mark, rules) = look();
+        }
+        let now = holds(&rules, context.raft.now_ms());
+        if std::mem::replace(&mut held, now.clone()) != now || is_other || is_read_again {
+            renew(&context).await;
+        }
+    }
+}
+
+/// What addresses alone forbid is forbidden at once, and what names do as soon as they are looked up.
+async fn renew(context: &Context) {
+    let policy = |job| context.raft.read(|state| Policy::of_job(state, job));
+    let at_ms = context.raft.now_ms();
+    let rules = context.raft.read(|state| Policy::of(state, ""));
+    let excluded = excluded_by(&rules, &context.permits.own.now(), at_ms);
+    let addresses = excluded.as_ref().ok().cloned().unwrap_or_default();
+    let Renewed { mut touched, closed } = context.permits.renew(policy, &addresses, at_ms);
+    if !closed.is_empty() {
+        tracing::info!(units = closed.len(), "a window is over: units end early");
+        context.units.end_early(&closed);
+    }
+    if !matches!(&excluded, Ok(set) if set.name_count() == 0) {
+        match resolved(excluded).await {
+            Ok(exclude) => touched.extend(context.permits.renew(policy, &exclude, at_ms).touched),
+            Err(error) => {
+                tracing::warn!(%error, "units are ended: an exclusion cannot be held to");
+                touched.extend(context.permits.all());
+            }
+        }
+    }
+    if !touched.is_empty() {
+        tracing::info!(units = touched.len(), "the cluster's rules changed: units begin anew under them");
+        context.units.revoke(&touched);
+    }
+}
+
+/// What the cluster's rules and this node's own file leave out at an instant.
+fn excluded_by(policy: &Policy, own: &OwnRules, at_ms: u64) -> Result<TargetSet, TargetError> {
+    let mut all = TargetSet::builder();
+    all.add_set(&policy.excluded_at(at_ms)?);
+    all.add_set(&own.excluded_at(at_ms)?);
+    all.build_uncounted()
+}
+
+/// Exclusions with the addresses that their names have for this node.
+async fn resolved(excluded: Result<TargetSet, TargetError>) -> Result<TargetSet, NotPermitted> {
+    let excluded = excluded.map_err(ExclusionError::from)?;
+    if excluded.name_count() == 0 {
+        return Ok(excluded);
+    }
+    let looked_up = tokio::task::spawn_blocking(move || exclusions::resolved(&excluded, Unresolved::Refuse)).await;
+    let looked_up = looked_up.map_err(|error| NotPermitted::Lookup(error.to_string()))?;
+    Ok(looked_up.map(|found| found.exclude)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use pentora_scanner::scope::Scope;
+
+    use pentora_raft::command::{
+        Author, Command, NewRule, Proposal, Rule, ScopeEffect, ScopeRule, UnitKey, When, WindowEffect, WindowRule,
+    };
+
+    use super::*;
+
+    const LEASE: LeaseRef = LeaseRef { unit: UnitKey { job: JobId(3), partition: 0, start: 0 }, epoch: 9 };
+
+    fn spec(targets: &str) -> Arc<ScanSpec> {
+        Arc::new(ScanSpec { partitions: vec![targets.parse().unwrap()], ..ScanSpec::default() })
+    }
+
+    fn policy(networks: &[&str], effect: ScopeEffect) -> Policy {
+        let mut state = State::default();
+        let networks = networks.iter().map(|net| net.parse().unwrap()).collect();
+        let rule = Rule::Scope(ScopeRule { networks, tokens: Vec::new(), effect });
+        let new = NewRule { name: "lab".into(), rule, reason: "r".into(), author: Author::default() };
+        state.apply(1, &Proposal { at_ms: 1, command: Command::SetRule(Box::new(new)) });
+        Policy::of(&state, "")
+    }
+
+    #[test]
+    fn a_running_unit_is_kept_from_what_a_new_rule_forbids_and_begins_anew_only_where_that_touches_it() {
+        let permits = Permits::default();
+        let permit = permits.begin(LEASE, &spec("10.0.0.0/24"), &Policy::default(), TargetSet::default()).unwrap();
+        let elsewhere = policy(&["10.0.0.0/16"], ScopeEffect::Only);
+        assert_eq!(
+            permits.renew(|_| elsewhere.clone(), &TargetSet::default(), 0).touched,
+            [],
+            "all of its targets stay"
+        );
+        assert!(!permit.get().scope.contains("10.1.0.1".parse().unwrap()));
+        let half = policy(&["10.0.0.0/25"], ScopeEffect::Only);
+        assert_eq!(permits.renew(|_| half.clone(), &TargetSet::default(), 0).touched, [LEASE]);
+        assert!(!permit.get().scope.contains("10.0.0.200".parse().unwrap()));
+        let refused = permits.begin(LEASE, &spec("10.0.0.0/24"), &half, TargetSet::default()).unwrap_err().to_string();
+        assert!(refused.contains("scope `lab` lets everybody scan 10.0.0.0/25 alone"), "{refused}");
+        permits.end(&LEASE);
+        assert_eq!(permits.renew(|_| Policy::default(), &TargetSet::default(), 0), Renewed::default());
+    }
+
+    #[test]
+    fn a_new_exclusion_ends_the_units_that_have_it_among_their_targets() {
+        let permits = Permits::default();
+        let permit = permits.begin(LEASE, &spec("10.0.0.0/24"), &Policy::default(), TargetSet::default()).unwrap();
+        let exclude = |text: &str| text.parse::<TargetSet>().unwrap();
+        assert_eq!(permits.renew(|_| Policy::default(), &exclude("10.0.1.7"), 0).touched, []);
+        assert_eq!(permits.renew(|_| Policy::default(), &exclude("10.0.0.7"), 0).touched, [LEASE]);
+        assert_eq!(permit.get().exclude, exclude("10.0.0.7"));
+    }
+
+    #[test]
+    fn a_unit_whose_window_is_over_is_told_so_and_the_others_go_on() {
+        let mut state = State::default();
+        let when = When::Once { from_ms: 10, until_ms: 20 };
+        let networks = vec!["10.0.0.0/25".parse().unwrap()];
+        let rule = Rule::Window(WindowRule { networks, when, effect: WindowEffect::Window });
+        let new = NewRule { name: "nights".into(), rule, reason: String::new(), author: Author::default() };
+        state.apply(1, &Proposal { at_ms: 1, command: Command::SetRule(Box::new(new)) });
+        let (policy, permits) = (Policy::of(&state, ""), Permits::default());
+        let other = LeaseRef { epoch: 10, ..LEASE };
+        permits.begin(LEASE, &spec("10.0.0.0/24"), &policy, TargetSet::default()).unwrap();
+        permits.begin(other, &spec("10.0.1.0/24"), &policy, TargetSet::default()).unwrap();
+        assert_eq!(permits.renew(|_| policy.clone(), &TargetSet::default(), 15), Renewed::default());
+        assert_eq!(permits.renew(|_| policy.clone(), &TargetSet::default(), 20).closed, [LEASE]);
+        assert!(permits.closed(&LEASE).unwrap().starts_with("window `nights`") && permits.closed(&other).is_none());
+    }
+
+    #[test]
+    fn a_nodes_own_file_holds_against_what_the_cluster_allows() {
+        let scope = Some(Scope::new(&["203.0.113.0/25".parse().unwrap()]));
+        let permits = Permits::new(OwnFile::new(OwnRules::read(scope, &[], &[], &[]).unwrap()));
+        let policy = policy(&["203.0.113.0/24"], ScopeEffect::Allow);
+        permits.begin(LEASE, &spec("203.0.113.7"), &policy, TargetSet::default()).unwrap();
+        for outside in ["203.0.113.200", "10.0.0.1"] {
+            let refused = permits.begin(LEASE, &spec(outside), &policy, TargetSet::default()).unwrap_err().to_string();
+            assert!(refused.contains(outside) && refused.contains("worker.scope in this node's own file"), "{refused}");
+        }
+        let refused = permits.begin(LEASE, &spec("203.0.113.7"), &Policy::default(), TargetSet::default()).unwrap_err();
+        assert!(matches!(refused, NotPermitted::ByPolicy(_)), "its own file does not widen");
+    }
+}

@@ -1,0 +1,68 @@
+//! A job to be accepted: what to scan, how much of it there is, and what an earlier run has finished.
+
+use serde::{Deserialize, Serialize};
+
+use super::UnitRange;
+use crate::id::{Digest, NodeId};
+use crate::state::{Counts, JobLimits, Partition, Priority};
+
+/// A job to be accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Submission {
+    /// What to scan, opaque here.
+    pub spec: SpecRef,
+    /// How much work there is and where it may run.
+    pub partitions: Vec<Partition>,
+    /// Before which others it is served.
+    pub priority: Priority,
+    /// How much it may take.
+    pub limits: JobLimits,
+    /// Who took the request.
+    pub via: NodeId,
+    /// What the request is known by if it comes again.
+    pub idempotency_key: Option<Digest>,
+    /// One line for lists: what the user asked for, cut to a length that suits one.
+    pub title: String,
+    /// Units that an earlier run of the same spec has finished: counted from the start, and not granted again.
+    pub finished: Vec<Finished>,
+}
+
+/// A unit that an earlier run of a job has finished. Its chunk is durable on its holders.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finished {
+    /// Which.
+    pub unit: UnitRange,
+    /// Its results.
+    pub stored: StoredChunk,
+    /// What it counts.
+    pub counts: Counts,
+}
+
+/// A chunk that is durable on its holders.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredChunk {
+    /// Its name.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Who holds it.
+    pub holders: Vec<NodeId>,
+}
+
+/// A scan spec, or where to find it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SpecRef {
+    /// The bytes themselves, at most [`SPEC_INLINE_BYTES_MAX`].
+    Inline(Vec<u8>),
+    /// A chunk that holds them.
+    Chunk {
+        /// The chunk's name.
+        digest: Digest,
+        /// Who holds it.
+        holders: Vec<NodeId>,
+    },
+}
+
+/// The largest spec that an entry carries itself, in bytes; a larger one is stored as a chunk. Ours: a frame between
+/// peers is at most 256 KiB and should hold an entry with room to spare.
+pub const SPEC_INLINE_BYTES_MAX: usize = 64 << 10;

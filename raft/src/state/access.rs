@@ -1,0 +1,277 @@
+//! Access tokens: who may use the API. A token that was revoked or has ended stays known by its name, so that no other takes
+//! its place in rules and in the audit log.
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::State;
+use crate::command::{AccessRole, Author, NewAccessToken, Refusal, Response};
+use crate::id::Digest;
+
+/// How many access tokens are kept; when there are more, the oldest goes that is of no use any more and had no limits, by
+/// which schedules and standing scans of its may still be held. Ours: every person and program of a large organisation.
+pub const ACCESS_TOKENS_MAX: usize = 1_000;
+
+/// The name of the token that was made with the cluster.
+const FIRST_NAME: &str = "admin";
+
+/// An access token's row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessToken {
+    /// What it is called.
+    pub name: String,
+    /// What its bearer may do.
+    pub role: AccessRole,
+    /// When it was made, unix milliseconds of the log's clock.
+    pub created_at_ms: u64,
+    /// When its secret became what it is.
+    pub changed_at_ms: u64,
+    /// When it ends; `None` where it does not end by itself.
+    pub expires_at_ms: Option<u64>,
+    /// When it was revoked.
+    pub revoked_at_ms: Option<u64>,
+    /// The networks that its bearer may scan.
+    pub networks: Option<Vec<IpNet>>,
+    /// The scopes that its bearer may scan, by their names.
+    pub scopes: Vec<String>,
+    /// Who made it.
+    pub author: Author,
+}
+
+impl AccessToken {
+    /// Whether its bearer is let in.
+    #[must_use]
+    pub fn is_valid(&self, now_ms: u64) -> bool {
+        self.revoked_at_ms.is_none() && self.expires_at_ms.is_none_or(|end| end > now_ms)
+    }
+
+    /// The one that was made with the cluster, as long as it is what it was then.
+    fn first(name: &str, began_at_ms: u64) -> Self {
+        Self {
+            name: name.to_owned(),
+            role: AccessRole::Admin,
+            created_at_ms: began_at_ms,
+            changed_at_ms: began_at_ms,
+            expires_at_ms: None,
+            revoked_at_ms: None,
+            networks: None,
+            scopes: Vec::new(),
+            author: Author::default(),
+        }
+    }
+}
+
+impl State {
+    /// Every access token, those of no use any more included.
+    pub fn access_tokens(&self) -> impl Iterator<Item = AccessToken> {
+        self.keyed_tokens().map(|(_, token)| token)
+    }
+
+    fn keyed_tokens(&self) -> impl Iterator<Item = (Digest, AccessToken)> {
+        let began_at_ms = self.cluster().began_at_ms;
+        let first = self.admin_tokens.iter().map(move |(key, name)| (*key, AccessToken::first(name, began_at_ms)));
+        first.chain(self.access_tokens.iter().map(|(key, token)| (*key, token.clone())))
+    }
+
+    /// The token whose secret has this digest, whether or not it is still valid.
+    #[must_use]
+    pub fn access_token(&self, key: &Digest) -> Option<AccessToken> {
+        let first = || Some(AccessToken::first(self.admin_tokens.get(key)?, self.cluster().began_at_ms));
+        self.access_tokens.get(key).cloned().or_else(first)
+    }
+
+    /// The token of this name, whether or not it is still valid.
+    #[must_use]
+    pub fn access_token_named(&self, name: &str) -> Option<AccessToken> {
+        self.access_tokens().find(|token| token.name == name)
+    }
+
+    fn keyed(&self, name: &str) -> Option<(Digest, AccessToken)> {
+        self.keyed_tokens().find(|(_, token)| token.name == name)
+    }
+
+    pub(super) fn make_access_token(&mut self, new: &NewAccessToken) -> Result<Response, Refusal> {
+        if let Some(what) = new.problem() {
+            return Err(Refusal::Malformed { what });
+        }
+        // Asked again because the first answer was lost.
+        if self.access_tokens.get(&new.key).is_some_and(|token| token.name == new.name) {
+            return Ok(Response::Done);
+        }
+        if new.name == FIRST_NAME || self.keyed(&new.name).is_some() || self.access_token(&new.key).is_some() {
+            return Err(Refusal::AccessTokenExists { name: new.name.clone() });
+        }
+        self.make_room_for_a_token()?;
+        let now_ms = self.now_ms();
+        let token = AccessToken {
+            name: new.name.clone(),
+            role: new.role,
+            created_at_ms: now_ms,
+            changed_at_ms: now_ms,
+            expires_at_ms: new.ttl_ms.map(|ttl_ms| now_ms.saturating_add(ttl_ms)),
+            revoked_at_ms: None,
+            networks: new.networks.clone(),
+            scopes: new.scopes.clone(),
+            author: new.author.cut(),
+        };
+        self.access_tokens.insert(new.key, token);
+        Ok(Response::Done)
+    }
+
+    fn make_room_for_a_token(&mut self) -> Result<(), Refusal> {
+        if self.access_tokens.len() < ACCESS_TOKENS_MAX {
+            return Ok(());
+        }
+        let now_ms = self.now_ms();
+        // What is arranged by a token that was limited stays limited by its row.
+        let is_limited = |token: &AccessToken| token.networks.is_some() || !token.scopes.is_empty();
+        let of_no_use = self.access_tokens.iter().filter(|(_, token)| !token.is_valid(now_ms) && !is_limited(token));
+        let oldest = of_no_use.min_by_key(|(key, token)| (token.created_at_ms, **key)).map(|(key, _)| *key);
+        let oldest = oldest.ok_or(Refusal::QueueFull { limit: ACCESS_TOKENS_MAX })?;
+        self.access_tokens.remove(&oldest);
+        Ok(())
+    }
+
+    /// Gives a token another secret; the one before is of no use from here on.
+    pub(super) fn rotate_access_token(&mut self, name: &str, key: Digest) -> Result<Response, Refusal> {
+        let (before, token) = self.known(name)?;
+        if before == key {
+            return Ok(Response::Done);
+        }
+        let now_ms = self.now_ms();
+        if !token.is_valid(now_ms) {
+            return Err(Refusal::AccessTokenEnded { name: token.name });
+        }
+        if self.access_token(&key).is_some() {
+            return Err(Refusal::Malformed { what: "another access token has this secret".into() });
+        }
+        self.admin_tokens.remove(&before);
+        self.access_tokens.remove(&before);
+        self.access_tokens.insert(key, AccessToken { changed_at_ms: now_ms, ..token });
+        Ok(Response::Done)
+    }
+
+    /// Makes a token useless.
+    pub(super) fn revoke_access_token(&mut self, name: &str) -> Result<Response, Refusal> {
+        let (key, token) = self.known(name)?;
+        if token.revoked_at_ms.is_some() {
+            return Ok(Response::Done);
+        }
+        let now_ms = self.now_ms();
+        let is_other_admin =
+            |other: &AccessToken| other.role == AccessRole::Admin && other.name != token.name && other.is_valid(now_ms);
+        if token.role == AccessRole::Admin
+            && token.is_valid(now_ms)
+            && !self.access_tokens().any(|other| is_other_admin(&other))
+        {
+            return Err(Refusal::LastAdministrator { name: token.name });
+        }
+        self.admin_tokens.remove(&key);
+        self.access_tokens.insert(key, AccessToken { revoked_at_ms: Some(now_ms), ..token });
+        Ok(Response::Done)
+    }
+
+    fn known(&self, name: &str) -> Result<(Digest, AccessToken), Refusal> {
+        self.keyed(name).ok_or_else(|| Refusal::AccessTokenUnknown { name: name.chars().take(64).collect() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::sample_test::begin;
+    use crate::command::{Command, Proposal};
+
+    fn apply(state: &mut State, at_ms: u64, command: Command) -> Response {
+        state.apply(at_ms, &Proposal { at_ms, command })
+    }
+
+    fn begun() -> State {
+        let mut state = State::default();
+        apply(&mut state, 10, begin("n1"));
+        state
+    }
+
+    fn make(name: &str, role: AccessRole, ttl_ms: Option<u64>) -> Command {
+        let (key, name) = (Digest::of(name.as_bytes()), name.to_owned());
+        let author = Author { who: "admin".into(), from: "a".into() };
+        Command::MakeAccessToken(Box::new(NewAccessToken {
+            name,
+            key,
+            role,
+            ttl_ms,
+            networks: None,
+            scopes: Vec::new(),
+            author,
+        }))
+    }
+
+    fn revoke(name: &str) -> Command {
+        Command::RevokeAccessToken { name: name.into(), author: Author::default() }
+    }
+
+    fn rotate(name: &str, secret: &str) -> Command {
+        let (name, key) = (name.to_owned(), Digest::of(secret.as_bytes()));
+        Command::RotateAccessToken { name, key, author: Author::default() }
+    }
+
+    fn lets_in(state: &State, secret: &str) -> bool {
+        state.access_token(&Digest::of(secret.as_bytes())).is_some_and(|token| token.is_valid(state.now_ms()))
+    }
+
+    #[test]
+    fn a_token_lets_in_until_it_ends_is_revoked_or_gets_another_secret_and_its_name_is_never_given_again() {
+        let mut state = begun();
+        assert_eq!(apply(&mut state, 100, make("ci", AccessRole::Operator, Some(50))), Response::Done);
+        assert_eq!(apply(&mut state, 101, make("ci", AccessRole::Operator, Some(50))), Response::Done, "asked again");
+        assert!(lets_in(&state, "ci") && !lets_in(&state, "other"));
+        assert_eq!(apply(&mut state, 120, rotate("ci", "new")), Response::Done);
+        assert!(!lets_in(&state, "ci") && lets_in(&state, "new"));
+        apply(&mut state, 150, Command::WorkerBack { node: 1 });
+        assert!(!lets_in(&state, "new"), "it has ended");
+        assert!(matches!(
+            apply(&mut state, 151, rotate("ci", "x")),
+            Response::Refused(Refusal::AccessTokenEnded { .. })
+        ));
+        let again = apply(&mut state, 152, make("ci", AccessRole::Viewer, None));
+        assert!(matches!(again, Response::Refused(Refusal::AccessTokenExists { .. })), "{again:?}");
+        apply(&mut state, 160, make("eve", AccessRole::Viewer, None));
+        assert_eq!(apply(&mut state, 161, revoke("eve")), Response::Done);
+        assert_eq!(apply(&mut state, 162, revoke("eve")), Response::Done, "asked again");
+        assert!(!lets_in(&state, "eve"));
+        assert!(state.access_token_named("eve").is_some_and(|token| token.revoked_at_ms == Some(161)));
+        let unknown = apply(&mut state, 163, revoke("nobody"));
+        assert!(matches!(unknown, Response::Refused(Refusal::AccessTokenUnknown { .. })), "{unknown:?}");
+    }
+
+    #[test]
+    fn the_first_token_can_be_replaced_and_the_last_administrator_cannot_be_shut_out() {
+        let mut state = begun();
+        assert!(lets_in(&state, "admin"), "as it was made with the cluster");
+        let last = apply(&mut state, 11, revoke("admin"));
+        assert!(matches!(last, Response::Refused(Refusal::LastAdministrator { .. })), "{last:?}");
+        assert_eq!(apply(&mut state, 12, rotate("admin", "second")), Response::Done);
+        assert!(!lets_in(&state, "admin") && lets_in(&state, "second"));
+        assert_eq!(state.access_tokens().filter(|token| token.name == "admin").count(), 1);
+        apply(&mut state, 13, make("boss", AccessRole::Admin, Some(5)));
+        assert_eq!(apply(&mut state, 14, revoke("admin")), Response::Done);
+        let last = apply(&mut state, 15, revoke("boss"));
+        assert!(matches!(last, Response::Refused(Refusal::LastAdministrator { .. })), "{last:?}");
+        let again = apply(&mut state, 16, make("admin", AccessRole::Viewer, None));
+        assert!(matches!(again, Response::Refused(Refusal::AccessTokenExists { .. })), "{again:?}");
+    }
+
+    #[test]
+    fn at_the_bound_the_oldest_of_no_use_goes_and_where_all_are_of_use_no_more_are_made() {
+        let mut state = begun();
+        for number in 0..ACCESS_TOKENS_MAX as u64 {
+            let name = format!("t{number}");
+            assert_eq!(apply(&mut state, 100 + number, make(&name, AccessRole::Viewer, None)), Response::Done);
+        }
+        let full = apply(&mut state, 5_000, make("more", AccessRole::Viewer, None));
+        assert!(matches!(full, Response::Refused(Refusal::QueueFull { .. })), "{full:?}");
+        apply(&mut state, 5_001, revoke("t7"));
+        assert_eq!(apply(&mut state, 5_002, make("more", AccessRole::Viewer, None)), Response::Done);
+        assert!(state.access_token_named("t7").is_none() && state.access_token_named("t0").is_some());
+    }
+}

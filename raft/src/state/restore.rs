@@ -1,0 +1,142 @@
+//! What was kept of one cluster as the beginning of another: its jobs, feeds and results, and none of its nodes.
+
+use super::{CLUSTER, Cluster, NodeRecord, State};
+use crate::command::{NodeInfo, SpecRef, UnitKey};
+use crate::id::{ClusterId, Digest, JobId, NodeId};
+
+/// How a cluster begins whose state was another's before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beginning {
+    /// Its id.
+    pub cluster: ClusterId,
+    /// Its first node, an id that nothing in the state has.
+    pub node: NodeId,
+    /// What that node says of itself.
+    pub info: NodeInfo,
+    /// Digest of its first administrator token.
+    pub admin_token: Digest,
+}
+
+impl State {
+    /// The largest log index that anything in the state names: jobs, nodes, grants, events and rules.
+    #[must_use]
+    pub fn last_index(&self) -> u64 {
+        let jobs = self.jobs.iter().map(|(job, _)| job.0);
+        let nodes = self.nodes.iter().map(|(node, _)| *node).chain(self.offline.iter().map(|(worker, _)| *worker));
+        let grants = self.chunks.iter().map(|(_, chunk)| chunk.epoch);
+        let leases = self.leases.iter().map(|(_, lease)| lease.epoch);
+        let events = self.events.iter().map(|(key, _)| key.index);
+        let runs = self.schedules.iter().flat_map(|(_, schedule)| schedule.last_job).map(|job| job.0);
+        let rules = self.rules.iter().map(|(_, record)| record.index);
+        let passes = self.keeps.iter().flat_map(|(_, keep)| {
+            keep.running
+                .iter()
+                .map(|(_, job)| job.0)
+                .chain(keep.slices.iter().filter_map(|slice| slice.job).map(|job| job.0))
+        });
+        jobs.chain(passes)
+            .chain(runs)
+            .chain(nodes)
+            .chain(grants)
+            .chain(leases)
+            .chain(events)
+            .chain(rules)
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// Begins another cluster with what is here. What was out comes back without blame; nodes, join tokens and
+    /// administrators are those of `beginning` alone, which holds every chunk.
+    pub fn begin_again(&mut self, beginning: &Beginning) {
+        let Beginning { cluster, node, info, admin_token } = beginning;
+        let nodes: Vec<NodeId> = self.nodes.iter().map(|(node, _)| *node).collect();
+        for gone in nodes {
+            // What is known of a node beside its row goes as for any that leaves; its row goes in any case.
+            drop(self.remove_node(*node, gone));
+            self.nodes.remove(&gone);
+        }
+        let tokens: Vec<_> = self.tokens.iter().map(|(token, _)| *token).collect();
+        for token in &tokens {
+            self.tokens.remove(token);
+            self.token_policies.remove(token);
+        }
+        let admins: Vec<Digest> = self.admin_tokens.iter().map(|(digest, _)| *digest).collect();
+        admins.iter().for_each(|digest| drop(self.admin_tokens.remove(digest)));
+        // They let nobody in here, and what was arranged with them keeps their limits.
+        let now_ms = self.now_ms();
+        let others: Vec<Digest> = self.access_tokens.iter().map(|(key, _)| *key).collect();
+        for key in &others {
+            if let Some(token) = self.access_tokens.get_mut(key) {
+                token.revoked_at_ms.get_or_insert(now_ms);
+            }
+        }
+        self.admin_tokens.insert(*admin_token, "admin".into());
+        self.cluster.insert(CLUSTER, Cluster { id: Some(*cluster), ..self.cluster() });
+        self.nodes.insert(*node, NodeRecord::new(info.clone(), self.now_ms()));
+        self.name_holder(*node);
+    }
+
+    /// Names `node` the one holder of every chunk.
+    fn name_holder(&mut self, node: NodeId) {
+        let units: Vec<UnitKey> = self.chunks.iter().map(|(unit, _)| *unit).collect();
+        for unit in &units {
+            if let Some(chunk) = self.chunks.get_mut(unit) {
+                chunk.stored.holders = vec![node];
+            }
+        }
+        let jobs: Vec<JobId> = self.specs.iter().map(|(job, _)| *job).collect();
+        for job in &jobs {
+            if let Some(SpecRef::Chunk { holders, .. }) = self.specs.get_mut(job) {
+                *holders = vec![node];
+            }
+        }
+        let kinds: Vec<String> = self.feeds.iter().map(|(kind, _)| kind.clone()).collect();
+        for kind in &kinds {
+            if let Some(feed) = self.feeds.get_mut(kind) {
+                feed.holders = vec![node];
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::command::Proposal;
+    use crate::command::draw_test::{Past, Scene, any_move};
+    use crate::command::sample_test::{node_info, two_nodes};
+    use crate::invariant;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+
+        #[test]
+        fn whatever_a_cluster_came_to_another_begins_with_its_jobs_and_keeps_every_law(
+            run in prop::collection::vec(any_move(), 1..80)
+        ) {
+            let (mut state, mut past) = (State::default(), Past::default());
+            let mut index = 1;
+            for drawn in two_nodes().into_iter().map(Err).chain(run.iter().map(Ok)) {
+                index += 1;
+                let command = drawn.map_or_else(|command| command, |drawn| drawn.at(&Scene { state: &state, past: &past }));
+                past.note(&state.apply(index, &Proposal { at_ms: 1_000 + index, command }));
+            }
+            let before = state.clone();
+            prop_assert!(before.last_index() <= index);
+            let node = before.last_index() + 1;
+            let beginning =
+                Beginning { cluster: ClusterId([9; 16]), node, info: node_info("r1"), admin_token: Digest::of(b"new") };
+            state.begin_again(&beginning);
+            invariant::check(&state, node).map_err(TestCaseError::fail)?;
+            let jobs = |state: &State| state.jobs().map(|(id, job)| (id, job.done, job.counts)).collect::<Vec<_>>();
+            prop_assert_eq!(jobs(&state), jobs(&before));
+            prop_assert_eq!(state.nodes().map(|(id, _)| id).collect::<Vec<_>>(), [node]);
+            prop_assert_eq!((state.leases().count(), state.tokens().count()), (0, 0));
+            prop_assert!(state.chunks().all(|(_, chunk)| chunk.stored.holders == [node]));
+            prop_assert!(state.admin_token(&Digest::of(b"admin")).is_none() && state.admin_token(&Digest::of(b"new")).is_some());
+            prop_assert_eq!(state.cluster().id, Some(ClusterId([9; 16])));
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! The cluster's policy: rules by kind and name, who asked for each job, and the jobs that policy holds.
+//!
+//! A job that its rules no longer allow is held as if somebody had paused it, with the reason kept beside, and let go on when
+//! they do; what a person paused stays paused.
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::{JobStatus, State};
+use crate::command::{Arrangement, Author, NewRule, Refusal, Response, Rule, RuleKind, Submission};
+use crate::event::EventKind;
+use crate::id::JobId;
+
+/// Most rules of all kinds. Ours: each node looks through them at every change.
+pub const RULES_MAX: usize = 1_000;
+/// The longest reason of a hold, in characters.
+const HOLD_CHARS_MAX: usize = 300;
+
+/// Names a rule.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RuleKey {
+    /// Its kind.
+    pub kind: RuleKind,
+    /// Its name.
+    pub name: String,
+}
+
+/// A rule as it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleRecord {
+    /// What it says.
+    pub rule: Rule,
+    /// Why.
+    pub reason: String,
+    /// Who wrote it.
+    pub author: Author,
+    /// When, unix milliseconds of the log's clock.
+    pub at_ms: u64,
+    /// The log index of the entry that wrote it.
+    pub index: u64,
+}
+
+/// Tells one set of rules from another that this state had: how many there are, and the last index that wrote one.
+pub type RulesMark = (usize, u64);
+
+impl State {
+    /// The rules of a kind, by name.
+    pub fn rules(&self, kind: RuleKind) -> impl Iterator<Item = (&str, &RuleRecord)> {
+        let of_kind = self.rules.iter().filter(move |(key, _)| key.kind == kind);
+        of_kind.map(|(key, record)| (key.name.as_str(), record))
+    }
+
+    /// One rule.
+    #[must_use]
+    pub fn rule(&self, kind: RuleKind, name: &str) -> Option<&RuleRecord> {
+        self.rules.get(&RuleKey { kind, name: name.to_owned() })
+    }
+
+    /// What the set of rules is known by: another mark, other rules.
+    #[must_use]
+    pub fn rules_mark(&self) -> RulesMark {
+        (self.rules.len(), self.rules.iter().map(|(_, record)| record.index).max().unwrap_or(0))
+    }
+
+    /// Who asked for a job; `None` for jobs of an earlier release.
+    #[must_use]
+    pub fn author(&self, job: JobId) -> Option<&Author> {
+        self.authors.get(&job)
+    }
+
+    /// Why policy holds a job; `None` where it does not.
+    #[must_use]
+    pub fn hold(&self, job: JobId) -> Option<&str> {
+        self.holds.get(&job).map(String::as_str)
+    }
+
+    pub(super) fn set_rule(&mut self, index: u64, new: &NewRule) -> Result<Response, Refusal> {
+        if let Some(what) = new.problem() {
+            return Err(Refusal::Malformed { what });
+        }
+        let key = RuleKey { kind: new.rule.kind(), name: new.name.clone() };
+        let author = new.author.cut();
+        let before = self.rules.get(&key);
+        let is_as_before =
+            |record: &RuleRecord| (&record.rule, &record.reason, &record.author) == (&new.rule, &new.reason, &author);
+        if before.is_some_and(is_as_before) {
+            return Ok(Response::Done);
+        }
+        if before.is_none() && self.rules.len() >= RULES_MAX {
+            return Err(Refusal::Malformed { what: format!("there are {RULES_MAX} rules already; remove one") });
+        }
+        let record =
+            RuleRecord { rule: new.rule.clone(), reason: new.reason.clone(), author, at_ms: self.now_ms(), index };
+        self.rules.insert(key, record);
+        Ok(Response::Done)
+    }
+
+    pub(super) fn remove_rule(&mut self, kind: RuleKind, name: &str) -> Result<Response, Refusal> {
+        let unknown = || Refusal::RuleUnknown { kind: kind.name().into(), name: name.chars().take(64).collect() };
+        self.rules.remove(&RuleKey { kind, name: name.to_owned() }).map(|_| Response::Done).ok_or_else(unknown)
+    }
+
+    /// Accepts a job, and keeps who asked for it.
+    pub(super) fn submit_as(
+        &mut self,
+        index: u64,
+        submission: &Submission,
+        author: &Author,
+    ) -> Result<Response, Refusal> {
+        let response = self.submit(index, submission)?;
+        if let Response::Submitted { job, existing: false } = response {
+            self.note_author(job, author.cut());
+        }
+        Ok(response)
+    }
+
+    /// Keeps who asked for a job, and which networks that token is limited to as things are now, so that every node that
+    /// works for the job can hold to them, whatever becomes of the token.
+    pub(super) fn note_author(&mut self, job: JobId, author: Author) {
+        if let Some(networks) = self.limits_of(&author.who) {
+            self.job_networks.insert(job, networks);
+        }
+        self.authors.insert(job, author);
+    }
+
+    /// The networks that whoever asked for a job was limited to; `None` where to none.
+    #[must_use]
+    pub fn job_networks(&self, job: JobId) -> Option<&[IpNet]> {
+        self.job_networks.get(&job).map(Vec::as_slice)
+    }
+
+    /// The networks that the bearer of the token `who` may scan; `None` where it is not limited. A scope that is gone allows
+    /// nothing.
+    #[must_use]
+    pub fn limits_of(&self, who: &str) -> Option<Vec<IpNet>> {
+        let token = self.access_token_named(who)?;
+        if token.networks.is_none() && token.scopes.is_empty() {
+            return None;
+        }
+        let of_scopes = token.scopes.iter().filter_map(|name| match &self.rule(RuleKind::Scope, name)?.rule {
+            Rule::Scope(scope) => Some(scope.networks.iter().copied()),
+            _ => None,
+        });
+        Some(token.networks.iter().flatten().copied().chain(of_scopes.flatten()).collect())
+    }
+
+    /// Does what is asked for, and keeps who asked: of a schedule or standing scan that is there already, who asked first.
+    pub(super) fn arrange_as(
+        &mut self,
+        index: u64,
+        author: &Author,
+        arrangement: &Arrangement,
+    ) -> Result<Response, Refusal> {
+        match arrangement {
+            Arrangement::Schedule { name, spec } => {
+                let is_new = self.schedule(name).is_none();
+                let response = self.add_schedule(name, spec)?;
+                if is_new {
+                    self.schedule_authors.insert(name.clone(), author.cut());
+                }
+                Ok(response)
+            }
+            Arrangement::Keep { name, spec } => {
+                let is_new = self.keep(name).is_none();
+                let response = self.add_keep(name, spec)?;
+                if is_new {
+                    self.keep_authors.insert(name.clone(), author.cut());
+                }
+                Ok(response)
+            }
+            Arrangement::Carried(submission) => {
+                let response = self.carry(index, submission)?;
+                if let Response::Submitted { job, existing: false } = response {
+                    self.note_author(job, author.cut());
+                }
+                Ok(response)
+            }
+        }
+    }
+
+    /// Who asked for a schedule; `None` for nobody that is known.
+    #[must_use]
+    pub fn schedule_author(&self, name: &str) -> Option<&Author> {
+        self.schedule_authors.get(&name.to_owned())
+    }
+
+    /// Who asked for a standing scan; `None` for nobody that is known.
+    #[must_use]
+    pub fn keep_author(&self, name: &str) -> Option<&Author> {
+        self.keep_authors.get(&name.to_owned())
+    }
+
+    /// Holds a job, nothing of it out, or lets one go on that is held.
+    pub(super) fn hold_job(&mut self, index: u64, job: JobId, hold: Option<&str>) -> Result<Response, Refusal> {
+        let record = self.jobs.get(&job).ok_or(Refusal::JobUnknown { job })?;
+        if !record.is_open() {
+            return Err(Refusal::JobEnded { job });
+        }
+        let (is_paused, is_held) = (record.status == JobStatus::Paused, self.holds.get(&job).is_some());
+        match hold {
+            // A person paused it.
+            Some(_) if is_paused && !is_held => return Ok(Response::Done),
+            // Nothing of it is out in this cluster.
+            Some(_) if record.status == JobStatus::Carried => return Ok(Response::Done),
+            Some(reason) => {
+                let reason: String = reason.chars().take(HOLD_CHARS_MAX).collect();
+                if self.hold(job) == Some(reason.as_str()) {
+                    return Ok(Response::Done);
+                }
+                self.holds.insert(job, reason.clone());
+                if is_paused {
+                    return Ok(Response::Done);
+                }
+                self.set_paused(job, true);
+                self.record(job, index, EventKind::Paused { reason }, None, None);
+            }
+            None if !is_held => return Ok(Response::Done),
+            None => {
+                self.holds.remove(&job);
+                self.set_paused(job, false);
+                self.record(job, index, EventKind::Resumed, None, None);
+            }
+        }
+        Ok(Response::Done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::sample_test::{limits, submission, two_nodes};
+    use crate::command::{Command, Proposal, ScopeEffect, ScopeRule};
+
+    fn state() -> State {
+        let mut state = State::default();
+        for (index, command) in (2..).zip(two_nodes()) {
+            state.apply(index, &Proposal { at_ms: index, command });
+        }
+        state
+    }
+
+    fn apply(state: &mut State, index: u64, command: Command) -> Response {
+        state.apply(index, &Proposal { at_ms: 1_000 * index, command })
+    }
+
+    fn scope(name: &str) -> Command {
+        let rule = ScopeRule {
+            networks: vec!["203.0.113.0/24".parse().unwrap()],
+            tokens: Vec::new(),
+            effect: ScopeEffect::Allow,
+        };
+        let author = Author { who: "admin".into(), from: "127.0.0.1".into() };
+        let new = NewRule { name: name.into(), rule: Rule::Scope(rule), reason: "contract".into(), author };
+        Command::SetRule(Box::new(new))
+    }
+
+    fn remove(name: &str) -> Command {
+        Command::RemoveRule { kind: RuleKind::Scope, name: name.into(), author: Author::default() }
+    }
+
+    #[test]
+    fn a_rule_is_kept_with_who_wrote_it_replaced_by_name_and_gone_when_removed() {
+        let mut state = state();
+        assert_eq!(apply(&mut state, 50, scope("a")), Response::Done);
+        let before = state.rules_mark();
+        let record = state.rule(RuleKind::Scope, "a").unwrap();
+        assert_eq!((record.author.who.as_str(), record.at_ms, record.index), ("admin", 50_000, 50));
+        apply(&mut state, 51, scope("a"));
+        assert_eq!(state.rules_mark(), before, "the same again changes nothing");
+        let Command::SetRule(rule) = scope("a") else { unreachable!() };
+        let other = NewRule { reason: "another".into(), ..*rule };
+        apply(&mut state, 51, Command::SetRule(Box::new(other)));
+        assert_ne!(state.rules_mark(), before);
+        assert_eq!(state.rules(RuleKind::Scope).count(), 1);
+        assert_eq!(apply(&mut state, 52, remove("a")), Response::Done);
+        assert!(matches!(apply(&mut state, 53, remove("a")), Response::Refused(Refusal::RuleUnknown { .. })));
+        assert_eq!(state.rules_mark(), (0, 0));
+    }
+
+    #[test]
+    fn there_is_a_bound_on_rules() {
+        let mut state = state();
+        for number in 0..=RULES_MAX as u64 {
+            apply(&mut state, 50 + number, scope(&format!("r{number}")));
+        }
+        assert_eq!(state.rules(RuleKind::Scope).count(), RULES_MAX);
+        assert_eq!(apply(&mut state, 5_000, scope("r0")), Response::Done, "one that is there can be written again");
+    }
+
+    #[test]
+    fn a_job_remembers_who_asked_and_forgets_it_with_itself() {
+        let mut state = state();
+        let author = Author { who: "ci".into(), from: "10.0.0.9".into() };
+        let submission = Box::new(submission(&[20], limits()));
+        apply(&mut state, 60, Command::SubmitAs { submission, author: author.clone() });
+        assert_eq!(state.author(JobId(60)), Some(&author));
+        apply(&mut state, 61, Command::Cancel { job: JobId(60), reason: "done".into() });
+        apply(&mut state, 62, Command::DeleteJob { job: JobId(60) });
+        assert_eq!(state.author(JobId(60)), None);
+    }
+
+    #[test]
+    fn a_held_job_rests_with_its_reason_and_goes_on_only_when_policy_or_nobody_else_holds_it() {
+        let mut state = state();
+        let job = JobId(60);
+        apply(&mut state, 60, Command::SubmitJob(Box::new(submission(&[20], limits()))));
+        let hold = |hold: Option<&str>| Command::HoldJob { job, hold: hold.map(str::to_owned) };
+        let pause = |paused| Command::PauseJob { job, paused, reason: "me".into() };
+        let status = |state: &State| state.job(job).unwrap().status;
+        apply(&mut state, 61, hold(Some("scope lab is gone")));
+        assert_eq!((status(&state), state.hold(job)), (JobStatus::Paused, Some("scope lab is gone")));
+        let refused = apply(&mut state, 62, pause(false));
+        assert!(matches!(&refused, Response::Refused(Refusal::JobHeld { reason, .. }) if reason.contains("lab")));
+        apply(&mut state, 63, hold(None));
+        assert_eq!((status(&state), state.hold(job)), (JobStatus::Queued, None));
+        apply(&mut state, 64, pause(true));
+        apply(&mut state, 65, hold(Some("scope lab is gone")));
+        assert_eq!(state.hold(job), None, "what a person paused is not policy's");
+        apply(&mut state, 66, hold(None));
+        assert_eq!(status(&state), JobStatus::Paused);
+        apply(&mut state, 67, pause(false));
+        apply(&mut state, 68, hold(Some("again")));
+        apply(&mut state, 69, pause(true));
+        apply(&mut state, 70, hold(None));
+        assert_eq!((status(&state), state.hold(job)), (JobStatus::Paused, None), "a person paused it meanwhile");
+    }
+}

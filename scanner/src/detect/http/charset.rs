@@ -1,0 +1,96 @@
+//! In which charset a page is written, as browsers tell (WHATWG Encoding, and HTML section 13.2.3.2).
+
+use std::borrow::Cow;
+
+use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
+
+/// How much of a page is looked through for its own word.
+const PRESCAN_BYTES: usize = 4096;
+
+/// The text of a page: by its byte order mark, its header, its own word, or its look.
+pub(super) fn decode<'a>(body: &'a [u8], content_type: Option<&str>) -> Cow<'a, str> {
+    if let Some((encoding, mark)) = Encoding::for_bom(body) {
+        let body = body.get(mark..).unwrap_or_default();
+        return encoding.decode_without_bom_handling(body).0;
+    }
+    let encoding = content_type.and_then(|value| named_in(&value.to_ascii_lowercase()));
+    let encoding = encoding.or_else(|| by_look(body)).or_else(|| own_word(body));
+    let encoding = encoding.unwrap_or(if std::str::from_utf8(body).is_ok() { UTF_8 } else { WINDOWS_1252 });
+    // A charset that is named and does not fit is named wrongly, unless it is the body that was cut.
+    if encoding != UTF_8 && std::str::from_utf8(body).is_ok() && !body.is_ascii() && is_single_byte(encoding) {
+        return UTF_8.decode_without_bom_handling(body).0;
+    }
+    encoding.decode_without_bom_handling(body).0
+}
+
+/// Whether all bytes are text to it, so that what is UTF-8 would be taken for other letters.
+fn is_single_byte(encoding: &'static Encoding) -> bool {
+    encoding == WINDOWS_1252
+}
+
+/// UTF-16 without a mark: a tag in ASCII shows it.
+fn by_look(body: &[u8]) -> Option<&'static Encoding> {
+    match body {
+        [b'<', 0, _, 0, ..] => Some(UTF_16LE),
+        [0, b'<', 0, _, ..] => Some(UTF_16BE),
+        _ => None,
+    }
+}
+
+/// What the page's own `<meta>` says.
+fn own_word(body: &[u8]) -> Option<&'static Encoding> {
+    let front = String::from_utf8_lossy(body.get(..PRESCAN_BYTES).unwrap_or(body)).to_ascii_lowercase();
+    let mut rest = front.as_str();
+    while let Some(at) = rest.find("<meta") {
+        rest = rest.get(at + 5..)?;
+        let tag = rest.get(..rest.find('>').unwrap_or(rest.len()))?;
+        if let Some(encoding) = named_in(tag) {
+            // Whoever can read this word is not reading UTF-16.
+            return Some(if [UTF_16LE, UTF_16BE].contains(&encoding) { UTF_8 } else { encoding });
+        }
+    }
+    None
+}
+
+/// The charset named in a text in lower case.
+fn named_in(text: &str) -> Option<&'static Encoding> {
+    let after = text.split("charset").nth(1)?.trim_start().strip_prefix('=')?.trim_start();
+    let label = after.trim_start_matches(['"', '\'']);
+    let end = label.find(|c: char| c.is_whitespace() || "\"';>/,".contains(c)).unwrap_or(label.len());
+    Encoding::for_label(label.get(..end)?.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meta(charset: &str, text: &[u8]) -> Vec<u8> {
+        [format!("<meta charset=\"{charset}\"><title>").as_bytes(), text].concat()
+    }
+
+    #[test]
+    fn a_page_is_read_in_its_own_charset() {
+        let utf16 = |text: &str, is_big: bool| -> Vec<u8> {
+            text.encode_utf16().flat_map(|unit| if is_big { unit.to_be_bytes() } else { unit.to_le_bytes() }).collect()
+        };
+        for (body, content_type, text) in [
+            ("\u{421}\u{435}\u{442}\u{44c}".as_bytes().to_vec(), None, "\u{421}\u{435}\u{442}\u{44c}"),
+            (b"\xd1\xe5\xf2\xfc".to_vec(), Some("text/html; charset=windows-1251"), "\u{421}\u{435}\u{442}\u{44c}"),
+            (meta("koi8-r", b"\xf3\xc5\xd4\xd8"), None, "\u{421}\u{435}\u{442}\u{44c}"),
+            (meta("euc-kr", b"\xc7\xd1\xb1\xdb"), Some("text/html"), "\u{d55c}\u{ae00}"),
+            (meta("big5", b"\xa4\xa4\xa4\xe5"), None, "\u{4e2d}\u{6587}"),
+            (b"<meta http-equiv=Content-Type content='text/html; charset=gbk'>\xd6\xd0".to_vec(), None, "\u{4e2d}"),
+            (b"caf\xe9 \x80".to_vec(), None, "caf\u{e9} \u{20ac}"),
+            (meta("utf-16", "\u{e9}".as_bytes()), None, "\u{e9}"),
+            (utf16("\u{feff}<b>\u{e9}", false), Some("text/html; charset=iso-8859-1"), "\u{e9}"),
+            (utf16("<b>\u{e9}", true), None, "\u{e9}"),
+            ("\u{feff}\u{e9}".as_bytes().to_vec(), Some("text/html; charset=latin1"), "\u{e9}"),
+            ("\u{e9}".as_bytes().to_vec(), Some("text/html; charset=iso-8859-1"), "\u{e9}"),
+            (b"\xe9".to_vec(), Some("text/html; CHARSET=\"ISO-8859-1\""), "\u{e9}"),
+            (b"\xe9".to_vec(), Some("text/html; charset=unheard"), "\u{e9}"),
+        ] {
+            let found = decode(&body, content_type.map(str::to_owned).as_deref());
+            assert!(found.ends_with(text), "{found} of {body:?}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Lines of text protocols: whether one has come whole, and whether it is an answer or a complaint about the question.
+//!
+//! A line may come in several segments. Half of one must not be judged as if it were whole: half a version is another
+//! version. Protocols in which the server speaks first complain of whoever speaks before it; that is not its greeting.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::http;
+use super::matcher::Match;
+
+/// How much of the front of an answer is looked at.
+const FRONT_BYTES: usize = 64;
+/// Ends of prompts, behind which no line end comes.
+const PROMPT_ENDS: [u8; 7] = *b":>#$?%]";
+
+/// How long a line that has begun is waited for to end: it may come in parts, with the version in the last of them.
+pub(super) const LINE_WAIT: Duration = Duration::from_millis(2500);
+/// How long the last of several lines is waited for, where those before it say that it is to come.
+const LAST_LINE_WAIT: Duration = Duration::from_secs(7);
+
+/// How long the rest of an answer is to be waited for: longer where its last line says that another follows than for a line
+/// without its end; `None` where it is whole.
+pub(super) fn wait_for_the_rest(bytes: &[u8]) -> Option<Duration> {
+    if !is_text(bytes) {
+        return None;
+    }
+    if http::is_http(bytes) {
+        return http::read_head(bytes).is_none().then_some(LINE_WAIT);
+    }
+    let Some(whole) = bytes.strip_suffix(b"\n") else {
+        let is_prompt = bytes.trim_ascii_end().last().is_some_and(|byte| PROMPT_ENDS.contains(byte));
+        return (!is_prompt).then_some(LINE_WAIT);
+    };
+    let line = whole.rsplit(|byte| *byte == b'\n').next().unwrap_or(whole);
+    matches!(line, [b'1'..=b'5', b'0'..=b'9', b'0'..=b'9', b'-', ..]).then_some(LAST_LINE_WAIT)
+}
+
+/// Whether an answer is text, as far as its front shows.
+fn is_text(bytes: &[u8]) -> bool {
+    let front = bytes.get(..FRONT_BYTES).unwrap_or(bytes);
+    !front.is_empty() && front.iter().all(|byte| (b' '..=b'~').contains(byte) || byte.is_ascii_whitespace())
+}
+
+/// Whether this only says that a question was not wanted, as servers of line protocols do.
+pub(super) fn is_complaint(bytes: &[u8]) -> bool {
+    match bytes {
+        // SMTP, FTP, NNTP and others: transient and lasting refusals.
+        [b'4' | b'5', b'0'..=b'9', b'0'..=b'9', b' ' | b'-' | b'\r' | b'\n', ..] => true,
+        _ => {
+            // POP3, IMAP, SSH.
+            let words: [&[u8]; 5] =
+                [b"-ERR", b"* BYE", b"* BAD", b"Protocol mismatch", b"Invalid SSH identification string"];
+            words.into_iter().any(|word| bytes.starts_with(word))
+        }
+    }
+}
+
+/// The match without its version, where that stands at the end of a line that did not end: it may be half of one.
+pub(super) fn without_half_a_version(found: Arc<Match>, bytes: &[u8]) -> Arc<Match> {
+    let Some(version) = found.service.version.clone() else { return found };
+    let is_last = is_text(bytes)
+        && !http::is_http(bytes)
+        && !bytes.ends_with(b"\n")
+        && bytes.trim_ascii_end().ends_with(version.as_bytes());
+    if !is_last {
+        return found;
+    }
+    let mut whole = Match::clone(&found);
+    whole.service.version = None;
+    let quoted = version.to_ascii_lowercase();
+    whole.service.cpes.retain(|cpe| !cpe.contains(&quoted));
+    Arc::new(whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::finding::Service;
+
+    const HALF: Duration = LINE_WAIT;
+    const LAST: Duration = LAST_LINE_WAIT;
+
+    #[test]
+    fn an_answer_is_whole_at_the_end_of_its_last_line() {
+        for (bytes, expected) in [
+            (&b"SSH-2.0-Drop"[..], Some(HALF)),
+            (b"SSH-2.0-dropbear\r\n", None),
+            (b"220 (vsFTPd 3.", Some(HALF)),
+            (b"220-wait\r\n", Some(LAST)),
+            (b"220-wait\r\n220 ready\r\n", None),
+            (b"220-wait\r\n220 rea", Some(HALF)),
+            (b"+OK Dove", Some(HALF)),
+            (b"login: ", None),
+            (b"box> ", None),
+            (b"\xff\xfd\x18", None),
+            (b"HTTP/1.1 200 OK\r\nServer: ngi", Some(HALF)),
+            (b"HTTP/1.1 200 OK\r\nServer: nginx\r\n", Some(HALF)),
+            (b"HTTP/1.1 200 OK\r\nServer: nginx\r\n\r\n<ht", None),
+            (b"", None),
+        ] {
+            assert_eq!(wait_for_the_rest(bytes), expected, "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn complaints_are_told_from_answers() {
+        for bytes in [
+            "554 5.5.1 Error: protocol synchronization error\r\n",
+            "421-too fast\r\n",
+            "-ERR no\r\n",
+            "* BYE x",
+            "Protocol mismatch.\n",
+        ] {
+            assert!(is_complaint(bytes.as_bytes()), "{bytes}");
+        }
+        for bytes in ["220 ready\r\n", "+OK\r\n", "HTTP/1.1 400 Bad Request\r\n", "5000 items", "* OK", ""] {
+            assert!(!is_complaint(bytes.as_bytes()), "{bytes}");
+        }
+    }
+
+    #[test]
+    fn half_a_version_is_none() {
+        let found = |version: &str| {
+            let cpes = vec![
+                format!("cpe:2.3:a:v:p:{version}:*:*:*:*:*:*:*"),
+                "cpe:2.3:o:linux:linux_kernel:*:*:*:*:*:*:*:*".to_owned(),
+            ];
+            let service = Service {
+                product: Some("p".to_owned()),
+                version: Some(version.to_owned()),
+                cpes,
+                ..Service::default()
+            };
+            Arc::new(Match { service, is_soft: false })
+        };
+        let half = without_half_a_version(found("3."), b"220 (p 3.");
+        assert_eq!(
+            (half.service.version.as_deref(), half.service.cpes.len(), half.service.product.as_deref()),
+            (None, 1, Some("p"))
+        );
+        assert!(without_half_a_version(found("3.0"), b"220 p 3.0\r\n").service.version.is_some());
+        assert!(without_half_a_version(found("3.0"), b"220 p 3.0 rea").service.version.is_some());
+    }
+}

@@ -1,0 +1,102 @@
+//! The same firewall asked by both engines, and a cable that is pulled while they ask.
+
+use std::process::{Command, Stdio};
+use std::sync::mpsc::sync_channel;
+
+use super::*;
+
+/// What the other machine's firewall does with ports 3001 to 3008: it refuses in six ways, drops, and answers only the first; and it
+/// lets a flow to 2022 in only once its SYN has come twice.
+const RULES: &str = "table ip f {
+  set seen { type ipv4_addr . inet_service; flags dynamic,timeout; timeout 60s; }
+  set once { type ipv4_addr; flags dynamic,timeout; timeout 60s; }
+  chain in {
+    type filter hook input priority 0; policy accept;
+    tcp dport 3001 reject with icmp type port-unreachable
+    tcp dport 3002 reject with icmp type admin-prohibited
+    tcp dport 3003 reject with icmp type host-prohibited
+    tcp dport 3004 reject with icmp type net-unreachable
+    tcp dport 3005 reject with icmp type host-unreachable
+    tcp dport 3006 drop
+    tcp dport 3007 reject with icmp type prot-unreachable
+    tcp dport 3008 ip saddr @once drop
+    tcp dport 3008 add @once { ip saddr } reject with tcp reset
+    tcp dport 2022 ip saddr . tcp sport @seen accept
+    tcp dport 2022 add @seen { ip saddr . tcp sport } drop
+  }
+}";
+
+/// Gives this machine a firewall; false where there is no program for it.
+fn nft(rules: &str) -> bool {
+    let child = Command::new("nft").args(["-f", "-"]).stdin(Stdio::piped()).spawn();
+    let Ok(mut child) = child else { return false };
+    child.stdin.take().unwrap().write_all(rules.as_bytes()).unwrap();
+    child.wait().unwrap().success()
+}
+
+#[test]
+fn a_firewalls_answers_are_told_alike_by_both_engines() {
+    for choice in [EngineChoice::Raw, EngineChoice::Connect] {
+        let (has_rules_in, has_rules) = sync_channel(1);
+        let far = move || {
+            std::fs::write("/proc/sys/net/ipv4/icmp_ratelimit", "0").unwrap();
+            has_rules_in.send(nft(RULES)).unwrap();
+        };
+        with_a_cable_to(far, move || {
+            if !has_rules.recv().unwrap() {
+                eprintln!("skipped: no nft here");
+                return;
+            }
+            let mut task = task("10.77.0.1", "2022,2080,2081,3001-3008", choice);
+            task.spec = Arc::new(ScanSpec { discovery: Vec::new(), ..(*task.spec).clone() });
+            let (records, _) = finish(engine().scan(task).unwrap());
+            let refused = if choice == EngineChoice::Raw { Reason::Reset } else { Reason::ConnRefused };
+            let expected = [
+                (2022, PortState::Open, Reason::SynAck),
+                (2080, PortState::Open, Reason::SynAck),
+                (2081, PortState::Closed, refused),
+                (3001, PortState::Filtered, Reason::PortUnreach),
+                (3002, PortState::Filtered, Reason::AdminProhibited),
+                (3003, PortState::Filtered, Reason::AdminProhibited),
+                (3004, PortState::Filtered, Reason::NetUnreach),
+                (3005, PortState::Filtered, Reason::HostUnreach),
+                (3006, PortState::Filtered, Reason::NoResponse),
+                (3007, PortState::Filtered, Reason::ProtoUnreach),
+                (3008, PortState::Closed, refused),
+            ];
+            let known: Vec<_> = records[0].ports.iter().map(|port| (port.port, port.state, port.reason)).collect();
+            assert_eq!(known, expected, "{choice}");
+        });
+    }
+}
+
+#[test]
+fn a_cable_that_is_pulled_in_the_middle_leaves_ports_unknown_and_none_filtered() {
+    for choice in [EngineChoice::Raw, EngineChoice::Connect] {
+        let (pull, pulled) = sync_channel::<()>(1);
+        let far = move || {
+            thread::spawn(move || {
+                if pulled.recv().is_ok() {
+                    ip("link set cable1 down");
+                }
+            });
+        };
+        with_a_cable_to(far, move || {
+            let mut task = task("10.77.0.0/28", "2022,3001-3200", choice);
+            task.spec = Arc::new(ScanSpec { rate_pps: Some(300), banners: false, ..(*task.spec).clone() });
+            // It ends with the engine.
+            let engine = engine();
+            let unit = engine.scan(task).unwrap();
+            thread::park_timeout(Duration::from_millis(3000));
+            pull.send(()).unwrap();
+            let (records, outcome) = finish(unit);
+            let tally = outcome.unwrap().progress.tally;
+            assert!(!records.is_empty() && tally.targets_done == 16, "{choice}: {tally:?}");
+            assert!(tally.not_probed.to_string().starts_with("interface down "), "{choice}: {}", tally.not_probed);
+            let listed = records.iter().flat_map(|host| &host.ports).filter(|port| port.state == PortState::Filtered);
+            let counted =
+                records.iter().flat_map(|host| &host.not_shown).filter(|group| group.state == PortState::Filtered);
+            assert_eq!((listed.count(), counted.count()), (0, 0), "{choice}");
+        });
+    }
+}

@@ -1,0 +1,89 @@
+//! Which way packets go, and what is learnt on it: rules of routing, zones, hardware addresses.
+
+use super::*;
+use crate::finding::{Mac, TcpScan};
+use crate::unit::ScanError;
+use crate::vendors::Vendors;
+
+fn note_of(targets: &str) -> (Option<&'static str>, TcpScan) {
+    let engine = engine();
+    let unit = engine.scan(task(targets, "2022", EngineChoice::Auto)).unwrap();
+    let found = (unit.note, unit.tcp);
+    assert!(finish(unit).1.is_ok());
+    found
+}
+
+#[test]
+fn what_rules_of_this_machine_route_goes_by_connections_and_says_so() {
+    with_a_cable(|| {
+        const RULES: Option<&str> = Some("addresses that rules of this machine route");
+        assert_eq!(note_of("10.77.0.0/29"), (None, TcpScan::Syn));
+        ip("route add 10.77.0.0/24 via 10.9.0.2 src 10.9.0.1 table 100");
+        ip("rule add to 10.77.0.2 lookup 100");
+        assert_eq!(note_of("10.77.0.0/29"), (None, TcpScan::Syn), "the rule leads the same way");
+        ip("addr add 10.8.0.1/24 dev cable0");
+        ip("route add 10.77.0.0/24 via 10.8.0.2 table 101");
+        ip("rule add to 10.77.0.4/30 lookup 101");
+        assert_eq!(note_of("10.77.0.0/30"), (None, TcpScan::Syn), "no rule is about these");
+        let mut slow = task("10.77.0.0/29", "2022", EngineChoice::Raw);
+        assert!(matches!(engine().scan(slow.clone()), Err(ScanError::NotRaw { .. })));
+        slow.spec = Arc::new(ScanSpec { engine: EngineChoice::Auto, ..(*slow.spec).clone() });
+        let unit = engine().scan(slow).unwrap();
+        assert_eq!((unit.note, unit.tcp), (RULES, TcpScan::Connect));
+        ip("route add 10.66.0.0/24 via 10.9.0.2 table 102");
+        ip("rule add fwmark 1 lookup 102");
+        assert_eq!(note_of("10.77.0.0/30"), (None, TcpScan::Syn), "nothing of ours has that mark");
+        ip("rule add to 10.66.0.0/24 lookup 102");
+        let unit = engine().scan(task("10.66.0.0/30", "2022", EngineChoice::Auto)).unwrap();
+        assert_eq!(unit.note, RULES, "only a rule leads there");
+    });
+}
+
+#[test]
+fn a_link_local_address_is_scanned_on_the_link_of_its_zone() {
+    let far = || ip("addr add fe80::77/64 dev cable1 nodad");
+    with_a_cable_to(far, || {
+        ip("addr add fe80::1/64 dev cable0 nodad");
+        ip("link add other0 type veth peer name other1");
+        ip("link set other0 up");
+        ip("link set other1 up");
+        let engine = engine();
+        let unit = engine.scan(task("fe80::77%cable0", "2022,2023", EngineChoice::Auto)).unwrap();
+        assert_eq!((unit.note, unit.tcp), (Some("link-local addresses"), TcpScan::Connect));
+        let (records, outcome) = finish(unit);
+        assert!(outcome.unwrap().progress.tally.not_probed.is_empty());
+        assert_eq!((records.len(), records[0].written_address().as_str()), (1, "fe80::77%cable0"));
+        assert_eq!(records[0].address, "fe80::77".parse::<IpAddr>().unwrap());
+        let states: Vec<_> = records[0].ports.iter().map(|port| (port.port, port.state)).collect();
+        assert_eq!(states, [(2022, PortState::Open), (2023, PortState::Closed)]);
+        assert_eq!(records[0].ports[0].banner.as_deref(), Some("220 here"));
+        assert!(records[0].identity.mac.is_some(), "the kernel has asked for it");
+        let mut elsewhere = task("fe80::77%other0", "2022", EngineChoice::Auto);
+        elsewhere.spec = Arc::new(ScanSpec { discovery: Vec::new(), retries: Some(0), ..(*elsewhere.spec).clone() });
+        assert!(finish(engine.scan(elsewhere).unwrap()).0.is_empty(), "another link");
+    });
+}
+
+#[test]
+fn a_neighbour_is_known_by_its_hardware_address_whichever_engine_asks() {
+    let far = || ip("link set cable1 address 00:00:0c:aa:bb:cc");
+    with_a_cable_to(far, || {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("oui"), "00000C Cisco Systems\n").unwrap();
+        let engine = engine();
+        engine.set_vendors(Vendors::read(&folder.path().join("oui")).unwrap());
+        for (choice, ttl) in [(EngineChoice::Raw, Some(64)), (EngineChoice::Connect, None)] {
+            let (records, _) = finish(engine.scan(task("10.9.0.2,10.77.0.3", "2022", choice)).unwrap());
+            let of = |address: &str| {
+                let record = records.iter().find(|host| host.address == address.parse::<IpAddr>().unwrap()).unwrap();
+                record.identity.clone()
+            };
+            let near = of("10.9.0.2");
+            assert_eq!(
+                (near.mac, near.vendor.as_deref()),
+                (Some(Mac([0, 0, 0x0c, 0xaa, 0xbb, 0xcc])), Some("Cisco Systems"))
+            );
+            assert_eq!((near.ttl, of("10.77.0.3").mac), (ttl, None), "{choice}");
+        }
+    });
+}

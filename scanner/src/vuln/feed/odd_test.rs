@@ -1,0 +1,282 @@
+//! Feeds as people have them: odd records among good ones, and files that other programs saved again.
+
+use serde_json::json;
+
+use super::tests::{Folder, below, cve, error, gz, read, verdict, zipped};
+use super::*;
+use crate::vuln::store::AdvisoryStore;
+use crate::vuln::version::Verdict;
+
+#[test]
+fn one_odd_record_is_named_and_left_out() {
+    let folder = Folder::new();
+    let mut odd = cve("CVE-1999-900002", json!("none"));
+    let good = cve("CVE-1999-900001", below("2.0"));
+    folder.write("all/a.json", odd.to_string());
+    folder.write("all/b.json", good.to_string());
+    folder.write("all/c.json", "[1, 2]");
+    let (summary, store) = read(&folder.path("all"), FeedKind::Cve).unwrap();
+    assert_eq!((summary.records, summary.odd, summary.rows), (3, 2, 1));
+    assert_eq!(store.by_product("frob_inc:frob_server").unwrap().len(), 1);
+    let [first, second] = summary.odd_examples.as_slice() else { panic!("{summary:?}") };
+    assert!(
+        first.contains("a.json, record 1") && first.contains("CVE-1999-900002") && first.contains("a list"),
+        "{first}"
+    );
+    assert!(second.contains("c.json"), "{second}");
+
+    // The same in one file, in both kinds of list.
+    odd["cveMetadata"]["cveId"] = json!(7);
+    let lines = format!("{good}\n{odd}\n{good}\n");
+    let (summary, _) = read(&folder.write("lines.jsonl", lines), FeedKind::Cve).unwrap();
+    assert_eq!((summary.records, summary.odd), (3, 1));
+    let nvd = json!({"format": "NVD_CVE", "vulnerabilities": [{"cve": {"id": "CVE-1999-900001"}}, {"cve": null}, {"cve": {"id": "x"}}]});
+    let (summary, _) = read(&folder.write("nvd.json", nvd.to_string()), FeedKind::Nvd).unwrap();
+    assert_eq!(
+        (summary.records, summary.odd, summary.silent_examples.as_slice()),
+        (3, 2, &["CVE-1999-900001".to_owned()][..])
+    );
+    assert!(error(&folder.write("odd.json", odd.to_string()), FeedKind::Cve).contains("odd.json, record 1"));
+}
+
+#[test]
+fn nothing_may_stand_where_a_list_or_a_text_does() {
+    let folder = Folder::new();
+    let mut record = cve(
+        "CVE-1999-900001",
+        json!([null, {"version": 1.5, "lessThan": 3, "status": "affected", "changes": null, "versionType": null}]),
+    );
+    record["containers"]["adp"] = json!(null);
+    for list in ["metrics", "references", "cpeApplicability", "title"] {
+        record["containers"]["cna"][list] = json!(null);
+    }
+    record["containers"]["cna"]["affected"][0]["cpes"] = json!(null);
+    let (summary, store) = read(&folder.write("cve.json", record.to_string()), FeedKind::Cve).unwrap();
+    assert_eq!((summary.odd, summary.rows), (0, 1));
+    let range = store.by_product("frob_inc:frob_server").unwrap()[0].affected[0].affected[0].to_string();
+    assert_eq!(range, ">= 1.5, < 3");
+
+    let osv = json!({"id": "DEBIAN-CVE-1999-900001", "withdrawn": null, "aliases": null, "upstream": ["CVE-1999-900001"], "severity": null,
+        "references": [null, {"url": null}], "database_specific": null, "affected": [null, {"package": null}, {"package": {"ecosystem": "Debian:12", "name": "frob"},
+            "versions": null, "severity": [{"score": 9.8}], "ranges": [null, {"type": "ECOSYSTEM", "events": [null, {"introduced": "0", "fixed": null}, {"fixed": "1.2-3"}]}]}]});
+    let (summary, store) = read(&folder.write("osv.json", osv.to_string()), FeedKind::Osv).unwrap();
+    assert_eq!((summary.odd, summary.rows), (0, 1));
+    assert_eq!(store.by_product("debian/frob").unwrap()[0].affected[0].affected[0].to_string(), "< 1.2-3");
+
+    let nvd = json!({"format": "NVD_CVE", "vulnerabilities": [{"cve": {"id": "CVE-1999-900001", "metrics": {"cvssMetricV31": null, "cvssMetricV2": [null]}, "references": null,
+        "configurations": [null, {"operator": null, "negate": null, "nodes": [{"cpeMatch": null}, {"operator": "OR", "cpeMatch": [
+            {"vulnerable": true, "criteria": "cpe:2.3:a:frob:frob:*:*:*:*:*:*:*:*", "versionStartIncluding": null, "versionEndExcluding": 2.5}]}]}]}}]});
+    let (summary, store) = read(&folder.write("nvd.json", nvd.to_string()), FeedKind::Nvd).unwrap();
+    assert_eq!((summary.odd, summary.rows), (0, 1));
+    assert_eq!(store.by_product("frob:frob").unwrap()[0].affected[0].affected[0].to_string(), "< 2.5");
+}
+
+#[test]
+fn versions_of_osv_are_affected_by_list_or_by_range() {
+    let folder = Folder::new();
+    let osv = json!({"id": "A-1", "modified": "2024-01-01T00:00:00Z", "affected": [{"package": {"ecosystem": "Debian:12", "name": "frob"},
+        "ranges": [{"type": "ECOSYSTEM", "events": [{"fixed": "1.2-3"}, {"introduced": "1.0-1"}]}], "versions": ["1.1-1", "2.0-1", "0.9-1"]}]});
+    let (_, store) = read(&folder.write("osv.json", osv.to_string()), FeedKind::Osv).unwrap();
+    let ranges: Vec<String> =
+        store.by_product("debian/frob").unwrap()[0].affected[0].affected.iter().map(ToString::to_string).collect();
+    assert_eq!(ranges, [">= 1.0-1, < 1.2-3", "= 2.0-1", "= 0.9-1"]);
+}
+
+#[test]
+fn structured_ranges_are_read_with_whatever_stands_in_them() {
+    let entry = |version: serde_json::Value, name: &str, end: serde_json::Value| json!([{"version": version, name: end, "status": "affected"}]);
+    for (versions, version, expected) in [
+        (entry(json!("2.1.*"), "lessThan", json!("2.1.9")), "2.1.4", Verdict::Inside),
+        (entry(json!("2.1.*"), "lessThan", json!("2.1.9")), "2.1.9", Verdict::Outside),
+        (entry(json!("2.1.*"), "lessThan", json!("2.1.9")), "2.0.4", Verdict::Outside),
+        (entry(json!("2.0"), "lessThan", json!("2.*")), "2.9.9", Verdict::Inside),
+        (entry(json!("2.0"), "lessThan", json!("2.*")), "3.0", Verdict::Outside),
+        (entry(json!("2.0"), "lessThanOrEqual", json!("2.4.*")), "2.4.8", Verdict::Inside),
+        (entry(json!("2.0"), "lessThanOrEqual", json!("2.4.x")), "2.5", Verdict::Outside),
+        (entry(json!("unspecified"), "lessThan", json!("2.0")), "1.0", Verdict::Inside),
+        (entry(json!(">= 1.0"), "lessThan", json!("2.0")), "1.5", Verdict::Inside),
+        (entry(json!(">= 1.0"), "lessThan", json!("< 2.0")), "0.9", Verdict::Outside),
+        (entry(json!("Frob Server 1.0"), "lessThan", json!("2.0")), "0.9", Verdict::Outside),
+        (entry(json!("R1"), "lessThan", json!("2.0")), "1.5", Verdict::Indeterminate),
+        (entry(json!("R1"), "lessThan", json!("2.0")), "2.5", Verdict::Outside),
+        (entry(json!("1.0"), "lessThan", json!("the fix")), "1.5", Verdict::Indeterminate),
+        (entry(json!("next of 1.0"), "lessThan", json!("2.0")), "1.0", Verdict::Outside),
+        (json!([{"version": "1.5.x", "status": "affected"}]), "1.5.3", Verdict::Inside),
+        (json!([{"version": "1.5.x", "status": "affected"}]), "1.6", Verdict::Outside),
+        (
+            json!([{"version": "1.2.0.4", "lessThan": "1.2.0.9", "status": "affected", "versionType": "semver"}]),
+            "1.2.0.5",
+            Verdict::Inside,
+        ),
+        (
+            json!([{"version": "1.2.0.4", "lessThan": "1.2.0.9", "status": "Affected", "versionType": "semver"}]),
+            "1.2.0.9",
+            Verdict::Outside,
+        ),
+    ] {
+        assert_eq!(verdict(versions.clone(), version), expected, "{versions} at {version}");
+    }
+}
+
+#[test]
+fn changes_count_within_their_range_and_in_any_order() {
+    let changed = |changes: serde_json::Value| json!([{"version": "1.0", "lessThan": "3.0", "status": "affected", "versionType": "custom", "changes": changes}]);
+    let unordered = changed(json!([{"at": "2.0", "status": "affected"}, {"at": "1.5", "status": "unaffected"}]));
+    for (version, expected) in
+        [("1.4", Verdict::Inside), ("1.7", Verdict::Outside), ("2.1", Verdict::Inside), ("3.0", Verdict::Outside)]
+    {
+        assert_eq!(verdict(unordered.clone(), version), expected, "{version}");
+    }
+    let behind = changed(json!([{"at": "5.0", "status": "unaffected"}]));
+    assert_eq!(verdict(behind.clone(), "2.9"), Verdict::Inside);
+    assert_eq!(verdict(behind, "4.0"), Verdict::Outside);
+    let before = changed(json!([{"at": "0.5", "status": "unaffected"}]));
+    assert_eq!(verdict(before, "2.0"), Verdict::Outside);
+    assert_eq!(
+        verdict(
+            changed(json!([{"at": "1.5", "status": "unaffected"}, {"at": "the fix", "status": "affected"}])),
+            "2.0"
+        ),
+        Verdict::Indeterminate
+    );
+    let open = json!([{"version": "1.0", "status": "affected", "changes": [{"at": "1.5", "status": "unaffected"}]}]);
+    assert_eq!((verdict(open.clone(), "1.4"), verdict(open, "1.6")), (Verdict::Inside, Verdict::Outside));
+}
+
+#[test]
+fn old_scores_count_and_nvds_own_come_first() {
+    let folder = Folder::new();
+    let vector_3 = |impact: &str| format!("CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:{impact}/I:{impact}/A:{impact}");
+    let three = |kind: &str, impact: &str| json!({"type": kind, "cvssData": {"vectorString": vector_3(impact)}});
+    let two = json!({"type": "Primary", "baseSeverity": "MEDIUM", "cvssData": {"version": "2.0", "vectorString": "AV:N/AC:M/Au:N/C:N/I:P/A:N", "baseScore": 4.3}});
+    for (metrics, expected) in [
+        (json!({"cvssMetricV2": [two]}), "Some((Medium, 43))"),
+        (json!({"cvssMetricV2": [{"cvssData": {"baseScore": 9.3, "version": "2.0"}}]}), "Some(High)"),
+        (json!({"cvssMetricV2": [{"cvssData": {"vectorString": "?"}, "baseSeverity": "LOW"}]}), "Some(Low)"),
+        (
+            json!({"cvssMetricV31": [three("Secondary", "L"), three("Primary", "H")], "cvssMetricV2": [two]}),
+            "Some((Critical, 98))",
+        ),
+        (json!({"cvssMetricV31": [three("Primary", "H"), three("Secondary", "L")]}), "Some((Critical, 98))"),
+        (json!({"cvssMetricV31": [three("Secondary", "L")]}), "Some((High, 73))"),
+        (
+            json!({"cvssMetricV30": [{"cvssData": {"vectorString": null, "baseScore": "7.1", "baseSeverity": null}}]}),
+            "Some(High)",
+        ),
+        (json!({"cvssMetricV31": null}), "None"),
+        (json!(null), "None"),
+    ] {
+        let cpe = json!([{"nodes": [{"cpeMatch": [{"vulnerable": true, "criteria": "cpe:2.3:a:frob:frob:1.0:*:*:*:*:*:*:*"}]}]}]);
+        let feed = json!({"format": "NVD_CVE", "vulnerabilities": [{"cve": {"id": "CVE-1999-900001", "metrics": metrics, "configurations": cpe}}]});
+        let (_, store) = read(&folder.write("nvd.json", feed.to_string()), FeedKind::Nvd).unwrap();
+        let advisory = store.by_product("frob:frob").unwrap().remove(0);
+        let found = match (advisory.severity, &advisory.cvss) {
+            (Some(severity), Some(cvss)) => format!("Some(({severity:?}, {}))", cvss.score_tenths),
+            (severity, _) => format!("{severity:?}"),
+        };
+        assert_eq!(found, expected, "{metrics}");
+    }
+    let mut record = cve("CVE-1999-900001", below("2.0"));
+    for (metric, expected) in [
+        (
+            json!({"cvssV2_0": {"version": "2.0", "vectorString": "AV:N/AC:L/Au:N/C:P/I:P/A:P", "baseScore": 7.5}}),
+            "High",
+        ),
+        (json!({"other": {"type": "words", "content": {"text": "important"}}}), "High"),
+    ] {
+        record["containers"]["cna"]["metrics"] = json!([metric]);
+        let (_, store) = read(&folder.write("cve.json", record.to_string()), FeedKind::Cve).unwrap();
+        let severity = store.by_product("frob_inc:frob_server").unwrap()[0].severity;
+        assert_eq!(format!("{:?}", severity.unwrap()), expected);
+    }
+}
+
+const EPSS: &str = "#model_version:v2025.03.14,score_date:2025-06-07T12:55:00Z\ncve,epss,percentile\nCVE-1999-900001,0.94321,0.99123\nCVE-1999-900002,0.00043,0.10345\n";
+
+fn utf16(text: &str) -> Vec<u8> {
+    format!("\u{feff}{text}").encode_utf16().flat_map(u16::to_le_bytes).collect()
+}
+
+#[test]
+fn scores_are_the_same_however_their_file_was_saved() {
+    let folder = Folder::new();
+    let (_, expected) = read(&folder.write("epss.csv", EPSS), FeedKind::Epss).unwrap();
+    let semicolons = EPSS.replace(',', ";").replace("0.", "0,");
+    for (name, bytes) in [
+        ("bom.csv", format!("\u{feff}{EPSS}").into_bytes()),
+        ("utf16.csv", utf16(EPSS)),
+        ("windows.csv", EPSS.replace('\n', "\r\n").into_bytes()),
+        ("mac.csv", EPSS.replace('\n', "\r").into_bytes()),
+        ("no-end.csv", EPSS.trim_end().as_bytes().to_vec()),
+        ("packed.csv.gz", gz(EPSS.trim_end().as_bytes())),
+        ("ctrl-z.csv", format!("{EPSS}\u{1a}").into_bytes()),
+        ("blank.csv", EPSS.replace('\n', "\n\n").into_bytes()),
+        ("semicolons.csv", semicolons.into_bytes()),
+        ("EPSS.CSV.zip", zipped(&[("EPSS.CSV", EPSS.as_bytes()), ("__MACOSX/._EPSS.CSV", b"\0\x05\x16\x07")])),
+    ] {
+        let (summary, store) =
+            read(&folder.write(name, bytes), FeedKind::Epss).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!((summary.records, summary.newest_day.as_deref()), (2, Some("2025-06-07")), "{name}");
+        assert_eq!(format!("{store:?}"), format!("{expected:?}"), "{name}");
+    }
+}
+
+#[test]
+fn what_is_cut_or_no_text_is_refused_with_its_place() {
+    let folder = Folder::new();
+    let good = cve("CVE-1999-900001", below("2.0")).to_string();
+    let mut latin = good.clone().into_bytes();
+    let at = good.find("Frob Server").unwrap();
+    latin[at] = 0xe9;
+    for (name, bytes, kind, words) in [
+        (
+            "cut.csv",
+            format!("{EPSS}CVE-1999-900003,0.00050,0.123").into_bytes(),
+            FeedKind::Epss,
+            &["cut.csv, record 5", "line 5", "middle of a line"][..],
+        ),
+        ("percent.csv", EPSS.replace("0.94321", "94%").into_bytes(), FeedKind::Epss, &["line 3", "column 17", "`94%`"]),
+        ("latin.json", latin, FeedKind::Cve, &["at line 1 column", "E9 is no UTF-8"]),
+        ("two.csv", format!("{EPSS}\u{1a}{EPSS}").into_bytes(), FeedKind::Epss, &["Ctrl-Z"]),
+        ("utf32.json", b"\xff\xfe\0\0{\0\0\0".to_vec(), FeedKind::Cve, &["UTF-32"]),
+        ("cut16.json", utf16(&good)[..101].to_vec(), FeedKind::Cve, &["middle of a character"]),
+        ("cut.json", good.as_bytes()[..50].to_vec(), FeedKind::Cve, &["line 1 column 50"]),
+    ] {
+        let found = error(&folder.write(name, bytes), kind);
+        assert!(words.iter().all(|word| found.contains(word)), "{name}: {found}");
+    }
+    // Rows of EPSS are as long as they are: a file whose rows differ in length may end with a short one.
+    let uneven = EPSS.replace("0.10345\n", "0.1").replace("0.99123", "0.9");
+    assert!(read(&folder.write("uneven.csv", uneven), FeedKind::Epss).is_ok());
+}
+
+#[test]
+fn records_are_the_same_from_windows_and_from_a_mac() {
+    let folder = Folder::new();
+    let good = cve("CVE-1999-900001", below("2.0")).to_string();
+    let marked = format!("\u{feff}{good}");
+    for (name, bytes) in [
+        ("bom.json", marked.clone().into_bytes()),
+        ("utf16.json", utf16(&good)),
+        ("bare16.json", good.encode_utf16().flat_map(u16::to_be_bytes).collect()),
+        ("blank.json", format!("\r\n {good}\r\n\u{1a}").into_bytes()),
+        ("joined.jsonl", format!("{marked}\r\n{marked}").into_bytes()),
+        (
+            "mac.zip",
+            zipped(&[
+                ("cves\\1999\\CVE-1.JSON", marked.as_bytes()),
+                ("__MACOSX/cves/._CVE-1.json", b"\0\x05\x16\x07"),
+                ("cves/._CVE-1.json", b"\0"),
+                ("cves/desktop.ini", b"x"),
+            ]),
+        ),
+    ] {
+        let (summary, store) =
+            read(&folder.write(name, bytes), FeedKind::Cve).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!((summary.odd, store.row_count() > 0), (0, true), "{name}");
+    }
+    folder.write("mac/._CVE-1.json", b"\0\x05");
+    folder.write("mac/__MACOSX/CVE-1.json", b"\0\x05");
+    folder.write("mac/CVE-1.json", marked);
+    assert_eq!(read(&folder.path("mac"), FeedKind::Cve).unwrap().0.records, 1);
+}

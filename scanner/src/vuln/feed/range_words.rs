@@ -1,0 +1,200 @@
+//! Ranges of versions in people's words: `>= 1.0, < 1.5 || 2.0`, `before 1.6`, `1.0 through 1.5`, `1.5.2, 1.5.3`.
+//!
+//! A text is split into versions, signs and words; words become signs (`before` is `<`), and signs with versions become
+//! ranges. What is not wholly understood is kept as one range that no version is in or out of, so that it is a finding of
+//! nobody and is not taken for "not affected" either.
+
+use std::cmp::Ordering;
+
+use super::range_end::{End, is_nothing};
+use super::range_tokens::{Sign, Token, tokens};
+use crate::vuln::advisory::bounded;
+use crate::vuln::version::{Range, Scheme, compare, unread};
+
+/// Longest text that is looked into; longer ones are prose.
+const TEXT_BYTES_MAX: usize = 2_000;
+
+/// The ranges that `text` states of a product that goes by `names` (in lower case); none where it says nothing.
+pub(super) fn ranges_of(text: &str, scheme: Scheme, names: &[&str]) -> Vec<Range> {
+    let text = text.trim();
+    if is_nothing(text) {
+        return Vec::new();
+    }
+    let read = || {
+        let tokens = tokens(text, names)?;
+        let alternatives = tokens.split(|token| *token == Token::Or).filter(|tokens| !tokens.is_empty());
+        let ranges: Option<Vec<Vec<Range>>> = alternatives.map(|tokens| alternative(tokens, scheme)).collect();
+        ranges.map(|ranges| ranges.concat()).filter(|ranges| !ranges.is_empty())
+    };
+    let is_short = text.len() <= TEXT_BYTES_MAX;
+    is_short.then(read).flatten().unwrap_or_else(|| vec![Range::unread(scheme, &bounded(text))])
+}
+
+/// The ranges between two `||`.
+fn alternative(tokens: &[Token], scheme: Scheme) -> Option<Vec<Range>> {
+    if let [Token::All] = tokens {
+        return Some(vec![Range::all(scheme)]);
+    }
+    let mut ranges = Ranges { scheme, done: Vec::new(), open: None, is_doubtful: false, must_begin: false };
+    let mut rest = tokens;
+    loop {
+        rest = match rest {
+            [] => break,
+            [Token::Comma, rest @ ..] => rest,
+            // `1.0 - 1.6`, `1.0 before 1.6`: from the one to the other.
+            [
+                Token::Version(from),
+                Token::Sign(sign @ (Sign::Below | Sign::Through)),
+                Token::Version(to),
+                rest @ ..,
+            ] => {
+                ranges.lower(from, true)?;
+                ranges.upper(to, *sign == Sign::Through)?;
+                rest
+            }
+            // `from 1.6.0 onwards`, `<= 1.6.0 and earlier` say it twice.
+            [Token::Sign(Sign::From), version @ Token::Version(_), more @ Token::AndLater, rest @ ..]
+            | [Token::Sign(Sign::Through), version @ Token::Version(_), more @ Token::AndEarlier, rest @ ..] => {
+                let Token::Version(version) = version else { return None };
+                if *more == Token::AndLater {
+                    ranges.lower(version, true)?
+                } else {
+                    ranges.upper(version, true)?
+                }
+                rest
+            }
+            [Token::Sign(sign), Token::Version(version), rest @ ..] => {
+                match sign {
+                    Sign::Below => ranges.upper(version, false)?,
+                    Sign::Through => ranges.upper(version, true)?,
+                    Sign::Above => ranges.lower(version, false)?,
+                    Sign::From => ranges.lower(version, true)?,
+                    Sign::Is => ranges.one(version)?,
+                }
+                rest
+            }
+            // `1.6.0 and earlier`, `1.6.0 and later`.
+            [Token::Version(version), Token::AndEarlier, rest @ ..] => {
+                ranges.upper(version, true)?;
+                rest
+            }
+            [Token::Version(version), Token::AndLater, rest @ ..] => {
+                ranges.lower(version, true)?;
+                rest
+            }
+            [Token::Version(version), rest @ ..] => {
+                ranges.one(version)?;
+                rest
+            }
+            _ => return None,
+        };
+    }
+    ranges.close()?;
+    Some(ranges.done)
+}
+
+/// The ranges of one alternative while it is read.
+struct Ranges {
+    scheme: Scheme,
+    done: Vec<Range>,
+    open: Option<Range>,
+    /// Two upper ends were stated, so that what follows cannot be told apart from them.
+    is_doubtful: bool,
+    /// An upper end followed a whole range, so that it is one of the next, which must have a lower end.
+    must_begin: bool,
+}
+
+impl Ranges {
+    fn one(&mut self, version: &str) -> Option<()> {
+        self.close()?;
+        self.done.push(read(version)?.exactly(self.scheme));
+        Some(())
+    }
+
+    fn lower(&mut self, version: &str, is_in: bool) -> Option<()> {
+        let end = read(version).filter(|_| !self.is_doubtful)?;
+        let open = match self.open.take() {
+            // A second lower end: nobody knows which of them is meant.
+            Some(Range { from: Some(_), to: None, .. }) => return None,
+            // `< 1.6, >= 1.0` is one range, `< 1.5, >= 1.6, < 1.7` are two.
+            Some(open @ Range { from: None, .. }) => {
+                let both = end.clone().limit_from(open.clone(), is_in);
+                if self.is_empty(&both)? {
+                    if self.must_begin {
+                        return None;
+                    }
+                    self.done.push(open);
+                    end.limit_from(Range::all(self.scheme), is_in)
+                } else {
+                    self.must_begin = false;
+                    both
+                }
+            }
+            whole => {
+                if self.must_begin {
+                    return None;
+                }
+                self.done.extend(whole);
+                end.limit_from(Range::all(self.scheme), is_in)
+            }
+        };
+        // `>= 0` is no end, but was said.
+        self.open = Some(open);
+        Some(())
+    }
+
+    fn upper(&mut self, version: &str, is_in: bool) -> Option<()> {
+        let end = read(version).filter(|_| !self.is_doubtful)?;
+        let open = self.open.take().unwrap_or_else(|| Range::all(self.scheme));
+        let Some(known) = &open.to else {
+            self.open = Some(end.limit_to(open, is_in));
+            return Some(());
+        };
+        if open.from.is_some() {
+            let next = end.limit_to(Range::all(self.scheme), is_in);
+            let is_behind = compare(self.scheme, &known.version, &next.to.as_ref()?.version)?.is_le();
+            self.done.push(open);
+            (self.open, self.must_begin) = (Some(next), true);
+            return is_behind.then_some(());
+        }
+        // `< 1.5.2, < 1.6.1`: both, or one for each branch? What is below the older one is affected either way, and
+        // of what is up to the newer one it cannot be told.
+        let other = end.limit_to(Range::all(self.scheme), is_in);
+        let new = other.to.as_ref()?;
+        let (older, newer) = match compare(self.scheme, &known.version, &new.version)? {
+            Ordering::Less | Ordering::Equal => (open.clone(), new.clone()),
+            Ordering::Greater => (other.clone(), known.clone()),
+        };
+        let from = older.to.as_ref()?.version.clone();
+        self.is_doubtful = true;
+        self.done.push(older);
+        self.done.push(Range::all(self.scheme).since(from).through(unread(&newer.version)));
+        Some(())
+    }
+
+    fn close(&mut self) -> Option<()> {
+        if let Some(open) = self.open.take() {
+            if self.must_begin || self.is_empty(&open)? {
+                return None;
+            }
+            self.done.push(open);
+        }
+        Some(())
+    }
+
+    /// Whether no version is in it; `None` where its ends have no order.
+    fn is_empty(&self, range: &Range) -> Option<bool> {
+        let (Some(from), Some(to)) = (&range.from, &range.to) else { return Some(false) };
+        let order = compare(self.scheme, &from.version, &to.version)
+            .or_else(|| compare(Scheme::Dotted, &from.version, &to.version))?;
+        Some(order.is_gt() || (order.is_eq() && !(from.is_inclusive && to.is_inclusive)))
+    }
+}
+
+fn read(version: &str) -> Option<End> {
+    Some(End::of(version)).filter(|end| !matches!(end, End::Unread(_)))
+}
+
+#[cfg(test)]
+#[path = "range_words_test.rs"]
+mod tests;

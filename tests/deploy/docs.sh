@@ -1,0 +1,40 @@
+#!/bin/bash
+# Runs every block of shell of the tutorial and of the how-to pages, as a reader would: a page is one session, and a page of the
+# tutorial goes on where the one before ended. Blocks marked `console` are for machines that are not here. Part of
+# `make check-deploy`.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+if [ -z "${PENTORA_INSIDE:-}" ]; then PENTORA_INSIDE=1 exec tests/with-namespaces "$0" "$@"; fi
+
+bin=${DIST:-${CARGO_TARGET_DIR:-$HOME/.cache/pentora/target}/dist}
+export PATH=$bin:$PATH PENTORA_SOURCE=$PWD
+for variable in $(compgen -e | grep -E '^PENTORA_|^WORKER_TOKEN$|^COORDINATOR_URL$' | grep -v -e INSIDE -e SOURCE || true); do unset "$variable"; done
+
+blocks() { awk '/^```sh$/ { inside = 1; next } /^```$/ { inside = 0 } inside' "$1"; }
+failed=0 ran=0
+session() { # session NAME PAGE...
+  local name=$1 dir script page status
+  shift
+  dir=$(mktemp -d) script=$(mktemp)
+  for page in "$@"; do blocks "$page"; done >"$script"
+  [ -s "$script" ] || { rm -rf "$dir" "$script"; return; }
+  # Namespaces of their own: what a page leaves running ends with it.
+  status=0
+  (cd "$dir" && HOME=$dir timeout "${PENTORA_PAGE_SECONDS:-240}" unshare --pid --fork --kill-child --mount-proc bash -euo pipefail "$script" </dev/null) \
+    >"$dir/.out" 2>&1 || status=$?
+  ran=$((ran + 1))
+  if [ $status = 0 ]; then
+    echo "$name: $(grep -c . "$script") lines"
+  else
+    echo "$name: exit $status"
+    tail -n 30 "$dir/.out"
+    tail -n 10 "$dir"/*.log 2>/dev/null || true
+    failed=1
+  fi
+  rm -rf "$dir" "$script"
+}
+session "tutorial: first scan" docs/tutorial/first-scan.md
+session "tutorial: first mesh, first failover" docs/tutorial/first-mesh.md docs/tutorial/first-failover.md
+for page in docs/how-to/*.md; do session "how to: $(basename "$page" .md)" "$page"; done
+[ $ran -ge 8 ] || { echo "only $ran pages have blocks" >&2; failed=1; }
+exit $failed

@@ -1,0 +1,175 @@
+#!/bin/bash
+# Runs the pods of deploy/kubernetes with `podman kube play`, each on a host of its own: three members by the StatefulSet's template and
+# a scanner by the Deployment's, from the image and the Secrets that docs/how-to/kubernetes.md makes. Then every member is stopped and
+# started again with another address at once. Part of `make check-deploy`; wants root.
+#
+# What a cluster does beside that (schedule, autoscale, roll out) is not run here. podman has no StatefulSets, so its template is made
+# into a pod for each ordinal; names of pods are told by a file of hosts, as a cluster's name servers would.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+if [ -z "${PENTORA_INSIDE:-}" ]; then PENTORA_INSIDE=1 exec tests/with-namespaces "$0" "$@"; fi
+for tool in podman buildah runc kubectl python3; do
+  command -v $tool >/dev/null || [ -x /usr/sbin/$tool ] || { echo "SKIPPED: $tool is not installed" >&2; exit 0; }
+done
+[ "$(id -u)" = 0 ] || { echo "SKIPPED: pods are run by root alone here" >&2; exit 0; }
+tools=${PENTORA_TOOLS:-$HOME/.cache/pentora/tools}/deploy-venv
+"$tools/bin/python" -c "import yaml" 2>/dev/null || { echo "SKIPPED: run tests/deploy/kubernetes.sh first, which installs what reads YAML" >&2; exit 0; }
+: "${DIST:=${CARGO_TARGET_DIR:-$HOME/.cache/pentora/target}/dist}"
+
+dir=$(mktemp -d)
+export CONTAINERS_CONF=$PWD/tests/deploy/containers.conf
+storage=(--storage-driver vfs --root "$dir/store" --runroot "$dir/run")
+cleanup() {
+  trap - EXIT
+  timeout 60 podman "${storage[@]}" pod rm --all --force --time 0 >/dev/null 2>&1 || true
+  timeout 60 podman "${storage[@]}" rmi --all --force >/dev/null 2>&1 || true
+  for name in bridge pentora-0 pentora-1 pentora-2 worker; do ip netns del "k8s-$name" 2>/dev/null || true; done
+  rm -rf "$dir"
+}
+trap cleanup EXIT
+until_so() { # until_so SECONDS WHAT COMMAND...
+  local end=$((SECONDS + $1)) what=$2
+  shift 2
+  until "$@" >/dev/null 2>&1; do
+    if [ $SECONDS -ge $end ]; then
+      echo "FAILED: $what: not in time" >&2
+      for pod in $(podman "${storage[@]}" ps --all --format '{{.Names}}' | grep -v infra); do
+        echo "-- $pod" >&2
+        podman "${storage[@]}" logs --tail 8 "$pod" >&2 2>&1 || true
+      done
+      exit 1
+    fi
+    sleep 0.5
+  done
+}
+
+DIST=$DIST IMAGE=localhost/pentora ALSO= BUILDER=buildah STORAGE="${storage[*]}" deploy/image/build.sh >"$dir/build.log" 2>&1 ||
+  { cat "$dir/build.log" >&2; exit 1; }
+
+ip netns add k8s-bridge
+ip -n k8s-bridge link add br0 type bridge
+ip -n k8s-bridge link set br0 up
+host() { # host NAME ADDRESS
+  ip netns add "k8s-$1"
+  ip -n k8s-bridge link add "p$3" type veth peer name eth0 netns "k8s-$1"
+  ip -n k8s-bridge link set "p$3" master br0 up
+  ip -n "k8s-$1" link set lo up
+  ip -n "k8s-$1" link set eth0 up
+  address "$1" "$2"
+}
+address() {
+  ip -n "k8s-$1" addr flush dev eth0
+  ip -n "k8s-$1" addr add "$2/16" dev eth0
+}
+names() { # names PREFIX: every name that a cluster's name servers would know
+  echo "127.0.0.1 localhost"
+  for number in 0 1 2; do echo "$1$((number + 1)) pentora-$number.pentora-members"; done
+  echo "$1"1 pentora-coordinator
+}
+for number in 0 1 2; do host pentora-$number 10.88.3.$((number + 1)) $number; done
+host worker 10.88.3.9 9
+names 10.88.3. >"$dir/hosts"
+
+kubectl kustomize deploy/kubernetes/overlays/bootstrap >"$dir/bootstrap.yaml"
+kubectl kustomize deploy/kubernetes/base >"$dir/base.yaml"
+# The pods of a rendering, as podman takes them: podman-N.yaml for each member, podman-worker.yaml.
+pods() { # pods RENDERING FOLDER
+  mkdir -p "$2"
+  "$tools/bin/python" - "$1" "$2" "$dir" <<'PYTHON'
+import copy, json, sys, yaml
+rendered, folder, top = sys.argv[1:]
+documents = [document for document in yaml.safe_load_all(open(rendered)) if document]
+of = lambda kind: [document for document in documents if document["kind"] == kind]
+configs = {config["metadata"]["name"]: config["data"] for config in of("ConfigMap")}
+
+def pod(name, template, data):
+    spec = copy.deepcopy(template["spec"])
+    # What podman knows nothing of, and a machine without a scheduler has no use for.
+    for key in ("affinity", "topologySpreadConstraints", "serviceAccountName", "enableServiceLinks", "automountServiceAccountToken"):
+        spec.pop(key, None)
+    volumes = []
+    for volume in spec["volumes"]:
+        if "configMap" in volume:
+            path = f"{folder}/config"
+        elif "secret" in volume:
+            path = f"{top}/secrets/{volume['secret']['secretName']}"
+        else:
+            path = data
+        volumes.append({"name": volume["name"], "hostPath": {"path": path, "type": "Directory"}})
+    if not any(volume["name"] == "data" for volume in volumes):
+        volumes.append({"name": "data", "hostPath": {"path": data, "type": "Directory"}})
+    volumes.append({"name": "hosts", "hostPath": {"path": f"{top}/hosts", "type": "File"}})
+    spec["volumes"] = volumes
+    for container in spec["containers"]:
+        container["volumeMounts"].append({"name": "hosts", "mountPath": "/etc/hosts", "readOnly": True})
+        # On a host's own network there is nothing to map.
+        container.pop("ports", None)
+        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+            container.pop(probe, None)
+        for variable in container.get("env", []):
+            if variable.get("valueFrom", {}).get("fieldRef"):
+                variable.pop("valueFrom")
+                variable["value"] = name
+            if variable.get("valueFrom", {}).get("secretKeyRef"):
+                reference = variable.pop("valueFrom")["secretKeyRef"]
+                try:
+                    variable["value"] = open(f"{top}/secrets/{reference['name']}/{reference['key']}").read().strip()
+                except FileNotFoundError:
+                    variable["value"] = ""
+        container["args"] = [word.replace("$(POD_NAME)", name) for word in container["args"]]
+    spec["hostname"] = name
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": template["metadata"]["labels"]}, "spec": spec}
+
+import os
+config = next(data for name, data in configs.items() if name.startswith("pentora-members"))
+os.makedirs(f"{folder}/config", exist_ok=True)
+for name, text in config.items():
+    open(f"{folder}/config/{name}", "w").write(text)
+for number in range(of("StatefulSet")[0]["spec"]["replicas"]):
+    name = f"pentora-{number}"
+    json.dump(pod(name, of("StatefulSet")[0]["spec"]["template"], f"{top}/data/{name}"), open(f"{folder}/{name}.yaml", "w"))
+json.dump(pod("worker", of("Deployment")[0]["spec"]["template"], f"{top}/data/worker"), open(f"{folder}/worker.yaml", "w"))
+PYTHON
+}
+for name in pentora-member-token pentora-admin-token pentora-worker-token; do mkdir -p "$dir/secrets/$name"; done
+for name in pentora-0 pentora-1 pentora-2; do install -d -o 65532 -g 65532 -m 0700 "$dir/data/$name"; done
+# As an emptyDir with an fsGroup is.
+install -d -o root -g 65532 -m 2777 "$dir/data/worker"
+chmod 0755 "$dir"
+pods "$dir/bootstrap.yaml" "$dir/first"
+play() { # play FOLDER NAME: on its own host
+  # Not `ip netns exec`, which would give it a /sys without control groups.
+  nsenter --net="/run/netns/k8s-$2" timeout 120 podman "${storage[@]}" kube play --network host "$1/$2.yaml" >"$dir/play.log" 2>&1 ||
+    { cat "$dir/play.log" >&2; exit 1; }
+}
+down() { timeout 60 podman "${storage[@]}" pod stop --time 30 "$1" >/dev/null 2>&1; timeout 60 podman "${storage[@]}" pod rm --force "$1" >/dev/null 2>&1; }
+in_pod() { timeout 100 podman "${storage[@]}" exec "$1-$2" pentora "${@:3}"; }
+member() { in_pod pentora-0 pentora "$@"; }
+
+play "$dir/first" pentora-0
+until_so 60 "pentora-0" member cluster status
+member coordinator worker-token create --name members --uses 2 --ttl 1h >"$dir/secrets/pentora-member-token/token" 2>/dev/null
+member coordinator worker-token create --name workers --role scanner --ephemeral --uses 10000 --ttl 31d >"$dir/secrets/pentora-worker-token/token" 2>/dev/null
+cp "$dir/data/pentora-0/admin.token" "$dir/secrets/pentora-admin-token/token"
+chown -R 65532:65532 "$dir/secrets"
+for number in 1 2; do play "$dir/first" pentora-$number; done
+voters() { [ "$(member cluster status --json | grep -oE '"role": *"voter"' | wc -l)" = 3 ]; }
+until_so 90 "three voters" voters
+
+pods "$dir/base.yaml" "$dir/then"
+play "$dir/then" worker
+scanner() { member coordinator workers list | grep -qE 'wrk_[a-z0-9_-]*worker.* Idle'; }
+until_so 60 "the scanner" scanner
+member scan 10.88.3.1 --ports 7400,8080 --no-discovery -o list | grep -q 8080
+
+echo "every member stops, as preStop and SIGTERM have it, and starts with another address"
+job=$(member scan 10.88.3.9 --ports 1-400 --no-discovery --rate 20 --detach)
+for number in 0 1 2; do in_pod pentora-$number pentora drain --deadline 1s --token-file /run/secrets/pentora-admin/token; down pentora-$number; done
+for number in 0 1 2; do address pentora-$number 10.88.4.$((number + 1)); done
+names 10.88.4. >"$dir/hosts"
+for number in 0 1 2; do play "$dir/then" pentora-$number; done
+until_so 90 "three voters again" voters
+until_so 60 "the scanner again" scanner
+done_() { member job status "$job" --json | grep -qE '"status": *"completed"'; }
+until_so 120 "the job that was on" done_
+echo "three members and a scanner by kube play, renumbered at once, and no job lost"

@@ -1,0 +1,221 @@
+//! Nodes that only scan stand outside the log: they need one connection outwards, survive the loss of their gateway and of
+//! the leader in the middle of a unit, keep neither log nor state, and become members and back by the cluster's word.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use nix::sys::signal::Signal;
+use pentora_tests::cluster::{Cluster, Job, units_completed};
+use pentora_tests::http::Request;
+use pentora_tests::lab::{Lab, WorldOptions};
+use pentora_tests::wait;
+use serde_json::Value;
+
+const SOON: Duration = Duration::from_secs(40);
+const SCAN_MAX: Duration = Duration::from_secs(120);
+
+/// Has workers beat often enough to tell how far a unit is, so that a fault comes in its middle.
+fn beat_often(cluster: &Cluster) -> anyhow::Result<()> {
+    let body = Some(r#"{"heartbeat_ms": 500, "grace_ms": 30000}"#);
+    let change = Request { method: "PATCH", path: "/api/v1/cluster/settings", body, ..Request::default() };
+    let answer = cluster.api(1, &change, Duration::from_secs(10))?;
+    anyhow::ensure!(answer.status < 300, "{} {}", answer.status, answer.body);
+    Ok(())
+}
+
+fn settings(folder: &tempfile::TempDir, text: &str) -> anyhow::Result<String> {
+    let path = folder.path().join("settings.yaml");
+    std::fs::write(&path, text)?;
+    Ok(path.display().to_string())
+}
+
+fn worker(cluster: &Cluster, asked: usize, name: &str) -> anyhow::Result<Option<Value>> {
+    let list = cluster.pentora(asked, &["nodes", "list", "--json"])?.json()?;
+    Ok(list.as_array().and_then(|all| all.iter().find(|worker| worker["name"] == name).cloned()))
+}
+
+fn wait_until_idle(cluster: &Cluster, asked: usize, name: &str) -> anyhow::Result<()> {
+    wait::until(&format!("{name} without work"), SOON, || {
+        let seen = worker(cluster, asked, name).ok().flatten();
+        Ok(seen.filter(|worker| worker["status"] == "Idle").map(drop))
+    })
+}
+
+/// The member that a node was shown the log by last.
+fn gateway(cluster: &Cluster, number: usize) -> anyhow::Result<Option<usize>> {
+    let log = cluster.node(number)?.log();
+    let shown = log.lines().rev().find(|line| line.contains("shown the log by a gateway"));
+    let name = shown.and_then(|line| line.split("name=").nth(1)).map(|rest| {
+        let digits = |c: &char| c.is_ascii_digit();
+        rest.trim_start_matches(|c: char| !c.is_ascii_digit()).chars().take_while(digits).collect::<String>()
+    });
+    Ok(name.and_then(|name| name.parse().ok()))
+}
+
+fn role(cluster: &Cluster, asked: usize, name: &str) -> Option<String> {
+    let status = &cluster.status(asked).ok()?;
+    let node = status["nodes"].as_array()?.iter().find(|node| node["name"] == name)?;
+    Some(node["role"].as_str()?.to_owned())
+}
+
+fn files_below(folder: &std::path::Path) -> anyhow::Result<Vec<String>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(files_below(&path)?);
+        } else {
+            found.push(path.file_name().unwrap_or_default().to_string_lossy().into_owned());
+        }
+    }
+    Ok(found)
+}
+
+#[test]
+fn a_node_that_can_only_open_connections_scans_through_the_loss_of_its_gateway_and_of_the_leader() -> anyhow::Result<()>
+{
+    let Some(mut lab) = Lab::start(4)? else { return Ok(()) };
+    lab.add_world(&WorldOptions { addresses: 256, alive_percent: 100, ..WorldOptions::default() })?;
+    lab.outbound_only(4)?;
+    let folder = tempfile::tempdir()?;
+    let file = settings(&folder, "server: {mode: worker}\nworker: {tags: [dmz]}\n")?;
+    let mut cluster = Cluster::of(lab, 3)?;
+    beat_often(&cluster)?;
+    let token = cluster.token("n4", &["--role", "scanner"])?;
+    cluster.join_with(4, &token, &["--config", &file])?;
+    wait_until_idle(&cluster, 1, "n4")?;
+    wait::until("a voter of three", SOON, || Ok(cluster.wait_for_voters(3).ok()))?;
+    assert_eq!(role(&cluster, 4, "n4").as_deref(), Some("scanner"), "asked of itself, a member answers");
+    let ready = cluster.lab().host(4).request(
+        pentora_tests::cluster::API,
+        &Request { method: "GET", path: "/readyz", ..Request::default() },
+        Duration::from_secs(5),
+    )?;
+    assert_eq!(ready.status, 200, "{}", ready.body);
+
+    // Ordered from the node itself; a job without it has nobody.
+    let words = ["10.77.0.0/24", "--ports", "80,81", "--rate", "30", "--no-discovery", "--no-services"];
+    let job = Job::submit(&cluster, 4, &[&words[..], &["--require-worker-tag", "dmz"]].concat())?;
+    job.wait_for_progress(&cluster, 4, 8)?;
+    let first = gateway(&cluster, 4)?.context("a gateway")?;
+    cluster.node_mut(first)?.kill()?;
+    wait::until("another gateway", SOON, || Ok(gateway(&cluster, 4)?.filter(|now| *now != first)))?;
+    job.wait_for_progress(&cluster, 4, 40)?;
+    cluster.restart(first)?;
+    wait::until("the restarted member to follow", SOON, || Ok(cluster.status(first).ok()))?;
+    let leader = cluster.leader()?;
+    cluster.node_mut(leader)?.kill()?;
+    let asked = (1..=3).find(|number| *number != leader).context("another member")?;
+    let document = job.wait(&cluster, 4, SCAN_MAX)?;
+    assert_eq!((&document["status"], &document["targets_scanned"]), (&"completed".into(), &256.into()), "{document}");
+    let score = job.score(&cluster, asked, &cluster.lab().world().truth().of_ports(&[80, 81]))?;
+    assert!(score.is_exact(), "{score}");
+    let events = job.events(&cluster, asked)?;
+    assert!(units_completed(&events).values().all(|count| *count == 1), "{events:?}");
+    let lost: Vec<&Value> =
+        events.iter().filter(|event| event["kind"] == "expired" || event["kind"] == "reassigned").collect();
+    assert!(lost.is_empty(), "no unit was begun anew: {lost:?}");
+
+    let data = cluster.data_dir(4);
+    let files = files_below(&data)?;
+    assert!(!data.join("raft").exists() && !data.join("feeds").exists(), "{files:?}");
+    let chunks =
+        data.join("hand-in").is_dir().then(|| files_below(&data.join("hand-in"))).transpose()?.unwrap_or_default();
+    assert!(chunks.is_empty(), "everything was handed in: {chunks:?}");
+    let member = cluster.node(asked)?.usage()?.resident_mb;
+    println!("resident: scanner {:.1} MB, member {member:.1} MB", cluster.node(4)?.usage()?.resident_mb);
+
+    // Away and back, by what it knows of the members; the one it joined through may be down.
+    cluster.node_mut(4)?.stop(Duration::from_secs(30))?;
+    wait::until("its goodbye", SOON, || {
+        Ok(worker(&cluster, asked, "n4").ok().flatten().filter(|worker| worker["status"] == "Left").map(drop))
+    })?;
+    cluster.restart_with(4, &["--config", &file])?;
+    wait_until_idle(&cluster, asked, "n4")
+}
+
+#[test]
+fn a_gateway_that_is_frozen_is_left_and_results_wait_in_the_spool_while_there_is_no_majority() -> anyhow::Result<()> {
+    let Some(mut lab) = Lab::start(3)? else { return Ok(()) };
+    lab.add_world(&WorldOptions { addresses: 64, alive_percent: 100, ..WorldOptions::default() })?;
+    let folder = tempfile::tempdir()?;
+    let file = settings(&folder, "server: {mode: worker}\nworker: {tags: [dmz]}\n")?;
+    let mut cluster = Cluster::of(lab, 2)?;
+    beat_often(&cluster)?;
+    let token = cluster.token("n3", &["--role", "scanner"])?;
+    cluster.join_with(3, &token, &["--config", &file])?;
+    wait_until_idle(&cluster, 1, "n3")?;
+    // n1 is the only voter. While it stands still nothing can be counted; the unit is scanned to its end all the same.
+    let words = ["10.77.0.0/26", "--ports", "80,81", "--rate", "8", "--no-discovery", "--no-services"];
+    let job = Job::submit(&cluster, 3, &[&words[..], &["--require-worker-tag", "dmz"]].concat())?;
+    job.wait_for_progress(&cluster, 3, 4)?;
+    cluster.node(1)?.signal(Signal::SIGSTOP)?;
+    wait::until("the results in the spool", SOON, || {
+        let spool = cluster.data_dir(3).join("hand-in");
+        Ok(files_below(&spool).ok().filter(|files| !files.is_empty()).map(drop))
+    })?;
+    let refused = cluster.pentora(3, &["job", "list"])?;
+    assert_ne!(refused.code, 0, "{refused:?}");
+    cluster.node(1)?.signal(Signal::SIGCONT)?;
+    let document = job.wait(&cluster, 3, SCAN_MAX)?;
+    assert_eq!((&document["status"], &document["targets_scanned"]), (&"completed".into(), &64.into()), "{document}");
+    let events = job.events(&cluster, 1)?;
+    assert!(units_completed(&events).values().all(|count| *count == 1), "{events:?}");
+    wait::until("an empty spool", SOON, || {
+        Ok(files_below(&cluster.data_dir(3).join("hand-in"))?.is_empty().then_some(()))
+    })
+}
+
+#[test]
+fn a_member_that_is_to_scan_only_gives_up_its_log_and_follows_one_again_when_it_is_a_member_again() -> anyhow::Result<()>
+{
+    let Some(lab) = Lab::start(3)? else { return Ok(()) };
+    let folder = tempfile::tempdir()?;
+    let file = settings(&folder, "server: {mode: worker}\n")?;
+    let mut cluster = Cluster::of(lab, 2)?;
+    let token = cluster.token("n3", &[])?;
+    cluster.join_with(3, &token, &["--config", &file])?;
+    wait_until_idle(&cluster, 1, "n2")?;
+    wait_until_idle(&cluster, 1, "n3")?;
+    let log = cluster.data_dir(2).join("raft");
+    assert!(log.is_dir());
+    cluster.pentora(1, &["nodes", "set", "n2", "--role", "scanner"])?.ok()?;
+    wait::until("n2 without a log", SOON, || Ok((!log.exists()).then_some(())))?;
+    wait_until_idle(&cluster, 2, "n2")?;
+    assert_eq!(role(&cluster, 1, "n2").as_deref(), Some("scanner"));
+    // It stays so over a restart, though its own file says otherwise.
+    cluster.node_mut(2)?.kill()?;
+    cluster.restart(2)?;
+    wait::until("n2 to be shown the log", SOON, || Ok(cluster.status(2).ok()))?;
+    assert!(!log.exists());
+
+    // To and fro: what its log says of it from before is no news.
+    for _ in 0..3 {
+        cluster.pentora(1, &["nodes", "set", "n2", "--role", "member"])?.ok()?;
+        wait::until("n2 to follow the log", SOON, || {
+            Ok(role(&cluster, 1, "n2").filter(|role| role == "learner").map(drop))
+        })?;
+        wait::until("n2 with a log", SOON, || Ok(log.is_dir().then_some(())))?;
+        wait_until_idle(&cluster, 2, "n2")?;
+        cluster.pentora(1, &["nodes", "set", "n2", "--role", "scanner"])?.ok()?;
+        wait::until("n2 without a log again", SOON, || Ok((!log.exists()).then_some(())))?;
+        wait_until_idle(&cluster, 2, "n2")?;
+    }
+    cluster.pentora(1, &["nodes", "set", "n2", "--role", "member"])?.ok()?;
+    wait::until("n2 to follow the log to its end", SOON, || {
+        let status = cluster.status(2).ok();
+        Ok(status.filter(|_| log.is_dir() && role(&cluster, 2, "n2").as_deref() == Some("learner")).map(drop))
+    })?;
+    wait_until_idle(&cluster, 2, "n2")?;
+    wait_until_idle(&cluster, 1, "n2")?;
+
+    let widened = cluster.pentora(1, &["nodes", "set", "n3", "--role", "member"])?;
+    assert!(widened.code != 0 && widened.stderr.contains("by its own file"), "{widened:?}");
+    // One that votes does not become a node without a log by its file alone.
+    cluster.node_mut(1)?.stop(Duration::from_secs(30))?;
+    cluster.restart_with(1, &["--config", &file])?;
+    assert_ne!(cluster.node_mut(1)?.exit_code(SOON)?, 0);
+    assert!(cluster.node(1)?.log().contains("votes in its cluster"), "{}", cluster.node(1)?.log_tail(20));
+    assert!(cluster.data_dir(1).join("raft").is_dir(), "nothing is removed");
+    Ok(())
+}

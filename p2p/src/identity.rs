@@ -19,6 +19,8 @@ use crate::PeerId;
 const FILE_HEADER: &str = "pentora-identity-v1";
 /// An identity file has two short lines; anything longer is some other file and is not read into memory.
 const FILE_BYTES_MAX: u64 = 4096;
+/// How often an identity that another process kept from being saved is made again.
+const SAVE_TRIES_MAX: u32 = 5;
 /// Bytes of an ed25519 secret seed (RFC 8032 section 5.1.5).
 const SECRET_BYTES: usize = 32;
 
@@ -92,18 +94,28 @@ impl Identity {
         self.write_new(path).map_err(|source| IdentityError::Io { path: path.to_owned(), source })
     }
 
-    /// Loads the identity at `path`, or makes one and saves it there when no file exists.
+    /// Loads the identity at `path`, or makes one and saves it there when no file exists. Several processes may do so at
+    /// once: all answer the one that came to be there.
     ///
     /// # Errors
     /// As [`Identity::load`] and [`Identity::save`]; only a missing file leads to a new identity.
     pub fn load_or_generate(path: &Path) -> Result<Self, IdentityError> {
-        match Self::load(path) {
-            Err(IdentityError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                let identity = Self::generate();
-                identity.save(path)?;
-                Ok(identity)
+        let mut tries = 0;
+        loop {
+            match Self::load(path) {
+                Err(IdentityError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                other => return other,
             }
-            other => other,
+            let identity = Self::generate();
+            tries += 1;
+            match identity.save(path) {
+                Ok(()) => return Ok(identity),
+                // Another process was first, or one that starts took our half-written file for what a crash left behind.
+                Err(IdentityError::Io { source, .. })
+                    if tries < SAVE_TRIES_MAX
+                        && matches!(source.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) => {}
+                Err(error) => return Err(error),
+            }
         }
     }
 
@@ -209,6 +221,36 @@ mod tests {
         let first = Identity::load_or_generate(&path).unwrap();
         assert!(matches!(Identity::generate().save(&path), Err(IdentityError::Io { .. })));
         assert_eq!(Identity::load_or_generate(&path).unwrap().peer_id(), first.peer_id());
+    }
+
+    #[test]
+    fn processes_that_begin_at_once_get_one_identity() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.key");
+        let names = std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                (0..8).map(|_| scope.spawn(|| Identity::load_or_generate(&path).unwrap().peer_id())).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert!(names.iter().all(|name| *name == names[0]), "{names:?}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left");
+    }
+
+    #[test]
+    fn a_half_written_identity_that_another_process_sweeps_away_is_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.key");
+        std::thread::scope(|scope| {
+            let made = scope.spawn(|| Identity::load_or_generate(&path).unwrap());
+            let mut swept = 0;
+            while swept < SAVE_TRIES_MAX - 1 && !path.exists() {
+                for entry in fs::read_dir(folder.path()).unwrap().flatten().map(|entry| entry.path()) {
+                    let is_half = entry.extension().is_some_and(|extension| extension == "tmp");
+                    swept += u32::from(is_half && fs::remove_file(entry).is_ok());
+                }
+            }
+            assert_eq!(made.join().unwrap().peer_id(), Identity::load(&path).unwrap().peer_id());
+        });
     }
 
     #[test]

@@ -41,6 +41,7 @@ mod plan;
 mod profile;
 mod progress;
 mod queue;
+mod received;
 mod recover;
 mod results;
 mod rules;

@@ -54,7 +54,7 @@ fn belongs(place: Option<&Arc<Place>>) {
 pub(super) struct Gate {
     node: Node,
     /// By path and method, as the table of routes has them.
-    roles: HashMap<(String, Method), AccessRole>,
+    roles: HashMap<String, Vec<(Method, AccessRole)>>,
     failures: Failures,
     rates: Rates,
 }
@@ -73,11 +73,12 @@ enum Denied {
 
 impl Gate {
     pub(super) fn new(node: Node, routes: &[Route]) -> Self {
-        let role = |route: &Route| match route.access {
-            Access::As(role) => Some(((route.path.to_string(), route.method.clone()), role)),
-            _ => None,
-        };
-        let roles = routes.iter().filter_map(role).collect();
+        let mut roles = HashMap::<String, Vec<_>>::new();
+        for route in routes {
+            if let Access::As(role) = route.access {
+                roles.entry(route.path.to_string()).or_default().push((route.method.clone(), role));
+            }
+        }
         Self { node, roles, failures: Failures::default(), rates: Rates::default() }
     }
 
@@ -85,37 +86,27 @@ impl Gate {
     fn needed(&self, request: &Request) -> AccessRole {
         let method = if request.method() == Method::HEAD { Method::GET } else { request.method().clone() };
         let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
-        let found = path.and_then(|path| {
-            let row = self.roles.iter().find(|((row, on), _)| *row == path && *on == method);
-            row.map(|(_, role)| *role)
-        });
-        found.unwrap_or(AccessRole::Admin)
+        let found = path.and_then(|path| self.roles.get(path)?.iter().find(|(on, _)| *on == method));
+        found.map(|(_, role)| *role).unwrap_or(AccessRole::Admin)
     }
 
-    /// Who asks, where they may.
-    fn admit(&self, request: &Request, needed: AccessRole) -> Result<Author, Denied> {
+    /// Who asks, where they may, and by which token.
+    fn admit(&self, request: &Request, needed: AccessRole) -> Result<(Author, Option<Shown>), Denied> {
         let from = came_from(request).unwrap_or_default().to_owned();
         let author = |who: String| Author { who, from };
-        let token = bearer(request).and_then(|secret| {
+        let found = bearer(request).and_then(|secret| {
             let keys = [key_of(self.node.cluster, secret), Digest::of(secret.as_bytes())];
             // Only digests are compared, so the time it takes tells nothing about a token.
-            self.node.raft.read(|state| keys.iter().find_map(|key| state.access_token(key)))
+            self.node.raft.read(|state| keys.into_iter().find_map(|key| Some((key, state.access_token(&key)?))))
         });
-        match token {
-            Some(token) if !token.is_valid(self.node.raft.now_ms()) => Err(Denied::Ended(author(token.name))),
-            Some(token) if !self.rates.take(&token.name) => Err(Denied::Rate(author(token.name))),
-            Some(token) if !token.role.may(needed) => Err(Denied::Role(author(token.name), token.role, needed)),
-            Some(token) => Ok(author(token.name)),
-            None if self.node.access == Access::Open => Ok(author(String::new())),
+        match found {
+            Some((_, token)) if !token.is_valid(self.node.raft.now_ms()) => Err(Denied::Ended(author(token.name))),
+            Some((_, token)) if !self.rates.take(&token.name) => Err(Denied::Rate(author(token.name))),
+            Some((_, token)) if !token.role.may(needed) => Err(Denied::Role(author(token.name), token.role, needed)),
+            Some((key, token)) => Ok((author(token.name), Some(Shown(key)))),
+            None if self.node.access == Access::Open => Ok((author(String::new()), None)),
             None => Err(Denied::Unknown),
         }
-    }
-
-    /// The digest by which the token that a request shows is known.
-    fn shown(&self, request: &Request) -> Option<Shown> {
-        let secret = bearer(request)?;
-        let keys = [key_of(self.node.cluster, secret), Digest::of(secret.as_bytes())];
-        self.node.raft.read(|state| keys.into_iter().find(|key| state.access_token(key).is_some())).map(Shown)
     }
 
     fn refuse(&self, request: &Request, denied: Denied) -> Response {
@@ -194,15 +185,20 @@ pub(super) async fn check(State(gate): State<Arc<Gate>>, request: Request, next:
         return response;
     }
     match gate.admit(&request, gate.needed(&request)) {
-        Ok(author) => carry_out(&gate, author, request, next).await,
+        Ok(admitted) => carry_out(&gate, admitted, request, next).await,
         Err(denied) => gate.refuse(&request, denied),
     }
 }
 
 /// Carries a request out for one who may.
-async fn carry_out(gate: &Gate, author: Author, mut request: Request, next: Next) -> Response {
+async fn carry_out(
+    gate: &Gate,
+    (author, shown): (Author, Option<Shown>),
+    mut request: Request,
+    next: Next,
+) -> Response {
     belongs(place(&request).as_ref());
-    if let Some(shown) = gate.shown(&request) {
+    if let Some(shown) = shown {
         request.extensions_mut().insert(shown);
     }
     request.extensions_mut().insert(author.clone());
@@ -246,7 +242,7 @@ pub(super) async fn check_worker(State(gate): State<Arc<Gate>>, request: Request
     }
     let shows_credential = bearer(&request).is_some_and(|token| token.parse::<Credential>().is_ok());
     match gate.admit(&request, AccessRole::Admin) {
-        Ok(author) => carry_out(&gate, author, request, next).await,
+        Ok(admitted) => carry_out(&gate, admitted, request, next).await,
         Err(_) if shows_credential => next.run(request).await,
         Err(denied) => gate.refuse(&request, denied),
     }

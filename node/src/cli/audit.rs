@@ -2,9 +2,8 @@
 
 mod verify;
 
-use std::fs::{File, OpenOptions};
-use std::io::{BufReader, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io::BufReader;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -15,6 +14,7 @@ use super::api_session::{ApiSession, NodeArgs};
 use super::context::Context;
 use super::list::{ListArgs, list};
 use super::output::{clean, grouped};
+use super::received;
 use super::rules::listed;
 use super::table::{Column, NOTHING, Tabular};
 use super::watch;
@@ -108,19 +108,9 @@ pub(super) async fn run(command: AuditCommand, context: &mut Context) -> Result<
 }
 
 async fn export(args: ExportArgs, context: &mut Context) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| Failure::new(ExitCode::Failure, format!("{}: {error}", args.file.display()));
     let session = ApiSession::open(&args.node, context)?;
-    let mut pieces = session.client.audit_export().await.map_err(|error| session.failure(&error))?;
-    let mut temporary = args.file.clone().into_os_string();
-    temporary.push(format!(".{:08x}.tmp", rand::random::<u32>()));
-    let temporary = PathBuf::from(temporary);
-    let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&temporary).map_err(failed)?;
-    while let Some(piece) = pieces.next().await.map_err(|error| session.failure(&error))? {
-        file.write_all(&piece).map_err(failed)?;
-    }
-    file.sync_all().map_err(failed)?;
-    let verified = verified(&temporary)?;
-    std::fs::rename(&temporary, &args.file).map_err(failed)?;
+    let pieces = session.client.audit_export().await.map_err(|error| session.failure(&error))?;
+    let verified = received::keep(&session, pieces, &args.file, verified).await?;
     context.say(told(&verified).trim_end());
     Ok(())
 }

@@ -1,8 +1,7 @@
 //! `pentora cluster snapshot save|inspect`: a backup of a running cluster in one file.
 
-use std::fs::{File, OpenOptions};
-use std::io::{BufReader, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -11,6 +10,7 @@ use serde_json::json;
 use super::api_session::{ApiSession, NodeArgs};
 use super::context::Context;
 use super::output::{counted, grouped};
+use super::received;
 use super::start;
 use super::watch;
 use crate::backup::{self, Contents};
@@ -64,21 +64,9 @@ pub(super) fn inspect(args: &InspectArgs, context: &mut Context) -> Result<(), F
 /// # Errors
 /// No node answers or the disk refuses; exit 6 where results are missing.
 pub(super) async fn save(args: SaveArgs, context: &mut Context) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| Failure::new(ExitCode::Failure, format!("{}: {error}", args.file.display()));
     let session = ApiSession::open(&args.node, context)?;
-    let mut pieces = session.client.snapshot().await.map_err(|error| session.failure(&error))?;
-    let mut temporary = args.file.clone().into_os_string();
-    temporary.push(".tmp");
-    let temporary = PathBuf::from(temporary);
-    // It holds digests of tokens and all that was found: for its owner.
-    let mut file =
-        OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&temporary).map_err(failed)?;
-    while let Some(piece) = pieces.next().await.map_err(|error| session.failure(&error))? {
-        file.write_all(&piece).map_err(failed)?;
-    }
-    file.sync_all().map_err(failed)?;
-    let contents = contents(&temporary)?;
-    std::fs::rename(&temporary, &args.file).map_err(failed)?;
+    let pieces = session.client.snapshot().await.map_err(|error| session.failure(&error))?;
+    let contents = received::keep(&session, pieces, &args.file, contents).await?;
     context.say(told(&contents).trim_end());
     whole(&contents)
 }

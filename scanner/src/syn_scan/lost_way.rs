@@ -113,7 +113,7 @@ impl SynScan {
         let of_link = self.gateways.iter_mut().filter(|gateway| gateway.link == link && gateway.address == address);
         for gateway in of_link {
             match gateway.mac {
-                None if gateway.asked <= super::send::ARP_TRIES => {
+                None if gateway.asked <= super::send::GATEWAY_TRIES => {
                     (gateway.mac, gateway.unheard) = (Some(mac), 0);
                     gateway.heard_at = gateway.heard_at.map(|_| now);
                 }
@@ -149,7 +149,7 @@ impl SynScan {
         }
         let gateway = self.gateways.get_mut(usize::from(behind)).filter(|_| behind != NO_GATEWAY)?;
         if gateway.mac.is_none() {
-            let is_lost = gateway.asked > super::send::ARP_TRIES;
+            let is_lost = gateway.asked > super::send::GATEWAY_TRIES;
             return Some(if is_lost { Doubt::Lost(NotProbed::GatewaySilent) } else { Doubt::NotYet });
         }
         let heard_at = gateway.heard_at.filter(|_| !is_complete)?;

@@ -18,6 +18,8 @@ const ENTER_AT_ONCE: u32 = 1024;
 /// Tries of an ARP request, and the time between them: RFC 4861 section 10 for both, which ARP has no words on.
 pub(super) const ARP_TRIES: u8 = 3;
 pub(super) const ARP_WAIT: Duration = Duration::from_millis(400);
+/// Tries for a gateway, on which all behind it depends: no sooner given up than by the kernel, which asks for three seconds.
+pub(super) const GATEWAY_TRIES: u8 = 8;
 /// How long a target waits for a link that is down before it looks again.
 const LINK_WAIT: Duration = Duration::from_millis(200);
 /// Targets looked at for one probe: those whose pass has just ended need none.
@@ -125,13 +127,13 @@ impl SynScan {
     pub(super) fn ask_gateways(&mut self, now: Duration, out: &mut Vec<Transmit>) -> Option<Duration> {
         let mut wakes = None;
         for gateway in &mut self.gateways {
-            if gateway.mac.is_some() || gateway.asked > ARP_TRIES {
+            if gateway.mac.is_some() || gateway.asked > GATEWAY_TRIES {
                 continue;
             }
             if now >= gateway.next {
                 gateway.asked += 1;
                 gateway.next = now + ARP_WAIT;
-                if gateway.asked <= ARP_TRIES {
+                if gateway.asked <= GATEWAY_TRIES {
                     out.push(Transmit::Resolve { address: gateway.address, link: gateway.link });
                 }
             }

@@ -52,6 +52,8 @@ enum Right {
 const OPERATOR: &str = "it is an operator's order, which goes to a member with the operator's token";
 const LEADER: &str = "the leader decides it";
 const ADMISSION: &str = "members admit nodes, so that no token passes through a node that only scans";
+const AUTHORITY: &str = "members alone have the key that signs certificates";
+const SIGNS: &str = "members sign their own, and nobody else has one but nodes that only scan";
 const LOG: &str = "the log goes between members";
 const RELAY: &str = "work sessions of many nodes go between members";
 const OUTSIDE: &str = "it asks a node that stands outside the log, which has nothing to say to it";
@@ -138,6 +140,7 @@ pub fn call_outside(peer: Peer, request: &Request) -> Result<(), Denied> {
         | Request::Soft
         | Request::PlanRemoval(_)
         | Request::ReadIndex
+        | Request::Certify { .. }
         | Request::TransferLeader(_)
         | Request::KeepChunk { .. } => Err(peer.denied("have that done", OUTSIDE)),
     }
@@ -162,6 +165,8 @@ pub fn call(peer: Peer, request: &Request) -> Result<(), Denied> {
         | Request::ApiStream(_) => Ok(()),
         // Where members are is what it needs to find its next gateway.
         Request::Addresses(_) => Ok(()),
+        Request::Certify { .. } if matches!(peer, Peer::Scanner(_)) => Ok(()),
+        Request::Certify { .. } => Err(peer.denied("have a certificate signed", SIGNS)),
         Request::Soft | Request::PlanRemoval(_) | Request::ReadIndex => {
             members_only("ask what the leader knows", OPERATOR)
         }
@@ -318,6 +323,7 @@ fn right(kind: CommandKind) -> Right {
         | Kind::RevokeAccessToken
         | Kind::NoteAudit
         | Kind::SubmitAs => Right::Not(OPERATOR),
+        Kind::SetAuthority => Right::Not(AUTHORITY),
         Kind::Grant
         | Kind::WorkerSuspect
         | Kind::WorkerFailed

@@ -69,6 +69,7 @@ use crate::results::Exchange;
 use crate::rpc::SoftState;
 use crate::rpc::calls::{Answer, Request as Ask};
 use crate::rpc::proposer::Proposer;
+use crate::tls::Fingerprint;
 
 /// How long another node's soft state is waited for; documents do without it after that.
 const SOFT_WITHIN: Duration = Duration::from_millis(300);
@@ -219,6 +220,11 @@ impl Served {
         self.raft.read(|state| state.settings().cloned()).unwrap_or_else(|| self.settings.clone())
     }
 
+    /// What the authority is known by that signs the certificates of the cluster's APIs.
+    fn authority(&self) -> Option<Fingerprint> {
+        self.raft.read(|state| state.authority().map(|authority| Fingerprint::of(&authority.certificate)))
+    }
+
     /// What the leader knows, asked of it where another node leads; empty where it does not answer soon.
     async fn soft(&self) -> SoftState {
         let leader = self.raft.status().leader;
@@ -250,3 +256,6 @@ mod conforms;
 #[cfg(test)]
 #[path = "api/api_test.rs"]
 mod tests;
+#[cfg(test)]
+#[path = "api/tls_test.rs"]
+mod tls_tests;

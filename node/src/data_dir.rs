@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::durable_file::{self, Readers};
 use crate::member_address::MemberAddress;
+use crate::tls::AUTHORITY_FILE;
 
 /// The file that says that the node stands outside the log.
 const OUTSIDE: &str = "outside";
@@ -23,7 +24,9 @@ const OUTSIDE: &str = "outside";
 const INSIDE_SINCE: &str = "inside-since";
 
 /// The files that are secrets.
-const SECRETS: [&str; 3] = ["mesh.key", "mesh.psk", "admin.token"];
+const SECRETS: [&str; 4] = ["mesh.key", "mesh.psk", "admin.token", API_CERTIFICATE];
+/// The file with the API's certificate and its key, on a node that only scans.
+const API_CERTIFICATE: &str = "api.pem";
 /// Permissions of everybody but owner and group. A group may be let in: volumes of containers are handed over so.
 const OTHERS: u32 = 0o007;
 const OTHERS_WRITE: u32 = 0o002;
@@ -293,6 +296,33 @@ impl DataDir {
     /// [`DataDirError`].
     pub fn save_pre_shared_key(&self, key: &PreSharedKey) -> Result<(), DataDirError> {
         self.write("mesh.psk", format!("{}\n", key.to_hex()).as_bytes())
+    }
+
+    /// Keeps the API's certificate with its key, on a node that only scans.
+    ///
+    /// # Errors
+    /// [`DataDirError`].
+    pub fn save_api_certificate(&self, pem: &str) -> Result<(), DataDirError> {
+        self.write(API_CERTIFICATE, pem.as_bytes())
+    }
+
+    /// What [`Self::save_api_certificate`] kept, if it is there.
+    #[must_use]
+    pub fn api_certificate(&self) -> Option<Vec<u8>> {
+        std::fs::read(self.path.join(API_CERTIFICATE)).ok()
+    }
+
+    /// Writes down the certificate of the cluster's authority, unless it is there already. It is no secret.
+    ///
+    /// # Errors
+    /// [`DataDirError`].
+    pub fn save_authority(&self, pem: &str) -> Result<(), DataDirError> {
+        let path = self.path.join(AUTHORITY_FILE);
+        if std::fs::read(&path).is_ok_and(|kept| kept == pem.as_bytes()) {
+            return Ok(());
+        }
+        durable_file::write(&path, pem.as_bytes(), Readers::Everybody)
+            .map_err(|source| DataDirError::Io { path, source })
     }
 
     /// Writes the first administrator token and answers where.

@@ -36,5 +36,6 @@ pub mod results;
 pub mod rpc;
 pub mod schedules;
 pub mod spec;
+pub mod tls;
 pub mod work_protocol;
 pub mod worker;

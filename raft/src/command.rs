@@ -39,7 +39,9 @@ pub use self::rule::{
 pub use self::submission::{Finished, SPEC_INLINE_BYTES_MAX, SpecRef, StoredChunk, Submission};
 pub use self::unit::{UnitKey, UnitRange};
 use crate::id::{ClusterId, Digest, JobId, NodeId, TokenId};
-use crate::state::{FeedRecord, KeepSpec, Measures, Occurrence, PassReason, Priority, Remarks, ScheduleSpec, Settings};
+use crate::state::{
+    Authority, FeedRecord, KeepSpec, Measures, Occurrence, PassReason, Priority, Remarks, ScheduleSpec, Settings,
+};
 use crate::version::{LogVersion, Versions};
 
 /// A command with the leader's wall time.
@@ -448,6 +450,8 @@ pub enum Command {
         /// What was asked of the API, and what came of it.
         entries: Vec<AuditEntry>,
     },
+    /// Notes who signs the certificates of the nodes' APIs; the first one holds.
+    SetAuthority(Box<Authority>),
     /// Stands for what a next release brings, in a program that the tests build to go from one release to another.
     #[cfg(feature = "next-version")]
     Rehearse {

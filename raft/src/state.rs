@@ -6,6 +6,7 @@
 
 mod access;
 mod audit;
+mod authority;
 mod commands;
 mod counts;
 mod ends;
@@ -51,6 +52,7 @@ use serde::{Deserialize, Serialize};
 
 pub use access::{ACCESS_TOKENS_MAX, AccessToken};
 pub use audit::{AUDIT_AT_ONCE_MAX, AUDIT_KEPT_MAX, AuditEnds, AuditRecord, chained};
+pub use authority::Authority;
 pub use commands::CommandKind;
 pub use counts::Counts;
 pub use ends::{WorkerEnd, WorkerEndState};
@@ -166,6 +168,8 @@ tables! {
     42 audit_ends: u8 => AuditEnds;
     /// The networks that those were limited to who asked for jobs.
     43 job_networks: JobId => Vec<IpNet>;
+    /// Who signs the certificates of the nodes' APIs.
+    50 authority: u8 => Authority;
     #[cfg(feature = "next-version")]
     255 rehearsals: NodeId => u64;
 }

@@ -6,7 +6,7 @@ use pentora_raft::command::{
     RuleKind, ScopeEffect, ScopeRule, SpecRef, StoredChunk, Submission, TokenGrant, UnitKey,
 };
 use pentora_raft::state::{
-    Counts, FeedRecord, JobLimits, KeepSpec, Measures, Occurrence, Partition, PassReason, Priority, Remarks,
+    Authority, Counts, FeedRecord, JobLimits, KeepSpec, Measures, Occurrence, Partition, PassReason, Priority, Remarks,
     ScheduleSpec, Share,
 };
 use pentora_raft::{ClusterId, Digest, JobId, Response, TokenId, Versions};
@@ -236,6 +236,9 @@ pub(crate) fn sample(kind: CommandKind, node: NodeId, lease: LeaseRef) -> Comman
             Command::RevokeAccessToken { name: "admin".into(), author: Author::default() }
         }
         CommandKind::NoteAudit => Command::NoteAudit { batch: 1, entries: Vec::new() },
+        CommandKind::SetAuthority => {
+            Command::SetAuthority(Box::new(Authority { certificate: vec![1], sealed_key: vec![1] }))
+        }
         #[cfg(feature = "next-version")]
         CommandKind::Rehearse => Command::Rehearse { node },
     }
@@ -354,12 +357,14 @@ fn a_scanner_leaves_leadership_and_the_keeping_of_chunks_to_members_and_outside_
         (Request::Soft, false, false),
         (Request::PlanRemoval(2), false, false),
         (Request::ReadIndex, false, false),
+        (Request::Certify { key: vec![4; 65] }, true, false),
         (Request::TransferLeader(2), false, false),
         (Request::KeepChunk { digest, holders: vec![1] }, false, false),
         (Request::Suffer { node: 2, fault: Fault::Kill { down_ms: 1 }, after_ms: 0 }, false, true),
     ] {
         assert_eq!(call(Peer::Scanner(2), &request).is_ok(), of_scanner, "{request:?}");
-        assert_eq!(call(Peer::Member(1), &request), Ok(()));
+        let by_members = !matches!(request, Request::Certify { .. });
+        assert_eq!(call(Peer::Member(1), &request).is_ok(), by_members, "members sign for themselves");
         assert_eq!(call_outside(Peer::Member(1), &request).is_ok(), by_outside, "{request:?}");
         if matches!(request, Request::Suffer { .. }) {
             let others = [Peer::Scanner(2), Peer::Unread, Peer::Stranger];

@@ -23,6 +23,7 @@ use crate::document::{
 use crate::rpc::SoftState;
 use crate::rpc::calls::{Answer, Request as Ask};
 use crate::rpc::no_majority::{name_of, no_majority};
+use crate::tls::Fingerprint;
 
 /// How long a hand-over of leadership is waited for.
 const TRANSFER_WITHIN: Duration = Duration::from_secs(5);
@@ -175,6 +176,7 @@ fn document_of(node: &Node, status: &RaftStatus, soft: &SoftState, knowledge: &K
                 needed: count(voters / 2 + 1),
                 failures_tolerated: knowledge.margin.map(count),
             },
+            authority: state.authority().map(|it| Fingerprint::of(&it.certificate).to_string()),
             nodes: state.nodes().map(|(id, record)| node_of(state, id, record, status, soft, knowledge)).collect(),
             answered_by: node.name.clone(),
             results_short: soft.results_short.clone(),

@@ -13,7 +13,7 @@ use super::membership_sync::members;
 use super::register::{Registered, Unregistered, register};
 use super::reminder::Reminder;
 use super::restore::restore;
-use super::{begin_cluster, mesh_config, node_info};
+use super::{begin_cluster, certifier, mesh_config, node_info};
 use crate::config::{NodeConfig, NodeMode, StartAction, StartPlan};
 use crate::data_dir::{DataDir, DataDirError, NodeIdentity};
 use crate::failure::{ExitCode, Failure};
@@ -291,6 +291,9 @@ pub(super) async fn ensure_begun(
     begin_cluster(raft, identity.cluster, own, Digest::of(token.trim().as_bytes())).await?;
     let aim = Command::AimVoters { voters: config.cluster.voters.count() };
     Proposer::new(raft.clone(), None).propose(aim).await.map_err(|error| failed(error.to_string()))?;
+    if let Some(psk) = data_dir.pre_shared_key()? {
+        certifier::begin(&Proposer::new(raft.clone(), None), identity.cluster, &psk).await.map_err(failed)?;
+    }
     data_dir.save_identity(&NodeIdentity { store_begun: true, ..identity.clone() })?;
     Ok(())
 }

@@ -132,7 +132,7 @@ fn facing(peer: SocketAddr) -> Option<IpAddr> {
 }
 
 /// The addresses of this machine's interfaces, loopback only where there is no other.
-fn interface_addresses() -> Vec<IpAddr> {
+pub(super) fn interface_addresses() -> Vec<IpAddr> {
     let all: Vec<IpAddr> = nix::ifaddrs::getifaddrs()
         .map(|interfaces| interfaces.filter_map(|interface| interface.address.as_ref().and_then(ip_of)).collect())
         .unwrap_or_default();

@@ -9,14 +9,16 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use bytes::Bytes;
 use futures::StreamExt;
-use pentora_p2p::{Class, FrameStream, Incoming, Mesh, PeerId};
+use pentora_p2p::{Class, FrameStream, Incoming, Mesh, PeerId, PreSharedKey};
 use pentora_raft::command::Command;
-use pentora_raft::{Digest, NodeId, ProposeError, Raft, Response};
+use pentora_raft::{ClusterId, Digest, NodeId, ProposeError, Raft, Response};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(super) use self::refusals::Refusals;
 use super::addresses::{self, Hints};
+use super::api_tls::now_s;
+use super::certifier;
 use crate::access::{self, Denied, Peer};
 use crate::coordinator::{WorkSessions, granted, plan_removal, soft_state};
 use crate::drill::{Fault, Faults};
@@ -54,6 +56,8 @@ pub(super) struct StreamServices {
     pub(super) refusals: Refusals,
     /// Where members say they are; `None` without a mesh.
     pub(super) whereabouts: Option<Whereabouts>,
+    /// What the authority's key is sealed with, where certificates are signed.
+    pub(super) sealing: Option<(PreSharedKey, ClusterId)>,
 }
 
 impl StreamServices {
@@ -358,6 +362,7 @@ async fn answer(request: Request, peer: Peer, services: &StreamServices) -> Answ
             };
             suffers.map_or_else(Answer::Unavailable, |()| Answer::Done)
         }
+        Request::Certify { key } => certify(&key, peer, services),
         Request::ReadIndex => match services.raft.ensure_linearizable().await {
             Ok(()) => Answer::ReadIndex(*services.raft.watch_applied().borrow()),
             Err(ProposeError::NotLeader { leader }) => Answer::NotLeader { leader },
@@ -370,6 +375,22 @@ async fn answer(request: Request, peer: Peer, services: &StreamServices) -> Answ
         | Request::ApiStream(_)
         | Request::Addresses(_) => Answer::NotFound,
     }
+}
+
+/// Signs a certificate for a node that only scans, for what the log says of it.
+fn certify(key: &[u8], peer: Peer, services: &StreamServices) -> Answer {
+    let (Some(node), Some((psk, cluster))) = (peer.node(), &services.sealing) else {
+        return Answer::Unavailable("this member has nothing to sign with".into());
+    };
+    let signed = match certifier::authority(&services.raft, *cluster, psk) {
+        Ok(Some(authority)) => {
+            let wanted = services.raft.read(|state| certifier::of_scanner(state, node));
+            authority.sign(key, &wanted, now_s())
+        }
+        Ok(None) => return Answer::Unavailable("the cluster has no authority yet".into()),
+        Err(error) => Err(error),
+    };
+    signed.map_or_else(|error| Answer::Unavailable(error.to_string()), |chain| Answer::Certified { chain })
 }
 
 /// Tells a node that is connected to this one, because it only scans, what it is to suffer.

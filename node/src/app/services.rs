@@ -117,6 +117,7 @@ impl Services {
             faults: served.and_then(|served| served.faults.clone()),
             refusals: Refusals::default(),
             whereabouts,
+            sealing: served.and_then(|served| Some((served.psk.clone()?, served.cluster))),
         }
     }
 }

@@ -58,7 +58,7 @@ pub(super) async fn run(plan: StartPlan) -> Result<(), Failure> {
             .because(error.to_string())
     })?;
     let (tasks, reading) = (TaskTracker::new(), CancellationToken::new());
-    tasks.spawn(reload::keep(plan.sources.clone(), station.file.clone(), reading.clone())?);
+    tasks.spawn(reload::keep(plan.sources.clone(), station.file.clone(), None, reading.clone())?);
     let failed = |error: std::io::Error| {
         Failure::new(ExitCode::Failure, "signals cannot be received").because(error.to_string())
     };

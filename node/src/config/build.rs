@@ -9,7 +9,7 @@ use super::keys::{Effect, KEYS, Typed, env_name};
 use super::kind::Value;
 use super::layers::{FlagValue, Raw, Roots, Setting, Settings, stack};
 use super::suggest::nearest;
-use super::{ApiAuth, NodeConfig, parse_duration, yaml};
+use super::{ApiAuth, ApiTls, NodeConfig, parse_duration, yaml};
 
 /// Everything a configuration is made of.
 #[derive(Debug, Clone, Default)]
@@ -42,7 +42,17 @@ pub enum Purpose {
 impl Purpose {
     /// Whether the key `path` is read.
     pub(super) fn reads(self, path: &str) -> bool {
-        const CLIENT_KEYS: [&str; 4] = ["client.api", "client.token_file", "node.data_dir", "server.api.listen"];
+        const CLIENT_KEYS: [&str; 9] = [
+            "client.api",
+            "client.ca_file",
+            "client.ca_fingerprint",
+            "client.token_file",
+            "node.data_dir",
+            "server.api.insecure",
+            "server.api.listen",
+            "server.api.tls.cert",
+            "server.api.tls.key",
+        ];
         self == Self::Node || CLIENT_KEYS.contains(&path)
     }
 }
@@ -206,6 +216,15 @@ fn relations(config: &NodeConfig, values: &Values<'_>, issues: &mut Vec<ConfigIs
             format!("none is for loopback only, and the API listens on {api}: use jwt, or listen on 127.0.0.1");
         broken("server.api.auth", "server.api.listen", message);
     }
+    let [cert, key] = ["server.api.tls.cert", "server.api.tls.key"];
+    match [cert, key].map(|path| values.0.contains_key(path)) {
+        [true, false] => broken(cert, cert, format!("needs {key} beside it")),
+        [false, true] => broken(key, key, format!("needs {cert} beside it")),
+        [true, true] if config.api.insecure => {
+            broken("server.api.insecure", cert, format!("asks for plain HTTP, and {cert} for TLS: keep one"));
+        }
+        _ => {}
+    }
     let mesh = config.mesh.listen;
     if mesh.port() != 0 && mesh.port() == api.port() && overlap(mesh.ip(), api.ip()) {
         broken(
@@ -268,9 +287,10 @@ fn warnings(config: &NodeConfig, settings: &Settings, env: &BTreeMap<String, Str
     if env.get("LICENSE_KEY").is_some_and(|key| !key.is_empty()) {
         warnings.push("LICENSE_KEY is ignored: Pentora needs no licence key".to_owned());
     }
-    if !config.api.listen.ip().is_loopback() {
+    if matches!(config.api.tls(), ApiTls::Plain) && !config.api.listen.ip().is_loopback() {
         warnings.push(format!(
-            "the API listens on {} in plain HTTP: put a proxy with TLS in front, or listen on 127.0.0.1",
+            "the API listens on {} in plain HTTP (server.api.insecure): whoever is on the way reads its tokens, so a proxy with \
+             TLS belongs in front",
             config.api.listen
         ));
     }

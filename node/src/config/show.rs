@@ -117,10 +117,11 @@ fn leaf_schema(key: &Key) -> Value {
         | Kind::Networks
         | Kind::Targets
         | Kind::Windows
+        | Kind::Hosts
         | Kind::Urls => list,
         Kind::Time(..) => json!({"type": "string", "examples": ["30s", "2m", "1h30m"]}),
         Kind::Size(..) => json!({"type": ["string", "integer"], "examples": ["512MiB", "20GiB"]}),
-        Kind::Label | Kind::Path | Kind::Socket | Kind::Secret | Kind::Anything => {
+        Kind::Fingerprint | Kind::Label | Kind::Path | Kind::Socket | Kind::Secret | Kind::Anything => {
             json!({"type": ["string", "number"]})
         }
     };

@@ -37,6 +37,9 @@ pub struct ClusterDocument {
     pub applied_index: u64,
     /// How many voters there are and may be lost.
     pub quorum: Quorum,
+    /// The fingerprint of the authority that signs the certificates of the nodes' APIs; absent before there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<String>,
     /// Every node, voters first.
     pub nodes: Vec<NodeDocument>,
     /// Name of the node that answered.

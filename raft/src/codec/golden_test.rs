@@ -14,9 +14,9 @@ use crate::command::{
 };
 use crate::id::{ClusterId, Digest, JobId, TokenId};
 use crate::state::{
-    Backoff, CommandKind, Counts, FailureAction, FeedRecord, JobLimits, KeepSpec, Measures, MissedPolicy, Needs,
-    Occurrence, OverlapPolicy, Partition, PassReason, Preference, Priority, Remarks, Run, RunOutcome, ScheduleSpec,
-    Settings, Share, Slice, State, WorkerEnd, WorkerEndState,
+    Authority, Backoff, CommandKind, Counts, FailureAction, FeedRecord, JobLimits, KeepSpec, Measures, MissedPolicy,
+    Needs, Occurrence, OverlapPolicy, Partition, PassReason, Preference, Priority, Remarks, Run, RunOutcome,
+    ScheduleSpec, Settings, Share, Slice, State, WorkerEnd, WorkerEndState,
 };
 use crate::version::Versions;
 
@@ -335,6 +335,7 @@ fn commands() -> Vec<Command> {
                 },
             ],
         },
+        Command::SetAuthority(Box::new(Authority { certificate: vec![7, 8], sealed_key: vec![9] })),
     ]
 }
 
@@ -374,7 +375,7 @@ fn the_rows_of_every_table_have_the_bytes_of_the_first_release() {
     let later = [CommandKind::AddSchedule, CommandKind::PauseSchedule].map(drawn);
     let keeps = [CommandKind::AddKeep, CommandKind::PauseKeep, CommandKind::RefuseSlice].map(drawn);
     let versions = [CommandKind::SetVersions, CommandKind::RaiseLog].map(drawn);
-    let of_people = [CommandKind::MakeAccessToken, CommandKind::NoteAudit].map(drawn);
+    let of_people = [CommandKind::MakeAccessToken, CommandKind::NoteAudit, CommandKind::SetAuthority].map(drawn);
     let mut state = State::default();
     let later = [joins, drawn(CommandKind::SetOffline)].into_iter().chain(later);
     let later =

@@ -24,7 +24,7 @@ use crate::command::{
     Submission, UnitKey, UnitRange,
 };
 use crate::id::{ClusterId, Digest, JobId, NodeId};
-use crate::state::{CommandKind, Counts, JobStatus, Lease, Occurrence, Priority, Remarks, Share, State};
+use crate::state::{Authority, CommandKind, Counts, JobStatus, Lease, Occurrence, Priority, Remarks, Share, State};
 use crate::version::Versions;
 
 /// A command before it knows the state.
@@ -300,6 +300,13 @@ fn moves(kind: CommandKind) -> Moves {
         CommandKind::NoteAudit => {
             draw(2, (0u64..20, prop::collection::vec(any_audit_entry(), 0..4)), |(batch, entries), _| {
                 Command::NoteAudit { batch: *batch, entries: entries.clone() }
+            })
+        }
+        CommandKind::SetAuthority => {
+            let bytes = || prop::collection::vec(any::<u8>(), 0..4);
+            draw(1, (bytes(), bytes()), |(certificate, sealed_key), _| {
+                let (certificate, sealed_key) = (certificate.clone(), sealed_key.clone());
+                Command::SetAuthority(Box::new(Authority { certificate, sealed_key }))
             })
         }
         #[cfg(feature = "next-version")]

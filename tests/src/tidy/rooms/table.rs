@@ -104,8 +104,8 @@ const NODE: &str = "
     dispatch: app cli failure malloc privilege
     malloc:
     privilege:
-    cli: airgap backup capacity client clock config data_dir document drill durable_file embedded exclusions failure feeds
-    app: access airgap api backup client clock config coordinator data_dir document drill durable_file embedded failure feeds gateway holders jobs join keeps member_address meters outside policy raft_transport results rpc schedules spec work_protocol worker
+    cli: airgap backup capacity client clock config data_dir document drill durable_file embedded exclusions failure feeds tls
+    app: access airgap api backup client clock config coordinator data_dir document drill durable_file embedded failure feeds gateway holders jobs join keeps member_address meters outside policy raft_transport results rpc schedules spec tls work_protocol worker
     outside: gateway member_address
     gateway: coordinator rpc work_protocol
     holders: results rpc
@@ -114,14 +114,14 @@ const NODE: &str = "
     raft_transport:
     embedded: client document failure feeds
     failure:
-    client: config document durable_file feeds
-    config: durable_file policy
-    data_dir: durable_file member_address
-    api: airgap backup capacity clock coordinator document drill feeds jobs join keeps meters results rpc schedules spec work_protocol
+    client: config document durable_file feeds tls
+    config: durable_file policy tls
+    data_dir: durable_file member_address tls
+    api: airgap backup capacity clock coordinator document drill feeds jobs join keeps meters results rpc schedules spec tls work_protocol
     capacity: document
     airgap: clock document durable_file policy results rpc spec
     backup: results rpc
-    join: member_address rpc
+    join: member_address rpc tls
     schedules: document jobs results rpc
     keeps: document jobs results rpc
     jobs: coordinator document exclusions policy results rpc spec work_protocol
@@ -138,6 +138,7 @@ const NODE: &str = "
     member_address:
     meters:
     work_protocol:
+    tls:
     clock:
 ";
 

@@ -283,7 +283,7 @@ fn right(kind: CommandKind) -> Right {
         Kind::Complete | Kind::CompleteWith | Kind::CompleteMeasured | Kind::Release | Kind::Expire => {
             Right::OfOwnLeases
         }
-        Kind::UpdateNode | Kind::SetNetworks | Kind::SetVersions | Kind::NodeLeft | Kind::Retire => Right::OfItself,
+        Kind::UpdateNode | Kind::SetNetworks | Kind::SetVersions | Kind::SetSigners | Kind::NodeLeft | Kind::Retire => Right::OfItself,
         Kind::Begin | Kind::Join | Kind::Admit => Right::Not(ADMISSION),
         Kind::CreateToken
         | Kind::MakeToken
@@ -351,7 +351,9 @@ fn of_itself(state: &State, node: NodeId, command: Command) -> Option<Command> {
             Some(Command::UpdateNode { node, info: NodeInfo { role, ..info } })
         }
         Command::NodeLeft { node: named } | Command::Retire { node: named } if named == node => Some(command),
-        Command::SetVersions { node: named, .. } if named == node => Some(command),
+        Command::SetVersions { node: named, .. } | Command::SetSigners { node: named, .. } if named == node => {
+            Some(command)
+        }
         #[cfg(feature = "next-version")]
         Command::Rehearse { node: named } if named == node => Some(command),
         Command::SetNetworks { node: named, networks } if named == node => {

@@ -22,6 +22,7 @@ mod routes;
 mod serve;
 mod services;
 mod settings;
+mod signers;
 mod standalone;
 mod suspend;
 
@@ -314,6 +315,7 @@ impl Node {
         ));
         let reach = (self.config.worker.network_access.clone(), self.file.clone());
         tasks.spawn(routes::keep(self.raft.clone(), proposer.clone(), reach, stop.clone()));
+        tasks.spawn(signers::keep(self.raft.clone(), proposer.clone(), self.file.clone(), stop.clone()));
     }
 
     /// What this node keeps beside the log: chunks, and feeds.

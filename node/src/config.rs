@@ -205,6 +205,10 @@ pub struct WorkerSettings {
     pub(crate) windows: Vec<String>,
     /// When it may not.
     pub(crate) blackouts: Vec<String>,
+    /// Whether it begins work of signed orders alone.
+    pub(crate) require_signed_orders: bool,
+    /// Whose.
+    pub(crate) trusted_keys: Vec<String>,
     /// Leases it holds at once at most.
     pub(crate) max_concurrent_scans: u32,
     /// Targets in one unit at most.
@@ -231,6 +235,8 @@ impl WorkerSettings {
             exclude: values.get(keys::WORKER_EXCLUDE),
             windows: values.get(keys::WORKER_WINDOWS),
             blackouts: values.get(keys::WORKER_BLACKOUTS),
+            require_signed_orders: values.get(keys::REQUIRE_SIGNED_ORDERS),
+            trusted_keys: values.get(keys::TRUSTED_KEYS),
             max_concurrent_scans: values.get(keys::MAX_CONCURRENT_SCANS),
             max_targets_per_scan: values.get(keys::MAX_TARGETS_PER_SCAN),
             registrars: values

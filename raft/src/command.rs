@@ -448,6 +448,13 @@ pub enum Command {
         /// What was asked of the API, and what came of it.
         entries: Vec<AuditEntry>,
     },
+    /// A node says whose orders it takes alone.
+    SetSigners {
+        /// Which.
+        node: NodeId,
+        /// The keys of those whose signature it asks for, as texts; `None` where it takes every order.
+        keys: Option<Vec<String>>,
+    },
     /// Stands for what a next release brings, in a program that the tests build to go from one release to another.
     #[cfg(feature = "next-version")]
     Rehearse {

@@ -25,6 +25,7 @@ mod retries;
 mod rules;
 mod schedules;
 mod settings;
+mod signers;
 mod standing;
 mod submit;
 pub mod table;
@@ -57,7 +58,8 @@ pub use ends::{WorkerEnd, WorkerEndState};
 pub use feeds::FeedRecord;
 pub use health::Health;
 pub use jobs::{
-    ChunkRef, FreeRange, Job, JobLimits, JobStatus, Needs, Partition, Progress, WorkerStat, of_residency, residency_in,
+    ChunkRef, FreeRange, Job, JobLimits, JobStatus, Needs, Partition, Progress, WorkerStat, of_residency, of_signer,
+    residency_in, signer_in,
 };
 pub use keeps::{FRESH_MS_MIN, KEEPS_MAX, Keep, KeepSpec, SLICES_MAX, Slice};
 pub(crate) use leases::{LEASES_PER_NODE_MAX, shares_of};
@@ -74,6 +76,7 @@ pub use schedules::{
     MissedPolicy, Occurrence, OverlapPolicy, PassReason, REQUEST_BYTES_MAX, RUNS_KEPT_MAX, Run, RunOutcome,
     SCHEDULES_MAX, Schedule, ScheduleSpec, is_schedule_name,
 };
+pub use signers::{SIGNER_BYTES_MAX, SIGNERS_MAX};
 pub use settings::{Backoff, FailureAction, Preference, Settings};
 pub use standing::{Shape, Standing, VOTERS_ALLOWED};
 pub(crate) use submit::EarlierSubmission;
@@ -166,6 +169,8 @@ tables! {
     42 audit_ends: u8 => AuditEnds;
     /// The networks that those were limited to who asked for jobs.
     43 job_networks: JobId => Vec<IpNet>;
+    /// The keys of those whose orders a node takes alone; a node without a row takes all.
+    44 signers: NodeId => Vec<String>;
     #[cfg(feature = "next-version")]
     255 rehearsals: NodeId => u64;
 }

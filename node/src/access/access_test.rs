@@ -216,6 +216,7 @@ pub(crate) fn sample(kind: CommandKind, node: NodeId, lease: LeaseRef) -> Comman
         CommandKind::EndSlice => Command::EndSlice { keep: "k".into(), job },
         CommandKind::RefuseSlice => Command::RefuseSlice { keep: "k".into(), reason: "x".into() },
         CommandKind::SetVersions => Command::SetVersions { node, versions: Versions::OWN },
+        CommandKind::SetSigners => Command::SetSigners { node, keys: None },
         CommandKind::RaiseLog => Command::RaiseLog { version: 1 },
         CommandKind::ArrangeAs => {
             Command::ArrangeAs { author: Author::default(), arrangement: Box::new(Arrangement::Carried(submission())) }
@@ -242,10 +243,11 @@ pub(crate) fn sample(kind: CommandKind, node: NodeId, lease: LeaseRef) -> Comman
 }
 
 /// What a node that only scans may propose, and nothing else.
-pub(crate) const OF_SCANNERS: [CommandKind; 10] = [
+pub(crate) const OF_SCANNERS: [CommandKind; 11] = [
     CommandKind::UpdateNode,
     CommandKind::SetNetworks,
     CommandKind::SetVersions,
+    CommandKind::SetSigners,
     CommandKind::NodeLeft,
     CommandKind::Retire,
     CommandKind::Complete,
@@ -283,6 +285,7 @@ fn what_a_scanner_may_propose_is_about_itself_and_its_own_leases_alone() {
         Command::UpdateNode { node: 1, info: info("m", NodeRole::Scanner) },
         Command::SetNetworks { node: other, networks: None },
         Command::SetVersions { node: other, versions: Versions::OWN },
+        Command::SetSigners { node: other, keys: None },
         Command::NodeLeft { node: other },
         Command::Retire { node: 1 },
         Command::Release { leases: vec![lease, anothers] },

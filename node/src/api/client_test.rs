@@ -40,6 +40,7 @@ async fn ask_everything(client: &Client) {
     drop(client.jobs().await);
     drop(client.job("x").await);
     drop(client.results("x").await);
+    drop(client.job_bundle("x").await);
     drop(client.events("x", None).await);
     drop(client.all_events(None).await);
     drop(client.explain("x", &Asked { id: "x".into(), address: None, port: None }).await);

@@ -179,6 +179,7 @@ fn document_of(state: &pentora_raft::State, id: JobId, job: &Job, soft: &SoftSta
         ports: None,
         title: job.title.clone(),
         site: site_of(job),
+        signed_by: job.partitions.first().and_then(|part| part.needs.signer()).map(str::to_owned),
         allow_fragile: false,
     }
 }
@@ -240,7 +241,7 @@ fn waiting_for(state: &pentora_raft::State, id: JobId, job: &Job, now_ms: u64) -
         return None;
     }
     let nobody = job.partitions.iter().find(|part| {
-        let refused = |(id, node)| placement::refusal(node, state.site_of(id), &part.needs, VERSION).is_some();
+        let refused = |(id, node)| placement::refused(state, id, node, &part.needs, VERSION).is_some();
         state.nodes().all(refused)
     });
     if nobody.is_some() {

@@ -131,6 +131,9 @@ impl From<RefusedRequest> for ApiError {
             | RefusedRequest::Spec(_)
             | RefusedRequest::Field(_)
             | RefusedRequest::Profile { .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_request", detail),
+            RefusedRequest::Order(_) | RefusedRequest::NotAsked(_) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "order_invalid", detail)
+            }
             RefusedRequest::Scope(_) => Self::new(StatusCode::FORBIDDEN, "scope_denied", detail),
             RefusedRequest::Ambiguous { sites, .. } => {
                 let sites = sites.into_iter().map(Value::from).collect();

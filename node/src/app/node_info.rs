@@ -11,6 +11,7 @@ use pentora_scanner::spec::EngineChoice;
 
 use crate::config::{NetworkAccess, NodeConfig, NodeMode, WorkerSettings};
 use crate::policy::own::OwnRules;
+use crate::signing::TrustedKey;
 
 /// What this node says of itself.
 pub(super) fn of(config: &NodeConfig, mesh: &Mesh, name: &str) -> NodeInfo {
@@ -76,7 +77,12 @@ pub(super) fn own_rules(worker: &WorkerSettings) -> Result<OwnRules, String> {
         NetworkAccess::Auto => None,
         NetworkAccess::Networks(nets) => Some(Scope::new(nets)),
     };
-    OwnRules::read(scope, &worker.exclude, &worker.windows, &worker.blackouts)
+    let rules = OwnRules::read(scope, &worker.exclude, &worker.windows, &worker.blackouts)?;
+    if !worker.require_signed_orders {
+        return Ok(rules);
+    }
+    let keys = worker.trusted_keys.iter().map(|text| text.parse::<TrustedKey>().map_err(|error| error.to_string()));
+    Ok(rules.signed_by(keys.collect::<Result<_, _>>()?))
 }
 
 /// What this node reaches within its own scope, before its hours; `None` for everything.

@@ -126,17 +126,22 @@ fn addresses(api: &str) -> Result<String, Failure> {
 }
 
 /// The file with the names.
+fn file(context: &Context) -> Result<PathBuf, Failure> {
+    Ok(directory(context, "contexts")?.join("contexts.json"))
+}
+
+/// Where this user's own things are kept.
 ///
 /// # Errors
-/// There is no home directory.
-fn file(context: &Context) -> Result<PathBuf, Failure> {
+/// There is no home directory to keep `what` in.
+pub(super) fn directory(context: &Context, what: &str) -> Result<PathBuf, Failure> {
     let xdg = context.env.get("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let directory = xdg.or_else(|| context.host.home.as_ref().map(|home| home.join(".config")));
     let directory = directory.ok_or_else(|| {
-        Failure::new(ExitCode::Failure, "there is no home directory to keep contexts in")
+        Failure::new(ExitCode::Failure, format!("there is no home directory to keep {what} in"))
             .next("set HOME or XDG_CONFIG_HOME")
     })?;
-    Ok(directory.join("pentora/contexts.json"))
+    Ok(directory.join("pentora"))
 }
 
 fn failed(error: &ContextsError) -> Failure {

@@ -35,6 +35,7 @@ fn job() -> JobDocument {
         ports: None,
         title: String::new(),
         site: None,
+        signed_by: None,
         allow_fragile: false,
         priority: pentora_raft::state::Priority::Normal,
         submitted_at: String::new(),

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use pentora_raft::state::SIGNERS_MAX;
+
 use super::file::{ConfigText, Host};
 use super::issue::{ConfigError, ConfigIssue, Origin};
 use super::keys::{Effect, KEYS, Typed, env_name};
@@ -237,6 +239,17 @@ fn relations(config: &NodeConfig, values: &Values<'_>, issues: &mut Vec<ConfigIs
         let message = "a standalone worker begins no cluster: remove node.init (--init), or set worker.mode: cluster and \
                        worker.offline: false";
         broken("worker.offline", "node.init", message.to_owned());
+    }
+    let (signed, keys) = ("worker.require_signed_orders", "worker.trusted_keys");
+    match (config.worker.require_signed_orders, config.worker.trusted_keys.len()) {
+        (true, 0) => broken(signed, keys, format!("{keys} names nobody, so no work would be begun: add a key")),
+        (true, count) if count > SIGNERS_MAX => {
+            broken(keys, signed, format!("{count} keys are more than the {SIGNERS_MAX} that a node looks through"));
+        }
+        (false, count) if count > 0 => {
+            broken(keys, signed, format!("keys mean nothing without {signed}: true: set that, or remove them"));
+        }
+        _ => {}
     }
     if !config.worker.standalone {
         // One that is written as it would be anyway does no harm: `config show` writes all of them.

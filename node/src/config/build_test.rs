@@ -166,6 +166,19 @@ fn an_empty_configuration_is_complete() {
     assert_eq!(load(&Sources::default()).expect("even without a host").config.name, "node");
 }
 
+const A_KEY: &str = "ed25519:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA alice";
+
+#[test]
+fn whose_orders_are_taken_is_said_whole_or_not_at_all() {
+    let keys = ("PENTORA_WORKER_TRUSTED_KEYS", A_KEY);
+    let signed = ("PENTORA_WORKER_REQUIRE_SIGNED_ORDERS", "true");
+    assert_eq!(good("", &[keys, signed]).config.worker.trusted_keys, [A_KEY]);
+    for (env, part) in [(keys, "mean nothing without"), (signed, "names nobody")] {
+        let error = load(&sources("", &[env])).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    }
+}
+
 #[test]
 fn every_key_can_be_set_by_its_environment_variable() {
     for key in KEYS {
@@ -177,13 +190,16 @@ fn every_key_can_be_set_by_its_environment_variable() {
             ("", "results.retention.max_jobs") => "7",
             ("", "results.retention.max_bytes") => "20GiB",
             ("", "worker.windows" | "worker.blackouts") => "22:00-06:00 UTC",
+            ("", "worker.trusted_keys") => A_KEY,
             ("", _) => "x",
             (default, _) => default,
         };
+        let keys = (key.path == "worker.trusted_keys").then_some(("PENTORA_WORKER_REQUIRE_SIGNED_ORDERS", "true"));
         // Some mean something to a standalone worker alone.
         let is_of_standalone = key.path.starts_with("sync.") || key.path.starts_with("worker.local_");
         let mode = is_of_standalone.then_some(("PENTORA_WORKER_MODE", "standalone"));
-        let env: Vec<(&str, &str)> = mode.into_iter().chain([(env_name(key.path).leak() as &str, value)]).collect();
+        let env: Vec<(&str, &str)> =
+            mode.into_iter().chain(keys).chain([(env_name(key.path).leak() as &str, value)]).collect();
         let loaded = good("", &env);
         let expected = Origin::Environment(env_name(key.path));
         assert_eq!(loaded.origin(key.path), Some(&expected), "{}", key.path);
@@ -206,6 +222,7 @@ fn another_value(key: &Key) -> Option<String> {
         Kind::Networks => "10.9.0.0/16",
         Kind::Targets => "10.9.0.0/24",
         Kind::Windows => "mon-fri 22:00-06:00 Europe/Berlin",
+        Kind::Keys => A_KEY,
         Kind::Urls => "http://127.0.0.9:9",
     };
     Some(text.to_owned())

@@ -127,6 +127,14 @@ keys! {
     ),
     WORKER_BLACKOUTS: Vec<String> =>
         key("worker.blackouts", Kind::Windows, "", "when this node may not scan, written like worker.windows"),
+    REQUIRE_SIGNED_ORDERS: bool => key(
+        "worker.require_signed_orders",
+        Kind::Switch,
+        "false",
+        "begin no work but that of orders which a key of worker.trusted_keys signed, whoever leads the cluster",
+    ),
+    TRUSTED_KEYS: Vec<String> =>
+        key("worker.trusted_keys", Kind::Keys, "", "keys of people as `pentora key show` prints them, such as `ed25519:AbC... alice`"),
     MAX_CONCURRENT_SCANS: u32 =>
         key("worker.capacity.max_concurrent_scans", Kind::Count(1, 1024), "10", "leases held at once"),
     MAX_TARGETS_PER_SCAN: u64 =>
@@ -325,6 +333,8 @@ mod tests {
             ("worker.exclude", "10.0.0.300", "10.0.0.300"),
             ("worker.windows", "22:00-06:00", "write it as"),
             ("worker.blackouts", "mon 22:00-06:00 Mars", "`Mars`"),
+            ("worker.require_signed_orders", "yes", "neither true nor false"),
+            ("worker.trusted_keys", "alice", "is no key"),
             ("results.free_space_floor", "1.5GB", "is not a size"),
             ("results.retention.max_bytes", "0", "is not between"),
             ("worker.capacity.max_concurrent_scans", "0", "from 1 to 1024"),

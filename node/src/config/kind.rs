@@ -13,6 +13,7 @@ use super::size::Size;
 use super::{NetworkAccess, Secret, peer_address};
 use crate::policy::exclusion_targets;
 use crate::policy::own::check_window;
+use crate::signing::TrustedKey;
 
 /// What a value must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub enum Kind {
     Targets,
     /// Times of windows or blackouts, a text each.
     Windows,
+    /// Public keys of people, each with a name behind it or none.
+    Keys,
     /// A token: never shown.
     Secret,
     /// HTTP addresses.
@@ -143,6 +146,7 @@ impl Kind {
             Self::Networks => networks(raw),
             Self::Targets => each(raw, targets).map(Checked::List),
             Self::Windows => windows(raw).map(Checked::List),
+            Self::Keys => each(raw, trusted_key).map(Checked::List),
             _ => match raw {
                 Raw::Text(text) => self.check_text(text.trim()),
                 Raw::List(_) => Err("takes one value, not a list".to_owned()),
@@ -212,6 +216,10 @@ fn label(text: &str) -> Result<String, String> {
 
 fn targets(text: &str) -> Result<String, String> {
     exclusion_targets(&[text.to_owned()]).map(|_read| text.to_owned()).map_err(|error| error.to_string())
+}
+
+fn trusted_key(text: &str) -> Result<String, String> {
+    text.parse::<TrustedKey>().map(|key| key.to_string()).map_err(|error| error.to_string())
 }
 
 /// A text is one of them, commas and all: days have some.

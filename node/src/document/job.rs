@@ -93,6 +93,9 @@ pub struct JobDocument {
     /// The site that its hosts are at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub site: Option<String>,
+    /// The key of whoever signed the order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<String>,
     /// That ports of controllers and medical devices are asked like any other, as the request wanted; told where `ports` is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_fragile: bool,

@@ -124,6 +124,22 @@ pub struct ScanRequest {
     /// Whether name servers are asked what hosts that are up are called; none means yes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reverse_dns: Option<bool>,
+    /// The signature of whoever asks, under this very request: `pentora scan --sign`. Nodes whose owners ask for it
+    /// (`worker.require_signed_orders`) scan for nobody else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<SignedOrder>,
+}
+
+/// A request as a person signed it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SignedOrder {
+    /// What was signed, to the byte: JSON with `version`, `id`, `issued_at_ms`, `expires_at_ms`, `repeats` and `request`.
+    pub order: String,
+    /// Who signed it: `ed25519:` and the key in base64url.
+    pub key: String,
+    /// The Ed25519 signature in base64url, under `pentora order v1`, a zero byte, and the text.
+    pub signature: String,
 }
 
 /// Which addresses of a host name are scanned.
@@ -179,6 +195,7 @@ impl Default for ScanRequest {
             sample: None,
             resolve: None,
             reverse_dns: None,
+            order: None,
         }
     }
 }
@@ -213,7 +230,7 @@ mod tests {
     #[test]
     fn what_is_not_said_is_not_written_so_that_an_older_node_understands_the_rest() {
         let json = serde_json::to_string(&ScanRequest::default()).unwrap();
-        for field in ["exclude_ports", "sample", "resolve", "reverse_dns"] {
+        for field in ["exclude_ports", "sample", "resolve", "reverse_dns", "order"] {
             assert!(!json.contains(field), "{json}");
         }
         let said = ScanRequest { exclude_ports: Some("9100".into()), ..ScanRequest::default() };

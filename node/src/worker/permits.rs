@@ -16,9 +16,12 @@ use pentora_scanner::target::{TargetError, TargetSet};
 use tokio_util::sync::CancellationToken;
 
 use super::Context;
+use super::signed::{self, NotTaken, Seen};
+use crate::clock::wall_ms;
 use crate::exclusions::{self, ExclusionError, Unresolved};
 use crate::policy::own::{OwnFile, OwnRules};
 use crate::policy::{Closed, OutsidePolicy, Policy};
+use crate::signing::SignerKey;
 
 /// What the units of this node may send to.
 #[derive(Debug, Default)]
@@ -26,12 +29,15 @@ pub struct Permits {
     /// What this node's own file allows.
     own: OwnFile,
     units: Mutex<BTreeMap<LeaseRef, Unit>>,
+    seen: Seen,
 }
 
 #[derive(Debug, Clone)]
 struct Unit {
     permit: Arc<Permit>,
     spec: Arc<ScanSpec>,
+    /// Who signed the order, where this node's own file asked for that.
+    signer: Option<SignerKey>,
     /// Why its time is over.
     closed: Option<String>,
 }
@@ -60,6 +66,9 @@ pub(super) enum NotPermitted {
     /// This node's own file has other hours.
     #[error(transparent)]
     Closed(Closed),
+    /// This node's own file asks for another order.
+    #[error(transparent)]
+    NotTaken(#[from] NotTaken),
     /// This node's own file does not.
     #[error("{outside} is outside worker.scope in this node's own file, which allows {scope}")]
     ByOwnFile {
@@ -74,7 +83,7 @@ impl Permits {
     /// For a node with this file of its own.
     #[must_use]
     pub fn new(own: OwnFile) -> Self {
-        Self { own, units: Mutex::default() }
+        Self { own, units: Mutex::default(), seen: Seen::default() }
     }
 
     /// What a unit may send to, kept up to date until [`Self::end`].
@@ -96,8 +105,12 @@ impl Permits {
         {
             return Err(NotPermitted::ByOwnFile { outside: error.outside.to_string(), scope: error.scope });
         }
+        let order = signed::order_of(&own, spec, wall_ms())?;
+        order.iter().try_for_each(|order| self.seen.note(order, reference.unit.job))?;
         let permit = Arc::new(Permit::new(policy.permitted(own.scope(), exclude)));
-        self.lock().insert(reference, Unit { permit: Arc::clone(&permit), spec: Arc::clone(spec), closed: None });
+        let signer = order.map(|order| order.signer);
+        let unit = Unit { permit: Arc::clone(&permit), spec: Arc::clone(spec), signer, closed: None };
+        self.lock().insert(reference, unit);
         Ok(permit)
     }
 
@@ -132,6 +145,12 @@ impl Permits {
                 // What it may send to stays: a target that is kept from its last probes would be taken for silent.
                 unit.closed = Some(closed.to_string());
                 renewed.closed.push(*reference);
+                continue;
+            }
+            if let Some(trusted) = own.signers()
+                && !trusted.iter().any(|trusted| Some(trusted.key) == unit.signer)
+            {
+                renewed.touched.push(*reference);
                 continue;
             }
             let before = unit.permit.get();

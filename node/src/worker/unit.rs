@@ -378,6 +378,9 @@ async fn begin(
         }
     };
     let permit = permits::begin(context, begun.reference, &spec).await?;
+    if let Some(budget_pps) = spec.budget_pps() {
+        context.units.limit(&begun.reference, budget_pps);
+    }
     loop {
         let task = UnitTask {
             spec: Arc::clone(&spec),
@@ -415,7 +418,7 @@ async fn within_exclusions(spec: Arc<ScanSpec>) -> Result<Arc<ScanSpec>, ScanErr
 /// The spec with the lease's own share of what the whole job may send into one network.
 fn within_share(spec: Arc<ScanSpec>, network_pps: Option<u64>) -> Arc<ScanSpec> {
     match network_pps {
-        Some(share) if spec.network_rate_pps != Some(share) => {
+        Some(share) if spec.network_rate_pps.is_none_or(|whole| share < whole) => {
             Arc::new(ScanSpec { network_rate_pps: Some(share), ..ScanSpec::clone(&spec) })
         }
         _ => spec,

@@ -335,6 +335,7 @@ fn commands() -> Vec<Command> {
                 },
             ],
         },
+        Command::SetSigners { node: 1, keys: Some(vec!["k".into()]) },
     ]
 }
 
@@ -374,7 +375,7 @@ fn the_rows_of_every_table_have_the_bytes_of_the_first_release() {
     let later = [CommandKind::AddSchedule, CommandKind::PauseSchedule].map(drawn);
     let keeps = [CommandKind::AddKeep, CommandKind::PauseKeep, CommandKind::RefuseSlice].map(drawn);
     let versions = [CommandKind::SetVersions, CommandKind::RaiseLog].map(drawn);
-    let of_people = [CommandKind::MakeAccessToken, CommandKind::NoteAudit].map(drawn);
+    let of_people = [CommandKind::MakeAccessToken, CommandKind::NoteAudit, CommandKind::SetSigners].map(drawn);
     let mut state = State::default();
     let later = [joins, drawn(CommandKind::SetOffline)].into_iter().chain(later);
     let later =

@@ -277,6 +277,12 @@ fn moves(kind: CommandKind) -> Moves {
             keep: keep.clone(),
             reason: reason.clone(),
         }),
+        CommandKind::SetSigners => {
+            let keys = prop::option::of(prop::collection::vec("[a-z]{0,2}", 0..3));
+            draw(1, (any_pick(), keys), |(node, keys), scene| {
+                Command::SetSigners { node: scene.node(node), keys: keys.clone() }
+            })
+        }
         CommandKind::SetVersions => draw(1, (any_pick(), 0u32..4, 0u32..4), |(node, oldest, newest), scene| {
             let versions = Versions { oldest: *oldest, newest: *newest };
             Command::SetVersions { node: scene.node(node), versions }

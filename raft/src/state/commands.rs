@@ -151,6 +151,7 @@ commands! { state, index:
     RotateAccessToken { name, key, author: _ } => "rotate-access-token", [], state.rotate_access_token(name, *key);
     RevokeAccessToken { name, author: _ } => "revoke-access-token", [], state.revoke_access_token(name);
     NoteAudit { batch, entries } => "note-audit", [], state.note_audit(*batch, entries);
+    SetSigners { node, keys } => "set-signers", [], state.set_signers(*node, keys.as_deref());
     #[cfg(feature = "next-version")]
     Rehearse { node } => "rehearse", [], state.rehearse(*node), since 2;
 }

@@ -139,12 +139,34 @@ pub struct Needs {
 /// none for such a tag, so a release that does not know of residency finds nobody for such work, and leases none of it.
 const RESIDENCY: &str = "residency:";
 
+/// How it stands among those tags whose signature the order carries. A release that does not know of signed orders finds nobody
+/// for such work, so in a cluster of two releases it waits.
+const SIGNER: &str = "signed-by:";
+
 impl Needs {
+    /// The key of whoever signed the order, where somebody did.
+    #[must_use]
+    pub fn signer(&self) -> Option<&str> {
+        self.required_tags.iter().find_map(|tag| signer_in(tag))
+    }
+
     /// The region that the results do not leave, where there is one.
     #[must_use]
     pub fn residency(&self) -> Option<&str> {
         self.required_tags.iter().find_map(|tag| residency_in(tag))
     }
+}
+
+/// What work says of itself that was ordered with a signature.
+#[must_use]
+pub fn of_signer(key: &str) -> String {
+    format!("{SIGNER}{key}")
+}
+
+/// The key of the signature that a required tag stands for, if it does.
+#[must_use]
+pub fn signer_in(tag: &str) -> Option<&str> {
+    tag.strip_prefix(SIGNER)
 }
 
 /// What work requires whose results do not leave a region.

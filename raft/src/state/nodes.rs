@@ -186,6 +186,7 @@ impl State {
         self.nodes.remove(&node);
         self.standings.remove(&node);
         self.versions.remove(&node);
+        self.signers.remove(&node);
         Ok(Response::Done)
     }
 

@@ -103,7 +103,7 @@ fn removal(what: &'static str) -> Operation {
 }
 
 fn of_jobs() -> Vec<Route> {
-    use AccessRole::{Operator, Viewer};
+    use AccessRole::{Auditor, Operator, Viewer};
     let job = |what| says(what).answers::<JobDocument>(200, "The job as it stands then.");
     let after = |operation: Operation| operation.lists::<JobEvent>().streams();
     let place = |operation: Operation| {
@@ -128,6 +128,14 @@ fn of_jobs() -> Vec<Route> {
             "/api/v1/jobs/{id}/results",
             jobs::results,
             says("A job's accepted results so far.").answers_text("application/x-ndjson", "A host a line."),
+        ),
+        get(
+            Auditor,
+            "/api/v1/jobs/{id}/bundle",
+            airgap::job,
+            says("A finished job with its order, the audit log's entries and its results, signed, to be verified without a node.")
+                .answers_bytes("application/gzip", "The bundle.")
+                .refuses(&[404, 409, 503, 507]),
         ),
         get(Viewer, "/api/v1/jobs/{id}/events", stream::of_job, after(says("A job's history."))),
         get(Viewer, "/api/v1/events", stream::of_all, after(says("The history of all jobs, in the log's order."))),

@@ -235,6 +235,7 @@ impl RequestArgs {
             sample: self.sample,
             resolve: self.resolve,
             reverse_dns: self.no_dns.then_some(false),
+            order: None,
         })
     }
 }

@@ -104,32 +104,34 @@ const NODE: &str = "
     dispatch: app cli failure malloc privilege
     malloc:
     privilege:
-    cli: airgap backup capacity client clock config data_dir document drill durable_file embedded exclusions failure feeds
-    app: access airgap api backup client clock config coordinator data_dir document drill durable_file embedded failure feeds gateway holders jobs join keeps member_address meters outside policy raft_transport results rpc schedules spec work_protocol worker
+    cli: airgap backup capacity client clock config data_dir document drill durable_file embedded exclusions failure feeds orders signing
+    app: access airgap api backup client clock config coordinator data_dir document drill durable_file embedded failure feeds gateway holders jobs join keeps member_address meters outside policy raft_transport results rpc schedules signing spec work_protocol worker
     outside: gateway member_address
     gateway: coordinator rpc work_protocol
     holders: results rpc
     access: results rpc
-    worker: clock coordinator exclusions feeds meters policy results rpc spec work_protocol
+    worker: clock coordinator document exclusions feeds jobs meters orders policy results rpc signing spec work_protocol
     raft_transport:
     embedded: client document failure feeds
     failure:
     client: config document durable_file feeds
-    config: durable_file policy
+    config: durable_file policy signing
     data_dir: durable_file member_address
-    api: airgap backup capacity clock coordinator document drill feeds jobs join keeps meters results rpc schedules spec work_protocol
+    api: airgap backup capacity clock coordinator document drill feeds jobs join keeps meters orders results rpc schedules spec work_protocol
     capacity: document
-    airgap: clock document durable_file policy results rpc spec
+    airgap: clock document durable_file jobs orders policy results rpc signing spec
     backup: results rpc
     join: member_address rpc
     schedules: document jobs results rpc
     keeps: document jobs results rpc
-    jobs: coordinator document exclusions policy results rpc spec work_protocol
+    jobs: clock coordinator document exclusions orders policy results rpc signing spec work_protocol
+    orders: clock document signing
     feeds: results
     document: clock exclusions policy
     exclusions:
     coordinator: clock policy results rpc spec work_protocol
-    policy: clock
+    policy: clock signing
+    signing:
     spec: results
     results: durable_file rpc
     durable_file:

@@ -283,7 +283,9 @@ fn right(kind: CommandKind) -> Right {
         Kind::Complete | Kind::CompleteWith | Kind::CompleteMeasured | Kind::Release | Kind::Expire => {
             Right::OfOwnLeases
         }
-        Kind::UpdateNode | Kind::SetNetworks | Kind::SetVersions | Kind::SetSigners | Kind::NodeLeft | Kind::Retire => Right::OfItself,
+        Kind::UpdateNode | Kind::SetNetworks | Kind::SetVersions | Kind::SetSigners | Kind::NodeLeft | Kind::Retire => {
+            Right::OfItself
+        }
         Kind::Begin | Kind::Join | Kind::Admit => Right::Not(ADMISSION),
         Kind::CreateToken
         | Kind::MakeToken
@@ -316,6 +318,7 @@ fn right(kind: CommandKind) -> Right {
         | Kind::MakeAccessToken
         | Kind::RotateAccessToken
         | Kind::RevokeAccessToken
+        | Kind::LimitAccessToken
         | Kind::NoteAudit
         | Kind::SubmitAs => Right::Not(OPERATOR),
         Kind::Grant

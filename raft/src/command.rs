@@ -26,7 +26,7 @@ use std::fmt;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-pub use self::access::{AccessRole, AuditEntry, NewAccessToken, Outcome};
+pub use self::access::{AccessRole, AuditEntry, NewAccessToken, Outcome, TokenLimits};
 pub use self::answer::{Refusal, Response};
 pub use self::lease::{Completion, LeaseRef, NewLease};
 pub use self::membership::{NewToken, NodeInfo, NodePolicy, NodeRole, PolicyChange, TokenGrant, Voting};
@@ -454,6 +454,15 @@ pub enum Command {
         node: NodeId,
         /// The keys of those whose signature it asks for, as texts; `None` where it takes every order.
         keys: Option<Vec<String>>,
+    },
+    /// Bounds how much the bearer of an access token may ask for.
+    LimitAccessToken {
+        /// Which.
+        name: String,
+        /// From now on.
+        limits: TokenLimits,
+        /// Who asked.
+        author: Author,
     },
     /// Stands for what a next release brings, in a program that the tests build to go from one release to another.
     #[cfg(feature = "next-version")]

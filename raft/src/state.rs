@@ -19,6 +19,7 @@ mod measures;
 mod nodes;
 mod offline;
 mod priority;
+mod quotas;
 mod remarks;
 mod restore;
 mod retries;
@@ -68,6 +69,7 @@ pub use measures::Measures;
 pub use nodes::{NodeRecord, NodeStatus};
 pub use offline::OfflineWorker;
 pub use priority::{Priority, PriorityError};
+pub use quotas::TokenDay;
 pub use remarks::Remarks;
 pub use restore::Beginning;
 pub use retries::Retry;
@@ -76,14 +78,16 @@ pub use schedules::{
     MissedPolicy, Occurrence, OverlapPolicy, PassReason, REQUEST_BYTES_MAX, RUNS_KEPT_MAX, Run, RunOutcome,
     SCHEDULES_MAX, Schedule, ScheduleSpec, is_schedule_name,
 };
-pub use signers::{SIGNER_BYTES_MAX, SIGNERS_MAX};
 pub use settings::{Backoff, FailureAction, Preference, Settings};
+pub use signers::{SIGNER_BYTES_MAX, SIGNERS_MAX};
 pub use standing::{Shape, Standing, VOTERS_ALLOWED};
 pub(crate) use submit::EarlierSubmission;
 pub use submit::{EVENTS_PER_JOB_MAX, JOBS_ENDED_KEPT_MAX, JOBS_OPEN_MAX, JOBS_WAITING_MAX};
 pub use tokens::JoinToken;
 
-use crate::command::{Author, NodeInfo, NodePolicy, Proposal, Refusal, Response, SpecRef, UnitKey, UnitRange};
+use crate::command::{
+    Author, NodeInfo, NodePolicy, Proposal, Refusal, Response, SpecRef, TokenLimits, UnitKey, UnitRange,
+};
 use crate::event::{Event, EventKind, EventWorker};
 use crate::id::{ClusterId, Digest, JobId, NodeId, TokenId};
 use crate::version::{LogVersion, Versions};
@@ -171,6 +175,10 @@ tables! {
     43 job_networks: JobId => Vec<IpNet>;
     /// The keys of those whose orders a node takes alone; a node without a row takes all.
     44 signers: NodeId => Vec<String>;
+    /// How much bearers of access tokens may ask for, by their names; a token without a row has no bound of its own.
+    45 token_limits: String => TokenLimits;
+    /// What they asked for on their last day.
+    46 token_days: String => TokenDay;
     #[cfg(feature = "next-version")]
     255 rehearsals: NodeId => u64;
 }

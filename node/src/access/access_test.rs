@@ -3,7 +3,7 @@
 use pentora_p2p::PeerId;
 use pentora_raft::command::{
     AccessRole, Arrangement, Author, Imported, NewAccessToken, NewLease, NewRule, NewToken, NodePolicy, Proposal, Rule,
-    RuleKind, ScopeEffect, ScopeRule, SpecRef, StoredChunk, Submission, TokenGrant, UnitKey,
+    RuleKind, ScopeEffect, ScopeRule, SpecRef, StoredChunk, Submission, TokenGrant, TokenLimits, UnitKey,
 };
 use pentora_raft::state::{
     Counts, FeedRecord, JobLimits, KeepSpec, Measures, Occurrence, Partition, PassReason, Priority, Remarks,
@@ -236,6 +236,11 @@ pub(crate) fn sample(kind: CommandKind, node: NodeId, lease: LeaseRef) -> Comman
         CommandKind::RevokeAccessToken => {
             Command::RevokeAccessToken { name: "admin".into(), author: Author::default() }
         }
+        CommandKind::LimitAccessToken => Command::LimitAccessToken {
+            name: "admin".into(),
+            limits: TokenLimits::default(),
+            author: Author::default(),
+        },
         CommandKind::NoteAudit => Command::NoteAudit { batch: 1, entries: Vec::new() },
         #[cfg(feature = "next-version")]
         CommandKind::Rehearse => Command::Rehearse { node },

@@ -530,6 +530,39 @@ async fn a_token_is_made_shown_once_given_another_secret_and_revoked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_asks_too_often_or_for_too_much_is_told_when_to_come_again() {
+    let node = TestNode::open().await;
+    node.worker_heard().await;
+    let request =
+        json!({"name": "few", "role": "operator", "requests_per_minute": 4, "open_jobs": 9, "targets_per_day": 1});
+    let made = node.post("/api/v1/tokens", &request).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let secret = made.json()["token"].as_str().unwrap().to_owned();
+    let ask = |method: Method, path: &'static str, body: Value| {
+        let request = axum::http::Request::builder().method(method).uri(path);
+        let request = request.header("authorization", format!("Bearer {secret}"));
+        node.send(request.body(Body::from(body.to_string())).unwrap())
+    };
+    let accepted = ask(Method::POST, "/api/v1/scans", one_port()).await;
+    assert_eq!(accepted.status, 202, "{}", accepted.body);
+    let used_up = ask(Method::POST, "/api/v1/scans", one_port()).await;
+    assert_eq!((used_up.status, used_up.problem().as_str()), (429, "quota_exceeded"));
+    let wait: u64 = used_up.header("retry-after").parse().unwrap();
+    assert!((1..=24 * 3600).contains(&wait), "{wait}");
+    let shown = ask(Method::GET, "/api/v1/tokens/self", Value::Null).await.json();
+    assert_eq!((&shown["requests_per_minute"], &shown["targets_per_day"]), (&json!(4), &json!(1)));
+    assert_eq!(ask(Method::GET, "/api/v1/jobs", Value::Null).await.status, 200);
+    let often = ask(Method::GET, "/api/v1/jobs", Value::Null).await;
+    assert_eq!((often.status, often.problem().as_str()), (429, "rate_limited"));
+    let wait: u64 = often.header("retry-after").parse().unwrap();
+    assert!((1..=15).contains(&wait), "{wait}");
+    assert_eq!(node.get("/api/v1/jobs").await.status, 200, "others go on");
+    let nothing = json!({"name": "none", "role": "viewer", "requests_per_minute": 0});
+    assert_eq!(node.post("/api/v1/tokens", &nothing).await.status, 422);
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn orders_and_refusals_are_in_the_audit_log_with_who_from_where_and_what_came_of_it() {
     let node = TestNode::open().await;
     let trail = Trail::new(node.served.proposer.clone());

@@ -67,8 +67,8 @@ enum Denied {
     Ended(Author),
     /// The token's role does not go so far.
     Role(Author, AccessRole, AccessRole),
-    /// Too many requests with it within a second.
-    Rate(Author),
+    /// Too many requests with it, and after how many seconds it may make more.
+    Rate(Author, u64),
 }
 
 impl Gate {
@@ -103,9 +103,14 @@ impl Gate {
         });
         match token {
             Some(token) if !token.is_valid(self.node.raft.now_ms()) => Err(Denied::Ended(author(token.name))),
-            Some(token) if !self.rates.take(&token.name) => Err(Denied::Rate(author(token.name))),
-            Some(token) if !token.role.may(needed) => Err(Denied::Role(author(token.name), token.role, needed)),
-            Some(token) => Ok(author(token.name)),
+            Some(token) => {
+                let per_minute = self.node.raft.read(|state| state.token_limits(&token.name)).requests_per_minute;
+                match self.rates.take(&token.name, per_minute) {
+                    Err(seconds) => Err(Denied::Rate(author(token.name), seconds)),
+                    Ok(()) if !token.role.may(needed) => Err(Denied::Role(author(token.name), token.role, needed)),
+                    Ok(()) => Ok(author(token.name)),
+                }
+            }
             None if self.node.access == Access::Open => Ok(author(String::new())),
             None => Err(Denied::Unknown),
         }
@@ -123,7 +128,7 @@ impl Gate {
             Denied::Unknown => (StatusCode::UNAUTHORIZED, Author::default()),
             Denied::Ended(author) => (StatusCode::UNAUTHORIZED, author.clone()),
             Denied::Role(author, ..) => (StatusCode::FORBIDDEN, author.clone()),
-            Denied::Rate(author) => (StatusCode::TOO_MANY_REQUESTS, author.clone()),
+            Denied::Rate(author, _) => (StatusCode::TOO_MANY_REQUESTS, author.clone()),
         };
         let from = came_from(request).unwrap_or_default().to_owned();
         if !self.knows_tokens() {
@@ -161,10 +166,10 @@ fn answer(denied: &Denied) -> Response {
             let detail = format!("this needs the role {needed}, and token `{who}` has the role {has}");
             return ApiError::new(StatusCode::FORBIDDEN, "role_missing", detail).into_response();
         }
-        Denied::Rate(author) => {
+        Denied::Rate(author, seconds) => {
             let detail = format!("too many requests with token `{}`", author.who);
             let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail);
-            return error.retry_after(1).into_response();
+            return error.retry_after(*seconds).into_response();
         }
         Denied::Ended(author) => format!(
             "token `{}` has ended or was revoked; an administrator makes another with `pentora token create`",

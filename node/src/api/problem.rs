@@ -93,12 +93,19 @@ impl From<Refusal> for ApiError {
             | Refusal::TokenUnknown
             | Refusal::AccessTokenUnknown { .. }
             | Refusal::RuleUnknown { .. } => StatusCode::NOT_FOUND,
-            Refusal::QueueFull { .. } | Refusal::QueueDeep { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Refusal::QueueFull { .. }
+            | Refusal::QueueDeep { .. }
+            | Refusal::TokenJobs { .. }
+            | Refusal::TokenTargets { .. } => StatusCode::TOO_MANY_REQUESTS,
             Refusal::Malformed { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             _ => StatusCode::CONFLICT,
         };
         let error = Self::new(status, refusal.code(), refusal.to_string());
-        if status == StatusCode::TOO_MANY_REQUESTS { error.retry_after(QUEUE_RETRY_SECONDS) } else { error }
+        match &refusal {
+            Refusal::TokenTargets { wait_seconds, .. } => error.retry_after(*wait_seconds),
+            _ if status == StatusCode::TOO_MANY_REQUESTS => error.retry_after(QUEUE_RETRY_SECONDS),
+            _ => error,
+        }
     }
 }
 

@@ -10,13 +10,13 @@ use crate::command::{
     AccessRole, Arrangement, AuditEntry, Author, BudgetRule, Command, Completion, ExclusionRule, Finished, Hours,
     Imported, ImportedUnit, LeaseRef, NewAccessToken, NewLease, NewRule, NewToken, NodeInfo, NodePolicy, NodeRole,
     Outcome, PolicyChange, ProfileRule, Proposal, Response, Rule, RuleKind, ScopeEffect, ScopeRule, SiteRule, SpecRef,
-    StoredChunk, Submission, TokenGrant, UnitKey, UnitRange, Voting, When, WindowEffect, WindowRule,
+    StoredChunk, Submission, TokenGrant, TokenLimits, UnitKey, UnitRange, Voting, When, WindowEffect, WindowRule,
 };
 use crate::id::{ClusterId, Digest, JobId, TokenId};
 use crate::state::{
     Backoff, CommandKind, Counts, FailureAction, FeedRecord, JobLimits, KeepSpec, Measures, MissedPolicy, Needs,
     Occurrence, OverlapPolicy, Partition, PassReason, Preference, Priority, Remarks, Run, RunOutcome, ScheduleSpec,
-    Settings, Share, Slice, State, WorkerEnd, WorkerEndState,
+    Settings, Share, Slice, State, TokenDay, WorkerEnd, WorkerEndState,
 };
 use crate::version::Versions;
 
@@ -336,6 +336,11 @@ fn commands() -> Vec<Command> {
             ],
         },
         Command::SetSigners { node: 1, keys: Some(vec!["k".into()]) },
+        Command::LimitAccessToken {
+            name: "ci".into(),
+            limits: TokenLimits { requests_per_minute: Some(60), open_jobs: None, targets_per_day: Some(300) },
+            author: author(),
+        },
     ]
 }
 
@@ -375,7 +380,9 @@ fn the_rows_of_every_table_have_the_bytes_of_the_first_release() {
     let later = [CommandKind::AddSchedule, CommandKind::PauseSchedule].map(drawn);
     let keeps = [CommandKind::AddKeep, CommandKind::PauseKeep, CommandKind::RefuseSlice].map(drawn);
     let versions = [CommandKind::SetVersions, CommandKind::RaiseLog].map(drawn);
-    let of_people = [CommandKind::MakeAccessToken, CommandKind::NoteAudit, CommandKind::SetSigners].map(drawn);
+    let of_people =
+        [CommandKind::MakeAccessToken, CommandKind::NoteAudit, CommandKind::SetSigners, CommandKind::LimitAccessToken]
+            .map(drawn);
     let mut state = State::default();
     let later = [joins, drawn(CommandKind::SetOffline)].into_iter().chain(later);
     let later =
@@ -403,6 +410,7 @@ fn the_rows_of_every_table_have_the_bytes_of_the_first_release() {
     (schedule.last_job, schedule.runs) = (Some(JOB), runs.collect());
     state.authors.insert(JOB, author());
     state.job_networks.insert(JOB, vec!["10.0.0.0/8".parse().unwrap()]);
+    state.token_days.insert("ci".into(), TokenDay { day: 300, targets: 9 });
     state.holds.insert(JOB, "scope".into());
     state.residences.insert(JOB, "eu".into());
     state.schedule_authors.insert("nightly".into(), author());

@@ -241,6 +241,28 @@ pub enum Refusal {
         /// The job that was made with it.
         job: JobId,
     },
+    /// As many jobs of this access token wait or run as may.
+    #[error(
+        "{limit} jobs of token `{name}` wait or run already, as many as may at once; wait for one to end, or cancel one"
+    )]
+    TokenJobs {
+        /// Its name.
+        name: String,
+        /// How many may.
+        limit: u32,
+    },
+    /// This access token has asked for as many targets as it may in a day.
+    #[error("token `{name}` may have {limit} targets scanned a day, and {left} of them are left today")]
+    TokenTargets {
+        /// Its name.
+        name: String,
+        /// How many it may.
+        limit: u64,
+        /// How many of them are left.
+        left: u64,
+        /// After how many seconds another day begins, UTC.
+        wait_seconds: u64,
+    },
 }
 
 names! { Refusal, code, CODES:
@@ -274,4 +296,6 @@ names! { Refusal, code, CODES:
     AccessTokenEnded => "token_ended",
     LastAdministrator => "last_administrator",
     KeyReused => "idempotency_key_reused",
+    TokenJobs => "token_queue_full",
+    TokenTargets => "quota_exceeded",
 }

@@ -21,7 +21,7 @@ use super::parts_test::{
 use super::sample_test::{limits, submission, two_nodes};
 use crate::command::{
     Command, Completion, Finished, Imported, ImportedUnit, LeaseRef, NewLease, Proposal, Response, StoredChunk,
-    Submission, UnitKey, UnitRange,
+    Submission, TokenLimits, UnitKey, UnitRange,
 };
 use crate::id::{ClusterId, Digest, JobId, NodeId};
 use crate::state::{CommandKind, Counts, JobStatus, Lease, Occurrence, Priority, Remarks, Share, State};
@@ -279,8 +279,9 @@ fn moves(kind: CommandKind) -> Moves {
         }),
         CommandKind::SetSigners => {
             let keys = prop::option::of(prop::collection::vec("[a-z]{0,2}", 0..3));
-            draw(1, (any_pick(), keys), |(node, keys), scene| {
-                Command::SetSigners { node: scene.node(node), keys: keys.clone() }
+            draw(1, (any_pick(), keys), |(node, keys), scene| Command::SetSigners {
+                node: scene.node(node),
+                keys: keys.clone(),
             })
         }
         CommandKind::SetVersions => draw(1, (any_pick(), 0u32..4, 0u32..4), |(node, oldest, newest), scene| {
@@ -299,6 +300,18 @@ fn moves(kind: CommandKind) -> Moves {
                 let (name, key, author) = (name.clone(), *key, author.clone());
                 Command::RotateAccessToken { name, key, author }
             })
+        }
+        CommandKind::LimitAccessToken => {
+            let bound = || prop::option::of(0u32..4);
+            draw(
+                1,
+                (any_access_name(), bound(), bound(), prop::option::of(0u64..40), any_author()),
+                |(name, rate, jobs, targets, author), _| {
+                    let limits =
+                        TokenLimits { requests_per_minute: *rate, open_jobs: *jobs, targets_per_day: *targets };
+                    Command::LimitAccessToken { name: name.clone(), limits, author: author.clone() }
+                },
+            )
         }
         CommandKind::RevokeAccessToken => draw(1, (any_access_name(), any_author()), |(name, author), _| {
             Command::RevokeAccessToken { name: name.clone(), author: author.clone() }

@@ -128,7 +128,9 @@ impl State {
         let of_no_use = self.access_tokens.iter().filter(|(_, token)| !token.is_valid(now_ms) && !is_limited(token));
         let oldest = of_no_use.min_by_key(|(key, token)| (token.created_at_ms, **key)).map(|(key, _)| *key);
         let oldest = oldest.ok_or(Refusal::QueueFull { limit: ACCESS_TOKENS_MAX })?;
-        self.access_tokens.remove(&oldest);
+        if let Some(gone) = self.access_tokens.remove(&oldest) {
+            self.forget_limits(&gone.name);
+        }
         Ok(())
     }
 

@@ -152,6 +152,8 @@ commands! { state, index:
     RevokeAccessToken { name, author: _ } => "revoke-access-token", [], state.revoke_access_token(name);
     NoteAudit { batch, entries } => "note-audit", [], state.note_audit(*batch, entries);
     SetSigners { node, keys } => "set-signers", [], state.set_signers(*node, keys.as_deref());
+    LimitAccessToken { name, limits, author: _ } =>
+        "limit-access-token", [], state.limit_access_token(name, limits);
     #[cfg(feature = "next-version")]
     Rehearse { node } => "rehearse", [], state.rehearse(*node), since 2;
 }

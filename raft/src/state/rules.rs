@@ -107,8 +107,12 @@ impl State {
         submission: &Submission,
         author: &Author,
     ) -> Result<Response, Refusal> {
+        if !self.is_asked_again(submission) {
+            self.within_limits(&author.who, submission)?;
+        }
         let response = self.submit(index, submission)?;
         if let Response::Submitted { job, existing: false } = response {
+            self.count_targets(&author.who, submission);
             self.note_author(job, author.cut());
         }
         Ok(response)
@@ -161,6 +165,11 @@ impl State {
                 Ok(response)
             }
             Arrangement::Keep { name, spec } => {
+                let limits = self.token_limits(&author.who);
+                if limits.open_jobs.is_some() || limits.targets_per_day.is_some() {
+                    let what = format!("token `{}` has a quota, and a standing scan never ends", author.who);
+                    return Err(Refusal::Malformed { what });
+                }
                 let is_new = self.keep(name).is_none();
                 let response = self.add_keep(name, spec)?;
                 if is_new {
@@ -169,8 +178,12 @@ impl State {
                 Ok(response)
             }
             Arrangement::Carried(submission) => {
+                if !self.is_asked_again(submission) {
+                    self.within_limits(&author.who, submission)?;
+                }
                 let response = self.carry(index, submission)?;
                 if let Response::Submitted { job, existing: false } = response {
+                    self.count_targets(&author.who, submission);
                     self.note_author(job, author.cut());
                 }
                 Ok(response)

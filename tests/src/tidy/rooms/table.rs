@@ -110,7 +110,7 @@ const NODE: &str = "
     gateway: coordinator rpc work_protocol
     holders: results rpc
     access: results rpc
-    worker: clock coordinator document exclusions feeds jobs meters orders policy results rpc signing spec work_protocol
+    worker: clock coordinator exclusions feeds jobs meters orders policy results rpc signing spec work_protocol
     raft_transport:
     embedded: client document failure feeds
     failure:
@@ -124,7 +124,7 @@ const NODE: &str = "
     join: member_address rpc
     schedules: document jobs results rpc
     keeps: document jobs results rpc
-    jobs: clock coordinator document exclusions orders policy results rpc signing spec work_protocol
+    jobs: clock coordinator document exclusions orders policy results rpc spec work_protocol
     orders: clock document signing
     feeds: results
     document: clock exclusions policy

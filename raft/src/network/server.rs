@@ -197,10 +197,14 @@ async fn take_snapshot(
             SnapshotData::Memory(std::sync::Arc::new(bytes))
         }
     };
-    let checked = data.clone();
-    let found = tokio::task::spawn_blocking(move || snapshot::read(&checked, |_, _| Ok(())))
-        .await
-        .map_err(io::Error::other)??;
+    let found = match &data {
+        SnapshotData::Memory(_) => snapshot::read(&data, |_, _| Ok(()))?,
+        SnapshotData::File(_) => {
+            let checked = data.clone();
+            let checking = tokio::task::spawn_blocking(move || snapshot::read(&checked, |_, _| Ok(())));
+            checking.await.map_err(io::Error::other)??
+        }
+    };
     if found == *meta {
         Ok(data)
     } else {

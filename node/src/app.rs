@@ -22,6 +22,8 @@ mod routes;
 mod serve;
 mod services;
 mod settings;
+#[cfg(test)]
+mod simulation;
 mod standalone;
 mod suspend;
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use pentora_p2p::{Class, FrameStream, Incoming, Mesh, PeerId};
 use pentora_raft::command::Command;
-use pentora_raft::{Digest, NodeId, ProposeError, Raft, Response};
+use pentora_raft::{Digest, NodeId, ProposeError, Raft, Response, State};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -54,7 +54,12 @@ pub(super) struct StreamServices {
     pub(super) refusals: Refusals,
     /// Where members say they are; `None` without a mesh.
     pub(super) whereabouts: Option<Whereabouts>,
+    /// Holds what is proposed against who proposes it.
+    pub(super) judge: Judge,
 }
+
+/// The command as a peer may have it proposed: [`access::proposal`], but in a simulation of its absence.
+pub(super) type Judge = fn(&State, Peer, Command) -> Result<Command, Denied>;
 
 impl StreamServices {
     /// Who opened a stream, by the log as it is now.
@@ -393,7 +398,7 @@ async fn propose(command: Command, peer: Peer, services: &StreamServices) -> Ans
     if is_scanner && !services.raft.wait_applied(access::judged_from(&command), GRANT_APPLIED_WITHIN).await {
         return Answer::Unavailable("this member has not applied that grant yet".into());
     }
-    let command = match services.raft.read(|state| access::proposal(state, peer, command)) {
+    let command = match services.raft.read(|state| (services.judge)(state, peer, command)) {
         Ok(command) => command,
         Err(denied) => {
             tracing::warn!(command = name, %denied, "a proposal is refused");

@@ -324,13 +324,15 @@ async fn commit(context: &Context, begun: &Begun, settled: Settled) -> bool {
     let unit = UnitKey { start, ..begun.reference.unit };
     let worker = context.worker_id.clone();
     let region = region_of(context, begun);
-    let packing = tokio::task::spawn_blocking(move || {
+    let is_quick = taken.found_nobody();
+    let pack = move || {
         let mut chunk = ChunkWriter::within(region.as_deref(), &Heading { unit, end });
         let origin = Origin { started_at_ms, ended_at_ms: wall_ms(), worker: &worker, tcp };
         let counts = taken.records(origin, &mut rematch, |record| chunk.push(&record));
         (chunk.finish(), counts)
-    });
-    let (bytes, counts) = match packing.await {
+    };
+    let packed = if is_quick { Ok(pack()) } else { tokio::task::spawn_blocking(pack).await };
+    let (bytes, counts) = match packed {
         Ok(packed) => packed,
         Err(error) => {
             give_up(context, begun, format!("the results could not be packed: {error}")).await;

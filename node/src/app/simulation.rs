@@ -273,7 +273,7 @@ fn run_here(seed: u64, bug: Option<Bug>) -> Result<String, String> {
         .spawn(run)
         .map_err(|error| error.to_string())?
         .join()
-        .map_err(|_| "it panicked".to_owned())?
+        .map_err(|_panic| "it panicked".to_owned())?
 }
 
 /// Runs one seed in a process of its own.

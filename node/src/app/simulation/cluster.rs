@@ -338,9 +338,6 @@ impl Cluster {
             if status.role == pentora_raft::Role::Leader {
                 self.checks.leads(node, status.term);
             }
-            if let Some(word) = raft.last_word() {
-                self.checks.leads(word.leader, word.term);
-            }
             if let Some(why) = status.stopped {
                 return Err(format!("consensus has stopped on node {node}: {why}"));
             }

@@ -24,7 +24,7 @@ const SCANNER: &str = "
     authority:
     vendors: finding
     watermark: tally unit
-    io: connect_scan finding neighbours pace packet permute plan scan slot_map spec syn_scan tally target udp_scan unit
+    io: connect_scan finding gate neighbours network pace packet permute plan scan slot_map spec syn_scan tally target udp_scan unit
     unit: finding pace recall scope spec tally
     udp_scan: finding gate neighbours pace permute plan port scan scope slot_map spec tally target
     syn_scan: finding gate network pace packet permute plan port rtt scan scope spec tally target

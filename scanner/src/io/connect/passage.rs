@@ -1,11 +1,12 @@
 //! Whether the gateways of a unit still pass anything on.
 //!
 //! When a gateway dies its hosts fall silent at once, and the kernel, which had its hardware address confirmed a moment ago, finds out
-//! half a minute later: meanwhile silence looks like a filter's. So where much was sent through a gateway and nothing is heard from
-//! behind it for a while, some ports there that have answered are asked again, each at another host, and nothing is decided until
-//! one answers. If none does, although the kernel repeats each SYN, the way is lost, since it was heard last. Units know from each
-//! other what has answered, so that one that begins too late to hear anything asks as well. Where nothing has ever answered, or one
-//! host alone, that is left to the kernel's tables ([`crate::io::reach`]).
+//! up to a minute later: meanwhile silence looks like a filter's. So where much was sent through a gateway and nothing is heard from
+//! behind it for a while, some ports there that have answered are asked again, each at another host, and again, and the unit does
+//! nothing else until one answers, or the kernel knows ([`crate::io::reach`]), or neither happens for longer than that takes. It
+//! may also be a device whose table of flows is full, which no new connection gets through until old ones are forgotten: then
+//! a rest is what it needs. Units know from each other what has answered, so that one that begins too late to hear anything asks as
+//! well. Where nothing has ever answered, or one host alone, silence is left to the kernel's tables.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -16,7 +17,6 @@ use socket2::Socket;
 
 use super::socket::{self, Verdict};
 use crate::connect_scan::ConnectScan;
-use crate::finding::NotProbed;
 use crate::io::reach::Gateways;
 use crate::network::Network;
 use crate::target::of_socket;
@@ -29,8 +29,11 @@ const SENT_MIN: u32 = 8;
 /// Hosts behind it that are asked again, and the fewest that say something.
 const ASKED_MAX: usize = 4;
 const ASKED_MIN: usize = 2;
-/// How long they may take: a second until the kernel repeats its SYN, and a long round trip.
+/// How long they may take before others are asked: a second until the kernel repeats its SYN, and a long round trip.
 const ANSWER_WAIT: Duration = Duration::from_millis(2500);
+/// How long a gateway is doubted: the kernel believes in one for 45 s after its last answer, waits for 5 s, asks three times, and is
+/// believed itself when it has said so for some seconds.
+const DOUBT_MAX: Duration = Duration::from_secs(70);
 /// Networks whose gateway is remembered; that of others is looked up each time.
 const REMEMBERED_MAX: usize = 65_536;
 
@@ -85,7 +88,10 @@ struct Passage {
     earlier: Vec<SocketAddr>,
     asked: Vec<(Socket, SocketAddr)>,
     asked_at: Duration,
-    is_lost: bool,
+    /// How often it was asked.
+    turn: usize,
+    /// Since when it is doubted.
+    doubted_since: Option<Duration>,
 }
 
 impl Passages {
@@ -119,10 +125,15 @@ impl Passages {
 
     /// Whether a gateway is doubted, so that nothing may be decided.
     pub(super) fn is_doubted(&self) -> bool {
-        self.known.iter().any(|passage| !passage.asked.is_empty())
+        self.known.iter().any(|passage| passage.doubted_since.is_some())
     }
 
-    /// Looks, if it is time. Afterwards `scan` knows which hosts have no way any more.
+    /// The kernel knows what is lost: nothing is waited for any more.
+    pub(super) fn end_doubt(&mut self, now: Duration) {
+        self.known.iter_mut().for_each(|passage| passage.end_doubt(now));
+    }
+
+    /// Looks, if it is time.
     pub(super) fn look(&mut self, now: Duration, scan: &mut ConnectScan) {
         if self.gateways.is_none() || now < self.looked_at + LOOK_EVERY {
             return;
@@ -130,11 +141,6 @@ impl Passages {
         self.looked_at = now;
         let silent_min = SILENT_MIN + 2 * scan.round_trip();
         self.known.iter_mut().for_each(|passage| passage.look(now, silent_min, scan));
-        let Self { gateways: Some(gateways), known, .. } = self else { return };
-        for lost in known.iter().filter(|passage| passage.is_lost) {
-            let is_behind = |address| gateways.to(address) == Some(lost.gateway);
-            scan.lose(lost.heard_at.unwrap_or(now), |address| is_behind(address).then_some(NotProbed::GatewaySilent));
-        }
     }
 
     /// The gateway that leads to an address, if one does.
@@ -166,14 +172,21 @@ impl Passages {
 
 impl Passage {
     fn through(gateway: Gateway, earlier: Vec<SocketAddr>) -> Self {
-        let (answering, asked, asked_at) = (Vec::new(), Vec::new(), Duration::ZERO);
-        Self { gateway, heard_at: None, sent_since: 0, answering, earlier, asked, asked_at, is_lost: false }
+        let (answering, asked, asked_at, turn) = (Vec::new(), Vec::new(), Duration::ZERO, 0);
+        Self { gateway, heard_at: None, sent_since: 0, answering, earlier, asked, asked_at, turn, doubted_since: None }
     }
 
     fn is_heard(&mut self, now: Duration) {
         self.heard_at = Some(now);
-        (self.sent_since, self.is_lost) = (0, false);
+        (self.sent_since, self.doubted_since) = (0, None);
         self.asked.drain(..).for_each(|(socket, _)| socket::reset(socket));
+    }
+
+    /// Goes on as if it had been heard: what is silent then is judged as ever.
+    fn end_doubt(&mut self, now: Duration) {
+        if self.doubted_since.is_some() {
+            self.is_heard(now);
+        }
     }
 
     fn look(&mut self, now: Duration, silent_min: Duration, scan: &mut ConnectScan) {
@@ -183,12 +196,18 @@ impl Passage {
                 self.is_heard(now);
             } else if now > self.asked_at + ANSWER_WAIT {
                 self.asked.clear();
-                self.is_lost = true;
             }
             return;
         }
+        if self.doubted_since.is_some_and(|since| now > since + DOUBT_MAX) {
+            self.end_doubt(now);
+            // Not again before something is heard: they may all have gone home.
+            self.heard_at = None;
+            self.earlier.clear();
+            return;
+        }
         let is_silent = self.heard_at.is_some_and(|heard_at| now > heard_at + silent_min);
-        if self.is_lost || !is_silent || self.sent_since < SENT_MIN {
+        if !is_silent || self.sent_since < SENT_MIN {
             return;
         }
         let may_ask = |to: &&SocketAddr| scan.is_target(of_socket(**to));
@@ -197,6 +216,9 @@ impl Passage {
         if candidates.len() < ASKED_MIN {
             return;
         }
+        // Another one first each time.
+        let first = self.turn % candidates.len();
+        candidates.rotate_left(first);
         let asked = candidates.iter().take(ASKED_MAX).filter(|to| scan.admit_again(now, **to));
         let begun = asked.filter_map(|to| {
             let socket = socket::open(*to).ok()?;
@@ -204,10 +226,10 @@ impl Passage {
             Some((socket, *to))
         });
         self.asked = begun.collect();
-        self.asked_at = now;
-        // Fewer say too little: they may have gone home.
-        if self.asked.len() < ASKED_MIN {
-            self.asked.clear();
+        // A low rate may have a slot for one of them, or none now.
+        if !self.asked.is_empty() {
+            (self.asked_at, self.turn) = (now, self.turn.wrapping_add(1));
+            self.doubted_since.get_or_insert(now);
         }
     }
 }

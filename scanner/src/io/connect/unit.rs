@@ -109,6 +109,7 @@ impl Driven for Unit {
         #[cfg(target_os = "linux")]
         if let Some(Lost { reach, since }) = self.ways.look(now) {
             self.scan.lose(since, |address| reach.not_probed(address));
+            self.passages.end_doubt(now);
         }
         #[cfg(target_os = "linux")]
         if let Some(places) = self.crowd.look(now, self.scan.is_crowded()) {

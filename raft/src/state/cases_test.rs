@@ -158,7 +158,7 @@ fn a_job_says_why_its_units_were_given_up() {
     let ended = log.state.job(job).unwrap();
     let said = ended.reason.clone().unwrap();
     assert_eq!(ended.status, JobStatus::Failed);
-    assert!(said.starts_with("10 of 10 targets were given up after 1 tries; the last one: xxx"), "{said}");
+    assert!(said.starts_with("10 of 10 targets were given up after 1 try; the last one: xxx"), "{said}");
 }
 
 #[test]

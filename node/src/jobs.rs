@@ -5,6 +5,7 @@
 
 mod forecast;
 mod learned;
+mod links;
 mod ports;
 mod profile;
 mod sites;
@@ -36,6 +37,7 @@ const TITLE_CHARS_MAX: usize = 80;
 pub use forecast::forecast;
 pub(crate) use forecast::needs_words;
 pub use learned::learn;
+pub use links::with_link_hosts;
 
 /// A request that is ready to be submitted.
 #[derive(Debug)]
@@ -100,6 +102,16 @@ pub enum RefusedRequest {
     /// Both ways of naming ports at once, a number of 0, and the like.
     #[error("{0}")]
     Field(&'static str),
+    /// The hosts of a link are not known.
+    #[error("the hosts of {link} are not known: {why}")]
+    Link {
+        /// The link.
+        link: String,
+        /// Why not.
+        why: String,
+        /// Whether they may not be looked for.
+        is_denied: bool,
+    },
     /// Outside of what the cluster's rules allow.
     #[error(transparent)]
     Scope(#[from] OutsidePolicy),
@@ -222,7 +234,8 @@ pub fn prepare_for_any(request: ScanRequest, author: Author, raft: &Raft) -> Res
     let (targets, exclude, sampled) = sets_of(&request, seed)?;
     let resolved = exclusions::resolved(&exclude, request.exclude_unresolved.unwrap_or_default())?;
     let mut notes = resolved.notes();
-    notes.extend(request.sample.and_then(|sample| sample_note(sample, &sampled)));
+    notes.extend(links::notes(&request)?);
+    notes.extend(request.sample.and_then(|sample| links::sample_note(sample, &sampled)));
     let policy = raft.read(|state| Policy::of(state, &author.who));
     let targets = targets.exclude(&resolved.exclude);
     let (targets, exclude) = without_excluded(targets, resolved.exclude, &policy, &mut notes)?;
@@ -448,18 +461,6 @@ fn sets_of(request: &ScanRequest, seed: u64) -> Result<(TargetSet, TargetSet, Ve
     exclude.add_set(&targets.take_excluded()?);
     let sampled = request.sample.map(|count| targets.sample(count, seed)).unwrap_or_default();
     Ok((targets.build()?, exclude.build_uncounted()?, sampled))
-}
-
-/// What readers have to know of networks that are scanned in part.
-fn sample_note(sample: u32, networks: &[AddressRange]) -> Option<String> {
-    let first = networks.first()?;
-    let more = match networks.len() - 1 {
-        0 => String::new(),
-        1 => " and of 1 more network".to_owned(),
-        more => format!(" and of {more} more networks each"),
-    };
-    let addresses = if sample == 1 { "address" } else { "addresses" };
-    Some(format!("a sample: {sample} {addresses} of {first}{more} scanned, the others not"))
 }
 
 /// What a request is called in lists: its targets, cut to a length that suits one.

@@ -130,6 +130,7 @@ impl From<RefusedRequest> for ApiError {
             RefusedRequest::Discovery(_)
             | RefusedRequest::Spec(_)
             | RefusedRequest::Field(_)
+            | RefusedRequest::Link { .. }
             | RefusedRequest::Profile { .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_request", detail),
             RefusedRequest::Scope(_) => Self::new(StatusCode::FORBIDDEN, "scope_denied", detail),
             RefusedRequest::Ambiguous { sites, .. } => {

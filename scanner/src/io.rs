@@ -18,6 +18,7 @@ mod crowd;
 pub(crate) mod delivery;
 mod engine_thread;
 pub mod fake;
+pub(crate) mod give_way;
 pub(crate) mod limits;
 mod links;
 #[cfg(target_os = "linux")]

@@ -146,7 +146,8 @@ pub fn router(served: Node) -> Router {
     let (mut of_workers, mut open) = (Router::new(), Router::new());
     let handed_on = Arc::new(Semaphore::new(forward::AT_ONCE));
     let routes = routes::routes();
-    let gate = Arc::new(auth::Gate::new(Arc::clone(&served), &routes));
+    let gateway = forward::Gateway { node: Arc::clone(&served), places: Arc::clone(&handed_on), body_max: 0 };
+    let gate = Arc::new(auth::Gate::new(gateway, &routes));
     for route in routes.into_iter().map(|route| route.handed_on(&served, &handed_on)) {
         match (route.access, route.streams) {
             (Access::As(_) | Access::Token, false) => guarded = route.add_to(guarded),

@@ -12,6 +12,7 @@ use pentora_raft::command::{AccessRole, Author};
 use pentora_raft::{Digest, NodeId};
 
 use super::access::key_of;
+use super::forward::Gateway;
 use super::limits::{Failures, Rates};
 use super::places::Place;
 use super::routes::Route;
@@ -57,6 +58,8 @@ pub(super) struct Gate {
     roles: HashMap<(String, Method), AccessRole>,
     failures: Failures,
     rates: Rates,
+    /// Whom a node outside the log asks.
+    gateway: Gateway,
 }
 
 /// Why a request is not let in.
@@ -72,13 +75,14 @@ enum Denied {
 }
 
 impl Gate {
-    pub(super) fn new(node: Node, routes: &[Route]) -> Self {
+    pub(super) fn new(gateway: Gateway, routes: &[Route]) -> Self {
         let role = |route: &Route| match route.access {
             Access::As(role) => Some(((route.path.to_string(), route.method.clone()), role)),
             _ => None,
         };
         let roles = routes.iter().filter_map(role).collect();
-        Self { node, roles, failures: Failures::default(), rates: Rates::default() }
+        let node = Arc::clone(&gateway.node);
+        Self { node, roles, failures: Failures::default(), rates: Rates::default(), gateway }
     }
 
     /// The role that a request's route needs: the highest, where the table has none.
@@ -185,8 +189,13 @@ fn answer(denied: &Denied) -> Response {
 pub(super) async fn check(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     let node = &gate.node;
     if node.raft.is_outside() && (node.access == Access::Open || bearer(&request).is_some()) {
-        // It knows no token: the member that the request is handed to looks at it.
+        // It knows no token: the member that the request is handed to looks at it, before much of it is read here.
         let place = place(&request);
+        if let Some(asked) = Gateway::before_its_body(&request)
+            && let Err(refused) = gate.gateway.knows(asked).await
+        {
+            return refused;
+        }
         let response = next.run(request).await;
         if response.status().is_success() {
             belongs(place.as_ref());

@@ -89,6 +89,9 @@ pub async fn serve(listener: TcpListener, router: Router, bounds: Bounds, stop: 
             }
         }
     }
+    // The address is free from here on, however long requests in flight hold on to their connections: a node that goes on as
+    // another kind listens there at once.
+    drop(listener);
     connections.close();
     connections.wait().await;
 }
@@ -195,6 +198,33 @@ mod tests {
         idle.read_exact(&mut first).await.unwrap();
         stop.cancel();
         tokio::time::timeout(Duration::from_secs(5), tasks.join_next()).await.unwrap().unwrap().unwrap();
+    }
+
+    /// What ended a node that its cluster made another kind twice within seconds: it goes on in the same process.
+    #[tokio::test]
+    async fn the_address_is_free_once_it_stops_though_a_request_is_still_in_flight() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let came = Arc::new(tokio::sync::Notify::new());
+        let comes = Arc::clone(&came);
+        let never = move || {
+            comes.notify_one();
+            std::future::pending::<&'static str>()
+        };
+        let (stop, mut tasks) = (CancellationToken::new(), tokio::task::JoinSet::new());
+        let router = Router::new().route("/", axum::routing::get(never));
+        tasks.spawn(serve(listener, router, Bounds::default(), stop.clone()));
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        came.notified().await;
+        stop.cancel();
+        let again = async {
+            while TcpListener::bind(address).await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), again).await.unwrap();
+        assert!(tasks.try_join_next().is_none(), "the request is in flight");
     }
 
     #[tokio::test]

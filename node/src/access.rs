@@ -9,7 +9,7 @@
 //! A command, a call or a class of streams without its row does not compile.
 
 use pentora_p2p::Class;
-use pentora_raft::command::{Command, Completion, LeaseRef, NodeInfo, NodeRole, SpecRef};
+use pentora_raft::command::{Command, Completion, LeaseRef, LogStep, NodeInfo, NodeRole, SpecRef};
 use pentora_raft::state::CommandKind;
 use pentora_raft::{Digest, NodeId, State};
 
@@ -283,7 +283,9 @@ fn right(kind: CommandKind) -> Right {
         Kind::Complete | Kind::CompleteWith | Kind::CompleteMeasured | Kind::Release | Kind::Expire => {
             Right::OfOwnLeases
         }
-        Kind::UpdateNode | Kind::SetNetworks | Kind::SetVersions | Kind::NodeLeft | Kind::Retire => Right::OfItself,
+        Kind::UpdateNode | Kind::SetNetworks | Kind::SetVersions | Kind::NodeLeft | Kind::Retire | Kind::MoveInLog => {
+            Right::OfItself
+        }
         Kind::Begin | Kind::Join | Kind::Admit => Right::Not(ADMISSION),
         Kind::CreateToken
         | Kind::MakeToken
@@ -346,12 +348,18 @@ fn of_itself(state: &State, node: NodeId, command: Command) -> Option<Command> {
         Command::UpdateNode { node: named, info } if named == node => {
             // A policy that makes it a scanner narrows its word, now and when the policy changes; what it is by its own word
             // alone it does not take back.
+            // What it said before holds on: one that is on its way back to being a member says so once more.
             let by_policy = state.policy(node).role == NodeRole::Scanner;
-            let role = if by_policy { info.role } else { NodeRole::Scanner };
+            let said_so = state.wanted_role(node) == Some(NodeRole::Auto);
+            let role = if by_policy || said_so { info.role } else { NodeRole::Scanner };
             Some(Command::UpdateNode { node, info: NodeInfo { role, ..info } })
         }
         Command::NodeLeft { node: named } | Command::Retire { node: named } if named == node => Some(command),
         Command::SetVersions { node: named, .. } if named == node => Some(command),
+        // That the group does not count on it any more is the leader's to say.
+        Command::MoveInLog { node: named, step: LogStep::GiveUp | LogStep::Back { .. } } if named == node => {
+            Some(command)
+        }
         #[cfg(feature = "next-version")]
         Command::Rehearse { node: named } if named == node => Some(command),
         Command::SetNetworks { node: named, networks } if named == node => {

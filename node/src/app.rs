@@ -255,7 +255,7 @@ impl Node {
         }
         let ended = tokio::select! {
             ended = until_end(&self.raft, &departure, &mut other_version, &self.identity.name) => ended.map(|()| End::Done),
-            () = becomes_another(&self.raft, &self.data_dir, &self.config, &self.identity.name, &place) => Ok(End::AsAnother),
+            () = becomes_another(&self.raft, &services.proposer, &self.data_dir, &self.config, &place) => Ok(End::AsAnother),
         };
         leaving.cancel();
         if let Err(error) = worker.await {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use fs4::FileExt;
 use pentora_p2p::{Identity, PreSharedKey};
 use pentora_raft::codec::{self, Kind};
-use pentora_raft::{ClusterId, NodeId};
+use pentora_raft::{ClusterId, NodeId, kill_point};
 use serde::{Deserialize, Serialize};
 
 use crate::durable_file::{self, Readers};
@@ -19,6 +19,10 @@ use crate::member_address::MemberAddress;
 
 /// The file that says that the node stands outside the log.
 const OUTSIDE: &str = "outside";
+/// What it says where the cluster knows that.
+const IS_TOLD: &str = "this node only scans; it follows no log\n";
+/// What it says of a node that has given up its log by its own file, of which the cluster has yet to hear.
+const UNTOLD: &str = "this node only scans; it follows no log, of which its cluster has yet to hear\n";
 /// The file that says since which index of the log the node, once outside, is a member again.
 const INSIDE_SINCE: &str = "inside-since";
 
@@ -169,12 +173,26 @@ impl DataDir {
         self.path.join(OUTSIDE).exists()
     }
 
-    /// Notes that the node stands outside the log from its next start on.
+    /// Whether the node has given up its log and its cluster may not know that.
+    #[must_use]
+    pub fn is_outside_untold(&self) -> bool {
+        std::fs::read_to_string(self.path.join(OUTSIDE)).is_ok_and(|text| text.starts_with(UNTOLD))
+    }
+
+    /// Notes that the node stands outside the log from its next start on, as its cluster knows since the entry at `since`.
     ///
     /// # Errors
     /// [`DataDirError`].
-    pub fn note_outside(&self) -> Result<(), DataDirError> {
-        self.write(OUTSIDE, b"this node only scans; it follows no log\n")
+    pub fn note_outside(&self, since: u64) -> Result<(), DataDirError> {
+        self.write(OUTSIDE, format!("{IS_TOLD}{since}\n").as_bytes())
+    }
+
+    /// The index of the log by which the node was known to stand outside; 0 where it was told none. What a gateway shows that
+    /// has applied less is older than that.
+    #[must_use]
+    pub fn outside_since(&self) -> u64 {
+        let text = std::fs::read_to_string(self.path.join(OUTSIDE)).unwrap_or_default();
+        text.lines().nth(1).and_then(|line| line.trim().parse().ok()).unwrap_or(0)
     }
 
     /// Notes that the node stands outside the log, and removes the log and the state that it had. Answers whether it had any.
@@ -182,14 +200,21 @@ impl DataDir {
     /// # Errors
     /// [`DataDirError`].
     pub fn stand_outside(&self, identity: &mut NodeIdentity) -> Result<bool, DataDirError> {
-        self.note_outside()?;
+        let store = self.store_dir();
+        if !self.stands_outside() {
+            let text = if store.exists() { UNTOLD } else { IS_TOLD };
+            self.write(OUTSIDE, text.as_bytes())?;
+        }
         if identity.store_begun {
             identity.store_begun = false;
             self.save_identity(identity)?;
         }
-        let store = self.store_dir();
+        kill_point::reached("outside-begun");
         match std::fs::remove_dir_all(&store) {
-            Ok(()) => Ok(true),
+            Ok(()) => {
+                kill_point::reached("outside-log-gone");
+                Ok(true)
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(source) => Err(DataDirError::Io { path: store, source }),
         }
@@ -201,6 +226,7 @@ impl DataDir {
     /// [`DataDirError`].
     pub fn stand_inside(&self, since: u64) -> Result<(), DataDirError> {
         self.write(INSIDE_SINCE, since.to_string().as_bytes())?;
+        kill_point::reached("back-noted");
         let path = self.path.join(OUTSIDE);
         match std::fs::remove_file(&path) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => Err(DataDirError::Io { path, source }),
@@ -358,6 +384,9 @@ mod tests {
         data_dir.save_identity(&node).unwrap();
         assert!(!data_dir.stands_outside());
         assert!(data_dir.stand_outside(&mut node).unwrap(), "it had a log");
+        assert!(data_dir.is_outside_untold(), "nobody had it do so");
+        data_dir.note_outside(40).unwrap();
+        assert_eq!((data_dir.is_outside_untold(), data_dir.outside_since()), (false, 40));
         assert!(!data_dir.stand_outside(&mut node).unwrap());
         assert!(data_dir.stands_outside() && !data_dir.store_dir().exists());
         assert_eq!(data_dir.identity().unwrap(), Some(identity()), "an empty store is no loss from here on");

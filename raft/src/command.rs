@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 pub use self::access::{AccessRole, AuditEntry, NewAccessToken, Outcome};
 pub use self::answer::{Refusal, Response};
 pub use self::lease::{Completion, LeaseRef, NewLease};
-pub use self::membership::{NewToken, NodeInfo, NodePolicy, NodeRole, PolicyChange, TokenGrant, Voting};
+pub use self::membership::{LogStep, NewToken, NodeInfo, NodePolicy, NodeRole, PolicyChange, TokenGrant, Voting};
 pub use self::offline::{Imported, ImportedUnit};
 pub use self::rule::{
     Author, BudgetRule, EVERY_DAY, ExclusionRule, Hours, NewRule, ProfileRule, RULE_NAME_BYTES_MAX, RULE_NETWORKS_MAX,
@@ -447,6 +447,13 @@ pub enum Command {
         batch: u64,
         /// What was asked of the API, and what came of it.
         entries: Vec<AuditEntry>,
+    },
+    /// A node takes a step out of the log, or back into it.
+    MoveInLog {
+        /// Which.
+        node: NodeId,
+        /// The step.
+        step: LogStep,
     },
     /// Stands for what a next release brings, in a program that the tests build to go from one release to another.
     #[cfg(feature = "next-version")]

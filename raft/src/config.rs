@@ -110,9 +110,9 @@ impl Config {
             // A leader commits what a quorum of other disks has before its own has it. Were it to crash then and go on
             // leading in the same term, it would put other entries in the place of committed ones.
             enable_leader_restore: Some(false),
-            // A learner begins its log anew when it was made a scanner and a member again before the leader had taken it out.
-            // Otherwise the leader would go on behind what it takes the learner to have, and never reach it. A voter without
-            // its log does not start at all (`NodeIdentity::store_begun`).
+            // A follower whose disk lost the end of its log is sent that again. Otherwise the leader would go on behind what it
+            // takes it to have, and never reach it. A node without its log does not start at all (`NodeIdentity::store_begun`),
+            // and one that is to begin another is taken out of the group before (decision 0055).
             allow_log_reversion: Some(true),
             // A leader that is heard but hears nobody would otherwise keep its followers from electing another
             // (openraft#2080): without a quorum it falls silent for as long as an election takes.

@@ -236,18 +236,20 @@ pub(crate) fn sample(kind: CommandKind, node: NodeId, lease: LeaseRef) -> Comman
             Command::RevokeAccessToken { name: "admin".into(), author: Author::default() }
         }
         CommandKind::NoteAudit => Command::NoteAudit { batch: 1, entries: Vec::new() },
+        CommandKind::MoveInLog => Command::MoveInLog { node, step: LogStep::Back { since: 1 } },
         #[cfg(feature = "next-version")]
         CommandKind::Rehearse => Command::Rehearse { node },
     }
 }
 
 /// What a node that only scans may propose, and nothing else.
-pub(crate) const OF_SCANNERS: [CommandKind; 10] = [
+pub(crate) const OF_SCANNERS: [CommandKind; 11] = [
     CommandKind::UpdateNode,
     CommandKind::SetNetworks,
     CommandKind::SetVersions,
     CommandKind::NodeLeft,
     CommandKind::Retire,
+    CommandKind::MoveInLog,
     CommandKind::Complete,
     CommandKind::Release,
     CommandKind::Expire,
@@ -285,6 +287,8 @@ fn what_a_scanner_may_propose_is_about_itself_and_its_own_leases_alone() {
         Command::SetVersions { node: other, versions: Versions::OWN },
         Command::NodeLeft { node: other },
         Command::Retire { node: 1 },
+        Command::MoveInLog { node: other, step: LogStep::Back { since: 1 } },
+        Command::MoveInLog { node: own, step: LogStep::Out { since: 1 } },
         Command::Release { leases: vec![lease, anothers] },
         Command::Expire { leases: vec![anothers], reason: "x".into() },
         Command::Complete { completions: vec![completion(anothers, own, &[1])] },

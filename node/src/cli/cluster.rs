@@ -192,7 +192,11 @@ fn status(unicode: bool, cluster: &ClusterDocument) -> String {
     });
     let audit = cluster.audit.as_ref().map(|head| {
         let digest: String = clean(&head.digest).chars().take(16).collect();
-        format!("Audit log: {} entries, digest {digest}\n", grouped(head.last))
+        format!(
+            "Audit log: {} {}, digest {digest}\n",
+            grouped(head.last),
+            if head.last == 1 { "entry" } else { "entries" }
+        )
     });
     let mut text = format!(
         "Cluster: {}\nLeader: {leader} (term {})\nCommit index: {} (applied {})\nQuorum: {} of {} {}, {margin}\n\

@@ -224,6 +224,7 @@ Results: 1,234 hosts up, 2 open ports, 1 service detected, 0 vulnerabilities
             message: message.into(),
             worker: None,
             unit: None,
+            node: None,
         };
         let list = [
             event("2025-07-10T12:05:30.5Z", "Worker wrk_1 heartbeat missed"),

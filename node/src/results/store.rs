@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use nix::sys::statvfs::statvfs;
-use pentora_raft::Digest;
+use pentora_raft::{Digest, kill_point};
 
 use crate::durable_file::{self, Readers};
 
@@ -205,6 +205,7 @@ impl ChunkStore {
                     return Err(StoreError::Full { digest, free_bytes, floor_bytes: *floor_bytes });
                 }
                 durable_file::write(&file, bytes, Readers::Everybody).map_err(failed)?;
+                kill_point::reached("chunk-written");
                 damaged.lock().unwrap_or_else(PoisonError::into_inner).remove(&digest);
                 Ok(())
             }

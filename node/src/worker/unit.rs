@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::{BoxFuture, FutureExt, OptionFuture};
-use pentora_raft::Response;
 use pentora_raft::command::{Command, Completion, UnitKey};
 use pentora_raft::state::{Measures, Remarks};
+use pentora_raft::{Response, kill_point};
 use pentora_scanner::finding::TcpScan;
 use pentora_scanner::recall::Recapture;
 use pentora_scanner::report::Origin;
@@ -339,10 +339,12 @@ async fn commit(context: &Context, begun: &Begun, settled: Settled) -> bool {
     };
     let result_bytes = bytes.len() as u64;
     let stored = context.exchange.make_durable(bytes).await;
+    kill_point::reached("chunk-durable");
     let (lease, node) = (begun.reference, context.node);
     let completion = Completion { lease, start, end, goes_on, node, stored, counts };
     let counted = count_it(context, completion, remarks, measures).await;
     if counted {
+        kill_point::reached("unit-counted");
         context.meters.unit_done(end.saturating_sub(start), &counts, result_bytes);
     }
     counted

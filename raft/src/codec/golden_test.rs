@@ -8,15 +8,15 @@ use std::collections::BTreeSet;
 use super::{Kind, decode, encode};
 use crate::command::{
     AccessRole, Arrangement, AuditEntry, Author, BudgetRule, Command, Completion, ExclusionRule, Finished, Hours,
-    Imported, ImportedUnit, LeaseRef, NewAccessToken, NewLease, NewRule, NewToken, NodeInfo, NodePolicy, NodeRole,
-    Outcome, PolicyChange, ProfileRule, Proposal, Response, Rule, RuleKind, ScopeEffect, ScopeRule, SiteRule, SpecRef,
-    StoredChunk, Submission, TokenGrant, UnitKey, UnitRange, Voting, When, WindowEffect, WindowRule,
+    Imported, ImportedUnit, LeaseRef, LogStep, NewAccessToken, NewLease, NewRule, NewToken, NodeInfo, NodePolicy,
+    NodeRole, Outcome, PolicyChange, ProfileRule, Proposal, Response, Rule, RuleKind, ScopeEffect, ScopeRule, SiteRule,
+    SpecRef, StoredChunk, Submission, TokenGrant, UnitKey, UnitRange, Voting, When, WindowEffect, WindowRule,
 };
 use crate::id::{ClusterId, Digest, JobId, TokenId};
 use crate::state::{
-    Backoff, CommandKind, Counts, FailureAction, FeedRecord, JobLimits, KeepSpec, Measures, MissedPolicy, Needs,
-    Occurrence, OverlapPolicy, Partition, PassReason, Preference, Priority, Remarks, Run, RunOutcome, ScheduleSpec,
-    Settings, Share, Slice, State, WorkerEnd, WorkerEndState,
+    Backoff, CommandKind, Counts, FailureAction, FeedRecord, JobLimits, KeepSpec, LogPlace, Measures, MissedPolicy,
+    Needs, Occurrence, OverlapPolicy, Partition, PassReason, Preference, Priority, Remarks, Run, RunOutcome,
+    ScheduleSpec, Settings, Share, Slice, State, WorkerEnd, WorkerEndState,
 };
 use crate::version::Versions;
 
@@ -335,6 +335,7 @@ fn commands() -> Vec<Command> {
                 },
             ],
         },
+        Command::MoveInLog { node: 1, step: LogStep::Out { since: 300 } },
     ]
 }
 
@@ -403,6 +404,7 @@ fn the_rows_of_every_table_have_the_bytes_of_the_first_release() {
     state.authors.insert(JOB, author());
     state.job_networks.insert(JOB, vec!["10.0.0.0/8".parse().unwrap()]);
     state.holds.insert(JOB, "scope".into());
+    state.log_places.insert(1, LogPlace { since: 300, is_out: true });
     state.residences.insert(JOB, "eu".into());
     state.schedule_authors.insert("nightly".into(), author());
     state.keep_authors.insert("k".into(), author());

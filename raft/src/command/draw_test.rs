@@ -20,8 +20,8 @@ use super::parts_test::{
 };
 use super::sample_test::{limits, submission, two_nodes};
 use crate::command::{
-    Command, Completion, Finished, Imported, ImportedUnit, LeaseRef, NewLease, Proposal, Response, StoredChunk,
-    Submission, UnitKey, UnitRange,
+    Command, Completion, Finished, Imported, ImportedUnit, LeaseRef, LogStep, NewLease, Proposal, Response,
+    StoredChunk, Submission, UnitKey, UnitRange,
 };
 use crate::id::{ClusterId, Digest, JobId, NodeId};
 use crate::state::{CommandKind, Counts, JobStatus, Lease, Occurrence, Priority, Remarks, Share, State};
@@ -300,6 +300,19 @@ fn moves(kind: CommandKind) -> Moves {
         CommandKind::NoteAudit => {
             draw(2, (0u64..20, prop::collection::vec(any_audit_entry(), 0..4)), |(batch, entries), _| {
                 Command::NoteAudit { batch: *batch, entries: entries.clone() }
+            })
+        }
+        // Most often a step that the node can take.
+        CommandKind::MoveInLog => {
+            draw(3, (any_pick(), 0u8..3, prop::bool::weighted(0.1)), |(node, step, late), scene| {
+                let node = scene.node(node);
+                let since = scene.state.log_place(node).filter(|_| !*late).map_or(1, |place| place.since);
+                let step = match step {
+                    0 => LogStep::GiveUp,
+                    1 => LogStep::Out { since },
+                    _ => LogStep::Back { since },
+                };
+                Command::MoveInLog { node, step }
             })
         }
         #[cfg(feature = "next-version")]

@@ -378,16 +378,20 @@ impl State {
         if let Some(record) = self.jobs.get_mut(&job) {
             record.status = status;
             record.finished_at_ms = Some(now_ms);
+            let were = if targets == 1 { "target was" } else { "targets were" };
             if dead > 0 {
                 let last = record.reason.take().map_or_else(String::new, |reason| format!("; the last one: {reason}"));
                 let tries = if gives_up_at_once {
                     String::new()
                 } else {
-                    format!(" after {} tries", record.limits.max_attempts)
+                    match record.limits.max_attempts {
+                        1 => " after 1 try".to_owned(),
+                        tries => format!(" after {tries} tries"),
+                    }
                 };
-                record.reason = Some(format!("{dead} of {targets} targets were given up{tries}{last}"));
+                record.reason = Some(format!("{dead} of {targets} {were} given up{tries}{last}"));
             } else if not_probed > 0 {
-                record.reason = Some(format!("{not_probed} of {targets} targets were not probed"));
+                record.reason = Some(format!("{not_probed} of {targets} {were} not probed"));
             }
         }
         self.note_workers(job);

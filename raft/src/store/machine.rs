@@ -19,6 +19,7 @@ use super::{LogStore, OpenError, Storage};
 use crate::clock::LogClock;
 use crate::codec::{self, Kind};
 use crate::command::Response;
+use crate::kill_point;
 use crate::raft_types::{Entry, LogId, Member, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::state::State;
 use crate::state::table::RowChange;
@@ -218,7 +219,9 @@ impl StateMachine {
         };
         if let Keep::Disk(db) = &self.keep {
             let applied = RowChange { key: KEY_APPLIED.to_vec(), value: Some(codec::encode(Kind::Row, &self.meta())) };
+            kill_point::reached("state-before-write");
             db.write_state(changes.into_iter().chain([applied]))?;
+            kill_point::reached("state-written");
         }
         if let Some(last) = &self.last {
             self.shared.applied.send_replace(last.index);
@@ -310,9 +313,11 @@ fn build_on_disk(db: &DiskDb) -> io::Result<KeptSnapshot> {
         Some(file) => file,
         None => FileWriter::create(&dir, MetaRecord::new(None, &StoredMembership::default()))?,
     };
+    kill_point::reached("snapshot-rows");
     db.sync()?;
     let meta = file.meta().clone();
     let path = file.finish()?;
+    kill_point::reached("snapshot-published");
     remove_other_snapshots(&dir, &path)?;
     Ok(KeptSnapshot { meta, data: SnapshotData::kept_file(path) })
 }

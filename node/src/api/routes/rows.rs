@@ -130,7 +130,12 @@ fn of_jobs() -> Vec<Route> {
             says("A job's accepted results so far.").answers_text("application/x-ndjson", "A host a line."),
         ),
         get(Viewer, "/api/v1/jobs/{id}/events", stream::of_job, after(says("A job's history."))),
-        get(Viewer, "/api/v1/events", stream::of_all, after(says("The history of all jobs, in the log's order."))),
+        get(
+            Viewer,
+            "/api/v1/events",
+            stream::of_all,
+            after(says("The history of all jobs, of nodes and of the policy, in the log's order.")),
+        ),
         get(
             Viewer,
             "/api/v1/jobs/{id}/findings/{finding}/explain",

@@ -57,7 +57,8 @@ const RAFT: &str = "
     network: codec id leadership raft_types store
     leadership: id
     view: codec id state
-    store: clock codec command raft_types state version
+    store: clock codec command kill_point raft_types state version
+    kill_point:
     state: codec command event id interval names version
     interval:
     event: command id names

@@ -10,7 +10,8 @@
 # make bench   the measurements of docs/BENCHMARKS.md
 # make fuzz    every fuzz target for SECONDS (default 60), or FUZZ=answers one: docs/FUZZING.md
 # make memcheck  the code with `unsafe` under valgrind: docs/FUZZING.md
-# make chaos   kills, cuts and pauses against a running scan, for CHAOS_SECONDS (default 120)
+# make chaos   kills, cuts and pauses against a running scan, for CHAOS_SECONDS (default 120); before it the simulation
+# make simulation  whole nodes in simulated time, 10,000 seeds or SEEDS=; SEED=17 runs one and prints what happened in it
 # make api-check  the API of a node that runs against its own description, by schemathesis: docs/API.md
 # make lint, fmt, docs
 #
@@ -34,7 +35,7 @@ export CXX := ccache g++
 endif
 endif
 
-.PHONY: build prepare install uninstall image deb release book check-deploy demo-compose demo test bench chaos api-check fuzz memcheck fmt lint docs
+.PHONY: build prepare install uninstall image deb release book check-deploy demo-compose demo test bench chaos simulation api-check fuzz memcheck fmt lint docs
 
 # What is shipped is in dist; cargo's own copy, with its symbols in it, has both its names as well.
 build: prepare
@@ -90,8 +91,18 @@ bench: build
 	@if [ "$(BENCH)" = identify ]; then cargo bench -p pentora-scanner --bench identify; else \
 	  PENTORA_BIN_DIR="$$CARGO_TARGET_DIR/dist" tests/with-namespaces "$$CARGO_TARGET_DIR/release/pentora-bench" $(BENCH); fi
 
-chaos: build
+chaos: build simulation
 	@PENTORA_BIN_DIR="$$CARGO_TARGET_DIR/dist" tests/with-namespaces "$$CARGO_TARGET_DIR/release/pentora-bench" chaos
+
+# Other seeds each time; a failing one is printed with the command that repeats it.
+SIMULATION = cargo test --release -p pentora-node --lib -- --nocapture --exact app::simulation
+simulation: prepare
+ifdef SEED
+	PENTORA_SIMULATION=$(SEED): RUST_LOG=$${RUST_LOG:-info} $(SIMULATION)::one_seed_in_a_process_of_its_own
+else
+	PENTORA_SIMULATION_SEEDS=$${SEEDS:-10000} PENTORA_SIMULATION_FIRST=$${FIRST:-$$(date +%s)0000} \
+	  $(SIMULATION)::whatever_goes_wrong_nothing_is_lost_or_counted_twice_and_the_work_is_done_in_the_end
+endif
 
 api-check: build
 	@tests/api-check/run.sh

@@ -9,7 +9,7 @@
 //! A command, a call or a class of streams without its row does not compile.
 
 use pentora_p2p::Class;
-use pentora_raft::command::{Command, Completion, LeaseRef, NodeInfo, NodeRole, SpecRef};
+use pentora_raft::command::{Command, Completion, LeaseRef, LogStep, NodeInfo, NodeRole, SpecRef};
 use pentora_raft::state::CommandKind;
 use pentora_raft::{Digest, NodeId, State};
 
@@ -52,6 +52,8 @@ enum Right {
 const OPERATOR: &str = "it is an operator's order, which goes to a member with the operator's token";
 const LEADER: &str = "the leader decides it";
 const ADMISSION: &str = "members admit nodes, so that no token passes through a node that only scans";
+const AUTHORITY: &str = "members alone have the key that signs certificates";
+const SIGNS: &str = "members sign their own, and nobody else has one but nodes that only scan";
 const LOG: &str = "the log goes between members";
 const RELAY: &str = "work sessions of many nodes go between members";
 const OUTSIDE: &str = "it asks a node that stands outside the log, which has nothing to say to it";
@@ -138,6 +140,7 @@ pub fn call_outside(peer: Peer, request: &Request) -> Result<(), Denied> {
         | Request::Soft
         | Request::PlanRemoval(_)
         | Request::ReadIndex
+        | Request::Certify { .. }
         | Request::TransferLeader(_)
         | Request::KeepChunk { .. } => Err(peer.denied("have that done", OUTSIDE)),
     }
@@ -162,6 +165,8 @@ pub fn call(peer: Peer, request: &Request) -> Result<(), Denied> {
         | Request::ApiStream(_) => Ok(()),
         // Where members are is what it needs to find its next gateway.
         Request::Addresses(_) => Ok(()),
+        Request::Certify { .. } if matches!(peer, Peer::Scanner(_)) => Ok(()),
+        Request::Certify { .. } => Err(peer.denied("have a certificate signed", SIGNS)),
         Request::Soft | Request::PlanRemoval(_) | Request::ReadIndex => {
             members_only("ask what the leader knows", OPERATOR)
         }
@@ -283,7 +288,13 @@ fn right(kind: CommandKind) -> Right {
         Kind::Complete | Kind::CompleteWith | Kind::CompleteMeasured | Kind::Release | Kind::Expire => {
             Right::OfOwnLeases
         }
-        Kind::UpdateNode | Kind::SetNetworks | Kind::SetVersions | Kind::NodeLeft | Kind::Retire => Right::OfItself,
+        Kind::UpdateNode
+        | Kind::SetNetworks
+        | Kind::SetVersions
+        | Kind::SetSigners
+        | Kind::NodeLeft
+        | Kind::Retire
+        | Kind::MoveInLog => Right::OfItself,
         Kind::Begin | Kind::Join | Kind::Admit => Right::Not(ADMISSION),
         Kind::CreateToken
         | Kind::MakeToken
@@ -316,8 +327,10 @@ fn right(kind: CommandKind) -> Right {
         | Kind::MakeAccessToken
         | Kind::RotateAccessToken
         | Kind::RevokeAccessToken
+        | Kind::LimitAccessToken
         | Kind::NoteAudit
         | Kind::SubmitAs => Right::Not(OPERATOR),
+        Kind::SetAuthority => Right::Not(AUTHORITY),
         Kind::Grant
         | Kind::WorkerSuspect
         | Kind::WorkerFailed
@@ -346,12 +359,20 @@ fn of_itself(state: &State, node: NodeId, command: Command) -> Option<Command> {
         Command::UpdateNode { node: named, info } if named == node => {
             // A policy that makes it a scanner narrows its word, now and when the policy changes; what it is by its own word
             // alone it does not take back.
+            // What it said before holds on: one that is on its way back to being a member says so once more.
             let by_policy = state.policy(node).role == NodeRole::Scanner;
-            let role = if by_policy { info.role } else { NodeRole::Scanner };
+            let said_so = state.wanted_role(node) == Some(NodeRole::Auto);
+            let role = if by_policy || said_so { info.role } else { NodeRole::Scanner };
             Some(Command::UpdateNode { node, info: NodeInfo { role, ..info } })
         }
         Command::NodeLeft { node: named } | Command::Retire { node: named } if named == node => Some(command),
-        Command::SetVersions { node: named, .. } if named == node => Some(command),
+        Command::SetVersions { node: named, .. } | Command::SetSigners { node: named, .. } if named == node => {
+            Some(command)
+        }
+        // That the group does not count on it any more is the leader's to say.
+        Command::MoveInLog { node: named, step: LogStep::GiveUp | LogStep::Back { .. } } if named == node => {
+            Some(command)
+        }
         #[cfg(feature = "next-version")]
         Command::Rehearse { node: named } if named == node => Some(command),
         Command::SetNetworks { node: named, networks } if named == node => {

@@ -3,12 +3,14 @@
 //! A bundle is an archive whose signed [`manifest`] says everything else in it; [`archive`] writes one, and reads one entry
 //! by entry in the order that the manifest gives, so that no name in it is ever used. The cluster writes its orders
 //! ([`outgoing`]); a worker without a network takes them in ([`queue`]), scans, keeps results as chunks ([`kept`]) and writes
-//! them out; the cluster counts them ([`incoming`]). The cluster's policy goes with its orders ([`carried_policy`]). Every file is checked whole before anything is changed. What a medium
+//! them out; the cluster counts them ([`incoming`]). The cluster's policy goes with its orders ([`carried_policy`]).
+//! A bundle of another kind holds a finished job with all by which it can be verified without a node ([`job_record`]). Every file is checked whole before anything is changed. What a medium
 //! must be is told by [`medium`]. Not in here: who scans (`app`), and what a person types (`cli`).
 
 pub mod archive;
 pub mod carried_policy;
 pub mod incoming;
+pub mod job_record;
 pub mod kept;
 pub mod manifest;
 pub mod medium;

@@ -69,6 +69,7 @@ use crate::results::Exchange;
 use crate::rpc::SoftState;
 use crate::rpc::calls::{Answer, Request as Ask};
 use crate::rpc::proposer::Proposer;
+use crate::tls::Fingerprint;
 
 /// How long another node's soft state is waited for; documents do without it after that.
 const SOFT_WITHIN: Duration = Duration::from_millis(300);
@@ -146,7 +147,8 @@ pub fn router(served: Node) -> Router {
     let (mut of_workers, mut open) = (Router::new(), Router::new());
     let handed_on = Arc::new(Semaphore::new(forward::AT_ONCE));
     let routes = routes::routes();
-    let gate = Arc::new(auth::Gate::new(Arc::clone(&served), &routes));
+    let gateway = forward::Gateway { node: Arc::clone(&served), places: Arc::clone(&handed_on), body_max: 0 };
+    let gate = Arc::new(auth::Gate::new(gateway, &routes));
     for route in routes.into_iter().map(|route| route.handed_on(&served, &handed_on)) {
         match (route.access, route.streams) {
             (Access::As(_) | Access::Token, false) => guarded = route.add_to(guarded),
@@ -219,6 +221,11 @@ impl Served {
         self.raft.read(|state| state.settings().cloned()).unwrap_or_else(|| self.settings.clone())
     }
 
+    /// What the authority is known by that signs the certificates of the cluster's APIs.
+    fn authority(&self) -> Option<Fingerprint> {
+        self.raft.read(|state| state.authority().map(|authority| Fingerprint::of(&authority.certificate)))
+    }
+
     /// What the leader knows, asked of it where another node leads; empty where it does not answer soon.
     async fn soft(&self) -> SoftState {
         let leader = self.raft.status().leader;
@@ -250,3 +257,6 @@ mod conforms;
 #[cfg(test)]
 #[path = "api/api_test.rs"]
 mod tests;
+#[cfg(test)]
+#[path = "api/tls_test.rs"]
+mod tls_tests;

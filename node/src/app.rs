@@ -6,7 +6,9 @@
 
 mod addresses;
 mod another;
+mod api_tls;
 mod begin;
+mod certifier;
 mod embedded;
 mod ending;
 mod log_version;
@@ -22,6 +24,9 @@ mod routes;
 mod serve;
 mod services;
 mod settings;
+mod signers;
+#[cfg(test)]
+mod simulation;
 mod standalone;
 mod suspend;
 
@@ -40,7 +45,9 @@ use tokio_util::task::TaskTracker;
 
 use addresses::Seeker;
 use another::becomes_another;
+use api_tls::OwnCertificate;
 use begin::Entered;
+use certifier::Certifier;
 #[cfg(test)]
 pub(crate) use embedded::start as start_embedded;
 pub use embedded::{Embedded, StopHandle, embedded};
@@ -102,6 +109,7 @@ enum End {
 async fn run_once(plan: &StartPlan, data_dir: &Arc<DataDir>, file: &OwnFile) -> Result<End, Failure> {
     let config = plan.config.clone();
     let resumed = begin::existing(data_dir, plan)?;
+    let certificate = OwnCertificate::of(&config.api)?;
     let api = TcpListener::bind(config.api.listen).await.map_err(|error| {
         Failure::new(ExitCode::Failure, format!("the API cannot listen on {}", config.api.listen))
             .because(error.to_string())
@@ -111,7 +119,7 @@ async fn run_once(plan: &StartPlan, data_dir: &Arc<DataDir>, file: &OwnFile) -> 
     let Entered { mesh, incoming, mut identity, admitted_at, is_outside } = entered;
     let (raft, viewer) = if is_outside {
         begin::stand_outside(data_dir, &mut identity)?;
-        let (raft, viewer) = Raft::outside(identity.node, raft_config(&config));
+        let (raft, viewer) = Raft::outside(identity.node, raft_config(&config, data_dir));
         (raft, Some(viewer))
     } else {
         let raft = start_raft(data_dir, &config, &identity, &mesh).await?;
@@ -123,12 +131,13 @@ async fn run_once(plan: &StartPlan, data_dir: &Arc<DataDir>, file: &OwnFile) -> 
             .because(error.to_string())
     })?;
     let (sources, file) = (plan.sources.clone(), file.clone());
-    let node = Node { data_dir: Arc::clone(data_dir), config, sources, file, identity, mesh, raft, api };
+    let node = Node { data_dir: Arc::clone(data_dir), config, sources, file, identity, mesh, raft, api, certificate };
     node.run(incoming, admitted_at, viewer).await
 }
 
-fn raft_config(config: &NodeConfig) -> pentora_raft::Config {
-    pentora_raft::Config { profile: profile(config.mesh.profile), ..pentora_raft::Config::default() }
+fn raft_config(config: &NodeConfig, data_dir: &DataDir) -> pentora_raft::Config {
+    let (profile, votes_from) = (profile(config.mesh.profile), data_dir.inside_since());
+    pentora_raft::Config { profile, votes_from, ..pentora_raft::Config::default() }
 }
 
 async fn start_raft(
@@ -139,7 +148,7 @@ async fn start_raft(
 ) -> Result<Raft, Failure> {
     let failed = |why: String| Failure::new(ExitCode::Failure, "consensus did not start").because(why);
     let storage = Storage::Disk(data_dir.store_dir());
-    let raft = Raft::start(identity.node, raft_config(config), &storage, MeshTransport::new(mesh.clone()))
+    let raft = Raft::start(identity.node, raft_config(config, data_dir), &storage, MeshTransport::new(mesh.clone()))
         .await
         .map_err(|error| match error {
             StartError::Store(OpenError::OtherVersion { version, .. }) => log_version::other_version(version),
@@ -172,6 +181,8 @@ struct Node {
     mesh: Mesh,
     raft: Raft,
     api: TcpListener,
+    /// What the API shows; none where it is plain HTTP.
+    certificate: Option<OwnCertificate>,
 }
 
 impl Node {
@@ -224,7 +235,7 @@ impl Node {
         tasks.spawn(serve::streams(incoming, for_streams, tasks.clone(), stop.clone()));
         tasks.spawn(services.meters.clone().watch_leaders(self.raft.clone(), stop.clone()));
         let is_outside = viewer.is_some();
-        tasks.spawn(reload::keep(self.sources.clone(), self.file.clone(), stop.clone())?);
+        tasks.spawn(reload::keep(self.sources.clone(), self.file.clone(), self.certificate.clone(), stop.clone())?);
         self.keep_membership(&services.proposer, own, (seeker, viewer), &tasks, &stop);
         let (found, mut other_version) = watch::channel(None);
         tasks.spawn(follow(self.raft.clone(), services.exchange.clone(), feeds, engine, stop.clone()));
@@ -247,7 +258,9 @@ impl Node {
         if let Some(trail) = served.trail.clone().filter(|_| !is_outside) {
             tasks.spawn(trail.keep(stop.clone()));
         }
-        tasks.spawn(api::serve(self.api, api::router(served), api::Bounds::default(), stop.clone()));
+        tasks.spawn(self.certifier(&services.proposer)?.keep(stop.clone()));
+        let tls = self.certificate.map(|certificate| certificate.shown().acceptor());
+        tasks.spawn(api::serve(self.api, api::router(served), tls, api::Bounds::default(), stop.clone()));
         if let Some(index) = admitted_at {
             let how =
                 if is_outside { "outside the log, through gateways" } else { "following the log from the leader" };
@@ -255,7 +268,7 @@ impl Node {
         }
         let ended = tokio::select! {
             ended = until_end(&self.raft, &departure, &mut other_version, &self.identity.name) => ended.map(|()| End::Done),
-            () = becomes_another(&self.raft, &self.data_dir, &self.config, &self.identity.name, &place) => Ok(End::AsAnother),
+            () = becomes_another(&self.raft, &services.proposer, &self.data_dir, &self.config, &place) => Ok(End::AsAnother),
         };
         leaving.cancel();
         if let Err(error) = worker.await {
@@ -314,6 +327,23 @@ impl Node {
         ));
         let reach = (self.config.worker.network_access.clone(), self.file.clone());
         tasks.spawn(routes::keep(self.raft.clone(), proposer.clone(), reach, stop.clone()));
+        tasks.spawn(signers::keep(self.raft.clone(), proposer.clone(), self.file.clone(), stop.clone()));
+    }
+
+    /// What keeps the API's certificate, and makes the authority where the cluster has none.
+    fn certifier(&self, proposer: &Proposer) -> Result<Certifier, Failure> {
+        let shown = self.certificate.as_ref().filter(|certificate| certificate.is_of_cluster());
+        Ok(Certifier {
+            raft: self.raft.clone(),
+            proposer: proposer.clone(),
+            data_dir: Arc::clone(&self.data_dir),
+            name: self.identity.name.clone(),
+            cluster: self.identity.cluster,
+            psk: self.data_dir.pre_shared_key()?,
+            api: self.config.api.clone(),
+            advertise: self.config.mesh.advertise.clone(),
+            shown: shown.map(|certificate| certificate.shown().clone()),
+        })
     }
 
     /// What this node keeps beside the log: chunks, and feeds.
@@ -395,7 +425,7 @@ impl Node {
             cluster = %self.identity.cluster,
             peer = %self.mesh.peer_id(),
             mesh = mesh.join(","),
-            api = format!("http://{api}"),
+            api = format!("{}://{api}", if self.certificate.is_some() { "https" } else { "http" }),
             profile = profile(self.config.mesh.profile).name(),
             "node runs"
         );

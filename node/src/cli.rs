@@ -30,7 +30,9 @@ mod health;
 mod hints;
 mod interrupt;
 mod job;
+mod job_bundle;
 mod keep;
+mod key;
 mod leave;
 mod list;
 mod logging;
@@ -155,6 +157,9 @@ enum Command {
     /// Say who may use the API, and as what.
     #[command(subcommand)]
     Token(access::AccessCommand),
+    /// Make keys of people, which sign orders.
+    #[command(subcommand)]
+    Key(key::KeyCommand),
     /// Look at what was asked of the API, by whom, and what came of it.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -310,6 +315,7 @@ impl Invocation {
             Command::Login(args) => contexts::login(args, &mut context).await.map(done),
             Command::Context(command) => contexts::run(command, &mut context).map(done),
             Command::Token(command) => access::run(command, &mut context).await.map(done),
+            Command::Key(command) => key::run(command, &mut context).map(done),
             Command::Audit(command) => audit::run(command, &mut context).await.map(done),
             Command::Scope(command) => rules::run(command, &mut context).await.map(done),
             Command::Exclude(command) => rules::run(command, &mut context).await.map(done),

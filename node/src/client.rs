@@ -43,6 +43,7 @@ use crate::document::{
 };
 use crate::feeds::FeedKind;
 use crate::feeds::explain::{Asked, Explained};
+use crate::tls::Trust;
 
 /// Longest answer read into memory: a page of jobs or events is far below it.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -57,12 +58,13 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of the nodes at `endpoints` (`http://host:port`), tried in order.
+    /// A client of the nodes at `endpoints` (`https://host:port` or `http://...`), tried in order; over TLS, of whom `trust`
+    /// believes.
     ///
     /// # Errors
-    /// No endpoint, or the HTTP client cannot be set up.
-    pub fn http(endpoints: Vec<String>, token: Option<Secret>) -> Result<Self, ClientError> {
-        Ok(Self::new(Backend::http(endpoints)?, token))
+    /// No endpoint, nobody to trust, or the HTTP client cannot be set up.
+    pub fn http(endpoints: Vec<String>, token: Option<Secret>, trust: &Trust) -> Result<Self, ClientError> {
+        Ok(Self::new(Backend::http(endpoints, trust)?, token))
     }
 
     /// A client of the node whose API is `router`, in this process.
@@ -321,7 +323,9 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn healthz(&self) -> Result<(), ClientError> {
-        let reply = self.once(&self.call(Method::GET, "/healthz", None)).await?;
+        // Nobody has said yet that it is a node that listens here: it is shown no token.
+        let call = Call { token: None, ..self.call(Method::GET, "/healthz", None) };
+        let reply = self.once(&call).await?;
         self.good(reply).await.map(|_| ())
     }
 
@@ -420,7 +424,9 @@ impl Client {
             let verdict = match &outcome {
                 Ok(reply) if reply.status == StatusCode::SERVICE_UNAVAILABLE => retry::Outcome::Busy(reply.retry_after),
                 Ok(_) => retry::Outcome::Answered,
-                Err(Attempt::Connect { .. } | Attempt::Setup { .. }) => retry::Outcome::Refused,
+                Err(Attempt::Connect { .. } | Attempt::Untrusted { .. } | Attempt::Setup { .. }) => {
+                    retry::Outcome::Refused
+                }
                 Err(Attempt::Broken { .. }) => retry::Outcome::Broken,
             };
             match retry::wait(verdict, tries, started.elapsed()) {

@@ -40,6 +40,7 @@ use ipnet::IpNet;
 
 use self::build::Values;
 use self::words::words;
+use crate::tls::{Files, Fingerprint};
 
 pub use address::{DEFAULT_MESH_PORT, peer_address};
 pub use build::{Loaded, Purpose, Sources, load};
@@ -167,11 +168,46 @@ pub struct ApiSettings {
     pub(crate) listen: SocketAddr,
     /// How callers prove who they are.
     pub(crate) auth: ApiAuth,
+    /// File with its certificate.
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// File with the certificate's key.
+    pub(crate) tls_key: Option<PathBuf>,
+    /// More hosts that a certificate of the cluster's authority is for.
+    pub(crate) tls_names: Vec<String>,
+    /// Whether plain HTTP is meant where others reach it.
+    pub(crate) insecure: bool,
+}
+
+/// What the API is spoken inside.
+#[derive(Debug, Clone)]
+pub enum ApiTls {
+    /// Nothing.
+    Plain,
+    /// TLS, with a certificate from files.
+    Files(Files),
+    /// TLS, with a certificate of the cluster's authority.
+    Cluster,
 }
 
 impl ApiSettings {
     fn read(values: &Values<'_>) -> Self {
-        Self { listen: values.get(keys::API_LISTEN), auth: values.get(keys::API_AUTH) }
+        Self {
+            listen: values.get(keys::API_LISTEN),
+            auth: values.get(keys::API_AUTH),
+            tls_cert: values.get(keys::API_TLS_CERT),
+            tls_key: values.get(keys::API_TLS_KEY),
+            tls_names: values.get(keys::API_TLS_NAMES),
+            insecure: values.get(keys::API_INSECURE),
+        }
+    }
+
+    /// What the API is spoken inside: what was given, and otherwise TLS wherever others reach it.
+    pub(crate) fn tls(&self) -> ApiTls {
+        match self.tls_cert.clone().zip(self.tls_key.clone()) {
+            Some((cert, key)) => ApiTls::Files(Files { cert, key }),
+            None if self.insecure || self.listen.ip().is_loopback() => ApiTls::Plain,
+            None => ApiTls::Cluster,
+        }
     }
 }
 
@@ -205,6 +241,10 @@ pub struct WorkerSettings {
     pub(crate) windows: Vec<String>,
     /// When it may not.
     pub(crate) blackouts: Vec<String>,
+    /// Whether it begins work of signed orders alone.
+    pub(crate) require_signed_orders: bool,
+    /// Whose.
+    pub(crate) trusted_keys: Vec<String>,
     /// Leases it holds at once at most.
     pub(crate) max_concurrent_scans: u32,
     /// Targets in one unit at most.
@@ -231,6 +271,8 @@ impl WorkerSettings {
             exclude: values.get(keys::WORKER_EXCLUDE),
             windows: values.get(keys::WORKER_WINDOWS),
             blackouts: values.get(keys::WORKER_BLACKOUTS),
+            require_signed_orders: values.get(keys::REQUIRE_SIGNED_ORDERS),
+            trusted_keys: values.get(keys::TRUSTED_KEYS),
             max_concurrent_scans: values.get(keys::MAX_CONCURRENT_SCANS),
             max_targets_per_scan: values.get(keys::MAX_TARGETS_PER_SCAN),
             registrars: values
@@ -440,10 +482,19 @@ pub struct ClientSettings {
     pub(crate) api: Option<String>,
     /// File with the API token.
     pub(crate) token_file: Option<PathBuf>,
+    /// File with the authorities to trust.
+    pub(crate) ca_file: Option<PathBuf>,
+    /// The authority to trust.
+    pub(crate) ca_fingerprint: Option<Fingerprint>,
 }
 
 impl ClientSettings {
     fn read(values: &Values<'_>) -> Self {
-        Self { api: values.get(keys::CLIENT_API), token_file: values.get(keys::CLIENT_TOKEN_FILE) }
+        Self {
+            api: values.get(keys::CLIENT_API),
+            token_file: values.get(keys::CLIENT_TOKEN_FILE),
+            ca_file: values.get(keys::CLIENT_CA_FILE),
+            ca_fingerprint: values.get(keys::CLIENT_CA_FINGERPRINT),
+        }
     }
 }

@@ -11,19 +11,26 @@ use std::path::{Path, PathBuf};
 use fs4::FileExt;
 use pentora_p2p::{Identity, PreSharedKey};
 use pentora_raft::codec::{self, Kind};
-use pentora_raft::{ClusterId, NodeId};
+use pentora_raft::{ClusterId, NodeId, kill_point};
 use serde::{Deserialize, Serialize};
 
 use crate::durable_file::{self, Readers};
 use crate::member_address::MemberAddress;
+use crate::tls::AUTHORITY_FILE;
 
 /// The file that says that the node stands outside the log.
 const OUTSIDE: &str = "outside";
+/// What it says where the cluster knows that.
+const IS_TOLD: &str = "this node only scans; it follows no log\n";
+/// What it says of a node that has given up its log by its own file, of which the cluster has yet to hear.
+const UNTOLD: &str = "this node only scans; it follows no log, of which its cluster has yet to hear\n";
 /// The file that says since which index of the log the node, once outside, is a member again.
 const INSIDE_SINCE: &str = "inside-since";
 
 /// The files that are secrets.
-const SECRETS: [&str; 3] = ["mesh.key", "mesh.psk", "admin.token"];
+const SECRETS: [&str; 4] = ["mesh.key", "mesh.psk", "admin.token", API_CERTIFICATE];
+/// The file with the API's certificate and its key, on a node that only scans.
+const API_CERTIFICATE: &str = "api.pem";
 /// Permissions of everybody but owner and group. A group may be let in: volumes of containers are handed over so.
 const OTHERS: u32 = 0o007;
 const OTHERS_WRITE: u32 = 0o002;
@@ -169,12 +176,26 @@ impl DataDir {
         self.path.join(OUTSIDE).exists()
     }
 
-    /// Notes that the node stands outside the log from its next start on.
+    /// Whether the node has given up its log and its cluster may not know that.
+    #[must_use]
+    pub fn is_outside_untold(&self) -> bool {
+        std::fs::read_to_string(self.path.join(OUTSIDE)).is_ok_and(|text| text.starts_with(UNTOLD))
+    }
+
+    /// Notes that the node stands outside the log from its next start on, as its cluster knows since the entry at `since`.
     ///
     /// # Errors
     /// [`DataDirError`].
-    pub fn note_outside(&self) -> Result<(), DataDirError> {
-        self.write(OUTSIDE, b"this node only scans; it follows no log\n")
+    pub fn note_outside(&self, since: u64) -> Result<(), DataDirError> {
+        self.write(OUTSIDE, format!("{IS_TOLD}{since}\n").as_bytes())
+    }
+
+    /// The index of the log by which the node was known to stand outside; 0 where it was told none. What a gateway shows that
+    /// has applied less is older than that.
+    #[must_use]
+    pub fn outside_since(&self) -> u64 {
+        let text = std::fs::read_to_string(self.path.join(OUTSIDE)).unwrap_or_default();
+        text.lines().nth(1).and_then(|line| line.trim().parse().ok()).unwrap_or(0)
     }
 
     /// Notes that the node stands outside the log, and removes the log and the state that it had. Answers whether it had any.
@@ -182,14 +203,21 @@ impl DataDir {
     /// # Errors
     /// [`DataDirError`].
     pub fn stand_outside(&self, identity: &mut NodeIdentity) -> Result<bool, DataDirError> {
-        self.note_outside()?;
+        let store = self.store_dir();
+        if !self.stands_outside() {
+            let text = if store.exists() { UNTOLD } else { IS_TOLD };
+            self.write(OUTSIDE, text.as_bytes())?;
+        }
         if identity.store_begun {
             identity.store_begun = false;
             self.save_identity(identity)?;
         }
-        let store = self.store_dir();
+        kill_point::reached("outside-begun");
         match std::fs::remove_dir_all(&store) {
-            Ok(()) => Ok(true),
+            Ok(()) => {
+                kill_point::reached("outside-log-gone");
+                Ok(true)
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(source) => Err(DataDirError::Io { path: store, source }),
         }
@@ -201,10 +229,14 @@ impl DataDir {
     /// [`DataDirError`].
     pub fn stand_inside(&self, since: u64) -> Result<(), DataDirError> {
         self.write(INSIDE_SINCE, since.to_string().as_bytes())?;
+        kill_point::reached("back-noted");
         let path = self.path.join(OUTSIDE);
         match std::fs::remove_file(&path) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => Err(DataDirError::Io { path, source }),
-            _ => Ok(()),
+            // Were it back after a power cut, a node that votes by then would lose its log.
+            _ => File::open(&self.path)
+                .and_then(|directory| directory.sync_all())
+                .map_err(|source| DataDirError::Io { path: self.path.clone(), source }),
         }
     }
 
@@ -295,6 +327,33 @@ impl DataDir {
         self.write("mesh.psk", format!("{}\n", key.to_hex()).as_bytes())
     }
 
+    /// Keeps the API's certificate with its key, on a node that only scans.
+    ///
+    /// # Errors
+    /// [`DataDirError`].
+    pub fn save_api_certificate(&self, pem: &str) -> Result<(), DataDirError> {
+        self.write(API_CERTIFICATE, pem.as_bytes())
+    }
+
+    /// What [`Self::save_api_certificate`] kept, if it is there.
+    #[must_use]
+    pub fn api_certificate(&self) -> Option<Vec<u8>> {
+        std::fs::read(self.path.join(API_CERTIFICATE)).ok()
+    }
+
+    /// Writes down the certificate of the cluster's authority, unless it is there already. It is no secret.
+    ///
+    /// # Errors
+    /// [`DataDirError`].
+    pub fn save_authority(&self, pem: &str) -> Result<(), DataDirError> {
+        let path = self.path.join(AUTHORITY_FILE);
+        if std::fs::read(&path).is_ok_and(|kept| kept == pem.as_bytes()) {
+            return Ok(());
+        }
+        durable_file::write(&path, pem.as_bytes(), Readers::Everybody)
+            .map_err(|source| DataDirError::Io { path, source })
+    }
+
     /// Writes the first administrator token and answers where.
     ///
     /// # Errors
@@ -358,6 +417,9 @@ mod tests {
         data_dir.save_identity(&node).unwrap();
         assert!(!data_dir.stands_outside());
         assert!(data_dir.stand_outside(&mut node).unwrap(), "it had a log");
+        assert!(data_dir.is_outside_untold(), "nobody had it do so");
+        data_dir.note_outside(40).unwrap();
+        assert_eq!((data_dir.is_outside_untold(), data_dir.outside_since()), (false, 40));
         assert!(!data_dir.stand_outside(&mut node).unwrap());
         assert!(data_dir.stands_outside() && !data_dir.store_dir().exists());
         assert_eq!(data_dir.identity().unwrap(), Some(identity()), "an empty store is no loss from here on");

@@ -45,6 +45,12 @@ pub trait EmbeddedNode {
     /// The job is not there, or its chunks cannot be read: bugs, told in words.
     fn suspend(&self, job_id: &str) -> impl Future<Output = Result<Suspended, Failure>> + Send;
 
+    /// The request with the hosts of whole IPv6 links in their place.
+    ///
+    /// # Errors
+    /// A link that may not or cannot be asked.
+    fn with_link_hosts(&self, request: ScanRequest) -> impl Future<Output = Result<ScanRequest, Failure>> + Send;
+
     /// Submits a scan of which `units` are finished; `spec` is that of the scan they were taken from.
     ///
     /// # Errors

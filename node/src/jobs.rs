@@ -3,8 +3,10 @@
 //! Everything that can be refused is refused here, before anything is written: malformed targets and ports with their
 //! position, addresses that no rule allows, needs that no node meets with the reason of each.
 
+mod asked;
 mod forecast;
 mod learned;
+mod links;
 mod ports;
 mod profile;
 mod sites;
@@ -15,14 +17,14 @@ use std::time::Duration;
 use pentora_raft::command::{Arrangement, Author, Command, Finished, SPEC_INLINE_BYTES_MAX, SpecRef, Submission};
 use pentora_raft::state::{JobLimits, Needs, Partition};
 use pentora_raft::{Digest, JobId, NodeId, Raft, Response};
-use pentora_scanner::detect::{DEFAULT_INTENSITY, INTENSITY_MAX};
 use pentora_scanner::port::PortError;
 use pentora_scanner::spec::{DiscoveryError, EngineChoice, Profile, ScanSpec, SpecError};
 use pentora_scanner::target::{AddressRange, TargetError, TargetSet};
 
 use crate::coordinator::{VERSION, placement};
-use crate::document::{Resolve, SAMPLE_MAX, ScanAccepted, ScanRequest};
+use crate::document::{SAMPLE_MAX, ScanAccepted, ScanRequest};
 use crate::exclusions::{self, ExclusionError};
+use crate::orders::{self, OrderError};
 use crate::policy::{Closed, OutsidePolicy, Policy};
 use crate::results::Exchange;
 use crate::rpc::proposer::{Proposer, Unavailable};
@@ -33,9 +35,11 @@ const SPEC_KEPT_WITHIN: Duration = Duration::from_secs(10);
 /// Longest title of a job, in characters.
 const TITLE_CHARS_MAX: usize = 80;
 
+pub use asked::{NotAsked, covers};
 pub use forecast::forecast;
 pub(crate) use forecast::needs_words;
 pub use learned::learn;
+pub use links::with_link_hosts;
 
 /// A request that is ready to be submitted.
 #[derive(Debug)]
@@ -100,9 +104,25 @@ pub enum RefusedRequest {
     /// Both ways of naming ports at once, a number of 0, and the like.
     #[error("{0}")]
     Field(&'static str),
+    /// The hosts of a link are not known.
+    #[error("the hosts of {link} are not known: {why}")]
+    Link {
+        /// The link.
+        link: String,
+        /// Why not.
+        why: String,
+        /// Whether they may not be looked for.
+        is_denied: bool,
+    },
     /// Outside of what the cluster's rules allow.
     #[error(transparent)]
     Scope(#[from] OutsidePolicy),
+    /// Its signature does not hold.
+    #[error(transparent)]
+    Order(#[from] OrderError),
+    /// It is more than was signed.
+    #[error(transparent)]
+    NotAsked(#[from] NotAsked),
     /// A window is closed, or a blackout holds.
     #[error("these targets may not be scanned now: {0}")]
     Closed(Closed),
@@ -214,6 +234,7 @@ pub fn prepare(request: ScanRequest, author: Author, raft: &Raft) -> Result<Prep
 /// # Errors
 /// [`RefusedRequest`], but for a part that no node may take.
 pub fn prepare_for_any(request: ScanRequest, author: Author, raft: &Raft) -> Result<Prepared, RefusedRequest> {
+    let signed = asked::order_of(&request)?;
     let (request, profile) = profile::complete(request, raft)?;
     let seed = request.seed.unwrap_or_else(rand::random);
     if request.sample.is_some_and(|sample| !(1..=SAMPLE_MAX).contains(&sample)) {
@@ -222,7 +243,8 @@ pub fn prepare_for_any(request: ScanRequest, author: Author, raft: &Raft) -> Res
     let (targets, exclude, sampled) = sets_of(&request, seed)?;
     let resolved = exclusions::resolved(&exclude, request.exclude_unresolved.unwrap_or_default())?;
     let mut notes = resolved.notes();
-    notes.extend(request.sample.and_then(|sample| sample_note(sample, &sampled)));
+    notes.extend(links::notes(&request)?);
+    notes.extend(request.sample.and_then(|sample| links::sample_note(sample, &sampled)));
     let policy = raft.read(|state| Policy::of(state, &author.who));
     let targets = targets.exclude(&resolved.exclude);
     let (targets, exclude) = without_excluded(targets, resolved.exclude, &policy, &mut notes)?;
@@ -238,15 +260,13 @@ pub fn prepare_for_any(request: ScanRequest, author: Author, raft: &Raft) -> Res
             "link-local addresses are on the links of one machine: scan them there, with `pentora scan --local`",
         ));
     }
-    let (ports, discovery, exclude_ports) = ports::ports_and_discovery(&request)?;
     if request.workers == Some(0) {
         return Err(RefusedRequest::Field("workers must be at least 1"));
     }
     check_residency(&request)?;
-    let engine = request.engine.unwrap_or(ScanSpec::default().engine);
-    let services = services_of(&request, profile)?;
+    let asked = asked::spec_of(&request, profile, seed)?;
     // What sends nothing but single SYNs needs raw packets.
-    let needed = if profile == Profile::OtSafe { EngineChoice::Raw } else { engine };
+    let needed = if profile == Profile::OtSafe { EngineChoice::Raw } else { asked.engine };
     let reach = if request.carry { split::Reach::default() } else { raft.read(split::Reach::of) };
     let mut parts = Vec::new();
     for (site, targets) in sites::by_site(&targets, request.site.as_deref(), &policy)? {
@@ -254,30 +274,15 @@ pub fn prepare_for_any(request: ScanRequest, author: Author, raft: &Raft) -> Res
     }
     let spec = ScanSpec {
         partitions: parts.iter().map(|(targets, _)| targets.clone()).collect(),
-        ports,
-        exclude_ports,
         exclude,
-        discovery,
-        rate_pps: request.rate,
-        max_rate_pps: request.max_rate,
-        network_rate_pps: request.network_rate,
-        host_rate_pps: request.host_rate,
-        timing: request.timing.unwrap_or(ScanSpec::default().timing),
-        confidence: request.confidence.unwrap_or(ScanSpec::default().confidence),
-        retries: request.retries,
-        banners: request.banners && services.is_none(),
-        engine,
-        seed,
-        profile,
-        services,
-        weaknesses: request.weaknesses && services.is_some(),
-        // Single SYNs are all that this profile sends, to fragile ports as well.
-        allow_fragile: request.allow_fragile && profile != Profile::OtSafe,
         notes,
-        first_address: request.resolve == Some(Resolve::First),
-        reverse_dns: request.reverse_dns != Some(false),
+        order: request.order.as_ref().and_then(orders::to_carry),
+        ..asked
     };
     spec.validate()?;
+    if let Some(signed) = &signed {
+        covers(&signed.order, &spec)?;
+    }
     let partitions =
         parts.into_iter().map(|(targets, needs)| Partition { target_count: targets.count(), needs }).collect();
     Ok(Prepared { spec, partitions, request, finished: Vec::new(), author })
@@ -337,16 +342,6 @@ fn without_excluded(
         return Err(RefusedRequest::AllExcluded { rules: taken.join(", ") });
     }
     Ok((targets, all.build_uncounted()?))
-}
-
-/// How hard open ports are to be asked what they are; `None` for not at all. The stage that asks reads what they say
-/// first as well.
-fn services_of(request: &ScanRequest, profile: Profile) -> Result<Option<u8>, RefusedRequest> {
-    if request.intensity.is_some_and(|intensity| intensity > INTENSITY_MAX) {
-        return Err(RefusedRequest::Field("intensity must be from 0 to 9"));
-    }
-    let is_wanted = request.services && request.banners && profile != Profile::OtSafe;
-    Ok(is_wanted.then(|| request.intensity.unwrap_or(DEFAULT_INTENSITY)))
 }
 
 /// Puts a prepared request into the log. `key` makes a repeated request the same job.
@@ -450,18 +445,6 @@ fn sets_of(request: &ScanRequest, seed: u64) -> Result<(TargetSet, TargetSet, Ve
     Ok((targets.build()?, exclude.build_uncounted()?, sampled))
 }
 
-/// What readers have to know of networks that are scanned in part.
-fn sample_note(sample: u32, networks: &[AddressRange]) -> Option<String> {
-    let first = networks.first()?;
-    let more = match networks.len() - 1 {
-        0 => String::new(),
-        1 => " and of 1 more network".to_owned(),
-        more => format!(" and of {more} more networks each"),
-    };
-    let addresses = if sample == 1 { "address" } else { "addresses" };
-    Some(format!("a sample: {sample} {addresses} of {first}{more} scanned, the others not"))
-}
-
 /// What a request is called in lists: its targets, cut to a length that suits one.
 #[must_use]
 pub fn title(request: &ScanRequest) -> String {
@@ -476,7 +459,7 @@ pub fn title(request: &ScanRequest) -> String {
 fn check_eligible(part: &TargetSet, needs: &Needs, raft: &Raft) -> Result<(), RefusedRequest> {
     let reasons: Vec<(String, Option<String>)> = raft.read(|state| {
         let unkept = placement::unkept(state, needs);
-        let reason = |id, node| placement::refusal(node, state.site_of(id), needs, VERSION).or_else(|| unkept.clone());
+        let reason = |id, node| placement::refused(state, id, node, needs, VERSION).or_else(|| unkept.clone());
         state.nodes().map(|(id, node)| (node.info.name.clone(), reason(id, node))).collect()
     });
     if reasons.iter().any(|(_, reason)| reason.is_none()) {

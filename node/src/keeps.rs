@@ -60,6 +60,11 @@ pub fn spec_of(mut request: ScanRequest, fresh_ms: u64, rate_pps: u64) -> Result
     if request.carry {
         return Err(RefusedRequest::Field("what is carried to a worker without a network cannot be kept fresh"));
     }
+    if request.order.is_some() {
+        return Err(RefusedRequest::Field(
+            "a standing scan cannot be signed, because the cluster chooses its slices: sign a schedule",
+        ));
+    }
     let targets = jobs::addresses(&request)?;
     if targets.name_count() > 0 {
         return Err(RefusedRequest::Field("a standing scan is of addresses: name networks in place of host names"));

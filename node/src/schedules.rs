@@ -193,9 +193,10 @@ impl Schedules {
         let command = Command::StartOccurrence { schedule: name.into(), occurrence, submission: Box::new(submission) };
         match self.raft.propose(command).await.map(|applied| applied.response) {
             Ok(Response::Submitted { job, .. }) => Outcome::Started(job),
-            Ok(Response::Refused(refusal @ (Refusal::QueueFull { .. } | Refusal::QueueDeep { .. }))) => {
-                Outcome::Later(refusal.to_string())
-            }
+            Ok(Response::Refused(
+                refusal @ (Refusal::QueueFull { .. } | Refusal::QueueDeep { .. } | Refusal::TokenJobs { .. }),
+            )) => Outcome::Later(refusal.to_string()),
+            Ok(Response::Refused(refusal @ Refusal::TokenTargets { .. })) => Outcome::Refused(refusal.to_string()),
             Ok(Response::Refused(refusal @ Refusal::Malformed { .. })) => Outcome::Refused(refusal.to_string()),
             Ok(_) | Err(_) => Outcome::Open,
         }

@@ -9,6 +9,7 @@ mod fence;
 mod own_log;
 mod permits;
 mod rest;
+mod signed;
 mod skew;
 mod unit;
 mod unit_findings;
@@ -27,6 +28,7 @@ use tokio_util::task::TaskTracker;
 pub use fence::Fence;
 pub use permits::Permits;
 pub use rest::Rest;
+pub use signed::{NotTaken, order_of};
 pub use skew::Skew;
 pub use units::Units;
 

@@ -26,20 +26,22 @@ use std::fmt;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-pub use self::access::{AccessRole, AuditEntry, NewAccessToken, Outcome};
+pub use self::access::{AccessRole, AuditEntry, NewAccessToken, Outcome, TokenLimits};
 pub use self::answer::{Refusal, Response};
 pub use self::lease::{Completion, LeaseRef, NewLease};
-pub use self::membership::{NewToken, NodeInfo, NodePolicy, NodeRole, PolicyChange, TokenGrant, Voting};
+pub use self::membership::{LogStep, NewToken, NodeInfo, NodePolicy, NodeRole, PolicyChange, TokenGrant, Voting};
 pub use self::offline::{Imported, ImportedUnit};
 pub use self::rule::{
     Author, BudgetRule, EVERY_DAY, ExclusionRule, Hours, NewRule, ProfileRule, RULE_NAME_BYTES_MAX, RULE_NETWORKS_MAX,
     RULE_REASON_BYTES_MAX, Rule, RuleKind, ScopeEffect, ScopeRule, SiteRule, When, WindowEffect, WindowRule,
     is_rule_name,
 };
-pub use self::submission::{Finished, SPEC_INLINE_BYTES_MAX, SpecRef, StoredChunk, Submission};
+pub use self::submission::{Arrangement, Finished, SPEC_INLINE_BYTES_MAX, SpecRef, StoredChunk, Submission};
 pub use self::unit::{UnitKey, UnitRange};
 use crate::id::{ClusterId, Digest, JobId, NodeId, TokenId};
-use crate::state::{FeedRecord, KeepSpec, Measures, Occurrence, PassReason, Priority, Remarks, ScheduleSpec, Settings};
+use crate::state::{
+    Authority, FeedRecord, KeepSpec, Measures, Occurrence, PassReason, Priority, Remarks, ScheduleSpec, Settings,
+};
 use crate::version::{LogVersion, Versions};
 
 /// A command with the leader's wall time.
@@ -448,33 +450,37 @@ pub enum Command {
         /// What was asked of the API, and what came of it.
         entries: Vec<AuditEntry>,
     },
+    /// Notes who signs the certificates of the nodes' APIs; the first one holds.
+    SetAuthority(Box<Authority>),
+    /// A node says whose orders it takes alone.
+    SetSigners {
+        /// Which.
+        node: NodeId,
+        /// The keys of those whose signature it asks for, as texts; `None` where it takes every order.
+        keys: Option<Vec<String>>,
+    },
+    /// Bounds how much the bearer of an access token may ask for.
+    LimitAccessToken {
+        /// Which.
+        name: String,
+        /// From now on.
+        limits: TokenLimits,
+        /// Who asked.
+        author: Author,
+    },
+    /// A node takes a step out of the log, or back into it.
+    MoveInLog {
+        /// Which.
+        node: NodeId,
+        /// The step.
+        step: LogStep,
+    },
     /// Stands for what a next release brings, in a program that the tests build to go from one release to another.
     #[cfg(feature = "next-version")]
     Rehearse {
         /// Who proposes it.
         node: NodeId,
     },
-}
-
-/// What is asked for once, and scanned later or elsewhere: who asked is asked for then.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Arrangement {
-    /// A schedule; the same once more changes nothing.
-    Schedule {
-        /// What it is called.
-        name: String,
-        /// What and when.
-        spec: ScheduleSpec,
-    },
-    /// A standing scan; the same once more changes nothing.
-    Keep {
-        /// What it is called.
-        name: String,
-        /// What is promised.
-        spec: KeepSpec,
-    },
-    /// A job whose work is carried to a worker without a network; its id is this entry's log index.
-    Carried(Submission),
 }
 
 /// The largest command that the log takes, encoded, in bytes. Ours: with its heading it must fit into one frame between

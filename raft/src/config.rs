@@ -75,6 +75,9 @@ pub struct Config {
     pub snapshot_timeout: Duration,
     /// Where wall time is read.
     pub wall: WallClock,
+    /// This node grants no vote while its log ends before this index: one that began its log anew has forgotten what it had
+    /// acknowledged, and voters that have not heard of that may still count on it. 0 where it never did.
+    pub votes_from: u64,
 }
 
 impl Default for Config {
@@ -87,6 +90,7 @@ impl Default for Config {
             propose_timeout: Duration::from_millis(1_800),
             snapshot_timeout: Duration::from_secs(600),
             wall: WallClock::default(),
+            votes_from: 0,
         }
     }
 }
@@ -110,9 +114,9 @@ impl Config {
             // A leader commits what a quorum of other disks has before its own has it. Were it to crash then and go on
             // leading in the same term, it would put other entries in the place of committed ones.
             enable_leader_restore: Some(false),
-            // A learner begins its log anew when it was made a scanner and a member again before the leader had taken it out.
-            // Otherwise the leader would go on behind what it takes the learner to have, and never reach it. A voter without
-            // its log does not start at all (`NodeIdentity::store_begun`).
+            // A follower whose disk lost the end of its log is sent that again. Otherwise the leader would go on behind what it
+            // takes it to have, and never reach it. A node without its log does not start at all (`NodeIdentity::store_begun`),
+            // and one that is to begin another is taken out of the group before (decision 0055).
             allow_log_reversion: Some(true),
             // A leader that is heard but hears nobody would otherwise keep its followers from electing another
             // (openraft#2080): without a quorum it falls silent for as long as an election takes.

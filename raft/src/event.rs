@@ -1,9 +1,13 @@
-//! What a job's history says: one line per thing that happened to it, with the log's time.
+//! What a job's history says: one line per thing that happened to it, with the log's time. `of_cluster` has what the cluster's
+//! own history says.
+
+mod of_cluster;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::of_cluster::{ClusterEvent, ClusterEventKind, EventNode};
 use crate::command::UnitRange;
 use crate::id::NodeId;
 use crate::names::names;

@@ -137,18 +137,23 @@ impl Raft {
         transport: Arc<dyn Transport>,
     ) -> Result<Self, StartError> {
         let openraft_config = Arc::new(config.to_openraft().map_err(StartError::Config)?);
-        let storage = storage.clone();
-        let (log, machine) = tokio::task::spawn_blocking(move || machine::open(&storage))
-            .await
-            .map_err(|error| StartError::Core(error.to_string()))??;
+        let (log, machine) = match storage {
+            Storage::Memory | Storage::Simulated(_) => machine::open(storage)?,
+            Storage::Disk(_) => {
+                let storage = storage.clone();
+                let opening = tokio::task::spawn_blocking(move || machine::open(&storage)).await;
+                opening.map_err(|error| StartError::Core(error.to_string()))??
+            }
+        };
         let shared = machine.shared();
         let staging = machine.staging_dir();
         let closed = machine.closed();
         let factory = Factory { own: node, transport };
+        // By the log itself: the core's figures come once it runs, and by then it may read entries again.
+        shared.read_again_until(log.0.ends().last.map_or(0, |last| last.index));
         let raft = Openraft::new(node, openraft_config, factory, log, machine)
             .await
             .map_err(|error| StartError::Core(error.to_string()))?;
-        shared.read_again_until(raft.metrics().borrow_watched().last_log_index.unwrap_or(0));
         let (changed, changes, watching) = watch_changes(&raft);
         let (config, heard) = (Arc::new(config), Arc::new(Heard::new(changed)));
         let part = Part::Inside { raft, staging, closed, _watching: watching };
@@ -410,7 +415,7 @@ impl Raft {
         let Part::Inside { raft, staging, .. } = &self.part else {
             return refuse(duplex, OUTSIDE.to_owned()).await;
         };
-        let ends = Ends { own: self.node, from };
+        let ends = Ends { own: self.node, from, votes_from: self.config.votes_from };
         serve(raft, ends, staging.clone(), class, duplex, Arc::clone(&self.heard)).await
     }
 

@@ -11,10 +11,12 @@ mod invariant_test;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use crate::command::UnitKey;
+use crate::command::{NodeRole, UnitKey};
 use crate::id::JobId;
 use crate::state::keys::Owner;
-use crate::state::{Counts, Job, JobStatus, LEASES_PER_NODE_MAX, Lease, NodeStatus, RUNS_KEPT_MAX, State, shares_of};
+use crate::state::{
+    Counts, Job, JobStatus, LEASES_PER_NODE_MAX, Lease, NodeRecord, NodeStatus, RUNS_KEPT_MAX, State, shares_of,
+};
 
 /// Checks every law on `state`, whose last applied entry is `applied`.
 ///
@@ -34,7 +36,7 @@ pub fn check(state: &State, applied: u64) -> Result<(), String> {
     }
     leases_stand(state, applied)?;
     no_row_outlives_its_job(state)?;
-    nodes_keep_to_their_policy(state)?;
+    nodes_keep_to_their_policy(state, applied)?;
     schedules_go_forward(state, applied)?;
     keeps_know_their_slices(state, applied)?;
     nodes_are_told_apart(state, applied)
@@ -305,11 +307,20 @@ fn no_row_outlives_its_job(state: &State) -> Result<(), String> {
 }
 
 /// What holds of a node is what its policy leaves of what it says, and nothing is said of a node that is gone.
-fn nodes_keep_to_their_policy(state: &State) -> Result<(), String> {
+fn nodes_keep_to_their_policy(state: &State, applied: u64) -> Result<(), String> {
     for (id, standing) in state.standings() {
         let node = state.node(id).ok_or_else(|| format!("node {id} has a standing and is not in the cluster"))?;
-        if standing.policy.narrow(&standing.says) != node.info {
+        let mut holds = standing.policy.narrow(&standing.says);
+        if state.log_place(id).is_some() {
+            holds.role = NodeRole::Scanner;
+        }
+        if holds != node.info {
             return Err(format!("node {id} is more than its policy lets it be, or less than it says"));
+        }
+    }
+    for (id, place) in state.log_places() {
+        if state.node(id).is_none_or(NodeRecord::may_vote) || place.since > applied {
+            return Err(format!("node {id} holds as a member, or is gone, while it gives up its log"));
         }
     }
     Ok(())

@@ -15,6 +15,7 @@ pub mod handle;
 pub mod id;
 pub mod interval;
 pub mod invariant;
+pub mod kill_point;
 pub mod leadership;
 mod names;
 pub mod network;

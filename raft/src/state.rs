@@ -6,25 +6,30 @@
 
 mod access;
 mod audit;
+mod authority;
 mod commands;
 mod counts;
 mod ends;
 mod feeds;
 mod health;
+mod history;
 mod jobs;
 mod keeps;
 pub mod keys;
 mod leases;
+mod log_places;
 mod measures;
 mod nodes;
 mod offline;
 mod priority;
+mod quotas;
 mod remarks;
 mod restore;
 mod retries;
 mod rules;
 mod schedules;
 mod settings;
+mod signers;
 mod standing;
 mod submit;
 pub mod table;
@@ -51,21 +56,26 @@ use serde::{Deserialize, Serialize};
 
 pub use access::{ACCESS_TOKENS_MAX, AccessToken};
 pub use audit::{AUDIT_AT_ONCE_MAX, AUDIT_KEPT_MAX, AuditEnds, AuditRecord, chained};
+pub use authority::Authority;
 pub use commands::CommandKind;
 pub use counts::Counts;
 pub use ends::{WorkerEnd, WorkerEndState};
 pub use feeds::FeedRecord;
 pub use health::Health;
+pub use history::{CLUSTER_EVENTS_KEPT_MAX, NO_JOB};
 pub use jobs::{
-    ChunkRef, FreeRange, Job, JobLimits, JobStatus, Needs, Partition, Progress, WorkerStat, of_residency, residency_in,
+    ChunkRef, FreeRange, Job, JobLimits, JobStatus, Needs, Partition, Progress, WorkerStat, of_residency, of_signer,
+    residency_in, signer_in,
 };
 pub use keeps::{FRESH_MS_MIN, KEEPS_MAX, Keep, KeepSpec, SLICES_MAX, Slice};
 pub(crate) use leases::{LEASES_PER_NODE_MAX, shares_of};
 pub use leases::{Lease, Share};
+pub use log_places::LogPlace;
 pub use measures::Measures;
 pub use nodes::{NodeRecord, NodeStatus};
 pub use offline::OfflineWorker;
 pub use priority::{Priority, PriorityError};
+pub use quotas::TokenDay;
 pub use remarks::Remarks;
 pub use restore::Beginning;
 pub use retries::Retry;
@@ -75,13 +85,16 @@ pub use schedules::{
     SCHEDULES_MAX, Schedule, ScheduleSpec, is_schedule_name,
 };
 pub use settings::{Backoff, FailureAction, Preference, Settings};
+pub use signers::{SIGNER_BYTES_MAX, SIGNERS_MAX};
 pub use standing::{Shape, Standing, VOTERS_ALLOWED};
 pub(crate) use submit::EarlierSubmission;
 pub use submit::{EVENTS_PER_JOB_MAX, JOBS_ENDED_KEPT_MAX, JOBS_OPEN_MAX, JOBS_WAITING_MAX};
 pub use tokens::JoinToken;
 
-use crate::command::{Author, NodeInfo, NodePolicy, Proposal, Refusal, Response, SpecRef, UnitKey, UnitRange};
-use crate::event::{Event, EventKind, EventWorker};
+use crate::command::{
+    Author, NodeInfo, NodePolicy, Proposal, Refusal, Response, SpecRef, TokenLimits, UnitKey, UnitRange,
+};
+use crate::event::{ClusterEvent, ClusterEventKind, Event, EventKind, EventWorker};
 use crate::id::{ClusterId, Digest, JobId, NodeId, TokenId};
 use crate::version::{LogVersion, Versions};
 use keys::{EventKey, Owner};
@@ -166,6 +179,18 @@ tables! {
     42 audit_ends: u8 => AuditEnds;
     /// The networks that those were limited to who asked for jobs.
     43 job_networks: JobId => Vec<IpNet>;
+    /// The keys of those whose orders a node takes alone; a node without a row takes all.
+    44 signers: NodeId => Vec<String>;
+    /// How much bearers of access tokens may ask for, by their names; a token without a row has no bound of its own.
+    45 token_limits: String => TokenLimits;
+    /// What they asked for on their last day.
+    46 token_days: String => TokenDay;
+    /// Nodes on their way out of the log, or back into it.
+    48 log_places: NodeId => LogPlace;
+    /// What happened to nodes and to the policy, numbered.
+    49 history: u64 => ClusterEvent;
+    /// Who signs the certificates of the nodes' APIs.
+    50 authority: u8 => Authority;
     #[cfg(feature = "next-version")]
     255 rehearsals: NodeId => u64;
 }
@@ -279,8 +304,8 @@ impl State {
         self.events.range(from..=to).map(|(key, event)| (key.index, event))
     }
 
-    /// The events behind a place, of all jobs or of `only` one, in the order of the log: at most `limit` of them. Every node
-    /// that has applied the same says the same.
+    /// The events behind a place, of all jobs and of the cluster, or of `only` one job, in the order of the log: at most `limit`
+    /// of them. Every node that has applied the same says the same.
     ///
     /// The cost is that of a look at each job, and of what is returned.
     #[must_use]
@@ -288,13 +313,16 @@ impl State {
         let of_job = |job: JobId| {
             let from = EventKey { job, index: place.index, sequence: 0 };
             let to = EventKey { job, index: u64::MAX, sequence: u32::MAX };
-            let mut rows = self.events.range(from..=to).map(|(key, event)| (EventPlace::of(key), event));
-            let first = rows.find(|(at, _)| *at > place)?;
-            Some((first.0, (first.1, rows)))
+            let rows = self.events.range(from..=to).map(|(key, event)| (EventPlace::of(key), Happening::OfJob(event)));
+            head(Box::new(rows.skip_while(move |(at, _)| *at <= place)))
         };
         let jobs = only.map_or(JobId(0)..=JobId(u64::MAX), |only| only..=only);
         // The next event of each job.
         let mut heads: BTreeMap<_, _> = self.jobs.range(jobs).filter_map(|(job, _)| of_job(*job)).collect();
+        if only.is_none() {
+            let rows = self.cluster_events_behind(place).map(|(at, event)| (at, Happening::OfCluster(event)));
+            heads.extend(head(Box::new(rows)));
+        }
         let mut found = Vec::new();
         while found.len() < limit {
             let Some((place, (event, mut rows))) = heads.pop_first() else { break };
@@ -312,7 +340,7 @@ impl State {
         self.cluster.get(&CLUSTER).map_or(0, |cluster| cluster.now_ms)
     }
 
-    fn begin(&mut self, id: ClusterId, info: &NodeInfo, admin: Digest) -> Result<Response, Refusal> {
+    fn begin(&mut self, index: u64, id: ClusterId, info: &NodeInfo, admin: Digest) -> Result<Response, Refusal> {
         let mut cluster = self.cluster();
         if cluster.id.is_some() {
             return Err(Refusal::BegunAlready);
@@ -322,6 +350,7 @@ impl State {
         self.cluster.insert(CLUSTER, cluster);
         self.admin_tokens.insert(admin, "admin".into());
         self.nodes.insert(FIRST_NODE, NodeRecord::new(info.clone(), self.now_ms()));
+        self.tell_of_node(index, FIRST_NODE, ClusterEventKind::NodeJoined);
         Ok(Response::Joined { node: FIRST_NODE })
     }
 
@@ -352,14 +381,23 @@ impl State {
     }
 }
 
-/// Where an event stands among those of all jobs: in the order of the log.
+/// What is left of one history, in its order.
+type Rows<'a> = Box<dyn Iterator<Item = (EventPlace, Happening<'a>)> + 'a>;
+
+/// The first of a history, with what comes after it.
+fn head(mut rows: Rows<'_>) -> Option<(EventPlace, (Happening<'_>, Rows<'_>))> {
+    let (place, event) = rows.next()?;
+    Some((place, (event, rows)))
+}
+
+/// Where an event stands among those of all jobs and of the cluster: in the order of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EventPlace {
     /// The log index of the entry that brought it.
     pub index: u64,
-    /// Its job.
+    /// Its job; [`NO_JOB`] for an event of the cluster.
     pub job: JobId,
-    /// Which line of its job's history it is.
+    /// Which line of its job's history it is, or of those that the entry brought to the cluster's.
     pub sequence: u32,
 }
 
@@ -383,7 +421,27 @@ pub struct PlacedEvent<'a> {
     /// Whether its entry brought no further one of those asked for.
     pub is_last: bool,
     /// What happened.
-    pub event: &'a Event,
+    pub event: Happening<'a>,
+}
+
+/// What happened, to a job or to the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Happening<'a> {
+    /// A line of a job's history.
+    OfJob(&'a Event),
+    /// A line of the cluster's.
+    OfCluster(&'a ClusterEvent),
+}
+
+impl Happening<'_> {
+    /// Its word.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::OfJob(event) => event.what.name(),
+            Self::OfCluster(event) => event.what.name(),
+        }
+    }
 }
 
 /// The id of the node that begins a cluster.

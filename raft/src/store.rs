@@ -1,6 +1,7 @@
-//! Where the log and the state are kept: on disk in RocksDB, or in memory for an embedded node and for tests.
+//! Where the log and the state are kept: on disk in RocksDB, in memory for an embedded node and for tests, or on a disk that
+//! is simulated.
 //!
-//! Both sit behind the same two types, `LogStore` and `StateMachine`, over a small trait each, so that the node
+//! All sit behind the same two types, `LogStore` and `StateMachine`, over a small trait each, so that the node
 //! inside `pentora scan` runs the same code as one in a mesh.
 
 pub(crate) mod disk;
@@ -8,6 +9,7 @@ pub(crate) mod log;
 pub(crate) mod machine;
 mod memory;
 pub(crate) mod record;
+mod simulated;
 pub(crate) mod snapshot;
 
 #[cfg(test)]
@@ -20,6 +22,7 @@ mod machine_test;
 use std::path::PathBuf;
 
 pub(crate) use log::LogStore;
+pub use simulated::{SimulatedDisk, World};
 
 use crate::raft_types::TypeConfig;
 use crate::version::{LogVersion, Versions};
@@ -34,6 +37,8 @@ pub enum Storage {
     Disk(PathBuf),
     /// Nothing outlives the process.
     Memory,
+    /// A disk in memory, for simulations.
+    Simulated(SimulatedDisk),
 }
 
 /// Why a store could not be opened.

@@ -100,6 +100,8 @@ impl Look {
         for (node, rows) in &mut own {
             rows.extend(shared(state.nodes.stored(node)));
             rows.extend(shared(state.standings.stored(node)));
+            rows.extend(shared(state.signers.stored(node)));
+            rows.extend(shared(state.log_places.stored(node)));
         }
         let common = common(state);
         if common != *self.common {

@@ -22,7 +22,7 @@ mod step;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +30,7 @@ use std::time::Duration;
 use self::host::{Host, HostPhase};
 pub use self::step::{Answer, Listen, Step};
 use crate::finding::{NotProbed, PortState};
-use crate::gate::{Gate, Stage};
+use crate::gate::{Gate, Stage, Verdict};
 use crate::neighbours::Neighbours;
 use crate::pace::RateCap;
 use crate::pace::flows::{FlowMemory, SYN_KEPT};
@@ -43,6 +43,7 @@ use crate::scan::{Attempt, Measures, Recall, Results, Scan, Waiting};
 use crate::scope::Permit;
 use crate::slot_map::{Key, SlotMap};
 use crate::tally::Estimates;
+use crate::target::of_socket;
 
 /// Hosts are active together as long as their ports are at most this many: 512 KiB of settled-port bits.
 const ACTIVE_PORTS_MAX: u32 = 1 << 22;
@@ -303,6 +304,33 @@ impl ConnectScan {
     /// Whether somebody has no place in the table of neighbours.
     pub(crate) fn is_crowded(&self) -> bool {
         self.crowded_out > 0
+    }
+
+    /// Takes a slot for asking a port that has answered once more; false where it may not be, or not now.
+    pub(crate) fn admit_again(&mut self, now: Duration, to: SocketAddr) -> bool {
+        let address = of_socket(to);
+        // Not one at which each connection counts.
+        if self.gate.ask(address, Some(Port::tcp(to.port())), Stage::Service) != Verdict::Allow {
+            return false;
+        }
+        let Ok(pass) = self.quotas.check(now, address) else { return false };
+        if self.pace.admit(now, self.limits.rate_max_pps, 1).is_err() {
+            return false;
+        }
+        self.quotas.take(now, pass, &self.pace);
+        self.results.tally.probes_sent += 1;
+        self.results.tally.retransmitted += 1;
+        true
+    }
+
+    /// Whether an address is a target of the scan's job.
+    pub(crate) fn is_target(&self, address: IpAddr) -> bool {
+        self.plan.index_of(address).is_some()
+    }
+
+    /// The smoothed round-trip time; none before there was an answer.
+    pub(crate) fn round_trip(&self) -> Duration {
+        self.measures.rtt.smoothed().unwrap_or_default()
     }
 
     /// The answer to a lookup: addresses in order of preference, or why there is none. Each address that scope and

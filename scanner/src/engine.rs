@@ -67,9 +67,25 @@ pub struct Engine {
     note: Option<Arc<str>>,
     services: Arc<Services>,
     identities: Arc<Identities>,
+    stand_in: Option<Arc<dyn StandIn>>,
+}
+
+/// Does units in place of an engine, without a network: for simulations.
+pub trait StandIn: Send + Sync + std::fmt::Debug + 'static {
+    /// Begins a unit that may be done, as [`Engine::scan`] does.
+    ///
+    /// # Errors
+    /// Why it does not.
+    fn scan(&self, task: UnitTask) -> Result<UnitScan, ScanError>;
 }
 
 impl Engine {
+    /// The same engine with its units done by `stand_in`.
+    #[must_use]
+    pub fn with_stand_in(self, stand_in: Arc<dyn StandIn>) -> Self {
+        Self { stand_in: Some(stand_in), ..self }
+    }
+
     /// Starts an engine on threads of its own. Raises this process's soft file-descriptor limit to its hard one.
     ///
     /// [`EngineChoice::Auto`] has a raw engine where this process may, which starts with its first unit; where it may not,
@@ -103,6 +119,7 @@ impl Engine {
             note,
             services: Arc::default(),
             identities: Arc::default(),
+            stand_in: None,
         })
     }
 
@@ -121,6 +138,7 @@ impl Engine {
             note: None,
             services: Arc::default(),
             identities: Arc::default(),
+            stand_in: None,
         })
     }
 
@@ -180,6 +198,9 @@ impl Engine {
     /// A unit that this engine must not, cannot or can not now do; nothing was sent for it.
     pub fn scan(&self, task: UnitTask) -> Result<UnitScan, ScanError> {
         let plan = self.plan_of(&task)?;
+        if let Some(stand_in) = &self.stand_in {
+            return stand_in.scan(task);
+        }
         let gate = Gate::new(Arc::clone(&task.spec), Arc::clone(&task.permit));
         let known = task.clone();
         let scan = self.submit_parts(plan.clone(), task)?;

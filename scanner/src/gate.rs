@@ -13,7 +13,7 @@ use crate::port::fragile::{self, Fragile};
 use crate::port::{Port, Protocol};
 use crate::scope::{NotPermitted, Permit, Scope};
 use crate::spec::{Profile, ScanSpec};
-use crate::target::without_zone;
+use crate::target::{TargetSet, without_zone};
 
 /// What is about to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,6 +123,23 @@ impl Gate {
         }
         (self.spec.exclude.contains(address) || self.spec.exclude.contains(without_zone(address)))
             .then_some(Denial::Excluded)
+    }
+
+    /// Why no request may be sent to all nodes of a link, of which `wanted` are targets and which it `reaches` all; `None` where
+    /// one may. Whoever is excluded on the link would get it as well.
+    #[must_use]
+    pub fn denies_link(&self, wanted: &TargetSet, reaches: &TargetSet) -> Option<Denial> {
+        let permitted = self.permit.get();
+        if permitted.scope.check(wanted).is_err() {
+            return Some(Denial::OutsideScope);
+        }
+        if [&permitted.exclude, &self.spec.exclude].into_iter().any(|exclude| reaches.exclude(exclude) != *reaches) {
+            return Some(Denial::Excluded);
+        }
+        match self.of_port(None, Stage::HostProbe) {
+            Verdict::Deny(denial) => Some(denial),
+            Verdict::Allow | Verdict::SynOnly | Verdict::OwnProtocol => None,
+        }
     }
 
     /// What may be sent to a port, of any address that is allowed.

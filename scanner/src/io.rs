@@ -4,8 +4,10 @@
 //! scans over datagram sockets. `start` is what they are started with, `engine_thread` how units come to their threads,
 //! `reactor` the loop of those that use epoll, `delivery` how each hands over what it finds, `bell` how threads wake each
 //! other, `resolve` looks up host names and `reverse_dns` those of addresses, `limits` knows how many sockets this process may open, `links` which hosts are
-//! neighbours, `crowd` whether the kernel has room for them, `fake` is a network in virtual time for tests of the connect scan.
+//! neighbours, `all_nodes` finds the hosts of an IPv6 link, `crowd` whether the kernel has room for them, `fake` is a network in virtual time for tests of the connect scan.
 
+#[cfg_attr(not(target_os = "linux"), path = "io/no_links.rs")]
+mod all_nodes;
 mod bell;
 #[cfg(test)]
 #[cfg(target_os = "linux")]
@@ -18,6 +20,7 @@ mod crowd;
 pub(crate) mod delivery;
 mod engine_thread;
 pub mod fake;
+pub(crate) mod give_way;
 pub(crate) mod limits;
 mod links;
 #[cfg(target_os = "linux")]
@@ -31,6 +34,7 @@ mod start;
 #[cfg(target_os = "linux")]
 pub(crate) mod udp;
 
+pub use self::all_nodes::{LinkError, LinkHosts, attached_links, find_link_hosts};
 pub use self::start::{EngineConfig, EngineError};
 
 /// The hardware addresses of the neighbours that the kernel knows; none where it does not tell.

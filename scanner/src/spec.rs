@@ -76,6 +76,9 @@ pub struct ScanSpec {
     /// What readers of the results have to know that was decided when the job was made, a line each.
     #[serde(default, deserialize_with = "if_there")]
     pub notes: Vec<String>,
+    /// The order that somebody signed for this, with the signature; opaque here.
+    #[serde(default, deserialize_with = "if_there")]
+    pub order: Option<String>,
 }
 
 /// A field that older specs end without: by name it is missing, by position the bytes are over.
@@ -109,6 +112,7 @@ impl Default for ScanSpec {
             first_address: false,
             reverse_dns: false,
             notes: Vec::new(),
+            order: None,
         }
     }
 }
@@ -363,8 +367,10 @@ mod tests {
         let notes = vec!["a note".to_owned()];
         let asked = ScanSpec { first_address: true, reverse_dns: true, notes, ..spec.clone() };
         assert_eq!(postcard::from_bytes::<ScanSpec>(&postcard::to_stdvec(&asked).unwrap()).unwrap(), asked);
-        bytes.truncate(bytes.len() - 3);
+        bytes.truncate(bytes.len() - 4);
         assert_eq!(postcard::from_bytes::<ScanSpec>(&bytes).unwrap(), spec, "as specs ended before the last fields");
+        let ordered = ScanSpec { order: Some("who".into()), ..spec.clone() };
+        assert_eq!(postcard::from_bytes::<ScanSpec>(&postcard::to_stdvec(&ordered).unwrap()).unwrap(), ordered);
         bytes.truncate(bytes.len() - postcard::to_stdvec(&spec.exclude_ports).unwrap().len());
         assert_eq!(postcard::from_bytes::<ScanSpec>(&bytes).unwrap(), spec, "as specs ended before the last field");
         bytes.pop();

@@ -151,6 +151,8 @@ struct Gateway {
     /// When something behind it was heard last, and canaries sent through it since.
     heard_at: Option<Duration>,
     unheard: u32,
+    /// When it has told its hardware address to this unit; the kernel may know one from before it died.
+    told_at: Option<Duration>,
     /// When it was doubted last.
     doubted_at: Duration,
 }

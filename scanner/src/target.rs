@@ -9,6 +9,7 @@
 
 pub(crate) mod address_set;
 mod line;
+mod link;
 mod parse;
 pub(crate) mod range;
 mod sample;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 pub use self::address_set::AddressRange;
 use self::address_set::AddressSet;
 use self::line::Purpose;
+pub use self::link::{Attached, LinkRange};
 
 pub(crate) use self::parse::ends_in_number;
 pub use self::parse::{TargetError, TargetProblem};

@@ -18,6 +18,7 @@ mod host;
 mod icmp_limit;
 pub(crate) mod index_set;
 mod limits;
+mod lost_way;
 pub(crate) mod payload;
 mod send;
 mod step;
@@ -94,6 +95,8 @@ pub(crate) struct UdpScan {
     by_popularity: Arc<[u32]>,
     measures: Measures,
     results: Results,
+    /// Hosts that had no place in the kernel's table of neighbours when that was looked at last.
+    crowded_out: usize,
 }
 
 impl UdpScan {
@@ -135,6 +138,7 @@ impl UdpScan {
             by_popularity: walk::by_popularity(&plan),
             measures: Measures::new(&limits.common, plan.spec().confidence),
             results: Results::default(),
+            crowded_out: 0,
             plan,
             limits,
         }

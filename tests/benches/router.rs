@@ -72,6 +72,13 @@ impl Place {
         let mut farm = targets.command(&binary("lab-farm")?);
         let farm = Process::start(farm.args(["serve", "--ports", "22,25,80,8080"]), log)?;
         wait::until("the farm", Duration::from_secs(10), || Ok(farm.log().contains("listening").then_some(())))?;
+        // A new link carries nothing until the kernel has looked at it, up to a second later.
+        for side in [&scanner, &targets, &user] {
+            wait::until("a link", Duration::from_secs(10), || {
+                let shown = side.command(Path::new("ip")).args(["link", "show", "eth0"]).output()?;
+                Ok(String::from_utf8_lossy(&shown.stdout).contains("state UP").then_some(()))
+            })?;
+        }
         Ok(Self { scanner, user, _farm: farm, _others: [router, targets] })
     }
 
@@ -131,6 +138,12 @@ pub(crate) fn measure() -> anyhow::Result<()> {
         let name = format!("{name} {}", words.join(" "));
         match place.beside_the_user(&mut command, folder.path()) {
             Ok((ran, share)) => {
+                anyhow::ensure!(
+                    ran.is_stopped || ran.code == Some(0),
+                    "{name} ends with {:?}: {}",
+                    ran.code,
+                    ran.stderr
+                );
                 let stopped = if ran.is_stopped { "> " } else { "" };
                 row(&[name, format!("{stopped}{:.1} s", ran.wall.as_secs_f64()), format!("{:.1} %", 100.0 * share)]);
             }

@@ -185,6 +185,12 @@ impl Cluster {
         self.node_mut(number)?.run("join", &options)
     }
 
+    /// Has the process of node `number` that is started next die at a named point.
+    pub fn dies_at(&mut self, number: usize, point: &str) {
+        let node = Node::new(number, self.lab.host(number), self.folder());
+        self.nodes.entry(number).or_insert(node).dies_at(point);
+    }
+
     /// Starts a node that has been part of the cluster again, by its data directory (and the options of
     /// [`Cluster::with_options`]) alone.
     ///

@@ -79,3 +79,38 @@ fn a_stream_goes_on_at_another_node_without_gap_or_repeat() -> anyhow::Result<()
     assert!(places.is_sorted(), "{places:?}");
     Ok(())
 }
+
+#[test]
+fn what_happens_to_nodes_and_to_the_policy_is_told_on_any_node_and_read_on_from_where_a_reader_was()
+-> anyhow::Result<()> {
+    let Some(lab) = Lab::start(3)? else { return Ok(()) };
+    let mut cluster = Cluster::of(lab, 3)?;
+    let scope = ["scope", "add", "203.0.113.0/28", "--reason", "a test", "--name", "lab"];
+    cluster.pentora(1, &scope)?.ok()?;
+    cluster.pentora(1, &["scope", "remove", "lab", "--yes"])?.ok()?;
+    let follower = *cluster.followers()?.first().context("a follower")?;
+    cluster.node_mut(follower)?.stop(Duration::from_secs(30))?;
+    cluster.restart(follower)?;
+    let path = "/api/v1/events?after=0";
+    let of = |event: &Value| {
+        let text = |field: &str| event[field].as_str().unwrap_or_default().to_owned();
+        (text("kind"), text("node"))
+    };
+    let stopped = format!("n{follower}");
+    let is_back = |event: &Value| of(event) == ("node_left".to_owned(), stopped.clone());
+    let leader = cluster.leader()?;
+    let all = read(&cluster, leader, path, None, |read| read.iter().any(|(_, event)| is_back(event)))?;
+    let told: Vec<(String, String)> = all.iter().map(|(_, event)| of(event)).collect();
+    for expected in
+        [("node_joined", "n1"), ("node_joined", "n2"), ("node_joined", "n3"), ("rule_set", ""), ("rule_removed", "")]
+    {
+        let count = told.iter().filter(|(kind, node)| (kind.as_str(), node.as_str()) == expected).count();
+        assert_eq!(count, 1, "{expected:?} in {told:?}");
+    }
+    // From the middle on, at another node: the rest, and no more.
+    let (middle, _) = all.get(all.len() / 2).context("events")?;
+    let other = (1..=3).find(|number| *number != leader).context("another node")?;
+    let rest = read(&cluster, other, path, Some(middle), |read| read.iter().any(|(_, event)| is_back(event)))?;
+    assert_eq!(rest, all.get(all.len() / 2 + 1..).unwrap_or_default(), "behind {middle}");
+    Ok(())
+}

@@ -139,6 +139,42 @@ fn full_disk(folder: &Path) -> anyhow::Result<()> {
 }
 
 #[test]
+fn a_job_whose_results_no_disk_takes_says_so_in_its_document_and_ends_once_there_is_room() -> anyhow::Result<()> {
+    let Some(mut lab) = Lab::start(1)? else { return Ok(()) };
+    lab.add_world(&WorldOptions { addresses: 64, alive_percent: 100, ..WorldOptions::default() })?;
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("n1.yaml");
+    fs::write(&file, "results: {free_space_floor: 1MiB}\n")?;
+    let mut cluster = Cluster::of_one(lab)?;
+    cluster.node_mut(1)?.stop(Duration::from_secs(30))?;
+    let chunks = cluster.data_dir(1).join("chunks");
+    fs::create_dir_all(&chunks)?;
+    full_disk(&chunks)?;
+    cluster.restart_with(1, &["--config", &file.display().to_string()])?;
+    wait::until("n1 to lead again", LIMIT, || Ok(cluster.leader().ok()))?;
+    let job = Job::submit(&cluster, 1, &["10.77.0.0/26", "--ports", "80", "--no-discovery", "--no-services"])?;
+    let why = "results wait for a disk: no more room above results.free_space_floor on n1";
+    let document = wait::until("the job to say what it waits for", LIMIT, || {
+        let document = job.document(&cluster, 1)?;
+        Ok(Some(document).filter(|document| document["reason"].to_string().contains(why)))
+    })?;
+    assert_eq!(document["status"], "running", "{document}");
+    assert!(document["waits"].to_string().contains("n1 takes no work: "), "{document}");
+    let text = cluster.pentora(1, &["job", "status", &job.0])?.ok()?;
+    assert!(text.contains(&format!("Reason: no node takes work now; {why}")), "{text}");
+    let text = cluster.pentora(1, &["job", "explain", &job.0])?.ok()?;
+    assert!(text.contains(&format!("Reason: no node takes work now; {why}")), "{text}");
+    assert!(text.contains(&format!("it takes no work: {why}")), "{text}");
+
+    fs::remove_file(chunks.join("filler"))?;
+    mount(None::<&str>, &chunks, None::<&str>, MsFlags::MS_REMOUNT, Some("size=64m")).context("making room")?;
+    let document = job.wait(&cluster, 1, Duration::from_secs(60))?;
+    assert_eq!((&document["status"], &document["targets_scanned"]), (&"completed".into(), &64.into()), "{document}");
+    assert!(document["reason"].is_null(), "{document}");
+    Ok(())
+}
+
+#[test]
 fn a_node_whose_disk_is_full_gives_its_units_to_others_says_why_and_works_again_once_there_is_room()
 -> anyhow::Result<()> {
     let Some(mut lab) = Lab::start(3)? else { return Ok(()) };

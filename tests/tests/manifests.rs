@@ -186,7 +186,11 @@ fn no_probe_of_kubernetes_restarts_a_node_for_want_of_a_majority() -> anyhow::Re
     for document in [&set, &worker] {
         let container = &document["spec"]["template"]["spec"]["containers"][0];
         for probe in ["startupProbe", "livenessProbe"] {
-            assert_eq!(container[probe]["httpGet"], json!({"path": "/healthz", "port": "api"}), "{probe}");
+            assert_eq!(
+                container[probe]["httpGet"],
+                json!({"path": "/healthz", "port": "api", "scheme": "HTTPS"}),
+                "{probe}"
+            );
         }
         assert_eq!(container["readinessProbe"]["httpGet"]["path"], "/readyz");
         let grace = document["spec"]["template"]["spec"]["terminationGracePeriodSeconds"].as_u64();

@@ -1,11 +1,13 @@
 //! Nodes that only scan stand outside the log: they need one connection outwards, survive the loss of their gateway and of
 //! the leader in the middle of a unit, keep neither log nor state, and become members and back by the cluster's word.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::Context;
 use nix::sys::signal::Signal;
-use pentora_tests::cluster::{Cluster, Job, units_completed};
+use pentora_tests::cluster::{API, Cluster, Job, units_completed};
 use pentora_tests::http::Request;
 use pentora_tests::lab::{Lab, WorldOptions};
 use pentora_tests::wait;
@@ -201,6 +203,24 @@ fn a_member_that_is_to_scan_only_gives_up_its_log_and_follows_one_again_when_it_
         wait::until("n2 without a log again", SOON, || Ok((!log.exists()).then_some(())))?;
         wait_until_idle(&cluster, 2, "n2")?;
     }
+    // Changes that do not wait for each other end in the last one.
+    for flips in [2, 3, 4, 5, 2, 3] {
+        let last = if flips % 2 == 0 { "scanner" } else { "member" };
+        for flip in (0..flips).rev() {
+            let other = if last == "scanner" { "member" } else { "scanner" };
+            let role = if flip % 2 == 0 { last } else { other };
+            cluster.pentora(1, &["nodes", "set", "n2", "--role", role])?.ok()?;
+        }
+        wait::until("n2 to be what was asked last", SOON, || {
+            let is_member = role(&cluster, 1, "n2").as_deref() == Some("learner") && log.is_dir();
+            let only_scans = role(&cluster, 1, "n2").as_deref() == Some("scanner") && !log.exists();
+            let is_there = cluster.status(2).is_ok();
+            Ok((is_there && if last == "member" { is_member } else { only_scans }).then_some(()))
+        })?;
+        wait_until_idle(&cluster, 2, "n2")?;
+        wait_until_idle(&cluster, 1, "n2")?;
+    }
+
     cluster.pentora(1, &["nodes", "set", "n2", "--role", "member"])?.ok()?;
     wait::until("n2 to follow the log to its end", SOON, || {
         let status = cluster.status(2).ok();
@@ -217,5 +237,36 @@ fn a_member_that_is_to_scan_only_gives_up_its_log_and_follows_one_again_when_it_
     assert_ne!(cluster.node_mut(1)?.exit_code(SOON)?, 0);
     assert!(cluster.node(1)?.log().contains("votes in its cluster"), "{}", cluster.node(1)?.log_tail(20));
     assert!(cluster.data_dir(1).join("raft").is_dir(), "nothing is removed");
+    Ok(())
+}
+
+#[test]
+fn a_scanner_that_leaves_is_in_the_audit_log_and_reads_no_large_body_for_a_stranger() -> anyhow::Result<()> {
+    let Some(lab) = Lab::start(2)? else { return Ok(()) };
+    let mut cluster = Cluster::of_one(lab)?;
+    let token = cluster.token("n2", &["--role", "scanner"])?;
+    cluster.join(2, &token)?;
+    wait_until_idle(&cluster, 1, "n2")?;
+    wait::until("n2 to be shown the log", SOON, || Ok(cluster.status(2).ok()))?;
+    // The answer is here before any of the body is.
+    let answer = cluster.lab().host(2).within(|| {
+        let mut stream = TcpStream::connect_timeout(&API, SOON)?;
+        stream.set_read_timeout(Some(SOON))?;
+        stream.write_all(
+            b"POST /api/v1/scans HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer nobodys\r\n\
+              Content-Type: application/json\r\nContent-Length: 50000000\r\n\r\n",
+        )?;
+        let mut head = [0; 12];
+        stream.read_exact(&mut head)?;
+        Ok(String::from_utf8_lossy(&head).into_owned())
+    })?;
+    assert_eq!(answer, "HTTP/1.1 401");
+
+    assert_eq!(cluster.status(2)?["handed_on_by"], "n2");
+    let left = cluster.pentora(2, &["leave", "--yes", "--json"])?.json()?;
+    assert!(left["name"] == "n2" && left["removed"] == true, "{left}");
+    assert_eq!(cluster.node_mut(2)?.exit_code(SOON)?, 0);
+    let noted = cluster.pentora(1, &["audit", "list", "--json"])?.ok()?;
+    assert!(noted.contains("POST /api/v1/cluster/nodes/n2/remove"), "{noted}");
     Ok(())
 }

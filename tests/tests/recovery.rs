@@ -40,7 +40,7 @@ fn the_last_of_three_members_goes_on_alone_and_new_ones_join_under_the_old_names
 
     let asked = recover(&cluster, &[])?;
     assert_eq!(asked.code, 2, "{asked:?}");
-    for part in ["n1, n2, n3", "1 jobs (0 not ended)", "take out: n2, n3"] {
+    for part in ["n1, n2, n3", "1 job (0 not ended)", "take out: n2, n3"] {
         assert!(asked.stdout.contains(part), "{part}: {}", asked.stdout);
     }
     recover(&cluster, &["--yes"])?.ok()?;

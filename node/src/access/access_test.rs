@@ -3,10 +3,10 @@
 use pentora_p2p::PeerId;
 use pentora_raft::command::{
     AccessRole, Arrangement, Author, Imported, NewAccessToken, NewLease, NewRule, NewToken, NodePolicy, Proposal, Rule,
-    RuleKind, ScopeEffect, ScopeRule, SpecRef, StoredChunk, Submission, TokenGrant, UnitKey,
+    RuleKind, ScopeEffect, ScopeRule, SpecRef, StoredChunk, Submission, TokenGrant, TokenLimits, UnitKey,
 };
 use pentora_raft::state::{
-    Counts, FeedRecord, JobLimits, KeepSpec, Measures, Occurrence, Partition, PassReason, Priority, Remarks,
+    Authority, Counts, FeedRecord, JobLimits, KeepSpec, Measures, Occurrence, Partition, PassReason, Priority, Remarks,
     ScheduleSpec, Share,
 };
 use pentora_raft::{ClusterId, Digest, JobId, Response, TokenId, Versions};
@@ -216,6 +216,7 @@ pub(crate) fn sample(kind: CommandKind, node: NodeId, lease: LeaseRef) -> Comman
         CommandKind::EndSlice => Command::EndSlice { keep: "k".into(), job },
         CommandKind::RefuseSlice => Command::RefuseSlice { keep: "k".into(), reason: "x".into() },
         CommandKind::SetVersions => Command::SetVersions { node, versions: Versions::OWN },
+        CommandKind::SetSigners => Command::SetSigners { node, keys: None },
         CommandKind::RaiseLog => Command::RaiseLog { version: 1 },
         CommandKind::ArrangeAs => {
             Command::ArrangeAs { author: Author::default(), arrangement: Box::new(Arrangement::Carried(submission())) }
@@ -235,19 +236,30 @@ pub(crate) fn sample(kind: CommandKind, node: NodeId, lease: LeaseRef) -> Comman
         CommandKind::RevokeAccessToken => {
             Command::RevokeAccessToken { name: "admin".into(), author: Author::default() }
         }
+        CommandKind::LimitAccessToken => Command::LimitAccessToken {
+            name: "admin".into(),
+            limits: TokenLimits::default(),
+            author: Author::default(),
+        },
         CommandKind::NoteAudit => Command::NoteAudit { batch: 1, entries: Vec::new() },
+        CommandKind::SetAuthority => {
+            Command::SetAuthority(Box::new(Authority { certificate: vec![1], sealed_key: vec![1] }))
+        }
+        CommandKind::MoveInLog => Command::MoveInLog { node, step: LogStep::Back { since: 1 } },
         #[cfg(feature = "next-version")]
         CommandKind::Rehearse => Command::Rehearse { node },
     }
 }
 
 /// What a node that only scans may propose, and nothing else.
-pub(crate) const OF_SCANNERS: [CommandKind; 10] = [
+pub(crate) const OF_SCANNERS: [CommandKind; 12] = [
     CommandKind::UpdateNode,
     CommandKind::SetNetworks,
     CommandKind::SetVersions,
+    CommandKind::SetSigners,
     CommandKind::NodeLeft,
     CommandKind::Retire,
+    CommandKind::MoveInLog,
     CommandKind::Complete,
     CommandKind::Release,
     CommandKind::Expire,
@@ -283,8 +295,11 @@ fn what_a_scanner_may_propose_is_about_itself_and_its_own_leases_alone() {
         Command::UpdateNode { node: 1, info: info("m", NodeRole::Scanner) },
         Command::SetNetworks { node: other, networks: None },
         Command::SetVersions { node: other, versions: Versions::OWN },
+        Command::SetSigners { node: other, keys: None },
         Command::NodeLeft { node: other },
         Command::Retire { node: 1 },
+        Command::MoveInLog { node: other, step: LogStep::Back { since: 1 } },
+        Command::MoveInLog { node: own, step: LogStep::Out { since: 1 } },
         Command::Release { leases: vec![lease, anothers] },
         Command::Expire { leases: vec![anothers], reason: "x".into() },
         Command::Complete { completions: vec![completion(anothers, own, &[1])] },
@@ -354,12 +369,14 @@ fn a_scanner_leaves_leadership_and_the_keeping_of_chunks_to_members_and_outside_
         (Request::Soft, false, false),
         (Request::PlanRemoval(2), false, false),
         (Request::ReadIndex, false, false),
+        (Request::Certify { key: vec![4; 65] }, true, false),
         (Request::TransferLeader(2), false, false),
         (Request::KeepChunk { digest, holders: vec![1] }, false, false),
         (Request::Suffer { node: 2, fault: Fault::Kill { down_ms: 1 }, after_ms: 0 }, false, true),
     ] {
         assert_eq!(call(Peer::Scanner(2), &request).is_ok(), of_scanner, "{request:?}");
-        assert_eq!(call(Peer::Member(1), &request), Ok(()));
+        let by_members = !matches!(request, Request::Certify { .. });
+        assert_eq!(call(Peer::Member(1), &request).is_ok(), by_members, "members sign for themselves");
         assert_eq!(call_outside(Peer::Member(1), &request).is_ok(), by_outside, "{request:?}");
         if matches!(request, Request::Suffer { .. }) {
             let others = [Peer::Scanner(2), Peer::Unread, Peer::Stranger];

@@ -15,6 +15,8 @@ use pentora_raft::state::{Counts, JobLimits, Partition, Priority, Remarks};
 use pentora_raft::{Digest, JobId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::document::AuditDocument;
+
 /// The one version of manifests that there is.
 const VERSION: u32 = 1;
 
@@ -50,6 +52,60 @@ pub enum Body {
     Orders(Orders),
     /// From such a worker to its cluster.
     Results(Results),
+    /// From a cluster to whoever wants to hold a finished job against who asked for it.
+    Job(Box<JobRecord>),
+}
+
+/// Everything of a finished job by which it can be verified without a node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobRecord {
+    /// The job.
+    #[serde(with = "text")]
+    pub job: JobId,
+    /// One line for lists.
+    pub title: String,
+    /// How it ended.
+    pub status: String,
+    /// Who asked for it.
+    pub author: Author,
+    /// When it was accepted, unix milliseconds of the log's clock.
+    pub submitted_at_ms: u64,
+    /// How much work.
+    pub partitions: Vec<Partition>,
+    /// What was scanned, with the order that somebody signed: a content.
+    #[serde(with = "text")]
+    pub spec: Digest,
+    /// Targets that are counted.
+    pub done: u64,
+    /// What they count.
+    pub counts: Counts,
+    /// What was counted, each unit once, in order.
+    pub units: Vec<CountedUnit>,
+    /// What the audit log has of it.
+    pub audit: Vec<AuditLink>,
+}
+
+/// A unit that was counted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CountedUnit {
+    /// Which part.
+    pub unit: UnitRange,
+    /// The log index of its lease.
+    pub epoch: u64,
+    /// What it counts.
+    pub counts: Counts,
+    /// Its hosts: a content.
+    pub chunk: Content,
+}
+
+/// An entry of the audit log, with what binds it to the one before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditLink {
+    /// The digest of the entry before, and of all before that.
+    #[serde(with = "text")]
+    pub before: Digest,
+    /// The entry.
+    pub entry: AuditDocument,
 }
 
 /// All that a cluster wants of its workers without a network, as it was at one index of its log.
@@ -208,11 +264,21 @@ impl Manifest {
                 orders.orders.iter().map(|order| order.spec).chain(feeds).collect()
             }
             Body::Results(results) => results.units.iter().map(|unit| unit.chunk.digest).collect(),
+            Body::Job(job) => job.units.iter().map(|unit| unit.chunk.digest).chain([job.spec]).collect(),
         };
         if named != listed {
             return Err("the contents are not those that it speaks of");
         }
         match &self.body {
+            Body::Job(job) => {
+                let has_sizes = job.units.iter().all(|unit| self.contents.contains(&unit.chunk));
+                let fits = job.units.len() <= COUNTED_UNITS_MAX && job.audit.len() <= AUDIT_LINKS_MAX;
+                if has_sizes && fits {
+                    Ok(())
+                } else {
+                    Err("it holds too much, or the sizes are not those of the contents")
+                }
+            }
             Body::Orders(orders) => {
                 let jobs: BTreeSet<JobId> = orders.orders.iter().map(|order| order.job).collect();
                 if jobs.len() == orders.orders.len() { Ok(()) } else { Err("an order is there twice") }
@@ -234,6 +300,11 @@ impl Manifest {
 
 /// How many units a bundle of results holds at most; what is more goes into the next. Ours: keeps a manifest at a few MB.
 pub const UNITS_PER_BUNDLE_MAX: usize = 20_000;
+
+/// How many units the record of a job holds at most. Ours: keeps a manifest at some tens of MB.
+pub const COUNTED_UNITS_MAX: usize = 50_000;
+/// How many entries of the audit log. Ours: more than anybody does with one job.
+pub const AUDIT_LINKS_MAX: usize = 1_000;
 
 /// Values by the text that people see elsewhere.
 mod text {

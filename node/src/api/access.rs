@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use pentora_raft::command::{AccessRole, Author, Command, NewAccessToken};
+use pentora_raft::command::{AccessRole, Author, Command, NewAccessToken, TokenLimits};
 use pentora_raft::state::AccessToken;
 use pentora_raft::{ClusterId, Digest, Refusal};
 
@@ -37,7 +37,16 @@ pub(super) async fn create(
     body: Bytes,
 ) -> Result<Response, ApiError> {
     let refused = |what: String| ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_request", what);
-    let AccessTokenRequest { name, role, ttl_seconds, networks, scopes } = super::scans::read_json(&body)?;
+    let request: AccessTokenRequest = super::scans::read_json(&body)?;
+    let limits = TokenLimits {
+        requests_per_minute: request.requests_per_minute,
+        open_jobs: request.open_jobs,
+        targets_per_day: request.targets_per_day,
+    };
+    if let Some(problem) = limits.problem() {
+        return Err(refused(problem));
+    }
+    let AccessTokenRequest { name, role, ttl_seconds, networks, scopes, .. } = request;
     let unknown = || refused(format!("`{}` is no role: {}", role.escape_debug(), AccessRole::NAMES.join(", ")));
     let role = AccessRole::named(&role).ok_or_else(unknown)?;
     let ttl = ttl_seconds.map(Duration::from_secs);
@@ -59,12 +68,16 @@ pub(super) async fn create(
         ttl_ms: ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)),
         networks: (!networks.is_empty()).then_some(networks),
         scopes,
-        author,
+        author: author.clone(),
     };
     if let Some(problem) = new.problem() {
         return Err(refused(problem));
     }
-    let applied = node.proposer.propose(Command::MakeAccessToken(Box::new(new))).await?;
+    let mut applied = node.proposer.propose(Command::MakeAccessToken(Box::new(new))).await?;
+    if !limits.is_empty() {
+        // Nobody has the secret before this is in the log as well.
+        applied = node.proposer.propose(Command::LimitAccessToken { name: name.clone(), limits, author }).await?;
+    }
     created(&node, applied.index, &name, secret, StatusCode::CREATED).await
 }
 
@@ -82,7 +95,7 @@ fn found(node: &Node, name: &str) -> Result<AccessToken, ApiError> {
     node.raft.read(|state| state.access_token_named(name)).ok_or_else(|| unknown().into())
 }
 
-fn document(token: AccessToken, now_ms: u64) -> AccessTokenDocument {
+fn document(token: AccessToken, limits: TokenLimits, now_ms: u64) -> AccessTokenDocument {
     let status = match (token.revoked_at_ms, token.is_valid(now_ms)) {
         (Some(_), _) => "revoked",
         (None, true) => "valid",
@@ -98,6 +111,9 @@ fn document(token: AccessToken, now_ms: u64) -> AccessTokenDocument {
         revoked_at: token.revoked_at_ms.map(rfc3339),
         networks: token.networks.iter().flatten().map(ToString::to_string).collect(),
         scopes: token.scopes,
+        requests_per_minute: limits.requests_per_minute,
+        open_jobs: limits.open_jobs,
+        targets_per_day: limits.targets_per_day,
         by: token.author.who,
         from: token.author.from,
     }
@@ -108,10 +124,13 @@ pub(super) async fn list(
     paging: Paging,
 ) -> Result<Json<Page<AccessTokenDocument>>, ApiError> {
     let now_ms = node.raft.now_ms();
-    let mut tokens: Vec<AccessToken> = node.raft.read(|state| state.access_tokens().collect());
-    tokens.sort_by(|one, other| one.name.cmp(&other.name));
-    let entries = tokens.into_iter().map(|token| (token.name.clone(), token));
-    paging.part("tokens", entries, |token| document(token, now_ms)).map(Json)
+    let mut tokens: Vec<(AccessToken, TokenLimits)> = node.raft.read(|state| {
+        let tokens = state.access_tokens();
+        tokens.map(|token| (state.token_limits(&token.name), token)).map(|(limits, token)| (token, limits)).collect()
+    });
+    tokens.sort_by(|(one, _), (other, _)| one.name.cmp(&other.name));
+    let entries = tokens.into_iter().map(|(token, limits)| (token.name.clone(), (token, limits)));
+    paging.part("tokens", entries, |(token, limits)| document(token, limits, now_ms)).map(Json)
 }
 
 pub(super) async fn show(
@@ -119,7 +138,8 @@ pub(super) async fn show(
     Path(name): Path<String>,
 ) -> Result<Json<AccessTokenDocument>, ApiError> {
     let now_ms = node.raft.now_ms();
-    found(&node, &name).map(|token| Json(document(token, now_ms)))
+    let limits = node.raft.read(|state| state.token_limits(&name));
+    found(&node, &name).map(|token| Json(document(token, limits, now_ms)))
 }
 
 /// Who asks: the token that was shown.

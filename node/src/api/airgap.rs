@@ -6,13 +6,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use futures::StreamExt;
 use pentora_p2p::PeerId;
+use pentora_raft::Refusal;
 use pentora_raft::command::Command;
 use pentora_raft::state::OfflineWorker;
 use serde::Deserialize;
@@ -20,10 +21,14 @@ use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::auth::HandedOnBy;
+use super::jobs::job_id;
 use super::paging::{Paging, rising};
+use super::residency::check_readable;
 use super::{ApiError, Node};
 use crate::airgap::archive::ArchiveError;
 use crate::airgap::incoming::{NotTaken, Taker, numbers};
+use crate::airgap::job_record::{self, NoRecord};
 use crate::airgap::outgoing::{self, What};
 use crate::airgap::{BundleError, medium};
 use crate::clock::{rfc3339, wall_ms};
@@ -144,6 +149,31 @@ pub(super) async fn export(State(node): State<Node>, Query(parts): Query<Parts>)
     let what = What { feeds: parts.feeds != Some(false) };
     let cluster = (node.cluster, wall_ms());
     outgoing::write(&node.raft, &node.exchange, signer, cluster, what, &spooled.path).await?;
+    sent(spool, spooled).await
+}
+
+/// Writes a finished job with all by which it can be verified without a node.
+pub(super) async fn job(
+    State(node): State<Node>,
+    by: Option<Extension<HandedOnBy>>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    let id = job_id(&id)?;
+    let (spool, Some(signer)) = (spool_of(&node)?, &node.signer) else { return Err(no_mesh()) };
+    check_readable(&node, id, by.map(|Extension(by)| by))?;
+    let spooled = spool.file()?;
+    spool.require_space(0)?;
+    let cluster = (node.cluster, wall_ms());
+    match job_record::write(&node.raft, &node.exchange, signer, cluster, id, &spooled.path).await {
+        Ok(()) => sent(spool, spooled).await,
+        Err(NoRecord::Unknown(job)) => Err(Refusal::JobUnknown { job }.into()),
+        Err(NoRecord::Bundle(error)) => Err(error.into()),
+        Err(refused) => Err(ApiError::new(StatusCode::CONFLICT, "job_open", refused.to_string())),
+    }
+}
+
+/// A file of the spool in pieces.
+async fn sent(spool: &Spool, spooled: Spooled) -> Result<Response, ApiError> {
     let file = File::open(&spooled.path).await.map_err(|error| spool.failed(&error))?;
     // The file goes when the last piece of it was sent, or nobody takes more.
     let pieces = futures::stream::try_unfold((file, spooled), |(mut file, spooled)| async move {

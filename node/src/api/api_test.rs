@@ -9,6 +9,10 @@ use tower::ServiceExt;
 use super::routes::{Route, routes};
 use super::*;
 use crate::app::{StopHandle, start_embedded};
+use crate::clock::wall_ms;
+use crate::document::ScanRequest;
+use crate::orders;
+use crate::signing::PersonKey;
 
 /// A node in this process whose API asks for the token `key`.
 struct TestNode {
@@ -242,6 +246,40 @@ async fn a_request_that_cannot_be_taken_is_a_problem_with_its_code_and_position(
         assert!(answer.json()["detail"].as_str().unwrap().contains(part), "{shown}: {}", answer.body);
     }
     assert_eq!(node.get("/api/v1/jobs").await.json()["items"], json!([]), "nothing was accepted");
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signed_scan_is_told_with_its_signer_and_one_that_is_not_what_was_signed_is_refused() {
+    let node = TestNode::open().await;
+    node.worker_heard().await;
+    let key = PersonKey::generate();
+    let request: ScanRequest = serde_json::from_value(one_port()).unwrap();
+    let sign = |request: &ScanRequest, now_ms| {
+        let order = Some(orders::sign(request, None, (now_ms, 60_000), &key).unwrap());
+        ScanRequest { order, ..request.clone() }
+    };
+    let good = sign(&request, wall_ms());
+    let accepted = node.post("/api/v1/scans", &json!(good)).await;
+    assert_eq!(accepted.status, 202, "{}", accepted.body);
+    let job = node.end_of(accepted.json()["job_id"].as_str().unwrap()).await;
+    assert_eq!((&job["status"], &job["signed_by"]), (&json!("completed"), &json!(key.public().to_string())));
+    let another = ScanRequest { rate: Some(9), ..good.clone() };
+    let mut altered = good.clone();
+    altered.order.as_mut().unwrap().order = good.order.as_ref().unwrap().order.replace("127.0.0.1", "127.0.0.2");
+    let tagged = ScanRequest { require_worker_tags: vec![format!("signed-by:{}", key.public())], ..request.clone() };
+    for (bad, part) in [
+        (another, "another request"),
+        (altered, "was not signed by"),
+        (sign(&request, wall_ms() - 60_000), "expired at"),
+        (sign(&ScanRequest { profile: Some("ours".into()), ..request.clone() }, wall_ms()), "no profile named"),
+        (tagged, "no worker tag begins with"),
+    ] {
+        let refused = node.post("/api/v1/scans", &json!(bad)).await;
+        assert_eq!(refused.status, 422, "{}", refused.body);
+        assert!(refused.body.contains(part), "{}", refused.body);
+    }
+    assert_eq!(node.get("/api/v1/jobs/job-999999/bundle").await.status, 409, "an embedded node signs nothing");
     node.close().await;
 }
 
@@ -488,6 +526,39 @@ async fn a_token_is_made_shown_once_given_another_secret_and_revoked() {
     ] {
         assert_eq!(node.post("/api/v1/tokens", &bad).await.status, status, "{bad}");
     }
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_asks_too_often_or_for_too_much_is_told_when_to_come_again() {
+    let node = TestNode::open().await;
+    node.worker_heard().await;
+    let request =
+        json!({"name": "few", "role": "operator", "requests_per_minute": 4, "open_jobs": 9, "targets_per_day": 1});
+    let made = node.post("/api/v1/tokens", &request).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let secret = made.json()["token"].as_str().unwrap().to_owned();
+    let ask = |method: Method, path: &'static str, body: Value| {
+        let request = axum::http::Request::builder().method(method).uri(path);
+        let request = request.header("authorization", format!("Bearer {secret}"));
+        node.send(request.body(Body::from(body.to_string())).unwrap())
+    };
+    let accepted = ask(Method::POST, "/api/v1/scans", one_port()).await;
+    assert_eq!(accepted.status, 202, "{}", accepted.body);
+    let used_up = ask(Method::POST, "/api/v1/scans", one_port()).await;
+    assert_eq!((used_up.status, used_up.problem().as_str()), (429, "quota_exceeded"));
+    let wait: u64 = used_up.header("retry-after").parse().unwrap();
+    assert!((1..=24 * 3600).contains(&wait), "{wait}");
+    let shown = ask(Method::GET, "/api/v1/tokens/self", Value::Null).await.json();
+    assert_eq!((&shown["requests_per_minute"], &shown["targets_per_day"]), (&json!(4), &json!(1)));
+    assert_eq!(ask(Method::GET, "/api/v1/jobs", Value::Null).await.status, 200);
+    let often = ask(Method::GET, "/api/v1/jobs", Value::Null).await;
+    assert_eq!((often.status, often.problem().as_str()), (429, "rate_limited"));
+    let wait: u64 = often.header("retry-after").parse().unwrap();
+    assert!((1..=15).contains(&wait), "{wait}");
+    assert_eq!(node.get("/api/v1/jobs").await.status, 200, "others go on");
+    let nothing = json!({"name": "none", "role": "viewer", "requests_per_minute": 0});
+    assert_eq!(node.post("/api/v1/tokens", &nothing).await.status, 422);
     node.close().await;
 }
 

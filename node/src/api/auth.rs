@@ -12,6 +12,7 @@ use pentora_raft::command::{AccessRole, Author};
 use pentora_raft::{Digest, NodeId};
 
 use super::access::key_of;
+use super::forward::Gateway;
 use super::limits::{Failures, Rates};
 use super::places::Place;
 use super::routes::Route;
@@ -57,6 +58,8 @@ pub(super) struct Gate {
     roles: HashMap<String, Vec<(Method, AccessRole)>>,
     failures: Failures,
     rates: Rates,
+    /// Whom a node outside the log asks.
+    gateway: Gateway,
 }
 
 /// Why a request is not let in.
@@ -67,19 +70,20 @@ enum Denied {
     Ended(Author),
     /// The token's role does not go so far.
     Role(Author, AccessRole, AccessRole),
-    /// Too many requests with it within a second.
-    Rate(Author),
+    /// Too many requests with it, and after how many seconds it may make more.
+    Rate(Author, u64),
 }
 
 impl Gate {
-    pub(super) fn new(node: Node, routes: &[Route]) -> Self {
+    pub(super) fn new(gateway: Gateway, routes: &[Route]) -> Self {
         let mut roles = HashMap::<String, Vec<_>>::new();
         for route in routes {
             if let Access::As(role) = route.access {
                 roles.entry(route.path.to_string()).or_default().push((route.method.clone(), role));
             }
         }
-        Self { node, roles, failures: Failures::default(), rates: Rates::default() }
+        let node = Arc::clone(&gateway.node);
+        Self { node, roles, failures: Failures::default(), rates: Rates::default(), gateway }
     }
 
     /// The role that a request's route needs: the highest, where the table has none.
@@ -101,9 +105,14 @@ impl Gate {
         });
         match found {
             Some((_, token)) if !token.is_valid(self.node.raft.now_ms()) => Err(Denied::Ended(author(token.name))),
-            Some((_, token)) if !self.rates.take(&token.name) => Err(Denied::Rate(author(token.name))),
-            Some((_, token)) if !token.role.may(needed) => Err(Denied::Role(author(token.name), token.role, needed)),
-            Some((key, token)) => Ok((author(token.name), Some(Shown(key)))),
+            Some((key, token)) => {
+                let per_minute = self.node.raft.read(|state| state.token_limits(&token.name)).requests_per_minute;
+                match self.rates.take(&token.name, per_minute) {
+                    Err(seconds) => Err(Denied::Rate(author(token.name), seconds)),
+                    Ok(()) if !token.role.may(needed) => Err(Denied::Role(author(token.name), token.role, needed)),
+                    Ok(()) => Ok((author(token.name), Some(Shown(key)))),
+                }
+            }
             None if self.node.access == Access::Open => Ok((author(String::new()), None)),
             None => Err(Denied::Unknown),
         }
@@ -114,7 +123,7 @@ impl Gate {
             Denied::Unknown => (StatusCode::UNAUTHORIZED, Author::default()),
             Denied::Ended(author) => (StatusCode::UNAUTHORIZED, author.clone()),
             Denied::Role(author, ..) => (StatusCode::FORBIDDEN, author.clone()),
-            Denied::Rate(author) => (StatusCode::TOO_MANY_REQUESTS, author.clone()),
+            Denied::Rate(author, _) => (StatusCode::TOO_MANY_REQUESTS, author.clone()),
         };
         let from = came_from(request).unwrap_or_default().to_owned();
         if !self.knows_tokens() {
@@ -152,10 +161,10 @@ fn answer(denied: &Denied) -> Response {
             let detail = format!("this needs the role {needed}, and token `{who}` has the role {has}");
             return ApiError::new(StatusCode::FORBIDDEN, "role_missing", detail).into_response();
         }
-        Denied::Rate(author) => {
+        Denied::Rate(author, seconds) => {
             let detail = format!("too many requests with token `{}`", author.who);
             let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail);
-            return error.retry_after(1).into_response();
+            return error.retry_after(*seconds).into_response();
         }
         Denied::Ended(author) => format!(
             "token `{}` has ended or was revoked; an administrator makes another with `pentora token create`",
@@ -176,8 +185,13 @@ fn answer(denied: &Denied) -> Response {
 pub(super) async fn check(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     let node = &gate.node;
     if node.raft.is_outside() && (node.access == Access::Open || bearer(&request).is_some()) {
-        // It knows no token: the member that the request is handed to looks at it.
+        // It knows no token: the member that the request is handed to looks at it, before much of it is read here.
         let place = place(&request);
+        if let Some(asked) = Gateway::before_its_body(&request)
+            && let Err(refused) = gate.gateway.knows(asked).await
+        {
+            return refused;
+        }
         let response = next.run(request).await;
         if response.status().is_success() {
             belongs(place.as_ref());

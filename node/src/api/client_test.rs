@@ -20,6 +20,7 @@ use crate::document::{
 };
 use crate::feeds::FeedKind;
 use crate::feeds::explain::Asked;
+use crate::tls::Trust;
 
 type Seen = Arc<Mutex<BTreeSet<(String, String)>>>;
 
@@ -40,6 +41,7 @@ async fn ask_everything(client: &Client) {
     drop(client.jobs().await);
     drop(client.job("x").await);
     drop(client.results("x").await);
+    drop(client.job_bundle("x").await);
     drop(client.events("x", None).await);
     drop(client.all_events(None).await);
     drop(client.explain("x", &Asked { id: "x".into(), address: None, port: None }).await);
@@ -160,8 +162,8 @@ async fn the_client_has_a_method_for_every_operation() {
     let address = format!("http://{}", socket.local_addr().unwrap());
     let stop = CancellationToken::new();
     let mut serving = tokio::task::JoinSet::new();
-    serving.spawn(serve(socket, listener(&seen), Bounds::default(), stop.clone()));
-    ask_everything(&Client::http(vec![address], None).unwrap()).await;
+    serving.spawn(serve(socket, listener(&seen), None, Bounds::default(), stop.clone()));
+    ask_everything(&Client::http(vec![address], None, &Trust::default()).unwrap()).await;
     stop.cancel();
     serving.join_next().await.unwrap().unwrap();
     let kind = FeedKind::ALL[0].to_string();

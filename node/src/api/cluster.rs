@@ -1,15 +1,16 @@
 //! `/cluster`, `/workers`, and the probes of supervisors.
 
-use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use pentora_raft::command::NodePolicy;
 use pentora_raft::state::{NodeRecord, NodeStatus};
 use pentora_raft::{Leadership, NodeId, RaftStatus, Role, Versions};
 use std::time::Duration;
 
+use super::auth::HandedOnBy;
 use super::knowledge::{Knowledge, millis};
 use super::paging::{Paging, rising};
 use super::{ApiError, Node};
@@ -23,17 +24,19 @@ use crate::document::{
 use crate::rpc::SoftState;
 use crate::rpc::calls::{Answer, Request as Ask};
 use crate::rpc::no_majority::{name_of, no_majority};
+use crate::tls::Fingerprint;
 
 /// How long a hand-over of leadership is waited for.
 const TRANSFER_WITHIN: Duration = Duration::from_secs(5);
 /// A voter that the leader heard within so many milliseconds can take over.
 const HEARD_WITHIN_MS: u64 = 2_000;
 
-pub(super) async fn cluster(State(node): State<Node>) -> Json<ClusterDocument> {
+pub(super) async fn cluster(State(node): State<Node>, by: Option<Extension<HandedOnBy>>) -> Json<ClusterDocument> {
     let soft = node.soft().await;
     let status = node.raft.status();
     let knowledge = Knowledge::of(&node, &status, &soft);
-    Json(document_of(&node, &status, &soft, &knowledge))
+    let handed_on_by = by.map(|Extension(HandedOnBy(id))| node.raft.read(|state| name_of(state, id)));
+    Json(ClusterDocument { handed_on_by, ..document_of(&node, &status, &soft, &knowledge) })
 }
 
 pub(super) async fn workers(State(node): State<Node>, paging: Paging) -> Result<Json<Page<WorkerDocument>>, ApiError> {
@@ -110,7 +113,7 @@ pub(super) async fn transfer(State(node): State<Node>, body: Bytes) -> Result<Js
         }
         node.raft.status_changed(Duration::from_millis(50)).await;
     }
-    Ok(cluster(State(node)).await)
+    Ok(cluster(State(node), None).await)
 }
 
 /// The voter that is to lead where none is named: of those that the leader hears, the one that trails it least.
@@ -175,8 +178,10 @@ fn document_of(node: &Node, status: &RaftStatus, soft: &SoftState, knowledge: &K
                 needed: count(voters / 2 + 1),
                 failures_tolerated: knowledge.margin.map(count),
             },
+            authority: state.authority().map(|it| Fingerprint::of(&it.certificate).to_string()),
             nodes: state.nodes().map(|(id, record)| node_of(state, id, record, status, soft, knowledge)).collect(),
             answered_by: node.name.clone(),
+            handed_on_by: None,
             results_short: soft.results_short.clone(),
             log_version: state.log_version(),
             audit: audit_head(state),

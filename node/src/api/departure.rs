@@ -18,6 +18,11 @@ impl Departure {
         self.asked_for.store(true, Ordering::Relaxed);
     }
 
+    /// It was, and that was refused.
+    pub fn stays(&self) {
+        self.asked_for.store(false, Ordering::Relaxed);
+    }
+
     /// Whether it was.
     #[must_use]
     pub fn is_asked_for(&self) -> bool {

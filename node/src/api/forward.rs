@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
@@ -25,6 +25,12 @@ use crate::rpc::calls::{ApiAnswer, ApiCall, FORWARDED_FROM, next_part};
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 /// What of a request's head is handed on.
 const HANDED_ON: [&str; 5] = ["authorization", "content-type", "idempotency-key", "accept", "last-event-id"];
+/// What any known token may ask, for a node that knows no token itself.
+const OWN_TOKEN: &str = "/api/v1/tokens/self";
+/// Bodies up to this size are read before a member has looked at the token, in bytes: less than the head of a request may have.
+const UNASKED_BYTES_MAX: u64 = 16 << 10;
+/// Where the node that is asked is taken out of its cluster.
+const LEAVE: &str = "/api/v1/cluster/leave";
 /// Where an answer says how far the log was.
 const INDEX: &str = "pentora-index";
 /// What an administrator alone is answered, for a node that knows no token itself.
@@ -38,7 +44,7 @@ const STREAMS_AT_ONCE: usize = AT_ONCE / 2;
 const PLACE_WITHIN: Duration = Duration::from_secs(2);
 
 /// The way to a member, for the requests of one route.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct Gateway {
     /// This node.
     pub(super) node: Node,
@@ -74,6 +80,9 @@ pub(super) async fn once_let_in(State(gateway): State<Gateway>, request: Request
     if !gateway.node.raft.is_outside() {
         return next.run(request).await;
     }
+    if request.uri().path() == LEAVE {
+        return gateway.leave(request).await;
+    }
     let token = request.headers().get(header::AUTHORIZATION).cloned();
     match gateway.let_in(token).await {
         Ok(()) => next.run(request).await,
@@ -86,6 +95,57 @@ impl Gateway {
     async fn place(&self) -> Result<OwnedSemaphorePermit, ApiError> {
         let place = tokio::time::timeout(PLACE_WITHIN, Arc::clone(&self.places).acquire_owned()).await;
         place.ok().and_then(Result::ok).ok_or_else(|| busy(AT_ONCE, "requests"))
+    }
+
+    /// What a member is asked before the body of a request is read: whether it knows the token, where the body is large, or of
+    /// unknown size.
+    pub(super) fn before_its_body(request: &Request) -> Option<Request> {
+        if request.body().size_hint().upper().is_some_and(|bytes| bytes <= UNASKED_BYTES_MAX) {
+            return None;
+        }
+        let mut asked = Request::new(Body::empty());
+        *asked.uri_mut() = axum::http::Uri::from_static(OWN_TOKEN);
+        if let Some(token) = request.headers().get(header::AUTHORIZATION) {
+            asked.headers_mut().insert(header::AUTHORIZATION, token.clone());
+        }
+        if let Some(from) = request.extensions().get::<CameFrom>() {
+            asked.extensions_mut().insert(from.clone());
+        }
+        Some(asked)
+    }
+
+    /// Whether a member knows a token, by its answer to `asked`.
+    ///
+    /// # Errors
+    /// The member's refusal.
+    pub(super) async fn knows(&self, asked: Request) -> Result<(), Response> {
+        let answer = self.hand_on(asked).await.map_err(IntoResponse::into_response)?;
+        // A member without tokens knows none, and refuses nobody.
+        let is_known = answer.status().is_success() || answer.status() == StatusCode::NOT_FOUND;
+        if is_known { Ok(()) } else { Err(answer) }
+    }
+
+    /// Takes this node out, as an order to a member: that notes it in the audit log, as it does when another node is taken out.
+    async fn leave(&self, request: Request) -> Response {
+        let node = &self.node;
+        let (mut head, _nothing) = request.into_parts();
+        // A name may have characters that mean something in a path.
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        let as_it_is = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+        let name: String = node.name.bytes().map(as_it_is).collect();
+        let path = format!("/api/v1/cluster/nodes/{name}/remove");
+        head.uri = axum::http::Uri::try_from(path).expect("what is not plain is hexadecimal");
+        node.departure.ask();
+        let answer = tokio::select! {
+            answer = self.hand_on(Request::from_parts(head, Body::from("{}"))) => answer,
+            // Cut off before the member's answer was here.
+            () = node.departure.until_removed() => return super::members::has_left(node),
+        };
+        let answer = answer.unwrap_or_else(IntoResponse::into_response);
+        if !answer.status().is_success() && !node.departure.is_removed() {
+            node.departure.stays();
+        }
+        answer
     }
 
     /// Whether a member knows a token, as an administrator's.

@@ -11,7 +11,7 @@ use pentora_raft::state::{Job, JobStatus, NodeRecord, Priority};
 use pentora_raft::{JobId, NodeId, Refusal, State as Log};
 use pentora_scanner::spec::ScanSpec;
 
-use super::jobs::{job_id, one};
+use super::jobs::{job_id, nobody_takes, one};
 use super::{ApiError, Node};
 use crate::clock::{rfc3339, wall_ms};
 use crate::coordinator::budgets::{Draw, draws};
@@ -21,6 +21,7 @@ use crate::document::{
     QueueDocument, QueuedJob, ReprioritizeRequest,
 };
 use crate::jobs::needs_words;
+use crate::rpc::SoftState;
 use crate::spec;
 
 /// How much of a reason is kept, in characters.
@@ -66,12 +67,13 @@ pub(super) async fn explain(
     let job = job_id(&id)?;
     let settings = node.settings();
     let specs = specs_at_work(&node, job).await;
+    let soft = node.soft().await;
     let explained = node.raft.read(|state| {
         let record = state.job(job)?;
         let now_ms = wall_ms().max(state.cluster().now_ms);
         let part = |(index, partition)| {
             let standing = explain::standing(state, job, index, &settings, now_ms)?;
-            Some(part_of(state, index, partition, standing))
+            Some(part_of(state, index, partition, without_resting(standing, &soft)))
         };
         let order = plan::served(state, now_ms);
         let place = order.iter().position(|served| served.job == job);
@@ -80,13 +82,24 @@ pub(super) async fn explain(
             status: record.status.name().into(),
             priority: record.priority,
             served_after: place.and_then(|place| u64::try_from(place).ok()),
-            reason: record.reason.clone(),
+            reason: record.reason.clone().or_else(|| nobody_takes(state, record, &soft)),
             partitions: (0u32..).zip(&record.partitions).filter_map(part).collect(),
             budgets: budgets(state, job, record, &specs),
             phases: phases(state, job, record),
         })
     });
     explained.map(Json).ok_or_else(|| Refusal::JobUnknown { job }.into())
+}
+
+/// What the log lets take a part, without those that told the leader that they take no work now.
+fn without_resting(mut standing: explain::Standing, soft: &SoftState) -> explain::Standing {
+    let (resting, eligible) = standing.placed.eligible.into_iter().partition(|id| soft.rests.contains_key(id));
+    let resting: Vec<NodeId> = resting;
+    let refused =
+        resting.into_iter().filter_map(|id| Some((id, format!("it takes no work: {}", soft.rests.get(&id)?))));
+    standing.placed.refused.extend(refused);
+    standing.placed.eligible = eligible;
+    standing
 }
 
 /// The specs of a job and of those that have leases: whoever draws on a budget is among them.

@@ -172,13 +172,16 @@ fn document_of(state: &pentora_raft::State, id: JobId, job: &Job, soft: &SoftSta
         },
         recall_measured: measured.map(|(_, told)| told),
         in_progress: progress_of(&running),
-        reason: reason_of(job, &not_probed).or_else(|| waiting_for(state, id, job, now_ms)),
+        reason: reason_of(job, &not_probed)
+            .or_else(|| waiting_for(state, id, job, now_ms))
+            .or_else(|| nobody_takes(state, job, soft)),
         waits: if job.is_open() { waits_of(state, soft) } else { Vec::new() },
         notes: remarks.map(|remarks| remarks.notes.iter().cloned().collect()).unwrap_or_default(),
         not_probed,
         ports: None,
         title: job.title.clone(),
         site: site_of(job),
+        signed_by: job.partitions.first().and_then(|part| part.needs.signer()).map(str::to_owned),
         allow_fragile: false,
     }
 }
@@ -240,7 +243,7 @@ fn waiting_for(state: &pentora_raft::State, id: JobId, job: &Job, now_ms: u64) -
         return None;
     }
     let nobody = job.partitions.iter().find(|part| {
-        let refused = |(id, node)| placement::refusal(node, state.site_of(id), &part.needs, VERSION).is_some();
+        let refused = |(id, node)| placement::refused(state, id, node, &part.needs, VERSION).is_some();
         state.nodes().all(refused)
     });
     if nobody.is_some() {
@@ -251,6 +254,14 @@ fn waiting_for(state: &pentora_raft::State, id: JobId, job: &Job, now_ms: u64) -
     });
     let aside: Vec<String> = aside.collect();
     (!aside.is_empty()).then(|| aside.join("; "))
+}
+
+/// That no worker which is there takes work, with the reason of one, where a job could otherwise go on.
+pub(super) fn nobody_takes(state: &pentora_raft::State, job: &Job, soft: &SoftState) -> Option<String> {
+    let takers = || state.nodes().filter(|(_, node)| node.takes_leases()).map(|(id, _)| id);
+    let is_stuck = job.wants_work() && takers().count() > 0 && takers().all(|id| soft.rests.contains_key(&id));
+    let why = takers().find_map(|id| soft.rests.get(&id))?;
+    is_stuck.then(|| format!("no node takes work now; {why}"))
 }
 
 /// Which workers take none of an open job's work now, and why, a line each.

@@ -60,25 +60,31 @@ pub(super) struct Rates {
 }
 
 impl Rates {
-    /// Whether the token of this name may make one more request now.
-    pub(super) fn take(&self, name: &str) -> bool {
-        self.take_at(name, Instant::now())
+    /// Whether the token of this name may make one more request now, where it may make so many a minute.
+    ///
+    /// # Errors
+    /// After how many seconds it may.
+    pub(super) fn take(&self, name: &str, per_minute: Option<u32>) -> Result<(), u64> {
+        self.take_at(name, per_minute, Instant::now())
     }
 
-    fn take_at(&self, name: &str, now: Instant) -> bool {
+    fn take_at(&self, name: &str, per_minute: Option<u32>, now: Instant) -> Result<(), u64> {
+        let own = per_minute.map(f64::from).filter(|bound| *bound < RATE * WINDOW.as_secs_f64());
+        let (rate, at_once) = own.map_or((RATE, AT_ONCE), |bound| (bound / WINDOW.as_secs_f64(), bound.min(AT_ONCE)));
         let mut all = self.by_token.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= TOKENS_MAX && !all.contains_key(name) {
             // Those that were revoked; a bucket that is new again is full.
             all.retain(|_, (last, _)| now.duration_since(*last) < WINDOW);
         }
-        let (last, left) = all.entry(name.to_owned()).or_insert((now, AT_ONCE));
-        *left = (*left + now.duration_since(*last).as_secs_f64() * RATE).min(AT_ONCE);
+        let (last, left) = all.entry(name.to_owned()).or_insert((now, at_once));
+        *left = (*left + now.duration_since(*last).as_secs_f64() * rate).min(at_once);
         *last = now;
-        let may = *left >= 1.0;
-        if may {
+        if *left >= 1.0 {
             *left -= 1.0;
+            return Ok(());
         }
-        may
+        let wait = Duration::try_from_secs_f64(((1.0 - *left) / rate).ceil());
+        Err(wait.map_or(u64::MAX, |wait| wait.as_secs().max(1)))
     }
 }
 
@@ -111,10 +117,23 @@ mod tests {
     #[test]
     fn a_token_may_make_a_burst_and_then_its_rate() {
         let (rates, now) = (Rates::default(), Instant::now());
-        let at_once = (0..5_000).filter(|_| rates.take_at("ci", now)).count();
+        let at_once = (0..5_000).filter(|_| rates.take_at("ci", None, now).is_ok()).count();
         assert_eq!(at_once, 1_000);
-        assert!(rates.take_at("other", now));
-        let second = (0..5_000).filter(|_| rates.take_at("ci", now + Duration::from_secs(1))).count();
+        assert_eq!(rates.take_at("other", None, now), Ok(()));
+        let second = (0..5_000).filter(|_| rates.take_at("ci", None, now + Duration::from_secs(1)).is_ok()).count();
         assert_eq!(second, 500);
+    }
+
+    #[test]
+    fn a_token_with_a_rate_of_its_own_is_told_how_long_to_wait() {
+        let (rates, now) = (Rates::default(), Instant::now());
+        let at_once = (0..100).filter(|_| rates.take_at("slow", Some(6), now).is_ok()).count();
+        assert_eq!(at_once, 6);
+        assert_eq!(rates.take_at("slow", Some(6), now), Err(10));
+        assert_eq!(rates.take_at("slow", Some(6), now + Duration::from_secs(4)), Err(6));
+        assert_eq!(rates.take_at("slow", Some(6), now + Duration::from_secs(10)), Ok(()));
+        assert_eq!(rates.take_at("slow", None, now + Duration::from_secs(11)), Ok(()), "the bound was taken away");
+        let most = (0..5_000).filter(|_| rates.take_at("fast", Some(u32::MAX), now).is_ok()).count();
+        assert_eq!(most, 1_000, "no bound of a token is above that of all");
     }
 }

@@ -3,9 +3,9 @@
 //! `axum::serve` takes connections without limit and waits for a head for ever, so that one client that opens
 //! thousands of connections and sends a byte now and then would use up memory and file descriptors. Where all places are
 //! taken, the oldest connection that has shown no valid token goes for the new one, so that strangers make each other wait
-//! and not those who belong.
+//! and not those who belong. A handshake of TLS has the time of a head; who speaks plain HTTP to a port with TLS is told so.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,13 +16,17 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::CameFrom;
 use super::places::{Place, Places};
+use crate::document::Problem;
+use crate::tls::is_handshake;
 
 /// Connections at once. Ours: far more than dashboards and scripts need, and at 30 KiB each no burden.
 pub(super) const CONNECTIONS_MAX: usize = 512;
@@ -32,6 +36,10 @@ const PER_ADDRESS_MAX: usize = 256;
 pub(super) const HEAD_WITHIN: Duration = Duration::from_secs(5);
 /// How long to wait where the system has no file descriptor for a connection.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// How long whoever speaks plain HTTP to a port with TLS is listened to and told so, and how much of it is read.
+const TELL_WITHIN: Duration = Duration::from_secs(1);
+const PLAIN_BYTES_MAX: u64 = 64 << 10;
 
 /// Beside each request from a socket: ends its connection, for answers that nobody reads. It is over as well once the API
 /// stops, so that answers without an end find one.
@@ -55,8 +63,14 @@ impl Default for Bounds {
     }
 }
 
-/// Serves `router` on `listener` until `stop`, then lets requests in flight end.
-pub async fn serve(listener: TcpListener, router: Router, bounds: Bounds, stop: CancellationToken) {
+/// Serves `router` on `listener` until `stop`, then lets requests in flight end; with `tls`, to nobody without it.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    tls: Option<TlsAcceptor>,
+    bounds: Bounds,
+    stop: CancellationToken,
+) {
     let places = Places::new(bounds.connections, bounds.per_address);
     let connections = TaskTracker::new();
     loop {
@@ -73,7 +87,14 @@ pub async fn serve(listener: TcpListener, router: Router, bounds: Bounds, stop: 
                     tracing::debug!(%address, "a connection to the API found no place");
                     continue;
                 };
-                let serving = one(stream, peer, router.clone(), bounds.head_within, Arc::clone(&place), stop.clone());
+                let served = Served {
+                    address,
+                    router: router.clone(),
+                    head_within: bounds.head_within,
+                    place: Arc::clone(&place),
+                    stop: stop.clone(),
+                };
+                let serving = one(stream, tls.clone(), served);
                 connections.spawn(async move {
                     tokio::select! {
                         biased;
@@ -89,23 +110,78 @@ pub async fn serve(listener: TcpListener, router: Router, bounds: Bounds, stop: 
             }
         }
     }
+    // The address is free from here on, however long requests in flight hold on to their connections: a node that goes on as
+    // another kind listens there at once.
+    drop(listener);
     connections.close();
     connections.wait().await;
 }
 
-async fn one(
-    stream: TcpStream,
-    peer: SocketAddr,
+/// What a connection is served with.
+struct Served {
+    address: IpAddr,
     router: Router,
     head_within: Duration,
     place: Arc<Place>,
     stop: CancellationToken,
-) {
+}
+
+async fn one(stream: TcpStream, tls: Option<TlsAcceptor>, served: Served) {
     // Answers are small and waited for; where this fails they are only slower.
     drop(stream.set_nodelay(true));
+    let Some(tls) = tls else { return talk(stream, served).await };
+    let opened = tokio::select! {
+        biased;
+        () = served.stop.cancelled() => return,
+        opened = tokio::time::timeout(served.head_within, open(stream, &tls)) => opened,
+    };
+    match opened {
+        Ok(Ok(Some(stream))) => talk(stream, served).await,
+        Ok(Ok(None)) => {}
+        Ok(Err(error)) => tracing::debug!(address = %served.address, %error, "no TLS with a connection to the API"),
+        Err(_elapsed) => tracing::debug!(address = %served.address, "a handshake with the API did not end in time"),
+    }
+}
+
+/// The connection inside TLS; none where the other side speaks plain HTTP, and was told.
+async fn open(
+    mut stream: TcpStream,
+    tls: &TlsAcceptor,
+) -> std::io::Result<Option<tokio_rustls::server::TlsStream<TcpStream>>> {
+    let mut first = [0];
+    if stream.peek(&mut first).await? == 0 {
+        return Ok(None);
+    }
+    let [first] = first;
+    if is_handshake(first) {
+        return tls.accept(stream).await.map(Some);
+    }
+    // What was asked is read first, and what is left behind the answer after it: a socket that is closed with unread bytes
+    // takes the answer back.
+    drop(tokio::time::timeout(TELL_WITHIN, say_tls(&mut stream)).await);
+    Ok(None)
+}
+
+/// Answers a request in plain HTTP that this port speaks TLS.
+async fn say_tls(stream: &mut TcpStream) -> std::io::Result<()> {
+    let mut head = [0; 4096];
+    let _read = stream.read(&mut head).await?;
+    let problem =
+        Problem::new(400, "tls_required", "Bad Request", "this port speaks TLS: ask https:// in place of http://");
+    let body = serde_json::to_string(&problem).unwrap_or_default();
+    let answer = format!(
+        "HTTP/1.1 400 Bad Request\r\nContent-Type: application/problem+json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(answer.as_bytes()).await?;
+    stream.shutdown().await?;
+    tokio::io::copy(&mut stream.take(PLAIN_BYTES_MAX), &mut tokio::io::sink()).await.map(|_| ())
+}
+
+async fn talk(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, served: Served) {
+    let Served { address, router, head_within, place, stop } = served;
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(head_within);
-    let address: IpAddr = peer.ip().to_canonical();
     let from = CameFrom(address.to_string());
     let answered = Arc::clone(&place);
     let hang_up = HangUp(stop.child_token());
@@ -140,83 +216,5 @@ async fn one(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-    /// A listener with one page.
-    struct Listening {
-        address: std::net::SocketAddr,
-        stop: CancellationToken,
-        tasks: tokio::task::JoinSet<()>,
-    }
-
-    async fn started(bounds: Bounds) -> Listening {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let router = Router::new().route("/", axum::routing::get(|| async { "here" }));
-        let stop = CancellationToken::new();
-        let mut tasks = tokio::task::JoinSet::new();
-        tasks.spawn(serve(listener, router, bounds, stop.clone()));
-        Listening { address, stop, tasks }
-    }
-
-    async fn ask(stream: &mut TcpStream) -> String {
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).await.unwrap();
-        text
-    }
-
-    #[tokio::test]
-    async fn a_head_that_never_ends_costs_its_connection_and_frees_its_place() {
-        let bounds = Bounds { connections: 2, per_address: 2, head_within: Duration::from_millis(200) };
-        let Listening { address, stop, mut tasks } = started(bounds).await;
-        let mut slow = Vec::new();
-        for _ in 0..2 {
-            let mut stream = TcpStream::connect(address).await.unwrap();
-            stream.write_all(b"GET / HTTP/1.1\r\nHo").await.unwrap();
-            slow.push(stream);
-        }
-        // Both places are taken, so this answer is proof that one was freed.
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        let answer = tokio::time::timeout(Duration::from_secs(10), ask(&mut stream)).await.unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("here"), "{answer}");
-        stop.cancel();
-        tokio::time::timeout(Duration::from_secs(10), tasks.join_next()).await.unwrap().unwrap().unwrap();
-    }
-
-    #[tokio::test]
-    async fn stopping_ends_idle_connections_at_once() {
-        let Listening { address, stop, mut tasks } = started(Bounds::default()).await;
-        let mut idle = TcpStream::connect(address).await.unwrap();
-        idle.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-        let mut first = [0; 12];
-        idle.read_exact(&mut first).await.unwrap();
-        stop.cancel();
-        tokio::time::timeout(Duration::from_secs(5), tasks.join_next()).await.unwrap().unwrap().unwrap();
-    }
-
-    #[tokio::test]
-    async fn strangers_that_hold_every_place_give_way_to_whoever_comes() {
-        let bounds = Bounds { connections: 8, per_address: 8, head_within: Duration::from_secs(600) };
-        let Listening { address, stop, mut tasks } = started(bounds).await;
-        let mut strangers = Vec::new();
-        for _ in 0..40 {
-            let mut stream = TcpStream::connect(address).await.unwrap();
-            // Those that were given up already refuse more.
-            drop(stream.write_all(b"GET / HTTP/1.1\r\nHo").await);
-            strangers.push(stream);
-        }
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        let answer = tokio::time::timeout(Duration::from_secs(10), ask(&mut stream)).await.unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("here"), "{answer}");
-        let mut first = strangers.remove(0);
-        let mut rest = Vec::new();
-        let ended = tokio::time::timeout(Duration::from_secs(10), first.read_to_end(&mut rest)).await;
-        assert!(ended.is_ok(), "the oldest was given up");
-        drop(strangers);
-        stop.cancel();
-        tokio::time::timeout(Duration::from_secs(10), tasks.join_next()).await.unwrap().unwrap().unwrap();
-    }
-}
+#[path = "listen_test.rs"]
+mod tests;

@@ -48,15 +48,16 @@ pub(super) async fn leave(State(node): State<Node>) -> Result<Response, ApiError
         return Err(ApiError::new(StatusCode::CONFLICT, "no_mesh", "an embedded node has no cluster to leave"));
     }
     let (id, name) = (node.raft.node(), node.name.clone());
-    let plan = if node.raft.is_outside() {
-        // Nobody follows it, and nothing is decided by it.
-        let voters = node.raft.status().voters;
-        Removal { hands_over_to: None, voters: voters.clone(), voters_after: voters }
-    } else {
-        planned(&node, id, &name).await?
-    };
+    let plan = planned(&node, id, &name).await?;
     node.departure.ask();
     retire(&node, id, &name, &plan).await
+}
+
+/// What is answered by a node outside the log that is out of its cluster: nobody followed it, and nothing was decided by it.
+pub(super) fn has_left(node: &Node) -> Response {
+    let voters = node.raft.status().voters;
+    let plan = Removal { hands_over_to: None, voters: voters.clone(), voters_after: voters };
+    Json(document_of(node, node.raft.node(), &node.name, &plan, true)).into_response()
 }
 
 /// Wants a node among the voters.

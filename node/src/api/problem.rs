@@ -93,12 +93,19 @@ impl From<Refusal> for ApiError {
             | Refusal::TokenUnknown
             | Refusal::AccessTokenUnknown { .. }
             | Refusal::RuleUnknown { .. } => StatusCode::NOT_FOUND,
-            Refusal::QueueFull { .. } | Refusal::QueueDeep { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Refusal::QueueFull { .. }
+            | Refusal::QueueDeep { .. }
+            | Refusal::TokenJobs { .. }
+            | Refusal::TokenTargets { .. } => StatusCode::TOO_MANY_REQUESTS,
             Refusal::Malformed { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             _ => StatusCode::CONFLICT,
         };
         let error = Self::new(status, refusal.code(), refusal.to_string());
-        if status == StatusCode::TOO_MANY_REQUESTS { error.retry_after(QUEUE_RETRY_SECONDS) } else { error }
+        match &refusal {
+            Refusal::TokenTargets { wait_seconds, .. } => error.retry_after(*wait_seconds),
+            _ if status == StatusCode::TOO_MANY_REQUESTS => error.retry_after(QUEUE_RETRY_SECONDS),
+            _ => error,
+        }
     }
 }
 
@@ -130,7 +137,11 @@ impl From<RefusedRequest> for ApiError {
             RefusedRequest::Discovery(_)
             | RefusedRequest::Spec(_)
             | RefusedRequest::Field(_)
+            | RefusedRequest::Link { .. }
             | RefusedRequest::Profile { .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_request", detail),
+            RefusedRequest::Order(_) | RefusedRequest::NotAsked(_) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "order_invalid", detail)
+            }
             RefusedRequest::Scope(_) => Self::new(StatusCode::FORBIDDEN, "scope_denied", detail),
             RefusedRequest::Ambiguous { sites, .. } => {
                 let sites = sites.into_iter().map(Value::from).collect();

@@ -95,7 +95,7 @@ async fn by_administrator(node: &Node, request: &RegistrationRequest) -> Result<
     labels(request.tags.iter())?;
     let nets = networks_of(request)?;
     free(node, &request.name, None)?;
-    let token = JoinToken::generate(node.cluster, psk);
+    let token = JoinToken::generate(node.cluster, psk).of_authority(node.authority());
     let policy = NodePolicy {
         role: NodeRole::Scanner,
         tags: (!request.tags.is_empty()).then(|| request.tags.clone()),

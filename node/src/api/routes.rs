@@ -80,3 +80,53 @@ impl Route {
         router.route(&self.path, (self.handler)(method))
     }
 }
+
+/// One that reads.
+fn get<H: Handler<T, Node>, T: 'static>(
+    access: impl Into<Access>,
+    path: impl Into<Cow<'static, str>>,
+    handler: H,
+    says: Operation,
+) -> Route {
+    Route::new(access, Method::GET, path, handler, says)
+}
+
+/// One that orders.
+fn post<H: Handler<T, Node>, T: 'static>(
+    access: impl Into<Access>,
+    path: impl Into<Cow<'static, str>>,
+    handler: H,
+    says: Operation,
+) -> Route {
+    Route::new(access, Method::POST, path, handler, says)
+}
+
+/// One that puts something in a place.
+fn put<H: Handler<T, Node>, T: 'static>(
+    access: impl Into<Access>,
+    path: impl Into<Cow<'static, str>>,
+    handler: H,
+    says: Operation,
+) -> Route {
+    Route::new(access, Method::PUT, path, handler, says)
+}
+
+/// One that changes something.
+fn patch<H: Handler<T, Node>, T: 'static>(
+    access: impl Into<Access>,
+    path: impl Into<Cow<'static, str>>,
+    handler: H,
+    says: Operation,
+) -> Route {
+    Route::new(access, Method::PATCH, path, handler, says)
+}
+
+/// One that takes something away.
+fn delete<H: Handler<T, Node>, T: 'static>(
+    access: impl Into<Access>,
+    path: impl Into<Cow<'static, str>>,
+    handler: H,
+    says: Operation,
+) -> Route {
+    Route::new(access, Method::DELETE, path, handler, says)
+}

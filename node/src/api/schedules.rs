@@ -15,6 +15,7 @@ use super::{ApiError, Node};
 use crate::clock::rfc3339;
 use crate::document::{Page, ScanRequest, ScheduleDocument, ScheduleRequest, ScheduleRun, ScheduleTime, ScheduleTimes};
 use crate::jobs;
+use crate::orders::{self, Repeats};
 use crate::schedules::Times;
 
 /// How many times to come are shown.
@@ -52,6 +53,15 @@ pub(super) async fn create(
         return Err(refused("what is carried to a worker without a network does not begin by itself".to_owned()));
     }
     let spec = spec_of(&request)?;
+    if let Some(signed) = &request.scan.order {
+        let verified = orders::verify(signed).map_err(jobs::RefusedRequest::from)?;
+        let times = Repeats { cron: spec.cron.clone(), timezone: spec.timezone.clone() };
+        if verified.order.repeats.as_ref() != Some(&times) {
+            return Err(refused(
+                "the order was not signed for these times: `pentora scan --schedule CRON --sign`".to_owned(),
+            ));
+        }
+    }
     // Which windows are open when a run is due is asked then.
     let (raft, scan) = (node.raft.clone(), ScanRequest { wait_for_window: true, ..request.scan });
     let asks = author.clone();

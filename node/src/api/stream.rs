@@ -1,4 +1,4 @@
-//! The history of a job, `/jobs/{id}/events`, and of all jobs, `/events`: as lists, or as server-sent events
+//! The history of a job, `/jobs/{id}/events`, and of all jobs, the nodes and the policy, `/events`: as lists, or as server-sent events
 //! (`Accept: text/event-stream`, WHATWG HTML section 9.2).
 //!
 //! An event's id is the log index of its entry, so `Last-Event-ID` goes on with what is behind it on any node: each node that
@@ -15,7 +15,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use pentora_raft::state::{EventPlace, PlacedEvent};
+use pentora_raft::state::{EventPlace, Happening, PlacedEvent};
 use pentora_raft::{JobId, Refusal};
 use tokio::sync::mpsc::{Sender, channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -76,7 +76,7 @@ pub(super) async fn of_job(
     answer(node, Some(job_id(&id)?), &paging, surroundings)
 }
 
-/// The history of all jobs.
+/// The history of all jobs, of the nodes and of the policy.
 pub(super) async fn of_all(
     State(node): State<Node>,
     paging: Paging,
@@ -141,15 +141,28 @@ fn list(node: &Node, only: Option<JobId>, after: EventPlace, limit: usize) -> Pa
 }
 
 fn document_of(placed: &PlacedEvent<'_>) -> JobEvent {
-    let event = placed.event;
-    JobEvent {
-        job_id: placed.place.job.to_string(),
-        index: placed.place.index,
-        at: rfc3339(event.at_ms),
-        kind: event.what.name().into(),
-        message: event.to_string(),
-        worker: event.worker.as_ref().map(|worker| worker.worker_id.clone()),
-        unit: event.unit.map(|unit| unit.to_string()),
+    let index = placed.place.index;
+    match placed.event {
+        Happening::OfJob(event) => JobEvent {
+            job_id: placed.place.job.to_string(),
+            index,
+            at: rfc3339(event.at_ms),
+            kind: event.what.name().into(),
+            message: event.to_string(),
+            worker: event.worker.as_ref().map(|worker| worker.worker_id.clone()),
+            unit: event.unit.map(|unit| unit.to_string()),
+            node: None,
+        },
+        Happening::OfCluster(event) => JobEvent {
+            job_id: String::new(),
+            index,
+            at: rfc3339(event.at_ms),
+            kind: event.what.name().into(),
+            message: event.to_string(),
+            worker: None,
+            unit: None,
+            node: event.node.as_ref().map(|node| node.name.clone()),
+        },
     }
 }
 

@@ -45,7 +45,7 @@ pub(super) async fn create(State(node): State<Node>, body: Bytes) -> Result<Resp
         return Err(ApiError::bad_request(detail));
     }
     let policy = policy(&request)?;
-    let token = JoinToken::generate(node.cluster, psk);
+    let token = JoinToken::generate(node.cluster, psk).of_authority(node.authority());
     let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
     let grant = TokenGrant { token: token.id, key: token.key(), name: request.name.clone(), ttl_ms, uses, policy };
     node.proposer.propose(Command::MakeToken(Box::new(grant))).await?;

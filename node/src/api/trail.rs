@@ -40,6 +40,15 @@ pub struct Trail {
 struct Waiting {
     entries: Mutex<Entries>,
     more: Notify,
+    /// What was proposed and may be in the log: it is proposed again as it was, so that the log has it once.
+    unsure: Mutex<Option<Batch>>,
+}
+
+/// Entries that are written together, under one number.
+#[derive(Debug, Clone)]
+struct Batch {
+    number: u64,
+    entries: Vec<AuditEntry>,
 }
 
 #[derive(Debug)]
@@ -56,7 +65,7 @@ impl Default for Waiting {
     fn default() -> Self {
         let budget = (REFUSALS_AT_ONCE as f64, Instant::now());
         let entries = Entries { answered: BTreeMap::new(), refused: BTreeMap::new(), budget };
-        Self { entries: Mutex::new(entries), more: Notify::new() }
+        Self { entries: Mutex::new(entries), more: Notify::new(), unsure: Mutex::default() }
     }
 }
 
@@ -95,6 +104,27 @@ impl Waiting {
             taken.push(entry);
         }
         taken
+    }
+
+    /// What is to be written next: what may have been written before anything else.
+    fn batch(&self, now: Instant, draw: impl FnOnce() -> u64) -> Option<Batch> {
+        let mut unsure = self.unsure.lock().unwrap_or_else(PoisonError::into_inner);
+        if unsure.is_none() {
+            let entries = self.take(now).into_iter().map(|((who, from, action, outcome), times)| AuditEntry {
+                author: Author { who, from },
+                action,
+                outcome,
+                times,
+            });
+            let entries: Vec<AuditEntry> = entries.collect();
+            *unsure = (!entries.is_empty()).then(|| Batch { number: draw(), entries });
+        }
+        unsure.clone()
+    }
+
+    /// What was to be written is in the log.
+    fn written(&self) {
+        *self.unsure.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
@@ -155,23 +185,15 @@ impl Trail {
 
     /// Writes some of what waits, and says whether more may be written at once.
     async fn write(&self) -> bool {
-        let taken = self.waiting.take(Instant::now());
-        if taken.is_empty() {
+        let Some(Batch { number: batch, entries }) = self.waiting.batch(Instant::now(), rand::random) else {
             return false;
-        }
-        let entry = |((who, from, action, outcome), times): &(Key, u32)| AuditEntry {
-            author: Author { who: who.clone(), from: from.clone() },
-            action: action.clone(),
-            outcome: *outcome,
-            times: *times,
         };
-        let entries = taken.iter().map(entry).collect();
-        let written = self.proposer.propose(Command::NoteAudit { batch: rand::random(), entries }).await;
-        let Err(error) = written else { return true };
-        tracing::warn!(%error, entries = taken.len(), "what came of requests is not in the audit log yet");
-        for (key, times) in taken {
-            self.waiting.add(key, times);
-        }
+        let count = entries.len();
+        let Err(error) = self.proposer.propose(Command::NoteAudit { batch, entries }).await else {
+            self.waiting.written();
+            return true;
+        };
+        tracing::warn!(%error, entries = count, "what came of requests is not in the audit log yet");
         tokio::time::sleep(AGAIN_AFTER).await;
         false
     }
@@ -180,6 +202,25 @@ impl Trail {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_batch_whose_answer_was_lost_is_written_again_as_it_was_before_anything_else() {
+        let (waiting, now) = (Waiting::default(), Instant::now());
+        let key = |asked| {
+            let outcome = Outcome::Answered { asked, status: 200 };
+            ("ci".to_owned(), "a".to_owned(), "POST /api/v1/scans".to_owned(), outcome)
+        };
+        assert!(waiting.batch(now, || 1).is_none(), "there is nothing");
+        waiting.add(key(1), 1);
+        let first = waiting.batch(now, || 7).unwrap();
+        waiting.add(key(2), 1);
+        let again = waiting.batch(now, || 8).unwrap();
+        assert_eq!((again.number, &again.entries), (7, &first.entries), "the log may have it under this number");
+        waiting.written();
+        let next = waiting.batch(now, || 9).unwrap();
+        assert_eq!((next.number, next.entries.len()), (9, 1));
+        assert_ne!(next.entries, first.entries);
+    }
 
     #[test]
     fn strangers_fill_no_more_of_the_log_than_their_budget_and_what_came_of_orders_is_never_counted_together() {

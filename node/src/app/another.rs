@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pentora_raft::Raft;
-use pentora_raft::command::NodeRole;
+use pentora_raft::command::{Command, LogStep, NodeRole};
 use pentora_raft::state::NodeRecord;
+use pentora_raft::{Raft, kill_point};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +15,7 @@ use crate::api::Departure;
 use crate::config::{NodeConfig, NodeMode};
 use crate::data_dir::DataDir;
 use crate::failure::{ExitCode, Failure};
+use crate::rpc::proposer::Proposer;
 
 /// Takes note of what `noticed` finds: that this node was removed from its cluster, or is outside the log; `outside` is told
 /// of that.
@@ -39,12 +40,13 @@ pub(super) async fn notice_place(
 ///
 /// A node that is a member again reads the log from its beginning, and there that it was to scan only: what stands before
 /// the entry since which it is a member is history. Taken for news, it would send the node out once more, with the log that
-/// the leader counts on.
+/// the leader counts on. For the same reason it begins a log only once the group has forgotten the one that it gave up
+/// (`raft/src/state/log_places.rs`), however soon it is to be a member again.
 pub(super) async fn becomes_another(
     raft: &Raft,
+    proposer: &Proposer,
     data_dir: &DataDir,
     config: &NodeConfig,
-    name: &str,
     outside: &Notify,
 ) {
     let (own, mut applied, inside_since) = (raft.node(), raft.watch_applied(), data_dir.inside_since());
@@ -53,37 +55,34 @@ pub(super) async fn becomes_another(
         // Outside the index is that of the state; inside the state may be a little ahead of it.
         let (may_vote, read_to) =
             raft.read(|state| (state.node(own).map(NodeRecord::may_vote), *applied.borrow_and_update()));
+        if raft.is_outside() && read_to < data_dir.outside_since() {
+            // A gateway that is behind shows what this node was before.
+            drop(tokio::time::timeout(Duration::from_secs(1), applied.changed()).await);
+            continue;
+        }
+        if let Some(step) = own_step(raft, data_dir, config)
+            && let Err(error) = proposer.propose(Command::MoveInLog { node: own, step }).await
+        {
+            tracing::debug!(?step, %error, "not decided; it is tried again");
+        }
         match (raft.is_outside(), may_vote) {
             (false, Some(false)) if read_to >= inside_since && !raft.status().voters.contains(&own) => {
                 tracing::info!("the cluster has this node only scan; it goes on outside the log");
-                if let Err(error) = data_dir.note_outside() {
-                    tracing::error!(%error, "the data directory does not note that");
-                }
+                note_outside(data_dir, read_to);
+                kill_point::reached("outside-noted");
                 return;
             }
-            (true, Some(true)) if config.mode != NodeMode::Worker => match data_dir.stand_inside(read_to) {
-                Ok(()) => {
-                    let since = read_to;
-                    tracing::info!(
-                        since,
-                        "the cluster has this node be a member; it goes on with the log, from its beginning"
-                    );
-                    return;
-                }
-                Err(error) => {
-                    tracing::error!(%error, "this node is to be a member, which its data directory does not note")
-                }
-            },
+            (true, Some(true))
+                if config.mode != NodeMode::Worker
+                    && !data_dir.is_outside_untold()
+                    && stands_inside(data_dir, read_to) =>
+            {
+                return;
+            }
+            (true, Some(false)) if data_dir.is_outside_untold() => note_outside(data_dir, read_to),
             (true, Some(false)) if config.mode != NodeMode::Worker && !is_said => {
                 is_said = true;
-                let by_policy = raft.read(|state| state.policy(own).role == NodeRole::Scanner);
-                if !by_policy {
-                    tracing::warn!(
-                        "this node joined as one that only scans (server.mode: worker), which a changed file does not \
-                         widen; to make it a member, remove it (pentora cluster remove {}) and join again with a new token",
-                        name
-                    );
-                }
+                warn_of_own_word(raft);
             }
             _ => {}
         }
@@ -91,14 +90,63 @@ pub(super) async fn becomes_another(
             _ = applied.changed() => {}
             () = raft.status_changed(Duration::from_secs(1)) => {}
             () = outside.notified() => {
-                if let Err(error) = data_dir.note_outside() {
-                    tracing::error!(%error, "the data directory does not note that this node only scans");
-                }
+                note_outside(data_dir, read_to);
                 tracing::info!("a member says that this node only scans; it goes on outside the log");
                 return;
             }
         }
     }
+}
+
+fn note_outside(data_dir: &DataDir, since: u64) {
+    if let Err(error) = data_dir.note_outside(since) {
+        tracing::error!(%error, "the data directory does not note that its cluster knows this node outside the log");
+    }
+}
+
+/// Notes that this node is a member since the entry at `since`; answers whether that is noted.
+fn stands_inside(data_dir: &DataDir, since: u64) -> bool {
+    if let Err(error) = data_dir.stand_inside(since) {
+        tracing::error!(%error, "this node is to be a member, which its data directory does not note");
+        return false;
+    }
+    kill_point::reached("inside-noted");
+    tracing::info!(since, "the cluster has this node be a member; it goes on with the log, from its beginning");
+    true
+}
+
+/// Says why a node that is to be a member by its file is none, where that is because of how it joined.
+fn warn_of_own_word(raft: &Raft) {
+    let own = raft.node();
+    let (by_policy, name) = raft.read(|state| {
+        let name = state.node(own).map(|record| record.info.name.clone()).unwrap_or_default();
+        (state.policy(own).role == NodeRole::Scanner, name)
+    });
+    if !by_policy && !is_wanted(raft) {
+        tracing::warn!(
+            "this node joined as one that only scans (server.mode: worker), which a changed file does not widen; to make it a \
+             member, remove it (pentora cluster remove {name}) and join again with a new token"
+        );
+    }
+}
+
+/// The step that a node outside the log takes by itself on its way to being a member again.
+fn own_step(raft: &Raft, data_dir: &DataDir, config: &NodeConfig) -> Option<LogStep> {
+    let own = raft.node();
+    if !raft.is_outside() || config.mode == NodeMode::Worker {
+        return None;
+    }
+    let (may_vote, place) = raft.read(|state| (state.node(own).map(NodeRecord::may_vote), state.log_place(own)));
+    match (may_vote?, place) {
+        (true, _) => data_dir.is_outside_untold().then_some(LogStep::GiveUp),
+        (false, Some(place)) if place.is_out && is_wanted(raft) => Some(LogStep::Back { since: place.since }),
+        (false, _) => None,
+    }
+}
+
+/// Whether this node is to be a member, by its policy and its own word.
+fn is_wanted(raft: &Raft) -> bool {
+    raft.read(|state| state.wanted_role(raft.node())) == Some(NodeRole::Auto)
 }
 
 /// Where a node outside the log keeps results that no gateway has taken. What is there at a start is of units that

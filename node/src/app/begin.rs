@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use pentora_p2p::{Backoff, Incoming, Mesh, PeerAddress, PreSharedKey};
 use pentora_raft::command::{Command, NodeInfo};
 use pentora_raft::state::FIRST_NODE;
-use pentora_raft::{ClusterId, Digest, Raft, State, recovery};
+use pentora_raft::{ClusterId, Digest, Raft, State, kill_point, recovery};
 
 use super::membership_sync::members;
 use super::register::{Registered, Unregistered, register};
 use super::reminder::Reminder;
 use super::restore::restore;
-use super::{begin_cluster, mesh_config, node_info};
+use super::{begin_cluster, certifier, mesh_config, node_info};
 use crate::config::{NodeConfig, NodeMode, StartAction, StartPlan};
 use crate::data_dir::{DataDir, DataDirError, NodeIdentity};
 use crate::failure::{ExitCode, Failure};
@@ -143,7 +143,9 @@ async fn join(data_dir: &DataDir, config: &NodeConfig, peers: &[String], token: 
     let peers = peers.iter().map(|peer| peer.parse::<PeerAddress>()).collect::<Result<Vec<_>, _>>();
     let peers = peers.map_err(|error| Failure::new(ExitCode::Usage, format!("{error}")))?;
     let (Admission { welcome, is_outside }, name) = admitted_by(&mesh, config, &peers, &token).await?;
+    kill_point::reached("join-admitted");
     data_dir.save_pre_shared_key(&psk)?;
+    kill_point::reached("join-key-kept");
     let identity = NodeIdentity {
         cluster: welcome.cluster,
         node: welcome.node,
@@ -152,6 +154,7 @@ async fn join(data_dir: &DataDir, config: &NodeConfig, peers: &[String], token: 
         store_begun: false,
     };
     data_dir.save_identity(&identity)?;
+    kill_point::reached("join-identity-kept");
     mesh.set_members(members(&identity.members, &BTreeSet::new()));
     let is_outside = is_outside || config.mode == NodeMode::Worker;
     Ok(Entered { mesh, incoming, identity, admitted_at: Some(welcome.index), is_outside })
@@ -242,8 +245,20 @@ fn note_members(data_dir: &DataDir, identity: &mut NodeIdentity, state: &State) 
 pub(super) fn stand_outside(data_dir: &DataDir, identity: &mut NodeIdentity) -> Result<(), Failure> {
     let store = data_dir.store_dir();
     if store.exists() {
-        let survey = recovery::survey(&store).ok();
-        if survey.as_ref().is_some_and(|survey| survey.voters.contains(&identity.node)) {
+        let survey = match recovery::survey(&store) {
+            Ok(survey) => Some(survey),
+            // It was half removed when an earlier process ended.
+            Err(_) if data_dir.stands_outside() => None,
+            Err(error) => {
+                let what = format!("whether {} votes cannot be read from {}", identity.name, store.display());
+                return Err(Failure::new(ExitCode::Failure, what)
+                    .because(error.to_string())
+                    .next("start it with server.mode: coordinator, by the release that it ran last"));
+            }
+        };
+        // Where the cluster had it go outside, its log may be older than the end of its vote.
+        let votes = survey.as_ref().is_some_and(|survey| survey.voters.contains(&identity.node));
+        if votes && !data_dir.stands_outside() {
             let name = &identity.name;
             return Err(Failure::new(
                 ExitCode::Refused,
@@ -291,6 +306,9 @@ pub(super) async fn ensure_begun(
     begin_cluster(raft, identity.cluster, own, Digest::of(token.trim().as_bytes())).await?;
     let aim = Command::AimVoters { voters: config.cluster.voters.count() };
     Proposer::new(raft.clone(), None).propose(aim).await.map_err(|error| failed(error.to_string()))?;
+    if let Some(psk) = data_dir.pre_shared_key()? {
+        certifier::begin(&Proposer::new(raft.clone(), None), identity.cluster, &psk).await.map_err(failed)?;
+    }
     data_dir.save_identity(&NodeIdentity { store_begun: true, ..identity.clone() })?;
     Ok(())
 }

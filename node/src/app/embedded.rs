@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pentora_raft::command::NodeInfo;
+use pentora_raft::command::{Author, NodeInfo};
 use pentora_raft::network::memory::Network;
 use pentora_raft::state::{Backoff, FIRST_NODE, Settings};
 use pentora_raft::store::Storage;
@@ -21,6 +21,7 @@ use crate::document::{ScanAccepted, ScanRequest};
 use crate::embedded::{EmbeddedNode, EmbeddedOptions, SavedUnit, Suspended};
 use crate::failure::{ExitCode, Failure};
 use crate::feeds::FeedStore;
+use crate::jobs::{self, RefusedRequest};
 use crate::policy::own::OwnFile;
 use crate::results::ChunkStore;
 use crate::worker::Worker;
@@ -61,6 +62,22 @@ impl EmbeddedNode for Embedded {
 
     async fn suspend(&self, job_id: &str) -> Result<Suspended, Failure> {
         suspend::suspend(&self.served, &self.worker, job_id).await
+    }
+
+    async fn with_link_hosts(&self, request: ScanRequest) -> Result<ScanRequest, Failure> {
+        let raft = self.served.raft.clone();
+        let asked =
+            tokio::task::spawn_blocking(move || jobs::with_link_hosts(request, &Author::default(), &raft)).await;
+        let asked = asked.map_err(|error| Failure::new(ExitCode::Failure, error.to_string()))?;
+        asked.map_err(|refused| {
+            let exit = match refused {
+                RefusedRequest::Link { is_denied: true, .. } => ExitCode::Refused,
+                RefusedRequest::Link { .. } => ExitCode::JobIncomplete,
+                _ => ExitCode::Usage,
+            };
+            Failure::new(exit, refused.to_string())
+                .next("name hosts of it, or have some of its addresses scanned: --sample N")
+        })
     }
 
     async fn resume(&self, request: ScanRequest, spec: Digest, units: Vec<SavedUnit>) -> Result<ScanAccepted, Failure> {

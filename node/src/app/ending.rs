@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use pentora_raft::command::Command;
-use pentora_raft::{LogVersion, Raft, Role};
+use pentora_raft::{LogVersion, Raft, Role, kill_point};
 use tokio::sync::watch;
 
 use super::log_version;
@@ -67,7 +67,10 @@ pub(super) async fn until_end(
 /// as failed after a while.
 pub(super) async fn say_goodbye(proposer: &Proposer, raft: &Raft) {
     match proposer.propose(Command::NodeLeft { node: raft.node() }).await {
-        Ok(_) => tracing::info!("the cluster knows that this node stops"),
+        Ok(_) => {
+            kill_point::reached("goodbye-said");
+            tracing::info!("the cluster knows that this node stops");
+        }
         Err(error) => tracing::warn!(%error, "the cluster does not know that this node stops"),
     }
 }
@@ -95,5 +98,6 @@ pub(super) async fn hand_over(raft: &Raft) {
     while raft.status().leader != Some(to) && Instant::now() < end {
         raft.status_changed(Duration::from_millis(20)).await;
     }
+    kill_point::reached("handed-over");
     tracing::info!(to, done = raft.status().leader == Some(to), "leadership handed over");
 }

@@ -11,6 +11,7 @@ use pentora_scanner::spec::EngineChoice;
 
 use crate::config::{NetworkAccess, NodeConfig, NodeMode, WorkerSettings};
 use crate::policy::own::OwnRules;
+use crate::signing::TrustedKey;
 
 /// What this node says of itself.
 pub(super) fn of(config: &NodeConfig, mesh: &Mesh, name: &str) -> NodeInfo {
@@ -76,7 +77,12 @@ pub(super) fn own_rules(worker: &WorkerSettings) -> Result<OwnRules, String> {
         NetworkAccess::Auto => None,
         NetworkAccess::Networks(nets) => Some(Scope::new(nets)),
     };
-    OwnRules::read(scope, &worker.exclude, &worker.windows, &worker.blackouts)
+    let rules = OwnRules::read(scope, &worker.exclude, &worker.windows, &worker.blackouts)?;
+    if !worker.require_signed_orders {
+        return Ok(rules);
+    }
+    let keys = worker.trusted_keys.iter().map(|text| text.parse::<TrustedKey>().map_err(|error| error.to_string()));
+    Ok(rules.signed_by(keys.collect::<Result<_, _>>()?))
 }
 
 /// What this node reaches within its own scope, before its hours; `None` for everything.
@@ -132,7 +138,7 @@ fn facing(peer: SocketAddr) -> Option<IpAddr> {
 }
 
 /// The addresses of this machine's interfaces, loopback only where there is no other.
-fn interface_addresses() -> Vec<IpAddr> {
+pub(super) fn interface_addresses() -> Vec<IpAddr> {
     let all: Vec<IpAddr> = nix::ifaddrs::getifaddrs()
         .map(|interfaces| interfaces.filter_map(|interface| interface.address.as_ref().and_then(ip_of)).collect())
         .unwrap_or_default();

@@ -56,17 +56,20 @@ impl Stopped {
         let (chunks, own) = state.chunks().fold((0u64, 0u64), |(all, own), (_, chunk)| {
             (all + 1, own + u64::from(chunk.stored.holders.contains(&identity.node)))
         });
+        let counted = |number: u64, one: &str| format!("{number} {one}{}", if number == 1 { "" } else { "s" });
         let mut text = format!("node {} (id {}) of cluster {}\n", identity.name, identity.node, identity.cluster);
         // Writing to a string cannot fail.
         let _ = writeln!(text, "its log names these voters: {}", voters.join(", "));
         let _ = writeln!(
             text,
-            "it would keep: its log up to entry {} in term {} ({behind} entries at the end may never have been \
-             acknowledged), {} jobs ({open} not ended), {} feeds, {chunks} results, {own} of them on its own disk",
+            "it would keep: its log up to entry {} in term {} ({} at the end may never have been acknowledged), {} ({open} \
+             not ended), {}, {}, {own} of them on its own disk",
             survey.last_index,
             survey.term,
-            state.jobs().count(),
-            state.feeds().count(),
+            if behind == 1 { "1 entry".to_owned() } else { format!("{behind} entries") },
+            counted(state.jobs().count() as u64, "job"),
+            counted(state.feeds().count() as u64, "feed"),
+            counted(chunks, "result"),
         );
         let _ = match others.is_empty() {
             true => writeln!(text, "there are no other nodes"),

@@ -2,7 +2,7 @@
 //!
 //! `worker.coordinator` may be an API address whose port says nothing of the mesh's. The worker registers there with a
 //! credential of its join token, which shows nothing of the secret, and joins through the members that it is told of. Where
-//! nobody answers there (no such API in this release, or one behind TLS), the mesh is tried on that host at its usual port.
+//! nobody answers there, or nobody who is trusted, the mesh is tried on that host at its usual port.
 
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use crate::client::{Client, ClientError};
 use crate::config::{NetworkAccess, NodeConfig, Secret};
 use crate::document::{RegistrationCapacity, RegistrationRequest};
 use crate::join::token::JoinToken;
+use crate::tls::{Anchor, Trust};
 
 /// How long one address gets.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -56,11 +57,11 @@ pub(super) async fn register(config: &NodeConfig, mesh: &Mesh, token: &JoinToken
 
 async fn at(url: &str, config: &NodeConfig, mesh: &Mesh, token: &JoinToken) -> Result<Registered, Unregistered> {
     let unanswered = |why: String| Unregistered::Unanswered(vec![why]);
-    if !url.starts_with("http://") {
-        return Err(unanswered("this release asks over http:// alone".into()));
-    }
     let credential = Secret::new(&token.credential(mesh.peer_id()).to_string());
-    let client = Client::http(vec![url.to_owned()], Some(credential));
+    // A member of the token's cluster, wherever it is reached, or whom this machine trusts: nothing secret is sent there.
+    let said = Trust::said(config.client.ca_file.as_deref(), config.client.ca_fingerprint);
+    let trust = token.authority.map_or(said.clone(), |authority| said.or(Anchor::Authority(authority)));
+    let client = Client::http(vec![url.to_owned()], Some(credential), &trust);
     let client = client.map_err(|error| unanswered(error.to_string()))?;
     let request = RegistrationRequest {
         name: if config.is_named { config.name.clone() } else { String::new() },

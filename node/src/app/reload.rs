@@ -1,9 +1,10 @@
 //! SIGHUP: the configuration is read again. What its owner allows a node takes effect at once; of everything else it is said
-//! that it waits for the next start; and of a file that is wrong nothing is taken.
+//! that it waits for the next start; and of a file that is wrong nothing is taken. The API's certificate is read again with it.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::api_tls::OwnCertificate;
 use super::node_info;
 use crate::config::{Sources, reload};
 use crate::failure::{ExitCode, Failure};
@@ -16,6 +17,7 @@ use crate::policy::own::OwnFile;
 pub(super) fn keep(
     sources: Sources,
     own: OwnFile,
+    certificate: Option<OwnCertificate>,
     stop: CancellationToken,
 ) -> Result<impl Future<Output = ()> + Send, Failure> {
     let mut asked = signal(SignalKind::hangup())
@@ -28,14 +30,22 @@ pub(super) fn keep(
                 () = stop.cancelled() => return,
                 received = asked.recv() => if received.is_none() { return },
             }
-            sources = read_again(sources, &own).await;
+            if let Some(certificate) = certificate.clone() {
+                drop(tokio::task::spawn_blocking(move || certificate.read_again()).await);
+            }
+            sources =
+                read_again(sources, &own, certificate.as_ref().is_some_and(|certificate| !certificate.is_of_cluster()))
+                    .await;
         }
     })
 }
 
 /// Reads it once; answers what it was read from.
-async fn read_again(sources: Sources, own: &OwnFile) -> Sources {
+async fn read_again(sources: Sources, own: &OwnFile, has_files: bool) -> Sources {
     if sources.file.is_none() {
+        if has_files {
+            return sources;
+        }
         tracing::warn!("asked to read the configuration again, and there is no file: start the node with --config");
         return sources;
     }

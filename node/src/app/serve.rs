@@ -3,20 +3,23 @@
 mod api_call;
 mod refusals;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use bytes::Bytes;
 use futures::StreamExt;
-use pentora_p2p::{Class, FrameStream, Incoming, Mesh, PeerId};
+use pentora_p2p::{Class, FrameStream, Incoming, Mesh, PeerId, PreSharedKey};
 use pentora_raft::command::Command;
-use pentora_raft::{Digest, NodeId, ProposeError, Raft, Response};
+use pentora_raft::{ClusterId, Digest, NodeId, ProposeError, Raft, Response, State};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(super) use self::refusals::Refusals;
 use super::addresses::{self, Hints};
+use super::api_tls::now_s;
+use super::certifier;
 use crate::access::{self, Denied, Peer};
 use crate::coordinator::{WorkSessions, granted, plan_removal, soft_state};
 use crate::drill::{Fault, Faults};
@@ -54,7 +57,14 @@ pub(super) struct StreamServices {
     pub(super) refusals: Refusals,
     /// Where members say they are; `None` without a mesh.
     pub(super) whereabouts: Option<Whereabouts>,
+    /// What the authority's key is sealed with, where certificates are signed.
+    pub(super) sealing: Option<(PreSharedKey, ClusterId)>,
+    /// Holds what is proposed against who proposes it.
+    pub(super) judge: Judge,
 }
+
+/// The command as a peer may have it proposed: [`access::proposal`], but in a simulation of its absence.
+pub(super) type Judge = fn(&State, Peer, Command) -> Result<Command, Denied>;
 
 impl StreamServices {
     /// Who opened a stream, by the log as it is now.
@@ -358,6 +368,7 @@ async fn answer(request: Request, peer: Peer, services: &StreamServices) -> Answ
             };
             suffers.map_or_else(Answer::Unavailable, |()| Answer::Done)
         }
+        Request::Certify { key } => certify(&key, peer, services),
         Request::ReadIndex => match services.raft.ensure_linearizable().await {
             Ok(()) => Answer::ReadIndex(*services.raft.watch_applied().borrow()),
             Err(ProposeError::NotLeader { leader }) => Answer::NotLeader { leader },
@@ -370,6 +381,32 @@ async fn answer(request: Request, peer: Peer, services: &StreamServices) -> Answ
         | Request::ApiStream(_)
         | Request::Addresses(_) => Answer::NotFound,
     }
+}
+
+/// Signs a certificate for a node that only scans, for what the log says of it and this node sees.
+fn certify(key: &[u8], peer: Peer, services: &StreamServices) -> Answer {
+    let (Some(node), Some((psk, cluster))) = (peer.node(), &services.sealing) else {
+        return Answer::Unavailable("this member has nothing to sign with".into());
+    };
+    let signed = match certifier::authority(&services.raft, *cluster, psk) {
+        Ok(Some(authority)) => {
+            let seen = seen_at(services, node);
+            let wanted = services.raft.read(|state| certifier::of_scanner(state, node, seen));
+            authority.sign(key, &wanted, now_s())
+        }
+        Ok(None) => return Answer::Unavailable("the cluster has no authority yet".into()),
+        Err(error) => Err(error),
+    };
+    signed.map_or_else(|error| Answer::Unavailable(error.to_string()), |chain| Answer::Certified { chain })
+}
+
+/// The address from which a node is connected to this one.
+fn seen_at(services: &StreamServices, node: NodeId) -> Option<IpAddr> {
+    let peer = services.raft.read(|state| state.node(node).map(|record| record.info.peer.clone()))?;
+    let peer: PeerId = peer.parse().ok()?;
+    let mesh = &services.whereabouts.as_ref()?.mesh;
+    let remote = mesh.peers().into_iter().find(|info| info.peer == peer)?.remote?;
+    Some(remote.ip().to_canonical())
 }
 
 /// Tells a node that is connected to this one, because it only scans, what it is to suffer.
@@ -393,7 +430,7 @@ async fn propose(command: Command, peer: Peer, services: &StreamServices) -> Ans
     if is_scanner && !services.raft.wait_applied(access::judged_from(&command), GRANT_APPLIED_WITHIN).await {
         return Answer::Unavailable("this member has not applied that grant yet".into());
     }
-    let command = match services.raft.read(|state| access::proposal(state, peer, command)) {
+    let command = match services.raft.read(|state| (services.judge)(state, peer, command)) {
         Ok(command) => command,
         Err(denied) => {
             tracing::warn!(command = name, %denied, "a proposal is refused");

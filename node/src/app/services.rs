@@ -8,6 +8,7 @@ use pentora_raft::{Raft, worker_id};
 use pentora_scanner::engine::{Engine, EngineConfig};
 
 use super::serve::{Refusals, StreamServices, Whereabouts};
+use crate::access;
 use crate::api::{self, Access, Served};
 use crate::coordinator::{Coordinator, CoordinatorConfig, WorkSessions};
 use crate::failure::{ExitCode, Failure};
@@ -117,6 +118,8 @@ impl Services {
             faults: served.and_then(|served| served.faults.clone()),
             refusals: Refusals::default(),
             whereabouts,
+            sealing: served.and_then(|served| Some((served.psk.clone()?, served.cluster))),
+            judge: access::proposal,
         }
     }
 }

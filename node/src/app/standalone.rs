@@ -35,6 +35,7 @@ use crate::failure::{ExitCode, Failure};
 use crate::feeds::follow::use_rules;
 use crate::feeds::{FeedKind, FeedStore};
 use crate::policy::own::OwnFile;
+use crate::worker::order_of;
 
 /// How often orders are looked at and finished units are saved.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -58,7 +59,7 @@ pub(super) async fn run(plan: StartPlan) -> Result<(), Failure> {
             .because(error.to_string())
     })?;
     let (tasks, reading) = (TaskTracker::new(), CancellationToken::new());
-    tasks.spawn(reload::keep(plan.sources.clone(), station.file.clone(), reading.clone())?);
+    tasks.spawn(reload::keep(plan.sources.clone(), station.file.clone(), None, reading.clone())?);
     let failed = |error: std::io::Error| {
         Failure::new(ExitCode::Failure, "signals cannot be received").because(error.to_string())
     };
@@ -244,7 +245,7 @@ impl Station {
                     tracing::info!(%kind, records, "feed replaced");
                 }
             }
-            if kind == FeedKind::Recog {
+            if kind.of_advisories().is_none() {
                 use_rules(&self.feeds, &self.engine);
             }
         }
@@ -360,6 +361,7 @@ impl Station {
             return Err(why);
         }
         let spec: ScanSpec = self.queue.spec(order).map_err(|error| error.to_string())?;
+        order_of(&self.file.now(), &spec, wall_ms()).map_err(|error| error.to_string())?;
         let policy = policy_of(rules, &order.author.who)?;
         for targets in &spec.partitions {
             policy.check(targets).map_err(|error| error.to_string())?;

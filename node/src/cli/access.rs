@@ -21,6 +21,7 @@ pub(super) enum AccessCommand {
     /// Make a token for a person or a program; it is printed alone, so that TOKEN=$(...) works.
     #[command(before_help = "Examples:\n  pentora token create --name ci --role operator --expires 90d > ci.token\n  \
                              pentora token create --name grafana --role viewer\n  \
+                             pentora token create --name students --role operator --rate 60 --max-jobs 2 --quota 5000\n  \
                              pentora token create --name branch --role operator --networks 10.7.0.0/16 --scope dmz")]
     Create(CreateArgs),
     /// Print tokens without their secrets.
@@ -58,6 +59,15 @@ pub(super) struct CreateArgs {
     /// Scopes that its bearer may scan, by name.
     #[arg(long = "scope", value_name = "NAME", value_delimiter = ',')]
     scopes: Vec<String>,
+    /// Requests a minute that each node takes from its bearer [default: 500 a second].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    rate: Option<u32>,
+    /// Jobs of its bearer that wait or run at once [default: as many as the cluster takes].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_jobs: Option<u32>,
+    /// Targets of all its jobs in a day, UTC [default: any number].
+    #[arg(long, value_name = "TARGETS", value_parser = clap::value_parser!(u64).range(1..))]
+    quota: Option<u64>,
     /// Print JSON: token, name, role and expiry.
     #[arg(long)]
     json: bool,
@@ -133,6 +143,14 @@ fn may_scan(token: &AccessTokenDocument) -> String {
     }
 }
 
+fn at_most(token: &AccessTokenDocument) -> String {
+    let rate = token.requests_per_minute.map(|rate| format!("{rate} requests a minute"));
+    let jobs = token.open_jobs.map(|jobs| format!("{jobs} jobs at once"));
+    let targets = token.targets_per_day.map(|targets| format!("{targets} targets a day"));
+    let all: Vec<String> = [rate, jobs, targets].into_iter().flatten().collect();
+    if all.is_empty() { NOTHING.to_owned() } else { all.join(", ") }
+}
+
 fn text(token: &AccessTokenDocument) -> String {
     let by = match (token.by.as_str(), token.from.as_str()) {
         ("", "") => "with the cluster".to_owned(),
@@ -150,6 +168,7 @@ fn text(token: &AccessTokenDocument) -> String {
         ("Status", token.status.clone()),
         ("Ends", ends),
         ("May scan", may_scan(token)),
+        ("At most", at_most(token)),
         ("Made", format!("{} {by}", token.created_at)),
         ("Secret", format!("of {}", token.changed_at)),
     ];
@@ -197,6 +216,9 @@ async fn create(args: CreateArgs, context: &mut Context) -> Result<(), Failure> 
         ttl_seconds: args.expires.map(|ttl| ttl.as_secs().max(1)),
         networks: args.networks.iter().map(ToString::to_string).collect(),
         scopes: args.scopes,
+        requests_per_minute: args.rate,
+        open_jobs: args.max_jobs,
+        targets_per_day: args.quota,
     };
     let made = session.client.create_access_token(&request).await.map_err(|error| session.failure(&error))?;
     show_secret(&made, args.json, context)
@@ -234,6 +256,9 @@ mod tests {
             revoked_at: None,
             networks: Vec::new(),
             scopes: Vec::new(),
+            requests_per_minute: None,
+            open_jobs: None,
+            targets_per_day: None,
             by: "admin".into(),
             from: "10.0.0.9".into(),
         }

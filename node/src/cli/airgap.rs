@@ -19,7 +19,7 @@ use super::table::{Column, Tabular, or_nothing};
 use super::watch::json;
 use crate::airgap::queue::{Queue, Told};
 use crate::airgap::{BundleError, medium};
-use crate::client::{Client, ClientError};
+use crate::client::{Client, ClientError, Pieces};
 use crate::document::{ImportDocument, OfflineWorkerDocument};
 use crate::failure::{ExitCode, Failure};
 
@@ -89,22 +89,8 @@ pub(super) struct RemoveArgs {
 /// No node answers or it refuses, or the medium does.
 pub(super) async fn export_orders(args: OrdersOutArgs, context: &Context) -> Result<(), Failure> {
     let session = ApiSession::open(&args.node, context)?;
-    let mut pieces = session.client.export(!args.no_feeds).await.map_err(|error| session.failure(&error))?;
-    let handle = tokio::runtime::Handle::current();
-    let written = tokio::task::block_in_place(|| {
-        medium::write_new(&args.output, |mut file| {
-            while let Some(piece) = handle.block_on(pieces.next())? {
-                let at = |source| BundleError::Io { path: args.output.clone(), source };
-                file.write_all(&piece).map_err(at)?;
-            }
-            Ok::<(), NotWritten>(())
-        })
-    });
-    match written {
-        Ok(()) => {}
-        Err(NotWritten::Client(error)) => return Err(session.failure(&error)),
-        Err(NotWritten::Bundle(error)) => return Err(failed(&args.output, &error)),
-    }
+    let pieces = session.client.export(!args.no_feeds).await.map_err(|error| session.failure(&error))?;
+    written(pieces, &args.output, &session)?;
     let told = read_orders(&args.output)?;
     context.say(format_args!(
         "{}, {}, {}, index {} of the log; signed by {}\non the worker:\n  pentora worker import --file {}\n  (the first time also --trust {})",
@@ -122,7 +108,29 @@ pub(super) async fn export_orders(args: OrdersOutArgs, context: &Context) -> Res
     Ok(())
 }
 
-/// Why orders were not written.
+/// Writes what comes in pieces to a new file, whole or not at all.
+///
+/// # Errors
+/// The rest does not come, or the medium refuses.
+pub(super) fn written(mut pieces: Pieces, output: &Path, session: &ApiSession) -> Result<(), Failure> {
+    let handle = tokio::runtime::Handle::current();
+    let written = tokio::task::block_in_place(|| {
+        medium::write_new(output, |mut file| {
+            while let Some(piece) = handle.block_on(pieces.next())? {
+                let at = |source| BundleError::Io { path: output.to_owned(), source };
+                file.write_all(&piece).map_err(at)?;
+            }
+            Ok::<(), NotWritten>(())
+        })
+    });
+    match written {
+        Ok(()) => Ok(()),
+        Err(NotWritten::Client(error)) => Err(session.failure(&error)),
+        Err(NotWritten::Bundle(error)) => Err(failed(output, &error)),
+    }
+}
+
+/// Why a bundle was not written.
 #[derive(Debug, thiserror::Error)]
 enum NotWritten {
     #[error(transparent)]

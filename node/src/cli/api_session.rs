@@ -13,6 +13,7 @@ use crate::client::locate::{Location, locate};
 use crate::client::{Client, ClientError};
 use crate::config::{FlagValue, Purpose, Raw};
 use crate::failure::{ExitCode, Failure};
+use crate::tls::Fingerprint;
 
 /// Time for a node on this host to say that it is there; loopback answers in less than a millisecond.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(300);
@@ -29,6 +30,29 @@ pub(super) struct NodeArgs {
     /// Cluster to ask, by its name from `pentora context list` [env: PENTORA_CONTEXT] [default: the one in use].
     #[arg(long, value_name = "NAME", help_heading = "Node", conflicts_with = "api")]
     pub(super) context: Option<String>,
+    #[command(flatten)]
+    pub(super) trust: TrustArgs,
+}
+
+/// Whom to believe over TLS.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct TrustArgs {
+    /// File with the certificate authorities to trust [env: PENTORA_CA_FILE] [default: those of the system].
+    #[arg(long, value_name = "FILE", help_heading = "Node")]
+    pub(super) ca_file: Option<PathBuf>,
+    /// Fingerprint of the certificate authority to trust [env: PENTORA_CA_FINGERPRINT].
+    #[arg(long, value_name = "SHA256", help_heading = "Node")]
+    pub(super) ca_fingerprint: Option<Fingerprint>,
+}
+
+impl TrustArgs {
+    fn flags(&self) -> impl Iterator<Item = FlagValue> {
+        let text = |key, flag, value| FlagValue { key, flag, value: Raw::Text(value) };
+        let file = self.ca_file.as_ref().map(|path| text("client.ca_file", "--ca-file", path.display().to_string()));
+        let fingerprint =
+            self.ca_fingerprint.map(|it| text("client.ca_fingerprint", "--ca-fingerprint", it.to_string()));
+        file.into_iter().chain(fingerprint)
+    }
 }
 
 /// A client, and where its token was looked for.
@@ -52,8 +76,8 @@ impl ApiSession {
     /// The HTTP client cannot be set up.
     pub(super) fn at(location: Location) -> Result<Self, Failure> {
         let searched = location.searched;
-        let client =
-            Client::http(location.endpoints, location.token).map_err(|error| from_client(&error, &searched))?;
+        let client = Client::http(location.endpoints, location.token, &location.trust)
+            .map_err(|error| from_client(&error, &searched))?;
         Ok(Self { client, searched })
     }
 
@@ -77,7 +101,8 @@ pub(super) fn find(args: &NodeArgs, context: &Context) -> Result<Location, Failu
     let api = args.api.as_deref().map(|api| text("client.api", "--api", api));
     let token_file =
         args.token_file.as_ref().map(|path| text("client.token_file", "--token-file", &path.display().to_string()));
-    let loaded = context.load_with_memory(Purpose::Client, api.into_iter().chain(token_file).collect())?;
+    let loaded = context
+        .load_with_memory(Purpose::Client, api.into_iter().chain(token_file).chain(args.trust.flags()).collect())?;
     let unusable = |error: String| Failure::new(ExitCode::Failure, error);
     let env = context.env.get("PENTORA_CONTEXT").filter(|name| !name.is_empty());
     let named = args.context.as_ref().or(env.filter(|_| args.api.is_none()));
@@ -89,7 +114,20 @@ pub(super) fn find(args: &NodeArgs, context: &Context) -> Result<Location, Failu
         return locate(&loaded).map_err(|error| unusable(error.to_string()));
     };
     let token_file = args.token_file.clone().or(cluster.token_file);
-    let cluster = NamedCluster { token_file, ..cluster };
+    let cluster = match &args.trust {
+        // A context that says nothing of it leaves what the configuration and the environment say.
+        TrustArgs { ca_file: None, ca_fingerprint: None }
+            if cluster.ca_file.is_none() && cluster.ca_fingerprint.is_none() =>
+        {
+            let client = &loaded.config.client;
+            let (ca_file, ca_fingerprint) = (client.ca_file.clone(), client.ca_fingerprint);
+            NamedCluster { token_file, ca_file, ca_fingerprint, ..cluster }
+        }
+        TrustArgs { ca_file: None, ca_fingerprint: None } => NamedCluster { token_file, ..cluster },
+        TrustArgs { ca_file, ca_fingerprint } => {
+            NamedCluster { token_file, ca_file: ca_file.clone(), ca_fingerprint: *ca_fingerprint, ..cluster }
+        }
+    };
     cluster.location(&name).map_err(|error| unusable(error.to_string()))
 }
 

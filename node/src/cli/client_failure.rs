@@ -9,7 +9,10 @@ pub(super) fn from_client(error: &ClientError, searched: &str) -> Failure {
     let what = clean(&error.to_string());
     match error {
         ClientError::Unreachable { .. } => Failure::new(ExitCode::Unreachable, what)
-            .next("start a node (`pentora-node start --init`), or name one: --api http://HOST:PORT or PENTORA_API"),
+            .next("start a node (`pentora-node start --init`), or name one: --api https://HOST:PORT or PENTORA_API"),
+        ClientError::Untrusted { .. } => Failure::new(ExitCode::Failure, what).next(
+            "name whom to trust: --ca-fingerprint SHA256 of the cluster's authority, from somebody who knows it, or --ca-file FILE",
+        ),
         ClientError::Interrupted { .. } => Failure::new(ExitCode::Unreachable, what)
             .next("ask again; what was submitted may have been accepted (`pentora job list` shows it)"),
         ClientError::Refused { status: 401, .. } => Failure::new(ExitCode::Failure, "the node wants a token (401)")
@@ -47,7 +50,7 @@ pub(super) fn advised(failure: Failure, code: &str) -> Failure {
         "outside_window" => {
             failure.next("let it wait until they may be, with --wait-for-window; `pentora window list` prints when")
         }
-        "outside_region" => failure.next("name one of them: --api http://HOST:PORT"),
+        "outside_region" => failure.next("name one of them: --api https://HOST:PORT"),
         "ambiguous_site" => failure.next("say which is meant: --site NAME; `pentora site list` prints their networks"),
         "excluded" => failure.next("`pentora exclude list` prints what is left out of every job"),
         "no_eligible_node" => {

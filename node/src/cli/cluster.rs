@@ -192,11 +192,16 @@ fn status(unicode: bool, cluster: &ClusterDocument) -> String {
     });
     let audit = cluster.audit.as_ref().map(|head| {
         let digest: String = clean(&head.digest).chars().take(16).collect();
-        format!("Audit log: {} entries, digest {digest}\n", grouped(head.last))
+        format!(
+            "Audit log: {} {}, digest {digest}\n",
+            grouped(head.last),
+            if head.last == 1 { "entry" } else { "entries" }
+        )
     });
+    let authority = cluster.authority.as_ref().map(|fingerprint| format!("Authority: {}\n", clean(fingerprint)));
     let mut text = format!(
         "Cluster: {}\nLeader: {leader} (term {})\nCommit index: {} (applied {})\nQuorum: {} of {} {}, {margin}\n\
-         Nodes: {}, {}, {}\n{}{}{}Answered by: {}\n\n",
+         Nodes: {}, {}, {}\n{}{}{}{}Answered by: {}\n\n",
         clean(&cluster.cluster_id),
         cluster.term,
         grouped(cluster.commit_index),
@@ -210,12 +215,13 @@ fn status(unicode: bool, cluster: &ClusterDocument) -> String {
         held_back.unwrap_or_default(),
         short.collect::<String>(),
         audit.unwrap_or_default(),
+        authority.unwrap_or_default(),
         clean(&cluster.answered_by),
     );
     let rows = cluster.nodes.iter().map(|node| NodeRow {
         node: node.clone(),
         is_leader: cluster.leader.as_ref() == Some(&node.name),
-        is_here: node.name == cluster.answered_by,
+        is_here: node.name == *cluster.handed_on_by.as_ref().unwrap_or(&cluster.answered_by),
     });
     text.push_str(&table(unicode, &rows.collect::<Vec<_>>()));
     let warnings = warnings(cluster);
@@ -308,6 +314,7 @@ mod tests {
     fn cluster_of_three() -> ClusterDocument {
         ClusterDocument {
             cluster_id: "c0ffee".into(),
+            authority: Some("sha256:ab".into()),
             leader: Some("n1".into()),
             term: 4,
             commit_index: 12_345,
@@ -330,6 +337,7 @@ Commit index: 12,345 (applied 12,344)
 Quorum: 2 of 3 voters, survives the loss of 1 of 3 voters
 Nodes: 2 voters, 0 learners, 1 scan-only node
 Results: 24 chunks without a holder that it should have: no other node has room for results
+Authority: sha256:ab
 Answered by: n2
 
 +------+----------------+--------+--------+----------------+---------+--------------+-------+----------+

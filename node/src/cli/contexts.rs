@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use pentora_raft::command::is_rule_name;
 use serde::Serialize;
 
-use super::api_session::ApiSession;
+use super::api_session::{ApiSession, TrustArgs};
 use super::context::Context;
 use super::list::{Form, text};
 use super::output::clean;
@@ -16,6 +16,7 @@ use crate::client::contexts::{Contexts, ContextsError, NamedCluster};
 use crate::client::locate::{checked_token, read_token};
 use crate::durable_file::{self, Readers};
 use crate::failure::{ExitCode, Failure};
+use crate::tls::Fingerprint;
 
 /// The longest token that is read from standard input, in bytes.
 const TOKEN_BYTES_MAX: u64 = 64 * 1024;
@@ -25,7 +26,7 @@ const TOKEN_BYTES_MAX: u64 = 64 * 1024;
 pub(super) enum ContextCommand {
     /// Give a cluster a name, with the addresses of its API and the file with the token for it.
     #[command(
-        before_help = "Examples:\n  pentora context add prod --api http://10.0.0.1:8080,http://10.0.0.2:8080 --token-file prod.token\n  \
+        before_help = "Examples:\n  pentora context add prod --api https://10.0.0.1:8080,https://10.0.0.2:8080 --ca-file prod.pem --token-file prod.token\n  \
                              pentora context use prod"
     )]
     Add(AddArgs),
@@ -52,6 +53,8 @@ pub(super) struct AddArgs {
     /// File with the API token.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    #[command(flatten)]
+    trust: TrustArgs,
 }
 
 /// Which cluster.
@@ -81,6 +84,8 @@ pub(super) struct LoginArgs {
     /// File with the API token [default: it is read from standard input].
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    #[command(flatten)]
+    trust: TrustArgs,
 }
 
 /// A row of the list.
@@ -90,6 +95,8 @@ struct Row {
     current: bool,
     api: String,
     token_file: Option<String>,
+    ca_file: Option<String>,
+    ca_fingerprint: Option<String>,
 }
 
 impl Tabular for Row {
@@ -99,6 +106,13 @@ impl Tabular for Row {
             Column::new("Used", |row| if row.current { "yes" } else { "no" }.to_owned()),
             Column::new("API", |row| row.api.clone()),
             Column::new("Token file", |row| or_nothing(row.token_file.as_ref())),
+            Column::new("Trusted", |row| match (&row.ca_file, &row.ca_fingerprint) {
+                (None, None) if row.api.contains("https://") => "the system's authorities".to_owned(),
+                (None, None) => "-".to_owned(),
+                (file, fingerprint) => {
+                    file.iter().chain(fingerprint).map(String::as_str).collect::<Vec<_>>().join(" or ")
+                }
+            }),
         ]
     }
 }
@@ -119,24 +133,29 @@ fn addresses(api: &str) -> Result<String, Failure> {
         })
     });
     if let Some(odd) = odd {
-        let what = format!("`{}` is no API address, such as http://10.0.0.1:8080", clean(odd));
+        let what = format!("`{}` is no API address, such as https://10.0.0.1:8080", clean(odd));
         return Err(Failure::new(ExitCode::Usage, what));
     }
     Ok(api.split(',').map(|part| part.trim().trim_end_matches('/')).collect::<Vec<_>>().join(","))
 }
 
 /// The file with the names.
+fn file(context: &Context) -> Result<PathBuf, Failure> {
+    Ok(directory(context, "contexts")?.join("contexts.json"))
+}
+
+/// Where this user's own things are kept.
 ///
 /// # Errors
-/// There is no home directory.
-fn file(context: &Context) -> Result<PathBuf, Failure> {
+/// There is no home directory to keep `what` in.
+pub(super) fn directory(context: &Context, what: &str) -> Result<PathBuf, Failure> {
     let xdg = context.env.get("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let directory = xdg.or_else(|| context.host.home.as_ref().map(|home| home.join(".config")));
     let directory = directory.ok_or_else(|| {
-        Failure::new(ExitCode::Failure, "there is no home directory to keep contexts in")
+        Failure::new(ExitCode::Failure, format!("there is no home directory to keep {what} in"))
             .next("set HOME or XDG_CONFIG_HOME")
     })?;
-    Ok(directory.join("pentora/contexts.json"))
+    Ok(directory.join("pentora"))
 }
 
 fn failed(error: &ContextsError) -> Failure {
@@ -171,11 +190,12 @@ fn change(context: &Context, change: impl FnOnce(&mut Contexts) -> Result<(), Co
 /// The names cannot be read or written, or there is no such name.
 pub(super) fn run(command: ContextCommand, context: &mut Context) -> Result<(), Failure> {
     match command {
-        ContextCommand::Add(AddArgs { name, api, token_file }) => {
+        ContextCommand::Add(AddArgs { name, api, token_file, trust }) => {
             let api = addresses(&api)?;
             let token_file = token_file.map(|path| whole(&path)).transpose()?;
+            let (ca_file, ca_fingerprint) = kept(&trust)?;
             change(context, |contexts| {
-                contexts.contexts.insert(name.clone(), NamedCluster { api, token_file });
+                contexts.contexts.insert(name.clone(), NamedCluster { api, token_file, ca_file, ca_fingerprint });
                 Ok(())
             })?;
             context.say(format_args!("`pentora context use {name}` has commands go there"));
@@ -197,6 +217,8 @@ pub(super) fn run(command: ContextCommand, context: &mut Context) -> Result<(), 
                 current: contexts.current.as_ref() == Some(name),
                 api: cluster.api.clone(),
                 token_file: cluster.token_file.as_ref().map(|path| path.display().to_string()),
+                ca_file: cluster.ca_file.as_ref().map(|path| path.display().to_string()),
+                ca_fingerprint: cluster.ca_fingerprint.map(|fingerprint| fingerprint.to_string()),
             };
             let rows: Vec<Row> = contexts.contexts.iter().map(row).collect();
             context.output.print(&text(&rows, Form::of(args.json, &context.output)))
@@ -212,6 +234,11 @@ pub(super) fn run(command: ContextCommand, context: &mut Context) -> Result<(), 
             Ok(())
         }
     }
+}
+
+/// Whom to trust, as a context keeps it.
+fn kept(trust: &TrustArgs) -> Result<(Option<PathBuf>, Option<Fingerprint>), Failure> {
+    Ok((trust.ca_file.as_deref().map(whole).transpose()?, trust.ca_fingerprint))
 }
 
 fn whole(path: &std::path::Path) -> Result<PathBuf, Failure> {
@@ -241,7 +268,8 @@ pub(super) async fn login(args: LoginArgs, context: &mut Context) -> Result<(), 
     let contexts = file(context)?;
     let directory = contexts.parent().unwrap_or(&contexts).join("tokens");
     let token_file = directory.join(format!("{}.token", args.name));
-    let cluster = NamedCluster { api, token_file: Some(token_file.clone()) };
+    let (ca_file, ca_fingerprint) = kept(&args.trust)?;
+    let cluster = NamedCluster { api, token_file: Some(token_file.clone()), ca_file, ca_fingerprint };
     let unsaved = NamedCluster { token_file: None, ..cluster.clone() };
     let mut location = unsaved.location(&args.name).map_err(|error| failed(&error))?;
     location.token = Some(token.clone());
@@ -284,7 +312,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut context = Context::for_test(std::io::sink());
         context.host.home = Some(dir.path().to_owned());
-        let add = |name: &str| AddArgs { name: name.into(), api: "http://10.0.0.1:8080".into(), token_file: None };
+        let add = |name: &str| AddArgs {
+            name: name.into(),
+            api: "http://10.0.0.1:8080".into(),
+            token_file: None,
+            trust: TrustArgs::default(),
+        };
         assert_eq!(chosen(None, &context).unwrap(), None);
         run(ContextCommand::Add(add("prod")), &mut context).unwrap();
         assert_eq!(chosen(None, &context).unwrap(), None, "added is not used");

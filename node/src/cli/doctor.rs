@@ -122,6 +122,7 @@ fn of_machine(config: &NodeConfig) -> Vec<Finding> {
         machine::mtu(),
     ];
     findings.extend(node::keys(config));
+    findings.extend(node::certificate(config, jiff::Timestamp::now().as_second()));
     findings
 }
 

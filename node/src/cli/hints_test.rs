@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use super::tree;
 
 /// What looks like a command and is none: first words of formats, and prose.
-const NO_COMMANDS: [&str; 9] = [
+const NO_COMMANDS: [&str; 10] = [
+    "pentora order v1",
     "pentora interrupted scan",
     "pentora feed 1",
     "pentora bundle 1",

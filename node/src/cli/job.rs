@@ -1,4 +1,4 @@
-//! `pentora job list|status|watch|results|events|explain|pause|resume|reprioritize|cancel|delete`.
+//! `pentora job list|status|watch|results|events|explain|pause|resume|reprioritize|cancel|export|verify|delete`.
 
 use clap::{Args, Subcommand};
 use pentora_raft::state::Priority;
@@ -8,6 +8,7 @@ use super::confirm::{YesArgs, confirm};
 use super::context::Context;
 use super::follow::{Ended, follow, verdict};
 use super::interrupt::Interrupts;
+use super::job_bundle;
 use super::list::{ListArgs, list};
 use super::output::{counted, grouped, percent};
 use super::plan;
@@ -56,6 +57,14 @@ pub(super) enum JobCommand {
     /// Stop a job; what it found stays.
     #[command(before_help = "Example:\n  pentora job cancel job-abc123")]
     Cancel(JobArgs),
+    /// Write a finished job to a file: its order, the audit log's entries, its results, signed.
+    #[command(before_help = "Example:\n  pentora job export job-abc123 --output job-abc123.tar.gz")]
+    Export(job_bundle::ExportArgs),
+    /// Verify who ordered a finished job, that nothing beyond that was done, and that its results are unchanged. From a file
+    /// it needs no node.
+    #[command(before_help = "Examples:\n  pentora job verify job-abc123\n  \
+                             pentora job verify job-abc123 --bundle job-abc123.tar.gz --key ed25519:AbC...")]
+    Verify(Box<job_bundle::VerifyArgs>),
     /// Forget ended jobs and their results, on all nodes.
     #[command(before_help = "Example:\n  pentora job delete job-abc123 --yes")]
     Delete(DeleteArgs),
@@ -204,6 +213,8 @@ pub(super) async fn run(command: JobCommand, context: &mut Context) -> Result<()
             context.say(format_args!("{} is cancelled; `pentora job results {0}` prints what it found", args.job_id));
             Ok(())
         }
+        JobCommand::Export(args) => job_bundle::export(args, context).await,
+        JobCommand::Verify(args) => job_bundle::check(*args, context).await,
         JobCommand::Delete(args) => delete(args, context).await,
     }
 }

@@ -108,8 +108,10 @@ pub(super) async fn resume(args: ResumeArgs, context: &mut Context) -> Result<()
     Ok(())
 }
 
+/// The node that was asked. One that only scans hands most requests on, and the answer is another's then.
 async fn asked_node(session: &ApiSession) -> Result<String, Failure> {
-    Ok(session.client.cluster().await.map_err(|error| session.failure(&error))?.answered_by)
+    let cluster = session.client.cluster().await.map_err(|error| session.failure(&error))?;
+    Ok(cluster.handed_on_by.unwrap_or(cluster.answered_by))
 }
 
 /// Drains a worker: what is not finished at the deadline is given to others.

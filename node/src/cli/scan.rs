@@ -26,6 +26,7 @@ use super::api_session::{ApiSession, NodeArgs, cluster_here};
 use super::context::Context;
 use super::follow::{Ended, follow, verdict};
 use super::interrupt::Interrupts;
+use super::key::SignArgs;
 use super::progress::Progress;
 use super::results::{self, FormatArgs, Unfinished};
 use super::schedule::{self, WhenArgs};
@@ -46,6 +47,7 @@ Examples:
   pentora scan prod-network.example.com --require-worker-tag production
   pentora scan 10.0.0.0/8 --distributed --workers 5 --detach
   pentora scan 10.0.0.0/8 --plan
+  pentora scan 10.1.0.0/16 --sign --sign-for 8h
   pentora scan 10.0.0.0/8 --priority low --schedule \"0 2 * * *\" --timezone Europe/Berlin
 ";
 
@@ -62,10 +64,10 @@ pub(super) struct ScanArgs {
     #[arg(long, help_heading = "Node")]
     local: bool,
     /// Go on with a scan that was interrupted in this process, from the file that it left; its options are in the file.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["RequestArgs", "distributed", "detach"], help_heading = "Node")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["RequestArgs", "distributed", "detach", "sign"], help_heading = "Node")]
     resume: Option<PathBuf>,
     /// Print what would be scanned, one target per line or with -o json as a document; send nothing.
-    #[arg(long, conflicts_with_all = ["resume", "detach"], help_heading = "Targets")]
+    #[arg(long, conflicts_with_all = ["resume", "detach", "sign"], help_heading = "Targets")]
     list_targets: bool,
     /// Print what the scan would become: its parts, who may take each and who not, expected packets and time; send nothing.
     /// Exit 4 where a part has no node.
@@ -80,6 +82,8 @@ pub(super) struct ScanArgs {
     schedule_name: Option<String>,
     #[command(flatten)]
     when: WhenArgs,
+    #[command(flatten)]
+    sign: SignArgs,
     /// Print the job's id and return at once.
     #[arg(long, conflicts_with = "local", help_heading = "Output")]
     detach: bool,
@@ -154,6 +158,7 @@ pub(super) async fn run(args: ScanArgs, mut context: Context) -> Result<Next, Fa
     drop(wanted);
     let request = args.request.request(&texts, args.format.format())?;
     drop(texts);
+    let request = args.sign.signed(request, None, &context)?;
     if let Some(session) = cluster(&args, &context).await? {
         args.check_for_cluster()?;
         if args.plan {
@@ -223,7 +228,8 @@ async fn to_schedule(args: &ScanArgs, cron: &str, context: &mut Context) -> Resu
     let scan = request_of(&args.request, args.format.format(), context)?;
     let session = cluster(args, context).await?.ok_or_else(schedule::no_cluster)?;
     let (name, when) = (args.schedule_name.clone(), args.when.clone());
-    let wanted = schedule::Wanted { name, cron: cron.to_owned(), when, scan, json: args.format.json };
+    let wanted =
+        schedule::Wanted { name, cron: cron.to_owned(), when, scan, sign: args.sign.clone(), json: args.format.json };
     schedule::add(&session, wanted, context).await
 }
 

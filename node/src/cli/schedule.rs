@@ -9,6 +9,7 @@ use pentora_scanner::report::Format;
 use super::api_session::{ApiSession, NodeArgs};
 use super::confirm::{YesArgs, confirm};
 use super::context::Context;
+use super::key::SignArgs;
 use super::list::{ListArgs, list};
 use super::output::{clean, counted};
 use super::scan::{RequestArgs, request_of};
@@ -24,6 +25,7 @@ Examples:
   pentora schedule add nightly 10.0.0.0/8 --priority low --schedule \"0 2 * * *\" --timezone Europe/Berlin
   pentora schedule add month-end 10.1.0.0/16 --schedule \"30 22 L * *\" --missed run-once
   pentora schedule add patch-day 10.2.0.0/16 --schedule \"0 3 * * wed#2\" --overlap queue
+  pentora schedule add signed 10.3.0.0/16 --schedule \"0 1 * * *\" --sign --sign-for 90d
   pentora schedule list
   pentora schedule next nightly --count 10
   pentora schedule pause nightly
@@ -92,6 +94,8 @@ pub(super) struct AddArgs {
     schedule: String,
     #[command(flatten)]
     when: WhenArgs,
+    #[command(flatten)]
+    sign: SignArgs,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -159,10 +163,10 @@ impl Tabular for ScheduleDocument {
 pub(super) async fn run(command: ScheduleCommand, context: &mut Context) -> Result<(), Failure> {
     match command {
         ScheduleCommand::Add(args) => {
-            let AddArgs { name, request, schedule, when, json, node } = *args;
+            let AddArgs { name, request, schedule, when, sign, json, node } = *args;
             let scan = request_of(&request, Format::Json, context)?;
             let session = ApiSession::open(&node, context)?;
-            add(&session, Wanted { name: Some(name), cron: schedule, when, scan, json }, context).await
+            add(&session, Wanted { name: Some(name), cron: schedule, when, scan, sign, json }, context).await
         }
         ScheduleCommand::List(args) => list(&args, context, Client::schedules).await,
         ScheduleCommand::Show(args) => {
@@ -198,6 +202,7 @@ pub(super) struct Wanted {
     pub(super) cron: String,
     pub(super) when: WhenArgs,
     pub(super) scan: ScanRequest,
+    pub(super) sign: SignArgs,
     pub(super) json: bool,
 }
 
@@ -206,12 +211,13 @@ pub(super) struct Wanted {
 /// # Errors
 /// No node answers, or it refuses.
 pub(super) async fn add(session: &ApiSession, wanted: Wanted, context: &mut Context) -> Result<(), Failure> {
-    let Wanted { name, cron, when, scan, json: is_json } = wanted;
+    let Wanted { name, cron, when, scan, sign, json: is_json } = wanted;
     let here = TimeZone::system();
     let (timezone, whose) = match when.timezone {
         Some(timezone) => (timezone, ""),
         None => (here.iana_name().unwrap_or("UTC").to_owned(), ", this machine's zone (--timezone names another)"),
     };
+    let scan = sign.signed(scan, Some((&cron, &timezone)), context)?;
     let request =
         ScheduleRequest { name, cron, timezone: Some(timezone), missed: when.missed, overlap: when.overlap, scan };
     let schedule = session.client.add_schedule(&request).await.map_err(|error| session.failure(&error))?;

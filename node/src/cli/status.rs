@@ -20,6 +20,9 @@ pub(super) fn job_status(job: &JobDocument) -> String {
     if let Some(reason) = &job.reason {
         text.push_str(&format!("Reason: {}\n", clean(reason)));
     }
+    if let Some(key) = &job.signed_by {
+        text.push_str(&format!("Signed by: {}\n", clean(key)));
+    }
     for line in &job.waits {
         text.push_str(&format!("Waits: {}\n", clean(line)));
     }
@@ -136,6 +139,7 @@ pub(super) mod tests {
             ports: None,
             site: None,
             title: String::new(),
+            signed_by: None,
             allow_fragile: false,
             priority: Priority::Normal,
             submitted_at: "2025-07-10T12:00:00Z".into(),
@@ -224,6 +228,7 @@ Results: 1,234 hosts up, 2 open ports, 1 service detected, 0 vulnerabilities
             message: message.into(),
             worker: None,
             unit: None,
+            node: None,
         };
         let list = [
             event("2025-07-10T12:05:30.5Z", "Worker wrk_1 heartbeat missed"),

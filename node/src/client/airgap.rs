@@ -17,6 +17,16 @@ impl Client {
         Ok(Pieces::new(self.good(reply).await?.body))
     }
 
+    /// A finished job with all by which it can be verified, as a bundle in pieces (`GET /jobs/{id}/bundle`).
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn job_bundle(&self, job: &str) -> Result<Pieces, ClientError> {
+        let path = format!("/api/v1/jobs/{}/bundle", in_path(job));
+        let reply = self.send(&self.call(Method::GET, &path, None)).await?;
+        Ok(Pieces::new(self.good(reply).await?.body))
+    }
+
     /// Takes a bundle of results in (`POST /imports`). It is sent once: it may be large, and taking it in twice is as once.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use tower::ServiceExt;
 
 use super::ClientError;
 use crate::config::Secret;
+use crate::tls::{Fault, Trust, fault_in, nobody};
 
 /// A node on the same network accepts within milliseconds; across the world within a second.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -49,6 +50,8 @@ pub(super) struct Reply {
 pub(super) enum Attempt {
     /// Nobody took the connection.
     Connect { endpoints: String, reason: String },
+    /// Who took it is not who it should be, and was sent nothing.
+    Untrusted { endpoints: String, reason: String },
     /// It broke later.
     Broken { reason: String },
     /// The request could not even be built.
@@ -56,9 +59,27 @@ pub(super) enum Attempt {
 }
 
 impl Attempt {
+    /// Whether another address may be asked in place of this one.
+    fn sent_nothing(&self) -> bool {
+        matches!(self, Self::Connect { .. } | Self::Untrusted { .. })
+    }
+
+    /// What is told where none of the addresses took the request: who is not trusted before who is not there.
+    fn of_all(all: Vec<Self>, endpoints: &[String]) -> Self {
+        let mut reasons = String::new();
+        for attempt in all {
+            match attempt {
+                Self::Connect { reason, .. } => reasons = reason,
+                other => return other,
+            }
+        }
+        Self::Connect { endpoints: endpoints.join(", "), reason: reasons }
+    }
+
     pub(super) fn into_error(self) -> ClientError {
         match self {
             Self::Connect { endpoints, reason } => ClientError::Unreachable { endpoints, reason },
+            Self::Untrusted { endpoints, reason } => ClientError::Untrusted { endpoints, reason },
             Self::Broken { reason } => ClientError::Interrupted { reason },
             Self::Setup { reason } => ClientError::Setup { reason },
         }
@@ -88,7 +109,7 @@ impl Reply {
 
 /// Where calls go.
 pub(super) enum Backend {
-    Http { http: reqwest::Client, endpoints: Vec<String> },
+    Http { http: reqwest::Client, tls: Box<rustls::ClientConfig>, endpoints: Vec<String> },
     InProcess { router: Router },
 }
 
@@ -102,29 +123,39 @@ impl fmt::Debug for Backend {
 }
 
 impl Backend {
-    /// Redirects are not followed and no proxy of the environment is used: the token goes to the named node only.
-    pub(super) fn http(endpoints: Vec<String>) -> Result<Self, ClientError> {
+    /// Redirects are not followed and no proxy of the environment is used: the token goes to the named node only. Whom to
+    /// `trust` is looked up only where TLS is spoken.
+    pub(super) fn http(endpoints: Vec<String>, trust: &Trust) -> Result<Self, ClientError> {
         let setup = |reason: String| ClientError::Setup { reason };
         if endpoints.is_empty() {
             return Err(setup("no API address".to_owned()));
         }
-        let http = client(READ_TIMEOUT).map_err(|error| setup(innermost(&error)))?;
-        Ok(Self::Http { http, endpoints })
+        let tls = match endpoints.iter().any(|endpoint| endpoint.starts_with("https://")) {
+            true => trust.config().map_err(|error| setup(error.to_string()))?,
+            false => nobody(),
+        };
+        let http = client(READ_TIMEOUT, tls.clone()).map_err(|error| setup(innermost(&error)))?;
+        Ok(Self::Http { http, tls: Box::new(tls), endpoints })
     }
 
     /// Sends `call` once with the bytes of a file, to the first endpoint that takes the connection. The answer may take as
     /// long as what is done with them.
     pub(super) async fn upload(&self, call: &Call, file: tokio::fs::File) -> Result<Reply, Attempt> {
         let (http, endpoints) = match self {
-            Self::Http { endpoints, .. } => (client(UPLOAD_READ_TIMEOUT), endpoints),
+            Self::Http { tls, endpoints, .. } => {
+                (client(UPLOAD_READ_TIMEOUT, rustls::ClientConfig::clone(tls)), endpoints)
+            }
             Self::InProcess { .. } => {
                 return Err(Attempt::Setup { reason: "a node inside this process takes no files".to_owned() });
             }
         };
         let http = http.map_err(|error| Attempt::Setup { reason: innermost(&error) })?;
         let length = file.metadata().await.map_err(|error| Attempt::Setup { reason: error.to_string() })?.len();
-        let mut reasons = String::new();
+        let mut all = Vec::new();
         for endpoint in endpoints {
+            if is_way_around(endpoint, &all) {
+                continue;
+            }
             let again = file.try_clone().await.map_err(|error| Attempt::Setup { reason: error.to_string() })?;
             let mut request = http.request(call.method.clone(), format!("{endpoint}{}", call.path));
             for (name, value) in headers(call) {
@@ -135,11 +166,11 @@ impl Backend {
                 .header(header::CONTENT_LENGTH, length)
                 .body(reqwest::Body::from(again));
             match answered(request, endpoint).await {
-                Err(Attempt::Connect { reason, .. }) => reasons = reason,
+                Err(refused) if refused.sent_nothing() => all.push(refused),
                 outcome => return outcome,
             }
         }
-        Err(Attempt::Connect { endpoints: endpoints.join(", "), reason: reasons })
+        Err(Attempt::of_all(all, endpoints))
     }
 
     pub(super) fn in_process(router: Router) -> Self {
@@ -150,22 +181,32 @@ impl Backend {
     pub(super) async fn attempt(&self, call: &Call) -> Result<Reply, Attempt> {
         match self {
             Self::InProcess { router } => in_process(router, call).await,
-            Self::Http { http, endpoints } => {
-                let mut reasons = String::new();
+            Self::Http { http, endpoints, .. } => {
+                let mut all = Vec::new();
                 for endpoint in endpoints {
+                    if is_way_around(endpoint, &all) {
+                        continue;
+                    }
                     match over_http(http, endpoint, call).await {
-                        Err(Attempt::Connect { reason, .. }) => reasons = reason,
+                        Err(refused) if refused.sent_nothing() => all.push(refused),
                         outcome => return outcome,
                     }
                 }
-                Err(Attempt::Connect { endpoints: endpoints.join(", "), reason: reasons })
+                Err(Attempt::of_all(all, endpoints))
             }
         }
     }
 }
 
-fn client(read_timeout: Duration) -> reqwest::Result<reqwest::Client> {
+/// Whether an address is one in plain HTTP, behind one whose certificate was refused: whoever stands before the first would
+/// have the token sent to the second in clear.
+fn is_way_around(endpoint: &str, before: &[Attempt]) -> bool {
+    endpoint.starts_with("http://") && before.iter().any(|attempt| matches!(attempt, Attempt::Untrusted { .. }))
+}
+
+fn client(read_timeout: Duration, tls: rustls::ClientConfig) -> reqwest::Result<reqwest::Client> {
     reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(CONNECT_TIMEOUT)
@@ -198,9 +239,14 @@ async fn over_http(http: &reqwest::Client, endpoint: &str, call: &Call) -> Resul
 
 async fn answered(request: reqwest::RequestBuilder, endpoint: &str) -> Result<Reply, Attempt> {
     let response = request.send().await.map_err(|error| {
-        let reason = innermost(&error);
+        let endpoints = endpoint.to_owned();
+        let reason = match fault_in(&error) {
+            Some(Fault::Untrusted(reason)) => return Attempt::Untrusted { endpoints, reason },
+            Some(Fault::Speech(reason)) => reason,
+            None => innermost(&error),
+        };
         match () {
-            () if error.is_connect() => Attempt::Connect { endpoints: endpoint.to_owned(), reason },
+            () if error.is_connect() => Attempt::Connect { endpoints, reason },
             () if error.is_builder() => Attempt::Setup { reason },
             () => Attempt::Broken { reason },
         }
@@ -233,4 +279,18 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
         last = source;
     }
     last.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn behind_a_certificate_that_is_refused_no_address_is_asked_in_plain_http() {
+        let gone = || Attempt::Connect { endpoints: "a".into(), reason: "refused".into() };
+        let untrusted = Attempt::Untrusted { endpoints: "a".into(), reason: "of another".into() };
+        assert!(!is_way_around("http://b", &[gone()]));
+        let before = [gone(), untrusted];
+        assert!(is_way_around("http://b", &before) && !is_way_around("https://b", &before));
+    }
 }

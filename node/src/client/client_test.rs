@@ -35,6 +35,7 @@ fn job() -> JobDocument {
         ports: None,
         title: String::new(),
         site: None,
+        signed_by: None,
         allow_fragile: false,
         priority: pentora_raft::state::Priority::Normal,
         submitted_at: String::new(),
@@ -159,7 +160,7 @@ async fn over_a_socket_the_same_calls_give_the_same_answers() {
         .route("/api/v1/worker-tokens/{id}", axum::routing::delete(|| async { StatusCode::NO_CONTENT }))
         .route("/healthz", get(|| async { "ok" }));
     let node = serve(router).await;
-    let client = Client::http(vec![node.endpoint.clone()], None).unwrap();
+    let client = Client::http(vec![node.endpoint.clone()], None, &Trust::default()).unwrap();
     assert_eq!(client.job("job-9").await.unwrap().job_id, "job-9");
     client.healthz().await.unwrap();
     client.revoke_token("t").await.unwrap();
@@ -177,10 +178,14 @@ async fn the_second_address_is_asked_when_the_first_refuses_and_nobody_means_unr
     let nobody = format!("http://{}", closed.local_addr().unwrap());
     drop(closed);
     let node = serve(Router::new().route("/healthz", get(|| async { "ok" }))).await;
-    Client::http(vec![nobody.clone(), node.endpoint.clone()], None).unwrap().healthz().await.unwrap();
+    Client::http(vec![nobody.clone(), node.endpoint.clone()], None, &Trust::default())
+        .unwrap()
+        .healthz()
+        .await
+        .unwrap();
 
     let started = Instant::now();
-    let error = Client::http(vec![nobody], None).unwrap().cluster().await.unwrap_err();
+    let error = Client::http(vec![nobody], None, &Trust::default()).unwrap().cluster().await.unwrap_err();
     assert!(matches!(&error, ClientError::Unreachable { reason, .. } if reason.contains("refused")), "{error}");
     assert!(error.is_passing() && started.elapsed() < Duration::from_secs(2), "a refused connection is told at once");
 }
@@ -202,6 +207,6 @@ async fn a_connection_cut_in_mid_answer_is_tried_again() {
         let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
         second.write_all(answer.as_bytes()).await.unwrap();
     });
-    let version = Client::http(vec![endpoint], None).unwrap().version().await.unwrap();
+    let version = Client::http(vec![endpoint], None, &Trust::default()).unwrap().version().await.unwrap();
     assert_eq!(version.api, "v1");
 }

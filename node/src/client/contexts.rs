@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::locate::{Location, TokenFileError, read_token};
 use crate::durable_file::{self, Readers};
+use crate::tls::{Fingerprint, Trust};
 
 /// The largest file that is read. Ours: a thousand names.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -35,6 +36,12 @@ pub struct NamedCluster {
     /// The file with the token; `None` where the API asks for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_file: Option<PathBuf>,
+    /// The file with the authorities that are trusted there; `None` beside no fingerprint for the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    /// The authority that is trusted there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_fingerprint: Option<Fingerprint>,
 }
 
 /// Why the names of a user cannot be used.
@@ -123,7 +130,8 @@ impl NamedCluster {
             None => format!("{origin} has no token file"),
         };
         let endpoints = self.api.split(',').map(str::to_owned).collect();
-        Ok(Location { endpoints, token: token.transpose()?, chosen: true, searched })
+        let trust = Trust::said(self.ca_file.as_deref(), self.ca_fingerprint);
+        Ok(Location { endpoints, token: token.transpose()?, trust, chosen: true, searched })
     }
 }
 
@@ -132,7 +140,7 @@ mod tests {
     use super::*;
 
     fn named(api: &str, token_file: Option<PathBuf>) -> NamedCluster {
-        NamedCluster { api: api.into(), token_file }
+        NamedCluster { api: api.into(), token_file, ca_file: None, ca_fingerprint: None }
     }
 
     #[test]

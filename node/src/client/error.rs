@@ -13,6 +13,14 @@ pub enum ClientError {
         /// What the last one failed with.
         reason: String,
     },
+    /// Whoever took the connection is not who it should be: nothing was sent.
+    #[error("what answers at {endpoints} is not trusted: {reason}")]
+    Untrusted {
+        /// The address.
+        endpoints: String,
+        /// What is wrong with its certificate.
+        reason: String,
+    },
     /// The connection broke or the answer stayed out: the request may have been carried out.
     #[error("the connection to the node broke: {reason}")]
     Interrupted {

@@ -3,7 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use crate::config::{Loaded, Origin, Secret};
+use crate::config::{ApiTls, Loaded, Origin, Secret};
+use crate::tls::{AUTHORITY_FILE, Anchor, Trust, first_of};
 
 /// Largest token file: a token is a line.
 const TOKEN_FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -11,10 +12,12 @@ const TOKEN_FILE_BYTES_MAX: u64 = 64 * 1024;
 /// Where a node is expected, and the proof of who is asking.
 #[derive(Debug, Clone)]
 pub struct Location {
-    /// `http://host:port`, in order of preference.
+    /// `https://host:port` or `http://...`, in order of preference.
     pub endpoints: Vec<String>,
     /// The API token, if one was found.
     pub token: Option<Secret>,
+    /// Who is believed to be a node there.
+    pub trust: Trust,
     /// Whether somebody named a cluster, rather than us hoping for one on this host.
     pub chosen: bool,
     /// Where a token was looked for, as a sentence fragment.
@@ -43,9 +46,13 @@ pub struct TokenFileError {
 /// A token file was named and cannot be read. A missing `admin.token` is no error.
 pub fn locate(loaded: &Loaded) -> Result<Location, TokenFileError> {
     let client = &loaded.config.client;
-    let endpoints = match &client.api {
-        Some(api) => api.split(',').map(str::to_owned).collect(),
-        None => vec![format!("http://{}", reachable(loaded.config.api.listen))],
+    let said = Trust::said(client.ca_file.as_deref(), client.ca_fingerprint);
+    let (endpoints, trust) = match &client.api {
+        Some(api) => (api.split(',').map(str::to_owned).collect(), said),
+        None => {
+            let (endpoint, trust) = here(loaded, said);
+            (vec![endpoint], trust)
+        }
     };
     let chosen = client.api.is_some();
     if let Some(path) = &client.token_file {
@@ -54,6 +61,7 @@ pub fn locate(loaded: &Loaded) -> Result<Location, TokenFileError> {
             Ok(token) => Ok(Location {
                 endpoints,
                 token: Some(token),
+                trust,
                 chosen,
                 searched: format!("{} ({origin})", path.display()),
             }),
@@ -67,7 +75,25 @@ pub fn locate(loaded: &Loaded) -> Result<Location, TokenFileError> {
     };
     let searched =
         format!("no --token-file, PENTORA_TOKEN_FILE or client.token_file was given; {}: {found}", path.display());
-    Ok(Location { endpoints, token, chosen, searched })
+    Ok(Location { endpoints, token, trust, chosen, searched })
+}
+
+/// The API of a node on this host. One with a certificate from files is known by that, if it may be read here: it is for
+/// names under which others reach the node.
+fn here(loaded: &Loaded, said: Trust) -> (String, Trust) {
+    let address = reachable(loaded.config.api.listen);
+    match loaded.config.api.tls() {
+        ApiTls::Plain => (format!("http://{address}"), said),
+        ApiTls::Files(files) => {
+            let own = first_of(&files.cert).map(|own| Trust::only(Anchor::Exactly(own)));
+            (format!("https://{address}"), own.unwrap_or(said))
+        }
+        // The node writes its cluster's authority down; before it has one it cannot be asked.
+        ApiTls::Cluster => {
+            let authority = first_of(&loaded.config.data_dir.join(AUTHORITY_FILE)).map(Anchor::Authority);
+            (format!("https://{address}"), authority.map(Trust::only).unwrap_or(said))
+        }
+    }
 }
 
 /// The address under which a listener on this host is reached.
@@ -127,9 +153,29 @@ mod tests {
         assert!(location.searched.contains("admin.token: No such file"), "{}", location.searched);
 
         std::fs::write(directory.path().join("admin.token"), "pna_1\n").unwrap();
-        let location = located(directory.path(), &[("server.api.listen", "[::]:81")]).unwrap();
-        assert_eq!(location.endpoints, ["http://[::1]:81"]);
+        let location = located(directory.path(), &[("server.api.listen", "127.0.0.1:81")]).unwrap();
+        assert_eq!(location.endpoints, ["http://127.0.0.1:81"]);
         assert_eq!(location.token.as_ref().map(Secret::expose), Some("pna_1"));
+    }
+
+    #[test]
+    fn a_node_on_this_host_that_others_reach_is_asked_over_tls_and_known_by_what_it_wrote_down() {
+        let directory = tempfile::tempdir().unwrap();
+        let listen = ("server.api.listen", "[::]:81");
+        let before = located(directory.path(), &[listen]).unwrap();
+        assert_eq!((before.endpoints, before.trust), (vec!["https://[::1]:81".to_owned()], Trust::default()));
+        let authority = crate::tls::made::Authority::new();
+        std::fs::copy(authority.write(directory.path()), directory.path().join(AUTHORITY_FILE)).unwrap();
+        let location = located(directory.path(), &[listen]).unwrap();
+        assert_eq!(location.trust, Trust::only(Anchor::Authority(authority.fingerprint())));
+        let insecure = located(directory.path(), &[listen, ("server.api.insecure", "true")]).unwrap();
+        assert_eq!(insecure.endpoints, ["http://[::1]:81"]);
+        let own = authority.leaf(&["n1"], crate::tls::made::NOW);
+        let files = own.write(directory.path());
+        let [cert, key] = [files.cert, files.key].map(|path| path.display().to_string());
+        let given = [listen, ("server.api.tls.cert", cert.as_str()), ("server.api.tls.key", key.as_str())];
+        let location = located(directory.path(), &given).unwrap();
+        assert_eq!(location.trust, Trust::only(Anchor::Exactly(crate::tls::Fingerprint::of(&own.chain[0]))));
     }
 
     #[test]

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use pentora_raft::state::SIGNERS_MAX;
+
 use super::file::{ConfigText, Host};
 use super::issue::{ConfigError, ConfigIssue, Origin};
 use super::keys::{Effect, KEYS, Typed, env_name};
 use super::kind::Value;
 use super::layers::{FlagValue, Raw, Roots, Setting, Settings, stack};
 use super::suggest::nearest;
-use super::{ApiAuth, NodeConfig, parse_duration, yaml};
+use super::{ApiAuth, ApiTls, NodeConfig, parse_duration, yaml};
 
 /// Everything a configuration is made of.
 #[derive(Debug, Clone, Default)]
@@ -42,7 +44,17 @@ pub enum Purpose {
 impl Purpose {
     /// Whether the key `path` is read.
     pub(super) fn reads(self, path: &str) -> bool {
-        const CLIENT_KEYS: [&str; 4] = ["client.api", "client.token_file", "node.data_dir", "server.api.listen"];
+        const CLIENT_KEYS: [&str; 9] = [
+            "client.api",
+            "client.ca_file",
+            "client.ca_fingerprint",
+            "client.token_file",
+            "node.data_dir",
+            "server.api.insecure",
+            "server.api.listen",
+            "server.api.tls.cert",
+            "server.api.tls.key",
+        ];
         self == Self::Node || CLIENT_KEYS.contains(&path)
     }
 }
@@ -206,6 +218,15 @@ fn relations(config: &NodeConfig, values: &Values<'_>, issues: &mut Vec<ConfigIs
             format!("none is for loopback only, and the API listens on {api}: use jwt, or listen on 127.0.0.1");
         broken("server.api.auth", "server.api.listen", message);
     }
+    let [cert, key] = ["server.api.tls.cert", "server.api.tls.key"];
+    match [cert, key].map(|path| values.0.contains_key(path)) {
+        [true, false] => broken(cert, cert, format!("needs {key} beside it")),
+        [false, true] => broken(key, key, format!("needs {cert} beside it")),
+        [true, true] if config.api.insecure => {
+            broken("server.api.insecure", cert, format!("asks for plain HTTP, and {cert} for TLS: keep one"));
+        }
+        _ => {}
+    }
     let mesh = config.mesh.listen;
     if mesh.port() != 0 && mesh.port() == api.port() && overlap(mesh.ip(), api.ip()) {
         broken(
@@ -238,6 +259,7 @@ fn relations(config: &NodeConfig, values: &Values<'_>, issues: &mut Vec<ConfigIs
                        worker.offline: false";
         broken("worker.offline", "node.init", message.to_owned());
     }
+    signed_orders(config, &mut broken);
     if !config.worker.standalone {
         // One that is written as it would be anyway does no harm: `config show` writes all of them.
         let is_set = |path: &&&str| {
@@ -249,6 +271,21 @@ fn relations(config: &NodeConfig, values: &Values<'_>, issues: &mut Vec<ConfigIs
             let origin = values.0.get(*path).map_or(Origin::Default, |setting| setting.origin.clone());
             issues.push(ConfigIssue { origin, key: Some((*path).to_owned()), message: message.to_owned() });
         }
+    }
+}
+
+/// Signed orders are asked for together with the keys that may sign them.
+fn signed_orders(config: &NodeConfig, broken: &mut impl FnMut(&'static str, &'static str, String)) {
+    let (signed, keys) = ("worker.require_signed_orders", "worker.trusted_keys");
+    match (config.worker.require_signed_orders, config.worker.trusted_keys.len()) {
+        (true, 0) => broken(signed, keys, format!("{keys} names nobody, so no work would be begun: add a key")),
+        (true, count) if count > SIGNERS_MAX => {
+            broken(keys, signed, format!("{count} keys are more than the {SIGNERS_MAX} that a node looks through"));
+        }
+        (false, count) if count > 0 => {
+            broken(keys, signed, format!("keys mean nothing without {signed}: true: set that, or remove them"));
+        }
+        _ => {}
     }
 }
 
@@ -268,9 +305,10 @@ fn warnings(config: &NodeConfig, settings: &Settings, env: &BTreeMap<String, Str
     if env.get("LICENSE_KEY").is_some_and(|key| !key.is_empty()) {
         warnings.push("LICENSE_KEY is ignored: Pentora needs no licence key".to_owned());
     }
-    if !config.api.listen.ip().is_loopback() {
+    if matches!(config.api.tls(), ApiTls::Plain) && !config.api.listen.ip().is_loopback() {
         warnings.push(format!(
-            "the API listens on {} in plain HTTP: put a proxy with TLS in front, or listen on 127.0.0.1",
+            "the API listens on {} in plain HTTP (server.api.insecure): whoever is on the way reads its tokens, so a proxy with \
+             TLS belongs in front",
             config.api.listen
         ));
     }

@@ -88,7 +88,7 @@ coordinator:
     assert_eq!(config.workers.heartbeat_interval, Duration::from_secs(30));
     assert_eq!(config.coordinator.grace_period, Duration::from_secs(120));
     assert_eq!((config.coordinator.max_attempts, config.coordinator.strategy), (3, Strategy::LeastLoaded));
-    assert!(loaded.warnings.iter().any(|warning| warning.contains("plain HTTP")), "{:?}", loaded.warnings);
+    assert!(matches!(loaded.config.api.tls(), ApiTls::Cluster), "others reach it");
     assert_eq!(
         (config.coordinator.backoff, config.coordinator.failure_action),
         (RetryPause::Exponential, FailedUnits::Reassign)
@@ -139,6 +139,26 @@ sync:
 }
 
 #[test]
+fn what_others_reach_is_inside_tls_unless_somebody_says_otherwise() {
+    let tls = |text: &str| {
+        let loaded = good(text, &[]);
+        let is_warned = loaded.warnings.iter().any(|warning| warning.contains("plain HTTP"));
+        (format!("{:?}", loaded.config.api.tls()), is_warned)
+    };
+    for listen in ["127.0.0.1:8080", "'[::1]:8080'", "127.9.9.9:1"] {
+        assert_eq!(tls(&format!("server: {{api: {{listen: {listen}}}}}")), ("Plain".to_owned(), false));
+    }
+    for listen in ["0.0.0.0:8080", "'[::]:8080'", "10.0.0.1:8080"] {
+        assert_eq!(tls(&format!("server: {{api: {{listen: {listen}}}}}")), ("Cluster".to_owned(), false));
+        let insecure = tls(&format!("server: {{api: {{listen: {listen}, insecure: true}}}}"));
+        assert_eq!(insecure, ("Plain".to_owned(), true));
+        let (files, is_warned) = tls(&format!("server: {{api: {{listen: {listen}, tls: {{cert: /c, key: /k}}}}}}"));
+        assert!(files.contains("/c") && files.contains("/k") && !is_warned, "{files}");
+    }
+    assert_eq!(tls("server: {api: {insecure: true}}"), ("Plain".to_owned(), false), "nobody else reaches it");
+}
+
+#[test]
 fn timers_that_nobody_set_follow_the_one_that_was() {
     for (text, grace, timeout) in [
         ("", 15, 1_800),
@@ -166,6 +186,19 @@ fn an_empty_configuration_is_complete() {
     assert_eq!(load(&Sources::default()).expect("even without a host").config.name, "node");
 }
 
+const A_KEY: &str = "ed25519:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA alice";
+
+#[test]
+fn whose_orders_are_taken_is_said_whole_or_not_at_all() {
+    let keys = ("PENTORA_WORKER_TRUSTED_KEYS", A_KEY);
+    let signed = ("PENTORA_WORKER_REQUIRE_SIGNED_ORDERS", "true");
+    assert_eq!(good("", &[keys, signed]).config.worker.trusted_keys, [A_KEY]);
+    for (env, part) in [(keys, "mean nothing without"), (signed, "names nobody")] {
+        let error = load(&sources("", &[env])).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    }
+}
+
 #[test]
 fn every_key_can_be_set_by_its_environment_variable() {
     for key in KEYS {
@@ -173,22 +206,31 @@ fn every_key_can_be_set_by_its_environment_variable() {
             ("", "node.data_dir") => "/d",
             ("", "mesh.advertise" | "mesh.peers" | "worker.coordinator") => "10.0.0.1:7400",
             ("", "client.api") => "http://127.0.0.1:1",
+            ("", "client.ca_fingerprint") => FINGERPRINT,
             ("", "results.retention.max_age") => "30d",
             ("", "results.retention.max_jobs") => "7",
             ("", "results.retention.max_bytes") => "20GiB",
             ("", "worker.windows" | "worker.blackouts") => "22:00-06:00 UTC",
+            ("", "worker.trusted_keys") => A_KEY,
             ("", _) => "x",
             (default, _) => default,
         };
+        let keys = (key.path == "worker.trusted_keys").then_some(("PENTORA_WORKER_REQUIRE_SIGNED_ORDERS", "true"));
         // Some mean something to a standalone worker alone.
         let is_of_standalone = key.path.starts_with("sync.") || key.path.starts_with("worker.local_");
         let mode = is_of_standalone.then_some(("PENTORA_WORKER_MODE", "standalone"));
-        let env: Vec<(&str, &str)> = mode.into_iter().chain([(env_name(key.path).leak() as &str, value)]).collect();
+        // A certificate and its key go together.
+        let tls = key.path.starts_with("server.api.tls.");
+        let other = tls.then_some([("PENTORA_SERVER_API_TLS_CERT", "x"), ("PENTORA_SERVER_API_TLS_KEY", "x")]);
+        let mode = mode.into_iter().chain(keys).chain(other.into_iter().flatten());
+        let env: Vec<(&str, &str)> = mode.chain([(env_name(key.path).leak() as &str, value)]).collect();
         let loaded = good("", &env);
         let expected = Origin::Environment(env_name(key.path));
         assert_eq!(loaded.origin(key.path), Some(&expected), "{}", key.path);
     }
 }
+
+const FINGERPRINT: &str = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
 /// A value for `key` that is not its default; `None` where it can have no other.
 fn another_value(key: &Key) -> Option<String> {
@@ -206,7 +248,10 @@ fn another_value(key: &Key) -> Option<String> {
         Kind::Networks => "10.9.0.0/16",
         Kind::Targets => "10.9.0.0/24",
         Kind::Windows => "mon-fri 22:00-06:00 Europe/Berlin",
+        Kind::Keys => A_KEY,
         Kind::Urls => "http://127.0.0.9:9",
+        Kind::Hosts => "n9.example",
+        Kind::Fingerprint => FINGERPRINT,
     };
     Some(text.to_owned())
 }
@@ -254,6 +299,14 @@ fn broken_relations_between_keys_are_reported_at_the_key_that_was_written() {
             "loopback only",
         ),
         ("mesh: {listen: '0.0.0.0:8080'}", &[], "p.yaml:1:16: mesh.listen", "same port"),
+        (
+            "server: {api: {insecure: true, tls: {cert: /c, key: /k}}}",
+            &[],
+            "p.yaml:1:26: server.api.insecure",
+            "keep one",
+        ),
+        ("server: {api: {tls: {cert: /c}}}", &[], "p.yaml:1:28: server.api.tls.cert", "needs server.api.tls.key"),
+        ("server: {api: {tls: {key: /k}}}", &[], "p.yaml:1:27: server.api.tls.key", "needs server.api.tls.cert"),
         ("coordinator: {worker_failure: {grace_period: 9s}}", &[], "p.yaml:1:46", "two heartbeats"),
         ("coordinator: {job_retry: {timeout: 10s}}", &[], "p.yaml:1:36", "less than the grace period"),
         ("worker: {offline: true, coordinator: 'n1:7400'}", &[], "p.yaml:1:19: worker.offline", "no other node"),

@@ -15,6 +15,7 @@ use super::size::Size;
 use super::{
     ApiAuth, FailedUnits, NetworkAccess, NodeMode, RetryPause, Secret, Strategy, TimingProfile, VoterCount, WorkerMode,
 };
+use crate::tls::Fingerprint;
 
 /// One key.
 #[derive(Debug, Clone, Copy)]
@@ -94,6 +95,26 @@ keys! {
     API_LISTEN: SocketAddr => key("server.api.listen", Kind::Socket, "127.0.0.1:8080", "address of the HTTP API"),
     API_AUTH: ApiAuth =>
         key("server.api.auth", Kind::Word(ApiAuth::WORDS), "jwt", "bearer tokens, or none on loopback only"),
+    API_TLS_CERT: Option<PathBuf> => key(
+        "server.api.tls.cert",
+        Kind::Path,
+        "",
+        "file with the API's certificate and those of whoever signed it, in PEM; read again on SIGHUP",
+    ),
+    API_TLS_KEY: Option<PathBuf> =>
+        key("server.api.tls.key", Kind::Path, "", "file with the certificate's private key, in PEM"),
+    API_TLS_NAMES: Vec<String> => key(
+        "server.api.tls.names",
+        Kind::Hosts,
+        "",
+        "more names and addresses under which the API is reached, for the certificate of the cluster's authority",
+    ),
+    API_INSECURE: bool => key(
+        "server.api.insecure",
+        Kind::Switch,
+        "false",
+        "plain HTTP on addresses that others reach: behind a proxy with TLS alone",
+    ),
     AUTO_REGISTER: bool => key(
         "workers.auto_register",
         Kind::Switch,
@@ -127,6 +148,14 @@ keys! {
     ),
     WORKER_BLACKOUTS: Vec<String> =>
         key("worker.blackouts", Kind::Windows, "", "when this node may not scan, written like worker.windows"),
+    REQUIRE_SIGNED_ORDERS: bool => key(
+        "worker.require_signed_orders",
+        Kind::Switch,
+        "false",
+        "begin no work but that of orders which a key of worker.trusted_keys signed, whoever leads the cluster",
+    ),
+    TRUSTED_KEYS: Vec<String> =>
+        key("worker.trusted_keys", Kind::Keys, "", "keys of people as `pentora key show` prints them, such as `ed25519:AbC... alice`"),
     MAX_CONCURRENT_SCANS: u32 =>
         key("worker.capacity.max_concurrent_scans", Kind::Count(1, 1024), "10", "leases held at once"),
     MAX_TARGETS_PER_SCAN: u64 =>
@@ -242,6 +271,20 @@ keys! {
     CLIENT_TOKEN_FILE: Option<PathBuf> =>
         key("client.token_file", Kind::Path, "", "file with the API token for the command line")
             .also_env(&["PENTORA_TOKEN_FILE"]),
+    CLIENT_CA_FILE: Option<PathBuf> => key(
+        "client.ca_file",
+        Kind::Path,
+        "",
+        "file with the certificate authorities to trust, in PEM (default: those of the system)",
+    )
+    .also_env(&["PENTORA_CA_FILE"]),
+    CLIENT_CA_FINGERPRINT: Option<Fingerprint> => key(
+        "client.ca_fingerprint",
+        Kind::Fingerprint,
+        "",
+        "SHA-256 fingerprint of the certificate authority to trust",
+    )
+    .also_env(&["PENTORA_CA_FINGERPRINT"]),
 }
 
 /// What is in the place of a broker.
@@ -325,6 +368,8 @@ mod tests {
             ("worker.exclude", "10.0.0.300", "10.0.0.300"),
             ("worker.windows", "22:00-06:00", "write it as"),
             ("worker.blackouts", "mon 22:00-06:00 Mars", "`Mars`"),
+            ("worker.require_signed_orders", "yes", "neither true nor false"),
+            ("worker.trusted_keys", "alice", "is no key"),
             ("results.free_space_floor", "1.5GB", "is not a size"),
             ("results.retention.max_bytes", "0", "is not between"),
             ("worker.capacity.max_concurrent_scans", "0", "from 1 to 1024"),
@@ -333,7 +378,9 @@ mod tests {
             ("coordinator.load_balancing.thresholds.worker_max_load", "NaN", "above 0 and up to 1"),
             ("workers.heartbeat_interval", "30", "lacks a unit"),
             ("workers.heartbeat_interval", "1ms", "is not between"),
-            ("client.api", "https://n1:8080", "http:// only"),
+            ("client.api", "ftp://n1:8080", "is not an API address"),
+            ("server.api.tls.names", "a b", "neither an address nor a host name"),
+            ("client.ca_fingerprint", "sha256:ab", "is not a fingerprint"),
             ("client.api", "n1:8080", "is not an API address"),
         ] {
             let error = find(path).unwrap().kind.check(&Raw::Text(text.to_owned())).unwrap_err();

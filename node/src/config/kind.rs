@@ -13,6 +13,8 @@ use super::size::Size;
 use super::{NetworkAccess, Secret, peer_address};
 use crate::policy::exclusion_targets;
 use crate::policy::own::check_window;
+use crate::signing::TrustedKey;
+use crate::tls::{Fingerprint, is_host};
 
 /// What a value must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,10 +49,16 @@ pub enum Kind {
     Targets,
     /// Times of windows or blackouts, a text each.
     Windows,
+    /// Public keys of people, each with a name behind it or none.
+    Keys,
     /// A token: never shown.
     Secret,
     /// HTTP addresses.
     Urls,
+    /// Names and addresses of hosts.
+    Hosts,
+    /// The fingerprint of a certificate.
+    Fingerprint,
     /// Anything: the key is refused, whatever its value.
     Anything,
 }
@@ -68,6 +76,7 @@ pub(super) enum Checked {
     Size(Size),
     Socket(SocketAddr),
     Networks(NetworkAccess),
+    Fingerprint(Fingerprint),
 }
 
 /// What a checked value becomes in a field.
@@ -107,6 +116,7 @@ values! {
     Size = Checked::Size(size) => size,
     SocketAddr = Checked::Socket(socket) => socket,
     NetworkAccess = Checked::Networks(networks) => networks,
+    Fingerprint = Checked::Fingerprint(fingerprint) => fingerprint,
 }
 
 impl Value for Vec<String> {
@@ -138,11 +148,13 @@ impl Kind {
         match self {
             Self::Labels => each(raw, label).map(Checked::List),
             Self::Peers => each(raw, peer_address).map(Checked::List),
+            Self::Hosts => each(raw, host).map(Checked::List),
             Self::Coordinators => each(raw, coordinator_address).map(Checked::List),
             Self::Urls => each(raw, http_url).map(|urls| Checked::Text(urls.join(","))),
             Self::Networks => networks(raw),
             Self::Targets => each(raw, targets).map(Checked::List),
             Self::Windows => windows(raw).map(Checked::List),
+            Self::Keys => each(raw, trusted_key).map(Checked::List),
             _ => match raw {
                 Raw::Text(text) => self.check_text(text.trim()),
                 Raw::List(_) => Err("takes one value, not a list".to_owned()),
@@ -188,6 +200,7 @@ impl Kind {
                 Ok(socket) => Ok(Checked::Socket(socket)),
                 Err(_) => Err(format!("`{text}` is not an address with port, such as 127.0.0.1:8080 or [::1]:8080")),
             },
+            Self::Fingerprint => text.parse().map(Checked::Fingerprint),
             Self::Word(words) if words.contains(&text) => Ok(Checked::Text(text.to_owned())),
             Self::Word(words) => Err(format!("`{text}` is not one of {}", words.join(", "))),
             Self::Secret if text.is_empty() => Err("is empty".to_owned()),
@@ -210,8 +223,17 @@ fn label(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+fn host(text: &str) -> Result<String, String> {
+    let shown = || format!("`{}` is neither an address nor a host name", text.escape_debug());
+    if is_host(text) { Ok(text.to_owned()) } else { Err(shown()) }
+}
+
 fn targets(text: &str) -> Result<String, String> {
     exclusion_targets(&[text.to_owned()]).map(|_read| text.to_owned()).map_err(|error| error.to_string())
+}
+
+fn trusted_key(text: &str) -> Result<String, String> {
+    text.parse::<TrustedKey>().map(|key| key.to_string()).map_err(|error| error.to_string())
 }
 
 /// A text is one of them, commas and all: days have some.
@@ -246,16 +268,16 @@ fn networks(raw: &Raw) -> Result<Checked, String> {
     Ok(Checked::Networks(NetworkAccess::Networks(networks)))
 }
 
-/// An API address; the client speaks plain HTTP, which is meant for loopback or a proxy that adds TLS.
+/// An API address.
 fn http_url(text: &str) -> Result<String, String> {
-    let authority = text.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
-    match authority {
-        Some(authority) if !authority.is_empty() && authority.chars().all(|c| c.is_ascii_graphic() && c != '@') => {
-            Ok(format!("http://{authority}"))
+    let parts = ["https://", "http://"].into_iter().find_map(|scheme| Some((scheme, text.strip_prefix(scheme)?)));
+    let parts = parts.map(|(scheme, rest)| (scheme, rest.trim_end_matches('/')));
+    match parts {
+        Some((scheme, authority))
+            if !authority.is_empty() && authority.chars().all(|c| c.is_ascii_graphic() && c != '@') =>
+        {
+            Ok(format!("{scheme}{authority}"))
         }
-        None if text.starts_with("https://") => {
-            Err(format!("`{text}`: this version's client speaks http:// only; use a local node or a tunnel"))
-        }
-        _ => Err(format!("`{text}` is not an API address such as http://127.0.0.1:8080")),
+        _ => Err(format!("`{text}` is not an API address such as https://10.0.0.1:8080")),
     }
 }

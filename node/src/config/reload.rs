@@ -9,7 +9,14 @@ use super::issue::ConfigError;
 use super::keys::KEYS;
 
 /// The keys that take effect at once: what a node's owner allows must not wait for a restart.
-const AT_ONCE: [&str; 4] = ["worker.scope", "worker.exclude", "worker.windows", "worker.blackouts"];
+const AT_ONCE: [&str; 6] = [
+    "worker.scope",
+    "worker.exclude",
+    "worker.windows",
+    "worker.blackouts",
+    "worker.require_signed_orders",
+    "worker.trusted_keys",
+];
 
 /// What reading a configuration again came to.
 #[derive(Debug)]

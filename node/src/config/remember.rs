@@ -11,7 +11,7 @@ use super::show::render;
 pub const REMEMBERED_FILE: &str = "node.yaml";
 
 /// Keys that say what to do once, or where things are for others than the node.
-const NEVER: [&str; 9] = [
+const NEVER: [&str; 11] = [
     "node.data_dir",
     "node.init",
     "mesh.psk_file",
@@ -21,6 +21,8 @@ const NEVER: [&str; 9] = [
     "worker.token_file",
     "client.api",
     "client.token_file",
+    "client.ca_file",
+    "client.ca_fingerprint",
 ];
 
 /// The text of [`REMEMBERED_FILE`] for a node that was started as `loaded` says. A name that nobody said is not in it:

@@ -50,7 +50,10 @@ fn written(key: &Key, setting: &Setting) -> String {
     if key.kind == Kind::Secret {
         return "\"***\"".to_owned();
     }
-    let many = matches!(key.kind, Kind::Labels | Kind::Peers | Kind::Coordinators | Kind::Networks | Kind::Targets);
+    let many = matches!(
+        key.kind,
+        Kind::Labels | Kind::Peers | Kind::Coordinators | Kind::Networks | Kind::Targets | Kind::Keys
+    );
     match &setting.raw {
         Raw::Text(text) if !many || text == "auto" => scalar(text),
         raw => format!("[{}]", raw.items().map(|item| scalar(item.trim())).collect::<Vec<_>>().join(", ")),
@@ -117,10 +120,12 @@ fn leaf_schema(key: &Key) -> Value {
         | Kind::Networks
         | Kind::Targets
         | Kind::Windows
+        | Kind::Hosts
+        | Kind::Keys
         | Kind::Urls => list,
         Kind::Time(..) => json!({"type": "string", "examples": ["30s", "2m", "1h30m"]}),
         Kind::Size(..) => json!({"type": ["string", "integer"], "examples": ["512MiB", "20GiB"]}),
-        Kind::Label | Kind::Path | Kind::Socket | Kind::Secret | Kind::Anything => {
+        Kind::Fingerprint | Kind::Label | Kind::Path | Kind::Socket | Kind::Secret | Kind::Anything => {
             json!({"type": ["string", "number"]})
         }
     };

@@ -37,7 +37,7 @@ pub struct Standing {
 pub fn placed(state: &State, needs: &Needs, priority: Priority, settings: &Settings, now_ms: u64) -> Placed {
     let (mut placed, unkept) = (Placed::default(), placement::unkept(state, needs));
     for (id, record) in state.nodes() {
-        let refusal = placement::refusal(record, state.site_of(id), needs, VERSION)
+        let refusal = placement::refused(state, id, record, needs, VERSION)
             .or_else(|| unkept.clone())
             .or_else(|| placement::set_aside(state.health(id), now_ms))
             .or_else(|| no_room(state, id, priority, settings));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pentora_raft::autopilot::{Aim, Obstacle, Removal, Step, View, next_step, removal};
-use pentora_raft::command::{Command, SpecRef, Voting};
+use pentora_raft::command::{Command, LogStep, SpecRef, Voting};
 use pentora_raft::{LogVersion, NodeId, Raft, Role, State};
 
 use super::WorkSessions;
@@ -23,6 +23,12 @@ pub(super) async fn step(raft: &Raft, led: Duration) {
         match raft.propose(Command::RaiseLog { version }).await {
             Ok(_) => tracing::info!(version, "the log's version is raised: every node that follows it reads that"),
             Err(error) => tracing::debug!(version, %error, "not raised; the next round looks again"),
+        }
+    }
+    for command in out_of_the_log(raft, &view) {
+        match raft.propose(command).await {
+            Ok(_) => tracing::info!("the group does not count on a node any more that gives up its log"),
+            Err(error) => tracing::debug!(%error, "not decided; the next round looks again"),
         }
     }
     for command in departures(raft, &view) {
@@ -64,6 +70,17 @@ fn next_log_version(raft: &Raft, view: &View) -> Option<LogVersion> {
     raft.read(|state| {
         let newest = following.map(|node| state.versions(*node).newest).min()?;
         (newest > state.log_version()).then_some(newest)
+    })
+}
+
+/// What says of nodes that give up their log that the group does not count on them any more. The entry that took them out of it
+/// stands before this one, so both are decided or neither.
+fn out_of_the_log(raft: &Raft, view: &View) -> Vec<Command> {
+    let is_counted_on =
+        |node: &NodeId| view.becoming.is_some() || view.voters.contains(node) || view.learners.contains(node);
+    raft.read(|state| {
+        let waiting = state.log_places().filter(|(node, place)| !place.is_out && !is_counted_on(node));
+        waiting.map(|(node, place)| Command::MoveInLog { node, step: LogStep::Out { since: place.since } }).collect()
     })
 }
 

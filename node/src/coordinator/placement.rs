@@ -4,8 +4,8 @@
 //! gets, has it room. The first that does not hold is the reason.
 
 use ipnet::IpNet;
-use pentora_raft::State;
-use pentora_raft::state::{Health, Needs, NodeRecord, NodeStatus, residency_in};
+use pentora_raft::state::{Health, Needs, NodeRecord, NodeStatus, residency_in, signer_in};
+use pentora_raft::{NodeId, State};
 
 use crate::results::choose::is_kept_in;
 
@@ -14,6 +14,23 @@ use crate::results::choose::is_kept_in;
 pub fn refusal(node: &NodeRecord, site: Option<&str>, needs: &Needs, version: &str) -> Option<String> {
     let unavailable = unavailable(node).map(str::to_owned);
     unavailable.or_else(|| incompatible(node, version)).or_else(|| mismatch(node, site, needs))
+}
+
+/// The first filter that a node of the cluster does not pass, or `None`: [`refusal`], and whose orders it takes.
+#[must_use]
+pub fn refused(state: &State, id: NodeId, node: &NodeRecord, needs: &Needs, version: &str) -> Option<String> {
+    refusal(node, state.site_of(id), needs, version).or_else(|| untrusted(state.signers(id), needs))
+}
+
+/// Why a node that says whose orders it takes alone does not take this one, or `None` where it does. It looks itself as well.
+#[must_use]
+pub fn untrusted(signers: Option<&[String]>, needs: &Needs) -> Option<String> {
+    let signers = signers?;
+    match needs.signer() {
+        None => Some("it takes signed orders alone, and nobody signed this one".to_owned()),
+        Some(key) if signers.iter().any(|signer| signer == key) => None,
+        Some(key) => Some(format!("it does not take orders that are signed by {key}")),
+    }
 }
 
 /// How a site stands among the tags that work requires: no tag of a node can be taken for one, because a node is asked for
@@ -77,8 +94,8 @@ pub fn mismatch(node: &NodeRecord, site: Option<&str>, needs: &Needs) -> Option<
     }
     let missing = |tag: &&String| match site_in(tag) {
         Some(wanted) => site != Some(wanted),
-        // That it is there was asked above.
-        None if residency_in(tag).is_some() => false,
+        // That it is there was asked above; whose orders it takes is asked beside.
+        None if residency_in(tag).is_some() || signer_in(tag).is_some() => false,
         None => !node.info.tags.contains(*tag),
     };
     if let Some(tag) = needs.required_tags.iter().find(missing) {
@@ -124,7 +141,7 @@ pub fn reaches(access: Option<&[IpNet]>, net: &IpNet) -> bool {
 mod tests {
     use super::*;
     use pentora_raft::command::NodeInfo;
-    use pentora_raft::state::of_residency;
+    use pentora_raft::state::{of_residency, of_signer};
 
     fn node(info: NodeInfo) -> NodeRecord {
         NodeRecord {
@@ -156,6 +173,18 @@ mod tests {
     fn some_room_is_kept_for_urgent_work_and_a_worker_of_one_unit_takes_it_for_any() {
         let of = |max_concurrent_scans| node(NodeInfo { max_concurrent_scans, ..NodeInfo::default() });
         assert_eq!([10, 2, 1, 0].map(|capacity| rooms(&of(capacity), 800)), [(10, 8), (2, 2), (1, 1), (0, 0)]);
+    }
+
+    #[test]
+    fn a_node_that_takes_signed_orders_alone_gets_those_of_its_signers_and_others_get_all() {
+        let signed = |key: &str| Needs { required_tags: vec![of_signer(key)], ..Needs::default() };
+        assert_eq!(mismatch(&node(NodeInfo::default()), None, &signed("a")), None, "no node needs a tag for it");
+        let signers = ["a".to_owned()];
+        assert_eq!(untrusted(None, &Needs::default()).or(untrusted(None, &signed("b"))), None);
+        assert_eq!(untrusted(Some(&signers), &signed("a")), None);
+        assert!(untrusted(Some(&signers), &signed("b")).unwrap().ends_with("signed by b"));
+        assert!(untrusted(Some(&signers), &Needs::default()).unwrap().contains("nobody signed"));
+        assert!(untrusted(Some(&[]), &signed("a")).is_some());
     }
 
     #[test]

@@ -197,6 +197,7 @@ impl<'a> Planner<'a> {
             is_kept
                 && placement::incompatible(worker.record, version).is_none()
                 && placement::mismatch(worker.record, self.view.state.site_of(worker.id), needs).is_none()
+                && placement::untrusted(self.view.state.signers(worker.id), needs).is_none()
         };
         let all: Vec<usize> =
             self.workers.iter().enumerate().filter(|(_, worker)| fits(worker)).map(|(at, _)| at).collect();

@@ -20,6 +20,15 @@ pub struct AccessTokenRequest {
     /// Scopes that its bearer may scan, by name.
     #[serde(default)]
     pub scopes: Vec<String>,
+    /// Requests a minute that each node takes from its bearer; absent for 500 a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests_per_minute: Option<u32>,
+    /// Jobs of its bearer that wait or run at once; absent for as many as the cluster takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_jobs: Option<u32>,
+    /// Targets of all its jobs in a day, UTC; absent for any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub targets_per_day: Option<u64>,
 }
 
 /// The only time the token itself is shown.
@@ -73,6 +82,15 @@ pub struct AccessTokenDocument {
     /// As in [`AccessTokenRequest::scopes`].
     #[serde(default)]
     pub scopes: Vec<String>,
+    /// As in [`AccessTokenRequest::requests_per_minute`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests_per_minute: Option<u32>,
+    /// As in [`AccessTokenRequest::open_jobs`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_jobs: Option<u32>,
+    /// As in [`AccessTokenRequest::targets_per_day`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub targets_per_day: Option<u64>,
     /// The name of the token with which it was made; empty for the one that was made with the cluster.
     pub by: String,
     /// The address from which it was made.

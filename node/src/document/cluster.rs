@@ -37,11 +37,17 @@ pub struct ClusterDocument {
     pub applied_index: u64,
     /// How many voters there are and may be lost.
     pub quorum: Quorum,
+    /// The fingerprint of the authority that signs the certificates of the nodes' APIs; absent before there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<String>,
     /// Every node, voters first.
     pub nodes: Vec<NodeDocument>,
     /// Name of the node that answered.
     #[serde(default)]
     pub answered_by: String,
+    /// Name of the node that was asked and handed the request on to the one that answered; absent where that is the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handed_on_by: Option<String>,
     /// How many chunks of results, specs and feeds lack a holder that they should have, by reason.
     #[serde(default)]
     pub results_short: BTreeMap<String, u64>,

@@ -93,6 +93,9 @@ pub struct JobDocument {
     /// The site that its hosts are at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub site: Option<String>,
+    /// The key of whoever signed the order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<String>,
     /// That ports of controllers and medical devices are asked like any other, as the request wanted; told where `ports` is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_fragile: bool,
@@ -173,17 +176,18 @@ pub struct ReprioritizeRequest {
     pub priority: Priority,
 }
 
-/// One line of a job's history.
+/// One line of a job's history, or of the cluster's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct JobEvent {
-    /// Its job.
+    /// Its job; empty for what happened to a node or to the policy.
     #[serde(default)]
     pub job_id: String,
     /// Log index of the entry that caused it; as the cursor for `?after=` it stands for all that the entry caused.
     pub index: u64,
     /// RFC 3339 with milliseconds.
     pub at: String,
-    /// `submitted`, `assigned`, `unit_done`, `worker_failed`, ...
+    /// `submitted`, `assigned`, `unit_done`, `worker_failed`, ...; of the cluster `node_joined`, `node_back`, `node_failed`,
+    /// `node_left`, `node_removed`, `node_role`, `node_policy`, `rule_set`, `rule_removed`.
     pub kind: String,
     /// What happened, as a sentence.
     pub message: String,
@@ -193,6 +197,9 @@ pub struct JobEvent {
     /// The unit concerned, as `partition:start-end`.
     #[serde(default)]
     pub unit: Option<String>,
+    /// The node concerned, of an event of the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
 }
 
 #[cfg(test)]

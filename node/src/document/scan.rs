@@ -15,6 +15,8 @@ use super::words::{self, PriorityWord};
 
 /// Most addresses of one network that a sample may have: there is room for as many ranges in all.
 pub const SAMPLE_MAX: u32 = 1 << 20;
+/// Most links of one request: more than a machine has.
+pub const LINKS_MAX: usize = 64;
 
 /// A request for a scan. Every field may be left out, but there must be targets in `targets` or `target_text`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -118,12 +120,43 @@ pub struct ScanRequest {
     /// seed; none means all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sample: Option<u32>,
+    /// Whole IPv6 links whose hosts were looked for and stand among the targets: the results say so.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<LinkFound>,
     /// Whether of a host name with several addresses `all` (the default) are scanned or the `first` that may be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resolve: Option<Resolve>,
     /// Whether name servers are asked what hosts that are up are called; none means yes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reverse_dns: Option<bool>,
+    /// The signature of whoever asks, under this very request: `pentora scan --sign`. Nodes whose owners ask for it
+    /// (`worker.require_signed_orders`) scan for nobody else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<SignedOrder>,
+}
+
+/// A request as a person signed it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SignedOrder {
+    /// What was signed, to the byte: JSON with `version`, `id`, `issued_at_ms`, `expires_at_ms`, `repeats` and `request`.
+    pub order: String,
+    /// Who signed it: `ed25519:` and the key in base64url.
+    pub key: String,
+    /// The Ed25519 signature in base64url, under `pentora order v1`, a zero byte, and the text.
+    pub signature: String,
+}
+
+/// A link whose hosts were looked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LinkFound {
+    /// Its addresses, such as `fe80::%eth0/64`.
+    pub link: String,
+    /// How many hosts of it are among the targets.
+    pub hosts: u32,
+    /// Whether all nodes of the link were asked; if not, the hosts are those that the machine knew.
+    pub asked: bool,
 }
 
 /// Which addresses of a host name are scanned.
@@ -177,8 +210,10 @@ impl Default for ScanRequest {
             confidence: None,
             seed: None,
             sample: None,
+            links: Vec::new(),
             resolve: None,
             reverse_dns: None,
+            order: None,
         }
     }
 }
@@ -213,7 +248,7 @@ mod tests {
     #[test]
     fn what_is_not_said_is_not_written_so_that_an_older_node_understands_the_rest() {
         let json = serde_json::to_string(&ScanRequest::default()).unwrap();
-        for field in ["exclude_ports", "sample", "resolve", "reverse_dns"] {
+        for field in ["exclude_ports", "sample", "resolve", "reverse_dns", "order"] {
             assert!(!json.contains(field), "{json}");
         }
         let said = ScanRequest { exclude_ports: Some("9100".into()), ..ScanRequest::default() };

@@ -1,6 +1,6 @@
 //! What a request would become: its parts, who may take each, and what it would send and take. Nothing is sent or kept.
 
-use pentora_raft::state::{NodeRecord, Partition, Settings, residency_in};
+use pentora_raft::state::{NodeRecord, Partition, Settings, residency_in, signer_in};
 use pentora_raft::{NodeId, State};
 use pentora_scanner::spec::{EngineChoice, ScanSpec};
 use pentora_scanner::target::TargetSet;
@@ -100,10 +100,11 @@ pub(crate) fn needs_words(partition: &Partition) -> Vec<String> {
     let needs = &partition.needs;
     let networks = needs.networks.iter().map(|net| format!("reaches {net}"));
     let region = needs.region.iter().map(|region| format!("region {region}"));
-    let tags = needs.required_tags.iter().map(|tag| match (placement::site_in(tag), residency_in(tag)) {
-        (Some(site), _) => format!("site {site}"),
-        (None, Some(region)) => format!("results stay in {region}"),
-        (None, None) => format!("tag {tag}"),
+    let tags = needs.required_tags.iter().map(|tag| {
+        let signed = || signer_in(tag).map(|key| format!("signed by {key}"));
+        let stays = || residency_in(tag).map(|region| format!("results stay in {region}"));
+        let site = placement::site_in(tag).map(|site| format!("site {site}"));
+        site.or_else(stays).or_else(signed).unwrap_or_else(|| format!("tag {tag}"))
     });
     let preferred = needs.preferred_tags.iter().map(|tag| format!("rather tag {tag}"));
     let engine = needs.engine.iter().map(|engine| format!("engine {engine}"));

@@ -7,6 +7,7 @@ use pentora_raft::store::Storage;
 use pentora_raft::{ClusterId, Config, Profile, TokenId};
 
 use super::*;
+use crate::document::Resolve;
 use crate::results::ChunkStore;
 
 /// A log of one voter, and what a submission needs beside it.

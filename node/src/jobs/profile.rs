@@ -24,6 +24,14 @@ pub(super) fn complete(request: ScanRequest, raft: &Raft) -> Result<(ScanRequest
     Ok((with(request, options), restriction))
 }
 
+/// The same for a request that names no profile, or one that is built in: what needs no cluster to be known.
+pub(super) fn complete_built_in(request: ScanRequest) -> Option<(ScanRequest, Profile)> {
+    let Some(name) = &request.profile else { return Some((request, Profile::Default)) };
+    let options = ProfileOptions::built_in(&name.to_ascii_lowercase())?;
+    let restriction = if options.ot_safe { Profile::OtSafe } else { Profile::Default };
+    Some((with(request, options), restriction))
+}
+
 fn options_of(state: &State, name: &str) -> Option<ProfileOptions> {
     let stored = || Profiles::words(&state.rule(RuleKind::Profile, name)?.rule);
     ProfileOptions::built_in(&name.to_ascii_lowercase()).or_else(|| stored().map(|words| words.options))

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
-use pentora_raft::state::{Needs, of_residency};
+use pentora_raft::state::{Needs, of_residency, of_signer};
 use pentora_raft::{NodeId, State};
 use pentora_scanner::spec::EngineChoice;
 use pentora_scanner::target::{TargetError, TargetSet};
@@ -63,7 +63,8 @@ pub(super) fn split(
 ) -> Result<Vec<SplitPart>, TargetError> {
     let stays = request.residency.as_deref().map(of_residency);
     let own = request.require_worker_tags.iter().cloned();
-    let required_tags: Vec<String> = own.chain(site.map(placement::of_site)).chain(stays).collect();
+    let signed = request.order.as_ref().map(|order| of_signer(&order.key));
+    let required_tags: Vec<String> = own.chain(site.map(placement::of_site)).chain(stays).chain(signed).collect();
     let needs = |networks: Vec<IpNet>| Needs {
         networks,
         region: request.region.clone().or_else(|| request.residency.clone()),

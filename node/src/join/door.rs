@@ -134,8 +134,11 @@ impl Door {
             return Membership::Unknown;
         }
         self.raft.read(|state| match state.node(node) {
-            Some(record) if record.info.peer == peer.to_string() && !record.may_vote() => Membership::OnlyScans,
-            Some(record) if record.info.peer == peer.to_string() => Membership::In,
+            // While the group still counts on it, it hears of it there.
+            Some(record) if record.info.peer == peer.to_string() => {
+                let is_out = state.log_place(node).is_none_or(|place| place.is_out);
+                if is_out && !record.may_vote() { Membership::OnlyScans } else { Membership::In }
+            }
             // An id is the index of an admission and is never used again.
             None if state.cluster().id.is_some() && node <= applied => Membership::Removed,
             _ => Membership::Unknown,

@@ -1,6 +1,7 @@
 //! The join token as a user sees it: `pnj_` and base32 of everything a new node needs to be let in.
 //!
-//! It holds the cluster's id, the mesh's pre-shared key, the token's public half and its secret. Whoever has it can
+//! It holds the cluster's id, the mesh's pre-shared key, the token's public half and its secret, and the fingerprint of the
+//! authority that signs the certificates of the cluster's APIs. Whoever has it can
 //! reach the mesh's port, so it is short-lived and counted.
 //!
 //! **Invariant: what the cluster keeps of a token is of no use for joining.** The secret is the seed of a signing key, the
@@ -14,11 +15,16 @@ use data_encoding::BASE32_NOPAD;
 use pentora_p2p::{Identity, PeerId, PreSharedKey};
 use pentora_raft::{ClusterId, Digest, TokenId};
 
+use crate::tls::Fingerprint;
+
 const PREFIX: &str = "pnj_";
-/// 2, since joiners sign: what version 1 showed was what the log kept.
-const VERSION: u8 = 2;
+/// 3, with the authority's fingerprint. 2, since joiners sign: what version 1 showed was what the log kept.
+const VERSION: u8 = 3;
+/// Without an authority: of a cluster that has none yet, or of an earlier release.
+const VERSION_BEFORE: u8 = 2;
 const SECRET_BYTES: usize = 16;
 const BODY_BYTES: usize = 1 + 16 + 32 + 8 + SECRET_BYTES;
+const AUTHORITY_BYTES: usize = 32;
 const CHECK_BYTES: usize = 4;
 
 /// A join token. `Display` shows it whole; `Debug` does not.
@@ -31,6 +37,8 @@ pub struct JoinToken {
     /// Its public half.
     pub id: TokenId,
     secret: [u8; SECRET_BYTES],
+    /// Who signs the certificates of the cluster's APIs.
+    pub authority: Option<Fingerprint>,
 }
 
 /// A text that is no join token.
@@ -54,7 +62,14 @@ impl JoinToken {
     /// A new token for `cluster`, random in both halves.
     #[must_use]
     pub fn generate(cluster: ClusterId, psk: &PreSharedKey) -> Self {
-        Self { cluster, psk: *psk.as_bytes(), id: TokenId(rand::random()), secret: rand::random() }
+        let (id, secret) = (TokenId(rand::random()), rand::random());
+        Self { cluster, psk: *psk.as_bytes(), id, secret, authority: None }
+    }
+
+    /// The same, for a cluster with this authority.
+    #[must_use]
+    pub fn of_authority(self, authority: Option<Fingerprint>) -> Self {
+        Self { authority, ..self }
     }
 
     /// A token with the id of another and a secret of its own, as one who guesses would show.
@@ -142,11 +157,12 @@ impl FromStr for Credential {
 
 impl fmt::Display for JoinToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut bytes = vec![VERSION];
+        let mut bytes = vec![if self.authority.is_some() { VERSION } else { VERSION_BEFORE }];
         bytes.extend(self.cluster.0);
         bytes.extend(self.psk);
         bytes.extend(self.id.0);
         bytes.extend(self.secret);
+        bytes.extend(self.authority.iter().flat_map(|authority| authority.0));
         let check = Digest::of(&bytes);
         bytes.extend(check.0.iter().take(CHECK_BYTES));
         write!(f, "{PREFIX}{}", BASE32_NOPAD.encode(&bytes).to_ascii_lowercase())
@@ -166,11 +182,15 @@ impl FromStr for JoinToken {
         let body = text.trim().strip_prefix(PREFIX).ok_or(JoinTokenError::Prefix)?;
         let bytes =
             BASE32_NOPAD.decode(body.to_ascii_uppercase().as_bytes()).map_err(|_not_base32| JoinTokenError::Damaged)?;
-        let (body, check) = bytes.split_at_checked(BODY_BYTES).ok_or(JoinTokenError::Damaged)?;
-        let (&version, fields) = body.split_first().ok_or(JoinTokenError::Damaged)?;
-        if version != VERSION {
-            return Err(JoinTokenError::Version { found: version });
-        }
+        let (body, _) = bytes.split_at_checked(BODY_BYTES).ok_or(JoinTokenError::Damaged)?;
+        let size = match body.first() {
+            Some(&VERSION) => BODY_BYTES + AUTHORITY_BYTES,
+            Some(&VERSION_BEFORE) => BODY_BYTES,
+            Some(&found) => return Err(JoinTokenError::Version { found }),
+            None => return Err(JoinTokenError::Damaged),
+        };
+        let (body, check) = bytes.split_at_checked(size).ok_or(JoinTokenError::Damaged)?;
+        let (_, fields) = body.split_first().ok_or(JoinTokenError::Damaged)?;
         if !Digest::of(body).0.starts_with(check) || check.len() != CHECK_BYTES {
             return Err(JoinTokenError::Damaged);
         }
@@ -180,6 +200,7 @@ impl FromStr for JoinToken {
             psk: take(&mut at)?,
             id: TokenId(take(&mut at)?),
             secret: take(&mut at)?,
+            authority: if at.is_empty() { None } else { Some(Fingerprint(take(&mut at)?)) },
         })
     }
 }
@@ -219,13 +240,21 @@ mod tests {
         let token = JoinToken::generate(ClusterId([1; 16]), &PreSharedKey::generate());
         let text = token.to_string();
         assert_eq!(text.parse::<JoinToken>().unwrap(), token);
+        let with = token.clone().of_authority(Some(Fingerprint([5; 32])));
+        assert_eq!(with.to_string().parse::<JoinToken>().unwrap(), with);
+        assert_eq!((with.key(), with.id), (token.key(), token.id), "the secret is the same");
         assert_eq!(format!(" {text}\n").parse::<JoinToken>().unwrap(), token);
         assert!(!format!("{token:?}").contains(&text[40..]));
     }
 
     #[test]
     fn a_cut_or_mistyped_token_is_damaged_and_another_text_is_no_token() {
-        let text = JoinToken::generate(ClusterId([1; 16]), &PreSharedKey::generate()).to_string();
+        let token = JoinToken::generate(ClusterId([1; 16]), &PreSharedKey::generate());
+        let text = token.clone().of_authority(Some(Fingerprint([5; 32]))).to_string();
+        for cut in 4..text.len() {
+            assert!(text[..cut].parse::<JoinToken>().is_err(), "{cut}");
+        }
+        let text = token.to_string();
         assert_eq!("abc".parse::<JoinToken>(), Err(JoinTokenError::Prefix));
         for cut in 4..text.len() {
             assert!(text[..cut].parse::<JoinToken>().is_err(), "{cut}");

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use super::window::{self, Closed, Window};
 use super::{exclusion_targets, hours};
+use crate::signing::TrustedKey;
 
 /// Networks that a node says it reaches, at most: they are in an entry of the log. With more, it is asked when work comes.
 const NETWORKS_MAX: usize = 256;
@@ -25,6 +26,7 @@ pub struct OwnRules {
     scope: Option<Scope>,
     exclude: Vec<String>,
     windows: Vec<Window>,
+    signers: Option<Vec<TrustedKey>>,
 }
 
 /// The rules of this node's own file, as it was read last. Cheap to clone.
@@ -77,7 +79,20 @@ impl OwnRules {
         exclusion_targets(exclude).map_err(|error| error.to_string())?;
         let windows = windows.iter().map(|text| window_of(text, false));
         let windows = windows.chain(blackouts.iter().map(|text| window_of(text, true)));
-        Ok(Self { scope, exclude: exclude.to_vec(), windows: windows.collect::<Result<_, _>>()? })
+        let windows = windows.collect::<Result<_, _>>()?;
+        Ok(Self { scope, exclude: exclude.to_vec(), windows, signers: None })
+    }
+
+    /// The same, with work of nobody's orders begun but of those that these keys signed.
+    #[must_use]
+    pub fn signed_by(self, signers: Vec<TrustedKey>) -> Self {
+        Self { signers: Some(signers), ..self }
+    }
+
+    /// Whose orders are taken alone; `None` where all are.
+    #[must_use]
+    pub fn signers(&self) -> Option<&[TrustedKey]> {
+        self.signers.as_deref()
     }
 
     /// What alone may be sent to; anything where there is none.

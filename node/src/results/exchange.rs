@@ -1,5 +1,7 @@
 //! Chunks between nodes: copied to further holders before they are counted, fetched from a holder when asked for.
 
+mod held_up;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +15,7 @@ use pentora_raft::state::NodeStatus;
 use pentora_raft::{Digest, NodeId, Raft, State};
 use tokio::sync::watch;
 
+use self::held_up::HeldUp;
 use super::choose::{candidates, keepers, keeps_results, may_have, takers_in, within};
 use super::{ChunkReader, ChunkStore, StoreError};
 use crate::rpc::calls::{CallError, Calls};
@@ -42,6 +45,7 @@ pub struct Exchange {
     is_full: Arc<AtomicBool>,
     /// Why a chunk could not be written last, until one is again.
     trouble: Arc<watch::Sender<Option<String>>>,
+    held_up: HeldUp,
 }
 
 /// Why a chunk was not read, with every holder that was tried.
@@ -96,13 +100,28 @@ impl Exchange {
     #[must_use]
     pub fn new(raft: Raft, store: ChunkStore, calls: Option<Calls>, copies: usize) -> Self {
         let trouble = Arc::new(watch::Sender::new(None));
-        Self { raft, store, calls, copies, short: Arc::default(), is_full: Arc::default(), trouble }
+        Self {
+            raft,
+            store,
+            calls,
+            copies,
+            short: Arc::default(),
+            is_full: Arc::default(),
+            trouble,
+            held_up: HeldUp::default(),
+        }
     }
 
     /// Why chunks cannot be written here, while they cannot.
     #[must_use]
     pub fn trouble(&self) -> watch::Receiver<Option<String>> {
         self.trouble.subscribe()
+    }
+
+    /// Why results of this node wait that no disk takes, while some do.
+    #[must_use]
+    pub fn held_up(&self) -> Option<String> {
+        self.held_up.reason()
     }
 
     /// Writes a chunk to this node's disk, and notes whether the disk took it.
@@ -167,8 +186,10 @@ impl Exchange {
         let region = region_of(&bytes);
         let own = self.raft.node();
         let (mut holders, mut full) = (Vec::new(), BTreeSet::new());
+        let way = self.held_up.begin(digest);
         let mut pause = RETRY;
         loop {
+            let mut last = None;
             let is_short_here = !self.hold_here(digest, &bytes, &mut holders, &mut full).await;
             let up = |state: &State| within(keepers(state, &full), region.as_deref());
             let others = self.raft.read(|state| candidates(digest, own, &up(state)));
@@ -188,8 +209,12 @@ impl Exchange {
                     Err(NotKept::Full(why)) => {
                         tracing::debug!(node, why, "has no room for a copy");
                         full.insert(node);
+                        last = Some((node, why));
                     }
-                    Err(NotKept::Failed(why)) => tracing::debug!(node, %digest, why, "chunk not copied"),
+                    Err(NotKept::Failed(why)) => {
+                        tracing::debug!(node, %digest, why, "chunk not copied");
+                        last = Some((node, why));
+                    }
                 }
             }
             if holders.len() >= needed {
@@ -201,10 +226,37 @@ impl Exchange {
             if is_short_here || full.contains(&own) {
                 tracing::error!(%digest, "results cannot be written to as many disks as needed; trying again");
             }
+            // A peer that answers nothing once is no reason yet.
+            if pause > RETRY {
+                way.waits(self.why_it_waits(holders.len(), needed, &full, last));
+            }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(RETRY_MAX);
             full.clear();
         }
+    }
+
+    /// Why too few disks take a chunk.
+    fn why_it_waits(
+        &self,
+        taken: usize,
+        needed: usize,
+        full: &BTreeSet<NodeId>,
+        last: Option<(NodeId, String)>,
+    ) -> String {
+        let name =
+            |node: NodeId| self.raft.read(|state| state.node(node).map_or_else(String::new, |it| it.info.name.clone()));
+        let full: Vec<String> = full.iter().map(|node| name(*node)).filter(|name| !name.is_empty()).collect();
+        let why = match last {
+            _ if !full.is_empty() => {
+                format!("no more room above results.free_space_floor on {}", full.join(", "))
+            }
+            Some((node, why)) => format!("{}: {why}", name(node)),
+            None => "the disk of this node refuses".to_owned(),
+        };
+        let disks =
+            if needed == 1 { "a disk".to_owned() } else { format!("{needed} disks, of which {taken} took them") };
+        format!("results wait for {disks}: {why}")
     }
 
     /// Has a gateway, or a member of the region that a chunk does not leave, make it durable. While none takes it, it waits in
@@ -213,6 +265,7 @@ impl Exchange {
         let digest = Digest::of(&bytes);
         let region = region_of(&bytes);
         let (mut kept, mut pause, mut is_spooled) = (Some(bytes), RETRY, false);
+        let on_its_way = self.held_up.begin(digest);
         let mut tries = 0usize;
         loop {
             let bytes = match &kept {
@@ -253,7 +306,12 @@ impl Exchange {
                     return stored;
                 }
                 Ok(_) => tracing::warn!(%digest, "a gateway says that it has other results than it was given"),
-                Err(why) => tracing::debug!(%digest, why, "results not handed in yet"),
+                Err(why) => {
+                    tracing::debug!(%digest, why, "results not handed in yet");
+                    if tries > 0 {
+                        on_its_way.waits(format!("results wait to be handed in: {why}"));
+                    }
+                }
             }
             if !is_spooled && self.write(digest, bytes).await.is_ok() {
                 (is_spooled, kept) = (true, None);

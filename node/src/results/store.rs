@@ -12,7 +12,8 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use nix::sys::statvfs::statvfs;
-use pentora_raft::Digest;
+use pentora_raft::{Digest, kill_point};
+use tokio::task::JoinError;
 
 use crate::durable_file::{self, Readers};
 
@@ -109,8 +110,7 @@ impl ChunkStore {
     /// # Errors
     /// [`StoreError`].
     pub async fn put(&self, digest: Digest, bytes: Bytes) -> Result<(), StoreError> {
-        let store = self.clone();
-        let put = tokio::task::spawn_blocking(move || store.put_now(digest, &bytes)).await;
+        let put = self.apart(move |store| store.put_now(digest, &bytes)).await;
         put.unwrap_or_else(|error| Err(StoreError::Io { digest, source: io::Error::other(error) }))
     }
 
@@ -119,8 +119,7 @@ impl ChunkStore {
     /// # Errors
     /// [`StoreError`].
     pub async fn get(&self, digest: Digest) -> Result<Option<Bytes>, StoreError> {
-        let store = self.clone();
-        let got = tokio::task::spawn_blocking(move || store.get_now(digest)).await;
+        let got = self.apart(move |store| store.get_now(digest)).await;
         got.unwrap_or_else(|error| Err(StoreError::Io { digest, source: io::Error::other(error) }))
     }
 
@@ -141,8 +140,7 @@ impl ChunkStore {
     /// # Errors
     /// Where the directory cannot be read.
     pub async fn list(&self) -> io::Result<BTreeMap<Digest, Kept>> {
-        let store = self.clone();
-        tokio::task::spawn_blocking(move || store.list_now()).await.unwrap_or_else(|error| Err(io::Error::other(error)))
+        self.apart(Self::list_now).await.unwrap_or_else(|error| Err(io::Error::other(error)))
     }
 
     /// What the chunks that are here take, by a look at each.
@@ -150,9 +148,7 @@ impl ChunkStore {
     /// # Errors
     /// Where the directory cannot be read.
     pub async fn usage(&self) -> io::Result<Usage> {
-        let store = self.clone();
-        let looking = tokio::task::spawn_blocking(move || store.usage_now());
-        looking.await.unwrap_or_else(|error| Err(io::Error::other(error)))
+        self.apart(Self::usage_now).await.unwrap_or_else(|error| Err(io::Error::other(error)))
     }
 
     /// Removes chunks; one that is not here is no error.
@@ -160,10 +156,8 @@ impl ChunkStore {
     /// # Errors
     /// What the system refuses; some may be gone by then.
     pub async fn remove(&self, digests: Vec<Digest>) -> io::Result<()> {
-        let store = self.clone();
-        tokio::task::spawn_blocking(move || digests.iter().try_for_each(|digest| store.remove_now(*digest)))
-            .await
-            .unwrap_or_else(|error| Err(io::Error::other(error)))
+        let removed = self.apart(move |store| digests.iter().try_for_each(|digest| store.remove_now(*digest))).await;
+        removed.unwrap_or_else(|error| Err(io::Error::other(error)))
     }
 
     /// Whether the disk takes a chunk of usual size: writes one that is none, and removes it.
@@ -183,6 +177,15 @@ impl ChunkStore {
             written
         });
         trying.await.unwrap_or_else(|error| Err(io::Error::other(error)))
+    }
+
+    /// Does what may wait for a disk on a thread where it holds nobody up; in memory there is nothing to wait for.
+    async fn apart<T: Send + 'static>(&self, work: impl FnOnce(&Self) -> T + Send + 'static) -> Result<T, JoinError> {
+        if matches!(*self.0, Place::Memory(_)) {
+            return Ok(work(self));
+        }
+        let store = self.clone();
+        tokio::task::spawn_blocking(move || work(&store)).await
     }
 
     fn put_now(&self, digest: Digest, bytes: &Bytes) -> Result<(), StoreError> {
@@ -205,6 +208,7 @@ impl ChunkStore {
                     return Err(StoreError::Full { digest, free_bytes, floor_bytes: *floor_bytes });
                 }
                 durable_file::write(&file, bytes, Readers::Everybody).map_err(failed)?;
+                kill_point::reached("chunk-written");
                 damaged.lock().unwrap_or_else(PoisonError::into_inner).remove(&digest);
                 Ok(())
             }

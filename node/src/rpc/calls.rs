@@ -79,6 +79,11 @@ pub enum Request {
     },
     /// Say up to which index the log is committed, once a majority says that the asked node leads; for the leader.
     ReadIndex,
+    /// Sign a certificate for the API of a node that only scans.
+    Certify {
+        /// Its public key: a point on P-256, uncompressed.
+        key: Vec<u8>,
+    },
 }
 
 /// The header of an [`ApiCall`] that says where the request came from, as the node says that took it. No client's own header
@@ -163,6 +168,11 @@ pub enum Answer {
     },
     /// Up to which index the log is committed.
     ReadIndex(u64),
+    /// What was signed.
+    Certified {
+        /// The certificate, and that of who signed, in DER.
+        chain: Vec<Vec<u8>>,
+    },
 }
 
 /// A call that brought no answer. What it asked for may or may not have happened.

@@ -217,7 +217,11 @@ impl Proposer {
     fn quorum_lost(&self, last: Option<String>) -> Unavailable {
         let voters = self.raft.status().voters.len();
         let why = no_majority(&self.raft).or(last).unwrap_or_else(|| "no majority: a leader came and went".to_owned());
-        Unavailable::QuorumLost { reason: format!("{why}; {} of {voters} voters are needed", voters / 2 + 1) }
+        let reason = match voters {
+            1 => format!("{why}; the one voter is needed"),
+            voters => format!("{why}; {} of {voters} voters are needed", voters / 2 + 1),
+        };
+        Unavailable::QuorumLost { reason }
     }
 }
 

@@ -16,9 +16,12 @@ use pentora_scanner::target::{TargetError, TargetSet};
 use tokio_util::sync::CancellationToken;
 
 use super::Context;
+use super::signed::{self, NotTaken, Seen};
+use crate::clock::wall_ms;
 use crate::exclusions::{self, ExclusionError, Unresolved};
 use crate::policy::own::{OwnFile, OwnRules};
 use crate::policy::{Closed, OutsidePolicy, Policy};
+use crate::signing::SignerKey;
 
 /// What the units of this node may send to.
 #[derive(Debug, Default)]
@@ -26,12 +29,17 @@ pub struct Permits {
     /// What this node's own file allows.
     own: OwnFile,
     units: Mutex<BTreeMap<LeaseRef, Unit>>,
+    seen: Seen,
 }
 
 #[derive(Debug, Clone)]
 struct Unit {
     permit: Arc<Permit>,
     spec: Arc<ScanSpec>,
+    /// Who signed the order, where this node's own file asked for that.
+    signer: Option<SignerKey>,
+    /// Until when that order holds, by this machine's own clock.
+    expires_at_ms: Option<u64>,
     /// Why its time is over.
     closed: Option<String>,
 }
@@ -60,6 +68,9 @@ pub(super) enum NotPermitted {
     /// This node's own file has other hours.
     #[error(transparent)]
     Closed(Closed),
+    /// This node's own file asks for another order.
+    #[error(transparent)]
+    NotTaken(#[from] NotTaken),
     /// This node's own file does not.
     #[error("{outside} is outside worker.scope in this node's own file, which allows {scope}")]
     ByOwnFile {
@@ -74,7 +85,7 @@ impl Permits {
     /// For a node with this file of its own.
     #[must_use]
     pub fn new(own: OwnFile) -> Self {
-        Self { own, units: Mutex::default() }
+        Self { own, units: Mutex::default(), seen: Seen::default() }
     }
 
     /// What a unit may send to, kept up to date until [`Self::end`].
@@ -96,14 +107,25 @@ impl Permits {
         {
             return Err(NotPermitted::ByOwnFile { outside: error.outside.to_string(), scope: error.scope });
         }
+        let order = signed::order_of(&own, spec, wall_ms())?;
+        order.iter().try_for_each(|order| self.seen.note(order, reference.unit.job))?;
         let permit = Arc::new(Permit::new(policy.permitted(own.scope(), exclude)));
-        self.lock().insert(reference, Unit { permit: Arc::clone(&permit), spec: Arc::clone(spec), closed: None });
+        let expires_at_ms = order.as_ref().map(|order| order.order.expires_at_ms);
+        let signer = order.map(|order| order.signer);
+        let unit = Unit { permit: Arc::clone(&permit), spec: Arc::clone(spec), signer, expires_at_ms, closed: None };
+        self.lock().insert(reference, unit);
         Ok(permit)
     }
 
     /// The units that are known here.
     fn all(&self) -> Vec<LeaseRef> {
         self.lock().keys().copied().collect()
+    }
+
+    /// The units whose orders have expired at an instant of this machine's own clock.
+    fn expired(&self, now_ms: u64) -> Vec<LeaseRef> {
+        let is_over = |unit: &Unit| unit.expires_at_ms.is_some_and(|ends| now_ms >= ends);
+        self.lock().iter().filter(|(_, unit)| is_over(unit)).map(|(reference, _)| *reference).collect()
     }
 
     /// A unit is over.
@@ -132,6 +154,12 @@ impl Permits {
                 // What it may send to stays: a target that is kept from its last probes would be taken for silent.
                 unit.closed = Some(closed.to_string());
                 renewed.closed.push(*reference);
+                continue;
+            }
+            if let Some(trusted) = own.signers()
+                && !trusted.iter().any(|trusted| Some(trusted.key) == unit.signer)
+            {
+                renewed.touched.push(*reference);
                 continue;
             }
             let before = unit.permit.get();
@@ -216,6 +244,11 @@ pub(super) async fn keep(context: Arc<Context>, stop: CancellationToken) {
             Ok(()) = read.changed() => {}
             _ = looks.tick() => {}
         }
+        let expired = context.permits.expired(wall_ms());
+        if !expired.is_empty() {
+            // They begin anew, and are refused.
+            context.units.revoke(&expired);
+        }
         let file = own.now();
         let is_read_again = !Arc::ptr_eq(&file, &known);
         known = file;
@@ -285,6 +318,9 @@ mod tests {
     };
 
     use super::*;
+    use crate::document::ScanRequest;
+    use crate::orders;
+    use crate::signing::{PersonKey, TrustedKey};
 
     const LEASE: LeaseRef = LeaseRef { unit: UnitKey { job: JobId(3), partition: 0, start: 0 }, epoch: 9 };
 
@@ -346,6 +382,20 @@ mod tests {
         assert_eq!(permits.renew(|_| policy.clone(), &TargetSet::default(), 15), Renewed::default());
         assert_eq!(permits.renew(|_| policy.clone(), &TargetSet::default(), 20).closed, [LEASE]);
         assert!(permits.closed(&LEASE).unwrap().starts_with("window `nights`") && permits.closed(&other).is_none());
+    }
+
+    #[test]
+    fn a_unit_is_over_when_the_order_that_it_is_of_expires() {
+        let (alice, now_ms) = (PersonKey::generate(), wall_ms());
+        let trusted = TrustedKey { key: alice.public(), name: None };
+        let permits = Permits::new(OwnFile::new(OwnRules::default().signed_by(vec![trusted])));
+        let request = ScanRequest { targets: vec!["10.0.0.0/24".into()], services: false, ..ScanRequest::default() };
+        let order = orders::to_carry(&orders::sign(&request, None, (now_ms, 60_000), &alice).unwrap());
+        let partitions = vec!["10.0.0.0/24".parse().unwrap()];
+        let spec = Arc::new(ScanSpec { partitions, order, reverse_dns: true, ..ScanSpec::default() });
+        permits.begin(LEASE, &spec, &Policy::default(), TargetSet::default()).unwrap();
+        assert_eq!(permits.expired(now_ms + 59_999), []);
+        assert_eq!(permits.expired(now_ms + 60_000), [LEASE]);
     }
 
     #[test]

@@ -44,6 +44,12 @@ impl Context {
         let full = self.exchange.trouble().borrow().as_ref().map(|why| format!("results cannot be written: {why}"));
         self.rest.0.borrow().clone().or(full)
     }
+
+    /// Why this node is to get no more work for now: it takes none, or what it has done already waits for a disk. In the latter
+    /// case it keeps its units, whose results would otherwise be sought again, and be as much in the way.
+    pub(super) fn gets_none(&self) -> Option<String> {
+        self.rests().or_else(|| self.exchange.held_up())
+    }
 }
 
 /// Rests and works again as there is reason to, until `stop`.

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::{BoxFuture, FutureExt, OptionFuture};
-use pentora_raft::Response;
 use pentora_raft::command::{Command, Completion, UnitKey};
 use pentora_raft::state::{Measures, Remarks};
+use pentora_raft::{Response, kill_point};
 use pentora_scanner::finding::TcpScan;
 use pentora_scanner::recall::Recapture;
 use pentora_scanner::report::Origin;
@@ -324,13 +324,15 @@ async fn commit(context: &Context, begun: &Begun, settled: Settled) -> bool {
     let unit = UnitKey { start, ..begun.reference.unit };
     let worker = context.worker_id.clone();
     let region = region_of(context, begun);
-    let packing = tokio::task::spawn_blocking(move || {
+    let is_quick = taken.found_nobody();
+    let pack = move || {
         let mut chunk = ChunkWriter::within(region.as_deref(), &Heading { unit, end });
         let origin = Origin { started_at_ms, ended_at_ms: wall_ms(), worker: &worker, tcp };
         let counts = taken.records(origin, &mut rematch, |record| chunk.push(&record));
         (chunk.finish(), counts)
-    });
-    let (bytes, counts) = match packing.await {
+    };
+    let packed = if is_quick { Ok(pack()) } else { tokio::task::spawn_blocking(pack).await };
+    let (bytes, counts) = match packed {
         Ok(packed) => packed,
         Err(error) => {
             give_up(context, begun, format!("the results could not be packed: {error}")).await;
@@ -339,6 +341,7 @@ async fn commit(context: &Context, begun: &Begun, settled: Settled) -> bool {
     };
     let result_bytes = bytes.len() as u64;
     let stored = context.exchange.make_durable(bytes).await;
+    kill_point::reached("chunk-durable");
     let (lease, node) = (begun.reference, context.node);
     let completion = Completion { lease, start, end, goes_on, node, stored, counts };
     let counted = count_it(context, completion, remarks, measures).await;
@@ -378,6 +381,9 @@ async fn begin(
         }
     };
     let permit = permits::begin(context, begun.reference, &spec).await?;
+    if let Some(budget_pps) = spec.budget_pps() {
+        context.units.limit(&begun.reference, budget_pps);
+    }
     loop {
         let task = UnitTask {
             spec: Arc::clone(&spec),
@@ -415,7 +421,7 @@ async fn within_exclusions(spec: Arc<ScanSpec>) -> Result<Arc<ScanSpec>, ScanErr
 /// The spec with the lease's own share of what the whole job may send into one network.
 fn within_share(spec: Arc<ScanSpec>, network_pps: Option<u64>) -> Arc<ScanSpec> {
     match network_pps {
-        Some(share) if spec.network_rate_pps != Some(share) => {
+        Some(share) if spec.network_rate_pps.is_none_or(|whole| share < whole) => {
             Arc::new(ScanSpec { network_rate_pps: Some(share), ..ScanSpec::clone(&spec) })
         }
         _ => spec,

@@ -120,6 +120,11 @@ impl Taken {
         &self.not_probed
     }
 
+    /// Whether no host of these slices is up: there is next to nothing to pack then.
+    pub(super) fn found_nobody(&self) -> bool {
+        self.slices.iter().all(|slice| slice.hosts_up() == 0)
+    }
+
     /// Hands every record to `each`, those of a slice by address, and returns what all of them count. Records are made a
     /// slice at a time: those of a whole unit would take several times what its findings do.
     pub(super) fn records(self, origin: Origin<'_>, rematch: &mut Rematch, mut each: impl FnMut(HostRecord)) -> Counts {

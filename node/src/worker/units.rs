@@ -86,6 +86,16 @@ impl Units {
         Some(Begun { reference, lease, pace, cancel, suspend: self.suspend.clone(), early })
     }
 
+    /// Has a unit send no more than the budget of its whole job, whatever share its lease says.
+    pub(super) fn limit(&self, reference: &LeaseRef, budget_pps: u64) {
+        let mut inner = self.lock();
+        if let Some(running) = inner.running.get_mut(reference) {
+            let share = &mut running.lease.share.rate_pps;
+            *share = Some(share.map_or(budget_pps, |share| share.min(budget_pps)));
+        }
+        inner.set_pace(reference.unit.job);
+    }
+
     /// A unit is over, one way or another.
     pub(super) fn end(&self, reference: &LeaseRef) {
         let mut inner = self.lock();
@@ -253,6 +263,17 @@ mod tests {
         assert_eq!(begun.pace.get(), Some(0));
         units.pause(false);
         units.end(&LeaseRef { unit: unit(10), epoch: 6 });
+        assert_eq!(begun.pace.get(), Some(100));
+    }
+
+    #[test]
+    fn a_share_above_the_budget_of_its_job_is_cut_to_it() {
+        let units = Units::default();
+        let begun = units.begin(unit(0), lease(5, None)).unwrap();
+        units.limit(&begun.reference, 100);
+        assert_eq!(begun.pace.get(), Some(100));
+        let more = units.begin(unit(10), lease(6, Some(900))).unwrap();
+        units.limit(&more.reference, 100);
         assert_eq!(begun.pace.get(), Some(100));
     }
 

@@ -78,7 +78,7 @@ async fn hold(
     let (ended, mut units_ended) = mpsc::channel(LINK_FRAMES_MAX);
     let (mut unanswered, mut asked) = (VecDeque::new(), VecDeque::new());
     context.skew.forget();
-    let mut rests = context.rests();
+    let mut gets_none = context.gets_none();
     let mut changes = tokio::time::interval(LEADER_LOOK);
     loop {
         tokio::select! {
@@ -87,8 +87,8 @@ async fn hold(
                 if leads(context).is_some_and(|now| Some(now) != leads_at_first) {
                     return;
                 }
-                if rests != context.rests() {
-                    rests = context.rests();
+                if gets_none != context.gets_none() {
+                    gets_none = context.gets_none();
                     beat.reset_immediately();
                 }
             }
@@ -145,7 +145,7 @@ fn beats(heartbeat_ms: u64) -> tokio::time::Interval {
 }
 
 fn about(context: &Context) -> WorkerFrame {
-    let about = About { instance: context.instance, skew_ms: context.skew.get(), rests: context.rests() };
+    let about = About { instance: context.instance, skew_ms: context.skew.get(), rests: context.gets_none() };
     WorkerFrame::About(about)
 }
 

@@ -148,6 +148,7 @@ fn events() -> Vec<JobEvent> {
         message: "job accepted".into(),
         worker: None,
         unit: None,
+        node: None,
     }]
 }
 

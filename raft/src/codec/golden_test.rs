@@ -8,15 +8,16 @@ use std::collections::BTreeSet;
 use super::{Kind, decode, encode};
 use crate::command::{
     AccessRole, Arrangement, AuditEntry, Author, BudgetRule, Command, Completion, ExclusionRule, Finished, Hours,
-    Imported, ImportedUnit, LeaseRef, NewAccessToken, NewLease, NewRule, NewToken, NodeInfo, NodePolicy, NodeRole,
-    Outcome, PolicyChange, ProfileRule, Proposal, Response, Rule, RuleKind, ScopeEffect, ScopeRule, SiteRule, SpecRef,
-    StoredChunk, Submission, TokenGrant, UnitKey, UnitRange, Voting, When, WindowEffect, WindowRule,
+    Imported, ImportedUnit, LeaseRef, LogStep, NewAccessToken, NewLease, NewRule, NewToken, NodeInfo, NodePolicy,
+    NodeRole, Outcome, PolicyChange, ProfileRule, Proposal, Response, Rule, RuleKind, ScopeEffect, ScopeRule, SiteRule,
+    SpecRef, StoredChunk, Submission, TokenGrant, TokenLimits, UnitKey, UnitRange, Voting, When, WindowEffect,
+    WindowRule,
 };
 use crate::id::{ClusterId, Digest, JobId, TokenId};
 use crate::state::{
-    Backoff, CommandKind, Counts, FailureAction, FeedRecord, JobLimits, KeepSpec, Measures, MissedPolicy, Needs,
-    Occurrence, OverlapPolicy, Partition, PassReason, Preference, Priority, Remarks, Run, RunOutcome, ScheduleSpec,
-    Settings, Share, Slice, State, WorkerEnd, WorkerEndState,
+    Authority, Backoff, CommandKind, Counts, FailureAction, FeedRecord, JobLimits, KeepSpec, LogPlace, Measures,
+    MissedPolicy, Needs, Occurrence, OverlapPolicy, Partition, PassReason, Preference, Priority, Remarks, Run,
+    RunOutcome, ScheduleSpec, Settings, Share, Slice, State, TokenDay, WorkerEnd, WorkerEndState,
 };
 use crate::version::Versions;
 
@@ -335,6 +336,14 @@ fn commands() -> Vec<Command> {
                 },
             ],
         },
+        Command::SetAuthority(Box::new(Authority { certificate: vec![7, 8], sealed_key: vec![9] })),
+        Command::SetSigners { node: 1, keys: Some(vec!["k".into()]) },
+        Command::LimitAccessToken {
+            name: "ci".into(),
+            limits: TokenLimits { requests_per_minute: Some(60), open_jobs: None, targets_per_day: Some(300) },
+            author: author(),
+        },
+        Command::MoveInLog { node: 1, step: LogStep::Out { since: 300 } },
     ]
 }
 
@@ -374,7 +383,14 @@ fn the_rows_of_every_table_have_the_bytes_of_the_first_release() {
     let later = [CommandKind::AddSchedule, CommandKind::PauseSchedule].map(drawn);
     let keeps = [CommandKind::AddKeep, CommandKind::PauseKeep, CommandKind::RefuseSlice].map(drawn);
     let versions = [CommandKind::SetVersions, CommandKind::RaiseLog].map(drawn);
-    let of_people = [CommandKind::MakeAccessToken, CommandKind::NoteAudit].map(drawn);
+    let of_people = [
+        CommandKind::MakeAccessToken,
+        CommandKind::NoteAudit,
+        CommandKind::SetAuthority,
+        CommandKind::SetSigners,
+        CommandKind::LimitAccessToken,
+    ]
+    .map(drawn);
     let mut state = State::default();
     let later = [joins, drawn(CommandKind::SetOffline)].into_iter().chain(later);
     let later =
@@ -402,7 +418,9 @@ fn the_rows_of_every_table_have_the_bytes_of_the_first_release() {
     (schedule.last_job, schedule.runs) = (Some(JOB), runs.collect());
     state.authors.insert(JOB, author());
     state.job_networks.insert(JOB, vec!["10.0.0.0/8".parse().unwrap()]);
+    state.token_days.insert("ci".into(), TokenDay { day: 300, targets: 9 });
     state.holds.insert(JOB, "scope".into());
+    state.log_places.insert(1, LogPlace { since: 300, is_out: true });
     state.residences.insert(JOB, "eu".into());
     state.schedule_authors.insert("nightly".into(), author());
     state.keep_authors.insert("k".into(), author());

@@ -64,6 +64,33 @@ pub struct NewAccessToken {
     pub author: Author,
 }
 
+/// How much the bearer of an access token may ask for. What is `None` has no bound of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TokenLimits {
+    /// Requests a minute that a node takes.
+    pub requests_per_minute: Option<u32>,
+    /// Jobs that wait or run at once.
+    pub open_jobs: Option<u32>,
+    /// Targets of all jobs that are accepted on one day of the log's clock, UTC.
+    pub targets_per_day: Option<u64>,
+}
+
+impl TokenLimits {
+    /// Whether there is no bound.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// What is wrong with them, or `None`.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        let is_none =
+            self.requests_per_minute == Some(0) || self.open_jobs == Some(0) || self.targets_per_day == Some(0);
+        is_none.then(|| "a bound of 0 lets nothing through: leave it out, or make no such token".into())
+    }
+}
+
 /// Most networks and scopes that a token is limited to. Ours: what is looked through for each of its jobs.
 const LIMITS_MAX: usize = 64;
 

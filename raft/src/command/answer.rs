@@ -51,6 +51,11 @@ pub enum Response {
     },
 }
 
+/// `job` and what it does, or `jobs` and what they do.
+fn jobs(number: usize, does: &str, they_do: &str) -> String {
+    if number == 1 { format!("job {does}") } else { format!("jobs {they_do}") }
+}
+
 /// Why a command was refused. Nothing changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {
@@ -94,7 +99,7 @@ pub enum Refusal {
         job: JobId,
     },
     /// As many jobs wait as the cluster keeps.
-    #[error("{limit} jobs wait or run already; wait for one to end, or cancel one")]
+    #[error("{limit} {} already; wait for one to end, or cancel one", jobs(*limit, "waits or runs", "wait or run"))]
     QueueFull {
         /// The limit.
         limit: usize,
@@ -113,8 +118,9 @@ pub enum Refusal {
     },
     /// So many jobs wait that those of normal and low priority are turned away.
     #[error(
-        "{waiting} jobs wait already, and {limit} may before normal and low priority are turned away; try again later, \
-         or submit with --priority high"
+        "{waiting} {} already, and {limit} may before normal and low priority are turned away; try again later, \
+         or submit with --priority high",
+        jobs(*waiting, "waits", "wait")
     )]
     QueueDeep {
         /// How many wait.
@@ -144,7 +150,10 @@ pub enum Refusal {
         name: String,
     },
     /// There are as many schedules as the cluster keeps.
-    #[error("there are {limit} schedules already; remove one that is not needed")]
+    #[error(
+        "there {} already; remove one that is not needed",
+        if *limit == 1 { "is 1 schedule".into() } else { format!("are {limit} schedules") }
+    )]
     SchedulesFull {
         /// The limit.
         limit: usize,
@@ -241,6 +250,28 @@ pub enum Refusal {
         /// The job that was made with it.
         job: JobId,
     },
+    /// As many jobs of this access token wait or run as may.
+    #[error(
+        "{limit} jobs of token `{name}` wait or run already, as many as may at once; wait for one to end, or cancel one"
+    )]
+    TokenJobs {
+        /// Its name.
+        name: String,
+        /// How many may.
+        limit: u32,
+    },
+    /// This access token has asked for as many targets as it may in a day.
+    #[error("token `{name}` may have {limit} targets scanned a day, and {left} of them are left today")]
+    TokenTargets {
+        /// Its name.
+        name: String,
+        /// How many it may.
+        limit: u64,
+        /// How many of them are left.
+        left: u64,
+        /// After how many seconds another day begins, UTC.
+        wait_seconds: u64,
+    },
 }
 
 names! { Refusal, code, CODES:
@@ -274,4 +305,20 @@ names! { Refusal, code, CODES:
     AccessTokenEnded => "token_ended",
     LastAdministrator => "last_administrator",
     KeyReused => "idempotency_key_reused",
+    TokenJobs => "token_queue_full",
+    TokenTargets => "quota_exceeded",
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_one_is_told_as_one() {
+        let told = |waiting| Refusal::QueueDeep { waiting, limit: 1 }.to_string();
+        assert!(told(1).starts_with("1 job waits already, and 1 may"), "{}", told(1));
+        assert!(told(2).starts_with("2 jobs wait already"), "{}", told(2));
+        assert!(Refusal::QueueFull { limit: 1 }.to_string().starts_with("1 job waits or runs already"));
+        assert!(Refusal::SchedulesFull { limit: 2 }.to_string().starts_with("there are 2 schedules already"));
+    }
 }

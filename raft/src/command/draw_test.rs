@@ -20,11 +20,11 @@ use super::parts_test::{
 };
 use super::sample_test::{limits, submission, two_nodes};
 use crate::command::{
-    Command, Completion, Finished, Imported, ImportedUnit, LeaseRef, NewLease, Proposal, Response, StoredChunk,
-    Submission, UnitKey, UnitRange,
+    Command, Completion, Finished, Imported, ImportedUnit, LeaseRef, LogStep, NewLease, Proposal, Response,
+    StoredChunk, Submission, TokenLimits, UnitKey, UnitRange,
 };
 use crate::id::{ClusterId, Digest, JobId, NodeId};
-use crate::state::{CommandKind, Counts, JobStatus, Lease, Occurrence, Priority, Remarks, Share, State};
+use crate::state::{Authority, CommandKind, Counts, JobStatus, Lease, Occurrence, Priority, Remarks, Share, State};
 use crate::version::Versions;
 
 /// A command before it knows the state.
@@ -277,6 +277,13 @@ fn moves(kind: CommandKind) -> Moves {
             keep: keep.clone(),
             reason: reason.clone(),
         }),
+        CommandKind::SetSigners => {
+            let keys = prop::option::of(prop::collection::vec("[a-z]{0,2}", 0..3));
+            draw(1, (any_pick(), keys), |(node, keys), scene| Command::SetSigners {
+                node: scene.node(node),
+                keys: keys.clone(),
+            })
+        }
         CommandKind::SetVersions => draw(1, (any_pick(), 0u32..4, 0u32..4), |(node, oldest, newest), scene| {
             let versions = Versions { oldest: *oldest, newest: *newest };
             Command::SetVersions { node: scene.node(node), versions }
@@ -294,12 +301,44 @@ fn moves(kind: CommandKind) -> Moves {
                 Command::RotateAccessToken { name, key, author }
             })
         }
+        CommandKind::LimitAccessToken => {
+            let bound = || prop::option::of(0u32..4);
+            draw(
+                2,
+                (any_access_name(), bound(), bound(), prop::option::of(0u64..40), any_author()),
+                |(name, rate, jobs, targets, author), _| {
+                    let limits =
+                        TokenLimits { requests_per_minute: *rate, open_jobs: *jobs, targets_per_day: *targets };
+                    Command::LimitAccessToken { name: name.clone(), limits, author: author.clone() }
+                },
+            )
+        }
         CommandKind::RevokeAccessToken => draw(1, (any_access_name(), any_author()), |(name, author), _| {
             Command::RevokeAccessToken { name: name.clone(), author: author.clone() }
         }),
         CommandKind::NoteAudit => {
             draw(2, (0u64..20, prop::collection::vec(any_audit_entry(), 0..4)), |(batch, entries), _| {
                 Command::NoteAudit { batch: *batch, entries: entries.clone() }
+            })
+        }
+        CommandKind::SetAuthority => {
+            let bytes = || prop::collection::vec(any::<u8>(), 0..4);
+            draw(1, (bytes(), bytes()), |(certificate, sealed_key), _| {
+                let (certificate, sealed_key) = (certificate.clone(), sealed_key.clone());
+                Command::SetAuthority(Box::new(Authority { certificate, sealed_key }))
+            })
+        }
+        // Most often a step that the node can take.
+        CommandKind::MoveInLog => {
+            draw(3, (any_pick(), 0u8..3, prop::bool::weighted(0.1)), |(node, step, late), scene| {
+                let node = scene.node(node);
+                let since = scene.state.log_place(node).filter(|_| !*late).map_or(1, |place| place.since);
+                let step = match step {
+                    0 => LogStep::GiveUp,
+                    1 => LogStep::Out { since },
+                    _ => LogStep::Back { since },
+                };
+                Command::MoveInLog { node, step }
             })
         }
         #[cfg(feature = "next-version")]

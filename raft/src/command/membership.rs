@@ -47,6 +47,23 @@ pub enum NodeRole {
     Scanner,
 }
 
+/// A step of a node out of the log, or back into it; `state/log_places.rs` says why there are steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogStep {
+    /// The node says that it has given up its log, though it holds as a member.
+    GiveUp,
+    /// The leader says that the group does not count on the node any more.
+    Out {
+        /// The log index since which it is to give up its log.
+        since: u64,
+    },
+    /// The node says that it has no log, and is there to begin one as a member.
+    Back {
+        /// The log index since which it was to give up its log.
+        since: u64,
+    },
+}
+
 /// A join token to be made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewToken {

@@ -359,7 +359,7 @@ pub(super) fn any_pass_reason() -> impl Strategy<Value = PassReason> {
 }
 
 pub(super) fn any_author() -> impl Strategy<Value = Author> {
-    (text(".{0,8}"), text(".{0,8}")).prop_map(|(who, from)| Author { who, from })
+    (any_access_name(), text(".{0,8}")).prop_map(|(who, from)| Author { who, from })
 }
 
 /// A schedule, a standing scan or a carried job, of which nothing is finished.

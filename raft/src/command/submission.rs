@@ -1,10 +1,11 @@
-//! A job to be accepted: what to scan, how much of it there is, and what an earlier run has finished.
+//! A job to be accepted: what to scan, how much of it there is, and what an earlier run has finished; and what is asked for
+//! once, to be scanned later.
 
 use serde::{Deserialize, Serialize};
 
 use super::UnitRange;
 use crate::id::{Digest, NodeId};
-use crate::state::{Counts, JobLimits, Partition, Priority};
+use crate::state::{Counts, JobLimits, KeepSpec, Partition, Priority, ScheduleSpec};
 
 /// A job to be accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,3 +67,24 @@ pub enum SpecRef {
 /// The largest spec that an entry carries itself, in bytes; a larger one is stored as a chunk. Ours: a frame between
 /// peers is at most 256 KiB and should hold an entry with room to spare.
 pub const SPEC_INLINE_BYTES_MAX: usize = 64 << 10;
+
+/// What is asked for once, and scanned later or elsewhere: who asked is asked for then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Arrangement {
+    /// A schedule; the same once more changes nothing.
+    Schedule {
+        /// What it is called.
+        name: String,
+        /// What and when.
+        spec: ScheduleSpec,
+    },
+    /// A standing scan; the same once more changes nothing.
+    Keep {
+        /// What it is called.
+        name: String,
+        /// What is promised.
+        spec: KeepSpec,
+    },
+    /// A job whose work is carried to a worker without a network; its id is this entry's log index.
+    Carried(Submission),
+}

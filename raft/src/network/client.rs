@@ -336,6 +336,18 @@ fn answers_in_time(
 fn read_parts(data: &SnapshotData) -> io::Result<tokio::sync::mpsc::Receiver<io::Result<Vec<u8>>>> {
     let mut reader = data.reader()?;
     let (sender, receiver) = tokio::sync::mpsc::channel(SNAPSHOT_PARTS_QUEUED);
+    if let SnapshotData::Memory(bytes) = data {
+        let bytes = Arc::clone(bytes);
+        // It ends with its receiver.
+        drop(spawn_owned(async move {
+            for part in bytes.chunks(SNAPSHOT_PART_BYTES) {
+                if sender.send(Ok(part.to_vec())).await.is_err() {
+                    return;
+                }
+            }
+        }));
+        return Ok(receiver);
+    }
     tokio::task::spawn_blocking(move || {
         loop {
             let mut part = Vec::new();

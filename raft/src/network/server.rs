@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures::{SinkExt, StreamExt};
+use openraft::async_runtime::WatchReceiver;
 use tokio::io::AsyncWriteExt;
 
 use super::wire::{Answer, Hello, Request, check_under_vote, frame, read};
@@ -30,6 +31,8 @@ pub(crate) struct Ends {
     pub(crate) own: NodeId,
     /// Whose key opened it, where the log names that.
     pub(crate) from: Option<NodeId>,
+    /// Below which end of its log this node grants no vote.
+    pub(crate) votes_from: u64,
 }
 
 /// Tells why a stream is not served, once it has greeted.
@@ -45,7 +48,7 @@ pub(crate) async fn refuse(mut duplex: Duplex, why: String) -> io::Result<()> {
 /// Where the stream breaks, is meant for another node, or carries what no peer of this release sends.
 pub(crate) async fn serve(
     raft: &Openraft,
-    Ends { own, from }: Ends,
+    Ends { own, from, votes_from }: Ends,
     staging: Option<PathBuf>,
     class: Class,
     mut duplex: Duplex,
@@ -64,7 +67,7 @@ pub(crate) async fn serve(
     }
     match class {
         Class::Append => serve_appends(raft, duplex, heard).await,
-        Class::Control => serve_calls(raft, duplex, &heard).await,
+        Class::Control => serve_calls(raft, duplex, votes_from, &heard).await,
         Class::Snapshot => serve_snapshot(raft, staging, duplex).await,
     }
 }
@@ -94,10 +97,10 @@ async fn serve_appends(raft: &Openraft, duplex: Duplex, heard: Arc<Heard>) -> io
     sink.close().await
 }
 
-async fn serve_calls(raft: &Openraft, duplex: Duplex, heard: &Heard) -> io::Result<()> {
+async fn serve_calls(raft: &Openraft, duplex: Duplex, votes_from: u64, heard: &Heard) -> io::Result<()> {
     let Duplex { mut sink, mut source } = duplex;
     while let Some(bytes) = source.next().await {
-        match answer(raft, read(&bytes?)?, heard).await {
+        match answer(raft, read(&bytes?)?, votes_from, heard).await {
             Ok(answer) => sink.send(frame(&answer)).await?,
             Err(error) => {
                 sink.send(frame(&Answer::Failed(error.to_string()))).await?;
@@ -108,7 +111,12 @@ async fn serve_calls(raft: &Openraft, duplex: Duplex, heard: &Heard) -> io::Resu
     Ok(())
 }
 
-async fn answer(raft: &Openraft, request: Request, heard: &Heard) -> io::Result<Answer> {
+async fn answer(raft: &Openraft, request: Request, votes_from: u64, heard: &Heard) -> io::Result<Answer> {
+    if matches!(request, Request::Vote(_) | Request::PreVote(_))
+        && let Some(refused) = has_forgotten(raft, votes_from)
+    {
+        return Ok(refused);
+    }
     match request {
         Request::Append { .. } => {
             let request = request.into_append()?;
@@ -139,6 +147,14 @@ fn word_of(vote: &Vote) -> Word {
 }
 
 type Raft = crate::raft_types::TypeConfig;
+
+/// The answer to whoever wants a vote of this node while its log ends before `votes_from`.
+fn has_forgotten(raft: &Openraft, votes_from: u64) -> Option<Answer> {
+    let metrics = raft.metrics();
+    let metrics = metrics.borrow_watched();
+    let has_forgotten = metrics.last_log_index.unwrap_or(0) < votes_from;
+    has_forgotten.then(|| Answer::Voted { vote: (&metrics.vote).into(), granted: false, last: None })
+}
 
 fn voted(response: &openraft::raft::VoteResponse<Raft>) -> Answer {
     Answer::Voted {
@@ -197,10 +213,14 @@ async fn take_snapshot(
             SnapshotData::Memory(std::sync::Arc::new(bytes))
         }
     };
-    let checked = data.clone();
-    let found = tokio::task::spawn_blocking(move || snapshot::read(&checked, |_, _| Ok(())))
-        .await
-        .map_err(io::Error::other)??;
+    let found = match &data {
+        SnapshotData::Memory(_) => snapshot::read(&data, |_, _| Ok(()))?,
+        SnapshotData::File(_) => {
+            let checked = data.clone();
+            let checking = tokio::task::spawn_blocking(move || snapshot::read(&checked, |_, _| Ok(())));
+            checking.await.map_err(io::Error::other)??
+        }
+    };
     if found == *meta {
         Ok(data)
     } else {

@@ -124,11 +124,15 @@ impl State {
         }
         let now_ms = self.now_ms();
         // What is arranged by a token that was limited stays limited by its row.
-        let is_limited = |token: &AccessToken| token.networks.is_some() || !token.scopes.is_empty();
+        let is_bound = |name: &str| self.token_limits(name) != crate::command::TokenLimits::default();
+        let is_limited =
+            |token: &AccessToken| token.networks.is_some() || !token.scopes.is_empty() || is_bound(&token.name);
         let of_no_use = self.access_tokens.iter().filter(|(_, token)| !token.is_valid(now_ms) && !is_limited(token));
         let oldest = of_no_use.min_by_key(|(key, token)| (token.created_at_ms, **key)).map(|(key, _)| *key);
         let oldest = oldest.ok_or(Refusal::QueueFull { limit: ACCESS_TOKENS_MAX })?;
-        self.access_tokens.remove(&oldest);
+        if let Some(gone) = self.access_tokens.remove(&oldest) {
+            self.forget_limits(&gone.name);
+        }
         Ok(())
     }
 

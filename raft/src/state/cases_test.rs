@@ -2,13 +2,13 @@
 
 use super::submit::{IDEMPOTENCY_KEYS_MAX, TITLE_CHARS_MAX};
 use super::{
-    EVENTS_PER_JOB_MAX, EventPlace, JOBS_ENDED_KEPT_MAX, JOBS_OPEN_MAX, JobStatus, LEASES_PER_NODE_MAX, NodeStatus,
-    State,
+    CLUSTER_EVENTS_KEPT_MAX, EVENTS_PER_JOB_MAX, EventPlace, Happening, JOBS_ENDED_KEPT_MAX, JOBS_OPEN_MAX, JobStatus,
+    LEASES_PER_NODE_MAX, NO_JOB, NodeStatus, State,
 };
 use crate::command::sample_test::{finished, limits, new_token, node_info, stored, submission, two_nodes};
 use crate::command::{
-    Command, Completion, LeaseRef, NewLease, NewToken, Proposal, Refusal, Response, SPEC_INLINE_BYTES_MAX, SpecRef,
-    Submission, UnitKey,
+    Author, Command, Completion, LeaseRef, NewLease, NewRule, NewToken, NodeRole, PolicyChange, Proposal, Refusal,
+    Response, Rule, RuleKind, SPEC_INLINE_BYTES_MAX, ScopeEffect, ScopeRule, SpecRef, Submission, UnitKey,
 };
 use crate::event::EventKind;
 use crate::id::{Digest, JobId, NodeId, TokenId};
@@ -158,7 +158,7 @@ fn a_job_says_why_its_units_were_given_up() {
     let ended = log.state.job(job).unwrap();
     let said = ended.reason.clone().unwrap();
     assert_eq!(ended.status, JobStatus::Failed);
-    assert!(said.starts_with("10 of 10 targets were given up after 1 tries; the last one: xxx"), "{said}");
+    assert!(said.starts_with("10 of 10 targets were given up after 1 try; the last one: xxx"), "{said}");
 }
 
 #[test]
@@ -532,7 +532,8 @@ fn events_of_all_jobs_come_in_the_order_of_the_log_and_go_on_behind_any_place() 
     }
     let start = EventPlace::behind(0);
     let all = log.state.events_behind(start, None, usize::MAX);
-    let said: Vec<_> = all.iter().map(|it| (it.place.job, it.event.what.name(), it.is_last)).collect();
+    let of_jobs: Vec<_> = all.iter().filter(|it| it.place.job != NO_JOB).collect();
+    let said: Vec<_> = of_jobs.iter().map(|it| (it.place.job, it.event.name(), it.is_last)).collect();
     let run = |job| [(job, "assigned", true), (job, "unit_done", false), (job, "finished", true)];
     let begun = [(one, "submitted", true), (two, "submitted", true)];
     assert_eq!(said, [&begun[..], &run(two), &run(one)].concat());
@@ -547,6 +548,69 @@ fn events_of_all_jobs_come_in_the_order_of_the_log_and_go_on_behind_any_place() 
     }
     let of_one: Vec<_> = log.state.events_behind(start, Some(one), usize::MAX).iter().map(|it| it.place).collect();
     assert_eq!(of_one, all.iter().map(|it| it.place).filter(|it| it.job == one).collect::<Vec<_>>());
-    let behind = EventPlace::behind(all[3].place.index);
-    assert_eq!(log.state.events_behind(behind, None, 1)[0].place, all[5].place, "all of an entry is passed over");
+    let behind = EventPlace::behind(of_jobs[3].place.index);
+    assert_eq!(log.state.events_behind(behind, None, 1)[0].place, of_jobs[5].place, "all of an entry is passed over");
+}
+
+#[test]
+fn what_happens_to_nodes_and_to_the_policy_is_told_once_among_the_events_of_jobs() {
+    let mut log = Log::begun();
+    log.submit(job_of(5));
+    let set = |role| {
+        let change = PolicyChange { role: Some(role), ..PolicyChange::default() };
+        Command::SetPolicy { node: 5, change: Box::new(change) }
+    };
+    let rule = || {
+        let scope = ScopeRule {
+            networks: vec!["203.0.113.0/24".parse().unwrap()],
+            tokens: Vec::new(),
+            effect: ScopeEffect::Allow,
+        };
+        Box::new(NewRule {
+            name: "lab".into(),
+            rule: Rule::Scope(scope),
+            reason: "x".into(),
+            author: Author::default(),
+        })
+    };
+    // Each comes twice, as a proposal may whose answer was lost.
+    for command in [
+        Command::WorkerFailed { node: 5 },
+        Command::WorkerBack { node: 5 },
+        set(NodeRole::Scanner),
+        Command::SetRule(rule()),
+        Command::RemoveRule { kind: RuleKind::Scope, name: "lab".into(), author: Author::default() },
+        Command::NodeLeft { node: 5 },
+        Command::RemoveNode { node: 5 },
+    ] {
+        log.apply(command.clone());
+        log.apply(command);
+    }
+    let all = log.state.events_behind(EventPlace::behind(0), None, usize::MAX);
+    let said: Vec<_> = all.iter().map(|it| (it.event.name(), it.is_last)).collect();
+    let expected = [
+        ("node_joined", true),
+        ("node_joined", true),
+        ("submitted", true),
+        ("node_failed", true),
+        ("node_back", true),
+        ("node_policy", false),
+        ("node_role", true),
+        ("rule_set", true),
+        ("rule_removed", true),
+        ("node_left", true),
+        ("node_removed", true),
+    ];
+    assert_eq!(said, expected);
+    let between = all[5].place;
+    assert_eq!(log.state.events_behind(between, None, 1)[0].event.name(), "node_role", "a place within an entry");
+    let Happening::OfCluster(last) = all[10].event else { panic!("of the cluster") };
+    assert_eq!(last.to_string(), "node n1 was taken out of the cluster");
+    for _ in 0..CLUSTER_EVENTS_KEPT_MAX {
+        log.apply(Command::SetRule(rule()));
+        log.apply(Command::RemoveRule { kind: RuleKind::Scope, name: "lab".into(), author: Author::default() });
+    }
+    let kept = log.state.events_behind(EventPlace::behind(0), None, usize::MAX);
+    let kept = kept.iter().filter(|it| it.place.job == NO_JOB).count() as u64;
+    assert_eq!(kept, CLUSTER_EVENTS_KEPT_MAX);
 }

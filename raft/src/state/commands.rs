@@ -79,11 +79,11 @@ macro_rules! commands {
 }
 
 commands! { state, index:
-    Begin { cluster, info, admin_token } => "begin", [], state.begin(*cluster, info, *admin_token);
+    Begin { cluster, info, admin_token } => "begin", [], state.begin(index, *cluster, info, *admin_token);
     CreateToken(token) => "create-token", [], state.create_token(token);
     RevokeToken { token } => "revoke-token", [], state.revoke_token(*token);
     Join { token, secret, info } => "join", [], state.join(index, *token, *secret, info);
-    UpdateNode { node, info } => "update-node", [], state.update_node(*node, info);
+    UpdateNode { node, info } => "update-node", [], state.update_node(index, *node, info);
     SubmitJob(submission) => "submit-job", ["submitted", "finished"], state.submit(index, submission);
     Grant { grants } => "grant", ["assigned", "reassigned"], Ok(state.grant(index, grants));
     Complete { completions } => "complete", ["unit_done", "finished"], Ok(state.complete(index, completions));
@@ -111,10 +111,10 @@ commands! { state, index:
     Reprioritize { job, priority } => "reprioritize", ["reprioritized"], state.reprioritize(index, *job, *priority);
     SetBackoff { updates } => "set-backoff", [], Ok(state.set_backoff(updates));
     SetAside { node, until_ms } => "set-aside", [], state.set_aside(*node, *until_ms);
-    SetNetworks { node, networks } => "set-networks", [], state.set_networks(*node, networks.as_deref());
+    SetNetworks { node, networks } => "set-networks", [], state.set_networks(index, *node, networks.as_deref());
     MakeToken(grant) => "make-token", [], state.make_token(grant);
     Admit { token, info } => "admit", [], state.admit_by_token(index, *token, info);
-    SetPolicy { node, change } => "set-policy", [], state.set_policy(*node, change);
+    SetPolicy { node, change } => "set-policy", [], state.set_policy(index, *node, change);
     NodeLeft { node } => "node-left", ["released"], state.node_left(index, *node);
     Retire { node } => "retire", ["released"], state.retire(index, *node);
     Forget { node, since_ms } => "forget", [], state.forget(index, *node, *since_ms);
@@ -131,7 +131,7 @@ commands! { state, index:
     PassOccurrence { schedule, occurrence, why } =>
         "pass-occurrence", [], state.pass_occurrence(schedule, *occurrence, why);
     SetRule(new) => "set-rule", [], state.set_rule(index, new);
-    RemoveRule { kind, name, author: _ } => "remove-rule", [], state.remove_rule(*kind, name);
+    RemoveRule { kind, name, author: _ } => "remove-rule", [], state.remove_rule(index, *kind, name);
     SubmitAs { submission, author } =>
         "submit-as", ["submitted", "finished"], state.submit_as(index, submission, author);
     HoldJob { job, hold } => "hold-job", ["paused", "resumed"], state.hold_job(index, *job, hold.as_deref());
@@ -151,6 +151,11 @@ commands! { state, index:
     RotateAccessToken { name, key, author: _ } => "rotate-access-token", [], state.rotate_access_token(name, *key);
     RevokeAccessToken { name, author: _ } => "revoke-access-token", [], state.revoke_access_token(name);
     NoteAudit { batch, entries } => "note-audit", [], state.note_audit(*batch, entries);
+    SetAuthority(authority) => "set-authority", [], state.set_authority(authority);
+    SetSigners { node, keys } => "set-signers", [], state.set_signers(*node, keys.as_deref());
+    LimitAccessToken { name, limits, author: _ } =>
+        "limit-access-token", [], state.limit_access_token(name, limits);
+    MoveInLog { node, step } => "move-in-log", [], state.move_in_log(index, *node, *step);
     #[cfg(feature = "next-version")]
     Rehearse { node } => "rehearse", [], state.rehearse(*node), since 2;
 }

@@ -139,12 +139,34 @@ pub struct Needs {
 /// none for such a tag, so a release that does not know of residency finds nobody for such work, and leases none of it.
 const RESIDENCY: &str = "residency:";
 
+/// How it stands among those tags whose signature the order carries. A release that does not know of signed orders finds nobody
+/// for such work, so in a cluster of two releases it waits.
+const SIGNER: &str = "signed-by:";
+
 impl Needs {
+    /// The key of whoever signed the order, where somebody did.
+    #[must_use]
+    pub fn signer(&self) -> Option<&str> {
+        self.required_tags.iter().find_map(|tag| signer_in(tag))
+    }
+
     /// The region that the results do not leave, where there is one.
     #[must_use]
     pub fn residency(&self) -> Option<&str> {
         self.required_tags.iter().find_map(|tag| residency_in(tag))
     }
+}
+
+/// What work says of itself that was ordered with a signature.
+#[must_use]
+pub fn of_signer(key: &str) -> String {
+    format!("{SIGNER}{key}")
+}
+
+/// The key of the signature that a required tag stands for, if it does.
+#[must_use]
+pub fn signer_in(tag: &str) -> Option<&str> {
+    tag.strip_prefix(SIGNER)
 }
 
 /// What work requires whose results do not leave a region.
@@ -375,6 +397,7 @@ impl State {
             (0, dead) => (JobStatus::Failed, dead, record.targets()),
             (_, dead) => (JobStatus::Partial, dead, record.targets()),
         };
+        let were = if targets == 1 { "target was" } else { "targets were" };
         if let Some(record) = self.jobs.get_mut(&job) {
             record.status = status;
             record.finished_at_ms = Some(now_ms);
@@ -383,11 +406,14 @@ impl State {
                 let tries = if gives_up_at_once {
                     String::new()
                 } else {
-                    format!(" after {} tries", record.limits.max_attempts)
+                    match record.limits.max_attempts {
+                        1 => " after 1 try".to_owned(),
+                        tries => format!(" after {tries} tries"),
+                    }
                 };
-                record.reason = Some(format!("{dead} of {targets} targets were given up{tries}{last}"));
+                record.reason = Some(format!("{dead} of {targets} {were} given up{tries}{last}"));
             } else if not_probed > 0 {
-                record.reason = Some(format!("{not_probed} of {targets} targets were not probed"));
+                record.reason = Some(format!("{not_probed} of {targets} {were} not probed"));
             }
         }
         self.note_workers(job);

@@ -3,12 +3,12 @@
 
 use crate::command::sample_test::{limits, node_info, submission, two_nodes};
 use crate::command::{
-    Command, NewLease, NodeInfo, NodePolicy, NodeRole, PolicyChange, Proposal, Refusal, Response, TokenGrant, UnitKey,
-    Voting,
+    Command, LogStep, NewLease, NodeInfo, NodePolicy, NodeRole, PolicyChange, Proposal, Refusal, Response, TokenGrant,
+    UnitKey, Voting,
 };
 use crate::id::{Digest, JobId, NodeId, TokenId};
 use crate::invariant;
-use crate::state::{NodeStatus, Share, State, WorkerEndState};
+use crate::state::{LogPlace, NodeStatus, Share, State, WorkerEndState};
 
 const TOKEN: TokenId = TokenId([9; 8]);
 
@@ -106,6 +106,57 @@ fn a_changed_policy_holds_at_once_and_what_the_node_says_comes_back_when_it_is_l
     assert!(matches!(refused, Response::Refused(Refusal::Malformed { .. })), "{refused:?}");
 }
 
+/// What made a node hang without a log: the leader still counted on entries of the one that it had thrown away.
+#[test]
+fn a_node_that_is_to_be_a_member_again_holds_as_one_only_once_the_group_has_forgotten_the_log_that_it_gave_up() {
+    let mut log = Log::begun(NodePolicy::default());
+    let set = |role| {
+        let change = PolicyChange { role: Some(role), ..PolicyChange::default() };
+        Command::SetPolicy { node: 5, change: Box::new(change) }
+    };
+    let step = |step| Command::MoveInLog { node: 5, step };
+    log.apply(set(NodeRole::Scanner));
+    let since = log.index;
+    log.apply(set(NodeRole::Auto));
+    log.apply(set(NodeRole::Scanner));
+    log.apply(set(NodeRole::Auto));
+    assert_eq!(log.state.log_place(5), Some(LogPlace { since, is_out: false }), "the way out is gone to its end");
+    assert_eq!((log.info(5).role, log.state.wanted_role(5)), (NodeRole::Scanner, Some(NodeRole::Auto)));
+    log.apply(step(LogStep::Back { since }));
+    log.apply(step(LogStep::Out { since: since - 1 }));
+    log.apply(Command::UpdateNode { node: 5, info: node_info("n1") });
+    log.apply(Command::SetNetworks { node: 5, networks: None });
+    assert_eq!(log.info(5).role, NodeRole::Scanner, "the group counts on it still");
+    log.apply(step(LogStep::Out { since }));
+    assert_eq!(log.info(5).role, NodeRole::Scanner, "it has yet to say that it is there without a log");
+    log.apply(step(LogStep::Back { since }));
+    assert_eq!((log.info(5).role, log.state.log_place(5)), (NodeRole::Auto, None));
+    // A step that comes once more, late, is none.
+    log.apply(set(NodeRole::Scanner));
+    log.apply(step(LogStep::Out { since }));
+    assert_eq!(log.state.log_place(5), Some(LogPlace { since: log.index - 1, is_out: false }));
+    log.apply(Command::RemoveNode { node: 5 });
+    assert_eq!(log.state.log_places().count(), 0);
+}
+
+#[test]
+fn a_node_that_gave_up_its_log_by_its_own_file_or_was_admitted_to_scan_only_comes_in_by_steps_as_well() {
+    let mut log = Log::begun(NodePolicy { role: NodeRole::Scanner, ..NodePolicy::default() });
+    log.apply(Command::MoveInLog { node: 5, step: LogStep::GiveUp });
+    let since = log.index;
+    log.apply(Command::MoveInLog { node: 5, step: LogStep::GiveUp });
+    assert_eq!(log.state.log_place(5), Some(LogPlace { since, is_out: false }), "said twice");
+    assert_eq!((log.info(5).role, log.state.wanted_role(5)), (NodeRole::Scanner, Some(NodeRole::Auto)));
+    let Response::Joined { node } = log.admit(node_info("n2")) else { panic!("not admitted") };
+    assert_eq!((log.info(node).role, log.state.log_place(node)), (NodeRole::Scanner, None));
+    let change = PolicyChange { role: Some(NodeRole::Auto), ..PolicyChange::default() };
+    log.apply(Command::SetPolicy { node, change: Box::new(change) });
+    let since = log.index;
+    assert_eq!(log.state.log_place(node), Some(LogPlace { since, is_out: true }), "nobody counts on it");
+    log.apply(Command::MoveInLog { node, step: LogStep::Back { since } });
+    assert_eq!((log.info(node).role, log.state.may_vote(node)), (NodeRole::Auto, true));
+}
+
 #[test]
 fn a_node_votes_unless_its_role_its_policy_or_its_leaving_is_against_it() {
     let mut log = Log::begun(NodePolicy::default());
@@ -127,6 +178,12 @@ fn a_node_votes_unless_its_role_its_policy_or_its_leaving_is_against_it() {
         log.apply(Command::SetPolicy { node: 5, change: Box::new(bars) });
         assert!(!log.state.may_vote(5));
         log.apply(Command::SetPolicy { node: 5, change: Box::new(lifts) });
+        // A role is given back in steps.
+        if let Some(LogPlace { since, .. }) = log.state.log_place(5) {
+            assert!(!log.state.may_vote(5));
+            log.apply(Command::MoveInLog { node: 5, step: LogStep::Out { since } });
+            log.apply(Command::MoveInLog { node: 5, step: LogStep::Back { since } });
+        }
         assert!(log.state.may_vote(5));
     }
     log.apply(Command::Retire { node: 5 });
@@ -266,7 +323,9 @@ fn a_state_without_standings_loads_and_its_nodes_have_no_limit() {
         old.apply(index, &Proposal { at_ms: 1, command });
     }
     old.for_each_row(|key, value| rows.push((key, value)));
-    assert!(rows.iter().all(|(key, _)| key[0] <= 14), "nothing of it is in a table of this release");
+    // What happened to the nodes is told by this release alone.
+    let of_history = |key: &[u8]| key[0] == 49;
+    assert!(rows.iter().all(|(key, _)| key[0] <= 14 || of_history(key)), "nothing else is in a table of this release");
     let mut read = State::default();
     rows.iter().for_each(|(key, value)| read.load_row(key, value).unwrap());
     assert_eq!(read, old);

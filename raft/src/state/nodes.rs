@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::State;
 use crate::command::{NodeInfo, NodeRole, Refusal, Response};
-use crate::event::EventKind;
+use crate::event::{ClusterEventKind, EventKind};
 use crate::id::{JobId, NodeId, worker_id};
 
 /// A node's row.
@@ -98,15 +98,17 @@ impl State {
             return Err(Refusal::NameTaken { name: info.name.clone() });
         }
         self.nodes.insert(index, NodeRecord::new(info.clone(), self.now_ms()));
+        self.tell_of_node(index, index, ClusterEventKind::NodeJoined);
         Ok(index)
     }
 
-    pub(super) fn update_node(&mut self, node: NodeId, info: &NodeInfo) -> Result<Response, Refusal> {
+    pub(super) fn update_node(&mut self, index: u64, node: NodeId, info: &NodeInfo) -> Result<Response, Refusal> {
         let now_ms = self.now_ms();
         let record = self.nodes.get(&node).ok_or(Refusal::NodeUnknown { node })?;
         // Name and peer are what the node was admitted as; a restart cannot change them.
         let info = NodeInfo { name: record.info.name.clone(), peer: record.info.peer.clone(), ..info.clone() };
-        let holds = self.report(node, &info);
+        let before = record.info.role;
+        let holds = self.report(index, node, &info);
         let leaving = self.is_leaving(node);
         if let Some(record) = self.nodes.get_mut(&node) {
             record.info = holds;
@@ -119,15 +121,21 @@ impl State {
             }
         }
         self.clear_health(node);
+        self.tell_of_role(index, node, before);
         Ok(Response::Done)
     }
 
     /// Routes come and go while a node runs; nothing else of it changes.
-    pub(super) fn set_networks(&mut self, node: NodeId, networks: Option<&[IpNet]>) -> Result<Response, Refusal> {
+    pub(super) fn set_networks(
+        &mut self,
+        index: u64,
+        node: NodeId,
+        networks: Option<&[IpNet]>,
+    ) -> Result<Response, Refusal> {
         let record = self.nodes.get(&node).ok_or(Refusal::NodeUnknown { node })?;
         let said = self.standings.get(&node).map_or(&record.info, |standing| &standing.says);
         let says = NodeInfo { networks: networks.map(<[IpNet]>::to_vec), ..said.clone() };
-        let holds = self.report(node, &says);
+        let holds = self.report(index, node, &says);
         if let Some(record) = self.nodes.get_mut(&node) {
             record.info = holds;
         }
@@ -147,6 +155,7 @@ impl State {
         let left = self.nodes.get(&node).is_some_and(|record| record.status == NodeStatus::Left);
         if !left && self.change_status(node, NodeStatus::Failed)? {
             self.record_for_jobs_of(index, node, &EventKind::WorkerFailed);
+            self.tell_of_node(index, node, ClusterEventKind::NodeFailed);
         }
         self.take_back_all(index, node);
         Ok(Response::Done)
@@ -155,9 +164,13 @@ impl State {
     pub(super) fn worker_back(&mut self, index: u64, node: NodeId) -> Result<Response, Refusal> {
         let record = self.nodes.get(&node).ok_or(Refusal::NodeUnknown { node })?;
         let was_lost = record.status == NodeStatus::Stale || record.status.is_gone();
+        let was_gone = record.status.is_gone();
         let status = if record.draining { NodeStatus::Draining } else { NodeStatus::Active };
         if self.change_status(node, status)? && was_lost {
             self.record_for_jobs_of(index, node, &EventKind::WorkerBack);
+            if was_gone {
+                self.tell_of_node(index, node, ClusterEventKind::NodeBack);
+            }
         }
         Ok(Response::Done)
     }
@@ -179,19 +192,24 @@ impl State {
         if self.nodes.get(&node).is_none() {
             return Err(Refusal::NodeUnknown { node });
         }
+        self.tell_of_node(index, node, ClusterEventKind::NodeRemoved);
         // An operator's decision says nothing about the units, so they are handed back without blame.
         self.release(index, &self.leases_of(node));
         self.free_retries_of(node);
         self.clear_health(node);
         self.nodes.remove(&node);
         self.standings.remove(&node);
+        self.log_places.remove(&node);
         self.versions.remove(&node);
+        self.signers.remove(&node);
         Ok(Response::Done)
     }
 
     /// A node says goodbye: what it still holds is handed back without blame.
     pub(super) fn node_left(&mut self, index: u64, node: NodeId) -> Result<Response, Refusal> {
-        self.change_status(node, NodeStatus::Left)?;
+        if self.change_status(node, NodeStatus::Left)? {
+            self.tell_of_node(index, node, ClusterEventKind::NodeLeft);
+        }
         self.release(index, &self.leases_of(node));
         Ok(Response::Done)
     }

@@ -2,6 +2,7 @@
 
 use super::{CLUSTER, Cluster, NodeRecord, State};
 use crate::command::{NodeInfo, SpecRef, UnitKey};
+use crate::event::ClusterEventKind;
 use crate::id::{ClusterId, Digest, JobId, NodeId};
 
 /// How a cluster begins whose state was another's before.
@@ -28,6 +29,7 @@ impl State {
         let events = self.events.iter().map(|(key, _)| key.index);
         let runs = self.schedules.iter().flat_map(|(_, schedule)| schedule.last_job).map(|job| job.0);
         let rules = self.rules.iter().map(|(_, record)| record.index);
+        let history = self.history.iter().map(|(_, event)| event.index);
         let passes = self.keeps.iter().flat_map(|(_, keep)| {
             keep.running
                 .iter()
@@ -41,6 +43,7 @@ impl State {
             .chain(leases)
             .chain(events)
             .chain(rules)
+            .chain(history)
             .max()
             .unwrap_or(0)
     }
@@ -62,6 +65,8 @@ impl State {
         }
         let admins: Vec<Digest> = self.admin_tokens.iter().map(|(digest, _)| *digest).collect();
         admins.iter().for_each(|digest| drop(self.admin_tokens.remove(digest)));
+        // Its key is sealed with what this cluster does not have.
+        self.forget_authority();
         // They let nobody in here, and what was arranged with them keeps their limits.
         let now_ms = self.now_ms();
         let others: Vec<Digest> = self.access_tokens.iter().map(|(key, _)| *key).collect();
@@ -73,6 +78,7 @@ impl State {
         self.admin_tokens.insert(*admin_token, "admin".into());
         self.cluster.insert(CLUSTER, Cluster { id: Some(*cluster), ..self.cluster() });
         self.nodes.insert(*node, NodeRecord::new(info.clone(), self.now_ms()));
+        self.tell_of_node(*node, *node, ClusterEventKind::NodeJoined);
         self.name_holder(*node);
     }
 

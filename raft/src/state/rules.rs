@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{JobStatus, State};
 use crate::command::{Arrangement, Author, NewRule, Refusal, Response, Rule, RuleKind, Submission};
-use crate::event::EventKind;
+use crate::event::{ClusterEventKind, EventKind};
 use crate::id::JobId;
 
 /// Most rules of all kinds. Ours: each node looks through them at every change.
@@ -91,13 +91,18 @@ impl State {
         }
         let record =
             RuleRecord { rule: new.rule.clone(), reason: new.reason.clone(), author, at_ms: self.now_ms(), index };
+        let what = ClusterEventKind::RuleSet { kind: key.kind, name: key.name.clone() };
         self.rules.insert(key, record);
+        self.tell(index, what, None);
         Ok(Response::Done)
     }
 
-    pub(super) fn remove_rule(&mut self, kind: RuleKind, name: &str) -> Result<Response, Refusal> {
-        let unknown = || Refusal::RuleUnknown { kind: kind.name().into(), name: name.chars().take(64).collect() };
-        self.rules.remove(&RuleKey { kind, name: name.to_owned() }).map(|_| Response::Done).ok_or_else(unknown)
+    pub(super) fn remove_rule(&mut self, index: u64, kind: RuleKind, name: &str) -> Result<Response, Refusal> {
+        if self.rules.remove(&RuleKey { kind, name: name.to_owned() }).is_none() {
+            return Err(Refusal::RuleUnknown { kind: kind.name().into(), name: name.chars().take(64).collect() });
+        }
+        self.tell(index, ClusterEventKind::RuleRemoved { kind, name: name.to_owned() }, None);
+        Ok(Response::Done)
     }
 
     /// Accepts a job, and keeps who asked for it.
@@ -107,8 +112,12 @@ impl State {
         submission: &Submission,
         author: &Author,
     ) -> Result<Response, Refusal> {
+        if !self.is_asked_again(submission) {
+            self.within_limits(&author.who, submission)?;
+        }
         let response = self.submit(index, submission)?;
         if let Response::Submitted { job, existing: false } = response {
+            self.count_targets(&author.who, submission);
             self.note_author(job, author.cut());
         }
         Ok(response)
@@ -161,6 +170,11 @@ impl State {
                 Ok(response)
             }
             Arrangement::Keep { name, spec } => {
+                let limits = self.token_limits(&author.who);
+                if limits.open_jobs.is_some() || limits.targets_per_day.is_some() {
+                    let what = format!("token `{}` has a quota, and a standing scan never ends", author.who);
+                    return Err(Refusal::Malformed { what });
+                }
                 let is_new = self.keep(name).is_none();
                 let response = self.add_keep(name, spec)?;
                 if is_new {
@@ -169,8 +183,12 @@ impl State {
                 Ok(response)
             }
             Arrangement::Carried(submission) => {
+                if !self.is_asked_again(submission) {
+                    self.within_limits(&author.who, submission)?;
+                }
                 let response = self.carry(index, submission)?;
                 if let Response::Submitted { job, existing: false } = response {
+                    self.count_targets(&author.who, submission);
                     self.note_author(job, author.cut());
                 }
                 Ok(response)

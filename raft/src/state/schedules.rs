@@ -249,8 +249,11 @@ impl State {
         if schedule.spec.overlap != OverlapPolicy::Allow && self.unfinished_run(schedule).is_some() {
             return Err(Refusal::NotDue { name: name.into() });
         }
+        let who = self.schedule_author(name).map(|author| author.who.clone()).unwrap_or_default();
+        self.within_limits(&who, submission)?;
         let response = self.submit(index, submission)?;
         if let Response::Submitted { job, .. } = response {
+            self.count_targets(&who, submission);
             self.end_occurrence(name, occurrence, RunOutcome::Started { job });
             if let Some(author) = self.schedule_author(name).cloned() {
                 self.note_author(job, author);

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::State;
 use crate::command::{NodeInfo, NodePolicy, PolicyChange, Refusal, Response, Voting};
+use crate::event::ClusterEventKind;
 use crate::id::NodeId;
 
 /// The numbers of voters that a cluster may aim at. Odd, because one more tolerates no further loss; at most seven,
@@ -97,16 +98,25 @@ impl State {
         Ok(Response::Done)
     }
 
-    pub(super) fn set_policy(&mut self, node: NodeId, change: &PolicyChange) -> Result<Response, Refusal> {
+    pub(super) fn set_policy(&mut self, index: u64, node: NodeId, change: &PolicyChange) -> Result<Response, Refusal> {
         if change.networks.as_ref().is_some_and(|networks| networks.len() > POLICY_NETWORKS_MAX) {
             return Err(Refusal::Malformed { what: format!("a policy names at most {POLICY_NETWORKS_MAX} networks") });
         }
         let before = self.standing(node)?;
         let after = Standing { policy: before.policy.changed(change), ..before };
+        let is_new = self.policy(node) != after.policy;
+        let role = self.node(node).map(|record| record.info.role);
+        let holds = self.in_steps(index, node, after.policy.narrow(&after.says));
         if let Some(record) = self.nodes.get_mut(&node) {
-            record.info = after.policy.narrow(&after.says);
+            record.info = holds;
         }
         self.standings.insert(node, after);
+        if is_new {
+            self.tell_of_node(index, node, ClusterEventKind::NodePolicy);
+        }
+        if let Some(before) = role {
+            self.tell_of_role(index, node, before);
+        }
         Ok(Response::Done)
     }
 
@@ -125,18 +135,18 @@ impl State {
     }
 
     /// Notes what a node says of itself now, and answers what holds of it.
-    pub(super) fn report(&mut self, node: NodeId, says: &NodeInfo) -> NodeInfo {
-        match self.standings.get_mut(&node) {
-            Some(standing) => {
-                standing.says = says.clone();
-                standing.policy.narrow(says)
-            }
-            None => says.clone(),
+    pub(super) fn report(&mut self, index: u64, node: NodeId, says: &NodeInfo) -> NodeInfo {
+        let Ok(before) = self.standing(node) else { return says.clone() };
+        let holds = self.in_steps(index, node, before.policy.narrow(says));
+        // One without limits needs no row, unless it holds as less than it says.
+        if self.standings.get(&node).is_some() || self.log_place(node).is_some() {
+            self.standings.insert(node, Standing { says: says.clone(), ..before });
         }
+        holds
     }
 
     /// The row of a node, made up for one that joined before there were any.
-    fn standing(&self, node: NodeId) -> Result<Standing, Refusal> {
+    pub(super) fn standing(&self, node: NodeId) -> Result<Standing, Refusal> {
         let record = self.node(node).ok_or(Refusal::NodeUnknown { node })?;
         Ok(self.standings.get(&node).cloned().unwrap_or_else(|| Standing {
             policy: NodePolicy::default(),

@@ -60,6 +60,12 @@ fn is_same_spec(one: &SpecRef, other: &SpecRef) -> bool {
 }
 
 impl State {
+    /// Whether this is the same submission once more, under a key that is still known.
+    pub(super) fn is_asked_again(&self, submission: &Submission) -> bool {
+        let earlier = submission.idempotency_key.as_ref().and_then(|key| self.idempotency.get(key));
+        earlier.is_some_and(|earlier| !earlier.is_old(self.now_ms()))
+    }
+
     pub(super) fn submit(&mut self, index: u64, submission: &Submission) -> Result<Response, Refusal> {
         let now_ms = self.now_ms();
         if let Some(key) = &submission.idempotency_key

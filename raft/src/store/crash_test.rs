@@ -27,6 +27,7 @@ use crate::config::{Config, Profile};
 use crate::handle::Raft;
 use crate::id::{ClusterId, Digest};
 use crate::invariant;
+use crate::kill_point;
 use crate::network::memory::Network;
 use crate::raft_types::{Entry, LogId, Vote};
 use crate::state::{Partition, Priority, State};
@@ -112,15 +113,19 @@ fn the_child_proposes_until_it_is_killed() {
 /// An acknowledged submission: its log index and its job.
 type Acks = BTreeMap<Digest, (u64, u64)>;
 
-fn spawn_child(dir: &Path, life: u64) -> Child {
-    std::process::Command::new(std::env::current_exe().unwrap())
+fn child(dir: &Path, life: u64) -> std::process::Command {
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    command
         .args(["--exact", "store::crash_test::the_child_proposes_until_it_is_killed", "--nocapture"])
         .env(DIR, dir)
         .env(LIFE, life.to_string())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
+        .stderr(Stdio::null());
+    command
+}
+
+fn spawn_child(dir: &Path, life: u64) -> Child {
+    child(dir, life).spawn().unwrap()
 }
 
 /// Lets a child live for a while after its first word, kills it, and answers what it had acknowledged.
@@ -155,6 +160,56 @@ fn live_and_die(dir: &Path, life: u64, lifetime: Duration) -> Acks {
     let acks = acks.lock().unwrap().clone();
     assert!(!acks.is_empty());
     acks
+}
+
+/// A child that has acknowledged so many is not on its way to any point.
+const ACKS_MAX: usize = 20_000;
+
+/// Lets a child live until it dies by itself at a point; answers what it had acknowledged, which may be nothing.
+fn live_until(dir: &Path, life: u64, point: &str) -> Acks {
+    let mut command = child(dir, life);
+    let mut child = command.env(kill_point::VARIABLE, point).spawn().unwrap();
+    let mut acks = Acks::new();
+    // Its end ends the lines.
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        let line = line.unwrap();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        if let ["acked", index, job, key] = words[..]
+            && let Ok(key) = key.parse()
+        {
+            acks.insert(key, (index.parse().unwrap(), job.parse().unwrap()));
+            if acks.len() > ACKS_MAX {
+                child.kill().unwrap();
+                panic!("{point}: no process comes there");
+            }
+        }
+    }
+    assert!(!child.wait().unwrap().success(), "{point}: it ended by itself");
+    acks
+}
+
+#[test]
+fn a_process_that_dies_at_any_named_point_of_the_store_has_lost_nothing_that_it_acknowledged() {
+    let dir = TempDir::new().unwrap();
+    let (mut acks, mut vote) = (Acks::new(), None);
+    for (life, point) in (FIRST_LIFE_WITH_SNAPSHOTS..).zip(kill_point::OF_THE_STORE) {
+        // Well into a life where the point comes often, at the second time where it is about snapshots.
+        let times = match point {
+            "vote-written" => 1,
+            _ if point.starts_with("snapshot") || point == "log-purged" => 2,
+            _ => 150,
+        };
+        let told = live_until(dir.path(), life, &format!("{point}:{times}"));
+        assert!(times == 1 || !told.is_empty(), "{point}: nothing was acknowledged before");
+        acks.extend(told);
+        let found = find(dir.path());
+        check_whole(&found);
+        assert!(found.replayed.is_some(), "{point}: a kill leaves no snapshot ahead of the state");
+        check_acks(&found, &acks);
+        assert!(vote <= found.vote, "{point}: the vote went back from {vote:?} to {:?}", found.vote);
+        vote = found.vote;
+    }
+    println!("{} acknowledged over {} deaths", acks.len(), kill_point::OF_THE_STORE.len());
 }
 
 /// A store after a kill, with its whole log read.

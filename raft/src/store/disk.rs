@@ -23,6 +23,7 @@ use super::OpenError;
 use super::log::{Ends, Flushed, LogEngine, Reading};
 use super::record::{self, LogIdRecord, VoteRecord};
 use crate::codec::{self, Kind};
+use crate::kill_point;
 use crate::raft_types::{Entry, LogId, Vote};
 use crate::state::table::RowChange;
 
@@ -278,7 +279,9 @@ impl LogEngine for DiskDb {
 
     fn write_vote(&self, vote: &Vote) -> io::Result<()> {
         let value = codec::encode(Kind::Vote, &VoteRecord::from(vote));
-        self.db.put_cf(&self.family(CF_META)?, KEY_VOTE, value).map_err(to_io)
+        self.db.put_cf(&self.family(CF_META)?, KEY_VOTE, value).map_err(to_io)?;
+        kill_point::reached("vote-written");
+        Ok(())
     }
 
     fn committed(&self) -> io::Result<Option<LogId>> {
@@ -290,7 +293,9 @@ impl LogEngine for DiskDb {
         match committed {
             Some(id) => {
                 let value = codec::encode(Kind::LogId, &LogIdRecord::from(id));
-                self.db.put_cf(&family, KEY_COMMITTED, value).map_err(to_io)
+                self.db.put_cf(&family, KEY_COMMITTED, value).map_err(to_io)?;
+                kill_point::reached("committed-written");
+                Ok(())
             }
             None => self.db.delete_cf(&family, KEY_COMMITTED).map_err(to_io),
         }
@@ -305,6 +310,7 @@ impl LogEngine for DiskDb {
             batch.put_cf(&family, entry.log_id.index.to_be_bytes(), record::encode_entry(entry));
         }
         self.db.write(batch).map_err(to_io)?;
+        kill_point::reached("log-appended");
         if let Some(entry) = entries.last() {
             ends.last = Some(entry.log_id);
         }
@@ -336,6 +342,7 @@ impl LogEngine for DiskDb {
         let first = ends.purged.as_ref().map_or(0, |id| id.index);
         batch.delete_range_cf(&family, first.to_be_bytes(), (upto.index + 1).to_be_bytes());
         self.db.write(batch).map_err(to_io)?;
+        kill_point::reached("log-purged");
         ends.purged = Some(*upto);
         if ends.last.as_ref().is_some_and(|last| last.index <= upto.index) {
             ends.last = None;
@@ -359,7 +366,9 @@ impl LogEngine for DiskDb {
 fn flush_loop(db: &DB, requests: &Receiver<Flushed>) {
     while let Ok(first) = requests.recv() {
         let group: Vec<Flushed> = std::iter::once(first).chain(requests.try_iter()).collect();
+        kill_point::reached("log-before-sync");
         let result = db.flush_wal(true);
+        kill_point::reached("log-synced");
         for done in group {
             done(result.clone().map_err(to_io));
         }

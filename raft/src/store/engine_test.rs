@@ -1,6 +1,7 @@
-//! Both log engines: openraft's own suite, gaps refused, holes found, reads bounded, and both alike under random use.
+//! All log engines: openraft's own suite, gaps refused, holes found, reads bounded, and alike under random use.
 
 use std::io;
+use std::sync::Arc;
 
 use openraft::StorageError;
 use openraft::entry::RaftEntry;
@@ -12,12 +13,16 @@ use tempfile::TempDir;
 use super::log::{APPEND_BYTES_MAX, Ends, LogEngine, LogStore};
 use super::machine::{StateMachine, open};
 use super::memory::MemoryLog;
-use super::{OpenError, Storage, disk::DiskDb};
+use super::{OpenError, SimulatedDisk, Storage, World, disk::DiskDb};
 use crate::command::{Command, Proposal};
 use crate::raft_types::{Entry, LogId, TypeConfig};
 
 struct Disk;
 struct Memory;
+struct Simulated;
+struct Sound;
+
+impl World for Sound {}
 
 impl StoreBuilder<TypeConfig, LogStore, StateMachine, TempDir> for Disk {
     async fn build(&self) -> Result<(TempDir, LogStore, StateMachine), StorageError<TypeConfig>> {
@@ -32,6 +37,18 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, ()> for Memory {
         let (log, machine) = open(&Storage::Memory).unwrap();
         Ok(((), log, machine))
     }
+}
+
+impl StoreBuilder<TypeConfig, LogStore, StateMachine, ()> for Simulated {
+    async fn build(&self) -> Result<((), LogStore, StateMachine), StorageError<TypeConfig>> {
+        let (log, machine) = open(&Storage::Simulated(SimulatedDisk::new(Arc::new(Sound)))).unwrap();
+        Ok(((), log, machine))
+    }
+}
+
+#[tokio::test]
+async fn the_consensus_librarys_suite_passes_on_a_disk_that_is_simulated() {
+    Suite::test_all(Simulated).await.unwrap();
 }
 
 #[tokio::test]
@@ -68,6 +85,7 @@ fn on_both(look: impl Fn(&dyn LogEngine)) {
     let dir = TempDir::new().unwrap();
     look(&*DiskDb::open(dir.path()).unwrap());
     look(&MemoryLog::default());
+    look(&SimulatedDisk::new(Arc::new(Sound)).open());
 }
 
 #[test]

@@ -14,11 +14,13 @@ use tokio_util::sync::CancellationToken;
 use super::disk::DiskDb;
 use super::memory::MemoryLog;
 use super::record::MetaRecord;
+use super::simulated::Opened;
 use super::snapshot::{self, FileWriter, SnapshotData, Writer};
-use super::{LogStore, OpenError, Storage};
+use super::{LogStore, OpenError, Storage, World};
 use crate::clock::LogClock;
 use crate::codec::{self, Kind};
 use crate::command::Response;
+use crate::kill_point;
 use crate::raft_types::{Entry, LogId, Member, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::state::State;
 use crate::state::table::RowChange;
@@ -89,9 +91,10 @@ impl Shared {
 
 /// Where the state is kept beside memory.
 #[derive(Clone)]
-enum Keep {
+pub(crate) enum Keep {
     Disk(Arc<DiskDb>),
     Memory(Arc<Mutex<Option<KeptSnapshot>>>),
+    Simulated(Opened),
 }
 
 /// A snapshot, and what it holds up to.
@@ -102,6 +105,11 @@ pub(crate) struct KeptSnapshot {
 }
 
 impl KeptSnapshot {
+    /// The last entry that it holds.
+    pub(super) fn last(&self) -> Option<LogId> {
+        self.meta.last()
+    }
+
     fn into_snapshot(self) -> io::Result<Snapshot> {
         Ok(Snapshot { meta: self.meta.to_meta()?, snapshot: self.data })
     }
@@ -123,6 +131,10 @@ pub(crate) fn open(storage: &Storage) -> Result<(LogStore, StateMachine), OpenEr
             let db = DiskDb::open(path)?;
             (LogStore(Arc::clone(&db) as Arc<_>), Keep::Disk(db))
         }
+        Storage::Simulated(disk) => {
+            let opened = disk.open();
+            (LogStore(Arc::new(opened.clone())), Keep::Simulated(opened))
+        }
     };
     let damaged = |error: io::Error| {
         let path = if let Storage::Disk(path) = storage { path.clone() } else { std::path::PathBuf::new() };
@@ -138,6 +150,13 @@ pub(crate) fn open(storage: &Storage) -> Result<(LogStore, StateMachine), OpenEr
             return Err(OpenError::OtherVersion { path: db.path().to_path_buf(), version });
         }
         db.for_each_state_row(|key, value| load_row(&mut state, &mut meta, key, value)).map_err(damaged)?;
+    }
+    if let Keep::Simulated(opened) = &keep {
+        opened
+            .rows()
+            .iter()
+            .try_for_each(|(key, value)| load_row(&mut state, &mut meta, key, value))
+            .map_err(damaged)?;
     }
     let (last, membership) = match &meta {
         None => (None, StoredMembership::default()),
@@ -163,7 +182,7 @@ impl StateMachine {
     pub(crate) fn closed(&self) -> Option<CancellationToken> {
         match &self.keep {
             Keep::Disk(db) => Some(db.closed()),
-            Keep::Memory(_) => None,
+            Keep::Memory(_) | Keep::Simulated(_) => None,
         }
     }
 
@@ -177,7 +196,9 @@ impl StateMachine {
         let mut state = State::default();
         match &self.keep {
             Keep::Disk(db) => install_on_disk(db, meta, data, &mut state),
-            Keep::Memory(_) => Err(io::Error::new(io::ErrorKind::Unsupported, "memory outlives no process")),
+            Keep::Memory(_) | Keep::Simulated(_) => {
+                Err(io::Error::new(io::ErrorKind::Unsupported, "memory outlives no process"))
+            }
         }
     }
 
@@ -185,7 +206,7 @@ impl StateMachine {
     pub(crate) fn staging_dir(&self) -> Option<std::path::PathBuf> {
         match &self.keep {
             Keep::Disk(db) => Some(db.snapshot_dir()),
-            Keep::Memory(_) => None,
+            Keep::Memory(_) | Keep::Simulated(_) => None,
         }
     }
 
@@ -193,7 +214,7 @@ impl StateMachine {
     pub(crate) fn disk(&self) -> Option<Arc<DiskDb>> {
         match &self.keep {
             Keep::Disk(db) => Some(Arc::clone(db)),
-            Keep::Memory(_) => None,
+            Keep::Memory(_) | Keep::Simulated(_) => None,
         }
     }
 
@@ -204,10 +225,14 @@ impl StateMachine {
     /// Applies a batch, makes its rows one atomic write, then answers the proposers.
     fn apply_batch(&mut self, batch: Vec<EntryResponder<TypeConfig>>) -> io::Result<()> {
         let mut answers = Vec::with_capacity(batch.len());
+        let world = match &self.keep {
+            Keep::Simulated(opened) => Some(opened.world()),
+            Keep::Disk(_) | Keep::Memory(_) => None,
+        };
         let changes = {
             let mut state = self.shared.write();
             for (entry, responder) in batch {
-                let response = apply_entry(&mut state, &mut self.membership, &entry);
+                let response = apply_entry(&mut state, &mut self.membership, &entry, world.as_deref());
                 if let openraft::EntryPayload::Normal(_) = &entry.payload {
                     self.shared.note_time(entry.log_id.index, state.cluster().now_ms);
                 }
@@ -216,9 +241,15 @@ impl StateMachine {
             }
             state.drain_changes()
         };
-        if let Keep::Disk(db) = &self.keep {
-            let applied = RowChange { key: KEY_APPLIED.to_vec(), value: Some(codec::encode(Kind::Row, &self.meta())) };
-            db.write_state(changes.into_iter().chain([applied]))?;
+        let applied = || RowChange { key: KEY_APPLIED.to_vec(), value: Some(codec::encode(Kind::Row, &self.meta())) };
+        match &self.keep {
+            Keep::Disk(db) => {
+                kill_point::reached("state-before-write");
+                db.write_state(changes.into_iter().chain([applied()]))?;
+                kill_point::reached("state-written");
+            }
+            Keep::Simulated(opened) => opened.write_rows(changes.into_iter().chain([applied()]).collect()),
+            Keep::Memory(_) => {}
         }
         if let Some(last) = &self.last {
             self.shared.applied.send_replace(last.index);
@@ -234,10 +265,10 @@ impl StateMachine {
     fn builder(&self) -> SnapshotBuilder {
         match &self.keep {
             Keep::Disk(db) => SnapshotBuilder::Disk(Arc::clone(db)),
-            Keep::Memory(kept) => SnapshotBuilder::Memory {
+            Keep::Memory(_) | Keep::Simulated(_) => SnapshotBuilder::Memory {
                 state: Box::new(self.shared.read().clone()),
                 meta: self.meta(),
-                kept: Arc::clone(kept),
+                keep: self.keep.clone(),
             },
         }
     }
@@ -246,14 +277,14 @@ impl StateMachine {
 /// Makes one snapshot.
 pub(crate) enum SnapshotBuilder {
     Disk(Arc<DiskDb>),
-    Memory { state: Box<State>, meta: MetaRecord, kept: Arc<Mutex<Option<KeptSnapshot>>> },
+    Memory { state: Box<State>, meta: MetaRecord, keep: Keep },
 }
 
 impl SnapshotBuilder {
     fn build(&self) -> io::Result<KeptSnapshot> {
-        let (state, meta, kept) = match self {
+        let (state, meta, keep) = match self {
             Self::Disk(db) => return build_on_disk(db),
-            Self::Memory { state, meta, kept } => (state, meta, kept),
+            Self::Memory { state, meta, keep } => (state, meta, keep),
         };
         let mut writer = Writer::begin(Vec::new(), meta)?;
         let mut result = Ok(());
@@ -265,19 +296,33 @@ impl SnapshotBuilder {
         result?;
         let data = SnapshotData::Memory(Arc::new(writer.finish()?));
         let built = KeptSnapshot { meta: meta.clone(), data };
-        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-        // One that was installed meanwhile is newer and stays.
-        if kept.as_ref().is_none_or(|newest| newest.meta.last() <= meta.last()) {
-            *kept = Some(built.clone());
+        match keep {
+            Keep::Memory(kept) => {
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                // One that was installed meanwhile is newer and stays.
+                if kept.as_ref().is_none_or(|newest| newest.meta.last() <= meta.last()) {
+                    *kept = Some(built.clone());
+                }
+            }
+            Keep::Simulated(opened) => opened.keep_snapshot(built.clone()),
+            Keep::Disk(_) => {}
         }
         Ok(built)
     }
 }
 
-fn apply_entry(state: &mut State, membership: &mut StoredMembership, entry: &Entry) -> Response {
+fn apply_entry(
+    state: &mut State,
+    membership: &mut StoredMembership,
+    entry: &Entry,
+    world: Option<&dyn World>,
+) -> Response {
     match &entry.payload {
         openraft::EntryPayload::Blank => Response::Done,
-        openraft::EntryPayload::Normal(proposal) => state.apply(entry.log_id.index, proposal),
+        openraft::EntryPayload::Normal(proposal) => match world {
+            Some(world) => world.apply(state, entry.log_id.index, proposal),
+            None => state.apply(entry.log_id.index, proposal),
+        },
         openraft::EntryPayload::Membership(config) => {
             *membership = StoredMembership::new(Some(entry.log_id), config.clone());
             Response::Done
@@ -310,9 +355,11 @@ fn build_on_disk(db: &DiskDb) -> io::Result<KeptSnapshot> {
         Some(file) => file,
         None => FileWriter::create(&dir, MetaRecord::new(None, &StoredMembership::default()))?,
     };
+    kill_point::reached("snapshot-rows");
     db.sync()?;
     let meta = file.meta().clone();
     let path = file.finish()?;
+    kill_point::reached("snapshot-published");
     remove_other_snapshots(&dir, &path)?;
     Ok(KeptSnapshot { meta, data: SnapshotData::kept_file(path) })
 }
@@ -331,6 +378,10 @@ impl RaftSnapshotBuilder<TypeConfig> for Arc<SnapshotBuilder> {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
+        if matches!(**self, SnapshotBuilder::Memory { .. }) {
+            // There is no disk to wait for.
+            return self.build()?.into_snapshot();
+        }
         let builder = Arc::clone(self);
         tokio::task::spawn_blocking(move || builder.build()).await.map_err(io::Error::other)??.into_snapshot()
     }
@@ -368,6 +419,16 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                 let kept = KeptSnapshot { meta: record.clone(), data };
                 *current.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
             }
+            Keep::Simulated(opened) => {
+                let mut rows = std::collections::BTreeMap::new();
+                snapshot::read(&data, |key, value| {
+                    state.load_row(&key, &value)?;
+                    rows.insert(key, value);
+                    Ok(())
+                })?;
+                rows.insert(KEY_APPLIED.to_vec(), codec::encode(Kind::Row, &record));
+                opened.install(KeptSnapshot { meta: record.clone(), data }, rows);
+            }
             Keep::Disk(db) => install_on_disk(db, &record, &data, &mut state)?,
         }
         self.last = record.last();
@@ -383,6 +444,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let current = match &self.keep {
             Keep::Memory(current) => current.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             Keep::Disk(db) => newest_snapshot(db)?,
+            Keep::Simulated(opened) => opened.snapshot(),
         };
         current.map(KeptSnapshot::into_snapshot).transpose()
     }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::record::MetaRecord;
 use crate::codec::{self, Kind};
+use crate::kill_point;
 
 /// The largest key or value that a snapshot may carry, in bytes: no larger row decodes.
 const CELL_BYTES_MAX: usize = codec::DECODE_BYTES_MAX;
@@ -206,7 +207,9 @@ pub(crate) fn keep(data: &SnapshotData, dir: &Path, meta: &MetaRecord) -> io::Re
 /// Gives a finished file its name, which sorts by what it holds up to.
 fn publish(temporary: &Path, dir: &Path, meta: &MetaRecord) -> io::Result<PathBuf> {
     let path = dir.join(format!("{:020}.snap", meta.last().map_or(0, |id| id.index)));
+    kill_point::reached("snapshot-written");
     std::fs::rename(temporary, &path)?;
+    kill_point::reached("snapshot-renamed");
     File::open(dir)?.sync_all()?;
     Ok(path)
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use pentora_raft::leadership::margin;
-use pentora_raft::{Leadership, ProposeError, Role};
+use pentora_raft::{Config, Leadership, Profile, ProposeError, Role};
 
 use crate::harness::{Cluster, Kept, is_no_quorum, lan, set, was_written, write};
 
@@ -154,6 +154,21 @@ async fn a_leader_that_is_heard_but_hears_nobody_is_replaced() {
     assert_ne!(cluster.raft(1).status().role, Role::Leader);
     cluster.network.heal();
     cluster.all_alike(&[leader, 1, 5 - leader]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_have_forgotten_their_logs_elect_nobody_before_they_have_them_again() {
+    let config = Config { votes_from: u64::MAX, ..lan() };
+    let cluster = Cluster::formed(3, 3, config, Kept::InMemory).await;
+    cluster.all_alike(&ALL).await;
+    cluster.network.isolate(1);
+    let (cut, watched) = (Instant::now(), 3 * Profile::Lan.election_max());
+    while cut.elapsed() < watched {
+        for node in [2, 3] {
+            assert_ne!(cluster.raft(node).status().role, Role::Leader, "node {node} leads");
+            cluster.raft(node).status_changed(watched / 20).await;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

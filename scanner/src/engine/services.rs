@@ -9,6 +9,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::detect::{Detector, Occupancy, Pacing, RuleSet, service_scan};
 use crate::gate::Gate;
+use crate::io::give_way::give_way;
 use crate::io::limits;
 use crate::scan::limits::Limits;
 use crate::unit::{UnitScan, UnitTask};
@@ -98,8 +99,9 @@ impl Services {
 impl State {
     fn runtime(&mut self) -> std::io::Result<Handle> {
         if self.runtime.is_none() {
-            let made =
-                Builder::new_multi_thread().worker_threads(THREADS).thread_name("pentora-detect").enable_all().build();
+            let mut threads = Builder::new_multi_thread();
+            threads.worker_threads(THREADS).thread_name("pentora-detect").on_thread_start(give_way);
+            let made = threads.enable_all().build();
             self.runtime = Some(made?);
         }
         Ok(self.runtime.as_ref().expect("it was made above").handle().clone())

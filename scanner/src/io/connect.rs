@@ -8,6 +8,8 @@
 
 mod driver;
 #[cfg(target_os = "linux")]
+mod passage;
+#[cfg(target_os = "linux")]
 mod refusal;
 pub(in crate::io) mod socket;
 mod sockets;
@@ -18,6 +20,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+#[cfg(target_os = "linux")]
+use self::passage::Answering;
 use self::sockets::Sockets;
 use self::unit::Unit;
 use super::clock;
@@ -40,6 +44,8 @@ const THREADS_MAX: usize = 4;
 pub(crate) struct Handle {
     threads: Vec<ThreadHandle<Unit>>,
     neighbours: Arc<Neighbours>,
+    #[cfg(target_os = "linux")]
+    answering: Arc<Answering>,
     /// When the routes were last looked at.
     looked_at: Mutex<Duration>,
 }
@@ -60,7 +66,13 @@ pub(crate) fn start(config: &EngineConfig) -> Result<Handle, EngineError> {
     let start = |_| reactor::start("pentora-scan", UNITS_MAX, config, |epoll| Sockets::new(epoll, Arc::clone(&budget)));
     let threads = (0..threads).map(start).collect::<Result<_, _>>()?;
     let neighbours = Arc::new(Neighbours::new(&links::on_links(), links::entries_max()));
-    Ok(Handle { threads, neighbours, looked_at: Mutex::new(clock::now()) })
+    Ok(Handle {
+        threads,
+        neighbours,
+        #[cfg(target_os = "linux")]
+        answering: Arc::default(),
+        looked_at: Mutex::new(clock::now()),
+    })
 }
 
 impl Handle {
@@ -73,7 +85,15 @@ impl Handle {
     pub(crate) fn submit(&self, plan: Plan, task: UnitTask) -> Result<UnitScan, ScanError> {
         self.look_at_routes();
         let least = self.threads.iter().min_by_key(|thread| thread.count());
-        least.ok_or(ScanError::Stopped)?.submit(|| Unit::new(plan, task, self.neighbours()))
+        least.ok_or(ScanError::Stopped)?.submit(|| {
+            Unit::new(
+                plan,
+                task,
+                self.neighbours(),
+                #[cfg(target_os = "linux")]
+                Arc::clone(&self.answering),
+            )
+        })
     }
 }
 

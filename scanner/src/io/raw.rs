@@ -41,6 +41,7 @@ use self::transmit::Transmitter;
 use self::unit::Waiting;
 use super::bell::Bell;
 use super::engine_thread::{self, ThreadHandle};
+use super::give_way::give_way;
 use crate::io::EngineError;
 use crate::packet::cookie::STAMPS;
 use crate::packet::probe::Keys;
@@ -109,8 +110,15 @@ fn start() -> Result<Handle, EngineError> {
         thread::Builder::new().name(name.to_owned()).spawn(body).map_err(system("a thread"))
     };
     handle.threads.push(spawn("pentora-receive", Box::new(move || receiver.run()))?);
-    spawn("pentora-banners", Box::new(move || grabber.run()))?;
-    handle.threads.push(spawn("pentora-send", Box::new(move || sender.run()))?);
+    // What sends gives way; what receives does not, or answers would be lost to questions that were sent.
+    let second = |run: Box<dyn FnOnce() + Send>| -> Box<dyn FnOnce() + Send> {
+        Box::new(move || {
+            give_way();
+            run();
+        })
+    };
+    spawn("pentora-banners", second(Box::new(move || grabber.run())))?;
+    handle.threads.push(spawn("pentora-send", second(Box::new(move || sender.run())))?);
     Ok(handle)
 }
 

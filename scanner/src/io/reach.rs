@@ -78,6 +78,31 @@ impl Reach {
     }
 }
 
+/// The gateways of this machine's routes, as they were at a time.
+#[derive(Debug)]
+pub(super) struct Gateways(Vec<(IpNet, Option<(u32, IpAddr)>)>);
+
+impl Gateways {
+    /// Those of now; `None` where no route has one, or where they cannot be read.
+    pub(super) fn now() -> Option<Self> {
+        let gateways = Self::of(netlink::routes().ok()?);
+        gateways.0.iter().any(|(_, gateway)| gateway.is_some()).then_some(gateways)
+    }
+
+    fn of(mut routes: Vec<RouteEntry>) -> Self {
+        let rank = |table: u32| TABLES.iter().position(|known| *known == table);
+        routes.retain(|route| rank(route.table).is_some());
+        routes.sort_by_key(|route| (rank(route.table), std::cmp::Reverse(route.to.prefix_len()), route.metric));
+        let gateway = |route: &RouteEntry| route.gateway.map(|gateway| (route.interface, gateway));
+        Self(routes.iter().map(|route| (route.to, gateway(route))).collect())
+    }
+
+    /// The interface and the gateway that lead to an address; `None` where it is on a link, or nowhere.
+    pub(super) fn to(&self, address: IpAddr) -> Option<(u32, IpAddr)> {
+        self.0.iter().find(|(to, _)| to.contains(&address)).and_then(|(_, gateway)| *gateway)
+    }
+}
+
 /// How often the links of this machine are looked at while a unit runs: twice before any port is believed to be silent.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Looks in a row that must find a link down: a flicker is not worth what it would cost.

@@ -18,6 +18,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use super::bell::{self, Bell};
 use super::clock;
 use super::engine_thread::{self, Inbox, ThreadHandle};
+use super::give_way::give_way;
 use super::resolve::{Found, Resolver};
 use super::{EngineConfig, EngineError};
 use crate::slot_map::{Key, SlotMap};
@@ -97,7 +98,11 @@ pub(super) fn start<D: Driver>(
     let reactor = Reactor { inbox, resolver, units: SlotMap::default(), driver: driver(epoll) };
     let thread = thread::Builder::new().name(thread.to_owned());
     // Its handle is there before it runs, so that where one thread cannot be made the others end.
-    thread.spawn(move || reactor.run()).map_err(EngineError::system("a thread"))?;
+    let run = move || {
+        give_way();
+        reactor.run();
+    };
+    thread.spawn(run).map_err(EngineError::system("a thread"))?;
     Ok(handle)
 }
 

@@ -11,7 +11,7 @@ use super::{ReportMeta, Summary, Writer};
 use crate::finding::{HostRecord, PortRecord, ServiceMethod, Severity, TcpScan, plain_text};
 
 /// Names of the columns: only ever added at the end.
-const COLUMNS: [&str; 38] = [
+const COLUMNS: [&str; 39] = [
     "address",
     "name",
     "port",
@@ -50,7 +50,10 @@ const COLUMNS: [&str; 38] = [
     "reverse_dns",
     "names",
     "partial",
+    "recall_estimate",
 ];
+/// Where the column is that says what a report lacks.
+const PARTIAL: usize = 37;
 
 /// Writes a row per port.
 #[derive(Debug)]
@@ -90,6 +93,7 @@ impl<W: io::Write> Csv<W> {
         let names = host.names().into_iter().map(|one| format!("{}={}", one.source.as_str(), one.name));
         cell(row, &names.collect::<Vec<_>>().join(" "));
         cell(row, "");
+        cell(row, &host.recall_estimate().map(|found| found.to_string()).unwrap_or_default());
         self.row.push_str("\r\n");
         self.out.write_all(self.row.as_bytes())
     }
@@ -115,7 +119,8 @@ impl<W: io::Write> Writer for Csv<W> {
     fn finish(&mut self, summary: &Summary) -> io::Result<()> {
         self.begin(&ReportMeta::default())?;
         if let Some(note) = summary.partial_note() {
-            write!(self.out, "{}\"{note}\"\r\n", ",".repeat(COLUMNS.len() - 1))?;
+            let (before, behind) = (",".repeat(PARTIAL), ",".repeat(COLUMNS.len() - 1 - PARTIAL));
+            write!(self.out, "{before}\"{note}\"{behind}\r\n")?;
         }
         self.out.flush()
     }
@@ -221,12 +226,24 @@ mod tests {
         let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(out.as_slice());
         let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
         let last = rows.last().unwrap();
-        assert_eq!((last.len(), &last[37]), (38, "partial: 1 of 2 targets were scanned to the end"));
-        assert!(last.iter().take(37).all(str::is_empty) && rows[1][37].is_empty());
+        assert_eq!((last.len(), &last[PARTIAL]), (39, "partial: 1 of 2 targets were scanned to the end"));
+        assert_eq!((COLUMNS[PARTIAL], last.iter().filter(|cell| !cell.is_empty()).count()), ("partial", 1));
+        assert!(rows[1][PARTIAL].is_empty());
         assert_eq!(
             (&rows[1][35], &rows[1][36]),
             ("r.example", "user=evil\u{fffd}[2J\u{fffd}31m.example reverse-dns=r.example")
         );
+    }
+
+    #[test]
+    fn a_host_that_is_likely_to_lack_ports_has_the_share_in_each_of_its_rows() {
+        let lossy = HostRecord { likely_found_permille: Some(430), ..sample::host() };
+        let rows = rows(&[lossy.clone(), HostRecord { ports: Vec::new(), ..lossy }, sample::host()]);
+        let shares: Vec<&str> = rows.iter().map(|row| row.last().unwrap().as_str()).collect();
+        let ports = sample::host().ports.len();
+        let mut expected = vec!["recall_estimate"];
+        expected.extend(std::iter::repeat_n("0.43", ports + 1).chain(std::iter::repeat_n("", ports)));
+        assert_eq!(shares, expected);
     }
 
     #[test]

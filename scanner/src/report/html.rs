@@ -130,8 +130,16 @@ mod tests {
         let hosts: serde_json::Value = serde_json::from_str(hosts).unwrap();
         assert_eq!(hosts[1]["p"][0]["v"]["product"], "OpenSSH");
         assert_eq!(hosts.as_array().unwrap().len(), 2);
+        assert_eq!(hosts[1].get("f"), None);
         let none = render(&[]);
         let hosts = none.split("id=\"hosts\">").nth(1).unwrap().split("</script>").next().unwrap();
         assert_eq!(serde_json::from_str::<serde_json::Value>(hosts).unwrap(), serde_json::json!([]));
+    }
+    #[test]
+    fn a_host_that_is_likely_to_lack_ports_is_marked_with_the_share() {
+        let page = render(&[HostRecord { likely_found_permille: Some(430), ..sample::host() }]);
+        let hosts = page.split("id=\"hosts\">").nth(1).unwrap().split("</script>").next().unwrap();
+        assert_eq!(serde_json::from_str::<serde_json::Value>(hosts).unwrap()[0]["f"], 0.43);
+        assert!(SCRIPT.contains("host.f !== undefined ? el(\"p\", { class: \"notice\" }, lacks(host))"), "drawn");
     }
 }

@@ -24,6 +24,8 @@ pub struct Vex<W> {
     out: W,
     begun: bool,
     id: String,
+    /// What made it.
+    tooling: String,
     /// When the scan began, or else the latest beginning of a host's unit: milliseconds since 1970.
     time_ms: u64,
     is_time_known: bool,
@@ -33,7 +35,8 @@ pub struct Vex<W> {
 impl<W: io::Write> Vex<W> {
     /// A document on `out`.
     pub fn new(out: W) -> Self {
-        Self { out, begun: false, id: String::new(), time_ms: 0, is_time_known: false, statements_written: 0 }
+        let (id, tooling) = (String::new(), String::new());
+        Self { out, begun: false, id, tooling, time_ms: 0, is_time_known: false, statements_written: 0 }
     }
 
     fn statement(&mut self, host: &HostRecord, port: &PortRecord, weakness: &Weakness) -> io::Result<()> {
@@ -55,9 +58,8 @@ impl<W: io::Write> Writer for Vex<W> {
         self.time_ms = meta.started_at_ms.unwrap_or_default();
         self.out.write_all(b"{\"@context\":\"https://openvex.dev/ns/v0.2.0\",\"@id\":")?;
         write_json(&mut self.out, &self.id)?;
-        self.out.write_all(b",\"author\":\"Pentora\",\"role\":\"Scanner\",\"tooling\":")?;
-        write_json(&mut self.out, &format!("pentora {}", printable(&meta.version)))?;
-        self.out.write_all(b",\"version\":1,\"statements\":[")
+        self.tooling = format!("pentora {}", printable(&meta.version));
+        self.out.write_all(b",\"author\":\"Pentora\",\"role\":\"Scanner\",\"version\":1,\"statements\":[")
     }
 
     fn host(&mut self, host: &HostRecord) -> io::Result<()> {
@@ -71,10 +73,14 @@ impl<W: io::Write> Writer for Vex<W> {
         Ok(())
     }
 
-    fn finish(&mut self, _summary: &Summary) -> io::Result<()> {
+    /// The schema has no other place for a word on the whole document than what made it.
+    fn finish(&mut self, summary: &Summary) -> io::Result<()> {
         self.begin(&ReportMeta::default())?;
         self.out.write_all(b"\n],\"timestamp\":")?;
         write_json(&mut self.out, &rfc3339(self.time_ms))?;
+        self.out.write_all(b",\"tooling\":")?;
+        let note = summary.partial_note().map(|note| format!("{}; {note}", self.tooling));
+        write_json(&mut self.out, note.as_ref().unwrap_or(&self.tooling))?;
         self.out.write_all(b"}\n")?;
         self.out.flush()
     }
@@ -142,6 +148,15 @@ mod tests {
         assert_eq!(part, &json!("cpe:/a:openbsd:openssh:9.2:p1"));
         assert_eq!(statements[1]["status"], json!("affected"));
         assert_eq!(statements[1]["action_statement"], json!("Set a password."));
+    }
+
+    #[test]
+    fn a_document_of_a_scan_that_is_not_whole_says_so() {
+        let part = Summary { targets_scanned: 1, targets_total: 2, ..Summary::default() };
+        let told: Value = serde_json::from_str(&sample::report(Format::Vex, &[sample::host()], &part)).unwrap();
+        let tooling = told["tooling"].as_str().unwrap();
+        assert!(tooling.ends_with("; partial: 1 of 2 targets were scanned to the end"), "{tooling}");
+        assert!(!render(&[])["tooling"].as_str().unwrap().contains("partial"));
     }
 
     #[test]

@@ -29,6 +29,8 @@ const UNHEARD_MAX: u32 = 8;
 const UNHEARD_WAITING: u32 = 3;
 /// How exactly is known when something was heard from behind a gateway.
 const HEARD_EVERY: Duration = Duration::from_millis(5);
+/// A gateway from behind which nothing was ever heard is asked for its address anew after so long.
+const TOLD_MAX: Duration = Duration::from_secs(5);
 /// A gateway is doubted no more often.
 const DOUBT_EVERY: Duration = Duration::from_secs(1);
 /// Epochs before a link was seen to be down in which it may have been: this machine looks every tenth of a second.
@@ -114,7 +116,7 @@ impl SynScan {
         for gateway in of_link {
             match gateway.mac {
                 None if gateway.asked <= super::send::GATEWAY_TRIES => {
-                    (gateway.mac, gateway.unheard) = (Some(mac), 0);
+                    (gateway.mac, gateway.unheard, gateway.told_at) = (Some(mac), 0, Some(now));
                     gateway.heard_at = gateway.heard_at.map(|_| now);
                 }
                 Some(known) if known != mac => gateway.doubt(now),
@@ -151,6 +153,14 @@ impl SynScan {
         if gateway.mac.is_none() {
             let is_lost = gateway.asked > super::send::GATEWAY_TRIES;
             return Some(if is_lost { Doubt::Lost(NotProbed::GatewaySilent) } else { Doubt::NotYet });
+        }
+        if gateway.heard_at.is_none() && !is_complete {
+            // Behind one that is dead everything is as silent as in a dark network.
+            let is_known = gateway.told_at.is_some_and(|told_at| now <= told_at + TOLD_MAX);
+            if !is_known {
+                gateway.doubt(now);
+            }
+            return (!is_known).then_some(Doubt::NotYet);
         }
         let heard_at = gateway.heard_at.filter(|_| !is_complete)?;
         // Heard since the pass ended, its silence is the host's own.

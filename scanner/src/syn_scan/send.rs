@@ -102,7 +102,8 @@ impl SynScan {
         if known.is_none() {
             let mac = self.routes.mac(link, address);
             let (next, doubted_at) = (Duration::ZERO, Duration::ZERO);
-            self.gateways.push(Gateway { address, link, mac, asked: 0, next, heard_at: None, unheard: 0, doubted_at });
+            let (heard_at, told_at, asked, unheard) = (None, None, 0, 0);
+            self.gateways.push(Gateway { address, link, mac, asked, next, heard_at, unheard, told_at, doubted_at });
         }
         Some(at)
     }

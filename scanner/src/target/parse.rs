@@ -148,7 +148,7 @@ pub enum TargetProblem {
     /// More targets than an index can count.
     #[error(
         "more than {} targets in one job, and no scan of this size would ever end: give smaller IPv6 networks, or have some \
-         addresses of each scanned (--sample N)",
+         addresses of each scanned (--sample N); the hosts of a link are found by a scan from a machine on it (--local)",
         u64::MAX
     )]
     TooManyTargets,

@@ -36,7 +36,7 @@ pub(super) fn in_zone(bits: u128, interface: u16) -> u128 {
 }
 
 /// The interface of an address with a zone.
-fn interface_of(bits: u128) -> Option<u32> {
+pub(super) fn interface_in(bits: u128) -> Option<u32> {
     let index = u32::try_from((bits & INDEX) >> SHIFT).unwrap_or_default();
     (is_link_local(bits) && index > 0).then_some(index)
 }
@@ -114,13 +114,13 @@ fn name_of(index: u32) -> Option<String> {
 
 /// Whether the addresses of a span have a zone; those of one span have the same.
 pub(super) fn has_zone(span: Span<u128>) -> bool {
-    interface_of(span.first).is_some()
+    interface_in(span.first).is_some()
 }
 
 /// What is to be left out, in every zone that `targets` have: a link-local address without a zone is left out on all links.
 pub(super) fn in_every_zone(excluded: RangeSet<u128>, targets: &RangeSet<u128>) -> RangeSet<u128> {
     let zones: BTreeSet<u16> =
-        targets.spans().iter().filter_map(|span| u16::try_from(interface_of(span.first)?).ok()).collect();
+        targets.spans().iter().filter_map(|span| u16::try_from(interface_in(span.first)?).ok()).collect();
     let clean = Span { first: LINK_LOCAL.first, last: LINK_LOCAL.first | !(u128::MAX << SHIFT) };
     let everywhere = excluded.intersect(&RangeSet::from_spans(vec![clean]));
     if zones.is_empty() || everywhere.is_empty() {
@@ -141,7 +141,7 @@ pub(super) fn in_every_zone(excluded: RangeSet<u128>, targets: &RangeSet<u128>) 
 #[must_use]
 pub fn without_zone(address: IpAddr) -> IpAddr {
     match address {
-        IpAddr::V6(v6) if interface_of(v6.to_bits()).is_some() => Ipv6Addr::from_bits(v6.to_bits() & !INDEX).into(),
+        IpAddr::V6(v6) if interface_in(v6.to_bits()).is_some() => Ipv6Addr::from_bits(v6.to_bits() & !INDEX).into(),
         address => address,
     }
 }
@@ -150,14 +150,14 @@ pub fn without_zone(address: IpAddr) -> IpAddr {
 #[must_use]
 pub fn zone_of(address: IpAddr) -> Option<String> {
     let IpAddr::V6(v6) = address else { return None };
-    let index = interface_of(v6.to_bits())?;
+    let index = interface_in(v6.to_bits())?;
     Some(name_of(index).unwrap_or_else(|| index.to_string()))
 }
 
 /// Where a socket reaches a port of an address: with the zone where it has one.
 pub(crate) fn socket_address(address: IpAddr, port: u16) -> SocketAddr {
     let zone = match address {
-        IpAddr::V6(v6) => interface_of(v6.to_bits()).map(|index| (v6, index)),
+        IpAddr::V6(v6) => interface_in(v6.to_bits()).map(|index| (v6, index)),
         IpAddr::V4(_) => None,
     };
     match zone {

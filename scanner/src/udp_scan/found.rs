@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::host::Note;
 use super::{FlightKey, Heard, UdpScan, payload};
-use crate::finding::{PortState, Reason, printable_banner};
+use crate::finding::{NotProbed, PortState, Reason, printable_banner};
 use crate::port::Port;
 use crate::scan::{Attempt, Unanswered};
 use crate::slot_map::Key;
@@ -90,6 +90,10 @@ impl UdpScan {
         if state == PortState::Closed {
             host.limit.heard(now);
         }
+        // Only ever the host's own word.
+        if matches!(state, PortState::Open | PortState::Closed) {
+            host.heard_at = Some(now);
+        }
         let known = host.note(position);
         if known.is_final() {
             return false;
@@ -158,7 +162,10 @@ impl UdpScan {
     /// Ends a host: what was silent, and what something on the way said, is told with a host that is up.
     pub(super) fn finish(&mut self, key: Key) {
         self.end_first_walk(key);
-        let Some(host) = self.hosts.remove(key) else { return };
+        let Some(mut host) = self.hosts.remove(key) else { return };
+        if host.is_crowded_out {
+            host.not_sent.get_or_insert(NotProbed::NeighboursFull);
+        }
         self.by_address.remove(&host.scanned.address);
         if host.not_sent.is_none() && host.up.is_none() {
             self.results.note_silent_name(&host.scanned);

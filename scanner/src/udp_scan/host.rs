@@ -35,6 +35,10 @@ pub(super) struct Host {
     pub(super) closed_before: u32,
     /// When its last port must have been asked, once it is paced by its own limit.
     pub(super) paced_until: Option<Duration>,
+    /// When it has answered last.
+    pub(super) heard_at: Option<Duration>,
+    /// Whether the kernel has no room for the neighbour that leads to it.
+    pub(super) is_crowded_out: bool,
     /// Nothing is sent to it before.
     pub(super) next_at: Duration,
     /// Why nothing may, or can, be sent to it, once that is so.
@@ -48,7 +52,7 @@ pub(super) enum HostPhase {
     Resolving,
     /// Its ports are asked.
     Asking,
-    /// The last look at it has found that nothing may be sent to it.
+    /// Nothing may, or can, be sent to it any more.
     Refused,
 }
 
@@ -101,6 +105,8 @@ impl Host {
             tested_round: 0,
             closed_before: 0,
             paced_until: None,
+            heard_at: None,
+            is_crowded_out: false,
             next_at: Duration::ZERO,
             not_sent: None,
         }

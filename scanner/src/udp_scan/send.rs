@@ -1,7 +1,7 @@
 //! What is asked next, of whom, and how long its answer is waited for.
 
 use std::cmp::Reverse;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::host::{Host, HostPhase, Note};
@@ -14,7 +14,7 @@ use crate::pace::flows::QUERY_KEPT;
 use crate::permute::mix;
 use crate::scan::Attempt;
 use crate::slot_map::Key;
-use crate::target::{Target, of_socket, socket_address};
+use crate::target::{Target, socket_address};
 
 /// Hosts entered per call, so that the first probe does not wait for all of them.
 const ENTER_AT_ONCE: u32 = 256;
@@ -197,23 +197,6 @@ impl UdpScan {
             self.results.left_out.refused += 1;
         }
         self.leave_out(key, NotProbed::OutOfScope);
-    }
-
-    /// This machine has no way to send to an address: its host is asked nothing more.
-    pub(crate) fn on_not_sent(&mut self, to: SocketAddr, why: NotProbed) {
-        self.results.tally.probes_sent = self.results.tally.probes_sent.saturating_sub(1);
-        if let Some(key) = self.by_address.get(&of_socket(to)).copied() {
-            self.leave_out(key, why);
-        }
-    }
-
-    fn leave_out(&mut self, key: Key, why: NotProbed) {
-        let Some(host) = self.hosts.get_mut(key) else { return };
-        host.phase = HostPhase::Refused;
-        host.not_sent = Some(why);
-        if host.pending == 0 {
-            self.finish(key);
-        }
     }
 
     /// Asks a port.

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use proptest::prelude::*;
 
 use super::*;
-use crate::finding::{Finding, HostState, Observation, PortState, Reason};
+use crate::finding::{Finding, HostState, NotProbed, Observation, PortState, Reason};
 use crate::port::PortSet;
 use crate::sample;
 use crate::spec::{Profile, ScanSpec, Timing};
@@ -429,4 +429,72 @@ proptest! {
             prop_assert!(state != PortState::Closed || !(host.open.contains(&port) || host.silent.contains(&port)));
         }
     }
+}
+
+/// Runs a scan of silent hosts to its end, `at` each of its steps of a tenth of a second; returns how often each host was asked.
+fn asked(scan: &mut UdpScan, mut at: impl FnMut(&mut UdpScan, Duration, Option<SocketAddr>)) -> BTreeMap<IpAddr, u32> {
+    let (mut now, mut asked) = (Duration::from_secs(1), BTreeMap::new());
+    loop {
+        at(scan, now, None);
+        match scan.poll(now, true) {
+            Step::Send { to, .. } => {
+                *asked.entry(to.ip()).or_default() += 1;
+                at(scan, now, Some(to));
+            }
+            Step::Done => return asked,
+            Step::Wait { until } => {
+                now = until.min(now + Duration::from_millis(100)).max(now + Duration::from_millis(1));
+            }
+            Step::Resolve { .. } => panic!("there are no names"),
+        }
+    }
+}
+
+/// The tally of two silent hosts, of which one has no place in the kernel's table of neighbours until `free_at`.
+fn crowded(free_at: Duration) -> Tally {
+    let mut scan = scan(spec("10.0.0.4/31", "U:53,161"), false);
+    let lost = address("10.0.0.4");
+    asked(&mut scan, |scan, now, _| scan.crowd(|address| address == lost && now < free_at));
+    scan.results().tally()
+}
+
+#[test]
+fn who_had_no_place_among_the_neighbours_until_the_end_was_not_probed() {
+    let tally = crowded(Duration::MAX);
+    assert_eq!((tally.targets_done, tally.not_probed.to_string().as_str()), (2, "table of neighbours full 1"));
+    let tally = crowded(Duration::from_millis(1200));
+    assert_eq!((tally.targets_done, tally.not_probed.total()), (2, 0), "it was sent to in the end");
+}
+
+#[test]
+fn a_host_that_the_kernel_refuses_to_send_to_is_asked_nothing_more_and_was_not_probed() {
+    let mut scan = scan(spec("10.0.0.4/31", "U:10000-10019"), false);
+    let refused = address("10.0.0.4");
+    let asked = asked(&mut scan, |scan, _, sent| {
+        if let Some(to) = sent.filter(|to| to.ip() == refused) {
+            scan.on_not_sent(to, NotProbed::SendRefused);
+        }
+    });
+    assert_eq!(asked[&refused], 1, "and not once for each port");
+    assert!(asked[&address("10.0.0.5")] >= 20, "{asked:?}");
+    let tally = scan.results().tally();
+    assert_eq!((tally.targets_done, tally.not_probed.to_string().as_str()), (2, "send refused 1"));
+    assert_eq!(tally.probes_sent, u64::from(asked[&address("10.0.0.5")]), "what was not sent is not counted");
+}
+
+#[test]
+fn hosts_behind_a_way_that_is_lost_are_not_probed_unless_they_have_answered_since() {
+    let mut scan = scan(spec("10.0.0.0/29", "U:10000-10099"), false);
+    let asked = asked(&mut scan, |scan, now, sent| match sent {
+        Some(to) if to.ip() == address("10.0.0.1") => hear(scan, now, 0, to, Answer::Words),
+        // The way is lost after the first datagrams: to all but one.
+        None if now >= Duration::from_millis(1300) => {
+            scan.lose(Duration::from_secs(1), |to| (to != address("10.0.0.7")).then_some(NotProbed::GatewaySilent));
+        }
+        _ => {}
+    });
+    let tally = scan.results().tally();
+    assert_eq!((tally.targets_done, tally.hosts_up, tally.open_ports), (8, 1, 100));
+    assert_eq!(tally.not_probed.to_string(), "gateway silent 6");
+    assert!(asked[&address("10.0.0.7")] >= 100 && asked[&address("10.0.0.6")] < 100, "{asked:?}");
 }

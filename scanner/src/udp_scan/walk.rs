@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::host::{Host, Note};
+use super::host::{Host, HostPhase, Note};
 use super::icmp_limit::{Act, IcmpLimit};
 use super::{UdpScan, payload};
 use crate::gate::{Gate, Stage, Verdict};
@@ -35,6 +35,9 @@ impl UdpScan {
     pub(super) fn next_of(&mut self, now: Duration, key: Key) -> Next {
         let (wait, tries) = (self.wait_for_known(key), self.measures.tries_wanted());
         let Some(host) = self.hosts.get_mut(key) else { return Next::Idle };
+        if host.phase == HostPhase::Refused {
+            return if host.pending == 0 { Next::Finished } else { Next::Idle };
+        }
         if now < host.next_at && host.limit.gap().is_some() {
             return Next::Sleep(host.next_at);
         }

@@ -1,5 +1,6 @@
 //! One node of a cluster under test: its process, through its starts, ends and pauses.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -19,6 +20,7 @@ pub struct Node {
     namespace: String,
     folder: PathBuf,
     program: &'static str,
+    dies_at: Option<String>,
     // Behind a lock so that looking whether it runs needs no exclusive access to the cluster.
     process: Mutex<Option<Process>>,
 }
@@ -26,7 +28,8 @@ pub struct Node {
 impl Node {
     pub(super) fn new(number: usize, host: &Host, folder: &Path) -> Self {
         let namespace = host.namespace().name().to_owned();
-        Self { number, namespace, folder: folder.to_path_buf(), program: "pentora-node", process: Mutex::new(None) }
+        let (folder, process) = (folder.to_path_buf(), Mutex::new(None));
+        Self { number, namespace, folder, program: "pentora-node", dies_at: None, process }
     }
 
     /// The program of its next starts: `pentora-node`, or one of another release.
@@ -34,10 +37,31 @@ impl Node {
         self.program = program;
     }
 
+    /// The named point at which its next process dies, for that process alone.
+    pub fn dies_at(&mut self, point: &str) {
+        self.dies_at = Some(point.to_owned());
+    }
+
+    /// Waits until the process has died at its point.
+    ///
+    /// # Errors
+    /// Where it does not within `limit`, or ends otherwise.
+    pub fn has_died(&mut self, limit: Duration) -> anyhow::Result<()> {
+        let mut slot = self.slot()?;
+        let process = slot.as_mut().context("a process")?;
+        let status = process.ended(limit)?;
+        let died = status.signal() == Some(Signal::SIGABRT as i32);
+        anyhow::ensure!(died, "it ended by {status}: {}", process.log_tail(10));
+        Ok(())
+    }
+
     /// Starts the node's process: `pentora-node VERB OPTIONS...`. One that runs is killed first.
     pub(super) fn run(&mut self, verb: &str, options: &[&str]) -> anyhow::Result<()> {
         let mut command = clean_command(&self.namespace, &self.folder);
         command.arg(binary(self.program)?).arg(verb).args(options);
+        if let Some(point) = self.dies_at.take() {
+            command.env("PENTORA_KILL_AT", point);
+        }
         self.kill()?;
         let log = self.folder.join(format!("n{}.log", self.number));
         *self.slot()? = Some(Process::start(&mut command, &log)?);

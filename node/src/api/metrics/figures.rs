@@ -130,7 +130,7 @@ impl Sizes {
 /// The share of work with these needs that falls to `own`: an equal one for each worker that may take it.
 fn share_of(state: &State, own: NodeId, needs: &Needs) -> f64 {
     let may = |id: NodeId, record: &NodeRecord| {
-        record.takes_leases() && placement::refusal(record, state.site_of(id), needs, VERSION).is_none()
+        record.takes_leases() && placement::refused(state, id, record, needs, VERSION).is_none()
     };
     if !state.node(own).is_some_and(|record| may(own, record)) {
         return 0.0;

@@ -1,17 +1,13 @@
 //! Every route there is, one a row, in the order in which they are read: see `routes`.
 
-use std::borrow::Cow;
-
-use axum::handler::Handler;
-use axum::http::Method;
 use pentora_raft::command::AccessRole;
 
 use super::super::openapi::{Operation, boolean, integer, says, string};
 use super::super::{
-    Access, Node, access, airgap, audit, capacity, cluster, drain, drill, feeds, findings, job_control, jobs, keeps,
-    members, metrics, register, rules, scans, schedules, settings, stream, tokens,
+    Access, access, airgap, audit, capacity, cluster, drain, drill, feeds, findings, job_control, jobs, keeps, members,
+    metrics, register, rules, scans, schedules, settings, stream, tokens,
 };
-use super::Route;
+use super::{Route, delete, get, patch, post, put};
 use crate::document::{
     AccessTokenCreated, AccessTokenDocument, AccessTokenRequest, AuditDocument, Budgets, CancelRequest,
     CapacityDocument, ClusterDocument, DrainRequest, EmptyWriteDocument, Exclusions, ExplainDocument, FaultDocument,
@@ -22,56 +18,6 @@ use crate::document::{
     TokenCreated, TokenDocument, TokenRequest, TransferRequest, VersionDocument, Windows, WorkerDocument,
 };
 use crate::feeds::explain::Explained;
-
-/// One that reads.
-fn get<H: Handler<T, Node>, T: 'static>(
-    access: impl Into<Access>,
-    path: impl Into<Cow<'static, str>>,
-    handler: H,
-    says: Operation,
-) -> Route {
-    Route::new(access, Method::GET, path, handler, says)
-}
-
-/// One that orders.
-fn post<H: Handler<T, Node>, T: 'static>(
-    access: impl Into<Access>,
-    path: impl Into<Cow<'static, str>>,
-    handler: H,
-    says: Operation,
-) -> Route {
-    Route::new(access, Method::POST, path, handler, says)
-}
-
-/// One that puts something in a place.
-fn put<H: Handler<T, Node>, T: 'static>(
-    access: impl Into<Access>,
-    path: impl Into<Cow<'static, str>>,
-    handler: H,
-    says: Operation,
-) -> Route {
-    Route::new(access, Method::PUT, path, handler, says)
-}
-
-/// One that changes something.
-fn patch<H: Handler<T, Node>, T: 'static>(
-    access: impl Into<Access>,
-    path: impl Into<Cow<'static, str>>,
-    handler: H,
-    says: Operation,
-) -> Route {
-    Route::new(access, Method::PATCH, path, handler, says)
-}
-
-/// One that takes something away.
-fn delete<H: Handler<T, Node>, T: 'static>(
-    access: impl Into<Access>,
-    path: impl Into<Cow<'static, str>>,
-    handler: H,
-    says: Operation,
-) -> Route {
-    Route::new(access, Method::DELETE, path, handler, says)
-}
 
 /// All of them.
 pub(in crate::api) fn routes() -> Vec<Route> {
@@ -103,7 +49,7 @@ fn removal(what: &'static str) -> Operation {
 }
 
 fn of_jobs() -> Vec<Route> {
-    use AccessRole::{Operator, Viewer};
+    use AccessRole::{Auditor, Operator, Viewer};
     let job = |what| says(what).answers::<JobDocument>(200, "The job as it stands then.");
     let after = |operation: Operation| operation.lists::<JobEvent>().streams();
     let place = |operation: Operation| {
@@ -129,8 +75,21 @@ fn of_jobs() -> Vec<Route> {
             jobs::results,
             says("A job's accepted results so far.").answers_text("application/x-ndjson", "A host a line."),
         ),
+        get(
+            Auditor,
+            "/api/v1/jobs/{id}/bundle",
+            airgap::job,
+            says("A finished job with its order, the audit log's entries and its results, signed, to be verified without a node.")
+                .answers_bytes("application/gzip", "The bundle.")
+                .refuses(&[404, 409, 503, 507]),
+        ),
         get(Viewer, "/api/v1/jobs/{id}/events", stream::of_job, after(says("A job's history."))),
-        get(Viewer, "/api/v1/events", stream::of_all, after(says("The history of all jobs, in the log's order."))),
+        get(
+            Viewer,
+            "/api/v1/events",
+            stream::of_all,
+            after(says("The history of all jobs, of nodes and of the policy, in the log's order.")),
+        ),
         get(
             Viewer,
             "/api/v1/jobs/{id}/findings/{finding}/explain",

@@ -27,6 +27,8 @@ use crate::rpc::proposer::{Proposer, Unavailable};
 
 #[path = "membership_test.rs"]
 mod membership;
+#[path = "signed_test.rs"]
+mod signed;
 
 const CLUSTER: ClusterId = ClusterId([9; 16]);
 
@@ -74,6 +76,11 @@ impl TestCluster {
 
     /// A second node that joined through the first and follows its log.
     async fn second(&self, first: &TestNode) -> TestNode {
+        self.second_with(first, OwnFile::default()).await
+    }
+
+    /// The same, with a file of its own.
+    async fn second_with(&self, first: &TestNode, own: OwnFile) -> TestNode {
         let token = self.token(first, 1).await;
         let (mesh, incoming) = self.mesh(2);
         let admission = join::request_admission(&mesh, first_address(), &token, said("second", &mesh)).await.unwrap();
@@ -81,7 +88,7 @@ impl TestCluster {
         let welcome = admission.welcome;
         assert_eq!(welcome.cluster, CLUSTER);
         mesh.set_members(membership_sync::members(&welcome.members, &std::collections::BTreeSet::new()));
-        let node = TestNode::open(welcome.node, mesh, incoming, welcome.members).await;
+        let node = TestNode::open_with(welcome.node, mesh, incoming, welcome.members, own).await;
         assert!(node.raft.wait_applied(welcome.index, Duration::from_secs(20)).await, "the log did not come");
         node
     }
@@ -101,6 +108,16 @@ impl TestCluster {
 
 impl TestNode {
     async fn open(node: NodeId, mesh: Mesh, incoming: Incoming, members: Vec<MemberAddress>) -> Self {
+        Self::open_with(node, mesh, incoming, members, OwnFile::default()).await
+    }
+
+    async fn open_with(
+        node: NodeId,
+        mesh: Mesh,
+        incoming: Incoming,
+        members: Vec<MemberAddress>,
+        own: OwnFile,
+    ) -> Self {
         let config = Config { profile: Profile::Fast, ..Config::default() };
         let raft = Raft::start(node, config, &Storage::Memory, MeshTransport::new(mesh.clone())).await.unwrap();
         let coordinator = CoordinatorConfig {
@@ -117,7 +134,7 @@ impl TestNode {
             feeds: None,
             coordinator,
             copies: 2,
-            own: OwnFile::default(),
+            own,
         };
         let services = Services::make(parts);
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());

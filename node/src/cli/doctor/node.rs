@@ -8,11 +8,14 @@ use std::path::PathBuf;
 use super::Finding;
 use crate::cli::api_session::{ApiSession, NodeArgs};
 use crate::cli::context::Context;
-use crate::config::NodeConfig;
+use crate::config::{ApiTls, NodeConfig};
 use crate::document::ClusterDocument;
+use crate::tls::Given;
 
 /// Files of a data directory that are for its owner alone.
-const SECRETS: [&str; 3] = ["mesh.key", "mesh.psk", "admin.token"];
+const SECRETS: [&str; 4] = ["mesh.key", "mesh.psk", "admin.token", "api.pem"];
+/// Days before its end from which a certificate is told.
+const CERTIFICATE_DAYS: i64 = 14;
 /// Clocks that differ by more are told, in milliseconds: NTP keeps them within a few.
 const SKEW_MS_MAX: u64 = 1_000;
 
@@ -36,6 +39,21 @@ pub(super) fn keys(config: &NodeConfig) -> Vec<Finding> {
         return vec![Finding::ok("keys", format!("{names}: for their owner alone"))];
     }
     found
+}
+
+/// How long the API's certificate holds on, where somebody gave the node one; those of the cluster's authority are renewed.
+pub(super) fn certificate(config: &NodeConfig, now_s: i64) -> Option<Finding> {
+    let about = "certificate";
+    let ApiTls::Files(files) = config.api.tls() else { return None };
+    let next = "put the new one in its place and send the node SIGHUP";
+    let ends_s = match files.read(now_s) {
+        Ok(Given { out_of_date: Some(why), .. }) => return Some(Finding::fail(about, why.to_string(), next)),
+        Ok(given) => given.ends_s,
+        Err(error) => return Some(Finding::fail(about, error.to_string(), next)),
+    };
+    let days = (ends_s - now_s) / 86_400;
+    let what = format!("{} holds for {days} more days", files.cert.display());
+    Some(if days < CERTIFICATE_DAYS { Finding::warn(about, what, next) } else { Finding::ok(about, what) })
 }
 
 /// What a node that runs tells of its cluster.
@@ -108,6 +126,24 @@ mod tests {
             assert_eq!(keys(&config)[0].verdict, verdict, "{mode:o}");
         }
         assert_eq!(keys(&config)[0].next, Some(format!("chmod 600 {}", key.display())));
+    }
+
+    #[test]
+    fn a_certificate_that_ends_soon_is_told_and_one_that_is_over_fails() {
+        use crate::tls::made::Authority;
+        let folder = tempfile::tempdir().unwrap();
+        let files = Authority::new().leaf(&["n1"], (2020, 2040)).write(folder.path());
+        let mut sources = Sources::default();
+        for (name, path) in [("CERT", &files.cert), ("KEY", &files.key)] {
+            sources.env.insert(format!("PENTORA_SERVER_API_TLS_{name}"), path.display().to_string());
+        }
+        let config = load(&sources).unwrap().config;
+        let end_s = "2040-01-01T00:00:00Z".parse::<jiff::Timestamp>().unwrap().as_second();
+        for (days, verdict) in [(400, Verdict::Ok), (15, Verdict::Ok), (13, Verdict::Warn), (-1, Verdict::Fail)] {
+            let found = certificate(&config, end_s - days * 86_400).unwrap();
+            assert_eq!(found.verdict, verdict, "{found:?}");
+        }
+        assert!(certificate(&load(&Sources::default()).unwrap().config, 0).is_none());
     }
 
     #[test]

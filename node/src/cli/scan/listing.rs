@@ -32,7 +32,10 @@ pub(super) fn print(wanted: &Wanted, format: Format, context: &mut Context) -> R
 
 /// What the list cannot show.
 fn notes(wanted: &Wanted) -> Vec<String> {
-    let mut notes = Vec::new();
+    let mut notes: Vec<String> = Vec::new();
+    notes.extend(
+        wanted.links.iter().map(|link| format!("the hosts of {link} are found when it is scanned from this machine")),
+    );
     if wanted.targets.name_count() > 0 {
         let count = counted(wanted.targets.name_count(), "host name");
         notes.push(format!("{count} as written: their addresses are looked up when they are scanned"));
@@ -90,7 +93,8 @@ mod tests {
     use super::*;
 
     fn wanted(targets: &str, excluded: &str) -> Wanted {
-        Wanted { targets: targets.parse().unwrap(), excluded: excluded.parse().unwrap(), warnings: Vec::new() }
+        let (targets, excluded) = (targets.parse().unwrap(), excluded.parse().unwrap());
+        Wanted { targets, excluded, links: Vec::new(), warnings: Vec::new() }
     }
 
     #[test]

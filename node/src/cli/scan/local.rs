@@ -75,6 +75,11 @@ impl LocalScan {
         let accepted = if finished.is_empty() {
             // Another process has to come to the same order.
             work.request.seed.get_or_insert_with(rand::random);
+            work.request = tokio::select! {
+                biased;
+                () = interrupts.next() => return Err(Failure::quiet(ExitCode::Cancelled)),
+                request = node.with_link_hosts(work.request) => request?,
+            };
             session.client.scan(&work.request).await.map_err(|error| session.failure(&error))?
         } else {
             node.resume(work.request.clone(), work.spec, finished).await?
@@ -119,7 +124,8 @@ fn remember(job: &mut JobDocument, earlier: &SavedRemarks) {
         "partial".clone_into(&mut job.status);
     }
     let targets = counted(job.targets_total, "target");
-    let told = format!("{} of {targets} were not probed: {}", job.not_probed.total(), job.not_probed);
+    let were = if job.targets_total == 1 { "was" } else { "were" };
+    let told = format!("{} of {targets} {were} not probed: {}", job.not_probed.total(), job.not_probed);
     // The job's own sentence counts less than the whole.
     let own = job.reason.take().filter(|reason| !reason.contains("not probed: "));
     job.reason = Some(own.map_or(told.clone(), |own| format!("{told}; {own}")));

@@ -233,8 +233,10 @@ impl RequestArgs {
             confidence: self.confidence,
             seed: self.seed,
             sample: self.sample,
+            links: Vec::new(),
             resolve: self.resolve,
             reverse_dns: self.no_dns.then_some(false),
+            order: None,
         })
     }
 }

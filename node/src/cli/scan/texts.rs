@@ -6,9 +6,10 @@
 use std::fs::File;
 use std::io::Read;
 
+use pentora_scanner::io::attached_links;
 use pentora_scanner::nmap::{NmapError, NmapHosts, read_nmap};
 use pentora_scanner::port::PortSet;
-use pentora_scanner::target::{TargetError, TargetSet, decode_text, lines};
+use pentora_scanner::target::{LinkRange, TargetError, TargetSet, decode_text, lines};
 
 use crate::failure::{ExitCode, Failure};
 
@@ -31,6 +32,8 @@ pub(super) struct Wanted {
     pub(super) targets: TargetSet,
     /// Every exclusion.
     pub(super) excluded: TargetSet,
+    /// Whole links, whose hosts are found when they are scanned.
+    pub(super) links: Vec<LinkRange>,
     /// What its user should know before anything is sent.
     pub(super) warnings: Vec<String>,
 }
@@ -111,9 +114,13 @@ impl Texts {
         exclude.iter().try_for_each(|text| leave_out(text, "--exclude", format!("--exclude {text:?}")))?;
         self.exclude.iter().try_for_each(|(name, text)| leave_out(text, name, format!("the exclude file {name}")))?;
         excluded.add_set(&wanted.take_excluded().map_err(refused)?);
+        let links = if sample.is_none() { wanted.take_links(attached_links) } else { Vec::new() };
         sample.into_iter().for_each(|(count, seed)| drop(wanted.sample(count, seed)));
         let (all, excluded) = (wanted.build().map_err(refused)?, excluded.build_uncounted().map_err(refused)?);
         let left = all.exclude(&excluded);
+        if !links.is_empty() {
+            return Ok(Wanted { targets: left, excluded, links, warnings });
+        }
         match (all.is_empty(), left.is_empty()) {
             (true, _) if self.nmap.is_empty() => {
                 Err(usage("no targets").next("name some (`pentora scan 192.168.1.0/24`), or a file of them (--file F)"))
@@ -121,7 +128,7 @@ impl Texts {
             (true, _) => Err(usage("no targets: no host was up in what --from names")
                 .next("nmap tells who is up with -sn, or in any scan but -sL")),
             (false, true) => Err(usage("the exclusions leave no target")),
-            (false, false) => Ok(Wanted { targets: left, excluded, warnings }),
+            (false, false) => Ok(Wanted { targets: left, excluded, links, warnings }),
         }
     }
 }

@@ -15,6 +15,10 @@ use crate::io::resolve::Resolver;
 use crate::slot_map::{Key, SlotMap};
 use crate::unit::ScanError;
 
+/// How soon it is looked again while a gateway is doubted.
+#[cfg(target_os = "linux")]
+const DOUBT_STEP: Duration = Duration::from_millis(20);
+
 impl Driver for Sockets {
     type Unit = Unit;
 
@@ -44,10 +48,18 @@ impl Driver for Sockets {
     }
 
     fn step(&mut self, key: Key, unit: &mut Unit, resolver: &mut Resolver, now: Duration) -> Option<Duration> {
+        #[cfg(target_os = "linux")]
+        if unit.passages.is_doubted() {
+            return Some(now + DOUBT_STEP);
+        }
         let room = if unit.is_blocked() { 0 } else { self.room() };
         match unit.scan.poll(now, room) {
             Step::Send { probe, to } => match self.connect(key, probe, to) {
-                Ok(socket) => unit.set_socket(probe, socket),
+                Ok(socket) => {
+                    unit.set_socket(probe, socket);
+                    #[cfg(target_os = "linux")]
+                    unit.passages.sent(now, to);
+                }
                 Err(error) => {
                     // Nothing is connected that could be listened to.
                     on_verdict(unit, now, probe, &socket::verdict_of_begin(&error, self.open.len()));
@@ -99,6 +111,10 @@ impl Sockets {
         let unit = units.get_mut(watched.unit);
         let listen = unit.and_then(|unit| {
             unit.take_socket(probe);
+            #[cfg(target_os = "linux")]
+            if matches!(&verdict, Verdict::Answer(answer) if answer.is_own_word) {
+                unit.passages.heard(now, to);
+            }
             on_verdict(unit, now, probe, &verdict)
         });
         match listen {

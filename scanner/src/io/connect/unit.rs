@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(target_os = "linux")]
+use super::passage::{Answering, Passages};
 use crate::connect_scan::ConnectScan;
 #[cfg(target_os = "linux")]
 use crate::io::crowd::Crowd;
@@ -30,11 +32,18 @@ pub(super) struct Unit {
     ways: Ways,
     #[cfg(target_os = "linux")]
     crowd: Crowd,
+    #[cfg(target_os = "linux")]
+    pub(super) passages: Passages,
     delivery: Delivery,
 }
 
 impl Unit {
-    pub(super) fn new(plan: Plan, task: UnitTask, neighbours: Arc<Neighbours>) -> (Self, UnitScan) {
+    pub(super) fn new(
+        plan: Plan,
+        task: UnitTask,
+        neighbours: Arc<Neighbours>,
+        #[cfg(target_os = "linux")] answering: Arc<Answering>,
+    ) -> (Self, UnitScan) {
         let (delivery, handle) = Delivery::new(task.cancel, task.range.end - task.range.start);
         #[cfg(target_os = "linux")]
         let asked = Asked::new(&plan, &task.range);
@@ -48,6 +57,8 @@ impl Unit {
             ways: Ways::default(),
             #[cfg(target_os = "linux")]
             crowd: Crowd::default(),
+            #[cfg(target_os = "linux")]
+            passages: Passages::now(answering),
             delivery,
         };
         (unit, handle)
@@ -98,11 +109,14 @@ impl Driven for Unit {
         #[cfg(target_os = "linux")]
         if let Some(Lost { reach, since }) = self.ways.look(now) {
             self.scan.lose(since, |address| reach.not_probed(address));
+            self.passages.end_doubt(now);
         }
         #[cfg(target_os = "linux")]
         if let Some(places) = self.crowd.look(now, self.scan.is_crowded()) {
             self.scan.crowd(|address| places.lacks(address));
         }
+        #[cfg(target_os = "linux")]
+        self.passages.look(now, &mut self.scan);
         self.delivery.begin_turn(now, self.scan.is_cooling_down())
     }
 

@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 use super::merge::Merge;
 use super::sockets::{Incoming, Sockets};
 use crate::finding::{Finding, HostState, Observation};
+use crate::io::crowd::Crowd;
 use crate::io::delivery::Delivery;
-use crate::io::reach::Asked;
+use crate::io::reach::{Asked, Lost, Ways};
 use crate::io::reactor::Driven;
 use crate::io::resolve::Found;
 use crate::neighbours::Neighbours;
@@ -58,6 +59,8 @@ pub(super) struct Unit {
     ready: Vec<Finding>,
     /// What to ask the kernel about at the end.
     asked: Asked,
+    ways: Ways,
+    crowd: Crowd,
     delivery: Delivery,
 }
 
@@ -86,6 +89,8 @@ impl Unit {
             in_turn,
             ready: Vec::new(),
             asked,
+            ways: Ways::default(),
+            crowd: Crowd::default(),
             delivery,
         };
         (unit, handle)
@@ -168,8 +173,10 @@ impl Unit {
         self.gather();
         let UnitProgress { mut tally, estimates, .. } = self.progress();
         if self.first.is_none() {
-            tally.not_probed =
-                tally.not_probed.and(&self.asked.unreached(tally.hosts_up, &self.scan.results().silent_names));
+            // What was refused, or lost on the way, is counted already.
+            let settled = tally.hosts_up + tally.not_probed.total();
+            let unreached = self.asked.unreached(settled, &self.scan.results().silent_names);
+            tally.not_probed = tally.not_probed.and(&unreached);
         }
         let left_out = self.scan.results().left_out().clone();
         let first = self.first.as_ref().and_then(|first| first.outcome.as_ref());
@@ -201,6 +208,12 @@ impl Driven for Unit {
 
     fn begin_turn(&mut self, now: Duration) -> bool {
         self.pull();
+        if let Some(Lost { reach, since }) = self.ways.look(now) {
+            self.scan.lose(since, |address| reach.not_probed(address));
+        }
+        if let Some(places) = self.crowd.look(now, self.scan.is_crowded()) {
+            self.scan.crowd(|address| places.lacks(address));
+        }
         let is_cooling_down = self.scan.is_cooling_down() && self.is_first_over();
         let is_ending = self.delivery.begin_turn(now, is_cooling_down);
         if is_ending {

@@ -21,6 +21,9 @@ pub(super) struct HostRow<'a> {
     w: &'a str,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     m: bool,
+    /// The share of its ports that answer which is likely to be here, where it is likely to lack some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    f: Option<f64>,
     /// Hardware address and vendor.
     #[serde(skip_serializing_if = "Option::is_none")]
     h: Option<(Mac, Option<&'a str>)>,
@@ -116,6 +119,7 @@ impl<'a> HostRow<'a> {
             t: host.started_at_ms / 1000,
             w: &host.worker,
             m: host.is_middlebox,
+            f: host.recall_estimate(),
             h: host.identity.mac.map(|mac| (mac, host.identity.vendor.as_deref())),
             l: host.identity.ttl,
             d: names.map(|one| (one.name, one.source.as_str())).collect(),

@@ -53,6 +53,30 @@ fn a_cable_that_comes_back_soon_costs_no_port() {
     assert_eq!(filtered(&net), silent());
 }
 
+/// The same, with the hardware address that the kernel has for the gateway, from before it died.
+#[derive(Debug)]
+struct KnownGateway;
+
+impl Routes for KnownGateway {
+    fn way(&self, address: IpAddr) -> Result<Way, NotProbed> {
+        OneGateway.way(address)
+    }
+
+    fn mac(&self, _link: u16, hop: IpAddr) -> Option<Mac> {
+        (hop == GATEWAY).then_some(MAC)
+    }
+}
+
+#[test]
+fn behind_a_gateway_that_was_dead_from_the_start_nothing_is_taken_for_silent() {
+    for (dies_at, not_probed) in [(Some(ms(0)), 64), (None, 0)] {
+        let mut net = Net { rtt: ms(2), dies_at, ..Net::default() };
+        let (scan, _) = net.scan(slow(), Box::new(KnownGateway), RateCap::new(Some(300)));
+        let tally = scan.results().tally();
+        assert_eq!((tally.targets_done, tally.not_probed.total()), (64, not_probed), "{}", tally.not_probed);
+    }
+}
+
 #[test]
 fn a_gateway_that_dies_is_asked_for_and_what_is_left_behind_it_is_not_probed() {
     for (rate, dies_at) in [(300, 2000), (2000, 1500), (100, 9000)] {

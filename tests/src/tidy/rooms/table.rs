@@ -24,7 +24,7 @@ const SCANNER: &str = "
     authority:
     vendors: finding
     watermark: tally unit
-    io: connect_scan finding neighbours pace packet permute plan scan slot_map spec syn_scan tally target udp_scan unit
+    io: connect_scan finding gate neighbours network pace packet permute plan scan slot_map spec syn_scan tally target udp_scan unit
     unit: finding pace recall scope spec tally
     udp_scan: finding gate neighbours pace permute plan port scan scope slot_map spec tally target
     syn_scan: finding gate network pace packet permute plan port rtt scan scope spec tally target
@@ -57,7 +57,8 @@ const RAFT: &str = "
     network: codec id leadership raft_types store
     leadership: id
     view: codec id state
-    store: clock codec command raft_types state version
+    store: clock codec command kill_point raft_types state version
+    kill_point:
     state: codec command event id interval names version
     interval:
     event: command id names
@@ -104,32 +105,34 @@ const NODE: &str = "
     dispatch: app cli failure malloc privilege
     malloc:
     privilege:
-    cli: airgap backup capacity client clock config data_dir document drill durable_file embedded exclusions failure feeds
-    app: access airgap api backup client clock config coordinator data_dir document drill durable_file embedded failure feeds gateway holders jobs join keeps member_address meters outside policy raft_transport results rpc schedules spec work_protocol worker
+    cli: airgap backup capacity client clock config data_dir document drill durable_file embedded exclusions failure feeds orders signing tls
+    app: access airgap api backup client clock config coordinator data_dir document drill durable_file embedded failure feeds gateway holders jobs join keeps member_address meters outside policy raft_transport results rpc schedules signing spec tls work_protocol worker
     outside: gateway member_address
     gateway: coordinator rpc work_protocol
     holders: results rpc
     access: results rpc
-    worker: clock coordinator exclusions feeds meters policy results rpc spec work_protocol
+    worker: clock coordinator exclusions feeds jobs meters orders policy results rpc signing spec work_protocol
     raft_transport:
     embedded: client document failure feeds
     failure:
-    client: config document durable_file feeds
-    config: durable_file policy
-    data_dir: durable_file member_address
-    api: airgap backup capacity clock coordinator document drill feeds jobs join keeps meters results rpc schedules spec work_protocol
+    client: config document durable_file feeds tls
+    config: durable_file policy signing tls
+    data_dir: durable_file member_address tls
+    api: airgap backup capacity clock coordinator document drill feeds jobs join keeps meters orders results rpc schedules spec tls work_protocol
     capacity: document
-    airgap: clock document durable_file policy results rpc spec
+    airgap: clock document durable_file jobs orders policy results rpc signing spec
     backup: results rpc
-    join: member_address rpc
+    join: member_address rpc tls
     schedules: document jobs results rpc
     keeps: document jobs results rpc
-    jobs: coordinator document exclusions policy results rpc spec work_protocol
+    jobs: clock coordinator document exclusions orders policy results rpc spec work_protocol
+    orders: clock document signing
     feeds: results
     document: clock exclusions policy
     exclusions:
     coordinator: clock policy results rpc spec work_protocol
-    policy: clock
+    policy: clock signing
+    signing:
     spec: results
     results: durable_file rpc
     durable_file:
@@ -138,6 +141,7 @@ const NODE: &str = "
     member_address:
     meters:
     work_protocol:
+    tls:
     clock:
 ";
 

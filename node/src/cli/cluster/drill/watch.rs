@@ -230,6 +230,7 @@ mod tests {
                 message: String::new(),
                 worker: worker.map(str::to_owned),
                 unit: None,
+                node: None,
             };
             is_loss(&event, &ids)
         };

@@ -1,0 +1,376 @@
+//! A finished job as a bundle: what was asked and by whom, what the audit log has of it, and every chunk that was counted, so that
+//! anybody can hold one against the other with no node.
+//!
+//! The node that writes it signs the whole. What it could make up is its own word: status, counts, the audit log's entries. What
+//! it cannot is the signature of whoever ordered, and that each chunk is of the unit it is listed for.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use bytes::Bytes;
+use pentora_p2p::{Identity, PeerId};
+use pentora_raft::command::{Outcome, SpecRef};
+use pentora_raft::state::{AuditRecord, Counts, Job, chained};
+use pentora_raft::{ClusterId, Digest, JobId, NodeId, Raft, State};
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use super::archive::ArchiveWriter;
+use super::manifest::{AUDIT_LINKS_MAX, AuditLink, Body, COUNTED_UNITS_MAX, Content, CountedUnit, JobRecord, Manifest};
+use super::{BundleError, at, open};
+use crate::clock::rfc3339;
+use crate::document::AuditDocument;
+use crate::jobs::covers;
+use crate::orders;
+use crate::results::{ChunkReader, Exchange};
+use crate::rpc::calls::CHUNK_BYTES_MAX;
+use crate::signing::SignerKey;
+use crate::spec;
+
+/// Contents that are read ahead of the disk, at most.
+const AHEAD: usize = 2;
+/// What a person asks for by which a job comes to be, as the audit log has it.
+const ASKS: [&str; 3] = ["POST /api/v1/scans", "POST /api/v1/schedules", "POST /api/v1/keeps"];
+
+/// Why a job has no record.
+#[derive(Debug, thiserror::Error)]
+pub enum NoRecord {
+    /// There is no such job.
+    #[error("there is no job {0}")]
+    Unknown(JobId),
+    /// It may still change.
+    #[error("{0} has not ended: what is not over cannot be verified")]
+    Open(JobId),
+    /// It is too large.
+    #[error("{job} has {units} counted units, and a bundle holds {COUNTED_UNITS_MAX} at most")]
+    TooLarge {
+        /// Which.
+        job: JobId,
+        /// How many it has.
+        units: usize,
+    },
+    /// It was not written.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+}
+
+/// Writes the record of a job to `file`, which must be private to this process.
+///
+/// # Errors
+/// [`NoRecord`]; chunks that no holder gives are among them.
+pub async fn write(
+    raft: &Raft,
+    exchange: &Exchange,
+    key: &Identity,
+    (cluster, now_ms): (ClusterId, u64),
+    job: JobId,
+    file: &Path,
+) -> Result<(), NoRecord> {
+    let (record, kept, mut places) = raft.read(|state| record_of(state, job))?;
+    let spec = match kept {
+        SpecRef::Inline(bytes) => Bytes::from(bytes),
+        SpecRef::Chunk { digest, holders } => fetched(exchange, digest, &holders).await?,
+    };
+    let mut contents = vec![Content { digest: record.spec, bytes: spec.len() as u64 }];
+    contents.extend(record.units.iter().map(|unit| unit.chunk));
+    let manifest = Manifest::new(cluster.to_string(), rfc3339(now_ms), contents, Body::Job(Box::new(record)));
+    let (to_disk, mut from_holders) = mpsc::channel::<(Digest, Bytes)>(AHEAD);
+    let (path, key) = (file.to_owned(), key.clone());
+    let first = Digest::of(&spec);
+    let writing = tokio::task::spawn_blocking(move || {
+        let out = File::options().create_new(true).write(true).open(&path).map_err(at(&path))?;
+        let mut out = ArchiveWriter::new(BufWriter::new(out), &key, &manifest.to_bytes()).map_err(at(&path))?;
+        while let Some((digest, bytes)) = from_holders.blocking_recv() {
+            out.content(digest, &bytes).map_err(at(&path))?;
+        }
+        out.finish().and_then(|mut out| out.flush()).map_err(at(&path))
+    });
+    let mut next = Some((first, spec));
+    let mut rest = places.drain(..);
+    while let Some(content) = next {
+        if to_disk.send(content).await.is_err() {
+            // The disk has failed, and says why below.
+            break;
+        }
+        next = match rest.next() {
+            Some((digest, holders)) => Some((digest, fetched(exchange, digest, &holders).await?)),
+            None => None,
+        };
+    }
+    drop(to_disk);
+    writing.await.map_err(|error| BundleError::Contents(error.to_string()))??;
+    Ok(())
+}
+
+async fn fetched(exchange: &Exchange, digest: Digest, holders: &[NodeId]) -> Result<Bytes, BundleError> {
+    let bytes = exchange.fetch(digest, holders).await.map_err(|error| BundleError::Contents(error.to_string()))?;
+    if bytes.len() > CHUNK_BYTES_MAX {
+        return Err(BundleError::Contents(format!("content {digest} is too large to be carried")));
+    }
+    Ok(bytes)
+}
+
+/// The record, where the spec is, and where the chunks are, in the manifest's order.
+type Kept = (JobRecord, SpecRef, Vec<(Digest, Vec<NodeId>)>);
+
+fn record_of(state: &State, id: JobId) -> Result<Kept, NoRecord> {
+    let (job, kept) = state.job(id).zip(state.spec(id)).ok_or(NoRecord::Unknown(id))?;
+    if job.is_open() {
+        return Err(NoRecord::Open(id));
+    }
+    let mut units = Vec::new();
+    let mut places = Vec::new();
+    for (unit, chunk) in state.job_chunks(id) {
+        let content = Content { digest: chunk.stored.digest, bytes: chunk.stored.bytes };
+        let unit = unit.until(chunk.end);
+        units.push(CountedUnit { unit, epoch: chunk.epoch, counts: chunk.counts, chunk: content });
+        places.push((chunk.stored.digest, chunk.stored.holders.clone()));
+    }
+    if units.len() > COUNTED_UNITS_MAX {
+        return Err(NoRecord::TooLarge { job: id, units: units.len() });
+    }
+    let record = JobRecord {
+        job: id,
+        title: job.title.clone(),
+        status: job.status.name().to_owned(),
+        author: state.author(id).cloned().unwrap_or_default(),
+        submitted_at_ms: job.submitted_at_ms,
+        partitions: job.partitions.clone(),
+        spec: spec::digest(kept),
+        done: job.done,
+        counts: job.counts,
+        units,
+        audit: audit_of(state, id, job),
+    };
+    Ok((record, kept.clone(), places))
+}
+
+/// The entries of the audit log that are about a job: by which it was asked for, what came of that, and those that name it.
+fn audit_of(state: &State, id: JobId, job: &Job) -> Vec<AuditLink> {
+    let who = state.author(id).map(|author| author.who.as_str()).unwrap_or_default();
+    let asks = |record: &AuditRecord| {
+        record.entry.outcome == Outcome::Asked
+            && record.at_ms <= job.submitted_at_ms
+            && record.entry.author.who == who
+            && ASKS.contains(&record.entry.action.as_str())
+    };
+    let asked = state.audit(0).filter(|(_, record)| asks(record)).map(|(number, _)| number).last();
+    let named = id.to_string();
+    let is_of_job = |number: u64, record: &AuditRecord| {
+        let answers = |asked: u64| matches!(record.entry.outcome, Outcome::Answered { asked: of, .. } if of == asked);
+        let names = record.entry.action.split('/').any(|part| part == named);
+        asked.is_some_and(|asked| number == asked || answers(asked)) || names
+    };
+    let mut before = state.audit_ends().gone_digest;
+    let mut links = Vec::new();
+    for (number, record) in state.audit(0) {
+        if is_of_job(number, record) && links.len() < AUDIT_LINKS_MAX {
+            links.push(AuditLink { before, entry: AuditDocument::of(number, record) });
+        }
+        before = record.digest;
+    }
+    links
+}
+
+/// A job whose bundle was verified.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct VerifiedJob {
+    /// `job-...`.
+    pub job_id: String,
+    /// How it ended.
+    pub status: String,
+    /// One line: what was scanned.
+    pub title: String,
+    /// The key of whoever signed the order; absent where nobody did.
+    pub signed_by: Option<String>,
+    /// When the order was signed, and until when it held, RFC 3339.
+    pub signed_at: Option<String>,
+    /// Until when it held.
+    pub expires_at: Option<String>,
+    /// The name of the token that was shown when it was asked for.
+    pub asked_by: String,
+    /// Entries of the audit log about it, each bound to the one before.
+    pub audit_entries: usize,
+    /// Chunks, each of its unit and unchanged.
+    pub chunks: usize,
+    /// Targets that they count.
+    pub targets: u64,
+    /// The cluster.
+    pub cluster: String,
+    /// The key of the node that wrote the bundle.
+    pub bundle_signed_by: String,
+}
+
+/// What is asked of a bundle beside being whole.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Which job it is of.
+    pub job: Option<JobId>,
+    /// Whose signature the order must carry; anybody's where there is none.
+    pub signers: Vec<SignerKey>,
+    /// Which node must have written it; any where there is none.
+    pub node: Option<PeerId>,
+    /// Whether an order that nobody signed will do.
+    pub unsigned: bool,
+}
+
+/// Verifies the bundle of a job, with nothing but the file.
+///
+/// # Errors
+/// [`BundleError`]: the first thing that does not hold.
+pub fn verify(file: &Path, wanted: &Wanted) -> Result<VerifiedJob, BundleError> {
+    let trusted = |signer: PeerId| match wanted.node {
+        Some(named) if named != signer => Err(BundleError::OtherSigner { signer, named }),
+        _ => Ok(()),
+    };
+    let (reader, manifest) = open(file, trusted)?;
+    let signer = reader.signer();
+    let Body::Job(record) = &manifest.body else {
+        return Err(BundleError::Direction(
+            "it is a bundle of an air gap, and holds no finished job: `pentora job export ID`",
+        ));
+    };
+    if let Some(job) = wanted.job
+        && job != record.job
+    {
+        return wrong(format!("it holds {}, not {job}", record.job));
+    }
+    check_counts(record)?;
+    check_audit(record)?;
+    let mut verified = VerifiedJob {
+        job_id: record.job.to_string(),
+        status: record.status.clone(),
+        title: record.title.clone(),
+        signed_by: None,
+        signed_at: None,
+        expires_at: None,
+        asked_by: record.author.who.clone(),
+        audit_entries: record.audit.len(),
+        chunks: record.units.len(),
+        targets: record.done,
+        cluster: manifest.cluster.clone(),
+        bundle_signed_by: signer.to_string(),
+    };
+    let mut units = record.units.iter();
+    let mut is_spec = true;
+    reader.contents(&manifest.contents, |digest, bytes| {
+        if std::mem::take(&mut is_spec) {
+            return check_spec(record, digest, &bytes, wanted, &mut verified);
+        }
+        let unit = units.next().filter(|unit| unit.chunk.digest == digest);
+        unit.map_or_else(
+            || wrong(format!("content {digest} is not where its unit is")),
+            |unit| check_chunk(record, unit, bytes),
+        )
+    })?;
+    Ok(verified)
+}
+
+fn wrong<T>(what: impl Into<String>) -> Result<T, BundleError> {
+    Err(BundleError::Contents(what.into()))
+}
+
+/// Each target is counted once, and the sums are those of the units.
+fn check_counts(record: &JobRecord) -> Result<(), BundleError> {
+    let (mut counts, mut done) = (Counts::default(), 0u64);
+    for unit in &record.units {
+        let part = usize::try_from(unit.unit.partition).ok().and_then(|at| record.partitions.get(at));
+        if unit.unit.start >= unit.unit.end || part.is_none_or(|part| unit.unit.end > part.target_count) {
+            return wrong(format!("unit {} is not in the job", unit.unit));
+        }
+        counts.add(&unit.counts);
+        done = done.saturating_add(unit.unit.targets());
+    }
+    let follows = |pair: &[CountedUnit]| match pair {
+        [a, b] => (a.unit.partition, a.unit.end) <= (b.unit.partition, b.unit.start),
+        _ => true,
+    };
+    if !record.units.windows(2).all(follows) {
+        return wrong("its units overlap, or are out of order");
+    }
+    if done != record.done || (counts.hosts_up, counts.open_ports) != (record.counts.hosts_up, record.counts.open_ports)
+    {
+        return wrong("its units do not count what the job does");
+    }
+    Ok(())
+}
+
+/// Each entry is bound to the digest before it, they are in order, and one of them is whoever asked.
+fn check_audit(record: &JobRecord) -> Result<(), BundleError> {
+    let mut last = 0;
+    for AuditLink { before, entry } in &record.audit {
+        let content = entry.entry().filter(|_| entry.number > last);
+        let made = content.map(|content| chained(before, entry.number, entry.at_ms, &content));
+        if made.map(|made| hex::encode(made.0)) != Some(entry.digest.clone()) || entry.at != rfc3339(entry.at_ms) {
+            return wrong(format!("entry {} of the audit log was changed, or is out of order", entry.number));
+        }
+        last = entry.number;
+    }
+    let asks = |link: &&AuditLink| {
+        let entry = &link.entry;
+        entry.who == record.author.who && entry.outcome == "asked" && ASKS.contains(&entry.action.as_str())
+    };
+    match record.audit.iter().find(asks) {
+        Some(_) => Ok(()),
+        None => wrong("the audit log has no entry by which it was asked for"),
+    }
+}
+
+/// The spec is the one that is listed, and within an order that whoever is wanted signed.
+fn check_spec(
+    record: &JobRecord,
+    digest: Digest,
+    bytes: &[u8],
+    wanted: &Wanted,
+    verified: &mut VerifiedJob,
+) -> Result<(), BundleError> {
+    if digest != record.spec {
+        return wrong("its first content is not the job's spec");
+    }
+    let spec = spec::decode(bytes).map_err(|error| BundleError::Contents(error.to_string()))?;
+    let counts: Vec<u64> = spec.partitions.iter().map(pentora_scanner::target::TargetSet::count).collect();
+    if counts != record.partitions.iter().map(|part| part.target_count).collect::<Vec<_>>() {
+        return wrong("the job's parts are not those of its spec");
+    }
+    let Some(signed) = orders::carried(spec.order.as_deref()) else {
+        let is_enough = wanted.unsigned && wanted.signers.is_empty();
+        return if is_enough { Ok(()) } else { wrong("nobody signed the order (--unsigned verifies the rest)") };
+    };
+    let told = |error: &dyn std::fmt::Display| BundleError::Contents(error.to_string());
+    let order = orders::verify(&signed).map_err(|error| told(&error))?;
+    if !wanted.signers.is_empty() && !wanted.signers.contains(&order.signer) {
+        return wrong(format!("the order is signed by {}, not by whom you named", order.signer));
+    }
+    order.order.holds_at(record.submitted_at_ms).map_err(|error| told(&error))?;
+    covers(&order.order, &spec).map_err(|error| told(&error))?;
+    verified.signed_by = Some(order.signer.to_string());
+    verified.signed_at = Some(rfc3339(order.order.issued_at_ms));
+    verified.expires_at = Some(rfc3339(order.order.expires_at_ms));
+    Ok(())
+}
+
+/// A chunk is of the unit that it is listed for, and reads to its end.
+fn check_chunk(record: &JobRecord, unit: &CountedUnit, bytes: Vec<u8>) -> Result<(), BundleError> {
+    let unreadable =
+        |error: &dyn std::fmt::Display| BundleError::Contents(format!("the results of unit {}: {error}", unit.unit));
+    let mut chunk = ChunkReader::open(bytes.into()).map_err(|error| unreadable(&error))?;
+    let heading = chunk.heading();
+    // What an interrupted run had found before the job was made stands under no job.
+    let is_of_job = [record.job, crate::results::EARLIER_RUN].contains(&heading.unit.job);
+    if !is_of_job || heading.unit.until(heading.end) != unit.unit {
+        return wrong(format!("the results of unit {} are of another unit", unit.unit));
+    }
+    let mut hosts = 0;
+    while let Some(block) = chunk.next_block().map_err(|error| unreadable(&error))? {
+        hosts += block.len() as u64;
+    }
+    if hosts < unit.counts.hosts_up {
+        return wrong(format!("the results of unit {} hold fewer hosts than were counted", unit.unit));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "job_record_test.rs"]
+mod tests;

@@ -1,0 +1,219 @@
+//! A finished job's bundle holds, and nothing that was cut, altered, reordered or signed by somebody else does.
+
+use std::path::PathBuf;
+
+use pentora_raft::Response;
+use pentora_raft::command::{AuditEntry, Author, Command, Finished, Submission, UnitKey, UnitRange};
+use pentora_raft::state::{JobLimits, Partition, Priority};
+use pentora_scanner::spec::ScanSpec;
+
+use super::*;
+use crate::api::Access;
+use crate::app::{StopHandle, start_embedded};
+use crate::clock::wall_ms;
+use crate::document::ScanRequest;
+use crate::results::{ChunkWriter, EARLIER_RUN, Heading};
+use crate::signing::PersonKey;
+
+struct Scene {
+    folder: tempfile::TempDir,
+    alice: PersonKey,
+    node: Identity,
+    job: JobId,
+    _stop: StopHandle,
+}
+
+fn spec_of(targets: &str, order: Option<String>) -> ScanSpec {
+    ScanSpec {
+        partitions: vec![targets.parse().unwrap()],
+        ports: "22".parse().unwrap(),
+        banners: true,
+        order,
+        reverse_dns: true,
+        ..ScanSpec::default()
+    }
+}
+
+fn signed(key: &PersonKey) -> Option<String> {
+    let request = ScanRequest {
+        targets: vec!["10.0.0.0/28".into()],
+        ports: Some("22".into()),
+        services: false,
+        ..ScanRequest::default()
+    };
+    orders::to_carry(&orders::sign(&request, None, (wall_ms() - 1_000, 3_600_000), key).unwrap())
+}
+
+impl Scene {
+    /// A job of two units that alice ordered, and its bundle.
+    async fn new() -> Self {
+        let (served, stop) = start_embedded("n1".into(), Access::Open, Digest::of(&[])).await.unwrap();
+        let author = Author { who: "ci".into(), from: "10.0.0.9".into() };
+        let entry =
+            |action: &str, outcome| AuditEntry { author: author.clone(), action: action.into(), outcome, times: 1 };
+        let note = |batch, entries| served.proposer.propose(Command::NoteAudit { batch, entries });
+        note(1, vec![entry("GET /api/v1/tokens", Outcome::Refused { status: 403 })]).await.unwrap();
+        note(2, vec![entry("POST /api/v1/scans", Outcome::Asked)]).await.unwrap();
+        let alice = PersonKey::generate();
+        let mut finished = Vec::new();
+        for (start, end) in [(0, 10), (10, 16)] {
+            let unit = UnitKey { job: EARLIER_RUN, partition: 0, start };
+            let stored = served.exchange.make_durable(ChunkWriter::new(&Heading { unit, end }).finish()).await;
+            let unit = UnitRange { partition: 0, start, end };
+            finished.push(Finished { unit, stored, counts: Counts { probes_sent: 9, ..Counts::default() } });
+        }
+        let submission = Submission {
+            spec: SpecRef::Inline(spec::encode(&spec_of("10.0.0.0/28", signed(&alice)))),
+            partitions: vec![Partition { target_count: 16, ..Partition::default() }],
+            priority: Priority::Normal,
+            limits: JobLimits { max_attempts: 1, ..JobLimits::default() },
+            via: 1,
+            idempotency_key: None,
+            title: "10.0.0.0/28".into(),
+            finished,
+        };
+        let command = Command::SubmitAs { submission: Box::new(submission), author: author.clone() };
+        let submitted = served.proposer.propose(command).await.unwrap().response;
+        let Response::Submitted { job, .. } = submitted else { panic!("{submitted:?}") };
+        note(3, vec![entry("POST /api/v1/scans", Outcome::Answered { asked: 2, status: 202 })]).await.unwrap();
+        note(4, vec![entry(&format!("POST /api/v1/jobs/{job}/pause"), Outcome::Asked)]).await.unwrap();
+        let scene = Self { folder: tempfile::tempdir().unwrap(), alice, node: Identity::generate(), job, _stop: stop };
+        let cluster = (ClusterId([7; 16]), wall_ms());
+        let (raft, exchange) = (&served.raft, &served.exchange);
+        write(raft, exchange, &scene.node, cluster, job, &scene.file("good")).await.unwrap();
+        let unknown = write(raft, exchange, &scene.node, cluster, JobId(999), &scene.file("none")).await;
+        assert!(matches!(unknown, Err(NoRecord::Unknown(JobId(999)))));
+        scene
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn wanted(&self) -> Wanted {
+        Wanted { job: Some(self.job), signers: vec![self.alice.public()], ..Wanted::default() }
+    }
+
+    fn contents(&self) -> (Manifest, Vec<Vec<u8>>) {
+        let (reader, manifest) = open(&self.file("good"), |_| Ok(())).unwrap();
+        let mut all = Vec::new();
+        let taken = reader.contents(&manifest.contents, |_, bytes| {
+            all.push(bytes);
+            Ok::<(), BundleError>(())
+        });
+        taken.unwrap();
+        (manifest, all)
+    }
+
+    /// What is said of a bundle that a node of a cluster that was taken over makes of this one, and signs.
+    fn forged(&self, forge: impl FnOnce(&mut JobRecord, &mut Vec<Vec<u8>>)) -> String {
+        let (manifest, mut contents) = self.contents();
+        let Body::Job(mut record) = manifest.body else { panic!("another body") };
+        forge(&mut record, &mut contents);
+        let listed = contents.iter().map(|bytes| Content { digest: Digest::of(bytes), bytes: bytes.len() as u64 });
+        let manifest = Manifest::new(manifest.cluster, manifest.made_at, listed.collect(), Body::Job(record));
+        let path = self.file("forged");
+        let out = File::create(&path).unwrap();
+        let mut out = ArchiveWriter::new(out, &Identity::generate(), &manifest.to_bytes()).unwrap();
+        contents.iter().for_each(|bytes| out.content(Digest::of(bytes), bytes).unwrap());
+        out.finish().unwrap().flush().unwrap();
+        verify(&path, &self.wanted()).unwrap_err().to_string()
+    }
+}
+
+/// What is in a compressed file; `None` where it does not read.
+fn unpacked(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut all = Vec::new();
+    std::io::Read::read_to_end(&mut flate2::bufread::GzDecoder::new(bytes), &mut all).ok().map(|_read| all)
+}
+
+/// Puts another spec in.
+fn respec(record: &mut JobRecord, contents: &mut [Vec<u8>], spec: &ScanSpec) {
+    contents[0] = spec::encode(spec);
+    record.spec = Digest::of(&contents[0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_finished_job_is_verified_from_its_file_alone() {
+    let scene = Scene::new().await;
+    let node = Some(scene.node.peer_id());
+    let job = verify(&scene.file("good"), &Wanted { node, ..scene.wanted() }).unwrap();
+    assert_eq!((job.signed_by, job.asked_by.as_str()), (Some(scene.alice.public().to_string()), "ci"));
+    assert_eq!((job.chunks, job.targets, job.audit_entries, job.status.as_str()), (2, 16, 3, "completed"));
+    let bob = PersonKey::generate().public();
+    for (wanted, part) in [
+        (Wanted { signers: vec![bob], ..scene.wanted() }, "not by whom you named"),
+        (Wanted { node: Some(Identity::generate().peer_id()), ..scene.wanted() }, "it is signed by"),
+        (Wanted { job: Some(JobId(999)), ..scene.wanted() }, "it holds job-"),
+    ] {
+        let error = verify(&scene.file("good"), &wanted).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_that_was_cut_or_changed_anywhere_does_not_hold() {
+    let scene = Scene::new().await;
+    let good = std::fs::read(scene.file("good")).unwrap();
+    let path = scene.file("bad");
+    let refused = |bytes: &[u8], what: &dyn std::fmt::Display| {
+        std::fs::write(&path, bytes).unwrap();
+        assert!(verify(&path, &scene.wanted()).is_err(), "{what}");
+    };
+    for length in (0..good.len()).step_by(31) {
+        refused(&good[..length], &length);
+    }
+    // What stands before is of gzip: a time and a system, which nobody reads.
+    for place in (10..good.len()).step_by(7) {
+        let mut bytes = good.clone();
+        bytes[place] ^= 0x10;
+        // Bits that fill a byte of the compression up are nobody's.
+        if unpacked(&bytes) != unpacked(&good) {
+            refused(&bytes, &place);
+        }
+    }
+    refused(&[&good[..], b"more"].concat(), &"more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_signs_what_it_made_up_is_found_out_by_what_it_cannot_sign() {
+    let scene = Scene::new().await;
+    let (mallory, alice) = (PersonKey::generate(), &scene.alice);
+    let unsigned = scene.forged(|record, contents| respec(record, contents, &spec_of("10.0.0.0/28", None)));
+    assert!(unsigned.contains("nobody signed"), "{unsigned}");
+    let anothers = spec_of("10.0.0.0/28", signed(&mallory));
+    let anothers = scene.forged(|record, contents| respec(record, contents, &anothers));
+    assert!(anothers.contains("not by whom you named"), "{anothers}");
+    let other_targets = spec_of("10.0.1.0/28", signed(alice));
+    let beyond = scene.forged(|record, contents| respec(record, contents, &other_targets));
+    assert!(beyond.contains("does not ask for 10.0.1.0/28"), "{beyond}");
+    let late = scene.forged(|record, _| record.submitted_at_ms += 7_200_000);
+    assert!(late.contains("expired at"), "{late}");
+    let reordered = scene.forged(|record, contents| {
+        record.units.reverse();
+        contents[1..].reverse();
+    });
+    assert!(reordered.contains("out of order"), "{reordered}");
+    let swapped = scene.forged(|record, contents| {
+        let [first, second] = record.units.as_mut_slice() else { panic!("two units") };
+        std::mem::swap(&mut first.chunk, &mut second.chunk);
+        contents[1..].reverse();
+    });
+    assert!(swapped.contains("of another unit"), "{swapped}");
+    let less = scene.forged(|record, contents| {
+        record.units.pop();
+        contents.pop();
+    });
+    assert!(less.contains("do not count"), "{less}");
+    let renamed = scene.forged(|record, _| record.audit[0].entry.who = "root".into());
+    assert!(renamed.contains("audit log was changed"), "{renamed}");
+    let silent = scene.forged(|record, _| record.audit.clear());
+    assert!(silent.contains("no entry by which"), "{silent}");
+    let shuffled = scene.forged(|record, _| record.audit.swap(0, 1));
+    assert!(shuffled.contains("out of order"), "{shuffled}");
+    let more_hosts = scene.forged(|record, _| {
+        record.units[0].counts.hosts_up = 5;
+        record.counts.hosts_up = 5;
+    });
+    assert!(more_hosts.contains("fewer hosts"), "{more_hosts}");
+}

@@ -1,0 +1,179 @@
+//! How much the bearer of an access token may ask for: jobs at once, and targets a day. How many requests a minute is for each
+//! node to count.
+//!
+//! Jobs of schedules count for whoever made them. Deleting a job gives no targets back.
+
+use serde::{Deserialize, Serialize};
+
+use super::State;
+use crate::command::{Refusal, Response, Submission, TokenLimits};
+
+const DAY_MS: u64 = 24 * 3600 * 1000;
+
+/// What was asked for with an access token on the last day on which anything was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TokenDay {
+    /// Which day, counted from 1970 on, UTC.
+    pub day: u64,
+    /// Targets of the jobs that were accepted.
+    pub targets: u64,
+}
+
+impl State {
+    /// How much the bearer of a token may ask for.
+    #[must_use]
+    pub fn token_limits(&self, name: &str) -> TokenLimits {
+        self.token_limits.get(&name.to_owned()).copied().unwrap_or_default()
+    }
+
+    pub(super) fn limit_access_token(&mut self, name: &str, limits: &TokenLimits) -> Result<Response, Refusal> {
+        if let Some(what) = limits.problem() {
+            return Err(Refusal::Malformed { what });
+        }
+        if self.access_token_named(name).is_none() {
+            return Err(Refusal::AccessTokenUnknown { name: name.chars().take(64).collect() });
+        }
+        if limits.is_empty() {
+            self.token_limits.remove(&name.to_owned());
+        } else {
+            self.token_limits.insert(name.to_owned(), *limits);
+        }
+        Ok(Response::Done)
+    }
+
+    /// Forgets what a token was bound to and has used up.
+    pub(super) fn forget_limits(&mut self, name: &str) {
+        self.token_limits.remove(&name.to_owned());
+        self.token_days.remove(&name.to_owned());
+    }
+
+    /// Whether `who` may have one more job accepted.
+    ///
+    /// # Errors
+    /// [`Refusal::TokenJobs`] and [`Refusal::TokenTargets`].
+    pub(super) fn within_limits(&self, who: &str, submission: &Submission) -> Result<(), Refusal> {
+        let limits = self.token_limits(who);
+        if let Some(limit) = limits.open_jobs {
+            let is_open = |job| self.job(job).is_some_and(super::Job::is_open);
+            let open = self.authors.iter().filter(|(job, author)| author.who == who && is_open(**job)).count();
+            if open >= limit as usize {
+                return Err(Refusal::TokenJobs { name: who.to_owned(), limit });
+            }
+        }
+        if let Some(limit) = limits.targets_per_day {
+            let left = limit.saturating_sub(self.used_today(who));
+            if targets_of(submission) > left {
+                let wait_seconds = (DAY_MS - self.now_ms() % DAY_MS).div_ceil(1_000);
+                return Err(Refusal::TokenTargets { name: who.to_owned(), limit, left, wait_seconds });
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts the targets of a job that was accepted, for a token that has a bound.
+    pub(super) fn count_targets(&mut self, who: &str, submission: &Submission) {
+        if self.token_limits(who).targets_per_day.is_some() {
+            let targets = self.used_today(who).saturating_add(targets_of(submission));
+            self.token_days.insert(who.to_owned(), TokenDay { day: self.now_ms() / DAY_MS, targets });
+        }
+    }
+
+    fn used_today(&self, who: &str) -> u64 {
+        let today = self.now_ms() / DAY_MS;
+        self.token_days.get(&who.to_owned()).filter(|used| used.day == today).map_or(0, |used| used.targets)
+    }
+}
+
+fn targets_of(submission: &Submission) -> u64 {
+    submission.partitions.iter().fold(0, |sum, part| sum.saturating_add(part.target_count))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::sample_test::{begin, limits, submission};
+    use crate::command::{AccessRole, Author, Command, NewAccessToken, Proposal};
+    use crate::id::{Digest, JobId};
+
+    struct Scene {
+        state: State,
+        index: u64,
+        at_ms: u64,
+    }
+
+    impl Scene {
+        /// A cluster with the token `ci`, which has these limits.
+        fn new(limits: TokenLimits) -> Self {
+            let mut scene = Self { state: State::default(), index: 1, at_ms: 10 * DAY_MS + 1_000 };
+            scene.apply(begin("n1"));
+            scene.apply(Command::MakeAccessToken(Box::new(NewAccessToken {
+                name: "ci".into(),
+                key: Digest::of(b"ci"),
+                role: AccessRole::Operator,
+                ttl_ms: None,
+                networks: None,
+                scopes: Vec::new(),
+                author: Author::default(),
+            })));
+            let limit = Command::LimitAccessToken { name: "ci".into(), limits, author: Author::default() };
+            assert_eq!(scene.apply(limit), Response::Done);
+            scene
+        }
+
+        fn apply(&mut self, command: Command) -> Response {
+            self.index += 1;
+            self.state.apply(self.index, &Proposal { at_ms: self.at_ms, command })
+        }
+
+        fn submit(&mut self, who: &str, targets: u64, key: Option<Digest>) -> Response {
+            let submission = Submission { idempotency_key: key, ..submission(&[targets], limits()) };
+            let author = Author { who: who.into(), from: String::new() };
+            self.apply(Command::SubmitAs { submission: Box::new(submission), author })
+        }
+    }
+
+    #[test]
+    fn a_token_has_so_many_jobs_at_once_and_others_are_not_held_up() {
+        let mut scene = Scene::new(TokenLimits { open_jobs: Some(2), ..TokenLimits::default() });
+        let key = Some(Digest::of(b"key"));
+        let first = scene.submit("ci", 5, key);
+        assert!(matches!(scene.submit("ci", 5, None), Response::Submitted { .. }));
+        let third = scene.submit("ci", 5, None);
+        assert_eq!(third, Response::Refused(Refusal::TokenJobs { name: "ci".into(), limit: 2 }));
+        let Response::Submitted { job, .. } = first else { panic!("{first:?}") };
+        assert_eq!(scene.submit("ci", 5, key), Response::Submitted { job, existing: true }, "the same once more");
+        assert!(matches!(scene.submit("other", 5, None), Response::Submitted { .. }));
+        scene.apply(Command::Cancel { job, reason: String::new() });
+        assert!(matches!(scene.submit("ci", 5, None), Response::Submitted { .. }), "one has ended");
+    }
+
+    #[test]
+    fn a_token_has_so_many_targets_a_day_and_deleting_a_job_gives_none_back() {
+        let mut scene = Scene::new(TokenLimits { targets_per_day: Some(100), ..TokenLimits::default() });
+        let Response::Submitted { job, .. } = scene.submit("ci", 60, None) else { panic!("it fits") };
+        let refused = |left| Refusal::TokenTargets { name: "ci".into(), limit: 100, left, wait_seconds: 86_399 };
+        assert_eq!(scene.submit("ci", 41, None), Response::Refused(refused(40)));
+        scene.apply(Command::Cancel { job, reason: String::new() });
+        scene.apply(Command::DeleteJob { job });
+        assert_eq!(scene.submit("ci", 41, None), Response::Refused(refused(40)));
+        assert!(matches!(scene.submit("ci", 40, None), Response::Submitted { .. }));
+        scene.at_ms += DAY_MS;
+        assert!(matches!(scene.submit("ci", 100, None), Response::Submitted { .. }), "another day");
+        assert!(scene.state.job(JobId(1)).is_none());
+    }
+
+    #[test]
+    fn limits_of_nothing_and_of_nobody_are_refused_and_can_be_taken_away() {
+        let mut scene = Scene::new(TokenLimits { open_jobs: Some(1), ..TokenLimits::default() });
+        let limit = |name: &str, open_jobs| Command::LimitAccessToken {
+            name: name.into(),
+            limits: TokenLimits { open_jobs, ..TokenLimits::default() },
+            author: Author::default(),
+        };
+        assert!(matches!(scene.apply(limit("ci", Some(0))), Response::Refused(Refusal::Malformed { .. })));
+        let unknown = scene.apply(limit("cd", Some(1)));
+        assert_eq!(unknown, Response::Refused(Refusal::AccessTokenUnknown { name: "cd".into() }));
+        assert_eq!(scene.apply(limit("ci", None)), Response::Done);
+        assert!(scene.state.token_limits("ci").is_empty());
+    }
+}

@@ -109,9 +109,7 @@ impl Cluster {
         if voters > 1 {
             first.change_voters((1..=voters).collect()).await.unwrap();
         }
-        let begin =
-            Command::Begin { cluster: ClusterId([1; 16]), info: node_info("n1"), admin_token: Digest::of(b"a") };
-        first.propose(begin).await.unwrap();
+        first.propose(begin()).await.unwrap();
     }
 
     pub(crate) fn raft(&self, node: NodeId) -> &Raft {
@@ -215,6 +213,11 @@ pub(crate) fn lan() -> Config {
 
 pub(crate) fn node_info(name: &str) -> NodeInfo {
     NodeInfo { name: name.into(), peer: format!("peer-{name}"), ..NodeInfo::default() }
+}
+
+/// Begins the cluster, with its first node.
+pub(crate) fn begin() -> Command {
+    Command::Begin { cluster: ClusterId([1; 16]), info: node_info("n1"), admin_token: Digest::of(b"a") }
 }
 
 /// A write that is known by its number.

@@ -115,11 +115,13 @@ pub(super) fn beta_below(x: f64, a: f64, b: f64) -> f64 {
     if x <= 0.0 || x >= 1.0 {
         return x.clamp(0.0, 1.0);
     }
-    if x > (a + 1.0) / (a + b + 2.0) {
-        return 1.0 - beta_below(1.0 - x, b, a);
-    }
+    // The fraction comes to its end soon on this side of the middle alone. Just at it, both sides may seem to be the other.
+    let is_above = x > (a + 1.0) / (a + b + 2.0);
+    let (x, a, b) = if is_above { (1.0 - x, b, a) } else { (x, a, b) };
     let front = (ln_gamma(a + b) - ln_gamma(a) - ln_gamma(b) + a * x.ln() + b * (1.0 - x).ln()).exp() / a;
-    front * beta_fraction(x, a, b)
+    // Of counts beyond 2^50 no digit of the front is right.
+    let below = (front * beta_fraction(x, a, b)).clamp(0.0, 1.0);
+    if is_above { 1.0 - below } else { below }
 }
 
 /// The continued fraction of the incomplete beta function, by Lentz's method.
@@ -184,6 +186,20 @@ mod tests {
         // As good as binomial: 1 - 0.99^300.
         let draw = Draw { all: 10_000_000, marked: 100_000, drawn: 300 };
         assert!((draw.at_least(1) - 0.950_96).abs() < 1e-4, "{}", draw.at_least(1));
+    }
+
+    #[test]
+    fn at_the_middle_which_rounding_puts_on_both_sides_there_is_a_chance_too() {
+        let mut on_both_sides = 0;
+        for a in (0..63).map(|power| (1_u64 << power) as f64) {
+            for b in (0..62).map(|power| (3_u64 << power) as f64) {
+                let x = ((a + 1.0) / (a + b + 2.0)).next_up();
+                on_both_sides += u32::from(x < 1.0 && 1.0 - x > (b + 1.0) / (b + a + 2.0));
+                let below = beta_below(x, a, b);
+                assert!((0.0..=1.0).contains(&below), "{below} at {x} of {a} and {b}");
+            }
+        }
+        assert!(on_both_sides > 0, "such numbers are among them");
     }
 
     #[test]

@@ -73,6 +73,7 @@ use crate::policy::own::OwnFile;
 use crate::raft_transport::MeshTransport;
 use crate::results::{COPIES, ChunkStore};
 use crate::rpc::proposer::Proposer;
+use crate::sign_in::SignIn;
 
 /// How long requests in flight may take to end when the node stops.
 const API_STOP_WITHIN: Duration = Duration::from_secs(3);
@@ -110,6 +111,10 @@ async fn run_once(plan: &StartPlan, data_dir: &Arc<DataDir>, file: &OwnFile) -> 
     let config = plan.config.clone();
     let resumed = begin::existing(data_dir, plan)?;
     let certificate = OwnCertificate::of(&config.api)?;
+    let sign_in = SignIn::default();
+    sign_in
+        .take(config.api.oidc.provider())
+        .map_err(|why| Failure::new(ExitCode::Config, "the keys of server.api.oidc cannot be used").because(why))?;
     let api = TcpListener::bind(config.api.listen).await.map_err(|error| {
         Failure::new(ExitCode::Failure, format!("the API cannot listen on {}", config.api.listen))
             .because(error.to_string())
@@ -131,7 +136,8 @@ async fn run_once(plan: &StartPlan, data_dir: &Arc<DataDir>, file: &OwnFile) -> 
             .because(error.to_string())
     })?;
     let (sources, file) = (plan.sources.clone(), file.clone());
-    let node = Node { data_dir: Arc::clone(data_dir), config, sources, file, identity, mesh, raft, api, certificate };
+    let data_dir = Arc::clone(data_dir);
+    let node = Node { data_dir, config, sources, file, sign_in, identity, mesh, raft, api, certificate };
     node.run(incoming, admitted_at, viewer).await
 }
 
@@ -177,6 +183,8 @@ struct Node {
     sources: Sources,
     /// What it allows itself, as its file was read last.
     file: OwnFile,
+    /// By whose word it lets people in.
+    sign_in: SignIn,
     identity: NodeIdentity,
     mesh: Mesh,
     raft: Raft,
@@ -235,7 +243,9 @@ impl Node {
         tasks.spawn(serve::streams(incoming, for_streams, tasks.clone(), stop.clone()));
         tasks.spawn(services.meters.clone().watch_leaders(self.raft.clone(), stop.clone()));
         let is_outside = viewer.is_some();
-        tasks.spawn(reload::keep(self.sources.clone(), self.file.clone(), self.certificate.clone(), stop.clone())?);
+        let (file, sign_in) = (self.file.clone(), self.sign_in.clone());
+        tasks.spawn(sign_in.clone().keep(stop.clone()));
+        tasks.spawn(reload::keep(self.sources.clone(), file, sign_in, self.certificate.clone(), stop.clone())?);
         self.keep_membership(&services.proposer, own, (seeker, viewer), &tasks, &stop);
         let (found, mut other_version) = watch::channel(None);
         tasks.spawn(follow(self.raft.clone(), services.exchange.clone(), feeds, engine, stop.clone()));
@@ -387,6 +397,7 @@ impl Node {
             signer: Some(key),
             departure,
             auto_register: self.config.workers.auto_register,
+            sign_in: self.sign_in.clone(),
             trail: Some(Trail::new(services.proposer.clone())),
             spool: Some(self.spool()?),
             faults: Some(Faults::new(self.mesh.clone(), tasks.clone())),

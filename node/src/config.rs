@@ -14,6 +14,7 @@
 //! not in here: it lives in the replicated log.
 
 mod address;
+mod api;
 mod build;
 mod duration;
 mod expand;
@@ -40,9 +41,10 @@ use ipnet::IpNet;
 
 use self::build::Values;
 use self::words::words;
-use crate::tls::{Files, Fingerprint};
+use crate::tls::Fingerprint;
 
 pub use address::{DEFAULT_MESH_PORT, peer_address};
+pub use api::{ApiAuth, ApiSettings, ApiTls, OidcSettings};
 pub use build::{Loaded, Purpose, Sources, load};
 pub use duration::parse_duration;
 pub use file::{ConfigText, Host, find_file};
@@ -159,65 +161,6 @@ words! {
     Wan = "wan",
     /// One rack or one machine: heartbeat 50 ms.
     Fast = "fast",
-}
-
-/// `server.api.*`.
-#[derive(Debug, Clone)]
-pub struct ApiSettings {
-    /// Address the HTTP API listens on.
-    pub(crate) listen: SocketAddr,
-    /// How callers prove who they are.
-    pub(crate) auth: ApiAuth,
-    /// File with its certificate.
-    pub(crate) tls_cert: Option<PathBuf>,
-    /// File with the certificate's key.
-    pub(crate) tls_key: Option<PathBuf>,
-    /// More hosts that a certificate of the cluster's authority is for.
-    pub(crate) tls_names: Vec<String>,
-    /// Whether plain HTTP is meant where others reach it.
-    pub(crate) insecure: bool,
-}
-
-/// What the API is spoken inside.
-#[derive(Debug, Clone)]
-pub enum ApiTls {
-    /// Nothing.
-    Plain,
-    /// TLS, with a certificate from files.
-    Files(Files),
-    /// TLS, with a certificate of the cluster's authority.
-    Cluster,
-}
-
-impl ApiSettings {
-    fn read(values: &Values<'_>) -> Self {
-        Self {
-            listen: values.get(keys::API_LISTEN),
-            auth: values.get(keys::API_AUTH),
-            tls_cert: values.get(keys::API_TLS_CERT),
-            tls_key: values.get(keys::API_TLS_KEY),
-            tls_names: values.get(keys::API_TLS_NAMES),
-            insecure: values.get(keys::API_INSECURE),
-        }
-    }
-
-    /// What the API is spoken inside: what was given, and otherwise TLS wherever others reach it.
-    pub(crate) fn tls(&self) -> ApiTls {
-        match self.tls_cert.clone().zip(self.tls_key.clone()) {
-            Some((cert, key)) => ApiTls::Files(Files { cert, key }),
-            None if self.insecure || self.listen.ip().is_loopback() => ApiTls::Plain,
-            None => ApiTls::Cluster,
-        }
-    }
-}
-
-words! {
-    /// `server.api.auth`.
-    ApiAuth,
-    /// A bearer token is needed.
-    Jwt = "jwt",
-    /// No proof asked; accepted on loopback addresses only.
-    None = "none",
 }
 
 /// `worker.*`.

@@ -36,6 +36,7 @@ pub mod raft_transport;
 pub mod results;
 pub mod rpc;
 pub mod schedules;
+pub mod sign_in;
 pub mod signing;
 pub mod spec;
 pub mod tls;

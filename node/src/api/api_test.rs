@@ -15,20 +15,20 @@ use crate::orders;
 use crate::signing::PersonKey;
 
 /// A node in this process whose API asks for the token `key`.
-struct TestNode {
-    router: Router,
-    served: Node,
+pub(super) struct TestNode {
+    pub(super) router: Router,
+    pub(super) served: Node,
     stop: StopHandle,
 }
 
-struct Answer {
-    status: u16,
-    headers: HeaderMap,
-    body: String,
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) body: String,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 
@@ -37,7 +37,7 @@ impl Answer {
     }
 
     /// The problem's code, once its shape is that of RFC 9457 and of our contract.
-    fn problem(&self) -> String {
+    pub(super) fn problem(&self) -> String {
         assert_eq!(self.header("content-type"), "application/problem+json", "{}", self.body);
         let problem = self.json();
         assert_eq!(problem["status"], self.status, "{problem}");
@@ -49,11 +49,17 @@ impl Answer {
 
 impl TestNode {
     async fn open() -> Self {
+        Self::open_as(|served| served).await
+    }
+
+    /// One that serves from something else.
+    pub(super) async fn open_as(change: impl FnOnce(Served) -> Served) -> Self {
         let (served, stop) = start_embedded("n1".into(), Access::Token, Digest::of(b"key")).await.unwrap();
+        let served = Arc::new(change(Served::clone(&served)));
         Self { router: router(Arc::clone(&served)), served, stop }
     }
 
-    async fn send(&self, request: axum::http::Request<Body>) -> Answer {
+    pub(super) async fn send(&self, request: axum::http::Request<Body>) -> Answer {
         let (method, path) = (request.method().clone(), request.uri().to_string());
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (head, body) = response.into_parts();
@@ -103,7 +109,7 @@ impl TestNode {
         panic!("{job} did not end")
     }
 
-    async fn close(self) {
+    pub(super) async fn close(self) {
         drop((self.router, self.served));
         self.stop.stop().await;
     }
@@ -115,7 +121,7 @@ fn filled(path: &str) -> String {
 }
 
 /// A request that is accepted and over at once: one port of loopback that nobody listens on.
-fn one_port() -> Value {
+pub(super) fn one_port() -> Value {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     json!({"targets": ["127.0.0.1"], "ports": listener.local_addr().unwrap().port().to_string(), "discovery": false})
 }

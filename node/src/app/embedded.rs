@@ -24,6 +24,7 @@ use crate::feeds::FeedStore;
 use crate::jobs::{self, RefusedRequest};
 use crate::policy::own::OwnFile;
 use crate::results::ChunkStore;
+use crate::sign_in::SignIn;
 use crate::worker::Worker;
 
 /// How often the embedded worker beats, in milliseconds: it is what a progress bar follows, and costs microseconds here.
@@ -216,6 +217,7 @@ async fn start_with(
         signer: None,
         departure: Departure::default(),
         auto_register: true,
+        sign_in: SignIn::default(),
         trail: None,
         spool: None,
         faults: None,

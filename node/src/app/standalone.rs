@@ -35,6 +35,7 @@ use crate::failure::{ExitCode, Failure};
 use crate::feeds::follow::use_rules;
 use crate::feeds::{FeedKind, FeedStore};
 use crate::policy::own::OwnFile;
+use crate::sign_in::SignIn;
 use crate::worker::order_of;
 
 /// How often orders are looked at and finished units are saved.
@@ -59,7 +60,7 @@ pub(super) async fn run(plan: StartPlan) -> Result<(), Failure> {
             .because(error.to_string())
     })?;
     let (tasks, reading) = (TaskTracker::new(), CancellationToken::new());
-    tasks.spawn(reload::keep(plan.sources.clone(), station.file.clone(), None, reading.clone())?);
+    tasks.spawn(reload::keep(plan.sources.clone(), station.file.clone(), SignIn::default(), None, reading.clone())?);
     let failed = |error: std::io::Error| {
         Failure::new(ExitCode::Failure, "signals cannot be received").because(error.to_string())
     };

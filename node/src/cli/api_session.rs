@@ -1,6 +1,7 @@
 //! A connection to a node, for commands that ask one.
 
 use std::path::PathBuf;
+use std::sync::Once;
 use std::time::Duration;
 
 use clap::Args;
@@ -8,6 +9,7 @@ use clap::Args;
 use super::client_failure::from_client;
 use super::context::Context;
 use super::contexts;
+use super::output::clean;
 use crate::client::contexts::NamedCluster;
 use crate::client::locate::{Location, locate};
 use crate::client::{Client, ClientError};
@@ -67,7 +69,9 @@ impl ApiSession {
     /// # Errors
     /// Exit 8 for a wrong configuration, 1 for an unusable token file.
     pub(super) fn open(args: &NodeArgs, context: &Context) -> Result<Self, Failure> {
-        Self::at(find(args, context)?)
+        let location = find(args, context)?;
+        warn_of_clear(&location, context);
+        Self::at(location)
     }
 
     /// A client of `location`.
@@ -89,6 +93,19 @@ impl ApiSession {
     /// What an error of the client means for the command.
     pub(super) fn failure(&self, error: &ClientError) -> Failure {
         from_client(error, &self.searched)
+    }
+}
+
+/// Says once that a token goes to another machine in clear, where it does.
+pub(super) fn warn_of_clear(location: &Location, context: &Context) {
+    static SAID: Once = Once::new();
+    if let Some(endpoint) = location.in_clear() {
+        SAID.call_once(|| {
+            context.warn(format_args!(
+                "the token goes to {} in clear, and whoever is on the way can read it: ask https:// there",
+                clean(endpoint)
+            ));
+        });
     }
 }
 
@@ -146,6 +163,7 @@ pub(super) async fn cluster_here(
     if !sure && location.token.is_none() {
         return Ok(None);
     }
+    warn_of_clear(&location, context);
     let session = ApiSession::at(location)?;
     if sure {
         return Ok(Some(session));

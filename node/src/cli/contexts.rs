@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use pentora_raft::command::is_rule_name;
 use serde::Serialize;
 
-use super::api_session::{ApiSession, TrustArgs};
+use super::api_session::{ApiSession, TrustArgs, warn_of_clear};
 use super::context::Context;
 use super::list::{Form, text};
 use super::output::clean;
@@ -273,6 +273,7 @@ pub(super) async fn login(args: LoginArgs, context: &mut Context) -> Result<(), 
     let unsaved = NamedCluster { token_file: None, ..cluster.clone() };
     let mut location = unsaved.location(&args.name).map_err(|error| failed(&error))?;
     location.token = Some(token.clone());
+    warn_of_clear(&location, context);
     let session = ApiSession::at(location)?;
     let own = session.client.own_access_token().await.map_err(|error| session.failure(&error))?;
     let told = |error: std::io::Error| Failure::new(ExitCode::Failure, format!("{}: {error}", token_file.display()));

@@ -184,7 +184,7 @@ fn one_token(settings: &mut Settings, issues: &mut Vec<ConfigIssue>) {
 }
 
 /// Typed access to checked settings: `put` let only values of the right kind in.
-pub(super) struct Values<'a>(&'a Settings);
+pub(super) struct Values<'a>(pub(super) &'a Settings);
 
 impl Values<'_> {
     /// The value of a key.
@@ -259,6 +259,7 @@ fn relations(config: &NodeConfig, values: &Values<'_>, issues: &mut Vec<ConfigIs
                        worker.offline: false";
         broken("worker.offline", "node.init", message.to_owned());
     }
+    super::api::provider_named_whole(config, values, &mut broken);
     signed_orders(config, &mut broken);
     if !config.worker.standalone {
         // One that is written as it would be anyway does no harm: `config show` writes all of them.
@@ -344,7 +345,7 @@ fn replaced(settings: &Settings) -> Option<String> {
     Some(format!("{} {} not used: {why}", paths.join(" and "), if paths.len() == 1 { "is" } else { "are" }))
 }
 
-fn default_of(key: &super::keys::Key) -> Raw {
+pub(super) fn default_of(key: &super::keys::Key) -> Raw {
     Raw::Text(key.default.to_owned())
 }
 

@@ -115,6 +115,35 @@ keys! {
         "false",
         "plain HTTP on addresses that others reach: behind a proxy with TLS alone",
     ),
+    OIDC_ISSUER: Option<String> => key(
+        "server.api.oidc.issuer",
+        Kind::Text,
+        "",
+        "provider of identities whose JWTs are taken, as their `iss` says; read again on SIGHUP, like all of server.api.oidc",
+    ),
+    OIDC_AUDIENCE: Option<String> =>
+        key("server.api.oidc.audience", Kind::Text, "", "whom its JWTs must be for, as their `aud` says"),
+    OIDC_JWKS_FILE: Option<PathBuf> =>
+        key("server.api.oidc.jwks_file", Kind::Path, "", "file with its public keys, a JWK set"),
+    OIDC_JWKS_URL: Option<String> => key(
+        "server.api.oidc.jwks_url",
+        Kind::KeysUrl,
+        "",
+        "where its public keys are fetched: https, or http on a loopback address",
+    ),
+    OIDC_NAME_CLAIM: String => key("server.api.oidc.name_claim", Kind::Text, "sub", "the claim that says who somebody is"),
+    OIDC_ROLE_CLAIM: String => key(
+        "server.api.oidc.role_claim",
+        Kind::Text,
+        "roles",
+        "the claim that says what somebody is; dots lead into objects, as in realm_access.roles",
+    ),
+    OIDC_ROLES: Vec<String> => key(
+        "server.api.oidc.roles",
+        Kind::Roles,
+        "",
+        "the role that each value of that claim means, such as `scan-team: operator`; the first that somebody has counts",
+    ),
     AUTO_REGISTER: bool => key(
         "workers.auto_register",
         Kind::Switch,

@@ -1,5 +1,6 @@
 //! A configuration as text: the effective values with their origins, and a JSON Schema for editors.
 
+use pentora_raft::command::AccessRole;
 use serde_json::{Map, Value, json};
 
 use super::build::Loaded;
@@ -52,7 +53,7 @@ fn written(key: &Key, setting: &Setting) -> String {
     }
     let many = matches!(
         key.kind,
-        Kind::Labels | Kind::Peers | Kind::Coordinators | Kind::Networks | Kind::Targets | Kind::Keys
+        Kind::Labels | Kind::Peers | Kind::Coordinators | Kind::Networks | Kind::Targets | Kind::Keys | Kind::Roles
     );
     match &setting.raw {
         Raw::Text(text) if !many || text == "auto" => scalar(text),
@@ -108,6 +109,10 @@ fn group(properties: Map<String, Value>) -> Value {
 fn leaf_schema(key: &Key) -> Value {
     let list = json!({"type": ["string", "array"], "items": {"type": "string"}});
     let mut schema = match key.kind {
+        Kind::Roles => {
+            let role = json!({"enum": AccessRole::NAMES});
+            json!({"type": ["string", "array", "object"], "items": {"type": "string"}, "additionalProperties": role})
+        }
         Kind::Switch => json!({"anyOf": [{"type": "boolean"}, {"type": "string", "pattern": "[$][{]"}]}),
         Kind::Count(low, high) => {
             json!({"anyOf": [{"type": "integer", "minimum": low, "maximum": high}, {"type": "string"}]})
@@ -125,7 +130,14 @@ fn leaf_schema(key: &Key) -> Value {
         | Kind::Urls => list,
         Kind::Time(..) => json!({"type": "string", "examples": ["30s", "2m", "1h30m"]}),
         Kind::Size(..) => json!({"type": ["string", "integer"], "examples": ["512MiB", "20GiB"]}),
-        Kind::Fingerprint | Kind::Label | Kind::Path | Kind::Socket | Kind::Secret | Kind::Anything => {
+        Kind::Fingerprint
+        | Kind::Label
+        | Kind::Path
+        | Kind::Socket
+        | Kind::Secret
+        | Kind::Text
+        | Kind::KeysUrl
+        | Kind::Anything => {
             json!({"type": ["string", "number"]})
         }
     };

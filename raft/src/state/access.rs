@@ -86,6 +86,12 @@ impl State {
         self.access_tokens().find(|token| token.name == name)
     }
 
+    /// The token of this name with the digest of its secret, whether or not it is still valid.
+    #[must_use]
+    pub fn keyed_access_token(&self, name: &str) -> Option<(Digest, AccessToken)> {
+        self.keyed(name)
+    }
+
     fn keyed(&self, name: &str) -> Option<(Digest, AccessToken)> {
         self.keyed_tokens().find(|(_, token)| token.name == name)
     }

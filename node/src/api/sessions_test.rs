@@ -65,10 +65,8 @@ impl Scene {
         let refused = self.get("/api/v1/jobs", bearer).await;
         assert_eq!(refused.status, 401, "{}", refused.body);
         assert_eq!(refused.headers["www-authenticate"], "Bearer error=\"invalid_token\"");
-        assert!(
-            !refused.body.contains(bearer.split('.').nth(1).unwrap_or("-----")),
-            "what was shown is not told again"
-        );
+        let claims = bearer.split('.').nth(1).filter(|claims| claims.len() > 20);
+        assert!(claims.is_none_or(|claims| !refused.body.contains(claims)), "what was shown is not told again");
         refused.problem()
     }
 

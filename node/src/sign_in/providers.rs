@@ -1,6 +1,6 @@
 //! The edge of signing in by a provider: which one this node takes now, and its keys, fetched behind the requests and never by them.
 //!
-//! A request that names a key which is not known has them fetched once more, at most every [`UNKNOWN_EVERY`]; keys that cannot be fetched,
+//! A request that names a key which is not known has them fetched once more, at most every few seconds; keys that cannot be fetched,
 //! or are none, leave those of before. Nothing that a provider answers is followed elsewhere, and what it may send is bounded.
 
 use std::path::Path;

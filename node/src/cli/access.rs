@@ -162,6 +162,8 @@ fn text(token: &AccessTokenDocument) -> String {
         (None, Some(at)) => at.clone(),
         (None, None) => "never".to_owned(),
     };
+    // Somebody whom a provider of identities let in has no token, and so none that was made.
+    let is_person = token.created_at.is_empty();
     let lines = [
         ("Name", token.name.clone()),
         ("Role", token.role.clone()),
@@ -172,7 +174,9 @@ fn text(token: &AccessTokenDocument) -> String {
         ("Made", format!("{} {by}", token.created_at)),
         ("Secret", format!("of {}", token.changed_at)),
     ];
-    lines.into_iter().map(|(word, value)| format!("{:<10} {}\n", format!("{word}:"), clean(&value))).collect()
+    let of_tokens = |word: &str| matches!(word, "Made" | "Secret");
+    let lines = lines.into_iter().filter(|(word, _)| !is_person || !of_tokens(word));
+    lines.map(|(word, value)| format!("{:<10} {}\n", format!("{word}:"), clean(&value))).collect()
 }
 
 /// Carries the command out.
@@ -244,6 +248,17 @@ fn show_secret(made: &AccessTokenCreated, as_json: bool, context: &mut Context) 
 mod tests {
     use super::super::table::cells;
     use super::*;
+
+    #[test]
+    fn somebody_whom_a_provider_let_in_is_told_without_a_token_that_was_made() {
+        let person = AccessTokenDocument { name: "oidc:https://i#alice".into(), ..AccessTokenDocument::default() };
+        let told = text(&person);
+        assert!(
+            told.contains("oidc:https://i#alice") && !told.contains("Made:") && !told.contains("Secret:"),
+            "{told}"
+        );
+        assert!(text(&token()).contains("Made:"));
+    }
 
     fn token() -> AccessTokenDocument {
         AccessTokenDocument {

@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::raw::first_target;
 use super::raw::netlink::{self, LinkEntry, RouteEntry};
 use crate::finding::{NotProbed, NotProbedCounts};
 use crate::plan::Plan;
-use crate::target::Target;
+use crate::target::{Target, TargetSet};
 
 /// Tables in which every packet is looked up, first to last (linux/rtnetlink.h): local, main, default.
 pub(super) const TABLES: [u32; 3] = [255, 254, 253];
@@ -52,6 +53,13 @@ impl Reach {
     /// Why no probe reaches an address; `None` where one may.
     pub(super) fn not_probed(&self, address: IpAddr) -> Option<NotProbed> {
         self.routes.iter().find(|(to, _)| to.contains(&address))?.1
+    }
+
+    /// Whether a route to some of the targets leads over an interface that carries nothing.
+    pub(super) fn is_down_to(&self, targets: &TargetSet) -> bool {
+        let down = self.routes.iter().filter(|(_, why)| *why == Some(NotProbed::InterfaceDown));
+        let mut first = down.filter_map(|(to, _)| first_target(targets, *to));
+        first.any(|address| self.not_probed(address) == Some(NotProbed::InterfaceDown))
     }
 
     fn has_silent_gateway(&self) -> bool {

@@ -103,9 +103,15 @@ impl Stage {
         let mut progress = outcome.progress;
         progress.tally = progress.tally + self.watermark.more;
         if let Some(recall) = recapture.as_ref().and_then(Recapture::recall) {
+            let is_heard = recapture.is_none_or(|recapture| recapture.asked() > 0 || recapture.silent() == 0);
             let is_measured = recapture.is_some_and(|recapture| recapture.turned_up() > 0);
-            // Where nothing turned up the model is as good a guess as any within the ends.
-            let point = if is_measured { recall.point } else { progress.estimates.recall };
+            let point = match (is_heard, is_measured) {
+                // Where not even known answers came, the model that expected them is no guess at all.
+                (false, _) => f64::midpoint(recall.low, recall.high),
+                (true, true) => recall.point,
+                // Where nothing turned up it is as good a guess as any within the ends.
+                (true, false) => progress.estimates.recall,
+            };
             progress.estimates.recall = point.clamp(recall.low, recall.high);
         }
         self.watermark.tell();
@@ -146,16 +152,19 @@ impl Stage {
             let is_told = outcome.progress.tally.probes_sent >= rounds::PROBES_MIN;
             return is_told.then(|| measured(&work));
         };
-        let end = Instant::now() + work.effort.time();
+        let begun = Instant::now();
+        let mut end = begun + work.effort.first_time();
         let (mut round, mut number, mut spent) = (first, 0, 0);
         loop {
             let sent_before = self.watermark.more.probes_sent;
             let left = end.saturating_duration_since(Instant::now());
             let is_last = work.effort.once_more(number + 1, &first, (spent, left)).is_none();
-            let is_whole = self.ask_round(&mut work, &round, end, is_last).await;
-            if number == 0 && !is_whole {
+            let asked = self.ask_round(&mut work, &round, end, is_last).await;
+            if number == 0 && asked == Asking::Refused {
                 return None;
             }
+            let is_whole = asked == Asking::Whole;
+            end = (begun + work.effort.time()).max(Instant::now());
             spent += if number == 0 { 0 } else { self.watermark.more.probes_sent - sent_before };
             number += 1;
             let recall = measured(&work).recall();
@@ -177,19 +186,20 @@ impl Stage {
         Some(measured(&work))
     }
 
-    /// Asks one round, which may be the last. True when all of it came to its end.
-    async fn ask_round(&mut self, work: &mut Work, round: &Round, end: Instant, is_last: bool) -> bool {
+    /// Asks one round, which may be the last. Only one that came to its end counts.
+    async fn ask_round(&mut self, work: &mut Work, round: &Round, end: Instant, is_last: bool) -> Asking {
         let drawn = work.draw(self, round);
         let hosts = work.again.hosts(drawn.asked.addresses(), round.rate_pps);
         let ports = work.again.ports(drawn.asked.ports(), round.rate_pps);
         work.answers.begin(drawn.asked, work.parts.count());
         let units = hosts.map(|unit| (Role::Addresses, unit)).into_iter().chain(ports.map(|unit| (Role::Ports, unit)));
-        if !self.ask_units(work, units, end).await {
-            return false;
+        let asking = self.ask_units(work, units, end).await;
+        if asking != Asking::Whole {
+            return asking;
         }
         let round = work.answers.of_round();
         if !is_heard(&round, is_last) {
-            return true;
+            return asking;
         }
         let is_first = !std::mem::replace(&mut work.is_heard, true);
         let mut not_asked = work.answers.not_asked();
@@ -210,7 +220,7 @@ impl Stage {
         if is_first {
             work.samples.iter_mut().for_each(|sample| sample.first = [sample.asked, sample.answered, sample.open]);
         }
-        true
+        asking
     }
 
     /// Asks hosts that answered one port of a sample for all of theirs.
@@ -221,29 +231,29 @@ impl Stage {
         }
     }
 
-    /// Reads units side by side to their ends. False when one was not done.
+    /// Reads units side by side to their ends.
     async fn ask_units(
         &mut self,
         work: &mut Work,
         units: impl Iterator<Item = (Role, (Plan, UnitTask))>,
         end: Instant,
-    ) -> bool {
+    ) -> Asking {
         let mut running = Vec::new();
-        let mut is_whole = true;
+        let mut asking = Asking::Whole;
         for (role, (plan, task)) in units {
             let cancel = task.cancel.clone();
             match (self.ask)(plan, task) {
                 Ok(scan) => running.push((role, scan, cancel)),
                 Err(error) => {
                     tracing::debug!(%error, "what stayed silent is not asked again");
-                    is_whole = false;
+                    asking = Asking::Refused;
                 }
             }
         }
         for (role, mut scan, cancel) in running {
             let reading = self.read(work, role, &mut scan);
             if timeout_at(end, reading).await != Ok(true) {
-                is_whole = false;
+                asking = asking.max(Asking::Late);
                 cancel.cancel();
                 // What came until then is true.
                 self.read(work, role, &mut scan).await;
@@ -259,13 +269,13 @@ impl Stage {
                     self.watermark.more.probes_sent += tally.probes_sent;
                     self.watermark.more.replies += tally.replies;
                 }
-                _ => is_whole = false,
+                _ => asking = asking.max(Asking::Late),
             }
         }
         let more = &mut self.watermark.more;
         (more.hosts_up, more.open_ports) = (work.answers.hosts_up(), work.answers.turned_up());
         self.watermark.tell();
-        is_whole
+        asking
     }
 
     /// Reads a unit until it has no more to say; false when nobody reads what turns up.
@@ -302,6 +312,17 @@ struct Work {
     looks_first: bool,
     /// Whether a round was heard well enough to count.
     is_heard: bool,
+}
+
+/// What became of a round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Asking {
+    /// It came to its end.
+    Whole,
+    /// It did not in time, which says something of the path.
+    Late,
+    /// No engine has taken it, which says nothing.
+    Refused,
 }
 
 /// The questions of a round.

@@ -352,3 +352,39 @@ async fn an_engine_that_has_no_room_leaves_the_unit_as_it_was() {
     let outcome = staged.outcome.await.unwrap().unwrap();
     assert_eq!((outcome.recapture, outcome.progress.tally.probes_sent), (None, sent));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_first_round_that_is_not_over_in_time_leaves_the_ends_as_wide_as_what_stayed_silent() {
+    let mut net = Net {
+        weather: Weather::Clean,
+        seed: 1,
+        drawn: 0,
+        now: Duration::from_secs(10),
+        tokens: 0.0,
+        refilled: Duration::ZERO,
+        sent: 0,
+        path: None,
+    };
+    let task = sample::task(spec(None, true));
+    let plan = Plan::new(Arc::clone(&task.spec), 0).unwrap();
+    let scan = net.unit(plan.clone(), task.clone());
+    let ask: Ask = Arc::new(|_, task: UnitTask| {
+        let (findings, findings_out) = mpsc::channel(1);
+        let (outcome, outcome_out) = oneshot::channel();
+        tokio::spawn(async move {
+            task.cancel.cancelled().await;
+            drop(findings);
+            outcome.send(Err(ScanError::Cancelled))
+        });
+        let (_, progress) = watch::channel(UnitProgress::default());
+        Ok(UnitScan { findings: findings_out, progress, note: None, tcp: TcpScan::Syn, outcome: outcome_out })
+    });
+    let mut staged = attach(scan, plan, &task, ask, &Handle::current());
+    while staged.findings.recv().await.is_some() {}
+    let outcome = staged.outcome.await.unwrap().unwrap();
+    let recapture = outcome.recapture.unwrap();
+    let recall = recapture.recall().unwrap();
+    assert!(recapture.asked() == 0 && recapture.silent() > 0 && recall.low < 0.7, "{recall:?}");
+    let told = outcome.progress.estimates.recall;
+    assert!((told - f64::midpoint(recall.low, recall.high)).abs() < 1e-9, "{told} of {recall:?}");
+}

@@ -624,7 +624,7 @@ fn behind_a_router_whose_table_is_full_everything_is_found_later_or_told_as_miss
     assert!(found >= 0.999, "{found} found, {told} told");
     assert!(told <= found + 0.005 && told > 0.9, "{found} found, {told} told");
     assert!(run.full < Duration::from_secs(125), "full once, until the first flows are forgotten: {:?}", run.full);
-    assert!(run.elapsed < Duration::from_secs(720), "{:?}", run.elapsed);
+    assert!(run.elapsed < Duration::from_secs(1500), "{:?}", run.elapsed);
     for table in [1500, 10_000] {
         let (found, told, run) = through_a_table(Some(table));
         assert!(told <= found + 0.005 && found >= 0.999, "{found} found, {told} told at {table}: {:?}", run.elapsed);

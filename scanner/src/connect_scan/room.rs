@@ -117,7 +117,7 @@ impl ConnectScan {
         if !self.admit_again(now, to) {
             return None;
         }
-        self.pace.room().asked(now);
+        self.pace.room().asked(now, open);
         let (address, attempt) = (of_socket(to), Attempt::first(now));
         let host = Key::from_bits(u64::MAX);
         let flight =

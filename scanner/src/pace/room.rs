@@ -37,6 +37,8 @@ const LOST_IN_A_ROW: usize = 8;
 /// Questions for a step of the window, and the share that may be lost beyond what is usual.
 const STEP_MIN: u32 = 8;
 const STEP_LOST: f64 = 0.2;
+/// Questions that are remembered while they are out: more are never, at the least time between two.
+const OUT_MAX: usize = 1024;
 /// One question for so many probes, and the least time between two.
 const PROBES_PER_QUESTION: u32 = 16;
 const GAP: Duration = Duration::from_millis(2);
@@ -51,7 +53,8 @@ const TEST_CAME: u32 = 2;
 const TEST_WAIT: Duration = Duration::from_secs(5);
 /// From one test to the next while something is full.
 const TEST_EVERY: Duration = Duration::from_millis(2500);
-/// What passes again within this time was not full.
+/// On a path that loses more than this, all of a test must be lost, and what passes again within this time was not full.
+const LOSSY: f64 = 0.15;
 const CHANCE_MAX: Duration = Duration::from_secs(5);
 /// After a doubt for nothing there is none for so long, and twice as long after the next.
 const CALM: Duration = Duration::from_secs(5);
@@ -109,8 +112,14 @@ pub(crate) struct FlowRoom {
     most: Option<f64>,
     state: State,
     test: Test,
-    /// The last questions: when they were sent, and whether an answer came.
-    recent: VecDeque<(Duration, bool)>,
+    /// Questions that are out: when they were sent, and how many flows were open then.
+    out: VecDeque<(Duration, u32)>,
+    /// The last ones that had their time: when they were sent, whether an answer came, and how many flows were open.
+    recent: VecDeque<(Duration, bool, u32)>,
+    /// How many flows were open when the first question got lost.
+    open_at_loss: u32,
+    /// The loss of the path at any rate, as it was then.
+    usual: f64,
     /// Questions that came and were lost since the window has changed.
     step: (u32, u32),
     changed_at: Option<Duration>,
@@ -136,7 +145,10 @@ impl Default for FlowRoom {
             most: None,
             state: State::Open,
             test: Test::default(),
+            out: VecDeque::new(),
             recent: VecDeque::new(),
+            open_at_loss: 0,
+            usual: 0.0,
             step: (0, 0),
             changed_at: None,
             judged_until: Duration::ZERO,
@@ -156,7 +168,7 @@ impl Default for FlowRoom {
 impl FlowRoom {
     /// Whether one more flow may be opened beside the `open` ones.
     pub(crate) fn admits(&mut self, now: Duration, open: u32) -> bool {
-        self.go_on(now, open);
+        self.go_on(now);
         let changed_at = *self.changed_at.get_or_insert(now);
         let is_dark = now >= self.judged_at + QUIET && self.is_used(open);
         if self.state == State::Open && is_dark && self.is_watched() && now >= changed_at + DARK_EVERY {
@@ -172,7 +184,7 @@ impl FlowRoom {
 
     /// Whether something that is known to answer should be asked now.
     pub(crate) fn wants_question(&mut self, now: Duration, open: u32) -> bool {
-        self.go_on(now, open);
+        self.go_on(now);
         let is_regular = match self.state {
             State::Open if !self.is_watched() || open < ACTIVE_MIN => return false,
             State::Open => {
@@ -186,7 +198,11 @@ impl FlowRoom {
     }
 
     /// A question is sent.
-    pub(crate) fn asked(&mut self, now: Duration) {
+    pub(crate) fn asked(&mut self, now: Duration, open: u32) {
+        if self.out.len() >= OUT_MAX {
+            self.out.pop_front();
+        }
+        self.out.push_back((now, open));
         (self.asked_at, self.since_question) = (now, 0);
         if self.state != State::Open {
             self.test.begun.get_or_insert(now);
@@ -198,23 +214,26 @@ impl FlowRoom {
     pub(crate) fn answered(&mut self, now: Duration, sent_at: Duration, came: bool, usual: f64, open: u32) {
         (self.judged_until, self.judged_at) = (self.judged_until.max(sent_at), now);
         self.is_unproved &= !came;
+        let at = self.out.iter().position(|(of, _)| *of == sent_at);
+        let open_then = at.and_then(|at| self.out.remove(at)).map_or(open, |(_, open)| open);
         if self.state != State::Open {
             if self.test.begun.is_some_and(|begun| sent_at >= begun) {
                 self.test.came += u32::from(came);
                 self.test.lost += u32::from(!came);
-                self.end_test(now, open);
+                self.end_test(now);
             }
             return;
         }
         if self.recent.len() >= JUDGED {
             self.recent.pop_front();
         }
-        self.recent.push_back((sent_at, came));
+        self.recent.push_back((sent_at, came, open_then));
         let (kept, lost) = &mut self.step;
         *if came { kept } else { lost } += 1;
         if self.is_doubtful(now, usual) {
-            let first = self.recent.iter().filter(|(_, came)| !came).map(|(sent_at, _)| *sent_at).min();
-            self.void = Some((first.unwrap_or(sent_at), Duration::MAX));
+            let lost = self.recent.iter().filter(|(_, came, _)| !came).map(|(sent_at, _, open)| (*sent_at, *open));
+            let (first, open_then) = lost.min().unwrap_or((sent_at, open_then));
+            (self.void, self.open_at_loss, self.usual) = (Some((first, Duration::MAX)), open_then, usual);
             self.state = State::Doubted { from: now + REST };
             self.test = Test::default();
             return;
@@ -269,16 +288,16 @@ impl FlowRoom {
     }
 
     fn is_doubtful(&self, now: Duration, usual: f64) -> bool {
-        let lost = self.recent.iter().filter(|(_, came)| !came).count();
+        let lost = self.recent.iter().filter(|(_, came, _)| !came).count();
         let asked = u32::try_from(self.recent.len()).unwrap_or(u32::MAX);
         let most = f64::from(asked) * (usual + 0.5 * (1.0 - usual));
-        let is_row = self.recent.iter().rev().take_while(|(_, came)| !came).count() >= LOST_IN_A_ROW;
+        let is_row = self.recent.iter().rev().take_while(|(_, came, _)| !came).count() >= LOST_IN_A_ROW;
         let is_share = self.recent.len() >= JUDGED && f64::from(u32::try_from(lost).unwrap_or(u32::MAX)) > most;
         self.is_watched() && now >= self.calm_until && (is_row || is_share)
     }
 
     /// What the clock alone decides.
-    fn go_on(&mut self, now: Duration, open: u32) {
+    fn go_on(&mut self, now: Duration) {
         // While nobody has looked, nobody could ask either.
         let was_away = now >= self.looked_at + AWAY;
         self.looked_at = now;
@@ -290,39 +309,42 @@ impl FlowRoom {
             State::Open => {}
             // Nobody is left to ask, or to hear of it.
             State::Doubted { from } | State::Full { from, .. } if now >= from + 2 * TEST_WAIT => {
-                if self.test.begun.is_some() { self.judge_test(now, open) } else { self.dismiss(now) }
+                if self.test.begun.is_some() { self.judge_test(now) } else { self.dismiss(now) }
             }
             State::Full { since, .. } if now >= since + FULL_MAX => {
                 self.reopen(now);
                 self.is_unproved = true;
             }
-            State::Doubted { .. } | State::Full { .. } => self.end_test(now, open),
+            State::Doubted { .. } | State::Full { .. } => self.end_test(now),
         }
     }
 
     /// Ends the test that is running if all its answers are in, or had their time.
-    fn end_test(&mut self, now: Duration, open: u32) {
+    fn end_test(&mut self, now: Duration) {
         let Test { begun, sent, came, lost } = self.test;
         let Some(begun) = begun else { return };
         if (sent >= TEST && came + lost >= sent) || now >= begun + TEST_WAIT {
-            self.judge_test(now, open);
+            self.judge_test(now);
         }
     }
 
-    fn judge_test(&mut self, now: Duration, open: u32) {
+    fn judge_test(&mut self, now: Duration) {
         let Test { sent, came, .. } = std::mem::take(&mut self.test);
-        let has_passed = came >= TEST_CAME.min(sent).max(1);
+        let is_lossy = self.usual > LOSSY;
+        let needed = if is_lossy { 1 } else { TEST_CAME };
+        let has_passed = came >= needed.min(sent).max(1);
         match self.state {
             State::Doubted { .. } if has_passed => self.dismiss(now),
-            // No table has forgotten anything so soon: it was chance, on a path that loses much.
-            State::Full { since, before, .. } if has_passed && now < since + CHANCE_MAX => {
+            // On a path that loses much it was chance: a table hardly forgets anything so soon.
+            State::Full { since, before, .. } if has_passed && is_lossy && now < since + CHANCE_MAX => {
                 (self.window, self.most) = before;
                 self.dismiss(now);
             }
             State::Full { .. } if has_passed => self.reopen(now),
             State::Doubted { .. } => {
                 let before = (self.window, self.most);
-                let most = (self.window.min(f64::from(open)) * ROOM_LEFT).max(LEAST);
+                // What was opened since then found no room.
+                let most = (self.window.min(f64::from(self.open_at_loss)) * ROOM_LEFT).max(LEAST);
                 (self.most, self.window) = (Some(most), most);
                 self.state = State::Full { since: now, from: now + TEST_EVERY, before };
             }
@@ -379,7 +401,7 @@ mod tests {
             }
             refused += u32::from(open >= table);
             if room.wants_question(now, open) {
-                room.asked(now);
+                room.asked(now, open);
                 room.answered(now, now, open < table && !is_lossy(now), 0.0, open);
             }
         }
@@ -411,7 +433,7 @@ mod tests {
         for turn in 0..TEST {
             let now = later + 3 * MS * turn;
             assert!(room.wants_question(now, 0), "{turn}");
-            room.asked(now);
+            room.asked(now, open);
             room.answered(now, now, true, 0.0, 0);
         }
         let now = later + 20 * MS;
@@ -440,7 +462,7 @@ mod tests {
         while now < START_AT + Duration::from_secs(170) {
             now += 20 * MS;
             if room.wants_question(now, 100) {
-                room.asked(now);
+                room.asked(now, 100);
                 room.answered(now, now, false, 0.0, 100);
             }
         }

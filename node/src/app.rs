@@ -238,7 +238,13 @@ impl Node {
         tasks.spawn(reload::keep(self.sources.clone(), self.file.clone(), self.certificate.clone(), stop.clone())?);
         self.keep_membership(&services.proposer, own, (seeker, viewer), &tasks, &stop);
         let (found, mut other_version) = watch::channel(None);
-        tasks.spawn(follow(self.raft.clone(), services.exchange.clone(), feeds, engine, stop.clone()));
+        tasks.spawn(follow(
+            (self.raft.clone(), services.exchange.clone()),
+            feeds,
+            engine,
+            self.file.clone(),
+            stop.clone(),
+        ));
         if !is_outside {
             tasks.spawn(log_version::keep(self.raft.clone(), services.proposer.clone(), found, stop.clone()));
             #[cfg(feature = "next-version")]

@@ -166,7 +166,7 @@ impl Station {
     }
 
     async fn run(self, stop: impl Future<Output = ()>) {
-        use_rules(&self.feeds, &self.engine);
+        use_rules(&self.feeds, &self.engine, &self.file.now());
         let mut desk = Desk::default();
         let mut export_at = Instant::now();
         tokio::pin!(stop);
@@ -246,7 +246,7 @@ impl Station {
                 }
             }
             if kind.of_advisories().is_none() {
-                use_rules(&self.feeds, &self.engine);
+                use_rules(&self.feeds, &self.engine, &self.file.now());
             }
         }
         Ok(())

@@ -10,7 +10,9 @@ use pentora_scanner::engine::Engine;
 use tokio_util::sync::CancellationToken;
 
 use super::store::FeedError;
+use super::rules::Questions;
 use super::{FeedKind, FeedStore, rules, signed_words};
+use crate::policy::own::{OwnFile, OwnRules};
 use crate::results::{Exchange, NotFetched};
 
 /// How often the log is looked at; a feed is replaced a few times a day.
@@ -35,14 +37,26 @@ enum NotTaken {
     Task(#[from] tokio::task::JoinError),
 }
 
-/// Follows the log until `stop`, and gives the engine the rules of each new feed that is made of such.
-pub async fn follow(raft: Raft, exchange: Exchange, store: FeedStore, engine: Engine, stop: CancellationToken) {
-    use_rules(&store, &engine);
+/// Follows the log until `stop`, and gives the engine the rules of each new feed that is made of such, as far as the node's own
+/// file lets them be used.
+pub async fn follow(
+    (raft, exchange): (Raft, Exchange),
+    store: FeedStore,
+    engine: Engine,
+    own: OwnFile,
+    stop: CancellationToken,
+) {
+    let mut rules = own.watch();
+    use_rules(&store, &engine, &rules.borrow_and_update());
     let mut pause = LOOK_EVERY;
     loop {
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
+            Ok(()) = rules.changed() => {
+                use_rules(&store, &engine, &rules.borrow_and_update());
+                continue;
+            }
             () = tokio::time::sleep(pause) => {}
         }
         pause = LOOK_EVERY;
@@ -51,7 +65,7 @@ pub async fn follow(raft: Raft, exchange: Exchange, store: FeedStore, engine: En
                 Ok(Some(records)) => {
                     tracing::info!(%kind, records, "feed replaced");
                     if kind.of_advisories().is_none() {
-                        use_rules(&store, &engine);
+                        use_rules(&store, &engine, &own.now());
                     }
                 }
                 Ok(None) => {}
@@ -64,9 +78,10 @@ pub async fn follow(raft: Raft, exchange: Exchange, store: FeedStore, engine: En
     }
 }
 
-/// Gives the engine the rules of the feed of fingerprints.
-pub fn use_rules(store: &FeedStore, engine: &Engine) {
-    match rules::with_feed(Some(store)) {
+/// Gives the engine the rules of the feeds that are made of such, with their questions where the node's `own` file asks for no
+/// signed orders.
+pub fn use_rules(store: &FeedStore, engine: &Engine, own: &OwnRules) {
+    match rules::with_feed(Some(store), Questions::of(own)) {
         Ok(rules) => engine.set_rules(rules),
         Err(why) => tracing::warn!(%why, "the feeds of rules are not used"),
     }

@@ -127,7 +127,7 @@ const NODE: &str = "
     keeps: document jobs results rpc
     jobs: clock coordinator document exclusions orders policy results rpc spec work_protocol
     orders: clock document signing
-    feeds: results
+    feeds: policy results
     document: clock exclusions policy
     exclusions:
     coordinator: clock policy results rpc spec work_protocol

@@ -9,13 +9,37 @@ use super::lenient::{list, text, text_or_empty};
 use super::products::PLATFORMS_MAX;
 use super::range_end::{End, is_nothing};
 use super::range_words::ranges_of;
-use crate::vuln::advisory::{Affected, RANGES_MAX, bounded, product_key};
+use crate::vuln::advisory::{AND, Affected, RANGES_MAX, bounded, product_key};
 use crate::vuln::cpe::Cpe;
 use crate::vuln::product;
-use crate::vuln::version::{Range, Scheme, compare};
+use crate::vuln::version::{Range, Scheme, compare, unread};
 
 /// Most names that one product is looked up by: its versions are kept for each of them.
 const NAMES_MAX: usize = 16;
+/// Where packages are collected that carry the names of what they wrap.
+const REGISTRIES: [&str; 17] = [
+    "npmjs.org",
+    "npmjs.com",
+    "pypi.org",
+    "pypi.python.org",
+    "rubygems.org",
+    "crates.io",
+    "packagist.org",
+    "nuget.org",
+    "maven.org",
+    "maven.apache.org",
+    "mvnrepository.com",
+    "pkg.go.dev",
+    "wordpress.org",
+    "hex.pm",
+    "pub.dev",
+    "cpan.org",
+    "r-project.org",
+];
+/// Where everybody keeps repositories.
+const FORGES: [&str; 6] = ["github.com", "gitlab.com", "bitbucket.org", "codeberg.org", "sourceforge.net", "gitee.com"];
+/// Most entries among which halves of ranges are looked for.
+const HALVES_MAX: usize = 1_000;
 /// Words for any system.
 const ANY_PLATFORM: [&str; 5] = ["all", "any", "*", "multiple", "all platforms"];
 
@@ -40,7 +64,7 @@ pub(super) struct Product {
     versions: Vec<Version>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Clone, Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct Version {
     #[serde(deserialize_with = "text_or_empty")]
@@ -57,7 +81,7 @@ struct Version {
     changes: Vec<Change>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Clone, Deserialize, Default)]
 #[serde(default)]
 struct Change {
     #[serde(deserialize_with = "text_or_empty")]
@@ -73,11 +97,13 @@ pub(super) fn of_product(product: &Product) -> Vec<Affected> {
     let name = named.unwrap_or_default();
     let vendor = said(&product.vendor);
     // The name of a package in a collection is not that of a product: `openssl` of a registry is a wrapper of it.
-    let is_of_collection = vendor.is_none() && said(&product.collection_url).is_some();
+    let collection = said(&product.collection_url).filter(|_| vendor.is_none());
+    let is_of_collection = collection.is_some_and(|url| !is_home_of(&url, &name));
     let own_key =
         (!name.is_empty() && !is_of_collection).then(|| product_key(vendor.as_deref().unwrap_or(&name), &name));
+    let cpes: Vec<Cpe> = product.cpes.iter().filter_map(|cpe| cpe.parse().ok()).collect();
     let mut keys: BTreeSet<String> = own_key.into_iter().collect();
-    for key in product.cpes.iter().filter_map(|cpe| cpe.parse::<Cpe>().ok()?.product_key()) {
+    for key in cpes.iter().filter_map(Cpe::product_key) {
         if keys.len() < NAMES_MAX {
             keys.insert(key);
         }
@@ -85,17 +111,33 @@ pub(super) fn of_product(product: &Product) -> Vec<Affected> {
     let names = [name.to_lowercase(), vendor.unwrap_or_default().to_lowercase()];
     let names = names.each_ref().map(String::as_str);
     let platforms = platforms_of(&product.platforms);
+    let versions = with_halves_joined(&product.versions);
     let of_key = |key: String| {
         let is_default_affected =
             product.default_status.as_deref().is_some_and(|status| status.eq_ignore_ascii_case("affected"));
         let mut affected = Affected { is_default_affected, platforms: platforms.clone(), ..Affected::default() };
-        for version in &product.versions {
+        for version in &versions {
             let Some(scheme) = scheme_of(version.version_type.as_deref(), &key) else { continue };
             for StatedRange { range, is_affected } in ranges(version, scheme, &names) {
                 let ranges = if is_affected { &mut affected.affected } else { &mut affected.unaffected };
                 if ranges.len() < RANGES_MAX {
                     ranges.push(range);
                 }
+            }
+        }
+        let of_key: Vec<&Cpe> = cpes.iter().filter(|cpe| cpe.product_key().as_ref() == Some(&key)).collect();
+        // An edition, or what it is a part of, limits the product where none of its names leaves it open.
+        if let Some(first) = of_key.first().filter(|_| !of_key.iter().any(|cpe| cpe.says_only_versions())) {
+            affected.cpe = Some(bounded(&first.to_string()));
+        }
+        if affected.is_default_affected && affected.affected.is_empty() && affected.unaffected.is_empty() {
+            // A product that has no list of versions is affected in those that its names say.
+            let names: Vec<&Cpe> = if of_key.is_empty() { cpes.iter().collect() } else { of_key };
+            let exact = |cpe: &&Cpe| Some(Range::exactly(product::scheme_of(&key), cpe.full_version()?));
+            if let Some(exact) = names.iter().take(RANGES_MAX).map(exact).collect::<Option<Vec<Range>>>()
+                && !exact.is_empty()
+            {
+                (affected.affected, affected.is_default_affected) = (exact, false);
             }
         }
         affected.key = key;
@@ -105,6 +147,64 @@ pub(super) fn of_product(product: &Product) -> Vec<Affected> {
     keys.into_iter().map(of_key).filter(says_something).collect()
 }
 
+/// The entries with those joined that are halves of one range.
+///
+/// Records of the format before this one were made over entry by entry: `>= 7.7` and `< 7.13.5` became one entry from 7.7 up to
+/// `unspecified` and one from `unspecified` up to 7.13.5. Each alone would say that all versions are affected. A lower half goes
+/// with the nearest end above it.
+fn with_halves_joined(versions: &[Version]) -> Vec<Version> {
+    let mut all = versions.to_vec();
+    if all.len() > HALVES_MAX {
+        return all;
+    }
+    let lower: Vec<usize> = (0..all.len()).filter(|at| all.get(*at).is_some_and(Version::is_lower_half)).collect();
+    for at in lower {
+        let Some(from) = all.get(at).map(|entry| entry.version.clone()) else { continue };
+        let order = |a: &str, b: &str| compare(Scheme::Dotted, a, b);
+        let ends = all.iter().enumerate().filter_map(|(other, entry)| Some((other, entry.upper_half()?)));
+        let above = ends.filter(|(_, end)| order(&from, end) == Some(Ordering::Less));
+        let nearest = above.min_by(|(_, a), (_, b)| order(a, b).unwrap_or(Ordering::Equal)).map(|(other, _)| other);
+        let Some(upper) = nearest.and_then(|other| all.get_mut(other)).map(std::mem::take) else { continue };
+        if let Some(entry) = all.get_mut(at) {
+            (entry.less_than, entry.less_than_or_equal) = (upper.less_than, upper.less_than_or_equal);
+        }
+    }
+    all
+}
+
+impl Version {
+    fn is_affected(&self) -> bool {
+        self.status.trim().eq_ignore_ascii_case("affected") && self.changes.is_empty()
+    }
+
+    /// Whether it states where a range begins, and no word of where it ends.
+    fn is_lower_half(&self) -> bool {
+        let end = self.less_than.as_ref().or(self.less_than_or_equal.as_ref());
+        self.is_affected() && end.is_some_and(|end| is_nothing(end)) && !is_nothing(&self.version)
+    }
+
+    /// The end of a range of which it does not state where it begins.
+    fn upper_half(&self) -> Option<&str> {
+        let end = self.less_than.as_deref().or(self.less_than_or_equal.as_deref());
+        end.filter(|end| self.is_affected() && is_nothing(&self.version) && !is_nothing(end))
+    }
+}
+
+/// Whether the address of a collection is that of the product itself: its makers' site, or a repository that is called as it.
+fn is_home_of(url: &str, name: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest).to_lowercase();
+    let (host, path) = rest.split_once('/').unwrap_or((&rest, ""));
+    let is_on = |domain: &str| host == domain || host.strip_suffix(domain).is_some_and(|front| front.ends_with('.'));
+    let is_registry = ["registry.", "packages.", "repo."].iter().any(|front| host.starts_with(front))
+        || REGISTRIES.iter().any(|domain| is_on(domain));
+    if is_registry || product::find(Some(name), None).is_none() {
+        return false;
+    }
+    let last = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    let is_called_so = last.strip_suffix(".git").unwrap_or(last).eq_ignore_ascii_case(name);
+    is_called_so || !FORGES.iter().any(|domain| is_on(domain))
+}
+
 /// The systems that are meant; none for any.
 fn platforms_of(platforms: &[String]) -> Vec<String> {
     let words = || platforms.iter().map(|platform| platform.trim()).filter(|platform| !is_nothing(platform));
@@ -112,7 +212,7 @@ fn platforms_of(platforms: &[String]) -> Vec<String> {
     if words().any(is_any) || words().count() > PLATFORMS_MAX {
         return Vec::new();
     }
-    words().map(bounded).collect()
+    words().filter(|platform| *platform != AND).map(bounded).collect()
 }
 
 /// How the versions of this type are ordered; `None` for commits, which nobody can tell from outside.
@@ -136,11 +236,12 @@ struct StatedRange {
 }
 
 impl StatedRange {
-    /// Nothing where the status is not known.
+    /// Nothing where no status is given. What is said to be unknown counts as little as what is unaffected: a default of
+    /// `affected` does not reach it.
     fn of(range: Range, status: &str) -> Option<Self> {
         let is_affected = match status.trim().to_ascii_lowercase().as_str() {
             "affected" => true,
-            "unaffected" => false,
+            "unaffected" | "unknown" => false,
             _ => return None,
         };
         Some(Self { range, is_affected })
@@ -160,7 +261,9 @@ fn ranges(entry: &Version, scheme: Scheme, names: &[&str]) -> Vec<StatedRange> {
     let Some(range) = start_of(entry, scheme, names) else {
         return stated(vec![Range::unread(scheme, &bounded(&entry.version))]).collect();
     };
-    changed(entry, up_to(range, end, is_in))
+    // Whoever does not know where it ends has not said that it does not.
+    let range = if is_nothing(end) && entry.is_affected() { range.through(unread(end)) } else { up_to(range, end, is_in) };
+    changed(entry, range)
 }
 
 /// The range from the entry's own version on; `None` where that is no single start.

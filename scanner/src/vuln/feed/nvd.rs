@@ -1,5 +1,6 @@
 //! Feeds of the National Vulnerability Database, version 2.0: CPE patterns with ranges, in configurations.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 
@@ -7,11 +8,12 @@ use serde::Deserialize;
 
 use super::lenient::{list, or_default, text, text_or_empty};
 use super::products::{PLATFORMS_MAX, Products};
+use super::range_end::End;
 use super::rating::{Rating, Score};
 use super::records::Records;
 use super::reference::{Reference, urls};
 use super::{Entry, Problem};
-use crate::vuln::advisory::{Advisory, Affected, Source, bounded, is_cve_id};
+use crate::vuln::advisory::{AND, Advisory, Affected, Source, bounded, is_cve_id};
 use crate::vuln::cpe::{Cpe, Value};
 use crate::vuln::product;
 use crate::vuln::version::Range;
@@ -62,8 +64,11 @@ struct Metric {
     base_severity: Option<String>,
 }
 
+/// Most patterns that nodes in nodes come to once they are laid flat: real records have none at all.
+const NESTED_PATTERNS_MAX: usize = 100_000;
+
 /// Which products together are affected. CVE records of format 5.1 have the same under `cpeApplicability`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub(super) struct Configuration {
     #[serde(default, deserialize_with = "text")]
     operator: Option<String>,
@@ -73,7 +78,7 @@ pub(super) struct Configuration {
     nodes: Vec<Node>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Node {
     #[serde(default, deserialize_with = "text")]
@@ -82,9 +87,12 @@ struct Node {
     negate: bool,
     #[serde(default, deserialize_with = "list")]
     cpe_match: Vec<CpeMatch>,
+    /// Nodes within this one.
+    #[serde(default, alias = "nodes", deserialize_with = "list")]
+    children: Vec<Self>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct CpeMatch {
     #[serde(default, deserialize_with = "or_default")]
@@ -152,7 +160,9 @@ pub(super) fn affected_of(configurations: &[Configuration]) -> Vec<Affected> {
     let mut places: HashMap<(String, Option<String>, usize), usize> = HashMap::new();
     // What must be there beside the patterns of a node, or beside one of them.
     let mut of_node: HashMap<(usize, Option<usize>), Vec<String>> = HashMap::new();
-    for configuration in configurations.iter().filter(|configuration| !configuration.negate) {
+    let flat = configurations.iter().filter(|configuration| !configuration.negate).flat_map(Configuration::flat);
+    for configuration in flat {
+        let configuration = configuration.as_ref();
         let nodes: Vec<&Node> = configuration.nodes.iter().filter(|node| !node.negate).collect();
         for (at, node) in nodes.iter().enumerate() {
             for (place, found) in node.cpe_match.iter().enumerate().filter(|(_, found)| found.vulnerable) {
@@ -182,7 +192,53 @@ pub(super) fn affected_of(configurations: &[Configuration]) -> Vec<Affected> {
     products.into_all()
 }
 
+impl Configuration {
+    /// The same without nodes in nodes: one configuration for each way in which it can hold.
+    fn flat(&self) -> Vec<Cow<'_, Self>> {
+        let is_flat = |node: &Node| node.children.is_empty();
+        if self.nodes.iter().all(is_flat) {
+            return vec![Cow::Borrowed(self)];
+        }
+        let leaves: Vec<Node> = self.nodes.iter().flat_map(Node::leaves).collect();
+        let patterns: usize = leaves.iter().map(|leaf| leaf.cpe_match.len()).sum();
+        let mut all = Vec::new();
+        // Each way holds all that is needed beside it: a record must not multiply itself.
+        if leaves.len().saturating_mul(patterns) > NESTED_PATTERNS_MAX {
+            return all;
+        }
+        for (at, node) in self.nodes.iter().enumerate().filter(|(_, node)| !node.negate) {
+            // What the configuration wants beside this node is needed, and spoken of at its own turn.
+            let beside = self.nodes.iter().enumerate().filter(|(other, _)| *other != at && is_and(self.operator.as_deref()));
+            let beside: Vec<Node> = beside.flat_map(|(_, node)| node.leaves()).map(Node::as_needed).collect();
+            let own = node.leaves();
+            let groups: Vec<Vec<Node>> = if is_and(node.operator.as_deref()) || is_flat(node) {
+                vec![own]
+            } else {
+                own.into_iter().map(|leaf| vec![leaf]).collect()
+            };
+            all.extend(groups.into_iter().map(|group| {
+                let nodes = [group, beside.clone()].concat();
+                Cow::Owned(Self { operator: Some("AND".to_owned()), negate: false, nodes })
+            }));
+        }
+        all
+    }
+}
+
 impl Node {
+    /// The nodes in it that have patterns of their own; a node that says both is one of them.
+    fn leaves(&self) -> Vec<Self> {
+        let own = (!self.cpe_match.is_empty()).then(|| Self { children: Vec::new(), ..self.clone() });
+        let within = self.children.iter().filter(|child| !child.negate).flat_map(Self::leaves);
+        own.into_iter().chain(within).collect()
+    }
+
+    /// The same, of which nothing is said to be vulnerable.
+    fn as_needed(mut self) -> Self {
+        self.cpe_match.iter_mut().for_each(|found| found.vulnerable = false);
+        self
+    }
+
     /// Whether all of its patterns must hold at once.
     fn is_and(&self) -> bool {
         is_and(self.operator.as_deref()) && self.cpe_match.len() > 1
@@ -194,22 +250,44 @@ fn is_and(operator: Option<&str>) -> bool {
 }
 
 /// What must be there beside a pattern of the node at `at`: the systems that a configuration is about, and the other
-/// products where it speaks of several together. None for any, also where they are too many to be kept.
+/// products where it speaks of several together; of each node one, with [`AND`] between them. None for any, also where they
+/// are too many to be kept.
 fn needed_with(configuration: &Configuration, nodes: &[&Node], at: usize, place: Option<usize>) -> Vec<String> {
     let is_of_all = is_and(configuration.operator.as_deref());
-    let needed = || {
-        nodes.iter().enumerate().flat_map(move |(other, node)| {
-            node.cpe_match.iter().enumerate().filter_map(move |(of_match, found)| {
-                let is_other_node = is_of_all && (other != at || !found.vulnerable);
-                let is_other_match = other == at && place.is_some_and(|place| place != of_match);
-                (is_other_node || is_other_match).then_some(&found.criteria)
-            })
-        })
-    };
-    if needed().nth(PLATFORMS_MAX).is_some() {
-        return Vec::new();
+    let mut needed: Vec<String> = Vec::new();
+    for (other, node) in nodes.iter().enumerate() {
+        let mut is_first = true;
+        for (of_match, found) in node.cpe_match.iter().enumerate() {
+            let is_other_node = is_of_all && (other != at || !found.vulnerable);
+            let is_other_match = other == at && place.is_some_and(|place| place != of_match);
+            if !is_other_node && !is_other_match {
+                continue;
+            }
+            if needed.len() >= PLATFORMS_MAX {
+                return Vec::new();
+            }
+            if (is_first || node.is_and()) && !needed.is_empty() {
+                needed.push(AND.to_owned());
+            }
+            is_first = false;
+            needed.push(bounded(&found.criteria));
+        }
     }
-    needed().map(|criteria| bounded(criteria)).collect()
+    needed
+}
+
+/// `range` from this end on, or up to it; a branch, `2.4.*`, as it is meant, and anything else as it is written.
+fn limited(range: Range, bound: &str, is_start: bool, is_in: bool) -> Range {
+    let bound = bound.trim();
+    match (End::of(bound), is_start, is_in) {
+        (End::Open, ..) => range,
+        (branch @ End::Branch { .. }, true, _) => branch.limit_from(range, is_in),
+        (branch @ End::Branch { .. }, false, _) => branch.limit_to(range, is_in),
+        (_, true, true) => range.since(bounded(bound)),
+        (_, true, false) => range.after(bounded(bound)),
+        (_, false, true) => range.through(bounded(bound)),
+        (_, false, false) => range.before(bounded(bound)),
+    }
 }
 
 /// What a pattern says is vulnerable.
@@ -235,17 +313,13 @@ impl Match {
             }
         };
         let range = [
-            (&found.version_start_including, Range::since as fn(Range, String) -> Range),
-            (&found.version_start_excluding, Range::after),
-            (&found.version_end_including, Range::through),
-            (&found.version_end_excluding, Range::before),
+            (&found.version_start_including, true, true),
+            (&found.version_start_excluding, true, false),
+            (&found.version_end_including, false, true),
+            (&found.version_end_excluding, false, false),
         ]
         .into_iter()
-        .fold(range, |range, (bound, limit)| {
-            let bound =
-                bound.as_deref().map(str::trim).filter(|bound| !bound.is_empty() && *bound != "*" && *bound != "-");
-            bound.map_or(range.clone(), |bound| limit(range, bounded(bound)))
-        });
+        .fold(range, |range, (bound, is_start, is_in)| limited(range, bound.as_deref().unwrap_or_default(), is_start, is_in));
         let cpe = (!pattern.says_only_versions()).then(|| bounded(&found.criteria));
         Some(Self { key, cpe, range })
     }

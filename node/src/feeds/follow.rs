@@ -9,8 +9,8 @@ use pentora_raft::{Raft, State};
 use pentora_scanner::engine::Engine;
 use tokio_util::sync::CancellationToken;
 
-use super::store::FeedError;
 use super::rules::Questions;
+use super::store::FeedError;
 use super::{FeedKind, FeedStore, rules, signed_words};
 use crate::policy::own::{OwnFile, OwnRules};
 use crate::results::{Exchange, NotFetched};

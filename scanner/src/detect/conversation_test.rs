@@ -248,3 +248,15 @@ async fn a_server_that_lets_a_question_without_a_host_wait_is_asked_as_a_browser
     assert_eq!((found.name.as_str(), found.product.as_deref()), ("http", Some("nginx")), "{found:?}");
     assert_eq!(found.http.and_then(|page| page.title).as_deref(), Some("Late"));
 }
+
+#[tokio::test]
+async fn half_a_version_is_told_to_nobody_where_the_server_closes_behind_it() {
+    let server = Server::start(|mut stream| async move {
+        let _ = stream.write_all(b"220 (vsFTPd 3.0.").await;
+        sleep(Duration::from_millis(1500)).await;
+    })
+    .await;
+    let found = service(ask(server.address).await);
+    assert_eq!((found.product.as_deref(), found.version), (Some("vsftpd"), None));
+    assert!(found.cpes.iter().all(|cpe| !cpe.contains("3.0")), "{:?}", found.cpes);
+}

@@ -232,8 +232,9 @@ impl Detector {
             probe_order.ask_again(probe.clone());
         }
         let found = self.judge(endpoint, said.probe(), &said.bytes)?;
-        let found =
-            if said.ending == Ending::Quiet { lines::without_half_a_version(found, &said.bytes) } else { found };
+        let may_be_half =
+            said.ending == Ending::Quiet || said.ending == Ending::Closed && lines::is_of_lines(&said.bytes);
+        let found = if may_be_half { lines::without_half_a_version(found, &said.bytes) } else { found };
         let is_page = said.probe().is_some_and(|probe| probe.payload.starts_with(b"GET / "));
         let page = (is_page && http::is_http(&said.bytes)).then_some(said.bytes);
         if !found.is_soft && !is_complaint && !page.as_deref().is_some_and(asks_for_tls) {

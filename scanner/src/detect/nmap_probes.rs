@@ -160,7 +160,9 @@ impl ServiceProbes {
     /// The probes for a port, each with its number in this file.
     pub(crate) fn probes(&self, protocol: Protocol, port: u16, is_tls: bool) -> Vec<(u32, ProbeRef)> {
         let lists = |ports: &[(u16, u16)]| ports.iter().any(|(first, last)| (*first..=*last).contains(&port));
-        if self.is_silent || self.exclude.iter().any(|(kind, first, last)| *kind == protocol && (*first..=*last).contains(&port)) {
+        if self.is_silent
+            || self.exclude.iter().any(|(kind, first, last)| *kind == protocol && (*first..=*last).contains(&port))
+        {
             return Vec::new();
         }
         let numbered = (0u32..).zip(&self.probes);

@@ -108,8 +108,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_feeds_probe_that_is_called_as_an_own_one_is_never_sent_to_a_fragile_port() {
-        for (address, own) in
-            [("127.55.2.1:502", &b"PN\x00\x00\x00\x05\x01+\x0e\x01\x00"[..]), ("127.55.2.1:789", b"")]
+        for (address, own) in [("127.55.2.1:502", &b"PN\x00\x00\x00\x05\x01+\x0e\x01\x00"[..]), ("127.55.2.1:789", b"")]
         {
             let got = Arc::new(Mutex::new(Vec::new()));
             let to = Arc::clone(&got);

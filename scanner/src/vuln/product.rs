@@ -75,8 +75,17 @@ pub fn tells_whole_versions(key: &str) -> bool {
 pub fn has_three_places(key: &str) -> bool {
     matches!(
         key,
-        "apache:http_server" | "apache:tomcat" | "f5:nginx" | "php:php" | "python:python" | "ruby-lang:ruby" | "perl:perl"
-            | "lighttpd:lighttpd" | "eclipse:jetty" | "nodejs:node.js" | "openssl:openssl"
+        "apache:http_server"
+            | "apache:tomcat"
+            | "f5:nginx"
+            | "php:php"
+            | "python:python"
+            | "ruby-lang:ruby"
+            | "perl:perl"
+            | "lighttpd:lighttpd"
+            | "eclipse:jetty"
+            | "nodejs:node.js"
+            | "openssl:openssl"
     )
 }
 
@@ -179,7 +188,7 @@ const PRODUCTS: &[Product] = &[
     Product { names: &["fortinet fortios", "fortios"], keys: &["fortinet:fortios"], packages: &[] },
     Product { names: &["citrix netscaler", "netscaler"], keys: &["citrix:netscaler_application_delivery_controller", "netscaler:adc"], packages: &[] },
     Product { names: &["f5 big-ip", "big-ip"], keys: &["f5:big-ip_access_policy_manager", "f5:big-ip"], packages: &[] },
-    Product { names: &["cisco ios", "ios"], keys: &["cisco:ios"], packages: &[] },
+    Product { names: &["cisco ios"], keys: &["cisco:ios"], packages: &[] },
     Product { names: &["mikrotik routeros", "routeros"], keys: &["mikrotik:routeros"], packages: &[] },
     Product { names: &["apache solr", "solr"], keys: &["apache:solr", "apache_software_foundation:apache_solr"], packages: &[] },
     Product { names: &["minio"], keys: &["minio:minio"], packages: &[] },

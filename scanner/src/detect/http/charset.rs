@@ -55,7 +55,8 @@ fn own_word(body: &[u8]) -> Option<&'static Encoding> {
         rest = rest.get(at + 5..)?;
         let tag = rest.get(..rest.find('>').unwrap_or(rest.len()))?;
         // The content of a description is not a word of the page's own.
-        let is_of_content = tag.find("content").is_some_and(|content| tag.find("charset").is_some_and(|at| content < at));
+        let is_of_content =
+            tag.find("content").is_some_and(|content| tag.find("charset").is_some_and(|at| content < at));
         if is_of_content && !tag.contains("http-equiv") {
             continue;
         }

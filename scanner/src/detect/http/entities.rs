@@ -149,7 +149,10 @@ mod tests {
             ("&amp;lt;&amp;#60;", "&lt;&#60;"),
             ("Tom &amp Jerry &copy 2024 Caf&eacute", "Tom & Jerry \u{a9} 2024 Caf\u{e9}"),
             ("&Omega;&alpha; &le; &infin; &hearts;", "\u{3a9}\u{3b1} \u{2264} \u{221e} \u{2665}"),
-            ("a&colon;b&sol;c &Zcaron;i&zcaron;kov &Lstrok;&oacute;d&zacute;", "a:b/c \u{17d}i\u{17e}kov \u{141}\u{f3}d\u{17a}"),
+            (
+                "a&colon;b&sol;c &Zcaron;i&zcaron;kov &Lstrok;&oacute;d&zacute;",
+                "a:b/c \u{17d}i\u{17e}kov \u{141}\u{f3}d\u{17a}",
+            ),
             ("AT&T & co &unheard; &;&#;&#x;&#xd800;&", "AT&T & co &unheard; &;&#;&#x;&#xd800;&"),
         ] {
             assert_eq!(unescape(text), plain, "{text}");

@@ -88,7 +88,8 @@ fn as_http_1(status: u16, headers: &HeaderMap, body: &[u8]) -> Vec<u8> {
             continue;
         }
         // Writing to a string cannot fail.
-        let _infallible = write!(head, "{}: {}\r\n", written_large(name.as_str()), String::from_utf8_lossy(value.as_bytes()));
+        let _infallible =
+            write!(head, "{}: {}\r\n", written_large(name.as_str()), String::from_utf8_lossy(value.as_bytes()));
     }
     let _infallible = write!(head, "Content-Length: {}\r\n\r\n", body.len());
     [head.as_bytes(), body].concat()
@@ -117,7 +118,10 @@ mod tests {
         headers.insert("content-length", "9999".parse().unwrap());
         let bytes = as_http_1(404, &headers, b"<title>x</title>");
         let head = read_head(&bytes).unwrap();
-        assert_eq!((head.status, head.get("server"), head.get("x-powered-by")), (404, Some("nginx/1.27.0"), Some("PHP/8.3.1")));
+        assert_eq!(
+            (head.status, head.get("server"), head.get("x-powered-by")),
+            (404, Some("nginx/1.27.0"), Some("PHP/8.3.1"))
+        );
         assert_eq!(&*body(&head, &bytes), b"<title>x</title>");
         assert!(bytes.windows(13).any(|window| window == b"X-Powered-By:"));
     }

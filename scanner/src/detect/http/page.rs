@@ -24,9 +24,8 @@ pub struct Page {
 }
 
 /// Elements whose content is no page: whatever looks like a tag in them is none, or is not the page's own.
-const OPAQUE: [&str; 11] = [
-    "script", "style", "svg", "math", "textarea", "template", "iframe", "xmp", "noembed", "noframes", "noscript",
-];
+const OPAQUE: [&str; 11] =
+    ["script", "style", "svg", "math", "textarea", "template", "iframe", "xmp", "noembed", "noframes", "noscript"];
 /// Longest tag whose end is looked for behind its quotes.
 const TAG_BYTES_MAX: usize = 2048;
 

@@ -262,7 +262,8 @@ fn ranges(entry: &Version, scheme: Scheme, names: &[&str]) -> Vec<StatedRange> {
         return stated(vec![Range::unread(scheme, &bounded(&entry.version))]).collect();
     };
     // Whoever does not know where it ends has not said that it does not.
-    let range = if is_nothing(end) && entry.is_affected() { range.through(unread(end)) } else { up_to(range, end, is_in) };
+    let range =
+        if is_nothing(end) && entry.is_affected() { range.through(unread(end)) } else { up_to(range, end, is_in) };
     changed(entry, range)
 }
 

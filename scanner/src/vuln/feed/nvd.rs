@@ -208,7 +208,8 @@ impl Configuration {
         }
         for (at, node) in self.nodes.iter().enumerate().filter(|(_, node)| !node.negate) {
             // What the configuration wants beside this node is needed, and spoken of at its own turn.
-            let beside = self.nodes.iter().enumerate().filter(|(other, _)| *other != at && is_and(self.operator.as_deref()));
+            let beside =
+                self.nodes.iter().enumerate().filter(|(other, _)| *other != at && is_and(self.operator.as_deref()));
             let beside: Vec<Node> = beside.flat_map(|(_, node)| node.leaves()).map(Node::as_needed).collect();
             let own = node.leaves();
             let groups: Vec<Vec<Node>> = if is_and(node.operator.as_deref()) || is_flat(node) {
@@ -319,7 +320,9 @@ impl Match {
             (&found.version_end_excluding, false, false),
         ]
         .into_iter()
-        .fold(range, |range, (bound, is_start, is_in)| limited(range, bound.as_deref().unwrap_or_default(), is_start, is_in));
+        .fold(range, |range, (bound, is_start, is_in)| {
+            limited(range, bound.as_deref().unwrap_or_default(), is_start, is_in)
+        });
         let cpe = (!pattern.says_only_versions()).then(|| bounded(&found.criteria));
         Some(Self { key, cpe, range })
     }

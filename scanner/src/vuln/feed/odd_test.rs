@@ -211,6 +211,7 @@ fn scores_are_the_same_however_their_file_was_saved() {
         ("packed.csv.gz", gz(EPSS.trim_end().as_bytes())),
         ("ctrl-z.csv", format!("{EPSS}\u{1a}").into_bytes()),
         ("blank.csv", EPSS.replace('\n', "\n\n").into_bytes()),
+        ("sign.csv", format!("sep=;\n{semicolons}").into_bytes()),
         ("semicolons.csv", semicolons.into_bytes()),
         ("EPSS.CSV.zip", zipped(&[("EPSS.CSV", EPSS.as_bytes()), ("__MACOSX/._EPSS.CSV", b"\0\x05\x16\x07")])),
     ] {
@@ -351,7 +352,10 @@ fn nodes_within_nodes_say_what_they_say_laid_flat() {
         let (_, store) = read(&folder.write("nvd.json", feed.to_string()), FeedKind::Nvd).unwrap();
         let found = store.by_product("frob:frob").unwrap();
         let all = found.iter().flat_map(|advisory| &advisory.affected);
-        all.map(|affected| affected.platforms.iter().map(|name| name.split(':').nth(4).unwrap_or("&")).collect::<Vec<_>>().join(" ")).collect::<Vec<_>>()
+        all.map(|affected| {
+            affected.platforms.iter().map(|name| name.split(':').nth(4).unwrap_or("&")).collect::<Vec<_>>().join(" ")
+        })
+        .collect::<Vec<_>>()
     };
     assert_eq!(of(json!([{"nodes": [{"operator": "AND", "children": [app(), windows()]}]}])), ["windows"]);
     assert_eq!(of(json!([{"nodes": [{"operator": "OR", "children": [app(), windows()]}]}])), [""]);
@@ -384,6 +388,10 @@ fn records_in_a_list_are_records_and_scores_need_no_version_in_front() {
     let list = json!([record, {"dataType": "CVE_RECORD"}]);
     let (summary, store) = read(&folder.write("list.json", list.to_string()), FeedKind::Cve).unwrap();
     assert_eq!((summary.records, summary.odd), (2, 1));
+    assert!(
+        summary.odd_examples[0].contains("list.json, record 2: not a cve feed: it has no `cveMetadata`"),
+        "{summary:?}"
+    );
     let score = store.by_product("frob_inc:frob_server").unwrap()[0].cvss.clone();
     assert_eq!(score.map(|score| score.score_tenths), Some(98));
 }
@@ -393,7 +401,11 @@ fn halves_of_ranges_from_the_format_before_are_one_range() {
     let lower = |version: &str| json!({"version": version, "lessThan": "unspecified", "status": "affected", "versionType": "custom"});
     let upper = |name: &str, version: &str| json!({"version": "unspecified", name: version, "status": "affected", "versionType": "custom"});
     let versions = json!([
-        lower("4.4.0"), upper("lessThan", "7.6.14"), lower("7.7.0"), upper("lessThan", "7.13.5"), lower("8.0.0"),
+        lower("4.4.0"),
+        upper("lessThan", "7.6.14"),
+        lower("7.7.0"),
+        upper("lessThan", "7.13.5"),
+        lower("8.0.0"),
         upper("lessThanOrEqual", "8.0.2")
     ]);
     for (version, expected) in [

@@ -128,7 +128,8 @@ fn what_is_affected_stands_behind_its_correction_in_some_records() {
     };
     assert_eq!(text_of("Fixed in OpenSSL 1.1.1q (Affected 1.1.1-1.1.1p)"), ">= 1.1.1, <= 1.1.1p");
     assert_eq!(text_of("Fixed in OpenSSL 3.0.3 (Affected 3.0.0,3.0.1,3.0.2)"), "= 3.0.0 | = 3.0.1 | = 3.0.2");
-    for odd in ["Fixed in OpenSSL 3.0.3", "Fixed in OpenSSL 3.0.3 (Affected some)", "Fixed in 1 (Affected 3.0.4-3.0.0)"] {
+    for odd in ["Fixed in OpenSSL 3.0.3", "Fixed in OpenSSL 3.0.3 (Affected some)", "Fixed in 1 (Affected 3.0.4-3.0.0)"]
+    {
         assert!(text_of(odd).starts_with("= ?"), "{odd}");
     }
 }

@@ -72,7 +72,14 @@ impl<'a> Records<'a> {
             let Some(document) = documents.next() else { return Ok(()) };
             match document.map_err(of_json)? {
                 // Some tools put all of them into a list.
-                Value::Array(all) if all.iter().all(Value::is_object) => all.into_iter().try_for_each(|one| (self.take)(odd.entry(one, &mut entry)))?,
+                Value::Array(all) if all.iter().all(Value::is_object) => {
+                    for (at, one) in all.into_iter().enumerate() {
+                        if at > 0 {
+                            self.meter.begin_record();
+                        }
+                        (self.take)(odd.entry(one, &mut entry))?;
+                    }
+                }
                 document => (self.take)(odd.entry(document, &mut entry))?,
             }
         }

@@ -116,6 +116,7 @@ fn each_product_is_held_against_its_own_version() {
             &[("17", "Phusion Passenger 4.0.14", true)],
         ),
         ("", "", &[("server", "iOS/12.1 AirTunes/220.68")], &[]),
+        ("iOS", "12.1", &[("server", "iOS/12.1 AirTunes/220.68")], &[]),
         (
             "WEBrick httpd",
             "1.4.2",

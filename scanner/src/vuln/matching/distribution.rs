@@ -272,7 +272,11 @@ mod tests {
         let red_hat = Distribution::of("9.11.4", &["9.11.4-P2-RedHat-9.11.4-26.P2.el7_9.16"]).unwrap();
         let of = |ecosystem: &str| red_hat.is_of(ecosystem);
         assert_eq!(
-            (of("Red Hat:enterprise_linux:7::server"), of("Red Hat:enterprise_linux:8::baseos"), of("Red Hat:rhel_eus:7.6")),
+            (
+                of("Red Hat:enterprise_linux:7::server"),
+                of("Red Hat:enterprise_linux:8::baseos"),
+                of("Red Hat:rhel_eus:7.6")
+            ),
             (Some(true), Some(false), Some(false))
         );
         let ubuntu = Distribution::of("8.9p1", &["Ubuntu-3ubuntu0.10"]).unwrap();

@@ -79,8 +79,8 @@ impl Subject {
         });
         let is_whole = keys.iter().any(|key| product::tells_whole_versions(key));
         let has_less = |version: &String| version.bytes().filter(|byte| *byte == b'.').count() < 2;
-        let is_cut = is_wild
-            || version.as_ref().is_some_and(has_less) && keys.iter().any(|key| product::has_three_places(key));
+        let is_cut =
+            is_wild || version.as_ref().is_some_and(has_less) && keys.iter().any(|key| product::has_three_places(key));
         let (name, confidence) = (component.name, component.confidence);
         Self { name, keys, is_guess, is_whole, is_cut, version, distribution, cpes: own_cpes, family, confidence }
     }

@@ -65,6 +65,7 @@ use crate::coordinator::{WorkSessions, soft_state};
 use crate::drill::Faults;
 use crate::feeds::FeedStore;
 use crate::meters::{Meters, RequestKind};
+use crate::traces::Traces;
 use crate::results::Exchange;
 use crate::rpc::SoftState;
 use crate::rpc::calls::{Answer, Request as Ask};
@@ -137,6 +138,8 @@ pub struct Served {
     pub faults: Option<Faults>,
     /// What this process counts of itself.
     pub meters: Meters,
+    /// Where this node's part of each job's way is told.
+    pub traces: Traces,
 }
 
 type Node = Arc<Served>;

@@ -29,6 +29,7 @@ mod signers;
 mod simulation;
 mod standalone;
 mod suspend;
+mod telling;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -73,6 +74,7 @@ use crate::policy::own::OwnFile;
 use crate::raft_transport::MeshTransport;
 use crate::results::{COPIES, ChunkStore};
 use crate::rpc::proposer::Proposer;
+use crate::traces::Line;
 
 /// How long requests in flight may take to end when the node stops.
 const API_STOP_WITHIN: Duration = Duration::from_secs(3);
@@ -110,6 +112,7 @@ async fn run_once(plan: &StartPlan, data_dir: &Arc<DataDir>, file: &OwnFile) -> 
     let config = plan.config.clone();
     let resumed = begin::existing(data_dir, plan)?;
     let certificate = OwnCertificate::of(&config.api)?;
+    let line = telling::line(&config.telemetry)?;
     let api = TcpListener::bind(config.api.listen).await.map_err(|error| {
         Failure::new(ExitCode::Failure, format!("the API cannot listen on {}", config.api.listen))
             .because(error.to_string())
@@ -131,7 +134,8 @@ async fn run_once(plan: &StartPlan, data_dir: &Arc<DataDir>, file: &OwnFile) -> 
             .because(error.to_string())
     })?;
     let (sources, file) = (plan.sources.clone(), file.clone());
-    let node = Node { data_dir: Arc::clone(data_dir), config, sources, file, identity, mesh, raft, api, certificate };
+    let data_dir = Arc::clone(data_dir);
+    let node = Node { data_dir, config, sources, file, identity, mesh, raft, api, certificate, line };
     node.run(incoming, admitted_at, viewer).await
 }
 
@@ -183,6 +187,8 @@ struct Node {
     api: TcpListener,
     /// What the API shows; none where it is plain HTTP.
     certificate: Option<OwnCertificate>,
+    /// The way to whoever collects traces.
+    line: Option<Line>,
 }
 
 impl Node {
@@ -197,6 +203,7 @@ impl Node {
             None => tracing::info!("scanning with raw packets"),
         }
         let engines = node_info::engines_of(&engine);
+        let (traces, exporter) = telling::begin(self.line.clone(), &self.identity);
         let parts = Parts {
             name: &self.identity.name,
             raft: self.raft.clone(),
@@ -207,10 +214,14 @@ impl Node {
             coordinator,
             copies: usize::try_from(self.config.results.copies).unwrap_or(COPIES),
             own: self.file.clone(),
+            traces,
         };
         let services = Services::make(parts);
         let tasks = TaskTracker::new();
         let (leaving, stop) = (CancellationToken::new(), CancellationToken::new());
+        if let Some(exporter) = exporter {
+            tasks.spawn(exporter.run(stop.clone()));
+        }
         let departure = Departure::default();
         let served = self.served(&services, feeds.clone(), &tasks, departure.clone())?;
         let place = Arc::new(tokio::sync::Notify::new());
@@ -391,6 +402,7 @@ impl Node {
             spool: Some(self.spool()?),
             faults: Some(Faults::new(self.mesh.clone(), tasks.clone())),
             meters: services.meters.clone(),
+            traces: services.traces.clone(),
         }))
     }
 

@@ -15,6 +15,7 @@
 
 mod address;
 mod build;
+mod client;
 mod duration;
 mod expand;
 mod file;
@@ -29,6 +30,7 @@ mod show;
 mod size;
 mod start;
 mod suggest;
+mod telemetry;
 mod words;
 mod yaml;
 
@@ -40,10 +42,11 @@ use ipnet::IpNet;
 
 use self::build::Values;
 use self::words::words;
-use crate::tls::{Files, Fingerprint};
+use crate::tls::Files;
 
 pub use address::{DEFAULT_MESH_PORT, peer_address};
 pub use build::{Loaded, Purpose, Sources, load};
+pub use client::ClientSettings;
 pub use duration::parse_duration;
 pub use file::{ConfigText, Host, find_file};
 pub use issue::{ConfigError, ConfigIssue, Origin, Position};
@@ -56,6 +59,7 @@ pub use secret::Secret;
 pub use show::{schema, show};
 pub use size::Size;
 pub use start::{StartAction, StartPlan};
+pub use telemetry::TelemetrySettings;
 
 /// Everything a node is told before it starts. Every value is checked.
 #[derive(Debug, Clone)]
@@ -88,6 +92,8 @@ pub struct NodeConfig {
     pub(crate) cluster: ClusterSettings,
     /// Where the command line on this machine finds a cluster.
     pub(crate) client: ClientSettings,
+    /// Who is told what this node does.
+    pub(crate) telemetry: TelemetrySettings,
 }
 
 impl NodeConfig {
@@ -107,6 +113,7 @@ impl NodeConfig {
             sync: SyncSettings::read(values),
             cluster: ClusterSettings { voters: values.get(keys::CLUSTER_VOTERS) },
             client: ClientSettings::read(values),
+            telemetry: TelemetrySettings::read(values),
         }
     }
 }
@@ -473,28 +480,4 @@ words! {
     Wait = "wait",
     /// They are given up.
     Fail = "fail",
-}
-
-/// `client.*`: read by the command line, not by a node.
-#[derive(Debug, Clone)]
-pub struct ClientSettings {
-    /// API addresses, separated by commas, tried in order.
-    pub(crate) api: Option<String>,
-    /// File with the API token.
-    pub(crate) token_file: Option<PathBuf>,
-    /// File with the authorities to trust.
-    pub(crate) ca_file: Option<PathBuf>,
-    /// The authority to trust.
-    pub(crate) ca_fingerprint: Option<Fingerprint>,
-}
-
-impl ClientSettings {
-    fn read(values: &Values<'_>) -> Self {
-        Self {
-            api: values.get(keys::CLIENT_API),
-            token_file: values.get(keys::CLIENT_TOKEN_FILE),
-            ca_file: values.get(keys::CLIENT_CA_FILE),
-            ca_fingerprint: values.get(keys::CLIENT_CA_FINGERPRINT),
-        }
-    }
 }

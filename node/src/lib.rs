@@ -39,5 +39,6 @@ pub mod schedules;
 pub mod signing;
 pub mod spec;
 pub mod tls;
+pub mod traces;
 pub mod work_protocol;
 pub mod worker;

@@ -24,6 +24,7 @@ use crate::feeds::FeedStore;
 use crate::jobs::{self, RefusedRequest};
 use crate::policy::own::OwnFile;
 use crate::results::ChunkStore;
+use crate::traces::Traces;
 use crate::worker::Worker;
 
 /// How often the embedded worker beats, in milliseconds: it is what a progress bar follows, and costs microseconds here.
@@ -196,6 +197,7 @@ async fn start_with(
         coordinator,
         copies: 1,
         own: file,
+        traces: Traces::default(),
     };
     let services = Services::make(parts);
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
@@ -220,6 +222,7 @@ async fn start_with(
         spool: None,
         faults: None,
         meters: services.meters,
+        traces: services.traces,
     });
     tasks.spawn(services.worker.clone().run(services.sessions, None, stop.clone()));
     tasks.spawn(services.coordinator.run(stop.clone()));

@@ -260,6 +260,7 @@ fn relations(config: &NodeConfig, values: &Values<'_>, issues: &mut Vec<ConfigIs
         broken("worker.offline", "node.init", message.to_owned());
     }
     signed_orders(config, &mut broken);
+    telemetry(config, &mut broken);
     if !config.worker.standalone {
         // One that is written as it would be anyway does no harm: `config show` writes all of them.
         let is_set = |path: &&&str| {
@@ -284,6 +285,22 @@ fn signed_orders(config: &NodeConfig, broken: &mut impl FnMut(&'static str, &'st
         }
         (false, count) if count > 0 => {
             broken(keys, signed, format!("keys mean nothing without {signed}: true: set that, or remove them"));
+        }
+        _ => {}
+    }
+}
+
+/// A collector is asked for together with how it is trusted, and not where there is no network.
+fn telemetry(config: &NodeConfig, broken: &mut impl FnMut(&'static str, &'static str, String)) {
+    let (otlp, ca_file) = ("telemetry.otlp", "telemetry.ca_file");
+    match (config.telemetry.otlp.as_deref(), config.telemetry.ca_file.is_some()) {
+        (Some(_), _) if config.worker.standalone => {
+            let message = "a standalone worker tells nobody anything: remove the address, or set worker.mode: cluster";
+            broken(otlp, "worker.offline", message.to_owned());
+        }
+        (None, true) => broken(ca_file, ca_file, format!("means nothing without {otlp}: set that, or remove it")),
+        (Some(url), true) if url.starts_with("http://") => {
+            broken(ca_file, otlp, "means nothing for http://: write https://, or remove it".to_owned());
         }
         _ => {}
     }

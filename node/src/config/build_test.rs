@@ -200,12 +200,27 @@ fn whose_orders_are_taken_is_said_whole_or_not_at_all() {
 }
 
 #[test]
+fn a_collector_is_named_by_whoever_says_how_to_trust_it_and_by_nobody_without_a_network() {
+    let collector = good("telemetry: {otlp: 'https://otel.example/tenant/a/', ca_file: ca.pem}", &[]).config.telemetry;
+    assert_eq!(collector.otlp.as_deref(), Some("https://otel.example/tenant/a"));
+    assert!(good("", &[]).config.telemetry.collector().is_none(), "nobody is told anything unless somebody says so");
+    for (text, part) in [
+        ("telemetry: {ca_file: ca.pem}", "means nothing without telemetry.otlp"),
+        ("telemetry: {otlp: 'http://10.0.0.1:4318', ca_file: ca.pem}", "means nothing for http://"),
+        ("{worker: {mode: standalone}, telemetry: {otlp: 'http://10.0.0.1:4318'}}", "a standalone worker tells nobody"),
+    ] {
+        let error = load(&sources(text, &[])).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
 fn every_key_can_be_set_by_its_environment_variable() {
     for key in KEYS {
         let value = match (key.default, key.path) {
             ("", "node.data_dir") => "/d",
             ("", "mesh.advertise" | "mesh.peers" | "worker.coordinator") => "10.0.0.1:7400",
-            ("", "client.api") => "http://127.0.0.1:1",
+            ("", "client.api" | "telemetry.otlp") => "http://127.0.0.1:1",
             ("", "client.ca_fingerprint") => FINGERPRINT,
             ("", "results.retention.max_age") => "30d",
             ("", "results.retention.max_jobs") => "7",
@@ -222,7 +237,8 @@ fn every_key_can_be_set_by_its_environment_variable() {
         // A certificate and its key go together.
         let tls = key.path.starts_with("server.api.tls.");
         let other = tls.then_some([("PENTORA_SERVER_API_TLS_CERT", "x"), ("PENTORA_SERVER_API_TLS_KEY", "x")]);
-        let mode = mode.into_iter().chain(keys).chain(other.into_iter().flatten());
+        let collector = (key.path == "telemetry.ca_file").then_some(("PENTORA_TELEMETRY_OTLP", "https://127.0.0.1:1"));
+        let mode = mode.into_iter().chain(keys).chain(other.into_iter().flatten()).chain(collector);
         let env: Vec<(&str, &str)> = mode.chain([(env_name(key.path).leak() as &str, value)]).collect();
         let loaded = good("", &env);
         let expected = Origin::Environment(env_name(key.path));
@@ -249,7 +265,7 @@ fn another_value(key: &Key) -> Option<String> {
         Kind::Targets => "10.9.0.0/24",
         Kind::Windows => "mon-fri 22:00-06:00 Europe/Berlin",
         Kind::Keys => A_KEY,
-        Kind::Urls => "http://127.0.0.9:9",
+        Kind::Urls | Kind::Collector => "http://127.0.0.9:9",
         Kind::Hosts => "n9.example",
         Kind::Fingerprint => FINGERPRINT,
     };

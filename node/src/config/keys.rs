@@ -285,6 +285,18 @@ keys! {
         "SHA-256 fingerprint of the certificate authority to trust",
     )
     .also_env(&["PENTORA_CA_FINGERPRINT"]),
+    TELEMETRY_OTLP: Option<String> => key(
+        "telemetry.otlp",
+        Kind::Collector,
+        "",
+        "collector that takes traces as OTLP over HTTP, such as http://127.0.0.1:4318 (default: none is told anything)",
+    ),
+    TELEMETRY_CA_FILE: Option<PathBuf> => key(
+        "telemetry.ca_file",
+        Kind::Path,
+        "",
+        "file with the certificate authorities to trust there, in PEM (default: those of the system)",
+    ),
 }
 
 /// What is in the place of a broker.
@@ -382,6 +394,11 @@ mod tests {
             ("server.api.tls.names", "a b", "neither an address nor a host name"),
             ("client.ca_fingerprint", "sha256:ab", "is not a fingerprint"),
             ("client.api", "n1:8080", "is not an API address"),
+            ("telemetry.otlp", "collector:4318", "is not the address of a collector"),
+            ("telemetry.otlp", "grpc://collector:4317", "is not the address of a collector"),
+            ("telemetry.otlp", "http://user:secret@collector:4318", "is not the address of a collector"),
+            ("telemetry.otlp", "http://collector:4318/?token=secret", "is not the address of a collector"),
+            ("telemetry.otlp", "http://collector:99999", "is not the address of a collector"),
         ] {
             let error = find(path).unwrap().kind.check(&Raw::Text(text.to_owned())).unwrap_err();
             assert!(error.contains(part), "{path}={text}: {error}");

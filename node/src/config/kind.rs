@@ -55,6 +55,8 @@ pub enum Kind {
     Secret,
     /// HTTP addresses.
     Urls,
+    /// The HTTP address of a collector of traces.
+    Collector,
     /// Names and addresses of hosts.
     Hosts,
     /// The fingerprint of a certificate.
@@ -201,6 +203,7 @@ impl Kind {
                 Err(_) => Err(format!("`{text}` is not an address with port, such as 127.0.0.1:8080 or [::1]:8080")),
             },
             Self::Fingerprint => text.parse().map(Checked::Fingerprint),
+            Self::Collector => collector(text).map(Checked::Text),
             Self::Word(words) if words.contains(&text) => Ok(Checked::Text(text.to_owned())),
             Self::Word(words) => Err(format!("`{text}` is not one of {}", words.join(", "))),
             Self::Secret if text.is_empty() => Err("is empty".to_owned()),
@@ -266,6 +269,21 @@ fn networks(raw: &Raw) -> Result<Checked, String> {
         return Err("names no network: write prefixes, or the word auto".to_owned());
     }
     Ok(Checked::Networks(NetworkAccess::Networks(networks)))
+}
+
+/// A collector's address: with a path or without, and with nothing in it that is secret, since addresses are printed.
+fn collector(text: &str) -> Result<String, String> {
+    let good = reqwest::Url::parse(text).ok().filter(|url| {
+        let is_plain = url.username().is_empty() && url.password().is_none();
+        let is_whole = url.query().is_none() && url.fragment().is_none() && url.has_host();
+        ["http", "https"].contains(&url.scheme()) && is_plain && is_whole
+    });
+    match good {
+        Some(_) => Ok(text.trim_end_matches('/').to_owned()),
+        None => {
+            Err(format!("`{}` is not the address of a collector such as http://127.0.0.1:4318", text.escape_debug()))
+        }
+    }
 }
 
 /// An API address.

@@ -125,7 +125,13 @@ fn leaf_schema(key: &Key) -> Value {
         | Kind::Urls => list,
         Kind::Time(..) => json!({"type": "string", "examples": ["30s", "2m", "1h30m"]}),
         Kind::Size(..) => json!({"type": ["string", "integer"], "examples": ["512MiB", "20GiB"]}),
-        Kind::Fingerprint | Kind::Label | Kind::Path | Kind::Socket | Kind::Secret | Kind::Anything => {
+        Kind::Collector
+        | Kind::Fingerprint
+        | Kind::Label
+        | Kind::Path
+        | Kind::Socket
+        | Kind::Secret
+        | Kind::Anything => {
             json!({"type": ["string", "number"]})
         }
     };

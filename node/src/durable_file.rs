@@ -38,6 +38,7 @@ pub fn write(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
     let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(OsStr::to_str)) else {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "a file needs a directory and a name"));
     };
+    let directory = openable(directory);
     let temporary = directory.join(format!("{name}.{:08x}.{TEMPORARY}", rand::random::<u32>()));
     let written = OpenOptions::new()
         .create_new(true)
@@ -52,6 +53,11 @@ pub fn write(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
         drop(std::fs::remove_file(&temporary));
     }
     written
+}
+
+/// A directory as the system opens it: the parent of a bare name has no name, and stands for the one that we are in.
+fn openable(directory: &Path) -> &Path {
+    if directory.as_os_str().is_empty() { Path::new(".") } else { directory }
 }
 
 /// Removes what a crash left half-written in `directory`, before its mode or contents can be mistaken for anything.
@@ -83,6 +89,13 @@ mod tests {
         write(&path, b"second", Readers::Owner).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"second");
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "nothing else is left");
+    }
+
+    #[test]
+    fn a_bare_name_is_in_the_directory_that_we_are_in() {
+        assert_eq!(Path::new("n2.token").parent().map(openable), Some(Path::new(".")));
+        assert_eq!(Path::new("tokens/n2.token").parent().map(openable), Some(Path::new("tokens")));
+        assert_eq!(Path::new("/n2.token").parent().map(openable), Some(Path::new("/")));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::any::Any;
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures::future::{BoxFuture, FutureExt, OptionFuture};
@@ -65,7 +66,10 @@ pub(super) async fn run(context: Arc<Context>, begun: Begun, ended: mpsc::Sender
     let began_ns = context.traces.begin();
     let fault = tokio::select! {
         biased;
-        () = cancel.cancelled() => Some("its lease is gone".to_owned()),
+        () = cancel.cancelled() => {
+            let is_done = begun.handed_in.load(Ordering::Relaxed);
+            (!is_done).then(|| "its lease is gone".to_owned())
+        }
         fault = work(&context, &begun) => fault,
     };
     unit_spans::unit(&context, &begun, began_ns, fault);
@@ -352,9 +356,11 @@ async fn commit(context: &Context, begun: &Begun, settled: Settled) -> bool {
     let (lease, node) = (begun.reference, context.node);
     let completion = Completion { lease, start, end, goes_on, node, stored, counts };
     unit_spans::chunk(context, &completion, packed_ns);
-    let handed_ns = context.traces.begin();
+    begun.handed_in.store(!goes_on, Ordering::Relaxed);
+    let mut completing = unit_spans::completing(context, &completion);
     let counted = count_it(context, &completion, remarks, measures).await;
-    unit_spans::complete(context, &completion, handed_ns, counted);
+    completing.ended(counted);
+    drop(completing);
     if counted {
         context.meters.unit_done(end.saturating_sub(start), &counts, result_bytes);
     }

@@ -29,10 +29,33 @@ pub(super) fn chunk(context: &Context, completion: &Completion, began_ns: u64) {
     context.traces.tell(lease.unit.job, Place::Chunk(*lease, stored.digest), began_ns, facts, None);
 }
 
-/// Tells of results that the log counted, or did not.
-pub(super) fn complete(context: &Context, completion: &Completion, began_ns: u64, counted: bool) {
-    let Completion { lease, start, end, .. } = completion;
-    let facts = || vec![("targets", Fact::from(end.saturating_sub(*start)))];
-    let fault = (!counted).then(|| "the lease was gone".to_owned());
-    context.traces.tell(lease.unit.job, Place::Complete(*lease, *start), began_ns, facts, fault);
+/// Results on their way into the log, from now on.
+pub(super) fn completing<'a>(context: &'a Context, completion: &'a Completion) -> Completing<'a> {
+    Completing { context, completion, began_ns: context.traces.begin(), is_refused: false }
+}
+
+/// Told of when it goes, however that comes: a unit is ended as soon as this node's log has no such lease any more, which may be
+/// before the answer is there.
+pub(super) struct Completing<'a> {
+    context: &'a Context,
+    completion: &'a Completion,
+    began_ns: u64,
+    is_refused: bool,
+}
+
+impl Completing<'_> {
+    /// Whether they were counted.
+    pub(super) fn ended(&mut self, counted: bool) {
+        self.is_refused = !counted;
+    }
+}
+
+impl Drop for Completing<'_> {
+    fn drop(&mut self) {
+        let Completion { lease, start, end, .. } = self.completion;
+        let facts = || vec![("targets", Fact::from(end.saturating_sub(*start)))];
+        let fault = self.is_refused.then(|| "the lease was gone".to_owned());
+        let place = Place::Complete(*lease, *start);
+        self.context.traces.tell(lease.unit.job, place, self.began_ns, facts, fault);
+    }
 }

@@ -106,19 +106,19 @@ const NODE: &str = "
     malloc:
     privilege:
     cli: airgap backup capacity client clock config data_dir document drill durable_file embedded exclusions failure feeds orders signing tls
-    app: access airgap api backup client clock config coordinator data_dir document drill durable_file embedded failure feeds gateway holders jobs join keeps member_address meters outside policy raft_transport results rpc schedules signing spec tls work_protocol worker
+    app: access airgap api backup client clock config coordinator data_dir document drill durable_file embedded failure feeds gateway holders jobs join keeps member_address meters outside policy raft_transport results rpc schedules signing spec tls traces work_protocol worker
     outside: gateway member_address
     gateway: coordinator rpc work_protocol
     holders: results rpc
     access: results rpc
-    worker: clock coordinator exclusions feeds jobs meters orders policy results rpc signing spec work_protocol
+    worker: clock coordinator exclusions feeds jobs meters orders policy results rpc signing spec traces work_protocol
     raft_transport:
     embedded: client document failure feeds
     failure:
     client: config document durable_file feeds tls
-    config: durable_file policy signing tls
+    config: durable_file policy signing tls traces
     data_dir: durable_file member_address tls
-    api: airgap backup capacity clock coordinator document drill feeds jobs join keeps meters orders results rpc schedules spec tls work_protocol
+    api: airgap backup capacity clock coordinator document drill feeds jobs join keeps meters orders results rpc schedules spec tls traces work_protocol
     capacity: document
     airgap: clock document durable_file jobs orders policy results rpc signing spec
     backup: results rpc
@@ -130,7 +130,7 @@ const NODE: &str = "
     feeds: results
     document: clock exclusions policy
     exclusions:
-    coordinator: clock policy results rpc spec work_protocol
+    coordinator: clock policy results rpc spec traces work_protocol
     policy: clock signing
     signing:
     spec: results
@@ -141,6 +141,7 @@ const NODE: &str = "
     member_address:
     meters:
     work_protocol:
+    traces: clock tls
     tls:
     clock:
 ";

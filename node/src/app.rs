@@ -51,7 +51,7 @@ use certifier::Certifier;
 #[cfg(test)]
 pub(crate) use embedded::start as start_embedded;
 pub use embedded::{Embedded, StopHandle, embedded};
-use ending::{hand_over, say_goodbye, until_end};
+use ending::{hand_over, say_goodbye, until_broken, until_end, vital};
 pub use recover::Stopped;
 use serve::Whereabouts;
 use services::{Parts, Services, start_engine};
@@ -86,10 +86,7 @@ pub async fn run(plan: StartPlan) -> Result<(), Failure> {
         return standalone::run(plan).await;
     }
     drill::stay_down().await;
-    let data_dir = DataDir::open(&plan.config.data_dir).map_err(|error| {
-        Failure::new(ExitCode::Failure, error.to_string()).next("stop the other process, or name another --data-dir")
-    })?;
-    let data_dir = Arc::new(data_dir);
+    let data_dir = Arc::new(DataDir::open(&plan.config.data_dir)?);
     let rules = node_info::own_rules(&plan.config.worker);
     let file = OwnFile::new(rules.map_err(|error| Failure::new(ExitCode::Config, error))?);
     // A node that the cluster makes another kind begins anew as that, in the same process; what its own file said last holds on.
@@ -231,8 +228,14 @@ impl Node {
         let whereabouts =
             Whereabouts { mesh: self.mesh.clone(), hints: Arc::clone(&seeker.hints), own: seeker.own.clone() };
         let for_streams = services.for_streams(&self.raft, Some(&served), Some(whereabouts));
-        let worker = tasks.spawn(services.worker.run(services.sessions, Some(self.mesh.clone()), leaving.clone()));
-        tasks.spawn(serve::streams(incoming, for_streams, tasks.clone(), stop.clone()));
+        let (broken, mut broke) = watch::channel(None);
+        let work = services.worker.run(services.sessions, Some(self.mesh.clone()), leaving.clone());
+        let worker = tasks.spawn(vital("the worker", work, broken.clone()));
+        tasks.spawn(vital(
+            "the mesh's streams",
+            serve::streams(incoming, for_streams, tasks.clone(), stop.clone()),
+            broken.clone(),
+        ));
         tasks.spawn(services.meters.clone().watch_leaders(self.raft.clone(), stop.clone()));
         let is_outside = viewer.is_some();
         tasks.spawn(reload::keep(self.sources.clone(), self.file.clone(), self.certificate.clone(), stop.clone())?);
@@ -243,24 +246,25 @@ impl Node {
             tasks.spawn(log_version::keep(self.raft.clone(), services.proposer.clone(), found, stop.clone()));
             #[cfg(feature = "next-version")]
             tasks.spawn(log_version::rehearse(self.raft.clone(), services.proposer.clone(), stop.clone()));
-            tasks.spawn(services.coordinator.run(stop.clone()));
-            tasks.spawn(services.schedules.keep(stop.clone()));
-            tasks.spawn(services.keeps.keep(stop.clone()));
-            tasks.spawn(services.gateway.run(stop.clone()));
+            tasks.spawn(vital("the coordinator", services.coordinator.run(stop.clone()), broken.clone()));
+            tasks.spawn(vital("the schedules", services.schedules.keep(stop.clone()), broken.clone()));
+            tasks.spawn(vital("the standing scans", services.keeps.keep(stop.clone()), broken.clone()));
+            tasks.spawn(vital("the gateway", services.gateway.run(stop.clone()), broken.clone()));
             let holders = Holders {
                 raft: self.raft.clone(),
                 exchange: services.exchange,
                 proposer: services.proposer.clone(),
                 config: holders_config(&self.config.results),
             };
-            tasks.spawn(holders.keep(stop.clone()));
+            tasks.spawn(vital("the holders of results", holders.keep(stop.clone()), broken.clone()));
         }
         if let Some(trail) = served.trail.clone().filter(|_| !is_outside) {
             tasks.spawn(trail.keep(stop.clone()));
         }
         tasks.spawn(self.certifier(&services.proposer)?.keep(stop.clone()));
         let tls = self.certificate.map(|certificate| certificate.shown().acceptor());
-        tasks.spawn(api::serve(self.api, api::router(served), tls, api::Bounds::default(), stop.clone()));
+        let serving = api::serve(self.api, api::router(served), tls, api::Bounds::default(), stop.clone());
+        tasks.spawn(vital("the API", serving, broken.clone()));
         if let Some(index) = admitted_at {
             let how =
                 if is_outside { "outside the log, through gateways" } else { "following the log from the leader" };
@@ -268,6 +272,7 @@ impl Node {
         }
         let ended = tokio::select! {
             ended = until_end(&self.raft, &departure, &mut other_version, &self.identity.name) => ended.map(|()| End::Done),
+            failure = until_broken(&mut broke) => Err(failure),
             () = becomes_another(&self.raft, &services.proposer, &self.data_dir, &self.config, &place) => Ok(End::AsAnother),
         };
         leaving.cancel();

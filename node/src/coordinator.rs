@@ -257,12 +257,13 @@ impl Coordinator {
         self.propose(Command::Expire { leases, reason }).await;
     }
 
-    /// Takes back leases that were granted before a budget was written or lowered, without blame; what is granted next keeps
-    /// within it.
-    async fn take_back_over_budget(&self) {
-        let leases = self.raft.read(|state| self.holds.budgets().over(state));
+    /// Takes back leases that were granted before a budget was written or changed, without blame; what is granted next keeps
+    /// within it, and has what there is now.
+    async fn take_back_over_budget(&mut self) {
+        let mut leases = self.holds.take_loosened();
+        leases.extend(self.raft.read(|state| self.holds.budgets().over(state)));
         if !leases.is_empty() {
-            tracing::info!(count = leases.len(), "leases beyond a network's budget are taken back");
+            tracing::info!(count = leases.len(), "leases that a network's budget does not fit any more are taken back");
             self.propose(Command::Release { leases }).await;
         }
     }

@@ -17,7 +17,7 @@ use super::limits::{Failures, Rates};
 use super::places::Place;
 use super::routes::Route;
 use super::{Access, ApiError, Node};
-use crate::join::token::Credential;
+use crate::join::token::{Credential, JoinToken};
 
 /// Where a request came from, in words; put beside it by whoever took it off a socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +66,8 @@ pub(super) struct Gate {
 enum Denied {
     /// No token, or none that is known.
     Unknown,
+    /// A join token, which is shown to nobody.
+    JoinToken,
     /// The token has ended or was revoked.
     Ended(Author),
     /// The token's role does not go so far.
@@ -114,13 +116,14 @@ impl Gate {
                 }
             }
             None if self.node.access == Access::Open => Ok((author(String::new()), None)),
+            None if bearer(request).is_some_and(|token| token.parse::<JoinToken>().is_ok()) => Err(Denied::JoinToken),
             None => Err(Denied::Unknown),
         }
     }
 
     fn refuse(&self, request: &Request, denied: Denied) -> Response {
         let (status, author) = match &denied {
-            Denied::Unknown => (StatusCode::UNAUTHORIZED, Author::default()),
+            Denied::Unknown | Denied::JoinToken => (StatusCode::UNAUTHORIZED, Author::default()),
             Denied::Ended(author) => (StatusCode::UNAUTHORIZED, author.clone()),
             Denied::Role(author, ..) => (StatusCode::FORBIDDEN, author.clone()),
             Denied::Rate(author, _) => (StatusCode::TOO_MANY_REQUESTS, author.clone()),
@@ -170,6 +173,12 @@ fn answer(denied: &Denied) -> Response {
             "token `{}` has ended or was revoked; an administrator makes another with `pentora token create`",
             author.who
         ),
+        Denied::JoinToken => {
+            "a join token is no bearer token, and its secret is never sent: whoever read it on the way could join with it. \
+             A worker registers by itself with a proof of it (worker.coordinator and worker.token_file, then \
+             `pentora worker start`), and a program with an administrator's token"
+                .to_owned()
+        }
         Denied::Unknown => {
             "a valid bearer token is needed; the first one is in admin.token in the data directory of the \
                             node that began the cluster"

@@ -50,9 +50,7 @@ const EXPORT_AGAIN: Duration = Duration::from_secs(60);
 /// Why it could not start.
 pub(super) async fn run(plan: StartPlan) -> Result<(), Failure> {
     use tokio::signal::unix::{SignalKind, signal};
-    let data_dir = DataDir::open(&plan.config.data_dir).map_err(|error| {
-        Failure::new(ExitCode::Failure, error.to_string()).next("stop the other process, or name another --data-dir")
-    })?;
+    let data_dir = DataDir::open(&plan.config.data_dir)?;
     let station = Station::open(&plan, &data_dir)?;
     plan.remember().map_err(|error| {
         Failure::new(ExitCode::Failure, "the data directory does not take this worker's settings")

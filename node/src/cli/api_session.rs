@@ -142,16 +142,33 @@ pub(super) async fn cluster_here(
     context: &Context,
 ) -> Result<Option<ApiSession>, Failure> {
     let location = find(args, context)?;
-    let sure = location.chosen || must_be_there;
-    if !sure && location.token.is_none() {
+    let (sure, has_token) = (location.chosen || must_be_there, location.token.is_some());
+    let (data_dir, lives_here) = node_here(args, context)?;
+    if !sure && !has_token && !lives_here {
         return Ok(None);
     }
     let session = ApiSession::at(location)?;
     if sure {
         return Ok(Some(session));
     }
-    let alive = tokio::time::timeout(PROBE_TIMEOUT, session.client.healthz()).await;
-    Ok(matches!(alive, Ok(Ok(()))).then_some(session))
+    match tokio::time::timeout(PROBE_TIMEOUT, session.client.healthz()).await {
+        Ok(Ok(())) if has_token => Ok(Some(session)),
+        // Whoever asks on a machine of the cluster means the cluster: its policy, its record, its other nodes.
+        Ok(Ok(())) => {
+            Err(Failure::new(ExitCode::Failure, "a node runs on this machine, and no token for its cluster was found")
+                .because(format!("{}: {}", data_dir.display(), session.searched))
+                .next("name one with --token-file or `pentora login`, or scan from this process alone with --local"))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The data directory, and whether a node lives there.
+fn node_here(args: &NodeArgs, context: &Context) -> Result<(PathBuf, bool), Failure> {
+    let loaded = context.load_with_memory(Purpose::Client, args.trust.flags().collect())?;
+    let data_dir = loaded.config.data_dir;
+    let lives_here = data_dir.join("node.id").exists();
+    Ok((data_dir, lives_here))
 }
 
 /// A job's or token's id as it may stand in a path.

@@ -113,7 +113,10 @@ fn leaf_schema(key: &Key) -> Value {
             json!({"anyOf": [{"type": "integer", "minimum": low, "maximum": high}, {"type": "string"}]})
         }
         Kind::Share => json!({"anyOf": [{"type": "number", "exclusiveMinimum": 0, "maximum": 1}, {"type": "string"}]}),
-        Kind::Word(words) => json!({"anyOf": [{"enum": words}, {"type": "string", "pattern": "[$][{]"}]}),
+        Kind::Word(words) => {
+            let words: Vec<Value> = words.iter().map(|word| plain(word)).collect();
+            json!({"anyOf": [{"enum": words}, {"type": "string", "pattern": "[$][{]"}]})
+        }
         Kind::Labels
         | Kind::Peers
         | Kind::Coordinators
@@ -132,10 +135,16 @@ fn leaf_schema(key: &Key) -> Value {
     if let Some(object) = schema.as_object_mut() {
         object.insert("description".to_owned(), json!(key.about));
         if !key.default.is_empty() {
-            object.insert("default".to_owned(), json!(key.default));
+            let is_number = matches!(key.kind, Kind::Word(_) | Kind::Count(..));
+            object.insert("default".to_owned(), if is_number { plain(key.default) } else { json!(key.default) });
         }
     }
     schema
+}
+
+/// A word as a file without quotes has it: YAML's `5` is a number.
+fn plain(word: &str) -> Value {
+    word.parse::<u64>().map_or_else(|_no_number| json!(word), |number| json!(number))
 }
 
 #[cfg(test)]
@@ -178,5 +187,7 @@ mod tests {
             assert_eq!(schema.pointer(&format!("{pointer}/description")), Some(&json!(key.about)), "{}", key.path);
         }
         assert_eq!(schema["properties"]["server"]["additionalProperties"], false);
+        let voters = &schema["properties"]["cluster"]["properties"]["voters"];
+        assert_eq!((&voters["anyOf"][0]["enum"], &voters["default"]), (&json!([3, 5, 7]), &json!(3)));
     }
 }

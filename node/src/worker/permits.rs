@@ -285,8 +285,9 @@ async fn renew(context: &Context) {
         }
     }
     if !touched.is_empty() {
-        tracing::info!(units = touched.len(), "the cluster's rules changed: units begin anew under them");
-        context.units.revoke(&touched);
+        // Handed back at once: a lease that is held and not worked on would rest until the leader notices.
+        tracing::info!(units = touched.len(), "the cluster's rules changed: units end, and begin anew under them");
+        context.units.end_early(&touched);
     }
 }
 

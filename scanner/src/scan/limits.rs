@@ -74,7 +74,6 @@ impl Limits {
                 window_max: 1,
                 start_pps: None,
                 flows_max: None,
-                rate_max_pps: Some(limits.rate_max_pps.unwrap_or(u64::MAX).min(20)),
                 tries: Some(1),
                 discovery: false,
                 banners: false,

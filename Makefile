@@ -86,9 +86,11 @@ demo: build
 test: prepare
 	@tests/run.sh
 
-# `identify` is the scanner's own, in one process; it is not among those that run without a name.
+# `identify` and `plan` run in one process; they are not among those that run without a name.
+PLAN = coordinator::plan::plan_test::a_round_over_many_jobs_and_workers_gives_each_worker_its_unit_in_the_order_of_the_queue
 bench: build
-	@if [ "$(BENCH)" = identify ]; then cargo bench -p pentora-scanner --bench identify; else \
+	@if [ "$(BENCH)" = identify ]; then cargo bench -p pentora-scanner --bench identify; \
+	elif [ "$(BENCH)" = plan ]; then PENTORA_PLAN=$${PLAN:-10000,1000} cargo test --release -p pentora-node --lib -- --nocapture --exact $(PLAN); else \
 	  PENTORA_BIN_DIR="$$CARGO_TARGET_DIR/dist" tests/with-namespaces "$$CARGO_TARGET_DIR/release/pentora-bench" $(BENCH); fi
 
 chaos: build simulation

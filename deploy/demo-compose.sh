@@ -1,13 +1,14 @@
 #!/bin/bash
 # deploy/compose.yaml from nothing to the first result, measured, and away again: `make demo-compose`. The image is there already
-# (`make image`).
+# (`make image`). COMPOSE names what to do it with; otherwise it is whichever works here.
 set -euo pipefail
 cd "$(dirname "$0")"
 
-compose=()
+read -ra compose <<<"${COMPOSE:-}"
 for tool in "docker compose" podman-compose docker-compose; do
-  # shellcheck disable=SC2206
-  [ ${#compose[@]} -gt 0 ] || ! $tool version >/dev/null 2>&1 || compose=($tool)
+  # Docker's client alone is no use without its daemon.
+  [ ${#compose[@]} -gt 0 ] || ! $tool version >/dev/null 2>&1 || { [[ $tool == docker* ]] && ! docker info >/dev/null 2>&1; } ||
+    read -ra compose <<<"$tool"
 done
 [ ${#compose[@]} -gt 0 ] || { echo "none of docker compose, podman-compose and docker-compose is here" >&2; exit 1; }
 compose+=(--file compose.yaml)

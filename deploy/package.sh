@@ -6,20 +6,12 @@
 # With FAST set it is compressed in a hurry, for tests. The same program gives the same package, byte for byte, where SOURCE_DATE_EPOCH is set or this is a clean commit.
 # A package for arm64 is made the same way on an arm64 machine: what is in it is built there and linked with its libraries.
 set -euo pipefail
-umask 022
-export LC_ALL=C
-cd "$(dirname "$0")/.."
-
 out=${1:?usage: deploy/package.sh FOLDER}
-mkdir -p "$out"
-out=$(cd "$out" && pwd)
+out=$(mkdir -p "$out" && cd "$out" && pwd)
+source "$(dirname "$0")/shipping.sh"
 : "${DIST:?}" "${CARGO_TARGET_DIR:=$HOME/.cache/pentora/target}"
-SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
-export SOURCE_DATE_EPOCH CARGO_TARGET_DIR
-
-if ! cargo deb --version >/dev/null 2>&1; then
-  CARGO_TARGET_DIR=$HOME/.cache/pentora/tools cargo install --locked --quiet cargo-deb >&2
-fi
+export CARGO_TARGET_DIR
+cargo_tool deb
 
 root=$CARGO_TARGET_DIR/release/deb
 rm -rf "$root"
@@ -38,8 +30,6 @@ find "$root/usr/share/man" -type l | while read -r link; do
 done
 install -m 0644 deploy/debian/copyright "$root/usr/share/doc/pentora/copyright"
 gzip -9nc CHANGELOG.md >"$root/usr/share/doc/pentora/changelog.gz"
-version=$(sed -nE '/^\[workspace.package\]/,/^\[/s/^version = "(.*)"/\1/p' Cargo.toml)
-maintainer=$(sed -nE 's/^maintainer = "(.*)"/\1/p' node/Cargo.toml)
 printf 'pentora (%s-1) unstable; urgency=medium\n\n  * What is new is in changelog.gz.\n\n -- %s  %s\n' "$version" "$maintainer" \
   "$(date -u -R -d "@$SOURCE_DATE_EPOCH")" | gzip -9n >"$root/usr/share/doc/pentora/changelog.Debian.gz"
 

@@ -9,16 +9,11 @@
 #   pentora-VERSION.cdx.json                 what it is made of: every package with version, licence and digest (CycloneDX 1.5)
 #   SHA256SUMS
 set -euo pipefail
-umask 022
-export LC_ALL=C
-cd "$(dirname "$0")/.."
-
 out=${1:?usage: deploy/release.sh FOLDER}
-mkdir -p "$out"
-out=$(cd "$out" && pwd)
+out=$(mkdir -p "$out" && cd "$out" && pwd)
+source "$(dirname "$0")/shipping.sh"
 : "${DIST:?}"
-export DIST SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
-version=$(sed -nE '/^\[workspace.package\]/,/^\[/s/^version = "(.*)"/\1/p' Cargo.toml)
+export DIST
 name=pentora-$version-$(uname -m)-linux-gnu
 rm -f "$out"/pentora[-_]* "$out/SHA256SUMS"
 
@@ -30,14 +25,10 @@ DESTDIR=$root deploy/install.sh install >/dev/null
 install -m 0644 LICENSE-* "$root/usr/local/share/doc/pentora/"
 # The list is for `make uninstall`, which has these as well then.
 find "$root" ! -type d -path '*/doc/pentora/LICENSE-*' -printf '/%P\n' | sort >>"$root/usr/local/share/doc/pentora/installed"
-(cd "$root" && find usr -print0 | sort -z) |
-  tar --create --format=posix --pax-option=delete=atime,delete=ctime --mtime="@$SOURCE_DATE_EPOCH" --numeric-owner --owner=0 \
-    --group=0 --directory "$root" --no-recursion --null --files-from=- | gzip -9n >"$out/$name.tar.gz"
+(cd "$root" && find usr -print0 | sort -z) | archive 0 "$root" | gzip -9n >"$out/$name.tar.gz"
 gzip -9nc "$DIST/pentora-node.debug" >"$out/$name.debug.gz"
 
-if ! cargo cyclonedx --version >/dev/null 2>&1; then
-  CARGO_TARGET_DIR=$HOME/.cache/pentora/tools cargo install --locked --quiet cargo-cyclonedx
-fi
+cargo_tool cyclonedx
 # One file for the program: what it is linked with, not what its tests and its build need.
 cargo cyclonedx --quiet --manifest-path node/Cargo.toml --format json --spec-version 1.5 --no-build-deps --override-filename pentora-sbom
 mv node/pentora-sbom.json "$out/pentora-$version.cdx.json"

@@ -10,26 +10,21 @@
 # The same program gives the same image, byte for byte, where SOURCE_DATE_EPOCH is set or this is a clean commit: files are
 # sorted, owned by number and dated by that.
 set -euo pipefail
-umask 022
-export LC_ALL=C
-
-here=$(cd "$(dirname "$0")" && pwd) tree=$(cd "$here/../.." && pwd)
-PATH=$PATH:/usr/sbin:/sbin
+program=$(cd "${DIST:?}" 2>/dev/null && pwd || echo "$DIST")/pentora-node
+source "$(dirname "$0")/../shipping.sh"
+here=deploy/image
 fail() {
   echo "image: $*" >&2
   exit 1
 }
 
-program=${DIST:?}/pentora-node
 [ -x "$program" ] || fail "no program in $DIST: run \`make build\` first, or name its folder with DIST="
 builder=${BUILDER:-}
 for tool in buildah podman docker; do
   [ -n "$builder" ] || ! command -v "$tool" >/dev/null || builder=$tool
 done
 [ -n "$builder" ] || fail "none of buildah, podman and docker is here: apt-get install buildah"
-version=$(sed -nE '/^\[workspace.package\]/,/^\[/s/^version = "(.*)"/\1/p' "$tree/Cargo.toml")
-revision=$(git -C "$tree" rev-parse HEAD 2>/dev/null || echo unknown)
-date=${SOURCE_DATE_EPOCH:-$(git -C "$tree" log -1 --format=%ct 2>/dev/null || date +%s)}
+revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
 image=${IMAGE:-pentora}
 
 context=$(mktemp -d)
@@ -48,7 +43,7 @@ ln -s pentora-node "$root/usr/bin/pentora"
   copyright=/usr/share/doc/$package/copyright
   if [ -n "$package" ] && [ -e "$copyright" ]; then install -m 0644 "$copyright" "$root/usr/share/doc/pentora/$package.copyright"; fi
 done
-install -m 0644 "$tree"/LICENSE-* "$root/usr/share/doc/pentora/"
+install -m 0644 LICENSE-* "$root/usr/share/doc/pentora/"
 
 certificates=/etc/ssl/certs/ca-certificates.crt
 [ -e "$certificates" ] || fail "no $certificates: apt-get install ca-certificates"
@@ -68,11 +63,7 @@ else
   echo "image: the program's file may not be given CAP_NET_RAW here (not root, or no setcap: apt-get install libcap2-bin):" \
     "raw packets then need a runtime that grants them to users other than root, as podman does" >&2
 fi
-archive() { # archive OWNER FOLDER PATH...
-  tar --create --format=posix --pax-option=delete=atime,delete=ctime --sort=name --mtime="@$date" --numeric-owner \
-    --owner="$1" --group="$1" "${attributes[@]}" --directory "$2" --no-recursion --null --files-from=-
-}
-(cd "$root" && find . -mindepth 1 -print0 | sort -z) | archive 0 "$root" >"$context/system.tar"
+(cd "$root" && find . -mindepth 1 -print0 | sort -z) | archive 0 "$root" "${attributes[@]}" >"$context/system.tar"
 # The data directory, and a place for tokens that containers hand each other; a volume that is mounted there takes its owner.
 mkdir -p "$context/data/var/lib/pentora" "$context/data/run/pentora"
 chmod 0700 "$context"/data/*/pentora "$context/data/var/lib/pentora"
@@ -82,15 +73,15 @@ mkdir "$context/build"
 mv "$context/system.tar" "$context/build/root.tar"
 cp "$here/Containerfile" "$context/build/"
 
-arguments=(--build-arg "VERSION=$version" --build-arg "REVISION=$revision" --build-arg "CREATED=$(date -u -d "@$date" +%Y-%m-%dT%H:%M:%SZ)"
+arguments=(--build-arg "VERSION=$version" --build-arg "REVISION=$revision" --build-arg "CREATED=$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y-%m-%dT%H:%M:%SZ)"
   --file "$context/build/Containerfile" --tag "$image:$version")
 for name in ${ALSO:-}; do arguments+=(--tag "$name"); done
 # The format of docker has health checks, that of OCI has none.
 case $builder in
-  docker) SOURCE_DATE_EPOCH=$date docker build "${arguments[@]}" "$context/build" ;;
+  docker) docker build "${arguments[@]}" "$context/build" ;;
   *)
     # shellcheck disable=SC2086
-    "$builder" ${STORAGE:-} build --format docker --timestamp "$date" "${arguments[@]}" "$context/build"
+    "$builder" ${STORAGE:-} build --format docker --timestamp "$SOURCE_DATE_EPOCH" "${arguments[@]}" "$context/build"
     ;;
 esac
 echo "built: $image:$version, $(stat -c %s "$program") bytes of program, $(du -sb --apparent-size "$root" | cut -f1) bytes of files"

@@ -53,6 +53,7 @@ const OPERATOR: &str = "it is an operator's order, which goes to a member with t
 const LEADER: &str = "the leader decides it";
 const ADMISSION: &str = "members admit nodes, so that no token passes through a node that only scans";
 const AUTHORITY: &str = "members alone have the key that signs certificates";
+const SESSIONS: &str = "members alone have the key that signs sessions";
 const SIGNS: &str = "members sign their own, and nobody else has one but nodes that only scan";
 const LOG: &str = "the log goes between members";
 const RELAY: &str = "work sessions of many nodes go between members";
@@ -331,6 +332,7 @@ fn right(kind: CommandKind) -> Right {
         | Kind::NoteAudit
         | Kind::SubmitAs => Right::Not(OPERATOR),
         Kind::SetAuthority => Right::Not(AUTHORITY),
+        Kind::SetSessionKey => Right::Not(SESSIONS),
         Kind::Grant
         | Kind::WorkerSuspect
         | Kind::WorkerFailed

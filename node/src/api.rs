@@ -33,6 +33,7 @@ mod routes;
 mod rules;
 mod scans;
 mod schedules;
+mod sessions;
 mod settings;
 mod stream;
 mod tokens;
@@ -69,7 +70,9 @@ use crate::results::Exchange;
 use crate::rpc::SoftState;
 use crate::rpc::calls::{Answer, Request as Ask};
 use crate::rpc::proposer::Proposer;
+use crate::sign_in::SignIn;
 use crate::tls::Fingerprint;
+use crate::traces::Traces;
 
 /// How long another node's soft state is waited for; documents do without it after that.
 const SOFT_WITHIN: Duration = Duration::from_millis(300);
@@ -129,6 +132,8 @@ pub struct Served {
     pub departure: Departure,
     /// Whether a worker registers with its join token alone.
     pub auto_register: bool,
+    /// Who is let in by a provider of identities.
+    pub sign_in: SignIn,
     /// The way into the audit log; `None` for an embedded node, which keeps none.
     pub trail: Option<Trail>,
     /// Where bundles that come in and go out lie meanwhile; `None` for an embedded node, which has none.
@@ -137,6 +142,8 @@ pub struct Served {
     pub faults: Option<Faults>,
     /// What this process counts of itself.
     pub meters: Meters,
+    /// Where this node's part of each job's way is told.
+    pub traces: Traces,
 }
 
 type Node = Arc<Served>;
@@ -254,6 +261,9 @@ mod client_tests;
 #[cfg(test)]
 #[path = "api/conforms_test.rs"]
 mod conforms;
+#[cfg(test)]
+#[path = "api/sessions_test.rs"]
+mod sessions_tests;
 #[cfg(test)]
 #[path = "api/api_test.rs"]
 mod tests;

@@ -29,6 +29,7 @@ mod signers;
 mod simulation;
 mod standalone;
 mod suspend;
+mod telling;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -51,7 +52,7 @@ use certifier::Certifier;
 #[cfg(test)]
 pub(crate) use embedded::start as start_embedded;
 pub use embedded::{Embedded, StopHandle, embedded};
-use ending::{hand_over, say_goodbye, until_end};
+use ending::{hand_over, say_goodbye, until_broken, until_end, vital};
 pub use recover::Stopped;
 use serve::Whereabouts;
 use services::{Parts, Services, start_engine};
@@ -73,6 +74,8 @@ use crate::policy::own::OwnFile;
 use crate::raft_transport::MeshTransport;
 use crate::results::{COPIES, ChunkStore};
 use crate::rpc::proposer::Proposer;
+use crate::sign_in::SignIn;
+use crate::traces::Line;
 
 /// How long requests in flight may take to end when the node stops.
 const API_STOP_WITHIN: Duration = Duration::from_secs(3);
@@ -86,14 +89,15 @@ pub async fn run(plan: StartPlan) -> Result<(), Failure> {
         return standalone::run(plan).await;
     }
     drill::stay_down().await;
-    let data_dir = DataDir::open(&plan.config.data_dir).map_err(|error| {
-        Failure::new(ExitCode::Failure, error.to_string()).next("stop the other process, or name another --data-dir")
-    })?;
-    let data_dir = Arc::new(data_dir);
+    let data_dir = Arc::new(DataDir::open(&plan.config.data_dir)?);
     let rules = node_info::own_rules(&plan.config.worker);
     let file = OwnFile::new(rules.map_err(|error| Failure::new(ExitCode::Config, error))?);
+    let sign_in = SignIn::default();
+    sign_in
+        .take(plan.config.api.oidc.provider())
+        .map_err(|why| Failure::new(ExitCode::Config, "the keys of server.api.oidc cannot be used").because(why))?;
     // A node that the cluster makes another kind begins anew as that, in the same process; what its own file said last holds on.
-    while run_once(&plan, &data_dir, &file).await? == End::AsAnother {}
+    while run_once(&plan, &data_dir, &file, &sign_in).await? == End::AsAnother {}
     Ok(())
 }
 
@@ -106,10 +110,11 @@ enum End {
     AsAnother,
 }
 
-async fn run_once(plan: &StartPlan, data_dir: &Arc<DataDir>, file: &OwnFile) -> Result<End, Failure> {
+async fn run_once(plan: &StartPlan, data_dir: &Arc<DataDir>, file: &OwnFile, sign_in: &SignIn) -> Result<End, Failure> {
     let config = plan.config.clone();
     let resumed = begin::existing(data_dir, plan)?;
     let certificate = OwnCertificate::of(&config.api)?;
+    let line = telling::line(&config.telemetry)?;
     let api = TcpListener::bind(config.api.listen).await.map_err(|error| {
         Failure::new(ExitCode::Failure, format!("the API cannot listen on {}", config.api.listen))
             .because(error.to_string())
@@ -131,7 +136,9 @@ async fn run_once(plan: &StartPlan, data_dir: &Arc<DataDir>, file: &OwnFile) -> 
             .because(error.to_string())
     })?;
     let (sources, file) = (plan.sources.clone(), file.clone());
-    let node = Node { data_dir: Arc::clone(data_dir), config, sources, file, identity, mesh, raft, api, certificate };
+    let data_dir = Arc::clone(data_dir);
+    let sign_in = sign_in.clone();
+    let node = Node { data_dir, config, sources, file, sign_in, identity, mesh, raft, api, certificate, line };
     node.run(incoming, admitted_at, viewer).await
 }
 
@@ -177,12 +184,16 @@ struct Node {
     sources: Sources,
     /// What it allows itself, as its file was read last.
     file: OwnFile,
+    /// By whose word it lets people in.
+    sign_in: SignIn,
     identity: NodeIdentity,
     mesh: Mesh,
     raft: Raft,
     api: TcpListener,
     /// What the API shows; none where it is plain HTTP.
     certificate: Option<OwnCertificate>,
+    /// The way to whoever collects traces.
+    line: Option<Line>,
 }
 
 impl Node {
@@ -197,6 +208,7 @@ impl Node {
             None => tracing::info!("scanning with raw packets"),
         }
         let engines = node_info::engines_of(&engine);
+        let (traces, exporter) = telling::begin(self.line.clone(), &self.identity);
         let parts = Parts {
             name: &self.identity.name,
             raft: self.raft.clone(),
@@ -207,10 +219,14 @@ impl Node {
             coordinator,
             copies: usize::try_from(self.config.results.copies).unwrap_or(COPIES),
             own: self.file.clone(),
+            traces,
         };
         let services = Services::make(parts);
         let tasks = TaskTracker::new();
         let (leaving, stop) = (CancellationToken::new(), CancellationToken::new());
+        if let Some(exporter) = exporter {
+            tasks.spawn(exporter.run(stop.clone()));
+        }
         let departure = Departure::default();
         let served = self.served(&services, feeds.clone(), &tasks, departure.clone())?;
         let place = Arc::new(tokio::sync::Notify::new());
@@ -231,36 +247,51 @@ impl Node {
         let whereabouts =
             Whereabouts { mesh: self.mesh.clone(), hints: Arc::clone(&seeker.hints), own: seeker.own.clone() };
         let for_streams = services.for_streams(&self.raft, Some(&served), Some(whereabouts));
-        let worker = tasks.spawn(services.worker.run(services.sessions, Some(self.mesh.clone()), leaving.clone()));
-        tasks.spawn(serve::streams(incoming, for_streams, tasks.clone(), stop.clone()));
+        let (broken, mut broke) = watch::channel(None);
+        let work = services.worker.run(services.sessions, Some(self.mesh.clone()), leaving.clone());
+        let worker = tasks.spawn(vital("the worker", work, broken.clone()));
+        tasks.spawn(vital(
+            "the mesh's streams",
+            serve::streams(incoming, for_streams, tasks.clone(), stop.clone()),
+            broken.clone(),
+        ));
         tasks.spawn(services.meters.clone().watch_leaders(self.raft.clone(), stop.clone()));
         let is_outside = viewer.is_some();
-        tasks.spawn(reload::keep(self.sources.clone(), self.file.clone(), self.certificate.clone(), stop.clone())?);
+        let (file, sign_in) = (self.file.clone(), self.sign_in.clone());
+        tasks.spawn(sign_in.clone().keep(stop.clone()));
+        tasks.spawn(reload::keep(self.sources.clone(), file, sign_in, self.certificate.clone(), stop.clone())?);
         self.keep_membership(&services.proposer, own, (seeker, viewer), &tasks, &stop);
         let (found, mut other_version) = watch::channel(None);
-        tasks.spawn(follow(self.raft.clone(), services.exchange.clone(), feeds, engine, stop.clone()));
+        tasks.spawn(follow(
+            (self.raft.clone(), services.exchange.clone()),
+            feeds,
+            engine,
+            self.file.clone(),
+            stop.clone(),
+        ));
         if !is_outside {
             tasks.spawn(log_version::keep(self.raft.clone(), services.proposer.clone(), found, stop.clone()));
             #[cfg(feature = "next-version")]
             tasks.spawn(log_version::rehearse(self.raft.clone(), services.proposer.clone(), stop.clone()));
-            tasks.spawn(services.coordinator.run(stop.clone()));
-            tasks.spawn(services.schedules.keep(stop.clone()));
-            tasks.spawn(services.keeps.keep(stop.clone()));
-            tasks.spawn(services.gateway.run(stop.clone()));
+            tasks.spawn(vital("the coordinator", services.coordinator.run(stop.clone()), broken.clone()));
+            tasks.spawn(vital("the schedules", services.schedules.keep(stop.clone()), broken.clone()));
+            tasks.spawn(vital("the standing scans", services.keeps.keep(stop.clone()), broken.clone()));
+            tasks.spawn(vital("the gateway", services.gateway.run(stop.clone()), broken.clone()));
             let holders = Holders {
                 raft: self.raft.clone(),
                 exchange: services.exchange,
                 proposer: services.proposer.clone(),
                 config: holders_config(&self.config.results),
             };
-            tasks.spawn(holders.keep(stop.clone()));
+            tasks.spawn(vital("the holders of results", holders.keep(stop.clone()), broken.clone()));
         }
         if let Some(trail) = served.trail.clone().filter(|_| !is_outside) {
             tasks.spawn(trail.keep(stop.clone()));
         }
         tasks.spawn(self.certifier(&services.proposer)?.keep(stop.clone()));
         let tls = self.certificate.map(|certificate| certificate.shown().acceptor());
-        tasks.spawn(api::serve(self.api, api::router(served), tls, api::Bounds::default(), stop.clone()));
+        let serving = api::serve(self.api, api::router(served), tls, api::Bounds::default(), stop.clone());
+        tasks.spawn(vital("the API", serving, broken.clone()));
         if let Some(index) = admitted_at {
             let how =
                 if is_outside { "outside the log, through gateways" } else { "following the log from the leader" };
@@ -268,6 +299,7 @@ impl Node {
         }
         let ended = tokio::select! {
             ended = until_end(&self.raft, &departure, &mut other_version, &self.identity.name) => ended.map(|()| End::Done),
+            failure = until_broken(&mut broke) => Err(failure),
             () = becomes_another(&self.raft, &services.proposer, &self.data_dir, &self.config, &place) => Ok(End::AsAnother),
         };
         leaving.cancel();
@@ -387,10 +419,12 @@ impl Node {
             signer: Some(key),
             departure,
             auto_register: self.config.workers.auto_register,
+            sign_in: self.sign_in.clone(),
             trail: Some(Trail::new(services.proposer.clone())),
             spool: Some(self.spool()?),
             faults: Some(Faults::new(self.mesh.clone(), tasks.clone())),
             meters: services.meters.clone(),
+            traces: services.traces.clone(),
         }))
     }
 

@@ -48,6 +48,7 @@ pub fn stream(
     let mut state = raft.read(State::clone);
     // A cluster that begins with it makes one of its own, and scanners know what the key in it is sealed with.
     state.forget_authority();
+    state.forget_session_keys();
     let (sender, receiver) = mpsc::channel(PIECES_QUEUED);
     tasks.spawn(async move {
         let named = named(&state);

@@ -50,6 +50,7 @@ mod rules;
 mod scan;
 mod schedule;
 mod scope;
+mod segment;
 mod settings;
 mod site;
 mod snapshot;
@@ -57,6 +58,7 @@ mod start;
 mod status;
 mod table;
 mod token;
+mod top;
 mod version;
 mod watch;
 mod window;
@@ -115,6 +117,11 @@ enum Command {
     Plan(capacity::PlanCommand),
     /// Print the jobs that are not over, by priority.
     Queue(queue::QueueArgs),
+    /// Hold a segmentation against what each zone reaches of the others.
+    #[command(subcommand)]
+    Segment(segment::SegmentCommand),
+    /// Watch the cluster, its jobs and its workers as they are now.
+    Top(top::TopArgs),
     /// List the cluster's nodes as workers, and say what each may be.
     #[command(subcommand)]
     Nodes(nodes::NodesCommand),
@@ -282,6 +289,8 @@ impl Invocation {
             Command::Keep(args) => keep::run(*args, &mut context).await.map(done),
             Command::Plan(command) => capacity::run(command, &mut context).await.map(done),
             Command::Queue(args) => queue::run(args, &mut context).await.map(done),
+            Command::Segment(command) => segment::run(command, &mut context).await.map(done),
+            Command::Top(args) => top::run(args, &mut context).await.map(done),
             Command::Nodes(command) => nodes::run(command, &mut context).await.map(done),
             Command::Coordinator(CoordinatorCommand::Workers(command)) => {
                 workers::run(command, &mut context).await.map(done)

@@ -1,14 +1,23 @@
 //! Wall time, read in one place, and how times and durations are written. Decisions use monotonic time or the log's clock
 //! instead.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Unix milliseconds now.
-#[expect(clippy::disallowed_methods, reason = "the node's one reading of the wall clock, for display and records")]
 #[must_use]
 pub fn wall_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(since_epoch().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Unix nanoseconds now.
+#[must_use]
+pub fn wall_ns() -> u64 {
+    u64::try_from(since_epoch().as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the node's one reading of the wall clock, for display and records")]
+fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// RFC 3339 in UTC with milliseconds.

@@ -14,7 +14,9 @@
 //! not in here: it lives in the replicated log.
 
 mod address;
+mod api;
 mod build;
+mod client;
 mod duration;
 mod expand;
 mod file;
@@ -29,6 +31,7 @@ mod show;
 mod size;
 mod start;
 mod suggest;
+mod telemetry;
 mod words;
 mod yaml;
 
@@ -40,10 +43,11 @@ use ipnet::IpNet;
 
 use self::build::Values;
 use self::words::words;
-use crate::tls::{Files, Fingerprint};
 
 pub use address::{DEFAULT_MESH_PORT, peer_address};
+pub use api::{ApiAuth, ApiSettings, ApiTls, OidcSettings};
 pub use build::{Loaded, Purpose, Sources, load};
+pub use client::ClientSettings;
 pub use duration::parse_duration;
 pub use file::{ConfigText, Host, find_file};
 pub use issue::{ConfigError, ConfigIssue, Origin, Position};
@@ -51,11 +55,12 @@ pub use keys::{Effect, KEYS, Key, env_name};
 pub use kind::Kind;
 pub use layers::{FlagValue, Raw};
 pub use reload::{Reloaded, reload};
-pub use remember::{REMEMBERED_FILE, remembered};
+pub use remember::{API_FILE, REMEMBERED_FILE, remembered, remembered_api};
 pub use secret::Secret;
 pub use show::{schema, show};
 pub use size::Size;
 pub use start::{StartAction, StartPlan};
+pub use telemetry::TelemetrySettings;
 
 /// Everything a node is told before it starts. Every value is checked.
 #[derive(Debug, Clone)]
@@ -88,6 +93,8 @@ pub struct NodeConfig {
     pub(crate) cluster: ClusterSettings,
     /// Where the command line on this machine finds a cluster.
     pub(crate) client: ClientSettings,
+    /// Who is told what this node does.
+    pub(crate) telemetry: TelemetrySettings,
 }
 
 impl NodeConfig {
@@ -107,6 +114,7 @@ impl NodeConfig {
             sync: SyncSettings::read(values),
             cluster: ClusterSettings { voters: values.get(keys::CLUSTER_VOTERS) },
             client: ClientSettings::read(values),
+            telemetry: TelemetrySettings::read(values),
         }
     }
 }
@@ -159,65 +167,6 @@ words! {
     Wan = "wan",
     /// One rack or one machine: heartbeat 50 ms.
     Fast = "fast",
-}
-
-/// `server.api.*`.
-#[derive(Debug, Clone)]
-pub struct ApiSettings {
-    /// Address the HTTP API listens on.
-    pub(crate) listen: SocketAddr,
-    /// How callers prove who they are.
-    pub(crate) auth: ApiAuth,
-    /// File with its certificate.
-    pub(crate) tls_cert: Option<PathBuf>,
-    /// File with the certificate's key.
-    pub(crate) tls_key: Option<PathBuf>,
-    /// More hosts that a certificate of the cluster's authority is for.
-    pub(crate) tls_names: Vec<String>,
-    /// Whether plain HTTP is meant where others reach it.
-    pub(crate) insecure: bool,
-}
-
-/// What the API is spoken inside.
-#[derive(Debug, Clone)]
-pub enum ApiTls {
-    /// Nothing.
-    Plain,
-    /// TLS, with a certificate from files.
-    Files(Files),
-    /// TLS, with a certificate of the cluster's authority.
-    Cluster,
-}
-
-impl ApiSettings {
-    fn read(values: &Values<'_>) -> Self {
-        Self {
-            listen: values.get(keys::API_LISTEN),
-            auth: values.get(keys::API_AUTH),
-            tls_cert: values.get(keys::API_TLS_CERT),
-            tls_key: values.get(keys::API_TLS_KEY),
-            tls_names: values.get(keys::API_TLS_NAMES),
-            insecure: values.get(keys::API_INSECURE),
-        }
-    }
-
-    /// What the API is spoken inside: what was given, and otherwise TLS wherever others reach it.
-    pub(crate) fn tls(&self) -> ApiTls {
-        match self.tls_cert.clone().zip(self.tls_key.clone()) {
-            Some((cert, key)) => ApiTls::Files(Files { cert, key }),
-            None if self.insecure || self.listen.ip().is_loopback() => ApiTls::Plain,
-            None => ApiTls::Cluster,
-        }
-    }
-}
-
-words! {
-    /// `server.api.auth`.
-    ApiAuth,
-    /// A bearer token is needed.
-    Jwt = "jwt",
-    /// No proof asked; accepted on loopback addresses only.
-    None = "none",
 }
 
 /// `worker.*`.
@@ -473,28 +422,4 @@ words! {
     Wait = "wait",
     /// They are given up.
     Fail = "fail",
-}
-
-/// `client.*`: read by the command line, not by a node.
-#[derive(Debug, Clone)]
-pub struct ClientSettings {
-    /// API addresses, separated by commas, tried in order.
-    pub(crate) api: Option<String>,
-    /// File with the API token.
-    pub(crate) token_file: Option<PathBuf>,
-    /// File with the authorities to trust.
-    pub(crate) ca_file: Option<PathBuf>,
-    /// The authority to trust.
-    pub(crate) ca_fingerprint: Option<Fingerprint>,
-}
-
-impl ClientSettings {
-    fn read(values: &Values<'_>) -> Self {
-        Self {
-            api: values.get(keys::CLIENT_API),
-            token_file: values.get(keys::CLIENT_TOKEN_FILE),
-            ca_file: values.get(keys::CLIENT_CA_FILE),
-            ca_fingerprint: values.get(keys::CLIENT_CA_FINGERPRINT),
-        }
-    }
 }

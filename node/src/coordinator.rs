@@ -15,6 +15,7 @@ mod paces;
 pub mod placement;
 pub mod plan;
 mod retries;
+mod tracks;
 mod work_sessions;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,11 +34,13 @@ pub use work_sessions::{WorkSessions, granted};
 use crate::results::Exchange;
 use crate::rpc::SoftState;
 use crate::spec;
+use crate::traces::Traces;
 use deadlines::{Deadlines, Limits, term_of};
 use holds::Holds;
 use liveness::{Watch, terms};
 use paces::Paces;
 use plan::Turns;
+use tracks::Tracks;
 
 /// How often the leader looks at everything even where nothing seems to have happened.
 const ROUND: Duration = Duration::from_millis(100);
@@ -88,6 +91,9 @@ pub struct Coordinator {
     /// Nodes that said goodbye, with when this leader first saw it: a beat from before that does not call them back.
     left: BTreeMap<NodeId, Instant>,
     has_mesh: bool,
+    traces: Traces,
+    /// What it tells there; of this reign.
+    tracks: Tracks,
 }
 
 impl Coordinator {
@@ -119,7 +125,15 @@ impl Coordinator {
             turns: Turns::default(),
             left: BTreeMap::new(),
             has_mesh,
+            traces: Traces::default(),
+            tracks: Tracks::default(),
         }
+    }
+
+    /// The same, telling its part of each job's way.
+    #[must_use]
+    pub fn telling(self, traces: Traces) -> Self {
+        Self { traces, ..self }
     }
 
     /// Runs until `stop`.
@@ -156,6 +170,7 @@ impl Coordinator {
                 self.before = self.raft.last_word().filter(|word| word.term > self.led_term);
                 self.led_term = term;
                 (self.deadlines, self.paces, self.turns, self.holds) = Default::default();
+                self.tracks = Tracks::default();
                 self.sessions.open();
                 if self.raft.read(|state| state.settings().is_some_and(|held| *held != self.config.settings)) {
                     tracing::info!("the cluster's settings hold, which are others than this node's file has");
@@ -183,6 +198,7 @@ impl Coordinator {
         }
         self.take_back_over_budget().await;
         self.reconcile();
+        self.track(now_ms);
         self.grant(now, &settings, now_ms).await;
         self.measure(now);
         if self.has_mesh && self.members_looked.is_none_or(|at| now.duration_since(at) >= MEMBERS_ROUND) {
@@ -257,13 +273,16 @@ impl Coordinator {
         self.propose(Command::Expire { leases, reason }).await;
     }
 
-    /// Takes back leases that were granted before a budget was written or lowered, without blame; what is granted next keeps
-    /// within it.
-    async fn take_back_over_budget(&self) {
-        let leases = self.raft.read(|state| self.holds.budgets().over(state));
+    /// Takes back leases that were granted before a budget was written or changed, without blame; what is granted next keeps
+    /// within it, and has what there is now.
+    async fn take_back_over_budget(&mut self) {
+        let mut leases = self.holds.loosened().to_vec();
+        leases.extend(self.raft.read(|state| self.holds.budgets().over(state)));
         if !leases.is_empty() {
-            tracing::info!(count = leases.len(), "leases beyond a network's budget are taken back");
-            self.propose(Command::Release { leases }).await;
+            tracing::info!(count = leases.len(), "leases that a network's budget does not fit any more are taken back");
+            if self.propose(Command::Release { leases }).await.is_some() {
+                self.holds.forget_loosened();
+            }
         }
     }
 
@@ -292,11 +311,20 @@ impl Coordinator {
         self.sessions.remind(&standing);
     }
 
+    /// Tells which leases are gone and which jobs are over.
+    fn track(&mut self, now_ms: u64) {
+        if self.traces.are_told() {
+            let spans = self.raft.read(|state| self.tracks.look(state, now_ms));
+            spans.into_iter().for_each(|span| self.traces.tell_of(span));
+        }
+    }
+
     async fn grant(&mut self, now: Instant, settings: &Settings, now_ms: u64) {
         if self.refused_at.is_some_and(|at| now.duration_since(at) < REFUSED_PAUSE) {
             return;
         }
         self.learn_ports();
+        let began_ns = self.traces.begin();
         let rates = self.sessions.rates();
         let mut grants = self.raft.read(|state| {
             plan::plan(&plan::View {
@@ -319,6 +347,10 @@ impl Coordinator {
         if let Some(Response::Granted { leases }) = self.propose(Command::Grant { grants }).await {
             self.refused_at = leases.is_empty().then_some(now);
             leases.iter().for_each(|(_, lease)| self.turns.note(lease.node));
+            if self.traces.are_told() {
+                self.tracks.granted(&leases);
+                tracks::planned(&leases, began_ns, &self.traces);
+            }
             self.sessions.hand_out(leases);
         }
     }

@@ -30,6 +30,19 @@ impl Readers {
     }
 }
 
+/// Refuses to put a file in the place of what is none: a rename would take `/dev/null` away from the whole machine.
+///
+/// # Errors
+/// There is something of that name, and it is no regular file.
+pub fn replaceable(path: &Path) -> io::Result<()> {
+    match std::fs::metadata(path) {
+        Ok(found) if !found.is_file() => {
+            Err(io::Error::new(io::ErrorKind::InvalidInput, "there is something of that name that is no regular file"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Writes a file, or replaces it; on disk when this returns.
 ///
 /// # Errors
@@ -38,6 +51,8 @@ pub fn write(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
     let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(OsStr::to_str)) else {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "a file needs a directory and a name"));
     };
+    replaceable(path)?;
+    let directory = openable(directory);
     let temporary = directory.join(format!("{name}.{:08x}.{TEMPORARY}", rand::random::<u32>()));
     let written = OpenOptions::new()
         .create_new(true)
@@ -52,6 +67,11 @@ pub fn write(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
         drop(std::fs::remove_file(&temporary));
     }
     written
+}
+
+/// A directory as the system opens it: the parent of a bare name has no name, and stands for the one that we are in.
+fn openable(directory: &Path) -> &Path {
+    if directory.as_os_str().is_empty() { Path::new(".") } else { directory }
 }
 
 /// Removes what a crash left half-written in `directory`, before its mode or contents can be mistaken for anything.
@@ -75,6 +95,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_no_file_is_not_taken_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(write(&pipe, b"x", Readers::Owner).is_err());
+        assert!(!std::fs::metadata(&pipe).unwrap().is_file() && write(folder.path(), b"x", Readers::Owner).is_err());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+        assert!(replaceable(Path::new("/dev/null")).is_err() && replaceable(&folder.path().join("new")).is_ok());
+    }
+
+    #[test]
     fn a_file_is_replaced_whole_and_a_secret_is_for_the_owner_only() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("f");
@@ -83,6 +114,13 @@ mod tests {
         write(&path, b"second", Readers::Owner).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"second");
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "nothing else is left");
+    }
+
+    #[test]
+    fn a_bare_name_is_in_the_directory_that_we_are_in() {
+        assert_eq!(Path::new("n2.token").parent().map(openable), Some(Path::new(".")));
+        assert_eq!(Path::new("tokens/n2.token").parent().map(openable), Some(Path::new("tokens")));
+        assert_eq!(Path::new("/n2.token").parent().map(openable), Some(Path::new("/")));
     }
 
     #[test]

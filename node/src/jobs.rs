@@ -459,7 +459,13 @@ pub fn title(request: &ScanRequest) -> String {
 fn check_eligible(part: &TargetSet, needs: &Needs, raft: &Raft) -> Result<(), RefusedRequest> {
     let reasons: Vec<(String, Option<String>)> = raft.read(|state| {
         let unkept = placement::unkept(state, needs);
-        let reason = |id, node| placement::refused(state, id, node, needs, VERSION).or_else(|| unkept.clone());
+        let asked = split::as_asked(part, needs);
+        // The networks that a part is made by are wider than what is asked for: what a node does not reach of that is told.
+        let refused = |id, node| {
+            let refused = placement::refused(state, id, node, needs, VERSION)?;
+            Some(placement::refused(state, id, node, &asked, VERSION).unwrap_or(refused))
+        };
+        let reason = |id, node| refused(id, node).or_else(|| unkept.clone());
         state.nodes().map(|(id, node)| (node.info.name.clone(), reason(id, node))).collect()
     });
     if reasons.iter().any(|(_, reason)| reason.is_none()) {

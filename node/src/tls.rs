@@ -10,6 +10,7 @@ mod fault;
 mod files;
 mod fingerprint;
 mod leaf;
+mod sealing;
 mod shown;
 mod trust;
 mod verifier;
@@ -18,11 +19,12 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 
-pub use authority::{Authority, AuthorityError, Sealing, Wanted, is_host};
+pub use authority::{Authority, AuthorityError, Wanted, is_host};
 pub use fault::{Fault, fault_in};
 pub use files::{Files, FilesError, Given, first_of};
 pub use fingerprint::Fingerprint;
 pub use leaf::{Leaf, Pair, certificate_pem};
+pub use sealing::{Sealed, Sealing};
 pub use shown::{Shown, is_handshake};
 pub(crate) use trust::nobody;
 pub use trust::{Anchor, Trust, TrustError};

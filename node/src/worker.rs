@@ -13,6 +13,7 @@ mod signed;
 mod skew;
 mod unit;
 mod unit_findings;
+mod unit_spans;
 mod units;
 mod work_session;
 
@@ -37,6 +38,7 @@ use crate::feeds::FeedStore;
 use crate::meters::Meters;
 use crate::results::Exchange;
 use crate::rpc::proposer::Proposer;
+use crate::traces::Traces;
 use pentora_p2p::Mesh;
 use pentora_raft::command::{Command, LeaseRef};
 
@@ -71,6 +73,8 @@ pub struct Context {
     pub feeds: Option<FeedStore>,
     /// What its units come to.
     pub meters: Meters,
+    /// Where its units are told of.
+    pub traces: Traces,
 }
 
 /// The node's worker.

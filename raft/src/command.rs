@@ -40,7 +40,8 @@ pub use self::submission::{Arrangement, Finished, SPEC_INLINE_BYTES_MAX, SpecRef
 pub use self::unit::{UnitKey, UnitRange};
 use crate::id::{ClusterId, Digest, JobId, NodeId, TokenId};
 use crate::state::{
-    Authority, FeedRecord, KeepSpec, Measures, Occurrence, PassReason, Priority, Remarks, ScheduleSpec, Settings,
+    Authority, FeedRecord, KeepSpec, Measures, NewSessionKey, Occurrence, PassReason, Priority, Remarks, ScheduleSpec,
+    Settings,
 };
 use crate::version::{LogVersion, Versions};
 
@@ -475,6 +476,8 @@ pub enum Command {
         /// The step.
         step: LogStep,
     },
+    /// Notes what signs sessions from here on.
+    SetSessionKey(Box<NewSessionKey>),
     /// Stands for what a next release brings, in a program that the tests build to go from one release to another.
     #[cfg(feature = "next-version")]
     Rehearse {

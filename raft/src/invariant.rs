@@ -153,8 +153,11 @@ fn chunks_cover_what_is_done(state: &State, id: JobId, job: &Job, applied: u64) 
     }
     let by_worker =
         state.job_workers(id).fold((0u64, 0u64), |sum, (_, stat)| (sum.0 + stat.targets, sum.1 + stat.units));
-    if (total, units) != (job.done, units) || by_worker != (total, units) {
-        let (targets, theirs) = by_worker;
+    let (targets, theirs) = by_worker;
+    // What a worker has is what it probed; remarks say how much it did not, and a chunk may say more than it has.
+    let not_probed = state.job_remarks(id).map_or(0, crate::state::Remarks::not_probed_total);
+    let is_theirs = targets <= total && targets.saturating_add(not_probed) >= total && theirs == units;
+    if total != job.done || !is_theirs {
         return Err(format!(
             "{id}: {units} chunks hold {total} targets, {} are done, by {targets} targets in {theirs} units of workers",
             job.done

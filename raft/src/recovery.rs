@@ -16,7 +16,8 @@ use openraft::entry::RaftEntry;
 
 use crate::command::{Command, Proposal};
 use crate::id::NodeId;
-use crate::raft_types::{Entry, LogId, Member, StoredMembership, Vote};
+use crate::kill_point;
+use crate::raft_types::{Entry, LeaderId, LogId, Member, StoredMembership, Vote};
 use crate::state::State;
 use crate::store::log::{Ends, LogEngine};
 use crate::store::machine::{self, StateMachine};
@@ -24,7 +25,6 @@ use crate::store::record::MetaRecord;
 use crate::store::snapshot::{self, SnapshotData, Writer};
 use crate::store::{LogStore, OpenError, Storage};
 
-type LeaderId = openraft::impls::leader_id_adv::LeaderId<u64, u64>;
 type Membership = openraft::Membership<u64, Member>;
 
 /// Entries that are read at once, in bytes.
@@ -97,17 +97,20 @@ pub fn stand_alone(store: &Path, node: NodeId) -> Result<Survey, RecoveryError> 
         EntryPayload::Normal(proposal)
     });
     // Nobody has ever led this term: whoever comes back with entries of the old one is behind.
-    let leader_id = LeaderId { term: survey.term.saturating_add(1), node_id: node };
+    let leader_id = LeaderId { term: survey.term.saturating_add(1), voted_for: node };
     let payloads = std::iter::once(EntryPayload::Membership(alone)).chain(removals);
     let entries: Vec<Entry> = (last.map_or(0, |id| id.index + 1)..)
         .zip(payloads)
-        .map(|(index, payload)| Entry::new(LogId::new(leader_id, index), payload))
+        .map(|(index, payload)| Entry::new(LogId::new_term_index(leader_id.term, index), payload))
         .collect();
     let end = entries.last().map(|entry| entry.log_id);
     log.append(entries)?;
+    kill_point::reached("recover-appended");
     log.write_vote(&Vote { leader_id, committed: false })?;
+    kill_point::reached("recover-voted");
     log.write_committed(end.as_ref())?;
     synced(&*log)?;
+    kill_point::reached("recover-synced");
     Ok(survey)
 }
 
@@ -198,8 +201,8 @@ pub fn seed(store: &Path, node: NodeId, peer: &str, state: &State) -> Result<(),
     if log.ends() != Ends::default() || machine.applied().0.is_some() {
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the store is not empty").into());
     }
-    let leader_id = LeaderId { term: 1, node_id: node };
-    let end = LogId::new(leader_id, node);
+    let leader_id = LeaderId { term: 1, voted_for: node };
+    let end = LogId::new_term_index(leader_id.term, node);
     let member = Member { peer: peer.to_owned() };
     let alone = Membership::new(vec![BTreeSet::from([node])], BTreeMap::from([(node, member)]))
         .map_err(|error| io::Error::other(error.to_string()))?;

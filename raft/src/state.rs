@@ -28,6 +28,7 @@ mod restore;
 mod retries;
 mod rules;
 mod schedules;
+mod session_keys;
 mod settings;
 mod signers;
 mod standing;
@@ -84,6 +85,7 @@ pub use schedules::{
     MissedPolicy, Occurrence, OverlapPolicy, PassReason, REQUEST_BYTES_MAX, RUNS_KEPT_MAX, Run, RunOutcome,
     SCHEDULES_MAX, Schedule, ScheduleSpec, is_schedule_name,
 };
+pub use session_keys::{NewSessionKey, SESSION_KEYS_MAX, SessionKey};
 pub use settings::{Backoff, FailureAction, Preference, Settings};
 pub use signers::{SIGNER_BYTES_MAX, SIGNERS_MAX};
 pub use standing::{Shape, Standing, VOTERS_ALLOWED};
@@ -191,6 +193,8 @@ tables! {
     49 history: u64 => ClusterEvent;
     /// Who signs the certificates of the nodes' APIs.
     50 authority: u8 => Authority;
+    /// What signs sessions, by number.
+    51 session_keys: u64 => SessionKey;
     #[cfg(feature = "next-version")]
     255 rehearsals: NodeId => u64;
 }

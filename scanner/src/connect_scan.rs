@@ -16,6 +16,7 @@ mod host;
 mod middlebox;
 mod own_path;
 mod repeat;
+mod room;
 mod rounds;
 mod send;
 mod step;
@@ -28,12 +29,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::host::{Host, HostPhase};
+use self::room::Known;
 pub use self::step::{Answer, Listen, Step};
 use crate::finding::{NotProbed, PortState};
 use crate::gate::{Gate, Stage, Verdict};
 use crate::neighbours::Neighbours;
 use crate::pace::RateCap;
-use crate::pace::flows::{FlowMemory, SYN_KEPT};
 use crate::pace::quota::Quotas;
 use crate::plan::Plan;
 use crate::port::Port;
@@ -64,6 +65,10 @@ struct Flight {
     attempt: Attempt,
     /// Whether its time is over, and it is only held for the kernel's own repeat.
     is_held: bool,
+    /// How often it was asked again because something on the way had no room for it.
+    voids: u8,
+    /// Whether it asks something that is known to answer, and belongs to no host of the scan.
+    is_question: bool,
 }
 
 /// The scan of one unit.
@@ -101,6 +106,8 @@ pub struct ConnectScan {
     results: Results,
     /// Hosts that had no place in the kernel's table of neighbours when that was looked at last.
     crowded_out: usize,
+    /// Ports that are known to answer.
+    known: Known,
     paused_until: Duration,
     starved_since: Option<Duration>,
 }
@@ -137,6 +144,7 @@ impl ConnectScan {
             recall: Recall::default(),
             results: Results::default(),
             crowded_out: 0,
+            known: Known::default(),
             paused_until: Duration::ZERO,
             starved_since: None,
             plan,
@@ -177,6 +185,11 @@ impl ConnectScan {
             }
             // Whoever gave a rate gets it from the first probe on.
             let is_proved = self.measures.has_answer() || self.plan.spec().rate_pps.is_some();
+            if room > 0
+                && let Some(question) = self.question(now)
+            {
+                return question;
+            }
             let opening = self.measures.window.opening(now, is_proved);
             let until = opening.until.map_or(until, |ends| until.min(ends));
             let has_room = room > 0 && self.flights.len() - self.patient < opening.probes;
@@ -201,6 +214,10 @@ impl ConnectScan {
         self.count_repeats(now);
         let flight = self.land(probe)?;
         self.starved_since = None;
+        if flight.is_question {
+            self.end_question(now, &flight, answer.is_own_word);
+            return None;
+        }
         let host = self.hosts.get_mut(flight.host)?;
         host.pending -= 1;
         host.heard_at = Some(now).filter(|_| answer.is_own_word).or(host.heard_at);
@@ -217,9 +234,7 @@ impl ConnectScan {
             return None;
         }
         let address = host.scanned.address;
-        if self.leaves_flows(address) {
-            self.pace.flows().close(now, flight.attempt.sent_at, SYN_KEPT);
-        }
+        self.note_known(now, &flight, address, answer.state == PortState::Closed);
         let host = self.hosts.get_mut(flight.host)?;
         let round_trip = now.saturating_sub(flight.attempt.sent_at);
         let were_lost = flight.attempt.lost_others(round_trip);
@@ -246,7 +261,7 @@ impl ConnectScan {
 
     /// A probe met its own socket and told nothing: it is sent once more, as if it had not been.
     pub fn on_misfire(&mut self, probe: Key) {
-        let Some(flight) = self.land(probe) else { return };
+        let Some(flight) = self.land(probe).filter(|flight| !flight.is_question) else { return };
         self.bench.push_back(flight);
     }
 
@@ -255,7 +270,9 @@ impl ConnectScan {
         let Some(flight) = self.land(probe) else { return };
         self.results.tally.probes_sent -= 1;
         self.results.tally.retransmitted -= u64::from(flight.attempt.is_repeated());
-        self.bench.push_front(flight);
+        if !flight.is_question {
+            self.bench.push_front(flight);
+        }
         self.measures.window.exhausted(self.flights.len());
         self.paused_until = now + EXHAUSTED_PAUSE;
         if self.flights.is_empty() {
@@ -282,6 +299,7 @@ impl ConnectScan {
         let asked = self.hosts.iter().filter(|(_, host)| is_asked(host));
         let lost = asked.filter_map(|(key, host)| Some((key, why(host.scanned.address)?)));
         let lost: Vec<(Key, NotProbed)> = lost.collect();
+        self.forget_known(|address| why(address).is_some());
         for (key, why) in lost {
             self.hosts.get_mut(key).into_iter().for_each(|host| host.give_up(why));
             self.settle(key);
@@ -356,19 +374,6 @@ impl ConnectScan {
         host.pending -= 1;
         self.results.note_banner(&host.scanned, Port::tcp(listen.port), banner);
         self.settle(listen.host);
-    }
-
-    /// Whether connections to an address leave flows behind that are counted.
-    fn leaves_flows(&self, address: IpAddr) -> bool {
-        self.limits.flows_max.is_some() && !address.is_loopback() && !self.neighbours.is_neighbour(address)
-    }
-
-    /// Whether one more flow may be left behind in routers.
-    fn admit_flow(&self, now: Duration) -> Result<(), Duration> {
-        match self.limits.flows_max {
-            Some(most) if self.pace.flows().count(now) >= most => Err(FlowMemory::look_again(now)),
-            _ => Ok(()),
-        }
     }
 
     /// How many probes are out.

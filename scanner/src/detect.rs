@@ -73,6 +73,8 @@ const ASKED_MAX: usize = 1536;
 const CONNECTIONS_PER_PORT: usize = 2;
 /// Lists of probes that are remembered, by port: a scan has a few hundred open ports by number.
 const PROBE_LISTS_MAX: usize = 1024;
+/// HTTP/2 as TLS names it (RFC 9113 section 3.1).
+const HTTP_2: &str = "h2";
 /// How sure a name is that rests on a finished TLS handshake alone.
 const TLS_CONFIDENCE: u8 = 50;
 
@@ -117,6 +119,8 @@ pub struct Detector {
     connections: Semaphore,
     occupancy: Arc<Occupancy>,
     connector: Connector,
+    /// For servers that take nothing but HTTP/2.
+    connector_2: Connector,
     /// Rules of exposure in place of those that are built in.
     exposures: Option<Arc<Exposures>>,
 }
@@ -145,6 +149,7 @@ impl Detector {
             connections: Semaphore::new(connections_max.clamp(1, Semaphore::MAX_PERMITS)),
             occupancy: Arc::default(),
             connector: Connector(tls::connector()),
+            connector_2: Connector(tls::connector_for(&[HTTP_2])),
             exposures: None,
         }
     }
@@ -195,6 +200,7 @@ impl Detector {
             address: target,
             name,
             tls: None,
+            speaks_http_2: false,
             gate: &options.gate,
             room: &room,
             connections: &self.connections,
@@ -238,11 +244,17 @@ impl Detector {
     async fn identify_inside(&self, endpoint: Endpoint<'_>, options: &Options) -> Identified {
         // One after the other: a server of one client at a time would leave the inspection waiting behind the interrogation.
         let told = tls::inspect(&endpoint, &self.connector.0, None).await;
-        let inside = Endpoint { tls: Some(&self.connector.0), ..endpoint };
+        let speaks_http_2 = told.tls.as_ref().is_some_and(|tls| tls.alpn.as_deref() == Some(HTTP_2));
+        let connector = if speaks_http_2 { &self.connector_2 } else { &self.connector };
+        let inside = Endpoint { tls: Some(&connector.0), speaks_http_2, ..endpoint };
         let inside = if told.tls.is_some() { inside.answered() } else { inside };
-        let seen = self.interrogate(&inside, options.intensity).await;
-        // What says nothing inside is not asked further, so this costs a silent port nothing.
-        let known = self.described(&inside.answered(), seen).await.unwrap_or_default();
+        let known = if speaks_http_2 {
+            Box::pin(self.asked_over_http_2(&inside)).await.unwrap_or_default()
+        } else {
+            let seen = self.interrogate(&inside, options.intensity).await;
+            // What says nothing inside is not asked further, so this costs a silent port nothing.
+            self.described(&inside.answered(), seen).await.unwrap_or_default()
+        };
         let of_certificate = || {
             let found = self.matcher.handshake(endpoint.address.port(), told.tls.as_ref()?)?;
             Some(found.service)
@@ -254,7 +266,9 @@ impl Detector {
             .unwrap_or_else(|| tls_only(told.tls.as_ref()));
         service.facts.extend(told.facts());
         service.tls = told.tls.map(Box::new);
-        Box::pin(ntlm::annotate(&inside.answered(), &self.connector.0, &mut service)).await;
+        if !speaks_http_2 {
+            Box::pin(ntlm::annotate(&inside.answered(), &self.connector.0, &mut service)).await;
+        }
         Identified { banner: known.banner, service: Some(service) }
     }
 
@@ -341,6 +355,15 @@ impl Detector {
         let page = http::get(endpoint, "/").await?.bytes;
         let found = self.judge(endpoint, self.web_probe(endpoint).as_ref(), &page)?;
         Some((found.service.clone(), page))
+    }
+
+    /// What answers over HTTP/2, with its page. Its banner is what it said in the words of HTTP/1, but for the version.
+    async fn asked_over_http_2(&self, endpoint: &Endpoint<'_>) -> Option<Identified> {
+        let (mut service, page) = self.asked_as_a_browser_does(endpoint).await?;
+        let banner = page.strip_prefix(b"HTTP/1.1").map(|rest| [b"HTTP/2", rest].concat());
+        let banner = banner.as_deref().and_then(printable_banner);
+        self.describe_page(endpoint, &mut service, page).await;
+        Some(Identified { banner, service: Some(service) })
     }
 
     /// The probes for a port, remembered.

@@ -177,7 +177,7 @@ impl Gate {
         self.spec.services.is_some() && self.of_port(None, Stage::Service) == Verdict::Allow
     }
 
-    /// Names of the service probes that are in the own protocol of a fragile port; none where it is only listened to.
+    /// Names of the program's own service probes that are in the own protocol of a fragile port; none where it is only listened to.
     pub(crate) fn own_probes(port: Port) -> &'static [&'static str] {
         match fragile::class(port) {
             Some(Fragile::Device(device)) => device.own,

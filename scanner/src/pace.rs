@@ -13,6 +13,7 @@
 
 pub(crate) mod flows;
 pub(crate) mod quota;
+pub(crate) mod room;
 pub(crate) mod shares;
 pub(crate) mod throttle;
 pub(crate) mod window;
@@ -23,6 +24,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use self::flows::FlowMemory;
+use self::room::FlowRoom;
 use self::shares::Shares;
 use self::throttle::Throttle;
 use crate::network::Network;
@@ -91,6 +93,7 @@ pub struct RateCap {
     connections: Mutex<Throttle>,
     datagrams: Mutex<Throttle>,
     flows: Mutex<FlowMemory>,
+    room: Mutex<FlowRoom>,
 }
 
 /// The schedules of the networks and hosts that are sent to.
@@ -113,6 +116,7 @@ impl RateCap {
             connections: Mutex::default(),
             datagrams: Mutex::default(),
             flows: Mutex::default(),
+            room: Mutex::default(),
         }
     }
 
@@ -198,6 +202,11 @@ impl RateCap {
     /// The flows that its connections and datagrams leave behind in routers.
     pub(crate) fn flows(&self) -> MutexGuard<'_, FlowMemory> {
         locked(&self.flows)
+    }
+
+    /// Whether those still have room for the flows of its connections.
+    pub(crate) fn room(&self) -> MutexGuard<'_, FlowRoom> {
+        locked(&self.room)
     }
 
     /// The same of its datagrams.

@@ -28,6 +28,10 @@ const PARTS: f64 = 1000.0;
 const FIGURES: usize = 6;
 /// Figures that are kept in all.
 const SUMS: usize = 9 + FIGURES * Kind::ALL.len();
+/// The spread of a unit whose parts are heard differently: so much that the samples of all units together say nothing.
+const SPREAD_APART: u64 = 1 << 60;
+/// A part is heard worse when even the best that chance leaves for it is so much below the others.
+const HEARD_WORSE: f64 = 0.05;
 /// Of a job, this part of the targets has to have been measured, in a hundred.
 const COVERED_MIN: u64 = 90;
 
@@ -155,6 +159,18 @@ impl Recapture {
     /// again, those included that were found beyond the samples.
     #[must_use]
     pub fn of_unit(found: Found, samples: &[Sample; Kind::ALL.len()], turned_up: u64) -> Self {
+        Self::of_parts(found, samples, &[*samples], turned_up)
+    }
+
+    /// The same of a unit of which `parts` are judged by themselves, as they are heard differently: the samples of each, which are
+    /// `samples` in sum.
+    #[must_use]
+    pub fn of_parts(
+        found: Found,
+        samples: &[Sample; Kind::ALL.len()],
+        parts: &[[Sample; Kind::ALL.len()]],
+        turned_up: u64,
+    ) -> Self {
         let mut unit = Self::default();
         unit.set(Sum::Targets, found.targets);
         unit.set(Sum::Found, found.open);
@@ -164,20 +180,24 @@ impl Recapture {
         unit.set(Sum::Asked, samples.iter().map(|sample| sample.asked).sum());
         let per_host = per_host(found.open as f64, found.hosts as f64);
         let (mut missed, mut below, mut above) = (0.0, 0.0, 0.0);
-        for (kind, sample) in Kind::ALL.into_iter().zip(samples) {
+        for (kind, sample) in parts.iter().flat_map(|part| Kind::ALL.into_iter().zip(part)) {
             let own = own_bounds(kind, sample, per_host);
             // Rounded so that the ends which are made of them again are no nearer than these.
             let point = (own.point * PARTS).floor() / PARTS;
             missed += point;
             below += (point - own.low).max(0.0).powi(2);
             above += (own.high - point).powi(2);
+        }
+        for (kind, sample) in Kind::ALL.into_iter().zip(samples) {
             let [asked, answered, open] = sample.first;
             let weight = sample.silent as f64 / (asked.max(1) as f64);
             // Of what was not asked at all nothing is known: less than one question's worth.
             let spread = if asked == 0 { 4.0 } else { 1.0 } * sample.silent as f64 * weight;
-            let parts = |count: u64| rounded((count as f64 * weight * PARTS).floor());
+            // Put together with others it would be taken for heard as they are.
+            let spread = if parts.len() > 1 && sample.silent > 0 { SPREAD_APART } else { rounded(spread) };
+            let in_parts = |count: u64| rounded((count as f64 * weight * PARTS).floor());
             let [controls, came] = sample.controls;
-            unit.set_kind(kind, [sample.silent, rounded(spread), parts(answered), parts(open), controls, came]);
+            unit.set_kind(kind, [sample.silent, spread, in_parts(answered), in_parts(open), controls, came]);
         }
         unit.set(Sum::Missed, rounded(missed * PARTS));
         unit.set(Sum::Below, rounded((below * PARTS).ceil()));
@@ -309,6 +329,18 @@ impl Recapture {
         let first = SUMS - FIGURES * (Kind::ALL.len() - kind as usize);
         self.sums.iter_mut().skip(first).zip(to).for_each(|(place, sum)| *place = sum);
     }
+}
+
+/// Whether of known answers clearly fewer come than `elsewhere`, each as asked and came.
+#[must_use]
+pub(crate) fn is_heard_worse(here: [u64; 2], elsewhere: [u64; 2]) -> bool {
+    let [asked, came] = here.map(|count| count as f64);
+    asked > 0.0 && elsewhere[0] > 0 && share(asked, came).high < share_of(elsewhere) - HEARD_WORSE
+}
+
+/// The share that came, all where none was asked for.
+fn share_of([asked, came]: [u64; 2]) -> f64 {
+    if asked == 0 { 1.0 } else { came as f64 / asked as f64 }
 }
 
 /// Missed open ports of one kind in one unit.

@@ -12,19 +12,20 @@
 
 mod answers;
 mod dark;
+mod parts;
 mod question;
 mod rounds;
 mod seen;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use self::answers::{Answers, Asked, Role};
+use self::answers::{AllCame, Answers, Asked, Role};
 use self::dark::Dark;
+use self::parts::{Parts, Samples, judged_apart};
 use self::question::Again;
 use self::rounds::{Effort, Round};
 use self::seen::{Draw, Seen};
@@ -102,9 +103,15 @@ impl Stage {
         let mut progress = outcome.progress;
         progress.tally = progress.tally + self.watermark.more;
         if let Some(recall) = recapture.as_ref().and_then(Recapture::recall) {
+            let is_heard = recapture.is_none_or(|recapture| recapture.asked() > 0 || recapture.silent() == 0);
             let is_measured = recapture.is_some_and(|recapture| recapture.turned_up() > 0);
-            // Where nothing turned up the model is as good a guess as any within the ends.
-            let point = if is_measured { recall.point } else { progress.estimates.recall };
+            let point = match (is_heard, is_measured) {
+                // Where not even known answers came, the model that expected them is no guess at all.
+                (false, _) => f64::midpoint(recall.low, recall.high),
+                (true, true) => recall.point,
+                // Where nothing turned up it is as good a guess as any within the ends.
+                (true, false) => progress.estimates.recall,
+            };
             progress.estimates.recall = point.clamp(recall.low, recall.high);
         }
         self.watermark.tell();
@@ -137,19 +144,27 @@ impl Stage {
         let mut work = Work::new(self, outcome);
         let targets = self.task.range.end - self.task.range.start;
         let found = self.seen.found(targets);
-        let measured = |work: &Work| Recapture::of_unit(found, &work.samples, work.answers.turned_up());
+        let measured = |work: &Work| {
+            let parts = judged_apart(&work.samples, &work.by_part);
+            Recapture::of_parts(found, &work.samples, &parts, work.answers.turned_up())
+        };
         let Some(first) = work.effort.first_round(&work.samples) else {
             let is_told = outcome.progress.tally.probes_sent >= rounds::PROBES_MIN;
             return is_told.then(|| measured(&work));
         };
-        let end = Instant::now() + work.effort.time();
+        let begun = Instant::now();
+        let mut end = begun + work.effort.first_time();
         let (mut round, mut number, mut spent) = (first, 0, 0);
         loop {
             let sent_before = self.watermark.more.probes_sent;
-            let is_whole = self.ask_round(&mut work, &round, end).await;
-            if number == 0 && !is_whole {
+            let left = end.saturating_duration_since(Instant::now());
+            let is_last = work.effort.once_more(number + 1, &first, (spent, left)).is_none();
+            let asked = self.ask_round(&mut work, &round, end, is_last).await;
+            if number == 0 && asked == Asking::Refused {
                 return None;
             }
+            let is_whole = asked == Asking::Whole;
+            end = (begun + work.effort.time()).max(Instant::now());
             spent += if number == 0 { 0 } else { self.watermark.more.probes_sent - sent_before };
             number += 1;
             let recall = measured(&work).recall();
@@ -171,33 +186,41 @@ impl Stage {
         Some(measured(&work))
     }
 
-    /// Asks one round. True when all of it came to its end.
-    async fn ask_round(&mut self, work: &mut Work, round: &Round, end: Instant) -> bool {
+    /// Asks one round, which may be the last. Only one that came to its end counts.
+    async fn ask_round(&mut self, work: &mut Work, round: &Round, end: Instant, is_last: bool) -> Asking {
         let drawn = work.draw(self, round);
-        let hosts = work.again.hosts(drawn.addresses.iter().copied(), round.rate_pps);
+        let hosts = work.again.hosts(drawn.asked.addresses(), round.rate_pps);
         let ports = work.again.ports(drawn.asked.ports(), round.rate_pps);
-        work.answers.begin(drawn.asked);
+        work.answers.begin(drawn.asked, work.parts.count());
         let units = hosts.map(|unit| (Role::Addresses, unit)).into_iter().chain(ports.map(|unit| (Role::Ports, unit)));
-        if !self.ask_units(work, units, end).await {
-            return false;
+        let asking = self.ask_units(work, units, end).await;
+        if asking != Asking::Whole {
+            return asking;
         }
         let round = work.answers.of_round();
-        // Where so few of the known answers came, those that did not come say nothing.
-        if round.iter().any(|came| 2 * came.controls[1] < came.controls[0]) {
-            return true;
+        if !is_heard(&round, is_last) {
+            return asking;
         }
         let is_first = !std::mem::replace(&mut work.is_heard, true);
-        for ((sample, came), asked) in work.samples.iter_mut().zip(round).zip(drawn.sizes) {
-            // Addresses that could not be asked now are no part of the sample.
-            sample.asked += asked - came.not_asked.min(asked);
-            sample.answered += came.answered;
-            sample.open += came.open;
-            sample.controls = [sample.controls[0] + came.controls[0], sample.controls[1] + came.controls[1]];
-            if is_first {
-                sample.first = [sample.asked, sample.answered, sample.open];
+        let mut not_asked = work.answers.not_asked();
+        for ((came, sizes), samples) in round.iter().zip(&drawn.sizes).zip(&mut work.by_part) {
+            let of_kinds = samples.iter_mut().zip(&mut work.samples).zip(came.iter().zip(sizes)).zip(&mut not_asked);
+            for (((of_part, of_all), (came, asked)), not_asked) in of_kinds {
+                // Addresses that could not be asked now are no part of the sample.
+                let left_out = (*not_asked).min(*asked);
+                *not_asked -= left_out;
+                for sample in [of_part, of_all] {
+                    sample.asked += asked - left_out;
+                    sample.answered += came.answered;
+                    sample.open += came.open;
+                    sample.controls = [sample.controls[0] + came.controls[0], sample.controls[1] + came.controls[1]];
+                }
             }
         }
-        true
+        if is_first {
+            work.samples.iter_mut().for_each(|sample| sample.first = [sample.asked, sample.answered, sample.open]);
+        }
+        asking
     }
 
     /// Asks hosts that answered one port of a sample for all of theirs.
@@ -208,29 +231,29 @@ impl Stage {
         }
     }
 
-    /// Reads units side by side to their ends. False when one was not done.
+    /// Reads units side by side to their ends.
     async fn ask_units(
         &mut self,
         work: &mut Work,
         units: impl Iterator<Item = (Role, (Plan, UnitTask))>,
         end: Instant,
-    ) -> bool {
+    ) -> Asking {
         let mut running = Vec::new();
-        let mut is_whole = true;
+        let mut asking = Asking::Whole;
         for (role, (plan, task)) in units {
             let cancel = task.cancel.clone();
             match (self.ask)(plan, task) {
                 Ok(scan) => running.push((role, scan, cancel)),
                 Err(error) => {
                     tracing::debug!(%error, "what stayed silent is not asked again");
-                    is_whole = false;
+                    asking = Asking::Refused;
                 }
             }
         }
         for (role, mut scan, cancel) in running {
             let reading = self.read(work, role, &mut scan);
             if timeout_at(end, reading).await != Ok(true) {
-                is_whole = false;
+                asking = asking.max(Asking::Late);
                 cancel.cancel();
                 // What came until then is true.
                 self.read(work, role, &mut scan).await;
@@ -246,13 +269,13 @@ impl Stage {
                     self.watermark.more.probes_sent += tally.probes_sent;
                     self.watermark.more.replies += tally.replies;
                 }
-                _ => is_whole = false,
+                _ => asking = asking.max(Asking::Late),
             }
         }
         let more = &mut self.watermark.more;
         (more.hosts_up, more.open_ports) = (work.answers.hosts_up(), work.answers.turned_up());
         self.watermark.tell();
-        is_whole
+        asking
     }
 
     /// Reads a unit until it has no more to say; false when nobody reads what turns up.
@@ -276,7 +299,10 @@ impl Stage {
 struct Work {
     again: Again,
     effort: Effort,
-    samples: [Sample; Kind::ALL.len()],
+    samples: Samples,
+    /// The same by part of the unit, without what is silent in each.
+    by_part: Vec<Samples>,
+    parts: Parts,
     answers: Answers,
     /// Silent ports in the order in which they are asked, and how many were.
     silent: Vec<Draw>,
@@ -284,17 +310,37 @@ struct Work {
     dark: Dark,
     /// Whether addresses were looked for first, so that silent ones were not asked their ports.
     looks_first: bool,
-    /// Ports that are known to answer.
-    controls: Vec<(IpAddr, u16)>,
     /// Whether a round was heard well enough to count.
     is_heard: bool,
 }
 
+/// What became of a round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Asking {
+    /// It came to its end.
+    Whole,
+    /// It did not in time, which says something of the path.
+    Late,
+    /// No engine has taken it, which says nothing.
+    Refused,
+}
+
 /// The questions of a round.
 struct Drawn {
-    addresses: Vec<IpAddr>,
     asked: Asked,
-    sizes: [u64; Kind::ALL.len()],
+    /// How many there are of each kind in each part.
+    sizes: Vec<[u64; Kind::ALL.len()]>,
+}
+
+/// Whether a round was heard so well that it counts. Where few of the known answers came, those that did not come say nothing; where
+/// few came of one part, it is asked again more gently, as long as that can be.
+fn is_heard(round: &[AllCame], is_last: bool) -> bool {
+    let is_deaf = |[asked, came]: [u64; 2]| 2 * came < asked;
+    let add = |a: [u64; 2], b: [u64; 2]| [a[0] + b[0], a[1] + b[1]];
+    let of_kind = |kind: Kind| round.iter().filter_map(move |part| part.get(kind as usize)).map(|came| came.controls);
+    let of_part = |part: &AllCame| part.iter().map(|came| came.controls).fold([0, 0], add);
+    let is_said = Kind::ALL.into_iter().any(|kind| is_deaf(of_kind(kind).fold([0, 0], add)));
+    !is_said && (is_last || !round.iter().any(|part| is_deaf(of_part(part))))
 }
 
 impl Work {
@@ -320,18 +366,19 @@ impl Work {
         let questions = if looks_first { 1 } else { ports };
         let silent = stage.seen.take_silent();
         let dark = Dark::new(range, dark, questions, spec.seed ^ DRAWS, |index| stage.is_dark(index));
-        let controls = stage.seen.controls();
+        let parts = Parts::new(stage.seen.controls());
         let again = Again::new(&stage.task);
         Self {
             again,
             effort,
             samples,
+            by_part: vec![Samples::default(); parts.count()],
+            parts,
             answers: Answers::default(),
             silent,
             silent_asked: 0,
             dark,
             looks_first,
-            controls,
             is_heard: false,
         }
     }
@@ -345,34 +392,46 @@ impl Work {
         let drawn = drawn.get(..wanted.min(drawn.len())).unwrap_or_default();
         let controls = usize::try_from(round.controls).unwrap_or(usize::MAX);
         let mut own_controls = Vec::new();
+        let mut sizes = vec![[0; Kind::ALL.len()]; self.parts.count()];
+        let mut count = |kind: Kind, part: usize, number: u64| {
+            let of_part = sizes.get_mut(part).and_then(|sizes| sizes.get_mut(kind as usize));
+            of_part.into_iter().for_each(|size| *size += number);
+        };
         for (_, index, port) in drawn {
-            let Some(host) = stage.seen.host(*index) else { continue };
-            asked.question(host.address, *port, Kind::Port);
+            let Some(host) = stage.seen.host(*index) else {
+                count(Kind::Port, 0, 1);
+                continue;
+            };
+            let part = self.parts.of(host.address);
+            count(Kind::Port, part, 1);
+            asked.question(host.address, *port, (Kind::Port, part));
             // Those who are asked are asked as well for what they are known to answer: what they lose is their own.
             own_controls.extend(host.controls().take(controls.saturating_sub(own_controls.len())));
         }
         self.silent_asked += drawn.len();
-        let of_hosts = drawn.len() as u64;
         let (wanted, kind) = if self.looks_first { (addresses, Kind::Address) } else { (dark_ports, Kind::DarkPort) };
         let drawn = self.dark.take(wanted, |index| stage.is_dark(index));
-        let of_dark = drawn.len() as u64;
-        let sizes = if self.looks_first { [of_hosts, of_dark, 0] } else { [of_hosts, 0, of_dark] };
-        let mut dark = Vec::new();
         for (index, question) in drawn {
-            let Some(Target::Address(address)) = stage.plan.target(index) else { continue };
+            let Some(Target::Address(address)) = stage.plan.target(index) else {
+                count(kind, 0, 1);
+                continue;
+            };
+            let part = self.parts.of(address);
+            count(kind, part, 1);
             match stage.seen.ports().get(question).filter(|_| !self.looks_first) {
-                Some(port) => asked.question(address, port.number, Kind::DarkPort),
-                None => dark.push(address),
+                Some(port) => asked.question(address, port.number, (Kind::DarkPort, part)),
+                None => asked.address(address, part),
             }
         }
-        own_controls.into_iter().for_each(|(address, port)| asked.control(address, port, Kind::Port));
-        if wanted > 0 {
-            let turn = controls.min(self.controls.len());
-            self.controls.iter().take(turn).for_each(|(address, port)| asked.control(*address, *port, kind));
-            // Others are asked the next time.
-            self.controls.rotate_left(turn);
+        for (address, port) in own_controls {
+            asked.control(address, port, (Kind::Port, self.parts.of(address)));
         }
-        Drawn { addresses: dark, asked, sizes }
+        if wanted > 0 {
+            for (address, port) in self.parts.take_controls(controls) {
+                asked.control(address, port, (kind, self.parts.of(address)));
+            }
+        }
+        Drawn { asked, sizes }
     }
 }
 

@@ -18,6 +18,8 @@ use crate::target::TargetSet;
 pub const PARTITIONS_MAX: usize = 4096;
 /// Most retransmissions that may be asked for; at 30 % loss each way, ten leave one probe in a thousand unanswered.
 pub const RETRIES_MAX: u8 = 10;
+/// What profile `ot-safe` sends per second at most: controllers with the smallest stacks answer as many beside their own work.
+const OT_SAFE_PPS: u64 = 20;
 /// Most discovery probes of one scan.
 pub const DISCOVERY_MAX: usize = 16;
 
@@ -167,10 +169,12 @@ impl ScanSpec {
         }
     }
 
-    /// Most probes per second of the whole job: the lower of `rate_pps` and `max_rate_pps`.
+    /// Most probes per second of the whole job, over all nodes together: the lowest of `rate_pps`, `max_rate_pps` and what the
+    /// profile lets be sent.
     #[must_use]
     pub fn budget_pps(&self) -> Option<u64> {
-        [self.rate_pps, self.max_rate_pps].into_iter().flatten().min()
+        let of_profile = (self.profile == Profile::OtSafe).then_some(OT_SAFE_PPS);
+        [self.rate_pps, self.max_rate_pps, of_profile].into_iter().flatten().min()
     }
 
     /// How many targets all partitions have together, `u64::MAX` when there are more.
@@ -297,7 +301,7 @@ choices! {
     /// No restriction beside the scope.
     Default = "default",
     /// For industrial and other fragile devices: single SYNs and nothing else, one at a time per unit, at most 20 per
-    /// second; refused where only connections would do.
+    /// second over all nodes; refused where only connections would do.
     OtSafe = "ot-safe"
 }
 

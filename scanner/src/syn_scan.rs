@@ -96,6 +96,11 @@ pub(crate) trait Routes: std::fmt::Debug + Send {
 
     /// The hardware address of a next hop on a link, as far as the kernel knows it.
     fn mac(&self, link: u16, hop: IpAddr) -> Option<Mac>;
+
+    /// Whether that is fixed, by hand or by what the link is, so that nobody has to answer for it.
+    fn is_fixed(&self, _link: u16, _hop: IpAddr) -> bool {
+        false
+    }
 }
 
 /// Something to send.
@@ -155,6 +160,8 @@ struct Gateway {
     told_at: Option<Duration>,
     /// When it was doubted last.
     doubted_at: Duration,
+    /// Whether its hardware address is fixed: it need not answer for it.
+    is_fixed: bool,
 }
 
 /// An open port to listen to.

@@ -20,6 +20,11 @@ impl Sample {
         self.add(time.as_secs_f64());
     }
 
+    /// Values that are sorted already: many at once.
+    pub(crate) fn sorted(values: Vec<f64>) -> Self {
+        Self(values)
+    }
+
     /// The smallest value that at least `percent` of the values do not exceed (nearest rank); 0 of nothing.
     pub(crate) fn percentile(&self, percent: usize) -> f64 {
         let rank = (self.0.len() * percent).div_ceil(100).max(1);

@@ -9,6 +9,7 @@ mod bounded;
 mod chaos;
 mod choices;
 mod contest;
+mod doors;
 mod failover;
 mod feeds;
 mod figures;
@@ -25,6 +26,7 @@ mod submit;
 mod wan;
 mod worker;
 mod worlds;
+mod writes;
 
 use std::process::{Command, ExitCode};
 use std::time::Duration;
@@ -35,7 +37,7 @@ use pentora_tests::lab::Lab;
 /// A measurement: its name, what it measures, and how.
 type Measurement = (&'static str, &'static str, fn() -> anyhow::Result<()>);
 
-const MEASUREMENTS: [Measurement; 20] = [
+const MEASUREMENTS: [Measurement; 22] = [
     ("machine", "what this is measured on", machine::print),
     ("start", "one command, from start to exit", start::measure),
     ("ports", "a connect scan of 65,535 ports, beside other scanners", ports::measure),
@@ -51,6 +53,8 @@ const MEASUREMENTS: [Measurement; 20] = [
     ("sink", "the send loop against a sink", sink::measure),
     ("idle", "nodes left alone", idle::measure),
     ("submit", "submission through a follower", submit::measure),
+    ("doors", "leases under logins, and the API under strangers", doors::measure),
+    ("writes", "writes per second, beside etcd", writes::measure),
     ("transfer", "planned transfer of leadership", failover::measure_transfer),
     ("failover", "the leader killed", failover::measure_kill),
     ("worker", "a worker killed in the middle of a scan", worker::measure),

@@ -22,6 +22,10 @@ use crate::pause;
 
 /// Longest scan: one of nmap's does not end sooner.
 const LIMIT: Duration = Duration::from_secs(150);
+/// The same for connections, which cannot close what they leave open: they wait until the router has forgotten it.
+const LIMIT_CONNECT: Duration = Duration::from_secs(600);
+/// Open ports that there are.
+const OPEN: usize = 64 * 3;
 /// How often the user connects, and how long one waits.
 const CONNECTS_EVERY: Duration = Duration::from_millis(50);
 const CONNECT_WAIT: Duration = Duration::from_millis(900);
@@ -83,7 +87,12 @@ impl Place {
     }
 
     /// Runs a scan beside the user; the share of whose connections got through.
-    fn beside_the_user(&self, scan: &mut Command, folder: &Path) -> anyhow::Result<(bounded::Ran, f64)> {
+    fn beside_the_user(
+        &self,
+        scan: &mut Command,
+        folder: &Path,
+        limit: Duration,
+    ) -> anyhow::Result<(bounded::Ran, f64)> {
         let is_over = AtomicBool::new(false);
         let (made, tried) = (AtomicU32::new(0), AtomicU32::new(0));
         let server: SocketAddr = SERVER.parse()?;
@@ -99,7 +108,7 @@ impl Place {
                     Ok(())
                 })
             });
-            let ran = bounded::run(scan, folder, LIMIT);
+            let ran = bounded::run(scan, folder, limit);
             is_over.store(true, Ordering::Relaxed);
             user.join().map_err(|_panicked| anyhow::anyhow!("the user has panicked"))??;
             let share = f64::from(made.load(Ordering::Relaxed)) / f64::from(tried.load(Ordering::Relaxed).max(1));
@@ -127,16 +136,23 @@ fn scans() -> anyhow::Result<Vec<(PathBuf, Vec<&'static str>)>> {
     ])
 }
 
+/// Lines that name an address and a port.
+fn ports_of(list: &str) -> usize {
+    list.lines().filter(|line| line.starts_with(|first: char| first.is_ascii_digit())).count()
+}
+
 pub(crate) fn measure() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
-    head(&["program", "wall", "the user's connections that got through"]);
+    head(&["program", "wall", "the user's connections that got through", "open ports found"]);
     for (number, (program, words)) in scans()?.into_iter().enumerate() {
         let place = Place::make(&folder.path().join(format!("farm{number}.log")))?;
         let mut command = place.scanner.command(&program);
         command.env("HOME", folder.path()).args(&words);
         let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let name = format!("{name} {}", words.join(" "));
-        match place.beside_the_user(&mut command, folder.path()) {
+        let is_normal_connect = words.ends_with(&["normal", "--engine", "connect"]);
+        let limit = if is_normal_connect { LIMIT_CONNECT } else { LIMIT };
+        match place.beside_the_user(&mut command, folder.path(), limit) {
             Ok((ran, share)) => {
                 anyhow::ensure!(
                     ran.is_stopped || ran.code == Some(0),
@@ -145,9 +161,14 @@ pub(crate) fn measure() -> anyhow::Result<()> {
                     ran.stderr
                 );
                 let stopped = if ran.is_stopped { "> " } else { "" };
-                row(&[name, format!("{stopped}{:.1} s", ran.wall.as_secs_f64()), format!("{:.1} %", 100.0 * share)]);
+                // Of ours, which prints a line for each.
+                let printed = std::fs::read_to_string(&ran.stdout).unwrap_or_default();
+                let is_told = name.starts_with("pentora") && !ran.is_stopped;
+                let found = if is_told { format!("{} of {OPEN}", ports_of(&printed)) } else { String::new() };
+                let wall = format!("{stopped}{:.1} s", ran.wall.as_secs_f64());
+                row(&[name, wall, format!("{:.1} %", 100.0 * share), found]);
             }
-            Err(error) => println!("| {name} | not measured: {error:#} | |"),
+            Err(error) => println!("| {name} | not measured: {error:#} | | |"),
         }
     }
     Ok(())

@@ -3,7 +3,7 @@
 set -uo pipefail
 cd "$(dirname "$0")"
 failed=()
-for part in kubernetes metrics pods package docs; do
+for part in kubernetes metrics pods compose package release docs book; do
   echo "== $part"
   ./$part.sh || failed+=("$part")
 done

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Runs every block of shell of the tutorial and of the how-to pages, as a reader would: a page is one session, and a page of the
-# tutorial goes on where the one before ended. Blocks marked `console` are for machines that are not here. Part of
-# `make check-deploy`.
+# tutorial goes on where the one before ended. Blocks marked `console` are for machines that are not here: of those, the program is
+# asked whether it understands its own words. No block is of a third kind. Part of `make check-deploy`.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 if [ -z "${PENTORA_INSIDE:-}" ]; then PENTORA_INSIDE=1 exec tests/with-namespaces "$0" "$@"; fi
@@ -36,5 +36,25 @@ session() { # session NAME PAGE...
 session "tutorial: first scan" docs/tutorial/first-scan.md
 session "tutorial: first mesh, first failover" docs/tutorial/first-mesh.md docs/tutorial/first-failover.md
 for page in docs/how-to/*.md; do session "how to: $(basename "$page" .md)" "$page"; done
+python3 - docs/tutorial/*.md docs/how-to/*.md <<'PYTHON' || failed=1
+import re, shlex, subprocess, sys
+
+wrong, understood = [], 0
+for page in sys.argv[1:]:
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", open(page).read(), re.M | re.S)
+    wrong += [f"{page}: a block of `{kind}` is run by nobody" for kind, _ in blocks if kind not in ("sh", "console", "text")]
+    for text in (text for kind, text in blocks if kind == "console"):
+        # One line each, comments taken off; what is ours may stand behind `docker exec NAME` and the like.
+        for line in text.replace("\\\n", " ").splitlines():
+            line = re.split(r"\s#\s", line)[0]
+            for call in re.findall(r"(?:^|(?<!-g)[\s(])((?:pentora|pentora-node) [a-z][^|)<>]*)", line):
+                words = shlex.split(call)
+                said = subprocess.run(words + ["--help"], capture_output=True, text=True)
+                understood += 1
+                if said.returncode:
+                    wrong.append(f"{page}: {call}: {said.stderr.strip().splitlines()[0]}")
+print(f"console: {understood} commands are understood" if not wrong else "\n".join(wrong))
+sys.exit(bool(wrong) or understood < 8)
+PYTHON
 [ $ran -ge 8 ] || { echo "only $ran pages have blocks" >&2; failed=1; }
 exit $failed

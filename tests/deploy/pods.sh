@@ -1,7 +1,8 @@
 #!/bin/bash
 # Runs the pods of deploy/kubernetes with `podman kube play`, each on a host of its own: three members by the StatefulSet's template and
-# a scanner by the Deployment's, from the image and the Secrets that docs/how-to/kubernetes.md makes. Then every member is stopped and
-# started again with another address at once. Part of `make check-deploy`; wants root.
+# a scanner by the Deployment's, from the image and the Secrets that docs/how-to/kubernetes.md makes. Then they are restarted one by one
+# under a scan, as the StatefulSet does for an update; and then every member is stopped and started again with another address at once.
+# Part of `make check-deploy`; wants root. Prints what it measured: docs/BENCHMARKS.md.
 #
 # What a cluster does beside that (schedule, autoscale, roll out) is not run here. podman has no StatefulSets, so its template is made
 # into a pod for each ordinal; names of pods are told by a file of hosts, as a cluster's name servers would.
@@ -30,9 +31,9 @@ trap cleanup EXIT
 until_so() { # until_so SECONDS WHAT COMMAND...
   local end=$((SECONDS + $1)) what=$2
   shift 2
-  until "$@" >/dev/null 2>&1; do
+  until "$@" >"$dir/said" 2>&1; do
     if [ $SECONDS -ge $end ]; then
-      echo "FAILED: $what: not in time" >&2
+      echo "FAILED: $what: not in time: $(tail -n 3 "$dir/said")" >&2
       for pod in $(podman "${storage[@]}" ps --all --format '{{.Names}}' | grep -v infra); do
         echo "-- $pod" >&2
         podman "${storage[@]}" logs --tail 8 "$pod" >&2 2>&1 || true
@@ -143,11 +144,16 @@ play() { # play FOLDER NAME: on its own host
     { cat "$dir/play.log" >&2; exit 1; }
 }
 down() { timeout 60 podman "${storage[@]}" pod stop --time 30 "$1" >/dev/null 2>&1; timeout 60 podman "${storage[@]}" pod rm --force "$1" >/dev/null 2>&1; }
-in_pod() { timeout 100 podman "${storage[@]}" exec "$1-$2" pentora "${@:3}"; }
+# From its own network as well: a container on its host's network has none that a command in it would enter.
+in_pod() { nsenter --net="/run/netns/k8s-$1" timeout 100 podman "${storage[@]}" exec "$1-$2" pentora "${@:3}"; }
 member() { in_pod pentora-0 pentora "$@"; }
 
+now() { date +%s.%N; }
+since() { awk -v from="$1" -v to="$(now)" 'BEGIN { printf "%.1f", to - from }'; }
+began=$(now)
 play "$dir/first" pentora-0
-until_so 60 "pentora-0" member cluster status
+until_so 60 "pentora-0" member health --ready
+echo "start to ready: $(since "$began") s, the runtime's part included"
 member coordinator worker-token create --name members --uses 2 --ttl 1h >"$dir/secrets/pentora-member-token/token" 2>/dev/null
 member coordinator worker-token create --name workers --role scanner --ephemeral --uses 10000 --ttl 31d >"$dir/secrets/pentora-worker-token/token" 2>/dev/null
 cp "$dir/data/pentora-0/admin.token" "$dir/secrets/pentora-admin-token/token"
@@ -162,14 +168,63 @@ scanner() { member coordinator workers list | grep -qE 'wrk_[a-z0-9_-]*worker.* 
 until_so 60 "the scanner" scanner
 member scan 10.88.3.1 --ports 7400,8080 --no-discovery -o list | grep -q 8080
 
+echo "a rolling restart under a scan: the last one first, the next when that one is ready"
+for number in $(seq 16 31); do ip -n k8s-worker addr add "10.88.3.$number/16" dev eth0; done
+job=$(member scan 10.88.3.16/28 --ports 1-150 --no-discovery --no-services --rate 30 --detach)
+authority=$(member cluster status --json | sed -nE 's/.*"authority": *"([^"]+)".*/\1/p' | head -n1)
+# Somebody outside who knows all members writes, one request after the other, and notes when each was answered.
+outside() {
+  nsenter --net=/run/netns/k8s-worker env -i HOME="$dir" PENTORA_API=https://10.88.3.1:8080,https://10.88.3.2:8080,https://10.88.3.3:8080 \
+    PENTORA_CA_FINGERPRINT="$authority" PENTORA_TOKEN_FILE="$dir/secrets/pentora-admin-token/token" timeout 30 "$DIST/pentora" "$@"
+}
+outside coordinator worker-token create --name asks --ttl 1m >/dev/null 2>&1
+write() {
+  until [ -e "$dir/over" ]; do
+    if outside coordinator worker-token create --name asks --ttl 1m >/dev/null 2>>"$dir/refusals"; then echo "$(now) taken"; else echo "$(now) refused"; fi
+    sleep 0.1
+  done >"$dir/asked"
+}
+write &
+writer=$!
+# The template's own words of preStop: podman does not say them.
+read -ra pre_stop <<<"$("$tools/bin/python" -c '
+import sys, yaml
+document = next(it for it in yaml.safe_load_all(open(sys.argv[1])) if it and it["kind"] == "StatefulSet")
+print(*document["spec"]["template"]["spec"]["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][1:])' "$dir/base.yaml")"
+began=$(now)
+for number in 2 1 0; do
+  in_pod pentora-$number pentora "${pre_stop[@]}" >/dev/null
+  down pentora-$number
+  play "$dir/then" pentora-$number
+  ready() { in_pod pentora-$number pentora health --ready; }
+  until_so 60 "pentora-$number after its restart" ready
+done
+rolled=$(since "$began")
+until_so 90 "three voters after the rolling restart" voters
+done_() { member job status "$job" --json | grep -qE '"status": *"completed"'; }
+until_so 180 "the job that was on" done_
+touch "$dir/over"
+wait "$writer"
+member job status "$job" --json | grep -qE '"targets_scanned": *16\b' || { echo "FAILED: targets were lost" >&2; exit 1; }
+awk -v rolled="$rolled" '
+  $2 == "taken" { if (last && $1 - last > longest) longest = $1 - last; last = $1; taken++ }
+  $2 == "refused" { refused++ }
+  END {
+    printf "three restarted in %s s; %d writes taken, %d refused, %.1f s between two that were taken at most; no job lost\n", rolled, taken, refused, longest
+    exit !(taken > 20 && longest < 5)
+  }' "$dir/asked" || { echo "FAILED: requests were refused for longer than a failover" >&2; tail -n 5 "$dir/refusals" >&2; exit 1; }
+
 echo "every member stops, as preStop and SIGTERM have it, and starts with another address"
 job=$(member scan 10.88.3.9 --ports 1-400 --no-discovery --rate 20 --detach)
-for number in 0 1 2; do in_pod pentora-$number pentora drain --deadline 1s --token-file /run/secrets/pentora-admin/token; down pentora-$number; done
+for number in 0 1 2; do
+  # The last one has no majority left to tell, and ends all the same.
+  in_pod pentora-$number pentora drain --deadline 1s --token-file /run/secrets/pentora-admin/token >/dev/null || [ $number -gt 0 ]
+  down pentora-$number
+done
 for number in 0 1 2; do address pentora-$number 10.88.4.$((number + 1)); done
 names 10.88.4. >"$dir/hosts"
 for number in 0 1 2; do play "$dir/then" pentora-$number; done
 until_so 90 "three voters again" voters
 until_so 60 "the scanner again" scanner
-done_() { member job status "$job" --json | grep -qE '"status": *"completed"'; }
 until_so 120 "the job that was on" done_
 echo "three members and a scanner by kube play, renumbered at once, and no job lost"

@@ -3,7 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -25,9 +25,6 @@ struct Named {
     folder: tempfile::TempDir,
     nodes: Vec<Option<Process>>,
 }
-
-/// Runs a program with that file in place of /etc/hosts, seen by nobody else.
-const WITH_HOSTS: &str = "mount --bind \"$1\" /etc/hosts && shift && exec \"$@\"";
 
 impl Named {
     fn start() -> anyhow::Result<Option<Self>> {
@@ -54,8 +51,7 @@ impl Named {
     }
 
     fn begin(&mut self, number: usize, words: &[&str]) -> anyhow::Result<()> {
-        let mut command = self.lab.host(number).command(Path::new("unshare"));
-        command.args(["--mount", "sh", "-c", WITH_HOSTS, "sh"]).arg(self.hosts()).arg(binary("pentora-node")?);
+        let mut command = self.lab.host(number).command_with_names(&self.hosts(), &binary("pentora-node")?);
         command.env_clear().env("HOME", self.folder.path()).env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("PENTORA_DATA_DIR", self.data(number)).args(words).args(["--api-listen", &API.to_string()]);
         let log = self.data(number).with_extension("log");

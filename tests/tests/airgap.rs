@@ -255,6 +255,46 @@ fn the_clusters_policy_travels_with_its_orders_and_an_older_one_is_refused() -> 
 }
 
 #[test]
+fn a_worker_behind_the_gap_that_asks_for_signed_orders_carries_out_those_alone() -> anyhow::Result<()> {
+    let Some(lab) = Lab::start(2)? else { return Ok(()) };
+    let cluster = Cluster::of_one(lab)?;
+    cluster.lab().isolate(PLANT)?;
+    let plant = Plant::new()?;
+    let person = |name: &str| -> anyhow::Result<(String, String)> {
+        let file = plant.usb(&format!("{name}.key"));
+        let line = cluster.pentora(1, &["key", "create", "--name", name, "--output", &file])?.ok()?;
+        Ok((file, line.trim().to_owned()))
+    };
+    let ((alice, trusted), (mallory, _)) = (person("alice")?, person("mallory")?);
+    let text = fs::read_to_string(&plant.config)?;
+    let signers = format!("  require_signed_orders: true\n  trusted_keys: ['{trusted}']\n");
+    fs::write(&plant.config, text.replace("  offline: true\n", &format!("  offline: true\n{signers}")))?;
+    let order = |port: &str, more: &[&str]| {
+        let words = ["127.0.0.0/28", "--ports", port, "--carry", "--region", "plant", "--no-discovery"];
+        Job::submit(&cluster, 1, &[&words[..], more].concat())
+    };
+    let unsigned = order("8440", &[])?;
+    let others = order("8441", &["--sign", "--key", &mallory])?;
+    let signed = order("8442", &["--sign", "--key", &alice])?;
+    let key = cluster_key(&cluster, &plant.usb("orders.tar.gz"))?;
+    plant.worker(&cluster, &["import", "--file", &plant.usb("orders.tar.gz"), "--trust", &key])?.ok()?;
+    let mut worker = plant.start(&cluster)?;
+    plant.wait_for(&cluster, 16)?;
+    wait::until("both reasons", ORDER_MAX, || {
+        let log = worker.log();
+        Ok((log.contains("nobody signed this one") && log.contains("is not among worker.trusted_keys")).then_some(()))
+    })?;
+    plant.worker(&cluster, &["export", "--output", &plant.usb("results.tar.gz")])?.ok()?;
+    let taken = import(&cluster, &plant.usb("results.tar.gz"), &["--trust", &plant.key(&cluster)?])?;
+    ensure!(taken["targets_counted"] == 16, "{taken}");
+    let states = [&unsigned, &others, &signed].map(|job| status(&cluster, job));
+    let states = states.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+    ensure!(states == ["carried", "carried", "completed"], "{states:?}");
+    worker.stop(STOP_MAX)?;
+    Ok(())
+}
+
+#[test]
 fn a_standalone_worker_writes_bundles_by_itself_and_never_onto_what_is_no_medium() -> anyhow::Result<()> {
     let Some(lab) = Lab::start(2)? else { return Ok(()) };
     let cluster = Cluster::of_one(lab)?;

@@ -100,6 +100,7 @@ fn the_commands_of_the_contract_print_what_they_printed() -> anyhow::Result<()> 
     let cluster = Cluster::of_one(lab)?;
     let folder = cluster.folder().join("carried");
     fs::create_dir(&folder)?;
+    fs::copy(cluster.data_dir(1).join("admin.token"), folder.join("admin.token"))?;
     let (mut transcript, mut job, mut token) = (String::new(), String::new(), String::new());
     let job_id = Regex::new(r"job-[0-9a-f]{6}")?;
     let token_id = Regex::new(r"\b[0-9a-f]{16}\b")?;

@@ -6,8 +6,8 @@ use pentora_raft::command::{
     RuleKind, ScopeEffect, ScopeRule, SpecRef, StoredChunk, Submission, TokenGrant, TokenLimits, UnitKey,
 };
 use pentora_raft::state::{
-    Authority, Counts, FeedRecord, JobLimits, KeepSpec, Measures, Occurrence, Partition, PassReason, Priority, Remarks,
-    ScheduleSpec, Share,
+    Authority, Counts, FeedRecord, JobLimits, KeepSpec, Measures, NewSessionKey, Occurrence, Partition, PassReason,
+    Priority, Remarks, ScheduleSpec, Share,
 };
 use pentora_raft::{ClusterId, Digest, JobId, Response, TokenId, Versions};
 
@@ -244,6 +244,9 @@ pub(crate) fn sample(kind: CommandKind, node: NodeId, lease: LeaseRef) -> Comman
         CommandKind::NoteAudit => Command::NoteAudit { batch: 1, entries: Vec::new() },
         CommandKind::SetAuthority => {
             Command::SetAuthority(Box::new(Authority { certificate: vec![1], sealed_key: vec![1] }))
+        }
+        CommandKind::SetSessionKey => {
+            Command::SetSessionKey(Box::new(NewSessionKey { after: 0, public: vec![1; 32], sealed: vec![1] }))
         }
         CommandKind::MoveInLog => Command::MoveInLog { node, step: LogStep::Back { since: 1 } },
         #[cfg(feature = "next-version")]

@@ -11,6 +11,7 @@ use pentora_raft::command::{AccessRole, Author, Command, NewAccessToken, TokenLi
 use pentora_raft::state::AccessToken;
 use pentora_raft::{ClusterId, Digest, Refusal};
 
+use super::auth::{By, Shown};
 use super::paging::Paging;
 use super::{ApiError, Node};
 use crate::clock::rfc3339;
@@ -146,12 +147,27 @@ pub(super) async fn show(
 pub(super) async fn own(
     State(node): State<Node>,
     Extension(author): Extension<Author>,
+    shown: Option<Extension<Shown>>,
 ) -> Result<Json<AccessTokenDocument>, ApiError> {
+    if let Some(Extension(Shown { by: By::Provider(role), ends_ms })) = shown {
+        return Ok(Json(of_person(author, role, ends_ms)));
+    }
     if author.who.is_empty() {
         let detail = "no token is asked for at this address, and whoever comes here may do everything";
         return Err(ApiError::new(StatusCode::NOT_FOUND, "no_token", detail));
     }
     show(State(node), Path(author.who)).await
+}
+
+/// Somebody whom a provider let in, as if that were a token: there is none of that name, and no limit but the role.
+fn of_person(author: Author, role: AccessRole, ends_ms: Option<u64>) -> AccessTokenDocument {
+    AccessTokenDocument {
+        name: author.who,
+        role: role.name().to_owned(),
+        status: "valid".to_owned(),
+        expires_at: ends_ms.map(rfc3339),
+        ..AccessTokenDocument::default()
+    }
 }
 
 /// Makes a token useless. One that it was is let in nowhere as soon as a node has applied it.

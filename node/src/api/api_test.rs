@@ -11,24 +11,25 @@ use super::*;
 use crate::app::{StopHandle, start_embedded};
 use crate::clock::wall_ms;
 use crate::document::ScanRequest;
+use crate::join::token::JoinToken;
 use crate::orders;
 use crate::signing::PersonKey;
 
 /// A node in this process whose API asks for the token `key`.
-struct TestNode {
-    router: Router,
-    served: Node,
+pub(super) struct TestNode {
+    pub(super) router: Router,
+    pub(super) served: Node,
     stop: StopHandle,
 }
 
-struct Answer {
-    status: u16,
-    headers: HeaderMap,
-    body: String,
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) body: String,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 
@@ -37,7 +38,7 @@ impl Answer {
     }
 
     /// The problem's code, once its shape is that of RFC 9457 and of our contract.
-    fn problem(&self) -> String {
+    pub(super) fn problem(&self) -> String {
         assert_eq!(self.header("content-type"), "application/problem+json", "{}", self.body);
         let problem = self.json();
         assert_eq!(problem["status"], self.status, "{problem}");
@@ -49,11 +50,17 @@ impl Answer {
 
 impl TestNode {
     async fn open() -> Self {
+        Self::open_as(|served| served).await
+    }
+
+    /// One that serves from something else.
+    pub(super) async fn open_as(change: impl FnOnce(Served) -> Served) -> Self {
         let (served, stop) = start_embedded("n1".into(), Access::Token, Digest::of(b"key")).await.unwrap();
+        let served = Arc::new(change(Served::clone(&served)));
         Self { router: router(Arc::clone(&served)), served, stop }
     }
 
-    async fn send(&self, request: axum::http::Request<Body>) -> Answer {
+    pub(super) async fn send(&self, request: axum::http::Request<Body>) -> Answer {
         let (method, path) = (request.method().clone(), request.uri().to_string());
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (head, body) = response.into_parts();
@@ -103,7 +110,7 @@ impl TestNode {
         panic!("{job} did not end")
     }
 
-    async fn close(self) {
+    pub(super) async fn close(self) {
         drop((self.router, self.served));
         self.stop.stop().await;
     }
@@ -115,7 +122,7 @@ fn filled(path: &str) -> String {
 }
 
 /// A request that is accepted and over at once: one port of loopback that nobody listens on.
-fn one_port() -> Value {
+pub(super) fn one_port() -> Value {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     json!({"targets": ["127.0.0.1"], "ports": listener.local_addr().unwrap().port().to_string(), "discovery": false})
 }
@@ -141,6 +148,25 @@ async fn without_a_known_token_every_route_of_the_api_answers_401_and_probes_of_
                 assert!(answer.headers.contains_key("www-authenticate"), "{method} {path}");
             }
         }
+    }
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_shows_a_join_token_is_told_that_nobody_does_and_a_query_that_does_not_read_is_named() {
+    let node = TestNode::open().await;
+    let token = JoinToken::generate(ClusterId::default(), &PreSharedKey::from_bytes([7; 32]));
+    let request = axum::http::Request::builder().method("POST").uri("/api/v1/workers/register");
+    let answer =
+        node.send(request.header("authorization", format!("Bearer {token}")).body(Body::empty()).unwrap()).await;
+    assert_eq!((answer.status, answer.problem().as_str()), (401, "unauthorized"), "{}", answer.body);
+    assert!(answer.body.contains("its secret is never sent"), "{}", answer.body);
+    let paged = node.get("/api/v1/jobs?limit=1&limit=2").await;
+    let planned = node.post("/api/v1/scans?plan=yes", &json!({"targets": ["127.0.0.1"]})).await;
+    for (answer, what) in [(paged, "limit"), (planned, "plan")] {
+        let says = answer.json()["detail"].as_str().unwrap().to_owned();
+        assert!(answer.status == 400 && says.starts_with("the query is not understood: "), "{says}");
+        assert!(says.contains(what), "{says}");
     }
     node.close().await;
 }
@@ -387,7 +413,7 @@ async fn what_the_cluster_says_of_a_node_holds_at_once_and_the_last_node_stays()
     node.worker_heard().await;
     let of_node = "/api/v1/cluster/nodes/n1";
     let patch = async |body: Value| node.ask(Method::PATCH, of_node, &[], &body.to_string()).await;
-    let set = patch(json!({"region": "eu", "site": "fra1", "tags": ["pci"], "networks": ["10.0.0.1/8"]})).await;
+    let set = patch(json!({"region": "eu", "site": "fra1", "tags": ["pci"], "networks": ["10.0.0.0/8"]})).await;
     assert_eq!(set.status, 204, "{}", set.body);
     let worker = node.get("/api/v1/workers").await.json()["items"][0].clone();
     assert_eq!((&worker["region"], &worker["site"], &worker["tags"]), (&json!("eu"), &json!("fra1"), &json!(["pci"])));
@@ -398,6 +424,7 @@ async fn what_the_cluster_says_of_a_node_holds_at_once_and_the_last_node_stays()
     for (body, part) in [
         (json!({"role": "king"}), "member or scanner"),
         (json!({"networks": ["10.0.0.0/40"]}), "networks"),
+        (json!({"networks": ["10.0.0.1/8"]}), "10.0.0.1/8 is an address in 10.0.0.0/8"),
         (json!({"tags": ["a b"]}), "is not a label"),
         (json!({"regoin": "eu"}), "regoin"),
     ] {

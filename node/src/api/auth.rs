@@ -1,4 +1,4 @@
-//! Who is let in: bearers of a token whose digest is in the log, each as far as its role goes. Who asked, and from where, travels
+//! Who is let in: bearers of a token whose digest is in the log, or of a JWT (`sessions`), each as far as its role goes. Who asked, and from where, travels
 //! with the request, and orders go into the audit log before they are carried out.
 
 use std::collections::HashMap;
@@ -9,6 +9,7 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use pentora_raft::command::{AccessRole, Author};
+use pentora_raft::state::AccessToken;
 use pentora_raft::{Digest, NodeId};
 
 use super::access::key_of;
@@ -16,8 +17,10 @@ use super::forward::Gateway;
 use super::limits::{Failures, Rates};
 use super::places::Place;
 use super::routes::Route;
+use super::sessions::{self, LOGIN};
 use super::{Access, ApiError, Node};
-use crate::join::token::Credential;
+use crate::join::token::{Credential, JoinToken};
+use crate::sign_in::{Fault, is_jwt, is_person};
 
 /// Where a request came from, in words; put beside it by whoever took it off a socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,16 +30,46 @@ pub struct CameFrom(pub String);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HandedOnBy(pub NodeId);
 
-/// The digest of the token that was shown, beside a request: what goes on for long looks whether it is still valid.
+/// What was shown, beside a request: what goes on for long looks whether it is still valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Shown(Digest);
+pub(super) struct Shown {
+    pub(super) by: By,
+    /// When what was shown ends by itself, where it is not the token.
+    pub(super) ends_ms: Option<u64>,
+}
+
+/// By what its bearer is let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    /// By the token whose secret has this digest.
+    Token(Digest),
+    /// By the provider's word, as this.
+    Provider(AccessRole),
+}
 
 impl Shown {
+    fn token(key: Digest) -> Self {
+        Self { by: By::Token(key), ends_ms: None }
+    }
+
     /// Whether its bearer is still let in.
     pub(super) fn is_valid(self, node: &Node) -> bool {
         let now_ms = node.raft.now_ms();
-        node.raft.read(|state| state.access_token(&self.0)).is_some_and(|token| token.is_valid(now_ms))
+        let lets_in = match self.by {
+            By::Token(key) => node.raft.read(|state| state.access_token(&key)).is_some_and(|it| it.is_valid(now_ms)),
+            By::Provider(_) => true,
+        };
+        lets_in && self.ends_ms.is_none_or(|ends_ms| ends_ms > now_ms)
     }
+}
+
+/// Who showed something that lets in.
+pub(super) struct Bearer {
+    /// The name of the token, or of the person.
+    pub(super) who: String,
+    /// What it may do: more than one role where a session was made with another than its token has.
+    pub(super) roles: Vec<AccessRole>,
+    pub(super) shown: Shown,
 }
 
 fn place(request: &Request) -> Option<Arc<Place>> {
@@ -66,12 +99,36 @@ pub(super) struct Gate {
 enum Denied {
     /// No token, or none that is known.
     Unknown,
+    /// A join token, which is shown to nobody.
+    JoinToken,
     /// The token has ended or was revoked.
     Ended(Author),
     /// The token's role does not go so far.
     Role(Author, AccessRole, AccessRole),
     /// Too many requests with it, and after how many seconds it may make more.
     Rate(Author, u64),
+    /// A JWT that is not taken, and whose, where that is known.
+    Jwt(Author, Fault),
+}
+
+impl Denied {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Unknown | Self::JoinToken | Self::Ended(_) => StatusCode::UNAUTHORIZED,
+            Self::Role(..) | Self::Jwt(_, Fault::NoRole { .. }) => StatusCode::FORBIDDEN,
+            Self::Jwt(..) => StatusCode::UNAUTHORIZED,
+            Self::Rate(..) => StatusCode::TOO_MANY_REQUESTS,
+        }
+    }
+
+    fn author(&self) -> Author {
+        match self {
+            Self::Unknown | Self::JoinToken => Author::default(),
+            Self::Ended(author) | Self::Role(author, ..) | Self::Rate(author, _) | Self::Jwt(author, _) => {
+                author.clone()
+            }
+        }
+    }
 }
 
 impl Gate {
@@ -96,35 +153,46 @@ impl Gate {
 
     /// Who asks, where they may, and by which token.
     fn admit(&self, request: &Request, needed: AccessRole) -> Result<(Author, Option<Shown>), Denied> {
-        let from = came_from(request).unwrap_or_default().to_owned();
-        let author = |who: String| Author { who, from };
-        let found = bearer(request).and_then(|secret| {
-            let keys = [key_of(self.node.cluster, secret), Digest::of(secret.as_bytes())];
-            // Only digests are compared, so the time it takes tells nothing about a token.
-            self.node.raft.read(|state| keys.into_iter().find_map(|key| Some((key, state.access_token(&key)?))))
-        });
-        match found {
-            Some((_, token)) if !token.is_valid(self.node.raft.now_ms()) => Err(Denied::Ended(author(token.name))),
-            Some((key, token)) => {
-                let per_minute = self.node.raft.read(|state| state.token_limits(&token.name)).requests_per_minute;
-                match self.rates.take(&token.name, per_minute) {
-                    Err(seconds) => Err(Denied::Rate(author(token.name), seconds)),
-                    Ok(()) if !token.role.may(needed) => Err(Denied::Role(author(token.name), token.role, needed)),
-                    Ok(()) => Ok((author(token.name), Some(Shown(key)))),
+        let from = || came_from(request).unwrap_or_default().to_owned();
+        let author = |who: String| Author { who, from: from() };
+        let Some(text) = bearer(request) else { return self.without_a_token(request, from()) };
+        let Bearer { who, roles, shown } = if is_jwt(text) {
+            sessions::bearer(&self.node, text).map_err(|refused| Denied::Jwt(author(refused.who), refused.fault))?
+        } else {
+            match self.token(text) {
+                None => return self.without_a_token(request, from()),
+                Some((_, token)) if !token.is_valid(self.node.raft.now_ms()) => {
+                    return Err(Denied::Ended(author(token.name)));
                 }
+                Some((key, token)) => Bearer { who: token.name, roles: vec![token.role], shown: Shown::token(key) },
             }
-            None if self.node.access == Access::Open => Ok((author(String::new()), None)),
-            None => Err(Denied::Unknown),
+        };
+        let per_minute = self.node.raft.read(|state| state.token_limits(&who)).requests_per_minute;
+        match (self.rates.take(&who, per_minute), roles.iter().find(|role| !role.may(needed))) {
+            (Err(seconds), _) => Err(Denied::Rate(author(who), seconds)),
+            (Ok(()), Some(has)) => Err(Denied::Role(author(who), *has, needed)),
+            (Ok(()), None) => Ok((author(who), Some(shown))),
+        }
+    }
+
+    /// The access token of this secret, with its digest.
+    fn token(&self, secret: &str) -> Option<(Digest, AccessToken)> {
+        let keys = [key_of(self.node.cluster, secret), Digest::of(secret.as_bytes())];
+        // Only digests are compared, so the time it takes tells nothing about a token.
+        self.node.raft.read(|state| keys.into_iter().find_map(|key| Some((key, state.access_token(&key)?))))
+    }
+
+    /// Whoever shows nothing that is known: let in where nothing is asked for.
+    fn without_a_token(&self, request: &Request, from: String) -> Result<(Author, Option<Shown>), Denied> {
+        match self.node.access {
+            Access::Open => Ok((Author { who: String::new(), from }, None)),
+            _ if bearer(request).is_some_and(|token| token.parse::<JoinToken>().is_ok()) => Err(Denied::JoinToken),
+            _ => Err(Denied::Unknown),
         }
     }
 
     fn refuse(&self, request: &Request, denied: Denied) -> Response {
-        let (status, author) = match &denied {
-            Denied::Unknown => (StatusCode::UNAUTHORIZED, Author::default()),
-            Denied::Ended(author) => (StatusCode::UNAUTHORIZED, author.clone()),
-            Denied::Role(author, ..) => (StatusCode::FORBIDDEN, author.clone()),
-            Denied::Rate(author, _) => (StatusCode::TOO_MANY_REQUESTS, author.clone()),
-        };
+        let (status, author) = (denied.status(), denied.author());
         let from = came_from(request).unwrap_or_default().to_owned();
         if !self.knows_tokens() {
             // It has just joined or starts: no token is known yet, so none may be called wrong.
@@ -158,18 +226,35 @@ fn answer(denied: &Denied) -> Response {
     let detail = match denied {
         Denied::Role(author, has, needed) => {
             let (who, has, needed) = (&author.who, has.name(), needed.name());
-            let detail = format!("this needs the role {needed}, and token `{who}` has the role {has}");
+            let what = if is_person(who) { "" } else { "token " };
+            let detail = format!("this needs the role {needed}, and {what}`{who}` has the role {has}");
             return ApiError::new(StatusCode::FORBIDDEN, "role_missing", detail).into_response();
         }
         Denied::Rate(author, seconds) => {
-            let detail = format!("too many requests with token `{}`", author.who);
+            let what = if is_person(&author.who) { "by" } else { "with token" };
+            let detail = format!("too many requests {what} `{}`", author.who);
             let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail);
             return error.retry_after(*seconds).into_response();
+        }
+        Denied::Jwt(_, fault) => {
+            let mut response = ApiError::new(denied.status(), fault.code(), fault.to_string()).into_response();
+            if denied.status() == StatusCode::UNAUTHORIZED {
+                // RFC 6750 section 3.1.
+                let asks = HeaderValue::from_static("Bearer error=\"invalid_token\"");
+                response.headers_mut().insert(header::WWW_AUTHENTICATE, asks);
+            }
+            return response;
         }
         Denied::Ended(author) => format!(
             "token `{}` has ended or was revoked; an administrator makes another with `pentora token create`",
             author.who
         ),
+        Denied::JoinToken => {
+            "a join token is no bearer token, and its secret is never sent: whoever read it on the way could join with it. \
+             A worker registers by itself with a proof of it (worker.coordinator and worker.token_file, then \
+             `pentora worker start`), and a program with an administrator's token"
+                .to_owned()
+        }
         Denied::Unknown => {
             "a valid bearer token is needed; the first one is in admin.token in the data directory of the \
                             node that began the cluster"
@@ -220,6 +305,12 @@ async fn carry_out(
         return next.run(request).await;
     };
     let action = action(&request);
+    if request.uri().path() == LOGIN {
+        // It changes nothing, and may come more often than the log should grow: noted behind the fact, with others of its kind.
+        let response = next.run(request).await;
+        trail.logged_in(&author, &action, response.status().as_u16());
+        return response;
+    }
     let asked = match trail.asked(&author, &action).await {
         Ok(asked) => asked,
         Err(error) => return ApiError::from(error).into_response(),

@@ -117,6 +117,7 @@ async fn ask_of_nodes(client: &Client) {
 async fn ask_of_people(client: &Client) {
     drop(client.access_tokens().await);
     drop(client.own_access_token().await);
+    drop(client.login().await);
     drop(client.access_token("x").await);
     let token: AccessTokenRequest = serde_json::from_str(r#"{"name":"x","role":"viewer"}"#).unwrap();
     drop(client.create_access_token(&token).await);

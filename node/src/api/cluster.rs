@@ -101,19 +101,29 @@ pub(super) async fn transfer(State(node): State<Node>, body: Bytes) -> Result<Js
         Some(name) => named(&node, &name)?,
         None => successor(&node, &status, leader).await?,
     };
+    let of = |id| node.raft.read(|state| name_of(state, id));
     if !status.voters.contains(&to) {
-        return Err(ApiError::new(StatusCode::CONFLICT, "not_a_voter", format!("node {to} does not vote")));
+        return Err(ApiError::new(StatusCode::CONFLICT, "not_a_voter", format!("{} does not vote", of(to))));
+    }
+    if let Some(why) = gone(&node, to).filter(|_| to != leader) {
+        let detail = format!("{} cannot take over: {why}; start it first, or name another voter", of(to));
+        return Err(ApiError::new(StatusCode::CONFLICT, "transfer_failed", detail));
     }
     ask_to_transfer(&node, leader, to).await?;
     let end = std::time::Instant::now() + TRANSFER_WITHIN;
     while node.raft.status().leader != Some(to) {
         if std::time::Instant::now() >= end {
-            let detail = format!("node {to} did not take over; node {leader} may still lead");
+            let detail = format!("{} did not take over; {} may still lead", of(to), of(leader));
             return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "transfer_failed", detail).retry_after(1));
         }
         node.raft.status_changed(Duration::from_millis(50)).await;
     }
     Ok(cluster(State(node), None).await)
+}
+
+/// Why a node that went is not there.
+fn gone(node: &Node, id: NodeId) -> Option<&'static str> {
+    node.raft.read(|state| placement::unavailable(state.node(id).filter(|record| record.status.is_gone())?))
 }
 
 /// The voter that is to lead where none is named: of those that the leader hears, the one that trails it least.
@@ -144,7 +154,7 @@ async fn ask_to_transfer(node: &Node, leader: NodeId, to: NodeId) -> Result<(), 
     let (calls, peer) = node.proposer.reach(leader).map_err(failed)?;
     match calls.ask(peer, &Ask::TransferLeader(to), TRANSFER_WITHIN).await {
         Ok(Answer::Done) => Ok(()),
-        Ok(_) => Err(failed(format!("node {leader} would not hand over"))),
+        Ok(_) => Err(failed(format!("{} would not hand over", node.raft.read(|state| name_of(state, leader))))),
         Err(error) => Err(failed(error.to_string())),
     }
 }

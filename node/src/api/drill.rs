@@ -16,10 +16,14 @@ use super::knowledge::millis;
 use super::{ApiError, Node};
 use crate::document::{EmptyWriteDocument, FaultDocument, FaultKind, FaultRequest};
 use crate::drill::{BEGINS_AFTER, BEGINS_AFTER_MAX_MS, Fault, LASTS_MAX_MS};
-use crate::rpc::calls::{Answer, Request as Ask};
+use crate::rpc::calls::{Answer, CallError, Request as Ask};
 
 /// How long another node gets to answer: it says yes, and nothing more.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+/// How long a node is sought that is not reached: one that has just come back is connected again within that.
+const SOUGHT_FOR: Duration = Duration::from_secs(1);
+/// Pause between two tries.
+const AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// Has a node suffer a fault, this one or another.
 pub(super) async fn fault(
@@ -67,23 +71,44 @@ async fn order(node: &Node, id: NodeId, name: &str, (fault, after_ms): (Fault, u
         };
         state.nodes().filter(is_there).map(|(other, _)| other).collect()
     });
-    let mut reasons = Vec::new();
-    for through in std::iter::once(id).chain(gateways) {
-        match ask(node, through, Ask::Suffer { node: id, fault: fault.clone(), after_ms }).await {
-            Ok(()) => return Ok(()),
-            Err(why) => reasons.push(why),
+    let begun = Instant::now();
+    let reasons = loop {
+        let (mut reasons, mut again) = (Vec::new(), true);
+        for through in std::iter::once(id).chain(gateways.iter().copied()) {
+            // A try later on leaves less time, so that those who suffer together begin together.
+            let after_ms = after_ms.saturating_sub(millis(begun.elapsed()));
+            match ask(node, through, Ask::Suffer { node: id, fault: fault.clone(), after_ms }).await {
+                Ok(()) => return Ok(()),
+                Err(untold) => {
+                    again &= untold.again;
+                    reasons.push(untold.why);
+                }
+            }
         }
-    }
+        // What may have been taken is not ordered twice: the node would suffer it again once it is back.
+        if !again || begun.elapsed() >= SOUGHT_FOR {
+            break reasons;
+        }
+        tokio::time::sleep(AGAIN_AFTER).await;
+    };
     let detail = format!("{name} cannot be told to suffer that from here: {}", reasons.join("; "));
     Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "node_unreachable", detail))
 }
 
-async fn ask(node: &Node, to: NodeId, order: Ask) -> Result<(), String> {
-    let (calls, peer) = node.proposer.reach(to)?;
-    match calls.ask(peer, &order, ANSWER_WITHIN).await.map_err(|error| error.to_string())? {
-        Answer::Done => Ok(()),
-        Answer::Unavailable(why) | Answer::Denied(why) => Err(why),
-        _ => Err("its answer does not fit".into()),
+/// Why a node was not told.
+struct Untold {
+    why: String,
+    /// Whether it is certain that the order was not taken, and may be a little later.
+    again: bool,
+}
+
+async fn ask(node: &Node, to: NodeId, order: Ask) -> Result<(), Untold> {
+    let (calls, peer) = node.proposer.reach(to).map_err(|why| Untold { why, again: false })?;
+    match calls.ask(peer, &order, ANSWER_WITHIN).await {
+        Ok(Answer::Done) => Ok(()),
+        Ok(Answer::Unavailable(why) | Answer::Denied(why)) => Err(Untold { why, again: false }),
+        Ok(_) => Err(Untold { why: "its answer does not fit".into(), again: false }),
+        Err(error) => Err(Untold { again: matches!(error, CallError::Open(_)), why: error.to_string() }),
     }
 }
 

@@ -14,6 +14,7 @@ use pentora_scanner::finding::{NotProbed, NotProbedCounts};
 use pentora_scanner::recall::{Recall, Recapture};
 
 use super::auth::HandedOnBy;
+use super::knowledge::Knowledge;
 use super::paging::{Paging, falling};
 use super::residency::check_readable;
 use super::{ApiError, Node};
@@ -33,9 +34,10 @@ use crate::work_protocol::Figures;
 pub(super) async fn list(State(node): State<Node>, paging: Paging) -> Result<Json<Page<JobDocument>>, ApiError> {
     let soft = node.soft().await;
     let now_ms = node.raft.now_ms();
+    let age_ms = Knowledge::of(&node, &node.raft.status(), &soft).status_age_ms();
     let page = node.raft.read(|state| {
         let jobs = state.jobs().rev().map(|(id, job)| (falling(id.0), (id, job)));
-        paging.part("jobs", jobs, |(id, job)| document_of(state, id, job, &soft, now_ms))
+        paging.part("jobs", jobs, |(id, job)| aged(document_of(state, id, job, &soft, now_ms), age_ms))
     });
     page.map(Json)
 }
@@ -47,7 +49,8 @@ pub(super) async fn one(State(node): State<Node>, Path(id): Path<String>) -> Res
         let document = state.job(id).map(|job| document_of(state, id, job, &soft, now_ms))?;
         Some((document, state.spec(id).cloned()))
     });
-    let Some((mut document, spec)) = found else { return Err(Refusal::JobUnknown { job: id }.into()) };
+    let Some((document, spec)) = found else { return Err(Refusal::JobUnknown { job: id }.into()) };
+    let mut document = aged(document, Knowledge::of(&node, &node.raft.status(), &soft).status_age_ms());
     // A large spec is read for a report, not for every look at a job that runs.
     let is_read = |spec: &SpecRef| matches!(spec, SpecRef::Inline(_)) || document.has_ended();
     if let Some(spec) = spec.filter(is_read) {
@@ -145,6 +148,7 @@ fn document_of(state: &pentora_raft::State, id: JobId, job: &Job, soft: &SoftSta
     JobDocument {
         job_id: id.to_string(),
         status: job.status.name().into(),
+        status_age_ms: None,
         workers: u32::try_from(worker_stats.len()).unwrap_or(u32::MAX),
         targets_scanned: job.done.saturating_sub(unreached.total()),
         targets_in_progress: running.targets,
@@ -184,6 +188,12 @@ fn document_of(state: &pentora_raft::State, id: JobId, job: &Job, soft: &SoftSta
         signed_by: job.partitions.first().and_then(|part| part.needs.signer()).map(str::to_owned),
         allow_fragile: false,
     }
+}
+
+/// Says how old what is said of an open job is, where no leader is known: what becomes of it meanwhile nobody here sees.
+fn aged(document: JobDocument, age_ms: Option<u64>) -> JobDocument {
+    let status_age_ms = age_ms.filter(|_| !document.has_ended());
+    JobDocument { status_age_ms, ..document }
 }
 
 /// The site that a job's hosts are at; `None` for more than one, and where none was named.

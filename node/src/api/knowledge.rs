@@ -68,13 +68,14 @@ impl Knowledge {
         self.unreached.get(&record.info.peer).filter(|_| record.may_vote()).cloned()
     }
 
-    /// Milliseconds since a node was heard: by the leader, or while none is known by this one.
+    /// Milliseconds since a node was heard: by the leader, or where that did not say, as for one that was lost before it led, or
+    /// none is known, by this one.
     pub(super) fn heard_ms(&self, node: NodeId, record: &NodeRecord) -> Option<u64> {
         if node == self.own {
             return Some(0);
         }
         let by_leader = self.heard_ms.get(&node).copied();
-        by_leader.or_else(|| self.contact_ms.get(&record.info.peer).copied().filter(|_| !self.is_of_now()))
+        by_leader.or_else(|| self.contact_ms.get(&record.info.peer).copied())
     }
 }
 
@@ -147,10 +148,8 @@ mod tests {
         assert_eq!(margin(&SoftState::default()), None);
     }
 
-    #[test]
-    fn without_a_leader_there_is_no_margin_statuses_carry_their_age_and_contacts_are_the_nodes_own() {
-        let peer = Identity::generate().peer_id();
-        let info = PeerInfo {
+    fn seen(peer: pentora_p2p::PeerId) -> PeerInfo {
+        PeerInfo {
             peer,
             member: true,
             connected: false,
@@ -160,7 +159,24 @@ mod tests {
             remote: None,
             last_contact: Some(Duration::from_secs(7)),
             last_error: Some("no answer".into()),
-        };
+        }
+    }
+
+    #[test]
+    fn whom_the_leader_has_not_heard_since_it_leads_was_heard_when_this_node_heard_it() {
+        let peer = Identity::generate().peer_id();
+        let known = status(Leadership::Known { leader: 1, age: Duration::ZERO });
+        let soft = SoftState { heard_ms: BTreeMap::from([(1, 0), (3, 90)]), ..SoftState::default() };
+        let knowledge = Knowledge::from(&known, &soft, &[seen(peer)], Duration::ZERO);
+        assert_eq!(knowledge.heard_ms(2, &record(&peer.to_string())), Some(7_000));
+        assert_eq!(knowledge.heard_ms(1, &record(&peer.to_string())), Some(0), "the leader's word goes before");
+        assert_eq!(knowledge.heard_ms(2, &record("another")), None);
+    }
+
+    #[test]
+    fn without_a_leader_there_is_no_margin_statuses_carry_their_age_and_contacts_are_the_nodes_own() {
+        let peer = Identity::generate().peer_id();
+        let info = seen(peer);
         let since = Some(Duration::from_secs(12));
         let soft = SoftState { heard_ms: BTreeMap::from([(1, 0), (2, 0)]), ..SoftState::default() };
         let lost = status(Leadership::Lost { last: Some(1), since });

@@ -13,7 +13,7 @@ const ADDRESSES_MAX: usize = 4_096;
 /// Requests a second that a token may make, over some time, and at once. Ours: ten dashboards and a busy script.
 const RATE: f64 = 500.0;
 const AT_ONCE: f64 = 1_000.0;
-/// Tokens that are remembered. The log keeps as many.
+/// Bearers that are remembered, the oldest go first. The log keeps as many tokens.
 const TOKENS_MAX: usize = pentora_raft::state::ACCESS_TOKENS_MAX;
 
 /// Counts requests without a valid token, by address.
@@ -76,6 +76,13 @@ impl Rates {
             // Those that were revoked; a bucket that is new again is full.
             all.retain(|_, (last, _)| now.duration_since(*last) < WINDOW);
         }
+        // A provider of identities lets in as many people as it likes.
+        if all.len() >= TOKENS_MAX
+            && !all.contains_key(name)
+            && let Some(oldest) = all.iter().min_by_key(|(_, (last, _))| *last).map(|(name, _)| name.clone())
+        {
+            all.remove(&oldest);
+        }
         let (last, left) = all.entry(name.to_owned()).or_insert((now, at_once));
         *left = (*left + now.duration_since(*last).as_secs_f64() * rate).min(at_once);
         *last = now;
@@ -112,6 +119,15 @@ mod tests {
         }
         assert!(failures.by_address.lock().unwrap().len() <= ADDRESSES_MAX);
         assert!(failures.by_address.lock().unwrap().contains_key("a19999"));
+    }
+
+    #[test]
+    fn many_people_of_a_provider_take_no_more_memory() {
+        let (rates, now) = (Rates::default(), Instant::now());
+        for number in 0..5_000u64 {
+            assert_eq!(rates.take_at(&format!("oidc:i#{number}"), None, now + Duration::from_micros(number)), Ok(()));
+        }
+        assert_eq!(rates.by_token.lock().unwrap().len(), TOKENS_MAX);
     }
 
     #[test]

@@ -20,10 +20,15 @@ use super::{ApiError, Node};
 use crate::coordinator::plan_removal;
 use crate::document::{PolicyRequest, RemovalDocument};
 use crate::rpc::calls::{Answer, Request as Ask};
+use crate::rpc::no_majority::name_of;
 
 /// How long a removal is waited for: a hand-over, a change of voters, and copies of what only that node keeps. Less than a
 /// client waits for an answer.
 const REMOVED_WITHIN: Duration = Duration::from_secs(25);
+/// How long a change of voters that is under way is waited for.
+const SETTLED_WITHIN: Duration = Duration::from_secs(5);
+/// Pause between two looks at it.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How long the leader gets to look ahead.
 const PLAN_WITHIN: Duration = Duration::from_millis(1_500);
 
@@ -33,7 +38,13 @@ pub(super) async fn remove(
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let only_plan = query.is_some_and(|query| query.split('&').any(|pair| pair == "plan=true"));
+    let query = query.unwrap_or_default();
+    let only_plan = match query.split('&').find_map(|pair| pair.strip_prefix("plan")) {
+        None | Some("=false") => false,
+        Some("=true") => true,
+        // Whoever says `plan` wants to look first: never a removal by a slip.
+        Some(_) => return Err(ApiError::bad_request("plan is true or false")),
+    };
     let id = named(&node, &name)?;
     let plan = planned(&node, id, &name).await?;
     if only_plan {
@@ -75,9 +86,32 @@ pub(super) async fn promote(State(node): State<Node>, Path(name): Path<String>) 
 /// Keeps a node from voting.
 pub(super) async fn demote(State(node): State<Node>, Path(name): Path<String>) -> Result<StatusCode, ApiError> {
     let id = named(&node, &name)?;
+    settled(&node).await?;
     // A voter's seat is given up under the same conditions as when it leaves.
     planned(&node, id, &name).await?;
     change(&node, id, PolicyChange { voting: Some(Voting::Never), ..PolicyChange::default() }).await
+}
+
+/// Waits until nobody votes who is not to: two voters that give up their seats at once each count on the other, and the
+/// second would be left as the only voter, kept from voting.
+async fn settled(node: &Node) -> Result<(), ApiError> {
+    let end = Instant::now() + SETTLED_WITHIN;
+    loop {
+        let voters = node.raft.status().voters;
+        let unwanted = node
+            .raft
+            .read(|state| voters.iter().find(|voter| !state.may_vote(**voter)).map(|voter| name_of(state, *voter)));
+        let Some(unwanted) = unwanted else { return Ok(()) };
+        // Without a leader nothing changes; that is told by what comes next.
+        if node.raft.status().leader.is_none() {
+            return Ok(());
+        }
+        if Instant::now() >= end {
+            let detail = format!("{unwanted} still votes and is not to any more; try again once that is done");
+            return Err(ApiError::new(StatusCode::CONFLICT, "removal_refused", detail));
+        }
+        node.raft.status_changed(LOOK_AGAIN).await;
+    }
 }
 
 /// Changes the cluster's word about a node.

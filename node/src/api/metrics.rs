@@ -16,6 +16,7 @@ use crate::keeps::held;
 use crate::meters::Meters;
 use crate::results::Usage;
 use crate::rpc::SoftState;
+use crate::traces::Told;
 
 /// Standing scans that are told one by one; a line each for more would make every answer long.
 const KEEPS_TOLD_MAX: usize = 100;
@@ -42,6 +43,7 @@ fn render(node: &Node, status: &RaftStatus, knowledge: &Knowledge, soft: &SoftSt
     let now_ms = node.raft.now_ms();
     node.raft.read(|state| text.put_keeps(state, now_ms));
     text.put_process(&node.meters);
+    text.put_traces(node.traces.told());
     text.gauge("pentora_uptime_seconds", "Since this process started.", node.started.elapsed().as_secs());
     text.family("pentora_build_info", Kind::Gauge, "The release, as a label.");
     text.sample("pentora_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
@@ -173,6 +175,14 @@ impl Text {
         self.family(name, Kind::Histogram, help);
         self.histogram(name, &[], &takeovers.election_seconds);
         self.put_requests(meters);
+    }
+
+    fn put_traces(&mut self, told: Told) {
+        let name = "pentora_trace_spans_total";
+        let help = "Spans of traces that telemetry.otlp took (sent), and that it did not or were too many (dropped).";
+        self.family(name, Kind::Counter, help);
+        self.sample(name, &[("outcome", "sent")], told.sent);
+        self.sample(name, &[("outcome", "dropped")], told.dropped);
     }
 
     fn put_requests(&mut self, meters: &Meters) {

@@ -45,6 +45,12 @@ pub(super) fn says(says: &'static str) -> Operation {
 }
 
 impl Operation {
+    /// What may stand in its query, beside what every route takes.
+    pub(super) fn query_names(&self) -> impl Iterator<Item = &str> {
+        let in_query = self.query.iter().filter(|parameter| parameter.parameter_in == ParameterIn::Query);
+        in_query.map(|parameter| parameter.name.as_str())
+    }
+
     /// It takes a document.
     pub(super) fn takes<T: ToSchema>(self) -> Self {
         self.body::<T>(Required::True)
@@ -246,6 +252,9 @@ impl Operation {
         operation.request_body(self.body).security(security)
     }
 }
+
+/// What may stand in the query of every route behind the door.
+pub(super) const OF_EVERY_ROUTE: [&str; 2] = ["min_index", "consistency"];
 
 /// What every route behind the door takes: see `freshness`.
 fn freshness() -> [Parameter; 2] {

@@ -12,6 +12,7 @@ use data_encoding::BASE64URL_NOPAD;
 use serde::Deserialize;
 
 use super::ApiError;
+use super::problem::of_query;
 use crate::document::Page;
 
 /// Entries of a part where the caller does not say how many.
@@ -39,7 +40,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Paging {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let sent = Query::<Sent>::from_request_parts(parts, state).await;
-        let Query(Sent { limit, after }) = sent.map_err(|error| ApiError::bad_request(error.body_text()))?;
+        let Query(Sent { limit, after }) = sent.map_err(|error| ApiError::bad_request(of_query(&error.body_text())))?;
         let limit = match limit.as_deref().map(str::parse) {
             None => LIMIT_DEFAULT,
             Some(Ok(limit)) if (1..=LIMIT_MAX).contains(&limit) => limit,

@@ -14,6 +14,8 @@ const PROBLEM_JSON: &str = "application/problem+json";
 const QUEUE_RETRY_SECONDS: u64 = 10;
 /// The longest plain-text error that is taken over, in bytes.
 const REJECTION_BYTES_MAX: usize = 4096;
+/// How the framework begins what it says of a query.
+const QUERY_REJECTED: &str = "Failed to deserialize query string: ";
 
 /// An error of the API.
 #[derive(Debug)]
@@ -78,9 +80,17 @@ pub(super) async fn of_rejection(response: Response) -> Response {
     let text = axum::body::to_bytes(response.into_body(), REJECTION_BYTES_MAX).await.unwrap_or_default();
     let detail = match String::from_utf8_lossy(&text).trim() {
         "" => "the request was not understood".to_owned(),
-        text => text.to_owned(),
+        text => of_query(text),
     };
     ApiError::new(status, code, detail).into_response()
+}
+
+/// What the framework says of a query that does not read, in our words; anything else as it is.
+pub(super) fn of_query(text: &str) -> String {
+    match text.strip_prefix(QUERY_REJECTED) {
+        Some(why) => format!("the query is not understood: {}", why.replace("provided string was not", "this must be")),
+        None => text.to_owned(),
+    }
 }
 
 impl From<Refusal> for ApiError {

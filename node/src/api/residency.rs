@@ -1,7 +1,6 @@
 //! Which node may show the results of a job that do not leave a region: one that is there, to whom they go through no other.
 
 use axum::http::StatusCode;
-use pentora_raft::state::NodeRecord;
 use pentora_raft::{JobId, NodeId, State as Log};
 
 use super::auth::HandedOnBy;
@@ -28,11 +27,8 @@ fn readable(state: &Log, own: NodeId, job: JobId, by: Option<NodeId>) -> Result<
     let asked = by.filter(|by| !is_there(*by)).unwrap_or(own);
     let name = state.node(asked).map_or("this node", |record| record.info.name.as_str());
     let there = state.nodes().filter(|(id, record)| is_there(*id) && !record.status.is_gone());
-    let named = |(_, record): (NodeId, &NodeRecord)| match record.info.addresses.first() {
-        Some(address) => format!("{} ({address})", record.info.name),
-        None => record.info.name.clone(),
-    };
-    let there: Vec<String> = there.take(NAMED_MAX).map(named).collect();
+    // By name alone: where its API listens nobody else knows, and the mesh's port answers no request.
+    let there: Vec<String> = there.take(NAMED_MAX).map(|(_, record)| record.info.name.clone()).collect();
     let ask = match there.is_empty() {
         true => "no node there is up".to_owned(),
         false => format!("ask a node there: {}", there.join(", ")),

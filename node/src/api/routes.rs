@@ -9,15 +9,17 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::{Request, State};
 use axum::handler::Handler;
 use axum::http::Method;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use tokio::sync::Semaphore;
 
 pub(super) use self::rows::routes;
-use super::openapi::Operation;
-use super::{Access, Node, body, forward, register};
+use super::openapi::{OF_EVERY_ROUTE, Operation};
+use super::{Access, ApiError, Node, body, forward, register};
 
 /// A row of the table of routes.
 pub(super) struct Route {
@@ -77,7 +79,13 @@ impl Route {
 
     pub(super) fn add_to(self, router: Router<Node>) -> Router<Node> {
         let method = MethodFilter::try_from(self.method).expect("the table has HTTP's own methods only");
-        router.route(&self.path, (self.handler)(method))
+        let handler = (self.handler)(method);
+        // Probes and scrapers add what they like.
+        if self.access == Access::Open {
+            return router.route(&self.path, handler);
+        }
+        let names = self.says.query_names().map(str::to_owned).chain(OF_EVERY_ROUTE.map(str::to_owned)).collect();
+        router.route(&self.path, handler.route_layer(from_fn_with_state(Arc::new(names), known_query)))
     }
 }
 
@@ -129,4 +137,18 @@ fn delete<H: Handler<T, Node>, T: 'static>(
     says: Operation,
 ) -> Route {
     Route::new(access, Method::DELETE, path, handler, says)
+}
+
+/// Refuses what the route does not know in a query: `?Plan=true` is no plan, and must not become a scan.
+async fn known_query(State(names): State<Arc<Vec<String>>>, request: Request, next: Next) -> Response {
+    let query = request.uri().query().unwrap_or_default();
+    let keys = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split('=').next().unwrap_or(pair));
+    for key in keys {
+        if !names.iter().any(|name| name == key) {
+            let detail =
+                format!("`{key}` is nothing that this route takes in its query; it takes {}", names.join(", "));
+            return ApiError::bad_request(detail).into_response();
+        }
+    }
+    next.run(request).await
 }

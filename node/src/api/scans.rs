@@ -13,6 +13,7 @@ use super::{ApiError, Node};
 use crate::clock::wall_ms;
 use crate::document::{ScanAccepted, ScanRequest};
 use crate::jobs::{self, RefusedRequest};
+use crate::traces::Place;
 
 /// The longest `Idempotency-Key`, in bytes: a UUID with room to spare.
 const KEY_BYTES_MAX: usize = 256;
@@ -31,6 +32,7 @@ pub(super) async fn submit(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
+    let began_ns = node.traces.begin();
     let mut request: ScanRequest = read_json(&body)?;
     if how.plan == Some(true) && request.carry {
         return Err(ApiError::bad_request(
@@ -65,6 +67,8 @@ pub(super) async fn submit(
     let own = node.raft.node();
     let tries = node.settings().max_attempts;
     let accepted = jobs::submit(prepared, key, &node.proposer, &node.exchange, own, tries).await?;
+    let facts = || vec![("log_index", accepted.index.into()), ("targets", accepted.targets.into())];
+    node.traces.tell(accepted.job, Place::Submit(own), began_ns, facts, None);
     let location = format!("/api/v1/jobs/{}", accepted.job);
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(ScanAccepted::from(accepted))).into_response())
 }

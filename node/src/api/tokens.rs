@@ -84,8 +84,12 @@ pub(super) fn networks(texts: &[String]) -> Result<Vec<IpNet>, ApiError> {
     if texts.len() > NETWORKS_MAX {
         return Err(ApiError::bad_request(format!("networks: at most {NETWORKS_MAX} of them")));
     }
-    let parsed = texts.iter().map(|net| net.parse::<IpNet>().map(|net| net.trunc()));
-    parsed.collect::<Result<_, _>>().map_err(|error| ApiError::bad_request(format!("networks: {error}")))
+    let network = |text: &String| match text.parse::<IpNet>() {
+        Ok(net) if net.trunc() == net => Ok(net),
+        Ok(net) => Err(ApiError::bad_request(format!("networks: {net} is an address in {}", net.trunc()))),
+        Err(error) => Err(ApiError::bad_request(format!("networks: {error}"))),
+    };
+    texts.iter().map(network).collect()
 }
 
 /// Refuses texts that no node could say of itself; an empty one lifts a limit.

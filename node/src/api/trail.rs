@@ -1,9 +1,13 @@
 //! The way into the audit log. What is about to be carried out is in the log before it is; what came of it, and what was refused,
 //! follows in batches.
 //!
+//! A login is no order: it changes nothing, and whatever is done with a session is noted as an order of its token. Logins are counted by
+//! who and from where and written behind the fact, at a rate that leaves the log to orders.
+//!
 //! **Invariant: no order of a person is carried out that is not in the audit log.** A node that cannot write there refuses it.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,8 +27,15 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// with these, strangers need half a day to push out the entries that are kept.
 const REFUSALS_AT_ONCE: usize = 64;
 const REFUSALS_A_SECOND: f64 = 1.0;
+/// Different logins that wait at most; beyond, those of one token are counted together, wherever they came from. Ours: as many as tokens.
+const LOGINS_WAIT_MAX: usize = pentora_raft::state::ACCESS_TOKENS_MAX;
+/// Where they came from then.
+const MANY_ADDRESSES: &str = "many addresses";
 /// How often refusals are looked at for which there was no budget.
 const LOOKED_AT: Duration = Duration::from_secs(5);
+
+/// In place of the number of the entry by which something was asked: a login has none. Numbers begin at 1.
+const LOGIN: u64 = 0;
 
 /// What waits to be written: an entry's author and action, and what came of it.
 type Key = (String, String, String, Outcome);
@@ -56,15 +67,53 @@ struct Entries {
     /// What came of orders: as many as there were orders.
     answered: BTreeMap<Key, u32>,
     /// Who asks for what is refused chooses how many these are, so that they are written as the budget has it.
-    refused: BTreeMap<Key, u32>,
-    /// How many refusals may be written, as of a time.
+    refused: Budgeted,
+    /// The same holds for who may log in.
+    logins: Budgeted,
+}
+
+/// Entries that are written as a budget has it.
+#[derive(Debug)]
+struct Budgeted {
+    entries: BTreeMap<Key, u32>,
+    /// The one that was written last: the next ones follow it, so that nobody who comes again and again keeps others out.
+    last: Option<Key>,
+    /// How many may be written, as of a time.
     budget: (f64, Instant),
+}
+
+impl Default for Budgeted {
+    fn default() -> Self {
+        Self { entries: BTreeMap::new(), last: None, budget: (REFUSALS_AT_ONCE as f64, Instant::now()) }
+    }
+}
+
+impl Budgeted {
+    fn take_into(&mut self, taken: &mut Vec<(Key, u32)>, now: Instant) {
+        let (left, since) = &mut self.budget;
+        *left = (*left + now.duration_since(*since).as_secs_f64() * REFUSALS_A_SECOND).min(REFUSALS_AT_ONCE as f64);
+        *since = now;
+        while taken.len() < AUDIT_AT_ONCE_MAX
+            && *left >= 1.0
+            && let Some(entry) = next_behind(&mut self.entries, self.last.as_ref())
+        {
+            *left -= 1.0;
+            self.last = Some(entry.0.clone());
+            taken.push(entry);
+        }
+    }
+}
+
+/// Takes the entry behind `last`, or the first where none is.
+fn next_behind(entries: &mut BTreeMap<Key, u32>, last: Option<&Key>) -> Option<(Key, u32)> {
+    let behind = last.and_then(|last| entries.range((Bound::Excluded(last), Bound::Unbounded)).next());
+    let key = behind.or_else(|| entries.iter().next()).map(|(key, _)| key.clone())?;
+    entries.remove_entry(&key)
 }
 
 impl Default for Waiting {
     fn default() -> Self {
-        let budget = (REFUSALS_AT_ONCE as f64, Instant::now());
-        let entries = Entries { answered: BTreeMap::new(), refused: BTreeMap::new(), budget };
+        let entries = Entries { answered: BTreeMap::new(), refused: Budgeted::default(), logins: Budgeted::default() };
         Self { entries: Mutex::new(entries), more: Notify::new(), unsure: Mutex::default() }
     }
 }
@@ -74,9 +123,18 @@ impl Waiting {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let waiting = match key.3 {
             outcome @ Outcome::Refused { .. } => {
-                let is_one_more = entries.refused.len() >= REFUSALS_AT_ONCE && !entries.refused.contains_key(&key);
-                let of_many = || (String::new(), "many addresses".to_owned(), "many requests".to_owned(), outcome);
-                entries.refused.entry(if is_one_more { of_many() } else { key }).or_insert(0)
+                let refused = &mut entries.refused.entries;
+                let is_one_more = refused.len() >= REFUSALS_AT_ONCE && !refused.contains_key(&key);
+                let of_many = || (String::new(), MANY_ADDRESSES.to_owned(), "many requests".to_owned(), outcome);
+                refused.entry(if is_one_more { of_many() } else { key }).or_insert(0)
+            }
+            Outcome::Answered { asked: LOGIN, .. } => {
+                let logins = &mut entries.logins.entries;
+                let is_one_more = logins.len() >= LOGINS_WAIT_MAX && !logins.contains_key(&key);
+                let (who, from, action, outcome) = key;
+                let of_many = (String::new(), MANY_ADDRESSES.to_owned());
+                let (who, from) = if is_one_more { of_many } else { (who, from) };
+                logins.entry((who, from, action, outcome)).or_insert(0)
             }
             _ => entries.answered.entry(key).or_insert(0),
         };
@@ -87,22 +145,15 @@ impl Waiting {
 
     fn take(&self, now: Instant) -> Vec<(Key, u32)> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let Entries { answered, refused, budget: (left, since) } = &mut *entries;
-        *left = (*left + now.duration_since(*since).as_secs_f64() * REFUSALS_A_SECOND).min(REFUSALS_AT_ONCE as f64);
-        *since = now;
+        let Entries { answered, refused, logins } = &mut *entries;
         let mut taken = Vec::new();
         while taken.len() < AUDIT_AT_ONCE_MAX
             && let Some(entry) = answered.pop_first()
         {
             taken.push(entry);
         }
-        while taken.len() < AUDIT_AT_ONCE_MAX
-            && *left >= 1.0
-            && let Some(entry) = refused.pop_first()
-        {
-            *left -= 1.0;
-            taken.push(entry);
-        }
+        logins.take_into(&mut taken, now);
+        refused.take_into(&mut taken, now);
         taken
     }
 
@@ -152,6 +203,11 @@ impl Trail {
     /// Notes what came of it.
     pub fn answered(&self, author: &Author, action: &str, asked: u64, status: u16) {
         self.note(author, action, Outcome::Answered { asked, status });
+    }
+
+    /// Notes what came of a login, which no entry says was asked for.
+    pub fn logged_in(&self, author: &Author, action: &str, status: u16) {
+        self.note(author, action, Outcome::Answered { asked: LOGIN, status });
     }
 
     /// Notes that something was refused before anything was done.
@@ -220,6 +276,30 @@ mod tests {
         let next = waiting.batch(now, || 9).unwrap();
         assert_eq!((next.number, next.entries.len()), (9, 1));
         assert_ne!(next.entries, first.entries);
+    }
+
+    #[test]
+    fn logins_fill_no_more_of_the_log_than_their_budget_and_each_is_counted_under_its_token() {
+        let (waiting, begun) = (Waiting::default(), Instant::now());
+        let key = |who: &str, from: u64| {
+            let outcome = Outcome::Answered { asked: LOGIN, status: 200 };
+            (who.to_owned(), from.to_string(), "POST /api/v1/auth/login".to_owned(), outcome)
+        };
+        for number in 0..10_000 {
+            waiting.add(key("ci", number % 3), 1);
+        }
+        for number in 0..5_000 {
+            waiting.add(key("viewer", number), 1);
+        }
+        let mut written = Vec::new();
+        for second in 0..2_000 {
+            let taken = waiting.take(begun + Duration::from_secs(second));
+            assert!(second == 0 || taken.len() <= 1, "a second");
+            written.extend(taken);
+        }
+        assert!(written.len() <= LOGINS_WAIT_MAX + 1);
+        let of = |who: &str| written.iter().filter(|(key, _)| key.0 == who).map(|(_, times)| *times).sum::<u32>();
+        assert_eq!((of("ci"), of("viewer")), (10_000, 5_000), "none is lost");
     }
 
     #[test]

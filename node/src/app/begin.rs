@@ -24,7 +24,15 @@ use crate::rpc::proposer::Proposer;
 
 impl From<DataDirError> for Failure {
     fn from(error: DataDirError) -> Self {
-        Self::new(ExitCode::Failure, error.to_string())
+        let failure = Self::new(ExitCode::Failure, error.to_string());
+        match error {
+            DataDirError::InUse { .. } => failure.next("stop the other process, or name another --data-dir"),
+            DataDirError::Io { .. } => {
+                failure.next("let the user who runs this write there, or name another --data-dir")
+            }
+            // They say themselves what to do, or there is nothing that always helps.
+            DataDirError::Exposed { .. } | DataDirError::Damaged { .. } => failure,
+        }
     }
 }
 
@@ -116,9 +124,11 @@ fn init(data_dir: &DataDir, config: &NodeConfig, backup: Option<&Path>) -> Resul
     };
     let (mesh, incoming) = start_mesh(data_dir, config, psk.clone(), cluster)?;
     data_dir.save_pre_shared_key(&psk)?;
+    kill_point::reached("init-key-kept");
     let admin: [u8; 32] = rand::random();
     let admin = format!("pna_{}", data_encoding::BASE32_NOPAD.encode(&admin).to_ascii_lowercase());
     let path = data_dir.save_admin_token(&admin)?;
+    kill_point::reached("init-token-kept");
     tracing::info!(path = %path.display(), "the administrator token is in this file");
     let node = match backup {
         Some(backup) => {
@@ -130,6 +140,7 @@ fn init(data_dir: &DataDir, config: &NodeConfig, backup: Option<&Path>) -> Resul
     let store_begun = backup.is_some();
     let identity = NodeIdentity { cluster, node, name: config.name.clone(), members: Vec::new(), store_begun };
     data_dir.save_identity(&identity)?;
+    kill_point::reached("init-identity-kept");
     Ok(Entered { mesh, incoming, identity, admitted_at: None, is_outside: false })
 }
 
@@ -339,4 +350,22 @@ fn read_psk(path: &std::path::Path) -> Result<PreSharedKey, Failure> {
         |why: String| Failure::new(ExitCode::Config, format!("mesh.psk_file: {}", path.display())).because(why);
     let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
     PreSharedKey::from_hex(text.trim()).map_err(|error| failed(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    #[test]
+    fn another_process_is_to_be_stopped_only_where_it_holds_the_data_directory() {
+        let path = || PathBuf::from("/d");
+        let told = |error: DataDirError| Failure::from(error).to_string();
+        assert!(told(DataDirError::InUse { path: path() }).contains("stop the other process"));
+        let refused = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        assert!(told(DataDirError::Io { path: path(), source: refused }).contains("name another --data-dir"));
+        let exposed = DataDirError::Exposed { what: "the group can write it".into(), mend: "chmod 0700 /d".into() };
+        assert!(!told(exposed).contains("process"));
+    }
 }

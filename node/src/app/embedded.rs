@@ -24,6 +24,8 @@ use crate::feeds::FeedStore;
 use crate::jobs::{self, RefusedRequest};
 use crate::policy::own::OwnFile;
 use crate::results::ChunkStore;
+use crate::sign_in::SignIn;
+use crate::traces::Traces;
 use crate::worker::Worker;
 
 /// How often the embedded worker beats, in milliseconds: it is what a progress bar follows, and costs microseconds here.
@@ -196,6 +198,7 @@ async fn start_with(
         coordinator,
         copies: 1,
         own: file,
+        traces: Traces::default(),
     };
     let services = Services::make(parts);
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
@@ -216,10 +219,12 @@ async fn start_with(
         signer: None,
         departure: Departure::default(),
         auto_register: true,
+        sign_in: SignIn::default(),
         trail: None,
         spool: None,
         faults: None,
         meters: services.meters,
+        traces: services.traces,
     });
     tasks.spawn(services.worker.clone().run(services.sessions, None, stop.clone()));
     tasks.spawn(services.coordinator.run(stop.clone()));

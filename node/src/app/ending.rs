@@ -1,7 +1,9 @@
 //! How a node ends: what it waits for, and what it says and hands over before it stops.
 
+use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
+use futures::FutureExt;
 use pentora_raft::command::Command;
 use pentora_raft::{LogVersion, Raft, Role, kill_point};
 use tokio::sync::watch;
@@ -15,6 +17,27 @@ use crate::rpc::proposer::Proposer;
 const HEARD_WITHIN_MS: u64 = 2_000;
 /// How long a leader that stops waits for another to take over.
 const HAND_OVER_WITHIN: Duration = Duration::from_secs(2);
+
+/// Does work without which the node is none. Where that breaks, `broken` says so: a node whose coordinator is gone would go on
+/// to be heard, and to lead, and do nothing.
+pub(super) async fn vital<T>(
+    what: &'static str,
+    work: impl Future<Output = T>,
+    broken: watch::Sender<Option<&'static str>>,
+) {
+    if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+        broken.send_replace(Some(what));
+    }
+}
+
+/// Waits until something vital has broken; the answer says what.
+pub(super) async fn until_broken(broke: &mut watch::Receiver<Option<&'static str>>) -> Failure {
+    let what = broke.wait_for(Option::is_some).await.ok().and_then(|what| *what);
+    let Some(what) = what else { return std::future::pending().await };
+    Failure::new(ExitCode::Failure, format!("{what} broke: the node stops, so that others take over"))
+        .because("a fault in this program; the lines above say where")
+        .next("start it again, which a supervisor does by itself, and report it")
+}
 
 /// Waits for a signal, for this node's removal, for a log that this release does not read, or for consensus to stop, which
 /// only a restart heals.
@@ -100,4 +123,20 @@ pub(super) async fn hand_over(raft: &Raft) {
     }
     kill_point::reached("handed-over");
     tracing::info!(to, done = raft.status().leader == Some(to), "leadership handed over");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_breaks_ends_the_node_and_what_ends_by_itself_does_not() {
+        let (broken, mut broke) = watch::channel(None);
+        vital("the gateway", async { 5 }, broken.clone()).await;
+        assert!(until_broken(&mut broke).now_or_never().is_none());
+        vital("the coordinator", async { panic!("for the test") }, broken.clone()).await;
+        let failure = until_broken(&mut broke).await;
+        assert!(failure.what.starts_with("the coordinator broke"), "{failure}");
+        assert_eq!(failure.exit, ExitCode::Failure);
+    }
 }

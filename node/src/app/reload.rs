@@ -1,5 +1,6 @@
 //! SIGHUP: the configuration is read again. What its owner allows a node takes effect at once; of everything else it is said
-//! that it waits for the next start; and of a file that is wrong nothing is taken. The API's certificate is read again with it.
+//! that it waits for the next start; and of a file that is wrong nothing is taken. The API's certificate is read again with it, and
+//! so is by whose word people are let in.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -9,6 +10,7 @@ use super::node_info;
 use crate::config::{Sources, reload};
 use crate::failure::{ExitCode, Failure};
 use crate::policy::own::OwnFile;
+use crate::sign_in::SignIn;
 
 /// Makes SIGHUP stop nothing from here on, and answers what reads the file again at each until `stop`.
 ///
@@ -17,6 +19,7 @@ use crate::policy::own::OwnFile;
 pub(super) fn keep(
     sources: Sources,
     own: OwnFile,
+    sign_in: SignIn,
     certificate: Option<OwnCertificate>,
     stop: CancellationToken,
 ) -> Result<impl Future<Output = ()> + Send, Failure> {
@@ -33,15 +36,14 @@ pub(super) fn keep(
             if let Some(certificate) = certificate.clone() {
                 drop(tokio::task::spawn_blocking(move || certificate.read_again()).await);
             }
-            sources =
-                read_again(sources, &own, certificate.as_ref().is_some_and(|certificate| !certificate.is_of_cluster()))
-                    .await;
+            let has_files = certificate.as_ref().is_some_and(|certificate| !certificate.is_of_cluster());
+            sources = read_again(sources, &own, &sign_in, has_files).await;
         }
     })
 }
 
 /// Reads it once; answers what it was read from.
-async fn read_again(sources: Sources, own: &OwnFile, has_files: bool) -> Sources {
+async fn read_again(sources: Sources, own: &OwnFile, sign_in: &SignIn, has_files: bool) -> Sources {
     if sources.file.is_none() {
         if has_files {
             return sources;
@@ -56,6 +58,14 @@ async fn read_again(sources: Sources, own: &OwnFile, has_files: bool) -> Sources
         let rules = node_info::own_rules(&read.worker)?;
         Ok((read, rules))
     });
+    let taken = match taken {
+        Ok((read, rules)) => {
+            let (sign_in, provider) = (sign_in.clone(), read.oidc.provider());
+            let took = tokio::task::spawn_blocking(move || sign_in.take(provider)).await;
+            took.map_err(|error| error.to_string()).and_then(|took| took).map(|()| (read, rules))
+        }
+        Err(error) => Err(error),
+    };
     match taken {
         Ok((read, rules)) => {
             if *own.now() != rules {

@@ -1,6 +1,7 @@
 //! The streams that other nodes open, each served by a task of its own, as far as `access` lets their peer.
 
 mod api_call;
+mod copies;
 mod refusals;
 
 use std::net::IpAddr;
@@ -31,6 +32,7 @@ use crate::results::{ChunkReader, Exchange, NotKept};
 use crate::rpc::SoftState;
 use crate::rpc::calls::{self, Answer, ApiCall, CallError, Calls, Request};
 use crate::rpc::proposer::Unavailable;
+use crate::traces::Traces;
 use crate::work_protocol;
 
 /// How long it is waited for the grant of a lease that a node outside names: it may have heard of it before this member.
@@ -61,6 +63,8 @@ pub(super) struct StreamServices {
     pub(super) sealing: Option<(PreSharedKey, ClusterId)>,
     /// Holds what is proposed against who proposes it.
     pub(super) judge: Judge,
+    /// Where copies that it was given are told of.
+    pub(super) traces: Traces,
 }
 
 /// The command as a peer may have it proposed: [`access::proposal`], but in a simulation of its absence.
@@ -163,17 +167,29 @@ async fn serve_calls(stream: &mut FrameStream, services: &StreamServices) -> Res
         match (request, may) {
             // What follows a request is taken off the stream, so that the next one is understood.
             (Request::PutChunk { digest, bytes }, may) => {
+                let began_ns = services.traces.begin();
                 let bytes = calls::receive_parts(stream, bytes).await?;
                 let answer = match may.and_then(|()| may_keep(services, peer, &bytes)) {
-                    Ok(()) => kept(services.exchange.write(digest, bytes).await.map_err(NotKept::from)),
+                    Ok(()) => {
+                        let written = services.exchange.write(digest, bytes.clone()).await;
+                        copies::tell(services, digest, &bytes, began_ns, written.as_ref().err());
+                        kept(written.map_err(NotKept::from))
+                    }
                     Err(denied) => Answer::Denied(denied.to_string()),
                 };
                 calls::send_answer(stream, &answer).await?;
             }
             (Request::HandIn { digest, bytes }, may) => {
+                let began_ns = services.traces.begin();
                 let bytes = calls::receive_parts(stream, bytes).await?;
                 let answer = match may.and_then(|()| may_keep(services, peer, &bytes)) {
-                    Ok(()) if Digest::of(&bytes) == digest => take_in(services, bytes).await,
+                    Ok(()) if Digest::of(&bytes) == digest => {
+                        let answer = take_in(services, bytes.clone()).await;
+                        let fault =
+                            matches!(answer, Answer::Unavailable(_)).then_some("not on as many disks as needed");
+                        copies::tell(services, digest, &bytes, began_ns, fault.as_ref());
+                        answer
+                    }
                     Ok(()) => Answer::Unavailable("its bytes are not those that its name says".into()),
                     Err(denied) => Answer::Denied(denied.to_string()),
                 };

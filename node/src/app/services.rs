@@ -22,6 +22,7 @@ use crate::results::{ChunkStore, Exchange};
 use crate::rpc::calls::Calls;
 use crate::rpc::proposer::Proposer;
 use crate::schedules::Schedules;
+use crate::traces::Traces;
 use crate::worker::{Context, Fence, Permits, Rest, Skew, Units, Worker};
 
 /// What a running node consists of, by its handles.
@@ -37,6 +38,7 @@ pub(super) struct Services {
     pub(super) door: Door,
     pub(super) gateway: Gateway,
     pub(super) meters: Meters,
+    pub(super) traces: Traces,
 }
 
 /// What they are made of.
@@ -53,12 +55,14 @@ pub(super) struct Parts<'a> {
     pub(super) copies: usize,
     /// What this node's own file lets it scan.
     pub(super) own: OwnFile,
+    /// Where its part of each job's way is told.
+    pub(super) traces: Traces,
 }
 
 impl Services {
     /// Joins the services of a node; nothing runs yet.
     pub(super) fn make(parts: Parts<'_>) -> Self {
-        let Parts { name, raft, mesh, store, engine, feeds, coordinator, copies, own } = parts;
+        let Parts { name, raft, mesh, store, engine, feeds, coordinator, copies, own, traces } = parts;
         let calls = mesh.clone().map(Calls::new);
         let has_mesh = calls.is_some();
         let proposer = Proposer::new(raft.clone(), calls.clone());
@@ -83,6 +87,7 @@ impl Services {
             skew: Skew::default(),
             feeds,
             meters: meters.clone(),
+            traces: traces.clone(),
         });
         let keeps = Keeps {
             raft: raft.clone(),
@@ -97,8 +102,9 @@ impl Services {
             settings: coordinator.settings.clone(),
         };
         let coordinator =
-            Coordinator::new(raft.clone(), Arc::clone(&sessions), exchange.clone(), coordinator, has_mesh);
-        Self { proposer, sessions, exchange, worker, coordinator, schedules, keeps, door, gateway, meters }
+            Coordinator::new(raft.clone(), Arc::clone(&sessions), exchange.clone(), coordinator, has_mesh)
+                .telling(traces.clone());
+        Self { proposer, sessions, exchange, worker, coordinator, schedules, keeps, door, gateway, meters, traces }
     }
 
     /// What streams are served from. With `served`, requests of the API and faults to suffer are taken from members.
@@ -120,6 +126,7 @@ impl Services {
             whereabouts,
             sealing: served.and_then(|served| Some((served.psk.clone()?, served.cluster))),
             judge: access::proposal,
+            traces: self.traces.clone(),
         }
     }
 }

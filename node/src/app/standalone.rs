@@ -35,6 +35,7 @@ use crate::failure::{ExitCode, Failure};
 use crate::feeds::follow::use_rules;
 use crate::feeds::{FeedKind, FeedStore};
 use crate::policy::own::OwnFile;
+use crate::sign_in::SignIn;
 use crate::worker::order_of;
 
 /// How often orders are looked at and finished units are saved.
@@ -50,16 +51,14 @@ const EXPORT_AGAIN: Duration = Duration::from_secs(60);
 /// Why it could not start.
 pub(super) async fn run(plan: StartPlan) -> Result<(), Failure> {
     use tokio::signal::unix::{SignalKind, signal};
-    let data_dir = DataDir::open(&plan.config.data_dir).map_err(|error| {
-        Failure::new(ExitCode::Failure, error.to_string()).next("stop the other process, or name another --data-dir")
-    })?;
+    let data_dir = DataDir::open(&plan.config.data_dir)?;
     let station = Station::open(&plan, &data_dir)?;
     plan.remember().map_err(|error| {
         Failure::new(ExitCode::Failure, "the data directory does not take this worker's settings")
             .because(error.to_string())
     })?;
     let (tasks, reading) = (TaskTracker::new(), CancellationToken::new());
-    tasks.spawn(reload::keep(plan.sources.clone(), station.file.clone(), None, reading.clone())?);
+    tasks.spawn(reload::keep(plan.sources.clone(), station.file.clone(), SignIn::default(), None, reading.clone())?);
     let failed = |error: std::io::Error| {
         Failure::new(ExitCode::Failure, "signals cannot be received").because(error.to_string())
     };
@@ -166,7 +165,7 @@ impl Station {
     }
 
     async fn run(self, stop: impl Future<Output = ()>) {
-        use_rules(&self.feeds, &self.engine);
+        use_rules(&self.feeds, &self.engine, &self.file.now());
         let mut desk = Desk::default();
         let mut export_at = Instant::now();
         tokio::pin!(stop);
@@ -246,7 +245,7 @@ impl Station {
                 }
             }
             if kind.of_advisories().is_none() {
-                use_rules(&self.feeds, &self.engine);
+                use_rules(&self.feeds, &self.engine, &self.file.now());
             }
         }
         Ok(())

@@ -3,15 +3,15 @@
 use clap::{Args, Subcommand};
 
 use super::api_session::{ApiSession, NodeArgs};
-use super::confirm::{YesArgs, confirm};
+use super::confirm::{YesArgs, confirm, confirm_where_asked};
 use super::context::Context;
 use super::list::{ListArgs, list};
-use super::output::clean;
+use super::output::{clean, counted};
 use super::rules::listed;
 use super::table::{Column, NOTHING, Tabular};
+use super::token::lifetime;
 use super::watch::json;
 use crate::client::Client;
-use crate::config::parse_duration;
 use crate::document::{AccessTokenCreated, AccessTokenDocument, AccessTokenRequest};
 use crate::failure::Failure;
 
@@ -51,7 +51,7 @@ pub(super) struct CreateArgs {
     #[arg(long, value_parser = ["viewer", "auditor", "operator", "admin"])]
     role: String,
     /// How long it is valid [default: until it is revoked].
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, alias = "ttl")]
+    #[arg(long, value_name = "DURATION", value_parser = lifetime, alias = "ttl")]
     expires: Option<std::time::Duration>,
     /// Networks that its bearer may scan, as prefixes [default: all that policy allows].
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
@@ -95,6 +95,8 @@ pub(super) struct RotateArgs {
     /// Print JSON: token, name, role and expiry.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    yes: YesArgs,
     #[command(flatten)]
     node: NodeArgs,
 }
@@ -144,9 +146,9 @@ fn may_scan(token: &AccessTokenDocument) -> String {
 }
 
 fn at_most(token: &AccessTokenDocument) -> String {
-    let rate = token.requests_per_minute.map(|rate| format!("{rate} requests a minute"));
-    let jobs = token.open_jobs.map(|jobs| format!("{jobs} jobs at once"));
-    let targets = token.targets_per_day.map(|targets| format!("{targets} targets a day"));
+    let rate = token.requests_per_minute.map(|rate| format!("{} a minute", counted(rate.into(), "request")));
+    let jobs = token.open_jobs.map(|jobs| format!("{} at once", counted(jobs.into(), "job")));
+    let targets = token.targets_per_day.map(|targets| format!("{} a day", counted(targets, "target")));
     let all: Vec<String> = [rate, jobs, targets].into_iter().flatten().collect();
     if all.is_empty() { NOTHING.to_owned() } else { all.join(", ") }
 }
@@ -162,6 +164,8 @@ fn text(token: &AccessTokenDocument) -> String {
         (None, Some(at)) => at.clone(),
         (None, None) => "never".to_owned(),
     };
+    // Somebody whom a provider of identities let in has no token, and so none that was made.
+    let is_person = token.created_at.is_empty();
     let lines = [
         ("Name", token.name.clone()),
         ("Role", token.role.clone()),
@@ -172,7 +176,9 @@ fn text(token: &AccessTokenDocument) -> String {
         ("Made", format!("{} {by}", token.created_at)),
         ("Secret", format!("of {}", token.changed_at)),
     ];
-    lines.into_iter().map(|(word, value)| format!("{:<10} {}\n", format!("{word}:"), clean(&value))).collect()
+    let of_tokens = |word: &str| matches!(word, "Made" | "Secret");
+    let lines = lines.into_iter().filter(|(word, _)| !is_person || !of_tokens(word));
+    lines.map(|(word, value)| format!("{:<10} {}\n", format!("{word}:"), clean(&value))).collect()
 }
 
 /// Carries the command out.
@@ -190,6 +196,8 @@ pub(super) async fn run(command: AccessCommand, context: &mut Context) -> Result
         }
         AccessCommand::Rotate(args) => {
             let session = ApiSession::open(&args.node, context)?;
+            let what = format!("the secret that token {} has now will be of no use", clean(&args.name));
+            confirm_where_asked(args.yes, &what, context)?;
             let made = session.client.rotate_access_token(&args.name).await;
             show_secret(&made.map_err(|error| session.failure(&error))?, args.json, context)
         }
@@ -245,6 +253,17 @@ mod tests {
     use super::super::table::cells;
     use super::*;
 
+    #[test]
+    fn somebody_whom_a_provider_let_in_is_told_without_a_token_that_was_made() {
+        let person = AccessTokenDocument { name: "oidc:https://i#alice".into(), ..AccessTokenDocument::default() };
+        let told = text(&person);
+        assert!(
+            told.contains("oidc:https://i#alice") && !told.contains("Made:") && !told.contains("Secret:"),
+            "{told}"
+        );
+        assert!(text(&token()).contains("Made:"));
+    }
+
     fn token() -> AccessTokenDocument {
         AccessTokenDocument {
             name: "ci".into(),
@@ -282,6 +301,18 @@ mod tests {
                 ["ci", "viewer", "valid", "never", "-", "-"],
             ]
         );
+    }
+
+    #[test]
+    fn what_a_token_allows_of_one_is_told_as_one() {
+        let limited = |most: u32| AccessTokenDocument {
+            requests_per_minute: Some(most),
+            open_jobs: Some(most),
+            targets_per_day: Some(most.into()),
+            ..token()
+        };
+        assert_eq!(at_most(&limited(1)), "1 request a minute, 1 job at once, 1 target a day");
+        assert_eq!(at_most(&limited(2)), "2 requests a minute, 2 jobs at once, 2 targets a day");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A connection to a node, for commands that ask one.
 
 use std::path::PathBuf;
+use std::sync::Once;
 use std::time::Duration;
 
 use clap::Args;
@@ -8,6 +9,7 @@ use clap::Args;
 use super::client_failure::from_client;
 use super::context::Context;
 use super::contexts;
+use super::output::clean;
 use crate::client::contexts::NamedCluster;
 use crate::client::locate::{Location, locate};
 use crate::client::{Client, ClientError};
@@ -67,7 +69,9 @@ impl ApiSession {
     /// # Errors
     /// Exit 8 for a wrong configuration, 1 for an unusable token file.
     pub(super) fn open(args: &NodeArgs, context: &Context) -> Result<Self, Failure> {
-        Self::at(find(args, context)?)
+        let location = find(args, context)?;
+        warn_of_clear(&location, context);
+        Self::at(location)
     }
 
     /// A client of `location`.
@@ -89,6 +93,19 @@ impl ApiSession {
     /// What an error of the client means for the command.
     pub(super) fn failure(&self, error: &ClientError) -> Failure {
         from_client(error, &self.searched)
+    }
+}
+
+/// Says once that a token goes to another machine in clear, where it does.
+pub(super) fn warn_of_clear(location: &Location, context: &Context) {
+    static SAID: Once = Once::new();
+    if let Some(endpoint) = location.in_clear() {
+        SAID.call_once(|| {
+            context.warn(format_args!(
+                "the token goes to {} in clear, and whoever is on the way can read it: ask https:// there",
+                clean(endpoint)
+            ));
+        });
     }
 }
 
@@ -142,16 +159,34 @@ pub(super) async fn cluster_here(
     context: &Context,
 ) -> Result<Option<ApiSession>, Failure> {
     let location = find(args, context)?;
-    let sure = location.chosen || must_be_there;
-    if !sure && location.token.is_none() {
+    let (sure, has_token) = (location.chosen || must_be_there, location.token.is_some());
+    let (data_dir, lives_here) = node_here(args, context)?;
+    if !sure && !has_token && !lives_here {
         return Ok(None);
     }
+    warn_of_clear(&location, context);
     let session = ApiSession::at(location)?;
     if sure {
         return Ok(Some(session));
     }
-    let alive = tokio::time::timeout(PROBE_TIMEOUT, session.client.healthz()).await;
-    Ok(matches!(alive, Ok(Ok(()))).then_some(session))
+    match tokio::time::timeout(PROBE_TIMEOUT, session.client.healthz()).await {
+        Ok(Ok(())) if has_token => Ok(Some(session)),
+        // Whoever asks on a machine of the cluster means the cluster: its policy, its record, its other nodes.
+        Ok(Ok(())) => {
+            Err(Failure::new(ExitCode::Failure, "a node runs on this machine, and no token for its cluster was found")
+                .because(format!("{}: {}", data_dir.display(), session.searched))
+                .next("name one with --token-file or `pentora login`, or scan from this process alone with --local"))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The data directory, and whether a node lives there.
+fn node_here(args: &NodeArgs, context: &Context) -> Result<(PathBuf, bool), Failure> {
+    let loaded = context.load_with_memory(Purpose::Client, args.trust.flags().collect())?;
+    let data_dir = loaded.config.data_dir;
+    let lives_here = data_dir.join("node.id").exists();
+    Ok((data_dir, lives_here))
 }
 
 /// A job's or token's id as it may stand in a path.

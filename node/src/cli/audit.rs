@@ -79,6 +79,8 @@ fn outcome(entry: &AuditDocument) -> String {
     let status = entry.status.map_or_else(|| NOTHING.to_owned(), |status| status.to_string());
     let times = if entry.times > 1 { format!(", {} times", entry.times) } else { String::new() };
     match (entry.outcome.as_str(), entry.asked) {
+        // A login is noted once.
+        ("answered", Some(0)) => format!("{status}{times}"),
         ("answered", Some(asked)) => format!("{status} (asked in {asked})"),
         ("refused", _) => format!("refused, {status}{times}"),
         (word, _) => format!("{word}{times}"),

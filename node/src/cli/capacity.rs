@@ -185,12 +185,14 @@ fn text(capacity: &Capacity) -> String {
             format_args!("{}s", number(capacity.seconds_per_target)),
         ));
         for of in &measured.by_workers {
+            // Above all of it other jobs are compared, not other numbers of workers: larger ones, or of other ports.
+            let percent = (of.efficiency * 100.0).round();
+            let efficiency = if percent <= 100.0 { format!(", efficiency {percent:.0}%") } else { String::new() };
             text.push_str(&format!(
-                "- {} ({}): {} targets/s each, efficiency {:.0}%\n",
+                "- {} ({}): {} targets/s each{efficiency}\n",
                 counted(of.workers.into(), "worker"),
                 counted(of.jobs, "job"),
                 number(of.targets_per_worker_second),
-                of.efficiency * 100.0,
             ));
         }
     }
@@ -246,7 +248,7 @@ mod tests {
             targets: 2_048,
             worker_seconds: 25.6,
             seconds_per_target: Some(0.0125),
-            by_workers: vec![of(1, 100.0, 1.0), of(3, 66.666, 0.66666)],
+            by_workers: vec![of(1, 100.0, 1.0), of(3, 66.666, 0.66666), of(4, 346.0, 3.46)],
         };
         let capacity = Capacity {
             workers: 1,
@@ -261,6 +263,7 @@ Workers = (50,000 x 0.0125s) / 3600s = 0.1736 -> 1 worker minimum
 Measured: 2,048 targets of 2 jobs, 0.0125s of one worker for a target
 - 1 worker (1 job): 100 targets/s each, efficiency 100%
 - 3 workers (1 job): 66.67 targets/s each, efficiency 67%
+- 4 workers (1 job): 346 targets/s each
 ";
         assert_eq!(text(&capacity), expected);
     }

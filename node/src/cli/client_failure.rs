@@ -50,7 +50,9 @@ pub(super) fn advised(failure: Failure, code: &str) -> Failure {
         "outside_window" => {
             failure.next("let it wait until they may be, with --wait-for-window; `pentora window list` prints when")
         }
-        "outside_region" => failure.next("name one of them: --api https://HOST:PORT"),
+        "outside_region" => {
+            failure.next("give the command on one of them, or name its API (not the mesh's port): --api https://HOST:PORT")
+        }
         "ambiguous_site" => failure.next("say which is meant: --site NAME; `pentora site list` prints their networks"),
         "excluded" => failure.next("`pentora exclude list` prints what is left out of every job"),
         "no_eligible_node" => {

@@ -2,6 +2,7 @@
 
 mod drill;
 pub(super) mod removal;
+mod voting;
 
 use std::time::{Duration, Instant};
 
@@ -9,8 +10,8 @@ use clap::{Args, Subcommand};
 
 use super::Next;
 use super::api_session::{ApiSession, NodeArgs};
+use super::confirm::YesArgs;
 use super::context::Context;
-use super::list::ListArgs;
 use super::output::{clean, counted, grouped};
 use super::settings::{self, SettingsArgs};
 use super::snapshot;
@@ -36,7 +37,7 @@ const TRANSFER_POLL: Duration = Duration::from_millis(20);
 pub(super) enum ClusterCommand {
     /// Print leader, term, quorum margin and every node.
     #[command(before_help = "Examples:\n  pentora cluster status\n  pentora cluster status --watch")]
-    Status(ListArgs),
+    Status(StatusArgs),
     /// Hand leadership to another voter, without an election.
     #[command(
         before_help = "Examples:\n  pentora cluster transfer-leadership\n  pentora cluster transfer-leadership n2"
@@ -44,10 +45,10 @@ pub(super) enum ClusterCommand {
     TransferLeadership(TransferArgs),
     /// Want a node among the voters.
     #[command(before_help = "Example:\n  pentora cluster promote n4")]
-    Promote(NameArgs),
+    Promote(voting::PromoteArgs),
     /// Keep a node from voting; it follows the log and scans.
-    #[command(before_help = "Example:\n  pentora cluster demote n4")]
-    Demote(NameArgs),
+    #[command(before_help = "Examples:\n  pentora cluster demote n4\n  pentora cluster demote n4 --yes")]
+    Demote(voting::DemoteArgs),
     /// Take a node out for good, one that is gone too.
     #[command(before_help = "Examples:\n  pentora cluster remove n3 --plan\n  pentora cluster remove n3 --yes")]
     Remove(removal::RemoveArgs),
@@ -63,12 +64,15 @@ pub(super) enum ClusterCommand {
     Drill(drill::DrillCommand),
 }
 
-/// Which node.
+/// How the status is printed.
 #[derive(Debug, Args)]
-pub(super) struct NameArgs {
-    /// Its name.
-    #[arg(value_name = "NODE")]
-    name: String,
+pub(super) struct StatusArgs {
+    /// Print JSON, with all fields.
+    #[arg(long)]
+    json: bool,
+    /// Print again each second.
+    #[arg(long)]
+    watch: bool,
     #[command(flatten)]
     node: NodeArgs,
 }
@@ -85,6 +89,8 @@ pub(super) struct TransferArgs {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    yes: YesArgs,
     #[command(flatten)]
     node: NodeArgs,
 }
@@ -113,8 +119,8 @@ pub(super) async fn run(command: ClusterCommand, context: &mut Context) -> Resul
         ClusterCommand::Snapshot(snapshot::SnapshotCommand::Save(args)) => snapshot::save(args, context).await,
         ClusterCommand::Snapshot(snapshot::SnapshotCommand::Inspect(args)) => snapshot::inspect(&args, context),
         ClusterCommand::Drill(command) => drill::run(command, context).await,
-        ClusterCommand::Promote(args) => set_voting(args, true, context).await,
-        ClusterCommand::Demote(args) => set_voting(args, false, context).await,
+        ClusterCommand::Promote(args) => voting::promote(args, context).await,
+        ClusterCommand::Demote(args) => voting::demote(args, context).await,
         ClusterCommand::Remove(args) => removal::remove(args, context).await,
     };
     ended.map(|()| Next::Done)
@@ -127,15 +133,9 @@ impl ClusterCommand {
     }
 }
 
-async fn set_voting(args: NameArgs, promote: bool, context: &mut Context) -> Result<(), Failure> {
-    let session = ApiSession::open(&args.node, context)?;
-    session.client.set_voting(&args.name, promote).await.map_err(|error| session.failure(&error))?;
-    let what = if promote { "is wanted among the voters" } else { "does not vote from now on" };
-    context.say(format_args!("{} {what}; `pentora cluster status` shows who votes", clean(&args.name)));
-    Ok(())
-}
-
 async fn transfer(args: TransferArgs, context: &mut Context) -> Result<(), Failure> {
+    // Nothing is lost by it, so nothing is asked; the flag is for whoever gives it to every command.
+    let _ = args.yes.yes;
     let to = args.name.or(args.to);
     let session = ApiSession::open(&args.node, context)?;
     let before = session.client.cluster().await.map_err(|error| session.failure(&error))?;
@@ -169,14 +169,7 @@ fn status(unicode: bool, cluster: &ClusterDocument) -> String {
     let leader = cluster.leader.as_deref().map_or_else(|| "none".to_owned(), clean);
     let of_role = |role: &str| cluster.nodes.iter().filter(|node| node.role == role).count();
     let quorum = cluster.quorum;
-    let margin = match (&cluster.no_majority, quorum.failures_tolerated) {
-        (Some(why), _) => format!("{}; writes wait", clean(why)),
-        (None, _) if cluster.leader.is_none() => "no leader: writes wait".to_owned(),
-        (None, None) => "the leader does not say how many may be lost".to_owned(),
-        (None, Some(0)) if quorum.voters <= 1 => "one voter: its loss stops the cluster".to_owned(),
-        (None, Some(0)) => "the loss of one more voter stops writes".to_owned(),
-        (None, Some(lost)) => format!("survives the loss of {lost} of {} voters", quorum.voters),
-    };
+    let margin = margin(cluster);
     let held_back = cluster.next_log_version.map(|next| {
         let behind = cluster.nodes.iter().filter(|node| node.log_versions.last().is_some_and(|newest| *newest < next));
         let names: Vec<String> = behind.map(|node| clean(&node.name)).collect();
@@ -231,8 +224,21 @@ fn status(unicode: bool, cluster: &ClusterDocument) -> String {
     text
 }
 
+/// How far the cluster is from standing still, in a few words.
+pub(super) fn margin(cluster: &ClusterDocument) -> String {
+    let quorum = cluster.quorum;
+    match (&cluster.no_majority, quorum.failures_tolerated) {
+        (Some(why), _) => format!("{}; writes wait", clean(why)),
+        (None, _) if cluster.leader.is_none() => "no leader: writes wait".to_owned(),
+        (None, None) => "the leader does not say how many may be lost".to_owned(),
+        (None, Some(0)) if quorum.voters <= 1 => "one voter: its loss stops the cluster".to_owned(),
+        (None, Some(0)) => "the loss of one more voter stops writes".to_owned(),
+        (None, Some(lost)) => format!("survives the loss of {lost} of {} voters", quorum.voters),
+    }
+}
+
 /// What somebody should look at, a line each.
-fn warnings(cluster: &ClusterDocument) -> Vec<String> {
+pub(super) fn warnings(cluster: &ClusterDocument) -> Vec<String> {
     let mut lines = Vec::new();
     for node in &cluster.nodes {
         let name = clean(&node.name);

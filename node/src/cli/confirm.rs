@@ -39,6 +39,15 @@ pub(super) fn confirm(args: YesArgs, what: &str, context: &Context) -> Result<()
     Err(Failure::new(ExitCode::Cancelled, "nothing was done"))
 }
 
+/// The same for what commands did unasked before: where nobody can be asked, it is done.
+///
+/// # Errors
+/// Exit 7 where the answer is no.
+pub(super) fn confirm_where_asked(args: YesArgs, what: &str, context: &Context) -> Result<(), Failure> {
+    let can_ask = context.stderr_terminal && std::io::stdin().is_terminal();
+    if can_ask { confirm(args, what, context) } else { Ok(()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,5 +59,6 @@ mod tests {
         assert_eq!(refused.exit, ExitCode::Usage);
         assert!(refused.to_string().contains("--yes") && refused.to_string().contains("n2 is removed"));
         assert!(confirm(YesArgs { yes: true }, "n2 is removed", &context).is_ok());
+        assert!(confirm_where_asked(YesArgs { yes: false }, "job-1 is cancelled", &context).is_ok());
     }
 }

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 
 use super::output::Output;
 use crate::config::{
-    ConfigError, ConfigText, FlagValue, Host, Loaded, Purpose, REMEMBERED_FILE, Sources, find_file, load,
+    API_FILE, ConfigError, ConfigText, FlagValue, Host, Loaded, Purpose, REMEMBERED_FILE, Sources, find_file, load,
 };
 use crate::failure::{ExitCode, Failure};
 
@@ -89,6 +89,10 @@ impl Context {
     /// As there.
     pub(super) fn sources_with_memory(&self, purpose: Purpose, flags: Vec<FlagValue>) -> Result<Sources, Failure> {
         let remembered = match self.load(Purpose::Client, flags.clone()) {
+            // A command wants to know where the node is, the node how it was started.
+            Ok(loaded) if purpose == Purpose::Client && loaded.config.data_dir.join(API_FILE).exists() => {
+                memory(&loaded.config.data_dir.join(API_FILE), purpose)?
+            }
             Ok(loaded) => memory(&loaded.config.data_dir.join(REMEMBERED_FILE), purpose)?,
             // Reading everything for a node tells this and all else that is wrong.
             Err(_) if purpose == Purpose::Node => None,

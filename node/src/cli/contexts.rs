@@ -7,9 +7,10 @@ use clap::{Args, Subcommand};
 use pentora_raft::command::is_rule_name;
 use serde::Serialize;
 
-use super::api_session::{ApiSession, TrustArgs};
+use super::api_session::{ApiSession, TrustArgs, warn_of_clear};
+use super::confirm::YesArgs;
 use super::context::Context;
-use super::list::{Form, text};
+use super::list::{FormArgs, text};
 use super::output::clean;
 use super::table::{Column, Tabular, or_nothing};
 use crate::client::contexts::{Contexts, ContextsError, NamedCluster};
@@ -38,7 +39,7 @@ pub(super) enum ContextCommand {
     List(ListArgs),
     /// Forget a name; its token file stays.
     #[command(before_help = "Example:\n  pentora context remove prod")]
-    Remove(NameArgs),
+    Remove(RemoveArgs),
 }
 
 /// Where a cluster is.
@@ -64,12 +65,20 @@ pub(super) struct NameArgs {
     name: String,
 }
 
+/// Which name is forgotten.
+#[derive(Debug, Args)]
+pub(super) struct RemoveArgs {
+    /// The name, from `pentora context list`.
+    name: String,
+    #[command(flatten)]
+    yes: YesArgs,
+}
+
 /// How names are printed.
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: FormArgs,
 }
 
 /// Where to log in.
@@ -221,9 +230,11 @@ pub(super) fn run(command: ContextCommand, context: &mut Context) -> Result<(), 
                 ca_fingerprint: cluster.ca_fingerprint.map(|fingerprint| fingerprint.to_string()),
             };
             let rows: Vec<Row> = contexts.contexts.iter().map(row).collect();
-            context.output.print(&text(&rows, Form::of(args.json, &context.output)))
+            context.output.print(&text(&rows, args.form.form(&context.output)))
         }
-        ContextCommand::Remove(NameArgs { name }) => {
+        ContextCommand::Remove(RemoveArgs { name, yes }) => {
+            // It is added again as easily, so nothing is asked; the flag is for whoever gives it to every command.
+            let _ = yes.yes;
             change(context, |contexts| {
                 contexts.named(&name)?;
                 contexts.contexts.remove(&name);
@@ -273,6 +284,7 @@ pub(super) async fn login(args: LoginArgs, context: &mut Context) -> Result<(), 
     let unsaved = NamedCluster { token_file: None, ..cluster.clone() };
     let mut location = unsaved.location(&args.name).map_err(|error| failed(&error))?;
     location.token = Some(token.clone());
+    warn_of_clear(&location, context);
     let session = ApiSession::at(location)?;
     let own = session.client.own_access_token().await.map_err(|error| session.failure(&error))?;
     let told = |error: std::io::Error| Failure::new(ExitCode::Failure, format!("{}: {error}", token_file.display()));
@@ -326,7 +338,7 @@ mod tests {
         let unknown = run(ContextCommand::Use(NameArgs { name: "other".into() }), &mut context).unwrap_err();
         assert!(unknown.to_string().contains("no context `other`"), "{unknown}");
         assert!(chosen(Some("other"), &context).is_err());
-        run(ContextCommand::Remove(NameArgs { name: "prod".into() }), &mut context).unwrap();
+        run(ContextCommand::Remove(RemoveArgs { name: "prod".into(), yes: YesArgs::default() }), &mut context).unwrap();
         assert_eq!(chosen(None, &context).unwrap(), None);
     }
 }

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::api_session::{ApiSession, NodeArgs, cluster_here, id};
 use super::context::Context;
 use super::feed;
-use super::list::{self, Form};
+use super::list::{self, FormArgs};
 use super::output::clean;
 use super::results::incomplete;
 use super::scan::last;
@@ -64,9 +64,8 @@ pub(super) struct ListArgs {
     /// List what is only potential as well.
     #[arg(long)]
     all: bool,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: FormArgs,
 }
 
 /// Which finding.
@@ -172,7 +171,7 @@ async fn print_list(args: ListArgs, context: &mut Context) -> Result<(), Failure
         let by_weakness = b.weakness.severity.cmp(&a.weakness.severity).then_with(|| a.weakness.id.cmp(&b.weakness.id));
         by_weakness.then_with(|| (a.address, a.port).cmp(&(b.address, b.port)))
     });
-    context.output.print(&list::text(&listed, Form::of(args.json, &context.output)))?;
+    context.output.print(&list::text(&listed, args.form.form(&context.output)))?;
     if potential > 0 {
         context.say(format_args!("{potential} more are only potential: --all lists them"));
     }

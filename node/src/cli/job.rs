@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use pentora_raft::state::Priority;
 
 use super::api_session::{ApiSession, NodeArgs, id};
-use super::confirm::{YesArgs, confirm};
+use super::confirm::{YesArgs, confirm, confirm_where_asked};
 use super::context::Context;
 use super::follow::{Ended, follow, verdict};
 use super::interrupt::Interrupts;
@@ -55,8 +55,8 @@ pub(super) enum JobCommand {
     #[command(before_help = "Example:\n  pentora job reprioritize job-abc123 high")]
     Reprioritize(ReprioritizeArgs),
     /// Stop a job; what it found stays.
-    #[command(before_help = "Example:\n  pentora job cancel job-abc123")]
-    Cancel(JobArgs),
+    #[command(before_help = "Examples:\n  pentora job cancel job-abc123\n  pentora job cancel job-abc123 --yes")]
+    Cancel(CancelArgs),
     /// Write a finished job to a file: its order, the audit log's entries, its results, signed.
     #[command(before_help = "Example:\n  pentora job export job-abc123 --output job-abc123.tar.gz")]
     Export(job_bundle::ExportArgs),
@@ -102,6 +102,15 @@ pub(super) struct JobArgs {
     node: NodeArgs,
 }
 
+/// Which job is stopped.
+#[derive(Debug, Args)]
+pub(super) struct CancelArgs {
+    #[command(flatten)]
+    job: JobArgs,
+    #[command(flatten)]
+    yes: YesArgs,
+}
+
 /// Which job, and how it is printed.
 #[derive(Debug, Args)]
 pub(super) struct ViewArgs {
@@ -129,7 +138,7 @@ impl Tabular for JobDocument {
         vec![
             Column::new("Job ID", |job| job.job_id.clone()),
             Column::new("Scans", |job| shortened(&job.title)),
-            Column::new("Status", |job| status::title_case(&job.status)),
+            Column::new("Status", |job| super::table::aged(&status::title_case(&job.status), job.status_age_ms)),
             Column::new("Priority", |job| job.priority.to_string()),
             Column::new("Progress", |job| {
                 format!(
@@ -148,7 +157,7 @@ impl Tabular for JobDocument {
 }
 
 /// A job's title in as much room as a list has for it: its end stays, where the schedule's name is.
-fn shortened(title: &str) -> String {
+pub(super) fn shortened(title: &str) -> String {
     let (chars, schedule) = (title.chars().count(), title.rfind(" ["));
     if chars <= TITLE_CHARS_MAX {
         return if title.is_empty() { NOTHING.to_owned() } else { title.to_owned() };
@@ -207,8 +216,9 @@ pub(super) async fn run(command: JobCommand, context: &mut Context) -> Result<()
             context.say(format_args!("{} has {} priority", job.job_id, job.priority));
             Ok(())
         }
-        JobCommand::Cancel(args) => {
+        JobCommand::Cancel(CancelArgs { job: args, yes }) => {
             let session = ApiSession::open(&args.node, context)?;
+            confirm_where_asked(yes, &format!("{} is stopped for good; what it found stays", args.job_id), context)?;
             session.client.cancel(&args.job_id).await.map_err(|error| session.failure(&error))?;
             context.say(format_args!("{} is cancelled; `pentora job results {0}` prints what it found", args.job_id));
             Ok(())

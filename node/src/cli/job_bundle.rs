@@ -104,7 +104,7 @@ pub(super) async fn check(args: VerifyArgs, context: &mut Context) -> Result<(),
         }
     };
     let verified = verified.map_err(|error| {
-        let failure = Failure::new(ExitCode::Failure, format!("{job} does not hold: {error}"));
+        let failure = Failure::new(ExitCode::Failure, format!("{job} does not hold: {}", clean(&error.to_string())));
         if error.is_of_bundle() {
             failure.next("export it again from a node that you trust, and compare")
         } else {

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::context::Context;
 use super::contexts;
-use super::list::{Form, text};
+use super::list::{FormArgs, text};
 use super::table::{Column, Tabular};
 use crate::clock::wall_ms;
 use crate::config::parse_duration;
@@ -65,9 +65,8 @@ pub(super) struct ShowArgs {
 /// How keys are printed.
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: FormArgs,
 }
 
 /// Whether and how a request is signed.
@@ -240,7 +239,7 @@ pub(super) fn run(command: KeyCommand, context: &mut Context) -> Result<(), Fail
                 let key = key.map_or_else(|error| error.to_string(), |key| key.public().to_string());
                 rows.push(Row { name: called(&path), key, file: path.display().to_string() });
             }
-            context.output.print(&text(&rows, Form::of(args.json, &context.output)))
+            context.output.print(&text(&rows, args.form.form(&context.output)))
         }
     }
 }

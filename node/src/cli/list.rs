@@ -1,25 +1,69 @@
-//! List commands: a node is asked, and what it lists is printed as a table or as JSON, once or each second.
+//! List commands: a node is asked, and what it lists is printed as a table, as JSON or as CSV, once or
+//! each second.
 //!
 //! A new list command is a file with the columns of its entries ([`Tabular`]) and a call of [`list`], its subcommand in `cli`,
 //! and the question in `client`.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::api_session::{ApiSession, NodeArgs};
 use super::context::Context;
 use super::output::Output;
-use super::table::{Tabular, table};
+use super::table::{Tabular, csv, table};
 use super::watch::{View, json, show};
 use crate::client::{Client, ClientError};
 use crate::failure::Failure;
 
+/// What a list can be printed as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Printed {
+    /// A boxed table.
+    Table,
+    /// One line of JSON, with all fields.
+    Json,
+    /// A line of JSON per entry, with all fields.
+    Jsonl,
+    /// The columns of the table as comma-separated values.
+    Csv,
+}
+
+/// In which form a list is printed.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(super) struct FormArgs {
+    /// Print JSON, with all fields: as -o json.
+    #[arg(long, conflicts_with = "list_form")]
+    json: bool,
+    /// Form of the list: table, json (one line), jsonl (a line per entry), csv [default: table].
+    #[arg(
+        id = "list_form",
+        short = 'o',
+        long = "output",
+        value_name = "FORM",
+        value_enum,
+        hide_possible_values = true
+    )]
+    printed: Option<Printed>,
+}
+
+impl FormArgs {
+    /// The form that was asked for, and a table where none was.
+    pub(super) fn form(self, output: &Output) -> Form {
+        match self.printed {
+            Some(Printed::Jsonl) => Form::Jsonl,
+            Some(Printed::Csv) => Form::Csv,
+            Some(Printed::Json) => Form::of(true, output),
+            Some(Printed::Table) => Form::of(false, output),
+            None => Form::of(self.json, output),
+        }
+    }
+}
+
 /// How a list is printed.
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
-    /// Print JSON, with all fields.
-    #[arg(long)]
-    pub(super) json: bool,
+    #[command(flatten)]
+    form: FormArgs,
     /// Print again each second.
     #[arg(long)]
     pub(super) watch: bool,
@@ -32,6 +76,10 @@ pub(super) struct ListArgs {
 pub(super) enum Form {
     /// One line of JSON.
     Json,
+    /// A line of JSON per entry.
+    Jsonl,
+    /// Comma-separated values.
+    Csv,
     /// A table, its boxes in ASCII or not.
     Table {
         /// Whether characters beyond ASCII may draw it.
@@ -50,6 +98,8 @@ impl Form {
 pub(super) fn text<T: Tabular + Serialize>(items: &[T], form: Form) -> String {
     match form {
         Form::Json => json(&items),
+        Form::Jsonl => items.iter().map(json).collect(),
+        Form::Csv => csv(items),
         Form::Table { unicode } => table(unicode, items),
     }
 }
@@ -64,10 +114,53 @@ pub(super) async fn list<T: Tabular + Serialize>(
     ask: impl AsyncFn(&Client) -> Result<Vec<T>, ClientError>,
 ) -> Result<(), Failure> {
     let session = ApiSession::open(&args.node, context)?;
-    let form = Form::of(args.json, &context.output);
+    let form = args.form.form(&context.output);
     show(context, args.watch, async || {
         let items = ask(&session.client).await.map_err(|error| session.failure(&error))?;
         Ok(View { text: text(&items, form), last: false })
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::super::table::Column;
+    use super::*;
+
+    #[derive(Debug, Serialize)]
+    struct Entry {
+        name: &'static str,
+        says: &'static str,
+    }
+
+    impl Tabular for Entry {
+        fn columns() -> Vec<Column<Self>> {
+            vec![Column::new("Name", |entry| entry.name.into()), Column::new("It says", |entry| entry.says.into())]
+        }
+    }
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        form: FormArgs,
+    }
+
+    fn form(words: &[&str]) -> Option<Form> {
+        let line = Line::try_parse_from([&["list"], words].concat()).ok()?;
+        Some(line.form.form(&super::super::context::Context::for_test(std::io::sink()).output))
+    }
+
+    #[test]
+    fn a_list_is_printed_in_the_form_that_was_asked_for() {
+        let entries = [Entry { name: "a", says: "-" }, Entry { name: "b", says: "one, \"two\"" }];
+        let printed = |words: &[&str]| text(&entries, form(words).unwrap());
+        let lines = "{\"name\":\"a\",\"says\":\"-\"}\n{\"name\":\"b\",\"says\":\"one, \\\"two\\\"\"}\n";
+        assert_eq!(printed(&["-o", "jsonl"]), lines);
+        assert_eq!(printed(&["--output", "csv"]), "Name,It says\na,\nb,\"one, \"\"two\"\"\"\n");
+        assert_eq!(printed(&["-o", "json"]), printed(&["--json"]));
+        assert!(printed(&["-o", "json"]).starts_with("[{") && printed(&["-o", "table"]) == printed(&[]));
+        assert!(form(&["-o", "xml"]).is_none() && form(&["--json", "-o", "csv"]).is_none());
+    }
 }

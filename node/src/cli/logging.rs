@@ -20,6 +20,8 @@ pub(super) fn init(context: &Context, is_node: bool) {
     };
     let colours = std::io::stderr().is_terminal() && context.env.get("NO_COLOR").is_none_or(String::is_empty);
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
+    // Whoever reads them may be gone, and the disk below full: said on standard error, that would end the task that logs.
+    let lines = lines.log_internal_errors(false);
     // A second subscriber in one process (tests) is refused, and the first goes on.
     let outcome = match context.global.log_format {
         LogFormat::Text => lines.with_target(false).try_init(),

@@ -81,7 +81,10 @@ async fn set(args: SetArgs, context: &mut Context) -> Result<(), Failure> {
     }
     let session = ApiSession::open(&args.node, context)?;
     session.client.set_policy(&args.name, &request).await.map_err(|error| session.failure(&error))?;
-    context.say(format_args!("that holds for {} now; `pentora nodes list --json` shows it", clean(&args.name)));
+    context.say(format_args!(
+        "that holds for {} as soon as it hears of it; `pentora nodes list --json` shows it",
+        clean(&args.name)
+    ));
     Ok(())
 }
 

@@ -48,6 +48,12 @@ impl Output {
         of_terminal.map_or(ELSEWHERE, |(terminal_size::Width(columns), _)| columns.into())
     }
 
+    /// How many lines the terminal has; none where output goes elsewhere.
+    pub(super) fn lines(&self) -> Option<usize> {
+        let of_terminal = self.terminal.then(terminal_size::terminal_size).flatten();
+        of_terminal.map(|(_, terminal_size::Height(lines))| lines.into())
+    }
+
     /// The writer itself, for report writers.
     pub(super) fn writer(&mut self) -> &mut (dyn Write + Send) {
         &mut self.writer

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::api_session::ApiSession;
 use crate::client::Pieces;
+use crate::durable_file;
 use crate::failure::{ExitCode, Failure};
 
 /// Writes `pieces` to `path`, for its owner alone, and answers what `read` finds in it. An older file is replaced; of one
@@ -21,6 +22,7 @@ pub(super) async fn keep<T>(
     read: impl FnOnce(&Path) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let failed = |error| told(path, &error);
+    durable_file::replaceable(path).map_err(failed)?;
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{:08x}.tmp", rand::random::<u32>()));
     let temporary = PathBuf::from(temporary);

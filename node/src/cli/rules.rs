@@ -156,7 +156,7 @@ async fn write<N: Noun>(args: &WriteArgs, request: &N::Request, context: &mut Co
         return context.output.print(&json(&rule));
     }
     let (kind, name) = (N::KIND.name(), clean(&rule.name));
-    context.say(format_args!("{kind} {name} holds on every node now; `pentora {kind} show {name}` prints it"));
+    context.say(format_args!("{kind} {name} is in the log: it holds on every node that hears the cluster; `pentora {kind} show {name}` prints it"));
     Ok(())
 }
 

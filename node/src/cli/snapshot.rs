@@ -1,15 +1,17 @@
 //! `pentora cluster snapshot save|inspect`: a backup of a running cluster in one file.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use pentora_raft::Digest;
 use serde_json::json;
 
 use super::api_session::{ApiSession, NodeArgs};
 use super::context::Context;
-use super::output::{counted, grouped};
+use super::output::{clean, counted, grouped};
 use super::received;
 use super::start;
 use super::watch;
@@ -85,9 +87,34 @@ fn whole(contents: &Contents) -> Result<(), Failure> {
     }
     let named: Vec<String> = contents.missing.iter().take(10).map(ToString::to_string).collect();
     let what = format!("the backup lacks {}, which no holder gave", counted(contents.missing.len() as u64, "chunk"));
-    Err(Failure::new(ExitCode::JobIncomplete, what)
-        .because(named.join("\n"))
-        .next("start the holders that are down, and save again"))
+    let failure = Failure::new(ExitCode::JobIncomplete, what).because(named.join("\n"));
+    let (regions, is_all) = bound(contents);
+    let holders = "start the holders that are down, and save again";
+    if regions.is_empty() {
+        return Err(failure.next(holders));
+    }
+    let there = regions.iter().map(|region| clean(region)).collect::<Vec<_>>().join(", ");
+    let which = if is_all { "they do" } else { "some of them do" };
+    let bound = format!(
+        "{which} not leave region {there} (--residency), so a backup that is taken elsewhere has none of them: save on a node of \
+         that region, or name its API: --api https://HOST:PORT"
+    );
+    Err(failure.next(if is_all { bound } else { format!("{bound}; for the others {holders}") }))
+}
+
+/// The regions that missing chunks do not leave, and whether each of them is such a one.
+fn bound(contents: &Contents) -> (BTreeSet<&str>, bool) {
+    let missing: BTreeSet<Digest> = contents.missing.iter().copied().collect();
+    let (mut regions, mut found) = (BTreeSet::new(), BTreeSet::new());
+    for (unit, chunk) in contents.state.chunks() {
+        let digest = chunk.stored.digest;
+        if let Some(region) = contents.state.residency(unit.job).filter(|_| missing.contains(&digest)) {
+            regions.insert(region);
+            found.insert(digest);
+        }
+    }
+    let is_all = found.len() == missing.len();
+    (regions, is_all)
 }
 
 fn told(contents: &Contents) -> String {

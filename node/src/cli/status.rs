@@ -1,14 +1,16 @@
 //! `pentora job status` and `job events` as text, as in the original description.
 
 use super::output::{clean, counted, grouped, percent};
+use crate::clock::ago;
 use crate::document::{JobDocument, JobEvent, duration_words};
 
 /// The status of a job.
 pub(super) fn job_status(job: &JobDocument) -> String {
     let mut text = format!(
-        "Job ID: {}\nStatus: {}\nProgress: {} / {} ({:.2}%)\n",
+        "Job ID: {}\nStatus: {}{}\nProgress: {} / {} ({:.2}%)\n",
         clean(&job.job_id),
         title_case(&job.status),
+        job.status_age_ms.map(|age_ms| format!(", {} (no leader is known since)", ago(age_ms))).unwrap_or_default(),
         grouped(job.targets_scanned),
         counted(job.targets_total, "target"),
         percent(job.targets_scanned, job.targets_total),
@@ -53,11 +55,13 @@ pub(super) fn job_status(job: &JobDocument) -> String {
                 number => format!("{} vulnerabilities", grouped(number)),
             },
         ));
-        if let Some(recall) = job.recall_estimate {
+        // Of nothing that was found or sent there is no share to tell.
+        if let Some(recall) = job.recall_estimate.filter(|_| job.probes_sent > 0) {
             text.push_str(&format!(
-                "Estimates: {:.2}% of round trips lost, {:.2}% of open ports found, by {}\n",
+                "Estimates: {:.2}% of round trips lost, {:.2}% of open ports found{}, by {}\n",
                 100.0 * job.loss_estimate,
                 100.0 * recall,
+                if job.targets_scanned < job.targets_total { " on the targets that were scanned" } else { "" },
                 counted(job.probes_sent, "probe"),
             ));
         }
@@ -129,6 +133,7 @@ pub(super) mod tests {
             notes: Vec::new(),
             job_id: "job-abc123".into(),
             status: "running".into(),
+            status_age_ms: None,
             workers: 3,
             targets_scanned: 2456,
             duration: "12m 34s".into(),

@@ -68,6 +68,28 @@ pub(super) fn table<T: Tabular>(unicode: bool, items: &[T]) -> String {
     format!("{table}\n")
 }
 
+/// The same as comma-separated values (RFC 4180), a cell that shows nothing empty. Spreadsheets run what begins like a formula,
+/// so such a cell gets an apostrophe in front, as in reports.
+pub(super) fn csv<T: Tabular>(items: &[T]) -> String {
+    let columns = T::columns();
+    let line = |cells: Vec<String>| format!("{}\n", cells.join(","));
+    let heads = line(columns.iter().map(|column| csv_cell(column.head)).collect());
+    let rows = items.iter().map(|item| line(columns.iter().map(|column| csv_cell(&(column.cell)(item))).collect()));
+    std::iter::once(heads).chain(rows).collect()
+}
+
+fn csv_cell(text: &str) -> String {
+    let text = clean(text);
+    if text == NOTHING {
+        return String::new();
+    }
+    let is_formula = text.trim_start().starts_with(['=', '+', '-', '@', '|', '%']);
+    if !is_formula && !text.contains([',', '"', '\n', '\r']) {
+        return text;
+    }
+    format!("\"{}{}\"", if is_formula { "'" } else { "" }, text.replace('"', "\"\""))
+}
+
 /// A text that may be missing.
 pub(super) fn or_nothing(text: Option<&String>) -> String {
     text.map_or(NOTHING, String::as_str).to_owned()

@@ -38,7 +38,7 @@ pub(super) struct CreateArgs {
     #[arg(long)]
     name: String,
     /// How long it is valid [default: 24h].
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = lifetime)]
     ttl: Option<std::time::Duration>,
     /// How often it may be used [default: 1].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -103,6 +103,15 @@ impl Tabular for TokenDocument {
     }
 }
 
+/// How long a token is valid: longer than nothing, or nobody could ever use it.
+///
+/// # Errors
+/// What is wrong with the text.
+pub(super) fn lifetime(text: &str) -> Result<std::time::Duration, String> {
+    let duration = parse_duration(text)?;
+    if duration.is_zero() { Err("a token that is valid for no time is of no use".to_owned()) } else { Ok(duration) }
+}
+
 /// Carries the command out.
 ///
 /// # Errors
@@ -161,6 +170,12 @@ async fn create(args: CreateArgs, context: &mut Context) -> Result<(), Failure> 
 mod tests {
     use super::super::table::cells;
     use super::*;
+
+    #[test]
+    fn a_token_is_valid_for_longer_than_nothing() {
+        assert_eq!(lifetime("1s"), Ok(std::time::Duration::from_secs(1)));
+        assert!(lifetime("0s").unwrap_err().contains("no time") && lifetime("soon").is_err());
+    }
 
     #[test]
     fn a_token_is_listed_with_what_it_allows() {

@@ -3,7 +3,7 @@
 use axum::http::Method;
 
 use super::{Client, ClientError, Pieces, in_path};
-use crate::document::{AccessTokenCreated, AccessTokenDocument, AccessTokenRequest, AuditDocument};
+use crate::document::{AccessTokenCreated, AccessTokenDocument, AccessTokenRequest, AuditDocument, SessionDocument};
 
 impl Client {
     /// Access tokens without their secrets (`GET /tokens`).
@@ -28,6 +28,14 @@ impl Client {
     /// See [`ClientError`].
     pub async fn own_access_token(&self) -> Result<AccessTokenDocument, ClientError> {
         self.get("/api/v1/tokens/self").await
+    }
+
+    /// A session in place of the token that this client shows (`POST /auth/login`).
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn login(&self) -> Result<SessionDocument, ClientError> {
+        self.post("/api/v1/auth/login", &serde_json::json!({})).await
     }
 
     /// Makes an access token (`POST /tokens`). Where the answer is lost, so is the secret: revoke it and make another.

@@ -25,6 +25,7 @@ fn job() -> JobDocument {
         notes: Vec::new(),
         job_id: "job-1".into(),
         status: "running".into(),
+        status_age_ms: None,
         workers: 1,
         targets_scanned: 1,
         duration: "1s".into(),

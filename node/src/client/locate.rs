@@ -24,6 +24,24 @@ pub struct Location {
     pub searched: String,
 }
 
+impl Location {
+    /// An address of another machine that a token would be sent to in plain HTTP.
+    #[must_use]
+    pub fn in_clear(&self) -> Option<&str> {
+        let is_clear = |endpoint: &&String| {
+            let Some(authority) = endpoint.strip_prefix("http://") else { return false };
+            let authority = authority.split('/').next().unwrap_or_default();
+            let host = match authority.strip_prefix('[') {
+                Some(rest) => rest.split(']').next().unwrap_or_default(),
+                None => authority.rsplit_once(':').map_or(authority, |(host, _)| host),
+            };
+            let is_own = host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback());
+            !is_own && !host.eq_ignore_ascii_case("localhost")
+        };
+        self.token.as_ref().and_then(|_| self.endpoints.iter().find(is_clear)).map(String::as_str)
+    }
+}
+
 /// A token file that was named and cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("the token file {} ({origin}) cannot be used: {reason}", path.display())]
@@ -142,6 +160,21 @@ mod tests {
         let mut sources = Sources { flags: flags.iter().map(flag).collect(), ..Sources::default() };
         sources.env.insert("PENTORA_DATA_DIR".to_owned(), directory.display().to_string());
         locate(&load(&sources).unwrap())
+    }
+
+    #[test]
+    fn a_token_that_would_go_to_another_machine_in_clear_is_told_of_and_no_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let clear =
+            |api: &str| located(directory.path(), &[("client.api", api)]).unwrap().in_clear().map(str::to_owned);
+        assert_eq!(clear("http://10.0.0.1:8080"), None, "no token goes there");
+        std::fs::write(directory.path().join("admin.token"), "pna_1\n").unwrap();
+        let plain = "http://127.0.0.1:1,http://[::1]:1,http://localhost:1,https://10.0.0.1:1,http://127.0.0.9";
+        assert_eq!(clear(plain), None);
+        for api in ["http://10.0.0.1:8080", "http://[fd00::1]:8080", "http://n1.example", "http://127.0.0.1.example:1"]
+        {
+            assert_eq!(clear(&format!("https://10.0.0.1:1,{api}")).as_deref(), Some(api));
+        }
     }
 
     #[test]

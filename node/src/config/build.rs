@@ -184,7 +184,7 @@ fn one_token(settings: &mut Settings, issues: &mut Vec<ConfigIssue>) {
 }
 
 /// Typed access to checked settings: `put` let only values of the right kind in.
-pub(super) struct Values<'a>(&'a Settings);
+pub(super) struct Values<'a>(pub(super) &'a Settings);
 
 impl Values<'_> {
     /// The value of a key.
@@ -259,7 +259,9 @@ fn relations(config: &NodeConfig, values: &Values<'_>, issues: &mut Vec<ConfigIs
                        worker.offline: false";
         broken("worker.offline", "node.init", message.to_owned());
     }
+    super::api::provider_named_whole(config, values, &mut broken);
     signed_orders(config, &mut broken);
+    telemetry(config, &mut broken);
     if !config.worker.standalone {
         // One that is written as it would be anyway does no harm: `config show` writes all of them.
         let is_set = |path: &&&str| {
@@ -284,6 +286,22 @@ fn signed_orders(config: &NodeConfig, broken: &mut impl FnMut(&'static str, &'st
         }
         (false, count) if count > 0 => {
             broken(keys, signed, format!("keys mean nothing without {signed}: true: set that, or remove them"));
+        }
+        _ => {}
+    }
+}
+
+/// A collector is asked for together with how it is trusted, and not where there is no network.
+fn telemetry(config: &NodeConfig, broken: &mut impl FnMut(&'static str, &'static str, String)) {
+    let (otlp, ca_file) = ("telemetry.otlp", "telemetry.ca_file");
+    match (config.telemetry.otlp.as_deref(), config.telemetry.ca_file.is_some()) {
+        (Some(_), _) if config.worker.standalone => {
+            let message = "a standalone worker tells nobody anything: remove the address, or set worker.mode: cluster";
+            broken(otlp, "worker.offline", message.to_owned());
+        }
+        (None, true) => broken(ca_file, ca_file, format!("means nothing without {otlp}: set that, or remove it")),
+        (Some(url), true) if url.starts_with("http://") => {
+            broken(ca_file, otlp, "means nothing for http://: write https://, or remove it".to_owned());
         }
         _ => {}
     }
@@ -344,7 +362,7 @@ fn replaced(settings: &Settings) -> Option<String> {
     Some(format!("{} {} not used: {why}", paths.join(" and "), if paths.len() == 1 { "is" } else { "are" }))
 }
 
-fn default_of(key: &super::keys::Key) -> Raw {
+pub(super) fn default_of(key: &super::keys::Key) -> Raw {
     Raw::Text(key.default.to_owned())
 }
 

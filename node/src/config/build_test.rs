@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::super::{FailedUnits, Key, Kind, NetworkAccess, NodeMode, RetryPause, Secret, Strategy};
+use pentora_raft::command::AccessRole;
+
+use super::super::{ApiAuth, FailedUnits, Key, Kind, NetworkAccess, NodeMode, RetryPause, Secret, Strategy};
 use super::*;
 
 fn sources(text: &str, env: &[(&str, &str)]) -> Sources {
@@ -199,19 +201,80 @@ fn whose_orders_are_taken_is_said_whole_or_not_at_all() {
     }
 }
 
+const PROVIDER: &str = "
+server:
+  api:
+    oidc:
+      issuer: https://idp.example
+      audience: pentora
+      jwks_url: https://idp.example/jwks
+      role_claim: groups
+      roles:
+        scan-team: operator
+        CN=root,OU=people: admin
+";
+
+#[test]
+fn a_provider_of_identities_is_named_whole_and_its_roles_keep_their_order() {
+    let loaded = good(PROVIDER, &[]);
+    let provider = loaded.config.api.oidc.provider().unwrap();
+    assert_eq!((provider.issuer.as_str(), provider.audience.as_str()), ("https://idp.example", "pentora"));
+    assert_eq!((provider.role_claim.as_str(), provider.name_claim.as_str()), ("groups", "sub"));
+    let roles = [("scan-team".to_owned(), AccessRole::Operator), ("CN=root,OU=people".to_owned(), AccessRole::Admin)];
+    assert_eq!(provider.roles, roles);
+    let shown = super::super::show(&loaded, false);
+    assert_eq!(good(&shown, &[]).config.api.oidc.provider(), Some(provider), "{shown}");
+    assert!(good("", &[]).config.api.oidc.provider().is_none());
+    let with = |from: &str, to: &str| PROVIDER.replacen(from, to, 1);
+    for (text, part) in [
+        (with("      issuer: https://idp.example\n", ""), "means nothing without server.api.oidc.issuer"),
+        (with("      audience: pentora\n", ""), "needs server.api.oidc.audience"),
+        (with("      jwks_url: https://idp.example/jwks\n", ""), "needs its keys"),
+        (with("role_claim: groups", "jwks_file: /k"), "keep one"),
+        (with("https://idp.example/jwks", "http://idp.example/jwks"), "keys come by https"),
+        (with("issuer: https://idp.example", "issuer: pentora:0102"), "is no provider's"),
+        (with("issuer: https://idp.example", "issuer: 'https://idp.example#a'"), "is no provider's"),
+        (with("scan-team: operator", "scan-team: root"), "is not VALUE=ROLE"),
+        (with("scan-team: operator", "scan-team: [operator]"), "one role for each value"),
+        (with("oidc:", "auth: none\n    oidc:"), "asks nobody who they are"),
+        (with("server:", "server:\n  mode: worker"), "hands requests to a member"),
+        (PROVIDER.split("      roles:").next().unwrap().to_owned(), "needs server.api.oidc.roles"),
+    ] {
+        let issues = bad(&text, &[]);
+        assert!(issues.iter().any(|issue| issue.contains(part)), "{text}: {issues:?}");
+    }
+}
+
+#[test]
+fn a_collector_is_named_by_whoever_says_how_to_trust_it_and_by_nobody_without_a_network() {
+    let collector = good("telemetry: {otlp: 'https://otel.example/tenant/a/', ca_file: ca.pem}", &[]).config.telemetry;
+    assert_eq!(collector.otlp.as_deref(), Some("https://otel.example/tenant/a"));
+    assert!(good("", &[]).config.telemetry.collector().is_none(), "nobody is told anything unless somebody says so");
+    for (text, part) in [
+        ("telemetry: {ca_file: ca.pem}", "means nothing without telemetry.otlp"),
+        ("telemetry: {otlp: 'http://10.0.0.1:4318', ca_file: ca.pem}", "means nothing for http://"),
+        ("{worker: {mode: standalone}, telemetry: {otlp: 'http://10.0.0.1:4318'}}", "a standalone worker tells nobody"),
+    ] {
+        let error = load(&sources(text, &[])).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    }
+}
+
 #[test]
 fn every_key_can_be_set_by_its_environment_variable() {
     for key in KEYS {
         let value = match (key.default, key.path) {
             ("", "node.data_dir") => "/d",
             ("", "mesh.advertise" | "mesh.peers" | "worker.coordinator") => "10.0.0.1:7400",
-            ("", "client.api") => "http://127.0.0.1:1",
+            ("", "client.api" | "telemetry.otlp") => "http://127.0.0.1:1",
             ("", "client.ca_fingerprint") => FINGERPRINT,
             ("", "results.retention.max_age") => "30d",
             ("", "results.retention.max_jobs") => "7",
             ("", "results.retention.max_bytes") => "20GiB",
             ("", "worker.windows" | "worker.blackouts") => "22:00-06:00 UTC",
             ("", "worker.trusted_keys") => A_KEY,
+            ("", "server.api.oidc.jwks_url") => "https://idp.example/jwks",
+            ("", "server.api.oidc.roles") => "ops=admin",
             ("", _) => "x",
             (default, _) => default,
         };
@@ -222,7 +285,17 @@ fn every_key_can_be_set_by_its_environment_variable() {
         // A certificate and its key go together.
         let tls = key.path.starts_with("server.api.tls.");
         let other = tls.then_some([("PENTORA_SERVER_API_TLS_CERT", "x"), ("PENTORA_SERVER_API_TLS_KEY", "x")]);
+        let collector = (key.path == "telemetry.ca_file").then_some(("PENTORA_TELEMETRY_OTLP", "https://127.0.0.1:1"));
+        let oidc = key.path.starts_with("server.api.oidc.") && key.default.is_empty();
+        let oidc = oidc.then_some([
+            ("PENTORA_SERVER_API_OIDC_ISSUER", "x"),
+            ("PENTORA_SERVER_API_OIDC_AUDIENCE", "x"),
+            ("PENTORA_SERVER_API_OIDC_ROLES", "ops=admin"),
+        ]);
+        let its_keys = oidc.filter(|_| key.path != "server.api.oidc.jwks_url");
+        let its_keys = its_keys.map(|_| ("PENTORA_SERVER_API_OIDC_JWKS_FILE", "x"));
         let mode = mode.into_iter().chain(keys).chain(other.into_iter().flatten());
+        let mode = mode.chain(oidc.into_iter().flatten()).chain(its_keys).chain(collector);
         let env: Vec<(&str, &str)> = mode.chain([(env_name(key.path).leak() as &str, value)]).collect();
         let loaded = good("", &env);
         let expected = Origin::Environment(env_name(key.path));
@@ -235,7 +308,9 @@ const FINGERPRINT: &str = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a
 /// A value for `key` that is not its default; `None` where it can have no other.
 fn another_value(key: &Key) -> Option<String> {
     let text = match key.kind {
-        Kind::Label | Kind::Labels | Kind::Secret | Kind::Anything => "another",
+        Kind::Label | Kind::Labels | Kind::Secret | Kind::Text | Kind::Anything => "another",
+        Kind::KeysUrl => "https://idp.example/jwks",
+        Kind::Roles => "ops=admin",
         Kind::Path => "/another",
         Kind::Switch if key.default == "true" => "false",
         Kind::Switch => "true",
@@ -249,7 +324,7 @@ fn another_value(key: &Key) -> Option<String> {
         Kind::Targets => "10.9.0.0/24",
         Kind::Windows => "mon-fri 22:00-06:00 Europe/Berlin",
         Kind::Keys => A_KEY,
-        Kind::Urls => "http://127.0.0.9:9",
+        Kind::Urls | Kind::Collector => "http://127.0.0.9:9",
         Kind::Hosts => "n9.example",
         Kind::Fingerprint => FINGERPRINT,
     };
@@ -277,7 +352,9 @@ fn every_key_changes_the_configuration_or_says_that_it_does_nothing() {
 
 #[test]
 fn nothing_hides_a_setting_that_nobody_reads_from_the_compiler() {
-    let source = include_str!("../config.rs");
+    let source =
+        [include_str!("../config.rs"), include_str!("api.rs"), include_str!("client.rs"), include_str!("telemetry.rs")]
+            .concat();
     let settings = source.split("\n#[derive(").skip(1).filter(|item| item.contains("\npub struct "));
     let mut count = 0;
     for item in settings {
@@ -286,7 +363,7 @@ fn nothing_hides_a_setting_that_nobody_reads_from_the_compiler() {
         assert!(fields.starts_with("Debug, Clone)]\n"), "other derives read every field: {fields}");
         assert!(!fields.contains("    pub "), "a public field counts as read: {fields}");
     }
-    assert_eq!(count, 10, "every struct of settings is looked at");
+    assert_eq!(count, 11, "every struct of settings is looked at");
 }
 
 #[test]

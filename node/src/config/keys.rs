@@ -115,6 +115,35 @@ keys! {
         "false",
         "plain HTTP on addresses that others reach: behind a proxy with TLS alone",
     ),
+    OIDC_ISSUER: Option<String> => key(
+        "server.api.oidc.issuer",
+        Kind::Text,
+        "",
+        "provider of identities whose JWTs are taken, as their `iss` says; read again on SIGHUP, like all of server.api.oidc",
+    ),
+    OIDC_AUDIENCE: Option<String> =>
+        key("server.api.oidc.audience", Kind::Text, "", "whom its JWTs must be for, as their `aud` says"),
+    OIDC_JWKS_FILE: Option<PathBuf> =>
+        key("server.api.oidc.jwks_file", Kind::Path, "", "file with its public keys, a JWK set"),
+    OIDC_JWKS_URL: Option<String> => key(
+        "server.api.oidc.jwks_url",
+        Kind::KeysUrl,
+        "",
+        "where its public keys are fetched: https, or http on a loopback address",
+    ),
+    OIDC_NAME_CLAIM: String => key("server.api.oidc.name_claim", Kind::Text, "sub", "the claim that says who somebody is"),
+    OIDC_ROLE_CLAIM: String => key(
+        "server.api.oidc.role_claim",
+        Kind::Text,
+        "roles",
+        "the claim that says what somebody is; dots lead into objects, as in realm_access.roles",
+    ),
+    OIDC_ROLES: Vec<String> => key(
+        "server.api.oidc.roles",
+        Kind::Roles,
+        "",
+        "the role that each value of that claim means, such as `scan-team: operator`; the first that somebody has counts",
+    ),
     AUTO_REGISTER: bool => key(
         "workers.auto_register",
         Kind::Switch,
@@ -285,6 +314,18 @@ keys! {
         "SHA-256 fingerprint of the certificate authority to trust",
     )
     .also_env(&["PENTORA_CA_FINGERPRINT"]),
+    TELEMETRY_OTLP: Option<String> => key(
+        "telemetry.otlp",
+        Kind::Collector,
+        "",
+        "collector that takes traces as OTLP over HTTP, such as http://127.0.0.1:4318 (default: none is told anything)",
+    ),
+    TELEMETRY_CA_FILE: Option<PathBuf> => key(
+        "telemetry.ca_file",
+        Kind::Path,
+        "",
+        "file with the certificate authorities to trust there, in PEM (default: those of the system)",
+    ),
 }
 
 /// What is in the place of a broker.
@@ -382,6 +423,11 @@ mod tests {
             ("server.api.tls.names", "a b", "neither an address nor a host name"),
             ("client.ca_fingerprint", "sha256:ab", "is not a fingerprint"),
             ("client.api", "n1:8080", "is not an API address"),
+            ("telemetry.otlp", "collector:4318", "is not the address of a collector"),
+            ("telemetry.otlp", "grpc://collector:4317", "is not the address of a collector"),
+            ("telemetry.otlp", "http://user:secret@collector:4318", "is not the address of a collector"),
+            ("telemetry.otlp", "http://collector:4318/?token=secret", "is not the address of a collector"),
+            ("telemetry.otlp", "http://collector:99999", "is not the address of a collector"),
         ] {
             let error = find(path).unwrap().kind.check(&Raw::Text(text.to_owned())).unwrap_err();
             assert!(error.contains(part), "{path}={text}: {error}");

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use pentora_raft::command::AccessRole;
 
 use super::address::coordinator_address;
 use super::duration::parse_duration;
@@ -13,6 +14,7 @@ use super::size::Size;
 use super::{NetworkAccess, Secret, peer_address};
 use crate::policy::exclusion_targets;
 use crate::policy::own::check_window;
+use crate::sign_in::Source;
 use crate::signing::TrustedKey;
 use crate::tls::{Fingerprint, is_host};
 
@@ -49,12 +51,20 @@ pub enum Kind {
     Targets,
     /// Times of windows or blackouts, a text each.
     Windows,
+    /// What a value of a claim means as a role: `VALUE=ROLE` each, or a mapping.
+    Roles,
+    /// A text that can be shown.
+    Text,
+    /// Where keys of a provider of identities are fetched from.
+    KeysUrl,
     /// Public keys of people, each with a name behind it or none.
     Keys,
     /// A token: never shown.
     Secret,
     /// HTTP addresses.
     Urls,
+    /// The HTTP address of a collector of traces.
+    Collector,
     /// Names and addresses of hosts.
     Hosts,
     /// The fingerprint of a certificate.
@@ -155,6 +165,7 @@ impl Kind {
             Self::Targets => each(raw, targets).map(Checked::List),
             Self::Windows => windows(raw).map(Checked::List),
             Self::Keys => each(raw, trusted_key).map(Checked::List),
+            Self::Roles => each(raw, role_of_claim).map(Checked::List),
             _ => match raw {
                 Raw::Text(text) => self.check_text(text.trim()),
                 Raw::List(_) => Err("takes one value, not a list".to_owned()),
@@ -201,8 +212,11 @@ impl Kind {
                 Err(_) => Err(format!("`{text}` is not an address with port, such as 127.0.0.1:8080 or [::1]:8080")),
             },
             Self::Fingerprint => text.parse().map(Checked::Fingerprint),
+            Self::Collector => collector(text).map(Checked::Text),
             Self::Word(words) if words.contains(&text) => Ok(Checked::Text(text.to_owned())),
             Self::Word(words) => Err(format!("`{text}` is not one of {}", words.join(", "))),
+            Self::Text => plain(text).map(Checked::Text),
+            Self::KeysUrl => Source::url(text).map(|_| Checked::Text(text.to_owned())),
             Self::Secret if text.is_empty() => Err("is empty".to_owned()),
             _ => Ok(Checked::Text(text.to_owned())),
         }
@@ -226,6 +240,28 @@ fn label(text: &str) -> Result<String, String> {
 fn host(text: &str) -> Result<String, String> {
     let shown = || format!("`{}` is neither an address nor a host name", text.escape_debug());
     if is_host(text) { Ok(text.to_owned()) } else { Err(shown()) }
+}
+
+/// The longest text of a provider's. Ours: authors have it in their names, of which 256 bytes are kept.
+const TEXT_BYTES_MAX: usize = 128;
+
+fn plain(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.len() > TEXT_BYTES_MAX || text.chars().any(char::is_control) {
+        return Err(format!("`{}` is not a text of 1 to {TEXT_BYTES_MAX} bytes", text.escape_debug()));
+    }
+    Ok(text.to_owned())
+}
+
+/// A value of a claim, and the role that it means.
+pub(super) fn claim_and_role(text: &str) -> Option<(String, AccessRole)> {
+    let (value, role) = text.rsplit_once('=')?;
+    Some((plain(value.trim()).ok()?, AccessRole::named(role.trim())?))
+}
+
+fn role_of_claim(text: &str) -> Result<String, String> {
+    let read = claim_and_role(text).map(|(value, role)| format!("{value}={}", role.name()));
+    let roles = AccessRole::NAMES.join(", ");
+    read.ok_or_else(|| format!("`{}` is not VALUE=ROLE, with one of {roles}", text.escape_debug()))
 }
 
 fn targets(text: &str) -> Result<String, String> {
@@ -266,6 +302,21 @@ fn networks(raw: &Raw) -> Result<Checked, String> {
         return Err("names no network: write prefixes, or the word auto".to_owned());
     }
     Ok(Checked::Networks(NetworkAccess::Networks(networks)))
+}
+
+/// A collector's address: with a path or without, and with nothing in it that is secret, since addresses are printed.
+fn collector(text: &str) -> Result<String, String> {
+    let good = reqwest::Url::parse(text).ok().filter(|url| {
+        let is_plain = url.username().is_empty() && url.password().is_none();
+        let is_whole = url.query().is_none() && url.fragment().is_none() && url.has_host();
+        ["http", "https"].contains(&url.scheme()) && is_plain && is_whole
+    });
+    match good {
+        Some(_) => Ok(text.trim_end_matches('/').to_owned()),
+        None => {
+            Err(format!("`{}` is not the address of a collector such as http://127.0.0.1:4318", text.escape_debug()))
+        }
+    }
 }
 
 /// An API address.

@@ -7,6 +7,7 @@ use super::build::Purpose;
 use super::expand::expand;
 use super::issue::{ConfigIssue, Origin, Position};
 use super::keys::{KEYS, Key, env_name, find, is_group};
+use super::kind::Kind;
 use super::suggest::nearest;
 use super::yaml::{Entry, Node, Value};
 
@@ -158,6 +159,7 @@ impl FileLayer<'_> {
             Value::Null => return,
             Value::Scalar(text) => self.expanded(key, node, text).map(Raw::Text),
             Value::List(items) => self.list(key, items).map(Raw::List),
+            Value::Map(entries) if key.kind == Kind::Roles => self.pairs(key, entries).map(Raw::List),
             Value::Map(_) => {
                 return self.issue(origin, Some(key.path), "takes a value, not a mapping of keys".to_owned());
             }
@@ -180,6 +182,26 @@ impl FileLayer<'_> {
                 Value::Null | Value::List(_) | Value::Map(_) => {
                     let origin = (self.origin)(item.position.clone());
                     self.issue(origin, Some(key.path), "takes a list of plain values".to_owned());
+                    good = false;
+                }
+            }
+        }
+        good.then_some(texts)
+    }
+
+    /// The entries of a mapping as `NAME=VALUE`; `None` when one of them was wrong.
+    fn pairs(&mut self, key: &Key, entries: &[Entry]) -> Option<Vec<String>> {
+        let mut texts = Vec::new();
+        let mut good = true;
+        for Entry { name, node, .. } in entries {
+            match &node.value {
+                Value::Scalar(text) => match self.expanded(key, node, text) {
+                    Some(text) => texts.push(format!("{name}={text}")),
+                    None => good = false,
+                },
+                Value::Null | Value::List(_) | Value::Map(_) => {
+                    let origin = (self.origin)(node.position.clone());
+                    self.issue(origin, Some(key.path), "takes one role for each value".to_owned());
                     good = false;
                 }
             }

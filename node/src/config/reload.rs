@@ -2,14 +2,21 @@
 
 use std::path::Path;
 
-use super::WorkerSettings;
 use super::build::{Loaded, Sources, load};
 use super::file::ConfigText;
 use super::issue::ConfigError;
 use super::keys::KEYS;
+use super::{OidcSettings, WorkerSettings};
 
-/// The keys that take effect at once: what a node's owner allows must not wait for a restart.
-const AT_ONCE: [&str; 6] = [
+/// The keys that take effect at once: what a node's owner allows must not wait for a restart, nor who is let in.
+const AT_ONCE: [&str; 13] = [
+    "server.api.oidc.audience",
+    "server.api.oidc.issuer",
+    "server.api.oidc.jwks_file",
+    "server.api.oidc.jwks_url",
+    "server.api.oidc.name_claim",
+    "server.api.oidc.role_claim",
+    "server.api.oidc.roles",
     "worker.scope",
     "worker.exclude",
     "worker.windows",
@@ -25,6 +32,8 @@ pub struct Reloaded {
     pub sources: Sources,
     /// What holds for the worker.
     pub(crate) worker: WorkerSettings,
+    /// By whose word people are let in.
+    pub(crate) oidc: OidcSettings,
     /// Keys with other values that take effect at once.
     pub now: Vec<&'static str>,
     /// Keys with other values that are read at the next start.
@@ -42,7 +51,8 @@ pub fn reload(before: &Sources) -> Result<Reloaded, ConfigError> {
     let other = |loaded: &Loaded, path: &str| loaded.settings.get(path).map(|setting| setting.raw.clone());
     let changed = KEYS.iter().map(|key| key.path).filter(|path| other(&was, path) != other(&is, path));
     let (now, later) = changed.partition(|path| AT_ONCE.contains(path));
-    Ok(Reloaded { sources, worker: is.config.worker, now, later })
+    let (worker, oidc) = (is.config.worker, is.config.api.oidc);
+    Ok(Reloaded { sources, worker, oidc, now, later })
 }
 
 #[cfg(test)]
@@ -64,6 +74,10 @@ mod tests {
         assert_eq!(read.later, ["worker.region"]);
         assert_eq!(read.worker.exclude, ["10.0.0.1", "10.0.0.2"]);
         assert_eq!(read.worker.blackouts, ["sat,sun 08:00-18:00 UTC"], "the comma is of its days");
+        write("server: {api: {oidc: {issuer: https://i, audience: a, jwks_file: /k, roles: {ops: admin}}}}\n");
+        let named = reload(&read.sources).unwrap();
+        assert!(named.now.contains(&"server.api.oidc.issuer") && named.now.contains(&"server.api.oidc.roles"));
+        assert_eq!(named.oidc.provider().unwrap().issuer, "https://i");
         write("worker: {exclud: [10.0.0.1]}\n");
         assert!(reload(&read.sources).unwrap_err().to_string().contains("exclude"));
         std::fs::remove_file(&path).unwrap();

@@ -10,6 +10,9 @@ use super::show::render;
 /// The file's name in the data directory.
 pub const REMEMBERED_FILE: &str = "node.yaml";
 
+/// The name of the file in the data directory that says where the API of the node that runs there is.
+pub const API_FILE: &str = "api.yaml";
+
 /// Keys that say what to do once, or where things are for others than the node.
 const NEVER: [&str; 11] = [
     "node.data_dir",
@@ -36,6 +39,17 @@ pub fn remembered(loaded: &Loaded) -> String {
     format!(
         "# Written by this node at its start: what it was told by flags and environment. The configuration file, \
          the\n# environment and flags are stronger; what they say at the next start is written down here in turn.\n{}",
+        render(loaded, false, wanted)
+    )
+}
+
+/// The text of [`API_FILE`]: all that was said of the API, in the configuration file as well, so that commands beside the node find
+/// it without that file. The node itself never reads it.
+#[must_use]
+pub fn remembered_api(loaded: &Loaded) -> String {
+    let wanted = |path: &str, origin: &Origin| path.starts_with("server.api.") && !matches!(origin, Origin::Default);
+    format!(
+        "# Written by this node at its start: where its API is, for commands on this machine.\n{}",
         render(loaded, false, wanted)
     )
 }

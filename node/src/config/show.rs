@@ -1,5 +1,6 @@
 //! A configuration as text: the effective values with their origins, and a JSON Schema for editors.
 
+use pentora_raft::command::AccessRole;
 use serde_json::{Map, Value, json};
 
 use super::build::Loaded;
@@ -52,7 +53,7 @@ fn written(key: &Key, setting: &Setting) -> String {
     }
     let many = matches!(
         key.kind,
-        Kind::Labels | Kind::Peers | Kind::Coordinators | Kind::Networks | Kind::Targets | Kind::Keys
+        Kind::Labels | Kind::Peers | Kind::Coordinators | Kind::Networks | Kind::Targets | Kind::Keys | Kind::Roles
     );
     match &setting.raw {
         Raw::Text(text) if !many || text == "auto" => scalar(text),
@@ -108,12 +109,19 @@ fn group(properties: Map<String, Value>) -> Value {
 fn leaf_schema(key: &Key) -> Value {
     let list = json!({"type": ["string", "array"], "items": {"type": "string"}});
     let mut schema = match key.kind {
+        Kind::Roles => {
+            let role = json!({"enum": AccessRole::NAMES});
+            json!({"type": ["string", "array", "object"], "items": {"type": "string"}, "additionalProperties": role})
+        }
         Kind::Switch => json!({"anyOf": [{"type": "boolean"}, {"type": "string", "pattern": "[$][{]"}]}),
         Kind::Count(low, high) => {
             json!({"anyOf": [{"type": "integer", "minimum": low, "maximum": high}, {"type": "string"}]})
         }
         Kind::Share => json!({"anyOf": [{"type": "number", "exclusiveMinimum": 0, "maximum": 1}, {"type": "string"}]}),
-        Kind::Word(words) => json!({"anyOf": [{"enum": words}, {"type": "string", "pattern": "[$][{]"}]}),
+        Kind::Word(words) => {
+            let words: Vec<Value> = words.iter().map(|word| plain(word)).collect();
+            json!({"anyOf": [{"enum": words}, {"type": "string", "pattern": "[$][{]"}]})
+        }
         Kind::Labels
         | Kind::Peers
         | Kind::Coordinators
@@ -125,17 +133,31 @@ fn leaf_schema(key: &Key) -> Value {
         | Kind::Urls => list,
         Kind::Time(..) => json!({"type": "string", "examples": ["30s", "2m", "1h30m"]}),
         Kind::Size(..) => json!({"type": ["string", "integer"], "examples": ["512MiB", "20GiB"]}),
-        Kind::Fingerprint | Kind::Label | Kind::Path | Kind::Socket | Kind::Secret | Kind::Anything => {
+        Kind::Collector
+        | Kind::Fingerprint
+        | Kind::Label
+        | Kind::Path
+        | Kind::Socket
+        | Kind::Secret
+        | Kind::Text
+        | Kind::KeysUrl
+        | Kind::Anything => {
             json!({"type": ["string", "number"]})
         }
     };
     if let Some(object) = schema.as_object_mut() {
         object.insert("description".to_owned(), json!(key.about));
         if !key.default.is_empty() {
-            object.insert("default".to_owned(), json!(key.default));
+            let is_number = matches!(key.kind, Kind::Word(_) | Kind::Count(..));
+            object.insert("default".to_owned(), if is_number { plain(key.default) } else { json!(key.default) });
         }
     }
     schema
+}
+
+/// A word as a file without quotes has it: YAML's `5` is a number.
+fn plain(word: &str) -> Value {
+    word.parse::<u64>().map_or_else(|_no_number| json!(word), |number| json!(number))
 }
 
 #[cfg(test)]
@@ -178,5 +200,7 @@ mod tests {
             assert_eq!(schema.pointer(&format!("{pointer}/description")), Some(&json!(key.about)), "{}", key.path);
         }
         assert_eq!(schema["properties"]["server"]["additionalProperties"], false);
+        let voters = &schema["properties"]["cluster"]["properties"]["voters"];
+        assert_eq!((&voters["anyOf"][0]["enum"], &voters["default"]), (&json!([3, 5, 7]), &json!(3)));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{NodeConfig, REMEMBERED_FILE, Secret, Sources};
+use super::{API_FILE, NodeConfig, REMEMBERED_FILE, Secret, Sources};
 use crate::durable_file::{self, Readers};
 
 /// A checked configuration and what to do with it.
@@ -18,6 +18,8 @@ pub struct StartPlan {
     pub sources: Sources,
     /// What [`StartPlan::remember`] writes down.
     pub remembered: String,
+    /// What it writes down of the API, for commands on this machine.
+    pub remembered_api: String,
 }
 
 impl StartPlan {
@@ -27,8 +29,10 @@ impl StartPlan {
     /// # Errors
     /// The file cannot be written; an older one is then still whole.
     pub fn remember(&self) -> std::io::Result<()> {
-        let path = self.config.data_dir.join(REMEMBERED_FILE);
-        durable_file::write(&path, self.remembered.as_bytes(), Readers::Everybody)
+        for (name, text) in [(REMEMBERED_FILE, &self.remembered), (API_FILE, &self.remembered_api)] {
+            durable_file::write(&self.config.data_dir.join(name), text.as_bytes(), Readers::Everybody)?;
+        }
+        Ok(())
     }
 }
 

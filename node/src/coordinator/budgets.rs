@@ -52,6 +52,27 @@ impl Budgets {
         self.rates.get(budget).copied()
     }
 
+    /// Leases whose share is that of a budget which is gone or was raised since `before`: they would send as little to their end.
+    pub(super) fn loosened(&self, before: &Self, state: &State) -> Vec<LeaseRef> {
+        let mut loosened = Vec::new();
+        for job in before.of_job.keys() {
+            let (Some(was), now) = (before.tightest(*job), self.tightest(*job)) else { continue };
+            let own = state.job(*job).and_then(|record| record.limits.budget_pps);
+            // What the job itself asks for may be the tighter of the two: then nothing changes for it.
+            if now.is_some_and(|now| now <= was) || own.is_some_and(|own| own <= was) {
+                continue;
+            }
+            let leases = state.job_leases(*job).filter(|(_, lease)| lease.share.rate_pps.is_some());
+            loosened.extend(leases.map(|(unit, lease)| LeaseRef { unit, epoch: lease.epoch }));
+        }
+        loosened
+    }
+
+    /// The lowest rate of those that a job draws on.
+    fn tightest(&self, job: JobId) -> Option<u64> {
+        self.of_job(job).iter().filter_map(|budget| self.rate(*budget)).min()
+    }
+
     /// Leases that are out beyond a budget, which was written or lowered after they were granted: those without a share first,
     /// and then the youngest. Whoever has one is to hand it back.
     pub(super) fn over(&self, state: &State) -> Vec<LeaseRef> {

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pentora_raft::command::{Command, SpecRef};
+use pentora_raft::command::{Command, LeaseRef, SpecRef};
 use pentora_raft::state::{JobStatus, RulesMark};
 use pentora_raft::{JobId, Raft, State};
 use pentora_scanner::spec::ScanSpec;
@@ -37,6 +37,8 @@ pub(super) struct Holds {
     rules: Option<(RulesMark, Policy)>,
     held_at: Vec<bool>,
     budgets: Budgets,
+    /// Leases that have the share of a budget that is gone or was raised.
+    loosened: Vec<LeaseRef>,
     /// Whether specs came or went since `budgets` was made.
     is_stale: bool,
     looked: BTreeSet<JobId>,
@@ -64,6 +66,7 @@ impl Default for Holds {
             rules: None,
             held_at: Vec::new(),
             budgets: Budgets::default(),
+            loosened: Vec::new(),
             is_stale: true,
             looked: BTreeSet::new(),
             closing: BTreeMap::new(),
@@ -106,6 +109,16 @@ impl Holds {
         &self.budgets
     }
 
+    /// Leases that would keep the share of a budget that is gone or was raised.
+    pub(super) fn loosened(&self) -> &[LeaseRef] {
+        &self.loosened
+    }
+
+    /// They were taken back.
+    pub(super) fn forget_loosened(&mut self) {
+        self.loosened.clear();
+    }
+
     /// Whether a job's time is over and nodes hand in what they have of it.
     pub(super) fn is_closing(&self, job: JobId) -> bool {
         self.closing.contains_key(&job)
@@ -125,7 +138,9 @@ impl Holds {
         }
         if !is_same || std::mem::take(&mut self.is_stale) {
             let jobs = self.specs.iter().map(|(job, spec)| (*job, spec.as_ref()));
-            self.budgets = self.rules.as_ref().map_or_else(Budgets::default, |(_, rules)| Budgets::of(rules, jobs));
+            let budgets = self.rules.as_ref().map_or_else(Budgets::default, |(_, rules)| Budgets::of(rules, jobs));
+            let before = std::mem::replace(&mut self.budgets, budgets);
+            self.loosened.extend(self.budgets.loosened(&before, state));
         }
         let held_at = self.rules.as_ref().map_or_else(Vec::new, |(_, rules)| rules.hold_at(now_ms));
         if !is_same || held_at != self.held_at {

@@ -110,7 +110,10 @@ pub fn mismatch(node: &NodeRecord, site: Option<&str>, needs: &Needs) -> Option<
         return Some(format!("it has no {engine} engine"));
     }
     let unreached = needs.networks.iter().find(|net| !reaches(node.info.networks.as_deref(), net));
-    unreached.map(|net| format!("it does not reach {net}"))
+    unreached.map(|net| match net.prefix_len() == net.max_prefix_len() {
+        true => format!("it does not reach {}", net.addr()),
+        false => format!("it does not reach {net}"),
+    })
 }
 
 /// Why no node gets work whose results nobody would keep: they stay in a region where no member does.
@@ -222,6 +225,8 @@ mod tests {
             mismatch(&eu, &needs(None, None, Some("192.168.0.0/16"))).unwrap(),
             "it does not reach 192.168.0.0/16"
         );
+        let one = mismatch(&eu, &needs(None, None, Some("192.168.0.7/32"))).unwrap();
+        assert_eq!(one, "it does not reach 192.168.0.7");
         assert_eq!(mismatch(&node(NodeInfo::default()), &needs(None, None, Some("::/0"))), None);
     }
 }

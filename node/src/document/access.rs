@@ -57,8 +57,37 @@ impl std::fmt::Debug for AccessTokenCreated {
     }
 }
 
+/// `POST /api/v1/auth/login`: a session that stands for the token that was shown.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SessionDocument {
+    /// A JWT, to be shown as a bearer token.
+    pub token: String,
+    /// `Bearer`.
+    pub token_type: String,
+    /// Seconds until it ends: 900, or less where the token ends before.
+    pub expires_in: u64,
+    /// RFC 3339.
+    pub expires_at: String,
+    /// The name of the token that it stands for.
+    pub name: String,
+    /// As in [`AccessTokenRequest::role`].
+    pub role: String,
+}
+
+/// Hides the session: it must not reach a log by way of `{:?}`.
+impl std::fmt::Debug for SessionDocument {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SessionDocument")
+            .field("token", &"...")
+            .field("expires_at", &self.expires_at)
+            .field("name", &self.name)
+            .field("role", &self.role)
+            .finish_non_exhaustive()
+    }
+}
+
 /// An access token without its secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AccessTokenDocument {
     /// Its name.
     pub name: String,
@@ -66,9 +95,9 @@ pub struct AccessTokenDocument {
     pub role: String,
     /// `valid`, `expired` or `revoked`.
     pub status: String,
-    /// RFC 3339.
+    /// RFC 3339; empty where it is no token, but somebody whom a provider of identities let in.
     pub created_at: String,
-    /// When its secret became what it is, RFC 3339.
+    /// When its secret became what it is, RFC 3339; empty as above.
     pub changed_at: String,
     /// RFC 3339; absent where it does not end by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -16,6 +16,9 @@ pub struct JobDocument {
     pub job_id: String,
     /// `queued`, `running`, `paused`, `completed`, `partial`, `failed` or `cancelled`.
     pub status: String,
+    /// Where the job is not over and no leader is known: how old what is said of it is, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status_age_ms: Option<u64>,
     /// How many workers had an accepted or running share.
     pub workers: u32,
     /// Targets whose results are accepted.

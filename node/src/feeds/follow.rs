@@ -6,11 +6,14 @@ use bytes::Bytes;
 use pentora_p2p::PeerId;
 use pentora_raft::state::FeedRecord;
 use pentora_raft::{Raft, State};
+use pentora_scanner::detect::RuleSet;
 use pentora_scanner::engine::Engine;
 use tokio_util::sync::CancellationToken;
 
+use super::rules::Questions;
 use super::store::FeedError;
 use super::{FeedKind, FeedStore, rules, signed_words};
+use crate::policy::own::{OwnFile, OwnRules};
 use crate::results::{Exchange, NotFetched};
 
 /// How often the log is looked at; a feed is replaced a few times a day.
@@ -35,14 +38,26 @@ enum NotTaken {
     Task(#[from] tokio::task::JoinError),
 }
 
-/// Follows the log until `stop`, and gives the engine the rules of each new feed that is made of such.
-pub async fn follow(raft: Raft, exchange: Exchange, store: FeedStore, engine: Engine, stop: CancellationToken) {
-    use_rules(&store, &engine);
+/// Follows the log until `stop`, and gives the engine the rules of each new feed that is made of such, as far as the node's own
+/// file lets them be used.
+pub async fn follow(
+    (raft, exchange): (Raft, Exchange),
+    store: FeedStore,
+    engine: Engine,
+    own: OwnFile,
+    stop: CancellationToken,
+) {
+    let mut rules = own.watch();
+    use_rules(&store, &engine, &rules.borrow_and_update());
     let mut pause = LOOK_EVERY;
     loop {
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
+            Ok(()) = rules.changed() => {
+                use_rules(&store, &engine, &rules.borrow_and_update());
+                continue;
+            }
             () = tokio::time::sleep(pause) => {}
         }
         pause = LOOK_EVERY;
@@ -51,7 +66,7 @@ pub async fn follow(raft: Raft, exchange: Exchange, store: FeedStore, engine: En
                 Ok(Some(records)) => {
                     tracing::info!(%kind, records, "feed replaced");
                     if kind.of_advisories().is_none() {
-                        use_rules(&store, &engine);
+                        use_rules(&store, &engine, &own.now());
                     }
                 }
                 Ok(None) => {}
@@ -64,12 +79,19 @@ pub async fn follow(raft: Raft, exchange: Exchange, store: FeedStore, engine: En
     }
 }
 
-/// Gives the engine the rules of the feed of fingerprints.
-pub fn use_rules(store: &FeedStore, engine: &Engine) {
-    match rules::with_feed(Some(store)) {
-        Ok(rules) => engine.set_rules(rules),
-        Err(why) => tracing::warn!(%why, "the feeds of rules are not used"),
-    }
+/// Gives the engine the rules of the feeds that are made of such, with their questions where the node's `own` file asks for no
+/// signed orders.
+pub fn use_rules(store: &FeedStore, engine: &Engine, own: &OwnRules) {
+    engine.set_rules(or_built_in(rules::with_feed(Some(store), Questions::of(own))));
+}
+
+/// These rules, or the program's own where a feed could not be read: those before it may ask what the node's own file no longer
+/// lets be asked.
+fn or_built_in(rules: Result<RuleSet, String>) -> RuleSet {
+    rules.unwrap_or_else(|why| {
+        tracing::warn!(%why, "the feeds of rules are not used, only the program's own");
+        RuleSet::builtin()
+    })
 }
 
 /// Takes the feed of a kind that the log names, if this node has another. Answers how many records it has: none where it was
@@ -126,8 +148,12 @@ fn check(kind: FeedKind, record: &FeedRecord, bytes: &Bytes) -> Result<(), NotTa
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
     use pentora_p2p::Identity;
     use pentora_raft::Digest;
+    use pentora_scanner::detect::ServiceProbes;
 
     use super::*;
 
@@ -143,6 +169,17 @@ mod tests {
             signature: identity.sign(&signed_words("cve", &digest, size, 1)),
             imported_at_ms: 0,
         }
+    }
+
+    #[test]
+    fn a_feed_that_cannot_be_read_leaves_no_rules_of_feeds_in_force() {
+        let text = b"Probe TCP Theirs q|OVERWRITE|\nports 1-65535\nrarity 1\nmatch a m|^b| p/B/\n";
+        let probes = ServiceProbes::of_bytes(Path::new("theirs.probes"), text).unwrap();
+        let with_feed = RuleSet::builtin().with_service_probes(Arc::new(probes));
+        let words = |rules: Result<RuleSet, String>| format!("{:?}", or_built_in(rules));
+        let built_in = format!("{:?}", RuleSet::builtin());
+        assert_ne!(words(Ok(with_feed)), built_in, "else this test shows nothing");
+        assert_eq!(words(Err("cut off".to_owned())), built_in);
     }
 
     #[test]

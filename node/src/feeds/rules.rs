@@ -9,12 +9,31 @@ use pentora_scanner::vuln::exposure::Exposures;
 use pentora_scanner::vuln::store::Row;
 
 use super::{FeedKind, FeedStore, compile};
+use crate::policy::own::OwnRules;
+
+/// Whose questions are sent to what is scanned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Questions {
+    /// The program's own, and those of feeds.
+    All,
+    /// The program's own alone. Feeds tell only what an answer means.
+    BuiltIn,
+}
+
+impl Questions {
+    /// What the node's own file lets be sent: where it asks for signed orders, nobody has signed what a feed brings, and
+    /// whoever leads can bring one.
+    #[must_use]
+    pub fn of(own: &OwnRules) -> Self {
+        if own.signers().is_some() { Self::BuiltIn } else { Self::All }
+    }
+}
 
 /// The program's rules with the feeds of `store` that are rules: recog fingerprints, service probes, rules of exposure.
 ///
 /// # Errors
 /// A feed that cannot be read or is no longer understood, in a sentence.
-pub fn with_feed(store: Option<&FeedStore>) -> Result<RuleSet, String> {
+pub fn with_feed(store: Option<&FeedStore>, questions: Questions) -> Result<RuleSet, String> {
     let mut rules = RuleSet::builtin();
     let Some(store) = store else { return Ok(rules) };
     let rows = |kind| {
@@ -36,11 +55,18 @@ pub fn with_feed(store: Option<&FeedStore>) -> Result<RuleSet, String> {
     if let Some(Row { key, value }) = rows(FeedKind::Probes)?.first() {
         let name = String::from_utf8_lossy(key).into_owned();
         let probes = ServiceProbes::of_bytes(Path::new(&name), value).map_err(|error| error.to_string())?;
-        rules = rules.with_service_probes(Arc::new(probes));
+        rules = rules.with_service_probes(Arc::new(match questions {
+            Questions::All => probes,
+            Questions::BuiltIn => probes.silent(),
+        }));
     }
     let exposures = rows(FeedKind::Exposures)?;
     if !exposures.is_empty() {
-        rules = rules.with_exposures(Arc::new(compile::exposures_of(&exposures)?));
+        let exposures = compile::exposures_of(&exposures)?;
+        rules = rules.with_exposures(Arc::new(match questions {
+            Questions::All => exposures,
+            Questions::BuiltIn => exposures.asking_for_built_in_alone(),
+        }));
     }
     Ok(rules)
 }
@@ -112,7 +138,51 @@ pub(super) fn note_of(file: &Path, skipped: &[usize]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use pentora_scanner::detect::{Detector, Options};
+    use pentora_scanner::port::Protocol;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    /// What a port is sent by a node with a feed of probes and these `questions`.
+    async fn sent_with(store: &FeedStore, questions: Questions) -> Vec<u8> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port of loopback");
+        let target = listener.local_addr().expect("it is bound");
+        let rules = with_feed(Some(store), questions).expect("a feed that can be used");
+        let detector = Detector::new(Arc::new(rules), 8);
+        let options = Options { budget: Duration::from_secs(2), ..Options::default() };
+        let mut got = Vec::new();
+        let listening = async {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let _ = stream.read_to_end(&mut got).await;
+            }
+        };
+        tokio::select! {
+            _ = detector.identify(target, Protocol::Tcp, None, &options) => {}
+            () = listening => {}
+        }
+        got
+    }
+
+    #[tokio::test]
+    async fn a_node_that_asks_for_signed_orders_sends_no_question_of_a_feed() {
+        let folder = tempfile::tempdir().expect("a folder for the test");
+        let file = folder.path().join("theirs.probes");
+        let text = "Probe TCP Theirs q|OVERWRITE|\nports 1-65535\nrarity 1\nmatch a m|^b| p/B/\n";
+        std::fs::write(&file, text).expect("a file for the test");
+        let bundle = compile::compile(FeedKind::Probes, &[file], 1).expect("a feed").bundle;
+        let store = FeedStore::open(&folder.path().join("feeds")).expect("a store");
+        store.replace(FeedKind::Probes, &bundle).expect("it is taken");
+        let has_it = |sent: &[u8]| sent.windows(9).any(|window| window == b"OVERWRITE");
+        assert_eq!(Questions::of(&OwnRules::default()), Questions::All);
+        assert_eq!(Questions::of(&OwnRules::default().signed_by(Vec::new())), Questions::BuiltIn);
+        assert!(has_it(&sent_with(&store, Questions::All).await), "else this test shows nothing");
+        let own = sent_with(&store, Questions::BuiltIn).await;
+        assert!(!own.is_empty() && !has_it(&own), "the program's own questions are sent: {}", own.escape_ascii());
+    }
 
     #[test]
     fn matches_that_cannot_be_used_are_told_by_their_lines() {

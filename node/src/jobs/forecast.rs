@@ -2,17 +2,25 @@
 
 use pentora_raft::state::{NodeRecord, Partition, Settings, residency_in, signer_in};
 use pentora_raft::{NodeId, State};
-use pentora_scanner::spec::{EngineChoice, ScanSpec};
+use pentora_scanner::spec::{EngineChoice, ScanSpec, Timing};
 use pentora_scanner::target::TargetSet;
 
 use super::Prepared;
+use super::split::as_asked;
 use crate::coordinator::explain::{self, Placed};
-use crate::coordinator::placement;
+use crate::coordinator::{VERSION, placement};
 use crate::document::{Between, PlanDocument, PlanPart, PlanRefusal};
 use crate::work_protocol::{CONNECT_PPS, RAW_PPS};
 
 /// How much of a part's targets is shown, in characters.
 const SHOWN_CHARS_MAX: usize = 80;
+
+/// What a scan of normal timing begins with, in packets per second.
+const START_PPS: f64 = 400.0;
+/// What a job takes beside its sending, in seconds: at least the way there and back, at most the time for which it waits for silent
+/// targets, asks them again, and asks a sample of them once more.
+const WAITS_LEAST: f64 = 0.5;
+const WAITS_MOST: f64 = 6.0;
 
 /// What `prepared` would become on the nodes of `state`.
 #[must_use]
@@ -72,8 +80,16 @@ fn part_of(
     rates.truncate(workers.map_or(usize::MAX, |workers| workers as usize));
     let able: f64 = rates.iter().sum();
     let budget = spec.budget_pps().map_or(able, |pps| able.min(pps as f64));
-    let seconds = (budget > 0.0).then(|| Between { least: least as f64 / budget, most: most as f64 / budget });
+    let nodes = rates.len().max(1) as f64;
+    let time = |packets: u64, waits: f64| sending(packets as f64 / nodes, budget / nodes, spec) + waits;
+    let seconds = (budget > 0.0).then(|| Between { least: time(least, WAITS_LEAST), most: time(most, WAITS_MOST) });
     let name = |id: NodeId| state.node(id).map_or_else(|| format!("node {id}"), NodeRecord::worker_id);
+    let asked = as_asked(targets, &partition.needs);
+    // Of networks that are wider than what is asked for, what a node does not reach of that is told.
+    let reason = |id: NodeId, why: &String| {
+        let told = state.node(id).and_then(|node| placement::refused(state, id, node, &asked, VERSION));
+        told.unwrap_or_else(|| why.clone())
+    };
     PlanPart {
         targets: count,
         addresses: shown(targets),
@@ -82,11 +98,29 @@ fn part_of(
         refused: placed
             .refused
             .iter()
-            .map(|(id, reason)| PlanRefusal { worker_id: name(*id), reason: reason.clone() })
+            .map(|(id, why)| PlanRefusal { worker_id: name(*id), reason: reason(*id, why) })
             .collect(),
         packets,
         seconds,
     }
+}
+
+/// How long a node sends so many packets, in seconds, where it comes to `pps` by and by: a rate that nobody gave begins low and
+/// doubles each second (decision 0011).
+fn sending(packets: f64, pps: f64, spec: &ScanSpec) -> f64 {
+    let start = match spec.timing {
+        Timing::Fast => pps,
+        Timing::Normal | Timing::Polite if spec.rate_pps.is_some() => pps,
+        Timing::Normal => START_PPS,
+        Timing::Polite => START_PPS / 4.0,
+    };
+    let start = start.min(pps);
+    // The integral of start * 2^t is (2^t - 1) * start / ln 2.
+    let (rising, while_rising) = ((pps / start).log2(), (pps - start) / std::f64::consts::LN_2);
+    if packets <= while_rising {
+        return (packets * std::f64::consts::LN_2 / start + 1.0).log2();
+    }
+    rising + (packets - while_rising) / pps
 }
 
 /// What a node is taken to be good for before a job was measured.

@@ -211,6 +211,20 @@ async fn needs_that_no_node_meets_are_refused_with_the_reason_of_each() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_node_does_not_reach_is_named_as_it_was_asked_for() {
+    let eu = NodeInfo { tags: vec!["dmz".into()], ..node("eu", Some(&["10.1.0.6/32"])) };
+    let log = Log::with(&[eu, node("us", Some(&["10.1.0.0/16"]))]).await;
+    let wanted = ScanRequest { require_worker_tags: vec!["dmz".into()], ..request("10.1.0.6-7") };
+    let RefusedRequest::NoEligibleNode { reasons, part } = prepare(wanted, Author::default(), &log.raft).unwrap_err()
+    else {
+        panic!("another refusal")
+    };
+    assert_eq!(part, "10.1.0.7");
+    assert!(reasons.contains(&("eu".to_owned(), "it does not reach 10.1.0.7".to_owned())), "{reasons:?}");
+    log.raft.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_title_is_cut_between_characters_and_a_file_has_one_too() {
     let long = ScanRequest { targets: vec!["é".repeat(200)], ..ScanRequest::default() };
     assert_eq!(title(&long).chars().count(), TITLE_CHARS_MAX + 3);

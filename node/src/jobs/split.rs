@@ -118,6 +118,16 @@ fn joined(mut parts: Vec<TargetSet>) -> Result<TargetSet, TargetError> {
     }
 }
 
+/// The same needs, with the networks of the targets themselves where a worker has to reach any and they are few.
+pub(super) fn as_asked(targets: &TargetSet, needs: &Needs) -> Needs {
+    let own = networks_of(targets);
+    let is_few = !own.is_empty() && own.iter().all(|net| net.prefix_len() > 0);
+    match needs.networks.is_empty() || !is_few {
+        true => needs.clone(),
+        false => Needs { networks: own, ..needs.clone() },
+    }
+}
+
 /// The networks of targets that no node is limited to, for the reason that names them; everything where they are many.
 fn networks_of(targets: &TargetSet) -> Vec<IpNet> {
     let mut nets: Vec<IpNet> = Vec::new();

@@ -244,8 +244,7 @@ impl Calls {
     pub async fn ask(&self, peer: PeerId, request: &Request, after: Duration) -> Result<Answer, CallError> {
         let class = Class::Admin;
         let asking = async {
-            let mut stream = self.take(peer, class).await?;
-            stream.send(encode(request)).await?;
+            let mut stream = self.begin(peer, class, request).await?;
             let answer = receive(&mut stream).await?;
             self.give_back(peer, class, stream);
             Ok(answer)
@@ -265,8 +264,8 @@ impl Calls {
         after: Duration,
     ) -> Result<(), CallError> {
         let putting = async {
-            let mut stream = self.take(peer, Class::Chunk).await?;
-            stream.send(encode(&Request::PutChunk { digest, bytes: bytes.len() as u64 })).await?;
+            let request = Request::PutChunk { digest, bytes: bytes.len() as u64 };
+            let mut stream = self.begin(peer, Class::Chunk, &request).await?;
             send_parts(&mut stream, bytes).await?;
             let receipt = receive(&mut stream).await?;
             self.give_back(peer, Class::Chunk, stream);
@@ -287,8 +286,8 @@ impl Calls {
         after: Duration,
     ) -> Result<StoredChunk, CallError> {
         let handing = async {
-            let mut stream = self.take(peer, Class::Chunk).await?;
-            stream.send(encode(&Request::HandIn { digest, bytes: bytes.len() as u64 })).await?;
+            let request = Request::HandIn { digest, bytes: bytes.len() as u64 };
+            let mut stream = self.begin(peer, Class::Chunk, &request).await?;
             send_parts(&mut stream, bytes).await?;
             let answer = receive(&mut stream).await?;
             self.give_back(peer, Class::Chunk, stream);
@@ -320,8 +319,7 @@ impl Calls {
     /// [`CallError`].
     pub async fn get_chunk(&self, peer: PeerId, digest: Digest, after: Duration) -> Result<Option<Bytes>, CallError> {
         let getting = async {
-            let mut stream = self.take(peer, Class::Chunk).await?;
-            stream.send(encode(&Request::GetChunk(digest))).await?;
+            let mut stream = self.begin(peer, Class::Chunk, &Request::GetChunk(digest)).await?;
             let chunk = match receive(&mut stream).await? {
                 Answer::Chunk { bytes } => Some(receive_parts(&mut stream, bytes).await?),
                 Answer::NotFound => None,
@@ -361,15 +359,22 @@ impl Calls {
         tokio::time::timeout(after, asking).await.unwrap_or(Err(CallError::TimedOut { after }))
     }
 
-    async fn take(&self, peer: PeerId, class: Class) -> Result<FrameStream, OpenError> {
+    /// A stream on which `request` was sent. One that no call used may be of a connection that is gone, and does not take it:
+    /// the others of that time are no better, and a new one is opened.
+    async fn begin(&self, peer: PeerId, class: Class, request: &Request) -> Result<FrameStream, CallError> {
+        let frame = encode(request);
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&(peer, class)).and_then(Vec::pop);
-        match idle {
-            Some(stream) if self.mesh.is_connected(peer) => Ok(stream),
-            _ => {
-                self.idle.lock().unwrap_or_else(PoisonError::into_inner).remove(&(peer, class));
-                self.mesh.open(peer, class).await
+        if let Some(mut stream) = idle.filter(|_| self.mesh.is_connected(peer)) {
+            match stream.send(frame.clone()).await {
+                Ok(()) => return Ok(stream),
+                Err(FrameError::Lost { .. }) => {}
+                Err(error) => return Err(error.into()),
             }
         }
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).remove(&(peer, class));
+        let mut stream = self.mesh.open(peer, class).await?;
+        stream.send(frame).await?;
+        Ok(stream)
     }
 
     fn give_back(&self, peer: PeerId, class: Class, stream: FrameStream) {

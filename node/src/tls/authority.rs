@@ -14,12 +14,11 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
     PKCS_ECDSA_P256_SHA256, PublicKeyData, SignatureAlgorithm,
 };
-use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use rustls::pki_types::CertificateDer;
-use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::Fingerprint;
+use super::sealing::{Sealed, Sealing};
 
 /// What a member's certificate names beside its addresses. `.internal` is nobody's on the Internet (ICANN, 2024), so no public
 /// authority signs for it.
@@ -38,17 +37,6 @@ const NAMES_MAX: usize = 100;
 /// A public key on P-256, uncompressed (SEC 1 section 2.3.3).
 const POINT_BYTES: usize = 65;
 const UNCOMPRESSED: u8 = 4;
-
-const SEAL_VERSION: u8 = 1;
-
-/// What a key is sealed with.
-#[derive(Clone, Copy)]
-pub struct Sealing<'a> {
-    /// The mesh's pre-shared key.
-    pub psk: &'a [u8; 32],
-    /// The cluster's id.
-    pub cluster: &'a [u8; 16],
-}
 
 /// The cluster's authority, with its key.
 pub struct Authority {
@@ -117,15 +105,8 @@ impl Authority {
     /// # Errors
     /// [`AuthorityError`].
     pub fn open(certificate: &[u8], sealed: &[u8], sealing: Sealing<'_>) -> Result<Self, AuthorityError> {
-        let mut bytes = match sealed.split_first() {
-            Some((&SEAL_VERSION, rest)) => rest.to_vec(),
-            _ => return Err(AuthorityError::Sealed),
-        };
-        let (nonce, body) = bytes.split_at_mut_checked(NONCE_LEN).ok_or(AuthorityError::Sealed)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_short| AuthorityError::Sealed)?;
-        let opened = sealing.key().open_in_place(nonce, Aad::from(certificate), body);
-        let pkcs8 = opened.map_err(|_forged| AuthorityError::Sealed)?;
-        let key = KeyPair::try_from(&*pkcs8).map_err(|_damaged| AuthorityError::Sealed)?;
+        let pkcs8 = sealing.open(Sealed::Authority, certificate, sealed).ok_or(AuthorityError::Sealed)?;
+        let key = KeyPair::try_from(pkcs8.as_slice()).map_err(|_damaged| AuthorityError::Sealed)?;
         let (_, parsed) = X509Certificate::from_der(certificate).map_err(|_damaged| AuthorityError::Mismatch)?;
         if parsed.public_key().raw != key.public_key_der() {
             return Err(AuthorityError::Mismatch);
@@ -140,13 +121,8 @@ impl Authority {
     /// # Errors
     /// [`AuthorityError::Unfit`] where ring does not seal.
     pub fn seal(&self, sealing: Sealing<'_>) -> Result<Vec<u8>, AuthorityError> {
-        let nonce: [u8; NONCE_LEN] = rand::random();
-        let mut body = self.key.serialize_der();
-        sealing
-            .key()
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(self.certificate()), &mut body)
-            .map_err(|_ring| AuthorityError::Unfit("the key".to_owned()))?;
-        Ok([&[SEAL_VERSION][..], &nonce, &body].concat())
+        let unfit = || AuthorityError::Unfit("the key".to_owned());
+        sealing.seal(Sealed::Authority, self.certificate(), &self.key.serialize_der()).ok_or_else(unfit)
     }
 
     /// Its certificate, in DER.
@@ -182,24 +158,6 @@ impl Authority {
         params.use_authority_key_identifier_extension = true;
         let leaf = params.signed_by(&Point(point), &self.issuer, &self.key).map_err(unfit)?;
         Ok(vec![leaf.der().to_vec(), self.certificate.to_vec()])
-    }
-}
-
-impl Sealing<'_> {
-    fn key(&self) -> LessSafeKey {
-        let mut hash = Sha256::new();
-        hash.update(b"pentora authority seal 1");
-        hash.update(self.cluster);
-        hash.update(self.psk);
-        let digest: [u8; 32] = hash.finalize().into();
-        let key = UnboundKey::new(&CHACHA20_POLY1305, &digest).expect("SHA-256 has the length of its keys");
-        LessSafeKey::new(key)
-    }
-}
-
-impl std::fmt::Debug for Sealing<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Sealing(not shown)")
     }
 }
 

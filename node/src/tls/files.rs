@@ -76,6 +76,14 @@ impl Files {
     /// # Errors
     /// [`FilesError`], but for dates, which are beside what is read.
     pub fn read(&self, now_s: i64) -> Result<Given, FilesError> {
+        for path in [&self.cert, &self.key] {
+            let refused = |reason: String| FilesError::File { path: path.clone(), reason };
+            // They are read again while the node runs, and a pipe would keep it waiting for whoever writes.
+            let found = std::fs::metadata(path).map_err(|error| refused(error.to_string()))?;
+            if !found.is_file() {
+                return Err(refused("is no regular file, and is to be read again".to_owned()));
+            }
+        }
         let chain = certificates(&self.cert)?;
         let key = self.private_key()?;
         let refused = |reason: String| FilesError::File { path: self.key.clone(), reason };

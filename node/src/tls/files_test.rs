@@ -56,6 +56,8 @@ fn what_cannot_be_used_is_refused_with_the_file_and_the_reason() {
     assert!(refused(&files).contains("chmod 600"), "{}", refused(&files));
     std::fs::remove_file(&files.key).unwrap();
     assert!(refused(&files).contains("key.pem: No such file"), "{}", refused(&files));
+    nix::unistd::mkfifo(&files.key, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    assert!(refused(&files).contains("key.pem: is no regular file"), "nobody writes there: {}", refused(&files));
 }
 
 #[test]

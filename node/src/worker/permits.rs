@@ -51,6 +51,8 @@ struct Renewed {
     touched: Vec<LeaseRef>,
     /// Those whose time is over.
     closed: Vec<LeaseRef>,
+    /// Those whose orders nobody signed whom this node trusts now.
+    distrusted: Vec<LeaseRef>,
 }
 
 /// Why a unit may not be begun here. Nothing was sent.
@@ -138,8 +140,9 @@ impl Permits {
         self.lock().get(reference)?.closed.clone()
     }
 
-    /// Has every unit go by the rules as they are at an instant, without the addresses in `exclude`.
-    fn renew(&self, policy: impl Fn(JobId) -> Policy, exclude: &TargetSet, at_ms: u64) -> Renewed {
+    /// Has every unit go by the rules as they are at an instant, without the addresses in `exclude`. While names among the exclusions
+    /// are being looked up that is not all: then nothing is allowed that was not before.
+    fn renew(&self, policy: impl Fn(JobId) -> Policy, (exclude, is_all): (&TargetSet, bool), at_ms: u64) -> Renewed {
         let own = self.own.now();
         let mut policies: BTreeMap<JobId, (Policy, Permitted)> = BTreeMap::new();
         let mut renewed = Renewed::default();
@@ -159,13 +162,21 @@ impl Permits {
             if let Some(trusted) = own.signers()
                 && !trusted.iter().any(|trusted| Some(trusted.key) == unit.signer)
             {
-                renewed.touched.push(*reference);
+                renewed.distrusted.push(*reference);
                 continue;
             }
             let before = unit.permit.get();
-            if before != *now {
+            let now = match is_all {
+                true => now.clone(),
+                false => match besides(&before, now) {
+                    Ok(now) => now,
+                    // Too many to be held together: it goes by what it had until all is known.
+                    Err(_) => continue,
+                },
+            };
+            if before != now {
                 unit.permit.set(now.clone());
-                if touches(targets, &before, now) {
+                if touches(targets, &before, &now) {
                     renewed.touched.push(*reference);
                 }
             }
@@ -182,6 +193,14 @@ fn targets_of(spec: &ScanSpec, reference: LeaseRef) -> &TargetSet {
     static NOTHING: std::sync::LazyLock<TargetSet> = std::sync::LazyLock::new(TargetSet::default);
     let at = usize::try_from(reference.unit.partition).ok();
     at.and_then(|at| spec.partitions.get(at)).unwrap_or(&NOTHING)
+}
+
+/// What is allowed now, and was not left out before.
+fn besides(before: &Permitted, now: &Permitted) -> Result<Permitted, TargetError> {
+    let mut exclude = TargetSet::builder();
+    exclude.add_set(&before.exclude);
+    exclude.add_set(&now.exclude);
+    Ok(Permitted { exclude: exclude.build_uncounted()?, ..now.clone() })
 }
 
 /// Whether of these targets others are allowed now than before. Addresses of names are known to the unit alone.
@@ -270,23 +289,29 @@ async fn renew(context: &Context) {
     let rules = context.raft.read(|state| Policy::of(state, ""));
     let excluded = excluded_by(&rules, &context.permits.own.now(), at_ms);
     let addresses = excluded.as_ref().ok().cloned().unwrap_or_default();
-    let Renewed { mut touched, closed } = context.permits.renew(policy, &addresses, at_ms);
+    let is_all = matches!(&excluded, Ok(set) if set.name_count() == 0);
+    let Renewed { mut touched, closed, mut distrusted } = context.permits.renew(policy, (&addresses, is_all), at_ms);
     if !closed.is_empty() {
         tracing::info!(units = closed.len(), "a window is over: units end early");
         context.units.end_early(&closed);
     }
-    if !matches!(&excluded, Ok(set) if set.name_count() == 0) {
+    if !is_all {
         match resolved(excluded).await {
-            Ok(exclude) => touched.extend(context.permits.renew(policy, &exclude, at_ms).touched),
+            Ok(exclude) => touched.extend(context.permits.renew(policy, (&exclude, true), at_ms).touched),
             Err(error) => {
                 tracing::warn!(%error, "units are ended: an exclusion cannot be held to");
-                touched.extend(context.permits.all());
+                distrusted.extend(context.permits.all());
             }
         }
     }
+    if !distrusted.is_empty() {
+        // At once, and with nothing counted any more.
+        context.units.revoke(&distrusted);
+    }
     if !touched.is_empty() {
-        tracing::info!(units = touched.len(), "the cluster's rules changed: units begin anew under them");
-        context.units.revoke(&touched);
+        // Handed back at once: a lease that is held and not worked on would rest until the leader notices.
+        tracing::info!(units = touched.len(), "the cluster's rules changed: units end, and begin anew under them");
+        context.units.end_early(&touched);
     }
 }
 
@@ -343,18 +368,18 @@ mod tests {
         let permit = permits.begin(LEASE, &spec("10.0.0.0/24"), &Policy::default(), TargetSet::default()).unwrap();
         let elsewhere = policy(&["10.0.0.0/16"], ScopeEffect::Only);
         assert_eq!(
-            permits.renew(|_| elsewhere.clone(), &TargetSet::default(), 0).touched,
+            permits.renew(|_| elsewhere.clone(), (&TargetSet::default(), true), 0).touched,
             [],
             "all of its targets stay"
         );
         assert!(!permit.get().scope.contains("10.1.0.1".parse().unwrap()));
         let half = policy(&["10.0.0.0/25"], ScopeEffect::Only);
-        assert_eq!(permits.renew(|_| half.clone(), &TargetSet::default(), 0).touched, [LEASE]);
+        assert_eq!(permits.renew(|_| half.clone(), (&TargetSet::default(), true), 0).touched, [LEASE]);
         assert!(!permit.get().scope.contains("10.0.0.200".parse().unwrap()));
         let refused = permits.begin(LEASE, &spec("10.0.0.0/24"), &half, TargetSet::default()).unwrap_err().to_string();
         assert!(refused.contains("scope `lab` lets everybody scan 10.0.0.0/25 alone"), "{refused}");
         permits.end(&LEASE);
-        assert_eq!(permits.renew(|_| Policy::default(), &TargetSet::default(), 0), Renewed::default());
+        assert_eq!(permits.renew(|_| Policy::default(), (&TargetSet::default(), true), 0), Renewed::default());
     }
 
     #[test]
@@ -362,9 +387,14 @@ mod tests {
         let permits = Permits::default();
         let permit = permits.begin(LEASE, &spec("10.0.0.0/24"), &Policy::default(), TargetSet::default()).unwrap();
         let exclude = |text: &str| text.parse::<TargetSet>().unwrap();
-        assert_eq!(permits.renew(|_| Policy::default(), &exclude("10.0.1.7"), 0).touched, []);
-        assert_eq!(permits.renew(|_| Policy::default(), &exclude("10.0.0.7"), 0).touched, [LEASE]);
+        assert_eq!(permits.renew(|_| Policy::default(), (&exclude("10.0.1.7"), true), 0).touched, []);
+        assert_eq!(permits.renew(|_| Policy::default(), (&exclude("10.0.0.7"), true), 0).touched, [LEASE]);
         assert_eq!(permit.get().exclude, exclude("10.0.0.7"));
+        // While a name is looked up again, what it stood for stays left out.
+        permits.renew(|_| Policy::default(), (&exclude("10.0.0.9"), false), 0);
+        assert_eq!(permit.get().exclude, exclude("10.0.0.7,10.0.0.9"));
+        permits.renew(|_| Policy::default(), (&exclude("10.0.0.9"), true), 0);
+        assert_eq!(permit.get().exclude, exclude("10.0.0.9"));
     }
 
     #[test]
@@ -379,8 +409,8 @@ mod tests {
         let other = LeaseRef { epoch: 10, ..LEASE };
         permits.begin(LEASE, &spec("10.0.0.0/24"), &policy, TargetSet::default()).unwrap();
         permits.begin(other, &spec("10.0.1.0/24"), &policy, TargetSet::default()).unwrap();
-        assert_eq!(permits.renew(|_| policy.clone(), &TargetSet::default(), 15), Renewed::default());
-        assert_eq!(permits.renew(|_| policy.clone(), &TargetSet::default(), 20).closed, [LEASE]);
+        assert_eq!(permits.renew(|_| policy.clone(), (&TargetSet::default(), true), 15), Renewed::default());
+        assert_eq!(permits.renew(|_| policy.clone(), (&TargetSet::default(), true), 20).closed, [LEASE]);
         assert!(permits.closed(&LEASE).unwrap().starts_with("window `nights`") && permits.closed(&other).is_none());
     }
 

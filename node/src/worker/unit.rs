@@ -7,6 +7,7 @@ use std::any::Any;
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures::future::{BoxFuture, FutureExt, OptionFuture};
@@ -24,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::Context;
 use super::permits::{self, NotPermitted};
 use super::unit_findings::{Taken, UnitFindings};
+use super::unit_spans;
 use super::units::Begun;
 use crate::clock::wall_ms;
 use crate::exclusions::{self, Unresolved};
@@ -61,11 +63,16 @@ enum UnitError {
 pub(super) async fn run(context: Arc<Context>, begun: Begun, ended: mpsc::Sender<()>) {
     let cancel = begun.cancel.clone();
     let _ending = Ending { context: &context, begun: &begun, ended };
-    tokio::select! {
+    let began_ns = context.traces.begin();
+    let fault = tokio::select! {
         biased;
-        () = cancel.cancelled() => {}
-        () = work(&context, &begun) => {}
-    }
+        () = cancel.cancelled() => {
+            let is_done = begun.handed_in.load(Ordering::Relaxed);
+            (!is_done).then(|| "its lease is gone".to_owned())
+        }
+        fault = work(&context, &begun) => fault,
+    };
+    unit_spans::unit(&context, &begun, began_ns, fault);
 }
 
 /// Takes a unit off the list however its task ends, so that the leader sends a lease again that still stands.
@@ -84,14 +91,17 @@ impl Drop for Ending<'_> {
     }
 }
 
-async fn work(context: &Context, begun: &Begun) {
+/// Answers why it came to nothing, where it did.
+async fn work(context: &Context, begun: &Begun) -> Option<String> {
     // What breaks off here would break off again and again if the lease stood and were sent again.
     let scanned = AssertUnwindSafe(Work::new(context, begun).scan()).catch_unwind().await;
-    if let Some(reason) = failure_of(scanned)
+    let failure = failure_of(scanned);
+    if let Some(reason) = &failure
         && !begun.cancel.is_cancelled()
     {
-        give_up(context, begun, reason).await;
+        give_up(context, begun, reason.clone()).await;
     }
+    failure
 }
 
 /// Why a unit is to be handed back, or `None` where it was counted or its lease is gone.
@@ -325,6 +335,7 @@ async fn commit(context: &Context, begun: &Begun, settled: Settled) -> bool {
     let worker = context.worker_id.clone();
     let region = region_of(context, begun);
     let is_quick = taken.found_nobody();
+    let packed_ns = context.traces.begin();
     let pack = move || {
         let mut chunk = ChunkWriter::within(region.as_deref(), &Heading { unit, end });
         let origin = Origin { started_at_ms, ended_at_ms: wall_ms(), worker: &worker, tcp };
@@ -344,7 +355,12 @@ async fn commit(context: &Context, begun: &Begun, settled: Settled) -> bool {
     kill_point::reached("chunk-durable");
     let (lease, node) = (begun.reference, context.node);
     let completion = Completion { lease, start, end, goes_on, node, stored, counts };
-    let counted = count_it(context, completion, remarks, measures).await;
+    unit_spans::chunk(context, &completion, packed_ns);
+    begun.handed_in.store(!goes_on, Ordering::Relaxed);
+    let mut completing = unit_spans::completing(context, &completion);
+    let counted = count_it(context, &completion, remarks, measures).await;
+    completing.ended(counted);
+    drop(completing);
     if counted {
         context.meters.unit_done(end.saturating_sub(start), &counts, result_bytes);
     }
@@ -385,6 +401,14 @@ async fn begin(
         context.units.limit(&begun.reference, budget_pps);
     }
     loop {
+        if begun.early.is_cancelled() {
+            // Rules or hours have changed while it waited for the engine: nothing of it was sent.
+            let leases = vec![begun.reference];
+            if let Err(error) = context.proposer.propose(Command::Release { leases }).await {
+                tracing::debug!(%error, "a unit that was not begun was not handed back; its lease will expire");
+            }
+            return Err(ScanError::Cancelled.into());
+        }
         let task = UnitTask {
             spec: Arc::clone(&spec),
             partition: unit.partition,
@@ -440,7 +464,7 @@ fn done_about(progress: &UnitProgress, targets: u64, ports: u64) -> u64 {
 
 /// Puts the completion into the log, through elections and lost quorums; the chunk is durable already. Answers whether it
 /// was counted.
-async fn count_it(context: &Context, completion: Completion, remarks: Remarks, measures: Measures) -> bool {
+async fn count_it(context: &Context, completion: &Completion, remarks: Remarks, measures: Measures) -> bool {
     let unit = completion.lease.unit;
     let boxed = || Box::new(completion.clone());
     let command = match (remarks.is_empty(), measures.is_empty()) {

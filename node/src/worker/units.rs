@@ -1,6 +1,7 @@
 //! The units this node works on, and the pace they share by job.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pentora_raft::JobId;
@@ -67,6 +68,8 @@ pub(super) struct Begun {
     pub(super) suspend: CancellationToken,
     /// The same, and to hand the rest back.
     pub(super) early: CancellationToken,
+    /// Set once the last of its results are on their way into the log: its lease is gone from then on because it is done.
+    pub(super) handed_in: Arc<AtomicBool>,
 }
 
 impl Units {
@@ -83,7 +86,8 @@ impl Units {
         inner.running.insert(reference, running);
         let pace = Arc::clone(inner.paces.entry(unit.job).or_insert_with(|| Arc::new(RateCap::new(Some(0)))));
         inner.set_pace(unit.job);
-        Some(Begun { reference, lease, pace, cancel, suspend: self.suspend.clone(), early })
+        let suspend = self.suspend.clone();
+        Some(Begun { reference, lease, pace, cancel, suspend, early, handed_in: Arc::default() })
     }
 
     /// Has a unit send no more than the budget of its whole job, whatever share its lease says.

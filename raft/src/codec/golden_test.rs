@@ -16,8 +16,8 @@ use crate::command::{
 use crate::id::{ClusterId, Digest, JobId, TokenId};
 use crate::state::{
     Authority, Backoff, CommandKind, Counts, FailureAction, FeedRecord, JobLimits, KeepSpec, LogPlace, Measures,
-    MissedPolicy, Needs, Occurrence, OverlapPolicy, Partition, PassReason, Preference, Priority, Remarks, Run,
-    RunOutcome, ScheduleSpec, Settings, Share, Slice, State, TokenDay, WorkerEnd, WorkerEndState,
+    MissedPolicy, Needs, NewSessionKey, Occurrence, OverlapPolicy, Partition, PassReason, Preference, Priority,
+    Remarks, Run, RunOutcome, ScheduleSpec, Settings, Share, Slice, State, TokenDay, WorkerEnd, WorkerEndState,
 };
 use crate::version::Versions;
 
@@ -344,6 +344,7 @@ fn commands() -> Vec<Command> {
             author: author(),
         },
         Command::MoveInLog { node: 1, step: LogStep::Out { since: 300 } },
+        Command::SetSessionKey(Box::new(NewSessionKey { after: 0, public: vec![7; 32], sealed: vec![9, 1] })),
     ]
 }
 
@@ -389,6 +390,7 @@ fn the_rows_of_every_table_have_the_bytes_of_the_first_release() {
         CommandKind::SetAuthority,
         CommandKind::SetSigners,
         CommandKind::LimitAccessToken,
+        CommandKind::SetSessionKey,
     ]
     .map(drawn);
     let mut state = State::default();

@@ -56,6 +56,17 @@ fn jobs(number: usize, does: &str, they_do: &str) -> String {
     if number == 1 { format!("job {does}") } else { format!("jobs {they_do}") }
 }
 
+/// How many targets a token may have scanned a day, and how many of them are left.
+fn targets(limit: u64, left: u64) -> String {
+    let day = if limit == 1 { "1 target scanned a day".to_owned() } else { format!("{limit} targets scanned a day") };
+    match (limit, left) {
+        (_, 0) => format!("{day}, and none is left today"),
+        (1, _) => format!("{day}, and it is left today"),
+        (_, 1) => format!("{day}, and 1 of them is left today"),
+        (_, left) => format!("{day}, and {left} of them are left today"),
+    }
+}
+
 /// Why a command was refused. Nothing changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {
@@ -193,7 +204,10 @@ pub enum Refusal {
         name: String,
     },
     /// There are as many standing scans as the cluster keeps.
-    #[error("there are {limit} standing scans already; remove one that is not needed")]
+    #[error(
+        "there {} already; remove one that is not needed",
+        if *limit == 1 { "is 1 standing scan".into() } else { format!("are {limit} standing scans") }
+    )]
     KeepsFull {
         /// The limit.
         limit: usize,
@@ -252,7 +266,11 @@ pub enum Refusal {
     },
     /// As many jobs of this access token wait or run as may.
     #[error(
-        "{limit} jobs of token `{name}` wait or run already, as many as may at once; wait for one to end, or cancel one"
+        "{limit} {} already, as many as may at once; wait for one to end, or cancel one",
+        match limit {
+            1 => format!("job of token `{name}` waits or runs"),
+            _ => format!("jobs of token `{name}` wait or run"),
+        }
     )]
     TokenJobs {
         /// Its name.
@@ -261,7 +279,7 @@ pub enum Refusal {
         limit: u32,
     },
     /// This access token has asked for as many targets as it may in a day.
-    #[error("token `{name}` may have {limit} targets scanned a day, and {left} of them are left today")]
+    #[error("token `{name}` may have {}", targets(*limit, *left))]
     TokenTargets {
         /// Its name.
         name: String,
@@ -319,6 +337,14 @@ mod tests {
         assert!(told(1).starts_with("1 job waits already, and 1 may"), "{}", told(1));
         assert!(told(2).starts_with("2 jobs wait already"), "{}", told(2));
         assert!(Refusal::QueueFull { limit: 1 }.to_string().starts_with("1 job waits or runs already"));
+        let of_token = |limit| Refusal::TokenJobs { name: "ci".into(), limit }.to_string();
+        assert!(of_token(1).starts_with("1 job of token `ci` waits or runs already"), "{}", of_token(1));
+        assert!(of_token(2).starts_with("2 jobs of token `ci` wait or run already"), "{}", of_token(2));
+        let targets =
+            |limit, left| Refusal::TokenTargets { name: "ci".into(), limit, left, wait_seconds: 1 }.to_string();
+        assert_eq!(targets(1, 0), "token `ci` may have 1 target scanned a day, and none is left today");
+        assert_eq!(targets(9, 1), "token `ci` may have 9 targets scanned a day, and 1 of them is left today");
+        assert!(Refusal::KeepsFull { limit: 1 }.to_string().starts_with("there is 1 standing scan already"));
         assert!(Refusal::SchedulesFull { limit: 2 }.to_string().starts_with("there are 2 schedules already"));
     }
 }

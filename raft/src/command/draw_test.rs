@@ -24,7 +24,9 @@ use crate::command::{
     StoredChunk, Submission, TokenLimits, UnitKey, UnitRange,
 };
 use crate::id::{ClusterId, Digest, JobId, NodeId};
-use crate::state::{Authority, CommandKind, Counts, JobStatus, Lease, Occurrence, Priority, Remarks, Share, State};
+use crate::state::{
+    Authority, CommandKind, Counts, JobStatus, Lease, NewSessionKey, Occurrence, Priority, Remarks, Share, State,
+};
 use crate::version::Versions;
 
 /// A command before it knows the state.
@@ -328,6 +330,13 @@ fn moves(kind: CommandKind) -> Moves {
                 Command::SetAuthority(Box::new(Authority { certificate, sealed_key }))
             })
         }
+        // Most often behind the newest key, so that it is taken.
+        CommandKind::SetSessionKey => draw(1, (0u64..3, prop::bool::weighted(0.9)), |(after, fits), scene| {
+            let newest = scene.state.newest_session_key().map_or(0, |(number, _)| number);
+            let after = if *fits { newest } else { *after };
+            let (public, sealed) = (vec![7; if *fits { 32 } else { 3 }], vec![1]);
+            Command::SetSessionKey(Box::new(NewSessionKey { after, public, sealed }))
+        }),
         // Most often a step that the node can take.
         CommandKind::MoveInLog => {
             draw(3, (any_pick(), 0u8..3, prop::bool::weighted(0.1)), |(node, step, late), scene| {

@@ -143,7 +143,7 @@ async fn answer(raft: &Openraft, request: Request, votes_from: u64, heard: &Hear
 }
 
 fn word_of(vote: &Vote) -> Word {
-    Word { leader: vote.leader_id.node_id, term: vote.leader_id.term, at: Instant::now() }
+    Word { leader: vote.leader_id.voted_for, term: vote.leader_id.term, at: Instant::now() }
 }
 
 type Raft = crate::raft_types::TypeConfig;

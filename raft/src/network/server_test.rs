@@ -15,7 +15,7 @@ use crate::codec::{self, Kind};
 use crate::config::Config;
 use crate::handle::{Raft, Role};
 use crate::network::memory::Network;
-use crate::raft_types::{Entry, LogId, StoredMembership, Vote};
+use crate::raft_types::{Entry, LeaderId, LogId, StoredMembership, Vote};
 use crate::store::Storage;
 use crate::store::record::{EntryRecord, LogIdRecord, MetaRecord};
 
@@ -63,11 +63,11 @@ async fn a_stream_that_greets_as_another_than_its_key_and_one_to_a_node_outside_
 }
 
 fn id(term: u64, index: u64) -> LogId {
-    LogId::new(openraft::impls::leader_id_adv::LeaderId { term, node_id: 9 }, index)
+    LogId::new_term_index(term, index)
 }
 
 fn append(vote_term: u64, prev: Option<LogId>, entries: &[LogId]) -> Request {
-    let vote = Vote { leader_id: id(vote_term, 0).leader_id, committed: true };
+    let vote = Vote { leader_id: LeaderId { term: vote_term, voted_for: 9 }, committed: true };
     let entry = |id: &LogId| EntryRecord::from(&Entry::new(*id, EntryPayload::Blank));
     Request::Append {
         vote: (&vote).into(),
@@ -140,7 +140,7 @@ async fn a_stream_that_is_meant_for_another_node_is_refused_with_its_reason() {
 #[tokio::test]
 async fn a_snapshot_that_is_cut_damaged_or_too_new_is_refused() {
     let raft = node().await;
-    let vote = Vote { leader_id: id(9, 0).leader_id, committed: true };
+    let vote = Vote { leader_id: LeaderId { term: 9, voted_for: 9 }, committed: true };
     let meta = |term| MetaRecord::new(Some(&id(term, 50)), &StoredMembership::default());
     let begin = |term| frame(&Request::Snapshot { vote: (&vote).into(), meta: meta(term) });
     let part = || frame(&Request::SnapshotPart(vec![1, 2, 3]));
@@ -164,11 +164,11 @@ async fn a_snapshot_that_is_cut_damaged_or_too_new_is_refused() {
 
 #[test]
 fn a_ballot_has_the_bytes_of_the_first_release() {
-    let vote = Vote { leader_id: id(3, 0).leader_id, committed: false };
+    let vote = Vote { leader_id: LeaderId { term: 3, voted_for: 9 }, committed: false };
     let mut asked = VoteRequest::new(vote, Some(id(2, 7)));
     asked.leadership_transfer = true;
     for (variant, request) in [(1, Request::Vote((&asked).into())), (2, Request::PreVote((&asked).into()))] {
-        assert_eq!(frame(&request), [1, Kind::RaftFrame as u8, variant, 3, 9, 0, 1, 2, 9, 7, 1][..]);
+        assert_eq!(frame(&request), [1, Kind::RaftFrame as u8, variant, 3, 9, 0, 1, 2, 7, 1][..]);
     }
 }
 

@@ -117,7 +117,7 @@ fn check_append(request: &AppendRequest) -> io::Result<()> {
 
 /// Refuses a log id that is newer than the vote it comes under.
 pub(super) fn check_under_vote(last: Option<LogId>, vote: &Vote) -> io::Result<()> {
-    if last.is_some_and(|last| last.leader_id > vote.leader_id) {
+    if last.is_some_and(|last| last.leader_id.term > vote.leader_id.term) {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "entries of a leader that is newer than the sender"));
     }
     Ok(())

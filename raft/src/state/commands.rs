@@ -156,6 +156,7 @@ commands! { state, index:
     LimitAccessToken { name, limits, author: _ } =>
         "limit-access-token", [], state.limit_access_token(name, limits);
     MoveInLog { node, step } => "move-in-log", [], state.move_in_log(index, *node, *step);
+    SetSessionKey(new) => "set-session-key", [], state.set_session_key(new);
     #[cfg(feature = "next-version")]
     Rehearse { node } => "rehearse", [], state.rehearse(*node), since 2;
 }

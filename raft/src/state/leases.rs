@@ -176,7 +176,7 @@ impl State {
                 counts: completion.counts,
             },
         );
-        self.count_unit(unit.job, completion.node, targets, &completion.counts);
+        self.count_unit(unit.job, completion.node, (targets, remarks.not_probed_total()), &completion.counts);
         let what = EventKind::UnitDone { targets, hosts_up: completion.counts.hosts_up };
         self.record(unit.job, index, what, Some(completion.node), Some(part.until(completion.end)));
         self.remark(unit.job, remarks);
@@ -185,8 +185,8 @@ impl State {
         true
     }
 
-    /// Adds an accepted chunk to the sums of its job and of its worker.
-    pub(super) fn count_unit(&mut self, job: JobId, node: NodeId, targets: u64, counts: &Counts) {
+    /// Adds an accepted chunk to the sums of its job and of its worker, whose targets are those that it probed.
+    pub(super) fn count_unit(&mut self, job: JobId, node: NodeId, (targets, not_probed): (u64, u64), counts: &Counts) {
         let now_ms = self.now_ms();
         if let Some(record) = self.jobs.get_mut(&job) {
             record.done = record.done.saturating_add(targets);
@@ -196,7 +196,7 @@ impl State {
             self.stats.insert((job, node), WorkerStat { first_at_ms: now_ms, ..WorkerStat::default() });
         }
         if let Some(stat) = self.stats.get_mut(&(job, node)) {
-            stat.targets = stat.targets.saturating_add(targets);
+            stat.targets = stat.targets.saturating_add(targets.saturating_sub(not_probed));
             stat.units += 1;
             stat.last_at_ms = now_ms;
         }

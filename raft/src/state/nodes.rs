@@ -189,8 +189,10 @@ impl State {
     }
 
     pub(super) fn remove_node(&mut self, index: u64, node: NodeId) -> Result<Response, Refusal> {
-        if self.nodes.get(&node).is_none() {
-            return Err(Refusal::NodeUnknown { node });
+        let Some(record) = self.nodes.get(&node) else { return Err(Refusal::NodeUnknown { node }) };
+        if record.may_vote() {
+            // It could open the keys that sign sessions. Whoever is logged in does so again.
+            self.forget_session_keys();
         }
         self.tell_of_node(index, node, ClusterEventKind::NodeRemoved);
         // An operator's decision says nothing about the units, so they are handed back without blame.

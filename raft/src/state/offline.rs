@@ -166,7 +166,7 @@ impl State {
             record.started_at_ms.get_or_insert(now_ms);
         }
         self.chunks.insert(key, ChunkRef { end, stored: stored.clone(), node: worker, epoch: index, counts });
-        self.count_unit(job, worker, end - start, &counts);
+        self.count_unit(job, worker, (end - start, imported.remarks.not_probed_total()), &counts);
         let what = EventKind::UnitDone { targets: end - start, hosts_up: counts.hosts_up };
         self.record(job, index, what, Some(worker), Some(imported.finished.unit));
         self.remark(job, &imported.remarks);

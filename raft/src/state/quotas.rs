@@ -33,6 +33,13 @@ impl State {
         if self.access_token_named(name).is_none() {
             return Err(Refusal::AccessTokenUnknown { name: name.chars().take(64).collect() });
         }
+        let counts = limits.open_jobs.is_some() || limits.targets_per_day.is_some();
+        if counts && self.keep_authors.iter().any(|(_, author)| author.who == name) {
+            let what = format!(
+                "token `{name}` has a standing scan, which never ends: remove that before its jobs are counted"
+            );
+            return Err(Refusal::Malformed { what });
+        }
         if limits.is_empty() {
             self.token_limits.remove(&name.to_owned());
         } else {
@@ -160,6 +167,26 @@ mod tests {
         scene.at_ms += DAY_MS;
         assert!(matches!(scene.submit("ci", 100, None), Response::Submitted { .. }), "another day");
         assert!(scene.state.job(JobId(1)).is_none());
+    }
+
+    #[test]
+    fn a_token_that_has_a_standing_scan_is_given_no_bound_that_would_not_hold_for_it() {
+        let mut scene = Scene::new(TokenLimits { requests_per_minute: Some(9), ..TokenLimits::default() });
+        scene.state.keep_authors.insert("k".into(), Author { who: "ci".into(), from: String::new() });
+        let limit = |limits| Command::LimitAccessToken { name: "ci".into(), limits, author: Author::default() };
+        for bound in [
+            TokenLimits { open_jobs: Some(1), ..TokenLimits::default() },
+            TokenLimits { targets_per_day: Some(9), ..TokenLimits::default() },
+        ] {
+            let told = scene.apply(limit(bound));
+            assert!(
+                matches!(&told, Response::Refused(Refusal::Malformed { what }) if what.contains("standing scan")),
+                "{told:?}"
+            );
+        }
+        assert_eq!(scene.state.token_limits("ci").requests_per_minute, Some(9), "nothing was changed");
+        let rate = TokenLimits { requests_per_minute: Some(5), ..TokenLimits::default() };
+        assert_eq!(scene.apply(limit(rate)), Response::Done, "requests are counted all the same");
     }
 
     #[test]

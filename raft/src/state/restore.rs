@@ -67,6 +67,7 @@ impl State {
         admins.iter().for_each(|digest| drop(self.admin_tokens.remove(digest)));
         // Its key is sealed with what this cluster does not have.
         self.forget_authority();
+        self.forget_session_keys();
         // They let nobody in here, and what was arranged with them keeps their limits.
         let now_ms = self.now_ms();
         let others: Vec<Digest> = self.access_tokens.iter().map(|(key, _)| *key).collect();

@@ -133,7 +133,7 @@ impl State {
         }
         let chunk = ChunkRef { end, stored: stored.clone(), node: via, epoch: index, counts };
         self.chunks.insert(unit.of(job), chunk);
-        self.count_unit(job, via, unit.targets(), &counts);
+        self.count_unit(job, via, (unit.targets(), 0), &counts);
         if let Some(record) = self.jobs.get_mut(&job) {
             record.status = JobStatus::Running;
             record.started_at_ms = Some(now_ms);
@@ -181,7 +181,9 @@ impl State {
             return Err(Refusal::QueueFull { limit });
         }
         if let Some(limit) = self.queue_depth(priority) {
-            let waiting = self.jobs.iter().filter(|(_, job)| job.status == JobStatus::Queued).count();
+            // One that waits for its window is in the queue as well.
+            let waits = |(id, job): &(&JobId, &Job)| job.status == JobStatus::Queued || self.hold(**id).is_some();
+            let waiting = self.jobs.iter().filter(waits).count();
             if waiting >= limit {
                 return Err(Refusal::QueueDeep { waiting, limit });
             }

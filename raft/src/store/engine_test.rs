@@ -62,8 +62,7 @@ async fn the_consensus_librarys_suite_passes_in_memory() {
 }
 
 pub(super) fn id(term: u64, index: u64) -> LogId {
-    let leader_id = openraft::impls::leader_id_adv::LeaderId { term, node_id: 1 };
-    LogId::new(leader_id, index)
+    LogId::new_term_index(term, index)
 }
 
 pub(super) fn blank(term: u64, index: u64) -> Entry {

@@ -455,12 +455,17 @@ fn install_on_disk(db: &DiskDb, meta: &MetaRecord, data: &SnapshotData, state: &
     let _publishing = db.publish_snapshot();
     snapshot::read(data, |key, value| state.load_row(&key, &value))?;
     db.sync()?;
+    kill_point::reached("install-read");
     let path = snapshot::keep(data, &db.snapshot_dir(), meta)?;
+    kill_point::reached("install-kept");
     let kept = SnapshotData::kept_file(path.clone());
     db.replace_state(|put| {
         put(KEY_APPLIED.to_vec(), codec::encode(Kind::Row, meta))?;
-        snapshot::read(&kept, put).map(drop)
+        snapshot::read(&kept, put)?;
+        kill_point::reached("install-rows");
+        Ok(())
     })?;
+    kill_point::reached("install-replaced");
     remove_other_snapshots(&db.snapshot_dir(), &path)
 }
 

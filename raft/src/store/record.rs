@@ -10,16 +10,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, Kind};
 use crate::command::Proposal;
-use crate::raft_types::{Entry, LogId, Member, SnapshotMeta, StoredMembership, Vote};
+use crate::raft_types::{Entry, LeaderId, LogId, Member, SnapshotMeta, StoredMembership, Vote};
 
-type LeaderId = openraft::impls::leader_id_adv::LeaderId<u64, u64>;
 type Membership = openraft::Membership<u64, Member>;
 
-/// Term, leader and index.
+/// Term and index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LogIdRecord {
     term: u64,
-    leader: u64,
     index: u64,
 }
 
@@ -63,25 +61,25 @@ pub(crate) struct MetaRecord {
 
 impl From<&LogId> for LogIdRecord {
     fn from(id: &LogId) -> Self {
-        Self { term: id.leader_id.term, leader: id.leader_id.node_id, index: id.index }
+        Self { term: id.leader_id.term, index: id.index }
     }
 }
 
 impl From<LogIdRecord> for LogId {
     fn from(record: LogIdRecord) -> Self {
-        LogId::new(LeaderId { term: record.term, node_id: record.leader }, record.index)
+        LogId::new_term_index(record.term, record.index)
     }
 }
 
 impl From<&Vote> for VoteRecord {
     fn from(vote: &Vote) -> Self {
-        Self { term: vote.leader_id.term, node: vote.leader_id.node_id, committed: vote.committed }
+        Self { term: vote.leader_id.term, node: vote.leader_id.voted_for, committed: vote.committed }
     }
 }
 
 impl From<VoteRecord> for Vote {
     fn from(record: VoteRecord) -> Self {
-        Vote { leader_id: LeaderId { term: record.term, node_id: record.node }, committed: record.committed }
+        Vote { leader_id: LeaderId { term: record.term, voted_for: record.node }, committed: record.committed }
     }
 }
 
@@ -172,7 +170,7 @@ mod tests {
         #[test]
         fn an_entry_reads_back_from_its_record(commands in one_of_each(), at_ms: u64, term: u64, index: u64) {
             for command in commands {
-                let id = LogId::new(LeaderId { term, node_id: 3 }, index);
+                let id = LogId::new_term_index(term, index);
                 let entry = Entry::new(id, openraft::EntryPayload::Normal(Proposal { at_ms, command }));
                 let read = decode_entry(&encode_entry(&entry)).unwrap();
                 prop_assert_eq!(format!("{read:?}"), format!("{entry:?}"));

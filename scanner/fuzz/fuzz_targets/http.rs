@@ -32,7 +32,7 @@ fuzz_target!(|data: &[u8]| {
 });
 
 fn page(body: &[u8]) {
-    let page = read_page(body);
+    let page = read_page(body, None);
     for text in [page.title, page.generator, page.icon].into_iter().flatten() {
         assert!((1..=256).contains(&text.chars().count()), "{text:?}");
     }

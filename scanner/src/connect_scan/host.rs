@@ -38,6 +38,8 @@ pub(super) struct Host {
     pub(super) rounds: Rounds,
     /// What became of the SYNs that the kernel has repeated.
     pub(super) repeats: Repeats,
+    /// Ports that were not let through to it, however often they were asked.
+    pub(super) unproved: u32,
     /// Whether the kernel has no room for the neighbour that leads to it.
     pub(super) is_crowded_out: bool,
     /// Why this machine cannot send to it, once that is so.
@@ -81,6 +83,7 @@ impl Host {
             own: OwnPath::default(),
             rounds: Rounds::default(),
             repeats: Repeats::default(),
+            unproved: 0,
             is_crowded_out: false,
             not_sent: None,
         }

@@ -15,6 +15,8 @@ use crate::slot_map::Key;
 const ROUNDS_MAX: u8 = 3;
 /// Of a thousandth that the scan may miss, half is left to what is not silence: a host is asked again if a round has missed more.
 const MISSED_SHARE: f64 = 0.5;
+/// No more is told to be missed than this: it has answered once.
+const UNPROVED_MAX: f64 = 0.99;
 /// Answers of a host without which its tries say too little, and those of all are taken.
 const ANSWERS_MIN: u32 = 50;
 
@@ -63,6 +65,7 @@ impl ConnectScan {
             host.own.part();
         }
         host.own.begin_round();
+        host.unproved = 0;
         host.rounds = Rounds { tries: Tries::default(), number: host.rounds.number + 1, missed_before: missed };
         (host.step, host.queued) = (0, true);
         self.line.push_back(key);
@@ -72,7 +75,10 @@ impl ConnectScan {
     /// Share of what a host would answer that was missed.
     fn missed(&self, key: Key) -> f64 {
         let Some(host) = self.hosts.get(key) else { return 0.0 };
-        host.rounds.missed(self.measures.tries())
+        let asked = if host.up.is_some() { self.plan.port_count() } else { 1 };
+        // Of ports that nothing was let through to nobody knows anything.
+        let unproved = (f64::from(host.unproved) / f64::from(asked.max(1))).min(UNPROVED_MAX);
+        host.rounds.missed(self.measures.tries()).max(unproved)
     }
 
     /// Takes a host that ends into the estimate of what was found.

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use super::host::{Host, HostPhase};
 use super::middlebox::next_trial;
+use super::room::Judged;
 use super::{ConnectScan, Flight, Step};
 use crate::finding::NotProbed;
 use crate::gate::Stage;
-use crate::pace::flows::SYN_KEPT;
 use crate::plan::Plan;
 use crate::scan::Attempt;
 use crate::scan::discovery::DiscoveryPort;
@@ -94,7 +94,15 @@ impl ConnectScan {
             host.queued = true;
             host.pending += 1;
             self.line.push_back(key);
-            return Some(Flight { host: key, port, position, attempt: Attempt::first(now), is_held: false });
+            return Some(Flight {
+                host: key,
+                port,
+                position,
+                attempt: Attempt::first(now),
+                is_held: false,
+                voids: 0,
+                is_question: false,
+            });
         }
         None
     }
@@ -129,9 +137,7 @@ impl ConnectScan {
             return None;
         }
         self.measures.window.sent(now);
-        if self.leaves_flows(address) {
-            self.pace.flows().open(now, SYN_KEPT);
-        }
+        self.note_flow(now, address);
         let (timeout, attempt) = (self.measures.rtt.timeout(address), &mut flight.attempt);
         self.pace.connections().sent(now, timeout, attempt.number, &mut attempt.history);
         self.measures.note_try(attempt);
@@ -173,6 +179,11 @@ impl ConnectScan {
                 return None;
             }
             self.timers.pop();
+            if flight.is_question {
+                self.land(probe);
+                self.end_question(now, &flight, false);
+                return Some(probe);
+            }
             let address = self.hosts.get(flight.host).map_or(Ipv4Addr::UNSPECIFIED.into(), |host| host.scanned.address);
             let wait = self.wait_of(&flight, address);
             let due = flight.attempt.sent_at + wait;
@@ -182,7 +193,14 @@ impl ConnectScan {
                 continue;
             }
             let is_lost = self.hosts.get(flight.host).is_none_or(|host| host.not_sent.is_some());
-            let is_settled = is_lost || flight.attempt.number >= self.tries_wanted(flight.host);
+            let judged = if is_lost { Judged::Silent } else { self.judge_silence(now, probe, &flight, address) };
+            match judged {
+                Judged::Silent | Judged::Unproved => {}
+                Judged::Later => continue,
+                Judged::Again => return Some(probe),
+            }
+            let is_last = flight.attempt.number >= self.tries_wanted(flight.host) || self.is_repeat_enough(&flight);
+            let is_settled = is_lost || is_last;
             if is_settled && !is_lost && self.is_to_be_held(&flight) {
                 self.hold(probe, flight, address);
                 continue;
@@ -193,6 +211,9 @@ impl ConnectScan {
             }
             self.measures.window.silent(is_settled);
             if is_settled {
+                if judged == Judged::Unproved {
+                    self.note_unproved(&flight);
+                }
                 self.note_trial(&flight, None);
                 self.give_up(flight.host);
             } else {

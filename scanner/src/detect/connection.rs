@@ -52,6 +52,8 @@ pub(super) struct Endpoint<'a> {
     pub(super) name: Option<&'a str>,
     /// Speak inside TLS.
     pub(super) tls: Option<&'a TlsConnector>,
+    /// Whether that TLS carries HTTP/2.
+    pub(super) speaks_http_2: bool,
     /// What may be sent.
     pub(super) gate: &'a Gate,
     /// Connections that may be open at once, to this port and host.

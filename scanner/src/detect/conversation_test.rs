@@ -3,9 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use rustls::ServerConfig;
+use rustls::crypto::ring;
+use rustls::pki_types::PrivatePkcs8KeyDer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 
 use super::tests::{Server, drain, identify_by_rules, page, request, service};
 use super::*;
@@ -148,4 +152,111 @@ async fn a_server_that_refuses_an_old_request_is_asked_as_a_browser_does() {
         let http = found.http.unwrap();
         assert_eq!((http.status, http.title.as_deref()), (200, Some("Orders")), "{refusal}");
     }
+}
+
+/// TLS that takes nothing but HTTP/2.
+fn acceptor_of_http_2() -> TlsAcceptor {
+    let made = rcgen::generate_simple_self_signed(vec!["two.example".to_owned()]).unwrap();
+    let key = PrivatePkcs8KeyDer::from(made.key_pair.serialize_der());
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key.into())
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    TlsAcceptor::from(Arc::new(config))
+}
+
+/// A server whose TLS takes nothing but HTTP/2, and answers each request for `/` by this page.
+async fn server_of_http_2(page: &'static str) -> Server {
+    let acceptor = acceptor_of_http_2();
+    Server::start(move |stream| {
+        let acceptor = acceptor.clone();
+        async move {
+            let Ok(stream) = acceptor.accept(stream).await else { return };
+            let Ok(mut connection) = h2::server::Builder::new().handshake::<_, std::io::Cursor<Vec<u8>>>(stream).await
+            else {
+                return;
+            };
+            while let Some(Ok((request, mut answering))) = connection.accept().await {
+                let is_home = request.uri().path() == "/";
+                let answer = ::http::Response::builder().status(if is_home { 200 } else { 404 });
+                let answer = answer.header("server", "nginx/1.27.1").header("content-type", "text/html");
+                let Ok(mut sending) = answering.send_response(answer.body(()).unwrap(), !is_home) else { return };
+                if is_home {
+                    let _ = sending.send_data(std::io::Cursor::new(page.as_bytes().to_vec()), true);
+                }
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_http_2_alone_tells_its_page() {
+    let server = server_of_http_2("<html><title>Second &mdash; only</title><input type=password></html>").await;
+    let identified = ask(server.address).await;
+    assert!(identified.banner.as_deref().is_some_and(|banner| banner.starts_with("HTTP/2 200")), "{identified:?}");
+    let found = service(identified);
+    assert_eq!((found.name.as_str(), found.product.as_deref()), ("http", Some("nginx")));
+    assert_eq!(found.version.as_deref(), Some("1.27.1"));
+    let page = found.http.expect("it has a page");
+    assert_eq!((page.status, page.title.as_deref(), page.is_login), (200, Some("Second \u{2014} only"), true));
+    assert_eq!(found.tls.and_then(|tls| tls.alpn).as_deref(), Some("h2"));
+}
+
+#[tokio::test]
+async fn a_server_of_http_2_that_says_nothing_more_ends_in_time() {
+    let acceptor = acceptor_of_http_2();
+    // Its settings, and then frames of headers that never end.
+    let server = Server::start(move |stream| {
+        let acceptor = acceptor.clone();
+        async move {
+            let Ok(mut stream) = acceptor.accept(stream).await else { return };
+            let _ = stream.write_all(b"\0\0\0\x04\0\0\0\0\0").await;
+            let _ = stream.write_all(b"\0\0\x01\x01\0\0\0\0\x01\x88").await;
+            while stream.write_all(b"\0\0\x03\x09\0\0\0\0\x01\x40\x01a").await.is_ok() {
+                sleep(Duration::from_millis(1)).await;
+            }
+        }
+    })
+    .await;
+    let found = service(ask(server.address).await);
+    assert_eq!((found.name.as_str(), found.info.as_deref()), ("http", Some("HTTP/2")), "by what its TLS names");
+    assert!(found.tls.is_some() && found.http.is_none());
+}
+
+#[tokio::test]
+async fn a_server_that_lets_a_question_without_a_host_wait_is_asked_as_a_browser_asks() {
+    // On a port of no habit, and only for HTTP/1.1 with a host.
+    let server = Server::start(|mut stream| async move {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let Ok(byte) = stream.read_u8().await else { return };
+            head.push(byte);
+        }
+        let text = String::from_utf8_lossy(&head).into_owned();
+        if text.contains(" HTTP/1.1\r\n") && text.contains("\r\nHost: ") {
+            let answer = page("200 OK\r\nServer: nginx/1.25.4", "<title>Late</title>");
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+        drain(&mut stream).await;
+    })
+    .await;
+    let found = service(ask(server.address).await);
+    assert_eq!((found.name.as_str(), found.product.as_deref()), ("http", Some("nginx")), "{found:?}");
+    assert_eq!(found.http.and_then(|page| page.title).as_deref(), Some("Late"));
+}
+
+#[tokio::test]
+async fn half_a_version_is_told_to_nobody_where_the_server_closes_behind_it() {
+    let server = Server::start(|mut stream| async move {
+        let _ = stream.write_all(b"220 (vsFTPd 3.0.").await;
+        sleep(Duration::from_millis(1500)).await;
+    })
+    .await;
+    let found = service(ask(server.address).await);
+    assert_eq!((found.product.as_deref(), found.version), (Some("vsftpd"), None));
+    assert!(found.cpes.iter().all(|cpe| !cpe.contains("3.0")), "{:?}", found.cpes);
 }

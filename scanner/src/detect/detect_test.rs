@@ -496,7 +496,16 @@ async fn a_datagram_tells_what_a_udp_port_is() {
         fn probes(&self, _: Protocol, _: u16, _: bool) -> Vec<ProbeRef> {
             let payload = Arc::from(&b"?"[..]);
             let (name, services) = (Arc::from("q"), Arc::from([]));
-            vec![ProbeRef { id: ProbeId(1), name, payload, rarity: 1, is_hinted: true, services, request: None }]
+            vec![ProbeRef {
+                id: ProbeId(1),
+                name,
+                payload,
+                rarity: 1,
+                is_hinted: true,
+                services,
+                request: None,
+                is_built_in: true,
+            }]
         }
         fn matches(&self, from: &Answer<'_>) -> Option<Match> {
             let service = Service { name: "echo".to_owned(), ..Service::default() };

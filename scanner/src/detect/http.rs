@@ -5,6 +5,7 @@
 mod charset;
 mod entities;
 mod favicon;
+mod http2;
 mod location;
 mod page;
 mod response;
@@ -99,6 +100,9 @@ pub(super) struct Answer {
 
 /// Asks for a page; `None` when nothing like an answer comes.
 pub(super) async fn get(endpoint: &Endpoint<'_>, path: &str) -> Option<Answer> {
+    if endpoint.speaks_http_2 {
+        return Box::pin(http2::get(endpoint, path)).await;
+    }
     let mut connection = endpoint.connect(Stage::Http).await.ok()?;
     let until = endpoint.deadline.min(Instant::now() + ANSWER_WAIT);
     let request = request(endpoint, path);
@@ -112,7 +116,8 @@ pub(super) async fn get(endpoint: &Endpoint<'_>, path: &str) -> Option<Answer> {
     is_http(&bytes).then_some(Answer { bytes, ending })
 }
 
-fn request(endpoint: &Endpoint<'_>, path: &str) -> String {
+/// A request of HTTP/1.1 as browsers make it.
+pub(super) fn request(endpoint: &Endpoint<'_>, path: &str) -> String {
     let host = authority::host_header(endpoint.name, endpoint.address, endpoint.tls.is_some());
     format!(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: Mozilla/5.0 (compatible; Pentora)\r\n\

@@ -106,6 +106,7 @@ struct Learnt {
     wordless: usize,
     is_wordless: bool,
     has_dropped_page: bool,
+    is_asked_as_a_browser: bool,
     has_words: bool,
     /// Whether the listener is still out.
     is_listening: bool,
@@ -205,6 +206,9 @@ impl Detector {
             return Some(Seen { outcome: Outcome::Wrapped, ..Seen::default() });
         }
         if said.bytes.is_empty() {
+            if said.ending == Ending::Quiet && !learnt.has_words {
+                self.ask_again_as_a_browser(endpoint, &said, learnt, probe_order);
+            }
             return None;
         }
         let is_complaint = said.was_asked && lines::is_complaint(&said.bytes);
@@ -228,8 +232,9 @@ impl Detector {
             probe_order.ask_again(probe.clone());
         }
         let found = self.judge(endpoint, said.probe(), &said.bytes)?;
-        let found =
-            if said.ending == Ending::Quiet { lines::without_half_a_version(found, &said.bytes) } else { found };
+        let may_be_half =
+            said.ending == Ending::Quiet || said.ending == Ending::Closed && lines::is_of_lines(&said.bytes);
+        let found = if may_be_half { lines::without_half_a_version(found, &said.bytes) } else { found };
         let is_page = said.probe().is_some_and(|probe| probe.payload.starts_with(b"GET / "));
         let page = (is_page && http::is_http(&said.bytes)).then_some(said.bytes);
         if !found.is_soft && !is_complaint && !page.as_deref().is_some_and(asks_for_tls) {
@@ -245,6 +250,22 @@ impl Detector {
             learnt.page = page;
         }
         None
+    }
+
+    /// Some servers let a request of HTTP/1.0, or one without a host, wait for ever: asked for the page in that way, they are
+    /// asked once more as browsers ask.
+    fn ask_again_as_a_browser(
+        &self,
+        endpoint: &Endpoint<'_>,
+        said: &Said,
+        learnt: &mut Learnt,
+        probe_order: &mut ProbeOrder,
+    ) {
+        let Some(probe) = said.probe().filter(|probe| probe.payload.starts_with(b"GET / HTTP/1.0")) else { return };
+        if !std::mem::replace(&mut learnt.is_asked_as_a_browser, true) {
+            let payload = http::request(endpoint, "/").into_bytes().into();
+            probe_order.ask_again(ProbeRef { payload, ..probe.clone() });
+        }
     }
 
     /// What the rules make of an answer, to the probe that was sent or else to none.

@@ -56,6 +56,13 @@ pub(super) fn is_complaint(bytes: &[u8]) -> bool {
     }
 }
 
+/// Whether an answer is of a protocol whose lines all end, so that one without its end was cut, also where the server closed
+/// behind it: SMTP, FTP and their kin, POP3, IMAP, SSH.
+pub(super) fn is_of_lines(bytes: &[u8]) -> bool {
+    let is_code = matches!(bytes, [b'1'..=b'5', b'0'..=b'9', b'0'..=b'9', b' ' | b'-', ..]);
+    is_code || [&b"+OK"[..], b"-ERR", b"* ", b"SSH-"].into_iter().any(|word| bytes.starts_with(word))
+}
+
 /// The match without its version, where that stands at the end of a line that did not end: it may be half of one.
 pub(super) fn without_half_a_version(found: Arc<Match>, bytes: &[u8]) -> Arc<Match> {
     let Some(version) = found.service.version.clone() else { return found };

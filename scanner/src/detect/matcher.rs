@@ -53,6 +53,9 @@ pub struct ProbeRef {
     pub services: Arc<[Arc<str>]>,
     /// The request of the UDP catalogue that it is; `payload` is then its form for nobody, and each port is asked afresh.
     pub(crate) request: Option<&'static Payload>,
+    /// Whether it is the program's own. What a feed or a user's file brings is never a fragile port's own protocol, whatever
+    /// it is called.
+    pub(crate) is_built_in: bool,
 }
 
 /// What a port said.

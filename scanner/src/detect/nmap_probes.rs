@@ -58,6 +58,8 @@ pub struct ServiceProbes {
     exclude: Vec<(Protocol, u16, u16)>,
     /// Lines whose patterns cannot be used, from 1.
     skipped: Vec<usize>,
+    /// Whether none of them is sent.
+    is_silent: bool,
 }
 
 /// A probe and what its answers mean.
@@ -125,6 +127,12 @@ impl ServiceProbes {
         })
     }
 
+    /// The same, none of which is sent: they know what a port says by itself.
+    #[must_use]
+    pub fn silent(self) -> Self {
+        Self { is_silent: true, ..self }
+    }
+
     /// How many matches are in use.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -152,7 +160,9 @@ impl ServiceProbes {
     /// The probes for a port, each with its number in this file.
     pub(crate) fn probes(&self, protocol: Protocol, port: u16, is_tls: bool) -> Vec<(u32, ProbeRef)> {
         let lists = |ports: &[(u16, u16)]| ports.iter().any(|(first, last)| (*first..=*last).contains(&port));
-        if self.exclude.iter().any(|(kind, first, last)| *kind == protocol && (*first..=*last).contains(&port)) {
+        if self.is_silent
+            || self.exclude.iter().any(|(kind, first, last)| *kind == protocol && (*first..=*last).contains(&port))
+        {
             return Vec::new();
         }
         let numbered = (0u32..).zip(&self.probes);
@@ -170,6 +180,7 @@ impl ServiceProbes {
                     is_hinted,
                     services,
                     request: None,
+                    is_built_in: false,
                 },
             )
         };

@@ -74,7 +74,8 @@ fn wanted(service: &Service) -> Option<(&'static str, &'static str)> {
     let http = service.http.as_deref().filter(|http| http.status == 401)?;
     let offers = |scheme: &str| {
         let offered = http.headers.iter().filter(|(name, _)| name == "www-authenticate");
-        offered.into_iter().any(|(_, value)| value.eq_ignore_ascii_case(scheme))
+        // Several may stand in one header.
+        offered.into_iter().flat_map(|(_, value)| value.split(',')).any(|word| word.trim().eq_ignore_ascii_case(scheme))
     };
     ["NTLM", "Negotiate"].into_iter().find(|scheme| offers(scheme)).map(|scheme| ("/", scheme))
 }
@@ -91,8 +92,9 @@ async fn over_http(endpoint: &Endpoint<'_>, service: &Service) -> Option<Vec<u8>
     let answer = exchange(&mut connection.stream, request.as_bytes(), endpoint.deadline, http::is_complete).await?;
     let head = http::read_head(&answer)?;
     let offered = head.headers.iter().filter(|(name, _)| name == "www-authenticate");
-    let tokens = offered.into_iter().filter_map(|(_, value)| Some(value.split_once(' ')?.1));
-    tokens.into_iter().find_map(|token| BASE64.decode(token.trim().as_bytes()).ok())
+    let words = offered.into_iter().flat_map(|(_, value)| value.split(','));
+    let tokens = words.filter_map(|word| Some(word.trim().split_once(' ')?.1.trim()));
+    tokens.into_iter().find_map(|token| BASE64.decode(token.as_bytes()).ok().filter(|token| token.len() > 32))
 }
 
 async fn over_smtp(endpoint: &Endpoint<'_>) -> Option<Vec<u8>> {
@@ -210,6 +212,7 @@ mod tests {
         };
         assert_eq!(wanted(&page(401, "NTLM")), Some(("/", "NTLM")));
         assert_eq!(wanted(&page(401, "Negotiate")), Some(("/", "Negotiate")));
+        assert_eq!(wanted(&page(401, "Negotiate, NTLM, Basic realm=\"x\"")), Some(("/", "NTLM")));
         assert_eq!(wanted(&page(401, "Basic realm=\"NTLM\"")), None);
         assert_eq!(wanted(&page(200, "NTLM")), None);
         let exchange = Service { product: Some("Microsoft Exchange Server".to_owned()), ..Service::default() };

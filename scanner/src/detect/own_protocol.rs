@@ -64,14 +64,75 @@ impl Detector {
 
     /// The question in the port's own protocol, if the rules have one.
     fn own_probe(&self, port: u16) -> Option<ProbeRef> {
-        let own = Gate::own_probes(Port::tcp(port));
         let probes = self.probes(Protocol::Tcp, port, false);
-        probes.iter().find(|probe| own.contains(&&*probe.name)).cloned()
+        probes.iter().find(|probe| is_own(probe, Port::tcp(port))).cloned()
     }
+}
+
+/// Whether a probe is in the own protocol of a fragile port: one of the program's own that the table names for it. A name alone
+/// is nothing, since feeds and files name their probes as they like.
+pub(super) fn is_own(probe: &ProbeRef, port: Port) -> bool {
+    probe.is_built_in && Gate::own_probes(port).contains(&&*probe.name)
 }
 
 fn patience(endpoint: &Endpoint<'_>, wait: Duration) -> Patience {
     let now = Instant::now();
     let first = endpoint.deadline.min(now + wait);
     Patience { first, gap: GAP, last: endpoint.deadline.min(first + wait) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::{Arc, Mutex};
+
+    use tokio::io::AsyncReadExt;
+    use tokio::net::UdpSocket;
+
+    use super::super::tests::Server;
+    use super::super::{Options, RuleSet, ServiceProbes};
+    use super::*;
+
+    /// Probes of a feed that are called as the program's own, for the same ports and for those that have none.
+    const FEED: &str = "Probe TCP NULL q||\n\
+        Probe TCP modbus-identify q|OVERWRITE|\nports 502,2404\nrarity 1\nmatch x m|^x| p/X/\n\
+        Probe TCP fox-hello q|OVERWRITE|\nports 1911\nrarity 1\nmatch x m|^x| p/X/\n\
+        Probe UDP modbus-identify q|OVERWRITE|\nports 502\nrarity 1\nmatch x m|^x| p/X/\n\
+        Probe UDP bacnet-read q|OVERWRITE|\nports 47808\nrarity 1\nmatch x m|^x| p/X/\n\
+        Probe UDP opcua-hello q|OVERWRITE|\nports 4840\nrarity 1\nmatch x m|^x| p/X/\n";
+
+    fn with_feed() -> Detector {
+        let feed = ServiceProbes::of_bytes(Path::new("feed"), FEED.as_bytes()).unwrap();
+        Detector::new(Arc::new(RuleSet::builtin().with_service_probes(Arc::new(feed))), 64)
+    }
+
+    #[tokio::test]
+    async fn a_feeds_probe_that_is_called_as_an_own_one_is_never_sent_to_a_fragile_port() {
+        for (address, own) in [("127.55.2.1:502", &b"PN\x00\x00\x00\x05\x01+\x0e\x01\x00"[..]), ("127.55.2.1:789", b"")]
+        {
+            let got = Arc::new(Mutex::new(Vec::new()));
+            let to = Arc::clone(&got);
+            let server = Server::on(address, move |mut stream| {
+                let to = Arc::clone(&to);
+                async move {
+                    let mut bytes = [0; 512];
+                    while let Ok(count @ 1..) = stream.read(&mut bytes).await {
+                        to.lock().unwrap().extend_from_slice(&bytes[..count]);
+                    }
+                }
+            })
+            .await;
+            with_feed().identify(server.address, Protocol::Tcp, None, &Options::default()).await;
+            assert_eq!(*got.lock().unwrap(), own, "{address} gets the program's own question alone");
+        }
+        for address in ["127.55.2.1:502", "127.55.2.1:4840", "127.55.2.1:47808"] {
+            let device = UdpSocket::bind(address).await.unwrap();
+            with_feed().identify(address.parse().unwrap(), Protocol::Udp, None, &Options::default()).await;
+            let mut bytes = [0; 512];
+            while let Ok(count) = device.try_recv(&mut bytes) {
+                assert!(!bytes[..count].windows(9).any(|window| window == b"OVERWRITE"), "{address}");
+                assert!(address.ends_with(":47808"), "{address} has no question of the program's own over UDP");
+            }
+        }
+    }
 }

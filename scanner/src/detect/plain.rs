@@ -36,6 +36,7 @@ impl Matcher for Plain {
             is_hinted,
             services: Arc::from([]),
             request: None,
+            is_built_in: true,
         };
         vec![probe(GET, "get", b"GET / HTTP/1.0\r\n\r\n", is_web), probe(LINES, "lines", b"\r\n\r\n", false)]
     }

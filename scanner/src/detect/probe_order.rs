@@ -161,6 +161,7 @@ mod tests {
             is_hinted,
             services: services.iter().map(|name| Arc::from(*name)).collect(),
             request: None,
+            is_built_in: true,
         }
     }
 

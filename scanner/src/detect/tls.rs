@@ -258,7 +258,8 @@ pub(super) fn connector() -> TlsConnector {
     connector_for(&["http/1.1"])
 }
 
-fn connector_for(protocols: &[&str]) -> TlsConnector {
+/// The same, which names these protocols as what would be spoken inside.
+pub(super) fn connector_for(protocols: &[&str]) -> TlsConnector {
     let provider = Arc::new(ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()

@@ -13,9 +13,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::connection::Endpoint;
 use super::matcher::{Answer, Match, ProbeId, ProbeRef};
-use super::{Detector, Identified};
+use super::{Detector, Identified, own_protocol};
 use crate::finding::printable_banner;
-use crate::gate::Gate;
 use crate::port::{Port, Protocol};
 use crate::udp_scan::payload::Ask;
 
@@ -43,10 +42,10 @@ impl Detector {
         is_own: bool,
         heard: Option<&[u8]>,
     ) -> Identified {
-        let own = Gate::own_probes(Port::udp(endpoint.address.port()));
+        let port = Port::udp(endpoint.address.port());
         let probes = self.probes(Protocol::Udp, endpoint.address.port(), false);
         let probes = probes.iter().filter(|probe| match is_own {
-            true => own.contains(&&*probe.name),
+            true => own_protocol::is_own(probe, port),
             false => probe.is_hinted || probe.rarity <= intensity,
         });
         let mut probes: Vec<ProbeRef> = probes.cloned().collect();

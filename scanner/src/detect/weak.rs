@@ -58,6 +58,7 @@ impl Connector for Asking<'_> {
             address: target,
             name: self.name,
             tls: is_tls.then_some(&self.detector.connector.0),
+            speaks_http_2: false,
             gate: &self.options.gate,
             room: &self.room,
             connections: &self.detector.connections,

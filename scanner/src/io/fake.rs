@@ -32,6 +32,8 @@ pub struct FakeNetwork {
     pub jitter: Duration,
     /// Packets per second that a firewall lets in; it drops the rest.
     pub police_pps: Option<u64>,
+    /// Flows that a router keeps; it drops new ones while it has so many.
+    pub table: Option<usize>,
     /// What sending one probe costs this machine.
     pub send_cost: Duration,
     /// Sockets of this machine; a send beyond them is refused.
@@ -42,6 +44,9 @@ pub struct FakeNetwork {
 
 /// When a kernel sends a SYN again (RFC 6298 section 2.1).
 const KERNEL_REPEAT: Duration = Duration::from_secs(1);
+/// How long a router keeps a flow without an answer, and one that was reset after it.
+const FLOW_KEPT: Duration = Duration::from_secs(120);
+const FLOW_RESET: Duration = Duration::from_secs(10);
 /// SYNs that a host with a limit takes at once.
 const LIMIT_BURST: f64 = 200.0;
 
@@ -81,6 +86,8 @@ pub struct FakeRun {
     pub sends: Vec<(Duration, SocketAddr)>,
     /// Most probes out at once.
     pub in_flight_max: usize,
+    /// How long the router's table was full.
+    pub full: Duration,
     /// Whether it ended with [`Step::Done`].
     pub is_done: bool,
 }
@@ -104,6 +111,7 @@ impl Default for FakeNetwork {
             rtt: Duration::from_millis(1),
             jitter: Duration::ZERO,
             police_pps: None,
+            table: None,
             send_cost: Duration::from_micros(10),
             sockets_max: usize::MAX,
             sockets_told: 20_000,
@@ -171,6 +179,9 @@ struct Running<'a> {
     now: Duration,
     events: BinaryHeap<Reverse<(Duration, u64, Event)>>,
     drawn: u64,
+    /// When the router forgets each of its flows, and since when it has no room.
+    flows: BinaryHeap<Reverse<Duration>>,
+    full_since: Option<Duration>,
     /// When the firewall's bucket is empty again.
     bucket: Duration,
     /// What is left in the buckets of hosts with a limit, and when that was so.
@@ -191,6 +202,7 @@ impl<'a> Running<'a> {
             repeats: 0,
             sends: Vec::new(),
             in_flight_max: 0,
+            full: Duration::ZERO,
             is_done: false,
         };
         let now = Duration::from_secs(1);
@@ -199,6 +211,8 @@ impl<'a> Running<'a> {
             now,
             events: BinaryHeap::new(),
             drawn: 0,
+            flows: BinaryHeap::new(),
+            full_since: None,
             bucket: Duration::ZERO,
             limits: BTreeMap::new(),
             open: BTreeSet::new(),
@@ -229,12 +243,40 @@ impl<'a> Running<'a> {
             | self.is_limited(to.ip())
             | (self.chance() < self.network.loss)
             | (self.chance() < self.network.loss);
-        let (Some((is_open, rtt)), false) = (self.network.answer(to), is_lost) else { return };
+        let answer = self.network.answer(to).filter(|_| !is_lost);
+        if !self.is_let_through(answer.map(|(is_open, _)| is_open)) {
+            return;
+        }
+        let Some((is_open, rtt)) = answer else { return };
         let is_wary = self.network.hosts.get(&to.ip()).is_some_and(|host| host.wary.contains(&to.port()));
         // The kernel's repeat of the SYN is what such a port answers.
         let repeated = if is_wary { KERNEL_REPEAT } else { Duration::ZERO };
         let at = self.now + repeated + rtt + self.network.jitter.mul_f64(self.chance());
         self.later(at, Event::Answer(probe, is_open));
+    }
+
+    /// Whether the router has room for a new flow, which becomes open, refused, or stays without an answer.
+    fn is_let_through(&mut self, answer: Option<bool>) -> bool {
+        let Some(table) = self.network.table else { return true };
+        while let Some(Reverse(forgotten_at)) = self.flows.peek().copied().filter(|Reverse(at)| *at <= self.now) {
+            if let Some(since) = self.full_since.take() {
+                self.run.full += forgotten_at.saturating_sub(since);
+            }
+            self.flows.pop();
+        }
+        if self.flows.len() >= table {
+            return false;
+        }
+        match answer {
+            None => self.flows.push(Reverse(self.now + FLOW_KEPT)),
+            Some(true) => self.flows.push(Reverse(self.now + FLOW_RESET)),
+            // It forgets a refused one at once.
+            Some(false) => {}
+        }
+        if self.flows.len() >= table {
+            self.full_since = Some(self.now);
+        }
+        true
     }
 
     fn is_policed(&mut self) -> bool {

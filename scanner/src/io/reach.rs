@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::raw::first_target;
 use super::raw::netlink::{self, LinkEntry, RouteEntry};
 use crate::finding::{NotProbed, NotProbedCounts};
 use crate::plan::Plan;
-use crate::target::Target;
+use crate::target::{Target, TargetSet};
 
 /// Tables in which every packet is looked up, first to last (linux/rtnetlink.h): local, main, default.
 pub(super) const TABLES: [u32; 3] = [255, 254, 253];
@@ -52,6 +53,17 @@ impl Reach {
     /// Why no probe reaches an address; `None` where one may.
     pub(super) fn not_probed(&self, address: IpAddr) -> Option<NotProbed> {
         self.routes.iter().find(|(to, _)| to.contains(&address))?.1
+    }
+
+    /// The routes that lead over an interface that carries nothing.
+    pub(super) fn down(&self) -> impl Iterator<Item = IpNet> {
+        self.routes.iter().filter(|(_, why)| *why == Some(NotProbed::InterfaceDown)).map(|(to, _)| *to)
+    }
+
+    /// Those of them that lead to some of the targets.
+    pub(super) fn down_to(&self, targets: &TargetSet) -> impl Iterator<Item = IpNet> {
+        let is_down = move |address| self.not_probed(address) == Some(NotProbed::InterfaceDown);
+        self.down().filter(move |to| first_target(targets, *to).is_some_and(is_down))
     }
 
     fn has_silent_gateway(&self) -> bool {

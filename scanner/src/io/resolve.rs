@@ -3,7 +3,7 @@
 //! `getaddrinfo` blocks and cannot be stopped, so a lookup that takes too long is answered for and its thread left
 //! behind; another takes its place as long as there are not too many of those.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -17,8 +17,8 @@ use crate::target::ends_in_number;
 const THREADS: usize = 16;
 /// Threads left behind in lookups that do not end; from there on, the rest wait.
 const STUCK_MAX: usize = 48;
-/// Most addresses of one name that are looked at.
-const ADDRESSES_MAX: usize = 16;
+/// Most addresses of one name: more than any host has. A name with more is refused, since part of it would be left out unseen.
+const ADDRESSES_MAX: usize = 1024;
 
 /// What a lookup was for: the unit and the host in it.
 pub(crate) type Asker = (Key, Key);
@@ -167,17 +167,22 @@ fn system_lookup(name: &str) -> Found {
         return Err("it ends in a number and is no host name".to_owned());
     }
     let found = (name, 0).to_socket_addrs().map_err(|error| error.to_string())?;
-    let mut addresses: Vec<IpAddr> = Vec::new();
-    for address in found.map(|address| address.ip()) {
-        if !addresses.contains(&address) && addresses.len() < ADDRESSES_MAX {
-            addresses.push(address);
-        }
+    distinct(found.map(|address| address.ip()))
+}
+
+/// Each address once, in the order in which they came.
+fn distinct(found: impl Iterator<Item = IpAddr>) -> Found {
+    let mut known = HashSet::new();
+    let addresses: Vec<IpAddr> = found.filter(|address| known.insert(*address)).take(ADDRESSES_MAX + 1).collect();
+    match addresses.len() > ADDRESSES_MAX {
+        true => Err(format!("it has more than {ADDRESSES_MAX} addresses: name those that are meant")),
+        false => Ok(addresses),
     }
-    Ok(addresses)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
     use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
     use super::*;
@@ -247,6 +252,14 @@ mod tests {
     fn the_system_knows_this_machine() {
         let found = system_lookup("localhost").unwrap();
         assert!(found.iter().all(IpAddr::is_loopback) && !found.is_empty());
+    }
+
+    #[test]
+    fn no_address_of_a_name_is_passed_over_unseen() {
+        let address = |number: u32| IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + number));
+        let of = |count| distinct((0..count).flat_map(|number| [address(number), address(0)]));
+        assert_eq!(of(40).unwrap(), (0..40).map(address).collect::<Vec<_>>());
+        assert!(of(1024).is_ok() && of(1025).unwrap_err().contains("more than 1024"));
     }
 
     #[test]

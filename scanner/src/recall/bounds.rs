@@ -57,8 +57,10 @@ pub(super) fn of_all(all: u64, drawn: u64, found: u64) -> Bounded {
     let (least, most) = (found, all - (drawn - found));
     let low = first(least, most, |marked| Draw { all, marked, drawn }.at_least(found) > TAIL);
     let beyond = first(least, most + 1, |marked| marked > most || Draw { all, marked, drawn }.at_most(found) <= TAIL);
-    let point = all as f64 * (found as f64 / drawn as f64);
-    Bounded { low: low as f64, point, high: beyond.saturating_sub(1).max(least) as f64 }
+    let (low, high) = (low as f64, beyond.saturating_sub(1).max(least) as f64);
+    // Of a few that were not drawn, the likeliest number may be none that there can be.
+    let point = (all as f64 * (found as f64 / drawn as f64)).clamp(low, high.max(low));
+    Bounded { low, point, high }
 }
 
 /// The share of what is marked, when `found` of `drawn` were, which need be no whole numbers (Clopper and Pearson 1934).

@@ -24,34 +24,55 @@ pub(super) enum Role {
 #[derive(Debug, Default)]
 pub(super) struct Asked {
     ports: HashMap<(IpAddr, u16), Question>,
-    controls: [u64; Kind::ALL.len()],
+    /// Known answers by part.
+    controls: Vec<[u64; Kind::ALL.len()]>,
+    /// Silent addresses and their parts.
+    addresses: HashMap<IpAddr, usize>,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Question {
     /// It was silent.
-    Silent(Kind),
+    Silent(Place),
     /// It is known to answer.
-    Control(Kind),
+    Control(Place),
 }
+
+/// What a question is about, and in which part of the unit.
+pub(super) type Place = (Kind, usize);
 
 impl Asked {
     /// Asks a port that was silent.
-    pub(super) fn question(&mut self, address: IpAddr, port: u16, kind: Kind) {
-        self.ports.insert((address, port), Question::Silent(kind));
+    pub(super) fn question(&mut self, address: IpAddr, port: u16, place: Place) {
+        self.ports.insert((address, port), Question::Silent(place));
+    }
+
+    /// Asks an address that was silent.
+    pub(super) fn address(&mut self, address: IpAddr, part: usize) {
+        self.addresses.insert(address, part);
     }
 
     /// Asks a port that is known to answer.
-    pub(super) fn control(&mut self, address: IpAddr, port: u16, kind: Kind) {
+    pub(super) fn control(&mut self, address: IpAddr, port: u16, place: Place) {
+        let (kind, part) = place;
         self.ports.entry((address, port)).or_insert_with(|| {
-            self.controls.iter_mut().skip(kind as usize).take(1).for_each(|asked| *asked += 1);
-            Question::Control(kind)
+            if self.controls.len() <= part {
+                self.controls.resize(part + 1, Default::default());
+            }
+            let of_part = self.controls.iter_mut().skip(part).take(1).flatten();
+            of_part.skip(kind as usize).take(1).for_each(|asked| *asked += 1);
+            Question::Control(place)
         });
     }
 
     /// All of them.
     pub(super) fn ports(&self) -> impl Iterator<Item = (IpAddr, u16)> + '_ {
         self.ports.keys().copied()
+    }
+
+    /// All silent addresses.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.addresses.keys().copied()
     }
 }
 
@@ -62,15 +83,19 @@ pub(super) struct Came {
     pub(super) open: u64,
     /// Known answers that were asked for, and came.
     pub(super) controls: [u64; 2],
-    /// Questions that could not be sent.
-    pub(super) not_asked: u64,
 }
+
+/// The same of every kind.
+pub(super) type AllCame = [Came; Kind::ALL.len()];
 
 /// What has turned up so far.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     asked: Asked,
-    round: [Came; Kind::ALL.len()],
+    /// By part.
+    round: Vec<AllCame>,
+    /// Questions of each kind that could not be sent.
+    not_asked: [u64; Kind::ALL.len()],
     /// Hosts that were not known to be up, by index.
     new: HashMap<u64, NewHost>,
     /// Those of them that answered a single port and have to be asked for the others.
@@ -85,30 +110,36 @@ struct NewHost {
     known: HashSet<u16>,
     open: u64,
     is_middlebox: bool,
-    /// Whether it belongs to this round's sample of addresses.
-    is_of_round: bool,
+    /// The part in which it belongs to this round's sample of addresses.
+    of_round: Option<usize>,
 }
 
 impl Answers {
     /// Begins a round.
-    pub(super) fn begin(&mut self, asked: Asked) {
-        self.round = Default::default();
-        for (came, controls) in self.round.iter_mut().zip(asked.controls) {
-            came.controls = [controls, 0];
+    pub(super) fn begin(&mut self, asked: Asked, parts: usize) {
+        self.round = vec![AllCame::default(); parts];
+        self.not_asked = Default::default();
+        for (came, controls) in self.round.iter_mut().zip(&asked.controls) {
+            came.iter_mut().zip(controls).for_each(|(came, controls)| came.controls = [*controls, 0]);
         }
         self.asked = asked;
-        self.new.values_mut().for_each(|host| host.is_of_round = false);
+        self.new.values_mut().for_each(|host| host.of_round = None);
     }
 
-    /// What came in the round, by kind.
-    pub(super) fn of_round(&self) -> [Came; Kind::ALL.len()] {
-        let mut round = self.round;
-        let [_, addresses, _] = &mut round;
-        for host in self.new.values().filter(|host| host.is_of_round && !host.is_middlebox && host.open > 0) {
+    /// What came in the round, by part and kind.
+    pub(super) fn of_round(&self) -> Vec<AllCame> {
+        let mut round = self.round.clone();
+        for host in self.new.values().filter(|host| !host.is_middlebox && host.open > 0) {
+            let Some([_, addresses, _]) = host.of_round.and_then(|part| round.get_mut(part)) else { continue };
             addresses.answered += 1;
             addresses.open += host.open;
         }
         round
+    }
+
+    /// How many questions of each kind could not be sent in the round.
+    pub(super) fn not_asked(&self) -> [u64; Kind::ALL.len()] {
+        self.not_asked
     }
 
     /// Open ports that turned up.
@@ -129,10 +160,10 @@ impl Answers {
 
     /// So many targets of a unit could not be sent to.
     pub(super) fn note_not_asked(&mut self, role: Role, targets: u64) {
-        let [_, addresses, dark_ports] = &mut self.round;
+        let [_, addresses, dark_ports] = &mut self.not_asked;
         match role {
-            Role::Ports => dark_ports.not_asked += targets,
-            Role::Addresses => addresses.not_asked += targets,
+            Role::Ports => *dark_ports += targets,
+            Role::Addresses => *addresses += targets,
             Role::Wholly => {}
         }
     }
@@ -166,13 +197,16 @@ impl Answers {
             Observation::Port { port, state: state @ (PortState::Open | PortState::Closed), .. } => {
                 let is_open = state == PortState::Open;
                 let kind = match self.asked.ports.remove(&(finding.address, port.number)) {
-                    Some(Question::Control(kind)) => return self.came(kind).controls[1] += 1,
-                    Some(Question::Silent(kind)) => kind,
+                    Some(Question::Control(place)) => {
+                        return self.came(place).into_iter().for_each(|came| came.controls[1] += 1);
+                    }
+                    Some(Question::Silent(place)) => place,
                     None => return,
                 };
-                let came = self.came(kind);
-                came.answered += u64::from(is_open);
-                came.open += u64::from(is_open);
+                if let Some(came) = self.came(kind) {
+                    came.answered += u64::from(is_open);
+                    came.open += u64::from(is_open);
+                }
                 if is_known {
                     self.open_at_known += u64::from(is_open);
                     told.push(Finding { observation: Observation::Answered { port }, ..finding.clone() });
@@ -190,7 +224,9 @@ impl Answers {
     fn of_host(&mut self, role: Role, finding: Finding, told: &mut Vec<Finding>) {
         let is_first = !self.new.contains_key(&finding.target_index);
         let host = self.new.entry(finding.target_index).or_default();
-        host.is_of_round |= role == Role::Addresses;
+        if role == Role::Addresses {
+            host.of_round = Some(self.asked.addresses.get(&finding.address).copied().unwrap_or_default());
+        }
         let Finding { target_index, address, name, observation } = finding;
         let observation = match observation {
             Observation::Host { .. } if !is_first => return,
@@ -214,13 +250,8 @@ impl Answers {
         told.push(Finding { target_index, address, name, observation });
     }
 
-    fn came(&mut self, kind: Kind) -> &mut Came {
-        let [ports, addresses, dark_ports] = &mut self.round;
-        match kind {
-            Kind::Port => ports,
-            Kind::Address => addresses,
-            Kind::DarkPort => dark_ports,
-        }
+    fn came(&mut self, (kind, part): Place) -> Option<&mut Came> {
+        self.round.get_mut(part)?.get_mut(kind as usize)
     }
 }
 
@@ -255,14 +286,14 @@ mod tests {
         seen.take_in(&[Finding { target_index: index("10.0.0.1"), ..finding("10.0.0.1", UP) }]);
         let mut asked = Asked::default();
         for (address, port) in [("10.0.0.1", 22), ("10.0.0.1", 23), ("10.0.0.1", 24)] {
-            asked.question(address.parse().unwrap(), port, Kind::Port);
+            asked.question(address.parse().unwrap(), port, (Kind::Port, 0));
         }
-        asked.question("10.0.0.2".parse().unwrap(), 25, Kind::DarkPort);
+        asked.question("10.0.0.2".parse().unwrap(), 25, (Kind::DarkPort, 1));
         for port in [22, 28, 29] {
-            asked.control("10.0.0.1".parse().unwrap(), port, Kind::Port);
+            asked.control("10.0.0.1".parse().unwrap(), port, (Kind::Port, 0));
         }
         let mut answers = Answers::default();
-        answers.begin(asked);
+        answers.begin(asked, 2);
         let told = answers.take_in(
             Role::Ports,
             vec![
@@ -279,8 +310,8 @@ mod tests {
             &plan,
             &seen,
         );
-        let [ports, addresses, dark] = answers.of_round();
-        assert_eq!(ports, Came { answered: 1, open: 1, controls: [2, 1], not_asked: 0 });
+        let [[ports, addresses, _], [_, _, dark]] = answers.of_round()[..] else { panic!("two parts") };
+        assert_eq!(ports, Came { answered: 1, open: 1, controls: [2, 1] });
         assert_eq!((addresses, dark.answered, dark.controls), (Came::default(), 1, [0, 0]));
         assert_eq!((answers.turned_up(), answers.hosts_up()), (2, 1));
         let indexes: Vec<u64> = told.iter().map(|finding| finding.target_index).collect();
@@ -303,7 +334,7 @@ mod tests {
             matches!(&told[..], [Finding { observation: Observation::Port { port, .. }, .. }, _] if port.number == 26)
         );
         assert!(matches!(&told[1].observation, Observation::Ports { ports, .. } if ports.count() == 9));
-        assert_eq!((answers.turned_up(), answers.of_round()[2].answered), (3, 1), "beyond the sample");
+        assert_eq!((answers.turned_up(), answers.of_round()[1][2].answered), (3, 1), "beyond the sample");
     }
 
     #[test]
@@ -311,7 +342,9 @@ mod tests {
         let plan = Plan::new(Arc::new(sample::spec("10.0.0.0/28", "20-30", 5)), 0).unwrap();
         let seen = Seen::new(1, "20-30".parse().unwrap());
         let mut answers = Answers::default();
-        answers.begin(Asked::default());
+        let mut asked = Asked::default();
+        asked.address("10.0.0.2".parse().unwrap(), 1);
+        answers.begin(asked, 2);
         let batch = vec![
             finding("10.0.0.2", UP),
             finding("10.0.0.2", port(25, PortState::Open)),
@@ -323,10 +356,10 @@ mod tests {
         ];
         assert_eq!(answers.take_in(Role::Addresses, batch, &plan, &seen).len(), 7);
         answers.note_not_asked(Role::Addresses, 3);
-        let [_, addresses, _] = answers.of_round();
-        assert_eq!(addresses, Came { answered: 1, open: 2, controls: [0, 0], not_asked: 3 });
+        let [_, [_, addresses, _]] = answers.of_round()[..] else { panic!("two parts") };
+        assert_eq!((addresses, answers.not_asked()), (Came { answered: 1, open: 2, controls: [0, 0] }, [0, 3, 0]));
         assert_eq!((answers.turned_up(), answers.hosts_up()), (2, 3));
-        answers.begin(Asked::default());
-        assert_eq!(answers.of_round()[1], Came::default(), "of the round before");
+        answers.begin(Asked::default(), 1);
+        assert_eq!(answers.of_round()[0][1], Came::default(), "of the round before");
     }
 }

@@ -1,6 +1,7 @@
 //! Whole units asked again, over paths in virtual time: how often the truth lies in what is told, and what it costs.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -27,6 +28,8 @@ enum Weather {
     Bursts(u64, u64),
     /// More than so many per second are dropped.
     Policed(f64),
+    /// The same of the second of two networks alone.
+    OneNetwork(f64),
     /// One host answers for all and takes so many at once; of what it takes, it loses so many in a thousand.
     Overloaded(f64, u64),
 }
@@ -72,7 +75,7 @@ impl Routes for OnLink {
 }
 
 impl Net {
-    fn carries(&mut self) -> bool {
+    fn carries(&mut self, address: u32) -> bool {
         self.drawn += 1;
         let chance = mix(self.seed ^ mix(self.drawn)) % 1000;
         let limited = |net: &mut Self, rate: f64| {
@@ -92,6 +95,7 @@ impl Net {
                 !(begin..begin + long).contains(&(at % every))
             }
             Weather::Policed(rate) => limited(self, rate),
+            Weather::OneNetwork(rate) => address < FIRST + 256 || limited(self, rate),
             Weather::Overloaded(rate, loss) => limited(self, rate) && chance >= loss,
         }
     }
@@ -117,7 +121,7 @@ impl Net {
                     Probe::Syn(port) => state(bits.to_bits(), port),
                     _ => (1..17).find_map(|port| state(bits.to_bits(), port)).map(|_| PortState::Unfiltered),
                 };
-                if let Some(state) = answer.filter(|_| self.carries()) {
+                if let Some(state) = answer.filter(|_| self.carries(bits.to_bits())) {
                     let reason = if state == PortState::Open { Reason::SynAck } else { Reason::Reset };
                     let sent_at = Duration::from_millis(u64::try_from(self.now.as_millis()).unwrap());
                     let sent_at = lane::is_stamped(probe, lane).then_some(sent_at);
@@ -247,6 +251,26 @@ async fn the_truth_lies_in_what_is_told_in_at_least_95_of_100_runs_over_every_pa
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_truth_lies_in_what_is_told_where_one_network_of_two_is_policed() {
+    for (rate, retries, discovery) in
+        [(2_000.0, Some(0), false), (300.0, Some(0), false), (2_000.0, Some(1), true), (100.0, Some(0), true)]
+    {
+        let (mut inside, mut before, mut width) = (0, 0.0, 0.0);
+        for seed in 0..100 {
+            let told = run(Weather::OneNetwork(rate), seed, spec(retries, discovery)).await;
+            let recall = told.recall.unwrap();
+            before += told.before / 100.0;
+            width += (recall.high - recall.low) / 100.0;
+            inside += u32::from(recall.low - 1e-9 <= told.truth && told.truth <= recall.high + 1e-9);
+        }
+        println!(
+            "{rate} per second, {retries:?} retries, discovery {discovery}: {inside}, {before} before, {width} wide"
+        );
+        assert!(inside >= 95, "{inside} of 100 at {rate}, {retries:?} retries, discovery {discovery}: {before} before");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_clean_scan_pays_next_to_nothing_and_is_told_by_its_model_within_what_was_measured() {
     for discovery in [false, true] {
         let told = run(Weather::Clean, 5, spec(None, discovery)).await;
@@ -327,4 +351,40 @@ async fn an_engine_that_has_no_room_leaves_the_unit_as_it_was() {
     while staged.findings.recv().await.is_some() {}
     let outcome = staged.outcome.await.unwrap().unwrap();
     assert_eq!((outcome.recapture, outcome.progress.tally.probes_sent), (None, sent));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_round_that_is_not_over_in_time_leaves_the_ends_as_wide_as_what_stayed_silent() {
+    let mut net = Net {
+        weather: Weather::Clean,
+        seed: 1,
+        drawn: 0,
+        now: Duration::from_secs(10),
+        tokens: 0.0,
+        refilled: Duration::ZERO,
+        sent: 0,
+        path: None,
+    };
+    let task = sample::task(spec(None, true));
+    let plan = Plan::new(Arc::clone(&task.spec), 0).unwrap();
+    let scan = net.unit(plan.clone(), task.clone());
+    let ask: Ask = Arc::new(|_, task: UnitTask| {
+        let (findings, findings_out) = mpsc::channel(1);
+        let (outcome, outcome_out) = oneshot::channel();
+        tokio::spawn(async move {
+            task.cancel.cancelled().await;
+            drop(findings);
+            outcome.send(Err(ScanError::Cancelled))
+        });
+        let (_, progress) = watch::channel(UnitProgress::default());
+        Ok(UnitScan { findings: findings_out, progress, note: None, tcp: TcpScan::Syn, outcome: outcome_out })
+    });
+    let mut staged = attach(scan, plan, &task, ask, &Handle::current());
+    while staged.findings.recv().await.is_some() {}
+    let outcome = staged.outcome.await.unwrap().unwrap();
+    let recapture = outcome.recapture.unwrap();
+    let recall = recapture.recall().unwrap();
+    assert!(recapture.asked() == 0 && recapture.silent() > 0 && recall.low < 0.7, "{recall:?}");
+    let told = outcome.progress.estimates.recall;
+    assert!((told - f64::midpoint(recall.low, recall.high)).abs() < 1e-9, "{told} of {recall:?}");
 }

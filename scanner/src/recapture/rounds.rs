@@ -31,6 +31,8 @@ const RATE_MIN_PPS: u64 = 500;
 /// What asking again may take beside the scan: this part of its time, and no less than [`TIME_MIN`].
 const TIME_SHARE: u32 = 2;
 const TIME_MIN: Duration = Duration::from_secs(10);
+/// The first round may take this long: on a path that takes little, what asks slows down as every scan does.
+const FIRST_TIME_MIN: Duration = Duration::from_secs(30);
 /// The pause before a further round: what was lost together in the one before is not lost together with it.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -61,6 +63,11 @@ impl Effort {
     /// How long asking again may go on.
     pub(super) fn time(&self) -> Duration {
         (self.duration / TIME_SHARE).max(TIME_MIN)
+    }
+
+    /// The same of its first round, without which nothing is known.
+    pub(super) fn first_time(&self) -> Duration {
+        self.time().max(FIRST_TIME_MIN)
     }
 
     fn probes_of(&self, kind: Kind) -> u64 {

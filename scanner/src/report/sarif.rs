@@ -142,7 +142,8 @@ fn result(host: &HostRecord, port: &PortRecord, weakness: &Weakness) -> Value {
     let title = text(&weakness.title, &weakness.id);
     let mut evidence = printable(&weakness.evidence).into_owned();
     if !evidence.is_empty() {
-        evidence = format!(" Seen: {evidence}.");
+        let end = if evidence.ends_with('.') { "" } else { "." };
+        evidence = format!(" Seen: {evidence}{end}");
     }
     let logical = json!({
         "name": format!("{}/{}", port.port, port.protocol),

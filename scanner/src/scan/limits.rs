@@ -28,6 +28,9 @@ pub(crate) struct Limits {
     pub(crate) start_pps: Option<f64>,
     /// Flows that the scan may leave behind in routers at once.
     pub(crate) flows_max: Option<u32>,
+    /// Whether it watches that they still have room for new ones; whoever gives a rate has said how fast to go, and whoever wants
+    /// a single try gets no other question.
+    pub(crate) watches_room: bool,
     /// Tries per port, or `None` for as many as the measured loss asks for.
     pub(crate) tries: Option<u8>,
     /// Whether a few probes decide whether a host is worth the rest.
@@ -57,6 +60,7 @@ impl Limits {
         let limits = Self {
             start_pps: start_pps.filter(|_| spec.rate_pps.is_none()),
             flows_max: (spec.timing == Timing::Polite).then_some(POLITE_MAX),
+            watches_room: spec.timing == Timing::Normal && spec.rate_pps.is_none() && spec.retries != Some(0),
             window_start: rated.map_or(window_start, |pps| pps.clamp(window_start, window_max)),
             window_max,
             timeout_min,
@@ -74,7 +78,7 @@ impl Limits {
                 window_max: 1,
                 start_pps: None,
                 flows_max: None,
-                rate_max_pps: Some(limits.rate_max_pps.unwrap_or(u64::MAX).min(20)),
+                watches_room: false,
                 tries: Some(1),
                 discovery: false,
                 banners: false,

@@ -61,6 +61,11 @@ impl Measures {
         self.counts.sent(attempt.number);
     }
 
+    /// A try that was sent is as if it had not been.
+    pub(crate) fn take_back(&mut self, attempt: &Attempt) {
+        self.counts.take_back(attempt.number);
+    }
+
     /// How many answers each try has brought, over all hosts.
     pub(crate) fn tries(&self) -> &Tries {
         &self.counts

@@ -28,6 +28,11 @@ impl Tries {
         self.sent.get_mut(place(attempt)).into_iter().for_each(|count| *count = count.saturating_add(1));
     }
 
+    /// A try that was sent is as if it had not been.
+    pub(crate) fn take_back(&mut self, attempt: u8) {
+        self.sent.get_mut(place(attempt)).into_iter().for_each(|count| *count = count.saturating_sub(1));
+    }
+
     /// A probe was answered at the try `attempt`.
     pub(crate) fn answered(&mut self, attempt: u8) {
         self.answered.get_mut(place(attempt)).into_iter().for_each(|count| *count += 1);

@@ -18,6 +18,8 @@ use crate::packet::arp::Mac;
 
 /// How long a link may be down before what lies behind it is given up.
 const DOWN_MAX: Duration = Duration::from_secs(3);
+/// The same for one that has not carried anything yet: a new one does within a second.
+const NEW_MAX: Duration = Duration::from_millis(1500);
 /// How long a target waits before it is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// And how often at most, for want of a canary's answer: two seconds.
@@ -57,6 +59,11 @@ pub(super) enum Doubt {
 }
 
 impl SynScan {
+    /// A link is up and carries nothing, as far as is known from before the unit began: it is waited for, but not for long.
+    pub(crate) fn on_new_link(&mut self, now: Duration, link: u16) {
+        self.on_link(now.saturating_sub(DOWN_MAX - NEW_MAX), link, false);
+    }
+
     /// A link was looked at, and carries packets or does not.
     pub(crate) fn on_link(&mut self, now: Duration, link: u16, is_up: bool) {
         let at = self.links.down.iter().position(|(down, _)| *down == link);
@@ -156,7 +163,8 @@ impl SynScan {
         }
         if gateway.heard_at.is_none() && !is_complete {
             // Behind one that is dead everything is as silent as in a dark network.
-            let is_known = gateway.told_at.is_some_and(|told_at| now <= told_at + TOLD_MAX);
+            let is_told = gateway.told_at.is_some_and(|told_at| now <= told_at + TOLD_MAX);
+            let is_known = is_told || gateway.is_fixed;
             if !is_known {
                 gateway.doubt(now);
             }
@@ -168,7 +176,7 @@ impl SynScan {
         if now.saturating_sub(heard_at) <= age || !self.canaries.iter().any(|canary| canary.gateway == behind) {
             return None;
         }
-        if gateway.unheard >= UNHEARD_WAITING && now > heard_at + SILENT_MIN / 2 {
+        if !gateway.is_fixed && gateway.unheard >= UNHEARD_WAITING && now > heard_at + SILENT_MIN / 2 {
             gateway.doubt(now);
             return Some(Doubt::NotYet);
         }
@@ -188,7 +196,7 @@ impl SynScan {
 
     /// Whether nothing may be sent to a target now, as its link is down.
     pub(super) fn is_link_down(&self, link: u16) -> bool {
-        self.links.down.iter().any(|(down, _)| *down == link)
+        self.links.is_down(link)
     }
 
     /// Ends a target to which the way is lost: what was found stays found, of the rest nothing is known.
@@ -209,10 +217,17 @@ impl SynScan {
     }
 }
 
+impl Links {
+    /// Whether a link carries nothing now.
+    pub(super) fn is_down(&self, link: u16) -> bool {
+        self.down.iter().any(|(down, _)| *down == link)
+    }
+}
+
 impl Gateway {
-    /// Asks for it anew, unless it is being asked for, or was in vain.
+    /// Asks for it anew, unless it is being asked for, or was in vain, or need not answer.
     fn doubt(&mut self, now: Duration) {
-        if self.mac.is_some() && now >= self.doubted_at + DOUBT_EVERY {
+        if self.mac.is_some() && !self.is_fixed && now >= self.doubted_at + DOUBT_EVERY {
             (self.mac, self.asked, self.next, self.doubted_at) = (None, 0, now, now);
         }
     }

@@ -82,7 +82,10 @@ impl SynScan {
                 target.gateway = at;
             }
             None => {
-                let known = self.routes.mac(way.link, address).filter(|_| !self.host_probes.asks_link);
+                // Whoever has a fixed address need not answer for it; where nothing else is asked, it is all that can be.
+                let is_fixed =
+                    (self.ports > 0 || !self.host_probes.list.is_empty()) && self.routes.is_fixed(way.link, address);
+                let known = self.routes.mac(way.link, address).filter(|_| !self.host_probes.asks_link || is_fixed);
                 target.phase = known.map_or(HostPhase::Link, |_| target.phase);
                 target.mac = known.unwrap_or_default();
             }
@@ -103,7 +106,9 @@ impl SynScan {
             let mac = self.routes.mac(link, address);
             let (next, doubted_at) = (Duration::ZERO, Duration::ZERO);
             let (heard_at, told_at, asked, unheard) = (None, None, 0, 0);
-            self.gateways.push(Gateway { address, link, mac, asked, next, heard_at, unheard, told_at, doubted_at });
+            let is_fixed = self.routes.is_fixed(link, address);
+            let gateway = Gateway { address, link, mac, asked, next, heard_at, unheard, told_at, doubted_at, is_fixed };
+            self.gateways.push(gateway);
         }
         Some(at)
     }
@@ -129,6 +134,10 @@ impl SynScan {
         let mut wakes = None;
         for gateway in &mut self.gateways {
             if gateway.mac.is_some() || gateway.asked > GATEWAY_TRIES {
+                continue;
+            }
+            // Over a link that is down nobody hears the question.
+            if self.links.is_down(gateway.link) {
                 continue;
             }
             if now >= gateway.next {

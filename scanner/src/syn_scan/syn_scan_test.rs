@@ -75,6 +75,8 @@ struct Net {
     kinds: BTreeMap<(u32, String), u32>,
     /// Link 0 carries nothing from one time to another, in time since the beginning.
     down: Option<(Duration, Duration)>,
+    /// Whether it is known to be down before the scan begins.
+    is_new: bool,
     /// The gateway is dead, or another machine with another address, from a time on.
     dies_at: Option<Duration>,
     moves_at: Option<Duration>,
@@ -158,6 +160,9 @@ impl Net {
             SynScan::new(plan(), range, scope, pace, routes, path.clone())
         };
         let mut scans: Vec<SynScan> = (0..).zip(routes).map(unit).collect();
+        if self.is_new {
+            scans.iter_mut().for_each(|scan| scan.on_new_link(self.now, 0));
+        }
         let whole = plan();
         let unit_of = |address| usize::try_from(whole.index_of(address).unwrap() / length).unwrap();
         let mut wire: VecDeque<(Duration, Reply)> = VecDeque::new();

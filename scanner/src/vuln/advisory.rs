@@ -112,6 +112,9 @@ pub struct Epss {
     pub day: String,
 }
 
+/// Between the lists of systems and other products of which one each must be there.
+pub const AND: &str = "&";
+
 /// One product that an advisory speaks of.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Affected {
@@ -127,7 +130,8 @@ pub struct Affected {
     pub affected: Vec<Range>,
     /// Versions that are not, though they may be in a range that is.
     pub unaffected: Vec<Range>,
-    /// CPE patterns of the systems it is affected on; empty for any.
+    /// CPE patterns or names of what it is affected on or with: one of them, and one of each list where [`AND`] stands between
+    /// lists; empty for any.
     pub platforms: Vec<String>,
 }
 

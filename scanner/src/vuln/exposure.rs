@@ -69,6 +69,8 @@ pub struct Exposures {
     rules: Vec<Rule>,
     checks: Vec<Check>,
     end_of_life: EndOfLife,
+    /// How many of the rules, from the first, have their checks sent; all where none.
+    asking: Option<usize>,
 }
 
 impl Exposures {
@@ -90,6 +92,14 @@ impl Exposures {
     /// another.
     pub fn with_files(files: &[(&str, &str)]) -> Result<Self, RuleError> {
         Self::parse(&[&FILES, files].concat(), END_OF_LIFE)
+    }
+
+    /// The same, where no packet is sent for a rule that is not built in: those see what was seen anyway, and what the built-in
+    /// rules had asked.
+    #[must_use]
+    pub fn asking_for_built_in_alone(self) -> Self {
+        // The built-in files are read first.
+        Self { asking: Some(Self::built_in().rules.len()), ..self }
     }
 
     /// Reads files of rules and the table of products that have ended.
@@ -155,7 +165,8 @@ impl Exposures {
     /// The checks whose answer some rule waits for that would hold with it, each once.
     #[must_use]
     pub fn checks_wanted(&self, seen: &Seen<'_>) -> Vec<&Check> {
-        let waiting = self.rules.iter().filter(|rule| !rule.holds(seen) && rule.may_hold_with_its_check(seen));
+        let asking = self.rules.iter().take(self.asking.unwrap_or(usize::MAX));
+        let waiting = asking.filter(|rule| !rule.holds(seen) && rule.may_hold_with_its_check(seen));
         let mut wanted: Vec<&Check> = waiting.filter_map(|rule| self.check(rule.check.as_deref()?)).collect();
         wanted.sort_by(|a, b| a.id.cmp(&b.id));
         wanted.dedup_by(|a, b| a.id == b.id);

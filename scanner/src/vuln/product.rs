@@ -70,6 +70,25 @@ pub fn tells_whole_versions(key: &str) -> bool {
     matches!(key, "exim:exim")
 }
 
+/// Whether all releases of this product have three places, so that one that tells two leaves one out: `Apache/2.4`.
+#[must_use]
+pub fn has_three_places(key: &str) -> bool {
+    matches!(
+        key,
+        "apache:http_server"
+            | "apache:tomcat"
+            | "f5:nginx"
+            | "php:php"
+            | "python:python"
+            | "ruby-lang:ruby"
+            | "perl:perl"
+            | "lighttpd:lighttpd"
+            | "eclipse:jetty"
+            | "nodejs:node.js"
+            | "openssl:openssl"
+    )
+}
+
 /// Products by the names that are known of them.
 #[rustfmt::skip]
 const PRODUCTS: &[Product] = &[
@@ -112,7 +131,7 @@ const PRODUCTS: &[Product] = &[
     Product { names: &["knot dns"], keys: &["nic:knot_dns", "cz.nic:knot_dns"], packages: &["knot"] },
     Product { names: &["rsync"], keys: &["samba:rsync", "rsyncproject:rsync", "rsync:rsync"], packages: &["rsync"] },
     Product { names: &["mysql"], keys: &["oracle:mysql", "oracle:mysql_server", "oracle_corporation:mysql_server", "mysql:mysql"], packages: &["mysql-8.0", "mysql"] },
-    Product { names: &["mariadb"], keys: &["mariadb:mariadb", "mariadb:mariadb_server"], packages: &["mariadb", "mariadb-10.5", "mariadb-10.3"] },
+    Product { names: &["mariadb"], keys: &["mariadb:mariadb", "mariadb:mariadb_server", "mariadb_foundation:mariadb"], packages: &["mariadb", "mariadb-10.5", "mariadb-10.3"] },
     Product { names: &["postgresql", "postgresql db"], keys: &["postgresql:postgresql", "n/a:postgresql"], packages: &["postgresql-15", "postgresql-14", "postgresql-13", "postgresql-17", "postgresql"] },
     Product { names: &["microsoft sql server", "mssql"], keys: &["microsoft:sql_server"], packages: &[] },
     Product { names: &["mongodb"], keys: &["mongodb:mongodb", "mongodb_inc:mongodb_server", "mongodb_inc.:mongodb_server"], packages: &["mongodb"] },
@@ -153,12 +172,12 @@ const PRODUCTS: &[Product] = &[
     Product { names: &["docker", "docker engine"], keys: &["docker:docker", "moby:moby", "mobyproject:moby"], packages: &["docker.io", "docker"] },
     Product { names: &["kubernetes", "kubernetes api server"], keys: &["kubernetes:kubernetes"], packages: &["kubernetes"] },
     Product { names: &["prometheus"], keys: &["prometheus:prometheus"], packages: &["prometheus"] },
-    Product { names: &["grafana"], keys: &["grafana:grafana"], packages: &["grafana"] },
+    Product { names: &["grafana"], keys: &["grafana:grafana", "grafana_labs:grafana"], packages: &["grafana"] },
     Product { names: &["jenkins"], keys: &["jenkins:jenkins", "jenkins_project:jenkins"], packages: &[] },
     Product { names: &["gitlab"], keys: &["gitlab:gitlab"], packages: &[] },
     Product { names: &["gitea"], keys: &["gitea:gitea", "go-gitea:gitea"], packages: &[] },
-    Product { names: &["atlassian confluence", "confluence"], keys: &["atlassian:confluence_server", "atlassian:confluence_data_center"], packages: &[] },
-    Product { names: &["atlassian jira", "jira"], keys: &["atlassian:jira", "atlassian:jira_server"], packages: &[] },
+    Product { names: &["atlassian confluence", "confluence"], keys: &["atlassian:confluence_server", "atlassian:confluence_data_center", "atlassian:confluence", "atlassian:confluence_server_and_data_center"], packages: &[] },
+    Product { names: &["atlassian jira", "jira"], keys: &["atlassian:jira", "atlassian:jira_server", "atlassian:jira_data_center", "atlassian:jira_server_and_data_center", "atlassian:jira_software_data_center", "atlassian:jira_software_server"], packages: &[] },
     Product { names: &["wordpress"], keys: &["wordpress:wordpress"], packages: &["wordpress"] },
     Product { names: &["drupal"], keys: &["drupal:drupal"], packages: &["drupal"] },
     Product { names: &["phpmyadmin"], keys: &["phpmyadmin:phpmyadmin"], packages: &["phpmyadmin"] },
@@ -169,7 +188,7 @@ const PRODUCTS: &[Product] = &[
     Product { names: &["fortinet fortios", "fortios"], keys: &["fortinet:fortios"], packages: &[] },
     Product { names: &["citrix netscaler", "netscaler"], keys: &["citrix:netscaler_application_delivery_controller", "netscaler:adc"], packages: &[] },
     Product { names: &["f5 big-ip", "big-ip"], keys: &["f5:big-ip_access_policy_manager", "f5:big-ip"], packages: &[] },
-    Product { names: &["cisco ios", "ios"], keys: &["cisco:ios"], packages: &[] },
+    Product { names: &["cisco ios"], keys: &["cisco:ios"], packages: &[] },
     Product { names: &["mikrotik routeros", "routeros"], keys: &["mikrotik:routeros"], packages: &[] },
     Product { names: &["apache solr", "solr"], keys: &["apache:solr", "apache_software_foundation:apache_solr"], packages: &[] },
     Product { names: &["minio"], keys: &["minio:minio"], packages: &[] },

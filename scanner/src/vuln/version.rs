@@ -99,7 +99,7 @@ pub fn compare(scheme: Scheme, a: &str, b: &str) -> Option<Ordering> {
     let is_none = |version: &&str| {
         version.is_empty() || version.len() > VERSION_BYTES_MAX || !version.is_ascii() || version.starts_with(UNREAD)
     };
-    if [a, b].iter().any(is_none) {
+    if [a, b].iter().any(is_none) || (!scheme.is_of_packages() && is_day(a) != is_day(b)) {
         return None;
     }
     match scheme {
@@ -111,6 +111,26 @@ pub fn compare(scheme: Scheme, a: &str, b: &str) -> Option<Ordering> {
         Scheme::OpenSsl => openssl::compare(a, b),
         Scheme::OpenSsh => openssh::compare(a, b),
     }
+}
+
+/// Whether a version is a day, `20240131` or `2024-01-31`: such ones and numbers that count releases have no order, though some
+/// records state the one for the other.
+fn is_day(version: &str) -> bool {
+    let version = version.strip_prefix(['v', 'V', 'r', 'R']).unwrap_or(version);
+    let digits = version.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+    let is_century = digits.starts_with("19") || digits.starts_with("20");
+    let rest = version.get(digits.len()..).unwrap_or_default();
+    let mut month_and_day = rest.strip_prefix('-').unwrap_or_default().splitn(2, '-');
+    let is_pair = |part: Option<&str>| {
+        part.is_some_and(|part| part.len() >= 2 && part.bytes().take(2).all(|byte| byte.is_ascii_digit()))
+    };
+    let is_short_pair = |part: Option<&str>| part.is_some_and(|part| part.len() == 2) && is_pair(part);
+    is_century
+        && match digits.len() {
+            8 => true,
+            4 => is_short_pair(month_and_day.next()) && is_pair(month_and_day.next()),
+            _ => false,
+        }
 }
 
 #[cfg(test)]

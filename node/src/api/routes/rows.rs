@@ -5,7 +5,7 @@ use pentora_raft::command::AccessRole;
 use super::super::openapi::{Operation, boolean, integer, says, string};
 use super::super::{
     Access, access, airgap, audit, capacity, cluster, drain, drill, feeds, findings, job_control, jobs, keeps, members,
-    metrics, register, rules, scans, schedules, settings, stream, tokens,
+    metrics, register, rules, scans, schedules, sessions, settings, stream, tokens,
 };
 use super::{Route, delete, get, patch, post, put};
 use crate::document::{
@@ -14,8 +14,9 @@ use crate::document::{
     FaultRequest, FeedDocument, HeartbeatDocument, ImportDocument, JobDocument, JobEvent, KeepDocument, KeepRequest,
     Noun, OfflineWorkerDocument, PauseRequest, PlanDocument, PolicyRequest, Profiles, QueueDocument,
     RegistrationDocument, RegistrationRequest, RemovalDocument, ReprioritizeRequest, RuleDocument, ScanAccepted,
-    ScanRequest, ScheduleDocument, ScheduleRequest, ScheduleTimes, Scopes, SettingsChange, SettingsDocument, Sites,
-    TokenCreated, TokenDocument, TokenRequest, TransferRequest, VersionDocument, Windows, WorkerDocument,
+    ScanRequest, ScheduleDocument, ScheduleRequest, ScheduleTimes, Scopes, SessionDocument, SettingsChange,
+    SettingsDocument, Sites, TokenCreated, TokenDocument, TokenRequest, TransferRequest, VersionDocument, Windows,
+    WorkerDocument,
 };
 use crate::feeds::explain::Explained;
 
@@ -349,6 +350,13 @@ fn of_people() -> Vec<Route> {
             says("Makes an access token.")
                 .takes::<AccessTokenRequest>()
                 .answers::<AccessTokenCreated>(201, "The token, this once."),
+        ),
+        post(
+            Viewer,
+            sessions::LOGIN,
+            sessions::login,
+            says("Exchanges an access token for a session: a JWT that stands for it for a quarter of an hour.")
+                .answers::<SessionDocument>(200, "The session."),
         ),
         get(Viewer, "/api/v1/tokens/self", access::own, token("The token that is shown.").refuses(&[404])),
         get(Admin, "/api/v1/tokens/{name}", access::show, token("One access token.")),

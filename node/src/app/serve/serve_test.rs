@@ -135,6 +135,7 @@ impl TestNode {
             coordinator,
             copies: 2,
             own,
+            traces: Traces::default(),
         };
         let services = Services::make(parts);
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());

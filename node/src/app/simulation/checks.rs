@@ -33,8 +33,10 @@ struct Book {
     counted: BTreeMap<UnitKey, Counted>,
     /// Chunks that were counted since they were asked for last, with who is to hold them.
     stored: Vec<(Digest, Vec<NodeId>)>,
+    /// Who led in each term.
+    leaders: BTreeMap<u64, NodeId>,
     /// The last term in which each node led.
-    leaders: BTreeMap<NodeId, u64>,
+    terms: BTreeMap<NodeId, u64>,
     ended: BTreeMap<JobId, Job>,
     /// Jobs whose submission was acknowledged, with the entry.
     acknowledged: BTreeMap<JobId, u64>,
@@ -82,11 +84,14 @@ impl Checks {
         self.lock().acknowledged.insert(job, index);
     }
 
-    /// A node leads in a term: its own terms only grow, whatever it has forgotten. That two lead in one term is no fault: the
-    /// consensus library orders leaders by term and node, and the later one takes over (decision 0063).
+    /// A node leads in a term: nobody else ever does in that one, and its own terms only grow, whatever it has forgotten.
     pub(super) fn leads(&self, node: NodeId, term: u64) {
         let mut book = self.lock();
-        let before = book.leaders.insert(node, term).unwrap_or(0);
+        let other = *book.leaders.entry(term).or_insert(node);
+        if other != node {
+            book.broken.get_or_insert(format!("nodes {other} and {node} lead in term {term}"));
+        }
+        let before = book.terms.insert(node, term).unwrap_or(0);
         if before > term {
             book.broken.get_or_insert(format!("node {node} leads in term {term} and did in term {before}"));
         }

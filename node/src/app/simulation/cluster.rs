@@ -33,6 +33,7 @@ use crate::outside::Outside;
 use crate::policy::own::OwnFile;
 use crate::raft_transport::MeshTransport;
 use crate::results::ChunkStore;
+use crate::traces::Traces;
 
 const CLUSTER: ClusterId = ClusterId([9; 16]);
 /// The tag of nodes that may do what others may not.
@@ -230,6 +231,7 @@ impl Cluster {
             coordinator: CoordinatorConfig { settings: settings(), paced_unit_seconds: UNIT_SECONDS },
             copies: 2,
             own: OwnFile::default(),
+            traces: Traces::default(),
         };
         let services = Services::make(parts);
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());

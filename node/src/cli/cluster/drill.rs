@@ -238,6 +238,7 @@ async fn order(plan: &Plan, answers: &str, session: &ApiSession) -> Result<Insta
                 let failure = session.failure(&error);
                 return Err(match told.as_slice() {
                     [] => failure,
+                    [one] => failure.next(format!("{one} suffers it already, and is back by itself")),
                     told => failure.next(format!("{} suffer it already, and are back by themselves", told.join(", "))),
                 });
             }

@@ -62,7 +62,7 @@ pub(in crate::cli) fn finish(done: &RemovalDocument, is_json: bool, context: &mu
 pub(in crate::cli) fn planned(plan: &RemovalDocument) -> String {
     let name = clean(&plan.name);
     let list = |names: &[String]| names.iter().map(|name| clean(name)).collect::<Vec<_>>().join(", ");
-    let mut text = format!("{name} (node {}) leaves the cluster\n", plan.node_id);
+    let mut text = format!("{name} (node {}) would leave the cluster\n", plan.node_id);
     if let Some(to) = &plan.hands_over_to {
         text.push_str(&format!("- it leads: {} takes over first\n", clean(to)));
     }
@@ -109,7 +109,7 @@ mod tests {
             results_only_there: 1,
         };
         let expected = "\
-n1 (node 1) leaves the cluster
+n1 (node 1) would leave the cluster
 - it leads: n2 takes over first
 - voters: n1, n2, n3 become n2
 - n2 alone votes until there are three members: while it is down nothing is decided
@@ -124,6 +124,6 @@ n1 (node 1) leaves the cluster
             results_only_there: 0,
             ..plan
         };
-        assert_eq!(planned(&quiet), "n1 (node 1) leaves the cluster\n");
+        assert_eq!(planned(&quiet), "n1 (node 1) would leave the cluster\n");
     }
 }

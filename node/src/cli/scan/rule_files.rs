@@ -112,7 +112,7 @@ impl RuleFiles {
             return Ok(WithNote::default());
         }
         let files = rules::Files { recog, probes, exposures };
-        let rules = rules::with_feed(feeds).and_then(|own| rules::with_files(own, files));
+        let rules = rules::with_feed(feeds, rules::Questions::All).and_then(|own| rules::with_files(own, files));
         let with = rules.map_err(|why| Failure::new(ExitCode::Failure, why))?;
         Ok(WithNote { rules: Some(with.rules), note: with.note })
     }

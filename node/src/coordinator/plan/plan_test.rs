@@ -438,4 +438,90 @@ fn jobs_that_draw_on_one_budget_of_a_network_stay_within_it_together() {
     world.apply(Command::Release { leases: over });
     assert_eq!(world.budgets.over(&world.state), []);
     assert!(out(&world, jobs[2]).is_empty(), "leases without a share go back first");
+
+    // Removed, raised, lowered: what has a share of what is gone goes back once, and what the job itself asks for stays.
+    let budgets = |rate: u64| Budgets::for_test(&[rate], &[(jobs[0], &[0]), (jobs[1], &[0]), (jobs[2], &[0])]);
+    let count = world.state.leases().filter(|(_, lease)| lease.share.rate_pps.is_some()).count();
+    for (now, loosened) in [(Budgets::default(), count), (budgets(400), count), (budgets(300), 0), (budgets(200), 0)] {
+        assert_eq!(now.loosened(&budgets(300), &world.state).len(), loosened, "{now:?}");
+    }
+    assert!(count > 0 && Budgets::default().loosened(&Budgets::default(), &world.state).is_empty());
+}
+
+/// `make bench BENCH=plan` asks for more of both and prints how long a round takes.
+#[test]
+fn a_round_over_many_jobs_and_workers_gives_each_worker_its_unit_in_the_order_of_the_queue() {
+    const ROUNDS: usize = 40;
+    let sizes = std::env::var("PENTORA_PLAN").unwrap_or_else(|_| "300,30".to_owned());
+    let (jobs, workers) = sizes.split_once(',').unwrap();
+    let (jobs, workers): (usize, usize) = (jobs.parse().unwrap(), workers.parse().unwrap());
+    let mut world = World::new(&["first"]);
+    // As `World::apply`, without holding all of the state against its invariants each time.
+    let apply = |world: &mut World, command| {
+        world.index += 1;
+        world.state.apply(world.index, &Proposal { at_ms: world.index, command })
+    };
+    let info = |number: usize| NodeInfo {
+        name: format!("w{number}"),
+        peer: format!("w{number}"),
+        max_concurrent_scans: 10,
+        max_targets_per_scan: 65_536,
+        ..NodeInfo::default()
+    };
+    let (token, secret) = (TokenId([2; 8]), Digest::of(b"many"));
+    let created = pentora_raft::command::NewToken {
+        token,
+        secret,
+        name: "many".into(),
+        ttl_ms: 1_000_000_000,
+        uses: u32::try_from(workers).unwrap(),
+        role: pentora_raft::command::NodeRole::Auto,
+        region: None,
+        networks: None,
+    };
+    assert_eq!(apply(&mut world, Command::CreateToken(created)), Response::Done);
+    for number in 1..workers {
+        apply(&mut world, Command::Join { token, secret, info: info(number) });
+    }
+    let nodes: Vec<NodeId> = world.state.nodes().map(|(id, _)| id).collect();
+    assert_eq!(nodes.len(), workers);
+    for node in nodes {
+        apply(&mut world, Command::WorkerBack { node });
+    }
+    for number in 0..jobs {
+        let submission = Submission {
+            spec: SpecRef::Inline(Vec::new()),
+            partitions: vec![Partition { target_count: 100_000, needs: Needs::default() }],
+            priority: Priority::ALL[number % Priority::ALL.len()],
+            limits: JobLimits { max_attempts: 5, ..JobLimits::default() },
+            via: 1,
+            idempotency_key: None,
+            title: String::new(),
+            finished: Vec::new(),
+        };
+        let response = apply(&mut world, Command::SubmitJob(Box::new(submission)));
+        assert!(matches!(response, Response::Submitted { .. }), "{response:?}");
+    }
+    let mut times = Vec::new();
+    let mut granted = 0;
+    for _ in 0..ROUNDS {
+        let begun = std::time::Instant::now();
+        let grants = world.plan(1_000.0);
+        times.push(begun.elapsed());
+        let room = 10 * workers - granted;
+        assert_eq!(grants.len(), room.min(GRANTS_MAX), "whoever has room gets work while there is some");
+        let critical = |grant: &NewLease| world.state.job(grant.unit.job).unwrap().priority == Priority::Critical;
+        assert!(granted > 0 || grants.iter().all(critical), "the most urgent go first");
+        granted += grants.len();
+        for grant in &grants {
+            world.turns.note(grant.node);
+        }
+        apply(&mut world, Command::Grant { grants });
+    }
+    times.sort();
+    println!(
+        "{jobs} jobs, {workers} workers: round p50 {:?}, max {:?}, {granted} units",
+        times[ROUNDS / 2],
+        times[ROUNDS - 1]
+    );
 }

@@ -41,9 +41,25 @@ fn by_look(body: &[u8]) -> Option<&'static Encoding> {
 fn own_word(body: &[u8]) -> Option<&'static Encoding> {
     let front = String::from_utf8_lossy(body.get(..PRESCAN_BYTES).unwrap_or(body)).to_ascii_lowercase();
     let mut rest = front.as_str();
+    if let Some(declaration) = rest.trim_start().strip_prefix("<?xml").and_then(|xml| xml.split("?>").next())
+        && let Some(encoding) = label_behind("encoding", declaration)
+    {
+        return Some(if [UTF_16LE, UTF_16BE].contains(&encoding) { UTF_8 } else { encoding });
+    }
     while let Some(at) = rest.find("<meta") {
+        // What stands in a comment says nothing.
+        if let Some((_, comment)) = rest.split_once("<!--").filter(|(before, _)| before.len() < at) {
+            rest = comment.split_once("-->").map_or("", |(_, behind)| behind);
+            continue;
+        }
         rest = rest.get(at + 5..)?;
         let tag = rest.get(..rest.find('>').unwrap_or(rest.len()))?;
+        // The content of a description is not a word of the page's own.
+        let is_of_content =
+            tag.find("content").is_some_and(|content| tag.find("charset").is_some_and(|at| content < at));
+        if is_of_content && !tag.contains("http-equiv") {
+            continue;
+        }
         if let Some(encoding) = named_in(tag) {
             // Whoever can read this word is not reading UTF-16.
             return Some(if [UTF_16LE, UTF_16BE].contains(&encoding) { UTF_8 } else { encoding });
@@ -54,7 +70,12 @@ fn own_word(body: &[u8]) -> Option<&'static Encoding> {
 
 /// The charset named in a text in lower case.
 fn named_in(text: &str) -> Option<&'static Encoding> {
-    let after = text.split("charset").nth(1)?.trim_start().strip_prefix('=')?.trim_start();
+    label_behind("charset", text)
+}
+
+/// The charset that a text in lower case has behind this word and a sign.
+fn label_behind(word: &str, text: &str) -> Option<&'static Encoding> {
+    let after = text.split(word).nth(1)?.trim_start().strip_prefix('=')?.trim_start();
     let label = after.trim_start_matches(['"', '\'']);
     let end = label.find(|c: char| c.is_whitespace() || "\"';>/,".contains(c)).unwrap_or(label.len());
     Encoding::for_label(label.get(..end)?.as_bytes())
@@ -78,6 +99,10 @@ mod tests {
             (b"\xd1\xe5\xf2\xfc".to_vec(), Some("text/html; charset=windows-1251"), "\u{421}\u{435}\u{442}\u{44c}"),
             (meta("koi8-r", b"\xf3\xc5\xd4\xd8"), None, "\u{421}\u{435}\u{442}\u{44c}"),
             (meta("euc-kr", b"\xc7\xd1\xb1\xdb"), Some("text/html"), "\u{d55c}\u{ae00}"),
+            (b"<?xml version=\"1.0\" encoding='windows-1251'?><title>\xd1".to_vec(), None, "\u{421}"),
+            (b"<!-- <meta charset=koi8-r> --><meta charset=windows-1251>\xd1".to_vec(), None, "\u{421}"),
+            (b"<meta name=a content='charset=koi8-r'><meta charset=windows-1251>\xd1".to_vec(), None, "\u{421}"),
+            (b"<!-- a --><meta charset=koi8-r>\xf3".to_vec(), None, "\u{421}"),
             (meta("big5", b"\xa4\xa4\xa4\xe5"), None, "\u{4e2d}\u{6587}"),
             (b"<meta http-equiv=Content-Type content='text/html; charset=gbk'>\xd6\xd0".to_vec(), None, "\u{4e2d}"),
             (b"caf\xe9 \x80".to_vec(), None, "caf\u{e9} \u{20ac}"),

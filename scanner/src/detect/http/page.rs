@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use super::charset::decode;
-use super::entities::unescape;
+use super::entities::{unescape, unescape_attribute};
 
 /// Longest text that is kept.
 const TEXT_MAX: usize = 256;
@@ -24,7 +24,10 @@ pub struct Page {
 }
 
 /// Elements whose content is no page: whatever looks like a tag in them is none, or is not the page's own.
-const OPAQUE: [&str; 9] = ["script", "style", "svg", "math", "textarea", "template", "iframe", "xmp", "noembed"];
+const OPAQUE: [&str; 11] =
+    ["script", "style", "svg", "math", "textarea", "template", "iframe", "xmp", "noembed", "noframes", "noscript"];
+/// Longest tag whose end is looked for behind its quotes.
+const TAG_BYTES_MAX: usize = 2048;
 
 /// Reads a page, which came with this `Content-Type`.
 #[must_use]
@@ -84,11 +87,28 @@ fn title(text: &str, lower: &str) -> Option<String> {
         let opaque = OPAQUE.into_iter().find(|word| is_tag(word));
         let skipped = opaque.and_then(|word| Some(tag + lower.get(tag..)?.find(&format!("</{word}"))?));
         // Without its end an element is what it seems: the page may be cut there.
-        at = skipped.unwrap_or(tag) + 1;
+        at = skipped.unwrap_or_else(|| tag + quoted_tag(name)) + 1;
         if opaque.is_some() && skipped.is_none() {
             return None;
         }
     }
+}
+
+/// How long a tag is whose attributes are in quotes: what looks like a tag in them is none. 0 where it is none, or has no end.
+fn quoted_tag(name: &str) -> usize {
+    if !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        return 0;
+    }
+    let mut quote = None;
+    for (at, byte) in name.bytes().take(TAG_BYTES_MAX).enumerate() {
+        match (quote, byte) {
+            (None, b'>') => return at,
+            (None, b'"' | b'\'') => quote = Some(byte),
+            (Some(open), _) if open == byte => quote = None,
+            _ => {}
+        }
+    }
+    0
 }
 
 fn title_at(text: &str, lower: &str, tag: usize) -> Option<String> {
@@ -113,7 +133,7 @@ fn attribute(lower: &str, original: &str, name: &str) -> Option<String> {
             quote @ ('"' | '\'') => value.get(1..)?.split(quote).next()?,
             _ => value.split(|c: char| c.is_ascii_whitespace()).next()?.trim_end_matches('/'),
         };
-        return Some(cut(&unescape(value.trim())));
+        return Some(cut(&unescape_attribute(value.trim())));
     }
     None
 }
@@ -157,6 +177,10 @@ mod tests {
             ("<title>\n A \t  &nbsp; B\u{a0}C </title>", Some("A B C")),
             ("<title>Caf&eacute; &#8211; Tom &amp; Jerry&#x27;s</title>", Some("Caf\u{e9} \u{2013} Tom & Jerry's")),
             ("<title/>New</title>", Some("New")),
+            ("<meta content=\"<title>x</title>\"><title>New</title>", Some("New")),
+            ("<noscript><title>x</title></noscript><title>New</title>", Some("New")),
+            ("<a title='it's'><title>New</title>", Some("New")),
+            ("<p title=\"never ends><title>New</title>", Some("New")),
             ("<!-- <title>never ends</title>", None),
             ("<script><title>never ends</title>", None),
             ("<title> </title>", None),

@@ -102,7 +102,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<ServiceProbes, BadLine> {
             (other, Some(_)) => return Err(at(format!("\"{}\" is no directive", other.escape_ascii()))),
         }
     }
-    Ok(ServiceProbes { probes: join(drafts)?, exclude, skipped })
+    Ok(ServiceProbes { probes: join(drafts)?, exclude, skipped, is_silent: false })
 }
 
 fn join(drafts: Vec<Draft>) -> Result<Vec<Probe>, BadLine> {

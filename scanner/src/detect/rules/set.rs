@@ -127,6 +127,7 @@ impl Matcher for RuleSet {
                     is_hinted,
                     services,
                     request: probe.request,
+                    is_built_in: self.own.is_none(),
                 };
                 found.push((count(ports), probe));
             }

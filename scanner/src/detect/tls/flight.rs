@@ -99,6 +99,8 @@ pub fn read_flight(bytes: &[u8]) -> Option<Flight> {
         };
         match kind {
             22 => handshake.extend_from_slice(content),
+            // A warning, such as that the name is unknown, behind which the hello follows all the same.
+            21 if matches!(content, [1, 90 | 100 | 112]) => flight.alert = content.get(1).copied(),
             21 => {
                 flight.alert = content.get(1).copied();
                 flight.is_complete = true;
@@ -248,6 +250,11 @@ mod tests {
         let refused = read_flight(&record(21, &[2, 112])).unwrap();
         assert_eq!(alert_name(refused.alert.unwrap()), "unrecognized_name");
         assert_eq!(alert_name(99), "alert 99");
+        let warned = [record(21, &[1, 112]), record(22, &server_hello(0x0303, 0xc02f, &[]))].concat();
+        let flight = read_flight(&warned).unwrap();
+        assert_eq!((flight.version, flight.is_refusal()), (Some(0x0303), false), "a warning alone refuses nothing");
+        let alone = read_flight(&record(21, &[1, 112])).unwrap();
+        assert!(alone.is_refusal() && !alone.is_complete, "more may follow");
         assert_eq!(read_flight(b"HTTP/1.1 400 Bad Request\r\n"), None);
         assert_eq!(read_flight(b"\x16\x03"), None);
     }

@@ -52,6 +52,10 @@ impl Driver for Sockets {
         if unit.passages.is_doubted() {
             return Some(now + DOUBT_STEP);
         }
+        #[cfg(target_os = "linux")]
+        if let Some(next) = unit.carrier.awaited(now) {
+            return Some(next);
+        }
         let room = if unit.is_blocked() { 0 } else { self.room() };
         match unit.scan.poll(now, room) {
             Step::Send { probe, to } => match self.connect(key, probe, to) {

@@ -7,6 +7,10 @@ use std::time::Duration;
 use super::passage::{Answering, Passages};
 use crate::connect_scan::ConnectScan;
 #[cfg(target_os = "linux")]
+use crate::io::carrier::Carrier;
+#[cfg(target_os = "linux")]
+use crate::io::clock;
+#[cfg(target_os = "linux")]
 use crate::io::crowd::Crowd;
 use crate::io::delivery::Delivery;
 #[cfg(target_os = "linux")]
@@ -34,6 +38,8 @@ pub(super) struct Unit {
     crowd: Crowd,
     #[cfg(target_os = "linux")]
     pub(super) passages: Passages,
+    #[cfg(target_os = "linux")]
+    pub(super) carrier: Carrier,
     delivery: Delivery,
 }
 
@@ -47,6 +53,8 @@ impl Unit {
         let (delivery, handle) = Delivery::new(task.cancel, task.range.end - task.range.start);
         #[cfg(target_os = "linux")]
         let asked = Asked::new(&plan, &task.range);
+        #[cfg(target_os = "linux")]
+        let carrier = Carrier::new(clock::now(), plan.target_set());
         let scan = ConnectScan::new(plan, task.range, task.permit, task.pace).with_neighbours(neighbours);
         let unit = Self {
             scan,
@@ -59,6 +67,8 @@ impl Unit {
             crowd: Crowd::default(),
             #[cfg(target_os = "linux")]
             passages: Passages::now(answering),
+            #[cfg(target_os = "linux")]
+            carrier,
             delivery,
         };
         (unit, handle)

@@ -35,9 +35,10 @@ const ANSWER_WAIT: Duration = Duration::from_secs(2);
 /// Flags of a route: dead next hop; a cached copy of another.
 const ROUTE_DEAD: u32 = 1;
 const ROUTE_CLONED: u32 = 0x200;
-/// States of a neighbour (linux/neighbour.h) in which its hardware address is known: reachable, stale, being asked
-/// again, permanent.
-const NEIGHBOUR_KNOWN: u16 = 0x02 | 0x04 | 0x08 | 0x10 | 0x80;
+/// States of a neighbour (linux/neighbour.h) whose hardware address was not asked for and never is: none needed, permanent.
+const NEIGHBOUR_FIXED: u16 = 0x40 | 0x80;
+/// States in which it is known: those, reachable, stale, being asked again.
+const NEIGHBOUR_KNOWN: u16 = 0x02 | 0x04 | 0x08 | 0x10 | NEIGHBOUR_FIXED;
 /// States of a neighbour that is asked for, or was and did not answer (linux/neighbour.h).
 const NEIGHBOUR_SILENT: u16 = 0x01 | 0x20;
 
@@ -82,6 +83,8 @@ pub(in crate::io) struct NeighbourEntry {
     pub(in crate::io) interface: u32,
     pub(in crate::io) address: IpAddr,
     pub(in crate::io) mac: Mac,
+    /// Whether somebody has put it there, so that nobody has to answer for it.
+    pub(in crate::io) is_fixed: bool,
 }
 
 /// All interfaces.
@@ -319,7 +322,7 @@ fn parse_neighbour(body: &[u8]) -> Option<NeighbourEntry> {
         }
     }
     let mac = mac.filter(|mac: &Mac| state & NEIGHBOUR_KNOWN != 0 && *mac != Mac::default())?;
-    Some(NeighbourEntry { interface, address: of?, mac })
+    Some(NeighbourEntry { interface, address: of?, mac, is_fixed: state & NEIGHBOUR_FIXED != 0 })
 }
 
 fn parse_silent_neighbour(body: &[u8]) -> Option<(u32, IpAddr)> {

@@ -23,9 +23,8 @@ const TABLES: [u32; 3] = [255, 254, 253];
 /// Kinds of route: to somewhere, to this machine itself.
 const UNICAST: u8 = 1;
 pub(super) const LOCAL: u8 = 2;
-/// Flags of an interface (linux/if.h): up, with a carrier, without ARP.
+/// Flags of an interface (linux/if.h): up, without ARP.
 const UP: u32 = 0x1;
-const RUNNING: u32 = 0x40;
 const NO_ARP: u32 = 0x80;
 /// Kinds of interface whose packets begin with the network header: tunnels of every sort, and PPP.
 const BARE: [u16; 7] = [
@@ -54,7 +53,8 @@ struct Route {
 #[derive(Debug)]
 pub(super) struct Table {
     routes: Vec<Route>,
-    neighbours: HashMap<(u32, IpAddr), Mac>,
+    /// Their hardware addresses, and whether these are fixed.
+    neighbours: HashMap<(u32, IpAddr), (Mac, bool)>,
     /// The interface of each link.
     interfaces: Vec<u32>,
 }
@@ -69,6 +69,8 @@ pub(super) struct Link {
     pub(super) template: Template,
     /// Whether it leads to this machine itself, so that the kernel has to take the packets in as its own.
     pub(super) is_local: bool,
+    /// Whether it carried packets when the unit came. One that is up and does not may be new: the kernel takes up to a second.
+    pub(super) carries: bool,
 }
 
 /// All a unit has to know of this machine's network.
@@ -85,6 +87,16 @@ impl Routes for Table {
     }
 
     fn mac(&self, link: u16, hop: IpAddr) -> Option<Mac> {
+        self.neighbour(link, hop).map(|(mac, _)| mac)
+    }
+
+    fn is_fixed(&self, link: u16, hop: IpAddr) -> bool {
+        self.neighbour(link, hop).is_some_and(|(_, is_fixed)| is_fixed)
+    }
+}
+
+impl Table {
+    fn neighbour(&self, link: u16, hop: IpAddr) -> Option<(Mac, bool)> {
         self.neighbours.get(&(*self.interfaces.get(usize::from(link))?, hop)).copied()
     }
 }
@@ -104,7 +116,8 @@ impl Network {
         policy::check(&network, targets)?;
         for entry in netlink::neighbours().unwrap_or_default() {
             if network.table.interfaces.contains(&entry.interface) {
-                network.table.neighbours.insert((entry.interface, entry.address), entry.mac);
+                let known = (entry.mac, entry.is_fixed);
+                network.table.neighbours.insert((entry.interface, entry.address), known);
             }
         }
         Ok(network)
@@ -160,7 +173,8 @@ impl Network {
         let is_local = route.kind == LOCAL;
         let entry = links.iter().find(|link| link.interface == route.interface);
         let entry = entry.ok_or("addresses behind an interface that is not listed")?;
-        if !is_local && entry.flags & (UP | RUNNING) != UP | RUNNING {
+        let carries = is_local || entry.carries();
+        if !carries && entry.flags & UP == 0 {
             return Ok(Err(NotProbed::InterfaceDown));
         }
         let is_ethernet = entry.kind == libc::ARPHRD_ETHER;
@@ -170,7 +184,9 @@ impl Network {
         if route.gateway.is_some_and(|gateway| gateway.is_ipv4() != sample.is_ipv4()) {
             return Err("addresses behind a router of the other family");
         }
-        let from = source_of(sample, route.interface).or(route.source).ok_or("addresses without a source address")?;
+        let Some(from) = source_of(sample, route.interface).or(route.source) else {
+            return if carries { Err("addresses without a source address") } else { Ok(Err(NotProbed::InterfaceDown)) };
+        };
         let link = self.link(entry, from, route.mtu, is_local)?;
         let needs_mac = !is_local && is_ethernet && entry.flags & NO_ARP == 0;
         let gateway = route.gateway.filter(|_| !is_local);
@@ -192,6 +208,7 @@ impl Network {
                 from,
                 template: Template::new(from, mtu),
                 is_local,
+                carries: is_local || entry.carries(),
             });
         }
         u16::try_from(at).map_err(|_many| "more links than this engine tells apart")
@@ -199,7 +216,7 @@ impl Network {
 }
 
 /// The first target in a network.
-pub(super) fn first_target(targets: &TargetSet, net: IpNet) -> Option<IpAddr> {
+pub(in crate::io) fn first_target(targets: &TargetSet, net: IpNet) -> Option<IpAddr> {
     let (first, last) = (net.network(), net.broadcast());
     targets.ranges().find_map(|range| {
         let is_same = range.first.is_ipv4() == first.is_ipv4();
@@ -232,6 +249,9 @@ fn is_link_local(address: Ipv6Addr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// With a carrier.
+    const RUNNING: u32 = 0x40;
 
     fn entry(to: &str, table: u32, kind: u8, interface: u32) -> RouteEntry {
         let (to, source) = (to.parse().unwrap(), Some("127.0.0.1".parse().unwrap()));
@@ -276,11 +296,15 @@ mod tests {
     #[test]
     fn behind_an_interface_without_a_cable_nobody_is_probed() {
         let targets = "127.0.0.1".parse().unwrap();
-        for flags in [0, UP, RUNNING] {
+        let built = |flags| {
             let network =
                 Network::build(&targets, vec![entry("127.0.0.0/8", 254, 1, 1)], &[link(1, 1, flags)]).unwrap();
-            assert_eq!(network.table.way("127.0.0.1".parse().unwrap()), Err(NotProbed::InterfaceDown), "{flags}");
-        }
+            (network.table.way("127.0.0.1".parse().unwrap()).err(), network.links.iter().all(|link| link.carries))
+        };
+        assert_eq!(built(0).0, Some(NotProbed::InterfaceDown));
+        assert_eq!(built(RUNNING).0, Some(NotProbed::InterfaceDown));
+        assert_eq!(built(UP), (None, false), "one that is up may be about to carry: the unit looks for itself");
+        assert_eq!(built(UP | RUNNING), (None, true));
     }
 
     #[test]

@@ -46,7 +46,10 @@ impl Waiting {
         let Self { plan, task, network, delivery } = self;
         let Known { number: path, path: shared, .. } = paths.of(&plan, &task, now);
         let (path, shared) = (*path, shared.clone());
-        let scan = SynScan::new(plan, task.range, task.permit, task.pace, Box::new(network.table), shared);
+        let mut scan = SynScan::new(plan, task.range, task.permit, task.pace, Box::new(network.table), shared);
+        for (number, _) in (0..).zip(&network.links).filter(|(_, link)| !link.carries) {
+            scan.on_new_link(now, number);
+        }
         Unit { scan, links: network.links, delivery, cancel: task.cancel, slot, path }
     }
 

@@ -10,6 +10,8 @@ use tokio_util::sync::CancellationToken;
 use super::merge::Merge;
 use super::sockets::{Incoming, Sockets};
 use crate::finding::{Finding, HostState, Observation};
+use crate::io::carrier::Carrier;
+use crate::io::clock;
 use crate::io::crowd::Crowd;
 use crate::io::delivery::Delivery;
 use crate::io::reach::{Asked, Lost, Ways};
@@ -61,6 +63,7 @@ pub(super) struct Unit {
     asked: Asked,
     ways: Ways,
     crowd: Crowd,
+    pub(super) carrier: Carrier,
     delivery: Delivery,
 }
 
@@ -79,6 +82,7 @@ impl Unit {
         let in_turn = plan.spec().network_rate_pps.is_some() || plan.spec().host_rate_pps.is_some();
         let merge = Merge::new(task.range.start, is_discovery, is_fed);
         let asked = Asked::new(&plan, &task.range);
+        let carrier = Carrier::new(clock::now(), plan.target_set());
         let scan = UdpScan::new(plan, task.range, task.permit, task.pace, is_fed, secret);
         let first = first.map(|First { scan, cancel, .. }| FirstPart { scan, cancel, outcome: None, is_read: false });
         let unit = Self {
@@ -91,6 +95,7 @@ impl Unit {
             asked,
             ways: Ways::default(),
             crowd: Crowd::default(),
+            carrier,
             delivery,
         };
         (unit, handle)

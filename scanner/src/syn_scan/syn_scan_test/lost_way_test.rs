@@ -181,3 +181,54 @@ fn what_stays_silent_behind_a_router_is_closed_and_what_answers_is_not() {
     near.scan(spec("10.77.0.0/26", "1-50"), Box::new(OnLink), RateCap::new(None));
     assert!(near.resets.is_empty(), "on the link nobody remembers flows");
 }
+
+/// A gateway, or hosts on the link, whose hardware address somebody has fixed by hand.
+#[derive(Debug)]
+struct Fixed {
+    is_gateway: bool,
+}
+
+impl Routes for Fixed {
+    fn way(&self, address: IpAddr) -> Result<Way, NotProbed> {
+        if self.is_gateway { OneGateway.way(address) } else { OnLink.way(address) }
+    }
+
+    fn mac(&self, _link: u16, _hop: IpAddr) -> Option<Mac> {
+        Some(MAC)
+    }
+
+    fn is_fixed(&self, _link: u16, _hop: IpAddr) -> bool {
+        true
+    }
+}
+
+#[test]
+fn a_gateway_or_host_whose_address_is_fixed_need_not_answer_for_it() {
+    for is_gateway in [true, false] {
+        let mut net = Net { rtt: ms(2), is_arp_silent: true, ..Net::default() };
+        let (scan, open) = net.scan(slow(), Box::new(Fixed { is_gateway }), RateCap::new(Some(300)));
+        let tally = scan.results().tally();
+        assert!(tally.not_probed.is_empty(), "{} with a gateway: {is_gateway}", tally.not_probed);
+        assert_eq!(open, truth(FIRST, 64, 1..=100), "with a gateway: {is_gateway}");
+    }
+    // Nobody lives behind this one, which is no reason to ask it.
+    let mut dark = Net { rtt: ms(2), is_arp_silent: true, dies_at: Some(ms(0)), ..Net::default() };
+    let (scan, _) = dark.scan(slow(), Box::new(Fixed { is_gateway: true }), RateCap::new(Some(300)));
+    assert_eq!((scan.results().tally().targets_done, scan.results().tally().not_probed.total()), (64, 0));
+}
+
+#[test]
+fn a_link_that_is_new_is_waited_for_and_one_without_a_cable_not_for_long() {
+    for (up_at, not_probed) in [(900, 0), (1_000_000, 64)] {
+        let mut net = Net { rtt: ms(2), down: Some((ms(0), ms(up_at))), is_new: true, ..Net::default() };
+        let (scan, open) = net.scan(slow(), Box::new(OneGateway), RateCap::new(Some(300)));
+        let tally = scan.results().tally();
+        assert_eq!((tally.targets_done, tally.not_probed.total()), (64, not_probed), "{}", tally.not_probed);
+        if not_probed == 0 {
+            assert_eq!(open, truth(FIRST, 64, 1..=100));
+        } else {
+            assert_eq!(tally.not_probed.to_string(), "interface down 64");
+            assert!(net.sent.is_empty() && net.elapsed() < ms(2500), "{:?}", net.elapsed());
+        }
+    }
+}

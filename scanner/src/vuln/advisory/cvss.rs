@@ -34,7 +34,7 @@ impl Cvss {
     /// Computes the score of a vector; `None` where it is none of CVSS 2.0, 3.0, 3.1 or 4.0.
     #[must_use]
     pub fn of_vector(vector: &str) -> Option<Self> {
-        let vector = vector.trim();
+        let vector = vector.trim().trim_end_matches('/');
         if vector.len() > TEXT_BYTES_MAX {
             return None;
         }

@@ -91,7 +91,10 @@ impl EndOfLife {
         let product = self.product.iter().find(|product| product.names.contains(&name))?;
         // A shortened version is of a line where all versions that begin so are before the line's end; of the lines up to
         // there, some of them may be.
-        let holds = |line: &Line| Range::all(product.scheme).before(line.below.as_str()).holds_shortened(version);
+        let holds = |line: &Line| {
+            let up_to = Range::all(product.scheme).before(line.below.as_str());
+            up_to.holds_shortened(version, subject.is_cut())
+        };
         let at = product.line.iter().position(|line| holds(line) == Verdict::Inside)?;
         let may_be = product.line.get(..=at)?.iter().filter(|line| holds(line) != Verdict::Outside);
         let today = now_s.div_euclid(86_400);

@@ -195,3 +195,50 @@ fn a_file_that_does_not_hold_together_is_refused_with_the_reason() {
         assert!(found.contains(words), "{found} does not say {words}");
     }
 }
+
+#[test]
+fn without_leave_to_ask_a_users_rule_has_no_check_sent_and_the_built_in_ones_have_theirs() {
+    let text = r#"
+[[rule]]
+id = "OWN-ECHO"
+title = "echoes"
+severity = "low"
+services = ["redis"]
+check = "own-echo"
+evidence = "it echoes"
+remedy = "turn it off"
+references = ["https://example.com/echo"]
+
+[[rule]]
+id = "OWN-REDIS-ANY"
+title = "a cache"
+severity = "low"
+services = ["redis"]
+evidence = "it is there"
+remedy = "turn it off"
+references = ["https://example.com/cache"]
+
+[[check]]
+id = "own-echo"
+services = ["redis"]
+yes = [["hello"]]
+no = [["bye"]]
+
+[[check.step]]
+send = "hello"
+expect = "^hello"
+"#;
+    let exposures = Exposures::with_files(&[("own.toml", text)]).unwrap();
+    let service = probed("redis", "Redis", "7.0.1");
+    let answers = Answers::new();
+    let seen = Seen { port: Port::tcp(6379), service: &service, answers: &answers, now_s: NOW_S };
+    let wanted = |of: &Exposures| of.checks_wanted(&seen).iter().map(|check| check.id.clone()).collect::<Vec<_>>();
+    let built_in = wanted(Exposures::built_in());
+    assert!(!built_in.is_empty() && !built_in.contains(&"own-echo".to_owned()));
+    assert!(wanted(&exposures).contains(&"own-echo".to_owned()));
+    let quiet = exposures.asking_for_built_in_alone();
+    assert_eq!(wanted(&quiet), built_in);
+    let found = ids(&quiet, &service, 6379, &answers);
+    assert!(found.contains(&"OWN-REDIS-ANY".to_owned()), "what was seen is judged by all rules: {found:?}");
+    assert!(!found.contains(&"OWN-ECHO".to_owned()));
+}

@@ -88,6 +88,7 @@ pub(super) fn read(records: &mut Records<'_>) -> Result<(), Problem> {
 fn entry(record: Record) -> Result<Entry, String> {
     let metadata = match (record.data_type.as_deref(), record.cve_metadata) {
         (Some("CVE_RECORD"), Some(metadata)) => metadata,
+        (Some("CVE_RECORD"), None) => return Err("it has no `cveMetadata`".to_owned()),
         (found, _) => {
             return Err(format!(
                 "dataType is {}, not CVE_RECORD",

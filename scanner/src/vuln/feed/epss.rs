@@ -17,7 +17,8 @@ pub(super) fn read(records: &mut Records<'_>) -> Result<(), Problem> {
     let mut length_min = usize::MAX;
     records.lines(|line| {
         let text = line.text.trim();
-        if text.is_empty() {
+        // Spreadsheets are told their sign by a line in front: `sep=;`.
+        if text.is_empty() || (table.is_none() && text.trim_start_matches('"').starts_with("sep=")) {
             return Ok(None);
         }
         let Some(table) = &table else {

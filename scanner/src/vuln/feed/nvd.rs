@@ -1,5 +1,6 @@
 //! Feeds of the National Vulnerability Database, version 2.0: CPE patterns with ranges, in configurations.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 
@@ -7,11 +8,12 @@ use serde::Deserialize;
 
 use super::lenient::{list, or_default, text, text_or_empty};
 use super::products::{PLATFORMS_MAX, Products};
+use super::range_end::End;
 use super::rating::{Rating, Score};
 use super::records::Records;
 use super::reference::{Reference, urls};
 use super::{Entry, Problem};
-use crate::vuln::advisory::{Advisory, Affected, Source, bounded, is_cve_id};
+use crate::vuln::advisory::{AND, Advisory, Affected, Source, bounded, is_cve_id};
 use crate::vuln::cpe::{Cpe, Value};
 use crate::vuln::product;
 use crate::vuln::version::Range;
@@ -62,8 +64,11 @@ struct Metric {
     base_severity: Option<String>,
 }
 
+/// Most patterns that nodes in nodes come to once they are laid flat: real records have none at all.
+const NESTED_PATTERNS_MAX: usize = 100_000;
+
 /// Which products together are affected. CVE records of format 5.1 have the same under `cpeApplicability`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub(super) struct Configuration {
     #[serde(default, deserialize_with = "text")]
     operator: Option<String>,
@@ -73,7 +78,7 @@ pub(super) struct Configuration {
     nodes: Vec<Node>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Node {
     #[serde(default, deserialize_with = "text")]
@@ -82,9 +87,12 @@ struct Node {
     negate: bool,
     #[serde(default, deserialize_with = "list")]
     cpe_match: Vec<CpeMatch>,
+    /// Nodes within this one.
+    #[serde(default, alias = "nodes", deserialize_with = "list")]
+    children: Vec<Self>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct CpeMatch {
     #[serde(default, deserialize_with = "or_default")]
@@ -152,8 +160,11 @@ pub(super) fn affected_of(configurations: &[Configuration]) -> Vec<Affected> {
     let mut places: HashMap<(String, Option<String>, usize), usize> = HashMap::new();
     // What must be there beside the patterns of a node, or beside one of them.
     let mut of_node: HashMap<(usize, Option<usize>), Vec<String>> = HashMap::new();
-    for configuration in configurations.iter().filter(|configuration| !configuration.negate) {
-        let nodes: Vec<&Node> = configuration.nodes.iter().filter(|node| !node.negate).collect();
+    let flat = configurations.iter().filter(|configuration| !configuration.negate).flat_map(Configuration::flat);
+    for configuration in flat {
+        let configuration = configuration.as_ref();
+        let nodes: Vec<&Node> =
+            configuration.nodes.iter().filter(|node| !node.negate && !node.cpe_match.is_empty()).collect();
         for (at, node) in nodes.iter().enumerate() {
             for (place, found) in node.cpe_match.iter().enumerate().filter(|(_, found)| found.vulnerable) {
                 let Some(Match { key, cpe, range }) = Match::of(found) else { continue };
@@ -182,7 +193,91 @@ pub(super) fn affected_of(configurations: &[Configuration]) -> Vec<Affected> {
     products.into_all()
 }
 
+impl Configuration {
+    /// The same without nodes in nodes: one configuration for each way in which it can hold.
+    fn flat(&self) -> Vec<Cow<'_, Self>> {
+        if self.nodes.iter().all(|node| node.children.is_empty()) {
+            return vec![Cow::Borrowed(self)];
+        }
+        // Each way holds all that is needed beside it: a record must not multiply itself. Whatever has no patterns is in none of
+        // them, so that these bound the nodes as well.
+        let sizes = self.nodes.iter().map(Node::size);
+        let (leaves, patterns) = sizes.fold((0_usize, 0_usize), |sum, size| (sum.0 + size.0, sum.1 + size.1));
+        if leaves.saturating_mul(patterns) > NESTED_PATTERNS_MAX {
+            return Vec::new();
+        }
+        let all = Node {
+            operator: self.operator.clone(),
+            negate: false,
+            cpe_match: Vec::new(),
+            children: self.nodes.clone(),
+        };
+        let flat = |nodes| Cow::Owned(Self { operator: Some("AND".to_owned()), negate: false, nodes });
+        all.ways().into_iter().map(flat).collect()
+    }
+}
+
 impl Node {
+    /// How many nodes in it have patterns of their own, and how many patterns those have.
+    fn size(&self) -> (usize, usize) {
+        if self.negate {
+            return (0, 0);
+        }
+        let own = (usize::from(!self.cpe_match.is_empty()), self.cpe_match.len());
+        self.children.iter().map(Self::size).fold(own, |sum, size| (sum.0 + size.0, sum.1 + size.1))
+    }
+
+    /// What it speaks of: its own patterns, and the nodes within it that have some.
+    fn parts(&self) -> Vec<Cow<'_, Self>> {
+        let own = (!self.cpe_match.is_empty()).then(|| {
+            Cow::Owned(Self {
+                operator: self.operator.clone(),
+                negate: false,
+                cpe_match: self.cpe_match.clone(),
+                children: Vec::new(),
+            })
+        });
+        let within = self.children.iter().filter(|child| child.size().0 > 0).map(Cow::Borrowed);
+        own.into_iter().chain(within).collect()
+    }
+
+    /// The ways in which it can hold: of each the patterns that are spoken of, and what is needed beside them.
+    fn ways(&self) -> Vec<Vec<Self>> {
+        let parts = self.parts();
+        let is_and = is_and(self.operator.as_deref());
+        let needed: Vec<Vec<Self>> = if is_and { parts.iter().map(|part| part.needed()).collect() } else { Vec::new() };
+        let mut all = Vec::new();
+        for (at, part) in parts.iter().enumerate() {
+            let ways = if part.children.is_empty() { vec![vec![part.as_ref().clone()]] } else { part.ways() };
+            all.extend(ways.into_iter().map(|mut way| {
+                let beside = needed.iter().enumerate().filter(|(other, _)| *other != at);
+                way.extend(beside.flat_map(|(_, groups)| groups.iter().cloned()));
+                way
+            }));
+        }
+        all
+    }
+
+    /// What is there where it holds: one pattern of each of these. Where one of its parts is enough, theirs are one group.
+    fn needed(&self) -> Vec<Self> {
+        if self.children.is_empty() {
+            return vec![self.clone().as_needed()];
+        }
+        let parts = self.parts();
+        let groups: Vec<Self> = parts.iter().flat_map(|part| part.needed()).collect();
+        if is_and(self.operator.as_deref()) || parts.len() < 2 {
+            return groups;
+        }
+        let cpe_match = groups.into_iter().flat_map(|group| group.cpe_match).collect();
+        vec![Self { operator: Some("OR".to_owned()), negate: false, cpe_match, children: Vec::new() }]
+    }
+
+    /// The same, of which nothing is said to be vulnerable.
+    fn as_needed(mut self) -> Self {
+        self.cpe_match.iter_mut().for_each(|found| found.vulnerable = false);
+        self
+    }
+
     /// Whether all of its patterns must hold at once.
     fn is_and(&self) -> bool {
         is_and(self.operator.as_deref()) && self.cpe_match.len() > 1
@@ -194,22 +289,46 @@ fn is_and(operator: Option<&str>) -> bool {
 }
 
 /// What must be there beside a pattern of the node at `at`: the systems that a configuration is about, and the other
-/// products where it speaks of several together. None for any, also where they are too many to be kept.
+/// products where it speaks of several together; of each node one, with [`AND`] between them. None for any, also where they
+/// are too many to be kept.
 fn needed_with(configuration: &Configuration, nodes: &[&Node], at: usize, place: Option<usize>) -> Vec<String> {
     let is_of_all = is_and(configuration.operator.as_deref());
-    let needed = || {
-        nodes.iter().enumerate().flat_map(move |(other, node)| {
-            node.cpe_match.iter().enumerate().filter_map(move |(of_match, found)| {
-                let is_other_node = is_of_all && (other != at || !found.vulnerable);
-                let is_other_match = other == at && place.is_some_and(|place| place != of_match);
-                (is_other_node || is_other_match).then_some(&found.criteria)
-            })
-        })
-    };
-    if needed().nth(PLATFORMS_MAX).is_some() {
-        return Vec::new();
+    // Where one of the nodes is enough the others are not looked at, each for each.
+    let (first, among) = if is_of_all { (0, nodes) } else { (at, nodes.get(at..=at).unwrap_or_default()) };
+    let mut needed: Vec<String> = Vec::new();
+    for (other, node) in (first..).zip(among) {
+        let mut is_first = true;
+        for (of_match, found) in node.cpe_match.iter().enumerate() {
+            let is_other_node = is_of_all && (other != at || !found.vulnerable);
+            let is_other_match = other == at && place.is_some_and(|place| place != of_match);
+            if !is_other_node && !is_other_match {
+                continue;
+            }
+            if needed.len() >= PLATFORMS_MAX {
+                return Vec::new();
+            }
+            if (is_first || node.is_and()) && !needed.is_empty() {
+                needed.push(AND.to_owned());
+            }
+            is_first = false;
+            needed.push(bounded(&found.criteria));
+        }
     }
-    needed().map(|criteria| bounded(criteria)).collect()
+    needed
+}
+
+/// `range` from this end on, or up to it; a branch, `2.4.*`, as it is meant, and anything else as it is written.
+fn limited(range: Range, bound: &str, is_start: bool, is_in: bool) -> Range {
+    let bound = bound.trim();
+    match (End::of(bound), is_start, is_in) {
+        (End::Open, ..) => range,
+        (branch @ End::Branch { .. }, true, _) => branch.limit_from(range, is_in),
+        (branch @ End::Branch { .. }, false, _) => branch.limit_to(range, is_in),
+        (_, true, true) => range.since(bounded(bound)),
+        (_, true, false) => range.after(bounded(bound)),
+        (_, false, true) => range.through(bounded(bound)),
+        (_, false, false) => range.before(bounded(bound)),
+    }
 }
 
 /// What a pattern says is vulnerable.
@@ -235,16 +354,14 @@ impl Match {
             }
         };
         let range = [
-            (&found.version_start_including, Range::since as fn(Range, String) -> Range),
-            (&found.version_start_excluding, Range::after),
-            (&found.version_end_including, Range::through),
-            (&found.version_end_excluding, Range::before),
+            (&found.version_start_including, true, true),
+            (&found.version_start_excluding, true, false),
+            (&found.version_end_including, false, true),
+            (&found.version_end_excluding, false, false),
         ]
         .into_iter()
-        .fold(range, |range, (bound, limit)| {
-            let bound =
-                bound.as_deref().map(str::trim).filter(|bound| !bound.is_empty() && *bound != "*" && *bound != "-");
-            bound.map_or(range.clone(), |bound| limit(range, bounded(bound)))
+        .fold(range, |range, (bound, is_start, is_in)| {
+            limited(range, bound.as_deref().unwrap_or_default(), is_start, is_in)
         });
         let cpe = (!pattern.says_only_versions()).then(|| bounded(&found.criteria));
         Some(Self { key, cpe, range })

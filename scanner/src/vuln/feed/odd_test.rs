@@ -211,6 +211,7 @@ fn scores_are_the_same_however_their_file_was_saved() {
         ("packed.csv.gz", gz(EPSS.trim_end().as_bytes())),
         ("ctrl-z.csv", format!("{EPSS}\u{1a}").into_bytes()),
         ("blank.csv", EPSS.replace('\n', "\n\n").into_bytes()),
+        ("sign.csv", format!("sep=;\n{semicolons}").into_bytes()),
         ("semicolons.csv", semicolons.into_bytes()),
         ("EPSS.CSV.zip", zipped(&[("EPSS.CSV", EPSS.as_bytes()), ("__MACOSX/._EPSS.CSV", b"\0\x05\x16\x07")])),
     ] {
@@ -279,4 +280,195 @@ fn records_are_the_same_from_windows_and_from_a_mac() {
     folder.write("mac/__MACOSX/CVE-1.json", b"\0\x05");
     folder.write("mac/CVE-1.json", marked);
     assert_eq!(read(&folder.path("mac"), FeedKind::Cve).unwrap().0.records, 1);
+}
+
+#[test]
+fn what_is_unknown_is_no_finding_whatever_the_default() {
+    let folder = Folder::new();
+    let mut record = cve(
+        "CVE-1999-900001",
+        json!([{"version": "2.0", "lessThan": "*", "status": "unaffected"}, {"version": "1.0", "lessThan": "2.0", "status": "unknown"}]),
+    );
+    record["containers"]["cna"]["affected"][0]["defaultStatus"] = json!("affected");
+    let (_, store) = read(&folder.write("cve.json", record.to_string()), FeedKind::Cve).unwrap();
+    let affected = store.by_product("frob_inc:frob_server").unwrap().remove(0).affected.remove(0);
+    let unaffected: Vec<String> = affected.unaffected.iter().map(ToString::to_string).collect();
+    assert_eq!((affected.affected.len(), unaffected), (0, vec![">= 2.0".to_owned(), ">= 1.0, < 2.0".to_owned()]));
+
+    // It takes nothing from what is said to be affected, whichever the default.
+    let unknown = json!({"version": "0", "lessThan": "*", "status": "unknown"});
+    let versions = json!([{"version": "1.0", "lessThan": "2.0", "status": "affected"}, unknown]);
+    for default in ["affected", "unaffected", "unknown"] {
+        let mut record = cve("CVE-1999-900001", versions.clone());
+        record["containers"]["cna"]["affected"][0]["defaultStatus"] = json!(default);
+        let (_, store) = read(&folder.write("cve.json", record.to_string()), FeedKind::Cve).unwrap();
+        let affected = store.by_product("frob_inc:frob_server").unwrap().remove(0).affected.remove(0);
+        assert_eq!((affected.affected.len(), affected.unaffected.len()), (1, 0), "{default}");
+    }
+    assert_eq!(verdict(versions, "1.5"), Verdict::Inside);
+}
+
+#[test]
+fn names_of_a_record_limit_it_to_their_edition_and_versions() {
+    let folder = Folder::new();
+    let of = |cpes: serde_json::Value, versions: serde_json::Value, default: &str| {
+        let mut record = cve("CVE-1999-900001", versions);
+        record["containers"]["cna"]["affected"][0]["cpes"] = cpes;
+        record["containers"]["cna"]["affected"][0]["defaultStatus"] = json!(default);
+        let (_, store) = read(&folder.write("cve.json", record.to_string()), FeedKind::Cve).unwrap();
+        let affected = store.by_product("frob:frob").unwrap().remove(0).affected.remove(0);
+        let ranges: Vec<String> = affected.affected.iter().map(ToString::to_string).collect();
+        (affected.cpe.is_some(), ranges.join(" | "), affected.is_default_affected)
+    };
+    let name = |rest: &str| format!("cpe:2.3:a:frob:frob:{rest}");
+    let plain = name("*:*:*:*:*:*:*:*");
+    let wordpress = name("*:*:*:*:*:wordpress:*:*");
+    let pair = of(json!([name("1.5.3:*:*:*:*:*:*:*"), name("1.5.4:rc1:*:*:*:*:*:*")]), json!([]), "affected");
+    assert_eq!(pair, (false, "= 1.5.3 | = 1.5.4rc1".to_owned(), false), "not all versions there are");
+    assert_eq!(of(json!([wordpress]), below("2.0"), "unaffected"), (true, ">= 1.0, < 2.0".to_owned(), false));
+    assert_eq!(of(json!([wordpress, plain]), below("2.0"), "unaffected"), (false, ">= 1.0, < 2.0".to_owned(), false));
+    assert_eq!(of(json!([plain]), json!([]), "affected"), (false, String::new(), true));
+    let other = name("*:*:*:*:*:joomla:*:*");
+    assert!(!of(json!([wordpress, other]), below("2.0"), "unaffected").0, "neither speaks for both");
+    let newer = name("1.5.3:*:*:*:*:wordpress:*:*");
+    assert!(of(json!([wordpress, newer]), below("2.0"), "unaffected").0, "both are of one edition");
+}
+
+#[test]
+fn a_package_at_its_makers_own_address_is_the_product() {
+    let folder = Folder::new();
+    for (url, name, is_product) in [
+        ("https://anongit.example.org/openssh.git", "OpenSSH", true),
+        ("https://www.openssh.com/portable.html", "openssh", true),
+        ("https://github.com/openssh/openssh-portable", "openssh", false),
+        ("https://github.com/redis/redis", "redis", true),
+        ("https://github.com/redis/redis-py", "redis", false),
+        ("https://github.com/go-redis/redis", "redis", false),
+        ("https://github.com/etcd-io/etcd.git", "etcd", true),
+        ("https://sourceforge.net/projects/webmin/", "webmin", true),
+        ("https://hub.docker.com/_/redis", "redis", false),
+        ("https://formulae.brew.sh/formula/redis", "redis", false),
+        ("https://registry.npmjs.org", "redis", false),
+        ("https://pypi.org/project/redis", "redis", false),
+        ("https://www.example.org/frob", "frob", false),
+    ] {
+        let mut record = cve("CVE-1999-900001", below("2.0"));
+        record["containers"]["cna"]["affected"][0] =
+            json!({"packageName": name, "collectionURL": url, "versions": below("2.0")});
+        let (summary, _) = read(&folder.write("cve.json", record.to_string()), FeedKind::Cve).unwrap();
+        assert_eq!(summary.rows > 0, is_product, "{url}");
+    }
+}
+
+#[test]
+fn nodes_within_nodes_say_what_they_say_laid_flat() {
+    let folder = Folder::new();
+    let cpe = |part: &str, name: &str, is_vulnerable: bool| json!({"vulnerable": is_vulnerable, "criteria": format!("cpe:2.3:{part}:{name}:*:*:*:*:*:*:*:*")});
+    let leaf = |found: serde_json::Value| json!({"operator": "OR", "cpeMatch": [found]});
+    let app = || leaf(cpe("a", "frob:frob", true));
+    let windows = || leaf(cpe("o", "microsoft:windows", false));
+    let plugin = || leaf(cpe("a", "frob:plugin", false));
+    let of = |configurations: serde_json::Value| {
+        let feed = json!({"format": "NVD_CVE", "vulnerabilities": [{"cve": {"id": "CVE-1999-900001", "configurations": configurations}}]});
+        let (_, store) = read(&folder.write("nvd.json", feed.to_string()), FeedKind::Nvd).unwrap();
+        let found = store.by_product("frob:frob").unwrap();
+        let all = found.iter().flat_map(|advisory| &advisory.affected);
+        all.map(|affected| {
+            affected.platforms.iter().map(|name| name.split(':').nth(4).unwrap_or("&")).collect::<Vec<_>>().join(" ")
+        })
+        .collect::<Vec<_>>()
+    };
+    assert_eq!(of(json!([{"nodes": [{"operator": "AND", "children": [app(), windows()]}]}])), ["windows"]);
+    assert_eq!(of(json!([{"nodes": [{"operator": "OR", "children": [app(), windows()]}]}])), [""]);
+    assert_eq!(
+        of(json!([{"operator": "AND", "nodes": [{"operator": "OR", "children": [app()]}, windows()]}])),
+        ["windows"]
+    );
+    assert_eq!(of(json!([{"operator": "AND", "nodes": [app(), windows(), plugin()]}])), ["windows & plugin"]);
+    let windows_or_linux =
+        || json!({"operator": "OR", "children": [windows(), leaf(cpe("o", "linux:linux_kernel", false))]});
+    assert_eq!(
+        of(json!([{"operator": "AND", "nodes": [app(), windows_or_linux()]}])),
+        ["windows linux_kernel"],
+        "one of them is enough"
+    );
+    assert_eq!(
+        of(json!([{"nodes": [{"operator": "AND", "children": [app(), windows_or_linux(), plugin()]}]}])),
+        ["windows linux_kernel & plugin"]
+    );
+    let without_windows = json!({"operator": "OR", "negate": true, "children": [windows()]});
+    assert_eq!(of(json!([{"operator": "AND", "nodes": [app(), without_windows]}])), [""], "what must not be there");
+    // Nodes without patterns cost nothing, however many they are.
+    let empty = vec![json!({}); 200_000];
+    let children = [vec![app(), windows()], empty].concat();
+    assert_eq!(of(json!([{"operator": "AND", "nodes": [{"operator": "AND", "children": children}]}])), ["windows"]);
+    assert_eq!(of(json!([{"operator": "AND", "nodes": children}])), ["windows"]);
+    let many: Vec<serde_json::Value> = (0..400).map(|_| app()).collect();
+    assert_eq!(of(json!([{"nodes": [{"operator": "AND", "children": many}]}])).len(), 0, "it multiplies itself");
+}
+
+#[test]
+fn what_debian_calls_unimportant_is_no_weakness_of_its_package() {
+    let folder = Folder::new();
+    for (urgency, rows) in [(json!("unimportant"), 0), (json!("not yet assigned"), 1), (json!(null), 1)] {
+        let osv = json!({"id": "DEBIAN-CVE-1999-900001", "modified": "2024-01-01T00:00:00Z", "affected": [{"package": {"ecosystem": "Debian:12", "name": "frob"},
+            "ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}]}], "ecosystem_specific": {"urgency": urgency}}]});
+        let (summary, _) = read(&folder.write("osv.json", osv.to_string()), FeedKind::Osv).unwrap();
+        assert_eq!(summary.rows, rows, "{urgency}");
+    }
+}
+
+#[test]
+fn records_in_a_list_are_records_and_scores_need_no_version_in_front() {
+    let folder = Folder::new();
+    let mut record = cve("CVE-1999-900001", below("2.0"));
+    record["containers"]["cna"]["metrics"] =
+        json!([{"cvssV3_1": {"version": "3.1", "vectorString": "AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H/"}}]);
+    let list = json!([record, {"dataType": "CVE_RECORD"}]);
+    let (summary, store) = read(&folder.write("list.json", list.to_string()), FeedKind::Cve).unwrap();
+    assert_eq!((summary.records, summary.odd), (2, 1));
+    assert!(
+        summary.odd_examples[0].contains("list.json, record 2: not a cve feed: it has no `cveMetadata`"),
+        "{summary:?}"
+    );
+    let score = store.by_product("frob_inc:frob_server").unwrap()[0].cvss.clone();
+    assert_eq!(score.map(|score| score.score_tenths), Some(98));
+}
+
+#[test]
+fn halves_of_ranges_from_the_format_before_are_one_range() {
+    let lower = |version: &str| json!({"version": version, "lessThan": "unspecified", "status": "affected", "versionType": "custom"});
+    let upper = |name: &str, version: &str| json!({"version": "unspecified", name: version, "status": "affected", "versionType": "custom"});
+    let versions = json!([
+        lower("4.4.0"),
+        upper("lessThan", "7.6.14"),
+        lower("7.7.0"),
+        upper("lessThan", "7.13.5"),
+        lower("8.0.0"),
+        upper("lessThanOrEqual", "8.0.2")
+    ]);
+    for (version, expected) in [
+        ("4.3.9", Verdict::Outside),
+        ("7.6.13", Verdict::Inside),
+        ("7.6.14", Verdict::Outside),
+        ("7.13.4", Verdict::Inside),
+        ("7.13.5", Verdict::Outside),
+        ("8.0.2", Verdict::Inside),
+        ("8.1.0", Verdict::Outside),
+        ("9.0", Verdict::Outside),
+    ] {
+        assert_eq!(verdict(versions.clone(), version), expected, "{version}");
+    }
+    // The first of them had no lower half, and the last has no upper one.
+    let versions = json!([upper("lessThan", "7.6.14"), lower("7.7.0"), upper("lessThan", "7.13.5"), lower("8.0.0")]);
+    for (version, expected) in [
+        ("1.0", Verdict::Inside),
+        ("7.6.20", Verdict::Outside),
+        ("7.8", Verdict::Inside),
+        ("7.13.9", Verdict::Outside),
+        ("8.0.1", Verdict::Indeterminate),
+    ] {
+        assert_eq!(verdict(versions.clone(), version), expected, "{version}");
+    }
+    assert_eq!(verdict(json!([lower("unspecified")]), "1.0"), Verdict::Indeterminate);
 }

@@ -61,6 +61,7 @@ struct Package {
     versions: Vec<String>,
     #[serde(deserialize_with = "list")]
     severity: Vec<Score>,
+    ecosystem_specific: Value,
 }
 
 #[derive(Deserialize, Default)]
@@ -154,7 +155,9 @@ fn of_package(package: &Package) -> Option<Affected> {
             affected.push(Range::exactly(scheme, bounded(version)));
         }
     }
-    let says_something = !affected.is_empty();
+    // Debian's word for what is no weakness of its package, such as a program that is not built.
+    let urgency = package.ecosystem_specific.get("urgency").and_then(Value::as_str);
+    let says_something = !affected.is_empty() && urgency != Some("unimportant");
     says_something.then(|| Affected {
         key: package_key(&name.ecosystem, &name.name),
         ecosystem: Some(bounded(&name.ecosystem)),

@@ -12,6 +12,9 @@ use crate::vuln::version::{Range, Scheme, compare, unread};
 /// Words that stand where nothing is known.
 const NOTHING: [&str; 9] = ["", "n/a", "-", "unspecified", "unknown", "none", "not specified", "[unknown]", "null"];
 
+/// What stands for any number at a place.
+const WILD: [&str; 7] = ["*", "x", "X", "xx", "XX", "**", "?"];
+
 /// One end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum End {
@@ -50,7 +53,7 @@ impl End {
         let text = text.strip_suffix('.').unwrap_or(text);
         let unwound = text.strip_prefix(['v', 'V']).unwrap_or(text);
         // What looks like a branch and is none is no version either: its number is too long, or a word.
-        let is_wild = [".x", ".X", "*"].into_iter().any(|wild| text.ends_with(wild));
+        let is_wild = text.ends_with('*') || text.split('.').any(|place| WILD.contains(&place));
         let is_version = !is_wild
             && !is_span(text)
             && unwound.starts_with(|c: char| c.is_ascii_digit())
@@ -109,8 +112,7 @@ fn is_span(text: &str) -> bool {
 /// Reads `8.1.*`, `8.1.x`, `8.x.x`, `v8.*`; `None` for whatever is no branch.
 fn branch(text: &str) -> Option<End> {
     let mut front = text;
-    while let Some((rest, last)) = front.rsplit_once('.').filter(|(_, last)| ["*", "x", "X"].contains(last)) {
-        let _wild = last;
+    while let Some((rest, _)) = front.rsplit_once('.').filter(|(_, last)| WILD.contains(last)) {
         front = rest;
     }
     // `8.1*` is what people write for `8.1.*`.
@@ -141,6 +143,8 @@ mod tests {
             ("8.1.x", ">= 8.1, < 8.2"),
             ("5.X", ">= 5, < 6"),
             ("v2.x.x", ">= 2, < 3"),
+            ("8.1.xx", ">= 8.1, < 8.2"),
+            ("8.x.3", "= ? 8.x.3"),
             ("2.9.*", ">= 2.9, < 2.10"),
             ("3.1*", ">= 3.1, < 3.2"),
             ("1.5.3", "= 1.5.3"),

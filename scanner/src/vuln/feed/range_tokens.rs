@@ -45,11 +45,26 @@ const SIGNS: [(&str, Sign); 12] = [
     ("\u{2a7e}", Sign::From),
 ];
 /// Phrases before a version, the longest first.
-const BEFORE_VERSION: [(&[&str], Sign); 30] = [
+const BEFORE_VERSION: [(&[&str], Sign); 45] = [
     (&["greater", "than", "or", "equal", "to"], Sign::From),
     (&["less", "than", "or", "equal", "to"], Sign::Through),
     (&["up", "to", "but", "not", "including"], Sign::Below),
     (&["up", "to", "and", "including"], Sign::Through),
+    (&["prior", "to", "and", "including"], Sign::Through),
+    (&["before", "and", "including"], Sign::Through),
+    (&["up", "to", ",", "and", "including"], Sign::Through),
+    (&["up", "to", ",", "but", "not", "including", ","], Sign::Below),
+    (&["up", "to", ",", "but", "not", "including"], Sign::Below),
+    (&["up", "to", "but", "excluding"], Sign::Below),
+    (&["up", "to", ",", "but", "excluding"], Sign::Below),
+    (&["up", "to", "excluding"], Sign::Below),
+    (&["up", "to", "(excluding)"], Sign::Below),
+    (&["up", "to", "(exclusive)"], Sign::Below),
+    (&["up", "to", "including"], Sign::Through),
+    (&["from", "and", "including"], Sign::From),
+    (&["earlier", "than", "or", "equal", "to"], Sign::Through),
+    (&["lower", "than", "or", "equal", "to"], Sign::Through),
+    (&["later", "than", "or", "equal", "to"], Sign::From),
     (&["starting", "from"], Sign::From),
     (&["starting", "with"], Sign::From),
     (&["starting", "at"], Sign::From),
@@ -139,7 +154,8 @@ pub(super) fn tokens(text: &str, names: &[&str]) -> Option<Vec<Token>> {
             lower if FILLERS.contains(&lower) => {}
             // The product's own name says nothing before its version.
             lower
-                if tokens.is_empty() && names.iter().any(|name| name.split_whitespace().any(|part| part == lower)) => {}
+                if matches!(tokens.last(), None | Some(Token::Comma | Token::Or))
+                    && names.iter().any(|name| name.split_whitespace().any(|part| part == lower)) => {}
             _ => return None,
         }
     }

@@ -20,6 +20,9 @@ pub(super) fn ranges_of(text: &str, scheme: Scheme, names: &[&str]) -> Vec<Range
     if is_nothing(text) {
         return Vec::new();
     }
+    if let Some(ranges) = intervals(text, scheme).or_else(|| behind_the_fix(text, scheme)) {
+        return ranges;
+    }
     let read = || {
         let tokens = tokens(text, names)?;
         let alternatives = tokens.split(|token| *token == Token::Or).filter(|tokens| !tokens.is_empty());
@@ -28,6 +31,50 @@ pub(super) fn ranges_of(text: &str, scheme: Scheme, names: &[&str]) -> Vec<Range
     };
     let is_short = text.len() <= TEXT_BYTES_MAX;
     is_short.then(read).flatten().unwrap_or_else(|| vec![Range::unread(scheme, &bounded(text))])
+}
+
+/// `Fixed in OpenSSL 3.0.5 (Affected 3.0.0-3.0.4)`, as OpenSSL's own records have it; `None` for anything else.
+fn behind_the_fix(text: &str, scheme: Scheme) -> Option<Vec<Range>> {
+    let lower = text.to_ascii_lowercase();
+    let at = lower.strip_prefix("fixed in ").and_then(|_| lower.find("(affected "))? + "(affected ".len();
+    let affected = text.get(at..)?.strip_suffix(')')?;
+    let is_version = |text: &str| text.starts_with(|c: char| c.is_ascii_digit()) && text.contains('.');
+    let one = |part: &str| {
+        let part = part.trim();
+        match part.split_once('-').filter(|(from, to)| is_version(from) && is_version(to)) {
+            Some((from, to)) => {
+                let order = compare(scheme, from, to)?;
+                order.is_le().then(|| Range::all(scheme).since(from).through(to))
+            }
+            None => is_version(part).then(|| read(part).map(|end| end.exactly(scheme)))?,
+        }
+    };
+    affected.split(',').map(one).collect()
+}
+
+/// Ranges as Maven's tools write them: `[1.0,1.6)`, `(,2.0]`, `[1.5.3]`, one behind the other; `None` for anything else.
+fn intervals(text: &str, scheme: Scheme) -> Option<Vec<Range>> {
+    let mut ranges = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let inner = rest.strip_prefix(['[', '('])?;
+        let (inside, behind) = inner.split_at_checked(inner.find([']', ')'])?)?;
+        let (is_from_in, is_to_in) = (rest.starts_with('['), behind.starts_with(']'));
+        ranges.push(match inside.split_once(',') {
+            Some((from, to)) => {
+                let range = read(from)?.limit_from(Range::all(scheme), is_from_in);
+                read(to)?.limit_to(range, is_to_in)
+            }
+            None if is_from_in && is_to_in => read(inside)?.exactly(scheme),
+            None => return None,
+        });
+        rest = behind.get(1..)?.trim_start_matches([',', ';', '|', ' ']);
+    }
+    let is_backwards = |range: &Range| match (&range.from, &range.to) {
+        (Some(from), Some(to)) => compare(scheme, &from.version, &to.version).is_none_or(Ordering::is_gt),
+        _ => false,
+    };
+    Some(ranges).filter(|ranges| !ranges.is_empty() && !ranges.iter().any(is_backwards))
 }
 
 /// The ranges between two `||`.

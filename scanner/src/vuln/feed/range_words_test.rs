@@ -68,6 +68,18 @@ fn signs_and_words_are_read_as_they_are_meant() {
         ("2.0 up to 3.2, 4.0 before 4.1", ">= 2.0, <= 3.2 | >= 4.0, < 4.1"),
         ("<= 3.2.x", "< 3.3"),
         ("< 3.2.x", "< 3.2"),
+        ("Frobd 2.0 to 2.4, Frobd 3.0 to 3.2", ">= 2.0, <= 2.4 | >= 3.0, <= 3.2"),
+        ("prior to and including 3.2", "<= 3.2"),
+        ("all versions up to, and including 3.2", "<= 3.2"),
+        ("up to, but not including, 3.2", "< 3.2"),
+        ("2.0 up to (excluding) 3.2", ">= 2.0, < 3.2"),
+        ("2.0 up to (including) 3.2", ">= 2.0, <= 3.2"),
+        ("[2.0,3.2)", ">= 2.0, < 3.2"),
+        ("(2.0, 3.2]", "> 2.0, <= 3.2"),
+        ("(,3.2)", "< 3.2"),
+        ("[3.2,)", ">= 3.2"),
+        ("[3.2.1]", "= 3.2.1"),
+        ("[2.0,2.4), [3.0,3.2)", ">= 2.0, < 2.4 | >= 3.0, < 3.2"),
         ("2.0 SP1", "= 2.0 SP1"),
         ("12.1 Update 3 and earlier", "<= 12.1 Update 3"),
         ("< 3.2 ||", "< 3.2"),
@@ -93,12 +105,32 @@ fn what_is_not_understood_is_neither_in_nor_out() {
         ">",
         ">= 1.0, < 2.0, < 3.0",
         "2.0 to the last",
+        "(3.2)",
+        "[3.2,2.0]",
+        "[2.0,3.2) on Windows",
+        "fixed in 3.2",
+        "all versions except 3.2",
+        "not affected before 3.2",
     ] {
         let ranges = ranges_of(text, Scheme::Dotted, &["frobd"]);
         for version in ["1.0", "3.1.4", "99"] {
             assert!(ranges.iter().all(|range| range.holds(version) == Verdict::Indeterminate), "{text}: {ranges:?}");
         }
         assert!(!ranges.is_empty(), "{text}");
+    }
+}
+
+#[test]
+fn what_is_affected_stands_behind_its_correction_in_some_records() {
+    let text_of = |text: &str| {
+        let ranges = ranges_of(text, Scheme::OpenSsl, &["openssl"]);
+        ranges.iter().map(ToString::to_string).collect::<Vec<_>>().join(" | ")
+    };
+    assert_eq!(text_of("Fixed in OpenSSL 1.1.1q (Affected 1.1.1-1.1.1p)"), ">= 1.1.1, <= 1.1.1p");
+    assert_eq!(text_of("Fixed in OpenSSL 3.0.3 (Affected 3.0.0,3.0.1,3.0.2)"), "= 3.0.0 | = 3.0.1 | = 3.0.2");
+    for odd in ["Fixed in OpenSSL 3.0.3", "Fixed in OpenSSL 3.0.3 (Affected some)", "Fixed in 1 (Affected 3.0.4-3.0.0)"]
+    {
+        assert!(text_of(odd).starts_with("= ?"), "{odd}");
     }
 }
 

@@ -33,7 +33,7 @@ impl Rating {
     /// The first of `scores` that can be read, which come newest kind first; where none can, the author's word, and
     /// without one the author's number.
     pub(super) fn of<'a>(scores: impl Iterator<Item = &'a Score> + Clone) -> Self {
-        let cvss = scores.clone().find_map(|score| Cvss::of_vector(&score.vector_string));
+        let cvss = scores.clone().find_map(Score::cvss);
         let word = || scores.clone().find_map(|score| severity_of(score.base_severity.as_deref()?.trim()));
         let number = || scores.clone().find_map(Score::severity_of_number);
         let severity = cvss.as_ref().map(Cvss::severity).or_else(word).or_else(number);
@@ -42,6 +42,13 @@ impl Rating {
 }
 
 impl Score {
+    /// Its vector. Some leave out the version in front, which is told beside it.
+    fn cvss(&self) -> Option<Cvss> {
+        let version = self.version.as_deref().map(str::trim).filter(|version| ["3.0", "3.1", "4.0"].contains(version));
+        let bare = || Cvss::of_vector(&format!("CVSS:{}/{}", version?, self.vector_string.trim()));
+        Cvss::of_vector(&self.vector_string).or_else(bare)
+    }
+
     fn severity_of_number(&self) -> Option<Severity> {
         let score: f64 =
             self.base_score.as_deref()?.trim().parse().ok().filter(|score| (0.0..=10.0).contains(score))?;
@@ -58,6 +65,8 @@ pub(super) fn severity_of(word: &str) -> Option<Severity> {
         "none" => Some(Severity::Info),
         "moderate" => Some(Severity::Medium),
         "important" => Some(Severity::High),
+        // Ubuntu's word.
+        "negligible" => Some(Severity::Low),
         word => word.parse().ok(),
     }
 }

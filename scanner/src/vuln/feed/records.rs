@@ -70,7 +70,18 @@ impl<'a> Records<'a> {
         loop {
             self.meter.begin_record();
             let Some(document) = documents.next() else { return Ok(()) };
-            (self.take)(odd.entry(document.map_err(of_json)?, &mut entry))?;
+            match document.map_err(of_json)? {
+                // Some tools put all of them into a list.
+                Value::Array(all) if all.iter().all(Value::is_object) => {
+                    for (at, one) in all.into_iter().enumerate() {
+                        if at > 0 {
+                            self.meter.begin_record();
+                        }
+                        (self.take)(odd.entry(one, &mut entry))?;
+                    }
+                }
+                document => (self.take)(odd.entry(document, &mut entry))?,
+            }
         }
     }
 

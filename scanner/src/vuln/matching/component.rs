@@ -15,7 +15,8 @@ const WORDS_MAX: usize = 40;
 /// How sure it is that a product that names itself in a header is there.
 const CONFIDENCE_NAMED: u8 = 90;
 /// Names before a version that are of protocols and interfaces, or of what has the version of something else.
-const NO_PRODUCTS: [&str; 9] = ["http", "https", "dav", "servlet", "jsp", "java", "mod_ssl", "mod_dav", "ssl"];
+/// `iOS` in a header is the telephone's, never the router's.
+const NO_PRODUCTS: [&str; 10] = ["http", "https", "dav", "servlet", "jsp", "java", "mod_ssl", "mod_dav", "ssl", "ios"];
 
 /// One product that a service names.
 #[derive(Debug, Clone)]
@@ -168,6 +169,8 @@ fn is_of_server(service: &Service, cpe: &Cpe, all: &[&Cpe]) -> bool {
 /// The products that a header names with their versions: `Apache/2.4.6 (CentOS) PHP/5.4.16`, `WordPress 6.1`.
 fn named_in(text: &str) -> Vec<Component> {
     let between = |c: char| c.is_whitespace() || "(),;[]".contains(c);
+    // `Passenger(R) 6.0.4`: a mark of trade is no word.
+    let text = text.replace("(R)", " ").replace("(TM)", " ");
     let words: Vec<&str> = text.split(between).filter(|word| !word.is_empty()).take(WORDS_MAX).collect();
     let mut found = Vec::new();
     for (at, word) in words.iter().enumerate() {

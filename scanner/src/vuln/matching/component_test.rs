@@ -41,6 +41,8 @@ fn feeds() -> crate::vuln::store::MemoryStore {
         below("CVE-1999-900015", "apache:tomcat", "8.5.90"),
         below("CVE-1999-900016", "wordpress:wordpress", "6.2.0"),
         below("CVE-1999-900017", "phusion:passenger", "5.0.0"),
+        below("CVE-1999-900018", "ruby-lang:ruby", "2.7.0"),
+        below("CVE-1999-900019", "cisco:ios", "15.0"),
     ]});
     store(&[(FeedKind::Nvd, all)])
 }
@@ -107,6 +109,20 @@ fn each_product_is_held_against_its_own_version() {
         ),
         ("Grafana", "10.4.2", &[("server", "nginx/1.18.0")], &[("13", "nginx 1.18.0", true)]),
         ("nginx", "", &[("server", "nginx")], &[]),
+        (
+            "nginx",
+            "1.26.1",
+            &[("server", "nginx/1.26.1 + Phusion Passenger(R) 4.0.14")],
+            &[("17", "Phusion Passenger 4.0.14", true)],
+        ),
+        ("", "", &[("server", "iOS/12.1 AirTunes/220.68")], &[]),
+        ("iOS", "12.1", &[("server", "iOS/12.1 AirTunes/220.68")], &[]),
+        (
+            "WEBrick httpd",
+            "1.4.2",
+            &[("server", "WEBrick/1.4.2 (Ruby/2.6.6/2020-03-31) OpenSSL/1.0.1t")],
+            &[("12", "OpenSSL 1.0.1t", true), ("18", "Ruby 2.6.6", true)],
+        ),
         ("Apache httpd", "", &[("server", "Apache")], &[]),
     ] {
         let expected: Vec<(String, String, bool)> =

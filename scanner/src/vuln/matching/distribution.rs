@@ -14,7 +14,7 @@ pub struct Distribution {
 }
 
 /// Words in banners and what they stand for. Longer ones first.
-const NAMES: [(&str, &str); 19] = [
+const NAMES: [(&str, &str); 41] = [
     ("raspbian", "raspbian"),
     ("ubuntu", "ubuntu"),
     ("debian", "debian"),
@@ -34,6 +34,28 @@ const NAMES: [(&str, &str); 19] = [
     ("gentoo", "gentoo"),
     ("freebsd", "freebsd"),
     ("netbsd", "netbsd"),
+    ("(amazon)", "amazon"),
+    ("scientific linux", "scientific linux"),
+    ("mageia", "mageia"),
+    ("openmandriva", "openmandriva"),
+    ("mandriva", "mandriva"),
+    ("mandrake", "mandrake"),
+    ("openeuler", "openeuler"),
+    ("euleros", "euleros"),
+    ("anolis", "anolis"),
+    ("alibaba cloud linux", "alibaba"),
+    ("alinux", "alibaba"),
+    ("opencloudos", "opencloudos"),
+    ("tencentos", "tencentos"),
+    ("(kylin", "kylin"),
+    ("cloudlinux", "cloudlinux"),
+    ("slackware", "slackware"),
+    ("devuan", "devuan"),
+    ("kali linux", "kali"),
+    ("photon os", "photon os"),
+    ("arch linux", "arch linux"),
+    ("openwrt", "openwrt"),
+    ("turbolinux", "turbolinux"),
 ];
 
 /// The name of a distribution that nothing names.
@@ -55,7 +77,12 @@ impl Distribution {
         let tokens = || text.split(is_between).filter(|token| !token.is_empty());
         let (mark, kind) =
             tokens().find_map(|token| Some((token, revision_kind(&token.to_ascii_lowercase())?))).unzip();
-        let named = || NAMES.iter().find(|(word, _)| words.contains(word)).map(|(_, name)| *name);
+        // Red Hat's builds of BIND say so in two letters: `9.16.23-RH`.
+        let is_red_hats = || tokens().any(|token| token.ends_with("-RH"));
+        let named = || {
+            let of_word = NAMES.iter().find(|(word, _)| words.contains(word)).map(|(_, name)| *name);
+            of_word.or_else(|| is_red_hats().then_some("red hat"))
+        };
         let name = match kind {
             Some(Kind::Deb) if named() != Some("raspbian") => "debian",
             Some(Kind::Ubuntu) => "ubuntu",
@@ -88,7 +115,9 @@ impl Distribution {
     /// Whether packages are told apart by `ecosystem`, such as `Debian:12`: `None` where the release is not known.
     #[must_use]
     pub fn is_of(&self, ecosystem: &str) -> Option<bool> {
-        let release = ecosystem.split(':').nth(1);
+        let mut parts = ecosystem.split(':').skip(1);
+        // `Red Hat:enterprise_linux:9::appstream`.
+        let release = parts.next().and_then(|part| if part == "enterprise_linux" { parts.next() } else { Some(part) });
         match (&self.release, release) {
             (_, None) => Some(true),
             (None, Some(_)) => None,
@@ -201,6 +230,10 @@ mod tests {
             ("2.4.6", "(CentOS)", "centos", None, None),
             ("5.3.3-7+squeeze19", "", "unknown", None, None),
             ("1.18.0-6", "", "unknown", None, None),
+            ("9.16.23-RH", "", "red hat", None, None),
+            ("2.2.34", "(Amazon)", "amazon", None, None),
+            ("2.4.58", "(Amazon Linux)", "amazon", None, None),
+            ("2.4.58", "(Mageia)", "mageia", None, None),
             ("1.18.0-6ubuntu14.4", "", "ubuntu", None, Some("1.18.0-6ubuntu14.4")),
             ("9.2p1", "Raspbian-2+deb12u2", "raspbian", Some("12"), Some("9.2p1-2+deb12u2")),
         ] {
@@ -235,6 +268,16 @@ mod tests {
         assert_eq!(
             (debian.is_of("Debian:12"), debian.is_of("Debian:11"), debian.is_of("Debian")),
             (Some(true), Some(false), Some(true))
+        );
+        let red_hat = Distribution::of("9.11.4", &["9.11.4-P2-RedHat-9.11.4-26.P2.el7_9.16"]).unwrap();
+        let of = |ecosystem: &str| red_hat.is_of(ecosystem);
+        assert_eq!(
+            (
+                of("Red Hat:enterprise_linux:7::server"),
+                of("Red Hat:enterprise_linux:8::baseos"),
+                of("Red Hat:rhel_eus:7.6")
+            ),
+            (Some(true), Some(false), Some(false))
         );
         let ubuntu = Distribution::of("8.9p1", &["Ubuntu-3ubuntu0.10"]).unwrap();
         assert_eq!(ubuntu.is_of("Ubuntu:22.04:LTS"), None);

@@ -1,6 +1,6 @@
 //! The chain of reasons behind a match or its absence, for whoever doubts it.
 
-use super::judge::{holds, judge};
+use super::judge::{Told, holds, judge};
 use super::wording::source_of;
 use super::{CONFIDENCE_COUNTED_MIN, Subject};
 use crate::finding::{Service, plain_text};
@@ -100,6 +100,7 @@ fn explain_ranges(subject: &Subject, advisory: &Advisory, step: &mut impl FnMut(
         } else {
             subject.version()
         };
+        let told = if is_package { Told::Whole } else { Told::of(subject) };
         let name = affected
             .ecosystem
             .as_ref()
@@ -122,9 +123,7 @@ fn explain_ranges(subject: &Subject, advisory: &Advisory, step: &mut impl FnMut(
                 step("range", format!("{name}: further ranges are left out here."));
                 break;
             }
-            let of_range =
-                if is_package || subject.is_whole() { range.holds(version) } else { range.holds_shortened(version) };
-            let verdict = match of_range {
+            let verdict = match told.in_range(range, version) {
                 Verdict::Inside => "in it",
                 Verdict::Possible => "short for some that are in it and some that are not",
                 Verdict::Outside => "not in it",
@@ -132,7 +131,7 @@ fn explain_ranges(subject: &Subject, advisory: &Advisory, step: &mut impl FnMut(
             };
             step("range", format!("{name}, {status} {range} ({}): {version} is {verdict}.", range.scheme));
         }
-        let together = holds(affected, version, is_package || subject.is_whole());
+        let together = holds(affected, version, told);
         step("range", format!("{name} taken together: {together:?}.").to_lowercase());
     }
 }

@@ -82,7 +82,7 @@ fn judge_package(subject: &Subject, advisory: &Advisory) -> Option<Judgement> {
     let verdict = if of_release.is_empty() {
         of_unknown_release(&of_any, version)?
     } else {
-        any(of_release.into_iter().map(|affected| holds(affected, version, true)))
+        any(of_release.into_iter().map(|affected| holds(affected, version, Told::Whole)))
     };
     Some(Judgement { verdict, method: Method::PackageRange, rank: advisory.source.rank() })
 }
@@ -105,12 +105,12 @@ fn of_unknown_release(candidates: &[&Affected], version: &str) -> Option<Verdict
     };
     let own = upstream(version);
     let same = candidates.iter().filter(|affected| affected.fixed().iter().any(|fixed| upstream(fixed) == own));
-    let same: Vec<Verdict> = same.map(|affected| holds(affected, version, true)).collect();
+    let same: Vec<Verdict> = same.map(|affected| holds(affected, version, Told::Whole)).collect();
     if candidates.is_empty() {
         return None;
     }
     let Some((first, rest)) = same.split_first() else {
-        let is_corrected = candidates.iter().all(|affected| holds(affected, version, true) == Verdict::Outside);
+        let is_corrected = candidates.iter().all(|affected| holds(affected, version, Told::Whole) == Verdict::Outside);
         return Some(if is_corrected { Verdict::Outside } else { Verdict::Indeterminate });
     };
     Some(if rest.iter().all(|verdict| verdict == first) { *first } else { Verdict::Indeterminate })
@@ -131,7 +131,7 @@ fn judge_product(subject: &Subject, source: Source, affected: &Affected) -> Opti
         return judgement(Verdict::Outside, Method::VersionRangePlatform);
     }
     let method = method_of(subject, source, platform.is_some());
-    match holds(affected, version, subject.is_whole()) {
+    match holds(affected, version, Told::of(subject)) {
         // A major version alone says nothing of a weakness.
         Verdict::Possible if !version.contains('.') => judgement(Verdict::Indeterminate, method),
         Verdict::Possible => judgement(Verdict::Possible, method.min(Method::VersionRangeShortened)),
@@ -170,10 +170,38 @@ fn platform_of(subject: &Subject, affected: &Affected) -> Option<bool> {
     }
 }
 
-/// Whether `version`, which is told in whole or may be shortened, is affected by what is said of the product.
-pub(super) fn holds(affected: &Affected, version: &str, is_whole: bool) -> Verdict {
-    let of_range = |range: &Range| if is_whole { range.holds(version) } else { range.holds_shortened(version) };
-    let in_any = |ranges: &[Range]| any(ranges.iter().map(of_range));
+/// How much of a version was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// All of it.
+    Whole,
+    /// All of it, or its first places.
+    Front,
+    /// Its first places.
+    Cut,
+}
+
+impl Told {
+    pub(super) fn of(subject: &Subject) -> Self {
+        match (subject.is_whole(), subject.is_cut()) {
+            (true, _) => Self::Whole,
+            (false, false) => Self::Front,
+            (false, true) => Self::Cut,
+        }
+    }
+
+    /// Whether `version` is in `range`.
+    pub(super) fn in_range(self, range: &Range, version: &str) -> Verdict {
+        match self {
+            Self::Whole => range.holds(version),
+            Self::Front | Self::Cut => range.holds_shortened(version, self == Self::Cut),
+        }
+    }
+}
+
+/// Whether `version`, of which so much is `told`, is affected by what is said of the product.
+pub(super) fn holds(affected: &Affected, version: &str, told: Told) -> Verdict {
+    let in_any = |ranges: &[Range]| any(ranges.iter().map(|range| told.in_range(range, version)));
     let is_affected = match in_any(&affected.affected) {
         Verdict::Outside if affected.is_default_affected => by_default(affected, version),
         verdict => verdict,

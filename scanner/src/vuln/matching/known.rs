@@ -44,7 +44,7 @@ impl Known {
     /// the method is too, but for what is outside, where nobody asks for it.
     fn judge(&self, subject: &Subject, plain: Option<Plain>) -> Option<Judgement> {
         let (Some(ranges), Some(version)) = (&self.ranges, plain) else { return judge(subject, &self.advisory) };
-        if places(subject.version().unwrap_or_default()) < self.places_max {
+        if subject.is_cut() || places(subject.version().unwrap_or_default()) < self.places_max {
             return judge(subject, &self.advisory);
         }
         match ranges.iter().any(|range| range.holds(version)) {

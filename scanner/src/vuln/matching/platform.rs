@@ -1,5 +1,6 @@
 //! Whether a service runs on the system that an advisory means, as far as it tells.
 
+use crate::vuln::advisory::AND;
 use crate::vuln::cpe::{Cpe, Part, Relation};
 
 /// Kinds of systems that are told apart.
@@ -61,12 +62,21 @@ impl Family {
     }
 }
 
-/// Whether a service is on one of the systems `meant`, given what it tells of its own: CPE names and a family.
-/// `None` where that is not known.
+/// Whether a service is on one of the systems `meant`, or one of each list of them, given what it tells of its own: CPE names
+/// and a family. `None` where that is not known.
 pub(super) fn runs_on(meant: &[String], own: &[Cpe], family: Option<Family>) -> Option<bool> {
-    if meant.is_empty() {
-        return Some(true);
+    let mut is_known = true;
+    for list in meant.split(|pattern| pattern == AND).filter(|list| !list.is_empty()) {
+        match is_on_one_of(list, own, family) {
+            Some(true) => {}
+            Some(false) => return Some(false),
+            None => is_known = false,
+        }
     }
+    is_known.then_some(true)
+}
+
+fn is_on_one_of(meant: &[String], own: &[Cpe], family: Option<Family>) -> Option<bool> {
     let mut is_known = true;
     for pattern in meant {
         match is_on(pattern, own, family) {
@@ -134,6 +144,9 @@ mod tests {
             (&["x86", "64 bit"], "Debian", None),
             (&["cpe:2.3:o:microsoft:windows:-:*:*:*:*:*:*:*"], "(Win32)", Some(true)),
             (&["cpe:2.3:o:linux:linux_kernel:-:*:*:*:*:*:*:*"], "Windows", Some(false)),
+            (&["Windows", "&", "cpe:2.3:a:frob:plugin:-:*:*:*:*:*:*:*"], "Windows", None),
+            (&["Windows", "&", "cpe:2.3:a:frob:plugin:-:*:*:*:*:*:*:*"], "Debian", Some(false)),
+            (&["Windows", "MacOS", "&", "Windows"], "Windows", Some(true)),
             (&["cpe:2.3:h:frob:box:-:*:*:*:*:*:*:*"], "Windows", None),
             (&["cpe:2.3:a:apache:http_server:-:*:*:*:*:*:*:*"], "Windows", None),
         ] {

@@ -20,6 +20,7 @@ pub struct Subject {
     keys: Vec<String>,
     is_guess: bool,
     is_whole: bool,
+    is_cut: bool,
     version: Option<String>,
     distribution: Option<Distribution>,
     cpes: Vec<Cpe>,
@@ -60,9 +61,12 @@ impl Subject {
             keys.push(product::guessed_key(&component.name));
         }
         let told = component.version.as_deref().and_then(told_version);
+        let is_wild = component.version.as_deref().is_some_and(|whole| told.is_some_and(|told| is_wild(whole, told)));
         // What else is said is of the server; of the others' revisions nothing but their own versions tell.
         let own = component.version.as_deref().unwrap_or_default();
-        let of_own = if component.is_server { Distribution::of(own, rest) } else { Distribution::of(own, &[]) };
+        // The day behind a slash is no revision: `Ruby/2.6.6/2020-03-31`.
+        let of_part = || Distribution::of(own.split('/').next().unwrap_or_default(), &[]);
+        let of_own = if component.is_server { Distribution::of(own, rest) } else { of_part() };
         let distribution = of_own.or_else(|| Distribution::named(&[rest, headers].concat()));
         let packages = component.entry.map_or(&[][..], |entry| entry.packages);
         if let Some(distribution) = &distribution {
@@ -74,8 +78,11 @@ impl Subject {
             None => told.to_owned(),
         });
         let is_whole = keys.iter().any(|key| product::tells_whole_versions(key));
+        let has_less = |version: &String| version.bytes().filter(|byte| *byte == b'.').count() < 2;
+        let is_cut =
+            is_wild || version.as_ref().is_some_and(has_less) && keys.iter().any(|key| product::has_three_places(key));
         let (name, confidence) = (component.name, component.confidence);
-        Self { name, keys, is_guess, is_whole, version, distribution, cpes: own_cpes, family, confidence }
+        Self { name, keys, is_guess, is_whole, is_cut, version, distribution, cpes: own_cpes, family, confidence }
     }
 
     /// What it calls itself.
@@ -99,6 +106,11 @@ impl Subject {
     /// Whether its version is all of it, whatever it looks like.
     pub(super) fn is_whole(&self) -> bool {
         self.is_whole
+    }
+
+    /// Whether its version is known to have more places than it tells.
+    pub(in crate::vuln) fn is_cut(&self) -> bool {
+        self.is_cut
     }
 
     /// The distribution that ships it.
@@ -143,9 +155,18 @@ fn is_guessed(service: &Service) -> bool {
     confidence.and_then(|(_, value)| value.parse().ok()).is_some_and(|confidence: u8| confidence <= OS_GUESS_MAX)
 }
 
+/// Whether what was told says by an `x` or an asterisk that places are left out behind `told`.
+fn is_wild(whole: &str, told: &str) -> bool {
+    let rest = whole.trim_start().strip_prefix(told).unwrap_or_default();
+    [".x", ".X", ".*"].into_iter().any(|wild| rest.starts_with(wild))
+}
+
 /// The version in what was told, without the `x` that some write for the places that they leave out.
 fn told_version(version: &str) -> Option<&str> {
-    let mut version = version.split_whitespace().next()?.trim_end_matches([',', ';', ')', '.']);
+    let version = version.split_whitespace().next()?;
+    // Ruby tells the day of its release behind its version: `2.6.6/2020-03-31`.
+    let version = version.split('/').next()?;
+    let mut version = version.trim_end_matches([',', ';', ')', '.']);
     while let Some(front) = [".x", ".X", ".*"].into_iter().find_map(|wild| version.strip_suffix(wild)) {
         version = front;
     }

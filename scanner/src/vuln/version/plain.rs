@@ -25,6 +25,9 @@ impl Plain {
     /// Reads up to four numbers below 2^32 - 1 with dots between them, as in `1.18.0`; `None` for any other version.
     #[must_use]
     pub fn of(version: &str) -> Option<Self> {
+        if super::is_day(version.trim()) {
+            return None;
+        }
         let mut numbers = [0_u32; NUMBERS_MAX];
         let mut places = numbers.iter_mut();
         for part in version.trim().split('.') {

@@ -136,12 +136,13 @@ impl Range {
     }
 
     /// Whether a version is in it that may be told by its first places only, such as `2.4` of `2.4.62`: it counts as in or
-    /// out where all versions that begin so are.
+    /// out where all versions that begin so are. With `is_cut` it is known that there are more places.
     #[must_use]
-    pub fn holds_shortened(&self, version: &str) -> Verdict {
+    pub fn holds_shortened(&self, version: &str, is_cut: bool) -> Verdict {
         let verdict = self.holds(version);
         let crosses = |bound: &Option<Bound>, is_lower| {
-            bound.as_ref().is_some_and(|bound| !self.scheme.is_of_packages() && is_crossed(version, bound, is_lower))
+            let is_crossed = |bound: &Bound| is_crossed(version, bound, is_lower, is_cut);
+            bound.as_ref().is_some_and(|bound| !self.scheme.is_of_packages() && is_crossed(bound))
         };
         let (from, to) = (crosses(&self.from, true), crosses(&self.to, false));
         if verdict == Verdict::Indeterminate || !(from || to) {
@@ -181,12 +182,12 @@ pub fn unread(words: &str) -> String {
 }
 
 /// Whether some of the versions that begin with `version` are on one side of `bound` and some on the other.
-fn is_crossed(version: &str, bound: &Bound, is_lower: bool) -> bool {
+fn is_crossed(version: &str, bound: &Bound, is_lower: bool, is_cut: bool) -> bool {
     let ((own, rest), (of_bound, _)) = (places_in(version), places_in(&bound.version));
     // With a word or a revision behind its numbers it is told in whole.
     let is_front = rest.is_empty()
         && !own.is_empty()
-        && own.len() < of_bound.len()
+        && (own.len() < of_bound.len() || (is_cut && own.len() == of_bound.len()))
         && own.iter().zip(&of_bound).all(|(a, b)| number::compare(a, b).is_eq());
     // All of them are from `1.5.0` on, and none is before it. Whoever tells three places does not leave out a fourth that
     // is zero.

@@ -229,9 +229,45 @@ fn a_shortened_version_is_in_or_out_where_all_that_begin_so_are() {
         (Dpkg, "9", "<9.8", Inside),
     ] {
         let range = range_of(scheme, text);
-        assert_eq!(range.holds_shortened(version), verdict, "{scheme}: {version} in {range}");
+        assert_eq!(range.holds_shortened(version, false), verdict, "{scheme}: {version} in {range}");
     }
-    assert_eq!(Range::unread(Dotted, "before the fix").holds_shortened("1"), Indeterminate);
+    assert_eq!(Range::unread(Dotted, "before the fix").holds_shortened("1", false), Indeterminate);
+    // Of what is known to be cut, one that is told like an end is not that end.
+    for (version, text, verdict) in [
+        ("2.4", "=2.4", Possible),
+        ("2.4", "<=2.4", Possible),
+        ("2.4", ">2.4", Possible),
+        ("2.4", "<2.4", Outside),
+        ("2.4", ">=2.4", Inside),
+        ("2.4", "<=2.6", Inside),
+        ("2.4", "<=2.2", Outside),
+        ("2", "<=2", Possible),
+    ] {
+        let range = range_of(Dotted, text);
+        assert_eq!(range.holds_shortened(version, true), verdict, "{version} in {range}");
+    }
+}
+
+#[test]
+fn days_and_numbers_of_releases_have_no_order() {
+    for (day, other) in [
+        ("20240131", "1.5.3"),
+        ("2024-01-31", "9.5"),
+        ("2024-01-31t10-00-00z", "1.5"),
+        ("r20240131", "7.2"),
+        ("20240131.1", "2.0.0"),
+    ] {
+        for scheme in [Dotted, Semver] {
+            assert_eq!(compare(scheme, day, other), None, "{day} against {other}");
+            assert_eq!(Range::all(scheme).before(day).holds(other), Indeterminate, "{other} before {day}");
+            assert_eq!(Range::all(scheme).since(other).holds(day), Indeterminate, "{day} since {other}");
+        }
+    }
+    assert_eq!(compare(Dotted, "20240131", "20240201"), Some(Ordering::Less));
+    assert_eq!(compare(Dotted, "2024-01-31", "2024-02-01"), Some(Ordering::Less));
+    // Years that go on as numbers do are versions of a maker who changed the count.
+    assert_eq!(compare(Dotted, "9.5", "2023.1.4"), Some(Ordering::Less));
+    assert_eq!(compare(Dotted, "2019.84", "2022.83"), Some(Ordering::Less));
 }
 
 #[test]

@@ -17,7 +17,7 @@ const SCANNER: &str = "
     fuzzing: detect io
     nmap: finding port target
     engine: detect finding gate identity io plan port recapture scan spec target unit vendors
-    recapture: finding gate permute plan port recall spec target unit watermark
+    recapture: finding gate network permute plan port recall spec target unit watermark
     identity: finding io target unit vendors watermark
     detect: authority finding gate io pace port scan spec target udp_scan unit vuln watermark
     vuln: authority finding gate port
@@ -106,19 +106,19 @@ const NODE: &str = "
     malloc:
     privilege:
     cli: airgap backup capacity client clock config data_dir document drill durable_file embedded exclusions failure feeds orders signing tls
-    app: access airgap api backup client clock config coordinator data_dir document drill durable_file embedded failure feeds gateway holders jobs join keeps member_address meters outside policy raft_transport results rpc schedules signing spec tls work_protocol worker
+    app: access airgap api backup client clock config coordinator data_dir document drill durable_file embedded failure feeds gateway holders jobs join keeps member_address meters outside policy raft_transport results rpc schedules sign_in signing spec tls traces work_protocol worker
     outside: gateway member_address
     gateway: coordinator rpc work_protocol
     holders: results rpc
     access: results rpc
-    worker: clock coordinator exclusions feeds jobs meters orders policy results rpc signing spec work_protocol
+    worker: clock coordinator exclusions feeds jobs meters orders policy results rpc signing spec traces work_protocol
     raft_transport:
     embedded: client document failure feeds
     failure:
     client: config document durable_file feeds tls
-    config: durable_file policy signing tls
+    config: durable_file policy sign_in signing tls traces
     data_dir: durable_file member_address tls
-    api: airgap backup capacity clock coordinator document drill feeds jobs join keeps meters orders results rpc schedules spec tls work_protocol
+    api: airgap backup capacity clock coordinator document drill feeds jobs join keeps meters orders results rpc schedules sign_in spec tls traces work_protocol
     capacity: document
     airgap: clock document durable_file jobs orders policy results rpc signing spec
     backup: results rpc
@@ -127,10 +127,10 @@ const NODE: &str = "
     keeps: document jobs results rpc
     jobs: clock coordinator document exclusions orders policy results rpc spec work_protocol
     orders: clock document signing
-    feeds: results
+    feeds: policy results
     document: clock exclusions policy
     exclusions:
-    coordinator: clock policy results rpc spec work_protocol
+    coordinator: clock policy results rpc spec traces work_protocol
     policy: clock signing
     signing:
     spec: results
@@ -141,6 +141,8 @@ const NODE: &str = "
     member_address:
     meters:
     work_protocol:
+    sign_in: tls
+    traces: clock tls
     tls:
     clock:
 ";

@@ -9,7 +9,7 @@ use crate::document::JobDocument;
 use crate::failure::Failure;
 
 /// Jobs whose results are read whole, the newest ones: enough to see that chunks are there, and soon done.
-const READ_JOBS_MAX: usize = 5;
+pub(super) const READ_JOBS_MAX: usize = 5;
 
 /// How long a cluster that is back may take to answer all of it.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(15);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::super::super::output::{clean, counted, grouped};
-use super::losses::Losses;
+use super::losses::{Losses, READ_JOBS_MAX};
 use super::watch::Seen;
 use crate::failure::{ExitCode, Failure};
 
@@ -110,8 +110,12 @@ impl Measured {
         lines.push((
             "lost",
             if self.lost.is_empty() {
+                let reports = match self.jobs_kept {
+                    0..=READ_JOBS_MAX => "their reports".to_owned(),
+                    _ => format!("the reports of the {READ_JOBS_MAX} newest"),
+                };
                 format!(
-                    "nothing: {}, {} in their reports, and the log up to {} are there",
+                    "nothing: {}, {} in {reports}, and the log up to {} are there",
                     counted(self.jobs_kept as u64, "job"),
                     counted(self.hosts_read, "host"),
                     grouped(self.index_kept)
@@ -169,10 +173,13 @@ next write   after 0.73 s
 writes       210 writes, at most 0.78 s without one
 units        taken back after 0.90 s; 3 units given on, the first after 0.95 s
 back         after 11.24 s
-lost         nothing: 12 jobs, 1,024 hosts in their reports, and the log up to 5,330 are there
+lost         nothing: 12 jobs, 1,024 hosts in the reports of the 5 newest, and the log up to 5,330 are there
 ";
         assert_eq!(measured.told(), expected);
         assert!(measured.verdict().is_ok());
+        let few = Losses { jobs: 5, ..losses() };
+        let few = Measured::new("kill-leader", &["n1".into()], lasts, seen(), few).told();
+        assert!(few.contains("nothing: 5 jobs, 1,024 hosts in their reports, and"), "{few}");
 
         let lost = Losses { lost: vec!["job job-a is gone".into()], ..losses() };
         let measured = Measured::new("kill-leader", &["n1".into()], lasts, seen(), lost);

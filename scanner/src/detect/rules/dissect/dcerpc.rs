@@ -1,4 +1,5 @@
-//! Answers of DCE RPC (C706 chapter 12): `bind` with the `port` that the server names, `fault`, and what an endpoint mapper has
+//! Answers of DCE RPC (C706 chapter 12, [MS-RPCE] section 2.2.2): `bind` (`accepted`, `rejected` where the interface is not there,
+//! `refused`) with the `port` that the server names, `fault`, and what an endpoint mapper has
 //! registered (appendix O): `interfaces` by number, `annotations`, and the `tcp` ports and `pipes` that they are on.
 
 use std::collections::BTreeSet;
@@ -51,7 +52,20 @@ fn bound(mut body: Cursor<'_>, lines: &mut Lines) -> Option<()> {
     body.take(8)?;
     let length = body.u16_le()?;
     let address = body.take(usize::from(length))?;
-    lines.put("bind", "accepted");
+    // The results follow at a multiple of four bytes, of which the head and the length have 26.
+    let result = || {
+        let mut rest = body;
+        rest.take((6 - usize::from(length) % 4) % 4)?;
+        let count = rest.u8()?;
+        rest.take(3)?;
+        (count > 0).then(|| rest.u16_le())?
+    };
+    match result() {
+        Some(0) => lines.put("bind", "accepted"),
+        Some(_) => lines.put("bind", "rejected"),
+        // It was cut off.
+        None => lines.put("bind", "answered"),
+    }
     lines.put("port", address.split(|byte| *byte == 0).next()?);
     Some(())
 }

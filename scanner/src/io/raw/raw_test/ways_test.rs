@@ -87,3 +87,38 @@ fn a_neighbour_is_known_by_its_hardware_address_whichever_engine_asks() {
         }
     });
 }
+
+#[test]
+fn a_gateway_that_answers_no_arp_is_gone_through_where_its_address_is_fixed() {
+    let far = || {
+        ip("link set cable1 address 02:00:00:00:09:02");
+        std::fs::write("/proc/sys/net/ipv4/conf/cable1/arp_ignore", "8").unwrap();
+    };
+    with_a_cable_to(far, || {
+        let open = |choice| {
+            let (records, outcome) = finish(engine().scan(task("10.9.0.2,10.77.0.3", "2022", choice)).unwrap());
+            let open =
+                records.iter().filter(|host| host.ports.iter().any(|port| port.state == PortState::Open)).count();
+            (open, outcome.unwrap().progress.tally.not_probed.total())
+        };
+        // The host answers no question for its address: it is down, and what lies behind it was not probed.
+        assert_eq!(open(EngineChoice::Raw), (0, 1));
+        ip("neigh replace 10.9.0.2 lladdr 02:00:00:00:09:02 dev cable0 nud permanent");
+        assert_eq!(open(EngineChoice::Raw), (2, 0));
+        assert_eq!(open(EngineChoice::Connect), (2, 0));
+    });
+}
+
+#[test]
+fn a_link_that_has_just_come_up_is_waited_for_by_every_engine() {
+    with_a_cable(|| {
+        for choice in [EngineChoice::Raw, EngineChoice::Connect] {
+            ip("link set cable0 down");
+            ip("link set cable0 up");
+            ip("route replace 10.77.0.0/24 via 10.9.0.2");
+            let (records, outcome) = finish(engine().scan(task("10.77.0.3", "2022", choice)).unwrap());
+            let not_probed = outcome.unwrap().progress.tally.not_probed;
+            assert_eq!((records.len(), not_probed.total()), (1, 0), "{choice}: {not_probed}");
+        }
+    });
+}

@@ -1,0 +1,308 @@
+//! Sessions and signing in over the API: what a JWT lets in as, what ends it, and what is refused with its code.
+
+use axum::body::Body;
+use pentora_p2p::PreSharedKey;
+use pentora_raft::command::{AccessRole, Command};
+use pentora_raft::state::NewSessionKey;
+use pentora_raft::{ClusterId, Digest};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::sessions::LOGIN;
+use super::tests::{Answer, TestNode, one_port};
+use super::*;
+use crate::sign_in::made::{Issuer, Kind, altered, parts, resigned, signed_as};
+use crate::sign_in::{self, MadeKey, Provider, Source, Wanted};
+use crate::tls::Sealing;
+
+/// A node that makes sessions.
+struct Scene {
+    node: TestNode,
+    stop: CancellationToken,
+}
+
+impl Scene {
+    async fn open() -> Self {
+        let stop = CancellationToken::new();
+        let keeping = stop.clone();
+        let node = TestNode::open_as(|served| {
+            let trail = Trail::new(served.proposer.clone());
+            served.tasks.spawn(trail.clone().keep(keeping));
+            Served { psk: Some(PreSharedKey::from_bytes([5; 32])), trail: Some(trail), ..served }
+        })
+        .await;
+        Self { node, stop }
+    }
+
+    async fn ask(&self, method: &str, path: &str, bearer: &str, body: &Value) -> Answer {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let request = axum::http::Request::builder().method(method).uri(path);
+        let request = request.header("authorization", format!("Bearer {bearer}"));
+        let request = if body.is_empty() { request } else { request.header("content-type", "application/json") };
+        let mut request = request.body(Body::from(body)).unwrap();
+        request.extensions_mut().insert(CameFrom("192.0.2.9".into()));
+        self.node.send(request).await
+    }
+
+    async fn get(&self, path: &str, bearer: &str) -> Answer {
+        self.ask("GET", path, bearer, &Value::Null).await
+    }
+
+    async fn token(&self, request: Value) -> String {
+        let made = self.ask("POST", "/api/v1/tokens", "key", &request).await;
+        assert_eq!(made.status, 201, "{}", made.body);
+        made.json()["token"].as_str().unwrap().to_owned()
+    }
+
+    async fn login(&self, bearer: &str) -> String {
+        let session = self.ask("POST", LOGIN, bearer, &Value::Null).await;
+        assert_eq!(session.status, 200, "{}", session.body);
+        session.json()["token"].as_str().unwrap().to_owned()
+    }
+
+    /// The code with which a bearer is refused.
+    async fn refused(&self, bearer: &str) -> String {
+        let refused = self.get("/api/v1/jobs", bearer).await;
+        assert_eq!(refused.status, 401, "{}", refused.body);
+        assert_eq!(refused.headers["www-authenticate"], "Bearer error=\"invalid_token\"");
+        let claims = bearer.split('.').nth(1).filter(|claims| claims.len() > 20);
+        assert!(claims.is_none_or(|claims| !refused.body.contains(claims)), "what was shown is not told again");
+        refused.problem()
+    }
+
+    /// A JWT by the cluster's own key, that says something else than a session would.
+    fn forged(&self, change: impl FnOnce(Wanted<'_>) -> (Wanted<'_>, ClusterId)) -> String {
+        let (number, key) =
+            self.node.served.raft.read(|state| state.newest_session_key().map(|(at, key)| (at, key.clone()))).unwrap();
+        let wanted = Wanted {
+            cluster: self.node.served.cluster,
+            token: "ci",
+            secret: Digest::of(b"guess"),
+            role: "admin",
+            scopes: &[],
+            networks: &[],
+            ends_ms: None,
+            now_ms: self.node.served.raft.now_ms(),
+        };
+        let (wanted, sealed_in) = change(wanted);
+        let sealing = Sealing { psk: &[5; 32], cluster: &sealed_in.0 };
+        let key = MadeKey { public: key.public, sealed: key.sealed };
+        sign_in::sign(&wanted, number, &key, sealing).unwrap().jwt
+    }
+
+    async fn close(self) {
+        self.stop.cancel();
+        self.node.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_counts_as_the_token_that_it_was_made_with_and_makes_no_other() {
+    let scene = Scene::open().await;
+    let ci = json!({"name": "ci", "role": "operator", "networks": ["10.0.0.0/8"], "open_jobs": 1});
+    let token = scene.token(ci).await;
+    let answer = scene.ask("POST", LOGIN, &token, &Value::Null).await.json();
+    assert_eq!(
+        (&answer["name"], &answer["role"], &answer["token_type"]),
+        (&json!("ci"), &json!("operator"), &json!("Bearer"))
+    );
+    assert!((1..=900).contains(&answer["expires_in"].as_u64().unwrap()), "{answer}");
+    let session = answer["token"].as_str().unwrap();
+    let (heading, claims) = parts(session);
+    assert_eq!(
+        (&heading["alg"], &heading["kid"], &claims["networks"]),
+        (&json!("EdDSA"), &json!("1"), &json!(["10.0.0.0/8"]))
+    );
+    assert!(!claims.to_string().contains(&token), "{claims}");
+    let own = scene.get("/api/v1/tokens/self", session).await.json();
+    assert_eq!((&own["name"], &own["role"]), (&json!("ci"), &json!("operator")));
+    let denied = scene.get("/api/v1/tokens", session).await;
+    assert_eq!((denied.status, denied.problem().as_str()), (403, "role_missing"));
+    let outside = scene.ask("POST", "/api/v1/scans", session, &one_port()).await;
+    assert_eq!((outside.status, outside.problem().as_str()), (403, "scope_denied"), "its networks");
+    // A login that is sent again is another session, and a session is exchanged for none.
+    assert_ne!(scene.login(&token).await, session);
+    let again = scene.ask("POST", LOGIN, session, &Value::Null).await;
+    assert_eq!((again.status, again.problem().as_str()), (403, "login_needs_token"));
+    let unknown = scene.ask("POST", LOGIN, "pna_unknown", &Value::Null).await;
+    assert_eq!((unknown.status, unknown.problem().as_str()), (401, "unauthorized"));
+    let busy = json!({"targets": ["10.9.9.9"], "ports": "1", "wait_for_worker": true, "require_worker_tags": ["none"]});
+    let held = scene.ask("POST", "/api/v1/scans", session, &busy).await;
+    assert_eq!(held.status, 202, "{}", held.body);
+    let author =
+        scene.node.served.raft.read(|state| state.jobs().next().and_then(|(job, _)| state.author(job).cloned()));
+    assert_eq!(author.unwrap().who, "ci");
+    let second = scene.ask("POST", "/api/v1/scans", &token, &busy).await;
+    assert_eq!((second.status, second.problem().as_str()), (429, "token_queue_full"), "both are one bearer");
+    scene.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ends_a_token_ends_its_sessions_at_once() {
+    let scene = Scene::open().await;
+    for (name, how, path) in [("a", "DELETE", "/api/v1/tokens/a"), ("b", "POST", "/api/v1/tokens/b/rotate")] {
+        let token = scene.token(json!({"name": name, "role": "viewer"})).await;
+        let session = scene.login(&token).await;
+        assert_eq!(scene.get("/api/v1/jobs", &session).await.status, 200);
+        assert!(scene.ask(how, path, "key", &Value::Null).await.status < 300);
+        assert_eq!(scene.refused(&session).await, "session_ended", "{how}");
+    }
+    let short = scene.token(json!({"name": "c", "role": "viewer", "ttl_seconds": 3})).await;
+    let session = scene.login(&short).await;
+    let ends = scene.node.served.raft.read(|state| state.access_token_named("c").unwrap().expires_at_ms.unwrap());
+    while scene.node.served.raft.now_ms() < ends {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(scene.refused(&session).await, "jwt_expired", "no session outlasts its token");
+    // The key that signed is known as long as its sessions last, and not for ever.
+    let session = scene.login("key").await;
+    for (after, lets_in) in [(1, true), (2, false)] {
+        let key = NewSessionKey { after, public: vec![9; 32], sealed: vec![1] };
+        let applied = scene.node.served.proposer.propose(Command::SetSessionKey(Box::new(key))).await.unwrap();
+        scene.node.served.raft.wait_applied(applied.index, MIN_INDEX_WITHIN).await;
+        assert_eq!(scene.get("/api/v1/jobs", &session).await.status == 200, lets_in, "after key {after}");
+    }
+    assert_eq!(scene.refused(&session).await, "jwt_key_unknown");
+    scene.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_jwt_that_is_none_of_ours_is_refused_with_its_code_and_nothing_is_changed() {
+    let scene = Scene::open().await;
+    let token = scene.token(json!({"name": "ci", "role": "viewer"})).await;
+    let good = scene.login(&token).await;
+    let public = scene.node.served.raft.read(|state| state.newest_session_key().unwrap().1.public.clone());
+    let other = ClusterId([9; 16]);
+    let here = scene.node.served.cluster;
+    let now_ms = scene.node.served.raft.now_ms();
+    let tokens = |scene: &Scene| scene.node.served.raft.read(|state| state.access_tokens().collect::<Vec<_>>());
+    let before = tokens(&scene);
+    for (jwt, code) in [
+        (scene.forged(|wanted| (wanted, here)), "session_ended"),
+        (scene.forged(|wanted| (Wanted { token: "nobody", ..wanted }, here)), "session_ended"),
+        (scene.forged(|wanted| (Wanted { now_ms: now_ms - 900_000, ..wanted }, here)), "jwt_expired"),
+        (scene.forged(|wanted| (Wanted { now_ms: now_ms + 180_000, ..wanted }, here)), "jwt_early"),
+        (scene.forged(|wanted| (Wanted { cluster: other, ..wanted }, here)), "jwt_issuer"),
+        (altered(&good, |_, claims| claims["role"] = json!("admin")), "jwt_signature"),
+        (altered(&good, |_, claims| claims["aud"] = json!("another")), "jwt_signature"),
+        (altered(&good, |heading, _| heading["alg"] = json!("none")), "jwt_algorithm"),
+        (altered(&good, |heading, _| heading["kid"] = json!("7")), "jwt_key_unknown"),
+        (altered(&good, |heading, _| heading["crit"] = json!(["exp"])), "jwt_critical"),
+        (altered(&good, |_, claims| claims["iss"] = json!("https://idp.example")), "jwt_issuer"),
+        (signed_as(&good, "none", b""), "jwt_algorithm"),
+        (signed_as(&good, "HS256", &public), "jwt_algorithm"),
+        (resigned(&good), "jwt_signature"),
+        (format!("{good}.x"), "jwt_malformed"),
+        (format!("x{good}"), "jwt_malformed"),
+        (format!("{good}{}", "A".repeat(9_000)), "jwt_too_large"),
+        ("a.b.c".to_owned(), "jwt_malformed"),
+    ] {
+        assert_eq!(scene.refused(&jwt).await, code, "{jwt}");
+    }
+    assert_eq!(scene.ask("POST", LOGIN, &resigned(&good), &Value::Null).await.problem(), "jwt_signature");
+    assert_eq!(tokens(&scene), before);
+    let many = scene.fail_until_told_to_wait().await;
+    assert_eq!(many.problem(), "too_many_failures", "they count as wrong tokens do");
+    assert_eq!(scene.get("/api/v1/jobs", &good).await.status, 200, "and hold up nobody who belongs");
+    scene.close().await;
+}
+
+impl Scene {
+    async fn fail_until_told_to_wait(&self) -> Answer {
+        for _ in 0..100 {
+            let answer = self.get("/api/v1/jobs", "a.b.c").await;
+            if answer.status == 429 {
+                return answer;
+            }
+        }
+        panic!("nobody is told to wait")
+    }
+
+    /// The audit log once it has something.
+    async fn audit_with(&self, part: &str) -> String {
+        for _ in 0..200 {
+            let audit = self.get("/api/v1/audit?limit=1000", "key").await.body;
+            if audit.contains(part) {
+                return audit;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("the audit log has no {part}")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logins_and_refusals_are_in_the_audit_log_and_no_session_is() {
+    let scene = Scene::open().await;
+    let token = scene.token(json!({"name": "ci", "role": "viewer"})).await;
+    let session = scene.login(&token).await;
+    scene.login(&token).await;
+    scene.refused(&resigned(&session)).await;
+    assert_eq!(scene.ask("POST", LOGIN, &session, &Value::Null).await.status, 403);
+    let audit = scene.audit_with("\"status\":401").await;
+    let entries: Value = serde_json::from_str(&audit).unwrap();
+    let of = |status: u64| {
+        let entries = entries["items"].as_array().unwrap().iter();
+        let of = |entry: &&Value| entry["action"] == format!("POST {LOGIN}") && entry["status"] == status;
+        entries.filter(of).cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(of(200).iter().map(|entry| entry["times"].as_u64().unwrap()).sum::<u64>(), 2, "{audit}");
+    for entry in of(200).iter().chain(&of(403)) {
+        assert_eq!((&entry["who"], &entry["from"], &entry["asked"]), (&json!("ci"), &json!("192.0.2.9"), &json!(0)));
+    }
+    assert_eq!(of(403).len(), 1, "{audit}");
+    for secret in [&token, &session, session.rsplit('.').next().unwrap(), session.split('.').nth(1).unwrap()] {
+        assert!(!audit.contains(secret));
+    }
+    scene.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_whom_a_provider_signed_for_is_let_in_by_its_name_and_its_role_here() {
+    let scene = Scene::open().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("jwks.json");
+    let issuer = Issuer::new(Kind::Rsa);
+    std::fs::write(&path, json!({"keys": [issuer.jwk()]}).to_string()).unwrap();
+    let provider = Provider {
+        issuer: "https://idp.example".into(),
+        audience: "pentora".into(),
+        keys: Source::File(path),
+        role_claim: "groups".into(),
+        name_claim: "email".into(),
+        roles: vec![("scan-team".into(), AccessRole::Operator), ("all".into(), AccessRole::Viewer)],
+    };
+    let now_s = scene.node.served.raft.now_ms() / 1000;
+    let jwt = |groups: Value, aud: &str, exp: u64| {
+        issuer.sign(&json!({
+            "iss": "https://idp.example", "aud": aud, "email": "alice@example.org", "groups": groups, "iat": now_s, "exp": exp,
+        }))
+    };
+    let alice = jwt(json!(["scan-team"]), "pentora", now_s + 300);
+    assert_eq!(scene.refused(&alice).await, "jwt_issuer", "nobody is asked here yet");
+    scene.node.served.sign_in.take(Some(provider)).unwrap();
+    let who = "oidc:https://idp.example#alice@example.org";
+    let own = scene.get("/api/v1/tokens/self", &alice).await.json();
+    assert_eq!((&own["name"], &own["role"], &own["status"]), (&json!(who), &json!("operator"), &json!("valid")));
+    let scan = scene.ask("POST", "/api/v1/scans", &alice, &one_port()).await;
+    assert_eq!(scan.status, 202, "{}", scan.body);
+    let author =
+        scene.node.served.raft.read(|state| state.jobs().next().and_then(|(job, _)| state.author(job).cloned()));
+    assert_eq!(author.unwrap().who, who);
+    let denied = scene.get("/api/v1/tokens", &alice).await;
+    assert_eq!(denied.problem(), "role_missing");
+    assert!(denied.body.contains("alice@example.org` has the role operator"), "{}", denied.body);
+    let viewer = jwt(json!(["all"]), "pentora", now_s + 300);
+    assert_eq!(scene.ask("POST", "/api/v1/scans", &viewer, &one_port()).await.problem(), "role_missing");
+    let nobody = scene.get("/api/v1/jobs", &jwt(json!(["guests"]), "pentora", now_s + 300)).await;
+    assert_eq!((nobody.status, nobody.problem().as_str()), (403, "no_role"));
+    let login = scene.ask("POST", LOGIN, &alice, &Value::Null).await;
+    assert_eq!((login.status, login.problem().as_str()), (403, "login_needs_token"));
+    assert_eq!(scene.refused(&jwt(json!(["all"]), "mail", now_s + 300)).await, "jwt_audience");
+    assert_eq!(scene.refused(&jwt(json!(["all"]), "pentora", now_s - 120)).await, "jwt_expired");
+    let audit = scene.audit_with("POST /api/v1/scans").await;
+    assert!(audit.contains(who), "{audit}");
+    scene.node.served.sign_in.take(None).unwrap();
+    assert_eq!(scene.refused(&alice).await, "jwt_issuer", "and not any more");
+    scene.close().await;
+}

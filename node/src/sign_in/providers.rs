@@ -1,0 +1,358 @@
+//! The edge of signing in by a provider: which one this node takes now, and its keys, fetched behind the requests and never by them.
+//!
+//! A request that names a key which is not known has them fetched once more, at most every few seconds; keys that cannot be fetched,
+//! or are none, leave those of before. Nothing that a provider answers is followed elsewhere, and what it may send is bounded.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::compact::Look;
+use super::fault::Fault;
+use super::key_set::{KeySet, SET_BYTES_MAX};
+use super::provider::{Person, Provider, Source};
+use crate::tls::{Trust, nobody};
+
+/// How often keys are read again by themselves. Ours: providers show a key for hours before it signs and after.
+const READ_EVERY: Duration = Duration::from_secs(600);
+/// The same for a JWT whose key is not known: anybody can send one.
+const UNKNOWN_EVERY: Duration = Duration::from_secs(5);
+/// How long a fetch may take, from its first packet to its last.
+const FETCHED_WITHIN: Duration = Duration::from_secs(10);
+
+/// Signing in by a provider, as one node takes it. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct SignIn {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    taken: Mutex<Option<Taken>>,
+    /// That keys are wanted: at the start, when another provider is taken, and for a key that is not known.
+    wanted: Notify,
+}
+
+#[derive(Debug, Clone)]
+struct Taken {
+    provider: Arc<Provider>,
+    keys: Arc<KeySet>,
+}
+
+impl SignIn {
+    /// Takes this provider from here on, or none. Keys in a file are read at once; those at an address as soon as
+    /// [`Self::keep`] runs, and until then nobody signs in. A provider whose keys are where they were keeps them meanwhile.
+    ///
+    /// # Errors
+    /// A sentence fragment: its file cannot be used, and what was taken before still is.
+    pub fn take(&self, provider: Option<Provider>) -> Result<(), String> {
+        let taken = match provider {
+            None => None,
+            Some(provider) => {
+                let keys = match &provider.keys {
+                    Source::File(path) => Arc::new(read_file(path)?),
+                    Source::Url(_) => {
+                        let before = self.taken().filter(|before| before.provider.keys == provider.keys);
+                        before.map_or_else(Arc::default, |before| before.keys)
+                    }
+                };
+                Some(Taken { provider: Arc::new(provider), keys })
+            }
+        };
+        *self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner) = taken;
+        self.inner.wanted.notify_one();
+        Ok(())
+    }
+
+    fn taken(&self) -> Option<Taken> {
+        self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Who showed a JWT, where the provider of this node says so.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn read(&self, look: &Look<'_>, now_ms: u64) -> Result<Person, Fault> {
+        let taken = self.taken().filter(|taken| look.issuer() == Some(taken.provider.issuer.as_str()));
+        let Taken { provider, keys } = taken.ok_or(Fault::Issuer)?;
+        let person = provider.read(&keys, look, now_ms);
+        if person == Err(Fault::KeyUnknown) {
+            self.inner.wanted.notify_one();
+        }
+        person
+    }
+
+    /// Keeps the provider's keys fresh until `stop`.
+    pub async fn keep(self, stop: CancellationToken) {
+        let mut told = None;
+        let mut last: Option<Instant> = None;
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = self.inner.wanted.notified() => {}
+                () = tokio::time::sleep(READ_EVERY) => {}
+            }
+            let Some(taken) = self.taken() else { continue };
+            // The first keys are not waited for.
+            let rest = last.filter(|_| !taken.keys.is_empty()).map(|last| UNKNOWN_EVERY.saturating_sub(last.elapsed()));
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(rest.unwrap_or_default()) => {}
+            }
+            last = Some(Instant::now());
+            let fetched = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                fetched = read(&taken.provider.keys) => fetched,
+            };
+            match fetched {
+                Ok(keys) => {
+                    if told.take().is_some() || taken.keys.is_empty() {
+                        tracing::info!(
+                            issuer = taken.provider.issuer,
+                            keys = keys.len(),
+                            "sign-in by the provider works"
+                        );
+                    }
+                    self.put(&taken, keys);
+                }
+                Err(why) => {
+                    if told.as_ref() != Some(&why) {
+                        tracing::warn!(
+                            issuer = taken.provider.issuer,
+                            why,
+                            "the provider's keys cannot be read, those before hold on"
+                        );
+                    }
+                    told = Some(why);
+                    if taken.keys.is_empty() {
+                        self.again(&stop).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Wants keys once more after a while, where there are none.
+    async fn again(&self, stop: &CancellationToken) {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(UNKNOWN_EVERY) => self.inner.wanted.notify_one(),
+        }
+    }
+
+    /// Puts keys in, unless another provider was taken while they were fetched.
+    fn put(&self, of: &Taken, keys: KeySet) {
+        let mut taken = self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(taken) = taken.as_mut().filter(|taken| Arc::ptr_eq(&taken.provider, &of.provider)) {
+            taken.keys = Arc::new(keys);
+        }
+    }
+}
+
+async fn read(source: &Source) -> Result<KeySet, String> {
+    match source {
+        Source::Url(url) => {
+            let fetched = tokio::time::timeout(FETCHED_WITHIN, fetch(url)).await;
+            fetched.unwrap_or_else(|_elapsed| Err(format!("{url} did not answer within {FETCHED_WITHIN:?}")))
+        }
+        Source::File(path) => {
+            let path = path.clone();
+            // Files may be on a slow disk.
+            let read = tokio::task::spawn_blocking(move || read_file(&path)).await;
+            read.map_err(|error| error.to_string()).and_then(|read| read)
+        }
+    }
+}
+
+fn read_file(path: &Path) -> Result<KeySet, String> {
+    use std::io::Read;
+    let failed = |why: String| format!("{}: {why}", path.display());
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(|error| failed(error.to_string()))?;
+    let most = u64::try_from(SET_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
+    file.take(most).read_to_end(&mut bytes).map_err(|error| failed(error.to_string()))?;
+    KeySet::read(&bytes).map_err(|error| failed(error.to_string()))
+}
+
+/// Fetches a set. No redirection is followed and no proxy asked: whoever answers there is who was named.
+async fn fetch(url: &str) -> Result<KeySet, String> {
+    let failed = |why: String| format!("{url}: {why}");
+    let tls = match url.starts_with("https://") {
+        true => Trust::default().config().map_err(|error| failed(error.to_string()))?,
+        false => nobody(),
+    };
+    let client = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(FETCHED_WITHIN)
+        .user_agent(concat!("pentora/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(|error| failed(error.to_string()))?;
+    let answer = client.get(url).send().await.map_err(|error| failed(innermost(&error)))?;
+    if answer.status() != reqwest::StatusCode::OK {
+        return Err(failed(format!("it answers with status {}", answer.status().as_u16())));
+    }
+    let (mut bytes, mut pieces) = (Vec::new(), answer.bytes_stream());
+    while let Some(piece) = pieces.next().await {
+        bytes.extend_from_slice(&piece.map_err(|error| failed(innermost(&error)))?);
+        if bytes.len() > SET_BYTES_MAX {
+            break;
+        }
+    }
+    KeySet::read(&bytes).map_err(|error| failed(error.to_string()))
+}
+
+/// The last of a chain of causes, which names the fault.
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut last = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    last.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use axum::Router;
+    use axum::http::StatusCode;
+    use axum::routing::get;
+    use pentora_raft::command::AccessRole;
+    use serde_json::{Value, json};
+    use tokio::task::JoinSet;
+
+    use super::super::look;
+    use super::super::made::{Issuer, Kind};
+    use super::*;
+
+    const NOW_MS: u64 = 1_700_000_000_000;
+
+    /// What an issuer on loopback shows, and how often it was asked.
+    #[derive(Clone, Default)]
+    struct Shows {
+        answer: Arc<Mutex<(u16, String)>>,
+        asked: Arc<AtomicU32>,
+    }
+
+    impl Shows {
+        fn set(&self, status: u16, body: impl Into<String>) {
+            *self.answer.lock().unwrap() = (status, body.into());
+        }
+
+        fn keys(&self, of: &[&Issuer]) {
+            let keys: Vec<Value> = of.iter().map(|issuer| issuer.jwk()).collect();
+            self.set(200, json!({"keys": keys}).to_string());
+        }
+
+        /// Serves until the tasks end; answers with the provider whose keys these are.
+        async fn serve(&self, tasks: &mut JoinSet<()>) -> Provider {
+            let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let issuer = format!("http://{}", socket.local_addr().unwrap());
+            let shows = self.clone();
+            let show = move || {
+                let shows = shows.clone();
+                async move {
+                    shows.asked.fetch_add(1, Ordering::SeqCst);
+                    let (status, body) = shows.answer.lock().unwrap().clone();
+                    (StatusCode::from_u16(status).unwrap(), [("location", "/elsewhere")], body)
+                }
+            };
+            let router = Router::new().route("/.well-known/jwks.json", get(show));
+            tasks.spawn(async move { axum::serve(socket, router).await.unwrap() });
+            Provider {
+                keys: Source::url(&format!("{issuer}/.well-known/jwks.json")).unwrap(),
+                issuer,
+                audience: "pentora".into(),
+                role_claim: "groups".into(),
+                name_claim: "sub".into(),
+                roles: vec![("ops".into(), AccessRole::Operator)],
+            }
+        }
+    }
+
+    fn claims(provider: &Provider) -> Value {
+        json!({"iss": provider.issuer, "aud": "pentora", "sub": "alice", "groups": ["ops"], "exp": NOW_MS / 1000 + 60})
+    }
+
+    /// Asks until it is answered so.
+    async fn until(sign_in: &SignIn, jwt: &str, expected: Result<(), &str>) {
+        let asked = async {
+            loop {
+                let told = sign_in.read(&look(jwt).unwrap(), NOW_MS).map(|_| ()).map_err(|fault| fault.code());
+                if told == expected {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), asked).await.expect("it is answered so in the end");
+    }
+
+    #[tokio::test]
+    async fn people_sign_in_by_an_issuer_on_loopback_and_keys_that_fail_leave_those_before() {
+        let (shows, mut tasks, stop) = (Shows::default(), JoinSet::new(), CancellationToken::new());
+        let (first, second) = (Issuer::new(Kind::Rsa), Issuer::new(Kind::P256));
+        shows.set(503, "not yet");
+        let provider = shows.serve(&mut tasks).await;
+        let sign_in = SignIn::default();
+        let jwt = first.sign(&claims(&provider));
+        assert_eq!(sign_in.read(&look(&jwt).unwrap(), NOW_MS), Err(Fault::Issuer), "none is taken");
+        sign_in.take(Some(provider.clone())).unwrap();
+        assert_eq!(sign_in.read(&look(&jwt).unwrap(), NOW_MS), Err(Fault::KeyUnknown), "no keys are there yet");
+        shows.keys(&[&first]);
+        tasks.spawn(sign_in.clone().keep(stop.clone()));
+        until(&sign_in, &jwt, Ok(())).await;
+        let asked = shows.asked.load(Ordering::SeqCst);
+        // Strangers send what they like: that fetches nothing more than every so often.
+        let unknown = second.sign(&claims(&provider));
+        for _ in 0..1_000 {
+            assert_eq!(sign_in.read(&look(&unknown).unwrap(), NOW_MS), Err(Fault::KeyUnknown));
+        }
+        for (status, body) in [(302, String::new()), (200, "x".repeat(SET_BYTES_MAX + 1)), (200, "{}".into())] {
+            shows.set(status, body);
+            assert!(read(&provider.keys).await.is_err());
+            assert!(sign_in.read(&look(&jwt).unwrap(), NOW_MS).is_ok(), "the keys of before hold on");
+        }
+        shows.keys(&[&first, &second]);
+        assert!(shows.asked.load(Ordering::SeqCst) <= asked + 4, "three of these were asked here");
+        until(&sign_in, &unknown, Ok(())).await;
+        sign_in.take(None).unwrap();
+        assert_eq!(sign_in.read(&look(&jwt).unwrap(), NOW_MS), Err(Fault::Issuer), "not any more");
+        stop.cancel();
+        tasks.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn keys_from_a_file_count_at_once_and_a_file_that_is_none_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("jwks.json");
+        let issuer = Issuer::new(Kind::Ed25519);
+        let provider = Provider {
+            issuer: "https://idp.example".into(),
+            audience: "pentora".into(),
+            keys: Source::File(path.clone()),
+            role_claim: "groups".into(),
+            name_claim: "sub".into(),
+            roles: vec![("ops".into(), AccessRole::Operator)],
+        };
+        let sign_in = SignIn::default();
+        assert!(sign_in.take(Some(provider.clone())).unwrap_err().contains("jwks.json"), "there is none");
+        std::fs::write(&path, json!({"keys": [issuer.jwk()]}).to_string()).unwrap();
+        sign_in.take(Some(provider.clone())).unwrap();
+        let jwt = issuer.sign(&claims(&provider));
+        assert!(sign_in.read(&look(&jwt).unwrap(), NOW_MS).is_ok());
+        std::fs::write(&path, "{}").unwrap();
+        assert!(sign_in.take(Some(Provider { audience: "other".into(), ..provider })).is_err());
+        assert!(sign_in.read(&look(&jwt).unwrap(), NOW_MS).is_ok(), "what was taken before still is");
+    }
+}

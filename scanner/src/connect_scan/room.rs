@@ -1,0 +1,277 @@
+//! Whether the routers before the targets still let new connections through, and what silence means where they may not.
+//!
+//! Ports that have answered are asked again beside the scan, a few in a hundred probes, as soon as many connections are left open
+//! behind routers ([`crate::pace::room`] decides when, and what their answers mean). No silence is believed that no such question
+//! stands beside; what was asked while something was full is asked again, as if it had not been, and what could not be asked in the end
+//! lowers the estimate of its host.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use super::{ConnectScan, Flight, Step};
+use crate::gate::{Stage, Verdict};
+use crate::pace::flows::{FlowMemory, SYN_KEPT};
+use crate::pace::room::Silence;
+use crate::port::Port;
+use crate::scan::Attempt;
+use crate::slot_map::Key;
+use crate::target::{of_socket, socket_address};
+
+/// Ports that are kept to be asked again, each of another host: enough that none is asked often.
+const KNOWN_MAX: usize = 64;
+/// Questions that may be out at once, and how often in a row one port gets lost before it is asked no more.
+const ASKED_MAX: usize = 1024;
+const MISSES_MAX: u8 = 3;
+/// A question is waited for as long as a probe, but neither less than this, nor so long that the kernel asks again.
+const WAIT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_millis(950));
+/// Silence that cannot be judged yet is looked at again after this.
+const LOOK_AGAIN: Duration = Duration::from_millis(25);
+/// So often a probe is asked again because it was not let through.
+const VOID_MAX: u8 = 8;
+
+/// Ports that have answered.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// Refusals first, which leave no connection behind; whether it is one.
+    ports: Vec<(SocketAddr, bool)>,
+    turn: usize,
+    /// Which was asked when, while it may still answer.
+    asked: VecDeque<(Duration, SocketAddr)>,
+    /// How often in a row each got lost.
+    misses: HashMap<SocketAddr, u8>,
+}
+
+impl Known {
+    /// A port has answered the first time it was asked.
+    fn note(&mut self, port: SocketAddr, is_refusal: bool) {
+        if let Some(known) = self.ports.iter_mut().find(|(known, _)| known.ip() == port.ip()) {
+            if is_refusal && !known.1 {
+                *known = (port, true);
+            }
+            return;
+        }
+        if self.ports.len() < KNOWN_MAX {
+            self.ports.push((port, is_refusal));
+        } else if is_refusal {
+            self.ports
+                .iter_mut()
+                .find(|(_, is_refusal)| !is_refusal)
+                .into_iter()
+                .for_each(|known| *known = (port, true));
+        }
+    }
+
+    /// One was asked.
+    fn ask(&mut self, now: Duration, port: SocketAddr) {
+        if self.asked.len() >= ASKED_MAX {
+            self.asked.pop_front();
+        }
+        self.asked.push_back((now, port));
+    }
+
+    /// What came of a question. A host that stays silent while others are let through is gone, and makes room for another.
+    fn judge(&mut self, sent_at: Duration, port: u16, came: bool, is_open: bool) {
+        let at = self.asked.iter().position(|(of, to)| *of == sent_at && to.port() == port);
+        let Some((_, to)) = at.and_then(|at| self.asked.remove(at)) else { return };
+        if came {
+            self.misses.remove(&to);
+        } else if is_open {
+            let misses = self.misses.entry(to).or_default();
+            *misses += 1;
+            if *misses >= MISSES_MAX {
+                self.misses.remove(&to);
+                self.ports.retain(|(port, _)| *port != to);
+            }
+        }
+    }
+
+    fn next(&mut self) -> Option<SocketAddr> {
+        self.turn = self.turn.wrapping_add(1);
+        let at = self.turn % self.ports.len().max(1);
+        self.ports.get(at).map(|(port, _)| *port)
+    }
+}
+
+impl ConnectScan {
+    /// Whether connections to an address leave flows behind that are counted.
+    pub(super) fn leaves_flows(&self, address: IpAddr) -> bool {
+        let is_counted = self.limits.flows_max.is_some() || self.limits.watches_room;
+        is_counted && !address.is_loopback() && !self.neighbours.is_neighbour(address)
+    }
+
+    /// How many flows the job has left open.
+    fn open_flows(&self, now: Duration) -> u32 {
+        self.pace.flows().count(now)
+    }
+
+    /// Whether one more flow may be left behind in routers.
+    pub(super) fn admit_flow(&self, now: Duration) -> Result<(), Duration> {
+        let is_admitted = match self.limits.flows_max {
+            Some(most) => self.open_flows(now) < most,
+            None if self.limits.watches_room => {
+                let open = self.open_flows(now);
+                self.pace.room().admits(now, open)
+            }
+            None => true,
+        };
+        if is_admitted { Ok(()) } else { Err(FlowMemory::look_again(now)) }
+    }
+
+    /// A probe is sent in a new flow.
+    pub(super) fn note_flow(&mut self, now: Duration, address: IpAddr) {
+        if self.leaves_flows(address) {
+            self.pace.flows().open(now, SYN_KEPT);
+            self.pace.room().opened();
+        }
+    }
+
+    /// A port behind routers has answered: its flow is forgotten there, and it may be asked again.
+    pub(super) fn note_known(&mut self, now: Duration, flight: &Flight, address: IpAddr, is_refusal: bool) {
+        if !self.leaves_flows(address) {
+            return;
+        }
+        self.pace.flows().close(now, flight.attempt.sent_at, SYN_KEPT);
+        let differs = self.hosts.get(flight.host).is_none_or(|host| host.own.differs() || host.is_middlebox());
+        // One that may not be asked again is nobody to ask.
+        let may_be_asked = || self.gate.ask(address, Some(Port::tcp(flight.port)), Stage::Service) == Verdict::Allow;
+        if self.limits.watches_room && flight.attempt.number == 1 && !differs && may_be_asked() {
+            self.known.note(socket_address(address, flight.port), is_refusal);
+        }
+    }
+
+    /// The next question to a port that is known to answer, if it is time for one.
+    pub(super) fn question(&mut self, now: Duration) -> Option<Step> {
+        if !self.limits.watches_room || self.known.ports.is_empty() {
+            return None;
+        }
+        let open = self.open_flows(now);
+        if !self.pace.room().wants_question(now, open) {
+            return None;
+        }
+        let to = self.known.next()?;
+        if !self.admit_again(now, to) {
+            return None;
+        }
+        self.pace.room().asked(now, open);
+        self.known.ask(now, to);
+        let (address, attempt) = (of_socket(to), Attempt::first(now));
+        let host = Key::from_bits(u64::MAX);
+        let flight =
+            Flight { host, port: to.port(), position: None, attempt, is_held: false, voids: 0, is_question: true };
+        let probe = self.flights.insert(flight);
+        let wait = (2 * self.measures.rtt.timeout(address)).clamp(WAIT.0, WAIT.1);
+        self.timers.push(std::cmp::Reverse((now + wait, probe)));
+        Some(Step::Send { probe, to })
+    }
+
+    /// A question was answered, or not in time.
+    pub(super) fn end_question(&mut self, now: Duration, flight: &Flight, came: bool) {
+        let (open, usual) = (self.open_flows(now), self.measures.estimates().loss);
+        let mut room = self.pace.room();
+        room.answered(now, flight.attempt.sent_at, came, usual, open);
+        let is_open = room.is_open();
+        drop(room);
+        self.known.judge(flight.attempt.sent_at, flight.port, came, is_open);
+    }
+
+    /// What it means that a probe was not answered.
+    fn silence(&self, now: Duration, flight: &Flight, address: IpAddr) -> Silence {
+        if !self.limits.watches_room || !self.leaves_flows(address) {
+            return Silence::Told;
+        }
+        let (open, asks) = (self.open_flows(now), !self.known.ports.is_empty());
+        self.pace.room().silence(now, flight.attempt.sent_at, open, asks)
+    }
+
+    /// Judges a probe whose time is over. What was not let through is taken back, to be asked again.
+    pub(super) fn judge_silence(&mut self, now: Duration, probe: Key, flight: &Flight, address: IpAddr) -> Judged {
+        match self.silence(now, flight, address) {
+            Silence::Told => Judged::Silent,
+            Silence::Unknown => {
+                self.timers.push(std::cmp::Reverse((now + LOOK_AGAIN, probe)));
+                Judged::Later
+            }
+            Silence::Void if flight.voids < VOID_MAX => {
+                self.land(probe);
+                self.pace.flows().close(now, flight.attempt.sent_at, SYN_KEPT);
+                self.measures.take_back(&flight.attempt);
+                self.hosts
+                    .get_mut(flight.host)
+                    .into_iter()
+                    .for_each(|host| host.rounds.tries.take_back(flight.attempt.number));
+                self.bench.push_back(Flight { is_held: false, voids: flight.voids + 1, ..*flight });
+                Judged::Again
+            }
+            Silence::Void | Silence::Unproved => Judged::Unproved,
+        }
+    }
+
+    /// A probe is given up that was let through to nobody.
+    pub(super) fn note_unproved(&mut self, flight: &Flight) {
+        self.hosts.get_mut(flight.host).into_iter().for_each(|host| host.unproved += 1);
+    }
+
+    /// Whether the kernel's repeat, in the same flow, is to be the last try of a port, where there is room for few: each connection
+    /// then counts for two.
+    pub(super) fn is_repeat_enough(&self, flight: &Flight) -> bool {
+        self.limits.watches_room
+            && flight.attempt.number.saturating_mul(2) >= self.tries_wanted(flight.host)
+            && self.pace.room().is_scarce()
+            && (flight.is_held || self.is_to_be_held(flight))
+    }
+
+    /// Ways are lost: what is behind them is not asked any more.
+    pub(super) fn forget_known(&mut self, is_lost: impl Fn(IpAddr) -> bool) {
+        let before = self.known.ports.len();
+        self.known.ports.retain(|(port, _)| !is_lost(of_socket(*port)));
+        if self.known.ports.len() < before {
+            self.pace.room().forget();
+        }
+    }
+}
+
+/// What becomes of a probe whose time is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Judged {
+    /// Its silence counts.
+    Silent,
+    /// It counts, and says nothing of the host.
+    Unproved,
+    /// It is looked at again.
+    Later,
+    /// It is taken back, to be asked again.
+    Again,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_host_is_known_by_one_port_and_refusals_are_preferred() {
+        let port = |last: u8, port: u16| SocketAddr::from(([10, 0, 0, last], port));
+        let mut known = Known::default();
+        assert_eq!(known.next(), None);
+        known.note(port(1, 80), false);
+        known.note(port(1, 81), true);
+        known.note(port(1, 82), true);
+        assert_eq!(known.ports, [(port(1, 81), true)]);
+        (2..=100).for_each(|last| known.note(port(last, 80), false));
+        assert_eq!(known.ports.len(), KNOWN_MAX);
+        known.note(port(200, 9), true);
+        assert_eq!(known.ports.get(1), Some(&(port(200, 9), true)), "in place of one that would be connected to");
+        for _ in 0..MISSES_MAX {
+            known.ask(Duration::from_secs(1), port(200, 9));
+            known.judge(Duration::from_secs(1), 9, false, false);
+        }
+        assert_eq!(known.ports.get(1), Some(&(port(200, 9), true)), "while something is full nobody is blamed");
+        let asked: std::collections::BTreeSet<SocketAddr> = (0..KNOWN_MAX).filter_map(|_| known.next()).collect();
+        assert_eq!(asked.len(), KNOWN_MAX, "in turn");
+        for came in [false, false, true, false, false, false] {
+            known.ask(Duration::from_secs(2), port(200, 9));
+            known.judge(Duration::from_secs(2), 9, came, true);
+        }
+        assert_eq!(known.ports.len(), KNOWN_MAX - 1, "three in a row, and it is gone");
+    }
+}

@@ -38,7 +38,7 @@ use pentora_p2p::{Incoming, Mesh, MeshConfig};
 use pentora_raft::command::{Command, NodeInfo};
 use pentora_raft::handle::Viewer;
 use pentora_raft::store::{OpenError, Storage};
-use pentora_raft::{Profile, Raft, StartError};
+use pentora_raft::{Raft, StartError};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -58,7 +58,7 @@ use serve::Whereabouts;
 use services::{Parts, Services, start_engine};
 
 use crate::api::{self, Access, Departure, Served, Trail};
-use crate::config::{ApiAuth, NodeConfig, ResultsSettings, Sources, StartAction, StartPlan, TimingProfile};
+use crate::config::{ApiAuth, NodeConfig, Sources, StartAction, StartPlan};
 use crate::coordinator::CoordinatorConfig;
 use crate::coordinator::plan::UNIT_SECONDS;
 use crate::data_dir::{DataDir, DataDirError, NodeIdentity};
@@ -67,7 +67,7 @@ use crate::durable_file;
 use crate::failure::{ExitCode, Failure};
 use crate::feeds::FeedStore;
 use crate::feeds::follow::follow;
-use crate::holders::{Holders, HoldersConfig, Retention};
+use crate::holders::Holders;
 use crate::member_address::MemberAddress;
 use crate::outside::Outside;
 use crate::policy::own::OwnFile;
@@ -143,7 +143,7 @@ async fn run_once(plan: &StartPlan, data_dir: &Arc<DataDir>, file: &OwnFile, sig
 }
 
 fn raft_config(config: &NodeConfig, data_dir: &DataDir) -> pentora_raft::Config {
-    let (profile, votes_from) = (profile(config.mesh.profile), data_dir.inside_since());
+    let (profile, votes_from) = (settings::profile(config.mesh.profile), data_dir.inside_since());
     pentora_raft::Config { profile, votes_from, ..pentora_raft::Config::default() }
 }
 
@@ -281,7 +281,7 @@ impl Node {
                 raft: self.raft.clone(),
                 exchange: services.exchange,
                 proposer: services.proposer.clone(),
-                config: holders_config(&self.config.results),
+                config: settings::holders(&self.config.results),
             };
             tasks.spawn(vital("the holders of results", holders.keep(stop.clone()), broken.clone()));
         }
@@ -460,27 +460,10 @@ impl Node {
             peer = %self.mesh.peer_id(),
             mesh = mesh.join(","),
             api = format!("{}://{api}", if self.certificate.is_some() { "https" } else { "http" }),
-            profile = profile(self.config.mesh.profile).name(),
+            profile = settings::profile(self.config.mesh.profile).name(),
             "node runs"
         );
     }
-}
-
-fn profile(profile: TimingProfile) -> Profile {
-    match profile {
-        TimingProfile::Lan => Profile::Lan,
-        TimingProfile::Wan => Profile::Wan,
-        TimingProfile::Fast => Profile::Fast,
-    }
-}
-
-fn holders_config(results: &ResultsSettings) -> HoldersConfig {
-    let retention = Retention {
-        max_age: results.max_age,
-        max_jobs: results.max_jobs,
-        max_bytes: results.max_bytes.map(|size| size.0),
-    };
-    HoldersConfig { grace: results.grace, scrub_interval: results.scrub_interval, retention }
 }
 
 /// Starts the mesh on the configured address.

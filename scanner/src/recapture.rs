@@ -54,7 +54,7 @@ pub(crate) fn attach(scan: UnitScan, plan: Plan, task: &UnitTask, ask: Ask, runt
     let (progress, progress_out) = watch::channel(*scanning.borrow());
     let seen = Seen::new(task.spec.seed ^ DRAWS ^ task.range.start, ports);
     let watermark = Watermark::new(scanning, progress);
-    let stage = Stage { plan, task: task.clone(), ask, seen, findings, watermark };
+    let stage = Stage { plan, task: task.clone(), ask, seen, findings, watermark, has_asked: false };
     runtime.spawn(async move {
         // Nobody has to wait for it.
         let _ = outcome.send(stage.run(found, scanned).await);
@@ -82,6 +82,8 @@ struct Stage {
     seen: Seen,
     findings: mpsc::Sender<Vec<Finding>>,
     watermark: Watermark,
+    /// Whether anything was asked again: of too little that was sent, nothing is.
+    has_asked: bool,
 }
 
 impl Stage {
@@ -103,7 +105,8 @@ impl Stage {
         let mut progress = outcome.progress;
         progress.tally = progress.tally + self.watermark.more;
         if let Some(recall) = recapture.as_ref().and_then(Recapture::recall) {
-            let is_heard = recapture.is_none_or(|recapture| recapture.asked() > 0 || recapture.silent() == 0);
+            let is_heard =
+                !self.has_asked || recapture.is_none_or(|recapture| recapture.asked() > 0 || recapture.silent() == 0);
             let is_measured = recapture.is_some_and(|recapture| recapture.turned_up() > 0);
             let point = match (is_heard, is_measured) {
                 // Where not even known answers came, the model that expected them is no guess at all.
@@ -152,6 +155,7 @@ impl Stage {
             let is_told = outcome.progress.tally.probes_sent >= rounds::PROBES_MIN;
             return is_told.then(|| measured(&work));
         };
+        self.has_asked = true;
         let begun = Instant::now();
         let mut end = begun + work.effort.first_time();
         let (mut round, mut number, mut spent) = (first, 0, 0);

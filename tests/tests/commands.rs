@@ -24,10 +24,11 @@ const COMMANDS: &str = include_str!("commands/commands.txt");
 const TRANSCRIPT: &str = "tests/commands/transcript.txt";
 
 /// What differs from run to run, and what stands for it. The order matters: what is more particular comes first.
-const MASKS: [(&str, &str); 23] = [
+const MASKS: [(&str, &str); 25] = [
     (r"\r\n", "\n"),
     (r"job-[0-9a-f]{6}", "JOB"),
-    (r"pnj_[A-Za-z0-9_-]+", "TOKEN"),
+    (r"pnj_[A-Za-z0-9_-]+|pna_[a-z2-7]+", "TOKEN"),
+    (r"ed25519:[A-Za-z0-9_-]+", "KEY"),
     (r"12D3Koo[A-Za-z0-9]+", "KEY"),
     (r"\b[0-9a-f]{64}\b", "DIGEST"),
     (r"\b[0-9a-f]{32}\b", "ID"),
@@ -42,6 +43,7 @@ const MASKS: [(&str, &str); 23] = [
     (r"/tmp/[^ \n]*", "PATH"),
     (r"(?i)(term|index|commit|applied|log version)(:?) \d+", "$1$2 N"),
     (r"\b\d+ probes?\b", "N probes"),
+    (r"\b\d+ entries \(1 to \d+\)", "N entries (1 to N)"),
     (r"\b\d+ (KiB|bytes)\b", "N $1"),
     (r"\b(Mon|Tue|Wed|Thu|Fri|Sat|Sun) TIME", "DAY TIME"),
     (r#""index":\d+"#, r#""index":N"#),

@@ -1,6 +1,8 @@
 //! A node that dies at a named point (`raft/src/kill_point.rs`) and is started again: it goes on, and nothing that was acknowledged
 //! is lost or counted twice. The points of the store are the raft crate's own test's.
 
+#![expect(clippy::indexing_slicing, reason = "a document that lacks a field has null there")]
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 

@@ -29,8 +29,8 @@ fn open_ways_that_no_rule_allows_are_found_from_the_zone_that_has_them() -> anyh
     let _listeners = [listen(3, 443)?, listen(3, 22)?, listen(2, 5432)?];
     // The dmz's port 22 is open for the office alone, and closed to everybody behind it: the firewall is the host's own.
     cluster.lab().host(2).namespace().nft(
-        "table inet wall\ntable inet wall { chain in { type filter hook input priority 0; policy accept; \
-         ip saddr 10.88.0.3 tcp dport 5432 drop; } }\n",
+        "table inet wall {\n chain in {\n type filter hook input priority 0; policy accept;\n \
+         ip saddr 10.88.0.3 tcp dport 5432 drop\n }\n}\n",
     )?;
     let policy = cluster.folder().join("zones.yaml");
     let zones = "zones:\n  office: {networks: [10.88.0.2], tags: [zone-office]}\n  dmz: {networks: [10.88.0.3], tags: [zone-dmz]}\n\

@@ -132,8 +132,9 @@ impl Waiting {
                 let logins = &mut entries.logins.entries;
                 let is_one_more = logins.len() >= LOGINS_WAIT_MAX && !logins.contains_key(&key);
                 let (who, from, action, outcome) = key;
-                let of_many = (String::new(), MANY_ADDRESSES.to_owned());
-                let (who, from) = if is_one_more { of_many } else { (who, from) };
+                // Each under its name, as long as these are few enough themselves.
+                let who = if is_one_more && logins.len() >= 2 * LOGINS_WAIT_MAX { String::new() } else { who };
+                let from = if is_one_more { MANY_ADDRESSES.to_owned() } else { from };
                 logins.entry((who, from, action, outcome)).or_insert(0)
             }
             _ => entries.answered.entry(key).or_insert(0),

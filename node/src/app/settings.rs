@@ -1,10 +1,12 @@
-//! A node's configuration as the settings of a cluster: what its first leader writes into the log.
+//! A node's configuration as the settings of a cluster, which its first leader writes into the log, and as those of its rooms.
 
 use std::time::Duration;
 
+use pentora_raft::Profile;
 use pentora_raft::state::{Backoff, FailureAction, Preference, Settings};
 
-use crate::config::{FailedUnits, NodeConfig, RetryPause, Strategy};
+use crate::config::{FailedUnits, NodeConfig, ResultsSettings, RetryPause, Strategy, TimingProfile};
+use crate::holders::{HoldersConfig, Retention};
 
 /// What `config` says of how work is shared out, timed and tried again.
 pub(super) fn of(config: &NodeConfig) -> Settings {
@@ -42,4 +44,23 @@ fn millis(duration: Duration) -> u64 {
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the key's kind is a share")]
 fn thousandths(share: f64) -> u32 {
     (share * 1_000.0).round().clamp(1.0, 1_000.0) as u32
+}
+
+/// The timing of consensus that a configuration names.
+pub(super) fn profile(profile: TimingProfile) -> Profile {
+    match profile {
+        TimingProfile::Lan => Profile::Lan,
+        TimingProfile::Wan => Profile::Wan,
+        TimingProfile::Fast => Profile::Fast,
+    }
+}
+
+/// How results are kept, as a configuration says.
+pub(super) fn holders(results: &ResultsSettings) -> HoldersConfig {
+    let retention = Retention {
+        max_age: results.max_age,
+        max_jobs: results.max_jobs,
+        max_bytes: results.max_bytes.map(|size| size.0),
+    };
+    HoldersConfig { grace: results.grace, scrub_interval: results.scrub_interval, retention }
 }

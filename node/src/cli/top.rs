@@ -11,7 +11,7 @@ use super::api_session::{ApiSession, NodeArgs};
 use super::cluster::{margin, warnings};
 use super::context::Context;
 use super::job::shortened;
-use super::output::{clean, counted, grouped, percent};
+use super::output::{clean, grouped, percent};
 use super::status::{eta, title_case};
 use super::table::{Column, NOTHING, Tabular, aged, table};
 use super::watch::{View, json, show};
@@ -206,7 +206,8 @@ fn screen(look: &Look, rates: &Rates, unicode: bool, lines: usize) -> String {
 fn rest(all: usize, shown: usize, what: &str) -> String {
     match all.saturating_sub(shown) {
         0 => String::new(),
-        more => format!("and {} more\n", counted(more as u64, what)),
+        1 => format!("and 1 more {what}\n"),
+        more => format!("and {} more {what}s\n", grouped(more as u64)),
     }
 }
 

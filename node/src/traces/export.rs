@@ -248,8 +248,8 @@ fn understood(status: StatusCode, said: &[u8]) -> Answer {
 /// How many spans a collector refused of those that it was sent, by its own word: a number, or a number as a text.
 fn refused(said: &[u8]) -> usize {
     let said: Value = serde_json::from_slice(said).unwrap_or_default();
-    let count = &said["partialSuccess"]["rejectedSpans"];
-    let count = count.as_u64().or_else(|| count.as_str()?.parse().ok()).unwrap_or(0);
+    let count = said.pointer("/partialSuccess/rejectedSpans");
+    let count = count.and_then(|count| count.as_u64().or_else(|| count.as_str()?.parse().ok())).unwrap_or(0);
     usize::try_from(count).unwrap_or(usize::MAX)
 }
 

@@ -60,11 +60,10 @@ impl Teller {
             "endTimeUnixNano": span.ended_ns.max(span.began_ns).to_string(),
             "attributes": facts,
         });
-        if let Some(parent) = span.place.parent_id(trace) {
-            document["parentSpanId"] = hex::encode(parent).into();
-        }
-        if let Some(fault) = &span.fault {
-            document["status"] = json!({"code": STATUS_ERROR, "message": cut(fault)});
+        let parent = span.place.parent_id(trace).map(|parent| ("parentSpanId", hex::encode(parent).into()));
+        let status = span.fault.as_ref().map(|fault| ("status", json!({"code": STATUS_ERROR, "message": cut(fault)})));
+        if let Some(fields) = document.as_object_mut() {
+            fields.extend(parent.into_iter().chain(status).map(|(name, value)| (name.to_owned(), value)));
         }
         document
     }

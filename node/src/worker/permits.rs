@@ -13,6 +13,7 @@ use pentora_raft::{JobId, State};
 use pentora_scanner::scope::{Permit, Permitted};
 use pentora_scanner::spec::ScanSpec;
 use pentora_scanner::target::{TargetError, TargetSet};
+use pentora_scanner::unit::ScanError;
 use tokio_util::sync::CancellationToken;
 
 use super::Context;
@@ -321,6 +322,24 @@ fn excluded_by(policy: &Policy, own: &OwnRules, at_ms: u64) -> Result<TargetSet,
     all.add_set(&policy.excluded_at(at_ms)?);
     all.add_set(&own.excluded_at(at_ms)?);
     all.build_uncounted()
+}
+
+/// The spec with the addresses that names among its exclusions have for this node.
+///
+/// # Errors
+/// A name without an address: what it protects is not known here.
+pub(super) async fn within_exclusions(spec: Arc<ScanSpec>) -> Result<Arc<ScanSpec>, ScanError> {
+    if spec.exclude.name_count() == 0 {
+        return Ok(spec);
+    }
+    let resolving = tokio::task::spawn_blocking(move || {
+        let exclude = exclusions::resolved(&spec.exclude, Unresolved::Refuse);
+        exclude.map(|found| Arc::new(ScanSpec { exclude: found.exclude, ..ScanSpec::clone(&spec) }))
+    });
+    match resolving.await {
+        Ok(resolved) => resolved.map_err(|error| ScanError::Exclusions { why: error.to_string() }),
+        Err(error) => Err(ScanError::Exclusions { why: error.to_string() }),
+    }
 }
 
 /// Exclusions with the addresses that their names have for this node.

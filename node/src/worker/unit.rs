@@ -28,7 +28,6 @@ use super::unit_findings::{Taken, UnitFindings};
 use super::unit_spans;
 use super::units::Begun;
 use crate::clock::wall_ms;
-use crate::exclusions::{self, Unresolved};
 use crate::feeds::rematch::Rematch;
 use crate::results::{ChunkWriter, Heading};
 use crate::rpc::proposer::Unavailable;
@@ -293,10 +292,7 @@ impl<'a> Work<'a> {
         if self.findings.watermark(progress.settled_until) > self.findings.taken_until() {
             self.count_settled(progress).await;
         }
-        let leases = vec![self.begun.reference];
-        if let Err(error) = self.context.proposer.propose(Command::Release { leases }).await {
-            tracing::debug!(%error, "a unit whose time is over was not handed back; its lease will expire");
-        }
+        hand_back(self.context, self.begun).await;
     }
 
     /// Marks what is handed in after a window was over.
@@ -372,6 +368,13 @@ fn region_of(context: &Context, begun: &Begun) -> Option<String> {
     context.raft.read(|state| state.residency(begun.reference.unit.job).map(str::to_owned))
 }
 
+/// Hands back what is left of a unit, without blame.
+async fn hand_back(context: &Context, begun: &Begun) {
+    if let Err(error) = context.proposer.propose(Command::Release { leases: vec![begun.reference] }).await {
+        tracing::debug!(%error, "a unit was not handed back; its lease will expire");
+    }
+}
+
 /// Begins the unit in the engine. Waits where the spec is not here yet or the engine is busy.
 async fn begin(
     context: &Context,
@@ -382,7 +385,7 @@ async fn begin(
     let asked = Instant::now();
     let spec = loop {
         match spec::of_lease(&context.raft, &context.exchange, begun.reference, begun.lease.end).await {
-            Ok(spec) => break within_exclusions(within_share(spec, begun.lease.share.network_pps)).await?,
+            Ok(spec) => break permits::within_exclusions(within_share(spec, begun.lease.share.network_pps)).await?,
             Err(reason @ NotToBeHad::NotGranted) => {
                 tracing::warn!(job = %unit.job, start = unit.start, epoch = begun.reference.epoch, %reason, "not begun");
                 return Err(ScanError::Cancelled.into());
@@ -403,10 +406,7 @@ async fn begin(
     loop {
         if begun.early.is_cancelled() {
             // Rules or hours have changed while it waited for the engine: nothing of it was sent.
-            let leases = vec![begun.reference];
-            if let Err(error) = context.proposer.propose(Command::Release { leases }).await {
-                tracing::debug!(%error, "a unit that was not begun was not handed back; its lease will expire");
-            }
+            hand_back(context, begun).await;
             return Err(ScanError::Cancelled.into());
         }
         let task = UnitTask {
@@ -421,24 +421,6 @@ async fn begin(
             Err(error) if error.is_temporary() => tokio::time::sleep(RETRY).await,
             other => return Ok((spec, other?)),
         }
-    }
-}
-
-/// The spec with the addresses that names among its exclusions have for this node.
-///
-/// # Errors
-/// A name without an address: what it protects is not known here.
-async fn within_exclusions(spec: Arc<ScanSpec>) -> Result<Arc<ScanSpec>, ScanError> {
-    if spec.exclude.name_count() == 0 {
-        return Ok(spec);
-    }
-    let resolving = tokio::task::spawn_blocking(move || {
-        let exclude = exclusions::resolved(&spec.exclude, Unresolved::Refuse);
-        exclude.map(|found| Arc::new(ScanSpec { exclude: found.exclude, ..ScanSpec::clone(&spec) }))
-    });
-    match resolving.await {
-        Ok(resolved) => resolved.map_err(|error| ScanError::Exclusions { why: error.to_string() }),
-        Err(error) => Err(ScanError::Exclusions { why: error.to_string() }),
     }
 }
 

@@ -5,7 +5,6 @@
 //! stands beside; what was asked while something was full is asked again, as if it had not been, and what could not be asked in the end
 //! lowers the estimate of its host.
 
-use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -20,9 +19,6 @@ use crate::target::{of_socket, socket_address};
 
 /// Ports that are kept to be asked again, each of another host: enough that none is asked often.
 const KNOWN_MAX: usize = 64;
-/// Questions that may be out at once, and how often in a row one port gets lost before it is asked no more.
-const ASKED_MAX: usize = 1024;
-const MISSES_MAX: u8 = 3;
 /// A question is waited for as long as a probe, but neither less than this, nor so long that the kernel asks again.
 const WAIT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_millis(950));
 /// Silence that cannot be judged yet is looked at again after this.
@@ -36,10 +32,6 @@ pub(super) struct Known {
     /// Refusals first, which leave no connection behind; whether it is one.
     ports: Vec<(SocketAddr, bool)>,
     turn: usize,
-    /// Which was asked when, while it may still answer.
-    asked: VecDeque<(Duration, SocketAddr)>,
-    /// How often in a row each got lost.
-    misses: HashMap<SocketAddr, u8>,
 }
 
 impl Known {
@@ -59,30 +51,6 @@ impl Known {
                 .find(|(_, is_refusal)| !is_refusal)
                 .into_iter()
                 .for_each(|known| *known = (port, true));
-        }
-    }
-
-    /// One was asked.
-    fn ask(&mut self, now: Duration, port: SocketAddr) {
-        if self.asked.len() >= ASKED_MAX {
-            self.asked.pop_front();
-        }
-        self.asked.push_back((now, port));
-    }
-
-    /// What came of a question. A host that stays silent while others are let through is gone, and makes room for another.
-    fn judge(&mut self, sent_at: Duration, port: u16, came: bool, is_open: bool) {
-        let at = self.asked.iter().position(|(of, to)| *of == sent_at && to.port() == port);
-        let Some((_, to)) = at.and_then(|at| self.asked.remove(at)) else { return };
-        if came {
-            self.misses.remove(&to);
-        } else if is_open {
-            let misses = self.misses.entry(to).or_default();
-            *misses += 1;
-            if *misses >= MISSES_MAX {
-                self.misses.remove(&to);
-                self.ports.retain(|(port, _)| *port != to);
-            }
         }
     }
 
@@ -154,7 +122,6 @@ impl ConnectScan {
             return None;
         }
         self.pace.room().asked(now, open);
-        self.known.ask(now, to);
         let (address, attempt) = (of_socket(to), Attempt::first(now));
         let host = Key::from_bits(u64::MAX);
         let flight =
@@ -168,11 +135,7 @@ impl ConnectScan {
     /// A question was answered, or not in time.
     pub(super) fn end_question(&mut self, now: Duration, flight: &Flight, came: bool) {
         let (open, usual) = (self.open_flows(now), self.measures.estimates().loss);
-        let mut room = self.pace.room();
-        room.answered(now, flight.attempt.sent_at, came, usual, open);
-        let is_open = room.is_open();
-        drop(room);
-        self.known.judge(flight.attempt.sent_at, flight.port, came, is_open);
+        self.pace.room().answered(now, flight.attempt.sent_at, came, usual, open);
     }
 
     /// What it means that a probe was not answered.
@@ -261,17 +224,7 @@ mod tests {
         assert_eq!(known.ports.len(), KNOWN_MAX);
         known.note(port(200, 9), true);
         assert_eq!(known.ports.get(1), Some(&(port(200, 9), true)), "in place of one that would be connected to");
-        for _ in 0..MISSES_MAX {
-            known.ask(Duration::from_secs(1), port(200, 9));
-            known.judge(Duration::from_secs(1), 9, false, false);
-        }
-        assert_eq!(known.ports.get(1), Some(&(port(200, 9), true)), "while something is full nobody is blamed");
         let asked: std::collections::BTreeSet<SocketAddr> = (0..KNOWN_MAX).filter_map(|_| known.next()).collect();
         assert_eq!(asked.len(), KNOWN_MAX, "in turn");
-        for came in [false, false, true, false, false, false] {
-            known.ask(Duration::from_secs(2), port(200, 9));
-            known.judge(Duration::from_secs(2), 9, came, true);
-        }
-        assert_eq!(known.ports.len(), KNOWN_MAX - 1, "three in a row, and it is gone");
     }
 }

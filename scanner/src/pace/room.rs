@@ -64,8 +64,8 @@ const CALM_MAX: Duration = Duration::from_secs(80);
 const FULL_MAX: Duration = Duration::from_secs(150);
 /// After that no doubt is believed for so long: whoever stopped to answer says nothing of the routers.
 const GONE_CALM: Duration = Duration::from_secs(600);
-/// From a question that got lost to the next, where silence waits for one.
-const GAP_WANTED: Duration = Duration::from_secs(1);
+/// From one question to the next while nobody who had answered does any more.
+const GAP_UNPROVED: Duration = Duration::from_secs(1);
 /// Whoever has asked nothing for so long has nobody to ask.
 const QUIET: Duration = Duration::from_secs(2);
 
@@ -196,7 +196,7 @@ impl FlowRoom {
                 let is_wanted = is_held || self.wanted > self.asked_at;
                 self.since_question >= PROBES_PER_QUESTION
                     || (is_wanted && now >= self.asked_at + GAP_HELD)
-                    || (self.wanted > self.judged_until && now >= self.asked_at + GAP_WANTED)
+                    || (self.is_unproved && now >= self.asked_at + GAP_UNPROVED)
             }
             State::Doubted { from } | State::Full { from, .. } => now >= from && self.test.sent < TEST,
         };
@@ -218,11 +218,7 @@ impl FlowRoom {
 
     /// A question that was sent at a time has been answered, or not in time; `usual` is the loss of the path at any rate.
     pub(crate) fn answered(&mut self, now: Duration, sent_at: Duration, came: bool, usual: f64, open: u32) {
-        // One that got lost proves no silence before it.
-        if came {
-            self.judged_until = self.judged_until.max(sent_at);
-        }
-        self.judged_at = now;
+        (self.judged_until, self.judged_at) = (self.judged_until.max(sent_at), now);
         self.is_unproved &= !came;
         let at = self.out.iter().position(|(of, _)| *of == sent_at);
         let open_then = at.and_then(|at| self.out.remove(at)).map_or(open, |(_, open)| open);
@@ -262,8 +258,6 @@ impl FlowRoom {
 
     /// What the silence of a flow means that was opened at a time; `asks` if there is somebody to be asked.
     pub(crate) fn silence(&mut self, now: Duration, opened_at: Duration, open: u32, asks: bool) -> Silence {
-        // Whoever asked may be gone, and then nobody else lets the clock decide.
-        self.go_on(now);
         if self.void.is_some_and(|(from, to)| (from..=to).contains(&opened_at)) {
             let is_undecided = matches!(self.state, State::Doubted { .. });
             return if is_undecided { Silence::Unknown } else { Silence::Void };
@@ -278,11 +272,6 @@ impl FlowRoom {
         }
         self.wanted = self.wanted.max(opened_at);
         Silence::Unknown
-    }
-
-    /// Whether new flows are let through, as far as anybody knows.
-    pub(crate) fn is_open(&self) -> bool {
-        self.state == State::Open
     }
 
     /// Whether the path was found to have room for few flows.
@@ -488,14 +477,6 @@ mod tests {
         }
         assert!(room.admits(now, 100));
         assert_eq!(room.silence(now, now, 100, true), Silence::Unproved);
-        // It is not taken for full again, however long nobody answers, and not slowed down for it.
-        for second in 1..60 {
-            let now = now + Duration::from_secs(second);
-            assert!(room.admits(now, 100) && room.wants_question(now, 100) && !room.is_scarce(), "{second}");
-            room.asked(now, 100);
-            room.answered(now, now, false, 0.0, 100);
-        }
-        let now = now + Duration::from_secs(60);
         room.answered(now, now, true, 0.0, 100);
         assert_eq!(room.silence(now, now, 100, true), Silence::Told);
     }

@@ -371,6 +371,7 @@ async fn a_first_round_that_is_not_over_in_time_leaves_the_ends_as_wide_as_what_
     let ask: Ask = Arc::new(|_, task: UnitTask| {
         let (findings, findings_out) = mpsc::channel(1);
         let (outcome, outcome_out) = oneshot::channel();
+        #[expect(clippy::disallowed_methods, reason = "it ends with the test's runtime")]
         tokio::spawn(async move {
             task.cancel.cancelled().await;
             drop(findings);

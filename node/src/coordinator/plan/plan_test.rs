@@ -450,6 +450,7 @@ fn jobs_that_draw_on_one_budget_of_a_network_stay_within_it_together() {
 
 /// `make bench BENCH=plan` asks for more of both and prints how long a round takes.
 #[test]
+#[expect(clippy::too_many_lines, reason = "one world, from its beginning to its last round")]
 fn a_round_over_many_jobs_and_workers_gives_each_worker_its_unit_in_the_order_of_the_queue() {
     const ROUNDS: usize = 40;
     let sizes = std::env::var("PENTORA_PLAN").unwrap_or_else(|_| "300,30".to_owned());

@@ -261,7 +261,7 @@ impl Node {
     /// What is there where it holds: one pattern of each of these. Where one of its parts is enough, theirs are one group.
     fn needed(&self) -> Vec<Self> {
         if self.children.is_empty() {
-            return vec![self.clone().as_needed()];
+            return vec![self.clone().made_needed()];
         }
         let parts = self.parts();
         let groups: Vec<Self> = parts.iter().flat_map(|part| part.needed()).collect();
@@ -273,7 +273,7 @@ impl Node {
     }
 
     /// The same, of which nothing is said to be vulnerable.
-    fn as_needed(mut self) -> Self {
+    fn made_needed(mut self) -> Self {
         self.cpe_match.iter_mut().for_each(|found| found.vulnerable = false);
         self
     }

@@ -50,7 +50,7 @@ const SCANNER: &str = "
 ";
 
 const RAFT: &str = "
-    recovery: command id raft_types state store
+    recovery: command id kill_point raft_types state store
     autopilot: id
     invariant: command id state
     handle: clock codec command config id leadership network raft_types state store view

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 
 pub use authority::{Authority, AuthorityError, Wanted, is_host};
-pub use fault::{Fault, fault_in};
+pub use fault::{Fault, fault_in, innermost};
 pub use files::{Files, FilesError, Given, first_of};
 pub use fingerprint::Fingerprint;
 pub use leaf::{Leaf, Pair, certificate_pem};

@@ -249,30 +249,12 @@ fn head(look: &Look, rates: &Rates) -> String {
 mod tests {
     use super::super::status::tests::original;
     use super::*;
-    use crate::document::{NodeDocument, QueueClass, QueuedJob, Quorum, WorkerLoad};
+    use crate::document::{NodeDocument, QueueClass, QueuedJob, Quorum};
     use pentora_raft::state::Priority;
 
     fn worker(number: u32, running: u32) -> WorkerDocument {
-        WorkerDocument {
-            worker_id: format!("wrk_{number}"),
-            name: format!("w{number}"),
-            status: if running > 0 { "Active" } else { "Idle" }.into(),
-            status_age_ms: None,
-            region: None,
-            tags: Vec::new(),
-            load: Some(WorkerLoad { running, capacity: 10 }),
-            uptime_seconds: Some(60),
-            version: None,
-            network_access: Vec::new(),
-            engines: Vec::new(),
-            last_seen: None,
-            set_aside: None,
-            takes_no_work: None,
-            site: None,
-            ephemeral: false,
-            keeps_results: true,
-            leaving: false,
-        }
+        let status = if running > 0 { "Active" } else { "Idle" };
+        super::super::workers::tests::worker(&format!("wrk_{number}"), status, "eu", Some((running, 10)), Some(60))
     }
 
     fn look(jobs: usize, workers: u32) -> Look {

@@ -52,12 +52,18 @@ pub(super) async fn run(command: ListCommand, context: &mut Context) -> Result<(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::table::table;
     use super::*;
     use crate::document::WorkerLoad;
 
-    fn worker(id: &str, status: &str, region: &str, load: Option<(u32, u32)>, uptime: Option<u64>) -> WorkerDocument {
+    pub(in crate::cli) fn worker(
+        id: &str,
+        status: &str,
+        region: &str,
+        load: Option<(u32, u32)>,
+        uptime: Option<u64>,
+    ) -> WorkerDocument {
         WorkerDocument {
             worker_id: id.into(),
             name: id.into(),

@@ -13,7 +13,7 @@ use tower::ServiceExt;
 
 use super::ClientError;
 use crate::config::Secret;
-use crate::tls::{Fault, Trust, fault_in, nobody};
+use crate::tls::{Fault, Trust, fault_in, innermost, nobody};
 
 /// A node on the same network accepts within milliseconds; across the world within a second.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -270,15 +270,6 @@ async fn in_process(router: &Router, call: &Call) -> Result<Reply, Attempt> {
     let (parts, body) = response.into_parts();
     let body = body.into_data_stream().map(|part| part.map_err(|error| innermost(&error))).boxed();
     Ok(Reply::new(parts.status, &parts.headers, body))
-}
-
-/// The last of a chain of causes, which is the one that names the fault ("connection refused").
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut last = error;
-    while let Some(source) = last.source() {
-        last = source;
-    }
-    last.to_string()
 }
 
 #[cfg(test)]

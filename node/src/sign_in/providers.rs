@@ -15,7 +15,7 @@ use super::compact::Look;
 use super::fault::Fault;
 use super::key_set::{KeySet, SET_BYTES_MAX};
 use super::provider::{Person, Provider, Source};
-use crate::tls::{Trust, nobody};
+use crate::tls::{Trust, innermost, nobody};
 
 /// How often keys are read again by themselves. Ours: providers show a key for hours before it signs and after.
 const READ_EVERY: Duration = Duration::from_secs(600);
@@ -209,15 +209,6 @@ async fn fetch(url: &str) -> Result<KeySet, String> {
         }
     }
     KeySet::read(&bytes).map_err(|error| failed(error.to_string()))
-}
-
-/// The last of a chain of causes, which names the fault.
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut last = error;
-    while let Some(source) = last.source() {
-        last = source;
-    }
-    last.to_string()
 }
 
 #[cfg(test)]

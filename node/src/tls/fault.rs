@@ -34,6 +34,16 @@ pub fn fault_in(error: &(dyn StdError + 'static)) -> Option<Fault> {
     None
 }
 
+/// The last of a chain of causes, which is the one that names the fault ("connection refused").
+#[must_use]
+pub fn innermost(error: &(dyn StdError + 'static)) -> String {
+    let mut last = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    last.to_string()
+}
+
 fn fault(error: &Error) -> Fault {
     match error {
         Error::InvalidCertificate(wrong) => Fault::Untrusted(sentence(wrong)),

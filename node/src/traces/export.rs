@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{Figures, Queue, Span, Teller, Traces, WAITING_MAX};
-use crate::tls::{Fault, Trust, TrustError, fault_in, nobody};
+use crate::tls::{Fault, Trust, TrustError, fault_in, innermost, nobody};
 
 /// Spans of one request at most. Ours: some 300 KiB, far below what collectors take (4 MiB and more).
 const BATCH_MAX: usize = 512;
@@ -264,9 +264,5 @@ fn why(error: &reqwest::Error) -> String {
     if let Some(Fault::Untrusted(reason) | Fault::Speech(reason)) = fault_in(error) {
         return reason;
     }
-    let mut last: &(dyn std::error::Error + 'static) = error;
-    while let Some(source) = last.source() {
-        last = source;
-    }
-    last.to_string()
+    innermost(error)
 }

@@ -47,7 +47,7 @@ fn open_ways_that_no_rule_allows_are_found_from_the_zone_that_has_them() -> anyh
     ensure!(office["allowed"] == 1 && office["forbidden"] == 1 && office["ways"][0]["port"] == 22, "{office}");
     ensure!(dmz["allowed"] == 0 && dmz["forbidden"] == 0 && dmz.get("not_looked_at").is_none(), "{dmz}");
 
-    std::fs::write(&policy, zones.replace("\"443\"", "22,443"))?;
+    std::fs::write(&policy, zones.replace("\"443\"", "\"22,443\""))?;
     let told = check(&cluster, &[])?.ok()?;
     ensure!(told.contains("office") && !told.contains("reaches"), "{told}");
     // A zone in which nobody stands any more is told as not looked at, never as closed.

@@ -164,7 +164,8 @@ impl Stage {
             let left = end.saturating_duration_since(Instant::now());
             let is_last = work.effort.once_more(number + 1, &first, (spent, left)).is_none();
             let asked = self.ask_round(&mut work, &round, end, is_last).await;
-            if number == 0 && asked == Asking::Refused {
+            // One that was ended from outside says no more of the path than one that no engine took.
+            if number == 0 && (asked == Asking::Refused || self.task.cancel.is_cancelled()) {
                 return None;
             }
             let is_whole = asked == Asking::Whole;

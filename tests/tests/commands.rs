@@ -24,7 +24,7 @@ const COMMANDS: &str = include_str!("commands/commands.txt");
 const TRANSCRIPT: &str = "tests/commands/transcript.txt";
 
 /// What differs from run to run, and what stands for it. The order matters: what is more particular comes first.
-const MASKS: [(&str, &str); 25] = [
+const MASKS: [(&str, &str); 26] = [
     (r"\r\n", "\n"),
     (r"job-[0-9a-f]{6}", "JOB"),
     (r"pnj_[A-Za-z0-9_-]+|pna_[a-z2-7]+", "TOKEN"),
@@ -44,6 +44,8 @@ const MASKS: [(&str, &str); 25] = [
     (r"(?i)(term|index|commit|applied|log version)(:?) \d+", "$1$2 N"),
     (r"\b\d+ probes?\b", "N probes"),
     (r"\b\d+ entries \(1 to \d+\)", "N entries (1 to N)"),
+    // The answer to what was asked is noted a moment after it was given.
+    (r"Audit: [12] entr(y|ies)", "Audit: N entries"),
     (r"\b\d+ (KiB|bytes)\b", "N $1"),
     (r"\b(Mon|Tue|Wed|Thu|Fri|Sat|Sun) TIME", "DAY TIME"),
     (r#""index":\d+"#, r#""index":N"#),

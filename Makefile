@@ -86,11 +86,19 @@ demo: build
 test: prepare
 	@tests/run.sh
 
-# `identify` and `plan` run in one process; they are not among those that run without a name.
+# `identify` and `plan` run in one process, `growth` and `workers` in one beside three members; they are not among those that run
+# without a name. GROWTH is runs of `SCANNERS,TARGETS`, QUIET the seconds for which scanners without work are watched before each.
 PLAN = coordinator::plan::plan_test::a_round_over_many_jobs_and_workers_gives_each_worker_its_unit_in_the_order_of_the_queue
+GROWTH ?= 10,1000000 100,10000000 300,100000000 1000,1000000000
+QUIET ?= 60
+WORKERS ?= 1,2,5,10,20
+GROWS = tests/with-namespaces cargo test --release -p pentora-node --lib -- --nocapture --exact app::growth
 bench: build
 	@if [ "$(BENCH)" = identify ]; then cargo bench -p pentora-scanner --bench identify; \
-	elif [ "$(BENCH)" = plan ]; then PENTORA_PLAN=$${PLAN:-10000,1000} cargo test --release -p pentora-node --lib -- --nocapture --exact $(PLAN); else \
+	elif [ "$(BENCH)" = plan ]; then PENTORA_PLAN=$${PLAN:-10000,1000} cargo test --release -p pentora-node --lib -- --nocapture --exact $(PLAN); \
+	elif [ "$(BENCH)" = growth ]; then PENTORA_GROWTH="$(GROWTH)" PENTORA_GROWTH_QUIET=$(QUIET) PENTORA_BIN_DIR="$$CARGO_TARGET_DIR/dist" \
+	  $(GROWS)::scanners_of_one_process_join_over_real_sockets_and_do_a_job_to_its_end; \
+	elif [ "$(BENCH)" = workers ]; then PENTORA_GROWTH_WORKERS=$(WORKERS) PENTORA_BIN_DIR="$$CARGO_TARGET_DIR/dist" $(GROWS)::more_workers_are_faster; else \
 	  PENTORA_BIN_DIR="$$CARGO_TARGET_DIR/dist" tests/with-namespaces "$$CARGO_TARGET_DIR/release/pentora-bench" $(BENCH); fi
 
 chaos: build simulation

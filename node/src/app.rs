@@ -11,6 +11,8 @@ mod begin;
 mod certifier;
 mod embedded;
 mod ending;
+#[cfg(test)]
+mod growth;
 mod log_version;
 mod membership_sync;
 mod node_info;

@@ -269,6 +269,14 @@ impl Invocation {
         }
     }
 
+    /// The same of a line.
+    #[cfg(test)]
+    pub(crate) fn of(line: &str) -> Result<Self, clap::Error> {
+        let matches = tree().try_get_matches_from(line.split_whitespace())?;
+        let Cli { global, command } = Cli::from_arg_matches(&matches)?;
+        Ok(Self { program: "pentora-node", command, context: Context::of_process(global) })
+    }
+
     /// Carries the command out, but for what needs a node of this process.
     ///
     /// # Errors

@@ -4,7 +4,6 @@
 //! `make test` runs a few of them. `make bench BENCH=growth` asks for many, and prints what docs/BENCHMARKS.md has of it: how long
 //! they take to join, what they cost the leader at rest and at work, and how much faster many are than one.
 
-use std::fmt::Write;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -22,7 +21,7 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 use crate::cli::{Invocation, Next};
 use crate::client::Client;
-use crate::config::Secret;
+use crate::config::{Secret, StartPlan};
 use crate::document::{ScanRequest, TokenRequest};
 use crate::tls::Trust;
 
@@ -239,7 +238,11 @@ impl Growth {
             for number in first..last {
                 let peer = &self.members[number % self.members.len()].mesh;
                 let data = self.folder.path().join(format!("s{number}"));
-                tokio::spawn(scan_node(number, data, peer.clone(), config.clone(), file.clone()));
+                let plan = plan(number, &data, peer, &config, &file).await;
+                tokio::spawn(async move {
+                    let ended = SCANS_NOTHING.scope((), Box::pin(super::run(plan))).await;
+                    ended.unwrap_or_else(|failure| panic!("s{number}: {failure}"));
+                });
             }
             self.stand(last, Duration::from_secs(120)).await;
         }
@@ -340,7 +343,8 @@ fn networks(targets: u64) -> Vec<String> {
 }
 
 async fn joining(client: &Client, name: &str, uses: u32, role: &str) -> String {
-    let request = TokenRequest { name: name.into(), uses: Some(uses), role: Some(role.into()), ..TokenRequest::default() };
+    let request = serde_json::json!({"name": name, "uses": uses, "role": role});
+    let request: TokenRequest = serde_json::from_value(request).unwrap();
     let token = until("a token", Duration::from_secs(20), async || client.create_token(&request).await.ok());
     token.await.token
 }
@@ -349,15 +353,20 @@ fn at(api: &str, token: &str) -> Client {
     Client::http(vec![format!("http://{api}")], Some(Secret::new(token.trim())), &Trust::default()).unwrap()
 }
 
-/// A scanner of this process, until the process ends.
-async fn scan_node(number: usize, data: PathBuf, peer: String, config: PathBuf, token: PathBuf) {
-    let mut line = String::from("pentora-node --quiet join --mesh-listen 127.0.0.1:0 --api-listen 127.0.0.1:0");
-    let path = |path: &Path| path.to_str().unwrap().to_owned();
-    write!(line, " --name s{number} --peer {peer} --data-dir {} --config {}", path(&data), path(&config)).unwrap();
-    write!(line, " --token-file {}", path(&token)).unwrap();
-    let invocation = Invocation::of(&line).unwrap();
-    let Ok(Next::RunNode(plan)) = invocation.run().await else { panic!("{line} starts no node") };
-    SCANS_NOTHING.scope((), Box::pin(super::run(*plan))).await.unwrap_or_else(|failure| panic!("s{number}: {failure}"));
+/// How a scanner of this process starts, by the same command line as anywhere.
+async fn plan(number: usize, data: &Path, peer: &str, config: &Path, token: &Path) -> StartPlan {
+    let line = format!(
+        "pentora-node --quiet join --mesh-listen 127.0.0.1:0 --api-listen 127.0.0.1:0 --name s{number} --peer {peer} --data-dir {} \
+         --config {} --token-file {}",
+        data.display(),
+        config.display(),
+        token.display()
+    );
+    match Invocation::of(&line).unwrap().run().await {
+        Ok(Next::RunNode(plan)) => *plan,
+        Ok(_) => panic!("{line} starts no node"),
+        Err(failure) => panic!("{line}: {failure}"),
+    }
 }
 
 /// Runs on a runtime of its own, which is left with whatever still runs.

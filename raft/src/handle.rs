@@ -194,6 +194,15 @@ impl Raft {
         }
     }
 
+    /// The member that shows this node the log, where it stands outside; it may know no leader.
+    #[must_use]
+    pub fn gateway(&self) -> Option<NodeId> {
+        match &self.part {
+            Part::Inside { .. } => None,
+            Part::Outside(shown) => shown.lock().unwrap_or_else(PoisonError::into_inner).gateway,
+        }
+    }
+
     fn core(&self) -> Option<&Openraft> {
         match &self.part {
             Part::Inside { raft, .. } => Some(raft),

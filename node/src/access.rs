@@ -140,6 +140,7 @@ pub fn call_outside(peer: Peer, request: &Request) -> Result<(), Denied> {
         | Request::ApiStream(_)
         | Request::Soft
         | Request::PlanRemoval(_)
+        | Request::Demote(_)
         | Request::ReadIndex
         | Request::Certify { .. }
         | Request::TransferLeader(_)
@@ -172,6 +173,7 @@ pub fn call(peer: Peer, request: &Request) -> Result<(), Denied> {
             members_only("ask what the leader knows", OPERATOR)
         }
         Request::TransferLeader(_) => members_only("hand leadership over", OPERATOR),
+        Request::Demote(_) => members_only("keep a node from voting", OPERATOR),
         Request::KeepChunk { .. } => members_only("have chunks kept", LEADER),
         Request::Suffer { .. } => members_only("have a fault rehearsed", OPERATOR),
     }

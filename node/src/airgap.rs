@@ -5,10 +5,11 @@
 //! ([`outgoing`]); a worker without a network takes them in ([`queue`]), scans, keeps results as chunks ([`kept`]) and writes
 //! them out; the cluster counts them ([`incoming`]). The cluster's policy goes with its orders ([`carried_policy`]).
 //! A bundle of another kind holds a finished job with all by which it can be verified without a node ([`job_record`]). Every file is checked whole before anything is changed. What a medium
-//! must be is told by [`medium`]. Not in here: who scans (`app`), and what a person types (`cli`).
+//! must be is told by [`medium`], and how results are encrypted to their cluster by [`encryption`]. Not in here: who scans (`app`), and what a person types (`cli`).
 
 pub mod archive;
 pub mod carried_policy;
+pub mod encryption;
 pub mod incoming;
 pub mod job_record;
 pub mod kept;
@@ -18,12 +19,13 @@ pub mod outgoing;
 pub mod queue;
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use pentora_p2p::PeerId;
 
 use self::archive::{ArchiveError, ArchiveReader};
+use self::encryption::{ClusterKey, EncryptionError};
 use self::manifest::{Manifest, ManifestError};
 use self::medium::MediumError;
 
@@ -36,6 +38,12 @@ pub enum BundleError {
     /// Its manifest is none.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    /// It is encrypted, and not to whoever reads it.
+    #[error(transparent)]
+    Encryption(#[from] EncryptionError),
+    /// It is to be encrypted to the cluster's key, and no orders said which that is.
+    #[error("the orders that were taken in last do not name the cluster's key, to which results are encrypted")]
+    NoRecipient,
     /// The medium or the disk is not what it must be.
     #[error(transparent)]
     Medium(#[from] MediumError),
@@ -83,21 +91,29 @@ impl BundleError {
     /// Whether the bundle is at fault, and not the machine.
     #[must_use]
     pub fn is_of_bundle(&self) -> bool {
-        !matches!(self, Self::Medium(_) | Self::Io { .. } | Self::Archive(ArchiveError::Io(_)))
+        let is_read = !matches!(
+            self,
+            Self::Io { .. } | Self::Archive(ArchiveError::Io(_)) | Self::Encryption(EncryptionError::Io(_))
+        );
+        is_read && !matches!(self, Self::Medium(_) | Self::NoRecipient)
     }
 }
 
 /// A bundle that is signed by somebody who is trusted: its reader, and its manifest.
-type Opened = (ArchiveReader<BufReader<File>>, Manifest);
+type Opened = (ArchiveReader<Box<dyn BufRead>>, Manifest);
 
-/// Opens a bundle. `trusted` says whether a signer is; its manifest is not looked at before.
-fn open(path: &Path, trusted: impl FnOnce(PeerId) -> Result<(), BundleError>) -> Result<Opened, BundleError> {
+/// Opens a bundle, one that is encrypted with `key`. `trusted` says whether a signer is; its manifest is not looked at before.
+fn open(
+    path: &Path,
+    key: Option<&ClusterKey>,
+    trusted: impl FnOnce(PeerId) -> Result<(), BundleError>,
+) -> Result<Opened, BundleError> {
     // Opening a pipe would wait for whoever writes into it.
     if !std::fs::metadata(path).map_err(at(path))?.is_file() {
         return Err(BundleError::Contents("it is no file".into()));
     }
     let file = File::open(path).map_err(at(path))?;
-    let reader = ArchiveReader::open(BufReader::new(file))?;
+    let reader = ArchiveReader::open(encryption::open(BufReader::new(file), key)?)?;
     trusted(reader.signer())?;
     let manifest = Manifest::parse(reader.manifest())?;
     Ok((reader, manifest))

@@ -424,7 +424,7 @@ impl Node {
             sign_in: self.sign_in.clone(),
             trail: Some(Trail::new(services.proposer.clone())),
             spool: Some(self.spool()?),
-            faults: Some(Faults::new(self.mesh.clone(), tasks.clone())),
+            faults: Some(Faults::new(self.mesh.clone(), self.raft.clone(), tasks.clone())),
             meters: services.meters.clone(),
             traces: services.traces.clone(),
         }))

@@ -254,6 +254,8 @@ pub struct SyncSettings {
     pub(crate) export_path: Option<PathBuf>,
     /// Whether something must be mounted there.
     pub(crate) require_mount: bool,
+    /// Whether bundles are encrypted to the cluster's key.
+    pub(crate) encrypt: bool,
 }
 
 impl SyncSettings {
@@ -262,6 +264,7 @@ impl SyncSettings {
             export_interval: values.get(keys::EXPORT_INTERVAL),
             export_path: values.get(keys::EXPORT_PATH),
             require_mount: values.get(keys::REQUIRE_MOUNT),
+            encrypt: values.get(keys::ENCRYPT_BUNDLES),
         }
     }
 }

@@ -7,6 +7,7 @@
 pub mod budgets;
 mod copies;
 mod deadlines;
+mod demotion;
 pub mod explain;
 mod holds;
 mod liveness;
@@ -28,6 +29,7 @@ use pentora_raft::state::{Lease, NodeStatus, Settings};
 use pentora_raft::{JobId, NodeId, Raft, Response, Role};
 use tokio_util::sync::CancellationToken;
 
+pub use demotion::demote;
 pub use members::plan_removal;
 pub use work_sessions::{WorkSessions, granted};
 

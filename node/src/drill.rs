@@ -1,4 +1,5 @@
-//! Faults that a node suffers because somebody rehearses them: its process ends as if it were killed, or its mesh is cut.
+//! Faults that a node suffers because somebody rehearses them: its process ends as if it were killed, its mesh is cut, or its
+//! disk is slow.
 //!
 //! A node suffers what an administrator asks for, of it or of another member, and comes back by itself within
 //! [`LASTS_MAX_MS`]: a process that ends begins anew in its own place, so no supervisor is needed and none notices. What a
@@ -11,11 +12,14 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use pentora_p2p::{Mesh, PeerId};
+use pentora_raft::Raft;
 use serde::{Deserialize, Serialize};
 use tokio_util::task::TaskTracker;
 
 /// The longest that a fault lasts, in milliseconds: five minutes show what any grace period does.
 pub const LASTS_MAX_MS: u64 = 300_000;
+/// The longest that each sync of a slow disk waits, in milliseconds: longer than any election, so that it is seen what comes of that.
+pub const DELAY_MAX_MS: u64 = 5_000;
 /// How long after the answer a fault begins at the soonest, so that whoever asked has the answer.
 pub const BEGINS_AFTER: Duration = Duration::from_millis(100);
 /// How long after the answer a fault may begin, in milliseconds: time to tell many nodes, of which the last needs a majority too.
@@ -38,20 +42,28 @@ pub enum Fault {
         /// For how long.
         for_ms: u64,
     },
+    /// Each sync of its log waits before it begins.
+    SlowDisk {
+        /// How long.
+        delay_ms: u64,
+        /// For how long.
+        for_ms: u64,
+    },
 }
 
 /// Has this node suffer faults.
 #[derive(Debug, Clone)]
 pub struct Faults {
     mesh: Mesh,
+    raft: Raft,
     tasks: TaskTracker,
 }
 
 impl Faults {
-    /// Faults of the node with this mesh.
+    /// Faults of the node with this mesh and this log.
     #[must_use]
-    pub fn new(mesh: Mesh, tasks: TaskTracker) -> Self {
-        Self { mesh, tasks }
+    pub fn new(mesh: Mesh, raft: Raft, tasks: TaskTracker) -> Self {
+        Self { mesh, raft, tasks }
     }
 
     /// Begins a fault so long after this answers, or [`BEGINS_AFTER`].
@@ -59,7 +71,9 @@ impl Faults {
     /// # Errors
     /// Why it does not; nothing happens then.
     pub fn suffer(&self, fault: Fault, after: Duration) -> Result<(), String> {
-        let (Fault::Kill { down_ms: lasts_ms } | Fault::Cut { for_ms: lasts_ms, .. }) = &fault;
+        let (Fault::Kill { down_ms: lasts_ms }
+        | Fault::Cut { for_ms: lasts_ms, .. }
+        | Fault::SlowDisk { for_ms: lasts_ms, .. }) = &fault;
         if *lasts_ms > LASTS_MAX_MS {
             return Err(format!("a fault lasts at most {} s", LASTS_MAX_MS / 1_000));
         }
@@ -73,9 +87,17 @@ impl Faults {
                 let peers = from.iter().map(|peer| peer.parse::<PeerId>().map_err(|error| error.to_string()));
                 peers.collect::<Result<BTreeSet<_>, _>>()?
             }
-            Fault::Kill { .. } => BTreeSet::new(),
+            Fault::Kill { .. } | Fault::SlowDisk { .. } => BTreeSet::new(),
         };
-        let mesh = self.mesh.clone();
+        if let Fault::SlowDisk { delay_ms, .. } = &fault {
+            if self.raft.is_outside() {
+                return Err("this node only scans, and has no log whose disk could be slow".to_owned());
+            }
+            if *delay_ms > DELAY_MAX_MS {
+                return Err(format!("a sync waits at most {} s", DELAY_MAX_MS / 1_000));
+            }
+        }
+        let (mesh, raft) = (self.mesh.clone(), self.raft.clone());
         self.tasks.spawn(async move {
             tokio::time::sleep(after).await;
             match fault {
@@ -91,6 +113,12 @@ impl Faults {
                     tracing::warn!(for_ms, peers = from.len(), all, "the mesh is cut for a drill");
                     if !mesh.cut_off((!all).then_some(from), lasts) {
                         tracing::error!("this mesh cannot be cut");
+                    }
+                }
+                Fault::SlowDisk { delay_ms, for_ms } => {
+                    tracing::warn!(for_ms, delay_ms, "the log's disk is slow for a drill");
+                    if !raft.slow_disk(Duration::from_millis(delay_ms), lasts) {
+                        tracing::error!("this node has no log on a disk");
                     }
                 }
             }

@@ -26,6 +26,7 @@ use crate::network::{Class, Duplex, Ends, Factory, Transport, refuse, serve, spa
 use crate::raft_types::Member;
 use crate::state::State;
 use crate::store::machine::{self, Shared};
+use crate::store::slowness::Slowness;
 use crate::store::{OpenError, Openraft, Storage};
 use crate::view::GatewayWord;
 
@@ -57,6 +58,8 @@ enum Part {
         staging: Option<PathBuf>,
         /// Cancelled when the store on disk is closed.
         closed: Option<CancellationToken>,
+        /// How the log's disk is made slow; `None` where it is in memory.
+        slowness: Option<Arc<Slowness>>,
         _watching: Arc<AbortOnDropHandle<()>>,
     },
     /// It stands outside, and has what a gateway shows it.
@@ -147,7 +150,7 @@ impl Raft {
         };
         let shared = machine.shared();
         let staging = machine.staging_dir();
-        let closed = machine.closed();
+        let (closed, slowness) = (machine.closed(), log.0.slowness());
         let factory = Factory { own: node, transport };
         // By the log itself: the core's figures come once it runs, and by then it may read entries again.
         shared.read_again_until(log.0.ends().last.map_or(0, |last| last.index));
@@ -156,7 +159,7 @@ impl Raft {
             .map_err(|error| StartError::Core(error.to_string()))?;
         let (changed, changes, watching) = watch_changes(&raft);
         let (config, heard) = (Arc::new(config), Arc::new(Heard::new(changed)));
-        let part = Part::Inside { raft, staging, closed, _watching: watching };
+        let part = Part::Inside { raft, staging, closed, slowness, _watching: watching };
         Ok(Self { part, shared, node, config, heard, changes })
     }
 
@@ -191,11 +194,28 @@ impl Raft {
         }
     }
 
+    /// The member that shows this node the log, where it stands outside; it may know no leader.
+    #[must_use]
+    pub fn gateway(&self) -> Option<NodeId> {
+        match &self.part {
+            Part::Inside { .. } => None,
+            Part::Outside(shown) => shown.lock().unwrap_or_else(PoisonError::into_inner).gateway,
+        }
+    }
+
     fn core(&self) -> Option<&Openraft> {
         match &self.part {
             Part::Inside { raft, .. } => Some(raft),
             Part::Outside(_) => None,
         }
+    }
+
+    /// Has each sync of this node's log wait for `delay` before it begins, for as long as `lasts`, as a disk that is slow does:
+    /// a drill. It ends with the process at the latest. `false` where this node has no log on a disk.
+    pub fn slow_disk(&self, delay: Duration, lasts: Duration) -> bool {
+        let Part::Inside { slowness: Some(slowness), .. } = &self.part else { return false };
+        slowness.begin(delay, lasts);
+        true
     }
 
     /// Whether this store has ever been part of a cluster.

@@ -10,6 +10,7 @@ pub(crate) mod machine;
 mod memory;
 pub(crate) mod record;
 mod simulated;
+pub(crate) mod slowness;
 pub(crate) mod snapshot;
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ const PORT: u16 = 8443;
 const PLANT: usize = 2;
 
 struct Plant {
+    host: usize,
     folder: tempfile::TempDir,
     config: PathBuf,
 }
@@ -33,6 +34,11 @@ struct Plant {
 impl Plant {
     /// A plant with the original's configuration, its paths put below a folder.
     fn new() -> anyhow::Result<Self> {
+        Self::at(PLANT)
+    }
+
+    /// The same on another host.
+    fn at(host: usize) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let path = |name: &str| folder.path().join(name).display().to_string();
         let text = format!(
@@ -47,7 +53,7 @@ impl Plant {
         let config = folder.path().join("air-gapped-worker.yaml");
         fs::write(&config, text)?;
         fs::create_dir(folder.path().join("usb"))?;
-        Ok(Self { folder, config })
+        Ok(Self { host, folder, config })
     }
 
     /// A file on the medium.
@@ -58,11 +64,11 @@ impl Plant {
     fn worker(&self, cluster: &Cluster, words: &[&str]) -> anyhow::Result<Ran> {
         let config = self.config.display().to_string();
         let words = [&["worker"], words, &["--config", &config]].concat();
-        pentora(cluster.lab().host(PLANT), self.folder.path(), &[], &words)
+        pentora(cluster.lab().host(self.host), self.folder.path(), &[], &words)
     }
 
     fn start(&self, cluster: &Cluster) -> anyhow::Result<Process> {
-        let mut command = cluster.lab().host(PLANT).command(&binary("pentora")?);
+        let mut command = cluster.lab().host(self.host).command(&binary("pentora")?);
         command.env_clear().env("HOME", self.folder.path()).env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.args(["worker", "start", "--config"]).arg(&self.config);
         Process::start(&mut command, &self.folder.path().join("worker.log"))
@@ -100,7 +106,11 @@ fn cluster_key(cluster: &Cluster, file: &str) -> anyhow::Result<String> {
 }
 
 fn import(cluster: &Cluster, file: &str, more: &[&str]) -> anyhow::Result<Value> {
-    cluster.pentora(1, &[&["coordinator", "import", "--file", file, "--json"], more].concat())?.json()
+    import_on(cluster, 1, file, more)
+}
+
+fn import_on(cluster: &Cluster, member: usize, file: &str, more: &[&str]) -> anyhow::Result<Value> {
+    cluster.pentora(member, &[&["coordinator", "import", "--file", file, "--json"], more].concat())?.json()
 }
 
 fn status(cluster: &Cluster, job: &Job) -> anyhow::Result<String> {
@@ -251,6 +261,92 @@ fn the_clusters_policy_travels_with_its_orders_and_an_older_one_is_refused() -> 
     let hosts = job.results(&cluster, 1, "list")?;
     ensure!(hosts.contains("127.0.0.6") && !hosts.contains("127.0.0.5"), "{hosts}");
     worker.stop(STOP_MAX)?;
+    Ok(())
+}
+
+#[test]
+fn results_that_are_encrypted_to_their_cluster_are_read_by_each_of_its_members_and_by_nobody_else() -> anyhow::Result<()>
+{
+    let Some(lab) = Lab::start(4)? else { return Ok(()) };
+    let mut cluster = Cluster::of(lab, 3)?;
+    cluster.lab().isolate(4)?;
+    let plant = Plant::at(4)?;
+    let first = carry(&cluster, &plant.usb("orders-1.tar.gz"))?;
+    let encrypted = |file: &str, more: &[&str]| {
+        plant.worker(&cluster, &[&["export", "--output", &plant.usb(file), "--encrypt"], more].concat())
+    };
+    let early = encrypted("early.age", &[])?.refused(4)?;
+    ensure!(early.contains("do not name the cluster's key") && early.contains("coordinator export"), "{early}");
+    let key = cluster_key(&cluster, &plant.usb("again.tar.gz"))?;
+    plant.worker(&cluster, &["import", "--file", &plant.usb("orders-1.tar.gz"), "--trust", &key])?.ok()?;
+    let mut worker = plant.start(&cluster)?;
+    plant.wait_for(&cluster, 16)?;
+    let said = encrypted("results-1.tar.gz.age", &[])?;
+    ensure!(said.code == 0 && said.stderr.contains("encrypted to age1"), "{said:?}");
+    let bytes = fs::read(plant.usb("results-1.tar.gz.age"))?;
+    ensure!(bytes.starts_with(b"age-encryption.org/v1\n"));
+    ensure!(!bytes.windows(8).any(|part| part == b"manifest" || part == b"plant-7\""), "nothing of it is told");
+
+    // Another's key, a byte that was changed, a file that was cut; and it is no orders.
+    let other = "age1zwlyl6h27gzv0lfntr7fcqrjrzqazap8sy5zylkxwneh7llf0dksu37mwt";
+    encrypted("other.age", &["--all", "--recipient", other])?.ok()?;
+    let plant_key = plant.key(&cluster)?;
+    let half = bytes.len() / 2;
+    fs::write(plant.usb("changed.age"), [&bytes[..half], &[bytes[half] ^ 1], &bytes[half + 1..]].concat())?;
+    fs::write(plant.usb("cut.age"), &bytes[..half])?;
+    fs::write(plant.usb("header.age"), &bytes[..60])?;
+    for (file, told) in [
+        ("other.age", "another key than this cluster's, which is age1"),
+        ("changed.age", "does not decrypt"),
+        ("cut.age", "cut short"),
+        ("header.age", "cut short"),
+    ] {
+        let words = ["coordinator", "import", "--file", &plant.usb(file), "--trust", &plant_key];
+        let refused = cluster.pentora(1, &words)?.refused(4)?;
+        ensure!(refused.contains(told), "{file}: {refused}");
+    }
+    let listed = &cluster.pentora(1, &["coordinator", "offline", "list", "--json"])?.json()?;
+    ensure!(
+        status(&cluster, &first)? == "carried" && listed == &serde_json::json!([]),
+        "nothing was changed: {listed}"
+    );
+    let no_orders = plant.worker(&cluster, &["import", "--file", &plant.usb("results-1.tar.gz.age")])?.refused(4)?;
+    ensure!(no_orders.contains("it is encrypted"), "{no_orders}");
+
+    // Each member reads it, though another wrote the orders.
+    let file = plant.usb("results-1.tar.gz.age");
+    let dry = import_on(&cluster, 2, &file, &["--trust", &plant_key, "--dry-run"])?;
+    ensure!(dry["targets_counted"] == 16 && status(&cluster, &first)? == "carried", "{dry}");
+    import_on(&cluster, 3, &file, &["--trust", &plant_key])?;
+    ensure!(status(&cluster, &first)? == "completed");
+
+    // What leaves by itself is encrypted where the file says so, and is read after the members began anew.
+    worker.stop(STOP_MAX)?;
+    let second = carry(&cluster, &plant.usb("orders-2.tar.gz"))?;
+    plant.worker(&cluster, &["import", "--file", &plant.usb("orders-2.tar.gz")])?.ok()?;
+    let text = fs::read_to_string(&plant.config)?;
+    fs::write(&plant.config, text.replace("export_interval: 1h", "export_interval: 1s\n  encrypt: true"))?;
+    let mut worker = plant.start(&cluster)?;
+    let file = plant.folder.path().join("usb/pentora-exports/plant-7-000002.tar.gz.age");
+    wait::until("a bundle on the medium", ORDER_MAX, || Ok(file.exists().then_some(())))?;
+    worker.stop(STOP_MAX)?;
+    for member in 1..=3 {
+        cluster.restart(member)?;
+    }
+    wait::until("a leader", ORDER_MAX, || Ok(cluster.leader().ok()))?;
+    wait::until("its results", ORDER_MAX, || {
+        // Other bundles may follow the first one.
+        for number in 2.. {
+            let file = plant.folder.path().join(format!("usb/pentora-exports/plant-7-{number:06}.tar.gz.age"));
+            if !file.exists() {
+                break;
+            }
+            if import_on(&cluster, 2, &file.display().to_string(), &[]).is_err() {
+                return Ok(None);
+            }
+        }
+        Ok((status(&cluster, &second)? == "completed").then_some(()))
+    })?;
     Ok(())
 }
 

@@ -127,6 +127,66 @@ fn a_region_is_cut_off_with_the_leader_in_it_and_comes_back() -> anyhow::Result<
     assert_whole(&cluster, &job, asked)
 }
 
+/// The fields of how long writes took.
+fn latency(measured: &Value, when: &str) -> (u64, f64, f64) {
+    let field = |name: &str| &measured[when][name];
+    (
+        field("writes").as_u64().unwrap_or(0),
+        field("p50_ms").as_f64().unwrap_or(-1.0),
+        field("max_ms").as_f64().unwrap_or(-1.0),
+    )
+}
+
+#[test]
+fn the_leaders_disk_is_slow_for_a_while_and_what_comes_of_it_is_measured() -> anyhow::Result<()> {
+    let Some(mut cluster) = cluster()? else { return Ok(()) };
+    let leader = cluster.leader()?;
+    let name = format!("n{leader}");
+    let unasked = cluster.pentora(leader, &["cluster", "drill", "slow-disk"])?;
+    assert!(unasked.code == 2 && unasked.stderr.contains("--yes"), "{unasked:?}");
+    let job = scan(&cluster, leader)?;
+    // Given on the node itself, which stays up.
+    let words = ["cluster", "drill", "slow-disk", "--delay", "300ms", "--for", "6s", "--yes", "--json"];
+    let measured = cluster.pentora(leader, &words)?.json()?;
+    println!("{measured}");
+    assert_eq!(measured["lost"], serde_json::json!([]), "{measured}");
+    assert_eq!((&measured["node"], &measured["delay_ms"]), (&name.as_str().into(), &300.into()), "{measured}");
+    for when in ["before", "during", "after"] {
+        let (writes, p50_ms, max_ms) = latency(&measured, when);
+        assert!(writes > 0 && p50_ms > 0.0 && max_ms >= p50_ms, "{when}: {measured}");
+    }
+    assert!(measured["recovered_after_ms"].is_u64(), "{measured}");
+    let log = cluster.node(leader)?.log();
+    assert!(log.contains("the log's disk is slow for a drill") && !log.contains("ended for a drill"), "{log}");
+    assert_whole(&cluster, &job, leader)?;
+
+    // Two of three must be there to write: with one gone, no disk of the others is made slow, and a restart ends it.
+    let (away, other) = (cluster.followers()?[0], cluster.followers()?[1]);
+    let slow = r#"{"fault": "slow_disk", "for_ms": 300000, "delay_ms": 5000}"#;
+    let path = format!("/api/v1/cluster/nodes/n{other}/fault");
+    let order = Request { method: "POST", path: &path, body: Some(slow), ..Request::default() };
+    let answer = cluster.api(leader, &order, Duration::from_secs(10))?;
+    assert_eq!(answer.status, 202, "{}", answer.body);
+    cluster.restart(other)?;
+    cluster.wait_for_voters(3)?;
+    cluster.node_mut(away)?.kill()?;
+    let refused = wait::until("a quorum that can lose nobody", SCAN_MAX, || {
+        let ran = cluster.pentora(leader, &["cluster", "drill", "slow-disk", "--for", "1s", "--yes"])?;
+        Ok((ran.code == 4).then_some(ran))
+    })?;
+    assert!(refused.stderr.contains("cannot do without"), "{refused:?}");
+    let fast = |limit: Duration| {
+        let write = Request { method: "GET", path: "/api/v1/cluster/empty-write", ..Request::default() };
+        let begun = std::time::Instant::now();
+        let answer = cluster.api(leader, &write, limit)?;
+        anyhow::ensure!(answer.status == 200, "{}", answer.body);
+        anyhow::Ok(begun.elapsed())
+    };
+    let took = fast(Duration::from_secs(10))?;
+    assert!(took < Duration::from_secs(5), "its next process knows nothing of it: {took:?}");
+    Ok(())
+}
+
 #[test]
 fn all_are_restarted_at_once_and_go_on_where_they_were_and_strangers_order_nothing() -> anyhow::Result<()> {
     let Some(cluster) = cluster()? else { return Ok(()) };
@@ -146,6 +206,10 @@ fn all_are_restarted_at_once_and_go_on_where_they_were_and_strangers_order_nothi
         ("n2", r#"{"fault": "kill", "for_ms": 1000, "after_ms": 60001}"#, 400),
         ("n2", r#"{"fault": "kill", "for_ms": 1000, "from": ["n1"]}"#, 400),
         ("n2", r#"{"fault": "melt", "for_ms": 1000}"#, 400),
+        ("n2", r#"{"fault": "slow_disk", "for_ms": 1000}"#, 400),
+        ("n2", r#"{"fault": "slow_disk", "for_ms": 1000, "delay_ms": 5001}"#, 400),
+        ("n2", r#"{"fault": "slow_disk", "for_ms": 1000, "delay_ms": 1, "from": ["n1"]}"#, 400),
+        ("n2", r#"{"fault": "cut", "for_ms": 1000, "delay_ms": 1}"#, 400),
         ("n2", r#"{"fault": "cut", "for_ms": 1000, "from": ["nobody"]}"#, 404),
     ] {
         let answer = ask(Some(admin.trim()), name, body)?;

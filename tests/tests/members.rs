@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use pentora_tests::cluster::{Cluster, Job};
+use pentora_tests::http::Request;
 use pentora_tests::lab::{Lab, WorldOptions};
 use pentora_tests::wait;
 use serde_json::Value;
@@ -150,6 +151,33 @@ fn a_voter_that_dies_is_replaced_by_the_member_that_stands_by() -> anyhow::Resul
         Ok((now.len() == 3 && !now.contains(&dies)).then_some(now))
     })?;
     assert!(after.contains(&format!("n{leader}")), "{after:?}");
+    Ok(())
+}
+
+#[test]
+fn of_demotions_that_come_at_once_each_is_held_against_those_before_it() -> anyhow::Result<()> {
+    let Some(lab) = Lab::start(3)? else { return Ok(()) };
+    let cluster = Cluster::of(lab, 3)?;
+    let demoted = |asked: usize, name: usize| {
+        let path = format!("/api/v1/cluster/nodes/n{name}/demote");
+        let order = Request { method: "POST", path: &path, body: Some("{}"), ..Request::default() };
+        cluster.api(asked, &order, Duration::from_secs(20)).map(|answer| (name, answer))
+    };
+    // All three, each through another node than itself.
+    let answers = std::thread::scope(|threads| {
+        let begun = [(2, 1), (3, 2), (1, 3)].map(|(asked, name)| threads.spawn(move || demoted(asked, name)));
+        begun.map(|thread| thread.join().expect("no thread panics")).into_iter().collect::<anyhow::Result<Vec<_>>>()
+    })?;
+    let done: Vec<String> =
+        answers.iter().filter(|(_, answer)| answer.status == 204).map(|(name, _)| format!("n{name}")).collect();
+    assert!((1..=2).contains(&done.len()), "somebody has to vote: {answers:?}");
+    assert!(answers.iter().all(|(_, answer)| [204, 409].contains(&answer.status)), "{answers:?}");
+    let left = wait::until("nobody to vote who is not to", CHANGES_WITHIN, || {
+        let voters = cluster.status(1).map(|status| voters(&status)).unwrap_or_default();
+        Ok((!voters.is_empty() && voters.iter().all(|voter| !done.contains(voter))).then_some(voters))
+    })?;
+    println!("{done:?} do not vote any more, {left:?} do");
+    cluster.pentora(1, &["scope", "add", "203.0.113.0/24", "--reason", "it takes writes"])?.ok()?;
     Ok(())
 }
 

@@ -158,6 +158,16 @@ fn a_gateway_that_is_frozen_is_left_and_results_wait_in_the_spool_while_there_is
     })?;
     let refused = cluster.pentora(3, &["job", "list"])?;
     assert_ne!(refused.code, 0, "{refused:?}");
+    // What the other member has is told all the same to whoever asks for no more.
+    let told = wait::until("a stale answer through the member that is left", SOON, || {
+        let path = format!("/api/v1/jobs/{}?consistency=stale", job.0);
+        let stale = Request { method: "GET", path: &path, ..Request::default() };
+        let answer = cluster.api(3, &stale, Duration::from_secs(10))?;
+        Ok((answer.status == 200).then_some(answer))
+    })?;
+    assert_eq!(told.json()?["job_id"], job.0.as_str(), "{told:?}");
+    let fresh = Request { method: "GET", path: "/api/v1/jobs?consistency=linearizable", ..Request::default() };
+    assert_eq!(cluster.api(3, &fresh, Duration::from_secs(10))?.status, 503);
     cluster.node(1)?.signal(Signal::SIGCONT)?;
     let document = job.wait(&cluster, 3, SCAN_MAX)?;
     assert_eq!((&document["status"], &document["targets_scanned"]), (&"completed".into(), &64.into()), "{document}");

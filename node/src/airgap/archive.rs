@@ -235,7 +235,8 @@ impl<R: BufRead> ArchiveReader<R> {
             return Err(ArchiveError::CutShort { place: "its end".into() });
         }
         let mut input = self.input.into_inner();
-        let is_over = input.fill_buf().map_err(ArchiveError::Io)?.is_empty();
+        let rest = input.fill_buf().map_err(|error| of_stream(error, || "its end".into()))?;
+        let is_over = rest.is_empty();
         if is_padding && is_over { Ok(()) } else { Err(ArchiveError::More) }
     }
 

@@ -20,6 +20,7 @@ use pentora_scanner::report::Summary;
 use pentora_scanner::scope::Scope;
 use pentora_scanner::spec::ScanSpec;
 
+use super::encryption::ClusterKey;
 use super::manifest::{Body, Manifest, Results, Unit};
 use super::{BundleError, open};
 use crate::document::{ImportDocument, ImportedJob, LeftOut};
@@ -46,6 +47,8 @@ pub struct Taker {
     pub proposer: Proposer,
     /// Chunks.
     pub exchange: Exchange,
+    /// What bundles are decrypted with; `None` where the cluster has no key.
+    pub key: Option<ClusterKey>,
 }
 
 /// Why results were not taken in.
@@ -103,8 +106,8 @@ impl Taker {
         })?;
         let specs = self.specs(&results, &fates).await?;
         let checking = {
-            let (file, manifest, results) = (file.clone(), manifest.clone(), results.clone());
-            tokio::task::spawn_blocking(move || check_contents(&file, &manifest, &results, &specs))
+            let (file, key, manifest, results) = (file.clone(), self.key.clone(), manifest.clone(), results.clone());
+            tokio::task::spawn_blocking(move || check_contents((&file, key.as_ref()), &manifest, &results, &specs))
         };
         checking.await.map_err(|error| BundleError::Contents(error.to_string()))??;
         let mut told = told_of(&worker, &results, &fates, dry_run);
@@ -126,9 +129,9 @@ impl Taker {
 
     /// The manifest, where its signer may bring results.
     async fn opened(&self, file: PathBuf, trust: Option<PeerId>) -> Result<(Worker, Manifest, Results), NotTaken> {
-        let raft = self.raft.clone();
+        let (raft, key) = (self.raft.clone(), self.key.clone());
         let opening = tokio::task::spawn_blocking(move || {
-            let (reader, manifest) = open(&file, |signer| match trust {
+            let (reader, manifest) = open(&file, key.as_ref(), |signer| match trust {
                 Some(named) if named != signer => Err(BundleError::OtherSigner { signer, named }),
                 Some(_) => Ok(()),
                 None if worker_of(&raft, signer).is_some() => Ok(()),
@@ -195,9 +198,10 @@ impl Taker {
             return Ok(Vec::new());
         }
         let (sender, mut chunks) = tokio::sync::mpsc::channel::<(Digest, Bytes)>(1);
-        let (manifest, names) = (manifest.clone(), wanted.keys().copied().collect::<BTreeSet<_>>());
+        let (manifest, key) = (manifest.clone(), self.key.clone());
+        let names = wanted.keys().copied().collect::<BTreeSet<_>>();
         let reading = tokio::task::spawn_blocking(move || -> Result<(), BundleError> {
-            let (reader, _) = open(&file, |_checked| Ok(()))?;
+            let (reader, _) = open(&file, key.as_ref(), |_checked| Ok(()))?;
             reader.contents(&manifest.contents, |digest, bytes| {
                 // Whoever counts is gone only where counting failed, which is told then.
                 if names.contains(&digest) {
@@ -321,13 +325,13 @@ fn fate_of(state: &State, unit: &Unit) -> Result<Fate, BundleError> {
 
 /// Reads every content to its end, and holds those that are to be counted against their orders.
 fn check_contents(
-    file: &std::path::Path,
+    (file, key): (&std::path::Path, Option<&ClusterKey>),
     manifest: &Manifest,
     results: &Results,
     specs: &BTreeMap<JobId, (ScanSpec, Scope)>,
 ) -> Result<(), BundleError> {
     let by_chunk: BTreeMap<Digest, &Unit> = results.units.iter().map(|unit| (unit.chunk.digest, unit)).collect();
-    let (reader, _) = open(file, |_checked| Ok(()))?;
+    let (reader, _) = open(file, key, |_checked| Ok(()))?;
     reader.contents(&manifest.contents, |digest, bytes| {
         let Some(unit) = by_chunk.get(&digest) else { return Ok(()) };
         let checked = check_chunk(unit, bytes.into(), specs.get(&unit.job));

@@ -10,6 +10,7 @@ use pentora_raft::state::{JobLimits, Partition, Priority, Remarks};
 use pentora_scanner::finding::{HostState, Identity as Who, Reason};
 
 use super::super::archive::ArchiveWriter;
+use super::super::encryption::{Recipient, Sink};
 use super::super::manifest::{Content, Orders};
 use super::super::queue::tests::scan_of;
 use super::*;
@@ -26,8 +27,12 @@ struct Cluster {
 impl Cluster {
     async fn new() -> Self {
         let (served, stop) = start_embedded("n1".into(), Access::Open, Digest::of(&[])).await.unwrap();
-        let taker =
-            Taker { raft: served.raft.clone(), proposer: served.proposer.clone(), exchange: served.exchange.clone() };
+        let taker = Taker {
+            raft: served.raft.clone(),
+            proposer: served.proposer.clone(),
+            exchange: served.exchange.clone(),
+            key: Some(ClusterKey::from_secret(&[7; 32])),
+        };
         Self { taker, stop, directory: tempfile::tempdir().unwrap() }
     }
 
@@ -58,6 +63,16 @@ impl Cluster {
         let (units, chunks): (Vec<Unit>, Vec<Bytes>) = units.into_iter().unzip();
         let body = Body::Results(Results { name: "plant-7".into(), first, last, units });
         write_bundle(&self.directory.path().join(file), key, contents, body, &chunks);
+    }
+
+    /// Encrypts a bundle that was written, and has it changed then.
+    fn encrypt(&self, file: &str, to: &Recipient, change: impl FnOnce(&mut Vec<u8>)) {
+        let path = self.directory.path().join(file);
+        let mut out = Sink::new(Vec::new(), Some(to)).unwrap();
+        out.write_all(&std::fs::read(&path).unwrap()).unwrap();
+        let mut bytes = out.finish().unwrap();
+        change(&mut bytes);
+        std::fs::write(path, bytes).unwrap();
     }
 
     fn done(&self, job: JobId) -> (u64, JobStatus, usize) {
@@ -210,6 +225,7 @@ async fn strangers_and_bundles_of_the_other_direction_are_refused() {
         rules: Vec::new(),
         feeds: None,
         arrived: Vec::new(),
+        recipient: None,
     };
     write_bundle(&cluster.directory.path().join("orders"), &key, Vec::new(), Body::Orders(orders), &[]);
     let direction = cluster.take("orders", Some(&key), false).await.unwrap_err();
@@ -221,6 +237,49 @@ async fn strangers_and_bundles_of_the_other_direction_are_refused() {
     let left = cluster.take("2", None, false).await.unwrap();
     assert_eq!((left.units_counted, left.left_out.len()), (0, 2));
     assert_eq!(left.left_out[0].reason, "the job is cancelled");
+    cluster.stop.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_encrypted_to_the_cluster_is_counted_and_what_is_cut_changed_or_anothers_changes_nothing() {
+    let cluster = Cluster::new().await;
+    let key = Identity::from_secret([5; 32]);
+    let order = cluster.carry().await;
+    let own = cluster.taker.key.as_ref().unwrap().recipient();
+    let other = ClusterKey::from_secret(&[8; 32]).recipient();
+    let changes: [(&Recipient, fn(&mut Vec<u8>), &str); 5] = [
+        (&other, |_| {}, "another key than this cluster's"),
+        (&own, |bytes| bytes.truncate(bytes.len() - 1), "cut short"),
+        (&own, |bytes| bytes.truncate(100), "cut short"),
+        (
+            &own,
+            |bytes| {
+                let at = bytes.len() - 20;
+                bytes[at] ^= 1;
+            },
+            "does not decrypt",
+        ),
+        (&own, |bytes| bytes.extend(b"more"), "does not decrypt"),
+    ];
+    for (to, change, told) in changes {
+        cluster.write("1", &key, 1, 1, vec![unit(order, 0, 6, &[[10, 0, 0, 1]])]);
+        cluster.encrypt("1", to, change);
+        for dry_run in [true, false] {
+            let error = cluster.take("1", Some(&key), dry_run).await.unwrap_err();
+            assert!(error.to_string().contains(told), "{told}: {error}");
+            assert_eq!(cluster.done(order.0), (0, JobStatus::Carried, 0), "{error}");
+        }
+    }
+    cluster.write("1", &key, 1, 1, vec![unit(order, 0, 6, &[[10, 0, 0, 1]])]);
+    cluster.encrypt("1", &own, |_| {});
+    let unknown = cluster.take("1", None, false).await.unwrap_err();
+    assert!(
+        matches!(unknown, NotTaken::Bundle(BundleError::UnknownSigner { .. })),
+        "encrypted is not signed: {unknown}"
+    );
+    assert_eq!(cluster.take("1", Some(&key), false).await.unwrap().units_counted, 1);
+    assert_eq!(cluster.take("1", None, false).await.unwrap().units_known, 1, "twice is as once");
+    assert_eq!(cluster.done(order.0), (6, JobStatus::Carried, 1));
     cluster.stop.stop().await;
 }
 

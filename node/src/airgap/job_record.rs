@@ -224,7 +224,7 @@ pub fn verify(file: &Path, wanted: &Wanted) -> Result<VerifiedJob, BundleError> 
         Some(named) if named != signer => Err(BundleError::OtherSigner { signer, named }),
         _ => Ok(()),
     };
-    let (reader, manifest) = open(file, trusted)?;
+    let (reader, manifest) = open(file, None, trusted)?;
     let signer = reader.signer();
     let Body::Job(record) = &manifest.body else {
         return Err(BundleError::Direction(

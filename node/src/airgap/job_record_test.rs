@@ -95,7 +95,7 @@ impl Scene {
     }
 
     fn contents(&self) -> (Manifest, Vec<Vec<u8>>) {
-        let (reader, manifest) = open(&self.file("good"), |_| Ok(())).unwrap();
+        let (reader, manifest) = open(&self.file("good"), None, |_| Ok(())).unwrap();
         let mut all = Vec::new();
         let taken = reader.contents(&manifest.contents, |_, bytes| {
             all.push(bytes);

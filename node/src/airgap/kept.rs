@@ -15,6 +15,7 @@ use pentora_raft::{Digest, JobId};
 use serde::{Deserialize, Serialize};
 
 use super::archive::ArchiveWriter;
+use super::encryption::{Recipient, Sink};
 use super::manifest::{Body, Manifest, Results, UNITS_PER_BUNDLE_MAX, Unit};
 use super::{BundleError, at, locked, medium};
 use crate::durable_file::{self, Readers};
@@ -168,7 +169,7 @@ impl Kept {
         Ok(self.numbers()?.last().is_some_and(|last| *last > reached))
     }
 
-    /// Writes a bundle of results to a new file, as worker `name` of `cluster`.
+    /// Writes a bundle of results to a new file, as worker `name` of `cluster`; encrypted where there is somebody `to` read it.
     ///
     /// # Errors
     /// [`BundleError`]; the bundle's number is then free again.
@@ -177,6 +178,7 @@ impl Kept {
         file: &Path,
         which: Which,
         key: &Identity,
+        to: Option<&Recipient>,
         (cluster, name, made_at): (String, String, String),
     ) -> Result<Written, BundleError> {
         let _lock = locked(&self.path)?;
@@ -232,25 +234,32 @@ impl Kept {
         let results = Results { name, first, last, units };
         let contents = results.units.iter().map(|unit| unit.chunk).collect();
         let manifest = Manifest::new(cluster, made_at, contents, Body::Results(results));
-        if let Err(error) = self.write_file(file, key, &manifest) {
+        if let Err(error) = self.write_file(file, key, to, &manifest) {
             self.save(&before)?;
             return Err(error);
         }
         Ok(written)
     }
 
-    fn write_file(&self, file: &Path, key: &Identity, manifest: &Manifest) -> Result<(), BundleError> {
+    fn write_file(
+        &self,
+        file: &Path,
+        key: &Identity,
+        to: Option<&Recipient>,
+        manifest: &Manifest,
+    ) -> Result<(), BundleError> {
         let head = manifest.to_bytes();
         let bytes = manifest.contents.iter().fold(head.len() as u64, |sum, content| sum.saturating_add(content.bytes));
         medium::require_space(medium::directory_of(file), bytes, self.floor_bytes)?;
         medium::write_new(file, |out| {
-            let mut out = ArchiveWriter::new(std::io::BufWriter::new(out), key, &head).map_err(at(file))?;
+            let out = Sink::new(std::io::BufWriter::new(out), to).map_err(at(file))?;
+            let mut out = ArchiveWriter::new(out, key, &head).map_err(at(file))?;
             for content in &manifest.contents {
                 let gone = || BundleError::Contents(format!("chunk {} is gone from local_results", content.digest));
                 let bytes = self.chunk(content.digest)?.ok_or_else(gone)?;
                 out.content(content.digest, &bytes).map_err(at(file))?;
             }
-            let out = out.finish().map_err(at(file))?;
+            let out = out.finish().and_then(Sink::finish).map_err(at(file))?;
             out.into_inner().map(drop).map_err(|error| at(file)(error.into_error()))
         })
     }

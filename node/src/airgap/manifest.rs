@@ -124,6 +124,10 @@ pub struct Orders {
     pub feeds: Option<Vec<Feed>>,
     /// Which bundles of which worker have arrived.
     pub arrived: Vec<Arrived>,
+    /// The cluster's key, to which results can be encrypted, as text: a later release may name one of a kind that this one does
+    /// not know. `None` in bundles of releases that had none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipient: Option<String>,
 }
 
 /// A job whose work is carried.

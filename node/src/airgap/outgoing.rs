@@ -16,6 +16,7 @@ use pentora_raft::{ClusterId, Digest, JobId, NodeId, Raft, State};
 
 use super::archive::ArchiveWriter;
 use super::carried_policy::rules_of;
+use super::encryption::Recipient;
 use super::manifest::{Arrived, Body, Content, Feed, Manifest, Order, Orders};
 use super::{BundleError, at};
 use crate::clock::rfc3339;
@@ -36,7 +37,8 @@ pub struct What {
     pub feeds: bool,
 }
 
-/// Writes all orders that are carried out to `file`, which must be private to this process.
+/// Writes all orders that are carried out to `file`, which must be private to this process; `recipient` is whom results can be
+/// encrypted to.
 ///
 /// # Errors
 /// [`BundleError`]; chunks that no holder gives are among them.
@@ -44,12 +46,13 @@ pub async fn write(
     raft: &Raft,
     exchange: &Exchange,
     key: &Identity,
-    (cluster, now_ms): (ClusterId, u64),
+    (cluster, now_ms, recipient): (ClusterId, u64, Option<Recipient>),
     what: What,
     file: &Path,
 ) -> Result<Orders, BundleError> {
     let revision = *raft.watch_applied().borrow();
-    let (orders, places) = raft.read(|state| orders_of(state, revision, what));
+    let (mut orders, places) = raft.read(|state| orders_of(state, revision, what));
+    orders.recipient = recipient.map(|recipient| recipient.to_string());
     let mut contents = Vec::new();
     let mut held: BTreeMap<Digest, Bytes> = BTreeMap::new();
     for (digest, place) in places {
@@ -122,6 +125,7 @@ fn orders_of(state: &State, revision: u64, what: What) -> (Orders, BTreeMap<Dige
         rules: rules_of(state),
         feeds,
         arrived: state.offline_workers().filter_map(|(_, worker)| arrived(worker)).collect(),
+        recipient: None,
     };
     (orders, places)
 }

@@ -13,6 +13,7 @@ use pentora_scanner::spec::ScanSpec;
 use serde::{Deserialize, Serialize};
 
 use super::carried_policy::policy_of;
+use super::encryption::Recipient;
 use super::manifest::{Body, Content, Manifest, Order, Orders};
 use super::{BundleError, at, locked, medium, open};
 use crate::durable_file::{self, Readers};
@@ -56,7 +57,7 @@ impl Queue {
     /// # Errors
     /// [`BundleError`].
     pub fn peek(file: &Path) -> Result<Told, BundleError> {
-        let (reader, manifest) = open(file, |_anybody| Ok(()))?;
+        let (reader, manifest) = open(file, None, |_anybody| Ok(()))?;
         let signer = reader.signer();
         let Manifest { cluster, made_at, contents, body, .. } = manifest;
         let Body::Orders(orders) = body else { return Err(BundleError::Direction(RESULTS)) };
@@ -79,6 +80,15 @@ impl Queue {
         }
     }
 
+    /// Whom results are encrypted to: the key of the cluster that gave the orders.
+    ///
+    /// # Errors
+    /// [`BundleError::NoRecipient`] where the orders name none that this release encrypts to, or there are none.
+    pub fn recipient(&self) -> Result<Recipient, BundleError> {
+        let named = self.told()?.and_then(|told| told.orders.recipient);
+        named.and_then(|named| named.parse().ok()).ok_or(BundleError::NoRecipient)
+    }
+
     /// Takes a bundle of orders in, in place of those before. `trust` names a signer that is to be trusted from now on;
     /// without it the signer is a member of the cluster that gave the orders before.
     ///
@@ -91,7 +101,7 @@ impl Queue {
         let _lock = locked(&self.path)?;
         let before = self.told()?;
         let told = self.checked(file, trust, before.as_ref(), floor_bytes)?;
-        let (reader, manifest) = open(file, |_checked| Ok(()))?;
+        let (reader, manifest) = open(file, None, |_checked| Ok(()))?;
         reader.contents(&manifest.contents, |digest, bytes| {
             let path = self.content_path(digest);
             durable_file::write(&path, &bytes, Readers::Everybody).map_err(at(&path))
@@ -111,7 +121,7 @@ impl Queue {
         before: Option<&Told>,
         floor_bytes: u64,
     ) -> Result<Told, BundleError> {
-        let (reader, manifest) = open(file, |signer| match trust {
+        let (reader, manifest) = open(file, None, |signer| match trust {
             Some(named) if named != signer => Err(BundleError::OtherSigner { signer, named }),
             Some(_) => Ok(()),
             None if before.is_some_and(|told| told.orders.members.contains(&signer)) => Ok(()),

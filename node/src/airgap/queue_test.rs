@@ -10,6 +10,7 @@ use pentora_raft::state::{JobLimits, Partition, Priority};
 use pentora_scanner::target::parse_targets;
 
 use super::super::archive::ArchiveWriter;
+use super::super::encryption::{ClusterKey, Sink};
 use super::super::manifest::{Arrived, Feed};
 use super::*;
 
@@ -47,6 +48,17 @@ fn bundle_of(
     feed: Option<&[u8]>,
     spec: &[u8],
 ) -> PathBuf {
+    bundle_to(directory, key, (revision, None), orders, feed, spec)
+}
+
+fn bundle_to(
+    directory: &Path,
+    key: &Identity,
+    (revision, recipient): (u64, Option<String>),
+    orders: Vec<Order>,
+    feed: Option<&[u8]>,
+    spec: &[u8],
+) -> PathBuf {
     let contents: Vec<&[u8]> = (!orders.is_empty()).then_some(spec).into_iter().chain(feed).collect();
     let listed = contents.iter().map(|bytes| Content { digest: Digest::of(bytes), bytes: bytes.len() as u64 });
     let orders = Orders {
@@ -56,6 +68,7 @@ fn bundle_of(
         rules: Vec::new(),
         feeds: Some(feed.into_iter().map(|feed| Feed { kind: "cve".into(), digest: Digest::of(feed) }).collect()),
         arrived: vec![Arrived { worker: key.peer_id(), bundles: std::iter::once(1..3).collect() }],
+        recipient,
     };
     let manifest = Manifest::new("c1".into(), "now".into(), listed.collect(), Body::Orders(orders));
     let path = directory.join(format!("orders-{revision}.tar.gz"));
@@ -97,6 +110,26 @@ fn orders_are_taken_in_whole_and_the_newest_are_all_that_there_are() {
 }
 
 #[test]
+fn results_are_encrypted_to_the_key_that_the_orders_name_and_to_no_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let queue = Queue::open(&directory.path().join("queue")).unwrap();
+    let key = Identity::from_secret([1; 32]);
+    assert!(matches!(queue.recipient(), Err(BundleError::NoRecipient)), "before there are orders");
+    let clusters = ClusterKey::from_secret(&[7; 32]).recipient();
+    let spec = scan_of("10.0.0.0/30");
+    let named = |revision: u64, recipient: Option<&str>| {
+        let orders = vec![order(5, &spec, 4)];
+        let file = bundle_to(directory.path(), &key, (revision, recipient.map(str::to_owned)), orders, None, &spec);
+        queue.take_in(&file, Some(key.peer_id()), 0).unwrap();
+        queue.recipient().map_err(|error| error.to_string())
+    };
+    let none = "the orders that were taken in last do not name the cluster's key, to which results are encrypted";
+    assert_eq!(named(1, Some(&clusters.to_string())), Ok(clusters));
+    assert_eq!(named(2, None), Err(none.to_owned()), "orders of an earlier release");
+    assert_eq!(named(3, Some("age1pq1xyz")), Err(none.to_owned()), "those of a later one are carried out all the same");
+}
+
+#[test]
 fn what_is_refused_changes_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let place = directory.path().join("queue");
@@ -123,6 +156,12 @@ fn what_is_refused_changes_nothing() {
     bytes.truncate(bytes.len() - 9);
     std::fs::write(&good, bytes).unwrap();
     refused(&good, None, "cut short");
+    let sealed = directory.path().join("encrypted");
+    let mut out =
+        Sink::new(File::create(&sealed).unwrap(), Some(&ClusterKey::from_secret(&[7; 32]).recipient())).unwrap();
+    out.write_all(&std::fs::read(&strange).unwrap()).unwrap();
+    out.finish().unwrap();
+    refused(&sealed, None, "it is encrypted, and there is no key here");
     let pipe = directory.path().join("pipe");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
     refused(&pipe, None, "it is no file");

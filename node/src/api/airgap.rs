@@ -27,12 +27,14 @@ use super::paging::{Paging, rising};
 use super::residency::check_readable;
 use super::{ApiError, Node};
 use crate::airgap::archive::ArchiveError;
+use crate::airgap::encryption::{ClusterKey, EncryptionError, PURPOSE};
 use crate::airgap::incoming::{NotTaken, Taker, numbers};
 use crate::airgap::job_record::{self, NoRecord};
 use crate::airgap::outgoing::{self, What};
 use crate::airgap::{BundleError, medium};
 use crate::clock::{rfc3339, wall_ms};
 use crate::document::{ImportDocument, OfflineWorkerDocument, Page};
+use crate::tls::{Authority, AuthorityError, Sealing};
 
 /// How much may be written before the free space is looked at again, in bytes.
 const LOOK_EVERY_BYTES: u64 = 16 << 20;
@@ -128,7 +130,10 @@ pub(super) async fn import(
     // Before a long upload: what cannot be counted now need not be sent.
     node.proposer.leader().await?;
     let spooled = spool.receive(request).await?;
-    let taker = Taker { raft: node.raft.clone(), proposer: node.proposer.clone(), exchange: node.exchange.clone() };
+    let key = cluster_key(&node)
+        .map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "no_cluster_key", error.to_string()))?;
+    let taker =
+        Taker { raft: node.raft.clone(), proposer: node.proposer.clone(), exchange: node.exchange.clone(), key };
     let taken = taker.take_in(spooled.path.clone(), trust, how.dry_run == Some(true)).await;
     Ok(Json(taken?))
 }
@@ -147,7 +152,11 @@ pub(super) async fn export(State(node): State<Node>, Query(parts): Query<Parts>)
     let spooled = spool.file()?;
     spool.require_space(0)?;
     let what = What { feeds: parts.feeds != Some(false) };
-    let cluster = (node.cluster, wall_ms());
+    let recipient = cluster_key(&node).unwrap_or_else(|error| {
+        tracing::warn!(%error, "orders go out without the cluster's key");
+        None
+    });
+    let cluster = (node.cluster, wall_ms(), recipient.map(|key| key.recipient()));
     outgoing::write(&node.raft, &node.exchange, signer, cluster, what, &spooled.path).await?;
     sent(spool, spooled).await
 }
@@ -229,6 +238,16 @@ fn spool_of(node: &Node) -> Result<&Spool, ApiError> {
     node.spool.as_ref().ok_or_else(no_mesh)
 }
 
+/// The cluster's key, made of its authority's; `None` before there is one.
+fn cluster_key(node: &Node) -> Result<Option<ClusterKey>, AuthorityError> {
+    let (Some(psk), Some(noted)) = (&node.psk, node.raft.read(|state| state.authority().cloned())) else {
+        return Ok(None);
+    };
+    let sealing = Sealing { psk: psk.as_bytes(), cluster: &node.cluster.0 };
+    let authority = Authority::open(&noted.certificate, &noted.sealed_key, sealing)?;
+    Ok(Some(ClusterKey::from_secret(&authority.secret(PURPOSE))))
+}
+
 fn no_mesh() -> ApiError {
     ApiError::new(StatusCode::CONFLICT, "no_mesh", "this node is in no cluster that orders could be of")
 }
@@ -244,7 +263,9 @@ impl From<BundleError> for ApiError {
                 Self::new(StatusCode::FORBIDDEN, "unknown_signer", detail)
             }
             BundleError::Medium(_) => Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", detail),
-            BundleError::Io { .. } | BundleError::Archive(ArchiveError::Io(_)) => {
+            BundleError::Io { .. }
+            | BundleError::Archive(ArchiveError::Io(_))
+            | BundleError::Encryption(EncryptionError::Io(_)) => {
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "disk", detail)
             }
             _ => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "bundle_refused", detail),

@@ -105,7 +105,11 @@ async fn ask_of_nodes(client: &Client) {
     drop(client.set_voting("x", true).await);
     drop(client.set_voting("x", false).await);
     drop(client.set_policy("x", &PolicyRequest::default()).await);
-    drop(client.fault("x", &FaultRequest { fault: FaultKind::Cut, for_ms: 1, from: Vec::new(), after_ms: 0 }).await);
+    drop(
+        client
+            .fault("x", &FaultRequest { fault: FaultKind::Cut, for_ms: 1, from: Vec::new(), delay_ms: 0, after_ms: 0 })
+            .await,
+    );
     drop(client.empty_write().await);
     drop(client.healthz().await);
     drop(client.ready().await);

@@ -15,7 +15,7 @@ use super::cluster::named;
 use super::knowledge::millis;
 use super::{ApiError, Node};
 use crate::document::{EmptyWriteDocument, FaultDocument, FaultKind, FaultRequest};
-use crate::drill::{BEGINS_AFTER, BEGINS_AFTER_MAX_MS, Fault, LASTS_MAX_MS};
+use crate::drill::{BEGINS_AFTER, BEGINS_AFTER_MAX_MS, DELAY_MAX_MS, Fault, LASTS_MAX_MS};
 use crate::rpc::calls::{Answer, CallError, Request as Ask};
 
 /// How long another node gets to answer: it says yes, and nothing more.
@@ -41,13 +41,31 @@ pub(super) async fn fault(
     if request.after_ms > BEGINS_AFTER_MAX_MS {
         return Err(ApiError::bad_request(format!("after_ms: a fault begins within {BEGINS_AFTER_MAX_MS} ms")));
     }
-    if request.fault == FaultKind::Kill && !request.from.is_empty() {
-        return Err(ApiError::bad_request("from: a process that ends is cut off from everybody"));
+    let is_slow = request.fault == FaultKind::SlowDisk;
+    match request.fault {
+        FaultKind::Kill if !request.from.is_empty() => {
+            return Err(ApiError::bad_request("from: a process that ends is cut off from everybody"));
+        }
+        FaultKind::SlowDisk if !request.from.is_empty() => {
+            return Err(ApiError::bad_request("from: a node with a slow disk is cut off from nobody"));
+        }
+        _ => {}
+    }
+    if is_slow && !(1..=DELAY_MAX_MS).contains(&request.delay_ms) {
+        return Err(ApiError::bad_request(format!("delay_ms: a sync waits 1 to {DELAY_MAX_MS} ms")));
+    }
+    if !is_slow && request.delay_ms != 0 {
+        return Err(ApiError::bad_request("delay_ms: of a slow disk alone"));
+    }
+    if is_slow && node.raft.read(|state| state.node(id).is_some_and(|record| !record.may_vote())) {
+        let detail = format!("{name} only scans, and has no log whose disk could be slow");
+        return Err(ApiError::new(StatusCode::CONFLICT, "not_a_member", detail));
     }
     let from = request.from.iter().map(|name| peer_of(&node, named(&node, name)?, name)).collect::<Result<_, _>>()?;
     let fault = match request.fault {
         FaultKind::Kill => Fault::Kill { down_ms: for_ms },
         FaultKind::Cut => Fault::Cut { from, for_ms },
+        FaultKind::SlowDisk => Fault::SlowDisk { delay_ms: request.delay_ms, for_ms },
     };
     tracing::warn!(node = id, name, ?fault, who = author.who, from = author.from, "a drill");
     if id == node.raft.node() {

@@ -4,6 +4,8 @@
 //! (`access`). A member takes the request as its own API would, and lets in bearers of a known token alone. A node that only
 //! scans by a policy that it has not acted on yet still follows the log, and hands on orders alone.
 //!
+//! A stale answer needs no leader: a member that is alive tells what it has, through this node as itself.
+//!
 //! Answers travel as they are made, so that a report or a job's events are as long as they are.
 
 use std::sync::Arc;
@@ -16,9 +18,10 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use pentora_p2p::FrameStream;
+use pentora_raft::NodeId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{ApiError, CameFrom, MIN_INDEX_WITHIN, Node};
+use super::{ApiError, CameFrom, MIN_INDEX_WITHIN, Node, freshness};
 use crate::rpc::calls::{ApiAnswer, ApiCall, FORWARDED_FROM, next_part};
 
 /// How long the gateway may take to begin its answer: a large feed travels there, and is made durable.
@@ -162,13 +165,34 @@ impl Gateway {
         }
     }
 
+    /// Which member is asked: one that knows a leader, and where a stale answer will do, the one that this node is shown the log by,
+    /// or any that it is connected to.
+    async fn member_for(&self, is_stale: bool) -> Result<NodeId, ApiError> {
+        let node = &self.node;
+        let alive = || node.raft.gateway().or_else(|| self.connected_member());
+        match is_stale.then(alive).flatten() {
+            Some(member) => Ok(member),
+            None => Ok(node.proposer.way().await?),
+        }
+    }
+
+    fn connected_member(&self) -> Option<NodeId> {
+        let mesh = self.node.mesh.as_ref()?;
+        let is_connected = |peer: &str| peer.parse().is_ok_and(|peer| mesh.is_connected(peer));
+        self.node.raft.read(|state| {
+            let mut members = state.nodes().filter(|(_, node)| node.may_vote() && is_connected(&node.info.peer));
+            members.next().map(|(id, _)| id)
+        })
+    }
+
     async fn hand_on(&self, request: Request) -> Result<Response, ApiError> {
         let node = &self.node;
         let unreachable = |why: String| {
             let detail = format!("this node only scans and hands requests to a member, which does not answer: {why}");
             ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "leader_unreachable", detail).retry_after(1)
         };
-        let way = node.proposer.way().await?;
+        let is_stale = request.method().is_safe() && freshness::asks_stale(request.uri().query());
+        let way = self.member_for(is_stale).await?;
         let (calls, peer) = node.proposer.reach(way).map_err(unreachable)?;
         let (head, body) = request.into_parts();
         let body = axum::body::to_bytes(body, self.body_max).await;
@@ -193,6 +217,9 @@ impl Gateway {
         response.headers_mut().clear();
         for (name, value) in headers {
             if name == INDEX {
+                if is_stale {
+                    continue;
+                }
                 // Whoever asks this node next finds what it ordered.
                 node.raft.wait_applied(value.parse().unwrap_or(0), MIN_INDEX_WITHIN).await;
             } else if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {

@@ -30,6 +30,11 @@ pub(super) fn is_stale() -> bool {
     STALE.try_with(|stale| *stale).unwrap_or(false)
 }
 
+/// Whether a request with this query does without the leader's word.
+pub(super) fn asks_stale(query: Option<&str>) -> bool {
+    query.unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("consistency=")) == Some("stale")
+}
+
 /// Answers once this node knows as much as the caller asks for.
 pub(super) async fn wait(State(node): State<Node>, request: Request, next: Next) -> Response {
     // A gateway reads that itself.

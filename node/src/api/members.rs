@@ -17,16 +17,15 @@ use pentora_raft::state::NodeRecord;
 
 use super::cluster::named;
 use super::{ApiError, Node};
-use crate::coordinator::plan_removal;
+use crate::coordinator::{self, plan_removal};
 use crate::document::{PolicyRequest, RemovalDocument};
 use crate::rpc::calls::{Answer, Request as Ask};
-use crate::rpc::no_majority::name_of;
 
 /// How long a removal is waited for: a hand-over, a change of voters, and copies of what only that node keeps. Less than a
 /// client waits for an answer.
 const REMOVED_WITHIN: Duration = Duration::from_secs(25);
-/// How long a change of voters that is under way is waited for.
-const SETTLED_WITHIN: Duration = Duration::from_secs(5);
+/// How long the leader gets to keep a node from voting: it waits for demotions before that one.
+const DEMOTED_WITHIN: Duration = Duration::from_secs(8);
 /// Pause between two looks at it.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How long the leader gets to look ahead.
@@ -86,31 +85,28 @@ pub(super) async fn promote(State(node): State<Node>, Path(name): Path<String>) 
 /// Keeps a node from voting.
 pub(super) async fn demote(State(node): State<Node>, Path(name): Path<String>) -> Result<StatusCode, ApiError> {
     let id = named(&node, &name)?;
-    settled(&node).await?;
-    // A voter's seat is given up under the same conditions as when it leaves.
-    planned(&node, id, &name).await?;
-    change(&node, id, PolicyChange { voting: Some(Voting::Never), ..PolicyChange::default() }).await
-}
-
-/// Waits until nobody votes who is not to: two voters that give up their seats at once each count on the other, and the
-/// second would be left as the only voter, kept from voting.
-async fn settled(node: &Node) -> Result<(), ApiError> {
-    let end = Instant::now() + SETTLED_WITHIN;
+    let end = Instant::now() + DEMOTED_WITHIN;
+    // A voter's seat is given up under the same conditions as when it leaves, and one at a time: the leader sees to that.
     loop {
-        let voters = node.raft.status().voters;
-        let unwanted = node
-            .raft
-            .read(|state| voters.iter().find(|voter| !state.may_vote(**voter)).map(|voter| name_of(state, *voter)));
-        let Some(unwanted) = unwanted else { return Ok(()) };
-        // Without a leader nothing changes; that is told by what comes next.
-        if node.raft.status().leader.is_none() {
-            return Ok(());
+        let leader = node.proposer.leader().await?;
+        let answer = if leader == node.raft.node() {
+            coordinator::demote(&node.raft, &node.sessions, id).await
+        } else {
+            let (calls, peer) = node.proposer.reach(leader).map_err(unanswered)?;
+            let asked = calls.ask(peer, &Ask::Demote(id), DEMOTED_WITHIN).await;
+            asked.map_err(|error| unanswered(error.to_string()))?
+        };
+        match answer {
+            Answer::Applied { response: pentora_raft::Response::Refused(refusal), .. } => return Err(refusal.into()),
+            Answer::Applied { index, .. } => {
+                node.raft.wait_applied(index, super::MIN_INDEX_WITHIN).await;
+                return Ok(StatusCode::NO_CONTENT);
+            }
+            Answer::Removal(Err(obstacle)) => return Err(keeps_its_place(&name, &obstacle)),
+            Answer::Unavailable(why) => return Err(ApiError::new(StatusCode::CONFLICT, "removal_refused", why)),
+            Answer::NotLeader { .. } if Instant::now() < end => node.raft.status_changed(LOOK_AGAIN).await,
+            _ => return Err(unanswered("leadership has just changed".into())),
         }
-        if Instant::now() >= end {
-            let detail = format!("{unwanted} still votes and is not to any more; try again once that is done");
-            return Err(ApiError::new(StatusCode::CONFLICT, "removal_refused", detail));
-        }
-        node.raft.status_changed(LOOK_AGAIN).await;
     }
 }
 
@@ -181,10 +177,12 @@ async fn planned(node: &Node, id: NodeId, name: &str) -> Result<Removal, ApiErro
         }
     };
     let plan = plan.ok_or_else(|| unanswered("leadership has just changed".into()))?;
-    plan.map_err(|obstacle| {
-        let code = if obstacle == Obstacle::Unknown { "node_unknown" } else { "removal_refused" };
-        ApiError::new(StatusCode::CONFLICT, code, format!("{name} cannot give up its place now: {obstacle}"))
-    })
+    plan.map_err(|obstacle| keeps_its_place(name, &obstacle))
+}
+
+fn keeps_its_place(name: &str, obstacle: &Obstacle) -> ApiError {
+    let code = if *obstacle == Obstacle::Unknown { "node_unknown" } else { "removal_refused" };
+    ApiError::new(StatusCode::CONFLICT, code, format!("{name} cannot give up its place now: {obstacle}"))
 }
 
 fn unanswered(reason: String) -> ApiError {

@@ -97,6 +97,8 @@ struct Export {
     directory: PathBuf,
     interval: Duration,
     require_mount: bool,
+    /// Whether to the cluster's key.
+    encrypt: bool,
 }
 
 /// What changes while it runs.
@@ -151,6 +153,7 @@ impl Station {
                 directory,
                 interval: config.sync.export_interval,
                 require_mount: config.sync.require_mount,
+                encrypt: config.sync.encrypt,
             }),
             floor_bytes,
         };
@@ -381,7 +384,7 @@ impl Station {
     async fn write_bundle(&self, export: &Export) -> Result<(), BundleError> {
         let (kept, key, name) = (self.kept.clone(), self.key.clone(), self.own.name.clone());
         let (directory, require_mount, cluster) = (export.directory.clone(), export.require_mount, self.cluster()?);
-        let floor_bytes = self.floor_bytes;
+        let (floor_bytes, encrypt, queue) = (self.floor_bytes, export.encrypt, self.queue.clone());
         let writing = tokio::task::spawn_blocking(move || {
             if !kept.has_news()? {
                 return Ok(());
@@ -393,8 +396,10 @@ impl Station {
             std::fs::create_dir_all(&directory).map_err(at)?;
             medium::require_space(&directory, 0, floor_bytes)?;
             let number = kept.bundles()?.count() + 1;
-            let file = directory.join(format!("{}-{number:06}.tar.gz", file_name(&name)));
-            let written = kept.write(&file, Which::New, &key, (cluster, name, rfc3339(wall_ms())))?;
+            let to = encrypt.then(|| queue.recipient()).transpose()?;
+            let ending = if encrypt { ".age" } else { "" };
+            let file = directory.join(format!("{}-{number:06}.tar.gz{ending}", file_name(&name)));
+            let written = kept.write(&file, Which::New, &key, to.as_ref(), (cluster, name, rfc3339(wall_ms())))?;
             tracing::info!(bundle = written.last, units = written.units, file = %file.display(), "results written");
             Ok(())
         });

@@ -253,6 +253,12 @@ fn failed(file: &Path, error: &BundleError) -> Failure {
         _ => ExitCode::Failure,
     };
     let failure = match error {
+        BundleError::NoRecipient => {
+            let failure = Failure::new(ExitCode::Refused, "no results were written").because(error.to_string());
+            return failure.next(
+                "write new orders with `pentora coordinator export` and take them in, or name a key with --recipient",
+            );
+        }
         BundleError::Medium(_) | BundleError::Io { .. } => Failure::new(exit, error.to_string()),
         _ => Failure::new(exit, format!("{} is refused, and nothing was changed", file.display()))
             .because(error.to_string()),

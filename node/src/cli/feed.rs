@@ -12,7 +12,7 @@ use clap::{Args, Subcommand};
 use super::api_session::{ApiSession, NodeArgs, cluster_here};
 use super::confirm::{YesArgs, confirm};
 use super::context::Context;
-use super::list::{self, Form};
+use super::list::{self, FormArgs};
 use super::output::{counted, grouped};
 use super::table::{Column, Tabular};
 use super::watch::json;
@@ -47,7 +47,7 @@ pub(super) enum FeedCommand {
     List(ListArgs),
     /// Say how old each feed is, and which are missing.
     #[command(before_help = "Example:\n  pentora feed status")]
-    Status(ListArgs),
+    Status(StatusArgs),
     /// Take a feed away.
     #[command(before_help = "Example:\n  pentora feed remove osv --yes")]
     Remove(RemoveArgs),
@@ -88,9 +88,25 @@ pub(super) struct UpdateArgs {
 /// How the list is printed.
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
+    #[command(flatten)]
+    form: FormArgs,
+    #[command(flatten)]
+    whose: WhoseArgs,
+}
+
+/// How their ages are printed.
+#[derive(Debug, Args)]
+pub(super) struct StatusArgs {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    whose: WhoseArgs,
+}
+
+/// Whose feeds are shown.
+#[derive(Debug, Args)]
+pub(super) struct WhoseArgs {
     /// Show what is kept for scans from this machine, even where there is a cluster.
     #[arg(long)]
     local: bool,
@@ -139,11 +155,11 @@ pub(super) async fn run(command: FeedCommand, context: &mut Context) -> Result<(
         }
         FeedCommand::Update(args) => update(args, context).await,
         FeedCommand::List(args) => {
-            let feeds = feeds(&args, context).await?;
-            context.output.print(&list::text(&feeds, Form::of(args.json, &context.output)))
+            let feeds = feeds(&args.whose, context).await?;
+            context.output.print(&list::text(&feeds, args.form.form(&context.output)))
         }
         FeedCommand::Status(args) => {
-            let feeds = feeds(&args, context).await?;
+            let feeds = feeds(&args.whose, context).await?;
             let text = if args.json { json(&feeds) } else { status(&feeds, wall_ms() / 1000) };
             context.output.print(&text)
         }
@@ -204,7 +220,7 @@ async fn update(args: UpdateArgs, context: &mut Context) -> Result<(), Failure> 
         let what = format!("{}: there is no mirror of a feed in it", args.from.display());
         return Err(Failure::new(ExitCode::Failure, what).next("see `pentora feed update --help` for what is known"));
     }
-    let listing = ListArgs { json: false, local: args.local, node: args.node };
+    let listing = WhoseArgs { local: args.local, node: args.node };
     let there: Vec<String> = feeds(&listing, context).await?.into_iter().map(|feed| feed.digest).collect();
     let path = folder(context)?.with_extension("mirrors.json");
     let mut stamps: Stamps =
@@ -239,7 +255,7 @@ fn counted_paths(paths: &[PathBuf]) -> String {
     }
 }
 
-async fn feeds(args: &ListArgs, context: &Context) -> Result<Vec<FeedDocument>, Failure> {
+async fn feeds(args: &WhoseArgs, context: &Context) -> Result<Vec<FeedDocument>, Failure> {
     if let Some(session) = session(&args.node, args.local, context).await? {
         return session.client.feeds().await.map_err(|error| session.failure(&error));
     }

@@ -19,7 +19,7 @@ use super::table::{Column, NOTHING, Tabular};
 use super::watch::{View, json, show};
 use crate::client::Client;
 use crate::document::JobDocument;
-use crate::failure::Failure;
+use crate::failure::{ExitCode, Failure};
 
 /// Most characters of a job's title in a list.
 const TITLE_CHARS_MAX: usize = 40;
@@ -268,7 +268,15 @@ async fn print_results(args: ResultsArgs, context: &mut Context) -> Result<(), F
             counted(job.targets_total, "target")
         ));
     }
-    args.format.verdict(&printed)
+    let printed = args.format.verdict(&printed);
+    if job.has_ended() {
+        return match printed {
+            // What is missing says more than that the job is partial, and that more than what was found.
+            Err(missing) if missing.exit == ExitCode::JobIncomplete => Err(missing),
+            printed => verdict(&job).and(printed),
+        };
+    }
+    printed
 }
 
 /// Prints the history; while watching, only what is new since the last look.

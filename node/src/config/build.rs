@@ -308,8 +308,14 @@ fn telemetry(config: &NodeConfig, broken: &mut impl FnMut(&'static str, &'static
 }
 
 /// Keys that mean nothing to a node of a mesh.
-const STANDALONE_KEYS: [&str; 5] =
-    ["worker.local_queue", "worker.local_results", "sync.export_interval", "sync.export_path", "sync.require_mount"];
+const STANDALONE_KEYS: [&str; 6] = [
+    "worker.local_queue",
+    "worker.local_results",
+    "sync.export_interval",
+    "sync.export_path",
+    "sync.require_mount",
+    "sync.encrypt",
+];
 
 /// Whether two listening addresses meet on the same port.
 fn overlap(a: IpAddr, b: IpAddr) -> bool {

@@ -133,7 +133,12 @@ sync:
     assert_eq!(path(&sync.export_path), "/mnt/usb/pentora-exports");
     assert_eq!(sync.export_interval, Duration::from_secs(3_600));
     assert!(good("worker: {offline: true}", &[]).config.worker.standalone);
-    for text in ["worker: {local_queue: /q}", "sync: {require_mount: true}", "sync: {export_interval: 2h}"] {
+    for text in [
+        "worker: {local_queue: /q}",
+        "sync: {require_mount: true}",
+        "sync: {encrypt: true}",
+        "sync: {export_interval: 2h}",
+    ] {
         assert!(bad(text, &[])[0].contains("worker.mode: standalone"), "{text}");
     }
     let issues = bad("worker: {offline: true, coordinator: 'n1:7400'}\nnode: {init: true}", &[]);

@@ -211,6 +211,8 @@ keys! {
         key("sync.export_path", Kind::Path, "", "where it writes them (default: nowhere by itself)"),
     REQUIRE_MOUNT: bool =>
         key("sync.require_mount", Kind::Switch, "false", "write bundles only where something is mounted"),
+    ENCRYPT_BUNDLES: bool =>
+        key("sync.encrypt", Kind::Switch, "false", "encrypt bundles of results to the cluster's key (the age format)"),
     STRATEGY: Strategy => key(
         "coordinator.load_balancing.strategy",
         Kind::Word(Strategy::WORDS),

@@ -72,6 +72,8 @@ pub struct WorkSessions {
     inner: Mutex<Inner>,
     opened: watch::Sender<bool>,
     woken: watch::Sender<u64>,
+    /// Held while a node is kept from voting.
+    demotion: tokio::sync::Mutex<()>,
 }
 
 impl WorkSessions {
@@ -80,7 +82,12 @@ impl WorkSessions {
     pub fn new(heartbeat_ms: u64, lease_term_ms: u64) -> Self {
         let (opened, woken) = (watch::Sender::new(false), watch::Sender::new(0));
         let inner = Inner { times_ms: (heartbeat_ms, lease_term_ms), ..Inner::default() };
-        Self { inner: Mutex::new(inner), opened, woken }
+        Self { inner: Mutex::new(inner), opened, woken, demotion: tokio::sync::Mutex::default() }
+    }
+
+    /// Waits until no other node is being kept from voting through this one. Cancel-safe.
+    pub async fn demoting(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.demotion.lock().await
     }
 
     /// Tells every worker to beat every `heartbeat_ms` and that leases hold for `lease_term_ms`, where that is new.

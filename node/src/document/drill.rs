@@ -14,6 +14,9 @@ pub struct FaultRequest {
     /// Of a cut: the names of the nodes that it is cut off from; all others where none is named.
     #[serde(default)]
     pub from: Vec<String>,
+    /// Of a slow disk: how long each sync of the node's log waits before it begins, in milliseconds.
+    #[serde(default)]
+    pub delay_ms: u64,
     /// In how many milliseconds it begins: several nodes that are told one after the other suffer at once by it. In 100, where
     /// nothing is said.
     #[serde(default)]
@@ -28,6 +31,8 @@ pub enum FaultKind {
     Kill,
     /// The node's mesh is cut.
     Cut,
+    /// Each sync of the node's log waits before it begins.
+    SlowDisk,
 }
 
 /// What is answered: the fault begins shortly.

@@ -84,6 +84,8 @@ pub enum Request {
         /// Its public key: a point on P-256, uncompressed.
         key: Vec<u8>,
     },
+    /// Keep a node from voting, where its seat can be given up, and no other's at the same time; for the leader.
+    Demote(NodeId),
 }
 
 /// The header of an [`ApiCall`] that says where the request came from, as the node says that took it. No client's own header

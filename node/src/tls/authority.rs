@@ -14,6 +14,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
     PKCS_ECDSA_P256_SHA256, PublicKeyData, SignatureAlgorithm,
 };
+use ring::hkdf;
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -32,6 +33,8 @@ const LEAF_DAYS: i64 = 30;
 const RENEW_DAYS: i64 = 10;
 /// Days before now from which certificates hold: clocks differ, by a time zone where somebody set them by hand.
 const BEFORE_DAYS: i64 = 1;
+/// The salt of secrets that are made of an authority's key, so that it is used for nothing else in the same way.
+const DERIVED: &[u8] = b"pentora authority secret 1";
 /// Names that one certificate may bear. Ours: a node has a handful of addresses, and containers' hosts have dozens.
 const NAMES_MAX: usize = 100;
 /// A public key on P-256, uncompressed (SEC 1 section 2.3.3).
@@ -125,6 +128,13 @@ impl Authority {
         sealing.seal(Sealed::Authority, self.certificate(), &self.key.serialize_der()).ok_or_else(unfit)
     }
 
+    /// A secret for something else than signing, which is made of the authority's key: every member has it without a word, and it
+    /// is the same for as long as the authority is.
+    #[must_use]
+    pub fn secret(&self, purpose: &str) -> [u8; 32] {
+        derived(&self.key.serialize_der(), purpose)
+    }
+
     /// Its certificate, in DER.
     #[must_use]
     pub fn certificate(&self) -> &[u8] {
@@ -159,6 +169,16 @@ impl Authority {
         let leaf = params.signed_by(&Point(point), &self.issuer, &self.key).map_err(unfit)?;
         Ok(vec![leaf.der().to_vec(), self.certificate.to_vec()])
     }
+}
+
+/// A secret of a key, as PKCS #8, for one purpose (HKDF-SHA-256, RFC 5869). What was made for one is of no use for another, and
+/// tells nothing of the key.
+fn derived(pkcs8: &[u8], purpose: &str) -> [u8; 32] {
+    let mut secret = [0; 32];
+    let key = hkdf::Salt::new(hkdf::HKDF_SHA256, DERIVED).extract(pkcs8);
+    let made = key.expand(&[purpose.as_bytes()], hkdf::HKDF_SHA256).and_then(|made| made.fill(&mut secret));
+    made.expect("as many bytes as the hash has");
+    secret
 }
 
 /// Whether a certificate is to be renewed, of which this is the DER; one that does not read is.

@@ -70,6 +70,19 @@ async fn an_authority_that_is_no_clusters_lends_nobody_the_members_name() {
 }
 
 #[test]
+fn a_secret_of_an_authority_is_the_same_in_every_release_and_for_every_member() {
+    let pkcs8: Vec<u8> = (100..200).collect();
+    let made = hex::encode(derived(&pkcs8, "pentora bundles 1"));
+    assert_eq!(made, "3e651478db620d1433a7c46f30778c03240176ef46006bfe7d98774f5a21afd9");
+    let other = hex::encode(derived(&pkcs8, "other"));
+    assert_eq!(other, "8369999086d855c6d4f43169394d5167be5fb966408f4ead66eb4c218b635746");
+    let authority = Authority::make(&CLUSTER, now_s()).unwrap();
+    let opened = Authority::open(authority.certificate(), &authority.seal(SEALING).unwrap(), SEALING).unwrap();
+    assert_eq!(opened.secret("x"), authority.secret("x"), "as it was made, and as it was read from the log");
+    assert_ne!(Authority::make(&CLUSTER, now_s()).unwrap().secret("x"), authority.secret("x"));
+}
+
+#[test]
 fn a_sealed_key_opens_with_the_same_key_and_cluster_alone() {
     let authority = Authority::make(&CLUSTER, now_s()).unwrap();
     let sealed = authority.seal(SEALING).unwrap();

@@ -22,6 +22,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::OpenError;
 use super::log::{Ends, Flushed, LogEngine, Reading};
 use super::record::{self, LogIdRecord, VoteRecord};
+use super::slowness::Slowness;
 use crate::codec::{self, Kind};
 use crate::kill_point;
 use crate::raft_types::{Entry, LogId, Vote};
@@ -52,6 +53,8 @@ pub(crate) struct DiskDb {
     /// For families that are made later; all share one cache.
     family: Options,
     ends: Mutex<Ends>,
+    /// What syncs wait for in a drill.
+    slowness: Arc<Slowness>,
     /// `None` only while this is dropped.
     flusher: Option<(SyncSender<Flushed>, JoinHandle<()>)>,
     /// The state's current generation.
@@ -65,6 +68,7 @@ pub(crate) struct DiskDb {
 impl Drop for DiskDb {
     /// Waits for the flusher, which has the database open as well: whoever sees `closed` may open it again.
     fn drop(&mut self) {
+        self.slowness.end();
         if let Some((queue, thread)) = self.flusher.take() {
             drop(queue);
             if thread.join().is_err() {
@@ -92,16 +96,18 @@ impl DiskDb {
         let db = DB::open_cf_descriptors(&options, &database, descriptors).map_err(|error| failed(to_io(error)))?;
         let db = Arc::new(db);
         let (flusher, requests) = sync_channel(FLUSH_QUEUE);
-        let flushing = Arc::clone(&db);
+        let slowness = Arc::new(Slowness::default());
+        let (flushing, slow) = (Arc::clone(&db), Arc::clone(&slowness));
         let thread = std::thread::Builder::new()
             .name("pentora-wal".into())
-            .spawn(move || flush_loop(&flushing, &requests))
+            .spawn(move || flush_loop(&flushing, &slow, &requests))
             .map_err(failed)?;
         let store = Self {
             db,
             path: path.to_owned(),
             family,
             ends: Mutex::default(),
+            slowness,
             flusher: Some((flusher, thread)),
             generation: Mutex::new(0),
             publishing: Mutex::new(()),
@@ -360,11 +366,16 @@ impl LogEngine for DiskDb {
             done(self.sync());
         }
     }
+
+    fn slowness(&self) -> Option<Arc<Slowness>> {
+        Some(Arc::clone(&self.slowness))
+    }
 }
 
 /// Syncs the write-ahead log once for everything that is queued, then fires all their callbacks.
-fn flush_loop(db: &DB, requests: &Receiver<Flushed>) {
+fn flush_loop(db: &DB, slowness: &Slowness, requests: &Receiver<Flushed>) {
     while let Ok(first) = requests.recv() {
+        slowness.wait();
         let group: Vec<Flushed> = std::iter::once(first).chain(requests.try_iter()).collect();
         kill_point::reached("log-before-sync");
         let result = db.flush_wal(true);

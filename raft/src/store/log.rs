@@ -8,6 +8,7 @@ use std::sync::Arc;
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::{LogState, OptionalSend, RaftLogReader};
 
+use super::slowness::Slowness;
 use crate::raft_types::{Entry, LogId, TypeConfig, Vote};
 
 /// How many bytes of entries one append to a follower carries, so that its frame stays below 256 KiB. An entry that is
@@ -34,6 +35,10 @@ pub(crate) trait LogEngine: Send + Sync + 'static {
     fn purge(&self, upto: &LogId) -> io::Result<()>;
     /// Calls `done` once everything written before is durable; one disk flush may serve many.
     fn flush(&self, done: Flushed);
+    /// How its flushes are slowed down for a drill; `None` where nothing of it is on a disk.
+    fn slowness(&self) -> Option<Arc<Slowness>> {
+        None
+    }
 }
 
 /// The log store handed to the consensus library.

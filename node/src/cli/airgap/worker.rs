@@ -12,6 +12,7 @@ use super::super::output::{clean, counted, grouped};
 use super::super::table::{Column, Tabular};
 use super::super::watch::json;
 use super::failed;
+use crate::airgap::encryption::Recipient;
 use crate::airgap::kept::{Kept, Which};
 use crate::airgap::manifest::{Order, Unit};
 use crate::airgap::queue::Queue;
@@ -31,7 +32,8 @@ pub(in super::super) struct WorkerArgs {
 
 /// `pentora worker export`.
 #[derive(Debug, Args)]
-#[command(before_help = "Example:\n  pentora worker export --output /mnt/usb/results-2025-07-10.tar.gz")]
+#[command(before_help = "Examples:\n  pentora worker export --output /mnt/usb/results-2025-07-10.tar.gz\n  \
+                         pentora worker export --encrypt --output /mnt/usb/results-2025-07-10.tar.gz.age")]
 pub(in super::super) struct ResultsOutArgs {
     /// The file, which must not be there yet.
     #[arg(long, value_name = "FILE")]
@@ -39,6 +41,12 @@ pub(in super::super) struct ResultsOutArgs {
     /// Write all results that are not known to have arrived, and not the new ones alone: after a bundle was lost.
     #[arg(long)]
     all: bool,
+    /// Encrypt it, in the age format, to the cluster's key, which came with its orders; so it always is with sync.encrypt.
+    #[arg(long)]
+    encrypt: bool,
+    /// Encrypt it to this key in place of the cluster's. The cluster reads nothing that is encrypted to another.
+    #[arg(long, value_name = "KEY")]
+    recipient: Option<Recipient>,
     #[command(flatten)]
     worker: WorkerArgs,
 }
@@ -117,14 +125,22 @@ pub(in super::super) fn export_results(args: &ResultsOutArgs, context: &Context)
     let which = if args.all { Which::All } else { Which::New };
     let said = (cluster, place.config.name.clone(), rfc3339(wall_ms()));
     let key = place.key()?;
-    let written = place.kept.write(&args.output, which, &key, said).map_err(|error| refused(&error))?;
+    let to = match &args.recipient {
+        Some(named) => Some(named.clone()),
+        None if args.encrypt || place.config.sync.encrypt => {
+            Some(place.queue.recipient().map_err(|error| refused(&error))?)
+        }
+        None => None,
+    };
+    let written = place.kept.write(&args.output, which, &key, to.as_ref(), said).map_err(|error| refused(&error))?;
     let bundle = match (written.first, written.last) {
         (first, last) if last < first => "nothing new".to_owned(),
         (first, last) if first == last => format!("bundle {last}"),
         (first, last) => format!("bundles {first}-{last}"),
     };
+    let encrypted = to.map_or_else(String::new, |to| format!("encrypted to {to}, "));
     context.say(format_args!(
-        "{bundle}: {} of {}; signed by {}\non a node of the cluster:\n  pentora coordinator import --file {}\n  (the first \
+        "{bundle}: {} of {}; {encrypted}signed by {}\non a node of the cluster:\n  pentora coordinator import --file {}\n  (the first \
          time also --trust {})",
         counted(written.units, "unit"),
         counted(written.jobs, "job"),

@@ -1,7 +1,7 @@
 //! Who is chosen, and what is refused before anybody suffers.
 
 use super::*;
-use crate::document::{NodeDocument, Quorum, WorkerLoad};
+use crate::document::{Quorum, WorkerLoad};
 
 fn cluster(answered_by: &str) -> ClusterDocument {
     let node = |name: &str, role: &str, status: &str, region: &str| NodeDocument {
@@ -88,4 +88,34 @@ fn what_cannot_be_watched_is_nowhere_or_lasts_too_long_is_refused() {
     assert!(refused(DrillCommand::KillWorker(gone), "n3").contains("n1"));
     let nobody = WorkerArgs { worker: None, common: common(None) };
     assert!(refused(DrillCommand::KillWorker(nobody), "n3").contains("no worker"));
+}
+
+#[test]
+fn the_leaders_disk_is_slow_or_a_members_that_is_named_and_never_one_that_all_writes_wait_for() {
+    let slow = |member: Option<&str>, delay: u64| {
+        let member = member.map(str::to_owned);
+        DrillCommand::SlowDisk(SlowDiskArgs { member, delay: Duration::from_millis(delay), common: common(None) })
+    };
+    let cluster = cluster("n1");
+    let chosen = plan(&slow(None, 250), &cluster, &[]).unwrap();
+    assert_eq!(chosen.victims, ["n1"], "it answers here and stays up");
+    assert_eq!(question(&chosen, &cluster), "each sync of n1's log begins 250 ms later, for 10 s");
+    assert_eq!(plan(&slow(Some("n2"), 1), &cluster, &[]).unwrap().victims, ["n2"]);
+    let refused = |command, cluster: &ClusterDocument| {
+        let failure = plan(&command, cluster, &[]).unwrap_err();
+        (failure.exit, failure.to_string())
+    };
+    for delay in [0, 5_001] {
+        assert!(refused(slow(None, delay), &cluster).1.contains("--delay"));
+    }
+    for (name, told) in [("s1", "no node s1 is at work"), ("nobody", "no node nobody is at work")] {
+        let (exit, why) = refused(slow(Some(name), 1), &cluster);
+        assert!(exit == ExitCode::Usage && why.contains(told), "{why}");
+    }
+    let mut scanning = cluster.clone();
+    scanning.nodes[3].status = "Idle".into();
+    assert!(refused(slow(Some("s1"), 1), &scanning).1.contains("only scans"));
+    let alone = ClusterDocument { quorum: Quorum { voters: 1, needed: 1, failures_tolerated: Some(0) }, ..cluster };
+    let (exit, why) = refused(slow(None, 1), &alone);
+    assert!(exit == ExitCode::Refused && why.contains("cannot do without n1"), "{why}");
 }

@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
+
 use super::super::super::api_session::ApiSession;
+use super::super::super::output::{clean, counted, grouped};
 use crate::client::ClientError;
 use crate::document::JobDocument;
-use crate::failure::Failure;
+use crate::failure::{ExitCode, Failure};
 
 /// Jobs whose results are read whole, the newest ones: enough to see that chunks are there, and soon done.
-pub(super) const READ_JOBS_MAX: usize = 5;
+const READ_JOBS_MAX: usize = 5;
 
 /// How long a cluster that is back may take to answer all of it.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(15);
@@ -35,13 +38,45 @@ pub(super) struct Kept {
 }
 
 /// What was compared, and what is not there any more.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize)]
 pub(super) struct Losses {
+    #[serde(rename = "jobs_kept")]
     pub(super) jobs: usize,
+    /// Hosts in the reports that were read.
+    #[serde(rename = "hosts_read")]
     pub(super) hosts: u64,
+    /// The log index of the last write before.
+    #[serde(rename = "index_kept")]
     pub(super) index: u64,
     /// A sentence for each loss.
     pub(super) lost: Vec<String>,
+}
+
+impl Losses {
+    /// As people read it.
+    pub(super) fn told(&self) -> String {
+        if !self.lost.is_empty() {
+            return self.lost.iter().map(|what| clean(what)).collect::<Vec<_>>().join("; ");
+        }
+        let reports = match self.jobs {
+            0..=READ_JOBS_MAX => "their reports".to_owned(),
+            _ => format!("the reports of the {READ_JOBS_MAX} newest"),
+        };
+        format!(
+            "nothing: {}, {} in {reports}, and the log up to {} are there",
+            counted(self.jobs as u64, "job"),
+            counted(self.hosts, "host"),
+            grouped(self.index)
+        )
+    }
+
+    /// Fails where something was lost.
+    pub(super) fn verdict(&self) -> Result<(), Failure> {
+        if self.lost.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::new(ExitCode::Failure, "the cluster lost something").because(self.lost.join("; ")))
+    }
 }
 
 impl Kept {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::super::super::output::{clean, counted, grouped};
-use super::losses::{Losses, READ_JOBS_MAX};
+use super::super::super::output::{clean, counted};
+use super::losses::Losses;
 use super::watch::Seen;
 use crate::failure::{ExitCode, Failure};
 
@@ -26,12 +26,8 @@ pub(super) struct Measured {
     units_taken_back: Units,
     units_given_on: Units,
     back_ms: Option<u64>,
-    /// What was compared: jobs, hosts in the reports that were read, and the log index of the last write before.
-    jobs_kept: usize,
-    hosts_read: u64,
-    index_kept: u64,
-    /// A sentence for each thing that is not there any more.
-    lost: Vec<String>,
+    #[serde(flatten)]
+    losses: Losses,
     #[serde(skip)]
     led: bool,
 }
@@ -67,10 +63,7 @@ impl Measured {
             units_taken_back: units(seen.taken_back),
             units_given_on: units(seen.given_on),
             back_ms: seen.back.map(millis),
-            jobs_kept: losses.jobs,
-            hosts_read: losses.hosts,
-            index_kept: losses.index,
-            lost: losses.lost,
+            losses,
             led: seen.led,
         }
     }
@@ -107,31 +100,13 @@ impl Measured {
             },
         ));
         lines.push(("back", after(self.back_ms)));
-        lines.push((
-            "lost",
-            if self.lost.is_empty() {
-                let reports = match self.jobs_kept {
-                    0..=READ_JOBS_MAX => "their reports".to_owned(),
-                    _ => format!("the reports of the {READ_JOBS_MAX} newest"),
-                };
-                format!(
-                    "nothing: {}, {} in {reports}, and the log up to {} are there",
-                    counted(self.jobs_kept as u64, "job"),
-                    counted(self.hosts_read, "host"),
-                    grouped(self.index_kept)
-                )
-            } else {
-                self.lost.iter().map(|what| clean(what)).collect::<Vec<_>>().join("; ")
-            },
-        ));
+        lines.push(("lost", self.losses.told()));
         lines.into_iter().map(|(what, told)| format!("{what:<12} {told}\n")).collect()
     }
 
     /// How the command ends.
     pub(super) fn verdict(&self) -> Result<(), Failure> {
-        if !self.lost.is_empty() {
-            return Err(Failure::new(ExitCode::Failure, "the cluster lost something").because(self.lost.join("; ")));
-        }
+        self.losses.verdict()?;
         if self.back_ms.is_none() {
             return Err(Failure::new(ExitCode::Failure, "not every node is back")
                 .next("`pentora cluster status` shows which; look at its log"));

@@ -172,7 +172,7 @@ impl Mesh {
     /// Gives a command on a member that nothing happens to; the answer is why it was refused, where it was.
     fn ask(&self, busy: &[usize], words: &[&str]) -> anyhow::Result<Option<String>> {
         let ran = self.cluster.pentora(self.member_beside(busy)?, words)?;
-        let why = ran.stderr.lines().rfind(|line| line.contains("error")).or(ran.stderr.lines().last());
+        let why = ran.stderr.lines().rfind(|line| line.contains("error")).or(ran.stderr.lines().next_back());
         Ok((ran.code != 0).then(|| format!("exit {}: {}", ran.code, why.unwrap_or("no reason"))))
     }
 

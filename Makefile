@@ -10,7 +10,8 @@
 # make bench   the measurements of docs/BENCHMARKS.md
 # make fuzz    every fuzz target for SECONDS (default 60), or FUZZ=answers one: docs/FUZZING.md
 # make memcheck  the code with `unsafe` under valgrind: docs/FUZZING.md
-# make chaos   kills, cuts and pauses against a running scan, for CHAOS_SECONDS (default 120); before it the simulation
+# make chaos   nine nodes under kills, cuts, pauses, full disks and changes of members, for CHAOS_SECONDS (default 120) or
+#              CHAOS_ROUNDS=200, CHAOS_SEED= repeats; before it the simulation: docs/ARCHITECTURE.md, "Simulation"
 # make simulation  whole nodes in simulated time, 10,000 seeds or SEEDS=; SEED=17 runs one and prints what happened in it
 # make api-check  the API of a node that runs against its own description, by schemathesis: docs/API.md
 # make lint, fmt, docs

@@ -1,8 +1,8 @@
 //! The measurements of docs/BENCHMARKS.md: `make bench`, or `make bench BENCH=NAME` for one.
 //!
 //! Everything runs on the programs that ship, in namespaces of this process's own, and prints tables for that page. A
-//! measurement that cannot be made here says why instead of printing a figure. `chaos` is not a measurement but the same
-//! scans under random faults for a while; it fails if a result is wrong.
+//! measurement that cannot be made here says why instead of printing a figure. `chaos` is not a measurement but scans under
+//! random faults, round after round; it fails if a result is wrong, a history not linearizable or a term has two leaders.
 
 mod arrivals;
 mod bounded;
@@ -15,6 +15,7 @@ mod feeds;
 mod figures;
 mod idle;
 mod machine;
+mod nodes;
 mod one_host;
 mod ports;
 mod rate;
@@ -37,7 +38,7 @@ use pentora_tests::lab::Lab;
 /// A measurement: its name, what it measures, and how.
 type Measurement = (&'static str, &'static str, fn() -> anyhow::Result<()>);
 
-const MEASUREMENTS: [Measurement; 22] = [
+const MEASUREMENTS: [Measurement; 23] = [
     ("machine", "what this is measured on", machine::print),
     ("start", "one command, from start to exit", start::measure),
     ("ports", "a connect scan of 65,535 ports, beside other scanners", ports::measure),
@@ -52,6 +53,7 @@ const MEASUREMENTS: [Measurement; 22] = [
     ("router", "somebody else's connections through a router with a small table", router::measure),
     ("sink", "the send loop against a sink", sink::measure),
     ("idle", "nodes left alone", idle::measure),
+    ("nodes", "sixty nodes join, and rest", nodes::measure),
     ("submit", "submission through a follower", submit::measure),
     ("doors", "leases under logins, and the API under strangers", doors::measure),
     ("writes", "writes per second, beside etcd", writes::measure),

@@ -46,6 +46,8 @@ pub struct Cluster {
     folder: Option<TempDir>,
     /// Given to every node at every start.
     options: Vec<String>,
+    /// Given to a node instead of those.
+    own_options: BTreeMap<usize, Vec<String>>,
 }
 
 impl Cluster {
@@ -60,7 +62,8 @@ impl Cluster {
     fn first(lab: Lab, options: &[&str]) -> anyhow::Result<Self> {
         let options = options.iter().map(|word| (*word).to_owned()).collect();
         let folder = tempfile::Builder::new().prefix("pentora-cluster-").tempdir().context("a folder for the nodes")?;
-        let mut cluster = Self { nodes: BTreeMap::new(), lab, folder: Some(folder), options };
+        let (nodes, own_options) = Default::default();
+        let mut cluster = Self { nodes, lab, folder: Some(folder), options, own_options };
         let node = Node::new(1, cluster.lab.host(1), cluster.folder());
         cluster.nodes.insert(1, node);
         let listen = cluster.listen_options(1);
@@ -134,7 +137,16 @@ impl Cluster {
         let mesh = format!("{}:7400", self.lab.host(number).address());
         let [name, data_flag, mesh_flag, api_flag] = ["--name", "--data-dir", "--mesh-listen", "--api-listen"];
         let words = [name, &format!("n{number}"), data_flag, &data, mesh_flag, &mesh, api_flag, &API.to_string()];
-        words.map(str::to_owned).into_iter().chain(self.options.iter().cloned()).collect()
+        words.map(str::to_owned).into_iter().chain(self.options_of(number).iter().cloned()).collect()
+    }
+
+    /// Gives a node other options than all the others get, at each of its starts from now on.
+    pub fn set_options(&mut self, number: usize, options: &[&str]) {
+        self.own_options.insert(number, options.iter().map(|word| (*word).to_owned()).collect());
+    }
+
+    fn options_of(&self, number: usize) -> &[String] {
+        self.own_options.get(&number).unwrap_or(&self.options)
     }
 
     /// Has the first running node make a join token.
@@ -206,7 +218,7 @@ impl Cluster {
     /// Where the process does not start.
     pub fn restart_with(&mut self, number: usize, more: &[&str]) -> anyhow::Result<()> {
         let data = self.data_dir(number).display().to_string();
-        let options = self.options.clone();
+        let options = self.options_of(number).to_vec();
         self.node_mut(number)?.run("start", &[&["--data-dir", &data], as_strs(&options).as_slice(), more].concat())
     }
 

@@ -28,7 +28,7 @@ pub use self::cable::Cable;
 pub use self::course::Course;
 pub use self::host::Host;
 pub use self::meter::{Arrivals, Meter};
-pub use self::namespace::Namespace;
+pub use self::namespace::{Namespace, WayIn};
 pub use self::probes::{Probe, most_within, probes_during, probes_within};
 pub use self::world::{Score, Truth, WORLD_PORTS, World, WorldOptions};
 

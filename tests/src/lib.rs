@@ -12,6 +12,7 @@ pub mod containers;
 pub mod dice;
 pub mod http;
 pub mod lab;
+pub mod linearizable;
 pub mod privileges;
 pub mod process;
 pub mod tidy;

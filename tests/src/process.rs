@@ -32,6 +32,8 @@ pub struct Usage {
     pub processor_seconds: f64,
     /// Memory that is in use now, in millions of bytes.
     pub resident_mb: f64,
+    /// What of it is its own: the rest is the program's file, which the system shares and may drop.
+    pub own_mb: f64,
 }
 
 /// Kernel ticks per second in `/proc/PID/stat`: 100 on every Linux that user space sees (`USER_HZ`).
@@ -120,11 +122,15 @@ impl Process {
         let fields = stat.rsplit_once(") ").context("the name's bracket")?.1.split(' ').skip(11).take(2);
         let ticks = fields.map(str::parse::<u32>).sum::<Result<u32, _>>().context("processor time")?;
         let status = read("status")?;
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
-        let kibibytes = resident.context("the resident size")?.parse::<u32>().context("the resident size")?;
+        let size_mb = |name: &str| {
+            let size = status.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB"));
+            let kibibytes = size.with_context(|| format!("no {name}"))?.parse::<u32>().context("a size")?;
+            anyhow::Ok(f64::from(kibibytes) * 1024.0 / 1e6)
+        };
         Ok(Usage {
             processor_seconds: f64::from(ticks) / TICKS_PER_SECOND,
-            resident_mb: f64::from(kibibytes) * 1024.0 / 1e6,
+            resident_mb: size_mb("VmRSS:")?,
+            own_mb: size_mb("RssAnon:")?,
         })
     }
 

@@ -67,16 +67,16 @@ impl Namespace {
     /// # Errors
     /// Where the namespace cannot be entered, `work` fails, or it panics.
     pub fn within<T: Send>(&self, work: impl FnOnce() -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
+        self.way_in()?.within(work)
+    }
+
+    /// A way into it that needs no lab, for threads that live beside whoever has that in hand.
+    ///
+    /// # Errors
+    /// Where it is gone.
+    pub fn way_in(&self) -> anyhow::Result<WayIn> {
         let path = Path::new("/run/netns").join(&self.name);
-        let namespace = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
-        // A thread of its own: the network is a thread's property, and this one ends with the call.
-        thread::scope(|scope| {
-            let thread = scope.spawn(|| {
-                setns(&namespace, CloneFlags::CLONE_NEWNET).context("entering the namespace")?;
-                work()
-            });
-            thread.join().unwrap_or_else(|_| Err(anyhow!("the work in {} panicked", self.name)))
-        })
+        File::open(&path).map(WayIn).with_context(|| format!("opening {}", path.display()))
     }
 
     /// Sets a kernel parameter of the namespace: its path below `/proc/sys/net`, and its value.
@@ -101,6 +101,27 @@ impl Namespace {
     #[must_use]
     pub fn command(&self, program: &Path) -> Command {
         super::command_in(&self.name, program)
+    }
+}
+
+/// A way into a namespace, which lasts as long as this.
+#[derive(Debug)]
+pub struct WayIn(File);
+
+impl WayIn {
+    /// As [`Namespace::within`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn within<T: Send>(&self, work: impl FnOnce() -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
+        // A thread of its own: the network is a thread's property, and this one ends with the call.
+        thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                setns(&self.0, CloneFlags::CLONE_NEWNET).context("entering the namespace")?;
+                work()
+            });
+            thread.join().unwrap_or_else(|_| Err(anyhow!("the work in a namespace panicked")))
+        })
     }
 }
 

@@ -157,6 +157,7 @@ const TESTS: &str = "
     wait:
     privileges:
     http:
+    linearizable:
     dice:
     binaries:
 ";

@@ -6,7 +6,7 @@
 # with the command, the user and the environment that they name.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-[ "$(id -u)" = 0 ] || { echo "SKIPPED: a root of its own is made by root alone" >&2; exit 0; }
+[ "$(id -u)" = 0 ] || { echo "not run: a root of its own is made by root alone" >&2; exit 77; }
 command -v debootstrap >/dev/null || { echo "missing: debootstrap (apt-get install debootstrap)" >&2; exit 1; }
 : "${DIST:=${CARGO_TARGET_DIR:-$HOME/.cache/pentora/target}/dist}"
 export DIST
@@ -38,7 +38,7 @@ rm -r "$work/next"
 
 root=$work/root
 base=${PENTORA_DEBIAN_ROOT:-}
-if [ -n "$base" ]; then cp -a "$base" "$root"; else debootstrap --variant=minbase --include=adduser,debconf,libstdc++6 bookworm "$root" >"$work/debootstrap.log" 2>&1 || { tail "$work/debootstrap.log"; exit 1; }; fi
+if [ -n "$base" ]; then cp -a "$base" "$root"; else debootstrap --variant=minbase --include=adduser,debconf bookworm "$root" >"$work/debootstrap.log" 2>&1 || { tail "$work/debootstrap.log"; exit 1; }; fi
 mount -t proc proc "$root/proc"
 mount --bind /dev "$root/dev"
 cp "$first" "$root/pentora.deb"
@@ -52,6 +52,7 @@ inside pentora --version
 [ "$(inside stat -c %U:%G:%a /etc/pentora/pentora.yaml)" = root:pentora:640 ] || fail "the configuration's owner or mode"
 inside getent passwd pentora | grep -q ':/var/lib/pentora:/usr/sbin/nologin' || fail "the user"
 inside pentora config check /etc/pentora/pentora.yaml
+[ "$(inside readlink /usr/bin/pentora /usr/share/man/man1/pentora-node.1.gz | paste -sd" ")" = "pentora-node pentora.1.gz" ] || fail "second names are no links"
 for file in usr/share/man/man1/pentora.1.gz usr/share/man/man1/pentora-node.1.gz usr/share/bash-completion/completions/pentora \
   usr/share/doc/pentora/copyright usr/share/doc/pentora/changelog.gz usr/lib/systemd/system/pentora-worker@.service; do
   [ -e "$root/$file" ] || fail "no /$file"

@@ -5,7 +5,7 @@
 # Images, containers, networks and name servers are in folders and namespaces of the test's own.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-if [ -z "${PENTORA_INSIDE:-}" ]; then PENTORA_INSIDE=1 exec tests/with-namespaces "$0" "$@"; fi
+if [ -z "${PENTORA_INSIDE:-}" ]; then PENTORA_INSIDE=1 exec tests/with-namespaces "$PWD/tests/deploy/${0##*/}" "$@"; fi
 for tool in podman podman-compose buildah runc iptables /usr/lib/podman/netavark /usr/lib/podman/aardvark-dns; do
   command -v $tool >/dev/null || [ -x /usr/sbin/$tool ] ||
     { echo "missing: $tool (apt-get install podman podman-compose buildah runc netavark aardvark-dns iptables)" >&2; exit 1; }

@@ -8,7 +8,7 @@
 # into a pod for each ordinal; names of pods are told by a file of hosts, as a cluster's name servers would.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-if [ -z "${PENTORA_INSIDE:-}" ]; then PENTORA_INSIDE=1 exec tests/with-namespaces "$0" "$@"; fi
+if [ -z "${PENTORA_INSIDE:-}" ]; then PENTORA_INSIDE=1 exec tests/with-namespaces "$PWD/tests/deploy/${0##*/}" "$@"; fi
 for tool in podman buildah runc kubectl python3; do
   command -v $tool >/dev/null || [ -x /usr/sbin/$tool ] || { echo "missing: $tool (apt-get install podman buildah runc catatonit)" >&2; exit 1; }
 done

@@ -11,10 +11,10 @@ command -v debootstrap >/dev/null || { echo "missing: debootstrap (apt-get insta
 : "${DIST:=${CARGO_TARGET_DIR:-$HOME/.cache/pentora/target}/dist}"
 export DIST
 
-work=$(mktemp -d) pid=
+work=$(mktemp -d) pid= network=
 cleanup() {
   trap - EXIT
-  [ -z "$pid" ] || kill -KILL "$pid" 2>/dev/null || true
+  for process in $pid $network; do kill -KILL "$process" 2>/dev/null || true; done
   umount "$work/root/proc" "$work/root/dev" 2>/dev/null || true
   rm -rf --one-file-system "$work"
 }
@@ -43,7 +43,12 @@ mount -t proc proc "$root/proc"
 mount --bind /dev "$root/dev"
 cp "$first" "$root/pentora.deb"
 cp "$next" "$root/next.deb"
-inside() { chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive HOME=/root LC_ALL=C.UTF-8 "$@"; }
+# A network of its own, so that nobody else's port is in the way.
+unshare --net sleep infinity &
+network=$!
+in_network() { nsenter --net="/proc/$network/ns/net" "$@"; }
+until in_network ip link set lo up 2>/dev/null && in_network ip address show lo | grep -q 127.0.0.1; do sleep 0.1; done
+inside() { in_network chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive HOME=/root LC_ALL=C.UTF-8 "$@"; }
 unit() { sed -nE "s/^$1=//p" "$root/usr/lib/systemd/system/pentora.service"; }
 
 say "installed"
@@ -66,7 +71,7 @@ printf 'node: {init: true, name: packaged}\nmesh: {listen: "127.0.0.1:0"}\nserve
 start() {
   read -ra command < <(unit ExecStart)
   [ -x "$root${command[0]}" ] || fail "the unit starts ${command[0]}, which is not there"
-  chroot --userspec="$(unit User):$(unit Group)" "$root" env -i PATH=/usr/bin PENTORA_DATA_DIR=/var/lib/pentora "${command[@]}" >>"$work/node.log" 2>&1 &
+  nsenter --net="/proc/$network/ns/net" chroot --userspec="$(unit User):$(unit Group)" "$root" env -i PATH=/usr/bin PENTORA_DATA_DIR=/var/lib/pentora "${command[@]}" >>"$work/node.log" 2>&1 &
   pid=$!
   for _ in $(seq 100); do ! inside pentora cluster status >/dev/null 2>&1 || return 0; sleep 0.1; done
   cat "$work/node.log" >&2

@@ -17,6 +17,7 @@ need() { # need PACKAGE WHY COMMAND...: the package is missing when the command 
   fi
 }
 has() { command -v "$1"; }
+has_authorities() { [ -n "${SSL_CERT_FILE:-}" ] || [ -s /etc/ssl/certs/ca-certificates.crt ] || [ -s /etc/pki/tls/certs/ca-bundle.crt ]; }
 has_libclang() { compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' || compgen -G '/usr/lib/*/libclang*.so*' || compgen -G '/usr/lib64/libclang*.so*' || [ -n "${LIBCLANG_PATH:-}" ]; }
 
 PATH=$PATH:/usr/sbin:/sbin # where Debian keeps ip and nft, and not in every user's PATH
@@ -24,6 +25,7 @@ need clang "generates the RocksDB bindings" has clang
 need libclang-dev "the library the RocksDB bindings are generated with" has_libclang
 need g++ "compiles RocksDB" has g++
 need binutils "takes the symbols out of the program that is shipped (objcopy)" has objcopy
+need ca-certificates "whom cargo trusts when it fetches packages" has_authorities
 need make "runs the Makefile" has make
 need pkg-config "finds system libraries" has pkg-config
 need iproute2 "makes the network namespaces that the tests scan in" has ip

@@ -5,11 +5,12 @@
 # Images, containers, networks and name servers are in folders and namespaces of the test's own.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-if [ -z "${PENTORA_INSIDE:-}" ]; then PENTORA_INSIDE=1 exec tests/with-namespaces "$0" "$@"; fi
+if [ -z "${PENTORA_INSIDE:-}" ]; then PENTORA_INSIDE=1 exec tests/with-namespaces "$PWD/tests/deploy/${0##*/}" "$@"; fi
 for tool in podman podman-compose buildah runc iptables /usr/lib/podman/netavark /usr/lib/podman/aardvark-dns; do
-  command -v $tool >/dev/null || [ -x /usr/sbin/$tool ] || { echo "SKIPPED: $tool is not installed" >&2; exit 0; }
+  command -v $tool >/dev/null || [ -x /usr/sbin/$tool ] ||
+    { echo "missing: $tool (apt-get install podman podman-compose buildah runc netavark aardvark-dns iptables)" >&2; exit 1; }
 done
-[ "$(id -u)" = 0 ] || { echo "SKIPPED: containers are run by root alone here" >&2; exit 0; }
+[ "$(id -u)" = 0 ] || { echo "not run: containers are run by root alone here" >&2; exit 77; }
 : "${DIST:=${CARGO_TARGET_DIR:-$HOME/.cache/pentora/target}/dist}"
 
 dir=$(mktemp -d)

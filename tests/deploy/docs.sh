@@ -4,7 +4,7 @@
 # asked whether it understands its own words. No block is of a third kind. Part of `make check-deploy`.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-if [ -z "${PENTORA_INSIDE:-}" ]; then PENTORA_INSIDE=1 exec tests/with-namespaces "$0" "$@"; fi
+if [ -z "${PENTORA_INSIDE:-}" ]; then PENTORA_INSIDE=1 exec tests/with-namespaces "$PWD/tests/deploy/${0##*/}" "$@"; fi
 
 bin=${DIST:-${CARGO_TARGET_DIR:-$HOME/.cache/pentora/target}/dist}
 export PATH=$bin:$PATH PENTORA_SOURCE=$PWD

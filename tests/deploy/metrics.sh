@@ -5,7 +5,7 @@
 # Everything is on 127.0.0.0/8, in namespaces of its own (tests/with-namespaces) where those can be made.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-if [ -z "${PENTORA_INSIDE:-}" ]; then PENTORA_INSIDE=1 exec tests/with-namespaces "$0" "$@"; fi
+if [ -z "${PENTORA_INSIDE:-}" ]; then PENTORA_INSIDE=1 exec tests/with-namespaces "$PWD/tests/deploy/${0##*/}" "$@"; fi
 
 for tool in prometheus promtool python3; do
   command -v $tool >/dev/null || { echo "missing: $tool (apt-get install prometheus python3)" >&2; exit 1; }

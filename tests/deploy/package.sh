@@ -6,15 +6,15 @@
 # with the command, the user and the environment that they name.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-[ "$(id -u)" = 0 ] || { echo "SKIPPED: a root of its own is made by root alone" >&2; exit 0; }
+[ "$(id -u)" = 0 ] || { echo "not run: a root of its own is made by root alone" >&2; exit 77; }
 command -v debootstrap >/dev/null || { echo "missing: debootstrap (apt-get install debootstrap)" >&2; exit 1; }
 : "${DIST:=${CARGO_TARGET_DIR:-$HOME/.cache/pentora/target}/dist}"
 export DIST
 
-work=$(mktemp -d) pid=
+work=$(mktemp -d) pid= network=
 cleanup() {
   trap - EXIT
-  [ -z "$pid" ] || kill -KILL "$pid" 2>/dev/null || true
+  for process in $pid $network; do kill -KILL "$process" 2>/dev/null || true; done
   umount "$work/root/proc" "$work/root/dev" 2>/dev/null || true
   rm -rf --one-file-system "$work"
 }
@@ -38,12 +38,17 @@ rm -r "$work/next"
 
 root=$work/root
 base=${PENTORA_DEBIAN_ROOT:-}
-if [ -n "$base" ]; then cp -a "$base" "$root"; else debootstrap --variant=minbase --include=adduser,debconf,libstdc++6 bookworm "$root" >"$work/debootstrap.log" 2>&1 || { tail "$work/debootstrap.log"; exit 1; }; fi
+if [ -n "$base" ]; then cp -a "$base" "$root"; else debootstrap --variant=minbase --include=adduser,debconf bookworm "$root" >"$work/debootstrap.log" 2>&1 || { tail "$work/debootstrap.log"; exit 1; }; fi
 mount -t proc proc "$root/proc"
 mount --bind /dev "$root/dev"
 cp "$first" "$root/pentora.deb"
 cp "$next" "$root/next.deb"
-inside() { chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive HOME=/root LC_ALL=C.UTF-8 "$@"; }
+# A network of its own, so that nobody else's port is in the way.
+unshare --net sleep infinity &
+network=$!
+in_network() { nsenter --net="/proc/$network/ns/net" "$@"; }
+until in_network ip link set lo up 2>/dev/null && in_network ip address show lo | grep -q 127.0.0.1; do sleep 0.1; done
+inside() { in_network chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive HOME=/root LC_ALL=C.UTF-8 "$@"; }
 unit() { sed -nE "s/^$1=//p" "$root/usr/lib/systemd/system/pentora.service"; }
 
 say "installed"
@@ -52,6 +57,7 @@ inside pentora --version
 [ "$(inside stat -c %U:%G:%a /etc/pentora/pentora.yaml)" = root:pentora:640 ] || fail "the configuration's owner or mode"
 inside getent passwd pentora | grep -q ':/var/lib/pentora:/usr/sbin/nologin' || fail "the user"
 inside pentora config check /etc/pentora/pentora.yaml
+[ "$(inside readlink /usr/bin/pentora /usr/share/man/man1/pentora-node.1.gz | paste -sd" ")" = "pentora-node pentora.1.gz" ] || fail "second names are no links"
 for file in usr/share/man/man1/pentora.1.gz usr/share/man/man1/pentora-node.1.gz usr/share/bash-completion/completions/pentora \
   usr/share/doc/pentora/copyright usr/share/doc/pentora/changelog.gz usr/lib/systemd/system/pentora-worker@.service; do
   [ -e "$root/$file" ] || fail "no /$file"
@@ -65,7 +71,7 @@ printf 'node: {init: true, name: packaged}\nmesh: {listen: "127.0.0.1:0"}\nserve
 start() {
   read -ra command < <(unit ExecStart)
   [ -x "$root${command[0]}" ] || fail "the unit starts ${command[0]}, which is not there"
-  chroot --userspec="$(unit User):$(unit Group)" "$root" env -i PATH=/usr/bin PENTORA_DATA_DIR=/var/lib/pentora "${command[@]}" >>"$work/node.log" 2>&1 &
+  nsenter --net="/proc/$network/ns/net" chroot --userspec="$(unit User):$(unit Group)" "$root" env -i PATH=/usr/bin PENTORA_DATA_DIR=/var/lib/pentora "${command[@]}" >>"$work/node.log" 2>&1 &
   pid=$!
   for _ in $(seq 100); do ! inside pentora cluster status >/dev/null 2>&1 || return 0; sleep 0.1; done
   cat "$work/node.log" >&2

@@ -8,13 +8,13 @@
 # into a pod for each ordinal; names of pods are told by a file of hosts, as a cluster's name servers would.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-if [ -z "${PENTORA_INSIDE:-}" ]; then PENTORA_INSIDE=1 exec tests/with-namespaces "$0" "$@"; fi
+if [ -z "${PENTORA_INSIDE:-}" ]; then PENTORA_INSIDE=1 exec tests/with-namespaces "$PWD/tests/deploy/${0##*/}" "$@"; fi
 for tool in podman buildah runc kubectl python3; do
-  command -v $tool >/dev/null || [ -x /usr/sbin/$tool ] || { echo "SKIPPED: $tool is not installed" >&2; exit 0; }
+  command -v $tool >/dev/null || [ -x /usr/sbin/$tool ] || { echo "missing: $tool (apt-get install podman buildah runc catatonit)" >&2; exit 1; }
 done
-[ "$(id -u)" = 0 ] || { echo "SKIPPED: pods are run by root alone here" >&2; exit 0; }
+[ "$(id -u)" = 0 ] || { echo "not run: pods are run by root alone here" >&2; exit 77; }
 tools=${PENTORA_TOOLS:-$HOME/.cache/pentora/tools}/deploy-venv
-"$tools/bin/python" -c "import yaml" 2>/dev/null || { echo "SKIPPED: run tests/deploy/kubernetes.sh first, which installs what reads YAML" >&2; exit 0; }
+"$tools/bin/python" -c "import yaml" 2>/dev/null || { echo "missing: what reads YAML: run tests/deploy/kubernetes.sh first, which installs it" >&2; exit 1; }
 : "${DIST:=${CARGO_TARGET_DIR:-$HOME/.cache/pentora/target}/dist}"
 
 dir=$(mktemp -d)

@@ -260,3 +260,41 @@ async fn half_a_version_is_told_to_nobody_where_the_server_closes_behind_it() {
     assert_eq!((found.product.as_deref(), found.version), (Some("vsftpd"), None));
     assert!(found.cpes.iter().all(|cpe| !cpe.contains("3.0")), "{:?}", found.cpes);
 }
+
+#[tokio::test]
+async fn half_a_head_of_a_page_tells_no_version() {
+    for (cut, stays_s) in [
+        ("HTTP/1.1 200 OK\r\nServer: nginx/1.2", 0),
+        ("HTTP/1.1 200 OK\r\nServer: nginx/1.2", 30),
+        ("HTTP/1.1 200 OK\r\nDate: x\r\nServer: Apache/2.4.5", 1),
+        ("HTTP/1.0 404 Not Found\r\nServer: lighttpd/1.", 2),
+    ] {
+        let server = Server::start(move |mut stream| async move {
+            let mut head = [0; 1024];
+            let _ = stream.read(&mut head).await;
+            let _ = stream.write_all(cut.as_bytes()).await;
+            sleep(Duration::from_secs(stays_s)).await;
+        })
+        .await;
+        let found = service(ask(server.address).await);
+        assert_eq!((found.name.as_str(), found.version.as_deref()), ("http", None), "{cut:?}");
+        assert!(found.cpes.iter().all(|cpe| !cpe.contains(":1.2") && !cpe.contains(":2.4")), "{:?}", found.cpes);
+    }
+}
+
+#[tokio::test]
+async fn a_head_in_two_segments_is_judged_when_it_is_whole() {
+    for (parts, pause_ms, product, version) in [
+        (&["HTTP/1.1 200 OK\r\nServer: ngi", "nx/1.24.0\r\n\r\n"][..], 600, "nginx", "1.24.0"),
+        (&["HTTP/1.1 200 OK\r\nServer: nginx/1.2", "4.0\r\nContent-Length: 0\r\n\r\n"], 900, "nginx", "1.24.0"),
+        (&["HTTP/1.1 200 OK\r\nServer: Apache/2.4.5", "8\r\n", "\r\n"], 700, "Apache httpd", "2.4.58"),
+    ] {
+        let server = Server::on("127.55.1.9:8097", move |mut stream| async move {
+            let _ = request(&mut stream).await;
+            in_parts(&mut stream, parts, Duration::from_millis(pause_ms)).await;
+        })
+        .await;
+        let found = service(ask(server.address).await);
+        assert_eq!((found.product.as_deref(), found.version.as_deref()), (Some(product), Some(version)), "{parts:?}");
+    }
+}

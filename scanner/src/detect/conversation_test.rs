@@ -298,3 +298,36 @@ async fn a_head_in_two_segments_is_judged_when_it_is_whole() {
         assert_eq!((found.product.as_deref(), found.version.as_deref()), (Some(product), Some(version)), "{parts:?}");
     }
 }
+
+#[tokio::test]
+async fn a_long_greeting_is_judged_with_its_end() {
+    // The name is at its front and the version behind the first 256 bytes, which are read at once.
+    for filler in [100, 200, 211, 230, 231, 240, 500, 5000] {
+        let server = Server::start(move |mut stream| async move {
+            let front = b"\0\0\x01R\x01ActiveMQ\0\0\0\x0c".to_vec();
+            let whole = [front, vec![1; filler], b"\0\x0fProviderVersion\t\0\x065.17.2".to_vec()].concat();
+            let _ = stream.write_all(&whole).await;
+            drain(&mut stream).await;
+        })
+        .await;
+        let found = service(ask(server.address).await);
+        assert_eq!(
+            (found.product.as_deref(), found.version.as_deref()),
+            (Some("Apache ActiveMQ"), Some("5.17.2")),
+            "{filler}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_waits_half_a_moment_for_a_question_is_asked_at_once() {
+    // As Monit does: who has said nothing by then is closed on.
+    let server = Server::start(|mut stream| async move {
+        if timeout(Duration::from_millis(200), request(&mut stream)).await.is_ok() {
+            let _ = stream.write_all(page("200 OK\r\nServer: monit 5.33.0", "").as_bytes()).await;
+        }
+    })
+    .await;
+    let found = service(ask(server.address).await);
+    assert_eq!((found.product.as_deref(), found.version.as_deref()), (Some("Monit"), Some("5.33.0")));
+}

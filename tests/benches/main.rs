@@ -27,6 +27,7 @@ mod wan;
 mod worker;
 mod worlds;
 mod writes;
+mod zoo;
 
 use std::process::{Command, ExitCode};
 use std::time::Duration;
@@ -37,7 +38,7 @@ use pentora_tests::lab::Lab;
 /// A measurement: its name, what it measures, and how.
 type Measurement = (&'static str, &'static str, fn() -> anyhow::Result<()>);
 
-const MEASUREMENTS: [Measurement; 22] = [
+const MEASUREMENTS: [Measurement; 23] = [
     ("machine", "what this is measured on", machine::print),
     ("start", "one command, from start to exit", start::measure),
     ("ports", "a connect scan of 65,535 ports, beside other scanners", ports::measure),
@@ -59,6 +60,7 @@ const MEASUREMENTS: [Measurement; 22] = [
     ("failover", "the leader killed", failover::measure_kill),
     ("worker", "a worker killed in the middle of a scan", worker::measure),
     ("feeds", "300,000 records of a feed imported", feeds::measure),
+    ("zoo", "real daemons named, beside nmap", zoo::measure),
     ("wan", "40 ms between hosts and back", wan::measure),
 ];
 

@@ -51,9 +51,13 @@ pub use self::pacing::Pacing;
 pub use self::plain::Plain;
 pub use self::recog::{Checked, Recog, RecogError, Skipped, check_examples};
 #[cfg(fuzzing)]
+pub(crate) use self::rules::challenge;
+#[cfg(fuzzing)]
 pub use self::rules::each_dissected;
 pub use self::rules::{RuleFileError, RuleSet};
 use self::starttls::Upgrade;
+#[cfg(fuzzing)]
+pub(crate) use self::tds::{agrees as agrees_to_tls, contents_of_packets};
 use crate::finding::{Service, ServiceMethod, Tls, printable_banner};
 use crate::gate::{self, Gate, Stage, Verdict};
 use crate::port::Protocol;

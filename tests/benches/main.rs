@@ -28,6 +28,7 @@ mod wan;
 mod worker;
 mod worlds;
 mod writes;
+mod zoo;
 
 use std::process::{Command, ExitCode};
 use std::time::Duration;
@@ -61,6 +62,7 @@ const MEASUREMENTS: [Measurement; 23] = [
     ("failover", "the leader killed", failover::measure_kill),
     ("worker", "a worker killed in the middle of a scan", worker::measure),
     ("feeds", "300,000 records of a feed imported", feeds::measure),
+    ("zoo", "real daemons named, beside nmap", zoo::measure),
     ("wan", "40 ms between hosts and back", wan::measure),
 ];
 

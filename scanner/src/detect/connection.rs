@@ -292,12 +292,22 @@ pub(super) async fn read(
 ) -> Ending {
     let (mut looks, mut look_at) = (0, 0);
     let mut until = patience.first.min(patience.last);
+    // The rest of what has come is there already where a slot was filled: half of it is not looked at.
+    let mut is_drained = true;
     loop {
         bytes.reserve(bytes.len().clamp(ROOM.0, ROOM.1));
-        match timeout_at(until, stream.read_buf(bytes)).await {
-            Err(_) => return Ending::Quiet,
+        let deadline = if is_drained { until } else { Instant::now() };
+        match timeout_at(deadline, stream.read_buf(bytes)).await {
+            Err(_) if is_drained => return Ending::Quiet,
+            Err(_) => is_drained = true,
             Ok(Ok(0) | Err(_)) => return Ending::Closed,
-            Ok(Ok(_)) => bytes.truncate(ANSWER_BYTES_MAX),
+            Ok(Ok(_)) => {
+                is_drained = bytes.len() < bytes.capacity();
+                bytes.truncate(ANSWER_BYTES_MAX);
+                if !is_drained && bytes.len() < ANSWER_BYTES_MAX {
+                    continue;
+                }
+            }
         }
         if bytes.len() >= look_at {
             looks += 1;

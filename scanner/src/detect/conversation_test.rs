@@ -260,3 +260,74 @@ async fn half_a_version_is_told_to_nobody_where_the_server_closes_behind_it() {
     assert_eq!((found.product.as_deref(), found.version), (Some("vsftpd"), None));
     assert!(found.cpes.iter().all(|cpe| !cpe.contains("3.0")), "{:?}", found.cpes);
 }
+
+#[tokio::test]
+async fn half_a_head_of_a_page_tells_no_version() {
+    for (cut, stays_s) in [
+        ("HTTP/1.1 200 OK\r\nServer: nginx/1.2", 0),
+        ("HTTP/1.1 200 OK\r\nServer: nginx/1.2", 30),
+        ("HTTP/1.1 200 OK\r\nDate: x\r\nServer: Apache/2.4.5", 1),
+        ("HTTP/1.0 404 Not Found\r\nServer: lighttpd/1.", 2),
+    ] {
+        let server = Server::start(move |mut stream| async move {
+            let mut head = [0; 1024];
+            let _ = stream.read(&mut head).await;
+            let _ = stream.write_all(cut.as_bytes()).await;
+            sleep(Duration::from_secs(stays_s)).await;
+        })
+        .await;
+        let found = service(ask(server.address).await);
+        assert_eq!((found.name.as_str(), found.version.as_deref()), ("http", None), "{cut:?}");
+        assert!(found.cpes.iter().all(|cpe| !cpe.contains(":1.2") && !cpe.contains(":2.4")), "{:?}", found.cpes);
+    }
+}
+
+#[tokio::test]
+async fn a_head_in_two_segments_is_judged_when_it_is_whole() {
+    for (parts, pause_ms, product, version) in [
+        (&["HTTP/1.1 200 OK\r\nServer: ngi", "nx/1.24.0\r\n\r\n"][..], 600, "nginx", "1.24.0"),
+        (&["HTTP/1.1 200 OK\r\nServer: nginx/1.2", "4.0\r\nContent-Length: 0\r\n\r\n"], 900, "nginx", "1.24.0"),
+        (&["HTTP/1.1 200 OK\r\nServer: Apache/2.4.5", "8\r\n", "\r\n"], 700, "Apache httpd", "2.4.58"),
+    ] {
+        let server = Server::on("127.55.1.9:8097", move |mut stream| async move {
+            let _ = request(&mut stream).await;
+            in_parts(&mut stream, parts, Duration::from_millis(pause_ms)).await;
+        })
+        .await;
+        let found = service(ask(server.address).await);
+        assert_eq!((found.product.as_deref(), found.version.as_deref()), (Some(product), Some(version)), "{parts:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_long_greeting_is_judged_with_its_end() {
+    // The name is at its front and the version behind the first 256 bytes, which are read at once.
+    for filler in [100, 200, 211, 230, 231, 240, 500, 5000] {
+        let server = Server::start(move |mut stream| async move {
+            let front = b"\0\0\x01R\x01ActiveMQ\0\0\0\x0c".to_vec();
+            let whole = [front, vec![1; filler], b"\0\x0fProviderVersion\t\0\x065.17.2".to_vec()].concat();
+            let _ = stream.write_all(&whole).await;
+            drain(&mut stream).await;
+        })
+        .await;
+        let found = service(ask(server.address).await);
+        assert_eq!(
+            (found.product.as_deref(), found.version.as_deref()),
+            (Some("Apache ActiveMQ"), Some("5.17.2")),
+            "{filler}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_waits_half_a_moment_for_a_question_is_asked_at_once() {
+    // As Monit does: who has said nothing by then is closed on.
+    let server = Server::start(|mut stream| async move {
+        if timeout(Duration::from_millis(200), request(&mut stream)).await.is_ok() {
+            let _ = stream.write_all(page("200 OK\r\nServer: monit 5.33.0", "").as_bytes()).await;
+        }
+    })
+    .await;
+    let found = service(ask(server.address).await);
+    assert_eq!((found.product.as_deref(), found.version.as_deref()), (Some("Monit"), Some("5.33.0")));
+}

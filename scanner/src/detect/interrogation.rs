@@ -24,6 +24,8 @@ const LANES: usize = 2;
 const GRACE: Duration = Duration::from_millis(5);
 /// How long it is given at most.
 const GRACE_MAX: Duration = Duration::from_millis(300);
+/// What closes later than this without a word, beyond the way there and back, has waited for a question.
+const AT_ONCE: Duration = Duration::from_millis(100);
 /// How long a port of which nothing is known is listened to before it is asked.
 const LISTEN_FIRST: Duration = Duration::from_millis(300);
 /// How long the opening is alone.
@@ -76,6 +78,8 @@ struct Said {
     ending: Ending,
     /// Whether something was sent before the bytes came.
     was_asked: bool,
+    /// Whether it waited for a question before it closed.
+    has_waited: bool,
 }
 
 impl Said {
@@ -197,10 +201,12 @@ impl Detector {
             learnt.has_dropped_page |= said.probe().is_some_and(|probe| probe.payload.starts_with(b"GET / "));
         }
         if said.is_wordless_close() && is_opening {
-            if !said.was_asked {
-                return Some(Seen { outcome: Outcome::Wrapped, ..Seen::default() });
+            match (&said.attempt, said.was_asked) {
+                // Some servers give their callers half a second to speak: this one is asked at once.
+                (Attempt::Probe(probe), false) if said.has_waited => probe_order.ask_again(probe.clone()),
+                (_, false) => return Some(Seen { outcome: Outcome::Wrapped, ..Seen::default() }),
+                (_, true) => probe_order.try_the_wordless(),
             }
-            probe_order.try_the_wordless();
         }
         if learnt.is_wordless && !learnt.has_words && learnt.wordless >= WORDLESS_MAX {
             return Some(Seen { outcome: Outcome::Wrapped, ..Seen::default() });
@@ -288,7 +294,8 @@ impl Detector {
         opening: Option<OpeningPatience>,
         wait: Duration,
     ) -> Said {
-        let mut said = Said { attempt, bytes: Vec::new(), ending: Ending::Refused, was_asked: false };
+        let mut said =
+            Said { attempt, bytes: Vec::new(), ending: Ending::Refused, was_asked: false, has_waited: false };
         let stage = if said.attempt == Attempt::Hello { Stage::Tls } else { Stage::Service };
         let Ok(mut connection) = endpoint.connect(stage).await else { return said };
         let stream = &mut connection.stream;
@@ -307,6 +314,7 @@ impl Detector {
             let grace = (connection.round_trip * 5 / 4).clamp(least, GRACE_MAX.max(least));
             let patience = Patience { first: now + grace, gap: Duration::ZERO, last: endpoint.deadline };
             said.ending = connection::read(stream, &mut said.bytes, patience, |_| true).await;
+            said.has_waited = now.elapsed() > 2 * connection.round_trip + AT_ONCE;
             if said.ending == Ending::Closed || self.is_enough(endpoint, &said, &said.bytes) {
                 return said;
             }

@@ -57,17 +57,25 @@ pub(super) fn is_complaint(bytes: &[u8]) -> bool {
 }
 
 /// Whether an answer is of a protocol whose lines all end, so that one without its end was cut, also where the server closed
-/// behind it: SMTP, FTP and their kin, POP3, IMAP, SSH.
+/// behind it: SMTP, FTP and their kin, POP3, IMAP, SSH, the head of an answer of HTTP.
 pub(super) fn is_of_lines(bytes: &[u8]) -> bool {
+    if http::is_http(bytes) {
+        return !is_page(bytes);
+    }
     let is_code = matches!(bytes, [b'1'..=b'5', b'0'..=b'9', b'0'..=b'9', b' ' | b'-', ..]);
     is_code || [&b"+OK"[..], b"-ERR", b"* ", b"SSH-"].into_iter().any(|word| bytes.starts_with(word))
+}
+
+/// Whether an answer of HTTP has got beyond its head: what follows need not end with a line.
+fn is_page(bytes: &[u8]) -> bool {
+    http::is_http(bytes) && http::read_head(bytes).is_some()
 }
 
 /// The match without its version, where that stands at the end of a line that did not end: it may be half of one.
 pub(super) fn without_half_a_version(found: Arc<Match>, bytes: &[u8]) -> Arc<Match> {
     let Some(version) = found.service.version.clone() else { return found };
     let is_last = is_text(bytes)
-        && !http::is_http(bytes)
+        && !is_page(bytes)
         && !bytes.ends_with(b"\n")
         && bytes.trim_ascii_end().ends_with(version.as_bytes());
     if !is_last {

@@ -27,7 +27,7 @@ pub(super) const ASK: &[u8] = &[
 ];
 
 /// Whether a server's answer to [`ASK`] lets the handshake begin; `None` while it is not whole.
-pub(super) fn agrees(answer: &[u8]) -> Option<bool> {
+pub(crate) fn agrees(answer: &[u8]) -> Option<bool> {
     let head = answer.first_chunk::<HEAD_BYTES>()?;
     let [kind, _, high, low, ..] = *head;
     if kind != ANSWER {
@@ -149,6 +149,41 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Packets<S> {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_send(context))?;
         Pin::new(&mut self.inner).poll_shutdown(context)
+    }
+}
+
+/// The contents of packets that come in pieces; `None` where one is none. For the fuzz targets.
+#[cfg(fuzzing)]
+pub(crate) fn contents_of_packets(pieces: &[&[u8]]) -> Option<Vec<u8>> {
+    use std::collections::VecDeque;
+    use std::pin::pin;
+    use std::task::Waker;
+
+    use tokio::io::{AsyncReadExt, join, sink};
+
+    struct Pieces<'a>(VecDeque<&'a [u8]>);
+
+    impl AsyncRead for Pieces<'_> {
+        fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            while self.0.front().is_some_and(|piece| piece.is_empty()) {
+                self.0.pop_front();
+            }
+            if let Some(piece) = self.0.front_mut() {
+                let (now, later) = piece.split_at(piece.len().min(buffer.remaining()));
+                buffer.put_slice(now);
+                *piece = later;
+            }
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    let mut packets = Packets::new(join(Pieces(pieces.iter().copied().collect()), sink()));
+    let mut contents = Vec::new();
+    let reading = pin!(packets.read_to_end(&mut contents));
+    // Everything is there: nothing is waited for.
+    match reading.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(read) => read.ok().map(|_count| contents),
+        Poll::Pending => None,
     }
 }
 

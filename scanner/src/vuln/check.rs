@@ -4,6 +4,7 @@
 //! never sent where the gate ([`crate::gate`]) does not let it, such as to fragile devices. The runner here is the only part
 //! of `vuln` with sockets; it is bounded in bytes, steps and time, and whatever a server answers ends in yes or no.
 
+mod answer;
 mod exchange;
 mod run;
 

@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use regex::bytes::{Regex, RegexBuilder};
 use serde::Deserialize;
 
+use super::answer;
 use crate::finding::printable_banner;
 
+/// A folder that no server has.
+const NOWHERE: &str = "/pentora-not-there";
 /// Most bytes that a regular expression may compile to.
 const REGEX_BYTES_MAX: usize = 1 << 20;
 
@@ -14,6 +17,9 @@ const REGEX_BYTES_MAX: usize = 1 << 20;
 #[derive(Debug, Clone)]
 pub struct Exchange {
     send: Vec<u8>,
+    /// The same question where nothing is, if the answer must be another one there.
+    elsewhere: Option<Vec<u8>>,
+    is_http: bool,
     expect: Option<Regex>,
     reject: Option<Regex>,
 }
@@ -26,6 +32,9 @@ pub(super) struct StepText {
     send: String,
     /// A path: sends a whole HTTP request for it.
     get: Option<String>,
+    /// Whether the same answer for a path that nobody has is no: a server may answer every path alike.
+    #[serde(default)]
+    only_there: bool,
     expect: Option<String>,
     reject: Option<String>,
 }
@@ -34,8 +43,13 @@ impl Exchange {
     pub(super) fn of(text: StepText) -> Result<Self, String> {
         let send = match &text.get {
             Some(_) if !text.send.is_empty() => return Err("`send` and `get` exclude each other".to_owned()),
-            Some(path) => format!("GET {path} HTTP/1.1\r\nHost: {{host}}\r\nUser-Agent: Pentora\r\nAccept: */*\r\nConnection: close\r\n\r\n").into_bytes(),
+            Some(path) => get(path),
             None => unescape(&text.send)?,
+        };
+        let elsewhere = match &text.get {
+            Some(path) if text.only_there => Some(get(&format!("{NOWHERE}{path}"))),
+            None if text.only_there => return Err("`only_there` needs `get`".to_owned()),
+            _ => None,
         };
         if send.is_empty() && text.expect.is_none() {
             return Err("a step sends or expects something".to_owned());
@@ -44,7 +58,15 @@ impl Exchange {
             let built = text.map(|text| RegexBuilder::new(&text).unicode(false).size_limit(REGEX_BYTES_MAX).build());
             built.transpose().map_err(|error| error.to_string())
         };
-        Ok(Self { send, expect: regex(text.expect)?, reject: regex(text.reject)? })
+        let is_http = text.get.is_some();
+        Ok(Self { send, elsewhere, is_http, expect: regex(text.expect)?, reject: regex(text.reject)? })
+    }
+
+    /// The same exchange for a path that nobody has, where the answer must be another one.
+    #[must_use]
+    pub fn elsewhere(&self) -> Option<Self> {
+        let send = self.elsewhere.clone()?;
+        Some(Self { send, elsewhere: None, ..self.clone() })
     }
 
     /// The bytes to send to `host`.
@@ -69,8 +91,9 @@ impl Exchange {
     /// Whether `answer` is what is expected; what it captures by name goes into `captures`, printable.
     pub fn accepts(&self, answer: &[u8], captures: &mut BTreeMap<String, String>) -> bool {
         let Some(expect) = &self.expect else { return true };
-        let Some(found) = expect.captures(answer) else { return false };
-        if self.reject.as_ref().is_some_and(|reject| reject.is_match(answer)) {
+        let answer = if self.is_http { answer::of_http(answer) } else { answer.into() };
+        let Some(found) = expect.captures(&answer) else { return false };
+        if self.reject.as_ref().is_some_and(|reject| reject.is_match(&answer)) {
             return false;
         }
         for name in expect.capture_names().flatten() {
@@ -80,6 +103,11 @@ impl Exchange {
         }
         true
     }
+}
+
+fn get(path: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nHost: {{host}}\r\nUser-Agent: Pentora\r\nAccept: */*\r\nConnection: close\r\n\r\n")
+        .into_bytes()
 }
 
 /// Bytes from text with `\r`, `\n`, `\t`, `\0`, `\\` and `\xNN`.
@@ -129,6 +157,7 @@ mod tests {
             Exchange::of(StepText {
                 send: String::new(),
                 get: get.map(str::to_owned),
+                only_there: false,
                 expect: Some(expect.to_owned()),
                 reject: reject.map(str::to_owned),
             })
@@ -140,5 +169,23 @@ mod tests {
         assert!(get.accepts(b"version: 1\x1b\r", &mut captures));
         assert_eq!(captures["version"], "1\\x1b");
         assert!(!get.accepts(b"version: 1\rdenied", &mut captures) && !get.accepts(b"", &mut captures));
+    }
+
+    #[test]
+    fn a_server_that_answers_every_path_alike_is_asked_where_nothing_is() {
+        let text = |send: &str, get: Option<&str>| StepText {
+            send: send.to_owned(),
+            get: get.map(str::to_owned),
+            only_there: true,
+            expect: Some("x".to_owned()),
+            reject: None,
+        };
+        let step = Exchange::of(text("", Some("/.env"))).unwrap();
+        let elsewhere = step.elsewhere().unwrap();
+        assert!(
+            elsewhere.request("a.lab:81").starts_with(b"GET /pentora-not-there/.env HTTP/1.1\r\nHost: a.lab:81\r\n")
+        );
+        assert!(elsewhere.elsewhere().is_none());
+        assert_eq!(Exchange::of(text("INFO\\r\\n", None)).unwrap_err(), "`only_there` needs `get`");
     }
 }

@@ -175,21 +175,39 @@ pub(in crate::vuln) async fn ask(
     match check.protocol {
         Protocol::Udp => ask_udp(check, known, options, connector).await,
         Protocol::Tcp => {
-            let connecting = connector.connect(known.target, known.is_inside_tls());
-            let connected = timeout(options.step_timeout, connecting).await.ok()?;
-            ask_stream(check, &mut *connected.ok()?, &known.host(), options).await
+            let mut stream = connect(known, options, connector).await?;
+            let captures = ask_stream(&check.steps, &mut *stream, &known.host(), options).await?;
+            drop(stream);
+            let elsewhere: Vec<Exchange> = check.steps.iter().filter_map(Exchange::elsewhere).collect();
+            if !elsewhere.is_empty() {
+                let mut stream = connect(known, options, connector).await?;
+                // The same where nothing is: it says that of every path.
+                if ask_stream(&elsewhere, &mut *stream, &known.host(), options).await.is_some() {
+                    return None;
+                }
+            }
+            Some(captures)
         }
     }
 }
 
+async fn connect<'a>(
+    known: Known<'_>,
+    options: &Options,
+    connector: &'a dyn Connector,
+) -> Option<Box<dyn Stream + 'a>> {
+    let connecting = connector.connect(known.target, known.is_inside_tls());
+    timeout(options.step_timeout, connecting).await.ok()?.ok()
+}
+
 async fn ask_stream(
-    check: &Check,
+    steps: &[Exchange],
     stream: &mut dyn Stream,
     host: &str,
     options: &Options,
 ) -> Option<BTreeMap<String, String>> {
     let mut captures = BTreeMap::new();
-    for step in &check.steps {
+    for step in steps {
         let is_accepted = timeout(options.step_timeout, exchange(step, stream, host, options, &mut captures)).await;
         // A server that is silent has not said what was expected.
         if !is_accepted.is_ok_and(|result| result.unwrap_or(false)) {

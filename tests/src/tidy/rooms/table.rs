@@ -14,7 +14,7 @@ pub(super) fn crates() -> [CrateRooms; 5] {
 
 const SCANNER: &str = "
     report: finding port recall target
-    fuzzing: detect io
+    fuzzing: detect io udp_scan
     nmap: finding port target
     engine: detect finding gate identity io plan port recapture scan spec target unit vendors
     recapture: finding gate network permute plan port recall spec target unit watermark

@@ -1,11 +1,13 @@
 //! Runs the examples of every rule file against all rule files together.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::super::escape::unescape;
 use super::super::index::Asked;
 use super::super::text::{FileText, Place, parse};
 use super::*;
+use crate::detect::lines;
 use crate::finding::Service;
 use crate::port::Protocol;
 
@@ -79,6 +81,35 @@ fn every_rule_knows_its_examples() {
                 }
                 let wrong = wrong(&found.service, example);
                 problems.extend(wrong.into_iter().map(|what| format!("{file}: rule {}: {what}", rule.id)));
+            }
+        }
+    }
+    assert!(problems.is_empty(), "\n{}", problems.join("\n"));
+}
+
+#[test]
+fn a_line_that_was_cut_tells_no_version_that_the_whole_one_does_not() {
+    let index = RuleIndex::new(FILES).unwrap();
+    let told = |bytes: &[u8]| {
+        let found = Arc::new(index.matches(Asked::Nothing, Protocol::Tcp, bytes)?);
+        let found = lines::without_half_a_version(found, bytes);
+        Some((found.service.product.clone()?, found.service.version.clone()?))
+    };
+    let mut problems = Vec::new();
+    for (file, text) in files() {
+        let rules = text.rule.iter().map(|rule| rule.get_ref());
+        for rule in rules.filter(|rule| rule.from.first().is_none_or(|from| from == "banner")) {
+            for example in rule.example.iter().map(|example| example.get_ref()) {
+                let bytes = unescape(&example.bytes).unwrap();
+                let (Some(whole), true) = (told(&bytes), lines::is_of_lines(&bytes)) else { continue };
+                for cut in 1..bytes.len() {
+                    let half = told(&bytes[..cut]);
+                    // Another product may be what the front of the line says; half of this one's version it is not.
+                    let is_half = half.as_ref().is_some_and(|half| half.0 == whole.0 && half.1 != whole.1);
+                    if is_half {
+                        problems.push(format!("{file}: {}: {half:?} of {whole:?} at {cut}", rule.id));
+                    }
+                }
             }
         }
     }

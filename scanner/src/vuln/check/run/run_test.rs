@@ -31,7 +31,12 @@ async fn serve(listener: &TcpListener, check: &Check, answers: &[Vec<u8>]) {
         let (mut stream, _) = listener.accept().await.unwrap();
         for (step, answer) in check.steps.iter().zip(answers) {
             let mut request = vec![0; step.request(&host).len()];
-            if stream.read_exact(&mut request).await.is_err() || stream.write_all(answer).await.is_err() {
+            if stream.read_exact(&mut request).await.is_err() {
+                break;
+            }
+            let is_elsewhere = request.windows(9).any(|part| part == b"not-there");
+            let answer = if is_elsewhere { &b"HTTP/1.1 404 Not Found\r\n\r\n"[..] } else { answer };
+            if stream.write_all(answer).await.is_err() {
                 break;
             }
         }
@@ -220,6 +225,69 @@ async fn the_site_that_was_asked_for_by_name_is_the_one_that_is_checked() {
         _found = run(asked, &options, &PlainConnector, 0) => panic!("a web server is asked for more files than three"),
     };
     assert!(hosts.iter().all(|host| *host == format!("a.lab:{}", target.port())), "{hosts:?}");
+}
+
+/// What the check says of a web server that answers a path by `answer`.
+async fn says_of_web(id: &str, answer: impl Fn(&str) -> String) -> bool {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = listener.local_addr().unwrap();
+    let serving = async {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") && stream.read_buf(&mut head).await.is_ok_and(|count| count > 0) {}
+            let head = String::from_utf8_lossy(&head).into_owned();
+            let _gone = stream.write_all(answer(head.split(' ').nth(1).unwrap_or_default()).as_bytes()).await;
+        }
+    };
+    let web = service("http");
+    let check = Exposures::built_in().check(id).unwrap();
+    tokio::select! {
+        found = ask(check, known(target, Protocol::Tcp, &web), &QUICK, &PlainConnector) => found.is_some(),
+        () = serving => false,
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_answers_every_path_alike_has_no_file_by_that() {
+    let plain = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n";
+    for (id, page) in [
+        // The first chunk's size is no line of the body; nor is a line behind a blank one the first.
+        (
+            "svn-entries",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\n<html>everything\r\n0\r\n\r\n".to_owned(),
+        ),
+        ("svn-entries", format!("{plain}Chapter\r\n\r\n12\r\n")),
+        ("svn-entries", format!("{plain}12\n")),
+        ("git-head", format!("{plain}ref: refs/heads/main\n")),
+        ("git-head", format!("{plain}How git works\r\n\r\nref: refs/heads/main\n")),
+        ("dot-env", format!("{plain}APP=x\nDB_PASSWORD=x\n")),
+        ("dot-env", format!("{plain}<pre>\nDB_PASSWORD=example\n</pre>")),
+        ("server-status", format!("{plain}See Apache Server Status for an example.")),
+        ("stub-status", format!("{plain}Active connections: 7")),
+        ("phpinfo", format!("{plain}Needs PHP Version 8.2")),
+        ("jenkins-script", format!("{plain}How to open the script console")),
+    ] {
+        assert!(!says_of_web(id, |_| page.clone()).await, "{id}: {page:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_is_found_however_its_answer_comes() {
+    let absent = || "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned();
+    let early = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n";
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for (id, path, answer) in [
+        ("git-head", "/.git/HEAD", format!("{early}HTTP/1.1 200 OK\r\n\r\nref: refs/heads/main\n")),
+        ("git-head", "/.git/HEAD", format!("{chunked}3\r\nref\r\n12\r\n: refs/heads/main\n\r\n0\r\n\r\n")),
+        ("svn-entries", "/.svn/entries", format!("{chunked}3\r\n12\n\r\n0\r\n\r\n")),
+        ("dot-env", "/.env", "HTTP/1.0 200 OK\nServer: x\n\nexport API_KEY=x\n".to_owned()),
+        ("dot-env", "/.env", format!("{chunked}a\r\nAPP=x\r\nDB_\r\n9\r\nPASSWORD=\r\n0\r\n\r\n")),
+        ("phpinfo", "/phpinfo.php", format!("{chunked}4\r\nPHP \r\nd\r\nVersion 8.2.7\r\n0\r\n\r\n")),
+    ] {
+        let says = says_of_web(id, |asked| if asked == path { answer.clone() } else { absent() }).await;
+        assert!(says, "{id}: {answer:?}");
+    }
 }
 
 #[tokio::test]

@@ -331,7 +331,8 @@ async fn a_stream_of_somebody_whom_a_provider_let_in_ends_with_the_provider_or_i
     let sign_in = scene.node.served.sign_in.clone();
     sign_in.take(Some(provider.clone())).unwrap();
     let now_s = scene.node.served.raft.now_ms() / 1000;
-    let alice = json!({"iss": "https://idp.example", "aud": "pentora", "sub": "alice", "groups": "all", "exp": now_s + 600});
+    let alice =
+        json!({"iss": "https://idp.example", "aud": "pentora", "sub": "alice", "groups": "all", "exp": now_s + 600});
     let open = async |bearer: &str| {
         let request = axum::http::Request::get("/api/v1/events").header("authorization", format!("Bearer {bearer}"));
         let request = request.header("accept", "text/event-stream").body(Body::empty()).unwrap();

@@ -255,14 +255,16 @@ impl Growth {
         until(&format!("{scanners} scanners"), longest, async || {
             let workers = self.client.workers().await.ok()?;
             let ready = |status: &str| matches!(status, "Idle" | "Active");
-            let there = workers.iter().filter(|worker| worker.tags.iter().any(|tag| tag == TAG) && ready(&worker.status));
+            let there =
+                workers.iter().filter(|worker| worker.tags.iter().any(|tag| tag == TAG) && ready(&worker.status));
             (there.count() >= scanners).then_some(())
         })
         .await;
     }
 
     async fn leader(&self) -> &Member {
-        let name = until("a leader", Duration::from_secs(20), async || self.client.cluster_once().await.ok()?.leader).await;
+        let name =
+            until("a leader", Duration::from_secs(20), async || self.client.cluster_once().await.ok()?.leader).await;
         self.members.iter().find(|member| member.name == name).expect("a member leads")
     }
 
@@ -388,7 +390,9 @@ fn scanners_of_one_process_join_over_real_sockets_and_do_a_job_to_its_end() {
     let quiet = numbers(QUIET, "2")[0][0];
     on_a_runtime(async {
         let mut growth = Growth::begin().await;
-        println!("| scanners | join | leader at rest | targets | job | units | units/s | again | leader at work | leader |");
+        println!(
+            "| scanners | join | leader at rest | targets | job | units | units/s | again | leader at work | leader |"
+        );
         println!("|---|---|---|---|---|---|---|---|---|---|");
         for run in runs {
             let (scanners, targets) = (usize::try_from(run[0]).unwrap(), run[1]);

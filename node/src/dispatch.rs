@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::cli::{Invocation, Next};
 use crate::failure::{ExitCode, Failure};
+use crate::masked::masked;
 use crate::{app, malloc, privilege};
 
 /// Time for tasks to end after a command is done; what is durable is so before its answer.
@@ -26,7 +27,7 @@ pub fn main(program: &'static str) -> std::process::ExitCode {
         Err(failure) => {
             if !failure.is_quiet() {
                 // With standard error gone there is nobody left to tell.
-                drop(writeln!(std::io::stderr(), "error: {failure}"));
+                drop(writeln!(std::io::stderr(), "error: {}", masked(&failure.to_string())));
             }
             failure.exit.into()
         }

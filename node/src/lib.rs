@@ -26,6 +26,7 @@ pub mod jobs;
 pub mod join;
 pub mod keeps;
 mod malloc;
+mod masked;
 pub mod member_address;
 pub mod meters;
 pub mod orders;

@@ -20,6 +20,7 @@ use super::routes::Route;
 use super::sessions::{self, LOGIN};
 use super::{Access, ApiError, Node};
 use crate::join::token::{Credential, JoinToken};
+use crate::masked::masked;
 use crate::sign_in::{Fault, is_jwt, is_person};
 
 /// Where a request came from, in words; put beside it by whoever took it off a socket.
@@ -358,9 +359,10 @@ pub(super) fn is_administrator(request: &Request) -> bool {
     request.extensions().get::<Author>().is_some()
 }
 
-/// What is asked, as the audit log has it: a query may hold what is not for everybody who reads that.
+/// What is asked, as the audit log has it: a query may hold what is not for everybody who reads that, and a path a secret that
+/// was given for a name.
 fn action(request: &Request) -> String {
-    format!("{} {}", request.method(), request.uri().path())
+    format!("{} {}", request.method(), masked(request.uri().path()))
 }
 
 /// The same by its route alone, of which there are few.

@@ -258,6 +258,26 @@ async fn logins_and_refusals_are_in_the_audit_log_and_no_session_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_is_given_for_a_name_is_neither_in_the_audit_log_nor_in_what_is_answered() {
+    let scene = Scene::open().await;
+    let token = scene.token(json!({"name": "ci", "role": "viewer"})).await;
+    let encoded = format!("%70%6E{}", &token[2..]);
+    for (method, path) in [
+        ("DELETE", format!("/api/v1/tokens/{token}")),
+        ("POST", format!("/api/v1/tokens/{token}/rotate")),
+        ("POST", format!("/api/v1/jobs/{encoded}/cancel")),
+    ] {
+        let answer = scene.ask(method, &path, "key", &Value::Null).await;
+        assert!((400..500).contains(&answer.status), "{method} {path}: {}", answer.body);
+        assert!(!answer.body.contains(&token[4..]), "{}", answer.body);
+    }
+    let audit = scene.audit_with("POST /api/v1/jobs/pna_***/cancel").await;
+    assert!(audit.contains("DELETE /api/v1/tokens/pna_***\"") && audit.contains("POST /api/v1/tokens/pna_***/rotate"));
+    assert!(!audit.contains(&token[4..]), "{audit}");
+    scene.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_person_whom_a_provider_signed_for_is_let_in_by_its_name_and_its_role_here() {
     let scene = Scene::open().await;
     let folder = tempfile::tempdir().unwrap();

@@ -13,6 +13,7 @@ use pentora_p2p::{Identity, PreSharedKey};
 use pentora_raft::codec::{self, Kind};
 use pentora_raft::{ClusterId, NodeId, kill_point};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::durable_file::{self, Readers};
 use crate::member_address::MemberAddress;
@@ -310,7 +311,7 @@ impl DataDir {
     /// [`DataDirError`].
     pub fn pre_shared_key(&self) -> Result<Option<PreSharedKey>, DataDirError> {
         let path = self.path.join("mesh.psk");
-        match std::fs::read_to_string(&path) {
+        match std::fs::read_to_string(&path).map(Zeroizing::new) {
             Ok(text) => PreSharedKey::from_hex(text.trim())
                 .map(Some)
                 .map_err(|error| DataDirError::Damaged { path, reason: error.to_string() }),
@@ -324,7 +325,8 @@ impl DataDir {
     /// # Errors
     /// [`DataDirError`].
     pub fn save_pre_shared_key(&self, key: &PreSharedKey) -> Result<(), DataDirError> {
-        self.write("mesh.psk", format!("{}\n", key.to_hex()).as_bytes())
+        let text = Zeroizing::new(key.to_hex());
+        self.write("mesh.psk", Zeroizing::new(format!("{}\n", *text)).as_bytes())
     }
 
     /// Keeps the API's certificate with its key, on a node that only scans.
@@ -359,7 +361,7 @@ impl DataDir {
     /// # Errors
     /// [`DataDirError`].
     pub fn save_admin_token(&self, token: &str) -> Result<PathBuf, DataDirError> {
-        self.write("admin.token", format!("{token}\n").as_bytes())?;
+        self.write("admin.token", Zeroizing::new(format!("{token}\n")).as_bytes())?;
         Ok(self.path.join("admin.token"))
     }
 

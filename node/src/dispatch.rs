@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::cli::{Invocation, Next};
 use crate::failure::{ExitCode, Failure};
 use crate::masked::masked;
-use crate::{app, malloc, privilege};
+use crate::{app, dumps, malloc, privilege};
 
 /// Time for tasks to end after a command is done; what is durable is so before its answer.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -18,6 +18,8 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 pub fn main(program: &'static str) -> std::process::ExitCode {
     malloc::limit_arenas();
     privilege::take_raw_packets();
+    // After the capabilities, a change of which would let debuggers in again.
+    dumps::forbid();
     let invocation = match Invocation::parse(program) {
         Ok(invocation) => invocation,
         Err(exit) => return exit,

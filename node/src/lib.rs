@@ -15,6 +15,7 @@ pub mod data_dir;
 pub mod dispatch;
 pub mod document;
 pub mod drill;
+mod dumps;
 pub mod durable_file;
 pub mod embedded;
 pub mod exclusions;

@@ -102,7 +102,8 @@ const P2P: &str = "
 
 const NODE: &str = "
     next:
-    dispatch: app cli failure malloc masked privilege
+    dispatch: app cli dumps failure malloc masked privilege
+    dumps:
     malloc:
     privilege:
     cli: airgap backup capacity client clock config data_dir document drill durable_file embedded exclusions failure feeds masked orders signing tls

@@ -200,22 +200,25 @@ impl Gate {
             let detail = "this node has not caught up with its cluster yet, and knows no token before it has";
             return ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "starting", detail).retry_after(1).into_response();
         }
-        let too_many = (status == StatusCode::UNAUTHORIZED).then(|| self.failures.note(&from)).flatten();
+        let action = match status {
+            // Who comes without a token chooses the path, so only its kind is kept.
+            StatusCode::UNAUTHORIZED => format!("{} /api/v1", request.method()),
+            _ => route(request),
+        };
+        self.refused(&Author { from, ..author }, &action, status).unwrap_or_else(|| answer(&denied))
+    }
+
+    /// Notes a request that is not let in. The answer is for an address that comes too often without anything valid.
+    fn refused(&self, author: &Author, action: &str, status: StatusCode) -> Option<Response> {
+        let too_many = (status == StatusCode::UNAUTHORIZED).then(|| self.failures.note(&author.from)).flatten();
         // An address that was told to wait fills no log.
         if let Some(trail) = self.node.trail.as_ref().filter(|_| too_many.is_none()) {
-            let action = match status {
-                // Who comes without a token chooses the path, so only its kind is kept.
-                StatusCode::UNAUTHORIZED => format!("{} /api/v1", request.method()),
-                _ => route(request),
-            };
-            trail.refused(&Author { from, ..author }, &action, status.as_u16());
+            trail.refused(author, action, status.as_u16());
         }
-        if let Some(seconds) = too_many {
-            let detail = "too many requests without a valid token came from this address";
-            let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_failures", detail);
-            return error.retry_after(seconds).into_response();
-        }
-        answer(&denied)
+        let seconds = too_many?;
+        let detail = "too many requests without a valid token came from this address";
+        let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_failures", detail);
+        Some(error.retry_after(seconds).into_response())
     }
 
     fn knows_tokens(&self) -> bool {
@@ -341,7 +344,8 @@ impl Drop for Outcome<'_> {
     }
 }
 
-/// The same where a worker may ask as well; whether its credential is good is looked at by the handler.
+/// The same where a worker may ask as well; whether its credential is good is looked at by the handler, before anything else, and
+/// counts as a wrong token does where it is not.
 pub(super) async fn check_worker(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     if gate.node.raft.is_outside() && bearer(&request).is_some() {
         return next.run(request).await;
@@ -349,7 +353,14 @@ pub(super) async fn check_worker(State(gate): State<Arc<Gate>>, request: Request
     let shows_credential = bearer(&request).is_some_and(|token| token.parse::<Credential>().is_ok());
     match gate.admit(&request, AccessRole::Admin) {
         Ok(admitted) => carry_out(&gate, admitted, request, next).await,
-        Err(_) if shows_credential => next.run(request).await,
+        Err(_) if shows_credential => {
+            let from = came_from(&request).unwrap_or_default().to_owned();
+            let (author, action) = (Author { who: String::new(), from }, route(&request));
+            let response = next.run(request).await;
+            let is_refused = response.status() == StatusCode::UNAUTHORIZED && gate.knows_tokens();
+            let too_many = is_refused.then(|| gate.refused(&author, &action, StatusCode::UNAUTHORIZED)).flatten();
+            too_many.unwrap_or(response)
+        }
         Err(denied) => gate.refuse(&request, denied),
     }
 }

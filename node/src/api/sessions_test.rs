@@ -1,7 +1,7 @@
 //! Sessions and signing in over the API: what a JWT lets in as, what ends it, and what is refused with its code.
 
 use axum::body::Body;
-use pentora_p2p::PreSharedKey;
+use pentora_p2p::{Identity, PreSharedKey};
 use pentora_raft::command::{AccessRole, Command};
 use pentora_raft::state::NewSessionKey;
 use pentora_raft::{ClusterId, Digest};
@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::sessions::LOGIN;
 use super::tests::{Answer, TestNode, one_port};
 use super::*;
+use crate::join::token::JoinToken;
 use crate::sign_in::made::{Issuer, Kind, altered, parts, resigned, signed_as};
 use crate::sign_in::{self, MadeKey, Provider, Source, Wanted};
 use crate::tls::Sealing;
@@ -254,6 +255,29 @@ async fn logins_and_refusals_are_in_the_audit_log_and_no_session_is() {
     for secret in [&token, &session, session.rsplit('.').next().unwrap(), session.split('.').nth(1).unwrap()] {
         assert!(!audit.contains(secret));
     }
+    scene.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_credential_of_a_worker_tells_of_no_worker_counts_as_a_wrong_token_and_is_in_the_audit_log() {
+    let scene = Scene::open().await;
+    let guessed = JoinToken::generate(ClusterId::default(), &PreSharedKey::from_bytes([7; 32]));
+    let guessed = guessed.credential(Identity::from_secret([3; 32]).peer_id()).to_string();
+    let heartbeat = |id: &str| format!("/api/v1/workers/{id}/heartbeat");
+    let known = scene.ask("POST", &heartbeat("wrk_n1"), &guessed, &Value::Null).await;
+    let unknown = scene.ask("POST", &heartbeat("nobody"), &guessed, &Value::Null).await;
+    assert_eq!((known.status, unknown.status), (401, 401), "{} {}", known.body, unknown.body);
+    assert_eq!(known.body, unknown.body);
+    let mut answer = unknown;
+    for _ in 0..40 {
+        answer = scene.ask("POST", &heartbeat("wrk_n1"), &guessed, &Value::Null).await;
+    }
+    assert_eq!((answer.status, answer.problem().as_str()), (429, "too_many_failures"), "{}", answer.body);
+    let audit = scene.audit_with("POST /api/v1/workers/{id}/heartbeat").await;
+    assert!(audit.contains("\"status\":401") && !audit.contains(&guessed[4..]), "{audit}");
+    let registered = scene.ask("POST", "/api/v1/workers/register", &guessed, &json!({"name": "w"})).await;
+    assert_eq!(registered.problem(), "too_many_failures");
+    assert_eq!(scene.get("/api/v1/jobs", "key").await.status, 200, "who belongs is let in from there all the same");
     scene.close().await;
 }
 

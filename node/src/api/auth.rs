@@ -18,6 +18,7 @@ use super::limits::{Failures, Rates};
 use super::places::Place;
 use super::routes::Route;
 use super::sessions::{self, LOGIN};
+use super::trail::UNASKED;
 use super::{Access, ApiError, Node};
 use crate::join::token::{Credential, JoinToken};
 use crate::masked::masked;
@@ -305,10 +306,18 @@ async fn carry_out(
         request.extensions_mut().insert(shown);
     }
     request.extensions_mut().insert(author.clone());
-    let Some(trail) = gate.node.trail.as_ref().filter(|_| !request.method().is_safe()) else {
+    let takes_all = request.method().is_safe() && takes_all(&request);
+    let Some(trail) = gate.node.trail.as_ref().filter(|_| takes_all || !request.method().is_safe()) else {
         return next.run(request).await;
     };
     let action = action(&request);
+    if takes_all {
+        // Noted behind the fact, as it begins: a backup must be had where there is no majority as well.
+        let mut outcome = Outcome { trail, author, action, asked: UNASKED, status: GONE };
+        let response = next.run(request).await;
+        outcome.status = response.status().as_u16();
+        return response;
+    }
     if request.uri().path() == LOGIN {
         // It changes nothing, and may come more often than the log should grow: noted behind the fact, with others of its kind.
         let response = next.run(request).await;
@@ -324,6 +333,13 @@ async fn carry_out(
     let response = next.run(request).await;
     outcome.status = response.status().as_u16();
     response
+}
+
+/// What changes nothing and takes so much with it that it is noted: all results of a job, all of the state, all that anybody did.
+const TAKES_ALL: [&str; 3] = ["/api/v1/cluster/snapshot", "/api/v1/audit/export", "/api/v1/jobs/{id}/bundle"];
+
+fn takes_all(request: &Request) -> bool {
+    request.extensions().get::<MatchedPath>().is_some_and(|path| TAKES_ALL.contains(&path.as_str()))
 }
 
 /// What is noted of an order whose asker went before it was answered.

@@ -282,6 +282,19 @@ async fn a_wrong_credential_of_a_worker_tells_of_no_worker_counts_as_a_wrong_tok
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_takes_a_backup_or_all_of_the_audit_log_with_them_is_in_the_audit_log() {
+    let scene = Scene::open().await;
+    scene.get("/api/v1/jobs", "key").await;
+    for path in ["/api/v1/cluster/snapshot", "/api/v1/audit/export", "/api/v1/jobs/job-1/bundle"] {
+        scene.get(path, "key").await;
+        let audit = scene.audit_with(&format!("\"GET {path}\"")).await;
+        assert!(audit.contains("\"asked\":0") && audit.contains("192.0.2.9"), "{audit}");
+        assert!(!audit.contains("GET /api/v1/jobs\""), "{audit}");
+    }
+    scene.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_secret_that_is_given_for_a_name_is_neither_in_the_audit_log_nor_in_what_is_answered() {
     let scene = Scene::open().await;
     let token = scene.token(json!({"name": "ci", "role": "viewer"})).await;

@@ -39,8 +39,12 @@ pub fn main(program: &'static str) -> std::process::ExitCode {
 async fn run(invocation: Invocation) -> Result<(), Failure> {
     match invocation.run().await? {
         Next::Done => Ok(()),
-        Next::RunNode(plan) => app::run(*plan).await,
+        Next::RunNode(plan) => {
+            keep_files_private();
+            app::run(*plan).await
+        }
         Next::Recover(mut recovery) => {
+            keep_files_private();
             let stopped = app::Stopped::open(recovery.data_dir())?;
             recovery.agree(&stopped.told())?;
             stopped.stand_alone()?;
@@ -54,6 +58,12 @@ async fn run(invocation: Invocation) -> Result<(), Failure> {
             scanned
         }
     }
+}
+
+/// Has what this process makes from here on, the store's files among it, be for its user alone.
+fn keep_files_private() {
+    use nix::sys::stat::{Mode, umask};
+    umask(Mode::S_IRWXG | Mode::S_IRWXO);
 }
 
 /// Runs one future on a runtime of its own, and does not wait for tasks that hang.

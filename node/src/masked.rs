@@ -55,7 +55,8 @@ pub(crate) fn masked(text: &str) -> Cow<'_, str> {
 
 /// How the secret begins that a text begins with, and how many bytes it has as they are meant.
 fn secret(text: &[Meant]) -> Option<(&'static str, usize)> {
-    let begins = |with: &[u8]| text.len() >= with.len() && text.iter().zip(with).all(|(meant, byte)| same(meant, *byte));
+    let begins =
+        |with: &[u8]| text.len() >= with.len() && text.iter().zip(with).all(|(meant, byte)| same(meant, *byte));
     let run = |from: usize| text.iter().skip(from).take_while(|meant| is_of_secret(meant.byte)).count();
     if let Some(beginning) = BEGINNINGS.into_iter().find(|beginning| begins(beginning)) {
         let length = run(beginning.len());

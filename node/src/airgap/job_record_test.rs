@@ -182,7 +182,11 @@ fn a_job_is_shown_with_the_request_that_made_it_and_with_no_plan_nor_another_req
     assert_eq!(asked_for(&state, "ci", SCHEDULE, 10_200, true), Some(8));
     assert_eq!(asked_for(&state, "ci", SCHEDULE, 30_000, false), Some(10), "what it made last, for want of better");
     assert_eq!(asked_for(&state, "ci", SCHEDULE, 30_000, true), None);
-    assert_eq!(asked_for(&state, "ci", SCAN, 22_100 + ASKED_WITHIN_MS, true), None, "one without an answer is not for ever");
+    assert_eq!(
+        asked_for(&state, "ci", SCAN, 22_100 + ASKED_WITHIN_MS, true),
+        None,
+        "one without an answer is not for ever"
+    );
     assert_eq!(asked_for(&state, "eve", SCAN, 3_500, true), None);
 }
 

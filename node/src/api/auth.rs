@@ -336,7 +336,8 @@ async fn carry_out(
 }
 
 /// What changes nothing and takes so much with it that it is noted: all results of a job, all of the state, all that anybody did.
-const TAKES_ALL: [&str; 3] = ["/api/v1/cluster/snapshot", "/api/v1/audit/export", "/api/v1/jobs/{id}/bundle"];
+pub(super) const TAKES_ALL: [&str; 3] =
+    ["/api/v1/cluster/snapshot", "/api/v1/audit/export", "/api/v1/jobs/{id}/bundle"];
 
 fn takes_all(request: &Request) -> bool {
     request.extensions().get::<MatchedPath>().is_some_and(|path| TAKES_ALL.contains(&path.as_str()))

@@ -165,7 +165,10 @@ fn next_line(file: &mut impl BufRead, line: usize) -> Result<Option<AuditLine>, 
     // What is not read is in no digest either, and anybody could have put it there.
     let whole: serde_json::Value = serde_json::from_slice(&text).map_err(odd)?;
     if serde_json::to_value(&read).map_err(odd)? != whole {
-        return Err(Broken::Odd { line, what: "it has something in it that no line of an export has, and no digest is of" });
+        return Err(Broken::Odd {
+            line,
+            what: "it has something in it that no line of an export has, and no digest is of",
+        });
     }
     Ok(Some(read))
 }

@@ -64,6 +64,9 @@ mod watch;
 mod window;
 mod workers;
 
+use std::borrow::Cow;
+use std::io::Write;
+
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::context::{Context, Global};
@@ -73,6 +76,7 @@ use crate::config::StartPlan;
 use crate::document::{Budgets, Exclusions, Profiles, Scopes, Sites, Windows};
 use crate::embedded::EmbeddedOptions;
 use crate::failure::{ExitCode, Failure};
+use crate::masked::masked;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -263,7 +267,11 @@ impl Invocation {
             Ok(Cli { global, command }) => Ok(Self { program, command, context: Context::of_process(global) }),
             Err(error) => {
                 // Help to a closed pipe is no failure either.
-                drop(error.print());
+                let text = error.render().to_string();
+                match masked(&text) {
+                    Cow::Owned(without) => drop(write!(std::io::stderr(), "{without}")),
+                    Cow::Borrowed(_) => drop(error.print()),
+                }
                 Err(std::process::ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(ExitCode::Usage as u8)))
             }
         }

@@ -3,9 +3,11 @@
 //! `node.id` says which node of which cluster lives here. A directory with an identity and an emptied store is refused,
 //! because a node that forgot its votes could vote twice; it has to join again as another node.
 
+mod exposure;
+
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use fs4::FileExt;
@@ -13,6 +15,7 @@ use pentora_p2p::{Identity, PreSharedKey};
 use pentora_raft::codec::{self, Kind};
 use pentora_raft::{ClusterId, NodeId, kill_point};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::durable_file::{self, Readers};
 use crate::member_address::MemberAddress;
@@ -27,48 +30,8 @@ const UNTOLD: &str = "this node only scans; it follows no log, of which its clus
 /// The file that says since which index of the log the node, once outside, is a member again.
 const INSIDE_SINCE: &str = "inside-since";
 
-/// The files that are secrets.
-const SECRETS: [&str; 4] = ["mesh.key", "mesh.psk", "admin.token", API_CERTIFICATE];
 /// The file with the API's certificate and its key, on a node that only scans.
 const API_CERTIFICATE: &str = "api.pem";
-/// Permissions of everybody but owner and group. A group may be let in: volumes of containers are handed over so.
-const OTHERS: u32 = 0o007;
-const OTHERS_WRITE: u32 = 0o002;
-/// In a directory with it, only an owner may exchange what is theirs.
-const STICKY: u32 = 0o1000;
-
-/// Whether this is the first process of a container of its own. There nobody else is to put something in a directory's place,
-/// and volumes are often handed over writable for everybody (an `emptyDir` of Kubernetes always is).
-fn is_alone() -> bool {
-    std::process::id() == 1
-}
-
-/// Whether nobody but owner and group reads the secrets in a data directory, or may put something in its place; the latter is
-/// not asked where the process `is_alone`.
-///
-/// # Errors
-/// [`DataDirError::Exposed`] with the command that mends it.
-fn is_private(path: &Path, is_alone: bool) -> Result<(), DataDirError> {
-    let mode = |path: &Path| std::fs::metadata(path).map(|found| found.permissions().mode());
-    let whole = path.canonicalize().map_err(|source| DataDirError::Io { path: path.to_owned(), source })?;
-    let exposed = |what: String, mend: String| Err(DataDirError::Exposed { what, mend });
-    for above in whole.ancestors().filter(|_| !is_alone) {
-        // What cannot be looked at is in nobody's way: the directory itself was opened.
-        let Ok(mode) = mode(above) else { continue };
-        if mode & OTHERS_WRITE != 0 && mode & STICKY == 0 {
-            let what = format!("anybody may exchange what is in {}, the data directory among it", above.display());
-            return exposed(what, format!("chmod o-w {}", above.display()));
-        }
-    }
-    for name in SECRETS {
-        let file = whole.join(name);
-        if mode(&file).is_ok_and(|mode| mode & OTHERS != 0) {
-            let what = format!("{} is a secret, and everybody on this machine can read or change it", file.display());
-            return exposed(what, format!("chmod 600 {}", file.display()));
-        }
-    }
-    Ok(())
-}
 
 /// Who lives in a data directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,14 +91,15 @@ pub struct DataDir {
 }
 
 impl DataDir {
-    /// Opens or makes the directory (mode 0700) and locks it for this process.
+    /// Opens or makes the directory (mode 0700, also where it was there before) and locks it for this process.
     ///
     /// # Errors
     /// [`DataDirError`].
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
         let failed = |source| DataDirError::Io { path: path.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
-        is_private(path, is_alone())?;
+        exposure::is_private(path, exposure::is_alone())?;
+        exposure::close(path, exposure::is_alone());
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -310,7 +274,7 @@ impl DataDir {
     /// [`DataDirError`].
     pub fn pre_shared_key(&self) -> Result<Option<PreSharedKey>, DataDirError> {
         let path = self.path.join("mesh.psk");
-        match std::fs::read_to_string(&path) {
+        match std::fs::read_to_string(&path).map(Zeroizing::new) {
             Ok(text) => PreSharedKey::from_hex(text.trim())
                 .map(Some)
                 .map_err(|error| DataDirError::Damaged { path, reason: error.to_string() }),
@@ -324,7 +288,8 @@ impl DataDir {
     /// # Errors
     /// [`DataDirError`].
     pub fn save_pre_shared_key(&self, key: &PreSharedKey) -> Result<(), DataDirError> {
-        self.write("mesh.psk", format!("{}\n", key.to_hex()).as_bytes())
+        let text = Zeroizing::new(key.to_hex());
+        self.write("mesh.psk", Zeroizing::new(format!("{}\n", *text)).as_bytes())
     }
 
     /// Keeps the API's certificate with its key, on a node that only scans.
@@ -359,7 +324,7 @@ impl DataDir {
     /// # Errors
     /// [`DataDirError`].
     pub fn save_admin_token(&self, token: &str) -> Result<PathBuf, DataDirError> {
-        self.write("admin.token", format!("{token}\n").as_bytes())?;
+        self.write("admin.token", Zeroizing::new(format!("{token}\n")).as_bytes())?;
         Ok(self.path.join("admin.token"))
     }
 
@@ -385,6 +350,8 @@ pub fn key_in(path: &Path) -> Result<Identity, DataDirError> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn identity() -> NodeIdentity {
@@ -452,44 +419,5 @@ mod tests {
         assert!(std::fs::read_dir(&path).unwrap().all(|entry| entry.unwrap().file_name() == "lock"));
         data_dir.save_admin_token("secret").unwrap();
         assert_eq!(std::fs::metadata(path.join("admin.token")).unwrap().permissions().mode() & 0o777, 0o600);
-    }
-
-    #[test]
-    fn a_container_takes_a_volume_that_is_writable_for_everybody_and_no_secret_that_everybody_reads() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("volume");
-        std::fs::create_dir(&path).unwrap();
-        let chmod = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
-        chmod(&path, 0o2777);
-        is_private(&path, true).unwrap();
-        assert!(matches!(is_private(&path, false), Err(DataDirError::Exposed { .. })));
-        std::fs::write(path.join("mesh.key"), b"x").unwrap();
-        chmod(&path.join("mesh.key"), 0o604);
-        assert!(matches!(is_private(&path, true), Err(DataDirError::Exposed { .. })));
-    }
-
-    #[test]
-    fn secrets_that_others_can_read_and_directories_that_they_can_exchange_are_refused_with_what_mends_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let (above, path) = (dir.path().join("above"), dir.path().join("above/n1"));
-        drop(DataDir::open(&path).unwrap());
-        let chmod = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
-        for name in SECRETS {
-            let file = path.join(name);
-            std::fs::write(&file, b"x").unwrap();
-            chmod(&file, 0o604);
-            let refused = DataDir::open(&path).unwrap_err().to_string();
-            assert!(refused.contains(name) && refused.contains("to mend it: chmod 600 "), "{refused}");
-            chmod(&file, 0o640);
-            drop(DataDir::open(&path).unwrap());
-        }
-        for (exposed, mode) in [(&above, 0o777), (&path, 0o702)] {
-            chmod(exposed, mode);
-            let refused = DataDir::open(&path).unwrap_err().to_string();
-            assert!(refused.contains("may exchange") && refused.contains("to mend it: chmod o-w "), "{refused}");
-            chmod(exposed, 0o700);
-        }
-        chmod(&above, 0o1777);
-        drop(DataDir::open(&path).unwrap());
     }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::cli::{Invocation, Next};
 use crate::failure::{ExitCode, Failure};
-use crate::{app, malloc, privilege};
+use crate::masked::masked;
+use crate::{app, dumps, malloc, privilege};
 
 /// Time for tasks to end after a command is done; what is durable is so before its answer.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -17,6 +18,8 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 pub fn main(program: &'static str) -> std::process::ExitCode {
     malloc::limit_arenas();
     privilege::take_raw_packets();
+    // After the capabilities, a change of which would let debuggers in again.
+    dumps::forbid();
     let invocation = match Invocation::parse(program) {
         Ok(invocation) => invocation,
         Err(exit) => return exit,
@@ -26,7 +29,7 @@ pub fn main(program: &'static str) -> std::process::ExitCode {
         Err(failure) => {
             if !failure.is_quiet() {
                 // With standard error gone there is nobody left to tell.
-                drop(writeln!(std::io::stderr(), "error: {failure}"));
+                drop(writeln!(std::io::stderr(), "error: {}", masked(&failure.to_string())));
             }
             failure.exit.into()
         }
@@ -36,8 +39,12 @@ pub fn main(program: &'static str) -> std::process::ExitCode {
 async fn run(invocation: Invocation) -> Result<(), Failure> {
     match invocation.run().await? {
         Next::Done => Ok(()),
-        Next::RunNode(plan) => app::run(*plan).await,
+        Next::RunNode(plan) => {
+            keep_files_private();
+            app::run(*plan).await
+        }
         Next::Recover(mut recovery) => {
+            keep_files_private();
             let stopped = app::Stopped::open(recovery.data_dir())?;
             recovery.agree(&stopped.told())?;
             stopped.stand_alone()?;
@@ -51,6 +58,12 @@ async fn run(invocation: Invocation) -> Result<(), Failure> {
             scanned
         }
     }
+}
+
+/// Has what this process makes from here on, the store's files among it, be for its user alone.
+fn keep_files_private() {
+    use nix::sys::stat::{Mode, umask};
+    umask(Mode::S_IRWXG | Mode::S_IRWXO);
 }
 
 /// Runs one future on a runtime of its own, and does not wait for tasks that hang.

@@ -5,26 +5,28 @@
 
 use std::fmt;
 
+use zeroize::Zeroizing;
+
 /// Bytes of a pre-shared key (libp2p pnet specification).
 const KEY_BYTES: usize = 32;
 
-/// 32 secret bytes that all nodes of a cluster share. `Debug` never prints them.
+/// 32 secret bytes that all nodes of a cluster share. `Debug` never prints them, and they are overwritten when it goes.
 #[derive(Clone)]
-pub struct PreSharedKey([u8; KEY_BYTES]);
+pub struct PreSharedKey(Zeroizing<[u8; KEY_BYTES]>);
 
 impl PreSharedKey {
     /// A new key from the operating system's randomness.
     #[must_use]
     pub fn generate() -> Self {
-        let mut bytes = [0_u8; KEY_BYTES];
-        rand::fill(&mut bytes);
+        let mut bytes = Zeroizing::new([0_u8; KEY_BYTES]);
+        rand::fill(&mut *bytes);
         Self(bytes)
     }
 
     /// The key with these bytes.
     #[must_use]
     pub fn from_bytes(bytes: [u8; KEY_BYTES]) -> Self {
-        Self(bytes)
+        Self(Zeroizing::new(bytes))
     }
 
     /// The secret bytes, for a join token or a file.
@@ -36,7 +38,7 @@ impl PreSharedKey {
     /// The secret as 64 hex digits, for a join token or a file.
     #[must_use]
     pub fn to_hex(&self) -> String {
-        hex::encode(self.0)
+        hex::encode(self.as_bytes())
     }
 
     /// Reads 64 hex digits, with white space around them allowed.
@@ -44,8 +46,8 @@ impl PreSharedKey {
     /// # Errors
     /// [`PreSharedKeyError`], which does not repeat the text.
     pub fn from_hex(text: &str) -> Result<Self, PreSharedKeyError> {
-        let mut bytes = [0_u8; KEY_BYTES];
-        hex::decode_to_slice(text.trim(), &mut bytes).map_err(|_hides_the_key| PreSharedKeyError)?;
+        let mut bytes = Zeroizing::new([0_u8; KEY_BYTES]);
+        hex::decode_to_slice(text.trim(), bytes.as_mut_slice()).map_err(|_hides_the_key| PreSharedKeyError)?;
         Ok(Self(bytes))
     }
 }

@@ -4,6 +4,7 @@
 //! The node that writes it signs the whole. What it could make up is its own word: status, counts, the audit log's entries. What
 //! it cannot is the signature of whoever ordered, and that each chunk is of the unit it is listed for.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -11,7 +12,7 @@ use std::path::Path;
 use bytes::Bytes;
 use pentora_p2p::{Identity, PeerId};
 use pentora_raft::command::{Outcome, SpecRef};
-use pentora_raft::state::{AuditRecord, Counts, Job, chained};
+use pentora_raft::state::{AuditRecord, Counts, Job, Run, RunOutcome, chained};
 use pentora_raft::{ClusterId, Digest, JobId, NodeId, Raft, State};
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -30,8 +31,15 @@ use crate::spec;
 
 /// Contents that are read ahead of the disk, at most.
 const AHEAD: usize = 2;
-/// What a person asks for by which a job comes to be, as the audit log has it.
-const ASKS: [&str; 3] = ["POST /api/v1/scans", "POST /api/v1/schedules", "POST /api/v1/keeps"];
+/// What a person asks for by which a job comes to be, as the audit log has it, and what is answered where one does. The answer to a
+/// plan is 200: by it nothing comes to be.
+const SCAN: Ask = ("POST /api/v1/scans", 202);
+const SCHEDULE: Ask = ("POST /api/v1/schedules", 201);
+const KEEP: Ask = ("POST /api/v1/keeps", 201);
+
+type Ask = (&'static str, u16);
+/// How long before it came to be something was asked for at most, in milliseconds. Ours: a large body and a while without a majority.
+const ASKED_WITHIN_MS: u64 = 600_000;
 
 /// Why a job has no record.
 #[derive(Debug, thiserror::Error)]
@@ -146,16 +154,51 @@ fn record_of(state: &State, id: JobId) -> Result<Kept, NoRecord> {
     Ok((record, kept.clone(), places))
 }
 
+/// What a job came to be by, and when: itself, or the schedule or standing scan whose run it is. What those did before the last runs
+/// that are kept of them is not known any more, and then the job counts as asked for itself.
+fn made_by(state: &State, id: JobId, job: &Job) -> (Ask, u64) {
+    let is_run = |run: &Run| run.outcome == RunOutcome::Started { job: id };
+    let of_schedule =
+        state.schedules().find(|(_, it)| it.last_job == Some(id) || it.runs.iter().any(is_run)).map(|(_, it)| it);
+    let of_keep = state.keeps().find(|(_, it)| it.running.is_some_and(|(_, running)| running == id)).map(|(_, it)| it);
+    match (of_schedule, of_keep) {
+        (Some(schedule), _) => (SCHEDULE, schedule.made_at_ms),
+        (None, Some(keep)) => (KEEP, keep.made_at_ms),
+        (None, None) => (SCAN, job.submitted_at_ms),
+    }
+}
+
+/// The number of the entry by which something was asked for that came to be at a time: the last of its author that was not answered
+/// before that, nor with something else. Where it is `about` that time, what was asked for long before is none. The log links the two by
+/// nothing but that: of requests of one token that overlap in time, the last is taken.
+fn asked_for(state: &State, who: &str, (action, answer): Ask, made_at_ms: u64, about: bool) -> Option<u64> {
+    let since_ms = if about { made_at_ms.saturating_sub(ASKED_WITHIN_MS) } else { 0 };
+    let mut open = BTreeSet::new();
+    for (number, AuditRecord { at_ms, entry, .. }) in state.audit(0) {
+        match entry.outcome {
+            Outcome::Asked if (since_ms..=made_at_ms).contains(at_ms) => {
+                if entry.author.who == who && entry.action == action {
+                    open.insert(number);
+                }
+            }
+            Outcome::Answered { asked, status } if status != answer || (about && *at_ms < made_at_ms) => {
+                open.remove(&asked);
+            }
+            _ => {}
+        }
+    }
+    open.last().copied()
+}
+
 /// The entries of the audit log that are about a job: by which it was asked for, what came of that, and those that name it.
 fn audit_of(state: &State, id: JobId, job: &Job) -> Vec<AuditLink> {
     let who = state.author(id).map(|author| author.who.as_str()).unwrap_or_default();
-    let asks = |record: &AuditRecord| {
-        record.entry.outcome == Outcome::Asked
-            && record.at_ms <= job.submitted_at_ms
-            && record.entry.author.who == who
-            && ASKS.contains(&record.entry.action.as_str())
-    };
-    let asked = state.audit(0).filter(|(_, record)| asks(record)).map(|(number, _)| number).last();
+    let (ask, made_at_ms) = made_by(state, id, job);
+    let asked = asked_for(state, who, ask, made_at_ms, true).or_else(|| {
+        // A run of what is gone, or has forgotten it: what its author made last before it, which may be another.
+        let before = |ask| asked_for(state, who, ask, job.submitted_at_ms, false);
+        [SCHEDULE, KEEP].into_iter().filter_map(before).max()
+    });
     let named = id.to_string();
     let is_of_job = |number: u64, record: &AuditRecord| {
         let answers = |asked: u64| matches!(record.entry.outcome, Outcome::Answered { asked: of, .. } if of == asked);
@@ -296,7 +339,7 @@ fn check_counts(record: &JobRecord) -> Result<(), BundleError> {
     Ok(())
 }
 
-/// Each entry is bound to the digest before it, they are in order, and one of them is whoever asked.
+/// Each entry is bound to the digest before it, they are in order, and one of them is whoever asked, for what became a job.
 fn check_audit(record: &JobRecord) -> Result<(), BundleError> {
     let mut last = 0;
     for AuditLink { before, entry } in &record.audit {
@@ -309,7 +352,14 @@ fn check_audit(record: &JobRecord) -> Result<(), BundleError> {
     }
     let asks = |link: &&AuditLink| {
         let entry = &link.entry;
-        entry.who == record.author.who && entry.outcome == "asked" && ASKS.contains(&entry.action.as_str())
+        let Some((_, made)) = [SCAN, SCHEDULE, KEEP].into_iter().find(|(action, _)| *action == entry.action) else {
+            return false;
+        };
+        let other = |answer: &AuditDocument| answer.asked == Some(entry.number) && answer.status != Some(made);
+        entry.who == record.author.who
+            && entry.outcome == "asked"
+            && entry.at_ms <= record.submitted_at_ms
+            && !record.audit.iter().any(|link| other(&link.entry))
     };
     match record.audit.iter().find(asks) {
         Some(_) => Ok(()),

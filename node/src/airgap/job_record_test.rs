@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use pentora_raft::Response;
-use pentora_raft::command::{AuditEntry, Author, Command, Finished, Submission, UnitKey, UnitRange};
+use pentora_raft::command::{AuditEntry, Author, Command, Finished, Proposal, Submission, UnitKey, UnitRange};
 use pentora_raft::state::{JobLimits, Partition, Priority};
 use pentora_scanner::spec::ScanSpec;
 
@@ -54,6 +54,8 @@ impl Scene {
         let note = |batch, entries| served.proposer.propose(Command::NoteAudit { batch, entries });
         note(1, vec![entry("GET /api/v1/tokens", Outcome::Refused { status: 403 })]).await.unwrap();
         note(2, vec![entry("POST /api/v1/scans", Outcome::Asked)]).await.unwrap();
+        // A plan of the same token meanwhile, by which nothing comes to be.
+        note(5, vec![entry("POST /api/v1/scans", Outcome::Asked)]).await.unwrap();
         let alice = PersonKey::generate();
         let mut finished = Vec::new();
         for (start, end) in [(0, 10), (10, 16)] {
@@ -75,6 +77,7 @@ impl Scene {
         let command = Command::SubmitAs { submission: Box::new(submission), author: author.clone() };
         let submitted = served.proposer.propose(command).await.unwrap().response;
         let Response::Submitted { job, .. } = submitted else { panic!("{submitted:?}") };
+        note(6, vec![entry("POST /api/v1/scans", Outcome::Answered { asked: 3, status: 200 })]).await.unwrap();
         note(3, vec![entry("POST /api/v1/scans", Outcome::Answered { asked: 2, status: 202 })]).await.unwrap();
         note(4, vec![entry(&format!("POST /api/v1/jobs/{job}/pause"), Outcome::Asked)]).await.unwrap();
         let scene = Self { folder: tempfile::tempdir().unwrap(), alice, node: Identity::generate(), job, _stop: stop };
@@ -149,6 +152,42 @@ async fn a_finished_job_is_verified_from_its_file_alone() {
         let error = verify(&scene.file("good"), &wanted).unwrap_err().to_string();
         assert!(error.contains(part), "{error}");
     }
+}
+
+#[test]
+fn a_job_is_shown_with_the_request_that_made_it_and_with_no_plan_nor_another_request() {
+    let mut state = State::default();
+    let mut note = |index: u64, at_ms, who: &str, action: &str, outcome| {
+        let author = Author { who: who.into(), from: "10.0.0.9".into() };
+        let entries = vec![AuditEntry { author, action: action.into(), outcome, times: 1 }];
+        state.apply(index, &Proposal { at_ms, command: Command::NoteAudit { batch: index, entries } });
+    };
+    let answered = |asked, status| Outcome::Answered { asked, status };
+    let (scans, schedules) = (SCAN.0, SCHEDULE.0);
+    note(1, 1_000, "ci", scans, Outcome::Asked);
+    note(2, 1_100, "ci", scans, answered(1, 202));
+    note(3, 2_000, "ci", scans, Outcome::Asked);
+    note(4, 2_500, "bob", scans, Outcome::Asked);
+    note(5, 3_000, "ci", scans, Outcome::Asked);
+    note(6, 3_600, "ci", scans, answered(5, 200));
+    note(7, 3_700, "ci", scans, answered(3, 202));
+    note(8, 10_000, "ci", schedules, Outcome::Asked);
+    note(9, 10_500, "ci", schedules, answered(8, 201));
+    note(10, 20_000, "ci", schedules, Outcome::Asked);
+    note(11, 20_500, "ci", schedules, answered(10, 201));
+    note(12, 21_000, "ci", schedules, Outcome::Asked);
+    note(13, 21_500, "ci", schedules, answered(12, 409));
+    note(14, 22_000, "ci", scans, Outcome::Asked);
+    assert_eq!(asked_for(&state, "ci", SCAN, 3_500, true), Some(3), "5 was a plan, and 1 had been answered");
+    assert_eq!(asked_for(&state, "ci", SCHEDULE, 10_200, true), Some(8));
+    assert_eq!(asked_for(&state, "ci", SCHEDULE, 30_000, false), Some(10), "what it made last, for want of better");
+    assert_eq!(asked_for(&state, "ci", SCHEDULE, 30_000, true), None);
+    assert_eq!(
+        asked_for(&state, "ci", SCAN, 22_100 + ASKED_WITHIN_MS, true),
+        None,
+        "one without an answer is not for ever"
+    );
+    assert_eq!(asked_for(&state, "eve", SCAN, 3_500, true), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

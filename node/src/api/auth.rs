@@ -18,8 +18,10 @@ use super::limits::{Failures, Rates};
 use super::places::Place;
 use super::routes::Route;
 use super::sessions::{self, LOGIN};
+use super::trail::UNASKED;
 use super::{Access, ApiError, Node};
 use crate::join::token::{Credential, JoinToken};
+use crate::masked::masked;
 use crate::sign_in::{Fault, Word, is_jwt, is_person};
 
 /// Where a request came from, in words; put beside it by whoever took it off a socket.
@@ -199,22 +201,25 @@ impl Gate {
             let detail = "this node has not caught up with its cluster yet, and knows no token before it has";
             return ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "starting", detail).retry_after(1).into_response();
         }
-        let too_many = (status == StatusCode::UNAUTHORIZED).then(|| self.failures.note(&from)).flatten();
+        let action = match status {
+            // Who comes without a token chooses the path, so only its kind is kept.
+            StatusCode::UNAUTHORIZED => format!("{} /api/v1", request.method()),
+            _ => route(request),
+        };
+        self.refused(&Author { from, ..author }, &action, status).unwrap_or_else(|| answer(&denied))
+    }
+
+    /// Notes a request that is not let in. The answer is for an address that comes too often without anything valid.
+    fn refused(&self, author: &Author, action: &str, status: StatusCode) -> Option<Response> {
+        let too_many = (status == StatusCode::UNAUTHORIZED).then(|| self.failures.note(&author.from)).flatten();
         // An address that was told to wait fills no log.
         if let Some(trail) = self.node.trail.as_ref().filter(|_| too_many.is_none()) {
-            let action = match status {
-                // Who comes without a token chooses the path, so only its kind is kept.
-                StatusCode::UNAUTHORIZED => format!("{} /api/v1", request.method()),
-                _ => route(request),
-            };
-            trail.refused(&Author { from, ..author }, &action, status.as_u16());
+            trail.refused(author, action, status.as_u16());
         }
-        if let Some(seconds) = too_many {
-            let detail = "too many requests without a valid token came from this address";
-            let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_failures", detail);
-            return error.retry_after(seconds).into_response();
-        }
-        answer(&denied)
+        let seconds = too_many?;
+        let detail = "too many requests without a valid token came from this address";
+        let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_failures", detail);
+        Some(error.retry_after(seconds).into_response())
     }
 
     fn knows_tokens(&self) -> bool {
@@ -301,10 +306,18 @@ async fn carry_out(
         request.extensions_mut().insert(shown);
     }
     request.extensions_mut().insert(author.clone());
-    let Some(trail) = gate.node.trail.as_ref().filter(|_| !request.method().is_safe()) else {
+    let takes_all = request.method().is_safe() && takes_all(&request);
+    let Some(trail) = gate.node.trail.as_ref().filter(|_| takes_all || !request.method().is_safe()) else {
         return next.run(request).await;
     };
     let action = action(&request);
+    if takes_all {
+        // Noted behind the fact, as it begins: a backup must be had where there is no majority as well.
+        let mut outcome = Outcome { trail, author, action, asked: UNASKED, status: GONE };
+        let response = next.run(request).await;
+        outcome.status = response.status().as_u16();
+        return response;
+    }
     if request.uri().path() == LOGIN {
         // It changes nothing, and may come more often than the log should grow: noted behind the fact, with others of its kind.
         let response = next.run(request).await;
@@ -320,6 +333,14 @@ async fn carry_out(
     let response = next.run(request).await;
     outcome.status = response.status().as_u16();
     response
+}
+
+/// What changes nothing and takes so much with it that it is noted: all results of a job, all of the state, all that anybody did.
+pub(super) const TAKES_ALL: [&str; 3] =
+    ["/api/v1/cluster/snapshot", "/api/v1/audit/export", "/api/v1/jobs/{id}/bundle"];
+
+fn takes_all(request: &Request) -> bool {
+    request.extensions().get::<MatchedPath>().is_some_and(|path| TAKES_ALL.contains(&path.as_str()))
 }
 
 /// What is noted of an order whose asker went before it was answered.
@@ -340,7 +361,8 @@ impl Drop for Outcome<'_> {
     }
 }
 
-/// The same where a worker may ask as well; whether its credential is good is looked at by the handler.
+/// The same where a worker may ask as well; whether its credential is good is looked at by the handler, before anything else, and
+/// counts as a wrong token does where it is not.
 pub(super) async fn check_worker(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     if gate.node.raft.is_outside() && bearer(&request).is_some() {
         return next.run(request).await;
@@ -348,7 +370,14 @@ pub(super) async fn check_worker(State(gate): State<Arc<Gate>>, request: Request
     let shows_credential = bearer(&request).is_some_and(|token| token.parse::<Credential>().is_ok());
     match gate.admit(&request, AccessRole::Admin) {
         Ok(admitted) => carry_out(&gate, admitted, request, next).await,
-        Err(_) if shows_credential => next.run(request).await,
+        Err(_) if shows_credential => {
+            let from = came_from(&request).unwrap_or_default().to_owned();
+            let (author, action) = (Author { who: String::new(), from }, route(&request));
+            let response = next.run(request).await;
+            let is_refused = response.status() == StatusCode::UNAUTHORIZED && gate.knows_tokens();
+            let too_many = is_refused.then(|| gate.refused(&author, &action, StatusCode::UNAUTHORIZED)).flatten();
+            too_many.unwrap_or(response)
+        }
         Err(denied) => gate.refuse(&request, denied),
     }
 }
@@ -358,9 +387,10 @@ pub(super) fn is_administrator(request: &Request) -> bool {
     request.extensions().get::<Author>().is_some()
 }
 
-/// What is asked, as the audit log has it: a query may hold what is not for everybody who reads that.
+/// What is asked, as the audit log has it: a query may hold what is not for everybody who reads that, and a path a secret that
+/// was given for a name.
 fn action(request: &Request) -> String {
-    format!("{} {}", request.method(), request.uri().path())
+    format!("{} {}", request.method(), masked(request.uri().path()))
 }
 
 /// The same by its route alone, of which there are few.

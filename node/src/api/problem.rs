@@ -1,5 +1,7 @@
 //! Errors as `application/problem+json` (RFC 9457) with a stable `code`.
 
+use std::borrow::Cow;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use pentora_raft::Refusal;
@@ -7,6 +9,7 @@ use serde_json::Value;
 
 use crate::document::Problem;
 use crate::jobs::RefusedRequest;
+use crate::masked::masked;
 use crate::rpc::proposer::Unavailable;
 
 const PROBLEM_JSON: &str = "application/problem+json";
@@ -51,7 +54,11 @@ impl ApiError {
 }
 
 impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
+    fn into_response(mut self) -> Response {
+        // What was asked for may stand in it, and be a token that was given for a name.
+        if let Cow::Owned(without) = masked(&self.problem.detail) {
+            self.problem.detail = without;
+        }
         let body = serde_json::to_vec(&self.problem).unwrap_or_default();
         let mut response = (self.status, body).into_response();
         let headers = response.headers_mut();

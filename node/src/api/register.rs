@@ -26,6 +26,8 @@ use crate::join::token::{Credential, JoinToken};
 
 /// The largest request, in bytes.
 pub(super) const REQUEST_BYTES_MAX: usize = 256 << 10;
+/// How long a request's body may take. Ours: a few packets, also over a slow line.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
 /// How long a token that is not known here is waited for.
 const TOKEN_KNOWN_WITHIN: Duration = Duration::from_secs(2);
 
@@ -53,13 +55,14 @@ fn unauthorized(refusal: &Refusal) -> ApiError {
 /// Registers a worker.
 pub(super) async fn register(State(node): State<Node>, request: Request) -> Result<Response, ApiError> {
     let caller = caller(&request)?;
+    if let Caller::Holder(credential) = &caller {
+        wait_for_token(&node, credential).await;
+        is_held(&node, credential)?;
+    }
     let request: RegistrationRequest = super::scans::read_json(&body_of(request).await?)?;
     let (name, token) = match caller {
         Caller::Administrator => (named(&request.name)?, by_administrator(&node, &request).await?),
-        Caller::Holder(credential) => {
-            wait_for_token(&node, &credential).await;
-            (by_holder(&node, &request, &credential)?, credential.to_string())
-        }
+        Caller::Holder(credential) => (by_holder(&node, &request, &credential)?, credential.to_string()),
     };
     let heartbeat_interval = node.settings().heartbeat_ms.div_ceil(1_000).max(1);
     let mesh = node.raft.read(|state| {
@@ -72,6 +75,12 @@ pub(super) async fn register(State(node): State<Node>, request: Request) -> Resu
     let worker_id = worker_id(&name);
     let document = RegistrationDocument { worker_id, token, heartbeat_interval, name, mesh };
     Ok((StatusCode::CREATED, Json(document)).into_response())
+}
+
+/// Whether a credential is of a token that lets it in. Asked before anything else of whoever shows it is read.
+fn is_held(node: &Node, credential: &Credential) -> Result<(), ApiError> {
+    let held = node.raft.read(|state| holder(state, credential).map(|_| ()));
+    held.map_err(|refusal| unauthorized(&refusal))
 }
 
 /// A token may have been made on another member a moment ago.
@@ -168,9 +177,15 @@ fn free(node: &Node, name: &str, peer: Option<&str>) -> Result<(), ApiError> {
 
 async fn body_of(request: Request) -> Result<axum::body::Bytes, ApiError> {
     let body: Body = request.into_body();
-    axum::body::to_bytes(body, REQUEST_BYTES_MAX).await.map_err(|error| {
-        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", format!("the request's body: {error}"))
-    })
+    match tokio::time::timeout(BODY_WITHIN, axum::body::to_bytes(body, REQUEST_BYTES_MAX)).await {
+        Ok(read) => read.map_err(|error| {
+            ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", format!("the request's body: {error}"))
+        }),
+        Err(_elapsed) => {
+            let detail = format!("the request's body did not come within {} s", BODY_WITHIN.as_secs());
+            Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "too_slow", detail))
+        }
+    }
 }
 
 /// One worker.
@@ -190,19 +205,19 @@ pub(super) async fn heartbeat(
     Path(id): Path<String>,
     request: Request,
 ) -> Result<Json<HeartbeatDocument>, ApiError> {
-    let caller = caller(&request)?;
-    let worker = document_of(&node, &id).await?;
-    if let Caller::Holder(credential) = &caller {
-        let held = node.raft.read(|state| holder(state, credential).map(|_| ()));
-        held.map_err(|refusal| unauthorized(&refusal))?;
-        let own = node.raft.read(|state| {
-            state.node_of(&credential.peer.to_string()).and_then(|id| state.node(id)).map(|it| it.worker_id())
+    if let Caller::Holder(credential) = caller(&request)? {
+        is_held(&node, &credential)?;
+        let is_own = node.raft.read(|state| {
+            let own = state.node_of(&credential.peer.to_string()).and_then(|id| state.node(id));
+            own.is_some_and(|own| own.worker_id() == id || own.info.name == id)
         });
-        if own.as_ref() != Some(&worker.worker_id) {
+        // The same of others and of such as there are none: nobody learns here who there is.
+        if !is_own {
             let detail = "a worker asks for itself alone";
             return Err(ApiError::new(StatusCode::FORBIDDEN, "not_allowed", detail));
         }
     }
+    let worker = document_of(&node, &id).await?;
     Ok(Json(HeartbeatDocument {
         heard: worker.uptime_seconds.is_some(),
         worker_id: worker.worker_id,

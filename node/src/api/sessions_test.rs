@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use futures::StreamExt;
-use pentora_p2p::PreSharedKey;
+use pentora_p2p::{Identity, PreSharedKey};
 use pentora_raft::command::{AccessRole, Command};
 use pentora_raft::state::NewSessionKey;
 use pentora_raft::{ClusterId, Digest};
@@ -13,6 +13,7 @@ use tower::ServiceExt;
 use super::sessions::LOGIN;
 use super::tests::{Answer, TestNode, one_port};
 use super::*;
+use crate::join::token::JoinToken;
 use crate::sign_in::made::{Issuer, Kind, altered, parts, resigned, signed_as};
 use crate::sign_in::{self, MadeKey, Provider, Source, Wanted};
 use crate::tls::Sealing;
@@ -256,6 +257,65 @@ async fn logins_and_refusals_are_in_the_audit_log_and_no_session_is() {
     for secret in [&token, &session, session.rsplit('.').next().unwrap(), session.split('.').nth(1).unwrap()] {
         assert!(!audit.contains(secret));
     }
+    scene.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_credential_of_a_worker_tells_of_no_worker_counts_as_a_wrong_token_and_is_in_the_audit_log() {
+    let scene = Scene::open().await;
+    let guessed = JoinToken::generate(ClusterId::default(), &PreSharedKey::from_bytes([7; 32]));
+    let guessed = guessed.credential(Identity::from_secret([3; 32]).peer_id()).to_string();
+    let heartbeat = |id: &str| format!("/api/v1/workers/{id}/heartbeat");
+    let known = scene.ask("POST", &heartbeat("wrk_n1"), &guessed, &Value::Null).await;
+    let unknown = scene.ask("POST", &heartbeat("nobody"), &guessed, &Value::Null).await;
+    assert_eq!((known.status, unknown.status), (401, 401), "{} {}", known.body, unknown.body);
+    assert_eq!(known.body, unknown.body);
+    let mut answer = unknown;
+    for _ in 0..40 {
+        answer = scene.ask("POST", &heartbeat("wrk_n1"), &guessed, &Value::Null).await;
+    }
+    assert_eq!((answer.status, answer.problem().as_str()), (429, "too_many_failures"), "{}", answer.body);
+    let audit = scene.audit_with("POST /api/v1/workers/{id}/heartbeat").await;
+    assert!(audit.contains("\"status\":401") && !audit.contains(&guessed[4..]), "{audit}");
+    let registered = scene.ask("POST", "/api/v1/workers/register", &guessed, &json!({"name": "w"})).await;
+    assert_eq!(registered.problem(), "too_many_failures");
+    assert_eq!(scene.get("/api/v1/jobs", "key").await.status, 200, "who belongs is let in from there all the same");
+    scene.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_takes_a_backup_or_all_of_the_audit_log_with_them_is_in_the_audit_log() {
+    let scene = Scene::open().await;
+    scene.get("/api/v1/jobs", "key").await;
+    for path in auth::TAKES_ALL {
+        assert!(routes::routes().iter().any(|route| route.path == path && route.method == "GET"), "{path}");
+    }
+    for path in ["/api/v1/audit/export", "/api/v1/jobs/job-1/bundle"] {
+        scene.get(path, "key").await;
+        let audit = scene.audit_with(&format!("\"GET {path}\"")).await;
+        assert!(audit.contains("\"asked\":0") && audit.contains("192.0.2.9"), "{audit}");
+        assert!(!audit.contains("GET /api/v1/jobs\""), "{audit}");
+    }
+    scene.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_is_given_for_a_name_is_neither_in_the_audit_log_nor_in_what_is_answered() {
+    let scene = Scene::open().await;
+    let token = scene.token(json!({"name": "ci", "role": "viewer"})).await;
+    let encoded = format!("%70%6E{}", &token[2..]);
+    for (method, path) in [
+        ("DELETE", format!("/api/v1/tokens/{token}")),
+        ("POST", format!("/api/v1/tokens/{token}/rotate")),
+        ("POST", format!("/api/v1/jobs/{encoded}/cancel")),
+    ] {
+        let answer = scene.ask(method, &path, "key", &Value::Null).await;
+        assert!((400..500).contains(&answer.status), "{method} {path}: {}", answer.body);
+        assert!(!answer.body.contains(&token[4..]), "{}", answer.body);
+    }
+    let audit = scene.audit_with("POST /api/v1/jobs/pna_***/cancel").await;
+    assert!(audit.contains("DELETE /api/v1/tokens/pna_***\"") && audit.contains("POST /api/v1/tokens/pna_***/rotate"));
+    assert!(!audit.contains(&token[4..]), "{audit}");
     scene.close().await;
 }
 

@@ -1,7 +1,7 @@
 //! The way into the audit log. What is about to be carried out is in the log before it is; what came of it, and what was refused,
 //! follows in batches.
 //!
-//! A login is no order: it changes nothing, and whatever is done with a session is noted as an order of its token. Logins are counted by
+//! Who takes much with them (a backup, an export, a job's bundle) is noted as logins are. A login is no order: it changes nothing, and whatever is done with a session is noted as an order of its token. Logins are counted by
 //! who and from where and written behind the fact, at a rate that leaves the log to orders.
 //!
 //! **Invariant: no order of a person is carried out that is not in the audit log.** A node that cannot write there refuses it.
@@ -34,8 +34,8 @@ const MANY_ADDRESSES: &str = "many addresses";
 /// How often refusals are looked at for which there was no budget.
 const LOOKED_AT: Duration = Duration::from_secs(5);
 
-/// In place of the number of the entry by which something was asked: a login has none. Numbers begin at 1.
-const LOGIN: u64 = 0;
+/// In place of the number of the entry by which something was asked: a login and a download have none. Numbers begin at 1.
+pub(super) const UNASKED: u64 = 0;
 
 /// What waits to be written: an entry's author and action, and what came of it.
 type Key = (String, String, String, Outcome);
@@ -128,7 +128,7 @@ impl Waiting {
                 let of_many = || (String::new(), MANY_ADDRESSES.to_owned(), "many requests".to_owned(), outcome);
                 refused.entry(if is_one_more { of_many() } else { key }).or_insert(0)
             }
-            Outcome::Answered { asked: LOGIN, .. } => {
+            Outcome::Answered { asked: UNASKED, .. } => {
                 let logins = &mut entries.logins.entries;
                 let is_one_more = logins.len() >= LOGINS_WAIT_MAX && !logins.contains_key(&key);
                 let (who, from, action, outcome) = key;
@@ -208,7 +208,7 @@ impl Trail {
 
     /// Notes what came of a login, which no entry says was asked for.
     pub fn logged_in(&self, author: &Author, action: &str, status: u16) {
-        self.note(author, action, Outcome::Answered { asked: LOGIN, status });
+        self.note(author, action, Outcome::Answered { asked: UNASKED, status });
     }
 
     /// Notes that something was refused before anything was done.
@@ -283,7 +283,7 @@ mod tests {
     fn logins_fill_no_more_of_the_log_than_their_budget_and_each_is_counted_under_its_token() {
         let (waiting, begun) = (Waiting::default(), Instant::now());
         let key = |who: &str, from: u64| {
-            let outcome = Outcome::Answered { asked: LOGIN, status: 200 };
+            let outcome = Outcome::Answered { asked: UNASKED, status: 200 };
             (who.to_owned(), from.to_string(), "POST /api/v1/auth/login".to_owned(), outcome)
         };
         for number in 0..10_000 {

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use zeroize::Zeroizing;
+
 use crate::config::{ApiTls, Loaded, Origin, Secret};
 use crate::tls::{AUTHORITY_FILE, Anchor, Trust, first_of};
 
@@ -131,7 +133,7 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
 pub fn read_token(path: &Path) -> Result<Secret, String> {
     use std::io::Read;
     let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
-    let mut text = String::new();
+    let mut text = Zeroizing::new(String::new());
     file.take(TOKEN_FILE_BYTES_MAX).read_to_string(&mut text).map_err(|error| error.to_string())?;
     checked_token(&text)
 }

@@ -1,16 +1,18 @@
-//! A text that must not be printed or logged.
+//! A text that must not be printed or logged, and does not stay in memory behind its use.
 
 use std::fmt;
 
-/// Holds a token or key; `{:?}` and `{}` show only that there is one.
+use zeroize::Zeroizing;
+
+/// Holds a token or key; `{:?}` and `{}` show only that there is one, and it is overwritten when it goes.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub struct Secret(Zeroizing<String>);
 
 impl Secret {
     /// Wraps `text`, without the blanks and line breaks that files and pipes leave around it.
     #[must_use]
     pub fn new(text: &str) -> Self {
-        Self(text.trim().to_owned())
+        Self(Zeroizing::new(text.trim().to_owned()))
     }
 
     /// The text itself, for the one place that needs it.

@@ -25,7 +25,7 @@ pub struct AuditDocument {
     pub action: String,
     /// `asked` (about to be carried out), `answered` or `refused`.
     pub outcome: String,
-    /// Of what was answered: the number of the entry in which it was asked; 0 for a login, which is noted once.
+    /// Of what was answered: the number of the entry in which it was asked; 0 for a login or a download, which is noted once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<u64>,
     /// The HTTP status of an answer or refusal.

@@ -14,6 +14,7 @@ use std::str::FromStr;
 use data_encoding::BASE32_NOPAD;
 use pentora_p2p::{Identity, PeerId, PreSharedKey};
 use pentora_raft::{ClusterId, Digest, TokenId};
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::tls::Fingerprint;
 
@@ -27,7 +28,7 @@ const BODY_BYTES: usize = 1 + 16 + 32 + 8 + SECRET_BYTES;
 const AUTHORITY_BYTES: usize = 32;
 const CHECK_BYTES: usize = 4;
 
-/// A join token. `Display` shows it whole; `Debug` does not.
+/// A join token. `Display` shows it whole; `Debug` does not. Its secrets are overwritten when it goes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct JoinToken {
     /// The cluster it is for.
@@ -39,6 +40,13 @@ pub struct JoinToken {
     secret: [u8; SECRET_BYTES],
     /// Who signs the certificates of the cluster's APIs.
     pub authority: Option<Fingerprint>,
+}
+
+impl Drop for JoinToken {
+    fn drop(&mut self) {
+        self.psk.zeroize();
+        self.secret.zeroize();
+    }
 }
 
 /// A text that is no join token.
@@ -93,7 +101,7 @@ impl JoinToken {
     /// The signing key that the secret is the seed of; the same secret under another id or cluster is another key.
     fn signer(&self) -> Identity {
         let parts: [&[u8]; 4] = [b"pentora join token key", &self.cluster.0, &self.id.0, &self.secret];
-        Identity::from_secret(Digest::of(&parts.concat()).0)
+        Identity::from_secret(Digest::of(&Zeroizing::new(parts.concat())).0)
     }
 }
 
@@ -157,7 +165,9 @@ impl FromStr for Credential {
 
 impl fmt::Display for JoinToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut bytes = vec![if self.authority.is_some() { VERSION } else { VERSION_BEFORE }];
+        // As long as it gets: where a vector grows, it leaves what it had behind.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(BODY_BYTES + AUTHORITY_BYTES + CHECK_BYTES));
+        bytes.push(if self.authority.is_some() { VERSION } else { VERSION_BEFORE });
         bytes.extend(self.cluster.0);
         bytes.extend(self.psk);
         bytes.extend(self.id.0);
@@ -165,7 +175,9 @@ impl fmt::Display for JoinToken {
         bytes.extend(self.authority.iter().flat_map(|authority| authority.0));
         let check = Digest::of(&bytes);
         bytes.extend(check.0.iter().take(CHECK_BYTES));
-        write!(f, "{PREFIX}{}", BASE32_NOPAD.encode(&bytes).to_ascii_lowercase())
+        let mut text = Zeroizing::new(BASE32_NOPAD.encode(&bytes));
+        text.make_ascii_lowercase();
+        write!(f, "{PREFIX}{}", *text)
     }
 }
 
@@ -180,8 +192,9 @@ impl FromStr for JoinToken {
 
     fn from_str(text: &str) -> Result<Self, JoinTokenError> {
         let body = text.trim().strip_prefix(PREFIX).ok_or(JoinTokenError::Prefix)?;
-        let bytes =
-            BASE32_NOPAD.decode(body.to_ascii_uppercase().as_bytes()).map_err(|_not_base32| JoinTokenError::Damaged)?;
+        let text = Zeroizing::new(body.to_ascii_uppercase());
+        let bytes = BASE32_NOPAD.decode(text.as_bytes()).map_err(|_not_base32| JoinTokenError::Damaged)?;
+        let bytes = Zeroizing::new(bytes);
         let (body, _) = bytes.split_at_checked(BODY_BYTES).ok_or(JoinTokenError::Damaged)?;
         let size = match body.first() {
             Some(&VERSION) => BODY_BYTES + AUTHORITY_BYTES,

@@ -3,6 +3,7 @@
 
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 const SEAL_VERSION: u8 = 1;
 
@@ -44,16 +45,16 @@ impl Sealing<'_> {
         Some([&[SEAL_VERSION][..], &nonce, &body].concat())
     }
 
-    /// What was sealed; `None` where it was sealed with something else, or damaged.
+    /// What was sealed, overwritten when it goes; `None` where it was sealed with something else, or damaged.
     #[must_use]
-    pub fn open(&self, what: Sealed, beside: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+    pub fn open(&self, what: Sealed, beside: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         let mut bytes = match sealed.split_first() {
-            Some((&SEAL_VERSION, rest)) => rest.to_vec(),
+            Some((&SEAL_VERSION, rest)) => Zeroizing::new(rest.to_vec()),
             _ => return None,
         };
         let (nonce, body) = bytes.split_at_mut_checked(NONCE_LEN)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
-        self.key(what).open_in_place(nonce, Aad::from(beside), body).ok().map(|secret| secret.to_vec())
+        self.key(what).open_in_place(nonce, Aad::from(beside), body).ok().map(|secret| Zeroizing::new(secret.to_vec()))
     }
 
     fn key(&self, what: Sealed) -> LessSafeKey {
@@ -81,7 +82,7 @@ mod tests {
     fn what_is_sealed_opens_beside_its_own_public_half_as_its_own_kind_and_in_its_own_cluster_alone() {
         let sealing = Sealing { psk: &[1; 32], cluster: &[2; 16] };
         let sealed = sealing.seal(Sealed::Session, b"public", b"secret").unwrap();
-        assert_eq!(sealing.open(Sealed::Session, b"public", &sealed).as_deref(), Some(&b"secret"[..]));
+        assert_eq!(sealing.open(Sealed::Session, b"public", &sealed).unwrap().as_slice(), b"secret");
         assert_eq!(sealing.open(Sealed::Session, b"other", &sealed), None);
         assert_eq!(sealing.open(Sealed::Authority, b"public", &sealed), None);
         for other in [Sealing { psk: &[9; 32], ..sealing }, Sealing { cluster: &[9; 16], ..sealing }] {

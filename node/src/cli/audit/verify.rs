@@ -160,7 +160,17 @@ fn next_line(file: &mut impl BufRead, line: usize) -> Result<Option<AuditLine>, 
     if !text.ends_with(b"\n") {
         return Err(if text.len() as u64 == LINE_BYTES_MAX { Broken::TooLong { line } } else { Broken::Cut });
     }
-    serde_json::from_slice(&text).map(Some).map_err(|source| Broken::NoLine { line, source })
+    let odd = |source| Broken::NoLine { line, source };
+    let read: AuditLine = serde_json::from_slice(&text).map_err(odd)?;
+    // What is not read is in no digest either, and anybody could have put it there.
+    let whole: serde_json::Value = serde_json::from_slice(&text).map_err(odd)?;
+    if serde_json::to_value(&read).map_err(odd)? != whole {
+        return Err(Broken::Odd {
+            line,
+            what: "it has something in it that no line of an export has, and no digest is of",
+        });
+    }
+    Ok(Some(read))
 }
 
 fn digest(text: &str) -> Option<Digest> {
@@ -236,6 +246,9 @@ mod tests {
             (without(8), "cut short"),
             (lines[..4].to_vec(), "cut short"),
             (swapped(2, 3), "entry 3 stands where entry 2"),
+            (changed(0, "{\"begin\":{", "{\"begin\":{\"note\":1,"), "no digest is of"),
+            (changed(4, "{\"entry\":{", "{\"entry\":{\"approved_by\":\"root\","), "no digest is of"),
+            (changed(8, "{\"end\":{", "{\"end\":{\"note\":null,"), "no digest is of"),
             (changed(4, "POST", "GET"), "entry 4 was changed"),
             (changed(4, "\"ci\"", "\"cj\""), "entry 4 was changed"),
             (changed(3, "403", "404"), "entry 3 was changed"),

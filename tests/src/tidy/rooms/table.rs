@@ -102,10 +102,11 @@ const P2P: &str = "
 
 const NODE: &str = "
     next:
-    dispatch: app cli failure malloc privilege
+    dispatch: app cli dumps failure malloc masked privilege
+    dumps:
     malloc:
     privilege:
-    cli: airgap backup capacity client clock config data_dir document drill durable_file embedded exclusions failure feeds orders signing tls
+    cli: airgap backup capacity client clock config data_dir document drill durable_file embedded exclusions failure feeds masked orders signing tls
     app: access airgap api backup client clock config coordinator data_dir document drill durable_file embedded failure feeds gateway holders jobs join keeps member_address meters outside policy raft_transport results rpc schedules sign_in signing spec tls traces work_protocol worker
     outside: gateway member_address
     gateway: coordinator rpc work_protocol
@@ -118,7 +119,7 @@ const NODE: &str = "
     client: config document durable_file feeds tls
     config: durable_file policy sign_in signing tls traces
     data_dir: durable_file member_address tls
-    api: airgap backup capacity clock coordinator document drill feeds jobs join keeps meters orders results rpc schedules sign_in spec tls traces work_protocol
+    api: airgap backup capacity clock coordinator document drill feeds jobs join keeps masked meters orders results rpc schedules sign_in spec tls traces work_protocol
     capacity: document
     airgap: clock document durable_file jobs orders policy results rpc signing spec
     backup: results rpc
@@ -145,6 +146,7 @@ const NODE: &str = "
     traces: clock tls
     tls:
     clock:
+    masked:
 ";
 
 const TESTS: &str = "

@@ -1,0 +1,267 @@
+//! What others on a machine may do with a data directory: read its secrets, put something into it, or another in its place.
+
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use super::{API_CERTIFICATE, DataDirError, INSIDE_SINCE, OUTSIDE};
+
+/// The files that are secrets.
+pub(super) const SECRETS: [&str; 4] = ["mesh.key", "mesh.psk", "admin.token", API_CERTIFICATE];
+/// What else is believed that is found there.
+const BELIEVED: [&str; 8] = [OUTSIDE, INSIDE_SINCE, "node.id", "raft", "chunks", "feeds", "hand-in", "spool"];
+/// Permissions of everybody but owner and group. A group may be let in: volumes of containers are handed over so.
+const OTHERS: u32 = 0o007;
+const OTHERS_WRITE: u32 = 0o002;
+const GROUP: u32 = 0o070;
+/// In a directory with it, only an owner may exchange what is theirs.
+const STICKY: u32 = 0o1000;
+/// What is made in a directory with it is its group's: that group was let in.
+const SET_GROUP: u32 = 0o2000;
+/// Links on a way that are looked at, as many as Linux follows.
+const LINKS_MAX: usize = 40;
+
+/// Whether this is the first process of a container of its own. There nobody else is to put something in a directory's place,
+/// and volumes are often handed over writable for everybody (an `emptyDir` of Kubernetes always is).
+pub(super) fn is_alone() -> bool {
+    std::process::id() == 1
+}
+
+/// Whether nobody but owner and group reads the secrets in a data directory, or may put something into it or in its place; the
+/// latter is not asked where the process `is_alone`.
+///
+/// # Errors
+/// [`DataDirError::Exposed`] with the command that mends it.
+pub(super) fn is_private(path: &Path, is_alone: bool) -> Result<(), DataDirError> {
+    let whole = path.canonicalize().map_err(|source| DataDirError::Io { path: path.to_owned(), source })?;
+    if !is_alone {
+        if mode(&whole).is_ok_and(|mode| mode & OTHERS_WRITE != 0) {
+            return exchangeable(&whole);
+        }
+        is_kept_in_place(&whole)?;
+        for link in links(path) {
+            is_led_to(&link, &whole)?;
+        }
+        is_own(&whole)?;
+    }
+    for file in SECRETS.iter().map(|name| whole.join(name)) {
+        let Ok(mode) = mode(&file) else { continue };
+        if mode & OTHERS != 0 {
+            let what = format!("{} is a secret, and everybody on this machine can read or change it", file.display());
+            return exposed(what, format!("chmod 600 {}", file.display()));
+        }
+        if mode & GROUP != 0 && !is_alone {
+            let file = file.display();
+            tracing::warn!(%file, "its group can read or change a secret; for its owner alone: chmod 600 {file}");
+        }
+    }
+    Ok(())
+}
+
+/// Takes from others what they may do in a directory of this process's user that was there before the node; a group that was let in
+/// on purpose stays.
+pub(super) fn close(path: &Path, is_alone: bool) {
+    let Ok(found) = std::fs::metadata(path) else { return };
+    let mode = found.mode() & 0o7777;
+    if is_alone || mode & OTHERS == 0 || found.uid() != nix::unistd::geteuid().as_raw() {
+        return;
+    }
+    let kept = if mode & SET_GROUP == 0 { mode & !(GROUP | OTHERS) } else { mode & !OTHERS };
+    let path_shown = path.display();
+    match std::fs::set_permissions(path, PermissionsExt::from_mode(kept)) {
+        Ok(()) => tracing::info!(path = %path_shown, "others could look into the data directory, and cannot any more"),
+        Err(error) => tracing::warn!(path = %path_shown, %error, "others can look into the data directory"),
+    }
+}
+
+fn exposed(what: String, mend: String) -> Result<(), DataDirError> {
+    Err(DataDirError::Exposed { what, mend })
+}
+
+fn exchangeable(directory: &Path) -> Result<(), DataDirError> {
+    let what = format!("anybody may exchange what is in {}, the data directory among it", directory.display());
+    exposed(what, format!("chmod o-w {}", directory.display()))
+}
+
+fn mode(path: &Path) -> io::Result<u32> {
+    std::fs::metadata(path).map(|found| found.mode())
+}
+
+/// Whether nobody may put another in the place of what this leads to, or of a directory above it.
+fn is_kept_in_place(whole: &Path) -> Result<(), DataDirError> {
+    for above in whole.ancestors().skip(1) {
+        // What cannot be looked at is in nobody's way: the directory itself was opened.
+        let Ok(mode) = mode(above) else { continue };
+        if mode & OTHERS_WRITE != 0 && mode & STICKY == 0 {
+            return exchangeable(above);
+        }
+    }
+    Ok(())
+}
+
+/// Whether a link on the way is as hard to exchange as what it leads to.
+fn is_led_to(link: &Path, whole: &Path) -> Result<(), DataDirError> {
+    let Some(Ok(parent)) = link.parent().map(Path::canonicalize) else { return Ok(()) };
+    let place = parent.join(link.file_name().unwrap_or_default());
+    is_kept_in_place(&place)?;
+    let is_open = mode(&parent).is_ok_and(|mode| mode & OTHERS_WRITE != 0);
+    let is_ours = std::fs::symlink_metadata(&place).is_ok_and(|found| is_trusted(found.uid(), None));
+    if is_open && !is_ours {
+        let what = format!("{} leads to the data directory, and is another user's", place.display());
+        return exposed(what, format!("name {} itself", whole.display()));
+    }
+    Ok(())
+}
+
+/// Whether what is believed in the directory was put there by its owner, by this process's user or by the superuser.
+fn is_own(whole: &Path) -> Result<(), DataDirError> {
+    let owner = std::fs::metadata(whole).ok().map(|found| found.uid());
+    for file in SECRETS.iter().chain(&BELIEVED).map(|name| whole.join(name)) {
+        let Ok(found) = std::fs::symlink_metadata(&file) else { continue };
+        if !is_trusted(found.uid(), owner) {
+            let file = file.display();
+            let what = format!("{file} was put there by another user (uid {})", found.uid());
+            let mend = format!("look at it, then remove it or chown {} {file}", nix::unistd::geteuid());
+            return exposed(what, mend);
+        }
+    }
+    Ok(())
+}
+
+fn is_trusted(user: u32, owner: Option<u32>) -> bool {
+    user == 0 || user == nix::unistd::geteuid().as_raw() || owner == Some(user)
+}
+
+/// The links that are followed on the way to a path, each where it is.
+fn links(path: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    // Without a current directory the path itself could not have been opened either.
+    let mut ways = std::path::absolute(path).map(|path| vec![path]).unwrap_or_default();
+    while let Some(way) = ways.pop() {
+        for place in way.ancestors() {
+            let Ok(target) = std::fs::read_link(place) else { continue };
+            if found.len() >= LINKS_MAX {
+                return found;
+            }
+            if !found.iter().any(|known| known == place) {
+                ways.push(place.parent().unwrap_or(place).join(target));
+                found.push(place.to_owned());
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{lchown, symlink};
+
+    use super::super::DataDir;
+    use super::*;
+
+    /// Some user other than the tests' and root.
+    const STRANGER: u32 = 54_321;
+
+    fn chmod(path: &Path, mode: u32) {
+        std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    }
+
+    fn refused(path: &Path) -> String {
+        DataDir::open(path).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_container_takes_a_volume_that_is_writable_for_everybody_and_no_secret_that_everybody_reads() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("volume");
+        std::fs::create_dir(&path).unwrap();
+        chmod(&path, 0o2777);
+        is_private(&path, true).unwrap();
+        close(&path, true);
+        assert_eq!(mode(&path).unwrap() & 0o777, 0o777);
+        assert!(matches!(is_private(&path, false), Err(DataDirError::Exposed { .. })));
+        std::fs::write(path.join("mesh.key"), b"x").unwrap();
+        chmod(&path.join("mesh.key"), 0o604);
+        assert!(matches!(is_private(&path, true), Err(DataDirError::Exposed { .. })));
+    }
+
+    #[test]
+    fn secrets_that_others_can_read_and_directories_that_they_can_exchange_are_refused_with_what_mends_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (above, path) = (dir.path().join("above"), dir.path().join("above/n1"));
+        drop(DataDir::open(&path).unwrap());
+        for name in SECRETS {
+            let file = path.join(name);
+            std::fs::write(&file, b"x").unwrap();
+            chmod(&file, 0o604);
+            let refused = refused(&path);
+            assert!(refused.contains(name) && refused.contains("to mend it: chmod 600 "), "{refused}");
+            chmod(&file, 0o640);
+            drop(DataDir::open(&path).unwrap());
+        }
+        for (exposed, mode) in [(&above, 0o777), (&path, 0o702), (&path, 0o1777)] {
+            chmod(exposed, mode);
+            let refused = refused(&path);
+            assert!(refused.contains("may exchange") && refused.contains("to mend it: chmod o-w "), "{refused}");
+            chmod(exposed, 0o700);
+        }
+        chmod(&above, 0o1777);
+        drop(DataDir::open(&path).unwrap());
+    }
+
+    #[test]
+    fn a_directory_that_was_there_is_closed_to_others_and_stays_open_to_a_group_that_was_let_in() {
+        let dir = tempfile::tempdir().unwrap();
+        for (before, after) in [(0o755, 0o700), (0o750, 0o750), (0o705, 0o700), (0o2775, 0o2770), (0o700, 0o700)] {
+            let path = dir.path().join(format!("{before:o}"));
+            std::fs::create_dir(&path).unwrap();
+            chmod(&path, before);
+            drop(DataDir::open(&path).unwrap());
+            assert_eq!(mode(&path).unwrap() & 0o7777, after, "{before:o}");
+        }
+    }
+
+    #[test]
+    fn a_link_that_others_may_exchange_does_not_lead_to_a_data_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let (open, path) = (dir.path().join("open"), dir.path().join("n1"));
+        std::fs::create_dir(&open).unwrap();
+        drop(DataDir::open(&path).unwrap());
+        let (link, over) = (open.join("link"), dir.path().join("over"));
+        symlink(&path, &link).unwrap();
+        symlink("open/link", &over).unwrap();
+        for way in [&link, &over] {
+            chmod(&open, 0o755);
+            drop(DataDir::open(way).unwrap());
+            chmod(&open, 0o777);
+            assert!(refused(way).contains("may exchange"), "{}", way.display());
+            chmod(&open, 0o1777);
+            drop(DataDir::open(way).unwrap());
+        }
+        assert_eq!(links(&over).len(), 2);
+        // Where the tests may not give it away there is nothing to see. Most kernels follow no such link themselves.
+        if lchown(&link, Some(STRANGER), None).is_ok() {
+            assert!(DataDir::open(&over).is_err());
+            assert!(is_led_to(&link, &path).unwrap_err().to_string().contains("is another user's"));
+        }
+        let round = dir.path().join("round");
+        symlink("round", &round).unwrap();
+        assert!(links(&round.join("n1")).len() <= LINKS_MAX);
+    }
+
+    #[test]
+    fn what_another_user_put_into_a_data_directory_is_not_believed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("n1");
+        let data_dir = DataDir::open(&path).unwrap();
+        std::fs::create_dir_all(data_dir.store_dir()).unwrap();
+        drop(data_dir);
+        std::fs::write(path.join(OUTSIDE), b"").unwrap();
+        drop(DataDir::open(&path).unwrap());
+        if lchown(path.join(OUTSIDE), Some(STRANGER), None).is_ok() {
+            let refused = refused(&path);
+            assert!(refused.contains("outside was put there by another user (uid 54321)"), "{refused}");
+            assert!(refused.contains("to mend it: ") && path.join("raft").exists(), "{refused}");
+        }
+    }
+}

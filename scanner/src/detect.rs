@@ -425,3 +425,11 @@ mod tests;
 #[cfg(test)]
 #[path = "detect/conversation_test.rs"]
 mod conversation_tests;
+
+#[cfg(test)]
+#[path = "detect/greeting_test.rs"]
+mod greeting_tests;
+
+#[cfg(test)]
+#[path = "detect/tarpit_test.rs"]
+mod tarpit_tests;

@@ -284,12 +284,15 @@ async fn half_a_head_of_a_page_tells_no_version() {
 
 #[tokio::test]
 async fn a_head_in_two_segments_is_judged_when_it_is_whole() {
-    for (parts, pause_ms, product, version) in [
+    for (place, (parts, pause_ms, product, version)) in [
         (&["HTTP/1.1 200 OK\r\nServer: ngi", "nx/1.24.0\r\n\r\n"][..], 600, "nginx", "1.24.0"),
         (&["HTTP/1.1 200 OK\r\nServer: nginx/1.2", "4.0\r\nContent-Length: 0\r\n\r\n"], 900, "nginx", "1.24.0"),
         (&["HTTP/1.1 200 OK\r\nServer: Apache/2.4.5", "8\r\n", "\r\n"], 700, "Apache httpd", "2.4.58"),
-    ] {
-        let server = Server::on("127.55.1.9:8097", move |mut stream| async move {
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let server = Server::on(&format!("127.55.4.{}:8097", place + 1), move |mut stream| async move {
             let _ = request(&mut stream).await;
             in_parts(&mut stream, parts, Duration::from_millis(pause_ms)).await;
         })

@@ -71,13 +71,21 @@ fn is_page(bytes: &[u8]) -> bool {
     http::is_http(bytes) && http::read_head(bytes).is_some()
 }
 
+/// Whether nothing but what may be of a version stands between this version and the end: `9.2p` is half of `9.2p1`.
+fn is_open_ended(bytes: &[u8], version: &[u8]) -> bool {
+    let goes_on = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'+' | b'~');
+    let rest = bytes.iter().rev().take_while(|byte| goes_on(byte)).count();
+    let word = bytes.get(bytes.len() - rest..).unwrap_or_default();
+    !version.is_empty() && (bytes.ends_with(version) || word.windows(version.len()).any(|part| part == version))
+}
+
 /// The match without its version, where that stands at the end of a line that did not end: it may be half of one.
 pub(super) fn without_half_a_version(found: Arc<Match>, bytes: &[u8]) -> Arc<Match> {
     let Some(version) = found.service.version.clone() else { return found };
     let is_last = is_text(bytes)
         && !is_page(bytes)
         && !bytes.ends_with(b"\n")
-        && bytes.trim_ascii_end().ends_with(version.as_bytes());
+        && is_open_ended(bytes.trim_ascii_end(), version.as_bytes());
     if !is_last {
         return found;
     }
@@ -154,6 +162,8 @@ mod tests {
             (half.service.version.as_deref(), half.service.cpes.len(), half.service.product.as_deref()),
             (None, 1, Some("p"))
         );
+        assert!(without_half_a_version(found("9.2"), b"SSH-2.0-p_9.2p").service.version.is_none());
+        assert!(without_half_a_version(found("3.0"), b"220 (p 3.0)").service.version.is_some());
         assert!(without_half_a_version(found("3.0"), b"220 p 3.0\r\n").service.version.is_some());
         assert!(without_half_a_version(found("3.0"), b"220 p 3.0 rea").service.version.is_some());
     }

@@ -1,0 +1,89 @@
+//! Servers that speak first and late: by the habit of their port they are let speak, and what they say to whoever is too early is
+//! not their greeting.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::tests::{Server, drain, identify_by_rules};
+use super::*;
+
+/// What becomes of whoever speaks before the greeting.
+#[derive(Clone, Copy)]
+enum Early {
+    /// It is told so, and that was it.
+    Refused(&'static [u8]),
+    /// The connection ends without a word.
+    Closed,
+    /// The greeting comes all the same.
+    Borne,
+}
+
+/// A server: where, after how long it greets, by what, and what it does to whoever speaks before.
+type Late = (u16, u64, &'static [u8], Early, (&'static str, Option<&'static str>, Option<&'static str>));
+
+#[rustfmt::skip]
+static LATE: &[Late] = &[
+    // By the habit of the port.
+    (25, 5000, b"220 mx.frob.example ESMTP Postfix (3.7.11)\r\n", Early::Refused(b"554 5.5.1 Error: protocol synchronization error\r\n"), ("smtp", Some("Postfix smtpd"), Some("3.7.11"))),
+    (587, 4000, b"220-mx.frob.example ESMTP Exim 4.96\r\n220 ready\r\n", Early::Refused(b"554 SMTP synchronization error\r\n"), ("smtp", Some("Exim smtpd"), Some("4.96"))),
+    (21, 4500, b"220 ProFTPD 1.3.8 Server (x) [::1]\r\n", Early::Closed, ("ftp", Some("ProFTPD"), Some("1.3.8"))),
+    (22, 3000, b"SSH-2.0-OpenSSH_8.4p1\r\n", Early::Refused(b"Invalid SSH identification string.\r\n"), ("ssh", Some("OpenSSH"), Some("8.4p1"))),
+    (110, 3500, b"+OK Dovecot ready.\r\n", Early::Refused(b"-ERR Unknown command.\r\n"), ("pop3", Some("Dovecot pop3d"), None)),
+    (143, 5500, b"* OK [CAPABILITY IMAP4rev1 STARTTLS] Dovecot ready.\r\n", Early::Refused(b"* BAD Error in IMAP command received by server.\r\n"), ("imap", Some("Dovecot imapd"), None)),
+    (119, 4000, b"200 news.frob.example InterNetNews NNRP server INN 2.7.1 ready (posting ok)\r\n", Early::Closed, ("nntp", Some("INN"), Some("2.7.1"))),
+    (3306, 3000, b"I\0\0\0\x0a5.7.44-log\0\x01\0\0\0abcdefgh\0\xff\xf7\x08\x02\0\xff\x81\x15\0\0\0\0\0\0\0\0\0\0abcdefghijkl\0mysql_native\0", Early::Closed, ("mysql", Some("MySQL"), Some("5.7.44"))),
+    (873, 2500, b"@RSYNCD: 31.0\n", Early::Closed, ("rsync", Some("rsync"), None)),
+    (5900, 3000, b"RFB 003.008\n", Early::Closed, ("vnc", Some("VNC"), None)),
+    // On numbers that say nothing: what bears early talk is named, and what does not is let speak then.
+    (47201, 2000, b"220 (vsFTPd 3.0.3)\r\n", Early::Borne, ("ftp", Some("vsftpd"), Some("3.0.3"))),
+    (47202, 2000, b"220 mx.frob.example ESMTP Postfix\r\n", Early::Refused(b"554 5.5.1 Error: too early\r\n"), ("smtp", Some("Postfix smtpd"), None)),
+    (47203, 3000, b"SSH-2.0-dropbear_2022.83\r\n", Early::Borne, ("ssh", Some("Dropbear sshd"), Some("2022.83"))),
+    (47204, 2500, b"+OK Dovecot ready.\r\n", Early::Refused(b"-ERR what?\r\n"), ("pop3", Some("Dovecot pop3d"), None)),
+];
+
+async fn speak(mut stream: TcpStream, late: &'static Late, spoken: &Mutex<Vec<u16>>) {
+    let (port, delay_ms, greeting, early, _) = late;
+    let mut words = [0; 512];
+    let told = timeout(Duration::from_millis(*delay_ms), stream.read(&mut words)).await;
+    let has_spoken = matches!(told, Ok(Ok(1..)));
+    if has_spoken {
+        spoken.lock().unwrap().push(*port);
+    }
+    match (has_spoken, early) {
+        (true, Early::Refused(words)) => drop(stream.write_all(words).await),
+        (true, Early::Closed) => {}
+        _ if told.is_ok() && !has_spoken => {}
+        (true, Early::Borne) => {
+            tokio::time::sleep(Duration::from_millis(*delay_ms)).await;
+            let _ = stream.write_all(greeting).await;
+            drain(&mut stream).await;
+        }
+        (false, _) => {
+            let _ = stream.write_all(greeting).await;
+            drain(&mut stream).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_greeting_is_waited_for_and_names_its_server() {
+    static SPOKEN: Mutex<Vec<u16>> = Mutex::new(Vec::new());
+    let asked = LATE.iter().map(|late| async move {
+        let (port, .., expected) = late;
+        let server = Server::on(&format!("127.55.3.1:{port}"), move |stream| speak(stream, late, &SPOKEN)).await;
+        let found = identify_by_rules(server.address, &Options::default()).await.service;
+        let told = found.as_ref().map(|found| (&*found.name, found.product.as_deref(), found.version.as_deref()));
+        (told != Some(*expected)).then(|| format!("{port}: {told:?}, not {expected:?}"))
+    });
+    let wrong: Vec<String> = join_all(asked).await.into_iter().flatten().collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    let spoken = SPOKEN.lock().unwrap();
+    for port in [25, 587] {
+        assert!(!spoken.contains(&port), "who punishes early talk was talked to: {spoken:?}");
+    }
+}

@@ -19,7 +19,7 @@ pub use compact::{Look, is_jwt, look};
 pub use fault::Fault;
 pub use key_set::{KeySet, KeySetError};
 pub use provider::{Person, Provider, Source, is_person};
-pub use providers::SignIn;
+pub use providers::{SignIn, Word};
 pub use session::{Granted, LIFE_S, MadeKey, Session, Wanted, issuer_of, make_key, number_of, read, sign};
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ work=$(mktemp -d) pid= network=
 cleanup() {
   trap - EXIT
   for process in $pid $network; do kill -KILL "$process" 2>/dev/null || true; done
+  wait 2>/dev/null || true
   umount "$work/root/proc" "$work/root/dev" 2>/dev/null || true
   rm -rf --one-file-system "$work"
 }

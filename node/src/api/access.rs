@@ -149,7 +149,7 @@ pub(super) async fn own(
     Extension(author): Extension<Author>,
     shown: Option<Extension<Shown>>,
 ) -> Result<Json<AccessTokenDocument>, ApiError> {
-    if let Some(Extension(Shown { by: By::Provider(role), ends_ms })) = shown {
+    if let Some(Extension(Shown { by: By::Provider(role, _), ends_ms })) = shown {
         return Ok(Json(of_person(author, role, ends_ms)));
     }
     if author.who.is_empty() {

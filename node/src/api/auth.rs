@@ -20,7 +20,7 @@ use super::routes::Route;
 use super::sessions::{self, LOGIN};
 use super::{Access, ApiError, Node};
 use crate::join::token::{Credential, JoinToken};
-use crate::sign_in::{Fault, is_jwt, is_person};
+use crate::sign_in::{Fault, Word, is_jwt, is_person};
 
 /// Where a request came from, in words; put beside it by whoever took it off a socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub(super) enum By {
     /// By the token whose secret has this digest.
     Token(Digest),
     /// By the provider's word, as this.
-    Provider(AccessRole),
+    Provider(AccessRole, Word),
 }
 
 impl Shown {
@@ -57,7 +57,7 @@ impl Shown {
         let now_ms = node.raft.now_ms();
         let lets_in = match self.by {
             By::Token(key) => node.raft.read(|state| state.access_token(&key)).is_some_and(|it| it.is_valid(now_ms)),
-            By::Provider(_) => true,
+            By::Provider(_, word) => node.sign_in.holds(word),
         };
         lets_in && self.ends_ms.is_none_or(|ends_ms| ends_ms > now_ms)
     }

@@ -42,8 +42,8 @@ pub(super) fn bearer(node: &Node, text: &str) -> Result<Bearer, Refused> {
     let look = sign_in::look(text)?;
     let now_ms = node.raft.now_ms();
     if look.issuer() != Some(sign_in::issuer_of(node.cluster).as_str()) {
-        let sign_in::Person { who, role, ends_ms } = node.sign_in.read(&look, now_ms)?;
-        let shown = Shown { by: By::Provider(role), ends_ms: Some(ends_ms) };
+        let (sign_in::Person { who, role, ends_ms }, word) = node.sign_in.read(&look, now_ms)?;
+        let shown = Shown { by: By::Provider(role, word), ends_ms: Some(ends_ms) };
         return Ok(Bearer { who, roles: vec![role], shown });
     }
     let number = sign_in::number_of(&look)?;

@@ -1,12 +1,14 @@
 //! Sessions and signing in over the API: what a JWT lets in as, what ends it, and what is refused with its code.
 
 use axum::body::Body;
+use futures::StreamExt;
 use pentora_p2p::PreSharedKey;
 use pentora_raft::command::{AccessRole, Command};
 use pentora_raft::state::NewSessionKey;
 use pentora_raft::{ClusterId, Digest};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
 
 use super::sessions::LOGIN;
 use super::tests::{Answer, TestNode, one_port};
@@ -304,5 +306,60 @@ async fn a_person_whom_a_provider_signed_for_is_let_in_by_its_name_and_its_role_
     assert!(audit.contains(who), "{audit}");
     scene.node.served.sign_in.take(None).unwrap();
     assert_eq!(scene.refused(&alice).await, "jwt_issuer", "and not any more");
+    scene.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_of_somebody_whom_a_provider_let_in_ends_with_the_provider_or_its_key_and_no_other_does() {
+    let scene = Scene::open().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("jwks.json");
+    let [issuer, next] = [Kind::Ed25519, Kind::P256].map(Issuer::new);
+    let keys = |keys: &[&Issuer]| {
+        let keys: Vec<Value> = keys.iter().map(|issuer| issuer.jwk()).collect();
+        std::fs::write(&path, json!({"keys": keys}).to_string()).unwrap();
+    };
+    keys(&[&issuer]);
+    let provider = Provider {
+        issuer: "https://idp.example".into(),
+        audience: "pentora".into(),
+        keys: Source::File(path.clone()),
+        role_claim: "groups".into(),
+        name_claim: "sub".into(),
+        roles: vec![("all".into(), AccessRole::Viewer)],
+    };
+    let sign_in = scene.node.served.sign_in.clone();
+    sign_in.take(Some(provider.clone())).unwrap();
+    let now_s = scene.node.served.raft.now_ms() / 1000;
+    let alice =
+        json!({"iss": "https://idp.example", "aud": "pentora", "sub": "alice", "groups": "all", "exp": now_s + 600});
+    let open = async |bearer: &str| {
+        let request = axum::http::Request::get("/api/v1/events").header("authorization", format!("Bearer {bearer}"));
+        let request = request.header("accept", "text/event-stream").body(Body::empty()).unwrap();
+        let response = scene.node.router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 200);
+        Box::pin(response.into_body().into_data_stream().filter(|piece| {
+            let is_heartbeat = piece.as_ref().is_ok_and(|piece| piece.starts_with(b": here"));
+            std::future::ready(!is_heartbeat)
+        }))
+    };
+    let mut by_token = open("key").await;
+    assert!(by_token.next().await.is_some(), "its place");
+    for (what, take_away) in [("its key", Some(provider.clone())), ("the provider", None)] {
+        keys(&[&issuer]);
+        sign_in.take(Some(provider.clone())).unwrap();
+        let mut stream = open(&issuer.sign(&alice)).await;
+        assert!(stream.next().await.is_some(), "its place");
+        keys(&[&issuer, &next]);
+        sign_in.take(Some(provider.clone())).unwrap();
+        let goes_on = tokio::time::timeout(Duration::from_millis(300), stream.next()).await;
+        assert!(goes_on.is_err(), "a key more ends nothing");
+        keys(&[&next]);
+        sign_in.take(take_away).unwrap();
+        let ended = tokio::time::timeout(Duration::from_secs(5), stream.next()).await;
+        assert!(ended.expect("at once, and not when it next says that it is there").is_none(), "{what}");
+    }
+    assert!(tokio::time::timeout(Duration::from_millis(300), by_token.next()).await.is_err(), "a token's goes on");
+    drop(by_token);
     scene.close().await;
 }

@@ -209,6 +209,7 @@ impl Reader {
     ) {
         let stop = hang_up.map(|HangUp(token)| token).unwrap_or_default();
         let mut applied = self.node.raft.watch_applied();
+        let mut withdrawn = self.node.sign_in.watch_withdrawn();
         let mut hello = format!("retry: {RETRY_MS}\n");
         // An id without data is kept by the reader, so that one who is cut off before the first event misses none.
         let _ = write!(hello, "id: {}\n\n", EventCursor(self.place));
@@ -233,7 +234,8 @@ impl Reader {
                 }
             }
             applied.borrow_and_update();
-            // Revoked, rotated or over: who reads on has to show another.
+            withdrawn.borrow_and_update();
+            // Revoked, rotated, over, or let in by a word that holds no more: who reads on has to show another.
             if self.shown.is_some_and(|shown| !shown.is_valid(&self.node)) {
                 return;
             }
@@ -250,6 +252,7 @@ impl Reader {
                 biased;
                 () = stop.cancelled() => return,
                 () = sender.closed() => return,
+                looked = withdrawn.changed() => if looked.is_err() { return },
                 () = tokio::time::sleep_until(said + HEARTBEAT) => waiting.push(Bytes::from_static(b": here\n\n")),
                 changed = applied.changed() => match changed {
                     Ok(()) => tokio::time::sleep(GATHER).await,

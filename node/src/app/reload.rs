@@ -10,7 +10,7 @@ use super::node_info;
 use crate::config::{Sources, reload};
 use crate::failure::{ExitCode, Failure};
 use crate::policy::own::OwnFile;
-use crate::sign_in::SignIn;
+use crate::sign_in::{Provider, SignIn, Source};
 
 /// Makes SIGHUP stop nothing from here on, and answers what reads the file again at each until `stop`.
 ///
@@ -44,13 +44,8 @@ pub(super) fn keep(
 
 /// Reads it once; answers what it was read from.
 async fn read_again(sources: Sources, own: &OwnFile, sign_in: &SignIn, has_files: bool) -> Sources {
-    if sources.file.is_none() {
-        if has_files {
-            return sources;
-        }
-        tracing::warn!("asked to read the configuration again, and there is no file: start the node with --config");
-        return sources;
-    }
+    // What a node was given in its environment stays as it was; the files that it names are read all the same.
+    let has_file = sources.file.is_some();
     let before = sources.clone();
     // Files may be on a slow disk.
     let read = tokio::task::spawn_blocking(move || reload(&before).map_err(|error| error.to_string())).await;
@@ -61,13 +56,18 @@ async fn read_again(sources: Sources, own: &OwnFile, sign_in: &SignIn, has_files
     let taken = match taken {
         Ok((read, rules)) => {
             let (sign_in, provider) = (sign_in.clone(), read.oidc.provider());
+            let names_files = has_files || matches!(&provider, Some(Provider { keys: Source::File(_), .. }));
             let took = tokio::task::spawn_blocking(move || sign_in.take(provider)).await;
-            took.map_err(|error| error.to_string()).and_then(|took| took).map(|()| (read, rules))
+            took.map_err(|error| error.to_string()).and_then(|took| took).map(|()| (read, rules, names_files))
         }
         Err(error) => Err(error),
     };
     match taken {
-        Ok((read, rules)) => {
+        Ok((_, _, names_files)) if !has_file => {
+            tell_without_a_file(names_files);
+            sources
+        }
+        Ok((read, rules, _)) => {
             if *own.now() != rules {
                 own.set(rules);
             }
@@ -81,5 +81,19 @@ async fn read_again(sources: Sources, own: &OwnFile, sign_in: &SignIn, has_files
             tracing::error!(error, "the configuration is wrong, and nothing of it is taken");
             sources
         }
+    }
+}
+
+/// Says what was read of a node without a configuration file.
+fn tell_without_a_file(names_files: bool) {
+    if names_files {
+        tracing::info!(
+            "this node has no configuration file: keys and certificates were read again, and the rest is as it was at its start"
+        );
+    } else {
+        tracing::warn!(
+            "asked to read the configuration again, and there is none to read: this node was configured without a file; \
+             start it again with other values, or with --config"
+        );
     }
 }

@@ -27,6 +27,14 @@ struct Key {
     kid: Option<String>,
     algorithm: Algorithm,
     key: DecodingKey,
+    /// The same as bytes: what is decoded by cannot be compared.
+    public: Vec<u8>,
+}
+
+impl Key {
+    fn is(&self, other: &Self) -> bool {
+        (&self.kid, self.algorithm, &self.public) == (&other.kid, other.algorithm, &other.public)
+    }
 }
 
 /// Why a set is not taken.
@@ -96,6 +104,11 @@ impl KeySet {
         self.0.is_empty()
     }
 
+    /// Whether every key of `before` is still in it.
+    pub(super) fn has_all_of(&self, before: &Self) -> bool {
+        before.0.iter().all(|key| self.0.iter().any(|own| own.is(key)))
+    }
+
     /// Whether a JWT was signed by the key that it names, or where it names none, by the only one.
     pub(super) fn signed(&self, look: &Look<'_>) -> Result<(), Fault> {
         let named: Vec<&Key> = match (&look.kid, self.0.as_slice()) {
@@ -120,32 +133,33 @@ impl KeyText {
     /// The key, where it is one that signs and that is known here.
     fn key(self) -> Option<Key> {
         let bytes = |text: &str| BASE64URL_NOPAD.decode(text.as_bytes()).ok();
-        let (algorithm, word, key) = match (self.kty.as_str(), self.crv.as_str()) {
+        let (algorithm, word, key, public) = match (self.kty.as_str(), self.crv.as_str()) {
             ("OKP", "Ed25519") => {
                 let point = bytes(&self.x).filter(|point| point.len() == ED25519_BYTES)?;
-                (Algorithm::EdDSA, "EdDSA", DecodingKey::from_ed_der(&point))
+                (Algorithm::EdDSA, "EdDSA", DecodingKey::from_ed_der(&point), point)
             }
             ("EC", "P-256") => {
                 let coordinate = |text| bytes(text).filter(|bytes| bytes.len() == COORDINATE_BYTES);
                 let point = [vec![UNCOMPRESSED], coordinate(&self.x)?, coordinate(&self.y)?].concat();
-                (Algorithm::ES256, "ES256", DecodingKey::from_ec_der(&point))
+                (Algorithm::ES256, "ES256", DecodingKey::from_ec_der(&point), point)
             }
             ("RSA", _) => {
                 let modulus = bytes(&self.n).filter(|modulus| MODULUS_BYTES.contains(&modulus.len()))?;
                 let exponent = bytes(&self.e).filter(|exponent| (1..=8).contains(&exponent.len()))?;
-                (Algorithm::RS256, "RS256", DecodingKey::from_rsa_raw_components(&modulus, &exponent))
+                let key = DecodingKey::from_rsa_raw_components(&modulus, &exponent);
+                (Algorithm::RS256, "RS256", key, [modulus, exponent].concat())
             }
             _ => return None,
         };
         let is_other = self.alg.as_deref().is_some_and(|alg| alg != word && !(alg == "Ed25519" && word == "EdDSA"));
         let is_for_secrets = self.usage.as_deref().is_some_and(|usage| usage != "sig");
-        (!is_other && !is_for_secrets).then_some(Key { kid: self.kid, algorithm, key })
+        (!is_other && !is_for_secrets).then_some(Key { kid: self.kid, algorithm, key, public })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::super::made::{Issuer, Kind};
     use super::*;
@@ -166,6 +180,18 @@ mod tests {
         let set = KeySet::read(json!({"keys": keys}).to_string().as_bytes()).unwrap();
         assert_eq!(set.len(), 3);
         assert!(!set.is_empty());
+    }
+
+    #[test]
+    fn a_set_has_all_of_another_where_each_key_is_there_under_its_name() {
+        let [one, other] = [Kind::Ed25519, Kind::P256].map(Issuer::new);
+        let set = |keys: &[Value]| KeySet::read(json!({"keys": keys}).to_string().as_bytes()).unwrap();
+        let both = set(&[other.jwk(), one.jwk()]);
+        assert!(both.has_all_of(&set(&[one.jwk()])) && both.has_all_of(&set(&[one.jwk(), other.jwk()])));
+        assert!(both.has_all_of(&KeySet::default()));
+        assert!(!set(&[one.jwk()]).has_all_of(&both));
+        assert!(!both.has_all_of(&set(&[one.clone().named("other").jwk()])), "another name");
+        assert!(!both.has_all_of(&set(&[Issuer::new(Kind::Ed25519).jwk()])), "another key of that name");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::compact::Look;
@@ -35,7 +35,13 @@ struct Inner {
     taken: Mutex<Option<Taken>>,
     /// That keys are wanted: at the start, when another provider is taken, and for a key that is not known.
     wanted: Notify,
+    /// How often something that let people in was taken away: the provider, or a key of its.
+    withdrawn: watch::Sender<u64>,
 }
+
+/// What a person was let in by, as it was then. It holds until the provider is another, or has one of its keys no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Word(u64);
 
 #[derive(Debug, Clone)]
 struct Taken {
@@ -63,27 +69,56 @@ impl SignIn {
                 Some(Taken { provider: Arc::new(provider), keys })
             }
         };
-        *self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner) = taken;
+        let mut now = self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let holds = match (&*now, &taken) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(before), Some(next)) => before.provider == next.provider && next.keys.has_all_of(&before.keys),
+        };
+        *now = taken;
+        self.withdraw_unless(holds);
+        drop(now);
         self.inner.wanted.notify_one();
         Ok(())
+    }
+
+    /// Whoever was let in before has to show something again, unless what let them in still holds. Under the lock of what is taken.
+    fn withdraw_unless(&self, holds: bool) {
+        if !holds {
+            self.inner.withdrawn.send_modify(|times| *times += 1);
+        }
+    }
+
+    /// Whether what let somebody in still would.
+    #[must_use]
+    pub fn holds(&self, word: Word) -> bool {
+        *self.inner.withdrawn.borrow() == word.0
+    }
+
+    /// Tells when something that let people in was taken away.
+    #[must_use]
+    pub fn watch_withdrawn(&self) -> watch::Receiver<u64> {
+        self.inner.withdrawn.subscribe()
     }
 
     fn taken(&self) -> Option<Taken> {
         self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Who showed a JWT, where the provider of this node says so.
+    /// Who showed a JWT, where the provider of this node says so, and by which word of its.
     ///
     /// # Errors
     /// [`Fault`].
-    pub fn read(&self, look: &Look<'_>, now_ms: u64) -> Result<Person, Fault> {
+    pub fn read(&self, look: &Look<'_>, now_ms: u64) -> Result<(Person, Word), Fault> {
+        // Before what is taken: what is withdrawn meanwhile is told late and not missed.
+        let word = Word(*self.inner.withdrawn.borrow());
         let taken = self.taken().filter(|taken| look.issuer() == Some(taken.provider.issuer.as_str()));
         let Taken { provider, keys } = taken.ok_or(Fault::Issuer)?;
         let person = provider.read(&keys, look, now_ms);
         if person == Err(Fault::KeyUnknown) {
             self.inner.wanted.notify_one();
         }
-        person
+        person.map(|person| (person, word))
     }
 
     /// Keeps the provider's keys fresh until `stop`.
@@ -152,7 +187,9 @@ impl SignIn {
     fn put(&self, of: &Taken, keys: KeySet) {
         let mut taken = self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(taken) = taken.as_mut().filter(|taken| Arc::ptr_eq(&taken.provider, &of.provider)) {
+            let holds = keys.has_all_of(&taken.keys);
             taken.keys = Arc::new(keys);
+            self.withdraw_unless(holds);
         }
     }
 }
@@ -341,9 +378,21 @@ mod tests {
         std::fs::write(&path, json!({"keys": [issuer.jwk()]}).to_string()).unwrap();
         sign_in.take(Some(provider.clone())).unwrap();
         let jwt = issuer.sign(&claims(&provider));
-        assert!(sign_in.read(&look(&jwt).unwrap(), NOW_MS).is_ok());
+        let (_, word) = sign_in.read(&look(&jwt).unwrap(), NOW_MS).unwrap();
         std::fs::write(&path, "{}").unwrap();
-        assert!(sign_in.take(Some(Provider { audience: "other".into(), ..provider })).is_err());
-        assert!(sign_in.read(&look(&jwt).unwrap(), NOW_MS).is_ok(), "what was taken before still is");
+        assert!(sign_in.take(Some(Provider { audience: "other".into(), ..provider.clone() })).is_err());
+        assert_eq!(sign_in.read(&look(&jwt).unwrap(), NOW_MS).unwrap().1, word, "what was taken before still is");
+        let second = Issuer::new(Kind::P256);
+        std::fs::write(&path, json!({"keys": [second.jwk(), issuer.jwk()]}).to_string()).unwrap();
+        sign_in.take(Some(provider.clone())).unwrap();
+        assert!(sign_in.holds(word), "a key more, and all that was there");
+        std::fs::write(&path, json!({"keys": [second.jwk()]}).to_string()).unwrap();
+        sign_in.take(Some(provider.clone())).unwrap();
+        assert!(!sign_in.holds(word), "its key is gone");
+        let (_, word) = sign_in.read(&look(&second.sign(&claims(&provider))).unwrap(), NOW_MS).unwrap();
+        sign_in.take(Some(provider.clone())).unwrap();
+        assert!(sign_in.holds(word), "the same once more");
+        sign_in.take(Some(Provider { roles: Vec::new(), ..provider })).unwrap();
+        assert!(!sign_in.holds(word), "it means another role");
     }
 }

@@ -156,6 +156,7 @@ pub fn router(served: Node) -> Router {
     let routes = routes::routes();
     let gateway = forward::Gateway { node: Arc::clone(&served), places: Arc::clone(&handed_on), body_max: 0 };
     let gate = Arc::new(auth::Gate::new(gateway, &routes));
+    let bodies = Arc::new(body::Bodies::of(&routes));
     for route in routes.into_iter().map(|route| route.handed_on(&served, &handed_on)) {
         match (route.access, route.streams) {
             (Access::As(_) | Access::Token, false) => guarded = route.add_to(guarded),
@@ -165,7 +166,7 @@ pub fn router(served: Node) -> Router {
         }
     }
     guarded
-        .route_layer(from_fn_with_state(Arc::new(Semaphore::new(body::LARGE_AT_ONCE)), body::read))
+        .route_layer(from_fn_with_state(bodies, body::read))
         .merge(streamed)
         .route_layer(from_fn_with_state(Arc::clone(&served), freshness::wait))
         .route_layer(from_fn_with_state(Arc::clone(&gate), auth::check))

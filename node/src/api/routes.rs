@@ -26,6 +26,8 @@ pub(super) struct Route {
     pub(super) access: Access,
     /// Whether its body is read by its handler, piece by piece, because it may be larger than memory should be.
     pub(super) streams: bool,
+    /// Whether its body may be large: targets, feeds, and what holds lists of targets.
+    pub(super) takes_large: bool,
     /// Whether it is about the node that is asked, so that one which only scans does not hand it to a member.
     is_own: bool,
     pub(super) method: Method,
@@ -48,11 +50,15 @@ impl Route {
         let access = access.into();
         // Whoever has no token is answered by the node that is asked.
         let is_own = access == Access::Open;
-        Self { access, streams: false, is_own, method, path: path.into(), says, handler }
+        Self { access, streams: false, takes_large: false, is_own, method, path: path.into(), says, handler }
     }
 
     fn streamed(self) -> Self {
         Self { streams: true, is_own: true, ..self }
+    }
+
+    fn large(self) -> Self {
+        Self { takes_large: true, ..self }
     }
 
     fn of_the_node_asked(self) -> Self {

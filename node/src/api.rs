@@ -21,6 +21,7 @@ mod keeps;
 mod knowledge;
 mod limits;
 mod listen;
+mod listeners;
 mod members;
 mod metrics;
 mod openapi;
@@ -152,12 +153,17 @@ type Node = Arc<Served>;
 pub fn router(served: Node) -> Router {
     let (mut guarded, mut streamed) = (Router::new(), Router::new());
     let (mut of_workers, mut open) = (Router::new(), Router::new());
-    let handed_on = Arc::new(Semaphore::new(forward::AT_ONCE));
+    let (handed_on, streams) = (Arc::new(Semaphore::new(forward::AT_ONCE)), forward::streams());
     let routes = routes::routes();
-    let gateway = forward::Gateway { node: Arc::clone(&served), places: Arc::clone(&handed_on), body_max: 0 };
+    let gateway = forward::Gateway {
+        node: Arc::clone(&served),
+        places: Arc::clone(&handed_on),
+        streams: streams.clone(),
+        body_max: 0,
+    };
     let gate = Arc::new(auth::Gate::new(gateway, &routes));
     let bodies = Arc::new(body::Bodies::of(&routes));
-    for route in routes.into_iter().map(|route| route.handed_on(&served, &handed_on)) {
+    for route in routes.into_iter().map(|route| route.handed_on(&served, &handed_on, &streams)) {
         match (route.access, route.streams) {
             (Access::As(_) | Access::Token, false) => guarded = route.add_to(guarded),
             (Access::As(_) | Access::Token, true) => streamed = route.add_to(streamed),
@@ -182,7 +188,7 @@ pub fn router(served: Node) -> Router {
         })
         // Bodies are bounded where they are read.
         .layer(DefaultBodyLimit::disable())
-        .layer(Extension(stream::Listeners::default()))
+        .layer(Extension(stream::listeners()))
         .layer(tower_http::catch_panic::CatchPanicLayer::new())
         .layer(from_fn_with_state(Arc::clone(&served), browser::keep_out))
         .layer(from_fn_with_state(Arc::clone(&served), stamp))

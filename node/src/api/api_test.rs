@@ -822,12 +822,13 @@ async fn readers_of_streams_have_places_which_they_give_back() {
         match response.status().as_u16() {
             200 => readers.push(response),
             status => {
-                assert_eq!((status, response.headers()["retry-after"].to_str().unwrap()), (503, "5"));
+                assert_eq!((status, response.headers()["retry-after"].to_str().unwrap()), (429, "5"));
                 break;
             }
         }
         assert!(readers.len() < 1_000, "there is no bound");
     }
+    assert_eq!(readers.len(), 16, "a token has a share, and the rest is for others");
     readers.pop();
     // Whoever is gone is noticed by whoever would have told it something.
     let again = async {

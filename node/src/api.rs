@@ -107,6 +107,8 @@ pub struct Served {
     pub cluster: ClusterId,
     /// The mesh's key, for join tokens; `None` for an embedded node.
     pub psk: Option<PreSharedKey>,
+    /// The names under which browsers ask this node; `None` for any.
+    pub hosts: Option<Vec<String>>,
     /// Consensus.
     pub raft: Raft,
     /// What is heard of the others; `None` for an embedded node.

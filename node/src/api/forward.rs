@@ -36,6 +36,8 @@ const HANDED_ON: [&str; 5] = ["authorization", "content-type", "idempotency-key"
 const OWN_TOKEN: &str = "/api/v1/tokens/self";
 /// Bodies up to this size are read before a member has looked at the token, in bytes: less than the head of a request may have.
 const UNASKED_BYTES_MAX: u64 = 16 << 10;
+/// Where a node takes bundles in.
+const IMPORTS: &str = "/api/v1/imports";
 /// Where the node that is asked is taken out of its cluster.
 const LEAVE: &str = "/api/v1/cluster/leave";
 /// Where an answer says how far the log was.
@@ -144,9 +146,11 @@ impl Gateway {
     }
 
     /// What a member is asked before the body of a request is read: whether it knows the token, where the body is large, or of
-    /// unknown size.
+    /// unknown size, or not handed on.
     pub(super) fn before_its_body(request: &Request) -> Option<Request> {
-        if request.body().size_hint().upper().is_some_and(|bytes| bytes <= UNASKED_BYTES_MAX) {
+        let is_small = request.body().size_hint().upper().is_some_and(|bytes| bytes <= UNASKED_BYTES_MAX);
+        // Its handler answers for this node, and not for the member that knows the token.
+        if is_small && request.uri().path() != IMPORTS {
             return None;
         }
         let mut asked = Request::new(Body::empty());

@@ -21,6 +21,7 @@ mod keeps;
 mod knowledge;
 mod limits;
 mod listen;
+mod listeners;
 mod members;
 mod metrics;
 mod openapi;
@@ -106,6 +107,8 @@ pub struct Served {
     pub cluster: ClusterId,
     /// The mesh's key, for join tokens; `None` for an embedded node.
     pub psk: Option<PreSharedKey>,
+    /// The names under which browsers ask this node; `None` for any.
+    pub hosts: Option<Vec<String>>,
     /// Consensus.
     pub raft: Raft,
     /// What is heard of the others; `None` for an embedded node.
@@ -152,11 +155,17 @@ type Node = Arc<Served>;
 pub fn router(served: Node) -> Router {
     let (mut guarded, mut streamed) = (Router::new(), Router::new());
     let (mut of_workers, mut open) = (Router::new(), Router::new());
-    let handed_on = Arc::new(Semaphore::new(forward::AT_ONCE));
+    let (handed_on, streams) = (Arc::new(Semaphore::new(forward::AT_ONCE)), forward::streams());
     let routes = routes::routes();
-    let gateway = forward::Gateway { node: Arc::clone(&served), places: Arc::clone(&handed_on), body_max: 0 };
+    let gateway = forward::Gateway {
+        node: Arc::clone(&served),
+        places: Arc::clone(&handed_on),
+        streams: streams.clone(),
+        body_max: 0,
+    };
     let gate = Arc::new(auth::Gate::new(gateway, &routes));
-    for route in routes.into_iter().map(|route| route.handed_on(&served, &handed_on)) {
+    let bodies = Arc::new(body::Bodies::of(&routes));
+    for route in routes.into_iter().map(|route| route.handed_on(&served, &handed_on, &streams)) {
         match (route.access, route.streams) {
             (Access::As(_) | Access::Token, false) => guarded = route.add_to(guarded),
             (Access::As(_) | Access::Token, true) => streamed = route.add_to(streamed),
@@ -165,7 +174,7 @@ pub fn router(served: Node) -> Router {
         }
     }
     guarded
-        .route_layer(from_fn_with_state(Arc::new(Semaphore::new(body::LARGE_AT_ONCE)), body::read))
+        .route_layer(from_fn_with_state(bodies, body::read))
         .merge(streamed)
         .route_layer(from_fn_with_state(Arc::clone(&served), freshness::wait))
         .route_layer(from_fn_with_state(Arc::clone(&gate), auth::check))
@@ -181,7 +190,7 @@ pub fn router(served: Node) -> Router {
         })
         // Bodies are bounded where they are read.
         .layer(DefaultBodyLimit::disable())
-        .layer(Extension(stream::Listeners::default()))
+        .layer(Extension(stream::listeners()))
         .layer(tower_http::catch_panic::CatchPanicLayer::new())
         .layer(from_fn_with_state(Arc::clone(&served), browser::keep_out))
         .layer(from_fn_with_state(Arc::clone(&served), stamp))

@@ -407,6 +407,7 @@ impl Node {
         Ok(Arc::new(Served {
             name: self.identity.name.clone(),
             cluster: self.identity.cluster,
+            hosts: self.config.api.hosts(&self.identity.name, &self.config.mesh.advertise),
             psk,
             raft: self.raft.clone(),
             mesh: Some(self.mesh.clone()),

@@ -7,8 +7,10 @@ mod asked;
 mod forecast;
 mod learned;
 mod links;
+mod once;
 mod ports;
 mod profile;
+mod refused;
 mod sites;
 mod split;
 
@@ -16,16 +18,15 @@ use std::time::Duration;
 
 use pentora_raft::command::{Arrangement, Author, Command, Finished, SPEC_INLINE_BYTES_MAX, SpecRef, Submission};
 use pentora_raft::state::{JobLimits, Needs, Partition};
-use pentora_raft::{Digest, JobId, NodeId, Raft, Response};
-use pentora_scanner::port::PortError;
-use pentora_scanner::spec::{DiscoveryError, EngineChoice, Profile, ScanSpec, SpecError};
+use pentora_raft::{Digest, JobId, NodeId, Raft, Refusal, Response};
+use pentora_scanner::spec::{EngineChoice, Profile, ScanSpec};
 use pentora_scanner::target::{AddressRange, TargetError, TargetSet};
 
 use crate::coordinator::{VERSION, placement};
 use crate::document::{SAMPLE_MAX, ScanAccepted, ScanRequest};
 use crate::exclusions::{self, ExclusionError};
-use crate::orders::{self, OrderError};
-use crate::policy::{Closed, OutsidePolicy, Policy};
+use crate::orders;
+use crate::policy::Policy;
 use crate::results::Exchange;
 use crate::rpc::proposer::{Proposer, Unavailable};
 use crate::spec;
@@ -40,6 +41,8 @@ pub use forecast::forecast;
 pub(crate) use forecast::needs_words;
 pub use learned::learn;
 pub use links::with_link_hosts;
+pub use once::{job_of_order, schedule_of_order};
+pub use refused::RefusedRequest;
 
 /// A request that is ready to be submitted.
 #[derive(Debug)]
@@ -49,6 +52,16 @@ pub struct Prepared {
     request: ScanRequest,
     finished: Vec<Finished>,
     author: Author,
+    order: Option<OfOrder>,
+}
+
+/// The order that a request is of.
+#[derive(Debug)]
+struct OfOrder {
+    id: String,
+    repeats: bool,
+    /// The job that was made of it, and the digest of its spec.
+    earlier: Option<(JobId, Digest)>,
 }
 
 impl Prepared {
@@ -69,124 +82,6 @@ impl Prepared {
     #[must_use]
     pub fn with_finished(self, finished: Vec<Finished>) -> Self {
         Self { finished, ..self }
-    }
-}
-
-/// Why a request was refused. Nothing was written.
-#[derive(Debug, thiserror::Error)]
-pub enum RefusedRequest {
-    /// Targets that do not parse.
-    #[error(transparent)]
-    Targets(Box<TargetError>),
-    /// Exclusions that cannot be held to.
-    #[error(transparent)]
-    Exclusions(Box<ExclusionError>),
-    /// Ports that do not parse.
-    #[error(transparent)]
-    Ports(#[from] PortError),
-    /// Ports to leave out that do not parse.
-    #[error("exclude_{0}")]
-    ExcludedPorts(PortError),
-    /// Discovery probes that do not parse.
-    #[error(transparent)]
-    Discovery(#[from] DiscoveryError),
-    /// Fields that do not go together.
-    #[error(transparent)]
-    Spec(#[from] SpecError),
-    /// There is no such profile.
-    #[error("there is no profile named `{name}`: built in are {built_in}; `pentora profile list` prints all")]
-    Profile {
-        /// The name.
-        name: String,
-        /// Those that are built in.
-        built_in: String,
-    },
-    /// Both ways of naming ports at once, a number of 0, and the like.
-    #[error("{0}")]
-    Field(&'static str),
-    /// The hosts of a link are not known.
-    #[error("the hosts of {link} are not known: {why}")]
-    Link {
-        /// The link.
-        link: String,
-        /// Why not.
-        why: String,
-        /// Whether they may not be looked for.
-        is_denied: bool,
-    },
-    /// Outside of what the cluster's rules allow.
-    #[error(transparent)]
-    Scope(#[from] OutsidePolicy),
-    /// Its signature does not hold.
-    #[error(transparent)]
-    Order(#[from] OrderError),
-    /// It is more than was signed.
-    #[error(transparent)]
-    NotAsked(#[from] NotAsked),
-    /// A window is closed, or a blackout holds.
-    #[error("these targets may not be scanned now: {0}")]
-    Closed(Closed),
-    /// Several sites have an address, and none was named.
-    #[error("{range} is at several sites, each with hosts of its own: {}", sites.join(", "))]
-    Ambiguous {
-        /// The first range that is.
-        range: String,
-        /// The sites.
-        sites: Vec<String>,
-    },
-    /// An exclusion of the cluster cannot be held to.
-    #[error("exclusion `{rule}` cannot be held to: {error}")]
-    Rule {
-        /// Which.
-        rule: String,
-        /// Why.
-        error: Box<ExclusionError>,
-    },
-    /// The cluster's exclusions leave nothing.
-    #[error("every target is excluded, by {rules}")]
-    AllExcluded {
-        /// Which do.
-        rules: String,
-    },
-    /// No node may take a part of it.
-    #[error("no node can scan {part}")]
-    NoEligibleNode {
-        /// Which part of the targets.
-        part: String,
-        /// Each node's reason.
-        reasons: Vec<(String, String)>,
-    },
-    /// Its spec is too large for the log and could not be kept by two nodes.
-    #[error("the targets could not be kept on two nodes within {} s: the disk is full or other nodes do not answer", within.as_secs())]
-    NotDurable {
-        /// How long it was tried.
-        within: Duration,
-    },
-    /// It was not put into the log.
-    #[error(transparent)]
-    Unavailable(#[from] Unavailable),
-}
-
-// Boxed, because they hold whole tokens and every step of a request returns this.
-impl From<TargetError> for RefusedRequest {
-    fn from(error: TargetError) -> Self {
-        Self::Targets(Box::new(error))
-    }
-}
-
-impl From<ExclusionError> for RefusedRequest {
-    fn from(error: ExclusionError) -> Self {
-        Self::Exclusions(Box::new(error))
-    }
-}
-
-impl RefusedRequest {
-    /// The error, with each node's reason where there is one.
-    #[must_use]
-    pub fn with_reasons(&self) -> String {
-        let Self::NoEligibleNode { reasons, .. } = self else { return self.to_string() };
-        let reasons: Vec<String> = reasons.iter().map(|(node, why)| format!("{node}: {why}")).collect();
-        format!("{self}: {}", reasons.join("; "))
     }
 }
 
@@ -219,7 +114,10 @@ impl From<Accepted> for ScanAccepted {
 pub fn prepare(request: ScanRequest, author: Author, raft: &Raft) -> Result<Prepared, RefusedRequest> {
     // Whoever is to scan a carried job is not in the cluster.
     let waits = request.wait_for_worker || request.carry;
-    let prepared = prepare_for_any(request, author, raft)?;
+    let mut prepared = prepare_for_any(request, author, raft)?;
+    if let Some(order) = prepared.order.as_mut().filter(|order| !order.repeats) {
+        order.earlier = raft.read(|state| job_of_order(state, &order.id));
+    }
     if !waits {
         for (targets, partition) in prepared.spec.partitions.iter().zip(&prepared.partitions) {
             check_eligible(targets, &partition.needs, raft)?;
@@ -285,7 +183,9 @@ pub fn prepare_for_any(request: ScanRequest, author: Author, raft: &Raft) -> Res
     }
     let partitions =
         parts.into_iter().map(|(targets, needs)| Partition { target_count: targets.count(), needs }).collect();
-    Ok(Prepared { spec, partitions, request, finished: Vec::new(), author })
+    let order =
+        signed.map(|signed| OfOrder { id: signed.order.id, repeats: signed.order.repeats.is_some(), earlier: None });
+    Ok(Prepared { spec, partitions, request, finished: Vec::new(), author, order })
 }
 
 /// What is said of where results stay, against what is said of where the work is done.
@@ -344,10 +244,11 @@ fn without_excluded(
     Ok((targets, all.build_uncounted()?))
 }
 
-/// Puts a prepared request into the log. `key` makes a repeated request the same job.
+/// Puts a prepared request into the log. `key` makes a repeated request the same job; where somebody signed the request, its order does.
 ///
 /// # Errors
-/// [`RefusedRequest::Unavailable`] and [`RefusedRequest::NotDurable`].
+/// [`RefusedRequest::Unavailable`], [`RefusedRequest::NotDurable`], and of an order [`RefusedRequest::OrderUsed`] and
+/// [`RefusedRequest::OrderRepeats`].
 pub async fn submit(
     prepared: Prepared,
     key: Option<&str>,
@@ -357,11 +258,27 @@ pub async fn submit(
     max_attempts: u32,
 ) -> Result<Accepted, RefusedRequest> {
     let author = prepared.author.clone();
-    // A request without a key gets one of its own, so that retrying it through an election makes one job.
-    let key =
-        key.map_or_else(|| Digest(rand::random()), |key| Digest::of(format!("submit:{}:{key}", author.who).as_bytes()));
     let carry = prepared.request.carry;
     let (allow_fragile, notes) = (prepared.spec.allow_fragile, prepared.spec.notes.clone());
+    let is_signed = prepared.order.is_some();
+    let key = match &prepared.order {
+        Some(OfOrder { repeats: true, .. }) => return Err(RefusedRequest::OrderRepeats),
+        Some(OfOrder { earlier: Some((job, spec)), .. }) => {
+            // The same request under its key is answered as the first time; anybody else has found the order somewhere.
+            if key.is_none() || *spec != prepared.spec_digest() {
+                return Err(RefusedRequest::OrderUsed { job: *job });
+            }
+            let targets = prepared.partitions.iter().map(|part| part.target_count).sum();
+            let partitions = u32::try_from(prepared.partitions.len()).unwrap_or(u32::MAX);
+            return Ok(Accepted { job: *job, targets, partitions, index: job.0, notes });
+        }
+        Some(OfOrder { id, .. }) => once::key_of(id),
+        // A request without a key gets one of its own, so that retrying it through an election makes one job.
+        None => key.map_or_else(
+            || Digest(rand::random()),
+            |key| Digest::of(format!("submit:{}:{key}", author.who).as_bytes()),
+        ),
+    };
     let submission = submission(prepared, Some(key), proposer, exchange, via, max_attempts).await?;
     let targets = submission.partitions.iter().map(|part| part.target_count).sum();
     let count = u32::try_from(submission.partitions.len()).unwrap_or(u32::MAX);
@@ -370,7 +287,12 @@ pub async fn submit(
     } else {
         Command::SubmitAs { submission: Box::new(submission), author }
     };
-    let applied = proposer.propose(command).await?;
+    let applied = match proposer.propose(command).await {
+        Err(Unavailable::Refused(Refusal::KeyReused { job })) if is_signed => {
+            return Err(RefusedRequest::OrderUsed { job });
+        }
+        applied => applied?,
+    };
     match applied.response {
         Response::Submitted { job, .. } => {
             if allow_fragile {
@@ -394,7 +316,7 @@ pub async fn submission(
     via: NodeId,
     max_attempts: u32,
 ) -> Result<Submission, RefusedRequest> {
-    let Prepared { spec, partitions, request, finished, author: _ } = prepared;
+    let Prepared { spec, partitions, request, finished, author: _, order: _ } = prepared;
     let limits = JobLimits {
         budget_pps: spec.budget_pps(),
         network_pps: spec.network_rate_pps,

@@ -146,6 +146,22 @@ pub fn carried(text: Option<&str>) -> Option<SignedOrder> {
     serde_json::from_str(text?).ok()
 }
 
+/// Which order is which, whether it holds or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderId {
+    /// Drawn for each order.
+    pub id: String,
+    /// Whether it is a schedule's.
+    pub repeats: bool,
+}
+
+/// The id of an order whose text reads. Says nothing of its signature.
+#[must_use]
+pub fn id_of(signed: &SignedOrder) -> Option<OrderId> {
+    let order: Order = serde_json::from_str(&signed.order).ok()?;
+    Some(OrderId { id: order.id, repeats: order.repeats.is_some() })
+}
+
 /// An order as it travels with a spec.
 #[must_use]
 pub fn to_carry(signed: &SignedOrder) -> Option<String> {
@@ -230,6 +246,7 @@ mod tests {
         assert_eq!(order.holds_at(NOW + 59_999), Ok(()));
         assert_eq!(order.holds_at(NOW + 60_000), Err(OrderError::Expired { at_ms: NOW + 60_000 }));
         assert_eq!(order.holds_at(NOW - AHEAD_MS_MAX - 1), Err(OrderError::NotYet { at_ms: NOW }));
+        assert_eq!(id_of(&signed), Some(OrderId { id: order.id, repeats: false }));
         assert_eq!(carried(to_carry(&signed).as_deref()), Some(signed));
         assert_eq!(carried(Some("x")).or(carried(None)), None);
     }

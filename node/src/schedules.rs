@@ -170,6 +170,10 @@ impl Schedules {
             Ok(request) => request,
             Err(error) => return Outcome::Refused(format!("this release does not understand the request: {error}")),
         };
+        // Two may have been made at once, through two nodes.
+        if let Some(other) = self.raft.read(|state| jobs::schedule_of_order(state, &request, name)) {
+            return Outcome::Refused(format!("the order is that of schedule `{other}`, and for that one alone"));
+        }
         let raft = self.raft.clone();
         // It runs as whoever asked for it, with what that token may scan now. What nobody is known for may do what all may.
         let author = self.raft.read(|state| state.schedule_author(name).cloned()).unwrap_or_default();

@@ -290,6 +290,22 @@ async fn a_signed_scan_is_told_with_its_signer_and_one_that_is_not_what_was_sign
     assert_eq!(accepted.status, 202, "{}", accepted.body);
     let job = node.end_of(accepted.json()["job_id"].as_str().unwrap()).await;
     assert_eq!((&job["status"], &job["signed_by"]), (&json!("completed"), &json!(key.public().to_string())));
+    // Whoever has the order has had its job.
+    let again = node.post("/api/v1/scans", &json!(good)).await;
+    assert_eq!((again.status, again.problem().as_str()), (409, "order_used"));
+    assert!(again.body.contains(accepted.json()["job_id"].as_str().unwrap()), "{}", again.body);
+    let keyed = sign(&request, wall_ms());
+    let under = async |key: &str| {
+        node.ask(Method::POST, "/api/v1/scans", &[("idempotency-key", key)], &json!(keyed).to_string()).await
+    };
+    let (first, retried, other) = (under("a").await, under("a").await, under("b").await);
+    assert_eq!((first.status, retried.status), (202, 202), "{} {}", first.body, retried.body);
+    assert_eq!(first.json()["job_id"], retried.json()["job_id"], "the same request again");
+    assert_eq!((other.status, other.problem().as_str()), (409, "order_used"));
+    let daily = orders::Repeats { cron: "0 2 * * *".into(), timezone: "UTC".into() };
+    let nightly = Some(orders::sign(&request, Some(daily), (wall_ms(), 60_000), &key).unwrap());
+    let beside = node.post("/api/v1/scans", &json!(ScanRequest { order: nightly, ..request.clone() })).await;
+    assert_eq!((beside.status, beside.problem().as_str()), (409, "order_repeats"));
     let another = ScanRequest { rate: Some(9), ..good.clone() };
     let mut altered = good.clone();
     altered.order.as_mut().unwrap().order = good.order.as_ref().unwrap().order.replace("127.0.0.1", "127.0.0.2");
@@ -806,12 +822,13 @@ async fn readers_of_streams_have_places_which_they_give_back() {
         match response.status().as_u16() {
             200 => readers.push(response),
             status => {
-                assert_eq!((status, response.headers()["retry-after"].to_str().unwrap()), (503, "5"));
+                assert_eq!((status, response.headers()["retry-after"].to_str().unwrap()), (429, "5"));
                 break;
             }
         }
         assert!(readers.len() < 1_000, "there is no bound");
     }
+    assert_eq!(readers.len(), 16, "a token has a share, and the rest is for others");
     readers.pop();
     // Whoever is gone is noticed by whoever would have told it something.
     let again = async {

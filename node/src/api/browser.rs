@@ -1,13 +1,13 @@
 //! A browser is not a way in: no page of another site reaches the API through the browser of somebody who may.
 //!
 //! A page can have a browser send requests to any address, this machine's included, and where a node asks for no token that
-//! would be enough. So a request that says it comes from another site is refused, whoever is let in; where no token is asked
-//! for, the name in `Host` must be this machine's own, so that no name of somebody's can be pointed here; and what changes
-//! something comes as a content type that a page of another site cannot send unasked. Nothing allows another site to read answers.
+//! would be enough. So a request that says it comes from another site is refused, whoever is let in; the name in
+//! `Host` must be one of this node's where a browser asks, so that no name of somebody's can be pointed here, and this machine's own
+//! where no token is asked for; and what changes something comes as a content type that a page of another site cannot send unasked. Nothing allows another site to read answers.
 
 use std::net::IpAddr;
 
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -27,8 +27,24 @@ const HEADERS: [(HeaderName, &str); 6] = [
 /// Content types that a page of any site can send without asking (the Fetch standard's CORS-safelisted ones).
 const UNASKED: [&str; 3] = ["application/x-www-form-urlencoded", "multipart/form-data", "text/plain"];
 
+/// A read that writes: no link leads there.
+const WRITES: &str = "/api/v1/cluster/empty-write";
+/// What takes files, which have content types of their own.
+const FILES: [&str; 2] = ["/api/v1/feeds/{kind}", "/api/v1/imports"];
+
+/// What a node holds browsers to.
+#[derive(Debug, Clone, Copy)]
+struct Held<'a> {
+    /// Whether no token is asked for.
+    is_open: bool,
+    /// The names under which it is asked; `None` for any, as inside TLS, where the certificate says them.
+    hosts: Option<&'a [String]>,
+}
+
 pub(super) async fn keep_out(State(node): State<Node>, request: Request, next: Next) -> Response {
-    let refused = refusal(node.access == Access::Open, request.method(), request.headers());
+    let held = Held { is_open: node.access == Access::Open, hosts: node.hosts.as_deref() };
+    let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let refused = refusal(held, request.method(), path, request.headers());
     let mut response = match refused {
         Some(error) => error.into_response(),
         None => next.run(request).await,
@@ -39,8 +55,8 @@ pub(super) async fn keep_out(State(node): State<Node>, request: Request, next: N
     response
 }
 
-/// Why a request is refused, by its head alone; `is_open` where no token is asked for.
-fn refusal(is_open: bool, method: &Method, headers: &HeaderMap) -> Option<ApiError> {
+/// Why a request is refused, by its head alone.
+fn refusal(held: Held<'_>, method: &Method, path: &str, headers: &HeaderMap) -> Option<ApiError> {
     let forbidden = |code, detail: String| Some(ApiError::new(StatusCode::FORBIDDEN, code, detail));
     let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     let host = text(header::HOST);
@@ -50,12 +66,27 @@ fn refusal(is_open: bool, method: &Method, headers: &HeaderMap) -> Option<ApiErr
         return forbidden("cross_origin", format!("pages of {} may not use this API", shown(origin)));
     }
     let site = text(HeaderName::from_static("sec-fetch-site"));
-    // A link that somebody follows shows them what they may see; what a page loads by itself is refused.
-    let is_followed = method.is_safe() && text(HeaderName::from_static("sec-fetch-mode")) == Some("navigate");
+    // A link that somebody follows shows them what they may see; what a page loads by itself, in a frame as well, is refused.
+    let is_navigation = text(HeaderName::from_static("sec-fetch-mode")) == Some("navigate");
+    let is_document = text(HeaderName::from_static("sec-fetch-dest")) == Some("document");
+    let is_followed = method.is_safe() && is_navigation && is_document;
+    if is_navigation && path == WRITES {
+        return forbidden("cross_origin", "this writes, and is no page to be followed to".to_owned());
+    }
     if !is_followed && site.is_some_and(|site| !matches!(site, "same-origin" | "none")) {
         return forbidden("cross_origin", "pages of other sites may not use this API".to_owned());
     }
-    if is_open && let Some(host) = host.filter(|host| !is_own_machine(host)) {
+    if let Some(hosts) = held.hosts
+        && is_of_a_browser(headers)
+        && let Some(host) = host.filter(|host| !is_served(host, hosts))
+    {
+        let detail =
+            format!("a browser asks for {}, which is no name of this node; server.api.tls.names adds one", shown(host));
+        return forbidden("wrong_host", detail);
+    }
+    if held.is_open
+        && let Some(host) = host.filter(|host| !is_own_machine(host))
+    {
         let detail = format!(
             "no token is asked for here, so this node answers to localhost and loopback addresses alone, not to {}",
             shown(host)
@@ -68,12 +99,32 @@ fn refusal(is_open: bool, method: &Method, headers: &HeaderMap) -> Option<ApiErr
     let kind =
         text(header::CONTENT_TYPE).map(|kind| kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
     match kind {
-        Some(kind) if !kind.is_empty() && !UNASKED.contains(&kind.as_str()) => None,
+        Some(kind) if FILES.contains(&path) && !kind.is_empty() && !UNASKED.contains(&kind.as_str()) => None,
+        Some(kind) if !FILES.contains(&path) && is_json(&kind) => None,
         _ => {
-            let detail = "the body needs its content type: application/json, or that of the file that is sent";
+            let detail = match FILES.contains(&path) {
+                true => "the body needs the content type of the file that is sent, such as application/gzip",
+                false => "the body needs its content type: application/json",
+            };
             Some(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type", detail))
         }
     }
+}
+
+/// JSON, or what is written in it (RFC 6839).
+fn is_json(kind: &str) -> bool {
+    kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
+}
+
+/// Whether a browser asks. To a site in plain HTTP it says neither where a page is from nor what for, but always what it is and which
+/// languages are read.
+fn is_of_a_browser(headers: &HeaderMap) -> bool {
+    let is_browser = |value: &HeaderValue| value.as_bytes().starts_with(b"Mozilla/");
+    headers.contains_key(header::ORIGIN)
+        || headers.contains_key(header::REFERER)
+        || headers.contains_key(header::ACCEPT_LANGUAGE)
+        || headers.keys().any(|name| name.as_str().starts_with("sec-fetch-"))
+        || headers.get(header::USER_AGENT).is_some_and(is_browser)
 }
 
 fn has_body(headers: &HeaderMap) -> bool {
@@ -87,14 +138,27 @@ fn is_same_site(origin: &str, host: Option<&str>) -> bool {
     authority.zip(host).is_some_and(|(authority, host)| authority.eq_ignore_ascii_case(host))
 }
 
-/// Whether a `Host` is this machine as it calls itself.
-fn is_own_machine(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
+/// A `Host` without its port.
+fn name_of(host: &str) -> &str {
+    match host.strip_prefix('[') {
         Some(rest) => rest.split_once(']').map_or("", |(address, _)| address),
         None => host.rsplit_once(':').map_or(host, |(name, _)| name),
-    };
+    }
+}
+
+/// Whether a `Host` is this machine as it calls itself.
+fn is_own_machine(host: &str) -> bool {
+    let name = name_of(host);
     name.eq_ignore_ascii_case("localhost")
         || name.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+/// Whether a `Host` is one of a node's names. An address is nobody's to point elsewhere: a page that was loaded from it is this node's.
+fn is_served(host: &str, hosts: &[String]) -> bool {
+    let name = name_of(host);
+    is_own_machine(host)
+        || name.parse::<IpAddr>().is_ok()
+        || hosts.iter().any(|own| own.eq_ignore_ascii_case(name.strip_suffix('.').unwrap_or(name)))
 }
 
 fn shown(text: &str) -> String {
@@ -106,10 +170,14 @@ mod tests {
     use super::*;
 
     fn refused(is_open: bool, method: &Method, headers: &[(&str, &str)]) -> Option<StatusCode> {
+        refused_at(Held { is_open, hosts: None }, method, "/api/v1/scans", headers)
+    }
+
+    fn refused_at(held: Held<'_>, method: &Method, path: &str, headers: &[(&str, &str)]) -> Option<StatusCode> {
         let headers = headers
             .iter()
             .map(|(name, value)| (HeaderName::try_from(*name).unwrap(), HeaderValue::try_from(*value).unwrap()));
-        refusal(is_open, method, &headers.collect()).map(|error| error.into_response().status())
+        refusal(held, method, path, &headers.collect()).map(|error| error.into_response().status())
     }
 
     #[test]
@@ -129,9 +197,46 @@ mod tests {
             assert_eq!(refused(is_open, &Method::POST, &[host, ("sec-fetch-site", "same-origin")]), None);
             let image = [host, ("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "no-cors")];
             assert_eq!(refused(is_open, &Method::GET, &image), Some(StatusCode::FORBIDDEN));
-            let link = [host, ("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")];
-            assert_eq!(refused(is_open, &Method::GET, &link), None);
+            let to = |dest| {
+                [host, ("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", dest)]
+            };
+            assert_eq!(refused(is_open, &Method::GET, &to("document")), None, "a link");
+            for frame in ["iframe", "frame", "embed", "object", ""] {
+                assert_eq!(refused(is_open, &Method::GET, &to(frame)), Some(StatusCode::FORBIDDEN), "{frame}");
+            }
+            let no_dest = [host, ("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")];
+            assert_eq!(refused(is_open, &Method::GET, &no_dest), Some(StatusCode::FORBIDDEN));
         }
+    }
+
+    #[test]
+    fn no_link_and_no_address_that_is_typed_leads_to_what_writes() {
+        let held = Held { is_open: true, hosts: None };
+        for site in ["cross-site", "same-origin", "none"] {
+            let link = [("sec-fetch-site", site), ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")];
+            assert_eq!(refused_at(held, &Method::GET, WRITES, &link), Some(StatusCode::FORBIDDEN), "{site}");
+            assert_eq!(refused_at(held, &Method::GET, "/api/v1/cluster", &link), None, "{site}");
+        }
+        assert_eq!(refused_at(held, &Method::GET, WRITES, &[("host", "localhost")]), None, "a program");
+    }
+
+    #[test]
+    fn a_browser_finds_a_node_by_its_own_names_alone_and_a_program_by_any() {
+        let names = ["n1".to_owned(), "scan.example".to_owned()];
+        let held = Held { is_open: false, hosts: Some(&names) };
+        let asked = |headers: &[(&str, &str)]| refused_at(held, &Method::GET, "/metrics", headers);
+        let agent = ("user-agent", "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0");
+        for host in ["n1", "N1:8080", "scan.example:8080", "scan.example.", "localhost:8080", "10.0.0.1", "[::2]:80"] {
+            assert_eq!(asked(&[("host", host), agent]), None, "{host}");
+        }
+        for host in ["evil.example:8080", "n1.evil.example", "10.0.0.1.evil.example", "", "["] {
+            for mark in [agent, ("referer", "x"), ("accept-language", "en"), ("sec-fetch-site", "same-origin")] {
+                assert_eq!(asked(&[("host", host), mark]), Some(StatusCode::FORBIDDEN), "{host}: {mark:?}");
+            }
+            assert_eq!(asked(&[("host", host), ("user-agent", "curl/8.5.0"), ("accept", "*/*")]), None, "{host}");
+        }
+        let any = Held { is_open: false, hosts: None };
+        assert_eq!(refused_at(any, &Method::GET, "/metrics", &[("host", "pentora.example"), agent]), None, "TLS");
     }
 
     #[test]
@@ -164,8 +269,24 @@ mod tests {
             refused(false, &Method::PUT, &[("transfer-encoding", "chunked")]),
             Some(StatusCode::UNSUPPORTED_MEDIA_TYPE)
         );
-        for kind in ["application/json", "application/json; charset=utf-8", "application/gzip"] {
+        for kind in ["application/json", "Application/JSON; charset=utf-8", "application/merge-patch+json"] {
             assert_eq!(refused(false, &Method::POST, &[length, ("content-type", kind)]), None, "{kind}");
+        }
+        for kind in ["text/html", "application/xml", "application/gzip", "text/x+json", "json"] {
+            let answer = refused(false, &Method::POST, &[length, ("content-type", kind)]);
+            assert_eq!(answer, Some(StatusCode::UNSUPPORTED_MEDIA_TYPE), "{kind}");
+        }
+        let held = Held { is_open: false, hosts: None };
+        for path in FILES {
+            for (kind, status) in [
+                ("application/gzip", None),
+                ("application/octet-stream", None),
+                ("text/plain", Some(StatusCode::UNSUPPORTED_MEDIA_TYPE)),
+                ("", Some(StatusCode::UNSUPPORTED_MEDIA_TYPE)),
+            ] {
+                let answer = refused_at(held, &Method::PUT, path, &[length, ("content-type", kind)]);
+                assert_eq!(answer, status, "{path}: {kind}");
+            }
         }
         assert_eq!(refused(false, &Method::POST, &[("content-length", "0")]), None);
         assert_eq!(refused(false, &Method::DELETE, &[]), None);

@@ -17,12 +17,16 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use futures::StreamExt;
 use pentora_p2p::FrameStream;
-use pentora_raft::NodeId;
+use pentora_raft::{Digest, NodeId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::auth::bearer;
+use super::listeners::{Full, Listener, Listeners};
 use super::{ApiError, CameFrom, MIN_INDEX_WITHIN, Node, freshness};
 use crate::rpc::calls::{ApiAnswer, ApiCall, FORWARDED_FROM, next_part};
+use crate::sign_in::{is_jwt, look};
 
 /// How long the gateway may take to begin its answer: a large feed travels there, and is made durable.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
@@ -32,6 +36,8 @@ const HANDED_ON: [&str; 5] = ["authorization", "content-type", "idempotency-key"
 const OWN_TOKEN: &str = "/api/v1/tokens/self";
 /// Bodies up to this size are read before a member has looked at the token, in bytes: less than the head of a request may have.
 const UNASKED_BYTES_MAX: u64 = 16 << 10;
+/// Where a node takes bundles in.
+const IMPORTS: &str = "/api/v1/imports";
 /// Where the node that is asked is taken out of its cluster.
 const LEAVE: &str = "/api/v1/cluster/leave";
 /// Where an answer says how far the log was.
@@ -42,7 +48,9 @@ const ADMIN_ONLY: &str = "/api/v1/tokens";
 /// proposals need some.
 pub(super) const AT_ONCE: usize = 8;
 /// Of these, streams of events, which last: the rest stays free.
-const STREAMS_AT_ONCE: usize = AT_ONCE / 2;
+const STREAMS_AT_ONCE: usize = 5;
+/// Of those, the streams that are read with one token. With the token itself and with a session of it are two here.
+const STREAMS_OF_ONE: usize = 2;
 /// How long a request waits for its turn.
 const PLACE_WITHIN: Duration = Duration::from_secs(2);
 
@@ -53,6 +61,8 @@ pub(super) struct Gateway {
     pub(super) node: Node,
     /// Places among the requests that are handed on, of all routes.
     pub(super) places: Arc<Semaphore>,
+    /// Places among the streams, of all routes.
+    pub(super) streams: Listeners,
     /// The largest body that is taken, in bytes.
     pub(super) body_max: usize,
 }
@@ -66,10 +76,45 @@ pub(super) async fn to_member(State(gateway): State<Gateway>, request: Request, 
         return next.run(request).await;
     }
     let is_stream = request.headers().get(header::ACCEPT).is_some_and(|kind| kind == "text/event-stream");
-    if is_stream && gateway.places.available_permits() <= AT_ONCE - STREAMS_AT_ONCE {
-        return busy(STREAMS_AT_ONCE, "streams of events").into_response();
+    let stream = match is_stream.then(|| gateway.streams.take(&reader(&request))).transpose() {
+        Ok(stream) => stream,
+        Err(Full::All(most)) => return busy(most, "streams of events").into_response(),
+        Err(Full::Own(share)) => return busy_with(share).into_response(),
+    };
+    let answer = gateway.hand_on(request).await.unwrap_or_else(IntoResponse::into_response);
+    match stream {
+        Some(place) => held(answer, place),
+        None => answer,
     }
-    gateway.hand_on(request).await.unwrap_or_else(IntoResponse::into_response)
+}
+
+/// Whose stream it is, as far as a node can tell that knows no token: by what is shown, which the member looks at. A session is told by
+/// the token that it says it is of, so that more sessions are no more places.
+fn reader(request: &Request) -> String {
+    let shown = bearer(request).unwrap_or_default();
+    let of_session = if is_jwt(shown) { look(shown).ok().and_then(|look| look.subject()) } else { None };
+    let who = of_session.unwrap_or_else(|| shown.to_owned());
+    if who.is_empty() { who } else { Digest::of(who.as_bytes()).to_string() }
+}
+
+/// An answer that holds a place for as long as its body is read.
+fn held(answer: Response, place: Listener) -> Response {
+    let (head, body) = answer.into_parts();
+    let pieces = body.into_data_stream().map(move |piece| {
+        let _held = &place;
+        piece
+    });
+    Response::from_parts(head, Body::from_stream(pieces))
+}
+
+/// Places for the streams that a node hands on.
+pub(super) fn streams() -> Listeners {
+    Listeners::new(STREAMS_AT_ONCE, STREAMS_OF_ONE)
+}
+
+fn busy_with(share: usize) -> ApiError {
+    let detail = format!("this node only scans, and hands on at most {share} streams of events with one token at once");
+    ApiError::new(StatusCode::TOO_MANY_REQUESTS, "busy", detail).retry_after(5)
 }
 
 fn busy(most: usize, what: &str) -> ApiError {
@@ -101,9 +146,11 @@ impl Gateway {
     }
 
     /// What a member is asked before the body of a request is read: whether it knows the token, where the body is large, or of
-    /// unknown size.
+    /// unknown size, or not handed on.
     pub(super) fn before_its_body(request: &Request) -> Option<Request> {
-        if request.body().size_hint().upper().is_some_and(|bytes| bytes <= UNASKED_BYTES_MAX) {
+        let is_small = request.body().size_hint().upper().is_some_and(|bytes| bytes <= UNASKED_BYTES_MAX);
+        // Its handler answers for this node, and not for the member that knows the token.
+        if is_small && request.uri().path() != IMPORTS {
             return None;
         }
         let mut asked = Request::new(Body::empty());

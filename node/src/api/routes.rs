@@ -18,6 +18,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use tokio::sync::Semaphore;
 
 pub(super) use self::rows::routes;
+use super::listeners::Listeners;
 use super::openapi::{OF_EVERY_ROUTE, Operation};
 use super::{Access, ApiError, Node, body, forward, register};
 
@@ -26,6 +27,8 @@ pub(super) struct Route {
     pub(super) access: Access,
     /// Whether its body is read by its handler, piece by piece, because it may be larger than memory should be.
     pub(super) streams: bool,
+    /// Whether its body may be large: targets, feeds, and what holds lists of targets.
+    pub(super) takes_large: bool,
     /// Whether it is about the node that is asked, so that one which only scans does not hand it to a member.
     is_own: bool,
     pub(super) method: Method,
@@ -48,11 +51,15 @@ impl Route {
         let access = access.into();
         // Whoever has no token is answered by the node that is asked.
         let is_own = access == Access::Open;
-        Self { access, streams: false, is_own, method, path: path.into(), says, handler }
+        Self { access, streams: false, takes_large: false, is_own, method, path: path.into(), says, handler }
     }
 
     fn streamed(self) -> Self {
         Self { streams: true, is_own: true, ..self }
+    }
+
+    fn large(self) -> Self {
+        Self { takes_large: true, ..self }
     }
 
     fn of_the_node_asked(self) -> Self {
@@ -61,9 +68,10 @@ impl Route {
 
     /// Has a node that only scans ask a member: to carry the request out, or where it is the node's own, whether the token
     /// is known.
-    pub(super) fn handed_on(self, node: &Node, places: &Arc<Semaphore>) -> Self {
+    pub(super) fn handed_on(self, node: &Node, places: &Arc<Semaphore>, streams: &Listeners) -> Self {
         let body_max = if self.access == Access::Worker { register::REQUEST_BYTES_MAX } else { body::BODY_BYTES_MAX };
-        let gateway = forward::Gateway { node: Arc::clone(node), places: Arc::clone(places), body_max };
+        let (node, places, streams) = (Arc::clone(node), Arc::clone(places), streams.clone());
+        let gateway = forward::Gateway { node, places, streams, body_max };
         let handler: Box<dyn FnOnce(MethodFilter) -> MethodRouter<Node>> =
             match (self.access, self.streams, self.is_own) {
                 (Access::Open, _, _) | (_, true, _) => self.handler,

@@ -61,6 +61,10 @@ pub(super) async fn create(
                 "the order was not signed for these times: `pentora scan --schedule CRON --sign`".to_owned(),
             ));
         }
+        if let Some(other) = node.raft.read(|state| jobs::schedule_of_order(state, &request.scan, &name)) {
+            let detail = format!("the order is that of schedule `{other}`: an order is for one schedule, sign another");
+            return Err(ApiError::new(StatusCode::CONFLICT, "order_used", detail));
+        }
     }
     // Which windows are open when a run is due is asked then.
     let (raft, scan) = (node.raft.clone(), ScanRequest { wait_for_window: true, ..request.scan });

@@ -7,24 +7,24 @@
 //! dropped, and goes on later where it was.
 
 use std::fmt::Write;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use pentora_raft::command::Author;
 use pentora_raft::state::{EventPlace, Happening, PlacedEvent};
 use pentora_raft::{JobId, Refusal};
 use tokio::sync::mpsc::{Sender, channel};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::auth::Shown;
 use super::jobs::job_id;
 use super::listen::HangUp;
+use super::listeners::{Full, Listener, Listeners};
 use super::paging::{Paging, bad_cursor};
 use super::{ApiError, Node};
 use crate::clock::rfc3339;
@@ -32,6 +32,8 @@ use crate::document::{EventCursor, JobEvent, Page};
 
 /// Readers of streams at once. Ours: an eighth of the API's connections, so that they cannot keep others out.
 const LISTENERS_MAX: usize = 64;
+/// Of these, whoever shows one token. Ours: a dashboard, and a person's windows.
+const LISTENERS_OF_ONE: usize = 16;
 /// Events that are read at once, and the most that wait for a reader.
 const BATCH: usize = 64;
 /// How often a stream says that it is there. Ours: below the silence after which clients and proxies give up (30 s).
@@ -43,14 +45,9 @@ const GATHER: Duration = Duration::from_millis(50);
 /// How long a browser waits before it connects again, in milliseconds.
 const RETRY_MS: u32 = 1_000;
 
-/// Places for readers of streams.
-#[derive(Debug, Clone)]
-pub(super) struct Listeners(Arc<Semaphore>);
-
-impl Default for Listeners {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(LISTENERS_MAX)))
-    }
+/// Places for this node's readers.
+pub(super) fn listeners() -> Listeners {
+    Listeners::new(LISTENERS_MAX, LISTENERS_OF_ONE)
 }
 
 /// A place for a reader, and the end of its connection.
@@ -58,7 +55,17 @@ struct Surroundings {
     listeners: Listeners,
     hang_up: Option<HangUp>,
     shown: Option<Shown>,
+    who: String,
     headers: HeaderMap,
+}
+
+impl Surroundings {
+    /// From what was put beside a request.
+    fn of(listeners: Listeners, beside: &Extensions, headers: HeaderMap) -> Self {
+        let who = beside.get::<Author>().map(|author| author.who.clone()).unwrap_or_default();
+        let (hang_up, shown) = (beside.get::<HangUp>().cloned(), beside.get::<Shown>().copied());
+        Self { listeners, hang_up, shown, who, headers }
+    }
 }
 
 /// A job's history.
@@ -67,12 +74,10 @@ pub(super) async fn of_job(
     Path(id): Path<String>,
     paging: Paging,
     Extension(listeners): Extension<Listeners>,
-    hang_up: Option<Extension<HangUp>>,
-    shown: Option<Extension<Shown>>,
+    beside: Extensions,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let (hang_up, shown) = (hang_up.map(|Extension(it)| it), shown.map(|Extension(it)| it));
-    let surroundings = Surroundings { listeners, hang_up, shown, headers };
+    let surroundings = Surroundings::of(listeners, &beside, headers);
     answer(node, Some(job_id(&id)?), &paging, surroundings)
 }
 
@@ -81,17 +86,15 @@ pub(super) async fn of_all(
     State(node): State<Node>,
     paging: Paging,
     Extension(listeners): Extension<Listeners>,
-    hang_up: Option<Extension<HangUp>>,
-    shown: Option<Extension<Shown>>,
+    beside: Extensions,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let (hang_up, shown) = (hang_up.map(|Extension(it)| it), shown.map(|Extension(it)| it));
-    let surroundings = Surroundings { listeners, hang_up, shown, headers };
+    let surroundings = Surroundings::of(listeners, &beside, headers);
     answer(node, None, &paging, surroundings)
 }
 
 fn answer(node: Node, only: Option<JobId>, paging: &Paging, surroundings: Surroundings) -> Result<Response, ApiError> {
-    let Surroundings { listeners, hang_up, shown, headers } = surroundings;
+    let Surroundings { listeners, hang_up, shown, who, headers } = surroundings;
     let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let read = |text: &str| text.parse::<EventCursor>().map(|EventCursor(place)| place);
     let after =
@@ -116,15 +119,27 @@ fn answer(node: Node, only: Option<JobId>, paging: &Paging, surroundings: Surrou
     if reader.is_over() && reader.next().0.is_empty() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let Ok(listener) = listeners.0.try_acquire_owned() else {
-        let detail = format!("{LISTENERS_MAX} streams of events are read on this node already; read them on another");
-        return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).retry_after(5));
-    };
+    let listener = listeners.take(&who).map_err(full)?;
     let (sender, receiver) = channel(BATCH);
     let tasks = reader.node.tasks.clone();
     tasks.spawn(reader.run(sender, hang_up, listener));
     let head = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
     Ok((head, Body::from_stream(ReceiverStream::new(receiver))).into_response())
+}
+
+/// Why there is no stream for now.
+fn full(why: Full) -> ApiError {
+    let (status, detail) = match why {
+        Full::All(most) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("{most} streams of events are read on this node already; read them on another"),
+        ),
+        Full::Own(share) => (
+            StatusCode::TOO_MANY_REQUESTS,
+            format!("{share} streams of events are read with this token on this node already, which is all it may"),
+        ),
+    };
+    ApiError::new(status, "busy", detail).retry_after(5)
 }
 
 /// A part of a history as a list.
@@ -201,12 +216,7 @@ impl Reader {
     }
 
     /// Tells what comes until there is nothing more to come, nobody reads, or the node stops.
-    async fn run(
-        mut self,
-        sender: Sender<Result<Bytes, std::io::Error>>,
-        hang_up: Option<HangUp>,
-        _place: OwnedSemaphorePermit,
-    ) {
+    async fn run(mut self, sender: Sender<Result<Bytes, std::io::Error>>, hang_up: Option<HangUp>, _place: Listener) {
         let stop = hang_up.map(|HangUp(token)| token).unwrap_or_default();
         let mut applied = self.node.raft.watch_applied();
         let mut withdrawn = self.node.sign_in.watch_withdrawn();

@@ -205,6 +205,7 @@ async fn start_with(
     let served = Arc::new(Served {
         name,
         cluster,
+        hosts: None,
         psk: None,
         raft: raft.clone(),
         mesh: None,

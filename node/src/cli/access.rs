@@ -56,7 +56,7 @@ pub(super) struct CreateArgs {
     /// Networks that its bearer may scan, as prefixes [default: all that policy allows].
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
     networks: Vec<ipnet::IpNet>,
-    /// Scopes that its bearer may scan, by name.
+    /// Scopes that its bearer may scan, by name; with --networks, what is in both.
     #[arg(long = "scope", value_name = "NAME", value_delimiter = ',')]
     scopes: Vec<String>,
     /// Requests a minute that each node takes from its bearer [default: 500 a second].

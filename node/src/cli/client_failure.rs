@@ -65,6 +65,7 @@ pub(super) fn advised(failure: Failure, code: &str) -> Failure {
         "unknown_signer" => failure.next(
             "hold the key against the one that `pentora worker orders` prints on the worker; if it is the same, add --trust KEY",
         ),
+        "order_used" | "order_repeats" => failure.next("sign what is to be scanned once more: pentora scan ... --sign"),
         "node_unknown" => failure.next("`pentora cluster status` shows the nodes"),
         "keep_unknown" => failure.next("`pentora keep list` shows the standing scans"),
         "schedule_unknown" => failure.next("`pentora schedule list` shows the schedules"),

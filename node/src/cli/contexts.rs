@@ -284,6 +284,10 @@ pub(super) async fn login(args: LoginArgs, context: &mut Context) -> Result<(), 
     let unsaved = NamedCluster { token_file: None, ..cluster.clone() };
     let mut location = unsaved.location(&args.name).map_err(|error| failed(&error))?;
     location.token = Some(token.clone());
+    location.searched = match &args.token_file {
+        Some(path) => path.display().to_string(),
+        None => "standard input".to_owned(),
+    };
     warn_of_clear(&location, context);
     let session = ApiSession::at(location)?;
     let own = session.client.own_access_token().await.map_err(|error| session.failure(&error))?;

@@ -101,6 +101,14 @@ impl ApiSettings {
         }
     }
 
+    /// The names under which browsers ask the API of the node `name`; `None` inside TLS, where the certificate says them.
+    pub(crate) fn hosts(&self, name: &str, advertised: &[String]) -> Option<Vec<String>> {
+        let ApiTls::Plain = self.tls() else { return None };
+        let host = |address: &String| address.rsplit_once(':').map_or(address.clone(), |(host, _)| host.to_owned());
+        let advertised = advertised.iter().map(host);
+        Some(std::iter::once(name.to_owned()).chain(advertised).chain(self.tls_names.iter().cloned()).collect())
+    }
+
     /// What the API is spoken inside: what was given, and otherwise TLS wherever others reach it.
     pub(crate) fn tls(&self) -> ApiTls {
         match self.tls_cert.clone().zip(self.tls_key.clone()) {

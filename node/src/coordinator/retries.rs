@@ -5,6 +5,8 @@ use pentora_raft::State;
 use pentora_raft::command::{Command, UnitKey};
 use pentora_raft::state::{Backoff, Settings};
 
+use crate::policy::own::OWN_FILE;
+
 /// The pause before the second try, in milliseconds; each further one is twice as long. Ours: what is over in a second, as
 /// a full disk or a lost route, is met by none.
 const PAUSE_MS: u64 = 1_000;
@@ -54,11 +56,12 @@ fn tries_of(state: &State, unit: UnitKey) -> u32 {
     free.map_or(1, |(_, free)| free.attempts)
 }
 
-/// The workers that are to be set aside.
+/// The workers that are to be set aside. One whose own file refuses what it got, as a signature that it does not trust, has not
+/// failed: what it takes it does as well as before.
 pub(super) fn aside(state: &State, now_ms: u64) -> Vec<Command> {
     let failing = state.failing().filter(|(_, health)| {
         let allowed = if health.times == 0 { FAILURES_MAX } else { 1 };
-        health.failures >= allowed && !health.is_aside(now_ms)
+        health.failures >= allowed && !health.is_aside(now_ms) && !health.reason.contains(OWN_FILE)
     });
     let until = |times: u32| now_ms.saturating_add((ASIDE_MS << times.min(10)).min(ASIDE_MS_MAX));
     failing.map(|(node, health)| Command::SetAside { node, until_ms: until(health.times) }).collect()
@@ -73,6 +76,10 @@ mod tests {
 
     /// A state in which node 1 had unit `0..8` in vain so many times.
     fn failed(times: u32) -> State {
+        failed_for(times, "engine")
+    }
+
+    fn failed_for(times: u32, reason: &str) -> State {
         let mut state = State::default();
         let mut index = 0;
         let mut apply = |command: Command| {
@@ -97,7 +104,7 @@ mod tests {
         for _ in 0..times {
             let epoch =
                 apply(Command::Grant { grants: vec![NewLease { unit, end: 8, node: 1, share: Share::default() }] });
-            apply(Command::Expire { leases: vec![LeaseRef { unit, epoch }], reason: "engine".into() });
+            apply(Command::Expire { leases: vec![LeaseRef { unit, epoch }], reason: reason.into() });
         }
         state
     }
@@ -121,6 +128,13 @@ mod tests {
         let none = pauses(&failed(3), &Settings::default(), 5, |_| 0);
         assert!(matches!(none, Some(Command::SetBackoff { updates }) if updates[0].1 == 5));
         assert_eq!(pauses(&failed(0), &Settings::default(), 5, |_| 0), None);
+    }
+
+    #[test]
+    fn a_worker_whose_own_file_refuses_what_it_got_is_not_set_aside() {
+        let reason = format!("{OWN_FILE} asks for signed orders, and nobody signed this one");
+        assert!(aside(&failed_for(9, &reason), 10).is_empty(), "{reason}");
+        assert_eq!(aside(&failed_for(9, "engine"), 10).len(), 1);
     }
 
     #[test]

@@ -69,8 +69,8 @@ fn a_token_is_limited_to_its_networks_and_scopes_within_what_rules_allow_also_on
         key: Digest::of(b"ci"),
         role: AccessRole::Operator,
         ttl_ms: None,
-        networks: Some(vec!["10.1.2.0/24".parse().unwrap(), "10.9.0.0/16".parse().unwrap()]),
-        scopes: vec!["lab".into()],
+        networks: Some(["10.1.2.0/24", "10.9.0.0/16", "203.0.113.0/24"].map(|net| net.parse().unwrap()).into()),
+        scopes: Vec::new(),
         author: Author::default(),
     };
     apply(10, Command::MakeAccessToken(Box::new(NewAccessToken { name: "boss".into(), ..new.clone() })));
@@ -98,6 +98,43 @@ fn a_token_is_limited_to_its_networks_and_scopes_within_what_rules_allow_also_on
         &Proposal { at_ms: 15, command: Command::RevokeAccessToken { name: "ci".into(), author: Author::default() } },
     );
     assert_eq!(Policy::of(&state, "ci"), ci, "its jobs stay limited");
+}
+
+#[test]
+fn a_token_with_networks_and_scopes_may_scan_what_is_in_both() {
+    let mut state = state(&[("lab", "10.1.2.0/24", &[], false), ("wide", "10.0.0.0/8", &[], false)]);
+    let new = |name: &str, networks: &[&str], scopes: &[&str]| NewAccessToken {
+        name: name.into(),
+        key: Digest::of(name.as_bytes()),
+        role: AccessRole::Operator,
+        ttl_ms: None,
+        networks: Some(networks.iter().map(|net| net.parse().unwrap()).collect()),
+        scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+        author: Author::default(),
+    };
+    let tokens = [
+        new("boss", &["0.0.0.0/0"], &[]),
+        new("ci", &["10.1.0.0/16", "10.9.0.0/16"], &["lab"]),
+        new("both", &["10.1.0.0/16", "10.9.0.0/16"], &["lab", "wide"]),
+        new("none", &["10.9.0.0/16"], &["lab"]),
+    ];
+    for (index, token) in (10..).zip(tokens) {
+        // The first one is an administrator's.
+        let role = if token.name == "boss" { AccessRole::Admin } else { token.role };
+        let command = Command::MakeAccessToken(Box::new(NewAccessToken { role, ..token }));
+        state.apply(index, &Proposal { at_ms: index, command });
+    }
+    let check =
+        |who: &str, text: &str| Policy::of(&state, who).check(&targets(text)).map_err(|error| error.to_string());
+    assert_eq!(check("ci", "10.1.2.7"), Ok(()));
+    for outside in ["10.1.3.1", "10.9.0.1"] {
+        let refused = check("ci", outside).unwrap_err();
+        assert!(refused.contains("token `ci` may scan 10.1.2.0/24 alone"), "{refused}");
+    }
+    assert_eq!([check("both", "10.1.3.1"), check("both", "10.9.0.1")], [Ok(()), Ok(())]);
+    assert!(check("both", "10.2.0.1").is_err());
+    let refused = check("none", "10.9.0.1").unwrap_err();
+    assert!(refused.contains("have no address of its networks"), "{refused}");
 }
 
 #[test]

@@ -78,6 +78,12 @@ fn object(part: &str) -> Result<Map<String, Value>, Fault> {
 impl Look<'_> {
     /// Whom it says it is of.
     #[must_use]
+    pub fn subject(&self) -> Option<String> {
+        self.claims.get("sub").and_then(Value::as_str).map(str::to_owned)
+    }
+
+    /// Who it says signed it.
+    #[must_use]
     pub fn issuer(&self) -> Option<&str> {
         self.text_of("iss")
     }

@@ -20,6 +20,7 @@ use super::Context;
 use super::signed::{self, NotTaken, Seen};
 use crate::clock::wall_ms;
 use crate::exclusions::{self, ExclusionError, Unresolved};
+use crate::jobs::job_of_order;
 use crate::policy::own::{OwnFile, OwnRules};
 use crate::policy::{Closed, OutsidePolicy, Policy};
 use crate::signing::SignerKey;
@@ -236,6 +237,12 @@ pub(super) async fn begin(
             return Err(NotPermitted::Closed(closed));
         }
         let exclude = resolved(excluded_by(&policy, &own, now_ms)).await?;
+        if let Some(order) = context.permits.seen.first_of(&own, spec, reference.unit.job)
+            && let Some((job, _)) = context.raft.read(|state| job_of_order(state, &order))
+            && job < reference.unit.job
+        {
+            return Err(NotTaken::Again { job }.into());
+        }
         let permit = context.permits.begin(reference, spec, &policy, exclude)?;
         // A rule that was applied while names were looked up did not find this unit.
         let is_now = context.raft.read(State::rules_mark) == mark && *context.permits.own.now() == *own;

@@ -65,6 +65,20 @@ pub fn order_of(own: &OwnRules, spec: &ScanSpec, now_ms: u64) -> Result<Option<V
 pub(super) struct Seen(Mutex<BTreeMap<String, (u64, JobId)>>);
 
 impl Seen {
+    /// Whether work of an order is begun for a job already.
+    fn knows(&self, order: &str, job: JobId) -> bool {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.get(order).is_some_and(|(_, begun)| *begun == job)
+    }
+
+    /// The order for one job that a spec carries, where no work of it is begun for this job here: whether the log has it for a job
+    /// before this one is still to be asked, which outlasts this process.
+    pub(super) fn first_of(&self, own: &OwnRules, spec: &ScanSpec, job: JobId) -> Option<String> {
+        own.signers()?;
+        let order = orders::id_of(&orders::carried(spec.order.as_deref())?)?;
+        (!order.repeats && !self.knows(&order.id, job)).then_some(order.id)
+    }
+
     /// Notes that work of an order is begun for a job.
     ///
     /// # Errors
@@ -132,6 +146,31 @@ mod tests {
         let altered = good.order.clone().unwrap().replace("10.0.0.0/24", "10.0.0.0/23");
         let altered = at(&ScanSpec { order: Some(altered), ..wider }, NOW);
         assert!(matches!(altered, Err(NotTaken::Order(OrderError::NotSigned { .. }))), "{altered:?}");
+    }
+
+    #[test]
+    fn a_refusal_names_the_nodes_own_file_so_that_it_is_no_failure_of_the_node() {
+        let order = NotTaken::Order(OrderError::Expired { at_ms: 1 });
+        let not_asked = NotTaken::NotAsked(NotAsked::AnotherRequest);
+        let untrusted = NotTaken::Untrusted { key: PersonKey::generate().public() };
+        for refusal in [NotTaken::Unsigned, untrusted, order, not_asked, NotTaken::Again { job: JobId(3) }] {
+            assert!(refusal.to_string().contains(crate::policy::own::OWN_FILE), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn the_log_is_asked_for_a_job_before_where_an_order_is_new_here() {
+        let (alice, seen) = (PersonKey::generate(), Seen::default());
+        let own = trusting(&alice);
+        let once = spec(signed(&alice, None));
+        let verified = order_of(&own, &once, NOW).unwrap().unwrap();
+        assert_eq!(seen.first_of(&own, &once, JobId(3)), Some(verified.order.id.clone()));
+        assert_eq!(seen.first_of(&OwnRules::default(), &once, JobId(3)), None, "who takes all asks nothing");
+        seen.note(&verified, JobId(3)).unwrap();
+        assert_eq!(seen.first_of(&own, &once, JobId(3)), None);
+        assert_eq!(seen.first_of(&own, &once, JobId(4)), Some(verified.order.id));
+        let nightly = spec(signed(&alice, Some(Repeats { cron: "@daily".into(), timezone: "UTC".into() })));
+        assert_eq!([seen.first_of(&own, &nightly, JobId(5)), seen.first_of(&own, &spec(None), JobId(5))], [None, None]);
     }
 
     #[test]

@@ -67,7 +67,8 @@ fn of_jobs() -> Vec<Route> {
                 .answers::<ScanAccepted>(202, "The job is in the log; `Location` says where.")
                 .answers::<PlanDocument>(200, "What would become of it.")
                 .refuses(&[429]),
-        ),
+        )
+        .large(),
         get(Viewer, "/api/v1/jobs", jobs::list, says("Jobs, the newest first.").lists::<JobDocument>()),
         get(Viewer, "/api/v1/jobs/{id}", jobs::one, job("One job.")),
         get(
@@ -154,7 +155,8 @@ fn of_standing() -> Vec<Route> {
             "/api/v1/keeps",
             keeps::create,
             says("Makes a standing scan.").takes::<KeepRequest>().answers::<KeepDocument>(201, "It is made."),
-        ),
+        )
+        .large(),
         get(Viewer, "/api/v1/keeps/{name}", keeps::one, keep("One standing scan.")),
         delete(Operator, "/api/v1/keeps/{name}", keeps::remove, says("Ends a standing scan.").answers_done()),
         post(Operator, "/api/v1/keeps/{name}/pause", keeps::pause, keep("Holds a standing scan.")),
@@ -165,7 +167,8 @@ fn of_standing() -> Vec<Route> {
             "/api/v1/schedules",
             schedules::create,
             says("Makes a schedule.").takes::<ScheduleRequest>().answers::<ScheduleDocument>(201, "It is made."),
-        ),
+        )
+        .large(),
         get(Viewer, "/api/v1/schedules/{name}", schedules::one, schedule("One schedule.")),
         delete(Operator, "/api/v1/schedules/{name}", schedules::remove, says("Takes a schedule away.").answers_done()),
         get(
@@ -246,7 +249,7 @@ fn of_rules<N: Noun>() -> Vec<Route> {
     let written = rule(rule(written, 201, "It holds."), 200, "It holds in place of the one before.");
     vec![
         get(Viewer, all.clone(), rules::list::<N>, says("The rules of a kind.").lists::<RuleDocument<N::Words>>()),
-        post(Admin, all, rules::write::<N>, written),
+        post(Admin, all, rules::write::<N>, written).large(),
         get(Viewer, one.clone(), rules::show::<N>, rule(says("One rule."), 200, "The rule.")),
         delete(Admin, one, rules::remove::<N>, says("Takes a rule away.").answers_done()),
     ]
@@ -395,7 +398,8 @@ fn of_data() -> Vec<Route> {
             says("Makes a bundle the cluster's feed of its kind.")
                 .takes_bytes("application/octet-stream")
                 .answers::<FeedDocument>(201, "It is in the log; each node takes it into use."),
-        ),
+        )
+        .large(),
         delete(Admin, "/api/v1/feeds/{kind}", feeds::remove, says("Takes a feed away.").answers_done()),
         post(
             Admin,

@@ -176,10 +176,10 @@ fn asked_for(state: &State, who: &str, (action, answer): Ask, made_at_ms: u64, a
     let mut open = BTreeSet::new();
     for (number, AuditRecord { at_ms, entry, .. }) in state.audit(0) {
         match entry.outcome {
-            Outcome::Asked if (since_ms..=made_at_ms).contains(at_ms) => {
-                if entry.author.who == who && entry.action == action {
-                    open.insert(number);
-                }
+            Outcome::Asked
+                if (since_ms..=made_at_ms).contains(at_ms) && entry.author.who == who && entry.action == action =>
+            {
+                open.insert(number);
             }
             Outcome::Answered { asked, status } if status != answer || (about && *at_ms < made_at_ms) => {
                 open.remove(&asked);

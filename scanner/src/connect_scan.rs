@@ -67,8 +67,14 @@ struct Flight {
     is_held: bool,
     /// How often it was asked again because something on the way had no room for it.
     voids: u8,
-    /// Whether it asks something that is known to answer, and belongs to no host of the scan.
-    is_question: bool,
+    /// What it asks once more, which is known to answer; such a question belongs to no host of the scan.
+    asked: Option<SocketAddr>,
+}
+
+impl Flight {
+    fn is_question(&self) -> bool {
+        self.asked.is_some()
+    }
 }
 
 /// The scan of one unit.
@@ -172,6 +178,7 @@ impl ConnectScan {
                 return Step::Resolve { host, name };
             }
             if self.hosts.is_empty() && self.waiting.is_empty() {
+                self.withdraw_questions();
                 return Step::Done;
             }
             if self.starved_since.is_some_and(|since| now > since + STARVED_MAX) {
@@ -185,14 +192,13 @@ impl ConnectScan {
             }
             // Whoever gave a rate gets it from the first probe on.
             let is_proved = self.measures.has_answer() || self.plan.spec().rate_pps.is_some();
-            if room > 0
-                && let Some(question) = self.question(now)
-            {
+            if let Some(question) = self.question(now, room) {
                 return question;
             }
             let opening = self.measures.window.opening(now, is_proved);
             let until = opening.until.map_or(until, |ends| until.min(ends));
-            let has_room = room > 0 && self.flights.len() - self.patient < opening.probes;
+            let has_room =
+                room > self.sockets_for_questions(room) && self.flights.len() - self.patient < opening.probes;
             if !has_room || (self.line.is_empty() && self.bench.is_empty()) {
                 return Step::Wait { until };
             }
@@ -214,7 +220,7 @@ impl ConnectScan {
         self.count_repeats(now);
         let flight = self.land(probe)?;
         self.starved_since = None;
-        if flight.is_question {
+        if flight.is_question() {
             self.end_question(now, &flight, answer.is_own_word);
             return None;
         }
@@ -261,16 +267,20 @@ impl ConnectScan {
 
     /// A probe met its own socket and told nothing: it is sent once more, as if it had not been.
     pub fn on_misfire(&mut self, probe: Key) {
-        let Some(flight) = self.land(probe).filter(|flight| !flight.is_question) else { return };
-        self.bench.push_back(flight);
+        match self.land(probe) {
+            Some(question) if question.is_question() => self.withdraw_question(&question, true),
+            Some(flight) => self.bench.push_back(flight),
+            None => {}
+        }
     }
 
     /// This machine had no room to send a probe: it is taken back, and less is sent for a moment.
     pub fn on_exhausted(&mut self, now: Duration, probe: Key) {
         let Some(flight) = self.land(probe) else { return };
-        self.results.tally.probes_sent -= 1;
-        self.results.tally.retransmitted -= u64::from(flight.attempt.is_repeated());
-        if !flight.is_question {
+        self.take_back(&flight);
+        if flight.is_question() {
+            self.withdraw_question(&flight, true);
+        } else {
             self.bench.push_front(flight);
         }
         self.measures.window.exhausted(self.flights.len());
@@ -283,12 +293,20 @@ impl ConnectScan {
     /// This machine has no way to send a probe: it is taken back, and its host is asked nothing more.
     pub fn on_not_sent(&mut self, probe: Key, why: NotProbed) {
         let Some(flight) = self.land(probe) else { return };
-        self.results.tally.probes_sent -= 1;
-        self.results.tally.retransmitted -= u64::from(flight.attempt.is_repeated());
+        self.take_back(&flight);
+        if flight.is_question() {
+            return self.withdraw_question(&flight, false);
+        }
         let Some(host) = self.hosts.get_mut(flight.host) else { return };
         host.pending -= 1;
         host.give_up(why);
         self.settle(flight.host);
+    }
+
+    /// A probe was not sent after all.
+    fn take_back(&mut self, flight: &Flight) {
+        self.results.tally.probes_sent -= 1;
+        self.results.tally.retransmitted -= u64::from(flight.attempt.is_repeated() || flight.is_question());
     }
 
     /// Ways have been lost at a time: hosts to which `why` says that there is none any more, and that have not answered since, are

@@ -5,11 +5,13 @@
 //! otherwise more is asked until the recall that is wanted is certain, or the bounds of packets or time are reached
 //! (`rounds`). Questions are units of the ordinary engines (`question`), so that scope, exclusions, caps and fragile ports
 //! are held as ever; ports of fragile devices are not asked again at all. Asked beside them is what is known to answer:
-//! how much of that comes back tells how much of the sample was lost again.
+//! how much of that comes back tells how much of the sample was lost again. Before that, networks that look like something on the way
+//! that answers for all of them are put to the test (`alike`).
 //!
 //! Units with host names or UDP ports, those of this machine's loopback, and those under a profile that asks nothing twice
 //! are not measured.
 
+mod alike;
 mod answers;
 mod dark;
 mod parts;
@@ -101,9 +103,10 @@ impl Stage {
             return Ok(outcome);
         }
         let begun = Instant::now();
+        self.try_networks(&outcome).await;
         let recapture = self.measure(&outcome).await;
         let mut progress = outcome.progress;
-        progress.tally = progress.tally + self.watermark.more;
+        progress.tally = self.watermark.counted(progress.tally);
         if let Some(recall) = recapture.as_ref().and_then(Recapture::recall) {
             let is_heard =
                 !self.has_asked || recapture.is_none_or(|recapture| recapture.asked() > 0 || recapture.silent() == 0);

@@ -20,11 +20,21 @@ pub(crate) struct Watermark {
     asking: BTreeMap<u64, u32>,
     /// What is counted beside the scan.
     pub(crate) more: Tally,
+    /// Open ports of the scan that have turned out to mean nothing.
+    pub(crate) fewer_open: u64,
 }
 
 impl Watermark {
     pub(crate) fn new(scanning: watch::Receiver<UnitProgress>, progress: watch::Sender<UnitProgress>) -> Self {
-        Self { scanning, progress, said: None, settled: 0, asking: BTreeMap::new(), more: Tally::default() }
+        Self {
+            scanning,
+            progress,
+            said: None,
+            settled: 0,
+            asking: BTreeMap::new(),
+            more: Tally::default(),
+            fewer_open: 0,
+        }
     }
 
     /// The scan's figures have changed, with so many batches unread.
@@ -61,6 +71,12 @@ impl Watermark {
         self.tell();
     }
 
+    /// The scan's figures with what is counted beside it.
+    pub(crate) fn counted(&self, scanned: Tally) -> Tally {
+        let all = scanned + self.more;
+        Tally { open_ports: all.open_ports.saturating_sub(self.fewer_open), ..all }
+    }
+
     /// Tells the figures as they are now.
     pub(crate) fn tell(&mut self) {
         if let Some((settled, 0)) = self.said {
@@ -69,7 +85,7 @@ impl Watermark {
         let first = self.asking.keys().next().copied().unwrap_or(u64::MAX);
         let scanned = *self.scanning.borrow();
         let figures =
-            UnitProgress { settled_until: self.settled.min(first), tally: scanned.tally + self.more, ..scanned };
+            UnitProgress { settled_until: self.settled.min(first), tally: self.counted(scanned.tally), ..scanned };
         self.progress.send_if_modified(|told| std::mem::replace(told, figures) != figures);
     }
 }

@@ -637,3 +637,45 @@ fn a_path_with_room_for_every_flow_is_not_slowed_by_being_watched() {
     println!("{:?}, {} probes", run.elapsed, run.sends.len());
     assert!((found - 1.0).abs() < 1e-9 && run.elapsed < Duration::from_secs(12), "{:?}", run.elapsed);
 }
+
+#[test]
+fn a_unit_does_not_rest_for_ever_in_a_doubt_whose_owner_is_gone() {
+    let pace = Arc::new(RateCap::new(None));
+    // Nobody answers, so this unit has nobody to ask.
+    let plan = Plan::new(Arc::new(spec("10.0.0.0/28", "1-3")), 0).unwrap();
+    let mut scan = ConnectScan::new(plan, 0..16, Arc::default(), Arc::clone(&pace));
+    let (mut now, mut is_doubted) = (Duration::from_secs(1), false);
+    loop {
+        match scan.poll(now, 1000) {
+            Step::Wait { until } => now = until.max(now + Duration::from_millis(1)),
+            Step::Done => break,
+            _ => {}
+        }
+        assert!(now < Duration::from_secs(60), "it rests, with {} probes out", scan.in_flight());
+        if !is_doubted && scan.is_cooling_down() && scan.in_flight() > 0 {
+            // All that it has to send is out when another unit of the job loses eight questions, and is cancelled.
+            is_doubted = true;
+            let at = |turn: u32| Duration::from_millis(900) + Duration::from_millis(3) * turn;
+            (0..8).for_each(|turn| pace.room().asked(at(turn), 2000));
+            (0..8).for_each(|turn| pace.room().answered(now, at(turn), false, 0.0, 2000));
+        }
+    }
+    assert!(is_doubted && scan.results().tally().targets_done == 16);
+}
+
+#[test]
+fn where_sockets_are_few_one_is_left_to_ask_what_the_silence_of_the_others_means() {
+    for (told, there) in [(6, usize::MAX), (1, usize::MAX), (20_000, 6), (12, 6)] {
+        let mut network = FakeNetwork { sockets_told: told, sockets_max: there, ..FakeNetwork::default() };
+        for last in 0..8 {
+            let host = FakeHost { filtered: (101..=300).collect(), ..FakeHost::default() };
+            network.hosts.insert(IpAddr::from([10, 0, 0, last]), host);
+        }
+        let mut scan = scan(spec("10.0.0.0/28", "1-300"));
+        let run = network.run(&mut scan);
+        assert!(run.is_done && run.in_flight_max <= told, "{told} sockets of {there}: {:?}", run.elapsed);
+        let told = scan.estimates().recall;
+        assert!(told > 0.999, "{told} told");
+        assert_eq!(run.tally.probes_sent, run.sends.len() as u64 + run.repeats);
+    }
+}

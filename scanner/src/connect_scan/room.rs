@@ -32,6 +32,8 @@ pub(super) struct Known {
     /// Refusals first, which leave no connection behind; whether it is one.
     ports: Vec<(SocketAddr, bool)>,
     turn: usize,
+    /// Whether the last question could not be sent for want of a socket: until one can, there is nobody to ask.
+    is_mute: bool,
 }
 
 impl Known {
@@ -108,9 +110,26 @@ impl ConnectScan {
         }
     }
 
-    /// The next question to a port that is known to answer, if it is time for one.
-    pub(super) fn question(&mut self, now: Duration) -> Option<Step> {
-        if !self.limits.watches_room || self.known.ports.is_empty() {
+    /// How many of so many sockets are kept for questions: without one, a scan that has used all others up could not ask what
+    /// their silence means.
+    pub(super) fn sockets_for_questions(&self, room: usize) -> usize {
+        usize::from(self.asks() && self.flights.len() + room > 1)
+    }
+
+    /// Whether there is somebody to be asked.
+    fn asks(&self) -> bool {
+        self.limits.watches_room && !self.known.ports.is_empty()
+    }
+
+    /// The next question to a port that is known to answer, if it is time for one and a socket for it.
+    pub(super) fn question(&mut self, now: Duration, room: usize) -> Option<Step> {
+        if !self.limits.watches_room {
+            return None;
+        }
+        if !self.asks() || room == 0 {
+            self.known.is_mute |= room == 0;
+            // Another unit's doubt is ended by the clock, if not by the unit.
+            self.pace.room().look(now);
             return None;
         }
         let open = self.open_flows(now);
@@ -125,7 +144,7 @@ impl ConnectScan {
         let (address, attempt) = (of_socket(to), Attempt::first(now));
         let host = Key::from_bits(u64::MAX);
         let flight =
-            Flight { host, port: to.port(), position: None, attempt, is_held: false, voids: 0, is_question: true };
+            Flight { host, port: to.port(), position: None, attempt, is_held: false, voids: 0, asked: Some(to) };
         let probe = self.flights.insert(flight);
         let wait = (2 * self.measures.rtt.timeout(address)).clamp(WAIT.0, WAIT.1);
         self.timers.push(std::cmp::Reverse((now + wait, probe)));
@@ -134,8 +153,24 @@ impl ConnectScan {
 
     /// A question was answered, or not in time.
     pub(super) fn end_question(&mut self, now: Duration, flight: &Flight, came: bool) {
+        self.known.is_mute = false;
         let (open, usual) = (self.open_flows(now), self.measures.estimates().loss);
         self.pace.room().answered(now, flight.attempt.sent_at, came, usual, open);
+    }
+
+    /// A question was not sent, for want of a socket or of a way: then its port is asked no more.
+    pub(super) fn withdraw_question(&mut self, flight: &Flight, has_way: bool) {
+        self.pace.room().withdraw(flight.attempt.sent_at);
+        self.known.is_mute = true;
+        if !has_way {
+            self.known.ports.retain(|(port, _)| Some(*port) != flight.asked);
+        }
+    }
+
+    /// Nobody waits for what is still out.
+    pub(super) fn withdraw_questions(&mut self) {
+        let questions: Vec<Flight> = self.flights.values().filter(|flight| flight.is_question()).copied().collect();
+        questions.iter().for_each(|flight| self.withdraw_question(flight, true));
     }
 
     /// What it means that a probe was not answered.
@@ -143,7 +178,8 @@ impl ConnectScan {
         if !self.limits.watches_room || !self.leaves_flows(address) {
             return Silence::Told;
         }
-        let (open, asks) = (self.open_flows(now), !self.known.ports.is_empty());
+        // Whoever waits for a socket to ask by does not hold all of them meanwhile.
+        let (open, asks) = (self.open_flows(now), self.asks() && !self.known.is_mute);
         self.pace.room().silence(now, flight.attempt.sent_at, open, asks)
     }
 

@@ -101,7 +101,7 @@ impl ConnectScan {
                 attempt: Attempt::first(now),
                 is_held: false,
                 voids: 0,
-                is_question: false,
+                asked: None,
             });
         }
         None
@@ -179,7 +179,7 @@ impl ConnectScan {
                 return None;
             }
             self.timers.pop();
-            if flight.is_question {
+            if flight.is_question() {
                 self.land(probe);
                 self.end_question(now, &flight, false);
                 return Some(probe);

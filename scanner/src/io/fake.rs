@@ -47,6 +47,8 @@ const KERNEL_REPEAT: Duration = Duration::from_secs(1);
 /// How long a router keeps a flow without an answer, and one that was reset after it.
 const FLOW_KEPT: Duration = Duration::from_secs(120);
 const FLOW_RESET: Duration = Duration::from_secs(10);
+/// No scan of a test takes so long.
+const REST_MAX: Duration = Duration::from_secs(6 * 3600);
 /// SYNs that a host with a limit takes at once.
 const LIMIT_BURST: f64 = 200.0;
 
@@ -123,7 +125,7 @@ impl FakeNetwork {
     /// Drives a scan to its end.
     ///
     /// # Panics
-    /// When the scan asks to wait for a time that has passed and changes nothing: it would spin for ever.
+    /// When the scan asks to wait for a time that has passed and changes nothing, or rests for hours: it would do so for ever.
     #[must_use]
     pub fn run(&self, scan: &mut ConnectScan) -> FakeRun {
         let mut state = Running::new(self);
@@ -135,6 +137,7 @@ impl FakeNetwork {
             state.run.findings.append(&mut scan.results_mut().take_findings());
             idle_turns = if matches!(step, Step::Wait { .. }) { idle_turns + 1 } else { 0 };
             assert!(idle_turns < 1000, "the scan spins at {:?}", state.now);
+            assert!(state.now < REST_MAX, "the scan rests, with {} probes out", scan.in_flight());
             match step {
                 Step::Send { probe, to } => state.send(scan, probe, to),
                 Step::Close { probe } => {

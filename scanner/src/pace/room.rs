@@ -186,6 +186,12 @@ impl FlowRoom {
         self.since_question = self.since_question.saturating_add(1);
     }
 
+    /// Lets the clock decide what it alone does: for whoever neither asks nor sends at the moment, so that no doubt outlives those
+    /// who had it.
+    pub(crate) fn look(&mut self, now: Duration) {
+        self.go_on(now);
+    }
+
     /// Whether something that is known to answer should be asked now.
     pub(crate) fn wants_question(&mut self, now: Duration, open: u32) -> bool {
         self.go_on(now);
@@ -193,7 +199,7 @@ impl FlowRoom {
             State::Open if !self.is_watched() || (open < ACTIVE_MIN && !self.is_unproved) => return false,
             State::Open => {
                 let is_held = f64::from(open) >= self.window && self.most.is_none();
-                let is_wanted = is_held || self.wanted > self.asked_at;
+                let is_wanted = is_held || self.wanted > self.asked_at || self.is_unanswered(now);
                 self.since_question >= PROBES_PER_QUESTION
                     || (is_wanted && now >= self.asked_at + GAP_HELD)
                     || (self.is_unproved && now >= self.asked_at + GAP_UNPROVED)
@@ -213,6 +219,15 @@ impl FlowRoom {
         if self.state != State::Open {
             self.test.begun.get_or_insert(now);
             self.test.sent += 1;
+        }
+    }
+
+    /// A question that was asked at a time was never sent, or nobody listens for its answer any more: it is as if it had not been asked.
+    pub(crate) fn withdraw(&mut self, sent_at: Duration) {
+        let Some(at) = self.out.iter().position(|(of, _)| *of == sent_at) else { return };
+        self.out.remove(at);
+        if self.test.begun.is_some_and(|begun| sent_at >= begun) {
+            self.test.sent = self.test.sent.saturating_sub(1);
         }
     }
 
@@ -270,6 +285,10 @@ impl FlowRoom {
         if !is_active || opened_at <= self.judged_until || is_quiet {
             return Silence::Told;
         }
+        if now >= opened_at + FULL_MAX {
+            // In all that time nobody was able to ask.
+            return Silence::Unproved;
+        }
         self.wanted = self.wanted.max(opened_at);
         Silence::Unknown
     }
@@ -282,6 +301,12 @@ impl FlowRoom {
     /// A way was lost: whoever was asked may have been behind it.
     pub(crate) fn forget(&mut self) {
         *self = Self { window: self.window, most: self.most, calm: self.calm, ..Self::default() };
+    }
+
+    /// Whether a silence waits for a question that was asked and never judged, and none that is out can tell.
+    fn is_unanswered(&self, now: Duration) -> bool {
+        let is_out = |(at, _): &(Duration, u32)| *at >= self.wanted && now < *at + TEST_WAIT;
+        self.wanted > self.judged_until && !self.out.iter().any(is_out)
     }
 
     /// Whether so many flows are open that more say something.
@@ -315,7 +340,7 @@ impl FlowRoom {
             State::Open => {}
             // Nobody is left to ask, or to hear of it.
             State::Doubted { from } | State::Full { from, .. } if now >= from + 2 * TEST_WAIT => {
-                if self.test.begun.is_some() { self.judge_test(now) } else { self.dismiss(now) }
+                if self.test.came + self.test.lost > 0 { self.judge_test(now) } else { self.dismiss(now) }
             }
             State::Full { since, before, .. } if now >= since + FULL_MAX => {
                 // Nobody has said that anything was full.
@@ -332,8 +357,13 @@ impl FlowRoom {
     fn end_test(&mut self, now: Duration) {
         let Test { begun, sent, came, lost } = self.test;
         let Some(begun) = begun else { return };
-        if (sent >= TEST && came + lost >= sent) || now >= begun + TEST_WAIT {
+        let told = came + lost;
+        if sent >= TEST && told >= sent {
             self.judge_test(now);
+        } else if now >= begun + TEST_WAIT {
+            // Of questions that nobody waits for any more nothing is known.
+            self.test.sent = told;
+            if told > 0 { self.judge_test(now) } else { self.test = Test::default() }
         }
     }
 
@@ -479,5 +509,70 @@ mod tests {
         assert_eq!(room.silence(now, now, 100, true), Silence::Unproved);
         room.answered(now, now, true, 0.0, 100);
         assert_eq!(room.silence(now, now, 100, true), Silence::Told);
+    }
+
+    /// A doubt, of which eight lost questions are enough.
+    fn doubted() -> FlowRoom {
+        let mut room = FlowRoom::default();
+        for turn in 0..8 {
+            room.asked(START_AT + GAP * turn, 2000);
+            room.answered(START_AT + GAP * turn + 500 * MS, START_AT + GAP * turn, false, 0.0, 2000);
+        }
+        assert!(matches!(room.state, State::Doubted { .. }), "{room:?}");
+        room
+    }
+
+    #[test]
+    fn a_doubt_ends_by_the_clock_when_whoever_had_it_is_gone() {
+        let mut room = doubted();
+        let opened_at = START_AT + 100 * MS;
+        for tenth in 10..130 {
+            let now = START_AT + 100 * MS * tenth;
+            assert_eq!(room.silence(now, opened_at, 2000, false), Silence::Unknown, "{now:?}");
+            room.look(now);
+            if room.state == State::Open {
+                break;
+            }
+        }
+        let now = START_AT + Duration::from_secs(16);
+        assert_eq!(room.silence(now, opened_at, 2000, false), Silence::Told);
+        assert!(!room.is_scarce());
+    }
+
+    #[test]
+    fn questions_for_whose_answers_nobody_waits_do_not_make_a_table_full() {
+        let mut room = doubted();
+        let asked_at = START_AT + 2000 * MS;
+        for turn in 0..TEST {
+            assert!(room.wants_question(asked_at + GAP * turn, 2000));
+            room.asked(asked_at + GAP * turn, 2000);
+        }
+        // Whoever has asked is gone, another one looks on.
+        for tenth in 20..200 {
+            room.look(START_AT + 100 * MS * tenth);
+        }
+        assert!(room.state == State::Open && !room.is_scarce(), "{room:?}");
+    }
+
+    #[test]
+    fn a_question_that_was_not_sent_or_has_nobody_waiting_for_it_is_asked_again() {
+        for is_withdrawn in [true, false] {
+            let mut room = FlowRoom::default();
+            room.asked(START_AT, 600);
+            room.answered(START_AT + MS, START_AT, true, 0.0, 600);
+            let opened_at = START_AT + 10 * MS;
+            assert_eq!(room.silence(START_AT + 500 * MS, opened_at, 600, true), Silence::Unknown);
+            let asked_at = START_AT + 501 * MS;
+            assert!(room.wants_question(asked_at, 600));
+            room.asked(asked_at, 600);
+            if is_withdrawn {
+                room.withdraw(asked_at);
+            }
+            let soon = asked_at + GAP_HELD;
+            assert_eq!(room.wants_question(soon, 600), is_withdrawn);
+            assert!(room.wants_question(asked_at + TEST_WAIT, 600));
+            let late = opened_at + FULL_MAX;
+            assert_eq!(room.silence(late, opened_at, 600, true), Silence::Unproved, "it is not waited for for ever");
+        }
     }
 }

@@ -389,3 +389,69 @@ async fn a_first_round_that_is_not_over_in_time_leaves_the_ends_as_wide_as_what_
     let told = outcome.progress.estimates.recall;
     assert!((told - f64::midpoint(recall.low, recall.high)).abs() < 1e-9, "{told} of {recall:?}");
 }
+
+/// A scan of two ports of 64 addresses, all open, in a network of servers or behind something that answers on everything; what was told
+/// to answer on everything, the open ports that are counted, and how many addresses each test was for.
+async fn of_alike_hosts(answers_everything: bool) -> (usize, u64, Vec<u64>) {
+    let task = sample::task(sample::spec("10.77.0.0/26", "22,80", 3));
+    let plan = Plan::new(Arc::clone(&task.spec), 0).unwrap();
+    let unit = |found: Vec<Finding>, open_ports: u64| {
+        let (findings, findings_out) = mpsc::channel(1);
+        let (outcome, outcome_out) = oneshot::channel();
+        let tally = crate::tally::Tally { open_ports, probes_sent: 128, ..Default::default() };
+        let progress = UnitProgress { tally, ..UnitProgress::default() };
+        findings.try_send(found).unwrap();
+        let left_out = crate::tally::LeftOut::default();
+        let (duration, sending) = (Duration::from_secs(1), Duration::from_secs(1));
+        let ended = UnitOutcome { progress, duration, sending, targets_per_second: 1.0, left_out, recapture: None };
+        outcome.send(Ok(ended)).unwrap();
+        let (_, progress) = watch::channel(progress);
+        UnitScan { findings: findings_out, progress, note: None, tcp: TcpScan::Syn, outcome: outcome_out }
+    };
+    let of = |plan: &Plan, index: u64, observation| {
+        let Some(Target::Address(address)) = plan.target(index) else { panic!("no address") };
+        Finding { target_index: index, address, name: None, observation }
+    };
+    let open = |number| {
+        let (port, state, reason) = (crate::port::Port::tcp(number), PortState::Open, Reason::SynAck);
+        Observation::Port { port, state, reason, ttl: None, stack: None }
+    };
+    let found = (0..64).flat_map(|index| [22, 80].map(|number| of(&plan, index, open(number)))).collect();
+    let tests = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&tests);
+    let ask: Ask = Arc::new(move |plan: Plan, task: UnitTask| {
+        noted.lock().unwrap().push(plan.target_count());
+        let asked = |index| (0..).map_while(|step| plan.port_position(index, step)).collect::<Vec<_>>();
+        for index in task.range.clone() {
+            assert!(asked(index).len() >= 3, "ports that cannot all be open");
+            let numbers = asked(index).into_iter().map(|at| plan.port(at).unwrap().number);
+            assert!(numbers.into_iter().all(|number| number >= 20_000));
+        }
+        let verdict = |index| match answers_everything {
+            true => vec![of(&plan, index, open(30_000)), of(&plan, index, Observation::Middlebox)],
+            false => vec![of(&plan, index, Observation::Cleared)],
+        };
+        Ok(unit(task.range.clone().flat_map(verdict).collect(), 0))
+    });
+    let mut staged = attach(unit(found, 128), plan.clone(), &task, ask, &Handle::current());
+    let mut told = BTreeSet::new();
+    while let Some(batch) = staged.findings.recv().await {
+        for finding in batch {
+            assert_eq!(plan.index_of(finding.address), Some(finding.target_index));
+            match finding.observation {
+                Observation::Middlebox => assert!(told.insert(finding.address), "twice"),
+                Observation::Port { port, .. } => assert!(port.number < 100, "a port of the test is no finding"),
+                _ => {}
+            }
+        }
+    }
+    let outcome = staged.outcome.await.unwrap().unwrap();
+    let tests = tests.lock().unwrap().clone();
+    (told.len(), outcome.progress.tally.open_ports, tests)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_network_that_answers_on_both_of_two_ports_is_told_by_ports_that_cannot_all_be_open() {
+    assert_eq!(of_alike_hosts(true).await, (64, 0, vec![2, 62]));
+    assert_eq!(of_alike_hosts(false).await, (0, 128, vec![2]), "servers that are alike lose nothing");
+}

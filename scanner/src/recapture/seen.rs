@@ -38,10 +38,10 @@ pub(super) struct Seen {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Host {
     pub(super) address: IpAddr,
-    open: u32,
+    pub(super) open: u32,
     /// Ports that have answered for themselves, with their draws: those with the lowest, ascending; port 0 is none.
     answered: [(u16, u16); CONTROLS_MAX],
-    is_middlebox: bool,
+    pub(super) is_middlebox: bool,
 }
 
 impl Seen {
@@ -119,6 +119,11 @@ impl Seen {
         let meant = self.hosts.values().filter(|host| !host.is_middlebox && host.open > 0);
         let (open, hosts) = meant.fold((0, 0), |(open, hosts), host| (open + u64::from(host.open), hosts + 1));
         Found { targets, open, hosts }
+    }
+
+    /// All hosts that are up, by index.
+    pub(super) fn hosts(&self) -> impl Iterator<Item = (u64, &Host)> {
+        self.hosts.iter().map(|(index, host)| (*index, host))
     }
 
     /// The host at an index, if one is up there.

@@ -17,7 +17,7 @@ use crate::spec::ScanSpec;
 pub(crate) const TRIALS: u32 = 4;
 const ALL: u8 = 0b1111;
 /// With fewer open ports, as many more open ones would be no surprise.
-const OPEN_MIN: u32 = 3;
+pub(crate) const OPEN_MIN: u32 = 3;
 /// A host is put to the test while it is scanned once it has so many open ports: until it has passed, no more of them are
 /// asked what they are.
 pub(crate) const HANDFUL: u32 = 5;

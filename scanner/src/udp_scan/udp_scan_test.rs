@@ -29,6 +29,10 @@ struct World {
     hosts: BTreeMap<IpAddr, FakeHost>,
     loss: f64,
     seed: u64,
+    /// How late this machine may be, each time that it waits.
+    late: Duration,
+    /// The steps in which a host counts its time.
+    tick: Duration,
 }
 
 /// What happened.
@@ -78,18 +82,13 @@ impl World {
                     run.sends.push((now, to, bytes.len()));
                     now += Duration::from_micros(10);
                     turns_without_time = 0;
-                    let mut chance = || {
-                        drawn += 1;
-                        (crate::permute::mix(self.seed ^ crate::permute::mix(drawn)) >> 11) as f64
-                            / (1_u64 << 53) as f64
-                    };
-                    let is_lost = (chance() < self.loss) | (chance() < self.loss);
+                    let is_lost = (self.chance(&mut drawn) < self.loss) | (self.chance(&mut drawn) < self.loss);
                     let Some(host) = self.hosts.get(&to.ip()) else { continue };
                     let answer = match to.port() {
                         port if host.open.contains(&port) => Some(Answer::Words),
                         port if host.silent.contains(&port) => None,
                         port if host.forbidden.contains(&port) => Some(Answer::Forbidden),
-                        _ => takes_token(host, &mut buckets, to.ip(), now).then_some(Answer::Closed),
+                        _ => takes_token(host, &mut buckets, to.ip(), self.ticked(now)).then_some(Answer::Closed),
                     };
                     if let Some(answer) = answer.filter(|_| !is_lost) {
                         events.push(Reverse((now + Duration::from_millis(2), lane, to, answer)));
@@ -99,7 +98,7 @@ impl World {
                     let event = events.peek().map(|Reverse((at, ..))| *at);
                     let next = event.map_or(until, |event| event.min(until));
                     if next > now {
-                        now = next;
+                        now = next + self.late.mul_f64(self.chance(&mut drawn).powi(4));
                         turns_without_time = 0;
                     }
                 }
@@ -115,6 +114,18 @@ impl World {
         run.tally = scan.results().tally();
         run.left_out = scan.results().left_out().clone();
         run
+    }
+
+    /// A number from 0 up to less than 1.
+    fn chance(&self, drawn: &mut u64) -> f64 {
+        *drawn += 1;
+        (crate::permute::mix(self.seed ^ crate::permute::mix(*drawn)) >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// The time by a host's own clock.
+    fn ticked(&self, now: Duration) -> Duration {
+        let over = now.as_nanos().checked_rem(self.tick.as_nanos()).unwrap_or_default();
+        now - Duration::from_nanos(u64::try_from(over).unwrap_or_default())
     }
 }
 
@@ -212,6 +223,28 @@ fn a_host_that_says_one_closed_port_per_second_is_waited_for_and_all_its_ports_a
 }
 
 #[test]
+fn a_host_with_a_limit_is_told_the_same_every_time_however_late_this_machine_is() {
+    let ports: Vec<String> = PortSet::udp_by_popularity().take(100).map(|port| port.number.to_string()).collect();
+    let ports = format!("U:{}", ports.join(","));
+    for (every, late) in [(1000, 40), (1000, 200), (500, 40), (100, 20)] {
+        let limit = Some((6.0, Duration::from_millis(every)));
+        let host = FakeHost { open: set("53,161"), silent: set("123,137"), limit, ..FakeHost::default() };
+        let hosts = BTreeMap::from([(address("10.0.0.1"), host)]);
+        let (late, tick) = (Duration::from_millis(late), Duration::from_millis(10));
+        for seed in 0..22 {
+            let world = World { hosts: hosts.clone(), seed, late, tick, ..World::default() };
+            let run = world.run(&mut scan(ScanSpec { seed, ..spec("10.0.0.1", &ports) }, false));
+            let states = states(&run);
+            let of = |wanted| states.iter().filter(move |(_, (state, _))| *state == wanted).map(|((_, port), _)| *port);
+            let silent: Vec<u16> = of(PortState::OpenFiltered).collect();
+            assert_eq!(silent, [123, 137], "one per {every} ms, {late:?} late, seed {seed}");
+            assert_eq!(of(PortState::Open).collect::<Vec<_>>(), [53, 161]);
+            assert!(run.took < Duration::from_millis(4 * 100 * every + 15_000), "{:?}", run.took);
+        }
+    }
+}
+
+#[test]
 fn hosts_that_answer_slowly_wait_side_by_side() {
     let host = FakeHost { limit: Some((6.0, Duration::from_secs(1))), open: set("50"), ..FakeHost::default() };
     let hosts = (0..=255).map(|low| (address(&format!("10.0.0.{low}")), host.clone())).collect();
@@ -250,7 +283,7 @@ fn lost_datagrams_are_sent_again_as_often_as_loss_asks() {
     for loss in [0.05, 0.2] {
         let host = |n: u16| FakeHost { open: (n % 7..100).step_by(7).collect(), ..FakeHost::default() };
         let hosts = (0..64).map(|low| (address(&format!("10.0.0.{low}")), host(low))).collect();
-        let world = World { hosts, loss, seed: 3 };
+        let world = World { hosts, loss, seed: 3, ..World::default() };
         let run = world.run(&mut scan(ScanSpec { discovery: Vec::new(), ..spec("10.0.0.0/26", "U:10-99") }, false));
         let states = states(&run);
         let missed = states.values().filter(|(state, _)| *state == PortState::OpenFiltered).count();
@@ -417,7 +450,7 @@ proptest! {
             };
             (address(&format!("10.0.0.{host}")), fake)
         });
-        let world = World { hosts: hosts.collect(), loss, seed };
+        let world = World { hosts: hosts.collect(), loss, seed, ..World::default() };
         let timing = [Timing::Polite, Timing::Normal, Timing::Fast][timing];
         let spec = ScanSpec { timing, discovery: Vec::new(), ..spec("10.0.0.0/28", &format!("U:1000-{}", 999 + ports)) };
         let run = world.run(&mut scan(spec, false));

@@ -17,7 +17,7 @@ const SCANNER: &str = "
     fuzzing: detect io udp_scan
     nmap: finding port target
     engine: detect finding gate identity io plan port recapture scan spec target unit vendors
-    recapture: finding gate network permute plan port recall spec target unit watermark
+    recapture: finding gate network permute plan port recall scan spec target unit watermark
     identity: finding io target unit vendors watermark
     detect: authority finding gate io pace port scan spec target udp_scan unit vuln watermark
     vuln: authority finding gate port

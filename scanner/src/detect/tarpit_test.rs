@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
@@ -14,6 +14,10 @@ use super::*;
 /// Time of one port, and what it may take beyond.
 const BUDGET: Duration = Duration::from_secs(3);
 const OVER: Duration = Duration::from_secs(5);
+/// So many are asked at once: some of them send as fast as they can.
+const AT_ONCE: usize = 6;
+/// So often one is asked again that told nothing: a machine that does much else may have had no time for it.
+const TRIES: usize = 3;
 /// Most connections to one port: a few attempts, the page and its icon, TLS.
 const CONNECTIONS_MAX: usize = 24;
 
@@ -102,15 +106,23 @@ static PITS: &[Pit] = &[
 async fn what_holds_whoever_asks_costs_its_time_and_keeps_what_it_said() {
     let asked = PITS.iter().map(|pit| async move {
         let server = Server::on(&format!("127.55.2.1:{}", pit.port), move |stream| hold(stream, pit)).await;
-        let begun = Instant::now();
-        let options = Options { budget: BUDGET, ..Options::default() };
-        let found = identify_by_rules(server.address, &options).await.service;
-        let (took, connections) = (begun.elapsed(), server.connections());
-        let told = found.as_ref().map(|found| (&*found.name, found.product.as_deref(), found.version.as_deref()));
-        let is_bounded = took < BUDGET + OVER && connections <= CONNECTIONS_MAX;
-        (told != Some(pit.told) || !is_bounded)
-            .then(|| format!("{}: {told:?}, not {:?}; {took:?}, {connections} connections", pit.port, pit.told))
+        let mut wrong = None;
+        for _ in 0..TRIES {
+            let (begun, before) = (Instant::now(), server.connections());
+            let options = Options { budget: BUDGET, ..Options::default() };
+            let found = identify_by_rules(server.address, &options).await.service;
+            let (took, connections) = (begun.elapsed(), server.connections() - before);
+            let told = found.as_ref().map(|found| (&*found.name, found.product.as_deref(), found.version.as_deref()));
+            let is_bounded = took < BUDGET + OVER && connections <= CONNECTIONS_MAX;
+            wrong = (told != Some(pit.told) || !is_bounded)
+                .then(|| format!("{}: {told:?}, not {:?}; {took:?}, {connections} connections", pit.port, pit.told));
+            if told.is_some() {
+                break;
+            }
+        }
+        wrong
     });
-    let wrong: Vec<String> = join_all(asked).await.into_iter().flatten().collect();
+    let wrong: Vec<String> =
+        futures::stream::iter(asked).buffer_unordered(AT_ONCE).filter_map(std::future::ready).collect().await;
     assert!(wrong.is_empty(), "{wrong:#?}");
 }

@@ -39,7 +39,7 @@ use pentora_tests::lab::Lab;
 /// A measurement: its name, what it measures, and how.
 type Measurement = (&'static str, &'static str, fn() -> anyhow::Result<()>);
 
-const MEASUREMENTS: [Measurement; 23] = [
+const MEASUREMENTS: [Measurement; 24] = [
     ("machine", "what this is measured on", machine::print),
     ("start", "one command, from start to exit", start::measure),
     ("ports", "a connect scan of 65,535 ports, beside other scanners", ports::measure),

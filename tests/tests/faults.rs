@@ -171,7 +171,7 @@ fn small_disk(folder: &Path, bytes: &str) -> anyhow::Result<()> {
     let none = None::<&str>;
     unshare(CloneFlags::CLONE_NEWNS).context("a mount namespace of this thread's own")?;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).context("keeping mounts to ourselves")?;
-    mount(Some("tmpfs"), folder, Some("tmpfs"), MsFlags::empty(), Some(format!("size={bytes}").as_str()))
+    mount(Some("tmpfs"), folder, Some("tmpfs"), MsFlags::empty(), Some(format!("mode=0700,size={bytes}").as_str()))
         .context("a small disk")
 }
 

@@ -28,7 +28,7 @@ impl SmallDisk {
     /// Mounts one at `folder`, which is made.
     pub(crate) fn at(folder: PathBuf) -> anyhow::Result<Self> {
         fs::create_dir_all(&folder)?;
-        let options = format!("size={SIZE}");
+        let options = format!("mode=0700,size={SIZE}");
         mount(Some("tmpfs"), &folder, Some("tmpfs"), MsFlags::empty(), Some(options.as_str()))
             .context("a small disk")?;
         Ok(Self(folder))

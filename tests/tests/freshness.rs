@@ -134,7 +134,8 @@ fn full_disk(folder: &Path) -> anyhow::Result<()> {
     let none = None::<&str>;
     unshare(CloneFlags::CLONE_NEWNS).context("a mount namespace of this thread's own")?;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).context("keeping mounts to ourselves")?;
-    mount(Some("tmpfs"), folder, Some("tmpfs"), MsFlags::empty(), Some("mode=0700,size=64k")).context("a small disk")?;
+    mount(Some("tmpfs"), folder, Some("tmpfs"), MsFlags::empty(), Some("mode=0700,size=64k"))
+        .context("a small disk")?;
     fs::write(folder.join("filler"), vec![0; 64 << 10]).context("filling it")
 }
 

@@ -265,6 +265,7 @@ fn the_clusters_policy_travels_with_its_orders_and_an_older_one_is_refused() -> 
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one worker's life, from its first orders to members that began anew")]
 fn results_that_are_encrypted_to_their_cluster_are_read_by_each_of_its_members_and_by_nobody_else() -> anyhow::Result<()>
 {
     let Some(lab) = Lab::start(4)? else { return Ok(()) };

@@ -128,6 +128,7 @@ fn a_region_is_cut_off_with_the_leader_in_it_and_comes_back() -> anyhow::Result<
 }
 
 /// The fields of how long writes took.
+#[expect(clippy::indexing_slicing, reason = "what a JSON value does not have is null")]
 fn latency(measured: &Value, when: &str) -> (u64, f64, f64) {
     let field = |name: &str| &measured[when][name];
     (

@@ -240,6 +240,9 @@ async fn strangers_and_bundles_of_the_other_direction_are_refused() {
     cluster.stop.stop().await;
 }
 
+/// To whom it is encrypted, what becomes of its bytes then, and what is said of that.
+type Change<'a> = (&'a Recipient, fn(&mut Vec<u8>), &'static str);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_encrypted_to_the_cluster_is_counted_and_what_is_cut_changed_or_anothers_changes_nothing() {
     let cluster = Cluster::new().await;
@@ -247,7 +250,7 @@ async fn what_is_encrypted_to_the_cluster_is_counted_and_what_is_cut_changed_or_
     let order = cluster.carry().await;
     let own = cluster.taker.key.as_ref().unwrap().recipient();
     let other = ClusterKey::from_secret(&[8; 32]).recipient();
-    let changes: [(&Recipient, fn(&mut Vec<u8>), &str); 5] = [
+    let changes: [Change<'_>; 5] = [
         (&other, |_| {}, "another key than this cluster's"),
         (&own, |bytes| bytes.truncate(bytes.len() - 1), "cut short"),
         (&own, |bytes| bytes.truncate(100), "cut short"),

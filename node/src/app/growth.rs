@@ -18,6 +18,7 @@ use pentora_scanner::spec::EngineChoice;
 use pentora_scanner::tally::{LeftOut, Tally};
 use pentora_scanner::unit::{FINDINGS_QUEUE, ScanError, UnitOutcome, UnitProgress, UnitScan, UnitTask};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio_util::task::TaskTracker;
 
 use crate::cli::{Invocation, Next};
 use crate::client::Client;
@@ -78,11 +79,12 @@ impl StandIn for Slow {
         let (shown, progress) = watch::channel(UnitProgress::default());
         let (ended, outcome) = oneshot::channel();
         let turn = Arc::clone(&self.0);
-        tokio::spawn(async move {
+        TaskTracker::new().spawn(async move {
             let begun = Instant::now();
             let (targets, mut done) = (task.range.end - task.range.start, 0);
             let rate = TARGETS_PER_SECOND.load(Ordering::Relaxed) as f64;
             while done < targets {
+                #[expect(clippy::cast_possible_truncation, reason = "far below 2^53")]
                 let slice = ((rate * SLICE.as_secs_f64()) as u64).clamp(1, targets - done);
                 {
                     let _turn = turn.lock().await;
@@ -146,6 +148,7 @@ struct Growth {
     members: Vec<Member>,
     client: Client,
     scanners: usize,
+    running: TaskTracker,
 }
 
 /// A port of loopback that nobody uses.
@@ -218,7 +221,7 @@ impl Growth {
             client.cluster_once().await.ok().filter(|cluster| cluster.quorum.voters == 3)
         })
         .await;
-        Self { folder, members, client, scanners: 0 }
+        Self { folder, members, client, scanners: 0, running: TaskTracker::new() }
     }
 
     /// Has scanners join until there are so many, each with so many units at once. Answers how long that took.
@@ -239,7 +242,7 @@ impl Growth {
                 let peer = &self.members[number % self.members.len()].mesh;
                 let data = self.folder.path().join(format!("s{number}"));
                 let plan = plan(number, &data, peer, &config, &file).await;
-                tokio::spawn(async move {
+                self.running.spawn(async move {
                     let ended = SCANS_NOTHING.scope((), Box::pin(super::run(plan))).await;
                     ended.unwrap_or_else(|failure| panic!("s{number}: {failure}"));
                 });

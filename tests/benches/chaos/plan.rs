@@ -170,7 +170,8 @@ impl Plan {
             (false, false) => vec![dice.one_of(faults)],
             (is_hit, is_changed) => [(is_hit, &hits), (is_changed, &changes)]
                 .into_iter()
-                .filter_map(|(is_drawn, class)| is_drawn.then(|| dice.one_of(class)))
+                .filter(|(is_drawn, _)| *is_drawn)
+                .map(|(_, class)| dice.one_of(class))
                 .collect(),
         };
         let mut disturbances: Vec<Disturbance> = Vec::new();

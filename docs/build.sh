@@ -49,6 +49,7 @@ walk(json.load(sys.stdin), [])
 
 # A node of its own says what it answers and what it exports.
 node=$(mktemp -d)
+touch "$node/log"
 env -i HOME="$node" "$DIST/pentora-node" start --init --name reference --data-dir "$node/data" --mesh-listen 127.0.0.1:0 \
   --api-listen 127.0.0.1:0 2>"$node/log" &
 pid=$!

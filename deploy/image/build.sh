@@ -7,8 +7,8 @@
 #   ALSO    other names for it, with tags
 #   BUILDER what builds it: buildah, podman or docker, whichever is there unless set
 #
-# The same program gives the same image, byte for byte, where SOURCE_DATE_EPOCH is set or this is a clean commit: files are
-# sorted, owned by number and dated by that.
+# The same program gives the same layer, byte for byte, where SOURCE_DATE_EPOCH is set or this is a clean commit: files are
+# sorted, owned by number and dated by that. buildah writes a host name of its own into the image's configuration.
 set -euo pipefail
 program=$(cd "${DIST:?}" 2>/dev/null && pwd || echo "$DIST")/pentora-node
 source "$(dirname "$0")/../shipping.sh"

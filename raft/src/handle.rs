@@ -157,7 +157,7 @@ impl Raft {
         let raft = Openraft::new(node, openraft_config, factory, log, machine)
             .await
             .map_err(|error| StartError::Core(error.to_string()))?;
-        let (changed, changes, watching) = watch_changes(&raft);
+        let (changed, changes, watching) = watch_changes(&raft, config.profile.election_max());
         let (config, heard) = (Arc::new(config), Arc::new(Heard::new(changed)));
         let part = Part::Inside { raft, staging, closed, slowness, _watching: watching };
         Ok(Self { part, shared, node, config, heard, changes })
@@ -461,14 +461,26 @@ impl Raft {
 /// How long the store may take to close after the core has stopped: a snapshot that is being built goes on to its end.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Follows the core's rarely changing figures. A receiver handed out by the core begins as changed, so one is kept.
-fn watch_changes(raft: &Openraft) -> (watch::Sender<u64>, watch::Receiver<u64>, Arc<AbortOnDropHandle<()>>) {
+/// Counts changes of what [`Raft::status`] tells of role, leader, term and membership.
+///
+/// The whole picture is followed, which is what `status` shows. The core has a smaller one of what changes rarely, but tells that first, and
+/// it lacks that a quorum answered, without which a new leader takes no proposals: who looked at that and then at the status would see
+/// what was before, and wait for a change that has come already.
+fn watch_changes(
+    raft: &Openraft,
+    election_max: Duration,
+) -> (watch::Sender<u64>, watch::Receiver<u64>, Arc<AbortOnDropHandle<()>>) {
     let (changed, changes) = watch::channel(0u64);
     let count = changed.clone();
-    let mut server = raft.server_metrics();
+    let mut core = raft.metrics();
     let watching = spawn_owned(async move {
-        while server.changed().await.is_ok() {
-            count.send_modify(|count| *count = count.wrapping_add(1));
+        let mut told = status::standing(&core.borrow_watched(), election_max);
+        while core.changed().await.is_ok() {
+            let now = status::standing(&core.borrow_watched(), election_max);
+            if now != told {
+                told = now;
+                count.send_modify(|count| *count = count.wrapping_add(1));
+            }
         }
         // The core has ended: whoever waits should look now.
         count.send_modify(|count| *count = count.wrapping_add(1));

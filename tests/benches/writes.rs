@@ -23,6 +23,8 @@ use crate::figures::{Sample, head, row};
 const TIME: Duration = Duration::from_secs(5);
 /// Connections that write at once.
 const WRITERS: [usize; 2] = [1, 64];
+/// Tokens that our writers use in turn: of one token a node takes no more than 500 requests a second.
+const TOKENS: usize = 32;
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 const START_MAX: Duration = Duration::from_secs(30);
 /// Where etcd takes clients, on each host's loopback.
@@ -53,13 +55,18 @@ type Figure = (f64, Sample);
 
 fn ours(nodes: usize) -> anyhow::Result<Vec<Figure>> {
     let cluster = Cluster::of(crate::lab(u8::try_from(nodes)?)?, nodes)?;
-    let token = std::fs::read_to_string(cluster.data_dir(1).join("admin.token")).context("the admin's token")?;
-    let request = format!(
-        "GET /api/v1/cluster/empty-write HTTP/1.1\r\nHost: {API}\r\nAuthorization: Bearer {}\r\n\r\n",
-        token.trim()
-    );
     let leader = cluster.leader()?;
-    WRITERS.iter().map(|writers| write(cluster.lab().host(leader), API, &request, *writers)).collect()
+    let requests = (0..TOKENS).map(|number| {
+        let body = format!(r#"{{"name": "writer-{number}", "role": "admin"}}"#);
+        let request = Request { method: "POST", path: "/api/v1/tokens", body: Some(&body), ..Request::default() };
+        let answer = cluster.api(leader, &request, ANSWER_MAX)?.json()?;
+        let token = answer["token"].as_str().with_context(|| format!("no token in {answer}"))?;
+        Ok(format!(
+            "GET /api/v1/cluster/empty-write HTTP/1.1\r\nHost: {API}\r\nAuthorization: Bearer {token}\r\n\r\n"
+        ))
+    });
+    let requests = requests.collect::<anyhow::Result<Vec<_>>>()?;
+    WRITERS.iter().map(|writers| write(cluster.lab().host(leader), API, &requests, *writers)).collect()
 }
 
 fn etcd(nodes: usize) -> anyhow::Result<Vec<Figure>> {
@@ -87,7 +94,7 @@ fn etcd(nodes: usize) -> anyhow::Result<Vec<Figure>> {
         "POST /v3/kv/put HTTP/1.1\r\nHost: {ETCD}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{PUT}",
         PUT.len()
     );
-    WRITERS.iter().map(|writers| write(lab.host(leader), ETCD, &request, *writers)).collect()
+    WRITERS.iter().map(|writers| write(lab.host(leader), ETCD, std::slice::from_ref(&request), *writers)).collect()
 }
 
 /// Whether the member on a host says that it leads.
@@ -98,13 +105,17 @@ fn leads(lab: &Lab, number: usize) -> bool {
 }
 
 /// Writes on so many connections for a while: writes a second, and how long each took in milliseconds.
-fn write(host: &Host, server: SocketAddr, request: &str, writers: usize) -> anyhow::Result<Figure> {
+fn write(host: &Host, server: SocketAddr, requests: &[String], writers: usize) -> anyhow::Result<Figure> {
     let began = Instant::now();
     let connections = (0..writers).map(|_| host.connect(server)).collect::<anyhow::Result<Vec<_>>>()?;
     let times = std::thread::scope(|scope| {
         let threads: Vec<_> = connections
             .into_iter()
-            .map(|connection| scope.spawn(move || one_after_the_other(connection, request, began)))
+            .enumerate()
+            .map(|(first, connection)| {
+                let requests = requests.iter().cycle().skip(first % requests.len());
+                scope.spawn(move || one_after_the_other(connection, requests, began))
+            })
             .collect();
         let joined = threads.into_iter().map(|thread| thread.join().expect("a writer panics"));
         joined.collect::<anyhow::Result<Vec<_>>>()
@@ -116,12 +127,17 @@ fn write(host: &Host, server: SocketAddr, request: &str, writers: usize) -> anyh
     Ok((all.len() as f64 / elapsed, Sample::sorted(all)))
 }
 
-fn one_after_the_other(stream: TcpStream, request: &str, began: Instant) -> anyhow::Result<Vec<f64>> {
+fn one_after_the_other<'a>(
+    stream: TcpStream,
+    mut requests: impl Iterator<Item = &'a String>,
+    began: Instant,
+) -> anyhow::Result<Vec<f64>> {
     stream.set_read_timeout(Some(ANSWER_MAX))?;
     stream.set_nodelay(true)?;
     let (mut to, mut from) = (stream.try_clone()?, BufReader::new(stream));
     let (mut times, mut line, mut body) = (Vec::new(), String::new(), Vec::new());
     while began.elapsed() < TIME {
+        let request = requests.next().context("a request")?;
         let asked = Instant::now();
         to.write_all(request.as_bytes())?;
         let mut length = 0;

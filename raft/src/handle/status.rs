@@ -7,6 +7,7 @@ use openraft::Instant as _;
 
 use crate::id::NodeId;
 use crate::leadership::{Evidence, Leadership, Word, judge};
+use crate::raft_types::{LogId, TypeConfig};
 
 /// A node's part in elections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +68,7 @@ pub struct RaftStatus {
 pub(super) fn of(
     node: NodeId,
     election_max: Duration,
-    metrics: &openraft::RaftMetrics<crate::raft_types::TypeConfig>,
+    metrics: &openraft::RaftMetrics<TypeConfig>,
     word: Option<Word>,
     now: Instant,
 ) -> RaftStatus {
@@ -92,7 +93,7 @@ pub(super) fn of(
         _ if learners.contains(&node) => Role::Learner,
         _ => Role::Outside,
     };
-    let index = |id: &Option<crate::raft_types::LogId>| id.as_ref().map_or(0, |id| id.index);
+    let index = |id: &Option<LogId>| id.as_ref().map_or(0, |id| id.index);
     let mut heard_ms = BTreeMap::new();
     for (id, at) in metrics.heartbeat.iter().flatten() {
         if let Some(at) = at {
@@ -121,6 +122,16 @@ pub(super) fn of(
     }
 }
 
-fn elapsed_ms(at: &openraft::alias::SerdeInstantOf<crate::raft_types::TypeConfig>) -> u64 {
+/// What a node's standing is made of: two that are alike give the same role, leader, term and membership.
+pub(super) fn standing(
+    metrics: &openraft::RaftMetrics<TypeConfig>,
+    election_max: Duration,
+) -> impl PartialEq + Send + use<> {
+    let is_heard = metrics.last_quorum_acked.as_ref().is_some_and(|at| Duration::from_millis(elapsed_ms(at)) <= election_max);
+    let membership = *metrics.membership_config.log_id();
+    (metrics.vote, metrics.state, metrics.current_leader, membership, is_heard)
+}
+
+fn elapsed_ms(at: &openraft::alias::SerdeInstantOf<TypeConfig>) -> u64 {
     u64::try_from(at.into_inner().elapsed().as_millis()).unwrap_or(u64::MAX)
 }

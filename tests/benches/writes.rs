@@ -61,9 +61,7 @@ fn ours(nodes: usize) -> anyhow::Result<Vec<Figure>> {
         let request = Request { method: "POST", path: "/api/v1/tokens", body: Some(&body), ..Request::default() };
         let answer = cluster.api(leader, &request, ANSWER_MAX)?.json()?;
         let token = answer["token"].as_str().with_context(|| format!("no token in {answer}"))?;
-        Ok(format!(
-            "GET /api/v1/cluster/empty-write HTTP/1.1\r\nHost: {API}\r\nAuthorization: Bearer {token}\r\n\r\n"
-        ))
+        Ok(format!("GET /api/v1/cluster/empty-write HTTP/1.1\r\nHost: {API}\r\nAuthorization: Bearer {token}\r\n\r\n"))
     });
     let requests = requests.collect::<anyhow::Result<Vec<_>>>()?;
     WRITERS.iter().map(|writers| write(cluster.lab().host(leader), API, &requests, *writers)).collect()

@@ -127,11 +127,36 @@ pub(super) fn standing(
     metrics: &openraft::RaftMetrics<TypeConfig>,
     election_max: Duration,
 ) -> impl PartialEq + Send + use<> {
-    let is_heard = metrics.last_quorum_acked.as_ref().is_some_and(|at| Duration::from_millis(elapsed_ms(at)) <= election_max);
+    let is_heard =
+        metrics.last_quorum_acked.as_ref().is_some_and(|at| Duration::from_millis(elapsed_ms(at)) <= election_max);
     let membership = *metrics.membership_config.log_id();
     (metrics.vote, metrics.state, metrics.current_leader, membership, is_heard)
 }
 
 fn elapsed_ms(at: &openraft::alias::SerdeInstantOf<TypeConfig>) -> u64 {
     u64::try_from(at.into_inner().elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::RaftMetrics;
+    use openraft::alias::InstantOf;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_mins(1);
+
+    #[tokio::test]
+    async fn what_makes_a_leader_known_changes_a_nodes_standing_and_an_entry_does_not() {
+        let before = RaftMetrics::<TypeConfig>::new_initial(1);
+        let entry = RaftMetrics { last_log_index: Some(7), ..before.clone() };
+        assert!(standing(&entry, LIMIT) == standing(&before, LIMIT));
+        let named = RaftMetrics { current_leader: Some(1), ..before.clone() };
+        assert!(standing(&named, LIMIT) != standing(&before, LIMIT));
+        // A new leader takes proposals once a quorum has answered it, which changes nothing else.
+        let answered = RaftMetrics { last_quorum_acked: Some(InstantOf::<TypeConfig>::now().into()), ..named.clone() };
+        assert!(standing(&answered, LIMIT) != standing(&named, LIMIT));
+        let again = RaftMetrics { last_quorum_acked: Some(InstantOf::<TypeConfig>::now().into()), ..named.clone() };
+        assert!(standing(&again, LIMIT) == standing(&answered, LIMIT));
+    }
 }

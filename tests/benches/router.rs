@@ -16,9 +16,8 @@ use pentora_tests::lab::Namespace;
 use pentora_tests::process::Process;
 use pentora_tests::wait;
 
-use crate::bounded;
 use crate::figures::{head, row};
-use crate::pause;
+use crate::{bounded, choices, pause};
 
 /// Longest scan: one of nmap's does not end sooner.
 const LIMIT: Duration = Duration::from_secs(150);
@@ -145,11 +144,14 @@ pub(crate) fn measure() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     head(&["program", "wall", "the user's connections that got through", "open ports found"]);
     for (number, (program, words)) in scans()?.into_iter().enumerate() {
+        let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = format!("{name} {}", words.join(" "));
+        if !choices::takes_part(&name) {
+            continue;
+        }
         let place = Place::make(&folder.path().join(format!("farm{number}.log")))?;
         let mut command = place.scanner.command(&program);
         command.env("HOME", folder.path()).args(&words);
-        let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let name = format!("{name} {}", words.join(" "));
         let is_normal_connect = words.ends_with(&["normal", "--engine", "connect"]);
         let limit = if is_normal_connect { LIMIT_CONNECT } else { LIMIT };
         match place.beside_the_user(&mut command, folder.path(), limit) {

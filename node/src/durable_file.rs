@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What the name of a file that is not whole yet ends with.
 const TEMPORARY: &str = "tmp";
@@ -48,25 +48,60 @@ pub fn replaceable(path: &Path) -> io::Result<()> {
 /// # Errors
 /// What the system refuses; an older file of that name is then still whole.
 pub fn write(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
-    let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(OsStr::to_str)) else {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a file needs a directory and a name"));
-    };
-    replaceable(path)?;
-    let directory = openable(directory);
-    let temporary = directory.join(format!("{name}.{:08x}.{TEMPORARY}", rand::random::<u32>()));
-    let written = OpenOptions::new()
-        .create_new(true)
-        .write(true)
-        .mode(readers.mode())
-        .open(&temporary)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| std::fs::rename(&temporary, path))
-        .and_then(|()| File::open(directory)?.sync_all());
-    if written.is_err() {
-        // A full disk should not be filled further; what is left over goes at the next start.
-        drop(std::fs::remove_file(&temporary));
+    let mut draft = Draft::begin(path, readers)?;
+    draft.file.write_all(bytes)?;
+    draft.keep()
+}
+
+/// A file that is written piece by piece, and is there under its name only once it is kept. What is not kept goes when this does.
+#[derive(Debug)]
+pub struct Draft {
+    file: File,
+    temporary: PathBuf,
+    path: PathBuf,
+}
+
+impl Draft {
+    /// Begins a file that is to stand at `path`.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub fn begin(path: &Path, readers: Readers) -> io::Result<Self> {
+        let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(OsStr::to_str)) else {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a file needs a directory and a name"));
+        };
+        replaceable(path)?;
+        let temporary = openable(directory).join(format!("{name}.{:08x}.{TEMPORARY}", rand::random::<u32>()));
+        let file = OpenOptions::new().create_new(true).write(true).mode(readers.mode()).open(&temporary)?;
+        Ok(Self { file, temporary, path: path.to_owned() })
     }
-    written
+
+    /// Puts it under its name; on disk when this returns.
+    ///
+    /// # Errors
+    /// What the system refuses; an older file of that name is then still whole.
+    pub fn keep(self) -> io::Result<()> {
+        self.file.sync_all()?;
+        std::fs::rename(&self.temporary, &self.path)?;
+        File::open(openable(self.path.parent().unwrap_or(Path::new("."))))?.sync_all()
+    }
+}
+
+impl Write for Draft {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // A full disk should not be filled further. Once it is kept there is nothing of that name.
+        drop(std::fs::remove_file(&self.temporary));
+    }
 }
 
 /// A directory as the system opens it: the parent of a bare name has no name, and stands for the one that we are in.
@@ -114,6 +149,24 @@ mod tests {
         write(&path, b"second", Readers::Owner).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"second");
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "nothing else is left");
+    }
+
+    #[test]
+    fn a_draft_that_is_not_kept_leaves_the_older_file_and_nothing_beside_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("f");
+        write(&path, b"older", Readers::Owner).unwrap();
+        let mut draft = Draft::begin(&path, Readers::Owner).unwrap();
+        draft.write_all(b"half").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"older");
+        drop(draft);
+        assert_eq!(std::fs::read(&path).unwrap(), b"older");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+        let mut draft = Draft::begin(&path, Readers::Owner).unwrap();
+        draft.write_all(b"in two ").and_then(|()| draft.write_all(b"pieces")).unwrap();
+        draft.keep().unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"in two pieces");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 
     #[test]

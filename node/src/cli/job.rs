@@ -258,7 +258,7 @@ async fn watch(args: JobArgs, context: &mut Context) -> Result<(), Failure> {
 async fn print_results(args: ResultsArgs, context: &mut Context) -> Result<(), Failure> {
     let session = ApiSession::open(&args.job.node, context)?;
     let job = session.client.job(&args.job.job_id).await.map_err(|error| session.failure(&error))?;
-    let printed = results::print(&session, &job, Unfinished::default(), &args.format, context).await?;
+    let printed = results::print(&session, &job, Unfinished::default(), &args.format, None, context).await?;
     if job.status != "completed" {
         context.say(format_args!(
             "{} is {}: these are the results of {} of {}",

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use clap::Args;
 use pentora_scanner::finding::{HostRecord, Severity};
 use pentora_scanner::report::{Format, JsonLines, ReportMeta, Screen, Summary, Writer};
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::api_session::ApiSession;
 use super::context::Context;
 use super::output::{clean, counted, output_failure};
+use super::scan::last::Copying;
 use crate::client::{ClientError, ResultLines, parse_host_line};
 use crate::document::{JobDocument, Unreadable};
 use crate::failure::{ExitCode, Failure};
@@ -114,7 +116,7 @@ fn format(text: &str) -> Result<Format, String> {
 }
 
 /// Streams the accepted results of `job` to standard output, and after them what is `unfinished`; only one host of the job is
-/// in memory at a time. Answers what was printed, counted.
+/// in memory at a time. Each accepted host's line is added to `copying`. Answers what was printed, counted.
 ///
 /// # Errors
 /// The node does not answer or the stream breaks: what was printed is then not all. A closed pipe ends quietly. That units
@@ -124,11 +126,12 @@ pub(super) async fn print(
     job: &JobDocument,
     unfinished: Unfinished<'_>,
     args: &FormatArgs,
+    copying: Option<&mut Copying>,
     context: &mut Context,
 ) -> Result<Printed, Failure> {
     let failed = |error: ClientError| session.failure(&error);
     let format = args.format();
-    let mut lines = session.client.results(&job.job_id).await.map_err(failed)?;
+    let mut lines = Lines { from: session.client.results(&job.job_id).await.map_err(failed)?, copying };
     if format == Format::JsonLines {
         let mut seen = Summary::default();
         // What nobody asks for is not worth reading each line for.
@@ -139,7 +142,7 @@ pub(super) async fn print(
         let mut writer = JsonLines::new(context.output.writer());
         let written = unfinished.hosts.iter().try_for_each(|host| writer.host(host));
         let written = written.and_then(|()| writer.finish(&summary));
-        let unreadable = lines.unreadable().to_vec();
+        let unreadable = lines.from.unreadable().to_vec();
         return written.map(|()| Printed { counted: seen, unreadable }).map_err(|error| output_failure(&error));
     }
     let screen = Screen { ascii: !context.output.unicode, columns: context.output.columns() };
@@ -161,15 +164,31 @@ pub(super) async fn print(
     }
     let mut summary = summary(job, &seen, unfinished);
     summary.notes.extend(summary.middlebox_note());
-    summary.notes.extend(lines.unreadable().iter().take(UNREADABLE_NAMED_MAX).map(Unreadable::told));
+    summary.notes.extend(lines.from.unreadable().iter().take(UNREADABLE_NAMED_MAX).map(Unreadable::told));
     writer.finish(&summary).map_err(|error| output_failure(&error))?;
-    Ok(Printed { counted: summary, unreadable: lines.unreadable().to_vec() })
+    Ok(Printed { counted: summary, unreadable: lines.from.unreadable().to_vec() })
+}
+
+/// A job's results as they are read, and what is copied of them meanwhile.
+struct Lines<'a> {
+    from: ResultLines,
+    copying: Option<&'a mut Copying>,
+}
+
+impl Lines<'_> {
+    async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
+        let line = self.from.next().await?;
+        if let (Some(line), Some(copying)) = (&line, &mut self.copying) {
+            copying.add(line);
+        }
+        Ok(line)
+    }
 }
 
 /// The node's lines as they are, so that fields of a newer node are kept. A line with a byte that a terminal might
 /// obey, which no node writes, is written anew from what is understood of it.
 async fn pass_through(
-    lines: &mut ResultLines,
+    lines: &mut Lines<'_>,
     session: &ApiSession,
     mut counting: Option<&mut Summary>,
     context: &mut Context,

@@ -269,7 +269,7 @@ async fn on_cluster(
     let ended = follow(session, job_id, &progress, &mut interrupts).await;
     progress.finish();
     match ended? {
-        Ended::Job(job) => finish(&args.format, session, &job, Unfinished::default(), context).await,
+        Ended::Job(job) => finish(&args.format, session, &job, Unfinished::default(), None, context).await,
         Ended::Interrupted => {
             context.say(format_args!(
                 "detached: {job_id} goes on\n  follow it with `pentora job watch {job_id}`\n  \
@@ -306,15 +306,24 @@ async fn print_plan(
         .next("drop a requirement, add a node, or let it wait for one with --wait-for-worker"))
 }
 
-/// Prints the results of an ended job, with what it does not count, and turns its status into the command's.
+/// Prints the results of an ended job, with what it does not count, keeps a copy where one was begun, and turns the job's status into the
+/// command's.
 async fn finish(
     format: &FormatArgs,
     session: &ApiSession,
     job: &JobDocument,
     unfinished: Unfinished<'_>,
+    mut copying: Option<last::Copying>,
     context: &mut Context,
 ) -> Result<(), Failure> {
-    let printed = results::print(session, job, unfinished, format, context).await?;
+    let printed = results::print(session, job, unfinished, format, copying.as_mut(), context).await;
+    match copying {
+        Some(copying) if printed.is_ok() => copying.keep().await,
+        // Whoever read the output has seen enough of it, as `head` does: the rest is worth keeping all the same.
+        Some(_) => last::keep(session, &job.job_id, context).await,
+        None => {}
+    }
+    let printed = printed?;
     verdict(job)?;
     format.verdict(&printed)
 }

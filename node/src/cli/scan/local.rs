@@ -92,8 +92,8 @@ impl LocalScan {
         match ended? {
             Ended::Job(mut job) => {
                 remember(&mut job, &work.remarks);
-                last::keep(&session, &job_id, context).await;
-                finish(&format, &session, &job, Unfinished::default(), context).await
+                let copying = last::Copying::begin(context);
+                finish(&format, &session, &job, Unfinished::default(), Some(copying), context).await
             }
             Ended::Interrupted => {
                 context.say("interrupted: printing what was found so far (again to stop at once)");
@@ -153,7 +153,7 @@ async fn suspend(
     let (total, done) = (job.targets_total, job.targets_scanned.saturating_add(job.not_probed.total()));
     job.reason = Some("the scan was interrupted".to_owned());
     let more = Unfinished { hosts: &unfinished, probes: unfinished_probes };
-    let printed = finish(format, session, &job, more, context).await;
+    let printed = finish(format, session, &job, more, None, context).await;
     let targets = total - done.min(total);
     let left = format!("{} {}", counted(targets, "target"), if targets == 1 { "is left" } else { "are left" });
     match saved {

@@ -67,8 +67,8 @@ done
 
 say "a scanner's files, with the commands of docs/how-to/systemd.md"
 blocks() { awk -v kind="$1" '$0 == "```" kind { inside = 1; next } /^```$/ { inside = 0 } inside' docs/how-to/systemd.md; }
-{ echo 'cd /root; TOKEN=pnj_example'; blocks sh; blocks console | grep -v '^systemctl '; } >"$root/root/page.sh"
-inside bash -euo pipefail /root/page.sh
+{ echo 'cd /tmp; TOKEN=pnj_example'; blocks sh; blocks console | grep -v '^systemctl '; } >"$root/tmp/page.sh"
+inside bash -euo pipefail /tmp/page.sh
 files=(/etc/pentora/aws-us-east-1.yaml /etc/pentora/aws-us-east-1.env)
 [ "$(inside stat -c %U:%G:%a "${files[@]}" | paste -sd' ')" = "root:pentora:640 root:root:600" ] || fail "the owners or modes of ${files[*]}"
 inside rm "${files[@]}"

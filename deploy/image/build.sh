@@ -7,8 +7,8 @@
 #   ALSO    other names for it, with tags
 #   BUILDER what builds it: buildah, podman or docker, whichever is there unless set
 #
-# The same program gives the same layer, byte for byte, where SOURCE_DATE_EPOCH is set or this is a clean commit: files are
-# sorted, owned by number and dated by that. buildah writes a host name of its own into the image's configuration.
+# The same program gives the same image, byte for byte and by its digest, where SOURCE_DATE_EPOCH is set or this is a clean commit,
+# buildah or podman builds it, and that is of the same version: files are sorted, owned by number and dated by that.
 set -euo pipefail
 program=$(cd "${DIST:?}" 2>/dev/null && pwd || echo "$DIST")/pentora-node
 source "$(dirname "$0")/../shipping.sh"
@@ -73,15 +73,38 @@ mkdir "$context/build"
 mv "$context/system.tar" "$context/build/root.tar"
 cp "$here/Containerfile" "$context/build/"
 
+names=("$image:$version")
+for name in ${ALSO:-}; do names+=("$name"); done
 arguments=(--build-arg "VERSION=$version" --build-arg "REVISION=$revision" --build-arg "CREATED=$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y-%m-%dT%H:%M:%SZ)"
-  --file "$context/build/Containerfile" --tag "$image:$version")
-for name in ${ALSO:-}; do arguments+=(--tag "$name"); done
-# The format of docker has health checks, that of OCI has none.
+  --file "$context/build/Containerfile")
+# shellcheck disable=SC2086
+tool() { "$builder" ${STORAGE:-} "$@"; }
+
+# buildah notes in an image which container it was made in, by two names of chance, and that changes the image's digest: the image that it
+# made is written into a folder, without them, and read from there.
+without_chance() { # without_chance ID FOLDER: the id of the same image without them
+  local id=$1 folder=$2 push=(--quiet --format v2s2) config sum
+  [ "$builder" != buildah ] || push+=(--disable-compression)
+  tool push "${push[@]}" "$id" "dir:$folder" >&2
+  config=$(sed -nE 's/.*"config":\{[^}]*"digest":"sha256:([0-9a-f]{64})".*/\1/p' "$folder/manifest.json")
+  [ -n "$config" ] || fail "$builder writes a manifest of another form: $(head -c 300 "$folder/manifest.json")"
+  sed -E 's/"(Hostname|container)":"[0-9a-f]+"/"\1":""/g' "$folder/$config" >"$folder/config"
+  rm "$folder/$config"
+  sum=$(sha256sum "$folder/config" | cut -d' ' -f1)
+  sed -i -E "s/\"size\":[0-9]+,\"digest\":\"sha256:$config\"/\"size\":$(stat -c %s "$folder/config"),\"digest\":\"sha256:$sum\"/" "$folder/manifest.json"
+  mv "$folder/config" "$folder/$sum"
+  tool pull --quiet "dir:$folder" | tail -n 1
+  tool rmi "$id" >&2
+}
+
 case $builder in
-  docker) docker build "${arguments[@]}" "$context/build" ;;
+  docker) docker build "${arguments[@]}" "${names[@]/#/--tag=}" "$context/build" ;;
   *)
-    # shellcheck disable=SC2086
-    "$builder" ${STORAGE:-} build --format docker --timestamp "$SOURCE_DATE_EPOCH" "${arguments[@]}" "$context/build"
+    # The format of docker has health checks, that of OCI has none.
+    tool build --format docker --timestamp "$SOURCE_DATE_EPOCH" --iidfile "$context/id" "${arguments[@]}" "$context/build"
+    made=$(without_chance "$(sed 's/^sha256://' "$context/id")" "$context/image")
+    for name in "${names[@]}"; do tool tag "$made" "$name"; done
     ;;
 esac
-echo "built: $image:$version, $(stat -c %s "$program") bytes of program, $(du -sb --apparent-size "$root" | cut -f1) bytes of files"
+size=$(stat -c %s "$context/build/root.tar")
+echo "built: $image:$version, $(awk -v size="$size" 'BEGIN { printf "%.1f", size / 1e6 }') MB of image ($size bytes), $(stat -c %s "$program") bytes of it the program"

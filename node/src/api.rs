@@ -39,6 +39,7 @@ mod settings;
 mod stream;
 mod tokens;
 mod trail;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -59,9 +60,10 @@ pub use airgap::Spool;
 pub use auth::{CameFrom, HandedOnBy};
 pub use departure::Departure;
 use freshness::MIN_INDEX_WITHIN;
-pub use listen::{Bounds, HangUp, serve};
+pub use listen::{Bounds, HangUp, serve, serve_meanwhile};
 pub use problem::ApiError;
 pub use trail::Trail;
+pub use waiting::waiting;
 
 use crate::coordinator::{WorkSessions, soft_state};
 use crate::drill::Faults;

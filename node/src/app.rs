@@ -1,7 +1,7 @@
 //! Starts and stops a node: joins its rooms by their handles.
 //!
-//! Order of starting: the data directory, then both listeners (so that a port in use is told before anything runs), then
-//! the cluster (begin, join or resume), then consensus, and last the tasks that use it. Order of stopping: the worker
+//! Order of starting: the signals, the data directory, then both listeners (so that a port in use is told before anything runs),
+//! then the cluster (begin, join or resume), then consensus, and last the tasks that use it; `standing` has that up to the tasks. Order of stopping: the worker
 //! hands back what is unfinished, a leader hands over, then the API, consensus and the mesh end.
 
 mod addresses;
@@ -30,17 +30,18 @@ mod signers;
 #[cfg(test)]
 mod simulation;
 mod standalone;
+mod standing;
 mod suspend;
 mod telling;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pentora_p2p::{Incoming, Mesh, MeshConfig};
+use pentora_raft::Raft;
 use pentora_raft::command::{Command, NodeInfo};
 use pentora_raft::handle::Viewer;
-use pentora_raft::store::{OpenError, Storage};
-use pentora_raft::{Raft, StartError};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -49,15 +50,15 @@ use tokio_util::task::TaskTracker;
 use addresses::Seeker;
 use another::becomes_another;
 use api_tls::OwnCertificate;
-use begin::Entered;
 use certifier::Certifier;
 #[cfg(test)]
 pub(crate) use embedded::start as start_embedded;
 pub use embedded::{Embedded, StopHandle, embedded};
-use ending::{hand_over, say_goodbye, until_broken, until_end, vital};
+use ending::{Asked, hand_over, say_goodbye, until_broken, until_end, vital};
 pub use recover::Stopped;
 use serve::Whereabouts;
 use services::{Parts, Services, start_engine};
+use standing::{Stood, stand};
 
 use crate::api::{self, Access, Departure, Served, Trail};
 use crate::config::{ApiAuth, NodeConfig, Sources, StartAction, StartPlan};
@@ -73,7 +74,6 @@ use crate::holders::Holders;
 use crate::member_address::MemberAddress;
 use crate::outside::Outside;
 use crate::policy::own::OwnFile;
-use crate::raft_transport::MeshTransport;
 use crate::results::{COPIES, ChunkStore};
 use crate::rpc::proposer::Proposer;
 use crate::sign_in::SignIn;
@@ -82,15 +82,27 @@ use crate::traces::Line;
 /// How long requests in flight may take to end when the node stops.
 const API_STOP_WITHIN: Duration = Duration::from_secs(3);
 
+/// How a process that is no failure ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// In order, with what the node had begun.
+    InOrder,
+    /// Before the node was up: it had begun nothing that is to be waited for.
+    Early,
+}
+
 /// Runs a node until a signal ends it.
 ///
 /// # Errors
 /// Why it could not start, or what ended it.
-pub async fn run(plan: StartPlan) -> Result<(), Failure> {
+pub async fn run(plan: StartPlan) -> Result<Ended, Failure> {
+    let mut asked = Asked::receive()?;
     if matches!(plan.action, StartAction::Standalone) {
-        return standalone::run(plan).await;
+        return standalone::run(plan, &mut asked).await.map(|()| Ended::InOrder);
     }
-    drill::stay_down().await;
+    if asked.unless(drill::stay_down()).await.is_none() {
+        return Ok(Ended::Early);
+    }
     let data_dir = Arc::new(DataDir::open(&plan.config.data_dir)?);
     let rules = node_info::own_rules(&plan.config.worker);
     let file = OwnFile::new(rules.map_err(|error| Failure::new(ExitCode::Config, error))?);
@@ -99,8 +111,15 @@ pub async fn run(plan: StartPlan) -> Result<(), Failure> {
         .take(plan.config.api.oidc.provider())
         .map_err(|why| Failure::new(ExitCode::Config, "the keys of server.api.oidc cannot be used").because(why))?;
     // A node that the cluster makes another kind begins anew as that, in the same process; what its own file said last holds on.
-    while run_once(&plan, &data_dir, &file, &sign_in).await? == End::AsAnother {}
-    Ok(())
+    loop {
+        let Some(stood) = stand(&plan, &data_dir, &file, &sign_in, &mut asked).await? else {
+            return Ok(Ended::Early);
+        };
+        let Stood { node, incoming, admitted_at, viewer } = stood;
+        if node.run(incoming, admitted_at, viewer, &mut asked).await? == End::Done {
+            return Ok(Ended::InOrder);
+        }
+    }
 }
 
 /// How a node's run ends, where it ends well.
@@ -110,72 +129,6 @@ enum End {
     Done,
     /// It goes on as another kind of node.
     AsAnother,
-}
-
-async fn run_once(plan: &StartPlan, data_dir: &Arc<DataDir>, file: &OwnFile, sign_in: &SignIn) -> Result<End, Failure> {
-    let config = plan.config.clone();
-    let resumed = begin::existing(data_dir, plan)?;
-    let certificate = OwnCertificate::of(&config.api)?;
-    let line = telling::line(&config.telemetry)?;
-    let api = TcpListener::bind(config.api.listen).await.map_err(|error| {
-        Failure::new(ExitCode::Failure, format!("the API cannot listen on {}", config.api.listen))
-            .because(error.to_string())
-            .next("name another address: --api-listen ADDRESS, or end what uses this one")
-    })?;
-    let entered = begin::enter(data_dir, plan, &config, resumed).await?;
-    let Entered { mesh, incoming, mut identity, admitted_at, is_outside } = entered;
-    let (raft, viewer) = if is_outside {
-        begin::stand_outside(data_dir, &mut identity)?;
-        let (raft, viewer) = Raft::outside(identity.node, raft_config(&config, data_dir));
-        (raft, Some(viewer))
-    } else {
-        let raft = start_raft(data_dir, &config, &identity, &mesh).await?;
-        begin::ensure_begun(data_dir, &config, &identity, &mesh, &raft).await?;
-        (raft, None)
-    };
-    plan.remember().map_err(|error| {
-        Failure::new(ExitCode::Failure, "the data directory does not take this node's settings")
-            .because(error.to_string())
-    })?;
-    let (sources, file) = (plan.sources.clone(), file.clone());
-    let data_dir = Arc::clone(data_dir);
-    let sign_in = sign_in.clone();
-    let node = Node { data_dir, config, sources, file, sign_in, identity, mesh, raft, api, certificate, line };
-    node.run(incoming, admitted_at, viewer).await
-}
-
-fn raft_config(config: &NodeConfig, data_dir: &DataDir) -> pentora_raft::Config {
-    let (profile, votes_from) = (settings::profile(config.mesh.profile), data_dir.inside_since());
-    pentora_raft::Config { profile, votes_from, ..pentora_raft::Config::default() }
-}
-
-async fn start_raft(
-    data_dir: &DataDir,
-    config: &NodeConfig,
-    identity: &NodeIdentity,
-    mesh: &Mesh,
-) -> Result<Raft, Failure> {
-    let failed = |why: String| Failure::new(ExitCode::Failure, "consensus did not start").because(why);
-    let storage = Storage::Disk(data_dir.store_dir());
-    let raft = Raft::start(identity.node, raft_config(config, data_dir), &storage, MeshTransport::new(mesh.clone()))
-        .await
-        .map_err(|error| match error {
-            StartError::Store(OpenError::OtherVersion { version, .. }) => log_version::other_version(version),
-            error => failed(error.to_string()),
-        })?;
-    let begun = raft.is_initialized().await.map_err(|error| failed(error.to_string()))?;
-    if identity.store_begun && !begun {
-        return Err(Failure::new(ExitCode::Failure, format!("node {} has lost its store", identity.name))
-            .because(format!(
-                "{} says that node {} lives here, but its log is empty; a node that forgot its votes could vote twice",
-                data_dir.path().join("node.id").display(),
-                identity.node
-            ))
-            .next(
-                "move this data directory away, free the name (pentora cluster remove NAME), and join again with a new token",
-            ));
-    }
-    Ok(raft)
 }
 
 /// A node that is in its cluster and about to run.
@@ -199,9 +152,15 @@ struct Node {
 }
 
 impl Node {
-    /// Runs to an end; with a `viewer`, outside the log.
+    /// Runs to an end, of its own or because it is `asked`; with a `viewer`, outside the log.
     #[expect(clippy::too_many_lines, reason = "the order in which the rooms start and end, in one place")]
-    async fn run(self, incoming: Incoming, admitted_at: Option<u64>, viewer: Option<Viewer>) -> Result<End, Failure> {
+    async fn run(
+        self,
+        incoming: Incoming,
+        admitted_at: Option<u64>,
+        viewer: Option<Viewer>,
+        asked: &mut Asked,
+    ) -> Result<End, Failure> {
         let (store, feeds) = self.stores()?;
         let coordinator = CoordinatorConfig { settings: settings::of(&self.config), paced_unit_seconds: UNIT_SECONDS };
         let engine = start_engine()?;
@@ -300,7 +259,7 @@ impl Node {
             tracing::info!(index, "admitted; {how}");
         }
         let ended = tokio::select! {
-            ended = until_end(&self.raft, &departure, &mut other_version, &self.identity.name) => ended.map(|()| End::Done),
+            ended = until_end(asked, &self.raft, &departure, &mut other_version, &self.identity.name) => ended.map(|()| End::Done),
             failure = until_broken(&mut broke) => Err(failure),
             () = becomes_another(&self.raft, &services.proposer, &self.data_dir, &self.config, &place) => Ok(End::AsAnother),
         };

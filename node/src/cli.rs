@@ -47,6 +47,7 @@ mod received;
 mod recover;
 mod results;
 mod rules;
+mod running;
 mod scan;
 mod schedule;
 mod scope;

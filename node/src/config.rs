@@ -55,7 +55,7 @@ pub use keys::{Effect, KEYS, Key, env_name};
 pub use kind::Kind;
 pub use layers::{FlagValue, Raw};
 pub use reload::{Reloaded, reload};
-pub use remember::{API_FILE, REMEMBERED_FILE, remembered, remembered_api};
+pub use remember::{API_FILE, REMEMBERED_FILE, remembered};
 pub use secret::Secret;
 pub use show::{schema, show};
 pub use size::Size;

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 use crate::durable_file::{self, Readers};
 use crate::member_address::MemberAddress;
-use crate::tls::AUTHORITY_FILE;
+use crate::tls::{AUTHORITY_FILE, WAITING_FILE};
 
 /// The file that says that the node stands outside the log.
 const OUTSIDE: &str = "outside";
@@ -317,6 +317,22 @@ impl DataDir {
         }
         durable_file::write(&path, pem.as_bytes(), Readers::Everybody)
             .map_err(|source| DataDirError::Io { path, source })
+    }
+
+    /// Writes down the certificate that is shown while this node waits to be let in. It is no secret.
+    ///
+    /// # Errors
+    /// [`DataDirError`].
+    pub fn save_waiting(&self, pem: &str) -> Result<(), DataDirError> {
+        let path = self.path.join(WAITING_FILE);
+        durable_file::write(&path, pem.as_bytes(), Readers::Everybody)
+            .map_err(|source| DataDirError::Io { path, source })
+    }
+
+    /// Removes what [`Self::save_waiting`] wrote: it is shown no longer.
+    pub fn forget_waiting(&self) {
+        // One that stays is of a key that nobody has any more.
+        drop(std::fs::remove_file(self.path.join(WAITING_FILE)));
     }
 
     /// Writes the first administrator token and answers where.

@@ -5,6 +5,7 @@
 use std::io::Write;
 use std::time::Duration;
 
+use crate::app::Ended;
 use crate::cli::{Invocation, Next};
 use crate::failure::{ExitCode, Failure};
 use crate::masked::masked;
@@ -12,6 +13,9 @@ use crate::{app, dumps, malloc, privilege};
 
 /// Time for tasks to end after a command is done; what is durable is so before its answer.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same for a node that ended before it was up: it has begun nothing, and a name that no server resolves may take longer than
+/// whoever wants it to end waits.
+const AT_ONCE: Duration = Duration::ZERO;
 
 /// Runs the program as `program` (`pentora` or `pentora-node`) with the process's arguments.
 #[must_use]
@@ -25,7 +29,7 @@ pub fn main(program: &'static str) -> std::process::ExitCode {
         Err(exit) => return exit,
     };
     match block_on(run(invocation)) {
-        Ok(()) => ExitCode::Ok.into(),
+        Ok(_) => ExitCode::Ok.into(),
         Err(failure) => {
             if !failure.is_quiet() {
                 // With standard error gone there is nobody left to tell.
@@ -36,12 +40,12 @@ pub fn main(program: &'static str) -> std::process::ExitCode {
     }
 }
 
-async fn run(invocation: Invocation) -> Result<(), Failure> {
+async fn run(invocation: Invocation) -> Result<Ended, Failure> {
     match invocation.run().await? {
-        Next::Done => Ok(()),
+        Next::Done => {}
         Next::RunNode(plan) => {
             keep_files_private();
-            app::run(*plan).await
+            return app::run(*plan).await;
         }
         Next::Recover(mut recovery) => {
             keep_files_private();
@@ -49,15 +53,15 @@ async fn run(invocation: Invocation) -> Result<(), Failure> {
             recovery.agree(&stopped.told())?;
             stopped.stand_alone()?;
             recovery.done();
-            Ok(())
         }
         Next::ScanHere { options, scan } => {
             let node = app::embedded(options).await?;
             let scanned = scan.run(&node).await;
             node.stop().await;
-            scanned
+            scanned?;
         }
     }
+    Ok(Ended::InOrder)
 }
 
 /// Has what this process makes from here on, the store's files among it, be for its user alone.
@@ -67,12 +71,12 @@ fn keep_files_private() {
 }
 
 /// Runs one future on a runtime of its own, and does not wait for tasks that hang.
-fn block_on(future: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+fn block_on(future: impl Future<Output = Result<Ended, Failure>>) -> Result<Ended, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(ExitCode::Failure, format!("the runtime cannot be started: {error}")))?;
     let result = runtime.block_on(future);
-    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
+    runtime.shutdown_timeout(if matches!(result, Ok(Ended::Early)) { AT_ONCE } else { SHUTDOWN_TIMEOUT });
     result
 }

@@ -36,6 +36,9 @@ const CHAIN_MAX: usize = 10;
 /// The file in a node's data directory with the certificate of its cluster's authority.
 pub const AUTHORITY_FILE: &str = "authority.pem";
 
+/// The file there with the certificate that a node shows while it waits to be let in: of its own making, and for commands beside it.
+pub const WAITING_FILE: &str = "waiting.pem";
+
 /// What HTTP is spoken inside, as ALPN calls it (RFC 7301).
 const ALPN: &[u8] = b"http/1.1";
 

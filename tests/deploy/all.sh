@@ -15,6 +15,7 @@ need() { # need PACKAGE PROGRAM...
 }
 need kubernetes-client kubectl
 need prometheus prometheus promtool
+need systemd systemd-analyze
 for package in podman buildah runc catatonit podman-compose; do need $package $package; done
 need netavark /usr/lib/podman/netavark
 need aardvark-dns /usr/lib/podman/aardvark-dns
@@ -27,7 +28,7 @@ python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
 [ ${#missing[@]} -eq 0 ] || echo "missing, without which some of this cannot be: apt-get install --no-install-recommends ${missing[*]}" >&2
 
 failed=() left_out=()
-for part in kubernetes metrics pods compose package release docs book; do
+for part in kubernetes offline metrics pods compose package release docs book; do
   echo "== $part"
   status=0
   ./$part.sh || status=$?

@@ -65,6 +65,14 @@ for file in usr/share/man/man1/pentora.1.gz usr/share/man/man1/pentora-node.1.gz
 done
 [ ! -e "$root/var/lib/pentora/node.id" ] || fail "something was started"
 
+say "a scanner's files, with the commands of docs/how-to/systemd.md"
+blocks() { awk -v kind="$1" '$0 == "```" kind { inside = 1; next } /^```$/ { inside = 0 } inside' docs/how-to/systemd.md; }
+{ echo 'cd /tmp; TOKEN=pnj_example'; blocks sh; blocks console | grep -v '^systemctl '; } >"$root/tmp/page.sh"
+inside bash -euo pipefail /tmp/page.sh
+files=(/etc/pentora/aws-us-east-1.yaml /etc/pentora/aws-us-east-1.env)
+[ "$(inside stat -c %U:%G:%a "${files[@]}" | paste -sd' ')" = "root:pentora:640 root:root:600" ] || fail "the owners or modes of ${files[*]}"
+inside rm "${files[@]}"
+
 say "started as the unit says"
 # What StateDirectory= does.
 inside install -d -o pentora -g pentora -m 0700 /var/lib/pentora
@@ -86,6 +94,8 @@ stop() {
 start
 inside pentora scan 127.0.0.1 --ports 18099 --no-discovery -o list | grep -q '127.0.0.1:18099\|127.0.0.1 18099\|18099' || fail "the scan found nothing"
 inside pentora coordinator workers list | grep -q wrk_packaged
+# As docs/how-to/upgrade.md has it: it finishes what it has, and is Active again behind it.
+inside pentora-node drain
 stop
 
 say "upgraded: configuration and data stay"
@@ -95,6 +105,7 @@ inside dpkg-query -W -f '${Version}\n' pentora | grep -q '+next$'
 [ "$(inside sha256sum /etc/pentora/pentora.yaml /var/lib/pentora/mesh.key)" = "$before" ] || fail "something was changed"
 start
 inside pentora job list | grep -q Completed || fail "the job is gone"
+inside pentora cluster status | grep -q Active || fail "it is not Active again"
 stop
 
 say "removed: configuration and data stay"

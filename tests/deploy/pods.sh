@@ -1,8 +1,10 @@
 #!/bin/bash
 # Runs the pods of deploy/kubernetes with `podman kube play`, each on a host of its own: three members by the StatefulSet's template and
-# a scanner by the Deployment's, from the image and the Secrets that docs/how-to/kubernetes.md makes. Then they are restarted one by one
-# under a scan, as the StatefulSet does for an update; and then every member is stopped and started again with another address at once.
-# Part of `make check-deploy`; wants root. Prints what it measured: docs/BENCHMARKS.md.
+# a scanner by the Deployment's, from the image and the Secrets that docs/how-to/kubernetes.md makes. Pods that wait for the first one are
+# kept by their probes and end when they are told to. Then they are restarted one by one under a scan, as the StatefulSet does for an
+# update; and then every member is stopped and started again with another address at once. Each pod's probes are asked all the while
+# (tests/deploy/probes.py), and none has a pod started again. Part of `make check-deploy`; wants root. Prints what it measured:
+# docs/BENCHMARKS.md.
 #
 # What a cluster does beside that (schedule, autoscale, roll out) is not run here. podman has no StatefulSets, so its template is made
 # into a pod for each ordinal; names of pods are told by a file of hosts, as a cluster's name servers would.
@@ -18,10 +20,12 @@ tools=${PENTORA_TOOLS:-$HOME/.cache/pentora/tools}/deploy-venv
 : "${DIST:=${CARGO_TARGET_DIR:-$HOME/.cache/pentora/target}/dist}"
 
 dir=$(mktemp -d)
+declare -A kubelets=()
 export CONTAINERS_CONF=$PWD/tests/deploy/containers.conf
 storage=(--storage-driver vfs --root "$dir/store" --runroot "$dir/run")
 cleanup() {
   trap - EXIT
+  for pid in "${kubelets[@]}"; do kill "$pid" 2>/dev/null || true; done
   timeout 60 podman "${storage[@]}" pod rm --all --force --time 0 >/dev/null 2>&1 || true
   timeout 60 podman "${storage[@]}" rmi --all --force >/dev/null 2>&1 || true
   for name in bridge pentora-0 pentora-1 pentora-2 worker; do ip netns del "k8s-$name" 2>/dev/null || true; done
@@ -37,6 +41,7 @@ until_so() { # until_so SECONDS WHAT COMMAND...
       for pod in $(podman "${storage[@]}" ps --all --format '{{.Names}}' | grep -v infra); do
         echo "-- $pod" >&2
         podman "${storage[@]}" logs --tail 8 "$pod" >&2 2>&1 || true
+        tail -n 3 "$dir/${pod%-pentora*}".asked >&2 2>/dev/null || true
       done
       exit 1
     fi
@@ -103,10 +108,12 @@ def pod(name, template, data):
     spec["volumes"] = volumes
     for container in spec["containers"]:
         container["volumeMounts"].append({"name": "hosts", "mountPath": "/etc/hosts", "readOnly": True})
-        # On a host's own network there is nothing to map.
-        container.pop("ports", None)
-        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-            container.pop(probe, None)
+        # On a host's own network there is nothing to map. Its probes are asked from outside, as a cluster does.
+        ports = {port["name"]: port["containerPort"] for port in container.pop("ports")}
+        probes = {probe: container.pop(probe) for probe in ("startupProbe", "readinessProbe", "livenessProbe")}
+        for probe in probes.values():
+            probe["httpGet"]["port"] = ports[probe["httpGet"]["port"]]
+        json.dump(probes, open(f"{folder}/{name}.probes", "w"))
         for variable in container.get("env", []):
             if variable.get("valueFrom", {}).get("fieldRef"):
                 variable.pop("valueFrom")
@@ -142,8 +149,20 @@ play() { # play FOLDER NAME: on its own host
   # Not `ip netns exec`, which would give it a /sys without control groups.
   nsenter --net="/run/netns/k8s-$2" timeout 120 podman "${storage[@]}" kube play --network host "$1/$2.yaml" >"$dir/play.log" 2>&1 ||
     { cat "$dir/play.log" >&2; exit 1; }
+  nsenter --net="/run/netns/k8s-$2" tests/deploy/probes.py "$1/$2.probes" "$dir/$2.asked" &
+  kubelets[$2]=$!
 }
-down() { timeout 60 podman "${storage[@]}" pod stop --time 30 "$1" >/dev/null 2>&1; timeout 60 podman "${storage[@]}" pod rm --force "$1" >/dev/null 2>&1; }
+down() {
+  # Of a pod that is told to end nothing is asked.
+  kill "${kubelets[$1]}"
+  wait "${kubelets[$1]}" 2>/dev/null || true
+  unset "kubelets[$1]"
+  timeout 60 podman "${storage[@]}" pod stop --time 30 "$1" >/dev/null 2>&1
+  ended=$(podman "${storage[@]}" inspect --format '{{.State.ExitCode}}' "$1-pentora" 2>/dev/null || podman "${storage[@]}" inspect --format '{{.State.ExitCode}}' "$1-pentora-worker")
+  [ "$ended" = 0 ] || { echo "FAILED: $1 ended with $ended, and not in order within 30 s" >&2; exit 1; }
+  timeout 60 podman "${storage[@]}" pod rm --force "$1" >/dev/null 2>&1
+}
+answered() { grep -qE "^[0-9.]+ $2 $3" "$dir/$1.asked"; } # answered NAME PROBE WHAT
 # From its own network as well: a container on its host's network has none that a command in it would enter.
 in_pod() { nsenter --net="/run/netns/k8s-$1" timeout 100 podman "${storage[@]}" exec "$1-$2" pentora "${@:3}"; }
 member() { in_pod pentora-0 pentora "$@"; }
@@ -158,14 +177,29 @@ member coordinator worker-token create --name members --uses 2 --ttl 1h >"$dir/s
 member coordinator worker-token create --name workers --role scanner --ephemeral --uses 10000 --ttl 31d >"$dir/secrets/pentora-worker-token/token" 2>/dev/null
 cp "$dir/data/pentora-0/admin.token" "$dir/secrets/pentora-admin-token/token"
 chown -R 65532:65532 "$dir/secrets"
+pods "$dir/base.yaml" "$dir/then"
+
+echo "two members and the scanner wait for the first one, which is gone"
+down pentora-0
 for number in 1 2; do play "$dir/first" pentora-$number; done
+play "$dir/then" worker
+for name in pentora-1 pentora-2 worker; do
+  until_so 60 "$name answers its startup probe" answered $name startupProbe ok
+  until_so 30 "$name says why it is not ready" answered $name readinessProbe '503 .*not joined yet: '
+done
+began=$(now)
+down pentora-2
+down worker
+echo "a member and a scanner that wait end within $(since "$began") s, one after the other, removal included"
+play "$dir/first" pentora-2
+play "$dir/then" worker
+play "$dir/first" pentora-0
 voters() { [ "$(member cluster status --json | grep -oE '"role": *"voter"' | wc -l)" = 3 ]; }
 until_so 90 "three voters" voters
 
-pods "$dir/base.yaml" "$dir/then"
-play "$dir/then" worker
 scanner() { member coordinator workers list | grep -qE 'wrk_[a-z0-9_-]*worker.* Idle'; }
 until_so 60 "the scanner" scanner
+for name in pentora-0 pentora-1 pentora-2 worker; do until_so 30 "$name is ready" answered $name readinessProbe ok; done
 member scan 10.88.3.1 --ports 7400,8080 --no-discovery -o list | grep -q 8080
 
 echo "a rolling restart under a scan: the last one first, the next when that one is ready"
@@ -227,4 +261,8 @@ for number in 0 1 2; do play "$dir/then" pentora-$number; done
 until_so 90 "three voters again" voters
 until_so 60 "the scanner again" scanner
 until_so 120 "the job that was on" done_
-echo "three members and a scanner by kube play, renumbered at once, and no job lost"
+for name in pentora-0 pentora-1 pentora-2 worker; do
+  ! grep -H restart "$dir/$name.asked" || { echo "FAILED: Kubernetes would have started $name again" >&2; exit 1; }
+  answered $name livenessProbe ok || { echo "FAILED: $name was never asked whether it lives" >&2; exit 1; }
+done
+echo "three members and a scanner by kube play, renumbered at once, no job lost, and by their probes none started again"

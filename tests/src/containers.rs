@@ -72,14 +72,22 @@ impl Podman {
         let stripping =
             Command::new(repository().join("deploy/strip.sh")).arg(built("pentora-node")?).arg(&dist).output();
         Said::of(&stripping.context("deploy/strip.sh")?).ok()?;
-        let mut building = Command::new(repository().join("deploy/image/build.sh"));
-        building.env("DIST", &dist).env("IMAGE", "localhost/pentora").env("ALSO", IMAGE);
-        building.env("BUILDER", "buildah").env("STORAGE", podman.storage().join(" "));
-        let built = Said::of(&podman.settle(&mut building).output().context("deploy/image/build.sh")?);
-        built.ok().context("the image is not built")?;
+        podman.build(&dist, "localhost/pentora", IMAGE)?;
         // It is in the image now.
         fs::remove_dir_all(&dist)?;
         Ok(Some(podman))
+    }
+
+    /// Builds an image of the program in the folder `dist`, under a name and another one with its tag.
+    ///
+    /// # Errors
+    /// Where that fails.
+    pub fn build(&self, dist: &Path, name: &str, also: &str) -> anyhow::Result<()> {
+        let mut building = Command::new(repository().join("deploy/image/build.sh"));
+        building.env("DIST", dist).env("IMAGE", name).env("ALSO", also);
+        building.env("BUILDER", "buildah").env("STORAGE", self.storage().join(" "));
+        let built = Said::of(&self.settle(&mut building).output().context("deploy/image/build.sh")?);
+        built.ok().context("the image is not built").map(drop)
     }
 
     fn storage(&self) -> Vec<String> {

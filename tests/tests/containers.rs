@@ -16,6 +16,8 @@ const SCAN_MAX: Duration = Duration::from_secs(120);
 const STOP_MAX: Duration = Duration::from_secs(25);
 /// How the original names the coordinator to its workers; what a network of containers does by itself.
 const BY_NAME: [&str; 2] = ["--add-host", "pentora-coordinator:10.88.0.1"];
+/// What the image may weigh: what people pull to a hundred scanners.
+const IMAGE_BYTES_MAX: u64 = 45_000_000;
 /// A root that cannot be written to: nothing but the volume is.
 const READ_ONLY: &str = "--read-only";
 
@@ -117,6 +119,41 @@ fn a_worker_starts_with_a_configuration_of_the_originals_form() -> anyhow::Resul
 }
 
 #[test]
+fn a_worker_that_waits_for_its_coordinator_is_well_and_found_however_it_was_started_and_ends_when_asked()
+-> anyhow::Result<()> {
+    let Some((lab, podman)) = lab(2)? else { return Ok(()) };
+    podman.run(lab.host(1), "pentora-coordinator", &[], &["server", "start", "--mode", "coordinator"])?;
+    until_ready(&podman, "pentora-coordinator")?;
+    let token = format!("WORKER_TOKEN={}", token(&podman, "late", &[])?);
+    podman.call(&["kill", "--signal", "KILL", "pentora-coordinator"])?.ok()?;
+    // Its own file says where its API is, and its command line where its data is: the image's say otherwise.
+    let file = podman.folder().join("own.yaml");
+    std::fs::write(&file, "server: {api: {listen: '0.0.0.0:9443'}}\n")?;
+    let mount = format!("{}:/etc/pentora/own.yaml:ro", file.display());
+    let options = [&BY_NAME[..], &["-e", "COORDINATOR_URL=https://pentora-coordinator:8080", "-e", &token]].concat();
+    let options = [&options[..], &["-v", &mount, READ_ONLY]].concat();
+    let words = ["worker", "start", "--config", "own.yaml", "--data-dir", "/var/lib/pentora/own"];
+    podman.run(lab.host(2), "pentora-worker", &options, &words)?;
+    let is_well = || Ok((podman.call(&["healthcheck", "run", "pentora-worker"])?.code == 0).then_some(()));
+    let log = || podman.log("pentora-worker").unwrap_or_else(|error| error.to_string());
+    wait::until("the worker well", LIMIT, is_well).with_context(log)?;
+    let unready = podman.pentora("pentora-worker", &["health", "--ready"])?;
+    ensure!(unready.code == 5 && unready.stderr.contains("not joined yet: "), "{unready:?}");
+
+    // It is process 1, which no signal ends that it takes no notice of.
+    let began = Instant::now();
+    assert_eq!(podman.stop("pentora-worker", STOP_MAX)?, 0, "{}", log());
+    println!("a worker that waits ends {:.2} s after it is asked to", began.elapsed().as_secs_f64());
+    ensure!(log().contains("asked to stop before this node was up"), "{}", log());
+
+    podman.call(&["start", "pentora-worker"])?.ok()?;
+    wait::until("the worker well again", LIMIT, is_well).with_context(log)?;
+    podman.call(&["start", "pentora-coordinator"])?.ok()?;
+    until_ready(&podman, "pentora-worker")?;
+    is_well()?.context("it is well once it has joined")
+}
+
+#[test]
 fn the_coordinators_container_killed_among_three_loses_nothing_and_comes_back_by_its_volume() -> anyhow::Result<()> {
     let Some((lab, podman)) = lab(3)? else { return Ok(()) };
     let start = ["server", "start", "--mode", "coordinator", "--name"];
@@ -181,10 +218,15 @@ fn the_image_is_small_labelled_nobodys_root_and_says_how_it_is_asked_for_its_hea
     // Everything but the program itself, whose size is its build's affair: 2.6 MB, or 5.7 where it cannot be linked with the C++
     // library in it.
     let size: u64 = of("{{.Size}}")?.parse()?;
+    println!("{size} bytes of image");
+    assert!(size <= IMAGE_BYTES_MAX, "{size} bytes of image");
     let dist = podman.folder().join("again");
     let program = pentora_tests::binaries::built("pentora-node")?;
     let script = pentora_tests::binaries::repository().join("deploy/strip.sh");
     ensure!(std::process::Command::new(script).arg(&program).arg(&dist).status()?.success(), "deploy/strip.sh");
+    // Whoever builds it again can tell by its digest that it is the same.
+    podman.build(&dist, "localhost/again", "localhost/again:it")?;
+    assert_eq!(podman.inspect("localhost/again:it", "{{.Digest}} {{.Id}}")?, of("{{.Digest}} {{.Id}}")?);
     let program = std::fs::metadata(dist.join("pentora-node"))?.len();
     assert!(size - program < 6_000_000, "{} bytes beside the program", size - program);
 

@@ -3,7 +3,11 @@
 
 use std::time::Duration;
 
+use anyhow::Context;
+use nix::sys::signal::Signal;
 use pentora_tests::cluster::Cluster;
+use pentora_tests::command_line;
+use pentora_tests::http::{Answer, Request};
 use pentora_tests::lab::Lab;
 use pentora_tests::wait;
 use serde_json::Value;
@@ -45,6 +49,75 @@ fn a_joiner_whose_peer_is_not_up_yet_tries_on_and_says_so_once() -> anyhow::Resu
     let log = cluster.node(2)?.log();
     assert_eq!(log.matches("trying on").count(), 1, "{log}");
     assert!(log.contains("cannot connect to 10.88.0.1:7400"), "{log}");
+    Ok(())
+}
+
+/// Asks a node's API on its own host; nothing where nobody answers.
+fn asked(cluster: &Cluster, number: usize, path: &str) -> Option<Answer> {
+    let request = Request { method: "GET", path, ..Request::default() };
+    cluster.api(number, &request, Duration::from_secs(5)).ok()
+}
+
+#[test]
+fn a_joiner_that_waits_says_that_it_works_and_what_for_and_becomes_a_node_without_a_gap() -> anyhow::Result<()> {
+    let Some(lab) = Lab::start(2)? else { return Ok(()) };
+    let mut cluster = Cluster::of_one(lab)?;
+    let token = cluster.token("n2", &[])?;
+    cluster.node_mut(1)?.kill()?;
+    cluster.join_through(2, "10.88.0.1:7400", &token)?;
+    wait_for_log(&cluster, 2, "trying on")?;
+    let well = asked(&cluster, 2, "/healthz").context("an answer while it waits")?;
+    assert_eq!((well.status, well.body.as_str()), (200, "ok\n"));
+    for path in ["/readyz", "/metrics", "/api/v1/cluster"] {
+        let answer = asked(&cluster, 2, path).context("an answer while it waits")?;
+        assert_eq!((answer.status, &answer.json()?["code"]), (503, &Value::from("not_joined")), "{path}");
+        assert!(answer.body.contains("not joined yet: ") && answer.body.contains("10.88.0.1:7400"), "{}", answer.body);
+    }
+    // It notes where it is asked before it is in a cluster.
+    let data = cluster.data_dir(2).display().to_string();
+    let health = |cluster: &Cluster, words: &[&str]| {
+        let settings = [("PENTORA_DATA_DIR", data.as_str()), ("PENTORA_SERVER_API_LISTEN", "127.0.0.1:1")];
+        command_line::pentora(cluster.lab().host(2), cluster.folder(), &settings, &[&["health"], words].concat())
+    };
+    health(&cluster, &[])?.ok()?;
+    let unready = health(&cluster, &["--ready"])?;
+    assert!(unready.code == 5 && unready.stderr.contains("not joined yet: "), "{unready:?}");
+
+    cluster.restart(1)?;
+    let mut answers = 0;
+    wait::until("the node ready", LIMIT, || {
+        let answer = asked(&cluster, 2, "/healthz").context("nobody answered in between")?;
+        anyhow::ensure!(answer.status == 200, "{answer:?}");
+        answers += 1;
+        Ok(asked(&cluster, 2, "/readyz").filter(|answer| answer.status == 200))
+    })?;
+    println!("well at each of {answers} times");
+    joined(&cluster, 2)?;
+    Ok(())
+}
+
+#[test]
+fn a_joiner_that_is_asked_to_end_while_it_waits_ends_well_and_may_come_again() -> anyhow::Result<()> {
+    let Some(lab) = Lab::start(2)? else { return Ok(()) };
+    let mut cluster = Cluster::of_one(lab)?;
+    let token = cluster.token("n2", &[])?;
+    cluster.node_mut(1)?.kill()?;
+    for signal in ["asked to stop", "interrupted"] {
+        cluster.join_through(2, "10.88.0.1:7400", &token)?;
+        wait::until("it waits", LIMIT, || Ok(asked(&cluster, 2, "/healthz").filter(|answer| answer.status == 200)))?;
+        match signal {
+            "interrupted" => {
+                cluster.node(2)?.signal(Signal::SIGINT)?;
+                assert_eq!(cluster.node_mut(2)?.exit_code(LIMIT)?, 0);
+            }
+            _ => println!("it ended {:?} after it was asked to", cluster.node_mut(2)?.stop(LIMIT)?),
+        }
+        let log = cluster.node(2)?.log();
+        assert!(log.contains(&format!("{signal} before this node was up; it ends")), "{log}");
+    }
+    cluster.restart(1)?;
+    cluster.join_through(2, "10.88.0.1:7400", &token)?;
+    joined(&cluster, 2)?;
     Ok(())
 }
 

@@ -49,10 +49,15 @@ pub(super) async fn keep_out(State(node): State<Node>, request: Request, next: N
         Some(error) => error.into_response(),
         None => next.run(request).await,
     };
-    for (name, value) in HEADERS {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
-    }
+    tell(response.headers_mut());
     response
+}
+
+/// Tells browsers what every answer tells them.
+pub(super) fn tell(headers: &mut HeaderMap) {
+    for (name, value) in HEADERS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
 }
 
 /// Why a request is refused, by its head alone.

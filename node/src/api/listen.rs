@@ -5,6 +5,7 @@
 //! taken, the oldest connection that has shown no valid token goes for the new one, so that strangers make each other wait
 //! and not those who belong. A handshake of TLS has the time of a head; who speaks plain HTTP to a port with TLS is told so.
 
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,50 +72,81 @@ pub async fn serve(
     bounds: Bounds,
     stop: CancellationToken,
 ) {
-    let places = Places::new(bounds.connections, bounds.per_address);
     let connections = TaskTracker::new();
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = stop.cancelled() => break,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, peer)) => {
-                let address = peer.ip().to_canonical();
-                // Where everybody here belongs and is busy, one more has to come again.
-                let Some(place) = places.take(address) else {
-                    tracing::debug!(%address, "a connection to the API found no place");
-                    continue;
-                };
-                let served = Served {
-                    address,
-                    router: router.clone(),
-                    head_within: bounds.head_within,
-                    place: Arc::clone(&place),
-                    stop: stop.clone(),
-                };
-                let serving = one(stream, tls.clone(), served);
-                connections.spawn(async move {
-                    tokio::select! {
-                        biased;
-                        () = place.given_up() => {}
-                        () = serving => {}
-                    }
-                    drop(place);
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a connection to the API was not taken");
-                tokio::time::sleep(ACCEPT_AGAIN).await;
-            }
-        }
+    let talking = Talking { router, tls, bounds, stop: stop.clone(), is_once: false };
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => {}
+        never = talking.take(&listener, &connections) => match never {},
     }
     // The address is free from here on, however long requests in flight hold on to their connections: a node that goes on as
     // another kind listens there at once.
     drop(listener);
     connections.close();
     connections.wait().await;
+}
+
+/// Serves `router` on `listener` for as long as this is waited for. Whoever serves there next takes the connections that wait by then;
+/// those that were taken are answered all the same, each once, within the time for a request's head.
+pub async fn serve_meanwhile(
+    listener: &TcpListener,
+    router: Router,
+    tls: Option<TlsAcceptor>,
+    bounds: Bounds,
+) -> Infallible {
+    let talking = Talking { router, tls, bounds, stop: CancellationToken::new(), is_once: true };
+    talking.take(listener, &TaskTracker::new()).await
+}
+
+/// How those who connect are talked to.
+struct Talking {
+    router: Router,
+    tls: Option<TlsAcceptor>,
+    bounds: Bounds,
+    stop: CancellationToken,
+    /// Whether each connection is answered once and closed.
+    is_once: bool,
+}
+
+impl Talking {
+    /// Takes connections for ever. Cancel safe.
+    async fn take(&self, listener: &TcpListener, connections: &TaskTracker) -> Infallible {
+        let places = Places::new(self.bounds.connections, self.bounds.per_address);
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => self.talk_to(stream, peer.ip().to_canonical(), &places, connections),
+                Err(error) => {
+                    tracing::warn!(%error, "a connection to the API was not taken");
+                    tokio::time::sleep(ACCEPT_AGAIN).await;
+                }
+            }
+        }
+    }
+
+    fn talk_to(&self, stream: TcpStream, address: IpAddr, places: &Places, connections: &TaskTracker) {
+        // Where everybody here belongs and is busy, one more has to come again.
+        let Some(place) = places.take(address) else {
+            tracing::debug!(%address, "a connection to the API found no place");
+            return;
+        };
+        let served = Served {
+            address,
+            router: self.router.clone(),
+            head_within: self.bounds.head_within,
+            place: Arc::clone(&place),
+            stop: self.stop.clone(),
+            is_once: self.is_once,
+        };
+        let serving = one(stream, self.tls.clone(), served);
+        connections.spawn(async move {
+            tokio::select! {
+                biased;
+                () = place.given_up() => {}
+                () = serving => {}
+            }
+            drop(place);
+        });
+    }
 }
 
 /// What a connection is served with.
@@ -124,6 +156,7 @@ struct Served {
     head_within: Duration,
     place: Arc<Place>,
     stop: CancellationToken,
+    is_once: bool,
 }
 
 async fn one(stream: TcpStream, tls: Option<TlsAcceptor>, served: Served) {
@@ -179,9 +212,9 @@ async fn say_tls(stream: &mut TcpStream) -> std::io::Result<()> {
 }
 
 async fn talk(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, served: Served) {
-    let Served { address, router, head_within, place, stop } = served;
+    let Served { address, router, head_within, place, stop, is_once } = served;
     let mut server = http1::Builder::new();
-    server.timer(TokioTimer::new()).header_read_timeout(head_within);
+    server.timer(TokioTimer::new()).header_read_timeout(head_within).keep_alive(!is_once);
     let from = CameFrom(address.to_string());
     let answered = Arc::clone(&place);
     let hang_up = HangUp(stop.child_token());

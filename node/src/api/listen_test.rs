@@ -105,3 +105,32 @@ async fn strangers_that_hold_every_place_give_way_to_whoever_comes() {
     stop.cancel();
     tokio::time::timeout(Duration::from_secs(10), tasks.join_next()).await.unwrap().unwrap().unwrap();
 }
+
+/// A node that is let into its cluster goes on at the address where it said that it waits.
+#[tokio::test]
+async fn whoever_serves_next_takes_over_without_a_gap_and_those_who_were_taken_are_answered() {
+    let page = |text: &'static str| Router::new().route("/", axum::routing::get(move || async move { text }));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut begun = TcpStream::connect(address).await.unwrap();
+    let meanwhile = async {
+        let mut first = TcpStream::connect(address).await.unwrap();
+        first.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut text = String::new();
+        first.read_to_string(&mut text).await.unwrap();
+        text
+    };
+    // Connections are taken in the order in which they came: the one that was begun is by the time that the next one is answered.
+    let text = tokio::select! {
+        never = serve_meanwhile(&listener, page("waits"), None, Bounds::default()) => match never {},
+        text = meanwhile => text,
+    };
+    assert!(text.ends_with("waits"), "one that would be kept alive is closed behind the answer: {text}");
+    let mut between = TcpStream::connect(address).await.unwrap();
+    let (stop, mut tasks) = (CancellationToken::new(), tokio::task::JoinSet::new());
+    tasks.spawn(serve(listener, page("here"), None, Bounds::default(), stop.clone()));
+    assert!(ask(&mut between).await.ends_with("here"));
+    assert!(ask(&mut begun).await.ends_with("waits"));
+    stop.cancel();
+    tokio::time::timeout(Duration::from_secs(10), tasks.join_next()).await.unwrap().unwrap().unwrap();
+}

@@ -2,9 +2,11 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::certifier::OWN_MACHINE;
 use crate::config::{ApiSettings, ApiTls};
+use crate::data_dir::DataDir;
 use crate::failure::{ExitCode, Failure};
-use crate::tls::{Files, Shown};
+use crate::tls::{Authority, Files, Leaf, Pair, Shown, Wanted, certificate_pem};
 
 /// Where a certificate is shown, and the files that it comes from; without files it is of the cluster's authority
 /// (`certifier`).
@@ -48,6 +50,23 @@ impl OwnCertificate {
         self.files.is_none()
     }
 
+    /// Where it is to be of the cluster's authority: shows one of this process's own making until then, and notes it for commands
+    /// beside this node, which know it by that alone. Nobody else believes it, and nobody is to: a probe that looks at no
+    /// certificate is answered.
+    pub(super) fn show_own(&self, data_dir: &DataDir, name: &str) {
+        if !self.is_of_cluster() {
+            return;
+        }
+        let shown = own(name).and_then(|(leaf, certificate)| {
+            data_dir.save_waiting(&certificate_pem(&certificate)).map_err(|error| error.to_string())?;
+            self.shown.show(leaf.certified());
+            Ok(())
+        });
+        if let Err(why) = shown {
+            tracing::warn!(why, "the API has no certificate before the cluster's authority signs one");
+        }
+    }
+
     /// Reads the files again, and shows what is in them if it is good. Blocks on a slow disk.
     pub(super) fn read_again(&self) {
         let Some(files) = &self.files else { return };
@@ -60,6 +79,16 @@ impl OwnCertificate {
             Err(error) => tracing::error!(%error, "the API's certificate is wrong, and the one before is still shown"),
         }
     }
+}
+
+/// A certificate for this machine alone, of an authority that is forgotten at once, and its own DER.
+fn own(name: &str) -> Result<(Leaf, Vec<u8>), String> {
+    let wanted = Wanted { node: name.to_owned(), hosts: OWN_MACHINE.map(str::to_owned).to_vec(), is_member: false };
+    let (authority, pair) = (Authority::make(&rand::random(), now_s()), Pair::generate()?);
+    let chain = authority.and_then(|authority| authority.sign(pair.point(), &wanted, now_s()));
+    let chain = chain.map_err(|error| error.to_string())?;
+    let certificate = chain.first().cloned().unwrap_or_default();
+    Ok((pair.with(chain)?, certificate))
 }
 
 #[expect(clippy::disallowed_methods, reason = "an edge: certificates end at dates of the calendar")]
@@ -117,5 +146,29 @@ mod tests {
         assert!(shows(&own, &second).await, "gone");
         let refused = OwnCertificate::of(&api).unwrap_err().to_string();
         assert!(refused.contains("the API's certificate cannot be used"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn before_the_authority_signs_one_a_certificate_is_shown_that_commands_beside_the_node_know() {
+        let folder = tempfile::tempdir().unwrap();
+        let data_dir = DataDir::open(folder.path()).unwrap();
+        let mut sources = Sources::default();
+        sources.env.insert("PENTORA_SERVER_API_LISTEN".into(), "0.0.0.0:8080".into());
+        let own = OwnCertificate::of(&load(&sources).unwrap().config.api).unwrap().unwrap();
+        own.show_own(&data_dir, "n1");
+        let connects = async |trust: Trust| {
+            let (ours, theirs) = tokio::io::duplex(1 << 20);
+            let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(trust.config().unwrap()));
+            let acceptor = own.shown().acceptor();
+            let (client, _server) =
+                tokio::join!(connector.connect("127.0.0.1".try_into().unwrap(), ours), acceptor.accept(theirs));
+            client.is_ok()
+        };
+        let noted = crate::tls::first_of(&folder.path().join(crate::tls::WAITING_FILE)).unwrap();
+        assert!(connects(Trust::only(Anchor::Exactly(noted))).await);
+        let cluster = crate::tls::Authority::make(&[1; 16], now_s()).unwrap();
+        assert!(!connects(Trust::only(Anchor::Authority(cluster.fingerprint()))).await, "it is no cluster's");
+        data_dir.forget_waiting();
+        assert!(!folder.path().join(crate::tls::WAITING_FILE).exists());
     }
 }

@@ -8,6 +8,7 @@ use pentora_p2p::{Backoff, Incoming, Mesh, PeerAddress, PreSharedKey};
 use pentora_raft::command::{Command, NodeInfo};
 use pentora_raft::state::FIRST_NODE;
 use pentora_raft::{ClusterId, Digest, Raft, State, kill_point, recovery};
+use tokio::sync::watch;
 
 use super::membership_sync::members;
 use super::register::{Registered, Unregistered, register};
@@ -83,12 +84,13 @@ pub(super) struct Entered {
     pub(super) is_outside: bool,
 }
 
-/// Starts the mesh; joins first where there is no node yet.
+/// Starts the mesh; joins first where there is no node yet, and has it `told` what that waits for.
 pub(super) async fn enter(
     data_dir: &DataDir,
     plan: &StartPlan,
     config: &NodeConfig,
     resumed: Option<NodeIdentity>,
+    told: &watch::Sender<String>,
 ) -> Result<Entered, Failure> {
     if let Some(identity) = resumed {
         let psk = data_dir.pre_shared_key()?.ok_or_else(|| {
@@ -109,7 +111,7 @@ pub(super) async fn enter(
         return Ok(Entered { mesh, incoming, identity, admitted_at: None, is_outside });
     }
     match &plan.action {
-        StartAction::Join { peers, token } => join(data_dir, config, peers, token.expose()).await,
+        StartAction::Join { peers, token } => join(data_dir, config, (peers, token.expose()), told).await,
         StartAction::Init | StartAction::Resume | StartAction::Standalone => {
             init(data_dir, config, plan.restore.as_deref())
         }
@@ -144,7 +146,12 @@ fn init(data_dir: &DataDir, config: &NodeConfig, backup: Option<&Path>) -> Resul
     Ok(Entered { mesh, incoming, identity, admitted_at: None, is_outside: false })
 }
 
-async fn join(data_dir: &DataDir, config: &NodeConfig, peers: &[String], token: &str) -> Result<Entered, Failure> {
+async fn join(
+    data_dir: &DataDir,
+    config: &NodeConfig,
+    (peers, token): (&[String], &str),
+    told: &watch::Sender<String>,
+) -> Result<Entered, Failure> {
     let token = parse_token(token)?;
     let psk = PreSharedKey::from_bytes(token.psk);
     let (mesh, incoming) = start_mesh(data_dir, config, psk.clone(), token.cluster)?;
@@ -153,7 +160,7 @@ async fn join(data_dir: &DataDir, config: &NodeConfig, peers: &[String], token: 
     }
     let peers = peers.iter().map(|peer| peer.parse::<PeerAddress>()).collect::<Result<Vec<_>, _>>();
     let peers = peers.map_err(|error| Failure::new(ExitCode::Usage, format!("{error}")))?;
-    let (Admission { welcome, is_outside }, name) = admitted_by(&mesh, config, &peers, &token).await?;
+    let (Admission { welcome, is_outside }, name) = admitted_by(&mesh, config, (&peers, &token), told).await?;
     kill_point::reached("join-admitted");
     data_dir.save_pre_shared_key(&psk)?;
     kill_point::reached("join-key-kept");
@@ -177,8 +184,8 @@ async fn join(data_dir: &DataDir, config: &NodeConfig, peers: &[String], token: 
 async fn admitted_by(
     mesh: &Mesh,
     config: &NodeConfig,
-    peers: &[PeerAddress],
-    token: &JoinToken,
+    (peers, token): (&[PeerAddress], &JoinToken),
+    told: &watch::Sender<String>,
 ) -> Result<(Admission, String), Failure> {
     let (mut reminder, mut rounds) = (Reminder::default(), 0);
     let mut registered: Option<Registered> = None;
@@ -216,6 +223,7 @@ async fn admitted_by(
         if reminder.is_due(Instant::now()) {
             tracing::warn!("no node lets this one in yet, trying on: {why}");
         }
+        told.send_replace(format!("no node lets this one in yet: {why}"));
         rounds += 1;
         tokio::time::sleep(JOIN_AGAIN.delay(rounds, rand::random())).await;
     }

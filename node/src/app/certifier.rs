@@ -33,7 +33,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// How long a gateway may take to sign.
 const SIGNED_WITHIN: Duration = Duration::from_secs(5);
 /// What each machine calls itself.
-const OWN_MACHINE: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+pub(super) const OWN_MACHINE: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
 /// What a node's certificate is kept with.
 pub(super) struct Certifier {
@@ -157,6 +157,7 @@ impl Certifier {
         let chain = authority.sign(pair.point(), &wanted, now_s()).map_err(|error| error.to_string())?;
         let leaf = pair.with(chain)?;
         shown.show(leaf.certified());
+        self.data_dir.forget_waiting();
         tracing::info!(authority = %authority.fingerprint(), "the API has a new certificate");
         *kept = Some(Kept { leaf, reached: hosts });
         noted
@@ -180,13 +181,16 @@ impl Certifier {
             _ => return Err("the gateway answered something else".to_owned()),
         };
         let leaf = pair.with(chain)?;
-        shown.show(leaf.certified());
         let authority = leaf.authority().to_vec();
+        // Before it is shown, so that commands beside this node know it by then.
+        let noted = self.note(&authority);
+        shown.show(leaf.certified());
+        self.data_dir.forget_waiting();
         tracing::info!(authority = %Fingerprint::of(&authority), "the API has a new certificate");
         let pem = leaf.to_pem();
         // It is shown from now on, also where the disk takes nothing: no other is asked for then.
         *kept = Some(Kept { leaf, reached });
-        self.note(&authority)?;
+        noted?;
         self.data_dir.save_api_certificate(&pem).map_err(|error| error.to_string())
     }
 

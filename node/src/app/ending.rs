@@ -1,4 +1,4 @@
-//! How a node ends: what it waits for, and what it says and hands over before it stops.
+//! How a node ends: what asks it to, what it waits for, and what it says and hands over before it stops.
 
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use futures::FutureExt;
 use pentora_raft::command::Command;
 use pentora_raft::{LogVersion, Raft, Role, kill_point};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::log_version;
@@ -17,6 +18,49 @@ use crate::rpc::proposer::Proposer;
 const HEARD_WITHIN_MS: u64 = 2_000;
 /// How long a leader that stops waits for another to take over.
 const HAND_OVER_WITHIN: Duration = Duration::from_secs(2);
+
+/// The signals that ask a node to end. They are received from its first moment on: the first process of a container ignores a
+/// signal that it takes no notice of, and whoever asked would have to kill it.
+#[derive(Debug)]
+pub(super) struct Asked {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Asked {
+    /// Receives them from here on.
+    ///
+    /// # Errors
+    /// The system does not let this process.
+    pub(super) fn receive() -> Result<Self, Failure> {
+        let received = |kind| {
+            signal(kind).map_err(|error| {
+                Failure::new(ExitCode::Failure, "signals cannot be received").because(error.to_string())
+            })
+        };
+        Ok(Self { terminate: received(SignalKind::terminate())?, interrupt: received(SignalKind::interrupt())? })
+    }
+
+    /// Waits for one and answers what happened. Cancel safe: one that comes while nobody waits is there for the next who does.
+    pub(super) async fn to_end(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "asked to stop",
+            _ = self.interrupt.recv() => "interrupted",
+        }
+    }
+
+    /// Does what may wait for others, for ever even; nothing where this node is asked to end before that is done.
+    pub(super) async fn unless<T>(&mut self, waiting: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            how = self.to_end() => {
+                tracing::info!("{how} before this node was up; it ends");
+                None
+            }
+            done = waiting => Some(done),
+        }
+    }
+}
 
 /// Does work without which the node is none. Where that breaks, `broken` says so: a node whose coordinator is gone would go on
 /// to be heard, and to lead, and do nothing.
@@ -42,25 +86,16 @@ pub(super) async fn until_broken(broke: &mut watch::Receiver<Option<&'static str
 /// Waits for a signal, for this node's removal, for a log that this release does not read, or for consensus to stop, which
 /// only a restart heals.
 pub(super) async fn until_end(
+    asked: &mut Asked,
     raft: &Raft,
     departure: &Departure,
     other_version: &mut watch::Receiver<Option<LogVersion>>,
     name: &str,
 ) -> Result<(), Failure> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let failed = |error: std::io::Error| {
-        Failure::new(ExitCode::Failure, "signals cannot be received").because(error.to_string())
-    };
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     loop {
         tokio::select! {
-            _ = terminate.recv() => {
-                tracing::info!("asked to stop");
-                return Ok(());
-            }
-            _ = interrupt.recv() => {
-                tracing::info!("interrupted");
+            how = asked.to_end() => {
+                tracing::info!("{how}");
                 return Ok(());
             }
             () = departure.until_removed() => {

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::work::{Next, Work};
+use super::ending::Asked;
 use super::services::start_engine;
 use super::{node_info, reload};
 use crate::airgap::carried_policy::policy_of;
@@ -49,8 +50,7 @@ const EXPORT_AGAIN: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// Why it could not start.
-pub(super) async fn run(plan: StartPlan) -> Result<(), Failure> {
-    use tokio::signal::unix::{SignalKind, signal};
+pub(super) async fn run(plan: StartPlan, asked: &mut Asked) -> Result<(), Failure> {
     let data_dir = DataDir::open(&plan.config.data_dir)?;
     let station = Station::open(&plan, &data_dir)?;
     plan.remember().map_err(|error| {
@@ -59,16 +59,9 @@ pub(super) async fn run(plan: StartPlan) -> Result<(), Failure> {
     })?;
     let (tasks, reading) = (TaskTracker::new(), CancellationToken::new());
     tasks.spawn(reload::keep(plan.sources.clone(), station.file.clone(), SignIn::default(), None, reading.clone())?);
-    let failed = |error: std::io::Error| {
-        Failure::new(ExitCode::Failure, "signals cannot be received").because(error.to_string())
-    };
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let stop = async {
-        tokio::select! {
-            _ = terminate.recv() => tracing::info!("asked to stop"),
-            _ = interrupt.recv() => tracing::info!("interrupted"),
-        }
+        let how = asked.to_end().await;
+        tracing::info!("{how}");
     };
     station.run(stop).await;
     reading.cancel();

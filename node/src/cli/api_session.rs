@@ -1,6 +1,6 @@
 //! A connection to a node, for commands that ask one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::time::Duration;
 
@@ -114,12 +114,21 @@ pub(super) fn warn_of_clear(location: &Location, context: &Context) {
 /// # Errors
 /// As [`ApiSession::open`].
 pub(super) fn find(args: &NodeArgs, context: &Context) -> Result<Location, Failure> {
+    find_in(args, None, context)
+}
+
+/// The same, with another data directory than the configuration's.
+///
+/// # Errors
+/// As [`ApiSession::open`].
+pub(super) fn find_in(args: &NodeArgs, data_dir: Option<&Path>, context: &Context) -> Result<Location, Failure> {
     let text = |key, flag, value: &str| FlagValue { key, flag, value: Raw::Text(value.to_owned()) };
     let api = args.api.as_deref().map(|api| text("client.api", "--api", api));
     let token_file =
         args.token_file.as_ref().map(|path| text("client.token_file", "--token-file", &path.display().to_string()));
-    let loaded = context
-        .load_with_memory(Purpose::Client, api.into_iter().chain(token_file).chain(args.trust.flags()).collect())?;
+    let data_dir = data_dir.map(|path| text("node.data_dir", "--data-dir", &path.display().to_string()));
+    let said = api.into_iter().chain(token_file).chain(data_dir).chain(args.trust.flags());
+    let loaded = context.load_with_memory(Purpose::Client, said.collect())?;
     let unusable = |error: String| Failure::new(ExitCode::Failure, error);
     let env = context.env.get("PENTORA_CONTEXT").filter(|name| !name.is_empty());
     let named = args.context.as_ref().or(env.filter(|_| args.api.is_none()));
@@ -182,7 +191,7 @@ pub(super) async fn cluster_here(
 }
 
 /// The data directory, and whether a node lives there.
-fn node_here(args: &NodeArgs, context: &Context) -> Result<(PathBuf, bool), Failure> {
+pub(super) fn node_here(args: &NodeArgs, context: &Context) -> Result<(PathBuf, bool), Failure> {
     let loaded = context.load_with_memory(Purpose::Client, args.trust.flags().collect())?;
     let data_dir = loaded.config.data_dir;
     let lives_here = data_dir.join("node.id").exists();

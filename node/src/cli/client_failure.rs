@@ -59,6 +59,7 @@ pub(super) fn advised(failure: Failure, code: &str) -> Failure {
             failure.next("drop a requirement, add a node, or let it wait for one with --wait-for-worker")
         }
         "quorum_lost" | "no_leader" => failure.next("bring voters back; `pentora cluster status` shows who is missing"),
+        "not_joined" => failure.next("start the node that it asks; the table in docs/OPERATING.md, \"Starting in any order\", says what each word means"),
         "queue_full" => {
             failure.next("`pentora queue` shows what waits; jobs of high and critical priority pass a deep queue")
         }
@@ -92,7 +93,7 @@ mod tests {
             (refused(409, "outside_region"), ExitCode::Refused),
             (refused(409, "removal_refused"), ExitCode::Refused),
             (refused(503, "quorum_lost"), ExitCode::Unreachable),
-            (refused(503, "starting"), ExitCode::Unreachable),
+            (refused(503, "not_joined"), ExitCode::Unreachable),
             (refused(400, "bad_targets"), ExitCode::Usage),
             (refused(422, "bad_request"), ExitCode::Usage),
             (refused(404, "job_unknown"), ExitCode::Failure),

@@ -70,11 +70,12 @@ impl Context {
     /// Exit 8 with everything that is wrong.
     pub(super) fn load(&self, purpose: Purpose, flags: Vec<FlagValue>) -> Result<Loaded, Failure> {
         let (env, host) = (self.env.clone(), self.host.clone());
-        Ok(load(&Sources { remembered: None, file: self.config_text(purpose)?, env, flags, host, purpose })?)
+        let file = self.config_text(purpose)?;
+        Ok(load(&Sources { remembered: None, noted: None, file, env, flags, host, purpose })?)
     }
 
-    /// The same, with what the node of the data directory remembers below file, environment and flags. The directory
-    /// itself is named by these.
+    /// The same, with what the node of the data directory remembers below file, environment and flags, or for the command line
+    /// what it noted of its API above file and environment. The directory itself is named by these.
     ///
     /// # Errors
     /// As [`Self::load`]; what is remembered and cannot be read is left out for the command line, and is an error for a
@@ -88,18 +89,19 @@ impl Context {
     /// # Errors
     /// As there.
     pub(super) fn sources_with_memory(&self, purpose: Purpose, flags: Vec<FlagValue>) -> Result<Sources, Failure> {
-        let remembered = match self.load(Purpose::Client, flags.clone()) {
+        let (mut remembered, mut noted) = (None, None);
+        match self.load(Purpose::Client, flags.clone()) {
             // A command wants to know where the node is, the node how it was started.
             Ok(loaded) if purpose == Purpose::Client && loaded.config.data_dir.join(API_FILE).exists() => {
-                memory(&loaded.config.data_dir.join(API_FILE), purpose)?
+                noted = memory(&loaded.config.data_dir.join(API_FILE), purpose)?;
             }
-            Ok(loaded) => memory(&loaded.config.data_dir.join(REMEMBERED_FILE), purpose)?,
+            Ok(loaded) => remembered = memory(&loaded.config.data_dir.join(REMEMBERED_FILE), purpose)?,
             // Reading everything for a node tells this and all else that is wrong.
-            Err(_) if purpose == Purpose::Node => None,
+            Err(_) if purpose == Purpose::Node => {}
             Err(failure) => return Err(failure),
-        };
+        }
         let (file, env, host) = (self.config_text(purpose)?, self.env.clone(), self.host.clone());
-        Ok(Sources { remembered, file, env, flags, host, purpose })
+        Ok(Sources { remembered, noted, file, env, flags, host, purpose })
     }
 
     /// The file's text. One that nobody named and that this user may not read is the service's: the command line does

@@ -10,7 +10,6 @@ use super::context::Context;
 use crate::client::locate::{checked_token, read_token};
 use crate::config::{
     FlagValue, Loaded, NodeConfig, Origin, Purpose, Raw, Secret, StartAction, StartPlan, load, remembered,
-    remembered_api,
 };
 use crate::failure::{ExitCode, Failure};
 
@@ -263,8 +262,8 @@ fn prepared(verb: Verb, flags: &NodeFlags, more: Vec<FlagValue>, context: &Conte
     } else {
         action(verb, &loaded.config, token, fresh)?
     };
-    let (remembered, remembered_api) = (remembered(&loaded), remembered_api(&loaded));
-    Ok(StartPlan { config: loaded.config, action, restore: None, sources, remembered, remembered_api })
+    let remembered = remembered(&loaded);
+    Ok(StartPlan { config: loaded.config, action, restore: None, sources, remembered })
 }
 
 /// Whether nothing is kept in `directory` yet. One that cannot be read counts as in use: opening it says why.

@@ -143,6 +143,7 @@ fn a_node_starts_again_by_its_data_directory_alone() {
     let moved = start(moved, &context(directory.path(), &[])).unwrap();
     assert_eq!((moved.config.mesh.listen.port(), moved.config.api.listen.port()), (7500, 8099));
     moved.remember().unwrap();
+    moved.note_api(moved.config.api.listen).unwrap();
     assert_eq!(start(StartArgs::default(), &context(directory.path(), &[])).unwrap().config.mesh.listen.port(), 7500);
 
     let location =

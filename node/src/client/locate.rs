@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use crate::config::{ApiTls, Loaded, Origin, Secret};
-use crate::tls::{AUTHORITY_FILE, Anchor, Trust, first_of};
+use crate::tls::{AUTHORITY_FILE, Anchor, Trust, WAITING_FILE, first_of};
 
 /// Largest token file: a token is a line.
 const TOKEN_FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -108,10 +108,12 @@ fn here(loaded: &Loaded, said: Trust) -> (String, Trust) {
             let own = first_of(&files.cert).map(|own| Trust::only(Anchor::Exactly(own)));
             (format!("https://{address}"), own.unwrap_or(said))
         }
-        // The node writes its cluster's authority down; before it has one it cannot be asked.
+        // The node writes its cluster's authority down, and before it has one what it shows in the meantime.
         ApiTls::Cluster => {
-            let authority = first_of(&loaded.config.data_dir.join(AUTHORITY_FILE)).map(Anchor::Authority);
-            (format!("https://{address}"), authority.map(Trust::only).unwrap_or(said))
+            let noted = |name: &str| first_of(&loaded.config.data_dir.join(name));
+            let trust = noted(AUTHORITY_FILE).map(Anchor::Authority).map(Trust::only).unwrap_or(said);
+            let own = noted(WAITING_FILE).map(Anchor::Exactly);
+            (format!("https://{address}"), own.map(|own| trust.clone().or(own)).unwrap_or(trust))
         }
     }
 }
@@ -203,6 +205,12 @@ mod tests {
         std::fs::copy(authority.write(directory.path()), directory.path().join(AUTHORITY_FILE)).unwrap();
         let location = located(directory.path(), &[listen]).unwrap();
         assert_eq!(location.trust, Trust::only(Anchor::Authority(authority.fingerprint())));
+        let waits = authority.leaf(&["n1"], crate::tls::made::NOW);
+        std::fs::write(directory.path().join(WAITING_FILE), crate::tls::certificate_pem(&waits.chain[0])).unwrap();
+        let waiting = located(directory.path(), &[listen]).unwrap();
+        let own = Anchor::Exactly(crate::tls::Fingerprint::of(&waits.chain[0]));
+        assert_eq!(waiting.trust, location.trust.or(own), "what it shows until the authority signs");
+        std::fs::remove_file(directory.path().join(WAITING_FILE)).unwrap();
         let insecure = located(directory.path(), &[listen, ("server.api.insecure", "true")]).unwrap();
         assert_eq!(insecure.endpoints, ["http://[::1]:81"]);
         let own = authority.leaf(&["n1"], crate::tls::made::NOW);

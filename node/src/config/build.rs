@@ -18,6 +18,8 @@ use super::{ApiAuth, ApiTls, NodeConfig, parse_duration, yaml};
 pub struct Sources {
     /// What the node wrote down at an earlier start ([`super::REMEMBERED_FILE`]), if it did.
     pub remembered: Option<ConfigText>,
+    /// What the node that runs here wrote down of its API ([`super::API_FILE`]), for the command line.
+    pub noted: Option<ConfigText>,
     /// The file, if there is one.
     pub file: Option<ConfigText>,
     /// The process environment.
@@ -104,7 +106,7 @@ fn settled(sources: &Sources, issues: &mut Vec<ConfigIssue>) -> Settings {
             None
         }
     };
-    let roots = Roots { remembered: tree(&sources.remembered), file: tree(&sources.file) };
+    let roots = Roots { remembered: tree(&sources.remembered), file: tree(&sources.file), noted: tree(&sources.noted) };
     let mut settings = stack(&roots, &sources.env, &sources.flags, sources.purpose, issues);
     host_defaults(&mut settings, sources);
     timer_defaults(&mut settings);

@@ -10,6 +10,7 @@ use super::*;
 fn sources(text: &str, env: &[(&str, &str)]) -> Sources {
     Sources {
         remembered: None,
+        noted: None,
         file: Some(ConfigText { name: "p.yaml".into(), text: text.into() }),
         env: env.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
         flags: Vec::new(),

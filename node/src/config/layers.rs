@@ -1,5 +1,5 @@
 //! Flags over environment over file over what the node remembers over defaults: which text each key gets, and where it
-//! came from.
+//! came from. For commands beside a node, what that node noted of its API stands above the environment: it listens there.
 
 use std::collections::BTreeMap;
 
@@ -59,6 +59,8 @@ pub(super) struct Roots {
     pub(super) remembered: Option<Node>,
     /// The operator's file.
     pub(super) file: Option<Node>,
+    /// What the node that runs here noted of its API: all of it, whatever else is said.
+    pub(super) noted: Option<Node>,
 }
 
 /// Puts the layers over each other. Problems are added to `issues`; a key with a problem keeps the layer below.
@@ -70,9 +72,9 @@ pub(super) fn stack(
     issues: &mut Vec<ConfigIssue>,
 ) -> Settings {
     let mut settings = Settings::new();
-    for key in KEYS.iter().filter(|key| !key.default.is_empty()) {
-        settings.insert(key.path, Setting { raw: Raw::Text(key.default.to_owned()), origin: Origin::Default });
-    }
+    let default = |key: &&'static Key| !key.default.is_empty();
+    let by_default = |key: &Key| Setting { raw: Raw::Text(key.default.to_owned()), origin: Origin::Default };
+    settings.extend(KEYS.iter().filter(default).map(|key| (key.path, by_default(key))));
     let remembered = (&roots.remembered, Origin::Remembered as fn(Position) -> Origin);
     for (root, origin) in [remembered, (&roots.file, Origin::File)] {
         if let Some(root) = root {
@@ -83,6 +85,14 @@ pub(super) fn stack(
         if let Some(setting) = from_env(key, env) {
             put(&mut settings, issues, key, setting);
         }
+    }
+    if let Some(root) = &roots.noted {
+        let of_api = |path: &str| path.starts_with("server.api.");
+        settings.retain(|path, _| !of_api(path));
+        let keys = KEYS.iter().filter(|key| of_api(key.path)).filter(default);
+        settings.extend(keys.map(|key| (key.path, by_default(key))));
+        let origin = Origin::Remembered as fn(Position) -> Origin;
+        FileLayer { origin, env, settings: &mut settings, purpose, issues }.group("", root);
     }
     for flag in flags {
         if let Some(key) = find(flag.key) {
@@ -264,7 +274,7 @@ mod tests {
 
     fn run(text: &str, variables: &[(&str, &str)], flags: &[FlagValue]) -> (Settings, Vec<String>) {
         let mut issues = Vec::new();
-        let roots = Roots { remembered: None, file: Some(parse("p.yaml", text).unwrap()) };
+        let roots = Roots { file: Some(parse("p.yaml", text).unwrap()), ..Roots::default() };
         let settings = stack(&roots, &env(variables), flags, Purpose::Node, &mut issues);
         (settings, issues.iter().map(ToString::to_string).collect())
     }

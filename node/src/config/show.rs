@@ -62,7 +62,7 @@ fn written(key: &Key, setting: &Setting) -> String {
 }
 
 /// Plain where YAML cannot misread it; a `$` would be expanded again, so it is doubled.
-fn scalar(text: &str) -> String {
+pub(super) fn scalar(text: &str) -> String {
     let text = text.replace('$', "$$");
     let plain = |c: char| c.is_ascii_alphanumeric() || "._/-".contains(c);
     let starts_well = text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '/');

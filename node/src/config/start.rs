@@ -1,7 +1,9 @@
 //! What a node is asked to do when its process starts.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::remember::noted;
 use super::{API_FILE, NodeConfig, REMEMBERED_FILE, Secret, Sources};
 use crate::durable_file::{self, Readers};
 
@@ -18,8 +20,6 @@ pub struct StartPlan {
     pub sources: Sources,
     /// What [`StartPlan::remember`] writes down.
     pub remembered: String,
-    /// What it writes down of the API, for commands on this machine.
-    pub remembered_api: String,
 }
 
 impl StartPlan {
@@ -29,10 +29,20 @@ impl StartPlan {
     /// # Errors
     /// The file cannot be written; an older one is then still whole.
     pub fn remember(&self) -> std::io::Result<()> {
-        for (name, text) in [(REMEMBERED_FILE, &self.remembered), (API_FILE, &self.remembered_api)] {
-            durable_file::write(&self.config.data_dir.join(name), text.as_bytes(), Readers::Everybody)?;
-        }
-        Ok(())
+        self.write(REMEMBERED_FILE, &self.remembered)
+    }
+
+    /// Writes down where the API listens, in [`API_FILE`], for commands on this machine. To be called as soon as it does: a node that
+    /// waits to be let into its cluster is asked as well.
+    ///
+    /// # Errors
+    /// As [`Self::remember`].
+    pub fn note_api(&self, at: SocketAddr) -> std::io::Result<()> {
+        self.write(API_FILE, &noted(&self.config.api, at))
+    }
+
+    fn write(&self, name: &str, text: &str) -> std::io::Result<()> {
+        durable_file::write(&self.config.data_dir.join(name), text.as_bytes(), Readers::Everybody)
     }
 }
 

@@ -399,7 +399,7 @@ async fn begin(
             }
         }
     };
-    let permit = permits::begin(context, begun.reference, &spec).await?;
+    let permit = permits::begin(context, (begun.reference, begun.lease.end), &spec).await?;
     if let Some(budget_pps) = spec.budget_pps() {
         context.units.limit(&begun.reference, budget_pps);
     }

@@ -52,6 +52,7 @@ mod schedule;
 mod scope;
 mod segment;
 mod settings;
+mod shown;
 mod site;
 mod snapshot;
 mod start;

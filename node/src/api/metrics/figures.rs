@@ -63,6 +63,7 @@ impl Figures {
         let sizes = Sizes::of(state);
         figures.leases = sizes.leases;
         let mut shares: Vec<(&Needs, f64)> = Vec::new();
+        let mut lost_millionths = 0u128;
         for (id, job) in state.jobs() {
             let unit_targets = sizes.of_job(state, id);
             for (index, partition) in (0u32..).zip(&job.partitions).filter(|_| job.wants_work()) {
@@ -85,10 +86,17 @@ impl Figures {
             figures.probes_sent += job.counts.probes_sent;
             figures.probes_retransmitted += job.counts.retransmitted;
             figures.probes_received += job.counts.replies;
-            figures.probes_lost += job.counts.lost_millionths as f64 / MILLION;
+            lost_millionths += u128::from(job.counts.lost_millionths);
         }
+        figures.units_own = in_thousandths(figures.units_own);
+        figures.probes_lost = in_thousandths(lost_millionths as f64 / MILLION);
         figures
     }
+}
+
+/// Thirds that were added up are a whole number again: 22 and not 21.999999999999993.
+fn in_thousandths(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
 }
 
 /// How large units are.

@@ -54,12 +54,17 @@ fn render(node: &Node, status: &RaftStatus, knowledge: &Knowledge, soft: &SoftSt
     text.finish()
 }
 
+/// Thirds that were added up as the whole number that they are: 22 and not 21.999999999999993.
+fn in_millionths(value: f64) -> f64 {
+    (value * 1e6).round() / 1e6
+}
+
 impl Text {
     fn put_work(&mut self, figures: &Figures) {
         self.gauge(
             "pentora_queue_depth",
             "This node's share of the units of work that are not done and that it could take.",
-            figures.units_own,
+            in_millionths(figures.units_own),
         );
         let help = "Units of work that are not done in the whole cluster; one takes a worker about ten seconds.";
         self.gauge("pentora_cluster_queue_depth", help, figures.units_waiting);
@@ -79,7 +84,7 @@ impl Text {
         self.gauge("pentora_probes_retransmitted", help, figures.probes_retransmitted);
         self.gauge("pentora_probes_received", "Answers to those.", figures.probes_received);
         let help = "Round trips of those that were lost, as far as estimated.";
-        self.gauge("pentora_probes_lost", help, figures.probes_lost);
+        self.gauge("pentora_probes_lost", help, in_millionths(figures.probes_lost));
     }
 
     fn put_consensus(&mut self, status: &RaftStatus, log_version: impl std::fmt::Display) {
@@ -213,5 +218,18 @@ impl Text {
                 );
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_millionths;
+
+    #[test]
+    fn a_sum_of_thirds_is_told_as_the_whole_number_that_it_is() {
+        let sum: f64 = std::iter::repeat_n(1.0 / 3.0, 66).sum();
+        assert_ne!(sum.to_string(), "22", "as it is added up");
+        assert_eq!(in_millionths(sum).to_string(), "22");
+        assert_eq!(in_millionths(0.4).to_string(), "0.4");
     }
 }

@@ -88,15 +88,9 @@ impl Figures {
             figures.probes_received += job.counts.replies;
             lost_millionths += u128::from(job.counts.lost_millionths);
         }
-        figures.units_own = in_thousandths(figures.units_own);
-        figures.probes_lost = in_thousandths(lost_millionths as f64 / MILLION);
+        figures.probes_lost = lost_millionths as f64 / MILLION;
         figures
     }
-}
-
-/// Thirds that were added up are a whole number again: 22 and not 21.999999999999993.
-fn in_thousandths(value: f64) -> f64 {
-    (value * 1e3).round() / 1e3
 }
 
 /// How large units are.

@@ -41,15 +41,28 @@ pub enum BundleError {
     /// It is encrypted, and not to whoever reads it.
     #[error(transparent)]
     Encryption(#[from] EncryptionError),
-    /// It is to be encrypted to the cluster's key, and no orders said which that is.
+    /// It is to be encrypted to the cluster's key, and the orders do not say which that is.
     #[error("the orders that were taken in last do not name the cluster's key, to which results are encrypted")]
     NoRecipient,
+    /// The same, because there are no orders.
+    #[error("no orders were taken in yet, and the cluster's key, to which results are encrypted, comes with them")]
+    NoOrders,
     /// The medium or the disk is not what it must be.
     #[error(transparent)]
     Medium(#[from] MediumError),
     /// It goes the other way.
     #[error("{0}")]
     Direction(&'static str),
+    /// It is another cluster's.
+    #[error("it is of cluster {named}, and {whose} cluster {here}")]
+    OtherCluster {
+        /// Whose it is.
+        named: String,
+        /// Who says so: `this is`, or `this worker works for`.
+        whose: &'static str,
+        /// Whose it would have to be.
+        here: String,
+    },
     /// Nobody said that its signer is to be trusted.
     #[error("it is signed by {signer}, and that key is not trusted here")]
     UnknownSigner {
@@ -95,12 +108,15 @@ impl BundleError {
             self,
             Self::Io { .. } | Self::Archive(ArchiveError::Io(_)) | Self::Encryption(EncryptionError::Io(_))
         );
-        is_read && !matches!(self, Self::Medium(_) | Self::NoRecipient)
+        is_read && !matches!(self, Self::Medium(_) | Self::NoRecipient | Self::NoOrders)
     }
 }
 
 /// A bundle that is signed by somebody who is trusted: its reader, and its manifest.
 type Opened = (ArchiveReader<Box<dyn BufRead>>, Manifest);
+
+/// What is said of the record of a job where it is of no use.
+const IS_A_RECORD: &str = "it holds a finished job, to be verified: pentora job verify JOB --bundle FILE --key KEY";
 
 /// Opens a bundle, one that is encrypted with `key`. `trusted` says whether a signer is; its manifest is not looked at before.
 fn open(

@@ -53,6 +53,7 @@ mod schedule;
 mod scope;
 mod segment;
 mod settings;
+mod shown;
 mod site;
 mod snapshot;
 mod start;

@@ -2,8 +2,9 @@
 //! this process.
 //!
 //! The command line reaches a node only through this module, the embedded one included, so an embedded scan runs the
-//! same code as one on a mesh. A `POST` carries a random `Idempotency-Key`, which makes it safe to send again when a
-//! connection breaks or a leader is being elected. Not in here: what a person sees (`cli`), and which node to ask
+//! same code as one on a mesh. What is submitted carries a random `Idempotency-Key`, which makes it safe to send
+//! again, to another node too, when a connection breaks or a leader is being elected; so is a question. Anything else is sent
+//! again only where a node says that it has not done it. Not in here: what a person sees (`cli`), and which node to ask
 //! (`client::locate` finds addresses and token from settings given to it).
 
 mod access;
@@ -25,7 +26,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::http::{Method, StatusCode};
+use axum::http::Method;
 use pentora_raft::state::Priority;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -44,6 +45,9 @@ use crate::document::{
 use crate::feeds::FeedKind;
 use crate::feeds::explain::{Asked, Explained};
 use crate::tls::Trust;
+
+/// What is made once however often it is asked for with the same `Idempotency-Key`.
+const KEYED: [&str; 3] = ["/api/v1/scans", "/api/v1/schedules", "/api/v1/keeps"];
 
 /// Longest answer read into memory: a page of jobs or events is far below it.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -406,7 +410,8 @@ impl Client {
     }
 
     fn call(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Call {
-        let idempotency_key = (method == Method::POST).then(|| format!("{:032x}", rand::random::<u128>()));
+        let is_keyed = method == Method::POST && KEYED.contains(&path.split('?').next().unwrap_or_default());
+        let idempotency_key = is_keyed.then(|| format!("{:032x}", rand::random::<u128>()));
         Call { method, path: path.to_owned(), body, idempotency_key, token: self.token.clone(), follow: None }
     }
 
@@ -421,13 +426,14 @@ impl Client {
         loop {
             tries += 1;
             let outcome = self.backend.attempt(call).await;
+            let again = call.is_repeatable();
             let verdict = match &outcome {
-                Ok(reply) if reply.status == StatusCode::SERVICE_UNAVAILABLE => retry::Outcome::Busy(reply.retry_after),
-                Ok(_) => retry::Outcome::Answered,
-                Err(Attempt::Connect { .. } | Attempt::Untrusted { .. } | Attempt::Setup { .. }) => {
-                    retry::Outcome::Refused
+                Ok(reply) if reply.is_excuse() && (again || reply.is_not_done) => {
+                    retry::Outcome::Busy(reply.retry_after)
                 }
-                Err(Attempt::Broken { .. }) => retry::Outcome::Broken,
+                Ok(_) => retry::Outcome::Answered,
+                Err(Attempt::Broken { .. }) if again => retry::Outcome::Broken,
+                Err(_) => retry::Outcome::Refused,
             };
             match retry::wait(verdict, tries, started.elapsed()) {
                 None => return outcome.map_err(Attempt::into_error),

@@ -1,13 +1,17 @@
 //! Files that appear under their name whole and on disk, or not at all.
 //!
 //! A file is written under a temporary name, synced, renamed, and its directory synced. What a crash leaves behind has
-//! the temporary name and is removed at the next start.
+//! the temporary name and is removed at the next start. How much of a disk something takes is told by [`size_words`].
+
+mod size;
 
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+pub use self::size::size_words;
 
 /// What the name of a file that is not whole yet ends with.
 const TEMPORARY: &str = "tmp";

@@ -11,15 +11,16 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use pentora_raft::command::Command;
-use pentora_raft::state::{KeepSpec, Settings};
+use pentora_raft::state::{Keep, KeepSpec, Settings};
 use pentora_raft::{JobId, Raft, Response, Role, State};
 use pentora_scanner::target::TargetSet;
 use tokio_util::sync::CancellationToken;
 
-pub use self::choose::{Held, held};
+pub use self::choose::Held;
 
 use crate::document::ScanRequest;
 use crate::jobs::{self, RefusedRequest};
+use crate::policy::Policy;
 use crate::results::Exchange;
 use crate::rpc::proposer::Proposer;
 
@@ -95,14 +96,77 @@ pub fn slice_request(spec: &KeepSpec, slice: u32) -> Result<ScanRequest, String>
     Ok(ScanRequest { targets: vec![targets], ..request })
 }
 
-/// What is to be done now.
+/// A standing scan as the log has it at one moment, with the rules that hold for it.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// What it is called.
+    pub name: String,
+    /// Its row.
+    pub keep: Keep,
+    /// The pass that is on.
+    pub pass: Option<JobId>,
+    policy: Policy,
+}
+
+impl Standing {
+    /// One of the log's standing scans.
+    #[must_use]
+    pub fn of(state: &State, name: &str, keep: &Keep) -> Self {
+        let is_open = |job: &JobId| state.job(*job).is_some_and(pentora_raft::state::Job::is_open);
+        let pass = keep.running.map(|(_, job)| job).filter(is_open);
+        Self { name: name.to_owned(), keep: keep.clone(), pass, policy: policy_of(state, name) }
+    }
+
+    /// How well its promise is held at a time. It reads the whole request: not under the log's lock.
+    #[must_use]
+    pub fn held(&self, now_ms: u64) -> Held {
+        choose::held(&self.keep, &allowed(&self.keep, &self.policy), now_ms)
+    }
+}
+
+/// How many addresses of each slice of a standing scan may be scanned by its author's rules as they are now. Which addresses names
+/// among exclusions have is not asked here: it is as the last pass found it.
+fn allowed(keep: &Keep, policy: &Policy) -> Vec<u64> {
+    let sizes = &keep.spec.slices;
+    let passed = || sizes.iter().zip(&keep.slices).map(|(size, slice)| size.saturating_sub(slice.left_out));
+    let request = serde_json::from_slice::<ScanRequest>(&keep.spec.request).ok();
+    let Some((request, targets)) =
+        request.and_then(|request| jobs::addresses(&request).ok().map(|targets| (request, targets)))
+    else {
+        return passed().collect();
+    };
+    let mut may = if targets.has_zones() { targets.clone() } else { targets.intersect_nets(policy.scope().nets()) };
+    let mut has_names = !request.exclude.is_empty() || request.exclude_text.is_some();
+    for (_, excluded) in policy.always_excluded() {
+        match excluded {
+            Ok(excluded) => {
+                has_names |= excluded.name_count() > 0;
+                may = may.exclude(&excluded);
+            }
+            Err(_) => has_names = true,
+        }
+    }
+    let counts = slices::counts(&targets, sizes, &may);
+    if has_names { counts.into_iter().zip(passed()).map(|(now, passed)| now.min(passed)).collect() } else { counts }
+}
+
+/// The rules that hold for a standing scan.
+fn policy_of(state: &State, name: &str) -> Policy {
+    Policy::of(state, state.keep_author(name).map_or("", |author| author.who.as_str()))
+}
+
+/// What is to be done now; a slice of which the rules leave nothing is passed over, unless there is no other.
 fn steps(state: &State, now_ms: u64) -> Vec<(String, Step)> {
-    let step = |(name, keep): (&String, &pentora_raft::state::Keep)| {
+    let step = |(name, keep): (&String, &Keep)| {
         let step = match keep.running {
             Some((_, job)) if state.job(job).is_some_and(pentora_raft::state::Job::is_open) => return None,
             Some((_, job)) => Step::End(job),
             None if keep.paused => return None,
-            None => Step::Start(choose::choose(keep, now_ms)?, keep.spec.clone()),
+            None => {
+                // Before the rules are asked, which takes longer: mostly it is time for none.
+                choose::choose(keep, &[], now_ms)?;
+                Step::Start(choose::choose(keep, &allowed(keep, &policy_of(state, name)), now_ms)?, keep.spec.clone())
+            }
         };
         Some((name.clone(), step))
     };
@@ -187,3 +251,7 @@ impl Keeps {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "keeps/keeps_test.rs"]
+mod tests;

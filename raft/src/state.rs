@@ -111,6 +111,18 @@ pub struct Cluster {
     pub began_at_ms: u64,
     /// The log's clock: the largest time any applied entry carried.
     pub now_ms: u64,
+    /// The clusters whose state this one began with, restored from a backup; the latest last, and [`FORMER_MAX`] at most.
+    pub former: Vec<ClusterId>,
+}
+
+/// How many clusters of before one remembers. Ours: whoever restores more often has other troubles.
+pub const FORMER_MAX: usize = 16;
+
+impl Cluster {
+    /// The ids that it goes by: its own, and those of the clusters that it began with.
+    pub fn ids(&self) -> impl Iterator<Item = ClusterId> {
+        self.id.iter().chain(&self.former).copied()
+    }
 }
 
 tables! {

@@ -117,6 +117,15 @@ pub struct MeasuredRecall {
     pub turned_up: u64,
 }
 
+impl MeasuredRecall {
+    /// As a line of a report of `total` targets; where fewer were scanned, with what that does to it.
+    #[must_use]
+    pub fn of_targets(&self, scanned: u64, total: u64) -> String {
+        let lowered = if scanned < total { "; what was not probed counts as missed" } else { "" };
+        format!("{self}{lowered}")
+    }
+}
+
 impl fmt::Display for MeasuredRecall {
     /// `recall 0.9984-0.9997 measured (3 open ports turned up when 1200 of 90000 that stayed silent were asked again)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -53,3 +53,30 @@ fn a_promise_is_held_through_the_loss_of_its_leader_with_the_latest_results_of_e
     assert_eq!(jobs.as_array().into_iter().flatten().find(open), None, "no pass goes on");
     Ok(())
 }
+
+#[test]
+fn what_is_excluded_is_never_fresh_and_keeps_nothing_else_waiting() -> anyhow::Result<()> {
+    let Some(mut lab) = Lab::start(1)? else { return Ok(()) };
+    lab.add_world(&WorldOptions { addresses: 1024, alive_percent: 100, ..WorldOptions::default() })?;
+    let cluster = Cluster::of_one(lab)?;
+    // A whole slice, and an address of another.
+    for excluded in ["10.77.0.0/24", "10.77.1.7"] {
+        cluster.pentora(1, &["exclude", "add", excluded, "--reason", "plc"])?.ok()?;
+    }
+    let promise = ["keep", "10.77.0.0/22", "--fresh", "1h", "--ports", "80", "--no-discovery", "--rate", "2000"];
+    cluster.pentora(1, &[&promise[..], &["--name", "office"]].concat())?.ok()?;
+    let all = wait::until("all that may be scanned to be fresh", ALL_SEEN_MAX, || {
+        Ok(status(&cluster, 1).ok().filter(|now| now["targets_fresh"] == 767))
+    })?;
+    let told = ["targets", "targets_excluded", "targets_never_seen", "hosts_up"].map(|field| all[field].as_u64());
+    assert_eq!(told, [Some(1024), Some(257), Some(0), Some(767)], "{all}");
+    assert_eq!((&all["fresh_share"], &all["status"]), (&1.0.into(), &"active".into()), "{all}");
+    let shown = cluster.pentora(1, &["keep", "status"])?.ok()?;
+    let expected = "Fresh: 767 of 767 addresses (100%)\nExcluded: 257 of 1,024 addresses";
+    assert!(shown.contains(expected), "{shown}");
+    // What was seen before it was excluded is not counted either, from then on.
+    cluster.pentora(1, &["exclude", "add", "10.77.2.0/28", "--reason", "plc"])?.ok()?;
+    let later = status(&cluster, 1)?;
+    assert_eq!((&later["targets_fresh"], &later["targets_excluded"]), (&751.into(), &273.into()), "{later}");
+    Ok(())
+}

@@ -1,6 +1,6 @@
 //! Results that were carried in from a worker without a network: checked whole, then counted.
 //!
-//! They pass what a worker's own results do: each unit is part of a job that is carried and of the very order that the job
+//! They are of this cluster, or of one that it was restored from. They pass what a worker's own results do: each unit is part of a job that is carried and of the very order that the job
 //! is, each chunk is of its digest and of its unit, no host in it lies outside the order's targets, its exclusions or the
 //! scope, and what it counts is what is in it. Only when everything passed is anything changed. Chunks are durable before
 //! they are counted, and the log counts a unit once; so a bundle may come twice, in any order, and after an import that
@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use pentora_p2p::PeerId;
 use pentora_raft::command::{Command, Finished, Imported, ImportedUnit, StoredChunk};
-use pentora_raft::state::{Counts, JobStatus};
+use pentora_raft::state::{Cluster, Counts, JobStatus};
 use pentora_raft::{Digest, JobId, NodeId, Raft, Response, State};
 use pentora_scanner::finding::HostRecord;
 use pentora_scanner::report::Summary;
@@ -22,7 +22,7 @@ use pentora_scanner::spec::ScanSpec;
 
 use super::encryption::ClusterKey;
 use super::manifest::{Body, Manifest, Results, Unit};
-use super::{BundleError, open};
+use super::{BundleError, IS_A_RECORD, open};
 use crate::document::{ImportDocument, ImportedJob, LeftOut};
 use crate::policy::Policy;
 use crate::results::{ChunkReader, Exchange, Heading};
@@ -138,10 +138,15 @@ impl Taker {
                 None => Err(BundleError::UnknownSigner { signer }),
             })?;
             let signer = reader.signer();
-            let Body::Results(results) = manifest.body.clone() else {
-                let what = "it holds orders; they go to a worker without a network: pentora worker import";
-                return Err(BundleError::Direction(what));
+            let results = match manifest.body.clone() {
+                Body::Results(results) => results,
+                Body::Orders(_) => {
+                    let what = "it holds orders; they go to a worker without a network: pentora worker import";
+                    return Err(BundleError::Direction(what));
+                }
+                Body::Job(_) => return Err(BundleError::Direction(IS_A_RECORD)),
             };
+            raft.read(|state| check_cluster(&manifest.cluster, &state.cluster()))?;
             Ok((Worker { signer, id: worker_of(&raft, signer) }, manifest, results))
         });
         Ok(opening.await.map_err(|error| BundleError::Contents(error.to_string()))??)
@@ -281,6 +286,18 @@ impl Taker {
 pub fn numbers(range: &std::ops::Range<u64>) -> String {
     let last = range.end.saturating_sub(1);
     if range.start == last { last.to_string() } else { format!("{}-{last}", range.start) }
+}
+
+/// Whether results are of this cluster, or of one whose jobs it began with.
+fn check_cluster(named: &str, here: &Cluster) -> Result<(), BundleError> {
+    if here.ids().any(|id| id.to_string() == named) {
+        return Ok(());
+    }
+    if named.is_empty() {
+        return Err(BundleError::Contents("it is of no cluster: its worker had taken no orders in".into()));
+    }
+    let here = here.id.map(|id| id.to_string()).unwrap_or_default();
+    Err(BundleError::OtherCluster { named: named.to_owned(), whose: "this is", here })
 }
 
 fn worker_of(raft: &Raft, signer: PeerId) -> Option<NodeId> {

@@ -5,8 +5,9 @@ use std::io::Write;
 use std::net::Ipv4Addr;
 
 use pentora_p2p::Identity;
+use pentora_raft::ClusterId;
 use pentora_raft::command::{SpecRef, Submission, UnitRange};
-use pentora_raft::state::{JobLimits, Partition, Priority, Remarks};
+use pentora_raft::state::{self, JobLimits, Partition, Priority, Remarks};
 use pentora_scanner::finding::{HostState, Identity as Who, Reason};
 
 use super::super::archive::ArchiveWriter;
@@ -84,7 +85,18 @@ impl Cluster {
 }
 
 fn write_bundle(path: &std::path::Path, key: &Identity, contents: Vec<Content>, body: Body, bytes: &[Bytes]) {
-    let manifest = Manifest::new("c".into(), "now".into(), contents, body);
+    write_bundle_of(&ClusterId::default().to_string(), path, key, contents, body, bytes);
+}
+
+fn write_bundle_of(
+    cluster: &str,
+    path: &std::path::Path,
+    key: &Identity,
+    contents: Vec<Content>,
+    body: Body,
+    bytes: &[Bytes],
+) {
+    let manifest = Manifest::new(cluster.into(), "now".into(), contents, body);
     let mut out = ArchiveWriter::new(File::create(path).unwrap(), key, &manifest.to_bytes()).unwrap();
     bytes.iter().for_each(|bytes| out.content(Digest::of(bytes), bytes).unwrap());
     out.finish().unwrap().flush().unwrap();
@@ -226,6 +238,7 @@ async fn strangers_and_bundles_of_the_other_direction_are_refused() {
         feeds: None,
         arrived: Vec::new(),
         recipient: None,
+        former: Vec::new(),
     };
     write_bundle(&cluster.directory.path().join("orders"), &key, Vec::new(), Body::Orders(orders), &[]);
     let direction = cluster.take("orders", Some(&key), false).await.unwrap_err();
@@ -238,6 +251,50 @@ async fn strangers_and_bundles_of_the_other_direction_are_refused() {
     assert_eq!((left.units_counted, left.left_out.len()), (0, 2));
     assert_eq!(left.left_out[0].reason, "the job is cancelled");
     cluster.stop.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn results_of_another_cluster_are_refused_whoever_is_trusted_and_nobody_is_let_in() {
+    let cluster = Cluster::new().await;
+    let key = Identity::from_secret([5; 32]);
+    let order = cluster.carry().await;
+    let path = cluster.directory.path().join("foreign");
+    let write = |of: &str, units: Vec<(Unit, Bytes)>| {
+        let contents = units.iter().map(|(unit, _)| unit.chunk).collect();
+        let (units, chunks): (Vec<Unit>, Vec<Bytes>) = units.into_iter().unzip();
+        let last = units.len() as u64;
+        let results = Results { name: "plant-7".into(), first: 1, last, units };
+        write_bundle_of(of, &path, &key, contents, Body::Results(results), &chunks);
+    };
+    let refused = async |told: &str| {
+        for (trust, dry_run) in [(Some(&key), true), (Some(&key), false)] {
+            let error = cluster.take("foreign", trust, dry_run).await.unwrap_err();
+            assert!(error.to_string().contains(told), "{told}: {error}");
+            assert_eq!(cluster.done(order.0), (0, JobStatus::Carried, 0), "{error}");
+        }
+    };
+    let other = ClusterId([9; 16]).to_string();
+    let told = format!("it is of cluster {other}, and this is cluster {}", ClusterId::default());
+    write(&other, vec![unit(order, 0, 6, &[])]);
+    refused(&told).await;
+    // Without a unit of ours, and without any.
+    write(&other, vec![unit((JobId(999), order.1), 0, 6, &[])]);
+    refused(&told).await;
+    write(&other, Vec::new());
+    refused(&told).await;
+    write("", Vec::new());
+    refused("its worker had taken no orders in").await;
+    cluster.stop.stop().await;
+}
+
+#[test]
+fn results_of_a_cluster_that_this_one_was_restored_from_are_its_own() {
+    let (own, before) = (ClusterId([1; 16]), ClusterId([2; 16]));
+    let here = state::Cluster { id: Some(own), former: vec![before], ..state::Cluster::default() };
+    for id in [own, before] {
+        check_cluster(&id.to_string(), &here).unwrap();
+    }
+    assert!(check_cluster(&ClusterId([3; 16]).to_string(), &here).is_err());
 }
 
 /// To whom it is encrypted, what becomes of its bytes then, and what is said of that.

@@ -24,7 +24,7 @@ const VERSION: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     version: u32,
-    /// The cluster that gave the orders.
+    /// The cluster that gave the orders, by its id; nothing where a worker had none.
     pub cluster: String,
     /// When it was made, by the clock of whoever made it; for people.
     pub made_at: String,
@@ -128,6 +128,9 @@ pub struct Orders {
     /// not know. `None` in bundles of releases that had none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recipient: Option<String>,
+    /// The clusters that this one began as, restored from their backups: their workers go on with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<String>,
 }
 
 /// A job whose work is carried.

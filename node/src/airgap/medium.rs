@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::statvfs::statvfs;
 
+use crate::durable_file::size_words;
+
 /// Why nothing was written.
 #[derive(Debug, thiserror::Error)]
 pub enum MediumError {
@@ -19,9 +21,11 @@ pub enum MediumError {
     },
     /// There is too little space.
     #[error(
-        "{path} has {free_bytes} bytes free; {needed_bytes} are needed above the floor of {floor_bytes} \
-         (results.free_space_floor)",
-        path = path.display()
+        "{path} has {free} free; {needed} are needed above the floor of {floor} (results.free_space_floor)",
+        path = path.display(),
+        free = size_words(*free_bytes),
+        needed = size_words(*needed_bytes),
+        floor = size_words(*floor_bytes)
     )]
     Full {
         /// Where.
@@ -167,6 +171,11 @@ mod tests {
             let error = require_space(directory.path(), needed, floor).unwrap_err();
             assert!(matches!(error, MediumError::Full { .. }), "{error}");
         }
+        let path = "/mnt/usb".into();
+        let full = MediumError::Full { path, free_bytes: 300 << 20, needed_bytes: 70, floor_bytes: 512 << 20 };
+        let told =
+            "/mnt/usb has 300 MiB free; 70 bytes are needed above the floor of 512 MiB (results.free_space_floor)";
+        assert_eq!(full.to_string(), told);
     }
 
     #[test]

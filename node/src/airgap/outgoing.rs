@@ -126,6 +126,7 @@ fn orders_of(state: &State, revision: u64, what: What) -> (Orders, BTreeMap<Dige
         feeds,
         arrived: state.offline_workers().filter_map(|(_, worker)| arrived(worker)).collect(),
         recipient: None,
+        former: state.cluster().former.iter().map(ToString::to_string).collect(),
     };
     (orders, places)
 }

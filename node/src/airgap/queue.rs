@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::carried_policy::policy_of;
 use super::encryption::Recipient;
 use super::manifest::{Body, Content, Manifest, Order, Orders};
-use super::{BundleError, at, locked, medium, open};
+use super::{BundleError, IS_A_RECORD, at, locked, medium, open};
 use crate::durable_file::{self, Readers};
 use crate::spec;
 
@@ -60,7 +60,7 @@ impl Queue {
         let (reader, manifest) = open(file, None, |_anybody| Ok(()))?;
         let signer = reader.signer();
         let Manifest { cluster, made_at, contents, body, .. } = manifest;
-        let Body::Orders(orders) = body else { return Err(BundleError::Direction(RESULTS)) };
+        let orders = orders_in(body)?;
         reader.contents(&contents, |_, _| Ok::<(), BundleError>(()))?;
         Ok(Told { signer, cluster, made_at, orders })
     }
@@ -83,14 +83,16 @@ impl Queue {
     /// Whom results are encrypted to: the key of the cluster that gave the orders.
     ///
     /// # Errors
-    /// [`BundleError::NoRecipient`] where the orders name none that this release encrypts to, or there are none.
+    /// [`BundleError::NoRecipient`] where the orders name none that this release encrypts to, [`BundleError::NoOrders`] where
+    /// there are none.
     pub fn recipient(&self) -> Result<Recipient, BundleError> {
-        let named = self.told()?.and_then(|told| told.orders.recipient);
+        let named = self.told()?.ok_or(BundleError::NoOrders)?.orders.recipient;
         named.and_then(|named| named.parse().ok()).ok_or(BundleError::NoRecipient)
     }
 
     /// Takes a bundle of orders in, in place of those before. `trust` names a signer that is to be trusted from now on;
-    /// without it the signer is a member of the cluster that gave the orders before.
+    /// without it the signer is a member of the cluster that gave the orders before. A worker is one cluster's, whoever is
+    /// trusted: it, or one that was restored from its backup, gives all further orders.
     ///
     /// # Errors
     /// [`BundleError`].
@@ -129,18 +131,15 @@ impl Queue {
         })?;
         let signer = reader.signer();
         let Manifest { cluster, made_at, contents, body, .. } = manifest;
-        let Body::Orders(orders) = body else {
-            return Err(BundleError::Direction(RESULTS));
-        };
-        match before.filter(|told| told.cluster == cluster) {
-            Some(told) if orders.revision < told.orders.revision => {
-                return Err(BundleError::Older { revision: orders.revision, here: told.orders.revision });
+        let orders = orders_in(body)?;
+        if let Some(Told { cluster: here, orders: last, .. }) = before {
+            if *here != cluster && !orders.former.contains(here) {
+                let whose = "this worker works for";
+                return Err(BundleError::OtherCluster { named: cluster, whose, here: here.clone() });
             }
-            None if before.is_some() && trust.is_none() => {
-                let what = format!("it is of cluster {cluster}, which this worker was not told to work for");
-                return Err(BundleError::Contents(what));
+            if orders.revision < last.revision {
+                return Err(BundleError::Older { revision: orders.revision, here: last.revision });
             }
-            _ => {}
         }
         policy_of(&orders.rules, "").map_err(BundleError::Contents)?;
         let bytes = contents.iter().fold(0u64, |sum, content: &Content| sum.saturating_add(content.bytes));
@@ -192,6 +191,15 @@ impl Queue {
                 tracing::warn!(path = %entry.path().display(), %error, "a file that no order names stays");
             }
         }
+    }
+}
+
+/// The orders of a bundle.
+fn orders_in(body: Body) -> Result<Orders, BundleError> {
+    match body {
+        Body::Orders(orders) => Ok(orders),
+        Body::Results(_) => Err(BundleError::Direction(RESULTS)),
+        Body::Job(_) => Err(BundleError::Direction(IS_A_RECORD)),
     }
 }
 

@@ -69,12 +69,40 @@ fn bundle_to(
         feeds: Some(feed.into_iter().map(|feed| Feed { kind: "cve".into(), digest: Digest::of(feed) }).collect()),
         arrived: vec![Arrived { worker: key.peer_id(), bundles: std::iter::once(1..3).collect() }],
         recipient,
+        former: Vec::new(),
     };
-    let manifest = Manifest::new("c1".into(), "now".into(), listed.collect(), Body::Orders(orders));
     let path = directory.join(format!("orders-{revision}.tar.gz"));
-    let mut out = ArchiveWriter::new(File::create(&path).unwrap(), key, &manifest.to_bytes()).unwrap();
+    write_orders(&path, key, ("c1", orders), listed.collect(), &contents);
+    path
+}
+
+fn write_orders(
+    path: &Path,
+    key: &Identity,
+    (cluster, orders): (&str, Orders),
+    listed: Vec<Content>,
+    contents: &[&[u8]],
+) {
+    let manifest = Manifest::new(cluster.into(), "now".into(), listed, Body::Orders(orders));
+    let mut out = ArchiveWriter::new(File::create(path).unwrap(), key, &manifest.to_bytes()).unwrap();
     contents.iter().for_each(|bytes| out.content(Digest::of(bytes), bytes).unwrap());
     out.finish().unwrap().flush().unwrap();
+}
+
+/// A bundle of a cluster without an order, which began as others.
+fn empty_of(directory: &Path, key: &Identity, (cluster, former): (&str, &[&str]), revision: u64) -> PathBuf {
+    let orders = Orders {
+        revision,
+        members: vec![key.peer_id()],
+        orders: Vec::new(),
+        rules: Vec::new(),
+        feeds: None,
+        arrived: Vec::new(),
+        recipient: None,
+        former: former.iter().map(|former| (*former).to_owned()).collect(),
+    };
+    let path = directory.join(format!("{cluster}-{revision}.tar.gz"));
+    write_orders(&path, key, (cluster, orders), Vec::new(), &[]);
     path
 }
 
@@ -114,7 +142,8 @@ fn results_are_encrypted_to_the_key_that_the_orders_name_and_to_no_other() {
     let directory = tempfile::tempdir().unwrap();
     let queue = Queue::open(&directory.path().join("queue")).unwrap();
     let key = Identity::from_secret([1; 32]);
-    assert!(matches!(queue.recipient(), Err(BundleError::NoRecipient)), "before there are orders");
+    let early = queue.recipient().unwrap_err();
+    assert!(early.to_string().starts_with("no orders were taken in yet") && !early.is_of_bundle(), "{early}");
     let clusters = ClusterKey::from_secret(&[7; 32]).recipient();
     let spec = scan_of("10.0.0.0/30");
     let named = |revision: u64, recipient: Option<&str>| {
@@ -127,6 +156,30 @@ fn results_are_encrypted_to_the_key_that_the_orders_name_and_to_no_other() {
     assert_eq!(named(1, Some(&clusters.to_string())), Ok(clusters));
     assert_eq!(named(2, None), Err(none.to_owned()), "orders of an earlier release");
     assert_eq!(named(3, Some("age1pq1xyz")), Err(none.to_owned()), "those of a later one are carried out all the same");
+}
+
+#[test]
+fn orders_of_another_cluster_are_refused_whoever_is_trusted_unless_it_was_restored_from_ours() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("queue");
+    let queue = Queue::open(&place).unwrap();
+    let (key, other) = (Identity::from_secret([1; 32]), Identity::from_secret([2; 32]));
+    let told = queue.take_in(&bundle(directory.path(), &key, 10, &[5], None), Some(key.peer_id()), 0).unwrap();
+    let before = files(&place);
+    let same_signer = empty_of(directory.path(), &key, ("c2", &[]), 11);
+    let foreign = empty_of(directory.path(), &other, ("c3", &["c2"]), 11);
+    for (file, trust) in [(&same_signer, None), (&same_signer, Some(&key)), (&foreign, Some(&other))] {
+        let error = queue.take_in(file, trust.map(Identity::peer_id), 0).unwrap_err();
+        let is_told = error.to_string().ends_with("and this worker works for cluster c1");
+        assert!(is_told && error.is_of_bundle() && files(&place) == before, "{error}");
+    }
+    assert_eq!(queue.told().unwrap(), Some(told));
+    let older = empty_of(directory.path(), &other, ("c4", &["c0", "c1"]), 9);
+    let error = queue.take_in(&older, Some(other.peer_id()), 0).unwrap_err();
+    assert!(matches!(error, BundleError::Older { revision: 9, here: 10 }), "{error}");
+    let restored = empty_of(directory.path(), &other, ("c4", &["c0", "c1"]), 12);
+    assert!(matches!(queue.take_in(&restored, None, 0), Err(BundleError::UnknownSigner { .. })));
+    assert_eq!(queue.take_in(&restored, Some(other.peer_id()), 0).unwrap().cluster, "c4");
 }
 
 #[test]

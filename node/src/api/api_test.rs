@@ -809,6 +809,27 @@ async fn events_are_streamed_to_the_jobs_end_and_from_any_id_on_without_gap_or_r
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_place_that_the_log_never_came_to_is_refused_and_not_kept_in_silence() {
+    let node = TestNode::open().await;
+    let job = node.post("/api/v1/scans", &one_port()).await.json()["job_id"].as_str().unwrap().to_owned();
+    let of_job = format!("/api/v1/jobs/{job}/events");
+    for path in [of_job.as_str(), "/api/v1/events"] {
+        for ahead in ["999999", "999999.2a.0", "18446744073709551615"] {
+            let headers = [("accept", "text/event-stream"), ("last-event-id", ahead)];
+            let streamed = node.ask(Method::GET, path, &headers, "").await;
+            let behind = format!("{path}?after={ahead}");
+            let listed = node.get(&behind).await;
+            let streamed_behind = node.ask(Method::GET, &behind, &headers[..1], "").await;
+            for answer in [streamed, listed, streamed_behind] {
+                assert_eq!((answer.status, answer.problem().as_str()), (409, "event_ahead"), "{path} {ahead}");
+                assert!(answer.body.contains("of another cluster"), "{}", answer.body);
+            }
+        }
+    }
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn readers_of_streams_have_places_which_they_give_back() {
     let node = TestNode::open().await;
     let open = async || {

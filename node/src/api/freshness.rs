@@ -69,7 +69,11 @@ pub(super) async fn wait(State(node): State<Node>, request: Request, next: Next)
     STALE.scope(stale, next.run(request)).await
 }
 
-async fn applied_here(node: &Node, index: u64) -> Result<(), ApiError> {
+/// Waits until this node has applied the log up to an index.
+///
+/// # Errors
+/// It has not within [`MIN_INDEX_WITHIN`].
+pub(super) async fn applied_here(node: &Node, index: u64) -> Result<(), ApiError> {
     if node.raft.wait_applied(index, MIN_INDEX_WITHIN).await {
         return Ok(());
     }

@@ -139,7 +139,9 @@ fn document_of(state: &pentora_raft::State, id: JobId, job: &Job, soft: &SoftSta
     let unreached = remarks.map(unreached_of).unwrap_or_default();
     let mut not_probed = unreached;
     not_probed.add(NotProbed::GivenUp, job.dead);
-    let probed = probed_share(job, &not_probed);
+    let targets_scanned = job.done.saturating_sub(unreached.total());
+    // An open port of a target that nobody has probed was not found.
+    let probed = if total == 0 { 0.0 } else { targets_scanned as f64 / total as f64 };
     let measured = state.job_measures(id).and_then(|measures| {
         let sums = measures.sums.iter().map(|(code, sum)| (*code, *sum));
         Recapture::from_sums(sums).measured(job.done, probed)
@@ -150,7 +152,7 @@ fn document_of(state: &pentora_raft::State, id: JobId, job: &Job, soft: &SoftSta
         status: job.status.name().into(),
         status_age_ms: None,
         workers: u32::try_from(worker_stats.len()).unwrap_or(u32::MAX),
-        targets_scanned: job.done.saturating_sub(unreached.total()),
+        targets_scanned,
         targets_in_progress: running.targets,
         duration: duration_words(elapsed_ms / 1000),
         results: JobResults {
@@ -212,15 +214,6 @@ fn unreached_of(remarks: &state::Remarks) -> NotProbedCounts {
         counts.add(NotProbed::from_code(*code).unwrap_or(NotProbed::SendRefused), *targets);
     }
     counts
-}
-
-/// Share of the targets settled so far that were probed: an open port of any other was not found.
-fn probed_share(job: &Job, not_probed: &NotProbedCounts) -> f64 {
-    let settled = job.done.saturating_add(job.dead);
-    match settled.checked_sub(not_probed.total()) {
-        Some(probed) if settled > 0 => probed as f64 / settled as f64,
-        _ => 0.0,
-    }
 }
 
 /// Why a job is as it is, in a line.
@@ -441,6 +434,15 @@ mod tests {
         let recall = document.recall_estimate.unwrap();
         assert!((measured.low..=measured.high).contains(&recall), "the model said nothing was missed: {recall}");
         assert_eq!(told(4).recall_measured, None, "a fifth was not measured");
+        // A job of twice as many targets that ended there: half of them were not probed.
+        let unit = Recapture::of_unit(Found { targets: 5, open: 1_000, hosts: 100 }, &[sample, none, none], 20);
+        let state = self::measured(job, [5, 5, 5], Some(&Measures { sums: unit.sums().collect() }));
+        let mut twice = state.job(job).unwrap().clone();
+        twice.partitions[0].target_count *= 2;
+        let half = document_of(&state, job, &twice, &SoftState::default(), 99);
+        assert_eq!((half.targets_scanned, half.targets_total), (15, 30));
+        assert!((half.recall_estimate.unwrap() - recall / 2.0).abs() < 1e-9, "{half:?}");
+        assert!((half.recall_measured.unwrap().high - measured.high / 2.0).abs() < 1e-9, "{half:?}");
     }
 
     #[test]

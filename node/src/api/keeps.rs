@@ -5,7 +5,6 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use pentora_raft::State as Log;
 use pentora_raft::command::{Arrangement, Author, Command};
 use pentora_raft::state::{FRESH_MS_MIN, Keep, is_schedule_name};
 
@@ -15,7 +14,7 @@ use super::{ApiError, Node};
 use crate::clock::rfc3339;
 use crate::document::{KeepDocument, KeepOldest, KeepRequest, Page, ScanRequest};
 use crate::jobs;
-use crate::keeps::{held, slice_request, spec_of};
+use crate::keeps::{Standing, slice_request, spec_of};
 
 /// How much of the addresses of a slice is shown, in characters.
 const SHOWN_CHARS_MAX: usize = 120;
@@ -67,20 +66,18 @@ pub(super) async fn list(State(node): State<Node>, paging: Paging) -> Result<Jso
     let now_ms = node.raft.now_ms();
     let page = node.raft.read(|state| {
         let keeps = state.keeps().map(|(name, keep)| (name.to_owned(), (name, keep)));
-        let short = |(name, keep): (&String, &Keep)| KeepDocument {
-            latest_jobs: Vec::new(),
-            ..document(state, name, keep, now_ms)
-        };
-        paging.part("keeps", keeps, short)
+        paging.part("keeps", keeps, |(name, keep)| Standing::of(state, name, keep))
     });
-    page.map(Json)
+    let Page { items, next } = page?;
+    let short = |standing| KeepDocument { latest_jobs: Vec::new(), ..document(&standing, now_ms) };
+    Ok(Json(Page { items: items.into_iter().map(short).collect(), next }))
 }
 
 pub(super) async fn one(State(node): State<Node>, Path(name): Path<String>) -> Result<Json<KeepDocument>, ApiError> {
     let now_ms = node.raft.now_ms();
-    let found = node.raft.read(|state| Some(document(state, &name, state.keep(&name)?, now_ms)));
+    let found = node.raft.read(|state| Some(Standing::of(state, &name, state.keep(&name)?)));
     let unknown = || pentora_raft::Refusal::KeepUnknown { name: name.chars().take(64).collect() };
-    found.map(Json).ok_or_else(|| unknown().into())
+    found.map(|standing| Json(document(&standing, now_ms))).ok_or_else(|| unknown().into())
 }
 
 pub(super) async fn remove(State(node): State<Node>, Path(name): Path<String>) -> Result<StatusCode, ApiError> {
@@ -107,9 +104,10 @@ async fn hold(
     one(State(node), Path(name)).await
 }
 
-fn document(state: &Log, name: &str, keep: &Keep, now_ms: u64) -> KeepDocument {
+fn document(standing: &Standing, now_ms: u64) -> KeepDocument {
+    let Standing { name, keep, pass, .. } = standing;
     let fresh_ms = keep.spec.fresh_ms;
-    let held = held(keep, now_ms);
+    let held = standing.held(now_ms);
     let oldest = held.oldest.map(|(slice, seen_ms)| KeepOldest {
         addresses: addresses(keep, slice),
         seen_at: rfc3339(seen_ms),
@@ -118,9 +116,8 @@ fn document(state: &Log, name: &str, keep: &Keep, now_ms: u64) -> KeepDocument {
     let count = |which: &dyn Fn(&pentora_raft::state::Slice) -> bool| {
         keep.slices.iter().filter(|slice| which(slice)).count() as u64
     };
-    let running = keep.running.filter(|(_, job)| state.job(*job).is_some_and(pentora_raft::state::Job::is_open));
     KeepDocument {
-        name: name.to_owned(),
+        name: name.clone(),
         status: match (keep.paused, &keep.refused) {
             (true, _) => "paused".into(),
             (false, Some(_)) => "refused".into(),
@@ -129,10 +126,11 @@ fn document(state: &Log, name: &str, keep: &Keep, now_ms: u64) -> KeepDocument {
         title: keep.spec.title.clone(),
         fresh_seconds: fresh_ms / 1_000,
         rate_pps: keep.spec.rate_pps,
-        targets: held.targets,
+        targets: held.targets.saturating_add(held.excluded),
+        targets_excluded: held.excluded,
         targets_fresh: held.fresh,
         targets_never_seen: held.never,
-        fresh_share: if held.targets == 0 { 1.0 } else { held.fresh as f64 / held.targets as f64 },
+        fresh_share: held.fresh_share(),
         oldest,
         pass_seconds: held.pass_ms.map(|ms| ms as f64 / 1_000.0),
         needed_pps: held.needed_pps,
@@ -142,7 +140,7 @@ fn document(state: &Log, name: &str, keep: &Keep, now_ms: u64) -> KeepDocument {
         slices_changed: count(&|slice| slice.changed_ms.is_some_and(|at| now_ms.saturating_sub(at) < fresh_ms)),
         hosts_up: keep.slices.iter().fold(0, |sum: u64, slice| sum.saturating_add(slice.hosts_up)),
         open_ports: keep.slices.iter().fold(0, |sum: u64, slice| sum.saturating_add(slice.open_ports)),
-        job_id: running.map(|(_, job)| job.to_string()),
+        job_id: pass.map(|job| job.to_string()),
         latest_jobs: keep.slices.iter().filter_map(|slice| slice.job).map(|job| job.to_string()).collect(),
         reason: keep.refused.as_ref().map(|(_, reason)| reason.clone()),
         created_at: rfc3339(keep.made_at_ms),

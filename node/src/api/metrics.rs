@@ -12,7 +12,7 @@ use self::figures::Figures;
 use self::text::{Kind, Text};
 use super::Node;
 use super::knowledge::Knowledge;
-use crate::keeps::held;
+use crate::keeps::{Held, Standing};
 use crate::meters::Meters;
 use crate::results::Usage;
 use crate::rpc::SoftState;
@@ -41,7 +41,11 @@ fn render(node: &Node, status: &RaftStatus, knowledge: &Knowledge, soft: &SoftSt
     text.put_nodes(&figures, status, soft);
     text.put_results(usage, soft, knowledge);
     let now_ms = node.raft.now_ms();
-    node.raft.read(|state| text.put_keeps(state, now_ms));
+    let keeps = node.raft.read(|state| {
+        let told = state.keeps().take(KEEPS_TOLD_MAX);
+        told.map(|(name, keep)| Standing::of(state, name, keep)).collect::<Vec<_>>()
+    });
+    text.put_keeps(&keeps, now_ms);
     text.put_process(&node.meters);
     text.put_traces(node.traces.told());
     text.gauge("pentora_uptime_seconds", "Since this process started.", node.started.elapsed().as_secs());
@@ -50,12 +54,17 @@ fn render(node: &Node, status: &RaftStatus, knowledge: &Knowledge, soft: &SoftSt
     text.finish()
 }
 
+/// Thirds that were added up as the whole number that they are: 22 and not 21.999999999999993.
+fn in_millionths(value: f64) -> f64 {
+    (value * 1e6).round() / 1e6
+}
+
 impl Text {
     fn put_work(&mut self, figures: &Figures) {
         self.gauge(
             "pentora_queue_depth",
             "This node's share of the units of work that are not done and that it could take.",
-            figures.units_own,
+            in_millionths(figures.units_own),
         );
         let help = "Units of work that are not done in the whole cluster; one takes a worker about ten seconds.";
         self.gauge("pentora_cluster_queue_depth", help, figures.units_waiting);
@@ -75,7 +84,7 @@ impl Text {
         self.gauge("pentora_probes_retransmitted", help, figures.probes_retransmitted);
         self.gauge("pentora_probes_received", "Answers to those.", figures.probes_received);
         let help = "Round trips of those that were lost, as far as estimated.";
-        self.gauge("pentora_probes_lost", help, figures.probes_lost);
+        self.gauge("pentora_probes_lost", help, in_millionths(figures.probes_lost));
     }
 
     fn put_consensus(&mut self, status: &RaftStatus, log_version: impl std::fmt::Display) {
@@ -129,26 +138,31 @@ impl Text {
         }
     }
 
-    fn put_keeps(&mut self, state: &State, now_ms: u64) {
-        let keeps: Vec<_> = state.keeps().take(KEEPS_TOLD_MAX).collect();
+    fn put_keeps(&mut self, keeps: &[Standing], now_ms: u64) {
+        let held: Vec<Held> = keeps.iter().map(|standing| standing.held(now_ms)).collect();
+        let named = || keeps.iter().map(|standing| standing.name.as_str());
         let share = "pentora_keep_fresh_share";
-        let help = "Share of a standing scan's addresses that were seen within the promised time.";
+        let help = "Share of a standing scan's addresses that may be scanned which were seen within the promised time.";
         self.family(share, Kind::Gauge, help);
-        for (name, keep) in &keeps {
-            let held = held(keep, now_ms);
-            self.sample(share, &[("keep", name.as_str())], held.fresh as f64 / held.targets.max(1) as f64);
+        for (name, held) in named().zip(&held) {
+            self.sample(share, &[("keep", name)], held.fresh_share());
+        }
+        let excluded = "pentora_keep_excluded_targets";
+        self.family(excluded, Kind::Gauge, "Addresses of a standing scan that the rules leave out.");
+        for (name, held) in named().zip(&held) {
+            self.sample(excluded, &[("keep", name)], held.excluded);
         }
         let promised = "pentora_keep_promised_seconds";
         self.family(promised, Kind::Gauge, "The promised time of a standing scan.");
-        for (name, keep) in &keeps {
-            self.sample(promised, &[("keep", name.as_str())], keep.spec.fresh_ms as f64 / 1e3);
+        for standing in keeps {
+            self.sample(promised, &[("keep", standing.name.as_str())], standing.keep.spec.fresh_ms as f64 / 1e3);
         }
         let oldest = "pentora_keep_oldest_seconds";
         let help = "Since what a standing scan saw longest ago was seen; absent before anything was.";
         self.family(oldest, Kind::Gauge, help);
-        for (name, keep) in &keeps {
-            if let Some((_, seen_ms)) = held(keep, now_ms).oldest {
-                self.sample(oldest, &[("keep", name.as_str())], now_ms.saturating_sub(seen_ms) as f64 / 1e3);
+        for (name, held) in named().zip(&held) {
+            if let Some((_, seen_ms)) = held.oldest {
+                self.sample(oldest, &[("keep", name)], now_ms.saturating_sub(seen_ms) as f64 / 1e3);
             }
         }
     }
@@ -204,5 +218,18 @@ impl Text {
                 );
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_millionths;
+
+    #[test]
+    fn a_sum_of_thirds_is_told_as_the_whole_number_that_it_is() {
+        let sum: f64 = std::iter::repeat_n(1.0 / 3.0, 66).sum();
+        assert_ne!(sum.to_string(), "22", "as it is added up");
+        assert_eq!(in_millionths(sum).to_string(), "22");
+        assert_eq!(in_millionths(0.4).to_string(), "0.4");
     }
 }

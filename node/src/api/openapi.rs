@@ -118,12 +118,15 @@ impl Operation {
         let last = ParameterBuilder::new()
             .name("Last-Event-ID")
             .parameter_in(ParameterIn::Header)
-            .description(Some("Of a stream: the `id` that was read last, from whatever node; goes before `after`."))
+            .description(Some(
+                "Of a stream: the `id` that was read last, from whatever node; goes before `after`. One that is ahead of the \
+                 cluster's log is 409, `event_ahead`; one that this node does not come to within five seconds 503, `behind`.",
+            ))
             .schema(Some(string()))
             .build();
         self.query.push(last);
         let over = "Of a stream: there is nothing behind that, and there will not be.";
-        self.answer(204, ResponseBuilder::new().description(over))
+        self.answer(204, ResponseBuilder::new().description(over)).refuses(&[409])
     }
 
     /// It answers with nothing but that it is done.

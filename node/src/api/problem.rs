@@ -130,8 +130,10 @@ impl From<Unavailable> for ApiError {
     fn from(error: Unavailable) -> Self {
         match error {
             Unavailable::Refused(refusal) => refusal.into(),
-            Unavailable::QuorumLost { .. } => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "quorum_lost", error.to_string()).retry_after(1)
+            Unavailable::QuorumLost { may_be_done, .. } => {
+                let lost = Self::new(StatusCode::SERVICE_UNAVAILABLE, "quorum_lost", error.to_string()).retry_after(1);
+                // A client may then ask once more, and another node, for what it must not ask for twice.
+                if may_be_done { lost } else { lost.with("not_done", Value::Bool(true)) }
             }
             Unavailable::Denied(why) => Self::new(StatusCode::FORBIDDEN, "not_allowed", why),
             Unavailable::Stopped(_) => {

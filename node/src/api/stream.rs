@@ -2,7 +2,8 @@
 //! (`Accept: text/event-stream`, WHATWG HTML section 9.2).
 //!
 //! An event's id is the log index of its entry, so `Last-Event-ID` goes on with what is behind it on any node: each node that
-//! has applied an entry has the same events of it, and one that has not says nothing before it has. Nothing is kept for a
+//! has applied an entry has the same events of it, and one that has not says nothing before it has: a reader that was further
+//! elsewhere is waited for, and one whose place the cluster never came to is refused. Nothing is kept for a
 //! reader but its place: what is behind that is read when the reader has taken the last. One that does not read is
 //! dropped, and goes on later where it was.
 
@@ -26,7 +27,7 @@ use super::jobs::job_id;
 use super::listen::HangUp;
 use super::listeners::{Full, Listener, Listeners};
 use super::paging::{Paging, bad_cursor};
-use super::{ApiError, Node};
+use super::{ApiError, Node, freshness};
 use crate::clock::rfc3339;
 use crate::document::{EventCursor, JobEvent, Page};
 
@@ -78,7 +79,7 @@ pub(super) async fn of_job(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let surroundings = Surroundings::of(listeners, &beside, headers);
-    answer(node, Some(job_id(&id)?), &paging, surroundings)
+    answer(node, Some(job_id(&id)?), &paging, surroundings).await
 }
 
 /// The history of all jobs, of the nodes and of the policy.
@@ -90,10 +91,15 @@ pub(super) async fn of_all(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let surroundings = Surroundings::of(listeners, &beside, headers);
-    answer(node, None, &paging, surroundings)
+    answer(node, None, &paging, surroundings).await
 }
 
-fn answer(node: Node, only: Option<JobId>, paging: &Paging, surroundings: Surroundings) -> Result<Response, ApiError> {
+async fn answer(
+    node: Node,
+    only: Option<JobId>,
+    paging: &Paging,
+    surroundings: Surroundings,
+) -> Result<Response, ApiError> {
     let Surroundings { listeners, hang_up, shown, who, headers } = surroundings;
     let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let read = |text: &str| text.parse::<EventCursor>().map(|EventCursor(place)| place);
@@ -103,6 +109,7 @@ fn answer(node: Node, only: Option<JobId>, paging: &Paging, surroundings: Surrou
         return Err(Refusal::JobUnknown { job }.into());
     }
     if !accepts.split(',').any(|kind| kind.trim().starts_with("text/event-stream")) {
+        reached(&node, after).await?;
         return Ok(Json(list(&node, only, after.unwrap_or(EventPlace::behind(0)), paging.limit)).into_response());
     }
     let last = headers.get("last-event-id").map(|id| id.to_str().unwrap_or("?")).filter(|id| !id.is_empty());
@@ -110,10 +117,12 @@ fn answer(node: Node, only: Option<JobId>, paging: &Paging, surroundings: Surrou
         let bad = |_no_place| ApiError::bad_request("Last-Event-ID is not one of this stream, such as 41");
         read(id).map_err(bad)
     });
+    let last = last.transpose()?.or(after);
+    reached(&node, last).await?;
     let now = || EventPlace::behind(*node.raft.watch_applied().borrow());
     // Of a job all is told, of the cluster what comes.
     let begin = || if only.is_some() { EventPlace::behind(0) } else { now() };
-    let place = last.transpose()?.or(after).unwrap_or_else(begin);
+    let place = last.unwrap_or_else(begin);
     let mut reader = Reader { node, only, place, shown };
     // Told apart from a connection that broke, which is made again: this one is not.
     if reader.is_over() && reader.next().0.is_empty() {
@@ -125,6 +134,27 @@ fn answer(node: Node, only: Option<JobId>, paging: &Paging, surroundings: Surrou
     tasks.spawn(reader.run(sender, hang_up, listener));
     let head = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
     Ok((head, Body::from_stream(ReceiverStream::new(receiver))).into_response())
+}
+
+/// Waits for this node to be where a reader was on another. Of a place that the cluster has not come to nobody can have read:
+/// behind it nothing would ever be told that the reader does not know.
+async fn reached(node: &Node, place: Option<EventPlace>) -> Result<(), ApiError> {
+    let Some(EventPlace { index, .. }) = place else { return Ok(()) };
+    if index <= *node.raft.watch_applied().borrow() {
+        return Ok(());
+    }
+    let there = node.proposer.read_index().await;
+    if let Ok(there) = there
+        && there < index
+    {
+        let detail = format!(
+            "the cluster's log is at {there} and has no event {index}: that id is of another cluster, or of one before it was \
+             restored; begin without it"
+        );
+        return Err(ApiError::new(StatusCode::CONFLICT, "event_ahead", detail));
+    }
+    // Without a majority nobody knows; what this node is still told may reach it.
+    freshness::applied_here(node, index).await
 }
 
 /// Why there is no stream for now.

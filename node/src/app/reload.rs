@@ -71,7 +71,7 @@ async fn read_again(sources: Sources, own: &OwnFile, sign_in: &SignIn, has_files
             if *own.now() != rules {
                 own.set(rules);
             }
-            tracing::info!(now = read.now.join(", "), "the configuration was read again");
+            tell_what_took_effect(&read.now);
             if !read.later.is_empty() {
                 tracing::warn!(keys = read.later.join(", "), "other values are read at the next start");
             }
@@ -81,6 +81,15 @@ async fn read_again(sources: Sources, own: &OwnFile, sign_in: &SignIn, has_files
             tracing::error!(error, "the configuration is wrong, and nothing of it is taken");
             sources
         }
+    }
+}
+
+/// Says which keys have other values that hold from now on.
+fn tell_what_took_effect(keys: &[&str]) {
+    if keys.is_empty() {
+        tracing::info!("the configuration was read again: nothing in it that takes effect at once has another value");
+    } else {
+        tracing::info!(keys = keys.join(", "), "the configuration was read again, and these take effect now");
     }
 }
 

@@ -8,9 +8,9 @@ use super::context::Context;
 use super::list::{ListArgs, list};
 use super::output::{clean, counted};
 use super::rules::listed;
+use super::shown::ShownArgs;
 use super::table::{Column, NOTHING, Tabular};
 use super::token::lifetime;
-use super::watch::json;
 use crate::client::Client;
 use crate::document::{AccessTokenCreated, AccessTokenDocument, AccessTokenRequest};
 use crate::failure::Failure;
@@ -68,9 +68,8 @@ pub(super) struct CreateArgs {
     /// Targets of all its jobs in a day, UTC [default: any number].
     #[arg(long, value_name = "TARGETS", value_parser = clap::value_parser!(u64).range(1..))]
     quota: Option<u64>,
-    /// Print JSON: token, name, role and expiry.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: ShownArgs,
     #[command(flatten)]
     node: NodeArgs,
 }
@@ -80,9 +79,8 @@ pub(super) struct CreateArgs {
 pub(super) struct ShowArgs {
     /// Its name, from `list`.
     name: String,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: ShownArgs,
     #[command(flatten)]
     node: NodeArgs,
 }
@@ -92,9 +90,8 @@ pub(super) struct ShowArgs {
 pub(super) struct RotateArgs {
     /// Its name, from `list`.
     name: String,
-    /// Print JSON: token, name, role and expiry.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: ShownArgs,
     #[command(flatten)]
     yes: YesArgs,
     #[command(flatten)]
@@ -115,9 +112,8 @@ pub(super) struct RevokeArgs {
 /// How the own token is printed.
 #[derive(Debug, Args)]
 pub(super) struct WhoamiArgs {
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: ShownArgs,
     #[command(flatten)]
     node: NodeArgs,
 }
@@ -192,14 +188,14 @@ pub(super) async fn run(command: AccessCommand, context: &mut Context) -> Result
         AccessCommand::Show(args) => {
             let session = ApiSession::open(&args.node, context)?;
             let token = session.client.access_token(&args.name).await.map_err(|error| session.failure(&error))?;
-            context.output.print(&if args.json { json(&token) } else { text(&token) })
+            context.output.print(&args.form.text(&token, || text(&token)))
         }
         AccessCommand::Rotate(args) => {
             let session = ApiSession::open(&args.node, context)?;
             let what = format!("the secret that token {} has now will be of no use", clean(&args.name));
             confirm_where_asked(args.yes, &what, context)?;
             let made = session.client.rotate_access_token(&args.name).await;
-            show_secret(&made.map_err(|error| session.failure(&error))?, args.json, context)
+            show_secret(&made.map_err(|error| session.failure(&error))?, args.form, context)
         }
         AccessCommand::Revoke(args) => {
             let session = ApiSession::open(&args.node, context)?;
@@ -211,7 +207,7 @@ pub(super) async fn run(command: AccessCommand, context: &mut Context) -> Result
         AccessCommand::Whoami(args) => {
             let session = ApiSession::open(&args.node, context)?;
             let token = session.client.own_access_token().await.map_err(|error| session.failure(&error))?;
-            context.output.print(&if args.json { json(&token) } else { text(&token) })
+            context.output.print(&args.form.text(&token, || text(&token)))
         }
     }
 }
@@ -229,12 +225,12 @@ async fn create(args: CreateArgs, context: &mut Context) -> Result<(), Failure> 
         targets_per_day: args.quota,
     };
     let made = session.client.create_access_token(&request).await.map_err(|error| session.failure(&error))?;
-    show_secret(&made, args.json, context)
+    show_secret(&made, args.form, context)
 }
 
-fn show_secret(made: &AccessTokenCreated, as_json: bool, context: &mut Context) -> Result<(), Failure> {
-    if as_json {
-        return context.output.print(&json(made));
+fn show_secret(made: &AccessTokenCreated, form: ShownArgs, context: &mut Context) -> Result<(), Failure> {
+    if let Some(text) = form.data(made) {
+        return context.output.print(&text);
     }
     context.output.print(&format!("{}\n", clean(&made.token)))?;
     let until =

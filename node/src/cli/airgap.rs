@@ -15,8 +15,8 @@ use super::confirm::{YesArgs, confirm};
 use super::context::Context;
 use super::list::{ListArgs, list};
 use super::output::{clean, counted, grouped};
+use super::shown::ShownArgs;
 use super::table::{Column, Tabular, or_nothing};
-use super::watch::json;
 use crate::airgap::queue::{Queue, Told};
 use crate::airgap::{BundleError, medium};
 use crate::client::{Client, ClientError, Pieces};
@@ -54,9 +54,8 @@ pub(super) struct ResultsInArgs {
     /// Let results of the worker with this key in, now and from now on. `pentora worker orders` prints it there.
     #[arg(long, value_name = "KEY")]
     trust: Option<PeerId>,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: ShownArgs,
     #[command(flatten)]
     node: NodeArgs,
 }
@@ -164,17 +163,29 @@ pub(super) async fn import_results(args: ResultsInArgs, context: &mut Context) -
     let file = tokio::fs::File::open(&args.file).await.map_err(at)?;
     let taken = session.client.import(file, args.dry_run, args.trust).await;
     let taken = taken.map_err(|error| session.failure(&error))?;
-    let text = if args.json { json(&taken) } else { told(&taken) };
+    let text = args.form.text(&taken, || told(&taken));
     context.output.print(&text)?;
     for missing in &taken.missing_bundles {
         context.warn(format_args!(
-            "bundle {} of {} was never carried in: carry it, or have the worker write everything again with `pentora worker \
+            "{} of {} {} never carried in: carry {}, or have the worker write everything again with `pentora worker \
              export --all`",
-            clean(missing),
-            clean(&taken.worker_id)
+            numbered(missing),
+            clean(&taken.worker_id),
+            if are_several(missing) { "were" } else { "was" },
+            if are_several(missing) { "them" } else { "it" },
         ));
     }
     Ok(())
+}
+
+/// `bundle 3`, or `bundles 3-4`.
+fn numbered(numbers: &str) -> String {
+    format!("{} {}", if are_several(numbers) { "bundles" } else { "bundle" }, clean(numbers))
+}
+
+/// Whether numbers as [`crate::airgap::incoming::numbers`] writes them are more than one.
+fn are_several(numbers: &str) -> bool {
+    numbers.contains('-')
 }
 
 /// What came of a bundle, a line each.
@@ -183,7 +194,7 @@ fn told(taken: &ImportDocument) -> String {
     let mut text = format!(
         "{}{}{}: {} {would} ({}), {} known before\n",
         clean(&taken.worker_id),
-        taken.bundles.as_ref().map_or_else(|| ", nothing new".into(), |bundles| format!(", bundle {}", clean(bundles))),
+        taken.bundles.as_ref().map_or_else(|| ", nothing new".into(), |bundles| format!(", {}", numbered(bundles))),
         match (taken.let_in, taken.dry_run) {
             (true, false) => ", let in now",
             (true, true) => ", to be let in",
@@ -253,11 +264,14 @@ fn failed(file: &Path, error: &BundleError) -> Failure {
         _ => ExitCode::Failure,
     };
     let failure = match error {
-        BundleError::NoRecipient => {
+        BundleError::NoRecipient | BundleError::NoOrders => {
             let failure = Failure::new(ExitCode::Refused, "no results were written").because(error.to_string());
-            return failure.next(
-                "write new orders with `pentora coordinator export` and take them in, or name a key with --recipient",
-            );
+            return failure.next(match error {
+                BundleError::NoOrders => {
+                    "take orders in that `pentora coordinator export` wrote, or name a key with --recipient"
+                }
+                _ => "write new orders with `pentora coordinator export` and take them in, or name a key with --recipient",
+            });
         }
         BundleError::Medium(_) | BundleError::Io { .. } => Failure::new(exit, error.to_string()),
         _ => Failure::new(exit, format!("{} is refused, and nothing was changed", file.display()))
@@ -292,11 +306,12 @@ mod tests {
             left_out: vec![LeftOut { job_id: "job-000001".into(), units: 1, reason: "the job is cancelled".into() }],
             ..ImportDocument::default()
         };
-        let expected = "wrk_plant_7, bundle 2-3, let in now: 2 units counted (1,256 targets), 1 known before\n  \
+        let expected = "wrk_plant_7, bundles 2-3, let in now: 2 units counted (1,256 targets), 1 known before\n  \
                         job-00002a: 1,256 targets, 1 host up\n  job-000001: 1 unit left out: the job is cancelled\n";
         assert_eq!(told(&taken), expected);
         let dry = ImportDocument { dry_run: true, bundles: None, ..ImportDocument::default() };
         assert!(told(&dry).contains("nothing new: 0 units would be counted"), "{}", told(&dry));
+        assert_eq!((numbered("3").as_str(), numbered("3-4").as_str()), ("bundle 3", "bundles 3-4"));
     }
 
     #[test]

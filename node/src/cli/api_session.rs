@@ -23,7 +23,8 @@ const PROBE_TIMEOUT: Duration = Duration::from_millis(300);
 /// Which node to ask.
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct NodeArgs {
-    /// API address of any node, several with commas [env: PENTORA_API] [default: a node on this host].
+    /// API address of any node, several with commas: the next is asked where one is silent for 2 s or hears no leader
+    /// [env: PENTORA_API] [default: a node on this host].
     #[arg(long, value_name = "URL", help_heading = "Node")]
     pub(super) api: Option<String>,
     /// File with the API token [env: PENTORA_TOKEN_FILE] [default: admin.token in the data directory].

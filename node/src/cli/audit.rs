@@ -16,8 +16,8 @@ use super::list::{ListArgs, list};
 use super::output::{clean, grouped};
 use super::received;
 use super::rules::listed;
+use super::shown::ShownArgs;
 use super::table::{Column, NOTHING, Tabular};
-use super::watch;
 use crate::client::Client;
 use crate::document::AuditDocument;
 use crate::failure::{ExitCode, Failure};
@@ -57,9 +57,8 @@ pub(super) struct VerifyArgs {
     /// The key of the node that must have signed it, from `pentora cluster status --json` [default: whoever signed it is printed, and not looked at].
     #[arg(long, value_name = "KEY")]
     signer: Option<String>,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: ShownArgs,
 }
 
 impl Tabular for AuditDocument {
@@ -104,7 +103,7 @@ pub(super) async fn run(command: AuditCommand, context: &mut Context) -> Result<
                 let why = format!("it is signed by {}, not by {signer}", verified.signer);
                 return Err(broken(&args.file, &why));
             }
-            context.output.print(&if args.json { as_json(&verified) } else { told(&verified) })
+            context.output.print(&args.form.text(&document(&verified), || told(&verified)))
         }
     }
 }
@@ -140,9 +139,9 @@ fn told(verified: &Verified) -> String {
     )
 }
 
-fn as_json(verified: &Verified) -> String {
+fn document(verified: &Verified) -> serde_json::Value {
     let Verified { cluster, gone, last, digest, signer, .. } = verified;
-    watch::json(&json!({
+    json!({
         "cluster": cluster, "first": gone.saturating_add(1), "last": last, "digest": hex::encode(digest.0), "signer": signer,
-    }))
+    })
 }

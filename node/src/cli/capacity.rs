@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::api_session::{ApiSession, NodeArgs, id};
 use super::context::Context;
 use super::output::{clean, counted, grouped};
-use super::watch::json;
+use super::shown::ShownArgs;
 use crate::capacity::{workers_exact, workers_of};
 use crate::config::parse_duration;
 use crate::document::{CapacityDocument, KeepDocument};
@@ -54,9 +54,8 @@ pub(super) struct CapacityArgs {
     /// Take what this job took.
     #[arg(long, value_name = "JOB", value_parser = id, conflicts_with_all = ["seconds_per_target", "concurrency"])]
     job: Option<String>,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: ShownArgs,
     #[command(flatten)]
     node: NodeArgs,
 }
@@ -110,7 +109,7 @@ pub(super) async fn run(command: PlanCommand, context: &mut Context) -> Result<(
         concurrency,
         measured,
     };
-    context.output.print(&if args.json { json(&capacity) } else { text(&capacity) })
+    context.output.print(&args.form.text(&capacity, || text(&capacity)))
 }
 
 /// What a standing scan needs.
@@ -135,13 +134,14 @@ async fn for_keep(args: &CapacityArgs, context: &mut Context) -> Result<(), Fail
         ));
     };
     let needs: Vec<ForKeep> = keeps.into_iter().map(|keep| of_keep(keep, seconds_per_target)).collect();
-    context.output.print(&if args.json { json(&needs) } else { needs.iter().map(for_keep_text).collect() })
+    context.output.print(&args.form.text(&needs, || needs.iter().map(for_keep_text).collect()))
 }
 
 fn of_keep(keep: KeepDocument, seconds_per_target: f64) -> ForKeep {
     let window_seconds = keep.fresh_seconds as f64;
-    let exact = workers_exact(keep.targets, seconds_per_target, window_seconds, 1).unwrap_or_default();
-    let (workers, targets) = (workers_of(exact), keep.targets);
+    let targets = keep.targets.saturating_sub(keep.targets_excluded);
+    let exact = workers_exact(targets, seconds_per_target, window_seconds, 1).unwrap_or_default();
+    let workers = workers_of(exact);
     let capacity = Capacity {
         workers,
         workers_exact: exact,

@@ -224,13 +224,32 @@ fn every_page_of_help_opens_with_examples_and_each_of_these_is_understood() {
         let line: Vec<&str> = std::iter::once("pentora").chain(words.iter().map(String::as_str)).collect();
         let help =
             tree().try_get_matches_from(line.iter().chain(&["--help"])).expect_err("help ends parsing").to_string();
-        assert!(help.starts_with("Example"), "{line:?}:\n{help}");
+        let first = help.lines().next();
+        assert!(first == Some("Example:") || first == Some("Examples:"), "{line:?}:\n{help}");
         let examples = command.get_before_help().unwrap().to_string();
         let examples = examples.lines().filter_map(hints::command_of);
         let parsed =
             examples.map(|example| hints::understood(&example).unwrap_or_else(|why| panic!("{example}: {why}")));
         assert!(parsed.count() > 0, "{line:?}: no example is a command:\n{help}");
     }
+}
+
+#[test]
+fn whatever_prints_json_takes_its_form_by_name_too() {
+    let mut shown = 0;
+    for (words, command) in commands() {
+        if !command.get_arguments().any(|arg| arg.get_long() == Some("json")) {
+            continue;
+        }
+        let form = command.get_arguments().find(|arg| arg.get_short() == Some('o'));
+        let form = form.unwrap_or_else(|| panic!("{words:?} has --json and no -o"));
+        let names: Vec<String> = form.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect();
+        // Reports of scans have formats of their own.
+        let is_report = words == ["scan"] || words == ["job", "results"];
+        assert!(is_report || ["json", "yaml"].iter().all(|form| names.iter().any(|name| name == form)), "{words:?}");
+        shown += 1;
+    }
+    assert!(shown > 40, "{shown}");
 }
 
 #[test]

@@ -14,10 +14,11 @@ use super::confirm::YesArgs;
 use super::context::Context;
 use super::output::{clean, counted, grouped};
 use super::settings::{self, SettingsArgs};
+use super::shown::ShownArgs;
 use super::snapshot;
 use super::start;
 use super::table::{Column, NOTHING, Tabular, aged, load, or_nothing, table};
-use super::watch::{View, json, show};
+use super::watch::{View, show};
 use crate::clock::ago;
 use crate::document::{ClusterDocument, NodeDocument};
 use crate::failure::{ExitCode, Failure};
@@ -67,9 +68,8 @@ pub(super) enum ClusterCommand {
 /// How the status is printed.
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
-    /// Print JSON, with all fields.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: ShownArgs,
     /// Print again each second.
     #[arg(long)]
     watch: bool,
@@ -86,9 +86,8 @@ pub(super) struct TransferArgs {
     /// The same.
     #[arg(long, value_name = "NODE", conflicts_with = "name")]
     to: Option<String>,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: ShownArgs,
     #[command(flatten)]
     yes: YesArgs,
     #[command(flatten)]
@@ -106,7 +105,7 @@ pub(super) async fn run(command: ClusterCommand, context: &mut Context) -> Resul
             let unicode = context.output.unicode;
             show(context, args.watch, async || {
                 let cluster = session.client.cluster().await.map_err(|error| session.failure(&error))?;
-                let text = if args.json { json(&cluster) } else { status(unicode, &cluster) };
+                let text = args.form.text(&cluster, || status(unicode, &cluster));
                 Ok(View { text, last: false })
             })
             .await
@@ -149,11 +148,9 @@ async fn transfer(args: TransferArgs, context: &mut Context) -> Result<(), Failu
         };
         if arrived {
             let leader = now.leader.as_deref().unwrap_or_default();
-            return context.output.print(&if args.json {
-                json(&serde_json::json!({"leader": leader, "term": now.term}))
-            } else {
-                format!("{} leads (term {})\n", clean(leader), now.term)
-            });
+            let document = serde_json::json!({"leader": leader, "term": now.term});
+            let told = || format!("{} leads (term {})\n", clean(leader), now.term);
+            return context.output.print(&args.form.text(&document, told));
         }
         if started.elapsed() > TRANSFER_TIMEOUT {
             let leader = now.leader.as_deref().unwrap_or("nobody");

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::api_session::NodeArgs;
 use super::context::Context;
 use super::output::{clean, counted};
-use super::watch::json;
+use super::shown::ShownArgs;
 use crate::config::{FlagValue, NodeConfig, Purpose, Raw};
 use crate::failure::{ExitCode, Failure};
 
@@ -25,9 +25,8 @@ pub(super) struct DoctorArgs {
     /// Where the node keeps everything.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<String>,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: ShownArgs,
     #[command(flatten)]
     node: NodeArgs,
 }
@@ -97,7 +96,7 @@ pub(super) async fn run(args: DoctorArgs, context: &mut Context) -> Result<(), F
     let loaded = context.load_with_memory(Purpose::Node, args.data_dir.map(flag).into_iter().collect())?;
     let mut findings = of_machine(&loaded.config);
     findings.extend(node::of_cluster(&args.node, context).await);
-    context.output.print(&if args.json { json(&findings) } else { text(&findings) })?;
+    context.output.print(&args.form.text(&findings, || text(&findings)))?;
     match findings.iter().filter(|finding| finding.verdict == Verdict::Fail).count() {
         0 => Ok(()),
         failed => Err(Failure::new(ExitCode::Failure, format!("{} not work", will(failed)))

@@ -14,8 +14,8 @@ use super::confirm::{YesArgs, confirm};
 use super::context::Context;
 use super::list::{self, FormArgs};
 use super::output::{counted, grouped};
+use super::shown::ShownArgs;
 use super::table::{Column, Tabular};
-use super::watch::json;
 use crate::clock::{rfc3339, wall_ms};
 use crate::config::Purpose;
 use crate::document::{FeedDocument, duration_words};
@@ -97,9 +97,8 @@ pub(super) struct ListArgs {
 /// How their ages are printed.
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: ShownArgs,
     #[command(flatten)]
     whose: WhoseArgs,
 }
@@ -160,7 +159,7 @@ pub(super) async fn run(command: FeedCommand, context: &mut Context) -> Result<(
         }
         FeedCommand::Status(args) => {
             let feeds = feeds(&args.whose, context).await?;
-            let text = if args.json { json(&feeds) } else { status(&feeds, wall_ms() / 1000) };
+            let text = args.form.text(&feeds, || status(&feeds, wall_ms() / 1000));
             context.output.print(&text)
         }
         FeedCommand::Remove(args) => {

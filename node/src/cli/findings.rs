@@ -18,8 +18,8 @@ use super::list::{self, FormArgs};
 use super::output::clean;
 use super::results::incomplete;
 use super::scan::last;
+use super::shown::ShownArgs;
 use super::table::{Column, Tabular};
-use super::watch::json;
 use crate::client::parse_host_line;
 use crate::failure::{ExitCode, Failure};
 use crate::feeds::FeedKind;
@@ -82,9 +82,8 @@ pub(super) struct ExplainArgs {
     port: Option<u16>,
     #[command(flatten)]
     from: FromArgs,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: ShownArgs,
 }
 
 /// One finding in a list.
@@ -207,7 +206,7 @@ async fn explain(args: ExplainArgs, context: &mut Context) -> Result<(), Failure
             .because("no scanned service is of a product that it speaks of, or its feed is not imported")
             .next("see `pentora findings list --all` and `pentora feed status`"));
     }
-    let text = if args.json { json(&explained) } else { told(&explained) };
+    let text = args.form.text(&explained, || told(&explained));
     context.output.print(&text)
 }
 

@@ -14,9 +14,10 @@ use super::output::{counted, grouped, percent};
 use super::plan;
 use super::progress::Progress;
 use super::results::{self, FormatArgs, Unfinished};
+use super::shown::ShownArgs;
 use super::status;
 use super::table::{Column, NOTHING, Tabular};
-use super::watch::{View, json, show};
+use super::watch::{View, show};
 use crate::client::Client;
 use crate::document::JobDocument;
 use crate::failure::{ExitCode, Failure};
@@ -114,9 +115,8 @@ pub(super) struct CancelArgs {
 /// Which job, and how it is printed.
 #[derive(Debug, Args)]
 pub(super) struct ViewArgs {
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: ShownArgs,
     /// Print again each second until the job has ended.
     #[arg(long)]
     watch: bool,
@@ -179,7 +179,7 @@ pub(super) async fn run(command: JobCommand, context: &mut Context) -> Result<()
             let session = ApiSession::open(&args.job.node, context)?;
             show(context, args.watch, async || {
                 let job = session.client.job(&args.job.job_id).await.map_err(|error| session.failure(&error))?;
-                let text = if args.json { json(&job) } else { status::job_status(&job) };
+                let text = args.form.text(&job, || status::job_status(&job));
                 Ok(View { text, last: job.has_ended() })
             })
             .await
@@ -193,7 +193,7 @@ pub(super) async fn run(command: JobCommand, context: &mut Context) -> Result<()
                 let job = session.client.explain_job(&args.job.job_id).await;
                 let job = job.map_err(|error| session.failure(&error))?;
                 let last = matches!(job.status.as_str(), "completed" | "partial" | "failed" | "cancelled");
-                Ok(View { text: if args.json { json(&job) } else { plan::explain(&job) }, last })
+                Ok(View { text: args.form.text(&job, || plan::explain(&job)), last })
             })
             .await
         }
@@ -292,15 +292,15 @@ async fn events(args: ViewArgs, context: &mut Context) -> Result<(), Failure> {
         let last = session.client.job(job_id).await.map_err(|error| session.failure(&error))?.has_ended();
         let new = session.client.events(job_id, after).await.map_err(|error| session.failure(&error))?;
         after = new.last().map(|event| event.index).or(after);
-        let text = if args.json && args.watch {
-            new.iter().map(json).collect()
-        } else if args.json {
-            json(&new)
-        } else if args.watch && !redraw {
-            status::events(&new, &zone)
-        } else {
-            seen.extend(new);
-            status::events(&seen, &zone)
+        let text = match args.form.data(&new) {
+            // A document for each event while watching, and one of all otherwise.
+            Some(_) if args.watch => new.iter().filter_map(|event| args.form.data(event)).collect(),
+            Some(data) => data,
+            None if args.watch && !redraw => status::events(&new, &zone),
+            None => {
+                seen.extend(new);
+                status::events(&seen, &zone)
+            }
         };
         Ok(View { text, last })
     })

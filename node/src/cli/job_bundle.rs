@@ -10,7 +10,7 @@ use super::airgap::written;
 use super::api_session::{ApiSession, NodeArgs, id};
 use super::context::Context;
 use super::output::{clean, counted};
-use super::watch::json;
+use super::shown::ShownArgs;
 use crate::airgap::BundleError;
 use crate::airgap::job_record::{VerifiedJob, Wanted, verify};
 use crate::failure::{ExitCode, Failure};
@@ -47,9 +47,8 @@ pub(super) struct VerifyArgs {
     /// Verify the rest of a job whose order nobody signed.
     #[arg(long, conflicts_with = "key")]
     unsigned: bool,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: ShownArgs,
     #[command(flatten)]
     node: NodeArgs,
 }
@@ -111,7 +110,7 @@ pub(super) async fn check(args: VerifyArgs, context: &mut Context) -> Result<(),
             failure
         }
     })?;
-    context.output.print(&if args.json { json(&verified) } else { told(&verified) })?;
+    context.output.print(&args.form.text(&verified, || told(&verified)))?;
     if verified.signed_by.is_some() && args.key.is_empty() {
         context.say("whether that is who you think: compare with `pentora key show`, or name the key with --key");
     }

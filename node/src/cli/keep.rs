@@ -12,9 +12,10 @@ use super::list::{ListArgs, list};
 use super::output::{clean, counted, grouped};
 use super::scan::{RequestArgs, request_of};
 use super::schedule::name;
+use super::shown::ShownArgs;
 use super::status::title_case;
 use super::table::{Column, NOTHING, Tabular};
-use super::watch::{View, json, show};
+use super::watch::{View, show};
 use crate::client::Client;
 use crate::config::parse_duration;
 use crate::document::{KeepDocument, KeepRequest, duration_words};
@@ -50,9 +51,8 @@ struct PromiseArgs {
     /// What it is called [default: a name that the node chooses].
     #[arg(long, value_name = "NAME", value_parser = name, help_heading = "Promise")]
     name: Option<String>,
-    /// Print JSON.
-    #[arg(long, help_heading = "Output")]
-    json: bool,
+    #[command(flatten)]
+    form: ShownArgs,
     #[command(flatten)]
     node: NodeArgs,
 }
@@ -83,9 +83,8 @@ struct StatusArgs {
     /// Its name [default: all].
     #[arg(value_name = "KEEP", value_parser = name)]
     name: Option<String>,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: ShownArgs,
     /// Print again each second.
     #[arg(long)]
     watch: bool,
@@ -164,8 +163,8 @@ async fn promise(args: PromiseArgs, context: &mut Context) -> Result<(), Failure
     let session = ApiSession::open(&args.node, context)?;
     let request = KeepRequest { name: args.name, fresh_seconds: fresh.as_secs(), scan };
     let keep = session.client.add_keep(&request).await.map_err(|error| session.failure(&error))?;
-    if args.json {
-        return context.output.print(&json(&keep));
+    if let Some(text) = args.form.data(&keep) {
+        return context.output.print(&text);
     }
     context.output.print(&format!("{}\n", clean(&keep.name)))?;
     context.say(format_args!(
@@ -186,11 +185,13 @@ async fn status(args: StatusArgs, context: &mut Context) -> Result<(), Failure> 
             None => session.client.keeps().await,
         };
         let keeps = keeps.map_err(|error| session.failure(&error))?;
-        let text = match (args.json, keeps.as_slice()) {
-            (true, [keep]) if args.name.is_some() => json(keep),
-            (true, keeps) => json(&keeps),
-            (false, []) => "no standing scan; `pentora keep 10.0.0.0/8 --fresh 7d --rate 5000` makes one\n".to_owned(),
-            (false, keeps) => keeps.iter().map(status_text).collect::<Vec<_>>().join("\n"),
+        let told = || match keeps.as_slice() {
+            [] => "no standing scan; `pentora keep 10.0.0.0/8 --fresh 7d --rate 5000` makes one\n".to_owned(),
+            keeps => keeps.iter().map(status_text).collect::<Vec<_>>().join("\n"),
+        };
+        let text = match keeps.as_slice() {
+            [keep] if args.name.is_some() => args.form.text(keep, told),
+            keeps => args.form.text(&keeps, told),
         };
         Ok(View { text, last: false })
     })
@@ -213,9 +214,16 @@ fn status_text(keep: &KeepDocument) -> String {
         grouped(keep.rate_pps),
         title_case(&keep.status),
         grouped(keep.targets_fresh),
-        grouped(keep.targets),
+        grouped(keep.targets.saturating_sub(keep.targets_excluded)),
         fresh(keep),
     );
+    if keep.targets_excluded > 0 {
+        text.push_str(&format!(
+            "Excluded: {} of {} addresses, which are not counted\n",
+            grouped(keep.targets_excluded),
+            grouped(keep.targets),
+        ));
+    }
     if keep.targets_never_seen > 0 {
         text.push_str(&format!("Never seen: {}\n", grouped(keep.targets_never_seen)));
     }
@@ -275,6 +283,7 @@ mod tests {
             fresh_seconds: 7 * 86_400,
             rate_pps: 5_000,
             targets: 16_777_216,
+            targets_excluded: 0,
             targets_fresh: 16_777_215,
             targets_never_seen: 0,
             fresh_share: 16_777_215.0 / 16_777_216.0,
@@ -318,6 +327,10 @@ Pass: job-000009
         let text = status_text(&short);
         assert!(text.contains("Never seen: 5\nBudget: too small; a pass takes 3d 12h"), "{text}");
         assert!(text.ends_with("Refused: outside the scope\n"), "{text}");
+        let excluded =
+            KeepDocument { targets: 256, targets_excluded: 6, targets_fresh: 200, fresh_share: 0.8, ..keep() };
+        let told = "Fresh: 200 of 250 addresses (80%)\nExcluded: 6 of 256 addresses, which are not counted\n";
+        assert!(status_text(&excluded).contains(told), "{}", status_text(&excluded));
         let new = KeepDocument { can_be_held: None, needed_pps: None, pass_seconds: None, ..keep() };
         assert!(status_text(&new).contains("Budget: not measured yet"));
     }

@@ -9,6 +9,7 @@ use super::cluster::removal::{finish, planned};
 use super::confirm::{YesArgs, confirm};
 use super::context::Context;
 use super::output::{clean, counted};
+use super::shown::ShownArgs;
 use crate::config::parse_duration;
 use crate::failure::{ExitCode, Failure};
 
@@ -21,14 +22,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// `pentora-node leave`.
 #[derive(Debug, Args)]
-#[command(before_help = "Example, on the node that shall go:\n  pentora-node leave --deadline 2m --yes")]
+#[command(before_help = "Example:\n  pentora-node leave --deadline 2m --yes  on the node that shall go")]
 pub(super) struct LeaveArgs {
     /// How long it may finish what it works on before that is given to others [default: 25s].
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     deadline: Option<Duration>,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: ShownArgs,
     #[command(flatten)]
     yes: YesArgs,
     #[command(flatten)]
@@ -75,7 +75,7 @@ pub(super) async fn leave(args: LeaveArgs, context: &mut Context) -> Result<(), 
     confirm(args.yes, &format!("{} leaves its cluster for good, and stops", clean(&name)), context)?;
     empty(&session, &name, args.deadline.unwrap_or(LEAVE_WITHIN), context).await?;
     let done = session.client.leave().await.map_err(|error| session.failure(&error))?;
-    finish(&done, args.json, context)
+    finish(&done, args.form, context)
 }
 
 /// Gives a worker nothing new, and waits until it has nothing left.

@@ -1,4 +1,4 @@
-//! List commands: a node is asked, and what it lists is printed as a table, as JSON or as CSV, once or
+//! List commands: a node is asked, and what it lists is printed as a table, as JSON, YAML or CSV, once or
 //! each second.
 //!
 //! A new list command is a file with the columns of its entries ([`Tabular`]) and a call of [`list`], its subcommand in `cli`,
@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::api_session::{ApiSession, NodeArgs};
 use super::context::Context;
 use super::output::Output;
+use super::shown::yaml;
 use super::table::{Tabular, csv, table};
 use super::watch::{View, json, show};
 use crate::client::{Client, ClientError};
@@ -24,6 +25,8 @@ enum Printed {
     Json,
     /// A line of JSON per entry, with all fields.
     Jsonl,
+    /// A document of YAML, with all fields.
+    Yaml,
     /// The columns of the table as comma-separated values.
     Csv,
 }
@@ -34,7 +37,7 @@ pub(super) struct FormArgs {
     /// Print JSON, with all fields: as -o json.
     #[arg(long, conflicts_with = "list_form")]
     json: bool,
-    /// Form of the list: table, json (one line), jsonl (a line per entry), csv [default: table].
+    /// Form of the list: table, json (one line), jsonl (a line per entry), yaml, csv [default: table].
     #[arg(
         id = "list_form",
         short = 'o',
@@ -51,6 +54,7 @@ impl FormArgs {
     pub(super) fn form(self, output: &Output) -> Form {
         match self.printed {
             Some(Printed::Jsonl) => Form::Jsonl,
+            Some(Printed::Yaml) => Form::Yaml,
             Some(Printed::Csv) => Form::Csv,
             Some(Printed::Json) => Form::of(true, output),
             Some(Printed::Table) => Form::of(false, output),
@@ -78,6 +82,8 @@ pub(super) enum Form {
     Json,
     /// A line of JSON per entry.
     Jsonl,
+    /// A document of YAML.
+    Yaml,
     /// Comma-separated values.
     Csv,
     /// A table, its boxes in ASCII or not.
@@ -99,6 +105,7 @@ pub(super) fn text<T: Tabular + Serialize>(items: &[T], form: Form) -> String {
     match form {
         Form::Json => json(&items),
         Form::Jsonl => items.iter().map(json).collect(),
+        Form::Yaml => yaml(&items),
         Form::Csv => csv(items),
         Form::Table { unicode } => table(unicode, items),
     }
@@ -161,6 +168,8 @@ mod tests {
         assert_eq!(printed(&["--output", "csv"]), "Name,It says\na,\nb,\"one, \"\"two\"\"\"\n");
         assert_eq!(printed(&["-o", "json"]), printed(&["--json"]));
         assert!(printed(&["-o", "json"]).starts_with("[{") && printed(&["-o", "table"]) == printed(&[]));
+        let read: serde_json::Value = serde_saphyr::from_str(&printed(&["-o", "yaml"])).unwrap();
+        assert_eq!(read, serde_json::from_str::<serde_json::Value>(&printed(&["--json"])).unwrap());
         assert!(form(&["-o", "xml"]).is_none() && form(&["--json", "-o", "csv"]).is_none());
     }
 }

@@ -5,7 +5,8 @@ use clap::Args;
 use super::api_session::{ApiSession, NodeArgs};
 use super::context::Context;
 use super::output::clean;
-use super::watch::{View, json, show};
+use super::shown::ShownArgs;
+use super::watch::{View, show};
 use crate::document::{QueueClass, QueueDocument};
 use crate::failure::Failure;
 
@@ -16,9 +17,8 @@ const NAMED_MAX: usize = 10;
 #[derive(Debug, Args)]
 #[command(before_help = "Examples:\n  pentora queue\n  pentora queue --watch\n  pentora queue --json")]
 pub(super) struct QueueArgs {
-    /// Print JSON, with every job of each class.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: ShownArgs,
     /// Print again each second.
     #[arg(long)]
     watch: bool,
@@ -34,7 +34,7 @@ pub(super) async fn run(args: QueueArgs, context: &mut Context) -> Result<(), Fa
     let session = ApiSession::open(&args.node, context)?;
     show(context, args.watch, async || {
         let queue = session.client.queue().await.map_err(|error| session.failure(&error))?;
-        Ok(View { text: if args.json { json(&queue) } else { text(&queue) }, last: false })
+        Ok(View { text: args.form.text(&queue, || text(&queue)), last: false })
     })
     .await
 }

@@ -10,8 +10,8 @@ use crate::config::{FlagValue, Purpose, Raw};
 use crate::failure::Failure;
 
 const EXAMPLE: &str = "\
-Example, on the one node whose log is the longest, after a majority was lost for good:
-  pentora-node recover --data-dir /var/lib/pentora
+Examples:
+  pentora-node recover --data-dir /var/lib/pentora  on the one node whose log is the longest, after a majority was lost for good
   pentora-node start --data-dir /var/lib/pentora
 ";
 

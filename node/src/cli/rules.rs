@@ -11,8 +11,8 @@ use super::confirm::{YesArgs, confirm};
 use super::context::Context;
 use super::list::{ListArgs, list};
 use super::output::clean;
+use super::shown::ShownArgs;
 use super::table::{NOTHING, Tabular};
-use super::watch::json;
 use crate::client::Client;
 use crate::document::{Noun, RuleDocument, WhenFields};
 use crate::failure::Failure;
@@ -81,9 +81,8 @@ where
 pub(super) struct NameArgs {
     /// Its name, from `list`.
     name: String,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: ShownArgs,
     #[command(flatten)]
     node: NodeArgs,
 }
@@ -102,9 +101,8 @@ pub(super) struct RemoveArgs {
 /// How a rule that was written is told.
 #[derive(Debug, Args)]
 pub(super) struct WriteArgs {
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: ShownArgs,
     #[command(flatten)]
     node: NodeArgs,
 }
@@ -145,15 +143,15 @@ pub(super) type Lines = Vec<(&'static str, String)>;
 async fn show<R: RuleCli>(args: &NameArgs, context: &mut Context) -> Result<(), Failure> {
     let session = ApiSession::open(&args.node, context)?;
     let rule = session.client.rule::<R>(&args.name).await.map_err(|error| session.failure(&error))?;
-    context.output.print(&if args.json { json(&rule) } else { text(&rule, R::lines) })
+    context.output.print(&args.form.text(&rule, || text(&rule, R::lines)))
 }
 
 /// Writes a rule and says that it holds.
 async fn write<N: Noun>(args: &WriteArgs, request: &N::Request, context: &mut Context) -> Result<(), Failure> {
     let session = ApiSession::open(&args.node, context)?;
     let rule = session.client.set_rule::<N>(request).await.map_err(|error| session.failure(&error))?;
-    if args.json {
-        return context.output.print(&json(&rule));
+    if let Some(text) = args.form.data(&rule) {
+        return context.output.print(&text);
     }
     let (kind, name) = (N::KIND.name(), clean(&rule.name));
     context.say(format_args!("{kind} {name} is in the log: it holds on every node that hears the cluster; `pentora {kind} show {name}` prints it"));

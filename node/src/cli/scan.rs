@@ -30,6 +30,7 @@ use super::key::SignArgs;
 use super::progress::Progress;
 use super::results::{self, FormatArgs, Unfinished};
 use super::schedule::{self, WhenArgs};
+use super::shown::ShownArgs;
 use super::watch::json;
 use crate::document::{JobDocument, ProfileOptions, ScanAccepted, ScanRequest};
 use crate::failure::{ExitCode, Failure};
@@ -228,8 +229,14 @@ async fn to_schedule(args: &ScanArgs, cron: &str, context: &mut Context) -> Resu
     let scan = request_of(&args.request, args.format.format(), context)?;
     let session = cluster(args, context).await?.ok_or_else(schedule::no_cluster)?;
     let (name, when) = (args.schedule_name.clone(), args.when.clone());
-    let wanted =
-        schedule::Wanted { name, cron: cron.to_owned(), when, scan, sign: args.sign.clone(), json: args.format.json };
+    let wanted = schedule::Wanted {
+        name,
+        cron: cron.to_owned(),
+        when,
+        scan,
+        sign: args.sign.clone(),
+        form: ShownArgs::as_json(args.format.json),
+    };
     schedule::add(&session, wanted, context).await
 }
 

@@ -13,9 +13,9 @@ use super::key::SignArgs;
 use super::list::{ListArgs, list};
 use super::output::{clean, counted};
 use super::scan::{RequestArgs, request_of};
+use super::shown::ShownArgs;
 use super::status::title_case;
 use super::table::{Column, NOTHING, Tabular};
-use super::watch::json;
 use crate::client::Client;
 use crate::document::{ScanRequest, ScheduleDocument, ScheduleRequest, ScheduleRun, ScheduleTime, ScheduleTimes};
 use crate::failure::{ExitCode, Failure};
@@ -96,9 +96,8 @@ pub(super) struct AddArgs {
     when: WhenArgs,
     #[command(flatten)]
     sign: SignArgs,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: ShownArgs,
     #[command(flatten)]
     node: NodeArgs,
 }
@@ -118,9 +117,8 @@ pub(super) struct NameArgs {
 pub(super) struct ViewArgs {
     #[command(flatten)]
     name: NameArgs,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: ShownArgs,
 }
 
 /// Which schedule's times, and how many.
@@ -163,24 +161,24 @@ impl Tabular for ScheduleDocument {
 pub(super) async fn run(command: ScheduleCommand, context: &mut Context) -> Result<(), Failure> {
     match command {
         ScheduleCommand::Add(args) => {
-            let AddArgs { name, request, schedule, when, sign, json, node } = *args;
+            let AddArgs { name, request, schedule, when, sign, form, node } = *args;
             let scan = request_of(&request, Format::Json, context)?;
             let session = ApiSession::open(&node, context)?;
-            add(&session, Wanted { name: Some(name), cron: schedule, when, scan, sign, json }, context).await
+            add(&session, Wanted { name: Some(name), cron: schedule, when, scan, sign, form }, context).await
         }
         ScheduleCommand::List(args) => list(&args, context, Client::schedules).await,
         ScheduleCommand::Show(args) => {
             let session = ApiSession::open(&args.name.node, context)?;
             let asked = session.client.schedule(&args.name.name).await;
             let schedule = asked.map_err(|error| session.failure(&error))?;
-            let text = if args.json { json(&schedule) } else { show(&schedule, &TimeZone::system()) };
+            let text = args.form.text(&schedule, || show(&schedule, &TimeZone::system()));
             context.output.print(&text)
         }
         ScheduleCommand::Next(NextArgs { view, count }) => {
             let session = ApiSession::open(&view.name.node, context)?;
             let asked = session.client.schedule_next(&view.name.name, count).await;
             let times = asked.map_err(|error| session.failure(&error))?;
-            let text = if view.json { json(&times) } else { next(&times, &TimeZone::system()) };
+            let text = view.form.text(&times, || next(&times, &TimeZone::system()));
             context.output.print(&text)
         }
         ScheduleCommand::Pause(args) => hold(&args, true, context).await,
@@ -203,7 +201,7 @@ pub(super) struct Wanted {
     pub(super) when: WhenArgs,
     pub(super) scan: ScanRequest,
     pub(super) sign: SignArgs,
-    pub(super) json: bool,
+    pub(super) form: ShownArgs,
 }
 
 /// Makes a schedule, prints its name, and says when it runs next.
@@ -211,7 +209,7 @@ pub(super) struct Wanted {
 /// # Errors
 /// No node answers, or it refuses.
 pub(super) async fn add(session: &ApiSession, wanted: Wanted, context: &mut Context) -> Result<(), Failure> {
-    let Wanted { name, cron, when, scan, sign, json: is_json } = wanted;
+    let Wanted { name, cron, when, scan, sign, form } = wanted;
     let here = TimeZone::system();
     let (timezone, whose) = match when.timezone {
         Some(timezone) => (timezone, ""),
@@ -221,8 +219,8 @@ pub(super) async fn add(session: &ApiSession, wanted: Wanted, context: &mut Cont
     let request =
         ScheduleRequest { name, cron, timezone: Some(timezone), missed: when.missed, overlap: when.overlap, scan };
     let schedule = session.client.add_schedule(&request).await.map_err(|error| session.failure(&error))?;
-    if is_json {
-        return context.output.print(&json(&schedule));
+    if let Some(text) = form.data(&schedule) {
+        return context.output.print(&text);
     }
     context.output.print(&format!("{}\n", clean(&schedule.name)))?;
     let zone = clean(&schedule.timezone);

@@ -18,8 +18,8 @@ use super::follow::{Ended, follow, verdict};
 use super::interrupt::Interrupts;
 use super::output::{clean, counted};
 use super::progress::Progress;
+use super::shown::ShownArgs;
 use super::table::{Column, Tabular, table};
-use super::watch::json;
 use crate::client::parse_host_line;
 use crate::document::ScanRequest;
 use crate::failure::{ExitCode, Failure};
@@ -57,9 +57,8 @@ pub(super) struct CheckArgs {
     /// Look first which hosts are up. Quicker, and blind for hosts that answer nothing but the port that is open.
     #[arg(long)]
     discovery: bool,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: ShownArgs,
     #[command(flatten)]
     node: NodeArgs,
 }
@@ -337,7 +336,7 @@ pub(super) async fn run(command: SegmentCommand, context: &mut Context) -> Resul
                 Some(format!("results of {} cannot be read", counted(lines.unreadable().len() as u64, "unit")));
         }
     }
-    context.output.print(&if args.json { json(&seen) } else { text(context.output.unicode, &seen) })?;
+    context.output.print(&args.form.text(&seen, || text(context.output.unicode, &seen)))?;
     judged(&seen)
 }
 

@@ -6,7 +6,7 @@ use clap::Args;
 use super::api_session::{ApiSession, NodeArgs};
 use super::context::Context;
 use super::output::clean;
-use super::watch::json;
+use super::shown::ShownArgs;
 use crate::config::parse_duration;
 use crate::document::{SettingsChange, SettingsDocument};
 use crate::failure::{ExitCode, Failure};
@@ -25,9 +25,8 @@ pub(super) struct SettingsArgs {
     /// What to change, on all nodes from now on; without any, print what holds.
     #[arg(value_name = "KEY=VALUE")]
     changes: Vec<String>,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: ShownArgs,
     #[command(flatten)]
     node: NodeArgs,
 }
@@ -44,7 +43,7 @@ pub(super) async fn run(args: SettingsArgs, context: &mut Context) -> Result<(),
         false => session.client.change_settings(&change).await,
     };
     let settings = settings.map_err(|error| session.failure(&error))?;
-    context.output.print(&if args.json { json(&settings) } else { text(&settings) })
+    context.output.print(&args.form.text(&settings, || text(&settings)))
 }
 
 fn changes(texts: &[String]) -> Result<SettingsChange, Failure> {

@@ -13,8 +13,8 @@ use super::api_session::{ApiSession, NodeArgs};
 use super::context::Context;
 use super::output::{clean, counted, grouped};
 use super::received;
+use super::shown::ShownArgs;
 use super::start;
-use super::watch;
 use crate::backup::{self, Contents};
 use crate::failure::{ExitCode, Failure};
 
@@ -46,9 +46,8 @@ pub(super) struct SaveArgs {
 pub(super) struct InspectArgs {
     /// The file.
     file: PathBuf,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: ShownArgs,
 }
 
 /// Reads a backup and says what is in it.
@@ -57,7 +56,7 @@ pub(super) struct InspectArgs {
 /// The file is no whole backup; exit 6 where results are missing in it.
 pub(super) fn inspect(args: &InspectArgs, context: &mut Context) -> Result<(), Failure> {
     let contents = contents(&args.file)?;
-    context.output.print(&if args.json { as_json(&contents) } else { told(&contents) })?;
+    context.output.print(&args.form.text(&document(&contents), || told(&contents)))?;
     whole(&contents)
 }
 
@@ -133,9 +132,9 @@ fn told(contents: &Contents) -> String {
     )
 }
 
-fn as_json(contents: &Contents) -> String {
+fn document(contents: &Contents) -> serde_json::Value {
     let Contents { state, chunks, chunk_bytes, missing } = contents;
-    watch::json(&json!({
+    json!({
         "cluster_id": state.cluster().id.map(|id| id.to_string()),
         "last_index": state.last_index(),
         "nodes": state.nodes().count(),
@@ -144,5 +143,5 @@ fn as_json(contents: &Contents) -> String {
         "chunks": chunks,
         "chunk_bytes": chunk_bytes,
         "missing": missing.iter().map(ToString::to_string).collect::<Vec<_>>(),
-    }))
+    })
 }

@@ -61,12 +61,12 @@ pub(super) fn job_status(job: &JobDocument) -> String {
                 "Estimates: {:.2}% of round trips lost, {:.2}% of open ports found{}, by {}\n",
                 100.0 * job.loss_estimate,
                 100.0 * recall,
-                if job.targets_scanned < job.targets_total { " on the targets that were scanned" } else { "" },
+                if job.targets_scanned < job.targets_total { " (what was not probed counts as missed)" } else { "" },
                 counted(job.probes_sent, "probe"),
             ));
         }
         if let Some(measured) = job.recall_measured {
-            text.push_str(&format!("Measured: {measured}\n"));
+            text.push_str(&format!("Measured: {}\n", measured.of_targets(job.targets_scanned, job.targets_total)));
         }
     } else {
         text.push_str(&format!("ETA: {}\n", eta(job.eta_seconds)));
@@ -203,8 +203,17 @@ Results: 1,234 hosts up, 2 open ports, 1 service detected, 0 vulnerabilities
 ";
         assert_eq!(job_status(&ended), expected);
         let measured = MeasuredRecall { low: 0.9984, high: 0.9997, silent: 90, asked_again: 8, turned_up: 1 };
-        let told = job_status(&JobDocument { recall_measured: Some(measured), ..ended });
-        assert!(told.ends_with(&format!("Measured: {measured}\n")), "{told}");
+        let told = job_status(&JobDocument { recall_measured: Some(measured), ..ended.clone() });
+        assert!(told.ends_with(&format!("Measured: {measured}; what was not probed counts as missed\n")), "{told}");
+        let estimated = JobDocument { recall_estimate: Some(0.2445), probes_sent: 9, ..ended };
+        let lowered = "24.45% of open ports found (what was not probed counts as missed), by 9 probes\n";
+        assert!(job_status(&estimated).contains(lowered), "{}", job_status(&estimated));
+        let whole =
+            JobDocument { targets_scanned: estimated.targets_total, recall_measured: Some(measured), ..estimated };
+        let told = job_status(&whole);
+        assert!(
+            told.contains("of open ports found, by 9 probes") && told.ends_with(&format!("Measured: {measured}\n"))
+        );
     }
 
     #[test]

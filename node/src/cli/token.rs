@@ -9,8 +9,8 @@ use super::confirm::{YesArgs, confirm};
 use super::context::Context;
 use super::list::{ListArgs, list};
 use super::output::clean;
+use super::shown::ShownArgs;
 use super::table::{Column, Tabular, or_nothing};
-use super::watch::json;
 use crate::client::Client;
 use crate::config::parse_duration;
 use crate::document::{TokenDocument, TokenRequest};
@@ -65,11 +65,10 @@ pub(super) struct CreateArgs {
     #[arg(long, value_name = "BOOL")]
     keeps_results: Option<bool>,
     /// Write the token into a file that its owner alone may read, in place of printing it.
-    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "shown_form"])]
     to_file: Option<PathBuf>,
-    /// Print JSON: token, name and expiry.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: ShownArgs,
     #[command(flatten)]
     node: NodeArgs,
 }
@@ -145,8 +144,8 @@ async fn create(args: CreateArgs, context: &mut Context) -> Result<(), Failure> 
         keeps_results: args.keeps_results,
     };
     let created = session.client.create_token(&request).await.map_err(|error| session.failure(&error))?;
-    if args.json {
-        return context.output.print(&json(&created));
+    if let Some(text) = args.form.data(&created) {
+        return context.output.print(&text);
     }
     let line = format!("{}\n", clean(&created.token));
     match &args.to_file {

@@ -12,9 +12,10 @@ use super::cluster::{margin, warnings};
 use super::context::Context;
 use super::job::shortened;
 use super::output::{clean, grouped, percent};
+use super::shown::ShownArgs;
 use super::status::{eta, title_case};
 use super::table::{Column, NOTHING, Tabular, aged, table};
-use super::watch::{View, json, show};
+use super::watch::{View, show};
 use crate::client::{Client, ClientError};
 use crate::document::{ClusterDocument, JobDocument, QueueDocument, WorkerDocument};
 use crate::failure::Failure;
@@ -32,9 +33,8 @@ const RATE_OVER: Duration = Duration::from_secs(5);
 #[derive(Debug, Args)]
 #[command(before_help = "Examples:\n  pentora top\n  pentora top --once\n  pentora top --json")]
 pub(super) struct TopArgs {
-    /// Print one line of JSON for each look: the cluster, the queue, the jobs that are served next, the workers.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: ShownArgs,
     /// Look once. That is what happens where standard output is no terminal, too.
     #[arg(long)]
     once: bool,
@@ -82,7 +82,7 @@ pub(super) async fn run(args: TopArgs, context: &mut Context) -> Result<(), Fail
     show(context, watch, async || {
         let look = Look::take(&session.client).await.map_err(|error| session.failure(&error))?;
         rates.look(&look.jobs, Instant::now());
-        let text = if args.json { json(&look) } else { screen(&look, &rates, unicode, lines) };
+        let text = args.form.text(&look, || screen(&look, &rates, unicode, lines));
         Ok(View { text, last: false })
     })
     .await

@@ -3,16 +3,15 @@
 use clap::Args;
 
 use super::context::Context;
-use super::watch::json;
+use super::shown::ShownArgs;
 use crate::failure::Failure;
 
 /// How it is printed.
 #[derive(Debug, Args)]
 #[command(before_help = "Example:\n  pentora version --json")]
 pub(super) struct VersionArgs {
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: ShownArgs,
 }
 
 /// Prints this program's version.
@@ -21,10 +20,6 @@ pub(super) struct VersionArgs {
 /// Standard output cannot be written.
 pub(super) fn run(args: &VersionArgs, context: &mut Context) -> Result<(), Failure> {
     let version = env!("CARGO_PKG_VERSION");
-    let text = if args.json {
-        json(&serde_json::json!({"name": "pentora", "version": version, "api": "v1"}))
-    } else {
-        format!("pentora {version}\n")
-    };
-    context.output.print(&text)
+    let document = serde_json::json!({"name": "pentora", "version": version, "api": "v1"});
+    context.output.print(&args.form.text(&document, || format!("pentora {version}\n")))
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use axum::extract::{Path, Query, Request};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -210,4 +210,127 @@ async fn a_connection_cut_in_mid_answer_is_tried_again() {
     });
     let version = Client::http(vec![endpoint], None, &Trust::default()).unwrap().version().await.unwrap();
     assert_eq!(version.api, "v1");
+}
+
+/// What connections to an address have said.
+type Heard = Arc<Mutex<Vec<String>>>;
+
+/// A node that takes connections and what is said on them, and answers nothing; or with `hangs_up` ends them then.
+async fn mute(hangs_up: bool) -> (Listening, Heard) {
+    use tokio::io::AsyncReadExt;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let heard = Heard::default();
+    let mut tasks = tokio::task::JoinSet::new();
+    let told = Arc::clone(&heard);
+    tasks.spawn(async move {
+        let mut open = Vec::new();
+        loop {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4096];
+            let read = connection.read(&mut request).await.unwrap();
+            let line = String::from_utf8_lossy(&request[..read]).lines().next().unwrap_or_default().to_owned();
+            told.lock().unwrap().push(line);
+            if !hangs_up {
+                open.push(connection);
+            }
+        }
+    });
+    (Listening { endpoint, _tasks: tasks }, heard)
+}
+
+/// A node that answers everything with this, and keeps what it was asked.
+async fn answering(answer: fn() -> Response) -> (Listening, Seen) {
+    let seen = Seen::default();
+    let kept = Arc::clone(&seen);
+    let router = Router::new().fallback(move |request: Request| {
+        record(&kept, &request);
+        async move { answer() }
+    });
+    (serve(router).await, seen)
+}
+
+fn paths(seen: &Seen) -> Vec<String> {
+    seen.lock().unwrap().iter().map(|(path, _)| path.clone()).collect()
+}
+
+fn of_all(nodes: &[&Listening]) -> Client {
+    Client::http(nodes.iter().map(|node| node.endpoint.clone()).collect(), None, &Trust::default()).unwrap()
+}
+
+fn no_content() -> Response {
+    StatusCode::NO_CONTENT.into_response()
+}
+
+fn lost() -> Response {
+    problem(503, "quorum_lost", None)
+}
+
+/// Within this a client has given up an address that does not answer, which it alone would be waited for 30 s.
+const PATIENCE: Duration = Duration::from_secs(25);
+
+#[tokio::test]
+async fn behind_a_node_that_hangs_the_next_is_asked_and_goes_first_from_then_on() {
+    let (hung, heard) = mute(false).await;
+    let (well, seen) = answering(no_content).await;
+    let client = of_all(&[&hung, &well]);
+    tokio::time::timeout(PATIENCE, client.healthz()).await.expect("the second is asked").unwrap();
+    client.ready().await.unwrap();
+    assert_eq!(paths(&seen), ["/healthz", "/readyz"]);
+    assert_eq!(heard.lock().unwrap().len(), 1, "what hung is not asked first any more");
+}
+
+#[tokio::test]
+async fn what_may_not_be_done_twice_is_sent_to_a_node_that_answers_and_to_no_other() {
+    let (hung, heard) = mute(false).await;
+    let (well, seen) = answering(no_content).await;
+    let client = of_all(&[&hung, &well]);
+    tokio::time::timeout(PATIENCE, client.revoke_token("t")).await.expect("the second is asked").unwrap();
+    assert_eq!(paths(&seen), ["/readyz", "/api/v1/worker-tokens/t"]);
+    assert_eq!(*heard.lock().unwrap(), ["GET /readyz HTTP/1.1"]);
+    // The same past a node that hears no leader.
+    let (alone, asked) = answering(lost).await;
+    of_all(&[&alone, &well]).revoke_token("u").await.unwrap();
+    assert_eq!((paths(&asked), paths(&seen).pop()), (vec!["/readyz".into()], Some("/api/v1/worker-tokens/u".into())));
+}
+
+#[tokio::test]
+async fn a_submission_goes_past_nodes_without_a_leader_with_the_same_key() {
+    let (first, asked) = answering(lost).await;
+    let accepted = || Json(json!({"job_id": "job-1", "targets": 2, "partitions": 1, "index": 7})).into_response();
+    let (second, taken) = answering(accepted).await;
+    let client = of_all(&[&first, &second]);
+    assert_eq!(client.scan(&ScanRequest::default()).await.unwrap().job_id, "job-1");
+    let keys = [&asked, &taken].map(|seen| seen.lock().unwrap()[0].1["idempotency-key"].clone());
+    assert!(keys[0] == keys[1] && paths(&asked) == paths(&taken), "{keys:?}");
+    // Where nobody has one, one of them says so.
+    let (third, _) = answering(lost).await;
+    let error = of_all(&[&first, &third]).cluster().await.unwrap_err();
+    assert_eq!(error.code(), "quorum_lost", "{error}");
+}
+
+#[tokio::test]
+async fn what_may_have_been_done_is_not_sent_again() {
+    let (breaks, heard) = mute(true).await;
+    let error = of_all(&[&breaks]).revoke_token("t").await.unwrap_err();
+    assert!(matches!(error, ClientError::Interrupted { .. }), "{error}");
+    assert_eq!(*heard.lock().unwrap(), ["DELETE /api/v1/worker-tokens/t HTTP/1.1"]);
+    // Told by a node that it did nothing, it is.
+    for (not_done, times) in [(false, 1), (true, 2)] {
+        let seen = Seen::default();
+        let router = {
+            let seen = seen.clone();
+            Router::new().fallback(move |request: Request| async move {
+                record(&seen, &request);
+                if seen.lock().unwrap().len() > 1 {
+                    return no_content();
+                }
+                let mut problem = Problem::new(503, "quorum_lost", "t", "d");
+                problem.extra.insert("not_done".into(), not_done.into());
+                (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "0")], Json(problem)).into_response()
+            })
+        };
+        let revoked = Client::in_process(router, None).revoke_token("t").await;
+        assert_eq!((revoked.is_ok(), paths(&seen).len()), (not_done, times));
+    }
 }

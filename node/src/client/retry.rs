@@ -27,7 +27,7 @@ pub(super) enum Outcome {
     Answered,
     /// With 503, and `Retry-After` where there was one.
     Busy(Option<Duration>),
-    /// Nobody listens.
+    /// Nobody listens; or the connection broke, and what was asked may not be done twice.
     Refused,
     /// The connection broke on the way.
     Broken,

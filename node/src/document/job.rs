@@ -63,8 +63,8 @@ pub struct JobDocument {
     /// Share of round trips that were lost, over accepted results, each weighted by its probes.
     #[serde(default)]
     pub loss_estimate: f64,
-    /// Probability that an open port was found, over accepted results, each weighted by its open ports; absent before
-    /// there are any.
+    /// Probability that an open port of any of the targets was found, each accepted result weighted by its open ports: what was not
+    /// probed, or not yet, counts as missed. Absent before there is a result.
     #[serde(default)]
     pub recall_estimate: Option<f64>,
     /// Between which ends that lies, as measured by asking again a sample of what stayed silent; absent where it was not.

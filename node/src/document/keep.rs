@@ -33,11 +33,14 @@ pub struct KeepDocument {
     pub rate_pps: u64,
     /// Addresses.
     pub targets: u64,
+    /// Of these, left out: rules exclude them, or do not allow them, as they are now. The rest may be scanned.
+    #[serde(default)]
+    pub targets_excluded: u64,
     /// Of these, seen within the promised time.
     pub targets_fresh: u64,
     /// Of these, not seen at all yet.
     pub targets_never_seen: u64,
-    /// `targets_fresh` as a share, 0 to 1.
+    /// `targets_fresh` as a share of those that may be scanned, 0 to 1; 0 where none may.
     pub fresh_share: f64,
     /// What was seen longest ago of what was seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]

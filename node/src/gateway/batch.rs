@@ -117,7 +117,7 @@ mod tests {
         assert_eq!(to_a.await.unwrap(), applied(vec![true, false]));
         assert_eq!(to_b.await.unwrap(), applied(vec![true]));
         let (a, to_a) = waiting(&[0]);
-        let lost = Unavailable::QuorumLost { reason: "nobody".into() };
+        let lost = Unavailable::QuorumLost { reason: "nobody".into(), may_be_done: false };
         share_out(vec![a], Err(lost.clone()));
         assert_eq!(to_a.await.unwrap(), Err(lost));
     }

@@ -19,11 +19,19 @@ const ANSWERS_THOUSANDTHS: u64 = 400;
 /// The same where what answered changed within the promised time.
 const CHANGED_THOUSANDTHS: u64 = 200;
 
-/// The slice to be looked at now; `None` where it is time for none.
+/// The slice to be looked at now; `None` where it is time for none. Of each slice as many addresses as `allowed` says may be
+/// scanned, and all of one of which it says nothing: one without any is looked at only where there is no other, so that its
+/// refusal is told.
 #[must_use]
-pub(super) fn choose(keep: &Keep, now_ms: u64) -> Option<u32> {
+pub(super) fn choose(keep: &Keep, allowed: &[u64], now_ms: u64) -> Option<u32> {
     let rests = |slice: &Slice| slice.failed_ms.is_some_and(|at| now_ms.saturating_sub(at) < FAILED_RESTS_MS);
-    let awake: Vec<(u32, &Slice)> = (0..).zip(&keep.slices).filter(|(_, slice)| !rests(slice)).collect();
+    let is_gone = |place: usize| allowed.get(place) == Some(&0);
+    let all_gone = (0..keep.slices.len()).all(is_gone);
+    let places = (0..).zip(&keep.slices).enumerate();
+    let awake: Vec<(u32, &Slice)> = places
+        .filter(|(place, (_, slice))| !rests(slice) && (all_gone || !is_gone(*place)))
+        .map(|(_, numbered)| numbered)
+        .collect();
     if let Some((never, _)) = awake.iter().find(|(_, slice)| slice.seen_ms.is_none()) {
         return Some(*never);
     }
@@ -65,13 +73,15 @@ fn interval_ms(slice: &Slice, fresh_ms: u64, now_ms: u64) -> u64 {
 /// How well a promise is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Held {
-    /// Addresses.
+    /// Addresses that may be scanned, as the rules are now.
     pub targets: u64,
+    /// Addresses that may not.
+    pub excluded: u64,
     /// Addresses that were seen within the promised time.
     pub fresh: u64,
     /// Addresses that no pass has come to yet.
     pub never: u64,
-    /// The slice that was seen longest ago of those that were seen, and when.
+    /// The slice that was seen longest ago of those that were seen and may be scanned, and when.
     pub oldest: Option<(u32, u64)>,
     /// How long a pass over everything takes, in milliseconds; from what was measured of a part, where there is one.
     pub pass_ms: Option<u64>,
@@ -80,6 +90,12 @@ pub struct Held {
 }
 
 impl Held {
+    /// The addresses that are fresh as a share of those that may be scanned, 0 to 1; 0 where none may.
+    #[must_use]
+    pub fn fresh_share(&self) -> f64 {
+        self.fresh as f64 / self.targets.max(1) as f64
+    }
+
     /// Whether the budget is enough; `None` before anything is measured.
     #[must_use]
     pub fn is_enough(&self, fresh_ms: u64) -> Option<bool> {
@@ -87,20 +103,27 @@ impl Held {
     }
 }
 
-/// How well the promise of a standing scan is held at a time.
+/// How well the promise of a standing scan is held at a time, of those addresses of each slice that may be scanned. What a pass
+/// left out or did not get to was not seen.
 #[must_use]
-pub fn held(keep: &Keep, now_ms: u64) -> Held {
+pub(super) fn held(keep: &Keep, allowed: &[u64], now_ms: u64) -> Held {
     let fresh_ms = keep.spec.fresh_ms;
-    let mut held = Held { targets: 0, fresh: 0, never: 0, oldest: None, pass_ms: None, needed_pps: None };
+    let mut held = Held { targets: 0, excluded: 0, fresh: 0, never: 0, oldest: None, pass_ms: None, needed_pps: None };
     let (mut measured, mut took_ms) = (0u64, 0u64);
-    for ((number, slice), targets) in (0..).zip(&keep.slices).zip(&keep.spec.slices) {
+    let slices = (0..).zip(&keep.slices).zip(&keep.spec.slices).zip(allowed);
+    for (((number, slice), size), targets) in slices {
         held.targets = held.targets.saturating_add(*targets);
+        held.excluded = held.excluded.saturating_add(size.saturating_sub(*targets));
+        if *targets == 0 {
+            continue;
+        }
         let Some(seen_ms) = slice.seen_ms else {
             held.never = held.never.saturating_add(*targets);
             continue;
         };
         if now_ms.saturating_sub(seen_ms) <= fresh_ms {
-            held.fresh = held.fresh.saturating_add(targets.saturating_sub(slice.unseen));
+            let seen = size.saturating_sub(slice.left_out).saturating_sub(slice.unseen);
+            held.fresh = held.fresh.saturating_add(seen.min(*targets));
         }
         if held.oldest.is_none_or(|(_, before)| seen_ms < before) {
             held.oldest = Some((number, seen_ms));

@@ -42,6 +42,40 @@ pub(super) fn text(targets: &TargetSet, sizes: &[u64], slice: u32) -> String {
     parts.join(",")
 }
 
+/// How many addresses of each slice are in a part of the targets.
+#[must_use]
+pub(super) fn counts(targets: &TargetSet, sizes: &[u64], part: &TargetSet) -> Vec<u64> {
+    let mut counts = vec![0u64; sizes.len()];
+    // The slice that is being counted, and the index behind its last address.
+    let (mut slice, mut end) = (0, sizes.first().copied().unwrap_or(0));
+    let mut inner = part.ranges().peekable();
+    let mut at = 0u64;
+    for range in targets.ranges() {
+        let (first, last) = (number(range.first), number(range.last));
+        let is_in = |inner: &AddressRange| {
+            inner.first.is_ipv4() == range.first.is_ipv4() && (first..=last).contains(&number(inner.first))
+        };
+        let index = |bits: u128| at.saturating_add(u64::try_from(bits - first).unwrap_or(u64::MAX));
+        // A part of merged ranges has none that reaches out of the range in which it begins.
+        while let Some(inner) = inner.next_if(is_in) {
+            let (mut from, to) = (index(number(inner.first)), index(number(inner.last).min(last)).saturating_add(1));
+            while from < to {
+                while end <= from && slice + 1 < sizes.len() {
+                    slice += 1;
+                    end = end.saturating_add(sizes.get(slice).copied().unwrap_or(0));
+                }
+                let until = if slice + 1 < sizes.len() { to.min(end) } else { to };
+                if let Some(count) = counts.get_mut(slice) {
+                    *count = count.saturating_add(until - from);
+                }
+                from = until;
+            }
+        }
+        at = index(last).saturating_add(1);
+    }
+    counts
+}
+
 fn number(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(address) => address.to_bits().into(),
@@ -62,6 +96,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    use super::text as text_of;
 
     fn set(text: &str) -> TargetSet {
         text.parse().unwrap()
@@ -100,6 +136,31 @@ mod tests {
                 together.add_set(&part);
             }
             prop_assert_eq!(together.build().unwrap().to_string(), targets.to_string());
+        }
+
+        #[test]
+        fn a_part_is_counted_by_slice_as_one_that_looks_at_each_slice_counts_it(
+            parts in prop::collection::vec((0u32..1 << 13, 0u32..700), 1..7),
+            gone in prop::collection::vec((0u32..1 << 13, 0u32..900), 0..7),
+            six in prop::option::of(1u128..600),
+        ) {
+            let text = |parts: &[(u32, u32)]| {
+                let ranges = parts.iter().map(|(first, length)| {
+                    let first = Ipv4Addr::from_bits(0x0a00_0000 + first);
+                    format!("{first}-{}", Ipv4Addr::from_bits(first.to_bits() + length))
+                });
+                ranges.collect::<Vec<_>>()
+            };
+            let six = six.map(|length| format!("fd00::1-{}", Ipv6Addr::from_bits((0xfd << 120) + length)));
+            let targets = set(&text(&parts).into_iter().chain(six).collect::<Vec<_>>().join(","));
+            let gone = text(&gone).iter().chain([&"fd00::9-fd00::30".to_owned()]).cloned().collect::<Vec<_>>();
+            let left = targets.exclude(&set(&gone.join(",")));
+            let sizes = sizes(&targets);
+            let expected: Vec<u64> = (0..).zip(&sizes).map(|(slice, _)| {
+                let slice = set(&text_of(&targets, &sizes, slice));
+                slice.count() - slice.exclude(&left).count()
+            }).collect();
+            prop_assert_eq!(counts(&targets, &sizes, &left), expected);
         }
     }
 }

@@ -15,7 +15,7 @@ use nix::sys::statvfs::statvfs;
 use pentora_raft::{Digest, kill_point};
 use tokio::task::JoinError;
 
-use crate::durable_file::{self, Readers};
+use crate::durable_file::{self, Readers, size_words};
 
 /// What a disk that was full must take before it counts as one with room: some chunks of a usual size.
 const TRIAL_BYTES: usize = 1 << 20;
@@ -33,8 +33,9 @@ pub enum StoreError {
     },
     /// There is less free space than the floor below which no more results are taken.
     #[error(
-        "chunk {digest} is not taken: {free_bytes} bytes are free, results.free_space_floor is {floor_bytes}; make room \
-         or lower it"
+        "chunk {digest} is not taken: {free} are free, results.free_space_floor is {floor}; make room or lower it",
+        free = size_words(*free_bytes),
+        floor = size_words(*floor_bytes)
     )]
     Full {
         /// Which.

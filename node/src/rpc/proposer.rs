@@ -35,6 +35,8 @@ pub enum Unavailable {
     QuorumLost {
         /// What is known of why.
         reason: String,
+        /// Whether somebody was asked to do it, so that it may be done all the same.
+        may_be_done: bool,
     },
     /// The command was refused; nothing changed.
     #[error(transparent)]
@@ -60,13 +62,15 @@ impl Proposer {
     /// [`Unavailable`].
     pub async fn propose(&self, command: Command) -> Result<Applied, Unavailable> {
         let end = Instant::now() + patience(&self.raft.leadership());
-        let mut last = None;
+        let (mut last, mut was_asked) = (None, false);
         loop {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(self.quorum_lost(last));
+                return Err(self.quorum_lost(last, was_asked));
             }
-            let tried = match self.raft.way() {
+            let way = self.raft.way();
+            was_asked |= way.is_some();
+            let tried = match way {
                 None => Err(None),
                 Some(way) if way == self.raft.node() => self.propose_here(&command, left).await?.map_err(Some),
                 Some(way) => self.propose_through(way, &command, left).await?.map_err(Some),
@@ -138,7 +142,7 @@ impl Proposer {
                 return Ok(way);
             }
             if Instant::now() >= end {
-                return Err(self.quorum_lost(None));
+                return Err(self.quorum_lost(None, false));
             }
             self.raft.status_changed(LOOK_AGAIN).await;
         }
@@ -155,7 +159,7 @@ impl Proposer {
                 return Ok(leader);
             }
             if Instant::now() >= end {
-                return Err(self.quorum_lost(None));
+                return Err(self.quorum_lost(None, false));
             }
             self.raft.status_changed(LOOK_AGAIN).await;
         }
@@ -172,7 +176,7 @@ impl Proposer {
         loop {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(self.quorum_lost(last));
+                return Err(self.quorum_lost(last, false));
             }
             if let Some(leader) = self.raft.status().leader {
                 let asked = async {
@@ -214,14 +218,14 @@ impl Proposer {
     }
 
     /// What is known of why there is no quorum: whom this node heard last, or what came of the `last` try.
-    fn quorum_lost(&self, last: Option<String>) -> Unavailable {
+    fn quorum_lost(&self, last: Option<String>, may_be_done: bool) -> Unavailable {
         let voters = self.raft.status().voters.len();
         let why = no_majority(&self.raft).or(last).unwrap_or_else(|| "no majority: a leader came and went".to_owned());
         let reason = match voters {
             1 => format!("{why}; the one voter is needed"),
             voters => format!("{why}; {} of {voters} voters are needed", voters / 2 + 1),
         };
-        Unavailable::QuorumLost { reason }
+        Unavailable::QuorumLost { reason, may_be_done }
     }
 }
 

@@ -1,8 +1,8 @@
 //! What units may send to, as this node's own copy of the log and its own file have it: checked before each send, and
 //! changed as soon as a rule that changes is applied here, whatever the leader says.
 //!
-//! A unit whose targets a change touches is ended as well, and begins anew under the rules as they are then: what it would
-//! have found of addresses that it was kept from in the middle would be taken for silence.
+//! A unit of whose own targets a change touches any is ended as well, and begins anew under the rules as they are then: what it
+//! would have found of addresses that it was kept from in the middle would be taken for silence. Other units go on.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use pentora_raft::command::LeaseRef;
 use pentora_raft::{JobId, State};
+use pentora_scanner::plan::Plan;
 use pentora_scanner::scope::{Permit, Permitted};
 use pentora_scanner::spec::ScanSpec;
-use pentora_scanner::target::{TargetError, TargetSet};
+use pentora_scanner::target::{Target, TargetError, TargetSet};
 use pentora_scanner::unit::ScanError;
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +39,8 @@ pub struct Permits {
 struct Unit {
     permit: Arc<Permit>,
     spec: Arc<ScanSpec>,
+    /// Behind the last index of it.
+    end: u64,
     /// Who signed the order, where this node's own file asked for that.
     signer: Option<SignerKey>,
     /// Until when that order holds, by this machine's own clock.
@@ -92,13 +95,13 @@ impl Permits {
         Self { own, units: Mutex::default(), seen: Seen::default() }
     }
 
-    /// What a unit may send to, kept up to date until [`Self::end`].
+    /// What a unit may send to that ends before an index, kept up to date until [`Self::end`].
     ///
     /// # Errors
     /// Its partition reaches outside of what may be scanned.
     pub(super) fn begin(
         &self,
-        reference: LeaseRef,
+        (reference, end): (LeaseRef, u64),
         spec: &Arc<ScanSpec>,
         policy: &Policy,
         exclude: TargetSet,
@@ -116,7 +119,8 @@ impl Permits {
         let permit = Arc::new(Permit::new(policy.permitted(own.scope(), exclude)));
         let expires_at_ms = order.as_ref().map(|order| order.order.expires_at_ms);
         let signer = order.map(|order| order.signer);
-        let unit = Unit { permit: Arc::clone(&permit), spec: Arc::clone(spec), signer, expires_at_ms, closed: None };
+        let (permit_of_it, spec) = (Arc::clone(&permit), Arc::clone(spec));
+        let unit = Unit { permit: permit_of_it, spec, end, signer, expires_at_ms, closed: None };
         self.lock().insert(reference, unit);
         Ok(permit)
     }
@@ -178,7 +182,7 @@ impl Permits {
             };
             if before != now {
                 unit.permit.set(now.clone());
-                if touches(targets, &before, &now) {
+                if touches(unit, *reference, &before, &now) {
                     renewed.touched.push(*reference);
                 }
             }
@@ -205,22 +209,44 @@ fn besides(before: &Permitted, now: &Permitted) -> Result<Permitted, TargetError
     Ok(Permitted { exclude: exclude.build_uncounted()?, ..now.clone() })
 }
 
-/// Whether of these targets others are allowed now than before. Addresses of names are known to the unit alone.
-fn touches(targets: &TargetSet, before: &Permitted, now: &Permitted) -> bool {
+/// Whether of a unit's targets others are allowed now than before. Addresses of names are known to the unit alone.
+fn touches(unit: &Unit, reference: LeaseRef, before: &Permitted, now: &Permitted) -> bool {
+    let targets = targets_of(&unit.spec, reference);
     let allowed = |permitted: &Permitted| targets.intersect_nets(permitted.scope.nets()).exclude(&permitted.exclude);
-    targets.name_count() > 0 || allowed(before) != allowed(now)
+    let (before, now) = (allowed(before), allowed(now));
+    if targets.name_count() > 0 || before == now {
+        return targets.name_count() > 0;
+    }
+    let Some(plan) = Plan::new(Arc::clone(&unit.spec), reference.unit.partition) else { return true };
+    let range = reference.unit.start..unit.end;
+    // Whatever is less is gone through: what changed, or what the unit has.
+    [before.exclude(&now), now.exclude(&before)].iter().any(|changed| {
+        let is_changed = |index| match plan.target(index) {
+            Some(Target::Address(address)) => changed.contains(address),
+            Some(Target::Name(_)) | None => false,
+        };
+        let is_own = |place| match changed.get(place) {
+            Some(Target::Address(address)) => plan.index_of(address).is_none_or(|index| range.contains(&index)),
+            Some(Target::Name(_)) | None => false,
+        };
+        if changed.count() < range.end.saturating_sub(range.start) {
+            (0..changed.count()).any(is_own)
+        } else {
+            range.clone().any(is_changed)
+        }
+    })
 }
 
 /// How often it is looked whether the hours of a rule have come or are over: the second within which rules hold.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// What units of this node may send to, for a lease, from its log and its own file.
+/// What units of this node may send to, for a lease that ends before an index, from its log and its own file.
 ///
 /// # Errors
 /// It may not be scanned, or exclusions cannot be held to.
 pub(super) async fn begin(
     context: &Context,
-    reference: LeaseRef,
+    (reference, end): (LeaseRef, u64),
     spec: &Arc<ScanSpec>,
 ) -> Result<Arc<Permit>, NotPermitted> {
     loop {
@@ -243,7 +269,7 @@ pub(super) async fn begin(
         {
             return Err(NotTaken::Again { job }.into());
         }
-        let permit = context.permits.begin(reference, spec, &policy, exclude)?;
+        let permit = context.permits.begin((reference, end), spec, &policy, exclude)?;
         // A rule that was applied while names were looked up did not find this unit.
         let is_now = context.raft.read(State::rules_mark) == mark && *context.permits.own.now() == *own;
         let (then, now) = (now_ms, context.raft.now_ms());
@@ -391,7 +417,8 @@ mod tests {
     #[test]
     fn a_running_unit_is_kept_from_what_a_new_rule_forbids_and_begins_anew_only_where_that_touches_it() {
         let permits = Permits::default();
-        let permit = permits.begin(LEASE, &spec("10.0.0.0/24"), &Policy::default(), TargetSet::default()).unwrap();
+        let permit =
+            permits.begin((LEASE, 256), &spec("10.0.0.0/24"), &Policy::default(), TargetSet::default()).unwrap();
         let elsewhere = policy(&["10.0.0.0/16"], ScopeEffect::Only);
         assert_eq!(
             permits.renew(|_| elsewhere.clone(), (&TargetSet::default(), true), 0).touched,
@@ -402,7 +429,8 @@ mod tests {
         let half = policy(&["10.0.0.0/25"], ScopeEffect::Only);
         assert_eq!(permits.renew(|_| half.clone(), (&TargetSet::default(), true), 0).touched, [LEASE]);
         assert!(!permit.get().scope.contains("10.0.0.200".parse().unwrap()));
-        let refused = permits.begin(LEASE, &spec("10.0.0.0/24"), &half, TargetSet::default()).unwrap_err().to_string();
+        let refused =
+            permits.begin((LEASE, 256), &spec("10.0.0.0/24"), &half, TargetSet::default()).unwrap_err().to_string();
         assert!(refused.contains("scope `lab` lets everybody scan 10.0.0.0/25 alone"), "{refused}");
         permits.end(&LEASE);
         assert_eq!(permits.renew(|_| Policy::default(), (&TargetSet::default(), true), 0), Renewed::default());
@@ -411,7 +439,8 @@ mod tests {
     #[test]
     fn a_new_exclusion_ends_the_units_that_have_it_among_their_targets() {
         let permits = Permits::default();
-        let permit = permits.begin(LEASE, &spec("10.0.0.0/24"), &Policy::default(), TargetSet::default()).unwrap();
+        let permit =
+            permits.begin((LEASE, 256), &spec("10.0.0.0/24"), &Policy::default(), TargetSet::default()).unwrap();
         let exclude = |text: &str| text.parse::<TargetSet>().unwrap();
         assert_eq!(permits.renew(|_| Policy::default(), (&exclude("10.0.1.7"), true), 0).touched, []);
         assert_eq!(permits.renew(|_| Policy::default(), (&exclude("10.0.0.7"), true), 0).touched, [LEASE]);
@@ -424,6 +453,35 @@ mod tests {
     }
 
     #[test]
+    fn a_change_ends_those_units_alone_that_have_what_it_is_about() {
+        let spec = Arc::new(ScanSpec { seed: 7, ..ScanSpec::clone(&spec("10.0.0.0/22")) });
+        let plan = Plan::new(Arc::clone(&spec), 0).unwrap();
+        let leases: Vec<LeaseRef> = (0..4)
+            .map(|part| LeaseRef { unit: UnitKey { start: part * 256, ..LEASE.unit }, epoch: 10 + part })
+            .collect();
+        let address = |text: &str| text.parse::<std::net::IpAddr>().unwrap();
+        let holder = |text: &str| usize::try_from(plan.index_of(address(text)).unwrap() / 256).unwrap();
+        // One address, and more than any unit has.
+        for (excluded, only) in [("10.0.1.7", Some("10.0.1.7")), ("10.0.0.0-10.0.3.6,10.0.3.8-10.0.3.255", None)] {
+            let permits = Permits::default();
+            for lease in &leases {
+                let end = lease.unit.start + 256;
+                permits.begin((*lease, end), &spec, &Policy::default(), TargetSet::default()).unwrap();
+            }
+            let exclude = excluded.parse::<TargetSet>().unwrap();
+            let touched = permits.renew(|_| Policy::default(), (&exclude, true), 0).touched;
+            assert_eq!(touched, only.map_or_else(|| leases.clone(), |only| vec![leases[holder(only)]]), "{excluded}");
+            // What comes back is begun anew as well, by whoever has it.
+            let back = "10.0.0.0-10.0.3.6,10.0.3.8-10.0.3.254".parse::<TargetSet>().unwrap();
+            let touched = permits.renew(|_| Policy::default(), (&back, true), 0).touched;
+            assert_eq!(touched.len(), if only.is_some() { 4 } else { 1 });
+            if only.is_none() {
+                assert_eq!(touched, [leases[holder("10.0.3.255")]]);
+            }
+        }
+    }
+
+    #[test]
     fn a_unit_whose_window_is_over_is_told_so_and_the_others_go_on() {
         let mut state = State::default();
         let when = When::Once { from_ms: 10, until_ms: 20 };
@@ -433,8 +491,8 @@ mod tests {
         state.apply(1, &Proposal { at_ms: 1, command: Command::SetRule(Box::new(new)) });
         let (policy, permits) = (Policy::of(&state, ""), Permits::default());
         let other = LeaseRef { epoch: 10, ..LEASE };
-        permits.begin(LEASE, &spec("10.0.0.0/24"), &policy, TargetSet::default()).unwrap();
-        permits.begin(other, &spec("10.0.1.0/24"), &policy, TargetSet::default()).unwrap();
+        permits.begin((LEASE, 256), &spec("10.0.0.0/24"), &policy, TargetSet::default()).unwrap();
+        permits.begin((other, 256), &spec("10.0.1.0/24"), &policy, TargetSet::default()).unwrap();
         assert_eq!(permits.renew(|_| policy.clone(), (&TargetSet::default(), true), 15), Renewed::default());
         assert_eq!(permits.renew(|_| policy.clone(), (&TargetSet::default(), true), 20).closed, [LEASE]);
         assert!(permits.closed(&LEASE).unwrap().starts_with("window `nights`") && permits.closed(&other).is_none());
@@ -449,7 +507,7 @@ mod tests {
         let order = orders::to_carry(&orders::sign(&request, None, (now_ms, 60_000), &alice).unwrap());
         let partitions = vec!["10.0.0.0/24".parse().unwrap()];
         let spec = Arc::new(ScanSpec { partitions, order, reverse_dns: true, ..ScanSpec::default() });
-        permits.begin(LEASE, &spec, &Policy::default(), TargetSet::default()).unwrap();
+        permits.begin((LEASE, 256), &spec, &Policy::default(), TargetSet::default()).unwrap();
         assert_eq!(permits.expired(now_ms + 59_999), []);
         assert_eq!(permits.expired(now_ms + 60_000), [LEASE]);
     }
@@ -459,12 +517,14 @@ mod tests {
         let scope = Some(Scope::new(&["203.0.113.0/25".parse().unwrap()]));
         let permits = Permits::new(OwnFile::new(OwnRules::read(scope, &[], &[], &[]).unwrap()));
         let policy = policy(&["203.0.113.0/24"], ScopeEffect::Allow);
-        permits.begin(LEASE, &spec("203.0.113.7"), &policy, TargetSet::default()).unwrap();
+        permits.begin((LEASE, 256), &spec("203.0.113.7"), &policy, TargetSet::default()).unwrap();
         for outside in ["203.0.113.200", "10.0.0.1"] {
-            let refused = permits.begin(LEASE, &spec(outside), &policy, TargetSet::default()).unwrap_err().to_string();
+            let refused =
+                permits.begin((LEASE, 256), &spec(outside), &policy, TargetSet::default()).unwrap_err().to_string();
             assert!(refused.contains(outside) && refused.contains("worker.scope in this node's own file"), "{refused}");
         }
-        let refused = permits.begin(LEASE, &spec("203.0.113.7"), &Policy::default(), TargetSet::default()).unwrap_err();
+        let refused =
+            permits.begin((LEASE, 256), &spec("203.0.113.7"), &Policy::default(), TargetSet::default()).unwrap_err();
         assert!(matches!(refused, NotPermitted::ByPolicy(_)), "its own file does not widen");
     }
 }

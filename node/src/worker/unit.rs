@@ -399,7 +399,7 @@ async fn begin(
             }
         }
     };
-    let permit = permits::begin(context, begun.reference, &spec).await?;
+    let permit = permits::begin(context, (begun.reference, begun.lease.end), &spec).await?;
     if let Some(budget_pps) = spec.budget_pps() {
         context.units.limit(&begun.reference, budget_pps);
     }
@@ -462,7 +462,7 @@ async fn count_it(context: &Context, completion: &Completion, remarks: Remarks, 
                 tracing::debug!(job = %unit.job, start, end, epoch, counted, "unit done");
                 return counted;
             }
-            Err(Unavailable::QuorumLost { reason }) => {
+            Err(Unavailable::QuorumLost { reason, .. }) => {
                 tracing::debug!(job = %unit.job, %reason, "a finished unit waits for a quorum");
             }
             Err(error) => {

@@ -15,9 +15,10 @@ use crate::command::{
 };
 use crate::id::{ClusterId, Digest, JobId, TokenId};
 use crate::state::{
-    Authority, Backoff, CommandKind, Counts, FailureAction, FeedRecord, JobLimits, KeepSpec, LogPlace, Measures,
-    MissedPolicy, Needs, NewSessionKey, Occurrence, OverlapPolicy, Partition, PassReason, Preference, Priority,
-    Remarks, Run, RunOutcome, ScheduleSpec, Settings, Share, Slice, State, TokenDay, WorkerEnd, WorkerEndState,
+    Authority, Backoff, Cluster, CommandKind, Counts, FailureAction, FeedRecord, JobLimits, KeepSpec, LogPlace,
+    Measures, MissedPolicy, Needs, NewSessionKey, Occurrence, OverlapPolicy, Partition, PassReason, Preference,
+    Priority, Remarks, Run, RunOutcome, ScheduleSpec, Settings, Share, Slice, State, TokenDay, WorkerEnd,
+    WorkerEndState,
 };
 use crate::version::Versions;
 
@@ -426,6 +427,8 @@ fn the_rows_of_every_table_have_the_bytes_of_the_first_release() {
     state.residences.insert(JOB, "eu".into());
     state.schedule_authors.insert("nightly".into(), author());
     state.keep_authors.insert("k".into(), author());
+    let cluster = Cluster { former: vec![ClusterId([8; 16])], ..state.cluster() };
+    state.cluster.insert(0, cluster);
     let keep = state.keeps.get_mut(&"k".to_owned()).unwrap();
     keep.running = Some((1, JOB));
     keep.slices[1] = Slice {
@@ -437,6 +440,7 @@ fn the_rows_of_every_table_have_the_bytes_of_the_first_release() {
         changed_ms: Some(500),
         failed_ms: Some(600),
         job: Some(JOB),
+        left_out: 4,
     };
     let mut rows = Vec::new();
     state.for_each_row(|key, value| rows.push((key, value)));

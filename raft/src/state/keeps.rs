@@ -74,6 +74,8 @@ pub struct Slice {
     pub failed_ms: Option<u64>,
     /// The job of its last pass, whose results are those of the slice.
     pub job: Option<JobId>,
+    /// How many of its addresses were no targets of that pass, because rules leave them out.
+    pub left_out: u64,
 }
 
 impl State {
@@ -175,6 +177,8 @@ impl State {
         let Some((slice, _)) = keep.running.filter(|(_, running)| *running == job) else {
             return Err(Refusal::NotDue { name: name.into() });
         };
+        let place = usize::try_from(slice).ok();
+        let addresses = place.and_then(|slice| keep.spec.slices.get(slice)).copied().unwrap_or(0);
         let ended = self.job(job).cloned();
         if ended.as_ref().is_some_and(super::Job::is_open) {
             return Err(Refusal::NotDue { name: name.into() });
@@ -182,7 +186,7 @@ impl State {
         let not_probed = self.job_remarks(job).map_or(0, super::Remarks::not_probed_total);
         let Some(keep) = self.keeps.get_mut(&name.to_owned()) else { return Ok(Response::Done) };
         keep.running = None;
-        let Some(known) = usize::try_from(slice).ok().and_then(|slice| keep.slices.get_mut(slice)) else {
+        let Some(known) = place.and_then(|slice| keep.slices.get_mut(slice)) else {
             return Ok(Response::Done);
         };
         let seen = ended.filter(|ended| matches!(ended.status, JobStatus::Completed | JobStatus::Partial));
@@ -202,6 +206,7 @@ impl State {
             changed_ms: if changed { Some(now_ms) } else { before.changed_ms },
             failed_ms: None,
             job: Some(job),
+            left_out: addresses.saturating_sub(seen.targets()),
         };
         if let Some(former) = before.job
             && self.job(former).is_some_and(|former| !former.is_open())

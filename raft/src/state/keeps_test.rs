@@ -107,6 +107,22 @@ fn what_a_pass_did_not_get_to_is_counted_and_one_that_was_stopped_has_seen_nothi
 }
 
 #[test]
+fn addresses_that_were_no_targets_of_a_pass_are_counted_as_left_out() {
+    let mut log = log();
+    // Of the slice's twenty addresses rules leave three out.
+    let submission = Box::new(submission(&[17], limits()));
+    let started = log.checked(Command::StartSlice { keep: "k".into(), slice: 0, submission });
+    let Response::Submitted { job, .. } = started else { panic!("{started:?}") };
+    let lease = log.grant(job, 0..17, 1, None).unwrap();
+    let stored = crate::command::sample_test::stored(b"x");
+    let completion =
+        Completion { lease, start: 0, end: 17, goes_on: false, node: 1, stored, counts: Counts::default() };
+    log.checked(Command::CompleteWith { completion: Box::new(completion), remarks: Remarks::default() });
+    assert_eq!(log.checked(end(job)), Response::Done);
+    assert_eq!((slice(&log, 0).left_out, slice(&log, 0).unseen, slice(&log, 1).left_out), (3, 0, 0));
+}
+
+#[test]
 fn a_hold_begins_nothing_a_refusal_is_kept_until_a_pass_begins_and_an_end_stops_the_pass() {
     let mut log = log();
     let pause = |paused| Command::PauseKeep { name: "k".into(), paused };

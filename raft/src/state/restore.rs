@@ -1,6 +1,6 @@
 //! What was kept of one cluster as the beginning of another: its jobs, feeds and results, and none of its nodes.
 
-use super::{CLUSTER, Cluster, NodeRecord, State};
+use super::{CLUSTER, FORMER_MAX, NodeRecord, State};
 use crate::command::{NodeInfo, SpecRef, UnitKey};
 use crate::event::ClusterEventKind;
 use crate::id::{ClusterId, Digest, JobId, NodeId};
@@ -77,7 +77,10 @@ impl State {
             }
         }
         self.admin_tokens.insert(*admin_token, "admin".into());
-        self.cluster.insert(CLUSTER, Cluster { id: Some(*cluster), ..self.cluster() });
+        let mut row = self.cluster();
+        row.former.extend(row.id.replace(*cluster));
+        row.former.drain(..row.former.len().saturating_sub(FORMER_MAX));
+        self.cluster.insert(CLUSTER, row);
         self.nodes.insert(*node, NodeRecord::new(info.clone(), self.now_ms()));
         self.tell_of_node(*node, *node, ClusterEventKind::NodeJoined);
         self.name_holder(*node);
@@ -144,6 +147,9 @@ mod tests {
             prop_assert!(state.chunks().all(|(_, chunk)| chunk.stored.holders == [node]));
             prop_assert!(state.admin_token(&Digest::of(b"admin")).is_none() && state.admin_token(&Digest::of(b"new")).is_some());
             prop_assert_eq!(state.cluster().id, Some(ClusterId([9; 16])));
+            let ids = |state: &State| state.cluster().ids().collect::<Vec<_>>();
+            let expected: Vec<ClusterId> = std::iter::once(ClusterId([9; 16])).chain(ids(&before)).collect();
+            prop_assert_eq!(ids(&state), expected, "it knows what it was");
         }
     }
 }

@@ -28,7 +28,8 @@ pub struct Summary {
     pub probes_sent: u64,
     /// Share of round trips that were lost.
     pub loss_estimate: f64,
-    /// Probability that an open port was found; `None` where nothing was asked.
+    /// Probability that an open port of any of the targets was found, what was not probed counting as missed; `None` where nothing
+    /// was asked.
     pub recall_estimate: Option<f64>,
     /// Between which ends that lies, as measured; `None` where it was not.
     pub recall_measured: Option<MeasuredRecall>,

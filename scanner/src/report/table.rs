@@ -259,7 +259,7 @@ impl<W: io::Write> Writer for Table<W> {
             count_of(summary.probes_sent, "probe"),
         )?;
         if let Some(measured) = summary.recall_measured {
-            writeln!(self.out, "{measured}")?;
+            writeln!(self.out, "{}", measured.of_targets(summary.targets_scanned, summary.targets_total))?;
         }
         if summary.weaknesses.total() + summary.potential.total() > 0 {
             writeln!(self.out, "{}", weaknesses(&summary.weaknesses, &summary.potential))?;

@@ -201,7 +201,7 @@ impl<W: io::Write> Writer for Xml<W> {
         let were = if total == 1 { "target was" } else { "targets were" };
         write!(self.out, r#" summary="{scanned} {plural} scanned in {elapsed:.2} seconds, {up} up"#)?;
         if let Some(measured) = summary.recall_measured {
-            write!(self.out, "; {measured}")?;
+            write!(self.out, "; {}", measured.of_targets(scanned, total))?;
         }
         self.out.write_all(b"\"")?;
         if scanned < total {

@@ -63,6 +63,7 @@ impl Figures {
         let sizes = Sizes::of(state);
         figures.leases = sizes.leases;
         let mut shares: Vec<(&Needs, f64)> = Vec::new();
+        let mut lost_millionths = 0u128;
         for (id, job) in state.jobs() {
             let unit_targets = sizes.of_job(state, id);
             for (index, partition) in (0u32..).zip(&job.partitions).filter(|_| job.wants_work()) {
@@ -85,8 +86,9 @@ impl Figures {
             figures.probes_sent += job.counts.probes_sent;
             figures.probes_retransmitted += job.counts.retransmitted;
             figures.probes_received += job.counts.replies;
-            figures.probes_lost += job.counts.lost_millionths as f64 / MILLION;
+            lost_millionths += u128::from(job.counts.lost_millionths);
         }
+        figures.probes_lost = lost_millionths as f64 / MILLION;
         figures
     }
 }

@@ -1,6 +1,6 @@
 //! `pentora worker export|import|orders`: files of a worker without a network. They ask its directories, and no process.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use pentora_p2p::PeerId;
@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::super::context::Context;
 use super::super::list::{Form, text};
 use super::super::output::{clean, counted, grouped};
+use super::super::shown::ShownArgs;
 use super::super::table::{Column, Tabular};
-use super::super::watch::json;
 use super::failed;
 use crate::airgap::encryption::Recipient;
 use crate::airgap::kept::{Kept, Which};
@@ -69,9 +69,8 @@ pub(in super::super) struct OrdersInArgs {
 #[derive(Debug, Args)]
 #[command(before_help = "Example:\n  pentora worker orders")]
 pub(in super::super) struct OrdersArgs {
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: ShownArgs,
     #[command(flatten)]
     worker: WorkerArgs,
 }
@@ -138,20 +137,32 @@ pub(in super::super) fn export_results(args: &ResultsOutArgs, context: &Context)
         (first, last) if first == last => format!("bundle {last}"),
         (first, last) => format!("bundles {first}-{last}"),
     };
-    let encrypted = to.map_or_else(String::new, |to| format!("encrypted to {to}, "));
+    let encrypted = to.as_ref().map_or_else(String::new, |to| format!("encrypted to {to}, "));
+    let is_clusters = to.is_none() || place.queue.recipient().ok() == to;
     context.say(format_args!(
-        "{bundle}: {} of {}; {encrypted}signed by {}\non a node of the cluster:\n  pentora coordinator import --file {}\n  (the first \
-         time also --trust {})",
+        "{bundle}: {} of {}; {encrypted}signed by {}\n{}",
         counted(written.units, "unit"),
         counted(written.jobs, "job"),
         key.peer_id(),
-        args.output.display(),
-        key.peer_id(),
+        way_on(is_clusters, &args.output, &key.peer_id()),
     ));
     if written.left > 0 {
         context.say(format_args!("{} more wait for the next bundle", counted(written.left, "unit")));
     }
     Ok(())
+}
+
+/// How results that were written come into the cluster, which reads no key but its own.
+fn way_on(is_clusters: bool, file: &Path, signer: &PeerId) -> String {
+    let file = file.display();
+    if is_clusters {
+        return format!(
+            "on a node of the cluster:\n  pentora coordinator import --file {file}\n  (the first time also --trust {signer})"
+        );
+    }
+    "the cluster's key is another, so no node reads this file as it is: who has the key decrypts it (age --decrypt), and what \
+     comes of that is taken in with `pentora coordinator import`"
+        .to_owned()
 }
 
 /// Takes orders in.
@@ -232,8 +243,8 @@ pub(in super::super) fn orders(args: &OrdersArgs, context: &mut Context) -> Resu
         bundles_written: bundles.count(),
         bundles_underway: bundles.underway(),
     };
-    if args.json {
-        return context.output.print(&json(&standing));
+    if let Some(text) = args.form.data(&standing) {
+        return context.output.print(&text);
     }
     context.output.print(&text(&standing.orders, Form::of(false, &context.output)))?;
     context.say(format_args!(
@@ -251,4 +262,21 @@ pub(in super::super) fn orders(args: &OrdersArgs, context: &mut Context) -> Resu
 
 fn is_of(unit: &Unit, order: &Order) -> bool {
     unit.job == order.job && unit.spec == order.spec
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_cluster_cannot_read_is_not_said_to_be_taken_in_as_it_is() {
+        let (file, signer) =
+            (Path::new("/mnt/usb/r.tar.gz.age"), pentora_p2p::Identity::from_secret([5; 32]).peer_id());
+        let own = way_on(true, file, &signer);
+        assert!(
+            own.contains("pentora coordinator import --file /mnt/usb/r.tar.gz.age\n") && own.contains("--trust 12D3")
+        );
+        let others = way_on(false, file, &signer);
+        assert!(others.contains("no node reads this file as it is") && !others.contains("--file /mnt"), "{others}");
+    }
 }

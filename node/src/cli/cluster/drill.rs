@@ -19,7 +19,7 @@ use super::super::api_session::{ApiSession, NodeArgs};
 use super::super::confirm::{YesArgs, confirm};
 use super::super::context::Context;
 use super::super::output::clean;
-use super::super::watch::json;
+use super::super::shown::ShownArgs;
 use crate::config::parse_duration;
 use crate::document::{ClusterDocument, FaultKind, FaultRequest, NodeDocument, WorkerDocument};
 use crate::drill::{BEGINS_AFTER_MAX_MS, DELAY_MAX_MS, LASTS_MAX_MS};
@@ -57,9 +57,8 @@ pub(in crate::cli) struct Common {
     /// How long it lasts, at most 5m [default: 10s, of restart-all 2s].
     #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration)]
     lasts: Option<Duration>,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: ShownArgs,
     #[command(flatten)]
     yes: YesArgs,
     #[command(flatten)]
@@ -142,7 +141,7 @@ pub(super) async fn run(command: DrillCommand, context: &mut Context) -> Result<
     let seen = watch(&session.client, &subject, &cluster, began).await;
     let after = Kept::after(&session).await;
     let measured = Measured::new(plan.drill, &plan.victims, plan.lasts, seen, before.losses(after.as_ref()));
-    context.output.print(&if common.json { json(&measured) } else { measured.told() })?;
+    context.output.print(&common.form.text(&measured, || measured.told()))?;
     measured.verdict()
 }
 
@@ -161,7 +160,7 @@ async fn slowly(
     context.say(format_args!("{}: begun; watching until writes are as fast as before", plan.drill));
     let seen = slow::watch(&session.client, &subject, cluster, (writes, began)).await;
     let measured = seen.with(before.losses(Kept::after(session).await.as_ref()));
-    context.output.print(&if common.json { json(&measured) } else { measured.told() })?;
+    context.output.print(&common.form.text(&measured, || measured.told()))?;
     measured.verdict()
 }
 

@@ -6,7 +6,7 @@ use super::super::api_session::{ApiSession, NodeArgs};
 use super::super::confirm::{YesArgs, confirm};
 use super::super::context::Context;
 use super::super::output::{clean, counted};
-use super::super::watch::json;
+use super::super::shown::ShownArgs;
 use crate::document::RemovalDocument;
 use crate::failure::{ExitCode, Failure};
 
@@ -19,9 +19,8 @@ pub(in crate::cli) struct RemoveArgs {
     /// Say what it would come to, and do nothing.
     #[arg(long)]
     plan: bool,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: ShownArgs,
     #[command(flatten)]
     yes: YesArgs,
     #[command(flatten)]
@@ -36,26 +35,24 @@ pub(super) async fn remove(args: RemoveArgs, context: &mut Context) -> Result<()
     let session = ApiSession::open(&args.node, context)?;
     let plan = session.client.plan_removal(&args.name).await.map_err(|error| session.failure(&error))?;
     if args.plan {
-        return context.output.print(&if args.json { json(&plan) } else { planned(&plan) });
+        return context.output.print(&args.form.text(&plan, || planned(&plan)));
     }
     context.say(planned(&plan).trim_end());
     confirm(args.yes, &format!("{} is removed from the cluster for good", clean(&args.name)), context)?;
     let done = session.client.remove_node(&args.name).await.map_err(|error| session.failure(&error))?;
-    finish(&done, args.json, context)
+    finish(&done, args.form, context)
 }
 
 /// Says how it ended.
-pub(in crate::cli) fn finish(done: &RemovalDocument, is_json: bool, context: &mut Context) -> Result<(), Failure> {
+pub(in crate::cli) fn finish(done: &RemovalDocument, form: ShownArgs, context: &mut Context) -> Result<(), Failure> {
     if !done.removed {
         let name = clean(&done.name);
         return Err(Failure::new(ExitCode::Failure, format!("{name} is not out yet; the leader goes on with it"))
             .next("`pentora cluster status` shows when it is gone"));
     }
-    context.output.print(&if is_json {
-        json(done)
-    } else {
+    context.output.print(&form.text(done, || {
         format!("{} is out of the cluster; its name is free, its data directory can be deleted\n", clean(&done.name))
-    })
+    }))
 }
 
 /// What a removal would come to, a line each.

@@ -23,8 +23,9 @@ const SKEW_MS_MAX: u64 = 1_000;
 pub(super) fn keys(config: &NodeConfig) -> Vec<Finding> {
     let named = [&config.mesh.psk_file, &config.client.token_file];
     let kept = SECRETS.iter().map(|name| config.data_dir.join(name));
+    // By what they are in the end: one file has many names, and is told once.
     let paths: BTreeSet<PathBuf> =
-        kept.chain(named.into_iter().flatten().cloned()).filter(|path| path.exists()).collect();
+        kept.chain(named.into_iter().flatten().cloned()).filter_map(|path| path.canonicalize().ok()).collect();
     if paths.is_empty() {
         return vec![Finding::unknown("keys", format!("no node has been in {} yet", config.data_dir.display()))];
     }
@@ -35,7 +36,10 @@ pub(super) fn keys(config: &NodeConfig) -> Vec<Finding> {
     };
     let found: Vec<Finding> = paths.iter().filter_map(open).collect();
     if found.is_empty() {
-        let names = paths.iter().filter_map(|path| path.file_name()?.to_str()).collect::<Vec<_>>().join(", ");
+        let home = config.data_dir.canonicalize().unwrap_or_default();
+        // One that lies elsewhere may be called as one here.
+        let name = |path: &PathBuf| path.strip_prefix(&home).unwrap_or(path).display().to_string();
+        let names = paths.iter().map(name).collect::<Vec<_>>().join(", ");
         return vec![Finding::ok("keys", format!("{names}: for their owner alone"))];
     }
     found
@@ -126,6 +130,31 @@ mod tests {
             assert_eq!(keys(&config)[0].verdict, verdict, "{mode:o}");
         }
         assert_eq!(keys(&config)[0].next, Some(format!("chmod 600 {}", key.display())));
+    }
+
+    #[test]
+    fn a_key_is_told_once_whatever_names_it_has_and_one_that_lies_elsewhere_with_its_place() {
+        let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let write = |path: &std::path::Path| {
+            fs::write(path, "k").unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+        };
+        let (own, other) = (folder.path().join("admin.token"), elsewhere.path().join("admin.token"));
+        write(&own);
+        write(&other);
+        let link = elsewhere.path().join("link");
+        std::os::unix::fs::symlink(&own, &link).unwrap();
+        let told = |token_file: &std::path::Path| {
+            let mut sources = Sources::default();
+            sources.env.insert("PENTORA_DATA_DIR".to_owned(), folder.path().display().to_string());
+            sources.env.insert("PENTORA_TOKEN_FILE".to_owned(), token_file.display().to_string());
+            keys(&load(&sources).unwrap().config)[0].what.clone()
+        };
+        assert_eq!(told(&own), "admin.token: for their owner alone");
+        assert_eq!(told(&link), "admin.token: for their owner alone");
+        let other = other.canonicalize().unwrap();
+        let both = told(&other);
+        assert!(both.contains("admin.token, ") && both.contains(&*other.to_string_lossy()), "{both}");
     }
 
     #[test]

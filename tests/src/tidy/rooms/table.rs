@@ -125,7 +125,7 @@ const NODE: &str = "
     backup: results rpc
     join: member_address rpc tls
     schedules: document jobs results rpc
-    keeps: document jobs results rpc
+    keeps: document jobs policy results rpc
     jobs: clock coordinator document exclusions orders policy results rpc spec work_protocol
     orders: clock document signing
     feeds: policy results

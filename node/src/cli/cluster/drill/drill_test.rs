@@ -34,7 +34,7 @@ fn worker(name: &str, status: &str, running: u32) -> WorkerDocument {
 }
 
 fn common(lasts: Option<Duration>) -> Common {
-    Common { lasts, json: false, yes: YesArgs::default(), node: NodeArgs::default() }
+    Common { lasts, form: ShownArgs::default(), yes: YesArgs::default(), node: NodeArgs::default() }
 }
 
 #[test]

@@ -379,7 +379,7 @@ async fn the_site_that_was_asked_for_by_name_is_the_one_that_is_named() {
     .await;
     let found = service(ask(server.address).await);
     assert_eq!((found.product.as_deref(), found.version.as_deref()), (Some("Jenkins"), Some("2.401.3")));
-    let detector = Detector::new(Arc::new(RuleSet::default()), 64);
+    let detector = Detector::new(Arc::new(RuleSet::builtin()), 64);
     let options = Options::default();
     let named = detector.identify(server.address, Protocol::Tcp, Some("plain.example"), &options).await;
     let found = service(named);

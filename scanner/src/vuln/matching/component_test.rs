@@ -336,3 +336,20 @@ fn packages_of_collections_are_not_the_programs_that_they_wrap() {
         {"version": "0", "status": "affected", "lessThan": "99"}]});
     assert_eq!(of_php(&product, "Apache/2.4.62", &["8.0.11"]), ["-"]);
 }
+
+#[test]
+fn the_version_that_a_server_was_made_from_is_not_its_own() {
+    let components = |server: &str| {
+        let service = web("", "", &[("server", server)]);
+        let all = super::components_of(&service, &[]);
+        all.into_iter().map(|part| (part.name, part.version.unwrap_or_default())).collect::<Vec<_>>()
+    };
+    let named = |name: &str, version: &str| (name.to_owned(), version.to_owned());
+    assert!(components("IBM_HTTP_Server/8.5.5.0 Apache/2.2.8 (Win32)").is_empty());
+    assert_eq!(components("Apache/2.2.8 (Win32)"), [named("Apache", "2.2.8")]);
+    assert_eq!(
+        components("IBM_HTTP_Server/8.5.5.0 Apache/2.2.8 PHP/5.2.4"),
+        [named("PHP", "5.2.4")],
+        "what it carries has its own"
+    );
+}

@@ -26,7 +26,8 @@ const WELCOME_WAIT: Duration = Duration::from_secs(7);
 /// How long the rest of an answer is to be waited for: longer where its last line says that another follows than for a line
 /// without its end; `None` where it is whole.
 pub(super) fn wait_for_the_rest(bytes: &[u8]) -> Option<Duration> {
-    if !is_text(bytes) {
+    // White space alone is no line: iperf3 answers with a tabulator.
+    if !is_text(bytes) || bytes.trim_ascii().is_empty() {
         return None;
     }
     if http::is_http(bytes) {
@@ -141,6 +142,7 @@ mod tests {
             (b"login: ", None),
             (b"box> ", None),
             (b"\xff\xfd\x18", None),
+            (b"\t", None),
             (b"HTTP/1.1 200 OK\r\nServer: ngi", Some(HALF)),
             (b"HTTP/1.1 200 OK\r\nServer: nginx\r\n", Some(HALF)),
             (b"HTTP/1.1 200 OK\r\nServer: nginx\r\n\r\n<ht", None),

@@ -297,13 +297,9 @@ impl Detector {
         let is_http = seen.page.is_some() || service.name.starts_with("http");
         if is_http {
             // A name selects the site: the probe did not say it.
+            let is_decided_by_page = seen.page.is_some();
             let page = match seen.page.filter(|_| endpoint.name.is_none()) {
-                Some(page) => Some(page),
-                None => Box::pin(http::get(endpoint, "/")).await.map(|page| page.bytes),
-            };
-            let is_refused = |page: &Vec<u8>| endpoint.name.is_none() && http::is_refusal_of_the_request(page);
-            let page = match page {
-                Some(page) if is_refused(&page) => {
+                Some(page) if http::is_refusal_of_the_request(&page) => {
                     // What was refused was how it was asked, in HTTP/1.0 or without a host.
                     let better = Box::pin(self.asked_as_a_browser_does(endpoint)).await;
                     let better = better.filter(|(_, page)| !http::is_refusal_of_the_request(page));
@@ -315,7 +311,12 @@ impl Detector {
                         Some(page)
                     })
                 }
-                page => page,
+                Some(page) => Some(page),
+                None => {
+                    let page = Box::pin(http::get(endpoint, "/")).await.map(|page| page.bytes);
+                    self.take_page(endpoint, &mut service, page.as_deref(), is_decided_by_page);
+                    page
+                }
             };
             if let Some(page) = page {
                 if endpoint.name.is_some() && seen.greeting.as_deref().is_some_and(http::is_http) {
@@ -332,16 +333,28 @@ impl Detector {
     /// before the server that sent it.
     async fn describe_page(&self, endpoint: &Endpoint<'_>, service: &mut Service, page: Vec<u8>) {
         let Some((http, last)) = http::describe(endpoint, page).await else { return };
-        let found = last.and_then(|last| self.judge(endpoint, self.web_probe(endpoint).as_ref(), &last));
+        self.take_page(endpoint, service, last.as_deref(), false);
+        service.http = Some(Box::new(http));
+    }
+
+    /// Takes in what the rules say of a page that was fetched after another answer had told what the service is.
+    ///
+    /// An application that only the page names goes before the server that sent it. Where `is_other_site`, the answer was the
+    /// page of another site of that server, and whatever this one names is what counts.
+    fn take_page(&self, endpoint: &Endpoint<'_>, service: &mut Service, page: Option<&[u8]>, is_other_site: bool) {
+        let found = page.and_then(|page| self.judge(endpoint, self.web_probe(endpoint).as_ref(), page));
         let is_more = |found: &Arc<Match>| {
-            !found.is_soft && found.service.name == service.name && found.service.confidence > service.confidence
+            let is_of_it = found.service.name == service.name || service.name == "http";
+            let is_surer = found.service.confidence > service.confidence;
+            !found.is_soft && is_of_it && (is_surer || is_other_site && found.service.product.is_some())
         };
         if let Some(found) = found.filter(is_more) {
-            let server = std::mem::replace(service, found.service.clone());
-            // The server's own name would be matched against advisories as the application's.
-            rules::add(service, Service { cpes: Vec::new(), ..server });
+            let before = std::mem::replace(service, found.service.clone());
+            if !is_other_site {
+                // The server's own name would be matched against advisories as the application's.
+                rules::add(service, Service { cpes: Vec::new(), ..before });
+            }
         }
-        service.http = Some(Box::new(http));
     }
 
     /// Whether the number of a port is one of web servers.

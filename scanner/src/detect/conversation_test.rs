@@ -334,3 +334,79 @@ async fn a_server_that_waits_half_a_moment_for_a_question_is_asked_at_once() {
     let found = service(ask(server.address).await);
     assert_eq!((found.product.as_deref(), found.version.as_deref()), (Some("Monit"), Some("5.33.0")));
 }
+
+#[tokio::test]
+async fn a_page_that_is_fetched_after_another_answer_is_judged_as_well() {
+    // As Cockpit does: on the port whose own question comes first, it refuses HTTP/1.0, and tells what it is to browsers alone.
+    let server = Server::on("127.55.1.21:9090", |mut stream| async move {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let Ok(byte) = stream.read_u8().await else { return };
+            head.push(byte);
+        }
+        let is_whole = head.starts_with(b"GET / HTTP/1.1\r\n");
+        let answer = match is_whole {
+            true => page(
+                "200 OK\r\nContent-Type: text/html\r\nSet-Cookie: cockpit=deleted; PATH=/",
+                "<title>Loading...</title>",
+            ),
+            false => page("400 Bad request\r\nContent-Type: text/html", "<title>Bad request</title>"),
+        };
+        let _ = stream.write_all(answer.as_bytes()).await;
+    })
+    .await;
+    let found = service(ask(server.address).await);
+    assert_eq!((found.name.as_str(), found.product.as_deref()), ("http", Some("Cockpit")), "{found:?}");
+    assert_eq!(found.http.map(|page| page.status), Some(200));
+}
+
+#[tokio::test]
+async fn the_site_that_was_asked_for_by_name_is_the_one_that_is_named() {
+    // Without a name there is Jenkins without a version of the server; the name has nothing of it.
+    let server = Server::on("127.55.1.22:8094", |mut stream| async move {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let Ok(byte) = stream.read_u8().await else { return };
+            head.push(byte);
+        }
+        let is_named = String::from_utf8_lossy(&head).contains("\r\nHost: plain.example:8094\r\n");
+        let answer = match is_named {
+            true => page("200 OK\r\nServer: nginx/1.25.4\r\nContent-Type: text/html", "<title>Plain</title>"),
+            false => page("200 OK\r\nServer: nginx/1.25.4\r\nX-Jenkins: 2.401.3", ""),
+        };
+        let _ = stream.write_all(answer.as_bytes()).await;
+    })
+    .await;
+    let found = service(ask(server.address).await);
+    assert_eq!((found.product.as_deref(), found.version.as_deref()), (Some("Jenkins"), Some("2.401.3")));
+    let detector = Detector::new(Arc::new(RuleSet::builtin()), 64);
+    let options = Options::default();
+    let named = detector.identify(server.address, Protocol::Tcp, Some("plain.example"), &options).await;
+    let found = service(named);
+    assert_eq!((found.product.as_deref(), found.version.as_deref()), (Some("nginx"), Some("1.25.4")), "{found:?}");
+    assert!(found.cpes.iter().all(|cpe| !cpe.contains("jenkins")), "{found:?}");
+}
+
+#[tokio::test]
+async fn a_server_of_irc_that_looks_its_caller_up_is_waited_for() {
+    let server = Server::on("127.55.1.23:6668", |mut stream| async move {
+        let _ = stream.write_all(b":irc.x NOTICE * :*** Looking up your hostname...\r\n").await;
+        let mut asked = Vec::new();
+        while !asked.ends_with(b"VERSION\r\n") {
+            let Ok(byte) = stream.read_u8().await else { return };
+            asked.push(byte);
+        }
+        let _ = stream.write_all(b":irc.x 451 pntr VERSION :You have not registered.\r\n").await;
+        sleep(Duration::from_millis(3500)).await;
+        let welcome = ":irc.x NOTICE pntr :*** Spoofing your IP\r\n:irc.x 001 pntr :Welcome\r\n";
+        let told = ":irc.x 004 pntr irc.x ircd-hybrid-1:8.2.43+dfsg.1-1 BDF CIK Ibe\r\n";
+        in_parts(&mut stream, &[welcome, told], Duration::from_millis(300)).await;
+    })
+    .await;
+    let found = service(ask(server.address).await);
+    assert_eq!(
+        (found.product.as_deref(), found.version.as_deref()),
+        (Some("ircd-hybrid"), Some("8.2.43")),
+        "{found:?}"
+    );
+}

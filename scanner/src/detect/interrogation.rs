@@ -341,15 +341,18 @@ impl Detector {
         let mut bytes = std::mem::take(&mut said.bytes);
         let is_enough = |bytes: &[u8]| self.is_enough(endpoint, &said, bytes);
         let mut ending = connection::read(stream, &mut bytes, patience, is_enough).await;
+        let was_asked = said.was_asked;
+        let rest = |bytes: &[u8]| match lines::wait_for_the_rest(bytes) {
+            None if was_asked => lines::wait_for_welcome(bytes),
+            more => more,
+        };
         if ending == Ending::Quiet
-            && let Some(more) = lines::wait_for_the_rest(&bytes)
+            && let Some(more) = rest(&bytes)
         {
             // Half a line is not judged: its other half may be on its way.
             let now = Instant::now();
-            let patience =
-                Patience { first: now + more, gap: lines::LINE_WAIT, last: endpoint.deadline.min(now + more + wait) };
-            let is_whole = |bytes: &[u8]| lines::wait_for_the_rest(bytes).is_none();
-            ending = connection::read(stream, &mut bytes, patience, is_whole).await;
+            let patience = Patience { first: now + more, gap: more, last: endpoint.deadline.min(now + more + wait) };
+            ending = connection::read(stream, &mut bytes, patience, |bytes| rest(bytes).is_none()).await;
         }
         Said { bytes, ending, ..said }
     }

@@ -19,10 +19,15 @@ pub(super) const LINE_WAIT: Duration = Duration::from_millis(2500);
 /// How long the last of several lines is waited for, where those before it say that it is to come.
 const LAST_LINE_WAIT: Duration = Duration::from_secs(7);
 
+/// How long a server of IRC is waited for while it looks its caller up: longer than most name servers and `ident` take, shorter
+/// than both take that are silent.
+const WELCOME_WAIT: Duration = Duration::from_secs(7);
+
 /// How long the rest of an answer is to be waited for: longer where its last line says that another follows than for a line
 /// without its end; `None` where it is whole.
 pub(super) fn wait_for_the_rest(bytes: &[u8]) -> Option<Duration> {
-    if !is_text(bytes) {
+    // White space alone is no line: iperf3 answers with a tabulator.
+    if !is_text(bytes) || bytes.trim_ascii().is_empty() {
         return None;
     }
     if http::is_http(bytes) {
@@ -34,6 +39,26 @@ pub(super) fn wait_for_the_rest(bytes: &[u8]) -> Option<Duration> {
     };
     let line = whole.rsplit(|byte| *byte == b'\n').next().unwrap_or(whole);
     matches!(line, [b'1'..=b'5', b'0'..=b'9', b'0'..=b'9', b'-', ..]).then_some(LAST_LINE_WAIT)
+}
+
+/// How long whoever asked to be let in is to wait for it, where a server of IRC says that it still looks its caller up;
+/// `None` where it has let it in or refused, and for everything else.
+pub(super) fn wait_for_welcome(bytes: &[u8]) -> Option<Duration> {
+    let mut lines = bytes.split(|byte| *byte == b'\n').map(words_of_irc);
+    let is_looking = lines.next().is_some_and(|[word, to]| word == b"NOTICE" && matches!(to, b"*" | b"AUTH"));
+    // Its version is in 004, which the numbers before it come with; 451 says that it is too early to ask for it.
+    let is_over = |[word, _]: [&[u8]; 2]| matches!(word, b"004" | b"ERROR" | b"432" | b"433" | b"464" | b"465");
+    (is_looking && !lines.any(is_over)).then_some(WELCOME_WAIT)
+}
+
+/// The command of a line of IRC, and whom it is to (RFC 2812 section 2.3.1).
+fn words_of_irc(line: &[u8]) -> [&[u8]; 2] {
+    let line = line.strip_prefix(b":").map_or(line, |line| {
+        let name = line.iter().take_while(|byte| **byte != b' ').count();
+        line.get(name + 1..).unwrap_or_default()
+    });
+    let mut words = line.splitn(3, |byte| *byte == b' ');
+    [words.next().unwrap_or_default(), words.next().unwrap_or_default()]
 }
 
 /// Whether an answer is text, as far as its front shows.
@@ -117,12 +142,33 @@ mod tests {
             (b"login: ", None),
             (b"box> ", None),
             (b"\xff\xfd\x18", None),
+            (b"\t", None),
             (b"HTTP/1.1 200 OK\r\nServer: ngi", Some(HALF)),
             (b"HTTP/1.1 200 OK\r\nServer: nginx\r\n", Some(HALF)),
             (b"HTTP/1.1 200 OK\r\nServer: nginx\r\n\r\n<ht", None),
             (b"", None),
         ] {
             assert_eq!(wait_for_the_rest(bytes), expected, "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_server_of_irc_that_looks_its_caller_up_is_waited_for_until_it_has_decided() {
+        let looking =
+            ":irc.x NOTICE * :*** Looking up your hostname...\r\n:irc.x 451 pntr VERSION :You have not registered.\r\n";
+        for (bytes, is_to_come) in [
+            (looking.to_owned(), true),
+            ("NOTICE AUTH :*** Checking Ident\r\n".to_owned(), true),
+            (format!("{looking}:irc.x NOTICE pntr :*** Spoofing your IP\r\n:irc.x 001 pntr :Welcome\r\n"), true),
+            (format!("{looking}:irc.x 004 pntr irc.x InspIRCd-3 iosw bk :bk\r\n"), false),
+            (format!("{looking}ERROR :Closing link\r\n"), false),
+            (format!("{looking}:irc.x 433 * pntr :Nickname is already in use\r\n"), false),
+            (":irc.x 001 pntr :Welcome\r\n".to_owned(), false),
+            ("220 NOTICE * x\r\n".to_owned(), false),
+            (":".to_owned(), false),
+            (String::new(), false),
+        ] {
+            assert_eq!(wait_for_welcome(bytes.as_bytes()).is_some(), is_to_come, "{bytes}");
         }
     }
 

@@ -93,9 +93,9 @@ static SERVICES: &[(u16, u8, &str)] = &[
     (888, T, "accessbuilder"), (898, T, "sun-manageconsole"), (902, T, "ideafarm-door"), (903, T, "ideafarm-panic"),
     (911, T, "xact-backup"), (953, T, "rndc"), (989, T, "ftps-data"), (990, T, "ftps"), (991, B, "nas"),
     (992, T, "telnets"), (993, T, "imaps"), (994, T, "ircs"), (995, T, "pop3s"), (1010, B, "surf"),
-    (1023, T, "netvenuechat"), (1025, T, "blackjack"), (1027, T, "6a44"), (1080, T, "socks"), (1085, T, "webobjects"),
+    (1023, T, "netvenuechat"), (1025, T, "blackjack"), (1027, U, "6a44"), (1080, T, "socks"), (1085, T, "webobjects"),
     (1089, T, "ff-annunc"), (1090, T, "ff-fms"), (1091, T, "ff-sm"), (1093, T, "proofd"), (1098, T, "rmiactivation"),
-    (1099, T, "rmiregistry"), (1110, T, "nfsd-status"), (1119, T, "bnetgame"), (1167, U, "cisco-ipsla"),
+    (1099, T, "rmiregistry"), (1110, T, "webadmstart"), (1119, T, "bnetgame"), (1167, U, "cisco-ipsla"),
     (1178, T, "skkserv"), (1191, T, "gpfs"), (1194, B, "openvpn"), (1214, B, "kazaa"), (1234, T, "search-agent"),
     (1241, T, "nessus"), (1270, T, "opsmgr"), (1311, T, "rxmon"), (1337, T, "menandmice-dns"), (1352, T, "lotusnote"),
     (1414, T, "ibm-mqseries"), (1417, T, "timbuktu-srv1"), (1433, B, "ms-sql-s"), (1434, U, "ms-sql-m"),
@@ -105,43 +105,45 @@ static SERVICES: &[(u16, u8, &str)] = &[
     (1666, T, "netview-aix-6"), (1677, T, "groupwise"), (1688, T, "nsjtp-data"), (1700, T, "mps-raft"),
     (1701, U, "l2tp"), (1718, U, "h323gatedisc"), (1719, U, "h323gatestat"), (1720, T, "h323hostcall"),
     (1723, T, "pptp"), (1755, B, "ms-streaming"), (1761, T, "landesk-rc"), (1801, T, "msmq"), (1812, B, "radius"),
-    (1813, B, "radius-acct"), (1863, T, "msnp"), (1883, B, "mqtt"), (1900, U, "ssdp"), (1911, T, "mtp"),
-    (1911, U, "fox"), (1935, T, "macromedia-fcs"), (1947, B, "hlserver"), (1962, T, "biap-mp"), (1984, T, "bigbrother"),
-    (1985, U, "hsrp"), (1998, T, "x25-svc-port"), (1999, T, "tcp-id-port"), (2000, T, "cisco-sccp"), (2001, T, "dc"),
-    (2002, T, "globe"), (2003, T, "graphite"), (2049, B, "nfs"), (2082, T, "cpanel"), (2083, T, "cpanels"),
-    (2086, T, "whm"), (2087, T, "whms"), (2095, T, "webmail"), (2096, T, "webmails"), (2100, T, "amiganetfs"),
-    (2102, T, "zephyr-srv"), (2103, T, "zephyr-clt"), (2104, T, "zephyr-hm"), (2105, T, "eklogin"),
-    (2121, T, "ccproxy-ftp"), (2123, U, "gtp-control"), (2152, U, "gtp-user"), (2161, T, "apc-agent"),
-    (2181, T, "zookeeper"), (2222, T, "ssh-alt"), (2222, U, "ethernet-ip-io"), (2301, T, "compaqdiag"),
-    (2323, T, "telnet-alt"), (2375, T, "docker"), (2376, T, "docker-s"), (2377, T, "swarm"), (2379, T, "etcd-client"),
-    (2380, T, "etcd-server"), (2381, T, "compaq-https"), (2401, T, "cvspserver"), (2404, T, "iec-104"),
-    (2427, U, "mgcp-gateway"), (2456, T, "altav-remmgt"), (2483, T, "ttc"), (2484, T, "ttc-ssl"), (2525, T, "smtp-alt"),
+    (1813, B, "radius-acct"), (1863, T, "msnp"), (1883, B, "mqtt"), (1900, U, "ssdp"), (1911, T, "fox"),
+    (1911, U, "mtp"), (1935, T, "macromedia-fcs"), (1947, B, "sentinelsrm"), (1962, T, "biap-mp"),
+    (1984, T, "bigbrother"), (1985, U, "hsrp"), (1998, T, "x25-svc-port"), (1999, T, "tcp-id-port"),
+    (2000, T, "cisco-sccp"), (2001, T, "dc"), (2002, T, "globe"), (2003, T, "graphite"), (2049, B, "nfs"),
+    (2082, T, "cpanel"), (2083, T, "cpanels"), (2086, T, "whm"), (2087, T, "whms"), (2095, T, "webmail"),
+    (2096, T, "webmails"), (2100, T, "amiganetfs"), (2102, T, "zephyr-srv"), (2103, T, "zephyr-clt"),
+    (2104, T, "zephyr-hm"), (2105, T, "eklogin"), (2121, T, "ccproxy-ftp"), (2123, U, "gtp-control"),
+    (2152, U, "gtp-user"), (2161, T, "apc-agent"), (2181, T, "zookeeper"), (2222, T, "ssh-alt"),
+    (2222, U, "ethernet-ip-io"), (2301, T, "compaqdiag"), (2323, T, "telnet-alt"), (2375, T, "docker"),
+    (2376, T, "docker-s"), (2377, T, "swarm"), (2379, T, "etcd-client"), (2380, T, "etcd-server"),
+    (2381, T, "compaq-https"), (2401, T, "cvspserver"), (2404, T, "iec-104"), (2427, U, "mgcp-gateway"),
+    (2456, T, "altav-remmgt"), (2483, T, "ttc"), (2484, T, "ttc-ssl"), (2525, T, "smtp-alt"),
     (2598, T, "citriximaclient"), (2601, T, "zebra"), (2602, T, "ripd"), (2604, T, "ospfd"), (2605, T, "bgpd"),
-    (2628, T, "dict"), (2638, T, "sybase"), (2701, T, "sms-rcinfo"), (2717, T, "pn-requester"),
+    (2628, T, "dict"), (2638, T, "sybaseanywhere"), (2701, T, "sms-rcinfo"), (2717, T, "pn-requester"),
     (2727, B, "mgcp-callagent"), (2761, T, "dicom-iscl"), (2762, T, "dicom-tls"), (2809, T, "corbaloc"),
-    (2869, T, "icslap"), (2947, T, "gpsd"), (2967, T, "ssc-agent"), (3000, T, "http-dev"), (3001, T, "nessus"),
-    (3050, T, "gds-db"), (3052, T, "powerchute"), (3128, T, "squid-http"), (3130, U, "icpv2"), (3205, B, "isns"),
+    (2869, T, "icslap"), (2947, T, "gpsd"), (2967, T, "ssc-agent"), (3000, T, "http-dev"), (3001, T, "origo-native"),
+    (3050, T, "gds-db"), (3052, T, "apc-3052"), (3128, T, "squid-http"), (3130, U, "icpv2"), (3205, B, "isns"),
     (3218, T, "emcsmtp"), (3260, T, "iscsi-target"), (3268, T, "msft-gc"), (3269, T, "msft-gc-ssl"),
     (3283, B, "net-assistant"), (3299, T, "saprouter"), (3306, T, "mysql"), (3310, T, "clamav"), (3333, T, "dec-notes"),
     (3389, B, "ms-wbt-server"), (3391, U, "savant"), (3478, B, "stun"), (3493, T, "nut"), (3544, U, "teredo"),
     (3551, T, "apcupsd"), (3632, T, "distcc"), (3659, T, "apple-sasl"), (3671, U, "efcp"), (3689, T, "daap"),
     (3690, T, "svn"), (3702, U, "ws-discovery"), (3784, U, "bfd-control"), (3785, U, "bfd-echo"), (3868, T, "diameter"),
     (3986, T, "mapper-ws-ethd"), (4000, T, "terabase"), (4045, B, "lockd"), (4070, T, "tripe"), (4118, T, "netscript"),
-    (4242, T, "vrml-multi-use"), (4369, T, "epmd"), (4433, U, "dtls-alt"), (4443, T, "https-alt"), (4444, T, "krb524"),
-    (4445, T, "upnotifyp"), (4500, U, "ipsec-nat-t"), (4505, T, "salt-publish"), (4506, T, "salt-request"),
-    (4567, T, "tram"), (4569, U, "iax"), (4646, T, "nomad"), (4647, T, "nomad-rpc"), (4662, T, "edonkey"),
-    (4730, T, "gearman"), (4739, B, "ipfix"), (4786, T, "smart-install"), (4789, U, "vxlan"), (4840, T, "opcua"),
-    (4848, T, "appserv-http"), (4899, T, "radmin"), (4949, T, "munin"), (5000, T, "upnp-http"),
-    (5001, T, "commplex-link"), (5002, T, "rfe"), (5003, T, "fmpro-internal"), (5004, U, "rtp-media"),
-    (5005, U, "rtcp-media"), (5009, T, "airport-admin"), (5020, T, "zenginkyo-1"), (5037, T, "adb-server"),
-    (5044, T, "beats"), (5050, T, "mmcc"), (5051, T, "ida-agent"), (5060, B, "sip"), (5061, B, "sips"),
-    (5080, T, "onscreen"), (5093, U, "sentinel-lm"), (5100, T, "admd"), (5101, T, "admdog"), (5120, T, "barracuda-bbs"),
-    (5190, T, "aol"), (5222, T, "xmpp-client"), (5223, T, "xmpp-client-s"), (5226, T, "hp-status"),
-    (5246, U, "capwap-control"), (5247, U, "capwap-data"), (5269, T, "xmpp-server"), (5280, T, "xmpp-bosh"),
-    (5298, T, "presence"), (5349, U, "stuns"), (5351, U, "nat-pmp"), (5353, U, "mdns"), (5355, B, "llmnr"),
-    (5357, T, "wsdapi"), (5405, T, "netsupport"), (5432, T, "postgresql"), (5433, T, "postgresql-alt"),
-    (5500, T, "hotline"), (5510, T, "secureidprop"), (5544, T, "sgi-eventmond"), (5550, T, "sdadmind"),
-    (5555, T, "adb"), (5556, T, "freeciv"), (5560, T, "isqlplus"), (5601, T, "kibana"), (5631, T, "pcanywheredata"),
+    (4190, T, "sieve"), (4242, T, "vrml-multi-use"), (4369, T, "epmd"), (4433, U, "dtls-alt"), (4443, T, "https-alt"),
+    (4444, T, "krb524"), (4445, T, "upnotifyp"), (4500, U, "ipsec-nat-t"), (4505, T, "salt-publish"),
+    (4506, T, "salt-request"), (4559, T, "hylafax"), (4567, T, "tram"), (4569, U, "iax"), (4646, T, "nomad"),
+    (4647, T, "nomad-rpc"), (4662, T, "edonkey"), (4713, T, "pulseaudio"), (4730, T, "gearman"), (4739, B, "ipfix"),
+    (4786, T, "smart-install"), (4789, U, "vxlan"), (4840, T, "opcua"), (4848, T, "appserv-http"), (4899, T, "radmin"),
+    (4949, T, "munin"), (5000, T, "upnp-http"), (5001, T, "commplex-link"), (5002, T, "rfe"),
+    (5003, T, "fmpro-internal"), (5004, U, "rtp-media"), (5005, U, "rtcp-media"), (5009, T, "airport-admin"),
+    (5020, T, "zenginkyo-1"), (5037, T, "adb-server"), (5044, T, "beats"), (5050, T, "mmcc"), (5051, T, "ita-agent"),
+    (5060, B, "sip"), (5061, B, "sips"), (5080, T, "onscreen"), (5093, U, "sentinel-lm"), (5100, T, "socalia"),
+    (5101, T, "talarian-tcp"), (5120, T, "barracuda-bbs"), (5190, T, "aol"), (5201, T, "iperf3"),
+    (5222, T, "xmpp-client"), (5223, T, "xmpp-client-s"), (5226, T, "hp-status"), (5246, U, "capwap-control"),
+    (5247, U, "capwap-data"), (5269, T, "xmpp-server"), (5280, T, "xmpp-bosh"), (5298, T, "presence"),
+    (5349, U, "stuns"), (5351, U, "nat-pmp"), (5353, U, "mdns"), (5355, B, "llmnr"), (5357, T, "wsdapi"),
+    (5405, T, "netsupport"), (5432, T, "postgresql"), (5433, T, "postgresql-alt"), (5500, T, "hotline"),
+    (5510, T, "secureidprop"), (5550, T, "sdadmind"), (5553, T, "sgi-eventmond"), (5555, T, "adb"),
+    (5556, T, "freeciv"), (5560, T, "isqlplus"), (5601, T, "kibana"), (5631, T, "pcanywheredata"),
     (5632, U, "pcanywherestat"), (5666, T, "nrpe"), (5667, T, "nsca"), (5671, T, "amqps"), (5672, T, "amqp"),
     (5678, B, "rrac"), (5683, B, "coap"), (5684, B, "coaps"), (5718, T, "dpm"), (5800, T, "vnc-http"),
     (5801, T, "vnc-http-1"), (5858, T, "node-debug"), (5900, T, "vnc"), (5901, T, "vnc-1"), (5902, T, "vnc-2"),
@@ -149,12 +151,12 @@ static SERVICES: &[(u16, u8, &str)] = &[
     (5987, T, "wbem-rmi"), (5988, T, "wbem-http"), (5989, T, "wbem-https"), (6000, T, "x11"), (6001, T, "x11-1"),
     (6002, T, "x11-2"), (6003, T, "x11-3"), (6004, T, "x11-4"), (6005, T, "x11-5"), (6006, T, "x11-6"),
     (6007, T, "x11-7"), (6009, T, "x11-9"), (6081, U, "geneve"), (6082, T, "varnish-admin"), (6112, T, "dtspc"),
-    (6123, T, "backup-express"), (6129, T, "dameware"), (6156, T, "hp-scanjet"), (6343, U, "sflow"),
-    (6346, B, "gnutella"), (6379, T, "redis"), (6380, T, "redis-tls"), (6389, T, "clariion"),
-    (6443, T, "kubernetes-api"), (6502, T, "netop-rc"), (6510, T, "mcer-port"), (6514, T, "syslog-tls"),
-    (6543, T, "mythtv"), (6566, T, "sane-port"), (6580, T, "parsec-master"), (6600, T, "mpd"), (6646, T, "mcafee"),
-    (6660, T, "irc-alt"), (6665, T, "irc-alt"), (6666, T, "irc-alt"), (6667, T, "irc-alt"), (6668, T, "irc-alt"),
-    (6669, T, "irc-alt"), (6697, T, "ircs-u"), (6789, T, "ibm-db2-admin"), (6881, B, "bittorrent"), (6969, T, "acmsd"),
+    (6123, T, "backup-express"), (6129, T, "dameware"), (6343, U, "sflow"), (6346, B, "gnutella"), (6379, T, "redis"),
+    (6380, T, "redis-tls"), (6389, T, "clariion"), (6443, T, "kubernetes-api"), (6502, T, "netop-rc"),
+    (6510, T, "mcer-port"), (6514, T, "syslog-tls"), (6543, T, "mythtv"), (6566, T, "sane-port"),
+    (6580, T, "parsec-master"), (6600, T, "mpd"), (6646, T, "mcafee"), (6660, T, "irc-alt"), (6665, T, "irc-alt"),
+    (6666, T, "irc-alt"), (6667, T, "irc-alt"), (6668, T, "irc-alt"), (6669, T, "irc-alt"), (6697, T, "ircs-u"),
+    (6789, T, "smc-https"), (6800, T, "aria2"), (6881, B, "bittorrent"), (6969, T, "acmsd"),
     (7000, T, "afs3-fileserver"), (7001, T, "weblogic"), (7001, U, "afs3-callback"), (7002, T, "weblogic-s"),
     (7004, T, "afs3-kaserver"), (7007, T, "afs3-bos"), (7070, T, "realserver"), (7100, T, "font-service"),
     (7199, T, "cassandra-jmx"), (7400, T, "rtps-discovery"), (7443, T, "oracleas-https"), (7473, T, "neo4j-https"),
@@ -185,14 +187,14 @@ static SERVICES: &[(u16, u8, &str)] = &[
     (9104, T, "jetdirect"), (9105, T, "jetdirect"), (9106, T, "jetdirect"), (9107, T, "jetdirect"),
     (9111, T, "dragon-ids"), (9160, T, "cassandra-thrift"), (9200, T, "elasticsearch"), (9300, T, "elasticsearch-node"),
     (9389, T, "adws"), (9390, T, "openvas"), (9392, T, "openvas-web"), (9415, T, "pplive"), (9418, T, "git"),
-    (9443, T, "tungsten-https"), (9500, T, "ismserver"), (9535, T, "man"), (9595, T, "pds"),
+    (9443, T, "tungsten-https"), (9500, T, "ismserver"), (9535, T, "mngsuite"), (9595, T, "pds"),
     (9600, T, "micromuse-ncpw"), (9618, T, "condor"), (9666, T, "zoomcp"), (9876, T, "sd"), (9898, T, "monkeycom"),
     (9943, T, "https-alt"), (9944, T, "https-alt"), (9993, U, "zerotier"), (9999, T, "abyss"), (10000, T, "webmin"),
     (10001, U, "ubnt-discovery"), (10050, T, "zabbix-agent"), (10051, T, "zabbix-trapper"), (10080, T, "amanda"),
     (10082, T, "amandaidx"), (10162, U, "snmptrap-tls"), (10243, T, "wmp-http"), (10250, T, "kubelet"),
     (10255, T, "kubelet-ro"), (10257, T, "kube-controller"), (10259, T, "kube-scheduler"), (10443, T, "https-alt"),
     (10809, T, "nbd"), (11111, T, "vce"), (11112, T, "dicom"), (11211, B, "memcache"), (11371, T, "hkp"),
-    (11434, T, "ollama"), (12000, T, "cce4x"), (12345, T, "netbus"), (13306, T, "mysql-alt"), (13720, T, "bprd"),
+    (11434, T, "ollama"), (12000, T, "entextxid"), (12345, T, "netbus"), (13306, T, "mysql-alt"), (13720, T, "bprd"),
     (13721, T, "bpdbm"), (13722, T, "bpjava-msvc"), (13724, T, "vnetd"), (13782, T, "bpcd"), (13783, T, "vopied"),
     (15672, T, "rabbitmq-web"), (16000, T, "fmsas"), (16080, T, "osxwebadmin"), (16992, T, "amt-soap-http"),
     (16993, T, "amt-soap-https"), (17185, U, "wdbrpc"), (17500, B, "dropbox-lansync"), (17988, T, "ilo-media"),
@@ -201,14 +203,14 @@ static SERVICES: &[(u16, u8, &str)] = &[
     (20000, B, "dnp"), (20048, U, "mountd"), (20222, T, "ipulse-ics"), (22222, T, "easyengine"),
     (23023, T, "telnet-alt"), (25565, T, "minecraft"), (25672, T, "rabbitmq-dist"), (25826, U, "collectd"),
     (26379, T, "redis-sentinel"), (27015, B, "steam"), (27017, T, "mongodb"), (27018, T, "mongodb-shard"),
-    (27019, T, "mongodb-config"), (27960, U, "quake3"), (28017, T, "mongodb-web"), (30718, B, "lantronix-setup"),
-    (31337, T, "elite"), (32400, T, "plex"), (32764, T, "router-backdoor"), (32768, T, "filenet-tms"),
-    (33060, T, "mysqlx"), (33434, U, "traceroute"), (34962, B, "profinet-rt"), (34964, B, "profinet-cm"),
-    (37777, T, "dahua-dvr"), (41641, U, "tailscale"), (41794, B, "crestron-cip"), (44818, B, "ethernet-ip"),
-    (47808, U, "bacnet"), (49152, T, "dynamic"), (50000, T, "ibm-db2"), (50070, T, "hdfs-web"),
-    (50075, T, "hdfs-datanode"), (51413, B, "transmission-peer"), (51820, U, "wireguard"), (54321, T, "bo2k"),
-    (55553, T, "metasploit-rpc"), (61613, T, "stomp"), (61616, T, "activemq"), (62078, T, "iphone-sync"),
-    (64738, B, "mumble"),
+    (27019, T, "mongodb-config"), (27960, U, "quake3"), (28017, T, "mongodb-web"), (30013, T, "hana-system"),
+    (30015, T, "hana"), (30718, B, "lantronix-setup"), (31337, T, "elite"), (32400, T, "plex"),
+    (32764, T, "router-backdoor"), (32768, T, "filenet-tms"), (33060, T, "mysqlx"), (33434, U, "traceroute"),
+    (34962, B, "profinet-rt"), (34964, B, "profinet-cm"), (37777, T, "dahua-dvr"), (41641, U, "tailscale"),
+    (41794, B, "crestron-cip"), (44818, B, "ethernet-ip"), (47808, U, "bacnet"), (49152, T, "dynamic"),
+    (50000, T, "ibm-db2"), (50070, T, "hdfs-web"), (50075, T, "hdfs-datanode"), (51413, B, "transmission-peer"),
+    (51820, U, "wireguard"), (54321, T, "bo2k"), (55553, T, "metasploit-rpc"), (61613, T, "stomp"),
+    (61616, T, "activemq"), (62078, T, "iphone-sync"), (64738, B, "mumble"),
 ];
 
 #[cfg(test)]
@@ -221,6 +223,56 @@ mod tests {
             let ((a, protocols_a, _), (b, protocols_b, _)) = (pair[0], pair[1]);
             assert!(a < b || (a == b && protocols_a & protocols_b == 0), "{a} then {b}");
         }
+    }
+
+    /// Where this table has another name than the system's on purpose: what is found there today, or an older name of the same.
+    const KNOWN_AS: &[(u16, &str)] = &[
+        (777, "multiling-http"),
+        (783, "spamassassin"),
+        (1645, "radius"),
+        (1646, "radacct"),
+        (2086, "whm"),
+        (2121, "ccproxy-ftp"),
+        (4899, "radmin"),
+        (5061, "sips"),
+        (6346, "gnutella"),
+        (6667, "irc-alt"),
+        (7000, "afs3-fileserver"),
+        (8021, "ftp-proxy"),
+        (8081, "http-alt"),
+        (8088, "radan-http"),
+        (9101, "jetdirect"),
+        (9102, "jetdirect"),
+        (9103, "jetdirect"),
+        (17500, "dropbox-lansync"),
+    ];
+
+    #[test]
+    fn where_the_system_names_a_port_the_table_says_the_same_or_is_different_on_purpose() {
+        let Ok(services) = std::fs::read_to_string("/etc/services") else {
+            eprintln!("not compared: there is no /etc/services");
+            return;
+        };
+        let mut differing = Vec::new();
+        for line in services.lines().map(|line| line.split('#').next().unwrap_or_default()) {
+            let mut words = line.split_whitespace();
+            let (Some(name), Some((port, protocol))) =
+                (words.next(), words.next().and_then(|word| word.split_once('/')))
+            else {
+                continue;
+            };
+            let protocol = match protocol {
+                "tcp" => Protocol::Tcp,
+                "udp" => Protocol::Udp,
+                _ => continue,
+            };
+            let port: u16 = port.parse().unwrap();
+            let Some(ours) = service_name(port, protocol) else { continue };
+            if ours != name && !words.any(|alias| alias == ours) && !KNOWN_AS.contains(&(port, ours)) {
+                differing.push((port, ours, name.to_owned()));
+            }
+        }
+        assert!(differing.is_empty(), "{differing:?}");
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod dcerpc;
 mod dns;
 mod drda;
 mod enip;
+mod freeciv;
 mod http;
 mod ike;
 mod kafka;
@@ -73,6 +74,7 @@ static DISSECTORS: &[Dissector] = &[
     Dissector { name: "dns-tcp", read: dns::read_tcp },
     Dissector { name: "drda", read: drda::read },
     Dissector { name: "enip", read: enip::read },
+    Dissector { name: "freeciv", read: freeciv::read },
     Dissector { name: "http", read: http::read },
     Dissector { name: "ike", read: ike::read },
     Dissector { name: "kafka", read: kafka::read },

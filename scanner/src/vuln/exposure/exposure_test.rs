@@ -242,3 +242,17 @@ expect = "^hello"
     assert!(found.contains(&"OWN-REDIS-ANY".to_owned()), "what was seen is judged by all rules: {found:?}");
     assert!(!found.contains(&"OWN-ECHO".to_owned()));
 }
+
+#[test]
+fn a_check_that_asks_for_a_path_asks_for_one_that_nobody_has_as_well() {
+    // A server that answers every path alike, such as one that documents what others answer, has none of them.
+    let steps = FILES.iter().flat_map(|(_, text)| text.lines()).filter_map(|line| line.split_once("{ get = '"));
+    let mut count = 0;
+    for (_, step) in steps {
+        let (path, rest) = step.split_once('\'').unwrap();
+        let is_front_page = path == "/" || path.starts_with("/?");
+        assert!(is_front_page || rest.contains("only_there = true"), "{path}");
+        count += 1;
+    }
+    assert!(count >= 20, "{count}");
+}

@@ -18,6 +18,9 @@ const CONFIDENCE_NAMED: u8 = 90;
 /// `iOS` in a header is the telephone's, never the router's.
 const NO_PRODUCTS: [&str; 10] = ["http", "https", "dav", "servlet", "jsp", "java", "mod_ssl", "mod_dav", "ssl", "ios"];
 
+/// A server that was made from Apache's, whose version it names behind its own: its maker corrects it, and the version stays.
+const MADE_FROM_APACHE: &str = "ibm_http_server";
+
 /// One product that a service names.
 #[derive(Debug, Clone)]
 pub(super) struct Component {
@@ -172,6 +175,7 @@ fn named_in(text: &str) -> Vec<Component> {
     // `Passenger(R) 6.0.4`: a mark of trade is no word.
     let text = text.replace("(R)", " ").replace("(TM)", " ");
     let words: Vec<&str> = text.split(between).filter(|word| !word.is_empty()).take(WORDS_MAX).collect();
+    let is_made_from_apache = words.first().is_some_and(|word| word.to_lowercase().starts_with(MADE_FROM_APACHE));
     let mut found = Vec::new();
     for (at, word) in words.iter().enumerate() {
         let before = at.checked_sub(1).and_then(|at| words.get(at));
@@ -190,7 +194,8 @@ fn named_in(text: &str) -> Vec<Component> {
             Some((pair, entry)) => (pair, Some(entry)),
             None => (name, product::find(Some(name), None)),
         };
-        if NO_PRODUCTS.iter().any(|word| name.eq_ignore_ascii_case(word)) {
+        let is_no_product = NO_PRODUCTS.iter().any(|word| name.eq_ignore_ascii_case(word));
+        if is_no_product || is_made_from_apache && name.eq_ignore_ascii_case("apache") {
             continue;
         }
         if let Some(entry) = entry {

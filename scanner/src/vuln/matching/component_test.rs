@@ -187,7 +187,7 @@ fn whoever_ships_the_server_ships_its_parts() {
 fn a_shortened_version_is_potential_at_most() {
     let potential = |version: &str, header: &str| found(&web("Apache httpd", version, &[("server", header)]));
     assert!(potential("2", "Apache/2").is_empty(), "a major version alone says nothing");
-    for (version, header) in [("2.4", "Apache/2.4"), ("2.4.x", "Apache/2.4.x"), ("2.4.", "Apache/2.4.")] {
+    for (version, header) in [("2.4", "Apache/2.4"), ("2.4.x", "Apache/2.4.x"), ("2.4.xx", "Apache/2.4.xx"), ("2.4.", "Apache/2.4.")] {
         let all = potential(version, header);
         assert_eq!(all, [("10".to_owned(), "Apache httpd 2.4".to_owned(), false)], "{header}");
     }
@@ -335,4 +335,21 @@ fn packages_of_collections_are_not_the_programs_that_they_wrap() {
     let product = json!({"packageName": "php", "collectionURL": "https://registry.example", "versions": [
         {"version": "0", "status": "affected", "lessThan": "99"}]});
     assert_eq!(of_php(&product, "Apache/2.4.62", &["8.0.11"]), ["-"]);
+}
+
+#[test]
+fn the_version_that_a_server_was_made_from_is_not_its_own() {
+    let components = |server: &str| {
+        let service = web("", "", &[("server", server)]);
+        let all = component::components_of(&service, &[]);
+        all.into_iter().map(|part| (part.name, part.version.unwrap_or_default())).collect::<Vec<_>>()
+    };
+    let named = |name: &str, version: &str| (name.to_owned(), version.to_owned());
+    assert!(components("IBM_HTTP_Server/8.5.5.0 Apache/2.2.8 (Win32)").is_empty());
+    assert_eq!(components("Apache/2.2.8 (Win32)"), [named("Apache", "2.2.8")]);
+    assert_eq!(
+        components("IBM_HTTP_Server/8.5.5.0 Apache/2.2.8 PHP/5.2.4"),
+        [named("PHP", "5.2.4")],
+        "what it carries has its own"
+    );
 }

@@ -10,6 +10,8 @@ use crate::vuln::product;
 
 /// A system of which no more than so much is sure was told by packets, not by words.
 const OS_GUESS_MAX: u8 = 60;
+/// What some write for the places of a version that they leave out, longest first.
+const WILD: [&str; 5] = [".xx", ".XX", ".x", ".X", ".*"];
 /// Most CPE names that are looked at of one service.
 const CPES_MAX: usize = 16;
 
@@ -158,7 +160,7 @@ fn is_guessed(service: &Service) -> bool {
 /// Whether what was told says by an `x` or an asterisk that places are left out behind `told`.
 fn is_wild(whole: &str, told: &str) -> bool {
     let rest = whole.trim_start().strip_prefix(told).unwrap_or_default();
-    [".x", ".X", ".*"].into_iter().any(|wild| rest.starts_with(wild))
+    WILD.into_iter().any(|wild| rest.starts_with(wild))
 }
 
 /// The version in what was told, without the `x` that some write for the places that they leave out.
@@ -167,7 +169,7 @@ fn told_version(version: &str) -> Option<&str> {
     // Ruby tells the day of its release behind its version: `2.6.6/2020-03-31`.
     let version = version.split('/').next()?;
     let mut version = version.trim_end_matches([',', ';', ')', '.']);
-    while let Some(front) = [".x", ".X", ".*"].into_iter().find_map(|wild| version.strip_suffix(wild)) {
+    while let Some(front) = WILD.into_iter().find_map(|wild| version.strip_suffix(wild)) {
         version = front;
     }
     Some(version).filter(|version| !version.is_empty())

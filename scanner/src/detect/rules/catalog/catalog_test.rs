@@ -164,3 +164,34 @@ fn cpes_are_whole_names() {
         }
     }
 }
+
+#[test]
+fn a_page_that_speaks_of_a_product_is_not_taken_for_it() {
+    let index = RuleIndex::new(FILES).unwrap();
+    let (web, protocol) = asked(&index, "http-get");
+    let head = "HTTP/1.1 200 OK\r\nServer: nginx/1.24.0\r\nContent-Type: text/html\r\n\r\n";
+    let mut problems = Vec::new();
+    for (file, text) in files() {
+        for rule in text.rule.iter().map(|rule| rule.get_ref()) {
+            for example in rule.example.iter().map(|example| example.get_ref()) {
+                let bytes = unescape(&example.bytes).unwrap();
+                let page = String::from_utf8_lossy(&bytes);
+                let title = page.split_once("<title>").and_then(|(_, rest)| rest.split_once("</title>"));
+                let title = title.map_or("", |(title, _)| title);
+                let product = example.product.as_deref().unwrap_or_default();
+                let mut pages = vec![format!("<title>Notes</title><p>We run {product} 1.2.3, {title}, behind it.</p>")];
+                if !title.is_empty() {
+                    pages.push(format!("<title>How to run {title} at home</title>"));
+                }
+                for page in pages {
+                    let found = index.matches(web, protocol, format!("{head}{page}").as_bytes()).unwrap();
+                    if found.service.product.as_deref() != Some("nginx") {
+                        problems.push(format!("{file}: {:?} claims {page}", found.service.rule));
+                    }
+                }
+            }
+        }
+    }
+    problems.dedup();
+    assert!(problems.is_empty(), "\n{}", problems.join("\n"));
+}

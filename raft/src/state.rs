@@ -21,6 +21,7 @@ mod log_places;
 mod measures;
 mod nodes;
 mod offline;
+mod orders;
 mod priority;
 mod quotas;
 mod remarks;
@@ -75,6 +76,7 @@ pub use log_places::LogPlace;
 pub use measures::Measures;
 pub use nodes::{NodeRecord, NodeStatus};
 pub use offline::OfflineWorker;
+pub use orders::{ORDERS_KEPT_MAX, OrderRecord};
 pub use priority::{Priority, PriorityError};
 pub use quotas::TokenDay;
 pub use remarks::Remarks;
@@ -195,6 +197,8 @@ tables! {
     50 authority: u8 => Authority;
     /// What signs sessions, by number.
     51 session_keys: u64 => SessionKey;
+    /// The job that was made of each order that asks for one: it outlasts the job.
+    52 orders: Digest => OrderRecord;
     #[cfg(feature = "next-version")]
     255 rehearsals: NodeId => u64;
 }

@@ -22,7 +22,7 @@ use super::addresses::{self, Hints};
 use super::api_tls::now_s;
 use super::certifier;
 use crate::access::{self, Denied, Peer};
-use crate::coordinator::{WorkSessions, demote, granted, plan_removal, soft_state};
+use crate::coordinator::{WorkSessions, demote, granted, plan_removal, retire, soft_state};
 use crate::drill::{Fault, Faults};
 use crate::gateway::{Gateway, serve_relay};
 use crate::join::Door;
@@ -377,6 +377,7 @@ async fn answer(request: Request, peer: Peer, services: &StreamServices) -> Answ
             None => Answer::NotLeader { leader: services.raft.status().leader },
         },
         Request::Demote(node) => demote(&services.raft, &services.sessions, node).await,
+        Request::Retire(node) => retire(&services.raft, &services.sessions, node).await,
         Request::Suffer { node, fault, after_ms } => {
             let suffers = if node == services.raft.node() {
                 let faults = services.faults.as_ref().ok_or_else(|| "this node has no mesh".to_owned());

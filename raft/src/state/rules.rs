@@ -182,18 +182,26 @@ impl State {
                 }
                 Ok(response)
             }
-            Arrangement::Carried(submission) => {
-                if !self.is_asked_again(submission) {
-                    self.within_limits(&author.who, submission)?;
-                }
-                let response = self.carry(index, submission)?;
-                if let Response::Submitted { job, existing: false } = response {
-                    self.count_targets(&author.who, submission);
-                    self.note_author(job, author.cut());
-                }
-                Ok(response)
-            }
+            Arrangement::Carried(submission) => self.carry_as(index, submission, author),
         }
+    }
+
+    /// Accepts a job whose work is carried, and keeps who asked for it.
+    pub(super) fn carry_as(
+        &mut self,
+        index: u64,
+        submission: &Submission,
+        author: &Author,
+    ) -> Result<Response, Refusal> {
+        if !self.is_asked_again(submission) {
+            self.within_limits(&author.who, submission)?;
+        }
+        let response = self.carry(index, submission)?;
+        if let Response::Submitted { job, existing: false } = response {
+            self.count_targets(&author.who, submission);
+            self.note_author(job, author.cut());
+        }
+        Ok(response)
     }
 
     /// Who asked for a schedule; `None` for nobody that is known.

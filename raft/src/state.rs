@@ -229,6 +229,12 @@ impl State {
         self.nodes.iter().map(|(id, record)| (*id, record))
     }
 
+    /// Grows with each change of what is known of nodes: as long as it is the same, so are they.
+    #[must_use]
+    pub fn nodes_revision(&self) -> u64 {
+        self.nodes.revision()
+    }
+
     /// One node.
     #[must_use]
     pub fn node(&self, node: NodeId) -> Option<&NodeRecord> {
@@ -283,6 +289,12 @@ impl State {
     /// All leases that are out.
     pub fn leases(&self) -> impl Iterator<Item = (UnitKey, &Lease)> {
         self.leases.iter().map(|(unit, lease)| (*unit, lease))
+    }
+
+    /// The lease of a unit, where it is out.
+    #[must_use]
+    pub fn lease(&self, unit: &UnitKey) -> Option<&Lease> {
+        self.leases.get(unit)
     }
 
     /// The leases that are out for one job.

@@ -224,7 +224,7 @@ async fn serve_calls(stream: &mut FrameStream, services: &StreamServices) -> Res
                         // A node that only scans says where it is itself, and nothing of others.
                         let all = matches!(peer, Peer::Member(_));
                         hints.take(&from, list.into_iter().filter(|it| all || it.peer == from).collect());
-                        Answer::Addresses(addresses::view(mesh, own))
+                        Answer::Addresses(addresses::view(&services.raft, mesh, own))
                     }
                     None => Answer::NotFound,
                 };
@@ -424,7 +424,7 @@ fn seen_at(services: &StreamServices, node: NodeId) -> Option<IpAddr> {
     let peer = services.raft.read(|state| state.node(node).map(|record| record.info.peer.clone()))?;
     let peer: PeerId = peer.parse().ok()?;
     let mesh = &services.whereabouts.as_ref()?.mesh;
-    let remote = mesh.peers().into_iter().find(|info| info.peer == peer)?.remote?;
+    let remote = mesh.peer(peer)?.remote?;
     Some(remote.ip().to_canonical())
 }
 

@@ -141,6 +141,7 @@ pub fn call_outside(peer: Peer, request: &Request) -> Result<(), Denied> {
         | Request::Soft
         | Request::PlanRemoval(_)
         | Request::Demote(_)
+        | Request::Retire(_)
         | Request::ReadIndex
         | Request::Certify { .. }
         | Request::TransferLeader(_)
@@ -174,6 +175,7 @@ pub fn call(peer: Peer, request: &Request) -> Result<(), Denied> {
         }
         Request::TransferLeader(_) => members_only("hand leadership over", OPERATOR),
         Request::Demote(_) => members_only("keep a node from voting", OPERATOR),
+        Request::Retire(_) => members_only("take a node out", OPERATOR),
         Request::KeepChunk { .. } => members_only("have chunks kept", LEADER),
         Request::Suffer { .. } => members_only("have a fault rehearsed", OPERATOR),
     }
@@ -279,7 +281,9 @@ pub fn judged_from(command: &Command) -> u64 {
     match command {
         Command::Complete { completions } => completions.iter().map(|it| it.lease.epoch).max().unwrap_or(0),
         Command::CompleteWith { completion, .. } => completion.lease.epoch,
-        Command::Release { leases } | Command::Expire { leases, .. } => newest(leases),
+        Command::Release { leases } | Command::Expire { leases, .. } | Command::Decline { leases, .. } => {
+            newest(leases)
+        }
         _ => 0,
     }
 }
@@ -288,7 +292,7 @@ pub fn judged_from(command: &Command) -> u64 {
 fn right(kind: CommandKind) -> Right {
     use CommandKind as Kind;
     match kind {
-        Kind::Complete | Kind::CompleteWith | Kind::CompleteMeasured | Kind::Release | Kind::Expire => {
+        Kind::Complete | Kind::CompleteWith | Kind::CompleteMeasured | Kind::Release | Kind::Expire | Kind::Decline => {
             Right::OfOwnLeases
         }
         Kind::UpdateNode
@@ -332,7 +336,8 @@ fn right(kind: CommandKind) -> Right {
         | Kind::RevokeAccessToken
         | Kind::LimitAccessToken
         | Kind::NoteAudit
-        | Kind::SubmitAs => Right::Not(OPERATOR),
+        | Kind::SubmitAs
+        | Kind::SubmitOrdered => Right::Not(OPERATOR),
         Kind::SetAuthority => Right::Not(AUTHORITY),
         Kind::SetSessionKey => Right::Not(SESSIONS),
         Kind::Grant
@@ -402,7 +407,9 @@ fn is_of_own_leases(state: &State, node: NodeId, command: &Command) -> bool {
     match command {
         Command::Complete { completions } => completions.iter().all(of_own),
         Command::CompleteWith { completion, .. } | Command::CompleteMeasured { completion, .. } => of_own(completion),
-        Command::Release { leases } | Command::Expire { leases, .. } => leases.iter().all(of_nobody_else),
+        Command::Release { leases } | Command::Expire { leases, .. } | Command::Decline { leases, .. } => {
+            leases.iter().all(of_nobody_else)
+        }
         _ => false,
     }
 }

@@ -40,6 +40,7 @@ mod man;
 mod nodes;
 mod output;
 mod plan;
+mod private_files;
 mod profile;
 mod progress;
 mod queue;

@@ -29,9 +29,9 @@ use pentora_raft::state::{Lease, NodeStatus, Settings};
 use pentora_raft::{JobId, NodeId, Raft, Response, Role};
 use tokio_util::sync::CancellationToken;
 
-pub use demotion::demote;
+pub use demotion::{demote, retire};
 pub use members::plan_removal;
-pub use work_sessions::{WorkSessions, granted};
+pub use work_sessions::{Standing, WorkSessions, granted};
 
 use crate::results::Exchange;
 use crate::rpc::SoftState;
@@ -46,6 +46,11 @@ use tracks::Tracks;
 
 /// How often the leader looks at everything even where nothing seems to have happened.
 const ROUND: Duration = Duration::from_millis(100);
+/// A round is followed by a rest as long as it took, so that looking takes half a core at most where there is much to look at, and
+/// what came meanwhile is looked at together; by none where it took less than this, which is the clock's tick.
+const REST_MIN: Duration = Duration::from_millis(1);
+/// The longest rest: short against the time of a unit, of which a worker holds two.
+const REST_MAX: Duration = Duration::from_millis(10);
 /// How often the voters are looked at.
 const MEMBERS_ROUND: Duration = Duration::from_millis(300);
 /// How long no grant is proposed after one that the state machine refused as a whole: every proposal is an entry of the
@@ -85,6 +90,8 @@ pub struct Coordinator {
     /// The last word of the leader before this one, where this node followed it.
     before: Option<Word>,
     members_looked: Option<Instant>,
+    /// When each lease was looked at for how long it is out and how far it is.
+    leases_looked: Option<Instant>,
     refused_at: Option<Instant>,
     settings_proposed: Option<Instant>,
     deadlines: Deadlines,
@@ -120,6 +127,7 @@ impl Coordinator {
             led_term: 0,
             before: None,
             members_looked: None,
+            leases_looked: None,
             refused_at: None,
             settings_proposed: None,
             deadlines: Deadlines::default(),
@@ -150,7 +158,16 @@ impl Coordinator {
                 _ = woken.changed() => {}
                 () = self.raft.status_changed(ROUND) => {}
             }
+            let begun = Instant::now();
             self.round().await;
+            let rest = begun.elapsed().min(REST_MAX);
+            if rest >= REST_MIN {
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(rest) => {}
+                }
+            }
         }
     }
 
@@ -172,6 +189,7 @@ impl Coordinator {
                 self.before = self.raft.last_word().filter(|word| word.term > self.led_term);
                 self.led_term = term;
                 (self.deadlines, self.paces, self.turns, self.holds) = Default::default();
+                self.leases_looked = None;
                 self.tracks = Tracks::default();
                 self.sessions.open();
                 if self.raft.read(|state| state.settings().is_some_and(|held| *held != self.config.settings)) {
@@ -192,7 +210,11 @@ impl Coordinator {
             self.deadlines.begin_anew();
         }
         self.hear(now, &settings).await;
-        self.take_back_late(now, &settings).await;
+        let looks_at_leases = self.leases_looked.is_none_or(|at| now.saturating_duration_since(at) >= ROUND);
+        if looks_at_leases {
+            self.leases_looked = Some(now);
+            self.take_back_late(now, &settings).await;
+        }
         let now_ms = self.raft.now_ms();
         self.answer_failures(&settings, now_ms).await;
         for command in self.holds.look(&self.raft, &self.exchange, now) {
@@ -202,7 +224,9 @@ impl Coordinator {
         self.reconcile();
         self.track(now_ms);
         self.grant(now, &settings, now_ms).await;
-        self.measure(now);
+        if looks_at_leases {
+            self.measure(now);
+        }
         if self.has_mesh && self.members_looked.is_none_or(|at| now.duration_since(at) >= MEMBERS_ROUND) {
             self.members_looked = Some(now);
             let led = self.watch.map_or(Duration::ZERO, |watch| watch.lasts(now));
@@ -234,7 +258,10 @@ impl Coordinator {
         let heard = self.sessions.heard();
         let nodes: Vec<(NodeId, NodeStatus)> =
             self.raft.read(|state| state.nodes().map(|(id, node)| (id, node.status)).collect());
-        self.left.retain(|left, _| nodes.contains(&(*left, NodeStatus::Left)));
+        // They come in the order of their ids.
+        let status_of =
+            |id: NodeId| nodes.binary_search_by_key(&id, |(node, _)| *node).ok().and_then(|at| nodes.get(at));
+        self.left.retain(|left, _| status_of(*left).is_some_and(|(_, status)| *status == NodeStatus::Left));
         for (node, status) in nodes {
             let last = heard.get(&node).copied();
             let before = self.before.filter(|word| word.leader == node).map(|word| word.at);
@@ -305,12 +332,12 @@ impl Coordinator {
 
     /// Tells workers to stop units whose lease is gone, and to work on those that stand.
     fn reconcile(&self) {
-        let standing: BTreeMap<LeaseRef, Lease> = self.raft.read(|state| {
+        self.raft.read(|state| {
             let leases = state.leases();
-            leases.map(|(unit, lease)| (LeaseRef { unit, epoch: lease.epoch }, lease.clone())).collect()
+            let standing = leases.map(|(unit, lease)| (LeaseRef { unit, epoch: lease.epoch }, lease)).collect();
+            self.sessions.revoke_all_but(&standing);
+            self.sessions.remind(&standing);
         });
-        self.sessions.revoke_all_but(&standing);
-        self.sessions.remind(&standing);
     }
 
     /// Tells which leases are gone and which jobs are over.

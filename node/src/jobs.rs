@@ -16,7 +16,9 @@ mod split;
 
 use std::time::Duration;
 
-use pentora_raft::command::{Arrangement, Author, Command, Finished, SPEC_INLINE_BYTES_MAX, SpecRef, Submission};
+use pentora_raft::command::{
+    Arrangement, Author, Command, Finished, OrderedJob, SPEC_INLINE_BYTES_MAX, SpecRef, Submission,
+};
 use pentora_raft::state::{JobLimits, Needs, Partition};
 use pentora_raft::{Digest, JobId, NodeId, Raft, Refusal, Response};
 use pentora_scanner::spec::{EngineChoice, Profile, ScanSpec};
@@ -41,7 +43,7 @@ pub use forecast::forecast;
 pub(crate) use forecast::needs_words;
 pub use learned::learn;
 pub use links::with_link_hosts;
-pub use once::{job_of_order, schedule_of_order};
+pub use once::{earlier_of_order, schedule_of_order};
 pub use refused::RefusedRequest;
 
 /// A request that is ready to be submitted.
@@ -60,8 +62,9 @@ pub struct Prepared {
 struct OfOrder {
     id: String,
     repeats: bool,
-    /// The job that was made of it, and the digest of its spec.
-    earlier: Option<(JobId, Digest)>,
+    expires_at_ms: u64,
+    /// The job that was made of it, and the digest of its spec where that is still known.
+    earlier: Option<(JobId, Option<Digest>)>,
 }
 
 impl Prepared {
@@ -116,7 +119,7 @@ pub fn prepare(request: ScanRequest, author: Author, raft: &Raft) -> Result<Prep
     let waits = request.wait_for_worker || request.carry;
     let mut prepared = prepare_for_any(request, author, raft)?;
     if let Some(order) = prepared.order.as_mut().filter(|order| !order.repeats) {
-        order.earlier = raft.read(|state| job_of_order(state, &order.id));
+        order.earlier = raft.read(|state| once::job_of_order(state, &order.id));
     }
     if !waits {
         for (targets, partition) in prepared.spec.partitions.iter().zip(&prepared.partitions) {
@@ -183,8 +186,12 @@ pub fn prepare_for_any(request: ScanRequest, author: Author, raft: &Raft) -> Res
     }
     let partitions =
         parts.into_iter().map(|(targets, needs)| Partition { target_count: targets.count(), needs }).collect();
-    let order =
-        signed.map(|signed| OfOrder { id: signed.order.id, repeats: signed.order.repeats.is_some(), earlier: None });
+    let order = signed.map(|signed| OfOrder {
+        id: signed.order.id,
+        repeats: signed.order.repeats.is_some(),
+        expires_at_ms: signed.order.expires_at_ms,
+        earlier: None,
+    });
     Ok(Prepared { spec, partitions, request, finished: Vec::new(), author, order })
 }
 
@@ -260,12 +267,12 @@ pub async fn submit(
     let author = prepared.author.clone();
     let carry = prepared.request.carry;
     let (allow_fragile, notes) = (prepared.spec.allow_fragile, prepared.spec.notes.clone());
-    let is_signed = prepared.order.is_some();
+    let order = prepared.order.as_ref().map(|order| (once::key_of(&order.id), order.expires_at_ms));
     let key = match &prepared.order {
         Some(OfOrder { repeats: true, .. }) => return Err(RefusedRequest::OrderRepeats),
         Some(OfOrder { earlier: Some((job, spec)), .. }) => {
             // The same request under its key is answered as the first time; anybody else has found the order somewhere.
-            if key.is_none() || *spec != prepared.spec_digest() {
+            if key.is_none() || *spec != Some(prepared.spec_digest()) {
                 return Err(RefusedRequest::OrderUsed { job: *job });
             }
             let targets = prepared.partitions.iter().map(|part| part.target_count).sum();
@@ -282,13 +289,15 @@ pub async fn submit(
     let submission = submission(prepared, Some(key), proposer, exchange, via, max_attempts).await?;
     let targets = submission.partitions.iter().map(|part| part.target_count).sum();
     let count = u32::try_from(submission.partitions.len()).unwrap_or(u32::MAX);
-    let command = if carry {
-        Command::ArrangeAs { author, arrangement: Box::new(Arrangement::Carried(submission)) }
-    } else {
-        Command::SubmitAs { submission: Box::new(submission), author }
+    let command = match order {
+        Some((order, expires_at_ms)) => {
+            Command::SubmitOrdered(Box::new(OrderedJob { order, expires_at_ms, author, submission, is_carried: carry }))
+        }
+        None if carry => Command::ArrangeAs { author, arrangement: Box::new(Arrangement::Carried(submission)) },
+        None => Command::SubmitAs { submission: Box::new(submission), author },
     };
     let applied = match proposer.propose(command).await {
-        Err(Unavailable::Refused(Refusal::KeyReused { job })) if is_signed => {
+        Err(Unavailable::Refused(Refusal::KeyReused { job })) if order.is_some() => {
             return Err(RefusedRequest::OrderUsed { job });
         }
         applied => applied?,

@@ -31,6 +31,8 @@ const PASSED_OVER: Duration = Duration::from_secs(3);
 const RETRY: Duration = Duration::from_millis(200);
 /// How often it is looked whether a nearer gateway than the present one has come back.
 const NEARER_LOOK: Duration = Duration::from_secs(30);
+/// How often it is looked at the latest who the members are and where: a gateway's words come more often, and hardly ever change it.
+const MEMBERS_LOOK: Duration = Duration::from_secs(1);
 /// Members that a node stays connected to.
 const GATEWAYS: usize = 2;
 
@@ -118,7 +120,7 @@ impl Outside {
             Ok(stream) => stream,
             Err(left) => return left,
         };
-        let mut is_named = false;
+        let (mut is_named, mut members_looked) = (false, None::<(u64, Instant)>);
         let (mut limit, mut looked) = (FIRST_WORD_WITHIN, Instant::now());
         loop {
             let frame = match tokio::time::timeout(limit, stream.receive()).await {
@@ -144,7 +146,12 @@ impl Outside {
                 self.viewer.comes_from(Some(node));
                 tracing::info!(gateway = node, name, "shown the log by a gateway");
             }
-            self.look_at_members(Some(peer), remember);
+            let revision = self.raft.read(State::nodes_revision);
+            let is_old = |(seen, at): (u64, Instant)| seen != revision || at.elapsed() >= MEMBERS_LOOK;
+            if members_looked.is_none_or(is_old) {
+                members_looked = Some((revision, Instant::now()));
+                self.look_at_members(Some(peer), remember);
+            }
             if looked.elapsed() >= NEARER_LOOK {
                 looked = Instant::now();
                 let first = self.candidates().first().copied();

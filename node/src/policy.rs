@@ -105,7 +105,7 @@ impl Policy {
                 ScopeEffect::Only => policy.only.push(named),
             }
         }
-        policy.of_token = limits_of(state, who).map(|networks| of_token(who, networks)).unwrap_or_default();
+        policy.of_token = state.limits_of(who).map(|networks| of_token(who, networks)).unwrap_or_default();
         for (name, record) in state.rules(RuleKind::Exclusion) {
             let Rule::Exclusion(exclusion) = &record.rule else { continue };
             let (rule, targets, when) = (name.to_owned(), exclusion.targets.clone(), exclusion.when.clone());
@@ -237,29 +237,6 @@ impl Policy {
         let allowed = self.allowed.iter().flat_map(|rule| &rule.networks);
         Scope::new(&private.nets().iter().chain(allowed).copied().collect::<Vec<_>>())
     }
-}
-
-/// The networks that the bearer of a token may scan, where it is limited: where networks were said and scopes too, what is in both.
-/// The log keeps with a job what is in either; a job has no target beyond this, because it was held against it when it was accepted.
-fn limits_of(state: &State, who: &str) -> Option<Vec<IpNet>> {
-    let either = state.limits_of(who)?;
-    let token = state.access_token_named(who)?;
-    let Some(networks) = token.networks.filter(|_| !token.scopes.is_empty()) else { return Some(either) };
-    let named = state.rules(RuleKind::Scope).filter(|(name, _)| token.scopes.iter().any(|scope| scope == name));
-    let of_scopes = named.filter_map(|(_, record)| match &record.rule {
-        Rule::Scope(scope) => Some(scope.networks.iter().copied()),
-        _ => None,
-    });
-    let of_scopes: Vec<IpNet> = of_scopes.flatten().collect();
-    Some(networks.iter().flat_map(|net| of_scopes.iter().filter_map(|other| narrower(*net, *other))).collect())
-}
-
-/// What two networks have in common, which is the narrower one or nothing.
-fn narrower(one: IpNet, other: IpNet) -> Option<IpNet> {
-    if one.contains(&other) {
-        return Some(other);
-    }
-    other.contains(&one).then_some(one)
 }
 
 /// Networks that the bearer of a token is limited to.

@@ -84,6 +84,6 @@ pub async fn of_lease(
 
 /// Whether the log has this lease, for this node, up to there: whoever leads may say what it likes.
 fn is_granted(state: &State, lease: LeaseRef, end: u64, own: NodeId) -> bool {
-    let standing = state.job_leases(lease.unit.job).find(|(unit, _)| *unit == lease.unit);
-    standing.is_some_and(|(_, standing)| (standing.epoch, standing.node, standing.end) == (lease.epoch, own, end))
+    let standing = state.lease(&lease.unit);
+    standing.is_some_and(|standing| (standing.epoch, standing.node, standing.end) == (lease.epoch, own, end))
 }

@@ -12,6 +12,7 @@ mod rest;
 mod signed;
 mod skew;
 mod unit;
+mod unit_fault;
 mod unit_findings;
 mod unit_spans;
 mod units;

@@ -205,6 +205,12 @@ impl Mesh {
         self.shared.peers.lock().snapshot(Instant::now())
     }
 
+    /// One of [`Self::peers`], of which there may be thousands.
+    #[must_use]
+    pub fn peer(&self, peer: PeerId) -> Option<PeerInfo> {
+        self.shared.peers.lock().peer(peer, Instant::now())
+    }
+
     /// Whether there is a connection to the peer now.
     #[must_use]
     pub fn is_connected(&self, peer: PeerId) -> bool {

@@ -36,7 +36,9 @@ pub use self::rule::{
     RULE_REASON_BYTES_MAX, Rule, RuleKind, ScopeEffect, ScopeRule, SiteRule, When, WindowEffect, WindowRule,
     is_rule_name,
 };
-pub use self::submission::{Arrangement, Finished, SPEC_INLINE_BYTES_MAX, SpecRef, StoredChunk, Submission};
+pub use self::submission::{
+    Arrangement, Finished, OrderedJob, SPEC_INLINE_BYTES_MAX, SpecRef, StoredChunk, Submission,
+};
 pub use self::unit::{UnitKey, UnitRange};
 use crate::id::{ClusterId, Digest, JobId, NodeId, TokenId};
 use crate::state::{
@@ -478,6 +480,16 @@ pub enum Command {
     },
     /// Notes what signs sessions from here on.
     SetSessionKey(Box<NewSessionKey>),
+    /// Takes back leases of units that the file of their worker's node does not allow it to do: who refuses has not failed, and
+    /// the try counts neither against the node nor against the unit.
+    Decline {
+        /// Which.
+        leases: Vec<LeaseRef>,
+        /// Why, for the job's events.
+        reason: String,
+    },
+    /// Accepts the one job of an order that was signed, and keeps who asked for it; its id is this entry's log index.
+    SubmitOrdered(Box<OrderedJob>),
     /// Stands for what a next release brings, in a program that the tests build to go from one release to another.
     #[cfg(feature = "next-version")]
     Rehearse {

@@ -21,6 +21,7 @@ mod log_places;
 mod measures;
 mod nodes;
 mod offline;
+mod orders;
 mod priority;
 mod quotas;
 mod remarks;
@@ -75,6 +76,7 @@ pub use log_places::LogPlace;
 pub use measures::Measures;
 pub use nodes::{NodeRecord, NodeStatus};
 pub use offline::OfflineWorker;
+pub use orders::{ORDERS_KEPT_MAX, OrderRecord};
 pub use priority::{Priority, PriorityError};
 pub use quotas::TokenDay;
 pub use remarks::Remarks;
@@ -207,6 +209,8 @@ tables! {
     50 authority: u8 => Authority;
     /// What signs sessions, by number.
     51 session_keys: u64 => SessionKey;
+    /// The job that was made of each order that asks for one: it outlasts the job.
+    52 orders: Digest => OrderRecord;
     #[cfg(feature = "next-version")]
     255 rehearsals: NodeId => u64;
 }
@@ -235,6 +239,12 @@ impl State {
     /// The nodes by id.
     pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &NodeRecord)> {
         self.nodes.iter().map(|(id, record)| (*id, record))
+    }
+
+    /// Grows with each change of what is known of nodes: as long as it is the same, so are they.
+    #[must_use]
+    pub fn nodes_revision(&self) -> u64 {
+        self.nodes.revision()
     }
 
     /// One node.
@@ -291,6 +301,12 @@ impl State {
     /// All leases that are out.
     pub fn leases(&self) -> impl Iterator<Item = (UnitKey, &Lease)> {
         self.leases.iter().map(|(unit, lease)| (*unit, lease))
+    }
+
+    /// The lease of a unit, where it is out.
+    #[must_use]
+    pub fn lease(&self, unit: &UnitKey) -> Option<&Lease> {
+        self.leases.get(unit)
     }
 
     /// The leases that are out for one job.

@@ -16,9 +16,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, Kind};
+use crate::command::UnitKey;
 use crate::id::{JobId, NodeId};
 use crate::state::table::RowChange;
-use crate::state::{NodeRecord, State};
+use crate::state::{Cluster, Lease, NodeRecord, State};
 
 /// Rows by their stored keys.
 pub type Rows = BTreeMap<Vec<u8>, Arc<[u8]>>;
@@ -29,6 +30,10 @@ const COMMON_TABLES: [u8; 5] = [13, 15, 20, 24, 29];
 /// The tables of which a node is shown the rows of jobs that it has a unit of, beside their specs: who asked for them, because
 /// rules may be about that, and which region their results do not leave.
 const JOB_TABLES: [u8; 3] = [25, 31, 43];
+/// The table of the specs.
+const SPECS: [u8; 1] = [6];
+/// The tables of which a node is shown its own row, and members' rows are shown to all.
+const NODE_TABLES: [u8; 4] = [2, 18, 44, 48];
 /// A gateway's word may be so much older than the leader's that it tells of: it speaks as often as this, or more often.
 pub const WORD_EVERY: Duration = Duration::from_millis(250);
 
@@ -59,67 +64,106 @@ pub struct GatewayWord {
 }
 
 /// Looks at the state for many nodes outside the log at once.
+///
+/// A gateway looks as often as entries are applied, and of what it shows hardly anything is another each time: only rows of
+/// tables that have changed since are encoded again, and of leases only those of nodes whose leases are others.
 #[derive(Debug, Default)]
 pub struct Look {
-    /// Specs as they were encoded last: they are large, and hardly ever change.
-    specs: BTreeMap<JobId, (Vec<u8>, Arc<[u8]>)>,
     common: Arc<Rows>,
+    /// What of the state `common` was made from.
+    common_as_of: Option<(u64, Cluster)>,
+    /// Rows of jobs that these nodes work for: specs are large, and hardly ever change.
+    of_jobs: BTreeMap<JobId, Vec<(Vec<u8>, Arc<[u8]>)>>,
+    of_nodes: BTreeMap<NodeId, OfNode>,
+    /// What of the state the rows of nodes and of jobs were made from.
+    as_of: (u64, u64),
 }
 
-/// What a look found.
+/// What one node was shown last beside what is common.
+#[derive(Debug)]
+struct OfNode {
+    leases: Vec<(UnitKey, Lease)>,
+    rows: Arc<Rows>,
+}
+
+/// What a look found. What is the same as at the last look is the very same.
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
-    /// What all nodes are shown; the same as at the last look where nothing of it changed.
+    /// What all nodes are shown.
     pub common: Arc<Rows>,
     /// What each is shown beside.
-    pub own: BTreeMap<NodeId, Rows>,
+    pub own: BTreeMap<NodeId, Arc<Rows>>,
 }
 
 impl Look {
-    /// What `nodes` are to be shown of a state. The cost is that of the members, the leases that are out, and the specs of
-    /// jobs that these nodes work for.
+    /// What `nodes` are to be shown of a state. The cost is that of a glance at each node and at each lease that is out, and
+    /// of encoding what changed.
     pub fn at(&mut self, state: &State, nodes: &BTreeSet<NodeId>) -> Seen {
-        let mut own: BTreeMap<NodeId, Rows> = nodes.iter().map(|node| (*node, Rows::new())).collect();
-        let mut specs: BTreeMap<JobId, BTreeSet<NodeId>> = BTreeMap::new();
+        let as_of = (state.revision_of(&NODE_TABLES), state.revision_of(&SPECS) + state.revision_of(&JOB_TABLES));
+        let is_as_before = as_of == self.as_of;
+        if as_of.1 != self.as_of.1 {
+            self.of_jobs.clear();
+        }
+        self.as_of = as_of;
+        let mut held: BTreeMap<NodeId, Vec<(UnitKey, &Lease)>> = nodes.iter().map(|node| (*node, Vec::new())).collect();
+        let mut at_work = BTreeSet::new();
         for (unit, lease) in state.leases() {
-            if let Some(rows) = own.get_mut(&lease.node) {
-                rows.extend(shared(state.leases.stored(&unit)));
-                specs.entry(unit.job).or_default().insert(lease.node);
+            if let Some(held) = held.get_mut(&lease.node) {
+                held.push((unit, lease));
+                at_work.insert(unit.job);
             }
         }
-        self.specs.retain(|job, _| specs.contains_key(job));
-        for (job, workers) in specs {
-            let mut of_job: Vec<(Vec<u8>, Arc<[u8]>)> = self.spec(state, job).into_iter().collect();
-            state.for_each_row_of_job(&JOB_TABLES, job, |key, row| of_job.push((key, Arc::from(row))));
-            for worker in workers {
-                if let Some(rows) = own.get_mut(&worker) {
-                    rows.extend(of_job.iter().map(|(key, row)| (key.clone(), Arc::clone(row))));
-                }
+        self.of_jobs.retain(|job, _| at_work.contains(job));
+        self.of_nodes.retain(|node, _| held.contains_key(node));
+        for (node, held) in held {
+            let is_same = |before: &OfNode| {
+                is_as_before && before.leases.iter().map(|(unit, lease)| (*unit, lease)).eq(held.iter().copied())
+            };
+            if self.of_nodes.get(&node).is_some_and(is_same) {
+                continue;
             }
+            let rows = self.rows_of(state, node, &held);
+            let before = self.of_nodes.remove(&node).map(|before| before.rows);
+            let rows = before.filter(|before| **before == rows).unwrap_or_else(|| Arc::new(rows));
+            let leases = held.into_iter().map(|(unit, lease)| (unit, lease.clone())).collect();
+            self.of_nodes.insert(node, OfNode { leases, rows });
         }
-        for (node, rows) in &mut own {
-            rows.extend(shared(state.nodes.stored(node)));
-            rows.extend(shared(state.standings.stored(node)));
-            rows.extend(shared(state.signers.stored(node)));
-            rows.extend(shared(state.log_places.stored(node)));
+        self.look_at_common(state);
+        let own = self.of_nodes.iter().map(|(node, of)| (*node, Arc::clone(&of.rows))).collect();
+        Seen { common: Arc::clone(&self.common), own }
+    }
+
+    /// What a node is shown that has these leases, beside what is common.
+    fn rows_of(&mut self, state: &State, node: NodeId, held: &[(UnitKey, &Lease)]) -> Rows {
+        let mut rows: Rows = held.iter().filter_map(|(unit, _)| shared(state.leases.stored(unit))).collect();
+        let jobs: BTreeSet<JobId> = held.iter().map(|(unit, _)| unit.job).collect();
+        for job in jobs {
+            let of_job = self.of_jobs.entry(job).or_insert_with(|| {
+                let mut of_job: Vec<_> = shared(state.specs.stored(&job)).into_iter().collect();
+                state.for_each_row_of_job(&JOB_TABLES, job, |key, row| of_job.push((key, Arc::from(row))));
+                of_job
+            });
+            rows.extend(of_job.iter().map(|(key, row)| (key.clone(), Arc::clone(row))));
+        }
+        rows.extend(shared(state.nodes.stored(&node)));
+        rows.extend(shared(state.standings.stored(&node)));
+        rows.extend(shared(state.signers.stored(&node)));
+        rows.extend(shared(state.log_places.stored(&node)));
+        rows
+    }
+
+    fn look_at_common(&mut self, state: &State) {
+        // The clock in it moves with every entry; the word beside the rows carries it.
+        let cluster = Cluster { now_ms: 0, ..state.cluster() };
+        let as_of = Some((state.revision_of(&COMMON_TABLES) + state.revision_of(&NODE_TABLES), cluster));
+        if as_of == self.common_as_of {
+            return;
         }
         let common = common(state);
         if common != *self.common {
             self.common = Arc::new(common);
         }
-        Seen { common: Arc::clone(&self.common), own }
-    }
-
-    fn spec(&mut self, state: &State, job: JobId) -> Option<(Vec<u8>, Arc<[u8]>)> {
-        let (key, row) = state.specs.stored(&job)?;
-        match self.specs.get(&job) {
-            Some((key, kept)) if **kept == *row => Some((key.clone(), Arc::clone(kept))),
-            _ => {
-                let encoded = (key, Arc::from(row));
-                self.specs.insert(job, encoded.clone());
-                Some(encoded)
-            }
-        }
+        self.common_as_of = as_of;
     }
 }
 
@@ -129,8 +173,7 @@ fn shared(row: Option<(Vec<u8>, Vec<u8>)>) -> Option<(Vec<u8>, Arc<[u8]>)> {
 
 fn common(state: &State) -> Rows {
     let mut rows = Rows::new();
-    // The clock in it moves with every entry; the word beside the rows carries it.
-    let cluster = crate::state::Cluster { now_ms: 0, ..state.cluster() };
+    let cluster = Cluster { now_ms: 0, ..state.cluster() };
     let cluster_key = state.cluster.iter().next().and_then(|(key, _)| state.cluster.stored(key)).map(|(key, _)| key);
     rows.extend(cluster_key.map(|key| (key, Arc::from(codec::encode(Kind::Row, &cluster)))));
     for (id, _) in state.nodes().filter(|(_, record)| NodeRecord::may_vote(record)) {

@@ -182,6 +182,28 @@ fn of_demotions_that_come_at_once_each_is_held_against_those_before_it() -> anyh
 }
 
 #[test]
+fn of_removals_and_a_demotion_that_come_at_once_each_is_held_against_those_before_it() -> anyhow::Result<()> {
+    let Some(lab) = Lab::start(3)? else { return Ok(()) };
+    let cluster = Cluster::of(lab, 3)?;
+    let gives_up = |asked: usize, name: usize, how: &str| {
+        let path = format!("/api/v1/cluster/nodes/n{name}/{how}");
+        let order = Request { method: "POST", path: &path, body: Some("{}"), ..Request::default() };
+        cluster.api(asked, &order, Duration::from_secs(40)).map(|answer| (name, answer))
+    };
+    let answers = std::thread::scope(|threads| {
+        // All by way of n1, which stays: who is taken out answers nobody any more.
+        let begun = [(1, 2, "remove"), (1, 3, "remove"), (1, 1, "demote")];
+        let begun = begun.map(|(asked, name, how)| threads.spawn(move || gives_up(asked, name, how)));
+        begun.map(|thread| thread.join().expect("no thread panics")).into_iter().collect::<anyhow::Result<Vec<_>>>()
+    })?;
+    let done = answers.iter().filter(|(_, answer)| (200..300).contains(&answer.status)).count();
+    assert!((1..=2).contains(&done), "somebody has to vote: {answers:?}");
+    assert!(answers.iter().all(|(_, answer)| [200, 202, 204, 409].contains(&answer.status)), "{answers:?}");
+    cluster.pentora(1, &["scope", "add", "203.0.113.0/24", "--reason", "it takes writes"])?.ok()?;
+    Ok(())
+}
+
+#[test]
 fn a_finished_jobs_document_does_not_change_with_what_becomes_of_its_workers() -> anyhow::Result<()> {
     let Some(mut lab) = Lab::start(2)? else { return Ok(()) };
     lab.add_world(&WorldOptions { addresses: 64, ..WorldOptions::default() })?;

@@ -2,8 +2,9 @@
 
 use pentora_p2p::PeerId;
 use pentora_raft::command::{
-    AccessRole, Arrangement, Author, Imported, NewAccessToken, NewLease, NewRule, NewToken, NodePolicy, Proposal, Rule,
-    RuleKind, ScopeEffect, ScopeRule, SpecRef, StoredChunk, Submission, TokenGrant, TokenLimits, UnitKey,
+    AccessRole, Arrangement, Author, Imported, NewAccessToken, NewLease, NewRule, NewToken, NodePolicy, OrderedJob,
+    Proposal, Rule, RuleKind, ScopeEffect, ScopeRule, SpecRef, StoredChunk, Submission, TokenGrant, TokenLimits,
+    UnitKey,
 };
 use pentora_raft::state::{
     Authority, Counts, FeedRecord, JobLimits, KeepSpec, Measures, NewSessionKey, Occurrence, Partition, PassReason,
@@ -124,6 +125,14 @@ pub(crate) fn sample(kind: CommandKind, node: NodeId, lease: LeaseRef) -> Comman
         }
         CommandKind::Release => Command::Release { leases: vec![lease] },
         CommandKind::Expire => Command::Expire { leases: vec![lease], reason: "x".into() },
+        CommandKind::Decline => Command::Decline { leases: vec![lease], reason: "x".into() },
+        CommandKind::SubmitOrdered => Command::SubmitOrdered(Box::new(OrderedJob {
+            order: Digest::of(b"order"),
+            expires_at_ms: 1,
+            author: Author::default(),
+            submission: submission(),
+            is_carried: false,
+        })),
         CommandKind::WorkerSuspect => Command::WorkerSuspect { node: 1 },
         CommandKind::Cancel => Command::Cancel { job, reason: "x".into() },
         CommandKind::WorkerFailed => Command::WorkerFailed { node: 1 },
@@ -255,7 +264,7 @@ pub(crate) fn sample(kind: CommandKind, node: NodeId, lease: LeaseRef) -> Comman
 }
 
 /// What a node that only scans may propose, and nothing else.
-pub(crate) const OF_SCANNERS: [CommandKind; 12] = [
+pub(crate) const OF_SCANNERS: [CommandKind; 13] = [
     CommandKind::UpdateNode,
     CommandKind::SetNetworks,
     CommandKind::SetVersions,
@@ -266,6 +275,7 @@ pub(crate) const OF_SCANNERS: [CommandKind; 12] = [
     CommandKind::Complete,
     CommandKind::Release,
     CommandKind::Expire,
+    CommandKind::Decline,
     CommandKind::CompleteWith,
     CommandKind::CompleteMeasured,
 ];
@@ -305,6 +315,7 @@ fn what_a_scanner_may_propose_is_about_itself_and_its_own_leases_alone() {
         Command::MoveInLog { node: own, step: LogStep::Out { since: 1 } },
         Command::Release { leases: vec![lease, anothers] },
         Command::Expire { leases: vec![anothers], reason: "x".into() },
+        Command::Decline { leases: vec![anothers], reason: "x".into() },
         Command::Complete { completions: vec![completion(anothers, own, &[1])] },
         Command::Complete { completions: vec![completion(lease, other, &[1])] },
         Command::Complete { completions: vec![completion(lease, own, &[own])] },
@@ -372,6 +383,7 @@ fn a_scanner_leaves_leadership_and_the_keeping_of_chunks_to_members_and_outside_
         (Request::Soft, false, false),
         (Request::PlanRemoval(2), false, false),
         (Request::Demote(2), false, false),
+        (Request::Retire(2), false, false),
         (Request::ReadIndex, false, false),
         (Request::Certify { key: vec![4; 65] }, true, false),
         (Request::TransferLeader(2), false, false),
@@ -414,6 +426,7 @@ fn what_is_about_leases_is_judged_by_whoever_has_applied_the_last_of_them() {
     let last = LeaseRef { epoch: 77, ..anothers };
     assert_eq!(judged_from(&Command::Release { leases: vec![lease, last] }), 77);
     assert_eq!(judged_from(&Command::Expire { leases: vec![last], reason: String::new() }), 77);
+    assert_eq!(judged_from(&Command::Decline { leases: vec![last], reason: String::new() }), 77);
     assert_eq!(judged_from(&Command::Complete { completions: vec![completion(last, own, &[1])] }), 77);
     let with = Box::new(completion(last, own, &[1]));
     assert_eq!(judged_from(&Command::CompleteWith { completion: with, remarks: Remarks::default() }), 77);

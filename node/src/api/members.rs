@@ -1,7 +1,7 @@
 //! `/cluster/nodes/...` and `/cluster/leave`: what the cluster says of a node, and taking one out.
 //!
-//! A removal is looked at by the leader before it is asked for, because only the leader knows who answers. Then the log
-//! says that the node is to leave, and whoever leads carries that out; this waits for it.
+//! A removal is looked at by the leader, because only the leader knows who answers, and one at a time. Then the log says that the
+//! node is to leave, and whoever leads carries that out; this waits for it.
 
 use std::time::{Duration, Instant};
 
@@ -24,8 +24,8 @@ use crate::rpc::calls::{Answer, Request as Ask};
 /// How long a removal is waited for: a hand-over, a change of voters, and copies of what only that node keeps. Less than a
 /// client waits for an answer.
 const REMOVED_WITHIN: Duration = Duration::from_secs(25);
-/// How long the leader gets to keep a node from voting: it waits for demotions before that one.
-const DEMOTED_WITHIN: Duration = Duration::from_secs(8);
+/// How long the leader gets to have a node give up its seat: it waits for those before that one.
+const GIVEN_UP_WITHIN: Duration = Duration::from_secs(8);
 /// Pause between two looks at it.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How long the leader gets to look ahead.
@@ -85,24 +85,31 @@ pub(super) async fn promote(State(node): State<Node>, Path(name): Path<String>) 
 /// Keeps a node from voting.
 pub(super) async fn demote(State(node): State<Node>, Path(name): Path<String>) -> Result<StatusCode, ApiError> {
     let id = named(&node, &name)?;
-    let end = Instant::now() + DEMOTED_WITHIN;
-    // A voter's seat is given up under the same conditions as when it leaves, and one at a time: the leader sees to that.
+    let index = give_up(&node, id, &name, &Ask::Demote(id)).await?;
+    node.raft.wait_applied(index, super::MIN_INDEX_WITHIN).await;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Has the leader put into the log that a node gives up its seat, or its place, which `ask` says: a voter's seat is given up under
+/// the same conditions either way, and one at a time, and the leader sees to that. Answers the index of the entry.
+async fn give_up(node: &Node, id: NodeId, name: &str, ask: &Ask) -> Result<u64, ApiError> {
+    let end = Instant::now() + GIVEN_UP_WITHIN;
     loop {
         let leader = node.proposer.leader().await?;
         let answer = if leader == node.raft.node() {
-            coordinator::demote(&node.raft, &node.sessions, id).await
+            match ask {
+                Ask::Retire(_) => coordinator::retire(&node.raft, &node.sessions, id).await,
+                _ => coordinator::demote(&node.raft, &node.sessions, id).await,
+            }
         } else {
             let (calls, peer) = node.proposer.reach(leader).map_err(unanswered)?;
-            let asked = calls.ask(peer, &Ask::Demote(id), DEMOTED_WITHIN).await;
+            let asked = calls.ask(peer, ask, GIVEN_UP_WITHIN).await;
             asked.map_err(|error| unanswered(error.to_string()))?
         };
         match answer {
             Answer::Applied { response: pentora_raft::Response::Refused(refusal), .. } => return Err(refusal.into()),
-            Answer::Applied { index, .. } => {
-                node.raft.wait_applied(index, super::MIN_INDEX_WITHIN).await;
-                return Ok(StatusCode::NO_CONTENT);
-            }
-            Answer::Removal(Err(obstacle)) => return Err(keeps_its_place(&name, &obstacle)),
+            Answer::Applied { index, .. } => return Ok(index),
+            Answer::Removal(Err(obstacle)) => return Err(keeps_its_place(name, &obstacle)),
             Answer::Unavailable(why) => return Err(ApiError::new(StatusCode::CONFLICT, "removal_refused", why)),
             Answer::NotLeader { .. } if Instant::now() < end => node.raft.status_changed(LOOK_AGAIN).await,
             _ => return Err(unanswered("leadership has just changed".into())),
@@ -193,7 +200,7 @@ fn unanswered(reason: String) -> ApiError {
 async fn retire(node: &Node, id: NodeId, name: &str, plan: &Removal) -> Result<Response, ApiError> {
     let document = |removed| Json(document_of(node, id, name, plan, removed));
     let (unfinished, done) = (document(false), document(true));
-    node.proposer.propose(Command::Retire { node: id }).await?;
+    give_up(node, id, name, &Ask::Retire(id)).await?;
     let end = Instant::now() + REMOVED_WITHIN;
     let mut applied = node.raft.watch_applied();
     while node.raft.read(|state| state.node(id).is_some()) {

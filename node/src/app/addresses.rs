@@ -4,7 +4,7 @@
 //!
 //! While no leader is known, the peers that this start was told of (`--peer`, `mesh.peers`) are dialed as well.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -50,23 +50,27 @@ impl Hints {
     /// Takes what `from` told: of itself all that counts, of others what is not known yet.
     pub(super) fn take(&self, from: &str, list: Vec<MemberAddress>) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = told.clone();
+        let mut is_news = false;
         for MemberAddress { peer, addresses } in list {
             let readable = addresses.into_iter().filter(|address| address.parse::<PeerAddress>().is_ok());
-            let known = told.entry(peer.clone()).or_default();
-            if peer == from {
+            let is_own = peer == from;
+            is_news |= !told.contains_key(&peer);
+            let known = told.entry(peer).or_default();
+            let before = known.clone();
+            if is_own {
                 *known = readable.take(ADDRESSES_MAX).collect();
-                continue;
-            }
-            for address in readable {
-                if !known.contains(&address) {
-                    known.insert(0, address);
+            } else {
+                for address in readable {
+                    if !known.contains(&address) {
+                        known.insert(0, address);
+                    }
                 }
+                known.truncate(ADDRESSES_MAX);
             }
-            known.truncate(ADDRESSES_MAX);
+            is_news |= *known != before;
         }
-        if *told != before {
-            drop(told);
+        drop(told);
+        if is_news {
             self.changed.send_modify(|count| *count = count.wrapping_add(1));
         }
     }
@@ -74,7 +78,8 @@ impl Hints {
     /// Adds what was told to the addresses of members, and forgets what was told of others.
     pub(super) fn add_to(&self, members: &mut [MemberAddress]) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.retain(|peer, _| members.iter().any(|member| member.peer == *peer));
+        let known: BTreeSet<&str> = members.iter().map(|member| member.peer.as_str()).collect();
+        told.retain(|peer, _| known.contains(peer.as_str()));
         for member in members {
             for address in told.get(&member.peer).into_iter().flatten() {
                 if !member.addresses.contains(address) {
@@ -189,14 +194,24 @@ impl Seeker {
 
     /// This node and all that it has a connection to, by its own dial: the ports of others are not their listening ones.
     fn view(&self) -> Vec<MemberAddress> {
-        view(&self.mesh, &self.own)
+        view(&self.raft, &self.mesh, &self.own)
     }
 }
 
-/// This node, and the addresses of the members that are connected now.
-pub(super) fn view(mesh: &Mesh, own: &MemberAddress) -> Vec<MemberAddress> {
-    let connected = mesh.peers().into_iter().filter(|info| info.member && info.connected);
-    let others = connected.map(|info| MemberAddress {
+/// This node, and the addresses of the members that are connected now. Nodes that only scan are none: there may be thousands, and
+/// nobody looks for them.
+pub(super) fn view(raft: &Raft, mesh: &Mesh, own: &MemberAddress) -> Vec<MemberAddress> {
+    // A node that has not read of itself yet does not know who the members are, but for those that it was told of.
+    let members: Option<Vec<PeerId>> = raft.read(|state| {
+        state.node(raft.node())?;
+        let members = state.nodes().filter(|(_, node)| node.may_vote());
+        Some(members.filter_map(|(_, node)| node.info.peer.parse().ok()).collect())
+    });
+    let known = match members {
+        Some(members) => members.into_iter().filter_map(|peer| mesh.peer(peer)).collect(),
+        None => mesh.peers(),
+    };
+    let others = known.into_iter().filter(|info| info.member && info.connected).map(|info| MemberAddress {
         peer: info.peer.to_string(),
         addresses: info.addresses.iter().map(ToString::to_string).collect(),
     });

@@ -41,6 +41,11 @@ const JOB_SECONDS: u64 = 60;
 const SLICE: Duration = Duration::from_millis(100);
 /// How many scanners join at once.
 const JOIN_AT_ONCE: usize = 32;
+/// How often it is looked whether something small is so.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How often many scanners are counted, and a job of theirs is looked at: its document has a line for each of them, and whoever asks
+/// too often measures the answers. How long it took is in the log.
+const COUNT_EVERY: Duration = Duration::from_millis(500);
 /// The tag of those that are to scan.
 const TAG: &str = "many";
 /// Kernel ticks per second in `/proc/PID/stat`: 100 on every Linux that user space sees (`USER_HZ`).
@@ -162,14 +167,19 @@ fn program() -> PathBuf {
 }
 
 /// Waits until something is so.
-async fn until<T>(what: &str, longest: Duration, mut is: impl AsyncFnMut() -> Option<T>) -> T {
+async fn until<T>(what: &str, longest: Duration, is: impl AsyncFnMut() -> Option<T>) -> T {
+    until_by(what, (LOOK_EVERY, longest), is).await
+}
+
+/// Waits until something is so, looking so often.
+async fn until_by<T>(what: &str, (every, longest): (Duration, Duration), mut is: impl AsyncFnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(found) = is().await {
             return found;
         }
         assert!(begun.elapsed() < longest, "not within {longest:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(every).await;
     }
 }
 
@@ -255,7 +265,8 @@ impl Growth {
 
     /// Waits until so many scanners can take work.
     async fn stand(&self, scanners: usize, longest: Duration) {
-        until(&format!("{scanners} scanners"), longest, async || {
+        let every = if scanners > JOIN_AT_ONCE { COUNT_EVERY } else { LOOK_EVERY };
+        until_by(&format!("{scanners} scanners"), (every, longest), async || {
             let workers = self.client.workers().await.ok()?;
             let ready = |status: &str| matches!(status, "Idle" | "Active");
             let there =
@@ -302,7 +313,7 @@ impl Growth {
             ..ScanRequest::default()
         };
         let job = self.client.scan(&request).await.unwrap().job_id;
-        let ended = until("the end of the job", Duration::from_secs(1_800), async || {
+        let ended = until_by("the end of the job", (COUNT_EVERY, Duration::from_secs(1_800)), async || {
             let job = self.client.job(&job).await.ok()?;
             matches!(job.status.as_str(), "completed" | "partial" | "failed" | "cancelled").then_some(job)
         })

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use pentora_p2p::{Member, Mesh};
 use pentora_raft::command::{Command, NodeInfo};
-use pentora_raft::{Raft, Role};
+use pentora_raft::{Raft, Role, State};
 use tokio_util::sync::CancellationToken;
 
 use super::addresses::Hints;
@@ -36,10 +36,10 @@ pub(super) async fn keep_members(
     let mut farewell: Option<Instant> = None;
     loop {
         // Nodes outside the log come to their gateways by themselves, often from where nobody can reach them.
-        let (mut now, outside): (Vec<MemberAddress>, BTreeSet<String>) = raft.read(|state| {
+        let (as_of, (mut now, outside)): (u64, (Vec<MemberAddress>, BTreeSet<String>)) = raft.read(|state| {
             let others = || state.nodes().filter(|(_, node)| node.info.peer != own);
             let outside = others().filter(|(_, node)| !node.may_vote()).map(|(_, node)| node.info.peer.clone());
-            (others().map(|(_, node)| MemberAddress::of(node)).collect(), outside.collect())
+            (state.nodes_revision(), (others().map(|(_, node)| MemberAddress::of(node)).collect(), outside.collect()))
         });
         // Until this node is itself in the state it has, that state is older than its admission.
         if raft.read(|state| state.node(raft.node()).is_none()) {
@@ -48,7 +48,8 @@ pub(super) async fn keep_members(
             now.extend(missing);
         }
         hints.add_to(&mut now);
-        let gone = set.iter().any(|member| now.iter().all(|known| known.peer != member.peer));
+        let is_known: BTreeSet<&str> = now.iter().map(|known| known.peer.as_str()).collect();
+        let gone = set.iter().any(|member| !is_known.contains(member.peer.as_str()));
         farewell = farewell.filter(|_| gone).or_else(|| gone.then(|| Instant::now() + FAREWELL));
         if (now != set || outside != set_outside) && farewell.is_none_or(|end| Instant::now() >= end) {
             mesh.set_members(members(&now, &outside));
@@ -56,18 +57,27 @@ pub(super) async fn keep_members(
             farewell = None;
         } else if gone {
             // New members need not wait until an old one is gone.
-            let staying = set.iter().filter(|member| now.iter().all(|known| known.peer != member.peer));
+            let staying = set.iter().filter(|member| !is_known.contains(member.peer.as_str()));
             let both: Vec<MemberAddress> = now.iter().chain(staying).cloned().collect();
             if both != set {
                 mesh.set_members(members(&both, &outside));
                 set = both;
             }
         }
+        // Hardly any entry is about nodes, and a look at all of them is not to be had for each.
+        let news = async {
+            loop {
+                tokio::select! {
+                    biased;
+                    _ = applied.changed() => if raft.read(State::nodes_revision) != as_of { return },
+                    _ = told.changed() => return,
+                }
+            }
+        };
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            _ = applied.changed() => {}
-            _ = told.changed() => {}
+            () = news => {}
             () = tokio::time::sleep_until(farewell.unwrap_or_else(Instant::now).into()), if farewell.is_some() => {}
         }
     }

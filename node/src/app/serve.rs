@@ -22,7 +22,7 @@ use super::addresses::{self, Hints};
 use super::api_tls::now_s;
 use super::certifier;
 use crate::access::{self, Denied, Peer};
-use crate::coordinator::{WorkSessions, demote, granted, plan_removal, soft_state};
+use crate::coordinator::{WorkSessions, demote, granted, plan_removal, retire, soft_state};
 use crate::drill::{Fault, Faults};
 use crate::gateway::{Gateway, serve_relay};
 use crate::join::Door;
@@ -224,7 +224,7 @@ async fn serve_calls(stream: &mut FrameStream, services: &StreamServices) -> Res
                         // A node that only scans says where it is itself, and nothing of others.
                         let all = matches!(peer, Peer::Member(_));
                         hints.take(&from, list.into_iter().filter(|it| all || it.peer == from).collect());
-                        Answer::Addresses(addresses::view(mesh, own))
+                        Answer::Addresses(addresses::view(&services.raft, mesh, own))
                     }
                     None => Answer::NotFound,
                 };
@@ -377,6 +377,7 @@ async fn answer(request: Request, peer: Peer, services: &StreamServices) -> Answ
             None => Answer::NotLeader { leader: services.raft.status().leader },
         },
         Request::Demote(node) => demote(&services.raft, &services.sessions, node).await,
+        Request::Retire(node) => retire(&services.raft, &services.sessions, node).await,
         Request::Suffer { node, fault, after_ms } => {
             let suffers = if node == services.raft.node() {
                 let faults = services.faults.as_ref().ok_or_else(|| "this node has no mesh".to_owned());
@@ -423,7 +424,7 @@ fn seen_at(services: &StreamServices, node: NodeId) -> Option<IpAddr> {
     let peer = services.raft.read(|state| state.node(node).map(|record| record.info.peer.clone()))?;
     let peer: PeerId = peer.parse().ok()?;
     let mesh = &services.whereabouts.as_ref()?.mesh;
-    let remote = mesh.peers().into_iter().find(|info| info.peer == peer)?.remote?;
+    let remote = mesh.peer(peer)?.remote?;
     Some(remote.ip().to_canonical())
 }
 

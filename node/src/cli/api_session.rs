@@ -10,6 +10,7 @@ use super::client_failure::from_client;
 use super::context::Context;
 use super::contexts;
 use super::output::clean;
+use super::private_files::warn_of_others;
 use crate::client::contexts::NamedCluster;
 use crate::client::locate::{Location, locate};
 use crate::client::{Client, ClientError};
@@ -133,14 +134,20 @@ pub(super) fn find_in(args: &NodeArgs, data_dir: Option<&Path>, context: &Contex
     let unusable = |error: String| Failure::new(ExitCode::Failure, error);
     let env = context.env.get("PENTORA_CONTEXT").filter(|name| !name.is_empty());
     let named = args.context.as_ref().or(env.filter(|_| args.api.is_none()));
+    let by_settings = || {
+        let own = loaded.config.data_dir.join("admin.token");
+        warn_of_others([loaded.config.client.token_file.as_ref().unwrap_or(&own).as_path()], context);
+        locate(&loaded).map_err(|error| unusable(error.to_string()))
+    };
     // Where somebody says an address, by flag, environment or file, that goes before the context that is in use.
     if named.is_none() && loaded.config.client.api.is_some() {
-        return locate(&loaded).map_err(|error| unusable(error.to_string()));
+        return by_settings();
     }
     let Some((name, cluster)) = contexts::chosen(named.map(String::as_str), context)? else {
-        return locate(&loaded).map_err(|error| unusable(error.to_string()));
+        return by_settings();
     };
     let token_file = args.token_file.clone().or(cluster.token_file);
+    warn_of_others(token_file.as_deref(), context);
     let cluster = match &args.trust {
         // A context that says nothing of it leaves what the configuration and the environment say.
         TrustArgs { ca_file: None, ca_fingerprint: None }

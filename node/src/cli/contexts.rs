@@ -12,6 +12,7 @@ use super::confirm::YesArgs;
 use super::context::Context;
 use super::list::{FormArgs, text};
 use super::output::clean;
+use super::private_files::warn_of_others;
 use super::table::{Column, Tabular, or_nothing};
 use crate::client::contexts::{Contexts, ContextsError, NamedCluster};
 use crate::client::locate::{checked_token, read_token};
@@ -182,6 +183,7 @@ fn failed(error: &ContextsError) -> Failure {
 pub(super) fn chosen(named: Option<&str>, context: &Context) -> Result<Option<(String, NamedCluster)>, Failure> {
     let Ok(path) = file(context) else { return Ok(None) };
     let contexts = Contexts::read(&path).map_err(|error| failed(&error))?;
+    warn_of_others([path.as_path()], context);
     let Some(name) = named.map(str::to_owned).or_else(|| contexts.current.clone()) else { return Ok(None) };
     let cluster = contexts.named(&name).map_err(|error| failed(&error))?.clone();
     Ok(Some((name, cluster)))

@@ -41,6 +41,9 @@ impl Copies {
 
     /// Whether two processes live as `node`: both spoke within `within`, and neither began after the other's last word.
     pub(super) fn is_copied(&self, node: NodeId, now: Instant, within: Duration) -> bool {
+        if self.0.get(&node).is_none_or(|heard| heard.len() < 2) {
+            return false;
+        }
         let is_recent = |heard: &&Heard| now.saturating_duration_since(heard.last) <= within;
         let recent: Vec<&Heard> = self.0.get(&node).into_iter().flatten().filter(is_recent).collect();
         let overlap = |one: &Heard, other: &Heard| one.instance != other.instance && one.last > other.first;

@@ -1,8 +1,8 @@
-//! Keeps nodes from voting, one after the other, as the leader: two voters that give up their seats at once each count on the
-//! other, and the second would be left as the only voter, kept from voting.
+//! Keeps nodes from voting, and takes them out, one after the other, as the leader: two voters that give up their seats at once each
+//! count on the other, and the second would be left as the only voter, kept from voting.
 //!
-//! Whichever node is asked for it, it comes here, and what is seen here holds until it is in the log: nobody else's demotion
-//! comes between.
+//! Whichever node is asked for it, it comes here, and what is seen here holds until it is in the log: nobody else's demotion or
+//! removal comes between.
 
 use std::time::{Duration, Instant};
 
@@ -14,24 +14,35 @@ use super::members::plan_removal;
 use crate::rpc::calls::Answer;
 use crate::rpc::no_majority::name_of;
 
-/// How long demotions before this one are waited for, until nobody votes who is not to.
+/// How long those before this one are waited for, until nobody votes who is not to.
 const SETTLED_WITHIN: Duration = Duration::from_secs(5);
 /// Pause between two looks at who votes.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Keeps `node` from voting, where its seat can be given up: `Applied`, or `Removal` with what is in the way, `Unavailable` where
-/// another demotion is not done in time, `NotLeader`.
+/// another demotion or removal is not done in time, `NotLeader`.
 pub async fn demote(raft: &Raft, sessions: &WorkSessions, node: NodeId) -> Answer {
+    let change = PolicyChange { voting: Some(Voting::Never), ..PolicyChange::default() };
+    give_up(raft, sessions, node, Command::SetPolicy { node, change: Box::new(change) }).await
+}
+
+/// Has `node` leave for good, under the same conditions and with the same answers.
+pub async fn retire(raft: &Raft, sessions: &WorkSessions, node: NodeId) -> Answer {
+    give_up(raft, sessions, node, Command::Retire { node }).await
+}
+
+async fn give_up(raft: &Raft, sessions: &WorkSessions, node: NodeId, command: Command) -> Answer {
     let end = Instant::now() + SETTLED_WITHIN;
     let Ok(_alone) = tokio::time::timeout(SETTLED_WITHIN, sessions.demoting()).await else {
-        return Answer::Unavailable("another node is being kept from voting; try again once that is done".to_owned());
+        let why = "another node is being taken out, or kept from voting; try again once that is done";
+        return Answer::Unavailable(why.to_owned());
     };
     let not_leader = || Answer::NotLeader { leader: raft.status().leader.filter(|leader| *leader != raft.node()) };
     // What a leader before this one decided is applied here by then.
     if raft.ensure_linearizable().await.is_err() {
         return not_leader();
     }
-    while let Some(unwanted) = unwanted(raft) {
+    while let Some(unwanted) = unwanted_beside(raft, node) {
         if Instant::now() >= end {
             let why = format!("{unwanted} still votes and is not to any more; try again once that is done");
             return Answer::Unavailable(why);
@@ -43,16 +54,20 @@ pub async fn demote(raft: &Raft, sessions: &WorkSessions, node: NodeId) -> Answe
         Some(Err(obstacle)) => return Answer::Removal(Err(obstacle)),
         Some(Ok(_)) => {}
     }
-    let change = PolicyChange { voting: Some(Voting::Never), ..PolicyChange::default() };
-    match raft.propose(Command::SetPolicy { node, change: Box::new(change) }).await {
+    match raft.propose(command).await {
         Ok(Applied { index, response }) => Answer::Applied { index, response },
         Err(ProposeError::NotLeader { leader }) => Answer::NotLeader { leader },
         Err(error) => Answer::Unavailable(error.to_string()),
     }
 }
 
-/// A voter that is not to vote, by its name.
-fn unwanted(raft: &Raft) -> Option<String> {
+/// A voter that is not to vote, by its name, other than a node that is asked about once more. A node without a seat, and without a
+/// claim to one, waits for nobody.
+fn unwanted_beside(raft: &Raft, node: NodeId) -> Option<String> {
     let voters = raft.status().voters;
-    raft.read(|state| voters.iter().find(|voter| !state.may_vote(**voter)).map(|voter| name_of(state, *voter)))
+    raft.read(|state| {
+        let has_seat = voters.contains(&node) || state.may_vote(node);
+        let is_unwanted = |voter: &&NodeId| **voter != node && !state.may_vote(**voter);
+        voters.iter().filter(|_| has_seat).find(is_unwanted).map(|voter| name_of(state, *voter))
+    })
 }

@@ -53,6 +53,9 @@ pub fn site_in(tag: &str) -> Option<&str> {
 /// whose first number is the same, and while that is 0 the second as well.
 #[must_use]
 pub fn incompatible(node: &NodeRecord, version: &str) -> Option<String> {
+    if node.info.version == version {
+        return None;
+    }
     let line = |text: &str| {
         let mut numbers = text.split(['.', '-', '+']).map(|part| part.parse::<u32>().ok());
         let (major, minor) = (numbers.next().flatten()?, numbers.next().flatten()?);

@@ -3,10 +3,10 @@
 //! Jobs come in the order of `queue`. For each unit in turn: which workers may take it (`placement`), which of those has
 //! room, and which of these is best (`score`). Each worker holds at most two units of a job, one running and one behind
 //! it, sized to take about ten seconds of that worker's own measured rate; near a job's end what is left is shared, so
-//! that no worker is waited for. A unit that failed before is halved for each try, so that a poisonous target is left
-//! alone with few neighbours, and goes to those who failed it last of all (`ranges`). A job with a limit per network is
-//! given out one unit at a time and worker: two units of one worker could be in the same network at once, each with its
-//! own share.
+//! that no worker is waited for, in units that are still worth their way ([`UNIT_SECONDS_MIN`]). A unit that failed before
+//! is halved for each try, so that a poisonous target is left alone with few neighbours, and goes to those who failed it
+//! last of all (`ranges`). A job with a limit per network is given out one unit at a time and worker: two units of one
+//! worker could be in the same network at once, each with its own share.
 
 mod queue;
 mod ranges;
@@ -31,6 +31,10 @@ use shares::{Drawn, Shares, fair_share};
 
 /// How long a unit should take, in seconds. The design asks for 5 to 30.
 pub const UNIT_SECONDS: f64 = 10.0;
+/// The least time that a unit should take, in seconds, of a worker whose rate at the job was measured. Ours: a unit costs its way
+/// into the log and back, tens of milliseconds; without this what is left of a job near its end becomes twice as many units as all
+/// that came before, all of them at once, for which everybody waits. Nobody waits for longer than this for the last one.
+pub const UNIT_SECONDS_MIN: f64 = 0.25;
 /// Units of one job that a worker holds: one running, one behind it.
 const UNITS_PER_JOB: u32 = 2;
 /// Grants in one entry; keeps an entry far below a frame.
@@ -289,7 +293,7 @@ impl<'a> Planner<'a> {
         let worker = self.workers.get_mut(at)?;
         let share = share_of(record, worker.id, limit, shares, (self.view.budgets, id, &self.out))?;
         let wanted = worker.targets_wanted(id, ports, share.rate_pps, self.view.paced_unit_seconds);
-        let wanted = worker.unit_targets(part.cursor.left(), limit as u64, wanted);
+        let wanted = worker.unit_targets(part.cursor.left(), limit as u64, wanted, worker.targets_least(id));
         let (start, end) = part.cursor.take(piece, wanted)?;
         self.turn += 1;
         worker.turn = self.turn;
@@ -367,17 +371,22 @@ impl Worker<'_> {
         }
     }
 
-    /// How many targets a unit for it should have, of about `wanted`.
-    fn unit_targets(&self, left: u64, workers: u64, wanted: f64) -> u64 {
+    /// How many targets it does in the least time that a unit is worth; of a job at which it was not measured, any.
+    fn targets_least(&self, job: JobId) -> f64 {
+        self.rates.targets_per_second.get(&job).map_or(0.0, |able| able * UNIT_SECONDS_MIN)
+    }
+
+    /// How many targets a unit for it should have, of about `wanted`, and not for its share's sake fewer than `least`.
+    fn unit_targets(&self, left: u64, workers: u64, wanted: f64, least: f64) -> u64 {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "clamped to the worker's limit next"
         )]
-        let wanted = wanted.clamp(1.0, 1e15) as u64;
+        let [wanted, least] = [wanted, least].map(|targets| targets.clamp(1.0, 1e15) as u64);
         // Guided sharing: with others at work, a unit is at most half of a fair share of what is left.
         let fair = if workers > 1 { left.div_ceil(2 * workers) } else { left };
-        wanted.min(fair).clamp(1, self.record.info.max_targets_per_scan.max(1))
+        wanted.min(fair.max(least)).clamp(1, self.record.info.max_targets_per_scan.max(1))
     }
 }
 

@@ -5,8 +5,6 @@ use pentora_raft::State;
 use pentora_raft::command::{Command, UnitKey};
 use pentora_raft::state::{Backoff, Settings};
 
-use crate::policy::own::OWN_FILE;
-
 /// The pause before the second try, in milliseconds; each further one is twice as long. Ours: what is over in a second, as
 /// a full disk or a lost route, is met by none.
 const PAUSE_MS: u64 = 1_000;
@@ -32,21 +30,15 @@ pub(super) fn pauses(
     mut draw: impl FnMut(u64) -> u64,
 ) -> Option<Command> {
     let undecided = state.retries().filter(|(_, retry)| retry.not_before_ms.is_none());
-    let pause = |unit: UnitKey| match settings.backoff {
+    let mut pause = |tries: u32| match settings.backoff {
         Backoff::None => 0,
         Backoff::Fixed => FIXED_PAUSE_MS,
-        Backoff::Exponential => {
-            let tries = tries_of(state, unit).clamp(1, 30);
-            draw((PAUSE_MS << (tries - 1)).min(PAUSE_MS_MAX))
-        }
+        Backoff::Exponential => draw((PAUSE_MS << (tries.clamp(1, 30) - 1)).min(PAUSE_MS_MAX)),
     };
-    let units: Vec<UnitKey> = undecided.map(|(unit, _)| unit).take(PAUSES_MAX).collect();
-    let updates: Vec<(UnitKey, u64)> = units.into_iter().map(pause_from(now_ms, pause)).collect();
+    let tries = undecided.map(|(unit, retry)| (unit, tries_of(state, unit).max(retry.declined)));
+    let updates: Vec<(UnitKey, u64)> =
+        tries.take(PAUSES_MAX).map(|(unit, tries)| (unit, now_ms.saturating_add(pause(tries)))).collect();
     (!updates.is_empty()).then_some(Command::SetBackoff { updates })
-}
-
-fn pause_from(now_ms: u64, mut pause: impl FnMut(UnitKey) -> u64) -> impl FnMut(UnitKey) -> (UnitKey, u64) {
-    move |unit| (unit, now_ms.saturating_add(pause(unit)))
 }
 
 /// How often what begins at `unit` was tried.
@@ -56,12 +48,11 @@ fn tries_of(state: &State, unit: UnitKey) -> u32 {
     free.map_or(1, |(_, free)| free.attempts)
 }
 
-/// The workers that are to be set aside. One whose own file refuses what it got, as a signature that it does not trust, has not
-/// failed: what it takes it does as well as before.
+/// The workers that are to be set aside. One whose own file declines what it got has not failed, and is not counted among these.
 pub(super) fn aside(state: &State, now_ms: u64) -> Vec<Command> {
     let failing = state.failing().filter(|(_, health)| {
         let allowed = if health.times == 0 { FAILURES_MAX } else { 1 };
-        health.failures >= allowed && !health.is_aside(now_ms) && !health.reason.contains(OWN_FILE)
+        health.failures >= allowed && !health.is_aside(now_ms)
     });
     let until = |times: u32| now_ms.saturating_add((ASIDE_MS << times.min(10)).min(ASIDE_MS_MAX));
     failing.map(|(node, health)| Command::SetAside { node, until_ms: until(health.times) }).collect()
@@ -76,10 +67,11 @@ mod tests {
 
     /// A state in which node 1 had unit `0..8` in vain so many times.
     fn failed(times: u32) -> State {
-        failed_for(times, "engine")
+        handed_back(times, |leases| Command::Expire { leases, reason: "engine".into() })
     }
 
-    fn failed_for(times: u32, reason: &str) -> State {
+    /// A worker that handed back so many units in a row.
+    fn handed_back(times: u32, back: impl Fn(Vec<LeaseRef>) -> Command) -> State {
         let mut state = State::default();
         let mut index = 0;
         let mut apply = |command: Command| {
@@ -104,7 +96,7 @@ mod tests {
         for _ in 0..times {
             let epoch =
                 apply(Command::Grant { grants: vec![NewLease { unit, end: 8, node: 1, share: Share::default() }] });
-            apply(Command::Expire { leases: vec![LeaseRef { unit, epoch }], reason: reason.into() });
+            apply(back(vec![LeaseRef { unit, epoch }]));
         }
         state
     }
@@ -131,10 +123,14 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_whose_own_file_refuses_what_it_got_is_not_set_aside() {
-        let reason = format!("{OWN_FILE} asks for signed orders, and nobody signed this one");
-        assert!(aside(&failed_for(9, &reason), 10).is_empty(), "{reason}");
-        assert_eq!(aside(&failed_for(9, "engine"), 10).len(), 1);
+    fn a_worker_whose_own_file_declines_what_it_got_is_not_set_aside_whatever_the_reason_says() {
+        let reason = || "engine".to_owned();
+        let declined = handed_back(9, |leases| Command::Decline { leases, reason: reason() });
+        assert!(aside(&declined, 10).is_empty() && declined.health(1).is_none());
+        let pauses = pauses(&declined, &Settings::default(), 0, |most| most);
+        let unit = UnitKey { job: JobId(3), partition: 0, start: 0 };
+        assert_eq!(pauses, Some(Command::SetBackoff { updates: vec![(unit, 60_000)] }), "the ninth time, to the same");
+        assert_eq!(aside(&failed(9), 10).len(), 1);
     }
 
     #[test]

@@ -21,6 +21,9 @@ use crate::work_protocol::{About, Figures, LeaderFrame, Link, WorkerFrame};
 /// hand it back. One beat may have crossed the grant on its way.
 const BEATS_WITHOUT: u64 = 2;
 
+/// A worker that beats again after so many of its beats is back: its status may say otherwise.
+const BEATS_BACK: u32 = 2;
+
 /// Two processes of one node count as alive at once while both were heard within so many beats: each loses its session to
 /// the other and is back a beat later.
 const COPY_BEATS: u32 = 3;
@@ -39,6 +42,9 @@ struct WorkSession {
     /// Leases that it holds by the log and does not name, with the beat since which.
     unnamed: BTreeMap<LeaseRef, u64>,
 }
+
+/// The leases that stand in the log.
+pub type Standing<'a> = BTreeMap<LeaseRef, &'a Lease>;
 
 /// What a worker is good for, as it said last.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -72,7 +78,7 @@ pub struct WorkSessions {
     inner: Mutex<Inner>,
     opened: watch::Sender<bool>,
     woken: watch::Sender<u64>,
-    /// Held while a node is kept from voting.
+    /// Held while a node is kept from voting, or taken out.
     demotion: tokio::sync::Mutex<()>,
 }
 
@@ -85,7 +91,7 @@ impl WorkSessions {
         Self { inner: Mutex::new(inner), opened, woken, demotion: tokio::sync::Mutex::default() }
     }
 
-    /// Waits until no other node is being kept from voting through this one. Cancel-safe.
+    /// Waits until no other node is being kept from voting, or taken out, through this one. Cancel-safe.
     pub async fn demoting(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.demotion.lock().await
     }
@@ -114,7 +120,8 @@ impl WorkSessions {
         self.lock().paces.clone()
     }
 
-    /// Changes whenever a worker said something that may matter for planning.
+    /// Changes whenever a worker is there that was not. Beats of those that are there wake nobody: what they mean for planning is
+    /// in the log, or is looked at with each round.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.woken.subscribe()
@@ -186,9 +193,11 @@ impl WorkSessions {
     /// What each worker is good for that has a session and takes work.
     #[must_use]
     pub fn rates(&self) -> BTreeMap<NodeId, Rates> {
-        let abouts = self.abouts();
-        let rests = |node| abouts.get(node).is_some_and(|about: &About| about.rests.is_some());
-        let inner = self.lock();
+        let (inner, now) = (self.lock(), Instant::now());
+        let rests = |node: &NodeId| {
+            let about = inner.abouts.get(node);
+            about.is_some_and(|(_, about)| about.rests.is_some() || Self::copy_reason(&inner, *node, now).is_some())
+        };
         let with_session = inner.rates.iter().filter(|(node, _)| inner.sessions.contains_key(node) && !rests(node));
         with_session.map(|(node, rates)| (*node, rates.clone())).collect()
     }
@@ -245,21 +254,24 @@ impl WorkSessions {
         }
     }
 
-    /// Sends a worker those of the `standing` leases again that it holds and does not work on.
-    pub fn remind(&self, standing: &BTreeMap<LeaseRef, Lease>) {
+    /// Sends a worker those of the `standing` leases again that it holds and does not work on. The cost is that of a look at
+    /// each lease and at each session.
+    pub fn remind(&self, standing: &Standing<'_>) {
         let mut inner = self.lock();
+        for session in inner.sessions.values_mut() {
+            let WorkSession { unnamed, leases, .. } = session;
+            unnamed.retain(|lease, _| standing.contains_key(lease) && !leases.contains_key(lease));
+        }
         let mut again: BTreeMap<NodeId, Vec<(UnitKey, Lease)>> = BTreeMap::new();
-        for (node, session) in &mut inner.sessions {
+        for (reference, lease) in standing {
+            let session = inner.sessions.get_mut(&lease.node);
+            let Some(session) = session.filter(|session| !session.leases.contains_key(reference)) else { continue };
             let beats = session.beats;
-            session.unnamed.retain(|lease, _| standing.contains_key(lease) && !session.leases.contains_key(lease));
-            let held = standing.iter().filter(|(_, lease)| lease.node == *node);
-            for (reference, lease) in held.filter(|(reference, _)| !session.leases.contains_key(reference)) {
-                let since = session.unnamed.entry(*reference).or_insert(beats);
-                if beats >= *since + BEATS_WITHOUT {
-                    *since = beats;
-                    session.sent.insert(*reference);
-                    again.entry(*node).or_default().push((reference.unit, lease.clone()));
-                }
+            let since = session.unnamed.entry(*reference).or_insert(beats);
+            if beats >= *since + BEATS_WITHOUT {
+                *since = beats;
+                session.sent.insert(*reference);
+                again.entry(lease.node).or_default().push((reference.unit, Lease::clone(lease)));
             }
         }
         for (node, leases) in again {
@@ -269,21 +281,21 @@ impl WorkSessions {
     }
 
     /// Tells every worker which of its leases are not in `standing` any more.
-    pub fn revoke_all_but(&self, standing: &BTreeMap<LeaseRef, Lease>) {
+    pub fn revoke_all_but(&self, standing: &Standing<'_>) {
         let mut inner = self.lock();
-        let gone: Vec<(NodeId, Vec<LeaseRef>)> = inner
-            .sessions
-            .iter()
-            .map(|(node, session)| {
-                let known: BTreeSet<LeaseRef> = session.sent.iter().chain(session.leases.keys()).copied().collect();
-                (*node, known.into_iter().filter(|lease| !standing.contains_key(lease)).collect::<Vec<_>>())
-            })
-            .filter(|(_, leases)| !leases.is_empty())
-            .collect();
+        let gone_of = |session: &WorkSession| {
+            let known = session.sent.iter().chain(session.leases.keys());
+            let mut gone: Vec<LeaseRef> = known.filter(|lease| !standing.contains_key(lease)).copied().collect();
+            gone.sort_unstable();
+            gone.dedup();
+            gone
+        };
+        let gone = inner.sessions.iter().map(|(node, session)| (*node, gone_of(session)));
+        let gone: Vec<(NodeId, Vec<LeaseRef>)> = gone.filter(|(_, leases)| !leases.is_empty()).collect();
         for (node, leases) in gone {
             if let Some(session) = inner.sessions.get_mut(&node) {
-                session.leases.retain(|lease, _| !leases.contains(lease));
-                session.sent.retain(|lease| !leases.contains(lease));
+                session.leases.retain(|lease, _| leases.binary_search(lease).is_err());
+                session.sent.retain(|lease| leases.binary_search(lease).is_err());
             }
             inner.send(node, LeaderFrame::Revoke(leases));
         }
@@ -322,12 +334,17 @@ impl WorkSessions {
         let session = inner.sessions.get_mut(&node).filter(|session| session.number == number)?;
         match frame {
             WorkerFrame::Beat { leases, rates, engine_pps } => {
+                let is_first = session.beats == 0;
                 session.leases = leases.into_iter().collect();
                 session.beats += 1;
-                inner.heard.insert(node, now);
+                let beat = Duration::from_millis(inner.times_ms.0);
+                let before = inner.heard.insert(node, now);
+                let is_back = before.is_none_or(|at| now.saturating_duration_since(at) > beat * BEATS_BACK);
                 inner.rates.insert(node, Rates { engine_pps, targets_per_second: rates.into_iter().collect() });
                 drop(inner);
-                self.woken.send_modify(|count| *count = count.wrapping_add(1));
+                if is_first || is_back {
+                    self.woken.send_modify(|count| *count = count.wrapping_add(1));
+                }
                 Some(LeaderFrame::Heard)
             }
             WorkerFrame::About(about) => {

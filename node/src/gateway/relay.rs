@@ -32,7 +32,7 @@ const SAID_BYTES_MAX: usize = 192 << 10;
 const SESSIONS_MAX: usize = 4_096;
 /// How long a leader may take to let the stream be opened: members are connected.
 const OPENED_WITHIN: Duration = Duration::from_secs(2);
-/// How often a session looks whether its leader still leads.
+/// How often it is looked whether the leader of a stream still leads: once for all its sessions.
 const LEADER_LOOK: Duration = Duration::from_millis(100);
 
 /// A session's number on its stream.
@@ -96,14 +96,10 @@ impl Relay {
         let _closing = Closing { uplink: &uplink, number };
         let gone = || "the stream to the leader broke".to_owned();
         uplink.up.send((number, Up::Open(node))).await.map_err(|_ended| gone())?;
-        let mut looks = tokio::time::interval(LEADER_LOOK);
         loop {
             tokio::select! {
                 biased;
                 () = uplink.ended.cancelled() => return Err(gone()),
-                _ = looks.tick() => if self.raft.status().leader.is_some_and(|now| now != leader) {
-                    return Err("another leads now".into());
-                },
                 frame = told.recv() => match frame {
                     Some(frame) => if link.out.send(frame).await.is_err() { return Ok(()) },
                     None => return Err("the leader ended the session".into()),
@@ -146,8 +142,21 @@ impl Relay {
         tasks.spawn(write(sink, waiting, ended.clone(), over));
         let over = ended.clone().drop_guard();
         tasks.spawn(hand_down(source, Arc::clone(&uplink), over));
+        tasks.spawn(end_with(self.raft.clone(), leader, ended));
         *kept = Some(Arc::clone(&uplink));
         Ok(uplink)
+    }
+}
+
+/// Ends a stream, and with it all its sessions, when another leads than `leader`.
+async fn end_with(raft: Raft, leader: NodeId, ended: CancellationToken) {
+    let _over = ended.clone().drop_guard();
+    while raft.status().leader.is_none_or(|now| now == leader) {
+        tokio::select! {
+            biased;
+            () = ended.cancelled() => return,
+            () = raft.status_changed(LEADER_LOOK) => {}
+        }
     }
 }
 

@@ -27,10 +27,10 @@ const LOOK_PAUSE: Duration = Duration::from_millis(10);
 /// Rows of one frame, in bytes; a frame holds 256 KiB, and no row is larger than an entry of the log.
 const ROWS_BYTES: usize = 32 << 10;
 
-/// What a node is to be shown, as of one look.
+/// What a node is to be shown, as of one look. What did not change from one look to the next is the very same.
 #[derive(Debug, Clone)]
 struct Picture {
-    word: GatewayWord,
+    word: Arc<GatewayWord>,
     looked: Instant,
     common: Arc<Rows>,
     own: Arc<Rows>,
@@ -39,10 +39,13 @@ struct Picture {
 impl Picture {
     /// Whether a node that has `before` should hear of this.
     fn is_news_after(&self, before: &Self) -> bool {
-        let known = |word: &GatewayWord| (word.leader.map(|(leader, _)| leader), word.term, word.voter_sets.clone());
+        let leader = |word: &GatewayWord| word.leader.map(|(leader, _)| leader);
+        let is_known = |word: &GatewayWord, before: &GatewayWord| {
+            (leader(word), word.term) == (leader(before), before.term) && word.voter_sets == before.voter_sets
+        };
         !Arc::ptr_eq(&self.common, &before.common)
-            || self.own != before.own
-            || known(&self.word) != known(&before.word)
+            || !Arc::ptr_eq(&self.own, &before.own)
+            || !is_known(&self.word, &before.word)
             || self.looked.saturating_duration_since(before.looked) >= WORD_EVERY
     }
 }
@@ -102,15 +105,13 @@ impl Views {
         }
         // The index is read first: the rows are as of it or later, and never older than they are said to be.
         let applied = *self.raft.watch_applied().borrow();
-        let mut seen = self.raft.read(|state| look.at(state, &nodes));
-        let word = self.raft.word(applied);
+        let seen = self.raft.read(|state| look.at(state, &nodes));
+        let word = Arc::new(self.raft.word(applied));
         let looked = Instant::now();
-        let own: BTreeMap<NodeId, Arc<Rows>> =
-            std::mem::take(&mut seen.own).into_iter().map(|(node, rows)| (node, Arc::new(rows))).collect();
         for viewer in self.lock().1.values() {
-            let Some(own) = own.get(&viewer.node) else { continue };
-            let common = Arc::clone(&seen.common);
-            let picture = Picture { word: word.clone(), looked, common, own: Arc::clone(own) };
+            let Some(own) = seen.own.get(&viewer.node) else { continue };
+            let (word, common, own) = (Arc::clone(&word), Arc::clone(&seen.common), Arc::clone(own));
+            let picture = Picture { word, looked, common, own };
             viewer.picture.send_if_modified(|shown| {
                 let is_news = shown.as_ref().is_none_or(|before| picture.is_news_after(before));
                 if is_news {
@@ -166,35 +167,52 @@ impl Views {
     }
 }
 
-/// Sends what changed from one picture to the next, and the word of it.
+/// Sends what changed from one picture to the next, and the word of it; all of it in one write where it fits.
 async fn send(sink: &mut FrameSink, before: Option<&Picture>, now: &Picture) -> Result<(), String> {
-    let all = |picture: &Picture| -> Rows {
-        let own = picture.own.iter().chain(picture.common.iter());
-        own.map(|(key, row)| (key.clone(), Arc::clone(row))).collect()
-    };
     let changed = match before {
         None => {
             put(sink, &ViewFrame::Anew).await?;
             changes(&Rows::new(), &all(now))
         }
-        Some(before) if Arc::ptr_eq(&before.common, &now.common) && before.own == now.own => Vec::new(),
-        Some(before) => changes(&all(before), &all(now)),
+        Some(before) => changed(before, now),
     };
     for rows in parts(changed) {
         put(sink, &ViewFrame::Rows(rows)).await?;
     }
-    let mut word = now.word.clone();
+    let mut word = GatewayWord::clone(&now.word);
     let waited = u64::try_from(now.looked.elapsed().as_millis()).unwrap_or(u64::MAX);
     if let Some((_, age_ms)) = &mut word.leader {
         *age_ms = age_ms.saturating_add(waited);
     }
     word.now_ms = word.now_ms.saturating_add(waited);
-    put(sink, &ViewFrame::Word(word)).await
+    put(sink, &ViewFrame::Word(word)).await?;
+    sink.flush().await.map_err(|error| error.to_string())
 }
 
+/// Everything in a picture.
+fn all(picture: &Picture) -> Rows {
+    let rows = picture.own.iter().chain(picture.common.iter());
+    rows.map(|(key, row)| (key.clone(), Arc::clone(row))).collect()
+}
+
+/// What changed from one picture to the next.
+fn changed(before: &Picture, now: &Picture) -> Vec<RowChange> {
+    if !Arc::ptr_eq(&before.common, &now.common) {
+        return changes(&all(before), &all(now));
+    }
+    if Arc::ptr_eq(&before.own, &now.own) {
+        return Vec::new();
+    }
+    // A row that is common as well stays as it is.
+    let mut changed = changes(&before.own, &now.own);
+    changed.retain(|row| !now.common.contains_key(&row.key));
+    changed
+}
+
+/// Puts a frame behind those that are to be written.
 async fn put(sink: &mut FrameSink, frame: &ViewFrame) -> Result<(), String> {
     let frame: Bytes = codec::encode(Kind::CallFrame, frame).into();
-    sink.send(frame).await.map_err(|error| error.to_string())
+    sink.feed(frame).await.map_err(|error| error.to_string())
 }
 
 /// Rows in parts that each fit a frame.
@@ -229,5 +247,25 @@ mod tests {
         assert_eq!(sizes, [1, 1, 1, 2]);
         assert_eq!(parts.concat(), rows);
         assert!(super::parts(Vec::new()).is_empty());
+    }
+
+    #[test]
+    fn what_changed_is_told_the_same_whether_or_not_the_common_rows_did() {
+        let rows = |rows: &[(u8, u8)]| -> Arc<Rows> {
+            Arc::new(rows.iter().map(|(key, row)| (vec![*key], Arc::from([*row].as_slice()))).collect())
+        };
+        let word = Arc::new(GatewayWord { applied: 1, leader: None, term: 1, voter_sets: Vec::new(), now_ms: 1 });
+        let picture = |own: &Arc<Rows>, common: &Arc<Rows>| {
+            let (word, own, common) = (Arc::clone(&word), Arc::clone(own), Arc::clone(common));
+            Picture { word, looked: Instant::now(), common, own }
+        };
+        let (common, own) = (rows(&[(1, 1), (2, 1)]), rows(&[(2, 1), (3, 1), (4, 1)]));
+        let before = picture(&own, &common);
+        for now in [rows(&[(2, 1), (3, 2), (5, 1)]), rows(&[(3, 1), (4, 1)]), Arc::clone(&own)] {
+            let (same, copied) = (picture(&now, &common), picture(&now, &Arc::new(Rows::clone(&common))));
+            assert_eq!(changed(&before, &same), changed(&before, &copied));
+            assert_eq!(changed(&before, &same), changes(&all(&before), &all(&same)));
+        }
+        assert_eq!(changed(&before, &picture(&rows(&[(3, 1), (4, 1)]), &common)), [], "row 2 is common as well");
     }
 }

@@ -1,7 +1,7 @@
 //! That an order is carried out once: which job of the log was made of it, and which schedule has it.
 //!
-//! Orders are looked for in what the log holds, so each node finds what every other finds. A spec that is too large for the log is
-//! not looked into: of such a job the log knows the key alone that its order makes (`jobs::submit`), for a day.
+//! The log remembers what became of each order for one job until that ends (`raft`'s `state/orders`), and refuses a second job of it.
+//! A leader that goes its own way may put a job there without saying so: a node that scans looks at the specs that are there as well.
 
 use pentora_raft::command::SpecRef;
 use pentora_raft::state::Schedule;
@@ -11,17 +11,30 @@ use crate::document::ScanRequest;
 use crate::orders;
 use crate::spec;
 
-/// The key in the log of the job that is made of an order for one job: of two submissions through two nodes one is a job.
+/// The name in the log of an order for one job.
 pub(super) fn key_of(order: &str) -> Digest {
     Digest::of(format!("order:{order}").as_bytes())
 }
 
-/// The first job that was made of the order for one job with this id, with the digest of its spec.
+/// The job that was made of the order for one job with this id, with the digest of its spec where it is not forgotten.
+pub(super) fn job_of_order(state: &State, order: &str) -> Option<(JobId, Option<Digest>)> {
+    let job = state.job_of_order(&key_of(order))?;
+    Some((job, state.spec(job).map(spec::digest)))
+}
+
+/// The job of the order for one job with this id that came before `job`, which is of it as well. The cost is that of a look at
+/// one row where the log says that `job` is the one, and of a look at each signed spec where it says nothing.
 #[must_use]
-pub fn job_of_order(state: &State, order: &str) -> Option<(JobId, Digest)> {
+pub fn earlier_of_order(state: &State, order: &str, job: JobId) -> Option<JobId> {
+    let first = state.job_of_order(&key_of(order)).or_else(|| first_with_order(state, order))?;
+    (first < job).then_some(first)
+}
+
+/// The first job whose spec carries the order for one job with this id. A spec that is too large for the log is not looked into.
+fn first_with_order(state: &State, order: &str) -> Option<JobId> {
     let signed = state.jobs().filter(|(_, job)| job.partitions.iter().any(|part| part.needs.signer().is_some()));
     signed.map(|(id, _)| id).find_map(|id| match state.spec(id) {
-        Some(SpecRef::Inline(bytes)) if is_of(bytes, order) => Some((id, Digest::of(bytes))),
+        Some(SpecRef::Inline(bytes)) if is_of(bytes, order) => Some(id),
         _ => None,
     })
 }
@@ -57,7 +70,7 @@ pub fn schedule_of_order(state: &State, request: &ScanRequest, name: &str) -> Op
 
 #[cfg(test)]
 mod tests {
-    use pentora_raft::command::{Command, Proposal, Submission};
+    use pentora_raft::command::{Author, Command, OrderedJob, Proposal, Submission};
     use pentora_raft::state::{JobLimits, Needs, Partition, Priority, ScheduleSpec, of_signer};
     use pentora_scanner::spec::ScanSpec;
 
@@ -76,11 +89,11 @@ mod tests {
         orders::id_of(signed).unwrap().id
     }
 
-    fn submit(state: &mut State, index: u64, signed: Option<&SignedOrder>) {
+    fn submission(signed: Option<&SignedOrder>) -> Submission {
         let spec = ScanSpec { order: signed.and_then(orders::to_carry), ..ScanSpec::default() };
         let required_tags = signed.iter().map(|signed| of_signer(&signed.key)).collect();
         let needs = Needs { required_tags, ..Needs::default() };
-        let command = Command::SubmitJob(Box::new(Submission {
+        Submission {
             spec: SpecRef::Inline(spec::encode(&spec)),
             partitions: vec![Partition { target_count: 1, needs }],
             priority: Priority::Normal,
@@ -89,21 +102,53 @@ mod tests {
             idempotency_key: None,
             title: String::new(),
             finished: Vec::new(),
-        }));
+        }
+    }
+
+    fn submit(state: &mut State, index: u64, signed: Option<&SignedOrder>) {
+        let command = Command::SubmitJob(Box::new(submission(signed)));
         state.apply(index, &Proposal { at_ms: index, command });
     }
 
     #[test]
-    fn the_first_job_of_an_order_is_found_and_no_job_of_another_order_or_of_one_that_repeats() {
+    fn an_order_that_the_log_has_is_found_by_its_id_and_stays_when_its_job_is_forgotten() {
+        let mut state = State::default();
+        let once = signed(false);
+        submit(&mut state, 1, Some(&signed(false)));
+        let of_order = |id: &str| job_of_order(&state, id).map(|(job, _)| job);
+        assert_eq!([of_order(&id(&once)), of_order("")], [None, None]);
+        let submission = submission(Some(&once));
+        let spec = spec::digest(&submission.spec);
+        let ordered = OrderedJob {
+            order: key_of(&id(&once)),
+            expires_at_ms: 1_000,
+            author: Author::default(),
+            submission,
+            is_carried: false,
+        };
+        let mut apply = |index, command| state.apply(index, &Proposal { at_ms: index, command });
+        apply(2, Command::SubmitOrdered(Box::new(ordered)));
+        assert_eq!(job_of_order(&state, &id(&once)), Some((JobId(2), Some(spec))));
+        let earlier = |state: &State, job| earlier_of_order(state, &id(&once), JobId(job));
+        assert_eq!([earlier(&state, 2), earlier(&state, 3)], [None, Some(JobId(2))]);
+        let mut apply = |index, command| state.apply(index, &Proposal { at_ms: index, command });
+        apply(3, Command::Cancel { job: JobId(2), reason: String::new() });
+        apply(4, Command::DeleteJob { job: JobId(2) });
+        assert_eq!(job_of_order(&state, &id(&once)), Some((JobId(2), None)));
+        assert_eq!(earlier(&state, 5), Some(JobId(2)));
+    }
+
+    #[test]
+    fn of_an_order_that_a_leader_kept_from_the_logs_memory_the_first_job_is_found_and_none_of_one_that_repeats() {
         let mut state = State::default();
         let (once, other, nightly) = (signed(false), signed(false), signed(true));
         for (index, signed) in (1..).zip([None, Some(&other), Some(&once), Some(&once), Some(&nightly)]) {
             submit(&mut state, index, signed);
         }
-        let job = |signed: &SignedOrder| job_of_order(&state, &id(signed)).map(|(job, _)| job);
-        assert_eq!([job(&once), job(&other), job(&nightly)], [Some(JobId(3)), Some(JobId(2)), None]);
-        assert_eq!(job_of_order(&state, &id(&signed(false))), None);
-        assert_eq!(job_of_order(&state, ""), None);
+        let earlier = |signed: &SignedOrder, job| earlier_of_order(&state, &id(signed), JobId(job));
+        assert_eq!([earlier(&once, 4), earlier(&once, 3), earlier(&other, 2)], [Some(JobId(3)), None, None]);
+        assert_eq!([earlier(&nightly, 6), earlier(&signed(false), 6)], [None, None]);
+        assert_eq!(earlier_of_order(&state, "", JobId(9)), None);
     }
 
     #[test]

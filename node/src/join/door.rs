@@ -164,8 +164,7 @@ impl Door {
     }
 
     fn address_of(&self, peer: PeerId) -> Option<IpAddr> {
-        let peers = self.mesh.as_ref()?.peers();
-        peers.into_iter().find(|known| known.peer == peer)?.remote.map(|remote| remote.ip())
+        self.mesh.as_ref()?.peer(peer)?.remote.map(|remote| remote.ip())
     }
 
     fn tries(&self) -> std::sync::MutexGuard<'_, Tries> {

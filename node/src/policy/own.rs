@@ -17,9 +17,6 @@ use super::window::{self, Closed, Window};
 use super::{exclusion_targets, hours};
 use crate::signing::TrustedKey;
 
-/// What each reason names for which a node's own file is why a unit is not begun: who refuses is not who fails.
-pub const OWN_FILE: &str = "this node's own file";
-
 /// Networks that a node says it reaches, at most: they are in an entry of the log. With more, it is asked when work comes.
 const NETWORKS_MAX: usize = 256;
 

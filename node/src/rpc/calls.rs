@@ -86,6 +86,8 @@ pub enum Request {
     },
     /// Keep a node from voting, where its seat can be given up, and no other's at the same time; for the leader.
     Demote(NodeId),
+    /// Have a node leave for good, where it can be spared, and no other at the same time; for the leader.
+    Retire(NodeId),
 }
 
 /// The header of an [`ApiCall`] that says where the request came from, as the node says that took it. No client's own header

@@ -1,7 +1,8 @@
 //! Puts commands into the log from any node: here where this node leads, through the leader otherwise.
 //!
 //! A proposal is retried through elections until its deadline, so it may be applied more than once; every command is
-//! made so that this changes nothing more.
+//! made so that this changes nothing more (`asking_again_changes_nothing_more` in `raft`'s `state/laws_test.rs`). What it answers the
+//! second time may be another thing, where it takes something away: [`was_done_before`].
 
 use std::time::{Duration, Instant};
 
@@ -62,34 +63,39 @@ impl Proposer {
     /// [`Unavailable`].
     pub async fn propose(&self, command: Command) -> Result<Applied, Unavailable> {
         let end = Instant::now() + patience(&self.raft.leadership());
-        let (mut last, mut was_asked) = (None, false);
+        let (mut last, mut is_unsure) = (None, false);
         loop {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(self.quorum_lost(last, was_asked));
+                return Err(self.quorum_lost(last, is_unsure));
             }
-            let way = self.raft.way();
-            was_asked |= way.is_some();
-            let tried = match way {
+            let tried = match self.raft.way() {
                 None => Err(None),
                 Some(way) if way == self.raft.node() => self.propose_here(&command, left).await?.map_err(Some),
                 Some(way) => self.propose_through(way, &command, left).await?.map_err(Some),
             };
             match tried {
+                Ok(Applied { index, response: Response::Refused(refusal) })
+                    if is_unsure && was_done_before(&command, &refusal) =>
+                {
+                    return Ok(Applied { index, response: Response::Done });
+                }
                 Ok(Applied { response: Response::Refused(refusal), .. }) => return Err(refusal.into()),
                 Ok(applied) => return Ok(applied),
-                Err(reason) => last = reason,
+                Err(None) => last = None,
+                Err(Some(Lost { reason, may_come })) => (last, is_unsure) = (Some(reason), is_unsure || may_come),
             }
             self.raft.status_changed(LOOK_AGAIN.min(left)).await;
         }
     }
 
-    async fn propose_here(&self, command: &Command, left: Duration) -> Result<Result<Applied, String>, Unavailable> {
+    async fn propose_here(&self, command: &Command, left: Duration) -> Result<Result<Applied, Lost>, Unavailable> {
         match tokio::time::timeout(left, self.raft.propose(command.clone())).await {
-            Err(_elapsed) => Ok(Err("the voters did not answer this leader".into())),
+            Err(_elapsed) => Ok(Err(Lost::that_may_come("the voters did not answer this leader"))),
             Ok(Ok(applied)) => Ok(Ok(applied)),
             Ok(Err(ProposeError::Stopped(reason))) => Err(Unavailable::Stopped(reason)),
-            Ok(Err(error)) => Ok(Err(error.to_string())),
+            Ok(Err(error @ ProposeError::NotLeader { .. })) => Ok(Err(Lost::for_good(error.to_string()))),
+            Ok(Err(error)) => Ok(Err(Lost::that_may_come(error.to_string()))),
         }
     }
 
@@ -99,10 +105,10 @@ impl Proposer {
         way: NodeId,
         command: &Command,
         left: Duration,
-    ) -> Result<Result<Applied, String>, Unavailable> {
+    ) -> Result<Result<Applied, Lost>, Unavailable> {
         let (calls, peer) = match self.reach(way) {
             Ok(reached) => reached,
-            Err(reason) => return Ok(Err(reason)),
+            Err(reason) => return Ok(Err(Lost::for_good(reason))),
         };
         // What the log does not take may not fit a frame on its way, or be more than a leader of an earlier release reads.
         self.raft.takes(command)?;
@@ -112,15 +118,17 @@ impl Proposer {
             biased;
             answer = calls.ask(peer, &request, left) => answer,
             // A leader that is frozen or cut off does not hang up; its successor is asked as soon as there is one.
-            () = self.succeeded(way) => return Ok(Err(format!("{what} is not node {way} any more"))),
+            () = self.succeeded(way) => {
+                return Ok(Err(Lost::that_may_come(format!("{what} is not node {way} any more"))));
+            }
         };
         Ok(match answer {
             Ok(Answer::Applied { index, response }) => Ok(Applied { index, response }),
             Ok(Answer::Denied(why)) | Err(CallError::Denied(why)) => return Err(Unavailable::Denied(why)),
-            Ok(Answer::NotLeader { .. }) => Err(format!("node {way} leads no longer")),
-            Ok(Answer::Unavailable(reason)) => Err(reason),
-            Ok(_) => Err(format!("node {way} gave an answer that does not fit")),
-            Err(error) => Err(format!("{what}, node {way}, cannot be reached: {error}")),
+            Ok(Answer::NotLeader { .. }) => Err(Lost::for_good(format!("node {way} leads no longer"))),
+            Ok(Answer::Unavailable(reason)) => Err(Lost::that_may_come(reason)),
+            Ok(_) => Err(Lost::that_may_come(format!("node {way} gave an answer that does not fit"))),
+            Err(error) => Err(Lost::that_may_come(format!("{what}, node {way}, cannot be reached: {error}"))),
         })
     }
 
@@ -229,6 +237,38 @@ impl Proposer {
     }
 }
 
+/// A try that was not answered.
+#[derive(Debug)]
+struct Lost {
+    reason: String,
+    /// Whether it may be in the log all the same.
+    may_come: bool,
+}
+
+impl Lost {
+    fn for_good(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), may_come: false }
+    }
+
+    fn that_may_come(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), may_come: true }
+    }
+}
+
+/// Whether a command that takes something away is refused because it is gone: after a try that was not answered, that one was it,
+/// or there never was such a thing, and either way what was asked for is so.
+fn was_done_before(command: &Command, refusal: &Refusal) -> bool {
+    matches!(
+        (command, refusal),
+        (Command::DeleteJob { .. }, Refusal::JobUnknown { .. })
+            | (Command::RemoveRule { .. }, Refusal::RuleUnknown { .. })
+            | (Command::RemoveSchedule { .. }, Refusal::ScheduleUnknown { .. })
+            | (Command::RemoveKeep { .. }, Refusal::KeepUnknown { .. })
+            | (Command::RevokeToken { .. }, Refusal::TokenUnknown)
+            | (Command::RemoveNode { .. } | Command::Retire { .. }, Refusal::NodeUnknown { .. })
+    )
+}
+
 /// How long to try: through an election where one may go on, shortly where there was no leader for longer.
 fn patience(leadership: &Leadership) -> Duration {
     match leadership {
@@ -240,6 +280,18 @@ fn patience(leadership: &Leadership) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_takes_something_away_and_finds_it_gone_after_a_try_without_an_answer_was_done() {
+        let (job, name) = (pentora_raft::JobId(3), "x".to_owned());
+        let (gone, schedule) = (Refusal::JobUnknown { job }, Refusal::ScheduleUnknown { name: name.clone() });
+        assert!(was_done_before(&Command::DeleteJob { job }, &gone));
+        assert!(was_done_before(&Command::RemoveSchedule { name: name.clone() }, &schedule));
+        assert!(!was_done_before(&Command::DeleteJob { job }, &Refusal::JobOpen { job }), "it was not");
+        let pause = Command::PauseJob { job, paused: true, reason: String::new() };
+        assert!(!was_done_before(&pause, &gone), "nothing is held that is gone");
+        assert!(!was_done_before(&Command::PauseSchedule { name, paused: true }, &schedule));
+    }
 
     #[test]
     fn an_election_is_waited_out_and_a_majority_that_is_long_gone_is_not() {

@@ -29,10 +29,7 @@ pub(super) async fn keep(context: Arc<Context>, stop: CancellationToken) {
 /// Those of the leases that do not stand in a state that is at `applied` at least. A grant that is not applied here yet
 /// says nothing.
 fn over(state: &State, applied: u64, running: &[LeaseRef]) -> Vec<LeaseRef> {
-    let stands = |lease: &&LeaseRef| {
-        let standing = state.job_leases(lease.unit.job).find(|(unit, _)| *unit == lease.unit);
-        standing.is_some_and(|(_, standing)| standing.epoch == lease.epoch)
-    };
+    let stands = |lease: &&LeaseRef| state.lease(&lease.unit).is_some_and(|standing| standing.epoch == lease.epoch);
     running.iter().filter(|lease| lease.epoch <= applied && !stands(lease)).copied().collect()
 }
 

@@ -21,7 +21,7 @@ use super::Context;
 use super::signed::{self, NotTaken, Seen};
 use crate::clock::wall_ms;
 use crate::exclusions::{self, ExclusionError, Unresolved};
-use crate::jobs::job_of_order;
+use crate::jobs::earlier_of_order;
 use crate::policy::own::{OwnFile, OwnRules};
 use crate::policy::{Closed, OutsidePolicy, Policy};
 use crate::signing::SignerKey;
@@ -86,6 +86,16 @@ pub(super) enum NotPermitted {
         /// What it allows.
         scope: String,
     },
+}
+
+impl NotPermitted {
+    /// Whether it is this node's own file that does not allow it.
+    pub(super) fn is_by_own_file(&self) -> bool {
+        match self {
+            Self::Closed(_) | Self::NotTaken(_) | Self::ByOwnFile { .. } => true,
+            Self::ByPolicy(_) | Self::Exclusions(_) | Self::Lookup(_) => false,
+        }
+    }
 }
 
 impl Permits {
@@ -264,8 +274,7 @@ pub(super) async fn begin(
         }
         let exclude = resolved(excluded_by(&policy, &own, now_ms)).await?;
         if let Some(order) = context.permits.seen.first_of(&own, spec, reference.unit.job)
-            && let Some((job, _)) = context.raft.read(|state| job_of_order(state, &order))
-            && job < reference.unit.job
+            && let Some(job) = context.raft.read(|state| earlier_of_order(state, &order, reference.unit.job))
         {
             return Err(NotTaken::Again { job }.into());
         }

@@ -149,16 +149,6 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_names_the_nodes_own_file_so_that_it_is_no_failure_of_the_node() {
-        let order = NotTaken::Order(OrderError::Expired { at_ms: 1 });
-        let not_asked = NotTaken::NotAsked(NotAsked::AnotherRequest);
-        let untrusted = NotTaken::Untrusted { key: PersonKey::generate().public() };
-        for refusal in [NotTaken::Unsigned, untrusted, order, not_asked, NotTaken::Again { job: JobId(3) }] {
-            assert!(refusal.to_string().contains(crate::policy::own::OWN_FILE), "{refusal}");
-        }
-    }
-
-    #[test]
     fn the_log_is_asked_for_a_job_before_where_an_order_is_new_here() {
         let (alice, seen) = (PersonKey::generate(), Seen::default());
         let own = trusting(&alice);

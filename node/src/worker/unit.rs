@@ -3,7 +3,6 @@
 //! A long unit is counted by checkpoints: what is below its watermark becomes a chunk of its own while the rest goes on
 //! under the same lease, so that a node that dies loses at most what it did since.
 
-use std::any::Any;
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -23,7 +22,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::Context;
-use super::permits::{self, NotPermitted};
+use super::permits;
+use super::unit_fault::{Fault, UnitError, fault_of};
 use super::unit_findings::{Taken, UnitFindings};
 use super::unit_spans;
 use super::units::Begun;
@@ -38,25 +38,6 @@ const RETRY: Duration = Duration::from_millis(250);
 /// How long a unit waits for its job's spec before it is handed back: another node may have it. Ours: a holder that
 /// restarts is back in less.
 const SPEC_WITHIN: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 60 });
-
-/// Why a unit ended without its results.
-#[derive(Debug, thiserror::Error)]
-enum UnitError {
-    /// The engine did not scan it.
-    #[error(transparent)]
-    Scan(#[from] ScanError),
-    /// It may not be scanned, or not from here.
-    #[error(transparent)]
-    NotPermitted(#[from] NotPermitted),
-    /// What is to be scanned is not to be had.
-    #[error("the job's spec was not to be had within {} s: {why}", within.as_secs())]
-    NoSpec {
-        /// How long it was tried.
-        within: Duration,
-        /// Why the last time.
-        why: String,
-    },
-}
 
 /// Runs a unit to its end; `ended` is told so that a beat follows at once.
 pub(super) async fn run(context: Arc<Context>, begun: Begun, ended: mpsc::Sender<()>) {
@@ -94,29 +75,12 @@ impl Drop for Ending<'_> {
 async fn work(context: &Context, begun: &Begun) -> Option<String> {
     // What breaks off here would break off again and again if the lease stood and were sent again.
     let scanned = AssertUnwindSafe(Work::new(context, begun).scan()).catch_unwind().await;
-    let failure = failure_of(scanned);
-    if let Some(reason) = &failure
-        && !begun.cancel.is_cancelled()
-    {
-        give_up(context, begun, reason.clone()).await;
+    let fault = fault_of(scanned)?;
+    let why = fault.why.clone();
+    if !begun.cancel.is_cancelled() {
+        give_up(context, begun, fault).await;
     }
-    failure
-}
-
-/// Why a unit is to be handed back, or `None` where it was counted or its lease is gone.
-fn failure_of(scanned: Result<Result<(), UnitError>, Box<dyn Any + Send>>) -> Option<String> {
-    match scanned {
-        Ok(Ok(()) | Err(UnitError::Scan(ScanError::Cancelled))) => None,
-        Ok(Err(UnitError::Scan(ScanError::Stopped))) => {
-            Some("the scan engine stopped in the middle of it; this node wants a restart".to_owned())
-        }
-        Ok(Err(error)) => Some(error.to_string()),
-        Err(panic) => {
-            let said = panic.downcast_ref::<String>().map(String::as_str);
-            let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no word of it");
-            Some(format!("a fault in the program ended it: {said}"))
-        }
-    }
+    Some(why)
 }
 
 /// Names without an address that a unit tells of one by one; how many there are is counted.
@@ -342,7 +306,7 @@ async fn commit(context: &Context, begun: &Begun, settled: Settled) -> bool {
     let (bytes, counts) = match packed {
         Ok(packed) => packed,
         Err(error) => {
-            give_up(context, begun, format!("the results could not be packed: {error}")).await;
+            give_up(context, begun, Fault::failed(format!("the results could not be packed: {error}"))).await;
             return false;
         }
     };
@@ -474,11 +438,17 @@ async fn count_it(context: &Context, completion: &Completion, remarks: Remarks, 
     }
 }
 
-/// Hands a unit back that this node cannot scan; the try counts against the unit.
-async fn give_up(context: &Context, begun: &Begun, reason: String) {
-    let unit = begun.reference.unit;
-    tracing::warn!(job = %unit.job, start = unit.start, %reason, "unit failed here");
-    let command = Command::Expire { leases: vec![begun.reference], reason };
+/// Hands a unit back that this node cannot scan, which counts as a try of the unit; or may not by its own file, which does not.
+async fn give_up(context: &Context, begun: &Begun, fault: Fault) {
+    let (unit, leases) = (begun.reference.unit, vec![begun.reference]);
+    let Fault { why: reason, is_declined } = fault;
+    let command = if is_declined {
+        tracing::warn!(job = %unit.job, start = unit.start, %reason, "unit declined here");
+        Command::Decline { leases, reason }
+    } else {
+        tracing::warn!(job = %unit.job, start = unit.start, %reason, "unit failed here");
+        Command::Expire { leases, reason }
+    };
     if let Err(error) = context.proposer.propose(command).await {
         tracing::warn!(job = %unit.job, %error, "a failed unit was not handed back; its lease will expire");
     }
@@ -489,18 +459,6 @@ mod tests {
     use pentora_scanner::tally::Tally;
 
     use super::*;
-
-    #[test]
-    fn an_engine_that_stops_a_lost_spec_and_a_panic_each_end_a_unit_with_its_reason() {
-        let reason = |scanned| failure_of(scanned).unwrap_or_default();
-        assert_eq!(reason(Ok(Ok(()))), "");
-        assert_eq!(reason(Ok(Err(ScanError::Cancelled.into()))), "", "its lease is gone");
-        assert!(reason(Ok(Err(ScanError::Stopped.into()))).contains("engine stopped"));
-        let lost = UnitError::NoSpec { within: Duration::from_secs(60), why: "nobody has it".into() };
-        assert_eq!(reason(Ok(Err(lost))), "the job's spec was not to be had within 60 s: nobody has it");
-        let panicked = std::panic::catch_unwind(|| panic!("index 7")).map(|()| Ok(()));
-        assert_eq!(reason(panicked), "a fault in the program ended it: index 7");
-    }
 
     #[test]
     fn a_unit_is_as_far_as_its_probes_and_whole_only_when_its_targets_are_settled() {

@@ -388,6 +388,11 @@ impl PeerTable {
         peers.sort_unstable_by_key(|info| info.peer);
         peers
     }
+
+    /// One member or connected stranger.
+    pub(crate) fn peer(&self, peer: PeerId, now: Instant) -> Option<PeerInfo> {
+        self.entries.get(&peer).map(|entry| entry.describe(peer, now))
+    }
 }
 
 impl Entry {

@@ -9,15 +9,15 @@ use super::{Kind, decode, encode};
 use crate::command::{
     AccessRole, Arrangement, AuditEntry, Author, BudgetRule, Command, Completion, ExclusionRule, Finished, Hours,
     Imported, ImportedUnit, LeaseRef, LogStep, NewAccessToken, NewLease, NewRule, NewToken, NodeInfo, NodePolicy,
-    NodeRole, Outcome, PolicyChange, ProfileRule, Proposal, Response, Rule, RuleKind, ScopeEffect, ScopeRule, SiteRule,
-    SpecRef, StoredChunk, Submission, TokenGrant, TokenLimits, UnitKey, UnitRange, Voting, When, WindowEffect,
-    WindowRule,
+    NodeRole, OrderedJob, Outcome, PolicyChange, ProfileRule, Proposal, Response, Rule, RuleKind, ScopeEffect,
+    ScopeRule, SiteRule, SpecRef, StoredChunk, Submission, TokenGrant, TokenLimits, UnitKey, UnitRange, Voting, When,
+    WindowEffect, WindowRule,
 };
 use crate::id::{ClusterId, Digest, JobId, TokenId};
 use crate::state::{
     Authority, Backoff, Cluster, CommandKind, Counts, FailureAction, FeedRecord, JobLimits, KeepSpec, LogPlace,
-    Measures, MissedPolicy, Needs, NewSessionKey, Occurrence, OverlapPolicy, Partition, PassReason, Preference,
-    Priority, Remarks, Run, RunOutcome, ScheduleSpec, Settings, Share, Slice, State, TokenDay, WorkerEnd,
+    Measures, MissedPolicy, Needs, NewSessionKey, Occurrence, OrderRecord, OverlapPolicy, Partition, PassReason,
+    Preference, Priority, Remarks, Run, RunOutcome, ScheduleSpec, Settings, Share, Slice, State, TokenDay, WorkerEnd,
     WorkerEndState,
 };
 use crate::version::Versions;
@@ -346,6 +346,14 @@ fn commands() -> Vec<Command> {
         },
         Command::MoveInLog { node: 1, step: LogStep::Out { since: 300 } },
         Command::SetSessionKey(Box::new(NewSessionKey { after: 0, public: vec![7; 32], sealed: vec![9, 1] })),
+        Command::Decline { leases: vec![LEASE], reason: "hours".into() },
+        Command::SubmitOrdered(Box::new(OrderedJob {
+            order: digest(11),
+            expires_at_ms: 300,
+            author: author(),
+            submission: Submission { idempotency_key: None, ..submission() },
+            is_carried: true,
+        })),
     ]
 }
 
@@ -423,6 +431,7 @@ fn the_rows_of_every_table_have_the_bytes_of_the_first_release() {
     state.job_networks.insert(JOB, vec!["10.0.0.0/8".parse().unwrap()]);
     state.token_days.insert("ci".into(), TokenDay { day: 300, targets: 9 });
     state.holds.insert(JOB, "scope".into());
+    state.orders.insert(digest(11), OrderRecord { job: JOB, expires_at_ms: 300 });
     state.log_places.insert(1, LogPlace { since: 300, is_out: true });
     state.residences.insert(JOB, "eu".into());
     state.schedule_authors.insert("nightly".into(), author());

@@ -20,7 +20,7 @@ use super::parts_test::{
 };
 use super::sample_test::{limits, submission, two_nodes};
 use crate::command::{
-    Command, Completion, Finished, Imported, ImportedUnit, LeaseRef, LogStep, NewLease, Proposal, Response,
+    Command, Completion, Finished, Imported, ImportedUnit, LeaseRef, LogStep, NewLease, OrderedJob, Proposal, Response,
     StoredChunk, Submission, TokenLimits, UnitKey, UnitRange,
 };
 use crate::id::{ClusterId, Digest, JobId, NodeId};
@@ -114,6 +114,10 @@ fn moves(kind: CommandKind) -> Moves {
             draw(4, any_leases(), |leases, scene| Command::Release { leases: scene.lease_refs(leases) })
         }
         CommandKind::Expire => draw(10, (any_leases(), text(".{0,20}")), |(leases, reason), scene| Command::Expire {
+            leases: scene.lease_refs(leases),
+            reason: reason.clone(),
+        }),
+        CommandKind::Decline => draw(5, (any_leases(), text(".{0,20}")), |(leases, reason), scene| Command::Decline {
             leases: scene.lease_refs(leases),
             reason: reason.clone(),
         }),
@@ -247,6 +251,18 @@ fn moves(kind: CommandKind) -> Moves {
         CommandKind::SubmitAs => draw(3, (any_submission(), any_author()), |(submission, author), _| {
             Command::SubmitAs { submission: Box::new(submission.clone()), author: author.clone() }
         }),
+        CommandKind::SubmitOrdered => {
+            let any_order = (0u8..6, any_submission(), any_author(), prop::bool::weighted(0.2));
+            draw(2, any_order, |(order, submission, author, is_carried), _| {
+                Command::SubmitOrdered(Box::new(OrderedJob {
+                    order: Digest([*order; 32]),
+                    expires_at_ms: 1_000,
+                    author: author.clone(),
+                    submission: submission.clone(),
+                    is_carried: *is_carried,
+                }))
+            })
+        }
         CommandKind::HoldJob => {
             draw(3, (any_pick(), prop::option::weighted(0.4, text(".{0,20}"))), |(job, hold), scene| Command::HoldJob {
                 job: scene.job(job),

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::UnitRange;
+use super::{Author, UnitRange};
 use crate::id::{Digest, NodeId};
 use crate::state::{Counts, JobLimits, KeepSpec, Partition, Priority, ScheduleSpec};
 
@@ -67,6 +67,21 @@ pub enum SpecRef {
 /// The largest spec that an entry carries itself, in bytes; a larger one is stored as a chunk. Ours: a frame between
 /// peers is at most 256 KiB and should hold an entry with room to spare.
 pub const SPEC_INLINE_BYTES_MAX: usize = 64 << 10;
+
+/// The job of an order that asks for one job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderedJob {
+    /// The order's name: a digest that its id alone makes.
+    pub order: Digest,
+    /// From when on nobody begins anything of it, unix milliseconds by the clock of whoever signed.
+    pub expires_at_ms: u64,
+    /// Who asked.
+    pub author: Author,
+    /// The job.
+    pub submission: Submission,
+    /// Whether its work is carried to a worker without a network.
+    pub is_carried: bool,
+}
 
 /// What is asked for once, and scanned later or elsewhere: who asked is asked for then.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -151,6 +151,9 @@ impl Viewer {
         if self.is_anew || !rows.is_empty() || word.applied > before {
             let is_anew = std::mem::take(&mut self.is_anew);
             self.shared.show(word.applied, |state| {
+                if rows.is_empty() && !is_anew {
+                    return Ok(());
+                }
                 // Made whole beside it, so that a row that does not read changes nothing.
                 let mut next = if is_anew { State::default() } else { state.clone() };
                 for RowChange { key, value } in rows {
@@ -158,6 +161,9 @@ impl Viewer {
                         Some(value) => next.load_row(&key, &value)?,
                         None => next.unload_row(&key)?,
                     }
+                }
+                if is_anew {
+                    next.take_place_of(state);
                 }
                 *state = next;
                 Ok(())

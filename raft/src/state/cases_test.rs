@@ -162,6 +162,29 @@ fn a_job_says_why_its_units_were_given_up() {
 }
 
 #[test]
+fn what_a_nodes_own_file_declines_counts_against_nobody_until_the_same_node_alone_is_left() {
+    let mut log = Log::begun();
+    let job = log.submit(submission(&[10], JobLimits { max_attempts: 2, ..limits() }));
+    let unit = UnitKey { job, partition: 0, start: 0 };
+    let declines = |log: &mut Log, node| {
+        let lease = log.grant(job, 0..10, node, None).unwrap();
+        log.checked(Command::Decline { leases: vec![lease], reason: "its hours".into() });
+        let retry = log.state.job_retries(job).next().map(|(_, retry)| retry.clone());
+        retry.map(|retry| (retry.failed_by, retry.not_before_ms, retry.declined))
+    };
+    assert_eq!(declines(&mut log, 1), Some((vec![1], Some(0), 0)), "somebody else may have it at once");
+    assert_eq!(declines(&mut log, 5), Some((vec![1, 5], Some(0), 0)));
+    assert_eq!((log.free(job), log.state.failing().count()), (vec![(0, 10, 0)], 0), "no try, and no failure");
+    assert_eq!(declines(&mut log, 1), Some((vec![5, 1], None, 1)), "nobody else is left: it rests");
+    log.checked(Command::SetBackoff { updates: vec![(unit, 1)] });
+    let lease = log.grant(job, 0..10, 5, None).unwrap();
+    log.checked(Command::Decline { leases: vec![lease], reason: "its hours".into() });
+    let ended = log.state.job(job).unwrap();
+    assert_eq!((ended.status, log.state.failing().count()), (JobStatus::Failed, 0));
+    assert!(ended.reason.as_ref().is_some_and(|said| said.ends_with("the last one: its hours")), "{:?}", ended.reason);
+}
+
+#[test]
 fn what_may_go_into_one_network_is_shared_by_all_leases() {
     let mut log = Log::begun();
     let job = log.submit(submission(&[30], JobLimits { network_pps: Some(10), ..limits() }));

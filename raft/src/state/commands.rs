@@ -157,6 +157,10 @@ commands! { state, index:
         "limit-access-token", [], state.limit_access_token(name, limits);
     MoveInLog { node, step } => "move-in-log", [], state.move_in_log(index, *node, *step);
     SetSessionKey(new) => "set-session-key", [], state.set_session_key(new);
+    Decline { leases, reason } =>
+        "decline", ["expired", "given_up", "finished"], Ok(state.decline(index, leases, reason));
+    SubmitOrdered(ordered) =>
+        "submit-ordered", ["submitted", "finished"], state.submit_ordered(index, ordered);
     #[cfg(feature = "next-version")]
     Rehearse { node } => "rehearse", [], state.rehearse(*node), since 2;
 }

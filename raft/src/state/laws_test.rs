@@ -135,6 +135,17 @@ impl Ledger {
                     self.keys.insert(key, EarlierSubmission { job: *job, at_ms: self.now_ms });
                 }
             }
+            (Command::SubmitOrdered(ordered), Response::Submitted { job, existing: false }) => {
+                assert_eq!(*job, JobId(index));
+                if let Some(key) = ordered.submission.idempotency_key {
+                    self.keys.insert(key, EarlierSubmission { job: *job, at_ms: self.now_ms });
+                }
+                for finished in &ordered.submission.finished {
+                    let part = finished.unit.of(*job);
+                    self.accepted.insert(LeaseRef { unit: part, epoch: index }, finished.stored.digest);
+                    self.add(part, finished.unit.end, finished.counts.hosts_up);
+                }
+            }
             (Command::Import(imported), Response::Completed { accepted }) => {
                 assert_eq!(imported.units.len(), accepted.len());
                 for (unit, _) in imported.units.iter().zip(accepted).filter(|(_, accepted)| **accepted) {
@@ -223,7 +234,7 @@ fn outcomes() -> BTreeSet<String> {
         }
         CommandKind::StartSlice => vec!["start-slice, existing false".to_owned()],
         CommandKind::StartOccurrence => vec!["start-occurrence, existing false".to_owned()],
-        CommandKind::SubmitJob | CommandKind::CarryJob | CommandKind::SubmitAs => {
+        CommandKind::SubmitJob | CommandKind::CarryJob | CommandKind::SubmitAs | CommandKind::SubmitOrdered => {
             [true, false].map(|existing| format!("{}, existing {existing}", kind.name())).to_vec()
         }
         CommandKind::ArrangeAs => {
@@ -245,7 +256,7 @@ fn the_random_runs_reach_every_outcome_and_a_command_brings_the_events_of_its_ro
     let mut seen: BTreeSet<String> = BTreeSet::new();
     let mut brought: BTreeMap<CommandKind, BTreeSet<&str>> = BTreeMap::new();
     let runs = any_run(90);
-    for _ in 0..8_000 {
+    for _ in 0..10_000 {
         let run = runs.new_tree(&mut runner).unwrap().current();
         play(&run, |index, proposal, response, state| {
             let kind = proposal.command.kind();

@@ -226,6 +226,26 @@ impl State {
         Response::Done
     }
 
+    /// Takes leases back whose worker may not do them by its own node's file, and counts that against nobody. Others get them first;
+    /// where there are no others, a unit that is declined by the same again and again is given up, as one that fails.
+    pub(super) fn decline(&mut self, index: u64, leases: &[LeaseRef], reason: &str) -> Response {
+        for lease in leases {
+            let Some(left) = self.drop_lease(lease) else { continue };
+            let job = left.unit.job;
+            let what = EventKind::Expired { reason: reason.to_owned() };
+            self.record(job, index, what, Some(left.node), Some(left.range()));
+            let limit = self.jobs.get(&job).map_or(1, |job| job.limits.max_attempts);
+            let declined = self.note_declined(job, left.range(), left.node);
+            if declined < limit {
+                self.free(&left);
+            } else {
+                let left = Uncounted { attempts: left.attempts.saturating_add(declined), ..left };
+                self.give_up(index, &left, reason);
+            }
+        }
+        Response::Done
+    }
+
     /// Takes back all leases of a node that failed, and does with their units what the settings say.
     pub(super) fn take_back_all(&mut self, index: u64, node: NodeId) {
         let action = self.settings().map_or_else(FailureAction::default, |settings| settings.failure);

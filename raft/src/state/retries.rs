@@ -2,7 +2,8 @@
 //!
 //! A row covers a range of a partition that is neither counted nor given up; it stays while the range is out again, so
 //! that a second failure adds to the first. When a range may be tried again is not decided here but proposed by the
-//! leader, which draws the pause: until then the row says nothing, and the range rests.
+//! leader, which draws the pause: until then the row says nothing, and the range rests. A range that came back without blame,
+//! because its node's own file does not allow it, has a row as well: that node gets it last.
 
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,8 @@ pub struct Retry {
     pub not_before_ms: Option<u64>,
     /// The only node that gets it, until that node is gone for good.
     pub only: Option<NodeId>,
+    /// How often it was declined by a node that had it before, because nobody else could have it.
+    pub declined: u32,
 }
 
 impl State {
@@ -39,9 +42,10 @@ impl State {
 
     /// Notes that `node` had `range` of `job` in vain; `only` holds it for that node alone.
     pub(crate) fn note_retry(&mut self, job: JobId, range: UnitRange, node: NodeId, only: bool) {
-        let mut failed_by: Vec<NodeId> = Vec::new();
+        let (mut failed_by, mut declined): (Vec<NodeId>, u32) = (Vec::new(), 0);
         for before in self.cut_retries(job, range) {
             failed_by.extend(before.failed_by);
+            declined = declined.max(before.declined);
         }
         failed_by.retain(|before| *before != node);
         if !only {
@@ -49,8 +53,29 @@ impl State {
         }
         let over = failed_by.len().saturating_sub(FAILED_BY_MAX);
         failed_by.drain(..over);
-        let row = Retry { end: range.end, failed_by, not_before_ms: only.then_some(0), only: only.then_some(node) };
-        self.retries.insert(range.of(job), row);
+        let (not_before_ms, only) = (only.then_some(0), only.then_some(node));
+        self.retries.insert(range.of(job), Retry { end: range.end, failed_by, not_before_ms, only, declined });
+    }
+
+    /// Notes that `node` declined `range` of `job`, and answers how often it was declined by nodes that had had it.
+    pub(super) fn note_declined(&mut self, job: JobId, range: UnitRange, node: NodeId) -> u32 {
+        let (start, end) = (range.of(job), UnitKey { start: range.end, ..range.of(job) });
+        let had_it = |retry: &Retry| retry.failed_by.contains(&node) || retry.failed_by.len() >= FAILED_BY_MAX;
+        // What is known of a range begins at or before it.
+        let first = self.retries.range(..=start).next_back();
+        let known = first.into_iter().chain(self.retries.range(start..end));
+        let of_it = known
+            .filter(|(unit, retry)| (unit.job, unit.partition) == (job, range.partition) && retry.end > range.start);
+        let again = of_it.map(|(_, retry)| retry).any(had_it);
+        self.note_retry(job, range, node, false);
+        let Some(retry) = self.retries.get_mut(&start) else { return 0 };
+        if again {
+            retry.declined = retry.declined.saturating_add(1);
+        } else {
+            // Somebody else may have it at once.
+            retry.not_before_ms = Some(0);
+        }
+        retry.declined
     }
 
     /// Forgets what is known of `range` of `job`, and answers it.

@@ -138,19 +138,25 @@ impl State {
         self.job_networks.get(&job).map(Vec::as_slice)
     }
 
-    /// The networks that the bearer of the token `who` may scan; `None` where it is not limited. A scope that is gone allows
-    /// nothing.
+    /// The networks that the bearer of the token `who` may scan; `None` where it is not limited. Where networks were said and
+    /// scopes too, what is in both. A scope that is gone allows nothing.
     #[must_use]
     pub fn limits_of(&self, who: &str) -> Option<Vec<IpNet>> {
         let token = self.access_token_named(who)?;
-        if token.networks.is_none() && token.scopes.is_empty() {
-            return None;
-        }
         let of_scopes = token.scopes.iter().filter_map(|name| match &self.rule(RuleKind::Scope, name)?.rule {
             Rule::Scope(scope) => Some(scope.networks.iter().copied()),
             _ => None,
         });
-        Some(token.networks.iter().flatten().copied().chain(of_scopes.flatten()).collect())
+        match (token.networks, token.scopes.is_empty()) {
+            (None, true) => None,
+            (Some(networks), true) => Some(networks),
+            (None, false) => Some(of_scopes.flatten().collect()),
+            (Some(networks), false) => {
+                let of_scopes: Vec<IpNet> = of_scopes.flatten().collect();
+                let in_scopes = |net: IpNet| of_scopes.iter().filter_map(move |other| narrower(net, *other));
+                Some(networks.into_iter().flat_map(in_scopes).collect())
+            }
+        }
     }
 
     /// Does what is asked for, and keeps who asked: of a schedule or standing scan that is there already, who asked first.
@@ -182,18 +188,26 @@ impl State {
                 }
                 Ok(response)
             }
-            Arrangement::Carried(submission) => {
-                if !self.is_asked_again(submission) {
-                    self.within_limits(&author.who, submission)?;
-                }
-                let response = self.carry(index, submission)?;
-                if let Response::Submitted { job, existing: false } = response {
-                    self.count_targets(&author.who, submission);
-                    self.note_author(job, author.cut());
-                }
-                Ok(response)
-            }
+            Arrangement::Carried(submission) => self.carry_as(index, submission, author),
         }
+    }
+
+    /// Accepts a job whose work is carried, and keeps who asked for it.
+    pub(super) fn carry_as(
+        &mut self,
+        index: u64,
+        submission: &Submission,
+        author: &Author,
+    ) -> Result<Response, Refusal> {
+        if !self.is_asked_again(submission) {
+            self.within_limits(&author.who, submission)?;
+        }
+        let response = self.carry(index, submission)?;
+        if let Response::Submitted { job, existing: false } = response {
+            self.count_targets(&author.who, submission);
+            self.note_author(job, author.cut());
+        }
+        Ok(response)
     }
 
     /// Who asked for a schedule; `None` for nobody that is known.
@@ -243,11 +257,20 @@ impl State {
     }
 }
 
+/// What two networks have in common, which is the narrower one or nothing.
+fn narrower(one: IpNet, other: IpNet) -> Option<IpNet> {
+    if one.contains(&other) {
+        return Some(other);
+    }
+    other.contains(&one).then_some(one)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::command::sample_test::{limits, submission, two_nodes};
-    use crate::command::{Command, Proposal, ScopeEffect, ScopeRule};
+    use crate::command::{AccessRole, Command, NewAccessToken, Proposal, ScopeEffect, ScopeRule};
+    use crate::id::Digest;
 
     fn state() -> State {
         let mut state = State::default();
@@ -315,6 +338,39 @@ mod tests {
         apply(&mut state, 61, Command::Cancel { job: JobId(60), reason: "done".into() });
         apply(&mut state, 62, Command::DeleteJob { job: JobId(60) });
         assert_eq!(state.author(JobId(60)), None);
+    }
+
+    #[test]
+    fn a_job_keeps_what_is_in_the_networks_and_in_the_scopes_of_its_token_and_not_what_is_in_either() {
+        let mut state = state();
+        apply(&mut state, 60, scope("lab"));
+        let lab = match &state.rule(RuleKind::Scope, "lab").unwrap().rule {
+            Rule::Scope(scope) => scope.networks.clone(),
+            other => panic!("{other:?}"),
+        };
+        let elsewhere: IpNet = "198.51.100.0/24".parse().unwrap();
+        let job_of = |state: &mut State, index, name: &str, networks: Option<Vec<IpNet>>, scopes: &[&str]| {
+            let new = NewAccessToken {
+                name: name.into(),
+                key: Digest::of(name.as_bytes()),
+                role: AccessRole::Operator,
+                ttl_ms: None,
+                networks,
+                scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+                author: Author::default(),
+            };
+            assert_eq!(apply(state, index, Command::MakeAccessToken(Box::new(new))), Response::Done);
+            let author = Author { who: name.into(), from: String::new() };
+            let submission = Box::new(submission(&[20], limits()));
+            apply(state, index + 1, Command::SubmitAs { submission, author });
+            state.job_networks(JobId(index + 1)).map(<[IpNet]>::to_vec)
+        };
+        let wider = vec!["203.0.0.0/16".parse().unwrap(), elsewhere];
+        assert_eq!(job_of(&mut state, 70, "both", Some(wider), &["lab"]), Some(lab.clone()));
+        assert_eq!(job_of(&mut state, 80, "scopes", None, &["lab"]), Some(lab));
+        assert_eq!(job_of(&mut state, 90, "networks", Some(vec![elsewhere]), &[]), Some(vec![elsewhere]));
+        assert_eq!(job_of(&mut state, 100, "gone", Some(vec![elsewhere]), &["nowhere"]), Some(Vec::new()));
+        assert_eq!(job_of(&mut state, 110, "free", None, &[]), None);
     }
 
     #[test]

@@ -51,7 +51,7 @@ impl EarlierSubmission {
 }
 
 /// Whether two specs ask for the same, wherever they are kept.
-fn is_same_spec(one: &SpecRef, other: &SpecRef) -> bool {
+pub(super) fn is_same_spec(one: &SpecRef, other: &SpecRef) -> bool {
     match (one, other) {
         (SpecRef::Inline(one), SpecRef::Inline(other)) => one == other,
         (SpecRef::Chunk { digest: one, .. }, SpecRef::Chunk { digest: other, .. }) => one == other,

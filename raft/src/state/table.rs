@@ -34,6 +34,8 @@ pub struct Table<K, V> {
     number: u8,
     rows: BTreeMap<K, V>,
     changed: BTreeSet<K>,
+    /// Counts the changes, so that whoever looked before need not compare rows; no part of what the table is.
+    revision: u64,
 }
 
 impl<K: PartialEq, V: PartialEq> PartialEq for Table<K, V> {
@@ -46,7 +48,7 @@ impl<K: Key, V: Cell> Table<K, V> {
     /// An empty table whose stored keys begin with `number`, which is never given to another table.
     #[must_use]
     pub fn new(number: u8) -> Self {
-        Self { number, rows: BTreeMap::new(), changed: BTreeSet::new() }
+        Self { number, rows: BTreeMap::new(), changed: BTreeSet::new(), revision: 0 }
     }
 
     /// The row of `key`.
@@ -58,12 +60,14 @@ impl<K: Key, V: Cell> Table<K, V> {
     pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
         let row = self.rows.get_mut(key)?;
         self.changed.insert(key.clone());
+        self.revision += 1;
         Some(row)
     }
 
     /// Puts a row in, over one with the same key.
     pub fn insert(&mut self, key: K, value: V) {
         self.changed.insert(key.clone());
+        self.revision += 1;
         self.rows.insert(key, value);
     }
 
@@ -71,6 +75,7 @@ impl<K: Key, V: Cell> Table<K, V> {
     pub fn remove(&mut self, key: &K) -> Option<V> {
         let row = self.rows.remove(key)?;
         self.changed.insert(key.clone());
+        self.revision += 1;
         Some(row)
     }
 
@@ -114,6 +119,16 @@ impl<K: Key, V: Cell> Table<K, V> {
         self.rows.is_empty()
     }
 
+    /// Grows with each change.
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Takes the place of `before`, which counts as a change.
+    pub(super) fn take_place_of(&mut self, before: &Self) {
+        self.revision = self.revision.saturating_add(before.revision).saturating_add(1);
+    }
+
     /// Moves the changed rows, encoded, to `out`.
     pub(super) fn drain_changes(&mut self, out: &mut Vec<RowChange>) {
         for key in std::mem::take(&mut self.changed) {
@@ -139,6 +154,7 @@ impl<K: Key, V: Cell> Table<K, V> {
     /// Puts a stored row in without marking it as changed. `key` is without the table's number.
     pub(super) fn load(&mut self, key: &[u8], value: &[u8]) -> std::io::Result<()> {
         self.rows.insert(codec::decode_stored(Kind::Row, key)?, codec::decode_stored(Kind::Row, value)?);
+        self.revision += 1;
         Ok(())
     }
 
@@ -151,6 +167,7 @@ impl<K: Key, V: Cell> Table<K, V> {
     /// Takes a stored row out without marking it as changed. `key` is without the table's number.
     pub(super) fn unload(&mut self, key: &[u8]) -> std::io::Result<()> {
         self.rows.remove(&codec::decode_stored(Kind::Row, key)?);
+        self.revision += 1;
         Ok(())
     }
 
@@ -196,6 +213,20 @@ macro_rules! tables {
             /// Calls `row` with every row, encoded as the store keeps it.
             pub fn for_each_row(&self, mut row: impl FnMut(Vec<u8>, Vec<u8>)) {
                 $($(#[cfg($only)])? self.$table.for_each_stored(&mut row);)+
+            }
+
+            /// Grows with each change of the tables with these numbers.
+            pub(crate) fn revision_of(&self, numbers: &[u8]) -> u64 {
+                let mut revision = 0u64;
+                $($(#[cfg($only)])? if numbers.contains(&$number) {
+                    revision = revision.saturating_add(self.$table.revision());
+                })+
+                revision
+            }
+
+            /// Takes the place of `before`: whoever looked at that sees every table as changed.
+            pub(crate) fn take_place_of(&mut self, before: &Self) {
+                $($(#[cfg($only)])? self.$table.take_place_of(&before.$table);)+
             }
 
             /// Calls `row` with every row of the tables with these numbers, encoded as the store keeps it.

@@ -433,7 +433,10 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         }
         self.last = record.last();
         self.membership = record.membership()?;
-        *self.shared.write() = state;
+        let mut shown = self.shared.write();
+        state.take_place_of(&shown);
+        *shown = state;
+        drop(shown);
         if let Some(last) = &self.last {
             self.shared.applied.send_replace(last.index);
         }

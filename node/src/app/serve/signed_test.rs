@@ -4,6 +4,7 @@ use std::net::TcpListener;
 
 use pentora_raft::Response;
 use pentora_raft::command::{NewLease, UnitKey};
+use pentora_raft::event::EventKind;
 use pentora_raft::state::Share;
 use pentora_scanner::spec::ScanSpec;
 
@@ -64,7 +65,7 @@ impl Target {
     }
 }
 
-/// Has the leader grant a job to `node`, whatever any planner would say, and answers why it ended; `None` where it was done.
+/// Has the leader grant a job to `node`, whatever any planner would say, and answers why that declined it; `None` where it was done.
 async fn granted(leader: &TestNode, node: NodeId, spec: &ScanSpec) -> Option<String> {
     // No planner gives it to anybody.
     let needs = Needs { region: Some("nowhere".into()), ..Needs::default() };
@@ -84,14 +85,23 @@ async fn granted(leader: &TestNode, node: NodeId, spec: &ScanSpec) -> Option<Str
     let grants = vec![NewLease { unit, end: 1, node, share: Share { rate_pps: Some(1_000_000), network_pps: None } }];
     let granted = leader.proposer.propose(Command::Grant { grants }).await.unwrap().response;
     assert!(matches!(&granted, Response::Granted { leases } if leases.len() == 1), "{granted:?}");
-    let ended = |state: &pentora_raft::State| {
-        let job = state.job(job).filter(|job| !job.is_open())?;
-        Some((job.done, job.reason.clone()))
+    let declined = |state: &pentora_raft::State| {
+        assert!(state.failing().next().is_none(), "who declines has not failed");
+        state.job_events(job, 0).find_map(|(_, event)| match &event.what {
+            EventKind::Expired { reason } => Some(reason.clone()),
+            _ => None,
+        })
     };
     for _ in 0..400 {
-        if let Some((done, reason)) = leader.raft.read(ended) {
-            assert_eq!(done == 1, reason.is_none(), "{reason:?}");
-            return reason;
+        if let Some(why) = leader.raft.read(declined) {
+            assert!(
+                leader.raft.read(|state| state.job(job).is_some_and(|job| job.is_open() && job.done == 0)),
+                "{why}"
+            );
+            return Some(why);
+        }
+        if leader.raft.read(|state| state.job(job).is_some_and(|job| job.done == 1)) {
+            return None;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

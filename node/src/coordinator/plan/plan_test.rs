@@ -197,6 +197,37 @@ fn a_small_job_is_shared_and_ends_in_small_units() {
     assert_eq!((counted, world.state.job(job).unwrap().done), (1_000, 1_000));
 }
 
+/// How many units a job of so many targets becomes, where each of these workers does a thousand in a second.
+fn units_of(workers: &[&str], targets: u64, measured: bool) -> Vec<u64> {
+    let mut world = World::new(workers);
+    let job = world.submit(targets, |_| {});
+    let targets_per_second = if measured { BTreeMap::from([(job, 1_000.0)]) } else { BTreeMap::new() };
+    let rates = Rates { engine_pps: 10_000.0, targets_per_second };
+    let rates: BTreeMap<NodeId, Rates> = world.state.nodes().map(|(id, _)| (id, rates.clone())).collect();
+    let mut sizes = Vec::new();
+    while world.state.job(job).unwrap().is_open() {
+        let grants = world.plan_with(&rates);
+        sizes.extend(grants.iter().map(|grant| grant.end - grant.unit.start));
+        world.grant(grants);
+        // One at a time, as they end in life.
+        let (unit, epoch) = world.state.leases().map(|(unit, lease)| (unit, lease.epoch)).min().unwrap();
+        world.complete(LeaseRef { unit, epoch });
+    }
+    assert_eq!(sizes.iter().sum::<u64>(), targets);
+    sizes
+}
+
+#[test]
+fn near_its_end_a_job_is_shared_in_units_that_are_worth_their_way_where_rates_are_known() {
+    let workers = ["a", "b", "c", "d"];
+    let sizes = units_of(&workers, 40_000, true);
+    let (last, before) = sizes.split_last().unwrap();
+    assert!(before.iter().all(|size| *size >= 250), "a quarter of a second each: {sizes:?}");
+    assert!(*last <= 250 && sizes.len() < 40, "{sizes:?}");
+    assert!(units_of(&workers, 40_000, false).len() > 60, "a guess is no reason to share with fewer");
+    assert_eq!(units_of(&workers, 100, true), [100], "less than that is no work for two");
+}
+
 #[test]
 fn a_budget_is_split_and_sizes_units_and_max_workers_holds() {
     let mut world = World::new(&["a", "b", "c"]);

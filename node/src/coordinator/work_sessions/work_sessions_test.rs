@@ -111,12 +111,49 @@ async fn a_unit_whose_lease_is_gone_is_revoked_once_and_counts_no_more() {
     let mut leader = TestLeader::open();
     let mut worker = leader.welcome(7, vec![]).await;
     beat(&mut worker, &[(reference(0, 3), 4), (reference(10, 3), 5)]).await;
-    let standing = BTreeMap::from([(reference(10, 3), lease(7, 3))]);
+    let held = lease(7, 3);
+    let standing = BTreeMap::from([(reference(10, 3), &held)]);
     leader.sessions.revoke_all_but(&standing);
     leader.sessions.revoke_all_but(&standing);
     assert_eq!(worker.from.recv().await, Some(LeaderFrame::Revoke(vec![reference(0, 3)])));
     assert!(worker.from.try_recv().is_err(), "once");
     assert_eq!(leader.sessions.in_progress(), BTreeMap::from([(JobId(1), targets_done(5))]));
+}
+
+#[tokio::test]
+async fn a_lease_that_its_worker_leaves_out_of_two_beats_is_sent_to_it_again_and_to_nobody_else() {
+    let mut leader = TestLeader::open();
+    let (mut seven, mut eight) = (leader.welcome(7, vec![]).await, leader.welcome(8, vec![]).await);
+    let (of_seven, of_eight, of_nobody) = (lease(7, 3), lease(8, 3), lease(9, 3));
+    let standing: Standing<'_> =
+        [(reference(0, 3), &of_seven), (reference(10, 3), &of_eight), (reference(20, 3), &of_nobody)].into();
+    leader.sessions.remind(&standing);
+    for _beat in 0..2 {
+        beat(&mut seven, &[]).await;
+        beat(&mut eight, &[(reference(10, 3), 1)]).await;
+        assert!(seven.from.try_recv().is_err(), "a beat may have crossed the grant");
+        leader.sessions.remind(&standing);
+    }
+    assert_eq!(seven.from.recv().await, Some(LeaderFrame::Grant(vec![(key(0), of_seven.clone())])));
+    beat(&mut seven, &[(reference(0, 3), 1)]).await;
+    leader.sessions.remind(&standing);
+    assert!(seven.from.try_recv().is_err() && eight.from.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn the_first_beat_of_a_session_wakes_the_planner_and_those_behind_it_wake_nobody() {
+    let mut leader = TestLeader::with_beats_of(60_000);
+    let mut woken = leader.sessions.watch();
+    woken.mark_unchanged();
+    let mut worker = leader.welcome(7, vec![]).await;
+    beat(&mut worker, &[]).await;
+    assert!(woken.has_changed().unwrap());
+    woken.mark_unchanged();
+    beat(&mut worker, &[(reference(0, 1), 4)]).await;
+    assert!(!woken.has_changed().unwrap());
+    let mut again = leader.welcome(7, vec![]).await;
+    beat(&mut again, &[]).await;
+    assert!(woken.has_changed().unwrap());
 }
 
 #[tokio::test]

@@ -42,7 +42,7 @@ impl Log {
 
     fn rows(&self, node: NodeId) -> Rows {
         let mut seen = Look::default().at(&self.state, &BTreeSet::from([node]));
-        let mut rows = seen.own.remove(&node).unwrap();
+        let mut rows = Rows::clone(&seen.own.remove(&node).unwrap());
         rows.extend(seen.common.iter().map(|(key, row)| (key.clone(), Arc::clone(row))));
         rows
     }
@@ -110,6 +110,54 @@ fn what_changed_is_sent_and_rows_that_are_gone_go() {
     viewer.take(word(log.index, None)).unwrap();
     assert_eq!(raft.read(|state| state.leases().count()), 0);
     assert!(changes(&now, &log.rows(5)).is_empty());
+}
+
+#[test]
+fn a_look_finds_what_a_first_look_would_and_leaves_what_has_not_changed_the_very_same() {
+    let (mut log, mut look) = (Log::begun(), Look::default());
+    let nodes = BTreeSet::from([1, 5]);
+    let mut before = look.at(&log.state, &nodes);
+    let job = log.job();
+    let same = look.at(&log.state, &nodes);
+    assert!(
+        Arc::ptr_eq(&same.common, &before.common) && Arc::ptr_eq(&same.own[&5], &before.own[&5]),
+        "a job is nobody's yet"
+    );
+    let unit = log.grant(job, 5);
+    let lease = |log: &Log| log.state.leases().next().map(|(unit, lease)| (unit, lease.epoch));
+    assert_eq!(lease(&log).map(|(unit, _)| unit), Some(unit));
+    let release = |log: &Log| {
+        let leases = lease(log).map(|(unit, epoch)| crate::command::LeaseRef { unit, epoch }).into_iter().collect();
+        Command::Release { leases }
+    };
+    let site = PolicyChange { site: Some("berlin".into()), ..PolicyChange::default() };
+    let steps: Vec<(&str, Box<dyn Fn(&Log) -> Command>)> = vec![
+        ("nothing but a lease's end", Box::new(release)),
+        ("a member's policy", Box::new(move |_| Command::SetPolicy { node: 1, change: Box::new(site.clone()) })),
+        ("the scanner's status", Box::new(|_| Command::NodeLeft { node: 5 })),
+        ("the same once more", Box::new(|_| Command::WorkerBack { node: 5 })),
+    ];
+    for (what, step) in steps {
+        let seen = look.at(&log.state, &nodes);
+        let anew = Look::default().at(&log.state, &nodes);
+        assert_eq!((&seen.common, &seen.own), (&anew.common, &anew.own), "before {what}");
+        let is_other = |node: NodeId| !Arc::ptr_eq(&seen.own[&node], &before.own[&node]);
+        assert_eq!(
+            [is_other(1), is_other(5)],
+            [1, 5].map(|node| seen.own[&node] != before.own[&node]),
+            "before {what}"
+        );
+        before = seen;
+        let command = step(&log);
+        log.apply(command);
+    }
+    // A snapshot that is installed is another state, however many changes it came of.
+    let mut other = State::default();
+    log.state.for_each_row(|key, row| other.load_row(&key, &row).unwrap());
+    other.nodes.remove(&5);
+    other.take_place_of(&log.state);
+    let (seen, anew) = (look.at(&other, &nodes), Look::default().at(&other, &nodes));
+    assert_eq!((seen.common, seen.own), (anew.common, anew.own));
 }
 
 #[test]

@@ -57,7 +57,7 @@ pub(super) async fn create(
     if ttl.is_some_and(|ttl| ttl.is_zero() || ttl > TTL_MAX) {
         return Err(refused("ttl_seconds is from 1 to ten years".into()));
     }
-    let about = About(format!("networks={} scopes={}", networks.join(","), scopes.join(",")));
+    let about = About::of(&[("networks", networks.join(",")), ("scopes", scopes.join(","))]);
     let networks = super::tokens::networks(&networks)?;
     if let Some(scope) = node.raft.read(|state| {
         let is_there = |scope: &&String| state.rule(pentora_raft::command::RuleKind::Scope, scope).is_none();

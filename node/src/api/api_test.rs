@@ -669,7 +669,8 @@ async fn orders_and_refusals_are_in_the_audit_log_with_who_from_where_and_what_c
     }
     assert_eq!(times(&entries), 10, "{all:?}");
     let scope = line("admin", "POST /api/v1/scopes", "answered", Some(made.into()));
-    let on = entries.iter().find(|entry| told(entry) == scope).map(|entry| entry["object"].as_str().unwrap_or_default());
+    let on =
+        entries.iter().find(|entry| told(entry) == scope).map(|entry| entry["object"].as_str().unwrap_or_default());
     assert!(made == 201 && on.is_some_and(|on| on.contains("name=lab")), "{made} {on:?} {all:?}");
     let unreadable = line("admin", "POST /api/v1/jobs/{id}/cancel", "refused", Some(400));
     assert!(all.contains(&unreadable) && !all.iter().any(|entry| entry.2.contains("no-job")), "{all:?}");

@@ -23,7 +23,16 @@ const FIELDS: [&str; 11] =
 
 /// What an answer does not say of what it made, put beside it by its handler.
 #[derive(Debug, Clone)]
-pub(super) struct About(pub(super) String);
+pub(super) struct About(String);
+
+impl About {
+    /// These fields, but for those that are empty.
+    pub(super) fn of(fields: &[(&str, String)]) -> Self {
+        let told = fields.iter().filter(|(_, text)| !text.is_empty());
+        let told = told.filter_map(|(name, text)| Some(format!("{name}={}", value(&Value::from(text.as_str()))?)));
+        Self(told.collect::<Vec<_>>().join(" "))
+    }
+}
 
 /// The answer as it is, and on what it is.
 pub(super) async fn of(response: Response) -> (Response, String) {
@@ -85,7 +94,7 @@ mod tests {
             "site": secret, "index": 7,
         });
         let mut response = Json(answer.clone()).into_response();
-        response.extensions_mut().insert(About("scopes=lab".into()));
+        response.extensions_mut().insert(About::of(&[("networks", String::new()), ("scopes", "lab".into())]));
         let (response, object) = of(response).await;
         assert_eq!(object, "name=ci_2 role=operator networks=10.0.0.0/8,fd00::/8 site=pna_*** scopes=lab");
         let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();

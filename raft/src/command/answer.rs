@@ -293,7 +293,7 @@ pub enum Refusal {
     /// As many jobs of this author wait as leave half of the queue to others.
     #[error(
         "{limit} {} already, half of the queue and as many as leave room for others; wait for one to start, cancel \
-         one, or use a token with a bound of its own (`pentora token create --max-jobs`)",
+         one, or use a token with a bound of its own (--max-jobs)",
         if *limit == 1 { format!("job of `{name}` waits") } else { format!("jobs of `{name}` wait") }
     )]
     QueueShare {

@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn another_cluster_knows_which_it_was_and_names_of_tokens_that_hold_nothing_are_free_again() {
         let mut state = State::default();
-        let mut apply = |state: &mut State, command| {
+        let apply = |state: &mut State, command| {
             let index = state.now_ms() + 1;
             state.apply(index, &Proposal { at_ms: index, command })
         };

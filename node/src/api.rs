@@ -24,6 +24,7 @@ mod listen;
 mod listeners;
 mod members;
 mod metrics;
+mod object;
 mod openapi;
 mod paging;
 mod places;

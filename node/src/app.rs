@@ -60,7 +60,7 @@ use serve::Whereabouts;
 use services::{Parts, Services, start_engine};
 use standing::{Stood, stand};
 
-use crate::api::{self, Access, Departure, Served, Trail};
+use crate::api::{self, Access, Departure, Served};
 use crate::config::{ApiAuth, NodeConfig, Sources, StartAction, StartPlan};
 use crate::coordinator::CoordinatorConfig;
 use crate::coordinator::plan::UNIT_SECONDS;
@@ -382,7 +382,7 @@ impl Node {
             departure,
             auto_register: self.config.workers.auto_register,
             sign_in: self.sign_in.clone(),
-            trail: Some(Trail::new(services.proposer.clone())),
+            trail: Some(services.trail.clone()),
             spool: Some(self.spool()?),
             faults: Some(Faults::new(self.mesh.clone(), self.raft.clone(), tasks.clone())),
             meters: services.meters.clone(),

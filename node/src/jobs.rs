@@ -19,7 +19,8 @@ use std::time::Duration;
 use pentora_raft::command::{
     Arrangement, Author, Command, Finished, OrderedJob, SPEC_INLINE_BYTES_MAX, SpecRef, Submission,
 };
-use pentora_raft::state::{JobLimits, Needs, Partition};
+use pentora_raft::id::looks_secret;
+use pentora_raft::state::{JobLimits, Needs, Partition, submission_key};
 use pentora_raft::{Digest, JobId, NodeId, Raft, Refusal, Response};
 use pentora_scanner::spec::{EngineChoice, Profile, ScanSpec};
 use pentora_scanner::target::{AddressRange, TargetError, TargetSet};
@@ -27,6 +28,7 @@ use pentora_scanner::target::{AddressRange, TargetError, TargetSet};
 use crate::coordinator::{VERSION, placement};
 use crate::document::{SAMPLE_MAX, ScanAccepted, ScanRequest};
 use crate::exclusions::{self, ExclusionError};
+use crate::masked::masked;
 use crate::orders;
 use crate::policy::Policy;
 use crate::results::Exchange;
@@ -135,6 +137,9 @@ pub fn prepare(request: ScanRequest, author: Author, raft: &Raft) -> Result<Prep
 /// # Errors
 /// [`RefusedRequest`], but for a part that no node may take.
 pub fn prepare_for_any(request: ScanRequest, author: Author, raft: &Raft) -> Result<Prepared, RefusedRequest> {
+    if request.targets.iter().chain(&request.exclude).any(|text| looks_secret(text)) {
+        return Err(RefusedRequest::Field("a target has the secret of a token in it: is it meant for --token-file?"));
+    }
     let signed = asked::order_of(&request)?;
     let (request, profile) = profile::complete(request, raft)?;
     let seed = request.seed.unwrap_or_else(rand::random);
@@ -283,7 +288,10 @@ pub async fn submit(
         // A request without a key gets one of its own, so that retrying it through an election makes one job.
         None => key.map_or_else(
             || Digest(rand::random()),
-            |key| Digest::of(format!("submit:{}:{key}", author.who).as_bytes()),
+            |key| {
+                let asked = serde_json::to_vec(&prepared.request).expect("a request has only strings and numbers");
+                submission_key(format!("submit:{}:{key}", author.who).as_bytes(), &asked)
+            },
         ),
     };
     let submission = submission(prepared, Some(key), proposer, exchange, via, max_attempts).await?;
@@ -379,7 +387,9 @@ fn sets_of(request: &ScanRequest, seed: u64) -> Result<(TargetSet, TargetSet, Ve
 /// What a request is called in lists: its targets, cut to a length that suits one.
 #[must_use]
 pub fn title(request: &ScanRequest) -> String {
+    // Others read it: whoever gives a token for a target shows it to nobody.
     let named = request.targets.join(" ");
+    let named = masked(&named).into_owned();
     let named = if named.is_empty() { String::from("targets from a file") } else { named };
     match named.char_indices().nth(TITLE_CHARS_MAX) {
         Some((end, _)) => format!("{}...", named.get(..end).unwrap_or_default()),

@@ -198,7 +198,10 @@ impl Schedules {
         match self.raft.propose(command).await.map(|applied| applied.response) {
             Ok(Response::Submitted { job, .. }) => Outcome::Started(job),
             Ok(Response::Refused(
-                refusal @ (Refusal::QueueFull { .. } | Refusal::QueueDeep { .. } | Refusal::TokenJobs { .. }),
+                refusal @ (Refusal::QueueFull { .. }
+                | Refusal::QueueDeep { .. }
+                | Refusal::TokenJobs { .. }
+                | Refusal::QueueShare { .. }),
             )) => Outcome::Later(refusal.to_string()),
             Ok(Response::Refused(refusal @ Refusal::TokenTargets { .. })) => Outcome::Refused(refusal.to_string()),
             Ok(Response::Refused(refusal @ Refusal::Malformed { .. })) => Outcome::Refused(refusal.to_string()),

@@ -138,7 +138,27 @@ const NODE_NAME_BYTES_MAX: usize = 63;
 #[must_use]
 pub fn is_node_name(name: &str) -> bool {
     let good = |c: char| c.is_ascii_alphanumeric() || "._:/@+=-".contains(c);
-    (1..=NODE_NAME_BYTES_MAX).contains(&name.len()) && !name.starts_with('-') && name.chars().all(good)
+    (1..=NODE_NAME_BYTES_MAX).contains(&name.len())
+        && !name.starts_with('-')
+        && name.chars().all(good)
+        && !looks_secret(name)
+}
+
+/// What the secrets of access tokens, join tokens and workers begin with.
+const SECRET_BEGINNINGS: [&str; 3] = ["pna_", "pnj_", "pnw_"];
+/// How many letters and digits behind one make a secret: no word of a name has as many.
+const SECRET_CHARACTERS_MIN: usize = 16;
+
+/// Whether a text that is to be a name has a token's secret in it: names are read by everybody.
+#[must_use]
+pub fn looks_secret(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    SECRET_BEGINNINGS.iter().any(|beginning| {
+        text.match_indices(beginning).any(|(at, _)| {
+            let behind = text.get(at + beginning.len()..).unwrap_or_default();
+            behind.bytes().take_while(u8::is_ascii_alphanumeric).count() >= SECRET_CHARACTERS_MIN
+        })
+    })
 }
 
 fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {

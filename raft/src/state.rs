@@ -56,7 +56,7 @@ use std::collections::BTreeMap;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-pub use access::{ACCESS_TOKENS_MAX, AccessToken};
+pub use access::{ACCESS_TOKENS_MAX, AccessToken, WorkOf};
 pub use audit::{AUDIT_AT_ONCE_MAX, AUDIT_KEPT_MAX, AuditEnds, AuditRecord, chained};
 pub use authority::Authority;
 pub use commands::CommandKind;
@@ -92,7 +92,7 @@ pub use settings::{Backoff, FailureAction, Preference, Settings};
 pub use signers::{SIGNER_BYTES_MAX, SIGNERS_MAX};
 pub use standing::{Shape, Standing, VOTERS_ALLOWED};
 pub(crate) use submit::EarlierSubmission;
-pub use submit::{EVENTS_PER_JOB_MAX, JOBS_ENDED_KEPT_MAX, JOBS_OPEN_MAX, JOBS_WAITING_MAX};
+pub use submit::{EVENTS_PER_JOB_MAX, JOBS_ENDED_KEPT_MAX, JOBS_OPEN_MAX, JOBS_WAITING_MAX, submission_key};
 pub use tokens::JoinToken;
 
 use crate::command::{

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use pentora_p2p::{Identity, PeerId};
-use pentora_raft::command::{Outcome, SpecRef};
+use pentora_raft::command::{AuditEntry, Outcome, SpecRef};
 use pentora_raft::state::{AuditRecord, Counts, Job, Run, RunOutcome, chained};
 use pentora_raft::{ClusterId, Digest, JobId, NodeId, Raft, State};
 use serde::Serialize;
@@ -202,7 +202,9 @@ fn audit_of(state: &State, id: JobId, job: &Job) -> Vec<AuditLink> {
     let named = id.to_string();
     let is_of_job = |number: u64, record: &AuditRecord| {
         let answers = |asked: u64| matches!(record.entry.outcome, Outcome::Answered { asked: of, .. } if of == asked);
-        let names = record.entry.action.split('/').any(|part| part == named);
+        let AuditEntry { action, object, .. } = &record.entry;
+        let made = object.split(' ').any(|part| part.strip_prefix("job_id=") == Some(&named));
+        let names = made || action.split('/').any(|part| part == named);
         asked.is_some_and(|asked| number == asked || answers(asked)) || names
     };
     let mut before = state.audit_ends().gone_digest;

@@ -49,8 +49,13 @@ impl Scene {
     async fn new() -> Self {
         let (served, stop) = start_embedded("n1".into(), Access::Open, Digest::of(&[])).await.unwrap();
         let author = Author { who: "ci".into(), from: "10.0.0.9".into() };
-        let entry =
-            |action: &str, outcome| AuditEntry { author: author.clone(), action: action.into(), outcome, times: 1 };
+        let entry = |action: &str, outcome| AuditEntry {
+            author: author.clone(),
+            action: action.into(),
+            object: String::new(),
+            outcome,
+            times: 1,
+        };
         let note = |batch, entries| served.proposer.propose(Command::NoteAudit { batch, entries });
         note(1, vec![entry("GET /api/v1/tokens", Outcome::Refused { status: 403 })]).await.unwrap();
         note(2, vec![entry("POST /api/v1/scans", Outcome::Asked)]).await.unwrap();
@@ -159,7 +164,7 @@ fn a_job_is_shown_with_the_request_that_made_it_and_with_no_plan_nor_another_req
     let mut state = State::default();
     let mut note = |index: u64, at_ms, who: &str, action: &str, outcome| {
         let author = Author { who: who.into(), from: "10.0.0.9".into() };
-        let entries = vec![AuditEntry { author, action: action.into(), outcome, times: 1 }];
+        let entries = vec![AuditEntry { author, action: action.into(), object: String::new(), outcome, times: 1 }];
         state.apply(index, &Proposal { at_ms, command: Command::NoteAudit { batch: index, entries } });
     };
     let answered = |asked, status| Outcome::Answered { asked, status };

@@ -3,19 +3,22 @@
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use pentora_raft::command::{AccessRole, Author, Command, NewAccessToken, TokenLimits};
-use pentora_raft::state::AccessToken;
+use pentora_raft::state::{AccessToken, WorkOf};
 use pentora_raft::{ClusterId, Digest, Refusal};
+use serde::Deserialize;
 
 use super::auth::{By, Shown};
+use super::object::About;
 use super::paging::Paging;
 use super::{ApiError, Node};
 use crate::clock::rfc3339;
-use crate::document::{AccessTokenCreated, AccessTokenDocument, AccessTokenRequest, Page};
+use crate::document::{AccessTokenCreated, AccessTokenDocument, AccessTokenRequest, Page, TokenWork};
+use crate::rpc::proposer::Unavailable;
 
 /// The longest that a token may be valid where it ends by itself: ten years, so that a slip of the pen is found.
 const TTL_MAX: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
@@ -54,6 +57,7 @@ pub(super) async fn create(
     if ttl.is_some_and(|ttl| ttl.is_zero() || ttl > TTL_MAX) {
         return Err(refused("ttl_seconds is from 1 to ten years".into()));
     }
+    let about = About::of(&[("networks", networks.join(",")), ("scopes", scopes.join(","))]);
     let networks = super::tokens::networks(&networks)?;
     if let Some(scope) = node.raft.read(|state| {
         let is_there = |scope: &&String| state.rule(pentora_raft::command::RuleKind::Scope, scope).is_none();
@@ -79,7 +83,8 @@ pub(super) async fn create(
         // Nobody has the secret before this is in the log as well.
         applied = node.proposer.propose(Command::LimitAccessToken { name: name.clone(), limits, author }).await?;
     }
-    created(&node, applied.index, &name, secret, StatusCode::CREATED).await
+    let made = created(&node, applied.index, &name, secret, StatusCode::CREATED).await?;
+    Ok((Extension(about), made).into_response())
 }
 
 /// Answers with a secret, once this node lets it in.
@@ -117,6 +122,7 @@ fn document(token: AccessToken, limits: TokenLimits, now_ms: u64) -> AccessToken
         targets_per_day: limits.targets_per_day,
         by: token.author.who,
         from: token.author.from,
+        work: None,
     }
 }
 
@@ -139,8 +145,11 @@ pub(super) async fn show(
     Path(name): Path<String>,
 ) -> Result<Json<AccessTokenDocument>, ApiError> {
     let now_ms = node.raft.now_ms();
-    let limits = node.raft.read(|state| state.token_limits(&name));
-    found(&node, &name).map(|token| Json(document(token, limits, now_ms)))
+    let (limits, work) = node.raft.read(|state| (state.token_limits(&name), state.work_of(&name)));
+    let WorkOf { schedules, keeps, jobs, tokens } = work;
+    let jobs = jobs.iter().map(ToString::to_string).collect();
+    let work = Some(TokenWork { schedules, keeps, jobs, tokens });
+    found(&node, &name).map(|token| Json(AccessTokenDocument { work, ..document(token, limits, now_ms) }))
 }
 
 /// Who asks: the token that was shown.
@@ -170,15 +179,53 @@ fn of_person(author: Author, role: AccessRole, ends_ms: Option<u64>) -> AccessTo
     }
 }
 
-/// Makes a token useless. One that it was is let in nowhere as soon as a node has applied it.
+/// `?with_work=true`.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Revoked {
+    with_work: Option<bool>,
+}
+
+/// Makes a token useless. One that it was is let in nowhere as soon as a node has applied it. With its work, what it asked for
+/// stops as well: jobs are cancelled, schedules and standing scans paused.
 pub(super) async fn revoke(
     State(node): State<Node>,
     Extension(author): Extension<Author>,
+    Query(how): Query<Revoked>,
     Path(name): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    let applied = node.proposer.propose(Command::RevokeAccessToken { name, author }).await?;
+    let applied = node.proposer.propose(Command::RevokeAccessToken { name: name.clone(), author }).await?;
     node.raft.wait_applied(applied.index, super::MIN_INDEX_WITHIN).await;
+    if how.with_work == Some(true) {
+        stop_work(&node, &name).await?;
+    }
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Stops what a token asked for, whoever else did something to it meanwhile. What makes jobs goes first.
+async fn stop_work(node: &Node, name: &str) -> Result<(), ApiError> {
+    let WorkOf { schedules, keeps, .. } = node.raft.read(|state| state.work_of(name));
+    let paused = true;
+    let pauses = schedules.into_iter().map(|name| Command::PauseSchedule { name, paused });
+    let pauses = pauses.chain(keeps.into_iter().map(|name| Command::PauseKeep { name, paused }));
+    propose_all(node, pauses.collect()).await?;
+    let reason = format!("token `{name}` was revoked with its work");
+    let jobs = node.raft.read(|state| state.work_of(name)).jobs;
+    let cancels = jobs.into_iter().map(|job| Command::Cancel { job, reason: reason.clone() });
+    propose_all(node, cancels.collect()).await
+}
+
+async fn propose_all(node: &Node, commands: Vec<Command>) -> Result<(), ApiError> {
+    let mut index = 0;
+    for command in commands {
+        match node.proposer.propose(command).await {
+            Ok(applied) => index = applied.index,
+            // It ended or went by itself.
+            Err(Unavailable::Refused(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    node.raft.wait_applied(index, super::MIN_INDEX_WITHIN).await;
+    Ok(())
 }
 
 /// Gives a token another secret; the one before is of no use from here on.

@@ -624,6 +624,9 @@ async fn orders_and_refusals_are_in_the_audit_log_with_who_from_where_and_what_c
     let [viewer, auditor, ..] = by_role;
     assert_eq!(ask("POST", "/api/v1/scans?plan=true", "key", one_port()).await, 200);
     assert_eq!(ask("POST", "/api/v1/scans", &viewer.1, one_port()).await, 403);
+    assert_eq!(ask("POST", "/api/v1/jobs/no-job/cancel", "key", json!({})).await, 400);
+    let scope = json!({"name": "lab", "networks": ["10.0.0.0/8"], "reason": "r"});
+    let made = ask("POST", "/api/v1/scopes", "key", scope).await;
     for _ in 0..3 {
         assert_eq!(ask("GET", "/api/v1/jobs/secret-path", "guessed", Value::Null).await, 401);
     }
@@ -642,7 +645,7 @@ async fn orders_and_refusals_are_in_the_audit_log_with_who_from_where_and_what_c
     let mut entries = Vec::new();
     for _ in 0..100 {
         entries = read().await;
-        if times(&entries) >= 7 {
+        if times(&entries) >= 10 {
             break;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -664,7 +667,13 @@ async fn orders_and_refusals_are_in_the_audit_log_with_who_from_where_and_what_c
     ] {
         assert!(all.contains(&wanted), "{wanted:?} in {all:?}");
     }
-    assert_eq!(times(&entries), 7, "{all:?}");
+    assert_eq!(times(&entries), 10, "{all:?}");
+    let scope = line("admin", "POST /api/v1/scopes", "answered", Some(made.into()));
+    let on =
+        entries.iter().find(|entry| told(entry) == scope).map(|entry| entry["object"].as_str().unwrap_or_default());
+    assert!(made == 201 && on.is_some_and(|on| on.contains("name=lab")), "{made} {on:?} {all:?}");
+    let unreadable = line("admin", "POST /api/v1/jobs/{id}/cancel", "refused", Some(400));
+    assert!(all.contains(&unreadable) && !all.iter().any(|entry| entry.2.contains("no-job")), "{all:?}");
     assert!(!entries.iter().any(|entry| entry.to_string().contains("guessed")));
     stop.cancel();
     tasks.close();
@@ -686,6 +695,56 @@ async fn a_key_that_comes_with_another_request_is_refused_and_the_first_job_stay
     let refused = node.ask(Method::POST, "/api/v1/scans", &key, &other.to_string()).await;
     assert_eq!((refused.status, refused.problem().as_str()), (409, "idempotency_key_reused"), "{}", refused.body);
     assert!(refused.body.contains(first.json()["job_id"].as_str().unwrap()), "{}", refused.body);
+    // What the spec does not hold is asked for as well.
+    for (field, value) in [("priority", json!("low")), ("wait_for_worker", json!(true)), ("workers", json!(1))] {
+        let mut other = body.clone();
+        other[field] = value;
+        let refused = node.ask(Method::POST, "/api/v1/scans", &key, &other.to_string()).await;
+        assert_eq!((refused.status, refused.problem().as_str()), (409, "idempotency_key_reused"), "{field}");
+    }
+    let secret = format!("pna_{}", "mfrggzdfmztwq2lk".repeat(3));
+    let leaks = node.post("/api/v1/scans", &json!({"targets": [secret], "ports": body["ports"]})).await;
+    assert!(leaks.status == 422 && !leaks.body.contains(&secret), "{}", leaks.body);
+    for path in ["/api/v1/tokens", "/api/v1/schedules"] {
+        let named = json!({"name": secret, "role": "viewer", "cron": "@daily", "scan": body});
+        let named = if path.ends_with("tokens") { json!({"name": secret, "role": "viewer"}) } else { named };
+        let refused = node.post(path, &named).await;
+        assert!(refused.status == 422 && !refused.body.contains(&secret), "{path}: {}", refused.body);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_tokens_work_is_named_and_stops_where_that_is_asked_for() {
+    let node = TestNode::open().await;
+    let by_role: [(AccessRole, String); 4] = tokens(&node).await.try_into().unwrap();
+    let Some((_, operator)) = by_role.into_iter().find(|(role, _)| *role == AccessRole::Operator) else {
+        panic!("there is one of each role");
+    };
+    let order = async |path: &str, body: &Value| {
+        let request = axum::http::Request::builder().method(Method::POST).uri(path);
+        let request = request.header("authorization", format!("Bearer {operator}"));
+        node.send(request.body(Body::from(body.to_string())).unwrap()).await
+    };
+    let schedule = json!({"name": "nightly", "cron": "0 3 1 1 *", "scan": one_port()});
+    let made = order("/api/v1/schedules", &schedule).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let mut waits = one_port();
+    waits["wait_for_worker"] = json!(true);
+    waits["require_worker_tags"] = json!(["none-has-this"]);
+    let job = order("/api/v1/scans", &waits).await;
+    assert_eq!(job.status, 202, "{}", job.body);
+    let job = job.json()["job_id"].as_str().unwrap().to_owned();
+    let path = "/api/v1/tokens/a-operator";
+    assert_eq!(node.ask(Method::DELETE, path, &[], "").await.status, 204);
+    let shown = node.get(path).await.json();
+    assert_eq!(shown["work"]["schedules"], json!(["nightly"]), "{shown}");
+    assert_eq!((&shown["work"]["jobs"], &shown["status"]), (&json!([job]), &json!("revoked")), "{shown}");
+    assert_eq!(node.ask(Method::DELETE, &format!("{path}?with_work=true"), &[], "").await.status, 204);
+    let shown = node.get(path).await.json();
+    assert_eq!((&shown["work"]["schedules"], &shown["work"]["jobs"]), (&json!([]), &json!([])), "{shown}");
+    assert_eq!(node.get(&format!("/api/v1/jobs/{job}")).await.json()["status"], "cancelled");
+    assert_eq!(node.get("/api/v1/schedules/nightly").await.json()["status"], "paused");
+    node.close().await;
 }
 
 /// The messages of a stream of events so far, each as its id, its kind and its document; heartbeats are none.

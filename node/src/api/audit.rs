@@ -29,7 +29,10 @@ pub(super) async fn export(State(node): State<Node>) -> Result<Response, ApiErro
         return Err(ApiError::new(StatusCode::CONFLICT, "no_mesh", "an embedded node keeps no audit log"));
     };
     let raft = node.raft.clone();
-    let export = Export::of(raft.read(|state| state.audit_ends()), node.cluster.to_string(), signer);
+    let export = raft.read(|state| {
+        let before = state.cluster().before.iter().map(ToString::to_string).collect();
+        Export::of(state.audit_ends(), (node.cluster.to_string(), before), signer)
+    });
     let pieces = futures::stream::unfold((raft, export), |(raft, mut export)| async move {
         let piece = raft.read(|state| export.next(state))?;
         Some((piece, (raft, export)))
@@ -43,6 +46,8 @@ const ENTRIES_PER_PIECE: usize = 256;
 /// An export on its way.
 struct Export {
     cluster: String,
+    /// The clusters before it.
+    before: Vec<String>,
     signer: Identity,
     ends: AuditEnds,
     /// The last entry that was written.
@@ -58,8 +63,8 @@ enum Step {
 }
 
 impl Export {
-    fn of(ends: AuditEnds, cluster: String, signer: Identity) -> Self {
-        Self { cluster, signer, at: ends.gone, ends, step: Step::Begin }
+    fn of(ends: AuditEnds, (cluster, before): (String, Vec<String>), signer: Identity) -> Self {
+        Self { cluster, before, signer, at: ends.gone, ends, step: Step::Begin }
     }
 
     /// The next lines; `None` after the last ones.
@@ -69,7 +74,8 @@ impl Export {
             Step::Begin => {
                 self.step = Step::Entries;
                 let (gone, gone_digest) = (self.ends.gone, hex::encode(self.ends.gone_digest.0));
-                Some(Ok(line(&AuditLine::Begin { cluster: self.cluster.clone(), gone, gone_digest })))
+                let (cluster, before) = (self.cluster.clone(), self.before.clone());
+                Some(Ok(line(&AuditLine::Begin { cluster, before, gone, gone_digest })))
             }
             Step::Entries if self.at >= self.ends.last => {
                 self.step = Step::Done;
@@ -96,7 +102,7 @@ impl Export {
 
     fn end(&self) -> AuditLine {
         let AuditEnds { last, digest, gone, gone_digest } = &self.ends;
-        let statement = end_statement(&self.cluster, *gone, gone_digest, *last, digest);
+        let statement = end_statement((&self.cluster, &self.before), (*gone, gone_digest), (*last, digest));
         AuditLine::End {
             last: *last,
             digest: hex::encode(digest.0),
@@ -118,7 +124,13 @@ mod tests {
     use pentora_raft::state::AUDIT_AT_ONCE_MAX;
 
     fn note(state: &mut State, batches: std::ops::Range<u64>) {
-        let entry = AuditEntry { author: Author::default(), action: "a".into(), outcome: Outcome::Asked, times: 1 };
+        let entry = AuditEntry {
+            author: Author::default(),
+            action: "a".into(),
+            object: String::new(),
+            outcome: Outcome::Answered { asked: 1, status: 200 },
+            times: 1,
+        };
         for batch in batches {
             let command = Command::NoteAudit { batch, entries: vec![entry.clone(); AUDIT_AT_ONCE_MAX] };
             state.apply(batch, &Proposal { at_ms: 1, command });
@@ -129,7 +141,7 @@ mod tests {
     fn an_export_comes_in_pieces_to_the_end_that_it_began_with_and_breaks_off_where_an_entry_is_gone() {
         let mut state = State::default();
         note(&mut state, 1..11);
-        let mut export = Export::of(state.audit_ends(), "c".into(), Identity::generate());
+        let mut export = Export::of(state.audit_ends(), ("c".into(), Vec::new()), Identity::generate());
         let mut pieces = vec![export.next(&state).unwrap().unwrap(), export.next(&state).unwrap().unwrap()];
         assert_eq!(pieces[1].lines().count(), ENTRIES_PER_PIECE);
         note(&mut state, 11..12);
@@ -140,8 +152,11 @@ mod tests {
         assert_eq!(text.lines().count(), 10 * AUDIT_AT_ONCE_MAX + 2, "what came meanwhile is not in it");
         assert!(text.lines().last().unwrap().contains("signature"));
 
-        let mut slow =
-            Export::of(AuditEnds { last: 9_999, gone: 9_000, ..state.audit_ends() }, "c".into(), Identity::generate());
+        let mut slow = Export::of(
+            AuditEnds { last: 9_999, gone: 9_000, ..state.audit_ends() },
+            ("c".into(), Vec::new()),
+            Identity::generate(),
+        );
         assert!(slow.next(&state).unwrap().is_ok());
         assert!(slow.next(&state).unwrap().unwrap_err().to_string().contains("audit entry 9001 is not kept any more"));
         assert!(slow.next(&state).is_none());

@@ -15,6 +15,7 @@ use pentora_raft::{Digest, NodeId};
 use super::access::key_of;
 use super::forward::Gateway;
 use super::limits::{Failures, Rates};
+use super::object;
 use super::places::Place;
 use super::routes::Route;
 use super::sessions::{self, LOGIN};
@@ -313,7 +314,7 @@ async fn carry_out(
     let action = action(&request);
     if takes_all {
         // Noted behind the fact, as it begins: a backup must be had where there is no majority as well.
-        let mut outcome = Outcome { trail, author, action, asked: UNASKED, status: GONE };
+        let mut outcome = Outcome { trail, author, action, object: String::new(), asked: UNASKED, status: GONE };
         let response = next.run(request).await;
         outcome.status = response.status().as_u16();
         return response;
@@ -324,14 +325,21 @@ async fn carry_out(
         trail.logged_in(&author, &action, response.status().as_u16());
         return response;
     }
+    if let Some(error) = object::unreadable(&request) {
+        // Nothing could be carried out, so that it is counted as what is refused, and fills no log.
+        trail.refused(&author, &route(&request), StatusCode::BAD_REQUEST.as_u16());
+        return error.into_response();
+    }
     let asked = match trail.asked(&author, &action).await {
         Ok(asked) => asked,
         Err(error) => return ApiError::from(error).into_response(),
     };
     // Whoever hangs up hides nothing: what was asked for may be done all the same.
-    let mut outcome = Outcome { trail, author, action, asked, status: GONE };
+    let mut outcome = Outcome { trail, author, action, object: String::new(), asked, status: GONE };
     let response = next.run(request).await;
     outcome.status = response.status().as_u16();
+    let (response, object) = object::of(response).await;
+    outcome.object = object;
     response
 }
 
@@ -351,13 +359,15 @@ struct Outcome<'a> {
     trail: &'a super::Trail,
     author: Author,
     action: String,
+    object: String,
     asked: u64,
     status: u16,
 }
 
 impl Drop for Outcome<'_> {
     fn drop(&mut self) {
-        self.trail.answered(&self.author, &self.action, self.asked, self.status);
+        let object = std::mem::take(&mut self.object);
+        self.trail.answered(&self.author, &self.action, object, self.asked, self.status);
     }
 }
 

@@ -126,7 +126,7 @@ async fn ask_of_people(client: &Client) {
     let token: AccessTokenRequest = serde_json::from_str(r#"{"name":"x","role":"viewer"}"#).unwrap();
     drop(client.create_access_token(&token).await);
     drop(client.rotate_access_token("x").await);
-    drop(client.revoke_access_token("x").await);
+    drop(client.revoke_access_token("x", true).await);
     drop(client.audit().await);
     drop(client.audit_export().await);
 }

@@ -113,13 +113,17 @@ impl From<Refusal> for ApiError {
             Refusal::QueueFull { .. }
             | Refusal::QueueDeep { .. }
             | Refusal::TokenJobs { .. }
-            | Refusal::TokenTargets { .. } => StatusCode::TOO_MANY_REQUESTS,
+            | Refusal::TokenTargets { .. }
+            | Refusal::QueueShare { .. }
+            | Refusal::AuditShare { .. } => StatusCode::TOO_MANY_REQUESTS,
             Refusal::Malformed { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             _ => StatusCode::CONFLICT,
         };
         let error = Self::new(status, refusal.code(), refusal.to_string());
         match &refusal {
-            Refusal::TokenTargets { wait_seconds, .. } => error.retry_after(*wait_seconds),
+            Refusal::TokenTargets { wait_seconds, .. } | Refusal::AuditShare { wait_seconds, .. } => {
+                error.retry_after(*wait_seconds)
+            }
             _ if status == StatusCode::TOO_MANY_REQUESTS => error.retry_after(QUEUE_RETRY_SECONDS),
             _ => error,
         }

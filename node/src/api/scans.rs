@@ -24,6 +24,16 @@ pub(super) struct How {
     plan: Option<bool>,
 }
 
+/// What a request is known by if it comes again, where it says so.
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
+    let key = headers.get("idempotency-key").map(|key| key.to_str()).transpose();
+    let key = key.map_err(|_not_text| ApiError::bad_request("the Idempotency-Key is not printable ASCII"))?;
+    if key.is_some_and(|key| key.is_empty() || key.len() > KEY_BYTES_MAX) {
+        return Err(ApiError::bad_request("the Idempotency-Key has no or more than 256 characters"));
+    }
+    Ok(key)
+}
+
 /// Accepts a scan: 202 and where its job is. With `plan`, 200 and what it would become; nothing is sent or kept.
 pub(super) async fn submit(
     State(node): State<Node>,
@@ -47,11 +57,7 @@ pub(super) async fn submit(
             "a token that is limited to networks or scopes orders nothing that is carried: its limits do not travel";
         return Err(ApiError::new(StatusCode::FORBIDDEN, "scope_denied", detail));
     }
-    let key = headers.get("idempotency-key").map(|key| key.to_str()).transpose();
-    let key = key.map_err(|_not_text| ApiError::bad_request("the Idempotency-Key is not printable ASCII"))?;
-    if key.is_some_and(|key| key.is_empty() || key.len() > KEY_BYTES_MAX) {
-        return Err(ApiError::bad_request("the Idempotency-Key has no or more than 256 characters"));
-    }
+    let key = idempotency_key(&headers)?;
     if let Some(key) = key {
         // The same request under the same key is the same to the letter.
         let drawn = Digest::of(format!("seed:{key}").as_bytes());

@@ -423,3 +423,25 @@ async fn a_stream_of_somebody_whom_a_provider_let_in_ends_with_the_provider_or_i
     drop(by_token);
     scene.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_join_token_that_is_asked_for_again_under_its_key_is_the_same_one_and_with_another_request_none() {
+    let scene = Scene::open().await;
+    let make = async |key: &str, body: Value| {
+        let request = axum::http::Request::builder().method("POST").uri("/api/v1/worker-tokens");
+        let request = request.header("authorization", "Bearer key").header("content-type", "application/json");
+        let request = request.header("idempotency-key", key).body(Body::from(body.to_string())).unwrap();
+        scene.node.send(request).await
+    };
+    let first = make("k", json!({"name": "n2"})).await;
+    let again = make("k", json!({"name": "n2"})).await;
+    assert_eq!((first.status, again.status), (201, 201), "{}", again.body);
+    assert_eq!(first.json()["token"], again.json()["token"]);
+    let reused = make("k", json!({"name": "n3"})).await;
+    assert_eq!((reused.status, reused.problem().as_str()), (409, "idempotency_key_reused"), "{}", reused.body);
+    let other = make("l", json!({"name": "n2"})).await;
+    assert_ne!(first.json()["token"], other.json()["token"]);
+    let listed = scene.get("/api/v1/worker-tokens", "key").await.json();
+    assert_eq!(listed["items"].as_array().unwrap().len(), 2, "{listed}");
+    scene.close().await;
+}

@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use ipnet::IpNet;
-use pentora_raft::command::{Command, NodePolicy, NodeRole, TokenGrant};
+use pentora_raft::command::{Author, Command, NodePolicy, NodeRole, TokenGrant};
 use pentora_raft::id::is_node_name;
 
+use super::object::About;
 use super::paging::{Paging, rising_bytes};
 use super::{ApiError, Node};
 use crate::clock::rfc3339;
@@ -26,7 +27,13 @@ const USES_MAX: u32 = 10_000;
 /// How many networks a policy names: as many as the log takes.
 const NETWORKS_MAX: usize = 1024;
 
-pub(super) async fn create(State(node): State<Node>, body: Bytes) -> Result<Response, ApiError> {
+/// Makes a join token. The same request under the same key, with the same bearer, is answered with the same token.
+pub(super) async fn create(
+    State(node): State<Node>,
+    Extension(author): Extension<Author>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, ApiError> {
     let request: TokenRequest = super::scans::read_json(&body)?;
     let Some(psk) = &node.psk else {
         return Err(ApiError::new(StatusCode::CONFLICT, "no_mesh", "an embedded node has no mesh to join"));
@@ -45,13 +52,32 @@ pub(super) async fn create(State(node): State<Node>, body: Bytes) -> Result<Resp
         return Err(ApiError::bad_request(detail));
     }
     let policy = policy(&request)?;
-    let token = JoinToken::generate(node.cluster, psk).of_authority(node.authority());
+    let shown = headers.get(header::AUTHORIZATION);
+    let token = match super::scans::idempotency_key(&headers)?.zip(shown) {
+        // A secret that others could work out would be none: without one to make it of, it is drawn.
+        None => JoinToken::generate(node.cluster, psk),
+        Some((key, shown)) => {
+            let key = [author.who.as_bytes(), &[0], key.as_bytes()].concat();
+            JoinToken::of_request(node.cluster, psk, &key, shown.as_bytes(), &body)
+        }
+    };
+    let token = token.of_authority(node.authority());
+    let earlier = node.raft.read(|state| {
+        let row = state.tokens().find(|(id, _)| *id == token.id).map(|(_, row)| row);
+        row.map(|row| (row.secret == token.key(), row.expires_at_ms))
+    });
+    if let Some((false, _)) = earlier {
+        let detail = "the Idempotency-Key belongs to another join token; use a new key for another request";
+        return Err(ApiError::new(StatusCode::CONFLICT, "idempotency_key_reused", detail));
+    }
     let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
     let grant = TokenGrant { token: token.id, key: token.key(), name: request.name.clone(), ttl_ms, uses, policy };
+    let about = About::of(&[("token_id", token.id.to_string()), ("networks", request.networks.join(","))]);
     node.proposer.propose(Command::MakeToken(Box::new(grant))).await?;
-    let expires_at = rfc3339(node.raft.now_ms().saturating_add(ttl_ms));
+    let expires_at_ms = earlier.map_or_else(|| node.raft.now_ms().saturating_add(ttl_ms), |(_, ends_ms)| ends_ms);
+    let expires_at = rfc3339(expires_at_ms);
     let created = TokenCreated { token: token.to_string(), expires_at, name: request.name };
-    Ok((StatusCode::CREATED, Json(created)).into_response())
+    Ok((StatusCode::CREATED, Extension(about), Json(created)).into_response())
 }
 
 /// What a request's token lets a node be.

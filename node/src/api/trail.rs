@@ -24,9 +24,9 @@ const GATHERED: Duration = Duration::from_millis(200);
 /// How long to wait where the log cannot be written.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// How many different refusals are written at once, and how many a second over some time; more are counted together. Ours:
-/// with these, strangers need half a day to push out the entries that are kept.
+/// with these, strangers at one node need days to push out the entries that are kept.
 const REFUSALS_AT_ONCE: usize = 64;
-const REFUSALS_A_SECOND: f64 = 1.0;
+const REFUSALS_A_SECOND: f64 = 0.1;
 /// Different logins that wait at most; beyond, those of one token are counted together, wherever they came from. Ours: as many as tokens.
 const LOGINS_WAIT_MAX: usize = pentora_raft::state::ACCESS_TOKENS_MAX;
 /// Where they came from then.
@@ -34,11 +34,14 @@ const MANY_ADDRESSES: &str = "many addresses";
 /// How often refusals are looked at for which there was no budget.
 const LOOKED_AT: Duration = Duration::from_secs(5);
 
+/// What a stranger asks for who has a join token: no request of the API.
+const JOIN: &str = "join";
+
 /// In place of the number of the entry by which something was asked: a login and a download have none. Numbers begin at 1.
 pub(super) const UNASKED: u64 = 0;
 
-/// What waits to be written: an entry's author and action, and what came of it.
-type Key = (String, String, String, Outcome);
+/// What waits to be written: an entry's author and action, what came of it, and on what.
+type Key = (String, String, String, Outcome, String);
 
 /// Writes the audit log. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -125,17 +128,19 @@ impl Waiting {
             outcome @ Outcome::Refused { .. } => {
                 let refused = &mut entries.refused.entries;
                 let is_one_more = refused.len() >= REFUSALS_AT_ONCE && !refused.contains_key(&key);
-                let of_many = || (String::new(), MANY_ADDRESSES.to_owned(), "many requests".to_owned(), outcome);
+                let of_many =
+                    || (String::new(), MANY_ADDRESSES.to_owned(), "many requests".to_owned(), outcome, String::new());
                 refused.entry(if is_one_more { of_many() } else { key }).or_insert(0)
             }
             Outcome::Answered { asked: UNASKED, .. } => {
                 let logins = &mut entries.logins.entries;
                 let is_one_more = logins.len() >= LOGINS_WAIT_MAX && !logins.contains_key(&key);
-                let (who, from, action, outcome) = key;
+                let (who, from, action, outcome, object) = key;
                 // Each under its name, as long as these are few enough themselves.
                 let who = if is_one_more && logins.len() >= 2 * LOGINS_WAIT_MAX { String::new() } else { who };
                 let from = if is_one_more { MANY_ADDRESSES.to_owned() } else { from };
-                logins.entry((who, from, action, outcome)).or_insert(0)
+                let object = if is_one_more { String::new() } else { object };
+                logins.entry((who, from, action, outcome, object)).or_insert(0)
             }
             _ => entries.answered.entry(key).or_insert(0),
         };
@@ -162,9 +167,10 @@ impl Waiting {
     fn batch(&self, now: Instant, draw: impl FnOnce() -> u64) -> Option<Batch> {
         let mut unsure = self.unsure.lock().unwrap_or_else(PoisonError::into_inner);
         if unsure.is_none() {
-            let entries = self.take(now).into_iter().map(|((who, from, action, outcome), times)| AuditEntry {
+            let entries = self.take(now).into_iter().map(|((who, from, action, outcome, object), times)| AuditEntry {
                 author: Author { who, from },
                 action,
+                object,
                 outcome,
                 times,
             });
@@ -193,7 +199,7 @@ impl Trail {
     /// It is not in the log, and must not be carried out.
     pub async fn asked(&self, author: &Author, action: &str) -> Result<u64, Unavailable> {
         let (author, action) = (author.clone(), action.to_owned());
-        let entry = AuditEntry { author, action, outcome: Outcome::Asked, times: 1 };
+        let entry = AuditEntry { author, action, object: String::new(), outcome: Outcome::Asked, times: 1 };
         let command = Command::NoteAudit { batch: rand::random(), entries: vec![entry] };
         match self.proposer.propose(command).await?.response {
             Response::Audited { last } => Ok(last),
@@ -201,24 +207,32 @@ impl Trail {
         }
     }
 
-    /// Notes what came of it.
-    pub fn answered(&self, author: &Author, action: &str, asked: u64, status: u16) {
-        self.note(author, action, Outcome::Answered { asked, status });
+    /// Notes what came of it, and on what it was done as far as that tells.
+    pub fn answered(&self, author: &Author, action: &str, object: String, asked: u64, status: u16) {
+        self.note(author, action, object, Outcome::Answered { asked, status });
     }
 
     /// Notes what came of a login, which no entry says was asked for.
     pub fn logged_in(&self, author: &Author, action: &str, status: u16) {
-        self.note(author, action, Outcome::Answered { asked: UNASKED, status });
+        self.note(author, action, String::new(), Outcome::Answered { asked: UNASKED, status });
     }
 
     /// Notes that something was refused before anything was done.
     pub fn refused(&self, author: &Author, action: &str, status: u16) {
-        self.note(author, action, Outcome::Refused { status });
+        self.note(author, action, String::new(), Outcome::Refused { status });
     }
 
-    fn note(&self, author: &Author, action: &str, outcome: Outcome) {
+    /// Notes what came of a stranger's wish to join at the mesh's own door, by which token and as what.
+    pub fn asked_in(&self, from: String, object: String, is_in: bool) {
+        let author = Author { who: String::new(), from };
+        let outcome =
+            if is_in { Outcome::Answered { asked: UNASKED, status: 200 } } else { Outcome::Refused { status: 403 } };
+        self.note(&author, JOIN, object, outcome);
+    }
+
+    fn note(&self, author: &Author, action: &str, object: String, outcome: Outcome) {
         let author = author.cut();
-        self.waiting.add((author.who, author.from, action.to_owned(), outcome), 1);
+        self.waiting.add((author.who, author.from, action.to_owned(), outcome, object), 1);
     }
 
     /// Writes what waits until `stop`, and what waits then.
@@ -265,7 +279,7 @@ mod tests {
         let (waiting, now) = (Waiting::default(), Instant::now());
         let key = |asked| {
             let outcome = Outcome::Answered { asked, status: 200 };
-            ("ci".to_owned(), "a".to_owned(), "POST /api/v1/scans".to_owned(), outcome)
+            ("ci".to_owned(), "a".to_owned(), "POST /api/v1/scans".to_owned(), outcome, String::new())
         };
         assert!(waiting.batch(now, || 1).is_none(), "there is nothing");
         waiting.add(key(1), 1);
@@ -284,7 +298,7 @@ mod tests {
         let (waiting, begun) = (Waiting::default(), Instant::now());
         let key = |who: &str, from: u64| {
             let outcome = Outcome::Answered { asked: UNASKED, status: 200 };
-            (who.to_owned(), from.to_string(), "POST /api/v1/auth/login".to_owned(), outcome)
+            (who.to_owned(), from.to_string(), "POST /api/v1/auth/login".to_owned(), outcome, String::new())
         };
         for number in 0..10_000 {
             waiting.add(key("ci", number % 3), 1);
@@ -294,8 +308,8 @@ mod tests {
         }
         let mut written = Vec::new();
         for second in 0..2_000 {
-            let taken = waiting.take(begun + Duration::from_secs(second));
-            assert!(second == 0 || taken.len() <= 1, "a second");
+            let taken = waiting.take(begun + Duration::from_secs(second * 10));
+            assert!(second == 0 || taken.len() <= 1, "ten seconds");
             written.extend(taken);
         }
         assert!(written.len() <= LOGINS_WAIT_MAX + 1);
@@ -307,7 +321,8 @@ mod tests {
     fn strangers_fill_no_more_of_the_log_than_their_budget_and_what_came_of_orders_is_never_counted_together() {
         let waiting = Waiting::default();
         let begun = Instant::now();
-        let key = |who: &str, outcome| (who.to_owned(), "a".to_owned(), "GET /api/v1".to_owned(), outcome);
+        let key =
+            |who: &str, outcome| (who.to_owned(), "a".to_owned(), "GET /api/v1".to_owned(), outcome, String::new());
         for number in 0..10_000u64 {
             waiting.add(key(&number.to_string(), Outcome::Refused { status: 401 }), 1);
             waiting.add(key("ci", Outcome::Answered { asked: number, status: 200 }), 1);
@@ -326,8 +341,21 @@ mod tests {
         assert_eq!((answered, refused.len()), (10_000, REFUSALS_AT_ONCE));
         waiting.add(key("late", Outcome::Refused { status: 401 }), 1);
         assert!(waiting.take(begun).is_empty(), "the budget is used up");
-        let later = waiting.take(begun + Duration::from_secs(10));
+        let later = waiting.take(begun + Duration::from_secs(100));
         refused.extend(later.iter().map(|(_, times)| *times));
         assert_eq!(refused.iter().map(|times| u64::from(*times)).sum::<u64>(), 10_001, "none is lost");
+    }
+
+    #[test]
+    fn who_joins_is_noted_once_with_the_token_and_who_is_refused_as_strangers_are() {
+        let waiting = Arc::new(Waiting::default());
+        let key =
+            |outcome, object: &str| (String::new(), "192.0.2.9".to_owned(), JOIN.to_owned(), outcome, object.into());
+        waiting.add(key(Outcome::Answered { asked: UNASKED, status: 200 }, "token=a node=n2"), 1);
+        waiting.add(key(Outcome::Answered { asked: UNASKED, status: 200 }, "token=a node=n3"), 1);
+        waiting.add(key(Outcome::Refused { status: 403 }, "token=a code=token_used"), 1);
+        let entries = waiting.batch(Instant::now(), || 1).unwrap().entries;
+        let objects: Vec<&str> = entries.iter().map(|entry| entry.object.as_str()).collect();
+        assert_eq!(objects, ["token=a node=n2", "token=a node=n3", "token=a code=token_used"]);
     }
 }

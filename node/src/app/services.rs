@@ -9,7 +9,7 @@ use pentora_scanner::engine::{Engine, EngineConfig};
 
 use super::serve::{Refusals, StreamServices, Whereabouts};
 use crate::access;
-use crate::api::{self, Access, Served};
+use crate::api::{self, Access, Served, Trail};
 use crate::coordinator::{Coordinator, CoordinatorConfig, WorkSessions};
 use crate::failure::{ExitCode, Failure};
 use crate::feeds::FeedStore;
@@ -36,6 +36,8 @@ pub(super) struct Services {
     pub(super) schedules: Schedules,
     pub(super) keeps: Keeps,
     pub(super) door: Door,
+    /// Writes the audit log.
+    pub(super) trail: Trail,
     pub(super) gateway: Gateway,
     pub(super) meters: Meters,
     pub(super) traces: Traces,
@@ -67,7 +69,8 @@ impl Services {
         let has_mesh = calls.is_some();
         let proposer = Proposer::new(raft.clone(), calls.clone());
         let gateway = Gateway::new(&raft, &proposer, mesh.clone());
-        let door = Door::new(raft.clone(), proposer.clone(), mesh);
+        let trail = Trail::new(proposer.clone());
+        let door = Door::new(raft.clone(), proposer.clone(), mesh, trail.clone());
         let exchange = Exchange::new(raft.clone(), store, calls, copies);
         let (heartbeat_ms, grace_ms) = (coordinator.settings.heartbeat_ms, coordinator.settings.grace_ms);
         let sessions = Arc::new(WorkSessions::new(heartbeat_ms, grace_ms));
@@ -104,7 +107,20 @@ impl Services {
         let coordinator =
             Coordinator::new(raft.clone(), Arc::clone(&sessions), exchange.clone(), coordinator, has_mesh)
                 .telling(traces.clone());
-        Self { proposer, sessions, exchange, worker, coordinator, schedules, keeps, door, gateway, meters, traces }
+        Self {
+            proposer,
+            sessions,
+            exchange,
+            worker,
+            coordinator,
+            schedules,
+            keeps,
+            door,
+            trail,
+            gateway,
+            meters,
+            traces,
+        }
     }
 
     /// What streams are served from. With `served`, requests of the API and faults to suffer are taken from members.

@@ -12,8 +12,9 @@ use super::shown::ShownArgs;
 use super::table::{Column, NOTHING, Tabular};
 use super::token::lifetime;
 use crate::client::Client;
-use crate::document::{AccessTokenCreated, AccessTokenDocument, AccessTokenRequest};
+use crate::document::{AccessTokenCreated, AccessTokenDocument, AccessTokenRequest, TokenWork};
 use crate::failure::Failure;
+use crate::masked::masked;
 
 /// What can be done with access tokens.
 #[derive(Debug, Subcommand)]
@@ -33,13 +34,16 @@ pub(super) enum AccessCommand {
     /// Give a token another secret, which is printed; the one before is of no use from then on.
     #[command(before_help = "Example:\n  pentora token rotate ci > ci.token")]
     Rotate(RotateArgs),
-    /// Make a token useless; its jobs go on.
-    #[command(before_help = "Example:\n  pentora token revoke ci --yes")]
+    /// Make a token useless. What it asked for goes on, and is named, unless it is to stop as well.
+    #[command(before_help = "Examples:\n  pentora token revoke ci --yes\n  pentora token revoke ci --with-work --yes")]
     Revoke(RevokeArgs),
     /// Print the token that this command line shows.
     #[command(before_help = "Example:\n  pentora token whoami")]
     Whoami(WhoamiArgs),
 }
+
+/// How many names of a kind are printed of what goes on. Ours: a line or two.
+const NAMES_SHOWN_MAX: usize = 10;
 
 /// What a token allows.
 #[derive(Debug, Args)]
@@ -103,6 +107,9 @@ pub(super) struct RotateArgs {
 pub(super) struct RevokeArgs {
     /// Its name, from `list`.
     name: String,
+    /// Stop what it asked for: cancel its jobs, pause its schedules and standing scans. Can be said later as well.
+    #[arg(long)]
+    with_work: bool,
     #[command(flatten)]
     yes: YesArgs,
     #[command(flatten)]
@@ -199,10 +206,7 @@ pub(super) async fn run(command: AccessCommand, context: &mut Context) -> Result
         }
         AccessCommand::Revoke(args) => {
             let session = ApiSession::open(&args.node, context)?;
-            confirm(args.yes, &format!("token {} will be of no use, for good", clean(&args.name)), context)?;
-            session.client.revoke_access_token(&args.name).await.map_err(|error| session.failure(&error))?;
-            context.say(format_args!("token {} is revoked", clean(&args.name)));
-            Ok(())
+            revoke(&args, &session, context).await
         }
         AccessCommand::Whoami(args) => {
             let session = ApiSession::open(&args.node, context)?;
@@ -210,6 +214,42 @@ pub(super) async fn run(command: AccessCommand, context: &mut Context) -> Result
             context.output.print(&args.form.text(&token, || text(&token)))
         }
     }
+}
+
+async fn revoke(args: &RevokeArgs, session: &ApiSession, context: &mut Context) -> Result<(), Failure> {
+    // A secret that was given for a name stays out of what is printed.
+    let name = clean(&masked(&args.name));
+    let stops = if args.with_work { " with all that it asked for" } else { "" };
+    confirm(args.yes, &format!("token {name}{stops} will be of no use, for good"), context)?;
+    let revoked = session.client.revoke_access_token(&args.name, args.with_work).await;
+    revoked.map_err(|error| session.failure(&error))?;
+    context.say(format_args!("token {name} is revoked"));
+    let left = session.client.access_token(&args.name).await.map_err(|error| session.failure(&error))?;
+    for line in left.work.iter().flat_map(|work| goes_on(&name, work)) {
+        context.say(format_args!("{line}"));
+    }
+    Ok(())
+}
+
+/// What goes on of a token that is of no use any more, and how it is stopped.
+fn goes_on(name: &str, work: &TokenWork) -> Vec<String> {
+    let line = |count: usize, what: &str, names: &[String]| {
+        let shown = names.iter().take(NAMES_SHOWN_MAX).map(|name| clean(name)).collect::<Vec<_>>();
+        let more = if count > shown.len() { ", ..." } else { "" };
+        (count > 0).then(|| format!("{}: {}{more}", counted(count as u64, what), shown.join(", ")))
+    };
+    let all = [("schedule", &work.schedules), ("standing scan", &work.keeps), ("job", &work.jobs)];
+    let of_work: Vec<String> = all.iter().filter_map(|(what, names)| line(names.len(), what, names)).collect();
+    let mut lines = Vec::new();
+    if !of_work.is_empty() {
+        lines.push(format!("what it asked for goes on: {}", of_work.join("; ")));
+        lines.push(format!("  to stop that: pentora token revoke {name} --with-work"));
+    }
+    if let Some(made) = line(work.tokens.len(), "token", &work.tokens) {
+        lines.push(format!("what it made lets in whoever has it: {made}"));
+        lines.push("  to end one: pentora token revoke NAME".to_owned());
+    }
+    lines
 }
 
 async fn create(args: CreateArgs, context: &mut Context) -> Result<(), Failure> {
@@ -276,6 +316,7 @@ mod tests {
             targets_per_day: None,
             by: "admin".into(),
             from: "10.0.0.9".into(),
+            work: None,
         }
     }
 
@@ -297,6 +338,21 @@ mod tests {
                 ["ci", "viewer", "valid", "never", "-", "-"],
             ]
         );
+    }
+
+    #[test]
+    fn what_goes_on_of_a_revoked_token_is_named_with_the_command_that_stops_it() {
+        assert_eq!(goes_on("ci", &TokenWork::default()), Vec::<String>::new());
+        let work = TokenWork {
+            schedules: vec!["nightly".into()],
+            keeps: Vec::new(),
+            jobs: (0..12).map(|number| format!("job-{number:06x}")).collect(),
+            tokens: vec!["other".into()],
+        };
+        let told = goes_on("ci", &work).join("\n");
+        assert!(told.contains("1 schedule: nightly; 12 jobs: job-000000, ") && told.contains(", ...\n"), "{told}");
+        assert!(told.contains("pentora token revoke ci --with-work") && told.contains("1 token: other"), "{told}");
+        assert!(!told.contains("standing scan"), "{told}");
     }
 
     #[test]

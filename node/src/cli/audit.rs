@@ -69,6 +69,7 @@ impl Tabular for AuditDocument {
             Column::new("Who", |entry| listed(std::slice::from_ref(&entry.who))),
             Column::new("From", |entry| listed(std::slice::from_ref(&entry.from))),
             Column::new("Action", |entry| entry.action.clone()),
+            Column::new("On", |entry| listed(std::slice::from_ref(&entry.object))),
             Column::new("Outcome", outcome),
         ]
     }

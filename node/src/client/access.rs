@@ -54,12 +54,13 @@ impl Client {
         self.post(&format!("/api/v1/tokens/{}/rotate", in_path(name)), &serde_json::json!({})).await
     }
 
-    /// Makes an access token useless (`DELETE /tokens/{name}`).
+    /// Makes an access token useless (`DELETE /tokens/{name}`), and with its work stops what it asked for.
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn revoke_access_token(&self, name: &str) -> Result<(), ClientError> {
-        self.command(Method::DELETE, &format!("/api/v1/tokens/{}", in_path(name)), None).await
+    pub async fn revoke_access_token(&self, name: &str, with_work: bool) -> Result<(), ClientError> {
+        let how = if with_work { "?with_work=true" } else { "" };
+        self.command(Method::DELETE, &format!("/api/v1/tokens/{}{how}", in_path(name)), None).await
     }
 
     /// The audit log, oldest entry first (`GET /audit`).

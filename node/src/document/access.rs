@@ -124,6 +124,22 @@ pub struct AccessTokenDocument {
     pub by: String,
     /// The address from which it was made.
     pub from: String,
+    /// What its bearer asked for that goes on by itself, where one token is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work: Option<TokenWork>,
+}
+
+/// What the bearer of a token asked for that goes on, also when the token is of no use any more.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TokenWork {
+    /// Schedules that are not paused, by name.
+    pub schedules: Vec<String>,
+    /// Standing scans that are not paused, by name.
+    pub keeps: Vec<String>,
+    /// Jobs that wait or run.
+    pub jobs: Vec<String>,
+    /// Access tokens that it made and that are valid, by name.
+    pub tokens: Vec<String>,
 }
 
 #[cfg(test)]

@@ -23,6 +23,9 @@ pub struct AuditDocument {
     pub from: String,
     /// The method and the path, without its query.
     pub action: String,
+    /// On what, as far as the answer tells: names, ids, networks, roles, or the code of a problem; absent where it tells nothing.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub object: String,
     /// `asked` (about to be carried out), `answered` or `refused`.
     pub outcome: String,
     /// Of what was answered: the number of the entry in which it was asked; 0 for a login or a download, which is noted once.
@@ -41,7 +44,7 @@ impl AuditDocument {
     /// An entry of the log as a document.
     #[must_use]
     pub fn of(number: u64, record: &AuditRecord) -> Self {
-        let AuditEntry { author, action, outcome, times } = &record.entry;
+        let AuditEntry { author, action, object, outcome, times } = &record.entry;
         let (word, asked, status) = match *outcome {
             Outcome::Asked => ("asked", None, None),
             Outcome::Answered { asked, status } => ("answered", Some(asked), Some(status)),
@@ -54,6 +57,7 @@ impl AuditDocument {
             who: author.who.clone(),
             from: author.from.clone(),
             action: action.clone(),
+            object: object.clone(),
             outcome: word.to_owned(),
             asked,
             status,
@@ -72,7 +76,8 @@ impl AuditDocument {
             _ => return None,
         };
         let author = Author { who: self.who.clone(), from: self.from.clone() };
-        Some(AuditEntry { author, action: self.action.clone(), outcome, times: self.times })
+        let (action, object) = (self.action.clone(), self.object.clone());
+        Some(AuditEntry { author, action, object, outcome, times: self.times })
     }
 }
 
@@ -84,6 +89,9 @@ pub enum AuditLine {
     Begin {
         /// Which cluster, in hexadecimal.
         cluster: String,
+        /// The clusters of which it is what was kept, the last one first: their entries come before its own.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        before: Vec<String>,
         /// How many of the first entries are not kept any more.
         gone: u64,
         /// The digest of the last of those, in hexadecimal.
@@ -104,11 +112,16 @@ pub enum AuditLine {
     },
 }
 
-/// What the signature at the end of an export is of: the cluster's id, the number and digest before the first entry, and those
+/// What the signature at the end of an export is of: the cluster's id and those of the ones before it, the number and digest before the first entry, and those
 /// of the last one.
 #[must_use]
-pub fn end_statement(cluster: &str, gone: u64, gone_digest: &Digest, last: u64, digest: &Digest) -> Vec<u8> {
-    let head = format!("pentora audit export {cluster} {gone} {last} ");
+pub fn end_statement(
+    (cluster, before): (&str, &[String]),
+    (gone, gone_digest): (u64, &Digest),
+    (last, digest): (u64, &Digest),
+) -> Vec<u8> {
+    let clusters = before.iter().fold(cluster.to_owned(), |all, before| format!("{all},{before}"));
+    let head = format!("pentora audit export {clusters} {gone} {last} ");
     [head.as_bytes(), &gone_digest.0, &digest.0].concat()
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A token's proof is verified here, against what the log keeps of it, before anything is proposed: a stranger with a wrong
 //! token costs no entry. What only the log can decide (whether the token has uses left, whether the name is free) is
-//! decided there.
+//! decided there. Who was let in by which token, and who was not and why, is in the audit log.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,10 +11,12 @@ use std::time::{Duration, Instant};
 use pentora_p2p::{FrameStream, Mesh, PeerId};
 use pentora_raft::codec::{self, Kind};
 use pentora_raft::command::{Command, NodeInfo};
+use pentora_raft::id::is_node_name;
 use pentora_raft::{NodeId, Raft, Refusal, Response, TokenId};
 
 use super::tries::Tries;
 use super::{AdmissionRequest, Membership, Question, Reply, Welcome, token};
+use crate::api::Trail;
 use crate::member_address::MemberAddress;
 use crate::rpc::proposer::{Proposer, Unavailable};
 
@@ -31,13 +33,14 @@ pub struct Door {
     proposer: Proposer,
     mesh: Option<Mesh>,
     tries: Arc<Mutex<Tries>>,
+    trail: Trail,
 }
 
 impl Door {
-    /// A door to the cluster that `raft` is in; `mesh` tells where strangers are.
+    /// A door to the cluster that `raft` is in; `mesh` tells where strangers are, and `trail` notes who came.
     #[must_use]
-    pub fn new(raft: Raft, proposer: Proposer, mesh: Option<Mesh>) -> Self {
-        Self { raft, proposer, mesh, tries: Arc::default() }
+    pub fn new(raft: Raft, proposer: Proposer, mesh: Option<Mesh>, trail: Trail) -> Self {
+        Self { raft, proposer, mesh, tries: Arc::default(), trail }
     }
 
     /// Answers one stranger.
@@ -62,11 +65,14 @@ impl Door {
             return Reply::Later("this node only scans; join through a member of the cluster".into());
         }
         let name = request.info.name.clone();
+        let address = self.address_of(peer);
+        let from = address.map(|address| address.to_string()).unwrap_or_default();
+        let by = self.told_of(peer, &request);
         let refused = |code: &str, message: String| {
             tracing::warn!(%peer, name, reason = message, "a node was not admitted");
+            self.trail.asked_in(from.clone(), format!("{by} code={code}"), false);
             Reply::Refused { code: code.into(), message }
         };
-        let address = self.address_of(peer);
         if let Some(wait) = address.and_then(|address| self.tries().wait(Instant::now(), address)) {
             let seconds = wait.as_secs() + 1;
             return refused("too_many_tries", format!("too many wrong tokens from this address; wait {seconds} s"));
@@ -87,6 +93,7 @@ impl Door {
             Ok(applied) => match applied.response {
                 Response::Joined { node } => {
                     tracing::info!(node, name, index = applied.index, "a node was admitted");
+                    self.trail.asked_in(from.clone(), by.clone(), true);
                     // The leader has applied it; what this member makes of it waits until it has as well.
                     self.raft.wait_applied(applied.index, APPLIED_WITHIN).await;
                     let welcome = self.welcome(node, applied.index);
@@ -97,6 +104,17 @@ impl Door {
             Err(Unavailable::Refused(refusal)) => refused(refusal.code(), refusal.to_string()),
             Err(error) => Reply::Later(error.to_string()),
         }
+    }
+
+    /// By which token a joiner comes and as what, for the audit log.
+    fn told_of(&self, peer: PeerId, request: &AdmissionRequest) -> String {
+        let token = self.raft.read(|state| {
+            let named = state.tokens().find(|(id, _)| *id == request.token).map(|(_, row)| row.name.clone());
+            named.unwrap_or_else(|| request.token.to_string())
+        });
+        // A stranger's words are words of one line, or none.
+        let name = if is_node_name(&request.info.name) { request.info.name.as_str() } else { "?" };
+        format!("token={token} node={name} peer={peer}")
     }
 
     /// Whether the joiner has the token's secret, and the token can still be used; a peer that is in already is let

@@ -74,6 +74,26 @@ impl JoinToken {
         Self { cluster, psk: *psk.as_bytes(), id, secret, authority: None }
     }
 
+    /// The token of a request that may come again: the same each time, its id from `key`, and its secret from what nobody else
+    /// has (`secret`, what the request shows) and all that it asks for.
+    #[must_use]
+    pub fn of_request(cluster: ClusterId, psk: &PreSharedKey, key: &[u8], secret: &[u8], asked: &[u8]) -> Self {
+        let drawn = |what: &str, parts: &[&[u8]]| {
+            let mut bytes = Zeroizing::new([what.as_bytes(), cluster.0.as_slice()].concat());
+            for part in parts {
+                bytes.extend((part.len() as u64).to_le_bytes());
+                bytes.extend_from_slice(part);
+            }
+            Digest::of(&bytes).0
+        };
+        let mut id = [0; 8];
+        id.iter_mut().zip(drawn("pentora join token id", &[key])).for_each(|(byte, drawn)| *byte = drawn);
+        let mut drawn_secret = [0; SECRET_BYTES];
+        let from = Zeroizing::new(drawn("pentora join token secret", &[secret, key, asked]));
+        drawn_secret.iter_mut().zip(from.iter()).for_each(|(byte, drawn)| *byte = *drawn);
+        Self { cluster, psk: *psk.as_bytes(), id: TokenId(id), secret: drawn_secret, authority: None }
+    }
+
     /// The same, for a cluster with this authority.
     #[must_use]
     pub fn of_authority(self, authority: Option<Fingerprint>) -> Self {
@@ -228,6 +248,21 @@ fn take<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N], JoinTokenError> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn the_token_of_a_request_is_the_same_each_time_and_whoever_lacks_what_it_showed_cannot_make_it() {
+        let psk = PreSharedKey::from_bytes([5; 32]);
+        let make = |key: &str, shown: &str, asked: &str| {
+            JoinToken::of_request(ClusterId([1; 16]), &psk, key.as_bytes(), shown.as_bytes(), asked.as_bytes())
+        };
+        let first = make("k", "Bearer a", "{}");
+        assert!(first == make("k", "Bearer a", "{}"));
+        assert!(make("l", "Bearer a", "{}").id != first.id, "another request");
+        for other in [make("k", "Bearer b", "{}"), make("k", "Bearer a", "{ }"), make("", "kBearer a", "{}")] {
+            assert!(other.key() != first.key());
+        }
+        assert_eq!(make("k", "Bearer b", "{}").id, first.id, "known as the same, and refused as another");
+    }
 
     #[test]
     fn a_credential_reads_back_and_shows_nothing_of_the_secret() {

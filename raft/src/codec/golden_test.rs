@@ -322,16 +322,24 @@ fn commands() -> Vec<Command> {
         Command::NoteAudit {
             batch: 300,
             entries: vec![
-                AuditEntry { author: author(), action: "GET /a".into(), outcome: Outcome::Asked, times: 1 },
                 AuditEntry {
                     author: author(),
                     action: "GET /a".into(),
+                    object: String::new(),
+                    outcome: Outcome::Asked,
+                    times: 1,
+                },
+                AuditEntry {
+                    author: author(),
+                    action: "GET /a".into(),
+                    object: "name=b".into(),
                     outcome: Outcome::Answered { asked: 300, status: 200 },
                     times: 1,
                 },
                 AuditEntry {
                     author: Author::default(),
                     action: "GET /a".into(),
+                    object: String::new(),
                     outcome: Outcome::Refused { status: 401 },
                     times: 3,
                 },

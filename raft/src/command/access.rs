@@ -99,7 +99,7 @@ impl NewAccessToken {
     #[must_use]
     pub fn problem(&self) -> Option<String> {
         if !is_rule_name(&self.name) {
-            return Some("a token's name has 1 to 64 letters, digits, dots, - and _".into());
+            return Some("a token's name has 1 to 64 letters, digits, dots, - and _, and is no secret of one".into());
         }
         if matches!(self.name.as_str(), "self" | "." | "..") {
             return Some(format!("no token is called `{}`: it could not be named in an address", self.name));
@@ -123,6 +123,8 @@ pub struct AuditEntry {
     pub author: Author,
     /// What was asked: the method and the path, without its query.
     pub action: String,
+    /// On what, as far as what came of it tells: names, ids, networks and roles; never a secret.
+    pub object: String,
     /// What came of it.
     pub outcome: Outcome,
     /// How often the same came of the same within a short time.
@@ -148,15 +150,15 @@ pub enum Outcome {
     },
 }
 
-/// The longest action that is kept, in bytes.
+/// The longest action and the longest object that are kept, in bytes.
 const ACTION_BYTES_MAX: usize = 512;
 
 impl AuditEntry {
     /// The same, cut to what is kept.
     #[must_use]
     pub fn cut(&self) -> Self {
-        let action = super::rule::cut(&self.action, ACTION_BYTES_MAX);
-        Self { author: self.author.cut(), action, outcome: self.outcome, times: self.times }
+        let [action, object] = [&self.action, &self.object].map(|text| super::rule::cut(text, ACTION_BYTES_MAX));
+        Self { author: self.author.cut(), action, object, outcome: self.outcome, times: self.times }
     }
 }
 
@@ -199,6 +201,10 @@ mod tests {
         assert_eq!(good.problem(), None);
         for (bad, part) in [
             (NewAccessToken { name: "a b".into(), ..good.clone() }, "name has 1 to 64"),
+            (
+                NewAccessToken { name: format!("pna_{}", "mfrggzdfmztwq2lk".repeat(3)), ..good.clone() },
+                "name has 1 to 64",
+            ),
             (NewAccessToken { name: "self".into(), ..good.clone() }, "could not be named"),
             (NewAccessToken { name: "..".into(), ..good.clone() }, "could not be named"),
             (NewAccessToken { ttl_ms: Some(0), ..good.clone() }, "some time"),

@@ -290,6 +290,31 @@ pub enum Refusal {
         /// After how many seconds another day begins, UTC.
         wait_seconds: u64,
     },
+    /// As many jobs of this author wait as leave half of the queue to others.
+    #[error(
+        "{limit} {} already, half of the queue and as many as leave room for others; wait for one to start, cancel \
+         one, or use a token with a bound of its own (--max-jobs)",
+        if *limit == 1 { format!("job of `{name}` waits") } else { format!("jobs of `{name}` wait") }
+    )]
+    QueueShare {
+        /// Its name.
+        name: String,
+        /// How many may.
+        limit: usize,
+    },
+    /// The audit log would lose entries of others before their time to those of this author.
+    #[error(
+        "`{name}` has written {of_all} of the audit log's entries within a day, and one more would push out others' \
+         that are younger than that: order less, or wait"
+    )]
+    AuditShare {
+        /// Its name.
+        name: String,
+        /// How many of them are its own.
+        of_all: u64,
+        /// After how many seconds the oldest entry is old enough to go.
+        wait_seconds: u64,
+    },
 }
 
 names! { Refusal, code, CODES:
@@ -325,6 +350,8 @@ names! { Refusal, code, CODES:
     KeyReused => "idempotency_key_reused",
     TokenJobs => "token_queue_full",
     TokenTargets => "quota_exceeded",
+    QueueShare => "token_queue_full",
+    AuditShare => "rate_limited",
 }
 
 #[cfg(test)]

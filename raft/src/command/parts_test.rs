@@ -401,12 +401,8 @@ pub(super) fn any_audit_entry() -> impl Strategy<Value = AuditEntry> {
         (any::<u64>(), any::<u16>()).prop_map(|(asked, status)| Outcome::Answered { asked, status }),
         any::<u16>().prop_map(|status| Outcome::Refused { status }),
     ];
-    (any_author(), text(".{0,20}"), outcome, any::<u32>()).prop_map(|(author, action, outcome, times)| AuditEntry {
-        author,
-        action,
-        outcome,
-        times,
-    })
+    (any_author(), text(".{0,20}"), text(".{0,20}"), outcome, any::<u32>())
+        .prop_map(|(author, action, object, outcome, times)| AuditEntry { author, action, object, outcome, times })
 }
 
 /// A rule of one of a few names, which now and then is malformed.

@@ -19,6 +19,7 @@ pub use self::profile::ProfileRule;
 pub use self::site::SiteRule;
 pub use self::when::{EVERY_DAY, Hours, When};
 pub use self::window::{WindowEffect, WindowRule};
+use crate::id::looks_secret;
 use crate::names::names;
 
 /// Who asked for something, as far as the node that was asked knows.
@@ -158,7 +159,7 @@ impl Rule {
 #[must_use]
 pub fn is_rule_name(name: &str) -> bool {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    (1..=RULE_NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(good)
+    (1..=RULE_NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(good) && !looks_secret(name)
 }
 
 impl NewRule {
@@ -166,7 +167,9 @@ impl NewRule {
     #[must_use]
     pub fn problem(&self) -> Option<String> {
         if !is_rule_name(&self.name) {
-            return Some(format!("a rule's name has 1 to {RULE_NAME_BYTES_MAX} letters, digits, dots, - and _"));
+            return Some(format!(
+                "a rule's name has 1 to {RULE_NAME_BYTES_MAX} letters, digits, dots, - and _, and is no token's secret"
+            ));
         }
         if self.reason.len() > RULE_REASON_BYTES_MAX {
             return Some(format!("a reason has at most {RULE_REASON_BYTES_MAX} bytes"));

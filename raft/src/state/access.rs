@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::State;
 use crate::command::{AccessRole, Author, NewAccessToken, Refusal, Response};
-use crate::id::Digest;
+use crate::id::{Digest, JobId};
 
 /// How many access tokens are kept; when there are more, the oldest goes that is of no use any more and had no limits, by
 /// which schedules and standing scans of its may still be held. Ours: every person and program of a large organisation.
@@ -61,7 +61,37 @@ impl AccessToken {
     }
 }
 
+/// What somebody asked for that goes on by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct WorkOf {
+    /// Schedules that are not paused, by name.
+    pub schedules: Vec<String>,
+    /// Standing scans that are not paused, by name.
+    pub keeps: Vec<String>,
+    /// Jobs that wait or run.
+    pub jobs: Vec<JobId>,
+    /// Access tokens that let somebody in, by name.
+    pub tokens: Vec<String>,
+}
+
 impl State {
+    /// What `who` asked for that goes on whether or not `who` is let in any more.
+    #[must_use]
+    pub fn work_of(&self, who: &str) -> WorkOf {
+        let now_ms = self.now_ms();
+        let is_its = |author: Option<&Author>| author.is_some_and(|author| author.who == who);
+        let schedules = self.schedules.iter().filter(|(name, row)| !row.paused && is_its(self.schedule_author(name)));
+        let keeps = self.keeps.iter().filter(|(name, row)| !row.paused && is_its(self.keep_author(name)));
+        let jobs = self.jobs.iter().filter(|(id, job)| job.is_open() && is_its(self.author(**id)));
+        let tokens = self.access_tokens.iter().filter(|(_, row)| row.is_valid(now_ms) && is_its(Some(&row.author)));
+        WorkOf {
+            schedules: schedules.map(|(name, _)| name.clone()).collect(),
+            keeps: keeps.map(|(name, _)| name.clone()).collect(),
+            jobs: jobs.map(|(id, _)| *id).collect(),
+            tokens: tokens.map(|(_, row)| row.name.clone()).collect(),
+        }
+    }
+
     /// Every access token, those of no use any more included.
     pub fn access_tokens(&self) -> impl Iterator<Item = AccessToken> {
         self.keyed_tokens().map(|(_, token)| token)

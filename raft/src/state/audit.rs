@@ -1,7 +1,8 @@
 //! The audit log: what was asked of the API, by whom, and what came of it, each entry bound to the one before by a digest.
 //!
 //! The oldest entries go when there are more than are kept; the digest before the first that is kept stays, so that the rest
-//! can still be verified, with what was exported before.
+//! can still be verified, with what was exported before. Nobody pushes out what is younger than a day by orders: where the log is
+//! full of such, whoever wrote a large part of it is refused more.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +12,11 @@ use crate::id::Digest;
 
 /// How many entries are kept. Ours: about 10 MB of memory on each member; more is exported.
 pub const AUDIT_KEPT_MAX: u64 = 50_000;
+/// Where the log is full and its oldest entry is younger than this, whoever wrote [`AUDIT_SHARE`] of it orders no more. Ours: who
+/// exports once a day misses nothing.
+const AUDIT_KEPT_MS: u64 = 24 * 3600 * 1000;
+/// How many entries are one author's share then: a quarter.
+const AUDIT_SHARE: u64 = AUDIT_KEPT_MAX / 4;
 /// A command that comes again because its answer was lost has at most so many entries behind it. Ours: what a busy cluster
 /// writes within the two seconds that a proposal is tried.
 const RETRIED_WITHIN: u64 = 1_000;
@@ -59,7 +65,7 @@ pub fn chained(before: &Digest, number: u64, at_ms: u64, entry: &AuditEntry) -> 
     for number in [number, at_ms] {
         bytes.extend(number.to_le_bytes());
     }
-    for text in [&entry.author.who, &entry.author.from, &entry.action] {
+    for text in [&entry.author.who, &entry.author.from, &entry.action, &entry.object] {
         bytes.extend((text.len() as u64).to_le_bytes());
         bytes.extend(text.as_bytes());
     }
@@ -92,6 +98,9 @@ impl State {
         if let Some(last) = earlier {
             return Ok(Response::Audited { last });
         }
+        for entry in entries.iter().filter(|entry| entry.outcome == Outcome::Asked) {
+            self.leaves_to_others(&entry.author.cut().who)?;
+        }
         for entry in entries {
             let entry = entry.cut();
             ends.last += 1;
@@ -107,6 +116,23 @@ impl State {
         self.audit_ends.insert(ENDS, ends);
         Ok(Response::Audited { last: ends.last })
     }
+
+    /// Whether one more order of `who` pushes out nothing of others before its time.
+    fn leaves_to_others(&self, who: &str) -> Result<(), Refusal> {
+        let ends = self.audit_ends();
+        let oldest = self.audit.get(&(ends.gone + 1)).filter(|_| ends.last - ends.gone >= AUDIT_KEPT_MAX);
+        let age_ms = oldest.map_or(AUDIT_KEPT_MS, |oldest| self.now_ms().saturating_sub(oldest.at_ms));
+        // Where no token is asked for, all are one.
+        if age_ms >= AUDIT_KEPT_MS || who.is_empty() {
+            return Ok(());
+        }
+        let of_all = self.audit.iter().filter(|(_, record)| record.entry.author.who == who).count() as u64;
+        if of_all < AUDIT_SHARE {
+            return Ok(());
+        }
+        let wait_seconds = (AUDIT_KEPT_MS - age_ms).div_ceil(1_000);
+        Err(Refusal::AuditShare { name: who.to_owned(), of_all, wait_seconds })
+    }
 }
 
 #[cfg(test)]
@@ -116,7 +142,7 @@ mod tests {
 
     fn entry(action: &str) -> AuditEntry {
         let author = Author { who: "ci".into(), from: "10.0.0.9".into() };
-        AuditEntry { author, action: action.into(), outcome: Outcome::Asked, times: 1 }
+        AuditEntry { author, action: action.into(), object: String::new(), outcome: Outcome::Asked, times: 1 }
     }
 
     fn note(state: &mut State, at_ms: u64, entries: Vec<AuditEntry>) -> Response {
@@ -155,6 +181,8 @@ mod tests {
             digest(1, 1, &AuditEntry { outcome: Outcome::Refused { status: 401 }, ..plain.clone() }),
             digest(1, 1, &AuditEntry { outcome: Outcome::Answered { asked: 1, status: 202 }, ..plain.clone() }),
             digest(1, 1, &AuditEntry { times: 2, ..plain.clone() }),
+            digest(1, 1, &AuditEntry { object: "b".into(), ..plain.clone() }),
+            digest(1, 1, &AuditEntry { object: "a".into(), action: String::new(), ..plain.clone() }),
             digest(1, 1, &who("c", "i10.0.0.9")),
             digest(1, 1, &who("ci1", "0.0.0.9")),
         ];
@@ -169,7 +197,8 @@ mod tests {
         let batch = AUDIT_AT_ONCE_MAX as u64;
         let rounds = AUDIT_KEPT_MAX / batch + 2;
         for round in 0..rounds {
-            note(&mut state, round, vec![entry("a"); AUDIT_AT_ONCE_MAX]);
+            let answered = AuditEntry { outcome: Outcome::Answered { asked: 1, status: 200 }, ..entry("a") };
+            note(&mut state, round, vec![answered; AUDIT_AT_ONCE_MAX]);
         }
         let ends = state.audit_ends();
         assert_eq!((ends.last, ends.last - ends.gone), (rounds * batch, AUDIT_KEPT_MAX));
@@ -178,5 +207,28 @@ mod tests {
             .audit(0)
             .fold(ends.gone_digest, |before, (number, record)| chained(&before, number, record.at_ms, &record.entry));
         assert_eq!(digest, ends.digest);
+    }
+
+    #[test]
+    fn whoever_wrote_much_of_a_full_log_pushes_out_nothing_of_others_that_is_younger_than_a_day() {
+        let mut state = State::default();
+        let of = |who: &str| AuditEntry { author: Author { who: who.into(), from: "a".into() }, ..entry("x") };
+        assert_eq!(note(&mut state, 1, vec![of("admin")]), Response::Audited { last: 1 });
+        let mut at_ms = 1;
+        let refused = loop {
+            at_ms += 1;
+            let told = note(&mut state, at_ms, vec![of("op"); AUDIT_AT_ONCE_MAX]);
+            if !matches!(told, Response::Audited { .. }) {
+                break told;
+            }
+        };
+        assert!(matches!(&refused, Response::Refused(Refusal::AuditShare { name, .. }) if name == "op"), "{refused:?}");
+        let kept = state.audit(0).count() as u64;
+        assert!(kept >= AUDIT_KEPT_MAX - AUDIT_AT_ONCE_MAX as u64);
+        let ends = state.audit_ends();
+        assert!(matches!(note(&mut state, at_ms + 1, vec![of("admin")]), Response::Audited { .. }), "others go on");
+        assert_eq!(state.audit_ends().last, ends.last + 1);
+        let day = at_ms + AUDIT_KEPT_MS;
+        assert!(matches!(note(&mut state, day, vec![of("op")]), Response::Audited { .. }), "a day later");
     }
 }

@@ -13,7 +13,7 @@ use crate::command::{
 use crate::event::EventKind;
 use crate::id::{Digest, JobId, NodeId, TokenId};
 use crate::invariant;
-use crate::state::{Counts, JobLimits, Share};
+use crate::state::{Counts, JobLimits, Share, submission_key};
 
 /// A state and its log index and clock.
 pub(super) struct Log {
@@ -265,6 +265,20 @@ fn a_deleted_job_is_gone_from_every_table_and_its_key_makes_another_one() {
     assert_eq!(log.checked(Command::DeleteJob { job }), Response::Refused(Refusal::JobUnknown { job }));
     assert_eq!((log.state.chunks().count(), log.state.spec(job)), (0, None));
     assert_ne!(log.submit(keyed()), job);
+}
+
+#[test]
+fn a_key_with_anything_else_asked_is_refused_also_where_the_spec_is_the_same() {
+    let mut log = Log::begun();
+    let keyed = |key: &str, asked: &str| Submission {
+        idempotency_key: Some(submission_key(key.as_bytes(), asked.as_bytes())),
+        ..job_of(5)
+    };
+    let job = log.submit(keyed("key", "low"));
+    assert_eq!(log.submit(keyed("key", "low")), job);
+    let other = log.checked(Command::SubmitJob(Box::new(keyed("key", "high"))));
+    assert_eq!(other, Response::Refused(Refusal::KeyReused { job }));
+    assert_ne!(log.submit(keyed("another", "low")), job);
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! How much the bearer of an access token may ask for: jobs at once, and targets a day. How many requests a minute is for each
 //! node to count.
 //!
+//! Nobody has more than half of the queue, as long as others may order as well and no bound of its own says otherwise.
+//!
 //! Jobs of schedules count for whoever made them. Deleting a job gives no targets back.
 
 use serde::{Deserialize, Serialize};
 
 use super::State;
-use crate::command::{Refusal, Response, Submission, TokenLimits};
+use crate::command::{AccessRole, Refusal, Response, Submission, TokenLimits};
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
 
@@ -57,7 +59,7 @@ impl State {
     /// Whether `who` may have one more job accepted.
     ///
     /// # Errors
-    /// [`Refusal::TokenJobs`] and [`Refusal::TokenTargets`].
+    /// [`Refusal::TokenJobs`], [`Refusal::QueueShare`] and [`Refusal::TokenTargets`].
     pub(super) fn within_limits(&self, who: &str, submission: &Submission) -> Result<(), Refusal> {
         let limits = self.token_limits(who);
         if let Some(limit) = limits.open_jobs {
@@ -66,6 +68,8 @@ impl State {
             if open >= limit as usize {
                 return Err(Refusal::TokenJobs { name: who.to_owned(), limit });
             }
+        } else {
+            self.within_share(who, submission)?;
         }
         if let Some(limit) = limits.targets_per_day {
             let left = limit.saturating_sub(self.used_today(who));
@@ -75,6 +79,25 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    /// Whether one more job of `who` leaves half of the queue to others.
+    fn within_share(&self, who: &str, submission: &Submission) -> Result<(), Refusal> {
+        let limit = self.queue_depth(submission.priority).unwrap_or(self.jobs_open_max()).div_ceil(2);
+        let waits = |job| self.job(job).is_some_and(|row| self.waits(job, row));
+        let waiting = self.authors.iter().filter(|(job, author)| author.who == who && waits(**job)).count();
+        if waiting >= limit && self.others_order(who) {
+            return Err(Refusal::QueueShare { name: who.to_owned(), limit });
+        }
+        Ok(())
+    }
+
+    /// Whether somebody else than `who` may order. Whoever asks where no token is asked for is everybody.
+    fn others_order(&self, who: &str) -> bool {
+        let now_ms = self.now_ms();
+        let orders = |token: &super::AccessToken| token.is_valid(now_ms) && token.role.may(AccessRole::Operator);
+        let first = self.admin_tokens.iter().any(|(_, name)| name.as_str() != who);
+        !who.is_empty() && (first || self.access_tokens.iter().any(|(_, token)| token.name != who && orders(token)))
     }
 
     /// Counts the targets of a job that was accepted, for a token that has a bound.
@@ -152,6 +175,24 @@ mod tests {
         assert!(matches!(scene.submit("other", 5, None), Response::Submitted { .. }));
         scene.apply(Command::Cancel { job, reason: String::new() });
         assert!(matches!(scene.submit("ci", 5, None), Response::Submitted { .. }), "one has ended");
+    }
+
+    #[test]
+    fn a_token_without_a_bound_of_its_own_leaves_half_of_the_queue_to_others_where_there_are_any() {
+        let mut scene = Scene::new(TokenLimits::default());
+        let settings = super::super::Settings { queue_depth: 5, ..super::super::Settings::default() };
+        assert_eq!(scene.apply(Command::SetSettings { settings: Box::new(settings) }), Response::Done);
+        for _ in 0..3 {
+            assert!(matches!(scene.submit("ci", 5, None), Response::Submitted { .. }));
+        }
+        let over = scene.submit("ci", 5, None);
+        assert_eq!(over, Response::Refused(Refusal::QueueShare { name: "ci".into(), limit: 3 }));
+        assert!(matches!(scene.submit("admin", 5, None), Response::Submitted { .. }), "others are not kept out");
+        let own = TokenLimits { open_jobs: Some(4), ..TokenLimits::default() };
+        scene.apply(Command::LimitAccessToken { name: "ci".into(), limits: own, author: Author::default() });
+        assert!(matches!(scene.submit("ci", 5, None), Response::Submitted { .. }), "a bound of its own goes first");
+        scene.apply(Command::RevokeAccessToken { name: "ci".into(), author: Author::default() });
+        assert!(!scene.state.others_order("admin") && scene.state.others_order("ci") && !scene.state.others_order(""));
     }
 
     #[test]

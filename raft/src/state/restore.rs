@@ -68,11 +68,14 @@ impl State {
         // Its key is sealed with what this cluster does not have.
         self.forget_authority();
         self.forget_session_keys();
-        // They let nobody in here, and what was arranged with them keeps their limits.
+        // They let nobody in here. Those by whose limits something arranged is held stay known, and the names of all others are
+        // free again.
         let now_ms = self.now_ms();
         let others: Vec<Digest> = self.access_tokens.iter().map(|(key, _)| *key).collect();
         for key in &others {
-            if let Some(token) = self.access_tokens.get_mut(key) {
+            if self.access_tokens.get(key).is_some_and(|token| !self.holds_anything(token)) {
+                self.access_tokens.remove(key);
+            } else if let Some(token) = self.access_tokens.get_mut(key) {
                 token.revoked_at_ms.get_or_insert(now_ms);
             }
         }
@@ -84,6 +87,18 @@ impl State {
         self.nodes.insert(*node, NodeRecord::new(info.clone(), self.now_ms()));
         self.tell_of_node(*node, *node, ClusterEventKind::NodeJoined);
         self.name_holder(*node);
+    }
+
+    /// Whether a token has limits of its own or something that it arranged, which a token of the same name would take over.
+    fn holds_anything(&self, token: &super::AccessToken) -> bool {
+        let is_its = |author: &crate::command::Author| author.who == token.name;
+        let is_limited =
+            token.networks.is_some() || !token.scopes.is_empty() || !self.token_limits(&token.name).is_empty();
+        let is_open = |job: JobId| self.job(job).is_some_and(super::Job::is_open);
+        is_limited
+            || self.schedule_authors.iter().any(|(_, author)| is_its(author))
+            || self.keep_authors.iter().any(|(_, author)| is_its(author))
+            || self.authors.iter().any(|(job, author)| is_its(author) && is_open(*job))
     }
 
     /// Names `node` the one holder of every chunk.
@@ -118,6 +133,42 @@ mod tests {
     use crate::command::draw_test::{Past, Scene, any_move};
     use crate::command::sample_test::{node_info, two_nodes};
     use crate::invariant;
+
+    #[test]
+    fn another_cluster_knows_which_it_was_and_names_of_tokens_that_hold_nothing_are_free_again() {
+        let mut state = State::default();
+        let apply = |state: &mut State, command| {
+            let index = state.now_ms() + 1;
+            state.apply(index, &Proposal { at_ms: index, command })
+        };
+        apply(&mut state, crate::command::sample_test::begin("n1"));
+        let was = state.cluster().id.unwrap();
+        let make = |name: &str, key: &str, networks: Option<&str>| {
+            crate::command::Command::MakeAccessToken(Box::new(crate::command::NewAccessToken {
+                name: name.into(),
+                key: Digest::of(key.as_bytes()),
+                role: crate::command::AccessRole::Operator,
+                ttl_ms: None,
+                networks: networks.map(|net| vec![net.parse().unwrap()]),
+                scopes: Vec::new(),
+                author: crate::command::Author::default(),
+            }))
+        };
+        apply(&mut state, make("free", "1", None));
+        apply(&mut state, make("limited", "2", Some("10.0.0.0/8")));
+        let info = node_info("r1");
+        let beginning =
+            Beginning { cluster: ClusterId([9; 16]), node: 99, info: info.clone(), admin_token: Digest::of(b"new") };
+        state.begin_again(&beginning);
+        assert_eq!(state.cluster().former, [was]);
+        assert_eq!(apply(&mut state, make("free", "3", None)), crate::command::Response::Done);
+        let kept = apply(&mut state, make("limited", "4", None));
+        assert!(matches!(kept, crate::command::Response::Refused(_)), "{kept:?}");
+        assert!(state.access_token(&Digest::of(b"1")).is_none(), "its secret lets nobody in");
+        assert!(state.access_token(&Digest::of(b"2")).is_some_and(|token| !token.is_valid(state.now_ms())));
+        state.begin_again(&Beginning { cluster: ClusterId([8; 16]), node: 199, info, admin_token: Digest::of(b"x") });
+        assert_eq!(state.cluster().former, [was, ClusterId([9; 16])]);
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]

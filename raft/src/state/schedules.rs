@@ -162,7 +162,11 @@ pub enum PassReason {
 #[must_use]
 pub fn is_schedule_name(name: &str) -> bool {
     let good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    !name.is_empty() && name.len() <= NAME_CHARS_MAX && name.chars().all(good) && name.chars().any(|c| c != '.')
+    !name.is_empty()
+        && name.len() <= NAME_CHARS_MAX
+        && name.chars().all(good)
+        && name.chars().any(|c| c != '.')
+        && !crate::id::looks_secret(name)
 }
 
 impl State {

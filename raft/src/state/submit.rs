@@ -59,22 +59,46 @@ pub(super) fn is_same_spec(one: &SpecRef, other: &SpecRef) -> bool {
     }
 }
 
+/// How much of a submission's key is of what the submitter calls it; the rest is of what is asked.
+const KEY_BYTES: usize = 16;
+
+/// What a submission is known by in the log: `key` is what its submitter calls it, `asked` all that it asks for, of which the log
+/// itself keeps a part alone. The same key with something else asked is refused.
+#[must_use]
+pub fn submission_key(key: &[u8], asked: &[u8]) -> Digest {
+    let (Digest(key), Digest(asked)) = (Digest::of(key), Digest::of(asked));
+    let mut both = key;
+    both.iter_mut().zip(asked).skip(KEY_BYTES).for_each(|(byte, asked)| *byte = asked);
+    Digest(both)
+}
+
+/// The least, or the greatest, of all that a submission of the same key is known by.
+fn end_of_key(key: &Digest, rest: u8) -> Digest {
+    let mut end = key.0;
+    end.iter_mut().skip(KEY_BYTES).for_each(|byte| *byte = rest);
+    Digest(end)
+}
+
 impl State {
-    /// Whether this is the same submission once more, under a key that is still known.
+    /// Whether a submission came before under this key, which is still known.
     pub(super) fn is_asked_again(&self, submission: &Submission) -> bool {
-        let earlier = submission.idempotency_key.as_ref().and_then(|key| self.idempotency.get(key));
-        earlier.is_some_and(|earlier| !earlier.is_old(self.now_ms()))
+        submission.idempotency_key.as_ref().is_some_and(|key| self.earlier(key).is_some())
+    }
+
+    /// What came before under the same key, whatever was asked then.
+    fn earlier(&self, key: &Digest) -> Option<(Digest, EarlierSubmission)> {
+        let now_ms = self.now_ms();
+        let mut of_key = self.idempotency.range(end_of_key(key, 0)..=end_of_key(key, u8::MAX));
+        of_key.find(|(_, earlier)| !earlier.is_old(now_ms)).map(|(key, earlier)| (*key, *earlier))
     }
 
     pub(super) fn submit(&mut self, index: u64, submission: &Submission) -> Result<Response, Refusal> {
         let now_ms = self.now_ms();
         if let Some(key) = &submission.idempotency_key
-            && let Some(earlier) = self.idempotency.get(key)
-            && !earlier.is_old(now_ms)
+            && let Some((known, EarlierSubmission { job, .. })) = self.earlier(key)
         {
-            let job = earlier.job;
-            let is_another = self.specs.get(&job).is_some_and(|spec| !is_same_spec(spec, &submission.spec));
-            if is_another {
+            let is_another = || self.specs.get(&job).is_some_and(|spec| !is_same_spec(spec, &submission.spec));
+            if known != *key || is_another() {
                 return Err(Refusal::KeyReused { job });
             }
             return Ok(Response::Submitted { job, existing: true });
@@ -170,20 +194,28 @@ impl State {
         }
     }
 
+    /// How many jobs may wait or run at once.
+    pub(super) fn jobs_open_max(&self) -> usize {
+        if self.settings().is_some() { JOBS_WAITING_MAX } else { JOBS_OPEN_MAX }
+    }
+
+    /// Whether a job is in the queue: one that waits for its window is as well.
+    pub(super) fn waits(&self, id: JobId, job: &Job) -> bool {
+        job.status == JobStatus::Queued || self.hold(id).is_some()
+    }
+
     /// Refuses where too many jobs are open, and forgets those that ended first where too many have ended.
     fn make_room_for_a_job(&mut self, priority: Priority) -> Result<(), Refusal> {
         let mut ended: Vec<(Option<u64>, JobId)> = Vec::new();
         for (id, job) in self.jobs.iter().filter(|(_, job)| !job.is_open()) {
             ended.push((job.finished_at_ms, *id));
         }
-        let limit = if self.settings().is_some() { JOBS_WAITING_MAX } else { JOBS_OPEN_MAX };
+        let limit = self.jobs_open_max();
         if self.jobs.len() - ended.len() >= limit {
             return Err(Refusal::QueueFull { limit });
         }
         if let Some(limit) = self.queue_depth(priority) {
-            // One that waits for its window is in the queue as well.
-            let waits = |(id, job): &(&JobId, &Job)| job.status == JobStatus::Queued || self.hold(**id).is_some();
-            let waiting = self.jobs.iter().filter(waits).count();
+            let waiting = self.jobs.iter().filter(|(id, job)| self.waits(**id, job)).count();
             if waiting >= limit {
                 return Err(Refusal::QueueDeep { waiting, limit });
             }

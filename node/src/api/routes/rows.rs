@@ -44,6 +44,8 @@ pub(in crate::api) fn routes() -> Vec<Route> {
     parts.into_iter().flatten().chain(of_rules.into_iter().flatten()).collect()
 }
 
+const STOPS_WORK: &str = "Cancels its jobs, and pauses its schedules and standing scans.";
+
 /// A node is taken out, at once or a little later.
 fn removal(what: &'static str) -> Operation {
     says(what).answers::<RemovalDocument>(200, "It is out.").answers::<RemovalDocument>(202, "The leader is at it.")
@@ -363,7 +365,12 @@ fn of_people() -> Vec<Route> {
         ),
         get(Viewer, "/api/v1/tokens/self", access::own, token("The token that is shown.").refuses(&[404])),
         get(Admin, "/api/v1/tokens/{name}", access::show, token("One access token.")),
-        delete(Admin, "/api/v1/tokens/{name}", access::revoke, says("Makes an access token useless.").answers_done()),
+        delete(
+            Admin,
+            "/api/v1/tokens/{name}",
+            access::revoke,
+            says("Makes an access token useless.").answers_done().asks("with_work", boolean(), STOPS_WORK),
+        ),
         post(
             Admin,
             "/api/v1/tokens/{name}/rotate",

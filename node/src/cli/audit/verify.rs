@@ -16,6 +16,8 @@ const LINE_BYTES_MAX: u64 = 16 * 1024;
 pub(super) struct Verified {
     /// Which cluster's, in hexadecimal.
     pub(super) cluster: String,
+    /// The clusters of which that one is what was kept.
+    before: Vec<String>,
     /// How many entries are not in it because the cluster did not keep them any more.
     pub(super) gone: u64,
     /// The digest of the last of those.
@@ -59,7 +61,7 @@ impl Verified {
     /// # Errors
     /// A sentence.
     pub(super) fn goes_on_from(&self, earlier: &Self) -> Result<(), String> {
-        if self.cluster != earlier.cluster {
+        if self.cluster != earlier.cluster && !self.before.contains(&earlier.cluster) {
             return Err("the two exports are of different clusters".into());
         }
         if self.gone > earlier.last {
@@ -98,10 +100,11 @@ pub(super) fn verify(mut file: impl BufRead) -> Result<Verified, Broken> {
         let Some(line) = next_line(&mut file, at)? else { return Err(Broken::Cut) };
         let odd = |what| Broken::Odd { line: at, what };
         match (line, &mut verified) {
-            (AuditLine::Begin { cluster, gone, gone_digest }, None) => {
+            (AuditLine::Begin { cluster, before, gone, gone_digest }, None) => {
                 let gone_digest = digest(&gone_digest).ok_or(odd("it has no digest"))?;
                 verified = Some(Verified {
                     cluster,
+                    before,
                     gone,
                     gone_digest,
                     last: gone,
@@ -117,7 +120,11 @@ pub(super) fn verify(mut file: impl BufRead) -> Result<Verified, Broken> {
                 if last != whole.last || digest(&end) != Some(whole.digest) {
                     return Err(odd("the entries before it are not all of those that were signed"));
                 }
-                let statement = end_statement(&whole.cluster, whole.gone, &whole.gone_digest, last, &whole.digest);
+                let statement = end_statement(
+                    (&whole.cluster, &whole.before),
+                    (whole.gone, &whole.gone_digest),
+                    (last, &whole.digest),
+                );
                 let signed = signer.parse::<PeerId>().ok().zip(hex::decode(signature).ok());
                 if !signed.is_some_and(|(peer, signature)| peer.verify(&statement, &signature)) {
                     return Err(Broken::Signature);
@@ -187,6 +194,11 @@ mod tests {
 
     /// An export of `count` entries, the first `gone` of them not kept any more.
     fn exported(count: u64, gone: u64) -> Vec<String> {
+        exported_of("c1", &[], count, gone)
+    }
+
+    /// The same of a cluster that was others before.
+    fn exported_of(cluster: &str, clusters_before: &[String], count: u64, gone: u64) -> Vec<String> {
         let mut state = State::default();
         for number in 1..=count {
             let author = Author { who: "ci".into(), from: "10.0.0.9".into() };
@@ -196,16 +208,21 @@ mod tests {
                 1 => Outcome::Asked,
                 _ => Outcome::Answered { asked: number - 1, status: 202 },
             };
-            let command =
-                Command::NoteAudit { batch: number, entries: vec![AuditEntry { author, action, outcome, times: 1 }] };
+            let entry = AuditEntry { author, action, object: format!("name=n{number}"), outcome, times: 1 };
+            let command = Command::NoteAudit { batch: number, entries: vec![entry] };
             state.apply(number, &Proposal { at_ms: 1_700_000_000_000 + number, command });
         }
         let signer = Identity::from_secret([3; 32]);
         let ends = state.audit_ends();
         let before =
             state.audit(0).filter(|(number, _)| *number <= gone).last().map_or(Digest([0; 32]), |(_, it)| it.digest);
-        let statement = end_statement("c1", gone, &before, ends.last, &ends.digest);
-        let begin = AuditLine::Begin { cluster: "c1".into(), gone, gone_digest: hex::encode(before.0) };
+        let statement = end_statement((cluster, clusters_before), (gone, &before), (ends.last, &ends.digest));
+        let begin = AuditLine::Begin {
+            cluster: cluster.into(),
+            before: clusters_before.to_vec(),
+            gone,
+            gone_digest: hex::encode(before.0),
+        };
         let end = AuditLine::End {
             last: ends.last,
             digest: hex::encode(ends.digest.0),
@@ -252,6 +269,8 @@ mod tests {
             (changed(4, "POST", "GET"), "entry 4 was changed"),
             (changed(4, "\"ci\"", "\"cj\""), "entry 4 was changed"),
             (changed(3, "403", "404"), "entry 3 was changed"),
+            (changed(2, "name=n2", "name=n3"), "entry 2 was changed"),
+            (changed(0, "\"gone\"", "\"before\":[\"c0\"],\"gone\""), "signature"),
             (changed(2, "answered", "asked"), "entry 2 was changed"),
             (changed(5, "2023-", "2024-"), "entry 5 was changed"),
             (changed(0, "c1", "c2"), "signature"),
@@ -280,6 +299,9 @@ mod tests {
         assert!(earlier.goes_on_from(&all).unwrap_err().contains("before the earlier one"));
         let other = Verified { digest: Digest([1; 32]), ..earlier.clone() };
         assert!(all.goes_on_from(&other).unwrap_err().contains("rewritten"));
+        let restored = check(&exported_of("c3", &["c2".into(), "c1".into()], 9, 0)).unwrap();
+        restored.goes_on_from(&earlier).unwrap();
+        assert!(all.goes_on_from(&restored).unwrap_err().contains("different clusters"), "not the other way");
         let foreign = Verified { cluster: "c2".into(), ..earlier };
         assert!(all.goes_on_from(&foreign).unwrap_err().contains("different clusters"));
     }

@@ -222,7 +222,7 @@ pub(super) async fn job(
 
 /// Who reads a bundle: their place, and the end of their connection.
 struct Reader {
-    place: Listener,
+    _place: Listener,
     hang_up: Option<HangUp>,
 }
 
@@ -238,7 +238,7 @@ impl Reader {
             let detail = format!("{most} bundles are read{whose} from this node already");
             ApiError::new(status, "busy", detail).retry_after(5)
         })?;
-        Ok(Self { place, hang_up: beside.get::<HangUp>().cloned() })
+        Ok(Self { _place: place, hang_up: beside.get::<HangUp>().cloned() })
     }
 }
 

@@ -1,6 +1,7 @@
 //! What strangers, and whoever has a single token, may take of the API: no more than leaves it to others.
 
 use axum::body::Body;
+use axum::http::HeaderMap;
 use futures::future::join_all;
 use pentora_p2p::{Identity, PreSharedKey};
 use pentora_raft::ClusterId;
@@ -95,7 +96,8 @@ async fn a_token_has_a_share_of_the_reads_that_wait_for_an_index() {
     let node = TestNode::open().await;
     let viewer = made(&node, "/api/v1/tokens", &json!({"name": "v", "role": "viewer"})).await;
     let viewer = format!("Bearer {}", viewer.json()["token"].as_str().unwrap());
-    let waiting = |_| asked(&node, "/api/v1/jobs?min_index=99999999", "192.0.2.9", &[("authorization", &viewer)]);
+    let by_viewer = [("authorization", viewer.as_str())];
+    let waiting = |_| asked(&node, "/api/v1/jobs?min_index=99999999", "192.0.2.9", &by_viewer);
     let other = async {
         let known = [("authorization", "Bearer key")];
         asked(&node, "/api/v1/jobs?min_index=99999999", "192.0.2.9", &known).await.problem()
@@ -104,7 +106,7 @@ async fn a_token_has_a_share_of_the_reads_that_wait_for_an_index() {
     let told = |code: &str| answers.iter().filter(|answer| answer.problem() == code).count();
     assert_eq!((told("behind"), told("busy"), other.as_str()), (64, 6, "behind"));
     assert!(answers.iter().all(|answer| answer.headers.contains_key("retry-after")));
-    let now = asked(&node, "/api/v1/jobs?min_index=1", "192.0.2.9", &[("authorization", &viewer)]).await;
+    let now = asked(&node, "/api/v1/jobs?min_index=1", "192.0.2.9", &by_viewer).await;
     assert_eq!(now.status, 200);
     node.close().await;
 }

@@ -42,7 +42,9 @@ const WAITING_OF_ONE: usize = 4;
 /// Beside a request that waits for its token where that is not known here: whoever comes with one that is none is told so at once, next
 /// time.
 #[derive(Debug, Clone)]
-pub(super) struct MayWait(Arc<Listener>);
+pub(super) struct MayWait {
+    _place: Arc<Listener>,
+}
 
 /// Places for those that wait.
 #[derive(Debug)]
@@ -57,7 +59,7 @@ impl Default for Waiting {
 impl Waiting {
     /// A place for a request from there.
     pub(super) fn take(&self, from: &str) -> Option<MayWait> {
-        self.0.take(&source_of(from)).ok().map(|place| MayWait(Arc::new(place)))
+        self.0.take(&source_of(from)).ok().map(|place| MayWait { _place: Arc::new(place) })
     }
 }
 

@@ -223,7 +223,7 @@ async fn admitted_by(
         if reminder.is_due(Instant::now()) {
             tracing::warn!("no node lets this one in yet, trying on: {why}");
         }
-        told.send_replace(format!("no node lets this one in yet: {why}"));
+        told.send_replace(why);
         rounds += 1;
         tokio::time::sleep(JOIN_AGAIN.delay(rounds, rand::random())).await;
     }

@@ -1,10 +1,10 @@
 //! Results that were carried in from a worker without a network: checked whole, then counted.
 //!
-//! They are of this cluster, or of one that it was restored from. They pass what a worker's own results do: each unit is part of a job that is carried and of the very order that the job
-//! is, each chunk is of its digest and of its unit, no host in it lies outside the order's targets, its exclusions or the
-//! scope, and what it counts is what is in it. Only when everything passed is anything changed. Chunks are durable before
-//! they are counted, and the log counts a unit once; so a bundle may come twice, in any order, and after an import that
-//! broke off.
+//! They are of this cluster, or of one that it was restored from. They pass what a worker's own results do: each unit is part of
+//! a job that is carried and of the very order that the job is, each chunk is of its digest and of its unit, no host in it lies
+//! outside the order's targets, its exclusions or the scope, and what it counts is what is in it. Only when everything passed is
+//! anything changed. Chunks are durable before they are counted, and the log counts a unit once; so a bundle may come twice, in
+//! any order, and after an import that broke off.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

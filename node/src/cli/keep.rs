@@ -207,11 +207,11 @@ async fn hold(args: &NameArgs, paused: bool, context: &mut Context) -> Result<()
 
 fn status_text(keep: &KeepDocument) -> String {
     let mut text = format!(
-        "{}: {} every {} within {} packets/s\nStatus: {}\nFresh: {} of {} addresses ({})\n",
+        "{}: {} every {} within {}/s\nStatus: {}\nFresh: {} of {} addresses ({})\n",
         clean(&keep.name),
         clean(&keep.title),
         duration_words(keep.fresh_seconds),
-        grouped(keep.rate_pps),
+        counted(keep.rate_pps, "packet"),
         title_case(&keep.status),
         grouped(keep.targets_fresh),
         grouped(keep.targets.saturating_sub(keep.targets_excluded)),
@@ -233,12 +233,16 @@ fn status_text(keep: &KeepDocument) -> String {
     }
     text.push_str(&match (keep.can_be_held, keep.needed_pps, keep.pass_seconds) {
         (Some(true), Some(needed), Some(pass)) => {
-            format!("Budget: enough; a pass takes {}, the promise needs {} packets/s\n", seconds(pass), grouped(needed))
+            format!(
+                "Budget: enough; a pass takes {}, the promise needs {}/s\n",
+                seconds(pass),
+                counted(needed, "packet")
+            )
         }
         (Some(false), Some(needed), Some(pass)) => format!(
-            "Budget: too small; a pass takes {}, the promise needs {} packets/s\n",
+            "Budget: too small; a pass takes {}, the promise needs {}/s\n",
             seconds(pass),
-            grouped(needed)
+            counted(needed, "packet")
         ),
         _ => "Budget: not measured yet\n".to_owned(),
     });

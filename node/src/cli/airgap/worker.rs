@@ -120,6 +120,7 @@ pub(in super::super) fn export_results(args: &ResultsOutArgs, context: &Context)
         medium::require_mount(medium::directory_of(&args.output)).map_err(|error| refused(&error.into()))?;
     }
     let told = place.queue.told().map_err(|error| refused(&error))?;
+    let has_orders = told.is_some();
     let cluster = told.map(|told| told.cluster).unwrap_or_default();
     let which = if args.all { Which::All } else { Which::New };
     let said = (cluster, place.config.name.clone(), rfc3339(wall_ms()));
@@ -146,6 +147,9 @@ pub(in super::super) fn export_results(args: &ResultsOutArgs, context: &Context)
         key.peer_id(),
         way_on(is_clusters, &args.output, &key.peer_id()),
     ));
+    if !has_orders {
+        context.say("no orders were taken in yet, so this file is of no cluster, and none takes it");
+    }
     if written.left > 0 {
         context.say(format_args!("{} more wait for the next bundle", counted(written.left, "unit")));
     }

@@ -484,6 +484,16 @@ fn jobs_that_draw_on_one_budget_of_a_network_stay_within_it_together() {
 #[expect(clippy::too_many_lines, reason = "one world, from its beginning to its last round")]
 fn a_round_over_many_jobs_and_workers_gives_each_worker_its_unit_in_the_order_of_the_queue() {
     const ROUNDS: usize = 40;
+    // Asked for by a name that no test has, it would be measured in silence.
+    let own = concat!(
+        module_path!(),
+        "::a_round_over_many_jobs_and_workers_gives_each_worker_its_unit_in_the_order_of_the_queue\n"
+    );
+    let own = own.trim_start_matches("pentora_node::");
+    assert!(
+        include_str!("../../../../Makefile").contains(&format!("\nPLAN = {own}")),
+        "make bench BENCH=plan asks for {own}"
+    );
     let sizes = std::env::var("PENTORA_PLAN").unwrap_or_else(|_| "300,30".to_owned());
     let (jobs, workers) = sizes.split_once(',').unwrap();
     let (jobs, workers): (usize, usize) = (jobs.parse().unwrap(), workers.parse().unwrap());
@@ -520,6 +530,8 @@ fn a_round_over_many_jobs_and_workers_gives_each_worker_its_unit_in_the_order_of
     for node in nodes {
         apply(&mut world, Command::WorkerBack { node });
     }
+    let deep = Settings { queue_depth: u32::MAX, ..Settings::default() };
+    apply(&mut world, Command::SetSettings { settings: Box::new(deep) });
     for number in 0..jobs {
         let submission = Submission {
             spec: SpecRef::Inline(Vec::new()),

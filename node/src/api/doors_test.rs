@@ -5,6 +5,8 @@ use axum::http::HeaderMap;
 use futures::future::join_all;
 use pentora_p2p::{Identity, PreSharedKey};
 use pentora_raft::ClusterId;
+use pentora_raft::command::{Arrangement, Author, Command};
+use pentora_raft::state::KeepSpec;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -114,10 +116,13 @@ async fn a_token_has_a_share_of_the_reads_that_wait_for_an_index() {
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_tell_strangers_no_name_of_a_standing_scan_and_whoever_shows_a_token_all() {
     let node = TestNode::open().await;
-    let scan = json!({"targets": ["127.0.0.1"], "ports": "9", "rate": 100});
-    let keep = json!({"name": "plant-seven", "fresh_seconds": 3600, "scan": scan});
-    let kept = made(&node, "/api/v1/keeps", &keep).await;
-    assert_eq!(kept.status, 201, "{}", kept.body);
+    let spec =
+        KeepSpec { request: b"{}".to_vec(), title: "t".into(), fresh_ms: 3_600_000, rate_pps: 100, slices: vec![20] };
+    // An embedded node takes none over its API: it ends with its scan.
+    let arrangement = Box::new(Arrangement::Keep { name: "plant-seven".into(), spec });
+    let made = Command::ArrangeAs { author: Author::default(), arrangement };
+    let made = node.served.proposer.propose(made).await.unwrap();
+    assert!(node.served.raft.wait_applied(made.index, MIN_INDEX_WITHIN).await);
     let stranger = asked(&node, "/metrics", "192.0.2.9", &[]).await.body;
     assert!(!stranger.contains("plant-seven"), "{stranger}");
     let label = |text: &str| {

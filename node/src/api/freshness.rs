@@ -11,7 +11,6 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-
 use pentora_raft::command::Author;
 
 use super::listeners::{Full, Listeners};

@@ -16,6 +16,9 @@ const BYTES_MAX: usize = 8 << 10;
 const KID_BYTES_MAX: usize = 256;
 /// How much later than now a JWT may begin: clocks of providers differ from the cluster's by seconds.
 const LEEWAY_S: u64 = 60;
+/// What a JWT that lets in says it is, where it says so; in small letters, without `application/` (RFC 7515 section 4.1.9,
+/// RFC 9068 section 2.1).
+const KINDS: [&str; 2] = ["jwt", "at+jwt"];
 
 /// A JWT of which nothing is believed yet.
 #[derive(Clone)]
@@ -23,6 +26,8 @@ pub struct Look<'a> {
     text: &'a str,
     pub(super) alg: String,
     pub(super) kid: Option<String>,
+    /// What for, where it says so.
+    pub(super) typ: Option<String>,
     pub(super) claims: Map<String, Value>,
 }
 
@@ -63,7 +68,12 @@ pub fn look(text: &str) -> Result<Look<'_>, Fault> {
         Some(Value::String(kid)) if kid.len() <= KID_BYTES_MAX => Some(kid.clone()),
         Some(_) => return Err(malformed("its `kid` is no text, or a long one")),
     };
-    Ok(Look { text, alg: alg.clone(), kid, claims: object(claims)? })
+    let typ = match heading.get("typ") {
+        None => None,
+        Some(Value::String(typ)) => Some(typ.clone()),
+        Some(_) => return Err(malformed("its `typ` is no text")),
+    };
+    Ok(Look { text, alg: alg.clone(), kid, typ, claims: object(claims)? })
 }
 
 /// A part that is a JSON object, in which no name stands twice.
@@ -120,6 +130,31 @@ impl Look<'_> {
             _ => false,
         };
         if is_meant { Ok(()) } else { Err(Fault::Audience) }
+    }
+
+    /// Whether it was made for signing in (RFC 8725 section 3.11): an access or identity token, and neither one of logging out nor one
+    /// of other security events (RFC 8417), which the same keys sign.
+    pub(super) fn is_to_sign_in(&self) -> Result<(), Fault> {
+        let typ = self.typ.as_deref().unwrap_or("JWT").to_ascii_lowercase();
+        let is_meant = KINDS.contains(&typ.strip_prefix("application/").unwrap_or(&typ));
+        if is_meant && !self.claims.contains_key("events") { Ok(()) } else { Err(Fault::Kind) }
+    }
+
+    /// Whether it was made for whoever is `audience` here, where it is for several (OpenID Connect Core section 3.1.3.7): another's is
+    /// not taken because it names us as well.
+    pub(super) fn is_of_party(&self, audience: &str) -> Result<(), Fault> {
+        let is_of_several = self.claims.get("aud").and_then(Value::as_array).is_some_and(|all| all.len() > 1);
+        match self.claims.get("azp") {
+            Some(party) if is_of_several && party != audience => Err(Fault::Audience),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it lets in for no longer than so many hours, counted from when it was made, or from now where it does not say that.
+    pub(super) fn is_within(&self, most_h: u64, now_ms: u64) -> Result<(), Fault> {
+        let ends_s = self.seconds("exp")?.unwrap_or(u64::MAX);
+        let begins_s = self.seconds("iat")?.unwrap_or(now_ms / 1000);
+        if ends_s.saturating_sub(begins_s) <= most_h * 3600 { Ok(()) } else { Err(Fault::Long { most_h }) }
     }
 
     /// Whether it holds at a time in Unix milliseconds, where it may end `late_s` later than it says; the answer is when it ends.
@@ -238,6 +273,7 @@ mod tests {
             (written(HEADING, &deep), "jwt_malformed"),
             (written(r#"{"alg":5}"#, "{}"), "jwt_malformed"),
             (written(r#"{"alg":"EdDSA","kid":5}"#, "{}"), "jwt_malformed"),
+            (written(r#"{"alg":"EdDSA","typ":["JWT"]}"#, "{}"), "jwt_malformed"),
             (written(r#"{"alg":"EdDSA","alg":"none"}"#, "{}"), "jwt_malformed"),
             (written(HEADING, r#"{"sub":"a","sub":"b"}"#), "jwt_malformed"),
             (written(HEADING, r#"{"a":[{"b":1,"b":2}]}"#), "jwt_malformed"),
@@ -270,6 +306,22 @@ mod tests {
         ] {
             assert_eq!(at(bad.clone(), 1_000).unwrap_err().code(), code, "{bad}");
         }
+    }
+
+    #[test]
+    fn it_is_what_it_says_and_what_is_made_to_log_out_signs_nobody_in() {
+        let kind = |heading: Value, claims: Value| {
+            look(&written(&heading.to_string(), &claims.to_string())).unwrap().is_to_sign_in()
+        };
+        assert_eq!(kind(json!({"alg": "EdDSA"}), json!({})), Ok(()));
+        for good in ["JWT", "jwt", "at+jwt", "application/at+JWT", "application/jwt"] {
+            assert_eq!(kind(json!({"alg": "EdDSA", "typ": good}), json!({})), Ok(()), "{good}");
+        }
+        for bad in ["logout+jwt", "secevent+jwt", "dpop+jwt", "token-introspection+jwt", "", "x/jwt"] {
+            assert_eq!(kind(json!({"alg": "EdDSA", "typ": bad}), json!({})), Err(Fault::Kind), "{bad}");
+        }
+        let logout = json!({"events": {"http://schemas.openid.net/event/backchannel-logout": {}}});
+        assert_eq!(kind(json!({"alg": "EdDSA", "typ": "JWT"}), logout), Err(Fault::Kind));
     }
 
     #[test]

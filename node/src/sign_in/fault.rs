@@ -33,6 +33,15 @@ pub enum Fault {
     /// For somebody else.
     #[error("the JWT is for another audience")]
     Audience,
+    /// For another purpose than signing in (RFC 8725 section 3.11).
+    #[error("the JWT is not for signing in: its `typ` is another's, or it tells of events")]
+    Kind,
+    /// It would let in for longer than anybody is let in by one.
+    #[error("the JWT lets in for more than {most_h} h; have the provider sign shorter ones")]
+    Long {
+        /// The longest that is taken.
+        most_h: u64,
+    },
     /// Its time is over.
     #[error("the JWT has expired; sign in again")]
     Expired,
@@ -65,6 +74,8 @@ impl Fault {
             Self::Signature => "jwt_signature",
             Self::Issuer => "jwt_issuer",
             Self::Audience => "jwt_audience",
+            Self::Kind => "jwt_kind",
+            Self::Long { .. } => "jwt_long",
             Self::Expired => "jwt_expired",
             Self::Early => "jwt_early",
             Self::Ended => "session_ended",

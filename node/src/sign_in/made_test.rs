@@ -59,6 +59,7 @@ pub(crate) enum Kind {
 pub(crate) struct Issuer {
     kind: Kind,
     kid: Option<String>,
+    typ: String,
     pkcs8: Vec<u8>,
 }
 
@@ -73,7 +74,7 @@ impl Issuer {
             }
             Kind::Rsa => BASE64.decode(RSA.as_bytes()).unwrap(),
         };
-        Self { kind, kid: Some(format!("{kind:?}")), pkcs8 }
+        Self { kind, kid: Some(format!("{kind:?}")), typ: "JWT".into(), pkcs8 }
     }
 
     pub(crate) fn kid(&self) -> &str {
@@ -86,6 +87,11 @@ impl Issuer {
 
     pub(crate) fn without_name(self) -> Self {
         Self { kid: None, ..self }
+    }
+
+    /// Signs what says that it is something else.
+    pub(crate) fn of_kind(self, typ: &str) -> Self {
+        Self { typ: typ.into(), ..self }
     }
 
     /// The public half as a JWK.
@@ -124,7 +130,7 @@ impl Issuer {
             Kind::P256 => "ES256",
             Kind::Rsa => "RS256",
         };
-        let mut heading = json!({"typ": "JWT", "alg": alg});
+        let mut heading = json!({"typ": self.typ, "alg": alg});
         if let Some(kid) = &self.kid {
             heading["kid"] = json!(kid);
         }

@@ -12,6 +12,8 @@ use super::key_set::KeySet;
 
 /// How much later than it says a JWT of a provider ends, in seconds: its clock is not the cluster's.
 const LATE_S: u64 = 60;
+/// How long a JWT of a provider may let in, in hours. Ours: a day's work; nobody can take one back before it ends but by its key.
+const LIFE_MAX_H: u64 = 24;
 /// The longest name of a person, in bytes: authors are kept up to so many, and two that are cut must not become one.
 const WHO_BYTES_MAX: usize = 256;
 
@@ -72,7 +74,10 @@ impl Provider {
             return Err(Fault::Issuer);
         }
         look.is_for(&self.audience)?;
+        look.is_of_party(&self.audience)?;
+        look.is_to_sign_in()?;
         let ends_ms = look.holds_at(now_ms, LATE_S)?;
+        look.is_within(LIFE_MAX_H, now_ms)?;
         let name = look.text_of(&self.name_claim).ok_or_else(|| malformed("it does not say who it is of"))?;
         let who = format!("{PERSON}{}#{name}", self.issuer);
         if name.is_empty() || who.len() > WHO_BYTES_MAX || name.chars().any(char::is_control) {
@@ -217,6 +222,12 @@ mod tests {
             (with("aud", json!("mail")), "jwt_audience"),
             (with("aud", Value::Null), "jwt_audience"),
             (with("exp", json!(NOW_S - 60)), "jwt_expired"),
+            (with("exp", json!(NOW_S + 24 * 3600 + 1)), "jwt_long"),
+            (with("exp", json!(1_000_000_000_000_000_000_u64)), "jwt_long"),
+            (with("azp", json!("mail")), "jwt_audience"),
+            (with("azp", json!(["pentora"])), "jwt_audience"),
+            (with("events", json!({})), "jwt_kind"),
+            (issuer.clone().of_kind("logout+jwt").sign(&claims()), "jwt_kind"),
             (with("nbf", json!(NOW_S + 61)), "jwt_early"),
             (with("iat", json!(NOW_S + 180)), "jwt_early"),
             (with("sub", json!("")), "jwt_malformed"),
@@ -234,6 +245,25 @@ mod tests {
         ] {
             assert_eq!(read(&provider(), &keys, &jwt).unwrap_err().code(), code, "{jwt}");
         }
+    }
+
+    #[test]
+    fn a_jwt_of_a_day_for_us_alone_is_taken_by_whatever_client_it_was_asked_for() {
+        let issuer = Issuer::new(Kind::Ed25519);
+        let mut day = claims();
+        day["exp"] = json!(NOW_S + 24 * 3600);
+        assert!(read(&provider(), &of(&issuer), &issuer.sign(&day)).is_ok());
+        day["azp"] = json!("pentora");
+        assert!(read(&provider(), &of(&issuer), &issuer.sign(&day)).is_ok(), "of several, and made for us");
+        (day["aud"], day["azp"]) = (json!(["pentora"]), json!("a command line"));
+        let access = issuer.clone().of_kind("at+jwt").sign(&day);
+        assert!(read(&provider(), &of(&issuer), &access).is_ok(), "for us alone");
+        day["iat"] = Value::Null;
+        assert_eq!(read(&provider(), &of(&issuer), &issuer.sign(&day)).unwrap_err().code(), "jwt_malformed");
+        day.as_object_mut().unwrap().remove("iat");
+        assert!(read(&provider(), &of(&issuer), &issuer.sign(&day)).is_ok(), "from now on");
+        day["exp"] = json!(NOW_S + 24 * 3600 + 1);
+        assert_eq!(read(&provider(), &of(&issuer), &issuer.sign(&day)).unwrap_err().code(), "jwt_long");
     }
 
     #[test]

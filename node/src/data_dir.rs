@@ -17,6 +17,7 @@ use pentora_raft::{ClusterId, NodeId, kill_point};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+pub use self::exposure::{is_kept, is_read_by_others, is_secret};
 use crate::durable_file::{self, Readers};
 use crate::member_address::MemberAddress;
 use crate::tls::AUTHORITY_FILE;

@@ -15,7 +15,7 @@ use super::reminder::Reminder;
 use super::restore::restore;
 use super::{begin_cluster, certifier, mesh_config, node_info};
 use crate::config::{NodeConfig, NodeMode, StartAction, StartPlan};
-use crate::data_dir::{DataDir, DataDirError, NodeIdentity};
+use crate::data_dir::{DataDir, DataDirError, NodeIdentity, is_secret};
 use crate::failure::{ExitCode, Failure};
 use crate::join::token::JoinToken;
 use crate::join::{self, Admission, JoinError};
@@ -348,15 +348,30 @@ fn parse_token(text: &str) -> Result<JoinToken, Failure> {
 fn read_psk(path: &std::path::Path) -> Result<PreSharedKey, Failure> {
     let failed =
         |why: String| Failure::new(ExitCode::Config, format!("mesh.psk_file: {}", path.display())).because(why);
+    is_secret(path)?;
     let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
     PreSharedKey::from_hex(text.trim()).map_err(|error| failed(error.to_string()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
     use std::path::PathBuf;
 
     use super::*;
+
+    #[test]
+    fn a_pre_shared_key_that_others_read_or_write_is_refused_with_the_command_that_closes_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("psk");
+        std::fs::write(&path, "07".repeat(32)).unwrap();
+        for (mode, is_taken) in [(0o600, true), (0o640, true), (0o644, false), (0o666, false)] {
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+            let told = read_psk(&path).map(drop).map_err(|failure| failure.to_string());
+            assert_eq!(told.is_ok(), is_taken, "{mode:o}: {told:?}");
+            assert!(told.err().is_none_or(|why| why.contains("chmod ")));
+        }
+    }
 
     #[test]
     fn another_process_is_to_be_stopped_only_where_it_holds_the_data_directory() {

@@ -9,9 +9,10 @@ use super::airgap;
 use super::context::Context;
 use crate::client::locate::{checked_token, read_token};
 use crate::config::{
-    FlagValue, Loaded, NodeConfig, Origin, Purpose, Raw, Secret, StartAction, StartPlan, load, remembered,
+    FlagValue, Loaded, NodeConfig, Origin, Purpose, Raw, Secret, Sources, StartAction, StartPlan, load, remembered,
     remembered_api,
 };
+use crate::data_dir::{is_kept, is_read_by_others};
 use crate::failure::{ExitCode, Failure};
 
 /// Longest token taken from standard input.
@@ -248,6 +249,7 @@ fn prepared(verb: Verb, flags: &NodeFlags, more: Vec<FlagValue>, context: &Conte
     for message in &loaded.warnings {
         tracing::warn!("{message}");
     }
+    look_at_files(&sources, &loaded)?;
     let fresh = is_empty(&loaded.config.data_dir);
     let token = match token(&loaded, context) {
         Ok(token) => token,
@@ -265,6 +267,25 @@ fn prepared(verb: Verb, flags: &NodeFlags, more: Vec<FlagValue>, context: &Conte
     };
     let (remembered, remembered_api) = (remembered(&loaded), remembered_api(&loaded));
     Ok(StartPlan { config: loaded.config, action, restore: None, sources, remembered, remembered_api })
+}
+
+/// Refuses files that anybody on this machine may change: whose orders a node takes, and what it joins, stands in them. A secret that
+/// everybody reads is told.
+fn look_at_files(sources: &Sources, loaded: &Loaded) -> Result<(), Failure> {
+    let written = sources.file.as_ref().map(|file| PathBuf::from(&file.name));
+    let tokens = [&loaded.config.worker.token_file, &loaded.config.client.token_file];
+    let mut tokens: Vec<PathBuf> =
+        tokens.into_iter().flatten().filter(|path| *path != Path::new("-")).cloned().collect();
+    for path in written.iter().chain(&tokens) {
+        is_kept(path)?;
+    }
+    // A token may stand in the file itself.
+    tokens.extend(written.filter(|_| matches!(loaded.origin("worker.token"), Some(Origin::File(_)))));
+    for path in tokens.iter().filter(|path| is_read_by_others(path)) {
+        let path = path.display();
+        tracing::warn!("everybody on this machine can read the token in {path}; for its owner alone: chmod 600 {path}");
+    }
+    Ok(())
 }
 
 /// Whether nothing is kept in `directory` yet. One that cannot be read counts as in use: opening it says why.

@@ -49,6 +49,45 @@ fn the_flags_of_the_first_node_reach_its_configuration() {
 }
 
 #[test]
+fn a_configuration_or_token_that_anybody_may_change_starts_nothing_and_says_what_mends_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let (config, token) = (directory.path().join("pentora.yaml"), directory.path().join("t"));
+    std::fs::write(&config, "worker:\n  token: pnj_file\nmesh:\n  peers: [\"10.88.0.1:7400\"]\n").unwrap();
+    std::fs::write(&token, "pnj_file\n").unwrap();
+    let data = directory.path().join("n1");
+    let chmod = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    let by_config = || {
+        let shown = config.display().to_string();
+        join(JoinArgs { node: NodeFlags::default() }, &context(&data, &[("PENTORA_CONFIG", &shown)]))
+    };
+    let by_file = || {
+        let node = NodeFlags {
+            peer: vec!["10.88.0.1:7400".to_owned()],
+            token_file: text(&token.display().to_string()),
+            ..NodeFlags::default()
+        };
+        join(JoinArgs { node }, &context(&data, &[]))
+    };
+    for mode in [0o600, 0o644] {
+        chmod(&config, mode);
+        chmod(&token, mode);
+        by_config().unwrap();
+        by_file().unwrap();
+    }
+    chmod(&config, 0o666);
+    chmod(&token, 0o646);
+    for failure in [by_config().unwrap_err(), by_file().unwrap_err()] {
+        assert!(failure.to_string().contains("to mend it: chmod o-w "), "{failure}");
+    }
+    chmod(&config, 0o600);
+    chmod(directory.path(), 0o777);
+    assert!(by_config().unwrap_err().to_string().contains("can exchange"));
+    chmod(directory.path(), 0o700);
+    assert!(!data.exists(), "nothing was begun");
+}
+
+#[test]
 fn a_token_comes_from_flag_file_or_environment_in_this_order() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("t");

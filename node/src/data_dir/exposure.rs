@@ -1,4 +1,5 @@
-//! What others on a machine may do with a data directory: read its secrets, put something into it, or another in its place.
+//! What others on a machine may do with a data directory: read its secrets, put something into it, or another in its place; and the
+//! same of a file that a node is given and goes by.
 
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -13,6 +14,7 @@ const BELIEVED: [&str; 8] = [OUTSIDE, INSIDE_SINCE, "node.id", "raft", "chunks",
 /// Permissions of everybody but owner and group. A group may be let in: volumes of containers are handed over so.
 const OTHERS: u32 = 0o007;
 const OTHERS_WRITE: u32 = 0o002;
+const OTHERS_READ: u32 = 0o004;
 const GROUP: u32 = 0o070;
 /// In a directory with it, only an owner may exchange what is theirs.
 const STICKY: u32 = 0o1000;
@@ -53,6 +55,58 @@ pub(super) fn is_private(path: &Path, is_alone: bool) -> Result<(), DataDirError
         if mode & GROUP != 0 && !is_alone {
             let file = file.display();
             tracing::warn!(%file, "its group can read or change a secret; for its owner alone: chmod 600 {file}");
+        }
+    }
+    Ok(())
+}
+
+/// Whether nobody but its owner and group may write a file that this node goes by, or put another in its place. In a container of its
+/// own there is nobody else.
+///
+/// # Errors
+/// [`DataDirError::Exposed`] with the command that mends it. A file that is not there is said to be where it is read.
+pub fn is_kept(file: &Path) -> Result<(), DataDirError> {
+    is_kept_by(file, is_alone())
+}
+
+/// The same of a secret, which nobody but its owner and group may read either.
+///
+/// # Errors
+/// As [`is_kept`].
+pub fn is_secret(file: &Path) -> Result<(), DataDirError> {
+    is_kept(file)?;
+    if is_read_by_others(file) {
+        let what = format!("{} is a secret, and everybody on this machine can read it", file.display());
+        return exposed(what, format!("chmod 600 {}", file.display()));
+    }
+    Ok(())
+}
+
+/// Whether everybody on this machine reads a file; nobody else is there in a container of its own.
+#[must_use]
+pub fn is_read_by_others(file: &Path) -> bool {
+    !is_alone() && mode(file).is_ok_and(|mode| mode & OTHERS_READ != 0)
+}
+
+fn is_kept_by(file: &Path, is_alone: bool) -> Result<(), DataDirError> {
+    let Ok(whole) = file.canonicalize() else { return Ok(()) };
+    if is_alone || !whole.is_file() {
+        // A pipe is its process's, and gone once it was read.
+        return Ok(());
+    }
+    if mode(&whole).is_ok_and(|mode| mode & OTHERS_WRITE != 0) {
+        let what = format!("anybody on this machine can change {}, and this node goes by it", whole.display());
+        return exposed(what, format!("chmod o-w {}", whole.display()));
+    }
+    for place in [file, whole.as_path()] {
+        let Ok(place) = std::path::absolute(place) else { continue };
+        if let Some(above) = place
+            .ancestors()
+            .skip(1)
+            .find(|above| mode(above).is_ok_and(|mode| mode & OTHERS_WRITE != 0 && mode & STICKY == 0))
+        {
+            let what = format!("anybody on this machine can exchange {}, and this node goes by it", file.display());
+            return exposed(what, format!("chmod o-w {}", above.display()));
         }
     }
     Ok(())
@@ -207,6 +261,36 @@ mod tests {
         }
         chmod(&above, 0o1777);
         drop(DataDir::open(&path).unwrap());
+    }
+
+    #[test]
+    fn a_file_that_others_can_change_or_exchange_is_nothing_to_go_by_and_a_secret_that_they_read_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("etc");
+        std::fs::create_dir(&folder).unwrap();
+        let (file, link) = (folder.join("pentora.yaml"), dir.path().join("link"));
+        std::fs::write(&file, "x").unwrap();
+        symlink(&file, &link).unwrap();
+        for (of_file, of_folder, kept, secret) in [
+            (0o600, 0o700, true, true),
+            (0o640, 0o755, true, true),
+            (0o644, 0o755, true, false),
+            (0o646, 0o755, false, false),
+            (0o666, 0o755, false, false),
+            (0o600, 0o777, false, false),
+            (0o600, 0o1777, true, true),
+        ] {
+            chmod(&file, of_file);
+            chmod(&folder, of_folder);
+            for way in [&file, &link] {
+                let told = is_kept_by(way, false).map_err(|error| error.to_string());
+                assert_eq!(told.is_ok(), kept, "{of_file:o} {of_folder:o}: {told:?}");
+                assert!(told.err().is_none_or(|why| why.contains("to mend it: chmod o-w ")));
+                assert_eq!(is_secret(way).is_ok(), secret, "{of_file:o} {of_folder:o}");
+            }
+            is_kept_by(&file, true).unwrap();
+        }
+        is_kept_by(&folder.join("none"), false).unwrap();
     }
 
     #[test]

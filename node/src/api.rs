@@ -36,6 +36,8 @@ mod scans;
 mod schedules;
 mod sessions;
 mod settings;
+mod shares;
+mod strangers;
 mod stream;
 mod tokens;
 mod trail;
@@ -47,12 +49,11 @@ use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
-use axum::{Extension, Json, Router};
+use axum::{Extension, Router};
 use pentora_p2p::{Identity, Mesh, PreSharedKey};
 use pentora_raft::command::AccessRole;
 use pentora_raft::state::Settings;
 use pentora_raft::{ClusterId, Raft};
-use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 pub use airgap::Spool;
@@ -155,16 +156,17 @@ type Node = Arc<Served>;
 pub fn router(served: Node) -> Router {
     let (mut guarded, mut streamed) = (Router::new(), Router::new());
     let (mut of_workers, mut open) = (Router::new(), Router::new());
-    let (handed_on, streams) = (Arc::new(Semaphore::new(forward::AT_ONCE)), forward::streams());
+    let (handed_on, streams) = (forward::places(), forward::streams());
     let routes = routes::routes();
     let gateway = forward::Gateway {
         node: Arc::clone(&served),
-        places: Arc::clone(&handed_on),
+        places: handed_on.clone(),
         streams: streams.clone(),
         body_max: 0,
     };
     let gate = Arc::new(auth::Gate::new(gateway, &routes));
     let bodies = Arc::new(body::Bodies::of(&routes));
+    let freshness = freshness::Freshness::of(Arc::clone(&served));
     for route in routes.into_iter().map(|route| route.handed_on(&served, &handed_on, &streams)) {
         match (route.access, route.streams) {
             (Access::As(_) | Access::Token, false) => guarded = route.add_to(guarded),
@@ -176,14 +178,14 @@ pub fn router(served: Node) -> Router {
     guarded
         .route_layer(from_fn_with_state(bodies, body::read))
         .merge(streamed)
-        .route_layer(from_fn_with_state(Arc::clone(&served), freshness::wait))
+        .route_layer(from_fn_with_state(freshness.clone(), freshness::wait))
         .route_layer(from_fn_with_state(Arc::clone(&gate), auth::check))
         .merge(
             of_workers
-                .route_layer(from_fn_with_state(Arc::clone(&served), freshness::wait))
-                .route_layer(from_fn_with_state(gate, auth::check_worker)),
+                .route_layer(from_fn_with_state(freshness, freshness::wait))
+                .route_layer(from_fn_with_state(Arc::clone(&gate), auth::check_worker)),
         )
-        .merge(open)
+        .merge(open.route_layer(from_fn_with_state(gate, strangers::let_by)))
         .fallback(|| async { ApiError::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path") })
         .method_not_allowed_fallback(|| async {
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path does not take this method")
@@ -195,11 +197,6 @@ pub fn router(served: Node) -> Router {
         .layer(from_fn_with_state(Arc::clone(&served), browser::keep_out))
         .layer(from_fn_with_state(Arc::clone(&served), stamp))
         .with_state(served)
-}
-
-/// The API's description of itself.
-async fn describe() -> Json<utoipa::openapi::OpenApi> {
-    Json(openapi::document())
 }
 
 /// Every answer says which node gave it and how far that node is, and every error is a problem document. How long it took
@@ -270,6 +267,9 @@ mod client_tests;
 #[cfg(test)]
 #[path = "api/conforms_test.rs"]
 mod conforms;
+#[cfg(test)]
+#[path = "api/doors_test.rs"]
+mod doors_tests;
 #[cfg(test)]
 #[path = "api/sessions_test.rs"]
 mod sessions_tests;

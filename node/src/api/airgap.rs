@@ -1,28 +1,35 @@
 //! `/exports` and `/imports`: bundles for and from workers without a network; `/offline-workers`: who those are.
 //!
-//! A bundle may be larger than memory should be, so it lies in a file of this node meanwhile, above the floor of free space,
-//! one at a time.
+//! A bundle may be larger than memory should be, so it lies in a file of this node meanwhile, above the floor of free space. One at a
+//! time is written or taken in; while it is read, the next may be written. Nobody is waited for who sends or reads nothing.
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{Extensions, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use futures::StreamExt;
 use pentora_p2p::PeerId;
 use pentora_raft::Refusal;
-use pentora_raft::command::Command;
+use pentora_raft::command::{Author, Command};
 use pentora_raft::state::OfflineWorker;
 use serde::Deserialize;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc::error::SendTimeoutError;
+use tokio::sync::mpsc::{Sender, channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use super::auth::HandedOnBy;
+use super::body::{PACE_BYTES, PACE_WITHIN};
 use super::jobs::job_id;
+use super::listen::HangUp;
+use super::listeners::{Full, Listener, Listeners};
 use super::paging::{Paging, rising};
 use super::residency::check_readable;
 use super::{ApiError, Node};
@@ -40,6 +47,14 @@ use crate::tls::{Authority, AuthorityError, Sealing};
 const LOOK_EVERY_BYTES: u64 = 16 << 20;
 /// How much of a bundle is sent at once, in bytes.
 const PIECE_BYTES: usize = 64 << 10;
+/// Pieces that wait for a reader.
+const PIECES_AHEAD: usize = 2;
+/// How long a reader may leave them. Ours: the time after which streams of events end as well.
+const READ_WITHIN: Duration = Duration::from_secs(20);
+/// Bundles that are read at once, each of which lies in a file. Ours: nobody but an air gap's courier and an auditor reads any.
+const READ_AT_ONCE: usize = 8;
+/// Of these, with one token.
+const READ_OF_ONE: usize = 2;
 
 /// Where bundles lie while they come in and go out.
 #[derive(Debug, Clone)]
@@ -47,12 +62,15 @@ pub struct Spool {
     directory: PathBuf,
     floor_bytes: u64,
     one_at_a_time: Arc<Semaphore>,
+    /// Places for bundles that are read.
+    read: Listeners,
 }
 
 /// A file of the spool, which goes with this.
 struct Spooled {
     path: PathBuf,
-    _place: OwnedSemaphorePermit,
+    /// The place among those that are written or taken in.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 impl Drop for Spooled {
@@ -66,7 +84,8 @@ impl Spool {
     /// Files in a directory, which is made when it is needed.
     #[must_use]
     pub fn new(directory: PathBuf, floor_bytes: u64) -> Self {
-        Self { directory, floor_bytes, one_at_a_time: Arc::new(Semaphore::new(1)) }
+        let read = Listeners::new(READ_AT_ONCE, READ_OF_ONE);
+        Self { directory, floor_bytes, one_at_a_time: Arc::new(Semaphore::new(1)), read }
     }
 
     fn file(&self) -> Result<Spooled, ApiError> {
@@ -76,7 +95,7 @@ impl Spool {
         })?;
         std::fs::create_dir_all(&self.directory).map_err(|error| self.failed(&error))?;
         let path = self.directory.join(format!("bundle-{:016x}.tmp", rand::random::<u64>()));
-        Ok(Spooled { path, _place: place })
+        Ok(Spooled { path, place: Some(place) })
     }
 
     fn require_space(&self, bytes: u64) -> Result<(), ApiError> {
@@ -95,11 +114,24 @@ impl Spool {
         self.require_space(length.unwrap_or(0))?;
         let mut file = File::create_new(&spooled.path).await.map_err(|error| self.failed(&error))?;
         let mut pieces = request.into_body().into_data_stream();
-        let mut since_looked = 0;
-        while let Some(piece) = pieces.next().await {
+        let (mut since_looked, mut paced, mut brought) = (0, Instant::now(), 0);
+        loop {
+            let piece = match tokio::time::timeout_at(paced + PACE_WITHIN, pieces.next()).await {
+                Ok(Some(piece)) => piece,
+                Ok(None) => break,
+                Err(_elapsed) if brought >= PACE_BYTES => {
+                    (paced, brought) = (Instant::now(), 0);
+                    continue;
+                }
+                Err(_elapsed) => {
+                    let detail = format!("the bundle came with less than {} KiB in {PACE_WITHIN:?}", PACE_BYTES >> 10);
+                    return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "too_slow", detail));
+                }
+            };
             let piece =
                 piece.map_err(|error| ApiError::bad_request(format!("the request's body broke off: {error}")))?;
             file.write_all(&piece).await.map_err(|error| self.failed(&error))?;
+            brought += piece.len();
             since_looked += piece.len() as u64;
             if since_looked >= LOOK_EVERY_BYTES {
                 since_looked = 0;
@@ -145,10 +177,15 @@ pub(super) struct Parts {
 }
 
 /// Writes all orders that are carried out.
-pub(super) async fn export(State(node): State<Node>, Query(parts): Query<Parts>) -> Result<Response, ApiError> {
+pub(super) async fn export(
+    State(node): State<Node>,
+    Query(parts): Query<Parts>,
+    beside: Extensions,
+) -> Result<Response, ApiError> {
     let (spool, Some(signer)) = (spool_of(&node)?, &node.signer) else { return Err(no_mesh()) };
     // A node that lost its cluster would sign orders of yesterday.
     node.proposer.leader().await?;
+    let reader = Reader::of(spool, &beside)?;
     let spooled = spool.file()?;
     spool.require_space(0)?;
     let what = What { feeds: parts.feeds != Some(false) };
@@ -158,7 +195,7 @@ pub(super) async fn export(State(node): State<Node>, Query(parts): Query<Parts>)
     });
     let cluster = (node.cluster, wall_ms(), recipient.map(|key| key.recipient()));
     outgoing::write(&node.raft, &node.exchange, signer, cluster, what, &spooled.path).await?;
-    sent(spool, spooled).await
+    sent(&node, spool, spooled, reader).await
 }
 
 /// Writes a finished job with all by which it can be verified without a node.
@@ -166,32 +203,89 @@ pub(super) async fn job(
     State(node): State<Node>,
     by: Option<Extension<HandedOnBy>>,
     Path(id): Path<String>,
+    beside: Extensions,
 ) -> Result<Response, ApiError> {
     let id = job_id(&id)?;
     let (spool, Some(signer)) = (spool_of(&node)?, &node.signer) else { return Err(no_mesh()) };
     check_readable(&node, id, by.map(|Extension(by)| by))?;
+    let reader = Reader::of(spool, &beside)?;
     let spooled = spool.file()?;
     spool.require_space(0)?;
     let cluster = (node.cluster, wall_ms());
     match job_record::write(&node.raft, &node.exchange, signer, cluster, id, &spooled.path).await {
-        Ok(()) => sent(spool, spooled).await,
+        Ok(()) => sent(&node, spool, spooled, reader).await,
         Err(NoRecord::Unknown(job)) => Err(Refusal::JobUnknown { job }.into()),
         Err(NoRecord::Bundle(error)) => Err(error.into()),
         Err(refused) => Err(ApiError::new(StatusCode::CONFLICT, "job_open", refused.to_string())),
     }
 }
 
-/// A file of the spool in pieces.
-async fn sent(spool: &Spool, spooled: Spooled) -> Result<Response, ApiError> {
+/// Who reads a bundle: their place, and the end of their connection.
+struct Reader {
+    _place: Listener,
+    hang_up: Option<HangUp>,
+}
+
+impl Reader {
+    /// From what was put beside a request, before anything is written for it.
+    fn of(spool: &Spool, beside: &Extensions) -> Result<Self, ApiError> {
+        let who = beside.get::<Author>().map(|author| author.who.clone()).unwrap_or_default();
+        let place = spool.read.take(&who).map_err(|full| {
+            let (status, whose, most) = match full {
+                Full::All(most) => (StatusCode::SERVICE_UNAVAILABLE, "", most),
+                Full::Own(share) => (StatusCode::TOO_MANY_REQUESTS, " with this token", share),
+            };
+            let detail = format!("{most} bundles are read{whose} from this node already");
+            ApiError::new(status, "busy", detail).retry_after(5)
+        })?;
+        Ok(Self { _place: place, hang_up: beside.get::<HangUp>().cloned() })
+    }
+}
+
+/// A file of the spool in pieces, as they are read.
+async fn sent(node: &Node, spool: &Spool, mut spooled: Spooled, reader: Reader) -> Result<Response, ApiError> {
     let file = File::open(&spooled.path).await.map_err(|error| spool.failed(&error))?;
-    // The file goes when the last piece of it was sent, or nobody takes more.
-    let pieces = futures::stream::try_unfold((file, spooled), |(mut file, spooled)| async move {
-        let mut piece = vec![0; PIECE_BYTES];
-        let read = file.read(&mut piece).await?;
-        piece.truncate(read);
-        Ok::<_, std::io::Error>((read > 0).then_some((piece, (file, spooled))))
+    // It is written: the next may be.
+    spooled.place = None;
+    let (sender, receiver) = channel(PIECES_AHEAD);
+    node.tasks.spawn(give_out(file, spooled, reader, sender));
+    let pieces = futures::stream::unfold(Some(receiver), |receiver| async {
+        let mut receiver = receiver?;
+        match receiver.recv().await {
+            Some(Ok(piece)) if piece.is_empty() => None,
+            Some(Ok(piece)) => Some((Ok(piece), Some(receiver))),
+            Some(Err(error)) => Some((Err(error), None)),
+            // It breaks off, so that nobody takes a part for the whole.
+            None => Some((Err(std::io::Error::from(std::io::ErrorKind::TimedOut)), None)),
+        }
     });
     Ok(([(header::CONTENT_TYPE, "application/gzip")], Body::from_stream(pieces)).into_response())
+}
+
+/// Reads a file to its end, which is told as an empty piece, unless nobody takes it. The file and the reader's place go with this.
+async fn give_out(mut file: File, _spooled: Spooled, reader: Reader, sender: Sender<std::io::Result<Bytes>>) {
+    loop {
+        let mut piece = vec![0; PIECE_BYTES];
+        let read = match file.read(&mut piece).await {
+            Ok(read) => {
+                piece.truncate(read);
+                Ok(piece.into())
+            }
+            Err(error) => Err(error),
+        };
+        let is_last = read.as_ref().map_or(true, Bytes::is_empty);
+        match sender.send_timeout(read, READ_WITHIN).await {
+            Ok(()) if !is_last => {}
+            Ok(()) | Err(SendTimeoutError::Closed(_)) => return,
+            Err(SendTimeoutError::Timeout(_)) => {
+                tracing::info!("a reader of a bundle that does not read is dropped");
+                if let Some(HangUp(connection)) = &reader.hang_up {
+                    connection.cancel();
+                }
+                return;
+            }
+        }
+    }
 }
 
 /// The workers without a network.
@@ -285,3 +379,7 @@ impl From<NotTaken> for ApiError {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "airgap_test.rs"]
+mod tests;

@@ -49,7 +49,7 @@ impl Answer {
 }
 
 impl TestNode {
-    async fn open() -> Self {
+    pub(super) async fn open() -> Self {
         Self::open_as(|served| served).await
     }
 

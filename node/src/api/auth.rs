@@ -13,9 +13,10 @@ use pentora_raft::state::AccessToken;
 use pentora_raft::{Digest, NodeId};
 
 use super::access::key_of;
-use super::forward::Gateway;
-use super::limits::{Failures, Rates};
+use super::forward::{Gateway, reader};
+use super::limits::{Failures, Rates, STRANGERS_A_MINUTE, source_of};
 use super::places::Place;
+use super::register::Waiting;
 use super::routes::Route;
 use super::sessions::{self, LOGIN};
 use super::trail::UNASKED;
@@ -79,9 +80,9 @@ fn place(request: &Request) -> Option<Arc<Place>> {
 }
 
 /// Notes that whoever holds a place may.
-fn belongs(place: Option<&Arc<Place>>) {
+fn belongs(place: Option<&Arc<Place>>, who: &str) {
     if let Some(place) = place {
-        place.belongs();
+        place.belongs(who);
     }
 }
 
@@ -93,6 +94,10 @@ pub(super) struct Gate {
     roles: HashMap<String, Vec<(Method, AccessRole)>>,
     failures: Failures,
     rates: Rates,
+    /// Those without a token, where none is asked for.
+    strangers: Rates,
+    /// Those that wait for a join token.
+    waiting: Waiting,
     /// Whom a node outside the log asks.
     gateway: Gateway,
 }
@@ -142,7 +147,8 @@ impl Gate {
             }
         }
         let node = Arc::clone(&gateway.node);
-        Self { node, roles, failures: Failures::default(), rates: Rates::default(), gateway }
+        let (failures, rates, strangers) = (Failures::default(), Rates::default(), Rates::default());
+        Self { node, roles, failures, rates, strangers, waiting: Waiting::default(), gateway }
     }
 
     /// The role that a request's route needs: the highest, where the table has none.
@@ -175,6 +181,22 @@ impl Gate {
             (Ok(()), Some(has)) => Err(Denied::Role(author(who), *has, needed)),
             (Ok(()), None) => Ok((author(who), Some(shown))),
         }
+    }
+
+    /// Who shows a token that is known here, of whatever role; anybody where none is asked for.
+    pub(super) fn known(&self, request: &Request) -> Option<Author> {
+        let known = self.admit(request, AccessRole::Viewer).ok().map(|(author, _)| author)?;
+        belongs(place(request).as_ref(), &known.who);
+        Some(known)
+    }
+
+    /// Whether a stranger may ask once more for what needs no token. Whoever is inside this process has no address, and no bound.
+    ///
+    /// # Errors
+    /// After how many seconds they may.
+    pub(super) fn may_ask(&self, request: &Request) -> Result<(), u64> {
+        let from = came_from(request).unwrap_or_default();
+        if from.is_empty() { Ok(()) } else { self.strangers.take(&source_of(from), Some(STRANGERS_A_MINUTE)) }
     }
 
     /// The access token of this secret, with its digest.
@@ -276,7 +298,7 @@ pub(super) async fn check(State(gate): State<Arc<Gate>>, request: Request, next:
     let node = &gate.node;
     if node.raft.is_outside() && (node.access == Access::Open || bearer(&request).is_some()) {
         // It knows no token: the member that the request is handed to looks at it, before much of it is read here.
-        let place = place(&request);
+        let (place, who) = (place(&request), reader(&request));
         if let Some(asked) = Gateway::before_its_body(&request)
             && let Err(refused) = gate.gateway.knows(asked).await
         {
@@ -284,7 +306,7 @@ pub(super) async fn check(State(gate): State<Arc<Gate>>, request: Request, next:
         }
         let response = next.run(request).await;
         if response.status().is_success() {
-            belongs(place.as_ref());
+            belongs(place.as_ref(), &who);
         }
         return response;
     }
@@ -301,7 +323,7 @@ async fn carry_out(
     mut request: Request,
     next: Next,
 ) -> Response {
-    belongs(place(&request).as_ref());
+    belongs(place(&request).as_ref(), &author.who);
     if let Some(shown) = shown {
         request.extensions_mut().insert(shown);
     }
@@ -363,7 +385,7 @@ impl Drop for Outcome<'_> {
 
 /// The same where a worker may ask as well; whether its credential is good is looked at by the handler, before anything else, and
 /// counts as a wrong token does where it is not.
-pub(super) async fn check_worker(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+pub(super) async fn check_worker(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -> Response {
     if gate.node.raft.is_outside() && bearer(&request).is_some() {
         return next.run(request).await;
     }
@@ -372,6 +394,12 @@ pub(super) async fn check_worker(State(gate): State<Arc<Gate>>, request: Request
         Ok(admitted) => carry_out(&gate, admitted, request, next).await,
         Err(_) if shows_credential => {
             let from = came_from(&request).unwrap_or_default().to_owned();
+            // One that has come with what is no token is told at once what another is.
+            if !gate.failures.has_failed(&from)
+                && let Some(waits) = gate.waiting.take(&from)
+            {
+                request.extensions_mut().insert(waits);
+            }
             let (author, action) = (Author { who: String::new(), from }, route(&request));
             let response = next.run(request).await;
             let is_refused = response.status() == StatusCode::UNAUTHORIZED && gate.knows_tokens();

@@ -1,11 +1,11 @@
 //! Reads request bodies, within a size, a time and a number at once, before their handlers run.
 //!
-//! A body is large once more than [`LARGE_BYTES`] of it are here, whatever its head says, and takes one of few places then: those of
-//! routes that take large ones alone, and one of each bearer, so that nobody holds all of them. Whoever sends slower than anybody
-//! does who means to send is not waited for.
+//! A body takes a place once more than [`MIDDLE_BYTES`] of it are here, whatever its head says, and one of few once those are more than
+//! [`LARGE_BYTES`], which few routes take. Of both a bearer has a share, so that nobody holds all of them, nor memory by the number of
+//! connections. Whoever sends slower than anybody does who means to send is not waited for.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -16,12 +16,13 @@ use axum::response::{IntoResponse, Response};
 use futures::{Stream, StreamExt};
 use pentora_raft::Digest;
 use pentora_raft::command::Author;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::ApiError;
 use super::auth::{CameFrom, bearer};
+use super::listeners::Full;
 use super::routes::Route;
+use super::shares::{Patience, Share, Shares};
 
 /// The largest request body, in bytes: a target file with a few million lines.
 pub(super) const BODY_BYTES_MAX: usize = 64 << 20;
@@ -30,30 +31,29 @@ pub(super) const BODY_BYTES_MAX: usize = 64 << 20;
 const LARGE_BYTES: usize = 1 << 20;
 /// Large bodies that are read and worked on at once, which bounds their memory.
 const LARGE_AT_ONCE: usize = 2;
+/// Bodies above this size count against [`MIDDLE_AT_ONCE`], in bytes. Ours: 512 connections hold 32 MiB below it.
+const MIDDLE_BYTES: usize = 64 << 10;
+/// Bodies above that which are read and worked on at once: 32 MiB.
+const MIDDLE_AT_ONCE: usize = 32;
+/// Of these, whoever shows one token.
+const MIDDLE_OF_ONE: usize = 4;
 /// How long a body may take. Ours: 64 MiB at 1 MiB/s.
 const BODY_WITHIN: Duration = Duration::from_secs(64);
 /// Of a body at least [`PACE_BYTES`] come within this time, or its end. Ours: a tenth of what a mobile phone sends at its worst.
-const PACE_WITHIN: Duration = Duration::from_secs(10);
-const PACE_BYTES: usize = 16 << 10;
-/// How long a bearer's second large body waits for the first.
-const OWN_WITHIN: Duration = Duration::from_secs(10);
+pub(super) const PACE_WITHIN: Duration = Duration::from_secs(10);
+pub(super) const PACE_BYTES: usize = 16 << 10;
+/// How long a bearer's body waits for those that it sent before, and then for those of others.
+const PATIENCE: Patience = Patience { own: Duration::from_secs(10), all: BODY_WITHIN };
 
 /// What bodies are read by.
 #[derive(Debug)]
 pub(super) struct Bodies {
     /// The routes that take large ones, by path and method.
     large: BTreeSet<(String, String)>,
-    /// Places for large bodies.
-    places: Arc<Semaphore>,
-    /// The bearers that hold one, or wait for it.
-    own: Mutex<HashMap<String, Arc<Semaphore>>>,
-}
-
-/// Places that a large body holds until its request is answered.
-#[derive(Debug)]
-struct Places {
-    _own: OwnedSemaphorePermit,
-    _large: OwnedSemaphorePermit,
+    /// Places for large bodies, held until the request is answered.
+    places: Shares,
+    /// The same for those of a middling size.
+    middle: Shares,
 }
 
 impl Bodies {
@@ -61,8 +61,8 @@ impl Bodies {
         let large = routes.iter().filter(|route| route.takes_large);
         Self {
             large: large.map(|route| (route.path.to_string(), route.method.to_string())).collect(),
-            places: Arc::new(Semaphore::new(LARGE_AT_ONCE)),
-            own: Mutex::default(),
+            places: Shares::new(LARGE_AT_ONCE, 1),
+            middle: Shares::new(MIDDLE_AT_ONCE, MIDDLE_OF_ONE),
         }
     }
 
@@ -72,26 +72,23 @@ impl Bodies {
         if is_large { BODY_BYTES_MAX } else { LARGE_BYTES }
     }
 
-    /// The one place for a large body of a bearer.
-    fn own(&self, who: &str) -> Arc<Semaphore> {
-        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
-        // Places that somebody holds or waits for are known to them as well.
-        own.retain(|_, place| Arc::strong_count(place) > 1 || place.available_permits() == 0);
-        Arc::clone(own.entry(who.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(1))))
-    }
-
-    /// Places for a large body.
-    async fn places(&self, who: &str) -> Result<Places, ApiError> {
-        let busy = |status, detail: &str| ApiError::new(status, "busy", detail).retry_after(1);
-        let own = tokio::time::timeout(OWN_WITHIN, self.own(who).acquire_owned()).await;
-        let own = own.ok().and_then(Result::ok).ok_or_else(|| {
-            busy(StatusCode::TOO_MANY_REQUESTS, "another large request of yours is being worked on: one is at a time")
-        })?;
-        let large = tokio::time::timeout(BODY_WITHIN, Arc::clone(&self.places).acquire_owned()).await;
-        let large = large.ok().and_then(Result::ok);
-        let large = large
-            .ok_or_else(|| busy(StatusCode::SERVICE_UNAVAILABLE, "too many large requests are being worked on"))?;
-        Ok(Places { _own: own, _large: large })
+    /// The place that a body of so many bytes needs, where it needs another than it `has`.
+    async fn place(&self, bytes: usize, has: usize, who: &str) -> Result<Option<Share>, ApiError> {
+        let places = match (bytes > LARGE_BYTES, bytes > MIDDLE_BYTES) {
+            (true, _) if has <= LARGE_BYTES => &self.places,
+            (false, true) if has <= MIDDLE_BYTES => &self.middle,
+            _ => return Ok(None),
+        };
+        let busy = |status, detail| ApiError::new(status, "busy", detail).retry_after(1);
+        places.take(who, PATIENCE).await.map(Some).map_err(|full| match full {
+            Full::Own(share) => {
+                let detail = format!("other large requests of yours are being worked on: {share} at a time");
+                busy(StatusCode::TOO_MANY_REQUESTS, detail)
+            }
+            Full::All(_) => {
+                busy(StatusCode::SERVICE_UNAVAILABLE, "too many large requests are being worked on".to_owned())
+            }
+        })
     }
 
     /// The body whole, of at most so many bytes, and its places where it is large.
@@ -100,7 +97,7 @@ impl Bodies {
         mut pieces: impl Stream<Item = Result<Bytes, E>> + Unpin,
         most: usize,
         who: &str,
-    ) -> Result<(Bytes, Option<Places>), ApiError> {
+    ) -> Result<(Bytes, Option<Share>), ApiError> {
         let began = Instant::now();
         // What is waited for here is not held against whoever sends.
         let (mut waited, mut places, mut whole) = (Duration::ZERO, None, Vec::new());
@@ -123,10 +120,10 @@ impl Bodies {
             if began.elapsed() >= BODY_WITHIN + waited {
                 return Err(too_slow());
             }
-            if places.is_none() && whole.len() + piece.len() > LARGE_BYTES {
-                let since = Instant::now();
-                places = Some(self.places(who).await?);
-                waited = since.elapsed();
+            let since = Instant::now();
+            if let Some(place) = self.place(whole.len() + piece.len(), whole.len(), who).await? {
+                places = Some(place);
+                waited += since.elapsed();
                 (paced, brought) = (Instant::now(), 0);
             }
             brought += piece.len();
@@ -229,10 +226,10 @@ mod tests {
         let endless = bodies.collect(drip(8 << 10), BODY_BYTES_MAX, "v").await.map(drop).map_err(status);
         assert_eq!(endless, Err(408));
         assert!((64..=80).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
-        let slow = Box::pin(drip(8 << 10).take(30));
+        let slow = Box::pin(drip(2 << 10).take(30));
         let (whole, places) = bodies.collect(slow, BODY_BYTES_MAX, "v").await.unwrap();
-        assert_eq!((whole.len(), places.is_none()), (240 << 10, true), "small bodies take no place");
-        assert_eq!(bodies.places.available_permits(), LARGE_AT_ONCE);
+        assert_eq!((whole.len(), places.is_none()), (60 << 10, true), "small bodies take no place");
+        assert_eq!((bodies.places.free().0, bodies.middle.free().0), (LARGE_AT_ONCE, MIDDLE_AT_ONCE));
     }
 
     #[tokio::test(start_paused = true)]
@@ -247,9 +244,32 @@ mod tests {
         drop(first);
         let again = bodies.collect(large(), BODY_BYTES_MAX, "a").await.unwrap();
         drop((other, again));
-        assert_eq!(bodies.places.available_permits(), LARGE_AT_ONCE);
-        assert!(bodies.own("d").available_permits() == 1 && bodies.own.lock().unwrap().len() == 1, "none is kept");
+        assert_eq!((bodies.places.free().0, bodies.middle.free().0), (LARGE_AT_ONCE, MIDDLE_AT_ONCE));
         let over = bodies.collect(large(), LARGE_BYTES, "a").await.map(drop).map_err(status);
         assert_eq!(over, Err(413), "whatever its head said");
+    }
+
+    /// What filled a node: many connections with a body each of nearly the size from which they had counted.
+    #[tokio::test(start_paused = true)]
+    async fn bodies_of_a_middling_size_have_places_too_of_which_a_bearer_has_a_share() {
+        let bodies = Bodies::of(&routes());
+        let middling = || stream::iter((0..15).map(|_| piece(MIDDLE_BYTES)));
+        let mut held = Vec::new();
+        for _ in 0..MIDDLE_OF_ONE {
+            held.push(bodies.collect(middling(), LARGE_BYTES, "a").await.unwrap());
+        }
+        assert_eq!(bodies.collect(middling(), LARGE_BYTES, "a").await.map(drop).map_err(status), Err(429));
+        for number in held.len()..MIDDLE_AT_ONCE {
+            held.push(bodies.collect(middling(), LARGE_BYTES, &format!("b{number}")).await.unwrap());
+        }
+        assert_eq!(bodies.collect(middling(), LARGE_BYTES, "c").await.map(drop).map_err(status), Err(503));
+        let small = bodies.collect(stream::iter([piece(MIDDLE_BYTES)]), LARGE_BYTES, "a").await.unwrap();
+        assert!(small.1.is_none());
+        held.remove(0);
+        // One that grows on gives its place back for one of the few.
+        let large = stream::iter((0..20).map(|_| piece(MIDDLE_BYTES)));
+        let (_, place) = bodies.collect(large, BODY_BYTES_MAX, "a").await.unwrap();
+        assert_eq!((bodies.places.free().0, bodies.middle.free().0), (LARGE_AT_ONCE - 1, 1));
+        drop((place, held));
     }
 }

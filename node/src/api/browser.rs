@@ -8,11 +8,11 @@
 use std::net::IpAddr;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::{Access, ApiError, Node};
+use super::{Access, ApiError, HangUp, Node};
 
 /// What every answer says to browsers: nothing is a page, nothing is kept, nothing is for another site.
 const HEADERS: [(HeaderName, &str); 6] = [
@@ -44,7 +44,10 @@ struct Held<'a> {
 pub(super) async fn keep_out(State(node): State<Node>, request: Request, next: Next) -> Response {
     let held = Held { is_open: node.access == Access::Open, hosts: node.hosts.as_deref() };
     let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
-    let refused = refusal(held, request.method(), path, request.headers());
+    // What did not come from a socket was no HTTP on its way.
+    let is_of_socket = request.extensions().get::<HangUp>().is_some();
+    let ill = is_of_socket.then(|| wrongly_addressed(request.version(), request.headers())).flatten();
+    let refused = ill.or_else(|| refusal(held, request.method(), path, request.headers()));
     let mut response = match refused {
         Some(error) => error.into_response(),
         None => next.run(request).await,
@@ -53,6 +56,16 @@ pub(super) async fn keep_out(State(node): State<Node>, request: Request, next: N
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+/// Why a request is none as HTTP has it: it names whom it is for once (RFC 9112 section 3.2).
+fn wrongly_addressed(version: Version, headers: &HeaderMap) -> Option<ApiError> {
+    let hosts = headers.get_all(header::HOST).iter().count();
+    if hosts == 1 || (hosts == 0 && version < Version::HTTP_11) {
+        return None;
+    }
+    let detail = format!("a request names its host once, in one `Host` header, and this one has {hosts}");
+    Some(ApiError::new(StatusCode::BAD_REQUEST, "bad_host", detail))
 }
 
 /// Why a request is refused, by its head alone.
@@ -207,6 +220,21 @@ mod tests {
             let no_dest = [host, ("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")];
             assert_eq!(refused(is_open, &Method::GET, &no_dest), Some(StatusCode::FORBIDDEN));
         }
+    }
+
+    #[test]
+    fn a_request_names_its_host_once_and_one_of_http_1_0_need_not() {
+        let ill = |version, hosts: &[&'static str]| {
+            let hosts = hosts.iter().map(|host| (header::HOST, HeaderValue::from_static(host)));
+            let mut headers = HeaderMap::new();
+            hosts.for_each(|(name, value)| drop(headers.append(name, value)));
+            wrongly_addressed(version, &headers).map(|error| error.into_response().status().as_u16())
+        };
+        assert_eq!(ill(Version::HTTP_11, &["n1:8080"]), None);
+        assert_eq!(ill(Version::HTTP_10, &[]), None);
+        assert_eq!(ill(Version::HTTP_11, &[]), Some(400));
+        assert_eq!(ill(Version::HTTP_11, &["n1", "n1"]), Some(400));
+        assert_eq!(ill(Version::HTTP_10, &["n1", "evil.example"]), Some(400));
     }
 
     #[test]

@@ -8,7 +8,6 @@
 //!
 //! Answers travel as they are made, so that a report or a job's events are as long as they are.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
@@ -20,10 +19,10 @@ use bytes::Bytes;
 use futures::StreamExt;
 use pentora_p2p::FrameStream;
 use pentora_raft::{Digest, NodeId};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::auth::bearer;
 use super::listeners::{Full, Listener, Listeners};
+use super::shares::{Patience, Share, Shares};
 use super::{ApiError, CameFrom, MIN_INDEX_WITHIN, Node, freshness};
 use crate::rpc::calls::{ApiAnswer, ApiCall, FORWARDED_FROM, next_part};
 use crate::sign_in::{is_jwt, look};
@@ -46,13 +45,15 @@ const INDEX: &str = "pentora-index";
 const ADMIN_ONLY: &str = "/api/v1/tokens";
 /// Requests that a node hands on at once. Each has a stream to the gateway, which gives a peer sixteen; results and
 /// proposals need some.
-pub(super) const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 8;
+/// Of these, whoever shows one token, streams among them: half is for others, whatever one of them waits for.
+const OF_ONE: usize = 4;
 /// Of these, streams of events, which last: the rest stays free.
 const STREAMS_AT_ONCE: usize = 5;
 /// Of those, the streams that are read with one token. With the token itself and with a session of it are two here.
 const STREAMS_OF_ONE: usize = 2;
 /// How long a request waits for its turn.
-const PLACE_WITHIN: Duration = Duration::from_secs(2);
+const PLACE_WITHIN: Patience = Patience { own: Duration::from_secs(2), all: Duration::from_secs(2) };
 
 /// The way to a member, for the requests of one route.
 #[derive(Clone, Debug)]
@@ -60,7 +61,7 @@ pub(super) struct Gateway {
     /// This node.
     pub(super) node: Node,
     /// Places among the requests that are handed on, of all routes.
-    pub(super) places: Arc<Semaphore>,
+    pub(super) places: Shares,
     /// Places among the streams, of all routes.
     pub(super) streams: Listeners,
     /// The largest body that is taken, in bytes.
@@ -79,7 +80,7 @@ pub(super) async fn to_member(State(gateway): State<Gateway>, request: Request, 
     let stream = match is_stream.then(|| gateway.streams.take(&reader(&request))).transpose() {
         Ok(stream) => stream,
         Err(Full::All(most)) => return busy(most, "streams of events").into_response(),
-        Err(Full::Own(share)) => return busy_with(share).into_response(),
+        Err(Full::Own(share)) => return busy_with(share, "streams of events").into_response(),
     };
     let answer = gateway.hand_on(request).await.unwrap_or_else(IntoResponse::into_response);
     match stream {
@@ -90,7 +91,7 @@ pub(super) async fn to_member(State(gateway): State<Gateway>, request: Request, 
 
 /// Whose stream it is, as far as a node can tell that knows no token: by what is shown, which the member looks at. A session is told by
 /// the token that it says it is of, so that more sessions are no more places.
-fn reader(request: &Request) -> String {
+pub(super) fn reader(request: &Request) -> String {
     let shown = bearer(request).unwrap_or_default();
     let of_session = if is_jwt(shown) { look(shown).ok().and_then(|look| look.subject()) } else { None };
     let who = of_session.unwrap_or_else(|| shown.to_owned());
@@ -107,13 +108,18 @@ fn held(answer: Response, place: Listener) -> Response {
     Response::from_parts(head, Body::from_stream(pieces))
 }
 
+/// Places for the requests that a node hands on.
+pub(super) fn places() -> Shares {
+    Shares::new(AT_ONCE, OF_ONE)
+}
+
 /// Places for the streams that a node hands on.
 pub(super) fn streams() -> Listeners {
     Listeners::new(STREAMS_AT_ONCE, STREAMS_OF_ONE)
 }
 
-fn busy_with(share: usize) -> ApiError {
-    let detail = format!("this node only scans, and hands on at most {share} streams of events with one token at once");
+fn busy_with(share: usize, what: &str) -> ApiError {
+    let detail = format!("this node only scans, and hands on at most {share} {what} with one token at once");
     ApiError::new(StatusCode::TOO_MANY_REQUESTS, "busy", detail).retry_after(5)
 }
 
@@ -139,10 +145,12 @@ pub(super) async fn once_let_in(State(gateway): State<Gateway>, request: Request
 }
 
 impl Gateway {
-    /// A place among the requests that are handed on.
-    async fn place(&self) -> Result<OwnedSemaphorePermit, ApiError> {
-        let place = tokio::time::timeout(PLACE_WITHIN, Arc::clone(&self.places).acquire_owned()).await;
-        place.ok().and_then(Result::ok).ok_or_else(|| busy(AT_ONCE, "requests"))
+    /// A place among the requests that are handed on, for whoever asks.
+    async fn place(&self, who: &str) -> Result<Share, ApiError> {
+        self.places.take(who, PLACE_WITHIN).await.map_err(|full| match full {
+            Full::All(most) => busy(most, "requests"),
+            Full::Own(share) => busy_with(share, "requests"),
+        })
     }
 
     /// What a member is asked before the body of a request is read: whether it knows the token, where the body is large, or of
@@ -241,6 +249,7 @@ impl Gateway {
         let is_stale = request.method().is_safe() && freshness::asks_stale(request.uri().query());
         let way = self.member_for(is_stale).await?;
         let (calls, peer) = node.proposer.reach(way).map_err(unreachable)?;
+        let who = reader(&request);
         let (head, body) = request.into_parts();
         let body = axum::body::to_bytes(body, self.body_max).await;
         let body = body.map_err(|error| {
@@ -248,7 +257,7 @@ impl Gateway {
             ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
         })?;
         // Not before its body is here, which a client may be slow with.
-        let place = self.place().await?;
+        let place = self.place(&who).await?;
         let text = |name: &str| Some((name.to_owned(), head.headers.get(name)?.to_str().ok()?.to_owned()));
         let from = head.extensions.get::<CameFrom>().map_or_else(String::new, |from| from.0.clone());
         let headers = HANDED_ON.iter().filter_map(|name| text(name));
@@ -278,10 +287,7 @@ impl Gateway {
 }
 
 /// An answer's body as it comes. It breaks off where the stream does, so that nobody takes a part for the whole.
-fn pieces(
-    stream: FrameStream,
-    place: OwnedSemaphorePermit,
-) -> impl futures::Stream<Item = Result<Bytes, std::io::Error>> {
+fn pieces(stream: FrameStream, place: Share) -> impl futures::Stream<Item = Result<Bytes, std::io::Error>> {
     futures::stream::unfold(Some((stream, place)), |held| async move {
         let (mut stream, place) = held?;
         match next_part(&mut stream).await {

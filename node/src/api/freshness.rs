@@ -11,11 +11,47 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use pentora_raft::command::Author;
 
+use super::listeners::{Full, Listeners};
 use super::{ApiError, Node};
 
 /// How long a read waits for the index that the caller names.
 pub(super) const MIN_INDEX_WITHIN: Duration = Duration::from_secs(5);
+/// Reads that wait so at once. Ours: half of the API's connections.
+const WAITING_MAX: usize = 256;
+/// Of these, whoever shows one token: a part of its share of the connections, so that who waits for what never comes can still ask.
+const WAITING_OF_ONE: usize = 64;
+
+/// What reads wait by.
+#[derive(Debug, Clone)]
+pub(super) struct Freshness {
+    node: Node,
+    /// Places for those that wait.
+    waiting: Listeners,
+}
+
+impl Freshness {
+    pub(super) fn of(node: Node) -> Self {
+        Self { node, waiting: Listeners::new(WAITING_MAX, WAITING_OF_ONE) }
+    }
+
+    /// Waits until what has this index is applied here, for `who`.
+    async fn reach(&self, index: u64, who: &str) -> Result<(), ApiError> {
+        if *self.node.raft.watch_applied().borrow() >= index {
+            return Ok(());
+        }
+        let _place = self.waiting.take(who).map_err(|full| {
+            let (status, whose, most) = match full {
+                Full::All(most) => (StatusCode::SERVICE_UNAVAILABLE, "", most),
+                Full::Own(share) => (StatusCode::TOO_MANY_REQUESTS, " with this token", share),
+            };
+            let detail = format!("{most} requests{whose} wait on this node for an index already");
+            ApiError::new(status, "busy", detail).retry_after(1)
+        })?;
+        applied_here(&self.node, index).await
+    }
+}
 
 /// The words of `?consistency=`.
 pub(super) const CONSISTENCY: [&str; 3] = ["default", "stale", "linearizable"];
@@ -36,7 +72,8 @@ pub(super) fn asks_stale(query: Option<&str>) -> bool {
 }
 
 /// Answers once this node knows as much as the caller asks for.
-pub(super) async fn wait(State(node): State<Node>, request: Request, next: Next) -> Response {
+pub(super) async fn wait(State(freshness): State<Freshness>, request: Request, next: Next) -> Response {
+    let node = &freshness.node;
     // A gateway reads that itself.
     if node.raft.is_outside() {
         return next.run(request).await;
@@ -47,7 +84,8 @@ pub(super) async fn wait(State(node): State<Node>, request: Request, next: Next)
         let Ok(index) = wanted.parse() else {
             return ApiError::bad_request("min_index is not a number").into_response();
         };
-        if let Err(behind) = applied_here(&node, index).await {
+        let who = request.extensions().get::<Author>().map_or("", |author| author.who.as_str());
+        if let Err(behind) = freshness.reach(index, who).await {
             return behind.into_response();
         }
     }
@@ -55,7 +93,7 @@ pub(super) async fn wait(State(node): State<Node>, request: Request, next: Next)
         None | Some("default") => false,
         Some("stale") => true,
         Some("linearizable") => {
-            let waited = async { applied_here(&node, node.proposer.read_index().await?).await };
+            let waited = async { applied_here(node, node.proposer.read_index().await?).await };
             if let Err(error) = waited.await {
                 return error.into_response();
             }

@@ -1,6 +1,8 @@
-//! Moderation: how often an address may come without a valid token, and how many requests a token may make.
+//! Moderation: how often an address may come without a valid token, and how many requests a token may make. Of IPv6 the network of
+//! an address is counted.
 
 use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,6 +18,24 @@ const AT_ONCE: f64 = 1_000.0;
 /// Bearers that are remembered, the oldest go first. The log keeps as many tokens.
 const TOKENS_MAX: usize = pentora_raft::state::ACCESS_TOKENS_MAX;
 
+/// Requests a minute that an address may make without a token, where none is asked for. Ours: ten probes of supervisors and as many
+/// collectors of metrics behind one address, twenty times over.
+pub(super) const STRANGERS_A_MINUTE: u32 = 1_200;
+
+/// What is counted of an address. Of IPv6 the /64: nobody has less than that (RFC 6177), so a single address is no bound.
+pub(super) fn network_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+        address => address,
+    }
+}
+
+/// The same of where a request came from in words: its address, and the node that it came through where there was one.
+pub(super) fn source_of(from: &str) -> String {
+    let (address, through) = from.find(' ').map_or((from, ""), |at| from.split_at(at));
+    address.parse().map_or_else(|_no_address| from.to_owned(), |address| format!("{}{through}", network_of(address)))
+}
+
 /// Counts requests without a valid token, by address.
 #[derive(Debug, Default)]
 pub(super) struct Failures {
@@ -26,7 +46,13 @@ impl Failures {
     /// Notes one more; the answer is after how many seconds that address may fail again, where there were too many. Whoever
     /// is inside this process has no address, and no bound.
     pub(super) fn note(&self, address: &str) -> Option<u64> {
-        self.note_at(address, Instant::now())
+        self.note_at(&source_of(address), Instant::now())
+    }
+
+    /// Whether it came without a valid token lately.
+    pub(super) fn has_failed(&self, address: &str) -> bool {
+        let all = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(&source_of(address)).is_some_and(|(since, _)| since.elapsed() < WINDOW)
     }
 
     fn note_at(&self, address: &str, now: Instant) -> Option<u64> {
@@ -109,6 +135,28 @@ mod tests {
         assert_eq!(failures.note_at("192.0.2.1", now + Duration::from_secs(40)), Some(20));
         assert_eq!(failures.note_at("192.0.2.2", now), None);
         assert_eq!(failures.note_at("192.0.2.1", now + WINDOW), None, "a minute later");
+    }
+
+    #[test]
+    fn whoever_has_a_network_of_ipv6_is_counted_as_one_whatever_address_is_used() {
+        let failures = Failures::default();
+        assert!(!failures.has_failed("2001:db8::1"));
+        for last in 0..FAILURES_MAX {
+            assert_eq!(failures.note(&format!("2001:db8::{last:x}:1 through n2")), None);
+        }
+        assert!(failures.note("2001:db8::ffff:ffff through n2").is_some());
+        assert_eq!(failures.note("2001:db8:0:1::1 through n2"), None, "another network");
+        assert_eq!(failures.note("2001:db8::1"), None, "not through that node");
+        assert!(failures.has_failed("2001:db8::2") && !failures.has_failed("192.0.2.1"));
+        for (from, source) in [
+            ("192.0.2.1", "192.0.2.1"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+            ("", ""),
+            ("a medium", "a medium"),
+        ] {
+            assert_eq!(source_of(from), source);
+        }
     }
 
     #[test]

@@ -1,12 +1,14 @@
-//! `/metrics` in Prometheus' text format (version 0.0.4). Names are stable.
+//! `/metrics` in Prometheus' text format (version 0.0.4). Names are stable. Who shows no token reads figures alone: what people have
+//! called something is for those who may look at it.
 
 mod figures;
 mod text;
 
-use axum::extract;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use pentora_raft::{Leadership, RaftStatus, Role, State};
+use axum::{Extension, extract};
+use pentora_raft::command::Author;
+use pentora_raft::{Digest, Leadership, RaftStatus, Role, State};
 
 use self::figures::Figures;
 use self::text::{Kind, Text};
@@ -20,37 +22,55 @@ use crate::traces::Told;
 
 /// Standing scans that are told one by one; a line each for more would make every answer long.
 const KEEPS_TOLD_MAX: usize = 100;
+/// Characters of what a standing scan is called to strangers. Ours: 48 bits tell a hundred from each other.
+const HIDDEN_CHARS: usize = 12;
 
-pub(super) async fn metrics(extract::State(node): extract::State<Node>) -> Response {
+pub(super) async fn metrics(extract::State(node): extract::State<Node>, by: Option<Extension<Author>>) -> Response {
     let soft = node.soft().await;
     let status = node.raft.status();
     let knowledge = Knowledge::of(&node, &status, &soft);
     // A directory that cannot be read is told where results are written; here the lines are absent then.
     let usage = node.exchange.store().usage().await.ok();
-    let text = render(&node, &status, &knowledge, &soft, usage);
+    let mut text = Text::default();
+    text.put_all(&node, &status, &knowledge, &soft, usage);
+    let called = |name: &str| if by.is_some() { name.to_owned() } else { hidden(&node, name) };
+    let now_ms = node.raft.now_ms();
+    node.raft.read(|state| text.put_keeps(state, now_ms, called));
+    let text = text.finish();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }
 
-fn render(node: &Node, status: &RaftStatus, knowledge: &Knowledge, soft: &SoftState, usage: Option<Usage>) -> String {
-    let mut text = Text::default();
-    let figures = node.raft.read(|state| Figures::of(state, status.node));
-    text.put_work(&figures);
-    text.put_scanning(&figures);
-    text.put_consensus(status, node.raft.read(State::log_version));
-    text.put_leadership(status, knowledge);
-    text.put_nodes(&figures, status, soft);
-    text.put_results(usage, soft, knowledge);
-    let now_ms = node.raft.now_ms();
-    node.raft.read(|state| text.put_keeps(state, now_ms));
-    text.put_process(&node.meters);
-    text.put_traces(node.traces.told());
-    text.gauge("pentora_uptime_seconds", "Since this process started.", node.started.elapsed().as_secs());
-    text.family("pentora_build_info", Kind::Gauge, "The release, as a label.");
-    text.sample("pentora_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
-    text.finish()
+/// What a standing scan is called to whoever shows no token: on all nodes and for as long as it is there the same, so that alerts know
+/// one from another, and nothing that its name could be guessed by.
+fn hidden(node: &Node, name: &str) -> String {
+    let secret = node.psk.as_ref().map(|psk| psk.as_bytes().to_vec()).unwrap_or_default();
+    let parts: [&[u8]; 4] = [b"pentora keep ", &secret, &node.cluster.0, name.as_bytes()];
+    Digest::of(&parts.concat()).to_string().chars().take(HIDDEN_CHARS).collect()
 }
 
 impl Text {
+    fn put_all(
+        &mut self,
+        node: &Node,
+        status: &RaftStatus,
+        knowledge: &Knowledge,
+        soft: &SoftState,
+        usage: Option<Usage>,
+    ) {
+        let figures = node.raft.read(|state| Figures::of(state, status.node));
+        self.put_work(&figures);
+        self.put_scanning(&figures);
+        self.put_consensus(status, node.raft.read(State::log_version));
+        self.put_leadership(status, knowledge);
+        self.put_nodes(&figures, status, soft);
+        self.put_results(usage, soft, knowledge);
+        self.put_process(&node.meters);
+        self.put_traces(node.traces.told());
+        self.gauge("pentora_uptime_seconds", "Since this process started.", node.started.elapsed().as_secs());
+        self.family("pentora_build_info", Kind::Gauge, "The release, as a label.");
+        self.sample("pentora_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
+    }
+
     fn put_work(&mut self, figures: &Figures) {
         self.gauge(
             "pentora_queue_depth",
@@ -129,8 +149,8 @@ impl Text {
         }
     }
 
-    fn put_keeps(&mut self, state: &State, now_ms: u64) {
-        let keeps: Vec<_> = state.keeps().take(KEEPS_TOLD_MAX).collect();
+    fn put_keeps(&mut self, state: &State, now_ms: u64, called: impl Fn(&str) -> String) {
+        let keeps: Vec<_> = state.keeps().take(KEEPS_TOLD_MAX).map(|(name, keep)| (called(name), keep)).collect();
         let share = "pentora_keep_fresh_share";
         let help = "Share of a standing scan's addresses that were seen within the promised time.";
         self.family(share, Kind::Gauge, help);

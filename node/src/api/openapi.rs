@@ -126,6 +126,12 @@ impl Operation {
         self.answer(204, ResponseBuilder::new().description(over))
     }
 
+    /// It answers with nothing where whoever asks has it already.
+    pub(super) fn answers_unchanged(self) -> Self {
+        let what = "It is what `If-None-Match` names, by its `ETag`.";
+        self.answer(304, ResponseBuilder::new().description(what))
+    }
+
     /// It answers with nothing but that it is done.
     pub(super) fn answers_done(self) -> Self {
         self.answer(204, ResponseBuilder::new().description("It is done."))
@@ -219,10 +225,10 @@ impl Operation {
         let mut operation = OperationBuilder::new().summary(Some(self.says)).operation_id(Some(id(method, path)));
         let in_path: Vec<&str> = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect();
         let mut refusals = self.refusals;
-        // What a browser asks of itself is refused anywhere.
-        refusals.push(403);
+        // What a browser asks of itself, what is no HTTP and what comes too often is refused anywhere.
+        refusals.extend([400, 403, 429]);
         if access != Access::Open {
-            refusals.extend([400, 401, 429, 503]);
+            refusals.extend([401, 503]);
             refusals.extend((!in_path.is_empty()).then_some(404));
         }
         if !reads {

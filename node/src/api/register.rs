@@ -5,6 +5,7 @@
 //! An administrator registers a worker with an administrator's token, and gets a join token for it. Being registered is not
 //! being admitted: that is the mesh's own door.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -18,6 +19,8 @@ use pentora_raft::id::is_node_name;
 use pentora_raft::{Refusal, worker_id};
 
 use super::auth::{bearer, is_administrator};
+use super::limits::source_of;
+use super::listeners::{Listener, Listeners};
 use super::tokens::{TTL_DEFAULT, labels, networks};
 use super::{ApiError, Node};
 use crate::document::{HeartbeatDocument, RegistrationDocument, RegistrationRequest, WorkerDocument};
@@ -30,6 +33,35 @@ pub(super) const REQUEST_BYTES_MAX: usize = 256 << 10;
 const BODY_WITHIN: Duration = Duration::from_secs(10);
 /// How long a token that is not known here is waited for.
 const TOKEN_KNOWN_WITHIN: Duration = Duration::from_secs(2);
+
+/// Requests that wait for their token at once. Ours: a rack of machines that start together.
+const WAITING_MAX: usize = 16;
+/// Of these, from one address.
+const WAITING_OF_ONE: usize = 4;
+
+/// Beside a request that waits for its token where that is not known here: whoever comes with one that is none is told so at once, next
+/// time.
+#[derive(Debug, Clone)]
+pub(super) struct MayWait {
+    _place: Arc<Listener>,
+}
+
+/// Places for those that wait.
+#[derive(Debug)]
+pub(super) struct Waiting(Listeners);
+
+impl Default for Waiting {
+    fn default() -> Self {
+        Self(Listeners::new(WAITING_MAX, WAITING_OF_ONE))
+    }
+}
+
+impl Waiting {
+    /// A place for a request from there.
+    pub(super) fn take(&self, from: &str) -> Option<MayWait> {
+        self.0.take(&source_of(from)).ok().map(|place| MayWait { _place: Arc::new(place) })
+    }
+}
 
 /// Who asks.
 enum Caller {
@@ -56,7 +88,9 @@ fn unauthorized(refusal: &Refusal) -> ApiError {
 pub(super) async fn register(State(node): State<Node>, request: Request) -> Result<Response, ApiError> {
     let caller = caller(&request)?;
     if let Caller::Holder(credential) = &caller {
-        wait_for_token(&node, credential).await;
+        if let Some(waits) = request.extensions().get::<MayWait>() {
+            wait_for_token(&node, credential, waits).await;
+        }
         is_held(&node, credential)?;
     }
     let request: RegistrationRequest = super::scans::read_json(&body_of(request).await?)?;
@@ -84,7 +118,7 @@ fn is_held(node: &Node, credential: &Credential) -> Result<(), ApiError> {
 }
 
 /// A token may have been made on another member a moment ago.
-async fn wait_for_token(node: &Node, credential: &Credential) {
+async fn wait_for_token(node: &Node, credential: &Credential, _waits: &MayWait) {
     let mut applied = node.raft.watch_applied();
     let known = async {
         while !node.raft.read(|state| state.tokens().any(|(id, _)| id == credential.token)) {
@@ -239,4 +273,20 @@ pub(super) async fn revoke(State(node): State<Node>, Path(id): Path<String>) -> 
 
 fn unknown(id: &str) -> ApiError {
     ApiError::new(StatusCode::NOT_FOUND, "node_unknown", format!("there is no worker `{}`", id.escape_debug()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_wait_for_a_token_at_once_and_fewer_from_one_address() {
+        let waiting = Waiting::default();
+        let mut held: Vec<_> = (0..WAITING_OF_ONE).map(|last| waiting.take(&format!("2001:db8::{last}"))).collect();
+        assert!(held.iter().all(Option::is_some) && waiting.take("2001:db8::9").is_none(), "one network");
+        held.extend((held.len()..WAITING_MAX).map(|last| waiting.take(&format!("192.0.2.{last}"))));
+        assert!(held.iter().all(Option::is_some) && waiting.take("192.0.2.99").is_none());
+        drop(held);
+        assert!(waiting.take("192.0.2.99").is_some());
+    }
 }

@@ -15,11 +15,11 @@ use axum::http::Method;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
-use tokio::sync::Semaphore;
 
 pub(super) use self::rows::routes;
 use super::listeners::Listeners;
 use super::openapi::{OF_EVERY_ROUTE, Operation};
+use super::shares::Shares;
 use super::{Access, ApiError, Node, body, forward, register};
 
 /// A row of the table of routes.
@@ -68,9 +68,9 @@ impl Route {
 
     /// Has a node that only scans ask a member: to carry the request out, or where it is the node's own, whether the token
     /// is known.
-    pub(super) fn handed_on(self, node: &Node, places: &Arc<Semaphore>, streams: &Listeners) -> Self {
+    pub(super) fn handed_on(self, node: &Node, places: &Shares, streams: &Listeners) -> Self {
         let body_max = if self.access == Access::Worker { register::REQUEST_BYTES_MAX } else { body::BODY_BYTES_MAX };
-        let (node, places, streams) = (Arc::clone(node), Arc::clone(places), streams.clone());
+        let (node, places, streams) = (Arc::clone(node), places.clone(), streams.clone());
         let gateway = forward::Gateway { node, places, streams, body_max };
         let handler: Box<dyn FnOnce(MethodFilter) -> MethodRouter<Node>> =
             match (self.access, self.streams, self.is_own) {

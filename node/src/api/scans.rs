@@ -88,7 +88,55 @@ async fn plan(node: &Node, request: ScanRequest, author: Author) -> Result<Respo
     Ok(Json(planned).into_response())
 }
 
+/// The most that stands between commas, and in brackets, in a request's JSON. Ours: a list of half a million targets; more come as text
+/// (`target_text`), which is read as it stands.
+const ITEMS_MAX: usize = 1 << 19;
+
 /// Reads a JSON body; the error names line and column.
 pub(super) fn read_json<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    if has_too_many(body) {
+        let detail = format!(
+            "the request's JSON has more than {ITEMS_MAX} values; targets come as text in target_text, which may be longer"
+        );
+        return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail));
+    }
     serde_json::from_slice(body).map_err(|error| ApiError::bad_request(format!("the request's JSON: {error}")))
+}
+
+/// Whether a body has more values than may be. Looked at before anything is made of it: a value in memory is many times what `"",` is.
+fn has_too_many(body: &[u8]) -> bool {
+    if body.len() <= ITEMS_MAX {
+        return false;
+    }
+    let (mut items, mut in_text, mut is_escaped) = (0, false, false);
+    for byte in body {
+        match (in_text, byte) {
+            (true, _) if is_escaped => is_escaped = false,
+            (true, b'\\') => is_escaped = true,
+            (_, b'"') => in_text = !in_text,
+            (false, b',' | b'[' | b'{') => items += 1,
+            _ => {}
+        }
+    }
+    items > ITEMS_MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_of_more_values_than_may_be_is_refused_before_one_of_them_is_made_and_a_long_text_is_not() {
+        let read =
+            |body: &str| read_json::<ScanRequest>(body.as_bytes()).map_err(|error| error.into_response().status());
+        let list = |count: usize| format!(r#"{{"targets":[{}""]}}"#, r#""",""#.repeat(count));
+        assert_eq!(read(&list(ITEMS_MAX)).unwrap_err(), StatusCode::PAYLOAD_TOO_LARGE);
+        assert_eq!(read(&list(ITEMS_MAX / 2)).unwrap().targets.len(), ITEMS_MAX / 2 + 1);
+        let nested = format!(r#"{{"targets":{}"#, "[".repeat(ITEMS_MAX + 1));
+        assert_eq!(read(&nested).unwrap_err(), StatusCode::PAYLOAD_TOO_LARGE);
+        let text = "10.0.0.1,\\\"[{,".repeat(ITEMS_MAX / 2);
+        let long = format!(r#"{{"target_text":"{text}"}}"#);
+        assert_eq!(read(&long).unwrap().target_text.map(|text| text.len()), Some((ITEMS_MAX / 2) * 13));
+        assert_eq!(read(&"[".repeat(100)).unwrap_err(), StatusCode::BAD_REQUEST, "as before");
+    }
 }

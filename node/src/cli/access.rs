@@ -221,11 +221,16 @@ async fn revoke(args: &RevokeArgs, session: &ApiSession, context: &mut Context) 
     let name = clean(&masked(&args.name));
     let stops = if args.with_work { " with all that it asked for" } else { "" };
     confirm(args.yes, &format!("token {name}{stops} will be of no use, for good"), context)?;
+    // Asked for before: whoever revokes its own token asks for nothing afterwards.
+    let token = session.client.access_token(&args.name).await.map_err(|error| session.failure(&error))?;
     let revoked = session.client.revoke_access_token(&args.name, args.with_work).await;
     revoked.map_err(|error| session.failure(&error))?;
     context.say(format_args!("token {name} is revoked"));
-    let left = session.client.access_token(&args.name).await.map_err(|error| session.failure(&error))?;
-    for line in left.work.iter().flat_map(|work| goes_on(&name, work)) {
+    let mut work = token.work.unwrap_or_default();
+    if args.with_work {
+        work = TokenWork { tokens: work.tokens, ..TokenWork::default() };
+    }
+    for line in goes_on(&name, &work) {
         context.say(format_args!("{line}"));
     }
     Ok(())

@@ -30,7 +30,7 @@ pub(super) async fn export(State(node): State<Node>) -> Result<Response, ApiErro
     };
     let raft = node.raft.clone();
     let export = raft.read(|state| {
-        let before = state.cluster().before.iter().map(ToString::to_string).collect();
+        let before = state.cluster().former.iter().map(ToString::to_string).collect();
         Export::of(state.audit_ends(), (node.cluster.to_string(), before), signer)
     });
     let pieces = futures::stream::unfold((raft, export), |(raft, mut export)| async move {

@@ -232,7 +232,7 @@ mod tests {
         let ill = |version, hosts: &[&'static str]| {
             let hosts = hosts.iter().map(|host| (header::HOST, HeaderValue::from_static(host)));
             let mut headers = HeaderMap::new();
-            hosts.for_each(|(name, value)| drop(headers.append(name, value)));
+            headers.extend(hosts.map(|(name, value)| (Some(name), value)));
             wrongly_addressed(version, &headers).map(|error| error.into_response().status().as_u16())
         };
         assert_eq!(ill(Version::HTTP_11, &["n1:8080"]), None);

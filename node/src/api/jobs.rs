@@ -214,11 +214,13 @@ fn unreached_of(remarks: &state::Remarks) -> NotProbedCounts {
     counts
 }
 
-/// Share of the targets settled so far that were probed: an open port of any other was not found.
+/// Share of the targets that were probed, an open port of any other being one that was not found: of those settled so far,
+/// and of all of them once the job is over.
 fn probed_share(job: &Job, not_probed: &NotProbedCounts) -> f64 {
     let settled = job.done.saturating_add(job.dead);
+    let of = if job.is_open() { settled } else { job.targets().max(settled) };
     match settled.checked_sub(not_probed.total()) {
-        Some(probed) if settled > 0 => probed as f64 / settled as f64,
+        Some(probed) if of > 0 => probed as f64 / of as f64,
         _ => 0.0,
     }
 }
@@ -441,6 +443,21 @@ mod tests {
         let recall = document.recall_estimate.unwrap();
         assert!((measured.low..=measured.high).contains(&recall), "the model said nothing was missed: {recall}");
         assert_eq!(told(4).recall_measured, None, "a fifth was not measured");
+    }
+
+    #[test]
+    fn what_nobody_looked_at_lowers_the_recall_of_a_job_that_is_over() {
+        let id = JobId(8);
+        let state = worked(id, [1, 1, 1]);
+        let mut job = state.job(id).unwrap().clone();
+        job.partitions[0].target_count = 8;
+        let mut not_probed = NotProbedCounts::default();
+        job.status = JobStatus::Cancelled;
+        assert!((probed_share(&job, &not_probed) - 3.0 / 8.0).abs() < 1e-9, "five of eight are left");
+        not_probed.add(NotProbed::NoRoute, 2);
+        assert!((probed_share(&job, &not_probed) - 1.0 / 8.0).abs() < 1e-9);
+        job.status = JobStatus::Running;
+        assert!((probed_share(&job, &not_probed) - 1.0 / 3.0).abs() < 1e-9, "of those settled so far");
     }
 
     #[test]

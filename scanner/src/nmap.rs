@@ -31,6 +31,11 @@ pub struct NmapHosts {
     pub targets: TargetSet,
     /// Every TCP and UDP port that was open on any of them.
     pub ports: PortSet,
+    /// Hosts that were up and are no targets, since all that is said of them is a link-local address: on which link they
+    /// are, nmap does not write.
+    pub without_link: u64,
+    /// The address of the first of these.
+    pub first_without_link: Option<IpAddr>,
 }
 
 /// Why a file of nmap's was refused.
@@ -102,7 +107,19 @@ fn read_utf8<R: io::BufRead>(mut source: Source<R>, origin: &str) -> Result<Nmap
         Some(b'<') => xml::read(source, origin, &mut hosts)?,
         _ => grepable::read(source, origin, &mut hosts)?,
     }
-    Ok(NmapHosts { targets: hosts.targets.build()?, ports: hosts.ports.into_iter().collect() })
+    let Hosts { targets, ports, without_link, first_without_link } = hosts;
+    let (targets, ports) = (targets.build()?, ports.into_iter().collect());
+    Ok(NmapHosts { targets, ports, without_link, first_without_link })
+}
+
+/// An address as nmap writes it. One of a link may have a zone, which is its scanner's and means nothing here.
+fn address_of(text: &str) -> Option<IpAddr> {
+    let plain = text.parse().ok();
+    plain.or_else(|| text.split_once('%')?.0.parse().ok().filter(is_link_local))
+}
+
+fn is_link_local(address: &IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
 /// What has been read so far.
@@ -111,14 +128,20 @@ struct Hosts {
     targets: TargetSetBuilder,
     /// At most 131,070.
     ports: BTreeSet<Port>,
+    without_link: u64,
+    first_without_link: Option<IpAddr>,
 }
 
 impl Hosts {
     /// Takes a host that was up.
     fn add(&mut self, addresses: &[IpAddr], open: BTreeSet<Port>) -> Result<(), TargetError> {
-        for address in addresses {
-            self.targets.add_address(*address);
+        let mut known = addresses.iter().filter(|address| !is_link_local(address)).peekable();
+        if known.peek().is_none() {
+            self.without_link += 1;
+            self.first_without_link = self.first_without_link.or(addresses.first().copied());
+            return Ok(());
         }
+        known.for_each(|address| self.targets.add_address(*address));
         self.ports.extend(open);
         self.targets.compact().map_err(TargetError::set)
     }

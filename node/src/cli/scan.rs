@@ -125,6 +125,7 @@ impl ScanArgs {
             fingerprints: self.fingerprints.as_deref(),
             service_probes: self.service_probes.as_deref(),
             exposures: self.exposures.as_deref(),
+            oui: self.oui.as_deref(),
         }
     }
 }

@@ -412,6 +412,20 @@ fn a_host_that_answers_on_everything_is_left_alone_after_a_few_ports() {
 }
 
 #[test]
+fn a_host_of_which_a_range_of_ports_answers_is_left_alone_as_well() {
+    let host: IpAddr = "10.0.0.3".parse().unwrap();
+    for range in [1..=1024, 1..=10_000] {
+        let hosts = BTreeMap::from([(host, FakeHost { open: range.collect(), ..FakeHost::default() })]);
+        let network = FakeNetwork { hosts, ..FakeNetwork::default() };
+        let run = network.run(&mut scan(spec("10.0.0.3", "1-1024")));
+        let (open, middleboxes, _) = judged(&run);
+        assert_eq!((middleboxes, run.tally.open_ports), (vec![host], 0));
+        assert!(open < 800, "{open} ports were asked");
+        assert!(run.findings.iter().all(|finding| !matches!(finding.observation, Observation::Ports { .. })));
+    }
+}
+
+#[test]
 fn a_host_with_many_real_listeners_is_cleared_behind_whatever_filter() {
     let host: IpAddr = "10.0.0.3".parse().unwrap();
     for (ports, drops_rest) in [("20000-21499", false), ("20000-21499", true), ("-", false), ("-", true)] {

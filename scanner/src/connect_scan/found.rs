@@ -36,7 +36,7 @@ impl ConnectScan {
         let Answer { state, reason, .. } = answer;
         self.results.note_port(&host.scanned, port, state, reason, None);
         host.pending += u32::from(listens);
-        self.count_port(flight.host, state);
+        self.count_port(flight.host, port, state);
         if !listens {
             return None;
         }

@@ -7,7 +7,7 @@ use super::repeat::Repeats;
 use super::rounds::Rounds;
 use crate::finding::{NotProbed, Reason, ScannedHost};
 use crate::scan::HeardPorts;
-use crate::scan::middlebox::Trial;
+use crate::scan::middlebox::{Privileged, Trial};
 
 /// A host from its first probe to its last.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub(super) struct Host {
     /// Ports that answered, by what they said.
     pub(super) opened: u32,
     pub(super) closed: u32,
+    /// The privileged ones of these.
+    pub(super) privileged: Privileged,
     /// The test whether it answers on everything, once it has begun.
     pub(super) trial: Option<Trial>,
     /// What it loses beyond the path that all share.
@@ -79,6 +81,7 @@ impl Host {
             heard_at: None,
             opened: 0,
             closed: 0,
+            privileged: Privileged::default(),
             trial: None,
             own: OwnPath::default(),
             rounds: Rounds::default(),

@@ -4,6 +4,7 @@ use super::host::{Host, HostPhase};
 use super::{ConnectScan, Flight};
 use crate::finding::{Observation, PortState};
 use crate::plan::Plan;
+use crate::port::Port;
 use crate::scan::discovery::DiscoveryPort;
 use crate::scan::middlebox::{self, HANDFUL, Trial, TrialState};
 use crate::slot_map::Key;
@@ -28,11 +29,17 @@ pub(super) fn next_trial(plan: &Plan, host: &mut Host) -> Option<DiscoveryPort> 
 }
 
 impl ConnectScan {
-    /// A port has answered: a host that has a handful of open ones and hardly a closed one is put to the test at once.
-    pub(super) fn count_port(&mut self, key: Key, state: PortState) {
+    /// A port has answered: a host that has a handful of open ones and hardly a closed one is put to the test at once, and
+    /// one has failed that has more open ones below 1024 than there can be.
+    pub(super) fn count_port(&mut self, key: Key, port: Port, state: PortState) {
         let Some(host) = self.hosts.get_mut(key) else { return };
         host.opened += u32::from(state == PortState::Open);
         host.closed += u32::from(state == PortState::Closed);
+        host.privileged.note(port.number, state);
+        if host.privileged.are_too_many() {
+            host.trial = Some(Trial::failed());
+            return self.leave_alone(key);
+        }
         if host.opened >= HANDFUL && middlebox::is_suspicious(host.opened, host.closed) {
             self.begin_trial(key);
         }
@@ -77,12 +84,15 @@ impl ConnectScan {
                 }
             }
             TrialState::Passed => self.results.findings.push(host.scanned.finding(Observation::Cleared)),
-            TrialState::Failed => {
-                // Its open ports mean nothing, and no more of them are asked.
-                host.step = u32::MAX;
-                self.results.tally.open_ports -= u64::from(host.opened);
-                self.results.findings.push(host.scanned.finding(Observation::Middlebox));
-            }
+            TrialState::Failed => self.leave_alone(flight.host),
         }
+    }
+
+    /// A host answers on everything: its open ports mean nothing, and no more of them are asked.
+    fn leave_alone(&mut self, key: Key) {
+        let Some(host) = self.hosts.get_mut(key) else { return };
+        host.step = u32::MAX;
+        self.results.tally.open_ports -= u64::from(host.opened);
+        self.results.findings.push(host.scanned.finding(Observation::Middlebox));
     }
 }

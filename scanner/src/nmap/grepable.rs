@@ -6,38 +6,51 @@
 
 use std::collections::BTreeSet;
 use std::io::BufRead;
-use std::net::IpAddr;
 
 use super::source::Source;
-use super::{Hosts, NmapError};
+use super::{Hosts, NmapError, address_of};
 use crate::port::{Port, Protocol};
 
 /// What nmap says of hosts that were not up.
 const OTHER_STATUSES: [&str; 4] = ["Down", "Unknown", "Timeout", "Smurf"];
 
-/// Reads every line to the end.
+/// Slashes that end an entry of a port: one behind each of its seven fields. masscan leaves the last one out.
+const ENTRY_ENDS: usize = 7;
+
+/// Reads every line to the end. Lines end with a line feed, a carriage return or both.
 pub(super) fn read<R: BufRead>(mut source: Source<R>, origin: &str, hosts: &mut Hosts) -> Result<(), NmapError> {
-    let mut line = Vec::new();
+    let mut piece = Vec::new();
+    // Lines so far that the source has not counted.
+    let mut more = 0;
     loop {
         source.begin();
-        line.clear();
-        let read = source.read_until(b'\n', &mut line).map_err(|error| source.failed(error, origin))?;
+        piece.clear();
+        let read = source.read_until(b'\n', &mut piece).map_err(|error| source.failed(error, origin))?;
         if read == 0 {
             return Ok(());
         }
+        let begun = source.begun();
         // Only ASCII means anything here; what a banner holds beyond it is passed over.
-        let text = String::from_utf8_lossy(&line);
-        let text = text.trim_end_matches(['\n', '\r']);
-        if text.trim().is_empty() || text.starts_with('#') {
-            continue;
-        }
-        read_line(text, hosts).map_err(|refused| match refused {
-            Refused::Here { at, problem } => {
-                let column = text.get(..at).map_or(0, |before| before.chars().count()) as u64 + 1;
-                NmapError::malformed(origin, (source.begun().0, column), &problem)
+        let text = String::from_utf8_lossy(&piece);
+        let is_ended = text.ends_with(['\n', '\r']);
+        let text = text.trim_end_matches('\n');
+        let text = text.strip_suffix('\r').unwrap_or(text);
+        let mut lines = text.split('\r').enumerate().peekable();
+        while let Some((number, line)) = lines.next() {
+            let column = if number == 0 { begun.1 } else { 1 };
+            let is_whole = is_ended || lines.peek().is_some();
+            read_line(line, is_whole, hosts).map_err(|refused| match refused {
+                Refused::Here { at, problem } => {
+                    let before = line.get(..at).map_or(0, |before| before.chars().count()) as u64;
+                    let place = (begun.0 + more + number as u64, column + before);
+                    NmapError::malformed(origin, place, &problem)
+                }
+                Refused::Targets(error) => error.into(),
+            })?;
+            if lines.peek().is_none() {
+                more += number as u64;
             }
-            Refused::Targets(error) => error.into(),
-        })?;
+        }
     }
 }
 
@@ -50,16 +63,21 @@ enum Refused {
     Targets(crate::target::TargetError),
 }
 
-fn read_line(line: &str, hosts: &mut Hosts) -> Result<(), Refused> {
+/// Reads a line; `is_whole` where its end is in the file.
+fn read_line(line: &str, is_whole: bool, hosts: &mut Hosts) -> Result<(), Refused> {
+    if line.trim().is_empty() || line.starts_with('#') {
+        return Ok(());
+    }
     let here = |part: &str, problem: String| {
         Err(Refused::Here { at: part.as_ptr() as usize - line.as_ptr() as usize, problem })
     };
+    let is_masscan = line.starts_with("Timestamp: ");
     let mut fields = line.split('\t').skip_while(|field| field.starts_with("Timestamp: "));
     let Some(host) = fields.next().and_then(|field| field.strip_prefix("Host: ")) else {
         return here(line, "this is neither nmap's XML (-oX) nor its grepable form (-oG)".to_owned());
     };
     let word = host.split(' ').next().unwrap_or_default();
-    let Ok(address) = word.parse::<IpAddr>() else {
+    let Some(address) = address_of(word) else {
         return here(host, format!("{word:?} is not an address"));
     };
     let (mut is_up, mut is_told, mut open) = (false, false, BTreeSet::new());
@@ -71,7 +89,13 @@ fn read_line(line: &str, hosts: &mut Hosts) -> Result<(), Refused> {
             "Status" => return here(field, format!("{value:?} is no status that nmap knows")),
             // Only of hosts that are up are there ports.
             "Ports" => {
-                open.extend(value.split(", ").filter_map(open_port));
+                match open_ports(value, is_masscan) {
+                    Ok(ports) => open.extend(ports),
+                    Err((part, problem)) => return here(part, problem),
+                }
+                if !is_whole {
+                    return here(field, "the line ends with the file: was the file cut?".to_owned());
+                }
                 (is_up, is_told) = (true, true);
             }
             _ => {}
@@ -83,15 +107,36 @@ fn read_line(line: &str, hosts: &mut Hosts) -> Result<(), Refused> {
     if is_up { hosts.add(&[address], open).map_err(Refused::Targets) } else { Ok(()) }
 }
 
-/// The port of an entry such as `22/open/tcp//ssh///`, if it is open and of a protocol that is scanned here.
-fn open_port(entry: &str) -> Option<Port> {
-    let mut parts = entry.trim_start().split('/');
-    let (number, state, protocol) = (parts.next()?, parts.next()?, parts.next()?);
-    let protocol = match protocol {
-        "tcp" => Protocol::Tcp,
-        "udp" => Protocol::Udp,
-        _ => return None,
-    };
-    let number = number.parse().ok().filter(|number| *number > 0)?;
-    (state == "open").then_some(Port { protocol, number })
+/// The open ports of a list such as `22/open/tcp//ssh//OpenSSH 9.2/, 25/filtered/tcp//smtp///`, of the protocols that are
+/// scanned here; or the part that nmap does not write, and what is wrong with it. A version may have a comma, but no slash.
+fn open_ports(list: &str, is_masscan: bool) -> Result<BTreeSet<Port>, (&str, String)> {
+    let mut open = BTreeSet::new();
+    let mut rest = list.trim_end();
+    while !rest.is_empty() {
+        let end = rest.match_indices('/').nth(ENTRY_ENDS - 1).map(|(at, _)| rest.split_at(at + 1));
+        let is_bare = is_masscan && rest.ends_with('/') && rest.matches('/').count() == ENTRY_ENDS - 1;
+        let Some((entry, behind)) = end.or_else(|| is_bare.then_some((rest, ""))) else {
+            return Err((rest, "an entry of a port that has no end: was the file cut?".to_owned()));
+        };
+        let mut fields = entry.split('/');
+        let mut field = || fields.next().unwrap_or_default();
+        let (number, state, protocol) = (field(), field(), field());
+        let Ok(number) = number.parse::<u16>() else {
+            return Err((entry, format!("{number:?} is not a port")));
+        };
+        let protocol = match protocol {
+            "tcp" => Some(Protocol::Tcp),
+            "udp" => Some(Protocol::Udp),
+            _ => None,
+        };
+        if state == "open" && number > 0 {
+            open.extend(protocol.map(|protocol| Port { protocol, number }));
+        }
+        rest = match behind.strip_prefix(", ") {
+            Some(next) => next,
+            None if behind.is_empty() => behind,
+            None => return Err((behind, format!("{behind:?} is no entry of a port"))),
+        };
+    }
+    Ok(open)
 }

@@ -87,8 +87,37 @@ fn a_file_without_a_host_that_was_up_gives_none() {
 }
 
 #[test]
+fn lines_may_end_as_they_did_on_any_machine() {
+    for end in ["\r", "\r\n"] {
+        assert_eq!(found(&GREPABLE.replace("\r\n", "\n").replace('\n', end)), found(GREPABLE), "{end:?}");
+    }
+    let said = refused(b"# Nmap\rHost: 10.0.0.1 ()\tStatus: Up\r\n# x\rHost: 10.0.0.300 ()\tStatus: Up\r");
+    assert!(said.starts_with("scan:4:7: \"10.0.0.300\" is not an address"), "{said}");
+}
+
+#[test]
+fn a_host_of_which_only_an_address_of_its_link_is_known_is_no_target_and_told() {
+    let xml = "<nmaprun><host><status state='up'/><address addr='fe80::1' addrtype='ipv6'/><ports>\
+        <port protocol='tcp' portid='99'><state state='open'/></port></ports></host>\
+        <host><status state='up'/><address addr='fe80::3' addrtype='ipv6'/><address addr='10.0.0.3' addrtype='ipv4'/>\
+        </host></nmaprun>";
+    let grepable = "Host: fe80::1%eth0 ()\tPorts: 99/open/tcp//x///\nHost: 10.0.0.3 ()\tStatus: Up\n";
+    for (text, first) in [(xml, "fe80::1"), (grepable, "fe80::1")] {
+        let hosts = read_nmap(text.as_bytes(), "scan").unwrap();
+        assert_eq!((hosts.targets.to_string().as_str(), hosts.ports.count()), ("10.0.0.3", 0));
+        assert_eq!((hosts.without_link, hosts.first_without_link), (1, Some(first.parse().unwrap())));
+    }
+    assert!(refused(b"Host: 10.0.0.1%eth0 ()\tStatus: Up\n").starts_with("scan:1:7: "));
+}
+
+#[test]
 fn what_nmap_does_not_write_is_refused_with_its_place() {
     for (text, expected) in [
+        ("Host: 10.0.0.1 ()\tPorts: 22/open/tcp//ssh///, 80/op\n", "scan:1:47: an entry of a port that has no end"),
+        ("Host: 10.0.0.1 ()\tPorts: 22/open/tcp//ssh///, \n", "scan:1:45: \",\" is no entry of a port"),
+        ("Host: 10.0.0.1 ()\tPorts: 22/open/tcp//ssh//", "scan:1:26: an entry of a port that has no end"),
+        ("Host: 10.0.0.1 ()\tPorts: 22/open/tcp//ssh///", "scan:1:19: the line ends with the file"),
+        ("Host: 10.0.0.1 ()\tPorts: x/open/tcp//ssh///\n", "scan:1:26: \"x\" is not a port"),
         ("Host: 10.0.0.1 ()\tStatus: Up\nHost: 10.0.0.12", "scan:2:1: the line tells neither status nor ports"),
         ("Host: 10.0.0.300 ()\tStatus: Up\n", "scan:1:7: \"10.0.0.300\" is not an address"),
         ("Host: 10.0.0.1 ()\tStatus: U\n", "scan:1:19: \"U\" is no status"),

@@ -9,7 +9,7 @@ use quick_xml::events::{BytesStart, Event};
 use quick_xml::reader::Reader;
 
 use super::source::Source;
-use super::{Hosts, NmapError};
+use super::{Hosts, NmapError, address_of};
 use crate::port::{Port, Protocol};
 
 /// Deepest nesting that is followed: tables in the results of scripts are the deepest there is.
@@ -133,7 +133,7 @@ fn address(element: &BytesStart<'_>, host: &mut Open) -> Result<(), String> {
         return Ok(());
     }
     let text = required(element, "addr")?;
-    let address = text.parse().map_err(|_not_one| format!("{text:?} is not an address"))?;
+    let address = address_of(&text).ok_or_else(|| format!("{text:?} is not an address"))?;
     if host.addresses.len() >= ADDRESSES_MAX {
         return Err(format!("a host with more than {ADDRESSES_MAX} addresses"));
     }

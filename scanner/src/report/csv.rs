@@ -115,12 +115,15 @@ impl<W: io::Write> Writer for Csv<W> {
         host.ports.iter().try_for_each(|port| self.row(host, Some(port)))
     }
 
-    /// A report that is not whole says so in a last row, of which every other cell is empty.
+    /// A report that is not whole says so, and why, in rows at its end, of which every other cell is empty.
     fn finish(&mut self, summary: &Summary) -> io::Result<()> {
         self.begin(&ReportMeta::default())?;
-        if let Some(note) = summary.partial_note() {
+        let remarks = if summary.is_partial() { summary.remarks() } else { Vec::new() };
+        for remark in remarks {
             let (before, behind) = (",".repeat(PARTIAL), ",".repeat(COLUMNS.len() - 1 - PARTIAL));
-            write!(self.out, "{before}\"{note}\"{behind}\r\n")?;
+            self.row.clear();
+            cell(&mut self.row, &remark);
+            write!(self.out, "{before}{}{behind}\r\n", self.row)?;
         }
         self.out.flush()
     }

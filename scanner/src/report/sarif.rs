@@ -75,7 +75,7 @@ impl<W: io::Write> Sarif<W> {
         let note = |note: &String| json!({ "level": "warning", "message": { "text": printable(note) } });
         let invocation = json!({
             "executionSuccessful": summary.targets_scanned >= summary.targets_total,
-            "toolExecutionNotifications": summary.notes.iter().map(note).collect::<Value>(),
+            "toolExecutionNotifications": summary.remarks().iter().map(note).collect::<Value>(),
         });
         let measured = summary.recall_measured.map(|measured| json!({ "recall": measured }));
         let invocation = with(invocation, "properties", measured);
@@ -249,7 +249,9 @@ mod tests {
         let run = &document["runs"][0];
         assert_eq!(run["results"], json!([]));
         assert_eq!(run["invocations"][0]["executionSuccessful"], json!(false));
-        assert_eq!(run["invocations"][0]["toolExecutionNotifications"][0]["message"]["text"], json!("a unit failed"));
+        let told = &run["invocations"][0]["toolExecutionNotifications"];
+        assert_eq!(told[0]["message"]["text"], json!("partial: 1 of 2 targets were scanned to the end"));
+        assert_eq!(told[1]["message"]["text"], json!("a unit failed"));
     }
 
     #[test]

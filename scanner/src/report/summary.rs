@@ -74,6 +74,16 @@ impl Summary {
         self.is_partial().then(|| format!("partial: {scanned} of {total} {targets} scanned to the end"))
     }
 
+    /// What a reader has to know beside the figures, a line each: how much there is of a report that is not whole, why
+    /// targets were not probed, and the notes.
+    #[must_use]
+    pub fn remarks(&self) -> Vec<String> {
+        // A job's own sentence says it in more words.
+        let is_told = self.notes.iter().any(|note| note.contains("not probed: "));
+        let untold = (!self.not_probed.is_empty() && !is_told).then(|| format!("not probed: {}", self.not_probed));
+        self.partial_note().into_iter().chain(untold).chain(self.notes.iter().cloned()).collect()
+    }
+
     /// What a reader has to know of hosts whose open ports are not counted, in a line.
     #[must_use]
     pub fn middlebox_note(&self) -> Option<String> {
@@ -167,6 +177,21 @@ mod tests {
             assert!(told(&summary).contains("0.9984") && told(&summary).contains("0.9997"), "{}", told(&summary));
             assert!(!told(&Summary::default()).contains("0.9984"));
         }
+    }
+
+    #[test]
+    fn every_format_says_why_targets_were_not_probed_and_has_the_notes() {
+        let mut summary =
+            Summary { targets_total: 5, notes: vec!["nosuch.lab: no such name".to_owned()], ..Summary::default() };
+        summary.not_probed.add(crate::finding::NotProbed::NoRoute, 4);
+        for format in Format::ALL {
+            let told = sample::report(format, &[sample::host()], &summary);
+            assert!(told.contains("no route 4") || told.contains("no-route"), "{format:?}: {told}");
+            assert!(told.contains("nosuch.lab: no such name"), "{format:?}: {told}");
+        }
+        let own = "4 of 5 targets were not probed: no route 4".to_owned();
+        let remarks = Summary { notes: vec![own.clone()], ..summary }.remarks();
+        assert_eq!(remarks, ["partial: 0 of 5 targets were scanned to the end".to_owned(), own], "once is enough");
     }
 
     #[test]

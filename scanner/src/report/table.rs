@@ -238,8 +238,8 @@ impl<W: io::Write> Writer for Table<W> {
         if self.hosts_written > 0 {
             writeln!(self.out)?;
         }
-        for note in summary.partial_note().iter().chain(&summary.notes) {
-            writeln!(self.out, "note: {}", Printable(note))?;
+        for note in summary.remarks() {
+            writeln!(self.out, "note: {}", Printable(&note))?;
         }
         let targets = match summary.targets_scanned == summary.targets_total {
             true => summary.targets_total.to_string(),

@@ -79,8 +79,8 @@ impl<W: io::Write> Writer for Vex<W> {
         self.out.write_all(b"\n],\"timestamp\":")?;
         write_json(&mut self.out, &rfc3339(self.time_ms))?;
         self.out.write_all(b",\"tooling\":")?;
-        let note = summary.partial_note().map(|note| format!("{}; {note}", self.tooling));
-        write_json(&mut self.out, note.as_ref().unwrap_or(&self.tooling))?;
+        let told = std::iter::once(self.tooling.clone()).chain(summary.remarks());
+        write_json(&mut self.out, &printable(&told.collect::<Vec<_>>().join("; ")))?;
         self.out.write_all(b"}\n")?;
         self.out.flush()
     }

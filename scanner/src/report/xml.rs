@@ -205,7 +205,12 @@ impl<W: io::Write> Writer for Xml<W> {
         }
         self.out.write_all(b"\"")?;
         if scanned < total {
-            write!(self.out, r#" exit="error" errormsg="{} of {total} {were} not scanned""#, total - scanned)?;
+            write!(self.out, r#" exit="error" errormsg="{} of {total} {were} not scanned"#, total - scanned)?;
+            // The first one says as much.
+            for remark in summary.remarks().iter().skip(1) {
+                write!(self.out, "; {}", Escaped(remark))?;
+            }
+            self.out.write_all(b"\"")?;
         } else {
             write!(self.out, r#" exit="success""#)?;
         }

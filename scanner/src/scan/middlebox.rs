@@ -5,6 +5,10 @@
 //! far as it leaves any. A machine on which all of them are in use by chance does not exist, not even one with thousands of
 //! silent listeners; one closed port among them clears it. A host that fails is asked nothing more.
 //!
+//! A redirection of a range of ports answers within it alone, where the drawn ports do not lie, and passes. So a host is
+//! judged by its privileged ports as well (below 1024): no machine has listeners at as many of them as such a range has
+//! open ones.
+//!
 //! Both scans of TCP ports put hosts to it, each in its own way of sending; here is the rule.
 
 use crate::finding::PortState;
@@ -24,6 +28,12 @@ pub(crate) const HANDFUL: u32 = 5;
 /// Closed ports that do not clear a host: one for so many open ones. Some firewalls refuse a few ports (ident, above all)
 /// and answer for the rest.
 const OPEN_PER_CLOSED: u32 = 8;
+/// Privileged ports begin below this one.
+const PRIVILEGED_END: u16 = 1024;
+/// More open privileged ports no machine has: one that runs every service that is still in use has some fifty.
+const PRIVILEGED_MAX: u32 = 96;
+/// More of them only the busiest machines have.
+const PRIVILEGED_MANY: u32 = 32;
 /// The ports to draw from: few services have a place there.
 const FIRST: u16 = 20_000;
 const COUNT: u64 = 40_000;
@@ -40,6 +50,33 @@ pub(crate) fn is_suspicious(opened: u32, closed: u32) -> bool {
 /// Whether so many closed ports say that the open ones are no one's answer to everything.
 pub(crate) fn is_cleared(opened: u32, closed: u32) -> bool {
     closed.saturating_mul(OPEN_PER_CLOSED) > opened
+}
+
+/// The privileged ports of a host that have answered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Privileged {
+    opened: u32,
+    closed: u32,
+}
+
+impl Privileged {
+    /// A port has answered; others than the privileged ones do not count.
+    pub(crate) fn note(&mut self, port: u16, state: PortState) {
+        if port < PRIVILEGED_END {
+            self.opened += u32::from(state == PortState::Open);
+            self.closed += u32::from(state == PortState::Closed);
+        }
+    }
+
+    /// Whether more are open, and nearly all of them, than can be a machine's own.
+    pub(crate) fn are_too_many(self) -> bool {
+        self.opened > PRIVILEGED_MAX && is_suspicious(self.opened, self.closed)
+    }
+
+    /// Whether so many are open that no more of its ports should be asked what they are until all is known of it.
+    pub(crate) fn are_many(self) -> bool {
+        self.opened > PRIVILEGED_MANY
+    }
 }
 
 /// The test of one host.
@@ -131,6 +168,11 @@ impl Trial {
         }
     }
 
+    /// A test of a host that answers on a whole range of ports.
+    pub(crate) fn failed() -> Self {
+        Self { state: TrialState::Failed, ..Self::default() }
+    }
+
     /// The test is over, with whatever has been heard.
     pub(crate) fn end(&mut self) {
         if !self.is_over() {
@@ -169,6 +211,20 @@ mod tests {
         }
         assert!(is_suspicious(500, 2), "a few that are refused do not make the rest real");
         assert!(!is_suspicious(1500, 64_035) && is_cleared(1, 1));
+    }
+
+    #[test]
+    fn privileged_ports_are_too_many_where_nearly_all_of_a_hundred_are_open() {
+        let of = |open: std::ops::Range<u16>, closed: std::ops::Range<u16>| {
+            let mut privileged = Privileged::default();
+            open.for_each(|port| privileged.note(port, PortState::Open));
+            closed.for_each(|port| privileged.note(port, PortState::Closed));
+            (privileged.are_many(), privileged.are_too_many())
+        };
+        assert_eq!(of(1..34, 0..0), (true, false));
+        assert_eq!(of(1..98, 200..205), (true, true));
+        assert_eq!(of(1..98, 200..300), (true, false), "a machine that closes as many is one");
+        assert_eq!(of(1024..60_000, 0..0), (false, false));
     }
 
     #[test]

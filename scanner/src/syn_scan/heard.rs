@@ -100,6 +100,7 @@ impl SynScan {
         let heard = target.heard_mut(ports);
         heard.opened += u32::from(is_open);
         heard.closed += u32::from(!is_open);
+        heard.privileged.note(number, state);
         let answers = heard.answers();
         if wants_banner && heard.holds_banner_grabs() {
             heard.unheard.push(number);

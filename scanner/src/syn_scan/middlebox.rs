@@ -33,6 +33,10 @@ impl SynScan {
     pub(super) fn try_host(&mut self, index: u64) {
         let is_gentle = self.is_gentle;
         let Some(heard) = self.target(index).and_then(|target| target.heard.as_mut()) else { return };
+        if heard.privileged.are_too_many() {
+            heard.trial = Some(Trial::failed());
+            return self.leave_alone(index);
+        }
         if is_gentle || heard.opened < HANDFUL || !heard.is_suspicious() {
             return;
         }
@@ -84,10 +88,7 @@ impl SynScan {
         let Some(trial) = heard.trial.as_mut() else { return };
         trial.answer(number, reply.state);
         if trial.has_failed() {
-            let opened = heard.opened;
-            self.results.tally.open_ports -= u64::from(opened);
-            self.results.findings.push(scanned(index, address).finding(Observation::Middlebox));
-            self.settle(index);
+            self.leave_alone(index);
         } else if trial.is_over() {
             let is_all = target.phase == HostPhase::Trial;
             self.results.findings.push(scanned(index, address).finding(Observation::Cleared));
@@ -95,6 +96,15 @@ impl SynScan {
                 self.settle(index);
             }
         }
+    }
+
+    /// A host answers on everything: its open ports mean nothing, and it is asked nothing more.
+    fn leave_alone(&mut self, index: u64) {
+        let Some(target) = self.target(index) else { return };
+        let (address, opened) = (target.address, target.heard.as_ref().map_or(0, |heard| heard.opened));
+        self.results.tally.open_ports -= u64::from(opened);
+        self.results.findings.push(scanned(index, address).finding(Observation::Middlebox));
+        self.settle(index);
     }
 
     /// The test of a target, if there is one, is over with what was heard; and so is the target.

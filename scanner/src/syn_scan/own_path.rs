@@ -35,6 +35,8 @@ pub(super) struct OwnPath {
     path_loss: Option<f32>,
     /// Whether a second pass has ended.
     is_proved: bool,
+    /// Whether the last pass has brought more than the path explains, but too little to judge the host by.
+    is_surprising: bool,
     /// Probes sent in the running pass, when the first of them was, and when it was over, in milliseconds.
     sent: u32,
     began_ms: u32,
@@ -61,9 +63,10 @@ struct Own {
 }
 
 impl OwnPath {
-    /// Whether enough passes have ended to know whether the host loses more than the path.
+    /// Whether enough passes have ended to know whether the host loses more than the path. Of one with few ports that shows
+    /// only in passes that go on to bring something: it is known once one has not.
     pub(super) fn is_proved(&self) -> bool {
-        self.is_proved
+        self.is_proved && !self.is_surprising
     }
 
     /// Whether the host loses more than the path.
@@ -99,13 +102,14 @@ impl OwnPath {
         #[expect(clippy::cast_possible_truncation, reason = "a share, for which seven digits are enough")]
         let kept = path_loss as f32;
         let lost_before = self.path_loss.replace(kept);
-        (self.before, self.sent, self.is_proved) = (answers, 0, lost_before.is_some());
+        (self.before, self.sent, self.is_proved, self.is_surprising) = (answers, 0, lost_before.is_some(), false);
         let (news, last) = (f64::from(news), f64::from(last));
         if let Some(own) = &mut self.own {
             return own.judge(news, last, path_loss, rate);
         }
         let explained = lost_before.map(|lost_before| expected(last, f64::from(lost_before), path_loss));
         if explained.is_none_or(|explained| news <= NEWS_TIMES * explained + NEWS_MIN) {
+            self.is_surprising = explained.is_some_and(|explained| news >= NEWS_TIMES * explained + 1.0);
             return exposure;
         }
         let mut own = Own { loss: share(news, last), news, last, passes: 2, ..Own::default() };
@@ -216,6 +220,20 @@ mod tests {
     fn a_host_that_loses_the_same_at_any_pace_is_asked_more_often_and_slowed_once() {
         let (passes, found) = passes(500.0, |_| 0.6, 0.0);
         assert!(found >= 500.0 && passes <= 14, "{found} in {passes}");
+    }
+
+    #[test]
+    fn a_host_of_few_ports_behind_a_limit_is_not_known_until_a_pass_brings_nothing() {
+        let mut path = OwnPath::default();
+        let clean = 1e-6_f64.ln();
+        let known: Vec<bool> = [6, 11, 16, 18, 18]
+            .into_iter()
+            .map(|answers| {
+                path.judge(answers, 0.0, clean);
+                path.is_proved()
+            })
+            .collect();
+        assert_eq!(known, [false, false, false, false, true]);
     }
 
     #[test]

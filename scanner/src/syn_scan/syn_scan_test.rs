@@ -60,10 +60,13 @@ struct Net {
     is_mute: bool,
     /// Answers every SYN with a SYN-ACK, whatever the port.
     middlebox: Option<u32>,
+    /// The last port on which it does, where these are not all.
+    boxed_until: Option<u16>,
     /// Refuses every SYN itself, with an ICMP error.
     refuses: Option<u32>,
-    /// A host that takes so many SYNs per second, in bursts of 200 at most.
+    /// A host that takes so many SYNs per second, in bursts of so many at most, or of 200.
     limit: Option<(u32, f64)>,
+    limit_burst: Option<f64>,
     limit_tokens: f64,
     limit_refilled: Duration,
     drawn: u64,
@@ -129,7 +132,8 @@ impl Net {
         if !matches!(probe, Probe::Syn(_)) {
             return true;
         }
-        self.limit_tokens = (self.limit_tokens + rate * (self.now - self.limit_refilled).as_secs_f64()).min(200.0);
+        let burst = self.limit_burst.unwrap_or(200.0);
+        self.limit_tokens = (self.limit_tokens + rate * (self.now - self.limit_refilled).as_secs_f64()).min(burst);
         self.limit_refilled = self.now;
         let is_taken = self.limit_tokens >= 1.0;
         self.limit_tokens -= f64::from(u8::from(is_taken));
@@ -288,7 +292,9 @@ impl Net {
         let is_seen = lives(address) && !self.is_mute;
         match probe {
             Probe::Syn(_) if self.refuses == Some(address) => Some((PortState::Filtered, Reason::PortUnreach)),
-            Probe::Syn(_) if self.middlebox == Some(address) => Some((PortState::Open, Reason::SynAck)),
+            Probe::Syn(port) if self.middlebox == Some(address) && self.boxed_until.is_none_or(|last| port <= last) => {
+                Some((PortState::Open, Reason::SynAck))
+            }
             Probe::Syn(port) => {
                 let state = state(address, port)?;
                 Some((state, if state == PortState::Open { Reason::SynAck } else { Reason::Reset }))
@@ -544,6 +550,17 @@ fn a_host_that_answers_on_everything_is_told_from_one_with_many_services() {
     let (_, open) = net.scan(spec("10.77.0.0", &ports), Box::new(OneGateway), RateCap::new(None));
     assert_eq!(open.len(), all_open.len());
     assert!(net.found.iter().all(|finding| finding.observation != Observation::Middlebox));
+}
+
+#[test]
+fn a_host_of_which_a_range_of_ports_answers_is_left_alone_as_well() {
+    let mut net =
+        Net { middlebox: Some(FIRST + 8), boxed_until: Some(1024), rtt: Duration::from_millis(2), ..Net::default() };
+    let (scan, open) = net.scan(spec("10.77.0.8", "1-1024"), Box::new(OneGateway), RateCap::new(None));
+    let flagged = net.found.iter().filter(|finding| finding.observation == Observation::Middlebox);
+    assert_eq!(flagged.map(|finding| bits(finding.address)).collect::<Vec<_>>(), [FIRST + 8], "once");
+    assert_eq!(scan.results().tally().open_ports, 0);
+    assert!(open.len() < 800, "{} ports were asked", open.len());
 }
 
 #[test]

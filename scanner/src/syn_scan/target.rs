@@ -7,7 +7,7 @@ use super::own_path::OwnPath;
 use crate::finding::Reason;
 use crate::packet::arp::Mac;
 use crate::scan::HeardPorts;
-use crate::scan::middlebox::Trial;
+use crate::scan::middlebox::{Privileged, Trial};
 
 /// The number of a gateway that is none.
 pub(super) const NO_GATEWAY: u16 = u16::MAX;
@@ -78,6 +78,8 @@ pub(super) struct Heard {
     pub(super) host_probes: u32,
     pub(super) opened: u32,
     pub(super) closed: u32,
+    /// The privileged ones of these.
+    pub(super) privileged: Privileged,
     /// Open ports that are only listened to once it is known that they mean something.
     pub(super) unheard: Vec<u16>,
     pub(super) trial: Option<Trial>,
@@ -95,6 +97,7 @@ impl Heard {
             host_probes: 0,
             opened: 0,
             closed: 0,
+            privileged: Privileged::default(),
             unheard: Vec::new(),
             trial: None,
             own_path: OwnPath::default(),

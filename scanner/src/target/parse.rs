@@ -186,7 +186,9 @@ pub(super) fn parse_token(token: &str, needs_zone: bool, builder: &mut TargetSet
         builder.v6.push(span);
         return Ok(());
     }
-    if token.split(['-', '/']).all(ends_in_number) {
+    // With anything else in it it is neither.
+    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'/');
+    if token.bytes().all(is_of_name) && token.split(['-', '/']).all(ends_in_number) {
         return Err(TargetProblem::EndsInNumber);
     }
     if token.contains('/') {

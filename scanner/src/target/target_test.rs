@@ -106,6 +106,13 @@ fn each_slip_is_refused_with_its_own_problem() {
 }
 
 #[test]
+fn addresses_with_something_else_between_them_are_no_number_of_a_resolver() {
+    for text in ["10.77.0.3;10.77.0.4", "10.77.0.3|10.77.0.4"] {
+        assert!(matches!(problem(text), TargetProblem::Name { .. }), "{text}: {}", problem(text));
+    }
+}
+
+#[test]
 fn what_a_resolver_would_make_an_address_of_is_refused_and_names_that_begin_so_are_names() {
     for number in [
         "0x7f000001",

@@ -43,11 +43,7 @@ pub(super) fn interface_in(bits: u128) -> Option<u32> {
 
 /// A target whose addresses have zones: one, a range of one link, or a network within one.
 pub(super) fn parse_zoned(token: &str) -> Result<Span<u128>, TargetProblem> {
-    // An interface's name may have a dash in it, so the range is looked for behind a zone that has none.
-    let (first, last) = match token.split_once('-') {
-        Some((first, last)) if last.contains(':') => (first, Some(last)),
-        _ => (token, None),
-    };
+    let (first, last) = ends(token);
     let (text, zone) = first.split_once('%').ok_or(TargetProblem::ZoneRange)?;
     let (zone, behind) = zone.split_once('/').map_or((zone, None), |(zone, length)| (zone, Some(length)));
     let (text, before) = text.split_once('/').map_or((text, None), |(text, length)| (text, Some(length)));
@@ -84,6 +80,20 @@ pub(super) fn parse_zoned(token: &str) -> Result<Span<u128>, TargetProblem> {
         (Some(_), Some(_)) => return Err(TargetProblem::ZoneRange),
     };
     Ok(Span { first: in_zone(span.first, index), last: in_zone(span.last, index) })
+}
+
+/// The two ends of a range. An interface's name may have dashes in it, so the one between the ends is that with an address
+/// behind it; where there is none, one with anything that is to be an address.
+fn ends(token: &str) -> (&str, Option<&str>) {
+    let is_address = |text: &str| text.split('%').next().is_some_and(|address| address.parse::<Ipv6Addr>().is_ok());
+    let mut dashes = token.match_indices('-').map(|(at, _)| (token.get(..at), token.get(at + 1..)));
+    if let Some((Some(first), last)) = dashes.find(|(_, last)| last.is_some_and(is_address)) {
+        return (first, last);
+    }
+    match token.split_once('-') {
+        Some((first, last)) if last.contains(':') => (first, Some(last)),
+        _ => (token, None),
+    }
 }
 
 /// The index of an interface, by its name or number; `None` where there is none, or none that is below 65,536.
@@ -227,6 +237,19 @@ mod tests {
             assert_eq!(of_socket(socket_address(address, 1)), address);
         }
         assert_eq!(of_socket("[::ffff:10.0.0.1]:5".parse().unwrap()), "10.0.0.1".parse::<IpAddr>().unwrap());
+    }
+
+    #[test]
+    fn a_range_on_an_interface_with_dashes_has_two_ends() {
+        for (token, expected) in [
+            ("fe80::5%br-x-fe80::8%br-x", ("fe80::5%br-x", Some("fe80::8%br-x"))),
+            ("fe80::5%br-x-y-fe80::8", ("fe80::5%br-x-y", Some("fe80::8"))),
+            ("fe80::5%br-x", ("fe80::5%br-x", None)),
+            ("fe80::5%lo-fe80::8%lo", ("fe80::5%lo", Some("fe80::8%lo"))),
+            ("fe80::5%lo-fe80:::8", ("fe80::5%lo", Some("fe80:::8"))),
+        ] {
+            assert_eq!(ends(token), expected, "{token}");
+        }
     }
 
     #[test]

@@ -64,10 +64,14 @@ fn each(targets: &TargetSet) -> impl Iterator<Item = Target<'_>> {
 }
 
 fn plain(targets: &TargetSet, out: &mut dyn Write) -> io::Result<()> {
-    each(targets).try_for_each(|target| match target {
-        Target::Address(address) => writeln!(out, "{}", Zoned(address)),
-        Target::Name(name) => writeln!(out, "{name}"),
-    })
+    each(targets).try_for_each(|target| writeln!(out, "{}", text(target)))
+}
+
+fn text(target: Target<'_>) -> String {
+    match target {
+        Target::Address(address) => Zoned(address).to_string(),
+        Target::Name(name) => name.to_owned(),
+    }
 }
 
 /// `{"targets_total": 2, "addresses": 1, "names": 1, "notes": [...], "targets": ["10.0.0.1", "web.example"]}`.
@@ -76,16 +80,17 @@ fn document(targets: &TargetSet, notes: &[String], out: &mut dyn Write) -> io::R
     write!(out, r#"{{"targets_total":{total},"addresses":{addresses},"names":{names},"notes":"#)?;
     serde_json::to_writer(&mut *out, notes)?;
     out.write_all(b",\"targets\":[")?;
-    let mut separator = "\n";
-    for target in each(targets) {
-        // Neither addresses nor names hold anything that JSON escapes.
-        match target {
-            Target::Address(address) => write!(out, "{separator}\"{}\"", Zoned(address))?,
-            Target::Name(name) => write!(out, "{separator}\"{name}\"")?,
-        }
-        separator = ",\n";
-    }
+    strings(each(targets).map(text), out)?;
     out.write_all(b"\n]}\n")
+}
+
+/// Strings in JSON, a line each. A name holds nothing that is escaped there, and an interface in a zone may.
+fn strings(texts: impl Iterator<Item = String>, out: &mut dyn Write) -> io::Result<()> {
+    for (number, text) in texts.enumerate() {
+        out.write_all(if number == 0 { b"\n" } else { b",\n" })?;
+        serde_json::to_writer(&mut *out, &text)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -110,6 +115,15 @@ mod tests {
         let mut none = Vec::new();
         document(&TargetSet::default(), &[], &mut none).unwrap();
         assert_eq!(serde_json::from_slice::<serde_json::Value>(&none).unwrap()["targets"], serde_json::json!([]));
+    }
+
+    #[test]
+    fn an_interface_of_any_name_makes_no_document_unreadable() {
+        let texts = ["fe80::1%d-a\"q".to_owned(), "10.0.0.1".to_owned()];
+        let mut out = b"[".to_vec();
+        strings(texts.iter().cloned(), &mut out).unwrap();
+        out.push(b']');
+        assert_eq!(serde_json::from_slice::<Vec<String>>(&out).unwrap(), texts);
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub(super) fn begin(args: &ScanArgs, work: Resume, context: Context) -> Result<N
     let feeds = feed::local(&context)?;
     let WithNote { rules, note } = work.rules.rules(feeds.as_ref())?;
     note.iter().for_each(|note| context.warn(note));
-    let vendors = args.oui.as_deref().map(|path| {
+    let vendors = work.rules.oui().map(|path| {
         Vendors::read(path).map_err(|error| {
             Failure::new(ExitCode::Usage, format!("--oui {} cannot be used", path.display())).because(error.to_string())
         })
@@ -75,14 +75,12 @@ impl LocalScan {
         let accepted = if finished.is_empty() {
             // Another process has to come to the same order.
             work.request.seed.get_or_insert_with(rand::random);
-            work.request = tokio::select! {
-                biased;
-                () = interrupts.next() => return Err(Failure::quiet(ExitCode::Cancelled)),
-                request = node.with_link_hosts(work.request) => request?,
-            };
-            session.client.scan(&work.request).await.map_err(|error| session.failure(&error))?
+            work.request = unless(interrupts.next(), node.with_link_hosts(work.request)).await?;
+            // It is admitted once the names that it excludes are resolved, which may take long.
+            let admitted = async { session.client.scan(&work.request).await.map_err(|error| session.failure(&error)) };
+            unless(interrupts.next(), admitted).await?
         } else {
-            node.resume(work.request.clone(), work.spec, finished).await?
+            unless(interrupts.next(), node.resume(work.request.clone(), work.spec, finished)).await?
         };
         warn_of(&accepted, context);
         let job_id = accepted.job_id;
@@ -104,6 +102,20 @@ impl LocalScan {
                 }
             }
         }
+    }
+}
+
+/// What `work` comes to, unless the scan is interrupted before it has begun.
+async fn unless<T>(
+    interrupted: impl Future<Output = ()>,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    tokio::select! {
+        biased;
+        () = interrupted => {
+            Err(Failure::new(ExitCode::Cancelled, "interrupted before the scan began: no target was asked anything"))
+        }
+        done = work => done,
     }
 }
 
@@ -197,6 +209,14 @@ mod tests {
 
     use super::*;
     use crate::cli::status::tests::original;
+
+    #[tokio::test]
+    async fn whatever_comes_before_a_scan_ends_at_an_interruption_with_a_word() {
+        let failure = unless(async {}, std::future::pending::<Result<(), Failure>>()).await.unwrap_err();
+        assert_eq!(failure.exit, ExitCode::Cancelled);
+        assert!(failure.to_string().contains("before the scan began"), "{failure}");
+        assert_eq!(unless(std::future::pending(), async { Ok(7) }).await.unwrap(), 7);
+    }
 
     #[test]
     fn a_scan_taken_up_again_keeps_what_was_not_probed_before() {

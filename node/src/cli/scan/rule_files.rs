@@ -1,4 +1,4 @@
-//! The files that a scan from this process knows services by, beside the program's own rules, so that the second half of an
+//! The files that a scan from this process knows services and vendors by, beside the program's own rules, so that the second half of an
 //! interrupted scan has the rules of the first.
 //!
 //! A saved scan keeps where they are and the BLAKE3 digest of what they hold, not the files themselves: a folder of
@@ -24,6 +24,8 @@ pub(super) struct RuleFiles {
     service_probes: Option<RuleFile>,
     /// The folder of the user's own rules of exposure.
     exposures: Option<RuleFile>,
+    /// The registry of hardware addresses.
+    oui: Option<RuleFile>,
 }
 
 /// Where flags say that the files are.
@@ -35,6 +37,8 @@ pub(super) struct Named<'a> {
     pub(super) service_probes: Option<&'a Path>,
     /// `--exposures`
     pub(super) exposures: Option<&'a Path>,
+    /// `--oui`
+    pub(super) oui: Option<&'a Path>,
 }
 
 /// A file or folder, and the digest of what is in it.
@@ -71,6 +75,7 @@ impl RuleFiles {
             fingerprints: named.fingerprints.map(|path| look(path, "xml")).transpose()?,
             service_probes: named.service_probes.map(|path| look(path, "")).transpose()?,
             exposures: named.exposures.map(|path| look(path, "toml")).transpose()?,
+            oui: named.oui.map(|path| look(path, "")).transpose()?,
         })
     }
 
@@ -98,7 +103,13 @@ impl RuleFiles {
             fingerprints: same(&self.fingerprints, named.fingerprints, "--fingerprints", "xml")?,
             service_probes: same(&self.service_probes, named.service_probes, "--service-probes", "")?,
             exposures: same(&self.exposures, named.exposures, "--exposures", "toml")?,
+            oui: same(&self.oui, named.oui, "--oui", "")?,
         })
+    }
+
+    /// Where the registry of hardware addresses is, if one was named.
+    pub(super) fn oui(&self) -> Option<&Path> {
+        self.oui.as_ref().map(|file| file.path.as_path())
     }
 
     /// The rules to know services by, where they are more than the program's own.
@@ -149,7 +160,7 @@ mod tests {
     use super::*;
 
     fn of<'a>(fingerprints: Option<&'a Path>, service_probes: Option<&'a Path>) -> Named<'a> {
-        Named { fingerprints, service_probes, exposures: None }
+        Named { fingerprints, service_probes, ..Named::default() }
     }
 
     #[test]
@@ -161,6 +172,19 @@ mod tests {
         assert_eq!(saved.again(Named::default()).unwrap(), saved);
         fs::write(folder.path().join("a.toml"), "# more").unwrap();
         assert!(saved.again(named).unwrap_err().what.contains("--exposures"));
+    }
+
+    #[test]
+    fn the_registry_of_vendors_is_taken_up_again_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let registry = folder.path().join("oui.txt");
+        fs::write(&registry, "AABBCC A\n").unwrap();
+        let saved = RuleFiles::named(Named { oui: Some(&registry), ..Named::default() }).unwrap();
+        let again = saved.again(Named::default()).unwrap();
+        assert_eq!(again.oui(), Some(fs::canonicalize(&registry).unwrap().as_path()));
+        fs::write(&registry, "AABBCC B\n").unwrap();
+        assert!(saved.again(Named::default()).unwrap_err().what.contains("--oui"));
+        assert_eq!(RuleFiles::default().oui(), None);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use pentora_scanner::nmap::{NmapError, NmapHosts, read_nmap};
 use pentora_scanner::port::PortSet;
 use pentora_scanner::target::{LinkRange, TargetError, TargetSet, decode_text, lines};
 
+use crate::cli::output::counted;
 use crate::failure::{ExitCode, Failure};
 
 /// Most bytes of lists taken together: four million addresses, one per line.
@@ -81,6 +82,17 @@ impl Texts {
         (!ports.is_empty()).then(|| ports.to_string())
     }
 
+    /// That hosts of nmap's files are no targets, if any are not.
+    fn without_link(&self) -> Option<String> {
+        let count = self.nmap.iter().map(|hosts| hosts.without_link).sum();
+        let first = self.nmap.iter().find_map(|hosts| hosts.first_without_link)?;
+        let hosts = counted(count, "host");
+        Some(format!(
+            "{hosts} of --from left out: {first} is an address of a link, and nmap does not say of which: write it \
+            as a target with its interface ({first}%eth0)"
+        ))
+    }
+
     /// Parses everything, with the targets and exclusions of the command line. With `sample`, so many addresses of each large
     /// IPv6 network are targets, by a seed.
     ///
@@ -101,6 +113,7 @@ impl Texts {
         }
         self.nmap.iter().for_each(|hosts| wanted.add_set(&hosts.targets));
         let (mut excluded, mut warnings) = (TargetSet::builder(), Vec::new());
+        warnings.extend(self.without_link());
         let mut leave_out = |text: &str, name: &str, what: String| {
             let mut own = TargetSet::builder();
             own.add_exclusions(text, name).map_err(refused)?;
@@ -125,8 +138,11 @@ impl Texts {
             (true, _) if self.nmap.is_empty() => {
                 Err(usage("no targets").next("name some (`pentora scan 192.168.1.0/24`), or a file of them (--file F)"))
             }
-            (true, _) => Err(usage("no targets: no host was up in what --from names")
-                .next("nmap tells who is up with -sn, or in any scan but -sL")),
+            (true, _) => Err(match self.without_link() {
+                Some(why) => usage(format!("no targets: {why}")),
+                None => usage("no targets: no host was up in what --from names")
+                    .next("nmap tells who is up with -sn, or in any scan but -sL"),
+            }),
             (false, true) => Err(usage("the exclusions leave no target")),
             (false, false) => Ok(Wanted { targets: left, excluded, links, warnings }),
         }
@@ -245,6 +261,20 @@ mod tests {
         let wanted = given.parse(&["10.0.1.0-2".into()], &[], None).unwrap();
         assert_eq!(wanted.targets.to_string(), "10.0.0.0,10.0.0.2/31,10.0.1.0,10.0.1.2");
         assert_eq!(wanted.excluded.count(), 2);
+    }
+
+    #[test]
+    fn hosts_of_nmap_without_a_link_are_left_out_with_a_warning() {
+        let of = |text: &str| {
+            let hosts = read_nmap(text.as_bytes(), "scan").unwrap();
+            Texts { nmap: vec![hosts], ..texts(&[], &[]) }.parse(&[], &[], None)
+        };
+        let link = "Host: fe80::1 ()\tStatus: Up\n";
+        let wanted = of(&format!("{link}Host: 10.0.0.3 ()\tStatus: Up\n")).unwrap();
+        assert_eq!(wanted.targets.to_string(), "10.0.0.3");
+        assert!(wanted.warnings[0].starts_with("1 host of --from left out: fe80::1 is"), "{:?}", wanted.warnings);
+        let refused = of(link).unwrap_err().to_string();
+        assert!(refused.contains("1 host of --from left out"), "{refused}");
     }
 
     #[test]

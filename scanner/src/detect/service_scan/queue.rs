@@ -2,7 +2,8 @@
 //!
 //! Hosts take turns, so that one with many ports holds up nobody, and no more ports of a host are asked at once than it has
 //! places for connections ([`super::super::occupancy`]). Of a host whose open ports may be no one's but a middlebox's, a
-//! handful is asked, and the rest waits for the scan's verdict. Of one that has listeners by the hundred and none that says
+//! handful is asked, and the rest waits for the scan's verdict; of one with dozens of open privileged ports, for the scan's
+//! end. Of one that has listeners by the hundred and none that says
 //! a word, the usual ports are asked first, and the others no more once enough of them were silent in a row.
 //!
 //! Pure: told what the scan finds and what asking came to.
@@ -14,7 +15,7 @@ use super::Open;
 use crate::detect::occupancy::PER_HOST;
 use crate::finding::{Finding, Observation, PortState};
 use crate::port::{Protocol, service_name};
-use crate::scan::middlebox::{self, HANDFUL};
+use crate::scan::middlebox::{self, HANDFUL, Privileged};
 
 /// After so many ports of a host in a row have not said a word, the usual ones first, the others are not asked.
 const SILENT_MAX: u32 = 32;
@@ -41,7 +42,10 @@ struct Host {
     ports: Option<Box<Ports>>,
     opened: u32,
     closed: u32,
+    privileged: Privileged,
     standing: Standing,
+    /// Whether nothing more is waited for.
+    is_released: bool,
     /// Ports that are being asked, and those that ever were.
     asked: u16,
     begun: u32,
@@ -113,7 +117,10 @@ impl PortQueue {
         let is_usual = service_name(open.port.number, open.port.protocol).is_some();
         self.waiting += 1;
         self.on_host((open.host.target_index, open.host.address), |host| {
-            host.opened += u32::from(open.port.protocol == Protocol::Tcp);
+            if open.port.protocol == Protocol::Tcp {
+                host.opened += 1;
+                host.privileged.note(open.port.number, PortState::Open);
+            }
             let ports = host.ports.get_or_insert_default();
             if is_usual { ports.usual.push_back(open) } else { ports.others.push_back(open) }
         })
@@ -147,6 +154,7 @@ impl PortQueue {
         let keys: Vec<HostKey> = self.hosts.keys().copied().collect();
         for key in keys {
             self.on_host(key, |host| {
+                host.is_released = true;
                 if host.standing == Standing::Unknown {
                     host.standing = Standing::Real;
                 }
@@ -201,8 +209,8 @@ impl Host {
     }
 
     fn may_ask(&self) -> bool {
-        let is_held = self.standing == Standing::Unknown && self.begun >= HANDFUL;
-        self.is_waiting() && usize::from(self.asked) < PER_HOST && !is_held
+        let is_doubtful = self.standing == Standing::Unknown || self.privileged.are_many() && !self.is_released;
+        self.is_waiting() && usize::from(self.asked) < PER_HOST && !(is_doubtful && self.begun >= HANDFUL)
     }
 
     fn drop_waiting(&mut self) -> usize {
@@ -269,6 +277,20 @@ mod tests {
         taken(&mut queue);
         queue.release();
         assert_eq!(taken(&mut queue).len(), 11, "without a verdict they are asked in the end");
+    }
+
+    #[test]
+    fn a_host_that_seems_real_and_has_too_many_privileged_ports_waits_for_the_end() {
+        let mut queue = PortQueue::default();
+        queue.hear(&finding(host(1), Observation::Cleared));
+        push_all(&mut queue, 1..34);
+        assert_eq!(taken(&mut queue).len(), HANDFUL as usize);
+        let mut ended = PortQueue::default();
+        ended.hear(&finding(host(1), Observation::Cleared));
+        push_all(&mut ended, 1..34);
+        ended.release();
+        assert_eq!(taken(&mut ended).len(), PER_HOST, "it was real after all");
+        assert_eq!(queue.hear(&finding(host(1), Observation::Middlebox)), 33 - HANDFUL as usize);
     }
 
     #[test]

@@ -127,6 +127,17 @@ fn a_given_rate_is_begun_with_and_a_ceiling_is_not() {
 }
 
 #[test]
+fn a_policed_host_of_few_ports_beside_fast_ones_lacks_none() {
+    for seed in 0..8 {
+        let (limit, limit_burst) = (Some((FIRST + 4, 20.0)), Some(5.0));
+        let mut net = Net { rtt: Duration::from_millis(1), limit, limit_burst, ..Net::default() };
+        let spec = ScanSpec { seed, ..spec("10.77.0.0/24", "1-20") };
+        let (_, open) = net.scan(spec, Box::new(OneGateway), RateCap::new(None));
+        assert!(recall(&open, &truth(FIRST, 256, 1..=20)) >= 1.0, "with seed {seed}");
+    }
+}
+
+#[test]
 fn a_host_behind_a_limit_of_its_own_is_found_whole_beside_fast_ones() {
     for (targets, count, ports, limit) in [
         ("10.77.0.0,10.77.0.4", 8, 20_000, 5000.0),

@@ -547,6 +547,38 @@ fn a_port_that_wants_to_be_asked_twice_in_one_flow_is_found_and_its_repeats_are_
 }
 
 #[test]
+fn a_host_all_of_whose_ports_want_to_be_asked_twice_in_one_flow_is_found() {
+    let address = IpAddr::from([10, 0, 0, 1]);
+    let both = BTreeSet::from([22, 80]);
+    let host = FakeHost { open: both.clone(), wary: both, ..FakeHost::default() };
+    let network = FakeNetwork { hosts: BTreeMap::from([(address, host)]), ..FakeNetwork::default() };
+    let mut scan = scan(spec("10.0.0.1,10.0.0.2", "22,80"));
+    let run = network.run(&mut scan);
+    assert_eq!(found(&run), BTreeSet::from([(address, 22), (address, 80)]));
+    assert_eq!(scan.round_trip(), Duration::ZERO, "what came late says nothing of the way");
+    assert!(run.elapsed < Duration::from_secs(8), "{:?}", run.elapsed);
+}
+
+#[test]
+fn a_host_to_which_this_machine_lets_nothing_out_was_not_probed() {
+    for (heard, told) in [(false, "send refused 1"), (true, "")] {
+        let mut scan = scan(ScanSpec { discovery: Vec::new(), ..spec("10.0.0.1", "22,80") });
+        let now = Duration::from_secs(1);
+        for port in 0..2 {
+            let Step::Send { probe, .. } = scan.poll(now, 10) else { panic!("nothing is sent") };
+            if heard && port == 1 {
+                scan.on_answer(now, probe, Answer::own(PortState::Closed, Reason::ConnRefused));
+            } else {
+                scan.on_refused_here(probe, Reason::AdminProhibited);
+            }
+        }
+        assert_eq!(scan.poll(now, 10), Step::Done);
+        let tally = scan.results().tally();
+        assert_eq!((tally.not_probed.to_string().as_str(), tally.probes_sent), (told, u64::from(heard)));
+    }
+}
+
+#[test]
 fn what_something_on_the_way_refuses_is_no_host_and_what_a_host_refuses_itself_is_one() {
     for (is_own_word, up) in [(false, 0), (true, 1)] {
         let mut scan = scan(ScanSpec { discovery: Vec::new(), ..spec("10.0.0.1", "22") });

@@ -31,7 +31,7 @@ use std::time::Duration;
 use self::host::{Host, HostPhase};
 use self::room::Known;
 pub use self::step::{Answer, Listen, Step};
-use crate::finding::{NotProbed, PortState};
+use crate::finding::{NotProbed, PortState, Reason};
 use crate::gate::{Gate, Stage, Verdict};
 use crate::neighbours::Neighbours;
 use crate::pace::RateCap;

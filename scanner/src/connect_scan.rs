@@ -31,7 +31,7 @@ use std::time::Duration;
 use self::host::{Host, HostPhase};
 use self::room::Known;
 pub use self::step::{Answer, Listen, Step};
-use crate::finding::{NotProbed, PortState};
+use crate::finding::{NotProbed, PortState, Reason};
 use crate::gate::{Gate, Stage, Verdict};
 use crate::neighbours::Neighbours;
 use crate::pace::RateCap;
@@ -246,7 +246,8 @@ impl ConnectScan {
         let were_lost = flight.attempt.lost_others(round_trip);
         let is_first = !self.measures.has_answer();
         // An answer to the kernel's repeat says how long that took at most, and nothing of what became of the first.
-        let is_late = round_trip >= repeat::AFTER && self.measures.rtt.timeout(host.scanned.address) < repeat::AFTER;
+        let is_overdue = flight.is_held || self.measures.rtt.timeout(host.scanned.address) < repeat::AFTER;
+        let is_late = round_trip >= repeat::AFTER && is_overdue;
         if is_late {
             host.repeats.answered();
         } else {
@@ -303,10 +304,30 @@ impl ConnectScan {
         self.settle(flight.host);
     }
 
+    /// A filter of this machine's own let a probe not out, and said so: its port is told with the reason where the host is up. A
+    /// host to which nothing got out was not probed.
+    pub fn on_refused_here(&mut self, probe: Key, reason: Reason) {
+        let Some(flight) = self.land(probe) else { return };
+        self.take_back(&flight);
+        if flight.is_question() {
+            return self.withdraw_question(&flight, false);
+        }
+        let Some(host) = self.hosts.get_mut(flight.host) else { return };
+        host.pending -= 1;
+        host.is_refused_here = true;
+        if let Some(position) = flight.position {
+            host.heard.mark_unreachable(position, reason);
+        }
+        self.note_trial(&flight, None);
+        self.settle(flight.host);
+    }
+
     /// A probe was not sent after all.
     fn take_back(&mut self, flight: &Flight) {
         self.results.tally.probes_sent -= 1;
         self.results.tally.retransmitted -= u64::from(flight.attempt.is_repeated() || flight.is_question());
+        let host = self.hosts.get_mut(flight.host).filter(|_| !flight.is_question());
+        host.into_iter().for_each(|host| host.sent = host.sent.saturating_sub(1));
     }
 
     /// Ways have been lost at a time: hosts to which `why` says that there is none any more, and that have not answered since, are

@@ -91,15 +91,15 @@ pub struct LeftOut {
     pub unresolved: Vec<UnresolvedName>,
     /// How many host names that were.
     pub unresolved_count: u64,
-    /// Addresses of names whose other addresses were asked; the first hundred.
+    /// Addresses of names whose other addresses were asked, and broadcast addresses; the first hundred.
     pub addresses: Vec<AddressLeftOut>,
 }
 
-/// One of several addresses of a host name, which could not be asked.
+/// One of several addresses of a host name, which could not be asked, or an address that is no host's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AddressLeftOut {
-    /// The name.
-    pub name: Arc<str>,
+    /// The name, where it is a name's.
+    pub name: Option<Arc<str>>,
     /// The address.
     pub address: IpAddr,
     /// Why it was not asked.
@@ -108,7 +108,10 @@ pub struct AddressLeftOut {
 
 impl fmt::Display for AddressLeftOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {} was not probed: {}", self.address, self.name, self.why)
+        match &self.name {
+            Some(name) => write!(f, "{} of {name} was not probed: {}", self.address, self.why),
+            None => write!(f, "{} was not probed: {}", self.address, self.why),
+        }
     }
 }
 
@@ -130,9 +133,9 @@ impl LeftOut {
         }
     }
 
-    /// Notes an address of a name whose other addresses are asked.
-    pub(crate) fn note_address(&mut self, name: &Arc<str>, address: IpAddr, why: &'static str) {
-        let one = AddressLeftOut { name: Arc::clone(name), address, why };
+    /// Notes an address of a name whose other addresses are asked, or one that is no host's.
+    pub(crate) fn note_address(&mut self, name: Option<&Arc<str>>, address: IpAddr, why: &'static str) {
+        let one = AddressLeftOut { name: name.cloned(), address, why };
         if self.addresses.len() < UNRESOLVED_MAX && !self.addresses.contains(&one) {
             self.addresses.push(one);
         }

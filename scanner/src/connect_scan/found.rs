@@ -52,6 +52,9 @@ impl ConnectScan {
         if self.begin_round(key) {
             return;
         }
+        if let Some(host) = self.hosts.get_mut(key).filter(|host| host.is_refused_here && host.sent == 0) {
+            host.not_sent.get_or_insert(NotProbed::SendRefused);
+        }
         self.account(key);
         let Some(mut host) = self.hosts.remove(key) else { return };
         if host.is_crowded_out {

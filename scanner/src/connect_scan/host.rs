@@ -18,6 +18,9 @@ pub(super) struct Host {
     pub(super) step: u32,
     /// How many of the discovery probes were sent.
     pub(super) discovery_sent: usize,
+    /// How many probes got out to it, and whether a filter of this machine's own has refused any.
+    pub(super) sent: u64,
+    pub(super) is_refused_here: bool,
     /// Probes in flight or waiting to be sent again, and banners being read.
     pub(super) pending: u32,
     /// Whether it waits in line for its next probe.
@@ -74,6 +77,8 @@ impl Host {
             phase: HostPhase::Resolving,
             step: 0,
             discovery_sent: 0,
+            sent: 0,
+            is_refused_here: false,
             pending: 0,
             queued: false,
             up: None,

@@ -67,7 +67,6 @@ impl ConnectScan {
             && host.repeats.are_worth_it()
             && self.plan.spec().timing != Timing::Fast
             && self.limits.tries != Some(1)
-            && self.measures.has_answer()
     }
 
     /// Holds it.

@@ -142,6 +142,7 @@ impl ConnectScan {
         self.pace.connections().sent(now, timeout, attempt.number, &mut attempt.history);
         self.measures.note_try(attempt);
         let host = self.hosts.get_mut(flight.host)?;
+        host.sent += 1;
         host.rounds.tries.sent(attempt.number);
         host.own.sent(now, timeout, attempt);
         self.results.tally.probes_sent += 1;

@@ -26,11 +26,13 @@ pub enum NotProbed {
     GivenUp,
     /// The kernel had no room for one more neighbour.
     NeighboursFull,
+    /// It is the broadcast address of a link of this node's own: all hosts there and none, so that it is told and not counted.
+    Broadcast,
 }
 
 impl NotProbed {
     /// Every reason; positions are codes that are written to disk, so new ones come last.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::NoRoute,
         Self::GatewaySilent,
         Self::InterfaceDown,
@@ -40,6 +42,7 @@ impl NotProbed {
         Self::WindowOver,
         Self::GivenUp,
         Self::NeighboursFull,
+        Self::Broadcast,
     ];
 
     /// The reason's code, as written to disk.
@@ -67,6 +70,7 @@ impl NotProbed {
             Self::WindowOver => "window-over",
             Self::GivenUp => "given-up",
             Self::NeighboursFull => "neighbours-full",
+            Self::Broadcast => "broadcast",
         }
     }
 
@@ -83,6 +87,7 @@ impl NotProbed {
             Self::WindowOver => "time over",
             Self::GivenUp => "unit given up",
             Self::NeighboursFull => "table of neighbours full",
+            Self::Broadcast => "broadcast address of its link",
         }
     }
 

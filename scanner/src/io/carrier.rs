@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::raw::netlink::TCP;
 use super::reach::Reach;
 use crate::target::TargetSet;
 
@@ -56,7 +57,7 @@ impl Carrier {
 /// Whether a route to some of the targets leads over a link that carries nothing and that was not waited for yet. No longer so once
 /// the wait `is_over`.
 fn is_awaited(targets: &TargetSet, is_over: bool) -> bool {
-    let reach = Reach::now();
+    let reach = Reach::now(TCP);
     let down: BTreeSet<IpNet> = reach.iter().flat_map(Reach::down).collect();
     let of_targets: Vec<IpNet> = reach.iter().flat_map(|reach| reach.down_to(targets)).collect();
     IN_VAIN.lock().unwrap_or_else(PoisonError::into_inner).is_awaited(&down, &of_targets, is_over)

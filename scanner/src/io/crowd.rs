@@ -94,7 +94,8 @@ mod tests {
 
     fn route(to: &str, kind: u8, interface: u32, gateway: Option<&str>) -> RouteEntry {
         let gateway = gateway.map(|gateway| gateway.parse().unwrap());
-        RouteEntry { to: to.parse().unwrap(), table: 254, kind, gateway, interface, metric: 0, source: None, mtu: None }
+        let (to, others) = (to.parse().unwrap(), Vec::new());
+        RouteEntry { to, table: 254, kind, gateway, interface, others, metric: 0, source: None, mtu: None }
     }
 
     fn link(interface: u32, flags: u32) -> LinkEntry {

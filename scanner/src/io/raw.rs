@@ -36,7 +36,7 @@ pub use self::netlink::read_netlink;
 use self::receiver::Receiver;
 use self::ring::{Family, Ring};
 use self::routes::Network;
-pub(in crate::io) use self::routes::first_target;
+pub(in crate::io) use self::routes::{BROADCAST, first_target};
 use self::sender::{Ends, Sender};
 use self::transmit::Transmitter;
 use self::unit::Waiting;

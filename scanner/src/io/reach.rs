@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::raw::first_target;
-use super::raw::netlink::{self, LinkEntry, RouteEntry};
+use super::raw::netlink::{self, LinkEntry, RouteAsker, RouteEntry, RuleEntry};
+use super::raw::{BROADCAST, first_target};
 use crate::finding::{NotProbed, NotProbedCounts};
 use crate::plan::Plan;
 use crate::target::{Target, TargetSet};
@@ -24,40 +24,117 @@ pub(super) const UNICAST: u8 = 1;
 /// The routes that lead anywhere or nowhere, the most particular first.
 #[derive(Debug)]
 pub(super) struct Reach {
-    routes: Vec<(IpNet, Option<NotProbed>)>,
+    routes: Vec<(IpNet, Lead)>,
+    /// What rules may lead another way, where the kernel is asked for each address.
+    ruled: Vec<IpNet>,
+    ways: Hops,
+    /// Whether some way leads nowhere, and whether one does so for the silence of a gateway.
+    is_amiss: bool,
+    has_silent_gateway: bool,
+    asker: Option<RouteAsker>,
+    protocol: u8,
+}
+
+/// Where a route leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lead {
+    /// One way, and why it leads nowhere if that is so.
+    One(Option<NotProbed>),
+    /// Several ways, of which the kernel chooses one for each address.
+    Several,
+}
+
+/// What is known of interfaces and neighbours.
+#[derive(Debug)]
+struct Hops {
+    carrying: Vec<u32>,
+    silent: Vec<(u32, IpAddr)>,
+}
+
+impl Hops {
+    fn why(&self, interface: u32, gateway: Option<IpAddr>) -> Option<NotProbed> {
+        if !self.carrying.contains(&interface) {
+            return Some(NotProbed::InterfaceDown);
+        }
+        gateway.filter(|gateway| self.silent.contains(&(interface, *gateway))).map(|_| NotProbed::GatewaySilent)
+    }
+
+    fn of_route(&self, route: &RouteEntry) -> Option<NotProbed> {
+        (route.kind == UNICAST).then(|| self.why(route.interface, route.gateway)).flatten()
+    }
 }
 
 impl Reach {
-    /// As the kernel's tables are now; `None` where every route leads somewhere, or where they cannot be read.
-    pub(super) fn now() -> Option<Self> {
+    /// As the kernel's tables are now, for packets of this protocol; `None` where every route leads somewhere, or where they cannot
+    /// be read.
+    pub(super) fn now(protocol: u8) -> Option<Self> {
         let (links, routes) = (netlink::links().ok()?, netlink::routes().ok()?);
         let silent = netlink::silent_neighbours().ok()?;
-        let reach = Self::of(&links, routes, |interface, address| silent.contains(&(interface, address)));
-        reach.routes.iter().any(|(_, why)| why.is_some()).then_some(reach)
+        let reach = Self::of(&links, routes, silent, &netlink::rules().unwrap_or_default(), protocol);
+        reach.is_amiss.then(|| Self { asker: RouteAsker::new().ok(), ..reach })
     }
 
-    fn of(links: &[LinkEntry], mut routes: Vec<RouteEntry>, is_silent: impl Fn(u32, IpAddr) -> bool) -> Self {
+    fn of(
+        links: &[LinkEntry],
+        mut routes: Vec<RouteEntry>,
+        silent: Vec<(u32, IpAddr)>,
+        rules: &[RuleEntry],
+        protocol: u8,
+    ) -> Self {
+        let carrying = links.iter().filter(|link| link.carries()).map(|link| link.interface).collect();
+        let ways = Hops { carrying, silent };
         let rank = |table: u32| TABLES.iter().position(|known| *known == table);
+        // Rules may choose any table.
+        routes.retain(|route| !rules.is_empty() || rank(route.table).is_some());
+        let of_others = |route: &RouteEntry| -> Vec<_> {
+            route.others.iter().filter_map(|(interface, gateway)| ways.why(*interface, *gateway)).collect()
+        };
+        let amiss: Vec<NotProbed> =
+            routes.iter().flat_map(|route| ways.of_route(route).into_iter().chain(of_others(route))).collect();
         routes.retain(|route| rank(route.table).is_some());
         routes.sort_by_key(|route| (rank(route.table), std::cmp::Reverse(route.to.prefix_len()), route.metric));
-        let carries = |interface| links.iter().any(|link| link.interface == interface && link.carries());
-        let why = |route: &RouteEntry| match route.gateway {
-            _ if route.kind != UNICAST => None,
-            _ if !carries(route.interface) => Some(NotProbed::InterfaceDown),
-            Some(gateway) if is_silent(route.interface, gateway) => Some(NotProbed::GatewaySilent),
-            _ => None,
+        let lead = |route: &RouteEntry| match route.others.is_empty() {
+            true => Lead::One(ways.of_route(route)),
+            false => Lead::Several,
         };
-        Self { routes: routes.iter().map(|route| (route.to, why(route))).collect() }
+        Self {
+            routes: routes.iter().map(|route| (route.to, lead(route))).collect(),
+            ruled: rules.iter().map(|rule| rule.to).collect(),
+            is_amiss: !amiss.is_empty(),
+            has_silent_gateway: amiss.contains(&NotProbed::GatewaySilent),
+            ways,
+            asker: None,
+            protocol,
+        }
     }
 
     /// Why no probe reaches an address; `None` where one may.
     pub(super) fn not_probed(&self, address: IpAddr) -> Option<NotProbed> {
-        self.routes.iter().find(|(to, _)| to.contains(&address))?.1
+        let lead = match self.ruled.iter().any(|to| to.contains(&address)) {
+            true => Lead::Several,
+            false => self.routes.iter().find(|(to, _)| to.contains(&address))?.1,
+        };
+        match lead {
+            Lead::One(why) => why,
+            Lead::Several => {
+                // The choice depends on the source, which depends on the first choice.
+                let source = self.ask(address, None)?.source;
+                self.ways.of_route(&self.ask(address, source)?)
+            }
+        }
+    }
+
+    /// The route that the kernel takes to an address; `None` where it has none, or does not say. Addresses of a link are not asked
+    /// for: without their interface they have no route.
+    fn ask(&self, address: IpAddr, source: Option<IpAddr>) -> Option<RouteEntry> {
+        let is_of_link = matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
+        let asker = self.asker.as_ref().filter(|_| !is_of_link)?;
+        asker.route_to(address, self.protocol, source).ok().flatten()
     }
 
     /// The routes that lead over an interface that carries nothing.
     pub(super) fn down(&self) -> impl Iterator<Item = IpNet> {
-        self.routes.iter().filter(|(_, why)| *why == Some(NotProbed::InterfaceDown)).map(|(to, _)| *to)
+        self.routes.iter().filter(|(_, lead)| *lead == Lead::One(Some(NotProbed::InterfaceDown))).map(|(to, _)| *to)
     }
 
     /// Those of them that lead to some of the targets.
@@ -66,16 +143,22 @@ impl Reach {
         self.down().filter(move |to| first_target(targets, *to).is_some_and(is_down))
     }
 
-    fn has_silent_gateway(&self) -> bool {
-        self.routes.iter().any(|(_, why)| *why == Some(NotProbed::GatewaySilent))
-    }
-
-    /// How many of a unit's addresses no probe reached, and of those that its silent names stand for (`named`). Of `hosts_up`,
-    /// those that cannot all be among the others have answered before the way to them was lost.
-    pub(super) fn count(&self, plan: &Plan, range: Range<u64>, named: &[IpAddr], hosts_up: u64) -> NotProbedCounts {
+    /// How many of a unit's addresses no probe reached, and of its silent names (`named`) those of which it reached no address. Of
+    /// `hosts_up`, those that cannot all be among the others have answered before the way to them was lost.
+    pub(super) fn count(
+        &self,
+        plan: &Plan,
+        range: Range<u64>,
+        named: &[Vec<IpAddr>],
+        hosts_up: u64,
+    ) -> NotProbedCounts {
         let (mut counts, mut reached) = (NotProbedCounts::default(), 0_u64);
         let mut of_names = NotProbedCounts::default();
-        named.iter().filter_map(|address| self.not_probed(*address)).for_each(|why| of_names.add(why, 1));
+        let of_name = |addresses: &Vec<IpAddr>| {
+            let all: Option<Vec<_>> = addresses.iter().map(|address| self.not_probed(*address)).collect();
+            all?.first().copied()
+        };
+        named.iter().filter_map(of_name).for_each(|why| of_names.add(why, 1));
         for index in range {
             let why = match plan.target(index) {
                 Some(Target::Address(address)) => self.not_probed(address),
@@ -87,6 +170,24 @@ impl Reach {
             }
         }
         counts.less(hosts_up.saturating_sub(reached)).and(&of_names)
+    }
+}
+
+/// The broadcast addresses of this machine's links, read when somebody first asks.
+#[derive(Debug, Default)]
+pub(super) struct Broadcasts(Option<Vec<IpAddr>>);
+
+impl Broadcasts {
+    /// Why an address was refused that the kernel says there is no way to for us.
+    pub(super) fn reason_of(&mut self, why: NotProbed, address: IpAddr) -> NotProbed {
+        if why != NotProbed::NoRoute || address.is_ipv6() {
+            return why;
+        }
+        let all = self.0.get_or_insert_with(|| {
+            let routes = netlink::routes().unwrap_or_default();
+            routes.iter().filter(|route| route.kind == BROADCAST).map(|route| route.to.addr()).collect()
+        });
+        if all.contains(&address) { NotProbed::Broadcast } else { why }
     }
 }
 
@@ -105,7 +206,9 @@ impl Gateways {
         let rank = |table: u32| TABLES.iter().position(|known| *known == table);
         routes.retain(|route| rank(route.table).is_some());
         routes.sort_by_key(|route| (rank(route.table), std::cmp::Reverse(route.to.prefix_len()), route.metric));
-        let gateway = |route: &RouteEntry| route.gateway.map(|gateway| (route.interface, gateway));
+        // Which of several takes an address is not known here.
+        let one = |route: &RouteEntry| route.gateway.filter(|_| route.others.is_empty());
+        let gateway = |route: &RouteEntry| one(route).map(|gateway| (route.interface, gateway));
         Self(routes.iter().map(|route| (route.to, gateway(route))).collect())
     }
 
@@ -125,8 +228,9 @@ const GATEWAYS_EVERY: u8 = 10;
 const SILENT_MIN: u8 = 4;
 
 /// The ways of a unit while it runs: whether one that led somewhere does no more.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Ways {
+    protocol: u8,
     carrying: Vec<u32>,
     looked_at: Option<Duration>,
     looks: u8,
@@ -158,6 +262,12 @@ pub(super) struct Lost {
 }
 
 impl Ways {
+    /// Those of packets of this protocol.
+    pub(super) fn new(protocol: u8) -> Self {
+        let (down, silent) = (Doubt::default(), Doubt::default());
+        Self { protocol, carrying: Vec::new(), looked_at: None, looks: 0, down, silent }
+    }
+
     /// Looks, if it is time; `Some` where a way is lost.
     pub(super) fn look(&mut self, now: Duration) -> Option<Lost> {
         if self.looked_at.is_some_and(|at| now < at + LOOK_EVERY) {
@@ -170,13 +280,13 @@ impl Ways {
         }
         self.down.note(now, !self.carrying.iter().all(carries));
         if self.down.looks >= LOOKS_MIN {
-            return Reach::now().map(|reach| Lost { reach, since: self.down.since });
+            return Reach::now(self.protocol).map(|reach| Lost { reach, since: self.down.since });
         }
         self.looks = (self.looks + 1) % GATEWAYS_EVERY;
         if self.looks > 0 {
             return None;
         }
-        let reach = Reach::now().filter(Reach::has_silent_gateway);
+        let reach = Reach::now(self.protocol).filter(|reach| reach.has_silent_gateway);
         self.silent.note(now, reach.is_some());
         let is_lost = self.silent.looks >= SILENT_MIN;
         reach.filter(|_| is_lost).map(|reach| Lost { reach, since: self.silent.since })
@@ -188,20 +298,23 @@ impl Ways {
 pub(super) struct Asked {
     plan: Plan,
     range: Range<u64>,
+    protocol: u8,
 }
 
 impl Asked {
-    pub(super) fn new(plan: &Plan, range: &Range<u64>) -> Self {
-        Self { plan: plan.clone(), range: range.start..range.end.min(plan.target_count()) }
+    pub(super) fn new(plan: &Plan, range: &Range<u64>, protocol: u8) -> Self {
+        Self { plan: plan.clone(), range: range.start..range.end.min(plan.target_count()), protocol }
     }
 
     /// How many of the unit's targets no probe reached although the kernel took them, `named` being the addresses of names that
     /// are silent; asked only where nothing answers.
-    pub(super) fn unreached(&self, hosts_up: u64, named: &[IpAddr]) -> NotProbedCounts {
+    pub(super) fn unreached(&self, hosts_up: u64, named: &[Vec<IpAddr>]) -> NotProbedCounts {
         if hosts_up >= self.range.end - self.range.start {
             return NotProbedCounts::default();
         }
-        Reach::now().map(|reach| reach.count(&self.plan, self.range.clone(), named, hosts_up)).unwrap_or_default()
+        Reach::now(self.protocol)
+            .map(|reach| reach.count(&self.plan, self.range.clone(), named, hosts_up))
+            .unwrap_or_default()
     }
 }
 
@@ -210,6 +323,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::io::raw::netlink::TCP;
     use crate::spec::ScanSpec;
 
     /// Flags of an interface that is up and has a carrier.
@@ -217,7 +331,8 @@ mod tests {
 
     fn route(to: &str, table: u32, kind: u8, interface: u32, gateway: Option<&str>) -> RouteEntry {
         let gateway = gateway.map(|gateway| gateway.parse().unwrap());
-        RouteEntry { to: to.parse().unwrap(), table, kind, gateway, interface, metric: 0, source: None, mtu: None }
+        let (to, others) = (to.parse().unwrap(), Vec::new());
+        RouteEntry { to, table, kind, gateway, interface, others, metric: 0, source: None, mtu: None }
     }
 
     fn link(interface: u32, flags: u32) -> LinkEntry {
@@ -236,11 +351,12 @@ mod tests {
             route("10.1.0.128/25", 7, UNICAST, 1, None),
         ];
         let silent: IpAddr = "10.0.0.2".parse().unwrap();
-        let reach = Reach::of(&links, routes, |interface, address| interface == 1 && address == silent);
+        let reach = Reach::of(&links, routes, vec![(1, silent)], &[], TCP);
         let why = |address: &str| reach.not_probed(address.parse().unwrap());
         assert_eq!((why("10.0.0.9"), why("8.8.8.8"), why("10.2.0.7"), why("fd00::1")), (None, None, None, None));
-        assert_eq!(why("10.1.0.200"), Some(NotProbed::GatewaySilent), "tables chosen by rules are not looked at");
+        assert_eq!(why("10.1.0.200"), Some(NotProbed::GatewaySilent), "no rule chooses the other table");
         assert_eq!(why("10.2.0.8"), Some(NotProbed::InterfaceDown));
+        assert!(reach.has_silent_gateway);
 
         let spec = ScanSpec {
             partitions: vec!["10.0.0.0/30,10.1.0.0/30,10.2.0.0/29".parse().unwrap()],
@@ -250,7 +366,12 @@ mod tests {
         assert_eq!(reach.count(&plan, 0..16, &[], 0).to_string(), "gateway silent 4, interface down 7");
         assert_eq!(reach.count(&plan, 0..16, &[], 5).total(), 11, "five others may have answered");
         assert_eq!(reach.count(&plan, 0..16, &[], 7).total(), 9, "two must have been reached before");
-        let named = ["10.1.0.9".parse().unwrap(), "10.0.0.9".parse().unwrap()];
-        assert_eq!(reach.count(&plan, 0..0, &named, 1).to_string(), "gateway silent 1", "a name behind it as well");
+        let named = ["10.1.0.9,10.1.0.10", "10.0.0.9", "10.1.0.9,10.0.0.9"]
+            .map(|addresses| addresses.split(',').map(|address| address.parse().unwrap()).collect());
+        assert_eq!(
+            reach.count(&plan, 0..0, &named, 1).to_string(),
+            "gateway silent 1",
+            "a name of which all lie there"
+        );
     }
 }

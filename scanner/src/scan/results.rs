@@ -9,7 +9,7 @@ use crate::finding::{Finding, HostState, Mac, NotProbed, Observation, PortState,
 use crate::port::Port;
 use crate::tally::{LeftOut, Tally};
 
-/// Addresses of names kept for the question whether there was a way to them: half a megabyte.
+/// Names whose addresses are kept for the question whether there was a way to them: a few megabytes.
 const SILENT_NAMES_MAX: usize = 32_768;
 
 /// The results of a scan so far.
@@ -21,8 +21,8 @@ pub struct Results {
     pub(crate) left_out: LeftOut,
     /// The targets that are several hosts, until all of these are settled.
     several: BTreeMap<u64, Several>,
-    /// Addresses of names that have not answered.
-    pub(crate) silent_names: Vec<IpAddr>,
+    /// The addresses of each name that has not answered, without those that could not be asked.
+    pub(crate) silent_names: Vec<Vec<IpAddr>>,
 }
 
 /// A name that stands for several addresses.
@@ -30,8 +30,10 @@ pub struct Results {
 struct Several {
     /// Its hosts that are not settled.
     left: usize,
-    /// Whether any of them could be asked.
-    is_probed: bool,
+    /// How many of them could be asked.
+    probed: usize,
+    /// Those of them that have not answered.
+    silent: Vec<IpAddr>,
 }
 
 impl Results {
@@ -52,11 +54,18 @@ impl Results {
         &self.left_out
     }
 
-    /// A host that a name stands for alone has not answered, which may be for want of a way to it.
+    /// A host that a name stands for has not answered, which may be for want of a way to it.
     pub(crate) fn note_silent_name(&mut self, host: &ScannedHost) {
-        let is_alone = host.name.is_some() && !self.several.contains_key(&host.target_index);
-        if is_alone && self.silent_names.len() < SILENT_NAMES_MAX {
-            self.silent_names.push(host.address);
+        match self.several.get_mut(&host.target_index) {
+            Some(several) => several.silent.push(host.address),
+            None if host.name.is_some() => self.keep_silent(vec![host.address]),
+            None => {}
+        }
+    }
+
+    fn keep_silent(&mut self, addresses: Vec<IpAddr>) {
+        if self.silent_names.len() < SILENT_NAMES_MAX {
+            self.silent_names.push(addresses);
         }
     }
 
@@ -114,25 +123,33 @@ impl Results {
     pub(crate) fn note_settled(&mut self, host: &ScannedHost, not_sent: Option<NotProbed>) {
         if let Some(several) = self.several.get_mut(&host.target_index) {
             several.left -= 1;
-            several.is_probed |= not_sent.is_none();
+            several.probed += usize::from(not_sent.is_none());
             if let (Some(why), Some(name)) = (not_sent, &host.name) {
-                self.left_out.note_address(name, host.address, why.words());
+                self.left_out.note_address(Some(name), host.address, why.words());
             }
             if several.left > 0 {
                 return;
             }
-            let is_probed = several.is_probed;
-            self.several.remove(&host.target_index);
+            let Several { probed, silent, .. } = self.several.remove(&host.target_index).expect("just looked at");
             self.tally.targets_done += 1;
             match not_sent {
-                Some(why) if !is_probed => self.tally.not_probed.add(why, 1),
+                Some(why) if probed == 0 => self.leave(why, host.address),
+                _ if silent.len() == probed => self.keep_silent(silent),
                 _ => {}
             }
             return;
         }
         self.tally.targets_done += 1;
         if let Some(why) = not_sent {
-            self.tally.not_probed.add(why, 1);
+            self.leave(why, host.address);
+        }
+    }
+
+    /// A target could not be asked. A broadcast address is no host that could be missed.
+    pub(crate) fn leave(&mut self, why: NotProbed, address: IpAddr) {
+        match why {
+            NotProbed::Broadcast => self.left_out.note_address(None, address, why.words()),
+            why => self.tally.not_probed.add(why, 1),
         }
     }
 
@@ -162,10 +179,11 @@ impl Results {
                         allowed.truncate(1);
                     } else {
                         let why = NotProbed::OutOfScope.words();
-                        refused.iter().for_each(|address| self.left_out.note_address(&name, *address, why));
+                        refused.iter().for_each(|address| self.left_out.note_address(Some(&name), *address, why));
                     }
                     if allowed.len() > 1 {
-                        self.several.insert(host.target_index, Several { left: allowed.len(), is_probed: false });
+                        self.several
+                            .insert(host.target_index, Several { left: allowed.len(), probed: 0, silent: Vec::new() });
                     }
                     return allowed;
                 }
@@ -239,6 +257,36 @@ mod tests {
         assert_eq!(left, ["fd00::1", "10.0.0.1"], "each once");
         results.note_settled(&ScannedHost { name: None, ..named(3) }, Some(NotProbed::NoRoute));
         assert_eq!((results.tally.targets_done, results.tally.not_probed.total()), (3, 2));
+    }
+
+    #[test]
+    fn a_broadcast_address_is_told_and_no_host_that_is_missed() {
+        let mut results = Results::default();
+        let host = ScannedHost { address: "10.0.0.255".parse().unwrap(), name: None, ..named(1) };
+        results.note_settled(&host, Some(NotProbed::Broadcast));
+        assert!(results.tally.not_probed.is_empty() && results.tally.targets_done == 1);
+        let told: Vec<_> = results.left_out.addresses.iter().map(ToString::to_string).collect();
+        assert_eq!(told, ["10.0.0.255 was not probed: broadcast address of its link"]);
+    }
+
+    #[test]
+    fn a_name_is_silent_when_none_of_its_addresses_that_could_be_asked_answers() {
+        let mut results = Results::default();
+        let both = addresses(&["10.0.0.1", "fd00::1"]);
+        // What becomes of each: silent, heard, or not sent.
+        for (index, ends) in [(1, "ss"), (2, "sh"), (3, "sn"), (4, "nn")] {
+            results.resolve(&named(index), Ok(both.clone()), false, |_| true);
+            for (address, end) in both.iter().zip(ends.chars()) {
+                let host = ScannedHost { address: *address, ..named(index) };
+                if end == 's' {
+                    results.note_silent_name(&host);
+                }
+                results.note_settled(&host, (end == 'n').then_some(NotProbed::NoRoute));
+            }
+        }
+        results.note_silent_name(&ScannedHost { address: both[1], ..named(5) });
+        results.note_silent_name(&ScannedHost { name: None, ..named(6) });
+        assert_eq!(results.silent_names, [both.clone(), both[..1].to_vec(), both[1..].to_vec()]);
     }
 
     #[test]

@@ -48,7 +48,7 @@ impl SynScan {
                     self.targets.push_back(target);
                     self.line.push_back(index);
                 }
-                Err(why) => self.skip(why),
+                Err(why) => self.skip(index, why),
             }
         }
     }
@@ -114,8 +114,10 @@ impl SynScan {
     }
 
     /// A target that is not sent anything.
-    fn skip(&mut self, why: Option<NotProbed>) {
-        why.into_iter().for_each(|why| self.results.tally.not_probed.add(why, 1));
+    fn skip(&mut self, index: u64, why: Option<NotProbed>) {
+        if let (Some(why), Some(PlanTarget::Address(address))) = (why, self.plan.target(index)) {
+            self.results.leave(why, address);
+        }
         self.targets.push_back(Target::done());
         self.results.tally.targets_done += 1;
         self.slide();

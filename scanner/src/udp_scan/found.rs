@@ -10,7 +10,7 @@ use crate::finding::{NotProbed, PortState, Reason, printable_banner};
 use crate::port::Port;
 use crate::scan::{Attempt, Unanswered};
 use crate::slot_map::Key;
-use crate::target::of_socket;
+use crate::target::{of_socket, without_zone};
 
 /// Most bytes of an answer that are handed on: what fits one frame, which all that is asked for does.
 const ANSWER_BYTES_MAX: usize = 1472;
@@ -67,7 +67,8 @@ impl UdpScan {
         let Some(host) = self.by_address.get(&address).copied() else { return };
         let Some(position) = self.asked_position(host, to.port()) else { return };
         // Only the host itself knows that nothing listens; anyone else forbids.
-        let is_own = by.is_none_or(|by| by.to_canonical() == address);
+        // It does not say on which link it is.
+        let is_own = by.is_none_or(|by| by.to_canonical() == without_zone(address));
         if known.state == PortState::Closed && !is_own {
             known.state = PortState::Filtered;
         }

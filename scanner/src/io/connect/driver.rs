@@ -65,8 +65,13 @@ impl Driver for Sockets {
                     unit.passages.sent(now, to);
                 }
                 Err(error) => {
+                    let verdict = match socket::verdict_of_begin(&error, self.open.len()) {
+                        #[cfg(target_os = "linux")]
+                        Verdict::NotSent(why) => Verdict::NotSent(unit.broadcasts.reason_of(why, to.ip())),
+                        verdict => verdict,
+                    };
                     // Nothing is connected that could be listened to.
-                    on_verdict(unit, now, probe, &socket::verdict_of_begin(&error, self.open.len()));
+                    on_verdict(unit, now, probe, &verdict);
                 }
             },
             Step::Close { probe } => {
@@ -116,7 +121,7 @@ impl Sockets {
         let listen = unit.and_then(|unit| {
             unit.take_socket(probe);
             #[cfg(target_os = "linux")]
-            if matches!(&verdict, Verdict::Answer(answer) if answer.is_own_word) {
+            if matches!(&verdict, Verdict::Answer(answer) | Verdict::Refused(answer) if answer.is_own_word) {
                 unit.passages.heard(now, to);
             }
             on_verdict(unit, now, probe, &verdict)
@@ -166,7 +171,8 @@ impl Sockets {
 /// Tells a scan how a probe ended; returns what to listen to.
 fn on_verdict(unit: &mut Unit, now: Duration, probe: Key, verdict: &Verdict) -> Option<Listen> {
     match verdict {
-        Verdict::Answer(answer) => return unit.scan.on_answer(now, probe, *answer),
+        Verdict::Answer(answer) | Verdict::Refused(answer) => return unit.scan.on_answer(now, probe, *answer),
+        Verdict::RefusedHere(reason) => unit.scan.on_refused_here(probe, *reason),
         Verdict::SelfConnected => unit.scan.on_misfire(probe),
         Verdict::Exhausted => unit.scan.on_exhausted(now, probe),
         Verdict::NotSent(why) => unit.scan.on_not_sent(probe, *why),

@@ -236,5 +236,5 @@ impl Passage {
 
 /// Whether a port that was asked again has answered, whatever it said.
 fn is_answered(socket: &Socket, to: SocketAddr) -> bool {
-    matches!(socket::verdict(socket, to, 1), Verdict::Answer(answer) if answer.is_own_word)
+    matches!(socket::verdict(socket, to, 1), Verdict::Answer(answer) | Verdict::Refused(answer) if answer.is_own_word)
 }

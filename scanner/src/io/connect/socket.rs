@@ -31,6 +31,10 @@ pub(in crate::io) enum Verdict {
     Nothing,
     /// It never began: this machine has no way to send it.
     NotSent(NotProbed),
+    /// An ICMP error came while the kernel still tries: within the call that began the attempt, from a machine near by.
+    Refused(Answer),
+    /// Such an error came from this machine itself, whose own filter let the attempt not out.
+    RefusedHere(Reason),
 }
 
 /// A socket that can [`begin`] to connect to addresses of the family of `to`.
@@ -54,7 +58,9 @@ pub(in crate::io) fn begin(socket: &Socket, to: SocketAddr) -> io::Result<()> {
 pub(in crate::io) fn verdict(socket: &Socket, to: SocketAddr, sockets_open: usize) -> Verdict {
     match socket.connect(&to.into()) {
         Err(error) => match errno(&error) {
-            Errno::EALREADY | Errno::EINPROGRESS | Errno::EINTR => Verdict::Pending,
+            // The kernel goes on after an error that met it within the call, and would be told the same a second later.
+            Errno::EALREADY | Errno::EINPROGRESS => refused_meanwhile(socket, to).unwrap_or(Verdict::Pending),
+            Errno::EINTR => Verdict::Pending,
             Errno::EISCONN => connected(socket, to),
             _ => refused(socket, to).unwrap_or_else(|| verdict_of(&error, sockets_open)),
         },
@@ -76,9 +82,7 @@ fn connected(socket: &Socket, to: SocketAddr) -> Verdict {
 /// a closed port.
 #[cfg(target_os = "linux")]
 fn refused(socket: &Socket, to: SocketAddr) -> Option<Verdict> {
-    let Refusal { reason, by } = refusal::read(socket)?;
-    let is_own_word = by.is_some_and(|by| by.to_canonical() == to.ip().to_canonical());
-    Some(Verdict::Answer(Answer { state: PortState::Filtered, reason, is_own_word }))
+    refusal::read(socket).map(|refusal| Verdict::Answer(answer_of(&refusal, to)))
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -86,11 +90,38 @@ fn refused(_: &Socket, _: SocketAddr) -> Option<Verdict> {
     None
 }
 
+/// What an ICMP error says about an attempt that goes on. One in this machine's own name about another is a filter's on the way
+/// out; but for that of a neighbour who does not answer, which the kernel tells in its own name as well.
+#[cfg(target_os = "linux")]
+fn refused_meanwhile(socket: &Socket, to: SocketAddr) -> Option<Verdict> {
+    let refusal = refusal::read(socket)?;
+    let answer = answer_of(&refusal, to);
+    let own = socket.local_addr().ok().and_then(|own| own.as_socket());
+    let is_ours = own.is_some_and(|own| refusal.by == Some(own.ip().to_canonical()));
+    if is_ours && !answer.is_own_word && refusal.reason != Reason::HostUnreach {
+        return Some(Verdict::RefusedHere(refusal.reason));
+    }
+    Some(Verdict::Refused(answer))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn refused_meanwhile(_: &Socket, _: SocketAddr) -> Option<Verdict> {
+    None
+}
+
+#[cfg(target_os = "linux")]
+fn answer_of(Refusal { reason, by }: &Refusal, to: SocketAddr) -> Answer {
+    let is_own_word = by.is_some_and(|by| by.to_canonical() == to.ip().to_canonical());
+    Answer { state: PortState::Filtered, reason: *reason, is_own_word }
+}
+
 /// Whether a socket with this verdict has to be closed instead of being used again.
 pub(in crate::io) fn is_connected(verdict: &Verdict) -> bool {
     match verdict {
         Verdict::Answer(answer) => answer.state == PortState::Open,
+        // Or, of a refused one, be connected yet: the kernel still tries.
         Verdict::SelfConnected | Verdict::Nothing | Verdict::Pending => true,
+        Verdict::Refused(_) | Verdict::RefusedHere(_) => true,
         Verdict::Exhausted | Verdict::NotSent(_) => false,
     }
 }

@@ -14,7 +14,9 @@ use crate::io::clock;
 use crate::io::crowd::Crowd;
 use crate::io::delivery::Delivery;
 #[cfg(target_os = "linux")]
-use crate::io::reach::{Asked, Lost, Ways};
+use crate::io::raw::netlink::TCP;
+#[cfg(target_os = "linux")]
+use crate::io::reach::{Asked, Broadcasts, Lost, Ways};
 use crate::io::reactor::Driven;
 use crate::io::resolve::Found;
 use crate::neighbours::Neighbours;
@@ -35,6 +37,8 @@ pub(super) struct Unit {
     #[cfg(target_os = "linux")]
     ways: Ways,
     #[cfg(target_os = "linux")]
+    pub(super) broadcasts: Broadcasts,
+    #[cfg(target_os = "linux")]
     crowd: Crowd,
     #[cfg(target_os = "linux")]
     pub(super) passages: Passages,
@@ -52,7 +56,7 @@ impl Unit {
     ) -> (Self, UnitScan) {
         let (delivery, handle) = Delivery::new(task.cancel, task.range.end - task.range.start);
         #[cfg(target_os = "linux")]
-        let asked = Asked::new(&plan, &task.range);
+        let asked = Asked::new(&plan, &task.range, TCP);
         #[cfg(target_os = "linux")]
         let carrier = Carrier::new(clock::now(), plan.target_set());
         let scan = ConnectScan::new(plan, task.range, task.permit, task.pace).with_neighbours(neighbours);
@@ -62,7 +66,9 @@ impl Unit {
             #[cfg(target_os = "linux")]
             asked,
             #[cfg(target_os = "linux")]
-            ways: Ways::default(),
+            ways: Ways::new(TCP),
+            #[cfg(target_os = "linux")]
+            broadcasts: Broadcasts::default(),
             #[cfg(target_os = "linux")]
             crowd: Crowd::default(),
             #[cfg(target_os = "linux")]

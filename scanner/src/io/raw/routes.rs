@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 
 use ipnet::IpNet;
 
-use super::netlink::{self, LinkEntry, RouteEntry};
+use super::netlink::{self, LinkEntry, RouteEntry, RuleEntry};
 use super::policy;
 use crate::finding::NotProbed;
 use crate::packet::arp::Mac;
@@ -18,11 +18,13 @@ use crate::packet::template::Template;
 use crate::syn_scan::{Routes, Way};
 use crate::target::TargetSet;
 
-/// Tables that every packet is looked up in, first to last (linux/rtnetlink.h): local, main, default.
-const TABLES: [u32; 3] = [255, 254, 253];
+/// Tables that every packet is looked up in, first to last (linux/rtnetlink.h): local, what rules refuse by themselves, main, default.
+const TABLES: [u32; 4] = [255, netlink::NO_TABLE, 254, 253];
 /// Kinds of route: to somewhere, to this machine itself.
-const UNICAST: u8 = 1;
+pub(super) const UNICAST: u8 = 1;
 pub(super) const LOCAL: u8 = 2;
+/// To all hosts of a link.
+pub(in crate::io) const BROADCAST: u8 = 3;
 /// Flags of an interface (linux/if.h): up, without ARP.
 const UP: u32 = 0x1;
 const NO_ARP: u32 = 0x80;
@@ -111,9 +113,11 @@ impl Network {
             return Err("link-local addresses");
         }
         let links = netlink::links().map_err(|_refused| "interfaces that cannot be listed")?;
-        let routes = netlink::routes().map_err(|_refused| "routes that cannot be read")?;
+        let mut routes = netlink::routes().map_err(|_refused| "routes that cannot be read")?;
+        let rules = policy::rules()?;
+        routes.extend(rules.iter().filter_map(RuleEntry::refusal));
         let mut network = Self::build(targets, routes, &links)?;
-        policy::check(&network, targets)?;
+        policy::check(&network, targets, &rules)?;
         for entry in netlink::neighbours().unwrap_or_default() {
             if network.table.interfaces.contains(&entry.interface) {
                 let known = (entry.mac, entry.is_fixed);
@@ -167,8 +171,14 @@ impl Network {
         sample: IpAddr,
         links: &[LinkEntry],
     ) -> Result<Result<Way, NotProbed>, &'static str> {
+        if route.kind == BROADCAST {
+            return Ok(Err(NotProbed::Broadcast));
+        }
         if !matches!(route.kind, UNICAST | LOCAL) || sample.is_multicast() {
             return Ok(Err(NotProbed::NoRoute));
+        }
+        if !route.others.is_empty() {
+            return Err("addresses behind several routers at once");
         }
         let is_local = route.kind == LOCAL;
         let entry = links.iter().find(|link| link.interface == route.interface);
@@ -255,7 +265,7 @@ mod tests {
 
     fn entry(to: &str, table: u32, kind: u8, interface: u32) -> RouteEntry {
         let (to, source) = (to.parse().unwrap(), Some("127.0.0.1".parse().unwrap()));
-        RouteEntry { to, table, kind, gateway: None, interface, metric: 0, source, mtu: None }
+        RouteEntry { to, table, kind, gateway: None, interface, others: Vec::new(), metric: 0, source, mtu: None }
     }
 
     fn link(interface: u32, kind: u16, flags: u32) -> LinkEntry {
@@ -279,7 +289,11 @@ mod tests {
         assert_eq!(name("127.0.1.1").as_deref(), Some("if2"));
         assert_eq!(name("127.0.3.4").as_deref(), Some("if1"), "this machine itself");
         let no_route = Err(NotProbed::NoRoute);
-        assert_eq!((way("127.0.2.1"), way("127.0.3.255")), (no_route, no_route), "refused, and a broadcast");
+        assert_eq!(
+            (way("127.0.2.1"), way("127.0.3.255")),
+            (no_route, Err(NotProbed::Broadcast)),
+            "refused, and no host"
+        );
         assert_eq!((way("127.9.0.1"), way("::1")), (no_route, no_route));
     }
 
@@ -291,6 +305,32 @@ mod tests {
         assert!(built(&[]).is_some());
         assert_eq!(built(&[link(1, libc::ARPHRD_NONE, UP | RUNNING)]), None);
         assert!(Network::read(&"a.example".parse().unwrap()).is_err());
+    }
+
+    #[test]
+    fn what_a_rule_refuses_by_itself_has_no_route_but_this_machine_does() {
+        let links = [link(1, libc::ARPHRD_LOOPBACK, UP | RUNNING), link(2, libc::ARPHRD_NONE, UP | RUNNING)];
+        let rule = RuleEntry { to: "127.0.2.0/23".parse().unwrap(), is_of_flows: false, refuses: true };
+        let other = RuleEntry { refuses: false, ..rule };
+        let mut routes = vec![
+            entry("127.0.0.0/16", 254, UNICAST, 2),
+            entry("127.0.2.0/24", 254, UNICAST, 2),
+            entry("127.0.3.4/32", 255, LOCAL, 1),
+        ];
+        routes.extend([rule, other].iter().filter_map(RuleEntry::refusal));
+        let network = Network::build(&"127.0.0.0/16".parse().unwrap(), routes, &links).unwrap();
+        let why = |address: &str| network.table.way(address.parse().unwrap()).err();
+        assert_eq!((why("127.0.2.1"), why("127.0.3.3")), (Some(NotProbed::NoRoute), Some(NotProbed::NoRoute)));
+        assert_eq!((why("127.0.1.1"), why("127.0.3.4")), (None, None));
+    }
+
+    #[test]
+    fn what_several_routers_lead_to_is_left_to_the_kernel() {
+        let several = RouteEntry { others: vec![(2, None)], ..entry("127.0.0.0/8", 254, 1, 1) };
+        let links = [link(1, libc::ARPHRD_NONE, UP | RUNNING), link(2, libc::ARPHRD_NONE, UP | RUNNING)];
+        let built = |targets: &str| Network::build(&targets.parse().unwrap(), vec![several.clone()], &links).err();
+        assert_eq!(built("127.0.0.1"), Some("addresses behind several routers at once"));
+        assert_eq!(built("10.0.0.1"), None, "the route is not theirs");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What the thread of the UDP engine does for its units: gathers what their scans say into batches, and tells them what has
 //! arrived.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use nix::sys::epoll::Epoll;
@@ -80,9 +81,13 @@ impl Datagrams {
     /// Sends what has been gathered.
     fn flush(&mut self, key: Key, unit: &mut Unit) {
         let place = |outgoing: &Outgoing| (outgoing.to.is_ipv4(), outgoing.lane);
+        let mut refused: Vec<(u8, Incoming)> = Vec::new();
+        // The kernel would choose a link for these, any of those that there are.
+        for outgoing in self.outbox.extract_if(.., |outgoing| lacks_zone(outgoing.to)) {
+            refused.push((outgoing.lane, Incoming::NotSent { to: outgoing.to, why: NotProbed::NoRoute }));
+        }
         self.outbox.sort_by_key(place);
         let watch = Watch { epoll: &self.epoll, name: key.to_bits() };
-        let mut refused: Vec<(u8, Incoming)> = Vec::new();
         for part in self.outbox.chunk_by(|a, b| place(a) == place(b)) {
             unit.sockets.send(watch, part, |outgoing: &Outgoing, why: NotProbed| {
                 refused.push((outgoing.lane, Incoming::NotSent { to: outgoing.to, why }));
@@ -92,4 +97,9 @@ impl Datagrams {
         refused.into_iter().for_each(|(lane, incoming)| unit.hear(now, lane, incoming));
         self.outbox.clear();
     }
+}
+
+/// Whether an address is one of a link, and it is not said of which: so a name may have it.
+fn lacks_zone(to: SocketAddr) -> bool {
+    matches!(to, SocketAddr::V6(to) if to.scope_id() == 0 && to.ip().is_unicast_link_local())
 }

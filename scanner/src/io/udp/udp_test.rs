@@ -217,3 +217,32 @@ fn errors_over_ipv6_and_of_the_way_are_read_as_well() {
         assert_eq!(outcome.unwrap().progress.tally.targets_done, 2);
     });
 }
+
+#[test]
+fn a_closed_port_of_a_link_local_address_is_told_by_the_host_itself() {
+    let far = || ip("addr add fe80::77/64 dev cable1 nodad");
+    let near = || ip("addr add fe80::1/64 dev cable0 nodad");
+    cable::with_a_cable(far, near, || {
+        let index = nix::net::if_::if_nametoindex("cable0").unwrap();
+        wait_for_ipv6(&format!("[fe80::77%{index}]:9"));
+        wait_until_refused(&format!("[fe80::77%{index}]:9"));
+        let (records, _) = finish(engine().scan(task(spec("fe80::77%cable0", "U:4001-4002"))).unwrap());
+        let closed = (PortState::Closed, Reason::PortUnreach);
+        assert_eq!(states(&records[0]), BTreeMap::from([(4001, closed), (4002, closed)]));
+    });
+}
+
+#[test]
+fn an_address_of_a_link_that_is_not_named_has_no_route() {
+    let mut targets = crate::target::TargetSet::builder();
+    targets.add_address("fe80::77".parse().unwrap());
+    let spec = ScanSpec { partitions: vec![targets.build().unwrap()], ..spec("127.0.0.1", "U:4001-4003") };
+    cable::with_a_cable(
+        || {},
+        || ip("addr add fe80::1/64 dev cable0 nodad"),
+        move || {
+            let tally = finish(engine().scan(task(spec)).unwrap()).1.unwrap().progress.tally;
+            assert_eq!((tally.probes_sent, tally.not_probed.to_string().as_str()), (0, "no route 1"));
+        },
+    );
+}

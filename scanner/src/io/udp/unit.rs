@@ -14,7 +14,8 @@ use crate::io::carrier::Carrier;
 use crate::io::clock;
 use crate::io::crowd::Crowd;
 use crate::io::delivery::Delivery;
-use crate::io::reach::{Asked, Lost, Ways};
+use crate::io::raw::netlink::UDP;
+use crate::io::reach::{Asked, Broadcasts, Lost, Ways};
 use crate::io::reactor::Driven;
 use crate::io::resolve::Found;
 use crate::neighbours::Neighbours;
@@ -62,6 +63,7 @@ pub(super) struct Unit {
     /// What to ask the kernel about at the end.
     asked: Asked,
     ways: Ways,
+    broadcasts: Broadcasts,
     crowd: Crowd,
     pub(super) carrier: Carrier,
     delivery: Delivery,
@@ -81,7 +83,7 @@ impl Unit {
         let is_discovery = first.as_ref().is_some_and(|first| first.is_discovery);
         let in_turn = plan.spec().network_rate_pps.is_some() || plan.spec().host_rate_pps.is_some();
         let merge = Merge::new(task.range.start, is_discovery, is_fed);
-        let asked = Asked::new(&plan, &task.range);
+        let asked = Asked::new(&plan, &task.range, UDP);
         let carrier = Carrier::new(clock::now(), plan.target_set());
         let scan = UdpScan::new(plan, task.range, task.permit, task.pace, is_fed, secret);
         let first = first.map(|First { scan, cancel, .. }| FirstPart { scan, cancel, outcome: None, is_read: false });
@@ -93,7 +95,8 @@ impl Unit {
             in_turn,
             ready: Vec::new(),
             asked,
-            ways: Ways::default(),
+            ways: Ways::new(UDP),
+            broadcasts: Broadcasts::default(),
             crowd: Crowd::default(),
             carrier,
             delivery,
@@ -201,7 +204,9 @@ impl Unit {
             Incoming::Error { to, by, state, reason } => {
                 self.scan.on_heard(now, lane, Heard::Error { to, by, state, reason });
             }
-            Incoming::NotSent { to, why } => self.scan.on_not_sent(to, why),
+            Incoming::NotSent { to, why } => {
+                self.scan.on_not_sent(to, self.broadcasts.reason_of(why, to.ip()));
+            }
         }
     }
 }

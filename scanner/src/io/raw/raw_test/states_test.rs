@@ -71,6 +71,62 @@ fn a_firewalls_answers_are_told_alike_by_both_engines() {
 }
 
 #[test]
+fn a_refusal_that_comes_within_the_call_is_read_at_the_only_try() {
+    let (has_rules_in, has_rules) = sync_channel(1);
+    let far = move || {
+        std::fs::write("/proc/sys/net/ipv4/icmp_ratelimit", "0").unwrap();
+        has_rules_in.send(nft(RULES)).unwrap();
+    };
+    with_a_cable_to(far, move || {
+        if !has_rules.recv().unwrap() {
+            eprintln!("skipped: no nft here");
+            return;
+        }
+        let mut task = task("10.77.0.1", "3001-3005,3007", EngineChoice::Connect);
+        task.spec = Arc::new(ScanSpec { discovery: Vec::new(), retries: Some(0), ..(*task.spec).clone() });
+        let (records, _) = finish(engine().scan(task).unwrap());
+        let known: Vec<_> = records[0].ports.iter().map(|port| (port.port, port.state, port.reason)).collect();
+        let refused = [
+            (3001, Reason::PortUnreach),
+            (3002, Reason::AdminProhibited),
+            (3003, Reason::AdminProhibited),
+            (3004, Reason::NetUnreach),
+            (3005, Reason::HostUnreach),
+            (3007, Reason::ProtoUnreach),
+        ];
+        assert_eq!(known, refused.map(|(port, reason)| (port, PortState::Filtered, reason)), "the host says so itself");
+    });
+}
+
+#[test]
+fn what_a_filter_of_this_machine_refuses_is_no_answer_and_was_not_probed() {
+    const OWN: &str = "table ip f {
+      chain out {
+        type filter hook output priority 0; policy accept;
+        tcp dport 3009 reject with icmp type admin-prohibited
+      }
+    }";
+    with_a_cable(|| {
+        if !nft(OWN) {
+            eprintln!("skipped: no nft here");
+            return;
+        }
+        let scanned = |ports: &str| {
+            let (records, outcome) = finish(engine().scan(task("10.77.0.0/31", ports, EngineChoice::Connect)).unwrap());
+            (records, outcome.unwrap().progress.tally)
+        };
+        let (records, tally) = scanned("3009");
+        assert_eq!((records.len(), tally.probes_sent), (0, 0));
+        assert_eq!(tally.not_probed.to_string(), "send refused 2");
+        let (records, tally) = scanned("2080,3009");
+        let known: Vec<_> = records[0].ports.iter().map(|port| (port.port, port.state, port.reason)).collect();
+        let refused = (3009, PortState::Filtered, Reason::AdminProhibited);
+        assert_eq!(known, [(2080, PortState::Open, Reason::SynAck), refused]);
+        assert!(tally.not_probed.is_empty(), "{}", tally.not_probed);
+    });
+}
+
+#[test]
 fn a_cable_that_is_pulled_in_the_middle_leaves_ports_unknown_and_none_filtered() {
     for choice in [EngineChoice::Raw, EngineChoice::Connect] {
         let (pull, pulled) = sync_channel::<()>(1);

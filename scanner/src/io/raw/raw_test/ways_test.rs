@@ -36,6 +36,71 @@ fn what_rules_of_this_machine_route_goes_by_connections_and_says_so() {
         ip("rule add to 10.66.0.0/24 lookup 102");
         let unit = engine().scan(task("10.66.0.0/30", "2022", EngineChoice::Auto)).unwrap();
         assert_eq!(unit.note, RULES, "only a rule leads there");
+        ip("rule add ipproto icmp lookup 101");
+        assert_eq!(note_of("10.77.0.0/30"), (None, TcpScan::Syn), "nothing of that is sent");
+        ip("rule add ipproto tcp dport 22 lookup 101");
+        assert_eq!(note_of("10.77.0.0/30"), (RULES, TcpScan::Connect), "one port goes another way");
+    });
+}
+
+#[test]
+fn the_broadcast_address_of_a_link_is_no_host_that_was_missed() {
+    with_a_cable(|| {
+        for (ports, choice) in
+            [("2022", EngineChoice::Raw), ("2022", EngineChoice::Connect), ("U:4001", EngineChoice::Raw)]
+        {
+            let (_, outcome) = finish(engine().scan(task("10.9.0.2,10.9.0.255", ports, choice)).unwrap());
+            let outcome = outcome.unwrap();
+            let tally = outcome.progress.tally;
+            assert_eq!((tally.targets_done, tally.not_probed.to_string().as_str()), (2, ""), "{choice} {ports}");
+            let told: Vec<_> = outcome.left_out.addresses.iter().map(ToString::to_string).collect();
+            assert_eq!(told, ["10.9.0.255 was not probed: broadcast address of its link"], "{choice} {ports}");
+        }
+    });
+}
+
+#[test]
+fn what_a_rule_refuses_has_no_route_also_with_raw_packets_alone() {
+    with_a_cable(|| {
+        ip("rule add to 10.77.0.4/30 unreachable");
+        let (records, outcome) = finish(engine().scan(task("10.77.0.0/29", "2022", EngineChoice::Raw)).unwrap());
+        assert_eq!(records.len(), 4);
+        assert_eq!(outcome.unwrap().progress.tally.not_probed.to_string(), "no route 4");
+    });
+}
+
+#[test]
+fn what_an_ipsec_policy_covers_goes_by_connections_and_says_so() {
+    with_a_cable(|| {
+        let policy = "xfrm policy add dir out src 0.0.0.0/0 dst 10.77.0.0/25 tmpl src 10.9.0.1 dst 10.9.0.2 proto esp mode tunnel";
+        let added = std::process::Command::new("ip").args(policy.split(' ')).status().unwrap();
+        if !added.success() {
+            eprintln!("skipped: no IPsec here");
+            return;
+        }
+        assert_eq!(note_of("10.77.0.128/30"), (None, TcpScan::Syn));
+        let unit = engine().scan(task("10.77.0.0/30", "2022", EngineChoice::Auto)).unwrap();
+        assert_eq!(unit.note, Some("addresses that IPsec policies of this machine cover"));
+        ip("xfrm policy flush");
+    });
+}
+
+#[test]
+fn behind_a_silent_gateway_that_a_rule_chooses_or_the_kernel_of_several_nobody_was_probed() {
+    let far = || ip("route add local 10.51.0.0/24 dev lo");
+    with_a_cable_to(far, || {
+        let scanned = |targets: &str, ports: &str| {
+            let (records, outcome) = finish(engine().scan(task(targets, ports, EngineChoice::Auto)).unwrap());
+            (records.len(), outcome.unwrap().progress.tally.not_probed.to_string())
+        };
+        ip("route add 10.50.0.0/24 via 10.9.0.99 table 100");
+        ip("rule add to 10.50.0.0/24 lookup 100");
+        assert_eq!(scanned("10.50.0.0/29", "2022"), (0, "gateway silent 8".to_owned()));
+        assert_eq!(scanned("10.50.0.0/29", "U:161"), (0, "gateway silent 8".to_owned()));
+        ip("route add 10.51.0.0/24 nexthop via 10.9.0.2 nexthop via 10.9.0.99");
+        let (up, not_probed) = scanned("10.51.0.0/27", "2022");
+        assert!(up > 0, "{not_probed}");
+        assert_eq!(not_probed, format!("gateway silent {}", 32 - up));
     });
 }
 

@@ -230,9 +230,10 @@ mod tests {
     #[test]
     fn a_request_names_its_host_once_and_one_of_http_1_0_need_not() {
         let ill = |version, hosts: &[&'static str]| {
-            let hosts = hosts.iter().map(|host| (header::HOST, HeaderValue::from_static(host)));
             let mut headers = HeaderMap::new();
-            headers.extend(hosts.map(|(name, value)| (Some(name), value)));
+            for host in hosts {
+                headers.append(header::HOST, HeaderValue::from_static(host));
+            }
             wrongly_addressed(version, &headers).map(|error| error.into_response().status().as_u16())
         };
         assert_eq!(ill(Version::HTTP_11, &["n1:8080"]), None);

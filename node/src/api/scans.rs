@@ -135,7 +135,7 @@ mod tests {
     fn a_body_of_more_values_than_may_be_is_refused_before_one_of_them_is_made_and_a_long_text_is_not() {
         let read =
             |body: &str| read_json::<ScanRequest>(body.as_bytes()).map_err(|error| error.into_response().status());
-        let list = |count: usize| format!(r#"{{"targets":[{}""]}}"#, r#""",""#.repeat(count));
+        let list = |count: usize| format!(r#"{{"targets":[{}""]}}"#, "\"\",".repeat(count));
         assert_eq!(read(&list(ITEMS_MAX)).unwrap_err(), StatusCode::PAYLOAD_TOO_LARGE);
         assert_eq!(read(&list(ITEMS_MAX / 2)).unwrap().targets.len(), ITEMS_MAX / 2 + 1);
         let nested = format!(r#"{{"targets":{}"#, "[".repeat(ITEMS_MAX + 1));

@@ -242,8 +242,9 @@ fn outcomes() -> BTreeSet<String> {
         }
         other => vec![format!("{} done", other.name())],
     };
-    // Met only with a thousand jobs, or as many tokens or feeds as there may be: `cases_test`. Or by another release.
-    let rare = ["queue_full", "schedules_full", "keeps_full", "newer_than_log", "incompatible"];
+    // Met only with a thousand jobs, or as many tokens or feeds as there may be: `cases_test`. Or with a full audit log: `audit`. Or by
+    // another release.
+    let rare = ["queue_full", "schedules_full", "keeps_full", "rate_limited", "newer_than_log", "incompatible"];
     let codes = Refusal::CODES.iter().filter(|code| !rare.contains(*code));
     let refused = codes.map(|code| format!("refused: {code}"));
     let statuses = JobStatus::NAMES.iter().map(|status| format!("a job is {status}"));

@@ -41,7 +41,6 @@ mod shares;
 mod strangers;
 mod stream;
 mod tokens;
-mod trail;
 mod waiting;
 
 use std::sync::Arc;
@@ -64,7 +63,6 @@ pub use departure::Departure;
 use freshness::MIN_INDEX_WITHIN;
 pub use listen::{Bounds, HangUp, serve, serve_meanwhile};
 pub use problem::ApiError;
-pub use trail::Trail;
 pub use waiting::waiting;
 
 use crate::coordinator::{WorkSessions, soft_state};
@@ -78,6 +76,7 @@ use crate::rpc::proposer::Proposer;
 use crate::sign_in::SignIn;
 use crate::tls::Fingerprint;
 use crate::traces::Traces;
+use crate::trail::Trail;
 
 /// How long another node's soft state is waited for; documents do without it after that.
 const SOFT_WITHIN: Duration = Duration::from_millis(300);

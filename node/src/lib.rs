@@ -43,5 +43,6 @@ pub mod signing;
 pub mod spec;
 pub mod tls;
 pub mod traces;
+pub mod trail;
 pub mod work_protocol;
 pub mod worker;

@@ -37,7 +37,7 @@ pub use self::rule::{
     is_rule_name,
 };
 pub use self::submission::{
-    Arrangement, Finished, OrderedJob, SPEC_INLINE_BYTES_MAX, SpecRef, StoredChunk, Submission,
+    Arrangement, ENTRY_BYTES_MAX, Finished, OrderedJob, SPEC_INLINE_BYTES_MAX, SpecRef, StoredChunk, Submission,
 };
 pub use self::unit::{UnitKey, UnitRange};
 use crate::id::{ClusterId, Digest, JobId, NodeId, TokenId};
@@ -497,7 +497,3 @@ pub enum Command {
         node: NodeId,
     },
 }
-
-/// The largest command that the log takes, encoded, in bytes. Ours: with its heading it must fit into one frame between
-/// peers, of 256 KiB; a submission with an inline spec and the needs of 256 partitions does.
-pub const ENTRY_BYTES_MAX: usize = 192 << 10;

@@ -22,7 +22,7 @@ use crate::command::{Command, ENTRY_BYTES_MAX, Proposal, Refusal, Response};
 use crate::config::Config;
 use crate::id::NodeId;
 use crate::leadership::{Heard, Leadership, Word};
-use crate::network::{Class, Duplex, Ends, Factory, Transport, refuse, serve, spawn_owned};
+use crate::network::{Class, Duplex, Ends, Factory, Transport, refuse, serve};
 use crate::raft_types::Member;
 use crate::state::State;
 use crate::store::machine::{self, Shared};
@@ -157,7 +157,7 @@ impl Raft {
         let raft = Openraft::new(node, openraft_config, factory, log, machine)
             .await
             .map_err(|error| StartError::Core(error.to_string()))?;
-        let (changed, changes, watching) = watch_changes(&raft, config.profile.election_max());
+        let (changed, changes, watching) = status::watch_changes(&raft, config.profile.election_max());
         let (config, heard) = (Arc::new(config), Arc::new(Heard::new(changed)));
         let part = Part::Inside { raft, staging, closed, slowness, _watching: watching };
         Ok(Self { part, shared, node, config, heard, changes })
@@ -460,33 +460,6 @@ impl Raft {
 
 /// How long the store may take to close after the core has stopped: a snapshot that is being built goes on to its end.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Counts changes of what [`Raft::status`] tells of role, leader, term and membership.
-///
-/// The whole picture is followed, which is what `status` shows. The core has a smaller one of what changes rarely, but tells that first, and
-/// it lacks that a quorum answered, without which a new leader takes no proposals: who looked at that and then at the status would see
-/// what was before, and wait for a change that has come already.
-fn watch_changes(
-    raft: &Openraft,
-    election_max: Duration,
-) -> (watch::Sender<u64>, watch::Receiver<u64>, Arc<AbortOnDropHandle<()>>) {
-    let (changed, changes) = watch::channel(0u64);
-    let count = changed.clone();
-    let mut core = raft.metrics();
-    let watching = spawn_owned(async move {
-        let mut told = status::standing(&core.borrow_watched(), election_max);
-        while core.changed().await.is_ok() {
-            let now = status::standing(&core.borrow_watched(), election_max);
-            if now != told {
-                told = now;
-                count.send_modify(|count| *count = count.wrapping_add(1));
-            }
-        }
-        // The core has ended: whoever waits should look now.
-        count.send_modify(|count| *count = count.wrapping_add(1));
-    });
-    (changed, changes, Arc::new(AbortOnDropHandle::new(watching)))
-}
 
 /// How long a membership change may take: two commits, and the learner's first contact.
 const MEMBERSHIP_TIMEOUT: Duration = Duration::from_secs(10);

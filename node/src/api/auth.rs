@@ -20,11 +20,11 @@ use super::places::Place;
 use super::register::Waiting;
 use super::routes::Route;
 use super::sessions::{self, LOGIN};
-use super::trail::UNASKED;
 use super::{Access, ApiError, Node};
 use crate::join::token::{Credential, JoinToken};
 use crate::masked::masked;
 use crate::sign_in::{Fault, Word, is_jwt, is_person};
+use crate::trail::{Trail, UNASKED};
 
 /// Where a request came from, in words; put beside it by whoever took it off a socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -378,7 +378,7 @@ const GONE: u16 = 499;
 
 /// Notes what came of an order when it is dropped.
 struct Outcome<'a> {
-    trail: &'a super::Trail,
+    trail: &'a Trail,
     author: Author,
     action: String,
     object: String,

@@ -9,7 +9,7 @@ use pentora_scanner::engine::{Engine, EngineConfig};
 
 use super::serve::{Refusals, StreamServices, Whereabouts};
 use crate::access;
-use crate::api::{self, Access, Served, Trail};
+use crate::api::{self, Access, Served};
 use crate::coordinator::{Coordinator, CoordinatorConfig, WorkSessions};
 use crate::failure::{ExitCode, Failure};
 use crate::feeds::FeedStore;
@@ -23,6 +23,7 @@ use crate::rpc::calls::Calls;
 use crate::rpc::proposer::Proposer;
 use crate::schedules::Schedules;
 use crate::traces::Traces;
+use crate::trail::Trail;
 use crate::worker::{Context, Fence, Permits, Rest, Skew, Units, Worker};
 
 /// What a running node consists of, by its handles.

@@ -128,7 +128,7 @@ impl Reply {
         let is_not_done = problem.is_some_and(|problem| {
             let is_told = problem.extra.get("not_done").and_then(serde_json::Value::as_bool) == Some(true);
             // Said before anything is begun.
-            is_told || ["busy", "behind"].contains(&problem.code.as_str())
+            is_told || ["busy", "behind", "starting", "not_joined"].contains(&problem.code.as_str())
         });
         Self { status, retry_after, body: stream::once(async move { Ok(Bytes::from(said)) }).boxed(), is_not_done }
     }

@@ -16,9 +16,9 @@ use pentora_raft::{NodeId, Raft, Refusal, Response, TokenId};
 
 use super::tries::Tries;
 use super::{AdmissionRequest, Membership, Question, Reply, Welcome, token};
-use crate::api::Trail;
 use crate::member_address::MemberAddress;
 use crate::rpc::proposer::{Proposer, Unavailable};
+use crate::trail::Trail;
 
 /// How long a token that is not known here is waited for: it may have been made on another member a moment ago.
 const TOKEN_KNOWN_WITHIN: Duration = Duration::from_secs(2);

@@ -373,7 +373,12 @@ fn moves(kind: CommandKind) -> Moves {
 
 /// Any move, each as often as its weight says.
 pub(crate) fn any_move() -> impl Strategy<Value = Move> {
-    Union::new_weighted(CommandKind::ALL.iter().map(|kind| moves(*kind)).collect())
+    any_move_of(CommandKind::ALL)
+}
+
+/// Any move of these commands, each as often as its weight says.
+pub(crate) fn any_move_of(kinds: &[CommandKind]) -> impl Strategy<Value = Move> + use<> {
+    Union::new_weighted(kinds.iter().map(|kind| moves(*kind)).collect())
 }
 
 /// One of each command, aimed at a state in which something is there to be hit.

@@ -64,6 +64,10 @@ pub enum SpecRef {
     },
 }
 
+/// The largest command that the log takes, encoded, in bytes. Ours: with its heading it must fit into one frame between
+/// peers, of 256 KiB; a submission with an inline spec and the needs of 256 partitions does.
+pub const ENTRY_BYTES_MAX: usize = 192 << 10;
+
 /// The largest spec that an entry carries itself, in bytes; a larger one is stored as a chunk. Ours: a frame between
 /// peers is at most 256 KiB and should hold an entry with room to spare.
 pub const SPEC_INLINE_BYTES_MAX: usize = 64 << 10;

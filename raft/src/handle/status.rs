@@ -1,13 +1,19 @@
 //! What a node knows of consensus at one moment, from the core's figures and from what it heard.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use openraft::Instant as _;
+use openraft::async_runtime::WatchReceiver;
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::id::NodeId;
 use crate::leadership::{Evidence, Leadership, Word, judge};
+use crate::network::spawn_owned;
 use crate::raft_types::{LogId, TypeConfig};
+use crate::store::Openraft;
 
 /// A node's part in elections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,11 +128,35 @@ pub(super) fn of(
     }
 }
 
-/// What a node's standing is made of: two that are alike give the same role, leader, term and membership.
-pub(super) fn standing(
-    metrics: &openraft::RaftMetrics<TypeConfig>,
+/// Counts changes of what [`Raft::status`](super::Raft::status) tells of role, leader, term and membership.
+///
+/// The whole picture is followed, which is what `status` shows. The core has a smaller one of what changes rarely, but tells that first, and
+/// it lacks that a quorum answered, without which a new leader takes no proposals: who looked at that and then at the status would see
+/// what was before, and wait for a change that has come already.
+pub(super) fn watch_changes(
+    raft: &Openraft,
     election_max: Duration,
-) -> impl PartialEq + Send + use<> {
+) -> (watch::Sender<u64>, watch::Receiver<u64>, Arc<AbortOnDropHandle<()>>) {
+    let (changed, changes) = watch::channel(0u64);
+    let count = changed.clone();
+    let mut core = raft.metrics();
+    let watching = spawn_owned(async move {
+        let mut told = standing(&core.borrow_watched(), election_max);
+        while core.changed().await.is_ok() {
+            let now = standing(&core.borrow_watched(), election_max);
+            if now != told {
+                told = now;
+                count.send_modify(|count| *count = count.wrapping_add(1));
+            }
+        }
+        // The core has ended: whoever waits should look now.
+        count.send_modify(|count| *count = count.wrapping_add(1));
+    });
+    (changed, changes, Arc::new(AbortOnDropHandle::new(watching)))
+}
+
+/// What a node's standing is made of: two that are alike give the same role, leader, term and membership.
+fn standing(metrics: &openraft::RaftMetrics<TypeConfig>, election_max: Duration) -> impl PartialEq + Send + use<> {
     let is_heard =
         metrics.last_quorum_acked.as_ref().is_some_and(|at| Duration::from_millis(elapsed_ms(at)) <= election_max);
     let membership = *metrics.membership_config.log_id();

@@ -56,7 +56,7 @@ const RAFT: &str = "
     handle: clock codec command config id leadership network raft_types state store view
     network: codec id leadership raft_types store
     leadership: id
-    view: codec id state
+    view: codec command id state
     store: clock codec command kill_point raft_types state version
     kill_point:
     state: codec command event id interval names version
@@ -107,7 +107,7 @@ const NODE: &str = "
     malloc:
     privilege:
     cli: airgap backup capacity client clock config data_dir document drill durable_file embedded exclusions failure feeds masked orders signing tls
-    app: access airgap api backup client clock config coordinator data_dir document drill durable_file embedded failure feeds gateway holders jobs join keeps member_address meters outside policy raft_transport results rpc schedules sign_in signing spec tls traces work_protocol worker
+    app: access airgap api backup client clock config coordinator data_dir document drill durable_file embedded failure feeds gateway holders jobs join keeps member_address meters outside policy raft_transport results rpc schedules sign_in signing spec tls traces trail work_protocol worker
     outside: gateway member_address
     gateway: coordinator rpc work_protocol
     holders: results rpc
@@ -119,14 +119,14 @@ const NODE: &str = "
     client: config document durable_file feeds tls
     config: durable_file policy sign_in signing tls traces
     data_dir: durable_file member_address tls
-    api: airgap backup capacity clock coordinator document drill feeds jobs join keeps masked meters orders results rpc schedules sign_in spec tls traces work_protocol
+    api: airgap backup capacity clock coordinator document drill feeds jobs join keeps masked meters orders results rpc schedules sign_in spec tls traces trail work_protocol
     capacity: document
     airgap: clock document durable_file jobs orders policy results rpc signing spec
     backup: results rpc
-    join: member_address rpc tls
+    join: member_address rpc tls trail
     schedules: document jobs results rpc
     keeps: document jobs policy results rpc
-    jobs: clock coordinator document exclusions orders policy results rpc spec work_protocol
+    jobs: clock coordinator document exclusions masked orders policy results rpc spec work_protocol
     orders: clock document signing
     feeds: policy results
     document: clock exclusions policy
@@ -137,6 +137,7 @@ const NODE: &str = "
     spec: results
     results: durable_file rpc
     durable_file:
+    trail: rpc
     rpc: clock drill member_address work_protocol
     drill:
     member_address:

@@ -38,7 +38,7 @@ const LOOKED_AT: Duration = Duration::from_secs(5);
 const JOIN: &str = "join";
 
 /// In place of the number of the entry by which something was asked: a login and a download have none. Numbers begin at 1.
-pub(super) const UNASKED: u64 = 0;
+pub const UNASKED: u64 = 0;
 
 /// What waits to be written: an entry's author and action, what came of it, and on what.
 type Key = (String, String, String, Outcome, String);

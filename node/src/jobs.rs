@@ -261,6 +261,9 @@ fn without_excluded(
 /// # Errors
 /// [`RefusedRequest::Unavailable`], [`RefusedRequest::NotDurable`], and of an order [`RefusedRequest::OrderUsed`] and
 /// [`RefusedRequest::OrderRepeats`].
+///
+/// # Panics
+/// Never: a request has only strings and numbers.
 pub async fn submit(
     prepared: Prepared,
     key: Option<&str>,

@@ -63,6 +63,9 @@ pub struct GatewayWord {
     pub now_ms: u64,
 }
 
+/// A row as it is sent: its key and its value.
+type EncodedRow = (Vec<u8>, Arc<[u8]>);
+
 /// Looks at the state for many nodes outside the log at once.
 ///
 /// A gateway looks as often as entries are applied, and of what it shows hardly anything is another each time: only rows of
@@ -73,7 +76,7 @@ pub struct Look {
     /// What of the state `common` was made from.
     common_as_of: Option<(u64, Cluster)>,
     /// Rows of jobs that these nodes work for: specs are large, and hardly ever change.
-    of_jobs: BTreeMap<JobId, Vec<(Vec<u8>, Arc<[u8]>)>>,
+    of_jobs: BTreeMap<JobId, Vec<EncodedRow>>,
     of_nodes: BTreeMap<NodeId, OfNode>,
     /// What of the state the rows of nodes and of jobs were made from.
     as_of: (u64, u64),

@@ -608,6 +608,7 @@ async fn a_token_that_asks_too_often_or_for_too_much_is_told_when_to_come_again(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "one log, from its first entry to its last")]
 async fn orders_and_refusals_are_in_the_audit_log_with_who_from_where_and_what_came_of_it() {
     let node = TestNode::open().await;
     let trail = Trail::new(node.served.proposer.clone());

@@ -42,7 +42,7 @@ impl Asked {
     }
 
     /// Waits for one and answers what happened. Cancel safe: one that comes while nobody waits is there for the next who does.
-    pub(super) async fn to_end(&mut self) -> &'static str {
+    pub(super) async fn asked_to_end(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "asked to stop",
             _ = self.interrupt.recv() => "interrupted",
@@ -53,7 +53,7 @@ impl Asked {
     pub(super) async fn unless<T>(&mut self, waiting: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;
-            how = self.to_end() => {
+            how = self.asked_to_end() => {
                 tracing::info!("{how} before this node was up; it ends");
                 None
             }
@@ -94,7 +94,7 @@ pub(super) async fn until_end(
 ) -> Result<(), Failure> {
     loop {
         tokio::select! {
-            how = asked.to_end() => {
+            how = asked.asked_to_end() => {
                 tracing::info!("{how}");
                 return Ok(());
             }

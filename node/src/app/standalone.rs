@@ -60,7 +60,7 @@ pub(super) async fn run(plan: StartPlan, asked: &mut Asked) -> Result<(), Failur
     let (tasks, reading) = (TaskTracker::new(), CancellationToken::new());
     tasks.spawn(reload::keep(plan.sources.clone(), station.file.clone(), SignIn::default(), None, reading.clone())?);
     let stop = async {
-        let how = asked.to_end().await;
+        let how = asked.asked_to_end().await;
         tracing::info!("{how}");
     };
     station.run(stop).await;

@@ -33,10 +33,8 @@ pub fn earlier_of_order(state: &State, order: &str, job: JobId) -> Option<JobId>
 /// The first job whose spec carries the order for one job with this id. A spec that is too large for the log is not looked into.
 fn first_with_order(state: &State, order: &str) -> Option<JobId> {
     let signed = state.jobs().filter(|(_, job)| job.partitions.iter().any(|part| part.needs.signer().is_some()));
-    signed.map(|(id, _)| id).find_map(|id| match state.spec(id) {
-        Some(SpecRef::Inline(bytes)) if is_of(bytes, order) => Some(id),
-        _ => None,
-    })
+    let is_its = |id: &JobId| matches!(state.spec(*id), Some(SpecRef::Inline(bytes)) if is_of(bytes, order));
+    signed.map(|(id, _)| id).find(is_its)
 }
 
 /// Whether a spec carries the order for one job with this id. Few have its digits anywhere, and those alone are read.

@@ -8,7 +8,7 @@ use proptest::strategy::ValueTree;
 
 use crate::command::draw_test::{Move, Past, Scene, any_move, any_move_of};
 use crate::command::sample_test::two_nodes;
-use crate::command::{Arrangement, Command, Completion, LeaseRef, Proposal, Refusal, Response, UnitKey};
+use crate::command::{Arrangement, Command, Completion, LeaseRef, Proposal, Refusal, Response, Submission, UnitKey};
 use crate::event::EventKind;
 use crate::id::{Digest, JobId, NodeId};
 use crate::invariant;
@@ -99,13 +99,9 @@ impl Ledger {
                 let before = key.and_then(|key| self.keys.get(&key)).copied();
                 let before = before.filter(|before| before.at_ms + 24 * 3600 * 1000 >= self.now_ms);
                 assert_eq!((*job, *existing), before.map_or((JobId(index), false), |before| (before.job, true)));
-                if let Some(key) = key.filter(|_| !*existing) {
-                    self.keys.insert(key, EarlierSubmission { job: *job, at_ms: self.now_ms });
-                }
-                for finished in submission.finished.iter().filter(|_| !*existing) {
-                    let part = finished.unit.of(*job);
-                    self.accepted.insert(LeaseRef { unit: part, epoch: index }, finished.stored.digest);
-                    self.add(part, finished.unit.end, finished.counts.hosts_up);
+                if !*existing {
+                    self.remember(*job, submission);
+                    self.add_finished(*job, index, submission);
                 }
             }
             (Command::Grant { .. }, Response::Granted { leases }) => {
@@ -129,26 +125,16 @@ impl Ledger {
                 assert_eq!(*accepted, [self.count(completion)], "{completion:?}");
             }
             (Command::CarryJob(submission), Response::Submitted { job, existing: false }) => {
-                if let Some(key) = submission.idempotency_key {
-                    self.keys.insert(key, EarlierSubmission { job: *job, at_ms: self.now_ms });
-                }
+                self.remember(*job, submission);
             }
             (Command::ArrangeAs { arrangement, .. }, Response::Submitted { job, existing: false }) => {
                 let Arrangement::Carried(submission) = &**arrangement else { panic!("nothing else makes a job") };
-                if let Some(key) = submission.idempotency_key {
-                    self.keys.insert(key, EarlierSubmission { job: *job, at_ms: self.now_ms });
-                }
+                self.remember(*job, submission);
             }
             (Command::SubmitOrdered(ordered), Response::Submitted { job, existing: false }) => {
                 assert_eq!(*job, JobId(index));
-                if let Some(key) = ordered.submission.idempotency_key {
-                    self.keys.insert(key, EarlierSubmission { job: *job, at_ms: self.now_ms });
-                }
-                for finished in &ordered.submission.finished {
-                    let part = finished.unit.of(*job);
-                    self.accepted.insert(LeaseRef { unit: part, epoch: index }, finished.stored.digest);
-                    self.add(part, finished.unit.end, finished.counts.hosts_up);
-                }
+                self.remember(*job, &ordered.submission);
+                self.add_finished(*job, index, &ordered.submission);
             }
             (Command::Import(imported), Response::Completed { accepted }) => {
                 assert_eq!(imported.units.len(), accepted.len());
@@ -165,6 +151,22 @@ impl Ledger {
                 self.accepted.retain(|lease, _| lease.unit.job != *job);
             }
             _ => {}
+        }
+    }
+
+    /// The key of a submission that made a job.
+    fn remember(&mut self, job: JobId, submission: &Submission) {
+        if let Some(key) = submission.idempotency_key {
+            self.keys.insert(key, EarlierSubmission { job, at_ms: self.now_ms });
+        }
+    }
+
+    /// What was finished before the job was submitted.
+    fn add_finished(&mut self, job: JobId, index: u64, submission: &Submission) {
+        for finished in &submission.finished {
+            let part = finished.unit.of(job);
+            self.accepted.insert(LeaseRef { unit: part, epoch: index }, finished.stored.digest);
+            self.add(part, finished.unit.end, finished.counts.hosts_up);
         }
     }
 

@@ -131,7 +131,8 @@ fn a_look_finds_what_a_first_look_would_and_leaves_what_has_not_changed_the_very
         Command::Release { leases }
     };
     let site = PolicyChange { site: Some("berlin".into()), ..PolicyChange::default() };
-    let steps: Vec<(&str, Box<dyn Fn(&Log) -> Command>)> = vec![
+    type Step<'a> = Box<dyn Fn(&Log) -> Command + 'a>;
+    let steps: Vec<(&str, Step<'_>)> = vec![
         ("nothing but a lease's end", Box::new(release)),
         ("a member's policy", Box::new(move |_| Command::SetPolicy { node: 1, change: Box::new(site.clone()) })),
         ("the scanner's status", Box::new(|_| Command::NodeLeft { node: 5 })),

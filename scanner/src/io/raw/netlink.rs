@@ -519,6 +519,7 @@ mod tests {
 
     #[test]
     fn rules_tell_what_they_are_about_and_whether_they_refuse() {
+        use std::slice::from_ref;
         let rule = |action: u8, flags: u8, attributes: &[Vec<u8>]| {
             let mut body = vec![2, 24, 0, 0, 0, 0, 0, action, flags, 0, 0, 0];
             body.extend(attribute(6, &1000_u32.to_ne_bytes()));
@@ -528,10 +529,10 @@ mod tests {
         let (to, tcp, icmp) = (attribute(1, &[10, 1, 2, 0]), attribute(22, &[TCP]), attribute(22, &[1]));
         let (port, mark) = (attribute(24, &[0, 22, 0, 22]), attribute(10, &[1, 0, 0, 0]));
         let told = |to: &str, is_of_flows, refuses| Some((to.to_owned(), is_of_flows, refuses));
-        assert_eq!(rule(1, 0, &[to.clone()]), told("10.1.2.0/24", false, false), "it chooses a table");
-        assert_eq!(rule(7, 0, &[to.clone()]), told("10.1.2.0/24", false, true));
+        assert_eq!(rule(1, 0, from_ref(&to)), told("10.1.2.0/24", false, false), "it chooses a table");
+        assert_eq!(rule(7, 0, from_ref(&to)), told("10.1.2.0/24", false, true));
         assert_eq!(rule(8, 0, &[]), told("0.0.0.0/0", false, true));
-        assert_eq!(rule(7, 2, &[to.clone()]), told("10.1.2.0/24", false, false), "turned around");
+        assert_eq!(rule(7, 2, from_ref(&to)), told("10.1.2.0/24", false, false), "turned around");
         assert_eq!(rule(6, 0, &[to.clone(), mark]), told("10.1.2.0/24", false, false));
         assert_eq!(rule(7, 0, &[to.clone(), tcp]), told("10.1.2.0/24", true, false));
         assert_eq!(rule(1, 0, &[port]), told("0.0.0.0/0", true, false));

@@ -2,7 +2,7 @@
 //!
 //! A proposal is retried through elections until its deadline, so it may be applied more than once; every command is
 //! made so that this changes nothing more (`asking_again_changes_nothing_more` in `raft`'s `state/laws_test.rs`). What it answers the
-//! second time may be another thing, where it takes something away: [`was_done_before`].
+//! second time may be another thing, where it takes something away: `was_done_before`.
 
 use std::time::{Duration, Instant};
 

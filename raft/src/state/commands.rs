@@ -133,7 +133,7 @@ commands! { state, index:
     SetRule(new) => "set-rule", [], state.set_rule(index, new);
     RemoveRule { kind, name, author: _ } => "remove-rule", [], state.remove_rule(index, *kind, name);
     SubmitAs { submission, author } =>
-        "submit-as", ["submitted", "finished"], state.submit_as(index, submission, author);
+        "submit-as", ["submitted", "finished"], state.accept_as(index, submission, author, State::submit);
     HoldJob { job, hold } => "hold-job", ["paused", "resumed"], state.hold_job(index, *job, hold.as_deref());
     CompleteMeasured { completion, remarks, measures } => "complete-measured", ["unit_done", "finished"],
         Ok(state.complete_measured(index, completion, remarks, measures));

@@ -41,10 +41,8 @@ impl State {
                 Err(Refusal::KeyReused { job })
             };
         }
-        let response = match is_carried {
-            true => self.carry_as(index, submission, author)?,
-            false => self.submit_as(index, submission, author)?,
-        };
+        let accept = if *is_carried { Self::carry } else { Self::submit };
+        let response = self.accept_as(index, submission, author, accept)?;
         if let Response::Submitted { job, existing: false } = response {
             self.forget_old_orders();
             self.orders.insert(*order, OrderRecord { job, expires_at_ms: *expires_at_ms });

@@ -105,17 +105,18 @@ impl State {
         Ok(Response::Done)
     }
 
-    /// Accepts a job, and keeps who asked for it.
-    pub(super) fn submit_as(
+    /// Accepts a job by `accept` ([`State::submit`] or [`State::carry`]), and keeps who asked for it.
+    pub(super) fn accept_as(
         &mut self,
         index: u64,
         submission: &Submission,
         author: &Author,
+        accept: fn(&mut Self, u64, &Submission) -> Result<Response, Refusal>,
     ) -> Result<Response, Refusal> {
         if !self.is_asked_again(submission) {
             self.within_limits(&author.who, submission)?;
         }
-        let response = self.submit(index, submission)?;
+        let response = accept(self, index, submission)?;
         if let Response::Submitted { job, existing: false } = response {
             self.count_targets(&author.who, submission);
             self.note_author(job, author.cut());
@@ -188,26 +189,8 @@ impl State {
                 }
                 Ok(response)
             }
-            Arrangement::Carried(submission) => self.carry_as(index, submission, author),
+            Arrangement::Carried(submission) => self.accept_as(index, submission, author, Self::carry),
         }
-    }
-
-    /// Accepts a job whose work is carried, and keeps who asked for it.
-    pub(super) fn carry_as(
-        &mut self,
-        index: u64,
-        submission: &Submission,
-        author: &Author,
-    ) -> Result<Response, Refusal> {
-        if !self.is_asked_again(submission) {
-            self.within_limits(&author.who, submission)?;
-        }
-        let response = self.carry(index, submission)?;
-        if let Response::Submitted { job, existing: false } = response {
-            self.count_targets(&author.who, submission);
-            self.note_author(job, author.cut());
-        }
-        Ok(response)
     }
 
     /// Who asked for a schedule; `None` for nobody that is known.

@@ -29,7 +29,7 @@ use super::auth::HandedOnBy;
 use super::body::{PACE_BYTES, PACE_WITHIN};
 use super::jobs::job_id;
 use super::listen::HangUp;
-use super::listeners::{Full, Listener, Listeners};
+use super::listeners::{Listener, Listeners};
 use super::paging::{Paging, rising};
 use super::residency::check_readable;
 use super::{ApiError, Node};
@@ -230,14 +230,8 @@ impl Reader {
     /// From what was put beside a request, before anything is written for it.
     fn of(spool: &Spool, beside: &Extensions) -> Result<Self, ApiError> {
         let who = beside.get::<Author>().map(|author| author.who.clone()).unwrap_or_default();
-        let place = spool.read.take(&who).map_err(|full| {
-            let (status, whose, most) = match full {
-                Full::All(most) => (StatusCode::SERVICE_UNAVAILABLE, "", most),
-                Full::Own(share) => (StatusCode::TOO_MANY_REQUESTS, " with this token", share),
-            };
-            let detail = format!("{most} bundles are read{whose} from this node already");
-            ApiError::new(status, "busy", detail).retry_after(5)
-        })?;
+        let told = |most, whose: &str| format!("{most} bundles are read{whose} from this node already");
+        let place = spool.read.take(&who).map_err(|full| full.busy(told).retry_after(5))?;
         Ok(Self { _place: place, hang_up: beside.get::<HangUp>().cloned() })
     }
 }

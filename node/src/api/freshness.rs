@@ -13,7 +13,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use pentora_raft::command::Author;
 
-use super::listeners::{Full, Listeners};
+use super::listeners::Listeners;
 use super::{ApiError, Node};
 
 /// How long a read waits for the index that the caller names.
@@ -41,14 +41,8 @@ impl Freshness {
         if *self.node.raft.watch_applied().borrow() >= index {
             return Ok(());
         }
-        let _place = self.waiting.take(who).map_err(|full| {
-            let (status, whose, most) = match full {
-                Full::All(most) => (StatusCode::SERVICE_UNAVAILABLE, "", most),
-                Full::Own(share) => (StatusCode::TOO_MANY_REQUESTS, " with this token", share),
-            };
-            let detail = format!("{most} requests{whose} wait on this node for an index already");
-            ApiError::new(status, "busy", detail).retry_after(1)
-        })?;
+        let told = |most, whose: &str| format!("{most} requests{whose} wait on this node for an index already");
+        let _place = self.waiting.take(who).map_err(|full| full.busy(told).retry_after(1))?;
         applied_here(&self.node, index).await
     }
 }

@@ -3,6 +3,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use axum::http::StatusCode;
+
+use super::ApiError;
+
 /// Places for readers of streams. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Listeners {
@@ -32,6 +36,18 @@ pub(super) enum Full {
     All(usize),
     /// Who asks has the share of one already.
     Own(usize),
+}
+
+impl Full {
+    /// The answer to who gets no place: 503 where nobody does, 429 where it has its share. `told` makes the sentence of how many
+    /// there are, and of ` with this token` where they are that one's.
+    pub(super) fn busy(self, told: impl FnOnce(usize, &str) -> String) -> ApiError {
+        let (status, detail) = match self {
+            Self::All(most) => (StatusCode::SERVICE_UNAVAILABLE, told(most, "")),
+            Self::Own(share) => (StatusCode::TOO_MANY_REQUESTS, told(share, " with this token")),
+        };
+        ApiError::new(status, "busy", detail)
+    }
 }
 
 fn lock(readers: &Mutex<Readers>) -> MutexGuard<'_, Readers> {

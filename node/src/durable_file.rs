@@ -5,7 +5,6 @@
 
 mod size;
 
-use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -71,13 +70,27 @@ impl Draft {
     /// # Errors
     /// What the system refuses.
     pub fn begin(path: &Path, readers: Readers) -> io::Result<Self> {
-        let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(OsStr::to_str)) else {
+        let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a file needs a directory and a name"));
         };
         replaceable(path)?;
-        let temporary = openable(directory).join(format!("{name}.{:08x}.{TEMPORARY}", rand::random::<u32>()));
+        let mut temporary = name.to_owned();
+        temporary.push(format!(".{:08x}.{TEMPORARY}", rand::random::<u32>()));
+        let temporary = openable(directory).join(temporary);
         let file = OpenOptions::new().create_new(true).write(true).mode(readers.mode()).open(&temporary)?;
         Ok(Self { file, temporary, path: path.to_owned() })
+    }
+
+    /// The file as it is so far.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Where it is until it is kept.
+    #[must_use]
+    pub fn temporary(&self) -> &Path {
+        &self.temporary
     }
 
     /// Puts it under its name; on disk when this returns.

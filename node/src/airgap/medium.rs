@@ -1,14 +1,13 @@
 //! The medium that bundles travel on: mounted where that is asked for, never filled up, and with whole files alone.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use nix::sys::statvfs::statvfs;
 
-use crate::durable_file::size_words;
+use crate::durable_file::{Draft, Readers, size_words};
 
 /// Why nothing was written.
 #[derive(Debug, thiserror::Error)]
@@ -118,19 +117,10 @@ pub fn write_new<T, E: From<MediumError>>(path: &Path, write: impl FnOnce(&File)
     if path.symlink_metadata().is_ok() {
         return Err(MediumError::Exists { path: path.to_owned() }.into());
     }
-    let mut temporary = path.as_os_str().as_bytes().to_vec();
-    temporary.extend(format!(".{:08x}.tmp", rand::random::<u32>()).bytes());
-    let temporary = PathBuf::from(std::ffi::OsString::from_vec(temporary));
-    let file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&temporary).map_err(failed)?;
-    let written = write(&file).and_then(|value| {
-        let on_disk = file.sync_all().and_then(|()| std::fs::rename(&temporary, path));
-        let on_disk = on_disk.and_then(|()| File::open(directory_of(path))?.sync_all());
-        on_disk.map_err(|source| failed(source).into()).map(|()| value)
-    });
-    if written.is_err() {
-        drop(std::fs::remove_file(&temporary));
-    }
-    written
+    let draft = Draft::begin(path, Readers::Owner).map_err(failed)?;
+    let value = write(draft.file())?;
+    draft.keep().map_err(failed)?;
+    Ok(value)
 }
 
 #[cfg(test)]

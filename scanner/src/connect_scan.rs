@@ -293,13 +293,8 @@ impl ConnectScan {
 
     /// This machine has no way to send a probe: it is taken back, and its host is asked nothing more.
     pub fn on_not_sent(&mut self, probe: Key, why: NotProbed) {
-        let Some(flight) = self.land(probe) else { return };
-        self.take_back(&flight);
-        if flight.is_question() {
-            return self.withdraw_question(&flight, false);
-        }
+        let Some(flight) = self.land_unsent(probe) else { return };
         let Some(host) = self.hosts.get_mut(flight.host) else { return };
-        host.pending -= 1;
         host.give_up(why);
         self.settle(flight.host);
     }
@@ -307,19 +302,26 @@ impl ConnectScan {
     /// A filter of this machine's own let a probe not out, and said so: its port is told with the reason where the host is up. A
     /// host to which nothing got out was not probed.
     pub fn on_refused_here(&mut self, probe: Key, reason: Reason) {
-        let Some(flight) = self.land(probe) else { return };
-        self.take_back(&flight);
-        if flight.is_question() {
-            return self.withdraw_question(&flight, false);
-        }
+        let Some(flight) = self.land_unsent(probe) else { return };
         let Some(host) = self.hosts.get_mut(flight.host) else { return };
-        host.pending -= 1;
         host.is_refused_here = true;
         if let Some(position) = flight.position {
             host.heard.mark_unreachable(position, reason);
         }
         self.note_trial(&flight, None);
         self.settle(flight.host);
+    }
+
+    /// A probe that was not sent, taken back; of a question, which is withdrawn, nothing is left to be done.
+    fn land_unsent(&mut self, probe: Key) -> Option<Flight> {
+        let flight = self.land(probe)?;
+        self.take_back(&flight);
+        if flight.is_question() {
+            self.withdraw_question(&flight, false);
+            return None;
+        }
+        self.hosts.get_mut(flight.host)?.pending -= 1;
+        Some(flight)
     }
 
     /// A probe was not sent after all.

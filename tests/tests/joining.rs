@@ -36,14 +36,20 @@ fn joined(cluster: &Cluster, number: usize) -> anyhow::Result<u64> {
     })
 }
 
-#[test]
-fn a_joiner_whose_peer_is_not_up_yet_tries_on_and_says_so_once() -> anyhow::Result<()> {
-    let Some(lab) = Lab::start(2)? else { return Ok(()) };
+/// A cluster of one that is down, and a second node that waits for it; nothing where there is no lab.
+fn with_a_joiner_that_waits() -> anyhow::Result<Option<Cluster>> {
+    let Some(lab) = Lab::start(2)? else { return Ok(None) };
     let mut cluster = Cluster::of_one(lab)?;
     let token = cluster.token("n2", &[])?;
     cluster.node_mut(1)?.kill()?;
     cluster.join_through(2, "10.88.0.1:7400", &token)?;
     wait_for_log(&cluster, 2, "trying on")?;
+    Ok(Some(cluster))
+}
+
+#[test]
+fn a_joiner_whose_peer_is_not_up_yet_tries_on_and_says_so_once() -> anyhow::Result<()> {
+    let Some(mut cluster) = with_a_joiner_that_waits()? else { return Ok(()) };
     cluster.restart(1)?;
     joined(&cluster, 2)?;
     let log = cluster.node(2)?.log();
@@ -60,12 +66,7 @@ fn asked(cluster: &Cluster, number: usize, path: &str) -> Option<Answer> {
 
 #[test]
 fn a_joiner_that_waits_says_that_it_works_and_what_for_and_becomes_a_node_without_a_gap() -> anyhow::Result<()> {
-    let Some(lab) = Lab::start(2)? else { return Ok(()) };
-    let mut cluster = Cluster::of_one(lab)?;
-    let token = cluster.token("n2", &[])?;
-    cluster.node_mut(1)?.kill()?;
-    cluster.join_through(2, "10.88.0.1:7400", &token)?;
-    wait_for_log(&cluster, 2, "trying on")?;
+    let Some(mut cluster) = with_a_joiner_that_waits()? else { return Ok(()) };
     let well = asked(&cluster, 2, "/healthz").context("an answer while it waits")?;
     assert_eq!((well.status, well.body.as_str()), (200, "ok\n"));
     for path in ["/readyz", "/metrics", "/api/v1/cluster"] {

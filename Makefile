@@ -88,8 +88,8 @@ test: prepare
 	@tests/run.sh
 
 # `identify` and `plan` run in one process, `growth` and `workers` in one beside three members; they are not among those that run
-# without a name. GROWTH is runs of `SCANNERS,TARGETS`, QUIET the seconds for which scanners without work are watched before each: as they
-# stand, all of it takes less than ten minutes.
+# without a name. GROWTH is runs of `SCANNERS,TARGETS` or `SCANNERS,TARGETS,MOST` (targets a unit at most), QUIET the seconds for which
+# scanners without work are watched before each: as they stand, all of it takes less than ten minutes.
 PLAN = coordinator::plan::tests::a_round_over_many_jobs_and_workers_gives_each_worker_its_unit_in_the_order_of_the_queue
 GROWTH ?= 10,1000000 100,10000000 300,100000000
 QUIET ?= 60

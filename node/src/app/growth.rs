@@ -26,7 +26,8 @@ use crate::config::{Secret, StartPlan};
 use crate::document::{ScanRequest, TokenRequest};
 use crate::tls::Trust;
 
-/// Says what is run: `SCANNERS,TARGETS` for each run, with blanks between them.
+/// Says what is run: `SCANNERS,TARGETS` for each run, with blanks between them, or `SCANNERS,TARGETS,MOST` where those that join
+/// for it take no units of more than so many targets.
 const RUNS: &str = "PENTORA_GROWTH";
 /// For how many seconds scanners without work are watched.
 const QUIET: &str = "PENTORA_GROWTH_QUIET";
@@ -234,16 +235,19 @@ impl Growth {
         Self { folder, members, client, scanners: 0, running: TaskTracker::new() }
     }
 
-    /// Has scanners join until there are so many, each with so many units at once. Answers how long that took.
-    async fn join(&mut self, scanners: usize, at_once: u32) -> Duration {
+    /// Has scanners join until there are so many, each with so many units at once, of at most so many targets where that is said.
+    /// Answers how long that took.
+    async fn join(&mut self, scanners: usize, at_once: u32, most: Option<u64>) -> Duration {
         let begun = Instant::now();
         let more = scanners - self.scanners;
         let token = joining(&self.client, "many", u32::try_from(more).unwrap(), "scanner").await;
         let file = self.folder.path().join("many.token");
         fs::write(&file, token).unwrap();
         let config = self.folder.path().join("many.yaml");
+        let most = most.map(|most| format!(", max_targets_per_scan: {most}")).unwrap_or_default();
         let yaml = format!(
-            "server: {{mode: worker}}\nworker: {{tags: [{TAG}], network_access: [\"fd00::/8\"], capacity: {{max_concurrent_scans: {at_once}}}}}\n"
+            "server: {{mode: worker}}\nworker:\n  tags: [{TAG}]\n  network_access: [\"fd00::/8\"]\n  \
+             capacity: {{max_concurrent_scans: {at_once}{most}}}\n"
         );
         fs::write(&config, yaml).unwrap();
         for first in (self.scanners..scanners).step_by(JOIN_AT_ONCE) {
@@ -412,7 +416,9 @@ fn scanners_of_one_process_join_over_real_sockets_and_do_a_job_to_its_end() {
             let (scanners, targets) = (usize::try_from(run[0]).unwrap(), run[1]);
             let seconds = JOB_SECONDS.min(targets / 20_000).max(1);
             TARGETS_PER_SECOND.store((targets / (run[0] * seconds)).max(1), Ordering::Relaxed);
-            let joined = if scanners > growth.scanners { growth.join(scanners, 20).await } else { Duration::ZERO };
+            let most = run.get(2).copied();
+            let joined =
+                if scanners > growth.scanners { growth.join(scanners, 20, most).await } else { Duration::ZERO };
             let at_rest = growth.rest(Duration::from_secs(quiet)).await;
             let Scanned { seconds, units, again, of_a_core, resident } = growth.scan(targets, None).await;
             println!(
@@ -437,7 +443,7 @@ fn more_workers_are_faster() {
         println!("| workers | job | times as fast as one | of what is possible |\n|---|---|---|---|");
         let mut alone = None;
         for &count in workers {
-            growth.join(usize::try_from(count).unwrap(), 10).await;
+            growth.join(usize::try_from(count).unwrap(), 10, None).await;
             let seconds = growth.scan(targets, None).await.seconds;
             let alone = *alone.get_or_insert(seconds * count as f64);
             let times = alone / seconds;

@@ -344,6 +344,7 @@ fn right(kind: CommandKind) -> Right {
         | Kind::WorkerSuspect
         | Kind::WorkerFailed
         | Kind::WorkerBack
+        | Kind::TakeBack
         | Kind::SetHolders
         | Kind::Forget
         | Kind::SetBackoff

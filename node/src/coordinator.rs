@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use pentora_raft::command::{Command, LeaseRef, SpecRef, UnitKey};
 use pentora_raft::leadership::Word;
-use pentora_raft::state::{Lease, NodeStatus, Settings};
+use pentora_raft::state::{FailureAction, Lease, NodeStatus, Settings};
 use pentora_raft::{JobId, NodeId, Raft, Response, Role};
 use tokio_util::sync::CancellationToken;
 
@@ -58,6 +58,9 @@ const MEMBERS_ROUND: Duration = Duration::from_millis(300);
 const REFUSED_PAUSE: Duration = Duration::from_millis(500);
 /// How often the settings are proposed again where they were not applied.
 const PROPOSE_AGAIN: Duration = Duration::from_secs(1);
+/// A worker whose side ended its connection has so long to come back, before its units are another's. Longer than a worker sends
+/// without a session (`worker::fence`), so that two never send for one unit.
+const HUNG_UP_FOR: Duration = Duration::from_millis(500);
 /// A leader stood still where its rounds are further apart than a heartbeat, and than this.
 const STALL_MIN: Duration = Duration::from_millis(300);
 /// The release that plans.
@@ -208,8 +211,10 @@ impl Coordinator {
             }
             self.before = None;
             self.deadlines.begin_anew();
+            self.sessions.wait_anew();
         }
         self.hear(now, &settings).await;
+        self.take_back_from_gone(&settings).await;
         let looks_at_leases = self.leases_looked.is_none_or(|at| now.saturating_duration_since(at) >= ROUND);
         if looks_at_leases {
             self.leases_looked = Some(now);
@@ -278,6 +283,25 @@ impl Coordinator {
             let silent_ms = last.map(|at| now.saturating_duration_since(at).as_millis());
             tracing::info!(node, command = command.name(), silent_ms, "worker liveness changed");
             self.propose(command).await;
+        }
+    }
+
+    /// Takes back the leases of workers that hung up and did not come back.
+    async fn take_back_from_gone(&self, settings: &Settings) {
+        if settings.failure != FailureAction::Reassign {
+            return;
+        }
+        let gone = self.sessions.gone(HUNG_UP_FOR);
+        if gone.is_empty() {
+            return;
+        }
+        let holders: BTreeSet<NodeId> = self.raft.read(|state| {
+            let held = state.leases().map(|(_, lease)| lease.node);
+            held.filter(|node| gone.binary_search(node).is_ok()).collect()
+        });
+        for node in holders {
+            tracing::info!(node, "a worker hung up and did not come back; its leases are taken back");
+            self.propose(Command::TakeBack { node, reason: "its worker hung up and did not come back".into() }).await;
         }
     }
 

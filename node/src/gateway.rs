@@ -22,6 +22,7 @@ pub use relay::serve as serve_relay;
 use self::batch::Batch;
 use self::relay::Relay;
 use self::views::Views;
+use crate::coordinator::WorkSessions;
 use crate::rpc::proposer::{Proposer, Unavailable};
 use crate::work_protocol::{LeaderFrame, Link, WorkerFrame};
 
@@ -42,12 +43,12 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// A gateway that nobody uses yet; `mesh` reaches other leaders.
+    /// A gateway that nobody uses yet; `mesh` reaches other leaders, and `sessions` are those of this node while it leads.
     #[must_use]
-    pub fn new(raft: &Raft, proposer: &Proposer, mesh: Option<Mesh>) -> Self {
+    pub fn new(raft: &Raft, proposer: &Proposer, sessions: &Arc<WorkSessions>, mesh: Option<Mesh>) -> Self {
         Self {
             views: Arc::new(Views::new(raft.clone())),
-            relay: Arc::new(Relay::new(raft.clone(), mesh)),
+            relay: Arc::new(Relay::new(raft.clone(), Arc::clone(sessions), mesh)),
             batch: Batch::new(),
             proposer: proposer.clone(),
         }
@@ -55,7 +56,7 @@ impl Gateway {
 
     /// Works until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        let work = async { tokio::join!(self.views.keep(), self.batch.keep(&self.proposer)) };
+        let work = async { tokio::join!(self.views.keep(), self.batch.keep(&self.proposer), self.relay.keep()) };
         tokio::select! {
             biased;
             () = stop.cancelled() => {}

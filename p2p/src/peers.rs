@@ -37,6 +37,9 @@ pub enum PeerEvent {
     Down {
         /// The peer.
         peer: PeerId,
+        /// Whether its side ended the last connection, as the system of a process does that has ended; not where it was silent or is no
+        /// member any more.
+        hung_up: bool,
     },
 }
 

@@ -490,6 +490,14 @@ pub enum Command {
     },
     /// Accepts the one job of an order that was signed, and keeps who asked for it; its id is this entry's log index.
     SubmitOrdered(Box<OrderedJob>),
+    /// Takes back all leases of a worker whose connection its own side has ended, where the units of a worker that fails go to others. It
+    /// counts as a try of the units and not against the worker.
+    TakeBack {
+        /// Which.
+        node: NodeId,
+        /// Why, for the job's events.
+        reason: String,
+    },
     /// Stands for what a next release brings, in a program that the tests build to go from one release to another.
     #[cfg(feature = "next-version")]
     Rehearse {

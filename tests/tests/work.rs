@@ -3,8 +3,9 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use nix::sys::signal::Signal;
-use pentora_tests::cluster::{Cluster, Job};
+use pentora_tests::cluster::{Cluster, Job, units_completed};
 use pentora_tests::http::{Answer, Request};
 use pentora_tests::lab::{Lab, WorldOptions, probes_within};
 use pentora_tests::wait;
@@ -93,6 +94,33 @@ fn a_target_without_a_route_is_nobodys_and_a_job_may_wait_for_a_worker() -> anyh
     wait::until("the first unit of the job", Duration::from_secs(30), || {
         Ok((job.document(&cluster, 1)?["status"] != "queued").then_some(()))
     })
+}
+
+#[test]
+fn a_worker_whose_process_is_gone_gives_its_units_to_others_before_its_grace_period_is_over() -> anyhow::Result<()> {
+    let Some(mut cluster) = cluster(3, &[])? else { return Ok(()) };
+    wait_for_workers(&cluster, 3)?;
+    let job = Job::submit(&cluster, 1, &["10.77.0.0/24", "--ports", "80,81", "--rate", "60", "--no-discovery"])?;
+    let leader = cluster.leader()?;
+    let killed = *cluster.followers()?.first().context("a follower")?;
+    let worker = format!("wrk_n{killed}");
+    let of_killed = |events: &[Value], kind: &str| {
+        events.iter().position(|event| event["kind"] == kind && event["worker"] == worker.as_str())
+    };
+    wait::until("a unit of the worker", SCAN_MAX, || Ok(of_killed(&job.events(&cluster, leader)?, "assigned")))?;
+    cluster.node_mut(killed)?.kill()?;
+    let events = wait::until("its units taken back", SCAN_MAX, || {
+        let events = job.events(&cluster, leader)?;
+        Ok(of_killed(&events, "expired").is_some().then_some(events))
+    })?;
+    assert_eq!(of_killed(&events, "worker_failed"), None, "before the grace period is over: {events:?}");
+    let told = of_killed(&events, "expired").and_then(|at| events.get(at)).context("the event")?;
+    assert!(told["message"].as_str().is_some_and(|why| why.contains("hung up")), "{told}");
+    let document = job.wait(&cluster, leader, SCAN_MAX)?;
+    assert_eq!((&document["status"], &document["targets_scanned"]), (&"completed".into(), &256.into()), "{document}");
+    let units = units_completed(&job.events(&cluster, leader)?);
+    assert!(units.values().all(|times| *times == 1), "{units:?}");
+    Ok(())
 }
 
 #[test]

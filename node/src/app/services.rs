@@ -69,12 +69,12 @@ impl Services {
         let calls = mesh.clone().map(Calls::new);
         let has_mesh = calls.is_some();
         let proposer = Proposer::new(raft.clone(), calls.clone());
-        let gateway = Gateway::new(&raft, &proposer, mesh.clone());
+        let (heartbeat_ms, grace_ms) = (coordinator.settings.heartbeat_ms, coordinator.settings.grace_ms);
+        let sessions = Arc::new(WorkSessions::new(heartbeat_ms, grace_ms));
+        let gateway = Gateway::new(&raft, &proposer, &sessions, mesh.clone());
         let trail = Trail::new(proposer.clone());
         let door = Door::new(raft.clone(), proposer.clone(), mesh, trail.clone());
         let exchange = Exchange::new(raft.clone(), store, calls, copies);
-        let (heartbeat_ms, grace_ms) = (coordinator.settings.heartbeat_ms, coordinator.settings.grace_ms);
-        let sessions = Arc::new(WorkSessions::new(heartbeat_ms, grace_ms));
         let meters = Meters::default();
         let worker = Worker::new(Context {
             node: raft.node(),

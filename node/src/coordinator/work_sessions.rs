@@ -65,6 +65,8 @@ struct Inner {
     rates: BTreeMap<NodeId, Rates>,
     abouts: BTreeMap<NodeId, (Instant, About)>,
     copies: Copies,
+    /// Workers whose side ended the connection on which a session may have been, with when that was seen; until they say something.
+    hung_up: BTreeMap<NodeId, Instant>,
     numbers: u64,
     /// How often workers beat and how long leases hold without word from a leader, in milliseconds.
     times_ms: (u64, u64),
@@ -188,6 +190,32 @@ impl WorkSessions {
     #[must_use]
     pub fn heard(&self) -> BTreeMap<NodeId, Instant> {
         self.lock().heard.clone()
+    }
+
+    /// The last connection of this worker to a member was ended by its side: its process may be gone, which [`Self::gone`] tells.
+    pub fn hung_up(&self, node: NodeId) {
+        let mut inner = self.lock();
+        if inner.open {
+            inner.hung_up.insert(node, Instant::now());
+            drop(inner);
+            self.woken.send_modify(|count| *count = count.wrapping_add(1));
+        }
+    }
+
+    /// The workers that hung up before so long, have no session since and were not heard.
+    #[must_use]
+    pub fn gone(&self, before: Duration) -> Vec<NodeId> {
+        let (inner, now) = (self.lock(), Instant::now());
+        let is_gone = |node: &NodeId, at: &Instant| {
+            !inner.sessions.contains_key(node) && now.saturating_duration_since(*at) >= before
+        };
+        inner.hung_up.iter().filter(|(node, at)| is_gone(node, at)).map(|(node, _)| *node).collect()
+    }
+
+    /// Whoever hung up has from now on to come back: this leader stood still.
+    pub fn wait_anew(&self) {
+        let now = Instant::now();
+        self.lock().hung_up.values_mut().for_each(|at| *at = now);
     }
 
     /// What each worker is good for that has a session and takes work.
@@ -317,6 +345,7 @@ impl WorkSessions {
             unnamed: BTreeMap::new(),
         };
         inner.sessions.insert(node, session);
+        inner.hung_up.remove(&node);
         Some(number)
     }
 
@@ -339,6 +368,7 @@ impl WorkSessions {
                 session.beats += 1;
                 let beat = Duration::from_millis(inner.times_ms.0);
                 let before = inner.heard.insert(node, now);
+                inner.hung_up.remove(&node);
                 let is_back = before.is_none_or(|at| now.saturating_duration_since(at) > beat * BEATS_BACK);
                 inner.rates.insert(node, Rates { engine_pps, targets_per_second: rates.into_iter().collect() });
                 drop(inner);

@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
-use pentora_p2p::{Class, FrameSink, FrameSource, FrameStream, Mesh, PeerId};
+use pentora_p2p::{Class, FrameSink, FrameSource, FrameStream, Mesh, PeerEvent, PeerId};
 use pentora_raft::codec::{self, Kind};
-use pentora_raft::{NodeId, Raft};
+use pentora_raft::{NodeId, Raft, Role};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -47,6 +48,8 @@ enum Up {
     Says(WorkerFrame),
     /// It is over.
     Close,
+    /// This node's last connection to the gateway was ended by its side; the number says nothing.
+    HungUp(NodeId),
 }
 
 /// From the leader to a gateway. Append only.
@@ -71,14 +74,15 @@ struct Uplink {
 #[derive(Debug)]
 pub(super) struct Relay {
     raft: Raft,
+    sessions: Arc<WorkSessions>,
     mesh: Option<Mesh>,
     uplink: tokio::sync::Mutex<Option<Arc<Uplink>>>,
     numbers: AtomicU64,
 }
 
 impl Relay {
-    pub(super) fn new(raft: Raft, mesh: Option<Mesh>) -> Self {
-        Self { raft, mesh, uplink: tokio::sync::Mutex::default(), numbers: AtomicU64::new(0) }
+    pub(super) fn new(raft: Raft, sessions: Arc<WorkSessions>, mesh: Option<Mesh>) -> Self {
+        Self { raft, sessions, mesh, uplink: tokio::sync::Mutex::default(), numbers: AtomicU64::new(0) }
     }
 
     /// Carries one session to whoever leads now, until an end of it.
@@ -111,6 +115,27 @@ impl Relay {
                     Some(frame) => uplink.up.send((number, Up::Says(frame))).await.map_err(|_ended| gone())?,
                     None => return Ok(()),
                 },
+            }
+        }
+    }
+
+    /// Tells whoever leads which nodes have hung up on this one: work does not wait for a process that is gone. It is a hint, of which
+    /// the leader makes something where the node has no session either.
+    pub(super) async fn keep(&self) {
+        let Some(mesh) = &self.mesh else { return };
+        let mut events = mesh.events();
+        loop {
+            let peer = match events.recv().await {
+                Ok(PeerEvent::Down { peer, hung_up: true }) => peer.to_string(),
+                Ok(_) | Err(RecvError::Lagged(_)) => continue,
+                Err(RecvError::Closed) => return,
+            };
+            let Some(node) = self.raft.read(|state| state.node_of(&peer)) else { continue };
+            if self.raft.status().role == Role::Leader {
+                self.sessions.hung_up(node);
+            } else if let Some(uplink) = self.uplink.lock().await.as_ref() {
+                // Without a stream no session came through here; without room on it the node is found out by its silence.
+                let _ = uplink.up.try_send((0, Up::HungUp(node)));
             }
         }
     }
@@ -234,6 +259,7 @@ pub async fn serve(
                     }
                 }
                 Up::Close => drop(carried.remove(&number)),
+                Up::HungUp(node) => sessions.hung_up(node),
             }
         }
     }

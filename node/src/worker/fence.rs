@@ -1,9 +1,10 @@
-//! Stops this node's sending when no leader was heard for a lease's term: by then its units may be another's.
+//! Stops this node's sending when no leader was heard for a lease's term, or when it has had no session with one for a moment: by then
+//! its units may be another's.
 //!
 //! Measured on this node's monotonic clock, from the moment it asked, with a margin; sending goes on by itself once a
 //! leader is heard again and the lease still stands.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
@@ -15,33 +16,60 @@ const MARGIN: f64 = 0.2;
 /// How often the fence is looked at; far below the margin of the shortest term.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// When a leader was last heard, and for how long that holds.
+/// For how long units go on without a session: a leader that sees this node's connection end waits longer than this before
+/// it gives them away (`coordinator`), and a new session takes less.
+const PARTED_FOR: Duration = Duration::from_millis(300);
+
 #[derive(Debug)]
-pub struct Fence(Mutex<(Instant, Duration)>);
+struct Word {
+    heard: Instant,
+    term: Duration,
+    /// Since when there is no session where there was one.
+    parted: Option<Instant>,
+}
+
+/// When a leader was last heard, for how long that holds, and whether there is a session.
+#[derive(Debug)]
+pub struct Fence(Mutex<Word>);
 
 impl Fence {
     /// Heard just now.
     #[must_use]
     pub fn new(term: Duration) -> Self {
-        Self(Mutex::new((Instant::now(), term)))
+        Self(Mutex::new(Word { heard: Instant::now(), term, parted: None }))
     }
 
     /// A leader was heard in answer to something sent at `sent`.
     pub fn heard(&self, sent: Instant) {
-        let mut fence = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        fence.0 = fence.0.max(sent);
+        let mut word = self.word();
+        word.heard = word.heard.max(sent);
+    }
+
+    /// A leader welcomed this node to a session.
+    pub fn met(&self) {
+        self.word().parted = None;
+    }
+
+    /// The session was over at `now`.
+    pub fn parted(&self, now: Instant) {
+        self.word().parted.get_or_insert(now);
     }
 
     /// The leader says how long leases hold.
     pub fn set_term(&self, term: Duration) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).1 = term;
+        self.word().term = term;
     }
 
     /// Whether leases still hold at `now`.
     #[must_use]
     pub fn holds(&self, now: Instant) -> bool {
-        let (heard, term) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        now.saturating_duration_since(heard) < term.mul_f64(1.0 - MARGIN)
+        let word = self.word();
+        let is_parted = word.parted.is_some_and(|at| now.saturating_duration_since(at) >= PARTED_FOR);
+        !is_parted && now.saturating_duration_since(word.heard) < word.term.mul_f64(1.0 - MARGIN)
+    }
+
+    fn word(&self) -> MutexGuard<'_, Word> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -61,7 +89,9 @@ pub(super) async fn keep(context: Arc<Context>, stop: CancellationToken) {
             if holds {
                 tracing::info!("a leader is heard again; units go on");
             } else {
-                tracing::warn!("no leader was heard for the lease's term; units pause");
+                tracing::warn!(
+                    "no leader was heard for the lease's term, or there is no session with one; units pause"
+                );
             }
         }
     }
@@ -74,12 +104,25 @@ mod tests {
     #[test]
     fn a_lease_holds_until_a_fifth_before_its_term_and_again_after_word_of_a_leader() {
         let fence = Fence::new(Duration::from_secs(10));
-        let begun = fence.0.lock().unwrap().0;
+        let begun = fence.word().heard;
         assert!(fence.holds(begun + Duration::from_millis(7_900)));
         assert!(!fence.holds(begun + Duration::from_millis(8_100)));
         fence.heard(begun + Duration::from_secs(5));
         assert!(fence.holds(begun + Duration::from_millis(12_900)));
         fence.heard(begun);
         assert!(fence.holds(begun + Duration::from_millis(12_900)), "late news of an earlier word changes nothing");
+    }
+
+    #[test]
+    fn units_go_on_for_a_moment_without_a_session_and_again_with_the_next() {
+        let fence = Fence::new(Duration::from_secs(10));
+        let begun = fence.word().heard;
+        let at = |ms| begun + Duration::from_millis(ms);
+        fence.parted(at(1_000));
+        fence.parted(at(1_200));
+        assert!(fence.holds(at(1_299)));
+        assert!(!fence.holds(at(1_300)), "the first end of it counts");
+        fence.met();
+        assert!(fence.holds(at(5_000)));
     }
 }

@@ -177,7 +177,7 @@ impl PeerTable {
         let Some(entry) = self.entries.get_mut(&peer) else { return };
         entry.membership = None;
         if !entry.links.is_empty() {
-            self.effects.push(Effect::Announce(PeerEvent::Down { peer }));
+            self.effects.push(Effect::Announce(PeerEvent::Down { peer, hung_up: false }));
         }
         for link in entry.links.drain(..) {
             self.effects.push(Effect::Close { peer, link: link.id, why: "the peer is no longer a member" });
@@ -245,8 +245,12 @@ impl PeerTable {
         if pending >= self.limits.pending_members_max { Err(NotAdmitted::PendingFull) } else { Ok(()) }
     }
 
-    /// A connection has ended. Unknown ones were closed by the table itself.
+    /// The other side of a connection has ended it. Unknown ones were closed by the table itself.
     pub(crate) fn disconnected(&mut self, now: Instant, peer: PeerId, link: LinkId) {
+        self.ended(now, peer, link, true);
+    }
+
+    fn ended(&mut self, now: Instant, peer: PeerId, link: LinkId, hung_up: bool) {
         let Some(entry) = self.entries.get_mut(&peer) else { return };
         let Some(position) = entry.links.iter().position(|known| known.id == link) else { return };
         let ended = entry.links.remove(position);
@@ -259,7 +263,7 @@ impl PeerTable {
             }
             return;
         };
-        self.effects.push(Effect::Announce(PeerEvent::Down { peer }));
+        self.effects.push(Effect::Announce(PeerEvent::Down { peer, hung_up }));
         if now.duration_since(ended.since) >= STABLE_AFTER {
             entry.failures = 0;
         }
@@ -369,7 +373,7 @@ impl PeerTable {
         }
         let why = if silent_at <= now { "no ping was answered" } else { "the peer did not become a member" };
         self.effects.push(Effect::Close { peer, link: id, why });
-        self.disconnected(now, peer, id);
+        self.ended(now, peer, id, false);
     }
 
     /// When [`PeerTable::tick`] has something to do next.

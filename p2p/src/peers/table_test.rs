@@ -117,7 +117,7 @@ fn a_member_goes_up_with_its_first_connection_and_down_with_its_last() {
         announced,
         [
             Effect::Announce(PeerEvent::Up { peer: peer(1), rtt: None }),
-            Effect::Announce(PeerEvent::Down { peer: peer(1) }),
+            Effect::Announce(PeerEvent::Down { peer: peer(1), hung_up: true }),
         ]
     );
 }
@@ -204,7 +204,8 @@ fn a_peer_that_answers_no_ping_is_down_and_dialed_again() {
     table.take_effects();
     table.tick(now + seconds(5) + silence);
     let effects = table.take_effects();
-    assert!(matches!(&effects[..], [Effect::Close { .. }, Effect::Announce(PeerEvent::Down { .. })]), "{effects:?}");
+    let silent = PeerEvent::Down { peer: peer(1), hung_up: false };
+    assert!(matches!(&effects[..], [Effect::Close { .. }, Effect::Announce(down)] if *down == silent), "{effects:?}");
     table.tick(now + seconds(20));
     assert_eq!(dials(&mut table), [peer(1)]);
 }
@@ -217,7 +218,8 @@ fn a_removed_member_is_disconnected_and_forgotten() {
     table.take_effects();
     table.set_members(now, vec![]);
     let effects = table.take_effects();
-    assert!(matches!(&effects[..], [Effect::Announce(PeerEvent::Down { .. }), Effect::Close { .. }]), "{effects:?}");
+    let removed = PeerEvent::Down { peer: peer(1), hung_up: false };
+    assert!(matches!(&effects[..], [Effect::Announce(down), Effect::Close { .. }] if *down == removed), "{effects:?}");
     table.tick(now + seconds(60));
     assert_eq!((dials(&mut table), table.entries.len()), (vec![], 0));
 }

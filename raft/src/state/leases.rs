@@ -216,14 +216,21 @@ impl State {
     /// Takes leases back and counts the try against their units.
     pub(super) fn expire(&mut self, index: u64, leases: &[LeaseRef], reason: &str) -> Response {
         for lease in leases {
-            if let Some(left) = self.drop_lease(lease) {
-                let what = EventKind::Expired { reason: reason.to_owned() };
-                self.record(left.unit.job, index, what, Some(left.node), Some(left.range()));
-                self.note_failure(left.node, reason);
-                self.free_or_give_up(index, left, reason);
+            if let Some(node) = self.expire_one(index, lease, reason) {
+                self.note_failure(node, reason);
             }
         }
         Response::Done
+    }
+
+    /// Takes one lease back and counts the try against its unit. Answers whose it was.
+    fn expire_one(&mut self, index: u64, lease: &LeaseRef, reason: &str) -> Option<NodeId> {
+        let left = self.drop_lease(lease)?;
+        let node = left.node;
+        let what = EventKind::Expired { reason: reason.to_owned() };
+        self.record(left.unit.job, index, what, Some(node), Some(left.range()));
+        self.free_or_give_up(index, left, reason);
+        Some(node)
     }
 
     /// Takes leases back whose worker may not do them by its own node's file, and counts that against nobody. Others get them first;
@@ -246,9 +253,24 @@ impl State {
         Response::Done
     }
 
+    /// Takes back all leases of a node that hung up, where those of one that fails go to others.
+    pub(super) fn take_back(&mut self, index: u64, node: NodeId, reason: &str) -> Response {
+        if self.failure_action() == FailureAction::Reassign {
+            for lease in self.leases_of(node) {
+                self.expire_one(index, &lease, reason);
+            }
+        }
+        Response::Done
+    }
+
+    /// What happens with the units of a worker that fails.
+    fn failure_action(&self) -> FailureAction {
+        self.settings().map_or_else(FailureAction::default, |settings| settings.failure)
+    }
+
     /// Takes back all leases of a node that failed, and does with their units what the settings say.
     pub(super) fn take_back_all(&mut self, index: u64, node: NodeId) {
-        let action = self.settings().map_or_else(FailureAction::default, |settings| settings.failure);
+        let action = self.failure_action();
         for lease in self.leases_of(node) {
             let Some(left) = self.drop_lease(&lease) else { continue };
             match action {

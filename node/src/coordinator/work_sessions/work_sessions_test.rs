@@ -76,6 +76,29 @@ async fn a_second_session_of_a_worker_replaces_the_first_whose_beats_count_no_mo
 }
 
 #[tokio::test]
+async fn who_hung_up_is_gone_while_it_has_no_session_and_says_nothing() {
+    let mut leader = TestLeader::open();
+    let at_once = Duration::ZERO;
+    let mut worker = leader.welcome(7, vec![]).await;
+    leader.sessions.hung_up(7);
+    assert!(leader.sessions.gone(at_once).is_empty(), "its session stands");
+    drop(worker);
+    assert_eq!(leader.serving.join_next().await.unwrap().ok(), Some(true));
+    assert_eq!(leader.sessions.gone(at_once), [7]);
+    assert!(leader.sessions.gone(Duration::from_secs(600)).is_empty(), "it has time to come back");
+    worker = leader.welcome(7, vec![]).await;
+    leader.sessions.hung_up(7);
+    beat(&mut worker, &[]).await;
+    drop(worker);
+    assert_eq!(leader.serving.join_next().await.unwrap().ok(), Some(true));
+    assert!(leader.sessions.gone(at_once).is_empty(), "it beat after that: what is told late was of before");
+    leader.sessions.hung_up(7);
+    leader.sessions.close();
+    leader.sessions.open();
+    assert!(leader.sessions.gone(at_once).is_empty(), "a new reign begins with nothing");
+}
+
+#[tokio::test]
 async fn a_node_that_does_not_lead_serves_nobody_and_one_that_stops_leading_ends_its_sessions() {
     let mut leader = TestLeader::open();
     let mut worker = leader.welcome(7, vec![]).await;

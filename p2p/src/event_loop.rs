@@ -173,7 +173,9 @@ impl<W: Wire> EventLoop<W> {
                 }
                 self.serve_waiting(peer);
             }
-            WireEvent::Disconnected { peer, link } => self.peers.lock().disconnected(Instant::now(), peer, link),
+            WireEvent::Disconnected { peer, link, hung_up } => {
+                self.peers.lock().disconnected(Instant::now(), peer, link, hung_up);
+            }
             WireEvent::DialFailed { dial, failure } => {
                 if let Some(purpose) = self.dials.remove(&dial) {
                     self.dial_failed(purpose, failure);

@@ -11,7 +11,7 @@ use libp2p::core::transport::{ListenerId, TransportError};
 use libp2p::multiaddr::{Multiaddr, Protocol};
 use libp2p::ping;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::swarm::{self, DialError, Executor, Swarm, SwarmEvent};
+use libp2p::swarm::{self, ConnectionError, DialError, Executor, Swarm, SwarmEvent};
 use socket2::{Domain, Socket, Type};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -141,7 +141,9 @@ impl SwarmWire {
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
                 tracing::debug!(peer = %peer_id, ?cause, "connection ended");
-                Some(WireEvent::Disconnected { peer: PeerId::from_libp2p(&peer_id)?, link: connection_id })
+                // What this side ends, for its idleness or for shutting down, ends without an error of the transport.
+                let hung_up = matches!(cause, Some(ConnectionError::IO(_)));
+                Some(WireEvent::Disconnected { peer: PeerId::from_libp2p(&peer_id)?, link: connection_id, hung_up })
             }
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
                 let dial = self.dials.remove(&connection_id)?;

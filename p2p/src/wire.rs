@@ -40,7 +40,7 @@ pub(crate) enum WireEvent {
     /// A connection that the peer table has taken up is ready; `dial` when it was asked for.
     Connected { peer: PeerId, dial: Option<DialId> },
     /// A connection has ended.
-    Disconnected { peer: PeerId, link: LinkId },
+    Disconnected { peer: PeerId, link: LinkId, hung_up: bool },
     /// A dial ended without a connection.
     DialFailed { dial: DialId, failure: DialFailure },
     /// A ping was answered.

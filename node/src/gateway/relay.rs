@@ -49,7 +49,7 @@ enum Up {
     /// It is over.
     Close,
     /// This node's last connection to the gateway was ended by its side; the number says nothing.
-    HungUp(NodeId),
+    Gone(NodeId),
 }
 
 /// From the leader to a gateway. Append only.
@@ -135,7 +135,7 @@ impl Relay {
                 self.sessions.hung_up(node);
             } else if let Some(uplink) = self.uplink.lock().await.as_ref() {
                 // Without a stream no session came through here; without room on it the node is found out by its silence.
-                let _ = uplink.up.try_send((0, Up::HungUp(node)));
+                let _ = uplink.up.try_send((0, Up::Gone(node)));
             }
         }
     }
@@ -259,7 +259,7 @@ pub async fn serve(
                     }
                 }
                 Up::Close => drop(carried.remove(&number)),
-                Up::HungUp(node) => sessions.hung_up(node),
+                Up::Gone(node) => sessions.hung_up(node),
             }
         }
     }

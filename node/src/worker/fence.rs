@@ -45,14 +45,11 @@ impl Fence {
         word.heard = word.heard.max(sent);
     }
 
-    /// A leader welcomed this node to a session.
-    pub fn met(&self) {
+    /// A leader welcomed this node to a session, which is over when the answer is dropped.
+    #[must_use]
+    pub fn met(&self) -> Met<'_> {
         self.word().parted = None;
-    }
-
-    /// The session was over at `now`.
-    pub fn parted(&self, now: Instant) {
-        self.word().parted.get_or_insert(now);
+        Met(self)
     }
 
     /// The leader says how long leases hold.
@@ -70,6 +67,16 @@ impl Fence {
 
     fn word(&self) -> MutexGuard<'_, Word> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A session that stands.
+#[derive(Debug)]
+pub struct Met<'a>(&'a Fence);
+
+impl Drop for Met<'_> {
+    fn drop(&mut self) {
+        self.0.word().parted = Some(Instant::now());
     }
 }
 
@@ -116,13 +123,14 @@ mod tests {
     #[test]
     fn units_go_on_for_a_moment_without_a_session_and_again_with_the_next() {
         let fence = Fence::new(Duration::from_secs(10));
-        let begun = fence.word().heard;
-        let at = |ms| begun + Duration::from_millis(ms);
-        fence.parted(at(1_000));
-        fence.parted(at(1_200));
-        assert!(fence.holds(at(1_299)));
-        assert!(!fence.holds(at(1_300)), "the first end of it counts");
-        fence.met();
-        assert!(fence.holds(at(5_000)));
+        assert!(fence.holds(Instant::now() + Duration::from_secs(1)), "there was none yet");
+        let met = fence.met();
+        assert!(fence.holds(Instant::now() + Duration::from_secs(1)));
+        drop(met);
+        let parted = fence.word().parted.unwrap();
+        assert!(fence.holds(parted + Duration::from_millis(299)));
+        assert!(!fence.holds(parted + Duration::from_millis(300)));
+        let _met = fence.met();
+        assert!(fence.holds(parted + Duration::from_secs(5)));
     }
 }

@@ -48,7 +48,6 @@ pub(super) async fn keep(
                 },
                 None => {}
             }
-            context.fence.parted(Instant::now());
             context.raft.status_changed(RETRY).await;
         };
         tokio::select! {
@@ -75,7 +74,7 @@ async fn hold(
     let welcome = tokio::time::timeout(WELCOME_WITHIN, link.from.recv()).await;
     let Ok(Some(LeaderFrame::Welcome { heartbeat_ms, lease_term_ms })) = welcome else { return };
     context.fence.set_term(Duration::from_millis(lease_term_ms));
-    context.fence.met();
+    let _in_session = context.fence.met();
     let mut beat = beats(heartbeat_ms);
     let (ended, mut units_ended) = mpsc::channel(LINK_FRAMES_MAX);
     let (mut unanswered, mut asked) = (VecDeque::new(), VecDeque::new());

@@ -228,7 +228,7 @@ impl World {
         for (end, peer) in [(&one, other.peer), (&other, one.peer)] {
             end.life.cancel();
             if end.open {
-                self.tell(end.peer, WireEvent::Disconnected { peer, link: id });
+                self.tell(end.peer, WireEvent::Disconnected { peer, link: id, hung_up: true });
             }
         }
     }

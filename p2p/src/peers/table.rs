@@ -245,12 +245,8 @@ impl PeerTable {
         if pending >= self.limits.pending_members_max { Err(NotAdmitted::PendingFull) } else { Ok(()) }
     }
 
-    /// The other side of a connection has ended it. Unknown ones were closed by the table itself.
-    pub(crate) fn disconnected(&mut self, now: Instant, peer: PeerId, link: LinkId) {
-        self.ended(now, peer, link, true);
-    }
-
-    fn ended(&mut self, now: Instant, peer: PeerId, link: LinkId, hung_up: bool) {
+    /// A connection has ended, by its other side or not. Unknown ones were closed by the table itself.
+    pub(crate) fn disconnected(&mut self, now: Instant, peer: PeerId, link: LinkId, hung_up: bool) {
         let Some(entry) = self.entries.get_mut(&peer) else { return };
         let Some(position) = entry.links.iter().position(|known| known.id == link) else { return };
         let ended = entry.links.remove(position);
@@ -373,7 +369,7 @@ impl PeerTable {
         }
         let why = if silent_at <= now { "no ping was answered" } else { "the peer did not become a member" };
         self.effects.push(Effect::Close { peer, link: id, why });
-        self.ended(now, peer, id, false);
+        self.disconnected(now, peer, id, false);
     }
 
     /// When [`PeerTable::tick`] has something to do next.

@@ -86,7 +86,7 @@ fn a_connection_that_did_not_last_counts_as_a_failure_and_one_that_did_starts_an
     for number in 1..=6 {
         table.connected(now, peer(1), outbound(number)).unwrap();
         now += Duration::from_millis(10);
-        table.disconnected(now, peer(1), link(number));
+        table.disconnected(now, peer(1), link(number), true);
     }
     table.tick(now + seconds(3));
     assert_eq!(dials(&mut table), [], "the sixth failure waits 3.2 to 6.4 s, whatever the earlier ones allowed");
@@ -97,7 +97,7 @@ fn a_connection_that_did_not_last_counts_as_a_failure_and_one_that_did_starts_an
     table.connected(now, peer(1), outbound(7)).unwrap();
     table.heard(now + seconds(10), peer(1), link(7), Duration::from_millis(1));
     now += seconds(11);
-    table.disconnected(now, peer(1), link(7));
+    table.disconnected(now, peer(1), link(7), true);
     table.tick(now + Timings::default().redial.first);
     assert_eq!(dials(&mut table), [peer(1)]);
 }
@@ -108,9 +108,9 @@ fn a_member_goes_up_with_its_first_connection_and_down_with_its_last() {
     table.set_members(now, vec![member(1, false)]);
     table.connected(now, peer(1), inbound(1)).unwrap();
     table.connected(now, peer(1), outbound(2)).unwrap();
-    table.disconnected(now, peer(1), link(1));
-    table.disconnected(now, peer(1), link(2));
-    table.disconnected(now, peer(1), link(2));
+    table.disconnected(now, peer(1), link(1), true);
+    table.disconnected(now, peer(1), link(2), true);
+    table.disconnected(now, peer(1), link(2), true);
     let announced: Vec<Effect> =
         table.take_effects().into_iter().filter(|effect| matches!(effect, Effect::Announce(_))).collect();
     assert_eq!(
@@ -158,7 +158,7 @@ fn strangers_have_few_places_and_members_take_none_of_them() {
     assert_eq!(table.connected(now, peer(50), inbound(50)), Err(NotAdmitted::PendingFull));
     table.connected(now, peer(100), inbound(51)).unwrap();
     table.connected(now, peer(51), outbound(52)).expect("a connection that we made ourselves is not counted");
-    table.disconnected(now, peer(1), link(0));
+    table.disconnected(now, peer(1), link(0), true);
     table.connected(now, peer(50), inbound(53)).unwrap();
 }
 

@@ -114,7 +114,8 @@ async fn a_peer_that_falls_silent_is_down_and_its_streams_are_lost() {
     carrying.send(()).unwrap();
     let _still_open = within(relaying.join_next()).await;
     let cut = Instant::now();
-    event(&mut events, is_down).await;
+    let down = event(&mut events, is_down).await;
+    assert_eq!(down, PeerEvent::Down { peer: other.id(), hung_up: false });
     assert!(cut.elapsed() < Duration::from_secs(5), "{:?}", cut.elapsed());
     let error = within(here.receive()).await.unwrap_err();
     assert!(matches!(error, FrameError::Lost { .. }), "{error}");
@@ -132,7 +133,7 @@ async fn an_idle_connection_ends_unless_somebody_wants_it() {
     event(&mut events, is_up).await;
     drop(within(one.mesh.open(other.id(), Class::Work)).await.unwrap());
     let down = event(&mut events, is_down).await;
-    assert_eq!(down, PeerEvent::Down { peer: other.id() });
+    assert_eq!(down, PeerEvent::Down { peer: other.id(), hung_up: false }, "this side ended it");
     assert!(one.mesh.is_connected(third.id()), "a member to keep outlives the time that ended the other");
 
     // On demand it comes back.
@@ -178,7 +179,8 @@ async fn shutdown_ends_everything_and_frees_the_port() {
     let started = Instant::now();
     one.mesh.shutdown().await;
     assert!(started.elapsed() < Duration::from_secs(4), "it ends by itself and is not cut: {:?}", started.elapsed());
-    event(&mut seen_there, is_down).await;
+    let down = event(&mut seen_there, is_down).await;
+    assert_eq!(down, PeerEvent::Down { peer: one.id(), hung_up: true });
     assert!(within(here.receive()).await.is_err() && within(there.receive()).await.is_err());
     assert!(within(one.incoming.next()).await.is_none());
     assert_eq!(one.mesh.open(other.id(), Class::Work).await.unwrap_err(), OpenError::Closed);

@@ -133,7 +133,7 @@ pub fn call_outside(peer: Peer, request: &Request) -> Result<(), Denied> {
         Request::GetChunk(_) | Request::Addresses(_) => Ok(()),
         Request::Suffer { .. } if matches!(peer, Peer::Member(_)) => Ok(()),
         Request::Suffer { .. }
-        | Request::Propose(_)
+        | Request::Propose { .. }
         | Request::PutChunk { .. }
         | Request::HandIn { .. }
         | Request::Api(_)
@@ -160,7 +160,7 @@ pub fn call(peer: Peer, request: &Request) -> Result<(), Denied> {
     };
     match request {
         // Each has a gate of its own: the command, the chunk's unit, what the chunk is, the operator's token.
-        Request::Propose(_)
+        Request::Propose { .. }
         | Request::PutChunk { .. }
         | Request::HandIn { .. }
         | Request::GetChunk(_)

@@ -373,7 +373,7 @@ fn a_scanner_leaves_leadership_and_the_keeping_of_chunks_to_members_and_outside_
     let digest = Digest::of(b"x");
     let api = ApiCall { method: "POST".into(), path: "/".into(), headers: Vec::new() };
     for (request, of_scanner, by_outside) in [
-        (Request::Propose(Box::new(Command::DeleteJob { job: JobId(1) })), true, false),
+        (Request::Propose { term: 1, command: Box::new(Command::DeleteJob { job: JobId(1) }) }, true, false),
         (Request::GetChunk(digest), true, true),
         (Request::PutChunk { digest, bytes: 1 }, true, false),
         (Request::HandIn { digest, bytes: 1 }, true, false),

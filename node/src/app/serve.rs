@@ -362,7 +362,7 @@ async fn send_chunk(
 
 async fn answer(request: Request, peer: Peer, services: &StreamServices) -> Answer {
     match request {
-        Request::Propose(command) => propose(*command, peer, services).await,
+        Request::Propose { term, command } => propose((term, *command), peer, services).await,
         Request::Soft => {
             let soft = soft_state(&services.raft, &services.sessions);
             Answer::Soft(SoftState { results_short: services.exchange.short(), ..soft })
@@ -443,7 +443,7 @@ async fn hand_on_fault(services: &StreamServices, node: NodeId, (fault, after_ms
     }
 }
 
-async fn propose(command: Command, peer: Peer, services: &StreamServices) -> Answer {
+async fn propose((term, command): (u64, Command), peer: Peer, services: &StreamServices) -> Answer {
     let name = command.name();
     let is_scanner = matches!(peer, Peer::Scanner(_));
     if is_scanner && !services.raft.wait_applied(access::judged_from(&command), GRANT_APPLIED_WITHIN).await {
@@ -467,7 +467,7 @@ async fn propose(command: Command, peer: Peer, services: &StreamServices) -> Ans
             Err(error) => Answer::Unavailable(error.to_string()),
         };
     }
-    match services.raft.propose(command).await {
+    match services.raft.propose_in(term, command).await {
         Ok(applied) => Answer::Applied { index: applied.index, response: applied.response },
         Err(ProposeError::NotLeader { leader }) => Answer::NotLeader { leader },
         Err(error) => Answer::Unavailable(error.to_string()),

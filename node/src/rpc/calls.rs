@@ -30,8 +30,13 @@ pub const CHUNK_BYTES_MAX: usize = 64 << 20;
 /// What one node asks another. Append only.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Request {
-    /// Put a command into the log; for the leader.
-    Propose(Box<Command>),
+    /// Put a command into the log, in this term and in no other; for the leader. A gateway goes by the term that it knows.
+    Propose {
+        /// The term in which the asked node leads.
+        term: u64,
+        /// What is to be decided.
+        command: Box<Command>,
+    },
     /// Give a chunk.
     GetChunk(Digest),
     /// Keep a chunk; its bytes follow in parts.

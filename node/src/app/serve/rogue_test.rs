@@ -93,7 +93,8 @@ async fn a_peer_with_a_scanners_key_is_refused_all_but_its_part_with_the_reason_
     let lease = LeaseRef { unit: UnitKey { job: JobId(1), partition: 0, start: 0 }, epoch: 1 };
     // It may leave, and would be out of the cluster then.
     for kind in CommandKind::ALL.iter().filter(|kind| **kind != CommandKind::Retire) {
-        let answer = rogue.ask(Request::Propose(Box::new(sample(*kind, rogue.node, lease)))).await;
+        let command = Box::new(sample(*kind, rogue.node, lease));
+        let answer = rogue.ask(Request::Propose { term: first.raft.status().term, command }).await;
         match answer {
             Answer::Applied { .. } => assert!(OF_SCANNERS.contains(kind), "{} was taken", kind.name()),
             Answer::Denied(why) => {

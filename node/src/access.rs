@@ -140,7 +140,7 @@ pub fn call_outside(peer: Peer, request: &Request) -> Result<(), Denied> {
         | Request::ApiStream(_)
         | Request::Soft
         | Request::PlanRemoval(_)
-        | Request::Demote(_)
+        | Request::Demote(..)
         | Request::Retire(_)
         | Request::ReadIndex
         | Request::Certify { .. }
@@ -174,7 +174,7 @@ pub fn call(peer: Peer, request: &Request) -> Result<(), Denied> {
             members_only("ask what the leader knows", OPERATOR)
         }
         Request::TransferLeader(_) => members_only("hand leadership over", OPERATOR),
-        Request::Demote(_) => members_only("keep a node from voting", OPERATOR),
+        Request::Demote(..) => members_only("keep a node from voting", OPERATOR),
         Request::Retire(_) => members_only("take a node out", OPERATOR),
         Request::KeepChunk { .. } => members_only("have chunks kept", LEADER),
         Request::Suffer { .. } => members_only("have a fault rehearsed", OPERATOR),

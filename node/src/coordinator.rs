@@ -29,7 +29,7 @@ use pentora_raft::state::{Lease, NodeStatus, Settings};
 use pentora_raft::{JobId, NodeId, Raft, Response, Role};
 use tokio_util::sync::CancellationToken;
 
-pub use demotion::{demote, retire};
+pub use demotion::{demote, is_demotion, retire};
 pub use members::plan_removal;
 pub use work_sessions::{Standing, WorkSessions, granted};
 

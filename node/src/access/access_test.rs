@@ -382,7 +382,7 @@ fn a_scanner_leaves_leadership_and_the_keeping_of_chunks_to_members_and_outside_
         (Request::Addresses(Vec::new()), true, true),
         (Request::Soft, false, false),
         (Request::PlanRemoval(2), false, false),
-        (Request::Demote(2), false, false),
+        (Request::Demote(2, Box::default()), false, false),
         (Request::Retire(2), false, false),
         (Request::ReadIndex, false, false),
         (Request::Certify { key: vec![4; 65] }, true, false),

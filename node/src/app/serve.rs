@@ -376,7 +376,7 @@ async fn answer(request: Request, peer: Peer, services: &StreamServices) -> Answ
             Some(plan) => Answer::Removal(plan),
             None => Answer::NotLeader { leader: services.raft.status().leader },
         },
-        Request::Demote(node) => demote(&services.raft, &services.sessions, node).await,
+        Request::Demote(node, change) => demote(&services.raft, &services.sessions, node, *change).await,
         Request::Retire(node) => retire(&services.raft, &services.sessions, node).await,
         Request::Suffer { node, fault, after_ms } => {
             let suffers = if node == services.raft.node() {

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use pentora_p2p::{Class, FrameError, FrameStream, Mesh, OpenError, PeerId};
 use pentora_raft::autopilot::{Obstacle, Removal};
 use pentora_raft::codec::{self, CodecError, Kind};
-use pentora_raft::command::{Command, StoredChunk};
+use pentora_raft::command::{Command, PolicyChange, StoredChunk};
 use pentora_raft::{Digest, NodeId, Response};
 use serde::{Deserialize, Serialize};
 
@@ -89,8 +89,9 @@ pub enum Request {
         /// Its public key: a point on P-256, uncompressed.
         key: Vec<u8>,
     },
-    /// Keep a node from voting, where its seat can be given up, and no other's at the same time; for the leader.
-    Demote(NodeId),
+    /// Change the cluster's word about a node so that it votes no more, where its seat can be given up, and no other's at the same
+    /// time; for the leader.
+    Demote(NodeId, Box<PolicyChange>),
     /// Have a node leave for good, where it can be spared, and no other at the same time; for the leader.
     Retire(NodeId),
 }

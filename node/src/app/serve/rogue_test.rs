@@ -126,7 +126,7 @@ async fn a_peer_with_a_scanners_key_is_refused_all_but_its_part_with_the_reason_
     for request in [
         Request::Soft,
         Request::PlanRemoval(rogue.node),
-        Request::Demote(FIRST_NODE),
+        Request::Demote(FIRST_NODE, Box::default()),
         Request::Retire(FIRST_NODE),
         Request::TransferLeader(rogue.node),
         Request::KeepChunk { digest: Digest::of(b"x"), holders: vec![rogue.node] },

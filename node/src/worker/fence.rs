@@ -3,45 +3,79 @@
 //! Measured on this node's monotonic clock, from the moment it asked, with a margin; sending goes on by itself once a
 //! leader is heard again and the lease still stands.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::Context;
 
 /// Part of the term that is given up, so that this node stops well before a leader gives its units away.
 const MARGIN: f64 = 0.2;
-/// How often the fence is looked at; far below the margin of the shortest term.
-const LOOK: Duration = Duration::from_millis(100);
 
 /// When a leader was last heard, and for how long that holds.
 #[derive(Debug)]
-pub struct Fence(Mutex<(Instant, Duration)>);
+pub struct Fence(watch::Sender<Word>);
+
+#[derive(Debug, Clone, Copy)]
+struct Word {
+    heard: Instant,
+    term: Duration,
+}
+
+impl Word {
+    /// Until when leases hold, where nothing more is heard.
+    fn ends(self) -> Instant {
+        self.heard + self.term.mul_f64(1.0 - MARGIN)
+    }
+}
 
 impl Fence {
     /// Heard just now.
     #[must_use]
     pub fn new(term: Duration) -> Self {
-        Self(Mutex::new((Instant::now(), term)))
+        Self(watch::Sender::new(Word { heard: Instant::now(), term }))
     }
 
     /// A leader was heard in answer to something sent at `sent`.
     pub fn heard(&self, sent: Instant) {
-        let mut fence = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        fence.0 = fence.0.max(sent);
+        self.change(|word| word.heard = word.heard.max(sent));
     }
 
     /// The leader says how long leases hold.
     pub fn set_term(&self, term: Duration) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).1 = term;
+        self.change(|word| word.term = term);
+    }
+
+    /// Whoever waits for the end of the word is woken where that comes sooner, or had come: otherwise it looks again by itself.
+    fn change(&self, change: impl FnOnce(&mut Word)) {
+        self.0.send_if_modified(|word| {
+            let before = word.ends();
+            change(word);
+            word.ends() < before || before <= Instant::now()
+        });
     }
 
     /// Whether leases still hold at `now`.
     #[must_use]
     pub fn holds(&self, now: Instant) -> bool {
-        let (heard, term) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        now.saturating_duration_since(heard) < term.mul_f64(1.0 - MARGIN)
+        now < self.0.borrow().ends()
+    }
+
+    /// Waits until leases hold, or hold no longer, against `held`.
+    async fn turned(&self, held: bool) {
+        let mut changes = self.0.subscribe();
+        loop {
+            let ends = changes.borrow_and_update().ends();
+            if (Instant::now() < ends) != held {
+                return;
+            }
+            tokio::select! {
+                _ = changes.changed() => {}
+                () = tokio::time::sleep_until(ends.into()), if held => {}
+            }
+        }
     }
 }
 
@@ -52,17 +86,14 @@ pub(super) async fn keep(context: Arc<Context>, stop: CancellationToken) {
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(LOOK) => {}
+            () = context.fence.turned(held) => {}
         }
-        let holds = context.fence.holds(Instant::now());
-        if holds != held {
-            held = holds;
-            context.units.pause(!holds);
-            if holds {
-                tracing::info!("a leader is heard again; units go on");
-            } else {
-                tracing::warn!("no leader was heard for the lease's term; units pause");
-            }
+        held = !held;
+        context.units.pause(!held);
+        if held {
+            tracing::info!("a leader is heard again; units go on");
+        } else {
+            tracing::warn!("no leader was heard for the lease's term; units pause");
         }
     }
 }
@@ -74,12 +105,29 @@ mod tests {
     #[test]
     fn a_lease_holds_until_a_fifth_before_its_term_and_again_after_word_of_a_leader() {
         let fence = Fence::new(Duration::from_secs(10));
-        let begun = fence.0.lock().unwrap().0;
+        let begun = fence.0.borrow().heard;
         assert!(fence.holds(begun + Duration::from_millis(7_900)));
         assert!(!fence.holds(begun + Duration::from_millis(8_100)));
         fence.heard(begun + Duration::from_secs(5));
         assert!(fence.holds(begun + Duration::from_millis(12_900)));
         fence.heard(begun);
         assert!(fence.holds(begun + Duration::from_millis(12_900)), "late news of an earlier word changes nothing");
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_is_woken_by_a_shorter_term_and_by_word_of_a_leader_and_by_nothing_between() {
+        let fence = Fence::new(Duration::from_hours(1));
+        let watching = fence.0.subscribe();
+        let mut lapses = std::pin::pin!(fence.turned(true));
+        assert!(futures::poll!(&mut lapses).is_pending());
+        fence.heard(Instant::now());
+        assert!(!watching.has_changed().unwrap(), "it holds for longer");
+        fence.set_term(Duration::ZERO);
+        assert!(watching.has_changed().unwrap());
+        lapses.await;
+        let mut resumes = std::pin::pin!(fence.turned(false));
+        assert!(futures::poll!(&mut resumes).is_pending(), "nothing is due without word of a leader");
+        fence.set_term(Duration::from_hours(1));
+        resumes.await;
     }
 }

@@ -198,6 +198,9 @@ impl Keeps {
             refused.retain(|_, at| now.duration_since(*at) < REFUSED_RESTS);
             let now_ms = self.raft.now_ms();
             let due = self.raft.read(|state| due(state, now_ms, |name| refused.contains_key(name)));
+            if due.is_empty() {
+                continue;
+            }
             let steps = move || due.into_iter().filter_map(|due| step(due, now_ms)).collect::<Vec<_>>();
             let steps = tokio::task::spawn_blocking(steps).await.unwrap_or_else(|error| {
                 tracing::warn!(%error, "standing scans cannot be looked at; the next round looks again");

@@ -143,6 +143,7 @@ pub fn call_outside(peer: Peer, request: &Request) -> Result<(), Denied> {
         | Request::Demote(..)
         | Request::Retire(_)
         | Request::ReadIndex
+        | Request::Figures
         | Request::Certify { .. }
         | Request::TransferLeader(_)
         | Request::KeepChunk { .. } => Err(peer.denied("have that done", OUTSIDE)),
@@ -168,6 +169,9 @@ pub fn call(peer: Peer, request: &Request) -> Result<(), Denied> {
         | Request::ApiStream(_) => Ok(()),
         // Where members are is what it needs to find its next gateway.
         Request::Addresses(_) => Ok(()),
+        // What an autoscaler of nodes like it goes by; no name is among it.
+        Request::Figures if !matches!(peer, Peer::Stranger) => Ok(()),
+        Request::Figures => Err(peer.denied("ask how much work waits", OPERATOR)),
         Request::Certify { .. } if matches!(peer, Peer::Scanner(_)) => Ok(()),
         Request::Certify { .. } => Err(peer.denied("have a certificate signed", SIGNS)),
         Request::Soft | Request::PlanRemoval(_) | Request::ReadIndex => {

@@ -29,9 +29,9 @@ use crate::join::Door;
 use crate::member_address::MemberAddress;
 use crate::raft_transport::{raft_class, raft_duplex};
 use crate::results::{ChunkReader, Exchange, NotKept};
-use crate::rpc::SoftState;
 use crate::rpc::calls::{self, Answer, ApiCall, CallError, Calls, Request};
 use crate::rpc::proposer::Unavailable;
+use crate::rpc::{LogFigures, SoftState};
 use crate::traces::Traces;
 use crate::work_protocol;
 
@@ -388,6 +388,10 @@ async fn answer(request: Request, peer: Peer, services: &StreamServices) -> Answ
             suffers.map_or_else(Answer::Unavailable, |()| Answer::Done)
         }
         Request::Certify { key } => certify(&key, peer, services),
+        Request::Figures => {
+            let of = peer.node().unwrap_or(services.raft.node());
+            Answer::Figures(Box::new(services.raft.read(|state| LogFigures::of(state, of))))
+        }
         Request::ReadIndex => match services.raft.ensure_linearizable().await {
             Ok(()) => Answer::ReadIndex(*services.raft.watch_applied().borrow()),
             Err(ProposeError::NotLeader { leader }) => Answer::NotLeader { leader },

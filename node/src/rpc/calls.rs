@@ -16,7 +16,7 @@ use pentora_raft::command::{Command, PolicyChange, StoredChunk};
 use pentora_raft::{Digest, NodeId, Response};
 use serde::{Deserialize, Serialize};
 
-use super::SoftState;
+use super::{LogFigures, SoftState};
 use crate::drill::Fault;
 use crate::member_address::MemberAddress;
 
@@ -94,6 +94,8 @@ pub enum Request {
     Demote(NodeId, Box<PolicyChange>),
     /// Have a node leave for good, where it can be spared, and no other at the same time; for the leader.
     Retire(NodeId),
+    /// Say how much work waits, and how much of it is the asking node's.
+    Figures,
 }
 
 /// The header of an [`ApiCall`] that says where the request came from, as the node says that took it. No client's own header
@@ -183,6 +185,8 @@ pub enum Answer {
         /// The certificate, and that of who signed, in DER.
         chain: Vec<Vec<u8>>,
     },
+    /// How much work waits.
+    Figures(Box<LogFigures>),
 }
 
 /// A call that brought no answer. What it asked for may or may not have happened.

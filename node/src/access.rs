@@ -133,16 +133,17 @@ pub fn call_outside(peer: Peer, request: &Request) -> Result<(), Denied> {
         Request::GetChunk(_) | Request::Addresses(_) => Ok(()),
         Request::Suffer { .. } if matches!(peer, Peer::Member(_)) => Ok(()),
         Request::Suffer { .. }
-        | Request::Propose(_)
+        | Request::Propose { .. }
         | Request::PutChunk { .. }
         | Request::HandIn { .. }
         | Request::Api(_)
         | Request::ApiStream(_)
         | Request::Soft
         | Request::PlanRemoval(_)
-        | Request::Demote(_)
+        | Request::Demote(..)
         | Request::Retire(_)
         | Request::ReadIndex
+        | Request::Figures
         | Request::Certify { .. }
         | Request::TransferLeader(_)
         | Request::KeepChunk { .. } => Err(peer.denied("have that done", OUTSIDE)),
@@ -160,7 +161,7 @@ pub fn call(peer: Peer, request: &Request) -> Result<(), Denied> {
     };
     match request {
         // Each has a gate of its own: the command, the chunk's unit, what the chunk is, the operator's token.
-        Request::Propose(_)
+        Request::Propose { .. }
         | Request::PutChunk { .. }
         | Request::HandIn { .. }
         | Request::GetChunk(_)
@@ -168,13 +169,16 @@ pub fn call(peer: Peer, request: &Request) -> Result<(), Denied> {
         | Request::ApiStream(_) => Ok(()),
         // Where members are is what it needs to find its next gateway.
         Request::Addresses(_) => Ok(()),
+        // What an autoscaler of nodes like it goes by; no name is among it.
+        Request::Figures if !matches!(peer, Peer::Stranger) => Ok(()),
+        Request::Figures => Err(peer.denied("ask how much work waits", OPERATOR)),
         Request::Certify { .. } if matches!(peer, Peer::Scanner(_)) => Ok(()),
         Request::Certify { .. } => Err(peer.denied("have a certificate signed", SIGNS)),
         Request::Soft | Request::PlanRemoval(_) | Request::ReadIndex => {
             members_only("ask what the leader knows", OPERATOR)
         }
         Request::TransferLeader(_) => members_only("hand leadership over", OPERATOR),
-        Request::Demote(_) => members_only("keep a node from voting", OPERATOR),
+        Request::Demote(..) => members_only("keep a node from voting", OPERATOR),
         Request::Retire(_) => members_only("take a node out", OPERATOR),
         Request::KeepChunk { .. } => members_only("have chunks kept", LEADER),
         Request::Suffer { .. } => members_only("have a fault rehearsed", OPERATOR),

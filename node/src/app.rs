@@ -299,10 +299,12 @@ impl Node {
             Some(viewer) => {
                 let outside = Outside { raft, viewer, mesh, known, whereabouts: seeker.hints.clone() };
                 let (data_dir, identity) = (Arc::clone(&self.data_dir), self.identity.clone());
-                let remember = move |members: &[MemberAddress]| {
-                    let now = NodeIdentity { members: members.to_vec(), ..identity.clone() };
-                    if let Err(error) = data_dir.save_identity(&now) {
-                        tracing::warn!(%error, "the members are not noted for the next start");
+                let remember = move |members: Vec<MemberAddress>| {
+                    let (data_dir, now) = (Arc::clone(&data_dir), NodeIdentity { members, ..identity.clone() });
+                    async move {
+                        if let Err(error) = data_dir.beside(move |data_dir| data_dir.save_identity(&now)).await {
+                            tracing::warn!(%error, "the members are not noted for the next start");
+                        }
                     }
                 };
                 let stop = stop.clone();

@@ -23,13 +23,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pentora_raft::command::{Command, LeaseRef, SpecRef, UnitKey};
+use pentora_raft::command::{Command, LeaseRef, SpecRef};
 use pentora_raft::leadership::Word;
-use pentora_raft::state::{FailureAction, Lease, NodeStatus, Settings};
+use pentora_raft::state::{FailureAction, NodeStatus, Settings};
 use pentora_raft::{JobId, NodeId, Raft, Response, Role};
 use tokio_util::sync::CancellationToken;
 
-pub use demotion::{demote, retire};
+pub use demotion::{demote, is_demotion, retire};
 pub use members::plan_removal;
 pub use work_sessions::{Standing, WorkSessions, granted};
 
@@ -37,7 +37,7 @@ use crate::results::Exchange;
 use crate::rpc::SoftState;
 use crate::spec;
 use crate::traces::Traces;
-use deadlines::{Deadlines, Limits, term_of};
+use deadlines::{Deadlines, Limits, terms_of};
 use holds::Holds;
 use liveness::{Watch, terms};
 use paces::Paces;
@@ -307,23 +307,16 @@ impl Coordinator {
 
     /// Takes back the leases whose try takes too long.
     async fn take_back_late(&mut self, now: Instant, settings: &Settings) {
-        let standing: Vec<(LeaseRef, Duration)> = self.raft.read(|state| {
-            let term = |job: JobId, lease: &Lease| {
-                let ports = self.ports.get(&job).copied().unwrap_or(plan::PORTS_UNKNOWN);
-                let limits = Limits { ports, host_pps: self.host_pps.get(&job).copied() };
-                term_of(lease, limits, settings.attempt_ms)
-            };
-            let named =
-                |(unit, lease): (UnitKey, &Lease)| (LeaseRef { unit, epoch: lease.epoch }, term(unit.job, lease));
-            state.leases().map(named).collect()
-        });
-        let leases = self.deadlines.overdue(standing.into_iter(), now);
-        if leases.is_empty() {
-            return;
+        let limits = |job: JobId| {
+            let ports = self.ports.get(&job).copied().unwrap_or(plan::PORTS_UNKNOWN);
+            Limits { ports, host_pps: self.host_pps.get(&job).copied() }
+        };
+        let standing = self.raft.read(|state| terms_of(state.leases(), limits, settings.attempt_ms));
+        for (seconds, leases) in self.deadlines.overdue(standing.into_iter(), now) {
+            let reason = format!("it took longer than {seconds} s");
+            tracing::info!(count = leases.len(), reason, "leases are taken back");
+            self.propose(Command::Expire { leases, reason }).await;
         }
-        let reason = format!("it took longer than {} s", settings.attempt_ms / 1_000);
-        tracing::info!(count = leases.len(), reason, "leases are taken back");
-        self.propose(Command::Expire { leases, reason }).await;
     }
 
     /// Takes back leases that were granted before a budget was written or changed, without blame; what is granted next keeps

@@ -9,6 +9,7 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use fs4::FileExt;
 use pentora_p2p::{Identity, PreSharedKey};
@@ -212,6 +213,19 @@ impl DataDir {
         let text = std::fs::read_to_string(self.path.join(INSIDE_SINCE)).unwrap_or_default();
         // One that does not read costs a detour: the node goes outside, and comes back with a new one.
         text.trim().parse().unwrap_or(0)
+    }
+
+    /// Writes something where a slow disk holds up no other task.
+    ///
+    /// # Errors
+    /// As `write`, in a sentence.
+    pub async fn beside(
+        self: &Arc<Self>,
+        write: impl FnOnce(&Self) -> Result<(), DataDirError> + Send + 'static,
+    ) -> Result<(), String> {
+        let data_dir = Arc::clone(self);
+        let written = tokio::task::spawn_blocking(move || write(&data_dir)).await;
+        written.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
     }
 
     /// Where feeds are.

@@ -45,7 +45,7 @@ pub use forecast::forecast;
 pub(crate) use forecast::needs_words;
 pub use learned::learn;
 pub use links::with_link_hosts;
-pub use once::{earlier_of_order, schedule_of_order};
+pub use once::{Looked, OrdersRead, schedule_of_order};
 pub use refused::RefusedRequest;
 
 /// A request that is ready to be submitted.

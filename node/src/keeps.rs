@@ -155,22 +155,24 @@ fn policy_of(state: &State, name: &str) -> Policy {
     Policy::of(state, state.keep_author(name).map_or("", |author| author.who.as_str()))
 }
 
-/// What is to be done now; a slice of which the rules leave nothing is passed over, unless there is no other.
-fn steps(state: &State, now_ms: u64) -> Vec<(String, Step)> {
-    let step = |(name, keep): (&String, &Keep)| {
-        let step = match keep.running {
-            Some((_, job)) if state.job(job).is_some_and(pentora_raft::state::Job::is_open) => return None,
-            Some((_, job)) => Step::End(job),
-            None if keep.paused => return None,
-            None => {
-                // Before the rules are asked, which takes longer: mostly it is time for none.
-                choose::choose(keep, &[], now_ms)?;
-                Step::Start(choose::choose(keep, &allowed(keep, &policy_of(state, name)), now_ms)?, keep.spec.clone())
-            }
-        };
-        Some((name.clone(), step))
+/// The standing scans of which a pass has ended, or for which it is time, but for those that rest.
+fn due(state: &State, now_ms: u64, rests: impl Fn(&str) -> bool) -> Vec<Standing> {
+    let is_due = |keep: &Keep| match keep.running {
+        Some((_, job)) => !state.job(job).is_some_and(pentora_raft::state::Job::is_open),
+        None => !keep.paused && choose::choose(keep, &[], now_ms).is_some(),
     };
-    state.keeps().filter_map(step).collect()
+    let due = state.keeps().filter(|(name, keep)| !rests(name) && is_due(keep));
+    due.map(|(name, keep)| Standing::of(state, name, keep)).collect()
+}
+
+/// What is to be done about one that is due; a slice of which the rules leave nothing is passed over, unless there is no other. It
+/// reads the whole request: not under the log's lock.
+fn step(Standing { name, keep, policy, .. }: Standing, now_ms: u64) -> Option<(String, Step)> {
+    let step = match keep.running {
+        Some((_, job)) => Step::End(job),
+        None => Step::Start(choose::choose(&keep, &allowed(&keep, &policy), now_ms)?, keep.spec),
+    };
+    Some((name, step))
 }
 
 impl Keeps {
@@ -195,10 +197,16 @@ impl Keeps {
             }
             refused.retain(|_, at| now.duration_since(*at) < REFUSED_RESTS);
             let now_ms = self.raft.now_ms();
-            for (name, step) in self.raft.read(|state| steps(state, now_ms)) {
-                if refused.contains_key(&name) {
-                    continue;
-                }
+            let due = self.raft.read(|state| due(state, now_ms, |name| refused.contains_key(name)));
+            if due.is_empty() {
+                continue;
+            }
+            let steps = move || due.into_iter().filter_map(|due| step(due, now_ms)).collect::<Vec<_>>();
+            let steps = tokio::task::spawn_blocking(steps).await.unwrap_or_else(|error| {
+                tracing::warn!(%error, "standing scans cannot be looked at; the next round looks again");
+                Vec::new()
+            });
+            for (name, step) in steps {
                 match step {
                     Step::End(job) => self.propose(Command::EndSlice { keep: name, job }).await,
                     Step::Start(slice, spec) => {

@@ -71,11 +71,15 @@ enum Left {
 impl Outside {
     /// Keeps the sessions until `stop`. `remember` is told of the members whenever they, or their addresses, change, so that
     /// a later start finds them.
-    pub async fn keep(mut self, remember: impl Fn(&[MemberAddress]), stop: CancellationToken) {
+    pub async fn keep<Noted: Future<Output = ()>>(
+        mut self,
+        remember: impl Fn(Vec<MemberAddress>) -> Noted,
+        stop: CancellationToken,
+    ) {
         let mut passed_over: BTreeMap<PeerId, Instant> = BTreeMap::new();
         let mut refused_for: Option<String> = None;
         while !stop.is_cancelled() {
-            self.look_at_members(None, &remember);
+            self.look_at_members(None, &remember).await;
             passed_over.retain(|_, since| since.elapsed() < PASSED_OVER);
             let members = self.candidates();
             let of_use = || members.iter().filter(|peer| !passed_over.contains_key(peer));
@@ -115,7 +119,11 @@ impl Outside {
     }
 
     /// Is shown the log by one member for as long as that is of use.
-    async fn follow(&mut self, peer: PeerId, remember: &impl Fn(&[MemberAddress])) -> Left {
+    async fn follow<Noted: Future<Output = ()>>(
+        &mut self,
+        peer: PeerId,
+        remember: &impl Fn(Vec<MemberAddress>) -> Noted,
+    ) -> Left {
         let mut stream = match self.begin(peer).await {
             Ok(stream) => stream,
             Err(left) => return left,
@@ -150,7 +158,7 @@ impl Outside {
             let is_old = |(seen, at): (u64, Instant)| seen != revision || at.elapsed() >= MEMBERS_LOOK;
             if members_looked.is_none_or(is_old) {
                 members_looked = Some((revision, Instant::now()));
-                self.look_at_members(Some(peer), remember);
+                self.look_at_members(Some(peer), remember).await;
             }
             if looked.elapsed() >= NEARER_LOOK {
                 looked = Instant::now();
@@ -184,12 +192,16 @@ impl Outside {
     }
 
     /// Has the mesh know the members, and stay connected to the gateways.
-    fn look_at_members(&mut self, present: Option<PeerId>, remember: &impl Fn(&[MemberAddress])) {
+    async fn look_at_members<Noted: Future<Output = ()>>(
+        &mut self,
+        present: Option<PeerId>,
+        remember: &impl Fn(Vec<MemberAddress>) -> Noted,
+    ) {
         let shown: Vec<MemberAddress> = self.raft.read(|state| {
             state.nodes().filter(|(_, node)| node.may_vote()).map(|(_, node)| MemberAddress::of(node)).collect()
         });
         if !shown.is_empty() && shown != self.known {
-            remember(&shown);
+            remember(shown.clone()).await;
             self.known = shown;
         }
         let mut members = self.known.clone();

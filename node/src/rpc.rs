@@ -6,4 +6,4 @@ pub mod no_majority;
 pub mod proposer;
 mod soft_state;
 
-pub use soft_state::SoftState;
+pub use soft_state::{LogFigures, SoftState};

@@ -11,14 +11,12 @@ use std::time::{Duration, Instant};
 
 use openraft::ChangeMembers;
 use openraft::async_runtime::WatchReceiver;
-use openraft::errors::{ClientWriteError, RaftError};
+use openraft::errors::RaftError;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::clock::{LogClock, OtherClock};
-use crate::codec;
-use crate::command::{Command, ENTRY_BYTES_MAX, Proposal, Refusal, Response};
 use crate::config::Config;
 use crate::id::NodeId;
 use crate::leadership::{Heard, Leadership, Word};
@@ -30,8 +28,10 @@ use crate::store::slowness::Slowness;
 use crate::store::{OpenError, Openraft, Storage};
 use crate::view::GatewayWord;
 
+mod propose;
 mod status;
 mod viewer;
+pub use propose::{Applied, ProposeError};
 pub use status::{RaftStatus, Role};
 use viewer::Shown;
 pub use viewer::Viewer;
@@ -74,15 +74,6 @@ impl std::fmt::Debug for Raft {
     }
 }
 
-/// A command that is in the log and applied.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Applied {
-    /// Its log index.
-    pub index: u64,
-    /// What applying it answered.
-    pub response: Response,
-}
-
 /// Why consensus could not be started. Nothing runs.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -95,32 +86,6 @@ pub enum StartError {
     /// The consensus core refused what it found in the store.
     #[error("consensus did not start: {0}")]
     Core(String),
-}
-
-/// Why a command was not applied, as far as this node knows.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ProposeError {
-    /// Another node leads; ask it. Nothing changed.
-    #[error("node {} leads, not this one", .leader.map_or_else(|| "?".to_owned(), |id| id.to_string()))]
-    NotLeader {
-        /// Who leads, as far as this node knows.
-        leader: Option<NodeId>,
-    },
-    /// No quorum answered in time. It may or may not be applied later; ask again.
-    #[error("no quorum of voters answered within {} ms", .after.as_millis())]
-    TimedOut {
-        /// The time that was given.
-        after: Duration,
-    },
-    /// Consensus has stopped on this node; the process should end and start again.
-    #[error("consensus has stopped on this node: {0}")]
-    Stopped(String),
-    /// Leadership can only be handed to another voter. Nothing changed.
-    #[error("node {node} is no other voter, so it cannot take over")]
-    NoOtherVoter {
-        /// Who was to take over.
-        node: NodeId,
-    },
 }
 
 /// Why membership did not change.
@@ -184,12 +149,21 @@ impl Raft {
     /// leader is known.
     #[must_use]
     pub fn way(&self) -> Option<NodeId> {
+        self.way_and_term().map(|(way, _)| way)
+    }
+
+    /// The same, with the term in which the leader leads.
+    #[must_use]
+    pub fn way_and_term(&self) -> Option<(NodeId, u64)> {
         match &self.part {
-            Part::Inside { .. } => self.status().leader,
+            Part::Inside { .. } => {
+                let status = self.status();
+                status.leader.map(|leader| (leader, status.term))
+            }
             Part::Outside(shown) => {
+                self.leadership().leader()?;
                 let shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
-                let known = shown.leadership(self.config.profile.election_max(), Instant::now()).leader();
-                known.and(shown.gateway)
+                Some((shown.gateway?, shown.term()))
             }
         }
     }
@@ -234,45 +208,6 @@ impl Raft {
     pub async fn initialize(&self, peer: &str) -> Result<(), MembershipError> {
         let members = BTreeMap::from([(self.node, Member { peer: peer.into() })]);
         self.to_change()?.initialize(members).await.map_err(|error| MembershipError(error.to_string()))
-    }
-
-    /// Whether the log takes a command, as far as this node has it: it is no larger than [`ENTRY_BYTES_MAX`], and of no later
-    /// version than the log's. Asked before it becomes an entry, and before it is sent to a leader that may be of an earlier
-    /// release and could not even read it. Applying asks for the version once more, because the log may have changed.
-    ///
-    /// # Errors
-    /// [`Refusal`].
-    pub fn takes(&self, command: &Command) -> Result<(), Refusal> {
-        let bytes = codec::encoded_len(command);
-        if bytes > ENTRY_BYTES_MAX {
-            let what = format!("it takes {bytes} bytes, an entry of the log at most {ENTRY_BYTES_MAX}");
-            return Err(Refusal::Malformed { what });
-        }
-        self.read(|state| state.holds(command.kind()))
-    }
-
-    /// Puts a command into the log and waits until it is applied here. Only the leader can. One that the log does not take is
-    /// refused without an entry, under the index of the last one applied here.
-    ///
-    /// # Errors
-    /// [`ProposeError`]; after `TimedOut` the command may still be applied later.
-    pub async fn propose(&self, command: Command) -> Result<Applied, ProposeError> {
-        let Some(raft) = self.core() else { return Err(ProposeError::NotLeader { leader: self.status().leader }) };
-        let after = self.config.propose_timeout;
-        if let Err(refusal) = self.takes(&command) {
-            let index = *self.watch_applied().borrow();
-            return Ok(Applied { index, response: Response::Refused(refusal) });
-        }
-        let at_ms = self.clock().entry_ms(self.config.wall.now_ms(), Instant::now());
-        let proposal = Proposal { at_ms, command };
-        match tokio::time::timeout(after, raft.client_write(proposal)).await {
-            Err(_elapsed) => Err(ProposeError::TimedOut { after }),
-            Ok(Ok(written)) => Ok(Applied { index: written.log_id.index, response: written.data }),
-            Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward)))) => {
-                Err(ProposeError::NotLeader { leader: forward.leader_id })
-            }
-            Ok(Err(other)) => Err(ProposeError::Stopped(other.to_string())),
-        }
     }
 
     /// The log's time now, in Unix milliseconds, for people: one clock on all nodes, however theirs go.
@@ -361,7 +296,13 @@ impl Raft {
     /// Whether this node knows a leader now.
     #[must_use]
     pub fn leadership(&self) -> Leadership {
-        self.status().leadership
+        match &self.part {
+            Part::Inside { .. } => self.status().leadership,
+            Part::Outside(shown) => {
+                let shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
+                shown.leadership(self.config.profile.election_max(), Instant::now())
+            }
+        }
     }
 
     /// The last word of another leader to this node, however old.
@@ -370,11 +311,17 @@ impl Raft {
         self.heard.last()
     }
 
-    /// Waits for the next change of role, leader, term or membership, or for `limit`. That a leader falls silent is no
-    /// change: nothing happens then.
-    pub async fn status_changed(&self, limit: Duration) {
+    /// Counts changes of role, leader, term and membership. That a leader falls silent is no change: nothing happens then.
+    #[must_use]
+    pub fn watch_status(&self) -> watch::Receiver<u64> {
         let mut changes = self.changes.clone();
         changes.mark_unchanged();
+        changes
+    }
+
+    /// Waits for the next change of [`Self::watch_status`], or for `limit`.
+    pub async fn status_changed(&self, limit: Duration) {
+        let mut changes = self.watch_status();
         // Whatever the outcome, the caller looks again.
         drop(tokio::time::timeout(limit, changes.changed()).await);
     }

@@ -374,7 +374,7 @@ fn a_scanner_leaves_leadership_and_the_keeping_of_chunks_to_members_and_outside_
     let digest = Digest::of(b"x");
     let api = ApiCall { method: "POST".into(), path: "/".into(), headers: Vec::new() };
     for (request, of_scanner, by_outside) in [
-        (Request::Propose(Box::new(Command::DeleteJob { job: JobId(1) })), true, false),
+        (Request::Propose { term: 1, command: Box::new(Command::DeleteJob { job: JobId(1) }) }, true, false),
         (Request::GetChunk(digest), true, true),
         (Request::PutChunk { digest, bytes: 1 }, true, false),
         (Request::HandIn { digest, bytes: 1 }, true, false),
@@ -383,9 +383,10 @@ fn a_scanner_leaves_leadership_and_the_keeping_of_chunks_to_members_and_outside_
         (Request::Addresses(Vec::new()), true, true),
         (Request::Soft, false, false),
         (Request::PlanRemoval(2), false, false),
-        (Request::Demote(2), false, false),
+        (Request::Demote(2, Box::default()), false, false),
         (Request::Retire(2), false, false),
         (Request::ReadIndex, false, false),
+        (Request::Figures, true, false),
         (Request::Certify { key: vec![4; 65] }, true, false),
         (Request::TransferLeader(2), false, false),
         (Request::KeepChunk { digest, holders: vec![1] }, false, false),

@@ -4,7 +4,7 @@
 //! The node that writes it signs the whole. What it could make up is its own word: status, counts, the audit log's entries. What
 //! it cannot is the signature of whoever ordered, and that each chunk is of the unit it is listed for.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -168,54 +168,86 @@ fn made_by(state: &State, id: JobId, job: &Job) -> (Ask, u64) {
     }
 }
 
-/// The number of the entry by which something was asked for that came to be at a time: the last of its author that was not answered
+/// An entry of the audit log, with the digest before it.
+type Linked<'a> = (u64, &'a AuditRecord, Digest);
+
+/// Looks for the entry by which something was asked for that came to be at a time: the last of its author that was not answered
 /// before that, nor with something else. Where it is `about` that time, what was asked for long before is none. The log links the two by
 /// nothing but that: of requests of one token that overlap in time, the last is taken.
-fn asked_for(state: &State, who: &str, (action, answer): Ask, made_at_ms: u64, about: bool) -> Option<u64> {
-    let since_ms = if about { made_at_ms.saturating_sub(ASKED_WITHIN_MS) } else { 0 };
-    let mut open = BTreeSet::new();
-    for (number, AuditRecord { at_ms, entry, .. }) in state.audit(0) {
-        match entry.outcome {
-            Outcome::Asked
-                if (since_ms..=made_at_ms).contains(at_ms) && entry.author.who == who && entry.action == action =>
-            {
-                open.insert(number);
-            }
-            Outcome::Answered { asked, status } if status != answer || (about && *at_ms < made_at_ms) => {
-                open.remove(&asked);
-            }
-            _ => {}
-        }
-    }
-    open.last().copied()
+struct Asking<'a> {
+    who: &'a str,
+    ask: Ask,
+    made_at_ms: u64,
+    about: bool,
+    /// What may be it, each with what was answered.
+    open: BTreeMap<u64, Vec<Linked<'a>>>,
 }
 
-/// The entries of the audit log that are about a job: by which it was asked for, what came of that, and those that name it.
+impl<'a> Asking<'a> {
+    fn new(who: &'a str, ask: Ask, made_at_ms: u64, about: bool) -> Self {
+        Self { who, ask, made_at_ms, about, open: BTreeMap::new() }
+    }
+
+    fn see(&mut self, linked: Linked<'a>) {
+        let (number, AuditRecord { at_ms, entry, .. }, _) = linked;
+        let ((action, answer), made_at_ms) = (self.ask, self.made_at_ms);
+        let since_ms = if self.about { made_at_ms.saturating_sub(ASKED_WITHIN_MS) } else { 0 };
+        match entry.outcome {
+            Outcome::Asked
+                if (since_ms..=made_at_ms).contains(at_ms)
+                    && entry.author.who == self.who
+                    && entry.action == action =>
+            {
+                self.open.insert(number, vec![linked]);
+            }
+            Outcome::Answered { asked, status } if status != answer || (self.about && *at_ms < made_at_ms) => {
+                self.open.remove(&asked);
+            }
+            Outcome::Answered { asked, .. } => {
+                if let Some(entries) = self.open.get_mut(&asked) {
+                    entries.push(linked);
+                }
+            }
+            Outcome::Refused { .. } | Outcome::Asked => {}
+        }
+    }
+
+    /// It, and what was answered.
+    fn found(mut self) -> Option<Vec<Linked<'a>>> {
+        self.open.pop_last().map(|(_, entries)| entries)
+    }
+}
+
+/// The entries of the audit log that are about a job: by which it was asked for, what came of that, and those that name it. The
+/// log is gone through once.
 fn audit_of(state: &State, id: JobId, job: &Job) -> Vec<AuditLink> {
     let who = state.author(id).map(|author| author.who.as_str()).unwrap_or_default();
     let (ask, made_at_ms) = made_by(state, id, job);
-    let asked = asked_for(state, who, ask, made_at_ms, true).or_else(|| {
-        // A run of what is gone, or has forgotten it: what its author made last before it, which may be another.
-        let before = |ask| asked_for(state, who, ask, job.submitted_at_ms, false);
-        [SCHEDULE, KEEP].into_iter().filter_map(before).max()
-    });
+    let mut asked = Asking::new(who, ask, made_at_ms, true);
+    // A run of what is gone, or has forgotten it: what its author made last before it, which may be another.
+    let mut before_it = [SCHEDULE, KEEP].map(|ask| Asking::new(who, ask, job.submitted_at_ms, false));
     let named = id.to_string();
-    let is_of_job = |number: u64, record: &AuditRecord| {
-        let answers = |asked: u64| matches!(record.entry.outcome, Outcome::Answered { asked: of, .. } if of == asked);
-        let AuditEntry { action, object, .. } = &record.entry;
+    let is_named = |AuditEntry { action, object, .. }: &AuditEntry| {
         let made = object.split(' ').any(|part| part.strip_prefix("job_id=") == Some(&named));
-        let names = made || action.split('/').any(|part| part == named);
-        asked.is_some_and(|asked| number == asked || answers(asked)) || names
+        made || action.split('/').any(|part| part == named)
     };
+    let mut links = BTreeMap::new();
     let mut before = state.audit_ends().gone_digest;
-    let mut links = Vec::new();
     for (number, record) in state.audit(0) {
-        if is_of_job(number, record) && links.len() < AUDIT_LINKS_MAX {
-            links.push(AuditLink { before, entry: AuditDocument::of(number, record) });
+        let linked = (number, record, before);
+        asked.see(linked);
+        before_it.iter_mut().for_each(|asking| asking.see(linked));
+        if links.len() < AUDIT_LINKS_MAX && is_named(&record.entry) {
+            links.insert(number, linked);
         }
         before = record.digest;
     }
-    links
+    let last_before =
+        || before_it.into_iter().filter_map(Asking::found).max_by_key(|entries| entries.first().map(|it| it.0));
+    let asked = asked.found().or_else(last_before).unwrap_or_default();
+    links.extend(asked.into_iter().map(|linked| (linked.0, linked)));
+    let links = links.into_values().take(AUDIT_LINKS_MAX);
+    links.map(|(number, record, before)| AuditLink { before, entry: AuditDocument::of(number, record) }).collect()
 }
 
 /// A job whose bundle was verified.

@@ -183,16 +183,19 @@ fn a_job_is_shown_with_the_request_that_made_it_and_with_no_plan_nor_another_req
     note(12, 21_000, "ci", schedules, Outcome::Asked);
     note(13, 21_500, "ci", schedules, answered(12, 409));
     note(14, 22_000, "ci", scans, Outcome::Asked);
-    assert_eq!(asked_for(&state, "ci", SCAN, 3_500, true), Some(3), "5 was a plan, and 1 had been answered");
-    assert_eq!(asked_for(&state, "ci", SCHEDULE, 10_200, true), Some(8));
-    assert_eq!(asked_for(&state, "ci", SCHEDULE, 30_000, false), Some(10), "what it made last, for want of better");
-    assert_eq!(asked_for(&state, "ci", SCHEDULE, 30_000, true), None);
-    assert_eq!(
-        asked_for(&state, "ci", SCAN, 22_100 + ASKED_WITHIN_MS, true),
-        None,
-        "one without an answer is not for ever"
-    );
-    assert_eq!(asked_for(&state, "eve", SCAN, 3_500, true), None);
+    let asked_for = |who: &str, ask, made_at_ms, about| {
+        let mut asking = Asking::new(who, ask, made_at_ms, about);
+        state.audit(0).for_each(|(number, record)| asking.see((number, record, record.digest)));
+        asking.found().map(|entries| entries.iter().map(|(number, ..)| *number).collect::<Vec<_>>())
+    };
+    let scan = asked_for("ci", SCAN, 3_500, true);
+    assert_eq!(scan, Some(vec![3, 7]), "5 was a plan, and 1 had been answered");
+    assert_eq!(asked_for("ci", SCHEDULE, 10_200, true), Some(vec![8, 9]));
+    assert_eq!(asked_for("ci", SCHEDULE, 30_000, false), Some(vec![10, 11]), "what it made last, for want of better");
+    assert_eq!(asked_for("ci", SCHEDULE, 30_000, true), None);
+    let late = asked_for("ci", SCAN, 22_100 + ASKED_WITHIN_MS, true);
+    assert_eq!(late, None, "one without an answer is not for ever");
+    assert_eq!(asked_for("eve", SCAN, 3_500, true), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,9 +2,9 @@
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Method};
-use pentora_raft::Digest;
-use pentora_raft::command::{Arrangement, Author, Command};
+use pentora_raft::command::{Arrangement, Author, Command, NodeInfo, NodePolicy, TokenGrant};
 use pentora_raft::state::{MissedPolicy, OverlapPolicy, ScheduleSpec, is_schedule_name};
+use pentora_raft::{Digest, TokenId};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -462,6 +462,35 @@ async fn what_the_cluster_says_of_a_node_holds_at_once_and_the_last_node_stays()
         assert_eq!((answer.status, answer.problem().as_str()), (status, code), "{path}: {}", answer.body);
     }
     assert_eq!(node.get("/api/v1/cluster").await.json()["nodes"][0]["name"], "n1", "nothing happened to it");
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_takes_a_nodes_vote_is_decided_while_no_other_gives_up_its_seat_however_it_is_said() {
+    let node = TestNode::open().await;
+    let (raft, proposer) = (&node.served.raft, &node.served.proposer);
+    let token = TokenId([1; 8]);
+    let policy = NodePolicy::default();
+    let grant = TokenGrant { token, key: Digest::of(b"k"), name: "t".into(), ttl_ms: 600_000, uses: 9, policy };
+    proposer.propose(Command::MakeToken(Box::new(grant))).await.unwrap();
+    for name in ["n2", "n3"] {
+        let info = NodeInfo { name: name.into(), peer: name.into(), ..NodeInfo::default() };
+        proposer.propose(Command::Admit { token, info: Box::new(info) }).await.unwrap();
+    }
+    let (ephemeral, scanner) = (json!({"ephemeral": true}), json!({"role": "scanner"}));
+    let set = async |name: &str, body: &Value| {
+        node.ask(Method::PATCH, &format!("/api/v1/cluster/nodes/{name}"), &[], &body.to_string()).await
+    };
+    let may_vote = || raft.read(|state| state.nodes().filter(|(id, _)| state.may_vote(*id)).count());
+    let another_is_on = node.served.sessions.demoting().await;
+    let (second, third) = tokio::join!(set("n2", &ephemeral), set("n3", &scanner));
+    for answer in [second, third] {
+        assert_eq!((answer.status, answer.problem().as_str()), (409, "removal_refused"), "{}", answer.body);
+    }
+    assert_eq!(may_vote(), 3, "nothing changed");
+    drop(another_is_on);
+    assert_eq!([set("n2", &ephemeral).await.status, set("n3", &scanner).await.status], [204, 204]);
+    assert_eq!(may_vote(), 1);
     node.close().await;
 }
 

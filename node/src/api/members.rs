@@ -79,31 +79,33 @@ pub(super) async fn promote(State(node): State<Node>, Path(name): Path<String>) 
         let detail = format!("{name} cannot vote: it {why}; change that first with `pentora nodes set {name}`");
         return Err(ApiError::new(StatusCode::CONFLICT, "not_a_member", detail));
     }
-    change(&node, id, PolicyChange { voting: Some(Voting::Preferred), ..PolicyChange::default() }).await
+    change(&node, (id, &name), PolicyChange { voting: Some(Voting::Preferred), ..PolicyChange::default() }).await
 }
 
 /// Keeps a node from voting.
 pub(super) async fn demote(State(node): State<Node>, Path(name): Path<String>) -> Result<StatusCode, ApiError> {
     let id = named(&node, &name)?;
-    let index = give_up(&node, id, &name, &Ask::Demote(id)).await?;
-    node.raft.wait_applied(index, super::MIN_INDEX_WITHIN).await;
-    Ok(StatusCode::NO_CONTENT)
+    change(&node, (id, &name), PolicyChange { voting: Some(Voting::Never), ..PolicyChange::default() }).await
 }
 
-/// Has the leader put into the log that a node gives up its seat, or its place, which `ask` says: a voter's seat is given up under
-/// the same conditions either way, and one at a time, and the leader sees to that. Answers the index of the entry.
-async fn give_up(node: &Node, id: NodeId, name: &str, ask: &Ask) -> Result<u64, ApiError> {
+/// Has the leader put into the log that a node gives up its seat by a change of the cluster's word about it, or by none its place: a
+/// voter's seat is given up under the same conditions either way, and one at a time, and the leader sees to that. Answers the index
+/// of the entry.
+async fn give_up(node: &Node, id: NodeId, name: &str, change: Option<Box<PolicyChange>>) -> Result<u64, ApiError> {
+    let ask = change.map_or(Ask::Retire(id), |change| Ask::Demote(id, change));
     let end = Instant::now() + GIVEN_UP_WITHIN;
     loop {
         let leader = node.proposer.leader().await?;
         let answer = if leader == node.raft.node() {
-            match ask {
-                Ask::Retire(_) => coordinator::retire(&node.raft, &node.sessions, id).await,
-                _ => coordinator::demote(&node.raft, &node.sessions, id).await,
+            match &ask {
+                Ask::Demote(_, change) => {
+                    coordinator::demote(&node.raft, &node.sessions, id, PolicyChange::clone(change)).await
+                }
+                _ => coordinator::retire(&node.raft, &node.sessions, id).await,
             }
         } else {
             let (calls, peer) = node.proposer.reach(leader).map_err(unanswered)?;
-            let asked = calls.ask(peer, ask, GIVEN_UP_WITHIN).await;
+            let asked = calls.ask(peer, &ask, GIVEN_UP_WITHIN).await;
             asked.map_err(|error| unanswered(error.to_string()))?
         };
         match answer {
@@ -140,10 +142,6 @@ pub(super) async fn set(
             return Err(ApiError::new(StatusCode::CONFLICT, "only_scans", detail));
         }
     }
-    if role == Some(NodeRole::Scanner) || request.ephemeral == Some(true) {
-        // It may be a voter, which it then is no longer.
-        planned(&node, id, &name).await?;
-    }
     if role == Some(NodeRole::Scanner) && node.raft.status().voters.contains(&id) {
         let detail = format!("{name} votes; take its vote first: `pentora cluster demote {name}`");
         return Err(ApiError::new(StatusCode::CONFLICT, "votes", detail));
@@ -161,12 +159,19 @@ pub(super) async fn set(
     }
     super::tokens::labels(region.iter().chain(&site).chain(tags.iter().flatten()))?;
     let voting = None;
-    change(&node, id, PolicyChange { role, voting, region, site, networks, tags, ephemeral, keeps_results }).await
+    let said = PolicyChange { role, voting, region, site, networks, tags, ephemeral, keeps_results };
+    change(&node, (id, &name), said).await
 }
 
-async fn change(node: &Node, id: NodeId, change: PolicyChange) -> Result<StatusCode, ApiError> {
-    let applied = node.proposer.propose(Command::SetPolicy { node: id, change: Box::new(change) }).await?;
-    node.raft.wait_applied(applied.index, super::MIN_INDEX_WITHIN).await;
+/// Changes the cluster's word about a node; one that may vote, and by that no longer does, gives up its seat like any other.
+async fn change(node: &Node, (id, name): (NodeId, &str), change: PolicyChange) -> Result<StatusCode, ApiError> {
+    let change = Box::new(change);
+    let index = if coordinator::is_demotion(&change) {
+        give_up(node, id, name, Some(change)).await?
+    } else {
+        node.proposer.propose(Command::SetPolicy { node: id, change }).await?.index
+    };
+    node.raft.wait_applied(index, super::MIN_INDEX_WITHIN).await;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -200,7 +205,7 @@ fn unanswered(reason: String) -> ApiError {
 async fn retire(node: &Node, id: NodeId, name: &str, plan: &Removal) -> Result<Response, ApiError> {
     let document = |removed| Json(document_of(node, id, name, plan, removed));
     let (unfinished, done) = (document(false), document(true));
-    give_up(node, id, name, &Ask::Retire(id)).await?;
+    give_up(node, id, name, None).await?;
     let end = Instant::now() + REMOVED_WITHIN;
     let mut applied = node.raft.watch_applied();
     while node.raft.read(|state| state.node(id).is_some()) {

@@ -4,20 +4,22 @@
 mod figures;
 mod text;
 
+use std::time::Duration;
+
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, extract};
 use pentora_raft::command::Author;
 use pentora_raft::{Digest, Leadership, RaftStatus, Role, State};
 
-use self::figures::Figures;
 use self::text::{Kind, Text};
 use super::Node;
 use super::knowledge::Knowledge;
 use crate::keeps::{Held, Standing};
 use crate::meters::Meters;
 use crate::results::Usage;
-use crate::rpc::SoftState;
+use crate::rpc::calls::{Answer, Request};
+use crate::rpc::{LogFigures, SoftState};
 use crate::traces::Told;
 
 /// Standing scans that are told one by one; a line each for more would make every answer long.
@@ -25,13 +27,22 @@ const KEEPS_TOLD_MAX: usize = 100;
 /// Characters of what a standing scan is called to strangers. Ours: 48 bits tell a hundred from each other.
 const HIDDEN_CHARS: usize = 12;
 
+/// How long a gateway gets to tell the figures of the log: far below what a collector waits.
+const FIGURES_WITHIN: Duration = Duration::from_secs(2);
+
 pub(super) async fn metrics(extract::State(node): extract::State<Node>, by: Option<Extension<Author>>) -> Response {
     let soft = node.soft().await;
     let status = node.raft.status();
     let knowledge = Knowledge::of(&node, &status, &soft);
     // A directory that cannot be read is told where results are written; here the lines are absent then.
     let usage = node.exchange.store().usage().await.ok();
+    let figures = figures(&node).await;
     let mut text = Text::default();
+    if let Some(figures) = &figures {
+        text.put_work(figures);
+        text.put_scanning(figures);
+        text.put_nodes(figures);
+    }
     text.put_all(&node, &status, &knowledge, &soft, usage);
     let called = |name: &str| if by.is_some() { name.to_owned() } else { hidden(&node, name) };
     let now_ms = node.raft.now_ms();
@@ -45,6 +56,20 @@ pub(super) async fn metrics(extract::State(node): extract::State<Node>, by: Opti
     text.put_keeps(&keeps, now_ms);
     let text = text.finish();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+}
+
+/// The figures of the log. One that only scans is shown its own part of it alone, and asks its gateway: where none answers, nothing is
+/// known, and the lines are absent.
+async fn figures(node: &Node) -> Option<LogFigures> {
+    let raft = &node.raft;
+    if !raft.is_outside() {
+        return Some(raft.read(|state| LogFigures::of(state, raft.node())));
+    }
+    let (calls, gateway) = node.proposer.reach(raft.gateway()?).ok()?;
+    match calls.ask(gateway, &Request::Figures, FIGURES_WITHIN).await {
+        Ok(Answer::Figures(figures)) => Some(*figures),
+        _ => None,
+    }
 }
 
 /// What a standing scan is called to whoever shows no token: on all nodes and for as long as it is there the same, so that alerts know
@@ -69,12 +94,9 @@ impl Text {
         soft: &SoftState,
         usage: Option<Usage>,
     ) {
-        let figures = node.raft.read(|state| Figures::of(state, status.node));
-        self.put_work(&figures);
-        self.put_scanning(&figures);
         self.put_consensus(status, node.raft.read(State::log_version));
         self.put_leadership(status, knowledge);
-        self.put_nodes(&figures, status, soft);
+        self.put_clock(status, soft);
         self.put_results(usage, soft, knowledge);
         self.put_process(&node.meters);
         self.put_traces(node.traces.told());
@@ -83,7 +105,7 @@ impl Text {
         self.sample("pentora_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
     }
 
-    fn put_work(&mut self, figures: &Figures) {
+    fn put_work(&mut self, figures: &LogFigures) {
         self.gauge(
             "pentora_queue_depth",
             "This node's share of the units of work that are not done and that it could take.",
@@ -100,7 +122,7 @@ impl Text {
         self.gauge("pentora_units_done", "Accepted units of the jobs that are kept.", figures.units_done);
     }
 
-    fn put_scanning(&mut self, figures: &Figures) {
+    fn put_scanning(&mut self, figures: &LogFigures) {
         let help = "Probes of accepted units of the jobs that are kept.";
         self.gauge("pentora_probes_sent", help, figures.probes_sent);
         let help = "Probes of those that were sent again.";
@@ -135,11 +157,14 @@ impl Text {
         }
     }
 
-    fn put_nodes(&mut self, figures: &Figures, status: &RaftStatus, soft: &SoftState) {
+    fn put_nodes(&mut self, figures: &LogFigures) {
         self.family("pentora_nodes", Kind::Gauge, "Nodes by status, as the log has it.");
         for (word, count) in &figures.nodes {
-            self.sample("pentora_nodes", &[("status", *word)], count);
+            self.sample("pentora_nodes", &[("status", word.as_str())], count);
         }
+    }
+
+    fn put_clock(&mut self, status: &RaftStatus, soft: &SoftState) {
         if let Some(ahead_ms) = soft.skew_ms.get(&status.node) {
             let help = "How far this node's clock is ahead of the leader's.";
             self.gauge("pentora_clock_ahead_seconds", help, *ahead_ms as f64 / 1e3);

@@ -50,17 +50,19 @@ pub(super) async fn becomes_another(
     outside: &Notify,
 ) {
     let (own, mut applied, inside_since) = (raft.node(), raft.watch_applied(), data_dir.inside_since());
-    let mut is_said = false;
+    // Read once: nothing else writes it while this runs, and entries come by the thousand.
+    let noted = || (data_dir.outside_since(), data_dir.is_outside_untold());
+    let ((mut outside_since, mut is_untold), mut is_said) = (noted(), false);
     loop {
         // Outside the index is that of the state; inside the state may be a little ahead of it.
         let (may_vote, read_to) =
             raft.read(|state| (state.node(own).map(NodeRecord::may_vote), *applied.borrow_and_update()));
-        if raft.is_outside() && read_to < data_dir.outside_since() {
+        if raft.is_outside() && read_to < outside_since {
             // A gateway that is behind shows what this node was before.
             drop(tokio::time::timeout(Duration::from_secs(1), applied.changed()).await);
             continue;
         }
-        if let Some(step) = own_step(raft, data_dir, config)
+        if let Some(step) = own_step(raft, is_untold, config)
             && let Err(error) = proposer.propose(Command::MoveInLog { node: own, step }).await
         {
             tracing::debug!(?step, %error, "not decided; it is tried again");
@@ -72,14 +74,13 @@ pub(super) async fn becomes_another(
                 kill_point::reached("outside-noted");
                 return;
             }
-            (true, Some(true))
-                if config.mode != NodeMode::Worker
-                    && !data_dir.is_outside_untold()
-                    && stands_inside(data_dir, read_to) =>
-            {
+            (true, Some(true)) if config.mode != NodeMode::Worker && !is_untold && stands_inside(data_dir, read_to) => {
                 return;
             }
-            (true, Some(false)) if data_dir.is_outside_untold() => note_outside(data_dir, read_to),
+            (true, Some(false)) if is_untold => {
+                note_outside(data_dir, read_to);
+                (outside_since, is_untold) = noted();
+            }
             (true, Some(false)) if config.mode != NodeMode::Worker && !is_said => {
                 is_said = true;
                 warn_of_own_word(raft);
@@ -131,14 +132,14 @@ fn warn_of_own_word(raft: &Raft) {
 }
 
 /// The step that a node outside the log takes by itself on its way to being a member again.
-fn own_step(raft: &Raft, data_dir: &DataDir, config: &NodeConfig) -> Option<LogStep> {
+fn own_step(raft: &Raft, is_untold: bool, config: &NodeConfig) -> Option<LogStep> {
     let own = raft.node();
     if !raft.is_outside() || config.mode == NodeMode::Worker {
         return None;
     }
     let (may_vote, place) = raft.read(|state| (state.node(own).map(NodeRecord::may_vote), state.log_place(own)));
     match (may_vote?, place) {
-        (true, _) => data_dir.is_outside_untold().then_some(LogStep::GiveUp),
+        (true, _) => is_untold.then_some(LogStep::GiveUp),
         (false, Some(place)) if place.is_out && is_wanted(raft) => Some(LogStep::Back { since: place.since }),
         (false, _) => None,
     }

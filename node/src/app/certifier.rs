@@ -146,7 +146,7 @@ impl Certifier {
             }
             None => return Err("the log has no authority yet".to_owned()),
         };
-        let noted = self.note(authority.certificate());
+        let noted = self.note(authority.certificate()).await;
         let Some(shown) = &self.shown else { return noted };
         let hosts = self.hosts();
         if kept.as_ref().is_some_and(|kept| kept.reached == hosts && !kept.leaf.is_due(now_s())) {
@@ -183,7 +183,7 @@ impl Certifier {
         let leaf = pair.with(chain)?;
         let authority = leaf.authority().to_vec();
         // Before it is shown, so that commands beside this node know it by then.
-        let noted = self.note(&authority);
+        let noted = self.note(&authority).await;
         shown.show(leaf.certified());
         self.data_dir.forget_waiting();
         tracing::info!(authority = %Fingerprint::of(&authority), "the API has a new certificate");
@@ -191,7 +191,7 @@ impl Certifier {
         // It is shown from now on, also where the disk takes nothing: no other is asked for then.
         *kept = Some(Kept { leaf, reached });
         noted?;
-        self.data_dir.save_api_certificate(&pem).map_err(|error| error.to_string())
+        self.data_dir.beside(move |data_dir| data_dir.save_api_certificate(&pem)).await
     }
 
     /// What an earlier process of a node that only scans had signed: it is shown until a gateway is there, so that probes and
@@ -204,8 +204,9 @@ impl Certifier {
     }
 
     /// Writes the authority's certificate where the command line on this machine, and whoever hands it on, finds it.
-    fn note(&self, certificate: &[u8]) -> Result<(), String> {
-        self.data_dir.save_authority(&certificate_pem(certificate)).map_err(|error| error.to_string())
+    async fn note(&self, certificate: &[u8]) -> Result<(), String> {
+        let pem = certificate_pem(certificate);
+        self.data_dir.beside(move |data_dir| data_dir.save_authority(&pem)).await
     }
 
     /// What this member is reached as.

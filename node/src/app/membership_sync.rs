@@ -103,7 +103,7 @@ pub(super) async fn keep_own(
         }
         let begun = NodeIdentity { store_begun: true, ..identity };
         if !raft.is_outside()
-            && let Err(error) = data_dir.save_identity(&begun)
+            && let Err(error) = data_dir.beside(move |data_dir| data_dir.save_identity(&begun)).await
         {
             tracing::warn!(%error, "the data directory does not note that its store has begun");
         }

@@ -29,9 +29,9 @@ use crate::join::Door;
 use crate::member_address::MemberAddress;
 use crate::raft_transport::{raft_class, raft_duplex};
 use crate::results::{ChunkReader, Exchange, NotKept};
-use crate::rpc::SoftState;
 use crate::rpc::calls::{self, Answer, ApiCall, CallError, Calls, Request};
 use crate::rpc::proposer::Unavailable;
+use crate::rpc::{LogFigures, SoftState};
 use crate::traces::Traces;
 use crate::work_protocol;
 
@@ -362,7 +362,7 @@ async fn send_chunk(
 
 async fn answer(request: Request, peer: Peer, services: &StreamServices) -> Answer {
     match request {
-        Request::Propose(command) => propose(*command, peer, services).await,
+        Request::Propose { term, command } => propose((term, *command), peer, services).await,
         Request::Soft => {
             let soft = soft_state(&services.raft, &services.sessions);
             Answer::Soft(SoftState { results_short: services.exchange.short(), ..soft })
@@ -376,7 +376,7 @@ async fn answer(request: Request, peer: Peer, services: &StreamServices) -> Answ
             Some(plan) => Answer::Removal(plan),
             None => Answer::NotLeader { leader: services.raft.status().leader },
         },
-        Request::Demote(node) => demote(&services.raft, &services.sessions, node).await,
+        Request::Demote(node, change) => demote(&services.raft, &services.sessions, node, *change).await,
         Request::Retire(node) => retire(&services.raft, &services.sessions, node).await,
         Request::Suffer { node, fault, after_ms } => {
             let suffers = if node == services.raft.node() {
@@ -388,6 +388,10 @@ async fn answer(request: Request, peer: Peer, services: &StreamServices) -> Answ
             suffers.map_or_else(Answer::Unavailable, |()| Answer::Done)
         }
         Request::Certify { key } => certify(&key, peer, services),
+        Request::Figures => {
+            let of = peer.node().unwrap_or(services.raft.node());
+            Answer::Figures(Box::new(services.raft.read(|state| LogFigures::of(state, of))))
+        }
         Request::ReadIndex => match services.raft.ensure_linearizable().await {
             Ok(()) => Answer::ReadIndex(*services.raft.watch_applied().borrow()),
             Err(ProposeError::NotLeader { leader }) => Answer::NotLeader { leader },
@@ -443,7 +447,7 @@ async fn hand_on_fault(services: &StreamServices, node: NodeId, (fault, after_ms
     }
 }
 
-async fn propose(command: Command, peer: Peer, services: &StreamServices) -> Answer {
+async fn propose((term, command): (u64, Command), peer: Peer, services: &StreamServices) -> Answer {
     let name = command.name();
     let is_scanner = matches!(peer, Peer::Scanner(_));
     if is_scanner && !services.raft.wait_applied(access::judged_from(&command), GRANT_APPLIED_WITHIN).await {
@@ -467,7 +471,7 @@ async fn propose(command: Command, peer: Peer, services: &StreamServices) -> Ans
             Err(error) => Answer::Unavailable(error.to_string()),
         };
     }
-    match services.raft.propose(command).await {
+    match services.raft.propose_in(term, command).await {
         Ok(applied) => Answer::Applied { index: applied.index, response: applied.response },
         Err(ProposeError::NotLeader { leader }) => Answer::NotLeader { leader },
         Err(error) => Answer::Unavailable(error.to_string()),

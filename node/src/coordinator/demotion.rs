@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use pentora_raft::command::{Command, PolicyChange, Voting};
+use pentora_raft::command::{Command, NodeRole, PolicyChange, Voting};
 use pentora_raft::{Applied, NodeId, ProposeError, Raft};
 
 use super::WorkSessions;
@@ -19,10 +19,15 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(5);
 /// Pause between two looks at who votes.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// Keeps `node` from voting, where its seat can be given up: `Applied`, or `Removal` with what is in the way, `Unavailable` where
-/// another demotion or removal is not done in time, `NotLeader`.
-pub async fn demote(raft: &Raft, sessions: &WorkSessions, node: NodeId) -> Answer {
-    let change = PolicyChange { voting: Some(Voting::Never), ..PolicyChange::default() };
+/// Whether a node of which this is said votes no more.
+#[must_use]
+pub fn is_demotion(change: &PolicyChange) -> bool {
+    change.voting == Some(Voting::Never) || change.ephemeral == Some(true) || change.role == Some(NodeRole::Scanner)
+}
+
+/// Changes the cluster's word about `node` so that it votes no more, where its seat can be given up: `Applied`, or `Removal` with
+/// what is in the way, `Unavailable` where another demotion or removal is not done in time, `NotLeader`.
+pub async fn demote(raft: &Raft, sessions: &WorkSessions, node: NodeId, change: PolicyChange) -> Answer {
     give_up(raft, sessions, node, Command::SetPolicy { node, change: Box::new(change) }).await
 }
 

@@ -25,9 +25,9 @@ pub use score::Turns;
 use super::budgets::Budgets;
 use super::placement;
 use super::work_sessions::Rates;
-use queue::Queue;
+use queue::{Queue, weight};
 use ranges::{Cursor, Piece};
-use shares::{Drawn, Shares, fair_share};
+use shares::{Drawn, Shares, fair_part, fair_share};
 
 /// How long a unit should take, in seconds. The design asks for 5 to 30.
 pub const UNIT_SECONDS: f64 = 10.0;
@@ -136,6 +136,7 @@ pub fn plan(view: &View<'_>) -> Vec<NewLease> {
         return Vec::new();
     }
     let mut queue = Queue::new(view.state, view.now_ms);
+    planner.share_out(queue.jobs());
     let mut works: BTreeMap<JobId, Work<'_>> = BTreeMap::new();
     let mut grants = Vec::new();
     while grants.len() < GRANTS_MAX
@@ -171,6 +172,25 @@ impl<'a> Planner<'a> {
         }
         let turn = view.turns.latest();
         Self { view, workers, groups: Vec::new(), by_needs: BTreeMap::new(), shares, out, turn }
+    }
+
+    /// Notes between which jobs, in the order in which they are served, each budget of networks is shared out: as each gets its next
+    /// unit, it goes down to its part by weight, and leaves the rest to those that wait.
+    fn share_out(&mut self, jobs: impl Iterator<Item = JobId>) {
+        for id in jobs {
+            let budgets = self.view.budgets.of_job(id);
+            let Some(record) = self.view.state.job(id).filter(|_| !budgets.is_empty()) else { continue };
+            let has_some_out = self.shares.contains_key(&id);
+            if has_some_out || self.out.lacks(budgets) && self.has_takers(id, record) {
+                self.out.want(budgets, id, weight(record.priority), has_some_out);
+            }
+        }
+    }
+
+    /// Whether some worker may take what there is to do of a job now. For one that nobody may, nothing is kept.
+    fn has_takers(&mut self, id: JobId, record: &'a Job) -> bool {
+        let Work { parts, .. } = self.work(id, record);
+        parts.iter().any(|part| self.groups.get(part.group).is_some_and(|group| !group.eligible.is_empty()))
     }
 
     /// What there is to do of a job.
@@ -331,7 +351,8 @@ fn share_of(
     let mut rate_pps = fair_share(record.limits.budget_pps, limit, shares.rate_sum - own)?;
     for budget in budgets.of_job(job) {
         let others = out.of(*budget).saturating_sub(own);
-        let share = fair_share(budgets.rate(*budget), limit, others)?;
+        let part = out.part(*budget, job, weight(record.priority));
+        let share = fair_part(budgets.rate(*budget), part, limit, others)?;
         rate_pps = [rate_pps, share].into_iter().flatten().min();
     }
     Some(Share { rate_pps, network_pps: fair_share(record.limits.network_pps, limit, shares.network)? })

@@ -3,6 +3,9 @@
 //! The log remembers what became of each order for one job until that ends (`raft`'s `state/orders`), and refuses a second job of it.
 //! A leader that goes its own way may put a job there without saying so: a node that scans looks at the specs that are there as well.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use pentora_raft::command::SpecRef;
 use pentora_raft::state::Schedule;
 use pentora_raft::{Digest, JobId, State};
@@ -22,28 +25,60 @@ pub(super) fn job_of_order(state: &State, order: &str) -> Option<(JobId, Option<
     Some((job, state.spec(job).map(spec::digest)))
 }
 
-/// The job of the order for one job with this id that came before `job`, which is of it as well. The cost is that of a look at
-/// one row where the log says that `job` is the one, and of a look at each signed spec where it says nothing.
-#[must_use]
-pub fn earlier_of_order(state: &State, order: &str, job: JobId) -> Option<JobId> {
-    let first = state.job_of_order(&key_of(order)).or_else(|| first_with_order(state, order))?;
-    (first < job).then_some(first)
+/// Which of the log's signed jobs are of which order for one job: each spec is looked into once. One that is too large for the log is
+/// not looked into.
+#[derive(Debug, Default)]
+pub struct OrdersRead(Mutex<BTreeMap<JobId, Option<String>>>);
+
+/// What the log has of an order.
+#[derive(Debug)]
+pub enum Looked {
+    /// It says which job is of it.
+    Job(JobId),
+    /// It says nothing; these are the specs of signed jobs that were not looked into yet.
+    Unread(Vec<(JobId, Vec<u8>)>),
 }
 
-/// The first job whose spec carries the order for one job with this id. A spec that is too large for the log is not looked into.
-fn first_with_order(state: &State, order: &str) -> Option<JobId> {
-    let signed = state.jobs().filter(|(_, job)| job.partitions.iter().any(|part| part.needs.signer().is_some()));
-    let is_its = |id: &JobId| matches!(state.spec(*id), Some(SpecRef::Inline(bytes)) if is_of(bytes, order));
-    signed.map(|(id, _)| id).find(is_its)
+impl OrdersRead {
+    /// Looks up the order for one job with this id, for a node that is given `job` as of it.
+    #[must_use]
+    pub fn look(&self, state: &State, order: &str, job: JobId) -> Looked {
+        if let Some(first) = state.job_of_order(&key_of(order)) {
+            return Looked::Job(first);
+        }
+        let mut read = self.lock();
+        read.retain(|job, _| state.job(*job).is_some());
+        let unread = state.jobs().filter(|(id, _)| *id < job && !read.contains_key(id));
+        let signed = unread.filter(|(_, job)| job.partitions.iter().any(|part| part.needs.signer().is_some()));
+        let spec = |(id, _)| match state.spec(id) {
+            Some(SpecRef::Inline(bytes)) => Some((id, bytes.clone())),
+            _ => None,
+        };
+        Looked::Unread(signed.filter_map(spec).collect())
+    }
+
+    /// The job of that order which came before `job`. Specs are read here, and not under the log's lock.
+    #[must_use]
+    pub fn earlier(&self, looked: Looked, order: &str, job: JobId) -> Option<JobId> {
+        let unread = match looked {
+            Looked::Job(first) => return (first < job).then_some(first),
+            Looked::Unread(unread) => unread,
+        };
+        let of: Vec<_> = unread.into_iter().map(|(id, bytes)| (id, once_in(&bytes))).collect();
+        let mut read = self.lock();
+        read.extend(of);
+        read.range(..job).find(|(_, of)| of.as_deref() == Some(order)).map(|(id, _)| *id)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<JobId, Option<String>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// Whether a spec carries the order for one job with this id. Few have its digits anywhere, and those alone are read.
-fn is_of(bytes: &[u8], order: &str) -> bool {
-    holds(bytes, order)
-        && spec::decode(bytes).is_ok_and(|spec| {
-            let carried = orders::carried(spec.order.as_deref());
-            carried.and_then(|signed| orders::id_of(&signed)).is_some_and(|of| !of.repeats && of.id == order)
-        })
+/// The id of the order for one job that a spec carries.
+fn once_in(bytes: &[u8]) -> Option<String> {
+    let order = orders::id_of(&orders::carried(spec::decode(bytes).ok()?.order.as_deref())?)?;
+    (!order.repeats).then_some(order.id)
 }
 
 fn holds(bytes: &[u8], order: &str) -> bool {
@@ -127,7 +162,12 @@ mod tests {
         let mut apply = |index, command| state.apply(index, &Proposal { at_ms: index, command });
         apply(2, Command::SubmitOrdered(Box::new(ordered)));
         assert_eq!(job_of_order(&state, &id(&once)), Some((JobId(2), Some(spec))));
-        let earlier = |state: &State, job| earlier_of_order(state, &id(&once), JobId(job));
+        let read = OrdersRead::default();
+        let earlier = |state: &State, job| {
+            let looked = read.look(state, &id(&once), JobId(job));
+            assert!(matches!(looked, Looked::Job(_)), "no spec is looked into");
+            read.earlier(looked, &id(&once), JobId(job))
+        };
         assert_eq!([earlier(&state, 2), earlier(&state, 3)], [None, Some(JobId(2))]);
         let mut apply = |index, command| state.apply(index, &Proposal { at_ms: index, command });
         apply(3, Command::Cancel { job: JobId(2), reason: String::new() });
@@ -143,10 +183,26 @@ mod tests {
         for (index, signed) in (1..).zip([None, Some(&other), Some(&once), Some(&once), Some(&nightly)]) {
             submit(&mut state, index, signed);
         }
-        let earlier = |signed: &SignedOrder, job| earlier_of_order(&state, &id(signed), JobId(job));
+        let read = OrdersRead::default();
+        let specs = std::cell::Cell::new(0);
+        let earlier_of = |state: &State, order: &str, job| {
+            let looked = read.look(state, order, JobId(job));
+            let Looked::Unread(unread) = &looked else { panic!("{looked:?}") };
+            specs.set(specs.get() + unread.len());
+            read.earlier(looked, order, JobId(job))
+        };
+        let earlier = |signed: &SignedOrder, job| earlier_of(&state, &id(signed), job);
         assert_eq!([earlier(&once, 4), earlier(&once, 3), earlier(&other, 2)], [Some(JobId(3)), None, None]);
         assert_eq!([earlier(&nightly, 6), earlier(&signed(false), 6)], [None, None]);
-        assert_eq!(earlier_of_order(&state, "", JobId(9)), None);
+        assert_eq!(earlier_of(&state, "", 9), None);
+        assert_eq!(specs.get(), 4, "each signed spec is looked into once");
+        for (index, command) in
+            [(6, Command::Cancel { job: JobId(3), reason: String::new() }), (7, Command::DeleteJob { job: JobId(3) })]
+        {
+            state.apply(index, &Proposal { at_ms: index, command });
+        }
+        assert_eq!(earlier_of(&state, &id(&once), 9), Some(JobId(4)), "what the log has no more is none of it");
+        assert_eq!(read.lock().len(), 3);
     }
 
     #[test]

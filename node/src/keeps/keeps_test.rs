@@ -58,6 +58,17 @@ fn a_slice_that_is_excluded_is_passed_over_and_the_next_one_is_begun() {
     let spec = Box::new(keep(&[]).spec);
     let add = Command::AddKeep { name: "k".into(), spec };
     state.apply(9, &Proposal { at_ms: 9, command: add });
-    let begun = steps(&state, 10);
+    let due = due(&state, 10, |_| false);
+    let begun: Vec<_> = due.into_iter().filter_map(|due| step(due, 10)).collect();
     assert!(matches!(begun.as_slice(), [(name, Step::Start(1, _))] if name == "k"), "{begun:?}");
+}
+
+#[test]
+fn what_is_due_is_found_without_a_look_at_any_request_and_what_rests_is_not_looked_at() {
+    let mut state = rules([exclusion(&["10.0.0.0/23"])]);
+    let spec = Box::new(keep(&[]).spec);
+    state.apply(9, &Proposal { at_ms: 9, command: Command::AddKeep { name: "k".into(), spec } });
+    let due_of = |rests: bool| due(&state, 10, |name| name == "k" && rests);
+    // The rules leave nothing of it, which only its request tells.
+    assert_eq!((due_of(false).len(), due_of(true).len()), (1, 0));
 }

@@ -25,6 +25,8 @@ const MINUTE_MS: u64 = 60_000;
 const AHEAD_MINUTES: u64 = 8 * 24 * 60;
 /// The names of the days, Monday first, as in [`Hours::days`].
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+/// What follows in their full names.
+const DAYS_REST: [&str; 7] = ["day", "sday", "nesday", "rsday", "day", "urday", "day"];
 
 /// How `at_ms`, in unix milliseconds, lies to `when`.
 #[must_use]
@@ -125,7 +127,10 @@ pub fn days_of(text: &str) -> Result<u8, String> {
         return Ok(EVERY_DAY);
     }
     let day = |word: &str| {
-        let at = DAYS.iter().position(|day| word.trim().starts_with(day));
+        let is_its = |(day, rest): (&&str, &&str)| {
+            word.trim().strip_prefix(day).is_some_and(|more| rest.starts_with(more.trim_end_matches('.')))
+        };
+        let at = DAYS.iter().zip(&DAYS_REST).position(is_its);
         at.ok_or_else(|| {
             format!("days: `{}` is no day such as mon or mon-fri", word.chars().take(20).collect::<String>())
         })
@@ -274,9 +279,12 @@ mod tests {
             assert_eq!(days_words(days_of(text).unwrap()), text);
         }
         assert_eq!(days_words(days_of("fri-mon").unwrap()), "mon,fri-sun");
+        assert_eq!(days_words(days_of("Monday-Thurs, wednesday,Sat.").unwrap()), "mon-thu,sat");
         assert_eq!(words(&weekly("UTC", "mon-fri", "09:30-24:00")), "mon-fri 09:30-24:00 UTC");
         for (read, part) in [
             (days_of("moon,tu").err(), "`moon`"),
+            (days_of("monkey").err(), "`monkey`"),
+            (days_of("fri-sunny").err(), "`sunny`"),
             (days_of("").err(), "is no day"),
             (hours_of("22-6").err(), "22:00-06:00"),
             (hours_of("24:00-06:00").err(), "hours"),

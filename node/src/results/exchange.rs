@@ -124,6 +124,12 @@ impl Exchange {
         self.held_up.reason()
     }
 
+    /// The same, as it changes.
+    #[must_use]
+    pub fn watch_held_up(&self) -> watch::Receiver<Option<String>> {
+        self.held_up.watch()
+    }
+
     /// Writes a chunk to this node's disk, and notes whether the disk took it.
     ///
     /// # Errors

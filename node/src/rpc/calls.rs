@@ -12,11 +12,11 @@ use bytes::Bytes;
 use pentora_p2p::{Class, FrameError, FrameStream, Mesh, OpenError, PeerId};
 use pentora_raft::autopilot::{Obstacle, Removal};
 use pentora_raft::codec::{self, CodecError, Kind};
-use pentora_raft::command::{Command, StoredChunk};
+use pentora_raft::command::{Command, PolicyChange, StoredChunk};
 use pentora_raft::{Digest, NodeId, Response};
 use serde::{Deserialize, Serialize};
 
-use super::SoftState;
+use super::{LogFigures, SoftState};
 use crate::drill::Fault;
 use crate::member_address::MemberAddress;
 
@@ -30,8 +30,13 @@ pub const CHUNK_BYTES_MAX: usize = 64 << 20;
 /// What one node asks another. Append only.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Request {
-    /// Put a command into the log; for the leader.
-    Propose(Box<Command>),
+    /// Put a command into the log, in this term and in no other; for the leader. A gateway goes by the term that it knows.
+    Propose {
+        /// The term in which the asked node leads.
+        term: u64,
+        /// What is to be decided.
+        command: Box<Command>,
+    },
     /// Give a chunk.
     GetChunk(Digest),
     /// Keep a chunk; its bytes follow in parts.
@@ -84,10 +89,13 @@ pub enum Request {
         /// Its public key: a point on P-256, uncompressed.
         key: Vec<u8>,
     },
-    /// Keep a node from voting, where its seat can be given up, and no other's at the same time; for the leader.
-    Demote(NodeId),
+    /// Change the cluster's word about a node so that it votes no more, where its seat can be given up, and no other's at the same
+    /// time; for the leader.
+    Demote(NodeId, Box<PolicyChange>),
     /// Have a node leave for good, where it can be spared, and no other at the same time; for the leader.
     Retire(NodeId),
+    /// Say how much work waits, and how much of it is the asking node's.
+    Figures,
 }
 
 /// The header of an [`ApiCall`] that says where the request came from, as the node says that took it. No client's own header
@@ -177,6 +185,8 @@ pub enum Answer {
         /// The certificate, and that of who signed, in DER.
         chain: Vec<Vec<u8>>,
     },
+    /// How much work waits.
+    Figures(Box<LogFigures>),
 }
 
 /// A call that brought no answer. What it asked for may or may not have happened.

@@ -3,6 +3,9 @@
 //! A proposal is retried through elections until its deadline, so it may be applied more than once; every command is
 //! made so that this changes nothing more (`asking_again_changes_nothing_more` in `raft`'s `state/laws_test.rs`). What it answers the
 //! second time may be another thing, where it takes something away: `was_done_before`.
+//!
+//! Each try is for one term, and is refused in any other: one that was held up on its way stands in the log before those that were
+//! made with a later leader, or nowhere, and puts no old value over what somebody decided since.
 
 use std::time::{Duration, Instant};
 
@@ -69,9 +72,11 @@ impl Proposer {
             if left.is_zero() {
                 return Err(self.quorum_lost(last, is_unsure));
             }
-            let tried = match self.raft.way() {
+            let tried = match self.raft.way_and_term() {
                 None => Err(None),
-                Some(way) if way == self.raft.node() => self.propose_here(&command, left).await?.map_err(Some),
+                Some((way, term)) if way == self.raft.node() => {
+                    self.propose_here(term, &command, left).await?.map_err(Some)
+                }
                 Some(way) => self.propose_through(way, &command, left).await?.map_err(Some),
             };
             match tried {
@@ -89,8 +94,13 @@ impl Proposer {
         }
     }
 
-    async fn propose_here(&self, command: &Command, left: Duration) -> Result<Result<Applied, Lost>, Unavailable> {
-        match tokio::time::timeout(left, self.raft.propose(command.clone())).await {
+    async fn propose_here(
+        &self,
+        term: u64,
+        command: &Command,
+        left: Duration,
+    ) -> Result<Result<Applied, Lost>, Unavailable> {
+        match tokio::time::timeout(left, self.raft.propose_in(term, command.clone())).await {
             Err(_elapsed) => Ok(Err(Lost::that_may_come("the voters did not answer this leader"))),
             Ok(Ok(applied)) => Ok(Ok(applied)),
             Ok(Err(ProposeError::Stopped(reason))) => Err(Unavailable::Stopped(reason)),
@@ -102,7 +112,7 @@ impl Proposer {
     /// Through the leader, or from outside the log through a gateway.
     async fn propose_through(
         &self,
-        way: NodeId,
+        (way, term): (NodeId, u64),
         command: &Command,
         left: Duration,
     ) -> Result<Result<Applied, Lost>, Unavailable> {
@@ -113,7 +123,7 @@ impl Proposer {
         // What the log does not take may not fit a frame on its way, or be more than a leader of an earlier release reads.
         self.raft.takes(command)?;
         let what = if self.raft.is_outside() { "the gateway" } else { "the leader" };
-        let request = Request::Propose(Box::new(command.clone()));
+        let request = Request::Propose { term, command: Box::new(command.clone()) };
         let answer = tokio::select! {
             biased;
             answer = calls.ask(peer, &request, left) => answer,

@@ -4,23 +4,26 @@
 //! Measured on this node's monotonic clock, from the moment it asked, with a margin; sending goes on by itself once a
 //! leader is heard again and the lease still stands.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::Context;
 
 /// Part of the term that is given up, so that this node stops well before a leader gives its units away.
 const MARGIN: f64 = 0.2;
-/// How often the fence is looked at; far below the margin of the shortest term.
-const LOOK: Duration = Duration::from_millis(100);
 
 /// For how long units go on without a session: a leader that sees this node's connection end waits longer than this before
 /// it gives them away (`coordinator`), and a new session takes less.
 const PARTED_FOR: Duration = Duration::from_millis(300);
 
+/// When a leader was last heard, for how long that holds, and whether there is a session.
 #[derive(Debug)]
+pub struct Fence(watch::Sender<Word>);
+
+#[derive(Debug, Clone, Copy)]
 struct Word {
     heard: Instant,
     term: Duration,
@@ -28,45 +31,66 @@ struct Word {
     parted: Option<Instant>,
 }
 
-/// When a leader was last heard, for how long that holds, and whether there is a session.
-#[derive(Debug)]
-pub struct Fence(Mutex<Word>);
+impl Word {
+    /// Until when leases hold, where nothing more is heard.
+    fn ends(self) -> Instant {
+        let silent = self.heard + self.term.mul_f64(1.0 - MARGIN);
+        self.parted.map_or(silent, |at| silent.min(at + PARTED_FOR))
+    }
+}
 
 impl Fence {
     /// Heard just now.
     #[must_use]
     pub fn new(term: Duration) -> Self {
-        Self(Mutex::new(Word { heard: Instant::now(), term, parted: None }))
+        Self(watch::Sender::new(Word { heard: Instant::now(), term, parted: None }))
     }
 
     /// A leader was heard in answer to something sent at `sent`.
     pub fn heard(&self, sent: Instant) {
-        let mut word = self.word();
-        word.heard = word.heard.max(sent);
+        self.change(|word| word.heard = word.heard.max(sent));
     }
 
     /// A leader welcomed this node to a session, which is over when the answer is dropped.
     #[must_use]
     pub fn met(&self) -> Met<'_> {
-        self.word().parted = None;
+        self.change(|word| word.parted = None);
         Met(self)
     }
 
     /// The leader says how long leases hold.
     pub fn set_term(&self, term: Duration) {
-        self.word().term = term;
+        self.change(|word| word.term = term);
+    }
+
+    /// Whoever waits for the end of the word is woken where that comes sooner, or had come: otherwise it looks again by itself.
+    fn change(&self, change: impl FnOnce(&mut Word)) {
+        self.0.send_if_modified(|word| {
+            let before = word.ends();
+            change(word);
+            word.ends() < before || before <= Instant::now()
+        });
     }
 
     /// Whether leases still hold at `now`.
     #[must_use]
     pub fn holds(&self, now: Instant) -> bool {
-        let word = self.word();
-        let is_parted = word.parted.is_some_and(|at| now.saturating_duration_since(at) >= PARTED_FOR);
-        !is_parted && now.saturating_duration_since(word.heard) < word.term.mul_f64(1.0 - MARGIN)
+        now < self.0.borrow().ends()
     }
 
-    fn word(&self) -> MutexGuard<'_, Word> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Waits until leases hold, or hold no longer, against `held`.
+    async fn turned(&self, held: bool) {
+        let mut changes = self.0.subscribe();
+        loop {
+            let ends = changes.borrow_and_update().ends();
+            if (Instant::now() < ends) != held {
+                return;
+            }
+            tokio::select! {
+                _ = changes.changed() => {}
+                () = tokio::time::sleep_until(ends.into()), if held => {}
+            }
+        }
     }
 }
 
@@ -76,7 +100,7 @@ pub struct Met<'a>(&'a Fence);
 
 impl Drop for Met<'_> {
     fn drop(&mut self) {
-        self.0.word().parted = Some(Instant::now());
+        self.0.change(|word| word.parted = Some(Instant::now()));
     }
 }
 
@@ -87,19 +111,14 @@ pub(super) async fn keep(context: Arc<Context>, stop: CancellationToken) {
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(LOOK) => {}
+            () = context.fence.turned(held) => {}
         }
-        let holds = context.fence.holds(Instant::now());
-        if holds != held {
-            held = holds;
-            context.units.pause(!holds);
-            if holds {
-                tracing::info!("a leader is heard again; units go on");
-            } else {
-                tracing::warn!(
-                    "no leader was heard for the lease's term, or there is no session with one; units pause"
-                );
-            }
+        held = !held;
+        context.units.pause(!held);
+        if held {
+            tracing::info!("a leader is heard again; units go on");
+        } else {
+            tracing::warn!("no leader was heard for the lease's term, or there is no session with one; units pause");
         }
     }
 }
@@ -111,13 +130,30 @@ mod tests {
     #[test]
     fn a_lease_holds_until_a_fifth_before_its_term_and_again_after_word_of_a_leader() {
         let fence = Fence::new(Duration::from_secs(10));
-        let begun = fence.word().heard;
+        let begun = fence.0.borrow().heard;
         assert!(fence.holds(begun + Duration::from_millis(7_900)));
         assert!(!fence.holds(begun + Duration::from_millis(8_100)));
         fence.heard(begun + Duration::from_secs(5));
         assert!(fence.holds(begun + Duration::from_millis(12_900)));
         fence.heard(begun);
         assert!(fence.holds(begun + Duration::from_millis(12_900)), "late news of an earlier word changes nothing");
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_is_woken_by_a_shorter_term_and_by_word_of_a_leader_and_by_nothing_between() {
+        let fence = Fence::new(Duration::from_hours(1));
+        let watching = fence.0.subscribe();
+        let mut lapses = std::pin::pin!(fence.turned(true));
+        assert!(futures::poll!(&mut lapses).is_pending());
+        fence.heard(Instant::now());
+        assert!(!watching.has_changed().unwrap(), "it holds for longer");
+        fence.set_term(Duration::ZERO);
+        assert!(watching.has_changed().unwrap());
+        lapses.await;
+        let mut resumes = std::pin::pin!(fence.turned(false));
+        assert!(futures::poll!(&mut resumes).is_pending(), "nothing is due without word of a leader");
+        fence.set_term(Duration::from_hours(1));
+        resumes.await;
     }
 
     #[test]
@@ -127,7 +163,7 @@ mod tests {
         let met = fence.met();
         assert!(fence.holds(Instant::now() + Duration::from_secs(1)));
         drop(met);
-        let parted = fence.word().parted.unwrap();
+        let parted = fence.0.borrow().parted.unwrap();
         assert!(fence.holds(parted + Duration::from_millis(299)));
         assert!(!fence.holds(parted + Duration::from_millis(300)));
         let _met = fence.met();

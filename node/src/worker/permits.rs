@@ -21,7 +21,7 @@ use super::Context;
 use super::signed::{self, NotTaken, Seen};
 use crate::clock::wall_ms;
 use crate::exclusions::{self, ExclusionError, Unresolved};
-use crate::jobs::earlier_of_order;
+use crate::jobs::OrdersRead;
 use crate::policy::own::{OwnFile, OwnRules};
 use crate::policy::{Closed, OutsidePolicy, Policy};
 use crate::signing::SignerKey;
@@ -33,6 +33,7 @@ pub struct Permits {
     own: OwnFile,
     units: Mutex<BTreeMap<LeaseRef, Unit>>,
     seen: Seen,
+    orders: OrdersRead,
 }
 
 #[derive(Debug, Clone)]
@@ -102,7 +103,7 @@ impl Permits {
     /// For a node with this file of its own.
     #[must_use]
     pub fn new(own: OwnFile) -> Self {
-        Self { own, units: Mutex::default(), seen: Seen::default() }
+        Self { own, units: Mutex::default(), seen: Seen::default(), orders: OrdersRead::default() }
     }
 
     /// What a unit may send to that ends before an index, kept up to date until [`Self::end`].
@@ -273,10 +274,12 @@ pub(super) async fn begin(
             return Err(NotPermitted::Closed(closed));
         }
         let exclude = resolved(excluded_by(&policy, &own, now_ms)).await?;
-        if let Some(order) = context.permits.seen.first_of(&own, spec, reference.unit.job)
-            && let Some(job) = context.raft.read(|state| earlier_of_order(state, &order, reference.unit.job))
-        {
-            return Err(NotTaken::Again { job }.into());
+        let (orders, job) = (&context.permits.orders, reference.unit.job);
+        if let Some(order) = context.permits.seen.first_of(&own, spec, job) {
+            let looked = context.raft.read(|state| orders.look(state, &order, job));
+            if let Some(job) = orders.earlier(looked, &order, job) {
+                return Err(NotTaken::Again { job }.into());
+            }
         }
         let permit = context.permits.begin((reference, end), spec, &policy, exclude)?;
         // A rule that was applied while names were looked up did not find this unit.

@@ -38,7 +38,33 @@ impl Rest {
     }
 }
 
+/// Tells when what is told of a node's rest is another.
+#[derive(Debug)]
+pub(super) struct Changes {
+    told: watch::Receiver<Option<String>>,
+    trouble: watch::Receiver<Option<String>>,
+    held_up: watch::Receiver<Option<String>>,
+}
+
+impl Changes {
+    /// Waits for the next change. Cancel-safe.
+    pub(super) async fn changed(&mut self) {
+        tokio::select! {
+            Ok(()) = self.told.changed() => {}
+            Ok(()) = self.trouble.changed() => {}
+            Ok(()) = self.held_up.changed() => {}
+            else => std::future::pending().await,
+        }
+    }
+}
+
 impl Context {
+    /// Changes of [`Self::gets_none`] from here on.
+    pub(super) fn changes_of_rest(&self) -> Changes {
+        let (told, trouble) = (self.rest.0.subscribe(), self.exchange.trouble());
+        Changes { told, trouble, held_up: self.exchange.watch_held_up() }
+    }
+
     /// Why this node takes no work, if it takes none.
     pub(super) fn rests(&self) -> Option<String> {
         let full = self.exchange.trouble().borrow().as_ref().map(|why| format!("results cannot be written: {why}"));

@@ -18,8 +18,6 @@ use crate::work_protocol::{About, CONNECT_PPS, LINK_FRAMES_MAX, LeaderFrame, Lin
 
 /// How long to wait before trying a session again; jitter is not needed, because leaders answer one session per node.
 const RETRY: Duration = Duration::from_millis(150);
-/// How often a session looks whether its leader still leads; short against an election.
-const LEADER_LOOK: Duration = Duration::from_millis(100);
 /// How long a new leader gets to welcome a worker.
 const WELCOME_WITHIN: Duration = Duration::from_secs(5);
 /// Beats that may wait for their answer; more means that the leader does not answer at all.
@@ -60,7 +58,7 @@ pub(super) async fn keep(
 
 /// Who leads, and whom this node asks for it: from outside the log a gateway, which carries the session on.
 fn leads(context: &Context) -> Option<(NodeId, NodeId)> {
-    Some((context.raft.status().leader?, context.raft.way()?))
+    Some((context.raft.leadership().leader()?, context.raft.way()?))
 }
 
 /// One session with whoever `leads`, from its welcome to its end, or to the moment at which another does, or another gateway
@@ -79,20 +77,17 @@ async fn hold(
     let (ended, mut units_ended) = mpsc::channel(LINK_FRAMES_MAX);
     let (mut unanswered, mut asked) = (VecDeque::new(), VecDeque::new());
     context.skew.forget();
-    let mut gets_none = context.gets_none();
-    let mut changes = tokio::time::interval(LEADER_LOOK);
+    // From before the look below on, so that no change is missed between.
+    let (mut changes, mut rests) = (context.raft.watch_status(), context.changes_of_rest());
+    let is_over = || leads(context).is_some_and(|now| Some(now) != leads_at_first);
+    if is_over() {
+        return;
+    }
     loop {
         tokio::select! {
             biased;
-            _ = changes.tick() => {
-                if leads(context).is_some_and(|now| Some(now) != leads_at_first) {
-                    return;
-                }
-                if gets_none != context.gets_none() {
-                    gets_none = context.gets_none();
-                    beat.reset_immediately();
-                }
-            }
+            Ok(()) = changes.changed() => if is_over() { return },
+            () = rests.changed() => beat.reset_immediately(),
             frame = link.from.recv() => match frame {
                 None => return,
                 Some(LeaderFrame::Heard) => {
@@ -126,6 +121,10 @@ async fn hold(
             },
             Some(()) = units_ended.recv() => beat.reset_immediately(),
             _ = beat.tick() => {
+                // One that fell silent and is heard again, after it was elected, is no change.
+                if is_over() {
+                    return;
+                }
                 if unanswered.len() >= BEATS_UNANSWERED_MAX || link.out.send(say(context)).await.is_err() {
                     return;
                 }

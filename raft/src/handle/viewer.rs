@@ -47,6 +47,11 @@ impl Shown {
         }
     }
 
+    /// The term that the gateway told of.
+    pub(crate) fn term(&self) -> u64 {
+        self.word.as_ref().map_or(0, |(word, _)| word.term)
+    }
+
     pub(crate) fn status(&self, node: NodeId, election_max: Duration, applied: u64, now: Instant) -> RaftStatus {
         let leadership = self.leadership(election_max, now);
         let word = self.word.as_ref().map(|(word, _)| word);
@@ -57,7 +62,7 @@ impl Shown {
             leadership,
             leader: leadership.leader(),
             election_max,
-            term: word.map_or(0, |word| word.term),
+            term: self.term(),
             last_index: applied,
             commit_index: applied,
             applied_index: applied,

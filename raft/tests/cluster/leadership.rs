@@ -121,6 +121,25 @@ async fn leadership_is_handed_over_when_asked_again_and_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proposal_of_an_earlier_term_that_comes_when_its_leader_leads_again_is_refused() {
+    let cluster = Cluster::formed(3, 3, lan(), Kept::InMemory).await;
+    cluster.all_alike(&ALL).await;
+    assert_eq!(cluster.leader_among(&ALL).await, 1);
+    let term = cluster.raft(1).status().term;
+    for (from, to) in [(1, 2), (2, 1)] {
+        cluster.raft(from).transfer_leader(to).await.unwrap();
+        cluster.propose_among(&[to], &write(to)).await;
+    }
+    let now = cluster.raft(1).status();
+    assert!((now.leader, now.term) == (Some(1), term + 2), "{now:?}");
+    let late = cluster.raft(1).propose_in(term, write(7)).await;
+    assert!(matches!(late, Err(ProposeError::NotLeader { .. })), "{late:?}");
+    cluster.raft(1).propose_in(now.term, write(8)).await.unwrap();
+    cluster.all_alike(&ALL).await;
+    assert_eq!([7, 8].map(|number| was_written(&cluster.state(2), number)), [false, true]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_follower_that_was_cut_off_does_not_disturb_the_leader_when_it_is_back() {
     let cluster = Cluster::formed(3, 3, lan(), Kept::InMemory).await;
     cluster.all_alike(&ALL).await;

@@ -11,6 +11,7 @@ use pentora_raft::state::{Needs, NodeRecord, NodeStatus};
 use pentora_raft::{JobId, NodeId, State};
 
 use crate::coordinator::{VERSION, placement};
+use crate::rpc::LogFigures as Figures;
 
 /// Needs whose share is kept while the jobs are looked at: most jobs have the same.
 const SHARES_KEPT_MAX: usize = 32;
@@ -18,28 +19,6 @@ const SHARES_KEPT_MAX: usize = 32;
 const MILLION: f64 = 1e6;
 /// Targets of a unit where no worker says how many it takes.
 const UNIT_TARGETS_UNKNOWN: u64 = 65_536;
-
-/// What the metrics tell of the replicated state.
-#[derive(Debug, Default)]
-pub(super) struct Figures {
-    /// Targets that are not done.
-    pub(super) targets_waiting: u64,
-    /// The same in units.
-    pub(super) units_waiting: u64,
-    /// What of them this node could take, shared with the others that could.
-    pub(super) units_own: f64,
-    pub(super) jobs_waiting: usize,
-    pub(super) jobs_open: usize,
-    pub(super) leases: usize,
-    pub(super) leases_own: usize,
-    pub(super) units_done: u64,
-    pub(super) probes_sent: u64,
-    pub(super) probes_retransmitted: u64,
-    pub(super) probes_received: u64,
-    pub(super) probes_lost: f64,
-    /// Nodes by the word for their status.
-    pub(super) nodes: BTreeMap<&'static str, usize>,
-}
 
 /// Every word for a status, so that one without a node is told as 0.
 const STATUSES: [(NodeStatus, &str); 6] = [
@@ -53,11 +32,11 @@ const STATUSES: [(NodeStatus, &str); 6] = [
 
 impl Figures {
     /// As they are for the node `own`.
-    pub(super) fn of(state: &State, own: NodeId) -> Self {
+    pub(crate) fn of(state: &State, own: NodeId) -> Self {
         let count = |status| state.nodes().filter(|(_, record)| record.status == status).count();
         let mut figures = Self {
             leases_own: state.leases().filter(|(_, lease)| lease.node == own).count(),
-            nodes: STATUSES.iter().map(|(status, word)| (*word, count(*status))).collect(),
+            nodes: STATUSES.iter().map(|(status, word)| ((*word).to_owned(), count(*status))).collect(),
             ..Self::default()
         };
         let sizes = Sizes::of(state);

@@ -85,6 +85,20 @@ impl Rogue {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_only_scans_is_told_how_much_work_waits_of_which_it_is_shown_nothing() {
+    let cluster = TestCluster::new();
+    let first = cluster.first().await;
+    let scanner = Rogue::join(&cluster, &first).await;
+    let lease = LeaseRef { unit: UnitKey { job: JobId(1), partition: 0, start: 0 }, epoch: 1 };
+    let job = sample(CommandKind::SubmitJob, scanner.node, lease);
+    first.raft.propose(job).await.unwrap();
+    let Answer::Figures(told) = scanner.ask(Request::Figures).await else { panic!("no figures") };
+    assert!(told.jobs_open == 1 && told.units_waiting > 0 && told.targets_waiting > 0, "{told:?}");
+    assert_eq!(*told, first.raft.read(|state| LogFigures::of(state, scanner.node)), "its own share");
+    first.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_peer_with_a_scanners_key_is_refused_all_but_its_part_with_the_reason_and_keeps_its_connection() {
     let cluster = TestCluster::new();
     let first = cluster.first().await;
@@ -93,7 +107,8 @@ async fn a_peer_with_a_scanners_key_is_refused_all_but_its_part_with_the_reason_
     let lease = LeaseRef { unit: UnitKey { job: JobId(1), partition: 0, start: 0 }, epoch: 1 };
     // It may leave, and would be out of the cluster then.
     for kind in CommandKind::ALL.iter().filter(|kind| **kind != CommandKind::Retire) {
-        let answer = rogue.ask(Request::Propose(Box::new(sample(*kind, rogue.node, lease)))).await;
+        let command = Box::new(sample(*kind, rogue.node, lease));
+        let answer = rogue.ask(Request::Propose { term: first.raft.status().term, command }).await;
         match answer {
             Answer::Applied { .. } => assert!(OF_SCANNERS.contains(kind), "{} was taken", kind.name()),
             Answer::Denied(why) => {
@@ -125,7 +140,7 @@ async fn a_peer_with_a_scanners_key_is_refused_all_but_its_part_with_the_reason_
     for request in [
         Request::Soft,
         Request::PlanRemoval(rogue.node),
-        Request::Demote(FIRST_NODE),
+        Request::Demote(FIRST_NODE, Box::default()),
         Request::Retire(FIRST_NODE),
         Request::TransferLeader(rogue.node),
         Request::KeepChunk { digest: Digest::of(b"x"), holders: vec![rogue.node] },

@@ -245,7 +245,7 @@ impl Cluster {
         if let Some(viewer) = viewer {
             let outside = Outside { raft: raft.clone(), viewer, mesh: mesh.clone(), known, whereabouts: hints };
             let stop = stop.clone();
-            tasks.spawn(async move { outside.keep(|_| {}, stop).await });
+            tasks.spawn(async move { outside.keep(|_| std::future::ready(()), stop).await });
         } else {
             let (found, _other_version) = tokio::sync::watch::channel(None);
             tasks.spawn(log_version::keep(raft.clone(), proposer.clone(), found, stop.clone()));

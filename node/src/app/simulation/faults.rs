@@ -203,7 +203,8 @@ async fn lie(cluster: &mut Cluster) {
     let command = Command::Complete { completions: vec![completion] };
     cluster.checks.happens(&format!("node {liar} lies about {unit:?}"));
     let asked = Calls::new(running.mesh.clone());
-    let answer = asked.ask(peer, &Request::Propose(Box::new(command)), Duration::from_millis(500)).await;
+    let request = Request::Propose { term: running.raft.status().term, command: Box::new(command) };
+    let answer = asked.ask(peer, &request, Duration::from_millis(500)).await;
     if let Ok(Answer::Applied { response, .. }) = answer {
         cluster.checks.happens(&format!("it was believed: {response:?}"));
     }

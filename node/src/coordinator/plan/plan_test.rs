@@ -479,6 +479,48 @@ fn jobs_that_draw_on_one_budget_of_a_network_stay_within_it_together() {
     assert!(count > 0 && Budgets::default().loosened(&Budgets::default(), &world.state).is_empty());
 }
 
+#[test]
+fn a_budget_of_a_network_that_one_job_has_whole_is_shared_with_the_next_between_two_units_by_weight() {
+    let mut world = World::new(&["a"]);
+    let first = world.submit(1_000_000, |_| {});
+    world.budgets = Budgets::for_test(&[1_000], &[(first, &[0])]);
+    let held = |world: &World, job| -> Vec<(LeaseRef, u64)> {
+        let leases = world.state.job_leases(job);
+        leases.map(|(unit, lease)| (LeaseRef { unit, epoch: lease.epoch }, lease.share.rate_pps.unwrap())).collect()
+    };
+    let grants = world.plan(100.0);
+    world.grant(grants);
+    assert!(held(&world, first).iter().all(|(_, share)| *share == 1_000), "alone it has all of it");
+    let of = |priority| world.submit(1_000_000, |submission| submission.priority = priority);
+    let [critical, normal] = [Priority::Critical, Priority::Normal].map(of);
+    world.budgets = Budgets::for_test(&[1_000], &[(first, &[0]), (critical, &[0]), (normal, &[0])]);
+    for _ in 0..12 {
+        let grants = world.plan(100.0);
+        world.grant(grants);
+        assert_eq!(world.budgets.over(&world.state), []);
+        let oldest = world.state.leases().min_by_key(|(_, lease)| lease.epoch);
+        let oldest = oldest.map(|(unit, lease)| LeaseRef { unit, epoch: lease.epoch }).unwrap();
+        world.complete(oldest);
+    }
+    let grants = world.plan(100.0);
+    world.grant(grants);
+    let most = |job| held(&world, job).into_iter().map(|(_, share)| share).max().unwrap_or(0);
+    assert_eq!([critical, first, normal].map(most), [666, 166, 166], "8, 2 and 2 of 12");
+}
+
+#[test]
+fn for_a_job_that_no_worker_may_take_nothing_is_kept_of_a_budget() {
+    let mut world = World::new(&["a"]);
+    let first = world.submit(1_000_000, |_| {});
+    let elsewhere = world.submit(10, |submission| {
+        submission.priority = Priority::Critical;
+        submission.partitions[0].needs.region = Some("nowhere".into());
+    });
+    world.budgets = Budgets::for_test(&[1_000], &[(first, &[0]), (elsewhere, &[0])]);
+    let grants = world.plan(100.0);
+    assert!(!grants.is_empty() && grants.iter().all(|grant| grant.share.rate_pps == Some(1_000)), "{grants:?}");
+}
+
 /// `make bench BENCH=plan` asks for more of both and prints how long a round takes.
 #[test]
 #[expect(clippy::too_many_lines, reason = "one world, from its beginning to its last round")]

@@ -24,6 +24,11 @@ fn cost(priority: Priority) -> u64 {
     }
 }
 
+/// What a job's part of what several share is by its priority.
+pub(super) fn weight(priority: Priority) -> u64 {
+    cost(Priority::Low) / cost(priority)
+}
+
 /// A job's place in the order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Served {
@@ -42,6 +47,11 @@ pub(super) struct Queue(BTreeSet<Served>);
 impl Queue {
     pub(super) fn new(state: &State, now_ms: u64) -> Self {
         Self(order(state, now_ms))
+    }
+
+    /// The jobs, the one that is served next first.
+    pub(super) fn jobs(&self) -> impl Iterator<Item = JobId> {
+        self.0.iter().map(|served| served.job)
     }
 
     pub(super) fn pop(&mut self) -> Option<Served> {

@@ -54,14 +54,15 @@ use certifier::Certifier;
 #[cfg(test)]
 pub(crate) use embedded::start as start_embedded;
 pub use embedded::{Embedded, StopHandle, embedded};
-use ending::{Asked, hand_over, say_goodbye, until_broken, until_end, vital};
+pub use ending::Asked;
+use ending::{hand_over, say_goodbye, until_broken, until_end, vital};
 pub use recover::Stopped;
 use serve::Whereabouts;
 use services::{Parts, Services, start_engine};
 use standing::{Stood, stand};
 
 use crate::api::{self, Access, Departure, Served};
-use crate::config::{ApiAuth, NodeConfig, Sources, StartAction, StartPlan};
+use crate::config::{ApiAuth, NodeConfig, StartAction, StartPlan};
 use crate::coordinator::CoordinatorConfig;
 use crate::coordinator::plan::UNIT_SECONDS;
 use crate::data_dir::{DataDir, DataDirError, NodeIdentity};
@@ -91,12 +92,11 @@ pub enum Ended {
     Early,
 }
 
-/// Runs a node until a signal ends it.
+/// Runs a node until it is `asked` to end.
 ///
 /// # Errors
 /// Why it could not start, or what ended it.
-pub async fn run(plan: StartPlan) -> Result<Ended, Failure> {
-    let mut asked = Asked::receive()?;
+pub async fn run(plan: StartPlan, mut asked: Asked) -> Result<Ended, Failure> {
     if matches!(plan.action, StartAction::Standalone) {
         return standalone::run(plan, &mut asked).await.map(|()| Ended::InOrder);
     }
@@ -110,9 +110,17 @@ pub async fn run(plan: StartPlan) -> Result<Ended, Failure> {
     sign_in
         .take(plan.config.api.oidc.provider())
         .map_err(|why| Failure::new(ExitCode::Config, "the keys of server.api.oidc cannot be used").because(why))?;
+    let certificate = OwnCertificate::of(&plan.config.api)?;
+    let (tasks, reading) = (TaskTracker::new(), CancellationToken::new());
+    let _until_the_end = reading.clone().drop_guard();
+    if let Some(hang_ups) = asked.take_hang_ups() {
+        let (sources, shown) = (plan.sources.clone(), certificate.clone());
+        tasks.spawn(reload::keep(hang_ups, sources, file.clone(), sign_in.clone(), shown, reading));
+    }
+    let kept = (&file, &sign_in, certificate.as_ref());
     // A node that the cluster makes another kind begins anew as that, in the same process; what its own file said last holds on.
     loop {
-        let Some(stood) = stand(&plan, &data_dir, &file, &sign_in, &mut asked).await? else {
+        let Some(stood) = stand(&plan, &data_dir, kept, &mut asked).await? else {
             return Ok(Ended::Early);
         };
         let Stood { node, incoming, admitted_at, viewer } = stood;
@@ -135,8 +143,6 @@ enum End {
 struct Node {
     data_dir: Arc<DataDir>,
     config: NodeConfig,
-    /// What it was read from.
-    sources: Sources,
     /// What it allows itself, as its file was read last.
     file: OwnFile,
     /// By whose word it lets people in.
@@ -218,9 +224,7 @@ impl Node {
         ));
         tasks.spawn(services.meters.clone().watch_leaders(self.raft.clone(), stop.clone()));
         let is_outside = viewer.is_some();
-        let (file, sign_in) = (self.file.clone(), self.sign_in.clone());
-        tasks.spawn(sign_in.clone().keep(stop.clone()));
-        tasks.spawn(reload::keep(self.sources.clone(), file, sign_in, self.certificate.clone(), stop.clone())?);
+        tasks.spawn(self.sign_in.clone().keep(stop.clone()));
         self.keep_membership(&services.proposer, own, (seeker, viewer), &tasks, &stop);
         let (found, mut other_version) = watch::channel(None);
         tasks.spawn(follow(

@@ -288,16 +288,23 @@ impl Invocation {
         Ok(Self { program: "pentora-node", command, context: Context::of_process(global) })
     }
 
+    /// Whether it asks for a node that runs until it is ended.
+    pub(crate) fn runs_node(&self) -> bool {
+        match &self.command {
+            Command::Start(_) | Command::Join(_) | Command::Server(_) => true,
+            Command::Worker(command) => matches!(command, start::WorkerCommand::Start(_)),
+            Command::Cluster(command) => command.runs_node(),
+            _ => false,
+        }
+    }
+
     /// Carries the command out, but for what needs a node of this process.
     ///
     /// # Errors
     /// Every exit code but 0; see [`ExitCode`].
     pub(crate) async fn run(self) -> Result<Next, Failure> {
+        let is_node = self.runs_node();
         let Self { program, command, mut context } = self;
-        let is_node = matches!(
-            command,
-            Command::Start(_) | Command::Join(_) | Command::Server(_) | Command::Worker(start::WorkerCommand::Start(_))
-        ) || matches!(&command, Command::Cluster(command) if command.runs_node());
         logging::init(&context, is_node);
         let run_node = |plan| Next::RunNode(Box::new(plan));
         let done = |()| Next::Done;

@@ -5,7 +5,7 @@
 use std::io::Write;
 use std::time::Duration;
 
-use crate::app::Ended;
+use crate::app::{Asked, Ended};
 use crate::cli::{Invocation, Next};
 use crate::failure::{ExitCode, Failure};
 use crate::masked::masked;
@@ -41,11 +41,14 @@ pub fn main(program: &'static str) -> std::process::ExitCode {
 }
 
 async fn run(invocation: Invocation) -> Result<Ended, Failure> {
-    match invocation.run().await? {
+    let mut asked = if invocation.runs_node() { Some(Asked::receive()?) } else { None };
+    let Some(next) = read(invocation, asked.as_mut()).await? else { return Ok(Ended::Early) };
+    match next {
         Next::Done => {}
         Next::RunNode(plan) => {
             keep_files_private();
-            return app::run(*plan).await;
+            let asked = asked.map_or_else(Asked::receive, Ok)?;
+            return app::run(*plan, asked).await;
         }
         Next::Recover(mut recovery) => {
             keep_files_private();
@@ -62,6 +65,18 @@ async fn run(invocation: Invocation) -> Result<Ended, Failure> {
         }
     }
     Ok(Ended::InOrder)
+}
+
+/// Carries out what needs no node, and has a node's own command line read beside the signals: a token comes by standard input, and files
+/// from slow disks, for which nobody waits who is `asked` to end. Nothing where it is.
+async fn read(invocation: Invocation, asked: Option<&mut Asked>) -> Result<Option<Next>, Failure> {
+    let Some(asked) = asked else { return invocation.run().await.map(Some) };
+    let runtime = tokio::runtime::Handle::current();
+    let reading = tokio::task::spawn_blocking(move || runtime.block_on(invocation.run()));
+    let broke = |error: tokio::task::JoinError| {
+        Failure::new(ExitCode::Failure, "the command line could not be read").because(error.to_string())
+    };
+    asked.unless(reading).await.map(|read| read.map_err(broke).and_then(|read| read)).transpose()
 }
 
 /// Has what this process makes from here on, the store's files among it, be for its user alone.

@@ -83,18 +83,21 @@ struct Budgeted {
     last: Option<Key>,
     /// How many may be written, as of a time.
     budget: (f64, Instant),
+    /// How many of them at once.
+    most: f64,
 }
 
 impl Default for Budgeted {
     fn default() -> Self {
-        Self { entries: BTreeMap::new(), last: None, budget: (REFUSALS_AT_ONCE as f64, Instant::now()) }
+        let most = REFUSALS_AT_ONCE as f64;
+        Self { entries: BTreeMap::new(), last: None, budget: (most, Instant::now()), most }
     }
 }
 
 impl Budgeted {
     fn take_into(&mut self, taken: &mut Vec<(Key, u32)>, now: Instant) {
         let (left, since) = &mut self.budget;
-        *left = (*left + now.duration_since(*since).as_secs_f64() * REFUSALS_A_SECOND).min(REFUSALS_AT_ONCE as f64);
+        *left = (*left + now.duration_since(*since).as_secs_f64() * REFUSALS_A_SECOND).min(self.most);
         *since = now;
         while taken.len() < AUDIT_AT_ONCE_MAX
             && *left >= 1.0
@@ -128,8 +131,10 @@ impl Waiting {
             outcome @ Outcome::Refused { .. } => {
                 let refused = &mut entries.refused.entries;
                 let is_one_more = refused.len() >= REFUSALS_AT_ONCE && !refused.contains_key(&key);
-                let of_many =
-                    || (String::new(), MANY_ADDRESSES.to_owned(), "many requests".to_owned(), outcome, String::new());
+                // Of whoever showed a token it stays known whose it was, as long as these are few enough themselves.
+                let who =
+                    if refused.len() >= REFUSALS_AT_ONCE + LOGINS_WAIT_MAX { String::new() } else { key.0.clone() };
+                let of_many = || (who, MANY_ADDRESSES.to_owned(), "many requests".to_owned(), outcome, String::new());
                 refused.entry(if is_one_more { of_many() } else { key }).or_insert(0)
             }
             Outcome::Answered { asked: UNASKED, .. } => {
@@ -180,6 +185,16 @@ impl Waiting {
         unsure.clone()
     }
 
+    /// Has everything that waits be written at once: a node that ends keeps nothing for later, and does not end often.
+    fn hold_nothing_back(&self) {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let Entries { refused, logins, .. } = &mut *entries;
+        for budgeted in [refused, logins] {
+            budgeted.most = budgeted.entries.len().max(REFUSALS_AT_ONCE) as f64;
+            budgeted.budget.0 = budgeted.most;
+        }
+    }
+
     /// What was to be written is in the log.
     fn written(&self) {
         *self.unsure.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -212,9 +227,9 @@ impl Trail {
         self.note(author, action, object, Outcome::Answered { asked, status });
     }
 
-    /// Notes what came of a login, which no entry says was asked for.
-    pub fn logged_in(&self, author: &Author, action: &str, status: u16) {
-        self.note(author, action, String::new(), Outcome::Answered { asked: UNASKED, status });
+    /// Notes what came of a login or of a worker's registration, which no entry says was asked for, and of whom.
+    pub fn came_in(&self, author: &Author, action: &str, object: String, status: u16) {
+        self.note(author, action, object, Outcome::Answered { asked: UNASKED, status });
     }
 
     /// Notes that something was refused before anything was done.
@@ -251,7 +266,8 @@ impl Trail {
             }
             while self.write().await {}
         }
-        self.write().await;
+        self.waiting.hold_nothing_back();
+        while self.write().await {}
     }
 
     /// Writes some of what waits, and says whether more may be written at once.
@@ -317,12 +333,37 @@ mod tests {
         assert_eq!((of("ci"), of("viewer")), (10_000, 5_000), "none is lost");
     }
 
+    /// What hid somebody's refusals behind their own: beyond the budget they had no name, and an orderly end forgot them.
+    #[test]
+    fn refusals_beyond_the_budget_keep_the_name_of_their_token_and_a_node_that_ends_writes_all_that_waits() {
+        let (waiting, begun) = (Waiting::default(), Instant::now());
+        let key = |who: &str, from: u64| {
+            let outcome = Outcome::Refused { status: 403 };
+            (who.to_owned(), from.to_string(), "GET /api/v1/tokens".to_owned(), outcome, String::new())
+        };
+        (0..500).for_each(|number| waiting.add(key("viewer", number), 1));
+        waiting.add(key("other", 1), 1);
+        let mut written = waiting.take(begun);
+        assert_eq!(written.len(), REFUSALS_AT_ONCE, "the budget");
+        assert!(waiting.take(begun).is_empty());
+        waiting.hold_nothing_back();
+        loop {
+            let taken = waiting.take(begun);
+            if taken.is_empty() {
+                break;
+            }
+            written.extend(taken);
+        }
+        let of = |who: &str| written.iter().filter(|(key, _)| key.0 == who).map(|(_, times)| *times).sum::<u32>();
+        assert_eq!((of("viewer"), of("other"), of("")), (500, 1, 0));
+    }
+
     #[test]
     fn strangers_fill_no_more_of_the_log_than_their_budget_and_what_came_of_orders_is_never_counted_together() {
         let waiting = Waiting::default();
         let begun = Instant::now();
         let key =
-            |who: &str, outcome| (who.to_owned(), "a".to_owned(), "GET /api/v1".to_owned(), outcome, String::new());
+            |from: &str, outcome| (String::new(), from.to_owned(), "GET /api/v1".to_owned(), outcome, String::new());
         for number in 0..10_000u64 {
             waiting.add(key(&number.to_string(), Outcome::Refused { status: 401 }), 1);
             waiting.add(key("ci", Outcome::Answered { asked: number, status: 200 }), 1);

@@ -6,6 +6,8 @@
 mod api;
 #[path = "command_line/program.rs"]
 mod program;
+#[path = "command_line/signals.rs"]
+mod signals;
 #[path = "command_line/targets.rs"]
 mod targets;
 

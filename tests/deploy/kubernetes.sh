@@ -12,6 +12,7 @@ versions=(1.31 1.34 1.37)
 declare -A explained=(
   # The overlay is for raw packets: NET_RAW is what it adds, and a file capability counts only where exec may gain privileges.
   [raw]=CKV_K8S_20,CKV_K8S_25
+  [together]=CKV_K8S_20,CKV_K8S_25
 )
 
 command -v kubectl >/dev/null || { echo "missing: kubectl (apt-get install kubernetes-client)" >&2; exit 1; }
@@ -24,7 +25,12 @@ fi
 rendered=$(mktemp -d)
 trap 'rm -rf "$rendered"' EXIT
 failed=0
-for folder in deploy/kubernetes/base deploy/kubernetes/overlays/*; do
+# All components at once, as an overlay of somebody's own has them.
+mkdir "$rendered/together"
+from=$(realpath --relative-to="$rendered/together" deploy/kubernetes)
+printf 'resources: [%s/base]\ncomponents:\n' "$from" >"$rendered/together/kustomization.yaml"
+for component in deploy/kubernetes/components/*; do echo "- $from/components/$(basename "$component")"; done >>"$rendered/together/kustomization.yaml"
+for folder in deploy/kubernetes/base deploy/kubernetes/overlays/* "$rendered/together"; do
   name=$(basename "$folder") file=$rendered/$(basename "$folder").yaml
   kubectl kustomize "$folder" >"$file"
   # A resource of KEDA is none of Kubernetes' own: what it scales, and by what, is held by tests/tests/manifests.rs.

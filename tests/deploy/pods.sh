@@ -175,7 +175,9 @@ until_so 60 "pentora-0" member health --ready
 echo "start to ready: $(since "$began") s, the runtime's part included"
 member coordinator worker-token create --name members --uses 2 --ttl 1h >"$dir/secrets/pentora-member-token/token" 2>/dev/null
 member coordinator worker-token create --name workers --role scanner --ephemeral --uses 10000 --ttl 31d >"$dir/secrets/pentora-worker-token/token" 2>/dev/null
-cp "$dir/data/pentora-0/admin.token" "$dir/secrets/pentora-admin-token/token"
+# By the very words that people are given: what drains is told no other way whether it may.
+read -ra makes_drain <<<"$(sed -nE 's/^kubectl exec pentora-0 -- pentora (token create --name drain .*) \|$/\1/p' docs/how-to/kubernetes.md)"
+member "${makes_drain[@]}" >"$dir/secrets/pentora-admin-token/token" 2>/dev/null
 chown -R 65532:65532 "$dir/secrets"
 pods "$dir/base.yaml" "$dir/then"
 

@@ -126,7 +126,11 @@ fn scanners_and_their_autoscaler_are_the_originals() -> anyhow::Result<()> {
         container.get("env").is_none() && container.get("image").is_none(),
         "the patch leaves what it says: {container}"
     );
-    let spot = of_kind("kubernetes/overlays/spot/kubernetes-spot-worker.yaml", "Deployment")?;
+    // Its metric of the whole counts what nobody here may take as well: alone it would start as many scanners as may be.
+    let scaled = of_kind("kubernetes/components/keda/scaled-object.yaml", "ScaledObject")?;
+    let query = scaled["spec"]["triggers"][0]["metadata"]["query"].as_str().context("a query")?;
+    assert!(query.starts_with("sum(pentora_queue_depth{") && query.contains(" or clamp_max("), "{query}");
+    let spot = of_kind("kubernetes/components/spot/kubernetes-spot-worker.yaml", "Deployment")?;
     let pod = &spot["spec"]["template"]["spec"];
     assert_eq!(pod["nodeSelector"], json!({"node-type": "spot"}));
     assert_eq!(
@@ -174,7 +178,10 @@ fn members_services_budget_and_policy_speak_of_the_same_pods() -> anyhow::Result
     );
     // Where scanners look for the coordinator there is one, at the mesh's port.
     let coordinator = members.iter().find(|document| document["metadata"]["name"] == "pentora-coordinator");
-    let ports = &coordinator.context("pentora-coordinator")?["spec"]["ports"];
+    let coordinator = &coordinator.context("pentora-coordinator")?["spec"];
+    // A member that is gone, or waits, would keep its part of all connections.
+    assert!(coordinator.get("publishNotReadyAddresses").is_none(), "{coordinator}");
+    let ports = &coordinator["ports"];
     assert!(ports.as_array().into_iter().flatten().any(|port| port["port"] == 7400), "{ports}");
     Ok(())
 }
@@ -289,7 +296,7 @@ fn every_metric_that_a_file_of_deploy_or_the_contract_names_is_exported() -> any
     let mut named = metrics_in(CONTRACT);
     for file in [
         "kubernetes/base/worker-deployment.yaml",
-        "kubernetes/overlays/keda/scaled-object.yaml",
+        "kubernetes/components/keda/scaled-object.yaml",
         "observability/alerts.yaml",
         "observability/dashboard.json",
         "observability/prometheus-adapter.yaml",

@@ -170,6 +170,7 @@ pub(crate) fn sample(kind: CommandKind, node: NodeId, lease: LeaseRef) -> Comman
             ttl_ms: 1_000,
             uses: 1,
             policy: NodePolicy::default(),
+            by: String::new(),
         })),
         CommandKind::Admit => Command::Admit { token, info: Box::new(info("x", NodeRole::Auto)) },
         CommandKind::SetPolicy => Command::SetPolicy { node, change: Box::default() },

@@ -19,6 +19,7 @@ use super::{ApiError, Node};
 use crate::clock::rfc3339;
 use crate::document::{AccessTokenCreated, AccessTokenDocument, AccessTokenRequest, Page, TokenWork};
 use crate::rpc::proposer::Unavailable;
+use crate::sign_in::is_person;
 
 /// The longest that a token may be valid where it ends by itself: ten years, so that a slip of the pen is found.
 const TTL_MAX: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
@@ -101,8 +102,14 @@ fn found(node: &Node, name: &str) -> Result<AccessToken, ApiError> {
     node.raft.read(|state| state.access_token_named(name)).ok_or_else(|| unknown().into())
 }
 
-fn document(token: AccessToken, limits: TokenLimits, now_ms: u64) -> AccessTokenDocument {
+/// What goes with a token's row: its limits, and whether it waits for a secret.
+fn beside(state: &pentora_raft::State, name: &str) -> (TokenLimits, bool) {
+    (state.token_limits(name), state.waits_for_secret(name))
+}
+
+fn document(token: AccessToken, (limits, waits): (TokenLimits, bool), now_ms: u64) -> AccessTokenDocument {
     let status = match (token.revoked_at_ms, token.is_valid(now_ms)) {
+        (Some(_), _) if waits => "restored",
         (Some(_), _) => "revoked",
         (None, true) => "valid",
         (None, false) => "expired",
@@ -131,13 +138,13 @@ pub(super) async fn list(
     paging: Paging,
 ) -> Result<Json<Page<AccessTokenDocument>>, ApiError> {
     let now_ms = node.raft.now_ms();
-    let mut tokens: Vec<(AccessToken, TokenLimits)> = node.raft.read(|state| {
+    let mut tokens: Vec<_> = node.raft.read(|state| {
         let tokens = state.access_tokens();
-        tokens.map(|token| (state.token_limits(&token.name), token)).map(|(limits, token)| (token, limits)).collect()
+        tokens.map(|token| (beside(state, &token.name), token)).map(|(beside, token)| (token, beside)).collect()
     });
     tokens.sort_by(|(one, _), (other, _)| one.name.cmp(&other.name));
-    let entries = tokens.into_iter().map(|(token, limits)| (token.name.clone(), (token, limits)));
-    paging.part("tokens", entries, |(token, limits)| document(token, limits, now_ms)).map(Json)
+    let entries = tokens.into_iter().map(|(token, beside)| (token.name.clone(), (token, beside)));
+    paging.part("tokens", entries, |(token, beside)| document(token, beside, now_ms)).map(Json)
 }
 
 pub(super) async fn show(
@@ -145,11 +152,21 @@ pub(super) async fn show(
     Path(name): Path<String>,
 ) -> Result<Json<AccessTokenDocument>, ApiError> {
     let now_ms = node.raft.now_ms();
-    let (limits, work) = node.raft.read(|state| (state.token_limits(&name), state.work_of(&name)));
-    let WorkOf { schedules, keeps, jobs, tokens } = work;
+    let (beside, work) = node.raft.read(|state| (beside(state, &name), state.work_of(&name)));
+    let WorkOf { schedules, keeps, jobs, tokens, join_tokens } = work;
     let jobs = jobs.iter().map(ToString::to_string).collect();
-    let work = Some(TokenWork { schedules, keeps, jobs, tokens });
-    found(&node, &name).map(|token| Json(AccessTokenDocument { work, ..document(token, limits, now_ms) }))
+    let join_tokens = join_tokens.iter().map(ToString::to_string).collect();
+    let work = Some(TokenWork { schedules, keeps, jobs, tokens, join_tokens });
+    if is_person(&name) {
+        // No token of the cluster: what such a person asked for and made is told all the same.
+        return Ok(Json(AccessTokenDocument {
+            name,
+            status: "person".to_owned(),
+            work,
+            ..AccessTokenDocument::default()
+        }));
+    }
+    found(&node, &name).map(|token| Json(AccessTokenDocument { work, ..document(token, beside, now_ms) }))
 }
 
 /// Who asks: the token that was shown.
@@ -193,9 +210,16 @@ pub(super) async fn revoke(
     Query(how): Query<Revoked>,
     Path(name): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    let applied = node.proposer.propose(Command::RevokeAccessToken { name: name.clone(), author }).await?;
-    node.raft.wait_applied(applied.index, super::MIN_INDEX_WITHIN).await;
-    if how.with_work == Some(true) {
+    let with_work = how.with_work == Some(true);
+    if !is_person(&name) {
+        let applied = node.proposer.propose(Command::RevokeAccessToken { name: name.clone(), author }).await?;
+        node.raft.wait_applied(applied.index, super::MIN_INDEX_WITHIN).await;
+    } else if !with_work {
+        let detail =
+            "whom a provider of identities lets in is shut out there; what they asked for is stopped with their work";
+        return Err(ApiError::new(StatusCode::CONFLICT, "no_token", detail));
+    }
+    if with_work {
         stop_work(&node, &name).await?;
     }
     Ok(StatusCode::NO_CONTENT)

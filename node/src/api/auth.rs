@@ -17,7 +17,7 @@ use super::forward::{Gateway, reader};
 use super::limits::{Failures, Rates, STRANGERS_A_MINUTE, source_of};
 use super::object;
 use super::places::Place;
-use super::register::Waiting;
+use super::register::{REGISTER, Waiting};
 use super::routes::Route;
 use super::sessions::{self, LOGIN};
 use super::{Access, ApiError, Node};
@@ -344,7 +344,7 @@ async fn carry_out(
     if request.uri().path() == LOGIN {
         // It changes nothing, and may come more often than the log should grow: noted behind the fact, with others of its kind.
         let response = next.run(request).await;
-        trail.logged_in(&author, &action, response.status().as_u16());
+        trail.came_in(&author, &action, String::new(), response.status().as_u16());
         return response;
     }
     if let Some(error) = object::unreadable(&request) {
@@ -402,6 +402,11 @@ pub(super) async fn check_worker(State(gate): State<Arc<Gate>>, mut request: Req
     let shows_credential = bearer(&request).is_some_and(|token| token.parse::<Credential>().is_ok());
     match gate.admit(&request, AccessRole::Admin) {
         Ok(admitted) => carry_out(&gate, admitted, request, next).await,
+        // Registering changes nothing, and says which names are taken: an address does so as often as what needs no token.
+        Err(_) if shows_credential && gate.may_ask(&request).is_err() => {
+            let detail = "too many requests with a worker's credential came from this address";
+            ApiError::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail).retry_after(1).into_response()
+        }
         Err(_) if shows_credential => {
             let from = came_from(&request).unwrap_or_default().to_owned();
             // One that has come with what is no token is told at once what another is.
@@ -411,24 +416,37 @@ pub(super) async fn check_worker(State(gate): State<Arc<Gate>>, mut request: Req
                 request.extensions_mut().insert(waits);
             }
             let (author, action) = (Author { who: String::new(), from }, route(&request));
+            let is_registration = request.uri().path() == REGISTER;
             let response = next.run(request).await;
-            let is_refused = response.status() == StatusCode::UNAUTHORIZED && gate.knows_tokens();
-            let too_many = is_refused.then(|| gate.refused(&author, &action, StatusCode::UNAUTHORIZED)).flatten();
-            too_many.unwrap_or(response)
+            let status = response.status();
+            if status == StatusCode::UNAUTHORIZED {
+                let known = gate.knows_tokens().then(|| gate.refused(&author, &action, status));
+                return known.flatten().unwrap_or(response);
+            }
+            let Some(trail) = gate.node.trail.as_ref().filter(|_| is_registration) else { return response };
+            if !status.is_success() {
+                trail.refused(&author, &action, status.as_u16());
+                return response;
+            }
+            // A worker that came in is noted as a node that joins is; it may come again and again, like a login.
+            let (response, object) = object::of(response).await;
+            trail.came_in(&author, &action, object, status.as_u16());
+            response
         }
         Err(denied) => gate.refuse(&request, denied),
     }
 }
 
-/// Whether an administrator asks.
-pub(super) fn is_administrator(request: &Request) -> bool {
-    request.extensions().get::<Author>().is_some()
-}
+/// What of a query makes it another order.
+const TOLD: [&str; 2] = ["plan=true", "with_work=true"];
 
 /// What is asked, as the audit log has it: a query may hold what is not for everybody who reads that, and a path a secret that
-/// was given for a name.
+/// was given for a name. Only what makes another order of it is told.
 fn action(request: &Request) -> String {
-    format!("{} {}", request.method(), masked(request.uri().path()))
+    let query = request.uri().query().unwrap_or_default();
+    let told = query.split('&').find_map(|part| TOLD.into_iter().find(|told| *told == part));
+    let (method, path) = (request.method(), masked(request.uri().path()));
+    told.map_or_else(|| format!("{method} {path}"), |told| format!("{method} {path}?{told}"))
 }
 
 /// The same by its route alone, of which there are few.

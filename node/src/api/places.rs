@@ -1,5 +1,8 @@
 //! The places of connections to the API, and who gives way where all are taken: strangers, of the network that has most of their
-//! places, whether they wait or ask; then whoever has more than a share by one token; then who belongs and waits.
+//! places, whether they wait or ask; then who belongs and waits.
+//!
+//! A part of the places is for those who have not said yet who they are. Where those who belong have all others, one more of them takes
+//! the place of whoever has more by one token: nobody is kept out by a few tokens, nor by the many connections of each.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -10,8 +13,9 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
 use super::limits::network_of;
 
-/// The part of all places that one token keeps whoever else comes. Ours: three others have as much, and strangers go before.
-const SHARE_OF_ONE: usize = 4;
+/// The part of all places, and of those of one address, that those who belong leave to who has not said yet who that is, as long as one
+/// of them has more than one. Ours: 64 of 512, which wait 5 s at most.
+const DOOR: usize = 8;
 
 /// Who holds a place.
 #[derive(Debug)]
@@ -29,15 +33,15 @@ struct Holder {
 #[derive(Debug)]
 pub(super) struct Places {
     holders: Arc<Mutex<Holders>>,
-    max: usize,
-    per_address: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Holders {
     /// By the order in which they came.
     all: BTreeMap<u64, Holder>,
     came: u64,
+    max: usize,
+    per_address: usize,
 }
 
 /// One place; free again when it is dropped.
@@ -54,19 +58,18 @@ fn lock(holders: &Mutex<Holders>) -> MutexGuard<'_, Holders> {
 
 impl Places {
     pub(super) fn new(max: usize, per_address: usize) -> Self {
-        Self { holders: Arc::default(), max, per_address }
+        Self { holders: Arc::new(Mutex::new(Holders { all: BTreeMap::new(), came: 0, max, per_address })) }
     }
 
     /// A place for a connection from `address`; `None` where nobody there gives way.
     pub(super) fn take(&self, address: IpAddr) -> Option<Arc<Place>> {
         let network = network_of(address);
-        let share = self.max.div_ceil(SHARE_OF_ONE);
         let mut holders = lock(&self.holders);
-        let of_network = holders.all.values().filter(|holder| holder.network == network).count();
-        if of_network >= self.per_address {
-            holders.give_up(Some(network), share)?;
-        } else if holders.all.len() >= self.max {
-            holders.give_up(None, share)?;
+        let of_network = holders.of(Some(network)).count();
+        if of_network >= holders.per_address {
+            holders.make_room(Some(network))?;
+        } else if holders.all.len() >= holders.max {
+            holders.make_room(None)?;
         }
         holders.came += 1;
         let (number, given_up) = (holders.came, CancellationToken::new());
@@ -77,30 +80,51 @@ impl Places {
 }
 
 impl Holders {
+    /// All, of `network` where one is named.
+    fn of(&self, network: Option<IpAddr>) -> impl Iterator<Item = (u64, &Holder)> {
+        let all = self.all.iter().map(|(at, holder)| (*at, holder));
+        all.filter(move |(_, holder)| network.is_none_or(|from| holder.network == from))
+    }
+
     /// Gives a place up, of `network` where one is named.
-    fn give_up(&mut self, network: Option<IpAddr>, share: usize) -> Option<()> {
-        let in_question = || self.all.iter().filter(|(_, holder)| network.is_none_or(|from| holder.network == from));
+    fn make_room(&mut self, network: Option<IpAddr>) -> Option<()> {
         // A stranger who asks gives way like one who waits: what strangers ask may take long. Who comes alone is not pushed out
         // by those who come in numbers.
-        let stranger = of_the_most(
-            in_question().filter(|(_, holder)| holder.belongs.is_none()).map(|(at, holder)| (holder.network, *at)),
-        );
-        let named = |with_busy: bool| {
-            in_question().filter_map(move |(at, holder)| {
-                let who = holder.belongs.as_deref().filter(|who| !who.is_empty())?;
-                (with_busy || !holder.is_busy).then_some((who, *at))
-            })
+        let strangers = self.of(network).filter(|(_, holder)| holder.belongs.is_none());
+        let stranger = of_the_most(strangers.map(|(at, holder)| (holder.network, at)));
+        let idle = || self.of(network).find(|(_, holder)| !holder.is_busy).map(|(at, _)| at);
+        let number = stranger.map(|(_, oldest)| oldest).or_else(idle)?;
+        self.give_up(number)
+    }
+
+    /// Has whoever has most places by one token give one up, where those who belong have more than theirs and this is more than `who`
+    /// has: one who waits, and else the oldest.
+    fn keep_door(&mut self, who: &str, network: Option<IpAddr>) {
+        let places = if network.is_some() { self.per_address } else { self.max };
+        let named = || {
+            let all =
+                self.of(network).filter_map(|(at, holder)| Some((holder.belongs.as_deref()?, at, holder.is_busy)));
+            all.filter(|(name, ..)| !name.is_empty())
         };
-        let beyond_share = || {
-            let (_, oldest) = of_the_most(named(true)).filter(|(count, _)| *count > share)?;
-            let (who, _) = named(true).find(|(_, at)| *at == oldest)?;
-            let waits = named(false).find(|(name, _)| *name == who).map(|(_, at)| at);
-            Some(waits.unwrap_or(oldest))
+        if named().count() <= places - places.div_ceil(DOOR) {
+            return;
+        }
+        let own = named().filter(|(name, ..)| *name == who).count();
+        let Some((most, oldest)) = of_the_most(named().map(|(name, at, _)| (name, at))).filter(|(most, _)| *most > 1)
+        else {
+            return;
         };
-        let idle = || in_question().find(|(_, holder)| !holder.is_busy).map(|(at, _)| *at);
-        let number = stranger.map(|(_, oldest)| oldest).or_else(beyond_share).or_else(idle)?;
-        let gone = self.all.remove(&number)?;
-        gone.given_up.cancel();
+        let of_most = named().find(|(_, at, _)| *at == oldest).map_or("", |(name, ..)| name);
+        // Of several who have as many, whoever comes makes room for itself.
+        let gives = if most > own { of_most } else { who };
+        let its = named().filter(|(name, ..)| *name == gives).map(|(_, at, is_busy)| (is_busy, at));
+        if let Some((_, number)) = its.min() {
+            self.give_up(number);
+        }
+    }
+
+    fn give_up(&mut self, number: u64) -> Option<()> {
+        self.all.remove(&number)?.given_up.cancel();
         Some(())
     }
 }
@@ -138,10 +162,16 @@ impl Place {
 
     /// Whoever holds it has shown a valid token of this name, or needs none.
     pub(super) fn belongs(&self, who: &str) {
-        if let Some(holder) = lock(&self.holders).all.get_mut(&self.number)
-            && holder.belongs.as_deref() != Some(who)
-        {
-            holder.belongs = Some(who.to_owned());
+        let mut holders = lock(&self.holders);
+        let Some(holder) = holders.all.get_mut(&self.number).filter(|holder| holder.belongs.as_deref() != Some(who))
+        else {
+            return;
+        };
+        holder.belongs = Some(who.to_owned());
+        let network = holder.network;
+        if !who.is_empty() {
+            holders.keep_door(who, Some(network));
+            holders.keep_door(who, None);
         }
     }
 }
@@ -213,30 +243,39 @@ mod tests {
         assert!([1, 2, 4, 5].map(of).into_iter().all(|count| (3..=5).contains(&count)), "none of them has most");
     }
 
+    /// What shut everybody out: the share of one token, four times.
     #[test]
-    fn whoever_holds_more_than_a_share_by_one_token_gives_way_busy_or_not_and_others_do_not() {
+    fn a_few_tokens_of_one_leave_a_place_to_whoever_else_comes_and_take_none_of_theirs() {
         let places = Places::new(16, 16);
-        let by = |who: &str, last| {
-            let place = places.take(address(last))?;
+        let by = |who: String, last| {
+            let place = places.take(address(last)).unwrap();
+            place.asks();
+            place.belongs(&who);
+            place
+        };
+        let insider =
+            |count: u8| (0..count).map(|number| by(format!("i{}", number % 4), number % 2)).collect::<Vec<_>>();
+        let held = |of: &[Arc<Place>]| of.iter().filter(|place| !place.given_up.is_cancelled()).count();
+        let first = insider(200);
+        assert_eq!(held(&first), 14, "two are for those who come");
+        let waits = first.iter().rev().find(|place| !place.given_up.is_cancelled()).unwrap();
+        waits.answered();
+        let others: Vec<_> = (0..6).map(|number| by(format!("o{number}"), 10 + number)).collect();
+        assert!(held(&others) == 6 && held(&first) == 8 && waits.given_up.is_cancelled());
+        let again = insider(200);
+        assert_eq!((held(&others), held(&first) + held(&again)), (6, 8));
+        // By one address the same.
+        let places = Places::new(100, 8);
+        let one = |who: &str| {
+            let place = places.take(address(1)).unwrap();
             place.asks();
             place.belongs(who);
-            Some(place)
+            place
         };
-        let all: Vec<_> = (0..15).map(|_| by("viewer", 1).unwrap()).collect();
-        let admin = by("admin", 2).unwrap();
-        all[7].answered();
-        admin.answered();
-        // Whoever has more than a quarter goes first: one who waits, then the oldest.
-        let other = by("other", 3).unwrap();
-        assert!(all[7].given_up.is_cancelled() && !all[0].given_up.is_cancelled());
-        let another = by("other", 3).unwrap();
-        assert!(all[0].given_up.is_cancelled() && !admin.given_up.is_cancelled());
-        let more: Vec<_> = (0..20).map(|number| by(&format!("t{number}"), 4)).collect();
-        let left = all.iter().filter(|place| !place.given_up.is_cancelled()).count();
-        assert_eq!(left, 4, "a share stays");
-        assert!(admin.given_up.is_cancelled() && more[19].is_none(), "then who waits, and then nobody");
-        assert!(![&other, &another].iter().any(|place| place.given_up.is_cancelled()));
-        // Where nobody is asked who they are there are no shares.
+        let many: Vec<_> = (0..20).map(|number| one(if number % 2 == 0 { "a" } else { "b" })).collect();
+        let other = one("c");
+        assert!(held(&many) == 6 && !other.given_up.is_cancelled());
+        // Where nobody is asked who they are nobody has more than another.
         let open = Places::new(4, 4);
         let nobody: Vec<_> = (0..4).filter_map(|_| open.take(address(1))).collect();
         nobody.iter().for_each(|place| {

@@ -8,25 +8,28 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use ipnet::IpNet;
-use pentora_raft::command::{Command, NodePolicy, NodeRole, TokenGrant};
+use pentora_raft::command::{Author, Command, NodePolicy, NodeRole, TokenGrant};
 use pentora_raft::id::is_node_name;
 use pentora_raft::{Refusal, worker_id};
 
-use super::auth::{bearer, is_administrator};
+use super::auth::bearer;
 use super::limits::source_of;
 use super::listeners::{Listener, Listeners};
+use super::object::About;
 use super::tokens::{TTL_DEFAULT, labels, networks};
 use super::{ApiError, Node};
 use crate::document::{HeartbeatDocument, RegistrationDocument, RegistrationRequest, WorkerDocument};
 use crate::join::holder;
 use crate::join::token::{Credential, JoinToken};
 
+/// Where a worker registers.
+pub(super) const REGISTER: &str = "/api/v1/workers/register";
 /// The largest request, in bytes.
 pub(super) const REQUEST_BYTES_MAX: usize = 256 << 10;
 /// How long a request's body may take. Ours: a few packets, also over a slow line.
@@ -66,15 +69,15 @@ impl Waiting {
 /// Who asks.
 enum Caller {
     /// An administrator.
-    Administrator,
+    Administrator(Author),
     /// Whoever has the secret of a join token.
     Holder(Credential),
 }
 
 /// Who asks; the router let nobody else through.
 fn caller(request: &Request) -> Result<Caller, ApiError> {
-    if is_administrator(request) {
-        return Ok(Caller::Administrator);
+    if let Some(author) = request.extensions().get::<Author>() {
+        return Ok(Caller::Administrator(author.clone()));
     }
     let credential = bearer(request).and_then(|token| token.parse().ok());
     credential.map(Caller::Holder).ok_or_else(|| unauthorized(&Refusal::TokenUnknown))
@@ -94,9 +97,14 @@ pub(super) async fn register(State(node): State<Node>, request: Request) -> Resu
         is_held(&node, credential)?;
     }
     let request: RegistrationRequest = super::scans::read_json(&body_of(request).await?)?;
-    let (name, token) = match caller {
-        Caller::Administrator => (named(&request.name)?, by_administrator(&node, &request).await?),
-        Caller::Holder(credential) => (by_holder(&node, &request, &credential)?, credential.to_string()),
+    let (name, token, about) = match caller {
+        Caller::Administrator(author) => {
+            (named(&request.name)?, by_administrator(&node, &request, author.who).await?, Vec::new())
+        }
+        Caller::Holder(credential) => {
+            let about = vec![("token_id", credential.token.to_string()), ("peer", credential.peer.to_string())];
+            (by_holder(&node, &request, &credential)?, credential.to_string(), about)
+        }
     };
     let heartbeat_interval = node.settings().heartbeat_ms.div_ceil(1_000).max(1);
     let mesh = node.raft.read(|state| {
@@ -108,7 +116,7 @@ pub(super) async fn register(State(node): State<Node>, request: Request) -> Resu
     });
     let worker_id = worker_id(&name);
     let document = RegistrationDocument { worker_id, token, heartbeat_interval, name, mesh };
-    Ok((StatusCode::CREATED, Json(document)).into_response())
+    Ok((StatusCode::CREATED, Extension(About::of(&about)), Json(document)).into_response())
 }
 
 /// Whether a credential is of a token that lets it in. Asked before anything else of whoever shows it is read.
@@ -131,7 +139,7 @@ async fn wait_for_token(node: &Node, credential: &Credential, _waits: &MayWait) 
 }
 
 /// Makes a join token for a worker that an administrator names.
-async fn by_administrator(node: &Node, request: &RegistrationRequest) -> Result<String, ApiError> {
+async fn by_administrator(node: &Node, request: &RegistrationRequest, by: String) -> Result<String, ApiError> {
     let Some(psk) = &node.psk else {
         return Err(ApiError::new(StatusCode::CONFLICT, "no_mesh", "an embedded node has no mesh to join"));
     };
@@ -146,7 +154,8 @@ async fn by_administrator(node: &Node, request: &RegistrationRequest) -> Result<
         ..NodePolicy::default()
     };
     let ttl_ms = u64::try_from(TTL_DEFAULT.as_millis()).unwrap_or(u64::MAX);
-    let grant = TokenGrant { token: token.id, key: token.key(), name: request.name.clone(), ttl_ms, uses: 1, policy };
+    let name = request.name.clone();
+    let grant = TokenGrant { token: token.id, key: token.key(), name, ttl_ms, uses: 1, policy, by };
     node.proposer.propose(Command::MakeToken(Box::new(grant))).await?;
     Ok(token.to_string())
 }

@@ -284,6 +284,49 @@ async fn a_wrong_credential_of_a_worker_tells_of_no_worker_counts_as_a_wrong_tok
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_registers_is_in_the_audit_log_with_its_token_as_one_that_joins_is() {
+    let scene = Scene::open().await;
+    let made = scene.ask("POST", "/api/v1/worker-tokens", "key", &json!({"name": "w1"})).await;
+    let token: JoinToken = made.json()["token"].as_str().unwrap().parse().unwrap();
+    let credential = token.credential(Identity::from_secret([3; 32]).peer_id()).to_string();
+    let capacity = json!({"max_concurrent_scans": 1, "max_targets_per_scan": 1});
+    for (name, status) in [("", 201), ("n1", 409)] {
+        let request = json!({"name": name, "version": "1", "capacity": capacity});
+        let answer = scene.ask("POST", register::REGISTER, &credential, &request).await;
+        assert_eq!(answer.status, status, "{}", answer.body);
+    }
+    let audit = scene.audit_with("\"status\":409").await;
+    let entries: Value = serde_json::from_str(&audit).unwrap();
+    let is_it = |entry: &&Value| entry["action"] == format!("POST {}", register::REGISTER) && entry["status"] == 201;
+    let noted = entries["items"].as_array().unwrap().iter().find(is_it).unwrap_or_else(|| panic!("{audit}"));
+    assert_eq!((&noted["from"], &noted["outcome"]), (&json!("192.0.2.9"), &json!("answered")));
+    let object = noted["object"].as_str().unwrap();
+    assert!(object.contains("name=w1") && object.contains(&format!("token_id={}", token.id)), "{object}");
+    assert!(!audit.contains(&credential[4..]), "{audit}");
+    // Whoever has one tries no more names with it than an address may ask.
+    let request = json!({"name": "n1", "version": "1", "capacity": capacity});
+    let mut told = Vec::new();
+    while told.last() != Some(&429) && told.len() < 2_000 {
+        told.push(scene.ask("POST", register::REGISTER, &credential, &request).await.status);
+    }
+    assert_eq!(told.last(), Some(&429), "{}", told.len());
+    scene.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_makes_another_order_of_a_request_is_in_the_audit_log_and_nothing_else_of_its_query() {
+    let scene = Scene::open().await;
+    for name in ["ci", "other"] {
+        scene.token(json!({"name": name, "role": "viewer"})).await;
+    }
+    scene.ask("DELETE", "/api/v1/tokens/ci?with_work=true&x=hidden", "key", &Value::Null).await;
+    scene.ask("DELETE", "/api/v1/tokens/other?with_work=false", "key", &Value::Null).await;
+    let audit = scene.audit_with("\"DELETE /api/v1/tokens/other\"").await;
+    assert!(audit.contains("\"DELETE /api/v1/tokens/ci?with_work=true\"") && !audit.contains("hidden"), "{audit}");
+    scene.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_takes_a_backup_or_all_of_the_audit_log_with_them_is_in_the_audit_log() {
     let scene = Scene::open().await;
     scene.get("/api/v1/jobs", "key").await;

@@ -71,7 +71,8 @@ pub(super) async fn create(
         return Err(ApiError::new(StatusCode::CONFLICT, "idempotency_key_reused", detail));
     }
     let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
-    let grant = TokenGrant { token: token.id, key: token.key(), name: request.name.clone(), ttl_ms, uses, policy };
+    let (name, by) = (request.name.clone(), author.who);
+    let grant = TokenGrant { token: token.id, key: token.key(), name, ttl_ms, uses, policy, by };
     let about = About::of(&[("token_id", token.id.to_string()), ("networks", request.networks.join(","))]);
     node.proposer.propose(Command::MakeToken(Box::new(grant))).await?;
     let expires_at_ms = earlier.map_or_else(|| node.raft.now_ms().saturating_add(ttl_ms), |(_, ends_ms)| ends_ms);

@@ -19,12 +19,15 @@ const HEARD_WITHIN_MS: u64 = 2_000;
 /// How long a leader that stops waits for another to take over.
 const HAND_OVER_WITHIN: Duration = Duration::from_secs(2);
 
-/// The signals that ask a node to end. They are received from its first moment on: the first process of a container ignores a
-/// signal that it takes no notice of, and whoever asked would have to kill it.
+/// What signals ask of a node: to end, and to read its configuration again. They are received from its first moment on: the first
+/// process of a container ignores a signal that it takes no notice of, so that whoever asked it to end would have to kill it, and any
+/// other is ended by one that only wants it to read.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub struct Asked {
     terminate: Signal,
     interrupt: Signal,
+    /// `None` once somebody reads at each.
+    hang_up: Option<Signal>,
 }
 
 impl Asked {
@@ -32,13 +35,22 @@ impl Asked {
     ///
     /// # Errors
     /// The system does not let this process.
-    pub(super) fn receive() -> Result<Self, Failure> {
+    pub fn receive() -> Result<Self, Failure> {
         let received = |kind| {
             signal(kind).map_err(|error| {
                 Failure::new(ExitCode::Failure, "signals cannot be received").because(error.to_string())
             })
         };
-        Ok(Self { terminate: received(SignalKind::terminate())?, interrupt: received(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: received(SignalKind::terminate())?,
+            interrupt: received(SignalKind::interrupt())?,
+            hang_up: Some(received(SignalKind::hangup())?),
+        })
+    }
+
+    /// The signals to read the configuration again, for the one who does: those that came before are one, which is there still.
+    pub(super) fn take_hang_ups(&mut self) -> Option<Signal> {
+        self.hang_up.take()
     }
 
     /// Waits for one and answers what happened. Cancel safe: one that comes while nobody waits is there for the next who does.
@@ -50,7 +62,7 @@ impl Asked {
     }
 
     /// Does what may wait for others, for ever even; nothing where this node is asked to end before that is done.
-    pub(super) async fn unless<T>(&mut self, waiting: impl Future<Output = T>) -> Option<T> {
+    pub async fn unless<T>(&mut self, waiting: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;
             how = self.asked_to_end() => {

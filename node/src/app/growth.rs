@@ -256,8 +256,9 @@ impl Growth {
                 let peer = &self.members[number % self.members.len()].mesh;
                 let data = self.folder.path().join(format!("s{number}"));
                 let plan = plan(number, &data, peer, &config, &file).await;
+                let asked = super::Asked::receive().unwrap();
                 self.running.spawn(async move {
-                    let ended = SCANS_NOTHING.scope((), Box::pin(super::run(plan))).await;
+                    let ended = SCANS_NOTHING.scope((), Box::pin(super::run(plan, asked))).await;
                     ended.unwrap_or_else(|failure| panic!("s{number}: {failure}"));
                 });
             }

@@ -1,45 +1,37 @@
 //! SIGHUP: the configuration is read again. What its owner allows a node takes effect at once; of everything else it is said
 //! that it waits for the next start; and of a file that is wrong nothing is taken. The API's certificate is read again with it, and
-//! so is by whose word people are let in.
+//! so is by whose word people are let in. A node that waits to be let into its cluster reads as well, for when it is in.
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio_util::sync::CancellationToken;
 
 use super::api_tls::OwnCertificate;
 use super::node_info;
 use crate::config::{Sources, reload};
-use crate::failure::{ExitCode, Failure};
 use crate::policy::own::OwnFile;
 use crate::sign_in::{Provider, SignIn, Source};
 
-/// Makes SIGHUP stop nothing from here on, and answers what reads the file again at each until `stop`.
-///
-/// # Errors
-/// Signals cannot be received.
-pub(super) fn keep(
-    sources: Sources,
+/// Reads the file again whenever it is `asked` for, until `stop`.
+pub(super) async fn keep(
+    mut asked: Signal,
+    mut sources: Sources,
     own: OwnFile,
     sign_in: SignIn,
     certificate: Option<OwnCertificate>,
     stop: CancellationToken,
-) -> Result<impl Future<Output = ()> + Send, Failure> {
-    let mut asked = signal(SignalKind::hangup())
-        .map_err(|error| Failure::new(ExitCode::Failure, "signals cannot be received").because(error.to_string()))?;
-    Ok(async move {
-        let mut sources = sources;
-        loop {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return,
-                received = asked.recv() => if received.is_none() { return },
-            }
-            if let Some(certificate) = certificate.clone() {
-                drop(tokio::task::spawn_blocking(move || certificate.read_again()).await);
-            }
-            let has_files = certificate.as_ref().is_some_and(|certificate| !certificate.is_of_cluster());
-            sources = read_again(sources, &own, &sign_in, has_files).await;
+) {
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            received = asked.recv() => if received.is_none() { return },
         }
-    })
+        if let Some(certificate) = certificate.clone() {
+            drop(tokio::task::spawn_blocking(move || certificate.read_again()).await);
+        }
+        let has_files = certificate.as_ref().is_some_and(|certificate| !certificate.is_of_cluster());
+        sources = read_again(sources, &own, &sign_in, has_files).await;
+    }
 }
 
 /// Reads it once; answers what it was read from.

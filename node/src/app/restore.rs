@@ -48,6 +48,14 @@ pub(super) fn restore(
     let peer = info.peer.clone();
     state.begin_again(&Beginning { cluster, node, info, admin_token });
     recovery::seed(&data_dir.store_dir(), node, &peer, &state).map_err(|error| failed(error.to_string()))?;
+    let tokens = state.access_tokens().map(|token| token.name).filter(|name| state.waits_for_secret(name));
+    let tokens = tokens.collect::<Vec<_>>().join(", ");
+    if !tokens.is_empty() {
+        tracing::warn!(
+            tokens,
+            "these keep their names and limits and let nobody in: `pentora token rotate NAME` gives each a secret of this cluster"
+        );
+    }
     let jobs = state.jobs().count();
     tracing::info!(node, jobs, chunks = contents.chunks, missing = contents.missing.len(), "begun with a backup");
     Ok(node)

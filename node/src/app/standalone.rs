@@ -58,7 +58,10 @@ pub(super) async fn run(plan: StartPlan, asked: &mut Asked) -> Result<(), Failur
             .because(error.to_string())
     })?;
     let (tasks, reading) = (TaskTracker::new(), CancellationToken::new());
-    tasks.spawn(reload::keep(plan.sources.clone(), station.file.clone(), SignIn::default(), None, reading.clone())?);
+    if let Some(hang_ups) = asked.take_hang_ups() {
+        let (sources, file) = (plan.sources.clone(), station.file.clone());
+        tasks.spawn(reload::keep(hang_ups, sources, file, SignIn::default(), None, reading.clone()));
+    }
     let stop = async {
         let how = asked.asked_to_end().await;
         tracing::info!("{how}");

@@ -38,13 +38,11 @@ pub(super) struct Stood {
 pub(super) async fn stand(
     plan: &StartPlan,
     data_dir: &Arc<DataDir>,
-    file: &OwnFile,
-    sign_in: &SignIn,
+    (file, sign_in, certificate): (&OwnFile, &SignIn, Option<&OwnCertificate>),
     asked: &mut Asked,
 ) -> Result<Option<Stood>, Failure> {
     let config = plan.config.clone();
     let resumed = begin::existing(data_dir, plan)?;
-    let certificate = OwnCertificate::of(&config.api)?;
     let line = telling::line(&config.telemetry)?;
     let api = TcpListener::bind(config.api.listen).await.map_err(|error| {
         Failure::new(ExitCode::Failure, format!("the API cannot listen on {}", config.api.listen))
@@ -52,7 +50,7 @@ pub(super) async fn stand(
             .next("name another address: --api-listen ADDRESS, or end what uses this one")
     })?;
     plan.note_api(api.local_addr().unwrap_or(config.api.listen)).map_err(unwritable)?;
-    let entering = waiting::enter(data_dir, plan, resumed, (&api, certificate.as_ref()));
+    let entering = waiting::enter(data_dir, plan, resumed, (&api, certificate));
     let Some(entered) = asked.unless(entering).await else { return Ok(None) };
     let Entered { mesh, incoming, mut identity, admitted_at, is_outside } = entered?;
     let (raft, viewer) = if is_outside {
@@ -71,10 +69,9 @@ pub(super) async fn stand(
         (raft, None)
     };
     plan.remember().map_err(unwritable)?;
-    let (sources, file) = (plan.sources.clone(), file.clone());
+    let (file, sign_in, certificate) = (file.clone(), sign_in.clone(), certificate.cloned());
     let data_dir = Arc::clone(data_dir);
-    let sign_in = sign_in.clone();
-    let node = Node { data_dir, config, sources, file, sign_in, identity, mesh, raft, api, certificate, line };
+    let node = Node { data_dir, config, file, sign_in, identity, mesh, raft, api, certificate, line };
     Ok(Some(Stood { node, incoming, admitted_at, viewer }))
 }
 

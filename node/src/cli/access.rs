@@ -225,10 +225,15 @@ async fn revoke(args: &RevokeArgs, session: &ApiSession, context: &mut Context) 
     let token = session.client.access_token(&args.name).await.map_err(|error| session.failure(&error))?;
     let revoked = session.client.revoke_access_token(&args.name, args.with_work).await;
     revoked.map_err(|error| session.failure(&error))?;
-    context.say(format_args!("token {name} is revoked"));
+    let is_person = token.status == "person";
+    context.say(if is_person {
+        format!("what {name} asked for is stopped")
+    } else {
+        format!("token {name} is revoked")
+    });
     let mut work = token.work.unwrap_or_default();
     if args.with_work {
-        work = TokenWork { tokens: work.tokens, ..TokenWork::default() };
+        work = TokenWork { tokens: work.tokens, join_tokens: work.join_tokens, ..TokenWork::default() };
     }
     for line in goes_on(&name, &work) {
         context.say(format_args!("{line}"));
@@ -251,8 +256,12 @@ fn goes_on(name: &str, work: &TokenWork) -> Vec<String> {
         lines.push(format!("  to stop that: pentora token revoke {name} --with-work"));
     }
     if let Some(made) = line(work.tokens.len(), "token", &work.tokens) {
-        lines.push(format!("what it made lets in whoever has it: {made}"));
+        lines.push(format!("what it made, or gave a secret, lets in whoever has it: {made}"));
         lines.push("  to end one: pentora token revoke NAME".to_owned());
+    }
+    if let Some(made) = line(work.join_tokens.len(), "join token", &work.join_tokens) {
+        lines.push(format!("with what it made, nodes join: {made}"));
+        lines.push("  to end one: pentora coordinator worker-token revoke ID".to_owned());
     }
     lines
 }
@@ -353,10 +362,12 @@ mod tests {
             keeps: Vec::new(),
             jobs: (0..12).map(|number| format!("job-{number:06x}")).collect(),
             tokens: vec!["other".into()],
+            join_tokens: vec!["tok-1".into()],
         };
         let told = goes_on("ci", &work).join("\n");
         assert!(told.contains("1 schedule: nightly; 12 jobs: job-000000, ") && told.contains(", ...\n"), "{told}");
         assert!(told.contains("pentora token revoke ci --with-work") && told.contains("1 token: other"), "{told}");
+        assert!(told.contains("1 join token: tok-1") && told.contains("worker-token revoke ID"), "{told}");
         assert!(!told.contains("standing scan"), "{told}");
     }
 

@@ -93,7 +93,8 @@ pub struct AccessTokenDocument {
     pub name: String,
     /// As in [`AccessTokenRequest::role`].
     pub role: String,
-    /// `valid`, `expired` or `revoked`.
+    /// `valid`, `expired`, `revoked`, or `restored`: it came with a backup and lets nobody in until it is given a secret.
+    /// `person` of somebody whom a provider of identities lets in.
     pub status: String,
     /// RFC 3339; empty where it is no token, but somebody whom a provider of identities let in.
     pub created_at: String,
@@ -138,8 +139,11 @@ pub struct TokenWork {
     pub keeps: Vec<String>,
     /// Jobs that wait or run.
     pub jobs: Vec<String>,
-    /// Access tokens that it made and that are valid, by name.
+    /// Access tokens that it made or gave the secret that they have, and that are valid, by name.
     pub tokens: Vec<String>,
+    /// Join tokens that it made and that let nodes in, by their ids.
+    #[serde(default)]
+    pub join_tokens: Vec<String>,
 }
 
 #[cfg(test)]

@@ -253,6 +253,7 @@ fn commands() -> Vec<Command> {
             ttl_ms: 5_000,
             uses: 2,
             policy: policy(),
+            by: "ci".into(),
         })),
         Command::Admit { token: TokenId([2; 8]), info: Box::new(info()) },
         Command::SetPolicy { node: 1, change: Box::new(change()) },

@@ -238,7 +238,10 @@ pub enum Refusal {
         name: String,
     },
     /// Another access token has this name, or had it.
-    #[error("an access token `{name}` was made before, and names are not given twice; choose another")]
+    #[error(
+        "an access token `{name}` was made before, and names are not given twice; choose another, or give that one another \
+         secret with `pentora token rotate {name}`"
+    )]
     AccessTokenExists {
         /// Its name.
         name: String,
@@ -304,8 +307,8 @@ pub enum Refusal {
     },
     /// The audit log would lose entries of others before their time to those of this author.
     #[error(
-        "`{name}` has written {of_all} of the audit log's entries within a day, and one more would push out others' \
-         that are younger than that: order less, or wait"
+        "`{name}` has written {of_all} of the audit log's entries within a day, and what others do needs room as well: \
+         order less, or wait"
     )]
     AuditShare {
         /// Its name.
@@ -314,6 +317,14 @@ pub enum Refusal {
         of_all: u64,
         /// After how many seconds the oldest entry is old enough to go.
         wait_seconds: u64,
+    },
+    /// As many access tokens as are kept, all of use.
+    #[error(
+        "there are {limit} access tokens that let somebody in or whose work goes on; revoke some, and stop what they asked for"
+    )]
+    TokensFull {
+        /// The limit.
+        limit: usize,
     },
 }
 
@@ -352,6 +363,7 @@ names! { Refusal, code, CODES:
     TokenTargets => "quota_exceeded",
     QueueShare => "token_queue_full",
     AuditShare => "rate_limited",
+    TokensFull => "tokens_full",
 }
 
 #[cfg(test)]

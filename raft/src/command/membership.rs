@@ -170,6 +170,8 @@ pub struct TokenGrant {
     pub uses: u32,
     /// What the nodes that use it may be.
     pub policy: NodePolicy,
+    /// Who makes it: the name of the access token that was shown.
+    pub by: String,
 }
 
 impl NodePolicy {

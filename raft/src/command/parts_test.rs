@@ -275,6 +275,7 @@ pub(super) fn any_grant_of_token() -> impl Strategy<Value = TokenGrant> {
         ttl_ms: new.ttl_ms,
         uses: new.uses,
         policy,
+        by: "ci".into(),
     })
 }
 

@@ -1,19 +1,27 @@
 //! Access tokens: who may use the API. A token that was revoked or has ended stays known by its name, so that no other takes
 //! its place in rules and in the audit log.
 
+use std::collections::BTreeSet;
+
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::State;
 use crate::command::{AccessRole, Author, NewAccessToken, Refusal, Response};
-use crate::id::{Digest, JobId};
+use crate::id::{Digest, JobId, TokenId};
 
-/// How many access tokens are kept; when there are more, the oldest goes that is of no use any more and had no limits, by
-/// which schedules and standing scans of its may still be held. Ours: every person and program of a large organisation.
+/// How many access tokens are kept; when there are more, the oldest goes that is of no use any more and asked for nothing that goes on,
+/// which is held to its limits. Ours: every person and program of a large organisation.
 pub const ACCESS_TOKENS_MAX: usize = 1_000;
 
 /// The name of the token that was made with the cluster.
-const FIRST_NAME: &str = "admin";
+pub(super) const FIRST_NAME: &str = "admin";
+
+/// In place of the digest of a secret, of a token that came with a backup and has none in this cluster yet: of no text that can be
+/// shown, since none begins with this byte.
+pub(super) fn key_without_secret(name: &str) -> Digest {
+    Digest::of(&[b"\0no secret yet: ", name.as_bytes()].concat())
+}
 
 /// An access token's row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +44,8 @@ pub struct AccessToken {
     pub scopes: Vec<String>,
     /// Who made it.
     pub author: Author,
+    /// Who gave it the secret that it has, by name: whoever did may know it.
+    pub changed_by: String,
 }
 
 impl AccessToken {
@@ -57,6 +67,7 @@ impl AccessToken {
             networks: None,
             scopes: Vec::new(),
             author: Author::default(),
+            changed_by: String::new(),
         }
     }
 }
@@ -70,8 +81,10 @@ pub struct WorkOf {
     pub keeps: Vec<String>,
     /// Jobs that wait or run.
     pub jobs: Vec<JobId>,
-    /// Access tokens that let somebody in, by name.
+    /// Access tokens that let somebody in and that it made or gave their secret, by name.
     pub tokens: Vec<String>,
+    /// Join tokens that it made and that still let nodes in.
+    pub join_tokens: Vec<TokenId>,
 }
 
 impl State {
@@ -83,8 +96,11 @@ impl State {
         let schedules = self.schedules.iter().filter(|(name, row)| !row.paused && is_its(self.schedule_author(name)));
         let keeps = self.keeps.iter().filter(|(name, row)| !row.paused && is_its(self.keep_author(name)));
         let jobs = self.jobs.iter().filter(|(id, job)| job.is_open() && is_its(self.author(**id)));
-        let tokens = self.access_tokens.iter().filter(|(_, row)| row.is_valid(now_ms) && is_its(Some(&row.author)));
+        let is_known = |row: &AccessToken| row.name != who && (row.author.who == who || row.changed_by == who);
+        let tokens = self.access_tokens.iter().filter(|(_, row)| row.is_valid(now_ms) && is_known(row));
+        let join_tokens = self.tokens.iter().filter(|(_, row)| row.by == who && self.usable(row).is_ok());
         WorkOf {
+            join_tokens: join_tokens.map(|(id, _)| *id).collect(),
             schedules: schedules.map(|(name, _)| name.clone()).collect(),
             keeps: keeps.map(|(name, _)| name.clone()).collect(),
             jobs: jobs.map(|(id, _)| *id).collect(),
@@ -114,6 +130,12 @@ impl State {
     #[must_use]
     pub fn access_token_named(&self, name: &str) -> Option<AccessToken> {
         self.keyed(name).map(|(_, token)| token)
+    }
+
+    /// Whether the token of this name came with a backup and lets nobody in until it has a secret of this cluster.
+    #[must_use]
+    pub fn waits_for_secret(&self, name: &str) -> bool {
+        self.access_tokens.get(&key_without_secret(name)).is_some()
     }
 
     /// The token of this name with the digest of its secret, whether or not it is still valid.
@@ -153,6 +175,7 @@ impl State {
             networks: new.networks.clone(),
             scopes: new.scopes.clone(),
             author: new.author.cut(),
+            changed_by: new.author.cut().who,
         };
         self.access_tokens.insert(new.key, token);
         Ok(Response::Done)
@@ -163,26 +186,41 @@ impl State {
             return Ok(());
         }
         let now_ms = self.now_ms();
-        // What is arranged by a token that was limited stays limited by its row.
-        let is_bound = |name: &str| self.token_limits(name) != crate::command::TokenLimits::default();
-        let is_limited =
-            |token: &AccessToken| token.networks.is_some() || !token.scopes.is_empty() || is_bound(&token.name);
-        let of_no_use = self.access_tokens.iter().filter(|(_, token)| !token.is_valid(now_ms) && !is_limited(token));
+        // What goes on by a token that was limited stays limited by its row.
+        let held = self.who_holds();
+        let is_of_use = |token: &AccessToken| token.is_valid(now_ms) || held.contains(token.name.as_str());
+        let of_no_use = self.access_tokens.iter().filter(|(_, token)| !is_of_use(token));
         let oldest = of_no_use.min_by_key(|(key, token)| (token.created_at_ms, **key)).map(|(key, _)| *key);
-        let oldest = oldest.ok_or(Refusal::QueueFull { limit: ACCESS_TOKENS_MAX })?;
+        let oldest = oldest.ok_or(Refusal::TokensFull { limit: ACCESS_TOKENS_MAX })?;
         if let Some(gone) = self.access_tokens.remove(&oldest) {
             self.forget_limits(&gone.name);
         }
         Ok(())
     }
 
-    /// Gives a token another secret; the one before is of no use from here on.
-    pub(super) fn rotate_access_token(&mut self, name: &str, key: Digest) -> Result<Response, Refusal> {
+    /// Who has something that goes on and is held to their limits: schedules, standing scans and jobs, also such as are paused.
+    pub(super) fn who_holds(&self) -> BTreeSet<&str> {
+        let is_open = |job: JobId| self.job(job).is_some_and(super::Job::is_open);
+        let schedules = self.schedule_authors.iter().map(|(_, author)| author);
+        let keeps = self.keep_authors.iter().map(|(_, author)| author);
+        let jobs = self.authors.iter().filter(|(job, _)| is_open(**job)).map(|(_, author)| author);
+        schedules.chain(keeps).chain(jobs).map(|author| author.who.as_str()).collect()
+    }
+
+    /// Gives a token another secret; the one before is of no use from here on. One that came with a backup is what it was again.
+    pub(super) fn rotate_access_token(
+        &mut self,
+        name: &str,
+        key: Digest,
+        author: &Author,
+    ) -> Result<Response, Refusal> {
         let (before, token) = self.known(name)?;
         if before == key {
             return Ok(Response::Done);
         }
         let now_ms = self.now_ms();
+        let revoked_at_ms = token.revoked_at_ms.filter(|_| before != key_without_secret(name));
+        let token = AccessToken { revoked_at_ms, ..token };
         if !token.is_valid(now_ms) {
             return Err(Refusal::AccessTokenEnded { name: token.name });
         }
@@ -191,7 +229,8 @@ impl State {
         }
         self.admin_tokens.remove(&before);
         self.access_tokens.remove(&before);
-        self.access_tokens.insert(key, AccessToken { changed_at_ms: now_ms, ..token });
+        let changed_by = author.cut().who;
+        self.access_tokens.insert(key, AccessToken { changed_at_ms: now_ms, changed_by, ..token });
         Ok(Response::Done)
     }
 
@@ -199,6 +238,11 @@ impl State {
     pub(super) fn revoke_access_token(&mut self, name: &str) -> Result<Response, Refusal> {
         let (key, token) = self.known(name)?;
         if token.revoked_at_ms.is_some() {
+            if key == key_without_secret(name) {
+                // It gets none any more.
+                self.access_tokens.remove(&key);
+                self.access_tokens.insert(Digest::of(&key.0), token);
+            }
             return Ok(Response::Done);
         }
         let now_ms = self.now_ms();
@@ -313,9 +357,45 @@ mod tests {
             assert_eq!(apply(&mut state, 100 + number, make(&name, AccessRole::Viewer, None)), Response::Done);
         }
         let full = apply(&mut state, 5_000, make("more", AccessRole::Viewer, None));
-        assert!(matches!(full, Response::Refused(Refusal::QueueFull { .. })), "{full:?}");
+        assert!(matches!(full, Response::Refused(Refusal::TokensFull { .. })), "{full:?}");
         apply(&mut state, 5_001, revoke("t7"));
+        // Its limits keep no place for good: nothing of it goes on.
+        let limits = crate::command::TokenLimits { open_jobs: Some(1), ..Default::default() };
+        let limit = Command::LimitAccessToken { name: "t7".into(), limits, author: Author::default() };
+        assert_eq!(apply(&mut state, 5_001, limit), Response::Done);
         assert_eq!(apply(&mut state, 5_002, make("more", AccessRole::Viewer, None)), Response::Done);
         assert!(state.access_token_named("t7").is_none() && state.access_token_named("t0").is_some());
+        assert!(state.token_limits("t7").is_empty());
+    }
+
+    /// What a thief keeps of a token that is revoked: tokens and join tokens whose secrets it knows.
+    #[test]
+    fn whatever_lets_in_whoever_had_a_token_is_named_of_it() {
+        let mut state = begun();
+        let by = |who: &str| Author { who: who.into(), from: "a".into() };
+        for name in ["thief", "boss"] {
+            apply(&mut state, 100, make(name, AccessRole::Admin, None));
+        }
+        let rotated =
+            Command::RotateAccessToken { name: "boss".into(), key: Digest::of(b"known"), author: by("thief") };
+        assert_eq!(apply(&mut state, 101, rotated), Response::Done);
+        let own = Command::RotateAccessToken { name: "thief".into(), key: Digest::of(b"own"), author: by("thief") };
+        assert_eq!(apply(&mut state, 102, own), Response::Done);
+        let token = crate::id::TokenId([7; 8]);
+        let grant = crate::command::TokenGrant {
+            token,
+            key: Digest::of(b"k"),
+            name: "n9".into(),
+            ttl_ms: 5_000,
+            uses: 5,
+            policy: crate::command::NodePolicy::default(),
+            by: "thief".into(),
+        };
+        assert_eq!(apply(&mut state, 103, Command::MakeToken(Box::new(grant))), Response::Done);
+        let work = state.work_of("thief");
+        assert_eq!((work.tokens, work.join_tokens), (vec!["boss".to_owned()], vec![token]));
+        assert_eq!(state.work_of("boss").join_tokens, []);
+        apply(&mut state, 104, Command::RevokeToken { token });
+        assert_eq!(state.work_of("thief").join_tokens, []);
     }
 }

@@ -148,7 +148,7 @@ commands! { state, index:
     RaiseLog { version } => "raise-log", [], Ok(state.raise_log(*version));
     ArrangeAs { author, arrangement } => "arrange-as", ["submitted"], state.arrange_as(index, author, arrangement);
     MakeAccessToken(new) => "make-access-token", [], state.make_access_token(new);
-    RotateAccessToken { name, key, author: _ } => "rotate-access-token", [], state.rotate_access_token(name, *key);
+    RotateAccessToken { name, key, author } => "rotate-access-token", [], state.rotate_access_token(name, *key, author);
     RevokeAccessToken { name, author: _ } => "revoke-access-token", [], state.revoke_access_token(name);
     NoteAudit { batch, entries } => "note-audit", [], state.note_audit(*batch, entries);
     SetAuthority(authority) => "set-authority", [], state.set_authority(authority);

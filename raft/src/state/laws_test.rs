@@ -250,7 +250,8 @@ fn outcomes() -> BTreeSet<String> {
     };
     // Met only with a thousand jobs, or as many tokens or feeds as there may be: `cases_test`. Or with a full audit log: `audit`. Or by
     // another release.
-    let rare = ["queue_full", "schedules_full", "keeps_full", "rate_limited", "newer_than_log", "incompatible"];
+    let rare =
+        ["queue_full", "schedules_full", "keeps_full", "tokens_full", "rate_limited", "newer_than_log", "incompatible"];
     let codes = Refusal::CODES.iter().filter(|code| !rare.contains(*code));
     let refused = codes.map(|code| format!("refused: {code}"));
     let statuses = JobStatus::NAMES.iter().map(|status| format!("a job is {status}"));

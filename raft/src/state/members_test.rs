@@ -23,7 +23,8 @@ impl Log {
     fn begun(policy: NodePolicy) -> Self {
         let mut log = Self { state: State::default(), index: 1, at_ms: 1_000 };
         let name = "n".to_owned();
-        let grant = TokenGrant { token: TOKEN, key: Digest::of(b"k"), name, ttl_ms: 5_000, uses: 2, policy };
+        let by = String::new();
+        let grant = TokenGrant { token: TOKEN, key: Digest::of(b"k"), name, ttl_ms: 5_000, uses: 2, policy, by };
         for command in two_nodes().into_iter().chain([Command::MakeToken(Box::new(grant))]) {
             assert!(!matches!(log.apply(command.clone()), Response::Refused(_)), "{command:?}");
         }
@@ -210,6 +211,7 @@ fn a_token_is_held_to_its_uses_and_its_time_and_names_no_node_that_cannot_be() {
         ttl_ms: 1,
         uses: 1,
         policy: NodePolicy::default(),
+        by: String::new(),
     };
     let refused = log.apply(Command::MakeToken(Box::new(grant)));
     assert!(matches!(refused, Response::Refused(Refusal::Malformed { .. })), "{refused:?}");

@@ -1,6 +1,9 @@
 //! What was kept of one cluster as the beginning of another: its jobs, feeds and results, and none of its nodes.
 
-use super::{CLUSTER, FORMER_MAX, NodeRecord, State};
+use std::collections::BTreeSet;
+
+use super::access::{FIRST_NAME, key_without_secret};
+use super::{AccessToken, CLUSTER, FORMER_MAX, NodeRecord, State};
 use crate::command::{NodeInfo, SpecRef, UnitKey};
 use crate::event::ClusterEventKind;
 use crate::id::{ClusterId, Digest, JobId, NodeId};
@@ -68,17 +71,7 @@ impl State {
         // Its key is sealed with what this cluster does not have.
         self.forget_authority();
         self.forget_session_keys();
-        // They let nobody in here. Those by whose limits something arranged is held stay known, and the names of all others are
-        // free again.
-        let now_ms = self.now_ms();
-        let others: Vec<Digest> = self.access_tokens.iter().map(|(key, _)| *key).collect();
-        for key in &others {
-            if self.access_tokens.get(key).is_some_and(|token| !self.holds_anything(token)) {
-                self.access_tokens.remove(key);
-            } else if let Some(token) = self.access_tokens.get_mut(key) {
-                token.revoked_at_ms.get_or_insert(now_ms);
-            }
-        }
+        self.shut_tokens();
         self.admin_tokens.insert(*admin_token, "admin".into());
         let mut row = self.cluster();
         row.former.extend(row.id.replace(*cluster));
@@ -89,16 +82,25 @@ impl State {
         self.name_holder(*node);
     }
 
-    /// Whether a token has limits of its own or something that it arranged, which a token of the same name would take over.
-    fn holds_anything(&self, token: &super::AccessToken) -> bool {
-        let is_its = |author: &crate::command::Author| author.who == token.name;
-        let is_limited =
-            token.networks.is_some() || !token.scopes.is_empty() || !self.token_limits(&token.name).is_empty();
-        let is_open = |job: JobId| self.job(job).is_some_and(super::Job::is_open);
-        is_limited
-            || self.schedule_authors.iter().any(|(_, author)| is_its(author))
-            || self.keep_authors.iter().any(|(_, author)| is_its(author))
-            || self.authors.iter().any(|(job, author)| is_its(author) && is_open(*job))
+    /// Access tokens let nobody in here. Those with limits, or by which something goes on, keep name and limits and wait for a secret of
+    /// this cluster; the names of all others are free again, and the first administrator is another.
+    fn shut_tokens(&mut self) {
+        let now_ms = self.now_ms();
+        let held: BTreeSet<String> = self.who_holds().into_iter().map(str::to_owned).collect();
+        let keys: Vec<Digest> = self.access_tokens.iter().map(|(key, _)| *key).collect();
+        for key in keys {
+            let Some(token) = self.access_tokens.remove(&key) else { continue };
+            let is_limited =
+                token.networks.is_some() || !token.scopes.is_empty() || !self.token_limits(&token.name).is_empty();
+            if token.name == FIRST_NAME || !(is_limited || held.contains(&token.name)) {
+                self.forget_limits(&token.name);
+            } else if token.is_valid(now_ms) {
+                let shut = AccessToken { revoked_at_ms: Some(now_ms), ..token };
+                self.access_tokens.insert(key_without_secret(&shut.name), shut);
+            } else {
+                self.access_tokens.insert(key, token);
+            }
+        }
     }
 
     /// Names `node` the one holder of every chunk.
@@ -165,9 +167,63 @@ mod tests {
         let kept = apply(&mut state, make("limited", "4", None));
         assert!(matches!(kept, crate::command::Response::Refused(_)), "{kept:?}");
         assert!(state.access_token(&Digest::of(b"1")).is_none(), "its secret lets nobody in");
-        assert!(state.access_token(&Digest::of(b"2")).is_some_and(|token| !token.is_valid(state.now_ms())));
+        assert!(state.access_token(&Digest::of(b"2")).is_none(), "nor does this one's");
+        assert!(state.access_token_named("limited").is_some_and(|token| !token.is_valid(state.now_ms())));
+        assert!(state.waits_for_secret("limited") && !state.waits_for_secret("free"));
         state.begin_again(&Beginning { cluster: ClusterId([8; 16]), node: 199, info, admin_token: Digest::of(b"x") });
         assert_eq!(state.cluster().former, [was, ClusterId([9; 16])]);
+    }
+
+    #[test]
+    fn a_token_that_came_with_a_backup_is_what_it_was_once_it_has_a_secret_of_the_new_cluster() {
+        use crate::command::{AccessRole, Author, Command, NewAccessToken, Response, TokenLimits};
+        let mut state = State::default();
+        let apply = |state: &mut State, command| {
+            let index = state.now_ms() + 1;
+            state.apply(index, &Proposal { at_ms: index, command })
+        };
+        let rotate = |name: &str, secret: &str| {
+            let (name, key) = (name.to_owned(), Digest::of(secret.as_bytes()));
+            Command::RotateAccessToken { name, key, author: Author::default() }
+        };
+        let revoke = |name: &str| Command::RevokeAccessToken { name: name.into(), author: Author::default() };
+        apply(&mut state, crate::command::sample_test::begin("n1"));
+        // One that an administrator replaced is no other row than the new cluster's own.
+        assert_eq!(apply(&mut state, rotate("admin", "second")), Response::Done);
+        let limits = TokenLimits { open_jobs: Some(2), ..TokenLimits::default() };
+        for name in ["ci", "gone", "out"] {
+            let new = NewAccessToken {
+                name: name.into(),
+                key: Digest::of(name.as_bytes()),
+                role: AccessRole::Operator,
+                ttl_ms: None,
+                networks: Some(vec!["10.0.0.0/8".parse().unwrap()]),
+                scopes: Vec::new(),
+                author: Author::default(),
+            };
+            assert_eq!(apply(&mut state, Command::MakeAccessToken(Box::new(new))), Response::Done);
+            let limit = Command::LimitAccessToken { name: name.into(), limits, author: Author::default() };
+            assert_eq!(apply(&mut state, limit), Response::Done);
+        }
+        assert_eq!(apply(&mut state, revoke("out")), Response::Done);
+        let before = state.access_token_named("ci").unwrap();
+        let (cluster, info, admin_token) = (ClusterId([9; 16]), node_info("r1"), Digest::of(b"new"));
+        state.begin_again(&Beginning { cluster, node: 99, info, admin_token });
+        assert_eq!(state.access_tokens().filter(|token| token.name == "admin").count(), 1);
+        assert_eq!(apply(&mut state, rotate("admin", "third")), Response::Done);
+        assert_eq!(apply(&mut state, rotate("ci", "ci again")), Response::Done);
+        let after = state.access_token(&Digest::of(b"ci again")).unwrap();
+        assert!(after.is_valid(state.now_ms()) && !state.waits_for_secret("ci"));
+        assert_eq!((after.networks, state.token_limits("ci")), (before.networks, limits));
+        // What was revoked stays so, before the backup and behind it.
+        assert_eq!(apply(&mut state, revoke("gone")), Response::Done);
+        for name in ["gone", "out"] {
+            let refused = apply(&mut state, rotate(name, "x"));
+            assert!(
+                matches!(refused, Response::Refused(crate::command::Refusal::AccessTokenEnded { .. })),
+                "{refused:?}"
+            );
+        }
     }
 
     proptest! {

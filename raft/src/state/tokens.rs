@@ -4,7 +4,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::State;
-use crate::command::{NewToken, NodeInfo, NodePolicy, NodeRole, Refusal, Response, TokenGrant};
+use crate::command::{Author, NewToken, NodeInfo, NodePolicy, NodeRole, Refusal, Response, TokenGrant};
 use crate::id::{Digest, NodeId, TokenId, is_node_name};
 
 /// A join token's row.
@@ -26,6 +26,8 @@ pub struct JoinToken {
     pub region: Option<String>,
     /// The networks it limits a node to.
     pub networks: Option<Vec<IpNet>>,
+    /// Who made it: the name of an access token, where that is known.
+    pub by: String,
 }
 
 /// How many tokens are kept; the oldest expired ones go first. Ours: far above what a rollout makes in a day.
@@ -68,6 +70,7 @@ impl State {
             role: new.role,
             region: new.region.clone(),
             networks: new.networks.clone(),
+            by: String::new(),
         };
         self.tokens.insert(new.token, token);
         Ok(Response::Done)
@@ -80,7 +83,7 @@ impl State {
 
     /// Makes a token whose policy is more than an early release's token can say.
     pub(super) fn make_token(&mut self, grant: &TokenGrant) -> Result<Response, Refusal> {
-        let TokenGrant { token, key, name, ttl_ms, uses, policy } = grant.clone();
+        let TokenGrant { token, key, name, ttl_ms, uses, policy, by } = grant.clone();
         if !is_node_name(&name) {
             return Err(Refusal::Malformed { what: format!("no node can be called `{}`", name.escape_debug()) });
         }
@@ -89,6 +92,9 @@ impl State {
         let made = self.create_token(&NewToken { token, secret: key, name, ttl_ms, uses, role, region, networks })?;
         if is_new {
             self.token_policies.insert(token, policy);
+            if let Some(row) = self.tokens.get_mut(&token) {
+                row.by = Author { who: by, from: String::new() }.cut().who;
+            }
         }
         Ok(made)
     }

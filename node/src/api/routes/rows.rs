@@ -194,7 +194,7 @@ fn of_workers() -> Vec<Route> {
         get(Viewer, "/api/v1/workers", cluster::workers, says("Every node as a worker.").lists::<WorkerDocument>()),
         post(
             Worker,
-            "/api/v1/workers/register",
+            register::REGISTER,
             register::register,
             says("Registers a worker, by its join token's credential or an administrator's token.")
                 .takes::<RegistrationRequest>()

@@ -100,7 +100,8 @@ impl TestCluster {
     pub(super) async fn token_of(&self, node: &TestNode, uses: u32, role: NodeRole) -> JoinToken {
         let token = JoinToken::generate(CLUSTER, &self.psk);
         let (key, policy) = (token.key(), NodePolicy { role, ..NodePolicy::default() });
-        let grant = TokenGrant { token: token.id, key, name: "t".into(), ttl_ms: 60_000, uses, policy };
+        let (name, by) = ("t".into(), String::new());
+        let grant = TokenGrant { token: token.id, key, name, ttl_ms: 60_000, uses, policy, by };
         node.proposer.propose(Command::MakeToken(Box::new(grant))).await.unwrap();
         token
     }

@@ -158,7 +158,8 @@ impl Cluster {
         let address = self.places[through].info.addresses[0].parse().unwrap();
         let token = JoinToken::generate(CLUSTER, &self.psk);
         let policy = NodePolicy { role, ..NodePolicy::default() };
-        let grant = TokenGrant { token: token.id, key: token.key(), name: "t".into(), ttl_ms: 60_000, uses: 1, policy };
+        let (name, by) = ("t".into(), String::new());
+        let grant = TokenGrant { token: token.id, key: token.key(), name, ttl_ms: 60_000, uses: 1, policy, by };
         proposer.propose(Command::MakeToken(Box::new(grant))).await.ok()?;
         let at = self.make_place(role, version);
         let (mesh, incoming) = self.mesh(at);

@@ -21,7 +21,7 @@ use pentora_raft::command::{
 };
 use pentora_raft::id::looks_secret;
 use pentora_raft::state::{JobLimits, Needs, Partition, submission_key};
-use pentora_raft::{Digest, JobId, NodeId, Raft, Refusal, Response};
+use pentora_raft::{Digest, JobId, NodeId, Raft, Refusal, Response, State};
 use pentora_scanner::spec::{EngineChoice, Profile, ScanSpec};
 use pentora_scanner::target::{AddressRange, TargetError, TargetSet};
 
@@ -75,6 +75,21 @@ impl Prepared {
     pub fn spec_digest(&self) -> Digest {
         Digest::of(&spec::encode(&self.spec))
     }
+    /// Whether its order is for a scan and was not carried out yet; what nobody signed may be asked for at any time.
+    ///
+    /// # Errors
+    /// [`RefusedRequest::OrderRepeats`] and [`RefusedRequest::OrderUsed`].
+    pub fn is_unused(&self, state: &State) -> Result<(), RefusedRequest> {
+        match &self.order {
+            Some(OfOrder { repeats: true, .. }) => Err(RefusedRequest::OrderRepeats),
+            Some(OfOrder { id, .. }) => match once::job_of_order(state, id) {
+                Some((job, _)) => Err(RefusedRequest::OrderUsed { job }),
+                None => Ok(()),
+            },
+            None => Ok(()),
+        }
+    }
+
 
     /// The same, with something more that readers have to know.
     #[must_use]

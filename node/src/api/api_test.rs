@@ -296,6 +296,9 @@ async fn a_signed_scan_is_told_with_its_signer_and_one_that_is_not_what_was_sign
     let again = node.post("/api/v1/scans", &json!(good)).await;
     assert_eq!((again.status, again.problem().as_str()), (409, "order_used"));
     assert!(again.body.contains(accepted.json()["job_id"].as_str().unwrap()), "{}", again.body);
+    let planned = async |request: &ScanRequest| node.post("/api/v1/scans?plan=true", &json!(request)).await;
+    assert_eq!(planned(&good).await.problem(), "order_used", "a plan tells what would be");
+    assert_eq!(planned(&sign(&request, wall_ms())).await.json()["accepted"], true);
     let keyed = sign(&request, wall_ms());
     let under = async |key: &str| {
         node.ask(Method::POST, "/api/v1/scans", &[("idempotency-key", key)], &json!(keyed).to_string()).await
@@ -306,8 +309,10 @@ async fn a_signed_scan_is_told_with_its_signer_and_one_that_is_not_what_was_sign
     assert_eq!((other.status, other.problem().as_str()), (409, "order_used"));
     let daily = orders::Repeats { cron: "0 2 * * *".into(), timezone: "UTC".into() };
     let nightly = Some(orders::sign(&request, Some(daily), (wall_ms(), 60_000), &key).unwrap());
-    let beside = node.post("/api/v1/scans", &json!(ScanRequest { order: nightly, ..request.clone() })).await;
-    assert_eq!((beside.status, beside.problem().as_str()), (409, "order_repeats"));
+    let nightly = ScanRequest { order: nightly, ..request.clone() };
+    for beside in [node.post("/api/v1/scans", &json!(nightly)).await, planned(&nightly).await] {
+        assert_eq!((beside.status, beside.problem().as_str()), (409, "order_repeats"));
+    }
     let another = ScanRequest { rate: Some(9), ..good.clone() };
     let mut altered = good.clone();
     altered.order.as_mut().unwrap().order = good.order.as_ref().unwrap().order.replace("127.0.0.1", "127.0.0.2");

@@ -86,7 +86,10 @@ async fn plan(node: &Node, request: ScanRequest, author: Author) -> Result<Respo
     let (request, learned) = jobs::learn(request, &raft, &node.exchange).await?;
     let planning = move || {
         let prepared = jobs::prepare_for_any(request, author, &raft)?.with_note(learned);
-        Ok::<_, RefusedRequest>(raft.read(|state| jobs::forecast(&prepared, state, &settings, wall_ms())))
+        raft.read(|state| {
+            prepared.is_unused(state)?;
+            Ok::<_, RefusedRequest>(jobs::forecast(&prepared, state, &settings, wall_ms()))
+        })
     };
     let planned = tokio::task::spawn_blocking(planning).await;
     let planned =

@@ -40,6 +40,7 @@ mod settings;
 mod shares;
 mod strangers;
 mod stream;
+mod texts;
 mod tokens;
 mod waiting;
 

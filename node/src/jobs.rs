@@ -19,9 +19,8 @@ use std::time::Duration;
 use pentora_raft::command::{
     Arrangement, Author, Command, Finished, OrderedJob, SPEC_INLINE_BYTES_MAX, SpecRef, Submission,
 };
-use pentora_raft::id::looks_secret;
 use pentora_raft::state::{JobLimits, Needs, Partition, submission_key};
-use pentora_raft::{Digest, JobId, NodeId, Raft, Refusal, Response};
+use pentora_raft::{Digest, JobId, NodeId, Raft, Refusal, Response, State};
 use pentora_scanner::spec::{EngineChoice, Profile, ScanSpec};
 use pentora_scanner::target::{AddressRange, TargetError, TargetSet};
 
@@ -74,6 +73,21 @@ impl Prepared {
     #[must_use]
     pub fn spec_digest(&self) -> Digest {
         Digest::of(&spec::encode(&self.spec))
+    }
+
+    /// Whether its order is for a scan and was not carried out yet; what nobody signed may be asked for at any time.
+    ///
+    /// # Errors
+    /// [`RefusedRequest::OrderRepeats`] and [`RefusedRequest::OrderUsed`].
+    pub fn is_unused(&self, state: &State) -> Result<(), RefusedRequest> {
+        match &self.order {
+            Some(OfOrder { repeats: true, .. }) => Err(RefusedRequest::OrderRepeats),
+            Some(OfOrder { id, .. }) => match once::job_of_order(state, id) {
+                Some((job, _)) => Err(RefusedRequest::OrderUsed { job }),
+                None => Ok(()),
+            },
+            None => Ok(()),
+        }
     }
 
     /// The same, with something more that readers have to know.
@@ -137,9 +151,6 @@ pub fn prepare(request: ScanRequest, author: Author, raft: &Raft) -> Result<Prep
 /// # Errors
 /// [`RefusedRequest`], but for a part that no node may take.
 pub fn prepare_for_any(request: ScanRequest, author: Author, raft: &Raft) -> Result<Prepared, RefusedRequest> {
-    if request.targets.iter().chain(&request.exclude).any(|text| looks_secret(text)) {
-        return Err(RefusedRequest::Field("a target has the secret of a token in it: is it meant for --token-file?"));
-    }
     let signed = asked::order_of(&request)?;
     let (request, profile) = profile::complete(request, raft)?;
     let seed = request.seed.unwrap_or_else(rand::random);

@@ -7,6 +7,8 @@
 
 use std::borrow::Cow;
 
+use pentora_raft::id::looks_secret;
+
 /// What our secrets begin with.
 const BEGINNINGS: [&[u8]; 3] = [b"pna_", b"pnj_", b"pnw_"];
 /// How a JWT begins: `{"` in base64.
@@ -51,6 +53,22 @@ pub(crate) fn masked(text: &str) -> Cow<'_, str> {
     }
     shown.push_str(text.get(shown_to..).unwrap_or_default());
     Cow::Owned(shown)
+}
+
+/// Whether a text that others are to read has a secret in it, as it was typed: less than what is masked, so that no word is refused.
+pub(crate) fn has_secret(text: &str) -> bool {
+    let mut words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    words.any(|word| word.contains('_') && looks_secret(word))
+        || text.match_indices(".eyJ").any(|(at, _)| is_jwt(text, at))
+}
+
+/// Whether the dot at this place parts the heading of a JWT from what it says: both begin with `{"`.
+fn is_jwt(text: &str, dot: usize) -> bool {
+    let (before, behind) = text.split_at(dot);
+    let is_other = |c: char| !(c.is_ascii() && u8::try_from(c).is_ok_and(is_of_secret));
+    let heading = before.rsplit(is_other).next().unwrap_or_default();
+    let claims = behind.get(1..).unwrap_or_default().split(is_other).next().unwrap_or_default();
+    heading.starts_with("eyJ") && heading.len().min(claims.len()) >= SECRET_CHARACTERS_MIN
 }
 
 /// How the secret begins that a text begins with, and how many bytes it has as they are meant.
@@ -151,6 +169,27 @@ mod tests {
         }
         assert_eq!(masked(&access.to_ascii_uppercase()), "pna_***");
         assert_eq!(masked(&format!("x{access}=")), "xpna_***=");
+    }
+
+    #[test]
+    fn a_text_with_a_secret_in_it_is_known_and_names_and_hosts_that_look_a_little_like_one_are_not() {
+        let body = "mfrggzdfmztwq2lk".repeat(3);
+        for secret in [format!("pna_{body}"), format!("PNJ_{body}"), format!("pnw_{body}"), JWT_TEXT.to_owned()] {
+            for text in [secret.clone(), format!("10.0.0.1,{secret}"), format!("é {secret}\n"), format!("a={secret};")]
+            {
+                assert!(has_secret(&text), "{text}");
+            }
+        }
+        for text in [
+            "",
+            "10.0.0.0/8\nhost_name.example # pna_ and pnj_<token>",
+            "eyJ.local",
+            "heyJude-server.example.com",
+            "a.eyJhbGciOiJFZERTQSJ9",
+            "the token of pna_monitoring",
+        ] {
+            assert!(!has_secret(text), "{text}");
+        }
     }
 
     #[test]

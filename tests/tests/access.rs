@@ -107,6 +107,9 @@ fn the_audit_log_tells_orders_and_refusals_and_an_export_of_it_cannot_be_bent() 
     })?;
     let file = |name: &str| cluster.folder().join(name).display().to_string();
     cluster.pentora(1, &["audit", "export", &file("first.jsonl")])?.ok()?;
+    let kept = std::fs::read(file("first.jsonl"))?;
+    let over = cluster.pentora(1, &["audit", "export", &file("first.jsonl")])?.refused(4)?;
+    assert!(over.contains("written over") && std::fs::read(file("first.jsonl"))? == kept, "{over}");
     cluster.pentora(3, &["scope", "remove", "lab", "--yes"])?.ok()?;
     let leader = cluster.leader()?;
     let export = file("second.jsonl");

@@ -296,6 +296,9 @@ async fn a_signed_scan_is_told_with_its_signer_and_one_that_is_not_what_was_sign
     let again = node.post("/api/v1/scans", &json!(good)).await;
     assert_eq!((again.status, again.problem().as_str()), (409, "order_used"));
     assert!(again.body.contains(accepted.json()["job_id"].as_str().unwrap()), "{}", again.body);
+    let planned = async |request: &ScanRequest| node.post("/api/v1/scans?plan=true", &json!(request)).await;
+    assert_eq!(planned(&good).await.problem(), "order_used", "a plan tells what would be");
+    assert_eq!(planned(&sign(&request, wall_ms())).await.json()["accepted"], true);
     let keyed = sign(&request, wall_ms());
     let under = async |key: &str| {
         node.ask(Method::POST, "/api/v1/scans", &[("idempotency-key", key)], &json!(keyed).to_string()).await
@@ -306,8 +309,10 @@ async fn a_signed_scan_is_told_with_its_signer_and_one_that_is_not_what_was_sign
     assert_eq!((other.status, other.problem().as_str()), (409, "order_used"));
     let daily = orders::Repeats { cron: "0 2 * * *".into(), timezone: "UTC".into() };
     let nightly = Some(orders::sign(&request, Some(daily), (wall_ms(), 60_000), &key).unwrap());
-    let beside = node.post("/api/v1/scans", &json!(ScanRequest { order: nightly, ..request.clone() })).await;
-    assert_eq!((beside.status, beside.problem().as_str()), (409, "order_repeats"));
+    let nightly = ScanRequest { order: nightly, ..request.clone() };
+    for beside in [node.post("/api/v1/scans", &json!(nightly)).await, planned(&nightly).await] {
+        assert_eq!((beside.status, beside.problem().as_str()), (409, "order_repeats"));
+    }
     let another = ScanRequest { rate: Some(9), ..good.clone() };
     let mut altered = good.clone();
     altered.order.as_mut().unwrap().order = good.order.as_ref().unwrap().order.replace("127.0.0.1", "127.0.0.2");
@@ -735,8 +740,33 @@ async fn a_key_that_comes_with_another_request_is_refused_and_the_first_job_stay
         assert_eq!((refused.status, refused.problem().as_str()), (409, "idempotency_key_reused"), "{field}");
     }
     let secret = format!("pna_{}", "mfrggzdfmztwq2lk".repeat(3));
-    let leaks = node.post("/api/v1/scans", &json!({"targets": [secret], "ports": body["ports"]})).await;
-    assert!(leaks.status == 422 && !leaks.body.contains(&secret), "{}", leaks.body);
+    let job = first.json()["job_id"].as_str().unwrap().to_owned();
+    let (cancel, pause) = (format!("/api/v1/jobs/{job}/cancel"), format!("/api/v1/jobs/{job}/pause"));
+    let scan = |field: &str, value: Value| {
+        let mut scan = body.clone();
+        scan[field] = value;
+        ("/api/v1/scans", field.to_owned(), scan)
+    };
+    for (path, field, leaks) in [
+        scan("targets", json!([secret])),
+        scan("target_text", json!(format!("127.0.0.2\n{secret}\n"))),
+        scan("exclude", json!([secret])),
+        // A name server would be asked for it.
+        scan("exclude_text", json!(secret)),
+        scan("worker_tags", json!([secret])),
+        scan("require_worker_tags", json!([secret])),
+        scan("region", json!(secret)),
+        scan("residency", json!(secret)),
+        scan("site", json!(secret)),
+        (cancel.as_str(), "reason".into(), json!({"reason": secret})),
+        (pause.as_str(), "reason".into(), json!({"reason": format!("see {secret}")})),
+        ("/api/v1/scopes", "reason".into(), json!({"networks": ["10.0.0.0/8"], "reason": secret})),
+        ("/api/v1/exclusions", "reason".into(), json!({"targets": ["10.0.0.1"], "reason": secret})),
+    ] {
+        let leaks = node.post(path, &leaks).await;
+        assert!(leaks.status == 422 && !leaks.body.contains(&secret), "{path} {field}: {}", leaks.body);
+        assert!(leaks.body.contains(&format!("`{field}` has the secret of a token in it")), "{path}: {}", leaks.body);
+    }
     let refused = node.post("/api/v1/tokens", &json!({"name": secret, "role": "viewer"})).await;
     assert!(refused.status == 422 && !refused.body.contains(&secret), "{}", refused.body);
     // An embedded node takes no schedule.

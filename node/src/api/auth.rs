@@ -97,6 +97,8 @@ pub(super) struct Gate {
     rates: Rates,
     /// Those without a token, where none is asked for.
     strangers: Rates,
+    /// The same of supervisors, whom nobody else at their address is to have a node ended by.
+    probes: Rates,
     /// Those that wait for a join token.
     waiting: Waiting,
     /// Whom a node outside the log asks.
@@ -149,7 +151,8 @@ impl Gate {
         }
         let node = Arc::clone(&gateway.node);
         let (failures, rates, strangers) = (Failures::default(), Rates::default(), Rates::default());
-        Self { node, roles, failures, rates, strangers, waiting: Waiting::default(), gateway }
+        let (probes, waiting) = (Rates::default(), Waiting::default());
+        Self { node, roles, failures, rates, strangers, probes, waiting, gateway }
     }
 
     /// The role that a request's route needs: the highest, where the table has none.
@@ -197,7 +200,12 @@ impl Gate {
     /// After how many seconds they may.
     pub(super) fn may_ask(&self, request: &Request) -> Result<(), u64> {
         let from = came_from(request).unwrap_or_default();
-        if from.is_empty() { Ok(()) } else { self.strangers.take(&source_of(from), Some(STRANGERS_A_MINUTE)) }
+        if from.is_empty() {
+            return Ok(());
+        }
+        let is_probe = matches!(request.uri().path(), "/healthz" | "/readyz");
+        let rates = if is_probe { &self.probes } else { &self.strangers };
+        rates.take(&source_of(from), Some(STRANGERS_A_MINUTE))
     }
 
     /// The access token of this secret, with its digest.

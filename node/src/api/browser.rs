@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::auth::TAKES_ALL;
 use super::{Access, ApiError, HangUp, Node};
 
 /// What every answer says to browsers: nothing is a page, nothing is kept, nothing is for another site.
@@ -88,8 +89,11 @@ fn refusal(held: Held<'_>, method: &Method, path: &str, headers: &HeaderMap) -> 
     let is_navigation = text(HeaderName::from_static("sec-fetch-mode")) == Some("navigate");
     let is_document = text(HeaderName::from_static("sec-fetch-dest")) == Some("document");
     let is_followed = method.is_safe() && is_navigation && is_document;
-    if is_navigation && path == WRITES {
-        return forbidden("cross_origin", "this writes, and is no page to be followed to".to_owned());
+    if is_navigation && (path == WRITES || TAKES_ALL.contains(&path)) {
+        return forbidden(
+            "cross_origin",
+            "this writes, or takes all there is, and is no page to be followed to".to_owned(),
+        );
     }
     if !is_followed && site.is_some_and(|site| !matches!(site, "same-origin" | "none")) {
         return forbidden("cross_origin", "pages of other sites may not use this API".to_owned());
@@ -244,14 +248,18 @@ mod tests {
     }
 
     #[test]
-    fn no_link_and_no_address_that_is_typed_leads_to_what_writes() {
+    fn no_link_and_no_address_that_is_typed_leads_to_what_writes_or_takes_all() {
         let held = Held { is_open: true, hosts: None };
         for site in ["cross-site", "same-origin", "none"] {
             let link = [("sec-fetch-site", site), ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")];
-            assert_eq!(refused_at(held, &Method::GET, WRITES, &link), Some(StatusCode::FORBIDDEN), "{site}");
+            for path in TAKES_ALL.into_iter().chain([WRITES]) {
+                assert_eq!(refused_at(held, &Method::GET, path, &link), Some(StatusCode::FORBIDDEN), "{site}: {path}");
+            }
             assert_eq!(refused_at(held, &Method::GET, "/api/v1/cluster", &link), None, "{site}");
         }
-        assert_eq!(refused_at(held, &Method::GET, WRITES, &[("host", "localhost")]), None, "a program");
+        for path in TAKES_ALL.into_iter().chain([WRITES]) {
+            assert_eq!(refused_at(held, &Method::GET, path, &[("host", "localhost")]), None, "a program: {path}");
+        }
     }
 
     #[test]

@@ -71,6 +71,24 @@ async fn an_address_without_a_token_has_a_rate_and_neither_others_nor_tokens_fro
     node.close().await;
 }
 
+/// What had supervisors end a node that was well: whoever shares their address asked for something else.
+#[tokio::test(flavor = "multi_thread")]
+async fn probes_have_a_rate_of_their_own_whatever_else_is_asked_for_from_their_address() {
+    let node = TestNode::open().await;
+    let mut status = 200;
+    for _ in 0..20_000 {
+        status = asked(&node, "/version", "192.0.2.9", &[]).await.status;
+        if status != 200 {
+            break;
+        }
+    }
+    assert_eq!(status, 429, "there is a rate");
+    assert_eq!(asked(&node, "/healthz", "192.0.2.9", &[]).await.status, 200);
+    // Whether it is ready is its own affair.
+    assert_ne!(asked(&node, "/readyz", "192.0.2.9", &[]).await.status, 429);
+    node.close().await;
+}
+
 /// What kept those out who belong: each wrong credential was held for two seconds, however many had come before it.
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_comes_with_join_tokens_that_are_none_is_not_waited_for_again() {

@@ -9,6 +9,7 @@ use pentora_raft::Digest;
 use pentora_raft::command::Author;
 use serde::Deserialize;
 
+use super::texts::field_with_secret;
 use super::{ApiError, Node};
 use crate::clock::wall_ms;
 use crate::document::{ScanAccepted, ScanRequest};
@@ -86,7 +87,10 @@ async fn plan(node: &Node, request: ScanRequest, author: Author) -> Result<Respo
     let (request, learned) = jobs::learn(request, &raft, &node.exchange).await?;
     let planning = move || {
         let prepared = jobs::prepare_for_any(request, author, &raft)?.with_note(learned);
-        Ok::<_, RefusedRequest>(raft.read(|state| jobs::forecast(&prepared, state, &settings, wall_ms())))
+        raft.read(|state| {
+            prepared.is_unused(state)?;
+            Ok::<_, RefusedRequest>(jobs::forecast(&prepared, state, &settings, wall_ms()))
+        })
     };
     let planned = tokio::task::spawn_blocking(planning).await;
     let planned =
@@ -98,7 +102,8 @@ async fn plan(node: &Node, request: ScanRequest, author: Author) -> Result<Respo
 /// (`target_text`), which is read as it stands.
 const ITEMS_MAX: usize = 1 << 19;
 
-/// Reads a JSON body; the error names line and column.
+/// Reads a JSON body, none of whose texts may have a secret of ours in it: what is asked for, and why, is read by everybody who may
+/// look. The error names line and column.
 pub(super) fn read_json<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     if has_too_many(body) {
         let detail = format!(
@@ -106,7 +111,13 @@ pub(super) fn read_json<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T
         );
         return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail));
     }
-    serde_json::from_slice(body).map_err(|error| ApiError::bad_request(format!("the request's JSON: {error}")))
+    let malformed = |error: serde_json::Error| ApiError::bad_request(format!("the request's JSON: {error}"));
+    if let Some(field) = field_with_secret(body).map_err(malformed)? {
+        let detail =
+            format!("{field} has the secret of a token in it, which others would read: is it meant for --token-file?");
+        return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_request", detail));
+    }
+    serde_json::from_slice(body).map_err(malformed)
 }
 
 /// Whether a body has more values than may be. Looked at before anything is made of it: a value in memory is many times what `"",` is.

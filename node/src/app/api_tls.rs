@@ -4,9 +4,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::certifier::OWN_MACHINE;
 use crate::config::{ApiSettings, ApiTls};
-use crate::data_dir::DataDir;
+use crate::data_dir::{DataDir, is_kept};
 use crate::failure::{ExitCode, Failure};
-use crate::tls::{Authority, Files, Leaf, Pair, Shown, Wanted, certificate_pem};
+use crate::tls::{Authority, Files, Given, Leaf, Pair, Shown, Wanted, certificate_pem};
 
 /// Where a certificate is shown, and the files that it comes from; without files it is of the cluster's authority
 /// (`certifier`).
@@ -27,9 +27,9 @@ impl OwnCertificate {
             ApiTls::Cluster => return Ok(Some(Self { files: None, shown: Shown::default() })),
             ApiTls::Files(files) => files,
         };
-        let given = files.read(now_s()).map_err(|error| {
+        let given = read(&files).map_err(|error| {
             Failure::new(ExitCode::Config, "the API's certificate cannot be used")
-                .because(error.to_string())
+                .because(error)
                 .next("correct server.api.tls.cert and server.api.tls.key")
         })?;
         if let Some(why) = given.out_of_date {
@@ -70,15 +70,24 @@ impl OwnCertificate {
     /// Reads the files again, and shows what is in them if it is good. Blocks on a slow disk.
     pub(super) fn read_again(&self) {
         let Some(files) = &self.files else { return };
-        let read = files.read(now_s()).and_then(|given| given.out_of_date.map_or(Ok(given.certified), Err));
+        let read = read(files);
+        let read = read.and_then(|given| given.out_of_date.map_or(Ok(given.certified), |error| Err(error.to_string())));
         match read {
             Ok(certified) => {
                 self.shown.show(certified);
                 tracing::info!(path = %files.cert.display(), "the API's certificate was read again");
             }
-            Err(error) => tracing::error!(%error, "the API's certificate is wrong, and the one before is still shown"),
+            Err(error) => tracing::error!(error, "the API's certificate is wrong, and the one before is still shown"),
         }
     }
+}
+
+/// Reads files that nobody else may change or exchange: whose key it is, is taken for this node.
+fn read(files: &Files) -> Result<Given, String> {
+    for path in [&files.cert, &files.key] {
+        is_kept(path).map_err(|error| error.to_string())?;
+    }
+    files.read(now_s()).map_err(|error| error.to_string())
 }
 
 /// A certificate for this machine alone, of an authority that is forgotten at once, and its own DER.
@@ -141,6 +150,18 @@ mod tests {
         second.write(folder.path());
         own.read_again();
         assert!(shows(&own, &second).await && !shows(&own, &first).await);
+        let chmod = |path: &std::path::Path, mode| {
+            std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        };
+        let third = leaf(NOW);
+        third.write(folder.path());
+        for (exposed, mode, kept) in [(folder.path(), 0o777, 0o700), (files.cert.as_path(), 0o646, 0o600)] {
+            chmod(exposed, mode);
+            own.read_again();
+            assert!(shows(&own, &second).await, "others may put theirs there");
+            assert!(OwnCertificate::of(&api).unwrap_err().to_string().contains("to mend it: chmod o-w "));
+            chmod(exposed, kept);
+        }
         std::fs::remove_file(&files.cert).unwrap();
         own.read_again();
         assert!(shows(&own, &second).await, "gone");

@@ -2,12 +2,15 @@
 //! that it waits for the next start; and of a file that is wrong nothing is taken. The API's certificate is read again with it, and
 //! so is by whose word people are let in. A node that waits to be let into its cluster reads as well, for when it is in.
 
+use std::path::Path;
+
 use tokio::signal::unix::Signal;
 use tokio_util::sync::CancellationToken;
 
 use super::api_tls::OwnCertificate;
 use super::node_info;
 use crate::config::{Sources, reload};
+use crate::data_dir::is_kept;
 use crate::policy::own::OwnFile;
 use crate::sign_in::{Provider, SignIn, Source};
 
@@ -40,7 +43,14 @@ async fn read_again(sources: Sources, own: &OwnFile, sign_in: &SignIn, has_files
     let has_file = sources.file.is_some();
     let before = sources.clone();
     // Files may be on a slow disk.
-    let read = tokio::task::spawn_blocking(move || reload(&before).map_err(|error| error.to_string())).await;
+    let reading = move || {
+        // What was changed by others since the start is not gone by either.
+        if let Some(file) = &before.file {
+            is_kept(Path::new(&file.name)).map_err(|error| error.to_string())?;
+        }
+        reload(&before).map_err(|error| error.to_string())
+    };
+    let read = tokio::task::spawn_blocking(reading).await;
     let taken = read.map_err(|error| error.to_string()).and_then(|read| read).and_then(|read| {
         let rules = node_info::own_rules(&read.worker)?;
         Ok((read, rules))
@@ -96,5 +106,35 @@ fn tell_without_a_file(names_files: bool) {
             "asked to read the configuration again, and there is none to read: this node was configured without a file; \
              start it again with other values, or with --config"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::config::{ConfigText, load};
+
+    #[tokio::test]
+    async fn a_configuration_that_others_may_change_or_exchange_is_not_taken_when_it_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pentora.yaml");
+        let chmod = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+        std::fs::write(&path, "worker: {exclude: [10.0.0.1]}\n").unwrap();
+        let sources = Sources { file: Some(ConfigText::read(&path).unwrap()), ..Sources::default() };
+        let own = OwnFile::new(node_info::own_rules(&load(&sources).unwrap().config.worker).unwrap());
+        let before = own.now();
+        std::fs::write(&path, "worker: {exclude: []}\n").unwrap();
+        let mut sources = sources;
+        for (of_folder, of_file) in [(0o700, 0o666), (0o777, 0o644)] {
+            chmod(&path, of_file);
+            chmod(folder.path(), of_folder);
+            sources = read_again(sources, &own, &SignIn::default(), false).await;
+            assert_eq!(own.now(), before, "{of_folder:o} {of_file:o}");
+        }
+        chmod(folder.path(), 0o700);
+        read_again(sources, &own, &SignIn::default(), false).await;
+        assert_ne!(own.now(), before, "nobody else may change it now");
     }
 }

@@ -40,7 +40,7 @@ pub(super) enum AuditCommand {
 /// Where the entries go.
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {
-    /// The file. It appears under its name once it is whole.
+    /// The file, which must not be there yet. It appears under its name once it is whole.
     file: PathBuf,
     #[command(flatten)]
     node: NodeArgs,
@@ -110,6 +110,10 @@ pub(super) async fn run(command: AuditCommand, context: &mut Context) -> Result<
 }
 
 async fn export(args: ExportArgs, context: &mut Context) -> Result<(), Failure> {
+    if args.file.symlink_metadata().is_ok() {
+        let what = format!("{} is there already, and no export is written over another file", args.file.display());
+        return Err(Failure::new(ExitCode::Refused, what).next("name another file"));
+    }
     let session = ApiSession::open(&args.node, context)?;
     let pieces = session.client.audit_export().await.map_err(|error| session.failure(&error))?;
     let verified = received::keep(&session, pieces, &args.file, verified).await?;

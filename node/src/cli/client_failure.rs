@@ -60,9 +60,7 @@ pub(super) fn advised(failure: Failure, code: &str) -> Failure {
         }
         "quorum_lost" | "no_leader" => failure.next("bring voters back; `pentora cluster status` shows who is missing"),
         "not_joined" => failure.next("start the node that it asks; the table in docs/OPERATING.md, \"Starting in any order\", says what each word means"),
-        "queue_full" => {
-            failure.next("`pentora queue` shows what waits; jobs of high and critical priority pass a deep queue")
-        }
+        "queue_full" => failure.next("`pentora queue` shows what waits, runs and is held"),
         "unknown_signer" => failure.next(
             "hold the key against the one that `pentora worker orders` prints on the worker; if it is the same, add --trust KEY",
         ),

@@ -162,6 +162,11 @@ pub(super) fn provider_named_whole(
         (Some(_), Some(_)) => broken(file, url, format!("is set beside {url}: keep one")),
         _ => {}
     }
+    if oidc.jwks_url.as_ref().is_some_and(|url| url.starts_with("http://")) && !config.api.insecure {
+        let message = "is whoever's on this machine who listens there first, and their keys let anybody in: write https://, or name a \
+                       file (server.api.oidc.jwks_file); server.api.insecure: true says that nobody else is here";
+        broken(url, "server.api.insecure", message.to_owned());
+    }
     if oidc.audience.is_none() {
         broken(issuer, issuer, "needs server.api.oidc.audience: a JWT that is for anybody lets nobody in".to_owned());
     }

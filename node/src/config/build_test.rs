@@ -232,12 +232,16 @@ fn a_provider_of_identities_is_named_whole_and_its_roles_keep_their_order() {
     assert_eq!(good(&shown, &[]).config.api.oidc.provider(), Some(provider), "{shown}");
     assert!(good("", &[]).config.api.oidc.provider().is_none());
     let with = |from: &str, to: &str| PROVIDER.replacen(from, to, 1);
+    let plain = with("https://idp.example/jwks", "http://127.0.0.1:9090/jwks");
+    let meant = good(&plain, &[("PENTORA_SERVER_API_INSECURE", "true")]).config.api.oidc.provider().unwrap();
+    assert_eq!(meant.keys, crate::sign_in::Source::Url("http://127.0.0.1:9090/jwks".into()));
     for (text, part) in [
         (with("      issuer: https://idp.example\n", ""), "means nothing without server.api.oidc.issuer"),
         (with("      audience: pentora\n", ""), "needs server.api.oidc.audience"),
         (with("      jwks_url: https://idp.example/jwks\n", ""), "needs its keys"),
         (with("role_claim: groups", "jwks_file: /k"), "keep one"),
         (with("https://idp.example/jwks", "http://idp.example/jwks"), "keys come by https"),
+        (with("https://idp.example/jwks", "http://127.0.0.1:9090/jwks"), "who listens there first"),
         (with("issuer: https://idp.example", "issuer: pentora:0102"), "is no provider's"),
         (with("issuer: https://idp.example", "issuer: 'https://idp.example#a'"), "is no provider's"),
         (with("scan-team: operator", "scan-team: root"), "is not VALUE=ROLE"),

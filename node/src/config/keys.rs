@@ -129,7 +129,7 @@ keys! {
         "server.api.oidc.jwks_url",
         Kind::KeysUrl,
         "",
-        "where its public keys are fetched: https, or http on a loopback address",
+        "where its public keys are fetched: https, or http on a loopback address beside server.api.insecure",
     ),
     OIDC_NAME_CLAIM: String => key("server.api.oidc.name_claim", Kind::Text, "sub", "the claim that says who somebody is"),
     OIDC_ROLE_CLAIM: String => key(

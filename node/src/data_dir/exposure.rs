@@ -2,7 +2,7 @@
 //! same of a file that a node is given and goes by.
 
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::{API_CERTIFICATE, DataDirError, INSIDE_SINCE, OUTSIDE};
@@ -89,16 +89,19 @@ pub fn is_read_by_others(file: &Path) -> bool {
 }
 
 fn is_kept_by(file: &Path, is_alone: bool) -> Result<(), DataDirError> {
-    let Ok(whole) = file.canonicalize() else { return Ok(()) };
-    if is_alone || !whole.is_file() {
-        // A pipe is its process's, and gone once it was read.
+    if is_alone {
         return Ok(());
     }
-    if mode(&whole).is_ok_and(|mode| mode & OTHERS_WRITE != 0) {
+    // A pipe of this process's own leads nowhere, and a file may be put where none is yet.
+    let whole = file.canonicalize().ok();
+    let may_change = |found: std::fs::Metadata| found.mode() & OTHERS_WRITE != 0 && !found.file_type().is_char_device();
+    if let Some(whole) = whole.as_ref().filter(|whole| std::fs::metadata(whole).is_ok_and(may_change)) {
         let what = format!("anybody on this machine can change {}, and this node goes by it", whole.display());
         return exposed(what, format!("chmod o-w {}", whole.display()));
     }
-    for place in [file, whole.as_path()] {
+    // A link that others may exchange leads where they like, also one between the first and the file.
+    let links = links(file);
+    for place in [Some(file), whole.as_deref()].into_iter().flatten().chain(links.iter().map(PathBuf::as_path)) {
         let Ok(place) = std::path::absolute(place) else { continue };
         if let Some(above) = place
             .ancestors()
@@ -291,6 +294,26 @@ mod tests {
             is_kept_by(&file, true).unwrap();
         }
         is_kept_by(&folder.join("none"), false).unwrap();
+        is_kept_by(Path::new("/dev/null"), false).unwrap();
+        let pipe = folder.join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        is_kept_by(&pipe, false).unwrap();
+        chmod(&folder, 0o777);
+        for of_others in [&pipe, &folder.join("none")] {
+            assert!(is_kept_by(of_others, false).is_err(), "others may put theirs there: {}", of_others.display());
+        }
+        chmod(&folder, 0o755);
+        chmod(&pipe, 0o602);
+        assert!(is_kept_by(&pipe, false).is_err(), "others may write into it");
+        // From one that nobody else may exchange through one that everybody may to the file.
+        let (open, first) = (dir.path().join("open"), dir.path().join("first"));
+        std::fs::create_dir(&open).unwrap();
+        symlink(&file, open.join("between")).unwrap();
+        symlink(open.join("between"), &first).unwrap();
+        for (mode, kept) in [(0o755, true), (0o777, false), (0o1777, true)] {
+            chmod(&open, mode);
+            assert_eq!(is_kept_by(&first, false).is_ok(), kept, "{mode:o}");
+        }
     }
 
     #[test]

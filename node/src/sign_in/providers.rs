@@ -15,6 +15,7 @@ use super::compact::Look;
 use super::fault::Fault;
 use super::key_set::{KeySet, SET_BYTES_MAX};
 use super::provider::{Person, Provider, Source};
+use crate::data_dir::is_kept;
 use crate::tls::{Trust, innermost, nobody};
 
 /// How often keys are read again by themselves. Ours: providers show a key for hours before it signs and after.
@@ -212,6 +213,8 @@ async fn read(source: &Source) -> Result<KeySet, String> {
 fn read_file(path: &Path) -> Result<KeySet, String> {
     use std::io::Read;
     let failed = |why: String| format!("{}: {why}", path.display());
+    // Whoever may change it signs for anybody.
+    is_kept(path).map_err(|error| error.to_string())?;
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(|error| failed(error.to_string()))?;
     let most = u64::try_from(SET_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
@@ -394,5 +397,40 @@ mod tests {
         assert!(sign_in.holds(word), "the same once more");
         sign_in.take(Some(Provider { roles: Vec::new(), ..provider })).unwrap();
         assert!(!sign_in.holds(word), "it means another role");
+    }
+
+    /// What made an administrator of any account on the machine.
+    #[tokio::test]
+    async fn a_file_of_keys_that_others_may_change_or_exchange_lets_nobody_in_at_any_reading() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("jwks.json");
+        let [issuer, theirs] = [Kind::Ed25519, Kind::P256].map(Issuer::new);
+        let write = |of: &Issuer| std::fs::write(&path, json!({"keys": [of.jwk()]}).to_string()).unwrap();
+        let chmod = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+        let provider = Provider {
+            issuer: "https://idp.example".into(),
+            audience: "pentora".into(),
+            keys: Source::File(path.clone()),
+            role_claim: "groups".into(),
+            name_claim: "sub".into(),
+            roles: vec![("ops".into(), AccessRole::Operator)],
+        };
+        let sign_in = SignIn::default();
+        for (of_folder, of_file) in [(0o700, 0o666), (0o777, 0o600)] {
+            write(&issuer);
+            chmod(folder.path(), 0o700);
+            chmod(&path, 0o600);
+            sign_in.take(Some(provider.clone())).unwrap();
+            write(&theirs);
+            chmod(&path, of_file);
+            chmod(folder.path(), of_folder);
+            assert!(SignIn::default().take(Some(provider.clone())).unwrap_err().contains("to mend it: chmod o-w "));
+            assert!(sign_in.take(Some(provider.clone())).is_err(), "nor when it is read again");
+            assert!(read(&provider.keys).await.is_err(), "nor by itself");
+            let told = |of: &Issuer| sign_in.read(&look(&of.sign(&claims(&provider))).unwrap(), NOW_MS).is_ok();
+            assert_eq!((told(&issuer), told(&theirs)), (true, false), "the keys of before hold on");
+        }
+        chmod(folder.path(), 0o700);
     }
 }

@@ -90,7 +90,8 @@ async fn an_authority_is_not_believed_for_its_fingerprint_where_it_did_not_sign(
     let mut forged = impostor.leaf(&["n1"], NOW);
     // The chain shows the authority, whose certificate anybody has, behind a leaf of somebody else's.
     forged.chain[1] = authority.leaf(&["n1"], NOW).chain[1].clone();
-    untrusted(shaken(&forged, &Trust::said(None, Some(authority.fingerprint())), "n1").await);
+    let reason = untrusted(shaken(&forged, &Trust::said(None, Some(authority.fingerprint())), "n1").await);
+    assert!(reason.contains("signed by no authority that is trusted here"), "the one that it shows is: {reason}");
 }
 
 #[tokio::test]

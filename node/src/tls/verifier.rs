@@ -81,7 +81,10 @@ impl Verifier {
         signed.map_err(|error| match error {
             // One that is called like a trusted one, and is another.
             Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
-                told(format!("it is of the authority {}, which is not trusted here", server.authority()))
+                let shown = server.authority();
+                told(format!(
+                    "it is signed by no authority that is trusted here; the last certificate that it shows is {shown}"
+                ))
             }
             error => error,
         })?;

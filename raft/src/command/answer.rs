@@ -109,8 +109,11 @@ pub enum Refusal {
         /// Which.
         job: JobId,
     },
-    /// As many jobs wait as the cluster keeps.
-    #[error("{limit} {} already; wait for one to end, or cancel one", jobs(*limit, "waits or runs", "wait or run"))]
+    /// As many jobs are open as the cluster keeps.
+    #[error(
+        "{limit} {} already; wait for one to end, or cancel one",
+        jobs(*limit, "waits, runs or is held", "wait, run or are held")
+    )]
     QueueFull {
         /// The limit.
         limit: usize,
@@ -293,11 +296,11 @@ pub enum Refusal {
         /// After how many seconds another day begins, UTC.
         wait_seconds: u64,
     },
-    /// As many jobs of this author wait as leave half of the queue to others.
+    /// As many jobs of this author wait or are held as leave half of the queue to others, or are open as leave half of all.
     #[error(
-        "{limit} {} already, half of the queue and as many as leave room for others; wait for one to start, cancel \
+        "{limit} {} in the queue already, half of it and as many as leave room for others; wait for one to start or end, cancel \
          one, or use a token with a bound of its own (--max-jobs)",
-        if *limit == 1 { format!("job of `{name}` waits") } else { format!("jobs of `{name}` wait") }
+        if *limit == 1 { format!("job of `{name}` is") } else { format!("jobs of `{name}` are") }
     )]
     QueueShare {
         /// Its name.
@@ -375,7 +378,7 @@ mod tests {
         let told = |waiting| Refusal::QueueDeep { waiting, limit: 1 }.to_string();
         assert!(told(1).starts_with("1 job waits already, and 1 may"), "{}", told(1));
         assert!(told(2).starts_with("2 jobs wait already"), "{}", told(2));
-        assert!(Refusal::QueueFull { limit: 1 }.to_string().starts_with("1 job waits or runs already"));
+        assert!(Refusal::QueueFull { limit: 1 }.to_string().starts_with("1 job waits, runs or is held already"));
         let of_token = |limit| Refusal::TokenJobs { name: "ci".into(), limit }.to_string();
         assert!(of_token(1).starts_with("1 job of token `ci` waits or runs already"), "{}", of_token(1));
         assert!(of_token(2).starts_with("2 jobs of token `ci` wait or run already"), "{}", of_token(2));

@@ -1,13 +1,14 @@
 //! How much the bearer of an access token may ask for: jobs at once, and targets a day. How many requests a minute is for each
 //! node to count.
 //!
-//! Nobody has more than half of the queue, as long as others may order as well and no bound of its own says otherwise.
+//! Nobody has more than half of the queue, nor of all jobs that may be open, as long as others may order as well and no bound of its
+//! own says otherwise. A job that somebody holds counts as one that waits: let go on, it does.
 //!
 //! Jobs of schedules count for whoever made them. Deleting a job gives no targets back.
 
 use serde::{Deserialize, Serialize};
 
-use super::State;
+use super::{JobStatus, State};
 use crate::command::{AccessRole, Refusal, Response, Submission, TokenLimits};
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
@@ -81,15 +82,21 @@ impl State {
         Ok(())
     }
 
-    /// Whether one more job of `who` leaves half of the queue to others.
+    /// Whether one more job of `who` leaves half of the queue, and of what may be open, to others.
     fn within_share(&self, who: &str, submission: &Submission) -> Result<(), Refusal> {
-        let limit = self.queue_depth(submission.priority).unwrap_or(self.jobs_open_max()).div_ceil(2);
-        let waits = |job| self.job(job).is_some_and(|row| self.waits(job, row));
-        let waiting = self.authors.iter().filter(|(job, author)| author.who == who && waits(**job)).count();
-        if waiting >= limit && self.others_order(who) {
-            return Err(Refusal::QueueShare { name: who.to_owned(), limit });
+        let (mut open, mut waiting) = (0, 0);
+        for (id, _) in self.authors.iter().filter(|(_, author)| author.who == who) {
+            let Some(job) = self.job(*id).filter(|job| job.is_open()) else { continue };
+            open += 1;
+            waiting += usize::from(job.status == JobStatus::Paused || self.waits(*id, job));
         }
-        Ok(())
+        let bounds = [(waiting, self.queue_depth(submission.priority)), (open, Some(self.jobs_open_max()))];
+        let full =
+            bounds.into_iter().find_map(|(has, of_all)| of_all.map(|all| all.div_ceil(2)).filter(|max| has >= *max));
+        match full {
+            Some(limit) if self.others_order(who) => Err(Refusal::QueueShare { name: who.to_owned(), limit }),
+            _ => Ok(()),
+        }
     }
 
     /// Whether somebody else than `who` may order. Whoever asks where no token is asked for is everybody.
@@ -193,6 +200,39 @@ mod tests {
         assert!(matches!(scene.submit("ci", 5, None), Response::Submitted { .. }), "a bound of its own goes first");
         scene.apply(Command::RevokeAccessToken { name: "ci".into(), author: Author::default() });
         assert!(!scene.state.others_order("admin") && scene.state.others_order("ci") && !scene.state.others_order(""));
+    }
+
+    /// What shut everybody out: jobs that are held were in no queue, and took all the room there is.
+    #[test]
+    fn jobs_that_are_held_count_as_waiting_ones_and_nobody_has_more_than_half_of_those_that_may_be_open() {
+        let mut scene = Scene::new(TokenLimits::default());
+        let settings = super::super::Settings { queue_depth: 4, ..super::super::Settings::default() };
+        assert_eq!(scene.apply(Command::SetSettings { settings: Box::new(settings) }), Response::Done);
+        let hold = |scene: &mut Scene, told: Response| {
+            let Response::Submitted { job, .. } = told else { panic!("{told:?}") };
+            scene.apply(Command::PauseJob { job, paused: true, reason: String::new() });
+            job
+        };
+        let held: Vec<JobId> = (0..2)
+            .map(|_| {
+                let told = scene.submit("ci", 5, None);
+                hold(&mut scene, told)
+            })
+            .collect();
+        let over = |limit| Response::Refused(Refusal::QueueShare { name: "ci".into(), limit });
+        assert_eq!(scene.submit("ci", 5, None), over(2), "let go on, they would wait");
+        assert!(matches!(scene.submit("admin", 5, None), Response::Submitted { .. }), "others are not kept out");
+        scene.apply(Command::Cancel { job: held[0], reason: String::new() });
+        assert!(matches!(scene.submit("ci", 5, None), Response::Submitted { .. }), "one has ended");
+        // As settings were not written yet, so that the queue has no depth.
+        let mut scene = Scene::new(TokenLimits::default());
+        let most = super::super::submit::JOBS_OPEN_MAX / 2;
+        for _ in 0..most {
+            let told = scene.submit("ci", 5, None);
+            hold(&mut scene, told);
+        }
+        assert_eq!(scene.submit("ci", 5, None), over(most));
+        assert!(matches!(scene.submit("admin", 5, None), Response::Submitted { .. }), "others are not kept out");
     }
 
     #[test]

@@ -118,6 +118,7 @@ const NODE: &str = "
     failure:
     client: config document durable_file feeds tls
     config: durable_file policy sign_in signing tls traces
+    sign_in: data_dir tls
     data_dir: durable_file member_address tls
     api: airgap backup capacity clock coordinator document drill feeds jobs join keeps masked meters orders results rpc schedules sign_in spec tls traces trail work_protocol
     capacity: document
@@ -143,7 +144,6 @@ const NODE: &str = "
     member_address:
     meters:
     work_protocol:
-    sign_in: tls
     traces: clock tls
     tls:
     clock:

@@ -168,8 +168,8 @@ fn several_scanners_with_the_pages_file_run_on_one_machine_beside_a_member() -> 
         fs::write(&config, own.replace("https://pentora-coordinator.example.com", &member))?;
         let (data, token) = (folder.path().join(name).display().to_string(), cluster.token(name, &[])?);
         let settings = [("PENTORA_DATA_DIR", data.as_str()), ("WORKER_TOKEN", &token)];
-        let words = ["worker", "start", "--config", &config.display().to_string()];
-        let log = folder.path().join(format!("{name}.log"));
+        let (config, log) = (config.display().to_string(), folder.path().join(format!("{name}.log")));
+        let words = ["worker", "start", "--config", &config];
         let mut worker = start(cluster.lab().host(1), &[], &words, &settings, &log)?;
         says(&mut worker, &log, "node runs")?;
         running.push(worker);

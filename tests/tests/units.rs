@@ -198,7 +198,7 @@ fn a_member_that_joined_is_drained_with_the_words_of_the_page_and_not_without_a_
     let token = cluster.data_dir(1).join("admin.token").display().to_string();
     let page = page("upgrade.md")?;
     let block = between(&page, "it is found by itself.\n\n```console", "```")?;
-    ensure!(block.contains("/root/admin.token") && block.contains("apt-get install"), "{block}");
+    ensure!(block.contains("/etc/pentora/admin.token") && block.contains("apt-get install"), "{block}");
     // On the machine of the second node, whose data directory has no such file.
     let run = |script: &str| -> anyhow::Result<std::process::Output> {
         let mut command = cluster.lab().host(2).command(Path::new("bash"));
@@ -215,7 +215,7 @@ fn a_member_that_joined_is_drained_with_the_words_of_the_page_and_not_without_a_
 
     let script: String =
         block.lines().filter(|line| !line.starts_with("apt-get")).map(|line| format!("{line}\n")).collect();
-    let output = run(&script.replace("/root/admin.token", &token))?;
+    let output = run(&script.replace("/etc/pentora/admin.token", &token))?;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(String::from_utf8_lossy(&output.stderr).contains("n2 has no work and gets none"));
     assert!(draining()?);

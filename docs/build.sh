@@ -34,16 +34,36 @@ say config schema | python3 -c '
 import json, sys
 print("# Configuration\n\nThe keys of `pentora.yaml`. A flag is stronger than the environment, the environment than the file. Each key has a")
 print("variable: `PENTORA_` and its path in capitals, with `_` for each `.`\n\n| key | what it is for | default | values |\n|---|---|---|---|")
+def words(values):
+    return ", ".join(f"`{value}`" for value in values)
+def taken(part):
+    # A text with `${VAR}` is taken in place of whatever else.
+    said = []
+    for one in part.get("anyOf", [part]):
+        if "enum" in one:
+            said.append(words(one["enum"]))
+        elif one.get("type") == "boolean":
+            said.append(words(["true", "false"]))
+        elif "maximum" in one:
+            low = one.get("minimum")
+            said.append("%s to %s" % (low if low is not None else "above %s" % one["exclusiveMinimum"], one["maximum"]))
+    kinds = part.get("type", [])
+    if "object" in kinds:
+        said.append("names, each with one of " + words(part["additionalProperties"]["enum"]))
+    elif "array" in kinds:
+        said.append("one, or a list")
+    elif "examples" in part:
+        said.append("such as " + words(part["examples"]))
+    return "; ".join(said) or "a text"
 def walk(schema, path):
     for name, part in schema.get("properties", {}).items():
         inner = path + [name]
         if "properties" in part:
             walk(part, inner)
             continue
-        values = ", ".join(str(value) for value in part.get("enum", [])) or part.get("pattern", "")
         text = lambda value: str(value).replace("|", "\\|").replace("\n", " ")
         default = part.get("default", "")
-        print("| `%s` | %s | %s | %s |" % (".".join(inner), text(part.get("description", "")), f"`{text(default)}`" if default != "" else "", text(values)))
+        print("| `%s` | %s | %s | %s |" % (".".join(inner), text(part.get("description", "")), f"`{text(default)}`" if default != "" else "", text(taken(part))))
 walk(json.load(sys.stdin), [])
 ' >"$book/reference/configuration.md"
 
@@ -94,14 +114,21 @@ kill -TERM $pid
 wait $pid || true
 
 {
-  printf '# Events\n\nWhat a job'"'"'s history is made of: `pentora job events ID`, `GET /api/v1/jobs/{id}/events`. Each has a time, and where there are such\n'
-  printf 'a worker and a unit.\n\n| kind | what happened |\n|---|---|\n'
-  awk '/^pub enum EventKind/ { inside = 1; next } inside && /^}/ { exit }
-    inside && /^    \/\/\/ / { said = said (said ? " " : "") substr($0, 9); next }
-    inside && match($0, /^    [A-Z][A-Za-z]*/) {
-      name = substr($0, RSTART + 4, RLENGTH - 4); gsub(/[A-Z]/, "_&", name); name = tolower(substr(name, 2))
-      printf "| `%s` | %s |\n", name, said; said = ""
-    }' raft/src/event.rs
+  # Of an enum of events, a row for each: kinds FILE ENUM
+  kinds() {
+    printf '\n| kind | what happened |\n|---|---|\n'
+    awk -v name="$2" '$0 ~ "^pub enum " name " " { inside = 1; next } inside && /^}/ { exit }
+      inside && /^    \/\/\/ / { said = said (said ? " " : "") substr($0, 9); next }
+      inside && match($0, /^    [A-Z][A-Za-z]*/) {
+        name = substr($0, RSTART + 4, RLENGTH - 4); gsub(/[A-Z]/, "_&", name); name = tolower(substr(name, 2))
+        printf "| `%s` | %s |\n", name, said; said = ""
+      }' "$1"
+  }
+  printf '# Events\n\n## Of a job\n\nWhat a job'"'"'s history is made of: `pentora job events ID`, `GET /api/v1/jobs/{id}/events`. Each has a time, and where there are such\n'
+  printf 'a worker and a unit.\n'
+  kinds raft/src/event.rs EventKind
+  printf '\n## Of the cluster\n\nWhat `GET /api/v1/events` tells beside those of all jobs: of nodes, and of rules of the policy.\n'
+  kinds raft/src/event/of_cluster.rs ClusterEventKind
 } >"$book/reference/events.md"
 
 for file in commands configuration api metrics events; do

@@ -18,8 +18,8 @@ declare -A here=([containers]=podman [watch]=promtool)
 declare -A elsewhere=(
   [kubernetes]="kubectl has no cluster to speak to here. tests/deploy/pods.sh runs the pods by podman, makes the same Secrets by the same commands, and waits and drains as they say; tests/deploy/kubernetes.sh renders and validates what is applied"
   [release]="the build would be made again from nothing. tests/deploy/release.sh makes a release of the program that is there, and checks its sums"
-  [systemd]="no systemd runs here. tests/deploy/package.sh puts the files where they belong with the page's own commands, and starts the program as the units say; systemd-analyze verifies those"
-  [upgrade]="nothing is installed on this machine. tests/deploy/package.sh drains, upgrades and looks again in a root of its own, by dpkg"
+  [systemd]="no systemd runs here. tests/deploy/package.sh puts the files where they belong with the page's own commands, and starts the program as the units say; tests/tests/units.rs has the units' mounts and capabilities; systemd-analyze verifies those"
+  [upgrade]="nothing is installed on this machine. tests/deploy/package.sh drains, upgrades and looks again in a root of its own, by dpkg; tests/tests/units.rs drains a member that joined"
 )
 source tests/deploy/containers.sh
 failed=0 ran=0

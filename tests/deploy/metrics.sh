@@ -89,7 +89,7 @@ for panel in dashboard["panels"]:
     queries += [(panel["title"], target["expr"]) for target in panel.get("targets", [])]
 queries += [(note["name"], note["expr"]) for note in dashboard["annotations"]["list"]]
 def settled(expr):
-    return expr.replace("$job", ".*").replace("$__rate_interval", "10s").replace("$__range", "5m")
+    return expr.replace("$job", ".*").replace("$cluster", ".*").replace("$__rate_interval", "10s").replace("$__range", "5m")
 
 # A rule is asked for its parts: what it compares, not whether it fires.
 rules = open("deploy/observability/alerts.yaml").read()

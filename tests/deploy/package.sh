@@ -69,9 +69,11 @@ say "a scanner's files, with the commands of docs/how-to/systemd.md"
 blocks() { awk -v kind="$1" '$0 == "```" kind { inside = 1; next } /^```$/ { inside = 0 } inside' docs/how-to/systemd.md; }
 { echo 'cd /tmp; TOKEN=pnj_example'; blocks sh; blocks console | grep -v '^systemctl '; } >"$root/tmp/page.sh"
 inside bash -euo pipefail /tmp/page.sh
-files=(/etc/pentora/aws-us-east-1.yaml /etc/pentora/aws-us-east-1.env)
-[ "$(inside stat -c %U:%G:%a "${files[@]}" | paste -sd' ')" = "root:pentora:640 root:root:600" ] || fail "the owners or modes of ${files[*]}"
-inside rm "${files[@]}"
+files=(/etc/pentora/aws-us-east-1.yaml /etc/pentora/aws-us-east-1.env /etc/pentora/plant.yaml /var/pentora)
+[ "$(inside stat -c %U:%G:%a "${files[@]}" | paste -sd' ')" = "root:pentora:640 root:root:600 root:pentora:640 pentora:pentora:700" ] || fail "the owners or modes of ${files[*]}"
+inside rm -r "${files[@]}" /etc/systemd/system/pentora.service.d
+[ "$(inside stat -c %U:%G:%a /etc/pentora)" = root:pentora:750 ] || fail "the owner or mode of the configuration's folder"
+grep -qx ConfigurationDirectoryMode=0750 "$root/usr/lib/systemd/system/pentora.service" || fail "systemd would warn of that mode"
 
 say "started as the unit says"
 # What StateDirectory= does.
@@ -108,6 +110,13 @@ inside pentora job list | grep -q Completed || fail "the job is gone"
 inside pentora cluster status | grep -q Active || fail "it is not Active again"
 stop
 
+# What `systemctl enable` does.
+wants=$root/etc/systemd/system/multi-user.target.wants
+mkdir -p "$wants"
+ln -s /usr/lib/systemd/system/pentora.service "$wants/pentora.service"
+ln -s /usr/lib/systemd/system/pentora-worker@.service "$wants/pentora-worker@plant.service"
+ln -s /usr/lib/systemd/system/another.service "$wants/another.service"
+
 say "removed: configuration and data stay"
 inside dpkg --remove pentora >/dev/null
 [ ! -e "$root/usr/bin/pentora-node" ] || fail "the program is left"
@@ -116,6 +125,7 @@ inside dpkg --remove pentora >/dev/null
 say "purged: data stays unless somebody says otherwise"
 inside dpkg --purge pentora 2>"$work/purge.log" >/dev/null || { cat "$work/purge.log"; fail "the purge"; }
 [ ! -e "$root/etc/pentora/pentora.yaml" ] || fail "the configuration is left"
+[ "$(ls "$wants")" = another.service ] || fail "of what was enabled is left: $(ls "$wants")"
 [ -e "$root/var/lib/pentora/mesh.key" ] || fail "the data went unasked"
 inside dpkg --install /pentora.deb >/dev/null
 echo 'pentora pentora/remove-data boolean true' | inside debconf-set-selections

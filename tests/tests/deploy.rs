@@ -10,7 +10,7 @@ use pentora_tests::binaries::repository;
 
 /// What the unit must say, whoever edits it: the node runs as a user of its own, may do one privileged thing, writes
 /// in one place, and has the time to hand its work back.
-const UNIT: [(&str, &str); 18] = [
+const UNIT: [(&str, &str); 19] = [
     ("User", "pentora"),
     ("NoNewPrivileges", "yes"),
     ("AmbientCapabilities", "CAP_NET_RAW"),
@@ -25,6 +25,7 @@ const UNIT: [(&str, &str); 18] = [
     ("MemoryDenyWriteExecute", "yes"),
     ("RestrictNamespaces", "yes"),
     ("StateDirectory", "pentora"),
+    ("ConfigurationDirectoryMode", "0750"),
     ("UMask", "0077"),
     ("KillSignal", "SIGTERM"),
     ("TimeoutStopSec", "30"),
@@ -58,9 +59,9 @@ fn the_unit_is_locked_down_and_stops_in_order() {
 }
 
 #[test]
-fn a_scanners_unit_differs_from_a_members_in_what_it_starts_and_where_its_data_is_alone() -> anyhow::Result<()> {
+fn a_scanners_unit_differs_from_a_members_in_what_it_starts_and_where_it_writes_alone() -> anyhow::Result<()> {
     let worker = fs::read_to_string(repository().join("deploy/pentora-worker@.service"))?;
-    let own = ["Environment=", "EnvironmentFile=", "ExecStart=", "StateDirectory="];
+    let own = ["Environment=", "EnvironmentFile=", "ExecStart=", "StateDirectory=", "ReadWritePaths="];
     let settings = |unit: &str| -> Vec<String> {
         let lines = unit.lines().skip_while(|line| *line != "[Service]").take_while(|line| *line != "[Install]");
         let set = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));

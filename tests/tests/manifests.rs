@@ -314,3 +314,30 @@ fn every_metric_that_a_file_of_deploy_or_the_contract_names_is_exported() -> any
     serde_json::from_str::<Value>(&text("observability/dashboard.json")?)?;
     Ok(())
 }
+
+/// The names of the alerts that lines of a file begin with, behind `before`.
+fn alerts_in(text: &str, before: &str) -> Vec<String> {
+    let is_part = |character: char| character.is_ascii_alphanumeric();
+    let lines = text.lines().filter_map(|line| line.trim_start().strip_prefix(before));
+    lines.map(|rest| rest.chars().take_while(|character| is_part(*character)).collect()).collect()
+}
+
+#[test]
+fn whoever_is_called_by_an_alert_finds_what_to_do_about_it() -> anyhow::Result<()> {
+    let alerts = alerts_in(&text("observability/alerts.yaml")?, "- alert: ");
+    assert!(alerts.len() >= 14, "{alerts:?}");
+    let page = fs::read_to_string(repository().join("docs/OPERATING.md"))?;
+    let section = page.split("\n### Alerts\n").nth(1).context("a section of the alerts")?;
+    let section = section.split("\n## ").next().context("its end")?;
+    // In the order of the rules, each once, and none of an alert that is not there.
+    assert_eq!(alerts_in(section, "| `"), alerts);
+    for row in section.lines().filter(|line| line.starts_with("| `")) {
+        let what = row.split('|').nth(2).context("a second column")?;
+        assert!(what.trim().len() > 40, "{row}");
+    }
+    // What a row names as another section is one.
+    for name in section.split('"').skip(1).step_by(2) {
+        assert!(page.contains(&format!("\n## {name}\n")), "there is no section {name:?}");
+    }
+    Ok(())
+}

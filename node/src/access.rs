@@ -145,6 +145,7 @@ pub fn call_outside(peer: Peer, request: &Request) -> Result<(), Denied> {
         | Request::ReadIndex
         | Request::Figures
         | Request::Certify { .. }
+        | Request::EndUnits(_)
         | Request::TransferLeader(_)
         | Request::KeepChunk { .. } => Err(peer.denied("have that done", OUTSIDE)),
     }
@@ -177,6 +178,7 @@ pub fn call(peer: Peer, request: &Request) -> Result<(), Denied> {
         Request::Soft | Request::PlanRemoval(_) | Request::ReadIndex => {
             members_only("ask what the leader knows", OPERATOR)
         }
+        Request::EndUnits(_) => members_only("have units ended", OPERATOR),
         Request::TransferLeader(_) => members_only("hand leadership over", OPERATOR),
         Request::Demote(..) => members_only("keep a node from voting", OPERATOR),
         Request::Retire(_) => members_only("take a node out", OPERATOR),

@@ -55,7 +55,7 @@ use axum::{Extension, Router};
 use pentora_p2p::{Identity, Mesh, PreSharedKey};
 use pentora_raft::command::AccessRole;
 use pentora_raft::state::Settings;
-use pentora_raft::{ClusterId, Raft};
+use pentora_raft::{ClusterId, JobId, Raft};
 use tokio_util::task::TaskTracker;
 
 pub use airgap::Spool;
@@ -66,7 +66,7 @@ pub use listen::{Bounds, HangUp, serve, serve_meanwhile};
 pub use problem::ApiError;
 pub use waiting::waiting;
 
-use crate::coordinator::{WorkSessions, soft_state};
+use crate::coordinator::{HAND_IN, WorkSessions, hand_in, soft_state};
 use crate::drill::Faults;
 use crate::feeds::FeedStore;
 use crate::meters::{Meters, RequestKind};
@@ -240,6 +240,26 @@ impl Served {
     /// What the authority is known by that signs the certificates of the cluster's APIs.
     fn authority(&self) -> Option<Fingerprint> {
         self.raft.read(|state| state.authority().map(|authority| Fingerprint::of(&authority.certificate)))
+    }
+
+    /// Has workers hand in what is settled of a job that is to stop, as far as that is soon done.
+    async fn hand_in(&self, job: JobId) {
+        match self.raft.status().leader {
+            Some(leader) if leader != self.raft.node() => {
+                let Ok((calls, peer)) = self.proposer.reach(leader) else { return };
+                let leads_no_more = async {
+                    while self.raft.status().leader == Some(leader) {
+                        self.raft.status_changed(SOFT_WITHIN).await;
+                    }
+                };
+                // In vain where it does not answer: then the order does not come to it either, or stops the job without that.
+                tokio::select! {
+                    _ = calls.ask(peer, &Ask::EndUnits(job), HAND_IN + SOFT_WITHIN) => {}
+                    () = leads_no_more => {}
+                }
+            }
+            _ => hand_in(&self.raft, &self.sessions, job).await,
+        }
     }
 
     /// What the leader knows, asked of it where another node leads; empty where it does not answer soon.

@@ -5,6 +5,7 @@
 //! machine refuses what no longer fits.
 
 pub mod budgets;
+mod closing;
 mod copies;
 mod deadlines;
 mod demotion;
@@ -29,6 +30,7 @@ use pentora_raft::state::{FailureAction, NodeStatus, Settings};
 use pentora_raft::{JobId, NodeId, Raft, Response, Role};
 use tokio_util::sync::CancellationToken;
 
+pub use closing::{HAND_IN, hand_in};
 pub use demotion::{demote, is_demotion, retire};
 pub use members::plan_removal;
 pub use work_sessions::{Standing, WorkSessions, granted};
@@ -385,8 +387,8 @@ impl Coordinator {
                 now_ms,
             })
         });
-        // A job whose time is over is held as soon as nothing of it is out.
-        grants.retain(|grant| !self.holds.is_closing(grant.unit.job));
+        // A job whose time is over is held as soon as nothing of it is out, and one that is to stop does.
+        grants.retain(|grant| !self.holds.is_closing(grant.unit.job) && !self.sessions.is_closing(grant.unit.job, now));
         if grants.is_empty() {
             return;
         }

@@ -116,6 +116,8 @@ pub enum LeaderFrame {
         /// Why the leader has you take no work, if it does.
         rest: Option<String>,
     },
+    /// Count what is settled of these, hand the rest back, and end them: their job is to stop.
+    EndEarly(Vec<LeaseRef>),
 }
 
 /// One side of a session: frames out, frames in. The session ends when either side drops it.

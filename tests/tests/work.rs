@@ -206,6 +206,35 @@ fn a_try_that_takes_too_long_is_taken_back_and_tried_elsewhere_until_its_tries_a
 }
 
 #[test]
+fn what_units_had_settled_of_a_job_is_counted_when_somebody_pauses_or_cancels_it() -> anyhow::Result<()> {
+    let Some(cluster) = cluster(2, &[])? else { return Ok(()) };
+    wait_for_workers(&cluster, 2)?;
+    cluster.pentora(1, &["cluster", "settings", "workers.heartbeat_interval=500ms"])?.ok()?;
+    let words = ["10.77.0.0/24", "--ports", "80", "--rate", "20", "--no-discovery", "--no-services"];
+    // By the leader, and by another that has it of the leader.
+    for (asked, order) in [(1, "pause"), (2, "pause"), (2, "cancel")] {
+        let job = Job::submit(&cluster, 1, &words)?;
+        job.wait_for_progress(&cluster, 1, 40)?;
+        let yes: &[&str] = if order == "cancel" { &["--yes"] } else { &[] };
+        cluster.pentora(asked, &[&["job", order, &job.0], yes].concat())?.ok()?;
+        let stopped = job.document(&cluster, asked)?;
+        assert_eq!(stopped["status"], if order == "pause" { "paused" } else { "cancelled" }, "{stopped}");
+        let events = job.events(&cluster, asked)?;
+        assert!(units_completed(&events).values().all(|count| *count == 1), "{events:?}");
+        let score = job.score(&cluster, asked, &cluster.lab().world().truth().of_ports(&[80]))?;
+        assert!(score.phantom.is_empty() && score.repeated.is_empty(), "{score}");
+        let (targets, found) = (stopped["targets_scanned"].as_u64().unwrap_or(0), score.found);
+        // Units take about ten seconds here: none was done.
+        assert!((20..256).contains(&targets) && found > 0, "{order}: {found} found in {stopped}");
+        if order == "pause" {
+            cluster.pentora(1, &["job", "cancel", &job.0, "--yes"])?.ok()?;
+            assert_eq!(job.document(&cluster, 1)?["targets_scanned"], targets, "nothing came later");
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn a_deep_queue_turns_normal_jobs_away_with_a_time_to_try_again_and_lets_urgent_ones_in() -> anyhow::Result<()> {
     let Some(cluster) = cluster(1, &[])? else { return Ok(()) };
     cluster.pentora(1, &["cluster", "settings", "coordinator.load_balancing.thresholds.max_queue_depth=2"])?.ok()?;

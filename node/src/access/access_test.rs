@@ -387,6 +387,7 @@ fn a_scanner_leaves_leadership_and_the_keeping_of_chunks_to_members_and_outside_
         (Request::Demote(2, Box::default()), false, false),
         (Request::Retire(2), false, false),
         (Request::ReadIndex, false, false),
+        (Request::EndUnits(JobId(1)), false, false),
         (Request::Figures, true, false),
         (Request::Certify { key: vec![4; 65] }, true, false),
         (Request::TransferLeader(2), false, false),

@@ -35,6 +35,7 @@ pub(super) async fn pause(
     let job = job_id(&id)?;
     let pause: PauseRequest = if body.is_empty() { PauseRequest::default() } else { super::scans::read_json(&body)? };
     let reason = pause.reason.unwrap_or_else(|| "asked for".into()).chars().take(REASON_CHARS_MAX).collect();
+    node.hand_in(job).await;
     change(node, id, Command::PauseJob { job, paused: true, reason }).await
 }
 

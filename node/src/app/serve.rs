@@ -22,7 +22,7 @@ use super::addresses::{self, Hints};
 use super::api_tls::now_s;
 use super::certifier;
 use crate::access::{self, Denied, Peer};
-use crate::coordinator::{WorkSessions, demote, granted, plan_removal, retire, soft_state};
+use crate::coordinator::{WorkSessions, demote, granted, hand_in, plan_removal, retire, soft_state};
 use crate::drill::{Fault, Faults};
 use crate::gateway::{Gateway, serve_relay};
 use crate::join::Door;
@@ -366,6 +366,10 @@ async fn answer(request: Request, peer: Peer, services: &StreamServices) -> Answ
         Request::Soft => {
             let soft = soft_state(&services.raft, &services.sessions);
             Answer::Soft(SoftState { results_short: services.exchange.short(), ..soft })
+        }
+        Request::EndUnits(job) => {
+            hand_in(&services.raft, &services.sessions, job).await;
+            Answer::Done
         }
         Request::KeepChunk { digest, holders } => kept(services.exchange.keep(digest, &holders).await),
         Request::TransferLeader(to) => match services.raft.transfer_leader(to).await {

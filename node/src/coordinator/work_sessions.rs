@@ -72,6 +72,8 @@ struct Inner {
     times_ms: (u64, u64),
     /// Targets per second of each job, as far as known.
     paces: BTreeMap<JobId, f64>,
+    /// Jobs that are to stop, of which nothing is granted until then.
+    closing: BTreeMap<JobId, Instant>,
 }
 
 /// All sessions of this node as the leader.
@@ -327,6 +329,28 @@ impl WorkSessions {
             }
             inner.send(node, LeaderFrame::Revoke(leases));
         }
+    }
+
+    /// Nothing is to be granted of a job until an instant.
+    pub(super) fn close_job(&self, job: JobId, until: Instant) {
+        self.lock().closing.insert(job, until);
+    }
+
+    /// Whether nothing is to be granted of a job at `now`.
+    pub(super) fn is_closing(&self, job: JobId, now: Instant) -> bool {
+        let mut inner = self.lock();
+        inner.closing.retain(|_, until| now < *until);
+        inner.closing.contains_key(&job)
+    }
+
+    /// Has a worker hand in what is settled of a lease, and end it.
+    pub(super) fn end_early(&self, node: NodeId, lease: LeaseRef) {
+        self.lock().send(node, LeaderFrame::EndEarly(vec![lease]));
+    }
+
+    /// Whether a worker has a session.
+    pub(super) fn is_there(&self, node: NodeId) -> bool {
+        self.lock().sessions.contains_key(&node)
     }
 
     fn begin(&self, node: NodeId, out: &mpsc::Sender<LeaderFrame>) -> Option<u64> {

@@ -13,7 +13,7 @@ use pentora_p2p::{Class, FrameError, FrameStream, Mesh, OpenError, PeerId};
 use pentora_raft::autopilot::{Obstacle, Removal};
 use pentora_raft::codec::{self, CodecError, Kind};
 use pentora_raft::command::{Command, PolicyChange, StoredChunk};
-use pentora_raft::{Digest, NodeId, Response};
+use pentora_raft::{Digest, JobId, NodeId, Response};
 use serde::{Deserialize, Serialize};
 
 use super::{LogFigures, SoftState};
@@ -96,6 +96,8 @@ pub enum Request {
     Retire(NodeId),
     /// Say how much work waits, and how much of it is the asking node's.
     Figures,
+    /// Have workers end what they do of a job that is to stop, with what is settled handed in; for the leader.
+    EndUnits(JobId),
 }
 
 /// The header of an [`ApiCall`] that says where the request came from, as the node says that took it. No client's own header

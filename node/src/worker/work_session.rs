@@ -103,6 +103,7 @@ async fn hold(
                     }
                 }
                 Some(LeaderFrame::Revoke(leases)) => context.units.revoke(&leases),
+                Some(LeaderFrame::EndEarly(leases)) => context.units.end_early(&leases),
                 Some(LeaderFrame::Welcome { heartbeat_ms, lease_term_ms }) => {
                     context.fence.set_term(Duration::from_millis(lease_term_ms));
                     beat = beats(heartbeat_ms);

@@ -14,6 +14,7 @@ mod refused;
 mod sites;
 mod split;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use pentora_raft::command::{
@@ -186,7 +187,8 @@ pub fn prepare_for_any(request: ScanRequest, author: Author, raft: &Raft) -> Res
     let needed = if profile == Profile::OtSafe { EngineChoice::Raw } else { asked.engine };
     let reach = if request.carry { split::Reach::default() } else { raft.read(split::Reach::of) };
     let mut parts = Vec::new();
-    for (site, targets) in sites::by_site(&targets, request.site.as_deref(), &policy)? {
+    let of_nodes = if request.site.is_some() { raft.read(sites::of_nodes) } else { BTreeSet::new() };
+    for (site, targets) in sites::by_site(&targets, request.site.as_deref(), &policy, of_nodes)? {
         parts.extend(split::split(&targets, &request, site.as_deref(), needed, &reach)?);
     }
     let spec = ScanSpec {

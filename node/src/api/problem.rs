@@ -161,7 +161,8 @@ impl From<RefusedRequest> for ApiError {
             | RefusedRequest::Spec(_)
             | RefusedRequest::Field(_)
             | RefusedRequest::Link { .. }
-            | RefusedRequest::Profile { .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_request", detail),
+            | RefusedRequest::Profile { .. }
+            | RefusedRequest::Site { .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_request", detail),
             RefusedRequest::OrderUsed { .. } => Self::new(StatusCode::CONFLICT, "order_used", detail),
             RefusedRequest::OrderRepeats => Self::new(StatusCode::CONFLICT, "order_repeats", detail),
             RefusedRequest::Order(_) | RefusedRequest::NotAsked(_) => {

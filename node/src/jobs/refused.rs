@@ -84,6 +84,14 @@ pub enum RefusedRequest {
         /// The sites.
         sites: Vec<String>,
     },
+    /// There is no such site.
+    #[error("there is no site named `{name}`: {}", there_is(sites))]
+    Site {
+        /// The name.
+        name: String,
+        /// Those that there are.
+        sites: Vec<String>,
+    },
     /// An exclusion of the cluster cannot be held to.
     #[error("exclusion `{rule}` cannot be held to: {error}")]
     Rule {
@@ -115,6 +123,15 @@ pub enum RefusedRequest {
     /// It was not put into the log.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
+}
+
+/// What sites there are, for whoever named another.
+fn there_is(sites: &[String]) -> String {
+    match sites {
+        [] => "there are none; `pentora site add` says where one is, and `pentora nodes set --site` who is there"
+            .to_owned(),
+        sites => format!("there {} {}", if sites.len() == 1 { "is" } else { "are" }, sites.join(", ")),
+    }
 }
 
 // Boxed, because they hold whole tokens and every step of a request returns this.

@@ -1,5 +1,8 @@
 //! Which site the targets of a request are at: an address is a host's own only together with its site.
 
+use std::collections::BTreeSet;
+
+use pentora_raft::State;
 use pentora_scanner::target::TargetSet;
 
 use super::RefusedRequest;
@@ -8,17 +11,28 @@ use crate::policy::Policy;
 /// Targets by site; those that no site has, and host names, are at none.
 pub(super) type AtSite = (Option<String>, TargetSet);
 
+/// The sites that nodes are at, whether or not a rule says which networks those have.
+pub(super) fn of_nodes(state: &State) -> BTreeSet<String> {
+    state.standings().filter_map(|(_, standing)| standing.policy.site.clone()).collect()
+}
+
 /// Parts the targets by site: by the one that was named, or for each address by the one that has it.
 ///
 /// # Errors
-/// An address that several sites have, with them.
+/// An address that several sites have, with them; a name that neither a rule nor a node has as its site, with those there are.
 pub(super) fn by_site(
     targets: &TargetSet,
     named: Option<&str>,
     policy: &Policy,
+    of_nodes: BTreeSet<String>,
 ) -> Result<Vec<AtSite>, RefusedRequest> {
     if let Some(site) = named {
-        return Ok(vec![(Some(site.to_owned()), targets.clone())]);
+        let by_rule = policy.sites().map(|(name, _)| name.to_owned());
+        let sites: BTreeSet<String> = of_nodes.into_iter().chain(by_rule).collect();
+        return match sites.contains(site) {
+            true => Ok(vec![(Some(site.to_owned()), targets.clone())]),
+            false => Err(RefusedRequest::Site { name: site.to_owned(), sites: sites.into_iter().collect() }),
+        };
     }
     let sites: Vec<_> = policy.sites().map(|(name, nets)| (name, targets.intersect_nets(nets))).collect();
     let sites: Vec<_> = sites.into_iter().filter(|(_, part)| !part.is_empty()).collect();
@@ -47,7 +61,6 @@ pub(super) fn by_site(
 
 #[cfg(test)]
 mod tests {
-    use pentora_raft::State;
     use pentora_raft::command::{Author, Command, NewRule, Proposal, Rule, SiteRule};
 
     use super::*;
@@ -71,7 +84,7 @@ mod tests {
 
     fn parted(targets: &str, named: Option<&str>) -> Result<Vec<(Option<String>, String)>, RefusedRequest> {
         let targets: TargetSet = targets.parse().unwrap();
-        let parts = by_site(&targets, named, &policy())?;
+        let parts = by_site(&targets, named, &policy(), BTreeSet::from(["fra1".to_owned()]))?;
         assert_eq!(joined(&parts), targets, "nothing is lost");
         Ok(parts.into_iter().map(|(site, part)| (site, part.to_string())).collect())
     }
@@ -87,6 +100,18 @@ mod tests {
         ];
         assert_eq!(parts, expected);
         assert_eq!(parted("10.1.0.1", None).unwrap(), [(None, "10.1.0.1".to_owned())]);
+    }
+
+    #[test]
+    fn a_site_that_neither_a_rule_nor_a_node_has_is_refused_with_those_there_are() {
+        for known in ["oslo", "fra1"] {
+            assert_eq!(parted("10.1.0.1", Some(known)).unwrap()[0].0.as_deref(), Some(known));
+        }
+        let refused = parted("10.1.0.1", Some("rome")).unwrap_err().to_string();
+        assert_eq!(refused, "there is no site named `rome`: there are berlin, fra1, madrid, oslo");
+        let targets = "10.1.0.1".parse().unwrap();
+        let refused = by_site(&targets, Some("rome"), &Policy::default(), BTreeSet::new()).unwrap_err().to_string();
+        assert!(refused.contains("`pentora site add`"), "{refused}");
     }
 
     #[test]

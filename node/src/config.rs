@@ -229,7 +229,7 @@ impl WorkerSettings {
                 .into_iter()
                 .filter(|address| address.contains("://"))
                 .collect(),
-            standalone: values.get(keys::WORKER_OFFLINE) || values.get(keys::WORKER_MODE) == WorkerMode::Standalone,
+            standalone: values.get(keys::WORKER_OFFLINE),
             local_queue: values.get(keys::LOCAL_QUEUE),
             local_results: values.get(keys::LOCAL_RESULTS),
         }

@@ -7,11 +7,11 @@ use pentora_raft::state::SIGNERS_MAX;
 
 use super::file::{ConfigText, Host};
 use super::issue::{ConfigError, ConfigIssue, Origin};
-use super::keys::{Effect, KEYS, Typed, env_name};
+use super::keys::{self, Effect, KEYS, Typed, env_name};
 use super::kind::Value;
 use super::layers::{FlagValue, Raw, Roots, Setting, Settings, stack};
 use super::suggest::nearest;
-use super::{ApiAuth, ApiTls, NodeConfig, parse_duration, yaml};
+use super::{ApiAuth, ApiTls, NodeConfig, WorkerMode, parse_duration, yaml};
 
 /// Everything a configuration is made of.
 #[derive(Debug, Clone, Default)]
@@ -94,7 +94,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     if !issues.is_empty() {
         return Err(ConfigError::new(issues));
     }
-    Ok(Loaded { warnings: warnings(&config, &settings, &sources.env), config, settings })
+    Ok(Loaded { warnings: warnings(&config, &settings, sources), config, settings })
 }
 
 /// The value that each key ends up with, as text. What is wrong is added to `issues`.
@@ -112,6 +112,7 @@ fn settled(sources: &Sources, issues: &mut Vec<ConfigIssue>) -> Settings {
     timer_defaults(&mut settings);
     merge_names(&mut settings, issues);
     one_token(&mut settings, issues);
+    one_mode(&mut settings, issues);
     settings
 }
 
@@ -183,6 +184,33 @@ fn one_token(settings: &mut Settings, issues: &mut Vec<ConfigIssue>) {
         }
     };
     settings.remove(weaker);
+}
+
+/// `worker.offline` is another spelling of `worker.mode: standalone`: the stronger layer wins, both in one layer say the same.
+fn one_mode(settings: &mut Settings, issues: &mut Vec<ConfigIssue>) {
+    let values = Values(settings);
+    let is_standalone = values.get(keys::WORKER_MODE) == WorkerMode::Standalone;
+    if is_standalone == values.get(keys::WORKER_OFFLINE) {
+        return;
+    }
+    let (Some(mode), Some(offline)) = (settings.get("worker.mode"), settings.get("worker.offline")) else { return };
+    let word = |standalone| if standalone { "standalone" } else { "cluster" }.to_owned();
+    let (key, text, origin) = match mode.origin.rank().cmp(&offline.origin.rank()) {
+        std::cmp::Ordering::Less => ("worker.mode", word(!is_standalone), offline.origin.clone()),
+        std::cmp::Ordering::Greater => ("worker.offline", is_standalone.to_string(), mode.origin.clone()),
+        std::cmp::Ordering::Equal => {
+            let message = format!(
+                "{} contradicts worker.mode: {} ({}), which is the same in another word: keep one",
+                !is_standalone,
+                word(is_standalone),
+                mode.origin
+            );
+            let (origin, key) = (offline.origin.clone(), Some("worker.offline".to_owned()));
+            issues.push(ConfigIssue { origin, key, message });
+            return;
+        }
+    };
+    settings.insert(key, Setting { raw: Raw::Text(text), origin });
 }
 
 /// Typed access to checked settings: `put` let only values of the right kind in.
@@ -325,10 +353,10 @@ fn overlap(a: IpAddr, b: IpAddr) -> bool {
 }
 
 /// What is allowed and worth saying.
-fn warnings(config: &NodeConfig, settings: &Settings, env: &BTreeMap<String, String>) -> Vec<String> {
+fn warnings(config: &NodeConfig, settings: &Settings, sources: &Sources) -> Vec<String> {
     let mut warnings = Vec::new();
     warnings.extend(replaced(settings));
-    if env.get("LICENSE_KEY").is_some_and(|key| !key.is_empty()) {
+    if sources.env.get("LICENSE_KEY").is_some_and(|key| !key.is_empty()) {
         warnings.push("LICENSE_KEY is ignored: Pentora needs no licence key".to_owned());
     }
     if matches!(config.api.tls(), ApiTls::Plain) && !config.api.listen.ip().is_loopback() {
@@ -338,20 +366,36 @@ fn warnings(config: &NodeConfig, settings: &Settings, env: &BTreeMap<String, Str
             config.api.listen
         ));
     }
-    let known: Vec<String> = KEYS
-        .iter()
-        .flat_map(|key| key.also_env.iter().map(ToString::to_string).chain([env_name(key.path)]))
-        .chain(["PENTORA_CONFIG", "PENTORA_LOG_FORMAT", "PENTORA_DRILL_DOWN_MS"].map(str::to_owned))
-        .collect();
-    // Orchestrators set variables of their own with our prefix, so only a likely misspelling is worth a word.
-    let without_prefix = known.iter().filter_map(|name| name.strip_prefix("PENTORA_"));
-    for name in env.keys().filter(|name| !known.contains(name)) {
-        let near = name.strip_prefix("PENTORA_").and_then(|rest| nearest(rest, without_prefix.clone()));
-        if let Some(near) = near {
-            warnings.push(format!("environment {name} is not a setting: did you mean PENTORA_{near}?"));
-        }
-    }
+    warnings.extend(strange_variables(sources));
     warnings
+}
+
+/// A line for each variable that looks like a setting and is none.
+fn strange_variables(sources: &Sources) -> Vec<String> {
+    let others =
+        ["PENTORA_CONFIG", "PENTORA_CONTEXT", "PENTORA_LOG_FORMAT", "PENTORA_DRILL_DOWN_MS", "PENTORA_KILL_AT"];
+    let names = KEYS.iter().flat_map(|key| key.also_env.iter().map(ToString::to_string).chain([env_name(key.path)]));
+    let known: Vec<String> = names.chain(others.map(str::to_owned)).collect();
+    let without_prefix = known.iter().filter_map(|name| name.strip_prefix("PENTORA_"));
+    // A file may name variables of its own, as `${PENTORA_SITE}`.
+    let is_in_file = |name: &str| sources.file.as_ref().is_some_and(|file| file.text.contains(name));
+    let strange =
+        sources.env.keys().filter(|name| !known.contains(name) && !is_of_a_service(name) && !is_in_file(name));
+    let line = |name: &String| {
+        let hint = match nearest(name.strip_prefix("PENTORA_")?, without_prefix.clone()) {
+            Some(near) => format!("did you mean PENTORA_{near}?"),
+            None => "`pentora config schema` lists the keys".to_owned(),
+        };
+        Some(format!("environment {name} is not a setting: {hint}"))
+    };
+    strange.filter_map(line).collect()
+}
+
+/// Whether a variable is one of those by which Kubernetes tells a container of each service: of one that is called `pentora-api`,
+/// `PENTORA_API_SERVICE_HOST`, `PENTORA_API_SERVICE_PORT_HTTP`, `PENTORA_API_PORT` and `PENTORA_API_PORT_8080_TCP_ADDR`.
+fn is_of_a_service(name: &str) -> bool {
+    let ends = ["_SERVICE_HOST", "_SERVICE_PORT", "_PORT"];
+    ends.iter().any(|end| name.ends_with(end)) || ["_SERVICE_PORT_", "_PORT_"].iter().any(|part| name.contains(part))
 }
 
 /// One line for all keys that somebody set and that belong to something which is not there.

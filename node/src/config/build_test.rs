@@ -134,6 +134,20 @@ sync:
     assert_eq!(path(&sync.export_path), "/mnt/usb/pentora-exports");
     assert_eq!(sync.export_interval, Duration::from_secs(3_600));
     assert!(good("worker: {offline: true}", &[]).config.worker.standalone);
+    for (text, contradicts) in
+        [("mode: cluster, offline: true", "mode: cluster"), ("mode: standalone, offline: false", "mode: standalone")]
+    {
+        let issues = bad(&format!("worker: {{{text}}}"), &[]);
+        assert!(issues.len() == 1 && issues[0].contains(contradicts) && issues[0].contains("keep one"), "{issues:?}");
+    }
+    // Elsewhere the stronger word holds, and the other follows it.
+    for (text, variable, standalone) in [
+        ("worker: {mode: cluster}", ("PENTORA_WORKER_OFFLINE", "true"), true),
+        ("worker: {offline: true}", ("PENTORA_WORKER_MODE", "cluster"), false),
+        ("worker: {mode: standalone}", ("PENTORA_WORKER_OFFLINE", "true"), true),
+    ] {
+        assert_eq!(good(text, &[variable]).config.worker.standalone, standalone, "{text} {variable:?}");
+    }
     for text in [
         "worker: {local_queue: /q}",
         "sync: {require_mount: true}",
@@ -427,13 +441,27 @@ fn all_errors_come_at_once_in_the_order_of_the_file() {
 
 #[test]
 fn a_licence_key_and_a_misspelt_variable_get_a_warning_and_foreign_variables_none() {
-    let env = [("LICENSE_KEY", "k"), ("PENTORA_NODE_NAMEE", "x"), ("PENTORA_SERVICE_HOST", "10.0.0.1")];
-    let warnings = good("", &env).warnings;
+    let env = [
+        ("LICENSE_KEY", "k"),
+        ("PENTORA_NODE_NAMEE", "x"),
+        ("PENTORA_NOSUCH_KEY", "1"),
+        ("PENTORA_REGION_HERE", "eu"),
+        // What Kubernetes tells of services with such names.
+        ("PENTORA_SERVICE_HOST", "10.0.0.1"),
+        ("PENTORA_PORT", "tcp://10.0.0.1:8080"),
+        ("PENTORA_WORKER_SERVICE_HOST", "10.0.0.1"),
+        ("PENTORA_WORKER_SERVICE_PORT", "8080"),
+        ("PENTORA_WORKER_SERVICE_PORT_HTTP", "8080"),
+        ("PENTORA_WORKER_PORT_8080_TCP", "tcp://10.0.0.1:8080"),
+        ("PENTORA_WORKER_PORT_8080_TCP_ADDR", "10.0.0.1"),
+    ];
+    let warnings = good("worker: {region: '${PENTORA_REGION_HERE}'}", &env).warnings;
     assert_eq!(
         warnings,
         [
             "LICENSE_KEY is ignored: Pentora needs no licence key",
             "environment PENTORA_NODE_NAMEE is not a setting: did you mean PENTORA_NODE_NAME?",
+            "environment PENTORA_NOSUCH_KEY is not a setting: `pentora config schema` lists the keys",
         ]
     );
 }

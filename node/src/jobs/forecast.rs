@@ -70,8 +70,9 @@ fn part_of(
 ) -> PlanPart {
     let count = partition.target_count;
     let (ports, looks) = (u64::from(spec.ports.count()), spec.discovery.len() as u64);
-    // With discovery, silent targets get its probes alone; without it, each gets every port.
-    let least = count.saturating_mul(if looks > 0 { looks } else { ports });
+    // With discovery, a target may answer the first look and get its ports alone, and a silent one of the node's own link gets that look
+    // alone; without it, each gets every port.
+    let least = count.saturating_mul(if looks > 0 { 1 } else { ports });
     let most = count.saturating_mul(ports.saturating_add(looks));
     let packets = Between { least, most };
     let mut rates: Vec<f64> =

@@ -171,6 +171,22 @@ async fn networks_that_the_same_nodes_reach_are_one_partition_and_what_nobody_re
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_fewer_packets_are_forecast_than_a_scan_may_do_with() {
+    let log = Log::start().await;
+    let settings = pentora_raft::state::Settings::default();
+    // Who answers the first look is asked for its ports alone, and a silent target of the node's own link gets that look alone.
+    for (discovery, least) in [(true, 8), (false, 16)] {
+        let asked =
+            ScanRequest { ports: Some("80,81".into()), discovery, wait_for_worker: true, ..request("10.0.0.0/29") };
+        let prepared = prepare(asked, Author::default(), &log.raft).unwrap();
+        let plan = log.raft.read(|state| forecast(&prepared, state, &settings, 0));
+        let looks = if discovery { 6 } else { 0 };
+        assert_eq!((plan.packets.least, plan.packets.most), (least, 8 * (looks + 2)), "{plan:?}");
+    }
+    log.raft.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn exclusions_are_taken_out_before_counting_and_may_leave_nothing() {
     let log = Log::start().await;
     let excluding = |exclude: &str| ScanRequest { exclude: vec![exclude.into()], ..request("10.0.0.0/24") };

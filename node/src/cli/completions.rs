@@ -1,5 +1,5 @@
 //! `pentora completions SHELL`: a script that asks this program for what may follow, so that it completes names of the
-//! cluster as well: jobs, nodes, schedules, standing scans.
+//! cluster as well: jobs, nodes, schedules, standing scans, rules of the policy, tokens.
 //!
 //! The script calls the program with `COMPLETE` in its environment; such a call says words and does nothing else. A node
 //! that does not answer at once leaves names out, and nothing is said of it: the terminal belongs to whoever types.
@@ -7,7 +7,7 @@
 use std::ffi::OsStr;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Arg, Args};
 use clap_complete::Shell;
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 use clap_complete::env::{CompleteEnv, Shells};
@@ -51,18 +51,16 @@ pub(super) fn run(args: &CompletionsArgs, program: &str, context: &mut Context) 
 
 /// Answers a shell that asks, and ends the process then; does nothing where none does.
 pub(super) fn answer(program: &'static str, tree: impl Fn() -> clap::Command) {
-    let tree = || with_names(tree());
+    let tree = || with_names(tree(), "");
     CompleteEnv::with_factory(tree).var(ASKED_BY).bin(program).completer(program).complete();
 }
 
 /// The tree with names of the cluster as candidates for what is called so.
-fn with_names(command: clap::Command) -> clap::Command {
-    command.mut_subcommands(with_names).mut_args(|arg| {
-        let called = arg.get_value_names().and_then(|names| names.first()).map(|name| name.as_str().to_owned());
-        match Named::ALL.into_iter().find(|named| Some(named.value_name()) == called.as_deref()) {
-            Some(named) => arg.add(ArgValueCompleter::new(move |typed: &OsStr| named.candidates(typed))),
-            None => arg,
-        }
+fn with_names(command: clap::Command, parent: &str) -> clap::Command {
+    let name = command.get_name().to_owned();
+    command.mut_subcommands(|below| with_names(below, &name)).mut_args(|arg| match Named::of(&arg, parent, &name) {
+        Some(named) => arg.add(ArgValueCompleter::new(move |typed: &OsStr| named.candidates(typed))),
+        None => arg,
     })
 }
 
@@ -73,19 +71,37 @@ enum Named {
     Node,
     Schedule,
     Keep,
+    /// What a list of the API has: its place there.
+    In(&'static str),
 }
 
 impl Named {
-    const ALL: [Self; 4] = [Self::Job, Self::Node, Self::Schedule, Self::Keep];
-
-    /// How the help calls a value that is such a name.
-    fn value_name(self) -> &'static str {
-        match self {
-            Self::Job => "JOB",
-            Self::Node => "NODE",
-            Self::Schedule => "SCHEDULE",
-            Self::Keep => "KEEP",
-        }
+    /// Whose name a value is, of a command below another.
+    fn of(arg: &Arg, parent: &str, command: &str) -> Option<Self> {
+        let called = arg.get_value_names().and_then(|names| names.first()).map(|name| name.as_str());
+        let by_value = match called {
+            Some("JOB") => Some(Self::Job),
+            Some("NODE") => Some(Self::Node),
+            Some("SCHEDULE") => Some(Self::Schedule),
+            Some("KEEP") => Some(Self::Keep),
+            _ => None,
+        };
+        let is_of_one = ["show", "remove", "rotate", "revoke"].contains(&command);
+        let list = match (arg.get_id().as_str(), parent) {
+            ("site", _) => "sites",
+            ("profile", _) if called == Some("NAME") => "profiles",
+            ("scopes", _) => "scopes",
+            ("token_id", _) if is_of_one => "worker-tokens",
+            ("name", "site") if is_of_one => "sites",
+            ("name", "scope") if is_of_one => "scopes",
+            ("name", "exclude") if is_of_one => "exclusions",
+            ("name", "window") if is_of_one => "windows",
+            ("name", "profile") if is_of_one => "profiles",
+            ("name", "budget") if is_of_one => "budgets",
+            ("name", "token") if is_of_one => "tokens",
+            _ => return by_value,
+        };
+        by_value.or(Some(Self::In(list)))
     }
 
     /// The names that begin with what was typed, each with a word about it.
@@ -95,6 +111,16 @@ impl Named {
             Self::Node => client.cluster().await?.nodes.into_iter().map(|node| (node.name, node.role)).collect(),
             Self::Schedule => client.schedules().await?.into_iter().map(|it| (it.name, it.title)).collect(),
             Self::Keep => client.keeps().await?.into_iter().map(|it| (it.name, it.title)).collect(),
+            Self::In(list) => {
+                let named = client.called(list).await?.into_iter();
+                // A token that is told by its id has its name beside that.
+                named
+                    .map(|it| match it.token_id {
+                        Some(id) => (id, it.name),
+                        None => (it.name, it.reason.unwrap_or_default()),
+                    })
+                    .collect()
+            }
         })
     }
 
@@ -117,18 +143,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_called_job_or_node_has_names_of_the_cluster_and_nothing_else_has() {
-        let (mut left, mut found) = (vec![with_names(super::super::tree())], [0; 4]);
-        while let Some(command) = left.pop() {
-            for arg in command.get_arguments() {
-                let called = arg.get_value_names().and_then(|names| names.first()).map(|name| name.as_str());
-                let named = Named::ALL.iter().position(|named| Some(named.value_name()) == called);
-                assert_eq!(arg.get::<ArgValueCompleter>().is_some(), named.is_some(), "{arg:?}");
-                found[named.unwrap_or(0)] += usize::from(named.is_some());
+    fn what_is_a_name_of_the_cluster_has_those_that_there_are_and_nothing_else_has() {
+        let (mut left, mut found) = (vec![(String::new(), with_names(super::super::tree(), ""))], Vec::new());
+        while let Some((path, command)) = left.pop() {
+            for arg in command.get_arguments().filter(|arg| arg.get::<ArgValueCompleter>().is_some()) {
+                found.push(format!("{path} {}", arg.get_id()).trim_start().to_owned());
             }
-            left.extend(command.get_subcommands().cloned());
+            let below = |below: &clap::Command| (format!("{path} {}", below.get_name()), below.clone());
+            left.extend(command.get_subcommands().map(below));
         }
-        assert!(found[0] >= 11 && found[1] >= 6 && found[2] >= 4 && found[3] >= 2, "{found:?}");
+        for rule in ["site", "scope", "exclude", "window", "profile", "budget", "token"] {
+            assert!(found.contains(&format!("{rule} show name")), "{rule}: {found:?}");
+            assert!(!found.contains(&format!("{rule} add name")), "it is to be a new one: {found:?}");
+        }
+        for own in [
+            "scan site",
+            "scan profile",
+            "site remove name",
+            "token revoke name",
+            "token rotate name",
+            "coordinator worker-token revoke token_id",
+            "nodes set name",
+            "keep status name",
+            "schedule pause name",
+            "token create scopes",
+        ] {
+            assert!(found.iter().any(|found| found == own), "{own}: {found:?}");
+        }
+        for other in ["start profile", "scan targets"] {
+            assert!(!found.iter().any(|found| found.ends_with(other)), "{other}: {found:?}");
+        }
+        assert!(found.len() >= 40, "{found:?}");
     }
 
     #[test]

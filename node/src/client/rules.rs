@@ -1,11 +1,32 @@
 //! Questions about the cluster's policy: each kind of rule listed, shown, written and removed in the same way.
 
 use axum::http::Method;
+use serde::Deserialize;
 
 use super::{Client, ClientError, in_path};
 use crate::document::{Noun, RuleDocument};
 
+/// What something that is listed is called, and a word about it.
+#[derive(Debug, Deserialize)]
+pub struct Called {
+    /// Its name.
+    pub name: String,
+    /// Its id, where commands take that.
+    pub token_id: Option<String>,
+    /// What it is for.
+    #[serde(default, alias = "role")]
+    pub reason: Option<String>,
+}
+
 impl Client {
+    /// What there is in a list of the API with names, such as `sites` (`GET /sites` and the like).
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn called(&self, list: &str) -> Result<Vec<Called>, ClientError> {
+        self.pages(&format!("/api/v1/{list}"), None).await
+    }
+
     /// The rules of a kind (`GET /scopes` and the like).
     ///
     /// # Errors

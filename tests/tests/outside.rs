@@ -74,6 +74,48 @@ fn files_below(folder: &std::path::Path) -> anyhow::Result<Vec<String>> {
 }
 
 #[test]
+fn a_scanner_tells_an_autoscaler_how_much_waits_and_what_of_it_is_its_own() -> anyhow::Result<()> {
+    let Some(mut lab) = Lab::start(3)? else { return Ok(()) };
+    lab.add_world(&WorldOptions { addresses: 16, alive_percent: 100, ..WorldOptions::default() })?;
+    let folder = tempfile::tempdir()?;
+    let file = settings(&folder, "server: {mode: worker}\nworker: {tags: [dmz]}\n")?;
+    let mut cluster = Cluster::of(lab, 1)?;
+    let token = cluster.token("scanners", &["--role", "scanner", "--uses", "2"])?;
+    cluster.join_with(2, &token, &["--config", &file])?;
+    cluster.join_with(3, &token, &["--config", &file])?;
+    wait_until_idle(&cluster, 1, "n2")?;
+    wait_until_idle(&cluster, 1, "n3")?;
+    // One that nobody may take, and one that the scanners alone may and that takes them minutes.
+    for tag in ["dmz2", "dmz"] {
+        let words = ["10.77.0.0/28", "--ports", "80-99", "--no-discovery", "--no-services", "--rate", "2"];
+        let needs = ["--require-worker-tag", tag, "--wait-for-worker"];
+        Job::submit(&cluster, 1, &[&words[..], &needs[..]].concat())?;
+    }
+    let ask = Request { method: "GET", path: "/metrics", ..Request::default() };
+    let figure = |asked: usize, name: &str| -> anyhow::Result<Option<f64>> {
+        let body = cluster.api(asked, &ask, Duration::from_secs(10))?.body;
+        Ok(body.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()))
+    };
+    wait::until("every node to say the same of the whole, and the scanners together of their own", SOON, || {
+        let whole = |asked| figure(asked, "pentora_cluster_queue_depth ");
+        let targets = |asked| figure(asked, "pentora_cluster_targets_waiting ");
+        let own = |asked| Ok::<_, anyhow::Error>(figure(asked, "pentora_queue_depth ")?.unwrap_or(0.0));
+        let is_whole = [1, 2, 3].iter().all(|asked| {
+            let says =
+                |of: anyhow::Result<Option<f64>>, least| of.is_ok_and(|said| said.is_some_and(|said| said >= least));
+            says(whole(*asked), 2.0) && says(targets(*asked), 16.0)
+        });
+        // What needs a tag that none has is nobody's.
+        let (first, second) = (own(2)?, own(3)?);
+        let is_shared = first > 0.0 && (first - second).abs() < 1e-6 && own(1)? == 0.0;
+        Ok((is_whole && is_shared).then_some(()))
+    })?;
+    assert_eq!(figure(3, "pentora_jobs_open ")?, Some(2.0));
+    assert_eq!(figure(3, "pentora_nodes{status=\"active\"} ")?, Some(3.0), "all nodes, and not those that it is shown");
+    Ok(())
+}
+
+#[test]
 fn a_node_that_can_only_open_connections_scans_through_the_loss_of_its_gateway_and_of_the_leader() -> anyhow::Result<()>
 {
     let Some(mut lab) = Lab::start(4)? else { return Ok(()) };

@@ -103,7 +103,7 @@ fn read_one_head(bytes: &[u8]) -> Option<Head> {
     let is_cut = window.len() < bytes.len();
     let mut at = 0;
     let mut status = None;
-    let mut headers = Vec::new();
+    let mut headers: Vec<(String, String)> = Vec::new();
     loop {
         let rest = window.get(at..)?;
         let Some(end) = rest.iter().position(|byte| *byte == b'\n') else {
@@ -123,7 +123,8 @@ fn read_one_head(bytes: &[u8]) -> Option<Head> {
         } else if line.starts_with([' ', '\t']) {
             // A line that goes on (RFC 9112 section 5.2).
             if let Some((_, value)) = headers.last_mut() {
-                *value = format!("{value} {}", line.trim()).trim_start().to_owned();
+                let parted = if value.is_empty() { "" } else { " " };
+                value.extend([parted, line.trim()]);
             }
         } else if let Some((name, value)) = line.split_once(':').filter(|_| headers.len() < HEADERS_MAX) {
             headers.push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));

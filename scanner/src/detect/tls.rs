@@ -96,17 +96,19 @@ pub(super) async fn inspect(endpoint: &Endpoint<'_>, upgrade: Option<Upgrade>) -
     let is_refused = |flights: &[(Version, Option<Flight>)]| {
         flights.iter().all(|(_, flight)| flight.as_ref().is_none_or(Flight::is_refusal))
     };
-    if is_refused(&flights) && !flights.iter().any(|(_, flight)| flight.as_ref().is_some_and(Flight::is_of_the_name)) {
-        // Some refuse whatever names what would be spoken inside.
-        let bare = Asking { protocols: &[], ..asking };
-        let is_taken = match &handshake {
-            Some(handshake) => handshake.offer + 1 == OFFERS.len(),
-            None => bare.flight(Suites::Usual, &ANY).await.is_some_and(|flight| !flight.is_refusal()),
-        };
-        if is_taken {
-            asking = bare;
-            flights = asking.flights().await;
+    let is_of_the_name = flights.iter().any(|(_, flight)| flight.as_ref().is_some_and(Flight::is_of_the_name));
+    // Some refuse whatever names what would be spoken inside.
+    let bare = Asking { protocols: &[], ..asking };
+    let is_bare_taken = match &handshake {
+        Some(handshake) => handshake.offer + 1 == OFFERS.len(),
+        None if is_refused(&flights) && !is_of_the_name => {
+            bare.flight(Suites::Usual, &ANY).await.is_some_and(|flight| !flight.is_refusal())
         }
+        None => false,
+    };
+    if is_bare_taken {
+        asking = bare;
+        flights = asking.flights().await;
     }
     if handshake.is_none() && is_refused(&flights) {
         asking.ask_with_rare_suites(&mut flights).await;

@@ -234,7 +234,7 @@ impl Detector {
         let Some(mut identified) = self.described(&again, seen).await else { return Identified::default() };
         let upgrade = identified.service.as_ref().and_then(|service| Upgrade::of(&service.name));
         if let (Some(service), Some(upgrade)) = (&mut identified.service, upgrade) {
-            let told = Box::pin(tls::inspect(&again, &self.connector.0, Some(upgrade))).await;
+            let told = Box::pin(tls::inspect(&again, Some(upgrade))).await;
             service.facts.extend(told.facts());
             service.tls = told.tls.map(Box::new);
         }
@@ -247,10 +247,19 @@ impl Detector {
     /// The same inside TLS, and what TLS itself tells.
     async fn identify_inside(&self, endpoint: Endpoint<'_>, options: &Options) -> Identified {
         // One after the other: a server of one client at a time would leave the inspection waiting behind the interrogation.
-        let told = tls::inspect(&endpoint, &self.connector.0, None).await;
-        let speaks_http_2 = told.tls.as_ref().is_some_and(|tls| tls.alpn.as_deref() == Some(HTTP_2));
-        let connector = if speaks_http_2 { &self.connector_2 } else { &self.connector };
-        let inside = Endpoint { tls: Some(&connector.0), speaks_http_2, ..endpoint };
+        let told = tls::inspect(&endpoint, None).await;
+        let protocol = told.tls.as_ref().and_then(|tls| tls.alpn.as_deref());
+        let speaks_http_2 = protocol == Some(HTTP_2);
+        let particular;
+        let connector = if speaks_http_2 {
+            &self.connector_2.0
+        } else if told.is_particular {
+            particular = tls::connector_for(protocol.as_slice());
+            &particular
+        } else {
+            &self.connector.0
+        };
+        let inside = Endpoint { tls: Some(connector), speaks_http_2, ..endpoint };
         let inside = if told.tls.is_some() { inside.answered() } else { inside };
         let known = if speaks_http_2 {
             Box::pin(self.asked_over_http_2(&inside)).await.unwrap_or_default()
@@ -299,10 +308,10 @@ impl Detector {
             // A name selects the site: the probe did not say it.
             let is_decided_by_page = seen.page.is_some();
             let page = match seen.page.filter(|_| endpoint.name.is_none()) {
-                Some(page) if http::is_refusal_of_the_request(&page) => {
+                Some(page) if http::is_refusal_of_the_request(endpoint, &page) => {
                     // What was refused was how it was asked, in HTTP/1.0 or without a host.
                     let better = Box::pin(self.asked_as_a_browser_does(endpoint)).await;
-                    let better = better.filter(|(_, page)| !http::is_refusal_of_the_request(page));
+                    let better = better.filter(|(_, page)| !http::is_refusal_of_the_request(endpoint, page));
                     better.map_or(Some(page), |(found, page)| {
                         banner = printable_banner(http::final_answer(&page));
                         if found.product.is_some() || service.product.is_none() {

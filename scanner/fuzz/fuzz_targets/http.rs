@@ -18,21 +18,21 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(alone.as_ref(), Some(&head), "a head is over at its empty line");
         let body = body(&head, data);
         assert!(body.len() <= BODY_BYTES_MAX);
-        page(&body);
+        page(&body, head.content_type());
     }
-    page(data);
+    page(data, None);
     if data.len() % 8 == 1 {
         let long: Vec<u8> = data.iter().copied().cycle().take(LONG).collect();
-        page(&long);
-        page(&[&long[..], b">"].concat());
+        page(&long, None);
+        page(&[&long[..], b">"].concat(), Some(&String::from_utf8_lossy(data)));
     }
     let text = String::from_utf8_lossy(data);
     let (location, before) = text.split_once('\n').unwrap_or((&text, "/a/b?c"));
     redirect(location, before);
 });
 
-fn page(body: &[u8]) {
-    let page = read_page(body, None);
+fn page(body: &[u8], content_type: Option<&str>) {
+    let page = read_page(body, content_type);
     for text in [page.title, page.generator, page.icon].into_iter().flatten() {
         assert!((1..=256).contains(&text.chars().count()), "{text:?}");
     }

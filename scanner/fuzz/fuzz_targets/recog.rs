@@ -1,10 +1,11 @@
-//! Fingerprints in recog's format: refused with a line of the file, or asked, and what they tell is printable.
+//! Fingerprints in recog's format: refused with a line of the file, or asked, and what they tell is plain text.
 #![no_main]
 
 use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
 use pentora_scanner::detect::{Answer, Matcher, Recog, RecogError, RuleSet};
+use pentora_scanner::finding::plain_text;
 use pentora_scanner::port::Protocol;
 
 fuzz_target!(|text: &str| {
@@ -33,7 +34,7 @@ fuzz_target!(|text: &str| {
             [&service.product, &service.version, &service.info, &service.hostname, &service.os, &service.device];
         let facts = service.facts.iter().map(|(_, value)| value);
         for text in texts.into_iter().flatten().chain(facts).chain(&service.cpes) {
-            assert!(text.len() <= 8192 && text.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{text:?}");
+            assert!(text.len() <= 8192 && plain_text(text) == text.as_str(), "{text:?}");
         }
         assert!(service.confidence <= 100);
     }

@@ -1,9 +1,9 @@
-//! Host records from a kept report, or from a peer's chunk: every form of report can be made of them in printable ASCII, and
-//! a line of JSON reads back as what was written.
+//! Host records from a kept report, or from a peer's chunk: every form of report can be made of them, in text in which nothing is
+//! hidden and on a screen in ASCII, and a line of JSON reads back as what was written.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pentora_scanner::finding::HostRecord;
+use pentora_scanner::finding::{HostRecord, is_hidden};
 use pentora_scanner::report::{Format, Screen, Summary, json_line, read_json_line, read_json_lines};
 
 fuzz_target!(|data: &[u8]| {
@@ -28,8 +28,12 @@ fn check(host: &HostRecord) {
         writer.host(host).expect("in memory");
         writer.finish(&summary).expect("in memory");
         drop(writer);
-        let bad = out.iter().find(|byte| !(matches!(byte, b' '..=b'~' | b'\n' | b'\r' | b'\t')));
-        assert_eq!(bad, None, "{format:?}: {}", String::from_utf8_lossy(&out));
+        let text = std::str::from_utf8(&out).expect("a report is text");
+        let is_bad = |c: &char| match format {
+            Format::Table | Format::List => !matches!(c, ' '..='~' | '\n'),
+            _ => is_hidden(*c) && !matches!(c, '\n' | '\r' | '\t'),
+        };
+        assert_eq!(text.chars().find(is_bad), None, "{format:?}: {text}");
         if matches!(format, Format::Json | Format::Sarif | Format::Vex) {
             let read = serde_json::from_slice::<serde_json::Value>(&out);
             assert!(read.is_ok(), "{format:?}: {}", String::from_utf8_lossy(&out));

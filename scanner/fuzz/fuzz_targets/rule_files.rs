@@ -1,4 +1,4 @@
-//! Rule files: refused with file and line, or asked, and what they tell is printable.
+//! Rule files: refused with file and line, or asked, and what they tell is sure to a hundredth at most.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! A user's file of service probes: refused with its line, or asked, and what it tells is printable.
+//! A user's file of service probes: refused with its line, or asked, and what it tells is plain text.
 #![no_main]
 
 use std::fs::File;
@@ -9,6 +9,7 @@ use std::sync::{Arc, LazyLock};
 
 use libfuzzer_sys::fuzz_target;
 use pentora_scanner::detect::{Answer, Matcher, RuleSet, ServiceProbes, ServiceProbesError};
+use pentora_scanner::finding::plain_text;
 use pentora_scanner::port::Protocol;
 
 /// A file without a name; it is opened anew through its descriptor.
@@ -46,6 +47,6 @@ fn check(rules: &RuleSet, answer: &Answer<'_>) {
     let service = &found.service;
     let texts = [&service.product, &service.version, &service.info, &service.hostname, &service.os, &service.device];
     for text in texts.into_iter().flatten().chain(&service.cpes) {
-        assert!(text.len() <= 8192 && text.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{text:?}");
+        assert!(text.len() <= 8192 && plain_text(text) == text.as_str(), "{text:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! What servers answer, over TCP and UDP, held against the program's own rules: what is told is printable and bounded, its
+//! What servers answer, over TCP and UDP, held against the program's own rules: what is told is plain text and bounded, its
 //! names of products are names, and what follows from it (system, exposure) is too.
 #![no_main]
 
@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use pentora_scanner::detect::{Answer, Matcher, ProbeRef, RuleSet, os};
-use pentora_scanner::finding::{Service, printable_banner};
+use pentora_scanner::finding::{Service, plain_text, printable_banner};
 use pentora_scanner::port::{Port, Protocol};
 use pentora_scanner::vuln::cpe::Cpe;
 use pentora_scanner::vuln::exposure::{Answers, Exposures, Seen};
@@ -42,7 +42,7 @@ fuzz_target!(|data: &[u8]| {
     let none = Answers::new();
     let seen = Seen { port, service: &service, answers: &none, now_s: 1_700_000_000 };
     for weakness in Exposures::built_in().evaluate(&seen) {
-        assert!([&weakness.title, &weakness.evidence].iter().all(|text| is_printable(text)), "{weakness:?}");
+        assert!([&weakness.title, &weakness.evidence].iter().all(|text| is_plain(text)), "{weakness:?}");
         assert!(weakness.evidence.len() <= 4096, "{weakness:?}");
     }
 });
@@ -50,7 +50,7 @@ fuzz_target!(|data: &[u8]| {
 fn check(service: &Service) {
     let texts = [&service.product, &service.version, &service.info, &service.hostname, &service.os, &service.device];
     for text in texts.into_iter().flatten().chain(service.facts.iter().map(|(_, value)| value)) {
-        assert!(text.len() <= 4096 && is_printable(text), "{text:?}");
+        assert!(text.len() <= 4096 && is_plain(text), "{text:?}");
     }
     for cpe in &service.cpes {
         assert!(cpe.parse::<Cpe>().is_ok(), "{cpe:?}");
@@ -58,6 +58,6 @@ fn check(service: &Service) {
     assert!(service.confidence <= 100);
 }
 
-fn is_printable(text: &str) -> bool {
-    text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+fn is_plain(text: &str) -> bool {
+    plain_text(text) == text
 }

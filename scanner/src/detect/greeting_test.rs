@@ -29,7 +29,7 @@ type Late = (u16, u64, &'static [u8], Early, (&'static str, Option<&'static str>
 #[rustfmt::skip]
 static LATE: &[Late] = &[
     // By the habit of the port.
-    (25, 5000, b"220 mx.frob.example ESMTP Postfix (3.7.11)\r\n", Early::Refused(b"554 5.5.1 Error: protocol synchronization error\r\n"), ("smtp", Some("Postfix smtpd"), Some("3.7.11"))),
+    (25, 6800, b"220 mx.frob.example ESMTP Postfix (3.7.11)\r\n", Early::Refused(b"554 5.5.1 Error: protocol synchronization error\r\n"), ("smtp", Some("Postfix smtpd"), Some("3.7.11"))),
     (587, 4000, b"220-mx.frob.example ESMTP Exim 4.96\r\n220 ready\r\n", Early::Refused(b"554 SMTP synchronization error\r\n"), ("smtp", Some("Exim smtpd"), Some("4.96"))),
     (21, 4500, b"220 ProFTPD 1.3.8 Server (x) [::1]\r\n", Early::Closed, ("ftp", Some("ProFTPD"), Some("1.3.8"))),
     (22, 3000, b"SSH-2.0-OpenSSH_8.4p1\r\n", Early::Refused(b"Invalid SSH identification string.\r\n"), ("ssh", Some("OpenSSH"), Some("8.4p1"))),

@@ -74,7 +74,7 @@ pub(super) async fn describe(endpoint: &Endpoint<'_>, first: Vec<u8>) -> Option<
         let Some(next_head) = read_head(&answer.bytes) else { break };
         (head, bytes, path) = (next_head, answer.bytes, next);
     }
-    let page = read_page(&body(&head, &bytes), head.get("content-type"));
+    let page = read_page(&body(&head, &bytes), head.content_type());
     http.title = page.title.as_deref().map(text);
     http.generator = page.generator.as_deref().or(head.get("x-powered-by")).or(head.get("x-generator")).map(text);
     http.is_login = page.asks_password || head.status == 401;
@@ -87,9 +87,17 @@ pub(super) async fn describe(endpoint: &Endpoint<'_>, first: Vec<u8>) -> Option<
     Some((http, (path != "/").then_some(bytes)))
 }
 
-/// Whether an answer refuses the way it was asked for rather than the page: the version of HTTP, or a missing host.
-pub(super) fn is_refusal_of_the_request(bytes: &[u8]) -> bool {
-    read_head(bytes).is_some_and(|head| matches!(head.status, 400 | 403 | 404 | 421 | 426 | 505))
+/// Whether an answer may refuse the way it was asked for rather than the page: the version of HTTP, or a missing host. Servers
+/// say that by any error, by leading elsewhere, or by an empty page.
+pub(super) fn is_refusal_of_the_request(endpoint: &Endpoint<'_>, bytes: &[u8]) -> bool {
+    let Some(head) = read_head(bytes) else { return false };
+    let (host, port) = (authority::host(endpoint.name, endpoint.address.ip()), endpoint.address.port());
+    let leads_on = |location| follow(location, "/", &host, port, endpoint.tls.is_some()).is_some();
+    match head.status {
+        200 => body(&head, bytes).is_empty(),
+        300..400 => !head.get("location").is_some_and(leads_on),
+        status => status >= 400,
+    }
 }
 
 /// What came when a page was asked for, and how its reading ended.

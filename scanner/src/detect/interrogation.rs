@@ -30,12 +30,14 @@ const AT_ONCE: Duration = Duration::from_millis(100);
 const LISTEN_FIRST: Duration = Duration::from_millis(300);
 /// How long the opening is alone.
 const ALONE: Duration = Duration::from_millis(1200);
-/// How long to wait for a greeting: mail servers look their callers up first.
+/// How long to wait for a greeting, but where early talk is punished: mail servers look their callers up first.
 const LISTEN_WAIT: Duration = Duration::from_secs(6);
 /// How long to wait for the answer to a probe.
 const PROBE_WAIT: Duration = Duration::from_millis(2000);
 /// The same once several were not answered.
 const PROBE_WAIT_SILENT: Duration = Duration::from_millis(1000);
+/// How long to wait for the answer to a ClientHello: to sign takes small devices seconds.
+const HELLO_WAIT: Duration = Duration::from_millis(3500);
 /// Unanswered probes after which a port counts as silent.
 const SILENT_AFTER: usize = 2;
 /// Between two parts of an answer that is not HTTP.
@@ -53,7 +55,7 @@ pub(super) struct Seen {
     pub(super) greeting: Option<Vec<u8>>,
     /// Its answer of HTTP to `GET /`, if that was what decided.
     pub(super) page: Option<Vec<u8>>,
-    /// Whether it closed on `GET /` without a word: it may want HTTP/1.1, or a host.
+    /// Whether it closed on `GET /` without a word, or with words that are nobody's: it may want HTTP/1.1, or a host.
     pub(super) has_dropped_page: bool,
 }
 
@@ -114,6 +116,8 @@ struct Learnt {
     has_words: bool,
     /// Whether the listener is still out.
     is_listening: bool,
+    /// How many hellos are.
+    hellos: usize,
 }
 
 impl Detector {
@@ -131,8 +135,9 @@ impl Detector {
         // One goes on wherever the host has no place for two.
         let has_lane = |running: usize| running == 0 || running < LANES && endpoint.room.has_place();
         learnt.is_listening = attempt == Attempt::Listen;
+        learnt.hellos = usize::from(attempt.is_hello());
         if learnt.is_listening && ports::punishes_early_talk(port) {
-            next_start += LISTEN_WAIT - ALONE;
+            next_start = next_start.max(endpoint.deadline);
         }
         running.push(self.attempt(endpoint, attempt, Some(patience), PROBE_WAIT));
         loop {
@@ -140,6 +145,7 @@ impl Detector {
             while now >= next_start && has_lane(running.len()) {
                 let Some(attempt) = probe_order.next() else { break };
                 learnt.is_listening |= attempt == Attempt::Listen;
+                learnt.hellos += usize::from(attempt.is_hello());
                 let wait = if learnt.unanswered < SILENT_AFTER { PROBE_WAIT } else { PROBE_WAIT_SILENT };
                 running.push(self.attempt(endpoint, attempt, None, wait));
             }
@@ -195,10 +201,14 @@ impl Detector {
         learnt.refused = if said.ending == Ending::Refused { learnt.refused + 1 } else { 0 };
         learnt.unanswered += usize::from(said.bytes.is_empty());
         learnt.is_listening &= said.attempt != Attempt::Listen;
+        learnt.hellos -= usize::from(said.attempt.is_hello());
         if said.is_wordless_close() {
             learnt.wordless += 1;
             learnt.is_wordless |= said.attempt == Attempt::Listen;
             learnt.has_dropped_page |= said.probe().is_some_and(|probe| probe.payload.starts_with(b"GET / "));
+        }
+        if said.is_wordless_close() && said.was_asked && said.attempt == Attempt::Hello {
+            probe_order.ask_barely();
         }
         if said.is_wordless_close() && is_opening {
             match (&said.attempt, said.was_asked) {
@@ -208,7 +218,8 @@ impl Detector {
                 (_, true) => probe_order.try_the_wordless(),
             }
         }
-        if learnt.is_wordless && !learnt.has_words && learnt.wordless >= WORDLESS_MAX {
+        // What closes on all else may be thinking about a hello.
+        if learnt.is_wordless && !learnt.has_words && learnt.wordless >= WORDLESS_MAX && learnt.hellos == 0 {
             return Some(Seen { outcome: Outcome::Wrapped, ..Seen::default() });
         }
         if said.bytes.is_empty() {
@@ -225,7 +236,7 @@ impl Detector {
         if tls::is_tls(&said.bytes) && endpoint.tls.is_none() {
             return Some(Seen { outcome: Outcome::Tls, ..Seen::default() });
         }
-        if !said.was_asked || learnt.greeting.is_none() && said.attempt != Attempt::Hello && !is_complaint {
+        if !said.was_asked || learnt.greeting.is_none() && !said.attempt.is_hello() && !is_complaint {
             learnt.greeting = Some(said.bytes.clone());
         }
         if asks_for_tls(&said.bytes) && endpoint.tls.is_none() {
@@ -237,11 +248,14 @@ impl Detector {
             // Its greeting came before the question, which is still to be asked.
             probe_order.ask_again(probe.clone());
         }
-        let found = self.judge(endpoint, said.probe(), &said.bytes)?;
+        let is_page = said.probe().is_some_and(|probe| probe.payload.starts_with(b"GET / "));
+        let found = self.judge(endpoint, said.probe(), &said.bytes);
+        // What is no answer of HTTP may be one to how it was asked.
+        learnt.has_dropped_page |= found.is_none() && is_page && !http::is_http(&said.bytes);
+        let found = found?;
         let may_be_half =
             said.ending == Ending::Quiet || said.ending == Ending::Closed && lines::is_of_lines(&said.bytes);
         let found = if may_be_half { lines::without_half_a_version(found, &said.bytes) } else { found };
-        let is_page = said.probe().is_some_and(|probe| probe.payload.starts_with(b"GET / "));
         let page = (is_page && http::is_http(&said.bytes)).then_some(said.bytes);
         if !found.is_soft && !is_complaint && !page.as_deref().is_some_and(asks_for_tls) {
             let greeting = learnt.greeting.take();
@@ -296,18 +310,19 @@ impl Detector {
     ) -> Said {
         let mut said =
             Said { attempt, bytes: Vec::new(), ending: Ending::Refused, was_asked: false, has_waited: false };
-        let stage = if said.attempt == Attempt::Hello { Stage::Tls } else { Stage::Service };
+        let stage = if said.attempt.is_hello() { Stage::Tls } else { Stage::Service };
         let Ok(mut connection) = endpoint.connect(stage).await else { return said };
         let stream = &mut connection.stream;
         let hello;
         let payload: &[u8] = match &said.attempt {
             Attempt::Listen => &[],
             Attempt::Probe(probe) => &probe.payload,
-            Attempt::Hello => {
-                hello = tls::any_hello(endpoint.name);
+            Attempt::Hello | Attempt::BareHello => {
+                hello = tls::any_hello(endpoint.name, said.attempt == Attempt::BareHello);
                 &hello
             }
         };
+        let wait = if said.attempt.is_hello() { HELLO_WAIT } else { wait };
         let now = Instant::now();
         if let Some(patience) = opening.filter(|_| !payload.is_empty()) {
             let least = if patience == OpeningPatience::Moment { GRACE } else { LISTEN_FIRST };
@@ -331,6 +346,10 @@ impl Detector {
         }
         // A greeting that has begun is only read to its end.
         let first = match said.bytes.is_empty() {
+            // Nothing else is said meanwhile, and there is no later.
+            true if payload.is_empty() && ports::punishes_early_talk(endpoint.address.port()) => {
+                endpoint.deadline.saturating_duration_since(now)
+            }
             true if payload.is_empty() => LISTEN_WAIT,
             true => wait,
             false => ANSWER_GAP,
@@ -343,6 +362,7 @@ impl Detector {
         let mut ending = connection::read(stream, &mut bytes, patience, is_enough).await;
         let was_asked = said.was_asked;
         let rest = |bytes: &[u8]| match lines::wait_for_the_rest(bytes) {
+            None if tls::may_become_tls(bytes) => Some(lines::LINE_WAIT),
             None if was_asked => lines::wait_for_welcome(bytes),
             more => more,
         };

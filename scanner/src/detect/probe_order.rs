@@ -19,6 +19,15 @@ pub(super) enum Attempt {
     Probe(ProbeRef),
     /// Send a ClientHello.
     Hello,
+    /// Send one that does not name what would be spoken inside.
+    BareHello,
+}
+
+impl Attempt {
+    /// Whether it asks for TLS.
+    pub(super) fn is_hello(&self) -> bool {
+        matches!(self, Self::Hello | Self::BareHello)
+    }
 }
 
 /// The first attempt on a port.
@@ -118,6 +127,11 @@ impl ProbeOrder {
             self.queue.retain(|attempt| *attempt != Attempt::Hello);
             self.queue.push_front(Attempt::Hello);
         }
+    }
+
+    /// A ClientHello was closed on without a word: some do that for what it names.
+    pub(super) fn ask_barely(&mut self) {
+        self.queue.push_front(Attempt::BareHello);
     }
 
     /// The opening question was closed on without a word: TLS is tried next, since that is how many of its servers take

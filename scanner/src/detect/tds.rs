@@ -179,11 +179,14 @@ pub(crate) fn contents_of_packets(pieces: &[&[u8]]) -> Option<Vec<u8>> {
 
     let mut packets = Packets::new(join(Pieces(pieces.iter().copied().collect()), sink()));
     let mut contents = Vec::new();
-    let reading = pin!(packets.read_to_end(&mut contents));
     // Everything is there: nothing is waited for.
-    match reading.poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(read) => read.ok().map(|_count| contents),
-        Poll::Pending => None,
+    let read = {
+        let reading = pin!(packets.read_to_end(&mut contents));
+        reading.poll(&mut Context::from_waker(Waker::noop()))
+    };
+    match read {
+        Poll::Ready(Ok(_)) => Some(contents),
+        Poll::Ready(Err(_)) | Poll::Pending => None,
     }
 }
 

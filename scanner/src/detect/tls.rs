@@ -8,20 +8,24 @@ mod certificate;
 mod flight;
 mod hello;
 
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
+use rustls::client::ResolvesClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::sign::CertifiedKey;
 use rustls::{CipherSuite, ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
 pub use self::certificate::{Seen, problems, read_certificate, read_front};
-pub use self::flight::{Flight, alert_name, is_tls, read_flight};
-use self::hello::{ALPN, SUITES_WEAK, Suites, hello_of};
+pub use self::flight::{Flight, alert_name, is_tls, may_become_tls, read_flight};
+use self::hello::{ALPN, Offer, SUITES_WEAK, Suites, hello_of};
 pub use self::hello::{Version, client_hello};
 use super::connection::{self, Endpoint, Opened, Patience};
 use super::starttls::Upgrade;
@@ -35,10 +39,14 @@ const FLIGHT_WAIT: Duration = Duration::from_secs(3);
 /// Weak suites of a server that are told: one is bad enough, and each is a connection.
 const WEAK_MAX: usize = 8;
 /// Between two parts of a flight.
-const FLIGHT_GAP: Duration = Duration::from_secs(1);
+const FLIGHT_GAP: Duration = Duration::from_secs(2);
 
 /// Versions of a hello that any TLS server answers.
 const ANY: [Version; 4] = [Version::Tls10, Version::Tls11, Version::Tls12, Version::Tls13];
+
+/// What is named as that which would be spoken inside, one after the other until a server takes one: what is asked for at last,
+/// then anything, then nothing at all.
+const OFFERS: [&[&str]; 3] = [&["http/1.1"], &ALPN, &[]];
 
 /// What a library's handshake told.
 #[derive(Debug, Default)]
@@ -47,6 +55,9 @@ struct Handshake {
     version: Option<u16>,
     cipher: Option<u16>,
     alpn: Option<String>,
+    /// Which of [`OFFERS`] it took.
+    offer: usize,
+    wants_certificate: bool,
 }
 
 /// What an inspection came to.
@@ -58,6 +69,8 @@ pub(super) struct Inspected {
     pub(super) refusal: Option<u8>,
     /// Whether the client's certificate was asked for.
     pub(super) wants_certificate: bool,
+    /// Whether it takes no handshake for HTTP/1.1: only for what `tls` says was chosen, or for nothing that is named.
+    pub(super) is_particular: bool,
     /// Names of the weak suites that were chosen where only such were offered.
     pub(super) weak_suites: Vec<String>,
 }
@@ -73,26 +86,39 @@ impl Inspected {
 }
 
 /// Looks at the TLS of an endpoint, after an upgrade where the protocol has one.
-pub(super) async fn inspect(endpoint: &Endpoint<'_>, connector: &TlsConnector, upgrade: Option<Upgrade>) -> Inspected {
+pub(super) async fn inspect(endpoint: &Endpoint<'_>, upgrade: Option<Upgrade>) -> Inspected {
+    let mut asking = Asking { endpoint, upgrade, protocols: &ALPN };
     // Where the upgrade is refused once, it is not asked for five times more.
-    if upgrade.is_some() && first_flight(endpoint, &ANY, upgrade).await.is_none() {
+    if upgrade.is_some() && asking.flight(Suites::Usual, &ANY).await.is_none() {
         return Inspected::default();
     }
-    let handshake = handshake(endpoint, connector, upgrade);
-    let flights = stream::iter(Version::ALL)
-        .map(|version| async move { (version, first_flight(endpoint, &[version], upgrade).await) })
-        .buffered(HANDSHAKES - 1)
-        .collect::<Vec<_>>();
-    let (handshake, mut flights) = futures::join!(handshake, flights);
-    if handshake.is_none() && flights.iter().all(|(_, flight)| flight.as_ref().is_none_or(Flight::is_refusal)) {
-        ask_with_rare_suites(endpoint, upgrade, &mut flights).await;
+    let (handshake, mut flights) = futures::join!(asking.handshake(), asking.flights());
+    let is_refused = |flights: &[(Version, Option<Flight>)]| {
+        flights.iter().all(|(_, flight)| flight.as_ref().is_none_or(Flight::is_refusal))
+    };
+    let is_of_the_name = flights.iter().any(|(_, flight)| flight.as_ref().is_some_and(Flight::is_of_the_name));
+    // Some refuse whatever names what would be spoken inside.
+    let bare = Asking { protocols: &[], ..asking };
+    let is_bare_taken = match &handshake {
+        Some(handshake) => handshake.offer + 1 == OFFERS.len(),
+        None if is_refused(&flights) && !is_of_the_name => {
+            bare.flight(Suites::Usual, &ANY).await.is_some_and(|flight| !flight.is_refusal())
+        }
+        None => false,
+    };
+    if is_bare_taken {
+        asking = bare;
+        flights = asking.flights().await;
+    }
+    if handshake.is_none() && is_refused(&flights) {
+        asking.ask_with_rare_suites(&mut flights).await;
     }
     let spoken = flights.iter().filter_map(|(version, flight)| {
         let flight = flight.as_ref()?;
         (flight.version == Some(version.wire())).then_some((*version, flight))
     });
     let spoken: Vec<(Version, &Flight)> = spoken.collect();
-    let wants_certificate = spoken.iter().any(|(_, flight)| flight.wants_certificate);
+    let is_wanted = spoken.iter().any(|(_, flight)| flight.wants_certificate);
     if spoken.is_empty() && handshake.is_none() {
         // The newest version that was refused: older ones are refused for being old.
         let refusal = flights.iter().rev().find_map(|(_, flight)| flight.as_ref()?.alert);
@@ -100,10 +126,12 @@ pub(super) async fn inspect(endpoint: &Endpoint<'_>, connector: &TlsConnector, u
     }
     let old = spoken.iter().map(|(version, _)| *version).filter(|version| *version < Version::Tls13).max();
     let weak_suites = match old {
-        Some(version) => weak_suites(endpoint, upgrade, version).await,
+        Some(version) => asking.weak_suites(version).await,
         None => Vec::new(),
     };
     let handshake = handshake.unwrap_or_default();
+    let wants_certificate = is_wanted || handshake.wants_certificate;
+    let is_particular = handshake.offer > 0;
     let is_spoken = |version: Version| {
         handshake.version == Some(version.wire()) || spoken.iter().any(|(known, _)| *known == version)
     };
@@ -128,34 +156,113 @@ pub(super) async fn inspect(endpoint: &Endpoint<'_>, connector: &TlsConnector, u
         problems: problems(&chain, endpoint.name, now_s),
         chain: chain.into_iter().map(|seen| seen.certificate).collect(),
     };
-    Inspected { tls: Some(tls), refusal: None, wants_certificate, weak_suites }
+    Inspected { tls: Some(tls), refusal: None, wants_certificate, is_particular, weak_suites }
 }
 
-/// The suites that a server chooses when it is offered weak ones alone, each in turn, as far as it goes on.
-async fn weak_suites(endpoint: &Endpoint<'_>, upgrade: Option<Upgrade>, version: Version) -> Vec<String> {
-    let mut offered = SUITES_WEAK.to_vec();
-    let mut chosen = Vec::new();
-    while chosen.len() < WEAK_MAX && !offered.is_empty() {
-        let hello = hello_with(Suites::These(&offered), &[version], endpoint.name);
-        let Some(flight) = flight_to(endpoint, upgrade, hello).await else { break };
-        let is_spoken = flight.version == Some(version.wire());
-        let Some(cipher) = flight.cipher.filter(|cipher| is_spoken && offered.contains(cipher)) else { break };
-        offered.retain(|suite| *suite != cipher);
-        chosen.push(suite_name(cipher));
-    }
-    chosen
-}
-
-/// Asks once more, with what hardly any server speaks, where all was refused for the suites.
-async fn ask_with_rare_suites(
-    endpoint: &Endpoint<'_>,
+/// Whom to ask with hellos, and how.
+#[derive(Clone, Copy)]
+struct Asking<'a, 'e> {
+    endpoint: &'a Endpoint<'e>,
     upgrade: Option<Upgrade>,
-    flights: &mut [(Version, Option<Flight>)],
-) {
-    for (version, flight) in flights {
-        if *version > Version::Ssl3 && flight.as_ref().is_some_and(Flight::is_refusal_of_suites) {
-            *flight = flight_to(endpoint, upgrade, hello_with(Suites::Rare, &[*version], endpoint.name)).await;
+    /// What the hellos by hand name as that which would be spoken inside.
+    protocols: &'static [&'static str],
+}
+
+impl Asking<'_, '_> {
+    /// The first flight in answer to a hello that offers these versions, if there is one.
+    async fn flight(&self, suites: Suites<'_>, versions: &[Version]) -> Option<Flight> {
+        let offer = Offer { suites, protocols: self.protocols };
+        let hello = hello_with(&offer, versions, self.endpoint.name)?;
+        let Opened { stream, permit: _permit, .. } = self.open().await?;
+        let mut stream = Upgrade::carried(self.upgrade, stream);
+        let until = self.endpoint.deadline.min(Instant::now() + FLIGHT_WAIT);
+        connection::send(&mut stream, &hello, until).await.then_some(())?;
+        let mut bytes = Vec::new();
+        let patience = Patience { first: until, gap: FLIGHT_GAP, last: until };
+        connection::read(&mut stream, &mut bytes, patience, |bytes| match read_flight(bytes) {
+            Some(flight) => flight.is_complete,
+            None => !may_become_tls(bytes),
+        })
+        .await;
+        read_flight(&bytes)
+    }
+
+    /// The first flight in answer to each version.
+    async fn flights(&self) -> Vec<(Version, Option<Flight>)> {
+        stream::iter(Version::ALL)
+            .map(|version| async move { (version, self.flight(Suites::Usual, &[version]).await) })
+            .buffered(HANDSHAKES - 1)
+            .collect::<Vec<_>>()
+            .await
+    }
+
+    /// The suites that a server chooses when it is offered weak ones alone, each in turn, as far as it goes on.
+    async fn weak_suites(&self, version: Version) -> Vec<String> {
+        let mut offered = SUITES_WEAK.to_vec();
+        let mut chosen = Vec::new();
+        while chosen.len() < WEAK_MAX && !offered.is_empty() {
+            let Some(flight) = self.flight(Suites::These(&offered), &[version]).await else { break };
+            let is_spoken = flight.version == Some(version.wire());
+            let Some(cipher) = flight.cipher.filter(|cipher| is_spoken && offered.contains(cipher)) else { break };
+            offered.retain(|suite| *suite != cipher);
+            chosen.push(suite_name(cipher));
         }
+        chosen
+    }
+
+    /// Asks once more, with what hardly any server speaks, where all was refused for the suites.
+    async fn ask_with_rare_suites(&self, flights: &mut [(Version, Option<Flight>)]) {
+        for (version, flight) in flights {
+            if *version > Version::Ssl3 && flight.as_ref().is_some_and(Flight::is_refusal_of_suites) {
+                *flight = self.flight(Suites::Rare, &[*version]).await;
+            }
+        }
+    }
+
+    /// A whole handshake, with the first of [`OFFERS`] that is taken.
+    async fn handshake(&self) -> Option<Handshake> {
+        for (offer, protocols) in OFFERS.into_iter().enumerate() {
+            match self.handshake_with(protocols).await? {
+                Ok(handshake) => return Some(Handshake { offer, ..handshake }),
+                Err(error) if may_be_for_the_protocol(&error) => {}
+                Err(_) => return None,
+            }
+        }
+        None
+    }
+
+    /// A handshake that names these protocols; `None` where it did not begin, or ended for want of a certificate.
+    async fn handshake_with(&self, protocols: &[&str]) -> Option<io::Result<Handshake>> {
+        let Opened { stream, permit: _permit, .. } = self.open().await?;
+        let asked = Arc::new(NoCertificate::default());
+        let connector = connector_with(protocols, Arc::clone(&asked));
+        let handshake = self.endpoint.handshake(&connector, Upgrade::carried(self.upgrade, stream)).await;
+        let wants_certificate = asked.was_asked.load(Ordering::Relaxed);
+        let stream = match handshake {
+            Ok(stream) => stream,
+            Err(_) if wants_certificate => return None,
+            Err(error) => return Some(Err(error)),
+        };
+        let (_, session) = stream.get_ref();
+        let certificates = session.peer_certificates().unwrap_or_default();
+        Some(Ok(Handshake {
+            certificates: certificates.iter().take(flight::CERTIFICATES_MAX).map(|der| der.to_vec()).collect(),
+            version: session.protocol_version().map(u16::from),
+            cipher: session.negotiated_cipher_suite().map(|suite| u16::from(suite.suite())),
+            alpn: session.alpn_protocol().and_then(crate::finding::printable_banner),
+            offer: 0,
+            wants_certificate,
+        }))
+    }
+
+    /// A connection up to where a handshake begins.
+    async fn open(&self) -> Option<Opened<'_>> {
+        let mut opened = self.endpoint.open(Stage::Tls).await.ok()?;
+        if let Some(upgrade) = self.upgrade {
+            let (name, deadline) = (self.endpoint.name, self.endpoint.deadline);
+            upgrade.carry_out(&mut opened.stream, name, deadline).await.then_some(())?;
+        }
+        Some(opened)
     }
 }
 
@@ -164,81 +271,32 @@ fn newest_certificates(spoken: &[(Version, &Flight)]) -> Vec<Vec<u8>> {
     with.map(|(_, flight)| flight.certificates.clone()).unwrap_or_default()
 }
 
-/// A whole handshake: with the protocol that would be spoken inside, and where that is refused with any other.
-async fn handshake(endpoint: &Endpoint<'_>, connector: &TlsConnector, upgrade: Option<Upgrade>) -> Option<Handshake> {
-    match handshake_with(endpoint, connector, upgrade).await? {
-        Err(error) if is_refusal_of_protocol(&error) => {
-            handshake_with(endpoint, &connector_for(&ALPN), upgrade).await?.ok()
+/// Whether a handshake may have failed for what would be spoken inside: by an alert that says nothing else, or, as some do it,
+/// by a close without a word.
+fn may_be_for_the_protocol(error: &io::Error) -> bool {
+    use rustls::AlertDescription as Alert;
+    match error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::AlertReceived(alert)) => {
+            !matches!(alert, Alert::ProtocolVersion | Alert::InsufficientSecurity | Alert::UnrecognisedName)
         }
-        handshake => handshake.ok(),
+        Some(_) => false,
+        None => matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe),
     }
-}
-
-/// Whether a handshake failed for what would be spoken inside.
-fn is_refusal_of_protocol(error: &std::io::Error) -> bool {
-    let error = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
-    matches!(error, Some(rustls::Error::AlertReceived(rustls::AlertDescription::NoApplicationProtocol)))
-}
-
-async fn handshake_with(
-    endpoint: &Endpoint<'_>,
-    connector: &TlsConnector,
-    upgrade: Option<Upgrade>,
-) -> Option<std::io::Result<Handshake>> {
-    let Opened { mut stream, permit: _permit, .. } = endpoint.open(Stage::Tls).await.ok()?;
-    if let Some(upgrade) = upgrade {
-        upgrade.carry_out(&mut stream, endpoint.name, endpoint.deadline).await.then_some(())?;
-    }
-    let stream = match endpoint.handshake(connector, Upgrade::carried(upgrade, stream)).await {
-        Ok(stream) => stream,
-        Err(error) => return Some(Err(error)),
-    };
-    let (_, session) = stream.get_ref();
-    let certificates = session.peer_certificates().unwrap_or_default();
-    Some(Ok(Handshake {
-        certificates: certificates.iter().take(flight::CERTIFICATES_MAX).map(|der| der.to_vec()).collect(),
-        version: session.protocol_version().map(u16::from),
-        cipher: session.negotiated_cipher_suite().map(|suite| u16::from(suite.suite())),
-        alpn: session.alpn_protocol().and_then(crate::finding::printable_banner),
-    }))
-}
-
-/// The first flight in answer to a hello that offers these versions.
-async fn first_flight(endpoint: &Endpoint<'_>, versions: &[Version], upgrade: Option<Upgrade>) -> Option<Flight> {
-    flight_to(endpoint, upgrade, hello_with(Suites::Usual, versions, endpoint.name)).await
-}
-
-/// The first flight in answer to a hello, if there is one.
-async fn flight_to(endpoint: &Endpoint<'_>, upgrade: Option<Upgrade>, hello: Option<Vec<u8>>) -> Option<Flight> {
-    let hello = hello?;
-    let Opened { mut stream, permit: _permit, .. } = endpoint.open(Stage::Tls).await.ok()?;
-    if let Some(upgrade) = upgrade {
-        upgrade.carry_out(&mut stream, endpoint.name, endpoint.deadline).await.then_some(())?;
-    }
-    let mut stream = Upgrade::carried(upgrade, stream);
-    let until = endpoint.deadline.min(Instant::now() + FLIGHT_WAIT);
-    connection::send(&mut stream, &hello, until).await.then_some(())?;
-    let mut bytes = Vec::new();
-    let patience = Patience { first: until, gap: FLIGHT_GAP, last: until };
-    connection::read(&mut stream, &mut bytes, patience, |bytes| match read_flight(bytes) {
-        Some(flight) => flight.is_complete,
-        None => bytes.len() > 5,
-    })
-    .await;
-    read_flight(&bytes)
 }
 
 /// A hello with fresh random bytes; `None` when this machine has none.
-fn hello_with(suites: Suites<'_>, versions: &[Version], name: Option<&str>) -> Option<Vec<u8>> {
+fn hello_with(offer: &Offer<'_>, versions: &[Version], name: Option<&str>) -> Option<Vec<u8>> {
     let mut random = [0; 32];
     getrandom::fill(&mut random).ok()?;
-    Some(hello_of(suites, versions, name, random))
+    Some(hello_of(offer, versions, name, random))
 }
 
-/// A hello that any TLS server answers, to find out whether one is there.
-pub(super) fn any_hello(name: Option<&str>) -> Vec<u8> {
+/// A hello that any TLS server answers, to find out whether one is there; a bare one is for those that close on what would be
+/// spoken inside.
+pub(super) fn any_hello(name: Option<&str>, is_bare: bool) -> Vec<u8> {
+    let offer = Offer { protocols: if is_bare { &[] } else { &ALPN }, ..Offer::default() };
     // Without random bytes a fixed hello is as good a question.
-    hello_with(Suites::Usual, &ANY, name).unwrap_or_else(|| client_hello(&ANY, name, [0x5a; 32]))
+    hello_with(&offer, &ANY, name).unwrap_or_else(|| hello_of(&offer, &ANY, name, [0x5a; 32]))
 }
 
 /// IANA's name of a suite, or its number.
@@ -255,22 +313,43 @@ fn suite_name(number: u16) -> String {
 /// # Panics
 /// When the library refuses the versions that it was built with.
 pub(super) fn connector() -> TlsConnector {
-    connector_for(&["http/1.1"])
+    connector_for(OFFERS[0])
 }
 
 /// The same, which names these protocols as what would be spoken inside.
 pub(super) fn connector_for(protocols: &[&str]) -> TlsConnector {
+    connector_with(protocols, Arc::default())
+}
+
+fn connector_with(protocols: &[&str], no_certificate: Arc<NoCertificate>) -> TlsConnector {
     let provider = Arc::new(ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .expect("the provider has suites for both versions")
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(AcceptAll(provider)))
-        .with_no_client_auth();
+        .with_client_cert_resolver(no_certificate);
     config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
     // Nothing is resumed: each handshake is to show the certificate.
     config.resumption = rustls::client::Resumption::disabled();
     TlsConnector::from(Arc::new(config))
+}
+
+/// Has no certificate for anybody, and notes that one was asked for: of TLS 1.3 nothing else shows that.
+#[derive(Debug, Default)]
+struct NoCertificate {
+    was_asked: AtomicBool,
+}
+
+impl ResolvesClientCert for NoCertificate {
+    fn resolve(&self, _issuers: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.was_asked.store(true, Ordering::Relaxed);
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        false
+    }
 }
 
 /// Accepts what it is shown: nothing secret is ever sent to it.

@@ -71,12 +71,13 @@ fn escaped(f: &mut fmt::Formatter<'_>, c: char) -> fmt::Result {
 }
 
 /// Whether a character cannot be seen or obeys no script: control characters, marks that turn the direction of text,
-/// characters without a width or a meaning.
+/// characters without a width or a meaning. What joins and parts letters, chooses their form, or has the direction of a letter
+/// is of its script: Persian, Hindi and Hebrew are not themselves without it.
 #[must_use]
 pub fn is_hidden(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
-        || matches!(c, '\u{e000}'..='\u{f8ff}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff0}'..='\u{fffb}')
+        || matches!(c, '\u{61c}' | '\u{200b}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+        || matches!(c, '\u{e000}'..='\u{f8ff}' | '\u{feff}' | '\u{fff0}'..='\u{fffb}')
         || matches!(c, '\u{fffe}' | '\u{ffff}' | '\u{e0000}'..)
 }
 
@@ -121,6 +122,22 @@ mod tests {
         assert_eq!(printable_banner(b"\xff\xfd\x18\x00").unwrap(), "\\xff\\xfd\\x18\\x00");
         assert_eq!(printable_banner(b"\r\n"), None);
         assert_eq!(printable_banner(b""), None);
+    }
+
+    #[test]
+    fn text_is_itself_in_every_script() {
+        for text in [
+            "\u{645}\u{6cc}\u{200c}\u{62e}\u{648}",
+            "\u{915}\u{94d}\u{200d}",
+            "\u{5d0}\u{200f}!",
+            "\u{2764}\u{fe0f}",
+            "a\u{ad}b",
+        ] {
+            assert_eq!(plain_text(text), text);
+        }
+        for text in ["\u{202e}", "\u{2066}", "\u{200b}", "\u{7f}", "\u{9b}", "\u{e000}", "\u{feff}"] {
+            assert_eq!(plain_text(text), "\u{fffd}", "{text:?}");
+        }
     }
 
     proptest! {

@@ -65,7 +65,8 @@ pub struct Tls {
     /// The certificates it showed, its own first.
     pub chain: Vec<Certificate>,
     /// What is wrong with its own certificate, in stable words: `self-signed`, `expired`, `not-yet-valid`,
-    /// `name-mismatch`, `weak-key`, `weak-signature`, `incomplete-chain`, `too-long` (only its front was read).
+    /// `name-mismatch`, `weak-key`, `weak-signature`, `incomplete-chain`, `too-long` (only its front was read),
+    /// `odd-dates` (one of its dates is none).
     pub problems: Vec<String>,
 }
 
@@ -79,10 +80,10 @@ pub struct Certificate {
     pub issuer: String,
     /// Subject alternative names: DNS names and addresses.
     pub names: Vec<String>,
-    /// Valid from: seconds since 1970-01-01T00:00:00Z.
-    pub not_before_s: i64,
-    /// Valid until: seconds since 1970-01-01T00:00:00Z.
-    pub not_after_s: i64,
+    /// Valid from: seconds since 1970-01-01T00:00:00Z; `None` where what stands there is no date.
+    pub not_before_s: Option<i64>,
+    /// Valid until, in the same way.
+    pub not_after_s: Option<i64>,
     /// Its key, such as `RSA 2048` or `EC P-256`.
     pub key: String,
     /// The algorithm of its signature, such as `sha256WithRSAEncryption`.

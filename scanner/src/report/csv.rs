@@ -149,7 +149,7 @@ fn port_cells(row: &mut String, port: &PortRecord) {
     let own = tls.and_then(|tls| tls.chain.first());
     cell(row, &tls.map(|tls| tls.versions.join(" ")).unwrap_or_default());
     cell(row, own.map_or("", |certificate| &certificate.subject));
-    cell(row, &own.map(|certificate| day(certificate.not_after_s)).unwrap_or_default());
+    cell(row, &own.and_then(|own| own.not_after_s).map(day).unwrap_or_default());
     cell(row, &tls.map(|tls| tls.problems.join(" ")).unwrap_or_default());
     let http = service.and_then(|service| service.http.as_deref());
     cell(row, &http.map(|http| http.status.to_string()).unwrap_or_default());

@@ -190,14 +190,13 @@ fn certificate(tls: &Tls, now_ms: u64) -> String {
     if let Some(own) = tls.chain.first() {
         parts.push(Printable(&own.subject).to_string());
         let now_s = i64::try_from(now_ms / 1000).unwrap_or(i64::MAX);
-        let days = own.not_after_s.saturating_sub(now_s) / 86_400;
-        parts.push(match own.not_after_s {
-            end if end < now_s => format!("expired {}", day(end)),
-            end if days <= ENDS_SOON_DAYS => {
+        parts.extend(own.not_after_s.map(|end| match end.saturating_sub(now_s) / 86_400 {
+            _ if end < now_s => format!("expired {}", day(end)),
+            days if days <= ENDS_SOON_DAYS => {
                 format!("expires {} (in {})", day(end), count_of(days.unsigned_abs(), "day"))
             }
-            end => format!("expires {}", day(end)),
-        });
+            _ => format!("expires {}", day(end)),
+        }));
     }
     parts.extend(tls.problems.iter().filter(|word| *word != "expired").map(|word| Printable(word).to_string()));
     parts.retain(|part| !part.is_empty());

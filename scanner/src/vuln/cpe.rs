@@ -143,6 +143,14 @@ impl Cpe {
         self.attributes.iter().skip(4).all(|value| *value == Value::Any) && !self.attributes.iter().any(is_open)
     }
 
+    /// The name of the product in all of its versions and editions.
+    #[must_use]
+    pub fn without_version(&self) -> Self {
+        let mut all = self.clone();
+        all.attributes.iter_mut().skip(2).for_each(|value| *value = Value::Any);
+        all
+    }
+
     fn attribute(&self, place: usize) -> &Value {
         self.attributes.get(place).unwrap_or(&Value::Any)
     }

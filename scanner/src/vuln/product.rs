@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use super::advisory::product_key;
+use super::cpe::Part;
 use super::version::Scheme;
 
 /// One product and its names.
@@ -68,6 +69,15 @@ pub fn own_scheme_of(key: &str) -> Option<Scheme> {
 #[must_use]
 pub fn tells_whole_versions(key: &str) -> bool {
     matches!(key, "exim:exim")
+}
+
+/// What kind of thing the product behind `key` is: a program, but for the systems that this table knows by their words.
+#[must_use]
+pub fn part_of(key: &str) -> Part {
+    match key {
+        "cisco:ios" | "fortinet:fortios" | "mikrotik:routeros" | "vmware:esxi" => Part::System,
+        _ => Part::Application,
+    }
 }
 
 /// Whether all releases of this product have three places, so that one that tells two leaves one out: `Apache/2.4`.

@@ -125,7 +125,9 @@ fn character(name: &str) -> Option<char> {
             None => number.parse().ok()?,
         };
         let windows = code.checked_sub(128).and_then(|at| WINDOWS_1252.get(usize::try_from(at).ok()?));
-        return char::from_u32(windows.map_or(code, |code| u32::from(*code)));
+        let code = windows.map_or(code, |code| u32::from(*code));
+        // What is no character is shown as one that is missing.
+        return Some(char::from_u32(code).filter(|c| *c != '\0').unwrap_or(char::REPLACEMENT_CHARACTER));
     }
     if let Ok(at) = OTHERS.binary_search_by(|(known, _)| (*known).cmp(name)) {
         return char::from_u32(OTHERS.get(at)?.1);
@@ -153,7 +155,8 @@ mod tests {
                 "a&colon;b&sol;c &Zcaron;i&zcaron;kov &Lstrok;&oacute;d&zacute;",
                 "a:b/c \u{17d}i\u{17e}kov \u{141}\u{f3}d\u{17a}",
             ),
-            ("AT&T & co &unheard; &;&#;&#x;&#xd800;&", "AT&T & co &unheard; &;&#;&#x;&#xd800;&"),
+            ("AT&T & co &unheard; &;&#;&#x;&", "AT&T & co &unheard; &;&#;&#x;&"),
+            ("&#xd800;&#x110000;&#0;", "\u{fffd}\u{fffd}\u{fffd}"),
         ] {
             assert_eq!(unescape(text), plain, "{text}");
         }

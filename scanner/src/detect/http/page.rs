@@ -33,10 +33,10 @@ const TAG_BYTES_MAX: usize = 2048;
 #[must_use]
 pub fn read_page(body: &[u8], content_type: Option<&str>) -> Page {
     let text = decode(body, content_type);
+    // Lower case of ASCII only, so that positions are the same in both. What looks like a comment in a title is of its words.
+    let mut page = Page { title: title(&text, &text.to_ascii_lowercase()), ..Page::default() };
     let text = without_comments(&text);
-    // Lower case of ASCII only, so that positions are the same in both.
     let lower = text.to_ascii_lowercase();
-    let mut page = Page { title: title(&text, &lower), ..Page::default() };
     for (at, _) in lower.match_indices('<') {
         // A tag ends before the next one begins, so that each byte is looked at in one tag only.
         let Some(tag) = lower.get(at..).and_then(|rest| rest.get(..=rest.get(1..)?.find(['<', '>'])?)) else { break };
@@ -62,13 +62,16 @@ fn without_comments(text: &str) -> Cow<'_, str> {
     let mut kept = String::new();
     while let Some((before, comment)) = rest.split_once("<!--") {
         kept.push_str(before);
-        // `<!-->` and `<!--->` are whole comments; one without an end takes the rest of the page.
-        let end = ["->", ">"].into_iter().find(|end| comment.starts_with(end)).map(str::len);
-        let end =
-            end.or_else(|| ["-->", "--!>"].into_iter().filter_map(|end| Some(comment.find(end)? + end.len())).min());
-        rest = end.and_then(|end| comment.get(end..)).unwrap_or_default();
+        // One without an end takes the rest of the page.
+        rest = comment_end(comment).and_then(|end| comment.get(end..)).unwrap_or_default();
     }
     if kept.is_empty() && rest.len() == text.len() { Cow::Borrowed(text) } else { Cow::Owned(kept + rest) }
+}
+
+/// Where a comment ends, behind its `<!--`: `<!-->` and `<!--->` are whole ones.
+fn comment_end(comment: &str) -> Option<usize> {
+    let end = ["->", ">"].into_iter().find(|end| comment.starts_with(end)).map(str::len);
+    end.or_else(|| ["-->", "--!>"].into_iter().filter_map(|end| Some(comment.find(end)? + end.len())).min())
 }
 
 /// The first title that is the page's own.
@@ -81,13 +84,22 @@ fn title(text: &str, lower: &str) -> Option<String> {
             name.strip_prefix(word)
                 .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_whitespace() || "/>".contains(c)))
         };
-        if is_tag("title") {
-            return title_at(text, lower, tag);
+        if let Some(comment) = name.strip_prefix("!--") {
+            at = tag + "<!--".len() + comment_end(comment)?;
+            continue;
         }
-        let opaque = OPAQUE.into_iter().find(|word| is_tag(word));
+        let length = quoted_tag(name);
+        if is_tag("title") {
+            // Behind the `>` of the tag, which is not one in its quotes.
+            let tag_end = if length > 0 { tag + 1 + length } else { tag + lower.get(tag..)?.find('>')? };
+            return title_from(text, lower, tag_end + 1);
+        }
+        // Only what is drawn may end where it begins.
+        let is_empty = ["svg", "math"].into_iter().any(is_tag) && name.get(..length)?.ends_with('/');
+        let opaque = OPAQUE.into_iter().find(|word| is_tag(word) && !is_empty);
         let skipped = opaque.and_then(|word| Some(tag + lower.get(tag..)?.find(&format!("</{word}"))?));
         // Without its end an element is what it seems: the page may be cut there.
-        at = skipped.unwrap_or_else(|| tag + quoted_tag(name)) + 1;
+        at = skipped.unwrap_or(tag + length) + 1;
         if opaque.is_some() && skipped.is_none() {
             return None;
         }
@@ -111,8 +123,7 @@ fn quoted_tag(name: &str) -> usize {
     0
 }
 
-fn title_at(text: &str, lower: &str, tag: usize) -> Option<String> {
-    let from = tag + lower.get(tag..)?.find('>')? + 1;
+fn title_from(text: &str, lower: &str, from: usize) -> Option<String> {
     let to = from + lower.get(from..)?.find("</title").unwrap_or(TEXT_MAX * 4);
     // A title without an end is cut off where a character ends.
     let to = (0..=to.min(text.len())).rev().find(|to| text.is_char_boundary(*to))?;
@@ -177,6 +188,13 @@ mod tests {
             ("<title>\n A \t  &nbsp; B\u{a0}C </title>", Some("A B C")),
             ("<title>Caf&eacute; &#8211; Tom &amp; Jerry&#x27;s</title>", Some("Caf\u{e9} \u{2013} Tom & Jerry's")),
             ("<title/>New</title>", Some("New")),
+            ("<title data-x=\"a>b\">New</title>", Some("New")),
+            ("<title a='>' b=\">\" >New</title>", Some("New")),
+            ("<title>a <!-- b --> c</title>", Some("a <!-- b --> c")),
+            ("<svg class=\"x\"/><title>New</title>", Some("New")),
+            ("<svg/><math /><title>New</title>", Some("New")),
+            ("<svg><title>icon</title><path/></svg><title>New</title>", Some("New")),
+            ("<script/><title>x</title></script><title>New</title>", Some("New")),
             ("<meta content=\"<title>x</title>\"><title>New</title>", Some("New")),
             ("<noscript><title>x</title></noscript><title>New</title>", Some("New")),
             ("<a title='it's'><title>New</title>", Some("New")),

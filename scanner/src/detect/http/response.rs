@@ -7,8 +7,8 @@ use std::io::Read;
 
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 
-/// Longest head that is read.
-const HEAD_BYTES_MAX: usize = 32 * 1024;
+/// Longest head that is read: nearly all of an answer.
+const HEAD_BYTES_MAX: usize = 56 * 1024;
 /// Most headers that are read.
 const HEADERS_MAX: usize = 100;
 /// Most interim answers that are passed over; a server that says more does not come to its answer.
@@ -34,6 +34,13 @@ impl Head {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
+    }
+
+    /// What the body is, where several say so by the last that names a charset.
+    #[must_use]
+    pub fn content_type(&self) -> Option<&str> {
+        let all = || self.headers.iter().filter(|(name, _)| name == "content-type").map(|(_, value)| value.as_str());
+        all().rfind(|value| value.to_ascii_lowercase().contains("charset")).or_else(|| all().next())
     }
 
     fn is_chunked(&self) -> bool {
@@ -67,6 +74,10 @@ pub fn final_answer(bytes: &[u8]) -> &[u8] {
     for _ in 0..INTERIM_MAX {
         let Some(head) = read_one_head(rest).filter(|head| is_interim(head.status)) else { break };
         rest = rest.get(head.body_at..).unwrap_or_default();
+        // Lines that are too many between the answers are nobody's.
+        while let Some(after) = rest.strip_prefix(b"\r\n").or_else(|| rest.strip_prefix(b"\n")) {
+            rest = after;
+        }
     }
     rest
 }
@@ -92,7 +103,7 @@ fn read_one_head(bytes: &[u8]) -> Option<Head> {
     let is_cut = window.len() < bytes.len();
     let mut at = 0;
     let mut status = None;
-    let mut headers = Vec::new();
+    let mut headers: Vec<(String, String)> = Vec::new();
     loop {
         let rest = window.get(at..)?;
         let Some(end) = rest.iter().position(|byte| *byte == b'\n') else {
@@ -109,6 +120,12 @@ fn read_one_head(bytes: &[u8]) -> Option<Head> {
         let line = String::from_utf8_lossy(line);
         if status.is_none() {
             status = Some(status_of(&line)?);
+        } else if line.starts_with([' ', '\t']) {
+            // A line that goes on (RFC 9112 section 5.2).
+            if let Some((_, value)) = headers.last_mut() {
+                let parted = if value.is_empty() { "" } else { " " };
+                value.extend([parted, line.trim()]);
+            }
         } else if let Some((name, value)) = line.split_once(':').filter(|_| headers.len() < HEADERS_MAX) {
             headers.push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));
         }
@@ -149,11 +166,23 @@ pub fn body<'a>(head: &Head, bytes: &'a [u8]) -> Cow<'a, [u8]> {
         Some(length) => Cow::Borrowed(raw.get(..length).unwrap_or(raw)),
         None => Cow::Borrowed(raw),
     };
-    for _ in 0..head.encodings() {
-        let Some(plain) = unpacked(&raw) else { break };
+    let named = head.encodings();
+    for place in 0..ENCODINGS_MAX {
+        // What is packed says so itself, whatever its head says, and lines in front of it are nobody's.
+        let packed = gzip_in(&raw);
+        if place >= named && packed.is_none() {
+            break;
+        }
+        let Some(plain) = unpacked(packed.unwrap_or(&raw)) else { break };
         raw = Cow::Owned(plain);
     }
     cut(raw)
+}
+
+/// The front of what is packed with gzip, behind any line ends.
+fn gzip_in(body: &[u8]) -> Option<&[u8]> {
+    let start = body.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
+    body.get(start..).filter(|packed| packed.starts_with(&[0x1f, 0x8b, 8]))
 }
 
 /// A body without its outermost encoding; `None` where it has none that is known.
@@ -241,6 +270,14 @@ mod tests {
         assert!(is_complete(bytes) && !is_complete(&bytes[..bytes.len() - 4]));
         let bare = b"HTTP/1.0 401\nWWW-Authenticate: Basic\n\nx";
         assert_eq!((read_head(bare).unwrap().status, is_complete(bare)), (401, false));
+        let folded = read_head(b"HTTP/1.1 200 OK\r\n x\r\nServer:\r\n\tnginx/1.2\r\n  (x)\r\nX: y\r\n\r\n").unwrap();
+        assert_eq!((folded.get("server"), folded.get("x")), (Some("nginx/1.2 (x)"), Some("y")));
+        let twice = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Type: text/html; charset=x\r\n\r\n";
+        assert_eq!(read_head(twice).unwrap().content_type(), Some("text/html; charset=x"));
+        let plain = b"HTTP/1.1 200 OK\r\nContent-Type: a/b\r\nContent-Type: c/d\r\n\r\n";
+        assert_eq!(read_head(plain).unwrap().content_type(), Some("a/b"));
+        let wide = format!("HTTP/1.1 200 OK\r\nCookie: {}\r\n\r\n<title>x</title>", "c".repeat(50_000));
+        assert_eq!(&*body(&read_head(wide.as_bytes()).unwrap(), wide.as_bytes()), b"<title>x</title>");
         assert_eq!(read_head(b"HTTP/1.1 200 OK\r\nServer: a"), None);
         assert_eq!(read_head(b"HTTP/1.1 hello\r\n\r\n"), None);
         assert_eq!(read_head(b"RTSP/1.0 200 OK\r\n\r\n"), None);
@@ -292,6 +329,10 @@ mod tests {
             ("Content-Encoding: gzip\r\nContent-Encoding: gzip", gzip(&gzip(&page))),
             ("Content-Encoding: gzip\r\nContent-Encoding: gzip", gzip(&page)),
             ("Content-Encoding: br", page.clone()),
+            ("Content-Encoding: br", gzip(&page)),
+            ("X: y", gzip(&page)),
+            ("Content-Encoding: gzip", gzip(&gzip(&page))),
+            ("Content-Encoding: gzip", [b"\r\n".to_vec(), gzip(&page)].concat()),
             ("Transfer-Encoding: gzip, chunked", chunk(gzip(&page))),
             ("Transfer-Encoding: chunked\r\nContent-Encoding: deflate", chunk(deflated(&page, false))),
         ] {
@@ -304,7 +345,10 @@ mod tests {
     fn the_final_answer_counts_however_many_say_that_it_is_to_come() {
         let last = "HTTP/1.1 200 OK\r\nServer: b/2\r\nContent-Length: 2\r\n\r\nok";
         let early = "HTTP/1.1 103 Early Hints\r\nServer: hint/1\r\nLink: </a>\r\n\r\n";
-        for front in ["", "HTTP/1.1 100 Continue\r\n\r\n", early, &early.repeat(3), "HTTP/1.1 102 Processing\n\n"] {
+        let lines = "HTTP/1.1 100 Continue\r\n\r\n\r\n\n";
+        for front in
+            ["", "HTTP/1.1 100 Continue\r\n\r\n", early, &early.repeat(3), "HTTP/1.1 102 Processing\n\n", lines]
+        {
             let answer = format!("{front}{last}").into_bytes();
             let head = read_head(&answer).unwrap();
             assert_eq!((head.status, head.get("server")), (200, Some("b/2")), "{front}");

@@ -82,8 +82,8 @@ fn read(x509: &X509Certificate<'_>, der: &[u8], dates: Option<dates::Dates>) -> 
         subject: names::text_of(x509.subject()),
         issuer: names::text_of(x509.issuer()),
         names,
-        not_before_s: dates.not_before_s.unwrap_or(0),
-        not_after_s: dates.not_after_s.unwrap_or(dates::NEVER_S),
+        not_before_s: dates.not_before_s,
+        not_after_s: dates.not_after_s,
         key,
         signature,
         serial: hex::encode(x509.raw_serial().get(..64).unwrap_or(x509.raw_serial())),
@@ -130,8 +130,8 @@ pub fn problems(chain: &[Seen], name: Option<&str>, now_s: i64) -> Vec<String> {
         own.is_weak_signature || chain.iter().any(|seen| seen.is_weak_signature && !seen.is_self_issued);
     [
         ("self-signed", own.is_self_issued),
-        ("expired", own.certificate.not_after_s < now_s),
-        ("not-yet-valid", own.certificate.not_before_s > now_s),
+        ("expired", own.certificate.not_after_s.is_some_and(|end| end < now_s)),
+        ("not-yet-valid", own.certificate.not_before_s.is_some_and(|start| start > now_s)),
         ("name-mismatch", !own.is_cut && name.is_some_and(|name| !own.is_for(name))),
         ("weak-key", own.is_weak_key),
         ("weak-signature", is_weakly_signed),
@@ -178,8 +178,12 @@ fn is_matched(pattern: &str, name: &str) -> bool {
 }
 
 fn names_of(x509: &X509Certificate<'_>) -> Vec<String> {
-    let Ok(Some(alternative)) = x509.subject_alternative_name() else { return Vec::new() };
-    let names = alternative.value.general_names.iter().filter_map(|name| match name {
+    // There is one list of them (RFC 5280 section 4.2), and where there are more, all are meant.
+    let lists = x509.extensions().iter().filter_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::SubjectAlternativeName(list) => Some(&list.general_names),
+        _ => None,
+    });
+    let names = lists.flatten().filter_map(|name| match name {
         GeneralName::DNSName(name) => Some(text(name)),
         GeneralName::RFC822Name(name) | GeneralName::URI(name) => Some(text(name)),
         GeneralName::IPAddress(bytes) => match bytes.len() {
@@ -246,7 +250,7 @@ mod tests {
     const DAY: i64 = 86_400;
 
     fn now_of(seen: &Seen) -> i64 {
-        seen.certificate.not_before_s + DAY
+        seen.certificate.not_before_s.unwrap() + DAY
     }
 
     fn self_signed(names: &[&str]) -> Vec<u8> {
@@ -275,8 +279,8 @@ mod tests {
         assert_eq!(problems(chain, Some("x.b.example"), now), ["self-signed"]);
         assert_eq!(problems(chain, Some("x.y.b.example"), now), ["self-signed", "name-mismatch"]);
         assert_eq!(problems(chain, Some("b.example"), now), ["self-signed", "name-mismatch"]);
-        assert_eq!(problems(chain, None, seen.certificate.not_after_s + 1), ["self-signed", "expired"]);
-        assert_eq!(problems(chain, None, seen.certificate.not_before_s - 1), ["self-signed", "not-yet-valid"]);
+        assert_eq!(problems(chain, None, seen.certificate.not_after_s.unwrap() + 1), ["self-signed", "expired"]);
+        assert_eq!(problems(chain, None, seen.certificate.not_before_s.unwrap() - 1), ["self-signed", "not-yet-valid"]);
         assert!(problems(&[], Some("a"), 0).is_empty());
     }
 
@@ -320,13 +324,13 @@ mod tests {
         let der = params.self_signed(&key).unwrap().der().to_vec();
         let plain = read_certificate(&der).unwrap();
         for (text, not_after_s, is_odd) in [
-            (&b"401330000000Z"[..], dates::NEVER_S, true),
-            (b"400600000000Z", dates::NEVER_S, true),
-            (b"4006300000xxZ", dates::NEVER_S, true),
-            (b"             ", dates::NEVER_S, true),
+            (&b"401330000000Z"[..], None, true),
+            (b"400600000000Z", None, true),
+            (b"4006300000xxZ", None, true),
+            (b"             ", None, true),
             (b"400629240000Z", plain.certificate.not_after_s, false),
             (b"400629235960Z", plain.certificate.not_after_s, false),
-            (b"400631000000Z", plain.certificate.not_after_s + DAY, false),
+            (b"400631000000Z", plain.certificate.not_after_s.map(|end| end + DAY), false),
         ] {
             let seen = read_certificate(&with(&der, b"400630000000Z", text)).unwrap();
             let name = String::from_utf8_lossy(text);

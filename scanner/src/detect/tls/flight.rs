@@ -4,6 +4,8 @@
 
 /// Longest record (RFC 5246 section 6.2.3): longer ones are no TLS.
 const RECORD_MAX: usize = (1 << 14) + 2048;
+/// Bytes by which [`is_tls`] has told.
+const FRONT_BYTES: usize = 6;
 /// Most certificates of one chain that are looked at: real chains have two to four.
 pub(super) const CERTIFICATES_MAX: usize = 10;
 
@@ -29,6 +31,12 @@ impl Flight {
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         self.version.is_none() && self.alert.is_some()
+    }
+
+    /// Whether it says no because nobody of that name is there (`unrecognized_name`), or none was named.
+    #[must_use]
+    pub fn is_of_the_name(&self) -> bool {
+        self.is_refusal() && self.alert == Some(112)
     }
 
     /// Whether it says no because nothing that was offered suits it (`handshake_failure`, `insufficient_security`).
@@ -78,6 +86,13 @@ pub fn is_tls(bytes: &[u8]) -> bool {
         [21, 3, 0..=4, 0, 2, 1 | 2, ..] => true,
         _ => false,
     }
+}
+
+/// Whether bytes may be the front of what begins so: too few to tell.
+#[must_use]
+pub fn may_become_tls(bytes: &[u8]) -> bool {
+    let is_front = matches!(bytes, [21 | 22] | [21 | 22, 3] | [21 | 22, 3, 0..=4, ..]);
+    is_front && bytes.len() < FRONT_BYTES && !is_tls(bytes)
 }
 
 /// Reads a flight from what has come of it; `None` when it is no TLS at all.
@@ -208,6 +223,19 @@ mod tests {
         body.extend(u16::try_from(extensions.len()).unwrap().to_be_bytes());
         body.extend(extensions);
         message(2, &body)
+    }
+
+    #[test]
+    fn the_front_of_an_answer_may_become_one_and_nothing_else_may() {
+        for answer in [&[21, 3, 3, 0, 2, 2, 40][..], &[22, 3, 1, 0, 90, 2, 0, 0, 86]] {
+            for length in 1..=answer.len() {
+                let front = &answer[..length];
+                assert_eq!((may_become_tls(front), is_tls(front)), (length < FRONT_BYTES, length >= FRONT_BYTES));
+            }
+        }
+        for other in [&b""[..], b"2", b"\x15\x03\x05", b"\x16\x02", b"\x16\x03\x03\0\x05\x01"] {
+            assert!(!may_become_tls(other) && !is_tls(other), "{other:?}");
+        }
     }
 
     #[test]

@@ -112,7 +112,23 @@ pub(super) const ALPN: [&str; 13] = [
 /// random and its key share: any 32 bytes are a point of X25519.
 #[must_use]
 pub fn client_hello(versions: &[Version], name: Option<&str>, random: [u8; 32]) -> Vec<u8> {
-    hello_of(Suites::Usual, versions, name, random)
+    hello_of(&Offer::default(), versions, name, random)
+}
+
+/// What a hello offers beside its versions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Offer<'a> {
+    /// The suites.
+    pub(super) suites: Suites<'a>,
+    /// What would be spoken inside; none for a hello that does not name anything, as old ones do not.
+    pub(super) protocols: &'a [&'a str],
+}
+
+impl Default for Offer<'_> {
+    /// What nearly any server takes something of.
+    fn default() -> Self {
+        Self { suites: Suites::Usual, protocols: &ALPN }
+    }
 }
 
 /// Which suites of versions before TLS 1.3 a hello offers.
@@ -126,8 +142,8 @@ pub(super) enum Suites<'a> {
     These(&'a [u16]),
 }
 
-/// The same, with a choice of suites.
-pub(super) fn hello_of(suites: Suites<'_>, versions: &[Version], name: Option<&str>, random: [u8; 32]) -> Vec<u8> {
+/// The same, with a choice of what it offers.
+pub(super) fn hello_of(offer: &Offer<'_>, versions: &[Version], name: Option<&str>, random: [u8; 32]) -> Vec<u8> {
     let newest = versions.iter().copied().max().unwrap_or(Version::Tls12);
     let is_13 = newest == Version::Tls13;
     let mut body = newest.min(Version::Tls12).wire().to_be_bytes().to_vec();
@@ -139,7 +155,7 @@ pub(super) fn hello_of(suites: Suites<'_>, versions: &[Version], name: Option<&s
             numbers(body, &SUITES_13);
         }
         if versions.iter().any(|version| *version < Version::Tls13) {
-            match suites {
+            match offer.suites {
                 Suites::Usual => numbers(body, &SUITES),
                 Suites::Rare => numbers(body, &SUITES_RARE),
                 Suites::These(suites) => numbers(body, suites),
@@ -149,7 +165,7 @@ pub(super) fn hello_of(suites: Suites<'_>, versions: &[Version], name: Option<&s
     body.extend([1, 0]); // no compression
     if newest > Version::Ssl3 {
         let mut block = Vec::new();
-        extensions(&mut block, versions, name, random);
+        extensions(&mut block, offer.protocols, versions, name, random);
         pad(&mut block, body.len());
         prefixed16(&mut body, |body| body.extend(block));
     }
@@ -163,7 +179,7 @@ pub(super) fn hello_of(suites: Suites<'_>, versions: &[Version], name: Option<&s
     record
 }
 
-fn extensions(out: &mut Vec<u8>, versions: &[Version], name: Option<&str>, random: [u8; 32]) {
+fn extensions(out: &mut Vec<u8>, protocols: &[&str], versions: &[Version], name: Option<&str>, random: [u8; 32]) {
     // A name that cannot be in a hello (RFC 1035: 255 bytes) is left out.
     if let Some(name) = name.filter(|name| !name.is_empty() && name.len() <= 255) {
         extension(out, 0, |out| {
@@ -186,9 +202,11 @@ fn extensions(out: &mut Vec<u8>, versions: &[Version], name: Option<&str>, rando
     if versions.iter().any(|version| *version >= Version::Tls12) {
         extension(out, 13, |out| prefixed16(out, |out| numbers(out, &SIGNATURES)));
     }
-    extension(out, 16, |out| {
-        prefixed16(out, |out| ALPN.iter().for_each(|name| prefixed8(out, |out| out.extend(name.as_bytes()))))
-    });
+    if !protocols.is_empty() {
+        extension(out, 16, |out| {
+            prefixed16(out, |out| protocols.iter().for_each(|name| prefixed8(out, |out| out.extend(name.as_bytes()))));
+        });
+    }
     if versions.contains(&Version::Tls13) {
         extension(out, 43, |out| {
             prefixed8(out, |out| versions.iter().rev().for_each(|version| out.extend(version.wire().to_be_bytes())));
@@ -250,6 +268,10 @@ mod tests {
         assert_eq!(read.server_name(), Some("a.example"));
         assert_eq!(read.alpn().unwrap().collect::<Vec<_>>(), ALPN.map(str::as_bytes));
         assert_eq!(read.cipher_suites().len(), SUITES.len() + SUITES_13.len());
+        let bare = hello_of(&Offer { protocols: &[], ..Offer::default() }, &[Version::Tls12], None, [7; 32]);
+        let mut acceptor = Acceptor::default();
+        acceptor.read_tls(&mut &bare[..]).unwrap();
+        assert!(acceptor.accept().unwrap().unwrap().client_hello().alpn().is_none());
     }
 
     #[test]

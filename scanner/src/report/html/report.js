@@ -12,7 +12,7 @@
   const byId = (id) => document.getElementById(id);
 
   // Characters that would show nothing, or show a text in another order than it has.
-  const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\uffff\ud800-\udfff]/g;
+  const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u061c\u200b\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\uffff\ud800-\udfff]/g;
   const clean = (text) => String(text).replace(/[\ud800-\udbff][\udc00-\udfff]|[^]/g, (c) =>
     c.length === 2 ? c : c.replace(HIDDEN, (odd) => "\\u{" + odd.charCodeAt(0).toString(16) + "}"));
 
@@ -76,7 +76,7 @@
     ["30 d", "medium", (days) => days > 7 && days <= 30],
     ["90 d", "low", (days) => days > 30 && days <= 90],
     ["1 y", "none", (days) => days > 90 && days <= 366],
-    ["Later", "info", (days) => days > 366],
+    ["Later", "info", (days) => days > 366 && days < Infinity],
   ];
 
   const rows = { hosts: [], services: [], weaknesses: [], certificates: [] };
@@ -91,7 +91,7 @@
       }
       const own = port.v && port.v.tls && port.v.tls.own;
       // Against the time of the scan, not of the reading: a kept report reads the same tomorrow.
-      if (own) rows.certificates.push({ host, port, own, days: Math.floor((own.not_after_s - host.t) / DAY_S) });
+      if (own) rows.certificates.push({ host, port, own, days: own.not_after_s === null ? Infinity : Math.floor((own.not_after_s - host.t) / DAY_S) });
     }
     const sure = weak.filter((weakness) => !weakness.potential).length;
     const worst = worstOf(weak);
@@ -171,8 +171,8 @@
       title: "Certificates", sort: 0, down: false,
       text: (row) => [hostText(row.host), portText(row.port), row.own.issuer, row.own.serial, row.own.sha256, row.own.key],
       columns: [
-        ["Expires", (row) => day(row.own.not_after_s), (row) => row.own.not_after_s, "fit"],
-        ["Left at scan", (row) => row.days < 0 ? "expired" : plural(row.days, "day"), (row) => row.days, "num fit"],
+        ["Expires", (row) => row.own.not_after_s === null ? "" : day(row.own.not_after_s), (row) => row.own.not_after_s, "fit"],
+        ["Left at scan", (row) => row.days < 0 ? "expired" : row.days < Infinity ? plural(row.days, "day") : "", (row) => row.days, "num fit"],
         ["Subject", (row) => row.own.subject, (row) => row.own.subject],
         ["Issuer", (row) => row.own.issuer, (row) => row.own.issuer],
         ["Where", (row) => place(row), placeKey, "fit"],

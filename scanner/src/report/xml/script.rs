@@ -62,7 +62,10 @@ impl Facts<'_> {
         if let Some(tls) = self.tls {
             lines.push(format!("tls: {}", tls.versions.join(" ")));
             let own = tls.chain.first();
-            lines.extend(own.map(|own| format!("certificate: {}, until {}", own.subject, day(own.not_after_s))));
+            lines.extend(own.map(|own| match own.not_after_s {
+                Some(end) => format!("certificate: {}, until {}", own.subject, day(end)),
+                None => format!("certificate: {}", own.subject),
+            }));
         }
         lines.extend(self.weaknesses.iter().map(|weakness| {
             let potential = if weakness.is_potential() { "potential " } else { "" };
@@ -91,7 +94,6 @@ impl Facts<'_> {
 }
 
 fn certificate<W: io::Write>(out: &mut W, of: &Certificate) -> io::Result<()> {
-    let (from, to) = (second(of.not_before_s), second(of.not_after_s));
     let (subject, issuer) = (Escaped(&of.subject), Escaped(&of.issuer));
     write!(out, r#"<table key="ssl-cert"><elem key="subject">{subject}</elem><elem key="issuer">{issuer}</elem>"#)?;
     write!(
@@ -100,10 +102,11 @@ fn certificate<W: io::Write>(out: &mut W, of: &Certificate) -> io::Result<()> {
         Escaped(&of.key),
         Escaped(&of.signature)
     )?;
-    write!(
-        out,
-        r#"<table key="validity"><elem key="notBefore">{from}</elem><elem key="notAfter">{to}</elem></table>"#
-    )?;
+    write!(out, r#"<table key="validity">"#)?;
+    for (key, moment) in [("notBefore", of.not_before_s), ("notAfter", of.not_after_s)] {
+        moment.map_or(Ok(()), |moment| write!(out, r#"<elem key="{key}">{}</elem>"#, second(moment)))?;
+    }
+    write!(out, "</table>")?;
     write!(
         out,
         r#"<elem key="serial">{}</elem><elem key="sha256">{}</elem>"#,

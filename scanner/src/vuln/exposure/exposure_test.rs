@@ -53,7 +53,7 @@ fn every_rule_finds_what_it_must_and_nothing_else() {
         for example in &rule.examples {
             let mut service = example.service.clone();
             if let (Some(days), Some(tls)) = (example.days_left, &mut service.tls) {
-                tls.chain = vec![Certificate { not_after_s: NOW_S + days * 86_400, ..Certificate::default() }];
+                tls.chain = vec![Certificate { not_after_s: Some(NOW_S + days * 86_400), ..Certificate::default() }];
             }
             let found = ids(exposures, &service, example.port.max(1), &Answers::new());
             assert_eq!(found.contains(&rule.id), example.is_found, "{}: {service:?}", rule.id);
@@ -156,7 +156,7 @@ fn evidence_repeats_what_was_seen_and_nothing_reaches_a_terminal() {
     let mut service = probed("http", "", "");
     let chain = vec![Certificate {
         subject: format!("CN=\u{1b}[2J{}", "x".repeat(5_000)),
-        not_after_s: NOW_S - 86_400,
+        not_after_s: Some(NOW_S - 86_400),
         ..Certificate::default()
     }];
     service.tls = Some(Box::new(Tls { problems: vec!["expired".to_owned()], chain, ..Tls::default() }));

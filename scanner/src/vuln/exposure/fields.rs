@@ -96,7 +96,8 @@ impl Seen<'_> {
             "tls.key" => of_own(own.map(|own| own.key.clone())),
             "tls.signature" => of_own(own.map(|own| own.signature.clone())),
             "tls.days-left" => {
-                of_own(own.map(|own| own.not_after_s.saturating_sub(self.now_s).div_euclid(86_400).to_string()))
+                let end = own.and_then(|own| own.not_after_s);
+                of_own(end.map(|end| end.saturating_sub(self.now_s).div_euclid(86_400).to_string()))
             }
             _ => Vec::new(),
         }

@@ -10,7 +10,7 @@ use super::products::PLATFORMS_MAX;
 use super::range_end::{End, is_nothing};
 use super::range_words::ranges_of;
 use crate::vuln::advisory::{AND, Affected, RANGES_MAX, bounded, product_key};
-use crate::vuln::cpe::{Cpe, Relation, Value};
+use crate::vuln::cpe::{Cpe, Part, Relation, Value};
 use crate::vuln::product;
 use crate::vuln::version::{Range, Scheme, compare, unread};
 
@@ -201,7 +201,8 @@ pub(super) fn of_product(product: &Product) -> Vec<Affected> {
     keys.into_iter().map(of_key).filter(says_something).collect()
 }
 
-/// The name whose edition, or what it is a part of, limits a product with these names: all of them say the same of that.
+/// The name whose edition, or what it is a part of, or being no program, limits a product with these names: all of them say the
+/// same of that.
 fn limit_of<'a>(names: &[&'a Cpe]) -> Option<&'a Cpe> {
     let (first, rest) = names.split_first().map(|(first, rest)| (*first, rest))?;
     // A version that is no range's to say, such as one with a wildcard, limits as well.
@@ -210,7 +211,9 @@ fn limit_of<'a>(names: &[&'a Cpe]) -> Option<&'a Cpe> {
         let is_of_edition = first.product_relation(cpe) == Some(Relation::Equal);
         is_of_edition && (first.version() == cpe.version() || (is_said_by_range(first) && is_said_by_range(cpe)))
     };
-    (!first.says_only_versions() && rest.iter().all(|cpe| is_same(cpe))).then_some(first)
+    let is_program = matches!(first.part(), Part::Application | Part::Any);
+    let says_more = !is_program || !first.says_only_versions();
+    (says_more && rest.iter().all(|cpe| is_same(cpe))).then_some(first)
 }
 
 /// The entries with those joined that are halves of one range.

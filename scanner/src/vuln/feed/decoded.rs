@@ -13,6 +13,17 @@ const CTRL_Z: u8 = 0x1a;
 /// The byte order mark in UTF-8.
 const MARK: &str = "\u{feff}";
 
+/// Why bytes are no text.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct NoText(String);
+
+impl From<NoText> for io::Error {
+    fn from(error: NoText) -> Self {
+        Self::new(io::ErrorKind::InvalidData, error)
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Encoding {
     Utf8,
@@ -170,7 +181,7 @@ impl<R: Read> Decoded<R> {
 
     fn broken(&self, why: &str) -> io::Error {
         let text = format!("at line {} column {}: {why}", self.line, self.column);
-        io::Error::new(io::ErrorKind::InvalidData, text)
+        NoText(text).into()
     }
 }
 
@@ -178,8 +189,7 @@ impl<R: Read> Decoded<R> {
 fn encoding_of(front: &[u8]) -> io::Result<(Encoding, usize)> {
     Ok(match front {
         [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => {
-            let why = "it is UTF-32, which is not read: save the file as UTF-8";
-            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+            return Err(NoText("it is UTF-32, which is not read: save the file as UTF-8".to_owned()).into());
         }
         [0xff, 0xfe, ..] => (Encoding::Utf16 { is_big: false }, 2),
         [0xfe, 0xff, ..] => (Encoding::Utf16 { is_big: true }, 2),

@@ -41,7 +41,7 @@ pub(super) fn read(records: &mut Records<'_>) -> Result<(), Problem> {
             return Err(format!("the file ends in the middle of a line (`{}`)", bounded(text)));
         }
         (rows, length_min) = (rows + 1, length_min.min(length));
-        row.map(Some)
+        Ok(Some(row))
     })
 }
 

@@ -14,7 +14,7 @@ use super::records::Records;
 use super::reference::{Reference, urls};
 use super::{Entry, Problem};
 use crate::vuln::advisory::{AND, Advisory, Affected, Source, bounded, is_cve_id};
-use crate::vuln::cpe::{Cpe, Value};
+use crate::vuln::cpe::{Cpe, Part, Value};
 use crate::vuln::product;
 use crate::vuln::version::Range;
 
@@ -139,17 +139,16 @@ fn entry(element: Element) -> Result<Entry, String> {
     })))
 }
 
-/// The scores, newest kind first, and of one kind NVD's own before those that it was sent.
+/// The scores, NVD's own before those that it was sent, and of each the newest kind first; those of version 2 behind all others.
 fn scores_of(metrics: Metrics) -> Vec<Score> {
-    let mut scores = Vec::new();
-    for mut kind in [metrics.v4_0, metrics.v3_1, metrics.v3_0, metrics.v2] {
-        kind.sort_by_key(|metric| !metric.kind.eq_ignore_ascii_case("Primary"));
-        scores.extend(kind.into_iter().filter_map(|metric| {
-            let score = metric.cvss_data?;
-            Some(Score { base_severity: score.base_severity.clone().or(metric.base_severity), ..score })
-        }));
-    }
-    scores
+    let newer = [metrics.v4_0, metrics.v3_1, metrics.v3_0].into_iter().flatten().map(|metric| (false, metric));
+    let mut all: Vec<(bool, Metric)> = newer.chain(metrics.v2.into_iter().map(|metric| (true, metric))).collect();
+    all.sort_by_key(|(is_second, metric)| (*is_second, !metric.kind.eq_ignore_ascii_case("Primary")));
+    let score = |(_, metric): (bool, Metric)| {
+        let score = metric.cvss_data?;
+        Some(Score { base_severity: score.base_severity.clone().or(metric.base_severity), ..score })
+    };
+    all.into_iter().filter_map(score).collect()
 }
 
 /// The products that configurations call vulnerable, those of one pattern and platform together.
@@ -334,7 +333,7 @@ fn limited(range: Range, bound: &str, is_start: bool, is_in: bool) -> Range {
 /// What a pattern says is vulnerable.
 struct Match {
     key: String,
-    /// The pattern, where it says more than key and range.
+    /// The pattern, where it says more than the range and the key of a program.
     cpe: Option<String>,
     range: Range,
 }
@@ -344,26 +343,31 @@ impl Match {
         let pattern: Cpe = found.criteria.parse().ok()?;
         let key = pattern.product_key()?;
         let scheme = product::scheme_of(&key);
-        let range = match pattern.version() {
-            Value::Any => Range::all(scheme),
-            // `-` means a product without versions, which no version is.
-            Value::NotApplicable => return None,
-            // A version with a wildcard is matched by its name, not by a range.
-            Value::Text { .. } => {
-                pattern.full_version().map_or(Range::all(scheme), |version| Range::exactly(scheme, version))
-            }
-        };
-        let range = [
+        // `-` means a product without versions, which no version is.
+        if *pattern.version() == Value::NotApplicable {
+            return None;
+        }
+        let bounds = [
             (&found.version_start_including, true, true),
             (&found.version_start_excluding, true, false),
             (&found.version_end_including, false, true),
             (&found.version_end_excluding, false, false),
-        ]
-        .into_iter()
-        .fold(range, |range, (bound, is_start, is_in)| {
-            limited(range, bound.as_deref().unwrap_or_default(), is_start, is_in)
-        });
-        let cpe = (!pattern.says_only_versions()).then(|| bounded(&found.criteria));
+        ];
+        let range = match pattern.full_version() {
+            // Bounds beside one version make it no more than that one.
+            Some(version) => Range::exactly(scheme, version),
+            // A version with a wildcard is matched by its name, not by a range.
+            None => bounds.into_iter().fold(Range::all(scheme), |range, (bound, is_start, is_in)| {
+                limited(range, bound.as_deref().unwrap_or_default(), is_start, is_in)
+            }),
+        };
+        let cpe = match pattern.part() {
+            _ if !pattern.says_only_versions() => Some(bounded(&found.criteria)),
+            // What is known by its key alone is a program.
+            Part::Application | Part::Any => None,
+            // One name for all versions: records of systems list hundreds of them.
+            Part::System | Part::Hardware => Some(pattern.without_version().to_string()),
+        };
         Some(Self { key, cpe, range })
     }
 }

@@ -160,6 +160,11 @@ fn old_scores_count_and_nvds_own_come_first() {
         (json!({"cvssMetricV31": [three("Primary", "H"), three("Secondary", "L")]}), "Some((Critical, 98))"),
         (json!({"cvssMetricV31": [three("Secondary", "L")]}), "Some((High, 73))"),
         (
+            json!({"cvssMetricV31": [three("Secondary", "L")], "cvssMetricV30": [three("Primary", "H")]}),
+            "Some((Critical, 98))",
+        ),
+        (json!({"cvssMetricV31": [three("Secondary", "L")], "cvssMetricV2": [two]}), "Some((High, 73))"),
+        (
             json!({"cvssMetricV30": [{"cvssData": {"vectorString": null, "baseScore": "7.1", "baseSeverity": null}}]}),
             "Some(High)",
         ),
@@ -236,7 +241,12 @@ fn what_is_cut_or_no_text_is_refused_with_its_place() {
             FeedKind::Epss,
             &["cut.csv, record 5", "line 5", "middle of a line"][..],
         ),
-        ("percent.csv", EPSS.replace("0.94321", "94%").into_bytes(), FeedKind::Epss, &["line 3", "column 17", "`94%`"]),
+        (
+            "percent.csv",
+            EPSS.replace("0.94321", "94%").replace("0.00043", "0%").into_bytes(),
+            FeedKind::Epss,
+            &["line 3", "column 17", "`94%`"],
+        ),
         ("latin.json", latin, FeedKind::Cve, &["at line 1 column", "E9 is no UTF-8"]),
         ("two.csv", format!("{EPSS}\u{1a}{EPSS}").into_bytes(), FeedKind::Epss, &["Ctrl-Z"]),
         ("utf32.json", b"\xff\xfe\0\0{\0\0\0".to_vec(), FeedKind::Cve, &["UTF-32"]),
@@ -249,6 +259,42 @@ fn what_is_cut_or_no_text_is_refused_with_its_place() {
     // Rows of EPSS are as long as they are: a file whose rows differ in length may end with a short one.
     let uneven = EPSS.replace("0.10345\n", "0.1").replace("0.99123", "0.9");
     assert!(read(&folder.write("uneven.csv", uneven), FeedKind::Epss).is_ok());
+}
+
+#[test]
+fn an_odd_row_or_file_among_others_is_named_and_left_out() {
+    let folder = Folder::new();
+    for odd in ["CVE-1999-900003,NaN,0.5", "CVE-1999-900003,1.5,0.5", "CVE-1999-900003,0.1,0.2,x", "CVE-none,0.1,0.2"] {
+        let (summary, _) = read(&folder.write("odd.csv", format!("{EPSS}{odd}\n")), FeedKind::Epss).unwrap();
+        assert_eq!((summary.records, summary.odd, summary.rows), (3, 1, 2), "{odd}");
+        assert!(summary.odd_examples[0].contains("line 5"), "{:?}", summary.odd_examples);
+    }
+    let good = cve("CVE-1999-900001", below("2.0")).to_string();
+    let mut latin = good.clone().into_bytes();
+    let at = good.find("Frob Server").unwrap();
+    latin[at] = 0xe9;
+    for (place, odd) in [
+        good.as_bytes()[..good.len() / 2].to_vec(),
+        good.replace("Frob Server", "\\ud800").into_bytes(),
+        good.replace("Frob Server", "\u{1}").into_bytes(),
+        latin,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        folder.write(&format!("{place}/CVE-1999-900001.json"), &good);
+        folder.write(&format!("{place}/CVE-1999-900002.json"), &odd);
+        let (summary, store) = read(&folder.path(&place.to_string()), FeedKind::Cve).unwrap();
+        assert_eq!((summary.records, summary.odd, summary.files), (2, 1, 2), "{place}");
+        assert!(summary.odd_examples[0].contains("CVE-1999-900002.json"), "{:?}", summary.odd_examples);
+        assert_eq!(store.by_product("frob_inc:frob_server").unwrap().len(), 1, "{place}");
+        // What holds several is refused as a whole, where it is text.
+        if place == 3 {
+            continue;
+        }
+        folder.write(&format!("{place}/CVE-1999-900002.json"), [good.as_bytes(), b"\n", &odd].concat());
+        assert!(read(&folder.path(&place.to_string()), FeedKind::Cve).is_err(), "{place}");
+    }
 }
 
 #[test]

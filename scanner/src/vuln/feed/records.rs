@@ -8,7 +8,7 @@ use serde::Deserializer as _;
 use serde::de::{DeserializeOwned, DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Deserializer, Value};
 
-use super::decoded::Decoded;
+use super::decoded::{Decoded, NoText};
 use super::input::{Meter, Metered, at};
 use super::{Entry, FeedError, FeedKind, Problem};
 use crate::finding::plain_text;
@@ -59,18 +59,37 @@ impl<'a> Records<'a> {
         Problem::WrongKind { expected: self.kind, why: why.into() }
     }
 
-    /// Takes documents one after the other, with nothing or line ends between them.
+    /// Takes documents one after the other, with nothing or line ends between them. A file of which not even the first is one is
+    /// an odd record: there is a file for each where there are hundreds of thousands.
     pub(super) fn documents<T: DeserializeOwned>(
         &mut self,
+        entry: impl FnMut(T) -> Result<Entry, String>,
+    ) -> Result<(), Problem> {
+        let mut holds_more = false;
+        match self.each_document(entry, &mut holds_more) {
+            Err(problem) if !holds_more && is_of_the_text(&problem) => {
+                let odd = self.odd().of(problem);
+                (self.take)(odd)
+            }
+            read => read,
+        }
+    }
+
+    fn each_document<T: DeserializeOwned>(
+        &mut self,
         mut entry: impl FnMut(T) -> Result<Entry, String>,
+        holds_more: &mut bool,
     ) -> Result<(), Problem> {
         self.check_kind()?;
+        *holds_more = self.reader.fill_buf()?.trim_ascii_start().starts_with(b"[");
+        let odd = self.odd();
         let mut documents = Deserializer::from_reader(&mut self.reader).into_iter::<Value>();
-        let odd = Odd { kind: self.kind, file: self.file, meter: self.meter };
         loop {
             self.meter.begin_record();
             let Some(document) = documents.next() else { return Ok(()) };
-            match document.map_err(of_json)? {
+            let document = document.map_err(of_json)?;
+            *holds_more = true;
+            match document {
                 // Some tools put all of them into a list.
                 Value::Array(all) if all.iter().all(Value::is_object) => {
                     for (at, one) in all.into_iter().enumerate() {
@@ -92,7 +111,7 @@ impl<'a> Records<'a> {
         mut entry: impl FnMut(T) -> Result<Entry, String>,
     ) -> Result<(), Problem> {
         self.check_kind()?;
-        let odd = Odd { kind: self.kind, file: self.file, meter: self.meter };
+        let odd = self.odd();
         let (mut problem, mut is_found) = (None, false);
         let (meter, take) = (self.meter, &mut self.take);
         let mut on_element =
@@ -109,13 +128,13 @@ impl<'a> Records<'a> {
         }
     }
 
-    /// Takes lines; `entry` gets each, and whether a line end follows it.
+    /// Takes lines; `entry` gets each, and whether a line end follows it. It gives no record, one, or why that is odd.
     pub(super) fn lines(
         &mut self,
-        mut entry: impl FnMut(Line<'_>) -> Result<Option<Entry>, String>,
+        mut entry: impl FnMut(Line<'_>) -> Result<Option<Result<Entry, String>>, String>,
     ) -> Result<(), Problem> {
         self.check_kind()?;
-        let kind = self.kind;
+        let (kind, odd) = (self.kind, self.odd());
         let mut line = String::new();
         let mut number = 0;
         loop {
@@ -126,11 +145,15 @@ impl<'a> Records<'a> {
                 return Ok(());
             }
             let read = entry(Line { text: line.trim_end(), is_ended: line.ends_with('\n') });
-            let read = read.map_err(|why| Problem::WrongKind { expected: kind, why: format!("line {number}: {why}") });
-            if let Some(entry) = read? {
-                (self.take)(entry)?;
+            let wrong = |why: String| Problem::WrongKind { expected: kind, why: format!("line {number}: {why}") };
+            if let Some(entry) = read.map_err(wrong)? {
+                (self.take)(entry.unwrap_or_else(|why| odd.of(wrong(why))))?;
             }
         }
+    }
+
+    fn odd(&self) -> Odd<'a> {
+        Odd { kind: self.kind, file: self.file, meter: self.meter }
     }
 }
 
@@ -157,9 +180,13 @@ impl Odd<'_> {
         let taken = serde_json::from_value::<T>(document).map_err(|error| error.to_string()).and_then(read);
         taken.unwrap_or_else(|why| {
             let why = id.map_or(why.clone(), |id| format!("{id}: {why}"));
-            let problem = Problem::WrongKind { expected: self.kind, why };
-            Entry::Odd(Box::new(FeedError { record: self.meter.record(), ..at(self.file, problem) }))
+            self.of(Problem::WrongKind { expected: self.kind, why })
         })
+    }
+
+    /// The record that is read now, with what is wrong with it.
+    fn of(&self, problem: Problem) -> Entry {
+        Entry::Odd(Box::new(FeedError { record: self.meter.record(), ..at(self.file, problem) }))
     }
 }
 
@@ -173,6 +200,15 @@ fn id_of(document: &Value) -> Option<String> {
 /// What cannot be read is told by its own words, without those of JSON.
 fn of_json(error: serde_json::Error) -> Problem {
     if error.is_io() { Problem::Read(error.into()) } else { Problem::Json(error) }
+}
+
+/// Whether what was read is not as it should be, and not that it could not be read.
+fn is_of_the_text(problem: &Problem) -> bool {
+    match problem {
+        Problem::Json(_) => true,
+        Problem::Read(error) => error.get_ref().is_some_and(|error| error.is::<NoText>()),
+        _ => false,
+    }
 }
 
 /// The document around the list: everything else in it is passed over.

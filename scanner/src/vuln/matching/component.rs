@@ -173,7 +173,7 @@ fn is_of_server(service: &Service, cpe: &Cpe, all: &[&Cpe]) -> bool {
 fn named_in(text: &str) -> Vec<Component> {
     let between = |c: char| c.is_whitespace() || "(),;[]".contains(c);
     // `Passenger(R) 6.0.4`: a mark of trade is no word.
-    let text = text.replace("(R)", " ").replace("(TM)", " ");
+    let text = without_sentences(&text.replace("(R)", " ").replace("(TM)", " "));
     let words: Vec<&str> = text.split(between).filter(|word| !word.is_empty()).take(WORDS_MAX).collect();
     let is_made_from_apache = words.first().is_some_and(|word| word.to_lowercase().starts_with(MADE_FROM_APACHE));
     let mut found = Vec::new();
@@ -212,6 +212,41 @@ fn named_in(text: &str) -> Vec<Component> {
         }
     }
     found
+}
+
+/// A header without the comments that are words about something: `(see PHP/5.2.4 docs)` names nothing that is there, and
+/// `(Apache Tomcat/7.0.40 Java/1.7)` does.
+fn without_sentences(text: &str) -> String {
+    let mut kept = String::new();
+    let mut rest = text;
+    while let Some((before, comment)) = rest.split_once('(') {
+        let (comment, after) = comment.split_once(')').unwrap_or((comment, ""));
+        let parts = comment.split([',', ';']).filter(|part| names_products(part));
+        kept = parts.fold(kept + before, |kept, part| kept + " (" + part + ") ");
+        rest = after;
+    }
+    kept + rest
+}
+
+/// Whether words are products with their versions and nothing else, as far as a version stands in them.
+fn names_products(text: &str) -> bool {
+    let words: Vec<&str> = text.split_whitespace().take(WORDS_MAX).collect();
+    let has_version = |word: &str| is_version(word.split_once('/').map_or(word, |(_, version)| version));
+    let mut rest = words.as_slice();
+    while let [word, after @ ..] = rest {
+        let is_pair = |next: &str| {
+            let name = next.split_once('/').map_or(next, |(name, _)| name);
+            product::find(Some(&format!("{word} {name}")), None).is_some()
+        };
+        rest = match after {
+            _ if has_version(word) => after,
+            [next, after @ ..] if is_version(next) => after,
+            [next, version, after @ ..] if is_pair(next) && is_version(version) => after,
+            [next, after @ ..] if is_pair(next) && has_version(next) => after,
+            _ => return false,
+        };
+    }
+    true
 }
 
 fn is_version(text: &str) -> bool {

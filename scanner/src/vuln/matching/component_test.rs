@@ -132,6 +132,22 @@ fn each_product_is_held_against_its_own_version() {
 }
 
 #[test]
+fn a_comment_names_what_is_there_and_not_what_it_speaks_of() {
+    for (header, expected) in [
+        ("Apache/2.4.62 (see PHP/5.2.4 docs)", &[][..]),
+        ("Apache/2.4.62 (not PHP 5.2.4)", &[]),
+        (
+            "Apache/2.4.62 (Unix; PHP/5.2.4, Phusion Passenger 4.0.14)",
+            &[("11", "PHP 5.2.4", true), ("17", "Phusion Passenger 4.0.14", true)],
+        ),
+    ] {
+        let expected: Vec<(String, String, bool)> =
+            expected.iter().map(|(id, what, counted)| ((*id).to_owned(), (*what).to_owned(), *counted)).collect();
+        assert_eq!(found(&web("Apache httpd", "2.4.62", &[("server", header)])), expected, "{header}");
+    }
+}
+
+#[test]
 fn a_name_with_its_version_belongs_to_that_product_whatever_names_it() {
     let cpes = |names: &[&str], product: &str, version: &str| {
         let cpes = names.iter().map(|name| format!("cpe:2.3:a:{name}:*:*:*:*:*:*:*")).collect();

@@ -124,7 +124,7 @@ fn judge_product(subject: &Subject, source: Source, affected: &Affected) -> Opti
     let Some(version) = subject.version() else {
         let is_all = affected.affected.iter().any(Range::is_all)
             || (affected.is_default_affected && affected.affected.is_empty());
-        let is_whole = is_all && affected.unaffected.is_empty() && affected.cpe.is_none() && platform == Some(true);
+        let is_whole = is_all && affected.unaffected.is_empty() && platform == Some(true);
         return if is_whole { judgement(Verdict::Inside, Method::ProductOnly) } else { None };
     };
     if platform == Some(false) {
@@ -153,7 +153,7 @@ fn method_of(subject: &Subject, source: Source, is_platform_known: bool) -> Meth
 fn platform_of(subject: &Subject, affected: &Affected) -> Option<bool> {
     let edition = affected.cpe.as_ref().map_or(Some(true), |pattern| {
         let pattern: Cpe = pattern.parse().ok()?;
-        let name = subject.cpe(&affected.key)?;
+        let name = subject.cpe(&affected.key, pattern.part())?;
         // A wildcard in the version is matched here, since no range can say it.
         let has_version = pattern.version().literal().is_some() || *pattern.version() == crate::vuln::cpe::Value::Any;
         let relation = if has_version { pattern.product_relation(&name) } else { pattern.relation(&name) };
@@ -184,9 +184,9 @@ pub(super) enum Told {
 impl Told {
     pub(super) fn of(subject: &Subject) -> Self {
         match (subject.is_whole(), subject.is_cut()) {
-            (true, _) => Self::Whole,
+            (_, true) => Self::Cut,
+            (true, false) => Self::Whole,
             (false, false) => Self::Front,
-            (false, true) => Self::Cut,
         }
     }
 

@@ -233,6 +233,72 @@ fn what_is_less_sure_says_so() {
 }
 
 #[test]
+fn a_system_and_a_program_of_one_name_are_two_things() {
+    let below = |criteria: &str| {
+        store(&[nvd(
+            "CVE-1999-900001",
+            json!([{"vulnerable": true, "criteria": criteria, "versionEndExcluding": "9.0"}]),
+        )])
+    };
+    let seen_as = |cpes: &[&str], product: &str| Service {
+        cpes: cpes.iter().map(|cpe| (*cpe).to_owned()).collect(),
+        ..service(product, "7.2", "")
+    };
+    let program = "cpe:2.3:a:frob:box:7.2:*:*:*:*:*:*:*";
+    let (system, device) = ("cpe:2.3:o:frob:box:7.2:*:*:*:*:*:*:*", "cpe:2.3:h:frob:box:-:*:*:*:*:*:*:*");
+    let counted = Some((70, "cpe-range"));
+    for (cpes, product, criteria, expected) in [
+        (&[program][..], "Frob Box", "cpe:2.3:a:frob:box:*:*:*:*:*:*:*:*", counted),
+        (&[program], "Frob Box", "cpe:2.3:o:frob:box:*:*:*:*:*:*:*:*", None),
+        (&[program], "Frob Box", "cpe:2.3:h:frob:box:*:*:*:*:*:*:*:*", None),
+        (&[program], "Frob Box", "cpe:2.3:o:frob:box:7.2:*:*:*:*:*:*:*", None),
+        (&[program, system], "Frob Box", "cpe:2.3:o:frob:box:*:*:*:*:*:*:*:*", counted),
+        (&[program, device], "Frob Box", "cpe:2.3:h:frob:box:*:*:*:*:*:*:*:*", counted),
+        (&[program, device], "Frob Box", "cpe:2.3:o:frob:box:*:*:*:*:*:*:*:*", None),
+        (&[], "Fortinet FortiOS", "cpe:2.3:o:fortinet:fortios:*:*:*:*:*:*:*:*", counted),
+        (&[], "OpenSSH", "cpe:2.3:o:openbsd:openssh:*:*:*:*:*:*:*:*", None),
+    ] {
+        assert_eq!(only(below(criteria), &seen_as(cpes, product)), expected, "{cpes:?} {criteria}");
+    }
+    let mut record =
+        cve("CVE-1999-900001", "Frob", "Box", json!([{"version": "1", "lessThan": "9", "status": "affected"}]));
+    assert_eq!(only(store(&[record.clone()]), &seen_as(&[program], "Frob Box")), Some((80, "version-range")));
+    record.1["containers"]["cna"]["affected"][0]["cpes"] = json!(["cpe:2.3:o:frob:box:*:*:*:*:*:*:*:*"]);
+    assert_eq!(only(store(&[record]), &seen_as(&[program], "Frob Box")), None);
+}
+
+#[test]
+fn one_version_with_bounds_beside_it_is_that_version_alone() {
+    let odd = json!([{"vulnerable": true, "criteria": "cpe:2.3:a:frob:frob:1.5.2:*:*:*:*:*:*:*", "versionEndExcluding": "2.0"}]);
+    let named = |version: &str| Service {
+        cpes: vec![format!("cpe:2.3:a:frob:frob:{version}:*:*:*:*:*:*:*")],
+        ..service("Frob", version, "")
+    };
+    for (version, expected) in [("1.5.2", Some((70, "cpe-range"))), ("1.5.3", None), ("1.0", None)] {
+        assert_eq!(only(store(&[nvd("CVE-1999-900001", odd.clone())]), &named(version)), expected, "{version}");
+    }
+}
+
+#[test]
+fn a_version_that_says_that_it_goes_on_is_short_also_where_others_are_whole() {
+    let exim = || {
+        let versions =
+            json!([{"version": "4.90", "lessThan": "4.94.2", "status": "affected", "versionType": "custom"}]);
+        store(&[cve("CVE-1999-900001", "exim", "exim", versions)])
+    };
+    let shortened = Some((40, "version-range-shortened"));
+    for (version, expected) in [
+        ("4.94", Some((80, "version-range"))),
+        ("4.94.x", shortened),
+        ("4.94.", shortened),
+        ("4.x", None),
+        ("4.", None),
+    ] {
+        assert_eq!(only(exim(), &service("Exim smtpd", version, "")), expected, "{version}");
+    }
+}
+
+#[test]
 fn a_weakness_names_its_evidence_remedy_and_references() {
     let kev = json!({"catalogVersion": "1", "vulnerabilities": [{"cveID": "CVE-1999-900001", "dateAdded": "2024-07-03", "knownRansomwareCampaignUse": "Known"}]});
     let mut matcher = Matcher::new(store(&[openssh(), (FeedKind::Kev, kev)]));

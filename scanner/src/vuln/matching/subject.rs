@@ -138,15 +138,27 @@ impl Subject {
         runs_on(platforms, &self.cpes, self.family)
     }
 
-    /// Its CPE name for the product behind `key`, made up from key and version where it told none.
-    pub(super) fn cpe(&self, key: &str) -> Option<Cpe> {
-        let told =
-            self.cpes.iter().find(|cpe| cpe.product_key().as_deref() == Some(key) && *cpe.version() != Value::Any);
-        told.cloned().or_else(|| {
+    /// Its CPE name for the product behind `key`, as a thing of this kind where it was seen as one; made up from key and
+    /// version where it told none.
+    pub(super) fn cpe(&self, key: &str, part: Part) -> Option<Cpe> {
+        let of_key = || self.cpes.iter().filter(|cpe| cpe.product_key().as_deref() == Some(key));
+        let of_part = || of_key().filter(|cpe| cpe.part() == part);
+        let told = of_part().chain(of_key()).find(|cpe| *cpe.version() != Value::Any);
+        let seen = of_part().chain(of_key()).map(Cpe::part).next();
+        told.filter(|cpe| Some(cpe.part()) == seen).cloned().or_else(|| {
             let (vendor, name) = key.split_once(':')?;
             let version = self.version.as_deref().map_or(Value::Any, Value::text);
             let [vendor, name] = [vendor, name].map(Value::text);
-            format!("cpe:2.3:a:{vendor}:{name}:{version}:*:*:*:*:*:*:*").parse().ok()
+            let letter = match seen {
+                // Of what was looked up by its bare name nobody knows what it is.
+                None if self.is_guess => "*",
+                None if product::part_of(key) == Part::System => "o",
+                None | Some(Part::Application) => "a",
+                Some(Part::System) => "o",
+                Some(Part::Hardware) => "h",
+                Some(Part::Any) => "*",
+            };
+            format!("cpe:2.3:{letter}:{vendor}:{name}:{version}:*:*:*:*:*:*:*").parse().ok()
         })
     }
 }
@@ -157,10 +169,9 @@ fn is_guessed(service: &Service) -> bool {
     confidence.and_then(|(_, value)| value.parse().ok()).is_some_and(|confidence: u8| confidence <= OS_GUESS_MAX)
 }
 
-/// Whether what was told says by an `x` or an asterisk that places are left out behind `told`.
+/// Whether what was told goes on behind `told` with places that are left out: an `x`, an asterisk, or a dot alone.
 fn is_wild(whole: &str, told: &str) -> bool {
-    let rest = whole.trim_start().strip_prefix(told).unwrap_or_default();
-    WILD.into_iter().any(|wild| rest.starts_with(wild))
+    whole.trim_start().strip_prefix(told).is_some_and(|rest| rest.starts_with('.'))
 }
 
 /// The version in what was told, without the `x` that some write for the places that they leave out.

@@ -45,7 +45,7 @@ fn fires(rule: &Rule, service: &Service) -> bool {
             let of_tls = example.service.facts.iter().filter(|(name, _)| name.starts_with("tls-"));
             service.facts.extend(of_tls.cloned());
             if let (Some(days), Some(tls)) = (example.days_left, &mut service.tls) {
-                tls.chain = vec![Certificate { not_after_s: NOW_S + days * 86_400, ..Certificate::default() }];
+                tls.chain = vec![Certificate { not_after_s: Some(NOW_S + days * 86_400), ..Certificate::default() }];
             }
             holds(&service, example.port.max(1))
         })

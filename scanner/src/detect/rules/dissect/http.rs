@@ -1,5 +1,7 @@
 //! HTTP/1 (RFC 9112): `status`, one line per header by lower-case name, `title`, `generator`, and `body`.
 
+use std::borrow::Cow;
+
 use super::Lines;
 use crate::detect::http::final_answer;
 
@@ -10,6 +12,7 @@ pub(super) fn read(bytes: &[u8], lines: &mut Lines) -> Option<()> {
     let bytes = final_answer(bytes);
     let rest = bytes.strip_prefix(b"HTTP/").or_else(|| bytes.strip_prefix(b"ICY "))?;
     let (head, body) = split_head(rest);
+    let head = unfolded(head);
     let mut rows = head.split(|b| *b == b'\n').map(<[u8]>::trim_ascii);
     let mut words = rows.next()?.splitn(3, |b| *b == b' ');
     lines.put("http", words.next()?);
@@ -42,6 +45,17 @@ fn split_head(bytes: &[u8]) -> (&[u8], &[u8]) {
     (bytes, &[])
 }
 
+/// A head with each header on one line (RFC 9112 section 5.2).
+fn unfolded(head: &[u8]) -> Cow<'_, [u8]> {
+    let goes_on = |pair: &[u8]| matches!(pair, [b'\n', b' ' | b'\t']);
+    if !head.windows(2).any(goes_on) {
+        return Cow::Borrowed(head);
+    }
+    let next = head.iter().skip(1).chain([&0]);
+    let spaced = |(byte, next): (&u8, &u8)| if goes_on(&[*byte, *next]) { b' ' } else { *byte };
+    Cow::Owned(head.iter().zip(next).map(spaced).collect())
+}
+
 fn find(bytes: &[u8], word: &[u8]) -> Option<usize> {
     bytes.windows(word.len()).position(|window| window.eq_ignore_ascii_case(word))
 }
@@ -61,6 +75,9 @@ mod tests {
         let text = Dissector::named("http").unwrap().dissect(answer).unwrap();
         let expected = "http=1.1\nstatus=404\nreason=Not Found\nserver=x/1\ntitle=Hi\nbody=<TITLE a b>  Hi </title>\n";
         assert_eq!(String::from_utf8(text).unwrap(), expected.replace("a b", "a=b"));
+        let folded = String::from_utf8_lossy(answer).replace("x/1", "\r\n\tx/1").into_bytes();
+        let folded = Dissector::named("http").unwrap().dissect(&folded).unwrap();
+        assert!(String::from_utf8(folded).unwrap().contains("\nserver=x/1\n"));
         let late = [&b"HTTP/1.1 103 Early Hints\r\nServer: hint\r\n\r\n"[..], answer].concat();
         assert_eq!(
             Dissector::named("http").unwrap().dissect(&late).unwrap(),

@@ -1,13 +1,10 @@
 //! Certificates whose dates are none: they are put right for the parser, and told as what they are.
 //!
-//! A thirteenth month, an empty date or letters in it are left open: then the certificate begins with 1970, and ends with
-//! 9999, which is how RFC 5280 (section 4.1.2.5) writes that there is no end. The thirtieth of February, a 24th hour and a
-//! leap second are read as the moment that they count to.
+//! A thirteenth month, an empty date or letters in it are none. The thirtieth of February, a 24th hour and a leap second are
+//! read as the moment that they count to.
 
 use super::front::{Head, wrapped};
 
-/// 9999-12-31T23:59:59Z.
-pub(super) const NEVER_S: i64 = 253_402_300_799;
 const SEQUENCE: u8 = 0x30;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
@@ -64,7 +61,7 @@ pub(super) fn mended(der: &[u8]) -> Option<Mended> {
 
 /// The moment that a date counts to, if it is one.
 fn moment(tag: u8, text: &[u8]) -> Option<i64> {
-    let text = std::str::from_utf8(text).ok()?.strip_suffix('Z')?;
+    let (text, ahead_s) = without_zone(std::str::from_utf8(text).ok()?)?;
     let text = text.split_once('.').map_or(text, |(text, _fraction)| text);
     let (year, rest) = text.split_at_checked(if tag == GENERALIZED_TIME { 4 } else { 2 })?;
     let mut numbers = Vec::new();
@@ -88,7 +85,24 @@ fn moment(tag: u8, text: &[u8]) -> Option<i64> {
         .filter(|_| is_near && (tag == UTC_TIME || tag == GENERALIZED_TIME))?;
     let midnight = first.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_second();
     let [day, hour, minute, second] = [*day - 1, *hour, *minute, second].map(i64::from);
-    Some(midnight + day * 86_400 + hour * 3_600 + minute * 60 + second)
+    Some(midnight + day * 86_400 + hour * 3_600 + minute * 60 + second - ahead_s)
+}
+
+/// A date without its zone, and how many seconds that is ahead of UTC: `Z`, or `+hhmm`, which RFC 5280 does not allow and
+/// X.680 does.
+fn without_zone(text: &str) -> Option<(&str, i64)> {
+    if let Some(text) = text.strip_suffix('Z') {
+        return Some((text, 0));
+    }
+    let (text, zone) = text.split_at_checked(text.len().checked_sub(5)?)?;
+    let (sign, digits) = zone.split_at_checked(1)?;
+    let number: i64 = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())??;
+    let ahead_s = number / 100 * 3_600 + number % 100 * 60;
+    match sign {
+        "+" => Some((text, ahead_s)),
+        "-" => Some((text, -ahead_s)),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -102,10 +116,15 @@ mod tests {
             (UTC_TIME, "7001010000Z", Some(0)),
             (UTC_TIME, "491231235959Z", Some(2_524_607_999)),
             (UTC_TIME, "500101000000Z", Some(-631_152_000)),
-            (GENERALIZED_TIME, "99991231235959Z", Some(NEVER_S)),
+            (GENERALIZED_TIME, "99991231235959Z", Some(253_402_300_799)),
             (GENERALIZED_TIME, "20240101000000.5Z", Some(1_704_067_200)),
             (UTC_TIME, "240230000000Z", Some(1_709_251_200)),
             (UTC_TIME, "231231240000Z", Some(1_704_067_200)),
+            (UTC_TIME, "700101020000+0200", Some(0)),
+            (UTC_TIME, "6912312330-0030", Some(0)),
+            (GENERALIZED_TIME, "20240101013000.5+0130", Some(1_704_067_200)),
+            (GENERALIZED_TIME, "20240101000000", None),
+            (UTC_TIME, "240101000000+2", None),
             (UTC_TIME, "241301000000Z", None),
             (UTC_TIME, "240100000000Z", None),
             (UTC_TIME, "240132000000Z", None),

@@ -443,6 +443,49 @@ fn a_host_with_many_real_listeners_is_cleared_behind_whatever_filter() {
 }
 
 #[test]
+fn a_port_has_no_more_connections_for_all_the_names_of_its_address() {
+    let names = ["a.example", "b.example", "c.example", "d.example", "e.example"];
+    let address: IpAddr = "10.0.0.1".parse().unwrap();
+    for (drops_rest, banners) in [(false, true), (true, false)] {
+        let open = if drops_rest { BTreeSet::new() } else { [80, 502, 4840].into() };
+        let device = FakeHost { open, drops_rest, ..FakeHost::default() };
+        let network = FakeNetwork {
+            hosts: BTreeMap::from([(address, device)]),
+            names: names.iter().map(|name| ((*name).to_owned(), vec![address])).collect(),
+            ..FakeNetwork::default()
+        };
+        let targets = format!("10.0.0.1,{}", names.join(","));
+        let spec = ScanSpec { banners, discovery: Vec::new(), ..spec(&targets, "80,81,502,503,4840") };
+        let run = network.run(&mut scan(spec));
+        assert!(run.is_done);
+        for (port, most) in [(80, 2), (81, 2), (502, 1), (503, 2), (4840, 1)] {
+            let at = SocketAddr::new(address, port);
+            assert!(run.at_ports_max[&at] <= most, "{} at once to {port}", run.at_ports_max[&at]);
+            assert!(run.sends.iter().filter(|(_, to)| *to == at).count() >= 6, "each of them asks {port}");
+        }
+        assert_eq!((run.tally.targets_done, run.tally.hosts_up), (6, if drops_rest { 0 } else { 6 }));
+    }
+}
+
+#[test]
+fn a_port_that_others_are_connected_to_is_asked_when_they_are_gone() {
+    let occupancy = Arc::new(crate::occupancy::Occupancy::default());
+    let port: SocketAddr = "10.0.0.1:502".parse().unwrap();
+    let others = occupancy.at_port(port, false).unwrap();
+    let spec = ScanSpec { discovery: Vec::new(), ..spec("10.0.0.1", "502") };
+    let mut scan = scan(spec).within(Arc::clone(&occupancy));
+    let mut now = Duration::from_secs(1);
+    for _ in 0..100 {
+        let Step::Wait { until } = scan.poll(now, 10) else { panic!("a connection counts whoever has it") };
+        assert!(until > now);
+        now = until;
+    }
+    drop(others);
+    assert!(matches!(scan.poll(now, 10), Step::Send { to, .. } if to == port));
+    assert!(occupancy.at_port(port, true).is_none(), "and then it counts itself");
+}
+
+#[test]
 fn a_fixed_number_of_retries_is_kept_whatever_the_loss() {
     let network = FakeNetwork { loss: 0.2, ..world("10.0.0.0/24", "1-20", 5, 43) };
     let spec = ScanSpec { retries: Some(0), discovery: Vec::new(), ..spec("10.0.0.0/24", "1-20") };

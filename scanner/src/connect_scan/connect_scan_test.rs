@@ -443,6 +443,26 @@ fn a_host_with_many_real_listeners_is_cleared_behind_whatever_filter() {
 }
 
 #[test]
+fn dozens_of_real_listeners_below_1024_are_a_machines_own_and_a_range_that_answers_is_not() {
+    let host: IpAddr = "10.0.0.3".parse().unwrap();
+    let scattered: BTreeSet<u16> = (1..1024).step_by(7).collect();
+    for (open, ports) in [(scattered, "1-1023"), ((301..451).collect(), "1-1023"), ((301..451).collect(), "301-450")] {
+        let listening = FakeHost { open: open.clone(), drops_rest: true, ..FakeHost::default() };
+        let network = FakeNetwork { hosts: BTreeMap::from([(host, listening)]), ..FakeNetwork::default() };
+        let run = network.run(&mut scan(ScanSpec { retries: Some(1), ..spec("10.0.0.3", ports) }));
+        let (found, middleboxes, cleared) = judged(&run);
+        assert_eq!((found, middleboxes.len(), cleared.len()), (open.len(), 0, 1), "{ports}");
+    }
+    for (ports, others) in [("1-300", false), ("1-300", true), ("301-700,2000-2999", true)] {
+        let open: BTreeSet<u16> = (1..1024).collect();
+        let boxed = FakeHost { open, drops_rest: !others, ..FakeHost::default() };
+        let network = FakeNetwork { hosts: BTreeMap::from([(host, boxed)]), ..FakeNetwork::default() };
+        let run = network.run(&mut scan(spec("10.0.0.3", ports)));
+        assert_eq!((judged(&run).1, run.tally.open_ports), (vec![host], 0), "{ports}");
+    }
+}
+
+#[test]
 fn a_port_has_no_more_connections_for_all_the_names_of_its_address() {
     let names = ["a.example", "b.example", "c.example", "d.example", "e.example"];
     let address: IpAddr = "10.0.0.1".parse().unwrap();

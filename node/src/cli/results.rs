@@ -245,5 +245,6 @@ fn summary(job: &JobDocument, counted: &Summary, unfinished: Unfinished<'_>) -> 
         not_probed: job.not_probed,
         middleboxes: counted.middleboxes,
         notes: job.reason.iter().chain(&job.notes).cloned().collect(),
+        ..Summary::default()
     }
 }

@@ -26,7 +26,7 @@ impl Heard {
     }
 
     /// The test that it is put to now, if any.
-    fn test_due(&self, spec: &ScanSpec) -> Option<Trial> {
+    fn trial_due(&self, spec: &ScanSpec) -> Option<Trial> {
         Trial::due(self.trial, (self.opened, self.closed), self.privileged, spec)
     }
 
@@ -54,7 +54,7 @@ impl SynScan {
         if is_gentle || heard.opened < HANDFUL {
             return;
         }
-        if let Some(due) = heard.test_due(&spec) {
+        if let Some(due) = heard.trial_due(&spec) {
             heard.trial = Some(due);
         } else if heard.is_suspicious() && heard.opened.is_power_of_two() {
             heard.trial.iter_mut().for_each(Trial::begin_round);
@@ -76,7 +76,7 @@ impl SynScan {
         let Some(heard) = target.heard.as_mut().filter(|heard| !is_tested && heard.is_doubtful()) else {
             return self.end_trial(index);
         };
-        heard.trial = heard.test_due(&spec).or(heard.trial);
+        heard.trial = heard.trial_due(&spec).or(heard.trial);
         if heard.trial.is_none_or(Trial::is_over) {
             return self.settle(index);
         }
@@ -98,7 +98,7 @@ impl SynScan {
     fn leave_trial(&mut self, index: u64) {
         let spec = Arc::clone(self.plan.spec());
         let Some(heard) = self.target(index).and_then(|target| target.heard.as_mut()) else { return };
-        match heard.test_due(&spec) {
+        match heard.trial_due(&spec) {
             Some(due) => {
                 heard.trial = Some(due);
                 self.begin_trial(index);

@@ -15,6 +15,7 @@ mod found;
 mod host;
 mod middlebox;
 mod own_path;
+mod places;
 mod repeat;
 mod room;
 mod rounds;
@@ -29,11 +30,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::host::{Host, HostPhase};
+use self::places::Places;
 use self::room::Known;
 pub use self::step::{Answer, Listen, Step};
 use crate::finding::{NotProbed, PortState, Reason};
 use crate::gate::{Gate, Stage, Verdict};
 use crate::neighbours::Neighbours;
+use crate::occupancy::Place;
 use crate::pace::RateCap;
 use crate::pace::quota::Quotas;
 use crate::plan::Plan;
@@ -84,6 +87,8 @@ pub struct ConnectScan {
     gate: Gate,
     pace: Arc<RateCap>,
     neighbours: Arc<Neighbours>,
+    /// What its connections hold of the ports' rooms.
+    places: Places,
     limits: Limits,
     discovery: Vec<DiscoveryPort>,
     /// Targets that have not entered yet.
@@ -131,6 +136,7 @@ impl ConnectScan {
             discovery: discovery::probes(&plan, limits.discovery),
             waiting: Waiting::new(range, &plan),
             neighbours: Arc::default(),
+            places: Places::default(),
             gate: Gate::new(Arc::clone(plan.spec()), permit),
             pace,
             hosts: SlotMap::default(),
@@ -168,6 +174,7 @@ impl ConnectScan {
     /// [`Step::Wait`], and first hand in every answer that has arrived: what is overdue is given up here.
     pub fn poll(&mut self, now: Duration, room: usize) -> Step {
         self.count_repeats(now);
+        self.places.vacate();
         loop {
             if let Some(probe) = self.expire(now) {
                 return Step::Close { probe };
@@ -208,7 +215,7 @@ impl ConnectScan {
                 return Step::Wait { until: until.min(next) };
             }
             // What was chosen may turn out to be nothing to send; then there is less to choose from the next time.
-            if let Some(step) = self.choose(now).and_then(|flight| self.launch(flight, now)) {
+            if let Some(step) = self.choose(now).and_then(|(flight, place)| self.launch(flight, place, now)) {
                 return step;
             }
         }
@@ -262,6 +269,7 @@ impl ConnectScan {
         self.note_up(now, flight.host, answer.reason);
         self.note_trial(&flight, Some(answer.state));
         let listen = flight.position.and_then(|position| self.note_port(&flight, position, answer));
+        listen.iter().for_each(|listen| self.places.listen(listen));
         self.settle(flight.host);
         listen
     }
@@ -365,21 +373,20 @@ impl ConnectScan {
         self.crowded_out > 0
     }
 
-    /// Takes a slot for asking a port that has answered once more; false where it may not be, or not now.
-    pub(crate) fn admit_again(&mut self, now: Duration, to: SocketAddr) -> bool {
+    /// Takes a slot, and a place at the port, for asking one that has answered once more; `None` where it may not be, or not now.
+    pub(crate) fn admit_again(&mut self, now: Duration, to: SocketAddr) -> Option<Place> {
         let address = of_socket(to);
         // Not one at which each connection counts.
         if self.gate.ask(address, Some(Port::tcp(to.port())), Stage::Service) != Verdict::Allow {
-            return false;
+            return None;
         }
-        let Ok(pass) = self.quotas.check(now, address) else { return false };
-        if self.pace.admit(now, self.limits.rate_max_pps, 1).is_err() {
-            return false;
-        }
+        let place = self.places.at(to, &self.gate)?;
+        let pass = self.quotas.check(now, address).ok()?;
+        self.pace.admit(now, self.limits.rate_max_pps, 1).ok()?;
         self.quotas.take(now, pass, &self.pace);
         self.results.tally.probes_sent += 1;
         self.results.tally.retransmitted += 1;
-        true
+        Some(place)
     }
 
     /// Whether an address is a target of the scan's job.
@@ -411,6 +418,7 @@ impl ConnectScan {
 
     /// Listening to an open port has ended, with a printable banner or without.
     pub fn on_banner(&mut self, listen: &Listen, banner: Option<String>) {
+        self.places.heard(listen);
         let Some(host) = self.hosts.get_mut(listen.host) else { return };
         host.pending -= 1;
         self.results.note_banner(&host.scanned, Port::tcp(listen.port), banner);

@@ -35,6 +35,7 @@ use crate::io::raw;
 #[cfg(target_os = "linux")]
 use crate::io::udp;
 pub use crate::io::{EngineConfig, EngineError};
+use crate::occupancy::Occupancy;
 use crate::plan::Plan;
 use crate::spec::{EngineChoice, Profile, ScanSpec};
 #[cfg(target_os = "linux")]
@@ -95,13 +96,14 @@ impl Engine {
     /// A kind that is not available, or a kernel that refuses epoll or a thread.
     #[cfg(target_os = "linux")]
     pub fn start(config: EngineConfig) -> Result<Self, EngineError> {
+        let occupancy = Arc::<Occupancy>::default();
         let (raw, note) = match config.choice {
             EngineChoice::Connect => (None, None),
-            EngineChoice::Raw => match raw::Lazy::started() {
+            EngineChoice::Raw => match raw::Lazy::started(Arc::clone(&occupancy)) {
                 Ok(raw) => (Some(Arc::new(raw)), None),
                 Err(error) => return Err(EngineError::RawUnavailable { why: error.to_string() }),
             },
-            EngineChoice::Auto => match raw::Lazy::new() {
+            EngineChoice::Auto => match raw::Lazy::new(Arc::clone(&occupancy)) {
                 Ok(raw) => (Some(Arc::new(raw)), None),
                 Err(error) => {
                     let note = format!("scanning with connections, which is slower than raw packets: {error}");
@@ -109,7 +111,7 @@ impl Engine {
                 }
             },
         };
-        let connect = connect::start(&config)?;
+        let connect = connect::start(&config, Arc::clone(&occupancy))?;
         let udp = Arc::new(udp::start(&config, connect.neighbours())?);
         Ok(Self {
             connect: Arc::new(connect),
@@ -117,7 +119,7 @@ impl Engine {
             udp,
             splits: Arc::default(),
             note,
-            services: Arc::default(),
+            services: Arc::new(Services::within(occupancy)),
             identities: Arc::default(),
             stand_in: None,
         })
@@ -132,11 +134,12 @@ impl Engine {
         if config.choice == EngineChoice::Raw {
             return Err(EngineError::RawUnavailable { why: "it needs Linux".to_owned() });
         }
+        let occupancy = Arc::<Occupancy>::default();
         Ok(Self {
-            connect: Arc::new(connect::start(&config)?),
+            connect: Arc::new(connect::start(&config, Arc::clone(&occupancy))?),
             splits: Arc::default(),
             note: None,
-            services: Arc::default(),
+            services: Arc::new(Services::within(occupancy)),
             identities: Arc::default(),
             stand_in: None,
         })

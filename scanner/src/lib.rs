@@ -23,6 +23,7 @@ pub mod loss;
 pub mod neighbours;
 mod network;
 pub mod nmap;
+mod occupancy;
 pub mod pace;
 pub mod packet;
 pub mod permute;

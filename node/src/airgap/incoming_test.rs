@@ -123,6 +123,7 @@ fn host(address: [u8; 4]) -> HostRecord {
         tcp: None,
         identity: Who::default(),
         likely_found_permille: None,
+        is_target_itself: false,
     }
 }
 

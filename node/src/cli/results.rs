@@ -169,6 +169,18 @@ pub(super) async fn print(
     Ok(Printed { counted: summary, unreadable: lines.from.unreadable().to_vec() })
 }
 
+/// Prints a report without a host, which says in every format that it is partial: that of a scan which ended before it began, and why.
+///
+/// # Errors
+/// [`output_failure`].
+pub(super) fn print_nothing(targets: u64, why: &str, args: &FormatArgs, context: &mut Context) -> Result<(), Failure> {
+    let screen = Screen { ascii: !context.output.unicode, columns: context.output.columns() };
+    let mut writer = args.format().writer(context.output.writer(), screen);
+    let summary = Summary { targets_total: targets, notes: vec![why.to_owned()], ..Summary::default() };
+    let begun = writer.begin(&ReportMeta { command: command_line(), ..ReportMeta::default() });
+    begun.and_then(|()| writer.finish(&summary)).map_err(|error| output_failure(&error))
+}
+
 /// A job's results as they are read, and what is copied of them meanwhile.
 struct Lines<'a> {
     from: ResultLines,
@@ -211,12 +223,17 @@ async fn pass_through(
     context.output.writer().flush().map_err(|error| output_failure(&error))
 }
 
-/// The head of a report. The command line is the user's own words, for whoever reads the report; secrets are never in it.
+/// The user's own words, for whoever reads the report; secrets are never in them.
+fn command_line() -> String {
+    std::env::args().collect::<Vec<_>>().join(" ")
+}
+
+/// The head of a report.
 fn meta(job: &JobDocument) -> ReportMeta {
     let started = job.submitted_at.parse().ok().map(jiff::Timestamp::as_millisecond);
     ReportMeta {
         job: Some(job.job_id.clone()),
-        command: std::env::args().collect::<Vec<_>>().join(" "),
+        command: command_line(),
         started_at_ms: started.and_then(|at| u64::try_from(at).ok()),
         ports: job.ports.as_deref().and_then(|ports| ports.parse().ok()).unwrap_or_default(),
         ..ReportMeta::default()
@@ -245,5 +262,41 @@ fn summary(job: &JobDocument, counted: &Summary, unfinished: Unfinished<'_>) -> 
         not_probed: job.not_probed,
         middleboxes: counted.middleboxes,
         notes: job.reason.iter().chain(&job.notes).cloned().collect(),
+        ..Summary::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_scan_that_ended_before_it_began_says_so_in_every_format() {
+        for format in Format::ALL {
+            let told = Shared::default();
+            let mut context = Context::for_test(told.clone());
+            let args = FormatArgs { output: Some(format), ..FormatArgs::default() };
+            print_nothing(7, "it was interrupted", &args, &mut context).unwrap();
+            let told = String::from_utf8(told.0.lock().unwrap().clone()).unwrap();
+            assert!(told.contains("it was interrupted"), "{format:?}: {told}");
+            let partial = ["0 of 7 targets were scanned", "\"partial\":true", "7 of 7 targets were not scanned"];
+            assert!(partial.iter().any(|partial| told.contains(partial)), "{format:?}: {told}");
+        }
     }
 }

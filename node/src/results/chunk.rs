@@ -241,6 +241,7 @@ mod tests {
             tcp: None,
             identity: Identity::default(),
             likely_found_permille: None,
+            is_target_itself: false,
         };
         (0..hosts).map(record).collect()
     }

@@ -118,7 +118,7 @@ pub async fn for_each_record(
 }
 
 async fn sorted(reader: &mut Reader, chunks: Vec<(UnitKey, ChunkRef)>, out: &Pieces) -> Result<(), String> {
-    let mut hosts: Vec<(IpAddr, Option<String>, Box<[u8]>)> = Vec::new();
+    let mut hosts: Vec<Sortable> = Vec::new();
     for (unit, chunk) in chunks {
         let mut records = reader.open(unit, &chunk).await;
         while let Some(block) = reader.next(&mut records).await {
@@ -126,17 +126,30 @@ async fn sorted(reader: &mut Reader, chunks: Vec<(UnitKey, ChunkRef)>, out: &Pie
                 let encoded = codec::encode(Kind::Host, &host).into();
                 (host.address, host.name, encoded)
             }));
+            // One address may have any number of names.
+            if hosts.len() as u64 > SORTED_HOSTS_MAX && !write_sorted(&mut hosts, out).await? {
+                return Ok(());
+            }
         }
     }
+    write_sorted(&mut hosts, out).await.map(drop)
+}
+
+/// An encoded record, and what it is sorted by.
+type Sortable = (IpAddr, Option<String>, Box<[u8]>);
+
+/// Writes what is held, by address. Answers whether anybody still reads.
+async fn write_sorted(hosts: &mut Vec<Sortable>, out: &Pieces) -> Result<bool, String> {
     hosts.sort();
     for some in hosts.chunks(SORTED_AT_ONCE) {
         let records = some.iter().map(|(_, _, host)| codec::decode(Kind::Host, host));
         let records = records.collect::<Result<Vec<HostRecord>, _>>().map_err(|error| error.to_string())?;
         if !write(&records, out).await {
-            break;
+            return Ok(false);
         }
     }
-    Ok(())
+    hosts.clear();
+    Ok(true)
 }
 
 async fn streamed(reader: &mut Reader, chunks: Vec<(UnitKey, ChunkRef)>, out: &Pieces) -> Result<(), String> {

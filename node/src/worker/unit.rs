@@ -133,6 +133,7 @@ impl<'a> Work<'a> {
         let (spec, mut scan) = begin(self.context, self.begun, &end_early).await?;
         let by_connections = |why| format!("scanned with connections, raw packets do not reach {why}");
         self.note_of_targets(scan.note.take().map(by_connections));
+        self.findings.of(Arc::clone(&spec));
         let ports = u64::from(spec.ports.count());
         self.notes.extend(spec.notes.iter().map(|note| cut(note)));
         self.tcp = (spec.ports.tcp_count() > 0).then_some(scan.tcp);

@@ -6,12 +6,15 @@
 //! findings, the figures and the time.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use pentora_raft::state::Counts;
 use pentora_scanner::finding::{Finding, HostRecord, NotProbedCounts};
 use pentora_scanner::report::{Fold, Origin, Summary};
+use pentora_scanner::spec::ScanSpec;
 use pentora_scanner::tally::{Estimates, Tally};
 use pentora_scanner::unit::UnitProgress;
 
@@ -34,6 +37,8 @@ pub(super) struct UnitFindings {
     taken_until: u64,
     slices: VecDeque<Fold>,
     counted: Tally,
+    /// What the unit is of, once that is known.
+    spec: Option<Arc<ScanSpec>>,
 }
 
 impl UnitFindings {
@@ -42,7 +47,12 @@ impl UnitFindings {
         let targets = range.end.saturating_sub(range.start);
         let slice_targets = targets.div_ceil(SLICES).max(1);
         let slices = (0..targets.div_ceil(slice_targets)).map(|_| Fold::new()).collect();
-        Self { taken_until: range.start, whole: range, slice_targets, slices, counted: Tally::default() }
+        Self { taken_until: range.start, whole: range, slice_targets, slices, counted: Tally::default(), spec: None }
+    }
+
+    /// The unit is of this spec.
+    pub(super) fn of(&mut self, spec: Arc<ScanSpec>) {
+        self.spec = Some(spec);
     }
 
     /// Takes a finding in. One of a slice that was taken already would be counted twice, and is dropped.
@@ -101,7 +111,7 @@ impl UnitFindings {
         let before = std::mem::replace(&mut self.counted, now);
         let Tally { probes_sent, retransmitted, replies, not_probed, .. } = now.since(before);
         let counts = Counts { probes_sent, retransmitted, replies, ..Counts::default() };
-        Taken { slices, counts, not_probed, estimates: figures.estimates }
+        Taken { slices, counts, not_probed, estimates: figures.estimates, spec: self.spec.clone() }
     }
 }
 
@@ -112,6 +122,7 @@ pub(super) struct Taken {
     counts: Counts,
     not_probed: NotProbedCounts,
     estimates: Estimates,
+    spec: Option<Arc<ScanSpec>>,
 }
 
 impl Taken {
@@ -132,6 +143,7 @@ impl Taken {
         for slice in self.slices {
             for mut record in slice.finish(origin) {
                 rematch.record(&mut record);
+                record.is_target_itself = record.name.is_some() && is_target(self.spec.as_deref(), record.address);
                 summary.count(&record);
                 each(record);
             }
@@ -148,16 +160,39 @@ impl Taken {
     }
 }
 
+/// Whether an address is a target by itself, in whatever part of a spec.
+fn is_target(spec: Option<&ScanSpec>, address: IpAddr) -> bool {
+    spec.is_some_and(|spec| spec.partitions.iter().any(|targets| targets.contains(address)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use pentora_scanner::finding::{HostState, Observation, Reason};
+    use pentora_scanner::target::TargetSet;
     use proptest::prelude::*;
 
     fn up(target_index: u64) -> Finding {
         let address = std::net::Ipv4Addr::from_bits(0x0a00_0000 + u32::try_from(target_index).unwrap()).into();
         let observation = Observation::Host { state: HostState::Up, reason: Reason::SynAck };
         Finding { target_index, address, name: None, observation }
+    }
+
+    #[test]
+    fn an_address_is_counted_once_however_many_names_were_asked_for() {
+        let partitions =
+            ["10.0.0.0/30", "a.example,b.example,c.example"].map(|targets| targets.parse::<TargetSet>().unwrap());
+        let mut findings = UnitFindings::new(0..3);
+        findings.of(Arc::new(ScanSpec { partitions: partitions.into(), ..ScanSpec::default() }));
+        let named = [("a.example", "10.0.0.1"), ("b.example", "10.9.0.1"), ("c.example", "10.9.0.1")];
+        for (index, (name, address)) in (0..).zip(named) {
+            let address = address.parse().unwrap();
+            findings.add(Finding { address, name: Some(name.into()), ..up(index) });
+        }
+        let (records, counts) = records(findings.take(3, &UnitProgress::default()));
+        let told: Vec<_> = records.iter().map(|record| (record.name.as_deref(), record.is_target_itself)).collect();
+        assert_eq!(told, [(Some("a.example"), true), (Some("b.example"), false), (Some("c.example"), false)]);
+        assert_eq!(counts.hosts_up, 1, "one is counted with the addresses, and two are the same");
     }
 
     fn records(taken: Taken) -> (Vec<HostRecord>, Counts) {

@@ -134,6 +134,7 @@ pub(crate) fn results() -> String {
         tcp: None,
         identity: Identity::default(),
         likely_found_permille: None,
+        is_target_itself: false,
     };
     format!("{}\n{}\n", json_line(&host(1)), json_line(&host(2)))
 }

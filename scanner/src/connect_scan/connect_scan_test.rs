@@ -443,6 +443,69 @@ fn a_host_with_many_real_listeners_is_cleared_behind_whatever_filter() {
 }
 
 #[test]
+fn dozens_of_real_listeners_below_1024_are_a_machines_own_and_a_range_that_answers_is_not() {
+    let host: IpAddr = "10.0.0.3".parse().unwrap();
+    let scattered: BTreeSet<u16> = (1..1024).step_by(7).collect();
+    for (open, ports) in [(scattered, "1-1023"), ((301..451).collect(), "1-1023"), ((301..451).collect(), "301-450")] {
+        let listening = FakeHost { open: open.clone(), drops_rest: true, ..FakeHost::default() };
+        let network = FakeNetwork { hosts: BTreeMap::from([(host, listening)]), ..FakeNetwork::default() };
+        let run = network.run(&mut scan(ScanSpec { retries: Some(1), ..spec("10.0.0.3", ports) }));
+        let (found, middleboxes, cleared) = judged(&run);
+        assert_eq!((found, middleboxes.len(), cleared.len()), (open.len(), 0, 1), "{ports}");
+    }
+    for (ports, others) in [("1-300", false), ("1-300", true), ("301-700,2000-2999", true)] {
+        let open: BTreeSet<u16> = (1..1024).collect();
+        let boxed = FakeHost { open, drops_rest: !others, ..FakeHost::default() };
+        let network = FakeNetwork { hosts: BTreeMap::from([(host, boxed)]), ..FakeNetwork::default() };
+        let run = network.run(&mut scan(spec("10.0.0.3", ports)));
+        assert_eq!((judged(&run).1, run.tally.open_ports), (vec![host], 0), "{ports}");
+    }
+}
+
+#[test]
+fn a_port_has_no_more_connections_for_all_the_names_of_its_address() {
+    let names = ["a.example", "b.example", "c.example", "d.example", "e.example"];
+    let address: IpAddr = "10.0.0.1".parse().unwrap();
+    for (drops_rest, banners) in [(false, true), (true, false)] {
+        let open = if drops_rest { BTreeSet::new() } else { [80, 502, 4840].into() };
+        let device = FakeHost { open, drops_rest, ..FakeHost::default() };
+        let network = FakeNetwork {
+            hosts: BTreeMap::from([(address, device)]),
+            names: names.iter().map(|name| ((*name).to_owned(), vec![address])).collect(),
+            ..FakeNetwork::default()
+        };
+        let targets = format!("10.0.0.1,{}", names.join(","));
+        let spec = ScanSpec { banners, discovery: Vec::new(), ..spec(&targets, "80,81,502,503,4840") };
+        let run = network.run(&mut scan(spec));
+        assert!(run.is_done);
+        for (port, most) in [(80, 2), (81, 2), (502, 1), (503, 2), (4840, 1)] {
+            let at = SocketAddr::new(address, port);
+            assert!(run.at_ports_max[&at] <= most, "{} at once to {port}", run.at_ports_max[&at]);
+            assert!(run.sends.iter().filter(|(_, to)| *to == at).count() >= 6, "each of them asks {port}");
+        }
+        assert_eq!((run.tally.targets_done, run.tally.hosts_up), (6, if drops_rest { 0 } else { 6 }));
+    }
+}
+
+#[test]
+fn a_port_that_others_are_connected_to_is_asked_when_they_are_gone() {
+    let occupancy = Arc::new(crate::occupancy::Occupancy::default());
+    let port: SocketAddr = "10.0.0.1:502".parse().unwrap();
+    let others = occupancy.at_port(port, false).unwrap();
+    let spec = ScanSpec { discovery: Vec::new(), ..spec("10.0.0.1", "502") };
+    let mut scan = scan(spec).within(Arc::clone(&occupancy));
+    let mut now = Duration::from_secs(1);
+    for _ in 0..100 {
+        let Step::Wait { until } = scan.poll(now, 10) else { panic!("a connection counts whoever has it") };
+        assert!(until > now);
+        now = until;
+    }
+    drop(others);
+    assert!(matches!(scan.poll(now, 10), Step::Send { to, .. } if to == port));
+    assert!(occupancy.at_port(port, true).is_none(), "and then it counts itself");
+}
+
+#[test]
 fn a_fixed_number_of_retries_is_kept_whatever_the_loss() {
     let network = FakeNetwork { loss: 0.2, ..world("10.0.0.0/24", "1-20", 5, 43) };
     let spec = ScanSpec { retries: Some(0), discovery: Vec::new(), ..spec("10.0.0.0/24", "1-20") };

@@ -17,20 +17,22 @@ impl Host {
 
     /// The number in its test that a probe has, which is for no port of the scan's.
     fn trial_of(&self, plan: &Plan, flight: &Flight) -> Option<u32> {
-        let is_on = flight.position.is_none() && self.trial.is_some_and(|trial| !trial.is_over());
-        is_on.then(|| middlebox::number_of(plan.spec(), self.scanned.target_index, flight.port)).flatten()
+        let trial = self.trial.filter(|trial| flight.position.is_none() && !trial.is_over())?;
+        middlebox::number_of(plan.spec(), self.scanned.target_index, trial, flight.port)
     }
 }
 
 /// The next port of a host's test, if it is on.
 pub(super) fn next_trial(plan: &Plan, host: &mut Host) -> Option<DiscoveryPort> {
-    let number = host.trial.as_mut()?.next()?;
-    Some(DiscoveryPort { port: middlebox::port(plan.spec(), host.scanned.target_index, number), position: None })
+    let trial = host.trial.as_mut()?;
+    let number = trial.next()?;
+    let port = middlebox::port(plan.spec(), host.scanned.target_index, *trial, number);
+    Some(DiscoveryPort { port, position: None })
 }
 
 impl ConnectScan {
-    /// A port has answered: a host that has a handful of open ones and hardly a closed one is put to the test at once, and
-    /// one has failed that has more open ones below 1024 than there can be.
+    /// A port has answered: a host that has a handful of open ones and hardly a closed one is put to the test at once, one with
+    /// dozens of them below 1024 to the second test, and one has failed that has more of those than there can be.
     pub(super) fn count_port(&mut self, key: Key, port: Port, state: PortState) {
         let Some(host) = self.hosts.get_mut(key) else { return };
         host.opened += u32::from(state == PortState::Open);
@@ -40,20 +42,21 @@ impl ConnectScan {
             host.trial = Some(Trial::failed());
             return self.leave_alone(key);
         }
-        if host.opened >= HANDFUL && middlebox::is_suspicious(host.opened, host.closed) {
+        if host.opened >= HANDFUL {
             self.begin_trial(key);
         }
     }
 
-    /// Puts a host to the test that has answered all it was asked; false where there is no need, no way to it, or it was.
+    /// Puts a host to a test that has answered all it was asked; false where there is no need, no way to it, or it was.
     pub(super) fn begin_last_trial(&mut self, key: Key) -> bool {
-        let is_wanted = |host: &Host| host.not_sent.is_none() && middlebox::is_suspicious(host.opened, host.closed);
-        self.hosts.get(key).is_some_and(is_wanted) && self.begin_trial(key)
+        self.hosts.get(key).is_some_and(|host| host.not_sent.is_none()) && self.begin_trial(key)
     }
 
     fn begin_trial(&mut self, key: Key) -> bool {
-        let Some(host) = self.hosts.get_mut(key).filter(|host| host.trial.is_none()) else { return false };
-        host.trial = Some(Trial::default());
+        let Some(host) = self.hosts.get_mut(key) else { return false };
+        let ports = (host.opened, host.closed);
+        let Some(trial) = Trial::due(host.trial, ports, host.privileged, self.plan.spec()) else { return false };
+        host.trial = Some(trial);
         host.phase = HostPhase::Ports;
         if !host.queued {
             host.queued = true;
@@ -83,6 +86,7 @@ impl ConnectScan {
                     self.line.push_back(flight.host);
                 }
             }
+            TrialState::Passed if trial.is_second() => {}
             TrialState::Passed => self.results.findings.push(host.scanned.finding(Observation::Cleared)),
             TrialState::Failed => self.leave_alone(flight.host),
         }

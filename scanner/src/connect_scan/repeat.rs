@@ -81,6 +81,7 @@ impl ConnectScan {
     pub(super) fn land(&mut self, probe: Key) -> Option<Flight> {
         let flight = self.flights.remove(probe)?;
         self.patient -= usize::from(flight.is_held);
+        self.places.leave(probe);
         Some(flight)
     }
 

@@ -137,15 +137,14 @@ impl ConnectScan {
             return None;
         }
         let to = self.known.next()?;
-        if !self.admit_again(now, to) {
-            return None;
-        }
+        let place = self.admit_again(now, to)?;
         self.pace.room().asked(now, open);
         let (address, attempt) = (of_socket(to), Attempt::first(now));
         let host = Key::from_bits(u64::MAX);
         let flight =
             Flight { host, port: to.port(), position: None, attempt, is_held: false, voids: 0, asked: Some(to) };
         let probe = self.flights.insert(flight);
+        self.places.enter(probe, place);
         let wait = (2 * self.measures.rtt.timeout(address)).clamp(WAIT.0, WAIT.1);
         self.timers.push(std::cmp::Reverse((now + wait, probe)));
         Some(Step::Send { probe, to })

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use super::host::{Host, HostPhase};
 use super::middlebox::next_trial;
+use super::places::FULL_PAUSE;
 use super::room::Judged;
 use super::{ConnectScan, Flight, Step};
 use crate::finding::NotProbed;
 use crate::gate::Stage;
+use crate::occupancy::Place;
 use crate::plan::Plan;
 use crate::scan::Attempt;
 use crate::scan::discovery::DiscoveryPort;
@@ -47,16 +49,19 @@ impl ConnectScan {
         self.line.push_back(key);
     }
 
-    /// The next probe that is worth sending: a new one, or one to send again. What the rate of its host or network does
-    /// not allow yet is set aside.
-    pub(super) fn choose(&mut self, now: Duration) -> Option<Flight> {
+    /// The next probe that is worth sending, a new one or one to send again, and its place at the port. What the rate of its host
+    /// or network does not allow yet, or has no place, is set aside.
+    pub(super) fn choose(&mut self, now: Duration) -> Option<(Flight, Place)> {
         while let Some(flight) = self.bench.pop_front() {
             let Some(host) = self.hosts.get_mut(flight.host) else { continue };
             let address = host.scanned.address;
-            match self.quotas.check(now, address).and_then(|pass| host.own.admit(now).map(|()| pass)) {
-                Ok(pass) => {
+            let place = self.places.at(socket_address(address, flight.port), &self.gate);
+            let allowed = place.ok_or(now + FULL_PAUSE).and_then(|place| Ok((self.quotas.check(now, address)?, place)));
+            match allowed.and_then(|allowed| host.own.admit(now).map(|()| allowed)) {
+                Ok((pass, place)) => {
                     self.quotas.take(now, pass, &self.pace);
-                    return Some(Flight { attempt: Attempt { sent_at: now, ..flight.attempt }, ..flight });
+                    let flight = Flight { attempt: Attempt { sent_at: now, ..flight.attempt }, ..flight };
+                    return Some((flight, place));
                 }
                 Err(until) => {
                     self.held_count += 1;
@@ -75,6 +80,7 @@ impl ConnectScan {
                 }
             };
             host.queued = false;
+            let before = (host.step, host.discovery_sent, host.trial);
             let next = match host.phase {
                 HostPhase::Resolving => None,
                 HostPhase::Discovery => {
@@ -90,19 +96,19 @@ impl ConnectScan {
                 self.settle(key);
                 continue;
             };
+            let Some(place) = self.places.at(socket_address(host.scanned.address, port), &self.gate) else {
+                (host.step, host.discovery_sent, host.trial) = before;
+                host.queued = true;
+                self.held_hosts.push(Reverse((now + FULL_PAUSE, key)));
+                continue;
+            };
             self.quotas.take(now, pass, &self.pace);
             host.queued = true;
             host.pending += 1;
             self.line.push_back(key);
-            return Some(Flight {
-                host: key,
-                port,
-                position,
-                attempt: Attempt::first(now),
-                is_held: false,
-                voids: 0,
-                asked: None,
-            });
+            let attempt = Attempt::first(now);
+            let flight = Flight { host: key, port, position, attempt, is_held: false, voids: 0, asked: None };
+            return Some((flight, place));
         }
         None
     }
@@ -126,7 +132,7 @@ impl ConnectScan {
     }
 
     /// Sends a probe, unless its address turns out not to be allowed or its answer not to matter any more.
-    pub(super) fn launch(&mut self, mut flight: Flight, now: Duration) -> Option<Step> {
+    pub(super) fn launch(&mut self, mut flight: Flight, place: Place, now: Duration) -> Option<Step> {
         let is_trial = self.is_trial(&flight);
         let host = self.hosts.get_mut(flight.host)?;
         let address = host.scanned.address;
@@ -150,6 +156,7 @@ impl ConnectScan {
         let to = socket_address(address, flight.port);
         let deadline = now + self.wait_of(&flight, address);
         let probe = self.flights.insert(flight);
+        self.places.enter(probe, place);
         self.expect_repeat(now, probe);
         self.timers.push(Reverse((deadline, probe)));
         Some(Step::Send { probe, to })

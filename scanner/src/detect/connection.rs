@@ -21,9 +21,9 @@ use tokio_rustls::TlsConnector;
 
 use super::ANSWERED_LEAST;
 use super::matcher::ANSWER_BYTES_MAX;
-use super::occupancy::{Entered, Slot};
 use super::pacing::{KERNEL_REPEATS, LATE_LEAST, Pacing};
 use crate::gate::{self, Gate, Stage, Verdict};
+use crate::occupancy::{Entered, Slot};
 use crate::port::Protocol;
 
 /// Longest wait for a connection to a port that has just answered a SYN.
@@ -217,10 +217,11 @@ impl Endpoint<'_> {
             Ok((TcpStream::connect(self.address).await?, begun.elapsed()))
         };
         let mut first = self.pacing.map(Pacing::begin);
+        // Before the connections, which are to be gone when their places are given back.
+        let mut permits = Vec::new();
         let mut running = FuturesUnordered::from_iter([connect()]);
         let mut wait = self.pacing.map_or(LATE_LEAST, Pacing::late_after);
         let mut late_at = Instant::now() + wait;
-        let mut permits = Vec::new();
         loop {
             let may_begin = permits.len() < AGAIN_MAX && wait < KERNEL_REPEATS;
             tokio::select! {

@@ -8,10 +8,10 @@ use std::net::SocketAddr;
 use tokio::time::Instant;
 
 use super::connection::Endpoint;
-use super::occupancy::Slot;
 use super::{Detector, Options};
 use crate::finding::Weakness;
 use crate::gate::{self, Stage, Verdict};
+use crate::occupancy::Slot;
 use crate::port::Protocol;
 use crate::vuln::check::{self, Admitting, Connecting, Connector, Known, Stream};
 use crate::vuln::exposure::Exposures;

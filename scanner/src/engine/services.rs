@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use crate::detect::{Detector, Occupancy, Pacing, RuleSet, service_scan};
+use crate::detect::{Detector, Pacing, RuleSet, service_scan};
 use crate::gate::Gate;
 use crate::io::give_way::give_way;
 use crate::io::limits;
+use crate::occupancy::Occupancy;
 use crate::scan::limits::Limits;
 use crate::unit::{UnitScan, UnitTask};
 
@@ -27,7 +28,7 @@ pub(super) struct Services {
 struct State {
     runtime: Option<Runtime>,
     detector: Option<Arc<Detector>>,
-    /// What all detectors count their connections to each host and port in.
+    /// What all detectors, and the scans beside them, count their connections to each host and port in.
     occupancy: Arc<Occupancy>,
     /// Of the jobs that have units in work.
     pacings: Vec<Weak<Pacing>>,
@@ -40,6 +41,11 @@ struct Ready {
 }
 
 impl Services {
+    /// Nothing yet; connections to each host and port are to count in `occupancy`.
+    pub(super) fn within(occupancy: Arc<Occupancy>) -> Self {
+        Self { state: Mutex::new(State { occupancy, ..State::default() }) }
+    }
+
     /// Makes these rules the ones in force for units that begin from now on.
     pub(super) fn set_rules(&self, rules: RuleSet) {
         let mut state = self.lock();

@@ -48,6 +48,9 @@ pub struct HostRecord {
     /// Where much of what was sent to it was lost: how many thousandths of its ports that answer are likely to be here.
     #[serde(default, deserialize_with = "if_there")]
     pub likely_found_permille: Option<u16>,
+    /// It was asked for by a name, and its address is a target as well: it is counted with that.
+    #[serde(default, deserialize_with = "if_there")]
+    pub is_target_itself: bool,
 }
 
 /// A field that older records end without: by name it is missing, by position the bytes are over.
@@ -195,6 +198,7 @@ mod tests {
             tcp: Some(TcpScan::Syn),
             identity: Identity { ttl: Some(64), ..Identity::default() },
             likely_found_permille: Some(430),
+            is_target_itself: true,
         };
         #[rustfmt::skip]
         let bytes = [
@@ -210,11 +214,15 @@ mod tests {
             2, 1, 1, // when it was done, by single SYNs
             1, 64, 0, 0, 0, 0, // time to live, no hardware address, vendor, name or zone
             1, 0xae, 3, // 430 thousandths of it
+            1, // a target itself
         ];
         assert_eq!(postcard::to_stdvec(&record).unwrap(), bytes);
         assert_eq!(postcard::from_bytes::<HostRecord>(&bytes).unwrap(), record);
-        let whole = HostRecord { likely_found_permille: None, ..record };
-        let end = bytes.len() - 3;
+        let named = HostRecord { is_target_itself: false, ..record };
+        let end = bytes.len() - 1;
+        assert_eq!(postcard::from_bytes::<HostRecord>(&bytes[..end]).unwrap(), named, "as records ended last");
+        let whole = HostRecord { likely_found_permille: None, ..named };
+        let end = end - 3;
         assert_eq!(postcard::from_bytes::<HostRecord>(&bytes[..end]).unwrap(), whole, "as records ended before");
         let older = HostRecord { ended_at_ms: 0, tcp: None, identity: Identity::default(), ..whole };
         let end = end - 9;

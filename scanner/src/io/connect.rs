@@ -31,6 +31,7 @@ use super::links;
 use super::reactor;
 use crate::io::{EngineConfig, EngineError};
 use crate::neighbours::Neighbours;
+use crate::occupancy::Occupancy;
 use crate::plan::Plan;
 use crate::unit::{ScanError, UNITS_MAX, UnitScan, UnitTask};
 
@@ -44,6 +45,7 @@ const THREADS_MAX: usize = 4;
 pub(crate) struct Handle {
     threads: Vec<ThreadHandle<Unit>>,
     neighbours: Arc<Neighbours>,
+    occupancy: Arc<Occupancy>,
     #[cfg(target_os = "linux")]
     answering: Arc<Answering>,
     /// When the routes were last looked at.
@@ -57,8 +59,8 @@ struct Budget {
     used: AtomicUsize,
 }
 
-/// Starts the engine's threads.
-pub(crate) fn start(config: &EngineConfig) -> Result<Handle, EngineError> {
+/// Starts the engine's threads, whose connections to each port count in `occupancy`.
+pub(crate) fn start(config: &EngineConfig, occupancy: Arc<Occupancy>) -> Result<Handle, EngineError> {
     let max = config.sockets_max.unwrap_or(usize::MAX).min(limits::probe_sockets()).max(1);
     let budget = Arc::new(Budget { max, used: AtomicUsize::new(0) });
     let cores = thread::available_parallelism().map_or(1, usize::from);
@@ -69,6 +71,7 @@ pub(crate) fn start(config: &EngineConfig) -> Result<Handle, EngineError> {
     Ok(Handle {
         threads,
         neighbours,
+        occupancy,
         #[cfg(target_os = "linux")]
         answering: Arc::default(),
         looked_at: Mutex::new(clock::now()),
@@ -89,7 +92,7 @@ impl Handle {
             Unit::new(
                 plan,
                 task,
-                self.neighbours(),
+                (self.neighbours(), Arc::clone(&self.occupancy)),
                 #[cfg(target_os = "linux")]
                 Arc::clone(&self.answering),
             )

@@ -88,6 +88,8 @@ pub struct FakeRun {
     pub sends: Vec<(Duration, SocketAddr)>,
     /// Most probes out at once.
     pub in_flight_max: usize,
+    /// Most connections to one port at once, those that are listened to included.
+    pub at_ports_max: BTreeMap<SocketAddr, usize>,
     /// How long the router's table was full.
     pub full: Duration,
     /// Whether it ended with [`Step::Done`].
@@ -141,7 +143,8 @@ impl FakeNetwork {
             match step {
                 Step::Send { probe, to } => state.send(scan, probe, to),
                 Step::Close { probe } => {
-                    state.open.remove(&probe);
+                    let closed = state.open.remove(&probe);
+                    closed.into_iter().for_each(|to| state.closed(to));
                 }
                 Step::Resolve { host, name } => {
                     let found = self.names.get(&*name).cloned().ok_or_else(|| "no such name".to_owned());
@@ -190,7 +193,10 @@ struct Running<'a> {
     /// What is left in the buckets of hosts with a limit, and when that was so.
     limits: BTreeMap<IpAddr, (f64, Duration)>,
     /// Connections that are neither answered nor given up.
-    open: BTreeSet<Key>,
+    open: BTreeMap<Key, SocketAddr>,
+    listened: BTreeMap<(Key, u16), SocketAddr>,
+    /// How many of these there are to each port.
+    at_ports: BTreeMap<SocketAddr, usize>,
     run: FakeRun,
 }
 
@@ -205,6 +211,7 @@ impl<'a> Running<'a> {
             repeats: 0,
             sends: Vec::new(),
             in_flight_max: 0,
+            at_ports_max: BTreeMap::new(),
             full: Duration::ZERO,
             is_done: false,
         };
@@ -218,7 +225,9 @@ impl<'a> Running<'a> {
             full_since: None,
             bucket: Duration::ZERO,
             limits: BTreeMap::new(),
-            open: BTreeSet::new(),
+            open: BTreeMap::new(),
+            listened: BTreeMap::new(),
+            at_ports: BTreeMap::new(),
             run,
         }
     }
@@ -238,7 +247,11 @@ impl<'a> Running<'a> {
             return scan.on_exhausted(self.now, probe);
         }
         self.run.sends.push((self.now, to));
-        self.open.insert(probe);
+        self.open.insert(probe, to);
+        let now_at = self.at_ports.entry(to).or_default();
+        *now_at += 1;
+        let most = self.run.at_ports_max.entry(to).or_default();
+        *most = (*most).max(*now_at);
         // Behind all that happens at the same time.
         self.events.push(Reverse((self.now + KERNEL_REPEAT, u64::MAX, Event::Repeat(probe))));
         self.now += self.network.send_cost;
@@ -305,6 +318,11 @@ impl<'a> Running<'a> {
         is_full
     }
 
+    /// A connection to a port is no more.
+    fn closed(&mut self, to: SocketAddr) {
+        self.at_ports.entry(to).and_modify(|count| *count -= 1);
+    }
+
     fn later(&mut self, at: Duration, event: Event) {
         self.drawn += 1;
         self.events.push(Reverse((at, self.drawn, event)));
@@ -317,17 +335,25 @@ impl<'a> Running<'a> {
             }
             self.events.pop();
             match event {
-                Event::Silence { host, port } => scan.on_banner(&Listen { host, port, wait: Duration::ZERO }, None),
-                Event::Repeat(probe) => self.run.repeats += u64::from(self.open.contains(&probe)),
+                Event::Silence { host, port } => {
+                    let closed = self.listened.remove(&(host, port));
+                    closed.into_iter().for_each(|to| self.closed(to));
+                    scan.on_banner(&Listen { host, port, wait: Duration::ZERO }, None);
+                }
+                Event::Repeat(probe) => self.run.repeats += u64::from(self.open.contains_key(&probe)),
                 Event::Answer(probe, is_open) => {
-                    self.open.remove(&probe);
+                    let to = self.open.remove(&probe);
                     let answer = match is_open {
                         true => Answer::own(PortState::Open, Reason::SynAck),
                         false => Answer::own(PortState::Closed, Reason::ConnRefused),
                     };
-                    if let Some(listen) = scan.on_answer(self.now, probe, answer) {
+                    let listen = scan.on_answer(self.now, probe, answer);
+                    if let Some(listen) = listen {
                         let silence = Event::Silence { host: listen.host, port: listen.port };
                         self.later(self.now + listen.wait, silence);
+                        self.listened.extend(to.map(|to| ((listen.host, listen.port), to)));
+                    } else {
+                        to.into_iter().for_each(|to| self.closed(to));
                     }
                 }
             }

@@ -44,6 +44,7 @@ use super::bell::Bell;
 use super::engine_thread::{self, ThreadHandle};
 use super::give_way::give_way;
 use crate::io::EngineError;
+use crate::occupancy::Occupancy;
 use crate::packet::cookie::STAMPS;
 use crate::packet::probe::Keys;
 use crate::plan::Plan;
@@ -74,8 +75,8 @@ pub(crate) struct Handle {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// Starts the engine's threads.
-fn start() -> Result<Handle, EngineError> {
+/// Starts the engine's threads, whose connections to open ports count in `occupancy`.
+fn start(occupancy: Arc<Occupancy>) -> Result<Handle, EngineError> {
     let system = EngineError::system;
     let mut secret = [0; 17];
     getrandom::fill(&mut secret).map_err(|error| system("random bytes")(io::Error::other(error.to_string())))?;
@@ -93,7 +94,8 @@ fn start() -> Result<Handle, EngineError> {
     let (replies_in, replies) = sync_channel(REPLIES_QUEUE);
     let (banner_grab, requests) = sync_channel(banner_grab::QUEUE);
     let (heard_in, heard) = sync_channel(banner_grab::QUEUE);
-    let grabber = BannerGrabber::new(Arc::clone(&grabber_bell), requests, heard_in, Arc::clone(state.bell()));
+    let grabber =
+        BannerGrabber::new(Arc::clone(&grabber_bell), requests, heard_in, Arc::clone(state.bell()), occupancy);
     let grabber = grabber.map_err(system("epoll"))?;
     let receiver = Receiver {
         rings,

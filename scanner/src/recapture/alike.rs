@@ -18,7 +18,7 @@ use super::seen::Seen;
 use crate::finding::{Finding, Observation};
 use crate::network::Network;
 use crate::permute::mix;
-use crate::scan::middlebox::{self, OPEN_MIN, TRIALS};
+use crate::scan::middlebox::{self, OPEN_MIN, TRIALS, Trial};
 use crate::unit::{UnitOutcome, UnitScan};
 
 /// Hosts of one network that answer alike before it is a surprise: a rack of servers has as many, a /24 has room for sixteen such.
@@ -83,7 +83,7 @@ impl Stage {
         let spec = Arc::clone(self.plan.spec());
         let ports = |(index, address): &Asked| {
             let (index, address, spec) = (*index, *address, Arc::clone(&spec));
-            (0..TRIALS).map(move |number| (address, middlebox::port(&spec, index, number)))
+            (0..TRIALS).map(move |number| (address, middlebox::port(&spec, index, Trial::default(), number)))
         };
         let Some((plan, task)) = Again::new(&self.task).ports(hosts.flat_map(ports), rate_pps) else { return };
         let cancel = task.cancel.clone();

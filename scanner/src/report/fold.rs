@@ -135,6 +135,7 @@ impl Fold {
                 tcp,
                 identity,
                 likely_found_permille,
+                is_target_itself: false,
             })
         })
     }

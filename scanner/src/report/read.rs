@@ -86,6 +86,7 @@ pub fn read_json_line(line: &[u8]) -> Result<HostRecord, serde_json::Error> {
             zone: line.zone,
         },
         likely_found_permille: line.recall_estimate.map(permille),
+        is_target_itself: false,
     })
 }
 

@@ -57,6 +57,7 @@ pub(crate) fn host() -> HostRecord {
         tcp: None,
         identity: Identity::default(),
         likely_found_permille: None,
+        is_target_itself: false,
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::once::{Once, What};
+
 use crate::finding::{HostRecord, MIDDLEBOX_REASON, NotProbedCounts, ServiceMethod, Severity};
 use crate::recall::MeasuredRecall;
 
@@ -41,17 +43,29 @@ pub struct Summary {
     pub middleboxes: u64,
     /// What a reader has to know beside the figures: names that did not resolve, units that failed. One line each.
     pub notes: Vec<String>,
+    /// What is counted already of addresses that several records may be of.
+    pub once: Once,
 }
 
 impl Summary {
-    /// Counts one host in.
+    /// Counts one host in. Of several records of one address only weaknesses are counted each time: they are of the name that was
+    /// asked for.
     pub fn count(&mut self, host: &HostRecord) {
-        self.hosts_up += 1;
-        self.middleboxes += u64::from(host.is_middlebox);
+        let (known, is_counted) = (self.once.of(host), !host.is_target_itself);
+        if is_counted {
+            self.hosts_up += known.first(What::Host);
+        }
+        if is_counted && host.is_middlebox {
+            self.middleboxes += known.first(What::Middlebox);
+        }
         for port in host.open_ports() {
-            self.open_ports += 1;
             let is_named = port.service.as_ref().is_some_and(|service| service.method == ServiceMethod::Probed);
-            self.services_detected += u64::from(is_named);
+            if is_counted {
+                self.open_ports += known.first(What::Port(port.to_port()));
+            }
+            if is_counted && is_named {
+                self.services_detected += known.first(What::Service(port.to_port()));
+            }
             for weakness in &port.weaknesses {
                 let counts = if weakness.is_potential() { &mut self.potential } else { &mut self.weaknesses };
                 counts.add(weakness.severity);
@@ -199,6 +213,31 @@ mod tests {
         let mut summary = Summary::default();
         summary.count(&sample::host());
         assert_eq!((summary.hosts_up, summary.open_ports, summary.services_detected), (1, 2, 1));
+    }
+
+    #[test]
+    fn an_address_is_counted_once_for_all_of_its_names() {
+        let named = |name: &str| HostRecord { name: Some(name.to_owned()), ..sample::host() };
+        let other = HostRecord { address: "192.0.2.99".parse().unwrap(), ..named("b.example") };
+        let alone = HostRecord { name: None, ..sample::host() };
+        let mut more = named("c.example");
+        more.ports.iter_mut().for_each(|port| port.port += 1);
+        let orders = [
+            vec![alone.clone(), named("a.example"), other.clone(), named("b.example"), more.clone()],
+            vec![named("a.example"), more.clone(), named("b.example"), other.clone(), alone.clone()],
+            vec![named("b.example"), other.clone(), alone.clone(), alone.clone(), more.clone(), named("a.example")],
+        ];
+        for hosts in orders {
+            let mut summary = Summary::default();
+            hosts.iter().for_each(|host| summary.count(host));
+            let counted = (summary.hosts_up, summary.open_ports, summary.services_detected);
+            assert_eq!(counted, (2, 6, 3), "two hosts, of which one has other ports under another name");
+        }
+        let itself = HostRecord { is_target_itself: true, ..sample::rich_host() };
+        let mut summary = Summary::default();
+        summary.count(&itself);
+        assert_eq!((summary.hosts_up, summary.open_ports, summary.services_detected), (0, 0, 0));
+        assert!(summary.reaches(Severity::High), "what is weak under a name is weak");
     }
 
     #[test]

@@ -5,15 +5,16 @@
 //! far as it leaves any. A machine on which all of them are in use by chance does not exist, not even one with thousands of
 //! silent listeners; one closed port among them clears it. A host that fails is asked nothing more.
 //!
-//! A redirection of a range of ports answers within it alone, where the drawn ports do not lie, and passes. So a host is
-//! judged by its privileged ports as well (below 1024): no machine has listeners at as many of them as such a range has
-//! open ones.
+//! A redirection of a range of ports answers within it alone, where the drawn ports do not lie, and passes. So a host of
+//! which dozens of privileged ports (below 1024) are open is put to a second test, with ports drawn from those that the scan
+//! leaves: a machine has nobody at them, however many listeners it has elsewhere. Only where more than half of all are open
+//! there is nothing left to test.
 //!
 //! Both scans of TCP ports put hosts to it, each in its own way of sending; here is the rule.
 
 use crate::finding::PortState;
 use crate::permute::mix;
-use crate::port::Port;
+use crate::port::{Port, fragile};
 use crate::spec::ScanSpec;
 
 /// Ports that are asked, and as many bits. Of a machine with 4,000 listeners among the ports to draw from, one in ten
@@ -30,8 +31,10 @@ pub(crate) const HANDFUL: u32 = 5;
 const OPEN_PER_CLOSED: u32 = 8;
 /// Privileged ports begin below this one.
 const PRIVILEGED_END: u16 = 1024;
-/// More open privileged ports no machine has: one that runs every service that is still in use has some fifty.
-const PRIVILEGED_MAX: u32 = 96;
+/// More open privileged ports no machine has: half of them.
+const PRIVILEGED_MAX: u32 = 512;
+/// From so many on they are tested: a machine that runs every service that is still in use has some fifty.
+const PRIVILEGED_TESTED: u32 = 96;
 /// More of them only the busiest machines have.
 const PRIVILEGED_MANY: u32 = 32;
 /// The ports to draw from: few services have a place there.
@@ -73,6 +76,11 @@ impl Privileged {
         self.opened > PRIVILEGED_MAX && is_suspicious(self.opened, self.closed)
     }
 
+    /// Whether so many are open, and nearly all of them, that others are asked for comparison.
+    pub(crate) fn are_doubtful(self) -> bool {
+        self.opened > PRIVILEGED_TESTED && is_suspicious(self.opened, self.closed)
+    }
+
     /// Whether so many are open that no more of its ports should be asked what they are until all is known of it.
     pub(crate) fn are_many(self) -> bool {
         self.opened > PRIVILEGED_MANY
@@ -90,6 +98,8 @@ pub(crate) struct Trial {
     open: u8,
     silent: u8,
     state: TrialState,
+    /// Whether its ports are privileged ones.
+    is_privileged: bool,
 }
 
 /// What a test has come to.
@@ -173,6 +183,29 @@ impl Trial {
         Self { state: TrialState::Failed, ..Self::default() }
     }
 
+    /// The test that a host of so many open and closed ports is put to now, if any: the first one, or the one of its privileged
+    /// ports where that has passed or need not be.
+    pub(crate) fn due(
+        before: Option<Self>,
+        (opened, closed): (u32, u32),
+        privileged: Privileged,
+        spec: &ScanSpec,
+    ) -> Option<Self> {
+        match before {
+            None if is_suspicious(opened, closed) => return Some(Self::default()),
+            None => {}
+            Some(before) if before.state == TrialState::Passed && !before.is_privileged => {}
+            Some(_) => return None,
+        }
+        let is_due = privileged.are_doubtful() && privileged_left(spec).len() >= TRIALS as usize;
+        is_due.then(|| Self { is_privileged: true, ..Self::default() })
+    }
+
+    /// Whether another test has cleared the host before.
+    pub(crate) fn is_second(self) -> bool {
+        self.is_privileged
+    }
+
     /// The test is over, with whatever has been heard.
     pub(crate) fn end(&mut self) {
         if !self.is_over() {
@@ -181,23 +214,42 @@ impl Trial {
     }
 }
 
-/// A port of the test of the host at an index: drawn, so that nobody can expect it, and the same whenever it is asked for.
+/// A port of a test of the host at an index: drawn, so that nobody can expect it, and the same whenever it is asked for.
 /// Where the scan leaves none it is one of the scan's own.
-pub(crate) fn port(spec: &ScanSpec, index: u64, number: u32) -> u16 {
+pub(crate) fn port(spec: &ScanSpec, index: u64, trial: Trial, number: u32) -> u16 {
     let seed = mix(spec.seed ^ mix(index));
+    if trial.is_privileged {
+        let left = privileged_left(spec);
+        let count = left.len().max(1) as u64;
+        // As far apart as there is room.
+        let at = (seed % count + u64::from(number) * count / u64::from(TRIALS)) % count;
+        let drawn = usize::try_from(at).ok().and_then(|at| left.get(at));
+        return drawn.copied().unwrap_or_default();
+    }
     let draw = |draw: u64| {
         let drawn = mix(seed ^ (u64::from(number) << 32 | draw)) % COUNT;
         FIRST + u16::try_from(drawn).expect("below 40,000")
     };
-    let may_ask = |port: &u16| !spec.exclude_ports.contains(Port::tcp(*port));
+    let may_ask = |port: &u16| may_draw(spec, *port);
     let outside = (0..DRAWS_MAX).map(draw).filter(may_ask).find(|port| !spec.ports.contains(Port::tcp(*port)));
     let own = || spec.ports.get(number).map(|port| port.number);
     outside.or_else(|| (0..DRAWS_MAX).map(draw).find(may_ask)).or_else(own).unwrap_or_else(|| draw(0))
 }
 
-/// The number in the test of the host at an index that a port has, if it is one of the test's.
-pub(crate) fn number_of(spec: &ScanSpec, index: u64, number: u16) -> Option<u32> {
-    (0..TRIALS).find(|trial| port(spec, index, *trial) == number)
+/// Whether a port may be asked for comparison: not one that is excluded, nor one at which each connection counts.
+fn may_draw(spec: &ScanSpec, port: u16) -> bool {
+    let port = Port::tcp(port);
+    !spec.exclude_ports.contains(port) && fragile::class(port).is_none()
+}
+
+/// The privileged ports that the scan does not ask, and that may be.
+fn privileged_left(spec: &ScanSpec) -> Vec<u16> {
+    (1..PRIVILEGED_END).filter(|port| !spec.ports.contains(Port::tcp(*port)) && may_draw(spec, *port)).collect()
+}
+
+/// The number in a test of the host at an index that a port has, if it is one of the test's.
+pub(crate) fn number_of(spec: &ScanSpec, index: u64, trial: Trial, asked: u16) -> Option<u32> {
+    (0..TRIALS).find(|number| port(spec, index, trial, *number) == asked)
 }
 
 #[cfg(test)]
@@ -214,17 +266,50 @@ mod tests {
     }
 
     #[test]
-    fn privileged_ports_are_too_many_where_nearly_all_of_a_hundred_are_open() {
+    fn privileged_ports_are_too_many_where_more_than_half_of_all_are_open() {
         let of = |open: std::ops::Range<u16>, closed: std::ops::Range<u16>| {
             let mut privileged = Privileged::default();
             open.for_each(|port| privileged.note(port, PortState::Open));
             closed.for_each(|port| privileged.note(port, PortState::Closed));
-            (privileged.are_many(), privileged.are_too_many())
+            (privileged.are_many(), privileged.are_doubtful(), privileged.are_too_many())
         };
-        assert_eq!(of(1..34, 0..0), (true, false));
-        assert_eq!(of(1..98, 200..205), (true, true));
-        assert_eq!(of(1..98, 200..300), (true, false), "a machine that closes as many is one");
-        assert_eq!(of(1024..60_000, 0..0), (false, false));
+        assert_eq!(of(1..34, 0..0), (true, false, false));
+        assert_eq!(of(1..98, 200..205), (true, true, false), "a machine may have as many listeners");
+        assert_eq!(of(1..98, 200..300), (true, false, false), "a machine that closes as many is one");
+        assert_eq!(of(1..514, 600..605), (true, true, true));
+        assert_eq!(of(1..514, 600..700), (true, false, false));
+        assert_eq!(of(1024..60_000, 0..0), (false, false, false));
+    }
+
+    #[test]
+    fn a_host_that_has_passed_is_tested_once_more_where_dozens_of_privileged_ports_are_open() {
+        let spec = |ports: &str| ScanSpec { ports: ports.parse().unwrap(), seed: 7, ..ScanSpec::default() };
+        let (few, many) = (Privileged::default(), Privileged { opened: 97, closed: 0 });
+        let mut passed = Trial::default();
+        passed.answer(0, PortState::Closed);
+        let due = |before, privileged, ports| Trial::due(before, (97, 0), privileged, &spec(ports));
+        assert_eq!(due(None, few, "1-200"), Some(Trial::default()));
+        assert_eq!(due(Some(Trial::default()), many, "1-200"), None, "one after the other");
+        assert_eq!(due(Some(passed), few, "1-200"), None);
+        assert_eq!(due(Some(passed), many, "1-1023"), None, "there is nothing to compare with");
+        let mut second = due(Some(passed), many, "1-200").unwrap();
+        assert_eq!(
+            Trial::due(None, (97, 500), many, &spec("1-200")),
+            Some(second),
+            "others that are closed clear only themselves"
+        );
+        for (ports, seed) in [("1-200", 7), ("5-1023", 7), ("1-1019", 8)] {
+            let spec = ScanSpec { seed, ..spec(ports) };
+            let drawn: Vec<u16> = (0..TRIALS).map(|number| port(&spec, 3, second, number)).collect();
+            let apart: std::collections::BTreeSet<u16> = drawn.iter().copied().collect();
+            assert_eq!(apart.len(), TRIALS as usize, "{drawn:?}");
+            assert!(drawn.iter().all(|port| (1..1024).contains(port) && !spec.ports.contains(Port::tcp(*port))));
+            assert!(drawn.iter().all(|port| fragile::class(Port::tcp(*port)).is_none()), "{drawn:?}");
+            let numbers: Vec<Option<u32>> = drawn.iter().map(|port| number_of(&spec, 3, second, *port)).collect();
+            assert_eq!(numbers, [Some(0), Some(1), Some(2), Some(3)]);
+        }
+        second.answer(0, PortState::Closed);
+        assert_eq!(due(Some(second), many, "1-200"), None, "twice is enough");
     }
 
     #[test]
@@ -260,16 +345,16 @@ mod tests {
         for (ports, is_outside) in [("1-1000", true), ("20000-29999", true), ("-", false)] {
             let spec = spec(ports);
             for index in 0..100 {
-                let drawn: Vec<u16> = (0..TRIALS).map(|number| port(&spec, index, number)).collect();
+                let drawn: Vec<u16> = (0..TRIALS).map(|number| port(&spec, index, Trial::default(), number)).collect();
                 assert!(drawn.iter().all(|port| (20_000..60_000).contains(port)));
                 assert!(drawn.iter().all(|port| spec.ports.contains(Port::tcp(*port)) != is_outside), "{ports}");
-                assert!(drawn.iter().all(|port| number_of(&spec, index, *port).is_some()));
+                assert!(drawn.iter().all(|port| number_of(&spec, index, Trial::default(), *port).is_some()));
             }
         }
         for excluded in ["20000-49999", "20000-65535"] {
             let spec = ScanSpec { exclude_ports: excluded.parse().unwrap(), ..spec("1-1000") };
             let all = (0..100).flat_map(|index| (0..TRIALS).map(move |number| (index, number)));
-            let mut drawn = all.map(|(index, number)| port(&spec, index, number));
+            let mut drawn = all.map(|(index, number)| port(&spec, index, Trial::default(), number));
             assert!(drawn.all(|port| !spec.exclude_ports.contains(Port::tcp(port))), "{excluded}");
         }
     }

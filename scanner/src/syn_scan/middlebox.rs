@@ -4,16 +4,30 @@
 //! whenever it has twice as many; what has not answered by the time that all else is asked is asked once more by itself, as
 //! often as the loss of the moment calls for.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use super::rest::scanned;
 use super::target::{Heard, HostPhase};
 use super::{Reply, SynScan};
 use crate::finding::Observation;
 use crate::scan::middlebox::{self, HANDFUL, Trial};
+use crate::spec::ScanSpec;
 
 impl Heard {
     /// Whether nearly all that was asked and answered is open, and that is more than an ordinary host has.
     fn is_suspicious(&self) -> bool {
         middlebox::is_suspicious(self.opened, self.closed)
+    }
+
+    /// Whether that, or as much of its privileged ports, calls for a test.
+    fn is_doubtful(&self) -> bool {
+        self.is_suspicious() || self.privileged.are_doubtful()
+    }
+
+    /// The test that it is put to now, if any.
+    fn trial_due(&self, spec: &ScanSpec) -> Option<Trial> {
+        Trial::due(self.trial, (self.opened, self.closed), self.privileged, spec)
     }
 
     /// Whether it answers on everything.
@@ -31,41 +45,48 @@ impl Heard {
 impl SynScan {
     /// One more port has answered: the host may be put to the test, or asked its ports once more.
     pub(super) fn try_host(&mut self, index: u64) {
-        let is_gentle = self.is_gentle;
+        let (is_gentle, spec) = (self.is_gentle, Arc::clone(self.plan.spec()));
         let Some(heard) = self.target(index).and_then(|target| target.heard.as_mut()) else { return };
         if heard.privileged.are_too_many() {
             heard.trial = Some(Trial::failed());
             return self.leave_alone(index);
         }
-        if is_gentle || heard.opened < HANDFUL || !heard.is_suspicious() {
+        if is_gentle || heard.opened < HANDFUL {
             return;
         }
-        match &mut heard.trial {
-            Some(trial) if heard.opened.is_power_of_two() => trial.begin_round(),
-            Some(_) => {}
-            None => heard.trial = Some(Trial::default()),
+        if let Some(due) = heard.trial_due(&spec) {
+            heard.trial = Some(due);
+        } else if heard.is_suspicious() && heard.opened.is_power_of_two() {
+            heard.trial.iter_mut().for_each(Trial::begin_round);
         }
     }
 
     /// The next port of a host's test, if it is on.
     pub(super) fn next_trial(&mut self, index: u64) -> Option<u16> {
-        let number = self.target(index)?.heard.as_mut()?.trial.as_mut()?.next()?;
-        Some(middlebox::port(self.plan.spec(), index, number))
+        let trial = self.target(index)?.heard.as_mut()?.trial.as_mut()?;
+        let (number, trial) = (trial.next()?, *trial);
+        Some(middlebox::port(self.plan.spec(), index, trial, number))
     }
 
     /// Ends a target that has been asked everything, or puts it to the test first.
     pub(super) fn conclude(&mut self, index: u64) {
-        let (current, is_gentle) = (self.moment.epoch, self.is_gentle);
+        let (is_gentle, spec) = (self.is_gentle, Arc::clone(self.plan.spec()));
         let Some(target) = self.target(index) else { return };
         let is_tested = target.phase == HostPhase::Trial || is_gentle;
-        let Some(heard) = target.heard.as_mut().filter(|heard| !is_tested && heard.is_suspicious()) else {
+        let Some(heard) = target.heard.as_mut().filter(|heard| !is_tested && heard.is_doubtful()) else {
             return self.end_trial(index);
         };
-        let trial = heard.trial.get_or_insert_default();
-        if trial.is_over() {
+        heard.trial = heard.trial_due(&spec).or(heard.trial);
+        if heard.trial.is_none_or(Trial::is_over) {
             return self.settle(index);
         }
         self.account(index);
+        self.begin_trial(index);
+    }
+
+    /// Asks a target nothing but the ports of its test.
+    fn begin_trial(&mut self, index: u64) {
+        let current = self.moment.epoch;
         let Some(target) = self.target(index) else { return };
         target.phase = HostPhase::Trial;
         target.exposure = 0.0;
@@ -73,15 +94,26 @@ impl SynScan {
         self.line_up(index);
     }
 
+    /// A target has passed a test that it was put to last: it is settled, or put to another one.
+    fn leave_trial(&mut self, index: u64) {
+        let spec = Arc::clone(self.plan.spec());
+        let Some(heard) = self.target(index).and_then(|target| target.heard.as_mut()) else { return };
+        match heard.trial_due(&spec) {
+            Some(due) => {
+                heard.trial = Some(due);
+                self.begin_trial(index);
+            }
+            None => self.settle(index),
+        }
+    }
+
     /// A port has answered that may be one of its host's test.
     pub(super) fn on_trial(&mut self, index: u64, port: u16, reply: &Reply) {
         let is_on = |target: &super::Target| {
-            target.heard.as_ref().and_then(|heard| heard.trial).is_some_and(|trial| !trial.is_over())
+            target.heard.as_ref().and_then(|heard| heard.trial).filter(|trial| !trial.is_over())
         };
-        if !self.target(index).is_some_and(|target| is_on(target)) {
-            return;
-        }
-        let Some(number) = middlebox::number_of(self.plan.spec(), index, port) else { return };
+        let Some(trial) = self.target(index).and_then(|target| is_on(target)) else { return };
+        let Some(number) = middlebox::number_of(self.plan.spec(), index, trial, port) else { return };
         let Some(target) = self.target(index) else { return };
         let address = target.address;
         let Some(heard) = target.heard.as_mut() else { return };
@@ -90,10 +122,10 @@ impl SynScan {
         if trial.has_failed() {
             self.leave_alone(index);
         } else if trial.is_over() {
-            let is_all = target.phase == HostPhase::Trial;
-            self.results.findings.push(scanned(index, address).finding(Observation::Cleared));
+            let (is_all, is_second) = (target.phase == HostPhase::Trial, trial.is_second());
+            self.clear(index, address, is_second);
             if is_all {
-                self.settle(index);
+                self.leave_trial(index);
             }
         }
     }
@@ -115,8 +147,18 @@ impl SynScan {
             target.heard.as_mut().and_then(|heard| heard.trial.as_mut()).filter(|trial| !trial.is_over())
         {
             trial.end();
-            self.results.findings.push(scanned(index, address).finding(Observation::Cleared));
+            let (is_all, is_second) = (target.phase == HostPhase::Trial, trial.is_second());
+            self.clear(index, address, is_second);
+            if is_all {
+                return self.leave_trial(index);
+            }
         }
         self.settle(index);
+    }
+
+    /// A host has passed a test; that is told once.
+    fn clear(&mut self, index: u64, address: IpAddr, is_second: bool) {
+        let cleared = (!is_second).then(|| scanned(index, address).finding(Observation::Cleared));
+        self.results.findings.extend(cleared);
     }
 }

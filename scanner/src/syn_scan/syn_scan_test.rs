@@ -561,6 +561,28 @@ fn a_host_of_which_a_range_of_ports_answers_is_left_alone_as_well() {
     assert_eq!(flagged.map(|finding| bits(finding.address)).collect::<Vec<_>>(), [FIRST + 8], "once");
     assert_eq!(scan.results().tally().open_ports, 0);
     assert!(open.len() < 800, "{} ports were asked", open.len());
+    // Also where the scan asks a part of the range, less than half of what there is below 1024.
+    for ports in ["1-300", "301-700,2000-2999"] {
+        let mut net = Net {
+            middlebox: Some(FIRST + 8),
+            boxed_until: Some(1024),
+            rtt: Duration::from_millis(2),
+            ..Net::default()
+        };
+        let (scan, _) = net.scan(spec("10.77.0.8", ports), Box::new(OneGateway), RateCap::new(None));
+        let flagged = net.found.iter().filter(|finding| finding.observation == Observation::Middlebox).count();
+        assert_eq!((flagged, scan.results().tally().open_ports), (1, 0), "{ports}");
+    }
+}
+
+#[test]
+fn dozens_of_real_listeners_below_1024_are_a_machines_own() {
+    let mut net =
+        Net { middlebox: Some(FIRST + 8), boxed_until: Some(200), rtt: Duration::from_millis(2), ..Net::default() };
+    let (scan, open) = net.scan(spec("10.77.0.8", "1-200"), Box::new(OneGateway), RateCap::new(None));
+    let told = |wanted: Observation| net.found.iter().filter(|finding| finding.observation == wanted).count();
+    assert_eq!((told(Observation::Middlebox), told(Observation::Cleared)), (0, 1));
+    assert_eq!((open.len(), scan.results().tally().open_ports), (200, 200));
 }
 
 #[test]

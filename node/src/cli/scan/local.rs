@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use pentora_scanner::spec::EngineChoice;
+use pentora_scanner::target::TargetSet;
 use pentora_scanner::vendors::Vendors;
 
 use super::resume::Resume;
@@ -16,13 +17,16 @@ use crate::cli::follow::{Ended, follow};
 use crate::cli::interrupt::Interrupts;
 use crate::cli::output::counted;
 use crate::cli::progress::Progress;
-use crate::cli::results::{FormatArgs, Unfinished};
-use crate::document::JobDocument;
+use crate::cli::results::{self, FormatArgs, Unfinished};
+use crate::document::{JobDocument, ScanAccepted, ScanRequest};
 use crate::embedded::{EmbeddedNode, EmbeddedOptions, SavedRemarks, Suspended};
 use crate::failure::{ExitCode, Failure};
 
 /// Time for an interrupted embedded scan to end and hand over what it found.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What is to be said of a scan that ended before it began.
+const NOT_BEGUN: &str = "interrupted before the scan began: no target was asked anything";
 
 /// A scan that wants a node in this process.
 pub(crate) struct LocalScan {
@@ -71,16 +75,12 @@ impl LocalScan {
         if is_plan {
             return print_plan(&format, &work.request, &session, context).await;
         }
-        let finished = std::mem::take(&mut work.units);
-        let accepted = if finished.is_empty() {
-            // Another process has to come to the same order.
-            work.request.seed.get_or_insert_with(rand::random);
-            work.request = unless(interrupts.next(), node.with_link_hosts(work.request)).await?;
-            // It is admitted once the names that it excludes are resolved, which may take long.
-            let admitted = async { session.client.scan(&work.request).await.map_err(|error| session.failure(&error)) };
-            unless(interrupts.next(), admitted).await?
-        } else {
-            unless(interrupts.next(), node.resume(work.request.clone(), work.spec, finished)).await?
+        let accepted = match submit(&mut work, node, &session, &mut interrupts).await {
+            Err(failure) if failure.exit == ExitCode::Cancelled => {
+                results::print_nothing(targets_of(&work.request), NOT_BEGUN, &format, context)?;
+                return Err(failure);
+            }
+            accepted => accepted?,
         };
         warn_of(&accepted, context);
         let job_id = accepted.job_id;
@@ -105,6 +105,39 @@ impl LocalScan {
     }
 }
 
+/// Has the scan admitted, of which an earlier run may have finished units.
+async fn submit(
+    work: &mut Resume,
+    node: &impl EmbeddedNode,
+    session: &ApiSession,
+    interrupts: &mut Interrupts,
+) -> Result<ScanAccepted, Failure> {
+    let finished = std::mem::take(&mut work.units);
+    if !finished.is_empty() {
+        return unless(interrupts.next(), node.resume(work.request.clone(), work.spec, finished)).await;
+    }
+    // Another process has to come to the same order.
+    work.request.seed.get_or_insert_with(rand::random);
+    work.request = unless(interrupts.next(), node.with_link_hosts(work.request.clone())).await?;
+    // It is admitted once the names that it excludes are resolved, which may take long.
+    let admitted = async { session.client.scan(&work.request).await.map_err(|error| session.failure(&error)) };
+    unless(interrupts.next(), admitted).await
+}
+
+/// How many targets a request asks for, as far as that is known before anything is looked up: names count one, and where links or
+/// samples are among them, so does each word of the command.
+fn targets_of(request: &ScanRequest) -> u64 {
+    let set = |words: &[String], text: Option<&String>| {
+        let mut set = TargetSet::builder();
+        words.iter().chain(text).try_for_each(|text| set.add_text(text, "targets")).ok()?;
+        let set = set.build_uncounted().ok()?;
+        (set.is_countable() && request.sample.is_none() && !set.has_zones()).then_some(set)
+    };
+    let wanted = set(&request.targets, request.target_text.as_ref());
+    let excluded = set(&request.exclude, request.exclude_text.as_ref()).unwrap_or_default();
+    wanted.map_or(request.targets.len() as u64, |wanted| wanted.exclude(&excluded).count()).max(1)
+}
+
 /// What `work` comes to, unless the scan is interrupted before it has begun.
 async fn unless<T>(
     interrupted: impl Future<Output = ()>,
@@ -113,7 +146,7 @@ async fn unless<T>(
     tokio::select! {
         biased;
         () = interrupted => {
-            Err(Failure::new(ExitCode::Cancelled, "interrupted before the scan began: no target was asked anything"))
+            Err(Failure::new(ExitCode::Cancelled, NOT_BEGUN))
         }
         done = work => done,
     }
@@ -216,6 +249,21 @@ mod tests {
         assert_eq!(failure.exit, ExitCode::Cancelled);
         assert!(failure.to_string().contains("before the scan began"), "{failure}");
         assert_eq!(unless(std::future::pending(), async { Ok(7) }).await.unwrap(), 7);
+    }
+
+    #[test]
+    fn targets_of_a_scan_that_never_began_are_counted_as_far_as_they_are_known() {
+        let request = |targets: &[&str]| ScanRequest {
+            targets: targets.iter().map(|text| (*text).to_owned()).collect(),
+            ..ScanRequest::default()
+        };
+        let without = ScanRequest { exclude: vec!["10.0.0.0/25".into()], ..request(&["10.0.0.0/24", "a.example"]) };
+        assert_eq!(targets_of(&without), 129);
+        let text = ScanRequest { target_text: Some("10.0.0.1\n10.0.0.2".into()), ..request(&["10.0.0.1"]) };
+        assert_eq!(targets_of(&text), 2);
+        assert_eq!(targets_of(&request(&["fe80::%lo/64"])), 1);
+        assert_eq!(targets_of(&ScanRequest { sample: Some(4), ..request(&["fd00::/64", "10.0.0.1"]) }), 2);
+        assert_eq!(targets_of(&request(&[])), 1, "it is partial whatever it was");
     }
 
     #[test]

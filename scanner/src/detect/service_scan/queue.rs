@@ -1,7 +1,7 @@
 //! The open ports that wait to be asked, host by host: whose turn it is, and which are not asked at all.
 //!
 //! Hosts take turns, so that one with many ports holds up nobody, and no more ports of a host are asked at once than it has
-//! places for connections ([`super::super::occupancy`]). Of a host whose open ports may be no one's but a middlebox's, a
+//! places for connections ([`crate::occupancy`]). Of a host whose open ports may be no one's but a middlebox's, a
 //! handful is asked, and the rest waits for the scan's verdict; of one with dozens of open privileged ports, for the scan's
 //! end. Of one that has listeners by the hundred and none that says
 //! a word, the usual ports are asked first, and the others no more once enough of them were silent in a row.
@@ -12,8 +12,8 @@ use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
 use super::Open;
-use crate::detect::occupancy::PER_HOST;
 use crate::finding::{Finding, Observation, PortState};
+use crate::occupancy::PER_HOST;
 use crate::port::{Protocol, service_name};
 use crate::scan::middlebox::{self, HANDFUL, Privileged};
 

@@ -19,6 +19,7 @@ use super::socket::{self, Verdict};
 use crate::connect_scan::ConnectScan;
 use crate::io::reach::Gateways;
 use crate::network::Network;
+use crate::occupancy::Place;
 use crate::target::of_socket;
 
 /// How often it is looked.
@@ -86,7 +87,7 @@ struct Passage {
     /// Ports that have answered to this unit, each of another host, and to earlier ones.
     answering: Vec<SocketAddr>,
     earlier: Vec<SocketAddr>,
-    asked: Vec<(Socket, SocketAddr)>,
+    asked: Vec<(Socket, SocketAddr, Place)>,
     asked_at: Duration,
     /// How often it was asked.
     turn: usize,
@@ -179,7 +180,7 @@ impl Passage {
     fn is_heard(&mut self, now: Duration) {
         self.heard_at = Some(now);
         (self.sent_since, self.doubted_since) = (0, None);
-        self.asked.drain(..).for_each(|(socket, _)| socket::reset(socket));
+        self.asked.drain(..).for_each(|(socket, _, _place)| socket::reset(socket));
     }
 
     /// Goes on as if it had been heard: what is silent then is judged as ever.
@@ -191,7 +192,7 @@ impl Passage {
 
     fn look(&mut self, now: Duration, silent_min: Duration, scan: &mut ConnectScan) {
         if !self.asked.is_empty() {
-            let has_answered = self.asked.iter().any(|(socket, to)| is_answered(socket, *to));
+            let has_answered = self.asked.iter().any(|(socket, to, _)| is_answered(socket, *to));
             if has_answered {
                 self.is_heard(now);
             } else if now > self.asked_at + ANSWER_WAIT {
@@ -219,11 +220,11 @@ impl Passage {
         // Another one first each time.
         let first = self.turn % candidates.len();
         candidates.rotate_left(first);
-        let asked = candidates.iter().take(ASKED_MAX).filter(|to| scan.admit_again(now, **to));
-        let begun = asked.filter_map(|to| {
+        let begun = candidates.iter().take(ASKED_MAX).filter_map(|to| {
+            let place = scan.admit_again(now, *to)?;
             let socket = socket::open(*to).ok()?;
             socket::begin(&socket, *to).ok()?;
-            Some((socket, *to))
+            Some((socket, *to, place))
         });
         self.asked = begun.collect();
         // A low rate may have a slot for one of them, or none now.

@@ -20,6 +20,7 @@ use crate::io::reach::{Asked, Broadcasts, Lost, Ways};
 use crate::io::reactor::Driven;
 use crate::io::resolve::Found;
 use crate::neighbours::Neighbours;
+use crate::occupancy::Occupancy;
 use crate::plan::Plan;
 use crate::scan::Scan;
 use crate::slot_map::Key;
@@ -51,7 +52,7 @@ impl Unit {
     pub(super) fn new(
         plan: Plan,
         task: UnitTask,
-        neighbours: Arc<Neighbours>,
+        (neighbours, occupancy): (Arc<Neighbours>, Arc<Occupancy>),
         #[cfg(target_os = "linux")] answering: Arc<Answering>,
     ) -> (Self, UnitScan) {
         let (delivery, handle) = Delivery::new(task.cancel, task.range.end - task.range.start);
@@ -60,6 +61,7 @@ impl Unit {
         #[cfg(target_os = "linux")]
         let carrier = Carrier::new(clock::now(), plan.target_set());
         let scan = ConnectScan::new(plan, task.range, task.permit, task.pace).with_neighbours(neighbours);
+        let scan = scan.within(occupancy);
         let unit = Self {
             scan,
             sockets: Vec::new(),

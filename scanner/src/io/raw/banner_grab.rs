@@ -21,6 +21,8 @@ use crate::io::bell::Bell;
 use crate::io::clock;
 use crate::io::connect::socket::{self, Verdict};
 use crate::io::reactor::BELL;
+use crate::occupancy::{Occupancy, Place};
+use crate::port::{Port, fragile};
 use crate::slot_map::{Key, SlotMap};
 
 /// Connections open at once: what listens for a third of a second each is then heard at ten thousand per second.
@@ -58,6 +60,8 @@ struct Talk {
     request: Request,
     is_connected: bool,
     heard: Vec<u8>,
+    /// Given back when the socket is closed.
+    place: Place,
 }
 
 /// The thread.
@@ -70,6 +74,9 @@ pub(super) struct BannerGrabber {
     /// Rung after something was heard.
     sender: Arc<Bell>,
     talks: SlotMap<Talk>,
+    occupancy: Arc<Occupancy>,
+    /// Ports that have no place at the moment: others are connected to them.
+    put_off: VecDeque<Request>,
     /// When talks end, those that connect and those that listen; each in order.
     connecting: VecDeque<(Duration, Key)>,
     listening: VecDeque<(Duration, Key)>,
@@ -83,13 +90,26 @@ impl BannerGrabber {
         requests: Receiver<Request>,
         heard: SyncSender<Heard>,
         sender: Arc<Bell>,
+        occupancy: Arc<Occupancy>,
     ) -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&bell, EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
         let sockets_max = (crate::io::limits::probe_sockets() / 2).clamp(1, SOCKETS_MAX);
         let (talks, connecting, listening) = (SlotMap::default(), VecDeque::new(), VecDeque::new());
-        let looked_at = Duration::ZERO;
-        Ok(Self { epoll, bell, requests, heard, sender, talks, connecting, listening, sockets_max, looked_at })
+        Ok(Self {
+            epoll,
+            bell,
+            requests,
+            heard,
+            sender,
+            talks,
+            occupancy,
+            put_off: VecDeque::new(),
+            connecting,
+            listening,
+            sockets_max,
+            looked_at: Duration::ZERO,
+        })
     }
 
     pub(super) fn run(mut self) {
@@ -98,7 +118,10 @@ impl BannerGrabber {
             let now = clock::now();
             self.end_overdue(now);
             self.end_cancelled(now);
-            while self.talks.len() < self.sockets_max {
+            for request in std::mem::take(&mut self.put_off) {
+                self.begin(request, now);
+            }
+            while self.talks.len() + self.put_off.len() < self.sockets_max {
                 match self.requests.try_recv() {
                     Ok(request) => self.begin(request, now),
                     Err(std::sync::mpsc::TryRecvError::Empty) => break,
@@ -107,7 +130,8 @@ impl BannerGrabber {
             }
             let due =
                 [self.connecting.front(), self.listening.front()].into_iter().flatten().map(|(due, _)| *due).min();
-            let wait = if self.talks.is_empty() { Duration::from_millis(500) } else { LOOK_EVERY };
+            let wait =
+                if self.talks.is_empty() && self.put_off.is_empty() { Duration::from_millis(500) } else { LOOK_EVERY };
             let millis = due.map_or(wait, |due| due.saturating_sub(now).min(wait)).as_millis() + 1;
             let timeout = EpollTimeout::from(u16::try_from(millis).expect("at most 501"));
             let count = self.epoll.wait(&mut events, timeout).unwrap_or(0);
@@ -123,11 +147,15 @@ impl BannerGrabber {
 
     fn begin(&mut self, request: Request, now: Duration) {
         let to = request.to;
-        let socket = if request.cancel.is_cancelled() { None } else { socket::open(to).ok() };
-        let Some(socket) = socket.filter(|socket| socket::begin(socket, to).is_ok()) else {
+        if request.cancel.is_cancelled() {
+            return self.tell(request, None);
+        }
+        let is_fragile = fragile::class(Port::tcp(to.port())).is_some();
+        let Some(place) = self.occupancy.at_port(to, is_fragile) else { return self.put_off.push_back(request) };
+        let Some(socket) = socket::open(to).ok().filter(|socket| socket::begin(socket, to).is_ok()) else {
             return self.tell(request, None);
         };
-        let key = self.talks.insert(Talk { socket, request, is_connected: false, heard: Vec::new() });
+        let key = self.talks.insert(Talk { socket, request, is_connected: false, heard: Vec::new(), place });
         let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
         let talk = self.talks.get(key).expect("just put in");
         match self.epoll.add(&talk.socket, EpollEvent::new(flags, key.to_bits())) {
@@ -180,8 +208,9 @@ impl BannerGrabber {
     }
 
     fn end(&mut self, key: Key) {
-        let Some(Talk { socket, request, heard, .. }) = self.talks.remove(key) else { return };
+        let Some(Talk { socket, request, heard, place, .. }) = self.talks.remove(key) else { return };
         socket::reset(socket);
+        drop(place);
         self.tell(request, printable_banner(&heard));
     }
 
@@ -196,4 +225,41 @@ impl BannerGrabber {
 fn pop_due(queue: &mut VecDeque<(Duration, Key)>, now: Duration) -> Option<Key> {
     queue.front().filter(|(due, _)| *due <= now)?;
     queue.pop_front().map(|(_, key)| key)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::sync::mpsc::sync_channel;
+
+    use super::*;
+
+    #[test]
+    fn a_port_that_others_are_connected_to_is_listened_to_when_they_are_gone() {
+        let [busy, free] = [(); 2].map(|()| TcpListener::bind("127.55.3.1:0").unwrap());
+        let occupancy = Arc::<Occupancy>::default();
+        let to = busy.local_addr().unwrap();
+        let others = [(); 2].map(|()| occupancy.at_port(to, false).unwrap());
+        let (asks, requests) = sync_channel(4);
+        let (heard_in, heard) = sync_channel(4);
+        let (bell, sender) = (Bell::new().unwrap(), Bell::new().unwrap());
+        let grabber = BannerGrabber::new(Arc::clone(&bell), requests, heard_in, sender, Arc::clone(&occupancy));
+        let grabber = grabber.unwrap();
+        let thread = std::thread::spawn(move || grabber.run());
+        for listener in [&busy, &free] {
+            let (unit, to) = (Key::from_bits(7), listener.local_addr().unwrap());
+            let (wait, cancel) = (Duration::from_millis(1), CancellationToken::new());
+            asks.send(Request { unit, index: 0, to, wait, cancel }).unwrap();
+        }
+        bell.ring();
+        free.accept().unwrap();
+        busy.set_nonblocking(true).unwrap();
+        assert_eq!(busy.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock, "it was asked for before the other");
+        assert_eq!(heard.recv().unwrap().request.to, free.local_addr().unwrap());
+        drop(others);
+        assert_eq!(heard.recv().unwrap().request.to, to);
+        drop(asks);
+        bell.ring();
+        thread.join().unwrap();
+    }
 }

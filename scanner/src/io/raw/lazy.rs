@@ -6,16 +6,19 @@
 //! nothing to close.
 
 use std::io;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::Handle;
 use crate::io::EngineError;
+use crate::occupancy::Occupancy;
 
 /// A raw engine, running or not yet.
 #[derive(Debug)]
 pub(crate) struct Lazy {
+    /// What its connections to open ports count in.
+    occupancy: Arc<Occupancy>,
     handle: OnceLock<Result<Handle, String>>,
 }
 
@@ -24,18 +27,19 @@ impl Lazy {
     ///
     /// # Errors
     /// Where this process may not send raw packets.
-    pub(crate) fn new() -> Result<Self, EngineError> {
+    pub(crate) fn new(occupancy: Arc<Occupancy>) -> Result<Self, EngineError> {
         let look = || -> io::Result<Socket> { Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4)) };
         look().map_err(|source| EngineError::System { what: "a raw socket", source })?;
-        Ok(Self { handle: OnceLock::new() })
+        Ok(Self { occupancy, handle: OnceLock::new() })
     }
 
     /// One that runs.
     ///
     /// # Errors
     /// What the kernel refused.
-    pub(crate) fn started() -> Result<Self, EngineError> {
-        Ok(Self { handle: OnceLock::from(Ok(super::start()?)) })
+    pub(crate) fn started(occupancy: Arc<Occupancy>) -> Result<Self, EngineError> {
+        let handle = OnceLock::from(Ok(super::start(Arc::clone(&occupancy))?));
+        Ok(Self { occupancy, handle })
     }
 
     /// Whether it runs, so that another unit costs no start.
@@ -49,7 +53,7 @@ impl Lazy {
     /// What the kernel refused, of the one attempt that was made.
     pub(crate) fn handle(&self) -> Result<&Handle, &str> {
         let started = self.handle.get_or_init(|| {
-            super::start().map_err(|error| {
+            super::start(Arc::clone(&self.occupancy)).map_err(|error| {
                 let why = error.to_string();
                 tracing::warn!(why, "no raw packets from this node: it scans with connections");
                 why

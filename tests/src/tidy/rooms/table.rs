@@ -16,21 +16,22 @@ const SCANNER: &str = "
     report: finding port recall target
     fuzzing: detect io udp_scan
     nmap: finding port target
-    engine: detect finding gate identity io plan port recapture scan spec target unit vendors
+    engine: detect finding gate identity io occupancy plan port recapture scan spec target unit vendors
     recapture: finding gate network permute plan port recall scan spec target unit watermark
     identity: finding io target unit vendors watermark
-    detect: authority finding gate io pace port scan spec target udp_scan unit vuln watermark
+    detect: authority finding gate io occupancy pace port scan spec target udp_scan unit vuln watermark
     vuln: authority finding gate port
     authority:
     vendors: finding
     watermark: tally unit
-    io: connect_scan finding gate neighbours network pace packet permute plan scan slot_map spec syn_scan tally target udp_scan unit
+    io: connect_scan finding gate neighbours network occupancy pace packet permute plan port scan slot_map spec syn_scan tally target udp_scan unit
     unit: finding pace recall scope spec tally
     udp_scan: finding gate neighbours pace permute plan port scan scope slot_map spec tally target
     syn_scan: finding gate network pace packet permute plan port rtt scan scope spec tally target
     packet: finding
-    connect_scan: finding gate loss neighbours pace plan port scan scope slot_map spec tally target
+    connect_scan: finding gate loss neighbours occupancy pace plan port scan scope slot_map spec tally target
     slot_map:
+    occupancy:
     scan: finding loss neighbours pace permute plan port rtt spec tally target
     tally: finding
     rtt: network

@@ -1,14 +1,16 @@
-//! How many connections are open to one host, and to one port, at once: over everything that asks open ports on this node.
+//! How many connections are open to one host, and to one port, at once: over everything that opens any on this node.
 //!
-//! Small devices have room for a few, and many at once look like an attack. Whoever opens a connection enters the room of
-//! the port and that of the host first, and stays in both as long as the connection is there.
+//! Small devices have room for a few, and many at once look like an attack. Whoever asks an open port what it is enters the
+//! room of the port and that of the host first, and stays in both as long as the connection is there. Whoever only looks
+//! whether a port is open enters the port's. Rooms are those of addresses: however many names, units and jobs ask for one,
+//! it has no more of them.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
 /// Connections to one host at once: what a browser opens to a site, twice over.
@@ -39,7 +41,7 @@ impl<K> Default for Slots<K> {
 
 /// The rooms of one port and its host.
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(crate) struct Slot {
     host: Arc<Semaphore>,
     port: Arc<Semaphore>,
     /// How much of the port's room one connection takes.
@@ -48,19 +50,40 @@ pub(super) struct Slot {
 
 /// A connection's place; given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Entered<'a> {
+pub(crate) struct Entered<'a> {
     _port: SemaphorePermit<'a>,
     _host: SemaphorePermit<'a>,
 }
 
+/// A place at a port alone; given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    _port: OwnedSemaphorePermit,
+}
+
 impl Occupancy {
     /// The rooms of a port and its host; those of one where only one connection may be open are taken whole.
-    pub(super) fn of(&self, target: SocketAddr, is_one_at_a_time: bool) -> Slot {
-        let target = SocketAddr::new(target.ip().to_canonical(), target.port());
-        let host = locked(&self.hosts).of(target.ip(), PER_HOST);
-        let port = locked(&self.ports).of(target, PER_PORT as usize);
-        Slot { host, port, share: if is_one_at_a_time { PER_PORT } else { 1 } }
+    pub(crate) fn of(&self, target: SocketAddr, is_one_at_a_time: bool) -> Slot {
+        let host = locked(&self.hosts).of(target.ip().to_canonical(), PER_HOST);
+        Slot { host, port: self.port(target), share: share(is_one_at_a_time) }
     }
+
+    /// A place at a port for a connection that only shows whether it is open, if there is one now. The host's other ports are
+    /// no matter: how many of them are asked at once is for the scan's pace.
+    pub(crate) fn at_port(&self, target: SocketAddr, is_one_at_a_time: bool) -> Option<Place> {
+        let port = self.port(target).try_acquire_many_owned(share(is_one_at_a_time)).ok()?;
+        Some(Place { _port: port })
+    }
+
+    fn port(&self, target: SocketAddr) -> Arc<Semaphore> {
+        let target = SocketAddr::new(target.ip().to_canonical(), target.port());
+        locked(&self.ports).of(target, PER_PORT as usize)
+    }
+}
+
+/// How much of a port's room one connection takes.
+fn share(is_one_at_a_time: bool) -> u32 {
+    if is_one_at_a_time { PER_PORT } else { 1 }
 }
 
 impl<K: Eq + Hash> Slots<K> {
@@ -81,21 +104,21 @@ impl<K: Eq + Hash> Slots<K> {
 impl Slot {
     /// Waits for a place; `None` where there is none before `deadline`. The port's comes first: whoever waits for that
     /// takes nothing from the host's others.
-    pub(super) async fn enter(&self, deadline: Instant) -> Option<Entered<'_>> {
+    pub(crate) async fn enter(&self, deadline: Instant) -> Option<Entered<'_>> {
         let port = timeout_at(deadline, self.port.acquire_many(self.share)).await.ok()?.ok()?;
         let host = timeout_at(deadline, self.host.acquire()).await.ok()?.ok()?;
         Some(Entered { _port: port, _host: host })
     }
 
     /// A place, if there is one now.
-    pub(super) fn try_enter(&self) -> Option<Entered<'_>> {
+    pub(crate) fn try_enter(&self) -> Option<Entered<'_>> {
         let port = self.port.try_acquire_many(self.share).ok()?;
         let host = self.host.try_acquire().ok()?;
         Some(Entered { _port: port, _host: host })
     }
 
     /// Whether there is a place now.
-    pub(super) fn has_place(&self) -> bool {
+    pub(crate) fn has_place(&self) -> bool {
         self.try_enter().is_some()
     }
 }
@@ -133,6 +156,22 @@ mod tests {
         let soon = Instant::now() + Duration::from_millis(20);
         assert!(device.enter(soon).await.is_none());
         assert!(occupancy.of(SocketAddr::from(([10, 0, 0, 2], 80)), false).has_place());
+    }
+
+    #[test]
+    fn whoever_looks_whether_a_port_is_open_counts_there_with_those_who_ask_it() {
+        let occupancy = Occupancy::default();
+        let asks = occupancy.of(port(502), true);
+        let look = occupancy.at_port(port(502), true).unwrap();
+        assert!(!asks.has_place() && occupancy.at_port(port(502), true).is_none());
+        drop(look);
+        let _asked = asks.try_enter().unwrap();
+        assert!(occupancy.at_port(port(502), true).is_none());
+        let many: Vec<Option<Place>> = (1000..1100).map(|number| occupancy.at_port(port(number), false)).collect();
+        assert!(many.iter().all(Option::is_some), "the host's room is not theirs");
+        let mapped = SocketAddr::new("::ffff:10.0.0.1".parse().unwrap(), 1000);
+        let _second = occupancy.at_port(mapped, false).unwrap();
+        assert!(occupancy.at_port(port(1000), false).is_none());
     }
 
     #[test]

@@ -119,8 +119,6 @@ const NODE: &str = "
     failure:
     client: config document durable_file feeds tls
     config: durable_file policy sign_in signing tls traces
-    sign_in: data_dir tls
-    data_dir: durable_file member_address tls
     api: airgap backup capacity clock coordinator document drill feeds jobs join keeps masked meters orders results rpc schedules sign_in spec tls traces trail work_protocol
     capacity: document
     airgap: clock document durable_file jobs orders policy results rpc signing spec
@@ -138,13 +136,15 @@ const NODE: &str = "
     signing:
     spec: results
     results: durable_file rpc
-    durable_file:
     trail: rpc
     rpc: clock drill member_address work_protocol
     drill:
-    member_address:
     meters:
     work_protocol:
+    sign_in: data_dir tls
+    data_dir: durable_file member_address tls
+    durable_file:
+    member_address:
     traces: clock tls
     tls:
     clock:

@@ -252,9 +252,10 @@ impl Served {
                         self.raft.status_changed(SOFT_WITHIN).await;
                     }
                 };
+                let ask = Ask::EndUnits(job);
                 // In vain where it does not answer: then the order does not come to it either, or stops the job without that.
                 tokio::select! {
-                    _ = calls.ask(peer, &Ask::EndUnits(job), HAND_IN + SOFT_WITHIN) => {}
+                    _ = calls.ask(peer, &ask, HAND_IN + SOFT_WITHIN) => {}
                     () = leads_no_more => {}
                 }
             }

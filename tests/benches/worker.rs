@@ -48,7 +48,7 @@ pub(crate) fn measure() -> anyhow::Result<()> {
     summary("kill -9 of a worker, to its first unit at another", "ms", &given, "max 1000 ms");
     let request = Request { method: "GET", path: "/api/v1/cluster/settings", ..Request::default() };
     let settings = cluster.api(1, &request, Duration::from_secs(5))?.json()?;
-    let grace = settings["grace_ms"].as_f64().context("a grace period")? / 1e3;
+    let grace = settings.get("grace_ms").and_then(serde_json::Value::as_f64).context("a grace period")? / 1e3;
     let mut given = Sample::default();
     for _ in 0..CUTS {
         let leader = cluster.leader()?;

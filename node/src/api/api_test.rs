@@ -476,7 +476,8 @@ async fn what_takes_a_nodes_vote_is_decided_while_no_other_gives_up_its_seat_how
     let (raft, proposer) = (&node.served.raft, &node.served.proposer);
     let token = TokenId([1; 8]);
     let policy = NodePolicy::default();
-    let grant = TokenGrant { token, key: Digest::of(b"k"), name: "t".into(), ttl_ms: 600_000, uses: 9, policy };
+    let (key, name, by) = (Digest::of(b"k"), "t".into(), String::new());
+    let grant = TokenGrant { token, key, name, ttl_ms: 600_000, uses: 9, policy, by };
     proposer.propose(Command::MakeToken(Box::new(grant))).await.unwrap();
     for name in ["n2", "n3"] {
         let info = NodeInfo { name: name.into(), peer: name.into(), ..NodeInfo::default() };

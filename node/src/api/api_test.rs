@@ -697,8 +697,8 @@ async fn orders_and_refusals_are_in_the_audit_log_with_who_from_where_and_what_c
         (who.to_owned(), "192.0.2.9".to_owned(), action.to_owned(), outcome.to_owned(), status)
     };
     for wanted in [
-        line("admin", "POST /api/v1/scans", "asked", None),
-        line("admin", "POST /api/v1/scans", "answered", Some(200)),
+        line("admin", "POST /api/v1/scans?plan=true", "asked", None),
+        line("admin", "POST /api/v1/scans?plan=true", "answered", Some(200)),
         line("a-viewer", "POST /api/v1/scans", "refused", Some(403)),
         line("a-viewer", "GET /api/v1/audit", "refused", Some(403)),
         line("", "GET /api/v1", "refused", Some(401)),

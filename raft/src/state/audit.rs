@@ -4,6 +4,8 @@
 //! can still be verified, with what was exported before. Nobody fills it with orders so that what others do within a day has no room:
 //! where half of it is of one day, whoever wrote a large part of that is refused more.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::State;
@@ -98,9 +100,9 @@ impl State {
         if let Some(last) = earlier {
             return Ok(Response::Audited { last });
         }
-        for entry in entries.iter().filter(|entry| entry.outcome == Outcome::Asked) {
-            self.leaves_to_others(&entry.author.cut().who)?;
-        }
+        let asked = entries.iter().filter(|entry| entry.outcome == Outcome::Asked);
+        let who: BTreeSet<String> = asked.map(|entry| entry.author.cut().who).collect();
+        who.iter().try_for_each(|who| self.leaves_to_others(who))?;
         for entry in entries {
             let entry = entry.cut();
             ends.last += 1;

@@ -203,9 +203,15 @@ fn whoever_ships_the_server_ships_its_parts() {
 fn a_shortened_version_is_potential_at_most() {
     let potential = |version: &str, header: &str| found(&web("Apache httpd", version, &[("server", header)]));
     assert!(potential("2", "Apache/2").is_empty(), "a major version alone says nothing");
-    for (version, header) in
-        [("2.4", "Apache/2.4"), ("2.4.x", "Apache/2.4.x"), ("2.4.xx", "Apache/2.4.xx"), ("2.4.", "Apache/2.4.")]
-    {
+    for (version, header) in [
+        ("2.4", "Apache/2.4"),
+        ("2.4.x", "Apache/2.4.x"),
+        ("2.4.xx", "Apache/2.4.xx"),
+        ("2.4.", "Apache/2.4."),
+        ("2.4.N", "Apache/2.4.N"),
+        ("2.4.z-SNAPSHOT", "Apache/2.4.z-SNAPSHOT"),
+        ("2.4.x.y", "Apache/2.4.x.y"),
+    ] {
         let all = potential(version, header);
         assert_eq!(all, [("10".to_owned(), "Apache httpd 2.4".to_owned(), false)], "{header}");
     }

@@ -14,7 +14,7 @@ pub struct Distribution {
 }
 
 /// Words in banners and what they stand for. Longer ones first.
-const NAMES: [(&str, &str); 41] = [
+const NAMES: [(&str, &str); 42] = [
     ("raspbian", "raspbian"),
     ("ubuntu", "ubuntu"),
     ("debian", "debian"),
@@ -23,6 +23,7 @@ const NAMES: [(&str, &str); 41] = [
     ("almalinux", "almalinux"),
     ("centos", "centos"),
     ("red hat", "red hat"),
+    ("red-hat", "red hat"),
     ("redhat", "red hat"),
     ("rhel", "red hat"),
     ("fedora", "fedora"),
@@ -227,6 +228,7 @@ mod tests {
             ("2.4.57", "(Debian)", "debian", None, None),
             ("9.11.4", "9.11.4-P2-RedHat-9.11.4-26.P2.el7_9.16", "red hat", Some("7"), Some("9.11.4-26.P2.el7_9.16")),
             ("2.4.37", "(Red Hat Enterprise Linux)", "red hat", None, None),
+            ("1.3.27", "(Unix)  (Red-Hat/Linux)", "red hat", None, None),
             ("2.4.6", "(CentOS)", "centos", None, None),
             ("5.3.3-7+squeeze19", "", "unknown", None, None),
             ("1.18.0-6", "", "unknown", None, None),

@@ -10,8 +10,8 @@ use crate::vuln::product;
 
 /// A system of which no more than so much is sure was told by packets, not by words.
 const OS_GUESS_MAX: u8 = 60;
-/// What some write for the places of a version that they leave out, longest first.
-const WILD: [&str; 5] = [".xx", ".XX", ".x", ".X", ".*"];
+/// What some write for the places of a version that they leave out: `2.4.x`, `9.4.z-SNAPSHOT`, `1.N`.
+const WILD: &str = "xXyYzZnN*?";
 /// Most CPE names that are looked at of one service.
 const CPES_MAX: usize = 16;
 
@@ -174,14 +174,19 @@ fn is_wild(whole: &str, told: &str) -> bool {
     whole.trim_start().strip_prefix(told).is_some_and(|rest| rest.starts_with('.'))
 }
 
-/// The version in what was told, without the `x` that some write for the places that they leave out.
+/// The version in what was told, up to the first place that is left out.
 fn told_version(version: &str) -> Option<&str> {
     let version = version.split_whitespace().next()?;
     // Ruby tells the day of its release behind its version: `2.6.6/2020-03-31`.
     let version = version.split('/').next()?;
-    let mut version = version.trim_end_matches([',', ';', ')', '.']);
-    while let Some(front) = WILD.into_iter().find_map(|wild| version.strip_suffix(wild)) {
-        version = front;
+    let version = version.trim_end_matches([',', ';', ')', '.']);
+    let mut end = 0;
+    for place in version.split('.') {
+        let word = place.split(['-', '+', '_', '~']).next().unwrap_or_default();
+        if end > 0 && !word.is_empty() && word.chars().all(|sign| WILD.contains(sign)) {
+            return version.get(..end - 1);
+        }
+        end += place.len() + 1;
     }
     Some(version).filter(|version| !version.is_empty())
 }

@@ -7,6 +7,7 @@ mod entities;
 mod favicon;
 mod http2;
 mod location;
+mod markup;
 mod page;
 mod response;
 

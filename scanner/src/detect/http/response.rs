@@ -7,8 +7,8 @@ use std::io::Read;
 
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 
-/// Longest head that is read.
-const HEAD_BYTES_MAX: usize = 32 * 1024;
+/// Longest head that is read: cookies and policies make some long, and of an answer no more than 64 kB are read.
+const HEAD_BYTES_MAX: usize = 56 * 1024;
 /// Most headers that are read.
 const HEADERS_MAX: usize = 100;
 /// Most interim answers that are passed over; a server that says more does not come to its answer.
@@ -67,6 +67,10 @@ pub fn final_answer(bytes: &[u8]) -> &[u8] {
     for _ in 0..INTERIM_MAX {
         let Some(head) = read_one_head(rest).filter(|head| is_interim(head.status)) else { break };
         rest = rest.get(head.body_at..).unwrap_or_default();
+        // A line too many is no answer (RFC 9112 section 2.2).
+        while let Some(behind) = rest.strip_prefix(b"\r\n").or(rest.strip_prefix(b"\n")) {
+            rest = behind;
+        }
     }
     rest
 }
@@ -109,6 +113,14 @@ fn read_one_head(bytes: &[u8]) -> Option<Head> {
         let line = String::from_utf8_lossy(line);
         if status.is_none() {
             status = Some(status_of(&line)?);
+        } else if line.starts_with([' ', '\t'])
+            && let Some((_, value)) = headers.last_mut()
+        {
+            // A line that goes on (RFC 9112 section 5.2).
+            if !value.is_empty() {
+                value.push(' ');
+            }
+            value.push_str(line.trim());
         } else if let Some((name, value)) = line.split_once(':').filter(|_| headers.len() < HEADERS_MAX) {
             headers.push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));
         }
@@ -145,19 +157,27 @@ pub fn is_complete(bytes: &[u8]) -> bool {
 pub fn body<'a>(head: &Head, bytes: &'a [u8]) -> Cow<'a, [u8]> {
     let raw = bytes.get(head.body_at..).unwrap_or_default();
     let mut raw = match head.content_length() {
-        _ if head.is_chunked() => Cow::Owned(join_chunks(raw)),
+        _ if head.is_chunked() && chunk_size(raw).is_some() => Cow::Owned(join_chunks(raw)),
         Some(length) => Cow::Borrowed(raw.get(..length).unwrap_or(raw)),
         None => Cow::Borrowed(raw),
     };
-    for _ in 0..head.encodings() {
-        let Some(plain) = unpacked(&raw) else { break };
+    let told = head.encodings();
+    for done in 0..ENCODINGS_MAX {
+        // What is packed by gzip says so itself.
+        let Some(plain) = (done < told || is_gzip(&raw)).then(|| unpacked(&raw)).flatten() else { break };
         raw = Cow::Owned(plain);
     }
     cut(raw)
 }
 
+/// Whether a body begins as gzip does, behind line ends that some servers put before it.
+fn is_gzip(body: &[u8]) -> bool {
+    body.trim_ascii_start().starts_with(&[0x1f, 0x8b])
+}
+
 /// A body without its outermost encoding; `None` where it has none that is known.
 fn unpacked(packed: &[u8]) -> Option<Vec<u8>> {
+    let packed = if is_gzip(packed) { packed.trim_ascii_start() } else { packed };
     let is_zlib = match packed {
         [first, second, ..] => first & 0x0f == 8 && (u16::from(*first) << 8 | u16::from(*second)) % 31 == 0,
         _ => false,
@@ -188,13 +208,17 @@ fn cut(body: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
     }
 }
 
+/// The size that a chunk begins with; `None` where it is none.
+fn chunk_size(chunk: &[u8]) -> Option<usize> {
+    let line = chunk.split(|byte| *byte == b'\n').next()?;
+    let line = String::from_utf8_lossy(line);
+    usize::from_str_radix(line.split(';').next()?.trim(), 16).ok()
+}
+
 fn join_chunks(mut rest: &[u8]) -> Vec<u8> {
     let mut joined = Vec::new();
     while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-        let size = rest.get(..end).unwrap_or_default();
-        let size = String::from_utf8_lossy(size);
-        let size = size.split(';').next().unwrap_or_default().trim();
-        let Ok(size) = usize::from_str_radix(size, 16) else { break };
+        let Some(size) = chunk_size(rest) else { break };
         let content = rest.get(end + 1..).unwrap_or_default();
         let chunk = content.get(..size).unwrap_or(content);
         joined.extend(chunk.iter().take(BODY_BYTES_MAX.saturating_sub(joined.len())));
@@ -292,6 +316,11 @@ mod tests {
             ("Content-Encoding: gzip\r\nContent-Encoding: gzip", gzip(&gzip(&page))),
             ("Content-Encoding: gzip\r\nContent-Encoding: gzip", gzip(&page)),
             ("Content-Encoding: br", page.clone()),
+            ("Content-Encoding: br", gzip(&page)),
+            ("Content-Encoding: zstd", gzip(&page)),
+            ("Content-Encoding: gzip", gzip(&gzip(&page))),
+            ("Content-Encoding: gzip", [&b"\r\n"[..], &gzip(&page)].concat()),
+            ("Transfer-Encoding: chunked", page.clone()),
             ("Transfer-Encoding: gzip, chunked", chunk(gzip(&page))),
             ("Transfer-Encoding: chunked\r\nContent-Encoding: deflate", chunk(deflated(&page, false))),
         ] {
@@ -304,7 +333,10 @@ mod tests {
     fn the_final_answer_counts_however_many_say_that_it_is_to_come() {
         let last = "HTTP/1.1 200 OK\r\nServer: b/2\r\nContent-Length: 2\r\n\r\nok";
         let early = "HTTP/1.1 103 Early Hints\r\nServer: hint/1\r\nLink: </a>\r\n\r\n";
-        for front in ["", "HTTP/1.1 100 Continue\r\n\r\n", early, &early.repeat(3), "HTTP/1.1 102 Processing\n\n"] {
+        let many_lines = "HTTP/1.1 100 Continue\r\n\r\n\r\n\n";
+        for front in
+            ["", "HTTP/1.1 100 Continue\r\n\r\n", many_lines, early, &early.repeat(3), "HTTP/1.1 102 Processing\n\n"]
+        {
             let answer = format!("{front}{last}").into_bytes();
             let head = read_head(&answer).unwrap();
             assert_eq!((head.status, head.get("server")), (200, Some("b/2")), "{front}");
@@ -313,6 +345,16 @@ mod tests {
         }
         assert_eq!(read_head(b"HTTP/1.1 101 Switching Protocols\r\n\r\n").unwrap().status, 101);
         assert!(read_head(early.repeat(1_000).as_bytes()).is_none());
+    }
+
+    #[test]
+    fn a_field_may_go_on_in_the_next_line_and_a_head_be_long() {
+        let cookies = format!("Set-Cookie: {}\r\n", "c".repeat(1000)).repeat(40);
+        let answer = format!("HTTP/1.1 200 OK\r\nServer:\r\n nginx/1.24.0\r\n\t(Ubuntu)\r\n{cookies}Via: x\r\n\r\nok")
+            .into_bytes();
+        let head = read_head(&answer).unwrap();
+        assert_eq!((head.get("server"), head.get("via")), (Some("nginx/1.24.0 (Ubuntu)"), Some("x")));
+        assert_eq!(&*body(&head, &answer), b"ok");
     }
 
     #[test]

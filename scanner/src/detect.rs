@@ -249,8 +249,13 @@ impl Detector {
         // One after the other: a server of one client at a time would leave the inspection waiting behind the interrogation.
         let told = tls::inspect(&endpoint, &self.connector.0, None).await;
         let speaks_http_2 = told.tls.as_ref().is_some_and(|tls| tls.alpn.as_deref() == Some(HTTP_2));
-        let connector = if speaks_http_2 { &self.connector_2 } else { &self.connector };
-        let inside = Endpoint { tls: Some(&connector.0), speaks_http_2, ..endpoint };
+        let other = told.config.clone().map(TlsConnector::from);
+        let connector = match &other {
+            _ if speaks_http_2 => &self.connector_2.0,
+            Some(other) => other,
+            None => &self.connector.0,
+        };
+        let inside = Endpoint { tls: Some(connector), speaks_http_2, ..endpoint };
         let inside = if told.tls.is_some() { inside.answered() } else { inside };
         let known = if speaks_http_2 {
             Box::pin(self.asked_over_http_2(&inside)).await.unwrap_or_default()
@@ -299,10 +304,10 @@ impl Detector {
             // A name selects the site: the probe did not say it.
             let is_decided_by_page = seen.page.is_some();
             let page = match seen.page.filter(|_| endpoint.name.is_none()) {
-                Some(page) if http::is_refusal_of_the_request(&page) => {
+                Some(page) if http::is_refusal_of_the_request(endpoint, &page) => {
                     // What was refused was how it was asked, in HTTP/1.0 or without a host.
                     let better = Box::pin(self.asked_as_a_browser_does(endpoint)).await;
-                    let better = better.filter(|(_, page)| !http::is_refusal_of_the_request(page));
+                    let better = better.filter(|(_, page)| !http::is_refusal_of_the_request(endpoint, page));
                     better.map_or(Some(page), |(found, page)| {
                         banner = printable_banner(http::final_answer(&page));
                         if found.product.is_some() || service.product.is_none() {
@@ -438,6 +443,10 @@ mod tests;
 #[cfg(test)]
 #[path = "detect/conversation_test.rs"]
 mod conversation_tests;
+
+#[cfg(test)]
+#[path = "detect/tls_refusal_test.rs"]
+mod tls_refusal_tests;
 
 #[cfg(test)]
 #[path = "detect/greeting_test.rs"]

@@ -140,6 +140,12 @@ async fn a_server_that_refuses_an_old_request_is_asked_as_a_browser_does() {
         ("127.55.1.6:8096", ""),
         // A number that says nothing of the web.
         ("127.55.1.7:47123", ""),
+        ("127.55.1.8:8096", "405 Method Not Allowed"),
+        ("127.55.1.9:8096", "411 Length Required"),
+        ("127.55.1.10:8096", "500 Internal Server Error"),
+        ("127.55.1.11:8096", "503 Service Unavailable"),
+        ("127.55.1.12:8096", "302 Found"),
+        ("127.55.1.13:8096", "301 Moved Permanently\r\nLocation: /"),
     ] {
         let server = Server::on(address, move |stream| modern(stream, refusal)).await;
         let identified = ask(server.address).await;
@@ -151,6 +157,52 @@ async fn a_server_that_refuses_an_old_request_is_asked_as_a_browser_does() {
         assert_eq!(found.product.as_deref(), Some("Envoy"), "{refusal}");
         let http = found.http.unwrap();
         assert_eq!((http.status, http.title.as_deref()), (200, Some("Orders")), "{refusal}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_answers_an_old_request_by_no_http_is_asked_as_a_browser_does() {
+    for (address, refusal) in [
+        ("127.55.1.14:8096", "ERR unsupported protocol\r\n"),
+        ("127.55.1.15:47123", "ERR unsupported protocol\r\n"),
+        ("127.55.1.16:47123", "\0\u{1}\u{2}\u{3}"),
+    ] {
+        let server = Server::on(address, move |mut stream| async move {
+            let mut asked = [0; 2048];
+            let Ok(length @ 1..) = stream.read(&mut asked).await else { return };
+            let asked = String::from_utf8_lossy(&asked[..length]).into_owned();
+            let is_whole = asked.starts_with("GET / HTTP/1.1\r\n") && asked.contains("\r\nHost: ");
+            let answer = page("200 OK\r\nServer: envoy\r\nContent-Type: text/html", "<title>Orders</title>");
+            let _ = stream.write_all(if is_whole { answer.as_bytes() } else { refusal.as_bytes() }).await;
+        })
+        .await;
+        let found = service(ask(server.address).await);
+        assert_eq!(found.product.as_deref(), Some("Envoy"), "{refusal:?}");
+        assert_eq!(found.http.and_then(|page| page.title).as_deref(), Some("Orders"), "{refusal:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_users_probe_is_answered_behind_the_greeting() {
+    let file = b"Probe TCP Hello q|HELLO\\r\\n|\nports 47124-47125\nmatch ab m|^a/(\\d)\\r\\n| p/A/ v/$1/\n";
+    let probes = ServiceProbes::of_bytes(std::path::Path::new("own.probes"), file).unwrap();
+    let rules = RuleSet::builtin().with_service_probes(Arc::new(probes));
+    let detector = Detector::new(Arc::new(rules), 64);
+    // At once, so that it is heard before the question is sent, and after it was.
+    for (address, pause_ms) in [("127.55.1.24:47124", 0), ("127.55.1.24:47125", 900)] {
+        let server = Server::on(address, move |mut stream| async move {
+            sleep(Duration::from_millis(pause_ms)).await;
+            let _ = stream.write_all(b"Welcome\r\n").await;
+            let mut asked = [0; 64];
+            while let Ok(length @ 1..) = stream.read(&mut asked).await {
+                let answer: &[u8] = if asked[..length].starts_with(b"HELLO\r\n") { b"a/7\r\n" } else { b"?\r\n" };
+                let _ = stream.write_all(answer).await;
+            }
+        })
+        .await;
+        let found = detector.identify(server.address, Protocol::Tcp, None, &Options::default()).await;
+        let found = service(found);
+        assert_eq!((found.product.as_deref(), found.version.as_deref()), (Some("A"), Some("7")), "{address}");
     }
 }
 

@@ -88,9 +88,22 @@ pub(super) async fn describe(endpoint: &Endpoint<'_>, first: Vec<u8>) -> Option<
     Some((http, (path != "/").then_some(bytes)))
 }
 
-/// Whether an answer refuses the way it was asked for rather than the page: the version of HTTP, or a missing host.
-pub(super) fn is_refusal_of_the_request(bytes: &[u8]) -> bool {
-    read_head(bytes).is_some_and(|head| matches!(head.status, 400 | 403 | 404 | 421 | 426 | 505))
+/// Whether an answer may refuse the way it was asked for rather than the page: the version of HTTP, or a missing host. Servers
+/// have every kind of error for that, and ways that lead nowhere; whoever asks for a password has let the request in.
+pub(super) fn is_refusal_of_the_request(endpoint: &Endpoint<'_>, bytes: &[u8]) -> bool {
+    let Some(head) = read_head(bytes) else { return false };
+    match head.status {
+        300..=399 => {
+            let (host, port) = (authority::host(endpoint.name, endpoint.address.ip()), endpoint.address.port());
+            let leads_on = |location: &str| {
+                let is_here = |to: String| to == "/";
+                !follow(location, "/", &host, port, endpoint.tls.is_some()).is_some_and(is_here)
+            };
+            !head.get("location").is_some_and(leads_on)
+        }
+        401 | 407 => false,
+        status => status >= 400,
+    }
 }
 
 /// What came when a page was asked for, and how its reading ended.

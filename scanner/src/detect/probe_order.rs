@@ -19,6 +19,8 @@ pub(super) enum Attempt {
     Probe(ProbeRef),
     /// Send a ClientHello.
     Hello,
+    /// Send one that names no application protocol, which some servers close on.
+    BareHello,
 }
 
 /// The first attempt on a port.
@@ -98,6 +100,11 @@ impl ProbeOrder {
     /// A probe that was to be sent and was not: it comes next.
     pub(super) fn ask_again(&mut self, probe: ProbeRef) {
         self.queue.push_front(Attempt::Probe(probe));
+    }
+
+    /// The ClientHello was closed on without a word: it is tried once more without what it may have been closed on for.
+    pub(super) fn ask_bare_hello(&mut self) {
+        self.queue.push_front(Attempt::BareHello);
     }
 
     /// Whether nothing is left.

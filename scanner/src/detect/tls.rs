@@ -9,19 +9,23 @@ mod flight;
 mod hello;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
+use rustls::client::ResolvesClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::sign::CertifiedKey;
 use rustls::{CipherSuite, ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
 pub use self::certificate::{Seen, problems, read_certificate, read_front};
+pub(super) use self::flight::begins_as_tls;
 pub use self::flight::{Flight, alert_name, is_tls, read_flight};
-use self::hello::{ALPN, SUITES_WEAK, Suites, hello_of};
+use self::hello::{ALPN, Offer, SUITES_WEAK, Suites, hello_of};
 pub use self::hello::{Version, client_hello};
 use super::connection::{self, Endpoint, Opened, Patience};
 use super::starttls::Upgrade;
@@ -35,7 +39,7 @@ const FLIGHT_WAIT: Duration = Duration::from_secs(3);
 /// Weak suites of a server that are told: one is bad enough, and each is a connection.
 const WEAK_MAX: usize = 8;
 /// Between two parts of a flight.
-const FLIGHT_GAP: Duration = Duration::from_secs(1);
+pub(super) const FLIGHT_GAP: Duration = Duration::from_secs(1);
 
 /// Versions of a hello that any TLS server answers.
 const ANY: [Version; 4] = [Version::Tls10, Version::Tls11, Version::Tls12, Version::Tls13];
@@ -47,6 +51,8 @@ struct Handshake {
     version: Option<u16>,
     cipher: Option<u16>,
     alpn: Option<String>,
+    /// Whether the client's certificate was asked for, which TLS 1.3 encrypts.
+    wants_certificate: bool,
 }
 
 /// What an inspection came to.
@@ -54,12 +60,14 @@ struct Handshake {
 pub(super) struct Inspected {
     /// What was seen; `None` where no handshake got so far.
     pub(super) tls: Option<Tls>,
-    /// The alert that every hello was refused with.
+    /// The alert that every hello was refused with, or that every one was which named application protocols.
     pub(super) refusal: Option<u8>,
     /// Whether the client's certificate was asked for.
     pub(super) wants_certificate: bool,
     /// Names of the weak suites that were chosen where only such were offered.
     pub(super) weak_suites: Vec<String>,
+    /// How a handshake came about where the usual one was refused.
+    pub(super) config: Option<Arc<ClientConfig>>,
 }
 
 impl Inspected {
@@ -75,32 +83,23 @@ impl Inspected {
 /// Looks at the TLS of an endpoint, after an upgrade where the protocol has one.
 pub(super) async fn inspect(endpoint: &Endpoint<'_>, connector: &TlsConnector, upgrade: Option<Upgrade>) -> Inspected {
     // Where the upgrade is refused once, it is not asked for five times more.
-    if upgrade.is_some() && first_flight(endpoint, &ANY, upgrade).await.is_none() {
+    if upgrade.is_some() && first_flight(endpoint, &ANY, &ALPN, upgrade).await.is_none() {
         return Inspected::default();
     }
-    let handshake = handshake(endpoint, connector, upgrade);
-    let flights = stream::iter(Version::ALL)
-        .map(|version| async move { (version, first_flight(endpoint, &[version], upgrade).await) })
-        .buffered(HANDSHAKES - 1)
-        .collect::<Vec<_>>();
-    let (handshake, mut flights) = futures::join!(handshake, flights);
-    if handshake.is_none() && flights.iter().all(|(_, flight)| flight.as_ref().is_none_or(Flight::is_refusal)) {
-        ask_with_rare_suites(endpoint, upgrade, &mut flights).await;
-    }
+    let Answers { handshake, flights, protocols, refusal, config } = ask(endpoint, connector, upgrade).await;
     let spoken = flights.iter().filter_map(|(version, flight)| {
         let flight = flight.as_ref()?;
         (flight.version == Some(version.wire())).then_some((*version, flight))
     });
     let spoken: Vec<(Version, &Flight)> = spoken.collect();
-    let wants_certificate = spoken.iter().any(|(_, flight)| flight.wants_certificate);
+    let wants_certificate = spoken.iter().any(|(_, flight)| flight.wants_certificate)
+        || handshake.as_ref().is_some_and(|handshake| handshake.wants_certificate);
     if spoken.is_empty() && handshake.is_none() {
-        // The newest version that was refused: older ones are refused for being old.
-        let refusal = flights.iter().rev().find_map(|(_, flight)| flight.as_ref()?.alert);
-        return Inspected { refusal, ..Inspected::default() };
+        return Inspected { refusal: newest_alert(&flights), ..Inspected::default() };
     }
     let old = spoken.iter().map(|(version, _)| *version).filter(|version| *version < Version::Tls13).max();
     let weak_suites = match old {
-        Some(version) => weak_suites(endpoint, upgrade, version).await,
+        Some(version) => weak_suites(endpoint, upgrade, version, protocols).await,
         None => Vec::new(),
     };
     let handshake = handshake.unwrap_or_default();
@@ -128,15 +127,72 @@ pub(super) async fn inspect(endpoint: &Endpoint<'_>, connector: &TlsConnector, u
         problems: problems(&chain, endpoint.name, now_s),
         chain: chain.into_iter().map(|seen| seen.certificate).collect(),
     };
-    Inspected { tls: Some(tls), refusal: None, wants_certificate, weak_suites }
+    Inspected { tls: Some(tls), refusal, wants_certificate, weak_suites, config }
+}
+
+/// What hellos and handshakes were answered.
+struct Answers {
+    handshake: Option<Handshake>,
+    flights: Vec<(Version, Option<Flight>)>,
+    /// The application protocols that were offered then.
+    protocols: &'static [&'static str],
+    /// The alert to those that were offered before.
+    refusal: Option<u8>,
+    config: Option<Arc<ClientConfig>>,
+}
+
+/// Asks by every version and by a library, as often as it takes. Servers refuse application protocols that they do not speak,
+/// or that any is named at all, in whatever way, by an alert or by closing: what they refuse is asked again with every protocol
+/// there is, and then without one.
+async fn ask(endpoint: &Endpoint<'_>, connector: &TlsConnector, upgrade: Option<Upgrade>) -> Answers {
+    let (tried, mut flights) =
+        futures::join!(handshake(endpoint, connector, upgrade), first_flights(endpoint, &ALPN, upgrade));
+    let is_refused = |flights: &[(Version, Option<Flight>)]| {
+        flights.iter().all(|(_, flight)| flight.as_ref().is_none_or(Flight::is_refusal))
+    };
+    let mut protocols: &'static [&'static str] = &ALPN;
+    let mut refusal = None;
+    if !tried.is_made() && is_refused(&flights) {
+        let bare = first_flight(endpoint, &ANY, &[], upgrade).await;
+        if bare.is_some_and(|flight| flight.version.is_some()) {
+            protocols = &[];
+            refusal = newest_alert(&flights);
+            flights = first_flights(endpoint, protocols, upgrade).await;
+        } else {
+            ask_with_rare_suites(endpoint, upgrade, &mut flights).await;
+        }
+    }
+    let (handshake, config) = match tried {
+        Tried::Made(handshake) => (Some(handshake), None),
+        Tried::Refused(is_for_protocol) if is_for_protocol || speaks_as_libraries(&flights) => {
+            let other = connector_for(protocols);
+            match handshake(endpoint, &other, upgrade).await {
+                Tried::Made(handshake) => (Some(handshake), Some(Arc::clone(other.config()))),
+                _ => (None, None),
+            }
+        }
+        _ => (None, None),
+    };
+    Answers { handshake, flights, protocols, refusal, config }
+}
+
+/// The alert to the newest version that was refused: older ones are refused for being old.
+fn newest_alert(flights: &[(Version, Option<Flight>)]) -> Option<u8> {
+    flights.iter().rev().find_map(|(_, flight)| flight.as_ref()?.alert)
 }
 
 /// The suites that a server chooses when it is offered weak ones alone, each in turn, as far as it goes on.
-async fn weak_suites(endpoint: &Endpoint<'_>, upgrade: Option<Upgrade>, version: Version) -> Vec<String> {
+async fn weak_suites(
+    endpoint: &Endpoint<'_>,
+    upgrade: Option<Upgrade>,
+    version: Version,
+    protocols: &[&str],
+) -> Vec<String> {
     let mut offered = SUITES_WEAK.to_vec();
     let mut chosen = Vec::new();
     while chosen.len() < WEAK_MAX && !offered.is_empty() {
-        let hello = hello_with(Suites::These(&offered), &[version], endpoint.name);
+        let offer = Offer { suites: Suites::These(&offered), versions: &[version], protocols };
+        let hello = hello_with(offer, endpoint.name);
         let Some(flight) = flight_to(endpoint, upgrade, hello).await else { break };
         let is_spoken = flight.version == Some(version.wire());
         let Some(cipher) = flight.cipher.filter(|cipher| is_spoken && offered.contains(cipher)) else { break };
@@ -154,7 +210,8 @@ async fn ask_with_rare_suites(
 ) {
     for (version, flight) in flights {
         if *version > Version::Ssl3 && flight.as_ref().is_some_and(Flight::is_refusal_of_suites) {
-            *flight = flight_to(endpoint, upgrade, hello_with(Suites::Rare, &[*version], endpoint.name)).await;
+            let offer = Offer { suites: Suites::Rare, versions: &[*version], protocols: &ALPN };
+            *flight = flight_to(endpoint, upgrade, hello_with(offer, endpoint.name)).await;
         }
     }
 }
@@ -164,48 +221,90 @@ fn newest_certificates(spoken: &[(Version, &Flight)]) -> Vec<Vec<u8>> {
     with.map(|(_, flight)| flight.certificates.clone()).unwrap_or_default()
 }
 
-/// A whole handshake: with the protocol that would be spoken inside, and where that is refused with any other.
-async fn handshake(endpoint: &Endpoint<'_>, connector: &TlsConnector, upgrade: Option<Upgrade>) -> Option<Handshake> {
-    match handshake_with(endpoint, connector, upgrade).await? {
-        Err(error) if is_refusal_of_protocol(&error) => {
-            handshake_with(endpoint, &connector_for(&ALPN), upgrade).await?.ok()
+/// What became of a handshake.
+#[derive(Debug)]
+enum Tried {
+    Made(Handshake),
+    /// The other side would not; whether for what would be spoken inside.
+    Refused(bool),
+    /// There was no connection, no answer in time, or one that the library does not know what to do with.
+    Failed,
+}
+
+impl Tried {
+    fn is_made(&self) -> bool {
+        matches!(self, Self::Made(_))
+    }
+
+    fn of(error: &std::io::Error) -> Self {
+        match error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()) {
+            Some(rustls::Error::AlertReceived(alert)) => {
+                Self::Refused(*alert == rustls::AlertDescription::NoApplicationProtocol)
+            }
+            None if error.kind() != std::io::ErrorKind::TimedOut => Self::Refused(false),
+            _ => Self::Failed,
         }
-        handshake => handshake.ok(),
     }
 }
 
-/// Whether a handshake failed for what would be spoken inside.
-fn is_refusal_of_protocol(error: &std::io::Error) -> bool {
-    let error = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
-    matches!(error, Some(rustls::Error::AlertReceived(rustls::AlertDescription::NoApplicationProtocol)))
+/// Whether a flight is of a version that the library speaks too.
+fn speaks_as_libraries(flights: &[(Version, Option<Flight>)]) -> bool {
+    let is_spoken = |(version, flight): &(Version, Option<Flight>)| {
+        *version >= Version::Tls12 && flight.as_ref().is_some_and(|flight| flight.version == Some(version.wire()))
+    };
+    flights.iter().any(is_spoken)
 }
 
-async fn handshake_with(
-    endpoint: &Endpoint<'_>,
-    connector: &TlsConnector,
-    upgrade: Option<Upgrade>,
-) -> Option<std::io::Result<Handshake>> {
-    let Opened { mut stream, permit: _permit, .. } = endpoint.open(Stage::Tls).await.ok()?;
-    if let Some(upgrade) = upgrade {
-        upgrade.carry_out(&mut stream, endpoint.name, endpoint.deadline).await.then_some(())?;
+/// A whole handshake.
+async fn handshake(endpoint: &Endpoint<'_>, connector: &TlsConnector, upgrade: Option<Upgrade>) -> Tried {
+    let Ok(Opened { mut stream, permit: _permit, .. }) = endpoint.open(Stage::Tls).await else { return Tried::Failed };
+    if let Some(upgrade) = upgrade
+        && !upgrade.carry_out(&mut stream, endpoint.name, endpoint.deadline).await
+    {
+        return Tried::Failed;
     }
-    let stream = match endpoint.handshake(connector, Upgrade::carried(upgrade, stream)).await {
+    let asked = Arc::new(Asked::default());
+    let mut config = ClientConfig::clone(connector.config());
+    config.client_auth_cert_resolver = Arc::<Asked>::clone(&asked);
+    let connector = TlsConnector::from(Arc::new(config));
+    let stream = match endpoint.handshake(&connector, Upgrade::carried(upgrade, stream)).await {
         Ok(stream) => stream,
-        Err(error) => return Some(Err(error)),
+        Err(error) => return Tried::of(&error),
     };
     let (_, session) = stream.get_ref();
     let certificates = session.peer_certificates().unwrap_or_default();
-    Some(Ok(Handshake {
+    Tried::Made(Handshake {
         certificates: certificates.iter().take(flight::CERTIFICATES_MAX).map(|der| der.to_vec()).collect(),
         version: session.protocol_version().map(u16::from),
         cipher: session.negotiated_cipher_suite().map(|suite| u16::from(suite.suite())),
         alpn: session.alpn_protocol().and_then(crate::finding::printable_banner),
-    }))
+        wants_certificate: asked.0.load(Ordering::Relaxed),
+    })
 }
 
-/// The first flight in answer to a hello that offers these versions.
-async fn first_flight(endpoint: &Endpoint<'_>, versions: &[Version], upgrade: Option<Upgrade>) -> Option<Flight> {
-    flight_to(endpoint, upgrade, hello_with(Suites::Usual, versions, endpoint.name)).await
+/// The first flights in answer to a hello of each version, oldest first. The newest is asked first: a server that is late
+/// leaves no time for all.
+async fn first_flights(
+    endpoint: &Endpoint<'_>,
+    protocols: &[&str],
+    upgrade: Option<Upgrade>,
+) -> Vec<(Version, Option<Flight>)> {
+    let flights = stream::iter(Version::ALL.into_iter().rev())
+        .map(|version| async move { (version, first_flight(endpoint, &[version], protocols, upgrade).await) })
+        .buffered(HANDSHAKES - 1);
+    let mut flights = flights.collect::<Vec<_>>().await;
+    flights.reverse();
+    flights
+}
+
+/// The first flight in answer to a hello that offers these versions and protocols.
+async fn first_flight(
+    endpoint: &Endpoint<'_>,
+    versions: &[Version],
+    protocols: &[&str],
+    upgrade: Option<Upgrade>,
+) -> Option<Flight> {
+    flight_to(endpoint, upgrade, hello_with(Offer { suites: Suites::Usual, versions, protocols }, endpoint.name)).await
 }
 
 /// The first flight in answer to a hello, if there is one.
@@ -229,16 +328,17 @@ async fn flight_to(endpoint: &Endpoint<'_>, upgrade: Option<Upgrade>, hello: Opt
 }
 
 /// A hello with fresh random bytes; `None` when this machine has none.
-fn hello_with(suites: Suites<'_>, versions: &[Version], name: Option<&str>) -> Option<Vec<u8>> {
+fn hello_with(offer: Offer<'_>, name: Option<&str>) -> Option<Vec<u8>> {
     let mut random = [0; 32];
     getrandom::fill(&mut random).ok()?;
-    Some(hello_of(suites, versions, name, random))
+    Some(hello_of(offer, name, random))
 }
 
-/// A hello that any TLS server answers, to find out whether one is there.
-pub(super) fn any_hello(name: Option<&str>) -> Vec<u8> {
+/// A hello that any TLS server answers, to find out whether one is there; `is_bare` names no application protocol.
+pub(super) fn any_hello(name: Option<&str>, is_bare: bool) -> Vec<u8> {
+    let offer = Offer { suites: Suites::Usual, versions: &ANY, protocols: if is_bare { &[] } else { &ALPN } };
     // Without random bytes a fixed hello is as good a question.
-    hello_with(Suites::Usual, &ANY, name).unwrap_or_else(|| client_hello(&ANY, name, [0x5a; 32]))
+    hello_with(offer, name).unwrap_or_else(|| hello_of(offer, name, [0x5a; 32]))
 }
 
 /// IANA's name of a suite, or its number.
@@ -271,6 +371,21 @@ pub(super) fn connector_for(protocols: &[&str]) -> TlsConnector {
     // Nothing is resumed: each handshake is to show the certificate.
     config.resumption = rustls::client::Resumption::disabled();
     TlsConnector::from(Arc::new(config))
+}
+
+/// Has no certificate, and notes that one was asked for.
+#[derive(Debug, Default)]
+struct Asked(AtomicBool);
+
+impl ResolvesClientCert for Asked {
+    fn resolve(&self, _issuers: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.0.store(true, Ordering::Relaxed);
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        false
+    }
 }
 
 /// Accepts what it is shown: nothing secret is ever sent to it.

@@ -80,6 +80,13 @@ pub fn is_tls(bytes: &[u8]) -> bool {
     }
 }
 
+/// Whether so few bytes have come that a TLS server's answer may be what they begin.
+#[must_use]
+pub(crate) fn begins_as_tls(bytes: &[u8]) -> bool {
+    const RECORD: [[u8; 2]; 2] = [[21, 3], [22, 3]];
+    bytes.len() < 6 && RECORD.iter().any(|record| !bytes.is_empty() && record.iter().zip(bytes).all(|(a, b)| a == b))
+}
+
 /// Reads a flight from what has come of it; `None` when it is no TLS at all.
 #[must_use]
 pub fn read_flight(bytes: &[u8]) -> Option<Flight> {

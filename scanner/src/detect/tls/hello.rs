@@ -112,7 +112,17 @@ pub(super) const ALPN: [&str; 13] = [
 /// random and its key share: any 32 bytes are a point of X25519.
 #[must_use]
 pub fn client_hello(versions: &[Version], name: Option<&str>, random: [u8; 32]) -> Vec<u8> {
-    hello_of(Suites::Usual, versions, name, random)
+    hello_of(Offer { suites: Suites::Usual, versions, protocols: &ALPN }, name, random)
+}
+
+/// What a hello offers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Offer<'a> {
+    pub(super) suites: Suites<'a>,
+    /// Not empty.
+    pub(super) versions: &'a [Version],
+    /// Application protocols; without any, nothing is said of them.
+    pub(super) protocols: &'a [&'a str],
 }
 
 /// Which suites of versions before TLS 1.3 a hello offers.
@@ -126,8 +136,9 @@ pub(super) enum Suites<'a> {
     These(&'a [u16]),
 }
 
-/// The same, with a choice of suites.
-pub(super) fn hello_of(suites: Suites<'_>, versions: &[Version], name: Option<&str>, random: [u8; 32]) -> Vec<u8> {
+/// The same, which offers this.
+pub(super) fn hello_of(offer: Offer<'_>, name: Option<&str>, random: [u8; 32]) -> Vec<u8> {
+    let Offer { suites, versions, protocols } = offer;
     let newest = versions.iter().copied().max().unwrap_or(Version::Tls12);
     let is_13 = newest == Version::Tls13;
     let mut body = newest.min(Version::Tls12).wire().to_be_bytes().to_vec();
@@ -149,7 +160,7 @@ pub(super) fn hello_of(suites: Suites<'_>, versions: &[Version], name: Option<&s
     body.extend([1, 0]); // no compression
     if newest > Version::Ssl3 {
         let mut block = Vec::new();
-        extensions(&mut block, versions, name, random);
+        extensions(&mut block, versions, protocols, name, random);
         pad(&mut block, body.len());
         prefixed16(&mut body, |body| body.extend(block));
     }
@@ -163,7 +174,7 @@ pub(super) fn hello_of(suites: Suites<'_>, versions: &[Version], name: Option<&s
     record
 }
 
-fn extensions(out: &mut Vec<u8>, versions: &[Version], name: Option<&str>, random: [u8; 32]) {
+fn extensions(out: &mut Vec<u8>, versions: &[Version], protocols: &[&str], name: Option<&str>, random: [u8; 32]) {
     // A name that cannot be in a hello (RFC 1035: 255 bytes) is left out.
     if let Some(name) = name.filter(|name| !name.is_empty() && name.len() <= 255) {
         extension(out, 0, |out| {
@@ -186,9 +197,11 @@ fn extensions(out: &mut Vec<u8>, versions: &[Version], name: Option<&str>, rando
     if versions.iter().any(|version| *version >= Version::Tls12) {
         extension(out, 13, |out| prefixed16(out, |out| numbers(out, &SIGNATURES)));
     }
-    extension(out, 16, |out| {
-        prefixed16(out, |out| ALPN.iter().for_each(|name| prefixed8(out, |out| out.extend(name.as_bytes()))))
-    });
+    if !protocols.is_empty() {
+        extension(out, 16, |out| {
+            prefixed16(out, |out| protocols.iter().for_each(|name| prefixed8(out, |out| out.extend(name.as_bytes()))))
+        });
+    }
     if versions.contains(&Version::Tls13) {
         extension(out, 43, |out| {
             prefixed8(out, |out| versions.iter().rev().for_each(|version| out.extend(version.wire().to_be_bytes())));
@@ -254,8 +267,9 @@ mod tests {
 
     #[test]
     fn lengths_add_up_in_every_version() {
-        for version in Version::ALL {
-            let hello = client_hello(&[version], None, [1; 32]);
+        let of_all = |protocols| Version::ALL.map(|version| (version, protocols));
+        for (version, protocols) in of_all(&ALPN[..]).into_iter().chain(of_all(&[])) {
+            let hello = hello_of(Offer { suites: Suites::Usual, versions: &[version], protocols }, None, [1; 32]);
             assert_eq!(usize::from(u16::from_be_bytes([hello[3], hello[4]])), hello.len() - 5);
             assert_eq!(u32::from_be_bytes([0, hello[6], hello[7], hello[8]]) as usize, hello.len() - 9);
             assert_eq!(u16::from_be_bytes([hello[9], hello[10]]), version.wire().min(0x0303));

@@ -448,6 +448,10 @@ mod tests;
 mod conversation_tests;
 
 #[cfg(test)]
+#[path = "detect/tls_refusal_test.rs"]
+mod tls_refusal_tests;
+
+#[cfg(test)]
 #[path = "detect/greeting_test.rs"]
 mod greeting_tests;
 

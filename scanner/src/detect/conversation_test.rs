@@ -3,15 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::PrivatePkcs8KeyDer;
-use rustls::server::{Acceptor, WebPkiClientVerifier};
-use rustls::version::TLS13;
-use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
+use tokio_rustls::TlsAcceptor;
 
 use super::tests::{Server, drain, identify_by_rules, page, request, service};
 use super::*;
@@ -88,19 +86,6 @@ async fn a_server_that_turns_early_talk_away_is_listened_to_again() {
 }
 
 #[tokio::test]
-async fn where_early_talk_is_punished_nothing_is_said_however_late_the_greeting_is() {
-    let server = Server::on("127.55.1.34:2525", |mut stream| async move {
-        let mut early = [0; 64];
-        if stream.read(&mut early).await.is_ok_and(|count| count > 0) {
-            let _ = stream.write_all(b"554 5.5.1 Error: protocol synchronization error\r\n").await;
-        }
-    })
-    .await;
-    assert_eq!(ask(server.address).await, Identified::default());
-    assert_eq!(server.connections(), 1);
-}
-
-#[tokio::test]
 async fn a_server_that_always_complains_is_still_told_by_what_it_says() {
     let server = Server::start(|mut stream| async move {
         let mut early = [0; 64];
@@ -128,9 +113,6 @@ async fn an_interim_answer_is_not_the_answer() {
     assert_eq!(http.server.as_deref(), Some("nginx/1.24.0"));
 }
 
-/// An answer that is none of HTTP.
-const WORDS: &str = "what do you want of this box?\r\n";
-
 /// Answers a whole request of HTTP/1.1 with a page, and any other with `refusal`.
 async fn modern(mut stream: TcpStream, refusal: &'static str) {
     let mut head = Vec::new();
@@ -143,7 +125,6 @@ async fn modern(mut stream: TcpStream, refusal: &'static str) {
     let answer = match is_whole {
         true => page("200 OK\r\nServer: envoy\r\nContent-Type: text/html", "<title>Orders</title>"),
         false if refusal.is_empty() => return,
-        false if refusal == WORDS => WORDS.to_owned(),
         false => page(refusal, ""),
     };
     let _ = stream.write_all(answer.as_bytes()).await;
@@ -159,12 +140,15 @@ async fn a_server_that_refuses_an_old_request_is_asked_as_a_browser_does() {
         ("127.55.1.6:8096", ""),
         // A number that says nothing of the web.
         ("127.55.1.7:47123", ""),
-        ("127.55.1.8:8096", "500 Internal Server Error"),
-        ("127.55.1.9:8096", "401 Unauthorized"),
-        ("127.55.1.10:8096", "302 Found\r\nLocation: http://elsewhere.example/"),
-        ("127.55.1.11:8096", "200 OK"),
-        ("127.55.1.12:8096", WORDS),
-        ("127.55.1.13:47123", WORDS),
+        ("127.55.1.8:8096", "405 Method Not Allowed"),
+        ("127.55.1.9:8096", "411 Length Required"),
+        ("127.55.1.10:8096", "500 Internal Server Error"),
+        ("127.55.1.11:8096", "503 Service Unavailable"),
+        ("127.55.1.12:8096", "302 Found"),
+        ("127.55.1.13:8096", "301 Moved Permanently\r\nLocation: /"),
+        ("127.55.1.17:8096", "302 Found\r\nLocation: http://elsewhere.example/"),
+        ("127.55.1.18:8096", "401 Unauthorized"),
+        ("127.55.1.19:8096", "200 OK"),
     ] {
         let server = Server::on(address, move |stream| modern(stream, refusal)).await;
         let identified = ask(server.address).await;
@@ -179,96 +163,64 @@ async fn a_server_that_refuses_an_old_request_is_asked_as_a_browser_does() {
     }
 }
 
-/// TLS of two.example that speaks these protocols inside, of these versions.
-fn config_of(protocols: &[&str], versions: &[&'static SupportedProtocolVersion]) -> ServerConfig {
-    let made = rcgen::generate_simple_self_signed(vec!["two.example".to_owned()]).unwrap();
-    let key = PrivatePkcs8KeyDer::from(made.key_pair.serialize_der());
-    let mut roots = RootCertStore::empty();
-    roots.add(made.cert.der().clone()).unwrap();
-    let provider = Arc::new(ring::default_provider());
-    // Whoever has no certificate may come in.
-    let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
-    let clients = clients.allow_unauthenticated().build().unwrap();
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(versions)
-        .unwrap()
-        .with_client_cert_verifier(clients)
-        .with_single_cert(vec![made.cert.der().clone()], key.into())
-        .unwrap();
-    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
-    config
+#[tokio::test]
+async fn a_server_that_answers_an_old_request_by_no_http_is_asked_as_a_browser_does() {
+    for (address, refusal) in [
+        ("127.55.1.14:8096", "ERR unsupported protocol\r\n"),
+        ("127.55.1.15:47123", "ERR unsupported protocol\r\n"),
+        ("127.55.1.16:47123", "\0\u{1}\u{2}\u{3}"),
+    ] {
+        let server = Server::on(address, move |mut stream| async move {
+            let mut asked = [0; 2048];
+            let Ok(length @ 1..) = stream.read(&mut asked).await else { return };
+            let asked = String::from_utf8_lossy(&asked[..length]).into_owned();
+            let is_whole = asked.starts_with("GET / HTTP/1.1\r\n") && asked.contains("\r\nHost: ");
+            let answer = page("200 OK\r\nServer: envoy\r\nContent-Type: text/html", "<title>Orders</title>");
+            let _ = stream.write_all(if is_whole { answer.as_bytes() } else { refusal.as_bytes() }).await;
+        })
+        .await;
+        let found = service(ask(server.address).await);
+        assert_eq!(found.product.as_deref(), Some("Envoy"), "{refusal:?}");
+        assert_eq!(found.http.and_then(|page| page.title).as_deref(), Some("Orders"), "{refusal:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_users_probe_is_answered_behind_the_greeting() {
+    let file = b"Probe TCP Hello q|HELLO\\r\\n|\nports 47124-47125\nmatch ab m|^a/(\\d)\\r\\n| p/A/ v/$1/\n";
+    let probes = ServiceProbes::of_bytes(std::path::Path::new("own.probes"), file).unwrap();
+    let rules = RuleSet::builtin().with_service_probes(Arc::new(probes));
+    let detector = Detector::new(Arc::new(rules), 64);
+    // At once, so that it is heard before the question is sent, and after it was.
+    for (address, pause_ms) in [("127.55.1.24:47124", 0), ("127.55.1.24:47125", 900)] {
+        let server = Server::on(address, move |mut stream| async move {
+            sleep(Duration::from_millis(pause_ms)).await;
+            let _ = stream.write_all(b"Welcome\r\n").await;
+            let mut asked = [0; 64];
+            while let Ok(length @ 1..) = stream.read(&mut asked).await {
+                let answer: &[u8] = if asked[..length].starts_with(b"HELLO\r\n") { b"a/7\r\n" } else { b"?\r\n" };
+                let _ = stream.write_all(answer).await;
+            }
+        })
+        .await;
+        let found = detector.identify(server.address, Protocol::Tcp, None, &Options::default()).await;
+        let found = service(found);
+        assert_eq!((found.product.as_deref(), found.version.as_deref()), (Some("A"), Some("7")), "{address}");
+    }
 }
 
 /// TLS that takes nothing but HTTP/2.
 fn acceptor_of_http_2() -> TlsAcceptor {
-    TlsAcceptor::from(Arc::new(config_of(&["h2"], rustls::ALL_VERSIONS)))
-}
-
-/// A server with a greeting inside this TLS, which closes on every hello that `is_taken` does not want, given what it names.
-async fn server_of_tls(config: ServerConfig, is_taken: fn(&[Vec<u8>]) -> bool) -> Server {
-    let config = Arc::new(config);
-    Server::start(move |stream| {
-        let config = Arc::clone(&config);
-        async move {
-            let Ok(start) = LazyConfigAcceptor::new(Acceptor::default(), stream).await else { return };
-            let named = start.client_hello().alpn().into_iter().flatten().map(<[u8]>::to_vec).collect::<Vec<_>>();
-            if !is_taken(&named) {
-                return;
-            }
-            let Ok(mut stream) = start.into_stream(config).await else { return };
-            let _ = stream.write_all(b"220 (vsFTPd 3.0.3)\r\n").await;
-            let _ = stream.read_u8().await;
-        }
-    })
-    .await
-}
-
-#[tokio::test]
-async fn tls_is_told_whatever_it_refuses_of_what_would_be_spoken_inside() {
-    fn has(named: &[Vec<u8>], name: &str) -> bool {
-        named.iter().any(|known| known == name.as_bytes())
-    }
-    let all = rustls::ALL_VERSIONS;
-    let newest = &[&TLS13][..];
-    for (what, protocols, versions, is_taken, alpn, is_inside) in [
-        // An alert, for all that is known to us.
-        ("nats", &["nats"][..], all, (|_| true) as fn(&[Vec<u8>]) -> bool, None, true),
-        ("closes on any", &[], all, |named| named.is_empty(), None, true),
-        ("closes on most", &["imap"], newest, |named| has(named, "imap"), Some("imap"), true),
-        ("closes on all but h2", &["h2"], newest, |named| has(named, "h2"), Some("h2"), false),
-    ] {
-        let server = server_of_tls(config_of(protocols, versions), is_taken).await;
-        let found = service(ask(server.address).await);
-        assert!(found.facts.contains(&("tls-client-certificate".to_owned(), "wanted".to_owned())), "{what}: {found:?}");
-        let tls = found.tls.unwrap();
-        assert_eq!(tls.chain.first().map(|own| own.names.as_slice()), Some(&["two.example".to_owned()][..]), "{what}");
-        assert_eq!(tls.versions.last().map(String::as_str), Some("TLSv1.3"), "{what}");
-        assert_eq!(tls.versions.len(), versions.len(), "{what}: {:?}", tls.versions);
-        assert_eq!(tls.alpn.as_deref(), alpn, "{what}");
-        if is_inside {
-            assert_eq!(found.version.as_deref(), Some("3.0.3"), "{what}");
-        }
-    }
-}
-
-#[tokio::test]
-async fn an_alert_in_two_segments_is_one_and_a_late_one_is_waited_for() {
-    for (address, pause_ms) in [("127.55.1.31:8443", [0, 600]), ("127.55.1.32:8443", [2300, 0])] {
-        let server = Server::on(address, move |mut stream| async move {
-            // It takes hellos, and closes on everything else at once.
-            if stream.read_u8().await.is_ok_and(|first| first == 22) {
-                sleep(Duration::from_millis(pause_ms[0])).await;
-                let _ = stream.write_all(&[21, 3, 3]).await;
-                sleep(Duration::from_millis(pause_ms[1])).await;
-                let _ = stream.write_all(&[0, 2, 2, 40]).await;
-                drain(&mut stream).await;
-            }
-        })
-        .await;
-        let found = service(ask(server.address).await);
-        assert_eq!(found.name, "tls", "{found:?}");
-        assert!(found.facts.contains(&("tls-refusal".to_owned(), "handshake_failure".to_owned())), "{found:?}");
-    }
+    let made = rcgen::generate_simple_self_signed(vec!["two.example".to_owned()]).unwrap();
+    let key = PrivatePkcs8KeyDer::from(made.key_pair.serialize_der());
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key.into())
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    TlsAcceptor::from(Arc::new(config))
 }
 
 /// A server whose TLS takes nothing but HTTP/2, and answers each request for `/` by this page.

@@ -33,6 +33,7 @@ static LATE: &[Late] = &[
     (587, 4000, b"220-mx.frob.example ESMTP Exim 4.96\r\n220 ready\r\n", Early::Refused(b"554 SMTP synchronization error\r\n"), ("smtp", Some("Exim smtpd"), Some("4.96"))),
     (21, 4500, b"220 ProFTPD 1.3.8 Server (x) [::1]\r\n", Early::Closed, ("ftp", Some("ProFTPD"), Some("1.3.8"))),
     (22, 3000, b"SSH-2.0-OpenSSH_8.4p1\r\n", Early::Refused(b"Invalid SSH identification string.\r\n"), ("ssh", Some("OpenSSH"), Some("8.4p1"))),
+    (5901, 5000, b"RFB 003.008\n", Early::Refused(b"Bye\r\n"), ("vnc", Some("VNC"), None)),
     (110, 3500, b"+OK Dovecot ready.\r\n", Early::Refused(b"-ERR Unknown command.\r\n"), ("pop3", Some("Dovecot pop3d"), None)),
     (143, 5500, b"* OK [CAPABILITY IMAP4rev1 STARTTLS] Dovecot ready.\r\n", Early::Refused(b"* BAD Error in IMAP command received by server.\r\n"), ("imap", Some("Dovecot imapd"), None)),
     (119, 4000, b"200 news.frob.example InterNetNews NNRP server INN 2.7.1 ready (posting ok)\r\n", Early::Closed, ("nntp", Some("INN"), Some("2.7.1"))),
@@ -86,4 +87,16 @@ async fn a_late_greeting_is_waited_for_and_names_its_server() {
     for port in [25, 587] {
         assert!(!spoken.contains(&port), "who punishes early talk was talked to: {spoken:?}");
     }
+}
+
+#[tokio::test]
+async fn a_mail_server_that_does_not_greet_in_time_is_not_spoken_to() {
+    static SPOKEN: Mutex<Vec<u16>> = Mutex::new(Vec::new());
+    static LATER: Late =
+        (25, 20_000, b"220 x ESMTP\r\n", Early::Refused(b"554 5.5.1 Error: too early\r\n"), ("smtp", None, None));
+    let server = Server::on("127.55.3.2:25", |stream| speak(stream, &LATER, &SPOKEN)).await;
+    let identified = identify_by_rules(server.address, &Options::default()).await;
+    assert_eq!(identified, Identified::default(), "it has said nothing");
+    assert!(SPOKEN.lock().unwrap().is_empty());
+    assert_eq!(server.connections(), 1);
 }

@@ -7,6 +7,7 @@ mod entities;
 mod favicon;
 mod http2;
 mod location;
+mod markup;
 mod page;
 mod response;
 
@@ -88,11 +89,11 @@ pub(super) async fn describe(endpoint: &Endpoint<'_>, first: Vec<u8>) -> Option<
 }
 
 /// Whether an answer may refuse the way it was asked for rather than the page: the version of HTTP, or a missing host. Servers
-/// say that by any error, by leading elsewhere, or by an empty page.
+/// say that by any error, by leading elsewhere or nowhere, or by an empty page.
 pub(super) fn is_refusal_of_the_request(endpoint: &Endpoint<'_>, bytes: &[u8]) -> bool {
     let Some(head) = read_head(bytes) else { return false };
     let (host, port) = (authority::host(endpoint.name, endpoint.address.ip()), endpoint.address.port());
-    let leads_on = |location| follow(location, "/", &host, port, endpoint.tls.is_some()).is_some();
+    let leads_on = |location| follow(location, "/", &host, port, endpoint.tls.is_some()).is_some_and(|to| to != "/");
     match head.status {
         200 => body(&head, bytes).is_empty(),
         300..400 => !head.get("location").is_some_and(leads_on),

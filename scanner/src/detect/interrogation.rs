@@ -36,8 +36,10 @@ const LISTEN_WAIT: Duration = Duration::from_secs(6);
 const PROBE_WAIT: Duration = Duration::from_millis(2000);
 /// The same once several were not answered.
 const PROBE_WAIT_SILENT: Duration = Duration::from_millis(1000);
-/// How long to wait for the answer to a ClientHello: to sign takes small devices seconds.
-const HELLO_WAIT: Duration = Duration::from_millis(3500);
+/// How long to wait for the answer to a ClientHello: some servers look keys up, or connect to another one first.
+const HELLO_WAIT: Duration = Duration::from_secs(3);
+/// The same where the port's number says TLS.
+const HELLO_WAIT_HINTED: Duration = Duration::from_secs(5);
 /// Unanswered probes after which a port counts as silent.
 const SILENT_AFTER: usize = 2;
 /// Between two parts of an answer that is not HTTP.
@@ -92,6 +94,10 @@ impl Said {
         }
     }
 
+    fn asked_for_page(&self) -> bool {
+        self.probe().is_some_and(|probe| probe.payload.starts_with(b"GET / "))
+    }
+
     fn is_wordless_close(&self) -> bool {
         self.bytes.is_empty() && self.ending == Ending::Closed
     }
@@ -111,13 +117,20 @@ struct Learnt {
     /// Connections that were closed without a word, and whether the listener was one of them.
     wordless: usize,
     is_wordless: bool,
+    /// Whether a ClientHello is waiting for its answer, or was let wait: what closes on all else may be TLS that is late.
+    is_hello_held: bool,
     has_dropped_page: bool,
     is_asked_as_a_browser: bool,
     has_words: bool,
     /// Whether the listener is still out.
     is_listening: bool,
-    /// How many hellos are.
-    hellos: usize,
+}
+
+impl Learnt {
+    fn begins(&mut self, attempt: &Attempt) {
+        self.is_listening |= *attempt == Attempt::Listen;
+        self.is_hello_held |= attempt.is_hello();
+    }
 }
 
 impl Detector {
@@ -134,19 +147,19 @@ impl Detector {
         let Opening { attempt, patience } = opening;
         // One goes on wherever the host has no place for two.
         let has_lane = |running: usize| running == 0 || running < LANES && endpoint.room.has_place();
-        learnt.is_listening = attempt == Attempt::Listen;
-        learnt.hellos = usize::from(attempt.is_hello());
+        learnt.begins(&attempt);
         if learnt.is_listening && ports::punishes_early_talk(port) {
-            next_start = next_start.max(endpoint.deadline);
+            // As long as it has not spoken.
+            next_start = endpoint.deadline;
         }
-        running.push(self.attempt(endpoint, attempt, Some(patience), PROBE_WAIT));
+        let wait = patience_for(&attempt, port, &learnt);
+        running.push(self.attempt(endpoint, attempt, Some(patience), wait));
         loop {
             let now = Instant::now();
             while now >= next_start && has_lane(running.len()) {
                 let Some(attempt) = probe_order.next() else { break };
-                learnt.is_listening |= attempt == Attempt::Listen;
-                learnt.hellos += usize::from(attempt.is_hello());
-                let wait = if learnt.unanswered < SILENT_AFTER { PROBE_WAIT } else { PROBE_WAIT_SILENT };
+                learnt.begins(&attempt);
+                let wait = patience_for(&attempt, port, &learnt);
                 running.push(self.attempt(endpoint, attempt, None, wait));
             }
             let may_start = !probe_order.is_exhausted() && has_lane(running.len());
@@ -178,7 +191,7 @@ impl Detector {
         }
         let outcome = match learnt.soft {
             Some(soft) => Outcome::Known(soft),
-            None if learnt.is_wordless && !learnt.has_words => Outcome::Wrapped,
+            None if learnt.is_wordless && !learnt.has_words && !learnt.is_hello_held => Outcome::Wrapped,
             None => Outcome::Unknown,
         };
         Seen {
@@ -201,14 +214,16 @@ impl Detector {
         learnt.refused = if said.ending == Ending::Refused { learnt.refused + 1 } else { 0 };
         learnt.unanswered += usize::from(said.bytes.is_empty());
         learnt.is_listening &= said.attempt != Attempt::Listen;
-        learnt.hellos -= usize::from(said.attempt.is_hello());
+        if said.attempt.is_hello() {
+            learnt.is_hello_held = said.bytes.is_empty() && said.ending == Ending::Quiet;
+        }
         if said.is_wordless_close() {
             learnt.wordless += 1;
             learnt.is_wordless |= said.attempt == Attempt::Listen;
-            learnt.has_dropped_page |= said.probe().is_some_and(|probe| probe.payload.starts_with(b"GET / "));
+            learnt.has_dropped_page |= said.asked_for_page();
         }
         if said.is_wordless_close() && said.was_asked && said.attempt == Attempt::Hello {
-            probe_order.ask_barely();
+            probe_order.ask_bare_hello();
         }
         if said.is_wordless_close() && is_opening {
             match (&said.attempt, said.was_asked) {
@@ -218,8 +233,8 @@ impl Detector {
                 (_, true) => probe_order.try_the_wordless(),
             }
         }
-        // What closes on all else may be thinking about a hello.
-        if learnt.is_wordless && !learnt.has_words && learnt.wordless >= WORDLESS_MAX && learnt.hellos == 0 {
+        let is_wrapped = learnt.is_wordless && !learnt.has_words && !learnt.is_hello_held;
+        if is_wrapped && learnt.wordless >= WORDLESS_MAX {
             return Some(Seen { outcome: Outcome::Wrapped, ..Seen::default() });
         }
         if said.bytes.is_empty() {
@@ -228,7 +243,7 @@ impl Detector {
             }
             return None;
         }
-        let is_complaint = said.was_asked && lines::is_complaint(&said.bytes);
+        let is_complaint = said.was_asked && self.is_complaint(endpoint, &said, learnt.is_listening);
         if is_complaint {
             learnt.complaint.get_or_insert_with(|| said.bytes.clone());
         }
@@ -248,15 +263,14 @@ impl Detector {
             // Its greeting came before the question, which is still to be asked.
             probe_order.ask_again(probe.clone());
         }
-        let is_page = said.probe().is_some_and(|probe| probe.payload.starts_with(b"GET / "));
-        let found = self.judge(endpoint, said.probe(), &said.bytes);
-        // What is no answer of HTTP may be one to how it was asked.
-        learnt.has_dropped_page |= found.is_none() && is_page && !http::is_http(&said.bytes);
+        let found = self.judge_answer(endpoint, &said, learnt.greeting.as_deref());
+        // What answers a request of HTTP/1.0 by something else may answer another one.
+        learnt.has_dropped_page |= found.is_none() && said.asked_for_page() && !http::is_http(&said.bytes);
         let found = found?;
         let may_be_half =
             said.ending == Ending::Quiet || said.ending == Ending::Closed && lines::is_of_lines(&said.bytes);
         let found = if may_be_half { lines::without_half_a_version(found, &said.bytes) } else { found };
-        let page = (is_page && http::is_http(&said.bytes)).then_some(said.bytes);
+        let page = (said.asked_for_page() && http::is_http(&said.bytes)).then_some(said.bytes);
         if !found.is_soft && !is_complaint && !page.as_deref().is_some_and(asks_for_tls) {
             let greeting = learnt.greeting.take();
             return Some(Seen { outcome: Outcome::Known(found), greeting, page, has_dropped_page: false });
@@ -286,6 +300,31 @@ impl Detector {
             let payload = http::request(endpoint, "/").into_bytes().into();
             probe_order.ask_again(ProbeRef { payload, ..probe.clone() });
         }
+    }
+
+    /// Whether an answer only says that the question was not wanted. A port that usually greets, and has not yet, says so in
+    /// words that nobody knows.
+    fn is_complaint(&self, endpoint: &Endpoint<'_>, said: &Said, is_listening: bool) -> bool {
+        let is_early = is_listening && ports::is_greeted(endpoint.address.port()) && !tls::is_tls(&said.bytes);
+        lines::is_complaint(&said.bytes) || is_early && self.judge(endpoint, said.probe(), &said.bytes).is_none()
+    }
+
+    /// What the rules make of an answer with the greeting in front of it, and where that is not certain, of what is behind the
+    /// greeting. A user's probe may be answered behind one that has not been heard alone: that is a line.
+    fn judge_answer(&self, endpoint: &Endpoint<'_>, said: &Said, greeting: Option<&[u8]>) -> Option<Arc<Match>> {
+        let (probe, bytes) = (said.probe(), said.bytes.as_slice());
+        let whole = self.judge(endpoint, probe, bytes);
+        if probe.is_none() || whole.as_ref().is_some_and(|found| !found.is_soft) {
+            return whole;
+        }
+        let behind = greeting.and_then(|greeting| bytes.strip_prefix(greeting)).filter(|rest| !rest.is_empty());
+        let behind = behind.or_else(|| {
+            let line =
+                bytes.iter().position(|byte| *byte == b'\n').filter(|_| probe.is_some_and(|probe| !probe.is_built_in));
+            bytes.get(line? + 1..).filter(|rest| !rest.is_empty())
+        });
+        let behind = behind.and_then(|rest| self.judge(endpoint, probe, rest));
+        behind.filter(|found| !found.is_soft).or(whole)
     }
 
     /// What the rules make of an answer, to the probe that was sent or else to none.
@@ -322,7 +361,6 @@ impl Detector {
                 &hello
             }
         };
-        let wait = if said.attempt.is_hello() { HELLO_WAIT } else { wait };
         let now = Instant::now();
         if let Some(patience) = opening.filter(|_| !payload.is_empty()) {
             let least = if patience == OpeningPatience::Moment { GRACE } else { LISTEN_FIRST };
@@ -391,5 +429,15 @@ impl Detector {
         // What names nobody may have more to come: the rest of a message, or the answer to the second one of a probe.
         let is_told = |found: Arc<Match>| !found.is_soft && found.service.product.is_some();
         is_settled && self.judge(endpoint, said.probe(), bytes).is_some_and(is_told)
+    }
+}
+
+/// How long an answer is waited for.
+fn patience_for(attempt: &Attempt, port: u16, learnt: &Learnt) -> Duration {
+    match attempt {
+        Attempt::Hello | Attempt::BareHello if ports::begins_with_tls(port) => HELLO_WAIT_HINTED,
+        Attempt::Hello | Attempt::BareHello => HELLO_WAIT,
+        _ if learnt.unanswered < SILENT_AFTER => PROBE_WAIT,
+        _ => PROBE_WAIT_SILENT,
     }
 }

@@ -130,7 +130,7 @@ impl ProbeOrder {
     }
 
     /// A ClientHello was closed on without a word: some do that for what it names.
-    pub(super) fn ask_barely(&mut self) {
+    pub(super) fn ask_bare_hello(&mut self) {
         self.queue.push_front(Attempt::BareHello);
     }
 

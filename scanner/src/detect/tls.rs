@@ -65,7 +65,7 @@ struct Handshake {
 pub(super) struct Inspected {
     /// What was seen; `None` where no handshake got so far.
     pub(super) tls: Option<Tls>,
-    /// The alert that every hello was refused with.
+    /// The alert that every hello was refused with, or that every one was which named what would be spoken inside.
     pub(super) refusal: Option<u8>,
     /// Whether the client's certificate was asked for.
     pub(super) wants_certificate: bool,
@@ -106,8 +106,10 @@ pub(super) async fn inspect(endpoint: &Endpoint<'_>, upgrade: Option<Upgrade>) -
         }
         None => false,
     };
+    let mut refusal = None;
     if is_bare_taken {
         asking = bare;
+        refusal = newest_alert(&flights);
         flights = asking.flights().await;
     }
     if handshake.is_none() && is_refused(&flights) {
@@ -120,9 +122,7 @@ pub(super) async fn inspect(endpoint: &Endpoint<'_>, upgrade: Option<Upgrade>) -
     let spoken: Vec<(Version, &Flight)> = spoken.collect();
     let is_wanted = spoken.iter().any(|(_, flight)| flight.wants_certificate);
     if spoken.is_empty() && handshake.is_none() {
-        // The newest version that was refused: older ones are refused for being old.
-        let refusal = flights.iter().rev().find_map(|(_, flight)| flight.as_ref()?.alert);
-        return Inspected { refusal, ..Inspected::default() };
+        return Inspected { refusal: newest_alert(&flights), ..Inspected::default() };
     }
     let old = spoken.iter().map(|(version, _)| *version).filter(|version| *version < Version::Tls13).max();
     let weak_suites = match old {
@@ -156,7 +156,7 @@ pub(super) async fn inspect(endpoint: &Endpoint<'_>, upgrade: Option<Upgrade>) -
         problems: problems(&chain, endpoint.name, now_s),
         chain: chain.into_iter().map(|seen| seen.certificate).collect(),
     };
-    Inspected { tls: Some(tls), refusal: None, wants_certificate, is_particular, weak_suites }
+    Inspected { tls: Some(tls), refusal, wants_certificate, is_particular, weak_suites }
 }
 
 /// Whom to ask with hellos, and how.
@@ -187,13 +187,15 @@ impl Asking<'_, '_> {
         read_flight(&bytes)
     }
 
-    /// The first flight in answer to each version.
+    /// The first flight in answer to each version, oldest first. The newest is asked first: a server that is late leaves no time
+    /// for all.
     async fn flights(&self) -> Vec<(Version, Option<Flight>)> {
-        stream::iter(Version::ALL)
+        let flights = stream::iter(Version::ALL.into_iter().rev())
             .map(|version| async move { (version, self.flight(Suites::Usual, &[version]).await) })
-            .buffered(HANDSHAKES - 1)
-            .collect::<Vec<_>>()
-            .await
+            .buffered(HANDSHAKES - 1);
+        let mut flights = flights.collect::<Vec<_>>().await;
+        flights.reverse();
+        flights
     }
 
     /// The suites that a server chooses when it is offered weak ones alone, each in turn, as far as it goes on.
@@ -214,7 +216,8 @@ impl Asking<'_, '_> {
     async fn ask_with_rare_suites(&self, flights: &mut [(Version, Option<Flight>)]) {
         for (version, flight) in flights {
             if *version > Version::Ssl3 && flight.as_ref().is_some_and(Flight::is_refusal_of_suites) {
-                *flight = self.flight(Suites::Rare, &[*version]).await;
+                // Without an answer in time the refusal is what is known.
+                *flight = self.flight(Suites::Rare, &[*version]).await.or(flight.take());
             }
         }
     }
@@ -264,6 +267,11 @@ impl Asking<'_, '_> {
         }
         Some(opened)
     }
+}
+
+/// The alert to the newest version that was refused: older ones are refused for being old.
+fn newest_alert(flights: &[(Version, Option<Flight>)]) -> Option<u8> {
+    flights.iter().rev().find_map(|(_, flight)| flight.as_ref()?.alert)
 }
 
 fn newest_certificates(spoken: &[(Version, &Flight)]) -> Vec<Vec<u8>> {

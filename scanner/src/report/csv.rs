@@ -175,8 +175,11 @@ fn cell(row: &mut String, text: &str) {
         return;
     }
     row.push('"');
-    // Some programs pass over spaces before they look for a formula.
-    if text.trim_start().starts_with(['=', '+', '-', '@', '|', '%']) {
+    // Some programs pass over spaces before they look for a formula; what has no width may be one to them.
+    let is_passed_over = |c: char| {
+        c.is_whitespace() || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
+    };
+    if text.trim_start_matches(is_passed_over).starts_with(['=', '+', '-', '@', '|', '%']) {
         row.push('\'');
     }
     for c in text.chars() {
@@ -261,5 +264,7 @@ mod tests {
             let cell = &row[16];
             assert!(!cell.trim_start().starts_with(['=', '+', '-', '@', '\t', '\r', '%']), "{cell}");
         }
+        host.ports[0].banner = Some("\u{feff}\u{200b}=1".to_owned());
+        assert_eq!(rows(&[host])[1][16], "'\u{feff}\u{200b}=1");
     }
 }

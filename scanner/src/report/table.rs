@@ -121,7 +121,25 @@ impl<W: io::Write> Table<W> {
         }
         let mark = if self.screen.ascii { "..." } else { "\u{2026}" };
         let kept = room.saturating_sub(mark.chars().count());
-        format!("{}{mark}", text.get(..kept).unwrap_or(text).trim_end())
+        format!("{}{mark}", text.get(..whole_escapes(text, kept)).unwrap_or(text).trim_end())
+    }
+}
+
+/// How many of the first `kept` bytes of escaped text there are without half an escape at their end.
+fn whole_escapes(text: &str, kept: usize) -> usize {
+    let mut at = 0;
+    loop {
+        let rest = text.get(at..).unwrap_or_default();
+        let length = match rest.as_bytes() {
+            [b'\\', b'x', ..] => 4,
+            [b'\\', b'u', ..] => rest.find('}').map_or(2, |end| end + 1),
+            [b'\\', ..] => 2,
+            _ => 1,
+        };
+        if at + length > kept {
+            return at;
+        }
+        at += length;
     }
 }
 
@@ -307,6 +325,14 @@ mod tests {
         hosts.iter().for_each(|host| table.host(host).unwrap());
         table.finish(summary).unwrap();
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_cell_is_not_cut_inside_an_escape() {
+        let text = format!("a\\\\b{}", Printable("\u{1b}\u{6f22}c"));
+        assert_eq!(text, "a\\\\b\\x1b\\u{6f22}c");
+        let cut: Vec<usize> = (0..=text.len()).map(|kept| whole_escapes(&text, kept)).collect();
+        assert_eq!(cut, [0, 1, 1, 3, 4, 4, 4, 4, 8, 8, 8, 8, 8, 8, 8, 8, 16, 17]);
     }
 
     #[test]

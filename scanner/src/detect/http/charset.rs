@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
 
+use super::markup::Tags;
+
 /// How much of a page is looked through for its own word.
 const PRESCAN_BYTES: usize = 4096;
 
@@ -40,20 +42,13 @@ fn by_look(body: &[u8]) -> Option<&'static Encoding> {
 /// What the page's own `<meta>` says.
 fn own_word(body: &[u8]) -> Option<&'static Encoding> {
     let front = String::from_utf8_lossy(body.get(..PRESCAN_BYTES).unwrap_or(body)).to_ascii_lowercase();
-    let mut rest = front.as_str();
-    if let Some(declaration) = rest.trim_start().strip_prefix("<?xml").and_then(|xml| xml.split("?>").next())
+    if let Some(declaration) = front.trim_start().strip_prefix("<?xml").and_then(|xml| xml.split("?>").next())
         && let Some(encoding) = label_behind("encoding", declaration)
     {
         return Some(if [UTF_16LE, UTF_16BE].contains(&encoding) { UTF_8 } else { encoding });
     }
-    while let Some(at) = rest.find("<meta") {
-        // What stands in a comment says nothing.
-        if let Some((_, comment)) = rest.split_once("<!--").filter(|(before, _)| before.len() < at) {
-            rest = comment.split_once("-->").map_or("", |(_, behind)| behind);
-            continue;
-        }
-        rest = rest.get(at + 5..)?;
-        let tag = rest.get(..rest.find('>').unwrap_or(rest.len()))?;
+    for tag in Tags::of(&front).filter(|tag| tag.name == "meta") {
+        let tag = front.get(tag.place)?;
         // The content of a description is not a word of the page's own.
         let is_of_content =
             tag.find("content").is_some_and(|content| tag.find("charset").is_some_and(|at| content < at));
@@ -103,6 +98,8 @@ mod tests {
             (b"<!-- <meta charset=koi8-r> --><meta charset=windows-1251>\xd1".to_vec(), None, "\u{421}"),
             (b"<meta name=a content='charset=koi8-r'><meta charset=windows-1251>\xd1".to_vec(), None, "\u{421}"),
             (b"<!-- a --><meta charset=koi8-r>\xf3".to_vec(), None, "\u{421}"),
+            (b"<script>w('<meta charset=windows-1252>')</script><meta charset=koi8-r>\xf3".to_vec(), None, "\u{421}"),
+            (b"<meta data=\"a>b\" charset=koi8-r>\xf3".to_vec(), None, "\u{421}"),
             (meta("big5", b"\xa4\xa4\xa4\xe5"), None, "\u{4e2d}\u{6587}"),
             (b"<meta http-equiv=Content-Type content='text/html; charset=gbk'>\xd6\xd0".to_vec(), None, "\u{4e2d}"),
             (b"caf\xe9 \x80".to_vec(), None, "caf\u{e9} \u{20ac}"),

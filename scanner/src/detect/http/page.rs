@@ -2,10 +2,9 @@
 //!
 //! Not a parser of HTML: tags and attributes are looked for in the text, which is what is needed and cannot be led far.
 
-use std::borrow::Cow;
-
 use super::charset::decode;
 use super::entities::{unescape, unescape_attribute};
+use super::markup::{Tags, without_comments};
 
 /// Longest text that is kept.
 const TEXT_MAX: usize = 256;
@@ -26,17 +25,15 @@ pub struct Page {
 /// Elements whose content is no page: whatever looks like a tag in them is none, or is not the page's own.
 const OPAQUE: [&str; 11] =
     ["script", "style", "svg", "math", "textarea", "template", "iframe", "xmp", "noembed", "noframes", "noscript"];
-/// Longest tag whose end is looked for behind its quotes.
-const TAG_BYTES_MAX: usize = 2048;
 
 /// Reads a page, which came with this `Content-Type`.
 #[must_use]
 pub fn read_page(body: &[u8], content_type: Option<&str>) -> Page {
     let text = decode(body, content_type);
-    // Lower case of ASCII only, so that positions are the same in both. What looks like a comment in a title is of its words.
-    let mut page = Page { title: title(&text, &text.to_ascii_lowercase()), ..Page::default() };
     let text = without_comments(&text);
+    // Lower case of ASCII only, so that positions are the same in both.
     let lower = text.to_ascii_lowercase();
+    let mut page = Page { title: title(&text, &lower), ..Page::default() };
     for (at, _) in lower.match_indices('<') {
         // A tag ends before the next one begins, so that each byte is looked at in one tag only.
         let Some(tag) = lower.get(at..).and_then(|rest| rest.get(..=rest.get(1..)?.find(['<', '>'])?)) else { break };
@@ -56,74 +53,25 @@ pub fn read_page(body: &[u8], content_type: Option<&str>) -> Page {
     page
 }
 
-/// The page without what is between `<!--` and `-->`.
-fn without_comments(text: &str) -> Cow<'_, str> {
-    let mut rest = text;
-    let mut kept = String::new();
-    while let Some((before, comment)) = rest.split_once("<!--") {
-        kept.push_str(before);
-        // One without an end takes the rest of the page.
-        rest = comment_end(comment).and_then(|end| comment.get(end..)).unwrap_or_default();
-    }
-    if kept.is_empty() && rest.len() == text.len() { Cow::Borrowed(text) } else { Cow::Owned(kept + rest) }
-}
-
-/// Where a comment ends, behind its `<!--`: `<!-->` and `<!--->` are whole ones.
-fn comment_end(comment: &str) -> Option<usize> {
-    let end = ["->", ">"].into_iter().find(|end| comment.starts_with(end)).map(str::len);
-    end.or_else(|| ["-->", "--!>"].into_iter().filter_map(|end| Some(comment.find(end)? + end.len())).min())
-}
-
 /// The first title that is the page's own.
 fn title(text: &str, lower: &str) -> Option<String> {
-    let mut at = 0;
-    loop {
-        let tag = at + lower.get(at..)?.find('<')?;
-        let name = lower.get(tag + 1..)?;
-        let is_tag = |word: &str| {
-            name.strip_prefix(word)
-                .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_whitespace() || "/>".contains(c)))
-        };
-        if let Some(comment) = name.strip_prefix("!--") {
-            at = tag + "<!--".len() + comment_end(comment)?;
-            continue;
+    let mut tags = Tags::of(lower);
+    while let Some(tag) = tags.next() {
+        if tag.name == "title" {
+            return title_at(text, lower, tag.place.end);
         }
-        let length = quoted_tag(name);
-        if is_tag("title") {
-            // Behind the `>` of the tag, which is not one in its quotes.
-            let tag_end = if length > 0 { tag + 1 + length } else { tag + lower.get(tag..)?.find('>')? };
-            return title_from(text, lower, tag_end + 1);
-        }
-        // Only what is drawn may end where it begins.
-        let is_empty = ["svg", "math"].into_iter().any(is_tag) && name.get(..length)?.ends_with('/');
-        let opaque = OPAQUE.into_iter().find(|word| is_tag(word) && !is_empty);
-        let skipped = opaque.and_then(|word| Some(tag + lower.get(tag..)?.find(&format!("</{word}"))?));
+        // An image without content is none that has any.
+        let is_empty = tag.is_closed && matches!(tag.name, "svg" | "math");
         // Without its end an element is what it seems: the page may be cut there.
-        at = skipped.unwrap_or(tag + length) + 1;
-        if opaque.is_some() && skipped.is_none() {
+        if OPAQUE.contains(&tag.name) && !is_empty && !tags.skip_to_end_of(tag.name) {
             return None;
         }
     }
+    None
 }
 
-/// How long a tag is whose attributes are in quotes: what looks like a tag in them is none. 0 where it is none, or has no end.
-fn quoted_tag(name: &str) -> usize {
-    if !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
-        return 0;
-    }
-    let mut quote = None;
-    for (at, byte) in name.bytes().take(TAG_BYTES_MAX).enumerate() {
-        match (quote, byte) {
-            (None, b'>') => return at,
-            (None, b'"' | b'\'') => quote = Some(byte),
-            (Some(open), _) if open == byte => quote = None,
-            _ => {}
-        }
-    }
-    0
-}
-
-fn title_from(text: &str, lower: &str, from: usize) -> Option<String> {
+/// The title whose text begins there.
+fn title_at(text: &str, lower: &str, from: usize) -> Option<String> {
     let to = from + lower.get(from..)?.find("</title").unwrap_or(TEXT_MAX * 4);
     // A title without an end is cut off where a character ends.
     let to = (0..=to.min(text.len())).rev().find(|to| text.is_char_boundary(*to))?;
@@ -202,6 +150,13 @@ mod tests {
             ("<!-- <title>never ends</title>", None),
             ("<script><title>never ends</title>", None),
             ("<title> </title>", None),
+            ("<script>if (a<!--b) c = '<!--';</script><title>New</title>", Some("New")),
+            ("<style>/* <!-- */</style><title>New</title>", Some("New")),
+            ("<body data-x='<!--'><title>New</title>", Some("New")),
+            ("<title data-x=\"a>b\">New</title>", Some("New")),
+            ("<svg/><title>New</title>", Some("New")),
+            ("<svg><title>icon</title></svg><svg /><title>New</title>", Some("New")),
+            ("<title>A<!-- x -->B</title>", Some("A<!-- x -->B")),
         ] {
             assert_eq!(read_page(body.as_bytes(), None).title.as_deref(), title, "{body}");
         }

@@ -7,7 +7,7 @@ use std::io::Read;
 
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 
-/// Longest head that is read: nearly all of an answer.
+/// Longest head that is read: cookies and policies make some long, and of an answer no more than 64 kB are read.
 const HEAD_BYTES_MAX: usize = 56 * 1024;
 /// Most headers that are read.
 const HEADERS_MAX: usize = 100;
@@ -162,31 +162,27 @@ pub fn is_complete(bytes: &[u8]) -> bool {
 pub fn body<'a>(head: &Head, bytes: &'a [u8]) -> Cow<'a, [u8]> {
     let raw = bytes.get(head.body_at..).unwrap_or_default();
     let mut raw = match head.content_length() {
-        _ if head.is_chunked() => Cow::Owned(join_chunks(raw)),
+        _ if head.is_chunked() && chunk_size(raw).is_some() => Cow::Owned(join_chunks(raw)),
         Some(length) => Cow::Borrowed(raw.get(..length).unwrap_or(raw)),
         None => Cow::Borrowed(raw),
     };
-    let named = head.encodings();
-    for place in 0..ENCODINGS_MAX {
-        // What is packed says so itself, whatever its head says, and lines in front of it are nobody's.
-        let packed = gzip_in(&raw);
-        if place >= named && packed.is_none() {
-            break;
-        }
-        let Some(plain) = unpacked(packed.unwrap_or(&raw)) else { break };
+    let told = head.encodings();
+    for done in 0..ENCODINGS_MAX {
+        // What is packed by gzip says so itself.
+        let Some(plain) = (done < told || is_gzip(&raw)).then(|| unpacked(&raw)).flatten() else { break };
         raw = Cow::Owned(plain);
     }
     cut(raw)
 }
 
-/// The front of what is packed with gzip, behind any line ends.
-fn gzip_in(body: &[u8]) -> Option<&[u8]> {
-    let start = body.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
-    body.get(start..).filter(|packed| packed.starts_with(&[0x1f, 0x8b, 8]))
+/// Whether a body begins as gzip does, behind line ends that some servers put before it.
+fn is_gzip(body: &[u8]) -> bool {
+    body.trim_ascii_start().starts_with(&[0x1f, 0x8b])
 }
 
 /// A body without its outermost encoding; `None` where it has none that is known.
 fn unpacked(packed: &[u8]) -> Option<Vec<u8>> {
+    let packed = if is_gzip(packed) { packed.trim_ascii_start() } else { packed };
     let is_zlib = match packed {
         [first, second, ..] => first & 0x0f == 8 && (u16::from(*first) << 8 | u16::from(*second)) % 31 == 0,
         _ => false,
@@ -217,13 +213,17 @@ fn cut(body: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
     }
 }
 
+/// The size that a chunk begins with; `None` where it is none.
+fn chunk_size(chunk: &[u8]) -> Option<usize> {
+    let line = chunk.split(|byte| *byte == b'\n').next()?;
+    let line = String::from_utf8_lossy(line);
+    usize::from_str_radix(line.split(';').next()?.trim(), 16).ok()
+}
+
 fn join_chunks(mut rest: &[u8]) -> Vec<u8> {
     let mut joined = Vec::new();
     while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-        let size = rest.get(..end).unwrap_or_default();
-        let size = String::from_utf8_lossy(size);
-        let size = size.split(';').next().unwrap_or_default().trim();
-        let Ok(size) = usize::from_str_radix(size, 16) else { break };
+        let Some(size) = chunk_size(rest) else { break };
         let content = rest.get(end + 1..).unwrap_or_default();
         let chunk = content.get(..size).unwrap_or(content);
         joined.extend(chunk.iter().take(BODY_BYTES_MAX.saturating_sub(joined.len())));
@@ -330,9 +330,12 @@ mod tests {
             ("Content-Encoding: gzip\r\nContent-Encoding: gzip", gzip(&page)),
             ("Content-Encoding: br", page.clone()),
             ("Content-Encoding: br", gzip(&page)),
-            ("X: y", gzip(&page)),
+            ("Content-Encoding: zstd", gzip(&page)),
             ("Content-Encoding: gzip", gzip(&gzip(&page))),
-            ("Content-Encoding: gzip", [b"\r\n".to_vec(), gzip(&page)].concat()),
+            ("Content-Encoding: gzip", [&b"\r\n"[..], &gzip(&page)].concat()),
+            ("Transfer-Encoding: chunked", page.clone()),
+            ("X: y", gzip(&page)),
+            ("Content-Encoding: br", gzip(&page)),
             ("Transfer-Encoding: gzip, chunked", chunk(gzip(&page))),
             ("Transfer-Encoding: chunked\r\nContent-Encoding: deflate", chunk(deflated(&page, false))),
         ] {
@@ -357,6 +360,16 @@ mod tests {
         }
         assert_eq!(read_head(b"HTTP/1.1 101 Switching Protocols\r\n\r\n").unwrap().status, 101);
         assert!(read_head(early.repeat(1_000).as_bytes()).is_none());
+    }
+
+    #[test]
+    fn a_field_may_go_on_in_the_next_line_and_a_head_be_long() {
+        let cookies = format!("Set-Cookie: {}\r\n", "c".repeat(1000)).repeat(40);
+        let answer = format!("HTTP/1.1 200 OK\r\nServer:\r\n nginx/1.24.0\r\n\t(Ubuntu)\r\n{cookies}Via: x\r\n\r\nok")
+            .into_bytes();
+        let head = read_head(&answer).unwrap();
+        assert_eq!((head.get("server"), head.get("via")), (Some("nginx/1.24.0 (Ubuntu)"), Some("x")));
+        assert_eq!(&*body(&head, &answer), b"ok");
     }
 
     #[test]

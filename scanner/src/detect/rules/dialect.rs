@@ -80,6 +80,10 @@ fn escape(rest: &mut Rest<'_>, out: &mut Vec<u8>, in_class: bool, dialect: Diale
         b'1'..=b'3' if is_octal_triple(rest) => push_hex(out, octal(rest, byte - b'0', 2)),
         b'x' => hex(rest, out),
         b'e' => push_hex(out, 0x1b),
+        b'c' if dialect == Dialect::Perl && rest.peek().is_some_and(|byte| byte.is_ascii()) => {
+            push_hex(out, rest.next().map_or(0, |byte| byte.to_ascii_uppercase() ^ 0x40));
+        }
+        b'N' if dialect == Dialect::Perl && !in_class && rest.peek() != Some(&&b'{') => out.extend(br"[^\n]"),
         b'h' => {
             let set: &[u8] = if dialect == Dialect::Ruby { b"0-9a-fA-F" } else { br" \t" };
             let (open, close): (&[u8], &[u8]) = if in_class { (b"", b"") } else { (b"[", b"]") };
@@ -130,7 +134,16 @@ fn is_octal_triple(rest: &Rest<'_>) -> bool {
 
 fn hex(rest: &mut Rest<'_>, out: &mut Vec<u8>) {
     if rest.peek() == Some(&&b'{') {
-        out.extend(br"\x");
+        let digits: Vec<u8> = rest.clone().skip(1).take_while(|byte| **byte != b'}').copied().take(8).collect();
+        let number = std::str::from_utf8(&digits).ok().and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        match number.and_then(|number| u8::try_from(number).ok()) {
+            Some(byte) if rest.clone().nth(digits.len() + 1) == Some(&b'}') => {
+                rest.by_ref().take(digits.len() + 2).for_each(drop);
+                push_hex(out, byte);
+            }
+            // A character of more than a byte: patterns are of bytes, and it is refused.
+            _ => out.extend(br"\x"),
+        }
         return;
     }
     let mut value = 0;
@@ -223,6 +236,8 @@ mod tests {
             (r"{a}", r"\{a}"),
             (r"^\QA.(b\E.c\Q]", r"^A\x2e\x28b.c\x5d"),
             (r"\Qa\\E", r"a\x5c"),
+            (r"^\x{00e9}\x{a}[\x{41}]\cA\c[\e", r"^\xe9\x0a[\x41]\x01\x1b\x1b"),
+            (r"A\NB", r"A[^\n]B"),
         ] {
             assert_eq!(rewrite(from.as_bytes(), Dialect::Perl), to);
         }
@@ -231,7 +246,7 @@ mod tests {
 
     #[test]
     fn what_needs_backtracking_stays_recognisable_and_is_refused() {
-        for pattern in [r"(?!a)b", r"(a)\1", r"(?>a)b", r"(?<=a)b"] {
+        for pattern in [r"(?!a)b", r"(a)\1", r"(?>a)b", r"(?<=a)b", r"\x{zz}", r"\x{20ac"] {
             assert!(regex_syntax::parse(&rewrite(pattern.as_bytes(), Dialect::Perl)).is_err(), "{pattern}");
         }
     }

@@ -276,8 +276,9 @@ mod tests {
 
     #[test]
     fn lengths_add_up_in_every_version() {
-        for version in Version::ALL {
-            let hello = client_hello(&[version], None, [1; 32]);
+        let of_all = |protocols| Version::ALL.map(|version| (version, protocols));
+        for (version, protocols) in of_all(&ALPN[..]).into_iter().chain(of_all(&[])) {
+            let hello = hello_of(&Offer { protocols, ..Offer::default() }, &[version], None, [1; 32]);
             assert_eq!(usize::from(u16::from_be_bytes([hello[3], hello[4]])), hello.len() - 5);
             assert_eq!(u32::from_be_bytes([0, hello[6], hello[7], hello[8]]) as usize, hello.len() - 9);
             assert_eq!(u16::from_be_bytes([hello[9], hello[10]]), version.wire().min(0x0303));

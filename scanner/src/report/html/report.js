@@ -11,8 +11,8 @@
   const scan = island("scan"), hosts = island("hosts"), summary = island("summary");
   const byId = (id) => document.getElementById(id);
 
-  // Characters that would show nothing, or show a text in another order than it has.
-  const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u061c\u200b\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\uffff\ud800-\udfff]/g;
+  // Characters that act on the text around them, and what is none: joiners and marks are of their script.
+  const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069\ufdd0-\ufdef\ufffe\uffff\ud800-\udfff]/g;
   const clean = (text) => String(text).replace(/[\ud800-\udbff][\udc00-\udfff]|[^]/g, (c) =>
     c.length === 2 ? c : c.replace(HIDDEN, (odd) => "\\u{" + odd.charCodeAt(0).toString(16) + "}"));
 

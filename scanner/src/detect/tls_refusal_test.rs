@@ -1,0 +1,185 @@
+//! Servers of TLS that refuse a hello for what it offers, that are late, or that want to see a certificate: what can be seen of
+//! their TLS is seen all the same.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rustls::crypto::ring;
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::server::{Acceptor, WebPkiClientVerifier};
+use rustls::version::{TLS12, TLS13};
+use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::sleep;
+use tokio_rustls::LazyConfigAcceptor;
+
+use super::tests::{Server, drain, identify_by_rules, page, request, service};
+use super::*;
+
+/// Which hellos are refused.
+#[derive(Debug, Clone, Copy)]
+enum Gate {
+    /// Those that name protocols, and not this one; who names none is let in.
+    Without(&'static [u8]),
+    /// Those that do not name this one.
+    Strict(&'static [u8]),
+    /// Those that name any.
+    Named,
+    /// None.
+    Open,
+}
+
+/// How.
+#[derive(Debug, Clone, Copy)]
+enum Refusal {
+    Alert(u8),
+    Closed,
+}
+
+const BOTH: &[&SupportedProtocolVersion] = &[&TLS12, &TLS13];
+const NEW: &[&SupportedProtocolVersion] = &[&TLS13];
+
+fn config(versions: &[&'static SupportedProtocolVersion], gate: Gate, wants_certificate: bool) -> Arc<ServerConfig> {
+    let made = rcgen::generate_simple_self_signed(vec!["gate.example".to_owned()]).unwrap();
+    let key = PrivatePkcs8KeyDer::from(made.key_pair.serialize_der());
+    let provider = Arc::new(ring::default_provider());
+    let config = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(versions).unwrap();
+    let config = if wants_certificate {
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone()).unwrap();
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+        config.with_client_cert_verifier(verifier)
+    } else {
+        config.with_no_client_auth()
+    };
+    let mut config = config.with_single_cert(vec![made.cert.der().clone()], key.into()).unwrap();
+    if let Gate::Without(name) | Gate::Strict(name) = gate {
+        config.alpn_protocols = vec![name.to_vec()];
+    }
+    Arc::new(config)
+}
+
+async fn serve(stream: TcpStream, config: Arc<ServerConfig>, gate: Gate, refusal: Refusal, delay: Duration) {
+    let Ok(begun) = LazyConfigAcceptor::new(Acceptor::default(), stream).await else { return };
+    let is_refused = {
+        let hello = begun.client_hello();
+        let named: Vec<Vec<u8>> = hello.alpn().into_iter().flatten().map(<[u8]>::to_vec).collect();
+        let names = |wanted: &[u8]| named.iter().any(|name| name == wanted);
+        match gate {
+            Gate::Without(wanted) => !named.is_empty() && !names(wanted),
+            Gate::Strict(wanted) => !names(wanted),
+            Gate::Named => !named.is_empty(),
+            Gate::Open => false,
+        }
+    };
+    sleep(delay).await;
+    if is_refused {
+        let mut stream = begun.io;
+        if let Refusal::Alert(alert) = refusal {
+            let _ = stream.write_all(&[21, 3, 3, 0, 2, 2, alert]).await;
+        }
+        return;
+    }
+    let Ok(mut stream) = begun.into_stream(config).await else { return };
+    if request(&mut stream).await.is_some() {
+        let answer = page("200 OK\r\nServer: nginx/1.24.0\r\nContent-Type: text/html", "<title>Inside</title>");
+        let _ = stream.write_all(answer.as_bytes()).await;
+    }
+}
+
+async fn ask(target: SocketAddr) -> Service {
+    service(identify_by_rules(target, &Options::default()).await)
+}
+
+/// Versions and subject that a gate lets be seen, and the facts.
+async fn behind(
+    versions: &[&'static SupportedProtocolVersion],
+    gate: Gate,
+    refusal: Refusal,
+) -> (Vec<String>, Option<String>, Service) {
+    let config = config(versions, gate, false);
+    let server = Server::start(move |stream| serve(stream, Arc::clone(&config), gate, refusal, Duration::ZERO)).await;
+    let found = ask(server.address).await;
+    let tls = found.tls.clone().unwrap_or_default();
+    (tls.versions.clone(), tls.chain.first().map(|own| own.names.join(" ")), found)
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_what_is_offered_inside_shows_its_certificate() {
+    for (gate, refusal) in [
+        (Gate::Without(b"nats"), Refusal::Alert(120)),
+        (Gate::Without(b"nats"), Refusal::Alert(40)),
+        (Gate::Without(b"nats"), Refusal::Closed),
+        (Gate::Named, Refusal::Alert(110)),
+        (Gate::Named, Refusal::Closed),
+        (Gate::Strict(b"h2"), Refusal::Closed),
+        (Gate::Strict(b"imap"), Refusal::Closed),
+    ] {
+        let (versions, names, found) = behind(BOTH, gate, refusal).await;
+        assert_eq!(versions, ["TLSv1.2", "TLSv1.3"], "{gate:?} {refusal:?}");
+        assert_eq!(names.as_deref(), Some("gate.example"), "{gate:?} {refusal:?}");
+        if !matches!(gate, Gate::Strict(b"h2")) {
+            assert_eq!(found.product.as_deref(), Some("nginx"), "{gate:?} {refusal:?}: what is inside is asked so too");
+        }
+        if let (Gate::Without(_), Refusal::Alert(120)) = (gate, refusal) {
+            let refused = ("tls-refusal".to_owned(), "no_application_protocol".to_owned());
+            assert!(found.facts.contains(&refused), "{:?}", found.facts);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_encrypted_is_seen_in_whatever_way_the_protocol_is_refused() {
+    for refusal in [Refusal::Alert(120), Refusal::Alert(40), Refusal::Alert(47), Refusal::Alert(80), Refusal::Closed] {
+        let (versions, names, found) = behind(NEW, Gate::Strict(b"h2"), refusal).await;
+        assert_eq!((versions, names.as_deref()), (vec!["TLSv1.3".to_owned()], Some("gate.example")), "{refusal:?}");
+        assert_eq!(found.tls.and_then(|tls| tls.alpn).as_deref(), Some("h2"), "{refusal:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_wants_a_certificate_in_secret_is_told() {
+    let config = config(NEW, Gate::Open, true);
+    let server =
+        Server::start(move |stream| serve(stream, Arc::clone(&config), Gate::Open, Refusal::Closed, Duration::ZERO))
+            .await;
+    let found = ask(server.address).await;
+    assert!(found.facts.iter().any(|(name, _)| name == "tls-client-certificate"), "{:?}", found.facts);
+    let names = found.tls.and_then(|tls| tls.chain.first().map(|own| own.names.join(" ")));
+    assert_eq!(names.as_deref(), Some("gate.example"));
+}
+
+#[tokio::test]
+async fn a_server_that_answers_a_hello_late_is_no_wrapper() {
+    for (address, delay_ms) in [("127.55.5.1:8443", 2200), ("127.55.5.1:993", 2200), ("127.55.5.1:47301", 1700)] {
+        let config = config(BOTH, Gate::Open, false);
+        let delay = Duration::from_millis(delay_ms);
+        let server =
+            Server::on(address, move |stream| serve(stream, Arc::clone(&config), Gate::Open, Refusal::Closed, delay))
+                .await;
+        let tls = ask(server.address).await.tls.expect("it speaks TLS");
+        assert!(tls.versions.iter().any(|version| version == "TLSv1.3"), "{address}: {:?}", tls.versions);
+        assert_eq!(tls.chain.first().map(|own| own.names.join(" ")).as_deref(), Some("gate.example"), "{address}");
+    }
+}
+
+#[tokio::test]
+async fn an_alert_in_two_segments_is_one_and_a_late_one_is_waited_for() {
+    for (address, pause_ms) in [("127.55.5.2:8443", [0, 600]), ("127.55.5.3:8443", [2300, 0])] {
+        let server = Server::on(address, move |mut stream| async move {
+            // It takes hellos, and closes on everything else at once.
+            if stream.read_u8().await.is_ok_and(|first| first == 22) {
+                sleep(Duration::from_millis(pause_ms[0])).await;
+                let _ = stream.write_all(&[21, 3, 3]).await;
+                sleep(Duration::from_millis(pause_ms[1])).await;
+                let _ = stream.write_all(&[0, 2, 2, 40]).await;
+                drain(&mut stream).await;
+            }
+        })
+        .await;
+        let found = ask(server.address).await;
+        assert_eq!(found.name, "tls", "{found:?}");
+        assert!(found.facts.contains(&("tls-refusal".to_owned(), "handshake_failure".to_owned())), "{found:?}");
+    }
+}

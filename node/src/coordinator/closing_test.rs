@@ -21,6 +21,7 @@ async fn leader() -> Raft {
     while raft.propose(begin.clone()).await.is_err() {
         raft.status_changed(Duration::from_millis(50)).await;
     }
+    raft.propose(Command::WorkerBack { node: FIRST_NODE }).await.unwrap();
     raft
 }
 

@@ -25,6 +25,7 @@ mod network;
 pub mod nmap;
 mod occupancy;
 pub mod pace;
+mod packed;
 pub mod packet;
 pub mod permute;
 pub mod plan;

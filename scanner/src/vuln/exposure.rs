@@ -20,6 +20,7 @@ pub use self::fields::Seen;
 pub use self::file::{Applies, Example, Rule};
 use super::check::Check;
 use crate::finding::{Weakness, plain_text_of};
+use crate::packed::{Packed, packed, unpack};
 
 /// Method of weaknesses that a rule found in what the service told by itself.
 pub const METHOD_SEEN: &str = "exposure";
@@ -28,17 +29,17 @@ pub const METHOD_CHECKED: &str = "exposure-checked";
 /// Method of weaknesses from the table of products that have ended.
 pub const METHOD_ENDED: &str = "end-of-life";
 
-/// The files of rules that are built in, by name.
-const FILES: [(&str, &str); 7] = [
-    ("databases.toml", include_str!("../../exposures/databases.toml")),
-    ("platforms.toml", include_str!("../../exposures/platforms.toml")),
-    ("messaging.toml", include_str!("../../exposures/messaging.toml")),
-    ("remote.toml", include_str!("../../exposures/remote.toml")),
-    ("files.toml", include_str!("../../exposures/files.toml")),
-    ("tls.toml", include_str!("../../exposures/tls.toml")),
-    ("web.toml", include_str!("../../exposures/web.toml")),
+/// The files of rules that are built in.
+const FILES: [Packed; 7] = [
+    packed!("exposures", "databases.toml"),
+    packed!("exposures", "platforms.toml"),
+    packed!("exposures", "messaging.toml"),
+    packed!("exposures", "remote.toml"),
+    packed!("exposures", "files.toml"),
+    packed!("exposures", "tls.toml"),
+    packed!("exposures", "web.toml"),
 ];
-const END_OF_LIFE: &str = include_str!("../../exposures/end-of-life.toml");
+const END_OF_LIFE: Packed = packed!("exposures", "end-of-life.toml");
 
 /// Why a file of rules was not taken.
 #[derive(Debug, Error)]
@@ -81,7 +82,7 @@ impl Exposures {
     #[must_use]
     pub fn built_in() -> &'static Self {
         static BUILT_IN: LazyLock<Exposures> =
-            LazyLock::new(|| Exposures::parse(&FILES, END_OF_LIFE).expect("the built-in rules are read by a test"));
+            LazyLock::new(|| Exposures::with_files(&[]).expect("the built-in rules are read by a test"));
         &BUILT_IN
     }
 
@@ -90,8 +91,15 @@ impl Exposures {
     /// # Errors
     /// Where a file is not in the format, says something that does not hold together, or has a rule or check by the name of
     /// another.
+    ///
+    /// # Panics
+    /// Never: what was packed is unpacked by a test.
     pub fn with_files(files: &[(&str, &str)]) -> Result<Self, RuleError> {
-        Self::parse(&[&FILES, files].concat(), END_OF_LIFE)
+        let unpacked = |files: &[Packed]| unpack(files).expect("they are as the build packed them");
+        let (built_in, end_of_life) = (unpacked(&FILES), unpacked(&[END_OF_LIFE]));
+        let built_in = built_in.iter().map(|(name, text)| (*name, text.as_str()));
+        let end_of_life = end_of_life.first().map_or("", |(_, text)| text);
+        Self::parse(&built_in.chain(files.iter().copied()).collect::<Vec<_>>(), end_of_life)
     }
 
     /// The same, where no packet is sent for a rule that is not built in: those see what was seen anyway, and what the built-in

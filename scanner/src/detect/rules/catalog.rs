@@ -3,26 +3,32 @@
 use std::sync::OnceLock;
 
 use super::index::RuleIndex;
+use crate::packed::{Packed, packed, unpack};
 
-/// Name and text of each file in `scanner/fingerprints`, in the order in which equal rules are preferred.
-pub(crate) static FILES: &[(&str, &str)] = &[
-    ("ssh.toml", include_str!("../../../fingerprints/ssh.toml")),
-    ("greetings.toml", include_str!("../../../fingerprints/greetings.toml")),
-    ("apps.toml", include_str!("../../../fingerprints/apps.toml")),
-    ("appliances.toml", include_str!("../../../fingerprints/appliances.toml")),
-    ("consoles.toml", include_str!("../../../fingerprints/consoles.toml")),
-    ("web.toml", include_str!("../../../fingerprints/web.toml")),
-    ("databases.toml", include_str!("../../../fingerprints/databases.toml")),
-    ("messaging.toml", include_str!("../../../fingerprints/messaging.toml")),
-    ("infrastructure.toml", include_str!("../../../fingerprints/infrastructure.toml")),
-    ("enterprise.toml", include_str!("../../../fingerprints/enterprise.toml")),
-    ("business.toml", include_str!("../../../fingerprints/business.toml")),
-    ("servers.toml", include_str!("../../../fingerprints/servers.toml")),
-    ("remote.toml", include_str!("../../../fingerprints/remote.toml")),
-    ("datagrams.toml", include_str!("../../../fingerprints/datagrams.toml")),
-    ("legacy.toml", include_str!("../../../fingerprints/legacy.toml")),
-    ("industrial.toml", include_str!("../../../fingerprints/industrial.toml")),
+/// Each file in `scanner/fingerprints`, in the order in which equal rules are preferred.
+const FILES: &[Packed] = &[
+    packed!("fingerprints", "ssh.toml"),
+    packed!("fingerprints", "greetings.toml"),
+    packed!("fingerprints", "apps.toml"),
+    packed!("fingerprints", "appliances.toml"),
+    packed!("fingerprints", "consoles.toml"),
+    packed!("fingerprints", "web.toml"),
+    packed!("fingerprints", "databases.toml"),
+    packed!("fingerprints", "messaging.toml"),
+    packed!("fingerprints", "infrastructure.toml"),
+    packed!("fingerprints", "enterprise.toml"),
+    packed!("fingerprints", "business.toml"),
+    packed!("fingerprints", "servers.toml"),
+    packed!("fingerprints", "remote.toml"),
+    packed!("fingerprints", "datagrams.toml"),
+    packed!("fingerprints", "legacy.toml"),
+    packed!("fingerprints", "industrial.toml"),
 ];
+
+/// Name and text of each.
+fn files() -> Vec<(&'static str, String)> {
+    unpack(FILES).expect("they are as the build packed them")
+}
 
 /// The program's own rules, read when first asked for.
 ///
@@ -31,7 +37,7 @@ pub(crate) static FILES: &[(&str, &str)] = &[
 /// When a rule file has a mistake, which its tests would have found.
 pub(crate) fn builtin() -> &'static RuleIndex {
     static INDEX: OnceLock<RuleIndex> = OnceLock::new();
-    INDEX.get_or_init(|| RuleIndex::new(FILES).expect("the files' own test reads them"))
+    INDEX.get_or_init(|| RuleIndex::new(&files()).expect("the files' own test reads them"))
 }
 
 #[cfg(test)]

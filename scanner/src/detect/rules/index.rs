@@ -125,10 +125,10 @@ pub(crate) struct RuleIndex {
 
 impl RuleIndex {
     /// Joins files, each a name and its text.
-    pub(crate) fn new(files: &[(&str, &str)]) -> Result<Self, RuleFileError> {
+    pub(crate) fn new(files: &[(&str, impl AsRef<str>)]) -> Result<Self, RuleFileError> {
         let mut texts = Vec::new();
         for (file, text) in files {
-            let place = Place { file, text };
+            let place = Place { file, text: text.as_ref() };
             texts.push((place, parse(place)?));
         }
         let mut probes = read_probes(&texts)?;

@@ -12,7 +12,7 @@ use crate::finding::Service;
 use crate::port::Protocol;
 
 pub(super) fn files() -> Vec<(&'static str, FileText)> {
-    FILES.iter().map(|(file, text)| (*file, parse(Place { file, text }).unwrap())).collect()
+    super::files().iter().map(|(file, text)| (*file, parse(Place { file, text }).unwrap())).collect()
 }
 
 /// What an answer answers, and over which protocol, by the name of a probe.
@@ -57,7 +57,7 @@ fn wrong(service: &Service, expected: &super::super::text::ExampleText) -> Vec<S
 
 #[test]
 fn every_rule_knows_its_examples() {
-    let index = RuleIndex::new(FILES).unwrap_or_else(|error| panic!("{error}"));
+    let index = RuleIndex::new(&super::files()).unwrap_or_else(|error| panic!("{error}"));
     let mut problems = Vec::new();
     for (file, text) in files() {
         for rule in &text.rule {
@@ -89,7 +89,7 @@ fn every_rule_knows_its_examples() {
 
 #[test]
 fn a_line_that_was_cut_tells_no_version_that_the_whole_one_does_not() {
-    let index = RuleIndex::new(FILES).unwrap();
+    let index = RuleIndex::new(&super::files()).unwrap();
     let told = |bytes: &[u8]| {
         let found = Arc::new(index.matches(Asked::Nothing, Protocol::Tcp, bytes)?);
         let found = lines::without_half_a_version(found, bytes);
@@ -118,7 +118,7 @@ fn a_line_that_was_cut_tells_no_version_that_the_whole_one_does_not() {
 
 #[test]
 fn no_rule_of_a_file_claims_what_the_file_says_is_none_of_its() {
-    let index = RuleIndex::new(FILES).unwrap();
+    let index = RuleIndex::new(&super::files()).unwrap();
     for (file, text) in files() {
         assert!(!text.none.is_empty(), "{file} has no [[none]]");
         let own: Vec<&str> = text.rule.iter().map(|rule| rule.get_ref().id.as_str()).collect();
@@ -134,7 +134,7 @@ fn no_rule_of_a_file_claims_what_the_file_says_is_none_of_its() {
 
 #[test]
 fn every_probe_has_a_rule_and_no_printer_is_asked() {
-    let index = RuleIndex::new(FILES).unwrap();
+    let index = RuleIndex::new(&super::files()).unwrap();
     for probe in &index.probes {
         assert!(!probe.payload.starts_with(b"  "), "{} begins with the indent of its file", probe.name);
         // Of text whose protocol is not public nothing is known but that it is there.
@@ -148,7 +148,7 @@ fn every_probe_has_a_rule_and_no_printer_is_asked() {
 
 #[test]
 fn cpes_are_whole_names() {
-    let index = RuleIndex::new(FILES).unwrap();
+    let index = RuleIndex::new(&super::files()).unwrap();
     for (file, text) in files() {
         for rule in text.rule.iter().map(|rule| rule.get_ref()) {
             for example in &rule.example {
@@ -167,7 +167,7 @@ fn cpes_are_whole_names() {
 
 #[test]
 fn a_page_that_speaks_of_a_product_is_not_taken_for_it() {
-    let index = RuleIndex::new(FILES).unwrap();
+    let index = RuleIndex::new(&super::files()).unwrap();
     let (web, protocol) = asked(&index, "http-get");
     let head = "HTTP/1.1 200 OK\r\nServer: nginx/1.24.0\r\nContent-Type: text/html\r\n\r\n";
     let mut problems = Vec::new();

@@ -303,7 +303,7 @@ impl Coordinator {
         });
         for node in holders {
             tracing::info!(node, "a worker hung up and did not come back; its leases are taken back");
-            self.propose(Command::TakeBack { node, reason: "its worker hung up and did not come back".into() }).await;
+            self.propose(Command::TakeBack(node)).await;
         }
     }
 

@@ -1,7 +1,6 @@
 //! What can be decided: every command that an entry of the log may carry, and what applying it answers.
 //!
-//! A command holds decisions, digests and counts, never findings; what is scanned is opaque bytes. The enums are
-//! append only, because old logs are replayed by new releases.
+//! A command holds decisions, digests and counts, never findings. The enums are append only: new releases replay old logs.
 //!
 //! What is said of every command alike (its name, what it does to the state, which events it brings) is one row in
 //! `state/commands.rs`, and how tests draw it one arm in `command/draw_test.rs`; a command without them does not compile.
@@ -50,8 +49,7 @@ use crate::version::{LogVersion, Versions};
 /// A command with the leader's wall time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proposal {
-    /// Unix milliseconds of the leader when it proposed. For display, expiry of tokens and windows only; the state's
-    /// own clock never runs backwards whatever stands here.
+    /// Unix milliseconds of the leader when it proposed, for display, expiry and windows; the state's own clock never runs backwards.
     pub at_ms: u64,
     /// What is to be done.
     pub command: Command,
@@ -490,14 +488,9 @@ pub enum Command {
     },
     /// Accepts the one job of an order that was signed, and keeps who asked for it; its id is this entry's log index.
     SubmitOrdered(Box<OrderedJob>),
-    /// Takes back all leases of a worker whose connection its own side has ended, where the units of a worker that fails go to others. It
-    /// counts as a try of the units and not against the worker.
-    TakeBack {
-        /// Which.
-        node: NodeId,
-        /// Why, for the job's events.
-        reason: String,
-    },
+    /// Takes back all leases of a worker whose side ended its connection, where the units of one that fails go to others. It counts as a
+    /// try of the units, and not against the worker.
+    TakeBack(NodeId),
     /// Stands for what a next release brings, in a program that the tests build to go from one release to another.
     #[cfg(feature = "next-version")]
     Rehearse {

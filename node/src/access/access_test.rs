@@ -126,7 +126,7 @@ pub(crate) fn sample(kind: CommandKind, node: NodeId, lease: LeaseRef) -> Comman
         CommandKind::Release => Command::Release { leases: vec![lease] },
         CommandKind::Expire => Command::Expire { leases: vec![lease], reason: "x".into() },
         CommandKind::Decline => Command::Decline { leases: vec![lease], reason: "x".into() },
-        CommandKind::TakeBack => Command::TakeBack { node, reason: "x".into() },
+        CommandKind::TakeBack => Command::TakeBack(node),
         CommandKind::SubmitOrdered => Command::SubmitOrdered(Box::new(OrderedJob {
             order: Digest::of(b"order"),
             expires_at_ms: 1,

@@ -363,7 +363,7 @@ fn commands() -> Vec<Command> {
             submission: Submission { idempotency_key: None, ..submission() },
             is_carried: true,
         })),
-        Command::TakeBack { node: 3, reason: "hung up".into() },
+        Command::TakeBack(3),
     ]
 }
 

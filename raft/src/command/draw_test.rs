@@ -121,12 +121,9 @@ fn moves(kind: CommandKind) -> Moves {
             leases: scene.lease_refs(leases),
             reason: reason.clone(),
         }),
-        CommandKind::TakeBack => {
-            draw(3, (any_pick(), any_lease(), any::<bool>()), |(node, lease, holds), scene| Command::TakeBack {
-                node: if *holds { scene.lease(lease).1.node } else { scene.node(node) },
-                reason: "it hung up".into(),
-            })
-        }
+        CommandKind::TakeBack => draw(3, (any_pick(), any_lease(), any::<bool>()), |(node, lease, holds), scene| {
+            Command::TakeBack(if *holds { scene.lease(lease).1.node } else { scene.node(node) })
+        }),
         // Half of them one that holds a lease, or did: the history of its jobs is what matters.
         CommandKind::WorkerSuspect => {
             draw(3, (any_pick(), any_lease(), any::<bool>()), |(node, lease, holds), scene| Command::WorkerSuspect {

@@ -161,8 +161,7 @@ commands! { state, index:
         "decline", ["expired", "given_up", "finished"], Ok(state.decline(index, leases, reason));
     SubmitOrdered(ordered) =>
         "submit-ordered", ["submitted", "finished"], state.submit_ordered(index, ordered);
-    TakeBack { node, reason } =>
-        "take-back", ["expired", "given_up", "finished"], Ok(state.take_back(index, *node, reason));
+    TakeBack(node) => "take-back", ["expired", "given_up", "finished"], Ok(state.take_back(index, *node));
     #[cfg(feature = "next-version")]
     Rehearse { node } => "rehearse", [], state.rehearse(*node), since 2;
 }

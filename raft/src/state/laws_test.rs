@@ -265,10 +265,10 @@ fn the_random_runs_reach_every_outcome_and_a_command_brings_the_events_of_its_ro
     let mut brought: BTreeMap<CommandKind, BTreeSet<&str>> = BTreeMap::new();
     let runs = any_run(90);
     // What is declined to its end needs the same unit to come to the same node again and again.
-    let declining = any_run_of(any_move_of(&[CommandKind::SubmitJob, CommandKind::Grant, CommandKind::Decline]), 90);
+    let declining = any_run_of(any_move_of(&[CommandKind::SubmitJob, CommandKind::Grant, CommandKind::Decline]), 400);
     for number in 0..10_000 {
         let of_all = runs.new_tree(&mut runner).unwrap().current();
-        let run = if number % 10 == 0 { declining.new_tree(&mut runner).unwrap().current() } else { of_all };
+        let run = if number % 20 == 0 { declining.new_tree(&mut runner).unwrap().current() } else { of_all };
         play(&run, |index, proposal, response, state| {
             let kind = proposal.command.kind();
             seen.insert(outcome(kind, response));

@@ -64,6 +64,8 @@ impl Uncounted {
 const REASON_CHARS_MAX: usize = 300;
 /// Why the units of a worker that failed are given up.
 const WORKER_FAILED: &str = "its worker failed";
+/// Why leases of a worker are taken back whose process is gone.
+const HUNG_UP: &str = "its worker hung up and did not come back";
 /// How many leases one worker may hold. Ours: far above what keeps an engine busy; bounds the state.
 pub(crate) const LEASES_PER_NODE_MAX: usize = 1_000;
 
@@ -254,10 +256,10 @@ impl State {
     }
 
     /// Takes back all leases of a node that hung up, where those of one that fails go to others.
-    pub(super) fn take_back(&mut self, index: u64, node: NodeId, reason: &str) -> Response {
+    pub(super) fn take_back(&mut self, index: u64, node: NodeId) -> Response {
         if self.failure_action() == FailureAction::Reassign {
             for lease in self.leases_of(node) {
-                self.expire_one(index, &lease, reason);
+                self.expire_one(index, &lease, HUNG_UP);
             }
         }
         Response::Done

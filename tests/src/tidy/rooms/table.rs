@@ -19,8 +19,8 @@ const SCANNER: &str = "
     engine: detect finding gate identity io occupancy plan port recapture scan spec target unit vendors
     recapture: finding gate network permute plan port recall scan spec target unit watermark
     identity: finding io target unit vendors watermark
-    detect: authority finding gate io occupancy pace port scan spec target udp_scan unit vuln watermark
-    vuln: authority finding gate port
+    detect: authority finding gate io occupancy packed pace port scan spec target udp_scan unit vuln watermark
+    vuln: authority finding gate packed port
     authority:
     vendors: finding
     watermark: tally unit
@@ -32,6 +32,7 @@ const SCANNER: &str = "
     connect_scan: finding gate loss neighbours occupancy pace plan port scan scope slot_map spec tally target
     slot_map:
     occupancy:
+    packed:
     scan: finding loss neighbours pace permute plan port rtt spec tally target
     tally: finding
     rtt: network

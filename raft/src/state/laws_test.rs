@@ -264,11 +264,12 @@ fn the_random_runs_reach_every_outcome_and_a_command_brings_the_events_of_its_ro
     let mut seen: BTreeSet<String> = BTreeSet::new();
     let mut brought: BTreeMap<CommandKind, BTreeSet<&str>> = BTreeMap::new();
     let runs = any_run(90);
-    // What is declined to its end needs the same unit to come to the same node again and again.
-    let declining = any_run_of(any_move_of(&[CommandKind::SubmitJob, CommandKind::Grant, CommandKind::Decline]), 400);
+    // What is given back to its end needs the same unit to come to the same node again and again.
+    let giving_back = [CommandKind::SubmitJob, CommandKind::Grant, CommandKind::Decline, CommandKind::TakeBack];
+    let giving_back = any_run_of(any_move_of(&giving_back), 400);
     for number in 0..10_000 {
         let of_all = runs.new_tree(&mut runner).unwrap().current();
-        let run = if number % 20 == 0 { declining.new_tree(&mut runner).unwrap().current() } else { of_all };
+        let run = if number % 20 == 0 { giving_back.new_tree(&mut runner).unwrap().current() } else { of_all };
         play(&run, |index, proposal, response, state| {
             let kind = proposal.command.kind();
             seen.insert(outcome(kind, response));

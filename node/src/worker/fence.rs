@@ -1,5 +1,5 @@
-//! Stops this node's sending when no leader was heard for a lease's term, or when it has had no session with one for a moment: by then
-//! its units may be another's.
+//! Stops this node's sending when no leader was heard for a lease's term, or when a member has hung up on it and it has had no session with
+//! a leader for a moment: by then its units may be another's.
 //!
 //! Measured on this node's monotonic clock, from the moment it asked, with a margin; sending goes on by itself once a
 //! leader is heard again and the lease still stands.
@@ -15,11 +15,13 @@ use super::Context;
 /// Part of the term that is given up, so that this node stops well before a leader gives its units away.
 const MARGIN: f64 = 0.2;
 
-/// For how long units go on without a session: a leader that sees this node's connection end waits longer than this before
+/// For how long units go on without a session after a member hung up: a leader for which this node did waits longer than this before
 /// it gives them away (`coordinator`), and a new session takes less.
 const PARTED_FOR: Duration = Duration::from_millis(300);
+/// A session that ends so soon after a member hung up ends for that.
+const HUNG_UP_LATELY: Duration = Duration::from_secs(1);
 
-/// When a leader was last heard, for how long that holds, and whether there is a session.
+/// When a leader was last heard, for how long that holds, whether there is a session and who hung up.
 #[derive(Debug)]
 pub struct Fence(watch::Sender<Word>);
 
@@ -27,15 +29,16 @@ pub struct Fence(watch::Sender<Word>);
 struct Word {
     heard: Instant,
     term: Duration,
-    /// Since when there is no session where there was one.
-    parted: Option<Instant>,
+    has_session: bool,
+    /// When a member hung up of late: whatever was between may have ended that connection on both of its sides.
+    hung_up: Option<Instant>,
 }
 
 impl Word {
     /// Until when leases hold, where nothing more is heard.
     fn ends(self) -> Instant {
         let silent = self.heard + self.term.mul_f64(1.0 - MARGIN);
-        self.parted.map_or(silent, |at| silent.min(at + PARTED_FOR))
+        self.hung_up.filter(|_| !self.has_session).map_or(silent, |at| silent.min(at + PARTED_FOR))
     }
 }
 
@@ -43,7 +46,7 @@ impl Fence {
     /// Heard just now.
     #[must_use]
     pub fn new(term: Duration) -> Self {
-        Self(watch::Sender::new(Word { heard: Instant::now(), term, parted: None }))
+        Self(watch::Sender::new(Word { heard: Instant::now(), term, has_session: false, hung_up: None }))
     }
 
     /// A leader was heard in answer to something sent at `sent`.
@@ -54,8 +57,13 @@ impl Fence {
     /// A leader welcomed this node to a session, which is over when the answer is dropped.
     #[must_use]
     pub fn met(&self) -> Met<'_> {
-        self.change(|word| word.parted = None);
+        self.change(|word| (word.has_session, word.hung_up) = (true, None));
         Met(self)
+    }
+
+    /// A member hung up on this node just now.
+    pub fn hung_up(&self) {
+        self.change(|word| word.hung_up = Some(Instant::now()));
     }
 
     /// The leader says how long leases hold.
@@ -100,7 +108,10 @@ pub struct Met<'a>(&'a Fence);
 
 impl Drop for Met<'_> {
     fn drop(&mut self) {
-        self.0.change(|word| word.parted = Some(Instant::now()));
+        self.0.change(|word| {
+            word.has_session = false;
+            word.hung_up = word.hung_up.filter(|at| at.elapsed() < HUNG_UP_LATELY);
+        });
     }
 }
 
@@ -118,7 +129,9 @@ pub(super) async fn keep(context: Arc<Context>, stop: CancellationToken) {
         if held {
             tracing::info!("a leader is heard again; units go on");
         } else {
-            tracing::warn!("no leader was heard for the lease's term, or there is no session with one; units pause");
+            tracing::warn!(
+                "no leader was heard for the lease's term, or a member hung up and there is no session; units pause"
+            );
         }
     }
 }
@@ -157,16 +170,19 @@ mod tests {
     }
 
     #[test]
-    fn units_go_on_for_a_moment_without_a_session_and_again_with_the_next() {
+    fn units_go_on_without_a_session_but_for_a_moment_alone_where_a_member_hung_up() {
         let fence = Fence::new(Duration::from_secs(10));
-        assert!(fence.holds(Instant::now() + Duration::from_secs(1)), "there was none yet");
+        let soon = || Instant::now() + Duration::from_secs(1);
+        drop(fence.met());
+        assert!(fence.holds(soon()), "nobody hung up: the leader stands still, say, and gives nothing away");
         let met = fence.met();
-        assert!(fence.holds(Instant::now() + Duration::from_secs(1)));
+        fence.hung_up();
+        assert!(fence.holds(soon()), "there is a session");
         drop(met);
-        let parted = fence.0.borrow().parted.unwrap();
-        assert!(fence.holds(parted + Duration::from_millis(299)));
-        assert!(!fence.holds(parted + Duration::from_millis(300)));
+        let hung_up = fence.0.borrow().hung_up.unwrap();
+        assert!(fence.holds(hung_up + Duration::from_millis(299)));
+        assert!(!fence.holds(hung_up + Duration::from_millis(300)));
         let _met = fence.met();
-        assert!(fence.holds(parted + Duration::from_secs(5)));
+        assert!(fence.holds(soon()));
     }
 }

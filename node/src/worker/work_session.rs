@@ -1,12 +1,14 @@
 //! The work session with whoever leads, from outside the log through a gateway: beats out, grants and revocations in. Reconnects for ever.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pentora_p2p::{Class, Mesh, PeerId};
+use pentora_p2p::{Class, Mesh, PeerEvent, PeerId};
 use pentora_raft::NodeId;
 use pentora_scanner::engine::EngineKind;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,6 +25,18 @@ const WELCOME_WITHIN: Duration = Duration::from_secs(5);
 /// Beats that may wait for their answer; more means that the leader does not answer at all.
 const BEATS_UNANSWERED_MAX: usize = 64;
 
+/// Tells the fence of each member that hangs up.
+async fn watch_hang_ups(context: &Context, mesh: Option<&Mesh>) {
+    let Some(mut events) = mesh.map(Mesh::events) else { return std::future::pending().await };
+    loop {
+        match events.recv().await {
+            Ok(PeerEvent::Down { hung_up: true, .. }) => context.fence.hung_up(),
+            Ok(_) | Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return std::future::pending().await,
+        }
+    }
+}
+
 /// Keeps a session until `stop`.
 pub(super) async fn keep(
     context: &Arc<Context>,
@@ -31,6 +45,7 @@ pub(super) async fn keep(
     mesh: Option<&Mesh>,
     stop: &CancellationToken,
 ) {
+    let mut hang_ups = pin!(watch_hang_ups(context, mesh));
     while !stop.is_cancelled() {
         let once = async {
             let leads = leads(context);
@@ -51,6 +66,7 @@ pub(super) async fn keep(
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
+            () = &mut hang_ups => {}
             () = once => {}
         }
     }

@@ -336,9 +336,10 @@ impl Coordinator {
 
     /// Says how long what failed rests, and sets workers aside that fail what they get.
     async fn answer_failures(&self, settings: &Settings, now_ms: u64) {
+        let is_here = |node| self.sessions.is_here(node);
         let mut commands: Vec<Command> = self.raft.read(|state| {
             let draw = |most| rand::random_range(0..=most);
-            let pauses = retries::pauses(state, settings, now_ms, draw);
+            let pauses = retries::pauses(state, settings, now_ms, is_here, draw);
             pauses.into_iter().chain(retries::aside(state, now_ms)).collect()
         });
         for command in commands.drain(..) {

@@ -1,9 +1,9 @@
 //! What is done about failures: how long a unit rests, and which worker is set aside. Pure, but for the jitter that is
 //! handed in: the leader draws it, and what it drew goes into the log.
 
-use pentora_raft::State;
 use pentora_raft::command::{Command, UnitKey};
-use pentora_raft::state::{Backoff, Settings};
+use pentora_raft::state::{Backoff, Retry, Settings};
+use pentora_raft::{NodeId, State};
 
 /// The pause before the second try, in milliseconds; each further one is twice as long. Ours: what is over in a second, as
 /// a full disk or a lost route, is met by none.
@@ -22,22 +22,27 @@ const ASIDE_MS_MAX: u64 = 600_000;
 /// Pauses in one entry; keeps an entry far below a frame.
 const PAUSES_MAX: usize = 256;
 
-/// The pauses that are to be proposed; `draw` answers a number from 0 to the one it is given.
+/// The pauses that are to be proposed; `is_here` tells whether a worker has a session, and `draw` answers a number from 0 to the one
+/// it is given. What was lost with its worker for the first time does not rest: a process that is gone says nothing of the unit. The
+/// second time it does, for a unit may be what ends them.
 pub(super) fn pauses(
     state: &State,
     settings: &Settings,
     now_ms: u64,
+    is_here: impl Fn(NodeId) -> bool,
     mut draw: impl FnMut(u64) -> u64,
 ) -> Option<Command> {
     let undecided = state.retries().filter(|(_, retry)| retry.not_before_ms.is_none());
+    let is_lost = |retry: &Retry| retry.failed_by.last().is_some_and(|node| !is_here(*node));
     let mut pause = |tries: u32| match settings.backoff {
         Backoff::None => 0,
         Backoff::Fixed => FIXED_PAUSE_MS,
         Backoff::Exponential => draw((PAUSE_MS << (tries.clamp(1, 30) - 1)).min(PAUSE_MS_MAX)),
     };
-    let tries = undecided.map(|(unit, retry)| (unit, tries_of(state, unit).max(retry.declined)));
+    let tries = undecided.map(|(unit, retry)| (unit, retry, tries_of(state, unit).max(retry.declined)));
+    let pause = tries.map(|(unit, retry, tries)| (unit, if tries <= 1 && is_lost(retry) { 0 } else { pause(tries) }));
     let updates: Vec<(UnitKey, u64)> =
-        tries.take(PAUSES_MAX).map(|(unit, tries)| (unit, now_ms.saturating_add(pause(tries)))).collect();
+        pause.take(PAUSES_MAX).map(|(unit, pause_ms)| (unit, now_ms.saturating_add(pause_ms))).collect();
     (!updates.is_empty()).then_some(Command::SetBackoff { updates })
 }
 
@@ -103,7 +108,7 @@ mod tests {
 
     fn pause(times: u32, backoff: Backoff) -> u64 {
         let settings = Settings { backoff, ..Settings::default() };
-        match pauses(&failed(times), &settings, 1_000_000, |most| most) {
+        match pauses(&failed(times), &settings, 1_000_000, |_| true, |most| most) {
             Some(Command::SetBackoff { updates }) => updates[0].1 - 1_000_000,
             other => panic!("{other:?}"),
         }
@@ -117,9 +122,18 @@ mod tests {
         );
         assert_eq!([1, 7].map(|times| pause(times, Backoff::Fixed)), [5_000, 5_000]);
         assert_eq!(pause(3, Backoff::None), 0);
-        let none = pauses(&failed(3), &Settings::default(), 5, |_| 0);
+        let none = pauses(&failed(3), &Settings::default(), 5, |_| true, |_| 0);
         assert!(matches!(none, Some(Command::SetBackoff { updates }) if updates[0].1 == 5));
-        assert_eq!(pauses(&failed(0), &Settings::default(), 5, |_| 0), None);
+        assert_eq!(pauses(&failed(0), &Settings::default(), 5, |_| true, |_| 0), None);
+    }
+
+    #[test]
+    fn what_was_lost_with_its_worker_is_free_at_once_the_first_time_and_rests_the_next() {
+        let pause = |times| match pauses(&failed(times), &Settings::default(), 7, |node| node != 1, |most| most) {
+            Some(Command::SetBackoff { updates }) => updates[0].1 - 7,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!([1, 2, 3].map(pause), [0, 2_000, 4_000]);
     }
 
     #[test]
@@ -127,7 +141,7 @@ mod tests {
         let reason = || "engine".to_owned();
         let declined = handed_back(9, |leases| Command::Decline { leases, reason: reason() });
         assert!(aside(&declined, 10).is_empty() && declined.health(1).is_none());
-        let pauses = pauses(&declined, &Settings::default(), 0, |most| most);
+        let pauses = pauses(&declined, &Settings::default(), 0, |_| true, |most| most);
         let unit = UnitKey { job: JobId(3), partition: 0, start: 0 };
         assert_eq!(pauses, Some(Command::SetBackoff { updates: vec![(unit, 60_000)] }), "the ninth time, to the same");
         assert_eq!(aside(&failed(9), 10).len(), 1);

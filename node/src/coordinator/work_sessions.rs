@@ -27,6 +27,8 @@ const BEATS_BACK: u32 = 2;
 /// Two processes of one node count as alive at once while both were heard within so many beats: each loses its session to
 /// the other and is back a beat later.
 const COPY_BEATS: u32 = 3;
+/// For how long a worker that hung up is looked for among the leases. Ours: what it held is taken back within a second.
+const GONE_FOR: Duration = Duration::from_secs(60);
 /// Why such a node takes no work.
 const COPY: &str = "another process runs from a copy of its data directory; end one of the two and remove that copy";
 
@@ -204,10 +206,18 @@ impl WorkSessions {
         }
     }
 
-    /// The workers that hung up before so long, have no session since and were not heard.
+    /// Whether a worker has a session.
+    #[must_use]
+    pub fn is_here(&self, node: NodeId) -> bool {
+        self.lock().sessions.contains_key(&node)
+    }
+
+    /// The workers that hung up before so long, have no session since and were not heard; for a minute, in which what they held was
+    /// taken back long since.
     #[must_use]
     pub fn gone(&self, before: Duration) -> Vec<NodeId> {
-        let (inner, now) = (self.lock(), Instant::now());
+        let (mut inner, now) = (self.lock(), Instant::now());
+        inner.hung_up.retain(|_, at| now.saturating_duration_since(*at) < GONE_FOR);
         let is_gone = |node: &NodeId, at: &Instant| {
             !inner.sessions.contains_key(node) && now.saturating_duration_since(*at) >= before
         };

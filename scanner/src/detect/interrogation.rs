@@ -44,6 +44,8 @@ const HELLO_WAIT_HINTED: Duration = Duration::from_secs(5);
 const SILENT_AFTER: usize = 2;
 /// Between two parts of an answer that is not HTTP.
 const ANSWER_GAP: Duration = Duration::from_millis(250);
+/// What an attempt has heard when time is up is judged: it ends at the same moment, and may end the last of the two.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 /// A port that closed its listener and so many connections without a word will not say one.
 const WORDLESS_MAX: usize = 3;
 /// A port that refuses so many connections in a row has had enough.
@@ -156,13 +158,14 @@ impl Detector {
         running.push(self.attempt(endpoint, attempt, Some(patience), wait));
         loop {
             let now = Instant::now();
-            while now >= next_start && has_lane(running.len()) {
+            while now >= next_start && now < endpoint.deadline && has_lane(running.len()) {
                 let Some(attempt) = probe_order.next() else { break };
                 learnt.begins(&attempt);
                 let wait = patience_for(&attempt, port, &learnt);
                 running.push(self.attempt(endpoint, attempt, None, wait));
             }
-            let may_start = !probe_order.is_exhausted() && has_lane(running.len());
+            let may_start = !probe_order.is_exhausted() && next_start < endpoint.deadline && has_lane(running.len());
+            let last = endpoint.deadline + if running.is_empty() { Duration::ZERO } else { LAST_WORDS };
             tokio::select! {
                 biased;
                 Some(said) = running.next() => {
@@ -180,7 +183,7 @@ impl Detector {
                         next_start += if learnt.is_listening { LISTEN_WAIT } else { Duration::ZERO };
                     }
                 }
-                () = sleep_until(endpoint.deadline) => break,
+                () = sleep_until(last) => break,
                 () = sleep_until(next_start), if may_start => is_opening = false,
             }
             // A port that answers questions has no greeting to wait for.

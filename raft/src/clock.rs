@@ -16,6 +16,8 @@ const LEAP: Duration = Duration::from_secs(2);
 const DRIFT_PARTS: u32 = 1_000;
 /// How long a leap has to last before it is believed without anybody's agreement.
 const BELIEVED_AFTER: Duration = Duration::from_secs(60);
+/// For how long the entries behind one that came late may be late as well.
+const LATE_FOR: Duration = Duration::from_secs(10);
 /// Clocks that differ by less agree.
 const AGREE: u64 = 1_000;
 
@@ -87,6 +89,8 @@ pub struct OtherClock {
 pub struct LogClock {
     /// The log's time, at an entry that was applied as it came.
     log: Option<Anchor>,
+    /// Since when entries have come that are older than what was carried forward.
+    late: Option<Instant>,
     /// The wall clock as it was read last.
     wall: Option<Anchor>,
     /// When the wall clock last leapt against the monotonic one: what was compared with it before counts no more.
@@ -99,7 +103,18 @@ pub struct LogClock {
 
 impl LogClock {
     /// The log's time is this by an entry that was applied as it came; not by one that was read again after a start.
+    ///
+    /// One that waited for its majority through an outage is as old as that when it comes, and puts no clock back: what was carried
+    /// forward stands until one comes that is not late, or they go on being so, which is the log's time then.
     pub fn note(&mut self, at_ms: u64, now: Instant) {
+        let is_late = |log: Anchor| at_ms > log.at_ms && log.carried(now) > at_ms.saturating_add(log.tolerance(now));
+        if self.log.is_some_and(is_late) {
+            let late = *self.late.get_or_insert(now);
+            if now.saturating_duration_since(late) < LATE_FOR {
+                return;
+            }
+        }
+        self.late = None;
         self.log = Some(Anchor { at_ms, noted: now });
     }
 

@@ -234,6 +234,7 @@ fn node_of(
         takes_no_work: soft.rests.get(&id).cloned(),
         clock_ahead_ms: soft.skew_ms.get(&id).copied(),
         unreached: knowledge.unreached(record),
+        kept_from_voting: state.is_kept_from_voting(id),
         log_versions: vec![state.versions(id).oldest, state.versions(id).newest],
     }
 }

@@ -221,13 +221,16 @@ impl Gateway {
     }
 
     /// Which member is asked: one that knows a leader, and where a stale answer will do, the one that this node is shown the log by,
-    /// or any that it is connected to.
-    async fn member_for(&self, is_stale: bool) -> Result<NodeId, ApiError> {
+    /// or any that it is connected to. Where nobody leads, reads go on from what such a member has, as they do at that member.
+    async fn member_for(&self, is_read: bool, is_stale: bool) -> Result<NodeId, ApiError> {
         let node = &self.node;
         let alive = || node.raft.gateway().or_else(|| self.connected_member());
-        match is_stale.then(alive).flatten() {
-            Some(member) => Ok(member),
-            None => Ok(node.proposer.way().await?),
+        if is_stale && let Some(member) = alive() {
+            return Ok(member);
+        }
+        match node.proposer.way().await {
+            Ok(member) => Ok(member),
+            Err(refused) => is_read.then(alive).flatten().ok_or(refused.into()),
         }
     }
 
@@ -246,8 +249,9 @@ impl Gateway {
             let detail = format!("this node only scans and hands requests to a member, which does not answer: {why}");
             ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "leader_unreachable", detail).retry_after(1)
         };
-        let is_stale = request.method().is_safe() && freshness::asks_stale(request.uri().query());
-        let way = self.member_for(is_stale).await?;
+        let is_read = request.method().is_safe();
+        let is_stale = is_read && freshness::asks_stale(request.uri().query());
+        let way = self.member_for(is_read, is_stale).await?;
         let (calls, peer) = node.proposer.reach(way).map_err(unreachable)?;
         let who = reader(&request);
         let (head, body) = request.into_parts();

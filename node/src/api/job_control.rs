@@ -12,8 +12,9 @@ use pentora_raft::{JobId, NodeId, Refusal, State as Log};
 use pentora_scanner::spec::ScanSpec;
 
 use super::jobs::{job_id, nobody_takes, one};
+use super::knowledge::Knowledge;
 use super::{ApiError, Node};
-use crate::clock::{rfc3339, wall_ms};
+use crate::clock::rfc3339;
 use crate::coordinator::budgets::{Draw, draws};
 use crate::coordinator::{explain, plan};
 use crate::document::{
@@ -69,9 +70,10 @@ pub(super) async fn explain(
     let settings = node.settings();
     let specs = specs_at_work(&node, job).await;
     let soft = node.soft().await;
+    let age_ms = Knowledge::of(&node, &node.raft.status(), &soft).status_age_ms();
+    let now_ms = node.raft.now_ms();
     let explained = node.raft.read(|state| {
         let record = state.job(job)?;
-        let now_ms = wall_ms().max(state.cluster().now_ms);
         let part = |(index, partition)| {
             let standing = explain::standing(state, job, index, &settings, now_ms)?;
             Some(part_of(state, index, partition, without_resting(standing, &soft)))
@@ -81,6 +83,7 @@ pub(super) async fn explain(
         Some(ExplainDocument {
             job_id: job.to_string(),
             status: record.status.name().into(),
+            status_age_ms: age_ms.filter(|_| record.is_open()),
             priority: record.priority,
             served_after: place.and_then(|place| u64::try_from(place).ok()),
             reason: record.reason.clone().or_else(|| nobody_takes(state, record, &soft)),
@@ -180,7 +183,10 @@ pub(super) fn phases(state: &Log, id: JobId, job: &Job) -> Vec<JobPhase> {
 
 pub(super) async fn queue(State(node): State<Node>) -> Json<QueueDocument> {
     let settings = node.settings();
-    Json(node.raft.read(|state| queue_of(state, settings.queue_depth, wall_ms().max(state.cluster().now_ms))))
+    let status_age_ms = Knowledge::of(&node, &node.raft.status(), &node.soft().await).status_age_ms();
+    let now_ms = node.raft.now_ms();
+    let queue = |state: &Log| queue_of(state, settings.queue_depth, now_ms);
+    Json(QueueDocument { status_age_ms, ..node.raft.read(queue) })
 }
 
 fn queue_of(state: &Log, max_waiting: u32, now_ms: u64) -> QueueDocument {
@@ -205,5 +211,6 @@ fn queue_of(state: &Log, max_waiting: u32, now_ms: u64) -> QueueDocument {
         classes: Priority::ALL.map(class).into(),
         waiting: state.jobs().filter(|(_, job)| job.status == JobStatus::Queued).count() as u64,
         max_waiting: u64::from(max_waiting),
+        status_age_ms: None,
     }
 }

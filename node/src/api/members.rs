@@ -227,6 +227,8 @@ async fn retire(node: &Node, id: NodeId, name: &str, plan: &Removal) -> Result<R
 fn document_of(node: &Node, id: NodeId, name: &str, plan: &Removal, removed: bool) -> RemovalDocument {
     node.raft.read(|state| {
         let name_of = |id: &NodeId| state.node(*id).map_or_else(|| format!("node {id}"), |it| it.info.name.clone());
+        let kept =
+            state.nodes().map(|(other, _)| other).filter(|other| *other != id && state.is_kept_from_voting(*other));
         let chunks = state.chunks().filter(|(_, chunk)| chunk.stored.holders == [id]).count();
         RemovalDocument {
             name: name.to_owned(),
@@ -235,6 +237,7 @@ fn document_of(node: &Node, id: NodeId, name: &str, plan: &Removal, removed: boo
             hands_over_to: plan.hands_over_to.as_ref().map(name_of),
             voters: plan.voters.iter().map(name_of).collect(),
             voters_after: plan.voters_after.iter().map(name_of).collect(),
+            kept_from_voting: kept.map(|other| name_of(&other)).collect(),
             units_handed_back: state.leases().filter(|(_, lease)| lease.node == id).count() as u64,
             results_only_there: chunks as u64,
         }

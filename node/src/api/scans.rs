@@ -11,7 +11,6 @@ use serde::Deserialize;
 
 use super::texts::field_with_secret;
 use super::{ApiError, Node};
-use crate::clock::wall_ms;
 use crate::document::{ScanAccepted, ScanRequest};
 use crate::jobs::{self, RefusedRequest};
 use crate::traces::Place;
@@ -85,11 +84,12 @@ async fn plan(node: &Node, request: ScanRequest, author: Author) -> Result<Respo
     let raft = node.raft.clone();
     let settings = node.settings();
     let (request, learned) = jobs::learn(request, &raft, &node.exchange).await?;
+    let now_ms = raft.now_ms();
     let planning = move || {
         let prepared = jobs::prepare_for_any(request, author, &raft)?.with_note(learned);
         raft.read(|state| {
             prepared.is_unused(state)?;
-            Ok::<_, RefusedRequest>(jobs::forecast(&prepared, state, &settings, wall_ms()))
+            Ok::<_, RefusedRequest>(jobs::forecast(&prepared, state, &settings, now_ms))
         })
     };
     let planned = tokio::task::spawn_blocking(planning).await;

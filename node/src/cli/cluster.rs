@@ -253,6 +253,11 @@ pub(super) fn warnings(cluster: &ClusterDocument) -> Vec<String> {
             let seconds = ahead.unsigned_abs() as f64 / 1000.0;
             lines.push(format!("- the clock of {name} is {seconds:.1} s {side} the leader's: look at its NTP\n"));
         }
+        if node.kept_from_voting && cluster.quorum.failures_tolerated == Some(0) {
+            lines.push(format!(
+                "- {name} is kept from voting, and no voter may be lost: `pentora cluster promote {name}` lets it\n"
+            ));
+        }
         if let Some(tried) = node.unreached.as_ref().filter(|_| cluster.no_majority.is_some()) {
             lines.push(format!("- {name} is not reached at {}\n", clean(tried)));
         }

@@ -1,7 +1,7 @@
 //! What a request would become, and why a job stands as it does, as text.
 
 use super::output::{clean, counted, grouped};
-use super::status::title_case;
+use super::status::{since_a_leader, title_case};
 use crate::document::{Between, ExplainDocument, PlanDocument, PlanRefusal, duration_words};
 
 /// Nodes that are named of a list before it is cut.
@@ -34,8 +34,8 @@ pub(super) fn plan(plan: &PlanDocument) -> String {
 
 /// The text of `pentora job explain`.
 pub(super) fn explain(job: &ExplainDocument) -> String {
-    let mut text =
-        format!("Job ID: {}\nStatus: {}\nPriority: {}\n", clean(&job.job_id), title_case(&job.status), job.priority);
+    let (id, age) = (clean(&job.job_id), since_a_leader(job.status_age_ms));
+    let mut text = format!("Job ID: {id}\nStatus: {}{age}\nPriority: {}\n", title_case(&job.status), job.priority);
     match job.served_after {
         Some(0) => text.push_str("Queue: served first\n"),
         Some(before) => text.push_str(&format!("Queue: served after {}\n", counted(before, "other job"))),
@@ -184,6 +184,7 @@ Refused: a partition has no node that may take it
         let document = ExplainDocument {
             job_id: "job-abc123".into(),
             status: "running".into(),
+            status_age_ms: Some(17_000),
             priority: Priority::High,
             served_after: Some(1),
             reason: None,
@@ -202,7 +203,7 @@ Refused: a partition has no node that may take it
         };
         let expected = "\
 Job ID: job-abc123
-Status: Running
+Status: Running, 17 s ago (no leader is known since)
 Priority: high
 Queue: served after 1 other job
 

@@ -7,6 +7,7 @@ use super::context::Context;
 use super::output::clean;
 use super::shown::ShownArgs;
 use super::watch::{View, show};
+use crate::clock::ago;
 use crate::document::{QueueClass, QueueDocument};
 use crate::failure::Failure;
 
@@ -40,7 +41,11 @@ pub(super) async fn run(args: QueueArgs, context: &mut Context) -> Result<(), Fa
 }
 
 fn text(queue: &QueueDocument) -> String {
-    queue.classes.iter().map(line).collect()
+    let mut text: String = queue.classes.iter().map(line).collect();
+    if let Some(age_ms) = queue.status_age_ms {
+        text.push_str(&format!("As it was {}: no leader is known since\n", ago(age_ms)));
+    }
+    text
 }
 
 /// `High Priority (P1):     [ job-124, job-125 ]`.
@@ -87,6 +92,8 @@ High Priority (P1):     [ job-124, job-125 ]
 Normal Priority (P2):   [ ]
 Low Priority (P3):      [ job-129, job-130, job-131, job-132, job-133, job-134, job-135, job-136, job-137, job-138, ... ]
 ";
-        assert_eq!(text(&QueueDocument { classes, waiting: 0, max_waiting: 100 }), expected);
+        assert_eq!(text(&QueueDocument { classes, waiting: 0, max_waiting: 100, status_age_ms: None }), expected);
+        let old = QueueDocument { classes: vec![], waiting: 0, max_waiting: 100, status_age_ms: Some(17_000) };
+        assert_eq!(text(&old), "As it was 17 s ago: no leader is known since\n");
     }
 }

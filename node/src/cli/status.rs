@@ -4,13 +4,18 @@ use super::output::{clean, counted, grouped, percent};
 use crate::clock::ago;
 use crate::document::{JobDocument, JobEvent, duration_words};
 
+/// What a status carries that is not of now.
+pub(super) fn since_a_leader(age_ms: Option<u64>) -> String {
+    age_ms.map(|age_ms| format!(", {} (no leader is known since)", ago(age_ms))).unwrap_or_default()
+}
+
 /// The status of a job.
 pub(super) fn job_status(job: &JobDocument) -> String {
     let mut text = format!(
         "Job ID: {}\nStatus: {}{}\nProgress: {} / {} ({:.2}%)\n",
         clean(&job.job_id),
         title_case(&job.status),
-        job.status_age_ms.map(|age_ms| format!(", {} (no leader is known since)", ago(age_ms))).unwrap_or_default(),
+        since_a_leader(job.status_age_ms),
         grouped(job.targets_scanned),
         counted(job.targets_total, "target"),
         percent(job.targets_scanned, job.targets_total),

@@ -279,6 +279,7 @@ mod tests {
                 classes: vec![QueueClass { priority: Priority::Normal, class: "P2".into(), jobs: queued.collect() }],
                 waiting: 0,
                 max_waiting: 100,
+                status_age_ms: None,
             },
             workers: (0..workers).map(|number| worker(number, u32::from(number == 2) * 3)).collect(),
             jobs,

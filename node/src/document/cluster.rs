@@ -117,6 +117,9 @@ pub struct NodeDocument {
     /// While the answering node has no connection to it: where it was looked for, and what came of that.
     #[serde(default)]
     pub unreached: Option<String>,
+    /// Whether it could vote and is kept from it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub kept_from_voting: bool,
     /// The oldest and the newest version of the log that it reads.
     #[serde(default)]
     pub log_versions: Vec<u32>,

@@ -46,6 +46,9 @@ pub struct RemovalDocument {
     pub voters: Vec<String>,
     /// The voters afterwards.
     pub voters_after: Vec<String>,
+    /// Members that stay and do not vote because they are kept from it.
+    #[serde(default)]
+    pub kept_from_voting: Vec<String>,
     /// Units that others get.
     #[serde(default)]
     pub units_handed_back: u64,

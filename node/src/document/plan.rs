@@ -71,6 +71,9 @@ pub struct ExplainDocument {
     pub job_id: String,
     /// Its status.
     pub status: String,
+    /// How old all of this is, in milliseconds, where no leader is known since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status_age_ms: Option<u64>,
     /// Its class.
     #[schema(schema_with = foreign::priority)]
     pub priority: Priority,
@@ -145,6 +148,9 @@ pub struct QueueDocument {
     pub waiting: u64,
     /// How many may before those of normal and low priority are turned away.
     pub max_waiting: u64,
+    /// How old all of this is, in milliseconds, where no leader is known since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status_age_ms: Option<u64>,
 }
 
 /// The jobs of a class.

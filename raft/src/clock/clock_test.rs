@@ -162,3 +162,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_entry_that_waited_for_its_majority_puts_the_clock_that_is_shown_not_back() {
+    let mut leader = Leader::new(0);
+    leader.entry();
+    let proposed = leader.after(1).truth();
+    leader.after(41);
+    leader.clock.note(proposed, leader.now());
+    leader.clock.note(proposed + 5, leader.now());
+    assert_eq!(leader.clock.shown_ms(leader.wall(), leader.now()), leader.truth());
+    leader.after(2).entry();
+    assert_eq!(leader.clock.shown_ms(leader.wall(), leader.now()), leader.truth());
+    // Entries that stay behind what was carried forward are the log's time.
+    let behind = |leader: &Leader| leader.truth() - 5_000;
+    for _ in 0..5 {
+        let late = behind(leader.after(3));
+        leader.clock.note(late, leader.now());
+    }
+    assert_eq!(leader.clock.shown_ms(leader.wall(), leader.now()), behind(&leader));
+}

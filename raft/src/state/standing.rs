@@ -84,6 +84,13 @@ impl State {
         !barred && self.node(node).is_some_and(super::NodeRecord::may_vote)
     }
 
+    /// Whether a member could vote, and the cluster's word is that it does not.
+    #[must_use]
+    pub fn is_kept_from_voting(&self, node: NodeId) -> bool {
+        let is_kept = |standing: &Standing| standing.policy.voting == Voting::Never;
+        self.standings.get(&node).is_some_and(is_kept) && self.node(node).is_some_and(super::NodeRecord::may_vote)
+    }
+
     /// What the cluster as a whole aims at.
     #[must_use]
     pub fn shape(&self) -> Shape {

@@ -67,8 +67,9 @@ pub(in crate::cli) fn planned(plan: &RemovalDocument) -> String {
         text.push_str(&format!("- voters: {} become {}\n", list(&plan.voters), list(&plan.voters_after)));
         match plan.voters_after.as_slice() {
             [only] => text.push_str(&format!(
-                "- {} alone votes until there are three members: while it is down nothing is decided\n",
-                clean(only)
+                "- {} alone votes{}: while it is down nothing is decided\n",
+                clean(only),
+                until(plan)
             )),
             voters if voters.len() < plan.voters.len() => {
                 text.push_str(&format!("- {} of them may be lost\n", (voters.len() - 1) / 2));
@@ -88,6 +89,18 @@ pub(in crate::cli) fn planned(plan: &RemovalDocument) -> String {
     text
 }
 
+/// Until when one alone votes.
+fn until(plan: &RemovalDocument) -> String {
+    match plan.kept_from_voting.as_slice() {
+        [] => " until there are three members".to_owned(),
+        [first, ..] => {
+            let kept = plan.kept_from_voting.iter().map(|name| clean(name)).collect::<Vec<_>>().join(", ");
+            let are = if plan.kept_from_voting.len() == 1 { "is" } else { "are" };
+            format!(" until three members may ({kept} {are} kept from it: `pentora cluster promote {}`)", clean(first))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,6 +115,7 @@ mod tests {
             hands_over_to: Some("n2".into()),
             voters: names(&["n1", "n2", "n3"]),
             voters_after: names(&["n2"]),
+            kept_from_voting: vec![],
             units_handed_back: 2,
             results_only_there: 1,
         };
@@ -114,6 +128,9 @@ n1 (node 1) would leave the cluster
 - results that only it keeps, LOST unless it is there to copy them first: 1 unit
 ";
         assert_eq!(planned(&plan), expected);
+        let kept = RemovalDocument { kept_from_voting: names(&["n3", "n4"]), ..plan.clone() };
+        let why = "- n2 alone votes until three members may (n3, n4 are kept from it: `pentora cluster promote n3`): while it is";
+        assert!(planned(&kept).contains(why), "{}", planned(&kept));
         let quiet = RemovalDocument {
             hands_over_to: None,
             voters_after: plan.voters.clone(),

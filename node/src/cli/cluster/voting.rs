@@ -136,6 +136,7 @@ mod tests {
             hands_over_to: None,
             voters: names(voters),
             voters_after: names(voters_after),
+            kept_from_voting: vec![],
             units_handed_back: 0,
             results_only_there: 0,
         }

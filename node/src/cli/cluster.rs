@@ -237,6 +237,7 @@ pub(super) fn margin(cluster: &ClusterDocument) -> String {
 /// What somebody should look at, a line each.
 pub(super) fn warnings(cluster: &ClusterDocument) -> Vec<String> {
     let mut lines = Vec::new();
+    let most = most_clocks_ms(cluster);
     for node in &cluster.nodes {
         let name = clean(&node.name);
         if let Some(why) = &node.takes_no_work {
@@ -248,10 +249,12 @@ pub(super) fn warnings(cluster: &ClusterDocument) -> Vec<String> {
                 cluster.log_version
             ));
         }
-        if let Some(ahead) = node.clock_ahead_ms.filter(|ahead| ahead.unsigned_abs() > CLOCK_AHEAD_MS_MAX) {
+        let ahead = ahead_of_leader_ms(cluster, node).map(|ahead| ahead.saturating_sub(most.unwrap_or(0)));
+        if let Some(ahead) = ahead.filter(|ahead| ahead.unsigned_abs() > CLOCK_AHEAD_MS_MAX) {
             let side = if ahead > 0 { "ahead of" } else { "behind" };
             let seconds = ahead.unsigned_abs() as f64 / 1000.0;
-            lines.push(format!("- the clock of {name} is {seconds:.1} s {side} the leader's: look at its NTP\n"));
+            let whose = if most.is_some() { "that of most nodes" } else { "the leader's" };
+            lines.push(format!("- the clock of {name} is {seconds:.1} s {side} {whose}: look at its NTP\n"));
         }
         if node.kept_from_voting && cluster.quorum.failures_tolerated == Some(0) {
             lines.push(format!(
@@ -266,6 +269,20 @@ pub(super) fn warnings(cluster: &ClusterDocument) -> Vec<String> {
         lines.push(MOVED.to_owned());
     }
     lines
+}
+
+/// How many milliseconds a node's clock is ahead of the leader's, as far as known.
+fn ahead_of_leader_ms(cluster: &ClusterDocument, node: &NodeDocument) -> Option<i64> {
+    if cluster.leader.as_ref() == Some(&node.name) { Some(0) } else { node.clock_ahead_ms }
+}
+
+/// What most clocks are ahead of the leader's, in milliseconds, where they agree with each other and not with it.
+fn most_clocks_ms(cluster: &ClusterDocument) -> Option<i64> {
+    let mut ahead: Vec<i64> = cluster.nodes.iter().filter_map(|node| ahead_of_leader_ms(cluster, node)).collect();
+    ahead.sort_unstable();
+    let middle = *ahead.get(ahead.len() / 2)?;
+    let agree = ahead.iter().filter(|one| one.abs_diff(middle) <= CLOCK_AHEAD_MS_MAX).count();
+    (2 * agree > ahead.len() && middle.unsigned_abs() > CLOCK_AHEAD_MS_MAX).then_some(middle)
 }
 
 /// A node in the table of the status.
@@ -379,6 +396,15 @@ Answered by: n2
         cluster.no_majority = Some("no majority".into());
         let text = status(false, &cluster);
         assert!(text.ends_with(&format!("- w1 is not reached at 10.88.0.1:7400: no answer\n{MOVED}")), "{text}");
+    }
+
+    #[test]
+    fn a_leader_whose_clock_is_the_odd_one_is_the_one_that_is_warned_of() {
+        let mut cluster = cluster_of_three();
+        cluster.nodes[1].clock_ahead_ms = Some(-7_200_000);
+        cluster.nodes[2].clock_ahead_ms = Some(-7_199_900);
+        let warned = ["- the clock of n1 is 7199.9 s ahead of that of most nodes: look at its NTP\n"];
+        assert_eq!(warnings(&cluster), warned);
     }
 
     #[test]

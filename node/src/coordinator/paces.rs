@@ -11,6 +11,10 @@ const WINDOW: Duration = Duration::from_secs(30);
 const SAMPLE: Duration = Duration::from_secs(1);
 /// Over which time at least; before that it is unknown.
 const KNOWN_AFTER: Duration = Duration::from_secs(3);
+/// How many targets are to be done by then; with fewer it is waited for most of the window, since the first ones come long after the
+/// first packets.
+const KNOWN_TARGETS: u64 = 10;
+const KNOWN_AFTER_FEW: Duration = Duration::from_secs(20);
 
 /// What was seen of each job that wants work.
 #[derive(Debug, Default)]
@@ -44,7 +48,8 @@ impl Paces {
             let ((from, before), (until, done)) = (samples.front()?, samples.back()?);
             let time = until.saturating_duration_since(*from);
             let gained = done.saturating_sub(*before);
-            (time >= KNOWN_AFTER && gained > 0).then(|| gained as f64 / time.as_secs_f64())
+            let known_after = if gained < KNOWN_TARGETS { KNOWN_AFTER_FEW } else { KNOWN_AFTER };
+            (time >= known_after && gained > 0).then(|| gained as f64 / time.as_secs_f64())
         };
         self.0.iter().filter_map(|(job, samples)| Some((*job, pace(samples)?))).collect()
     }
@@ -64,6 +69,13 @@ mod tests {
         };
         assert_eq!([look(0, 0), look(2, 200)], [None, None]);
         assert_eq!(look(4, 400), Some(100.0));
+        let mut slow = Paces::default();
+        let mut first = |seconds: u64, done: u64| {
+            slow.look(begun + Duration::from_secs(seconds), [(job, done)].into_iter());
+            slow.targets_per_second().get(&job).copied()
+        };
+        assert_eq!([first(0, 0), first(12, 1)], [None, None], "one of thousands tells nothing");
+        assert_eq!(first(20, 1), Some(0.05));
         for second in 5..60 {
             look(second, 400 + (second - 4) * 10);
         }

@@ -199,7 +199,8 @@ fn plan(command: &DrillCommand, cluster: &ClusterDocument, workers: &[WorkerDocu
     }
     let goes_away = plan.fault != FaultKind::SlowDisk && plan.drill != "restart-all";
     if goes_away && plan.victims.contains(&cluster.answered_by) {
-        let stays_up = |name: &&String| !plan.victims.contains(name);
+        // A node that only scans has its answers from the one that would go away.
+        let stays_up = |name: &&String| !plan.victims.contains(name) && cluster.handed_on_by.as_ref() != Some(*name);
         let others: Vec<String> =
             cluster.nodes.iter().map(|node| &node.name).filter(stays_up).map(|name| clean(name)).collect();
         let what = format!("{} answers here, and could not watch itself", clean(&cluster.answered_by));

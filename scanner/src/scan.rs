@@ -13,6 +13,7 @@ mod port_bits;
 mod recall;
 mod results;
 mod tries;
+pub(crate) mod stretch;
 mod waiting;
 
 pub(crate) use self::attempt::Attempt;

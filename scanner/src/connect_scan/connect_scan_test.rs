@@ -463,7 +463,49 @@ fn dozens_of_real_listeners_below_1024_are_a_machines_own_and_a_range_that_answe
 }
 
 #[test]
-fn a_port_has_no_more_connections_for_all_the_names_of_its_address() {
+fn a_stretch_of_thousands_above_1024_is_no_machines_and_hundreds_are() {
+    let host: IpAddr = "10.0.0.3".parse().unwrap();
+    let judged_of = |open: BTreeSet<u16>, drops_rest: bool, ports: &str| {
+        let hosts = BTreeMap::from([(host, FakeHost { open, drops_rest, ..FakeHost::default() })]);
+        let network = FakeNetwork { hosts, ..FakeNetwork::default() };
+        let run = network.run(&mut scan(ScanSpec { retries: Some(1), ..spec("10.0.0.3", ports) }));
+        (judged(&run), run.tally.open_ports)
+    };
+    let own = [22, 80, 1433, 50_000];
+    for (range, ports) in [
+        (2000..=9999, "1-12000"),
+        (2000..=9999, "22,80,1433,2000-6000,7000-7100"),
+        (30_000..=39_999, "20000-45000"),
+        (61_000..=65_535, "60000-65535"),
+        (2000..=9999, "3000-3200"),
+    ] {
+        for drops_rest in [false, true] {
+            let open = range.clone().chain(own).collect();
+            let ((_, middleboxes, _), counted) = judged_of(open, drops_rest, ports);
+            assert_eq!((middleboxes, counted), (vec![host], 0), "{range:?} of {ports}, {drops_rest}");
+        }
+    }
+    let in_row = |first: u16, count: u16| (first..first + count).collect::<Vec<_>>();
+    let scattered: Vec<u16> = (2000..28_000).step_by(51).collect();
+    for (open, ports) in [
+        (in_row(30_000, 97), "1-40000"),
+        (in_row(30_000, 512), "30000-30511"),
+        (in_row(30_000, 512), "30100-30300"),
+        (in_row(64_000, 1500), "60000-65535"),
+        (scattered, "1-30000"),
+    ] {
+        for drops_rest in [false, true] {
+            let open: BTreeSet<u16> = open.iter().copied().chain(own).collect();
+            let asked: PortSet = ports.parse().unwrap();
+            let expected = open.iter().filter(|port| asked.contains(Port::tcp(**port))).count();
+            let ((found, middleboxes, _), counted) = judged_of(open, drops_rest, ports);
+            assert_eq!((found, middleboxes.len(), counted), (expected, 0, expected as u64), "{ports}, {drops_rest}");
+        }
+    }
+}
+
+#[test]
+fn an_address_is_asked_once_for_all_its_names_and_each_is_told_what_was_found() {
     let names = ["a.example", "b.example", "c.example", "d.example", "e.example"];
     let address: IpAddr = "10.0.0.1".parse().unwrap();
     for (drops_rest, banners) in [(false, true), (true, false)] {

@@ -91,7 +91,7 @@ impl ConnectScan {
                 }
             }
             TrialState::Passed if trial.is_second() => {}
-            TrialState::Passed => self.results.findings.push(host.scanned.finding(Observation::Cleared)),
+            TrialState::Passed => self.results.tell(host.scanned.finding(Observation::Cleared)),
             TrialState::Failed => self.leave_alone(flight.host),
         }
     }
@@ -101,6 +101,6 @@ impl ConnectScan {
         let Some(host) = self.hosts.get_mut(key) else { return };
         host.step = u32::MAX;
         self.results.tally.open_ports -= u64::from(host.opened);
-        self.results.findings.push(host.scanned.finding(Observation::Middlebox));
+        self.results.tell(host.scanned.finding(Observation::Middlebox));
     }
 }

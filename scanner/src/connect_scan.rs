@@ -31,9 +31,10 @@ use std::time::Duration;
 
 use self::host::{Host, HostPhase};
 use self::places::Places;
+use self::repeat::SilentRepeats;
 use self::room::Known;
 pub use self::step::{Answer, Listen, Step};
-use crate::finding::{NotProbed, PortState, Reason};
+use crate::finding::{NotProbed, PortState, Reason, ScannedHost};
 use crate::gate::{Gate, Stage, Verdict};
 use crate::neighbours::Neighbours;
 use crate::occupancy::Place;
@@ -55,6 +56,8 @@ const ACTIVE_PORTS_MAX: u32 = 1 << 22;
 const ACTIVE_HOSTS_MAX: u32 = 16_384;
 /// How long to leave this machine alone when it has no socket or port left.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(10);
+/// How soon it is looked again whether what is only told on has been read.
+const READ_PAUSE: Duration = Duration::from_millis(5);
 /// A machine that has had no room for a single probe for so long will not have any.
 const STARVED_MAX: Duration = Duration::from_secs(30);
 
@@ -68,6 +71,8 @@ struct Flight {
     attempt: Attempt,
     /// Whether its time is over, and it is only held for the kernel's own repeat.
     is_held: bool,
+    /// Whether it takes no room in the window meanwhile.
+    is_patient: bool,
     /// How often it was asked again because something on the way had no room for it.
     voids: u8,
     /// What it asks once more, which is known to answer; such a question belongs to no host of the scan.
@@ -98,6 +103,8 @@ pub struct ConnectScan {
     /// Hosts with something to send, in turn.
     line: VecDeque<Key>,
     lookups: VecDeque<(Key, Arc<str>)>,
+    /// Names whose addresses are not known yet.
+    resolving: usize,
     /// Probes to be sent again.
     bench: VecDeque<Flight>,
     quotas: Quotas,
@@ -112,6 +119,7 @@ pub struct ConnectScan {
     repeats: VecDeque<(Duration, Key)>,
     /// How many of the probes that are out are held for that.
     patient: usize,
+    silent_repeats: SilentRepeats,
     measures: Measures,
     recall: Recall,
     results: Results,
@@ -143,6 +151,7 @@ impl ConnectScan {
             active_max: active as usize,
             line: VecDeque::new(),
             lookups: VecDeque::new(),
+            resolving: 0,
             bench: VecDeque::new(),
             quotas: Quotas::of(plan.spec()),
             held_hosts: BinaryHeap::new(),
@@ -152,9 +161,10 @@ impl ConnectScan {
             timers: BinaryHeap::new(),
             repeats: VecDeque::new(),
             patient: 0,
+            silent_repeats: SilentRepeats::default(),
             measures: Measures::new(&limits, plan.spec().confidence),
             recall: Recall::default(),
-            results: Results::default(),
+            results: Results::of(&plan),
             crowded_out: 0,
             known: Known::default(),
             paused_until: Duration::ZERO,
@@ -181,10 +191,14 @@ impl ConnectScan {
             }
             self.enter(now);
             self.release(now);
+            self.results.tell_namesakes();
             if let Some((host, name)) = self.lookups.pop_front() {
                 return Step::Resolve { host, name };
             }
             if self.hosts.is_empty() && self.waiting.is_empty() {
+                if self.results.namesakes.is_telling() {
+                    return Step::Wait { until: now + READ_PAUSE };
+                }
                 self.withdraw_questions();
                 return Step::Done;
             }
@@ -248,17 +262,16 @@ impl ConnectScan {
         }
         let address = host.scanned.address;
         self.note_known(now, &flight, address, answer.state == PortState::Closed);
-        let host = self.hosts.get_mut(flight.host)?;
         let round_trip = now.saturating_sub(flight.attempt.sent_at);
         let were_lost = flight.attempt.lost_others(round_trip);
         let is_first = !self.measures.has_answer();
         // An answer to the kernel's repeat says how long that took at most, and nothing of what became of the first.
-        let is_overdue = flight.is_held || self.measures.rtt.timeout(host.scanned.address) < repeat::AFTER;
+        let is_overdue = flight.is_held || self.measures.rtt.timeout(address) < repeat::AFTER;
         let is_late = round_trip >= repeat::AFTER && is_overdue;
         if is_late {
-            host.repeats.answered();
+            self.note_repeat(flight.host, true);
         } else {
-            self.measures.rtt.sample(host.scanned.address, round_trip);
+            self.measures.rtt.sample(address, round_trip);
             self.note_loss(flight.host, &flight.attempt, were_lost);
         }
         if is_first {
@@ -405,14 +418,13 @@ impl ConnectScan {
         let Some(known) = self.hosts.get(host).filter(|known| known.phase == HostPhase::Resolving) else { return };
         let allowed = |address| self.gate.permits(address, None, Stage::Name);
         let (scanned, is_first_enough) = (known.scanned.clone(), self.plan.spec().first_address);
-        let mut addresses = self.results.resolve(&scanned, found, is_first_enough, allowed).into_iter();
-        match addresses.next() {
-            Some(first) => self.begin(host, first),
-            None => drop(self.hosts.remove(host)),
+        self.hosts.remove(host);
+        for address in self.results.resolve(&scanned, found, is_first_enough, allowed) {
+            self.begin_unless_known(ScannedHost { address, ..scanned.clone() });
         }
-        for address in addresses {
-            let host = self.hosts.insert(Host::new(scanned.clone()));
-            self.begin(host, address);
+        self.resolving -= 1;
+        if self.waiting.is_empty() && self.resolving == 0 {
+            self.results.namesakes.close();
         }
     }
 
@@ -453,6 +465,7 @@ impl Scan for ConnectScan {
 
     fn settled_until(&self) -> Option<u64> {
         let active = self.hosts.values().map(|host| host.scanned.target_index);
+        let active = active.chain(self.results.namesakes.first_index());
         Some(active.min().unwrap_or(self.waiting.next_index()))
     }
 

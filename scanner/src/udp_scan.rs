@@ -36,6 +36,7 @@ use self::index_set::IndexSet;
 use self::limits::UdpLimits;
 use self::send::Encore;
 pub(crate) use self::step::{Heard, LANES, Step};
+use crate::finding::ScannedHost;
 use crate::gate::{Gate, Stage};
 use crate::neighbours::Neighbours;
 use crate::pace::RateCap;
@@ -51,6 +52,9 @@ use crate::tally::Estimates;
 const ACTIVE_PORTS_MAX: u32 = 1 << 22;
 /// Hosts active together at most: those that answer slowly wait side by side, so there are many; 20 MiB.
 const ACTIVE_HOSTS_MAX: u32 = 65_536;
+/// How soon it is looked again whether what is only told on has been read.
+const READ_PAUSE: Duration = Duration::from_millis(5);
+
 /// Names a probe that is out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct FlightKey {
@@ -87,6 +91,8 @@ pub(crate) struct UdpScan {
     /// Hosts that have something to send or decide at a later time.
     asleep: BinaryHeap<Reverse<(Duration, Key)>>,
     lookups: VecDeque<(Key, Arc<str>)>,
+    /// Names whose addresses are not known yet.
+    resolving: usize,
     /// What is left of tries of several datagrams, by when it may go.
     encores: BinaryHeap<Reverse<(Duration, Encore)>>,
     flights: HashMap<FlightKey, Attempt>,
@@ -132,12 +138,13 @@ impl UdpScan {
             line: VecDeque::new(),
             asleep: BinaryHeap::new(),
             lookups: VecDeque::new(),
+            resolving: 0,
             encores: BinaryHeap::new(),
             flights: HashMap::new(),
             timers: BinaryHeap::new(),
             by_popularity: walk::by_popularity(&plan),
             measures: Measures::new(&limits.common, plan.spec().confidence),
-            results: Results::default(),
+            results: Results::of(&plan),
             crowded_out: 0,
             plan,
             limits,
@@ -172,11 +179,15 @@ impl UdpScan {
             self.expire(now);
             self.enter(now);
             self.wake(now);
+            self.results.tell_namesakes();
             if let Some((host, name)) = self.lookups.pop_front() {
                 return Step::Resolve { host, name };
             }
             if self.hosts.is_empty() && self.waiting.is_empty() && self.fed.len() == 0 && !self.is_fed {
-                return Step::Done;
+                return match self.results.namesakes.is_telling() {
+                    true => Step::Wait { until: now + READ_PAUSE },
+                    false => Step::Done,
+                };
             }
             let opening = self.measures.window.opening(now, self.measures.has_answer());
             let until = [self.next_event(now), opening.until].into_iter().flatten().min();
@@ -204,13 +215,21 @@ impl UdpScan {
         let Some(known) = self.hosts.get(host).filter(|known| known.phase == HostPhase::Resolving) else { return };
         let allowed = |address| self.gate.permits(address, None, Stage::Name);
         let (scanned, is_first_enough) = (known.scanned.clone(), self.plan.spec().first_address);
-        let mut addresses = self.results.resolve(&scanned, found, is_first_enough, allowed).into_iter();
-        match addresses.next() {
-            Some(first) => self.begin(now, host, first),
-            None => drop(self.hosts.remove(host)),
+        self.hosts.remove(host);
+        for address in self.results.resolve(&scanned, found, is_first_enough, allowed) {
+            self.begin_unless_known(now, ScannedHost { address, ..scanned.clone() });
         }
-        for address in addresses {
-            let host = self.hosts.insert(Host::new(scanned.clone()));
+        self.resolving -= 1;
+        if self.waiting.is_empty() && self.resolving == 0 {
+            self.results.namesakes.close();
+        }
+    }
+
+    /// Lets a target with an address in, unless it is asked for another one.
+    fn begin_unless_known(&mut self, now: Duration, scanned: ScannedHost) {
+        if !self.results.namesakes.join(&scanned) {
+            let address = scanned.address;
+            let host = self.hosts.insert(Host::new(scanned));
             self.begin(now, host, address);
         }
     }

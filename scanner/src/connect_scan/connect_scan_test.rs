@@ -6,8 +6,9 @@ use proptest::prelude::*;
 
 use std::net::SocketAddr;
 
+use super::repeat::SILENT_IN_VAIN_MAX;
 use super::*;
-use crate::finding::{HostState, Observation, Reason};
+use crate::finding::{Finding, HostState, Observation, Reason};
 use crate::io::fake::{FakeHost, FakeNetwork, FakeRun};
 use crate::port::PortSet;
 use crate::sample;
@@ -194,7 +195,7 @@ fn a_scan_begins_at_a_few_hundred_probes_per_second_and_doubles_with_answers() {
     assert!(sent_within(&run, 1000) > 3000, "{}", sent_within(&run, 1000));
     let dark = FakeNetwork::default().run(&mut scan(spec("10.0.0.0/20", "22,80,443")));
     assert!((390..=420).contains(&sent_within(&dark, 1000)), "{}", sent_within(&dark, 1000));
-    assert!((1150..=1260).contains(&sent_within(&dark, 2000)), "{}", sent_within(&dark, 2000));
+    assert!((1120..=1260).contains(&sent_within(&dark, 2000)), "{}", sent_within(&dark, 2000));
 }
 
 #[test]
@@ -269,7 +270,8 @@ fn no_host_is_sent_a_burst_while_others_wait() {
 
 #[test]
 fn the_rate_is_kept_and_used() {
-    let network = world("10.0.0.0/24", "1-20", 5, 23);
+    // Of addresses with nobody there the kernel's repeats take slots as well.
+    let network = world("10.0.0.0/24", "1-20", 10, 23);
     let mut scan = scan_with(spec("10.0.0.0/24", "1-20"), RateCap::new(Some(1000)), Permit::default());
     let run = network.run(&mut scan);
     assert_exact(&network, &run);
@@ -279,7 +281,7 @@ fn the_rate_is_kept_and_used() {
     }
     let half = run.sends[run.sends.len() / 2].0 - run.sends[0].0;
     let rate = (run.sends.len() / 2) as f64 / half.as_secs_f64();
-    assert!(rate >= 950.0, "{rate}");
+    assert!(rate >= 900.0, "{rate} beside the repeats");
 }
 
 #[test]
@@ -463,10 +465,52 @@ fn dozens_of_real_listeners_below_1024_are_a_machines_own_and_a_range_that_answe
 }
 
 #[test]
-fn a_port_has_no_more_connections_for_all_the_names_of_its_address() {
+fn a_stretch_of_thousands_above_1024_is_no_machines_and_hundreds_are() {
+    let host: IpAddr = "10.0.0.3".parse().unwrap();
+    let judged_of = |open: BTreeSet<u16>, drops_rest: bool, ports: &str| {
+        let hosts = BTreeMap::from([(host, FakeHost { open, drops_rest, ..FakeHost::default() })]);
+        let network = FakeNetwork { hosts, ..FakeNetwork::default() };
+        let run = network.run(&mut scan(ScanSpec { retries: Some(1), ..spec("10.0.0.3", ports) }));
+        (judged(&run), run.tally.open_ports)
+    };
+    let own = [22, 80, 1433, 50_000];
+    for (range, ports) in [
+        (2000..=9999, "1-12000"),
+        (2000..=9999, "22,80,1433,2000-6000,7000-7100"),
+        (30_000..=39_999, "20000-45000"),
+        (61_000..=65_535, "60000-65535"),
+        (2000..=9999, "3000-3200"),
+    ] {
+        for drops_rest in [false, true] {
+            let open = range.clone().chain(own).collect();
+            let ((_, middleboxes, _), counted) = judged_of(open, drops_rest, ports);
+            assert_eq!((middleboxes, counted), (vec![host], 0), "{range:?} of {ports}, {drops_rest}");
+        }
+    }
+    let in_row = |first: u16, count: u16| (first..first + count).collect::<Vec<_>>();
+    let scattered: Vec<u16> = (2000..28_000).step_by(51).collect();
+    for (open, ports) in [
+        (in_row(30_000, 97), "1-40000"),
+        (in_row(30_000, 512), "30000-30511"),
+        (in_row(30_000, 512), "30100-30300"),
+        (in_row(64_000, 1500), "60000-65535"),
+        (scattered, "1-30000"),
+    ] {
+        for drops_rest in [false, true] {
+            let open: BTreeSet<u16> = open.iter().copied().chain(own).collect();
+            let asked: PortSet = ports.parse().unwrap();
+            let expected = open.iter().filter(|port| asked.contains(Port::tcp(**port))).count();
+            let ((found, middleboxes, _), counted) = judged_of(open, drops_rest, ports);
+            assert_eq!((found, middleboxes.len(), counted), (expected, 0, expected as u64), "{ports}, {drops_rest}");
+        }
+    }
+}
+
+#[test]
+fn an_address_is_asked_once_for_all_its_names_and_each_is_told_what_was_found() {
     let names = ["a.example", "b.example", "c.example", "d.example", "e.example"];
     let address: IpAddr = "10.0.0.1".parse().unwrap();
-    for (drops_rest, banners) in [(false, true), (true, false)] {
+    for (drops_rest, banners, tries) in [(false, true, 1), (true, false, 3)] {
         let open = if drops_rest { BTreeSet::new() } else { [80, 502, 4840].into() };
         let device = FakeHost { open, drops_rest, ..FakeHost::default() };
         let network = FakeNetwork {
@@ -481,9 +525,45 @@ fn a_port_has_no_more_connections_for_all_the_names_of_its_address() {
         for (port, most) in [(80, 2), (81, 2), (502, 1), (503, 2), (4840, 1)] {
             let at = SocketAddr::new(address, port);
             assert!(run.at_ports_max[&at] <= most, "{} at once to {port}", run.at_ports_max[&at]);
-            assert!(run.sends.iter().filter(|(_, to)| *to == at).count() >= 6, "each of them asks {port}");
+            assert!(run.sends.iter().filter(|(_, to)| *to == at).count() <= tries, "{port}");
         }
-        assert_eq!((run.tally.targets_done, run.tally.hosts_up), (6, if drops_rest { 0 } else { 6 }));
+        let (hosts, open) = if drops_rest { (0, 0) } else { (1, 3) };
+        assert_eq!((run.tally.targets_done, run.tally.hosts_up, run.tally.open_ports), (6, hosts, open));
+        let of = |name: Option<&str>| {
+            let told = run.findings.iter().filter(|finding| finding.name.as_deref() == name);
+            told.map(|finding| format!("{:?}", finding.observation)).collect::<BTreeSet<_>>()
+        };
+        let expected = of(None);
+        assert_eq!(expected.len(), if drops_rest { 0 } else { 6 });
+        assert!(names.iter().all(|name| of(Some(name)) == expected));
+    }
+}
+
+#[test]
+fn a_thousand_names_of_one_silent_address_take_no_longer_than_one() {
+    let silent: IpAddr = "10.0.0.1".parse().unwrap();
+    let other: IpAddr = "10.0.0.2".parse().unwrap();
+    let names: Vec<String> = (0..1000).map(|number| format!("n{number}.example")).collect();
+    let addresses = |at: usize| if at.is_multiple_of(2) { vec![silent] } else { vec![silent, other] };
+    let network = FakeNetwork {
+        hosts: BTreeMap::from([(other, FakeHost { open: [22].into(), ..FakeHost::default() })]),
+        names: names.iter().enumerate().map(|(at, name)| (name.clone(), addresses(at))).collect(),
+        ..FakeNetwork::default()
+    };
+    // Also where so few hosts are asked at once that most names are looked up when all is known.
+    for ports in ["22,81,82,83", "1-65535"] {
+        let mut scan = scan(ScanSpec { retries: Some(1), ..spec(&names.join(","), ports) });
+        let run = network.run(&mut scan);
+        let most = 2 * 2 * scan.plan.port_count() as usize;
+        assert!(run.is_done && run.sends.len() <= most, "{} probes", run.sends.len());
+        assert!(run.elapsed < Duration::from_secs(20), "{:?}", run.elapsed);
+        assert_eq!((run.tally.targets_done, run.tally.hosts_up, run.tally.open_ports), (1000, 1, 1));
+        let open = |finding: &&Finding| {
+            let is_open = matches!(finding.observation, Observation::Port { state: PortState::Open, .. });
+            is_open && finding.address == other
+        };
+        assert_eq!(run.findings.iter().filter(open).count(), 500, "each of those that have it is told");
+        assert_eq!(scan.settled_until(), Some(1000));
     }
 }
 
@@ -624,6 +704,38 @@ fn a_port_that_wants_to_be_asked_twice_in_one_flow_is_found_and_its_repeats_are_
         Permit::default(),
     );
     assert_eq!(found(&network.run(&mut fast)).len(), 1, "whoever is in a hurry does not wait for it");
+}
+
+#[test]
+fn hosts_behind_a_filter_that_wants_each_syn_twice_are_found_among_any_number() {
+    let wary = |ports: &[u16]| {
+        let open: BTreeSet<u16> = ports.iter().copied().collect();
+        FakeHost { open: open.clone(), wary: open, drops_rest: true, ..FakeHost::default() }
+    };
+    // Also one of whose ports only a discovery asks, and ones that come when thousands were waited for in vain.
+    for (targets, asked) in
+        [("10.0.0.1-6", "22,23,80,8080"), ("10.0.0.0/24", "21,22,80"), ("10.0.0.0/18", "22,80,443,8080")]
+    {
+        let set = parse_targets(targets, "test").unwrap();
+        let addresses = (0..set.count()).filter_map(|index| match set.get(index) {
+            Some(Target::Address(address)) if index % 37 == 3 => Some(address),
+            _ => None,
+        });
+        let ports = if asked.contains("21") { vec![22] } else { vec![22, 80, 8080] };
+        let network =
+            FakeNetwork { hosts: addresses.map(|address| (address, wary(&ports))).collect(), ..FakeNetwork::default() };
+        let asked = ports.iter().map(u16::to_string).chain([asked.to_owned()]).collect::<Vec<_>>().join(",");
+        let run = network.run(&mut scan(spec(targets, &asked)));
+        assert_exact(&network, &run);
+    }
+    let dark = FakeNetwork::default().run(&mut scan(spec("10.0.0.0/18", "22,80,443,8080")));
+    // Thousands may be out when so many were in vain.
+    let most = u64::from(SILENT_IN_VAIN_MAX) + (1 << 14) + (1 << 14);
+    assert!(dark.repeats <= most, "{} repeats", dark.repeats);
+    let few = FakeNetwork { sockets_told: 400, ..FakeNetwork::default() };
+    let run = few.run(&mut scan(spec("10.0.0.0/22", "22,80,443,8080")));
+    assert!(run.is_done && run.in_flight_max <= 400);
+    assert!(run.elapsed < 3 * dark.elapsed, "{:?} and {:?}", run.elapsed, dark.elapsed);
 }
 
 #[test]

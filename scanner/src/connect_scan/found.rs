@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::host::HostPhase;
+use super::host::{Host, HostPhase};
 use super::{Answer, ConnectScan, Flight, Listen};
 use crate::finding::{NotProbed, PortState, Reason};
 use crate::gate::{Stage, Verdict};
 use crate::port::Port;
-use crate::scan::banner_wait;
+use crate::scan::{End, banner_wait};
 use crate::slot_map::Key;
 
 impl ConnectScan {
@@ -30,7 +30,9 @@ impl ConnectScan {
     pub(super) fn note_port(&mut self, flight: &Flight, position: u32, answer: Answer) -> Option<Listen> {
         let port = Port::tcp(flight.port);
         let may_listen = self.gate.of_port(Some(port), Stage::BannerGrab) == Verdict::Allow;
-        let host = self.hosts.get_mut(flight.host).filter(|host| !host.is_middlebox())?;
+        // One that was asked twice may answer twice.
+        let is_news = |host: &&mut Host| !host.is_middlebox() && !host.heard.has_answered(position);
+        let host = self.hosts.get_mut(flight.host).filter(is_news)?;
         let listens = answer.state == PortState::Open && self.limits.banners && may_listen;
         host.heard.mark_answered(position);
         let Answer { state, reason, .. } = answer;
@@ -65,14 +67,14 @@ impl ConnectScan {
         }
         self.results.note_settled(&host.scanned, host.not_sent);
         // Of the ports that were not asked nothing is known, not even that they are silent.
-        if host.not_sent.is_some() || host.up.is_none() || host.is_middlebox() {
-            return;
+        if host.not_sent.is_none() && host.up.is_some() && !host.is_middlebox() {
+            let count = self.plan.port_count();
+            for unreachable in host.heard.unreachable(&self.plan, count) {
+                self.results.note_unanswered(&host.scanned, unreachable, PortState::Filtered);
+            }
+            let silent = host.heard.silent(&self.plan, count);
+            self.results.note_unanswered(&host.scanned, silent, PortState::Filtered);
         }
-        let count = self.plan.port_count();
-        for unreachable in host.heard.unreachable(&self.plan, count) {
-            self.results.note_unanswered(&host.scanned, unreachable, PortState::Filtered);
-        }
-        let silent = host.heard.silent(&self.plan, count);
-        self.results.note_unanswered(&host.scanned, silent, PortState::Filtered);
+        self.results.end(&host.scanned, End { not_sent: host.not_sent, is_up: host.up.is_some() });
     }
 }

@@ -8,6 +8,7 @@ use super::rounds::Rounds;
 use crate::finding::{NotProbed, Reason, ScannedHost};
 use crate::scan::HeardPorts;
 use crate::scan::middlebox::{Privileged, Trial};
+use crate::scan::stretch::Stretches;
 
 /// A host from its first probe to its last.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub(super) struct Host {
     pub(super) closed: u32,
     /// The privileged ones of these.
     pub(super) privileged: Privileged,
+    /// The open ones above them.
+    pub(super) stretches: Stretches,
     /// The test whether it answers on everything, once it has begun.
     pub(super) trial: Option<Trial>,
     /// What it loses beyond the path that all share.
@@ -87,6 +90,7 @@ impl Host {
             opened: 0,
             closed: 0,
             privileged: Privileged::default(),
+            stretches: Stretches::default(),
             trial: None,
             own: OwnPath::default(),
             rounds: Rounds::default(),

@@ -32,30 +32,34 @@ pub(super) fn next_trial(plan: &Plan, host: &mut Host) -> Option<DiscoveryPort> 
 
 impl ConnectScan {
     /// A port has answered: a host that has a handful of open ones and hardly a closed one is put to the test at once, one with
-    /// dozens of them below 1024 to the second test, and one has failed that has more of those than there can be.
+    /// dozens of them below 1024 or in a stretch above to another test, and one has failed that has more of those than there can be.
     pub(super) fn count_port(&mut self, key: Key, port: Port, state: PortState) {
         let Some(host) = self.hosts.get_mut(key) else { return };
         host.opened += u32::from(state == PortState::Open);
         host.closed += u32::from(state == PortState::Closed);
         host.privileged.note(port.number, state);
+        host.stretches.note(port.number, state);
         if host.privileged.are_too_many() {
             host.trial = Some(Trial::failed());
             return self.leave_alone(key);
         }
         if host.opened >= HANDFUL {
-            self.begin_trial(key);
+            self.begin_trial(key, false);
         }
     }
 
     /// Puts a host to a test that has answered all it was asked; false where there is no need, no way to it, or it was.
     pub(super) fn begin_last_trial(&mut self, key: Key) -> bool {
-        self.hosts.get(key).is_some_and(|host| host.not_sent.is_none()) && self.begin_trial(key)
+        self.hosts.get(key).is_some_and(|host| host.not_sent.is_none()) && self.begin_trial(key, true)
     }
 
-    fn begin_trial(&mut self, key: Key) -> bool {
+    fn begin_trial(&mut self, key: Key, is_last: bool) -> bool {
         let Some(host) = self.hosts.get_mut(key) else { return false };
         let ports = (host.opened, host.closed);
-        let Some(trial) = Trial::due(host.trial, ports, host.privileged, self.plan.spec()) else { return false };
+        let spec = self.plan.spec();
+        let due = Trial::due(host.trial, ports, host.privileged, spec);
+        let look = || host.stretches.look(&host.heard, &spec.ports, is_last);
+        let Some(trial) = due.or_else(|| Trial::of_stretch(host.trial, spec, look)) else { return false };
         host.trial = Some(trial);
         host.phase = HostPhase::Ports;
         if !host.queued {
@@ -87,7 +91,7 @@ impl ConnectScan {
                 }
             }
             TrialState::Passed if trial.is_second() => {}
-            TrialState::Passed => self.results.findings.push(host.scanned.finding(Observation::Cleared)),
+            TrialState::Passed => self.results.tell(host.scanned.finding(Observation::Cleared)),
             TrialState::Failed => self.leave_alone(flight.host),
         }
     }
@@ -97,6 +101,6 @@ impl ConnectScan {
         let Some(host) = self.hosts.get_mut(key) else { return };
         host.step = u32::MAX;
         self.results.tally.open_ports -= u64::from(host.opened);
-        self.results.findings.push(host.scanned.finding(Observation::Middlebox));
+        self.results.tell(host.scanned.finding(Observation::Middlebox));
     }
 }

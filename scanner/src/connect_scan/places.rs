@@ -1,7 +1,7 @@
 //! The places that a scan's connections hold at the ports that they are open to ([`crate::occupancy`]).
 //!
-//! Names of one address are hosts of their own here, and units of other jobs may ask for it at the same time: a port has
-//! no more connections for that. A place is given back when the connection is gone, which whoever drives the scan sees to
+//! Units of other jobs, and other names of its address in other units, may ask a port at the same time: it has no more connections
+//! for that. A place is given back when the connection is gone, which whoever drives the scan sees to
 //! before it asks what to do next.
 
 use std::collections::BTreeMap;

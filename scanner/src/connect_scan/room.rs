@@ -141,8 +141,16 @@ impl ConnectScan {
         self.pace.room().asked(now, open);
         let (address, attempt) = (of_socket(to), Attempt::first(now));
         let host = Key::from_bits(u64::MAX);
-        let flight =
-            Flight { host, port: to.port(), position: None, attempt, is_held: false, voids: 0, asked: Some(to) };
+        let flight = Flight {
+            host,
+            port: to.port(),
+            position: None,
+            attempt,
+            is_held: false,
+            is_patient: false,
+            voids: 0,
+            asked: Some(to),
+        };
         let probe = self.flights.insert(flight);
         self.places.enter(probe, place);
         let wait = (2 * self.measures.rtt.timeout(address)).clamp(WAIT.0, WAIT.1);
@@ -198,7 +206,7 @@ impl ConnectScan {
                     .get_mut(flight.host)
                     .into_iter()
                     .for_each(|host| host.rounds.tries.take_back(flight.attempt.number));
-                self.bench.push_back(Flight { is_held: false, voids: flight.voids + 1, ..*flight });
+                self.bench.push_back(Flight { is_held: false, is_patient: false, voids: flight.voids + 1, ..*flight });
                 Judged::Again
             }
             Silence::Void | Silence::Unproved => Judged::Unproved,

@@ -92,7 +92,8 @@ impl ConnectScan {
         }
         let (answers, count) = (host.answers(), self.plan.port_count());
         let found = self.recall.host(answers, count.saturating_sub(answers), missed);
-        self.results.findings.extend(likely_found(found).map(|observation| host.scanned.finding(observation)));
+        let told = likely_found(found).map(|observation| host.scanned.finding(observation));
+        told.into_iter().for_each(|finding| self.results.tell(finding));
     }
 }
 

@@ -9,7 +9,7 @@ use super::middlebox::next_trial;
 use super::places::FULL_PAUSE;
 use super::room::Judged;
 use super::{ConnectScan, Flight, Step};
-use crate::finding::NotProbed;
+use crate::finding::{NotProbed, ScannedHost};
 use crate::gate::Stage;
 use crate::occupancy::Place;
 use crate::plan::Plan;
@@ -29,17 +29,27 @@ impl ConnectScan {
                 return;
             }
             let Some(scanned) = self.waiting.next(now, &self.plan, &self.neighbours) else { return };
-            let (address, name) = (scanned.address, scanned.name.clone());
-            let host = self.hosts.insert(Host::new(scanned));
-            match name {
-                Some(name) => self.lookups.push_back((host, name)),
-                None => self.begin(host, address),
+            match scanned.name.clone() {
+                Some(name) => {
+                    self.resolving += 1;
+                    self.lookups.push_back((self.hosts.insert(Host::new(scanned)), name));
+                }
+                None => self.begin_unless_known(scanned),
             }
         }
     }
 
+    /// Lets a target with an address in, unless it is asked for another one.
+    pub(super) fn begin_unless_known(&mut self, scanned: ScannedHost) {
+        if !self.results.namesakes.join(&scanned) {
+            let address = scanned.address;
+            let host = self.hosts.insert(Host::new(scanned));
+            self.begin(host, address);
+        }
+    }
+
     /// Puts a host with a known address into the line.
-    pub(super) fn begin(&mut self, key: Key, address: IpAddr) {
+    fn begin(&mut self, key: Key, address: IpAddr) {
         let Some(host) = self.hosts.get_mut(key) else { return };
         host.scanned.address = address;
         // Over loopback an answer costs nothing and is never lost.
@@ -107,7 +117,8 @@ impl ConnectScan {
             host.pending += 1;
             self.line.push_back(key);
             let attempt = Attempt::first(now);
-            let flight = Flight { host: key, port, position, attempt, is_held: false, voids: 0, asked: None };
+            let flight =
+                Flight { host: key, port, position, attempt, is_held: false, is_patient: false, voids: 0, asked: None };
             return Some((flight, place));
         }
         None
@@ -215,17 +226,23 @@ impl ConnectScan {
             }
             self.land(probe);
             if flight.is_held {
-                self.hosts.get_mut(flight.host).into_iter().for_each(|host| host.repeats.silent());
+                self.note_repeat(flight.host, false);
             }
             self.measures.window.silent(is_settled);
             if is_settled {
                 if judged == Judged::Unproved {
                     self.note_unproved(&flight);
                 }
+                self.note_given_up(&flight);
                 self.note_trial(&flight, None);
                 self.give_up(flight.host);
             } else {
-                self.bench.push_back(Flight { attempt: flight.attempt.next(wait), is_held: false, ..flight });
+                self.bench.push_back(Flight {
+                    attempt: flight.attempt.next(wait),
+                    is_held: false,
+                    is_patient: false,
+                    ..flight
+                });
             }
             return Some(probe);
         }
@@ -254,17 +271,14 @@ impl ConnectScan {
     }
 }
 
-/// The next port of a host that discovery has not asked already; in a later round, of which nothing was heard.
+/// The next port of a host of which nothing was heard, and that discovery has not asked already.
 fn next_port(plan: &Plan, host: &mut Host, discovery: &[DiscoveryPort]) -> Option<DiscoveryPort> {
     let asked = discovery.get(..host.discovery_sent).unwrap_or_default();
     loop {
         let position = plan.port_position(host.scanned.target_index, host.step)?;
         host.step += 1;
-        let is_settled = match host.rounds.number {
-            0 => asked.iter().any(|probe| probe.position == Some(position)),
-            _ => host.heard.knows(position),
-        };
-        if !is_settled {
+        let is_asked = host.rounds.number == 0 && asked.iter().any(|probe| probe.position == Some(position));
+        if !is_asked && !host.heard.knows(position) {
             return Some(DiscoveryPort { port: plan.port(position)?.number, position: Some(position) });
         }
     }

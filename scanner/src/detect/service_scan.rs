@@ -3,9 +3,10 @@
 //! Each port flows on its own: a port found open is asked at once, while the scan goes on, and what it is follows as a
 //! finding of its own. It ends when the scan has ended and every port has been asked. While its reader is slow, or
 //! more ports wait than it holds, it stops reading from the scan, which then stops sending. Whose turn it is, and which
-//! ports are not asked at all, is decided in `queue`.
+//! ports are not asked at all, is decided in `queue`; what names of one address share, in `shared`.
 
 mod queue;
+mod shared;
 
 use std::collections::{HashMap, HashSet};
 use std::future::poll_fn;
@@ -21,6 +22,7 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, PollSemaphore};
 
 use self::queue::{HostKey, PortQueue};
+use self::shared::{Decided, SharedPorts};
 use super::{DEFAULT_BUDGET, Detector, INTENSITY_MAX, Options, Pacing, os};
 use crate::finding::{Finding, Observation, PortState, ScannedHost, Service, Weakness};
 use crate::gate::{Gate, Stage, Verdict};
@@ -86,6 +88,7 @@ pub fn attach(
         findings,
         asked: JoinSet::new(),
         queue: PortQueue::default(),
+        shared: SharedPorts::default(),
         watermark: Watermark::new(scanning, progress),
         interner: Interner::default(),
     };
@@ -129,8 +132,9 @@ struct ServiceScan {
     asking: Arc<Asking>,
     pacing: Arc<Pacing>,
     findings: mpsc::Sender<Vec<Finding>>,
-    asked: JoinSet<(HostKey, Vec<Finding>)>,
+    asked: JoinSet<(HostKey, Port, Vec<Finding>)>,
     queue: PortQueue,
+    shared: SharedPorts,
     watermark: Watermark,
     interner: Interner,
 }
@@ -170,8 +174,9 @@ impl ServiceScan {
     async fn pass(&mut self, found: &mut mpsc::Receiver<Vec<Finding>>) -> bool {
         let (mut is_scanning, mut told, mut flush_at) = (true, Vec::new(), Instant::now());
         let mut answered = Vec::new();
-        while is_scanning || !self.asked.is_empty() || !self.queue.is_empty() || !told.is_empty() {
-            let has_room = self.queue.len() < WAITING_MAX;
+        while is_scanning || !self.asked.is_empty() || self.waiting() > 0 || !told.is_empty() {
+            let has_room = self.waiting() < WAITING_MAX;
+            self.release_shared(&mut answered);
             if self.asked.is_empty() && !self.queue.has_next() && (!has_room || !is_scanning) {
                 // All wait for a verdict of the scan's, which waits for them, or for tasks that panicked.
                 self.queue.release_idle();
@@ -183,9 +188,12 @@ impl ServiceScan {
                         flush_at = Instant::now() + FLUSH_AFTER;
                     }
                     // A task that panicked has found nothing out; its port stays open and unknown, and its host unsettled.
-                    if let Ok((key, findings)) = done {
+                    if let Ok((key, port, findings)) = done {
                         let left_out = self.queue.done(key, !findings.is_empty());
                         answered.extend(std::iter::repeat_n(key.0, 1 + left_out));
+                        let mut decided = Decided::default();
+                        self.shared.answered((key.1, port), &findings, &mut decided);
+                        self.carry_out(decided, &mut told, &mut answered);
                         told.extend(findings.into_iter().map(|finding| self.interner.share(finding)));
                     }
                     None
@@ -211,13 +219,17 @@ impl ServiceScan {
                 }
             };
             if let Some(mut batch) = batch {
-                self.take_in(&mut batch, &mut answered);
+                if told.is_empty() {
+                    flush_at = Instant::now() + FLUSH_AFTER;
+                }
+                let decided = self.take_in(&mut batch, &mut answered);
+                self.carry_out(decided, &mut told, &mut answered);
                 if self.findings.send(batch).await.is_err() {
                     return false;
                 }
                 self.watermark.passed();
             }
-            let is_last = !is_scanning && self.asked.is_empty() && self.queue.is_empty();
+            let is_last = !is_scanning && self.asked.is_empty() && self.waiting() == 0;
             let is_due = told.len() >= BATCH || Instant::now() >= flush_at || is_last;
             if !told.is_empty() && is_due && self.findings.send(std::mem::take(&mut told)).await.is_err() {
                 return false;
@@ -233,16 +245,49 @@ impl ServiceScan {
 
     /// Lets the open ports of a batch wait for their turn; those that are not asked after all are told in `answered`. What
     /// showed a port open stays here: nobody else has use for it.
-    fn take_in(&mut self, batch: &mut Vec<Finding>, answered: &mut Vec<u64>) {
+    fn take_in(&mut self, batch: &mut Vec<Finding>, answered: &mut Vec<u64>) -> Decided {
         let mut heard = self.take_heard(batch);
+        let mut later = Decided::default();
         for finding in batch.iter() {
-            let mut left_out = self.queue.hear(finding);
+            let left_out = self.queue.hear(finding);
+            answered.extend(std::iter::repeat_n(finding.target_index, left_out));
             if let Some(mut open) = Open::of(finding) {
                 open.heard = heard.remove(&(finding.target_index, finding.address, open.port));
                 self.watermark.asked(open.host.target_index);
-                left_out += self.queue.push(open);
+                self.shared.found(open, &mut later);
+                self.push(later.asked.drain(..), answered);
             }
-            answered.extend(std::iter::repeat_n(finding.target_index, left_out));
+        }
+        later
+    }
+
+    /// Ports that are not being asked yet.
+    fn waiting(&self) -> usize {
+        self.queue.len() + self.shared.waiting()
+    }
+
+    /// Lets ports wait for their turn.
+    fn push(&mut self, ports: impl Iterator<Item = Open>, answered: &mut Vec<u64>) {
+        for open in ports {
+            let index = open.host.target_index;
+            answered.extend(std::iter::repeat_n(index, self.queue.push(open)));
+        }
+    }
+
+    /// Lets the names that wait for another one ask for themselves, where that was not asked after all.
+    fn release_shared(&mut self, answered: &mut Vec<u64>) {
+        if self.asked.is_empty() && self.queue.is_empty() {
+            let left = self.shared.release();
+            self.push(left.into_iter(), answered);
+        }
+    }
+
+    /// Asks, or tells, what was decided of the ports that names share.
+    fn carry_out(&mut self, decided: Decided, told: &mut Vec<Finding>, answered: &mut Vec<u64>) {
+        self.push(decided.asked.into_iter(), answered);
+        for (index, findings) in decided.told {
+            answered.push(index);
+            told.extend(findings.into_iter().map(|finding| self.interner.share(finding)));
         }
     }
 
@@ -274,7 +319,7 @@ impl ServiceScan {
         let (detector, asking) = (Arc::clone(&self.detector), Arc::clone(&self.asking));
         self.asked.spawn(async move {
             let _permit = permit;
-            ((open.host.target_index, open.host.address), ask(&detector, &asking, open).await)
+            ((open.host.target_index, open.host.address), open.port, ask(&detector, &asking, open).await)
         });
     }
 }

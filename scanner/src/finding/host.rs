@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Finding, Observation};
 
 /// A host that is scanned.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ScannedHost {
     /// The target's index in its partition.
     pub(crate) target_index: u64,

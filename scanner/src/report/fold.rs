@@ -49,10 +49,38 @@ struct Host {
     ports: Vec<(Port, PortState, Reason)>,
     /// What more is known of some of them, ascending.
     details: Vec<(Port, Details)>,
-    counted: BTreeMap<(PortState, Reason), u32>,
+    counted: Counted,
     ttl: Option<u8>,
     /// What more is known of few hosts, or of none where there is no link and no name server.
     identity: Option<Box<Identity>>,
+}
+
+/// Ports that are counted by state and reason, of which most hosts have one kind: ascending.
+#[derive(Debug, Default)]
+struct Counted(Vec<((PortState, Reason), u32)>);
+
+impl Counted {
+    fn add(&mut self, kind: (PortState, Reason), count: u32) {
+        match self.0.binary_search_by_key(&kind, |(counted, _)| *counted) {
+            Ok(at) => self.0.iter_mut().skip(at).take(1).for_each(|(_, known)| *known += count),
+            Err(_) if count == 0 => {}
+            Err(at) => {
+                self.0.reserve_exact(1);
+                self.0.insert(at, (kind, count));
+            }
+        }
+    }
+
+    /// Takes one out.
+    fn take(&mut self, kind: (PortState, Reason)) {
+        let known = self.0.iter_mut().find(|(counted, _)| *counted == kind);
+        known.into_iter().for_each(|(_, count)| *count = count.saturating_sub(1));
+        self.0.retain(|(_, count)| *count > 0);
+    }
+
+    fn kinds(&self) -> impl Iterator<Item = (PortState, Reason)> + '_ {
+        self.0.iter().map(|(kind, _)| *kind)
+    }
 }
 
 /// What a port said and is.
@@ -150,13 +178,13 @@ impl Host {
             }
             self.count_if_many(state);
         } else {
-            *self.counted.entry((state, reason)).or_default() += 1;
+            self.counted.add((state, reason), 1);
         }
     }
 
     fn many(&mut self, ports: impl Iterator<Item = Port>, count: u32, state: PortState, reason: Reason) {
         if state != PortState::Open && (self.is_counted(state) || count as usize > LISTED_MAX) {
-            *self.counted.entry((state, reason)).or_default() += count;
+            self.counted.add((state, reason), count);
             self.count_if_many(state);
         } else {
             ports.for_each(|port| self.port(port, state, reason));
@@ -171,11 +199,7 @@ impl Host {
                 self.ports.remove(at);
             }
             Ok(_) => {}
-            Err(_) => {
-                let counted = self.counted.get_mut(&(PortState::Filtered, Reason::NoResponse));
-                counted.into_iter().for_each(|count| *count = count.saturating_sub(1));
-                self.counted.retain(|_, count| *count > 0);
-            }
+            Err(_) => self.counted.take((PortState::Filtered, Reason::NoResponse)),
         }
     }
 
@@ -193,7 +217,7 @@ impl Host {
     }
 
     fn is_counted(&self, state: PortState) -> bool {
-        self.counted.keys().any(|(counted, _)| *counted == state)
+        self.counted.kinds().any(|(counted, _)| counted == state)
     }
 
     /// Turns the listed ports of a state into counts once there are too many of them, or some are counted already.
@@ -204,7 +228,7 @@ impl Host {
         }
         self.ports.retain(|(_, listed, reason)| {
             if *listed == state {
-                *self.counted.entry((state, *reason)).or_default() += 1;
+                self.counted.add((state, *reason), 1);
             }
             *listed != state
         });
@@ -212,7 +236,7 @@ impl Host {
 
     /// Up when the host was said to be, or when a port of it can only have been answered by the host itself.
     fn state(&self) -> Option<(HostState, Reason)> {
-        let states = self.ports.iter().map(|(_, state, reason)| (*state, *reason)).chain(self.counted.keys().copied());
+        let states = self.ports.iter().map(|(_, state, reason)| (*state, *reason)).chain(self.counted.kinds());
         let answered = states.filter(|(state, _)| matches!(state, PortState::Open | PortState::Closed));
         self.up.or_else(|| answered.map(|(_, reason)| (HostState::Up, reason)).next())
     }
@@ -222,10 +246,9 @@ impl Host {
         let counted = &mut self.counted;
         self.ports.retain(|(port, state, reason)| {
             let is_meant = port.protocol != Protocol::Tcp || *state != PortState::Open;
-            *counted.entry((*state, *reason)).or_default() += u32::from(!is_meant);
+            counted.add((*state, *reason), u32::from(!is_meant));
             is_meant
         });
-        self.counted.retain(|_, count| *count > 0);
         self
     }
 
@@ -249,7 +272,7 @@ impl Host {
             }
         });
         let ports = ports.collect();
-        let counted = self.counted.into_iter().map(|((state, reason), count)| NotShown { state, reason, count });
+        let counted = self.counted.0.into_iter().map(|((state, reason), count)| NotShown { state, reason, count });
         (ports, counted.collect())
     }
 }

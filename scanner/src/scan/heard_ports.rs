@@ -38,6 +38,11 @@ impl HeardPorts {
         self.answered.set(position);
     }
 
+    /// How many have.
+    pub(crate) fn answer_count(&self) -> u32 {
+        self.answered.len()
+    }
+
     /// Notes that something on the way answered for a port.
     pub(crate) fn mark_unreachable(&mut self, position: u32, reason: Reason) {
         if let Some(known) = self.unreachable.iter_mut().find(|known| known.reason == reason) {

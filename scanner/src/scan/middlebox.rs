@@ -8,9 +8,12 @@
 //! A redirection of a range of ports answers within it alone, where the drawn ports do not lie, and passes. So a host of
 //! which dozens of privileged ports (below 1024) are open is put to a second test, with ports drawn from those that the scan
 //! leaves: a machine has nobody at them, however many listeners it has elsewhere. Only where more than half of all are open
-//! there is nothing left to test.
+//! there is nothing left to test. Above them there is room for thousands of listeners: a stretch of open ports there is put to a
+//! test of its own ([`super::stretch`]), with ports from end to end of more than any machine has in a row.
 //!
 //! Both scans of TCP ports put hosts to it, each in its own way of sending; here is the rule.
+
+use std::ops::RangeInclusive;
 
 use crate::finding::PortState;
 use crate::permute::mix;
@@ -20,7 +23,8 @@ use crate::spec::ScanSpec;
 /// Ports that are asked, and as many bits. Of a machine with 4,000 listeners among the ports to draw from, one in ten
 /// thousand would be taken for a middlebox.
 pub(crate) const TRIALS: u32 = 4;
-const ALL: u8 = 0b1111;
+/// Ports that are asked of a stretch, one of each eighth.
+const STRETCH_TRIALS: u32 = 8;
 /// With fewer open ports, as many more open ones would be no surprise.
 pub(crate) const OPEN_MIN: u32 = 3;
 /// A host is put to the test while it is scanned once it has so many open ports: until it has passed, no more of them are
@@ -30,7 +34,7 @@ pub(crate) const HANDFUL: u32 = 5;
 /// and answer for the rest.
 const OPEN_PER_CLOSED: u32 = 8;
 /// Privileged ports begin below this one.
-const PRIVILEGED_END: u16 = 1024;
+pub(super) const PRIVILEGED_END: u16 = 1024;
 /// More open privileged ports no machine has: half of them.
 const PRIVILEGED_MAX: u32 = 512;
 /// From so many on they are tested: a machine that runs every service that is still in use has some fifty.
@@ -98,8 +102,28 @@ pub(crate) struct Trial {
     open: u8,
     silent: u8,
     state: TrialState,
-    /// Whether its ports are privileged ones.
-    is_privileged: bool,
+    kind: TrialKind,
+}
+
+/// Which ports a test asks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum TrialKind {
+    /// Any from tens of thousands.
+    #[default]
+    Drawn,
+    /// Privileged ones that the scan leaves.
+    Privileged,
+    /// Some from the first to the last of a stretch.
+    Stretch(u16, u16),
+}
+
+impl TrialKind {
+    fn count(self) -> u32 {
+        match self {
+            Self::Drawn | Self::Privileged => TRIALS,
+            Self::Stretch(..) => STRETCH_TRIALS,
+        }
+    }
 }
 
 /// What a test has come to.
@@ -130,7 +154,7 @@ impl Trial {
 
     /// The next port to ask, by its number in the test; each once a round, unless it has answered.
     pub(crate) fn next(&mut self) -> Option<u32> {
-        while !self.is_over() && self.asked < TRIALS {
+        while !self.is_over() && self.asked < self.kind.count() {
             let number = self.asked;
             self.asked += 1;
             if !self.has_answer(number) {
@@ -166,8 +190,9 @@ impl Trial {
         if self.is_over() {
             return;
         }
-        let is_all_told = self.answered | self.silent == ALL;
-        if self.open == ALL {
+        let all = u8::MAX >> (u8::BITS - self.kind.count());
+        let is_all_told = self.answered | self.silent == all;
+        if self.open == all {
             self.state = TrialState::Failed;
         } else if self.open != self.answered || is_all_told && (self.open == 0 || self.rounds >= ROUNDS_MAX) {
             self.state = TrialState::Passed;
@@ -194,16 +219,30 @@ impl Trial {
         match before {
             None if is_suspicious(opened, closed) => return Some(Self::default()),
             None => {}
-            Some(before) if before.state == TrialState::Passed && !before.is_privileged => {}
+            Some(before) if before.state == TrialState::Passed && before.kind == TrialKind::Drawn => {}
             Some(_) => return None,
         }
         let is_due = privileged.are_doubtful() && privileged_left(spec).len() >= TRIALS as usize;
-        is_due.then(|| Self { is_privileged: true, ..Self::default() })
+        is_due.then(|| Self { kind: TrialKind::Privileged, ..Self::default() })
+    }
+
+    /// The test of a stretch of a host's ports, where no other is on and ports of it may be asked.
+    pub(crate) fn of_stretch(
+        before: Option<Self>,
+        spec: &ScanSpec,
+        stretch: impl FnOnce() -> Option<RangeInclusive<u16>>,
+    ) -> Option<Self> {
+        if before.is_some_and(|before| before.state != TrialState::Passed) {
+            return None;
+        }
+        let (first, last) = stretch()?.into_inner();
+        let trial = Self { kind: TrialKind::Stretch(first, last), ..Self::default() };
+        (0..STRETCH_TRIALS).all(|number| of_stretch(spec, 0, (first, last), number).is_some()).then_some(trial)
     }
 
     /// Whether another test has cleared the host before.
     pub(crate) fn is_second(self) -> bool {
-        self.is_privileged
+        self.kind != TrialKind::Drawn
     }
 
     /// The test is over, with whatever has been heard.
@@ -218,7 +257,10 @@ impl Trial {
 /// Where the scan leaves none it is one of the scan's own.
 pub(crate) fn port(spec: &ScanSpec, index: u64, trial: Trial, number: u32) -> u16 {
     let seed = mix(spec.seed ^ mix(index));
-    if trial.is_privileged {
+    if let TrialKind::Stretch(first, last) = trial.kind {
+        return of_stretch(spec, seed, (first, last), number).unwrap_or(first);
+    }
+    if trial.kind == TrialKind::Privileged {
         let left = privileged_left(spec);
         let count = left.len().max(1) as u64;
         // As far apart as there is room.
@@ -236,6 +278,18 @@ pub(crate) fn port(spec: &ScanSpec, index: u64, trial: Trial, number: u32) -> u1
     outside.or_else(|| (0..DRAWS_MAX).map(draw).find(may_ask)).or_else(own).unwrap_or_else(|| draw(0))
 }
 
+/// A port of an eighth of a stretch, one that the scan does not ask if there are such; `None` where none may be asked.
+fn of_stretch(spec: &ScanSpec, seed: u64, (first, last): (u16, u16), number: u32) -> Option<u16> {
+    let part = |number: u32| {
+        let width = u32::from(last) - u32::from(first) + 1;
+        u32::from(first) + width * number / STRETCH_TRIALS
+    };
+    let (from, count) = (u64::from(part(number)), u64::from((part(number + 1) - part(number)).max(1)));
+    let draw = |draw: u64| u16::try_from(from + mix(seed ^ (u64::from(number) << 32 | draw)) % count).ok();
+    let drawn = || (0..DRAWS_MAX).filter_map(draw).filter(|port| may_draw(spec, *port));
+    drawn().find(|port| !spec.ports.contains(Port::tcp(*port))).or_else(|| drawn().next())
+}
+
 /// Whether a port may be asked for comparison: not one that is excluded, nor one at which each connection counts.
 fn may_draw(spec: &ScanSpec, port: u16) -> bool {
     let port = Port::tcp(port);
@@ -249,7 +303,7 @@ fn privileged_left(spec: &ScanSpec) -> Vec<u16> {
 
 /// The number in a test of the host at an index that a port has, if it is one of the test's.
 pub(crate) fn number_of(spec: &ScanSpec, index: u64, trial: Trial, asked: u16) -> Option<u32> {
-    (0..TRIALS).find(|number| port(spec, index, trial, *number) == asked)
+    (0..trial.kind.count()).find(|number| port(spec, index, trial, *number) == asked)
 }
 
 #[cfg(test)]
@@ -337,6 +391,33 @@ mod tests {
         let mut ended = Trial::default();
         ended.end();
         assert_eq!(ended.state(), TrialState::Passed);
+    }
+
+    #[test]
+    fn ports_of_a_stretch_are_asked_from_end_to_end_and_fail_it_together() {
+        let spec = |ports: &str| ScanSpec { ports: ports.parse().unwrap(), seed: 7, ..ScanSpec::default() };
+        let mut passed = Trial::default();
+        passed.end();
+        for (ports, is_outside) in [("2000-2511", true), ("-", false)] {
+            let spec = spec(ports);
+            let mut trial = Trial::of_stretch(Some(passed), &spec, || Some(2000..=4047)).unwrap();
+            let numbers: Vec<u32> = std::iter::from_fn(|| trial.next()).collect();
+            let drawn: Vec<u16> = numbers.into_iter().map(|number| port(&spec, 5, trial, number)).collect();
+            assert_eq!(drawn.len(), 8);
+            for (eighth, port) in (0_u16..).zip(&drawn) {
+                let from = 2000 + 256 * eighth;
+                assert!((from..from + 256).contains(port), "{drawn:?}");
+                assert_eq!(spec.ports.contains(Port::tcp(*port)), !is_outside || eighth < 2);
+                assert_eq!(number_of(&spec, 5, trial, *port), Some(eighth.into()));
+            }
+            (0..7).for_each(|number| trial.answer(number, PortState::Open));
+            assert_eq!(Trial::of_stretch(Some(trial), &spec, || Some(1..=2)), None, "one after the other");
+            assert!(!trial.is_over() && trial.is_second());
+            trial.answer(7, PortState::Open);
+            assert!(trial.has_failed());
+        }
+        let excluded = ScanSpec { exclude_ports: "2000-2300".parse().unwrap(), ..spec("-") };
+        assert_eq!(Trial::of_stretch(None, &excluded, || Some(2000..=4047)), None);
     }
 
     #[test]

@@ -5,12 +5,20 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Unanswered;
+use super::namesakes::{End, Namesakes, Told};
 use crate::finding::{Finding, HostState, Mac, NotProbed, Observation, PortState, Reason, ScannedHost, Stack};
+use crate::plan::Plan;
 use crate::port::Port;
 use crate::tally::{LeftOut, Tally};
 
 /// Names whose addresses are kept for the question whether there was a way to them: a few megabytes.
 const SILENT_NAMES_MAX: usize = 32_768;
+
+/// Findings that may wait for their reader before targets are told what was found of their address: a few batches.
+const TOLD_AHEAD: usize = 1024;
+
+/// Findings at most that are told of targets whose scan is cut short: a few megabytes.
+const CUT_SHORT_MAX: usize = 32_768;
 
 /// The results of a scan so far.
 #[derive(Debug, Default)]
@@ -23,6 +31,8 @@ pub struct Results {
     several: BTreeMap<u64, Several>,
     /// The addresses of each name that has not answered, without those that could not be asked.
     pub(crate) silent_names: Vec<Vec<IpAddr>>,
+    /// Targets whose address is asked for another one.
+    pub(crate) namesakes: Namesakes,
 }
 
 /// A name that stands for several addresses.
@@ -37,6 +47,39 @@ struct Several {
 }
 
 impl Results {
+    /// Those of a scan of a plan's targets that has not begun.
+    pub(crate) fn of(plan: &Plan) -> Self {
+        Self { namesakes: Namesakes::of(plan), ..Self::default() }
+    }
+
+    /// Something was found.
+    pub(crate) fn tell(&mut self, finding: Finding) {
+        self.namesakes.note(&finding);
+        self.findings.push(finding);
+    }
+
+    /// Everything is told of a host that nothing is waited for any more; so it is of its address.
+    pub(crate) fn end(&mut self, host: &ScannedHost, end: End) {
+        self.namesakes.settle(host.address, end);
+    }
+
+    /// Tells targets what was found of their address, as far as it is read.
+    pub(crate) fn tell_namesakes(&mut self) {
+        while self.findings.len() < TOLD_AHEAD
+            && let Some(told) = self.namesakes.next()
+        {
+            match told {
+                Told::Finding(finding) => self.findings.push(finding),
+                Told::End(host, End { not_sent, is_up }) => {
+                    if not_sent.is_none() && !is_up {
+                        self.note_silent_name(&host);
+                    }
+                    self.note_settled(&host, not_sent);
+                }
+            }
+        }
+    }
+
     /// What was found since this was last called.
     pub fn take_findings(&mut self) -> Vec<Finding> {
         std::mem::take(&mut self.findings)
@@ -52,6 +95,11 @@ impl Results {
     #[must_use]
     pub fn left_out(&self) -> &LeftOut {
         &self.left_out
+    }
+
+    /// The scan ends before its targets are settled: what is known of their addresses is told.
+    pub(crate) fn cut_short(&mut self) {
+        self.findings.extend(self.namesakes.cut_short().take(CUT_SHORT_MAX));
     }
 
     /// A host that a name stands for has not answered, which may be for want of a way to it.
@@ -72,7 +120,7 @@ impl Results {
     /// A host has answered for the first time.
     pub(crate) fn note_up(&mut self, host: &ScannedHost, reason: Reason) {
         self.tally.hosts_up += 1;
-        self.findings.push(host.finding(Observation::Host { state: HostState::Up, reason }));
+        self.tell(host.finding(Observation::Host { state: HostState::Up, reason }));
     }
 
     /// A port has answered for itself.
@@ -85,7 +133,7 @@ impl Results {
         ttl: Option<u8>,
     ) {
         self.tally.open_ports += u64::from(state == PortState::Open);
-        self.findings.push(host.finding(Observation::Port { port, state, reason, ttl, stack: None }));
+        self.tell(host.finding(Observation::Port { port, state, reason, ttl, stack: None }));
     }
 
     /// What the packet that showed the port noted last tells of the host's stack.
@@ -97,25 +145,25 @@ impl Results {
 
     /// A host has told its hardware address.
     pub(crate) fn note_hardware(&mut self, host: &ScannedHost, mac: [u8; 6]) {
-        self.findings.push(host.finding(Observation::Hardware { mac: Mac(mac), vendor: None }));
+        self.tell(host.finding(Observation::Hardware { mac: Mac(mac), vendor: None }));
     }
 
     /// Ports of a host that have not answered for themselves; none is no finding.
     pub(crate) fn note_unanswered(&mut self, host: &ScannedHost, unanswered: Unanswered, state: PortState) {
         let Unanswered { reason, ports } = unanswered;
         if !ports.is_empty() {
-            self.findings.push(host.finding(Observation::Ports { ports: Box::new(ports), state, reason }));
+            self.tell(host.finding(Observation::Ports { ports: Box::new(ports), state, reason }));
         }
     }
 
     /// An open port has said something, or it has not.
     pub(crate) fn note_banner(&mut self, host: &ScannedHost, port: Port, banner: Option<String>) {
-        self.findings.extend(banner.map(|banner| host.finding(Observation::Banner { port, banner })));
+        banner.into_iter().for_each(|banner| self.tell(host.finding(Observation::Banner { port, banner })));
     }
 
     /// What showed a port open, as it came.
     pub(crate) fn note_answer(&mut self, host: &ScannedHost, port: Port, bytes: &[u8]) {
-        self.findings.push(host.finding(Observation::Answer { port, bytes: bytes.into() }));
+        self.tell(host.finding(Observation::Answer { port, bytes: bytes.into() }));
     }
 
     /// A host has nothing left to wait for; `not_sent` is why it could not be asked. Its target is done with its last host,

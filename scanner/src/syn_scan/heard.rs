@@ -101,6 +101,7 @@ impl SynScan {
         heard.opened += u32::from(is_open);
         heard.closed += u32::from(!is_open);
         heard.privileged.note(number, state);
+        heard.stretches.note(number, state);
         let answers = heard.answers();
         if wants_banner && heard.holds_banner_grabs() {
             heard.unheard.push(number);

@@ -20,14 +20,17 @@ impl Heard {
         middlebox::is_suspicious(self.opened, self.closed)
     }
 
-    /// Whether that, or as much of its privileged ports, calls for a test.
+    /// Whether that, or as much of its privileged ports, or a test of others that is on, calls for going on with one.
     fn is_doubtful(&self) -> bool {
-        self.is_suspicious() || self.privileged.are_doubtful()
+        let is_on = self.trial.is_some_and(|trial| trial.is_second() && !trial.is_over());
+        self.is_suspicious() || self.privileged.are_doubtful() || is_on
     }
 
-    /// The test that it is put to now, if any.
-    fn trial_due(&self, spec: &ScanSpec) -> Option<Trial> {
-        Trial::due(self.trial, (self.opened, self.closed), self.privileged, spec)
+    /// The test that it is put to now, if any; `is_last` once all its ports have been asked.
+    fn trial_due(&mut self, spec: &ScanSpec, is_last: bool) -> Option<Trial> {
+        let due = Trial::due(self.trial, (self.opened, self.closed), self.privileged, spec);
+        let look = || self.stretches.look(&self.ports, &spec.ports, is_last);
+        due.or_else(|| Trial::of_stretch(self.trial, spec, look))
     }
 
     /// Whether it answers on everything.
@@ -54,7 +57,7 @@ impl SynScan {
         if is_gentle || heard.opened < HANDFUL {
             return;
         }
-        if let Some(due) = heard.trial_due(&spec) {
+        if let Some(due) = heard.trial_due(&spec, false) {
             heard.trial = Some(due);
         } else if heard.is_suspicious() && heard.opened.is_power_of_two() {
             heard.trial.iter_mut().for_each(Trial::begin_round);
@@ -73,10 +76,12 @@ impl SynScan {
         let (is_gentle, spec) = (self.is_gentle, Arc::clone(self.plan.spec()));
         let Some(target) = self.target(index) else { return };
         let is_tested = target.phase == HostPhase::Trial || is_gentle;
-        let Some(heard) = target.heard.as_mut().filter(|heard| !is_tested && heard.is_doubtful()) else {
-            return self.end_trial(index);
-        };
-        heard.trial = heard.trial_due(&spec).or(heard.trial);
+        let Some(heard) = target.heard.as_mut().filter(|_| !is_tested) else { return self.end_trial(index) };
+        match heard.trial_due(&spec, true) {
+            Some(due) => heard.trial = Some(due),
+            None if heard.is_doubtful() => {}
+            None => return self.end_trial(index),
+        }
         if heard.trial.is_none_or(Trial::is_over) {
             return self.settle(index);
         }
@@ -98,7 +103,7 @@ impl SynScan {
     fn leave_trial(&mut self, index: u64) {
         let spec = Arc::clone(self.plan.spec());
         let Some(heard) = self.target(index).and_then(|target| target.heard.as_mut()) else { return };
-        match heard.trial_due(&spec) {
+        match heard.trial_due(&spec, true) {
             Some(due) => {
                 heard.trial = Some(due);
                 self.begin_trial(index);

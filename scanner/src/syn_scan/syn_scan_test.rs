@@ -60,7 +60,8 @@ struct Net {
     is_mute: bool,
     /// Answers every SYN with a SYN-ACK, whatever the port.
     middlebox: Option<u32>,
-    /// The last port on which it does, where these are not all.
+    /// The first and the last port on which it does, where these are not all.
+    boxed_from: u16,
     boxed_until: Option<u16>,
     /// Refuses every SYN itself, with an ICMP error.
     refuses: Option<u32>,
@@ -292,7 +293,7 @@ impl Net {
         let is_seen = lives(address) && !self.is_mute;
         match probe {
             Probe::Syn(_) if self.refuses == Some(address) => Some((PortState::Filtered, Reason::PortUnreach)),
-            Probe::Syn(port) if self.middlebox == Some(address) && self.boxed_until.is_none_or(|last| port <= last) => {
+            Probe::Syn(port) if self.middlebox == Some(address) && self.is_boxed(port) => {
                 Some((PortState::Open, Reason::SynAck))
             }
             Probe::Syn(port) => {
@@ -303,6 +304,10 @@ impl Net {
             Probe::Echo => is_seen.then_some((PortState::Unfiltered, Reason::EchoReply)),
             Probe::Timestamp => is_seen.then_some((PortState::Unfiltered, Reason::TimestampReply)),
         }
+    }
+
+    fn is_boxed(&self, port: u16) -> bool {
+        port >= self.boxed_from && self.boxed_until.is_none_or(|last| port <= last)
     }
 
     fn hosts_up(&self) -> BTreeMap<u32, Reason> {
@@ -572,6 +577,37 @@ fn a_host_of_which_a_range_of_ports_answers_is_left_alone_as_well() {
         let (scan, _) = net.scan(spec("10.77.0.8", ports), Box::new(OneGateway), RateCap::new(None));
         let flagged = net.found.iter().filter(|finding| finding.observation == Observation::Middlebox).count();
         assert_eq!((flagged, scan.results().tally().open_ports), (1, 0), "{ports}");
+    }
+}
+
+#[test]
+fn a_stretch_of_thousands_above_1024_is_no_machines_and_hundreds_are() {
+    let told = |(from, until): (u16, u16), ports: &str, loss| {
+        let mut net = Net {
+            middlebox: Some(FIRST + 8),
+            boxed_from: from,
+            boxed_until: Some(until),
+            rtt: Duration::from_millis(2),
+            loss,
+            ..Net::default()
+        };
+        let (scan, open) = net.scan(spec("10.77.0.8", ports), Box::new(OneGateway), RateCap::new(None));
+        let told = net.found.iter().filter(|finding| finding.observation == Observation::Middlebox).count();
+        (told, scan.results().tally().open_ports, open.len())
+    };
+    // Each fifth port beside it is open as well, and most others are closed.
+    for (range, ports, loss) in
+        [((2000, 9999), "1-12000", 0), ((30_000, 39_999), "20000-45000", 50), ((2000, 9999), "3000-3200", 0)]
+    {
+        let (boxes, counted, open) = told(range, ports, loss);
+        assert_eq!((boxes, counted), (1, 0), "{range:?} of {ports}");
+        assert!(open < 6000, "{open} ports of {ports}");
+    }
+    for (range, ports) in
+        [((30_000, 30_511), "29000-33000"), ((30_000, 31_499), "30000-31499"), ((30_000, 30_100), "29000-31000")]
+    {
+        let (boxes, counted, open) = told(range, ports, 0);
+        assert_eq!((boxes, counted), (0, open as u64), "{range:?} of {ports}");
     }
 }
 

@@ -8,6 +8,7 @@ use crate::finding::Reason;
 use crate::packet::arp::Mac;
 use crate::scan::HeardPorts;
 use crate::scan::middlebox::{Privileged, Trial};
+use crate::scan::stretch::Stretches;
 
 /// The number of a gateway that is none.
 pub(super) const NO_GATEWAY: u16 = u16::MAX;
@@ -80,6 +81,8 @@ pub(super) struct Heard {
     pub(super) closed: u32,
     /// The privileged ones of these.
     pub(super) privileged: Privileged,
+    /// The open ones above them.
+    pub(super) stretches: Stretches,
     /// Open ports that are only listened to once it is known that they mean something.
     pub(super) unheard: Vec<u16>,
     pub(super) trial: Option<Trial>,
@@ -98,6 +101,7 @@ impl Heard {
             opened: 0,
             closed: 0,
             privileged: Privileged::default(),
+            stretches: Stretches::default(),
             unheard: Vec::new(),
             trial: None,
             own_path: OwnPath::default(),

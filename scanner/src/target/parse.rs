@@ -56,7 +56,7 @@ pub enum TargetProblem {
     /// Octal in some programs, decimal in others.
     #[error("{part:?} begins with a zero, which some programs read as octal: write it without")]
     LeadingZero {
-        /// The octet as written.
+        /// The octet or prefix length as written.
         part: String,
     },
     /// Not four octets.
@@ -280,6 +280,9 @@ fn octet(digits: &str, part: &str) -> Result<u8, TargetProblem> {
 }
 
 pub(super) fn prefix(length: &str, max: u8) -> Result<u32, TargetProblem> {
+    if length.len() > 1 && length.starts_with('0') {
+        return Err(TargetProblem::LeadingZero { part: length.to_owned() });
+    }
     let parsed = length.parse::<u8>().ok().filter(|parsed| *parsed <= max && !length.starts_with('+'));
     parsed.map(u32::from).ok_or_else(|| TargetProblem::Prefix { length: length.to_owned(), max })
 }

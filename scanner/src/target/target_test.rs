@@ -74,7 +74,9 @@ fn each_slip_is_refused_with_its_own_problem() {
     assert!(matches!(problem("10.0.0.256"), P::Octet { .. }));
     assert!(matches!(problem("10.0.0."), P::Octet { .. }));
     assert!(matches!(problem("10.0.0.+1"), P::Name { .. }));
-    assert!(matches!(problem("10.0.0.010"), P::LeadingZero { .. }));
+    for octal in ["10.0.0.010", "10.0.0.0/010", "fd00::/064", "fd00::/00"] {
+        assert!(matches!(problem(octal), P::LeadingZero { .. }), "{octal}");
+    }
     assert!(matches!(problem("10.0.0"), P::Parts { parts: 3 }));
     assert!(matches!(problem("1.2.3.4.5"), P::Parts { parts: 5 }));
     assert!(matches!(problem("10.0.0.0/33"), P::Prefix { max: 32, .. }));

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::host::Note;
+use super::host::{Host, Note};
 use super::{FlightKey, Heard, UdpScan, payload};
 use crate::finding::{NotProbed, PortState, Reason, printable_banner};
 use crate::port::Port;
-use crate::scan::{Attempt, Unanswered};
+use crate::scan::{Attempt, End, Unanswered};
 use crate::slot_map::Key;
 use crate::target::{of_socket, without_zone};
 
@@ -160,7 +160,7 @@ impl UdpScan {
         }
     }
 
-    /// Ends a host: what was silent, and what something on the way said, is told with a host that is up.
+    /// Ends a host.
     pub(super) fn finish(&mut self, key: Key) {
         self.end_first_walk(key);
         let Some(mut host) = self.hosts.remove(key) else { return };
@@ -172,6 +172,12 @@ impl UdpScan {
             self.results.note_silent_name(&host.scanned);
         }
         self.results.note_settled(&host.scanned, host.not_sent);
+        self.tell_unanswered(&host);
+        self.results.end(&host.scanned, End { not_sent: host.not_sent, is_up: host.up.is_some() });
+    }
+
+    /// What was silent of a host that is up, and what something on the way said of it.
+    fn tell_unanswered(&mut self, host: &Host) {
         // Of the ports that were not asked nothing is known, not even that they are silent.
         if host.not_sent.is_some() || host.up.is_none() {
             return;

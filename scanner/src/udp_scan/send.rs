@@ -66,11 +66,12 @@ impl UdpScan {
     /// Lets the next target in; false where none may come now.
     fn enter_target(&mut self, now: Duration) -> bool {
         let Some(scanned) = self.waiting.next(now, &self.plan, &self.neighbours) else { return false };
-        let (address, name) = (scanned.address, scanned.name.clone());
-        let host = self.hosts.insert(Host::new(scanned));
-        match name {
-            Some(name) => self.lookups.push_back((host, name)),
-            None => self.begin(now, host, address),
+        match scanned.name.clone() {
+            Some(name) => {
+                self.resolving += 1;
+                self.lookups.push_back((self.hosts.insert(Host::new(scanned)), name));
+            }
+            None => self.begin_unless_known(now, scanned),
         }
         true
     }

@@ -1,6 +1,7 @@
 //! The service scan held against a scan whose ends are in the test's hand.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
@@ -184,6 +185,33 @@ async fn ports_of_a_unit_wait_while_its_scan_loses_and_are_all_asked_when_it_has
     let services: Vec<_> = services.collect();
     assert_eq!(services.len() as u64, ports);
     assert!(services.iter().all(|service| Arc::ptr_eq(service, &services[0])), "what is interner is held once");
+}
+
+#[tokio::test]
+async fn names_of_one_address_are_told_what_its_port_said_to_one_of_them() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (server, asked) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&asked);
+    Handle::current().spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            count.fetch_add(1, Ordering::Relaxed);
+            let _ = stream.write_all(b"SSH-2.0-dropbear_2022.83\r\n").await;
+            held.push(stream);
+        }
+    });
+    let (scan, mut staged) = attached(&spec());
+    let named =
+        |index: u64| Finding { name: Some(format!("n{index}").into()), ..open(server.ip(), server.port(), index) };
+    scan.findings.send((0..100).map(named).collect()).await.unwrap();
+    drop(scan.findings);
+    scan.outcome.send(Ok(outcome())).unwrap();
+    let findings = all(&mut staged).await;
+    let told = findings.iter().filter(|finding| matches!(finding.observation, Observation::Service { .. }));
+    let told: HashSet<_> = told.map(|finding| (finding.target_index, finding.name.clone())).collect();
+    assert_eq!(told.len(), 100);
+    let once = asked.load(Ordering::Relaxed);
+    assert!(once < 10, "{once} connections");
 }
 
 #[test]

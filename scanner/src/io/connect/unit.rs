@@ -135,7 +135,11 @@ impl Driven for Unit {
         }
         #[cfg(target_os = "linux")]
         self.passages.look(now, &mut self.scan);
-        self.delivery.begin_turn(now, self.scan.is_cooling_down())
+        let is_ending = self.delivery.begin_turn(now, self.scan.is_cooling_down());
+        if is_ending {
+            self.scan.results_mut().cut_short();
+        }
+        is_ending
     }
 
     fn end_turn(&mut self, now: Duration) {

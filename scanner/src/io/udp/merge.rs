@@ -19,6 +19,8 @@ pub(super) struct Merge {
     up: IndexSet,
     /// Hosts that were told to be up of names, which may have several.
     named_up: BTreeSet<(u64, IpAddr)>,
+    /// The addresses of these, each once however many names it has.
+    addresses_up: BTreeSet<IpAddr>,
     /// Whether the first part only looks for hosts.
     is_discovery: bool,
     /// Whether the UDP part asks only the hosts that the first part finds.
@@ -27,7 +29,14 @@ pub(super) struct Merge {
 
 impl Merge {
     pub(super) fn new(start: u64, is_discovery: bool, is_fed: bool) -> Self {
-        Self { start, up: IndexSet::default(), named_up: BTreeSet::new(), is_discovery, is_fed }
+        Self {
+            start,
+            up: IndexSet::default(),
+            named_up: BTreeSet::new(),
+            addresses_up: BTreeSet::new(),
+            is_discovery,
+            is_fed,
+        }
     }
 
     /// Whether a finding of the first part is handed on.
@@ -43,6 +52,7 @@ impl Merge {
     pub(super) fn keeps(&mut self, finding: &Finding) -> bool {
         match finding.observation {
             Observation::Host { .. } if finding.name.is_some() => {
+                self.addresses_up.insert(finding.address);
                 self.named_up.insert((finding.target_index, finding.address))
             }
             Observation::Host { .. } => self.up.insert(finding.target_index.saturating_sub(self.start)),
@@ -52,7 +62,7 @@ impl Merge {
 
     /// The figures of both parts. `unsettled` is how many hosts the UDP part still has to do of those that it was fed.
     pub(super) fn tally(&self, udp: Tally, first: Option<Tally>, unsettled: u64) -> Tally {
-        let hosts_up = self.up.len() + self.named_up.len() as u64;
+        let hosts_up = self.up.len() + self.addresses_up.len() as u64;
         let Some(first) = first else { return Tally { hosts_up, ..udp } };
         let targets_done = match self.is_fed {
             true => first.targets_done.saturating_sub(unsettled),
@@ -97,6 +107,10 @@ mod tests {
         assert!(merge.keeps(&finding(1002, up())));
         assert!(!merge.keeps_first(&finding(1002, up())));
         assert_eq!(merge.tally(Tally::default(), None, 0).hosts_up, 2);
+        let named = |index, name: &str| Finding { name: Some(name.into()), ..finding(index, up()) };
+        assert!(merge.keeps_first(&named(1003, "a.example")) && merge.keeps(&named(1004, "b.example")));
+        assert!(!merge.keeps(&named(1003, "a.example")));
+        assert_eq!(merge.tally(Tally::default(), None, 0).hosts_up, 3, "one however many names it has");
     }
 
     #[test]

@@ -228,6 +228,7 @@ impl Driven for Unit {
         let is_ending = self.delivery.begin_turn(now, is_cooling_down);
         if is_ending {
             self.drop_first();
+            self.scan.results_mut().cut_short();
         }
         is_ending
     }

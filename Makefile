@@ -8,7 +8,7 @@
 # make demo    three nodes on this machine, a scan, the leader killed in the middle of it
 # make test    every test, in network namespaces of their own
 # make bench   the measurements of docs/BENCHMARKS.md
-# make fuzz    every fuzz target for SECONDS (default 60), or FUZZ=answers one: docs/FUZZING.md
+# make fuzz    every fuzz target for SECONDS (default 60), or FUZZ="answers log" these: docs/FUZZING.md
 # make memcheck  the code with `unsafe` under valgrind: docs/FUZZING.md
 # make chaos   nine nodes under kills, cuts, pauses, full disks and changes of members, for CHAOS_SECONDS (default 120) or
 #              CHAOS_ROUNDS=200, CHAOS_SEED= repeats; before it the simulation: docs/ARCHITECTURE.md, "Simulation"
@@ -119,19 +119,9 @@ endif
 api-check: build
 	@tests/api-check/run.sh
 
-FUZZ ?= $(notdir $(basename $(wildcard scanner/fuzz/fuzz_targets/*.rs)))
 SECONDS ?= 60
-
-# Without a sanitizer, so that the stable toolchain will do; `unsafe` is what memcheck is for.
-fuzz:
-	cargo fuzz --version >/dev/null 2>&1 || CARGO_TARGET_DIR=$$HOME/.cache/pentora/tools cargo install --locked cargo-fuzz
-	cd scanner && for name in $(FUZZ); do \
-	  mkdir -p fuzz/corpus/$$name fuzz/seeds/$$name; \
-	  words=fuzz/dictionaries/$$name.dict; \
-	  CARGO_TARGET_DIR=$$CARGO_TARGET_DIR/fuzz cargo fuzz run -s none "$$name" fuzz/corpus/$$name fuzz/seeds/$$name -- \
-	    -max_total_time=$(SECONDS) -max_len=4096 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
-	    $$(test ! -f $$words || echo -dict=$$words); \
-	done
+fuzz: prepare
+	@tests/fuzz.sh "$(SECONDS)" $(FUZZ)
 
 memcheck:
 	command -v valgrind >/dev/null || { echo "missing: valgrind (apt-get install valgrind)" >&2; exit 1; }

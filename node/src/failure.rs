@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use pentora_scanner::finding::plain_text;
+
 /// Exit codes, documented and stable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -79,15 +81,20 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.what)?;
+        write!(f, "{}", lines(&self.what, "\n"))?;
         if let Some(why) = &self.why {
-            write!(f, "\n  why:  {}", why.replace('\n', "\n        "))?;
+            write!(f, "\n  why:  {}", lines(why, "\n        "))?;
         }
         if let Some(next) = &self.next {
-            write!(f, "\n  next: {}", next.replace('\n', "\n        "))?;
+            write!(f, "\n  next: {}", lines(next, "\n        "))?;
         }
         Ok(())
     }
+}
+
+/// A text of several lines with `end` between them. What a file or another node put into it acts on no terminal.
+fn lines(text: &str, end: &str) -> String {
+    text.split('\n').map(plain_text).collect::<Vec<_>>().join(end)
 }
 
 #[cfg(test)]
@@ -101,6 +108,13 @@ mod tests {
             .next("add a scope");
         let expected =
             "8.8.8.8 is outside the scope\n  why:  default scope\n        is private space\n  next: add a scope";
+        assert_eq!(failure.to_string(), expected);
+    }
+
+    #[test]
+    fn what_a_file_put_into_a_failure_moves_no_cursor_and_no_line() {
+        let failure = Failure::new(ExitCode::Failure, "unknown field `a\u{1b}[2J\u{202e}`\nb").because("c\rd\ne\tf");
+        let expected = "unknown field `a\u{fffd}[2J\u{fffd}`\nb\n  why:  c d\n        e f";
         assert_eq!(failure.to_string(), expected);
     }
 

@@ -18,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use relay::serve as serve_relay;
+#[cfg(fuzzing)]
+pub(crate) use relay::{Down, Up};
 
 use self::batch::Batch;
 use self::relay::Relay;

@@ -26,7 +26,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// What a new node says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct AdmissionRequest {
+pub(crate) struct AdmissionRequest {
     token: TokenId,
     proof: Vec<u8>,
     info: NodeInfo,
@@ -36,7 +36,7 @@ struct AdmissionRequest {
 
 /// What a stranger may ask. Append only.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-enum Question {
+pub(crate) enum Question {
     /// To be let in.
     Admission(Box<AdmissionRequest>),
     /// Whether it is still in the cluster, as a node that was admitted under this id.
@@ -47,7 +47,7 @@ enum Question {
 
 /// What a member answers. Append only.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-enum Reply {
+pub(crate) enum Reply {
     Welcome(Welcome),
     Refused {
         code: String,

@@ -21,6 +21,9 @@ pub mod embedded;
 pub mod exclusions;
 pub mod failure;
 pub mod feeds;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gateway;
 pub mod holders;
 pub mod jobs;

@@ -5,6 +5,7 @@
 //! of `jobs`, and whose orders a node takes that of its own file.
 
 use data_encoding::BASE64URL_NOPAD;
+use pentora_scanner::finding::plain_text;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::rfc3339;
@@ -135,7 +136,9 @@ pub fn verify(signed: &SignedOrder) -> Result<Verified, OrderError> {
     if !signer.signed(KIND, signed.order.as_bytes(), &signature) {
         return Err(OrderError::NotSigned { key: signer });
     }
-    let order: Order = serde_json::from_str(&signed.order).map_err(|error| OrderError::Malformed(error.to_string()))?;
+    let order: Result<Order, _> = serde_json::from_str(&signed.order);
+    // It quotes the order, which may have been signed by anybody.
+    let order = order.map_err(|error| OrderError::Malformed(plain_text(&error.to_string()).into_owned()))?;
     order.check()?;
     Ok(Verified { order, signer })
 }
@@ -275,6 +278,8 @@ mod tests {
             ("\"version\":1", "\"version\":2", "another version"),
             ("\"version\":1", "\"version\":1,\"more\":1", "unknown field `more`"),
             ("\"version\":1", "\"version\":1,\"version\":1", "duplicate field"),
+            // Found by fuzzing: it was quoted as it is.
+            ("\"version\":1", "\"version\":1,\"a\\nb\\u001b[2J\":1", "unknown field `a b\u{fffd}[2J`"),
             ("\"expires_at_ms\":1800000060000", "\"expires_at_ms\":1800000000000", "ends before it begins"),
             ("\"ports\":\"22\"", "\"ports\":\"22\",\"learned\":true", "the cluster's choice"),
         ] {

@@ -15,6 +15,9 @@ mod config;
 mod cut;
 mod event_loop;
 mod frame;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod handle;
 mod identity;

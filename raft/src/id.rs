@@ -25,7 +25,7 @@ impl fmt::Display for JobId {
 
 /// A text that is no id of the kind asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not {expected}")]
+#[error("`{}` is not {expected}", text.escape_debug())]
 pub struct IdError {
     text: String,
     expected: &'static str,
@@ -188,6 +188,8 @@ mod tests {
         for bad in ["", "job-", "00002a", "job-xyz", "job-00000000000000002a", "job-+1"] {
             assert!(bad.parse::<JobId>().is_err(), "{bad}");
         }
+        let error = "a\n\u{1b}[2J".parse::<JobId>().unwrap_err().to_string();
+        assert_eq!(error, r"`a\n\u{1b}[2J` is not a job id such as job-00002a");
     }
 
     #[test]

@@ -11,6 +11,9 @@ pub mod codec;
 pub mod command;
 pub mod config;
 pub mod event;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod handle;
 pub mod id;
 pub mod interval;

@@ -22,6 +22,8 @@ use futures::{Sink, Stream};
 
 pub(crate) use client::{Factory, spawn_owned};
 pub(crate) use server::{Ends, refuse, serve};
+#[cfg(fuzzing)]
+pub(crate) use wire::each_written_again;
 
 use crate::id::NodeId;
 

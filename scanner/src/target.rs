@@ -135,7 +135,7 @@ impl TargetSet {
     pub fn position(&self, address: IpAddr) -> Option<u64> {
         match address.to_canonical() {
             IpAddr::V4(address) => self.v4.position(address.to_bits()),
-            IpAddr::V6(address) => Some(self.v4.count() + self.v6.position(address.to_bits())?),
+            IpAddr::V6(address) => self.v4.count().checked_add(self.v6.position(address.to_bits())?),
         }
     }
 

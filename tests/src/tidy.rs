@@ -7,6 +7,7 @@
 
 mod code;
 mod documents;
+mod fuzzing;
 mod imports;
 mod rooms;
 mod sources;
@@ -20,6 +21,7 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 
 pub use self::documents::{paths_in_the_architecture_exist, what_there_is_more_of_takes_few_files};
+pub use self::fuzzing::fuzz_targets_are_built_and_described;
 pub use self::imports::{crates_import_only_what_they_may, packages_stay_in_their_crate};
 pub use self::rooms::rooms_import_only_rooms_below;
 pub use self::sources::{

@@ -20,6 +20,11 @@ fn rooms_import_only_rooms_below() {
 }
 
 #[test]
+fn fuzz_targets_are_built_and_described() {
+    assert_tidy(tidy::fuzz_targets_are_built_and_described);
+}
+
+#[test]
 fn packages_stay_in_their_crate() {
     assert_tidy(tidy::packages_stay_in_their_crate);
 }

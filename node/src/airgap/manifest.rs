@@ -13,6 +13,7 @@ use pentora_p2p::PeerId;
 use pentora_raft::command::{Author, NewRule, UnitRange};
 use pentora_raft::state::{Counts, JobLimits, Partition, Priority, Remarks};
 use pentora_raft::{Digest, JobId};
+use pentora_scanner::finding::plain_text;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::document::AuditDocument;
@@ -218,7 +219,7 @@ pub enum ManifestError {
         version: u64,
     },
     /// It does not read.
-    #[error("its manifest cannot be read: {0}")]
+    #[error("its manifest cannot be read: {}", plain_text(&.0.to_string()))]
     Json(#[from] serde_json::Error),
     /// It names what is not there, or lists what nothing names.
     #[error("its manifest contradicts itself: {0}")]
@@ -358,6 +359,13 @@ pub(crate) mod tests {
         assert_eq!(Manifest::parse(&bytes).unwrap(), manifest);
         let text = String::from_utf8(bytes).unwrap();
         assert!(text.contains("\"job-00002a\"") && text.contains(&Digest::of(b"a").to_string()), "{text}");
+    }
+
+    #[test]
+    fn what_a_manifest_says_in_place_of_a_word_is_quoted_as_plain_text() {
+        let text = r#"{"version":1,"cluster":"","made_at":"","contents":[],"body":{"a\nb\u001b[2J":{}}}"#;
+        let error = Manifest::parse(text.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("unknown variant `a b\u{fffd}[2J`"), "{error}");
     }
 
     #[test]

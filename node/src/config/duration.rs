@@ -14,6 +14,7 @@ const MAX_MS: u64 = 100 * 365 * 86_400_000;
 /// A sentence fragment saying what is wrong: no unit, unknown unit, units out of order, or too long.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let mut rest = text.trim();
+    let shown = text.escape_debug();
     if rest.is_empty() {
         return Err("is empty: write a duration such as 30s, 2m or 1h30m".to_owned());
     }
@@ -25,17 +26,17 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         let letters = tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(letters);
         let Ok(number) = number.parse::<u64>() else {
-            return Err(format!("`{text}` is not a duration: write 30s, 2m or 1h30m"));
+            return Err(format!("`{shown}` is not a duration: write 30s, 2m or 1h30m"));
         };
         if unit.is_empty() {
-            return Err(format!("`{text}` lacks a unit: write {number}s, {number}m or {number}h"));
+            return Err(format!("`{shown}` lacks a unit: write {number}s, {number}m or {number}h"));
         }
         let position = UNITS
             .iter()
             .position(|(name, _)| *name == unit)
             .ok_or_else(|| format!("`{unit}` is not a unit of time: use d, h, m, s or ms"))?;
         if position < next_unit {
-            return Err(format!("`{text}` repeats or misorders its units: write 1h30m, not 30m1h"));
+            return Err(format!("`{shown}` repeats or misorders its units: write 1h30m, not 30m1h"));
         }
         next_unit = position + 1;
         let unit_ms = UNITS.get(position).map_or(1, |(_, ms)| *ms);
@@ -43,7 +44,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
             .checked_mul(unit_ms)
             .and_then(|ms| ms.checked_add(total_ms))
             .filter(|ms| *ms <= MAX_MS)
-            .ok_or_else(|| format!("`{text}` is longer than a hundred years"))?;
+            .ok_or_else(|| format!("`{shown}` is longer than a hundred years"))?;
         rest = tail;
     }
     Ok(Duration::from_millis(total_ms))
@@ -75,6 +76,7 @@ mod tests {
             ("1.5h", "lacks a unit"),
             ("99999999999999999999s", "is not a duration"),
             ("9999999999999999d", "a hundred years"),
+            ("a\n\u{1b}[2J", r"`a\n\u{1b}[2J` is not a duration"),
         ] {
             let error = parse_duration(text).unwrap_err();
             assert!(error.contains(part), "{text}: {error}");

@@ -17,12 +17,13 @@ impl FromStr for Size {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let refused = || format!("`{text}` is not a size: write 1000, 512MiB or 20GiB");
+        let shown = text.escape_debug();
+        let refused = || format!("`{shown}` is not a size: write 1000, 512MiB or 20GiB");
         let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
         let (number, unit) = text.split_at(digits);
         let unit = UNITS.iter().find(|(name, _)| *name == unit.trim_start()).ok_or_else(refused)?;
         let number: u64 = number.parse().map_err(|_not_a_number| refused())?;
-        number.checked_mul(unit.1).map(Self).ok_or_else(|| format!("`{text}` is more than can be counted"))
+        number.checked_mul(unit.1).map(Self).ok_or_else(|| format!("`{shown}` is more than can be counted"))
     }
 }
 
@@ -40,6 +41,7 @@ mod tests {
             ("GiB", "is not a size"),
             ("1.5GiB", "is not a size"),
             ("5GB", "is not a size"),
+            ("5\n\u{1b}[2J", r"`5\n\u{1b}[2J` is not a size"),
             ("-1", "is not a size"),
             ("99999999999999999999", "is not a size"),
             ("99999999TiB", "more than can be counted"),

@@ -41,7 +41,7 @@ type Number = u64;
 
 /// From a gateway to the leader. Append only.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-enum Up {
+pub(crate) enum Up {
     /// A session of this node begins.
     Open(NodeId),
     /// The node says this.
@@ -54,7 +54,7 @@ enum Up {
 
 /// From the leader to a gateway. Append only.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-enum Down {
+pub(crate) enum Down {
     /// For the node.
     Tells(LeaderFrame),
     /// The session is over.

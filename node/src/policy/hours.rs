@@ -70,7 +70,8 @@ pub fn next_change(when: &When, at_ms: u64) -> Option<u64> {
             let zone = TimeZone::get(&hours.zone).ok()?;
             let now = shows(hours, &zone, at_ms);
             let first = at_ms / MINUTE_MS + 1;
-            (first..=first + AHEAD_MINUTES).map(|minute| minute * MINUTE_MS).find(|ms| shows(hours, &zone, *ms) != now)
+            let mut changes = (first..=first + AHEAD_MINUTES).map_while(|minute| minute.checked_mul(MINUTE_MS));
+            changes.find(|ms| shows(hours, &zone, *ms) != now)
         }
     }
 }
@@ -131,9 +132,7 @@ pub fn days_of(text: &str) -> Result<u8, String> {
             word.trim().strip_prefix(day).is_some_and(|more| rest.starts_with(more.trim_end_matches('.')))
         };
         let at = DAYS.iter().zip(&DAYS_REST).position(is_its);
-        at.ok_or_else(|| {
-            format!("days: `{}` is no day such as mon or mon-fri", word.chars().take(20).collect::<String>())
-        })
+        at.ok_or_else(|| format!("days: `{}` is no day such as mon or mon-fri", shown(word, 20)))
     };
     let mut days = 0;
     for part in text.split(',') {
@@ -150,7 +149,7 @@ pub fn days_of(text: &str) -> Result<u8, String> {
 /// # Errors
 /// A sentence that names the text.
 pub fn hours_of(text: &str) -> Result<(u16, u16), String> {
-    let wrong = || format!("hours: `{}` is not such as 22:00-06:00", text.chars().take(20).collect::<String>());
+    let wrong = || format!("hours: `{}` is not such as 22:00-06:00", shown(text, 20));
     let clock = |text: &str| {
         let (hour, minute) = text.trim().split_once(':')?;
         let digits = |text: &str| text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -171,7 +170,7 @@ pub fn hours_of(text: &str) -> Result<(u16, u16), String> {
 /// # Errors
 /// A sentence that names the text.
 pub fn instant_of(text: &str, zone: Option<&str>) -> Result<u64, String> {
-    let shown: String = text.chars().take(40).collect();
+    let shown = shown(text, 40);
     let of = |stamp: Timestamp| {
         u64::try_from(stamp.as_millisecond()).map_err(|_negative| format!("`{shown}` is before 1970"))
     };
@@ -197,9 +196,13 @@ pub fn check_zone(zone: &str) -> Result<(), String> {
     TimeZone::get(zone).map(drop).map_err(|_unknown| unknown_zone(zone))
 }
 
+/// The beginning of a text as an error repeats it, on its line.
+fn shown(text: &str, characters: usize) -> String {
+    text.chars().take(characters).flat_map(char::escape_debug).collect()
+}
+
 fn unknown_zone(zone: &str) -> String {
-    let shown: String = zone.chars().take(40).collect();
-    format!("zone: `{shown}` is not in the IANA database; write it as Europe/Berlin or UTC")
+    format!("zone: `{}` is not in the IANA database; write it as Europe/Berlin or UTC", shown(zone, 40))
 }
 
 #[cfg(test)]
@@ -232,6 +235,25 @@ mod tests {
         }
         assert_eq!(next_change(&nights, ms("2026-07-15T12:00:30Z")), Some(ms("2026-07-15T20:00:00Z")));
         assert_eq!(next_change(&nights, ms("2026-07-15T21:00:00Z")), Some(ms("2026-07-16T04:00:00Z")));
+        // Found by fuzzing: no calendar goes so far, nor does any number of minutes.
+        for at_ms in [u64::MAX, u64::MAX - MINUTE_MS] {
+            assert_eq!((at(&nights, at_ms), next_change(&nights, at_ms)), (At::Outside, None));
+        }
+    }
+
+    #[test]
+    fn what_is_none_is_repeated_on_one_line() {
+        let text = "a\n\u{1b}[2j";
+        let said = [
+            days_of(text).map(drop),
+            hours_of(text).map(drop),
+            instant_of(text, None).map(drop),
+            instant_of("2026-12-01T22:00", Some(text)).map(drop),
+            check_zone(text),
+        ];
+        for said in said {
+            assert!(said.clone().unwrap_err().contains(r"`a\n\u{1b}[2j`"), "{said:?}");
+        }
     }
 
     #[test]

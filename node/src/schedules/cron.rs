@@ -33,8 +33,9 @@ const WORDS: [(&str, &str); 7] = [
 pub enum CronError {
     /// Not five fields, and no word for them.
     #[error(
-        "`{text}` has {fields} fields: write minute, hour, day of the month, month and day of the week, such as \
-         `0 2 * * *` for 2:00 each day, or @hourly, @daily, @weekly, @monthly, @yearly"
+        "`{}` has {fields} fields: write minute, hour, day of the month, month and day of the week, such as \
+         `0 2 * * *` for 2:00 each day, or @hourly, @daily, @weekly, @monthly, @yearly",
+        text.escape_debug()
     )]
     Fields {
         /// What was written.
@@ -43,7 +44,7 @@ pub enum CronError {
         fields: usize,
     },
     /// A field that is none.
-    #[error("{field}: `{item}` {why}")]
+    #[error("{field}: `{}` {why}", item.escape_debug())]
     Item {
         /// Which field.
         field: &'static str,
@@ -53,7 +54,7 @@ pub enum CronError {
         why: String,
     },
     /// No calendar has such a day.
-    #[error("no year has a day that fits `{text}`")]
+    #[error("no year has a day that fits `{}`", text.escape_debug())]
     Never {
         /// What was written.
         text: String,
@@ -310,6 +311,8 @@ mod tests {
             ("0 2 * *", "has 4 fields"),
             ("0 0 2 * * *", "has 6 fields"),
             ("@reboot", "has 1 fields"),
+            ("a\n\u{1b}[2J", r"`a\n\u{1b}[2J` has 2 fields"),
+            ("\u{1b}[2J 2 * * *", r"minute: `\u{1b}[2j` is not from 0 to 59"),
             ("60 2 * * *", "minute: `60` is not from 0 to 59"),
             ("0 24 * * *", "hour: `24` is not from 0 to 23"),
             ("0 0 0 * *", "day of the month: `0` is not from 1 to 31"),

@@ -27,7 +27,7 @@ pub enum TimesError {
     #[error(transparent)]
     Cron(#[from] CronError),
     /// The zone.
-    #[error("there is no time zone `{zone}`: write an IANA name, such as Europe/Berlin or UTC")]
+    #[error("there is no time zone `{}`: write an IANA name, such as Europe/Berlin or UTC", zone.escape_debug())]
     Zone {
         /// What was written.
         zone: String,

@@ -68,7 +68,7 @@ impl Provider {
     ///
     /// # Errors
     /// [`Fault`].
-    pub(super) fn read(&self, keys: &KeySet, look: &Look<'_>, now_ms: u64) -> Result<Person, Fault> {
+    pub(crate) fn read(&self, keys: &KeySet, look: &Look<'_>, now_ms: u64) -> Result<Person, Fault> {
         keys.signed(look)?;
         if look.issuer() != Some(self.issuer.as_str()) {
             return Err(Fault::Issuer);

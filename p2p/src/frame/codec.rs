@@ -159,6 +159,27 @@ impl Decoder {
     }
 }
 
+/// The frames in bytes that come in pieces, each written again; how many bytes are left, and why they are refused, where they
+/// are. For the fuzz targets.
+#[cfg(fuzzing)]
+pub(crate) fn written_again(class: Class, pieces: &[&[u8]]) -> (BytesMut, usize, Option<FrameError>) {
+    let (mut decoder, mut written) = (Decoder::new(class), BytesMut::new());
+    for piece in pieces {
+        decoder.extend(piece);
+        loop {
+            match decoder.next() {
+                Ok(Some(frame)) => {
+                    encode(class, frame.kind, &frame.payload, &mut written).expect("what was read can be written");
+                }
+                Ok(None) => break,
+                Err(error) => return (written, decoder.buffered(), Some(error)),
+            }
+        }
+        assert_ne!(decoder.missing(), Some(0), "a frame that is whole is given");
+    }
+    (written, decoder.buffered(), None)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -192,6 +192,22 @@ impl Viewer {
     }
 }
 
+/// One that no node has, for the fuzz targets.
+#[cfg(fuzzing)]
+impl Viewer {
+    /// One that was shown nothing.
+    #[must_use]
+    pub fn alone() -> Self {
+        Self::new(Arc::new(Shared::of_a_view()), Arc::default(), watch::channel(0).0)
+    }
+
+    /// What was shown.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.shared.read().clone()
+    }
+}
+
 fn invalid(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }

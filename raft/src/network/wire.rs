@@ -155,3 +155,29 @@ pub(super) fn read<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> io::Result<T
     }
     codec::decode_stored(Kind::RaftFrame, bytes)
 }
+
+/// A frame read as each of the values that it may hold, and as the calls of consensus that come of them; each written again. For the
+/// fuzz targets.
+#[cfg(fuzzing)]
+pub(crate) fn each_written_again(bytes: &[u8]) -> Vec<Bytes> {
+    let mut written = Vec::new();
+    if let Ok(hello) = read::<Hello>(bytes) {
+        written.push(frame(&hello));
+    }
+    if let Ok(request) = read::<Request>(bytes) {
+        written.push(frame(&request));
+        match request {
+            Request::Vote(ballot) | Request::PreVote(ballot) => drop(VoteRequest::from(ballot)),
+            Request::Snapshot { vote, meta } => {
+                let is_under = check_under_vote(meta.last(), &vote.into());
+                drop(is_under.and_then(|()| meta.to_meta()));
+            }
+            request => drop(request.into_append()),
+        }
+    }
+    if let Ok(answer) = read::<Answer>(bytes) {
+        written.push(frame(&answer));
+        drop(answer.into_append());
+    }
+    written
+}

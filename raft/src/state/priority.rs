@@ -43,7 +43,7 @@ impl fmt::Display for Priority {
 
 /// A text that is no priority.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not a priority: critical, high, normal or low")]
+#[error("`{}` is not a priority: critical, high, normal or low", text.escape_debug())]
 pub struct PriorityError {
     text: String,
 }
@@ -72,5 +72,6 @@ mod tests {
         }
         let error = "urgent".parse::<Priority>().unwrap_err();
         assert_eq!(error.to_string(), "`urgent` is not a priority: critical, high, normal or low");
+        assert!("a\n".parse::<Priority>().unwrap_err().to_string().starts_with(r"`a\n` is not"));
     }
 }

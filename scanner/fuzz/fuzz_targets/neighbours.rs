@@ -6,7 +6,7 @@ use pentora_scanner::packet::{arp, checksum, nd};
 
 fuzz_target!(|data: &[u8]| {
     if let Some((address, mac)) = arp::reply(data) {
-        assert!(data.len() >= arp::ARP_BYTES && mac.0[0] & 1 == 0);
+        assert!(data.len() >= arp::ARP_BYTES && mac[0] & 1 == 0);
         let mut own = arp::request(mac, address, 0);
         own[7] = 2;
         assert_eq!(arp::reply(&own), Some((address, mac)));
@@ -30,7 +30,7 @@ fuzz_target!(|data: &[u8]| {
 fn believed(data: &[u8]) {
     let Some((address, mac)) = nd::advertisement(data) else { return };
     assert!(data[7] == 255, "it came from farther away than this link");
-    assert!(!address.is_multicast() && mac.0[0] & 1 == 0);
+    assert!(!address.is_multicast() && mac[0] & 1 == 0);
     // One bit of what the checksum is over, and it is not believed.
     let mut bent = data.to_vec();
     bent[50] ^= 1;

@@ -8,7 +8,10 @@ use std::net::IpAddr;
 
 use serde::Deserialize;
 
-use crate::finding::{HostRecord, HostState, Identity, Mac, NameSource, NotShown, PortRecord, Reason, TcpScan};
+use super::time;
+use crate::finding::{
+    HostRecord, HostState, Identity, Mac, NameSource, NotShown, PortRecord, Reason, TcpScan, plain_text,
+};
 
 /// Longest line that is read: 65,535 open ports with everything known of each fit.
 pub const LINE_BYTES_MAX: u64 = 256 << 20;
@@ -58,10 +61,7 @@ struct SummaryLine {
 /// Why it is no host record.
 pub fn read_json_line(line: &[u8]) -> Result<HostRecord, serde_json::Error> {
     let line: HostLine = serde_json::from_slice(line)?;
-    let time_ms = |text: &str| {
-        let time: jiff::Timestamp = text.parse().map_err(serde::de::Error::custom)?;
-        Ok::<_, serde_json::Error>(u64::try_from(time.as_millisecond()).unwrap_or_default())
-    };
+    let time_ms = |text: &str| time::unix_ms(text).map_err(<serde_json::Error as serde::de::Error>::custom);
     let started_at_ms = time_ms(&line.started_at)?;
     let ended_at_ms = line.ended_at.as_deref().map(time_ms).transpose()?.unwrap_or_default();
     // Those of other sources are read from the services again.
@@ -126,7 +126,9 @@ impl<R: BufRead> Lines<R> {
                 Ok(0) => return None,
                 Ok(_) if line.is_empty() || is_summary(line) => continue,
                 Ok(_) => read_json_line(line).map_err(|error| {
-                    io::Error::new(io::ErrorKind::InvalidData, format!("line {} is no host: {error}", self.number))
+                    // It quotes the line.
+                    let text = format!("line {} is no host: {error}", self.number);
+                    io::Error::new(io::ErrorKind::InvalidData, plain_text(&text).into_owned())
                 }),
                 Err(error) => Err(error),
             };
@@ -156,7 +158,9 @@ mod tests {
         };
         let read = read_json_line(json_line(&known).as_bytes()).unwrap();
         assert_eq!((read.ended_at_ms, read.tcp, &read.identity), (known.ended_at_ms, known.tcp, &known.identity));
-        for host in [sample::host(), sample::rich_host(), known] {
+        // As a peer may have written it: no calendar holds its end.
+        let endless = HostRecord { ended_at_ms: u64::MAX, ..known.clone() };
+        for host in [sample::host(), sample::rich_host(), known, endless] {
             let line = json_line(&host);
             assert_eq!(json_line(&read_json_line(line.as_bytes()).unwrap()), line);
         }
@@ -171,5 +175,9 @@ mod tests {
         let read: Vec<_> = read_json_lines(broken.as_bytes()).collect();
         assert_eq!(read.len(), 2);
         assert!(read[1].as_ref().unwrap_err().to_string().starts_with("line 2 is no host: "));
+        let hostile = line.replacen(r#""state":"up""#, r#""state":"a\nb\u001b[2J""#, 1);
+        assert_ne!(hostile, line);
+        let error = read_json_lines(hostile.as_bytes()).next().unwrap().unwrap_err().to_string();
+        assert!(error.contains("unknown variant `a b\u{fffd}[2J`"), "{error}");
     }
 }

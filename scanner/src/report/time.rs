@@ -2,12 +2,26 @@
 //!
 //! Certificates and peers give any number for a time; what no calendar holds becomes the nearest time that one does.
 
-use jiff::SignedDuration;
 use jiff::civil::{DateTime, date};
+use jiff::{SignedDuration, Timestamp};
 
 /// Milliseconds since 1970 as RFC 3339 in UTC, with milliseconds; the last moment of year 9999 for any later one.
 pub(super) fn rfc3339(unix_ms: u64) -> String {
     from_ms(unix_ms).strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
+}
+
+/// Milliseconds since 1970, 0 for whatever is earlier, of RFC 3339; and of all that [`rfc3339`] writes, which goes on a day longer than
+/// moments with an offset do.
+pub(super) fn unix_ms(text: &str) -> Result<u64, jiff::Error> {
+    let of = |duration: SignedDuration| u64::try_from(duration.as_millis()).unwrap_or_default();
+    match text.parse::<Timestamp>() {
+        Ok(moment) => Ok(of(moment.as_duration())),
+        Err(error) => {
+            let clock = text.strip_suffix('Z').and_then(|clock| clock.parse::<DateTime>().ok());
+            let ms = clock.map(|clock| of(clock.duration_since(date(1970, 1, 1).at(0, 0, 0, 0))));
+            ms.filter(|ms| rfc3339(*ms) == text).ok_or(error)
+        }
+    }
 }
 
 /// The day of a moment in seconds since 1970, as `2026-11-26`.
@@ -51,6 +65,20 @@ mod tests {
         assert_eq!(day(-1), "1969-12-31");
         assert!(day(i64::MAX) == "9999-12-31" && second(i64::MAX) == "9999-12-31T23:59:59");
         assert!(day(i64::MIN).starts_with("-9999-") && second(i64::MIN).starts_with("-9999-"));
+    }
+
+    #[test]
+    fn every_time_that_is_written_reads_back() {
+        // From the last moment with an offset on, there are 26 hours more on a clock in UTC.
+        for ms in [0, 1_700_000_000_123, 253_402_207_200_999, 253_402_207_201_000, 253_402_300_799_999] {
+            assert_eq!(unix_ms(&rfc3339(ms)).unwrap(), ms);
+        }
+        assert_eq!(unix_ms(&rfc3339(u64::MAX)).unwrap(), 253_402_300_799_999);
+        assert_eq!(unix_ms("2023-11-14T23:13:20.123+01:00").unwrap(), 1_700_000_000_123);
+        assert_eq!(unix_ms("1969-12-31T00:00:00Z").unwrap(), 0);
+        for text in ["", "Z", "9999-12-31Z", "9999-12-31T23:59:59Z", "9999-12-31T23:59:59.999", "yesterday"] {
+            assert!(unix_ms(text).is_err(), "{text}");
+        }
     }
 
     #[test]

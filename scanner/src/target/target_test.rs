@@ -288,6 +288,22 @@ proptest! {
 }
 
 #[test]
+fn an_address_of_a_set_that_is_too_large_to_count_may_have_no_index() {
+    let mut builder = TargetSet::builder();
+    builder.add_text("10.0.0.0/8 fd00::/64", "test").unwrap();
+    let set = builder.build_uncounted().unwrap();
+    let position = |text: &str| set.position(text.parse().unwrap());
+    assert!(!set.is_countable());
+    assert_eq!(position("fd00::7"), Some((1 << 24) + 7));
+    assert_eq!(position("fd00::ffff:ffff:feff:ffff"), Some(u64::MAX));
+    // Found by fuzzing: an index among the addresses of IPv6 alone, which those of IPv4 lead beyond the last number.
+    for text in ["fd00::ffff:ffff:ff00:0", "fd00::ffff:ffff:ffff:ffff"] {
+        assert_eq!(position(text), None, "{text}");
+        assert!(set.contains(text.parse().unwrap()));
+    }
+}
+
+#[test]
 fn a_link_local_address_is_in_its_zone_and_left_out_on_every_link_where_none_is_said() {
     let set = |text: &str| parse_targets(text, "test").unwrap();
     let excluded = |text: &str| {

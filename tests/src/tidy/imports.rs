@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use super::{Problem, Tree};
 
 /// The crates, by folder, and the siblings each may import.
-const MAY_IMPORT: [(&str, &[&str]); 7] = [
+const MAY_IMPORT: [(&str, &[&str]); 8] = [
     ("scanner", &[]),
     ("scanner/fuzz", &["pentora-scanner"]),
     ("raft", &[]),
     ("raft/base2histogram", &[]),
     ("p2p", &[]),
     ("node", &["pentora-scanner", "pentora-raft", "pentora-p2p"]),
+    ("node/fuzz", &["pentora-node", "pentora-scanner", "pentora-raft", "pentora-p2p"]),
     ("tests", &[]),
 ];
 

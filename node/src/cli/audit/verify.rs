@@ -5,6 +5,7 @@ use std::io::BufRead;
 use pentora_p2p::PeerId;
 use pentora_raft::Digest;
 use pentora_raft::state::chained;
+use pentora_scanner::finding::plain_text;
 
 use crate::document::{AuditDocument, AuditLine, end_statement};
 
@@ -37,7 +38,7 @@ pub(super) struct Verified {
 pub(super) enum Broken {
     #[error("line {line}: {source}")]
     Unreadable { line: usize, source: std::io::Error },
-    #[error("line {line} is no line of an audit export: {source}")]
+    #[error("line {line} is no line of an audit export: {}", plain_text(&.source.to_string()))]
     NoLine { line: usize, source: serde_json::Error },
     #[error("line {line} is longer than any line of an export")]
     TooLong { line: usize },

@@ -52,6 +52,7 @@ const SCANNER: &str = "
 ";
 
 const RAFT: &str = "
+    fuzzing: network store
     recovery: command id kill_point raft_types state store
     autopilot: id
     invariant: command id state
@@ -81,6 +82,7 @@ const RAFT_LOOPS: &[(&str, &str, &str)] = &[(
 )];
 
 const P2P: &str = "
+    fuzzing: frame protocol
     swarm_wire: behaviour config cut event_loop gate handle peer_id peers protocol transport wire
     transport: config cut handle identity peer_id psk
     memory: config event_loop frame gate handle peer_id peers protocol psk slots wire
@@ -104,6 +106,7 @@ const P2P: &str = "
 
 const NODE: &str = "
     next:
+    fuzzing: data_dir gateway join results rpc sign_in work_protocol
     dispatch: app cli dumps failure malloc masked privilege
     dumps:
     malloc:

@@ -53,9 +53,9 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::{Extension, Router};
 use pentora_p2p::{Identity, Mesh, PreSharedKey};
-use pentora_raft::command::AccessRole;
+use pentora_raft::command::{AccessRole, Command};
 use pentora_raft::state::Settings;
-use pentora_raft::{ClusterId, JobId, Raft};
+use pentora_raft::{Applied, ClusterId, JobId, Raft};
 use tokio_util::task::TaskTracker;
 
 pub use airgap::Spool;
@@ -73,7 +73,7 @@ use crate::meters::{Meters, RequestKind};
 use crate::results::Exchange;
 use crate::rpc::SoftState;
 use crate::rpc::calls::{Answer, Request as Ask};
-use crate::rpc::proposer::Proposer;
+use crate::rpc::proposer::{Proposer, Unavailable};
 use crate::sign_in::SignIn;
 use crate::tls::Fingerprint;
 use crate::traces::Traces;
@@ -240,6 +240,12 @@ impl Served {
     /// What the authority is known by that signs the certificates of the cluster's APIs.
     fn authority(&self) -> Option<Fingerprint> {
         self.raft.read(|state| state.authority().map(|authority| Fingerprint::of(&authority.certificate)))
+    }
+
+    /// Puts an order into the log that stops a job, once workers have handed in what is settled of it.
+    async fn stop_job(&self, job: JobId, order: Command) -> Result<Applied, Unavailable> {
+        self.hand_in(job).await;
+        self.proposer.propose(order).await
     }
 
     /// Has workers hand in what is settled of a job that is to stop, as far as that is soon done.

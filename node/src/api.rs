@@ -292,8 +292,14 @@ impl Served {
 }
 
 #[cfg(test)]
+#[path = "api/audit_test.rs"]
+mod audit_tests;
+#[cfg(test)]
 #[path = "api/client_test.rs"]
 mod client_tests;
+#[cfg(test)]
+#[path = "api/cluster_test.rs"]
+mod cluster_tests;
 #[cfg(test)]
 #[path = "api/conforms_test.rs"]
 mod conforms;
@@ -301,11 +307,23 @@ mod conforms;
 #[path = "api/doors_test.rs"]
 mod doors_tests;
 #[cfg(test)]
+#[path = "api/routes_test.rs"]
+mod routes_tests;
+#[cfg(test)]
+#[path = "api/scans_test.rs"]
+mod scans_tests;
+#[cfg(test)]
 #[path = "api/sessions_test.rs"]
 mod sessions_tests;
+#[cfg(test)]
+#[path = "api/stream_test.rs"]
+mod stream_tests;
 #[cfg(test)]
 #[path = "api/api_test.rs"]
 mod tests;
 #[cfg(test)]
 #[path = "api/tls_test.rs"]
 mod tls_tests;
+#[cfg(test)]
+#[path = "api/tokens_test.rs"]
+mod tokens_tests;

@@ -286,10 +286,13 @@ pub fn judged_from(command: &Command) -> u64 {
     let newest = |leases: &[LeaseRef]| leases.iter().map(|lease| lease.epoch).max().unwrap_or(0);
     match command {
         Command::Complete { completions } => completions.iter().map(|it| it.lease.epoch).max().unwrap_or(0),
-        Command::CompleteWith { completion, .. } => completion.lease.epoch,
+        Command::CompleteWith { completion, .. } | Command::CompleteMeasured { completion, .. } => {
+            completion.lease.epoch
+        }
         Command::Release { leases } | Command::Expire { leases, .. } | Command::Decline { leases, .. } => {
             newest(leases)
         }
+        Command::YieldShare { lease, .. } => lease.epoch,
         _ => 0,
     }
 }
@@ -299,9 +302,13 @@ pub fn judged_from(command: &Command) -> u64 {
 fn right(kind: CommandKind) -> Right {
     use CommandKind as Kind;
     match kind {
-        Kind::Complete | Kind::CompleteWith | Kind::CompleteMeasured | Kind::Release | Kind::Expire | Kind::Decline => {
-            Right::OfOwnLeases
-        }
+        Kind::Complete
+        | Kind::CompleteWith
+        | Kind::CompleteMeasured
+        | Kind::Release
+        | Kind::Expire
+        | Kind::Decline
+        | Kind::YieldShare => Right::OfOwnLeases,
         Kind::UpdateNode
         | Kind::SetNetworks
         | Kind::SetVersions
@@ -418,6 +425,7 @@ fn is_of_own_leases(state: &State, node: NodeId, command: &Command) -> bool {
         Command::Release { leases } | Command::Expire { leases, .. } | Command::Decline { leases, .. } => {
             leases.iter().all(of_nobody_else)
         }
+        Command::YieldShare { lease, .. } => of_nobody_else(lease),
         _ => false,
     }
 }

@@ -53,9 +53,9 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::{Extension, Router};
 use pentora_p2p::{Identity, Mesh, PreSharedKey};
-use pentora_raft::command::AccessRole;
+use pentora_raft::command::{AccessRole, Command};
 use pentora_raft::state::Settings;
-use pentora_raft::{ClusterId, JobId, Raft};
+use pentora_raft::{Applied, ClusterId, JobId, Raft};
 use tokio_util::task::TaskTracker;
 
 pub use airgap::Spool;
@@ -73,7 +73,7 @@ use crate::meters::{Meters, RequestKind};
 use crate::results::Exchange;
 use crate::rpc::SoftState;
 use crate::rpc::calls::{Answer, Request as Ask};
-use crate::rpc::proposer::Proposer;
+use crate::rpc::proposer::{Proposer, Unavailable};
 use crate::sign_in::SignIn;
 use crate::tls::Fingerprint;
 use crate::traces::Traces;
@@ -242,6 +242,12 @@ impl Served {
         self.raft.read(|state| state.authority().map(|authority| Fingerprint::of(&authority.certificate)))
     }
 
+    /// Puts an order into the log that stops a job, once workers have handed in what is settled of it.
+    async fn stop_job(&self, job: JobId, order: Command) -> Result<Applied, Unavailable> {
+        self.hand_in(job).await;
+        self.proposer.propose(order).await
+    }
+
     /// Has workers hand in what is settled of a job that is to stop, as far as that is soon done.
     async fn hand_in(&self, job: JobId) {
         match self.raft.status().leader {
@@ -286,8 +292,14 @@ impl Served {
 }
 
 #[cfg(test)]
+#[path = "api/audit_test.rs"]
+mod audit_tests;
+#[cfg(test)]
 #[path = "api/client_test.rs"]
 mod client_tests;
+#[cfg(test)]
+#[path = "api/cluster_test.rs"]
+mod cluster_tests;
 #[cfg(test)]
 #[path = "api/conforms_test.rs"]
 mod conforms;
@@ -295,11 +307,23 @@ mod conforms;
 #[path = "api/doors_test.rs"]
 mod doors_tests;
 #[cfg(test)]
+#[path = "api/routes_test.rs"]
+mod routes_tests;
+#[cfg(test)]
+#[path = "api/scans_test.rs"]
+mod scans_tests;
+#[cfg(test)]
 #[path = "api/sessions_test.rs"]
 mod sessions_tests;
+#[cfg(test)]
+#[path = "api/stream_test.rs"]
+mod stream_tests;
 #[cfg(test)]
 #[path = "api/api_test.rs"]
 mod tests;
 #[cfg(test)]
 #[path = "api/tls_test.rs"]
 mod tls_tests;
+#[cfg(test)]
+#[path = "api/tokens_test.rs"]
+mod tokens_tests;

@@ -9,6 +9,7 @@ mod fence;
 mod own_log;
 mod permits;
 mod rest;
+mod shares;
 mod signed;
 mod skew;
 mod unit;

@@ -14,13 +14,12 @@ mod membership;
 mod offline;
 #[cfg(test)]
 mod parts_test;
+mod proposal;
 mod rule;
 #[cfg(test)]
 pub(crate) mod sample_test;
 mod submission;
 mod unit;
-
-use std::fmt;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -30,6 +29,7 @@ pub use self::answer::{Refusal, Response};
 pub use self::lease::{Completion, LeaseRef, NewLease};
 pub use self::membership::{LogStep, NewToken, NodeInfo, NodePolicy, NodeRole, PolicyChange, TokenGrant, Voting};
 pub use self::offline::{Imported, ImportedUnit};
+pub use self::proposal::Proposal;
 pub use self::rule::{
     Author, BudgetRule, EVERY_DAY, ExclusionRule, Hours, NewRule, ProfileRule, RULE_NAME_BYTES_MAX, RULE_NETWORKS_MAX,
     RULE_REASON_BYTES_MAX, Rule, RuleKind, ScopeEffect, ScopeRule, SiteRule, When, WindowEffect, WindowRule,
@@ -45,21 +45,6 @@ use crate::state::{
     Settings,
 };
 use crate::version::{LogVersion, Versions};
-
-/// A command with the leader's wall time.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Proposal {
-    /// Unix milliseconds of the leader when it proposed, for display, expiry and windows; the state's own clock never runs backwards.
-    pub at_ms: u64,
-    /// What is to be done.
-    pub command: Command,
-}
-
-impl fmt::Display for Proposal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.command.name())
-    }
-}
 
 /// One decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -491,6 +476,13 @@ pub enum Command {
     /// Takes back all leases of a worker whose side ended its connection, where the units of one that fails go to others. It counts as a
     /// try of the units, and not against the worker.
     TakeBack(NodeId),
+    /// Gives back what a worker does not need any more of a lease's share of a budget, once the worker keeps to the rest.
+    YieldShare {
+        /// Which.
+        lease: LeaseRef,
+        /// What it sends at most from here on, packets per second; more than its share changes nothing.
+        rate_pps: u64,
+    },
     /// Stands for what a next release brings, in a program that the tests build to go from one release to another.
     #[cfg(feature = "next-version")]
     Rehearse {

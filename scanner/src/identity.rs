@@ -112,6 +112,8 @@ impl Stage {
         let is_read = self.pass(&mut found).await;
         drop(found);
         let scan_end = Instant::now();
+        // Name servers are asked beside every budget.
+        self.watermark.scan_ended(false);
         if is_read {
             tokio::select! {
                 biased;

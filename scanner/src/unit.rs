@@ -70,6 +70,9 @@ pub struct UnitProgress {
     /// Every target of the unit below this index is settled, and its findings are in the channel: whoever has read this
     /// and then everything that the channel holds has all of them.
     pub settled_until: u64,
+    /// Once the scan itself is over, with what it asks again: of how many open ports it is still asked what they are. Nothing else
+    /// is sent from then on; `None` before.
+    pub still_asked: Option<u64>,
 }
 
 /// Final figures of a unit that was done to its end.

@@ -18,6 +18,10 @@ pub(crate) struct Watermark {
     pub(crate) settled: u64,
     /// Questions that are out or wait for it, by target.
     asking: BTreeMap<u64, u32>,
+    /// How many that are.
+    questions: u64,
+    /// Set once nothing is scanned any more: whether the questions draw on the unit's budget.
+    ended: Option<bool>,
     /// What is counted beside the scan.
     pub(crate) more: Tally,
     /// Open ports of the scan that have turned out to mean nothing.
@@ -32,6 +36,8 @@ impl Watermark {
             said: None,
             settled: 0,
             asking: BTreeMap::new(),
+            questions: 0,
+            ended: None,
             more: Tally::default(),
             fewer_open: 0,
         }
@@ -56,6 +62,13 @@ impl Watermark {
     /// Something more is asked about a target.
     pub(crate) fn asked(&mut self, index: u64) {
         *self.asking.entry(index).or_default() += 1;
+        self.questions += 1;
+    }
+
+    /// Nothing is scanned any more; the questions that are still out draw on the unit's budget, or on none.
+    pub(crate) fn scan_ended(&mut self, are_paced: bool) {
+        self.ended = Some(are_paced);
+        self.tell();
     }
 
     /// What was answered to a question about each of these targets was passed on.
@@ -63,6 +76,7 @@ impl Watermark {
         for index in indexes {
             if let Some(left) = self.asking.get_mut(&index) {
                 *left -= 1;
+                self.questions -= 1;
                 if *left == 0 {
                     self.asking.remove(&index);
                 }
@@ -84,8 +98,12 @@ impl Watermark {
         }
         let first = self.asking.keys().next().copied().unwrap_or(u64::MAX);
         let scanned = *self.scanning.borrow();
-        let figures =
-            UnitProgress { settled_until: self.settled.min(first), tally: self.counted(scanned.tally), ..scanned };
+        let still_asked = match self.ended {
+            Some(are_paced) => Some(if are_paced { self.questions } else { 0 }),
+            None => scanned.still_asked,
+        };
+        let (settled_until, tally) = (self.settled.min(first), self.counted(scanned.tally));
+        let figures = UnitProgress { settled_until, tally, still_asked, ..scanned };
         self.progress.send_if_modified(|told| std::mem::replace(told, figures) != figures);
     }
 }

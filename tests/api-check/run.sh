@@ -50,6 +50,7 @@ pentora profile add x ports=9
 pentora window add x 127.8.0.0/16 --hours 22:00-06:00 --zone UTC
 pentora budget add 127.7.0.0/16 --rate 100 --name x
 pentora site add x 127.6.0.0/16
+pentora token create --name x --role viewer
 
 python=$tools/bin/python
 "$python" - "$api/api/v1/openapi.json" "$folder/openapi.json" <<'PYTHON'

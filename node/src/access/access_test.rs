@@ -127,6 +127,7 @@ pub(crate) fn sample(kind: CommandKind, node: NodeId, lease: LeaseRef) -> Comman
         CommandKind::Expire => Command::Expire { leases: vec![lease], reason: "x".into() },
         CommandKind::Decline => Command::Decline { leases: vec![lease], reason: "x".into() },
         CommandKind::TakeBack => Command::TakeBack(node),
+        CommandKind::YieldShare => Command::YieldShare { lease, rate_pps: 1 },
         CommandKind::SubmitOrdered => Command::SubmitOrdered(Box::new(OrderedJob {
             order: Digest::of(b"order"),
             expires_at_ms: 1,
@@ -266,7 +267,7 @@ pub(crate) fn sample(kind: CommandKind, node: NodeId, lease: LeaseRef) -> Comman
 }
 
 /// What a node that only scans may propose, and nothing else.
-pub(crate) const OF_SCANNERS: [CommandKind; 13] = [
+pub(crate) const OF_SCANNERS: [CommandKind; 14] = [
     CommandKind::UpdateNode,
     CommandKind::SetNetworks,
     CommandKind::SetVersions,
@@ -280,6 +281,7 @@ pub(crate) const OF_SCANNERS: [CommandKind; 13] = [
     CommandKind::Decline,
     CommandKind::CompleteWith,
     CommandKind::CompleteMeasured,
+    CommandKind::YieldShare,
 ];
 
 #[test]
@@ -318,6 +320,7 @@ fn what_a_scanner_may_propose_is_about_itself_and_its_own_leases_alone() {
         Command::Release { leases: vec![lease, anothers] },
         Command::Expire { leases: vec![anothers], reason: "x".into() },
         Command::Decline { leases: vec![anothers], reason: "x".into() },
+        Command::YieldShare { lease: anothers, rate_pps: 1 },
         Command::Complete { completions: vec![completion(anothers, own, &[1])] },
         Command::Complete { completions: vec![completion(lease, other, &[1])] },
         Command::Complete { completions: vec![completion(lease, own, &[own])] },
@@ -433,7 +436,10 @@ fn what_is_about_leases_is_judged_by_whoever_has_applied_the_last_of_them() {
     assert_eq!(judged_from(&Command::Decline { leases: vec![last], reason: String::new() }), 77);
     assert_eq!(judged_from(&Command::Complete { completions: vec![completion(last, own, &[1])] }), 77);
     let with = Box::new(completion(last, own, &[1]));
-    assert_eq!(judged_from(&Command::CompleteWith { completion: with, remarks: Remarks::default() }), 77);
+    assert_eq!(judged_from(&Command::CompleteWith { completion: with.clone(), remarks: Remarks::default() }), 77);
+    let (remarks, measures) = (Remarks::default(), Measures::default());
+    assert_eq!(judged_from(&Command::CompleteMeasured { completion: with, remarks, measures }), 77);
+    assert_eq!(judged_from(&Command::YieldShare { lease: last, rate_pps: 1 }), 77);
     assert_eq!(judged_from(&Command::NodeLeft { node: own }), 0);
 }
 

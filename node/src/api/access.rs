@@ -7,9 +7,10 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use futures::StreamExt;
 use pentora_raft::command::{AccessRole, Author, Command, NewAccessToken, TokenLimits};
 use pentora_raft::state::{AccessToken, WorkOf};
-use pentora_raft::{ClusterId, Digest, Refusal};
+use pentora_raft::{Applied, ClusterId, Digest, Refusal};
 use serde::Deserialize;
 
 use super::auth::{By, Shown};
@@ -24,6 +25,8 @@ use crate::sign_in::is_person;
 /// The longest that a token may be valid where it ends by itself: ten years, so that a slip of the pen is found.
 const TTL_MAX: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 const SECRET_BYTES: usize = 32;
+/// Orders of a token that are stopped at once: each waits for its workers.
+const STOPPED_AT_ONCE: usize = 64;
 
 /// What the log keeps of the secret of a token: of no use in another cluster, or for anything else.
 pub(super) fn key_of(cluster: ClusterId, secret: &str) -> Digest {
@@ -231,18 +234,22 @@ async fn stop_work(node: &Node, name: &str) -> Result<(), ApiError> {
     let paused = true;
     let pauses = schedules.into_iter().map(|name| Command::PauseSchedule { name, paused });
     let pauses = pauses.chain(keeps.into_iter().map(|name| Command::PauseKeep { name, paused }));
-    propose_all(node, pauses.collect()).await?;
+    all_applied(node, pauses.map(|pause| node.proposer.propose(pause))).await?;
     let reason = format!("token `{name}` was revoked with its work");
     let jobs = node.raft.read(|state| state.work_of(name)).jobs;
-    let cancels = jobs.into_iter().map(|job| Command::Cancel { job, reason: reason.clone() });
-    propose_all(node, cancels.collect()).await
+    let cancels = jobs.into_iter().map(|job| node.stop_job(job, Command::Cancel { job, reason: reason.clone() }));
+    all_applied(node, cancels).await
 }
 
-async fn propose_all(node: &Node, commands: Vec<Command>) -> Result<(), ApiError> {
-    let mut index = 0;
-    for command in commands {
-        match node.proposer.propose(command).await {
-            Ok(applied) => index = applied.index,
+/// Waits until orders are applied here, several at once: what is settled of a job may take its time to be handed in.
+async fn all_applied(
+    node: &Node,
+    orders: impl Iterator<Item = impl Future<Output = Result<Applied, Unavailable>>>,
+) -> Result<(), ApiError> {
+    let (mut index, mut answers) = (0, futures::stream::iter(orders).buffer_unordered(STOPPED_AT_ONCE));
+    while let Some(answer) = answers.next().await {
+        match answer {
+            Ok(applied) => index = index.max(applied.index),
             // It ended or went by itself.
             Err(Unavailable::Refused(_)) => {}
             Err(error) => return Err(error.into()),

@@ -8,7 +8,7 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use pentora_raft::command::{Command, RuleKind};
 use pentora_raft::state::{Job, JobStatus, NodeRecord, Priority};
-use pentora_raft::{JobId, NodeId, Refusal, State as Log};
+use pentora_raft::{Applied, JobId, NodeId, Refusal, State as Log};
 use pentora_scanner::spec::ScanSpec;
 
 use super::jobs::{job_id, nobody_takes, one};
@@ -36,8 +36,8 @@ pub(super) async fn pause(
     let job = job_id(&id)?;
     let pause: PauseRequest = if body.is_empty() { PauseRequest::default() } else { super::scans::read_json(&body)? };
     let reason = pause.reason.unwrap_or_else(|| "asked for".into()).chars().take(REASON_CHARS_MAX).collect();
-    node.hand_in(job).await;
-    change(node, id, Command::PauseJob { job, paused: true, reason }).await
+    let applied = node.stop_job(job, Command::PauseJob { job, paused: true, reason }).await?;
+    changed(node, id, applied).await
 }
 
 pub(super) async fn resume(State(node): State<Node>, Path(id): Path<String>) -> Result<Json<JobDocument>, ApiError> {
@@ -58,6 +58,10 @@ pub(super) async fn reprioritize(
 /// Changes a job and answers how it stands then.
 async fn change(node: Node, id: String, command: Command) -> Result<Json<JobDocument>, ApiError> {
     let applied = node.proposer.propose(command).await?;
+    changed(node, id, applied).await
+}
+
+async fn changed(node: Node, id: String, applied: Applied) -> Result<Json<JobDocument>, ApiError> {
     node.raft.wait_applied(applied.index, super::MIN_INDEX_WITHIN).await;
     one(State(node), Path(id)).await
 }

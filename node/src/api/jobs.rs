@@ -90,8 +90,7 @@ pub(super) async fn cancel(
     let cancel: CancelRequest =
         if body.is_empty() { CancelRequest::default() } else { super::scans::read_json(&body)? };
     let reason: String = cancel.reason.unwrap_or_else(|| "asked for".into()).chars().take(200).collect();
-    node.hand_in(job).await;
-    let applied = node.proposer.propose(Command::Cancel { job, reason }).await?;
+    let applied = node.stop_job(job, Command::Cancel { job, reason }).await?;
     node.raft.wait_applied(applied.index, super::MIN_INDEX_WITHIN).await;
     one(State(node), Path(id)).await
 }

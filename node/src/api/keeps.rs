@@ -81,7 +81,13 @@ pub(super) async fn one(State(node): State<Node>, Path(name): Path<String>) -> R
 }
 
 pub(super) async fn remove(State(node): State<Node>, Path(name): Path<String>) -> Result<StatusCode, ApiError> {
-    let applied = node.proposer.propose(Command::RemoveKeep { name }).await?;
+    // The pass that is on ends with it.
+    let pass = node.raft.read(|state| state.keep(&name)?.running.map(|(_, job)| job));
+    let order = Command::RemoveKeep { name };
+    let applied = match pass {
+        Some(job) => node.stop_job(job, order).await?,
+        None => node.proposer.propose(order).await?,
+    };
     node.raft.wait_applied(applied.index, super::MIN_INDEX_WITHIN).await;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -10,7 +10,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, extract};
 use pentora_raft::command::Author;
-use pentora_raft::{Digest, Leadership, RaftStatus, Role, State};
+use pentora_raft::{Digest, Leadership, LogVersion, NodeId, RaftStatus, Role, State};
 
 use self::text::{Kind, Text};
 use super::Node;
@@ -36,20 +36,23 @@ pub(super) async fn metrics(extract::State(node): extract::State<Node>, by: Opti
     let knowledge = Knowledge::of(&node, &status, &soft);
     // A directory that cannot be read is told where results are written; here the lines are absent then.
     let usage = node.exchange.store().usage().await.ok();
-    let figures = figures(&node).await;
+    let of_gateway = figures_of_gateway(&node).await;
+    let own = node.raft.node();
+    let Moment { figures, log_version, mut keeps } = node.raft.read(|state| Moment::of(state, own));
+    let now_ms = node.raft.now_ms();
+    let figures = if node.raft.is_outside() { of_gateway } else { Some(figures) };
     let mut text = Text::default();
     if let Some(figures) = &figures {
         text.put_work(figures);
         text.put_scanning(figures);
         text.put_nodes(figures);
     }
-    text.put_all(&node, &status, &knowledge, &soft, usage);
+    text.put_consensus(&status, log_version);
+    text.put_leadership(&status, &knowledge);
+    text.put_clock(&status, &soft);
+    text.put_results(usage, &soft, &knowledge);
+    text.put_process(&node);
     let called = |name: &str| if by.is_some() { name.to_owned() } else { hidden(&node, name) };
-    let now_ms = node.raft.now_ms();
-    let mut keeps = node.raft.read(|state| {
-        let told = state.keeps().take(KEEPS_TOLD_MAX);
-        told.map(|(name, keep)| Standing::of(state, name, keep)).collect::<Vec<_>>()
-    });
     for standing in &mut keeps {
         standing.name = called(&standing.name);
     }
@@ -58,14 +61,25 @@ pub(super) async fn metrics(extract::State(node): extract::State<Node>, by: Opti
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }
 
-/// The figures of the log. One that only scans is shown its own part of it alone, and asks its gateway: where none answers, nothing is
-/// known, and the lines are absent.
-async fn figures(node: &Node) -> Option<LogFigures> {
-    let raft = &node.raft;
-    if !raft.is_outside() {
-        return Some(raft.read(|state| LogFigures::of(state, raft.node())));
+/// All that is told of the replicated state, as it is at one moment: figures that are read one after the other say of each other what
+/// never was.
+struct Moment {
+    figures: LogFigures,
+    log_version: LogVersion,
+    keeps: Vec<Standing>,
+}
+
+impl Moment {
+    fn of(state: &State, own: NodeId) -> Self {
+        let keeps = state.keeps().take(KEEPS_TOLD_MAX).map(|(name, keep)| Standing::of(state, name, keep));
+        Self { figures: LogFigures::of(state, own), log_version: state.log_version(), keeps: keeps.collect() }
     }
-    let (calls, gateway) = node.proposer.reach(raft.gateway()?).ok()?;
+}
+
+/// The figures of the log, for one that only scans: it is shown its own part of it alone, and asks its gateway. Where none answers,
+/// nothing is known, and the lines are absent.
+async fn figures_of_gateway(node: &Node) -> Option<LogFigures> {
+    let (calls, gateway) = node.proposer.reach(node.raft.gateway()?).ok()?;
     match calls.ask(gateway, &Request::Figures, FIGURES_WITHIN).await {
         Ok(Answer::Figures(figures)) => Some(*figures),
         _ => None,
@@ -86,25 +100,6 @@ fn in_millionths(value: f64) -> f64 {
 }
 
 impl Text {
-    fn put_all(
-        &mut self,
-        node: &Node,
-        status: &RaftStatus,
-        knowledge: &Knowledge,
-        soft: &SoftState,
-        usage: Option<Usage>,
-    ) {
-        self.put_consensus(status, node.raft.read(State::log_version));
-        self.put_leadership(status, knowledge);
-        self.put_clock(status, soft);
-        self.put_results(usage, soft, knowledge);
-        self.put_process(&node.meters);
-        self.put_traces(node.traces.told());
-        self.gauge("pentora_uptime_seconds", "Since this process started.", node.started.elapsed().as_secs());
-        self.family("pentora_build_info", Kind::Gauge, "The release, as a label.");
-        self.sample("pentora_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
-    }
-
     fn put_work(&mut self, figures: &LogFigures) {
         self.gauge(
             "pentora_queue_depth",
@@ -132,7 +127,7 @@ impl Text {
         self.gauge("pentora_probes_lost", help, in_millionths(figures.probes_lost));
     }
 
-    fn put_consensus(&mut self, status: &RaftStatus, log_version: impl std::fmt::Display) {
+    fn put_consensus(&mut self, status: &RaftStatus, log_version: LogVersion) {
         self.gauge("pentora_raft_leader", "1 where this node leads.", u8::from(status.role == Role::Leader));
         let help = "The version of the log, which every node that follows it reads.";
         self.gauge("pentora_log_version", help, log_version);
@@ -215,8 +210,17 @@ impl Text {
         }
     }
 
-    /// What this process counted since it started.
-    fn put_process(&mut self, meters: &Meters) {
+    /// What this process says of itself.
+    fn put_process(&mut self, node: &Node) {
+        self.put_meters(&node.meters);
+        self.put_traces(node.traces.told());
+        self.gauge("pentora_uptime_seconds", "Since this process started.", node.started.elapsed().as_secs());
+        self.family("pentora_build_info", Kind::Gauge, "The release, as a label.");
+        self.sample("pentora_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
+    }
+
+    /// What it counted since it started.
+    fn put_meters(&mut self, meters: &Meters) {
         let work = meters.work();
         let help = "Probes that this process sent, as its units were counted.";
         self.counter("pentora_node_probes_sent_total", help, work.probes_sent);

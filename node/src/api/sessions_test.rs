@@ -14,8 +14,8 @@ use super::sessions::LOGIN;
 use super::tests::{Answer, TestNode, one_port};
 use super::*;
 use crate::join::token::JoinToken;
-use crate::sign_in::made::{Issuer, Kind, altered, parts, resigned, signed_as};
-use crate::sign_in::{self, MadeKey, Provider, Source, Wanted};
+use crate::sign_in::made::{Issuer, Kind, altered, parts, provider_of, resigned, signed_as, write_keys};
+use crate::sign_in::{self, MadeKey, Provider, Wanted};
 use crate::tls::Sealing;
 
 /// A node that makes sessions.
@@ -368,15 +368,9 @@ async fn a_person_whom_a_provider_signed_for_is_let_in_by_its_name_and_its_role_
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("jwks.json");
     let issuer = Issuer::new(Kind::Rsa);
-    std::fs::write(&path, json!({"keys": [issuer.jwk()]}).to_string()).unwrap();
-    let provider = Provider {
-        issuer: "https://idp.example".into(),
-        audience: "pentora".into(),
-        keys: Source::File(path),
-        role_claim: "groups".into(),
-        name_claim: "email".into(),
-        roles: vec![("scan-team".into(), AccessRole::Operator), ("all".into(), AccessRole::Viewer)],
-    };
+    write_keys(&path, &[&issuer]);
+    let roles = vec![("scan-team".into(), AccessRole::Operator), ("all".into(), AccessRole::Viewer)];
+    let provider = Provider { name_claim: "email".into(), roles, ..provider_of(&path) };
     let now_s = scene.node.served.raft.now_ms() / 1000;
     let jwt = |groups: Value, aud: &str, exp: u64| {
         issuer.sign(&json!({
@@ -418,19 +412,8 @@ async fn a_stream_of_somebody_whom_a_provider_let_in_ends_with_the_provider_or_i
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("jwks.json");
     let [issuer, next] = [Kind::Ed25519, Kind::P256].map(Issuer::new);
-    let keys = |keys: &[&Issuer]| {
-        let keys: Vec<Value> = keys.iter().map(|issuer| issuer.jwk()).collect();
-        std::fs::write(&path, json!({"keys": keys}).to_string()).unwrap();
-    };
-    keys(&[&issuer]);
-    let provider = Provider {
-        issuer: "https://idp.example".into(),
-        audience: "pentora".into(),
-        keys: Source::File(path.clone()),
-        role_claim: "groups".into(),
-        name_claim: "sub".into(),
-        roles: vec![("all".into(), AccessRole::Viewer)],
-    };
+    write_keys(&path, &[&issuer]);
+    let provider = Provider { roles: vec![("all".into(), AccessRole::Viewer)], ..provider_of(&path) };
     let sign_in = scene.node.served.sign_in.clone();
     sign_in.take(Some(provider.clone())).unwrap();
     let now_s = scene.node.served.raft.now_ms() / 1000;
@@ -449,15 +432,15 @@ async fn a_stream_of_somebody_whom_a_provider_let_in_ends_with_the_provider_or_i
     let mut by_token = open("key").await;
     assert!(by_token.next().await.is_some(), "its place");
     for (what, take_away) in [("its key", Some(provider.clone())), ("the provider", None)] {
-        keys(&[&issuer]);
+        write_keys(&path, &[&issuer]);
         sign_in.take(Some(provider.clone())).unwrap();
         let mut stream = open(&issuer.sign(&alice)).await;
         assert!(stream.next().await.is_some(), "its place");
-        keys(&[&issuer, &next]);
+        write_keys(&path, &[&issuer, &next]);
         sign_in.take(Some(provider.clone())).unwrap();
         let goes_on = tokio::time::timeout(Duration::from_millis(300), stream.next()).await;
         assert!(goes_on.is_err(), "a key more ends nothing");
-        keys(&[&next]);
+        write_keys(&path, &[&next]);
         sign_in.take(take_away).unwrap();
         let ended = tokio::time::timeout(Duration::from_secs(5), stream.next()).await;
         assert!(ended.expect("at once, and not when it next says that it is there").is_none(), "{what}");

@@ -233,6 +233,10 @@ async fn start_with(
 }
 
 #[cfg(test)]
+#[path = "embedded/shares_test.rs"]
+mod shares_test;
+
+#[cfg(test)]
 mod tests {
     use pentora_raft::command::{Command, SpecRef, Submission};
     use pentora_raft::state::{JobLimits, JobStatus, Partition, Priority};

@@ -181,7 +181,12 @@ impl<'a> Planner<'a> {
             let budgets = self.view.budgets.of_job(id);
             let Some(record) = self.view.state.job(id).filter(|_| !budgets.is_empty()) else { continue };
             let has_some_out = self.shares.contains_key(&id);
-            if has_some_out || self.out.lacks(budgets) && self.has_takers(id, record) {
+            let wants = match has_some_out {
+                // The last units of a job keep what they have, and nothing is kept for units that will not come.
+                true => has_more(self.view.state, id, record),
+                false => self.out.lacks(budgets) && self.has_takers(id, record),
+            };
+            if wants {
                 self.out.want(budgets, id, weight(record.priority), has_some_out);
             }
         }
@@ -332,6 +337,14 @@ impl<'a> Planner<'a> {
 /// Whether a job may have the room that is kept for urgent ones.
 fn is_urgent(record: &Job) -> bool {
     record.priority <= Priority::High
+}
+
+/// Whether anything of a job is not out, done or given up.
+fn has_more(state: &State, id: JobId, record: &Job) -> bool {
+    (0u32..).zip(&record.partitions).any(|(index, partition)| {
+        let progress = state.progress(id, index);
+        progress.is_some_and(|progress| !progress.free.is_empty() || progress.next < partition.target_count)
+    })
 }
 
 /// How many workers may be at work on a job for which so many are eligible.

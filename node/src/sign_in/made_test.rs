@@ -1,12 +1,17 @@
 //! Providers and forgers for tests: JWTs that are signed as providers sign them, by ring alone and not by the library that reads them.
 
+use std::path::Path;
+
 use data_encoding::{BASE64, BASE64URL_NOPAD};
+use pentora_raft::command::AccessRole;
 use ring::rand::SystemRandom;
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
     RsaPublicKeyComponents,
 };
 use serde_json::{Value, json};
+
+use super::{Provider, Source};
 
 /// Two keys of RSA in PKCS #8, made for these tests and used nowhere else: ring makes none.
 const RSA: &str = "\
@@ -45,6 +50,29 @@ const OTHER_RSA: &str = "\
     tZ6qOcdi6nl2U8ruVXQs4xVSmG63qIGj8I3uWn0oSMb0zTa/fPChJxOqFOGH+mw5CcBjdWU3dzIHd3yTLS1WTEngogi4Vn5T\
     MWZBNzvZAoGAcZmkbnhvPAU+WarVqKoeDF8bcKmZlhHoaebJ3Kr0Z4bXnGIwRBBUzgE5y2+unZkmrVMprYO5F/IReSLcVc0/\
     ab10/fkjfRdWCiDn2KFbllsLCzupSi8bdL1J2xdEBkWUmof3gburpcH2+Mu/eJojOmFVLR3pKKdZW6l6Ul6ydjc=";
+
+/// A provider whose keys are in this file; a group of `ops` makes an operator.
+pub(crate) fn provider_of(keys: &Path) -> Provider {
+    Provider {
+        issuer: "https://idp.example".into(),
+        audience: "pentora".into(),
+        keys: Source::File(keys.to_owned()),
+        role_claim: "groups".into(),
+        name_claim: "sub".into(),
+        roles: vec![("ops".into(), AccessRole::Operator)],
+    }
+}
+
+/// Writes the keys of these as a provider shows them.
+pub(crate) fn write_keys(path: &Path, of: &[&Issuer]) {
+    std::fs::write(path, shown(of)).unwrap();
+}
+
+/// The keys of these as a provider shows them.
+pub(crate) fn shown(of: &[&Issuer]) -> String {
+    let keys: Vec<Value> = of.iter().map(|issuer| issuer.jwk()).collect();
+    json!({"keys": keys}).to_string()
+}
 
 /// What kind of key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

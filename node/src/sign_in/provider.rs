@@ -141,23 +141,19 @@ impl Source {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use serde_json::json;
 
     use super::super::look;
-    use super::super::made::{Issuer, Kind, signed_as};
+    use super::super::made::{Issuer, Kind, provider_of, shown, signed_as};
     use super::*;
 
     const NOW_S: u64 = 1_700_000_000;
 
     fn provider() -> Provider {
-        Provider {
-            issuer: "https://idp.example".into(),
-            audience: "pentora".into(),
-            keys: Source::File("keys.json".into()),
-            role_claim: "groups".into(),
-            name_claim: "sub".into(),
-            roles: vec![("root".into(), AccessRole::Admin), ("scan team".into(), AccessRole::Operator)],
-        }
+        let roles = vec![("root".into(), AccessRole::Admin), ("scan team".into(), AccessRole::Operator)];
+        Provider { roles, ..provider_of(Path::new("keys.json")) }
     }
 
     fn claims() -> Value {
@@ -168,7 +164,7 @@ mod tests {
     }
 
     fn of(issuer: &Issuer) -> KeySet {
-        KeySet::read(json!({"keys": [issuer.jwk()]}).to_string().as_bytes()).unwrap()
+        KeySet::read(shown(&[issuer]).as_bytes()).unwrap()
     }
 
     fn read(provider: &Provider, keys: &KeySet, jwt: &str) -> Result<Person, Fault> {
@@ -271,7 +267,7 @@ mod tests {
         let issuer = Issuer::new(Kind::Ed25519);
         let jwt = issuer.clone().without_name().sign(&claims());
         assert!(read(&provider(), &of(&issuer), &jwt).is_ok());
-        let two = json!({"keys": [issuer.jwk(), Issuer::new(Kind::P256).jwk()]}).to_string();
+        let two = shown(&[&issuer, &Issuer::new(Kind::P256)]);
         let two = KeySet::read(two.as_bytes()).unwrap();
         assert_eq!(read(&provider(), &two, &jwt), Err(Fault::KeyUnknown));
     }

@@ -258,12 +258,11 @@ mod tests {
     use axum::Router;
     use axum::http::StatusCode;
     use axum::routing::get;
-    use pentora_raft::command::AccessRole;
     use serde_json::{Value, json};
     use tokio::task::JoinSet;
 
     use super::super::look;
-    use super::super::made::{Issuer, Kind};
+    use super::super::made::{Issuer, Kind, provider_of, shown, write_keys};
     use super::*;
 
     const NOW_MS: u64 = 1_700_000_000_000;
@@ -281,8 +280,7 @@ mod tests {
         }
 
         fn keys(&self, of: &[&Issuer]) {
-            let keys: Vec<Value> = of.iter().map(|issuer| issuer.jwk()).collect();
-            self.set(200, json!({"keys": keys}).to_string());
+            self.set(200, shown(of));
         }
 
         /// Serves until the tasks end; answers with the provider whose keys these are.
@@ -300,14 +298,8 @@ mod tests {
             };
             let router = Router::new().route("/.well-known/jwks.json", get(show));
             tasks.spawn(async move { axum::serve(socket, router).await.unwrap() });
-            Provider {
-                keys: Source::url(&format!("{issuer}/.well-known/jwks.json")).unwrap(),
-                issuer,
-                audience: "pentora".into(),
-                role_claim: "groups".into(),
-                name_claim: "sub".into(),
-                roles: vec![("ops".into(), AccessRole::Operator)],
-            }
+            let keys = Source::url(&format!("{issuer}/.well-known/jwks.json")).unwrap();
+            Provider { keys, issuer, ..provider_of(Path::new("")) }
         }
     }
 
@@ -368,17 +360,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("jwks.json");
         let issuer = Issuer::new(Kind::Ed25519);
-        let provider = Provider {
-            issuer: "https://idp.example".into(),
-            audience: "pentora".into(),
-            keys: Source::File(path.clone()),
-            role_claim: "groups".into(),
-            name_claim: "sub".into(),
-            roles: vec![("ops".into(), AccessRole::Operator)],
-        };
+        let provider = provider_of(&path);
         let sign_in = SignIn::default();
         assert!(sign_in.take(Some(provider.clone())).unwrap_err().contains("jwks.json"), "there is none");
-        std::fs::write(&path, json!({"keys": [issuer.jwk()]}).to_string()).unwrap();
+        write_keys(&path, &[&issuer]);
         sign_in.take(Some(provider.clone())).unwrap();
         let jwt = issuer.sign(&claims(&provider));
         let (_, word) = sign_in.read(&look(&jwt).unwrap(), NOW_MS).unwrap();
@@ -386,10 +371,10 @@ mod tests {
         assert!(sign_in.take(Some(Provider { audience: "other".into(), ..provider.clone() })).is_err());
         assert_eq!(sign_in.read(&look(&jwt).unwrap(), NOW_MS).unwrap().1, word, "what was taken before still is");
         let second = Issuer::new(Kind::P256);
-        std::fs::write(&path, json!({"keys": [second.jwk(), issuer.jwk()]}).to_string()).unwrap();
+        write_keys(&path, &[&second, &issuer]);
         sign_in.take(Some(provider.clone())).unwrap();
         assert!(sign_in.holds(word), "a key more, and all that was there");
-        std::fs::write(&path, json!({"keys": [second.jwk()]}).to_string()).unwrap();
+        write_keys(&path, &[&second]);
         sign_in.take(Some(provider.clone())).unwrap();
         assert!(!sign_in.holds(word), "its key is gone");
         let (_, word) = sign_in.read(&look(&second.sign(&claims(&provider))).unwrap(), NOW_MS).unwrap();
@@ -406,23 +391,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("jwks.json");
         let [issuer, theirs] = [Kind::Ed25519, Kind::P256].map(Issuer::new);
-        let write = |of: &Issuer| std::fs::write(&path, json!({"keys": [of.jwk()]}).to_string()).unwrap();
         let chmod = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
-        let provider = Provider {
-            issuer: "https://idp.example".into(),
-            audience: "pentora".into(),
-            keys: Source::File(path.clone()),
-            role_claim: "groups".into(),
-            name_claim: "sub".into(),
-            roles: vec![("ops".into(), AccessRole::Operator)],
-        };
+        let provider = provider_of(&path);
         let sign_in = SignIn::default();
         for (of_folder, of_file) in [(0o700, 0o666), (0o777, 0o600)] {
-            write(&issuer);
+            write_keys(&path, &[&issuer]);
             chmod(folder.path(), 0o700);
             chmod(&path, 0o600);
             sign_in.take(Some(provider.clone())).unwrap();
-            write(&theirs);
+            write_keys(&path, &[&theirs]);
             chmod(&path, of_file);
             chmod(folder.path(), of_folder);
             assert!(SignIn::default().take(Some(provider.clone())).unwrap_err().contains("to mend it: chmod o-w "));

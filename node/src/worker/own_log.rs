@@ -1,4 +1,4 @@
-//! Stops units that are over by this node's own copy of the log: cancelled, held, or taken back.
+//! Stops units that are over by this node's own copy of the log: cancelled, held, or taken back. None sends more than its share there.
 //!
 //! The leader says so too, over the work session; a worker whose session is slow or broken learns it here.
 
@@ -21,16 +21,32 @@ pub(super) async fn keep(context: Arc<Context>, stop: CancellationToken) {
         }
         let index = *applied.borrow_and_update();
         let running = context.units.running();
-        let over = context.raft.read(|state| over(state, index, &running));
+        let (over, shares) = context.raft.read(|state| {
+            context.units.forget_all_but(|lease| lease.epoch > index || stands(state, lease));
+            (over(state, index, &running), shares(state, &running))
+        });
         context.units.revoke(&over);
+        shares.iter().for_each(|(lease, rate_pps)| context.units.limit(lease, *rate_pps));
     }
+}
+
+fn stands(state: &State, lease: &LeaseRef) -> bool {
+    state.lease(&lease.unit).is_some_and(|standing| standing.epoch == lease.epoch)
+}
+
+/// The shares of those of the leases that stand and have one.
+fn shares(state: &State, running: &[LeaseRef]) -> Vec<(LeaseRef, u64)> {
+    let share = |lease: &LeaseRef| {
+        let standing = state.lease(&lease.unit).filter(|standing| standing.epoch == lease.epoch)?;
+        Some((*lease, standing.share.rate_pps?))
+    };
+    running.iter().filter_map(share).collect()
 }
 
 /// Those of the leases that do not stand in a state that is at `applied` at least. A grant that is not applied here yet
 /// says nothing.
 fn over(state: &State, applied: u64, running: &[LeaseRef]) -> Vec<LeaseRef> {
-    let stands = |lease: &&LeaseRef| state.lease(&lease.unit).is_some_and(|standing| standing.epoch == lease.epoch);
-    running.iter().filter(|lease| lease.epoch <= applied && !stands(lease)).copied().collect()
+    running.iter().filter(|lease| lease.epoch <= applied && !stands(state, lease)).copied().collect()
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Context;
 use super::permits;
+use super::shares;
 use super::unit_fault::{Fault, UnitError, fault_of};
 use super::unit_findings::{Taken, UnitFindings};
 use super::unit_spans;
@@ -34,7 +35,7 @@ use crate::rpc::proposer::Unavailable;
 use crate::spec::{self, NotToBeHad};
 
 /// How long to wait before a busy engine, a full disk or a lost quorum is tried again.
-const RETRY: Duration = Duration::from_millis(250);
+pub(super) const RETRY: Duration = Duration::from_millis(250);
 /// How long a unit waits for its job's spec before it is handed back: another node may have it. Ours: a holder that
 /// restarts is back in less.
 const SPEC_WITHIN: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 60 });
@@ -111,6 +112,8 @@ struct Work<'a> {
     since: Instant,
     /// A checkpoint on its way into the log: whether it was counted.
     checkpoint: Option<BoxFuture<'a, bool>>,
+    /// A part of its share on its way back.
+    giving_back: Option<BoxFuture<'a, ()>>,
 }
 
 impl<'a> Work<'a> {
@@ -124,6 +127,7 @@ impl<'a> Work<'a> {
             notes: BTreeSet::new(),
             since: Instant::now(),
             checkpoint: None,
+            giving_back: None,
         }
     }
 
@@ -147,6 +151,7 @@ impl<'a> Work<'a> {
                         return Err(ScanError::Cancelled.into());
                     }
                 }
+                Some(()) = OptionFuture::from(self.giving_back.as_mut()) => self.giving_back = None,
                 findings = scan.findings.recv() => match findings {
                     Some(findings) => findings.into_iter().for_each(|finding| self.findings.add(finding)),
                     None => break,
@@ -158,6 +163,10 @@ impl<'a> Work<'a> {
             let progress = *scan.progress.borrow();
             self.tell(&progress, ports);
             self.make_checkpoint(&progress, &mut scan);
+            if self.giving_back.is_none() {
+                self.giving_back =
+                    shares::give_back(self.context, self.begun, progress.still_asked).map(FutureExt::boxed);
+            }
         }
         let progress = *scan.progress.borrow();
         let outcome = scan.outcome.await.unwrap_or(Err(ScanError::Stopped));
@@ -364,6 +373,9 @@ async fn begin(
             }
         }
     };
+    if begun.is_doubtful {
+        shares::ask(context, begun).await?;
+    }
     let permit = permits::begin(context, (begun.reference, begun.lease.end), &spec).await?;
     if let Some(budget_pps) = spec.budget_pps() {
         context.units.limit(&begun.reference, budget_pps);

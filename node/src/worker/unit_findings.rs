@@ -207,7 +207,7 @@ mod tests {
 
     fn figures(probes_sent: u64) -> UnitProgress {
         let estimates = Estimates { loss: 0.5, recall: 0.9, ..Estimates::default() };
-        UnitProgress { tally: Tally { probes_sent, ..Tally::default() }, estimates, settled_until: 0 }
+        UnitProgress { tally: Tally { probes_sent, ..Tally::default() }, estimates, ..UnitProgress::default() }
     }
 
     #[test]

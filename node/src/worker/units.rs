@@ -1,6 +1,6 @@
 //! The units this node works on, and the pace they share by job.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -37,6 +37,10 @@ struct Inner {
     is_suspended: bool,
     /// While set, no unit is begun.
     is_resting: bool,
+    /// Whether a leader has answered this process: whatever it holds from before came until then.
+    was_answered: bool,
+    /// Leases of which it has given back some of their share.
+    yielded: BTreeSet<LeaseRef>,
     /// What units that ended early had found of targets that are not settled.
     left: Vec<HostRecord>,
     /// Probes that they had sent for it.
@@ -70,6 +74,8 @@ pub(super) struct Begun {
     pub(super) early: CancellationToken,
     /// Set once the last of its results are on their way into the log: its lease is gone from then on because it is done.
     pub(super) handed_in: Arc<AtomicBool>,
+    /// Set where its share may be less by now than its lease says: it sends nothing before [`Units::assure`].
+    pub(super) is_doubtful: bool,
 }
 
 impl Units {
@@ -82,22 +88,49 @@ impl Units {
         }
         let (cancel, early) = (CancellationToken::new(), CancellationToken::new());
         let (of_unit, figures) = ((cancel.clone(), early.clone()), Figures::default());
-        let running = Running { lease: lease.clone(), cancel: of_unit.0, early: of_unit.1, figures };
+        let mut running = Running { lease: lease.clone(), cancel: of_unit.0, early: of_unit.1, figures };
+        let may_be_less = !inner.was_answered || inner.yielded.contains(&reference);
+        let is_doubtful = may_be_less && lease.share.rate_pps.is_some();
+        if is_doubtful {
+            running.lease.share.rate_pps = Some(0);
+        }
         inner.running.insert(reference, running);
         let pace = Arc::clone(inner.paces.entry(unit.job).or_insert_with(|| Arc::new(RateCap::new(Some(0)))));
         inner.set_pace(unit.job);
         let suspend = self.suspend.clone();
-        Some(Begun { reference, lease, pace, cancel, suspend, early, handed_in: Arc::default() })
+        Some(Begun { reference, lease, pace, cancel, suspend, early, handed_in: Arc::default(), is_doubtful })
     }
 
-    /// Has a unit send no more than the budget of its whole job, whatever share its lease says.
-    pub(super) fn limit(&self, reference: &LeaseRef, budget_pps: u64) {
+    /// A leader has answered: what it hands out from here on is new.
+    pub(super) fn was_answered(&self) {
+        self.lock().was_answered = true;
+    }
+
+    /// Has a unit send no more than so much, whatever share its lease says.
+    pub(super) fn limit(&self, reference: &LeaseRef, most_pps: u64) {
+        self.lock().change_share(reference, |share| Some(share.map_or(most_pps, |share| share.min(most_pps))));
+    }
+
+    /// Lets a unit send that was in doubt: so much is its share.
+    pub(super) fn assure(&self, reference: &LeaseRef, rate_pps: u64) {
+        self.lock().change_share(reference, |_| Some(rate_pps));
+    }
+
+    /// Has a unit keep to a part of its share: the rest is about to be given back.
+    pub(super) fn keep_to(&self, reference: &LeaseRef, rate_pps: u64) {
         let mut inner = self.lock();
-        if let Some(running) = inner.running.get_mut(reference) {
-            let share = &mut running.lease.share.rate_pps;
-            *share = Some(share.map_or(budget_pps, |share| share.min(budget_pps)));
-        }
-        inner.set_pace(reference.unit.job);
+        inner.yielded.insert(*reference);
+        inner.change_share(reference, |share| share.map(|share| share.min(rate_pps)));
+    }
+
+    /// What a unit may send, where that is bounded.
+    pub(super) fn share(&self, reference: &LeaseRef) -> Option<u64> {
+        self.lock().running.get(reference)?.lease.share.rate_pps
+    }
+
+    /// Forgets leases that do not stand any more.
+    pub(super) fn forget_all_but(&self, stands: impl Fn(&LeaseRef) -> bool) {
+        self.lock().yielded.retain(stands);
     }
 
     /// A unit is over, one way or another.
@@ -213,6 +246,14 @@ impl Units {
 }
 
 impl Inner {
+    fn change_share(&mut self, reference: &LeaseRef, change: impl FnOnce(Option<u64>) -> Option<u64>) {
+        if let Some(running) = self.running.get_mut(reference) {
+            let share = &mut running.lease.share.rate_pps;
+            *share = change(*share);
+        }
+        self.set_pace(reference.unit.job);
+    }
+
     /// A job's pace here is the largest share that any of its leases carries: the state machine counts the same.
     fn set_pace(&mut self, job: JobId) {
         let shares = self.running.iter().filter(|(reference, _)| reference.unit.job == job);
@@ -259,6 +300,7 @@ mod tests {
     #[test]
     fn a_jobs_pace_is_its_largest_share_and_nothing_while_paused() {
         let units = Units::default();
+        units.was_answered();
         let begun = units.begin(unit(0), lease(5, Some(100))).unwrap();
         assert_eq!(begun.pace.get(), Some(100));
         units.begin(unit(10), lease(6, Some(150))).unwrap();
@@ -273,12 +315,36 @@ mod tests {
     #[test]
     fn a_share_above_the_budget_of_its_job_is_cut_to_it() {
         let units = Units::default();
+        units.was_answered();
         let begun = units.begin(unit(0), lease(5, None)).unwrap();
         units.limit(&begun.reference, 100);
         assert_eq!(begun.pace.get(), Some(100));
         let more = units.begin(unit(10), lease(6, Some(900))).unwrap();
         units.limit(&more.reference, 100);
         assert_eq!(begun.pace.get(), Some(100));
+    }
+
+    #[test]
+    fn what_a_unit_gave_back_it_does_not_send_again_and_what_is_from_before_waits_for_the_logs_word() {
+        let units = Units::default();
+        let before = units.begin(unit(0), lease(5, Some(100))).unwrap();
+        assert!(before.is_doubtful && before.pace.get() == Some(0), "whoever had it before may have given back some");
+        units.assure(&before.reference, 30);
+        assert_eq!((before.pace.get(), units.share(&before.reference)), (Some(30), Some(30)));
+        units.was_answered();
+        let begun = units.begin(unit(10), lease(6, Some(100))).unwrap();
+        assert!(!begun.is_doubtful && begun.pace.get() == Some(100));
+        units.keep_to(&begun.reference, 10);
+        assert_eq!(begun.pace.get(), Some(30), "a job's pace is its largest share");
+        units.keep_to(&begun.reference, 90);
+        assert_eq!(units.share(&begun.reference), Some(10));
+        units.end(&begun.reference);
+        let again = units.begin(unit(10), lease(6, Some(100))).unwrap();
+        assert!(again.is_doubtful, "its lease came again as it was before");
+        units.end(&again.reference);
+        units.forget_all_but(|_| false);
+        assert!(!units.begin(unit(10), lease(6, Some(100))).unwrap().is_doubtful);
+        assert!(!Units::default().begin(unit(0), lease(5, None)).unwrap().is_doubtful, "nothing bounds it");
     }
 
     #[tokio::test]

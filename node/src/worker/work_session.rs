@@ -107,6 +107,7 @@ async fn hold(
             frame = link.from.recv() => match frame {
                 None => return,
                 Some(LeaderFrame::Heard) => {
+                    context.units.was_answered();
                     if let Some(sent) = unanswered.pop_front() {
                         context.fence.heard(sent);
                     }

@@ -364,6 +364,7 @@ fn commands() -> Vec<Command> {
             is_carried: true,
         })),
         Command::TakeBack(3),
+        Command::YieldShare { lease: LEASE, rate_pps: 300 },
     ]
 }
 

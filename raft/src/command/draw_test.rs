@@ -124,6 +124,10 @@ fn moves(kind: CommandKind) -> Moves {
         CommandKind::TakeBack => draw(3, (any_pick(), any_lease(), any::<bool>()), |(node, lease, holds), scene| {
             Command::TakeBack(if *holds { scene.lease(lease).1.node } else { scene.node(node) })
         }),
+        CommandKind::YieldShare => draw(3, (any_lease(), 0..12u64), |(lease, rate_pps), scene| Command::YieldShare {
+            lease: scene.lease(lease).0,
+            rate_pps: *rate_pps,
+        }),
         // Half of them one that holds a lease, or did: the history of its jobs is what matters.
         CommandKind::WorkerSuspect => {
             draw(3, (any_pick(), any_lease(), any::<bool>()), |(node, lease, holds), scene| Command::WorkerSuspect {

@@ -162,6 +162,7 @@ commands! { state, index:
     SubmitOrdered(ordered) =>
         "submit-ordered", ["submitted", "finished"], state.submit_ordered(index, ordered);
     TakeBack(node) => "take-back", ["expired", "given_up", "finished"], Ok(state.take_back(index, *node));
+    YieldShare { lease, rate_pps } => "yield-share", [], Ok(state.yield_share(lease, *rate_pps));
     #[cfg(feature = "next-version")]
     Rehearse { node } => "rehearse", [], state.rehearse(*node), since 2;
 }

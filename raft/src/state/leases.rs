@@ -265,6 +265,19 @@ impl State {
         Response::Done
     }
 
+    /// Makes a lease's share of a budget smaller: its worker keeps to that already.
+    pub(super) fn yield_share(&mut self, lease: &LeaseRef, rate_pps: u64) -> Response {
+        let smaller = |standing: &Lease| {
+            standing.epoch == lease.epoch && standing.share.rate_pps.is_some_and(|share| (1..share).contains(&rate_pps))
+        };
+        if self.leases.get(&lease.unit).is_some_and(smaller)
+            && let Some(standing) = self.leases.get_mut(&lease.unit)
+        {
+            standing.share.rate_pps = Some(rate_pps);
+        }
+        Response::Done
+    }
+
     /// What happens with the units of a worker that fails.
     fn failure_action(&self) -> FailureAction {
         self.settings().map_or_else(FailureAction::default, |settings| settings.failure)

@@ -131,29 +131,30 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::command::Proposal;
     use crate::command::draw_test::{Past, Scene, any_move};
-    use crate::command::sample_test::{node_info, two_nodes};
+    use crate::command::sample_test::{begin, node_info, two_nodes};
+    use crate::command::{AccessRole, Author, Command, NewAccessToken, Proposal, Refusal, Response, TokenLimits};
     use crate::invariant;
+
+    fn apply(state: &mut State, command: Command) -> Response {
+        let index = state.now_ms() + 1;
+        state.apply(index, &Proposal { at_ms: index, command })
+    }
 
     #[test]
     fn another_cluster_knows_which_it_was_and_names_of_tokens_that_hold_nothing_are_free_again() {
         let mut state = State::default();
-        let apply = |state: &mut State, command| {
-            let index = state.now_ms() + 1;
-            state.apply(index, &Proposal { at_ms: index, command })
-        };
-        apply(&mut state, crate::command::sample_test::begin("n1"));
+        apply(&mut state, begin("n1"));
         let was = state.cluster().id.unwrap();
         let make = |name: &str, key: &str, networks: Option<&str>| {
-            crate::command::Command::MakeAccessToken(Box::new(crate::command::NewAccessToken {
+            Command::MakeAccessToken(Box::new(NewAccessToken {
                 name: name.into(),
                 key: Digest::of(key.as_bytes()),
-                role: crate::command::AccessRole::Operator,
+                role: AccessRole::Operator,
                 ttl_ms: None,
                 networks: networks.map(|net| vec![net.parse().unwrap()]),
                 scopes: Vec::new(),
-                author: crate::command::Author::default(),
+                author: Author::default(),
             }))
         };
         apply(&mut state, make("free", "1", None));
@@ -163,9 +164,9 @@ mod tests {
             Beginning { cluster: ClusterId([9; 16]), node: 99, info: info.clone(), admin_token: Digest::of(b"new") };
         state.begin_again(&beginning);
         assert_eq!(state.cluster().former, [was]);
-        assert_eq!(apply(&mut state, make("free", "3", None)), crate::command::Response::Done);
+        assert_eq!(apply(&mut state, make("free", "3", None)), Response::Done);
         let kept = apply(&mut state, make("limited", "4", None));
-        assert!(matches!(kept, crate::command::Response::Refused(_)), "{kept:?}");
+        assert!(matches!(kept, Response::Refused(_)), "{kept:?}");
         assert!(state.access_token(&Digest::of(b"1")).is_none(), "its secret lets nobody in");
         assert!(state.access_token(&Digest::of(b"2")).is_none(), "nor does this one's");
         assert!(state.access_token_named("limited").is_some_and(|token| !token.is_valid(state.now_ms())));
@@ -176,18 +177,13 @@ mod tests {
 
     #[test]
     fn a_token_that_came_with_a_backup_is_what_it_was_once_it_has_a_secret_of_the_new_cluster() {
-        use crate::command::{AccessRole, Author, Command, NewAccessToken, Response, TokenLimits};
         let mut state = State::default();
-        let apply = |state: &mut State, command| {
-            let index = state.now_ms() + 1;
-            state.apply(index, &Proposal { at_ms: index, command })
-        };
         let rotate = |name: &str, secret: &str| {
             let (name, key) = (name.to_owned(), Digest::of(secret.as_bytes()));
             Command::RotateAccessToken { name, key, author: Author::default() }
         };
         let revoke = |name: &str| Command::RevokeAccessToken { name: name.into(), author: Author::default() };
-        apply(&mut state, crate::command::sample_test::begin("n1"));
+        apply(&mut state, begin("n1"));
         // One that an administrator replaced is no other row than the new cluster's own.
         assert_eq!(apply(&mut state, rotate("admin", "second")), Response::Done);
         let limits = TokenLimits { open_jobs: Some(2), ..TokenLimits::default() };
@@ -219,10 +215,7 @@ mod tests {
         assert_eq!(apply(&mut state, revoke("gone")), Response::Done);
         for name in ["gone", "out"] {
             let refused = apply(&mut state, rotate(name, "x"));
-            assert!(
-                matches!(refused, Response::Refused(crate::command::Refusal::AccessTokenEnded { .. })),
-                "{refused:?}"
-            );
+            assert!(matches!(refused, Response::Refused(Refusal::AccessTokenEnded { .. })), "{refused:?}");
         }
     }
 

@@ -116,6 +116,34 @@ fn a_job_that_is_held_has_nothing_out_gets_nothing_and_goes_on_where_it_was() {
 }
 
 #[test]
+fn a_share_is_made_smaller_under_its_own_lease_alone_and_leaves_room_for_another() {
+    let mut log = Log::begun();
+    let job =
+        log.submit(submission(&[100], JobLimits { budget_pps: Some(10), max_attempts: 3, ..JobLimits::default() }));
+    let lease = log.grant(job, 0..10, 1, Some(10)).unwrap();
+    let share = |log: &Log| log.state.lease(&lease.unit).unwrap().share.rate_pps;
+    let give_back = |log: &mut Log, epoch, rate_pps| {
+        let lease = LeaseRef { epoch, ..lease };
+        assert_eq!(log.checked(Command::YieldShare { lease, rate_pps }), Response::Done);
+    };
+    for (epoch, rate_pps) in [(lease.epoch + 1, 4), (lease.epoch, 0), (lease.epoch, 10), (lease.epoch, 11)] {
+        give_back(&mut log, epoch, rate_pps);
+        assert_eq!(share(&log), Some(10), "{epoch} {rate_pps}");
+    }
+    assert!(log.grant(job, 10..20, 5, Some(6)).is_none());
+    give_back(&mut log, lease.epoch, 4);
+    assert_eq!(share(&log), Some(4));
+    assert!(log.grant(job, 10..20, 5, Some(7)).is_none());
+    assert!(log.grant(job, 10..20, 5, Some(6)).is_some());
+    give_back(&mut log, lease.epoch, 9);
+    assert_eq!(share(&log), Some(4), "it does not grow again");
+    let whole = log.submit(job_of(10));
+    let unbounded = log.grant(whole, 0..10, 1, None).unwrap();
+    log.checked(Command::YieldShare { lease: unbounded, rate_pps: 1 });
+    assert_eq!(log.state.lease(&unbounded.unit).unwrap().share.rate_pps, None, "nothing bounds it");
+}
+
+#[test]
 fn a_deep_queue_turns_normal_and_low_jobs_away_and_lets_urgent_ones_in() {
     let mut log = Log::begun();
     let submit = |log: &mut Log, priority| {

@@ -207,6 +207,7 @@ impl ServiceScan {
                     if !is_scanning {
                         self.pacing.scan_ended();
                         self.queue.release();
+                        self.watermark.scan_ended(true);
                     }
                     batch
                 }

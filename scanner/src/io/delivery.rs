@@ -93,7 +93,7 @@ impl Delivery {
         let settled = || scan.settled_until();
         self.tell(now, waiting, settled, |settled_until| {
             let (tally, estimates) = (scan.results().tally(), scan.estimates());
-            UnitProgress { tally, estimates, settled_until }
+            UnitProgress { tally, estimates, settled_until, still_asked: None }
         });
     }
 
@@ -142,7 +142,7 @@ impl Delivery {
         let begun = self.begun.unwrap_or(now);
         let sending = self.sent_until.unwrap_or(now).saturating_sub(begun);
         self.end(Ok(UnitOutcome {
-            progress: UnitProgress { tally, estimates, settled_until: self.settled_until },
+            progress: UnitProgress { tally, estimates, settled_until: self.settled_until, still_asked: None },
             duration: now.saturating_sub(begun),
             sending,
             #[expect(clippy::cast_precision_loss, reason = "a rate needs no more than 52 bits")]

@@ -139,7 +139,7 @@ impl Net {
             }
         }
         let (tally, estimates) = (scan.results().tally(), scan.estimates());
-        (found, UnitProgress { tally, estimates, settled_until: 0 }, self.now - begun)
+        (found, UnitProgress { tally, estimates, ..UnitProgress::default() }, self.now - begun)
     }
 
     fn unit(&mut self, plan: Plan, task: UnitTask) -> UnitScan {

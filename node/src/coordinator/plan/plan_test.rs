@@ -509,6 +509,32 @@ fn a_budget_of_a_network_that_one_job_has_whole_is_shared_with_the_next_between_
 }
 
 #[test]
+fn what_a_unit_gives_back_of_its_share_and_what_its_job_has_no_more_units_for_is_for_the_others() {
+    let mut world = World::new(&["a", "b"]);
+    let only_on = |node: &'static str| {
+        move |submission: &mut Submission| submission.partitions[0].needs.required_tags = vec![node.into()]
+    };
+    let ending = world.submit(10, only_on("a"));
+    world.budgets = Budgets::for_test(&[1_000], &[(ending, &[0])]);
+    let grants = world.plan(100.0);
+    let [lease] = world.grant(grants).try_into().unwrap();
+    let waiting = world.submit(1_000_000, only_on("b"));
+    world.budgets = Budgets::for_test(&[1_000], &[(ending, &[0]), (waiting, &[0])]);
+    assert!(world.plan(100.0).is_empty(), "all of it is out");
+
+    let give_back = |world: &mut World, lease, rate_pps| world.apply(Command::YieldShare { lease, rate_pps });
+    give_back(&mut world, LeaseRef { epoch: lease.epoch + 1, ..lease }, 1);
+    assert!(world.plan(100.0).is_empty(), "another's lease");
+    give_back(&mut world, lease, 40);
+    give_back(&mut world, lease, 900);
+    let grants = world.plan(100.0);
+    assert!(grants.iter().all(|grant| grant.share.rate_pps == Some(960)), "{grants:?}");
+    world.grant(grants);
+    assert_eq!(world.budgets.over(&world.state), []);
+    assert!(world.state.job_leases(waiting).next().is_some());
+}
+
+#[test]
 fn for_a_job_that_no_worker_may_take_nothing_is_kept_of_a_budget() {
     let mut world = World::new(&["a"]);
     let first = world.submit(1_000_000, |_| {});

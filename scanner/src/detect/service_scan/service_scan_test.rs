@@ -123,6 +123,23 @@ async fn a_spec_that_wants_no_payload_leaves_the_scan_as_it_is() {
 }
 
 #[tokio::test]
+async fn once_the_scan_is_over_it_is_told_of_how_many_ports_are_still_asked() {
+    let (silent, server) = (greeting(b"").await, greeting(b"SSH-2.0-x\r\n").await);
+    let (scan, mut staged) = attached(&spec());
+    let found = vec![open(silent.ip(), silent.port(), 0), open(server.ip(), server.port(), 0)];
+    scan.findings.send(found).await.unwrap();
+    assert_eq!(staged.findings.recv().await.unwrap().len(), 2);
+    scan.progress.send_modify(|progress| progress.tally.targets_done = 9);
+    staged.progress.wait_for(|told| told.tally.targets_done == 9).await.unwrap();
+    assert_eq!(staged.progress.borrow().still_asked, None, "it goes on");
+    drop(scan.findings);
+    let within = Duration::from_secs(30);
+    let told = staged.progress.wait_for(|told| told.still_asked == Some(1));
+    tokio::time::timeout(within, told).await.expect("one of the two says nothing").unwrap();
+    scan.cancel.cancel();
+}
+
+#[tokio::test]
 async fn cancelling_ends_it_while_a_port_is_silent() {
     let server = greeting(b"").await;
     let (scan, mut staged) = attached(&spec());

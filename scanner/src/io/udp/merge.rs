@@ -136,7 +136,7 @@ mod tests {
         let part = |replies, loss, recall| UnitProgress {
             tally: Tally { replies, ..Tally::default() },
             estimates: Estimates { loss, chance_loss: loss, recall },
-            settled_until: 0,
+            ..UnitProgress::default()
         };
         let both = Merge::estimates(&part(100, 0.0, 0.9), Some(&part(300, 0.2, 0.8)));
         assert!((both.loss - 0.15).abs() < 1e-9 && both.recall == 0.8);

@@ -165,11 +165,11 @@ impl Unit {
             None => *first.scan.progress.borrow(),
         });
         let (tally, estimates) = (self.scan.results().tally(), self.scan.estimates());
-        let udp = UnitProgress { tally, estimates, settled_until: 0 };
+        let udp = UnitProgress { tally, estimates, ..UnitProgress::default() };
         UnitProgress {
             tally: self.merge.tally(tally, first.map(|first| first.tally), self.scan.fed_unsettled()),
             estimates: Merge::estimates(&udp, first.as_ref()),
-            settled_until: 0,
+            ..UnitProgress::default()
         }
     }
 

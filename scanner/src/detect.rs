@@ -44,7 +44,7 @@ use self::cache::Cache;
 use self::connection::Endpoint;
 use self::interrogation::{Outcome, Seen};
 pub use self::matcher::{ANSWER_BYTES_MAX, Answer, Match, Matcher, ProbeId, ProbeRef};
-pub use self::nmap_probes::{ServiceProbes, ServiceProbesError};
+pub use self::nmap_probes::{ServiceProbes, ServiceProbesError, SkippedMatch};
 pub use self::pacing::Pacing;
 pub use self::plain::Plain;
 pub use self::recog::{Checked, Recog, RecogError, Skipped, check_examples};

@@ -44,7 +44,7 @@ use self::cache::Cache;
 use self::connection::Endpoint;
 use self::interrogation::{Outcome, Seen};
 pub use self::matcher::{ANSWER_BYTES_MAX, Answer, Match, Matcher, ProbeId, ProbeRef};
-pub use self::nmap_probes::{ServiceProbes, ServiceProbesError};
+pub use self::nmap_probes::{ServiceProbes, ServiceProbesError, SkippedMatch};
 pub use self::pacing::Pacing;
 pub use self::plain::Plain;
 pub use self::recog::{Checked, Recog, RecogError, Skipped, check_examples};
@@ -87,7 +87,8 @@ pub struct Options {
     /// 0 to 9: probes of a rarity up to this are sent, and always those that the port's number suggests.
     pub intensity: u8,
     /// How long one port may take in all: the interrogation, the one inside TLS, the description, the checks for weaknesses.
-    /// Only what has just answered is waited for beyond it, and then for seconds.
+    /// Only what has just answered is waited for beyond it, and then for seconds; and a port whose number says that it greets
+    /// is listened to for as long again.
     pub budget: Duration,
     /// How connections begin, shared by all of a job; `None` for at once.
     pub pacing: Option<Arc<Pacing>>,
@@ -199,6 +200,8 @@ impl Detector {
             Verdict::SynOnly | Verdict::Deny(_) => return Identified::default(),
         };
         let room = self.occupancy.of(target, is_own);
+        let deadline = Instant::now() + options.budget;
+        let greets = protocol == Protocol::Tcp && ports::is_greeted(target.port());
         let endpoint = Endpoint {
             address: target,
             name,
@@ -208,7 +211,8 @@ impl Detector {
             room: &room,
             connections: &self.connections,
             pacing: options.pacing.as_deref(),
-            deadline: Instant::now() + options.budget,
+            deadline,
+            listens_until: if greets { deadline + options.budget } else { deadline },
         };
         let mut identified = match protocol {
             Protocol::Tcp if is_own => Box::pin(self.identify_in_own_protocol(&endpoint)).await,

@@ -5,6 +5,7 @@
 //! each piece and what is kept of all of them within limits. No entity is expanded and nothing is fetched. A file that
 //! was cut is refused: half an address is another host.
 
+mod declared;
 mod grepable;
 mod source;
 mod xml;
@@ -13,6 +14,7 @@ use std::collections::BTreeSet;
 use std::io::{self, BufReader, Cursor, Read};
 use std::net::IpAddr;
 
+use self::declared::{DECLARATION_BYTES_MAX, Decoding, encoding_of, utf16_of};
 use self::source::Source;
 use crate::finding::Printable;
 use crate::port::{Port, PortSet};
@@ -88,7 +90,19 @@ pub fn read_nmap(mut source: impl Read, origin: &str) -> Result<NmapHosts, NmapE
     match form_of(&head) {
         Form::Bytes { mark } => {
             head.drain(..mark);
-            read_utf8(Source::new(BufReader::new(Cursor::new(head).chain(source))), origin)
+            source.by_ref().take(DECLARATION_BYTES_MAX as u64).read_to_end(&mut head).map_err(unreadable)?;
+            // A mark says that it is UTF-8, whatever the first line says.
+            let declared = if mark > 0 { Ok(None) } else { encoding_of(&head) };
+            let unknown = |label: String| {
+                let problem = format!("the encoding {label:?} that it declares is not known: save it as UTF-8");
+                NmapError::malformed(origin, (1, 1), &problem)
+            };
+            let encoding = utf16_of(&head).or(declared.map_err(unknown)?);
+            let bytes = BufReader::new(Cursor::new(head).chain(source));
+            match encoding {
+                Some(encoding) => read_utf8(Source::new(Decoding::new(bytes, encoding)), origin),
+                None => read_utf8(Source::new(bytes), origin),
+            }
         }
         Form::Utf16 { .. } | Form::Utf32 => {
             source.take(UTF16_BYTES_MAX).read_to_end(&mut head).map_err(unreadable)?;

@@ -34,15 +34,17 @@ use std::time::Duration;
 use self::host::{Host, HostPhase};
 use self::index_set::IndexSet;
 use self::limits::UdpLimits;
+use self::payload::Catalogue;
 use self::send::Encore;
 pub(crate) use self::step::{Heard, LANES, Step};
 use crate::finding::ScannedHost;
-use crate::gate::{Gate, Stage};
+use crate::gate::{Gate, Stage, Verdict};
 use crate::neighbours::Neighbours;
 use crate::pace::RateCap;
 use crate::pace::flows::FlowMemory;
 use crate::pace::quota::Quotas;
 use crate::plan::Plan;
+use crate::port::Port;
 use crate::scan::{Attempt, Measures, Results, Scan, Waiting};
 use crate::scope::Permit;
 use crate::slot_map::{Key, SlotMap};
@@ -71,6 +73,8 @@ pub(crate) struct UdpScan {
     pace: Arc<RateCap>,
     neighbours: Arc<Neighbours>,
     limits: UdpLimits,
+    /// What each port is asked.
+    catalogue: Arc<Catalogue>,
     /// What tokens are made of.
     secret: u64,
     quotas: Quotas,
@@ -126,6 +130,7 @@ impl UdpScan {
             gate: Gate::new(Arc::clone(plan.spec()), permit),
             pace,
             neighbours: Arc::default(),
+            catalogue: Arc::default(),
             secret,
             quotas: Quotas::of(plan.spec()),
             fed: IndexSet::default(),
@@ -154,6 +159,11 @@ impl UdpScan {
     /// Holds hosts on this machine's own links back as far as the kernel's tables ask for.
     pub(crate) fn with_neighbours(self, neighbours: Arc<Neighbours>) -> Self {
         Self { neighbours, ..self }
+    }
+
+    /// Has ports asked what this says beside the table.
+    pub(crate) fn with_catalogue(self, catalogue: Arc<Catalogue>) -> Self {
+        Self { catalogue, ..self }
     }
 
     /// A host was found up by other means: it is asked, and its silent ports are told as well. One that was fed before
@@ -257,6 +267,11 @@ impl UdpScan {
 
     fn permits(&self, address: IpAddr, stage: Stage) -> bool {
         self.gate.permits(address, None, stage)
+    }
+
+    /// Whether a port may be asked anything, and not its own protocol alone.
+    fn takes_any(&self, number: u16) -> bool {
+        self.gate.of_port(Some(Port::udp(number)), Stage::Datagram) == Verdict::Allow
     }
 
     /// Whether a port may be asked what it is asked here: in its own protocol, where it may be no other.

@@ -200,8 +200,8 @@ fn probes(path: &Path, rows: &mut Vec<Row>) -> Result<Taken, CompileError> {
     let value = std::fs::read(path).map_err(|source| CompileError::Read { path: path.to_owned(), source })?;
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     rows.push(Row { key: name.into_bytes(), value });
-    let note = super::rules::note_of(path, probes.skipped_lines());
-    Ok(Taken { records: probes.len() as u64, left_out: probes.skipped() as u64, note })
+    let note = super::rules::note_of(path, probes.skipped());
+    Ok(Taken { records: probes.len() as u64, left_out: probes.skipped().len() as u64, note })
 }
 
 /// Takes the files of exposure rules of a folder, or one, as they are.

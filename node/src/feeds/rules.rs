@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use pentora_scanner::detect::{Recog, RuleSet, ServiceProbes};
+use pentora_scanner::detect::{Recog, RuleSet, ServiceProbes, SkippedMatch};
 use pentora_scanner::vuln::exposure::Exposures;
 use pentora_scanner::vuln::store::Row;
 
@@ -71,8 +71,9 @@ pub fn with_feed(store: Option<&FeedStore>, questions: Questions) -> Result<Rule
     Ok(rules)
 }
 
-/// How many lines that are left out are named.
+/// How many lines that are left out are named of each reason, and how many reasons.
 const LINES_NAMED_MAX: usize = 5;
+const REASONS_NAMED_MAX: usize = 5;
 
 /// Rules with files of the user's.
 #[derive(Debug)]
@@ -106,7 +107,7 @@ pub fn with_files(mut rules: RuleSet, Files { recog, probes, exposures }: Files<
     }
     if let Some(file) = probes {
         let probes = ServiceProbes::read(file).map_err(|error| error.to_string())?;
-        note = note_of(file, probes.skipped_lines());
+        note = note_of(file, probes.skipped());
         rules = rules.with_service_probes(Arc::new(probes));
     }
     if let Some(folder) = exposures {
@@ -122,17 +123,28 @@ pub fn with_files(mut rules: RuleSet, Files { recog, probes, exposures }: Files<
     Ok(WithFiles { rules, note })
 }
 
-/// Which lines of a file of service probes are not used, and why.
-pub(super) fn note_of(file: &Path, skipped: &[usize]) -> Option<String> {
-    let named: Vec<String> = skipped.iter().take(LINES_NAMED_MAX).map(ToString::to_string).collect();
-    let more = if skipped.len() > named.len() { ", ..." } else { "" };
+/// Which matches of a file of service probes are not used, and why; those of one reason together, in the order of their lines.
+pub(super) fn note_of(file: &Path, skipped: &[SkippedMatch]) -> Option<String> {
+    let mut reasons: Vec<(&str, Vec<usize>)> = Vec::new();
+    for SkippedMatch { line, problem } in skipped {
+        let is_full = reasons.len() >= REASONS_NAMED_MAX;
+        match reasons.iter_mut().find(|(known, _)| known == problem) {
+            Some((_, lines)) => lines.push(*line),
+            None if is_full => {}
+            None => reasons.push((problem.as_str(), vec![*line])),
+        }
+    }
+    let named = reasons.iter().map(|(problem, lines)| {
+        let shown: Vec<String> = lines.iter().take(LINES_NAMED_MAX).map(ToString::to_string).collect();
+        let more = if lines.len() > shown.len() { ", ..." } else { "" };
+        format!("line {}{more}: {problem}", shown.join(", "))
+    });
+    let told: usize = reasons.iter().map(|(_, lines)| lines.len()).sum();
+    let rest = (told < skipped.len()).then(|| format!("and {} for other reasons", skipped.len() - told));
+    let named: Vec<String> = named.chain(rest).collect();
     (!skipped.is_empty()).then(|| {
-        format!(
-            "{}: {} matches are left out, because their patterns need backtracking (look-around, back references, \\G): line {}{more}",
-            file.display(),
-            skipped.len(),
-            named.join(", ")
-        )
+        let what = if skipped.len() == 1 { "match is" } else { "matches are" };
+        format!("{}: {} {what} left out: {}", file.display(), skipped.len(), named.join("; "))
     })
 }
 
@@ -188,11 +200,19 @@ mod tests {
     fn matches_that_cannot_be_used_are_told_by_their_lines() {
         let folder = tempfile::tempdir().expect("a folder for the test");
         let file = folder.path().join("own.probes");
-        let text = "\u{feff}# mine\r\nProbe TCP NULL q||\r\nmatch a m|^(.)\\1| p/A/\r\nmatch b m|^b| p/B/\r\nmatch c m|^c(?=d)| p/C/\r\n";
+        let text = "\u{feff}# mine\r\nProbe TCP NULL q||\r\nmatch a m|^(.)\\1| p/A/\r\nmatch b m|^b| p/B/\r\nmatch c m|^c(?=d)| p/C/\r\n\
+            match d m|^d\\x{20ac}| p/D/\r\nmatch e m|^e(?!f)| p/E/\r\nmatch f m|^f(| p/F/\r\n";
         std::fs::write(&file, text).expect("a file for the test");
         let found = with_files(RuleSet::builtin(), Files { probes: Some(&file), ..Files::default() })
             .expect("a file that can be used");
-        let note = found.note.expect("two lines are not used");
-        assert!(note.contains("2 matches") && note.ends_with("line 3, 5"), "{note}");
+        let note = found.note.expect("five lines are not used");
+        for words in [
+            "own.probes: 5 matches are left out: line 3: a reference",
+            "; line 5, 7: look-around",
+            "; line 6: \\x{20ac} is a character of more than a byte",
+            "; line 8: unclosed group",
+        ] {
+            assert!(note.contains(words), "{words} in {note}");
+        }
     }
 }

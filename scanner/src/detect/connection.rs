@@ -22,6 +22,7 @@ use tokio_rustls::TlsConnector;
 use super::ANSWERED_LEAST;
 use super::matcher::ANSWER_BYTES_MAX;
 use super::pacing::{KERNEL_REPEATS, LATE_LEAST, Pacing};
+use super::ports;
 use crate::gate::{self, Gate, Stage, Verdict};
 use crate::occupancy::{Entered, Slot};
 use crate::port::Protocol;
@@ -64,6 +65,8 @@ pub(super) struct Endpoint<'a> {
     pub(super) pacing: Option<&'a Pacing>,
     /// When everything at this endpoint ends.
     pub(super) deadline: Instant,
+    /// But for a greeting: until when that is listened to.
+    pub(super) listens_until: Instant,
 }
 
 /// A stream of bytes, in the clear or inside TLS.
@@ -135,7 +138,13 @@ impl AsyncWrite for Connection<'_> {
 impl<'a> Endpoint<'a> {
     /// The same endpoint, which has just answered: there are some seconds for more, however late it is.
     pub(super) fn answered(self) -> Self {
-        Self { deadline: self.deadline.max(Instant::now() + ANSWERED_LEAST), ..self }
+        let deadline = self.deadline.max(Instant::now() + ANSWERED_LEAST);
+        Self { deadline, listens_until: self.listens_until.max(deadline), ..self }
+    }
+
+    /// Whether the server usually speaks first here.
+    pub(super) fn is_greeted(&self) -> bool {
+        ports::is_greeted(self.address.port())
     }
 
     /// Opens a connection for a stage; with TLS, up to the end of its handshake.
@@ -280,6 +289,13 @@ pub(super) struct Patience {
     pub(super) gap: Duration,
     /// In all.
     pub(super) last: Instant,
+}
+
+impl Patience {
+    /// Until then, however the bytes come.
+    pub(super) fn until(last: Instant) -> Self {
+        Self { first: last, gap: last.saturating_duration_since(Instant::now()), last }
+    }
 }
 
 /// Reads into `bytes` until `is_enough` of them, the end, silence, or [`ANSWER_BYTES_MAX`].

@@ -4,6 +4,7 @@
 //! beside it, as long as its host has places for connections. What they were answered is judged by the rules through the cache.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -30,7 +31,8 @@ const AT_ONCE: Duration = Duration::from_millis(100);
 const LISTEN_FIRST: Duration = Duration::from_millis(300);
 /// How long the opening is alone.
 const ALONE: Duration = Duration::from_millis(1200);
-/// How long to wait for a greeting, but where early talk is punished: mail servers look their callers up first.
+/// How long to wait for a greeting where the port's number does not say that one comes; and, where it does, how long one that has
+/// begun is left alone.
 const LISTEN_WAIT: Duration = Duration::from_secs(6);
 /// How long to wait for the answer to a probe.
 const PROBE_WAIT: Duration = Duration::from_millis(2000);
@@ -44,7 +46,7 @@ const HELLO_WAIT_HINTED: Duration = Duration::from_secs(5);
 const SILENT_AFTER: usize = 2;
 /// Between two parts of an answer that is not HTTP.
 const ANSWER_GAP: Duration = Duration::from_millis(250);
-/// What an attempt has heard when time is up is judged: it ends at the same moment, and may end the last of the two.
+/// Attempts end by themselves when time is up; for so long they may take to hand over what they have heard.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 /// A port that closed its listener and so many connections without a word will not say one.
 const WORDLESS_MAX: usize = 3;
@@ -145,6 +147,9 @@ impl Detector {
         let mut next_start = Instant::now() + ALONE;
         let mut learnt = Learnt::default();
         let mut is_opening = true;
+        // Whether a greeting has begun to come, until when it is left alone.
+        let (is_begun, alone_until) = (AtomicBool::new(false), Instant::now() + LISTEN_WAIT);
+        let ends = endpoint.listens_until + LAST_WORDS;
         let mut running = FuturesUnordered::new();
         let Opening { attempt, patience } = opening;
         // One goes on wherever the host has no place for two.
@@ -155,17 +160,20 @@ impl Detector {
             next_start = endpoint.deadline;
         }
         let wait = patience_for(&attempt, port, &learnt);
-        running.push(self.attempt(endpoint, attempt, Some(patience), wait));
+        running.push(self.attempt(endpoint, attempt, Some(patience), wait, &is_begun));
         loop {
             let now = Instant::now();
-            while now >= next_start && now < endpoint.deadline && has_lane(running.len()) {
+            let is_over = now >= endpoint.deadline;
+            if learnt.is_listening && endpoint.is_greeted() && is_begun.load(Ordering::Relaxed) {
+                next_start = next_start.max(alone_until);
+            }
+            while now >= next_start && !is_over && has_lane(running.len()) {
                 let Some(attempt) = probe_order.next() else { break };
                 learnt.begins(&attempt);
                 let wait = patience_for(&attempt, port, &learnt);
-                running.push(self.attempt(endpoint, attempt, None, wait));
+                running.push(self.attempt(endpoint, attempt, None, wait, &is_begun));
             }
-            let may_start = !probe_order.is_exhausted() && next_start < endpoint.deadline && has_lane(running.len());
-            let last = endpoint.deadline + if running.is_empty() { Duration::ZERO } else { LAST_WORDS };
+            let may_start = !is_over && !probe_order.is_exhausted() && has_lane(running.len());
             tokio::select! {
                 biased;
                 Some(said) = running.next() => {
@@ -178,17 +186,20 @@ impl Detector {
                         // It was disturbed: nothing more is asked before its greeting has had its time.
                         if !learnt.is_listening && let Some(listen) = probe_order.take_listener() {
                             learnt.is_listening = true;
-                            running.push(self.attempt(endpoint, listen, None, PROBE_WAIT));
+                            running.push(self.attempt(endpoint, listen, None, PROBE_WAIT, &is_begun));
                         }
                         next_start += if learnt.is_listening { LISTEN_WAIT } else { Duration::ZERO };
                     }
                 }
-                () = sleep_until(last) => break,
+                () = sleep_until(ends) => break,
+                () = sleep_until(endpoint.deadline), if !is_over => {}
                 () = sleep_until(next_start), if may_start => is_opening = false,
             }
+            // From then on a greeting is listened to and nothing else.
+            let is_over = Instant::now() >= endpoint.deadline;
             // A port that answers questions has no greeting to wait for.
             let is_rest_idle = running.len() == usize::from(learnt.is_listening && learnt.has_words);
-            if probe_order.is_exhausted() && is_rest_idle || learnt.refused >= REFUSED_MAX {
+            if (probe_order.is_exhausted() || is_over) && is_rest_idle || learnt.refused >= REFUSED_MAX {
                 break;
             }
         }
@@ -246,14 +257,25 @@ impl Detector {
             }
             return None;
         }
+        if tls::is_tls(&said.bytes) && endpoint.tls.is_none() {
+            // A user's own probe may be one.
+            let is_hello =
+                said.attempt.is_hello() || said.probe().is_some_and(|probe| probe.payload.starts_with(&[22, 3]));
+            if is_hello && said.was_asked {
+                return Some(Seen { outcome: Outcome::Tls, ..Seen::default() });
+            }
+            // Said to clear text, or to nothing, it is a hint: what TLS is answers a ClientHello.
+            probe_order.confirm_tls(&said.attempt);
+            learnt.has_words = true;
+            learnt.has_dropped_page |= said.asked_for_page();
+            learnt.complaint.get_or_insert(said.bytes);
+            return None;
+        }
         let is_complaint = said.was_asked && self.is_complaint(endpoint, &said, learnt.is_listening);
         if is_complaint {
             learnt.complaint.get_or_insert_with(|| said.bytes.clone());
         }
         learnt.has_words |= !is_complaint;
-        if tls::is_tls(&said.bytes) && endpoint.tls.is_none() {
-            return Some(Seen { outcome: Outcome::Tls, ..Seen::default() });
-        }
         if !said.was_asked || learnt.greeting.is_none() && !said.attempt.is_hello() && !is_complaint {
             learnt.greeting = Some(said.bytes.clone());
         }
@@ -306,10 +328,12 @@ impl Detector {
     }
 
     /// Whether an answer only says that the question was not wanted. A port that usually greets, and has not yet, says so in
-    /// words that nobody knows.
+    /// words that nobody knows; and half of its greeting is no answer while the whole one is waited for.
     fn is_complaint(&self, endpoint: &Endpoint<'_>, said: &Said, is_listening: bool) -> bool {
-        let is_early = is_listening && ports::is_greeted(endpoint.address.port()) && !tls::is_tls(&said.bytes);
-        lines::is_complaint(&said.bytes) || is_early && self.judge(endpoint, said.probe(), &said.bytes).is_none()
+        let is_early = is_listening && endpoint.is_greeted();
+        let is_half = || said.ending == Ending::Quiet && lines::wait_for_the_rest(&said.bytes).is_some();
+        let is_unknown = || self.judge(endpoint, said.probe(), &said.bytes).is_none();
+        lines::is_complaint(&said.bytes) || is_early && (is_half() || is_unknown())
     }
 
     /// What the rules make of an answer with the greeting in front of it, and where that is not certain, of what is behind the
@@ -317,6 +341,8 @@ impl Detector {
     fn judge_answer(&self, endpoint: &Endpoint<'_>, said: &Said, greeting: Option<&[u8]>) -> Option<Arc<Match>> {
         let (probe, bytes) = (said.probe(), said.bytes.as_slice());
         let whole = self.judge(endpoint, probe, bytes);
+        let of_ssh = || lines::of_ssh(bytes).filter(|own| own.len() < bytes.len());
+        let whole = whole.or_else(|| self.judge(endpoint, probe, of_ssh()?));
         if probe.is_none() || whole.as_ref().is_some_and(|found| !found.is_soft) {
             return whole;
         }
@@ -349,6 +375,7 @@ impl Detector {
         attempt: Attempt,
         opening: Option<OpeningPatience>,
         wait: Duration,
+        is_begun: &AtomicBool,
     ) -> Said {
         let mut said =
             Said { attempt, bytes: Vec::new(), ending: Ending::Refused, was_asked: false, has_waited: false };
@@ -385,25 +412,29 @@ impl Detector {
                 return said;
             }
         }
+        let is_greeting = payload.is_empty() && endpoint.is_greeted();
+        let last = if is_greeting { endpoint.listens_until } else { endpoint.deadline };
         // A greeting that has begun is only read to its end.
         let first = match said.bytes.is_empty() {
-            // Nothing else is said meanwhile, and there is no later.
-            true if payload.is_empty() && ports::punishes_early_talk(endpoint.address.port()) => {
-                endpoint.deadline.saturating_duration_since(now)
-            }
+            true if is_greeting => last.saturating_duration_since(now),
             true if payload.is_empty() => LISTEN_WAIT,
             true => wait,
             false => ANSWER_GAP,
         };
         let is_http = said.probe().is_some_and(|probe| probe.payload.starts_with(b"GET "));
         let gap = if is_http { http::ANSWER_GAP } else { ANSWER_GAP };
-        let patience = Patience { first: now + first, gap, last: endpoint.deadline.min(now + first + wait) };
+        let patience = Patience { first: now + first, gap, last: last.min(now + first + wait) };
         let mut bytes = std::mem::take(&mut said.bytes);
-        let is_enough = |bytes: &[u8]| self.is_enough(endpoint, &said, bytes);
+        let is_enough = |bytes: &[u8]| {
+            is_begun.fetch_or(is_greeting, Ordering::Relaxed);
+            self.is_enough(endpoint, &said, bytes)
+        };
         let mut ending = connection::read(stream, &mut bytes, patience, is_enough).await;
         let was_asked = said.was_asked;
+        let left = last.saturating_duration_since(Instant::now());
         let rest = |bytes: &[u8]| match lines::wait_for_the_rest(bytes) {
             None if tls::may_become_tls(bytes) => Some(lines::LINE_WAIT),
+            _ if is_greeting => lines::wait_for_greeting(bytes, endpoint.address.port(), left),
             None if was_asked => lines::wait_for_welcome(bytes),
             more => more,
         };
@@ -412,7 +443,7 @@ impl Detector {
         {
             // Half a line is not judged: its other half may be on its way.
             let now = Instant::now();
-            let patience = Patience { first: now + more, gap: more, last: endpoint.deadline.min(now + more + wait) };
+            let patience = Patience { first: now + more, gap: more, last: last.min(now + more + wait) };
             ending = connection::read(stream, &mut bytes, patience, |bytes| rest(bytes).is_none()).await;
         }
         Said { bytes, ending, ..said }

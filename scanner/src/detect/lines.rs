@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::http;
 use super::matcher::Match;
+use super::{http, ports};
 
 /// How much of the front of an answer is looked at.
 const FRONT_BYTES: usize = 64;
@@ -35,10 +35,44 @@ pub(super) fn wait_for_the_rest(bytes: &[u8]) -> Option<Duration> {
     }
     let Some(whole) = bytes.strip_suffix(b"\n") else {
         let is_prompt = bytes.trim_ascii_end().last().is_some_and(|byte| PROMPT_ENDS.contains(byte));
-        return (!is_prompt).then_some(LINE_WAIT);
+        return (!is_prompt && !is_list_of_svn(bytes)).then_some(LINE_WAIT);
     };
     let line = whole.rsplit(|byte| *byte == b'\n').next().unwrap_or(whole);
     matches!(line, [b'1'..=b'5', b'0'..=b'9', b'0'..=b'9', b'-', ..]).then_some(LAST_LINE_WAIT)
+}
+
+/// How long the rest of a greeting is to be waited for where the server usually speaks first, with so much time `left`: all of it
+/// for half a line or packet; and a while where SSH is usual and has not said its own line; `None` where it is whole.
+pub(super) fn wait_for_greeting(bytes: &[u8], port: u16, left: Duration) -> Option<Duration> {
+    let is_half_a_packet = match bytes {
+        // Of MySQL: its length, the number 0, the version of the protocol or that it is an error.
+        [a, b, 0, 0, 10 | 255, rest @ ..] => rest.len() + 1 < usize::from(u16::from_le_bytes([*a, *b])),
+        _ => ports::greets_by_packet(port) && (1..5).contains(&bytes.len()),
+    };
+    if is_half_a_packet || wait_for_the_rest(bytes).is_some() {
+        return Some(left);
+    }
+    let is_line = is_text(bytes) && bytes.ends_with(b"\n") && !begins_with_a_code(bytes) && !http::is_http(bytes);
+    (is_line && ports::greets_by_ssh(port) && of_ssh(bytes).is_none()).then(|| LINE_WAIT.min(left))
+}
+
+/// What a server of SSH says, from its own line on: others may come before it (RFC 4253 section 4.2).
+pub(super) fn of_ssh(bytes: &[u8]) -> Option<&[u8]> {
+    if bytes.starts_with(b"SSH-") {
+        return Some(bytes);
+    }
+    let at = bytes.windows(5).position(|window| window == b"\nSSH-")?;
+    bytes.get(at + 1..)
+}
+
+/// Whether it answers by the codes of SMTP and FTP.
+fn begins_with_a_code(bytes: &[u8]) -> bool {
+    matches!(bytes, [b'1'..=b'5', b'0'..=b'9', b'0'..=b'9', b' ' | b'-', ..])
+}
+
+/// Whether a list of Subversion's protocol has come whole, which no line ends.
+fn is_list_of_svn(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"( success (") && bytes.trim_ascii_end().ends_with(b")")
 }
 
 /// How long whoever asked to be let in is to wait for it, where a server of IRC says that it still looks its caller up;
@@ -87,8 +121,7 @@ pub(super) fn is_of_lines(bytes: &[u8]) -> bool {
     if http::is_http(bytes) {
         return !is_page(bytes);
     }
-    let is_code = matches!(bytes, [b'1'..=b'5', b'0'..=b'9', b'0'..=b'9', b' ' | b'-', ..]);
-    is_code || [&b"+OK"[..], b"-ERR", b"* ", b"SSH-"].into_iter().any(|word| bytes.starts_with(word))
+    begins_with_a_code(bytes) || [&b"+OK"[..], b"-ERR", b"* ", b"SSH-"].into_iter().any(|word| bytes.starts_with(word))
 }
 
 /// Whether an answer of HTTP has got beyond its head: what follows need not end with a line.
@@ -149,6 +182,32 @@ mod tests {
             (b"", None),
         ] {
             assert_eq!(wait_for_the_rest(bytes), expected, "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_greeting_is_whole_where_its_line_or_packet_is_and_where_ssh_has_named_itself() {
+        const LEFT: Duration = Duration::from_secs(9);
+        let mysql = b"\x0a\0\0\0\x0a5.7.44-lo\0";
+        for (bytes, port, expected) in [
+            (&b"SSH-2.0-Open"[..], 22, Some(LEFT)),
+            (b"SSH-2.0-OpenSSH_9.6\r\n", 22, None),
+            (b"Keep out\r\n", 22, Some(LINE_WAIT)),
+            (b"Keep out\r\nSSH-2.0-x", 8022, Some(LEFT)),
+            (b"Keep out\r\nSSH-2.0-x\r\n", 8022, None),
+            (b"Keep out\r\n", 21, None),
+            (b"220 ready\r\n", 22, None),
+            (b"220-wait\r\n", 21, Some(LEFT)),
+            (b"login: ", 22, None),
+            (b"( success ( 2 2 ( ) ( edit-pipeline ) ) ) ", 3690, None),
+            (b"( success ( 2 2 ( ) ( ed", 3690, Some(LEFT)),
+            (mysql, 3306, None),
+            (&mysql[..7], 3306, Some(LEFT)),
+            (&mysql[..2], 3306, Some(LEFT)),
+            (b"\xff\xfd\x18", 23, None),
+            (b"", 22, None),
+        ] {
+            assert_eq!(wait_for_greeting(bytes, port, LEFT), expected, "{} on {port}", bytes.escape_ascii());
         }
     }
 

@@ -1,7 +1,8 @@
 //! A user's own file of probes and matches in the syntax of nmap's service probes.
 //!
 //! Only the syntax is here, from its public documentation; no such file is part of the program, looked for, or
-//! downloaded. Patterns that need backtracking are left out and counted: see [`ServiceProbes::skipped`].
+//! downloaded. Patterns that cannot be used, since they need backtracking or are none, are left out and told with the reason:
+//! see [`ServiceProbes::skipped`].
 
 mod read;
 mod template;
@@ -18,6 +19,7 @@ use super::rules::{PatternSet, cpe_2_3};
 use super::{Match, ProbeId, ProbeRef};
 use crate::finding::{Service, ServiceMethod};
 use crate::port::Protocol;
+use crate::udp_scan::payload::Catalogue;
 
 /// Most bytes of a file; real ones have three megabytes.
 const FILE_BYTES_MAX: u64 = 32 * 1024 * 1024;
@@ -56,10 +58,19 @@ pub struct ServiceProbes {
     probes: Vec<Probe>,
     /// Ports that are never asked.
     exclude: Vec<(Protocol, u16, u16)>,
-    /// Lines whose patterns cannot be used, from 1.
-    skipped: Vec<usize>,
+    /// Matches whose patterns cannot be used.
+    skipped: Vec<SkippedMatch>,
     /// Whether none of them is sent.
     is_silent: bool,
+}
+
+/// A match that is left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SkippedMatch {
+    /// Its line, from 1.
+    pub line: usize,
+    /// What its pattern has that cannot be used; printable.
+    pub problem: String,
 }
 
 /// A probe and what its answers mean.
@@ -68,6 +79,8 @@ struct Probe {
     protocol: Protocol,
     /// Empty for the probe that only listens.
     payload: Arc<[u8]>,
+    /// Whether a port may be asked it that is not known to be open.
+    is_for_scans: bool,
     ports: Vec<(u16, u16)>,
     tls_ports: Vec<(u16, u16)>,
     rarity: u8,
@@ -101,7 +114,7 @@ impl ServiceProbes {
     ///
     /// # Errors
     ///
-    /// When it cannot be read, is too large, or a line of it is malformed. A pattern that needs backtracking is no error.
+    /// When it cannot be read, is too large, or a line of it is malformed. A pattern that cannot be used is no error.
     pub fn read(path: &Path) -> Result<Self, ServiceProbesError> {
         use std::io::Read;
         let failed = |source| ServiceProbesError::Read { path: path.into(), source };
@@ -145,24 +158,35 @@ impl ServiceProbes {
         self.len() == 0
     }
 
-    /// How many matches were left out because their patterns need backtracking.
+    /// The matches that were left out, by line.
     #[must_use]
-    pub fn skipped(&self) -> usize {
-        self.skipped.len()
+    pub fn skipped(&self) -> &[SkippedMatch] {
+        &self.skipped
     }
 
-    /// The lines of those matches, from 1.
-    #[must_use]
-    pub fn skipped_lines(&self) -> &[usize] {
-        &self.skipped
+    /// What its UDP probes have the ports be asked that they name, the least rare first.
+    pub(crate) fn udp_requests(&self) -> Catalogue {
+        let is_sent = |probe: &&Probe| {
+            probe.protocol == Protocol::Udp && !probe.payload.is_empty() && probe.is_for_scans && !self.is_silent
+        };
+        let mut sent: Vec<&Probe> = self.probes.iter().filter(is_sent).collect();
+        sent.sort_by_key(|probe| probe.rarity);
+        let mut catalogue = Catalogue::default();
+        for probe in sent {
+            let ports = probe.ports.iter().flat_map(|(first, last)| *first..=*last);
+            catalogue.add(&probe.payload, ports.filter(|port| !self.is_excluded(Protocol::Udp, *port)));
+        }
+        catalogue
+    }
+
+    fn is_excluded(&self, protocol: Protocol, port: u16) -> bool {
+        self.exclude.iter().any(|(kind, first, last)| *kind == protocol && (*first..=*last).contains(&port))
     }
 
     /// The probes for a port, each with its number in this file.
     pub(crate) fn probes(&self, protocol: Protocol, port: u16, is_tls: bool) -> Vec<(u32, ProbeRef)> {
         let lists = |ports: &[(u16, u16)]| ports.iter().any(|(first, last)| (*first..=*last).contains(&port));
-        if self.is_silent
-            || self.exclude.iter().any(|(kind, first, last)| *kind == protocol && (*first..=*last).contains(&port))
-        {
+        if self.is_silent || self.is_excluded(protocol, port) {
             return Vec::new();
         }
         let numbered = (0u32..).zip(&self.probes);

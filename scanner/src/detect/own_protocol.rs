@@ -34,15 +34,28 @@ impl Detector {
         let Ok(mut connection) = endpoint.connect(Stage::Service).await else { return Identified::default() };
         let stream = &mut connection.stream;
         let mut bytes = Vec::new();
-        let wait = if question.is_some() { LISTEN_FIRST } else { LISTEN };
-        let mut ending = connection::read(stream, &mut bytes, patience(endpoint, wait), |_| false).await;
+        let is_greeting = question.is_none() && endpoint.is_greeted();
+        let first = match (is_greeting, &question) {
+            // As long as a port may take that usually greets.
+            (true, _) => Patience { gap: GAP, ..Patience::until(endpoint.listens_until) },
+            (false, Some(_)) => patience(endpoint, LISTEN_FIRST),
+            (false, None) => patience(endpoint, LISTEN),
+        };
+        let mut ending = connection::read(stream, &mut bytes, first, |_| false).await;
+        let left = endpoint.listens_until.saturating_duration_since(Instant::now());
+        let rest = |bytes: &[u8]| match is_greeting {
+            true => lines::wait_for_greeting(bytes, endpoint.address.port(), left),
+            false => lines::wait_for_the_rest(bytes),
+        };
         if ending == Ending::Quiet
-            && let Some(more) = lines::wait_for_the_rest(&bytes)
+            && let Some(more) = rest(&bytes)
         {
             // Half a line is not judged: its other half may be on its way.
-            let patience = Patience { gap: lines::LINE_WAIT, ..patience(endpoint, more) };
-            let is_whole = |bytes: &[u8]| lines::wait_for_the_rest(bytes).is_none();
-            ending = connection::read(stream, &mut bytes, patience, is_whole).await;
+            let patience = match is_greeting {
+                true => Patience::until(endpoint.listens_until.min(Instant::now() + more)),
+                false => Patience { gap: lines::LINE_WAIT, ..patience(endpoint, more) },
+            };
+            ending = connection::read(stream, &mut bytes, patience, |bytes| rest(bytes).is_none()).await;
         }
         let mut asked = None;
         if let Some(question) = question.filter(|_| bytes.is_empty() && ending == Ending::Quiet) {
@@ -57,7 +70,7 @@ impl Detector {
         if bytes.is_empty() {
             return Identified::default();
         }
-        let found = self.judge(endpoint, asked.as_ref(), &bytes);
+        let found = self.judge(endpoint, asked.as_ref(), lines::of_ssh(&bytes).unwrap_or(&bytes));
         let found = found.map(|found| lines::without_half_a_version(found, &bytes));
         Identified { banner: printable_banner(&bytes), service: found.map(|found| found.service.clone()) }
     }

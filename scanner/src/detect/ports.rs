@@ -59,6 +59,7 @@ pub(super) fn is_greeted(port: u16) -> bool {
             | 110
             | 119
             | 143
+            | 222
             | 465
             | 587
             | 873
@@ -66,7 +67,9 @@ pub(super) fn is_greeted(port: u16) -> bool {
             | 992
             | 993
             | 995
+            | 2022
             | 2121
+            | 2200
             | 2222
             | 2323
             | 2525
@@ -74,8 +77,18 @@ pub(super) fn is_greeted(port: u16) -> bool {
             | 3310
             | 3690
             | 4190
-            | 5900..=5910 | 6600 | 33060
+            | 5900..=5910 | 6600 | 8022 | 10022 | 22022 | 22222 | 33060
     )
+}
+
+/// Whether servers of SSH usually listen there, who may say whatever else before their own line (RFC 4253 section 4.2).
+pub(super) fn greets_by_ssh(port: u16) -> bool {
+    matches!(port, 22 | 222 | 2022 | 2200 | 2222 | 8022 | 10022 | 22022 | 22222)
+}
+
+/// Whether servers that begin with a packet of MySQL's protocol usually listen there.
+pub(super) fn greets_by_packet(port: u16) -> bool {
+    port == 3306
 }
 
 /// Whether servers of this port turn away whoever speaks before their greeting, however late that is (SMTP, RFC 5321

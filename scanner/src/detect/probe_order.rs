@@ -129,6 +129,13 @@ impl ProbeOrder {
         }
     }
 
+    /// Something was said that only TLS says, but not to a ClientHello: that comes next, unless one was sent.
+    pub(super) fn confirm_tls(&mut self, said_to: &Attempt) {
+        // What came before it was sent was no answer to it.
+        self.has_said_hello &= !said_to.is_hello();
+        self.ask_tls();
+    }
+
     /// A ClientHello was closed on without a word: some do that for what it names.
     pub(super) fn ask_bare_hello(&mut self) {
         self.queue.push_front(Attempt::BareHello);

@@ -183,3 +183,75 @@ async fn an_alert_in_two_segments_is_one_and_a_late_one_is_waited_for() {
         assert!(found.facts.contains(&("tls-refusal".to_owned(), "handshake_failure".to_owned())), "{found:?}");
     }
 }
+
+/// What is said to a hello, and to a request in the clear of each version of HTTP.
+struct Alerting {
+    to_hello: &'static [u8],
+    to_old: &'static [u8],
+    to_new: &'static [u8],
+}
+
+const ALERT: &[u8] = &[21, 3, 1, 0, 2, 2, 70];
+const OLD_ALERT: &[u8] = &[21, 3, 3, 0, 2, 1, 0];
+const HELLO: &[u8] = &[22, 3, 3, 0, 42, 2, 0, 0, 38, 3, 3];
+const PAGE: &[u8] = b"HTTP/1.1 200 OK\r\nServer: nginx/1.24.0\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
+async fn alert(mut stream: TcpStream, alerting: &'static Alerting) {
+    let mut bytes = [0; 2048];
+    let Ok(count @ 1..) = stream.read(&mut bytes).await else { return };
+    let said = &bytes[..count];
+    let is_new = said.windows(8).any(|window| window == b"HTTP/1.1");
+    let answer = match said[0] {
+        22 => alerting.to_hello,
+        _ if is_new => alerting.to_new,
+        _ => alerting.to_old,
+    };
+    let _ = stream.write_all(answer).await;
+}
+
+#[tokio::test]
+async fn what_only_tls_says_is_a_hint_where_clear_text_is_answered_so() {
+    const NO: &[u8] = b"";
+    static CASES: [(&str, Alerting, Option<&str>); 7] = [
+        ("127.55.5.4:8080", Alerting { to_hello: NO, to_old: ALERT, to_new: ALERT }, None),
+        ("127.55.5.4:47302", Alerting { to_hello: NO, to_old: OLD_ALERT, to_new: ALERT }, None),
+        ("127.55.5.4:47303", Alerting { to_hello: NO, to_old: HELLO, to_new: HELLO }, None),
+        ("127.55.5.4:47304", Alerting { to_hello: b"what?\r\n", to_old: ALERT, to_new: ALERT }, None),
+        ("127.55.5.4:8081", Alerting { to_hello: NO, to_old: ALERT, to_new: PAGE }, Some("http")),
+        ("127.55.5.4:47305", Alerting { to_hello: NO, to_old: ALERT, to_new: PAGE }, Some("http")),
+        ("127.55.5.4:47306", Alerting { to_hello: ALERT, to_old: ALERT, to_new: ALERT }, Some("tls")),
+    ];
+    for (address, alerting, expected) in &CASES {
+        let server = Server::on(address, move |stream| alert(stream, alerting)).await;
+        let found = identify_by_rules(server.address, &Options::default()).await;
+        let name = found.service.as_ref().map(|service| service.name.as_str());
+        assert_eq!(name, *expected, "{address}: {found:?}");
+        assert!(expected != &Some("http") || found.service.unwrap().product.as_deref() == Some("nginx"), "{address}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_of_tls_that_answers_clear_text_by_an_alert_is_one() {
+    let config = config(BOTH, Gate::Open, false);
+    for address in ["127.55.5.5:8080", "127.55.5.5:47307"] {
+        let config = Arc::clone(&config);
+        let server = Server::on(address, move |mut stream| {
+            let config = Arc::clone(&config);
+            async move {
+                let mut first = [0];
+                if stream.peek(&mut first).await.is_ok_and(|count| count > 0 && first[0] != 22) {
+                    let _ = stream.write_all(ALERT).await;
+                    return drain(&mut stream).await;
+                }
+                serve(stream, config, Gate::Open, Refusal::Closed, Duration::ZERO).await;
+            }
+        })
+        .await;
+        let found = ask(server.address).await;
+        assert_eq!(
+            found.tls.and_then(|tls| tls.chain.first().map(|own| own.names.join(" "))).as_deref(),
+            Some("gate.example")
+        );
+        assert_eq!(found.product.as_deref(), Some("nginx"), "{address}");
+    }
+}

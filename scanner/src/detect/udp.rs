@@ -84,20 +84,14 @@ impl Detector {
         identified(&bytes, found.as_ref())
     }
 
-    /// What was heard of a port, as the answer to one of the requests that are usual there: the first that it is for certain,
-    /// or else the first that it may be.
+    /// What was heard of a port, as the answer to one of the requests that it was asked, those of a user's own file included:
+    /// the first that names a product for certain, or else the first that is certain, or that it may be.
     fn heard(&self, endpoint: &Endpoint<'_>, bytes: &[u8]) -> Option<(ProbeId, Arc<Match>)> {
         let probes = self.probes(Protocol::Udp, endpoint.address.port(), false);
-        let usual = probes.iter().filter(|probe| probe.is_hinted && probe.request.is_some());
-        let mut soft = None;
-        for probe in usual {
-            let Some(found) = self.judge_datagram(endpoint, probe, bytes) else { continue };
-            if !found.is_soft {
-                return Some((probe.id, found));
-            }
-            soft = soft.or(Some((probe.id, found)));
-        }
-        soft
+        let asked = probes.iter().filter(|probe| probe.is_hinted && (probe.request.is_some() || !probe.is_built_in));
+        let all = asked.filter_map(|probe| Some((probe.id, self.judge_datagram(endpoint, probe, bytes)?)));
+        let worth = |(_, found): &(ProbeId, Arc<Match>)| (!found.is_soft, found.service.product.is_some());
+        all.reduce(|best, next| if worth(&next) > worth(&best) { next } else { best })
     }
 
     fn judge_datagram(&self, endpoint: &Endpoint<'_>, probe: &ProbeRef, bytes: &[u8]) -> Option<Arc<Match>> {

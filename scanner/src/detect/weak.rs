@@ -54,6 +54,7 @@ impl Connector for Asking<'_> {
     }
 
     fn connect(&self, target: SocketAddr, is_tls: bool) -> Connecting<'_> {
+        let deadline = Instant::now() + self.options.budget;
         let endpoint = Endpoint {
             address: target,
             name: self.name,
@@ -63,7 +64,8 @@ impl Connector for Asking<'_> {
             room: &self.room,
             connections: &self.detector.connections,
             pacing: self.options.pacing.as_deref(),
-            deadline: Instant::now() + self.options.budget,
+            deadline,
+            listens_until: deadline,
         };
         Box::pin(async move {
             let connection = endpoint.connect(Stage::Check).await?;

@@ -38,6 +38,6 @@ impl Engine {
         let tcp = first.as_ref().map(|(scan, _)| scan.tcp).unwrap_or_default();
         let first = first.map(|(scan, is_discovery)| udp::First { scan, cancel, is_discovery, is_fed });
         let (plan, task) = part(&split.udp, task.cancel.clone());
-        Ok(UnitScan { note, tcp, ..self.udp.submit(plan, task, first)? })
+        Ok(UnitScan { note, tcp, ..self.udp.submit(plan, task, first, self.services.udp_requests())? })
     }
 }

@@ -13,6 +13,7 @@ use crate::io::give_way::give_way;
 use crate::io::limits;
 use crate::occupancy::Occupancy;
 use crate::scan::limits::Limits;
+use crate::udp_scan::payload::Catalogue;
 use crate::unit::{UnitScan, UnitTask};
 
 /// Threads for detection: parsing answers is little work, and the scan itself needs the other cores.
@@ -28,6 +29,8 @@ pub(super) struct Services {
 struct State {
     runtime: Option<Runtime>,
     detector: Option<Arc<Detector>>,
+    /// What the rules in force have UDP ports be asked beside the table.
+    udp_requests: Arc<Catalogue>,
     /// What all detectors, and the scans beside them, count their connections to each host and port in.
     occupancy: Arc<Occupancy>,
     /// Of the jobs that have units in work.
@@ -49,7 +52,14 @@ impl Services {
     /// Makes these rules the ones in force for units that begin from now on.
     pub(super) fn set_rules(&self, rules: RuleSet) {
         let mut state = self.lock();
+        state.udp_requests = Arc::new(rules.udp_requests());
         state.detector = Some(Arc::new(detector(rules, &state.occupancy)));
+    }
+
+    /// What the rules in force have UDP ports be asked.
+    #[cfg(target_os = "linux")]
+    pub(super) fn udp_requests(&self) -> Arc<Catalogue> {
+        Arc::clone(&self.lock().udp_requests)
     }
 
     /// Lets the open ports that a unit finds be asked what they are. Without threads to do it on, the unit is scanned for

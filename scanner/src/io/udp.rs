@@ -17,12 +17,13 @@ use std::sync::Arc;
 
 use self::driver::Datagrams;
 pub(crate) use self::unit::First;
-use self::unit::Unit;
+use self::unit::{Shared, Unit};
 use super::engine_thread::ThreadHandle;
 use super::reactor;
 use crate::io::{EngineConfig, EngineError};
 use crate::neighbours::Neighbours;
 use crate::plan::Plan;
+use crate::udp_scan::payload::Catalogue;
 use crate::unit::{ScanError, UnitScan, UnitTask};
 
 /// Units in work at once: each has up to eight sockets, and one that waits for slow hosts may take minutes.
@@ -51,9 +52,17 @@ impl Handle {
         self.thread.has_room()
     }
 
-    /// Takes a unit, all of whose plan's ports are UDP ports, with the first part of it that is in work elsewhere.
-    pub(crate) fn submit(&self, plan: Plan, task: UnitTask, first: Option<First>) -> Result<UnitScan, ScanError> {
-        self.thread.submit(|| Unit::new(plan, task, first, Arc::clone(&self.neighbours), self.secret))
+    /// Takes a unit, all of whose plan's ports are UDP ports, with the first part of it that is in work elsewhere, and what
+    /// they are asked.
+    pub(crate) fn submit(
+        &self,
+        plan: Plan,
+        task: UnitTask,
+        first: Option<First>,
+        catalogue: Arc<Catalogue>,
+    ) -> Result<UnitScan, ScanError> {
+        let shared = Shared { neighbours: Arc::clone(&self.neighbours), catalogue, secret: self.secret };
+        self.thread.submit(|| Unit::new(plan, task, first, shared))
     }
 }
 

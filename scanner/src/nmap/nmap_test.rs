@@ -198,3 +198,35 @@ proptest! {
         let _ = read_nmap(format!("<nmaprun><host>{text}").as_bytes(), "any");
     }
 }
+
+#[test]
+fn a_document_is_read_in_the_encoding_that_it_declares() {
+    let of = |label: &str| XML.replace("UTF-8", label).replace("<nmaprun", "<!-- caf\u{e9} \u{20ac} -->\n<nmaprun");
+    let expected = read_nmap(XML.as_bytes(), "scan.xml").unwrap();
+    let one_byte = |text: &str| text.chars().map(|c| u8::try_from(c).unwrap_or(0x80)).collect::<Vec<u8>>();
+    let units = |text: &str, to_bytes: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(to_bytes).collect::<Vec<u8>>();
+    let utf16 = of("UTF-16");
+    for (name, bytes) in [
+        ("latin1", one_byte(&of("ISO-8859-1"))),
+        ("windows", one_byte(&of("windows-1252"))),
+        ("gbk", encoding_rs::GBK.encode(&of("GBK")).0.into_owned()),
+        ("utf8", of("UTF-8").into_bytes()),
+        ("marked", format!("\u{feff}{}", of("ISO-8859-1")).into_bytes()),
+        ("said to be utf-16", utf16.clone().into_bytes()),
+        ("little", units(&utf16, u16::to_le_bytes)),
+        ("big", units(&utf16, u16::to_be_bytes)),
+        ("marked little", units(&format!("\u{feff}{utf16}"), u16::to_le_bytes)),
+    ] {
+        assert_eq!(
+            read_nmap(bytes.as_slice(), "scan.xml").unwrap_or_else(|error| panic!("{name}: {error}")),
+            expected,
+            "{name}"
+        );
+    }
+    let unknown = read_nmap(of("KLINGON").as_bytes(), "scan.xml").unwrap_err().to_string();
+    assert!(unknown.starts_with("scan.xml:1:1: the encoding \"KLINGON\""), "{unknown}");
+    let cut = one_byte(&of("ISO-8859-1"));
+    let at = cut.windows(8).position(|window| window == b"<address").unwrap();
+    let error = read_nmap(&cut[..at + 12], "scan.xml").unwrap_err().to_string();
+    assert!(error.starts_with("scan.xml:"), "{error}");
+}

@@ -47,7 +47,8 @@ impl UdpScan {
         let asked = |number: u16| Some(AskedPort { number, position: self.asked_position(host, number)? });
         let AskedPort { number: port, position } =
             asked(from.port()).or_else(|| asked(payload::asked_port_of(bytes)?))?;
-        if self.limits.payloads && !payload::accepts(port, &self.ask(address, port), bytes) {
+        let is_answer = || self.catalogue.accepts(port, self.takes_any(port), &self.ask(address, port), bytes);
+        if self.limits.payloads && !is_answer() {
             return None;
         }
         let open = Known { state: PortState::Open, reason: Reason::UdpResponse };

@@ -9,6 +9,7 @@
 //! Everything here is a pure function of token, address and bytes.
 
 mod ber;
+mod catalogue;
 mod devices;
 mod directory;
 mod names;
@@ -16,6 +17,8 @@ mod plain;
 mod tunnels;
 
 use std::net::IpAddr;
+
+pub(crate) use self::catalogue::{Catalogue, OWN_BYTES_MAX, Requests};
 
 /// One probe's identity: what a request is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +105,7 @@ pub(crate) fn of(port: u16) -> &'static [&'static Payload] {
 }
 
 /// Every request once, with the ports that it goes to; what detection asks open ports with.
-pub(crate) fn catalogue() -> Vec<(&'static Payload, Vec<u16>)> {
+pub(crate) fn table() -> Vec<(&'static Payload, Vec<u16>)> {
     let mut all: Vec<(&'static Payload, Vec<u16>)> = Vec::new();
     for (port, payloads) in BY_PORT {
         for payload in *payloads {
@@ -134,11 +137,6 @@ static WANDERERS: &[(&str, u8)] = &[
     ("stun binding", 4),
     ("tftp read", 8),
 ];
-
-/// What is sent where no payload may be.
-pub(crate) fn empty() -> &'static [&'static Payload] {
-    &EMPTY
-}
 
 /// Whether there is a request in the protocol that is usual at a port.
 pub(crate) fn has_own(port: u16) -> bool {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::host::{Host, HostPhase, Note};
-use super::payload::{self, Ask};
+use super::payload::{Ask, Requests};
 use super::walk::Next;
 use super::{FlightKey, LANES, Step, UdpScan};
 use crate::finding::{NotProbed, Reason, ScannedHost};
@@ -159,12 +159,12 @@ impl UdpScan {
         self.queue_after_send(now, key);
         let port = self.plan.port(position)?.number;
         // One datagram of the port's is enough, and the first lane as good as any.
-        let payloads = self.payloads(port);
-        self.write(now, Encore { host: key, port, lane: 0, variant: payloads.len() - 1 })
+        let variant = self.requests(port).len() - 1;
+        self.write(now, Encore { host: key, port, lane: 0, variant })
     }
 
-    fn payloads(&self, port: u16) -> &'static [&'static payload::Payload] {
-        if self.limits.payloads { payload::of(port) } else { payload::empty() }
+    fn requests(&self, port: u16) -> Requests<'_> {
+        if self.limits.payloads { self.catalogue.of(port, self.takes_any(port)) } else { Requests::EMPTY }
     }
 
     fn sleep(&mut self, key: Key, until: Duration) {
@@ -229,10 +229,9 @@ impl UdpScan {
         if !self.permits(address, Stage::Datagram) || !self.permits_port(encore.port) {
             return None;
         }
-        let payloads = self.payloads(encore.port);
-        let payload = payloads.get(encore.variant)?;
-        let bytes = payload.write(&self.ask(address, encore.port));
-        if encore.variant + 1 < payloads.len() {
+        let requests = self.requests(encore.port);
+        let bytes = requests.write(encore.variant, &self.ask(address, encore.port))?;
+        if encore.variant + 1 < requests.len() {
             self.encores.push(Reverse((now, Encore { variant: encore.variant + 1, ..encore })));
         }
         self.measures.window.sent(now);

@@ -375,6 +375,40 @@ fn answers_count_only_from_whom_and_where_they_were_asked() {
 }
 
 #[test]
+fn a_users_request_is_sent_where_it_may_be_and_answered_in_any_words() {
+    let mut catalogue = Catalogue::default();
+    catalogue.add(&Arc::from(&b"OWN"[..]), [53, 502, 9100, 47808, 9999]);
+    let catalogue = Arc::new(catalogue);
+    let sent = |spec: ScanSpec| {
+        let mut scan = scan(ScanSpec { discovery: Vec::new(), retries: Some(0), ..spec }, false)
+            .with_catalogue(Arc::clone(&catalogue));
+        let (mut now, mut asked) = (Duration::from_secs(1), BTreeMap::<u16, Vec<bool>>::new());
+        loop {
+            match scan.poll(now, true) {
+                Step::Send { to, bytes, lane } => {
+                    asked.entry(to.port()).or_default().push(bytes == b"OWN");
+                    // In no protocol of the table's, as the user's own is.
+                    let words = b"\0\0\x84\0\0\x01\0\0\0\0\0\0\0\0\0\0\0";
+                    let is_open = scan.on_heard(now, lane, Heard::Datagram { from: to, bytes: words });
+                    assert!(is_open || asked[&to.port()].len() > 1, "{to}");
+                }
+                Step::Wait { until } => now = until.max(now + Duration::from_millis(1)),
+                Step::Done => return asked,
+                step @ Step::Resolve { .. } => panic!("{step:?}"),
+            }
+        }
+    };
+    let asked = sent(spec("10.0.0.1", "U:53,502,9100,47808,9999"));
+    let own = |asked: &BTreeMap<u16, Vec<bool>>| {
+        asked.iter().map(|(port, sent)| (*port, sent.iter().filter(|is_own| **is_own).count())).collect::<Vec<_>>()
+    };
+    assert_eq!(own(&asked), [(53, 1), (9999, 1), (47808, 0)], "never to what is fragile, nor without leave");
+    assert_eq!((asked[&53].len(), asked[&9999].len()), (3, 1), "beside the table's, and in place of nothing");
+    let ot_safe = ScanSpec { profile: Profile::OtSafe, ..spec("10.0.0.1", "U:53,9999") };
+    assert!(own(&sent(ot_safe)).iter().all(|(_, count)| *count == 0));
+}
+
+#[test]
 fn an_excluded_or_foreign_address_gets_no_datagram() {
     let mut careless = spec("10.0.0.0/29", "U:53,54");
     careless.exclude = "10.0.0.3".parse().unwrap();

@@ -4,7 +4,7 @@
 //! record by record, so that memory does not grow with it, and every limit is in [`Limits`]. It is taken as a whole or
 //! not at all: [`import`] hands rows out as it goes, and whoever keeps them puts them in force only after it returned
 //! well. A file that is cut or no text fails the import with the place and the reason, so the feed before stays. One
-//! record that is whole but not as its format wants it is named and left out; if all are so, it is another feed.
+//! record that cannot be read, or is not as its format wants it, is named and left out; if all are so, it is another feed.
 
 mod cve;
 mod cve_product;
@@ -16,6 +16,7 @@ mod lenient;
 mod nvd;
 mod osv;
 mod osv_events;
+mod pieces;
 mod products;
 mod range_end;
 mod range_tokens;

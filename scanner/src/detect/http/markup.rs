@@ -56,6 +56,11 @@ impl<'a> Iterator for Tags<'a> {
                 self.comments.push(from..self.at);
                 continue;
             }
+            if is_declaration(rest) {
+                // `<!doctype html>`, `<?php ...>`: whatever is in it is no tag.
+                self.at = rest.find('>').map_or(self.lower.len(), |end| from + 2 + end);
+                continue;
+            }
             let length = tag_length(rest);
             if length == 0 {
                 self.at = from + 1;
@@ -92,6 +97,12 @@ pub(super) fn without_comments(text: &str) -> Cow<'_, str> {
     }
     kept.push_str(text.get(at..).unwrap_or_default());
     Cow::Owned(kept)
+}
+
+/// Whether what stands behind a `<` goes up to the next `>` and says nothing (HTML section 13.2.5.41, bogus comments).
+fn is_declaration(rest: &str) -> bool {
+    rest.starts_with(['!', '?'])
+        || rest.strip_prefix('/').is_some_and(|end| end.starts_with(|c: char| !c.is_ascii_alphabetic()))
 }
 
 /// How long a comment is behind its `<!--`; `None` where it has no end.
@@ -144,6 +155,8 @@ mod tests {
             ("<title>a <!-- <b> --></title><d>", &["title", "/title", "d"]),
             ("<script><a>", &["script"]),
             ("1 < 2 <> <1> </ > <a", &[]),
+            ("<!doctype html [<a>]><?php <b> ?></ <c>><d>", &["d"]),
+            ("<![CDATA[<a>]]><d><? <e", &["d"]),
         ] {
             assert_eq!(names(page), expected, "{page}");
         }

@@ -61,10 +61,10 @@ impl Head {
     }
 }
 
-/// Whether bytes begin as an answer of HTTP/1 does.
+/// Whether bytes begin as an answer of HTTP/1 does. Some call it HTTP/2, which has no lines.
 #[must_use]
 pub fn is_http(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"HTTP/1.")
+    ["HTTP/1.", "HTTP/2 ", "HTTP/2.0 "].iter().any(|front| bytes.starts_with(front.as_bytes()))
 }
 
 /// Where the final answer begins: behind whole interim ones (RFC 9110 section 15.2), which say that it is to come.

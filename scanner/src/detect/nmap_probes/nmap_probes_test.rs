@@ -1,6 +1,7 @@
 //! A small file of our own in nmap's syntax.
 
 use super::*;
+use crate::udp_scan::payload::Ask;
 
 const FILE: &str = r#"# ours
 Exclude T:9100-9107,U:30000
@@ -35,7 +36,7 @@ fn probes() -> ServiceProbes {
 #[test]
 fn probes_and_their_ports_are_read() {
     let probes = probes();
-    assert_eq!((probes.len(), probes.skipped()), (5, 1));
+    assert_eq!((probes.len(), probes.skipped().len()), (5, 1));
     let sent = probes.probes(Protocol::Tcp, 7101, false);
     assert_eq!(
         sent.iter().map(|(_, probe)| (&*probe.name, probe.is_hinted, probe.rarity)).collect::<Vec<_>>(),
@@ -100,6 +101,7 @@ fn a_mistake_is_named_with_its_line() {
         ("Probe TCP a q|x|\nfallback b", 1, "fall back"),
         ("Probe SCTP a q|x|", 1, "TCP nor UDP"),
         ("Probe TCP a q|\\xzz|", 1, "no byte"),
+        (&format!("Probe UDP a q|{}|", "x".repeat(1453)), 1, "a datagram has at most 1452"),
         ("Probe TCP a q|x|\nnonsense", 2, "no directive"),
         ("Exclude X:1", 1, "T nor U"),
         (&"Probe TCP a q|x|\n".repeat(10_001), 10_001, "more than"),
@@ -138,10 +140,28 @@ fn a_file_is_read_as_editors_save_it_and_says_what_it_leaves_out() {
     let plain = FILE.replace(r"\0\||", r"\0|");
     for text in [format!("\u{feff}{plain}"), plain.replace('\n', "\r\n"), plain.replace('\n', "\r")] {
         let probes = read::read(text.as_bytes()).unwrap();
-        assert_eq!((probes.len(), probes.skipped_lines()), (5, &[8][..]));
+        let lines: Vec<usize> = probes.skipped().iter().map(|skipped| skipped.line).collect();
+        assert_eq!((probes.len(), lines.as_slice()), (5, &[8][..]));
     }
     let utf16: Vec<u8> = format!("\u{feff}{plain}").encode_utf16().flat_map(u16::to_le_bytes).collect();
     assert!(read::read(&utf16).unwrap_err().problem.contains("UTF-16"));
     let odd = read::read("match \u{1b}[31m".as_bytes()).unwrap_err();
     assert!(odd.problem.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{}", odd.problem);
+}
+
+#[test]
+fn udp_ports_that_the_file_names_are_asked_its_probes_the_least_rare_first() {
+    let file = "Exclude U:9998\nProbe UDP Rare q|rare|\nports 9990-9999\nrarity 8\nProbe UDP Often q|often|\nports 9999\nrarity 2\n\
+        Probe UDP Never q|never| no-payload\nports 9999\nProbe UDP Nowhere q|nowhere|\nProbe TCP Other q|other|\nports 9999\n";
+    let probes = read::read(file.as_bytes()).unwrap();
+    let ask = Ask { token: [0; 8], to: std::net::Ipv4Addr::LOCALHOST.into() };
+    let asked = |probes: &ServiceProbes, port: u16| {
+        let catalogue = probes.udp_requests();
+        let requests = catalogue.of(port, true);
+        let all = (0..requests.len()).map(|at| String::from_utf8(requests.write(at, &ask).unwrap()).unwrap());
+        all.collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(asked(&probes, 9999), "often rare");
+    assert_eq!((asked(&probes, 9990), asked(&probes, 9998), asked(&probes, 9)), ("rare".into(), "".into(), "".into()));
+    assert_eq!(asked(&probes.silent(), 9999), "");
 }

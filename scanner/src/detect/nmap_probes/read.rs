@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::template::parse;
-use super::{Probe, Rule, ServiceProbes};
-use crate::detect::rules::{Compiled, Dialect, Flags, Pattern, PatternSet};
+use super::{Probe, Rule, ServiceProbes, SkippedMatch};
+use crate::detect::rules::{Compiled, Dialect, Flags, Pattern, PatternError, PatternSet, printable};
 use crate::port::Protocol;
+use crate::udp_scan::payload::OWN_BYTES_MAX;
 
 /// Most matches of one file; real ones have 12,000.
 const MATCHES_MAX: usize = 200_000;
@@ -37,6 +38,7 @@ struct Draft {
     name: Arc<str>,
     protocol: Protocol,
     payload: Vec<u8>,
+    is_for_scans: bool,
     ports: Vec<(u16, u16)>,
     tls_ports: Vec<(u16, u16)>,
     rarity: u8,
@@ -76,11 +78,11 @@ pub(super) fn read(bytes: &[u8]) -> Result<ServiceProbes, BadLine> {
                 }
                 let (rule, pattern) = rule(rest, word == b"softmatch", line).map_err(at)?;
                 match pattern {
-                    Some(pattern) => {
+                    Ok(pattern) => {
                         draft.rules.push(rule);
                         draft.patterns.push(pattern);
                     }
-                    None => skipped.push(line),
+                    Err(error) => skipped.push(SkippedMatch { line, problem: printable(error.to_string().as_bytes()) }),
                 }
             }
             (b"ports", Some(draft)) => draft.ports = ports(rest).map_err(at)?,
@@ -125,6 +127,7 @@ fn join(drafts: Vec<Draft>) -> Result<Vec<Probe>, BadLine> {
             name: draft.name,
             protocol: draft.protocol,
             payload: draft.payload.into(),
+            is_for_scans: draft.is_for_scans,
             ports: draft.ports,
             tls_ports: draft.tls_ports,
             rarity: draft.rarity,
@@ -153,12 +156,17 @@ fn probe(rest: &[u8], line: usize) -> Result<Draft, String> {
     };
     let (name, rest) = first_word(rest);
     let rest = rest.strip_prefix(b"q").ok_or("a probe's payload is written q|...|")?;
-    let (payload, _) = delimited(rest).ok_or("the payload has no end")?;
+    let (payload, options) = delimited(rest).ok_or("the payload has no end")?;
+    let payload = unescape(payload)?;
+    if protocol == Protocol::Udp && payload.len() > OWN_BYTES_MAX {
+        return Err(format!("a payload of {} bytes: a datagram has at most {OWN_BYTES_MAX}", payload.len()));
+    }
     Ok(Draft {
         line,
         name: String::from_utf8_lossy(name).into(),
         protocol,
-        payload: unescape(payload)?,
+        payload,
+        is_for_scans: !options.split(u8::is_ascii_whitespace).any(|option| option == b"no-payload"),
         ports: Vec::new(),
         tls_ports: Vec::new(),
         rarity: RARITY,
@@ -205,8 +213,8 @@ fn unescape(text: &[u8]) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// A match; no pattern when it needs backtracking.
-fn rule(rest: &[u8], is_soft: bool, line: usize) -> Result<(Rule, Option<Pattern>), String> {
+/// A match, and its pattern or why that cannot be used.
+fn rule(rest: &[u8], is_soft: bool, line: usize) -> Result<(Rule, Result<Pattern, PatternError>), String> {
     let (service, rest) = first_word(rest);
     let rest = rest.strip_prefix(b"m").ok_or("a match's pattern is written m|...|")?;
     let (source, rest) = delimited(rest).ok_or("the pattern has no end")?;
@@ -226,7 +234,7 @@ fn rule(rest: &[u8], is_soft: bool, line: usize) -> Result<(Rule, Option<Pattern
     loop {
         rest = rest.trim_ascii_start();
         if rest.is_empty() {
-            return Ok((rule, Pattern::new(source, flags).ok()));
+            return Ok((rule, Pattern::new(source, flags)));
         }
         if rule.fields.len() + rule.cpes.len() >= FIELDS_MAX {
             return Err(format!("more than {FIELDS_MAX} fields"));

@@ -63,6 +63,84 @@ pub(crate) fn rewrite(pattern: &[u8], dialect: Dialect) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
+/// Digits of `\x{...}` that are shown.
+const HEX_DIGITS_SHOWN: usize = 12;
+
+/// What of another tool's syntax in a pattern is the reason why it is refused, where that is known: the first such thing.
+pub(crate) fn refused(pattern: &[u8], dialect: Dialect) -> Option<String> {
+    if dialect == Dialect::Native {
+        return None;
+    }
+    let mut rest = pattern;
+    let mut in_class = false;
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        match (byte, after) {
+            (b'\\', [b'Q', ..]) if dialect == Dialect::Perl && !in_class => {
+                let end = after.windows(2).position(|pair| pair == br"\E");
+                rest = end.and_then(|end| after.get(end + 2..)).unwrap_or_default();
+            }
+            (b'\\', [b'x', b'{', more @ ..]) => {
+                let end = more.iter().take(HEX_DIGITS_SHOWN).position(|byte| *byte == b'}');
+                let shown = more.get(..end.unwrap_or(HEX_DIGITS_SHOWN.min(more.len()))).unwrap_or_default();
+                let digits = String::from_utf8_lossy(shown);
+                match end.and_then(|_| u32::from_str_radix(&digits, 16).ok()) {
+                    Some(0..=0xff) => {}
+                    Some(_) => {
+                        return Some(format!(
+                            "\\x{{{digits}}} is a character of more than a byte, and answers are bytes"
+                        ));
+                    }
+                    None => return Some(format!("\\x{{{digits} is no number of a character")),
+                }
+                rest = more;
+            }
+            (b'\\', [b'1'..=b'9', ..] | [b'k' | b'g', b'{' | b'<' | b'\'' | b'0'..=b'9', ..]) if !in_class => {
+                if !is_octal_triple_at(after) {
+                    return Some("a reference to what a group matched needs backtracking".to_owned());
+                }
+            }
+            (b'\\', [letter @ (b'G' | b'K' | b'X' | b'C'), ..]) if !in_class => {
+                return Some(format!("\\{} is not known", char::from(*letter)));
+            }
+            (b'\\', [_, more @ ..]) => rest = more,
+            (b'[', _) if !in_class => {
+                in_class = true;
+                // A bracket that comes first is one of the class.
+                let first = after.strip_prefix(b"^").unwrap_or(after);
+                rest = first.strip_prefix(b"]").unwrap_or(first);
+            }
+            (b']', _) => in_class = false,
+            (b'(', [b'?', more @ ..]) if !in_class => {
+                if let Some(why) = refused_group(more) {
+                    return Some(why.to_owned());
+                }
+            }
+            (b'(', [b'*', ..]) if !in_class => return Some("a verb, (*...), steers backtracking".to_owned()),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Why a group that begins so behind its `(?` is refused.
+fn refused_group(rest: &[u8]) -> Option<&'static str> {
+    match rest {
+        [b'=' | b'!', ..] | [b'<', b'=' | b'!', ..] => Some("look-around, (?=...) and the like, needs backtracking"),
+        [b'>', ..] => Some("an atomic group, (?>...), needs backtracking"),
+        [b'(', ..] => Some("a condition, (?(...)...), needs backtracking"),
+        [b'R' | b'&' | b'+' | b'0'..=b'9', ..] | [b'-', b'0'..=b'9', ..] | [b'P', b'>' | b'=', ..] => {
+            Some("a group that repeats another needs backtracking")
+        }
+        [b'|', ..] => Some("groups that share their numbers, (?|...), are not known"),
+        _ => None,
+    }
+}
+
+fn is_octal_triple_at(text: &[u8]) -> bool {
+    matches!(text, [b'1'..=b'3', b'0'..=b'7', b'0'..=b'7', ..])
+}
+
 type Rest<'a> = Peekable<Iter<'a, u8>>;
 
 fn push_hex(out: &mut Vec<u8>, byte: u8) {
@@ -142,7 +220,7 @@ fn hex(rest: &mut Rest<'_>, out: &mut Vec<u8>) {
                 push_hex(out, byte);
             }
             // A character of more than a byte: patterns are of bytes, and it is refused.
-            _ => out.extend(br"\x"),
+            _ => out.extend(br"\x\"),
         }
         return;
     }
@@ -205,6 +283,10 @@ fn group(rest: &mut Rest<'_>, out: &mut Vec<u8>, dialect: Dialect) {
     while let Some(flag) = rest.next_if(|b| matches!(**b, b'm' | b'i' | b'x' | b's' | b'-')) {
         out.push(if *flag == b'm' && dialect == Dialect::Ruby { b's' } else { *flag });
     }
+    if rest.peek() == Some(&&b'R') {
+        // The whole pattern once more, and not the flag that the crate calls so: it is refused.
+        out.push(b'>');
+    }
 }
 
 #[cfg(test)]
@@ -242,6 +324,36 @@ mod tests {
             assert_eq!(rewrite(from.as_bytes(), Dialect::Perl), to);
         }
         assert_eq!(rewrite(b"a\xffb", Dialect::Perl), r"a\xffb");
+    }
+
+    #[test]
+    fn the_reason_of_a_refusal_is_its_own() {
+        for (pattern, words) in [
+            (r"^a\x{20ac}b", r"\x{20ac} is a character of more than a byte"),
+            (r"[\x{100}]", r"\x{100} is a character"),
+            (r"^\x{zz}", r"\x{zz is no number"),
+            (r"\x{41", r"\x{41"),
+            (r"a(?!b)", "look-around"),
+            (r"(?<=a)b", "look-around"),
+            (r"(?>a)", "atomic"),
+            (r"(?(1)a|b)", "condition"),
+            (r"(a)(?R)", "repeats another"),
+            (r"(?|(a)|(b))", "share their numbers"),
+            (r"(a)\1", "a reference"),
+            (r"(?<x>a)\k<x>", "a reference"),
+            (r"\Ga", r"\G is not known"),
+            (r"a\Kb", r"\K is not known"),
+            (r"(*ANYCRLF)a", "a verb"),
+        ] {
+            let found = refused(pattern.as_bytes(), Dialect::Perl).unwrap_or_else(|| panic!("{pattern}"));
+            assert!(found.contains(words), "{pattern}: {found}");
+            assert!(regex_syntax::parse(&rewrite(pattern.as_bytes(), Dialect::Perl)).is_err(), "{pattern}");
+        }
+        for pattern in
+            [r"^\Q(?!\x{20ac}\E", r"[(?!]", r"[]\1(?=]", r"\\Ga", r"\(?!", r"\x{e9}\012[\K]", r"(?<n>a)(?i:b)"]
+        {
+            assert_eq!(refused(pattern.as_bytes(), Dialect::Perl), None, "{pattern}");
+        }
     }
 
     #[test]

@@ -318,7 +318,7 @@ fn read_probe(probe: &ProbeText, number: u32, place: Place<'_>, at: usize) -> Re
 /// Adds the requests of the UDP catalogue: the scan asks them, and what it hears is matched as their answers.
 fn add_catalogue(probes: &mut Vec<Probe>) {
     let nobody = Ask { token: [0x55; 8], to: IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
-    for (payload, ports) in payload::catalogue() {
+    for (payload, ports) in payload::table() {
         if probes.iter().any(|known| *known.name == *payload.name) {
             continue;
         }

@@ -12,8 +12,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use regex::bytes::{Regex, RegexBuilder};
 use regex_syntax::ParserBuilder;
+use regex_syntax::hir::{Class, Hir, HirKind};
 
-use super::dialect::{Dialect, rewrite};
+use super::dialect::{Dialect, refused, rewrite};
 use super::literal::required;
 
 /// Most bytes of a pattern's source; recog's longest is below 4 KiB.
@@ -24,6 +25,8 @@ const COMPILED_BYTES_MAX: usize = 8 * 1024 * 1024;
 const AUTOMATON_BYTES_MAX: usize = 192 * 1024;
 /// How deep parentheses may nest.
 const NEST_MAX: u32 = 100;
+/// What a pattern surely compiles with: for others that is tried at once, so that they are not left out in silence.
+const WEIGHT_MAX: u64 = 10_000;
 
 /// How a pattern is to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +66,9 @@ pub(crate) enum PatternError {
     /// It is malformed, or needs look-around or references.
     #[error("{0}")]
     Syntax(String),
+    /// Its counted repetitions multiply.
+    #[error("its repetitions come to more than a pattern may take")]
+    TooLarge,
 }
 
 impl Pattern {
@@ -71,6 +77,7 @@ impl Pattern {
         if source.len() > PATTERN_BYTES_MAX {
             return Err(PatternError::TooLong(source.len()));
         }
+        let original = source;
         let source = rewrite(source, flags.dialect);
         let parse = |is_unicode| {
             ParserBuilder::new()
@@ -88,11 +95,13 @@ impl Pattern {
             Ok(hir) => (hir, false),
             Err(error) => match parse(true) {
                 Ok(hir) => (hir, true),
-                Err(_) => return Err(PatternError::Syntax(error)),
+                Err(_) => return Err(PatternError::Syntax(refused(original, flags.dialect).unwrap_or(error))),
             },
         };
         let groups = hir.properties().explicit_captures_len();
-        Ok(Self { literals: required(&hir), source: source.into_boxed_str(), flags, is_unicode, groups })
+        let is_heavy = weight(&hir) > WEIGHT_MAX;
+        let pattern = Self { literals: required(&hir), source: source.into_boxed_str(), flags, is_unicode, groups };
+        if is_heavy && pattern.compile().is_none() { Err(PatternError::TooLarge) } else { Ok(pattern) }
     }
 
     /// How many capture groups it has.
@@ -112,6 +121,23 @@ impl Pattern {
             .dfa_size_limit(AUTOMATON_BYTES_MAX)
             .build()
             .ok()
+    }
+}
+
+/// How many states a pattern comes to at least, about.
+fn weight(hir: &Hir) -> u64 {
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => 1,
+        HirKind::Literal(literal) => literal.0.len() as u64,
+        HirKind::Class(Class::Bytes(_)) => 1,
+        // Of characters above ASCII each is a few bytes in many ways.
+        HirKind::Class(Class::Unicode(class)) => class.ranges().len() as u64,
+        HirKind::Repetition(repetition) => {
+            let times = repetition.max.unwrap_or(repetition.min).max(1);
+            weight(&repetition.sub).saturating_mul(times.into())
+        }
+        HirKind::Capture(capture) => weight(&capture.sub),
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => parts.iter().map(weight).fold(0, u64::saturating_add),
     }
 }
 
@@ -279,8 +305,10 @@ mod tests {
     fn a_pattern_that_would_take_too_much_is_refused_or_left_out() {
         assert!(matches!(Pattern::new(&[b'a'; PATTERN_BYTES_MAX + 1], Flags::NATIVE), Err(PatternError::TooLong(_))));
         assert!(matches!(Pattern::new("(".repeat(200).as_bytes(), Flags::NATIVE), Err(PatternError::Syntax(_))));
-        let compiled = Compiled::new(4);
-        assert!(set(&["(?:(?:a{1000}){1000}){1000}"], &compiled).regex(0).is_none());
+        let heavy = |source: &str| Pattern::new(source.as_bytes(), Flags::NATIVE).map(|_| ());
+        assert_eq!(heavy("(?:(?:a{1000}){1000}){1000}"), Err(PatternError::TooLarge));
+        assert_eq!(heavy("(?:a{1000}){1000}b{9999}"), Err(PatternError::TooLarge));
+        assert_eq!(heavy("^a{1,1000}(?:bc){500,}"), Ok(()));
     }
 
     #[test]

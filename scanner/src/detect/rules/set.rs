@@ -10,6 +10,7 @@ use crate::detect::recog::{Recog, to_service};
 use crate::detect::{Answer, Match, Matcher, ProbeId, ProbeRef};
 use crate::finding::{Certificate, Tls};
 use crate::port::Protocol;
+use crate::udp_scan::payload::Catalogue;
 use crate::vuln::exposure::Exposures;
 
 /// Certificates of a chain that are looked at: its own, and those who signed it.
@@ -74,6 +75,11 @@ impl RuleSet {
     /// The rules of exposure, where they are not the program's own alone.
     pub(crate) fn own_exposures(&self) -> Option<Arc<Exposures>> {
         self.exposures.clone()
+    }
+
+    /// What UDP ports are asked beside the table that the program has, by the user's service probes.
+    pub(crate) fn udp_requests(&self) -> Catalogue {
+        self.user.as_deref().map(ServiceProbes::udp_requests).unwrap_or_default()
     }
 
     /// The rules that are not the user's.

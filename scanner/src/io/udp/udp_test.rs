@@ -3,10 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::detect::{RuleSet, ServiceProbes};
 use crate::engine::Engine;
 use crate::finding::{HostRecord, PortState, Reason};
 use crate::io::EngineConfig;
@@ -68,6 +71,55 @@ fn open_silent_and_closed_ports_are_told_apart_over_both_families() {
         let tally = outcome.unwrap().progress.tally;
         assert_eq!((tally.targets_done, tally.hosts_up, tally.open_ports), (1, 1, 1));
     }
+}
+
+/// Answers what is asked in these words alone, and with these; gives back what else it was asked.
+fn answers_only(socket: UdpSocket, question: &'static [u8], answer: &'static [u8]) -> Arc<Mutex<Vec<Vec<u8>>>> {
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let others = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&others);
+    thread::spawn(move || {
+        let mut bytes = [0; 2048];
+        while let Ok((length, from)) = socket.recv_from(&mut bytes) {
+            if &bytes[..length] == question {
+                let _ = socket.send_to(answer, from);
+            } else {
+                heard.lock().unwrap().push(bytes[..length].to_vec());
+            }
+        }
+    });
+    others
+}
+
+#[test]
+fn a_port_that_answers_a_users_own_probe_alone_is_open_and_known_by_it() {
+    let (gizmo, port) = bound("127.0.0.1");
+    let (other, unnamed) = bound("127.0.0.1");
+    let others = answers_only(gizmo, b"GIZMO?\r\n", b"gizmo 4.2 ready\r\n");
+    let unasked = answers_only(other, b"GIZMO?\r\n", b"gizmo 4.2 ready\r\n");
+    let file = format!(
+        "Probe UDP Gizmo q|GIZMO?\\r\\n|\nports {port}\nrarity 9\nmatch gizmo m|^gizmo ([\\d.]+) ready| p/Gizmo/ v/$1/\n"
+    );
+    let probes = Arc::new(ServiceProbes::of_bytes(Path::new("own.probes"), file.as_bytes()).unwrap());
+    let asked = |rules: RuleSet| {
+        let engine = engine();
+        engine.set_rules(rules);
+        let spec = ScanSpec { services: Some(1), ..spec("127.0.0.1", &format!("U:{port},{unnamed}")) };
+        let (records, _) = finish(engine.scan(task(spec)).unwrap());
+        // A host that says nothing at all is none.
+        let ports: Vec<_> = records.into_iter().flat_map(|host| host.ports).collect();
+        let state = |number: u16| ports.iter().find(|known| known.port == number).map(|known| known.state);
+        let service = ports.iter().find(|known| known.port == port).and_then(|known| known.service.clone());
+        (state(port), state(unnamed), service.and_then(|service| service.product.zip(service.version)))
+    };
+    let with_own = asked(RuleSet::builtin().with_service_probes(Arc::clone(&probes)));
+    let product = Some(("Gizmo".to_owned(), "4.2".to_owned()));
+    assert_eq!(with_own, (Some(PortState::Open), Some(PortState::OpenFiltered), product));
+    assert_eq!(*others.lock().unwrap(), Vec::<Vec<u8>>::new(), "in place of an empty datagram");
+    assert!(unasked.lock().unwrap().iter().all(Vec::is_empty), "a port that the file does not name");
+    let silent = ServiceProbes::of_bytes(Path::new("own.probes"), file.as_bytes()).unwrap().silent();
+    let without = asked(RuleSet::builtin().with_service_probes(Arc::new(silent)));
+    assert_eq!(without, (None, None, None), "nor is what may not be sent");
 }
 
 #[test]

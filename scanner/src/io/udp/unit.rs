@@ -22,6 +22,7 @@ use crate::neighbours::Neighbours;
 use crate::plan::Plan;
 use crate::scan::Scan;
 use crate::slot_map::Key;
+use crate::udp_scan::payload::Catalogue;
 use crate::udp_scan::{Heard, UdpScan};
 use crate::unit::{ScanError, UnitOutcome, UnitProgress, UnitScan, UnitTask};
 
@@ -39,6 +40,14 @@ pub(crate) struct First {
     pub(crate) is_discovery: bool,
     /// Whether only hosts that it finds up are asked over UDP.
     pub(crate) is_fed: bool,
+}
+
+/// What units have from outside.
+pub(super) struct Shared {
+    pub(super) neighbours: Arc<Neighbours>,
+    pub(super) catalogue: Arc<Catalogue>,
+    /// Any number that nobody can guess.
+    pub(super) secret: u64,
 }
 
 /// The first part in work.
@@ -70,13 +79,12 @@ pub(super) struct Unit {
 }
 
 impl Unit {
-    /// The unit, and what whoever asked for it reads. `secret` is any number that nobody can guess.
+    /// The unit, and what whoever asked for it reads.
     pub(super) fn new(
         plan: Plan,
         task: UnitTask,
         first: Option<First>,
-        neighbours: Arc<Neighbours>,
-        secret: u64,
+        Shared { neighbours, catalogue, secret }: Shared,
     ) -> (Self, UnitScan) {
         let (delivery, handle) = Delivery::new(task.cancel, task.range.end - task.range.start);
         let is_fed = first.as_ref().is_some_and(|first| first.is_fed);
@@ -88,7 +96,7 @@ impl Unit {
         let scan = UdpScan::new(plan, task.range, task.permit, task.pace, is_fed, secret);
         let first = first.map(|First { scan, cancel, .. }| FirstPart { scan, cancel, outcome: None, is_read: false });
         let unit = Self {
-            scan: scan.with_neighbours(neighbours),
+            scan: scan.with_neighbours(neighbours).with_catalogue(catalogue),
             sockets: Sockets::default(),
             first,
             merge,

@@ -130,7 +130,7 @@ fn lengths_inside_requests_are_their_own() {
 
 #[test]
 fn the_catalogue_has_each_request_once_with_its_ports() {
-    let all = catalogue();
+    let all = table();
     let ports = |name: &str| all.iter().find(|(payload, _)| payload.name == name).map(|(_, ports)| ports.clone());
     assert_eq!(ports("radius access-request"), Some(vec![1645, 1812]));
     assert_eq!(ports("empty"), None);

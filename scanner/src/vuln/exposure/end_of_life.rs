@@ -38,7 +38,40 @@ struct Line {
     below: String,
     /// The day on which it ended, as `2024-11-26`.
     ended: String,
+    /// The last version of it that everybody got, where its makers go on correcting it for those who pay.
+    #[serde(default)]
+    last: Option<String>,
 }
+
+/// Words behind a version that its makers themselves put there, in lower case and without numbers: kinds of builds and stages
+/// on the way to a release.
+const OF_MAKERS: [&str; 23] = [
+    "a",
+    "advanced",
+    "alpha",
+    "b",
+    "beta",
+    "classic",
+    "commercial",
+    "community",
+    "debug",
+    "dev",
+    "embedded",
+    "enterprise",
+    "final",
+    "ga",
+    "log",
+    "mariadb",
+    "max",
+    "nt",
+    "p",
+    "pre",
+    "rc",
+    "snapshot",
+    "standard",
+];
+/// Of these the ones that stand right behind the numbers: `9.8.2rc1`, and not `5.3.3p1`.
+const GLUED: [&str; 6] = ["a", "alpha", "b", "beta", "pre", "rc"];
 
 impl EndOfLife {
     /// Reads the table and checks that lines are in order and days are days.
@@ -87,7 +120,8 @@ impl EndOfLife {
 
     fn of_subject(&self, subject: &Subject, now_s: i64) -> Option<Weakness> {
         let name = subject.name().to_lowercase();
-        let version = subject.version()?.split('-').next()?;
+        let told = subject.version()?;
+        let version = told.split(['-', '+', '~', '_']).next()?;
         let product = self.product.iter().find(|product| product.names.contains(&name))?;
         // A shortened version is of a line where all versions that begin so are before the line's end; of the lines up to
         // there, some of them may be.
@@ -100,10 +134,16 @@ impl EndOfLife {
         let today = now_s.div_euclid(86_400);
         let line = product.line.get(at)?;
         let has_ended = may_be.map(|line| day(&line.ended)).all(|ended| ended.is_some_and(|ended| ended <= today));
-        // Distributions go on correcting what its makers have left.
+        // Others go on correcting what its makers have left, and some makers do for those who pay.
+        let is_of_few =
+            line.last.as_ref().is_some_and(|last| compare(product.scheme, version, last) == Some(Ordering::Greater));
         let (severity, confidence, more) = match subject.distribution() {
-            None => (Severity::High, 80, ""),
             Some(_) => (Severity::Low, 30, " A distribution ships it and may still correct it."),
+            None if !is_of_makers(told, product.scheme) => {
+                (Severity::Low, 30, " It is a build of somebody else's, who may still correct it.")
+            }
+            None if is_of_few => (Severity::Low, 30, " Its makers correct it for those who pay for that."),
+            None => (Severity::High, 80, ""),
         };
         let product_name = plain_text(subject.name());
         has_ended.then(|| Weakness {
@@ -122,6 +162,19 @@ impl EndOfLife {
             references: vec![product.source.clone()],
         })
     }
+}
+
+/// Whether nothing stands behind the version but what its makers put there.
+fn is_of_makers(version: &str, scheme: Scheme) -> bool {
+    let rest = version.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let (glued, suffix) = rest.split_at(rest.find(['-', '+', '~', '_']).unwrap_or(rest.len()));
+    let word = |text: &str| text.to_ascii_lowercase().trim_end_matches(|c: char| c.is_ascii_digit()).to_owned();
+    // OpenSSL counts by letters.
+    let is_release = glued.is_empty() || scheme == Scheme::OpenSsl || GLUED.contains(&word(glued).as_str());
+    // The packages of MariaDB's own makers: `10.6.5-MariaDB-1:10.6.5+maria~focal`.
+    let is_of_package = suffix.to_ascii_lowercase().contains("+maria~");
+    let mut words = suffix.split(['-', '+', '~', '_', '.']).filter(|word| !word.is_empty()).map(word);
+    is_release && (is_of_package || words.all(|word| OF_MAKERS.contains(&word.as_str())))
 }
 
 /// Days since 1970-01-01 of a day written `2024-11-26`.

@@ -146,8 +146,52 @@ fn products_that_have_ended_are_told_with_their_day() {
     );
     assert!(found("PostgreSQL", "13.14").is_some() && found("PostgreSQL", "14.1").is_none(), "14 ends on 2026-11-12");
     assert!(found("PHP", "").is_none() && found("PHP", "unknown").is_none() && found("Frob", "1").is_none());
-    let shipped = found("nginx", "1.22.1 (Debian)").unwrap();
-    assert_eq!((shipped.severity, shipped.confidence), (Severity::Low, 30), "distributions go on correcting");
+    for (product, version) in [
+        ("nginx", "1.22.1 (Debian)"),
+        ("nginx", "1.18.0-ubuntu"),
+        ("nginx", "1.18.0-plus"),
+        ("OpenSSL", "1.1.1k-FIPS"),
+        ("OpenSSL", "1.0.2k-fips"),
+        ("OpenSSL", "1.1.1k FIPS"),
+        ("OpenSSL", "1.1.1t-freebsd"),
+        ("OpenSSL", "1.1.1n-0+deb11u5"),
+        ("OpenSSL", "1.0.2zf"),
+        ("OpenSSL", "1.1.1za"),
+        ("PHP", "7.4.33+deb11u4"),
+        ("PHP", "5.3.3p1"),
+        ("PHP", "7.2.24-1.el8"),
+        ("PHP", "5.3.3-7+squeeze19"),
+        ("Apache httpd", "2.2.15_1"),
+        ("MySQL", "5.7.44-48"),
+        ("MySQL", "5.7.mysql_aurora.2.11.1"),
+        ("MariaDB", "10.3.39-MariaDB-0+deb10u2"),
+        ("ISC BIND", "9.11.37-S1"),
+        ("ISC BIND", "9.8.2rc1-RedHat-9.8.2-0.68.rc1.el6"),
+    ] {
+        let shipped = found(product, version).unwrap_or_else(|| panic!("{product} {version}"));
+        assert_eq!(
+            (shipped.severity, shipped.confidence),
+            (Severity::Low, 30),
+            "{product} {version}: others correct it"
+        );
+    }
+    for (product, version) in [
+        ("OpenSSL", "1.1.1k"),
+        ("OpenSSL", "1.1.1w"),
+        ("OpenSSL", "1.0.2u"),
+        ("OpenSSL", "1.1.0-pre5"),
+        ("PHP", "7.4.33-dev"),
+        ("PHP", "5.6.0rc1"),
+        ("MySQL", "5.7.44-log"),
+        ("MySQL", "5.6.51-enterprise-commercial-advanced-log"),
+        ("MariaDB", "10.3.39-MariaDB-log"),
+        ("MariaDB", "10.3.39-MariaDB-1:10.3.39+maria~focal"),
+        ("ISC BIND", "9.11.36-P1"),
+        ("Elasticsearch", "6.8.0-SNAPSHOT"),
+    ] {
+        let ended = found(product, version).unwrap_or_else(|| panic!("{product} {version}"));
+        assert_eq!((ended.severity, ended.confidence), (Severity::High, 80), "{product} {version} is its makers' own");
+    }
 }
 
 #[test]

@@ -1,10 +1,14 @@
 //! Text as programs save it, made UTF-8 with `\n` behind each line: byte order marks, UTF-16, carriage returns, and the
 //! Ctrl-Z that ends files of old programs.
 //!
-//! What cannot be read as text is refused with line and column. Nothing is dropped but marks: a Ctrl-Z with anything
-//! behind it is an error, not the end.
+//! Bytes that are no character are read as U+FFFD and told to whoever takes the record that they are in, with line and
+//! column. Text of another encoding, or that ends within a character, is refused. Nothing is dropped but marks: a Ctrl-Z
+//! with anything behind it is an error, not the end.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::io::{self, Read};
+use std::rc::Rc;
 
 /// How much is read at once.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -12,6 +16,10 @@ const CHUNK_BYTES: usize = 64 << 10;
 const CTRL_Z: u8 = 0x1a;
 /// The byte order mark in UTF-8.
 const MARK: &str = "\u{feff}";
+/// Stands where bytes are no character.
+const LOST: &str = "\u{fffd}";
+/// Most places of such that are remembered: a file in another encoding has them everywhere, and nobody reads more.
+const FAULTS_MAX: usize = 1024;
 
 /// Why bytes are no text.
 #[derive(Debug, thiserror::Error)]
@@ -30,9 +38,23 @@ enum Encoding {
     Utf16 { is_big: bool },
 }
 
+/// Where bytes were no character.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Faults(Rc<RefCell<VecDeque<(u64, String)>>>);
+
+impl Faults {
+    /// What was wrong first between these places of the text, and forgets all before the last.
+    pub(super) fn take(&self, from: u64, to: u64) -> Option<String> {
+        let mut all = self.0.borrow_mut();
+        let behind = all.iter().take_while(|(at, _)| *at < to).count();
+        all.drain(..behind).find(|(at, _)| *at >= from).map(|(_, why)| why)
+    }
+}
+
 /// A reader of text.
 pub(super) struct Decoded<R> {
     inner: R,
+    faults: Faults,
     /// `None` before anything was read.
     encoding: Option<Encoding>,
     /// Bytes of a character that goes on in what comes next.
@@ -40,6 +62,8 @@ pub(super) struct Decoded<R> {
     text: Vec<u8>,
     /// How much of `text` was handed out.
     taken: usize,
+    /// How much text there was, in bytes.
+    length: u64,
     line: u64,
     column: u64,
     /// The last byte was a carriage return, so that a line feed belongs to it.
@@ -51,15 +75,22 @@ impl<R: Read> Decoded<R> {
     pub(super) fn new(inner: R) -> Self {
         Self {
             inner,
+            faults: Faults::default(),
             encoding: None,
             rest: Vec::new(),
             text: Vec::new(),
             taken: 0,
+            length: 0,
             line: 1,
             column: 1,
             is_after_return: false,
             is_after_ctrl_z: false,
         }
+    }
+
+    /// Where its bytes were no character, as it is read.
+    pub(super) fn faults(&self) -> Faults {
+        self.faults.clone()
     }
 
     /// Reads and decodes the next chunk; `false` at the end.
@@ -99,18 +130,24 @@ impl<R: Read> Decoded<R> {
     }
 
     fn utf8(&mut self, raw: &[u8], is_end: bool) -> io::Result<()> {
-        let error = match std::str::from_utf8(raw) {
-            Ok(text) => return self.keep(text),
-            Err(error) => error,
-        };
-        let (good, bad) = raw.split_at_checked(error.valid_up_to()).unwrap_or((raw, &[]));
-        self.keep(std::str::from_utf8(good).unwrap_or_default())?;
-        if error.error_len().is_none() && !is_end {
-            self.rest = bad.to_vec();
-            return Ok(());
+        if let Ok(text) = std::str::from_utf8(raw) {
+            return self.keep(text);
         }
-        let byte = bad.first().copied().unwrap_or_default();
-        Err(self.broken(&format!("the byte {byte:02X} is no UTF-8: save the file as UTF-8")))
+        let mut left = raw.len();
+        for chunk in raw.utf8_chunks() {
+            let bad = chunk.invalid();
+            self.keep(chunk.valid())?;
+            left -= chunk.valid().len() + bad.len();
+            let Some(byte) = bad.first() else { continue };
+            let why = format!("the byte {byte:02X} is no UTF-8: save the file as UTF-8");
+            let is_front = std::str::from_utf8(bad).is_err_and(|error| error.error_len().is_none());
+            match left == 0 && is_front {
+                true if is_end => return Err(self.broken(&why)),
+                true => self.rest = bad.to_vec(),
+                false => self.lose(&why)?,
+            }
+        }
+        Ok(())
     }
 
     fn utf16(&mut self, raw: &[u8], is_big: bool, is_end: bool) -> io::Result<()> {
@@ -129,12 +166,29 @@ impl<R: Read> Decoded<R> {
             self.keep(&String::from_utf16_lossy(&units))?;
             return Err(self.broken("the UTF-16 text ends in the middle of a character"));
         }
-        let Ok(text) = String::from_utf16(&units) else {
-            return Err(self.broken("half a character follows in the UTF-16 text: save the file as UTF-8"));
-        };
-        self.keep(&text)?;
+        if let Ok(text) = String::from_utf16(&units) {
+            self.keep(&text)?;
+        } else {
+            for decoded in char::decode_utf16(units) {
+                match decoded {
+                    Ok(c) => self.keep(c.encode_utf8(&mut [0; 4]))?,
+                    Err(half) => self.lose(&format!("\\u{:04x} is half a character", half.unpaired_surrogate()))?,
+                }
+            }
+        }
         self.rest = raw.get(raw.len() - left..).unwrap_or_default().to_vec();
         Ok(())
+    }
+
+    /// Takes note of a character that is lost here.
+    fn lose(&mut self, why: &str) -> io::Result<()> {
+        let fault = (self.length, self.at(why));
+        let mut faults = self.faults.0.borrow_mut();
+        if faults.len() < FAULTS_MAX {
+            faults.push_back(fault);
+        }
+        drop(faults);
+        self.keep(LOST)
     }
 
     /// Takes text over, without marks at the front of lines, and with plain line ends.
@@ -170,6 +224,7 @@ impl<R: Read> Decoded<R> {
     }
 
     fn count(&mut self, text: &str) {
+        self.length += text.len() as u64;
         match text.rsplit_once('\n') {
             None => self.column += text.chars().count() as u64,
             Some((lines, last)) => {
@@ -179,9 +234,12 @@ impl<R: Read> Decoded<R> {
         }
     }
 
+    fn at(&self, why: &str) -> String {
+        format!("at line {} column {}: {why}", self.line, self.column)
+    }
+
     fn broken(&self, why: &str) -> io::Error {
-        let text = format!("at line {} column {}: {why}", self.line, self.column);
-        NoText(text).into()
+        NoText(self.at(why)).into()
     }
 }
 
@@ -267,13 +325,29 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_character_is_lost_and_its_place_is_told() {
+        let told = |bytes: &[u8], from: u64, to: u64| {
+            let (mut text, mut decoded) = (String::new(), Decoded::new(bytes));
+            decoded.read_to_string(&mut text).unwrap();
+            let faults = decoded.faults();
+            (text, faults.take(from, to).unwrap_or_default(), faults.take(0, u64::MAX).is_some())
+        };
+        let (text, why, has_more) = told(b"ab\ncaf\xe9 x\xff", 3, 10);
+        assert_eq!((text.as_str(), has_more), ("ab\ncaf\u{fffd} x\u{fffd}", true));
+        assert_eq!(why, "at line 2 column 4: the byte E9 is no UTF-8: save the file as UTF-8");
+        assert_eq!(told(b"\xe2\x82x\xe9y", 3, 4).1, "", "the record between them is well");
+        let (text, why, _) = told(b"\xff\xfea\0\0\xdcb\0", 0, 9);
+        assert_eq!((text.as_str(), why.as_str()), ("a\u{fffd}b", "at line 1 column 2: \\udc00 is half a character"));
+        let (text, ..) = told(&[b'\xff'; 3 * FAULTS_MAX], 0, 9);
+        assert_eq!(text.chars().count(), 3 * FAULTS_MAX, "not all of them are told");
+    }
+
+    #[test]
     fn what_is_no_text_is_refused_with_its_place() {
         for (bytes, words) in [
-            (&b"ab\ncaf\xe9 x"[..], "line 2 column 4: the byte E9 is no UTF-8"),
-            (b"a\xc3", "line 1 column 2: the byte C3"),
+            (&b"a\xc3"[..], "line 1 column 2: the byte C3"),
             (b"a\r\n\x1amore", "line 2 column 1: more follows behind a Ctrl-Z"),
             (b"\xff\xfea\0b", "line 1 column 2: the UTF-16 text ends in the middle"),
-            (b"\xff\xfea\0\0\xdcb\0", "line 1 column 1: half a character"),
             (b"\xff\xfe\0\0a\0\0\0", "UTF-32"),
         ] {
             let found = decode(bytes).unwrap_err();

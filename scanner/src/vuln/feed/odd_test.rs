@@ -288,13 +288,113 @@ fn an_odd_row_or_file_among_others_is_named_and_left_out() {
         assert_eq!((summary.records, summary.odd, summary.files), (2, 1, 2), "{place}");
         assert!(summary.odd_examples[0].contains("CVE-1999-900002.json"), "{:?}", summary.odd_examples);
         assert_eq!(store.by_product("frob_inc:frob_server").unwrap().len(), 1, "{place}");
-        // What holds several is refused as a whole, where it is text.
-        if place == 3 {
-            continue;
-        }
-        folder.write(&format!("{place}/CVE-1999-900002.json"), [good.as_bytes(), b"\n", &odd].concat());
-        assert!(read(&folder.path(&place.to_string()), FeedKind::Cve).is_err(), "{place}");
+        // The same among others in one file, but for one that the file ends in.
+        let among = folder.write("lines.jsonl", [good.as_bytes(), b"\n", &odd, b"\n", good.as_bytes()].concat());
+        let (summary, _) = read(&among, FeedKind::Cve).unwrap();
+        assert_eq!((summary.records, summary.odd), (3, 1), "{place}: {summary:?}");
+        let last = folder.write("last.jsonl", [good.as_bytes(), b"\n", &odd].concat());
+        assert_eq!(read(&last, FeedKind::Cve).is_err(), place == 0, "{place}");
     }
+}
+
+/// What is wrong with the text of one record, and what is told of it; nothing where it is read all the same.
+const BROKEN: [(&str, &str, &str); 12] = [
+    ("\"\\ud83d\"", "prose", ""),
+    ("\"a\\ude00b\\ud83d\"", "prose", ""),
+    ("\"\\ud83d\"", "compared", "\\ud83d is half a character"),
+    ("\"a\u{1}b\"", "prose", "control character"),
+    ("\"\\x\"", "prose", "invalid escape"),
+    ("1e999", "prose", "number out of range"),
+    ("-1e400", "compared", "number out of range"),
+    ("nan", "prose", "expected ident"),
+    ("01", "prose", "invalid number"),
+    ("{\"a\" 1}", "prose", "expected `:`"),
+    ("[1,]", "prose", "trailing comma"),
+    ("DEEP", "prose", "recursion limit"),
+];
+
+#[test]
+fn what_is_wrong_with_one_record_stays_in_it_whatever_the_feed() {
+    let folder = Folder::new();
+    let of = |kind: FeedKind, id: &str, prose: &str, compared: &str| match kind {
+        FeedKind::Nvd => format!(
+            r#"{{"cve": {{"id": "{id}", "descriptions": [{{"value": {prose}}}], "configurations": [{{"nodes": [{{"cpeMatch": [{{"vulnerable": true,
+               "criteria": "cpe:2.3:a:frob:frob:*:*:*:*:*:*:*:*", "versionEndExcluding": {compared}}}]}}]}}]}}}}"#
+        ),
+        FeedKind::Kev => {
+            let added = if compared.starts_with("\"2") { "\"2024-05-06\"" } else { compared };
+            format!(r#"{{"cveID": "{id}", "shortDescription": {prose}, "dateAdded": {added}}}"#)
+        }
+        FeedKind::Osv => format!(
+            r#"{{"id": "{id}", "modified": "2024-01-01T00:00:00Z", "details": {prose}, "affected": [{{"package": {{"ecosystem": "Debian:12", "name": "frob"}},
+               "ranges": [{{"type": "ECOSYSTEM", "events": [{{"introduced": "0"}}, {{"fixed": {compared}}}]}}]}}]}}"#
+        ),
+        _ => format!(
+            r#"{{"dataType": "CVE_RECORD", "cveMetadata": {{"cveId": "{id}", "state": "PUBLISHED"}}, "containers": {{"cna": {{"descriptions": [{{"value": {prose}}}],
+               "affected": [{{"vendor": "frob", "product": "frob", "versions": [{{"version": "0", "lessThan": {compared}, "status": "affected"}}]}}]}}}}}}"#
+        ),
+    };
+    let deep = format!("{}1{}", "[".repeat(5_000), "]".repeat(5_000));
+    for kind in [FeedKind::Cve, FeedKind::Osv, FeedKind::Nvd, FeedKind::Kev] {
+        let good = |id: &str| of(kind, id, "\"well\"", "\"2.5\"");
+        for (text, place, told) in BROKEN {
+            let text = if text == "DEEP" { &deep } else { text };
+            let odd = match place {
+                "prose" => of(kind, "CVE-1999-900002", text, "\"2.5\""),
+                _ => of(kind, "CVE-1999-900002", "\"well\"", text),
+            };
+            let records = [good("CVE-1999-900001"), odd, good("CVE-1999-900003")];
+            let mut files = vec![format!(
+                "{{\"title\": {text}, \"format\": \"X\", \"vulnerabilities\": [\n{}\n]}}",
+                records.join(",\n")
+            )];
+            if [FeedKind::Cve, FeedKind::Osv].contains(&kind) {
+                files =
+                    vec![records.join("\n"), format!("[{}]", records.join(", ")), records.concat().replace('\n', " ")];
+            }
+            for file in files {
+                let (summary, _) = read(&folder.write("feed.json", &file), kind)
+                    .unwrap_or_else(|error| panic!("{kind} {text:.20}: {error}"));
+                let odd = u64::from(!told.is_empty());
+                assert_eq!(
+                    (summary.records, summary.odd, summary.rows),
+                    (3, odd, 3 - odd),
+                    "{kind} {text:.20}: {summary:?}"
+                );
+                let example = summary.odd_examples.first().map_or("", String::as_str);
+                assert!(
+                    example.contains(told)
+                        && (odd == 0 || example.contains("CVE-1999-900002") && example.contains("record 2")),
+                    "{kind}: {example}"
+                );
+            }
+        }
+    }
+    // Bytes that are no character, in prose and in what is compared, in either encoding of a file.
+    for kind in [FeedKind::Cve, FeedKind::Osv] {
+        for (prose, compared, odd) in [("\"caf\u{1}\"", "\"2.5\"", 0), ("\"x\"", "\"2\u{1}5\"", 1)] {
+            let lines =
+                [of(kind, "CVE-1999-900001", "\"well\"", "\"2.5\""), of(kind, "CVE-1999-900002", prose, compared)]
+                    .join("\n");
+            let latin: Vec<u8> = lines.bytes().map(|byte| if byte == 1 { 0xe9 } else { byte }).collect();
+            let halves: Vec<u8> = format!("\u{feff}{lines}")
+                .encode_utf16()
+                .map(|unit| if unit == 1 { 0xdc00 } else { unit })
+                .flat_map(u16::to_le_bytes)
+                .collect();
+            for (name, bytes) in [("latin.jsonl", latin), ("halves.jsonl", halves)] {
+                let (summary, _) = read(&folder.write(name, bytes), kind).unwrap();
+                assert_eq!((summary.records, summary.odd), (2, odd), "{kind} {name}: {summary:?}");
+                assert!(odd == 0 || summary.odd_examples[0].contains("line "), "{summary:?}");
+            }
+        }
+    }
+    // A row of scores.
+    let mut rows = format!("{EPSS}CVE-1999-900003,0.1,0.1\n").into_bytes();
+    let at = rows.windows(7).position(|window| window == b"0.00043").unwrap();
+    rows[at] = 0xff;
+    let (summary, _) = read(&folder.write("epss.csv", rows), FeedKind::Epss).unwrap();
+    assert_eq!((summary.records, summary.odd), (3, 1));
 }
 
 #[test]

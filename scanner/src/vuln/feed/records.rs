@@ -1,15 +1,14 @@
 //! The records of one file: documents one after the other, or the elements of the list in one large document. One is
 //! in memory at a time.
 
-use std::fmt;
 use std::io::{BufRead, BufReader, Read};
 
-use serde::Deserializer as _;
-use serde::de::{DeserializeOwned, DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::{Deserializer, Value};
+use serde::de::{DeserializeOwned, Error as _};
+use serde_json::Value;
 
-use super::decoded::{Decoded, NoText};
+use super::decoded::{Decoded, Faults, NoText};
 use super::input::{Meter, Metered, at};
+use super::pieces::{Bounds, Cut, Piece, Pieces};
 use super::{Entry, FeedError, FeedKind, Problem};
 use crate::finding::plain_text;
 use crate::vuln::advisory::bounded;
@@ -22,6 +21,7 @@ pub(super) struct Records<'a> {
     kind: FeedKind,
     file: &'a str,
     reader: BufReader<Decoded<Metered<'a>>>,
+    faults: Faults,
     meter: &'a Meter,
     take: &'a mut dyn FnMut(Entry) -> Result<(), Problem>,
 }
@@ -34,8 +34,9 @@ impl<'a> Records<'a> {
         meter: &'a Meter,
         take: &'a mut dyn FnMut(Entry) -> Result<(), Problem>,
     ) -> Self {
-        let reader = BufReader::with_capacity(64 << 10, Decoded::new(Metered::new(reader, meter)));
-        Self { kind, file, reader, meter, take }
+        let decoded = Decoded::new(Metered::new(reader, meter));
+        let faults = decoded.faults();
+        Self { kind, file, reader: BufReader::with_capacity(64 << 10, decoded), faults, meter, take }
     }
 
     /// The kind that the file begins like, where that is another than it should be.
@@ -81,26 +82,31 @@ impl<'a> Records<'a> {
         holds_more: &mut bool,
     ) -> Result<(), Problem> {
         self.check_kind()?;
-        *holds_more = self.reader.fill_buf()?.trim_ascii_start().starts_with(b"[");
         let odd = self.odd();
-        let mut documents = Deserializer::from_reader(&mut self.reader).into_iter::<Value>();
+        let (mut pieces, mut piece) = (Pieces::new(&mut self.reader), Piece::default());
+        let mut are_lines = true;
         loop {
             self.meter.begin_record();
-            let Some(document) = documents.next() else { return Ok(()) };
-            let document = document.map_err(of_json)?;
-            *holds_more = true;
-            match document {
+            let Some(next) = pieces.peek()? else { return Ok(()) };
+            let mut bounds = Bounds { in_strings: true, anywhere: *holds_more && are_lines, ..Bounds::OWN };
+            if next == b'[' {
+                pieces.take(b'[')?;
                 // Some tools put all of them into a list.
-                Value::Array(all) if all.iter().all(Value::is_object) => {
-                    for (at, one) in all.into_iter().enumerate() {
-                        if at > 0 {
-                            self.meter.begin_record();
-                        }
-                        (self.take)(odd.entry(one, &mut entry))?;
-                    }
+                if matches!(pieces.peek()?, Some(b'{' | b']')) {
+                    *holds_more = true;
+                    let take = &mut *self.take;
+                    each_element(&mut pieces, self.meter, true, |piece| take(odd.entry(piece, &mut entry)))?;
+                    continue;
                 }
-                document => (self.take)(odd.entry(document, &mut entry))?,
+                bounds.depth = 1;
             }
+            match pieces.value(&mut piece, bounds)? {
+                Cut::Whole => are_lines &= !piece.is_of_lines,
+                Cut::Short => {}
+                Cut::End => return Err(of_json(piece.unfinished())),
+            }
+            (self.take)(odd.entry(&piece, &mut entry))?;
+            *holds_more = true;
         }
     }
 
@@ -112,19 +118,35 @@ impl<'a> Records<'a> {
     ) -> Result<(), Problem> {
         self.check_kind()?;
         let odd = self.odd();
-        let (mut problem, mut is_found) = (None, false);
-        let (meter, take) = (self.meter, &mut self.take);
-        let mut on_element =
-            |element: Value| take(odd.entry(element, &mut entry)).map_err(|error| problem = Some(error)).is_ok();
-        let mut deserializer = Deserializer::from_reader(&mut self.reader);
-        let document =
-            Document { list, is_found: &mut is_found, begin: &|| meter.begin_record(), on_element: &mut on_element };
-        let read = deserializer.deserialize_map(document).and_then(|()| deserializer.end());
-        match (problem, read) {
-            (Some(problem), _) => Err(problem),
-            (None, Err(error)) => Err(of_json(error)),
-            (None, Ok(())) if !is_found => Err(self.wrong_kind(format!("it has no list `{list}`"))),
-            (None, Ok(())) => Ok(()),
+        let (meter, take) = (self.meter, &mut *self.take);
+        let (mut pieces, mut name) = (Pieces::new(&mut self.reader), Piece::default());
+        if !pieces.take(b'{')? {
+            return Err(Problem::Json(pieces.wrong(&format!("expected an object with a list `{list}`"))));
+        }
+        let mut is_found = false;
+        while !pieces.take(b'}')? {
+            let cut = pieces.value(&mut name, Bounds::OWN)?;
+            if cut == Cut::End || !name.text.starts_with(b"\"") || !pieces.take(b':')? {
+                return Err(Problem::Json(pieces.wrong("expected a name and its value, or the end of the object")));
+            }
+            let is_it = !is_found && name.read::<String>().is_ok_and(|(name, _)| name == list);
+            if is_it && pieces.take(b'[')? {
+                is_found = true;
+                each_element(&mut pieces, meter, false, |piece| take(odd.entry(piece, &mut entry)))?;
+            } else if is_it {
+                return Err(Problem::Json(pieces.wrong(&format!("expected a list of records under `{list}`"))));
+            } else if pieces.skip()? == Cut::End {
+                return Err(Problem::Json(pieces.wrong("EOF while parsing a value")));
+            }
+            let has_more = pieces.take(b',')?;
+            if !has_more && pieces.peek()? != Some(b'}') {
+                return Err(Problem::Json(pieces.wrong("expected `,` or `}`")));
+            }
+        }
+        match pieces.peek()? {
+            Some(_) => Err(Problem::Json(pieces.wrong("trailing characters"))),
+            None if !is_found => Err(self.wrong_kind(format!("it has no list `{list}`"))),
+            None => Ok(()),
         }
     }
 
@@ -153,7 +175,7 @@ impl<'a> Records<'a> {
     }
 
     fn odd(&self) -> Odd<'a> {
-        Odd { kind: self.kind, file: self.file, meter: self.meter }
+        Odd { kind: self.kind, file: self.file, faults: self.faults.clone(), meter: self.meter }
     }
 }
 
@@ -169,19 +191,36 @@ pub(super) struct Line<'a> {
 struct Odd<'a> {
     kind: FeedKind,
     file: &'a str,
+    faults: Faults,
     meter: &'a Meter,
 }
 
 impl Odd<'_> {
     /// What a document says; one that does not fit is named and left out, because feeds have odd records, and one of them
-    /// must not keep out all others.
-    fn entry<T: DeserializeOwned>(&self, document: Value, read: &mut impl FnMut(T) -> Result<Entry, String>) -> Entry {
+    /// must not keep out all others. Characters that are lost are no harm where nothing is compared with them.
+    fn entry<T: DeserializeOwned>(&self, piece: &Piece, read: &mut impl FnMut(T) -> Result<Entry, String>) -> Entry {
+        let fault = self.faults.take(piece.from, piece.to);
+        let named = |id: Option<String>, why: String| {
+            let id = id.map(|id| format!("{id}: ")).unwrap_or_default();
+            self.of(Problem::WrongKind { expected: self.kind, why: id + &why })
+        };
+        let (document, half) = match piece.read::<Value>() {
+            Ok(read) => read,
+            Err(error) => {
+                let id = piece.id().map(|id| plain_text(&id).to_string());
+                return match (fault, id) {
+                    (Some(fault), id) => named(id, fault),
+                    (None, Some(id)) => self.of(Problem::Json(serde_json::Error::custom(format!("{id}: {error}")))),
+                    (None, None) => self.of(Problem::Json(error)),
+                };
+            }
+        };
         let id = id_of(&document);
+        if let Some(lost) = fault.or(half).filter(|_| is_damaged(&document, false)) {
+            return named(id, lost);
+        }
         let taken = serde_json::from_value::<T>(document).map_err(|error| error.to_string()).and_then(read);
-        taken.unwrap_or_else(|why| {
-            let why = id.map_or(why.clone(), |id| format!("{id}: {why}"));
-            self.of(Problem::WrongKind { expected: self.kind, why })
-        })
+        taken.unwrap_or_else(|why| named(id, why))
     }
 
     /// The record that is read now, with what is wrong with it.
@@ -211,65 +250,48 @@ fn is_of_the_text(problem: &Problem) -> bool {
     }
 }
 
-/// The document around the list: everything else in it is passed over.
-struct Document<'a> {
-    list: &'static str,
-    is_found: &'a mut bool,
-    begin: &'a dyn Fn(),
-    on_element: &'a mut dyn FnMut(Value) -> bool,
-}
-
-impl<'de> Visitor<'de> for Document<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "an object with a list `{}`", self.list)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(name) = map.next_key::<String>()? {
-            if name == self.list && !*self.is_found {
-                *self.is_found = true;
-                map.next_value_seed(List { begin: self.begin, on_element: &mut *self.on_element })?;
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
+/// Takes what is left of a list whose bracket was taken, element by element.
+fn each_element<R: BufRead>(
+    pieces: &mut Pieces<R>,
+    meter: &Meter,
+    mut is_begun: bool,
+    mut take: impl FnMut(&Piece) -> Result<(), Problem>,
+) -> Result<(), Problem> {
+    let mut piece = Piece::default();
+    loop {
+        // What begins the list may have begun its first record.
+        if !std::mem::take(&mut is_begun) {
+            meter.begin_record();
         }
-        Ok(())
-    }
-}
-
-struct List<'a> {
-    begin: &'a dyn Fn(),
-    on_element: &'a mut dyn FnMut(Value) -> bool,
-}
-
-impl<'de> DeserializeSeed<'de> for List<'_> {
-    type Value = ();
-
-    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'de> Visitor<'de> for List<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of records")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        loop {
-            (self.begin)();
-            match list.next_element::<Value>()? {
-                None => return Ok(()),
-                Some(element) => {
-                    if !(self.on_element)(element) {
-                        return Err(A::Error::custom("a record was not taken"));
-                    }
-                }
-            }
+        if pieces.take(b']')? {
+            return Ok(());
         }
+        if pieces.value(&mut piece, Bounds::OWN)? == Cut::End {
+            return Err(of_json(piece.unfinished()));
+        }
+        take(&piece)?;
+        if !pieces.take(b',')? && pieces.peek()? != Some(b']') {
+            return Err(Problem::Json(pieces.wrong("expected `,` or `]`")));
+        }
+    }
+}
+
+/// Whether characters are lost in what services are compared with, or records are known by.
+fn is_damaged(value: &Value, is_compared: bool) -> bool {
+    match value {
+        Value::String(text) => is_compared && text.contains(char::REPLACEMENT_CHARACTER),
+        Value::Array(all) => all.iter().any(|one| is_damaged(one, is_compared)),
+        Value::Object(all) => all.iter().any(|(name, one)| is_damaged(one, is_compared || is_compared_by(name))),
+        _ => false,
+    }
+}
+
+/// Whether what stands under this name is more than prose, in any feed's form.
+fn is_compared_by(name: &str) -> bool {
+    match name {
+        "id" | "cveId" | "cveID" | "aliases" | "upstream" | "dateAdded" => true,
+        "vendor" | "product" | "packageName" | "collectionURL" | "package" => true,
+        "versions" | "ranges" | "cpes" | "platforms" | "modules" | "criteria" => true,
+        _ => name.starts_with("version"),
     }
 }

@@ -89,7 +89,7 @@ impl Distribution {
             Some(Kind::Ubuntu) => "ubuntu",
             Some(Kind::El) => named().unwrap_or("red hat"),
             // A revision behind the version is a packager's, though nobody tells whose: `5.3.3-7+squeeze19`.
-            None if has_revision(version) => named().unwrap_or(UNKNOWN),
+            None if has_revision(version) || is_certified(version) => named().unwrap_or(UNKNOWN),
             Some(Kind::Deb) | None => named()?,
         };
         let upstream = version.split_whitespace().next().unwrap_or_default();
@@ -137,6 +137,14 @@ fn has_revision(version: &str) -> bool {
     version.split_once('-').is_some_and(|(front, revision)| {
         front.starts_with(|c: char| c.is_ascii_digit()) && revision.starts_with(|c: char| c.is_ascii_digit())
     })
+}
+
+/// Whether it is a build of OpenSSL with a certified module, as distributions for companies have them and go on correcting:
+/// `1.0.2k-fips`, `1.1.1k-FIPS`, `1.1.1k  FIPS 25 Mar 2021`.
+fn is_certified(version: &str) -> bool {
+    let mut words = version.split(|c: char| c.is_whitespace() || matches!(c, '-' | '_' | '+' | '~'));
+    words.next().is_some_and(|front| front.starts_with(|c: char| c.is_ascii_digit()))
+        && words.any(|word| word.eq_ignore_ascii_case("fips"))
 }
 
 #[derive(Clone, Copy)]
@@ -233,6 +241,10 @@ mod tests {
             ("5.3.3-7+squeeze19", "", "unknown", None, None),
             ("1.18.0-6", "", "unknown", None, None),
             ("9.16.23-RH", "", "red hat", None, None),
+            ("1.0.2k-fips", "", "unknown", None, None),
+            ("1.1.1k-FIPS", "(CentOS)", "centos", None, None),
+            ("1.1.1k  FIPS 25 Mar 2021", "", "unknown", None, None),
+            ("1.1.1k-12.el8_9", "", "red hat", Some("8"), Some("1.1.1k-12.el8_9")),
             ("2.2.34", "(Amazon)", "amazon", None, None),
             ("2.4.58", "(Amazon Linux)", "amazon", None, None),
             ("2.4.58", "(Mageia)", "mageia", None, None),
@@ -258,7 +270,8 @@ mod tests {
             ("10.0", "Windows"),
             ("", ""),
             ("5.7.42-log", ""),
-            ("1.0.2k-fips", ""),
+            ("fips-server", ""),
+            ("1.0.2k", "fipsy"),
         ] {
             assert_eq!(Distribution::of(version, &[rest]), None, "{version} {rest}");
         }

@@ -43,6 +43,7 @@ mod stream;
 mod texts;
 mod tokens;
 mod waiting;
+mod whose;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -4,6 +4,7 @@
 //! because a node that forgot its votes could vote twice; it has to join again as another node.
 
 mod exposure;
+mod owners;
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;

@@ -100,6 +100,25 @@ impl Draft {
     pub fn keep(self) -> io::Result<()> {
         self.file.sync_all()?;
         std::fs::rename(&self.temporary, &self.path)?;
+        self.directory_synced()
+    }
+
+    /// The same where nothing has its name.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::AlreadyExists`] where something has, which is left as it is; and what the system refuses.
+    pub fn keep_new(self) -> io::Result<()> {
+        self.file.sync_all()?;
+        match std::fs::hard_link(&self.temporary, &self.path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+            // Of a file system without links, such as that of most sticks.
+            Err(_) if self.path.symlink_metadata().is_ok() => Err(io::ErrorKind::AlreadyExists.into()),
+            Err(_) => std::fs::rename(&self.temporary, &self.path).and_then(|()| self.directory_synced()),
+            Ok(()) => std::fs::remove_file(&self.temporary).and_then(|()| self.directory_synced()),
+        }
+    }
+
+    fn directory_synced(&self) -> io::Result<()> {
         File::open(openable(self.path.parent().unwrap_or(Path::new("."))))?.sync_all()
     }
 }
@@ -184,6 +203,23 @@ mod tests {
         draft.keep().unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"in two pieces");
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_kept_as_new_takes_the_place_of_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("f");
+        let draft = |text: &[u8]| {
+            let mut draft = Draft::begin(&path, Readers::Owner).unwrap();
+            draft.write_all(text).unwrap();
+            draft
+        };
+        // Of two that are written at once the first has the name.
+        let (first, second) = (draft(b"first"), draft(b"second"));
+        first.keep_new().unwrap();
+        assert_eq!(second.keep_new().unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read(&path).unwrap(), b"first");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "nothing is left beside it");
     }
 
     #[test]

@@ -132,15 +132,16 @@ impl JoinError {
     }
 }
 
-/// The join token whose secret a worker has shown that it has, and which it can still use or has used.
+/// The join token whose secret a worker has shown that it has, with its own key, and which it can still use; one that is in already may
+/// show any that stands.
 ///
 /// # Errors
 /// Why it is not believed, or may not.
 pub fn holder<'a>(state: &'a State, credential: &token::Credential) -> Result<&'a JoinToken, Refusal> {
-    let token::Credential { token: id, peer, proof } = credential;
+    let token::Credential { token: id, peer, .. } = credential;
     let row = state.tokens().find(|(known, _)| known == id).map(|(_, row)| row).ok_or(Refusal::TokenUnknown)?;
     let cluster = state.cluster().id.unwrap_or_default();
-    if !token::proves(row.secret, cluster, *id, *peer, proof) {
+    if !credential.proves(row.secret, cluster) {
         return Err(Refusal::TokenSecretWrong);
     }
     if state.node_of(&peer.to_string()).is_none() {

@@ -7,6 +7,7 @@
 //! does not fit is counted and left out.
 
 mod export;
+mod headers;
 mod otlp;
 mod place;
 
@@ -17,6 +18,7 @@ use pentora_raft::JobId;
 use tokio::sync::mpsc;
 
 pub use self::export::{Collector, Exporter, Line, Unusable};
+pub use self::headers::read as read_headers;
 pub use self::otlp::Teller;
 pub use self::place::Place;
 use crate::clock::wall_ns;

@@ -67,6 +67,10 @@ fn a_cluster_begins_anew_with_the_jobs_feeds_and_reports_of_a_backup_that_was_ma
     let file = cluster.folder().join("pentora.backup");
     let path = file.display().to_string();
     cluster.pentora(2, &["cluster", "snapshot", "save", &path])?.ok()?;
+    let saved = fs::read(&file)?;
+    let again = cluster.pentora(2, &["cluster", "snapshot", "save", &path])?;
+    assert!(again.code == 4 && again.stderr.contains("no backup is written over another file"), "{again:?}");
+    assert!(fs::read(&file)? == saved, "the one before is as it was");
     let seen = cluster.pentora(2, &["cluster", "snapshot", "inspect", &path, "--json"])?.json()?;
     let jobs: Vec<&str> = seen["jobs"].as_array().into_iter().flatten().filter_map(|id| id.as_str()).collect();
     assert_eq!(jobs, [job.0.as_str(), slow.0.as_str()], "{seen}");

@@ -119,7 +119,10 @@ pub fn write_new<T, E: From<MediumError>>(path: &Path, write: impl FnOnce(&File)
     }
     let draft = Draft::begin(path, Readers::Owner).map_err(failed)?;
     let value = write(draft.file())?;
-    draft.keep().map_err(failed)?;
+    draft.keep_new().map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => MediumError::Exists { path: path.to_owned() },
+        _ => failed(error),
+    })?;
     Ok(value)
 }
 

@@ -15,7 +15,7 @@ use axum::{Extension, Json};
 use futures::StreamExt;
 use pentora_p2p::PeerId;
 use pentora_raft::Refusal;
-use pentora_raft::command::{Author, Command};
+use pentora_raft::command::Command;
 use pentora_raft::state::OfflineWorker;
 use serde::Deserialize;
 use tokio::fs::File;
@@ -32,6 +32,7 @@ use super::listen::HangUp;
 use super::listeners::{Listener, Listeners};
 use super::paging::{Paging, rising};
 use super::residency::check_readable;
+use super::whose::Whose;
 use super::{ApiError, Node};
 use crate::airgap::archive::ArchiveError;
 use crate::airgap::encryption::{ClusterKey, EncryptionError, PURPOSE};
@@ -229,9 +230,8 @@ struct Reader {
 impl Reader {
     /// From what was put beside a request, before anything is written for it.
     fn of(spool: &Spool, beside: &Extensions) -> Result<Self, ApiError> {
-        let who = beside.get::<Author>().map(|author| author.who.clone()).unwrap_or_default();
         let told = |most, whose: &str| format!("{most} bundles are read{whose} from this node already");
-        let place = spool.read.take(&who).map_err(|full| full.busy(told).retry_after(5))?;
+        let place = spool.read.take(&Whose::beside(beside)).map_err(|full| full.busy(told).retry_after(5))?;
         Ok(Self { _place: place, hang_up: beside.get::<HangUp>().cloned() })
     }
 }

@@ -18,7 +18,7 @@ fn written(spool: &Spool, bytes: usize) -> Spooled {
 
 fn of(who: &str) -> Extensions {
     let mut beside = Extensions::new();
-    beside.insert(Author { who: who.into(), from: String::new() });
+    beside.insert(Whose::alone(who));
     beside.insert(HangUp(tokio_util::sync::CancellationToken::new()));
     beside
 }

@@ -20,6 +20,7 @@ use super::places::Place;
 use super::register::{REGISTER, Waiting};
 use super::routes::Route;
 use super::sessions::{self, LOGIN};
+use super::whose::Whose;
 use super::{Access, ApiError, Node};
 use crate::join::token::{Credential, JoinToken};
 use crate::masked::masked;
@@ -81,9 +82,9 @@ fn place(request: &Request) -> Option<Arc<Place>> {
 }
 
 /// Notes that whoever holds a place may.
-fn belongs(place: Option<&Arc<Place>>, who: &str) {
+fn belongs(place: Option<&Arc<Place>>, whose: &Whose) {
     if let Some(place) = place {
-        place.belongs(who);
+        place.belongs(whose);
     }
 }
 
@@ -190,8 +191,12 @@ impl Gate {
     /// Who shows a token that is known here, of whatever role; anybody where none is asked for.
     pub(super) fn known(&self, request: &Request) -> Option<Author> {
         let known = self.admit(request, AccessRole::Viewer).ok().map(|(author, _)| author)?;
-        belongs(place(request).as_ref(), &known.who);
+        belongs(place(request).as_ref(), &self.whose(&known));
         Some(known)
+    }
+
+    fn whose(&self, author: &Author) -> Whose {
+        self.node.raft.read(|state| Whose::of(state, &author.who))
     }
 
     /// Whether a stranger may ask once more for what needs no token. Whoever is inside this process has no address, and no bound.
@@ -307,7 +312,7 @@ pub(super) async fn check(State(gate): State<Arc<Gate>>, request: Request, next:
     let node = &gate.node;
     if node.raft.is_outside() && (node.access == Access::Open || bearer(&request).is_some()) {
         // It knows no token: the member that the request is handed to looks at it, before much of it is read here.
-        let (place, who) = (place(&request), reader(&request));
+        let (place, whose) = (place(&request), reader(&request));
         if let Some(asked) = Gateway::before_its_body(&request)
             && let Err(refused) = gate.gateway.knows(asked).await
         {
@@ -315,7 +320,7 @@ pub(super) async fn check(State(gate): State<Arc<Gate>>, request: Request, next:
         }
         let response = next.run(request).await;
         if response.status().is_success() {
-            belongs(place.as_ref(), &who);
+            belongs(place.as_ref(), &whose);
         }
         return response;
     }
@@ -332,7 +337,9 @@ async fn carry_out(
     mut request: Request,
     next: Next,
 ) -> Response {
-    belongs(place(&request).as_ref(), &author.who);
+    let whose = gate.whose(&author);
+    belongs(place(&request).as_ref(), &whose);
+    request.extensions_mut().insert(whose);
     if let Some(shown) = shown {
         request.extensions_mut().insert(shown);
     }

@@ -15,7 +15,6 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::{Stream, StreamExt};
 use pentora_raft::Digest;
-use pentora_raft::command::Author;
 use tokio::time::Instant;
 
 use super::ApiError;
@@ -23,6 +22,7 @@ use super::auth::{CameFrom, bearer};
 use super::listeners::Full;
 use super::routes::Route;
 use super::shares::{Patience, Share, Shares};
+use super::whose::Whose;
 
 /// The largest request body, in bytes: a target file with a few million lines.
 pub(super) const BODY_BYTES_MAX: usize = 64 << 20;
@@ -73,15 +73,15 @@ impl Bodies {
     }
 
     /// The place that a body of so many bytes needs, where it needs another than it `has`.
-    async fn place(&self, bytes: usize, has: usize, who: &str) -> Result<Option<Share>, ApiError> {
+    async fn place(&self, bytes: usize, has: usize, whose: &Whose) -> Result<Option<Share>, ApiError> {
         let places = match (bytes > LARGE_BYTES, bytes > MIDDLE_BYTES) {
             (true, _) if has <= LARGE_BYTES => &self.places,
             (false, true) if has <= MIDDLE_BYTES => &self.middle,
             _ => return Ok(None),
         };
         let busy = |status, detail| ApiError::new(status, "busy", detail).retry_after(1);
-        places.take(who, PATIENCE).await.map(Some).map_err(|full| match full {
-            Full::Own(share) => {
+        places.take(whose, PATIENCE).await.map(Some).map_err(|full| match full {
+            Full::Own(share) | Full::Maker(share) => {
                 let detail = format!("other large requests of yours are being worked on: {share} at a time");
                 busy(StatusCode::TOO_MANY_REQUESTS, detail)
             }
@@ -96,7 +96,7 @@ impl Bodies {
         &self,
         mut pieces: impl Stream<Item = Result<Bytes, E>> + Unpin,
         most: usize,
-        who: &str,
+        whose: &Whose,
     ) -> Result<(Bytes, Option<Share>), ApiError> {
         let began = Instant::now();
         // What is waited for here is not held against whoever sends.
@@ -121,7 +121,7 @@ impl Bodies {
                 return Err(too_slow());
             }
             let since = Instant::now();
-            if let Some(place) = self.place(whole.len() + piece.len(), whole.len(), who).await? {
+            if let Some(place) = self.place(whole.len() + piece.len(), whole.len(), whose).await? {
                 places = Some(place);
                 waited += since.elapsed();
                 (paced, brought) = (Instant::now(), 0);
@@ -134,7 +134,7 @@ impl Bodies {
 
 /// Reads the body and hands it on whole, or answers why not.
 pub(super) async fn read(State(bodies): State<Arc<Bodies>>, request: Request, next: Next) -> Response {
-    let who = who(&request);
+    let whose = whose(&request);
     let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
     let most = bodies.most(path, request.method());
     let (head, body) = request.into_parts();
@@ -143,7 +143,7 @@ pub(super) async fn read(State(bodies): State<Arc<Bodies>>, request: Request, ne
     if length.is_some_and(|length| length > most) {
         return too_large(most).into_response();
     }
-    let (bytes, places) = match bodies.collect(body.into_data_stream(), most, &who).await {
+    let (bytes, places) = match bodies.collect(body.into_data_stream(), most, &whose).await {
         Ok(collected) => collected,
         Err(error) => return error.into_response(),
     };
@@ -153,11 +153,13 @@ pub(super) async fn read(State(bodies): State<Arc<Bodies>>, request: Request, ne
 }
 
 /// Whose request it is: by its token where that is known here, else by what it shows, and else by where it came from.
-fn who(request: &Request) -> String {
-    let name = request.extensions().get::<Author>().map(|author| author.who.clone()).filter(|who| !who.is_empty());
+fn whose(request: &Request) -> Whose {
     let shown = || bearer(request).map(|token| Digest::of(token.as_bytes()).to_string());
     let from = || request.extensions().get::<CameFrom>().map(|from| from.0.clone());
-    name.or_else(shown).or_else(from).unwrap_or_default()
+    match Whose::beside(request.extensions()) {
+        nobody if nobody.is_anybody() => Whose::alone(shown().or_else(from).unwrap_or_default()),
+        known => known,
+    }
 }
 
 fn too_slow() -> ApiError {
@@ -185,6 +187,10 @@ mod tests {
     use super::*;
 
     type Piece = Result<Bytes, Infallible>;
+
+    fn of(who: &str) -> Whose {
+        Whose::alone(who)
+    }
 
     fn piece(bytes: usize) -> Piece {
         Ok(Bytes::from(vec![b' '; bytes]))
@@ -220,14 +226,14 @@ mod tests {
     async fn a_body_that_drips_is_ended_after_ten_seconds_and_one_that_is_slow_and_comes_is_not() {
         let bodies = Bodies::of(&routes());
         let began = Instant::now();
-        let dripping = bodies.collect(drip(1), BODY_BYTES_MAX, "v").await.map(drop).map_err(status);
+        let dripping = bodies.collect(drip(1), BODY_BYTES_MAX, &of("v")).await.map(drop).map_err(status);
         assert_eq!((dripping, began.elapsed().as_secs()), (Err(408), 10));
         let began = Instant::now();
-        let endless = bodies.collect(drip(8 << 10), BODY_BYTES_MAX, "v").await.map(drop).map_err(status);
+        let endless = bodies.collect(drip(8 << 10), BODY_BYTES_MAX, &of("v")).await.map(drop).map_err(status);
         assert_eq!(endless, Err(408));
         assert!((64..=80).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
         let slow = Box::pin(drip(2 << 10).take(30));
-        let (whole, places) = bodies.collect(slow, BODY_BYTES_MAX, "v").await.unwrap();
+        let (whole, places) = bodies.collect(slow, BODY_BYTES_MAX, &of("v")).await.unwrap();
         assert_eq!((whole.len(), places.is_none()), (60 << 10, true), "small bodies take no place");
         assert_eq!((bodies.places.free().0, bodies.middle.free().0), (LARGE_AT_ONCE, MIDDLE_AT_ONCE));
     }
@@ -236,16 +242,16 @@ mod tests {
     async fn a_bearer_has_one_large_body_at_a_time_and_leaves_room_for_others() {
         let bodies = Bodies::of(&routes());
         let large = || stream::iter((0..3).map(|_| piece(LARGE_BYTES)));
-        let first = bodies.collect(large(), BODY_BYTES_MAX, "a").await.unwrap();
+        let first = bodies.collect(large(), BODY_BYTES_MAX, &of("a")).await.unwrap();
         assert!(first.1.is_some());
-        assert_eq!(bodies.collect(large(), BODY_BYTES_MAX, "a").await.map(drop).map_err(status), Err(429));
-        let other = bodies.collect(large(), BODY_BYTES_MAX, "b").await.unwrap();
-        assert_eq!(bodies.collect(large(), BODY_BYTES_MAX, "c").await.map(drop).map_err(status), Err(503));
+        assert_eq!(bodies.collect(large(), BODY_BYTES_MAX, &of("a")).await.map(drop).map_err(status), Err(429));
+        let other = bodies.collect(large(), BODY_BYTES_MAX, &of("b")).await.unwrap();
+        assert_eq!(bodies.collect(large(), BODY_BYTES_MAX, &of("c")).await.map(drop).map_err(status), Err(503));
         drop(first);
-        let again = bodies.collect(large(), BODY_BYTES_MAX, "a").await.unwrap();
+        let again = bodies.collect(large(), BODY_BYTES_MAX, &of("a")).await.unwrap();
         drop((other, again));
         assert_eq!((bodies.places.free().0, bodies.middle.free().0), (LARGE_AT_ONCE, MIDDLE_AT_ONCE));
-        let over = bodies.collect(large(), LARGE_BYTES, "a").await.map(drop).map_err(status);
+        let over = bodies.collect(large(), LARGE_BYTES, &of("a")).await.map(drop).map_err(status);
         assert_eq!(over, Err(413), "whatever its head said");
     }
 
@@ -256,19 +262,19 @@ mod tests {
         let middling = || stream::iter((0..15).map(|_| piece(MIDDLE_BYTES)));
         let mut held = Vec::new();
         for _ in 0..MIDDLE_OF_ONE {
-            held.push(bodies.collect(middling(), LARGE_BYTES, "a").await.unwrap());
+            held.push(bodies.collect(middling(), LARGE_BYTES, &of("a")).await.unwrap());
         }
-        assert_eq!(bodies.collect(middling(), LARGE_BYTES, "a").await.map(drop).map_err(status), Err(429));
+        assert_eq!(bodies.collect(middling(), LARGE_BYTES, &of("a")).await.map(drop).map_err(status), Err(429));
         for number in held.len()..MIDDLE_AT_ONCE {
-            held.push(bodies.collect(middling(), LARGE_BYTES, &format!("b{number}")).await.unwrap());
+            held.push(bodies.collect(middling(), LARGE_BYTES, &of(&format!("b{number}"))).await.unwrap());
         }
-        assert_eq!(bodies.collect(middling(), LARGE_BYTES, "c").await.map(drop).map_err(status), Err(503));
-        let small = bodies.collect(stream::iter([piece(MIDDLE_BYTES)]), LARGE_BYTES, "a").await.unwrap();
+        assert_eq!(bodies.collect(middling(), LARGE_BYTES, &of("c")).await.map(drop).map_err(status), Err(503));
+        let small = bodies.collect(stream::iter([piece(MIDDLE_BYTES)]), LARGE_BYTES, &of("a")).await.unwrap();
         assert!(small.1.is_none());
         held.remove(0);
         // One that grows on gives its place back for one of the few.
         let large = stream::iter((0..20).map(|_| piece(MIDDLE_BYTES)));
-        let (_, place) = bodies.collect(large, BODY_BYTES_MAX, "a").await.unwrap();
+        let (_, place) = bodies.collect(large, BODY_BYTES_MAX, &of("d")).await.unwrap();
         assert_eq!((bodies.places.free().0, bodies.middle.free().0), (LARGE_AT_ONCE - 1, 1));
         drop((place, held));
     }

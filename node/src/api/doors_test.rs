@@ -94,7 +94,7 @@ async fn probes_have_a_rate_of_their_own_whatever_else_is_asked_for_from_their_a
 async fn whoever_comes_with_join_tokens_that_are_none_is_not_waited_for_again() {
     let node = TestNode::open().await;
     let guessed = JoinToken::generate(ClusterId::default(), &PreSharedKey::from_bytes([7; 32]));
-    let guessed = guessed.credential(Identity::from_secret([3; 32]).peer_id()).to_string();
+    let guessed = guessed.credential(&Identity::from_secret([3; 32])).to_string();
     let many = async {
         for _ in 0..40 {
             let request = axum::http::Request::post("/api/v1/workers/register");

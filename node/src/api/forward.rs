@@ -23,6 +23,7 @@ use pentora_raft::{Digest, NodeId};
 use super::auth::bearer;
 use super::listeners::{Full, Listener, Listeners};
 use super::shares::{Patience, Share, Shares};
+use super::whose::Whose;
 use super::{ApiError, CameFrom, MIN_INDEX_WITHIN, Node, freshness};
 use crate::rpc::calls::{ApiAnswer, ApiCall, FORWARDED_FROM, next_part};
 use crate::sign_in::{is_jwt, look};
@@ -80,7 +81,7 @@ pub(super) async fn to_member(State(gateway): State<Gateway>, request: Request, 
     let stream = match is_stream.then(|| gateway.streams.take(&reader(&request))).transpose() {
         Ok(stream) => stream,
         Err(Full::All(most)) => return busy(most, "streams of events").into_response(),
-        Err(Full::Own(share)) => return busy_with(share, "streams of events").into_response(),
+        Err(Full::Own(share) | Full::Maker(share)) => return busy_with(share, "streams of events").into_response(),
     };
     let answer = gateway.hand_on(request).await.unwrap_or_else(IntoResponse::into_response);
     match stream {
@@ -91,11 +92,11 @@ pub(super) async fn to_member(State(gateway): State<Gateway>, request: Request, 
 
 /// Whose stream it is, as far as a node can tell that knows no token: by what is shown, which the member looks at. A session is told by
 /// the token that it says it is of, so that more sessions are no more places.
-pub(super) fn reader(request: &Request) -> String {
+pub(super) fn reader(request: &Request) -> Whose {
     let shown = bearer(request).unwrap_or_default();
     let of_session = if is_jwt(shown) { look(shown).ok().and_then(|look| look.subject()) } else { None };
     let who = of_session.unwrap_or_else(|| shown.to_owned());
-    if who.is_empty() { who } else { Digest::of(who.as_bytes()).to_string() }
+    Whose::alone(if who.is_empty() { who } else { Digest::of(who.as_bytes()).to_string() })
 }
 
 /// An answer that holds a place for as long as its body is read.
@@ -146,10 +147,10 @@ pub(super) async fn once_let_in(State(gateway): State<Gateway>, request: Request
 
 impl Gateway {
     /// A place among the requests that are handed on, for whoever asks.
-    async fn place(&self, who: &str) -> Result<Share, ApiError> {
-        self.places.take(who, PLACE_WITHIN).await.map_err(|full| match full {
+    async fn place(&self, whose: &Whose) -> Result<Share, ApiError> {
+        self.places.take(whose, PLACE_WITHIN).await.map_err(|full| match full {
             Full::All(most) => busy(most, "requests"),
-            Full::Own(share) => busy_with(share, "requests"),
+            Full::Own(share) | Full::Maker(share) => busy_with(share, "requests"),
         })
     }
 
@@ -253,7 +254,7 @@ impl Gateway {
         let is_stale = is_read && freshness::asks_stale(request.uri().query());
         let way = self.member_for(is_read, is_stale).await?;
         let (calls, peer) = node.proposer.reach(way).map_err(unreachable)?;
-        let who = reader(&request);
+        let whose = reader(&request);
         let (head, body) = request.into_parts();
         let body = axum::body::to_bytes(body, self.body_max).await;
         let body = body.map_err(|error| {
@@ -261,7 +262,7 @@ impl Gateway {
             ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
         })?;
         // Not before its body is here, which a client may be slow with.
-        let place = self.place(&who).await?;
+        let place = self.place(&whose).await?;
         let text = |name: &str| Some((name.to_owned(), head.headers.get(name)?.to_str().ok()?.to_owned()));
         let from = head.extensions.get::<CameFrom>().map_or_else(String::new, |from| from.0.clone());
         let headers = HANDED_ON.iter().filter_map(|name| text(name));

@@ -7,14 +7,13 @@
 
 use std::time::Duration;
 
+use super::listeners::Listeners;
+use super::whose::Whose;
+use super::{ApiError, Node};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use pentora_raft::command::Author;
-
-use super::listeners::Listeners;
-use super::{ApiError, Node};
 
 /// How long a read waits for the index that the caller names.
 pub(super) const MIN_INDEX_WITHIN: Duration = Duration::from_secs(5);
@@ -36,13 +35,13 @@ impl Freshness {
         Self { node, waiting: Listeners::new(WAITING_MAX, WAITING_OF_ONE) }
     }
 
-    /// Waits until what has this index is applied here, for `who`.
-    async fn reach(&self, index: u64, who: &str) -> Result<(), ApiError> {
+    /// Waits until what has this index is applied here.
+    async fn reach(&self, index: u64, whose: &Whose) -> Result<(), ApiError> {
         if *self.node.raft.watch_applied().borrow() >= index {
             return Ok(());
         }
         let told = |most, whose: &str| format!("{most} requests{whose} wait on this node for an index already");
-        let _place = self.waiting.take(who).map_err(|full| full.busy(told).retry_after(1))?;
+        let _place = self.waiting.take(whose).map_err(|full| full.busy(told).retry_after(1))?;
         applied_here(&self.node, index).await
     }
 }
@@ -78,8 +77,7 @@ pub(super) async fn wait(State(freshness): State<Freshness>, request: Request, n
         let Ok(index) = wanted.parse() else {
             return ApiError::bad_request("min_index is not a number").into_response();
         };
-        let who = request.extensions().get::<Author>().map_or("", |author| author.who.as_str());
-        if let Err(behind) = freshness.reach(index, who).await {
+        if let Err(behind) = freshness.reach(index, &Whose::beside(request.extensions())).await {
             return behind.into_response();
         }
     }

@@ -2,7 +2,8 @@
 //! places, whether they wait or ask; then who belongs and waits.
 //!
 //! A part of the places is for those who have not said yet who they are. Where those who belong have all others, one more of them takes
-//! the place of whoever has more by one token: nobody is kept out by a few tokens, nor by the many connections of each.
+//! the place of whoever has more, all tokens that one answers for together: nobody is kept out by tokens that somebody makes, nor by the
+//! many connections of each.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
 use super::limits::network_of;
+use super::whose::Whose;
 
 /// The part of all places, and of those of one address, that those who belong leave to who has not said yet who that is, as long as one
 /// of them has more than one. Ours: 64 of 512, which wait 5 s at most.
@@ -25,8 +27,8 @@ struct Holder {
     given_up: CancellationToken,
     /// Whether a request of it is being carried out.
     is_busy: bool,
-    /// By what token it belongs: no name where none is asked for, and none of both for a stranger.
-    belongs: Option<String>,
+    /// By what token it belongs: nobody's where none is asked for, and none for a stranger.
+    belongs: Option<Whose>,
 }
 
 /// All places.
@@ -97,28 +99,26 @@ impl Holders {
         self.give_up(number)
     }
 
-    /// Has whoever has most places by one token give one up, where those who belong have more than theirs and this is more than `who`
-    /// has: one who waits, and else the oldest.
-    fn keep_door(&mut self, who: &str, network: Option<IpAddr>) {
+    /// Has whoever has most places give one up, where those who belong have more than theirs and this is more than `whose` maker
+    /// has: of their tokens the one that has most, and of its places one that waits, or else the oldest.
+    fn keep_door(&mut self, whose: &Whose, network: Option<IpAddr>) {
         let places = if network.is_some() { self.per_address } else { self.max };
         let named = || {
-            let all =
-                self.of(network).filter_map(|(at, holder)| Some((holder.belongs.as_deref()?, at, holder.is_busy)));
-            all.filter(|(name, ..)| !name.is_empty())
+            let all = self.of(network).filter_map(|(at, holder)| Some((holder.belongs.as_ref()?, at, holder.is_busy)));
+            all.filter(|(whose, ..)| !whose.is_anybody())
         };
         if named().count() <= places - places.div_ceil(DOOR) {
             return;
         }
-        let own = named().filter(|(name, ..)| *name == who).count();
-        let Some((most, oldest)) = of_the_most(named().map(|(name, at, _)| (name, at))).filter(|(most, _)| *most > 1)
-        else {
+        let by_maker = || named().map(|(whose, at, _)| (whose.maker.as_str(), at));
+        let Some(maker) = of_more(by_maker, &whose.maker).filter(|(has, _)| *has > 1).map(|(_, maker)| maker) else {
             return;
         };
-        let of_most = named().find(|(_, at, _)| *at == oldest).map_or("", |(name, ..)| name);
-        // Of several who have as many, whoever comes makes room for itself.
-        let gives = if most > own { of_most } else { who };
-        let its = named().filter(|(name, ..)| *name == gives).map(|(_, at, is_busy)| (is_busy, at));
-        if let Some((_, number)) = its.min() {
+        let its = || named().filter(|(whose, ..)| whose.maker == maker);
+        let by_token = || its().map(|(whose, at, _)| (whose.token.as_str(), at));
+        let Some((_, token)) = of_more(by_token, &whose.token) else { return };
+        let places = its().filter(|(whose, ..)| whose.token == token).map(|(_, at, is_busy)| (is_busy, at));
+        if let Some((_, number)) = places.min() {
             self.give_up(number);
         }
     }
@@ -127,6 +127,16 @@ impl Holders {
         self.all.remove(&number)?.given_up.cancel();
         Some(())
     }
+}
+
+/// How many of these whoever has most has, and who that is, unless `own` has as many: whoever comes makes room for itself then.
+fn of_more<'a, I>(of: impl Fn() -> I, own: &'a str) -> Option<(usize, &'a str)>
+where
+    I: Iterator<Item = (&'a str, u64)>,
+{
+    let (most, oldest) = of_the_most(of())?;
+    let has = of().filter(|(name, _)| *name == own).count();
+    if has >= most { Some((most, own)) } else { of().find(|(_, at)| *at == oldest).map(|(name, _)| (most, name)) }
 }
 
 /// How many whoever has most of these has, and the oldest of theirs; of several who have as many, of whom the oldest is.
@@ -161,17 +171,17 @@ impl Place {
     }
 
     /// Whoever holds it has shown a valid token of this name, or needs none.
-    pub(super) fn belongs(&self, who: &str) {
+    pub(super) fn belongs(&self, whose: &Whose) {
         let mut holders = lock(&self.holders);
-        let Some(holder) = holders.all.get_mut(&self.number).filter(|holder| holder.belongs.as_deref() != Some(who))
+        let Some(holder) = holders.all.get_mut(&self.number).filter(|holder| holder.belongs.as_ref() != Some(whose))
         else {
             return;
         };
-        holder.belongs = Some(who.to_owned());
+        holder.belongs = Some(whose.clone());
         let network = holder.network;
-        if !who.is_empty() {
-            holders.keep_door(who, Some(network));
-            holders.keep_door(who, None);
+        if !whose.is_anybody() {
+            holders.keep_door(whose, Some(network));
+            holders.keep_door(whose, None);
         }
     }
 }
@@ -195,11 +205,11 @@ mod tests {
         let places = Places::new(4, 4);
         let [belongs, waits, asks, belongs_and_waits] = [1, 2, 3, 4].map(|last| places.take(address(last)).unwrap());
         belongs.asks();
-        belongs.belongs("a");
+        belongs.belongs(&Whose::alone("a"));
         belongs.answered();
         belongs.asks();
         belongs_and_waits.asks();
-        belongs_and_waits.belongs("b");
+        belongs_and_waits.belongs(&Whose::alone("b"));
         belongs_and_waits.answered();
         asks.asks();
         let mut given_up = Vec::new();
@@ -208,7 +218,7 @@ mod tests {
             let place = places.take(address(last));
             if let Some(place) = &place {
                 place.asks();
-                place.belongs(&format!("c{last}"));
+                place.belongs(&Whose::alone(format!("c{last}")));
                 place.answered();
                 place.asks();
             }
@@ -250,7 +260,7 @@ mod tests {
         let by = |who: String, last| {
             let place = places.take(address(last)).unwrap();
             place.asks();
-            place.belongs(&who);
+            place.belongs(&Whose::alone(who));
             place
         };
         let insider =
@@ -269,7 +279,7 @@ mod tests {
         let one = |who: &str| {
             let place = places.take(address(1)).unwrap();
             place.asks();
-            place.belongs(who);
+            place.belongs(&Whose::alone(who));
             place
         };
         let many: Vec<_> = (0..20).map(|number| one(if number % 2 == 0 { "a" } else { "b" })).collect();
@@ -280,9 +290,32 @@ mod tests {
         let nobody: Vec<_> = (0..4).filter_map(|_| open.take(address(1))).collect();
         nobody.iter().for_each(|place| {
             place.asks();
-            place.belongs("");
+            place.belongs(&Whose::default());
         });
         assert!(nobody.len() == 4 && open.take(address(1)).is_none());
+    }
+
+    /// What shut everybody out all the same: tokens that one made, as many as there are places.
+    #[test]
+    fn the_tokens_that_one_made_give_way_together_and_of_them_the_one_that_has_most() {
+        let places = Places::new(16, 16);
+        let by = |token: String, maker: &str, last| {
+            let place = places.take(address(last)).unwrap();
+            place.asks();
+            place.belongs(&Whose { token, maker: maker.to_owned() });
+            place
+        };
+        let held = |of: &[Arc<Place>]| of.iter().filter(|place| !place.given_up.is_cancelled()).count();
+        let eve: Vec<_> = (0..14).map(|number| by(format!("e{number}"), "eve", number % 3)).collect();
+        assert_eq!(held(&eve), 14);
+        let others: Vec<_> =
+            (0..4).map(|number| by(format!("o{number}"), &format!("o{number}"), 10 + number)).collect();
+        let again: Vec<_> = (0..200).map(|number| by(format!("f{number}"), "eve", number % 3)).collect();
+        assert_eq!((held(&others), held(&eve) + held(&again)), (4, 10));
+        // One who has several tokens keeps a place with each.
+        let twice = [by("o0".to_owned(), "o0", 10), by("o0b".to_owned(), "o0", 10), by("o0".to_owned(), "o0", 10)];
+        let more: Vec<_> = (0..4).map(|number| by(format!("p{number}"), &format!("p{number}"), 20)).collect();
+        assert!(held(&more) == 4 && held(&others[1..]) == 3 && !twice[1].given_up.is_cancelled());
     }
 
     #[test]

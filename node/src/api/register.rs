@@ -23,6 +23,7 @@ use super::limits::source_of;
 use super::listeners::{Listener, Listeners};
 use super::object::About;
 use super::tokens::{TTL_DEFAULT, labels, networks};
+use super::whose::Whose;
 use super::{ApiError, Node};
 use crate::document::{HeartbeatDocument, RegistrationDocument, RegistrationRequest, WorkerDocument};
 use crate::join::holder;
@@ -62,7 +63,7 @@ impl Default for Waiting {
 impl Waiting {
     /// A place for a request from there.
     pub(super) fn take(&self, from: &str) -> Option<MayWait> {
-        self.0.take(&source_of(from)).ok().map(|place| MayWait { _place: Arc::new(place) })
+        self.0.take(&Whose::alone(source_of(from))).ok().map(|place| MayWait { _place: Arc::new(place) })
     }
 }
 

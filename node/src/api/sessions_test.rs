@@ -3,7 +3,7 @@
 use axum::body::Body;
 use futures::StreamExt;
 use pentora_p2p::{Identity, PreSharedKey};
-use pentora_raft::command::{AccessRole, Command};
+use pentora_raft::command::{AccessRole, Command, NodeInfo, NodeRole};
 use pentora_raft::state::NewSessionKey;
 use pentora_raft::{ClusterId, Digest};
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use tower::ServiceExt;
 use super::sessions::LOGIN;
 use super::tests::{Answer, TestNode, one_port};
 use super::*;
-use crate::join::token::JoinToken;
+use crate::join::token::{Credential, JoinToken};
 use crate::sign_in::made::{Issuer, Kind, altered, parts, provider_of, resigned, signed_as, write_keys};
 use crate::sign_in::{self, MadeKey, Provider, Wanted};
 use crate::tls::Sealing;
@@ -264,7 +264,7 @@ async fn logins_and_refusals_are_in_the_audit_log_and_no_session_is() {
 async fn a_wrong_credential_of_a_worker_tells_of_no_worker_counts_as_a_wrong_token_and_is_in_the_audit_log() {
     let scene = Scene::open().await;
     let guessed = JoinToken::generate(ClusterId::default(), &PreSharedKey::from_bytes([7; 32]));
-    let guessed = guessed.credential(Identity::from_secret([3; 32]).peer_id()).to_string();
+    let guessed = guessed.credential(&Identity::from_secret([3; 32])).to_string();
     let heartbeat = |id: &str| format!("/api/v1/workers/{id}/heartbeat");
     let known = scene.ask("POST", &heartbeat("wrk_n1"), &guessed, &Value::Null).await;
     let unknown = scene.ask("POST", &heartbeat("nobody"), &guessed, &Value::Null).await;
@@ -288,7 +288,7 @@ async fn a_worker_that_registers_is_in_the_audit_log_with_its_token_as_one_that_
     let scene = Scene::open().await;
     let made = scene.ask("POST", "/api/v1/worker-tokens", "key", &json!({"name": "w1"})).await;
     let token: JoinToken = made.json()["token"].as_str().unwrap().parse().unwrap();
-    let credential = token.credential(Identity::from_secret([3; 32]).peer_id()).to_string();
+    let credential = token.credential(&Identity::from_secret([3; 32])).to_string();
     let capacity = json!({"max_concurrent_scans": 1, "max_targets_per_scan": 1});
     for (name, status) in [("", 201), ("n1", 409)] {
         let request = json!({"name": name, "version": "1", "capacity": capacity});
@@ -310,6 +310,42 @@ async fn a_worker_that_registers_is_in_the_audit_log_with_its_token_as_one_that_
         told.push(scene.ask("POST", register::REGISTER, &credential, &request).await.status);
     }
     assert_eq!(told.last(), Some(&429), "{}", told.len());
+    scene.close().await;
+}
+
+/// What told a thief of a token that was used up about any node whose public id they knew.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_join_token_nobody_hears_of_a_node_whose_key_they_do_not_have() {
+    let scene = Scene::open().await;
+    let mut tokens = Vec::new();
+    for (name, role) in [("w1", NodeRole::Scanner), ("w2", NodeRole::Scanner)] {
+        let made = scene.ask("POST", "/api/v1/worker-tokens", "key", &json!({"name": name})).await;
+        let token: JoinToken = made.json()["token"].as_str().unwrap().parse().unwrap();
+        let key = Identity::generate();
+        let (peer, name) = (key.peer_id().to_string(), name.to_owned());
+        let info =
+            NodeInfo { name, peer, role, ..scene.node.served.raft.read(|state| state.node(1).unwrap().info.clone()) };
+        let joined = scene.node.served.proposer.propose(Command::Admit { token: token.id, info: Box::new(info) }).await;
+        joined.unwrap();
+        tokens.push((token, key));
+    }
+    let [(own, key), (_, victim)] = &tokens[..] else { unreachable!("there are two") };
+    let heartbeat = async |id: &str, credential: &Credential| {
+        let path = format!("/api/v1/workers/{id}/heartbeat");
+        scene.ask("POST", &path, &credential.to_string(), &Value::Null).await
+    };
+    let asked = heartbeat("wrk_w1", &own.credential(key)).await;
+    assert_eq!((asked.status, asked.json()["worker_id"].as_str()), (200, Some("wrk_w1")), "its own: {}", asked.body);
+    let peer = victim.peer_id();
+    let forged = Credential { peer, proof: own.prove(peer), ..own.credential(key) };
+    let asked = heartbeat("wrk_w2", &forged).await;
+    assert_eq!((asked.status, asked.problem().as_str()), (401, "token_wrong"), "{}", asked.body);
+    let capacity = json!({"max_concurrent_scans": 1, "max_targets_per_scan": 1});
+    let request = json!({"name": "", "version": "1", "capacity": capacity});
+    let registered = scene.ask("POST", register::REGISTER, &forged.to_string(), &request).await;
+    assert!(registered.status == 401 && !registered.body.contains("w2"), "{}", registered.body);
+    let asked = heartbeat("wrk_w2", &own.credential(key)).await;
+    assert_eq!((asked.status, asked.problem().as_str()), (403, "not_allowed"), "{}", asked.body);
     scene.close().await;
 }
 

@@ -15,7 +15,6 @@ use axum::extract::{Path, State};
 use axum::http::{Extensions, HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use pentora_raft::command::Author;
 use pentora_raft::state::{EventPlace, Happening, PlacedEvent};
 use pentora_raft::{JobId, Refusal};
 use tokio::sync::mpsc::{Sender, channel};
@@ -27,6 +26,7 @@ use super::jobs::job_id;
 use super::listen::HangUp;
 use super::listeners::{Full, Listener, Listeners};
 use super::paging::{Paging, bad_cursor};
+use super::whose::Whose;
 use super::{ApiError, Node, freshness};
 use crate::clock::rfc3339;
 use crate::document::{EventCursor, JobEvent, Page};
@@ -56,16 +56,16 @@ struct Surroundings {
     listeners: Listeners,
     hang_up: Option<HangUp>,
     shown: Option<Shown>,
-    who: String,
+    whose: Whose,
     headers: HeaderMap,
 }
 
 impl Surroundings {
     /// From what was put beside a request.
     fn of(listeners: Listeners, beside: &Extensions, headers: HeaderMap) -> Self {
-        let who = beside.get::<Author>().map(|author| author.who.clone()).unwrap_or_default();
+        let whose = Whose::beside(beside);
         let (hang_up, shown) = (beside.get::<HangUp>().cloned(), beside.get::<Shown>().copied());
-        Self { listeners, hang_up, shown, who, headers }
+        Self { listeners, hang_up, shown, whose, headers }
     }
 }
 
@@ -100,7 +100,7 @@ async fn answer(
     paging: &Paging,
     surroundings: Surroundings,
 ) -> Result<Response, ApiError> {
-    let Surroundings { listeners, hang_up, shown, who, headers } = surroundings;
+    let Surroundings { listeners, hang_up, shown, whose, headers } = surroundings;
     let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let read = |text: &str| text.parse::<EventCursor>().map(|EventCursor(place)| place);
     let after =
@@ -128,7 +128,7 @@ async fn answer(
     if reader.is_over() && reader.next().0.is_empty() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let listener = listeners.take(&who).map_err(full)?;
+    let listener = listeners.take(&whose).map_err(full)?;
     let (sender, receiver) = channel(BATCH);
     let tasks = reader.node.tasks.clone();
     tasks.spawn(reader.run(sender, hang_up, listener));
@@ -167,6 +167,13 @@ fn full(why: Full) -> ApiError {
         Full::Own(share) => (
             StatusCode::TOO_MANY_REQUESTS,
             format!("{share} streams of events are read with this token on this node already, which is all it may"),
+        ),
+        Full::Maker(has) => (
+            StatusCode::TOO_MANY_REQUESTS,
+            format!(
+                "{has} streams of events are read on this node already with this token and others of whoever answers for it, and \
+                 what is left is for others"
+            ),
         ),
     };
     ApiError::new(status, "busy", detail).retry_after(5)

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use pentora_p2p::{Backoff, Incoming, Mesh, PeerAddress, PreSharedKey};
+use pentora_p2p::{Backoff, Identity, Incoming, Mesh, PeerAddress, PreSharedKey};
 use pentora_raft::command::{Command, NodeInfo};
 use pentora_raft::state::FIRST_NODE;
 use pentora_raft::{ClusterId, Digest, Raft, State, kill_point, recovery};
@@ -160,7 +160,8 @@ async fn join(
     }
     let peers = peers.iter().map(|peer| peer.parse::<PeerAddress>()).collect::<Result<Vec<_>, _>>();
     let peers = peers.map_err(|error| Failure::new(ExitCode::Usage, format!("{error}")))?;
-    let (Admission { welcome, is_outside }, name) = admitted_by(&mesh, config, (&peers, &token), told).await?;
+    let own = (&mesh, &data_dir.key()?);
+    let (Admission { welcome, is_outside }, name) = admitted_by(own, config, (&peers, &token), told).await?;
     kill_point::reached("join-admitted");
     data_dir.save_pre_shared_key(&psk)?;
     kill_point::reached("join-key-kept");
@@ -182,7 +183,7 @@ async fn join(
 /// and again: units and containers start in any order. What no waiting heals ends it: a refusal, or that every peer has
 /// another key.
 async fn admitted_by(
-    mesh: &Mesh,
+    (mesh, key): (&Mesh, &Identity),
     config: &NodeConfig,
     (peers, token): (&[PeerAddress], &JoinToken),
     told: &watch::Sender<String>,
@@ -192,7 +193,7 @@ async fn admitted_by(
     loop {
         let mut unregistered = Vec::new();
         if registered.is_none() {
-            match register(config, mesh, token).await {
+            match register(config, key, token).await {
                 Ok(told) => registered = Some(told),
                 Err(Unregistered::Unanswered(reasons)) => unregistered = reasons,
                 Err(Unregistered::Refused(why)) => {

@@ -32,6 +32,9 @@ const LOOK_SOON: Duration = Duration::from_millis(250);
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// How long a gateway may take to sign.
 const SIGNED_WITHIN: Duration = Duration::from_secs(5);
+/// How many days before its end the cluster's authority is told with each new certificate.
+const TOLD_DAYS: i64 = 365;
+const DAY_S: i64 = 86_400;
 /// What each machine calls itself.
 pub(super) const OWN_MACHINE: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
@@ -112,7 +115,9 @@ impl Certifier {
         let mut kept = self.earlier();
         let mut told = None;
         loop {
-            let looked = if self.raft.is_outside() { self.ask(&mut kept).await } else { self.sign(&mut kept).await };
+            let now_s = now_s();
+            let is_outside = self.raft.is_outside();
+            let looked = if is_outside { self.ask(&mut kept, now_s).await } else { self.sign(&mut kept, now_s).await };
             match &looked {
                 Ok(()) => told = None,
                 // What a node waits for when it starts is told once it takes long: at the second look with a certificate.
@@ -136,7 +141,7 @@ impl Certifier {
     }
 
     /// A member's look: signs for itself.
-    async fn sign(&self, kept: &mut Option<Kept>) -> Result<(), String> {
+    async fn sign(&self, kept: &mut Option<Kept>, now_s: i64) -> Result<(), String> {
         let psk = self.psk.as_ref().ok_or("the mesh's pre-shared key is not here")?;
         let authority = match authority(&self.raft, self.cluster, psk).map_err(|error| error.to_string())? {
             Some(authority) => authority,
@@ -149,26 +154,33 @@ impl Certifier {
         let noted = self.note(authority.certificate()).await;
         let Some(shown) = &self.shown else { return noted };
         let hosts = self.hosts();
-        if kept.as_ref().is_some_and(|kept| kept.reached == hosts && !kept.leaf.is_due(now_s())) {
+        if kept.as_ref().is_some_and(|kept| kept.reached == hosts && !kept.leaf.is_due(now_s)) {
             return noted;
         }
         let wanted = Wanted { node: self.name.clone(), hosts: hosts.clone(), is_member: true };
         let pair = Pair::generate()?;
-        let chain = authority.sign(pair.point(), &wanted, now_s()).map_err(|error| error.to_string())?;
+        let chain = authority.sign(pair.point(), &wanted, now_s).map_err(|error| error.to_string())?;
         let leaf = pair.with(chain)?;
         shown.show(leaf.certified());
         self.data_dir.forget_waiting();
         tracing::info!(authority = %authority.fingerprint(), "the API has a new certificate");
+        let days = authority.left_s(now_s) / DAY_S;
+        if days < TOLD_DAYS {
+            tracing::warn!(
+                days,
+                "the cluster's authority ends, and there is no other to go on with: begin a new cluster with a backup"
+            );
+        }
         *kept = Some(Kept { leaf, reached: hosts });
         noted
     }
 
     /// The look of a node that only scans: has its gateway sign.
-    async fn ask(&self, kept: &mut Option<Kept>) -> Result<(), String> {
+    async fn ask(&self, kept: &mut Option<Kept>, now_s: i64) -> Result<(), String> {
         let Some(shown) = &self.shown else { return Ok(()) };
         let reached = self.raft.read(|state| state.node(self.raft.node()).map(|record| record.info.addresses.clone()));
         let reached = reached.ok_or("the cluster does not show this node yet")?;
-        if kept.as_ref().is_some_and(|kept| kept.reached == reached && !kept.leaf.is_due(now_s())) {
+        if kept.as_ref().is_some_and(|kept| kept.reached == reached && !kept.leaf.is_due(now_s)) {
             return Ok(());
         }
         let gateway = self.raft.way().ok_or("no gateway is known")?;
@@ -224,7 +236,63 @@ impl Certifier {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use pentora_raft::command::NodeInfo;
+    use pentora_raft::network::memory::Network;
+    use pentora_raft::state::FIRST_NODE;
+    use pentora_raft::store::Storage;
+    use pentora_raft::{Config, Digest, Profile};
+
     use super::*;
+    use crate::app::begin_cluster;
+    use crate::config::{Sources, load};
+
+    /// A member that is looked at whenever a test likes.
+    async fn member(folder: &Path) -> Certifier {
+        let (transport, _no_peers) = Network::default().join(FIRST_NODE);
+        let config = Config { profile: Profile::Fast, ..Config::default() };
+        let raft = Raft::start(FIRST_NODE, config, &Storage::Memory, transport).await.unwrap();
+        raft.initialize("n1").await.unwrap();
+        let (cluster, psk) = (ClusterId([3; 16]), PreSharedKey::from_bytes([5; 32]));
+        let info = NodeInfo { name: "n1".into(), ..NodeInfo::default() };
+        begin_cluster(&raft, cluster, info, Digest::of(&[])).await.unwrap();
+        let proposer = Proposer::new(raft.clone(), None);
+        begin(&proposer, cluster, &psk).await.unwrap();
+        let api = load(&Sources::default()).unwrap().config.api;
+        let (data_dir, shown) = (Arc::new(DataDir::open(folder).unwrap()), Some(Shown::default()));
+        let (name, psk, advertise) = ("n1".into(), Some(psk), Vec::new());
+        Certifier { raft, proposer, data_dir, name, cluster, psk, api, advertise, shown }
+    }
+
+    #[tokio::test]
+    async fn a_member_has_a_certificate_that_holds_however_its_clock_went_and_none_more_of_an_authority_that_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let certifier = member(folder.path()).await;
+        let began_s = now_s();
+        let mut kept = None;
+        let mut seen: Vec<Vec<u8>> = Vec::new();
+        // Before its end, at a machine that slept or was down over its end, and by a clock that was ahead and is set right.
+        for (day, is_new) in [(0, true), (19, false), (21, true), (22, false), (400, true), (401, false), (10, true)] {
+            let at_s = began_s + day * DAY_S;
+            certifier.sign(&mut kept, at_s).await.unwrap();
+            let leaf = &kept.as_ref().unwrap().leaf;
+            let first = leaf.certified().cert[0].to_vec();
+            assert_eq!((seen.last() != Some(&first), leaf.is_due(at_s)), (is_new, false), "day {day}");
+            seen.push(first);
+        }
+        assert_eq!(seen.iter().collect::<BTreeSet<_>>().len(), 4, "each has a key of its own");
+        for day in [20 * 365 + 1, 30 * 365] {
+            let refused = certifier.sign(&mut kept, began_s + day * DAY_S).await.unwrap_err();
+            assert!(refused.contains("the cluster's authority has ended"), "{refused}");
+            assert_eq!(
+                kept.as_ref().unwrap().leaf.certified().cert[0].to_vec(),
+                seen[6],
+                "the one before is left alone"
+            );
+        }
+        certifier.raft.shutdown().await;
+    }
 
     #[test]
     fn a_node_that_only_scans_is_certified_as_no_address_that_another_has_and_by_no_name() {

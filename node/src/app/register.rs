@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use pentora_p2p::{Mesh, PeerAddress};
+use pentora_p2p::{Identity, PeerAddress};
 
 use crate::client::{Client, ClientError};
 use crate::config::{NetworkAccess, NodeConfig, Secret};
@@ -39,10 +39,14 @@ pub(super) enum Unregistered {
 ///
 /// # Errors
 /// [`Unregistered`].
-pub(super) async fn register(config: &NodeConfig, mesh: &Mesh, token: &JoinToken) -> Result<Registered, Unregistered> {
+pub(super) async fn register(
+    config: &NodeConfig,
+    key: &Identity,
+    token: &JoinToken,
+) -> Result<Registered, Unregistered> {
     let mut reasons = Vec::new();
     for url in &config.worker.registrars {
-        match tokio::time::timeout(ANSWER_WITHIN, at(url, config, mesh, token)).await {
+        match tokio::time::timeout(ANSWER_WITHIN, at(url, config, key, token)).await {
             Ok(Ok(registered)) => {
                 tracing::info!(url, name = registered.name, "registered");
                 return Ok(registered);
@@ -55,9 +59,9 @@ pub(super) async fn register(config: &NodeConfig, mesh: &Mesh, token: &JoinToken
     Err(Unregistered::Unanswered(reasons))
 }
 
-async fn at(url: &str, config: &NodeConfig, mesh: &Mesh, token: &JoinToken) -> Result<Registered, Unregistered> {
+async fn at(url: &str, config: &NodeConfig, key: &Identity, token: &JoinToken) -> Result<Registered, Unregistered> {
     let unanswered = |why: String| Unregistered::Unanswered(vec![why]);
-    let credential = Secret::new(&token.credential(mesh.peer_id()).to_string());
+    let credential = Secret::new(&token.credential(key).to_string());
     // A member of the token's cluster, wherever it is reached, or whom this machine trusts: nothing secret is sent there.
     let said = Trust::said(config.client.ca_file.as_deref(), config.client.ca_fingerprint);
     let trust = token.authority.map_or(said.clone(), |authority| said.or(Anchor::Authority(authority)));

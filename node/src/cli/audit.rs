@@ -109,14 +109,14 @@ pub(super) async fn run(command: AuditCommand, context: &mut Context) -> Result<
     }
 }
 
+/// What it is called where its name is taken.
+const EXPORT: &str = "export";
+
 async fn export(args: ExportArgs, context: &mut Context) -> Result<(), Failure> {
-    if args.file.symlink_metadata().is_ok() {
-        let what = format!("{} is there already, and no export is written over another file", args.file.display());
-        return Err(Failure::new(ExitCode::Refused, what).next("name another file"));
-    }
+    received::is_new(&args.file, EXPORT)?;
     let session = ApiSession::open(&args.node, context)?;
     let pieces = session.client.audit_export().await.map_err(|error| session.failure(&error))?;
-    let verified = received::keep(&session, pieces, &args.file, verified).await?;
+    let verified = received::keep(&session, pieces, (&args.file, EXPORT), verified).await?;
     context.say(told(&verified).trim_end());
     Ok(())
 }

@@ -35,7 +35,7 @@ pub(super) enum SnapshotCommand {
 /// Where a backup goes.
 #[derive(Debug, Args)]
 pub(super) struct SaveArgs {
-    /// The file. It appears under its name once it is whole.
+    /// The file, which must not be there yet. It appears under its name once it is whole.
     file: PathBuf,
     #[command(flatten)]
     node: NodeArgs,
@@ -50,6 +50,9 @@ pub(super) struct InspectArgs {
     form: ShownArgs,
 }
 
+/// What it is called where its name is taken.
+const BACKUP: &str = "backup";
+
 /// Reads a backup and says what is in it.
 ///
 /// # Errors
@@ -63,11 +66,12 @@ pub(super) fn inspect(args: &InspectArgs, context: &mut Context) -> Result<(), F
 /// Writes a backup.
 ///
 /// # Errors
-/// No node answers or the disk refuses; exit 6 where results are missing.
+/// There is a file of that name; no node answers or the disk refuses; exit 6 where results are missing.
 pub(super) async fn save(args: SaveArgs, context: &mut Context) -> Result<(), Failure> {
+    received::is_new(&args.file, BACKUP)?;
     let session = ApiSession::open(&args.node, context)?;
     let pieces = session.client.snapshot().await.map_err(|error| session.failure(&error))?;
-    let contents = received::keep(&session, pieces, &args.file, contents).await?;
+    let contents = received::keep(&session, pieces, (&args.file, BACKUP), contents).await?;
     context.say(told(&contents).trim_end());
     whole(&contents)
 }

@@ -268,14 +268,16 @@ fn prepared(verb: Verb, flags: &NodeFlags, more: Vec<FlagValue>, context: &Conte
     Ok(StartPlan { config: loaded.config, action, restore: None, sources, remembered })
 }
 
-/// Refuses files that anybody on this machine may change: whose orders a node takes, and what it joins, stands in them. A secret that
+/// Refuses files that anybody else on this machine may change: whose orders a node takes, what it joins, and whom it believes to be the one
+/// that it joins, stands in them. A secret that
 /// everybody reads is told.
 fn look_at_files(sources: &Sources, loaded: &Loaded) -> Result<(), Failure> {
     let written = sources.file.as_ref().map(|file| PathBuf::from(&file.name));
     let tokens = [&loaded.config.worker.token_file, &loaded.config.client.token_file];
     let mut tokens: Vec<PathBuf> =
         tokens.into_iter().flatten().filter(|path| *path != Path::new("-")).cloned().collect();
-    for path in written.iter().chain(&tokens) {
+    let authorities = [&loaded.config.client.ca_file, &loaded.config.telemetry.ca_file];
+    for path in written.iter().chain(&tokens).chain(authorities.into_iter().flatten()) {
         is_kept(path)?;
     }
     // A token may stand in the file itself.

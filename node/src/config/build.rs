@@ -12,6 +12,7 @@ use super::kind::Value;
 use super::layers::{FlagValue, Raw, Roots, Setting, Settings, stack};
 use super::suggest::nearest;
 use super::{ApiAuth, ApiTls, NodeConfig, WorkerMode, parse_duration, yaml};
+use crate::traces::read_headers;
 
 /// Everything a configuration is made of.
 #[derive(Debug, Clone, Default)]
@@ -324,6 +325,15 @@ fn signed_orders(config: &NodeConfig, broken: &mut impl FnMut(&'static str, &'st
 /// A collector is asked for together with how it is trusted, and not where there is no network.
 fn telemetry(config: &NodeConfig, broken: &mut impl FnMut(&'static str, &'static str, String)) {
     let (otlp, ca_file) = ("telemetry.otlp", "telemetry.ca_file");
+    let (headers, headers_file) = ("telemetry.headers", "telemetry.headers_file");
+    let said = config.telemetry.headers.as_ref().filter(|_| config.telemetry.otlp.is_some());
+    if let Some(Err(why)) = said.map(|text| read_headers(text.expose())) {
+        broken(headers, headers, why);
+    }
+    // In the environment they may be meant for other programs.
+    if config.telemetry.headers_file.is_some() && config.telemetry.otlp.is_none() {
+        broken(headers_file, headers_file, format!("means nothing without {otlp}: set that, or remove it"));
+    }
     match (config.telemetry.otlp.as_deref(), config.telemetry.ca_file.is_some()) {
         (Some(_), _) if config.worker.standalone => {
             let message = "a standalone worker tells nobody anything: remove the address, or set worker.mode: cluster";

@@ -274,8 +274,23 @@ fn a_collector_is_named_by_whoever_says_how_to_trust_it_and_by_nobody_without_a_
     let collector = good("telemetry: {otlp: 'https://otel.example/tenant/a/', ca_file: ca.pem}", &[]).config.telemetry;
     assert_eq!(collector.otlp.as_deref(), Some("https://otel.example/tenant/a"));
     assert!(good("", &[]).config.telemetry.collector().is_none(), "nobody is told anything unless somebody says so");
+    let otel = ("OTEL_EXPORTER_OTLP_HEADERS", "x-key=s3cret");
+    assert!(good("", &[otel]).config.telemetry.collector().is_none(), "meant for other programs");
+    let loaded = good("telemetry: {otlp: 'https://otel.example'}", &[otel]);
+    assert_eq!(loaded.config.telemetry.collector().unwrap().headers["x-key"], "s3cret");
+    assert!(!crate::config::remembered(&loaded).contains("headers"));
+    let traces = ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "x-key=other");
+    let loaded = good("telemetry: {otlp: 'https://otel.example'}", &[otel, traces]);
+    assert_eq!(
+        loaded.config.telemetry.headers.unwrap().expose(),
+        "x-key=other",
+        "that of traces goes before that of all"
+    );
     for (text, part) in [
         ("telemetry: {ca_file: ca.pem}", "means nothing without telemetry.otlp"),
+        ("telemetry: {headers_file: h}", "means nothing without telemetry.otlp"),
+        ("telemetry: {otlp: 'https://otel.example', headers: 'x-key'}", "are not name=value"),
+        ("telemetry: {otlp: 'https://otel.example', headers: 'host=a'}", "hold `host`"),
         ("telemetry: {otlp: 'http://10.0.0.1:4318', ca_file: ca.pem}", "means nothing for http://"),
         ("{worker: {mode: standalone}, telemetry: {otlp: 'http://10.0.0.1:4318'}}", "a standalone worker tells nobody"),
     ] {
@@ -299,6 +314,7 @@ fn every_key_can_be_set_by_its_environment_variable() {
             ("", "worker.trusted_keys") => A_KEY,
             ("", "server.api.oidc.jwks_url") => "https://idp.example/jwks",
             ("", "server.api.oidc.roles") => "ops=admin",
+            ("", "telemetry.headers") => "x-key=x",
             ("", _) => "x",
             (default, _) => default,
         };
@@ -309,7 +325,8 @@ fn every_key_can_be_set_by_its_environment_variable() {
         // A certificate and its key go together.
         let tls = key.path.starts_with("server.api.tls.");
         let other = tls.then_some([("PENTORA_SERVER_API_TLS_CERT", "x"), ("PENTORA_SERVER_API_TLS_KEY", "x")]);
-        let collector = (key.path == "telemetry.ca_file").then_some(("PENTORA_TELEMETRY_OTLP", "https://127.0.0.1:1"));
+        let of_collector = key.path.starts_with("telemetry.") && key.path != "telemetry.otlp";
+        let collector = of_collector.then_some(("PENTORA_TELEMETRY_OTLP", "https://127.0.0.1:1"));
         let oidc = key.path.starts_with("server.api.oidc.") && key.default.is_empty();
         let oidc = oidc.then_some([
             ("PENTORA_SERVER_API_OIDC_ISSUER", "x"),

@@ -328,6 +328,15 @@ keys! {
         "",
         "file with the certificate authorities to trust there, in PEM (default: those of the system)",
     ),
+    TELEMETRY_HEADERS: Option<Secret> => key(
+        "telemetry.headers",
+        Kind::Secret,
+        "",
+        "headers that are wanted there, as name=value,... with %20 and the like in values",
+    )
+    .also_env(&["OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"]),
+    TELEMETRY_HEADERS_FILE: Option<PathBuf> =>
+        key("telemetry.headers_file", Kind::Path, "", "file with such headers, one to a line, which go before those"),
 }
 
 /// What is in the place of a broker.

@@ -18,7 +18,7 @@ pub const REMEMBERED_FILE: &str = "node.yaml";
 pub const API_FILE: &str = "api.yaml";
 
 /// Keys that say what to do once, or where things are for others than the node.
-const NEVER: [&str; 11] = [
+const NEVER: [&str; 13] = [
     "node.data_dir",
     "node.init",
     "mesh.psk_file",
@@ -30,6 +30,8 @@ const NEVER: [&str; 11] = [
     "client.token_file",
     "client.ca_file",
     "client.ca_fingerprint",
+    "telemetry.headers",
+    "telemetry.headers_file",
 ];
 
 /// The text of [`REMEMBERED_FILE`] for a node that was started as `loaded` says. A name that nobody said is not in it:

@@ -1,10 +1,12 @@
 //! What others on a machine may do with a data directory: read its secrets, put something into it, or another in its place; and the
 //! same of a file that a node is given and goes by.
 
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use super::owners::Believed;
 use super::{API_CERTIFICATE, DataDirError, INSIDE_SINCE, OUTSIDE};
 
 /// The files that are secrets.
@@ -60,8 +62,8 @@ pub(super) fn is_private(path: &Path, is_alone: bool) -> Result<(), DataDirError
     Ok(())
 }
 
-/// Whether nobody but its owner and group may write a file that this node goes by, or put another in its place. In a container of its
-/// own there is nobody else.
+/// Whether a file that this node goes by, and each folder on its way, is of this process's user or the superuser, and nobody but its owner
+/// and group may write it or put another in its place. In a container of its own there is nobody else.
 ///
 /// # Errors
 /// [`DataDirError::Exposed`] with the command that mends it. A file that is not there is said to be where it is read.
@@ -92,27 +94,54 @@ fn is_kept_by(file: &Path, is_alone: bool) -> Result<(), DataDirError> {
     if is_alone {
         return Ok(());
     }
+    let believed = Believed::here();
     // A pipe of this process's own leads nowhere, and a file may be put where none is yet.
     let whole = file.canonicalize().ok();
-    let may_change = |found: std::fs::Metadata| found.mode() & OTHERS_WRITE != 0 && !found.file_type().is_char_device();
-    if let Some(whole) = whole.as_ref().filter(|whole| std::fs::metadata(whole).is_ok_and(may_change)) {
-        let what = format!("anybody on this machine can change {}, and this node goes by it", whole.display());
-        return exposed(what, format!("chmod o-w {}", whole.display()));
+    if let Some((whole, found)) = whole.as_ref().and_then(|whole| Some((whole, std::fs::metadata(whole).ok()?))) {
+        if found.mode() & OTHERS_WRITE != 0 && !found.file_type().is_char_device() {
+            let what = format!("anybody on this machine can change {}, and this node goes by it", whole.display());
+            return exposed(what, format!("chmod o-w {}", whole.display()));
+        }
+        is_of(whole, &found, file, &believed)?;
     }
     // A link that others may exchange leads where they like, also one between the first and the file.
     let links = links(file);
+    for link in &links {
+        if let Ok(found) = std::fs::symlink_metadata(link)
+            && !believed.has(found.uid())
+        {
+            let link = link.display();
+            let what = format!("{link} leads to what this node goes by, and is another user's (uid {})", found.uid());
+            return exposed(what, format!("look where it leads, then chown -h {} {link}", nix::unistd::geteuid()));
+        }
+    }
     for place in [Some(file), whole.as_deref()].into_iter().flatten().chain(links.iter().map(PathBuf::as_path)) {
         let Ok(place) = std::path::absolute(place) else { continue };
-        if let Some(above) = place
-            .ancestors()
-            .skip(1)
-            .find(|above| mode(above).is_ok_and(|mode| mode & OTHERS_WRITE != 0 && mode & STICKY == 0))
-        {
-            let what = format!("anybody on this machine can exchange {}, and this node goes by it", file.display());
-            return exposed(what, format!("chmod o-w {}", above.display()));
+        for above in place.ancestors().skip(1) {
+            let Ok(found) = std::fs::metadata(above) else { continue };
+            if found.mode() & OTHERS_WRITE != 0 && found.mode() & STICKY == 0 {
+                let what = format!("anybody on this machine can exchange {}, and this node goes by it", file.display());
+                return exposed(what, format!("chmod o-w {}", above.display()));
+            }
+            is_of(above, &found, file, &believed)?;
         }
     }
     Ok(())
+}
+
+/// Whether what is at `place`, the file that this node goes by or a folder on its way, is of somebody who is believed: its owner may
+/// change it, whatever its mode says.
+fn is_of(place: &Path, found: &Metadata, file: &Path, believed: &Believed) -> Result<(), DataDirError> {
+    if believed.has(found.uid()) {
+        return Ok(());
+    }
+    let (file, whose, place) = (file.display(), found.uid(), place.display());
+    let (can, seen) = match found.is_dir() {
+        true => (format!("exchange {file}: {place} is theirs"), "what is in it"),
+        false => (format!("change {place}: it is theirs"), "it"),
+    };
+    let what = format!("another user (uid {whose}) can {can}, and this node goes by it");
+    exposed(what, format!("look at {seen}, then chown {} {place}", nix::unistd::geteuid()))
 }
 
 /// Takes from others what they may do in a directory of this process's user that was there before the node; a group that was let in
@@ -314,6 +343,49 @@ mod tests {
             chmod(&open, mode);
             assert_eq!(is_kept_by(&first, false).is_ok(), kept, "{mode:o}");
         }
+    }
+
+    #[test]
+    fn a_file_of_another_user_or_in_a_folder_of_theirs_is_nothing_to_go_by() {
+        let dir = tempfile::tempdir().unwrap();
+        let (folder, file, link) = (dir.path().join("etc"), dir.path().join("etc/psk"), dir.path().join("link"));
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(&file, "x").unwrap();
+        chmod(&file, 0o600);
+        symlink(&file, &link).unwrap();
+        // Where the tests may give nothing away there is nothing to see.
+        if lchown(&file, Some(STRANGER), None).is_err() {
+            return;
+        }
+        let told = |way: &Path| is_secret(way).unwrap_err().to_string();
+        for way in [&file, &link] {
+            let (said, shown) = (told(way), file.display());
+            assert!(said.contains(&format!("another user (uid {STRANGER}) can change {shown}")), "{said}");
+            assert!(said.contains(&format!("to mend it: look at it, then chown {} {shown}", nix::unistd::geteuid())));
+        }
+        is_kept_by(&file, true).unwrap();
+        for of_user in [Some(0), Some(nix::unistd::geteuid().as_raw())] {
+            lchown(&file, of_user, None).unwrap();
+            is_secret(&link).unwrap();
+        }
+        for above in [folder.as_path(), dir.path()] {
+            // A folder's owner exchanges what is in it, sticky or not.
+            for mode in [0o755, 0o1777] {
+                lchown(above, Some(STRANGER), None).unwrap();
+                chmod(above, mode);
+                let said = told(&file);
+                assert!(
+                    said.contains(&format!("can exchange {}: {} is theirs", file.display(), above.display())),
+                    "{said}"
+                );
+            }
+            lchown(above, Some(0), None).unwrap();
+            chmod(above, 0o755);
+        }
+        lchown(&link, Some(STRANGER), None).unwrap();
+        let said = told(&link);
+        assert!(said.contains("is another user's") && said.contains("chown -h "), "{said}");
+        is_secret(&file).unwrap();
     }
 
     #[test]

@@ -137,8 +137,15 @@ fn statement(cluster: ClusterId, token: TokenId, joiner: PeerId) -> Vec<u8> {
     parts.concat()
 }
 
+/// What a worker signs that registers: that it is this peer, with this token.
+fn own_statement(cluster: ClusterId, token: TokenId, worker: PeerId) -> Vec<u8> {
+    let parts: [&[u8]; 4] = [b"pentora worker proof", &cluster.0, &token.0, worker.as_bytes()];
+    parts.concat()
+}
+
 /// What a worker shows an API of its join token: who it is, and that it has the secret. `pnw_` and base32 of the token's
-/// public half, the worker's key and the proof that the mesh's door takes as well.
+/// public half, the worker's key, the proof that the mesh's door takes as well, and a proof that the key is its own: on the mesh the
+/// connection proves that, and here whoever has a token could name any worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credential {
     /// The token's public half.
@@ -147,6 +154,8 @@ pub struct Credential {
     pub peer: PeerId,
     /// A signature with the token's secret.
     pub proof: Vec<u8>,
+    /// A signature with the worker's key over the same.
+    pub own_proof: Vec<u8>,
 }
 
 const CREDENTIAL_PREFIX: &str = "pnw_";
@@ -155,14 +164,25 @@ const PROOF_BYTES: usize = 64;
 impl JoinToken {
     /// The credential of the worker with this key.
     #[must_use]
-    pub fn credential(&self, peer: PeerId) -> Credential {
-        Credential { token: self.id, peer, proof: self.prove(peer) }
+    pub fn credential(&self, worker: &Identity) -> Credential {
+        let peer = worker.peer_id();
+        let own_proof = worker.sign(&own_statement(self.cluster, self.id, peer));
+        Credential { token: self.id, peer, proof: self.prove(peer), own_proof }
+    }
+}
+
+impl Credential {
+    /// Whether it shows that its worker has the secret of the token whose key the cluster keeps, and has its own key.
+    #[must_use]
+    pub(super) fn proves(&self, key: Digest, cluster: ClusterId) -> bool {
+        let Self { token, peer, proof, own_proof } = self;
+        proves(key, cluster, *token, *peer, proof) && peer.verify(&own_statement(cluster, *token, *peer), own_proof)
     }
 }
 
 impl fmt::Display for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts: [&[u8]; 3] = [&self.token.0, self.peer.as_bytes(), &self.proof];
+        let parts: [&[u8]; 4] = [&self.token.0, self.peer.as_bytes(), &self.proof, &self.own_proof];
         write!(f, "{CREDENTIAL_PREFIX}{}", BASE32_NOPAD.encode(&parts.concat()).to_ascii_lowercase())
     }
 }
@@ -175,11 +195,13 @@ impl FromStr for Credential {
         let bytes = BASE32_NOPAD.decode(body.to_ascii_uppercase().as_bytes());
         let bytes = bytes.map_err(|_not_base32| JoinTokenError::Damaged)?;
         let (token, rest) = bytes.split_first_chunk::<8>().ok_or(JoinTokenError::Damaged)?;
-        let (peer, proof) = rest.split_first_chunk::<32>().ok_or(JoinTokenError::Damaged)?;
-        if proof.len() != PROOF_BYTES {
+        let (peer, rest) = rest.split_first_chunk::<32>().ok_or(JoinTokenError::Damaged)?;
+        let (proof, own_proof) = rest.split_first_chunk::<PROOF_BYTES>().ok_or(JoinTokenError::Damaged)?;
+        if own_proof.len() != PROOF_BYTES {
             return Err(JoinTokenError::Damaged);
         }
-        Ok(Self { token: TokenId(*token), peer: PeerId::from_bytes(*peer), proof: proof.to_vec() })
+        let (peer, proof) = (PeerId::from_bytes(*peer), proof.to_vec());
+        Ok(Self { token: TokenId(*token), peer, proof, own_proof: own_proof.to_vec() })
     }
 }
 
@@ -267,18 +289,30 @@ mod tests {
     #[test]
     fn a_credential_reads_back_and_shows_nothing_of_the_secret() {
         let token = JoinToken::generate(ClusterId([1; 16]), &PreSharedKey::from_bytes([2; 32]));
-        let worker = Identity::from_secret([3; 32]).peer_id();
-        let credential = token.credential(worker);
+        let worker = Identity::from_secret([3; 32]);
+        let credential = token.credential(&worker);
         let text = credential.to_string();
         assert_eq!(text.parse::<Credential>().unwrap(), credential);
-        assert!(proves(token.key(), token.cluster, credential.token, worker, &credential.proof));
-        let other = Identity::from_secret([4; 32]).peer_id();
-        assert!(!proves(token.key(), token.cluster, credential.token, other, &credential.proof), "another worker");
+        assert!(credential.proves(token.key(), token.cluster));
+        assert!(!credential.proves(token.key(), ClusterId([2; 16])));
+        // Whoever has the token and knows another worker's public id.
+        let (eve, peer) = (token.credential(&Identity::from_secret([4; 32])), worker.peer_id());
+        for forged in [
+            Credential { proof: token.prove(peer), peer, ..eve.clone() },
+            Credential { proof: token.prove(peer), own_proof: token.prove(peer), peer, ..eve.clone() },
+            Credential { peer, ..eve.clone() },
+            Credential { peer: eve.peer, ..credential.clone() },
+            Credential { token: TokenId([7; 8]), ..credential.clone() },
+        ] {
+            assert!(!forged.proves(token.key(), token.cluster), "{forged:?}");
+        }
         let bytes = BASE32_NOPAD.decode(text[4..].to_ascii_uppercase().as_bytes()).unwrap();
         for secret in [&token.secret[..], &token.psk[..]] {
             assert!(!bytes.windows(secret.len()).any(|part| part == secret));
         }
-        for bad in ["", "pnw_", "pnw_!", "pnj_aaaa", &text[..text.len() - 8], &token.to_string()] {
+        // Of an earlier release, which anybody with the token could make for any worker.
+        let before = format!("pnw_{}", BASE32_NOPAD.encode(&bytes[..bytes.len() - PROOF_BYTES]).to_ascii_lowercase());
+        for bad in ["", "pnw_", "pnw_!", "pnj_aaaa", &text[..text.len() - 8], &before, &token.to_string()] {
             assert!(bad.parse::<Credential>().is_err(), "{bad}");
         }
     }

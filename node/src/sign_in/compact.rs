@@ -12,6 +12,8 @@ use super::fault::{Fault, malformed};
 
 /// The largest JWT that is looked at. Ours: one with a hundred groups has 4 KiB.
 const BYTES_MAX: usize = 8 << 10;
+/// By what keys sign that are believed here (RFC 7518 section 3.1, RFC 8037 section 3.1).
+const ALGORITHMS: [&str; 3] = ["EdDSA", "ES256", "RS256"];
 /// The longest name of a key.
 const KID_BYTES_MAX: usize = 256;
 /// How much later than now a JWT may begin: clocks of providers differ from the cluster's by seconds.
@@ -63,6 +65,10 @@ pub fn look(text: &str) -> Result<Look<'_>, Fault> {
         return Err(Fault::Critical);
     }
     let Some(Value::String(alg)) = heading.get("alg") else { return Err(malformed("its heading names no `alg`")) };
+    // Before any key is looked for, which one of these may not name.
+    if !ALGORITHMS.contains(&alg.as_str()) {
+        return Err(Fault::Algorithm);
+    }
     let kid = match heading.get("kid") {
         None => None,
         Some(Value::String(kid)) if kid.len() <= KID_BYTES_MAX => Some(kid.clone()),
@@ -277,6 +283,10 @@ mod tests {
             (written(r#"{"alg":"EdDSA","alg":"none"}"#, "{}"), "jwt_malformed"),
             (written(HEADING, r#"{"sub":"a","sub":"b"}"#), "jwt_malformed"),
             (written(HEADING, r#"{"a":[{"b":1,"b":2}]}"#), "jwt_malformed"),
+            // Whatever key it names, or none.
+            (written(r#"{"alg":"none"}"#, "{}"), "jwt_algorithm"),
+            (written(r#"{"alg":"HS256"}"#, "{}"), "jwt_algorithm"),
+            (written(r#"{"alg":"eddsa","kid":"1"}"#, "{}"), "jwt_algorithm"),
             (written(r#"{"alg":"EdDSA","crit":[]}"#, "{}"), "jwt_critical"),
             (written(r#"{"alg":"EdDSA","crit":["b64"],"b64":true}"#, "{}"), "jwt_critical"),
         ] {

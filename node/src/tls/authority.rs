@@ -60,6 +60,12 @@ pub enum AuthorityError {
     /// A name or a key that no certificate can bear.
     #[error("no certificate can be made of this: {0}")]
     Unfit(String),
+    /// Nobody believes what it signs any more.
+    #[error(
+        "the cluster's authority has ended, and nobody believes what it signs: begin a new cluster with a backup, or give this node a \
+         certificate (server.api.tls.cert and server.api.tls.key)"
+    )]
+    Ended,
 }
 
 /// A node's certificate as it is to be.
@@ -141,6 +147,12 @@ impl Authority {
         &self.certificate
     }
 
+    /// How long it holds from then on, in seconds; nothing left where it has ended.
+    #[must_use]
+    pub fn left_s(&self, now_s: i64) -> i64 {
+        X509Certificate::from_der(&self.certificate).map_or(0, |(_, certificate)| left_s(&certificate, now_s))
+    }
+
     /// What it is known by.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
@@ -150,10 +162,13 @@ impl Authority {
     /// A certificate for a node's public key, as a point on P-256, with the authority's own behind it.
     ///
     /// # Errors
-    /// [`AuthorityError::Unfit`].
+    /// [`AuthorityError::Unfit`], or [`AuthorityError::Ended`].
     pub fn sign(&self, point: &[u8], wanted: &Wanted, now_s: i64) -> Result<Vec<Vec<u8>>, AuthorityError> {
         if point.len() != POINT_BYTES || point.first() != Some(&UNCOMPRESSED) {
             return Err(AuthorityError::Unfit("a key that is not on P-256".to_owned()));
+        }
+        if self.left_s(now_s) <= 0 {
+            return Err(AuthorityError::Ended);
         }
         let member = wanted.is_member.then(|| MEMBER_NAME.to_owned());
         let hosts =
@@ -181,11 +196,17 @@ fn derived(pkcs8: &[u8], purpose: &str) -> [u8; 32] {
     secret
 }
 
-/// Whether a certificate is to be renewed, of which this is the DER; one that does not read is.
+/// Whether a certificate is to be renewed, of which this is the DER; one that does not read is, and one that does not hold yet: it was
+/// signed by a clock that was ahead, and would be of no use until then.
 #[must_use]
 pub(super) fn is_due(der: &[u8], now_s: i64) -> bool {
-    let left_s = |certificate: X509Certificate<'_>| certificate.validity().not_after.timestamp() - now_s;
-    X509Certificate::from_der(der).map_or(true, |(_, certificate)| left_s(certificate) < RENEW_DAYS * DAY_S)
+    X509Certificate::from_der(der).map_or(true, |(_, certificate)| {
+        left_s(&certificate, now_s) < RENEW_DAYS * DAY_S || now_s < certificate.validity().not_before.timestamp()
+    })
+}
+
+fn left_s(certificate: &X509Certificate<'_>, now_s: i64) -> i64 {
+    certificate.validity().not_after.timestamp().saturating_sub(now_s)
 }
 
 /// Whether a certificate is a cluster's authority by its name: an authority of somebody else's may sign what it likes.

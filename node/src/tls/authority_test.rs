@@ -116,6 +116,18 @@ fn a_certificate_is_renewed_ten_days_before_its_end() {
     assert!(!is_due(&leaf, now_s) && !is_due(&leaf, now_s + 19 * DAY_S));
     assert!(is_due(&leaf, now_s + 21 * DAY_S) && is_due(&leaf, now_s + 400 * DAY_S));
     assert!(is_due(b"none", now_s));
+    assert!(is_due(&leaf, now_s - 3 * DAY_S), "signed by a clock that was ahead");
+}
+
+#[test]
+fn an_authority_that_has_ended_signs_nothing_more() {
+    let authority = Authority::make(&CLUSTER, now_s()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let signed = |days: i64| authority.sign(key.public_key_raw(), &wanted(&[], true), now_s() + days * DAY_S);
+    assert!(signed(AUTHORITY_DAYS - 2).is_ok() && authority.left_s(now_s()) > (AUTHORITY_DAYS - 2) * DAY_S);
+    for days in [AUTHORITY_DAYS + 1, AUTHORITY_DAYS + 400] {
+        assert_eq!(signed(days).unwrap_err(), AuthorityError::Ended);
+    }
 }
 
 #[test]

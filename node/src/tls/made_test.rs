@@ -28,8 +28,14 @@ pub(crate) const NOW: Years = (2020, 2090);
 
 impl Authority {
     pub(crate) fn new() -> Self {
+        Self::of_years(NOW)
+    }
+
+    pub(crate) fn of_years((from, to): Years) -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.not_before = rcgen::date_time_ymd(from, 1, 1);
+        params.not_after = rcgen::date_time_ymd(to, 1, 1);
         params.distinguished_name.push(DnType::CommonName, "an authority of a test");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];

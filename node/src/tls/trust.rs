@@ -1,6 +1,5 @@
 //! Whom a client believes to be a node.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -121,18 +120,17 @@ fn believed(anchor: &Anchor) -> Result<Believed, TrustError> {
                 let reason = found.errors.first().map_or_else(|| "none was found".to_owned(), ToString::to_string);
                 return Err(TrustError::NoRoots { reason });
             }
-            Believed::Roots { roots, named: BTreeSet::new() }
+            Believed::Roots(roots)
         }
         Anchor::File(path) => {
-            let (mut roots, mut named) = (RootCertStore::empty(), BTreeSet::new());
-            for certificate in certificates(path)? {
-                named.insert(Fingerprint::of(&certificate));
-                // One that may sign none stands for its own server alone.
-                if may_sign(&certificate) {
-                    roots.add(certificate).map_err(|source| TrustError::Certificate { path: path.clone(), source })?;
-                }
+            let named = certificates(path)?;
+            // One that may sign none stands for its own server alone. Whether one holds is asked of each server.
+            let mut roots = RootCertStore::empty();
+            for certificate in named.iter().filter(|der| may_sign(der)) {
+                let added = roots.add(certificate.clone());
+                added.map_err(|source| TrustError::Certificate { path: path.clone(), source })?;
             }
-            Believed::Roots { roots, named }
+            Believed::Named(named)
         }
         Anchor::Authority(fingerprint) => Believed::Authority(*fingerprint),
         Anchor::Exactly(fingerprint) => Believed::Exactly(*fingerprint),

@@ -71,6 +71,21 @@ async fn another_authority_another_name_and_another_time_are_each_refused_with_t
     assert!(reason.contains("its certificate expired at"), "{reason}");
 }
 
+/// What was believed: nothing of a chain but its own leaf is held against the clock by the rules of chains.
+#[tokio::test]
+async fn an_authority_that_has_ended_or_has_not_begun_is_believed_no_more_by_file_than_by_fingerprint() {
+    let folder = tempfile::tempdir().unwrap();
+    for (years, why) in [((2020, 2021), "expired at"), ((2080, 2090), "is not valid before")] {
+        let authority = Authority::of_years(years);
+        let made = authority.leaf(&["n1"], NOW);
+        let file = authority.write(folder.path());
+        for trust in [Trust::said(None, Some(authority.fingerprint())), Trust::said(Some(&file), None)] {
+            let reason = untrusted(shaken(&made, &trust, "n1").await);
+            assert!(reason.contains("its authority's certificate") && reason.contains(why), "{trust:?}: {reason}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_certificate_that_signed_itself_is_its_own_authority() {
     let own = made::of_itself(&["n1"]);

@@ -1,6 +1,5 @@
 //! Holds what a server shows against what is believed.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -17,12 +16,11 @@ use super::{CHAIN_MAX, Fingerprint};
 /// One reason to believe a server, ready to be used: as [`super::Anchor`].
 #[derive(Debug)]
 pub(super) enum Believed {
-    /// What one of `roots` signed, and what is `named` itself: a certificate that signed itself may say that it is an
-    /// authority, and none of those is anybody's own by the rules of chains.
-    Roots {
-        roots: RootCertStore,
-        named: BTreeSet<Fingerprint>,
-    },
+    /// What one of these authorities signed.
+    Roots(RootCertStore),
+    /// What one of these certificates signed that may sign and holds, and each of them itself: a certificate that signed itself may say
+    /// that it is an authority, and none of those is anybody's own by the rules of chains.
+    Named(Vec<CertificateDer<'static>>),
     Authority(Fingerprint),
     Exactly(Fingerprint),
 }
@@ -50,8 +48,23 @@ impl Verifier {
     fn believes(&self, believed: &Believed, server: &Server<'_>) -> Result<(), Error> {
         let own = Fingerprint::of(server.leaf);
         match believed {
-            Believed::Roots { named, .. } if named.contains(&own) => server.holds().and_then(|()| server.is_named()),
-            Believed::Roots { roots, .. } => self.signed(server, roots),
+            Believed::Roots(roots) => self.signed(server, roots),
+            Believed::Named(named) if named.iter().any(|der| Fingerprint::of(der) == own) => {
+                server.holds().and_then(|()| server.is_named())
+            }
+            Believed::Named(named) => {
+                let (mut roots, mut over) = (RootCertStore::empty(), None);
+                for authority in named.iter().filter(|der| may_sign(der)) {
+                    match server.authority_holds(authority) {
+                        Ok(()) => roots.add(authority.clone())?,
+                        Err(wrong) => over = Some(wrong),
+                    }
+                }
+                match over.filter(|_| roots.is_empty()) {
+                    Some(wrong) => Err(wrong),
+                    None => self.signed(server, &roots),
+                }
+            }
             Believed::Authority(fingerprint) if *fingerprint == own => server.holds().and_then(|()| server.is_named()),
             Believed::Authority(fingerprint) => {
                 let shown = server.others.iter().find(|der| Fingerprint::of(der) == *fingerprint);
@@ -61,6 +74,7 @@ impl Verifier {
                 if !may_sign(authority) {
                     return Err(told(format!("{fingerprint} is no authority's, but a certificate that may sign none")));
                 }
+                server.authority_holds(authority)?;
                 let mut roots = RootCertStore::empty();
                 roots.add(authority.clone().into_owned())?;
                 // Members of a cluster are as good as each other, so one is believed wherever it is reached.
@@ -95,10 +109,19 @@ impl Verifier {
 impl Server<'_> {
     /// Whether its certificate holds now.
     fn holds(&self) -> Result<(), Error> {
+        self.is_in_time(self.leaf, "its certificate")
+    }
+
+    /// Whether that of who is to have signed it holds now, which the rules of chains do not ask of those who are believed.
+    fn authority_holds(&self, authority: &[u8]) -> Result<(), Error> {
+        self.is_in_time(authority, "its authority's certificate")
+    }
+
+    fn is_in_time(&self, der: &[u8], whose: &str) -> Result<(), Error> {
         let now_s = i64::try_from(self.now.as_secs()).unwrap_or(i64::MAX);
-        match out_of_date(self.leaf, now_s) {
+        match out_of_date(der, now_s) {
             Ok(None) => Ok(()),
-            Ok(Some(when)) => Err(told(format!("its certificate {when}"))),
+            Ok(Some(when)) => Err(told(format!("{whose} {when}"))),
             Err(reason) => Err(told(format!("what it shows {reason}"))),
         }
     }

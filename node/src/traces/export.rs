@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::StatusCode;
-use reqwest::header::CONTENT_TYPE;
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -42,6 +42,8 @@ pub struct Collector {
     pub url: String,
     /// The authorities to trust, where that are not the system's.
     pub ca_file: Option<PathBuf>,
+    /// Headers that it wants.
+    pub headers: HeaderMap,
 }
 
 /// Why a collector cannot be spoken to at all.
@@ -60,6 +62,7 @@ pub enum Unusable {
 pub struct Line {
     http: reqwest::Client,
     url: String,
+    headers: HeaderMap,
 }
 
 /// Sends what is told. Owned by its task.
@@ -101,7 +104,7 @@ impl Line {
             .timeout(ANSWER_WITHIN)
             .user_agent(concat!("pentora/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        Ok(Self { http, url: with_path(&collector.url) })
+        Ok(Self { http, url: with_path(&collector.url), headers: collector.headers.clone() })
     }
 
     /// What sends there, and where spans are told for it.
@@ -219,8 +222,9 @@ impl Exporter {
     }
 
     async fn ask(&self, body: Vec<u8>) -> Answer {
-        let sent = self.line.http.post(&self.line.url).header(CONTENT_TYPE, "application/json").body(body).send().await;
-        let mut response = match sent {
+        let Line { http, url, headers } = &self.line;
+        let asked = http.post(url).headers(headers.clone()).header(CONTENT_TYPE, "application/json");
+        let mut response = match asked.body(body).send().await {
             Ok(response) => response,
             Err(error) => return Answer::Later(why(&error)),
         };

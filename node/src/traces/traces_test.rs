@@ -51,7 +51,7 @@ async fn collector(answers: &'static [(StatusCode, &'static str)]) -> (String, C
 
 fn exporter(url: &str) -> (Exporter, Traces) {
     let teller = Teller { cluster: ClusterId([1; 16]), node: 1, name: "n1".into() };
-    Line::to(&Collector { url: url.into(), ca_file: None }).unwrap().exporter(teller)
+    Line::to(&Collector { url: url.into(), ca_file: None, headers: HeaderMap::new() }).unwrap().exporter(teller)
 }
 
 fn tell(traces: &Traces, job: u64) {
@@ -94,6 +94,35 @@ async fn spans_reach_the_collector_at_the_protocols_path_together_and_what_is_le
     assert_eq!(traces.told(), Told { sent: 4, dropped: 0 });
     tell(&traces, 5);
     assert_eq!(traces.told(), Told { sent: 4, dropped: 1 }, "the queue is closed");
+}
+
+#[tokio::test]
+async fn a_collector_gets_the_headers_that_it_wants_with_every_request() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let came = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&came);
+    let take = move |headers: HeaderMap| {
+        let of = |name: &str| headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+        seen.lock().unwrap().push([of("authorization"), of("x-tenant"), of("content-type")]);
+        async { "{}" }
+    };
+    TaskTracker::new().spawn(async move { axum::serve(listener, Router::new().fallback(take)).await });
+    let headers = read_headers("authorization=Bearer%20new,x-tenant=7").unwrap();
+    let line = Line::to(&Collector { url, ca_file: None, headers }).unwrap();
+    assert!(!format!("{line:?}").contains("Bearer"), "{line:?}");
+    let teller = Teller { cluster: ClusterId([1; 16]), node: 1, name: "n1".into() };
+    let (exporter, traces) = line.exporter(teller);
+    let stop = CancellationToken::new();
+    let running = TaskTracker::new().spawn(exporter.run(stop.clone()));
+    for job in 1..=2 {
+        tell(&traces, job);
+        until(|| traces.told().sent == job).await;
+    }
+    stop.cancel();
+    running.await.unwrap();
+    let wanted = ["Bearer new", "7", "application/json"].map(|text| Some(text.to_owned()));
+    assert_eq!(*came.lock().unwrap(), [wanted.clone(), wanted]);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Access tokens: who may use the API. A token that was revoked or has ended stays known by its name, so that no other takes
 //! its place in rules and in the audit log.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -87,6 +87,43 @@ pub struct WorkOf {
     pub join_tokens: Vec<TokenId>,
 }
 
+/// Who answers for tokens: of each, by name, the first of those that led to it, where one made another. What was made with the token that
+/// came with the cluster answers for itself: that hands tokens out to people. A person whom a provider lets in answers for the
+/// tokens that they made.
+#[derive(Debug)]
+pub(super) struct Makers<'a> {
+    authors: BTreeMap<&'a str, &'a str>,
+    known: BTreeMap<&'a str, &'a str>,
+}
+
+/// Whether this made a token that answers for itself.
+fn is_first(author: &str) -> bool {
+    author.is_empty() || author == FIRST_NAME
+}
+
+impl<'a> Makers<'a> {
+    /// Who answers for the token of this name.
+    pub(super) fn of(&mut self, name: &'a str) -> &'a str {
+        let (mut way, mut passed, mut at) = (Vec::new(), BTreeSet::new(), name);
+        let answers = loop {
+            if let Some(known) = self.known.get(at) {
+                break *known;
+            }
+            if !passed.insert(at) {
+                // A name that was forgotten was given again, by what had been made with it. All on this round have one answer.
+                break way.iter().skip_while(|passed| **passed != at).min().map_or(at, |least: &&str| *least);
+            }
+            way.push(at);
+            match self.authors.get(at).filter(|by| !is_first(by)) {
+                Some(by) => at = *by,
+                None => break at,
+            }
+        };
+        self.known.extend(way.into_iter().map(|passed| (passed, answers)));
+        answers
+    }
+}
+
 impl State {
     /// What `who` asked for that goes on whether or not `who` is let in any more.
     #[must_use]
@@ -130,6 +167,23 @@ impl State {
     #[must_use]
     pub fn access_token_named(&self, name: &str) -> Option<AccessToken> {
         self.keyed(name).map(|(_, token)| token)
+    }
+
+    /// Who answers for the token of this name: see [`Makers`].
+    #[must_use]
+    pub fn maker_of(&self, name: &str) -> String {
+        let own = self.access_tokens.iter().find(|(_, token)| token.name == name);
+        // Most were made with the first one, or are it: nothing has to be followed for them.
+        if own.is_none_or(|(_, token)| is_first(&token.author.who)) {
+            return name.to_owned();
+        }
+        self.makers().of(name).to_owned()
+    }
+
+    /// Who answers for which token.
+    pub(super) fn makers(&self) -> Makers<'_> {
+        let rows = self.access_tokens.iter().map(|(_, token)| (token.name.as_str(), token.author.who.as_str()));
+        Makers { authors: rows.collect(), known: BTreeMap::new() }
     }
 
     /// Whether the token of this name came with a backup and lets nobody in until it has a secret of this cluster.
@@ -366,6 +420,41 @@ mod tests {
         assert_eq!(apply(&mut state, 5_002, make("more", AccessRole::Viewer, None)), Response::Done);
         assert!(state.access_token_named("t7").is_none() && state.access_token_named("t0").is_some());
         assert!(state.token_limits("t7").is_empty());
+    }
+
+    #[test]
+    fn whoever_was_given_a_token_answers_for_all_that_was_made_with_it() {
+        let mut state = begun();
+        let mut made = |name: &str, who: &str| {
+            let Command::MakeAccessToken(mut new) = make(name, AccessRole::Admin, None) else { return };
+            new.author.who = who.to_owned();
+            assert_eq!(apply(&mut state, 100, Command::MakeAccessToken(new)), Response::Done);
+        };
+        for (name, who) in
+            [("ops", "admin"), ("eve", "admin"), ("e1", "eve"), ("e2", "eve"), ("e3", "e2"), ("p1", "oidc:i#ann")]
+        {
+            made(name, who);
+        }
+        // What came of names that are forgotten: the one made the other.
+        for (name, who) in [("round", "b"), ("b", "a"), ("a", "b")] {
+            made(name, who);
+        }
+        for (name, maker) in [
+            ("admin", "admin"),
+            ("ops", "ops"),
+            ("eve", "eve"),
+            ("e1", "eve"),
+            ("e3", "eve"),
+            ("p1", "oidc:i#ann"),
+            ("oidc:i#ann", "oidc:i#ann"),
+            ("nobody", "nobody"),
+            ("", ""),
+            ("a", "a"),
+            ("b", "a"),
+            ("round", "a"),
+        ] {
+            assert_eq!(state.maker_of(name), maker, "{name}");
+        }
     }
 
     /// What a thief keeps of a token that is revoked: tokens and join tokens whose secrets it knows.

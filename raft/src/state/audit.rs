@@ -2,7 +2,8 @@
 //!
 //! The oldest entries go when there are more than are kept; the digest before the first that is kept stays, so that the rest
 //! can still be verified, with what was exported before. Nobody fills it with orders so that what others do within a day has no room:
-//! where half of it is of one day, whoever wrote a large part of that is refused more.
+//! where half of it is of one day, whoever wrote a large part of that is refused more, whatever tokens they did it with. The fuller
+//! it is, the smaller a part, so that a few of them do not fill it either.
 
 use std::collections::BTreeSet;
 
@@ -14,11 +15,12 @@ use crate::id::Digest;
 
 /// How many entries are kept. Ours: about 10 MB of memory on each member; more is exported.
 pub const AUDIT_KEPT_MAX: u64 = 50_000;
-/// Where half of what is kept is younger than this, whoever wrote [`AUDIT_SHARE`] of that orders no more. Ours: who exports once a day
-/// misses nothing.
+/// Where half of what is kept is younger than this, whoever wrote as much of that as half of what is left orders no more. Ours: who exports
+/// once a day misses nothing.
 const AUDIT_KEPT_MS: u64 = 24 * 3600 * 1000;
-/// How many entries are one author's share then: a quarter.
-const AUDIT_SHARE: u64 = AUDIT_KEPT_MAX / 4;
+/// How many entries of a day are always one's share, so that nobody is kept from ordering by what others ordered. Ours: an order with what
+/// came of it every four minutes.
+const AUDIT_SHARE_MIN: u64 = AUDIT_KEPT_MAX / 64;
 /// A command that comes again because its answer was lost has at most so many entries behind it. Ours: what a busy cluster
 /// writes within the two seconds that a proposal is tried.
 const RETRIED_WITHIN: u64 = 1_000;
@@ -125,16 +127,29 @@ impl State {
         let age_ms = |record: &AuditRecord| self.now_ms().saturating_sub(record.at_ms);
         let of_a_day =
             || self.audit.iter().rev().map(|(_, record)| record).take_while(|record| age_ms(record) < AUDIT_KEPT_MS);
+        let written = of_a_day().count() as u64;
         // Where no token is asked for, all are one.
-        if who.is_empty() || (of_a_day().count() as u64) < AUDIT_KEPT_MAX / 2 {
+        if who.is_empty() || written < AUDIT_KEPT_MAX / 2 {
             return Ok(());
         }
-        let its = || of_a_day().filter(|record| record.entry.author.who == who);
-        let of_all = its().count() as u64;
-        if of_all < AUDIT_SHARE {
+        let mut makers = self.makers();
+        let maker = makers.of(who);
+        let (mut of_all, mut oldest_ms) = (0, 0);
+        // Entries of one stand beside each other more often than not.
+        let mut last = (who, true);
+        for record in of_a_day() {
+            let by = record.entry.author.who.as_str();
+            if by != last.0 {
+                last = (by, makers.of(by) == maker);
+            }
+            if last.1 {
+                (of_all, oldest_ms) = (of_all + 1, age_ms(record));
+            }
+        }
+        let share = (AUDIT_KEPT_MAX.saturating_sub(written) / 2).max(AUDIT_SHARE_MIN);
+        if of_all < share {
             return Ok(());
         }
-        let oldest_ms = its().last().map_or(0, age_ms);
         let wait_seconds = AUDIT_KEPT_MS.saturating_sub(oldest_ms).div_ceil(1_000);
         Err(Refusal::AuditShare { name: who.to_owned(), of_all, wait_seconds })
     }
@@ -235,5 +250,61 @@ mod tests {
         assert_eq!(state.audit_ends().last, ends.last + 1);
         let day = at_ms + AUDIT_KEPT_MS;
         assert!(matches!(note(&mut state, day, vec![of("op")]), Response::Audited { .. }), "a day later");
+    }
+
+    /// What pushed out in a day what others did: four tokens, each of which kept to a quarter.
+    #[test]
+    fn the_tokens_of_one_maker_have_one_share_and_a_few_makers_do_not_fill_a_day() {
+        let made = |name: &str, who: &str| {
+            let author = Author { who: who.into(), from: "a".into() };
+            let key = Digest::of(name.as_bytes());
+            let (role, name, ttl_ms) = (crate::command::AccessRole::Admin, name.to_owned(), None);
+            let new =
+                crate::command::NewAccessToken { name, key, role, ttl_ms, networks: None, scopes: Vec::new(), author };
+            Command::MakeAccessToken(Box::new(new))
+        };
+        let of = |who: &str| AuditEntry { author: Author { who: who.into(), from: "a".into() }, ..entry("x") };
+        for (maker, left_to_others) in [("eve", AUDIT_KEPT_MAX / 2), ("admin", AUDIT_KEPT_MAX / 8)] {
+            let mut state = State::default();
+            let mut at_ms = 1;
+            state.apply(1, &Proposal { at_ms, command: crate::command::sample_test::begin("n1") });
+            for name in ["eve", "e1", "e2", "e3", "e4", "ops"] {
+                at_ms += 1;
+                let command = made(name, if name.starts_with('e') && name != "eve" { maker } else { "admin" });
+                assert_eq!(state.apply(at_ms, &Proposal { at_ms, command }), Response::Done);
+            }
+            assert_eq!(note(&mut state, 99, vec![of("ops")]), Response::Audited { last: 1 });
+            at_ms = 100;
+            for who in ["e1", "e2", "e3", "e4"] {
+                while matches!(note(&mut state, at_ms, vec![of(who); AUDIT_AT_ONCE_MAX]), Response::Audited { .. }) {
+                    at_ms += 1;
+                }
+                at_ms += 1;
+            }
+            let left = AUDIT_KEPT_MAX - state.audit_ends().last;
+            assert!(left + AUDIT_AT_ONCE_MAX as u64 > left_to_others, "{maker}: {left}");
+            assert!(
+                matches!(note(&mut state, at_ms, vec![of("ops")]), Response::Audited { .. }),
+                "{maker}: others go on"
+            );
+            assert_eq!(state.audit_ends().gone, 0, "{maker}: nothing was pushed out");
+        }
+    }
+
+    /// What would keep everybody from ordering: many who fill the log together.
+    #[test]
+    fn however_full_a_day_is_each_has_a_few_orders_in_it() {
+        let mut state = State::default();
+        let of = |who: &str| AuditEntry { author: Author { who: who.into(), from: "a".into() }, ..entry("x") };
+        let answered = |who: &str| AuditEntry { outcome: Outcome::Answered { asked: 1, status: 200 }, ..of(who) };
+        for at_ms in 1..=AUDIT_KEPT_MAX / AUDIT_AT_ONCE_MAX as u64 + 2 {
+            let who = if at_ms > 772 { "ops".to_owned() } else { format!("many{}", at_ms % 50) };
+            note(&mut state, at_ms, vec![answered(&who); AUDIT_AT_ONCE_MAX]);
+        }
+        let written = state.audit(0).filter(|(_, record)| record.entry.author.who == "ops").count() as u64;
+        let taken =
+            (2_000..).take_while(|at| matches!(note(&mut state, *at, vec![of("ops")]), Response::Audited { .. }));
+        assert!((1..AUDIT_SHARE_MIN).contains(&written), "{written}");
+        assert_eq!(written + taken.count() as u64, AUDIT_SHARE_MIN);
     }
 }

@@ -258,18 +258,7 @@ impl Detector {
             return None;
         }
         if tls::is_tls(&said.bytes) && endpoint.tls.is_none() {
-            // A user's own probe may be one.
-            let is_hello =
-                said.attempt.is_hello() || said.probe().is_some_and(|probe| probe.payload.starts_with(&[22, 3]));
-            if is_hello && said.was_asked {
-                return Some(Seen { outcome: Outcome::Tls, ..Seen::default() });
-            }
-            // Said to clear text, or to nothing, it is a hint: what TLS is answers a ClientHello.
-            probe_order.confirm_tls(&said.attempt);
-            learnt.has_words = true;
-            learnt.has_dropped_page |= said.asked_for_page();
-            learnt.complaint.get_or_insert(said.bytes);
-            return None;
+            return learn_tls(said, learnt, probe_order);
         }
         let is_complaint = said.was_asked && self.is_complaint(endpoint, &said, learnt.is_listening);
         if is_complaint {
@@ -464,6 +453,20 @@ impl Detector {
         let is_told = |found: Arc<Match>| !found.is_soft && found.service.product.is_some();
         is_settled && self.judge(endpoint, said.probe(), bytes).is_some_and(is_told)
     }
+}
+
+/// Takes in what only TLS says: it is TLS where that answers a ClientHello, and a hint where it answers clear text or nothing.
+fn learn_tls(said: Said, learnt: &mut Learnt, probe_order: &mut ProbeOrder) -> Option<Seen> {
+    // A user's own probe may be one.
+    let is_hello = said.attempt.is_hello() || said.probe().is_some_and(|probe| probe.payload.starts_with(&[22, 3]));
+    if is_hello && said.was_asked {
+        return Some(Seen { outcome: Outcome::Tls, ..Seen::default() });
+    }
+    probe_order.confirm_tls(&said.attempt);
+    learnt.has_words = true;
+    learnt.has_dropped_page |= said.asked_for_page();
+    learnt.complaint.get_or_insert(said.bytes);
+    None
 }
 
 /// How long an answer is waited for.

@@ -95,10 +95,10 @@ pub(crate) fn refused(pattern: &[u8], dialect: Dialect) -> Option<String> {
                 }
                 rest = more;
             }
-            (b'\\', [b'1'..=b'9', ..] | [b'k' | b'g', b'{' | b'<' | b'\'' | b'0'..=b'9', ..]) if !in_class => {
-                if !is_octal_triple_at(after) {
-                    return Some("a reference to what a group matched needs backtracking".to_owned());
-                }
+            (b'\\', [b'1'..=b'9', ..] | [b'k' | b'g', b'{' | b'<' | b'\'' | b'0'..=b'9', ..])
+                if !in_class && !is_octal_triple_at(after) =>
+            {
+                return Some("a reference to what a group matched needs backtracking".to_owned());
             }
             (b'\\', [letter @ (b'G' | b'K' | b'X' | b'C'), ..]) if !in_class => {
                 return Some(format!("\\{} is not known", char::from(*letter)));

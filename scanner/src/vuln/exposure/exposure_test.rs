@@ -105,15 +105,18 @@ fn the_number_of_a_port_proves_nothing_but_is_worth_a_check() {
     );
 }
 
+/// The weakness of a product that has ended.
+fn ended(product: &str, version: &str) -> Option<Weakness> {
+    let (service, answers) = (probed("any", product, version), Answers::new());
+    let seen = Seen { port: Port::tcp(1), service: &service, answers: &answers, now_s: NOW_S };
+    Exposures::built_in().evaluate(&seen).into_iter().find(|weakness| weakness.id == "PEN-EOL")
+}
+
 #[test]
 fn products_that_have_ended_are_told_with_their_day() {
     let exposures = Exposures::built_in();
     assert!(exposures.end_of_life().len() >= 10);
-    let found = |product: &str, version: &str| {
-        let (service, answers) = (probed("any", product, version), Answers::new());
-        let seen = Seen { port: Port::tcp(1), service: &service, answers: &answers, now_s: NOW_S };
-        exposures.evaluate(&seen).into_iter().find(|weakness| weakness.id == "PEN-EOL")
-    };
+    let found = ended;
     let old = found("Apache httpd", "2.2.34").unwrap();
     assert_eq!((old.severity, old.confidence), (Severity::High, 80));
     assert!(old.evidence.contains("ended on 2018-01-01"), "{}", old.evidence);
@@ -146,6 +149,11 @@ fn products_that_have_ended_are_told_with_their_day() {
     );
     assert!(found("PostgreSQL", "13.14").is_some() && found("PostgreSQL", "14.1").is_none(), "14 ends on 2026-11-12");
     assert!(found("PHP", "").is_none() && found("PHP", "unknown").is_none() && found("Frob", "1").is_none());
+}
+
+#[test]
+fn what_others_build_of_a_product_that_has_ended_is_potential() {
+    let found = ended;
     for (product, version) in [
         ("nginx", "1.22.1 (Debian)"),
         ("nginx", "1.18.0-ubuntu"),

@@ -313,10 +313,9 @@ const BROKEN: [(&str, &str, &str); 12] = [
     ("DEEP", "prose", "recursion limit"),
 ];
 
-#[test]
-fn what_is_wrong_with_one_record_stays_in_it_whatever_the_feed() {
-    let folder = Folder::new();
-    let of = |kind: FeedKind, id: &str, prose: &str, compared: &str| match kind {
+/// A record of a feed, with these as JSON for its prose and for the version that it compares with.
+fn record_of(kind: FeedKind, id: &str, prose: &str, compared: &str) -> String {
+    match kind {
         FeedKind::Nvd => format!(
             r#"{{"cve": {{"id": "{id}", "descriptions": [{{"value": {prose}}}], "configurations": [{{"nodes": [{{"cpeMatch": [{{"vulnerable": true,
                "criteria": "cpe:2.3:a:frob:frob:*:*:*:*:*:*:*:*", "versionEndExcluding": {compared}}}]}}]}}]}}}}"#
@@ -333,7 +332,13 @@ fn what_is_wrong_with_one_record_stays_in_it_whatever_the_feed() {
             r#"{{"dataType": "CVE_RECORD", "cveMetadata": {{"cveId": "{id}", "state": "PUBLISHED"}}, "containers": {{"cna": {{"descriptions": [{{"value": {prose}}}],
                "affected": [{{"vendor": "frob", "product": "frob", "versions": [{{"version": "0", "lessThan": {compared}, "status": "affected"}}]}}]}}}}}}"#
         ),
-    };
+    }
+}
+
+#[test]
+fn what_is_wrong_with_one_record_stays_in_it_whatever_the_feed() {
+    let folder = Folder::new();
+    let of = record_of;
     let deep = format!("{}1{}", "[".repeat(5_000), "]".repeat(5_000));
     for kind in [FeedKind::Cve, FeedKind::Osv, FeedKind::Nvd, FeedKind::Kev] {
         let good = |id: &str| of(kind, id, "\"well\"", "\"2.5\"");
@@ -370,6 +375,11 @@ fn what_is_wrong_with_one_record_stays_in_it_whatever_the_feed() {
             }
         }
     }
+}
+
+#[test]
+fn bytes_that_are_no_character_leave_out_what_is_compared_with_them_alone() {
+    let (folder, of) = (Folder::new(), record_of);
     // Bytes that are no character, in prose and in what is compared, in either encoding of a file.
     for kind in [FeedKind::Cve, FeedKind::Osv] {
         for (prose, compared, odd) in [("\"caf\u{1}\"", "\"2.5\"", 0), ("\"x\"", "\"2\u{1}5\"", 1)] {

@@ -15,6 +15,7 @@ use super::scan::last::Copying;
 use crate::client::{ClientError, ResultLines, parse_host_line};
 use crate::document::{JobDocument, Unreadable};
 use crate::failure::{ExitCode, Failure};
+use crate::results::is_gone;
 
 /// In which form results are printed.
 #[derive(Debug, Clone, Default, Args)]
@@ -106,9 +107,18 @@ pub(super) fn incomplete(unreadable: &[Unreadable]) -> Result<(), Failure> {
         named.push(format!("and those of {} more units", unreadable.len() - named.len()));
     }
     let what = format!("the results of {} are missing; the rest is printed", counted(targets, "target"));
-    Err(Failure::new(ExitCode::JobIncomplete, what)
-        .because(named.join("\n"))
-        .next("start the holders that are down and ask again; `pentora cluster status` shows them"))
+    Err(Failure::new(ExitCode::JobIncomplete, what).because(named.join("\n")).next(next_of(unreadable)))
+}
+
+/// What is to be done about results that cannot be read: those that every holder has lost no start of a holder brings back.
+fn next_of(unreadable: &[Unreadable]) -> &'static str {
+    let is_lost = |unit: &Unreadable| !unit.tried.is_empty() && unit.tried.iter().all(|tried| is_gone(&tried.why));
+    if unreadable.iter().all(is_lost) {
+        "scan these targets again, or restore a backup that has them: no holder has them any more; `pentora cluster status` counts \
+         such chunks"
+    } else {
+        "start the holders that are down and ask again; `pentora cluster status` shows them"
+    }
 }
 
 fn format(text: &str) -> Result<Format, String> {
@@ -272,6 +282,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
+    use crate::document::Tried;
 
     #[derive(Clone, Default)]
     struct Shared(Arc<Mutex<Vec<u8>>>);
@@ -284,6 +295,22 @@ mod tests {
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn what_no_holder_has_any_more_is_not_to_be_had_by_starting_holders() {
+        let unit = |whys: [&str; 2]| Unreadable {
+            unit: "0:0-9".into(),
+            targets: 9,
+            digest: "ab".into(),
+            why: None,
+            tried: whys.map(|why| Tried { node: "n1".into(), why: why.into() }).into(),
+        };
+        let gone = unit(["it has lost it", "chunk ab is damaged: its bytes have another digest"]);
+        let down = unit(["it is not here", "no answer within 20000 ms"]);
+        let next = |unreadable: &[Unreadable]| format!("{:?}", incomplete(unreadable).unwrap_err());
+        assert!(next(&[gone.clone()]).contains("scan these targets again"));
+        assert!(next(&[gone, down]).contains("start the holders that are down"));
     }
 
     #[test]

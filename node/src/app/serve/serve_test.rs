@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use pentora_p2p::memory::Network;
 use pentora_p2p::{Identity, Mesh, MeshConfig, PeerAddress, PreSharedKey};
+use pentora_raft::clock::WallClock;
 use pentora_raft::codec::{self, Kind};
 use pentora_raft::command::{Command, NodeInfo, NodePolicy, NodeRole, SpecRef, StoredChunk, Submission, TokenGrant};
 use pentora_raft::state::{FIRST_NODE, JobLimits, Needs, Partition, Priority, Settings};
@@ -67,8 +68,13 @@ impl TestCluster {
     }
 
     pub(super) async fn first(&self) -> TestNode {
+        self.first_by(WallClock::default()).await
+    }
+
+    /// The same, with a clock of its own.
+    async fn first_by(&self, wall: WallClock) -> TestNode {
         let (mesh, incoming) = self.mesh(1);
-        let node = TestNode::open(FIRST_NODE, mesh, incoming, Vec::new()).await;
+        let node = TestNode::open_with(FIRST_NODE, mesh, incoming, Vec::new(), (OwnFile::default(), wall)).await;
         node.raft.initialize(&node.mesh.peer_id().to_string()).await.unwrap();
         begin_cluster(&node.raft, CLUSTER, said("first", &node.mesh), Digest::of(b"admin")).await.unwrap();
         node
@@ -88,7 +94,8 @@ impl TestCluster {
         let welcome = admission.welcome;
         assert_eq!(welcome.cluster, CLUSTER);
         mesh.set_members(membership_sync::members(&welcome.members, &std::collections::BTreeSet::new()));
-        let node = TestNode::open_with(welcome.node, mesh, incoming, welcome.members, own).await;
+        let node =
+            TestNode::open_with(welcome.node, mesh, incoming, welcome.members, (own, WallClock::default())).await;
         assert!(node.raft.wait_applied(welcome.index, Duration::from_secs(20)).await, "the log did not come");
         node
     }
@@ -109,7 +116,7 @@ impl TestCluster {
 
 impl TestNode {
     async fn open(node: NodeId, mesh: Mesh, incoming: Incoming, members: Vec<MemberAddress>) -> Self {
-        Self::open_with(node, mesh, incoming, members, OwnFile::default()).await
+        Self::open_with(node, mesh, incoming, members, (OwnFile::default(), WallClock::default())).await
     }
 
     async fn open_with(
@@ -117,9 +124,9 @@ impl TestNode {
         mesh: Mesh,
         incoming: Incoming,
         members: Vec<MemberAddress>,
-        own: OwnFile,
+        (own, wall): (OwnFile, WallClock),
     ) -> Self {
-        let config = Config { profile: Profile::Fast, ..Config::default() };
+        let config = Config { profile: Profile::Fast, wall, ..Config::default() };
         let raft = Raft::start(node, config, &Storage::Memory, MeshTransport::new(mesh.clone())).await.unwrap();
         let coordinator = CoordinatorConfig {
             settings: Settings { heartbeat_ms: 100, grace_ms: 60_000, ..Settings::default() },
@@ -333,6 +340,18 @@ async fn a_spec_that_lost_a_holder_is_copied_to_another_which_keeps_it_and_the_l
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(second.exchange.store().get(digest).await.unwrap(), Some(bytes), "what it lost it fetches again");
+    for node in [&second, &first] {
+        node.exchange.store().remove(vec![digest]).await.unwrap();
+    }
+    let lost = || first.exchange.short().into_keys().find(|why| why.contains("damaged or missing"));
+    let told = "damaged or missing on first, second, and no other holder gave it";
+    for _ in 0..600 {
+        if lost().as_deref() == Some(told) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(lost().as_deref(), Some(told), "what all have lost is short of a holder: {:?}", first.exchange.short());
     second.close().await;
     first.close().await;
 }

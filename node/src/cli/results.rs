@@ -309,7 +309,7 @@ mod tests {
         let gone = unit(["it has lost it", "chunk ab is damaged: its bytes have another digest"]);
         let down = unit(["it is not here", "no answer within 20000 ms"]);
         let next = |unreadable: &[Unreadable]| format!("{:?}", incomplete(unreadable).unwrap_err());
-        assert!(next(&[gone.clone()]).contains("scan these targets again"));
+        assert!(next(std::slice::from_ref(&gone)).contains("scan these targets again"));
         assert!(next(&[gone, down]).contains("start the holders that are down"));
     }
 

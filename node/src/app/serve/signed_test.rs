@@ -112,7 +112,7 @@ async fn granted(leader: &TestNode, node: NodeId, spec: &ScanSpec) -> Option<Str
 async fn the_times_of_hosts_are_of_the_logs_clock_whatever_a_workers_own_says() {
     const BEHIND_MS: u64 = 7_200_000;
     let (cluster, target) = (TestCluster::new(), Target::new());
-    let first = cluster.first_by(WallClock::new(|| clock::wall_ms() - BEHIND_MS)).await;
+    let first = cluster.first_with(WallClock::new(|| clock::wall_ms() - BEHIND_MS), ChunkStore::memory()).await;
     let second = cluster.second(&first).await;
     let node = second.raft.node();
     first.until_heard(node).await;

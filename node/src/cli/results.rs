@@ -15,7 +15,6 @@ use super::scan::last::Copying;
 use crate::client::{ClientError, ResultLines, parse_host_line};
 use crate::document::{JobDocument, Unreadable};
 use crate::failure::{ExitCode, Failure};
-use crate::results::is_gone;
 
 /// In which form results are printed.
 #[derive(Debug, Clone, Default, Args)]
@@ -112,8 +111,7 @@ pub(super) fn incomplete(unreadable: &[Unreadable]) -> Result<(), Failure> {
 
 /// What is to be done about results that cannot be read: those that every holder has lost no start of a holder brings back.
 fn next_of(unreadable: &[Unreadable]) -> &'static str {
-    let is_lost = |unit: &Unreadable| !unit.tried.is_empty() && unit.tried.iter().all(|tried| is_gone(&tried.why));
-    if unreadable.iter().all(is_lost) {
+    if unreadable.iter().all(Unreadable::is_lost) {
         "scan these targets again, or restore a backup that has them: no holder has them any more; `pentora cluster status` counts \
          such chunks"
     } else {
@@ -299,15 +297,15 @@ mod tests {
 
     #[test]
     fn what_no_holder_has_any_more_is_not_to_be_had_by_starting_holders() {
-        let unit = |whys: [&str; 2]| Unreadable {
+        let unit = |gone: [bool; 2]| Unreadable {
             unit: "0:0-9".into(),
             targets: 9,
             digest: "ab".into(),
             why: None,
-            tried: whys.map(|why| Tried { node: "n1".into(), why: why.into() }).into(),
+            tried: gone.map(|is_gone| Tried { node: "n1".into(), why: "why".into(), is_gone }).into(),
         };
-        let gone = unit(["it has lost it", "chunk ab is damaged: its bytes have another digest"]);
-        let down = unit(["it is not here", "no answer within 20000 ms"]);
+        let gone = unit([true, true]);
+        let down = unit([true, false]);
         let next = |unreadable: &[Unreadable]| format!("{:?}", incomplete(unreadable).unwrap_err());
         assert!(next(std::slice::from_ref(&gone)).contains("scan these targets again"));
         assert!(next(&[gone, down]).contains("start the holders that are down"));

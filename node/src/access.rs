@@ -146,6 +146,7 @@ pub fn call_outside(peer: Peer, request: &Request) -> Result<(), Denied> {
         | Request::Figures
         | Request::Certify { .. }
         | Request::EndUnits(_)
+        | Request::Lacking
         | Request::TransferLeader(_)
         | Request::KeepChunk { .. } => Err(peer.denied("have that done", OUTSIDE)),
     }
@@ -182,7 +183,7 @@ pub fn call(peer: Peer, request: &Request) -> Result<(), Denied> {
         Request::TransferLeader(_) => members_only("hand leadership over", OPERATOR),
         Request::Demote(..) => members_only("keep a node from voting", OPERATOR),
         Request::Retire(_) => members_only("take a node out", OPERATOR),
-        Request::KeepChunk { .. } => members_only("have chunks kept", LEADER),
+        Request::KeepChunk { .. } | Request::Lacking => members_only("have chunks kept", LEADER),
         Request::Suffer { .. } => members_only("have a fault rehearsed", OPERATOR),
     }
 }

@@ -8,6 +8,7 @@
 
 mod backoff;
 mod inventory;
+mod lost;
 mod named;
 mod reconcile;
 mod retention;
@@ -24,6 +25,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::inventory::Inventory;
+use self::lost::Lost;
 use self::named::Object;
 use self::reconcile::{Copy, Reconciler};
 pub use self::retention::Retention;
@@ -38,6 +40,8 @@ const BUSY_ROUND: Duration = Duration::from_millis(100);
 const RETENTION_ROUND: Duration = Duration::from_secs(10);
 /// How often a node compares its files with the log, at most and at least.
 const LOOK_EVERY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// How often the leader asks members for what they should hold and do not get, at most and at least.
+const ASK_EVERY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 /// How results are kept.
 #[derive(Debug, Clone, Copy)]
 pub struct HoldersConfig {
@@ -79,20 +83,24 @@ impl Holders {
     /// The leader's part; rests while another leads.
     async fn lead(&self) {
         let mut leading: Option<Reconciler> = None;
-        let mut copies = Copies::new();
+        let (mut copies, mut lost) = (Copies::new(), Lost::default());
         let mut retention_looked = Instant::now();
         loop {
             tokio::time::sleep(if copies.is_empty() { ROUND } else { BUSY_ROUND }).await;
             if self.raft.status().role != Role::Leader {
                 if leading.take().is_some() {
                     copies.abort_all();
-                    copies = Copies::new();
+                    (copies, lost) = (Copies::new(), Lost::default());
                     self.exchange.set_short(BTreeMap::new());
                 }
                 continue;
             }
             let reconciler = leading.get_or_insert_with(|| Reconciler::new(self.exchange.copies(), self.config.grace));
+            let (least, most) = ASK_EVERY;
+            let members = self.raft.read(lost::members);
+            lost.round(&self.exchange, &members, (self.config.grace / 4).clamp(least, most));
             self.round(reconciler, &mut copies).await;
+            self.exchange.set_short(self.short(reconciler, &lost));
             if retention_looked.elapsed() >= RETENTION_ROUND {
                 retention_looked = Instant::now();
                 self.retain().await;
@@ -131,7 +139,6 @@ impl Holders {
         for (why, chunks) in cannot {
             tracing::warn!(chunks, why, "chunks lack a holder");
         }
-        self.exchange.set_short(reconciler.reasons());
         for copy in round.copies {
             let exchange = self.exchange.clone();
             copies.spawn(async move {
@@ -139,6 +146,16 @@ impl Holders {
                 (copy, kept)
             });
         }
+    }
+
+    /// How many chunks lack a holder, by reason.
+    fn short(&self, reconciler: &Reconciler, lost: &Lost) -> BTreeMap<String, u64> {
+        let mut short = reconciler.reasons();
+        self.raft.read(|state| {
+            let name = |node| state.node(node).map_or_else(|| format!("node {node}"), |it| it.info.name.clone());
+            short.extend(lost.reasons(name));
+        });
+        short
     }
 
     /// Tells the log who holds what now.
@@ -169,7 +186,11 @@ impl Holders {
         let mut inventory = Inventory::new(self.config.grace);
         let mut led_since: Option<Instant> = None;
         loop {
-            tokio::time::sleep(look_every).await;
+            tokio::time::sleep(least).await;
+            tokio::select! {
+                () = tokio::time::sleep(look_every.saturating_sub(least)) => {}
+                () = self.exchange.store().found_damage() => {}
+            }
             let status = self.raft.status();
             // Without a leader a finished unit may wait for long to be counted, and so may what holds it: its chunk.
             // What is named by nothing goes only after a leader was there for all of the grace time.
@@ -212,6 +233,7 @@ impl Holders {
                 }
             }
         }
+        self.exchange.set_lacking(inventory.lacking());
         if !look.remove.is_empty() {
             let removed = look.remove.len();
             self.exchange.store().remove(look.remove).await?;

@@ -386,6 +386,7 @@ fn a_scanner_leaves_leadership_and_the_keeping_of_chunks_to_members_and_outside_
         (Request::ApiStream(Box::new((api, 0))), true, false),
         (Request::Addresses(Vec::new()), true, true),
         (Request::Soft, false, false),
+        (Request::Lacking, false, false),
         (Request::PlanRemoval(2), false, false),
         (Request::Demote(2, Box::default()), false, false),
         (Request::Retire(2), false, false),

@@ -25,6 +25,7 @@ use crate::document::{
     duration_words,
 };
 use crate::feeds::rematch::Rematch;
+use crate::results::is_gone;
 use crate::results::report::{self, Missing};
 use crate::rpc::SoftState;
 use crate::rpc::proposer::Unavailable;
@@ -114,12 +115,13 @@ pub(super) async fn delete(State(node): State<Node>, Path(id): Path<String>) -> 
 pub(super) fn unreadable_of(state: &pentora_raft::State, missing: &Missing) -> Unreadable {
     let name =
         |node: NodeId| state.node(node).map_or_else(|| format!("node {node}"), |record| record.info.name.clone());
+    let tried = |(node, why): &(NodeId, String)| Tried { node: name(*node), why: why.clone(), is_gone: is_gone(why) };
     Unreadable {
         unit: missing.unit.to_string(),
         targets: missing.unit.targets(),
         digest: missing.digest.to_string(),
         why: missing.why.clone(),
-        tried: missing.tried.iter().map(|(node, why)| Tried { node: name(*node), why: why.clone() }).collect(),
+        tried: missing.tried.iter().map(tried).collect(),
     }
 }
 

@@ -41,9 +41,12 @@ impl Stopped {
         let identity = data_dir.identity()?.ok_or_else(nobody)?;
         let survey = recovery::survey(&data_dir.store_dir())?;
         if survey.voters.is_empty() {
-            return Err(Failure::new(ExitCode::Failure, format!("{} has no log of its cluster to go on from", identity.name))
-                .because("it only scans, or never got the log")
-                .next("name the data directory of a member: --data-dir DIR"));
+            return Err(Failure::new(
+                ExitCode::Failure,
+                format!("{} has no log of its cluster to go on from", identity.name),
+            )
+            .because("it only scans, or never got the log")
+            .next("name the data directory of a member: --data-dir DIR"));
         }
         Ok(Self { data_dir, identity, survey })
     }

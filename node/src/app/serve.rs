@@ -335,7 +335,7 @@ async fn pass_on_chunk(
         }
         Err(error) => {
             tracing::debug!(%error, "a chunk that a node outside asks for is not to be had now");
-            calls::send_answer(stream, &Answer::NotFound).await
+            calls::send_answer(stream, &Answer::Unavailable(error.to_string())).await
         }
     }
 }
@@ -359,7 +359,7 @@ async fn send_chunk(
         Ok(None) => calls::send_answer(stream, &Answer::NotFound).await,
         Err(error) => {
             tracing::warn!(%error, "a chunk asked for is not given");
-            calls::send_answer(stream, &Answer::NotFound).await
+            calls::send_answer(stream, &Answer::Unavailable(error.to_string())).await
         }
     }
 }
@@ -375,6 +375,7 @@ async fn answer(request: Request, peer: Peer, services: &StreamServices) -> Answ
             hand_in(&services.raft, &services.sessions, job).await;
             Answer::Done
         }
+        Request::Lacking => Answer::Lacking(services.exchange.lacking()),
         Request::KeepChunk { digest, holders } => kept(services.exchange.keep(digest, &holders).await),
         Request::TransferLeader(to) => match services.raft.transfer_leader(to).await {
             Ok(()) => Answer::Done,

@@ -106,9 +106,17 @@ pub(super) fn incomplete(unreadable: &[Unreadable]) -> Result<(), Failure> {
         named.push(format!("and those of {} more units", unreadable.len() - named.len()));
     }
     let what = format!("the results of {} are missing; the rest is printed", counted(targets, "target"));
-    Err(Failure::new(ExitCode::JobIncomplete, what)
-        .because(named.join("\n"))
-        .next("start the holders that are down and ask again; `pentora cluster status` shows them"))
+    Err(Failure::new(ExitCode::JobIncomplete, what).because(named.join("\n")).next(next_of(unreadable)))
+}
+
+/// What is to be done about results that cannot be read: those that every holder has lost no start of a holder brings back.
+fn next_of(unreadable: &[Unreadable]) -> &'static str {
+    if unreadable.iter().all(Unreadable::is_lost) {
+        "scan these targets again, or restore a backup that has them: no holder has them any more; `pentora cluster status` counts \
+         such chunks"
+    } else {
+        "start the holders that are down and ask again; `pentora cluster status` shows them"
+    }
 }
 
 fn format(text: &str) -> Result<Format, String> {
@@ -272,6 +280,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
+    use crate::document::Tried;
 
     #[derive(Clone, Default)]
     struct Shared(Arc<Mutex<Vec<u8>>>);
@@ -284,6 +293,22 @@ mod tests {
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn what_no_holder_has_any_more_is_not_to_be_had_by_starting_holders() {
+        let unit = |gone: [bool; 2]| Unreadable {
+            unit: "0:0-9".into(),
+            targets: 9,
+            digest: "ab".into(),
+            why: None,
+            tried: gone.map(|is_gone| Tried { node: "n1".into(), why: "why".into(), is_gone }).into(),
+        };
+        let gone = unit([true, true]);
+        let down = unit([true, false]);
+        let next = |unreadable: &[Unreadable]| format!("{:?}", incomplete(unreadable).unwrap_err());
+        assert!(next(std::slice::from_ref(&gone)).contains("scan these targets again"));
+        assert!(next(&[gone, down]).contains("start the holders that are down"));
     }
 
     #[test]

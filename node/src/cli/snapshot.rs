@@ -92,7 +92,8 @@ fn whole(contents: &Contents) -> Result<(), Failure> {
     let what = format!("the backup lacks {}, which no holder gave", counted(contents.missing.len() as u64, "chunk"));
     let failure = Failure::new(ExitCode::JobIncomplete, what).because(named.join("\n"));
     let (regions, is_all) = bound(contents);
-    let holders = "start the holders that are down, and save again";
+    let holders = "start the holders that are down, and save again; what none has any more, `pentora cluster status` counts \
+                   (`Results:`)";
     if regions.is_empty() {
         return Err(failure.next(holders));
     }

@@ -33,9 +33,18 @@ pub struct Tried {
     pub node: String,
     /// What came of it.
     pub why: String,
+    /// Whether it does not have the chunk any more, so that starting or asking it again is in vain.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_gone: bool,
 }
 
 impl Unreadable {
+    /// Whether no holder has the results any more.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        !self.tried.is_empty() && self.tried.iter().all(|tried| tried.is_gone)
+    }
+
     /// One line for people.
     #[must_use]
     pub fn told(&self) -> String {

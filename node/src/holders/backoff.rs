@@ -58,6 +58,11 @@ impl<K: Ord> Backoff<K> {
         self.failed.retain(|key, _| wanted(key));
     }
 
+    /// What was tried last in vain.
+    pub(super) fn names(&self) -> impl Iterator<Item = &K> {
+        self.failed.keys()
+    }
+
     /// How many things cannot be done, by reason.
     pub(super) fn reasons(&self) -> BTreeMap<String, u64> {
         let mut reasons = BTreeMap::new();

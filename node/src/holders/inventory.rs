@@ -58,6 +58,11 @@ impl Inventory {
         Look { fetch, remove: over.map(|(digest, _)| *digest).collect() }
     }
 
+    /// What this node should hold, and no other holder gave it when it was asked last.
+    pub(super) fn lacking(&self) -> BTreeSet<Digest> {
+        self.backoff.names().copied().collect()
+    }
+
     /// A chunk is here again.
     pub(super) fn fetched(&mut self, digest: Digest) {
         self.backoff.done(&digest);

@@ -1,6 +1,7 @@
 //! Chunks between nodes: copied to further holders before they are counted, fetched from a holder when asked for.
 
 mod held_up;
+mod lacking;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -16,6 +17,8 @@ use pentora_raft::{Digest, NodeId, Raft, State};
 use tokio::sync::watch;
 
 use self::held_up::HeldUp;
+pub use self::lacking::is_gone;
+use self::lacking::{LOST, Lacking, NOT_HERE};
 use super::choose::{candidates, keepers, keeps_results, may_have, takers_in, within};
 use super::{ChunkReader, ChunkStore, StoreError};
 use crate::rpc::calls::{CallError, Calls};
@@ -46,6 +49,8 @@ pub struct Exchange {
     /// Why a chunk could not be written last, until one is again.
     trouble: Arc<watch::Sender<Option<String>>>,
     held_up: HeldUp,
+    /// What this node should hold and does not get.
+    lacking: Lacking,
 }
 
 /// Why a chunk was not read, with every holder that was tried.
@@ -109,6 +114,7 @@ impl Exchange {
             is_full: Arc::default(),
             trouble,
             held_up: HeldUp::default(),
+            lacking: Lacking::default(),
         }
     }
 
@@ -392,7 +398,7 @@ impl Exchange {
     pub async fn fetch(&self, digest: Digest, holders: &[NodeId]) -> Result<Bytes, NotFetched> {
         let here = match self.store.get(digest).await {
             Ok(Some(bytes)) => return Ok(bytes),
-            Ok(None) => "it is not here".to_owned(),
+            Ok(None) => NOT_HERE.to_owned(),
             Err(error) => error.to_string(),
         };
         if self.raft.is_outside() {
@@ -419,7 +425,7 @@ impl Exchange {
                 (Some(calls), Some(peer)) => match calls.get_chunk(peer, digest, COPY_WITHIN).await {
                     Ok(Some(bytes)) if Digest::of(&bytes) == digest => return Ok(bytes),
                     Ok(Some(_)) => "it gave other bytes".into(),
-                    Ok(None) => "it has lost it".into(),
+                    Ok(None) => LOST.into(),
                     Err(error) => error.to_string(),
                 },
             };

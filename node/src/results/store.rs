@@ -13,12 +13,16 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use nix::sys::statvfs::statvfs;
 use pentora_raft::{Digest, kill_point};
+use tokio::sync::Notify;
 use tokio::task::JoinError;
 
 use crate::durable_file::{self, Readers, size_words};
 
 /// What a disk that was full must take before it counts as one with room: some chunks of a usual size.
 const TRIAL_BYTES: usize = 1 << 20;
+
+/// What is said of a chunk whose bytes are not its own.
+pub(super) const DAMAGED: &str = "is damaged: its bytes have another digest";
 
 /// Why a chunk was not kept or not read.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +50,7 @@ pub enum StoreError {
         floor_bytes: u64,
     },
     /// The bytes are not those that the name stands for.
-    #[error("chunk {digest} is damaged: its bytes have another digest")]
+    #[error("chunk {digest} {}", DAMAGED)]
     Damaged {
         /// Which.
         digest: Digest,
@@ -65,6 +69,8 @@ enum Place {
         floor_bytes: u64,
         /// Files whose bytes were read and are not those of their name.
         damaged: Mutex<BTreeSet<Digest>>,
+        /// Told of each that is found so.
+        found: Notify,
     },
     Memory(Mutex<BTreeMap<Digest, Bytes>>),
 }
@@ -96,8 +102,8 @@ impl ChunkStore {
     pub fn open(directory: &Path, floor_bytes: u64) -> io::Result<Self> {
         std::fs::create_dir_all(directory)?;
         durable_file::remove_half_written(directory)?;
-        let damaged = Mutex::default();
-        Ok(Self(Arc::new(Place::Directory { path: directory.to_owned(), floor_bytes, damaged })))
+        let (damaged, found) = (Mutex::default(), Notify::new());
+        Ok(Self(Arc::new(Place::Directory { path: directory.to_owned(), floor_bytes, damaged, found })))
     }
 
     /// Chunks in memory.
@@ -133,6 +139,14 @@ impl ChunkStore {
             Ok(Some(bytes)) => self.put(digest, bytes).await.map(|()| true),
             Ok(None) | Err(StoreError::Damaged { .. }) => Ok(false),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Waits until a chunk is read that is damaged and was not known to be, or was since the last call. Cancel-safe.
+    pub async fn found_damage(&self) {
+        match &*self.0 {
+            Place::Directory { found, .. } => found.notified().await,
+            Place::Memory(_) => std::future::pending().await,
         }
     }
 
@@ -198,7 +212,7 @@ impl ChunkStore {
                 chunks.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, bytes.clone());
                 Ok(())
             }
-            Place::Directory { path, floor_bytes, damaged } => {
+            Place::Directory { path, floor_bytes, damaged, .. } => {
                 let failed = |source| StoreError::Io { digest, source };
                 let file = path.join(digest.to_string());
                 if is_whole(&file, digest).map_err(failed)? {
@@ -227,8 +241,10 @@ impl ChunkStore {
         };
         match bytes {
             Some(bytes) if Digest::of(&bytes) != digest => {
-                if let Place::Directory { damaged, .. } = &*self.0 {
-                    damaged.lock().unwrap_or_else(PoisonError::into_inner).insert(digest);
+                if let Place::Directory { damaged, found, .. } = &*self.0
+                    && damaged.lock().unwrap_or_else(PoisonError::into_inner).insert(digest)
+                {
+                    found.notify_one();
                 }
                 Err(StoreError::Damaged { digest })
             }

@@ -2,6 +2,8 @@
 
 use std::fs::File;
 
+use futures::FutureExt;
+
 use super::*;
 
 fn open(directory: &Path) -> ChunkStore {
@@ -26,6 +28,9 @@ async fn a_chunk_is_read_back_by_name_and_a_damaged_one_is_refused_until_it_is_r
     assert!(!store.list().await.unwrap()[&digest].is_damaged, "nobody has read it yet");
     assert!(matches!(store.get(digest).await, Err(StoreError::Damaged { .. })));
     assert!(store.list().await.unwrap()[&digest].is_damaged);
+    tokio::time::timeout(Duration::from_secs(10), store.found_damage()).await.expect("who waits for damage is told");
+    assert!(matches!(store.get(digest).await, Err(StoreError::Damaged { .. })));
+    assert!(store.found_damage().now_or_never().is_none(), "known damage is no news");
     assert!(!store.renew(digest).await.unwrap());
     store.put(digest, bytes.clone()).await.unwrap();
     assert_eq!(store.get(digest).await.unwrap(), Some(bytes));

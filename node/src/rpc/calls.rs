@@ -98,6 +98,8 @@ pub enum Request {
     Figures,
     /// Have workers end what they do of a job that is to stop, with what is settled handed in; for the leader.
     EndUnits(JobId),
+    /// Name the chunks that you should hold and get from nobody; for a member.
+    Lacking,
 }
 
 /// The header of an [`ApiCall`] that says where the request came from, as the node says that took it. No client's own header
@@ -189,6 +191,8 @@ pub enum Answer {
     },
     /// How much work waits.
     Figures(Box<LogFigures>),
+    /// The chunks that the answering node should hold and gets from nobody.
+    Lacking(Vec<Digest>),
 }
 
 /// A call that brought no answer. What it asked for may or may not have happened.
@@ -339,6 +343,7 @@ impl Calls {
             let chunk = match receive(&mut stream).await? {
                 Answer::Chunk { bytes } => Some(receive_parts(&mut stream, bytes).await?),
                 Answer::NotFound => None,
+                Answer::Unavailable(why) => return Err(CallError::NotDone(why)),
                 Answer::Denied(why) => return Err(CallError::Denied(why)),
                 _ => return Err(CallError::Unexpected("expected a chunk")),
             };

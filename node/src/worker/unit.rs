@@ -28,7 +28,6 @@ use super::unit_fault::{Fault, UnitError, fault_of};
 use super::unit_findings::{Taken, UnitFindings};
 use super::unit_spans;
 use super::units::Begun;
-use crate::clock::wall_ms;
 use crate::feeds::rematch::Rematch;
 use crate::results::{ChunkWriter, Heading};
 use crate::rpc::proposer::Unavailable;
@@ -121,7 +120,7 @@ impl<'a> Work<'a> {
         Self {
             context,
             begun,
-            started_at_ms: wall_ms(),
+            started_at_ms: context.raft.now_ms(),
             findings: UnitFindings::new(begun.lease.start..begun.lease.end),
             tcp: None,
             notes: BTreeSet::new(),
@@ -255,7 +254,8 @@ impl<'a> Work<'a> {
         let end = self.begun.lease.end;
         let (taken, mut left) = (self.findings.take(end, progress), Vec::new());
         let (started_at_ms, worker) = (self.started_at_ms, self.context.worker_id.as_str());
-        let origin = Origin { started_at_ms, ended_at_ms: wall_ms(), worker, tcp: self.tcp };
+        let ended_at_ms = ended_at_ms(self.context, started_at_ms);
+        let origin = Origin { started_at_ms, ended_at_ms, worker, tcp: self.tcp };
         let counts = taken.records(origin, &mut self.rematch(), |record| left.push(record));
         self.context.units.leave(left, counts.probes_sent);
     }
@@ -306,9 +306,10 @@ async fn commit(context: &Context, begun: &Begun, settled: Settled) -> bool {
     let region = region_of(context, begun);
     let is_quick = taken.found_nobody();
     let packed_ns = context.traces.begin();
+    let ended_at_ms = ended_at_ms(context, started_at_ms);
     let pack = move || {
         let mut chunk = ChunkWriter::within(region.as_deref(), &Heading { unit, end });
-        let origin = Origin { started_at_ms, ended_at_ms: wall_ms(), worker: &worker, tcp };
+        let origin = Origin { started_at_ms, ended_at_ms, worker: &worker, tcp };
         let counts = taken.records(origin, &mut rematch, |record| chunk.push(&record));
         (chunk.finish(), counts)
     };
@@ -335,6 +336,11 @@ async fn commit(context: &Context, begun: &Begun, settled: Settled) -> bool {
         context.meters.unit_done(end.saturating_sub(start), &counts, result_bytes);
     }
     counted
+}
+
+/// Now, by the clock that all nodes show, which another leader may have put back meanwhile.
+fn ended_at_ms(context: &Context, started_at_ms: u64) -> u64 {
+    context.raft.now_ms().max(started_at_ms)
 }
 
 /// The region that the results of a unit do not leave, where there is one: it is known as soon as the lease is.

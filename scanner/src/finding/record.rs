@@ -30,7 +30,7 @@ pub struct HostRecord {
     pub ports: Vec<PortRecord>,
     /// The ports that are not in `ports`, as counts.
     pub not_shown: Vec<NotShown>,
-    /// When its unit was begun: milliseconds since 1970-01-01T00:00:00Z, by the scanning node's clock.
+    /// When its unit was begun: milliseconds since 1970-01-01T00:00:00Z, by the cluster's clock as the scanning node knows it.
     pub started_at_ms: u64,
     /// Id of the worker that scanned it.
     pub worker: String,

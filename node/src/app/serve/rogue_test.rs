@@ -139,6 +139,7 @@ async fn a_peer_with_a_scanners_key_is_refused_all_but_its_part_with_the_reason_
     assert!(matches!(&read, Err(CallError::Denied(why)) if why.contains("no feed")), "others' results: {read:?}");
     for request in [
         Request::Soft,
+        Request::Lacking,
         Request::PlanRemoval(rogue.node),
         Request::Demote(FIRST_NODE, Box::default()),
         Request::Retire(FIRST_NODE),

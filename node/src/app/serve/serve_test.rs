@@ -5,9 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use pentora_p2p::memory::Network;
 use pentora_p2p::{Identity, Mesh, MeshConfig, PeerAddress, PreSharedKey};
+use pentora_raft::clock::WallClock;
 use pentora_raft::codec::{self, Kind};
 use pentora_raft::command::{Command, NodeInfo, NodePolicy, NodeRole, SpecRef, StoredChunk, Submission, TokenGrant};
-use pentora_raft::state::{FIRST_NODE, JobLimits, Needs, Partition, Priority, Settings};
+use pentora_raft::state::{FIRST_NODE, FeedRecord, JobLimits, Needs, Partition, Priority, Settings};
 use pentora_raft::store::Storage;
 use pentora_raft::{ClusterId, Config, NodeId, Profile, TokenId};
 
@@ -67,8 +68,13 @@ impl TestCluster {
     }
 
     pub(super) async fn first(&self) -> TestNode {
+        self.first_with(WallClock::default(), ChunkStore::memory()).await
+    }
+
+    /// The same, with a clock and a place for chunks of its own.
+    async fn first_with(&self, wall: WallClock, store: ChunkStore) -> TestNode {
         let (mesh, incoming) = self.mesh(1);
-        let node = TestNode::open(FIRST_NODE, mesh, incoming, Vec::new()).await;
+        let node = TestNode::open_with(FIRST_NODE, mesh, incoming, Vec::new(), (OwnFile::default(), wall, store)).await;
         node.raft.initialize(&node.mesh.peer_id().to_string()).await.unwrap();
         begin_cluster(&node.raft, CLUSTER, said("first", &node.mesh), Digest::of(b"admin")).await.unwrap();
         node
@@ -88,7 +94,14 @@ impl TestCluster {
         let welcome = admission.welcome;
         assert_eq!(welcome.cluster, CLUSTER);
         mesh.set_members(membership_sync::members(&welcome.members, &std::collections::BTreeSet::new()));
-        let node = TestNode::open_with(welcome.node, mesh, incoming, welcome.members, own).await;
+        let node = TestNode::open_with(
+            welcome.node,
+            mesh,
+            incoming,
+            welcome.members,
+            (own, WallClock::default(), ChunkStore::memory()),
+        )
+        .await;
         assert!(node.raft.wait_applied(welcome.index, Duration::from_secs(20)).await, "the log did not come");
         node
     }
@@ -109,7 +122,8 @@ impl TestCluster {
 
 impl TestNode {
     async fn open(node: NodeId, mesh: Mesh, incoming: Incoming, members: Vec<MemberAddress>) -> Self {
-        Self::open_with(node, mesh, incoming, members, OwnFile::default()).await
+        Self::open_with(node, mesh, incoming, members, (OwnFile::default(), WallClock::default(), ChunkStore::memory()))
+            .await
     }
 
     async fn open_with(
@@ -117,9 +131,9 @@ impl TestNode {
         mesh: Mesh,
         incoming: Incoming,
         members: Vec<MemberAddress>,
-        own: OwnFile,
+        (own, wall, store): (OwnFile, WallClock, ChunkStore),
     ) -> Self {
-        let config = Config { profile: Profile::Fast, ..Config::default() };
+        let config = Config { profile: Profile::Fast, wall, ..Config::default() };
         let raft = Raft::start(node, config, &Storage::Memory, MeshTransport::new(mesh.clone())).await.unwrap();
         let coordinator = CoordinatorConfig {
             settings: Settings { heartbeat_ms: 100, grace_ms: 60_000, ..Settings::default() },
@@ -130,7 +144,7 @@ impl TestNode {
             name,
             raft: raft.clone(),
             mesh: Some(mesh.clone()),
-            store: ChunkStore::memory(),
+            store,
             engine: start_engine().unwrap(),
             feeds: None,
             coordinator,
@@ -291,6 +305,42 @@ async fn a_chunk_is_durable_on_two_nodes_and_read_from_either() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_chunk_that_is_damaged_where_it_should_be_is_said_to_be_so_and_is_short_of_a_holder() {
+    let (cluster, directory) = (TestCluster::new(), tempfile::tempdir().unwrap());
+    let first = cluster.first_with(WallClock::default(), ChunkStore::open(directory.path(), 0).unwrap()).await;
+    let second = cluster.second(&first).await;
+    let bytes = Bytes::from_static(b"a bundle");
+    let digest = Digest::of(&bytes);
+    first.exchange.store().put(digest, bytes).await.unwrap();
+    let record = FeedRecord {
+        digest,
+        bytes: 8,
+        records: 1,
+        source: String::new(),
+        holders: vec![FIRST_NODE],
+        signer: String::new(),
+        signature: Vec::new(),
+        imported_at_ms: 0,
+    };
+    first.proposer.propose(Command::SetFeed { kind: "cve".into(), record: Box::new(record) }).await.unwrap();
+    std::fs::write(directory.path().join(digest.to_string()), b"a bumble").unwrap();
+    let fetched = second.exchange.fetch(digest, &[FIRST_NODE]).await.unwrap_err();
+    let damaged = format!("chunk {digest} is damaged: its bytes have another digest");
+    assert_eq!(fetched.tried, [(FIRST_NODE, damaged)]);
+    first.tasks.spawn(first.holders().keep(first.stop.clone()));
+    let told = "damaged or missing on first, and no other holder gave it";
+    for _ in 0..400 {
+        if first.exchange.short().contains_key(told) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(first.exchange.short().get(told), Some(&1), "{:?}", first.exchange.short());
+    second.close().await;
+    first.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_spec_that_lost_a_holder_is_copied_to_another_which_keeps_it_and_the_log_is_told() {
     let cluster = TestCluster::new();
     let first = cluster.first().await;
@@ -333,6 +383,18 @@ async fn a_spec_that_lost_a_holder_is_copied_to_another_which_keeps_it_and_the_l
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(second.exchange.store().get(digest).await.unwrap(), Some(bytes), "what it lost it fetches again");
+    for node in [&second, &first] {
+        node.exchange.store().remove(vec![digest]).await.unwrap();
+    }
+    let lost = || first.exchange.short().into_keys().find(|why| why.contains("damaged or missing"));
+    let told = "damaged or missing on first, second, and no other holder gave it";
+    for _ in 0..600 {
+        if lost().as_deref() == Some(told) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(lost().as_deref(), Some(told), "what all have lost is short of a holder: {:?}", first.exchange.short());
     second.close().await;
     first.close().await;
 }

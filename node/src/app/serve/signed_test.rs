@@ -109,6 +109,34 @@ async fn granted(leader: &TestNode, node: NodeId, spec: &ScanSpec) -> Option<Str
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_times_of_hosts_are_of_the_logs_clock_whatever_a_workers_own_says() {
+    const BEHIND_MS: u64 = 7_200_000;
+    let (cluster, target) = (TestCluster::new(), Target::new());
+    let first = cluster.first_with(WallClock::new(|| clock::wall_ms() - BEHIND_MS), ChunkStore::memory()).await;
+    let second = cluster.second(&first).await;
+    let node = second.raft.node();
+    first.until_heard(node).await;
+    let before_ms = first.raft.now_ms();
+    assert_eq!(granted(&first, node, &target.spec(None)).await, None);
+    let chunks = |state: &pentora_raft::State| {
+        state.chunks().map(|(_, chunk)| (chunk.stored.digest, chunk.stored.holders.clone())).collect::<Vec<_>>()
+    };
+    let chunks = first.raft.read(chunks);
+    assert_eq!(chunks.len(), 1);
+    for (digest, holders) in chunks {
+        let bytes = first.exchange.fetch(digest, &holders).await.unwrap();
+        let records = ChunkReader::open(bytes).unwrap().into_records().unwrap();
+        assert_eq!(records.len(), 1);
+        for record in records {
+            let (started_ms, ended_ms) = (record.started_at_ms, record.ended_at_ms);
+            assert!(started_ms.abs_diff(before_ms) < BEHIND_MS / 2 && ended_ms >= started_ms, "{record:?}");
+        }
+    }
+    second.close().await;
+    first.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_rogue_leader_cannot_make_a_node_scan_what_its_owners_signers_did_not_sign() {
     let (cluster, target) = (TestCluster::new(), Target::new());
     let first = cluster.first().await;

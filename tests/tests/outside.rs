@@ -198,9 +198,13 @@ fn a_gateway_that_is_frozen_is_left_and_results_wait_in_the_spool_while_there_is
         let spool = cluster.data_dir(3).join("hand-in");
         Ok(files_below(&spool).ok().filter(|files| !files.is_empty()).map(drop))
     })?;
-    let refused = cluster.pentora(3, &["job", "list"])?;
+    let refused = cluster.pentora(3, &["job", "pause", &job.0])?;
     assert_ne!(refused.code, 0, "{refused:?}");
-    // What the other member has is told all the same to whoever asks for no more.
+    // What the other member has is told all the same, with its age.
+    wait::until("a list through the member that is left", SOON, || {
+        let listed = cluster.pentora(3, &["job", "list"])?;
+        Ok((listed.code == 0 && listed.stdout.contains("Running, ")).then_some(()))
+    })?;
     let told = wait::until("a stale answer through the member that is left", SOON, || {
         let path = format!("/api/v1/jobs/{}?consistency=stale", job.0);
         let stale = Request { method: "GET", path: &path, ..Request::default() };

@@ -86,6 +86,9 @@ impl UdpScan {
         }
         host.phase = HostPhase::Asking;
         host.is_new = true;
+        if self.told_up.has(&host.scanned) {
+            host.up.get_or_insert(Reason::UserSet);
+        }
         self.new_hosts += 1;
         host.notes = vec![Note::None; self.plan.port_count() as usize].into();
         self.by_address.insert(address, key);
@@ -162,7 +165,7 @@ impl UdpScan {
         self.write(now, Encore { host: key, port, lane: 0, variant: payloads.len() - 1 })
     }
 
-    fn payloads(&self, port: u16) -> &'static [&'static payload::Payload] {
+    pub(super) fn payloads(&self, port: u16) -> &'static [&'static payload::Payload] {
         if self.limits.payloads { payload::of(port) } else { payload::empty() }
     }
 

@@ -10,7 +10,7 @@
 //!
 //! UDP ports are asked by an engine of their own, which needs no right beside either kind. A unit with UDP ports is done
 //! in two parts (`split`), of which the reader sees one (`io/udp`): TCP ports or a discovery first, and UDP for the hosts
-//! that are up; for all of them when the spec has no discovery or the partition no more than four targets. A sample of what
+//! that are up; for all of them, beside the first part, when the spec has no discovery or the partition no more than four targets. A sample of what
 //! stays silent is asked again (`recapture`), open ports of either kind are asked what they are by a service scan behind
 //! (`services`), and last it is asked who the hosts are (`identity`).
 
@@ -269,7 +269,7 @@ impl Engine {
             }
             Err(_) => return connect.submit(plan, task),
         };
-        match raw.submit(plan, task) {
+        match raw.submit(plan, task, choice == EngineChoice::Raw) {
             Ok(scan) => scan.map(|scan| UnitScan { tcp: TcpScan::Syn, ..scan }),
             Err(raw::NotRaw { why, .. }) if choice == EngineChoice::Raw => Err(ScanError::NotRaw { what: why }),
             Err(raw::NotRaw { why, unit }) => {

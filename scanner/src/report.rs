@@ -33,7 +33,7 @@ pub use self::meta::ReportMeta;
 pub use self::once::Once;
 pub use self::read::{LINE_BYTES_MAX, read_json_line, read_json_lines};
 pub use self::sarif::Sarif;
-pub use self::summary::{SeverityCounts, Summary};
+pub use self::summary::{SeverityCounts, Summary, was_or_were};
 pub use self::table::Table;
 pub use self::vex::Vex;
 pub use self::xml::Xml;

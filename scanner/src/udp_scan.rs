@@ -6,22 +6,25 @@
 //! port is closed is recognised and asked at its own pace ([`icmp_limit`]), while all others go on. What a port is asked
 //! is in [`payload`]; answers count when they come from the port that was asked and repeat what its protocol repeats.
 //!
-//! Hosts come from two sides: the unit's own targets, or those that a discovery has found up ([`UdpScan::feed`]).
+//! Hosts come from two sides: the unit's own targets, or those that a discovery has found up ([`UdpScan::feed`]). Where the unit's own are
+//! asked beside another part, that part's word on who is up is waited for ([`told_up`]).
 //! Rates are those of the job's [`RateCap`], the throttle where the network loses probes, and the quotas of hosts and
 //! networks. Each datagram is checked against scope and exclusions here, last thing before it is sent.
 //!
-//! A host that never answers leaves no finding unless it was fed. A scan holds the notes of at most four million
+//! A host that never answers leaves no finding unless it was found up by other means. A scan holds the notes of at most four million
 //! ports, whatever the unit's size.
 
 mod found;
 mod host;
 mod icmp_limit;
 pub(crate) mod index_set;
+mod late;
 mod limits;
 mod lost_way;
 pub(crate) mod payload;
 mod send;
 mod step;
+mod told_up;
 mod walk;
 
 use std::cmp::Reverse;
@@ -33,10 +36,12 @@ use std::time::Duration;
 
 use self::host::{Host, HostPhase};
 use self::index_set::IndexSet;
+use self::late::Late;
 use self::limits::UdpLimits;
 use self::payload::Catalogue;
 use self::send::Encore;
 pub(crate) use self::step::{Heard, LANES, Step};
+use self::told_up::ToldUp;
 use crate::finding::ScannedHost;
 use crate::gate::{Gate, Stage, Verdict};
 use crate::neighbours::Neighbours;
@@ -85,6 +90,8 @@ pub(crate) struct UdpScan {
     fed_names: BTreeMap<u64, (IpAddr, Arc<str>)>,
     /// Whether more hosts may be fed.
     is_fed: bool,
+    told_up: ToldUp,
+    late: Late,
     hosts: SlotMap<Host>,
     by_address: HashMap<IpAddr, Key>,
     active_max: usize,
@@ -136,6 +143,8 @@ impl UdpScan {
             fed: IndexSet::default(),
             fed_names: BTreeMap::new(),
             is_fed,
+            told_up: ToldUp::default(),
+            late: Late::default(),
             hosts: SlotMap::default(),
             by_address: HashMap::new(),
             active_max: active as usize,
@@ -167,8 +176,9 @@ impl UdpScan {
     }
 
     /// A host was found up by other means: it is asked, and its silent ports are told as well. One that was fed before
-    /// changes nothing.
+    /// changes nothing. One of the unit's own targets is asked anyway.
     pub(crate) fn feed(&mut self, index: u64, address: IpAddr, name: Option<&Arc<str>>) {
+        self.tell_up(index, address);
         if self.is_fed
             && self.fed.insert(index)
             && let Some(name) = name
@@ -180,6 +190,7 @@ impl UdpScan {
     /// No more hosts will be fed.
     pub(crate) fn end_feeding(&mut self) {
         self.is_fed = false;
+        self.end_telling();
     }
 
     /// The next thing to do at `now`. Call it again after each step but [`Step::Wait`], and first hand in everything that
@@ -290,7 +301,7 @@ impl Scan for UdpScan {
     }
 
     fn estimates(&self) -> Estimates {
-        self.measures.estimates()
+        self.late.lower(self.measures.estimates())
     }
 
     /// Hosts are fed in any order.

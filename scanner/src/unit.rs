@@ -52,7 +52,8 @@ pub struct UnitScan {
     pub findings: mpsc::Receiver<Vec<Finding>>,
     /// Running figures, at most ten times a second.
     pub progress: watch::Receiver<UnitProgress>,
-    /// Why it is scanned with connections though raw packets were to be had; what they do not reach.
+    /// What raw packets do not reach: why it is scanned with connections though they were to be had, or with raw packets alone why some
+    /// targets are not probed.
     pub note: Option<&'static str>,
     /// How TCP ports are asked.
     pub tcp: TcpScan,

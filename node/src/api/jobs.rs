@@ -12,6 +12,7 @@ use pentora_raft::state::{Job, JobStatus};
 use pentora_raft::{JobId, NodeId, Refusal, state};
 use pentora_scanner::finding::{NotProbed, NotProbedCounts};
 use pentora_scanner::recall::{Recall, Recapture};
+use pentora_scanner::report::was_or_were;
 
 use super::auth::HandedOnBy;
 use super::knowledge::Knowledge;
@@ -148,7 +149,9 @@ fn document_of(state: &pentora_raft::State, id: JobId, job: &Job, soft: &SoftSta
         let sums = measures.sums.iter().map(|(code, sum)| (*code, *sum));
         Recapture::from_sums(sums).measured(job.done, probed)
     });
-    let modelled = job.counts.recall_estimate().map(|recall| recall * probed);
+    // Of what nothing was sent to there is no share to tell.
+    let has_asked = job.counts.probes_sent > 0 || targets_scanned == 0;
+    let modelled = job.counts.recall_estimate().filter(|_| has_asked).map(|recall| recall * probed);
     JobDocument {
         job_id: id.to_string(),
         status: job.status.name().into(),
@@ -224,8 +227,8 @@ fn reason_of(job: &Job, not_probed: &NotProbedCounts) -> Option<String> {
         return job.reason.clone();
     }
     let (missed, targets) = (not_probed.total(), job.targets());
-    let were = if targets == 1 { "target was" } else { "targets were" };
-    let told = format!("{missed} of {targets} {were} not probed: {not_probed}");
+    let of = if targets == 1 { "target" } else { "targets" };
+    let told = format!("{missed} of {targets} {of} {} not probed: {not_probed}", was_or_were(missed, targets));
     match &job.reason {
         Some(reason) if job.dead > 0 => Some(format!("{told}; {reason}")),
         _ => Some(told),
@@ -385,7 +388,8 @@ mod tests {
             grants.push(NewLease { unit, end, node, share: Share::default() });
             let lease = LeaseRef { unit, epoch: 9 };
             let stored = StoredChunk { digest: secret, bytes: 1, holders: vec![1] };
-            let counts = Counts::default();
+            let counts =
+                Counts { probes_sent: measures.map_or(0, |_| 9), ..Counts::default().with_estimates(0.0, 1.0) };
             completions.push(Completion { lease, start, end, goes_on: false, node, stored, counts });
             start = end;
         }
@@ -445,6 +449,25 @@ mod tests {
         assert_eq!((half.targets_scanned, half.targets_total), (15, 30));
         assert!((half.recall_estimate.unwrap() - recall / 2.0).abs() < 1e-9, "{half:?}");
         assert!((half.recall_measured.unwrap().high - measured.high / 2.0).abs() < 1e-9, "{half:?}");
+    }
+
+    #[test]
+    fn of_what_nothing_was_sent_to_no_share_is_told_and_one_of_several_was_not_probed() {
+        let job = JobId(8);
+        let state = worked(job, [5, 5, 5]);
+        let of = |sent| {
+            let mut job_sent = state.job(job).unwrap().clone();
+            job_sent.counts.probes_sent = sent;
+            document_of(&state, job, &job_sent, &SoftState::default(), 99).recall_estimate
+        };
+        assert_eq!((of(0), of(15)), (None, Some(1.0)));
+        let reason = |missed| {
+            let mut not_probed = NotProbedCounts::default();
+            not_probed.add(NotProbed::NoRoute, missed);
+            reason_of(state.job(job).unwrap(), &not_probed).unwrap()
+        };
+        assert_eq!(reason(1), "1 of 15 targets was not probed: no route 1");
+        assert_eq!(reason(2), "2 of 15 targets were not probed: no route 2");
     }
 
     #[test]

@@ -134,8 +134,12 @@ impl<'a> Work<'a> {
     async fn scan(mut self) -> Result<(), UnitError> {
         let end_early = self.begun.cancel.child_token();
         let (spec, mut scan) = begin(self.context, self.begun, &end_early).await?;
-        let by_connections = |why| format!("scanned with connections, raw packets do not reach {why}");
-        self.note_of_targets(scan.note.take().map(by_connections));
+        let became = match scan.tcp {
+            TcpScan::Connect => "scanned with connections",
+            TcpScan::Syn => "not probed",
+        };
+        let unreached = |why| format!("{became}, raw packets do not reach {why}");
+        self.note_of_targets(scan.note.take().map(unreached));
         self.findings.of(Arc::clone(&spec));
         let ports = u64::from(spec.ports.count());
         self.notes.extend(spec.notes.iter().map(|note| cut(note)));

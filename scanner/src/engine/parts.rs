@@ -28,11 +28,11 @@ impl Engine {
                 let (plan, task) = part(spec, cancel.clone());
                 Some((self.submit(plan, task)?, false))
             }
-            First::Discovery(spec) if is_fed => {
+            First::Discovery(spec) => {
                 let (plan, task) = part(spec, cancel.clone());
                 Some((self.submit(plan, task)?, true))
             }
-            First::Discovery(_) | First::None => None,
+            First::None => None,
         };
         let note = first.as_ref().and_then(|(scan, _)| scan.note);
         let tcp = first.as_ref().map(|(scan, _)| scan.tcp).unwrap_or_default();

@@ -60,7 +60,8 @@ fn looks_first(spec: &ScanSpec) -> bool {
 }
 
 /// Whether only hosts that were found up are asked over UDP. A few targets were written by hand, by someone who means
-/// them: they are asked in any case. So are names, each of which may be several hosts.
+/// them: they are asked in any case. So are names, each of which may be several hosts. They are looked for all the same: the
+/// silence of a port says nothing of whether its host is there.
 pub(super) fn is_fed(plan: &Plan) -> bool {
     looks_first(plan.spec()) && plan.target_count() > TARGETS_MIN && plan.target_set().name_count() == 0
 }

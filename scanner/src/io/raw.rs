@@ -36,7 +36,7 @@ pub use self::netlink::read_netlink;
 use self::receiver::Receiver;
 use self::ring::{Family, Ring};
 use self::routes::Network;
-pub(in crate::io) use self::routes::{BROADCAST, first_target};
+pub(in crate::io) use self::routes::{BROADCAST, LOCAL, first_target};
 use self::sender::{Ends, Sender};
 use self::transmit::Transmitter;
 use self::unit::Waiting;
@@ -142,11 +142,21 @@ fn stamp_at(now: Duration) -> u16 {
 }
 
 impl Handle {
-    /// Takes a unit, or gives it back with what it has that this engine cannot scan.
-    pub(crate) fn submit(&self, plan: Plan, task: UnitTask) -> Result<Result<UnitScan, ScanError>, NotRaw> {
-        match Network::read(plan.target_set()) {
+    /// Takes a unit, or gives it back with what it has that this engine cannot scan. If `is_alone`, there is no other engine for that:
+    /// such addresses are not probed, and the unit's note says why.
+    pub(crate) fn submit(
+        &self,
+        plan: Plan,
+        task: UnitTask,
+        is_alone: bool,
+    ) -> Result<Result<UnitScan, ScanError>, NotRaw> {
+        match Network::read(plan.target_set(), is_alone) {
             Err(why) => Err(NotRaw { why, unit: Box::new((plan, task)) }),
-            Ok(network) => Ok(self.sender.submit(|| Waiting::new(plan, task, network))),
+            Ok(network) => {
+                let note = network.left_out;
+                let scan = self.sender.submit(|| Waiting::new(plan, task, network));
+                Ok(scan.map(|scan| UnitScan { note, ..scan }))
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::raw::netlink::{self, LinkEntry, RouteAsker, RouteEntry, RuleEntry};
-use super::raw::{BROADCAST, first_target};
+use super::raw::{BROADCAST, LOCAL, first_target};
 use crate::finding::{NotProbed, NotProbedCounts};
 use crate::plan::Plan;
 use crate::target::{Target, TargetSet};
@@ -49,6 +49,8 @@ enum Lead {
 struct Hops {
     carrying: Vec<u32>,
     silent: Vec<(u32, IpAddr)>,
+    /// Whether this machine has an IPv4 address to ask from. Without one of its family the kernel refuses IPv6 itself.
+    has_source: bool,
 }
 
 impl Hops {
@@ -60,8 +62,18 @@ impl Hops {
     }
 
     fn of_route(&self, route: &RouteEntry) -> Option<NotProbed> {
-        (route.kind == UNICAST).then(|| self.why(route.interface, route.gateway)).flatten()
+        if route.kind != UNICAST {
+            return None;
+        }
+        let lacks_source = route.to.addr().is_ipv4() && !self.has_source;
+        self.why(route.interface, route.gateway).or(lacks_source.then_some(NotProbed::NoRoute))
     }
+}
+
+/// Whether an address of this machine's own is among the routes that serves elsewhere than on itself.
+fn has_source(routes: &[RouteEntry]) -> bool {
+    let is_own = |route: &RouteEntry| route.kind == LOCAL && route.to.addr().is_ipv4();
+    routes.iter().any(|route| is_own(route) && !route.to.addr().is_loopback())
 }
 
 impl Reach {
@@ -81,8 +93,9 @@ impl Reach {
         rules: &[RuleEntry],
         protocol: u8,
     ) -> Self {
+        let has_source = has_source(&routes);
         let carrying = links.iter().filter(|link| link.carries()).map(|link| link.interface).collect();
-        let ways = Hops { carrying, silent };
+        let ways = Hops { carrying, silent, has_source };
         let rank = |table: u32| TABLES.iter().position(|known| *known == table);
         // Rules may choose any table.
         routes.retain(|route| !rules.is_empty() || rank(route.table).is_some());

@@ -232,7 +232,7 @@ mod tests {
         let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(out.as_slice());
         let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
         let last = rows.last().unwrap();
-        assert_eq!((last.len(), &last[PARTIAL]), (39, "partial: 1 of 2 targets were scanned to the end"));
+        assert_eq!((last.len(), &last[PARTIAL]), (39, "partial: 1 of 2 targets was scanned to the end"));
         assert_eq!((COLUMNS[PARTIAL], last.iter().filter(|cell| !cell.is_empty()).count()), ("partial", 1));
         assert!(rows[1][PARTIAL].is_empty());
         assert_eq!(

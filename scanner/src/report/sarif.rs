@@ -250,7 +250,7 @@ mod tests {
         assert_eq!(run["results"], json!([]));
         assert_eq!(run["invocations"][0]["executionSuccessful"], json!(false));
         let told = &run["invocations"][0]["toolExecutionNotifications"];
-        assert_eq!(told[0]["message"]["text"], json!("partial: 1 of 2 targets were scanned to the end"));
+        assert_eq!(told[0]["message"]["text"], json!("partial: 1 of 2 targets was scanned to the end"));
         assert_eq!(told[1]["message"]["text"], json!("a unit failed"));
     }
 

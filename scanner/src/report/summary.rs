@@ -84,8 +84,8 @@ impl Summary {
     #[must_use]
     pub fn partial_note(&self) -> Option<String> {
         let (scanned, total) = (self.targets_scanned, self.targets_total);
-        let targets = if total == 1 { "target was" } else { "targets were" };
-        self.is_partial().then(|| format!("partial: {scanned} of {total} {targets} scanned to the end"))
+        let (targets, were) = (if total == 1 { "target" } else { "targets" }, was_or_were(scanned, total));
+        self.is_partial().then(|| format!("partial: {scanned} of {total} {targets} {were} scanned to the end"))
     }
 
     /// What a reader has to know beside the figures, a line each: how much there is of a report that is not whole, why
@@ -116,6 +116,12 @@ impl Summary {
     pub fn reaches(&self, threshold: Severity) -> bool {
         self.weaknesses.at_least(threshold) > 0
     }
+}
+
+/// The verb for a part of all targets: `1 of 4 targets was`, `0 of 1 target was`.
+#[must_use]
+pub fn was_or_were(part: u64, total: u64) -> &'static str {
+    if part == 1 || total == 1 { "was" } else { "were" }
 }
 
 /// How many of each severity.

@@ -155,7 +155,7 @@ mod tests {
         let part = Summary { targets_scanned: 1, targets_total: 2, ..Summary::default() };
         let told: Value = serde_json::from_str(&sample::report(Format::Vex, &[sample::host()], &part)).unwrap();
         let tooling = told["tooling"].as_str().unwrap();
-        assert!(tooling.ends_with("; partial: 1 of 2 targets were scanned to the end"), "{tooling}");
+        assert!(tooling.ends_with("; partial: 1 of 2 targets was scanned to the end"), "{tooling}");
         assert!(!render(&[])["tooling"].as_str().unwrap().contains("partial"));
     }
 

@@ -15,7 +15,7 @@ use std::net::IpAddr;
 pub(super) use self::cpe::cpe_uri;
 use self::escaped::Escaped;
 use super::time::asctime;
-use super::{ReportMeta, Summary, TcpScan, Writer};
+use super::{ReportMeta, Summary, TcpScan, Writer, was_or_were};
 use crate::finding::{
     HostRecord, MIDDLEBOX_REASON, NameSource, NotShown, PortRecord, PortState, Service, ServiceMethod,
 };
@@ -198,14 +198,15 @@ impl<W: io::Write> Writer for Xml<W> {
         )?;
         let (scanned, total, up) = (summary.targets_scanned, summary.targets_total, summary.hosts_up);
         let plural = if scanned == 1 { "target" } else { "targets" };
-        let were = if total == 1 { "target was" } else { "targets were" };
         write!(self.out, r#" summary="{scanned} {plural} scanned in {elapsed:.2} seconds, {up} up"#)?;
         if let Some(measured) = summary.recall_measured {
             write!(self.out, "; {}", measured.of_targets(scanned, total))?;
         }
         self.out.write_all(b"\"")?;
         if scanned < total {
-            write!(self.out, r#" exit="error" errormsg="{} of {total} {were} not scanned"#, total - scanned)?;
+            let (missed, targets) = (total - scanned, if total == 1 { "target" } else { "targets" });
+            let were = was_or_were(missed, total);
+            write!(self.out, r#" exit="error" errormsg="{missed} of {total} {targets} {were} not scanned"#)?;
             // The first one says as much.
             for remark in summary.remarks().iter().skip(1) {
                 write!(self.out, "; {}", Escaped(remark))?;
@@ -275,7 +276,7 @@ mod tests {
         assert_eq!((of(1, "type"), of(1, "numservices"), of(1, "services")), ("udp", "1", "53"));
         let finished = only(&document, "finished");
         assert_eq!(finished.attribute("time"), Some("1700000060"));
-        assert_eq!(finished.attribute("errormsg"), Some("1 of 4 targets were not scanned"));
+        assert_eq!(finished.attribute("errormsg"), Some("1 of 4 targets was not scanned"));
         let hosts = only(&document, "hosts");
         assert_eq!(
             (hosts.attribute("up"), hosts.attribute("down"), hosts.attribute("total")),

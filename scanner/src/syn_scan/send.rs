@@ -222,7 +222,7 @@ impl SynScan {
             return None;
         }
         let target = self.target(index)?;
-        let (address, link) = (target.address, target.link);
+        let (address, link, pass) = (target.address, target.link, target.pass);
         let before = Progress { step: target.step, sent: target.sent };
         if !self.permits(address, Stage::Neighbour) {
             self.drop_target(index, NotProbed::OutOfScope);
@@ -233,6 +233,9 @@ impl SynScan {
             return None;
         }
         self.rest(index, now + ARP_WAIT);
+        // It asks whether the target is there, as any host probe does.
+        self.results.tally.probes_sent += 1;
+        self.results.tally.retransmitted += u64::from(pass > 0);
         Some(Transmit::Resolve { address, link })
     }
 

@@ -109,7 +109,9 @@ impl UdpScan {
             host.closed += 1;
             host.known_closed.get_or_insert(position);
         }
-        let (address, says_loss) = (host.scanned.address, host.limit.is_unlimited() || state == PortState::Open);
+        // What a limit has eaten was not lost.
+        let says_loss = (host.limit.is_unlimited() && host.late.is_none()) || state == PortState::Open;
+        let address = host.scanned.address;
         if matches!(state, PortState::Open | PortState::Closed) {
             if let Some(attempt) = attempt.filter(|attempt| (attempt.number - 1) % super::LANES == lane) {
                 self.measure(now, address, &attempt, says_loss);
@@ -164,7 +166,11 @@ impl UdpScan {
     /// Ends a host.
     pub(super) fn finish(&mut self, key: Key) {
         self.end_first_walk(key);
+        if self.awaits_word(key) {
+            return;
+        }
         let Some(mut host) = self.hosts.remove(key) else { return };
+        self.late.ended(&host);
         if host.is_crowded_out {
             host.not_sent.get_or_insert(NotProbed::NeighboursFull);
         }

@@ -33,6 +33,8 @@ pub(super) struct Host {
     pub(super) tested_round: u8,
     /// Ports that were closed when this walk began.
     pub(super) closed_before: u32,
+    /// How often it was asked once more in case another's limit had kept it silent, if it waits for that.
+    pub(super) late: Option<u8>,
     /// When its last port must have been asked, once it is paced by its own limit.
     pub(super) paced_until: Option<Duration>,
     /// When it has answered last.
@@ -104,6 +106,7 @@ impl Host {
             limit: IcmpLimit::Unknown,
             tested_round: 0,
             closed_before: 0,
+            late: None,
             paced_until: None,
             heard_at: None,
             is_crowded_out: false,

@@ -98,6 +98,11 @@ impl IcmpLimit {
         Self::Burst { sent: 0, heard: 0, next: now }
     }
 
+    /// A pace that was measured elsewhere.
+    pub(super) fn at_pace(gap: Duration) -> Self {
+        Self::Paced(Pace { gap, doubtful: Vec::new(), checked: None, confirmed: 0 })
+    }
+
     /// The pace, if there is one.
     pub(super) fn gap(&self) -> Option<Duration> {
         match self {
@@ -174,7 +179,7 @@ impl IcmpLimit {
                     };
                     // A little more than measured, so that the bucket never runs dry.
                     let gap = (gap + gap / ROOM_PART).clamp(Duration::from_millis(1), GAP_MAX);
-                    *self = Self::Paced(Pace { gap, doubtful: Vec::new(), checked: None, confirmed: 0 });
+                    *self = Self::at_pace(gap);
                     // The bucket is as good as empty.
                     return Act::Wait(now + gap);
                 }

@@ -87,6 +87,9 @@ impl UdpScan {
         }
         host.phase = HostPhase::Asking;
         host.is_new = true;
+        if self.told_up.has(&host.scanned) {
+            host.up.get_or_insert(Reason::UserSet);
+        }
         self.new_hosts += 1;
         host.notes = vec![Note::None; self.plan.port_count() as usize].into();
         self.by_address.insert(address, key);
@@ -163,7 +166,7 @@ impl UdpScan {
         self.write(now, Encore { host: key, port, lane: 0, variant })
     }
 
-    fn requests(&self, port: u16) -> Requests<'_> {
+    pub(super) fn requests(&self, port: u16) -> Requests<'_> {
         if self.limits.payloads { self.catalogue.of(port, self.takes_any(port)) } else { Requests::EMPTY }
     }
 

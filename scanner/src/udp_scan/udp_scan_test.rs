@@ -33,6 +33,8 @@ struct World {
     late: Duration,
     /// The steps in which a host counts its time.
     tick: Duration,
+    /// Whether the hosts have one limit together, as the addresses of one machine.
+    is_shared: bool,
 }
 
 /// What happened.
@@ -88,7 +90,10 @@ impl World {
                         port if host.open.contains(&port) => Some(Answer::Words),
                         port if host.silent.contains(&port) => None,
                         port if host.forbidden.contains(&port) => Some(Answer::Forbidden),
-                        _ => takes_token(host, &mut buckets, to.ip(), self.ticked(now)).then_some(Answer::Closed),
+                        _ => {
+                            let whose = if self.is_shared { IpAddr::from([0; 4]) } else { to.ip() };
+                            takes_token(host, &mut buckets, whose, self.ticked(now)).then_some(Answer::Closed)
+                        }
                     };
                     if let Some(answer) = answer.filter(|_| !is_lost) {
                         events.push(Reverse((now + Duration::from_millis(2), lane, to, answer)));
@@ -314,6 +319,88 @@ fn what_is_silent_altogether_leaves_no_finding_unless_it_was_found_up() {
     assert_eq!(states(&run).len(), 2);
     assert_eq!(run.tally.targets_done, 1);
     assert!(run.findings.iter().all(|finding| !matches!(finding.observation, Observation::Host { .. })));
+}
+
+#[test]
+fn what_another_part_finds_up_is_told_with_its_silent_ports_and_what_it_does_not_leaves_no_finding() {
+    for (told_at, told) in [(0, 1), (4000, 1), (20_000, 0)] {
+        let mut scan = scan(spec("10.0.0.1,10.0.0.2", "U:53,123"), false).beside_another();
+        let (mut now, mut findings) = (Duration::ZERO, Vec::new());
+        let (told_at, over_at) = (Duration::from_millis(told_at), Duration::from_secs(10));
+        loop {
+            if now >= told_at && told_at < over_at {
+                scan.feed(1, address("10.0.0.2"), None);
+            }
+            if now >= over_at {
+                scan.end_feeding();
+            }
+            let step = scan.poll(now, true);
+            findings.append(&mut scan.results_mut().take_findings());
+            match step {
+                Step::Send { .. } => now += Duration::from_micros(10),
+                Step::Wait { until } => now = until.min(now + Duration::from_millis(500)),
+                Step::Done => break,
+                Step::Resolve { .. } => unreachable!("addresses"),
+            }
+        }
+        assert!(now >= over_at, "who is silent is not settled before the other part is over");
+        assert_eq!(scan.results().tally().targets_done, 2);
+        assert_eq!(findings.len(), told, "{findings:?}");
+        for finding in findings {
+            let silent = Observation::Ports {
+                ports: Box::new("U:53,123".parse().unwrap()),
+                state: PortState::OpenFiltered,
+                reason: Reason::NoResponse,
+            };
+            assert_eq!((finding.address, finding.observation), (address("10.0.0.2"), silent));
+        }
+    }
+}
+
+#[test]
+fn hosts_behind_one_limit_are_all_found_every_time() {
+    let host = FakeHost {
+        open: set("69"),
+        silent: set("123"),
+        limit: Some((6.0, Duration::from_secs(1))),
+        ..FakeHost::default()
+    };
+    let hosts: BTreeMap<IpAddr, FakeHost> =
+        (2..=9).map(|low| (address(&format!("10.0.0.{low}")), host.clone())).collect();
+    for seed in 0..12 {
+        let world =
+            World { hosts: hosts.clone(), seed, is_shared: true, late: Duration::from_millis(40), ..World::default() };
+        for ports in ["U:53,161", "U:53,123,161,500"] {
+            let spec = ScanSpec { seed, discovery: Vec::new(), ..spec("10.0.0.2-10.0.0.9", ports) };
+            let mut scan = scan(spec, false);
+            let run = world.run(&mut scan);
+            let states = states(&run);
+            for address in hosts.keys() {
+                for port in set(ports) {
+                    let known = states.get(&(*address, port)).map(|(state, _)| *state);
+                    // Hosts that have answered are asked side by side, so one may seem silent for another.
+                    let is_right = match known {
+                        Some(PortState::OpenFiltered) => true,
+                        known => known == Some(PortState::Closed) && port != 123,
+                    };
+                    assert!(is_right, "{address} {port} {known:?}, seed {seed} of {ports}");
+                }
+            }
+            assert_eq!(run.tally.hosts_up, 8);
+            assert!(run.took < Duration::from_secs(150), "{:?}", run.took);
+        }
+    }
+}
+
+#[test]
+fn hosts_that_others_limits_are_likely_to_hide_lower_the_recall() {
+    let host = FakeHost { limit: Some((6.0, Duration::from_secs(1))), ..FakeHost::default() };
+    let hosts = (0..=255).map(|low| (address(&format!("10.0.0.{low}")), host.clone())).collect();
+    let world = World { hosts, is_shared: true, ..World::default() };
+    let mut scan = scan(ScanSpec { discovery: Vec::new(), ..spec("10.0.0.0/24", "U:53,161") }, false);
+    let run = world.run(&mut scan);
+    let (up, recall) = (run.tally.hosts_up as f64, scan.estimates().recall);
+    assert!(up > 40.0 && (recall - up / 256.0).abs() < 0.1, "{up} of 256 found, recall {recall}");
 }
 
 fn fed_address(scan: &UdpScan, index: u64) -> IpAddr {

@@ -55,7 +55,8 @@ impl UdpScan {
             }
             Act::GoOn => {}
         }
-        if host.limit.gap().is_some() {
+        if let Some(gap) = host.limit.gap() {
+            self.late.met(gap);
             let until = *host.paced_until.get_or_insert(now + self.limits.paced_max);
             if now >= until {
                 return if host.pending == 0 { Next::Finished } else { Next::Idle };
@@ -73,15 +74,16 @@ impl UdpScan {
         self.end_first_walk(key);
         let Some(host) = self.hosts.get_mut(key).filter(|host| host.has_silent()) else { return Next::Finished };
         if tries > 1 && host.limit == IcmpLimit::Unknown && host.known_closed.is_some() {
-            host.limit = IcmpLimit::begin(now);
+            host.limit = self.late.limit_of(host, now);
             host.tested_round = host.round;
+            self.late.limited(key);
         } else {
             let is_paced = host.limit.gap().is_some();
             // At the host's own pace each port is asked twice at least, and until that finds no closed one any more.
             let tries = if is_paced { tries.max(host.tested_round + PACED_WALKS) } else { tries };
             let is_news = is_paced && host.round > host.tested_round && host.closed > host.closed_before;
             if (host.round >= tries && !is_news) || host.round >= WALKS_MAX {
-                return Next::Finished;
+                return self.ask_late(now, key);
             }
             if is_news && host.round > host.tested_round + 1 {
                 host.limit.slow_down();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use pentora_scanner::report::was_or_were;
 use pentora_scanner::spec::EngineChoice;
 use pentora_scanner::target::TargetSet;
 use pentora_scanner::vendors::Vendors;
@@ -169,8 +170,9 @@ fn remember(job: &mut JobDocument, earlier: &SavedRemarks) {
         "partial".clone_into(&mut job.status);
     }
     let targets = counted(job.targets_total, "target");
-    let were = if job.targets_total == 1 { "was" } else { "were" };
-    let told = format!("{} of {targets} {were} not probed: {}", job.not_probed.total(), job.not_probed);
+    let missed = job.not_probed.total();
+    let were = was_or_were(missed, job.targets_total);
+    let told = format!("{missed} of {targets} {were} not probed: {}", job.not_probed);
     // The job's own sentence counts less than the whole.
     let own = job.reason.take().filter(|reason| !reason.contains("not probed: "));
     job.reason = Some(own.map_or(told.clone(), |own| format!("{told}; {own}")));

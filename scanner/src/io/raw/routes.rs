@@ -2,13 +2,14 @@
 //!
 //! Read once per unit from the kernel's tables ([`netlink`]); source addresses by asking the kernel which it would use. A
 //! unit is only scanned raw when every route that its targets may take is one that this file understands; any other goes
-//! to the connect engine, for which the kernel routes itself; so does one that rules lead another way (`policy`).
+//! to the connect engine, for which the kernel routes itself; so does one that rules lead another way (`policy`). Where raw packets alone
+//! are wanted, the targets behind such a route are not probed, and the others are.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 
 use super::netlink::{self, LinkEntry, RouteEntry, RuleEntry};
 use super::policy;
@@ -22,7 +23,7 @@ use crate::target::TargetSet;
 const TABLES: [u32; 4] = [255, netlink::NO_TABLE, 254, 253];
 /// Kinds of route: to somewhere, to this machine itself.
 pub(super) const UNICAST: u8 = 1;
-pub(super) const LOCAL: u8 = 2;
+pub(in crate::io) const LOCAL: u8 = 2;
 /// To all hosts of a link.
 pub(in crate::io) const BROADCAST: u8 = 3;
 /// Flags of an interface (linux/if.h): up, without ARP.
@@ -41,20 +42,23 @@ const BARE: [u16; 7] = [
 ];
 /// Routes that targets may take: each target looks through them. More have only routers with the internet's table.
 const ROUTES_MAX: usize = 1024;
+/// Addresses of a link, which its name belongs to.
+const OF_LINKS: &str = "link-local addresses";
+const LINK_LOCAL: IpNet = IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10));
 /// What a link carries that does not say.
 const MTU_DEFAULT: u32 = 1500;
 
 /// One route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Route {
-    to: IpNet,
-    way: Result<Way, NotProbed>,
+pub(super) struct Route {
+    pub(super) to: IpNet,
+    pub(super) way: Result<Way, NotProbed>,
 }
 
 /// The routing table, the first that fits leads, and the neighbours that the kernel knows.
 #[derive(Debug)]
 pub(super) struct Table {
-    routes: Vec<Route>,
+    pub(super) routes: Vec<Route>,
     /// Their hardware addresses, and whether these are fixed.
     neighbours: HashMap<(u32, IpAddr), (Mac, bool)>,
     /// The interface of each link.
@@ -80,6 +84,8 @@ pub(super) struct Link {
 pub(super) struct Network {
     pub(super) table: Table,
     pub(super) links: Vec<Link>,
+    /// What raw packets do not reach of the targets, which are not probed then.
+    pub(super) left_out: Option<&'static str>,
 }
 
 impl Routes for Table {
@@ -104,20 +110,28 @@ impl Table {
 }
 
 impl Network {
-    /// Reads the kernel's tables for a unit with these targets; the error says why they cannot be scanned raw.
-    pub(super) fn read(targets: &TargetSet) -> Result<Self, &'static str> {
+    /// Reads the kernel's tables for a unit with these targets; the error says why they cannot be scanned raw. If `is_alone`, those of
+    /// them that can are, and only where nothing is known of any there is an error.
+    pub(super) fn read(targets: &TargetSet, is_alone: bool) -> Result<Self, &'static str> {
         if targets.name_count() > 0 {
             return Err("host names");
         }
-        if targets.has_zones() {
-            return Err("link-local addresses");
+        if targets.has_zones() && !is_alone {
+            return Err(OF_LINKS);
         }
         let links = netlink::links().map_err(|_refused| "interfaces that cannot be listed")?;
         let mut routes = netlink::routes().map_err(|_refused| "routes that cannot be read")?;
         let rules = policy::rules()?;
         routes.extend(rules.iter().filter_map(RuleEntry::refusal));
-        let mut network = Self::build(targets, routes, &links)?;
-        policy::check(&network, targets, &rules)?;
+        let mut network = Self::build(targets, routes, &links, is_alone)?;
+        match is_alone {
+            true => policy::leave_out(&mut network, targets, &rules)?,
+            false => policy::check(&network, targets, &rules)?,
+        }
+        if targets.has_zones() {
+            network.table.routes.insert(0, Route { to: LINK_LOCAL, way: Err(NotProbed::NoRoute) });
+            network.left_out.get_or_insert(OF_LINKS);
+        }
         for entry in netlink::neighbours().unwrap_or_default() {
             if network.table.interfaces.contains(&entry.interface) {
                 let known = (entry.mac, entry.is_fixed);
@@ -143,7 +157,12 @@ impl Network {
         self.table.routes.iter().find(|route| route.to.contains(&address)).is_some_and(|route| route.way.is_err())
     }
 
-    fn build(targets: &TargetSet, mut routes: Vec<RouteEntry>, links: &[LinkEntry]) -> Result<Self, &'static str> {
+    fn build(
+        targets: &TargetSet,
+        mut routes: Vec<RouteEntry>,
+        links: &[LinkEntry],
+        is_alone: bool,
+    ) -> Result<Self, &'static str> {
         let rank = |table: u32| TABLES.iter().position(|known| *known == table);
         routes.retain(|route| rank(route.table).is_some() && first_target(targets, route.to).is_some());
         if routes.len() > ROUTES_MAX {
@@ -151,17 +170,26 @@ impl Network {
         }
         routes.sort_by_key(|route| (rank(route.table), Reverse(route.to.prefix_len()), route.metric));
         let table = Table { routes: Vec::new(), neighbours: HashMap::new(), interfaces: Vec::new() };
-        let mut network = Self { table, links: Vec::new() };
+        let mut network = Self { table, links: Vec::new(), left_out: None };
         let mut left = targets.clone();
         for route in routes {
             // What more particular routes leave to this one.
             let Some(sample) = first_target(&left, route.to) else { continue };
             left = left.subtract_nets(&[route.to]);
-            let way = network.way(&route, sample, links)?;
+            let way = match network.way(&route, sample, links) {
+                Err(why) if is_alone => network.leave_out(why),
+                way => way?,
+            };
             network.table.routes.push(Route { to: route.to, way });
         }
         network.table.interfaces = network.links.iter().map(|link| link.interface).collect();
         Ok(network)
+    }
+
+    /// Leaves out what raw packets do not reach.
+    pub(super) fn leave_out(&mut self, why: &'static str) -> Result<Way, NotProbed> {
+        self.left_out.get_or_insert(why);
+        Err(NotProbed::NoRoute)
     }
 
     /// The way that a route leads, or why none: one that refuses, that leads to a group, or over an interface that is down.
@@ -195,7 +223,8 @@ impl Network {
             return Err("addresses behind a router of the other family");
         }
         let Some(from) = source_of(sample, route.interface).or(route.source) else {
-            return if carries { Err("addresses without a source address") } else { Ok(Err(NotProbed::InterfaceDown)) };
+            // Whom packets without a source address reach has nobody to answer.
+            return Ok(Err(if carries { NotProbed::NoRoute } else { NotProbed::InterfaceDown }));
         };
         let link = self.link(entry, from, route.mtu, is_local)?;
         let needs_mac = !is_local && is_ethernet && entry.flags & NO_ARP == 0;
@@ -283,7 +312,7 @@ mod tests {
             entry("127.0.3.4/32", 254, UNICAST, 2),
             entry("127.9.0.0/16", 9, UNICAST, 2),
         ];
-        let network = Network::build(&"127.0.0.0/16".parse().unwrap(), routes, &links).unwrap();
+        let network = Network::build(&"127.0.0.0/16".parse().unwrap(), routes, &links, false).unwrap();
         let way = |address: &str| network.table.way(address.parse().unwrap());
         let name = |address| way(address).ok().map(|way| network.links[usize::from(way.link)].name.clone());
         assert_eq!(name("127.0.1.1").as_deref(), Some("if2"));
@@ -300,11 +329,12 @@ mod tests {
     #[test]
     fn what_cannot_be_sent_raw_says_why() {
         let targets = "127.0.0.1".parse().unwrap();
-        let built = |links: &[LinkEntry]| Network::build(&targets, vec![entry("127.0.0.0/8", 254, 1, 1)], links).err();
+        let built =
+            |links: &[LinkEntry]| Network::build(&targets, vec![entry("127.0.0.0/8", 254, 1, 1)], links, false).err();
         assert!(built(&[link(1, libc::ARPHRD_INFINIBAND, UP | RUNNING)]).is_some());
         assert!(built(&[]).is_some());
         assert_eq!(built(&[link(1, libc::ARPHRD_NONE, UP | RUNNING)]), None);
-        assert!(Network::read(&"a.example".parse().unwrap()).is_err());
+        assert!(Network::read(&"a.example".parse().unwrap(), false).is_err());
     }
 
     #[test]
@@ -318,7 +348,7 @@ mod tests {
             entry("127.0.3.4/32", 255, LOCAL, 1),
         ];
         routes.extend([rule, other].iter().filter_map(RuleEntry::refusal));
-        let network = Network::build(&"127.0.0.0/16".parse().unwrap(), routes, &links).unwrap();
+        let network = Network::build(&"127.0.0.0/16".parse().unwrap(), routes, &links, false).unwrap();
         let why = |address: &str| network.table.way(address.parse().unwrap()).err();
         assert_eq!((why("127.0.2.1"), why("127.0.3.3")), (Some(NotProbed::NoRoute), Some(NotProbed::NoRoute)));
         assert_eq!((why("127.0.1.1"), why("127.0.3.4")), (None, None));
@@ -328,7 +358,8 @@ mod tests {
     fn what_several_routers_lead_to_is_left_to_the_kernel() {
         let several = RouteEntry { others: vec![(2, None)], ..entry("127.0.0.0/8", 254, 1, 1) };
         let links = [link(1, libc::ARPHRD_NONE, UP | RUNNING), link(2, libc::ARPHRD_NONE, UP | RUNNING)];
-        let built = |targets: &str| Network::build(&targets.parse().unwrap(), vec![several.clone()], &links).err();
+        let built =
+            |targets: &str| Network::build(&targets.parse().unwrap(), vec![several.clone()], &links, false).err();
         assert_eq!(built("127.0.0.1"), Some("addresses behind several routers at once"));
         assert_eq!(built("10.0.0.1"), None, "the route is not theirs");
     }
@@ -338,7 +369,7 @@ mod tests {
         let targets = "127.0.0.1".parse().unwrap();
         let built = |flags| {
             let network =
-                Network::build(&targets, vec![entry("127.0.0.0/8", 254, 1, 1)], &[link(1, 1, flags)]).unwrap();
+                Network::build(&targets, vec![entry("127.0.0.0/8", 254, 1, 1)], &[link(1, 1, flags)], false).unwrap();
             (network.table.way("127.0.0.1".parse().unwrap()).err(), network.links.iter().all(|link| link.carries))
         };
         assert_eq!(built(0).0, Some(NotProbed::InterfaceDown));
@@ -349,7 +380,7 @@ mod tests {
 
     #[test]
     fn this_machine_is_reached_by_its_own_loopback() {
-        let network = Network::read(&"127.0.0.1,::1".parse().unwrap()).unwrap();
+        let network = Network::read(&"127.0.0.1,::1".parse().unwrap(), false).unwrap();
         let way = network.table.way("127.0.0.1".parse().unwrap()).expect("loopback has a route");
         assert!(network.links[usize::from(way.link)].is_local && !way.needs_mac);
     }

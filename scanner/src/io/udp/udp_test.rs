@@ -257,6 +257,37 @@ fn a_thousand_closed_ports_of_one_host_are_told_as_far_as_the_wait_allows() {
 }
 
 #[test]
+fn a_host_on_the_link_is_up_though_its_ports_are_silent_and_other_hosts_use_up_its_answers() {
+    let far = || {
+        ip("addr add 10.9.0.3/24 dev cable1");
+        other_machine()
+    };
+    cable::with_a_cable(
+        far,
+        || (),
+        || {
+            let engine = Engine::start(EngineConfig::default()).unwrap();
+            let link = vec![crate::spec::DiscoveryProbe::Link];
+            for discovery in [crate::spec::DiscoveryProbe::DEFAULT.to_vec(), link] {
+                let (records, outcome) =
+                    finish(engine.scan(task(ScanSpec { discovery, ..spec("10.9.0.2", "U:161") })).unwrap());
+                assert_eq!(states(&records[0]), BTreeMap::from([(161, (PortState::OpenFiltered, Reason::NoResponse))]));
+                let tally = outcome.unwrap().progress.tally;
+                assert_eq!((tally.hosts_up, tally.targets_done), (1, 1));
+            }
+            // One kernel, and so one limit, for both addresses.
+            let (records, _) = finish(engine.scan(task(spec("10.9.0.2-10.9.0.3", "U:6001,6161"))).unwrap());
+            let closed = (PortState::Closed, Reason::PortUnreach);
+            let all: Vec<_> = records.iter().map(states).collect();
+            assert_eq!(
+                all,
+                [BTreeMap::from([(6001, closed), (6161, closed)]), BTreeMap::from([(6001, closed), (6161, closed)])]
+            );
+        },
+    );
+}
+
+#[test]
 fn errors_over_ipv6_and_of_the_way_are_read_as_well() {
     with_a_cable(|| {
         wait_until_refused("[fd99::2]:9");

@@ -94,6 +94,7 @@ impl Unit {
         let asked = Asked::new(&plan, &task.range, UDP);
         let carrier = Carrier::new(clock::now(), plan.target_set());
         let scan = UdpScan::new(plan, task.range, task.permit, task.pace, is_fed, secret);
+        let scan = if first.is_some() { scan.beside_another() } else { scan };
         let first = first.map(|First { scan, cancel, .. }| FirstPart { scan, cancel, outcome: None, is_read: false });
         let unit = Self {
             scan: scan.with_neighbours(neighbours).with_catalogue(catalogue),

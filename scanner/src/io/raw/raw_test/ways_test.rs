@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::finding::{Mac, TcpScan};
-use crate::unit::ScanError;
 use crate::vendors::Vendors;
 
 fn note_of(targets: &str) -> (Option<&'static str>, TcpScan) {
@@ -26,7 +25,11 @@ fn what_rules_of_this_machine_route_goes_by_connections_and_says_so() {
         ip("rule add to 10.77.0.4/30 lookup 101");
         assert_eq!(note_of("10.77.0.0/30"), (None, TcpScan::Syn), "no rule is about these");
         let mut slow = task("10.77.0.0/29", "2022", EngineChoice::Raw);
-        assert!(matches!(engine().scan(slow.clone()), Err(ScanError::NotRaw { .. })));
+        let alone = engine();
+        let unit = alone.scan(slow.clone()).unwrap();
+        assert_eq!((unit.note, unit.tcp), (RULES, TcpScan::Syn));
+        let (records, outcome) = finish(unit);
+        assert_eq!((records.len(), outcome.unwrap().progress.tally.not_probed.to_string().as_str()), (4, "no route 4"));
         slow.spec = Arc::new(ScanSpec { engine: EngineChoice::Auto, ..(*slow.spec).clone() });
         let unit = engine().scan(slow).unwrap();
         assert_eq!((unit.note, unit.tcp), (RULES, TcpScan::Connect));
@@ -40,6 +43,49 @@ fn what_rules_of_this_machine_route_goes_by_connections_and_says_so() {
         assert_eq!(note_of("10.77.0.0/30"), (None, TcpScan::Syn), "nothing of that is sent");
         ip("rule add ipproto tcp dport 22 lookup 101");
         assert_eq!(note_of("10.77.0.0/30"), (RULES, TcpScan::Connect), "one port goes another way");
+        let (records, outcome) = finish(engine().scan(task("10.77.0.0/30", "2022", EngineChoice::Raw)).unwrap());
+        assert_eq!((records.len(), outcome.unwrap().progress.tally.not_probed.total()), (0, 4));
+    });
+}
+
+#[test]
+fn with_raw_packets_alone_what_they_do_not_reach_is_not_probed_and_the_rest_is() {
+    with_a_cable(|| {
+        let engine = engine();
+        ip("route add 10.96.0.0/24 dev lo");
+        let unit = engine.scan(task("10.77.0.2,10.77.0.3,10.96.0.5,127.0.0.1", "2022", EngineChoice::Raw)).unwrap();
+        assert_eq!(unit.note, Some("addresses behind an interface that is not Ethernet or a tunnel"));
+        let (records, outcome) = finish(unit);
+        let up: Vec<_> = records.iter().map(|host| host.address.to_string()).collect();
+        assert_eq!(up, ["10.77.0.2", "10.77.0.3", "127.0.0.1"]);
+        let tally = outcome.unwrap().progress.tally;
+        assert_eq!((tally.targets_done, tally.not_probed.to_string().as_str()), (4, "no route 1"));
+        let unit = engine.scan(task("10.77.0.2,fe80::9%cable0", "2022", EngineChoice::Raw)).unwrap();
+        assert_eq!(unit.note, Some("link-local addresses"));
+        let (records, outcome) = finish(unit);
+        let not_probed = outcome.unwrap().progress.tally.not_probed.to_string();
+        assert_eq!((records.len(), not_probed.as_str()), (1, "no route 1"));
+    });
+}
+
+#[test]
+fn without_a_source_address_nobody_was_probed() {
+    with_a_cable(|| {
+        let engine = engine();
+        ip("addr flush dev cable0");
+        ip("route add 10.77.0.0/24 dev cable0");
+        for (ports, choice) in [
+            ("2022", EngineChoice::Auto),
+            ("2022", EngineChoice::Raw),
+            ("2022", EngineChoice::Connect),
+            ("U:53", EngineChoice::Auto),
+        ] {
+            let unit = engine.scan(task("10.77.0.2,10.77.0.3", ports, choice)).unwrap();
+            assert_eq!(unit.note, None, "{choice} {ports}");
+            let (records, outcome) = finish(unit);
+            let not_probed = outcome.unwrap().progress.tally.not_probed.to_string();
+            assert_eq!((records.len(), not_probed.as_str()), (0, "no route 2"), "{choice} {ports}");
+        }
     });
 }
 

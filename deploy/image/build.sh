@@ -34,14 +34,14 @@ mkdir -p "$root/usr/bin" "$root/etc/pentora" "$root/etc/ssl/certs" "$root/usr/sh
 
 install -m 0755 "$program" "$root/usr/bin/pentora-node"
 ln -s pentora-node "$root/usr/bin/pentora"
-# The loader and the libraries that it will look for, where it will look for them; each with its licence.
+# The loader and the libraries that it will look for, where it will look for them; each with its licence, packed.
 { ldd "$program" || true; } | grep -oE '/[^ ]+' | sort -u | while read -r library; do
   target=$root$library
   mkdir -p "${target%/*}"
   install -m 0755 "$(readlink -f "$library")" "$target"
   package=$(dpkg-query -S "$(readlink -f "$library")" 2>/dev/null | head -n1 | cut -d: -f1 || true)
   copyright=/usr/share/doc/$package/copyright
-  if [ -n "$package" ] && [ -e "$copyright" ]; then install -m 0644 "$copyright" "$root/usr/share/doc/pentora/$package.copyright"; fi
+  if [ -n "$package" ] && [ -e "$copyright" ]; then gzip -9nc "$copyright" >"$root/usr/share/doc/pentora/$package.copyright.gz"; fi
 done
 install -m 0644 LICENSE-* "$root/usr/share/doc/pentora/"
 

@@ -81,7 +81,7 @@ fn the_end_of_a_job_is_the_exit_code_and_its_results_are_printed_all_the_same() 
         let lines: Vec<&str> = done.stdout.lines().collect();
         assert_eq!(done.code, code, "{end}: {}", done.stderr);
         // Two ports, that there is less than there could be, and why where that is known.
-        assert_eq!(lines[2], "# partial: 1 of 2 targets were scanned to the end", "{end}");
+        assert_eq!(lines[2], "# partial: 1 of 2 targets was scanned to the end", "{end}");
         let why: &[&str] = if end == "partial" { &["# unit 0:1-2 failed 3 times"] } else { &[] };
         assert_eq!(&lines[3..], why, "{end}");
         assert!(done.stderr.contains(said), "{end}: {}", done.stderr);

@@ -106,7 +106,6 @@ fn a_port_that_answers_a_users_own_probe_alone_is_open_and_known_by_it() {
         engine.set_rules(rules);
         let spec = ScanSpec { services: Some(1), ..spec("127.0.0.1", &format!("U:{port},{unnamed}")) };
         let (records, _) = finish(engine.scan(task(spec)).unwrap());
-        // A host that says nothing at all is none.
         let ports: Vec<_> = records.into_iter().flat_map(|host| host.ports).collect();
         let state = |number: u16| ports.iter().find(|known| known.port == number).map(|known| known.state);
         let service = ports.iter().find(|known| known.port == port).and_then(|known| known.service.clone());
@@ -119,7 +118,8 @@ fn a_port_that_answers_a_users_own_probe_alone_is_open_and_known_by_it() {
     assert!(unasked.lock().unwrap().iter().all(Vec::is_empty), "a port that the file does not name");
     let silent = ServiceProbes::of_bytes(Path::new("own.probes"), file.as_bytes()).unwrap().silent();
     let without = asked(RuleSet::builtin().with_service_probes(Arc::new(silent)));
-    assert_eq!(without, (None, None, None), "nor is what may not be sent");
+    let unheard = Some(PortState::OpenFiltered);
+    assert_eq!(without, (unheard, unheard, None), "nor is what may not be sent");
 }
 
 #[test]

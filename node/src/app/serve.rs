@@ -121,12 +121,9 @@ async fn serve(mut stream: FrameStream, services: StreamServices, tasks: TaskTra
     let may =
         if services.raft.is_outside() { access::stream_outside(peer, class) } else { access::stream(peer, class) };
     let ended = if let Err(denied) = may {
-        if services.refusals.is_news(key, class, Instant::now()) {
-            match peer {
-                // It may be a member that this node has yet to read of, as at each start.
-                Peer::Unread => tracing::debug!(peer = %key, %class, %denied, "a stream is refused"),
-                _ => tracing::warn!(peer = %key, %class, %denied, "a stream is refused"),
-            }
+        // Whom this node has yet to read of may be a member, as at each start.
+        if peer != Peer::Unread && services.refusals.is_news(key, class, Instant::now()) {
+            tracing::warn!(peer = %key, %class, %denied, "a stream is refused");
         }
         stream.refuse(&denied.to_string()).await.map_err(|error| error.to_string())
     } else if let Some(raft_class) = raft_class(class) {

@@ -16,7 +16,7 @@ const SCANNER: &str = "
     report: finding port recall target
     fuzzing: detect io udp_scan
     nmap: finding port target
-    engine: detect finding gate identity io occupancy plan port recapture scan spec target unit vendors
+    engine: detect finding gate identity io occupancy plan port recapture scan spec target udp_scan unit vendors
     recapture: finding gate network permute plan port recall scan spec target unit watermark
     identity: finding io target unit vendors watermark
     detect: authority finding gate io occupancy packed pace port scan spec target udp_scan unit vuln watermark

@@ -169,7 +169,7 @@ impl State {
         self.keyed(name).map(|(_, token)| token)
     }
 
-    /// Who answers for the token of this name: see [`Makers`].
+    /// Who answers for the token of this name: see `Makers`.
     #[must_use]
     pub fn maker_of(&self, name: &str) -> String {
         let own = self.access_tokens.iter().find(|(_, token)| token.name == name);

@@ -13,6 +13,7 @@
 
 mod found;
 mod host;
+mod lost_way;
 mod middlebox;
 mod own_path;
 mod places;
@@ -114,6 +115,8 @@ pub struct ConnectScan {
     held: BTreeMap<(Duration, u64), Flight>,
     held_count: u64,
     flights: SlotMap<Flight>,
+    /// Probes that were taken back, whose sockets are to be closed.
+    closing: Vec<Key>,
     timers: BinaryHeap<Reverse<(Duration, Key)>>,
     /// When the kernel will have repeated the probes that are out.
     repeats: VecDeque<(Duration, Key)>,
@@ -158,6 +161,7 @@ impl ConnectScan {
             held: BTreeMap::new(),
             held_count: 0,
             flights: SlotMap::default(),
+            closing: Vec::new(),
             timers: BinaryHeap::new(),
             repeats: VecDeque::new(),
             patient: 0,
@@ -186,7 +190,7 @@ impl ConnectScan {
         self.count_repeats(now);
         self.places.vacate();
         loop {
-            if let Some(probe) = self.expire(now) {
+            if let Some(probe) = self.closing.pop().or_else(|| self.expire(now)) {
                 return Step::Close { probe };
             }
             self.enter(now);
@@ -351,21 +355,6 @@ impl ConnectScan {
         self.results.tally.retransmitted -= u64::from(flight.attempt.is_repeated() || flight.is_question());
         let host = self.hosts.get_mut(flight.host).filter(|_| !flight.is_question());
         host.into_iter().for_each(|host| host.sent = host.sent.saturating_sub(1));
-    }
-
-    /// Ways have been lost at a time: hosts to which `why` says that there is none any more, and that have not answered since, are
-    /// asked nothing more. What they have answered stays found, and of what they have not nothing is known.
-    pub(crate) fn lose(&mut self, since: Duration, why: impl Fn(IpAddr) -> Option<NotProbed>) {
-        let is_silent = |host: &Host| host.heard_at.is_none_or(|heard_at| heard_at <= since);
-        let is_asked = |host: &Host| host.phase != HostPhase::Resolving && host.not_sent.is_none() && is_silent(host);
-        let asked = self.hosts.iter().filter(|(_, host)| is_asked(host));
-        let lost = asked.filter_map(|(key, host)| Some((key, why(host.scanned.address)?)));
-        let lost: Vec<(Key, NotProbed)> = lost.collect();
-        self.forget_known(|address| why(address).is_some());
-        for (key, why) in lost {
-            self.hosts.get_mut(key).into_iter().for_each(|host| host.give_up(why));
-            self.settle(key);
-        }
     }
 
     /// The kernel's table of neighbours is, or was, full: `lacks` says to whom nothing is sent for that. Whoever still has no place

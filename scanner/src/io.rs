@@ -4,7 +4,7 @@
 //! scans over datagram sockets. `start` is what they are started with, `engine_thread` how units come to their threads,
 //! `reactor` the loop of those that use epoll, `delivery` how each hands over what it finds, `bell` how threads wake each
 //! other, `resolve` looks up host names and `reverse_dns` those of addresses, `limits` knows how many sockets this process may open, `links` which hosts are
-//! neighbours, `all_nodes` finds the hosts of an IPv6 link, `crowd` whether the kernel has room for them, `carrier` waits for links that are new, `fake` is a network in virtual time for tests of the connect scan.
+//! neighbours, `all_nodes` finds the hosts of an IPv6 link, `crowd` whether the kernel has room for them, `carrier` waits for links that are new, `ways` for those that are lost, `fake` is a network in virtual time for tests of the connect scan.
 
 #[cfg_attr(not(target_os = "linux"), path = "io/no_links.rs")]
 mod all_nodes;
@@ -35,6 +35,8 @@ pub(crate) mod reverse_dns;
 mod start;
 #[cfg(target_os = "linux")]
 pub(crate) mod udp;
+#[cfg(target_os = "linux")]
+mod ways;
 
 pub use self::all_nodes::{LinkError, LinkHosts, attached_links, find_link_hosts};
 pub use self::start::{EngineConfig, EngineError};

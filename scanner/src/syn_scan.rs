@@ -204,6 +204,8 @@ pub(crate) struct SynScan {
     line: VecDeque<u64>,
     held: Held,
     resting: BinaryHeap<Reverse<(Duration, u64)>>,
+    /// How long in all what was given to send has waited for a full queue: rests, which are counted without it, go on as much later.
+    put_off: Duration,
     banner_grabs: VecDeque<BannerGrab>,
     grabs_out: usize,
     canaries: Vec<Canary>,
@@ -270,6 +272,7 @@ impl SynScan {
             line: VecDeque::new(),
             held: Held::default(),
             resting: BinaryHeap::new(),
+            put_off: Duration::ZERO,
             banner_grabs: VecDeque::new(),
             grabs_out: 0,
             canaries: Vec::new(),
@@ -309,7 +312,8 @@ impl SynScan {
         let lined = if self.is_asking { 0 } else { self.line.len() };
         let sendable = banner_grabs + lined + self.canaries_due() + self.open_flows.resets();
         let sendable = u32::try_from(sendable).unwrap_or(u32::MAX);
-        let rests = self.resting.peek().map_or(now + Duration::from_millis(100), |Reverse((due, _))| *due);
+        let rests =
+            self.resting.peek().map_or(now + Duration::from_millis(100), |Reverse((due, _))| *due + self.put_off);
         let until = [gateway_wakes, self.held.next()].into_iter().flatten().fold(rests, Duration::min);
         if sendable == 0 || room == 0 {
             return Turn::Wait { until };

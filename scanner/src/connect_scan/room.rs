@@ -201,12 +201,7 @@ impl ConnectScan {
             Silence::Void if flight.voids < VOID_MAX => {
                 self.land(probe);
                 self.pace.flows().close(now, flight.attempt.sent_at, SYN_KEPT);
-                self.measures.take_back(&flight.attempt);
-                self.hosts
-                    .get_mut(flight.host)
-                    .into_iter()
-                    .for_each(|host| host.rounds.tries.take_back(flight.attempt.number));
-                self.bench.push_back(Flight { is_held: false, is_patient: false, voids: flight.voids + 1, ..*flight });
+                self.take_void(&Flight { voids: flight.voids + 1, ..*flight });
                 Judged::Again
             }
             Silence::Void | Silence::Unproved => Judged::Unproved,

@@ -6,7 +6,6 @@
 
 use std::net::IpAddr;
 use std::ops::Range;
-use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -80,10 +79,27 @@ impl Reach {
     /// As the kernel's tables are now, for packets of this protocol; `None` where every route leads somewhere, or where they cannot
     /// be read.
     pub(super) fn now(protocol: u8) -> Option<Self> {
+        Self::as_it_is(protocol).filter(|reach| reach.is_amiss)
+    }
+
+    /// The same where every route leads somewhere as well.
+    pub(super) fn as_it_is(protocol: u8) -> Option<Self> {
         let (links, routes) = (netlink::links().ok()?, netlink::routes().ok()?);
         let silent = netlink::silent_neighbours().ok()?;
         let reach = Self::of(&links, routes, silent, &netlink::rules().unwrap_or_default(), protocol);
-        reach.is_amiss.then(|| Self { asker: RouteAsker::new().ok(), ..reach })
+        let asker = if reach.is_amiss { RouteAsker::new().ok() } else { None };
+        Some(Self { asker, ..reach })
+    }
+
+    /// Whether some way leads nowhere for the silence of a gateway.
+    pub(super) fn has_silent_gateway(&self) -> bool {
+        self.has_silent_gateway
+    }
+
+    /// Why no probe reaches an address to which there was a way before; `None` where one may.
+    pub(super) fn lost(&self, address: IpAddr) -> Option<NotProbed> {
+        let has_route = self.routes.iter().map(|(to, _)| to).chain(&self.ruled).any(|to| to.contains(&address));
+        if has_route { self.not_probed(address) } else { Some(NotProbed::NoRoute) }
     }
 
     fn of(
@@ -228,81 +244,6 @@ impl Gateways {
     /// The interface and the gateway that lead to an address; `None` where it is on a link, or nowhere.
     pub(super) fn to(&self, address: IpAddr) -> Option<(u32, IpAddr)> {
         self.0.iter().find(|(to, _)| to.contains(&address)).and_then(|(_, gateway)| *gateway)
-    }
-}
-
-/// How often the links of this machine are looked at while a unit runs: twice before any port is believed to be silent.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Looks in a row that must find a link down: a flicker is not worth what it would cost.
-const LOOKS_MIN: u8 = 2;
-/// At one look in so many the gateways are looked at as well, whose silence the kernel takes seconds to find out.
-const GATEWAYS_EVERY: u8 = 10;
-/// Such looks in a row that must find one silent: longer than the kernel asks for it.
-const SILENT_MIN: u8 = 4;
-
-/// The ways of a unit while it runs: whether one that led somewhere does no more.
-#[derive(Debug)]
-pub(super) struct Ways {
-    protocol: u8,
-    carrying: Vec<u32>,
-    looked_at: Option<Duration>,
-    looks: u8,
-    down: Doubt,
-    silent: Doubt,
-}
-
-/// Looks in a row that found something amiss.
-#[derive(Debug, Default)]
-struct Doubt {
-    since: Duration,
-    looks: u8,
-}
-
-impl Doubt {
-    fn note(&mut self, now: Duration, is_amiss: bool) {
-        if self.looks == 0 {
-            self.since = now;
-        }
-        self.looks = if is_amiss { self.looks.saturating_add(1) } else { 0 };
-    }
-}
-
-/// Ways that are lost, since when at most.
-#[derive(Debug)]
-pub(super) struct Lost {
-    pub(super) reach: Reach,
-    pub(super) since: Duration,
-}
-
-impl Ways {
-    /// Those of packets of this protocol.
-    pub(super) fn new(protocol: u8) -> Self {
-        let (down, silent) = (Doubt::default(), Doubt::default());
-        Self { protocol, carrying: Vec::new(), looked_at: None, looks: 0, down, silent }
-    }
-
-    /// Looks, if it is time; `Some` where a way is lost.
-    pub(super) fn look(&mut self, now: Duration) -> Option<Lost> {
-        if self.looked_at.is_some_and(|at| now < at + LOOK_EVERY) {
-            return None;
-        }
-        let links = netlink::links().ok()?;
-        let carries = |interface: &u32| links.iter().any(|link| link.interface == *interface && link.carries());
-        if self.looked_at.replace(now).is_none() {
-            self.carrying = links.iter().map(|link| link.interface).filter(carries).collect();
-        }
-        self.down.note(now, !self.carrying.iter().all(carries));
-        if self.down.looks >= LOOKS_MIN {
-            return Reach::now(self.protocol).map(|reach| Lost { reach, since: self.down.since });
-        }
-        self.looks = (self.looks + 1) % GATEWAYS_EVERY;
-        if self.looks > 0 {
-            return None;
-        }
-        let reach = Reach::now(self.protocol).filter(|reach| reach.has_silent_gateway);
-        self.silent.note(now, reach.is_some());
-        let is_lost = self.silent.looks >= SILENT_MIN;
-        reach.filter(|_| is_lost).map(|reach| Lost { reach, since: self.silent.since })
     }
 }
 

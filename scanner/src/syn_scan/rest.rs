@@ -25,11 +25,17 @@ const AGAIN_MIN: Duration = Duration::from_millis(1050);
 impl SynScan {
     /// Lets a target rest until a time.
     pub(super) fn rest(&mut self, index: u64, due: Duration) {
+        let due = due.saturating_sub(self.put_off);
         if let Some(target) = self.target(index) {
             target.is_lined = false;
             target.due = due;
             self.resting.push(Reverse((due, index)));
         }
+    }
+
+    /// What was given to send has waited so long for a full queue of its interface: answers come as much later.
+    pub(crate) fn put_off(&mut self, by: Duration) {
+        self.put_off += by;
     }
 
     /// A target has been asked everything of this pass.
@@ -63,7 +69,7 @@ impl SynScan {
     /// Decides about every target whose rest is over.
     pub(super) fn wake(&mut self, now: Duration) {
         while let Some(Reverse((due, index))) = self.resting.peek().copied() {
-            if due > now {
+            if due + self.put_off > now {
                 return;
             }
             self.resting.pop();

@@ -6,7 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::host::{Host, HostPhase};
+use super::host::{Host, HostPhase, Note};
 use super::{FlightKey, UdpScan};
 use crate::finding::NotProbed;
 use crate::port::Port;
@@ -33,6 +33,33 @@ impl UdpScan {
         let asked = self.hosts.iter().filter(|(_, host)| host.phase == HostPhase::Asking && is_silent(host));
         let lost: Vec<_> = asked.filter_map(|(key, host)| Some((key, why(host.scanned.address)?))).collect();
         lost.into_iter().for_each(|(key, why)| self.leave_out(key, why));
+    }
+
+    /// A way that was lost is back, and nothing was decided meanwhile: whatever is out may have been heard by nobody, and is asked
+    /// anew as if it had not been.
+    pub(crate) fn ask_anew(&mut self) {
+        let out: Vec<FlightKey> = self.flights.keys().copied().collect();
+        out.into_iter().for_each(|flight| self.take_void(flight));
+    }
+
+    /// This machine has lost its way to an address for a moment: its datagram is taken back, to be asked once there is one.
+    pub(crate) fn on_held_up(&mut self, to: SocketAddr) {
+        self.results.tally.probes_sent = self.results.tally.probes_sent.saturating_sub(1);
+        let Some(host) = self.by_address.get(&of_socket(to)).copied() else { return };
+        if let Some(position) = self.plan.spec().ports.position(Port::udp(to.port())) {
+            self.take_void(FlightKey { host, position });
+        }
+    }
+
+    /// A probe says nothing: its host walks through its ports once more, and comes by it.
+    fn take_void(&mut self, flight: FlightKey) {
+        let Some(attempt) = self.flights.remove(&flight) else { return };
+        let Some(host) = self.hosts.get_mut(flight.host) else { return };
+        host.pending -= 1;
+        let before = attempt.number - 1;
+        host.set_note(flight.position, if before == 0 { Note::None } else { Note::Silent(before) });
+        host.step = 0;
+        self.rouse(flight.host);
     }
 
     /// The kernel's table of neighbours is, or was, full: `lacks` says to whom nothing is sent for that. Whoever still has no place

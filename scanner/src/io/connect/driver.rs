@@ -9,10 +9,14 @@ use super::socket::{self, Verdict};
 use super::sockets::{Purpose, Sockets, Watched};
 use super::unit::Unit;
 use crate::connect_scan::{Listen, Step};
+#[cfg(target_os = "linux")]
+use crate::finding::NotProbed;
 use crate::finding::printable_banner;
 use crate::io::reactor::{Driven, Driver};
 use crate::io::resolve::Resolver;
 use crate::slot_map::{Key, SlotMap};
+#[cfg(target_os = "linux")]
+use crate::target::of_socket;
 use crate::unit::ScanError;
 
 /// How soon it is looked again while a gateway is doubted.
@@ -53,7 +57,7 @@ impl Driver for Sockets {
             return Some(now + DOUBT_STEP);
         }
         #[cfg(target_os = "linux")]
-        if let Some(next) = unit.carrier.awaited(now) {
+        if let Some(next) = unit.carrier.awaited(now).or_else(|| unit.ways.awaited(now)) {
             return Some(next);
         }
         let room = if unit.is_blocked() { 0 } else { self.room() };
@@ -66,6 +70,13 @@ impl Driver for Sockets {
                 }
                 Err(error) => {
                     let verdict = match socket::verdict_of_begin(&error, self.open.len()) {
+                        #[cfg(target_os = "linux")]
+                        Verdict::NotSent(NotProbed::NoRoute | NotProbed::InterfaceDown)
+                            if unit.ways.has_lost(now, of_socket(to)) =>
+                        {
+                            unit.scan.on_held_up(probe);
+                            return None;
+                        }
                         #[cfg(target_os = "linux")]
                         Verdict::NotSent(why) => Verdict::NotSent(unit.broadcasts.reason_of(why, to.ip())),
                         verdict => verdict,

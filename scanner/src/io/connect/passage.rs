@@ -134,6 +134,11 @@ impl Passages {
         self.known.iter_mut().for_each(|passage| passage.end_doubt(now));
     }
 
+    /// A link that was lost is back: of what was silent meanwhile no gateway is to blame.
+    pub(super) fn begin_anew(&mut self, now: Duration) {
+        self.known.iter_mut().filter(|passage| passage.heard_at.is_some()).for_each(|passage| passage.is_heard(now));
+    }
+
     /// Looks, if it is time.
     pub(super) fn look(&mut self, now: Duration, scan: &mut ConnectScan) {
         if self.gateways.is_none() || now < self.looked_at + LOOK_EVERY {

@@ -16,9 +16,11 @@ use crate::io::delivery::Delivery;
 #[cfg(target_os = "linux")]
 use crate::io::raw::netlink::TCP;
 #[cfg(target_os = "linux")]
-use crate::io::reach::{Asked, Broadcasts, Lost, Ways};
+use crate::io::reach::{Asked, Broadcasts};
 use crate::io::reactor::Driven;
 use crate::io::resolve::Found;
+#[cfg(target_os = "linux")]
+use crate::io::ways::{Change, Lost, Ways};
 use crate::neighbours::Neighbours;
 use crate::occupancy::Occupancy;
 use crate::plan::Plan;
@@ -36,7 +38,7 @@ pub(super) struct Unit {
     #[cfg(target_os = "linux")]
     asked: Asked,
     #[cfg(target_os = "linux")]
-    ways: Ways,
+    pub(super) ways: Ways,
     #[cfg(target_os = "linux")]
     pub(super) broadcasts: Broadcasts,
     #[cfg(target_os = "linux")]
@@ -60,6 +62,8 @@ impl Unit {
         let asked = Asked::new(&plan, &task.range, TCP);
         #[cfg(target_os = "linux")]
         let carrier = Carrier::new(clock::now(), plan.target_set());
+        #[cfg(target_os = "linux")]
+        let ways = Ways::new(TCP, plan.target_set());
         let scan = ConnectScan::new(plan, task.range, task.permit, task.pace).with_neighbours(neighbours);
         let scan = scan.within(occupancy);
         let unit = Self {
@@ -68,7 +72,7 @@ impl Unit {
             #[cfg(target_os = "linux")]
             asked,
             #[cfg(target_os = "linux")]
-            ways: Ways::new(TCP),
+            ways,
             #[cfg(target_os = "linux")]
             broadcasts: Broadcasts::default(),
             #[cfg(target_os = "linux")]
@@ -125,9 +129,16 @@ impl Driven for Unit {
 
     fn begin_turn(&mut self, now: Duration) -> bool {
         #[cfg(target_os = "linux")]
-        if let Some(Lost { reach, since }) = self.ways.look(now) {
-            self.scan.lose(since, |address| reach.not_probed(address));
-            self.passages.end_doubt(now);
+        match self.ways.look(now) {
+            Some(Change::Back) => {
+                self.scan.ask_anew(now);
+                self.passages.begin_anew(now);
+            }
+            Some(Change::Lost(Lost { reach, since })) => {
+                self.scan.lose(since, |address| reach.lost(address));
+                self.passages.end_doubt(now);
+            }
+            None => {}
         }
         #[cfg(target_os = "linux")]
         if let Some(places) = self.crowd.look(now, self.scan.is_crowded()) {

@@ -28,6 +28,8 @@ use crate::unit::ScanError;
 
 /// While there are units, the loop turns at least this often: it notices a cancelled one well within 100 ms.
 const TURN_MAX: Duration = Duration::from_millis(20);
+/// How soon a full queue of an interface is tried again.
+const FULL_PAUSE: Duration = Duration::from_millis(1);
 /// How often links are looked at: a port is believed to be silent no sooner than twice as long after it was asked.
 const LINKS_EVERY: Duration = Duration::from_millis(100);
 /// Connections to open ports that are asked for at once.
@@ -60,6 +62,9 @@ pub(super) struct Sender {
     /// When the links were looked at last.
     links_seen: Duration,
     transmits: Vec<Transmit>,
+    /// Whose packets were given to the transmitter last, and until when units know that a full queue holds them up.
+    sending: Option<UnitKey>,
+    held_up_until: Option<Duration>,
     /// Requests that the grabber has had no room for.
     unasked: VecDeque<Request>,
 }
@@ -95,6 +100,8 @@ impl Sender {
             paths: Paths::default(),
             links_seen: Duration::ZERO,
             transmits: Vec::new(),
+            sending: None,
+            held_up_until: None,
             unasked: VecDeque::new(),
         }
     }
@@ -193,13 +200,14 @@ impl Sender {
     /// next; side by side they would pause together.
     fn turn(&mut self) -> Option<Duration> {
         self.ask();
+        self.go_on();
         let mut wake_at: Option<Duration> = None;
         let mut busy = Vec::new();
         let mut at = 0;
         while let Some(key) = self.order.get(at).copied() {
             let path = self.units.get(key).map(|unit| unit.path);
             let is_busy = path.is_some_and(|path| busy.contains(&path));
-            let unit = self.drive(key, !is_busy);
+            let unit = if self.transmitter.is_held_up() { self.wait(key) } else { self.drive(key, !is_busy) };
             busy.extend(path.filter(|_| unit.has_sent));
             wake_at = [wake_at, unit.wake_at].into_iter().flatten().min();
             // A unit that is over has left its place to the next.
@@ -207,6 +215,35 @@ impl Sender {
         }
         let tick = (!self.units.is_empty()).then(|| clock::now() + TURN_MAX);
         [wake_at, tick].into_iter().flatten().min()
+    }
+
+    /// Goes on with what a full queue of an interface has held up. All that units decide by time waits as long: what they gave to
+    /// send is not out.
+    fn go_on(&mut self) {
+        self.flush();
+        let (now, is_held_up) = (clock::now(), self.transmitter.is_held_up());
+        let since = std::mem::replace(&mut self.held_up_until, is_held_up.then_some(now));
+        if let Some(since) = since {
+            self.units.values_mut().for_each(|unit| unit.scan.put_off(now.saturating_sub(since)));
+        }
+    }
+
+    /// Sends what the transmitter holds, and tells of what was refused whoever gave it.
+    fn flush(&mut self) {
+        self.transmitter.flush();
+        let refused = std::mem::take(&mut self.transmitter.refused);
+        if let Some(unit) = self.sending.and_then(|key| self.units.get_mut(key)) {
+            let now = clock::now();
+            refused.into_iter().for_each(|(address, code)| unit.scan.on_not_sent(now, address, why_refused(code)));
+        }
+    }
+
+    /// The turn of a unit that nothing may be sent for.
+    fn wait(&mut self, key: UnitKey) -> UnitTurn {
+        let now = clock::now();
+        self.units.get_mut(key).into_iter().for_each(|unit| _ = unit.begin_turn(now));
+        self.end_if_over(key, now);
+        UnitTurn { wake_at: Some(now + FULL_PAUSE), has_sent: false }
     }
 
     /// One unit's turn.
@@ -231,6 +268,12 @@ impl Sender {
             };
             self.carry_out(key, now);
         }
+        self.end_if_over(key, now);
+        turn
+    }
+
+    /// Hands over what a unit has found, and lets it go once it is over.
+    fn end_if_over(&mut self, key: UnitKey, now: Duration) {
         let is_over = self.units.get_mut(key).is_some_and(|unit| unit.end_turn(now));
         if is_over && let Some(unit) = self.units.remove(key) {
             if let Some(slot) = self.slots.get_mut(usize::from(unit.slot)) {
@@ -240,7 +283,6 @@ impl Sender {
             unit.delivery.finish();
             self.ends.units.ended(1);
         }
-        turn
     }
 
     /// Sends what a unit gave to send.
@@ -280,13 +322,10 @@ impl Sender {
                 }
             }
         }
-        self.transmitter.flush();
-        let refused = std::mem::take(&mut self.transmitter.refused);
-        if let Some(unit) = self.units.get_mut(key) {
-            for (address, code) in refused {
-                unit.scan.on_not_sent(now, address, why_refused(code));
-            }
-        }
+        self.sending = Some(key);
+        self.flush();
+        // From here on it may be held up.
+        self.held_up_until = self.transmitter.is_held_up().then_some(now);
         self.ask();
     }
 

@@ -9,17 +9,22 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd;
 use std::ptr;
+use std::time::Duration;
 
+use nix::poll::poll;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::routes::Link;
+use crate::io::clock;
 use crate::packet::arp::Mac;
 use crate::packet::template::PACKET_BYTES;
 
 /// Packets given to the kernel at once: more gain nothing, and answers wait while they are sent.
 pub(super) const BATCH: usize = 64;
-/// How often a full queue of the interface is tried again before a packet is taken to be refused.
-const FULL_TRIES: u32 = 2000;
+/// How often a full queue of the interface is tried again at once, before what is left waits for the next turn.
+const FULL_TRIES: u32 = 32;
+/// A queue that has not taken a single packet for so long will not take one: what is left is refused.
+const FULL_MAX: Duration = Duration::from_secs(3);
 /// Room for packets on their way to the interface.
 const SEND_BUFFER_BYTES: usize = 4 << 20;
 
@@ -34,6 +39,9 @@ pub(super) struct Transmitter {
     lengths: [usize; BATCH],
     addresses: Box<[Destination; BATCH]>,
     count: usize,
+    /// Packets of the batch that are out, and since when a full queue takes none of the others.
+    sent: usize,
+    full_since: Option<Duration>,
     /// Which socket the batch is for.
     lane: Lane,
     /// Whom the packets of the batch are for.
@@ -77,6 +85,8 @@ impl Transmitter {
             lengths: [0; BATCH],
             addresses: Box::new(std::array::from_fn(|_| Destination::Link(link_address(0, 0, [0; 6])))),
             count: 0,
+            sent: 0,
+            full_since: None,
             lane: Lane::Outward,
             targets: [IpAddr::V4(Ipv4Addr::UNSPECIFIED); BATCH],
             refused: Vec::new(),
@@ -100,7 +110,7 @@ impl Transmitter {
         let address = destination(link, to, mac);
         let lane = address.lane();
         if self.count == BATCH || (lane != self.lane && self.count > 0) {
-            self.flush();
+            self.clear();
         }
         self.lane = lane;
         let slots =
@@ -113,29 +123,56 @@ impl Transmitter {
         self.count += usize::from(*length > 0);
     }
 
-    /// Sends the batch.
+    /// Whether packets wait for a full queue of the interface: then nothing more is given out.
+    pub(super) fn is_held_up(&self) -> bool {
+        self.sent < self.count
+    }
+
+    /// Sends the batch, as far as there is room for it: a full queue says nothing about a packet but that its time has not come, so
+    /// what is left stays for the next call, however often a target is asked. Only what a queue that is stuck does not take is refused.
     pub(super) fn flush(&mut self) {
-        let (mut sent, mut full) = (0, 0);
-        while sent < self.count {
-            match self.send_from(sent) {
-                Ok(more) => sent += more.max(1),
+        let mut full = 0;
+        while self.is_held_up() {
+            match self.send_from(self.sent) {
+                Ok(more) => {
+                    self.sent += more.max(1);
+                    (full, self.full_since) = (0, None);
+                }
                 Err(error) => match error.raw_os_error() {
                     Some(libc::ENOBUFS | libc::EAGAIN) if full < FULL_TRIES => {
                         full += 1;
                         std::thread::yield_now();
                     }
+                    Some(libc::ENOBUFS | libc::EAGAIN) if !self.is_stuck() => return,
                     Some(libc::EINTR) => {}
                     code => {
                         // This packet's interface is down or gone; the others' may not be.
-                        let refused = self.targets.get(sent).map(|target| (*target, code.unwrap_or(0)));
+                        let refused = self.targets.get(self.sent).map(|target| (*target, code.unwrap_or(0)));
                         self.refused.extend(refused);
-                        sent += 1;
-                        full = 0;
+                        self.sent += 1;
                     }
                 },
             }
         }
-        self.count = 0;
+        (self.count, self.sent, self.full_since) = (0, 0, None);
+    }
+
+    /// Whether the queue, which has no room now, has had none for so long that nobody empties it.
+    fn is_stuck(&mut self) -> bool {
+        let now = clock::now();
+        now > *self.full_since.get_or_insert(now) + FULL_MAX
+    }
+
+    /// Makes room for a packet of another batch.
+    fn clear(&mut self) {
+        loop {
+            self.flush();
+            if !self.is_held_up() {
+                return;
+            }
+            // A few of one turn do not fit beside what is held up.
+            let _ = poll(&mut [], 1_u16);
+        }
     }
 
     /// Hands the kernel the packets from `first` on; returns how many it took.

@@ -60,7 +60,7 @@ impl Driver for Datagrams {
 impl Datagrams {
     /// Lets a unit say what to send, up to a batch: `None` to go on, or the time until which it waits.
     fn fill(&mut self, key: Key, unit: &mut Unit, resolver: &mut Resolver, now: Duration) -> Option<Duration> {
-        if let Some(next) = unit.carrier.awaited(now) {
+        if let Some(next) = unit.carrier.awaited(now).or_else(|| unit.ways.awaited(now)) {
             return Some(next);
         }
         let may_send = unit.may_send();

@@ -2,10 +2,10 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, poll};
+use nix::poll::poll;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use nix::sys::socket::sockopt::{Ipv4RecvErr, Ipv6RecvErr, RcvBuf, RcvBufForce};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg, setsockopt};
@@ -21,8 +21,8 @@ pub(super) const BATCH: usize = 64;
 const DATAGRAM_BYTES: usize = 4096;
 /// Room for answers that arrive while the thread is busy; the kernel gives what it may.
 const RECEIVE_BYTES: usize = 4 << 20;
-/// How often a full queue is waited for, a millisecond each, before a datagram is given up as if lost on the way.
-const FULL_TRIES: u32 = 20;
+/// How often a full queue is waited for, a millisecond each, before a datagram is refused: one that is emptied has room by then.
+const FULL_TRIES: u32 = 250;
 /// How often a send is repeated that was met by the error of an earlier datagram: each attempt takes one in.
 const STALE_TRIES: u32 = 64;
 /// How often an error that may be an earlier datagram's is cleared and the send repeated before it is believed.
@@ -89,12 +89,12 @@ impl Sockets {
             match send_some(socket, rest) {
                 Ok(count) => {
                     sent += count.max(1);
-                    (stale, doubt) = (0, 0);
+                    (full, stale, doubt) = (0, 0, 0);
                 }
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM) if full < FULL_TRIES => {
                     full += 1;
-                    wait_a_millisecond(socket);
+                    wait_a_millisecond();
                 }
                 // Only ever about an earlier datagram.
                 Err(Errno::ECONNREFUSED) if stale < STALE_TRIES => stale += 1,
@@ -168,9 +168,9 @@ fn send_some(socket: &Socket, batch: &[Outgoing]) -> Result<usize, Errno> {
     sendmmsg(socket.as_raw_fd(), &mut headers, &parts, &addresses, [], MsgFlags::empty()).map(Iterator::count)
 }
 
-fn wait_a_millisecond(socket: &Socket) {
-    // An interrupted wait is as good as one that has ended.
-    let _ = poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)], 1_u16);
+fn wait_a_millisecond() {
+    // Not for the socket, which has room all the time. An interrupted wait is as good as one that has ended.
+    let _ = poll(&mut [], 1_u16);
 }
 
 /// Why this machine has no way to a target, if that is what an error of its own says.
@@ -184,7 +184,7 @@ fn local_reason(errno: Errno) -> Option<NotProbed> {
         | Errno::EINVAL
         | Errno::EADDRNOTAVAIL => Some(NotProbed::NoRoute),
         Errno::ENETDOWN => Some(NotProbed::InterfaceDown),
-        Errno::EPERM => Some(NotProbed::SendRefused),
+        Errno::EPERM | Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM => Some(NotProbed::SendRefused),
         _ => None,
     }
 }

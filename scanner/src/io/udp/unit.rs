@@ -9,19 +9,21 @@ use tokio_util::sync::CancellationToken;
 
 use super::merge::Merge;
 use super::sockets::{Incoming, Sockets};
-use crate::finding::{Finding, HostState, Observation};
+use crate::finding::{Finding, HostState, NotProbed, Observation};
 use crate::io::carrier::Carrier;
 use crate::io::clock;
 use crate::io::crowd::Crowd;
 use crate::io::delivery::Delivery;
 use crate::io::raw::netlink::UDP;
-use crate::io::reach::{Asked, Broadcasts, Lost, Ways};
+use crate::io::reach::{Asked, Broadcasts};
 use crate::io::reactor::Driven;
 use crate::io::resolve::Found;
+use crate::io::ways::{Change, Lost, Ways};
 use crate::neighbours::Neighbours;
 use crate::plan::Plan;
 use crate::scan::Scan;
 use crate::slot_map::Key;
+use crate::target::of_socket;
 use crate::udp_scan::payload::Catalogue;
 use crate::udp_scan::{Heard, UdpScan};
 use crate::unit::{ScanError, UnitOutcome, UnitProgress, UnitScan, UnitTask};
@@ -71,7 +73,7 @@ pub(super) struct Unit {
     ready: Vec<Finding>,
     /// What to ask the kernel about at the end.
     asked: Asked,
-    ways: Ways,
+    pub(super) ways: Ways,
     broadcasts: Broadcasts,
     crowd: Crowd,
     pub(super) carrier: Carrier,
@@ -93,6 +95,7 @@ impl Unit {
         let merge = Merge::new(task.range.start, is_discovery, is_fed);
         let asked = Asked::new(&plan, &task.range, UDP);
         let carrier = Carrier::new(clock::now(), plan.target_set());
+        let ways = Ways::new(UDP, plan.target_set());
         let scan = UdpScan::new(plan, task.range, task.permit, task.pace, is_fed, secret);
         let scan = if first.is_some() { scan.beside_another() } else { scan };
         let first = first.map(|First { scan, cancel, .. }| FirstPart { scan, cancel, outcome: None, is_read: false });
@@ -104,7 +107,7 @@ impl Unit {
             in_turn,
             ready: Vec::new(),
             asked,
-            ways: Ways::new(UDP),
+            ways,
             broadcasts: Broadcasts::default(),
             crowd: Crowd::default(),
             carrier,
@@ -213,6 +216,11 @@ impl Unit {
             Incoming::Error { to, by, state, reason } => {
                 self.scan.on_heard(now, lane, Heard::Error { to, by, state, reason });
             }
+            Incoming::NotSent { to, why: NotProbed::NoRoute | NotProbed::InterfaceDown }
+                if self.ways.has_lost(now, of_socket(to)) =>
+            {
+                self.scan.on_held_up(to);
+            }
             Incoming::NotSent { to, why } => {
                 self.scan.on_not_sent(to, self.broadcasts.reason_of(why, to.ip()));
             }
@@ -227,8 +235,10 @@ impl Driven for Unit {
 
     fn begin_turn(&mut self, now: Duration) -> bool {
         self.pull();
-        if let Some(Lost { reach, since }) = self.ways.look(now) {
-            self.scan.lose(since, |address| reach.not_probed(address));
+        match self.ways.look(now) {
+            Some(Change::Back) => self.scan.ask_anew(),
+            Some(Change::Lost(Lost { reach, since })) => self.scan.lose(since, |address| reach.lost(address)),
+            None => {}
         }
         if let Some(places) = self.crowd.look(now, self.scan.is_crowded()) {
             self.scan.crowd(|address| places.lacks(address));

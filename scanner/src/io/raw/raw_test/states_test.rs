@@ -1,4 +1,4 @@
-//! The same firewall asked by both engines, and a cable that is pulled while they ask.
+//! The same firewall asked by all engines, a cable that is pulled while they ask, and a queue that is full.
 
 use std::process::{Command, Stdio};
 use std::sync::mpsc::sync_channel;
@@ -155,4 +155,97 @@ fn a_cable_that_is_pulled_in_the_middle_leaves_ports_unknown_and_none_filtered()
             assert_eq!((listed.count(), counted.count()), (0, 0), "{choice}");
         });
     }
+}
+
+/// A scan of 16 hosts with 201 ports, asked a single time each, that is met in the middle by `meddle`; what it did not probe, and
+/// how many ports it found in each state.
+fn met_in_the_middle(choice: EngineChoice, ports: &str, meddle: impl FnOnce()) -> (String, BTreeMap<PortState, usize>) {
+    let mut task = task("10.77.0.0/28", ports, choice);
+    let once = ScanSpec {
+        rate_pps: Some(500),
+        retries: Some(0),
+        discovery: Vec::new(),
+        banners: false,
+        ..(*task.spec).clone()
+    };
+    task.spec = Arc::new(once);
+    // It ends with the engine.
+    let engine = engine();
+    let unit = engine.scan(task).unwrap();
+    thread::park_timeout(Duration::from_millis(2000));
+    meddle();
+    let (records, outcome) = finish(unit);
+    (outcome.unwrap().progress.tally.not_probed.to_string(), states(&records))
+}
+
+/// How many ports have each state.
+fn states(records: &[HostRecord]) -> BTreeMap<PortState, usize> {
+    let listed = records.iter().flat_map(|host| &host.ports).map(|port| (port.state, 1));
+    let counted = records.iter().flat_map(|host| &host.not_shown).map(|group| (group.state, group.count as usize));
+    let mut states = BTreeMap::new();
+    listed.chain(counted).for_each(|(state, count)| *states.entry(state).or_default() += count);
+    states
+}
+
+#[test]
+fn a_link_that_is_lost_for_a_moment_costs_a_scan_by_connections_or_datagrams_no_port() {
+    let tcp = BTreeMap::from([(PortState::Open, 16), (PortState::Closed, 16 * 200)]);
+    let udp = BTreeMap::from([(PortState::Closed, 16 * 200)]);
+    for (choice, ports, expected) in
+        [(EngineChoice::Connect, "2022,3001-3200", tcp), (EngineChoice::Connect, "U:3001-3200", udp)]
+    {
+        for is_here in [false, true] {
+            let (pull, pulled) = sync_channel::<()>(1);
+            let far = move || {
+                std::fs::write("/proc/sys/net/ipv4/icmp_ratelimit", "0").unwrap();
+                let _ = std::fs::write("/proc/sys/net/ipv4/icmp_msgs_per_sec", "1000000");
+                thread::spawn(move || {
+                    if pulled.recv().is_ok() {
+                        ip("link set cable1 down");
+                        thread::park_timeout(Duration::from_millis(1500));
+                        ip("link set cable1 up");
+                    }
+                });
+            };
+            let expected = expected.clone();
+            with_a_cable_to(far, move || {
+                let meddle = || {
+                    if !is_here {
+                        return pull.send(()).unwrap();
+                    }
+                    // The kernel forgets the route with the interface, and refuses what is sent meanwhile.
+                    ip("link set cable0 down");
+                    thread::park_timeout(Duration::from_millis(1500));
+                    ip("link set cable0 up");
+                    ip("route add 10.77.0.0/24 via 10.9.0.2");
+                };
+                let (not_probed, states) = met_in_the_middle(choice, ports, meddle);
+                assert_eq!((not_probed.as_str(), states), ("", expected), "{ports}, {is_here}");
+            });
+        }
+    }
+}
+
+#[test]
+fn what_a_full_queue_does_not_take_at_once_is_sent_when_it_has_room_however_often_ports_are_asked() {
+    const SLOW: &str = "qdisc add dev cable0 root tbf rate 400kbit burst 1600 limit 1600";
+    let far = || std::fs::write("/proc/sys/net/ipv4/icmp_ratelimit", "0").unwrap();
+    with_a_cable_to(far, || {
+        let is_slow = Command::new("tc").args(SLOW.split(' ')).status().is_ok_and(|done| done.success());
+        if !is_slow {
+            eprintln!("skipped: no tc here");
+            return;
+        }
+        for (ports, expected) in [
+            ("2022,3001-3100", BTreeMap::from([(PortState::Open, 8), (PortState::Closed, 8 * 100)])),
+            ("U:3001-3020", BTreeMap::from([(PortState::Closed, 8 * 20)])),
+        ] {
+            let mut task = task("10.77.0.0/29", ports, EngineChoice::Raw);
+            let once = ScanSpec { rate_pps: Some(50_000), retries: Some(0), ..(*task.spec).clone() };
+            task.spec = Arc::new(ScanSpec { discovery: Vec::new(), banners: false, ..once });
+            let (records, outcome) = finish(engine().scan(task).unwrap());
+            let not_probed = outcome.unwrap().progress.tally.not_probed;
+            assert_eq!((not_probed.to_string().as_str(), states(&records)), ("", expected), "{ports}");
+        }
+    });
 }
